@@ -1,0 +1,1 @@
+//! `#[tool]`, `#[toolbox]` and `derive(ToolInput)`.

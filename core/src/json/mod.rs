@@ -1,0 +1,19 @@
+//! JSON over bytes that are already there: checked once, then read lazily, in place.
+//!
+//! Nothing here allocates, recurses or panics. [`check`] is the grammar (RFC 8259, nesting at most [`MAX_DEPTH`]); [`Value`] and
+//! [`Text`] are views over checked bytes that find a member, or unescape a string, when asked. On bytes that were not checked the
+//! views give `None` or nonsense, never a panic.
+
+mod check;
+mod number;
+mod scan;
+mod text;
+mod value;
+mod write;
+
+pub use check::{Checked, JsonError, MAX_DEPTH, check};
+pub use number::{parse_f64, write_f32, write_f64};
+pub(crate) use scan::plain_run;
+pub use text::{Piece, Pieces, Text};
+pub use value::{Array, Kind, Object, Value};
+pub use write::{Decimal, Escaped, Sink, escape};

@@ -1,0 +1,201 @@
+//! A JSON string as it stands in the text, unescaped only when it is read.
+
+use core::fmt;
+
+use super::check::hex4;
+use super::scan::plain_run;
+use crate::error::{Capacity, What};
+
+/// The content of a JSON string, still escaped, without its quotes.
+///
+/// `Display` writes the meaning; so does `to_string()`. A lone surrogate reads as U+FFFD.
+#[derive(Clone, Copy, Default)]
+pub struct Text<'a> {
+    raw: &'a str,
+}
+
+/// A part of a [`Text`]'s meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// Characters that stand for themselves.
+    Plain(&'a str),
+    /// One character that stood as an escape.
+    Char(char),
+}
+
+impl<'a> Text<'a> {
+    /// The text whose escaped form is `raw`.
+    pub const fn from_raw(raw: &'a str) -> Self {
+        Self { raw }
+    }
+
+    /// The same from bytes; nothing if they are no UTF-8.
+    pub(crate) fn from_bytes(raw: &'a [u8]) -> Option<Self> {
+        core::str::from_utf8(raw).ok().map(Self::from_raw)
+    }
+
+    /// The escaped form, as it stands in the JSON.
+    pub const fn raw(self) -> &'a str {
+        self.raw
+    }
+
+    /// The meaning, if it needs no unescaping.
+    pub fn as_plain(self) -> Option<&'a str> {
+        (!self.raw.as_bytes().contains(&b'\\')).then_some(self.raw)
+    }
+
+    /// Whether there is nothing in it.
+    pub const fn is_empty(self) -> bool {
+        self.raw.is_empty()
+    }
+
+    /// The meaning, in pieces.
+    pub const fn pieces(self) -> Pieces<'a> {
+        Pieces { raw: self.raw }
+    }
+
+    /// Bytes of the meaning in UTF-8. Never more than [`raw`](Self::raw) has.
+    pub fn len(self) -> usize {
+        self.pieces()
+            .map(|piece| match piece {
+                Piece::Plain(text) => text.len(),
+                Piece::Char(c) => c.len_utf8(),
+            })
+            .sum()
+    }
+
+    /// Unescapes into `buffer`, if that is needed, and gives the meaning.
+    ///
+    /// # Errors
+    /// `Capacity` of [`What::Input`] if the buffer is too short.
+    pub fn decode<'b>(self, buffer: &'b mut [u8]) -> Result<&'b str, Capacity>
+    where
+        'a: 'b,
+    {
+        if let Some(plain) = self.as_plain() {
+            return Ok(plain);
+        }
+        let free = buffer.len();
+        let full = |text: Self| Capacity { what: What::Input, needed: text.len(), free };
+        let mut used = 0_usize;
+        let mut utf8 = [0; 4];
+        for piece in self.pieces() {
+            let bytes = match piece {
+                Piece::Plain(text) => text.as_bytes(),
+                Piece::Char(c) => c.encode_utf8(&mut utf8).as_bytes(),
+            };
+            let room = buffer.get_mut(used..).and_then(|rest| rest.get_mut(..bytes.len()));
+            room.ok_or_else(|| full(self))?.copy_from_slice(bytes);
+            used += bytes.len();
+        }
+        // Always whole characters; the error is for the type's sake.
+        buffer.get(..used).and_then(|bytes| core::str::from_utf8(bytes).ok()).ok_or_else(|| full(self))
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<'a> From<Text<'a>> for alloc::borrow::Cow<'a, str> {
+    fn from(text: Text<'a>) -> Self {
+        use alloc::string::ToString;
+        text.as_plain().map_or_else(|| Self::Owned(text.to_string()), Self::Borrowed)
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl From<Text<'_>> for alloc::string::String {
+    fn from(text: Text<'_>) -> Self {
+        alloc::borrow::Cow::from(text).into_owned()
+    }
+}
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write;
+        for piece in self.pieces() {
+            match piece {
+                Piece::Plain(text) => f.write_str(text)?,
+                Piece::Char(c) => f.write_char(c)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.raw)
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for Text<'_> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "\"{=str}\"", self.raw);
+    }
+}
+
+impl PartialEq<str> for Text<'_> {
+    fn eq(&self, other: &str) -> bool {
+        let mut rest = other;
+        for piece in self.pieces() {
+            let next = match piece {
+                Piece::Plain(text) => rest.strip_prefix(text),
+                Piece::Char(c) => rest.strip_prefix(c),
+            };
+            match next {
+                Some(next) => rest = next,
+                None => return false,
+            }
+        }
+        rest.is_empty()
+    }
+}
+
+impl PartialEq<&str> for Text<'_> {
+    fn eq(&self, other: &&str) -> bool {
+        *self == **other
+    }
+}
+
+/// Iterator over a text's [`Piece`]s.
+#[derive(Clone, Debug)]
+pub struct Pieces<'a> {
+    raw: &'a str,
+}
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = Piece<'a>;
+
+    fn next(&mut self) -> Option<Piece<'a>> {
+        let bytes = self.raw.as_bytes();
+        let mut run = plain_run(bytes, 0);
+        // A quote or a control character cannot stand here in checked text; elsewhere it stands for itself.
+        while run < bytes.len() && bytes.get(run) != Some(&b'\\') {
+            run = plain_run(bytes, run + 1);
+        }
+        if run > 0 {
+            let (plain, rest) = self.raw.split_at_checked(run)?;
+            self.raw = rest;
+            return Some(Piece::Plain(plain));
+        }
+        let (char, used) = match bytes.get(1)? {
+            b'b' => ('\u{8}', 2),
+            b'f' => ('\u{c}', 2),
+            b'n' => ('\n', 2),
+            b'r' => ('\r', 2),
+            b't' => ('\t', 2),
+            b'u' => match hex4(bytes, 2)? {
+                high @ 0xd800..0xdc00 => match hex4(bytes, 8) {
+                    Some(low @ 0xdc00..0xe000) if bytes.get(6..8) == Some(b"\\u") => {
+                        (char::from_u32(0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00))?, 12)
+                    }
+                    _ => (char::REPLACEMENT_CHARACTER, 6),
+                },
+                unit => (char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER), 6),
+            },
+            &other => (char::from(other), 2),
+        };
+        self.raw = self.raw.get(used..)?;
+        Some(Piece::Char(char))
+    }
+}

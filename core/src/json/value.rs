@@ -1,0 +1,194 @@
+//! A JSON value as a slice of checked text.
+
+use super::scan::{skip_space, skip_value, string_end};
+use super::text::Text;
+
+/// A JSON value where it stands: a slice without white space at its ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Value<'a> {
+    raw: &'a [u8],
+}
+
+/// What a value is, by its first byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Kind {
+    /// `[…]`
+    Array,
+    /// `true` or `false`
+    Bool,
+    /// `null`
+    Null,
+    /// A number of any size.
+    Number,
+    /// `{…}`
+    Object,
+    /// `"…"`
+    String,
+}
+
+impl Kind {
+    /// The name that JSON Schema has for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Array => "array",
+            Self::Bool => "boolean",
+            Self::Null => "null",
+            Self::Number => "number",
+            Self::Object => "object",
+            Self::String => "string",
+        }
+    }
+}
+
+impl<'a> Value<'a> {
+    /// The value that begins `bytes`, behind white space if there is any; what follows it is left out.
+    pub fn first(bytes: &'a [u8]) -> Option<Self> {
+        let start = skip_space(bytes, 0);
+        let end = skip_value(bytes, start)?;
+        bytes.get(start..end).map(|raw| Self { raw })
+    }
+
+    /// The bytes of the value.
+    pub const fn raw(self) -> &'a [u8] {
+        self.raw
+    }
+
+    /// The bytes of the value as text. Empty if they are no UTF-8, which checked bytes always are.
+    pub fn as_json(self) -> &'a str {
+        core::str::from_utf8(self.raw).unwrap_or_default()
+    }
+
+    /// What it is.
+    pub fn kind(self) -> Kind {
+        match self.raw.first() {
+            Some(b'{') => Kind::Object,
+            Some(b'[') => Kind::Array,
+            Some(b'"') => Kind::String,
+            Some(b't' | b'f') => Kind::Bool,
+            Some(b'n') => Kind::Null,
+            _ => Kind::Number,
+        }
+    }
+
+    /// Whether it is `null`.
+    pub fn is_null(self) -> bool {
+        self.kind() == Kind::Null
+    }
+
+    /// The string's content.
+    pub fn as_text(self) -> Option<Text<'a>> {
+        Text::from_bytes(self.raw.strip_prefix(b"\"")?.strip_suffix(b"\"")?)
+    }
+
+    /// The boolean.
+    pub fn as_bool(self) -> Option<bool> {
+        match self.raw {
+            b"true" => Some(true),
+            b"false" => Some(false),
+            _ => None,
+        }
+    }
+
+    /// The number, if it is written as a whole one and fits.
+    pub fn as_u64(self) -> Option<u64> {
+        match self.kind() {
+            Kind::Number => self.as_json().parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// The members, if it is an object; none otherwise.
+    pub fn members(self) -> Object<'a> {
+        Object { raw: if self.kind() == Kind::Object { self.raw } else { &[] }, at: 1 }
+    }
+
+    /// The elements, if it is an array; none otherwise.
+    pub fn elements(self) -> Array<'a> {
+        Array { raw: if self.kind() == Kind::Array { self.raw } else { &[] }, at: 1 }
+    }
+
+    /// The value of the first member of this name.
+    pub fn member(self, name: &str) -> Option<Self> {
+        self.members().find(|(key, _)| *key == *name).map(|(_, value)| value)
+    }
+
+    /// Where this value begins in `whole`, of which it must be a part.
+    pub(crate) fn offset_in(self, whole: &[u8]) -> Option<usize> {
+        (self.raw.as_ptr().addr()).checked_sub(whole.as_ptr().addr()).filter(|at| at + self.raw.len() <= whole.len())
+    }
+}
+
+impl core::fmt::Debug for Value<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.as_json())
+    }
+}
+
+impl core::fmt::Display for Value<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.as_json())
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for Value<'_> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "{=str}", self.as_json());
+    }
+}
+
+/// Iterator over an object's members, in their order.
+#[derive(Clone, Debug)]
+pub struct Object<'a> {
+    raw: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Iterator for Object<'a> {
+    type Item = (Text<'a>, Value<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut at = skip_space(self.raw, self.at);
+        if self.raw.get(at) == Some(&b',') {
+            at = skip_space(self.raw, at + 1);
+        }
+        if self.raw.get(at) != Some(&b'"') {
+            return None;
+        }
+        let key_end = string_end(self.raw, at + 1)?;
+        let key = Text::from_bytes(self.raw.get(at + 1..key_end)?)?;
+        let colon = skip_space(self.raw, key_end + 1);
+        if self.raw.get(colon) != Some(&b':') {
+            return None;
+        }
+        let start = skip_space(self.raw, colon + 1);
+        self.at = skip_value(self.raw, start)?;
+        let raw = self.raw.get(start..self.at)?;
+        Some((key, Value { raw }))
+    }
+}
+
+/// Iterator over an array's elements.
+#[derive(Clone, Debug)]
+pub struct Array<'a> {
+    raw: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Iterator for Array<'a> {
+    type Item = Value<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut at = skip_space(self.raw, self.at);
+        if self.raw.get(at) == Some(&b',') {
+            at = skip_space(self.raw, at + 1);
+        }
+        if matches!(self.raw.get(at), None | Some(b']')) {
+            return None;
+        }
+        self.at = skip_value(self.raw, at)?;
+        let raw = self.raw.get(at..self.at)?;
+        Some(Value { raw })
+    }
+}

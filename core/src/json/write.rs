@@ -1,0 +1,116 @@
+//! Writing JSON: into whatever takes bytes.
+
+use crate::error::Capacity;
+
+/// Takes bytes, all of them or none.
+pub trait Sink {
+    /// Appends `bytes`.
+    ///
+    /// # Errors
+    /// The buffer that is full; then nothing was written.
+    fn put(&mut self, bytes: &[u8]) -> Result<(), Capacity>;
+}
+
+#[cfg(feature = "alloc")]
+impl Sink for alloc::vec::Vec<u8> {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), Capacity> {
+        self.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// `text` as the inside of a JSON string, in pieces: `"`, `\` and control characters escaped, all else as it is.
+pub const fn escape(text: &str) -> Escaped<'_> {
+    Escaped { rest: text.as_bytes(), code: [0; 6] }
+}
+
+/// The escaped form of a text. [`Escaped::write_to`] is the way to use it.
+#[derive(Clone, Debug)]
+pub struct Escaped<'a> {
+    rest: &'a [u8],
+    code: [u8; 6],
+}
+
+impl<'a> Escaped<'a> {
+    /// Bytes of the escaped form.
+    pub fn len(&self) -> usize {
+        let mut each = self.clone();
+        let mut sum = 0;
+        while let Some(part) = each.next_part() {
+            sum += part.len();
+        }
+        sum
+    }
+
+    /// Whether there is nothing.
+    pub const fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// Appends the escaped form to `sink`.
+    ///
+    /// # Errors
+    /// The sink's; then a part of the text may have been written.
+    pub fn write_to<S: Sink + ?Sized>(mut self, sink: &mut S) -> Result<(), Capacity> {
+        while let Some(part) = self.next_part() {
+            sink.put(part)?;
+        }
+        Ok(())
+    }
+
+    /// The next run of plain bytes, or one escape.
+    fn next_part(&mut self) -> Option<&[u8]> {
+        let run = super::plain_run(self.rest, 0);
+        if run > 0 {
+            let (plain, rest) = self.rest.split_at_checked(run)?;
+            self.rest = rest;
+            return Some(plain);
+        }
+        let (&byte, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(match byte {
+            b'"' => b"\\\"",
+            b'\\' => b"\\\\",
+            b'\n' => b"\\n",
+            b'\r' => b"\\r",
+            b'\t' => b"\\t",
+            _ => {
+                let hex = |nibble: u8| {
+                    if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble }
+                };
+                self.code = [b'\\', b'u', b'0', b'0', hex(byte >> 4), hex(byte & 15)];
+                &self.code
+            }
+        })
+    }
+}
+
+/// A whole number in decimal, without `core::fmt`.
+#[derive(Clone, Copy, Debug)]
+pub struct Decimal {
+    digits: [u8; 20],
+    start: usize,
+}
+
+impl Decimal {
+    /// The digits of `number`.
+    pub fn new(mut number: u64) -> Self {
+        let mut digits = [b'0'; 20];
+        let mut start = digits.len();
+        for (i, digit) in digits.iter_mut().enumerate().rev() {
+            // The remainder by ten always fits.
+            *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
+            number /= 10;
+            start = i;
+            if number == 0 {
+                break;
+            }
+        }
+        Self { digits, start }
+    }
+
+    /// The digits as ASCII.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.digits.get(self.start..).unwrap_or_default()
+    }
+}
