@@ -8,6 +8,10 @@ extern crate std;
 
 pub mod error;
 pub mod json;
+pub mod message;
 pub mod time;
 pub mod tool;
+pub mod transcript;
 pub mod transport;
+mod turn;
+mod wire;

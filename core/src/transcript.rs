@@ -1,0 +1,328 @@
+//! The conversation as it is kept: the JSON text of the next request's `messages`, without the outer brackets.
+//!
+//! ```text
+//!  0                                   len                      capacity
+//!  ├── {"role":"user",…},{"role":… ─────┼── the tail: free ────────┤
+//! ```
+//! What was said once is never written again: a turn costs what is new in it. The bytes behind `len` are *the tail*: there a
+//! frame that came in pieces is put together, and a tool writes its result before it is counted in.
+
+#[cfg(feature = "alloc")]
+use alloc::{sync::Arc, vec::Vec};
+
+use crate::error::{Capacity, What};
+use crate::json::{Sink, escape};
+
+/// The most that a growing transcript holds if nothing else is said: what the API takes as one request.
+#[cfg(feature = "alloc")]
+pub const GROWING_LIMIT: usize = 32 * 1024 * 1024;
+
+#[derive(Debug)]
+enum Buffer<'b> {
+    Slice(&'b mut [u8]),
+    /// Initialised to its end, so that the code for slices serves it.
+    #[cfg(feature = "alloc")]
+    Growing {
+        bytes: Vec<u8>,
+        limit: usize,
+    },
+    /// Lent to a transport that must own what it sends.
+    #[cfg(feature = "alloc")]
+    Shared {
+        bytes: Arc<Vec<u8>>,
+        limit: usize,
+    },
+}
+
+/// The conversation's bytes, in a caller's slice or, with `alloc`, in a buffer that grows up to a limit.
+///
+/// Nothing is ever cut: what does not fit is not written, and the error says how much was needed and how much was free.
+#[derive(Debug)]
+pub struct Transcript<'b> {
+    buffer: Buffer<'b>,
+    len: usize,
+}
+
+/// A place in the transcript or its tail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub(crate) struct Span {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+}
+
+impl Span {
+    pub(crate) const fn new(start: usize, end: usize) -> Self {
+        Self { start, end }
+    }
+
+    pub(crate) const fn len(self) -> usize {
+        self.end.saturating_sub(self.start)
+    }
+
+    pub(crate) const fn with_len(self, len: usize) -> Self {
+        Self { start: self.start, end: self.start + len }
+    }
+
+    pub(crate) const fn shifted(self, by: usize) -> Self {
+        Self { start: self.start + by, end: self.end + by }
+    }
+
+    pub(crate) fn of(self, bytes: &[u8]) -> &[u8] {
+        bytes.get(self.start..self.end).unwrap_or_default()
+    }
+}
+
+impl<'b> Transcript<'b> {
+    /// An empty transcript in `memory`, which bounds it. A chip's is a static.
+    pub const fn new(memory: &'b mut [u8]) -> Self {
+        Self { buffer: Buffer::Slice(memory), len: 0 }
+    }
+
+    /// The bytes of the conversation.
+    pub fn bytes(&self) -> &[u8] {
+        self.whole().get(..self.len).unwrap_or_default()
+    }
+
+    /// Bytes in use.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing was said yet.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The most that it can hold, in bytes.
+    pub const fn capacity(&self) -> usize {
+        match &self.buffer {
+            Buffer::Slice(bytes) => bytes.len(),
+            #[cfg(feature = "alloc")]
+            Buffer::Growing { limit, .. } | Buffer::Shared { limit, .. } => *limit,
+        }
+    }
+
+    /// Bytes that are free.
+    pub const fn free(&self) -> usize {
+        self.capacity().saturating_sub(self.len)
+    }
+
+    /// Conversation and tail, as far as there is memory for it now.
+    pub(crate) fn whole(&self) -> &[u8] {
+        match &self.buffer {
+            Buffer::Slice(bytes) => bytes,
+            #[cfg(feature = "alloc")]
+            Buffer::Growing { bytes, .. } => bytes,
+            #[cfg(feature = "alloc")]
+            Buffer::Shared { bytes, .. } => bytes,
+        }
+    }
+
+    pub(crate) fn whole_mut(&mut self) -> &mut [u8] {
+        #[cfg(feature = "alloc")]
+        self.take_back();
+        match &mut self.buffer {
+            Buffer::Slice(bytes) => bytes,
+            #[cfg(feature = "alloc")]
+            Buffer::Growing { bytes, .. } => bytes,
+            #[cfg(feature = "alloc")]
+            Buffer::Shared { bytes, .. } => Arc::<Vec<u8>>::make_mut(bytes).as_mut_slice(),
+        }
+    }
+
+    /// What `needed` more bytes would have met with.
+    pub(crate) const fn full(&self, needed: usize) -> Capacity {
+        Capacity { what: What::Transcript, needed, free: self.free() }
+    }
+
+    /// Sees to `room` bytes of tail behind `len`.
+    pub(crate) fn reserve(&mut self, room: usize) -> Result<(), Capacity> {
+        if room > self.free() {
+            return Err(self.full(room));
+        }
+        #[cfg(feature = "alloc")]
+        if let Buffer::Growing { bytes, limit } = {
+            self.take_back();
+            &mut self.buffer
+        } {
+            let wanted = self.len + room;
+            if wanted > bytes.len() {
+                bytes.resize(wanted.max(bytes.len() * 2).max(1024).min(*limit), 0);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn append(&mut self, new: &[u8]) -> Result<(), Capacity> {
+        self.put_at(self.len, new)?;
+        self.len += new.len();
+        Ok(())
+    }
+
+    /// Writes `new` into the tail at `at` without counting it in.
+    pub(crate) fn put_at(&mut self, at: usize, new: &[u8]) -> Result<(), Capacity> {
+        let room = at.saturating_sub(self.len) + new.len();
+        self.reserve(room)?;
+        let full = self.full(room);
+        let place = self.whole_mut().get_mut(at..).and_then(|rest| rest.get_mut(..new.len())).ok_or(full)?;
+        place.copy_from_slice(new);
+        Ok(())
+    }
+
+    /// Puts `new` in at `at`; what stood there comes behind it.
+    pub(crate) fn insert(&mut self, at: usize, new: &[u8]) -> Result<(), Capacity> {
+        self.open_gap(at, new.len())?;
+        if let Some(place) = self.whole_mut().get_mut(at..).and_then(|rest| rest.get_mut(..new.len())) {
+            place.copy_from_slice(new);
+        }
+        Ok(())
+    }
+
+    /// Makes room for `count` bytes at `at` and counts them in; their content is for the caller to write.
+    pub(crate) fn open_gap(&mut self, at: usize, count: usize) -> Result<(), Capacity> {
+        self.reserve(count)?;
+        let len = self.len;
+        if let Some(moved) = self.whole_mut().get_mut(at..len + count) {
+            let kept = moved.len().saturating_sub(count);
+            if count <= moved.len() && kept <= moved.len() - count {
+                moved.copy_within(..kept, count);
+            }
+        }
+        self.len += count;
+        Ok(())
+    }
+
+    /// Brings `span` of the tail in at `at`; what stood there comes behind it. The rest of the tail is lost.
+    pub(crate) fn insert_tail(&mut self, at: usize, span: Span) -> Result<(), Capacity> {
+        let (len, count) = (self.len, span.len());
+        if at == len {
+            self.move_within(span, at);
+            self.len += count;
+            return Ok(());
+        }
+        // Side by side first, then the two change places: three reversals need no memory of their own.
+        self.move_within(span, len);
+        if let Some(both) = self.whole_mut().get_mut(at..len + count) {
+            both.reverse();
+            if let Some((front, back)) = both.split_at_mut_checked(count) {
+                front.reverse();
+                back.reverse();
+            }
+        }
+        self.len += count;
+        Ok(())
+    }
+
+    /// Moves bytes towards the front, or leaves them.
+    fn move_within(&mut self, from: Span, to: usize) {
+        if from.start <= to {
+            return;
+        }
+        if let Some(both) = self.whole_mut().get_mut(to..from.end) {
+            let skip = from.start - to;
+            if skip <= both.len() {
+                both.copy_within(skip.., 0);
+            }
+        }
+    }
+
+    /// Takes `span` out; what stood behind it moves up.
+    pub(crate) fn remove(&mut self, span: Span) {
+        let len = self.len;
+        if span.end > len || span.start >= span.end {
+            return;
+        }
+        self.move_within(Span::new(span.end, len), span.start);
+        self.len = len - span.len();
+    }
+
+    /// Cuts back to the first `len` bytes.
+    pub(crate) const fn truncate(&mut self, len: usize) {
+        if len < self.len {
+            self.len = len;
+        }
+    }
+
+    /// Takes the first `count` bytes of the tail as written.
+    pub(crate) const fn commit(&mut self, count: usize) {
+        self.len += count;
+    }
+
+    /// Appends a message of one text.
+    ///
+    /// # Errors
+    /// `Capacity`: then nothing was written.
+    pub fn push_text(&mut self, role: &str, text: &str) -> Result<(), Capacity> {
+        const HEAD: &str = "{\"role\":\"";
+        const MIDDLE: &str = "\",\"content\":\"";
+        let comma = usize::from(self.len > 0);
+        let needed = comma + HEAD.len() + role.len() + MIDDLE.len() + escape(text).len() + 2;
+        self.reserve(needed)?;
+        if comma > 0 {
+            self.append(b",")?;
+        }
+        self.append(HEAD.as_bytes())?;
+        self.append(role.as_bytes())?;
+        self.append(MIDDLE.as_bytes())?;
+        escape(text).write_to(self)?;
+        self.append(b"\"}")
+    }
+
+    /// Appends messages that are JSON already, without their outer brackets.
+    pub(crate) fn push_json(&mut self, messages: &[u8]) -> Result<(), Capacity> {
+        let comma = usize::from(self.len > 0);
+        self.reserve(comma + messages.len())?;
+        if comma > 0 {
+            self.append(b",")?;
+        }
+        self.append(messages)
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl Transcript<'static> {
+    /// An empty transcript that grows up to [`GROWING_LIMIT`].
+    pub const fn growing() -> Self {
+        Self::growing_to(GROWING_LIMIT)
+    }
+
+    /// An empty transcript that grows up to `limit` bytes.
+    pub const fn growing_to(limit: usize) -> Self {
+        Self { buffer: Buffer::Growing { bytes: Vec::new(), limit }, len: 0 }
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl Transcript<'_> {
+    /// Makes the buffer shareable, if it is one that grows: [`shared`](Self::shared) then lends a handle until the next write.
+    pub(crate) fn share(&mut self) {
+        if let Buffer::Growing { bytes, limit } = &mut self.buffer {
+            self.buffer = Buffer::Shared { limit: *limit, bytes: Arc::new(core::mem::take(bytes)) };
+        }
+    }
+
+    pub(crate) const fn shared(&self) -> Option<&Arc<Vec<u8>>> {
+        match &self.buffer {
+            Buffer::Shared { bytes, .. } => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// The sole owner again. If a transport still holds its handle, the bytes are copied.
+    fn take_back(&mut self) {
+        if let Buffer::Shared { bytes, limit } = &mut self.buffer {
+            let bytes = match Arc::get_mut(bytes) {
+                Some(bytes) => core::mem::take(bytes),
+                None => bytes.to_vec(),
+            };
+            self.buffer = Buffer::Growing { bytes, limit: *limit };
+        }
+    }
+}
+
+impl Sink for Transcript<'_> {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), Capacity> {
+        self.append(bytes)
+    }
+}

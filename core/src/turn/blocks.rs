@@ -1,0 +1,372 @@
+//! Blocks of a streamed reply: each grows at its hole, wherever it stands.
+//!
+//! `{"type":"text","text":"Hel│"}`: the hole is before the closing quote. What is behind a hole (the block's own end, and the blocks
+//! that began later) moves when the block grows; in order, that is two bytes.
+
+use super::input::{BadInput, Half, begins_with_low, close_input, escaped_unit, mend_surrogates, unescape_in_place};
+use super::{Happened, HappenedKind, MAX_OPEN_BLOCKS, Reply, Source, kind_of, unexpected};
+use crate::error::{Capacity, Error, What};
+use crate::json::{Kind, Value};
+use crate::transcript::{Span, Transcript};
+use crate::wire::Field;
+
+/// What a block is, as far as growing it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BlockKind {
+    /// `tool_use`.
+    Call,
+    Compaction,
+    Other,
+    /// `server_tool_use`, `mcp_tool_use`: grown like a call, but not ours to run.
+    ServerCall,
+    Text,
+    Thinking,
+}
+
+impl BlockKind {
+    /// Whether a delta of `field` may come even if the block began without that member.
+    const fn has(self, field: Field) -> bool {
+        match self {
+            Self::Text => matches!(field, Field::Text | Field::Citations),
+            Self::Thinking => matches!(field, Field::Thinking | Field::Signature),
+            Self::Call | Self::ServerCall => matches!(field, Field::Input),
+            Self::Compaction => matches!(field, Field::Compaction | Field::EncryptedContent),
+            Self::Other => false,
+        }
+    }
+
+    const fn is_call(self) -> bool {
+        matches!(self, Self::Call | Self::ServerCall)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OpenBlock {
+    pub(super) index: usize,
+    kind: BlockKind,
+    /// The block's JSON in the transcript.
+    span: Span,
+    /// The field that grew last, and where it grows.
+    field: Option<Field>,
+    hole: usize,
+    /// Where the input began, once it grows.
+    input_start: usize,
+    /// Which call of the reply it is.
+    call: usize,
+    half: Half,
+    lone_surrogate: bool,
+}
+
+impl Reply {
+    /// Adds a block at the message's end.
+    pub(super) fn start_block(&mut self, index: usize, source: Source<'_>, lone: bool, t: &mut Transcript<'_>) -> Result<Span, Error> {
+        if index < self.next_index {
+            return Err(unexpected("a block index that was not used before"));
+        }
+        let start = t.len();
+        let len = match source {
+            Source::Chunk(block) => {
+                t.append(block)?;
+                block.len()
+            }
+            Source::Tail(span) => {
+                t.insert_tail(start, span)?;
+                span.len()
+            }
+        };
+        let before: &[u8] = match (self.has_blocks, start) {
+            (true, _) => b",",
+            (false, 0) => b"{\"role\":\"assistant\",\"content\":[",
+            (false, _) => b",{\"role\":\"assistant\",\"content\":[",
+        };
+        t.insert(start, before)?;
+        self.has_blocks = true;
+        self.next_index = index + 1;
+        let span = Span::new(start + before.len(), start + before.len() + len);
+        let kind = Value::first(span.of(t.whole())).map_or(BlockKind::Other, kind_of);
+        let block =
+            OpenBlock { index, kind, span, field: None, hole: 0, input_start: 0, call: self.calls, half: None, lone_surrogate: lone };
+        self.calls += usize::from(kind == BlockKind::Call);
+        self.open.push(block).map_err(|_| Capacity { what: What::OpenBlocks, needed: MAX_OPEN_BLOCKS + 1, free: 0 })?;
+        Ok(span)
+    }
+
+    /// Adds to a block's field; gives what came in, where it now stands. `value` is a string's content, or a whole citation.
+    pub(super) fn delta(
+        &mut self,
+        index: usize,
+        field: Field,
+        value: Source<'_>,
+        lone: bool,
+        t: &mut Transcript<'_>,
+    ) -> Result<Happened, Error> {
+        let position = self.position(index)?;
+        let mut hole = self.hole(position, field, t)?;
+        if let Some(block) = self.open.get_mut(position) {
+            block.lone_surrogate |= lone;
+        }
+        if field == Field::Input {
+            hole = self.flush_half(position, hole, value, t)?;
+        }
+        // What the hole needed was written over the first bytes of the tail.
+        if let Source::Tail(span) = value
+            && span.start < t.len()
+        {
+            return Err(unexpected("an event whose value is not its first member"));
+        }
+        let kind = match field {
+            Field::Citations => HappenedKind::Citation,
+            Field::Compaction | Field::EncryptedContent => HappenedKind::Compaction,
+            Field::Input => return self.input(position, hole, value, t),
+            Field::Signature => HappenedKind::Signature,
+            Field::Text => HappenedKind::Text,
+            Field::Thinking => HappenedKind::Thinking,
+        };
+        let count = self.bring_in(position, hole, value, t)?;
+        if field == Field::Citations && !t.whole().get(..hole).unwrap_or_default().trim_ascii_end().ends_with(b"[") {
+            self.insert(position, hole, b",", t)?;
+            hole += 1;
+        }
+        self.set_hole(position, field, hole + count);
+        Ok(Happened { kind, index, span: Span::new(hole, hole + count) })
+    }
+
+    /// Adds to a call's input: unescaped, because it is JSON itself.
+    fn input(&mut self, position: usize, hole: usize, value: Source<'_>, t: &mut Transcript<'_>) -> Result<Happened, Error> {
+        let Some(block) = self.open.get(position).copied() else { return Err(unexpected("an open block")) };
+        let value = match value {
+            Source::Chunk(raw) if raw.contains(&b'\\') => {
+                let start = t.len();
+                t.put_at(start, raw)?;
+                Source::Tail(Span::new(start, start + raw.len()))
+            }
+            value => value,
+        };
+        let mut half = block.half;
+        let value = match value {
+            Source::Tail(span) => {
+                let bytes = t.whole_mut().get_mut(span.start..span.end).unwrap_or_default();
+                let len = unescape_in_place(bytes, &mut half);
+                Source::Tail(Span::new(span.start, span.start + len))
+            }
+            plain @ Source::Chunk(_) => plain,
+        };
+        if let Some(block) = self.open.get_mut(position) {
+            block.half = half;
+        }
+        let count = self.bring_in(position, hole, value, t)?;
+        self.set_hole(position, Field::Input, hole + count);
+        Ok(Happened { kind: HappenedKind::Input, index: block.index, span: Span::new(hole, hole + count) })
+    }
+
+    /// Writes a first half that stayed alone, unless `next` begins with the second. Gives the hole behind it.
+    fn flush_half(&mut self, position: usize, hole: usize, next: Source<'_>, t: &mut Transcript<'_>) -> Result<usize, Error> {
+        let Some(half) = self.open.get(position).and_then(|block| block.half) else { return Ok(hole) };
+        let raw = match next {
+            Source::Chunk(raw) => raw,
+            Source::Tail(span) => span.of(t.whole()),
+        };
+        if raw.is_empty() || begins_with_low(raw) {
+            return Ok(hole);
+        }
+        self.insert(position, hole, &escaped_unit(half), t)?;
+        self.set_hole(position, Field::Input, hole + 6);
+        if let Some(block) = self.open.get_mut(position) {
+            block.half = None;
+        }
+        Ok(hole + 6)
+    }
+
+    /// The end of a block: its input is checked, its lone surrogates are mended.
+    pub(super) fn stop_block(&mut self, index: usize, t: &mut Transcript<'_>) -> Result<Happened, Error> {
+        let position = self.position(index)?;
+        // A space begins no second half.
+        let hole = self.open.get(position).map_or(0, |block| block.hole);
+        self.flush_half(position, hole, Source::Chunk(b" "), t)?;
+        let Some(block) = self.open.get(position).copied() else { return Err(unexpected("an open block")) };
+        let mut span = block.span;
+        if block.kind.is_call() {
+            let grown = (block.field == Some(Field::Input)).then_some(Span::new(block.input_start, block.hole));
+            let (end, bad) = close_call(t, span, grown)?;
+            let (before, after) = (span.end, end);
+            span.end = end;
+            if let Some(block) = self.open.get_mut(position) {
+                block.span = span;
+            }
+            self.later_moved(position, before, after);
+            if block.kind == BlockKind::Call
+                && let Some(bad) = bad
+            {
+                self.note_bad(BadInput { call: block.call, ..bad })?;
+            }
+        }
+        if block.lone_surrogate
+            && let Some(bytes) = t.whole_mut().get_mut(span.start..span.end)
+        {
+            mend_surrogates(bytes);
+        }
+        self.open.retain(|open| open.index != index);
+        Ok(Happened { kind: HappenedKind::BlockStop, index, span })
+    }
+
+    pub(super) fn note_bad(&mut self, bad: BadInput) -> Result<(), Error> {
+        self.bad.push(bad).map_err(|_| unexpected("at most 8 calls of one reply with an input that is no JSON object"))
+    }
+
+    fn position(&self, index: usize) -> Result<usize, Error> {
+        self.open.iter().position(|block| block.index == index).ok_or(unexpected("the index of an open block"))
+    }
+
+    fn set_hole(&mut self, position: usize, field: Field, hole: usize) {
+        if let Some(block) = self.open.get_mut(position) {
+            block.field = Some(field);
+            block.hole = hole;
+        }
+    }
+
+    /// Where `field` of the block grows; made if it must be.
+    fn hole(&mut self, position: usize, field: Field, t: &mut Transcript<'_>) -> Result<usize, Error> {
+        let Some(block) = self.open.get(position).copied() else { return Err(unexpected("an open block")) };
+        let replaces = matches!(field, Field::Signature | Field::EncryptedContent);
+        if block.field == Some(field) && !replaces {
+            return Ok(block.hole);
+        }
+        let mismatch = unexpected("a delta that its block has a member for");
+        if block.kind.is_call() && field != Field::Input {
+            return Err(mismatch);
+        }
+        let name = field.member();
+        let value = Value::first(block.span.of(t.whole())).and_then(|value| value.member(name));
+        let found = value.map(|value| {
+            let start = value.offset_in(t.whole()).unwrap_or(block.span.start);
+            (value.kind(), Span::new(start, start + value.raw().len()))
+        });
+        let hole = match (found, field) {
+            (None, _) if block.kind.has(field) => {
+                let empty: &[u8] = match field {
+                    Field::Citations => b"[]",
+                    Field::Input => b"",
+                    _ => b"\"\"",
+                };
+                let mut at = block.span.end.saturating_sub(1);
+                for part in [b",\"".as_slice(), name.as_bytes(), b"\":", empty] {
+                    self.insert(position, at, part, t)?;
+                    at += part.len();
+                }
+                at - empty.len() / 2
+            }
+            (Some((_, span)), Field::Input) if block.kind.is_call() => {
+                self.remove(position, span, t);
+                span.start
+            }
+            (Some((Kind::Array, span)), Field::Citations) => span.end.saturating_sub(1),
+            (Some((Kind::Null, span)), Field::Citations) => {
+                self.replace_null(position, span, b"[]", t);
+                span.start + 1
+            }
+            (_, Field::Citations) => return Err(mismatch),
+            (Some((Kind::String, span)), _) if replaces => {
+                self.remove(position, Span::new(span.start + 1, span.end.saturating_sub(1)), t);
+                span.start + 1
+            }
+            (Some((Kind::String, span)), _) => span.end.saturating_sub(1),
+            (Some((Kind::Null, span)), _) => {
+                self.replace_null(position, span, b"\"\"", t);
+                span.start + 1
+            }
+            _ => return Err(mismatch),
+        };
+        if field == Field::Input
+            && let Some(block) = self.open.get_mut(position)
+        {
+            block.input_start = hole;
+        }
+        self.set_hole(position, field, hole);
+        Ok(hole)
+    }
+
+    /// `null` becomes an empty string or array.
+    fn replace_null(&mut self, position: usize, span: Span, empty: &[u8; 2], t: &mut Transcript<'_>) {
+        if let Some(place) = t.whole_mut().get_mut(span.start..span.start + 2) {
+            place.copy_from_slice(empty);
+        }
+        self.remove(position, Span::new(span.start + 2, span.end), t);
+    }
+
+    /// Brings `value` in at a hole of the block and gives its length.
+    fn bring_in(&mut self, position: usize, hole: usize, value: Source<'_>, t: &mut Transcript<'_>) -> Result<usize, Capacity> {
+        match value {
+            Source::Chunk(bytes) => {
+                self.insert(position, hole, bytes, t)?;
+                Ok(bytes.len())
+            }
+            Source::Tail(span) => {
+                t.insert_tail(hole, span)?;
+                self.block_grew(position, span.len());
+                Ok(span.len())
+            }
+        }
+    }
+
+    fn insert(&mut self, position: usize, at: usize, bytes: &[u8], t: &mut Transcript<'_>) -> Result<(), Capacity> {
+        t.insert(at, bytes)?;
+        self.block_grew(position, bytes.len());
+        Ok(())
+    }
+
+    fn remove(&mut self, position: usize, span: Span, t: &mut Transcript<'_>) {
+        t.remove(span);
+        if let Some(block) = self.open.get_mut(position) {
+            let before = block.span.end;
+            block.span.end -= span.len();
+            self.later_moved(position, before, before - span.len());
+        }
+    }
+
+    fn block_grew(&mut self, position: usize, count: usize) {
+        if let Some(block) = self.open.get_mut(position) {
+            let before = block.span.end;
+            block.span.end += count;
+            self.later_moved(position, before, before + count);
+        }
+    }
+
+    /// What stood at or behind `before` stands at `after` now: the open blocks that began later move with it.
+    fn later_moved(&mut self, position: usize, before: usize, after: usize) {
+        if self.open.len() < 2 || before == after {
+            return;
+        }
+        for (i, block) in self.open.iter_mut().enumerate() {
+            if i != position && block.span.start >= before {
+                for place in [&mut block.span.start, &mut block.span.end, &mut block.hole, &mut block.input_start] {
+                    *place = (*place + after).saturating_sub(before);
+                }
+            }
+        }
+    }
+}
+
+/// Sees that the call in `block` has a JSON object for an input. `grown`: where the input is, if it came in pieces. Gives the block's
+/// new end.
+pub(super) fn close_call(
+    t: &mut Transcript<'_>,
+    block: Span,
+    grown: Option<Span>,
+) -> Result<(usize, Option<BadInput>), Capacity> {
+    let (input, end) = match grown {
+        Some(input) => (input, block.end),
+        None => {
+            let value = Value::first(block.of(t.whole())).and_then(|value| value.member(Field::Input.member()));
+            match value.and_then(|value| Some(Span::new(value.offset_in(t.whole())?, 0).with_len(value.raw().len()))) {
+                Some(input) => (input, block.end),
+                None => {
+                    let at = block.end.saturating_sub(1);
+                    t.insert(at, b",\"input\":")?;
+                    (Span::new(at + 9, at + 9), block.end + 9)
+                }
+            }
+        }
+    };
+    let (input_end, bad) = close_input(t, input)?;
+    Ok(((end + input_end).saturating_sub(input.end), bad))
+}

@@ -1,0 +1,194 @@
+//! A call's input: unescaped as it comes, checked when it is whole, mended if it is no object.
+
+use crate::error::Capacity;
+use crate::json::{JsonError, Value, check};
+use crate::transcript::{Span, Transcript};
+
+/// A call whose input is no JSON object, and why.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BadInput {
+    /// Which call of the reply, from 0.
+    pub(crate) call: usize,
+    /// What is wrong with the JSON; nothing if it is JSON, but no object.
+    pub(crate) error: Option<JsonError>,
+}
+
+/// A mended input: what the model wrote, as a string in an object, as the provider's documentation proposes.
+const MENDED: (&[u8], &[u8]) = (b"{\"INVALID_JSON\":\"", b"\"}");
+
+/// Half of a surrogate pair, of which the other half may come with the next delta.
+pub(super) type Half = Option<u32>;
+
+/// A code unit as an escape.
+pub(super) fn escaped_unit(unit: u32) -> [u8; 6] {
+    let hex = |shift: u32| match (unit >> shift) & 15 {
+        nibble @ 0..10 => b'0' + u8::try_from(nibble).unwrap_or(0),
+        nibble => b'a' - 10 + u8::try_from(nibble).unwrap_or(10),
+    };
+    [b'\\', b'u', hex(12), hex(8), hex(4), hex(0)]
+}
+
+/// Whether `raw` begins with the escape of a pair's second half.
+pub(super) fn begins_with_low(raw: &[u8]) -> bool {
+    unit(raw, 0).is_some_and(|unit| (0xdc00..0xe000).contains(&unit))
+}
+
+/// The code unit that stands escaped at `at`.
+fn unit(raw: &[u8], at: usize) -> Option<u32> {
+    let digits = raw.get(at..)?.strip_prefix(b"\\u")?.first_chunk::<4>()?;
+    digits.iter().try_fold(0, |unit, &digit| Some(unit * 16 + char::from(digit).to_digit(16)?))
+}
+
+/// Unescapes the content of a JSON string where it stands and gives its new length, which is never more.
+///
+/// A first half at the end goes to `half`; a half alone stays the escape that it is. `half` may come in set only if
+/// [`begins_with_low`].
+pub(super) fn unescape_in_place(bytes: &mut [u8], half: &mut Half) -> usize {
+    let (mut read, mut write) = (0, 0);
+    let mut utf8 = [0; 4];
+    while read < bytes.len() {
+        let (char, used) = match (bytes.get(read), bytes.get(read + 1)) {
+            (Some(b'\\'), Some(b'u')) => match unit(bytes, read) {
+                Some(high @ 0xd800..0xdc00) => {
+                    if read + 6 == bytes.len() {
+                        *half = Some(high);
+                        return write;
+                    }
+                    match unit(bytes, read + 6) {
+                        Some(low @ 0xdc00..0xe000) => (join(high, low), 12),
+                        _ => (None, 6),
+                    }
+                }
+                Some(low @ 0xdc00..0xe000) => match half.take() {
+                    Some(high) => (join(high, low), 6),
+                    None => (None, 6),
+                },
+                unit => (unit.and_then(char::from_u32), 6),
+            },
+            (Some(b'\\'), Some(&escape)) => {
+                let char = match escape {
+                    b'b' => '\u{8}',
+                    b'f' => '\u{c}',
+                    b'n' => '\n',
+                    b'r' => '\r',
+                    b't' => '\t',
+                    other => char::from(other),
+                };
+                (Some(char), 2)
+            }
+            _ => (None, 1),
+        };
+        match char {
+            Some(char) => {
+                for &byte in char.encode_utf8(&mut utf8).as_bytes() {
+                    put(bytes, write, byte);
+                    write += 1;
+                }
+            }
+            None => {
+                for at in read..read + used {
+                    let byte = bytes.get(at).copied().unwrap_or_default();
+                    put(bytes, write, byte);
+                    write += 1;
+                }
+            }
+        }
+        read += used;
+    }
+    write
+}
+
+fn join(high: u32, low: u32) -> Option<char> {
+    char::from_u32(0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00))
+}
+
+fn put(bytes: &mut [u8], at: usize, byte: u8) {
+    if let Some(place) = bytes.get_mut(at) {
+        *place = byte;
+    }
+}
+
+/// Replaces each lone surrogate's escape by that of U+FFFD, of the same length: the API refuses text that is none.
+pub(super) fn mend_surrogates(bytes: &mut [u8]) {
+    let mut at = 0;
+    while at < bytes.len() {
+        if bytes.get(at) != Some(&b'\\') {
+            at += 1;
+            continue;
+        }
+        at += match unit(bytes, at) {
+            None => 2,
+            Some(0xd800..0xdc00) if unit(bytes, at + 6).is_some_and(|low| (0xdc00..0xe000).contains(&low)) => 12,
+            Some(0xd800..0xe000) => {
+                if let Some(place) = bytes.get_mut(at..at + 6) {
+                    place.copy_from_slice(b"\\ufffd");
+                }
+                6
+            }
+            Some(_) => 6,
+        };
+    }
+}
+
+/// Sees that the input at `span` is a JSON object. Gives its new end, and what was wrong.
+pub(super) fn close_input(transcript: &mut Transcript<'_>, span: Span) -> Result<(usize, Option<BadInput>), Capacity> {
+    if span.of(transcript.whole()).trim_ascii().is_empty() {
+        transcript.remove(span);
+        transcript.insert(span.start, b"{}")?;
+        return Ok((span.start + 2, None));
+    }
+    let text = span.of(transcript.whole());
+    let error = match check(text) {
+        Ok(checked) => {
+            let is_object = Value::first(text).is_some_and(|value| value.raw().starts_with(b"{"));
+            if checked.lone_surrogate.is_some()
+                && let Some(bytes) = transcript.whole_mut().get_mut(span.start..span.end)
+            {
+                mend_surrogates(bytes);
+            }
+            if is_object {
+                return Ok((span.end, None));
+            }
+            None
+        }
+        Err(error) => Some(error),
+    };
+    let end = mend_input(transcript, span)?;
+    Ok((end, Some(BadInput { call: 0, error })))
+}
+
+/// Makes the text at `span` the string of a mended input; gives its new end.
+fn mend_input(transcript: &mut Transcript<'_>, span: Span) -> Result<usize, Capacity> {
+    let extra = |byte: u8| match byte {
+        b'"' | b'\\' => 1,
+        0..0x20 => 5,
+        _ => 0,
+    };
+    let more: usize = span.of(transcript.whole()).iter().map(|&byte| extra(byte)).sum();
+    transcript.reserve(more + MENDED.0.len() + MENDED.1.len())?;
+    transcript.open_gap(span.end, more)?;
+    // From the end, so that nothing is overwritten before it was read.
+    if let Some(bytes) = transcript.whole_mut().get_mut(span.start..span.end + more) {
+        let (mut read, mut write) = (span.len(), bytes.len());
+        while read > 0 && read < write {
+            read -= 1;
+            let byte = bytes.get(read).copied().unwrap_or_default();
+            write -= extra(byte) + 1;
+            match extra(byte) {
+                0 => put(bytes, write, byte),
+                1 => {
+                    put(bytes, write, b'\\');
+                    put(bytes, write + 1, byte);
+                }
+                _ => {
+                    for (offset, part) in escaped_unit(u32::from(byte)).into_iter().enumerate() {
+                        put(bytes, write + offset, part);
+                    }
+                }
+            }
+        }
+    }
+    transcript.insert(span.end + more, MENDED.1)?;
+    transcript.insert(span.start, MENDED.0)?;
+    Ok(span.end + more + MENDED.0.len() + MENDED.1.len())
+}

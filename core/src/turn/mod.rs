@@ -1,0 +1,363 @@
+//! A reply on its way in: bytes become events, and the assistant message grows in place at the transcript's end.
+//!
+//! ```text
+//! transcript: … earlier messages │mark ,{"role":"assistant","content":[ block, block, │len   tail: a frame in pieces
+//! ```
+//! The message's end (`]}`) is written when the reply is whole. Until then the run may cut back to the mark, and nothing was said.
+
+mod blocks;
+mod input;
+mod whole;
+
+use heapless::Vec;
+
+use crate::error::{ApiError, ApiErrorKind, Capacity, Error, Protocol, What};
+use crate::json::Value;
+use crate::message::{StopReason, Usage};
+use crate::transcript::{Span, Transcript};
+use crate::wire::{Arrived, Field, Sse, WireKind, parse};
+use blocks::{BlockKind, OpenBlock};
+pub(crate) use input::BadInput;
+use whole::Whole;
+
+/// Most blocks that may be open at once: the API has one, gateways that translate interleave a few.
+pub(crate) const MAX_OPEN_BLOCKS: usize = 8;
+
+/// Most bad inputs of one reply whose fault is kept in detail.
+pub(crate) const MAX_BAD_INPUTS: usize = 8;
+
+/// What a piece of a reply did, as plain data: `Run::event` lends it as an event.
+#[derive(Clone, Copy, Debug)]
+pub struct Happened {
+    pub(crate) kind: HappenedKind,
+    pub(crate) index: usize,
+    pub(crate) span: Span,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HappenedKind {
+    BlockStart,
+    BlockStop,
+    Citation,
+    Compaction,
+    Input,
+    /// The stop reason and the last usage; the span is the event's JSON, empty for a whole-JSON reply.
+    MessageDelta,
+    /// The span is the message's JSON as it came, without content in a stream.
+    MessageStart,
+    MessageStop,
+    Ping,
+    Signature,
+    Text,
+    Thinking,
+    Unknown,
+}
+
+impl HappenedKind {
+    /// Whether a reader who was told cannot be made to forget it.
+    pub(crate) const fn is_content(self) -> bool {
+        !matches!(self, Self::MessageStart | Self::Ping | Self::Unknown)
+    }
+}
+
+/// Where the bytes of an event lie.
+#[derive(Clone, Copy)]
+pub(super) enum Source<'i> {
+    Chunk(&'i [u8]),
+    Tail(Span),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// No byte came yet.
+    Unseen,
+    Stream,
+    Whole(Whole),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Before `message_start`.
+    Start,
+    /// Between `message_start` and `message_stop`.
+    Open,
+    /// The message is whole; what still comes is read and not looked at.
+    Stopped,
+}
+
+/// The state of a reply under way.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    form: Form,
+    phase: Phase,
+    sse: Sse,
+    open: Vec<OpenBlock, MAX_OPEN_BLOCKS>,
+    /// The least index that a new block may have.
+    next_index: usize,
+    /// Length of the transcript before this reply.
+    pub(crate) mark: usize,
+    /// Whether the message has a block.
+    has_blocks: bool,
+    /// Calls so far: `tool_use` blocks.
+    pub(crate) calls: usize,
+    /// Calls whose input is no JSON object: their block was mended and they must not run.
+    pub(crate) bad: Vec<BadInput, MAX_BAD_INPUTS>,
+    pub(crate) stop: Option<StopReason>,
+    pub(crate) usage: Usage,
+    /// Where, in the tail, the API's error lies that ended the reply.
+    pub(crate) failure: Span,
+}
+
+impl Reply {
+    pub(crate) const fn new(mark: usize) -> Self {
+        Self {
+            form: Form::Unseen,
+            phase: Phase::Start,
+            sse: Sse::NEW,
+            open: Vec::new(),
+            next_index: 0,
+            mark,
+            has_blocks: false,
+            calls: 0,
+            bad: Vec::new(),
+            stop: None,
+            usage: Usage::NONE,
+            failure: Span::new(0, 0),
+        }
+    }
+
+    /// Whether the message is whole.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.phase == Phase::Stopped
+    }
+
+    /// Takes bytes, up to the first that make something happen. `input` is moved on.
+    pub(crate) fn feed(
+        &mut self,
+        input: &mut &[u8],
+        transcript: &mut Transcript<'_>,
+        container: &mut Container,
+    ) -> Result<Option<Happened>, Error> {
+        loop {
+            match self.form {
+                Form::Unseen => {
+                    *input = input.trim_ascii_start();
+                    self.form = match input.first() {
+                        None => return Ok(None),
+                        Some(b'{') => Form::Whole(Whole::new()),
+                        // A field's name, a comment, or a byte order mark.
+                        Some(b'd' | b'e' | b'i' | b'r' | b':' | 0xef) => Form::Stream,
+                        Some(_) => return Err(Protocol::NotAReply.into()),
+                    };
+                }
+                Form::Whole(ref mut whole) => {
+                    whole.take(core::mem::take(input), transcript)?;
+                    return Ok(None);
+                }
+                Form::Stream if self.phase == Phase::Stopped => {
+                    *input = &[];
+                    return Ok(None);
+                }
+                Form::Stream => {
+                    let Some(arrived) = self.sse.next(input, transcript)? else { return Ok(None) };
+                    let happened = match arrived {
+                        Arrived::Delta { index, field, text } => Some(self.delta(index, field, Source::Chunk(text), false, transcript)?),
+                        Arrived::Chunk(data) => self.event(data, Source::Chunk(data), transcript, container)?,
+                        Arrived::Tail(span) => {
+                            let whole = transcript.whole();
+                            let wire = parse(span.of(whole))?;
+                            self.apply(wire.kind, wire.lone_surrogate, Source::Tail(span), transcript, container)?
+                        }
+                    };
+                    if happened.is_some() {
+                        return Ok(happened);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The body has ended. Gives what is still to tell; to be called until it gives nothing.
+    pub(crate) fn end(&mut self, transcript: &mut Transcript<'_>, container: &mut Container) -> Result<Option<Happened>, Error> {
+        match self.form {
+            Form::Whole(_) => self.next_of_whole(transcript, container),
+            _ if self.phase == Phase::Stopped => Ok(None),
+            _ => Err(Protocol::EndedEarly.into()),
+        }
+    }
+
+    fn event(
+        &mut self,
+        data: &[u8],
+        source: Source<'_>,
+        transcript: &mut Transcript<'_>,
+        container: &mut Container,
+    ) -> Result<Option<Happened>, Error> {
+        let wire = parse(data)?;
+        self.apply(wire.kind, wire.lone_surrogate, source, transcript, container)
+    }
+
+    /// All that an event may do, by the phase it comes in.
+    fn apply(
+        &mut self,
+        kind: WireKind,
+        lone: bool,
+        source: Source<'_>,
+        transcript: &mut Transcript<'_>,
+        container: &mut Container,
+    ) -> Result<Option<Happened>, Error> {
+        match (self.phase, kind) {
+            (_, WireKind::Ping) => Ok(Some(Happened { kind: HappenedKind::Ping, index: 0, span: Span::default() })),
+            (_, WireKind::Unknown) => {
+                let span = in_tail(source, transcript)?;
+                Ok(Some(Happened { kind: HappenedKind::Unknown, index: 0, span }))
+            }
+            (_, WireKind::Error) => {
+                self.failure = in_tail(source, transcript)?;
+                let error = Value::first(self.failure.of(transcript.whole())).and_then(|event| event.member("error"));
+                let kind = error.and_then(|error| error.member("type")).and_then(Value::as_text);
+                let kind = kind.map_or(ApiErrorKind::Unknown, |text| ApiErrorKind::from_type(text.raw()));
+                Err(Error::Api(ApiError { status: 200, kind, retry_after: None }))
+            }
+            (Phase::Start, WireKind::MessageStart { message }) => {
+                self.phase = Phase::Open;
+                let span = part_in_tail(source, message, transcript)?;
+                if let Some(message) = Value::first(span.of(transcript.whole())) {
+                    self.take_usage(message.member("usage"));
+                    take_container(message.member("container"), container)?;
+                }
+                Ok(Some(Happened { kind: HappenedKind::MessageStart, index: 0, span }))
+            }
+            (Phase::Start, _) => Err(unexpected("message_start first")),
+            (Phase::Open, WireKind::BlockStart { index, block }) => {
+                let source = part(source, block);
+                let span = self.start_block(index, source, lone, transcript)?;
+                Ok(Some(Happened { kind: HappenedKind::BlockStart, index, span }))
+            }
+            (Phase::Open, WireKind::BlockDelta { index, field, value, more }) => {
+                let value = (field, part(source, value));
+                let more = more.map(|more| (Field::EncryptedContent, part(source, more)));
+                // In the order in which they stand: what is brought in first may overwrite what is before it.
+                let both = match (value.1, more) {
+                    (Source::Tail(a), Some(more @ (_, Source::Tail(b)))) if b.start < a.start => [Some(more), Some(value)],
+                    _ => [Some(value), more],
+                };
+                let mut happened = Happened { kind: HappenedKind::Compaction, index, span: Span::default() };
+                for (field, value) in both.into_iter().flatten() {
+                    let value = match field {
+                        Field::Citations => Some(value),
+                        _ => unquoted(value, transcript)?,
+                    };
+                    if let Some(value) = value {
+                        happened = self.delta(index, field, value, lone, transcript)?;
+                    }
+                }
+                Ok(Some(happened))
+            }
+            (Phase::Open, WireKind::BlockStop { index }) => self.stop_block(index, transcript).map(Some),
+            (Phase::Open, WireKind::MessageDelta) => {
+                let span = in_tail(source, transcript)?;
+                let event = Value::first(span.of(transcript.whole()));
+                let delta = event.and_then(|event| event.member("delta"));
+                if let Some(stop) = delta.and_then(|delta| delta.member("stop_reason")).and_then(Value::as_text) {
+                    self.stop = Some(StopReason::from_text(stop.raw()));
+                }
+                take_container(delta.and_then(|delta| delta.member("container")), container)?;
+                self.take_usage(event.and_then(|event| event.member("usage")));
+                Ok(Some(Happened { kind: HappenedKind::MessageDelta, index: 0, span }))
+            }
+            (Phase::Open, WireKind::MessageStop) => {
+                // A gateway may leave out a block's stop; what is open ends here.
+                while let Some(block) = self.open.first() {
+                    let index = block.index;
+                    self.stop_block(index, transcript)?;
+                }
+                self.finish(transcript)?;
+                Ok(Some(Happened { kind: HappenedKind::MessageStop, index: 0, span: Span::default() }))
+            }
+            (Phase::Open, WireKind::MessageStart { .. }) => Err(unexpected("one message_start")),
+            // Never reached: a stream is not looked at once it has stopped.
+            (Phase::Stopped, _) => Ok(None),
+        }
+    }
+
+    /// Writes the message's end. A message without content is none.
+    fn finish(&mut self, transcript: &mut Transcript<'_>) -> Result<(), Capacity> {
+        if self.has_blocks {
+            transcript.append(b"]}")?;
+        }
+        self.phase = Phase::Stopped;
+        Ok(())
+    }
+
+    fn take_usage(&mut self, usage: Option<Value<'_>>) {
+        if let Some(usage) = usage {
+            self.usage.overwrite(usage);
+        }
+    }
+}
+
+/// Room for the id of a container that a reply names and the next request sends on.
+pub(crate) type Container = heapless::String<96>;
+
+/// Takes the id of `{"id":…}`.
+fn take_container(value: Option<Value<'_>>, container: &mut Container) -> Result<(), Capacity> {
+    let Some(id) = value.and_then(|value| value.member("id")).and_then(Value::as_text) else { return Ok(()) };
+    let full = Capacity { what: What::Container, needed: id.raw().len(), free: container.capacity() };
+    *container = Container::try_from(id.raw()).map_err(|_| full)?;
+    Ok(())
+}
+
+const fn unexpected(expected: &'static str) -> Error {
+    Error::Protocol(Protocol::Event { expected })
+}
+
+/// The part of an event that `span` names.
+fn part(source: Source<'_>, span: Span) -> Source<'_> {
+    match source {
+        Source::Chunk(data) => Source::Chunk(span.of(data)),
+        Source::Tail(whole) => Source::Tail(span.shifted(whole.start)),
+    }
+}
+
+/// The content of a JSON string; nothing for `null`.
+fn unquoted<'i>(value: Source<'i>, transcript: &Transcript<'_>) -> Result<Option<Source<'i>>, Error> {
+    let raw = match value {
+        Source::Chunk(raw) => raw,
+        Source::Tail(span) => span.of(transcript.whole()),
+    };
+    match (raw.first(), value) {
+        (Some(b'"'), Source::Chunk(raw)) => Ok(Some(Source::Chunk(raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default()))),
+        (Some(b'"'), Source::Tail(span)) => Ok(Some(Source::Tail(Span::new(span.start + 1, span.end.saturating_sub(1))))),
+        (Some(b'n'), _) => Ok(None),
+        _ => Err(unexpected("a string in a delta")),
+    }
+}
+
+/// Brings an event's bytes into the tail, where they can be lent from.
+fn in_tail(source: Source<'_>, transcript: &mut Transcript<'_>) -> Result<Span, Capacity> {
+    match source {
+        Source::Tail(span) => Ok(span),
+        Source::Chunk(data) => {
+            let start = transcript.len();
+            transcript.put_at(start, data)?;
+            Ok(Span::new(start, start + data.len()))
+        }
+    }
+}
+
+fn part_in_tail(source: Source<'_>, span: Span, transcript: &mut Transcript<'_>) -> Result<Span, Capacity> {
+    in_tail(part(source, span), transcript)
+}
+
+/// What a block of this wire type is, as far as growing it goes.
+fn kind_of(block: Value<'_>) -> BlockKind {
+    match block.member("type").and_then(Value::as_text).map_or("", |text| text.raw()) {
+        "text" => BlockKind::Text,
+        "thinking" => BlockKind::Thinking,
+        "tool_use" => BlockKind::Call,
+        "server_tool_use" | "mcp_tool_use" => BlockKind::ServerCall,
+        "compaction" => BlockKind::Compaction,
+        _ => BlockKind::Other,
+    }
+}

@@ -1,0 +1,132 @@
+//! One event's JSON taken apart into ranges. Source: the Messages API's streaming reference; unknown types are values, not errors.
+
+use crate::error::Protocol;
+use crate::json::{JsonError, Value, check};
+use crate::transcript::Span;
+
+/// Which value of a block a delta adds to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Field {
+    Citations,
+    Compaction,
+    EncryptedContent,
+    Input,
+    Signature,
+    Text,
+    Thinking,
+}
+
+impl Field {
+    /// The member's name in the block.
+    pub(crate) const fn member(self) -> &'static str {
+        match self {
+            Self::Citations => "citations",
+            Self::Compaction => "content",
+            Self::EncryptedContent => "encrypted_content",
+            Self::Input => "input",
+            Self::Signature => "signature",
+            Self::Text => "text",
+            Self::Thinking => "thinking",
+        }
+    }
+}
+
+/// An event: what it is and where its parts lie in the event's JSON.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wire {
+    pub(crate) kind: WireKind,
+    /// A code unit that is no text was in it.
+    pub(crate) lone_surrogate: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum WireKind {
+    BlockDelta {
+        index: usize,
+        field: Field,
+        value: Span,
+        /// `encrypted_content` of a compaction delta.
+        more: Option<Span>,
+    },
+    BlockStart {
+        index: usize,
+        block: Span,
+    },
+    BlockStop {
+        index: usize,
+    },
+    Error,
+    MessageDelta,
+    MessageStart {
+        message: Span,
+    },
+    MessageStop,
+    Ping,
+    /// An event, or a delta, of a type that is not known here.
+    Unknown,
+}
+
+pub(crate) const fn json_error(error: JsonError) -> Protocol {
+    Protocol::Json { at: error.at, expected: error.expected }
+}
+
+/// Takes an event's JSON apart.
+pub(crate) fn parse(data: &[u8]) -> Result<Wire, Protocol> {
+    let checked = check(data).map_err(json_error)?;
+    let event = Value::first(data).ok_or(Protocol::Event { expected: "an object" })?;
+    let span = |value: Value<'_>| {
+        let start = value.offset_in(data).unwrap_or(0);
+        Span::new(start, start + value.raw().len())
+    };
+    let (mut kind, mut index, mut delta, mut block, mut message) = ("", None, None, None, None);
+    for (key, value) in event.members() {
+        match key.raw() {
+            "type" => kind = value.as_text().map_or("", |text| text.raw()),
+            "index" => index = value.as_u64().and_then(|index| usize::try_from(index).ok()),
+            "delta" => delta = Some(value),
+            "content_block" => block = Some(value),
+            "message" => message = Some(value),
+            _ => {}
+        }
+    }
+    let index = index.ok_or(Protocol::Event { expected: "the index of a block" });
+    let kind = match kind {
+        "content_block_delta" => {
+            let delta = delta.ok_or(Protocol::Event { expected: "a delta" })?;
+            self::delta(index?, delta, span)
+        }
+        "content_block_start" => {
+            let block = block.filter(|block| block.members().next().is_some()).ok_or(Protocol::Event { expected: "a content block" })?;
+            WireKind::BlockStart { index: index?, block: span(block) }
+        }
+        "content_block_stop" => WireKind::BlockStop { index: index? },
+        "error" => WireKind::Error,
+        "message_delta" => WireKind::MessageDelta,
+        "message_start" => {
+            WireKind::MessageStart { message: span(message.ok_or(Protocol::Event { expected: "a message" })?) }
+        }
+        "message_stop" => WireKind::MessageStop,
+        "ping" => WireKind::Ping,
+        _ => WireKind::Unknown,
+    };
+    Ok(Wire { kind, lone_surrogate: checked.lone_surrogate.is_some() })
+}
+
+/// A delta's field and value; `Unknown` if its type is.
+fn delta(index: usize, delta: Value<'_>, span: impl Fn(Value<'_>) -> Span) -> WireKind {
+    let kind = delta.member("type").and_then(Value::as_text).map_or("", |text| text.raw());
+    let (field, member) = match kind {
+        "citations_delta" => (Field::Citations, "citation"),
+        "compaction_delta" => (Field::Compaction, "content"),
+        "input_json_delta" => (Field::Input, "partial_json"),
+        "signature_delta" => (Field::Signature, "signature"),
+        "text_delta" => (Field::Text, "text"),
+        "thinking_delta" => (Field::Thinking, "thinking"),
+        _ => return WireKind::Unknown,
+    };
+    let more = delta.member("encrypted_content").filter(|value| !value.is_null()).map(&span);
+    match delta.member(member) {
+        Some(value) => WireKind::BlockDelta { index, field, value: span(value), more },
+        None => WireKind::Unknown,
+    }
+}

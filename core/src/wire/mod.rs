@@ -1,0 +1,12 @@
+//! What goes over the wire, both ways: a request's pieces, a stream's frames, an event's parts.
+//!
+//! Everything here is a view or a range; nothing is kept but a frame that came in pieces, and that lies in the transcript's tail.
+
+mod event;
+mod fast;
+mod request;
+mod sse;
+
+pub(crate) use event::{Field, Wire, WireKind, json_error, parse};
+pub use request::{Auth, Config, MAX_HEADERS, MAX_TOOLS, Pieces, check_transportable};
+pub(crate) use sse::{Arrived, Sse};

@@ -1,0 +1,193 @@
+//! Server-sent events out of a byte stream that may be cut anywhere. Source: the HTML standard's event stream format.
+//!
+//! A frame that is whole in the chunk is lent from there. One that is cut is put together in the transcript's tail:
+//! `[data lines so far][the line under way]`. Only `data` counts: the event's type stands in its JSON too.
+
+use super::event::Field;
+use super::fast;
+use crate::error::Capacity;
+use crate::transcript::{Span, Transcript};
+
+/// What a chunk gave.
+pub(crate) enum Arrived<'i> {
+    /// A text or input delta in the API's exact form: the string's content, still escaped, without any `\u`.
+    Delta { index: usize, field: Field, text: &'i [u8] },
+    /// A frame's data, in the chunk.
+    Chunk(&'i [u8]),
+    /// A frame's data, in the transcript's tail.
+    Tail(Span),
+}
+
+/// The decoder's state: how much lies in the tail.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sse {
+    data: usize,
+    line: usize,
+    has_data: bool,
+    /// The line under way is a comment, of which nothing is kept.
+    comment: bool,
+    /// The last byte was a carriage return: a line feed that follows belongs to it.
+    after_return: bool,
+    started: bool,
+}
+
+impl Sse {
+    pub(crate) const NEW: Self =
+        Self { data: 0, line: 0, has_data: false, comment: false, after_return: false, started: false };
+
+    /// Whether a frame is under way.
+    pub(crate) const fn is_inside(&self) -> bool {
+        self.has_data || self.line > 0
+    }
+
+    /// The next frame in `input`, which is moved on. `None`: all was taken, and more is needed.
+    pub(crate) fn next<'i>(&mut self, input: &mut &'i [u8], transcript: &mut Transcript<'_>) -> Result<Option<Arrived<'i>>, Capacity> {
+        loop {
+            if self.after_return {
+                let Some(&first) = input.first() else { return Ok(None) };
+                if first == b'\n' {
+                    *input = input.get(1..).unwrap_or_default();
+                }
+                self.after_return = false;
+            }
+            if input.is_empty() {
+                return Ok(None);
+            }
+            if !self.is_inside() && !self.comment && self.started {
+                if let Some(found) = fast::delta(input) {
+                    *input = input.get(found.used..).unwrap_or_default();
+                    return Ok(Some(Arrived::Delta { index: found.index, field: found.field, text: found.text }));
+                }
+                if let Some((data, used)) = whole_frame(input) {
+                    *input = input.get(used..).unwrap_or_default();
+                    match data {
+                        Some(data) => return Ok(Some(Arrived::Chunk(data))),
+                        None => continue,
+                    }
+                }
+            }
+            if let Some(data) = self.line(input, transcript)? {
+                return Ok(Some(Arrived::Tail(data)));
+            }
+        }
+    }
+
+    /// Takes the rest of a line, or all of `input` if the line does not end in it.
+    fn line(&mut self, input: &mut &[u8], transcript: &mut Transcript<'_>) -> Result<Option<Span>, Capacity> {
+        let end = line_end(input, 0);
+        let (part, rest) = input.split_at_checked(end).unwrap_or((input, &[]));
+        let base = transcript.len();
+        if self.line == 0 && part.first() == Some(&b':') {
+            self.comment = true;
+        }
+        if !self.comment {
+            transcript.put_at(base + self.data + self.line, part)?;
+            self.line += part.len();
+        }
+        let Some((&terminator, rest)) = rest.split_first() else {
+            *input = &[];
+            return Ok(None);
+        };
+        *input = rest;
+        self.after_return = terminator == b'\r';
+        self.end_of_line(transcript)
+    }
+
+    fn end_of_line(&mut self, transcript: &mut Transcript<'_>) -> Result<Option<Span>, Capacity> {
+        let base = transcript.len();
+        if core::mem::take(&mut self.comment) {
+            return Ok(None);
+        }
+        let start = base + self.data;
+        let line = Span::new(start, start + core::mem::take(&mut self.line));
+        let text = line.of(transcript.whole());
+        let mark = if self.started { 0 } else { text.starts_with(b"\xef\xbb\xbf").then_some(3).unwrap_or_default() };
+        self.started = true;
+        let text = text.get(mark..).unwrap_or_default();
+        if text.is_empty() {
+            let data = Span::new(base, base + core::mem::take(&mut self.data));
+            return Ok(core::mem::take(&mut self.has_data).then_some(data));
+        }
+        if let Some(value) = text.strip_prefix(b"data") {
+            let colon = match value {
+                [] => 0,
+                [b':', b' ', ..] => 2,
+                [b':', ..] => 1,
+                _ => return Ok(None),
+            };
+            let from = Span::new(line.start + mark + b"data".len() + colon, line.end);
+            let joint = usize::from(self.has_data);
+            if let Some(moved) = transcript.whole_mut().get_mut(start..line.end) {
+                let skip = from.start - start;
+                if joint == 1
+                    && let Some(first) = moved.first_mut()
+                {
+                    *first = b'\n';
+                }
+                if skip <= moved.len()
+                    && let Some(moved) = moved.get_mut(joint..)
+                    && let Some(skip) = skip.checked_sub(joint)
+                    && skip <= moved.len()
+                {
+                    moved.copy_within(skip.., 0);
+                }
+            }
+            self.data += joint + from.len();
+            self.has_data = true;
+        }
+        Ok(None)
+    }
+}
+
+/// Index of the first line feed or carriage return at or after `from`; the length if there is none. Eight bytes at a time.
+fn line_end(bytes: &[u8], from: usize) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let mut at = from;
+    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*chunk);
+        let (feed, ret) = (word ^ (ONES * 0x0a), word ^ (ONES * 0x0d));
+        let hits = ((feed.wrapping_sub(ONES) & !feed) | (ret.wrapping_sub(ONES) & !ret)) & HIGH;
+        if hits != 0 {
+            return at + usize::try_from(hits.trailing_zeros() / 8).unwrap_or(0);
+        }
+        at += 8;
+    }
+    while let Some(&byte) = bytes.get(at) {
+        if byte == b'\n' || byte == b'\r' {
+            return at;
+        }
+        at += 1;
+    }
+    at
+}
+
+/// The data of the frame that begins `input` and how long the frame is, if it is whole and has at most one data line.
+fn whole_frame(input: &[u8]) -> Option<(Option<&[u8]>, usize)> {
+    let mut data = None;
+    let mut at = 0;
+    loop {
+        let end = line_end(input, at);
+        let next = match (input.get(end)?, input.get(end + 1)) {
+            (b'\r', Some(b'\n')) => end + 2,
+            // Alone at the chunk's end it may be half of a pair.
+            (b'\r', None) => return None,
+            _ => end + 1,
+        };
+        let line = input.get(at..end)?;
+        at = next;
+        if line.is_empty() {
+            return Some((data, at));
+        }
+        if let Some(value) = line.strip_prefix(b"data") {
+            let value = match value {
+                [] => value,
+                [b':', b' ', value @ ..] | [b':', value @ ..] => value,
+                _ => continue,
+            };
+            if data.replace(value).is_some() {
+                return None;
+            }
+        }
+    }
+}
