@@ -201,6 +201,23 @@ impl<'b> Transcript<'b> {
             self.len += count;
             return Ok(());
         }
+        // A few bytes behind the place, as a rule: what closes a block or a message.
+        if let Some(behind) = len.checked_sub(at)
+            && behind <= 16
+        {
+            let mut kept = [0; 16];
+            for (to, from) in kept.iter_mut().zip(self.whole().get(at..len).unwrap_or_default()) {
+                *to = *from;
+            }
+            self.move_within(span, at);
+            if let Some(place) = self.whole_mut().get_mut(at + count..).and_then(|rest| rest.get_mut(..behind)) {
+                for (to, from) in place.iter_mut().zip(kept) {
+                    *to = from;
+                }
+            }
+            self.len += count;
+            return Ok(());
+        }
         // Side by side first, then the two change places: three reversals need no memory of their own.
         self.move_within(span, len);
         if let Some(both) = self.whole_mut().get_mut(at..len + count) {
@@ -212,6 +229,28 @@ impl<'b> Transcript<'b> {
         }
         self.len += count;
         Ok(())
+    }
+
+    /// Moves bytes of the tail back by `by`, so that as many can be inserted before them.
+    pub(crate) fn shift_tail(&mut self, from: Span, by: usize) -> Result<(), Capacity> {
+        self.reserve(from.end.saturating_sub(self.len) + by)?;
+        if let Some(both) = self.whole_mut().get_mut(from.start..from.end + by) {
+            let kept = both.len().saturating_sub(by);
+            if by <= both.len() && kept <= both.len() - by {
+                both.copy_within(..kept, by);
+            }
+        }
+        Ok(())
+    }
+
+    /// After cutting back: brings bytes of what was the tail to where the tail begins now. Gives their place.
+    pub(crate) fn keep_in_tail(&mut self, span: Span) -> Span {
+        let to = self.len;
+        if span.start < to || span.len() == 0 {
+            return Span::default();
+        }
+        self.move_within(span, to);
+        Span::default().with_len(span.len()).shifted(to)
     }
 
     /// Moves bytes towards the front, or leaves them.
@@ -242,11 +281,6 @@ impl<'b> Transcript<'b> {
         if len < self.len {
             self.len = len;
         }
-    }
-
-    /// Takes the first `count` bytes of the tail as written.
-    pub(crate) const fn commit(&mut self, count: usize) {
-        self.len += count;
     }
 
     /// Appends a message of one text.

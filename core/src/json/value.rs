@@ -4,7 +4,7 @@ use super::scan::{skip_space, skip_value, string_end};
 use super::text::Text;
 
 /// A JSON value where it stands: a slice without white space at its ends.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Value<'a> {
     raw: &'a [u8],
 }
@@ -42,6 +42,9 @@ impl Kind {
 }
 
 impl<'a> Value<'a> {
+    /// `null`.
+    pub const NULL: Value<'static> = Value { raw: b"null" };
+
     /// The value that begins `bytes`, behind white space if there is any; what follows it is left out.
     pub fn first(bytes: &'a [u8]) -> Option<Self> {
         let start = skip_space(bytes, 0);
@@ -145,6 +148,13 @@ pub struct Object<'a> {
     at: usize,
 }
 
+impl<'a> Object<'a> {
+    /// The members in `raw`, which stands without its braces.
+    pub(crate) const fn inside(raw: &'a [u8]) -> Self {
+        Self { raw, at: 0 }
+    }
+}
+
 impl<'a> Iterator for Object<'a> {
     type Item = (Text<'a>, Value<'a>);
 
@@ -174,6 +184,13 @@ impl<'a> Iterator for Object<'a> {
 pub struct Array<'a> {
     raw: &'a [u8],
     at: usize,
+}
+
+impl<'a> Array<'a> {
+    /// The elements of the array that begins `raw`, whatever follows it.
+    pub(crate) const fn inside(raw: &'a [u8]) -> Self {
+        Self { raw, at: 1 }
+    }
 }
 
 impl<'a> Iterator for Array<'a> {

@@ -1,4 +1,21 @@
 //! Tools: what the model may call.
+//!
+//! A [`Toolbox`] has tools by index: what each is ([`Definition`]) and how it runs ([`ToolCall`] in, [`Output`] out).
+//! `#[tool]` and `#[toolbox]` write one from plain functions.
+
+mod block;
+mod error;
+mod output;
+mod texts;
+mod toolbox;
+
+pub use block::{Block, Source};
+pub use error::{ERROR_TEXT, ToolError};
+pub use output::Output;
+pub use texts::{EMPTY_ERROR, EMPTY_RESULT, Notice};
+#[doc(hidden)]
+pub use toolbox::not_found;
+pub use toolbox::{Toolbox, Tools, check_server_tools, check_tools};
 
 use core::time::Duration;
 
@@ -26,6 +43,34 @@ impl<'a> Definition<'a> {
     /// A runnable tool of this name and definition.
     pub const fn new(name: &'a str, json: &'a str) -> Self {
         Self { name, json, runnable: true, serial: false, blocking: false, timeout: None }
+    }
+
+    /// The same, declared only: the caller answers its calls, or the server does.
+    #[must_use]
+    pub const fn declared(mut self) -> Self {
+        self.runnable = false;
+        self
+    }
+
+    /// The same, never beside another that says so.
+    #[must_use]
+    pub const fn serial(mut self) -> Self {
+        self.serial = true;
+        self
+    }
+
+    /// The same, run where blocking a thread does no harm.
+    #[must_use]
+    pub const fn blocking(mut self) -> Self {
+        self.blocking = true;
+        self
+    }
+
+    /// The same with a time-out.
+    #[must_use]
+    pub const fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
+        self
     }
 }
 

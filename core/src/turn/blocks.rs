@@ -348,11 +348,7 @@ impl Reply {
 
 /// Sees that the call in `block` has a JSON object for an input. `grown`: where the input is, if it came in pieces. Gives the block's
 /// new end.
-pub(super) fn close_call(
-    t: &mut Transcript<'_>,
-    block: Span,
-    grown: Option<Span>,
-) -> Result<(usize, Option<BadInput>), Capacity> {
+pub(super) fn close_call(t: &mut Transcript<'_>, block: Span, grown: Option<Span>) -> Result<(usize, Option<BadInput>), Capacity> {
     let (input, end) = match grown {
         Some(input) => (input, block.end),
         None => {

@@ -26,6 +26,8 @@ pub(crate) const MAX_OPEN_BLOCKS: usize = 8;
 /// Most bad inputs of one reply whose fault is kept in detail.
 pub(crate) const MAX_BAD_INPUTS: usize = 8;
 
+const NO_USAGE: Usage = Usage { input_tokens: 0, output_tokens: 0, cache_creation_input_tokens: 0, cache_read_input_tokens: 0 };
+
 /// What a piece of a reply did, as plain data: `Run::event` lends it as an event.
 #[derive(Clone, Copy, Debug)]
 pub struct Happened {
@@ -121,14 +123,9 @@ impl Reply {
             calls: 0,
             bad: Vec::new(),
             stop: None,
-            usage: Usage::NONE,
+            usage: NO_USAGE,
             failure: Span::new(0, 0),
         }
-    }
-
-    /// Whether the message is whole.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.phase == Phase::Stopped
     }
 
     /// Takes bytes, up to the first that make something happen. `input` is moved on.
@@ -260,7 +257,7 @@ impl Reply {
                 let event = Value::first(span.of(transcript.whole()));
                 let delta = event.and_then(|event| event.member("delta"));
                 if let Some(stop) = delta.and_then(|delta| delta.member("stop_reason")).and_then(Value::as_text) {
-                    self.stop = Some(StopReason::from_text(stop.raw()));
+                    self.stop = Some(StopReason::from_text(stop));
                 }
                 take_container(delta.and_then(|delta| delta.member("container")), container)?;
                 self.take_usage(event.and_then(|event| event.member("usage")));

@@ -103,14 +103,15 @@ impl Reply {
         }
         let Some(message) = Value::first(body.of(t.whole())) else { return Err(unexpected("a message")) };
         if let Some(error) = message.member("error").filter(|error| !error.is_null()) {
-            let kind = error.member("type").and_then(Value::as_text).map_or(ApiErrorKind::Unknown, |text| ApiErrorKind::from_type(text.raw()));
+            let kind =
+                error.member("type").and_then(Value::as_text).map_or(ApiErrorKind::Unknown, |text| ApiErrorKind::from_type(text.raw()));
             self.failure = body;
             return Err(Error::Api(ApiError { status: 200, kind, retry_after: None }));
         }
         if message.member("content").is_none_or(|content| content.kind() != Kind::Array) {
             return Err(unexpected("a message with content"));
         }
-        self.stop = message.member("stop_reason").and_then(Value::as_text).map(|text| StopReason::from_text(text.raw()));
+        self.stop = message.member("stop_reason").and_then(Value::as_text).map(StopReason::from_text);
         self.take_usage(message.member("usage"));
         take_container(message.member("container"), container)?;
         self.phase = Phase::Open;
@@ -144,7 +145,8 @@ impl Reply {
             Span::new(start + quote, (start + value.raw().len()).saturating_sub(quote))
         };
         let tell = |kind, span| Ok(Some(Happened { kind, index, span }));
-        let member = |name, kind| block.member(name).filter(|value| !value.is_null()).map(|value| Happened { kind, index, span: place(value) });
+        let member =
+            |name, kind| block.member(name).filter(|value| !value.is_null()).map(|value| Happened { kind, index, span: place(value) });
         match part {
             0 => {
                 self.calls += usize::from(kind == BlockKind::Call);
@@ -160,7 +162,8 @@ impl Reply {
             2 if kind == BlockKind::Thinking => Ok(member("signature", HappenedKind::Signature)),
             2 => Ok(None),
             _ => {
-                let mut citations = block.member("citations").filter(|_| kind == BlockKind::Text).map(Value::elements).into_iter().flatten();
+                let mut citations =
+                    block.member("citations").filter(|_| kind == BlockKind::Text).map(Value::elements).into_iter().flatten();
                 if let Some(citation) = citations.nth(part - 3) {
                     return tell(HappenedKind::Citation, place(citation));
                 }

@@ -102,9 +102,7 @@ pub(crate) fn parse(data: &[u8]) -> Result<Wire, Protocol> {
         "content_block_stop" => WireKind::BlockStop { index: index? },
         "error" => WireKind::Error,
         "message_delta" => WireKind::MessageDelta,
-        "message_start" => {
-            WireKind::MessageStart { message: span(message.ok_or(Protocol::Event { expected: "a message" })?) }
-        }
+        "message_start" => WireKind::MessageStart { message: span(message.ok_or(Protocol::Event { expected: "a message" })?) },
         "message_stop" => WireKind::MessageStop,
         "ping" => WireKind::Ping,
         _ => WireKind::Unknown,

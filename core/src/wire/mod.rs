@@ -7,6 +7,7 @@ mod fast;
 mod request;
 mod sse;
 
-pub(crate) use event::{Field, Wire, WireKind, json_error, parse};
-pub use request::{Auth, Config, MAX_HEADERS, MAX_TOOLS, Pieces, check_transportable};
+pub(crate) use event::{Field, WireKind, json_error, parse};
+pub(crate) use request::members;
+pub use request::{API_VERSION, Auth, BASE_URL, Config, MAX_HEADERS, MAX_TOOLS, Pieces};
 pub(crate) use sse::{Arrived, Sse};

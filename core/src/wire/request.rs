@@ -1,7 +1,298 @@
-//! What a request says besides the conversation: configuration as slices that are already there.
-pub struct Auth;
-pub struct Config;
-pub const MAX_HEADERS: usize = 0;
-pub const MAX_TOOLS: usize = 0;
-pub struct Pieces;
-pub fn check_transportable() {}
+//! What a request says besides the conversation: configuration, as slices that are already there.
+
+use heapless::Vec;
+
+use crate::error::{Capacity, Misuse, What};
+use crate::json::{Decimal, Kind, Value, check, escape};
+use crate::policy::{Limits, RetryPolicy};
+use crate::tool::Toolbox;
+
+/// Most tools of a request whose body is made of slices.
+pub const MAX_TOOLS: usize = 32;
+/// Slices of a request's body before the conversation: those of the configuration and two a tool.
+const MAX_PIECES: usize = 24 + 2 * MAX_TOOLS;
+/// Most header fields of a request, the caller's extra ones included.
+pub const MAX_HEADERS: usize = 16;
+
+/// The API's address.
+pub const BASE_URL: &str = "https://api.anthropic.com";
+/// The API version that is asked for if nothing else is said.
+pub const API_VERSION: &str = "2023-06-01";
+
+/// How the caller shows who it is. `Debug` does not tell the secret.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub enum Auth<'a> {
+    /// `authorization: Bearer …`; the text with `Bearer ` before it.
+    Bearer(&'a str),
+    /// `x-api-key`.
+    Key(&'a str),
+    /// Nothing: a gateway knows.
+    None,
+}
+
+impl core::fmt::Debug for Auth<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Bearer(_) => "Bearer(…)",
+            Self::Key(_) => "Key(…)",
+            Self::None => "None",
+        })
+    }
+}
+
+/// What requests say besides the conversation and the tools. Const-constructible: a chip's is a constant in flash.
+///
+/// ```
+/// use toolrunner_core::wire::{Auth, Config};
+/// const CONFIG: Config<'static> = Config::new("claude-haiku-4-5", 512)
+///     .auth(Auth::Key("…"))
+///     .system("You run a thermostat.")
+///     .base_url("http://192.168.1.2:8080");
+/// CONFIG.check()?;
+/// # Ok::<(), toolrunner_core::error::Misuse>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Config<'a> {
+    /// The model's name.
+    pub model: &'a str,
+    /// Most tokens of a reply.
+    pub max_tokens: u32,
+    /// The system prompt, as text.
+    pub system: Option<&'a str>,
+    /// Further members of the body as JSON, such as `"thinking":{"type":"adaptive"},"stop_sequences":["END"]`; without braces.
+    pub params: &'a str,
+    /// Whether replies are streamed. Default yes.
+    pub stream: bool,
+    /// Scheme, authority and perhaps a path.
+    pub base_url: &'a str,
+    /// The path below the base URL, and a query if one is wanted.
+    pub path: &'a str,
+    /// Who asks.
+    pub auth: Auth<'a>,
+    /// `anthropic-version`.
+    pub api_version: &'a str,
+    /// `anthropic-beta`: names with commas between. None if empty.
+    pub betas: &'a str,
+    /// Further header fields, names in lower case.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// Limits that a new run takes over.
+    pub limits: Limits,
+    /// Retry policy that a new run takes over.
+    pub retry: RetryPolicy,
+}
+
+impl<'a> Config<'a> {
+    /// The defaults: the provider's address, its version of 2023-06-01, streamed, no key.
+    pub const fn new(model: &'a str, max_tokens: u32) -> Self {
+        Self {
+            model,
+            max_tokens,
+            system: None,
+            params: "",
+            stream: true,
+            base_url: BASE_URL,
+            path: "/v1/messages",
+            auth: Auth::None,
+            api_version: API_VERSION,
+            betas: "",
+            headers: &[],
+            limits: Limits::NONE,
+            retry: RetryPolicy::DEFAULT,
+        }
+    }
+
+    /// Sets [`system`](Self::system).
+    #[must_use]
+    pub const fn system(mut self, system: &'a str) -> Self {
+        self.system = Some(system);
+        self
+    }
+
+    /// Sets [`params`](Self::params).
+    #[must_use]
+    pub const fn params(mut self, params: &'a str) -> Self {
+        self.params = params;
+        self
+    }
+
+    /// Sets [`stream`](Self::stream).
+    #[must_use]
+    pub const fn stream(mut self, stream: bool) -> Self {
+        self.stream = stream;
+        self
+    }
+
+    /// Sets [`base_url`](Self::base_url).
+    #[must_use]
+    pub const fn base_url(mut self, base_url: &'a str) -> Self {
+        self.base_url = base_url;
+        self
+    }
+
+    /// Sets [`auth`](Self::auth).
+    #[must_use]
+    pub const fn auth(mut self, auth: Auth<'a>) -> Self {
+        self.auth = auth;
+        self
+    }
+
+    /// Sets [`betas`](Self::betas).
+    #[must_use]
+    pub const fn betas(mut self, betas: &'a str) -> Self {
+        self.betas = betas;
+        self
+    }
+
+    /// Sets [`headers`](Self::headers).
+    #[must_use]
+    pub const fn headers(mut self, headers: &'a [(&'a str, &'a str)]) -> Self {
+        self.headers = headers;
+        self
+    }
+
+    /// Sets [`limits`](Self::limits).
+    #[must_use]
+    pub const fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets [`retry`](Self::retry).
+    #[must_use]
+    pub const fn retry(mut self, retry: RetryPolicy) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// Checks what no request could carry.
+    ///
+    /// # Errors
+    /// [`Misuse::Setting`], in words.
+    pub fn check(&self) -> Result<(), Misuse> {
+        let plain = |text: &str| escape(text).len() == text.len();
+        if self.model.is_empty() || !plain(self.model) {
+            return Err(Misuse::Setting("the model's name is not empty and needs no escape"));
+        }
+        if self.system.is_some_and(|system| !plain(system)) {
+            return Err(Misuse::Setting(
+                "the system prompt has a character that JSON escapes: give it escaped, as params `\"system\":\"…\"`",
+            ));
+        }
+        if !members(self.params.as_bytes()) {
+            return Err(Misuse::Setting("params are members of a JSON object, without its braces"));
+        }
+        let fields = [self.api_version, self.betas].into_iter().chain(self.headers.iter().map(|(_, value)| *value));
+        let key = match self.auth {
+            Auth::Bearer(text) | Auth::Key(text) => text,
+            Auth::None => "",
+        };
+        if fields.chain([key, self.path, self.base_url]).any(|value| value.bytes().any(|byte| byte < 0x20 || byte == 0x7f)) {
+            return Err(Misuse::Setting("a header field, the key or the address has a control character"));
+        }
+        if self.headers.len() + 6 > MAX_HEADERS {
+            return Err(Misuse::Setting("too many header fields"));
+        }
+        Ok(())
+    }
+
+    /// The header fields of a request.
+    pub fn fields(&self) -> Vec<(&'a str, &'a str), MAX_HEADERS> {
+        let auth = match self.auth {
+            Auth::Bearer(token) => Some(("authorization", token)),
+            Auth::Key(key) => Some(("x-api-key", key)),
+            Auth::None => None,
+        };
+        let betas = (!self.betas.is_empty()).then_some(("anthropic-beta", self.betas));
+        let own = [
+            Some(("content-type", "application/json")),
+            Some(("accept", "application/json")),
+            Some(("anthropic-version", self.api_version)),
+            auth,
+            betas,
+        ];
+        own.into_iter().flatten().chain(self.headers.iter().copied()).take(MAX_HEADERS).collect()
+    }
+}
+
+/// Whether `text` is the inside of a JSON object.
+pub(crate) fn members(text: &[u8]) -> bool {
+    let mut rest = text.trim_ascii();
+    while !rest.is_empty() {
+        let Some(key) = Value::first(rest).filter(|key| key.kind() == Kind::String && check(key.raw()).is_ok()) else { return false };
+        let after = rest.get(key.raw().len()..).map(<[u8]>::trim_ascii_start).and_then(|rest| rest.strip_prefix(b":"));
+        let Some(after) = after.map(<[u8]>::trim_ascii_start) else { return false };
+        let Some(value) = Value::first(after).filter(|value| check(value.raw()).is_ok()) else { return false };
+        rest = after.get(value.raw().len()..).unwrap_or_default().trim_ascii_start();
+        match rest.strip_prefix(b",") {
+            // A comma asks for one more.
+            Some(more) if !more.trim_ascii_start().is_empty() => rest = more.trim_ascii_start(),
+            Some(_) => return false,
+            None => return rest.is_empty(),
+        }
+    }
+    true
+}
+
+/// The slices of a request's body before the conversation.
+#[derive(Debug)]
+pub struct Pieces<'a> {
+    list: Vec<&'a [u8], MAX_PIECES>,
+}
+
+impl<'a> Pieces<'a> {
+    /// The slices for `config` and `tools`. `max_tokens` and `container` are lent: the digits of the one, the id of the other.
+    ///
+    /// # Errors
+    /// `Capacity` of [`What::Tools`] if there are more than [`MAX_TOOLS`].
+    pub fn new<T: Toolbox + ?Sized>(
+        config: &Config<'a>,
+        tools: &'a T,
+        max_tokens: &'a Decimal,
+        container: Option<&'a str>,
+    ) -> Result<Self, Capacity> {
+        let mut list = Vec::new();
+        let mut full = false;
+        let mut push = |piece: &'a [u8]| full |= list.push(piece).is_err();
+        push(b"{\"model\":\"");
+        push(config.model.as_bytes());
+        push(b"\",\"max_tokens\":");
+        push(max_tokens.as_bytes());
+        if config.stream {
+            push(b",\"stream\":true");
+        }
+        if let Some(system) = config.system {
+            push(b",\"system\":\"");
+            push(system.as_bytes());
+            push(b"\"");
+        }
+        if !config.params.is_empty() {
+            push(b",");
+            push(config.params.as_bytes());
+        }
+        if let Some(container) = container {
+            push(b",\"container\":\"");
+            push(container.as_bytes());
+            push(b"\"");
+        }
+        let count = tools.count();
+        for i in 0..count {
+            push(if i == 0 { b",\"tools\":[" } else { b"," });
+            push(tools.definition(i).map_or("null", |tool| tool.json).as_bytes());
+        }
+        if count > 0 {
+            push(b"]");
+        }
+        push(b",\"messages\":[");
+        if full || count > MAX_TOOLS {
+            return Err(Capacity { what: What::Tools, needed: count, free: MAX_TOOLS });
+        }
+        Ok(Self { list })
+    }
+
+    /// The slices, in order.
+    pub fn as_slices(&self) -> &[&'a [u8]] {
+        &self.list
+    }
+}

@@ -32,8 +32,7 @@ pub(crate) struct Sse {
 }
 
 impl Sse {
-    pub(crate) const NEW: Self =
-        Self { data: 0, line: 0, has_data: false, comment: false, after_return: false, started: false };
+    pub(crate) const NEW: Self = Self { data: 0, line: 0, has_data: false, comment: false, after_return: false, started: false };
 
     /// Whether a frame is under way.
     pub(crate) const fn is_inside(&self) -> bool {
@@ -101,7 +100,8 @@ impl Sse {
         let start = base + self.data;
         let line = Span::new(start, start + core::mem::take(&mut self.line));
         let text = line.of(transcript.whole());
-        let mark = if self.started { 0 } else { text.starts_with(b"\xef\xbb\xbf").then_some(3).unwrap_or_default() };
+        // A byte order mark may stand before the first line.
+        let mark = if !self.started && text.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
         self.started = true;
         let text = text.get(mark..).unwrap_or_default();
         if text.is_empty() {

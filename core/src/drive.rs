@@ -1,0 +1,306 @@
+//! The driver: a run, a transport, tools and a clock, brought together. The same for a server and a chip.
+//!
+//! [`Driver::until_done`] is a fold over turns; a turn is a fold over events; an event is a fold over [`Run::step`]. Any future here
+//! may be dropped at any time: the next call finds what was abandoned.
+
+use core::future::poll_fn;
+use core::pin::pin;
+use core::task::Poll;
+use core::time::Duration;
+
+use embedded_io_async::BufRead;
+
+use crate::error::{Error, Misuse};
+use crate::json::Decimal;
+use crate::observe::{Event, Observer};
+use crate::run::{Happened, Outcome, Run, Step, settle};
+use crate::time::Clock;
+use crate::tool::{Notice, Toolbox, check_tools};
+use crate::transport::{Head, Transport, TransportError};
+use crate::wire::{Config, Pieces};
+
+/// How long the rest of a body is waited for when the reply is whole, so that the connection can be used again.
+const DRAIN: Duration = Duration::from_millis(1000);
+
+/// An error of a run, and the transport's own if it was one.
+#[derive(Debug)]
+pub struct DriveError<E> {
+    /// What went wrong, and whose fault it was.
+    pub error: Error,
+    /// The transport's own words.
+    pub transport: Option<E>,
+}
+
+impl<E> From<Error> for DriveError<E> {
+    fn from(error: Error) -> Self {
+        Self { error, transport: None }
+    }
+}
+
+impl<E> From<Misuse> for DriveError<E> {
+    fn from(error: Misuse) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl<E: core::fmt::Debug> core::fmt::Display for DriveError<E> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<E: core::fmt::Debug> core::error::Error for DriveError<E> {}
+
+/// What it takes to drive runs, one after another: borrowed, so that a chip's are statics.
+#[derive(Debug)]
+pub struct Driver<'d, T, B: ?Sized, C> {
+    config: Config<'d>,
+    transport: T,
+    tools: &'d B,
+    clock: C,
+}
+
+impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock> Driver<'d, T, B, C> {
+    /// A driver.
+    ///
+    /// # Errors
+    /// `Misuse` for what no request could carry: see [`Config::check`] and [`check_tools`].
+    pub fn new(config: Config<'d>, transport: T, tools: &'d B, clock: C) -> Result<Self, Misuse> {
+        config.check()?;
+        check_tools(tools)?;
+        Ok(Self { config, transport, tools, clock })
+    }
+
+    /// The configuration, which may be changed between turns.
+    pub const fn config_mut(&mut self) -> &mut Config<'d> {
+        &mut self.config
+    }
+
+    /// The transport.
+    pub const fn transport_mut(&mut self) -> &mut T {
+        &mut self.transport
+    }
+
+    /// Drives `run` until it is over. Tools run one at a time.
+    ///
+    /// # Errors
+    /// See [`Error`]. The run can go on: call it again.
+    pub async fn until_done<O: Observer>(&mut self, run: &mut Run<'_>, observer: &mut O) -> Result<Outcome, DriveError<T::Error>> {
+        loop {
+            if let Some(outcome) = self.next_turn(run, observer).await? {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    /// Drives `run` to the end of the model's next reply. The reply's calls run at the beginning of the next `next_turn`, so that the
+    /// caller may look at them, answer them, or stop. Gives the outcome when there is no next turn.
+    ///
+    /// # Errors
+    /// See [`Error`]. The run can go on: call it again.
+    pub async fn next_turn<O: Observer>(&mut self, run: &mut Run<'_>, observer: &mut O) -> Result<Option<Outcome>, DriveError<T::Error>> {
+        let before = run.turns();
+        loop {
+            match run.step(self.clock.now())? {
+                Step::Done(outcome) => return Ok(Some(outcome)),
+                Step::Wait(until) => self.clock.wait_until(until).await,
+                Step::Call => call(run, self.tools, &self.clock, observer).await?,
+                // The last reply was dropped half-way.
+                Step::Receive => {
+                    run.failed(None, self.clock.now(), self.clock.jitter())?;
+                }
+                Step::Send => {
+                    self.exchange(run, observer).await?;
+                    if run.turns() > before {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// One request and its reply.
+    async fn exchange<O: Observer>(&mut self, run: &mut Run<'_>, observer: &mut O) -> Result<(), DriveError<T::Error>> {
+        observer.see(&Event::Request { turn: run.turns() + 1, attempt: run.attempt() + 1 });
+        let opened = open(run, &self.config, self.tools, &mut self.transport).await;
+        let failed = match opened {
+            Ok(mut reply) => {
+                let outcome = loop {
+                    match reply.next_happened(run).await {
+                        Ok(Some(happened)) if observer.hands_on() => observer.see(&run.event(happened)),
+                        Ok(Some(happened)) => observer.see(&run.peek(happened)),
+                        Ok(None) => break Ok(()),
+                        Err(failed) => break Err(failed),
+                    }
+                };
+                if outcome.is_ok() {
+                    reply.drain(&self.clock).await;
+                }
+                outcome
+            }
+            Err(failed) => Err(failed),
+        };
+        let Err(DriveError { error, transport }) = failed else { return Ok(()) };
+        let attempt = run.attempt() + 1;
+        match run.failed(Some(error), self.clock.now(), self.clock.jitter()) {
+            Ok(wait) => {
+                observer.see(&Event::Retry { attempt, wait, error });
+                Ok(())
+            }
+            Err(error) => Err(DriveError { error, transport }),
+        }
+    }
+}
+
+/// After [`Step::Send`]: sends the request and gives the reply, whose body comes.
+///
+/// # Errors
+/// To be handed to [`Run::failed`], which decides.
+pub async fn open<'t, T: Transport, B: Toolbox + ?Sized>(
+    run: &mut Run<'_>,
+    config: &Config<'_>,
+    tools: &B,
+    transport: &'t mut T,
+) -> Result<ReplyUnderWay<T::Body<'t>>, DriveError<T::Error>> {
+    let max_tokens = Decimal::new(u64::from(config.max_tokens));
+    let container = run.container_for(config.params);
+    let pieces = Pieces::new(config, tools, &max_tokens, container.as_deref()).map_err(Error::from)?;
+    let fields = config.fields();
+    let head = Head { base_url: config.base_url, path: config.path, headers: &fields };
+    send(run, &head, pieces.as_slices(), transport).await
+}
+
+/// [`open`] with a head and the body's beginning made by the caller.
+///
+/// # Errors
+/// To be handed to [`Run::failed`], which decides.
+pub async fn send<'t, T: Transport>(
+    run: &mut Run<'_>,
+    head: &Head<'_>,
+    before: &[&[u8]],
+    transport: &'t mut T,
+) -> Result<ReplyUnderWay<T::Body<'t>>, DriveError<T::Error>> {
+    let sent = transport.send(head, &run.body(before)).await;
+    let reply = sent.map_err(transport_error)?;
+    run.answered(&reply.head);
+    Ok(ReplyUnderWay { body: reply.body, at_end: false })
+}
+
+fn transport_error<E: TransportError>(error: E) -> DriveError<E> {
+    let named = error.capacity().map_or_else(|| Error::Transport(error.kind()), Error::Capacity);
+    DriveError { error: named, transport: Some(error) }
+}
+
+/// A reply whose body comes. It lies beside the run, never in it, so that any future may be dropped.
+#[derive(Debug)]
+pub struct ReplyUnderWay<B> {
+    body: B,
+    at_end: bool,
+}
+
+impl<B: BufRead> ReplyUnderWay<B>
+where
+    B::Error: TransportError,
+{
+    /// The next thing that happens; nothing when the reply is whole. `Run::event` lends it.
+    ///
+    /// # Errors
+    /// To be handed to [`Run::failed`], which decides.
+    pub async fn next_happened(&mut self, run: &mut Run<'_>) -> Result<Option<Happened>, DriveError<B::Error>> {
+        loop {
+            if self.at_end {
+                return Ok(run.end_of_body()?);
+            }
+            if run.reply_is_whole() {
+                return Ok(None);
+            }
+            let chunk = self.body.fill_buf().await.map_err(transport_error)?;
+            let mut rest = chunk;
+            let fed = if chunk.is_empty() {
+                self.at_end = true;
+                continue;
+            } else {
+                run.feed(&mut rest)
+            };
+            let used = chunk.len() - rest.len();
+            self.body.consume(used);
+            if let Some(happened) = fed? {
+                return Ok(Some(happened));
+            }
+        }
+    }
+
+    /// Reads what is left of the body when the reply is whole, for a short time: so the connection can be used again.
+    pub async fn drain<C: Clock>(&mut self, clock: &C) {
+        if self.at_end {
+            return;
+        }
+        let drained = async {
+            loop {
+                match self.body.fill_buf().await {
+                    Ok([]) | Err(_) => return,
+                    Ok(chunk) => {
+                        let used = chunk.len();
+                        self.body.consume(used);
+                    }
+                }
+            }
+        };
+        // What did not end in time is dropped with the body, and its connection with it.
+        let _ = before(clock, DRAIN, drained).await;
+    }
+}
+
+/// What `future` gives, unless `limit` passes first: then it is dropped.
+async fn before<C: Clock, F: Future>(clock: &C, limit: Duration, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut wait = pin!(clock.wait_until(clock.now().after(limit)));
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => wait.as_mut().poll(cx).map(|()| None),
+    })
+    .await
+}
+
+/// Answers the next call of the turn: runs its tool in the run's own memory.
+async fn call<B: Toolbox + ?Sized, C: Clock, O: Observer>(run: &mut Run<'_>, tools: &B, clock: &C, observer: &mut O) -> Result<(), Error> {
+    let Some(i) = run.next_call() else { return Ok(()) };
+    let Some(call) = run.call(i) else { return Err(Misuse::NoSuchCall.into()) };
+    observer.see(&Event::ToolStart { id: call.id, name: call.name, input: call.input });
+    let name = call.name;
+    let found = tools.find(name);
+    let declared = found.is_none() && (0..tools.count()).any(|t| tools.definition(t).is_some_and(|tool| name == *tool.name));
+    if run.refuse_bad_input(i)? {
+    } else if declared {
+        run.leave_to_caller(i);
+        return Ok(());
+    } else if let Some(tool) = found {
+        let called = run.start_call(i)?;
+        let mut out = called.out;
+        let limit = tools.definition(tool).and_then(|tool| tool.timeout);
+        let result = match limit {
+            None => Some(tools.call(tool, called.call, &mut out).await),
+            Some(limit) => before(clock, limit, tools.call(tool, called.call, &mut out)).await,
+        };
+        match (result, limit) {
+            (Some(result), _) => {
+                let written = settle(result, out);
+                run.end_call(i, written)?;
+            }
+            (None, limit) => run.answer_notice(i, Notice::TimedOut(limit.unwrap_or_default()))?,
+        }
+    } else {
+        run.answer_not_found(i)?;
+    }
+    tell_result(run, i, observer);
+    Ok(())
+}
+
+/// Tells an observer of a call's answer.
+pub fn tell_result<O: Observer>(run: &Run<'_>, i: usize, observer: &mut O) {
+    if let (Some(call), Some(result)) = (run.call(i), run.result(i)) {
+        let content = result.member("content").unwrap_or_default();
+        let is_error = result.member("is_error").is_some();
+        observer.see(&Event::ToolEnd { id: call.id, name: call.name, content, is_error });
+    }
+}

@@ -1,0 +1,103 @@
+//! When to try again, how long to wait, and when a run must end.
+
+use core::time::Duration;
+
+use crate::error::{ApiErrorKind, Error, Protocol};
+use crate::transport::ReplyHead;
+
+/// What a run may spend until its next prompt. Absent is unlimited. Each limit ends the run with an outcome that names it; what was
+/// said stays, and a raised limit lets the run go on from there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Limits {
+    /// Most replies of the model, paused ones and those asked for again included. 0 sends nothing.
+    pub turns: Option<u32>,
+    /// Most calls that are run or answered. A turn's calls are run all or not at all.
+    pub calls: Option<u32>,
+    /// Most input tokens, caches included, added up over the turns.
+    pub input_tokens: Option<u64>,
+    /// Most output tokens, added up over the turns.
+    pub output_tokens: Option<u64>,
+    /// Longest time since the first request.
+    pub time: Option<Duration>,
+    /// Most times in a row that a turn's calls may be the same, names and inputs.
+    pub repeats: Option<u32>,
+}
+
+impl Limits {
+    /// No limit at all.
+    pub const NONE: Self = Self { turns: None, calls: None, input_tokens: None, output_tokens: None, time: None, repeats: None };
+}
+
+/// Which limit ended a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Limit {
+    /// [`Limits::calls`].
+    Calls,
+    /// [`Limits::input_tokens`].
+    InputTokens,
+    /// [`Limits::output_tokens`].
+    OutputTokens,
+    /// [`Limits::repeats`].
+    Repeats,
+    /// [`Limits::time`].
+    Time,
+    /// [`Limits::turns`].
+    Turns,
+}
+
+/// When a request is sent again.
+///
+/// `x-should-retry` of the reply decides first. Else statuses 408, 409, 429 and from 500, connections that failed, and streams that
+/// broke off or carried an `error` event, unless a part of the reply was handed on that cannot be taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct RetryPolicy {
+    /// Most tries of one request after the first. Default 2.
+    pub retries: u32,
+    /// The first wait, if the server names none; doubled each time. Default 0.5 s.
+    pub first_wait: Duration,
+    /// The longest such wait. Default 8 s.
+    pub longest_wait: Duration,
+    /// Whether a reply is asked for again even when a part of it was handed on. Default no.
+    pub after_output: bool,
+}
+
+impl RetryPolicy {
+    /// The defaults, as the official SDKs have them.
+    pub const DEFAULT: Self =
+        Self { retries: 2, first_wait: Duration::from_millis(500), longest_wait: Duration::from_secs(8), after_output: false };
+
+    /// How long to wait before try `attempt` (1 is the first retry). `jitter` is any number.
+    pub fn wait(&self, attempt: u32, retry_after: Option<Duration>, jitter: u32) -> Duration {
+        if let Some(wait) = retry_after.filter(|wait| !wait.is_zero()) {
+            return wait;
+        }
+        let doubled = 1_u32.checked_shl(attempt.saturating_sub(1)).and_then(|times| self.first_wait.checked_mul(times));
+        let wait = doubled.unwrap_or(self.longest_wait).min(self.longest_wait);
+        // Up to a quarter less, in steps of 1/1024.
+        wait.saturating_sub(wait / 1024 * (jitter % 256))
+    }
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// Whether the same request may succeed a moment later.
+pub(crate) fn is_transient(error: &Error, head: &ReplyHead) -> bool {
+    match error {
+        Error::Api(api) if api.status == 200 => {
+            matches!(api.kind, ApiErrorKind::Overloaded | ApiErrorKind::Api | ApiErrorKind::RateLimit | ApiErrorKind::Timeout)
+        }
+        Error::Api(api) => head.should_retry.unwrap_or(matches!(api.status, 408 | 409 | 429 | 500..)),
+        Error::Transport(kind) => kind.is_transient(),
+        Error::Protocol(Protocol::NotAReply) => false,
+        Error::Protocol(_) => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,262 @@
+//! The calls of a turn: found in the message, started, answered.
+
+use super::results::SHORTEST;
+use super::state::{Outcome, State, Turn};
+use super::{MAX_CALLS, Run};
+use crate::error::{Capacity, Error, Misuse, What};
+use crate::json::{Array, Kind, Text, Value};
+use crate::message::StopReason;
+use crate::tool::{Notice, Output, ToolCall, ToolError};
+
+/// A call that waits for its answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// Its id.
+    pub id: Text<'a>,
+    /// The tool's name.
+    pub name: Text<'a>,
+    /// The input: an object.
+    pub input: Value<'a>,
+    /// Whether the model's input was no JSON object. Then [`input`](Self::input) holds what it wrote as a string, and no tool may run.
+    pub is_bad: bool,
+    /// Whether it was answered.
+    pub is_answered: bool,
+}
+
+/// A call under way in the run's own memory: what the tool gets, and where it writes.
+#[derive(Debug)]
+pub struct Called<'a> {
+    /// What the tool gets.
+    pub call: ToolCall<'a>,
+    /// Where it writes: the transcript's free tail, less what the other calls of the turn need for an answer.
+    pub out: Output<'a>,
+}
+
+/// What a tool left in its output, as plain data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    len: Result<usize, Capacity>,
+    is_error: bool,
+}
+
+impl Written {
+    /// Whether the tool failed.
+    pub const fn is_error(&self) -> bool {
+        self.is_error || self.len.is_err()
+    }
+}
+
+/// Ends an output with what the tool returned.
+pub fn settle(result: Result<(), ToolError>, mut out: Output<'_>) -> Written {
+    let is_error = result.is_err();
+    let fits = result.map_or_else(|error| error.write_to(&mut out), |()| Ok(()));
+    Written { len: fits.and_then(|()| out.finish()).map(<[u8]>::len), is_error }
+}
+
+impl Run<'_> {
+    /// The reply is whole: its calls are counted, and what comes next is decided by its stop reason.
+    pub(super) fn end_turn(&mut self) -> Result<(), Error> {
+        let (mark, end) = (self.reply.mark, self.transcript.len());
+        let comma = usize::from(mark > 0 && end > mark);
+        let mut turn = Turn { mark, start: mark + comma, end, results_end: end, calls: self.reply.calls, ..Turn::none(mark) };
+        if turn.calls > MAX_CALLS {
+            return Err(Capacity { what: What::Calls, needed: turn.calls, free: MAX_CALLS }.into());
+        }
+        turn.bad = core::mem::take(&mut self.reply.bad);
+        if turn.calls > 0 {
+            let mut seen = 0;
+            let mut fingerprint = 0x811c_9dc5_u32;
+            for block in self.blocks_of(&turn) {
+                if is_type(block, "tool_use") {
+                    seen += 1;
+                    for name in ["name", "input"] {
+                        for &byte in block.member(name).map_or(&[][..], Value::raw) {
+                            fingerprint = (fingerprint ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+                        }
+                    }
+                } else if is_type(block, "fallback") {
+                    turn.first = seen;
+                }
+            }
+            self.repeats = if fingerprint == self.fingerprint { self.repeats.saturating_add(1) } else { 1 };
+            self.fingerprint = fingerprint;
+        }
+        self.turn = turn;
+        self.turns = self.turns.saturating_add(1);
+        self.usage.add(&self.reply.usage);
+        self.attempt = 0;
+        self.state = match self.reply.stop {
+            Some(StopReason::ToolUse) if self.turn.is_open() => State::Calling,
+            Some(StopReason::PauseTurn | StopReason::Compaction) => State::Ready,
+            stop => State::Done(Outcome::Ended(stop)),
+        };
+        Ok(())
+    }
+
+    fn blocks_of(&self, turn: &Turn) -> Array<'_> {
+        // The message was written here: its content begins at a known place.
+        const CONTENT: usize = "{\"role\":\"assistant\",\"content\":".len();
+        Array::inside(self.transcript.bytes().get(turn.start + CONTENT..turn.end).unwrap_or_default())
+    }
+
+    fn call_block(&self, i: usize) -> Option<Value<'_>> {
+        (i < self.turn.calls).then(|| self.blocks_of(&self.turn).filter(|block| is_type(*block, "tool_use")).nth(i)).flatten()
+    }
+
+    /// The indices of the turn's calls that need an answer, answered or not.
+    pub const fn calls(&self) -> core::ops::Range<usize> {
+        self.turn.first..self.turn.calls
+    }
+
+    /// The call at `i`.
+    pub fn call(&self, i: usize) -> Option<Call<'_>> {
+        let block = self.call_block(i).filter(|_| self.calls().contains(&i))?;
+        Some(Call {
+            id: block.member("id").and_then(Value::as_text)?,
+            name: block.member("name").and_then(Value::as_text).unwrap_or_default(),
+            input: block.member("input")?,
+            is_bad: self.turn.bad.iter().any(|bad| bad.call == i),
+            is_answered: self.turn.answered.has(i),
+        })
+    }
+
+    /// The first call that was neither started nor answered, nor left to the caller.
+    pub fn next_call(&self) -> Option<usize> {
+        let turn = &self.turn;
+        self.calls().find(|&i| !turn.answered.has(i) && !turn.running.has(i) && !turn.for_caller.has(i))
+    }
+
+    /// The first call that waits for the caller's answer.
+    pub fn call_for_caller(&self) -> Option<usize> {
+        self.calls().find(|&i| self.turn.for_caller.has(i) && !self.turn.answered.has(i))
+    }
+
+    /// Leaves a call to the caller: no tool here answers it. The run ends with [`Outcome::NeedsAnswer`] when nothing else is to do.
+    pub fn leave_to_caller(&mut self, i: usize) {
+        self.turn.for_caller.set(i, true);
+    }
+
+    /// Whether calls are to be answered. What was running and abandoned is answered as cancelled.
+    pub(super) fn open_calls(&mut self) -> Result<bool, Error> {
+        self.set_room_aside()?;
+        for i in self.calls() {
+            if self.turn.running.has(i) && !self.turn.answered.has(i) {
+                self.answer_notice(i, Notice::Cancelled)?;
+            }
+        }
+        if self.next_call().is_some() {
+            return Ok(true);
+        }
+        if self.call_for_caller().is_some() {
+            self.state = State::Done(Outcome::NeedsAnswer);
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Before the first call of a turn: room for the shortest answer to every call, or the reply is taken back.
+    fn set_room_aside(&mut self) -> Result<(), Error> {
+        if self.turn.has_room {
+            return Ok(());
+        }
+        let needed = self.reserve_for_others(usize::MAX) + self.results_frame();
+        let free = self.transcript.free();
+        if needed > free {
+            self.transcript.truncate(self.turn.mark);
+            self.turn = Turn::none(self.transcript.len());
+            self.state = State::Ready;
+            return Err(Capacity { what: What::Transcript, needed, free }.into());
+        }
+        self.turn.has_room = true;
+        Ok(())
+    }
+
+    /// Bytes that the shortest answers to all open calls but `i` need.
+    pub(super) fn reserve_for_others(&self, i: usize) -> usize {
+        let others = self.calls().filter(|&j| j != i && !self.turn.answered.has(j));
+        others.map(|j| self.id_len(j) + SHORTEST).sum()
+    }
+
+    pub(super) fn id_len(&self, i: usize) -> usize {
+        self.call(i).map_or(0, |call| call.id.raw().len())
+    }
+
+    /// Whether a tool may run the call, or what it is answered with instead: an input that is no object never reaches a tool.
+    ///
+    /// # Errors
+    /// `Misuse` if there is no such open call.
+    pub fn refuse_bad_input(&mut self, i: usize) -> Result<bool, Error> {
+        let call = self.call(i).filter(|call| !call.is_answered).ok_or(Misuse::NoSuchCall)?;
+        if !call.is_bad {
+            return Ok(false);
+        }
+        let written = call.input.member("INVALID_JSON").and_then(Value::as_text).unwrap_or_default();
+        let got = match written.raw().trim_ascii_start().as_bytes().first() {
+            Some(b'[') => Kind::Array,
+            Some(b'\\') => Kind::String,
+            Some(b't' | b'f') => Kind::Bool,
+            Some(b'n') => Kind::Null,
+            _ => Kind::Number,
+        };
+        let error = self.turn.bad.iter().find(|bad| bad.call == i).and_then(|bad| bad.error);
+        self.answer_bad_input(i, error, got.name())?;
+        Ok(true)
+    }
+
+    /// Starts a call in the run's own memory, one at a time. When the tool is done: [`settle`], then [`end_call`](Self::end_call).
+    ///
+    /// # Errors
+    /// `Misuse` if there is no such open call.
+    pub fn start_call(&mut self, i: usize) -> Result<Called<'_>, Error> {
+        let call = self.call(i).filter(|call| !call.is_answered).ok_or(Misuse::NoSuchCall)?;
+        // Room to unescape in is only needed if there is an escape; it lies behind the output.
+        let scratch = if call.input.raw().contains(&b'\\') { call.input.raw().len() } else { 0 };
+        let room = self.room_for_result(i);
+        self.turn.running.set(i, true);
+        let turn = self.turns;
+        let head = self.result_head(i);
+        #[cfg(feature = "alloc")]
+        let room = room.min(GROWING_RESULT);
+        self.transcript.reserve((head + room + scratch).min(self.transcript.free()))?;
+        let used = self.transcript.len();
+        let (start, blocks_end) = (self.turn.start, self.turn.end);
+        let (conversation, tail) = self.transcript.whole_mut().split_at_mut_checked(used).ok_or(Misuse::NoSuchCall)?;
+        let tail = tail.get_mut(head..).unwrap_or_default();
+        let room = room.min(tail.len());
+        let (out, rest) = tail.split_at_mut_checked(room).unwrap_or_default();
+        let scratch = rest.get_mut(..scratch.min(rest.len())).unwrap_or_default();
+        let block = call_in(conversation.get(start..blocks_end).unwrap_or_default(), i).ok_or(Misuse::NoSuchCall)?;
+        let text = |name| block.member(name).and_then(Value::as_text).unwrap_or_default();
+        let mut call = ToolCall::new(text("id"), text("name"), block.member("input").ok_or(Misuse::NoSuchCall)?, scratch);
+        call.turn = turn;
+        Ok(Called { call, out: Output::new(out) })
+    }
+
+    /// Commits what the tool wrote. A result that did not fit becomes one that says so.
+    ///
+    /// # Errors
+    /// `Misuse` if the call was not started.
+    pub fn end_call(&mut self, i: usize, written: Written) -> Result<(), Error> {
+        if !self.turn.running.has(i) || self.turn.answered.has(i) {
+            return Err(Misuse::NoSuchCall.into());
+        }
+        match written.len {
+            Ok(len) => self.commit_result(i, len, written.is_error),
+            Err(full) => self.answer_notice(i, Notice::TooLarge(full)),
+        }
+    }
+}
+
+/// The most that a tool may write in place if the transcript grows: for more it needs a buffer of its own, and [`Run::answer`].
+#[cfg(feature = "alloc")]
+const GROWING_RESULT: usize = 1024 * 1024;
+
+/// The `i`th call in a message's JSON.
+fn call_in(message: &[u8], i: usize) -> Option<Value<'_>> {
+    let content = Value::first(message)?.member("content")?;
+    content.elements().filter(|block| is_type(*block, "tool_use")).nth(i)
+}
+
+pub(super) fn is_type(block: Value<'_>, name: &str) -> bool {
+    block.member("type").and_then(Value::as_text).is_some_and(|kind| kind == *name)
+}

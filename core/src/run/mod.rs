@@ -1,0 +1,449 @@
+//! The loop as a machine without I/O: it says what to do next, and is told what came of it.
+//!
+//! ```text
+//!            user(), append()                       answered(200)            feed()…
+//!   ┌──────┐ ───────────────▶ ┌──────┐ ──step()──▶ Send ──▶ ┌─────────┐ ──▶ Receive ──▶ ┌───────┐
+//!   │ Done │                  │ ready│                      │ sending │                 │ reply │
+//!   └──────┘ ◀── any other ── └──────┘ ◀── all answered ──── └─────────┘ ◀── failed() ── └───┬───┘
+//!       ▲        stop reason,     ▲  ▲                          │  Wait(until)               │ tool_use
+//!       │        a limit          │  └── pause_turn, compaction ┘                            ▼
+//!       └─────────────────────────┴───────────────────────────────────────────────── Call ◀── calls
+//! ```
+//! [`Run::step`] gives a [`Step`]; what follows are methods of the run. A driver that was dropped in the middle of a step loses
+//! nothing: the next `step()` finds what was abandoned. A request that was under way is sent again, a reply that was under way is
+//! taken back, a call that was running is answered as cancelled, for it may have had its effect.
+//!
+//! ```
+//! use toolrunner_core::run::{Outcome, Run, Step};
+//! use toolrunner_core::time::Instant;
+//! use toolrunner_core::transcript::Transcript;
+//! use toolrunner_core::transport::ReplyHead;
+//! use toolrunner_core::message::StopReason;
+//!
+//! let mut memory = [0; 2048];
+//! let mut run = Run::new(Transcript::new(&mut memory));
+//! let now = Instant::ZERO;
+//! run.user("What is 15 + 27?")?;
+//!
+//! // Ready: there is something to send.
+//! assert_eq!(run.step(now)?, Step::Send);
+//! let body: Vec<u8> = run.body(&[b"{\"model\":\"m\",\"max_tokens\":9,\"messages\":["]).pieces().flatten().copied().collect();
+//! assert!(body.ends_with(br#"[{"role":"user","content":"What is 15 + 27?"}]}"#));
+//!
+//! // The reply comes, in any pieces.
+//! run.answered(&ReplyHead::new(200));
+//! let reply = br#"{"content":[{"type":"tool_use","id":"t1","name":"sum","input":{"a":15,"b":27}}],"stop_reason":"tool_use"}"#;
+//! for piece in reply.chunks(10) {
+//!     let mut piece = piece;
+//!     while let Some(happened) = run.feed(&mut piece)? { let _event = run.event(happened); }
+//! }
+//! while let Some(happened) = run.end_of_body()? { let _event = run.event(happened); }
+//!
+//! // The model asked for a tool.
+//! assert_eq!(run.step(now)?, Step::Call);
+//! let call = run.next_call().unwrap();
+//! assert_eq!(run.call(call).unwrap().input.to_string(), r#"{"a":15,"b":27}"#);
+//! run.answer(call, br#""42""#, false)?;
+//!
+//! // All answered: the results go out.
+//! assert_eq!(run.step(now)?, Step::Send);
+//! run.answered(&ReplyHead::new(200));
+//! let mut reply = &br#"{"content":[{"type":"text","text":"42."}],"stop_reason":"end_turn"}"#[..];
+//! while let Some(_) = run.feed(&mut reply)? {}
+//! while let Some(_) = run.end_of_body()? {}
+//! assert_eq!(run.step(now)?, Step::Done(Outcome::Ended(Some(StopReason::EndTurn))));
+//! # Ok::<(), toolrunner_core::error::Error>(())
+//! ```
+
+mod calls;
+mod results;
+mod state;
+mod verbs;
+
+use core::time::Duration;
+
+use crate::error::{ApiError, ApiErrorKind, Error, Misuse};
+use crate::json::{Text, Value};
+use crate::message::{Message, StopReason, Usage};
+use crate::observe::Event;
+use crate::policy::{Limit, Limits, RetryPolicy, is_transient};
+use crate::time::Instant;
+use crate::transcript::{Span, Transcript};
+use crate::transport::{Body, ReplyHead};
+use crate::turn::{Container, HappenedKind, Reply};
+
+pub use crate::turn::Happened;
+pub use calls::{Call, Called, Written, settle};
+use state::{Bits, State, Turn};
+pub use state::{Outcome, Step};
+
+/// Most calls of one turn.
+pub const MAX_CALLS: usize = Bits::COUNT;
+
+/// A conversation and where its loop is. See the [module](self) for how to drive it.
+///
+/// It owns nothing but its transcript's memory and a few hundred bytes; it knows no clock, no network and no tool.
+#[derive(Debug)]
+pub struct Run<'b> {
+    transcript: Transcript<'b>,
+    state: State,
+    limits: Limits,
+    retry: RetryPolicy,
+    reply: Reply,
+    turn: Turn,
+    head: ReplyHead,
+    container: Container,
+    /// Where, in the tail, the JSON of the last API error lies; until the next write.
+    failure: Span,
+    /// Tries of the request under way that failed.
+    attempt: u32,
+    /// Whether a part of the reply under way was handed on.
+    handed_on: bool,
+    turns: u32,
+    calls: u32,
+    /// A sum over the last turn's calls, and how often in a row it was the same.
+    fingerprint: u32,
+    repeats: u32,
+    started: Option<Instant>,
+    usage: Usage,
+}
+
+impl<'b> Run<'b> {
+    /// A run over `transcript`, which may hold a conversation already.
+    pub fn new(transcript: Transcript<'b>) -> Self {
+        Self {
+            state: State::Ready,
+            limits: Limits::NONE,
+            retry: RetryPolicy::DEFAULT,
+            reply: Reply::new(transcript.len()),
+            turn: Turn::none(transcript.len()),
+            transcript,
+            head: ReplyHead::default(),
+            container: Container::new(),
+            failure: Span::default(),
+            attempt: 0,
+            handed_on: false,
+            turns: 0,
+            calls: 0,
+            fingerprint: 0,
+            repeats: 0,
+            started: None,
+            usage: Usage::default(),
+        }
+    }
+
+    /// The conversation.
+    pub const fn transcript(&self) -> &Transcript<'b> {
+        &self.transcript
+    }
+
+    /// What this run may spend. May be changed at any time: a run that ended at a limit goes on when that is raised.
+    pub const fn limits_mut(&mut self) -> &mut Limits {
+        &mut self.limits
+    }
+
+    /// What this run may spend.
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// When requests are sent again. May be changed at any time.
+    pub const fn retry_mut(&mut self) -> &mut RetryPolicy {
+        &mut self.retry
+    }
+
+    /// Replies of the model since the last prompt.
+    pub const fn turns(&self) -> u32 {
+        self.turns
+    }
+
+    /// Failed tries of the request under way.
+    pub const fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Tokens of all turns of this run, over all prompts.
+    pub const fn usage(&self) -> Usage {
+        self.usage
+    }
+
+    /// Tokens of the last turn.
+    pub const fn turn_usage(&self) -> Usage {
+        self.reply.usage
+    }
+
+    /// Why the last turn ended.
+    pub const fn stop_reason(&self) -> Option<StopReason> {
+        self.reply.stop
+    }
+
+    /// The container that the last reply named; it goes with the next request, unless the caller pinned one.
+    pub fn container(&self) -> Option<&str> {
+        (!self.container.is_empty()).then_some(self.container.as_str())
+    }
+
+    /// The same, as a copy, unless `params` (members of the body) pins one.
+    pub(crate) fn container_for(&self, params: &str) -> Option<Container> {
+        let pinned = crate::json::Object::inside(params.as_bytes()).any(|(name, _)| name == *"container");
+        (!pinned && !self.container.is_empty()).then(|| self.container.clone())
+    }
+
+    /// Whether the reply under way is whole; what is left of its body does not matter.
+    pub const fn reply_is_whole(&self) -> bool {
+        !matches!(self.state, State::Receiving | State::ErrorBody)
+    }
+
+    /// The id of the last reply, as its head had it.
+    pub fn request_id(&self) -> &str {
+        &self.head.request_id
+    }
+
+    /// The model's last message, if it is the last thing that was said but for its results and what was appended.
+    pub fn last_message(&self) -> Option<Message<'_>> {
+        self.transcript.bytes().get(self.turn.start..self.turn.end).and_then(Value::first).and_then(Message::new)
+    }
+
+    /// The last API error's own words: until the next request.
+    pub fn api_error(&self) -> Option<ApiErrorText<'_>> {
+        let body = Value::first(self.failure.of(self.transcript.whole()))?;
+        let error = body.member("error")?;
+        Some(ApiErrorText {
+            kind: error.member("type").and_then(Value::as_text).unwrap_or_default(),
+            message: error.member("message").and_then(Value::as_text).unwrap_or_default(),
+            request_id: body.member("request_id").and_then(Value::as_text).unwrap_or_else(|| Text::from_raw(&self.head.request_id)),
+            body,
+        })
+    }
+
+    /// What is to be done. Time passes only by this argument.
+    ///
+    /// # Errors
+    /// `Misuse` if there is nothing to send; `Capacity` if not even the shortest answers to the turn's calls fit: then the reply was
+    /// taken back, and the run would ask for it again.
+    pub fn step(&mut self, now: Instant) -> Result<Step, Error> {
+        loop {
+            match self.state {
+                State::Waiting(until) if now < until => return Ok(Step::Wait(until)),
+                State::Waiting(_) => self.state = State::Ready,
+                State::Receiving | State::ErrorBody => return Ok(Step::Receive),
+                State::Sending => return Ok(self.send(now)),
+                State::Ready => {
+                    if self.transcript.is_empty() {
+                        return Err(Misuse::NoMessages.into());
+                    }
+                    match self.exceeded(now) {
+                        Some(limit) => self.state = State::Done(Outcome::Limit(limit)),
+                        None => return Ok(self.send(now)),
+                    }
+                }
+                State::Calling => {
+                    if let Some(limit) = self.exceeded(now) {
+                        self.state = State::Done(Outcome::Limit(limit));
+                    } else if !self.open_calls()? {
+                        self.state = State::Ready;
+                    } else if self.state == State::Calling {
+                        return Ok(Step::Call);
+                    }
+                }
+                State::Done(Outcome::Limit(limit)) if self.exceeded(now) != Some(limit) => {
+                    self.state = if self.turn.is_open() { State::Calling } else { State::Ready };
+                }
+                State::Done(outcome) => return Ok(Step::Done(outcome)),
+            }
+        }
+    }
+
+    fn send(&mut self, now: Instant) -> Step {
+        self.started.get_or_insert(now);
+        self.state = State::Sending;
+        self.handed_on = false;
+        self.failure = Span::default();
+        self.reply = Reply::new(self.transcript.len());
+        Step::Send
+    }
+
+    /// The limit that forbids another request, if one does.
+    fn exceeded(&self, now: Instant) -> Option<Limit> {
+        let Limits { turns, calls, input_tokens, output_tokens, time, repeats } = self.limits;
+        let pending = u32::try_from(self.turn.open_count()).unwrap_or(u32::MAX);
+        let beyond = [
+            (turns.is_some_and(|most| self.turns >= most), Limit::Turns),
+            (calls.is_some_and(|most| self.calls.saturating_add(pending) > most), Limit::Calls),
+            (input_tokens.is_some_and(|most| self.usage.input_total() >= most), Limit::InputTokens),
+            (output_tokens.is_some_and(|most| self.usage.output_tokens >= most), Limit::OutputTokens),
+            (repeats.is_some_and(|most| self.repeats > most), Limit::Repeats),
+            (time.is_some_and(|most| self.started.is_some_and(|start| now.since(start) >= most)), Limit::Time),
+        ];
+        beyond.into_iter().find_map(|(is_beyond, limit)| is_beyond.then_some(limit))
+    }
+
+    /// After `Send`: the body, made of what comes before the conversation and the conversation. `before` ends with `"messages":[`.
+    pub fn body<'a>(&'a mut self, before: &'a [&'a [u8]]) -> Body<'a> {
+        #[cfg(feature = "alloc")]
+        self.transcript.share();
+        let body = Body::new(before, self.transcript.bytes(), b"]}");
+        #[cfg(feature = "alloc")]
+        if let Some(shared) = self.transcript.shared() {
+            return body.with_shared(shared);
+        }
+        body
+    }
+
+    /// After `Send`: the reply's head is there. Its body goes to [`feed`](Self::feed), then [`end_of_body`](Self::end_of_body).
+    pub fn answered(&mut self, head: &ReplyHead) {
+        self.head.clone_from(head);
+        self.state = if (200..300).contains(&head.status) { State::Receiving } else { State::ErrorBody };
+    }
+
+    /// Takes bytes of the body, up to the first that make something happen; `input` is moved on. To be called until it gives nothing.
+    ///
+    /// # Errors
+    /// To be handed to [`failed`](Self::failed), which decides.
+    pub fn feed(&mut self, input: &mut &[u8]) -> Result<Option<Happened>, Error> {
+        match self.state {
+            State::Receiving => {
+                let happened = self.reply.feed(input, &mut self.transcript, &mut self.container)?;
+                self.settle_reply(happened)
+            }
+            State::ErrorBody => {
+                // As much as there is room for: an error page may be long, and what it says stands at its start.
+                let (start, kept) = (self.transcript.len(), self.failure.len());
+                let room = self.transcript.free().saturating_sub(kept).min(ERROR_BODY.saturating_sub(kept));
+                let part = input.get(..room.min(input.len())).unwrap_or_default();
+                self.transcript.put_at(start + kept, part)?;
+                self.failure = Span::new(start, start + kept + part.len());
+                *input = &[];
+                Ok(None)
+            }
+            _ => {
+                *input = &[];
+                Ok(None)
+            }
+        }
+    }
+
+    /// The body has ended. To be called until it gives nothing.
+    ///
+    /// # Errors
+    /// To be handed to [`failed`](Self::failed), which decides.
+    pub fn end_of_body(&mut self) -> Result<Option<Happened>, Error> {
+        match self.state {
+            State::Receiving => {
+                let happened = self.reply.end(&mut self.transcript, &mut self.container)?;
+                self.settle_reply(happened)
+            }
+            State::ErrorBody => Err(self.error_of_body()),
+            _ => Ok(None),
+        }
+    }
+
+    fn error_of_body(&mut self) -> Error {
+        let body = self.failure.of(self.transcript.whole());
+        let named = crate::json::check(body).ok().and_then(|_| Value::first(body)?.member("error")?.member("type")?.as_text());
+        if named.is_none() {
+            self.failure = Span::default();
+        }
+        let kind = match named.map(|text| ApiErrorKind::from_type(text.raw())) {
+            None | Some(ApiErrorKind::Unknown) => ApiErrorKind::from_status(self.head.status),
+            Some(kind) => kind,
+        };
+        Error::Api(ApiError { status: self.head.status, kind, retry_after: self.head.retry_after })
+    }
+
+    /// Looks at what happened for what the run itself must do about it.
+    fn settle_reply(&mut self, happened: Option<Happened>) -> Result<Option<Happened>, Error> {
+        if let Some(Happened { kind: HappenedKind::MessageStop, .. }) = happened {
+            self.end_turn()?;
+        }
+        Ok(happened)
+    }
+
+    /// The request or its reply failed: with what [`feed`](Self::feed) or [`end_of_body`](Self::end_of_body) gave, with
+    /// [`Error::Transport`], or with `None` if the reply was abandoned. What came of the reply is taken back.
+    ///
+    /// Gives how long the run waits before it sends the same again. `jitter` is any number.
+    ///
+    /// # Errors
+    /// The error, if the policy does not allow another try. The run can go on: it sends the same again.
+    pub fn failed(&mut self, error: Option<Error>, now: Instant, jitter: u32) -> Result<Duration, Error> {
+        if !matches!(self.state, State::Sending | State::Receiving | State::ErrorBody) {
+            return Ok(Duration::ZERO);
+        }
+        self.take_back();
+        let Some(error) = error else {
+            self.state = State::Ready;
+            return Ok(Duration::ZERO);
+        };
+        let may = is_transient(&error, &self.head) && (!self.handed_on || self.retry.after_output);
+        self.head.should_retry = None;
+        if !may || self.attempt >= self.retry.retries {
+            self.attempt = 0;
+            self.state = State::Ready;
+            return Err(error);
+        }
+        self.attempt += 1;
+        let retry_after = match error {
+            Error::Api(api) => api.retry_after,
+            _ => None,
+        };
+        let wait = self.retry.wait(self.attempt, retry_after, jitter);
+        self.state = State::Waiting(now.after(wait));
+        Ok(wait)
+    }
+
+    /// Cuts the transcript back to before the reply under way. An API error's words are kept, in the tail.
+    fn take_back(&mut self) {
+        if self.reply.failure.len() > 0 {
+            self.failure = self.reply.failure;
+        }
+        let mark = self.reply.mark;
+        self.transcript.truncate(mark);
+        self.failure = self.transcript.keep_in_tail(self.failure);
+    }
+
+    /// Lends what happened. Of a reply's content it counts as handed on: it cannot be taken back.
+    pub fn event(&mut self, happened: Happened) -> Event<'_> {
+        self.handed_on |= happened.kind.is_content();
+        self.peek(happened)
+    }
+
+    /// Lends what happened to one who forgets it if the reply is taken back.
+    pub fn peek(&self, happened: Happened) -> Event<'_> {
+        let Happened { kind, index, span } = happened;
+        let bytes = span.of(self.transcript.whole());
+        let value = || Value::first(bytes).unwrap_or_default();
+        let json = || core::str::from_utf8(bytes).unwrap_or_default();
+        let text = || Text::from_raw(json());
+        match kind {
+            HappenedKind::BlockStart => Event::BlockStart { index, block: value() },
+            HappenedKind::BlockStop => Event::BlockStop { index, block: value() },
+            HappenedKind::Citation => Event::Citation { index, citation: value() },
+            HappenedKind::Compaction => Event::Compaction { index, text: text() },
+            HappenedKind::Input => Event::Input { index, json: json() },
+            HappenedKind::MessageDelta => Event::Stop { reason: self.reply.stop, usage: self.reply.usage, raw: Value::first(bytes) },
+            HappenedKind::MessageStart => Event::MessageStart { message: value() },
+            HappenedKind::MessageStop => Event::MessageStop,
+            HappenedKind::Ping => Event::Ping,
+            HappenedKind::Signature => Event::Signature { index, signature: text() },
+            HappenedKind::Text => Event::Text { index, text: text() },
+            HappenedKind::Thinking => Event::Thinking { index, text: text() },
+            HappenedKind::Unknown => Event::Unknown { raw: value() },
+        }
+    }
+}
+
+/// Most bytes of an error's body that are kept.
+const ERROR_BODY: usize = 64 * 1024;
+
+/// An API error in the server's own words.
+#[derive(Clone, Copy, Debug)]
+pub struct ApiErrorText<'a> {
+    /// The error's `type`.
+    pub kind: Text<'a>,
+    /// The error's `message`.
+    pub message: Text<'a>,
+    /// The id to name when asking the provider. Empty if the server named none.
+    pub request_id: Text<'a>,
+    /// All of it.
+    pub body: Value<'a>,
+}

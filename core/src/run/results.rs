@@ -1,0 +1,282 @@
+//! Answers: one `tool_result` a call, all of a turn in one user message, in the model's order, whatever order they come in.
+
+use super::Run;
+use super::state::{Outcome, State};
+use crate::error::{Capacity, Error, Misuse};
+use crate::json::{Array, JsonError, Kind, Sink, Text, Value, check};
+use crate::tool::Notice;
+use crate::transcript::Span;
+
+const HEAD: &[u8] = b"{\"type\":\"tool_result\",\"tool_use_id\":\"";
+const CONTENT: &[u8] = b"\",\"content\":";
+const FAILED: &[u8] = b",\"is_error\":true}";
+/// The message around the results, and where its results begin.
+const OPENING: &[u8] = b",{\"role\":\"user\",\"content\":[";
+const FRAME: &[u8] = b",{\"role\":\"user\",\"content\":[]}";
+
+/// An answer that always fits, because room for it is set aside.
+const NO_ROOM: &[u8] = b"\"Error: no room\"";
+/// Bytes of the longest answer for which room is set aside, but for the call's id: a comma, and a notice of at most 18 bytes.
+pub(super) const SHORTEST: usize = 1 + HEAD.len() + CONTENT.len() + 18 + FAILED.len();
+
+/// Writes into a slice.
+struct Slice<'a> {
+    bytes: &'a mut [u8],
+    len: usize,
+}
+
+impl Sink for Slice<'_> {
+    fn put(&mut self, new: &[u8]) -> Result<(), Capacity> {
+        let free = self.bytes.len().saturating_sub(self.len);
+        let full = Capacity { what: crate::error::What::Result, needed: new.len(), free };
+        self.bytes.get_mut(self.len..).and_then(|rest| rest.get_mut(..new.len())).ok_or(full)?.copy_from_slice(new);
+        self.len += new.len();
+        Ok(())
+    }
+}
+
+impl Run<'_> {
+    /// Bytes of the message around the results, if it is not there yet.
+    pub(super) fn results_frame(&self) -> usize {
+        if self.turn.results_end == self.turn.end { FRAME.len() } else { 0 }
+    }
+
+    /// Bytes before a result's content.
+    pub(super) fn result_head(&self, i: usize) -> usize {
+        HEAD.len() + self.id_len(i) + CONTENT.len()
+    }
+
+    /// The most that the content of a result may have, so that every other call can still be answered.
+    pub(super) fn room_for_result(&self, i: usize) -> usize {
+        let others = self.reserve_for_others(i);
+        let around = self.result_head(i) + 1 + FAILED.len() + self.results_frame();
+        self.transcript.free().saturating_sub(others + around)
+    }
+
+    /// Answers a call with content as it goes on the wire: a JSON string, or an array of blocks.
+    ///
+    /// A result that does not fit becomes one that says so; the other calls' answers always have room.
+    ///
+    /// # Errors
+    /// `Misuse` if there is no such open call, or if `content` is no such JSON.
+    pub fn answer(&mut self, i: usize, content: &[u8], is_error: bool) -> Result<(), Error> {
+        let shape = check(content).ok().and_then(|_| Value::first(content)).map(Value::kind);
+        if !matches!(shape, Some(Kind::String | Kind::Array)) {
+            return Err(Misuse::Json("a tool result's content is a string or an array of blocks").into());
+        }
+        if content == b"\"\"" && is_error {
+            return Err(Misuse::Json("the content of a failed call is not empty").into());
+        }
+        self.answer_checked(i, content, is_error)
+    }
+
+    /// [`answer`](Self::answer) with content that an [`Output`](crate::tool::Output) made.
+    pub(crate) fn answer_checked(&mut self, i: usize, content: &[u8], is_error: bool) -> Result<(), Error> {
+        self.call(i).filter(|call| !call.is_answered).ok_or(Misuse::NoSuchCall)?;
+        let room = self.room_for_result(i);
+        if content.len() > room {
+            let full = Capacity { what: crate::error::What::Result, needed: content.len(), free: room };
+            return self.answer_notice(i, Notice::TooLarge(full));
+        }
+        let at = self.transcript.len() + self.result_head(i);
+        self.transcript.put_at(at, content)?;
+        self.commit_result(i, content.len(), is_error)
+    }
+
+    /// Answers a call with one of the loop's own texts, or the shortest there is if that does not fit.
+    pub fn answer_notice(&mut self, i: usize, notice: Notice<'_>) -> Result<(), Error> {
+        self.answer_written(i, |_, sink| notice.write_json(sink))
+    }
+
+    /// Answers a call of a tool that does not exist here.
+    ///
+    /// # Errors
+    /// `Misuse` if there is no such open call.
+    pub fn answer_not_found(&mut self, i: usize) -> Result<(), Error> {
+        self.answer_written(i, |name, sink| Notice::NotFound(name).write_json(sink))
+    }
+
+    pub(super) fn answer_bad_input(&mut self, i: usize, error: Option<JsonError>, got: &str) -> Result<(), Error> {
+        self.answer_written(i, |name, sink| Notice::InvalidJson { name, error, got }.write_json(sink))
+    }
+
+    /// Writes an answer in place; `write` gets the tool's name.
+    fn answer_written(&mut self, i: usize, write: impl Fn(Text<'_>, &mut Slice<'_>) -> Result<(), Capacity>) -> Result<(), Error> {
+        let name = self.call(i).filter(|call| !call.is_answered).ok_or(Misuse::NoSuchCall)?.name;
+        let start = name_offset(name, self.transcript.bytes());
+        let name_span = Span::default().with_len(name.raw().len()).shifted(start);
+        let (head, used) = (self.result_head(i), self.transcript.len());
+        // A notice has at most a few hundred bytes besides the name.
+        let room = self.room_for_result(i).min(name_span.len() + 512);
+        self.transcript.reserve(head + room)?;
+        let mut len = None;
+        if let Some((conversation, tail)) = self.transcript.whole_mut().split_at_mut_checked(used) {
+            let name = core::str::from_utf8(name_span.of(conversation)).unwrap_or_default();
+            let bytes = tail.get_mut(head..).and_then(|rest| rest.get_mut(..room)).unwrap_or_default();
+            let mut slice = Slice { bytes, len: 0 };
+            len = write(Text::from_raw(name), &mut slice).ok().map(|()| slice.len);
+        }
+        match len {
+            Some(len) => self.commit_result(i, len, true),
+            None => {
+                self.transcript.put_at(used + head, NO_ROOM)?;
+                self.commit_result(i, NO_ROOM.len(), true)
+            }
+        }
+    }
+
+    /// Makes the content that stands in the tail, behind room for its head, the result of call `i`.
+    pub(super) fn commit_result(&mut self, i: usize, len: usize, is_error: bool) -> Result<(), Error> {
+        let id = self.call(i).ok_or(Misuse::NoSuchCall)?.id;
+        let id = Span::default().with_len(id.raw().len()).shifted(name_offset(id, self.transcript.bytes()));
+        let used = self.transcript.len();
+        let mut at = used;
+        self.transcript.put_at(at, HEAD)?;
+        at += HEAD.len();
+        if let Some((conversation, tail)) = self.transcript.whole_mut().split_at_mut_checked(used)
+            && let Some(place) = tail.get_mut(HEAD.len()..).and_then(|rest| rest.get_mut(..id.len()))
+        {
+            place.copy_from_slice(id.of(conversation));
+        }
+        at += id.len();
+        self.transcript.put_at(at, CONTENT)?;
+        at += CONTENT.len() + len;
+        let end: &[u8] = if is_error { FAILED } else { b"}" };
+        self.transcript.put_at(at, end)?;
+        let mut result = Span::new(used, at + end.len());
+
+        let before = self.turn.answered.count_below(i);
+        let first = self.turn.results_end == self.turn.end;
+        if first {
+            // The message around it goes behind the reply, which moves nothing but what was appended: the tail must move first.
+            let shift = FRAME.len();
+            self.transcript.shift_tail(result, shift)?;
+            result = result.shifted(shift);
+            self.transcript.insert(self.turn.end, FRAME)?;
+            self.turn.results_end += FRAME.len();
+        }
+        let place = self.result_place(before);
+        let count = result.len();
+        self.transcript.insert_tail(place, result)?;
+        let comma = if before > 0 {
+            Some(place)
+        } else if self.turn.answered_count() > 0 {
+            Some(place + count)
+        } else {
+            None
+        };
+        if let Some(comma) = comma {
+            self.transcript.insert(comma, b",")?;
+        }
+        self.turn.results_end += count + usize::from(comma.is_some());
+        self.turn.answered.set(i, true);
+        self.turn.running.set(i, false);
+        self.calls = self.calls.saturating_add(1);
+        if self.state == State::Done(Outcome::NeedsAnswer) && self.call_for_caller().is_none() {
+            self.state = State::Calling;
+        }
+        Ok(())
+    }
+
+    /// Where a result with `before` results before it goes: behind them, before the comma of the next.
+    fn result_place(&self, before: usize) -> usize {
+        let start = self.turn.end + OPENING.len();
+        if before == self.turn.answered_count() {
+            return self.turn.results_end.saturating_sub(2);
+        }
+        if before == 0 {
+            return start;
+        }
+        let bytes = self.transcript.bytes();
+        let last = self.results_of(bytes).nth(before - 1);
+        last.and_then(|last| Some(last.offset_in(bytes)? + last.raw().len())).unwrap_or(start)
+    }
+
+    fn results_of<'a>(&self, bytes: &'a [u8]) -> Array<'a> {
+        let from = self.turn.end + OPENING.len() - 1;
+        Array::inside(bytes.get(from..self.turn.results_end).unwrap_or_default())
+    }
+
+    /// The results of the last turn as they stand, in the model's order: `tool_result` blocks.
+    pub fn results(&self) -> impl Iterator<Item = Value<'_>> {
+        let is_there = self.turn.results_end > self.turn.end;
+        self.results_of(self.transcript.bytes()).take(if is_there { self.turn.answered_count() } else { 0 })
+    }
+
+    /// The result of call `i`, if it was answered.
+    pub fn result(&self, i: usize) -> Option<Value<'_>> {
+        if !self.calls().contains(&i) || !self.turn.answered.has(i) {
+            return None;
+        }
+        self.results().nth(self.turn.answered.count_below(i))
+    }
+
+    /// Replaces the result of call `i`, which was answered and not yet sent.
+    ///
+    /// # Errors
+    /// `Misuse` if there is no such result or `content` is not as in [`answer`](Self::answer); `Capacity` if it does not fit: then the
+    /// old one stays.
+    pub fn replace_result(&mut self, i: usize, content: &[u8], is_error: bool) -> Result<(), Error> {
+        let bytes = self.transcript.bytes();
+        let old = self.result(i).ok_or(Misuse::NoSuchCall)?;
+        let start = old.offset_in(bytes).ok_or(Misuse::NoSuchCall)?;
+        let (span, free) = (Span::new(start, start + old.raw().len()), self.transcript.free());
+        let shape = check(content).ok().and_then(|_| Value::first(content)).map(Value::kind);
+        if !matches!(shape, Some(Kind::String | Kind::Array)) || (is_error && content == b"\"\"") {
+            return Err(Misuse::Json("a tool result's content is a string or an array of blocks").into());
+        }
+        let needed = self.result_head(i) + content.len() + FAILED.len() + 1;
+        if needed > free {
+            return Err(self.transcript.full(needed).into());
+        }
+        self.ensure_unsent()?;
+        let comma = usize::from(self.turn.answered_count() > 1);
+        // Out with the old one and one comma beside it.
+        let is_first = start == self.turn.end + OPENING.len();
+        let gone = match (comma, is_first) {
+            (0, _) => span,
+            (_, true) => Span::new(span.start, span.end + 1),
+            (_, false) => Span::new(span.start - 1, span.end),
+        };
+        self.transcript.remove(gone);
+        self.turn.results_end -= gone.len();
+        self.turn.answered.set(i, false);
+        self.calls = self.calls.saturating_sub(1);
+        let at = self.transcript.len() + self.result_head(i);
+        self.transcript.put_at(at, content)?;
+        self.commit_result(i, content.len(), is_error)
+    }
+
+    /// Adds a member such as `"cache_control":{"type":"ephemeral"}` to the result of call `i`.
+    ///
+    /// # Errors
+    /// As [`replace_result`](Self::replace_result).
+    pub fn add_to_result(&mut self, i: usize, member: &str) -> Result<(), Error> {
+        if member.trim_ascii().is_empty() || !crate::wire::members(member.as_bytes()) {
+            return Err(Misuse::Json("one or more members of an object, without its braces").into());
+        }
+        self.ensure_unsent()?;
+        let old = self.result(i).ok_or(Misuse::NoSuchCall)?;
+        let start = old.offset_in(self.transcript.bytes()).ok_or(Misuse::NoSuchCall)?;
+        let at = start + old.raw().len() - 1;
+        self.transcript.reserve(member.len() + 1)?;
+        self.transcript.insert(at, member.as_bytes())?;
+        self.transcript.insert(at, b",")?;
+        self.turn.results_end += member.len() + 1;
+        Ok(())
+    }
+
+    pub(super) fn ensure_unsent(&self) -> Result<(), Error> {
+        match self.state {
+            State::Sending | State::Receiving | State::ErrorBody | State::Waiting(_) => {
+                Err(Misuse::State("results can be changed until the next request").into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Where a text of the transcript stands in it.
+fn name_offset(text: Text<'_>, bytes: &[u8]) -> usize {
+    text.raw().as_ptr().addr().saturating_sub(bytes.as_ptr().addr())
+}

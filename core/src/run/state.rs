@@ -1,0 +1,139 @@
+//! Where a run is, as data.
+
+use heapless::Vec;
+
+use crate::message::StopReason;
+use crate::policy::Limit;
+use crate::time::Instant;
+use crate::turn::{BadInput, MAX_BAD_INPUTS};
+
+/// What a driver must do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Step {
+    /// Answer the calls that [`Run::next_call`](super::Run::next_call) gives, then ask again.
+    Call,
+    /// Nothing: the run is over, until something is said.
+    Done(Outcome),
+    /// Read the reply's body and feed it. Without one (it was dropped): [`failed`](super::Run::failed) with nothing.
+    Receive,
+    /// Send a request with [`Run::body`](super::Run::body).
+    Send,
+    /// Wait until then and ask again.
+    Wait(Instant),
+}
+
+/// Why a run is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The model stopped, for this reason; nothing if the server named none.
+    Ended(Option<StopReason>),
+    /// A limit was reached. Open calls stay pending and run, once, if it is raised.
+    Limit(Limit),
+    /// The caller must answer a call: no tool here can.
+    NeedsAnswer,
+    /// The caller stopped it.
+    Stopped,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// The calls of the last turn are to be answered.
+    Calling,
+    Done(Outcome),
+    /// The body of an error is coming.
+    ErrorBody,
+    /// The next request can go out.
+    Ready,
+    Receiving,
+    Sending,
+    Waiting(Instant),
+}
+
+/// A set of small numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bits([u32; 4]);
+
+impl Bits {
+    pub(super) const COUNT: usize = 128;
+    pub(super) const NONE: Self = Self([0; 4]);
+
+    pub(super) fn has(self, i: usize) -> bool {
+        self.0.get(i / 32).is_some_and(|word| word >> (i % 32) & 1 == 1)
+    }
+
+    pub(super) fn set(&mut self, i: usize, on: bool) {
+        if let Some(word) = self.0.get_mut(i / 32) {
+            let bit = 1 << (i % 32);
+            *word = if on { *word | bit } else { *word & !bit };
+        }
+    }
+
+    /// How many there are below `end`.
+    pub(super) fn count_below(self, end: usize) -> usize {
+        (0..end.min(Self::COUNT)).filter(|&i| self.has(i)).count()
+    }
+}
+
+/// The last whole reply and what became of its calls.
+///
+/// ```text
+/// … ,{"role":"assistant",…} ,{"role":"user","content":[result, result]} ,appended …
+///   mark start           end                                  results_end
+/// ```
+#[derive(Debug)]
+pub(super) struct Turn {
+    /// Length of the transcript before the message, and before its comma.
+    pub(super) mark: usize,
+    /// Where the message begins.
+    pub(super) start: usize,
+    /// Where it ends.
+    pub(super) end: usize,
+    /// Where the message with its results ends; `end` if there is none yet.
+    pub(super) results_end: usize,
+    /// Calls that come before the last `fallback` block: they need no answer.
+    pub(super) first: usize,
+    /// All calls: those that need an answer are `first..calls`.
+    pub(super) calls: usize,
+    pub(super) answered: Bits,
+    pub(super) running: Bits,
+    /// Calls that no tool here answers.
+    pub(super) for_caller: Bits,
+    pub(super) bad: Vec<BadInput, MAX_BAD_INPUTS>,
+    /// Whether room for the shortest answers was found.
+    pub(super) has_room: bool,
+}
+
+impl Turn {
+    pub(super) const fn none(at: usize) -> Self {
+        Self {
+            mark: at,
+            start: at,
+            end: at,
+            results_end: at,
+            first: 0,
+            calls: 0,
+            answered: Bits::NONE,
+            running: Bits::NONE,
+            for_caller: Bits::NONE,
+            bad: Vec::new(),
+            has_room: false,
+        }
+    }
+
+    /// Whether a call waits for its answer.
+    pub(super) fn is_open(&self) -> bool {
+        (self.first..self.calls).any(|i| !self.answered.has(i))
+    }
+
+    pub(super) fn open_count(&self) -> usize {
+        (self.first..self.calls).filter(|&i| !self.answered.has(i)).count()
+    }
+
+    pub(super) fn answered_count(&self) -> usize {
+        self.answered.count_below(self.calls)
+    }
+}

@@ -1,0 +1,166 @@
+//! What a caller can say, at any time: every intent has its own word, and none can break the conversation.
+
+use super::Run;
+use super::state::{Outcome, State, Turn};
+use crate::error::{Error, Misuse};
+use crate::json::{Kind, Value, check};
+use crate::message::Role;
+use crate::tool::Notice;
+
+impl Run<'_> {
+    /// Says something: a user message. Calls that are still open are answered as not run, and the limits count anew.
+    ///
+    /// # Errors
+    /// `Capacity`: then nothing was said. `Misuse` while a request is under way: ask [`step`](Self::step) what is to be done.
+    pub fn user(&mut self, text: &str) -> Result<(), Error> {
+        self.ensure_idle()?;
+        self.close_open_calls()?;
+        self.transcript.push_text(Role::User.name(), text)?;
+        self.prompt();
+        Ok(())
+    }
+
+    /// Appends a message of its own, as JSON: an object with `role` and `content`, or several with commas between. It comes behind the
+    /// reply and all its results, whether or not they are there yet. On a run that has ended, the run goes on with it.
+    ///
+    /// # Errors
+    /// `Misuse` if it is no such message; `Capacity`: then nothing was appended.
+    pub fn append(&mut self, messages: &str) -> Result<(), Error> {
+        self.ensure_idle()?;
+        check_messages(messages.as_bytes())?;
+        if let State::Done(Outcome::Ended(_) | Outcome::Stopped) = self.state {
+            self.close_open_calls()?;
+        }
+        self.transcript.push_json(messages.trim_ascii().as_bytes())?;
+        if let State::Done(Outcome::Ended(_) | Outcome::Stopped) = self.state {
+            self.state = State::Ready;
+        }
+        Ok(())
+    }
+
+    /// Drops the last reply, with its results if there are any, and asks for it again. What was appended stays.
+    ///
+    /// # Errors
+    /// `Misuse` if there is no reply to drop.
+    pub fn retry(&mut self) -> Result<(), Error> {
+        self.ensure_idle()?;
+        if self.turn.results_end == self.turn.mark {
+            return Err(Misuse::State("there is no reply to ask for again").into());
+        }
+        let span = crate::transcript::Span::new(self.turn.mark, self.turn.results_end);
+        // At the very start a comma stays behind the gap, if something follows.
+        let comma = usize::from(self.turn.mark == 0 && span.end < self.transcript.len());
+        self.transcript.remove(crate::transcript::Span::new(span.start, span.end + comma));
+        self.turn = Turn::none(self.transcript.len());
+        self.state = State::Ready;
+        Ok(())
+    }
+
+    /// Ends the run where it is. It can go on: [`user`](Self::user), [`append`](Self::append), [`resume`](Self::resume).
+    pub fn stop(&mut self) {
+        if let State::Sending | State::Receiving | State::ErrorBody | State::Waiting(_) = self.state {
+            self.take_back();
+        }
+        self.state = State::Done(Outcome::Stopped);
+    }
+
+    /// After [`stop`](Self::stop): goes on where it was.
+    pub fn resume(&mut self) {
+        if self.state == State::Done(Outcome::Stopped) {
+            self.state = match (self.turn.is_open(), self.reply.stop) {
+                (true, Some(crate::message::StopReason::ToolUse)) => State::Calling,
+                _ => State::Ready,
+            };
+        }
+    }
+
+    /// Makes `messages` the conversation, in place of all that was said: JSON objects with commas between, or an array of them.
+    ///
+    /// # Errors
+    /// `Misuse` if they are none; `Capacity` if they do not fit: then the old conversation stays.
+    pub fn replace_history(&mut self, messages: &str) -> Result<(), Error> {
+        self.ensure_idle()?;
+        let bytes = inside(messages.trim_ascii().as_bytes());
+        check_messages(bytes)?;
+        if bytes.len() > self.transcript.capacity() {
+            let full =
+                crate::error::Capacity { what: crate::error::What::Transcript, needed: bytes.len(), free: self.transcript.capacity() };
+            return Err(full.into());
+        }
+        self.transcript.truncate(0);
+        self.transcript.push_json(bytes)?;
+        self.turn = Turn::none(self.transcript.len());
+        self.prompt();
+        Ok(())
+    }
+
+    /// Answers the calls that will not run, so that the conversation can go on.
+    ///
+    /// # Errors
+    /// `Capacity` if not even that fits.
+    pub fn close_open_calls(&mut self) -> Result<(), Error> {
+        if !self.turn.is_open() {
+            return Ok(());
+        }
+        let needed = self.reserve_for_others(usize::MAX) + self.results_frame();
+        if needed > self.transcript.free() {
+            return Err(self.transcript.full(needed).into());
+        }
+        for i in self.calls() {
+            if !self.turn.answered.has(i) {
+                let notice = if self.turn.running.has(i) { Notice::Cancelled } else { Notice::NotRun };
+                self.answer_notice(i, notice)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A new prompt: the run is ready, and what the limits count is nothing yet.
+    fn prompt(&mut self) {
+        self.state = State::Ready;
+        self.turns = 0;
+        self.calls = 0;
+        self.repeats = 0;
+        self.fingerprint = 0;
+        self.attempt = 0;
+        self.started = None;
+    }
+
+    fn ensure_idle(&self) -> Result<(), Error> {
+        match self.state {
+            State::Sending | State::Receiving | State::ErrorBody => {
+                Err(Misuse::State("a request is under way: finish it, or stop the run").into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What stands between an array's brackets; the bytes themselves if it is none.
+fn inside(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).unwrap_or(bytes).trim_ascii()
+}
+
+/// Checks that these are messages: objects with a role and content, with commas between.
+fn check_messages(bytes: &[u8]) -> Result<(), Error> {
+    let wrong = || Error::from(Misuse::Json("messages are objects with a role and a content"));
+    let mut rest = bytes.trim_ascii();
+    loop {
+        let message = Value::first(rest).ok_or_else(wrong)?;
+        let checked = check(message.raw()).map_err(|_| wrong())?;
+        let role = message.member("role").and_then(Value::as_text).and_then(Role::from_text);
+        let content = message.member("content").map(Value::kind);
+        if message.kind() != Kind::Object || role.is_none() || !matches!(content, Some(Kind::String | Kind::Array)) {
+            return Err(wrong());
+        }
+        if checked.lone_surrogate.is_some() {
+            return Err(Misuse::Json("a lone surrogate is no text").into());
+        }
+        rest = rest.get(message.raw().len()..).unwrap_or_default().trim_ascii_start();
+        match rest.strip_prefix(b",") {
+            Some(more) => rest = more.trim_ascii_start(),
+            None if rest.is_empty() => return Ok(()),
+            None => return Err(wrong()),
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! How a tool fails.
+
+use core::fmt;
+
+use super::Output;
+use super::texts::EMPTY_ERROR;
+use crate::error::Capacity;
+
+/// Bytes of a formatted error text that are kept without `alloc`.
+pub const ERROR_TEXT: usize = 160;
+#[cfg(not(feature = "alloc"))]
+/// What ends a text that was longer than [`ERROR_TEXT`].
+const CUT: &str = " […cut]";
+
+/// Why a tool failed, in the words that the model is to read.
+///
+/// A `ToolError`'s own text goes to the model **verbatim**. Any other error turns into one with `?` and reads `Error: <Display>`;
+/// with `alloc` it is kept as the [`source`](Self::source), for a log.
+///
+/// An empty text reads [`EMPTY_ERROR`]: the API takes no empty error.
+#[derive(Debug)]
+pub struct ToolError {
+    repr: Repr,
+}
+
+#[derive(Debug)]
+enum Repr {
+    Static(&'static str),
+    StaticBlocks(&'static str),
+    Written,
+    #[cfg(not(feature = "alloc"))]
+    Text(heapless::String<ERROR_TEXT>),
+    #[cfg(feature = "alloc")]
+    Text(alloc::string::String),
+    #[cfg(feature = "alloc")]
+    Blocks(alloc::string::String),
+    #[cfg(feature = "alloc")]
+    Source(alloc::boxed::Box<dyn core::error::Error + Send + Sync>),
+}
+
+impl ToolError {
+    /// This text, verbatim.
+    pub const fn new(text: &'static str) -> Self {
+        Self { repr: Repr::Static(text) }
+    }
+
+    /// This text, verbatim: `ToolError::format(format_args!("no sensor {n}"))`.
+    ///
+    /// Without `alloc` at most [`ERROR_TEXT`] bytes are kept, and a longer text says at its end that it was cut; for more,
+    /// write to the `Output` and return [`written`](Self::written).
+    pub fn format(text: fmt::Arguments<'_>) -> Self {
+        #[cfg(feature = "alloc")]
+        return Self { repr: Repr::Text(alloc::fmt::format(text)) };
+        #[cfg(not(feature = "alloc"))]
+        {
+            use fmt::Write;
+            let mut kept = Bounded { text: heapless::String::new(), cut: false };
+            let whole = kept.write_fmt(text).is_ok() && !kept.cut;
+            if !whole {
+                let _fits = kept.text.push_str(CUT);
+            }
+            Self { repr: Repr::Text(kept.text) }
+        }
+    }
+
+    /// Content blocks as JSON text, an array, verbatim. The API takes text blocks only in a failed call.
+    pub const fn static_blocks(json: &'static str) -> Self {
+        Self { repr: Repr::StaticBlocks(json) }
+    }
+
+    /// What the tool wrote to its [`Output`] is the error.
+    pub const fn written() -> Self {
+        Self { repr: Repr::Written }
+    }
+
+    /// This text, verbatim.
+    #[cfg(feature = "alloc")]
+    pub fn text(text: impl Into<alloc::string::String>) -> Self {
+        Self { repr: Repr::Text(text.into()) }
+    }
+
+    /// Content blocks as JSON text, an array, verbatim. The API takes text blocks only in a failed call.
+    #[cfg(feature = "alloc")]
+    pub fn blocks(json: impl Into<alloc::string::String>) -> Self {
+        Self { repr: Repr::Blocks(json.into()) }
+    }
+
+    /// `Error: <Display>`, with the error kept as the [`source`](Self::source).
+    #[cfg(feature = "alloc")]
+    pub fn from_boxed(error: alloc::boxed::Box<dyn core::error::Error + Send + Sync>) -> Self {
+        Self { repr: Repr::Source(error) }
+    }
+
+    /// The error that this one was made from. None without `alloc`.
+    pub fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match &self.repr {
+            #[cfg(feature = "alloc")]
+            Repr::Source(source) => Some(&**source),
+            _ => None,
+        }
+    }
+
+    /// Makes this error the result in `out`, in place of what was there.
+    ///
+    /// # Errors
+    /// `Capacity` of [`What::Result`](crate::error::What::Result) if it does not fit.
+    pub fn write_to(&self, out: &mut Output<'_>) -> Result<(), Capacity> {
+        if !matches!(self.repr, Repr::Written) {
+            out.clear();
+        }
+        let blocks = match &self.repr {
+            Repr::StaticBlocks(json) => *json,
+            #[cfg(feature = "alloc")]
+            Repr::Blocks(json) => json,
+            _ => {
+                if !matches!(self.repr, Repr::Written) {
+                    use fmt::Write;
+                    let _counted = write!(out, "{self}");
+                }
+                return non_empty(out);
+            }
+        };
+        match out.content(blocks) {
+            Ok(()) => non_empty(out),
+            Err(crate::error::Error::Capacity(full)) => Err(full),
+            // Blocks that are none are better read as text than not at all.
+            Err(_) => out.text(blocks),
+        }
+    }
+}
+
+fn non_empty(out: &mut Output<'_>) -> Result<(), Capacity> {
+    if out.is_empty() { out.text(EMPTY_ERROR) } else { out.state() }
+}
+
+/// What the model reads. Blocks as their JSON.
+impl fmt::Display for ToolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.repr {
+            Repr::Static("") => f.write_str(EMPTY_ERROR),
+            Repr::Static(text) | Repr::StaticBlocks(text) => f.write_str(text),
+            Repr::Written => f.write_str("(the error is in the tool's output)"),
+            Repr::Text(text) if text.is_empty() => f.write_str(EMPTY_ERROR),
+            Repr::Text(text) => f.write_str(text),
+            #[cfg(feature = "alloc")]
+            Repr::Blocks(text) => f.write_str(text),
+            #[cfg(feature = "alloc")]
+            Repr::Source(source) => {
+                let text = alloc::string::ToString::to_string(source);
+                if text.is_empty() { f.write_str(EMPTY_ERROR) } else { write!(f, "Error: {text}") }
+            }
+        }
+    }
+}
+
+/// `Error: <Display>`. With `alloc` the error is kept as the [`source`](ToolError::source).
+impl<E: core::error::Error + Send + Sync + 'static> From<E> for ToolError {
+    fn from(error: E) -> Self {
+        #[cfg(feature = "alloc")]
+        return Self::from_boxed(alloc::boxed::Box::new(error));
+        #[cfg(not(feature = "alloc"))]
+        Self::format(format_args!("Error: {error}"))
+    }
+}
+
+/// Keeps the first part of what is written, and leaves room for [`CUT`].
+#[cfg(not(feature = "alloc"))]
+struct Bounded {
+    text: heapless::String<ERROR_TEXT>,
+    cut: bool,
+}
+
+#[cfg(not(feature = "alloc"))]
+impl fmt::Write for Bounded {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            if self.cut || self.text.len().saturating_add(c.len_utf8()).saturating_add(CUT.len()) > ERROR_TEXT || self.text.push(c).is_err()
+            {
+                self.cut = true;
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,328 @@
+//! Where a tool writes its result.
+
+use core::fmt;
+
+use super::texts::EMPTY_RESULT;
+use crate::error::{Capacity, Error, Misuse, What};
+use crate::json::{self, Kind, Sink, Value, escape};
+
+/// Where a tool writes its result: the `content` of a `tool_result` as it goes on the wire, a JSON string or an array of blocks.
+///
+/// ```
+/// use toolrunner_core::tool::{Block, Output};
+/// let mut memory = [0; 160];
+/// let mut out = Output::new(&mut memory);
+/// out.text("21.5 \"degrees\"")?;
+/// assert_eq!(out.finish()?, br#""21.5 \"degrees\"""#);
+///
+/// let mut out = Output::new(&mut memory);
+/// out.block(Block::text("here:"))?;
+/// out.block(Block::image_url("https://example.org/a.png").with(r#""cache_control":{"type":"ephemeral"}"#))?;
+/// # Ok::<(), toolrunner_core::error::Error>(())
+/// ```
+/// Text alone makes a string. As soon as there is a block the whole is an array, and text is a text block of its own; texts that
+/// follow each other are one. Nothing at all, or an empty text, becomes [`EMPTY_RESULT`].
+///
+/// **When it is full** nothing is cut silently: what no longer fits is counted, every later call fails, and so does
+/// [`finish`](Self::finish), with the number of bytes that the whole result needs. `write!` goes on without an error for that
+/// reason, so that everything is counted.
+#[derive(Debug)]
+pub struct Output<'a> {
+    memory: Memory<'a>,
+    /// Bytes before the result: what a growing memory held already.
+    start: usize,
+    /// Bytes of the result, without its closing.
+    len: usize,
+    /// The most that the result may have, closing included.
+    limit: usize,
+    /// Bytes that had no room.
+    lost: usize,
+    form: Form,
+}
+
+#[derive(Debug)]
+enum Memory<'a> {
+    Fixed(&'a mut [u8]),
+    #[cfg(feature = "alloc")]
+    Growing(&'a mut alloc::vec::Vec<u8>),
+}
+
+/// What is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// Nothing yet.
+    Empty,
+    /// A string.
+    Text,
+    /// An array, between two blocks.
+    Blocks,
+    /// An array, in the text of a block.
+    BlockText,
+    /// Nothing: the whole content was given.
+    Whole,
+}
+
+impl Form {
+    /// What ends the JSON.
+    const fn closing(self) -> &'static [u8] {
+        match self {
+            Self::Empty | Self::Whole => b"",
+            Self::Text => b"\"",
+            Self::Blocks => b"]",
+            Self::BlockText => b"\"}]",
+        }
+    }
+}
+
+/// How a text block begins.
+const TEXT_BLOCK: &[u8] = br#"{"type":"text","text":""#;
+
+impl<'a> Output<'a> {
+    /// Writes into `memory`, from its start; its length is the bound.
+    pub const fn new(memory: &'a mut [u8]) -> Self {
+        let limit = memory.len();
+        Self { memory: Memory::Fixed(memory), start: 0, len: 0, limit, lost: 0, form: Form::Empty }
+    }
+
+    /// Appends to `memory`, with no bound but [`limit`](Self::limit)'s.
+    #[cfg(feature = "alloc")]
+    pub const fn growing(memory: &'a mut alloc::vec::Vec<u8>) -> Self {
+        let start = memory.len();
+        Self { memory: Memory::Growing(memory), start, len: 0, limit: usize::MAX, lost: 0, form: Form::Empty }
+    }
+
+    /// Sets a bound below that of the memory, in bytes of JSON.
+    #[must_use]
+    pub fn limit(mut self, bytes: usize) -> Self {
+        self.limit = self.limit.min(bytes);
+        self
+    }
+
+    /// Whether nothing was written.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0 && self.lost == 0
+    }
+
+    /// Forgets all that was written, also that it was too much.
+    pub fn clear(&mut self) {
+        self.truncate(0);
+        self.lost = 0;
+        self.form = Form::Empty;
+    }
+
+    /// Appends text.
+    ///
+    /// # Errors
+    /// `Capacity` of [`What::Result`] if it is full, now or before.
+    pub fn text(&mut self, text: &str) -> Result<(), Capacity> {
+        if text.is_empty() {
+            return self.state();
+        }
+        match self.form {
+            Form::Empty => self.open(Form::Text, b"\""),
+            Form::Blocks => {
+                let comma: &[u8] = if self.len > 1 { b"," } else { b"" };
+                self.form = Form::BlockText;
+                self.push(comma);
+                self.push(TEXT_BLOCK);
+            }
+            Form::Whole => self.rewrite_whole(),
+            Form::Text | Form::BlockText => {}
+        }
+        let _always = escape(text).write_to(&mut Counted(self));
+        self.state()
+    }
+
+    /// Appends a content block.
+    ///
+    /// # Errors
+    /// `Capacity` if it is full; `Misuse` if raw JSON in the block is not valid, and then the block is left out.
+    pub fn block(&mut self, block: super::Block<'_>) -> Result<(), Error> {
+        self.open_blocks();
+        let mark = self.len;
+        if self.len > 1 {
+            self.push(b",");
+        }
+        let from = self.len;
+        let _always = block.write_to(&mut Counted(self));
+        self.state()?;
+        if block.has_raw() && !self.written(from).is_some_and(is_block) {
+            self.truncate(mark);
+            return Err(Misuse::Json("a content block").into());
+        }
+        Ok(())
+    }
+
+    /// Makes `json` the whole content, in place of what was there: a string, or an array of blocks, as the wire has it.
+    ///
+    /// # Errors
+    /// `Capacity` if it does not fit; `Misuse` if it is no such JSON.
+    pub fn content(&mut self, json: &str) -> Result<(), Error> {
+        let value = json::check(json.as_bytes()).ok().and_then(|_| Value::first(json.as_bytes()));
+        let value = value.filter(|value| matches!(value.kind(), Kind::String | Kind::Array));
+        let value = value.ok_or(Misuse::Json("a tool result's content is a string or an array of blocks"))?;
+        self.clear();
+        self.open(Form::Whole, value.raw());
+        Ok(self.state()?)
+    }
+
+    /// What was too much, if it was: the bytes that the whole result needs, and the bytes that there are.
+    pub fn overflow(&self) -> Option<Capacity> {
+        let needed = self.len.saturating_add(self.lost).saturating_add(self.form.closing().len());
+        (self.lost > 0).then_some(Capacity { what: What::Result, needed, free: self.limit })
+    }
+
+    /// Ends the result and gives it: one complete JSON value.
+    ///
+    /// # Errors
+    /// `Capacity` of [`What::Result`] if it did not fit.
+    pub fn finish(mut self) -> Result<&'a [u8], Capacity> {
+        if self.is_empty() || (self.form == Form::Blocks && self.len == 1) {
+            self.clear();
+            self.text(EMPTY_RESULT)?;
+        }
+        let closing = self.form.closing();
+        self.form = Form::Whole;
+        self.push(closing);
+        self.state()?;
+        let (start, end) = (self.start, self.start.saturating_add(self.len));
+        let memory: &'a [u8] = match self.memory {
+            Memory::Fixed(memory) => memory,
+            #[cfg(feature = "alloc")]
+            Memory::Growing(memory) => memory,
+        };
+        Ok(memory.get(start..end).unwrap_or_default())
+    }
+
+    /// The error, if there was one.
+    pub(crate) fn state(&self) -> Result<(), Capacity> {
+        self.overflow().map_or(Ok(()), Err)
+    }
+
+    fn open(&mut self, form: Form, opening: &[u8]) {
+        self.form = form;
+        self.push(opening);
+    }
+
+    /// From whatever there is to an array between two blocks.
+    fn open_blocks(&mut self) {
+        match self.form {
+            Form::Empty => self.open(Form::Blocks, b"["),
+            Form::Text => {
+                // `"text` becomes `[{"type":"text","text":"text"}`.
+                self.form = Form::BlockText;
+                self.insert(0, b"[");
+                self.replace_quote();
+                self.open_blocks();
+            }
+            Form::BlockText => self.open(Form::Blocks, b"\"}"),
+            Form::Whole => {
+                self.rewrite_whole();
+                self.open_blocks();
+            }
+            Form::Blocks => {}
+        }
+    }
+
+    /// Opens a content that was given whole again, so that more can follow.
+    fn rewrite_whole(&mut self) {
+        let string = self.written(0).and_then(<[u8]>::first) == Some(&b'"');
+        self.truncate(self.len.saturating_sub(1));
+        self.form = if string { Form::Text } else { Form::Blocks };
+    }
+
+    /// Puts the opening of a text block where the string's quote is, behind the `[`.
+    fn replace_quote(&mut self) {
+        // The opening ends in that quote.
+        self.insert(1, TEXT_BLOCK.strip_suffix(b"\"").unwrap_or_default());
+    }
+
+    /// Makes room at `at` and writes `bytes` there.
+    fn insert(&mut self, at: usize, bytes: &[u8]) {
+        let before = self.len;
+        self.push(bytes);
+        if self.lost > 0 {
+            return;
+        }
+        let shift = bytes.len();
+        let Some(all) = self.written_mut() else { return };
+        for i in (at..before).rev() {
+            if let Some(&byte) = all.get(i)
+                && let Some(slot) = all.get_mut(i.saturating_add(shift))
+            {
+                *slot = byte;
+            }
+        }
+        if let Some(slots) = all.get_mut(at..) {
+            for (slot, &byte) in slots.iter_mut().zip(bytes) {
+                *slot = byte;
+            }
+        }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        let fits = self.limit.saturating_sub(self.len).saturating_sub(self.form.closing().len());
+        if self.lost > 0 || bytes.len() > fits {
+            self.lost = self.lost.saturating_add(bytes.len());
+            return;
+        }
+        match &mut self.memory {
+            Memory::Fixed(memory) => {
+                let Some(room) = memory.get_mut(self.len..).and_then(|rest| rest.get_mut(..bytes.len())) else { return };
+                room.copy_from_slice(bytes);
+            }
+            #[cfg(feature = "alloc")]
+            Memory::Growing(memory) => memory.extend_from_slice(bytes),
+        }
+        self.len = self.len.saturating_add(bytes.len());
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.len = len;
+        #[cfg(feature = "alloc")]
+        if let Memory::Growing(memory) = &mut self.memory {
+            memory.truncate(self.start.saturating_add(len));
+        }
+    }
+
+    fn written(&self, from: usize) -> Option<&[u8]> {
+        let (start, end) = (self.start.saturating_add(from), self.start.saturating_add(self.len));
+        match &self.memory {
+            Memory::Fixed(memory) => memory.get(start..end),
+            #[cfg(feature = "alloc")]
+            Memory::Growing(memory) => memory.get(start..end),
+        }
+    }
+
+    fn written_mut(&mut self) -> Option<&mut [u8]> {
+        let (start, end) = (self.start, self.start.saturating_add(self.len));
+        match &mut self.memory {
+            Memory::Fixed(memory) => memory.get_mut(start..end),
+            #[cfg(feature = "alloc")]
+            Memory::Growing(memory) => memory.get_mut(start..end),
+        }
+    }
+}
+
+/// Appends text. Never fails: an [`Output`] that is full keeps count instead, and [`Output::finish`] tells.
+impl fmt::Write for Output<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let _counted = self.text(text);
+        Ok(())
+    }
+}
+
+/// Takes all that comes, so that what does not fit is counted to its end.
+struct Counted<'o, 'a>(&'o mut Output<'a>);
+
+impl Sink for Counted<'_, '_> {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), Capacity> {
+        self.0.push(bytes);
+        Ok(())
+    }
+}
+
+/// Whether these bytes are one JSON object with a `type`.
+fn is_block(bytes: &[u8]) -> bool {
+    json::check(bytes).is_ok() && Value::first(bytes).and_then(|block| block.member("type")).is_some_and(|kind| kind.kind() == Kind::String)
+}

@@ -1,0 +1,132 @@
+//! Every text that the loop itself tells the model, in one place.
+
+use core::fmt;
+use core::time::Duration;
+
+use super::Output;
+use crate::error::Capacity;
+use crate::json::{Decimal, Sink, Text, escape};
+
+/// What the model is told when a tool gave nothing.
+pub const EMPTY_RESULT: &str = "(no output)";
+/// What the model is told when a tool failed without a word.
+pub const EMPTY_ERROR: &str = "Error: (no message)";
+
+/// An answer to a call that no tool gave: always an error.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Notice<'a> {
+    /// No runnable tool has this name: `Error: Tool 'X' not found`.
+    NotFound(Text<'a>),
+    /// The tool panicked: `Error: tool panicked`.
+    Panicked,
+    /// The run was cancelled while the call was open: `Error: cancelled`.
+    Cancelled,
+    /// The tool took longer than it may: `Error: timed out after N ms`.
+    TimedOut(Duration),
+    /// The model's input was no JSON object:
+    /// `Error: invalid input for tool 'X': input: expected an object, got …`, or what was wrong with the JSON, and where.
+    InvalidJson {
+        /// The tool's name.
+        name: Text<'a>,
+        /// What is wrong with the JSON; nothing if it is JSON.
+        error: Option<crate::json::JsonError>,
+        /// What it is, if it is JSON.
+        got: &'a str,
+    },
+    /// The call was answered without running it: `Error: not run`.
+    NotRun,
+    /// The result had no room: `Error: the result is too large: N bytes, at most M fit`.
+    TooLarge(Capacity),
+}
+
+impl Notice<'_> {
+    /// Gives the text to `each`, in parts.
+    fn parts<E>(self, each: &mut impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+        match self {
+            Self::NotFound(name) => {
+                each("Error: Tool '")?;
+                text(name, each)?;
+                each("' not found")
+            }
+            Self::Panicked => each("Error: tool panicked"),
+            Self::Cancelled => each("Error: cancelled"),
+            Self::TimedOut(limit) => {
+                each("Error: timed out after ")?;
+                number(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX), each)?;
+                each(" ms")
+            }
+            Self::InvalidJson { name, error, got } => {
+                each("Error: invalid input for tool '")?;
+                text(name, each)?;
+                each("': input: expected ")?;
+                match error {
+                    Some(error) => {
+                        each(error.expected)?;
+                        each(" at byte ")?;
+                        number(u64::try_from(error.at).unwrap_or(u64::MAX), each)?;
+                        each(", got JSON that is cut off or broken there")
+                    }
+                    None => {
+                        each("an object, got ")?;
+                        each(got)
+                    }
+                }
+            }
+            Self::NotRun => each("Error: not run"),
+            Self::TooLarge(full) => {
+                each("Error: the result is too large: ")?;
+                number(u64::try_from(full.needed).unwrap_or(u64::MAX), each)?;
+                each(" bytes, at most ")?;
+                number(u64::try_from(full.free).unwrap_or(u64::MAX), each)?;
+                each(" fit")
+            }
+        }
+    }
+
+    /// Writes it as a JSON string, quotes included: a tool result's `content`.
+    ///
+    /// # Errors
+    /// The sink's; then a part may have been written.
+    pub fn write_json<S: Sink + ?Sized>(self, sink: &mut S) -> Result<(), Capacity> {
+        sink.put(b"\"")?;
+        self.parts(&mut |part| escape(part).write_to(sink))?;
+        sink.put(b"\"")
+    }
+
+    /// Makes it the result in `out`, in place of what was there.
+    ///
+    /// # Errors
+    /// `Capacity` of [`What::Result`](crate::error::What::Result).
+    pub fn write_to(self, out: &mut Output<'_>) -> Result<(), Capacity> {
+        out.clear();
+        // Each part is tried, so that the error tells how much the whole needs.
+        let _: Result<(), Capacity> = self.parts(&mut |part| {
+            let _counted = out.text(part);
+            Ok(())
+        });
+        out.state()
+    }
+}
+
+/// The text as the model sees it.
+impl fmt::Display for Notice<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.parts(&mut |part| f.write_str(part))
+    }
+}
+
+pub(crate) fn text<E>(text: Text<'_>, each: &mut impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+    use crate::json::Piece;
+    for piece in text.pieces() {
+        match piece {
+            Piece::Plain(plain) => each(plain)?,
+            Piece::Char(c) => each(c.encode_utf8(&mut [0; 4]))?,
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn number<E>(number: u64, each: &mut impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+    each(core::str::from_utf8(Decimal::new(number).as_bytes()).unwrap_or_default())
+}

@@ -1,0 +1,211 @@
+//! What runs tools, and how several of them become one.
+
+use super::texts::Notice;
+use super::{Definition, Output, ToolCall, ToolError};
+use crate::error::Misuse;
+use crate::json::{self, Kind, Text, Value};
+
+/// Tools by index. `#[tool]` and `#[toolbox]` write this; a tuple of toolboxes is one whose counts add up.
+#[allow(async_fn_in_trait, reason = "on a chip nothing is Send; `Tools` is the same with Send")]
+pub trait Toolbox {
+    /// How many tools there are.
+    fn count(&self) -> usize;
+
+    /// The tool at `i`; none from [`count`](Self::count) on.
+    fn definition(&self, i: usize) -> Option<Definition<'_>>;
+
+    /// Runs the tool at `i` and writes its result to `out`, which is empty.
+    ///
+    /// # Errors
+    /// What the model is to read: the driver makes it the result, see [`ToolError::write_to`].
+    async fn call(&self, i: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError>;
+
+    /// The index of the first runnable tool of this name.
+    fn find(&self, name: Text<'_>) -> Option<usize> {
+        (0..self.count()).find(|&i| self.definition(i).is_some_and(|tool| tool.runnable && name == *tool.name))
+    }
+}
+
+/// [`Toolbox`] for servers: calls can run on other threads. Implement it with `async fn call`.
+pub trait Tools: Send + Sync + 'static {
+    /// How many tools there are.
+    fn count(&self) -> usize;
+
+    /// The tool at `i`; none from [`count`](Self::count) on.
+    fn definition(&self, i: usize) -> Option<Definition<'_>>;
+
+    /// Runs the tool at `i` and writes its result to `out`, which is empty.
+    ///
+    /// # Errors
+    /// What the model is to read: the driver makes it the result, see [`ToolError::write_to`].
+    fn call(&self, i: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> impl Future<Output = Result<(), ToolError>> + Send;
+
+    /// The index of the first runnable tool of this name.
+    fn find(&self, name: Text<'_>) -> Option<usize> {
+        (0..self.count()).find(|&i| self.definition(i).is_some_and(|tool| tool.runnable && name == *tool.name))
+    }
+}
+
+/// What a toolbox answers to an index that it does not have.
+#[doc(hidden)]
+pub fn not_found(call: &ToolCall<'_>, out: &mut Output<'_>) -> ToolError {
+    let _counted = Notice::NotFound(call.name).write_to(out);
+    ToolError::written()
+}
+
+/// Checks what the API would refuse, or what no loop could run: names, duplicates, definitions.
+///
+/// A definition with a `type` of its own (a server's tool, or a client's such as `bash_20250124`) needs no input schema, and no
+/// name if it is not runnable.
+///
+/// # Errors
+/// [`Misuse`] with the index of the first tool that is wrong.
+pub fn check_tools(tools: &(impl Toolbox + ?Sized)) -> Result<(), Misuse> {
+    check(tools.count(), |i| tools.definition(i))
+}
+
+/// [`check_tools`] for [`Tools`].
+///
+/// # Errors
+/// [`Misuse`] with the index of the first tool that is wrong.
+pub fn check_server_tools(tools: &(impl Tools + ?Sized)) -> Result<(), Misuse> {
+    check(tools.count(), |i| tools.definition(i))
+}
+
+fn check<'t>(count: usize, definition: impl Fn(usize) -> Option<Definition<'t>>) -> Result<(), Misuse> {
+    for i in 0..count {
+        let tool = definition(i).ok_or(Misuse::ToolDefinition(i))?;
+        let json = json::check(tool.json.as_bytes()).ok().and_then(|_| Value::first(tool.json.as_bytes()));
+        let json = json.filter(|json| json.kind() == Kind::Object).ok_or(Misuse::ToolDefinition(i))?;
+        let typed = json.member("type").is_some_and(|kind| kind.as_text().is_some_and(|kind| kind != *"custom"));
+        let nameless = tool.name.is_empty() && json.member("name").is_none();
+        if nameless && typed && !tool.runnable {
+            continue;
+        }
+        if !is_name(tool.name) || !json.member("name").and_then(Value::as_text).is_some_and(|name| name == *tool.name) {
+            return Err(Misuse::ToolName(i));
+        }
+        let of_object = |schema: Value<'_>| schema.member("type").and_then(Value::as_text).is_some_and(|kind| kind == *"object");
+        let schema = json.member("input_schema");
+        if !schema.map_or(typed, of_object) {
+            return Err(Misuse::ToolDefinition(i));
+        }
+        if let Some(first) = (0..i).find(|&j| definition(j).is_some_and(|other| other.name == tool.name)) {
+            return Err(Misuse::DuplicateTool(first, i));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the API takes this as a tool's name: `^[a-zA-Z0-9_-]{1,128}$`.
+pub(crate) fn is_name(name: &str) -> bool {
+    (1..=128).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+}
+
+macro_rules! forward {
+    ($($generics:tt)*) => {
+        $($generics)* {
+            fn count(&self) -> usize {
+                (**self).count()
+            }
+
+            fn definition(&self, i: usize) -> Option<Definition<'_>> {
+                (**self).definition(i)
+            }
+
+            async fn call(&self, i: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+                (**self).call(i, call, out).await
+            }
+        }
+    };
+}
+
+forward!(impl<T: Toolbox + ?Sized> Toolbox for &T);
+#[cfg(feature = "alloc")]
+forward!(impl<T: Tools> Tools for alloc::sync::Arc<T>);
+
+macro_rules! list {
+    ($bound:ident, $($generics:tt)*) => {
+        $($generics)* {
+            fn count(&self) -> usize {
+                self.iter().map($bound::count).sum()
+            }
+
+            fn definition(&self, mut i: usize) -> Option<Definition<'_>> {
+                for tools in self.iter() {
+                    match i.checked_sub(tools.count()) {
+                        None => return tools.definition(i),
+                        Some(rest) => i = rest,
+                    }
+                }
+                None
+            }
+
+            async fn call(&self, mut i: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+                for tools in self.iter() {
+                    match i.checked_sub(tools.count()) {
+                        None => return tools.call(i, call, out).await,
+                        Some(rest) => i = rest,
+                    }
+                }
+                Err(not_found(&call, out))
+            }
+        }
+    };
+}
+
+list!(Toolbox, impl<T: Toolbox> Toolbox for [T]);
+list!(Toolbox, impl<T: Toolbox, const N: usize> Toolbox for [T; N]);
+#[cfg(feature = "alloc")]
+list!(Toolbox, impl<T: Toolbox> Toolbox for alloc::vec::Vec<T>);
+list!(Tools, impl<T: Tools, const N: usize> Tools for [T; N]);
+#[cfg(feature = "alloc")]
+list!(Tools, impl<T: Tools> Tools for alloc::vec::Vec<T>);
+
+macro_rules! tuple {
+    ($bound:ident: $($T:ident . $n:tt),*) => {
+        #[allow(unused_mut, unused_variables, unused_assignments, clippy::unused_async, reason = "one text for every length, also none")]
+        impl<$($T: $bound),*> $bound for ($($T,)*) {
+            fn count(&self) -> usize {
+                0 $(+ self.$n.count())*
+            }
+
+            fn definition(&self, mut i: usize) -> Option<Definition<'_>> {
+                $(match i.checked_sub(self.$n.count()) {
+                    None => return self.$n.definition(i),
+                    Some(rest) => i = rest,
+                })*
+                None
+            }
+
+            async fn call(&self, mut i: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+                $(match i.checked_sub(self.$n.count()) {
+                    None => return self.$n.call(i, call, out).await,
+                    Some(rest) => i = rest,
+                })*
+                Err(not_found(&call, out))
+            }
+        }
+    };
+}
+
+macro_rules! tuples {
+    ($($T:ident . $n:tt),*) => {
+        tuple!(Toolbox: $($T . $n),*);
+        tuple!(Tools: $($T . $n),*);
+    };
+}
+
+tuples!();
+tuples!(A.0);
+tuples!(A.0, B.1);
+tuples!(A.0, B.1, C.2);
+tuples!(A.0, B.1, C.2, D.3);
+tuples!(A.0, B.1, C.2, D.3, E.4);
+tuples!(A.0, B.1, C.2, D.3, E.4, F.5);
+tuples!(A.0, B.1, C.2, D.3, E.4, F.5, G.6);
+tuples!(A.0, B.1, C.2, D.3, E.4, F.5, G.6, H.7);
+tuples!(A.0, B.1, C.2, D.3, E.4, F.5, G.6, H.7, I.8);
+tuples!(A.0, B.1, C.2, D.3, E.4, F.5, G.6, H.7, I.8, J.9);
+tuples!(A.0, B.1, C.2, D.3, E.4, F.5, G.6, H.7, I.8, J.9, K.10);
+tuples!(A.0, B.1, C.2, D.3, E.4, F.5, G.6, H.7, I.8, J.9, K.10, L.11);
