@@ -9,6 +9,8 @@ extern crate std;
 pub mod error;
 pub mod json;
 pub mod message;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod time;
 pub mod tool;
 pub mod transcript;
