@@ -1,0 +1,201 @@
+//! The validity checker, on transcripts that are valid and on one or more that break each rule.
+#![cfg(feature = "testing")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use toolrunner_core::testing::validity::{Rule, Tail, check};
+
+const USER: &str = r#"{"role":"user","content":"Hi"}"#;
+
+/// An assistant message that makes these calls.
+fn calls(ids: &[&str]) -> String {
+    let blocks: Vec<_> = ids.iter().map(|id| format!(r#"{{"type":"tool_use","id":"{id}","name":"f","input":{{}}}}"#)).collect();
+    format!(r#"{{"role":"assistant","content":[{}]}}"#, blocks.join(","))
+}
+
+/// A user message with these blocks, each a result's id or a whole block.
+fn results(ids: &[&str]) -> String {
+    let block = |id: &&str| {
+        if id.starts_with('{') { (*id).to_string() } else { format!(r#"{{"type":"tool_result","tool_use_id":"{id}","content":"42"}}"#) }
+    };
+    format!(r#"{{"role":"user","content":[{}]}}"#, ids.iter().map(block).collect::<Vec<_>>().join(","))
+}
+
+fn assistant(content: &str) -> String {
+    format!(r#"{{"role":"assistant","content":{content}}}"#)
+}
+
+fn verdict(messages: &[&str], tail: Tail) -> Result<(), String> {
+    check(messages.join(",").as_bytes(), tail).map_err(|e| e.to_string())
+}
+
+#[track_caller]
+fn valid(messages: &[&str]) {
+    assert_eq!(verdict(messages, Tail::Closed), Ok(()));
+    assert_eq!(verdict(messages, Tail::Open), Ok(()));
+}
+
+#[track_caller]
+fn invalid(messages: &[&str], text: &str) {
+    assert_eq!(verdict(messages, Tail::Closed), Err(text.to_string()));
+    assert_eq!(verdict(messages, Tail::Open), Err(text.to_string()));
+}
+
+const TEXT: &str = r#"{"type":"text","text":"and?"}"#;
+
+#[test]
+fn valid_transcripts() {
+    valid(&[]);
+    valid(&[USER]);
+    valid(&[USER, &assistant(r#""Hello""#), USER]);
+    // Parallel calls, results in any order, then text.
+    valid(&[USER, &calls(&["a", "b"]), &results(&["b", "a", TEXT])]);
+    // Two user messages in a row, before and after results.
+    valid(&[USER, USER, &calls(&["a"]), &results(&["a"]), USER, &assistant(r#""Hello""#)]);
+    // The same id in another turn.
+    valid(&[USER, &calls(&["a"]), &results(&["a"]), &calls(&["a"]), &results(&["a"])]);
+    // A server's calls are not ours to answer.
+    valid(&[USER, &assistant(r#"[{"type":"server_tool_use","id":"s","name":"web_search","input":{}}]"#), USER]);
+    // A change of tools.
+    valid(&[USER, r#"{"role":"system","content":[{"type":"tool_removal","tool":{"type":"tool_reference","name":"f"}}]}"#]);
+    // An error of text blocks; a result with a picture; an escaped id is the same id.
+    valid(&[
+        USER,
+        &calls(&["a", "b"]),
+        &results(&[
+            r#"{"type":"tool_result","tool_use_id":"\u0061","is_error":true,"content":[{"type":"text","text":"no"}]}"#,
+            r#"{"type":"tool_result","tool_use_id":"b","content":[{"type":"image","source":{}}]}"#,
+        ]),
+    ]);
+    // Unknown blocks and fields, white space, a model's empty text.
+    valid(&[USER, &assistant("[ {\"type\":\"new\",\"x\":[1]} ,\n{\"type\":\"text\",\"text\":\"\"}]"), USER]);
+}
+
+#[test]
+fn what_is_open_or_exempt() {
+    let pending = calls(&["a", "b"]);
+    let unanswered = Err("messages.1.content.0: call a has no result in the next message".to_string());
+    assert_eq!(verdict(&[USER, &pending], Tail::Open), Ok(()));
+    assert_eq!(verdict(&[USER, &pending], Tail::Closed), unanswered);
+    // Answered in part.
+    assert_eq!(verdict(&[USER, &pending, &results(&["b"])], Tail::Open), Ok(()));
+    assert_eq!(verdict(&[USER, &pending, &results(&["b"])], Tail::Closed), unanswered);
+    // Open does not excuse an earlier turn.
+    assert_eq!(verdict(&[USER, &pending, &results(&["b"]), USER], Tail::Open), unanswered);
+    // A paused turn goes on.
+    valid(&[USER, &calls(&["a"]), &calls(&["b"]), &results(&["b"])]);
+    // Before a fallback block calls may be answered or not, behind it they must be.
+    let both = assistant(
+        r#"[{"type":"tool_use","id":"a","name":"f","input":{}},{"type":"fallback","from":{},"to":{}},{"type":"tool_use","id":"b","name":"f","input":{}}]"#,
+    );
+    valid(&[USER, &both, &results(&["b"])]);
+    valid(&[USER, &both, &results(&["a", "b"])]);
+    invalid(&[USER, &both, &results(&["a"]), USER], "messages.1.content.2: call b has no result in the next message");
+}
+
+#[test]
+fn broken_json() {
+    invalid(&[USER, r#"{"role":"user","content":"Hi""#], "the transcript is not valid JSON: at byte 60: expected ',' or '}'");
+    invalid(&[USER, ""], "the transcript is not valid JSON: at byte 31: expected a value");
+    invalid(
+        &[r#"{"role":"user","content":"a"}],[{"role":"user","content":"b"}"#],
+        "the transcript is not valid JSON: at byte 30: expected the end",
+    );
+    let deep = format!(r#"{{"role":"user","content":[{{"type":"x","y":{}{}}}]}}"#, "[".repeat(200), "]".repeat(200));
+    assert!(matches!(check(deep.as_bytes(), Tail::Closed).unwrap_err().rule, Rule::Json(_)));
+    assert!(matches!(check(b"{\"role\":\"user\",\"content\":\"\xff\"}", Tail::Closed).unwrap_err().rule, Rule::Json(_)));
+    invalid(&[USER, r#"{"role":"user","content":"\ud83d"}"#], "messages.1: half of a surrogate pair");
+    valid(&[r#"{"role":"user","content":"\ud83d\ude00"}"#]);
+}
+
+#[test]
+fn broken_shape() {
+    invalid(&["1"], "messages.0: expected an object");
+    invalid(&[USER, r#"["x"]"#], "messages.1: expected an object");
+    invalid(&[r#"{"content":"Hi"}"#], "messages.0: the role must be user, assistant or system");
+    invalid(&[r#"{"role":"tool","content":"Hi"}"#], "messages.0: the role must be user, assistant or system");
+    invalid(&[r#"{"role":"user"}"#], "messages.0: expected a content that is a string or an array");
+    invalid(&[r#"{"role":"user","content":{}}"#], "messages.0: expected a content that is a string or an array");
+    invalid(&[r#"{"role":"user","content":""}"#], "messages.0: the content must not be empty");
+    invalid(&[USER, r#"{"role":"assistant","content":[]}"#], "messages.1: the content must not be empty");
+    invalid(&[r#"{"role":"user","content":["x"]}"#], "messages.0.content.0: expected an object with a type");
+    invalid(&[r#"{"role":"user","content":[{"text":"x"}]}"#], "messages.0.content.0: expected an object with a type");
+    invalid(&[r#"{"role":"user","content":[{"type":"text","text":""}]}"#], "messages.0.content.0: a text block must not be empty");
+}
+
+#[test]
+fn broken_placement() {
+    let call = r#"{"type":"tool_use","id":"a","name":"f","input":{}}"#;
+    invalid(&[&results(&[call])], "messages.0.content.0: a tool_use block cannot stand in a message of this role");
+    let thinking = r#"{"type":"thinking","thinking":"x","signature":"y"}"#;
+    invalid(&[&results(&[TEXT, thinking])], "messages.0.content.1: a thinking block cannot stand in a message of this role");
+    let result = r#"[{"type":"tool_result","tool_use_id":"a","content":"x"}]"#;
+    invalid(&[USER, &assistant(result)], "messages.1.content.0: a tool_result block cannot stand in a message of this role");
+    let addition = r#"{"type":"tool_addition","tool":{}}"#;
+    invalid(&[&results(&[addition])], "messages.0.content.0: a tool_addition block cannot stand in a message of this role");
+}
+
+#[test]
+fn broken_calls() {
+    let call = |call: &str| verdict(&[USER, &assistant(&format!("[{call}]"))], Tail::Open).unwrap_err();
+    let input = "messages.1.content.0: the input of call a must be an object";
+    assert_eq!(call(r#"{"type":"tool_use","id":"a","name":"f","input":"{}"}"#), input);
+    assert_eq!(call(r#"{"type":"tool_use","id":"a","name":"f","input":[1]}"#), input);
+    assert_eq!(call(r#"{"type":"tool_use","id":"a","name":"f"}"#), input);
+    assert_eq!(call(r#"{"type":"server_tool_use","id":"a","name":"f","input":null}"#), input);
+    let nameless = "messages.1.content.0: a call must have an id and a name";
+    assert_eq!(call(r#"{"type":"tool_use","name":"f","input":{}}"#), nameless);
+    assert_eq!(call(r#"{"type":"tool_use","id":"a","name":"","input":{}}"#), nameless);
+    invalid(&[USER, &calls(&["a", "a"]), &results(&["a"])], "messages.1.content.1: two calls of this turn have the id a");
+}
+
+#[test]
+fn broken_answers() {
+    let two = calls(&["a", "b"]);
+    let missing = "messages.1.content.1: call b has no result in the next message";
+    invalid(&[USER, &two, &results(&["a"]), USER], missing);
+    // Spread over two messages, or behind a system message.
+    invalid(&[USER, &two, &results(&["a"]), &results(&["b"])], missing);
+    let system = r#"{"role":"system","content":"x"}"#;
+    invalid(&[USER, &two, system, &results(&["a", "b"])], "messages.1.content.0: call a has no result in the next message");
+    invalid(&[USER, &two, USER, USER], "messages.1.content.0: call a has no result in the next message");
+    invalid(&[USER, &two, &results(&["a", "b", "a"])], "messages.2.content.2: call a has two results");
+    invalid(&[USER, &two, &results(&["a", "b", "c"])], "messages.2.content.2: the result for c has no call in the message before");
+    invalid(&[USER, &results(&["a"])], "messages.1.content.0: the result for a has no call in the message before");
+    let late = [USER, &calls(&["a"]), &results(&["a"]), &assistant(r#""x""#), &results(&["a"])];
+    invalid(&late, "messages.4.content.0: the result for a has no call in the message before");
+    invalid(&[USER, &two, &results(&["a", TEXT, "b"])], "messages.2.content.2: the result for b must stand before other blocks");
+}
+
+#[test]
+fn broken_results() {
+    let result = |fields: &str| {
+        let block = format!(r#"{{"type":"tool_result","tool_use_id":"a"{fields}}}"#);
+        verdict(&[USER, &calls(&["a"]), &results(&[&block])], Tail::Closed).unwrap_err()
+    };
+    let empty = "messages.2.content.0: the result for a must not be empty";
+    assert_eq!(result(""), empty);
+    assert_eq!(result(r#","content":"""#), empty);
+    assert_eq!(result(r#","content":[]"#), empty);
+    assert_eq!(result(r#","content":null"#), empty);
+    assert_eq!(result(r#","content":[{"type":"text","text":""}]"#), empty);
+    assert_eq!(result(r#","content":"","is_error":true"#), empty);
+    assert_eq!(
+        result(r#","content":[{"type":"text","text":"x"},{"type":"image","source":{}}],"is_error":true"#),
+        "messages.2.content.0: the result for a is an error and must be text only"
+    );
+}
+
+/// A view must not be led astray by what stands inside strings, nor by depth.
+#[test]
+fn hostile_input_never_panics() {
+    let good = [USER, &calls(&["a", "b"]), &results(&["b", "a", TEXT])].join(",");
+    for end in 0..good.len() {
+        let _ = check(&good.as_bytes()[..end], Tail::Closed);
+        for byte in [b'{', b'"', b'\\', b',', b']', 0xff] {
+            let mut bad = good.clone().into_bytes();
+            bad[end] = byte;
+            let _ = check(&bad, Tail::Open);
+        }
+    }
+    assert!(check(&b"[".repeat(100_000), Tail::Closed).is_err());
+}
