@@ -1,0 +1,128 @@
+//! A clock for tests: hours pass at once.
+
+use alloc::vec::Vec;
+use core::future::poll_fn;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::task::Poll;
+use core::time::Duration;
+
+use super::link::Rng;
+use crate::time::{Clock, Instant};
+
+/// Waits that are kept; later ones are counted, not kept.
+const KEPT: usize = 256;
+/// Waits that may be under way at the same time and be kept in order.
+const SLEEPERS: usize = 32;
+const FREE: u64 = u64::MAX;
+
+/// A clock that stands still until somebody waits, and then jumps to the earliest moment that somebody waits for. It records the waits.
+///
+/// A wait that has begun lets everything else go on once before time moves: what can go on without waiting goes first. May be shared
+/// between threads.
+#[derive(Debug)]
+pub struct VirtualClock {
+    now: AtomicU64,
+    sleepers: [AtomicU64; SLEEPERS],
+    waits: [AtomicU64; KEPT],
+    count: AtomicUsize,
+    draws: AtomicU64,
+    seed: u64,
+}
+
+impl Default for VirtualClock {
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
+
+impl VirtualClock {
+    /// A clock at [`Instant::ZERO`]; `seed` chooses its jitter.
+    pub const fn new(seed: u64) -> Self {
+        Self {
+            now: AtomicU64::new(0),
+            sleepers: [const { AtomicU64::new(FREE) }; SLEEPERS],
+            waits: [const { AtomicU64::new(0) }; KEPT],
+            count: AtomicUsize::new(0),
+            draws: AtomicU64::new(0),
+            seed,
+        }
+    }
+
+    /// Moves time on by hand.
+    pub fn advance(&self, by: Duration) {
+        let now = self.now().after(by);
+        self.now.fetch_max(now.as_micros(), Ordering::SeqCst);
+    }
+
+    /// How long each wait was meant to be, in the order in which they began; at most 256.
+    pub fn waits(&self) -> Vec<Duration> {
+        let kept = self.waits.iter().take(self.count.load(Ordering::SeqCst));
+        kept.map(|micros| Duration::from_micros(micros.load(Ordering::SeqCst))).collect()
+    }
+
+    fn record(&self, wait: Duration) {
+        let at = self.count.fetch_add(1, Ordering::SeqCst);
+        if let Some(kept) = self.waits.get(at) {
+            kept.store(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX), Ordering::SeqCst);
+        }
+    }
+
+    /// Whether nobody waits for an earlier moment.
+    fn is_next(&self, deadline: u64) -> bool {
+        self.sleepers.iter().all(|other| other.load(Ordering::SeqCst) >= deadline)
+    }
+}
+
+/// A place among those who wait, given back when the wait ends or is dropped.
+struct Sleeper<'c> {
+    place: Option<&'c AtomicU64>,
+}
+
+impl<'c> Sleeper<'c> {
+    fn new(clock: &'c VirtualClock, deadline: u64) -> Self {
+        let free = |place: &&AtomicU64| place.compare_exchange(FREE, deadline, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        Self { place: clock.sleepers.iter().find(free) }
+    }
+}
+
+impl Drop for Sleeper<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            place.store(FREE, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Clock for VirtualClock {
+    fn now(&self) -> Instant {
+        Instant::from_micros(self.now.load(Ordering::SeqCst))
+    }
+
+    async fn wait_until(&self, deadline: Instant) {
+        if self.now() >= deadline {
+            return;
+        }
+        self.record(deadline.since(self.now()));
+        let sleeper = Sleeper::new(self, deadline.as_micros());
+        let mut first = true;
+        poll_fn(|cx| {
+            if !first && self.is_next(deadline.as_micros()) {
+                self.now.fetch_max(deadline.as_micros(), Ordering::SeqCst);
+            }
+            if self.now() >= deadline {
+                return Poll::Ready(());
+            }
+            first = false;
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+        drop(sleeper);
+    }
+
+    fn jitter(&self) -> u32 {
+        let draw = self.draws.fetch_add(1, Ordering::SeqCst);
+        let number = Rng::new(self.seed.wrapping_add(draw)).next_u64();
+        u32::try_from(number >> 32).unwrap_or(0)
+    }
+}

@@ -1,0 +1,346 @@
+//! A model that follows a script.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::demo;
+use super::render::{Context, Style, error_json, stream, whole};
+use super::script::{Answer, AnswerKind, Brain, Chunk, Script};
+use super::validity::{self, Tail};
+use crate::json::{Array, Kind, Value, check};
+use crate::message::{Messages, Role};
+
+/// A request as the server sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// The path, query included.
+    pub path: String,
+    /// Header fields, in order.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    /// A request with the fields that every request must have.
+    pub fn new(path: &str, body: impl Into<Vec<u8>>) -> Self {
+        let version = ("anthropic-version".to_string(), "2023-06-01".to_string());
+        Self { path: path.to_string(), headers: vec![version], body: body.into() }
+    }
+
+    /// The value of a header field, its name in any case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// The body; `null` if it is no JSON.
+    pub fn json(&self) -> Value<'_> {
+        if check(&self.body).is_err() {
+            return Value::NULL;
+        }
+        Value::first(&self.body).unwrap_or(Value::NULL)
+    }
+
+    /// The messages as a transcript has them: no brackets around.
+    pub fn transcript(&self) -> &[u8] {
+        let messages = self.json().member("messages").unwrap_or(Value::NULL).raw();
+        messages.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).unwrap_or_default()
+    }
+
+    /// The messages.
+    pub fn messages(&self) -> Messages<'_> {
+        Messages::new(self.transcript())
+    }
+
+    /// The tool definitions.
+    pub fn tools(&self) -> Array<'_> {
+        self.json().member("tools").unwrap_or(Value::NULL).elements()
+    }
+
+    /// Whether a tool of this name is defined.
+    pub fn has_tool(&self, name: &str) -> bool {
+        self.tools().any(|tool| tool.member("name").and_then(Value::as_text).is_some_and(|text| text == *name))
+    }
+
+    /// Whether it asks for a stream.
+    pub fn stream(&self) -> bool {
+        self.json().member("stream").and_then(Value::as_bool).unwrap_or(false)
+    }
+}
+
+/// What the server sends back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// HTTP status.
+    pub status: u16,
+    /// Header fields: content type, request id, and those of the script.
+    pub headers: Vec<(String, String)>,
+    /// The body in pieces, with its pauses.
+    pub body: Vec<Chunk>,
+}
+
+impl Response {
+    /// All bytes of the body.
+    pub fn bytes(&self) -> Vec<u8> {
+        bytes(&self.body)
+    }
+}
+
+/// All bytes in `chunks`.
+pub(super) fn bytes(chunks: &[Chunk]) -> Vec<u8> {
+    let data = chunks.iter().filter_map(|chunk| if let Chunk::Data(data) = chunk { Some(data.as_slice()) } else { None });
+    data.collect::<Vec<_>>().concat()
+}
+
+/// A Messages API with a script for a model. It checks each request as the API would, records it, and gives the next answer; it does
+/// no I/O. Over it are [`ScriptedTransport`](super::ScriptedTransport) in memory and [`http1`](super::http1) for a socket.
+///
+/// A request that is not right is answered 400 with the reason, like the API; it uses up no answer. So are requests beyond the script.
+/// If an answer did not arrive ([`broken`](Self::broken)) and the very same request comes again, it gets the same answer.
+///
+/// ```
+/// use toolrunner_core::testing::{Reply, Request, Script, ScriptedModel};
+/// let mut model = ScriptedModel::new(Script::new().reply(Reply::text("Hello")));
+/// let body = r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"Hi"}]}"#;
+/// let response = model.respond(Request::new("/v1/messages", body));
+/// assert_eq!(response.status, 200);
+/// ```
+pub struct ScriptedModel {
+    script: Script,
+    style: Style,
+    key: Option<String>,
+    lenient: bool,
+    requests: Vec<Request>,
+    complaints: Vec<String>,
+    last: Option<Answer>,
+    broken: bool,
+    paused: bool,
+}
+
+impl ScriptedModel {
+    /// A model that follows `script`.
+    pub fn new(script: Script) -> Self {
+        Self {
+            script,
+            style: Style::default(),
+            key: None,
+            lenient: false,
+            requests: Vec::new(),
+            complaints: Vec::new(),
+            last: None,
+            broken: false,
+            paused: false,
+        }
+    }
+
+    /// A model that answers each request with what `brain` makes of it.
+    pub fn answering(brain: impl FnMut(&Request) -> Answer + Send + 'static) -> Self {
+        Self::new(Script::new().then(brain))
+    }
+
+    /// A model for demonstrations: it knows `get_weather` and `calculate_sum`, calls them when the prompt asks for the weather in a
+    /// place or has a sum of two numbers, and says what it read from their results. Otherwise it says what it is.
+    pub fn demo() -> Self {
+        Self::answering(demo::answer)
+    }
+
+    /// Writes replies in this style.
+    pub fn style(mut self, style: Style) -> Self {
+        self.style = style;
+        self
+    }
+
+    /// Takes only requests with this key, as `x-api-key` or as bearer; others are answered 401.
+    pub fn require_key(mut self, key: &str) -> Self {
+        self.key = Some(key.to_string());
+        self
+    }
+
+    /// Answers whatever the request is: for scripts whose requests are checked by other means.
+    pub const fn lenient(mut self) -> Self {
+        self.lenient = true;
+        self
+    }
+
+    /// The requests so far, those that were refused included.
+    pub fn requests(&self) -> &[Request] {
+        &self.requests
+    }
+
+    /// Why requests were refused, in order.
+    pub fn complaints(&self) -> &[String] {
+        &self.complaints
+    }
+
+    /// Answers of the script that are left.
+    pub fn left(&self) -> usize {
+        self.script.answers.len()
+    }
+
+    /// Tells that the last answer did not arrive whole. The same request again gets it again.
+    pub const fn broken(&mut self) {
+        self.broken = true;
+    }
+
+    /// Tells that the last answer did arrive after all.
+    pub(super) const fn arrived(&mut self) {
+        self.broken = false;
+    }
+
+    /// Answers one request.
+    pub fn respond(&mut self, request: Request) -> Response {
+        let request_id = format!("req_scripted_{:04}", self.requests.len() + 1);
+        let again = self.broken && self.requests.last().is_some_and(|last| last.body == request.body);
+        self.broken = false;
+        let answer = match self.refusal(&request) {
+            Some(refusal) => refusal,
+            None => match self.last.take() {
+                Some(last) if again => last,
+                _ => self.next_answer(&request),
+            },
+        };
+        let response = self.render(&request, &answer, &request_id);
+        self.last = Some(answer);
+        self.requests.push(request);
+        response
+    }
+
+    fn next_answer(&mut self, request: &Request) -> Answer {
+        if let Some(answer) = self.script.answers.pop_front() {
+            return answer;
+        }
+        let brain: Option<&mut Brain> = self.script.then.as_mut();
+        match brain {
+            Some(brain) => brain(request),
+            None => self.complain(400, "invalid_request_error", "the script has no answer left".to_string()),
+        }
+    }
+
+    fn complain(&mut self, status: u16, kind: &str, message: String) -> Answer {
+        let answer = Answer::error(status, kind, &message);
+        self.complaints.push(message);
+        answer
+    }
+
+    /// The error that the API would answer, if the request is not right.
+    fn refusal(&mut self, request: &Request) -> Option<Answer> {
+        if self.lenient {
+            return None;
+        }
+        let path = request.path.split('?').next().unwrap_or_default();
+        if !path.ends_with("/v1/messages") {
+            return Some(self.complain(404, "not_found_error", format!("no such path: {path}")));
+        }
+        if let Some(key) = &self.key {
+            let bearer = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
+            if request.header("x-api-key").or(bearer) != Some(key) {
+                return Some(self.complain(401, "authentication_error", "invalid x-api-key".to_string()));
+            }
+        }
+        let wrong = self.wrong(request)?;
+        Some(self.complain(400, "invalid_request_error", wrong))
+    }
+
+    /// What is wrong with the body, or with the fields that belong to it.
+    fn wrong(&self, request: &Request) -> Option<String> {
+        if request.header("anthropic-version").is_none() {
+            return Some("anthropic-version: header is required".to_string());
+        }
+        if let Err(e) = check(&request.body) {
+            return Some(format!("The request body is not valid JSON: {e}"));
+        }
+        let json = request.json();
+        let field = |name: &str| json.member(name).unwrap_or(Value::NULL);
+        if json.kind() != Kind::Object {
+            return Some("The request body must be an object".to_string());
+        }
+        if field("model").as_text().is_none_or(|model| model.is_empty()) {
+            return Some("model: Field required".to_string());
+        }
+        if field("max_tokens").as_u64().is_none() {
+            return Some("max_tokens: Field required".to_string());
+        }
+        if field("messages").elements().next().is_none() {
+            return Some("messages: at least one message is required".to_string());
+        }
+        if let Some(wrong) = wrong_tools(request) {
+            return Some(wrong);
+        }
+        // Nobody answers the calls at the tail of a paused turn.
+        let open = self.paused && request.messages().last().and_then(|message| message.role()) == Some(Role::Assistant);
+        validity::check(request.transcript(), if open { Tail::Open } else { Tail::Closed }).err().map(|e| e.to_string())
+    }
+
+    fn render(&mut self, request: &Request, answer: &Answer, request_id: &str) -> Response {
+        let streams = request.stream();
+        let (status, body, content_type) = match &answer.kind {
+            AnswerKind::Reply(reply) => {
+                self.paused = matches!(reply.stop_reason(), "pause_turn" | "compaction");
+                let model = request.json().member("model").and_then(Value::as_text).unwrap_or_default().to_string();
+                let id = format!("msg_scripted_{:04}", self.requests.len() + 1);
+                let context = Context { id, model: &model, request_len: request.body.len() };
+                if streams {
+                    (200, stream(reply, &self.style, &context), "text/event-stream; charset=utf-8")
+                } else {
+                    (200, whole(reply, &self.style, &context), "application/json")
+                }
+            }
+            AnswerKind::Error { status, kind, message } => {
+                let json = error_json(kind, message, request_id);
+                (*status, vec![Chunk::Data(json.into_bytes())], "application/json")
+            }
+            AnswerKind::Raw { status, body } => {
+                let text = bytes(body);
+                // Recorded replies tell in their text alone whether the turn is paused.
+                let says = |reason: &str| text.windows(reason.len()).any(|part| part == reason.as_bytes());
+                self.paused = says("\"pause_turn\"") || says("\"compaction\"");
+                let json = text.trim_ascii_start().starts_with(b"{");
+                (*status, body.clone(), if json { "application/json" } else { "text/event-stream; charset=utf-8" })
+            }
+        };
+        let mut headers = Vec::new();
+        for (name, value) in [("content-type", content_type), ("request-id", request_id)] {
+            if !answer.headers.iter().any(|(field, _)| field.eq_ignore_ascii_case(name)) {
+                headers.push((name.to_string(), value.to_string()));
+            }
+        }
+        headers.extend(answer.headers.iter().cloned());
+        Response { status, headers, body }
+    }
+}
+
+impl core::fmt::Debug for ScriptedModel {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("ScriptedModel").field("script", &self.script).field("requests", &self.requests.len()).finish_non_exhaustive()
+    }
+}
+
+/// What is wrong with the tool definitions.
+fn wrong_tools(request: &Request) -> Option<String> {
+    let mut names: Vec<String> = Vec::new();
+    for (i, tool) in request.tools().enumerate() {
+        let Some(name) = tool.member("name").and_then(Value::as_text).map(|name| name.to_string()) else {
+            // Toolsets have no name of their own, but a type.
+            if tool.member("type").is_some() {
+                continue;
+            }
+            return Some(format!("tools.{i}.name: Field required"));
+        };
+        if name.is_empty() || name.len() > 128 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
+            return Some(format!("tools.{i}.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'"));
+        }
+        if tool.member("type").and_then(Value::as_text).is_none_or(|kind| kind == *"custom") {
+            let schema = tool.member("input_schema").and_then(|schema| schema.member("type")).and_then(Value::as_text);
+            if schema.is_none_or(|kind| kind != *"object") {
+                return Some(format!("tools.{i}.input_schema.type: Input should be 'object'"));
+            }
+        }
+        if names.contains(&name) {
+            return Some("tools: Tool names must be unique.".to_string());
+        }
+        names.push(name);
+    }
+    None
+}

@@ -1,0 +1,308 @@
+//! How a reply looks on the wire: whole, or as a stream of server-sent events, in any style that a server may have.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt::Write;
+use core::time::Duration;
+
+use super::script::{Chunk, Reply, ReplyBlock};
+use crate::json::{Kind, Value, escape};
+use crate::message::{Block, Usage};
+
+/// How replies are written. All styles mean the same.
+#[derive(Clone, Debug)]
+pub struct Style {
+    /// Characters in a delta. At least 1.
+    pub delta: usize,
+    /// Whether `ping` events come in between.
+    pub pings: bool,
+    /// Whether comment lines come in between.
+    pub comments: bool,
+    /// Whether all blocks are open at once and grow in turn, as some gateways have it.
+    pub interleaved: bool,
+    /// Whether lines end in CR LF.
+    pub crlf: bool,
+    /// Whether a frame has an `event:` line.
+    pub event_lines: bool,
+    /// Whether all beyond ASCII is escaped.
+    pub ascii: bool,
+    /// Bytes in a piece of the body, whatever the frames; without it, a frame is a piece, and so is a whole reply.
+    pub split: Option<usize>,
+    /// Pause after each piece.
+    pub pause: Duration,
+}
+
+impl Default for Style {
+    /// As the API has it, in deltas of 12 characters.
+    fn default() -> Self {
+        Self {
+            delta: 12,
+            pings: false,
+            comments: false,
+            interleaved: false,
+            crlf: false,
+            event_lines: true,
+            ascii: false,
+            split: None,
+            pause: Duration::ZERO,
+        }
+    }
+}
+
+/// `text` as a JSON string.
+pub(super) fn quote(text: &str) -> String {
+    let mut json = vec![b'"'];
+    // A vector is never full.
+    let _ = escape(text).write_to(&mut json);
+    json.push(b'"');
+    String::from_utf8(json).unwrap_or_default()
+}
+
+/// The text of a member; empty if there is none.
+pub(super) fn text_of(json: &str, member: &str) -> String {
+    parse(json).member(member).and_then(Value::as_text).unwrap_or_default().to_string()
+}
+
+pub(super) fn parse(json: &str) -> Value<'_> {
+    Value::first(json.as_bytes()).unwrap_or(Value::NULL)
+}
+
+/// The same JSON with all beyond ASCII escaped. Outside of strings JSON has none.
+fn ascii(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    let mut units = [0; 2];
+    for c in json.chars() {
+        if c.is_ascii() {
+            out.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut units) {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        }
+    }
+    out
+}
+
+/// The object `value` with these members' values replaced where they stand.
+fn with_members(value: Value<'_>, changes: &[(&str, &str)]) -> String {
+    let members = value.members().map(|(name, member)| {
+        let change = changes.iter().find(|(changed, _)| name == **changed);
+        format!("\"{}\":{}", name.raw(), change.map_or_else(|| member.as_json(), |(_, json)| json))
+    });
+    format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+}
+
+/// `text` in pieces of `size` characters.
+fn cut(text: &str, size: usize) -> Vec<String> {
+    let chars: Vec<char> = text.chars().collect();
+    chars.chunks(size.max(1)).map(|piece| piece.iter().collect()).collect()
+}
+
+/// A block in a stream: what it starts as, and what it grows by.
+struct Streamed {
+    start: String,
+    deltas: Vec<String>,
+}
+
+impl Streamed {
+    fn new(block: &ReplyBlock, size: usize) -> Self {
+        let value = parse(&block.json);
+        let grown = |kind: &str, field: &str, text: &str| -> Vec<String> {
+            let delta = |piece: &String| format!("{{\"type\":\"{kind}\",\"{field}\":{}}}", quote(piece));
+            cut(text, size).iter().map(delta).collect()
+        };
+        match Block::new(value) {
+            Block::Text(text) => {
+                let mut deltas = grown("text_delta", "text", &text.text().to_string());
+                let citations = text.citations().unwrap_or(Value::NULL).elements();
+                deltas.extend(citations.map(|each| format!("{{\"type\":\"citations_delta\",\"citation\":{}}}", each.as_json())));
+                let citations = if text.citations().is_some_and(|value| value.kind() == Kind::Array) { "[]" } else { "null" };
+                Self { start: with_members(value, &[("text", "\"\""), ("citations", citations)]), deltas }
+            }
+            Block::Thinking(thinking) => {
+                let mut deltas = grown("thinking_delta", "thinking", &thinking.thinking().to_string());
+                deltas.push(format!("{{\"type\":\"signature_delta\",\"signature\":\"{}\"}}", thinking.signature().raw()));
+                Self { start: with_members(value, &[("thinking", "\"\""), ("signature", "\"\"")]), deltas }
+            }
+            Block::ToolUse(_) | Block::ServerToolUse(_) | Block::McpToolUse(_) => {
+                let input = value.member("input").unwrap_or(Value::NULL).as_json();
+                let input = block.streamed_input.as_deref().unwrap_or(if input == "{}" { "" } else { input });
+                // The API's first piece of an input is empty.
+                let mut deltas = vec!["{\"type\":\"input_json_delta\",\"partial_json\":\"\"}".to_string()];
+                deltas.extend(grown("input_json_delta", "partial_json", input));
+                Self { start: with_members(value, &[("input", "{}")]), deltas }
+            }
+            Block::Compaction(compaction) if compaction.content().is_some() => {
+                let field = |name| value.member(name).unwrap_or(Value::NULL).as_json();
+                let (content, encrypted) = (field("content"), field("encrypted_content"));
+                let delta = format!("{{\"type\":\"compaction_delta\",\"content\":{content},\"encrypted_content\":{encrypted}}}");
+                Self { start: with_members(value, &[("content", "null"), ("encrypted_content", "null")]), deltas: vec![delta] }
+            }
+            _ => Self { start: value.as_json().to_string(), deltas: Vec::new() },
+        }
+    }
+}
+
+/// What the server adds to a reply.
+pub(super) struct Context<'a> {
+    pub(super) id: String,
+    pub(super) model: &'a str,
+    pub(super) request_len: usize,
+}
+
+impl Context<'_> {
+    fn usage(&self, reply: &Reply) -> Usage {
+        let tokens = |bytes: usize| u64::try_from(bytes / 4 + 1).unwrap_or(u64::MAX);
+        let output = reply.blocks.iter().map(|block| block.json.len()).sum();
+        reply.usage.unwrap_or_else(|| Usage { input_tokens: tokens(self.request_len), output_tokens: tokens(output), ..Usage::default() })
+    }
+
+    /// The message object.
+    fn message(&self, reply: &Reply, content: &str, stop: &str, usage: Usage) -> String {
+        let mut json = format!(
+            "{{\"id\":{},\"type\":\"message\",\"role\":\"assistant\",\"model\":{},\"content\":[{content}],{stop},\"usage\":{}",
+            quote(&self.id),
+            quote(reply.model.as_deref().unwrap_or(self.model)),
+            wire_usage(usage)
+        );
+        for (name, value) in &reply.fields {
+            let _ = write!(json, ",{}:{value}", quote(name));
+        }
+        json.push('}');
+        json
+    }
+}
+
+fn wire_usage(usage: Usage) -> String {
+    let Usage { input_tokens, output_tokens, cache_creation_input_tokens, cache_read_input_tokens } = usage;
+    format!(
+        "{{\"input_tokens\":{input_tokens},\"cache_creation_input_tokens\":{cache_creation_input_tokens},\
+         \"cache_read_input_tokens\":{cache_read_input_tokens},\"output_tokens\":{output_tokens}}}"
+    )
+}
+
+/// The fields that say how the turn ended.
+fn stop_fields(reply: &Reply) -> String {
+    let sequence = reply.stop_sequence.as_deref().map_or_else(|| "null".to_string(), quote);
+    let mut fields = format!("\"stop_reason\":{},\"stop_sequence\":{sequence}", quote(reply.stop_reason()));
+    if let Some(id) = &reply.container {
+        let _ = write!(fields, ",\"container\":{{\"id\":{},\"expires_at\":\"2030-01-01T00:00:00Z\"}}", quote(id));
+    }
+    fields
+}
+
+/// An error in the API's shape.
+pub(super) fn error_json(kind: &str, message: &str, request_id: &str) -> String {
+    format!(
+        "{{\"type\":\"error\",\"error\":{{\"type\":{},\"message\":{}}},\"request_id\":{}}}",
+        quote(kind),
+        quote(message),
+        quote(request_id)
+    )
+}
+
+/// The body of a whole reply.
+pub(super) fn whole(reply: &Reply, style: &Style, context: &Context<'_>) -> Vec<Chunk> {
+    let mut json = match &reply.error {
+        Some((kind, message)) => error_json(kind, message, &context.id),
+        None => {
+            let content: Vec<_> = reply.blocks.iter().map(|block| block.json.as_str()).collect();
+            context.message(reply, &content.join(","), &stop_fields(reply), context.usage(reply))
+        }
+    };
+    if style.ascii {
+        json = ascii(&json);
+    }
+    if reply.ends_early {
+        json.pop();
+    }
+    split(vec![json.into_bytes()], style)
+}
+
+/// The body of a streamed reply.
+pub(super) fn stream(reply: &Reply, style: &Style, context: &Context<'_>) -> Vec<Chunk> {
+    let usage = context.usage(reply);
+    let first = Usage { output_tokens: usage.output_tokens.min(1), ..usage };
+    let mut frames = Frames { style, out: Vec::new() };
+    let message = context.message(reply, "", "\"stop_reason\":null,\"stop_sequence\":null", first);
+    frames.push("message_start", &format!(",\"message\":{message}"));
+    if style.comments {
+        frames.out.push(format!(": a comment{}", frames.line_end().repeat(2)).into_bytes());
+    }
+    let blocks: Vec<Streamed> = reply.blocks.iter().map(|block| Streamed::new(block, style.delta)).collect();
+    for event in block_events(&blocks, style.interleaved) {
+        frames.push(event.name, &event.rest);
+        if style.pings && event.name != "content_block_delta" {
+            frames.push("ping", "");
+        }
+    }
+    if let Some((kind, message)) = &reply.error {
+        frames.push("error", &format!(",\"error\":{{\"type\":{},\"message\":{}}}", quote(kind), quote(message)));
+    } else if !reply.ends_early {
+        frames.push("message_delta", &format!(",\"delta\":{{{}}},\"usage\":{}", stop_fields(reply), wire_usage(usage)));
+        frames.push("message_stop", "");
+    }
+    split(frames.out, style)
+}
+
+struct Event {
+    name: &'static str,
+    rest: String,
+}
+
+/// The events of all blocks: one after the other, or all open at once.
+fn block_events(blocks: &[Streamed], interleaved: bool) -> Vec<Event> {
+    let start =
+        |i, block: &Streamed| Event { name: "content_block_start", rest: format!(",\"index\":{i},\"content_block\":{}", block.start) };
+    let delta = |i, delta: &String| Event { name: "content_block_delta", rest: format!(",\"index\":{i},\"delta\":{delta}") };
+    let stop = |i| Event { name: "content_block_stop", rest: format!(",\"index\":{i}") };
+    let mut events = Vec::new();
+    if interleaved {
+        events.extend(blocks.iter().enumerate().map(|(i, block)| start(i, block)));
+        for round in 0..blocks.iter().map(|block| block.deltas.len()).max().unwrap_or(0) {
+            events.extend(blocks.iter().enumerate().filter_map(|(i, block)| Some(delta(i, block.deltas.get(round)?))));
+        }
+        events.extend((0..blocks.len()).map(stop));
+    } else {
+        for (i, block) in blocks.iter().enumerate() {
+            events.push(start(i, block));
+            events.extend(block.deltas.iter().map(|each| delta(i, each)));
+            events.push(stop(i));
+        }
+    }
+    events
+}
+
+struct Frames<'a> {
+    style: &'a Style,
+    out: Vec<Vec<u8>>,
+}
+
+impl Frames<'_> {
+    const fn line_end(&self) -> &'static str {
+        if self.style.crlf { "\r\n" } else { "\n" }
+    }
+
+    /// One frame. `rest` is what follows the type in the data.
+    fn push(&mut self, event: &str, rest: &str) {
+        let end = self.line_end();
+        let mut data = format!("{{\"type\":\"{event}\"{rest}}}");
+        if self.style.ascii {
+            data = ascii(&data);
+        }
+        let name = if self.style.event_lines { format!("event: {event}{end}") } else { String::new() };
+        self.out.push(format!("{name}data: {data}{end}{end}").into_bytes());
+    }
+}
+
+/// The pieces of a body, with its pauses.
+fn split(frames: Vec<Vec<u8>>, style: &Style) -> Vec<Chunk> {
+    let pieces = match style.split {
+        Some(size) => frames.concat().chunks(size.max(1)).map(<[u8]>::to_vec).collect(),
+        None => frames,
+    };
+    let pause = (!style.pause.is_zero()).then_some(Chunk::Wait(style.pause));
+    pieces.into_iter().flat_map(|piece| [Some(Chunk::Data(piece)), pause.clone()]).flatten().collect()
+}

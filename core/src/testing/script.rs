@@ -1,0 +1,267 @@
+//! What a scripted model answers: replies built block by block, errors, and bytes as they are.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use super::model::Request;
+use super::render::{quote, text_of};
+use crate::message::Usage;
+
+/// A part of a body on its way: bytes, a pause, or the end of the connection before the body's end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Chunk {
+    /// Bytes that arrive together.
+    Data(Vec<u8>),
+    /// Nothing comes for so long.
+    Wait(Duration),
+    /// The connection is reset.
+    Reset,
+}
+
+/// One block of a reply.
+#[derive(Clone, Debug)]
+pub(super) struct ReplyBlock {
+    /// The block as JSON.
+    pub(super) json: String,
+    /// What the stream gives for the input in its place: text that may be cut or no JSON at all.
+    pub(super) streamed_input: Option<String>,
+}
+
+/// A message of the model, built block by block. The same reply is rendered whole or as a stream, as the request asks.
+///
+/// ```
+/// use toolrunner_core::testing::Reply;
+/// let reply = Reply::text("Let me see.").tool_use("toolu_1", "calculate_sum", r#"{"a":15,"b":27}"#);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Reply {
+    pub(super) blocks: Vec<ReplyBlock>,
+    pub(super) stop: Option<String>,
+    pub(super) stop_sequence: Option<String>,
+    pub(super) model: Option<String>,
+    pub(super) usage: Option<Usage>,
+    pub(super) container: Option<String>,
+    pub(super) fields: Vec<(String, String)>,
+    pub(super) error: Option<(String, String)>,
+    pub(super) ends_early: bool,
+}
+
+impl Reply {
+    /// A reply without a block.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A reply that says `text`.
+    pub fn text(text: &str) -> Self {
+        Self::new().and_text(text)
+    }
+
+    /// Adds a text block.
+    pub fn and_text(self, text: &str) -> Self {
+        self.block(&format!("{{\"type\":\"text\",\"text\":{}}}", quote(text)))
+    }
+
+    /// Adds a thinking block.
+    pub fn thinking(self, thinking: &str, signature: &str) -> Self {
+        self.block(&format!("{{\"type\":\"thinking\",\"thinking\":{},\"signature\":{}}}", quote(thinking), quote(signature)))
+    }
+
+    /// Adds a call. `input` is JSON.
+    pub fn tool_use(self, id: &str, name: &str, input: &str) -> Self {
+        self.block(&format!("{{\"type\":\"tool_use\",\"id\":{},\"name\":{},\"input\":{input}}}", quote(id), quote(name)))
+    }
+
+    /// Adds a call whose input is streamed as `input`, which may be cut off or no JSON at all. In a whole reply its input is `{}`.
+    pub fn tool_use_cut(mut self, id: &str, name: &str, input: &str) -> Self {
+        self = self.tool_use(id, name, "{}");
+        if let Some(block) = self.blocks.last_mut() {
+            block.streamed_input = Some(input.to_string());
+        }
+        self
+    }
+
+    /// Adds a block of any kind, as JSON.
+    pub fn block(mut self, json: &str) -> Self {
+        self.blocks.push(ReplyBlock { json: json.to_string(), streamed_input: None });
+        self
+    }
+
+    /// The stop reason. Without it: `tool_use` if there is a call, else `end_turn`.
+    pub fn stop(mut self, reason: &str) -> Self {
+        self.stop = Some(reason.to_string());
+        self
+    }
+
+    /// Ends at a stop sequence.
+    pub fn stop_sequence(mut self, sequence: &str) -> Self {
+        self.stop_sequence = Some(sequence.to_string());
+        self.stop("stop_sequence")
+    }
+
+    /// The model that spoke. Without it: the one that the request names.
+    pub fn model(mut self, model: &str) -> Self {
+        self.model = Some(model.to_string());
+        self
+    }
+
+    /// Tokens. Without it: a quarter of the bytes in and out.
+    pub const fn usage(mut self, usage: Usage) -> Self {
+        self.usage = Some(usage);
+        self
+    }
+
+    /// The id of the container that code ran in.
+    pub fn container(mut self, id: &str) -> Self {
+        self.container = Some(id.to_string());
+        self
+    }
+
+    /// Another field of the message; `value` is JSON. A stream has it in its first event.
+    pub fn field(mut self, name: &str, value: &str) -> Self {
+        self.fields.push((name.to_string(), value.to_string()));
+        self
+    }
+
+    /// Breaks with an `error` event once all blocks were streamed. A whole reply is then the error, with status 200.
+    pub fn error_event(mut self, kind: &str, message: &str) -> Self {
+        self.error = Some((kind.to_string(), message.to_string()));
+        self
+    }
+
+    /// Leaves out what comes after the last block's stop: the stream ends early. A whole reply ends before its last byte.
+    pub const fn ends_early(mut self) -> Self {
+        self.ends_early = true;
+        self
+    }
+
+    /// The stop reason that goes on the wire.
+    pub(super) fn stop_reason(&self) -> &str {
+        let calls = || self.blocks.iter().any(|block| text_of(&block.json, "type") == "tool_use");
+        self.stop.as_deref().unwrap_or_else(|| if calls() { "tool_use" } else { "end_turn" })
+    }
+}
+
+/// What the model answers to one request.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub(super) kind: AnswerKind,
+    pub(super) headers: Vec<(String, String)>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum AnswerKind {
+    Reply(Reply),
+    Error { status: u16, kind: String, message: String },
+    Raw { status: u16, body: Vec<Chunk> },
+}
+
+impl Answer {
+    /// An error in the API's shape.
+    pub fn error(status: u16, kind: &str, message: &str) -> Self {
+        AnswerKind::Error { status, kind: kind.to_string(), message: message.to_string() }.into()
+    }
+
+    /// A body as it is. Its content type is `application/json` if it begins with `{`, else `text/event-stream`, if no header
+    /// says otherwise.
+    pub fn raw(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self::chunks(status, vec![Chunk::Data(body.into())])
+    }
+
+    /// A body in pieces, with pauses, as it is.
+    pub fn chunks(status: u16, body: Vec<Chunk>) -> Self {
+        AnswerKind::Raw { status, body }.into()
+    }
+
+    /// Adds a header field.
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_string(), value.to_string()));
+        self
+    }
+}
+
+impl From<Reply> for Answer {
+    fn from(reply: Reply) -> Self {
+        AnswerKind::Reply(reply).into()
+    }
+}
+
+impl From<AnswerKind> for Answer {
+    fn from(kind: AnswerKind) -> Self {
+        Self { kind, headers: Vec::new() }
+    }
+}
+
+/// Answers from the request.
+pub(super) type Brain = Box<dyn FnMut(&Request) -> Answer + Send>;
+
+/// Answers in the order in which requests come.
+///
+/// ```
+/// use toolrunner_core::testing::{Reply, Script};
+/// let script = Script::new()
+///     .error(529, "overloaded_error", "Overloaded")
+///     .header("retry-after", "1")
+///     .reply(Reply::new().tool_use("toolu_1", "now", "{}"))
+///     .reply(Reply::text("It is noon."));
+/// ```
+#[derive(Default)]
+pub struct Script {
+    pub(super) answers: VecDeque<Answer>,
+    pub(super) then: Option<Brain>,
+}
+
+impl Script {
+    /// A script without an answer.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an answer.
+    pub fn answer(mut self, answer: impl Into<Answer>) -> Self {
+        self.answers.push_back(answer.into());
+        self
+    }
+
+    /// Adds a message.
+    pub fn reply(self, reply: Reply) -> Self {
+        self.answer(reply)
+    }
+
+    /// Adds an error in the API's shape.
+    pub fn error(self, status: u16, kind: &str, message: &str) -> Self {
+        self.answer(Answer::error(status, kind, message))
+    }
+
+    /// Adds a body as it is: see [`Answer::raw`].
+    pub fn raw(self, status: u16, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Self {
+        let answer = Answer::raw(status, body);
+        self.answer(headers.iter().fold(answer, |answer, (name, value)| answer.header(name, value)))
+    }
+
+    /// Adds a header field to the last answer.
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        if let Some(last) = self.answers.pop_back() {
+            self.answers.push_back(last.header(name, value));
+        }
+        self
+    }
+
+    /// When the answers are used up, `brain` answers, from the request.
+    pub fn then(mut self, brain: impl FnMut(&Request) -> Answer + Send + 'static) -> Self {
+        self.then = Some(Box::new(brain));
+        self
+    }
+}
+
+impl fmt::Debug for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Script").field("answers", &self.answers).field("then", &self.then.is_some()).finish()
+    }
+}
