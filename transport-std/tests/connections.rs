@@ -2,8 +2,8 @@
 
 mod support;
 
+use core::time::Duration;
 use std::sync::Arc;
-use std::time::Duration;
 
 use embedded_io_async::BufRead;
 use support::{Do, HEADERS, OK, Server, exchange, read, send, transport};

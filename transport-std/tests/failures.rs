@@ -3,7 +3,8 @@
 mod support;
 
 use core::error::Error;
-use std::time::{Duration, Instant, SystemTime};
+use core::time::Duration;
+use std::time::{Instant, SystemTime};
 
 use embedded_io_async::{BufRead, Read};
 use support::{Do, OK, Server, exchange, read, send, settings, transport};
@@ -25,7 +26,8 @@ async fn nobody_listens() {
     drop(listener);
     let error = exchange(&mut transport(), &url).await.unwrap_err();
     assert_eq!(error.transport_kind(), TransportKind::Connect);
-    assert_eq!(error.to_string(), format!("could not connect to {url}: Connection refused (os error 111)"));
+    let text = error.to_string();
+    assert!(text.starts_with(&format!("could not connect to {url}: Connection refused")), "{text}");
     assert!(error.source().is_some());
 }
 

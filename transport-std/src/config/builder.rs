@@ -198,13 +198,18 @@ impl ClientBuilder {
         if self.credential.is_none() && self.base_url.is_none() && !self.headers.iter().any(Header::is_credential) {
             return Err(SetupError::NoCredential);
         }
+        let transport = match &self.transport {
+            Some(transport) => transport.clone(),
+            None => HttpTransport::new(self.http.clone()),
+        };
         Ok(Settings {
             headers: self.all_headers()?,
             base_url: checked_base_url(self.base_url.as_deref().unwrap_or(DEFAULT_BASE_URL))?,
             path: self.path(),
-            body_fields: checked_body_fields(self.body_fields)?,
+            body_fields: checked_body_fields(&self.body_fields)?,
             max_retries: self.max_retries,
-            transport: self.transport.unwrap_or_else(|| HttpTransport::new(self.http)),
+            transport,
+            builder: self.into(),
         })
     }
 
@@ -291,14 +296,14 @@ fn checked_base_url(url: &str) -> Result<String, SetupError> {
     Ok(url.trim_end_matches('/').to_owned())
 }
 
-fn checked_body_fields(fields: Vec<(String, String)>) -> Result<Vec<(String, String)>, SetupError> {
+fn checked_body_fields(fields: &[(String, String)]) -> Result<Vec<(String, String)>, SetupError> {
     let mut checked: Vec<(String, String)> = Vec::with_capacity(fields.len());
     for (name, json) in fields {
         if let Err(e) = json::check(json.as_bytes()) {
-            return Err(SetupError::BodyField(name, e.to_string()));
+            return Err(SetupError::BodyField(name.clone(), e.to_string()));
         }
-        checked.retain(|(earlier, _)| *earlier != name);
-        checked.push((name, json));
+        checked.retain(|(earlier, _)| earlier != name);
+        checked.push((name.clone(), json.clone()));
     }
     Ok(checked)
 }

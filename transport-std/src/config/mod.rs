@@ -18,6 +18,7 @@ mod secret;
 mod tests;
 
 use core::fmt;
+use std::sync::Arc;
 
 pub use builder::ClientBuilder;
 pub use error::SetupError;
@@ -41,6 +42,7 @@ pub struct Settings {
     body_fields: Vec<(String, String)>,
     max_retries: u32,
     transport: HttpTransport,
+    builder: Arc<ClientBuilder>,
 }
 
 /// A header field. Every value is wiped when it is dropped; the secret ones are never shown.
@@ -80,6 +82,11 @@ impl Settings {
     /// The connections. Clones share them.
     pub const fn transport(&self) -> &HttpTransport {
         &self.transport
+    }
+
+    /// What these were made of, to say something else for one run. The connections stay shared.
+    pub fn to_builder(&self) -> ClientBuilder {
+        ClientBuilder::clone(&self.builder).transport(self.transport.clone())
     }
 }
 

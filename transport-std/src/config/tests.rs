@@ -141,3 +141,11 @@ fn nothing_shows_a_secret() {
     }
     assert!(format!("{settings:?}").contains("x-gateway: …"));
 }
+
+#[test]
+fn one_run_may_differ() {
+    let settings = ClientBuilder::new().api_key("key").beta("one").settings().unwrap();
+    let other = settings.to_builder().beta("two").max_retries(0).settings().unwrap();
+    assert_eq!((header(&other, "anthropic-beta"), header(&other, "x-api-key")), (Some("one,two"), Some("key")));
+    assert_eq!((other.max_retries(), settings.max_retries()), (0, 2));
+}

@@ -1,8 +1,9 @@
 //! One server: where it is, the ways to write its URLs, and its connections that wait for a request.
 
 use core::fmt;
+use core::time::Duration;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderValue, Uri};
@@ -76,7 +77,7 @@ pub(super) struct Target {
 pub(super) struct Host {
     /// `scheme://host:port`, and the proxy if there is one, for people.
     pub(super) origin: String,
-    /// Where to connect.
+    /// Where to connect, with the port.
     pub(super) uri: Uri,
     pub(super) secure: bool,
     pub(super) header: HeaderValue,
@@ -127,11 +128,15 @@ impl Host {
         let header = HeaderValue::from_str(&named).map_err(|e| bad("has no valid host").with_source(e))?;
         let via = Via::to(&uri, proxies);
         let scheme = if secure { "https" } else { "http" };
+        let prefix = uri.path().trim_end_matches('/').to_owned();
         let origin = match via.proxy() {
             Some(proxy) => format!("{scheme}://{named} through the proxy {proxy}"),
             None => format!("{scheme}://{named}"),
         };
-        let prefix = uri.path().trim_end_matches('/').to_owned();
+        // With the port, because a tunnel or a SOCKS proxy takes any URL for https.
+        let port = uri.port_u16().unwrap_or(default_port);
+        let uri = Uri::builder().scheme(scheme).authority(format!("{name}:{port}")).path_and_query("/").build();
+        let uri = uri.map_err(|e| bad("has no valid host").with_source(e))?;
         Ok(Self { origin, secure, header, via, gate: tokio::sync::Mutex::default(), prefix, state: Mutex::default(), uri })
     }
 

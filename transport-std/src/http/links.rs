@@ -2,6 +2,7 @@
 
 use core::future::poll_fn;
 use core::pin::pin;
+use core::time::Duration;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::SystemTime;
 
@@ -67,6 +68,7 @@ impl Links {
     async fn exchange(&self, head: &Head<'_>, body: &Body<'_>) -> Result<Reply<HttpBody>, HttpError> {
         let host = self.host(head.base_url)?;
         let target = host.target(head.path)?;
+        tracing::debug!(to = host.origin, path = head.path, bytes = body.len(), "request");
         let mut may_wait = true;
         loop {
             let waiting = if may_wait { Self::waiting(&host).await } else { None };
@@ -246,7 +248,7 @@ fn request(head: &Head<'_>, body: &Body<'_>, token: Option<Token>) -> Result<Req
 fn answered(
     host: &Host,
     sent: Option<Result<Response<Incoming>, TrySendError<Request<SentBody>>>>,
-    limit: core::time::Duration,
+    limit: Duration,
 ) -> Result<Response<Incoming>, Failure> {
     match sent {
         Some(Ok(response)) => Ok(response),

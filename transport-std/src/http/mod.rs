@@ -99,7 +99,7 @@ impl Transport for HttpTransport {
     type Error = HttpError;
     type Body<'t> = HttpBody;
 
-    async fn send<'t>(&'t mut self, head: &Head<'_>, body: &Body<'_>) -> Result<Reply<HttpBody>, HttpError> {
+    async fn send(&mut self, head: &Head<'_>, body: &Body<'_>) -> Result<Reply<HttpBody>, HttpError> {
         self.0.send(head, body).await
     }
 }

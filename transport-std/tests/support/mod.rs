@@ -1,10 +1,10 @@
 //! Servers on loopback that do what a test says, and a client's side of one request.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file is a crate of its own, and uses its part")]
 
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use core::net::SocketAddr;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use core::time::Duration;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use embedded_io_async::BufRead;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -30,14 +30,17 @@ pub enum Do {
     Early(String),
 }
 
+/// Head and body.
+pub type Request = (String, Vec<u8>);
+
 pub struct Server {
     pub address: SocketAddr,
     /// Connections so far.
     pub connections: Arc<AtomicUsize>,
     /// One permit for every connection that the client closed.
     pub closed: Arc<Semaphore>,
-    /// Heads and bodies, in the order they came.
-    pub requests: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    /// In the order they came.
+    pub requests: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Server {
@@ -94,11 +97,7 @@ impl Server {
 }
 
 /// Serves one connection; says whether the client closed it.
-async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
-    mut stream: S,
-    requests: &Mutex<Vec<(String, Vec<u8>)>>,
-    act: impl Fn(usize) -> Do,
-) -> bool {
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, requests: &Mutex<Vec<Request>>, act: impl Fn(usize) -> Do) -> bool {
     let mut have = Vec::new();
     for n in 0.. {
         let end = loop {
@@ -179,4 +178,25 @@ pub async fn read(body: &mut HttpBody) -> Result<Vec<u8>, HttpError> {
 pub async fn exchange(transport: &mut HttpTransport, base_url: &str) -> Result<(u16, Vec<u8>), HttpError> {
     let mut reply = send(transport, base_url).await?;
     Ok((reply.head.status, read(&mut reply.body).await?))
+}
+
+/// A certificate that nobody signed but itself, for 127.0.0.1: what a server needs, and the PEM text that a client may trust.
+pub fn self_signed(protocols: &[&str]) -> (TlsAcceptor, String) {
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    (TlsAcceptor::from(Arc::new(config)), made.cert.pem())
+}
+
+/// A client that trusts this certificate beside the platform's.
+pub fn trusting(pem: &str) -> HttpTransport {
+    let root_certificates = toolrunner_std::http::RootCertificate::from_pem(pem.as_bytes()).unwrap();
+    HttpTransport::new(HttpSettings { root_certificates, ..settings() })
 }
