@@ -1,0 +1,323 @@
+//! Settings as they are said, before they are checked.
+
+use core::fmt;
+use core::time::Duration;
+use std::env;
+use std::ffi::OsString;
+
+use http::{HeaderName, HeaderValue, Uri};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use toolrunner_core::json;
+
+use super::{DEFAULT_API_VERSION, DEFAULT_BASE_URL, DEFAULT_MAX_RETRIES, Header, Secret, Settings, SetupError};
+use crate::http::{HttpSettings, HttpTransport, Proxies, RootCertificate};
+
+const PATH: &str = "/v1/messages";
+/// What a query need not escape (RFC 3986, unreserved).
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// Headers that belong to the transport: they say where a message ends, or what the connection does next.
+const NOT_SETTABLE: [&str; 10] =
+    ["connection", "content-length", "expect", "host", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
+/// Headers whose values are secret though nobody says so.
+const SECRET: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "x-api-key"];
+
+/// Says whom to ask, and as whom. Nothing is checked before [`settings`](Self::settings).
+#[derive(Clone)]
+pub struct ClientBuilder {
+    base_url: Option<String>,
+    credential: Option<Credential>,
+    api_version: String,
+    betas: Vec<String>,
+    headers: Vec<Header>,
+    query: Vec<(String, String)>,
+    body_fields: Vec<(String, String)>,
+    max_retries: u32,
+    http: HttpSettings,
+    transport: Option<HttpTransport>,
+}
+
+#[derive(Clone, Debug)]
+enum Credential {
+    ApiKey(Secret),
+    Token(Secret),
+}
+
+impl ClientBuilder {
+    /// The defaults: the provider's own server, API version `2023-06-01`, 2 retries, 5 s to connect, 600 s between two reads.
+    pub fn new() -> Self {
+        Self {
+            base_url: None,
+            credential: None,
+            api_version: DEFAULT_API_VERSION.to_owned(),
+            betas: Vec::new(),
+            headers: Vec::new(),
+            query: Vec::new(),
+            body_fields: Vec::new(),
+            max_retries: DEFAULT_MAX_RETRIES,
+            http: HttpSettings::default(),
+            transport: None,
+        }
+    }
+
+    /// The defaults and `ANTHROPIC_API_KEY`, `ANTHROPIC_AUTH_TOKEN`, `ANTHROPIC_BASE_URL`. An empty variable counts as unset, white
+    /// space around a value as not there. With key and token both set, the key is used, and a warning logged.
+    ///
+    /// # Errors
+    /// If one of them is no UTF-8. That none is set is an error of [`settings`](Self::settings) only.
+    pub fn from_env() -> Result<Self, SetupError> {
+        Self::from_variables(|name| env::var_os(name))
+    }
+
+    pub(super) fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, SetupError> {
+        let read = |name: &'static str| match variable(name).map(OsString::into_string) {
+            None => Ok(None),
+            Some(Ok(value)) => Ok(Some(value.trim().to_owned()).filter(|value| !value.is_empty())),
+            Some(Err(_)) => Err(SetupError::Variable(name)),
+        };
+        let mut builder = Self::new();
+        builder.base_url = read("ANTHROPIC_BASE_URL")?;
+        let (key, token) = (read("ANTHROPIC_API_KEY")?.map(Secret::from), read("ANTHROPIC_AUTH_TOKEN")?.map(Secret::from));
+        if key.is_some() && token.is_some() {
+            tracing::warn!("ANTHROPIC_API_KEY and ANTHROPIC_AUTH_TOKEN are both set; the key is used");
+        }
+        builder.credential = key.map(Credential::ApiKey).or_else(|| token.map(Credential::Token));
+        Ok(builder)
+    }
+
+    /// The server: `https://host`, with a port and a path prefix if it has them. A slash at the end makes no difference.
+    #[must_use]
+    pub fn base_url(mut self, url: impl Into<String>) -> Self {
+        self.base_url = Some(url.into());
+        self
+    }
+
+    /// A key, sent as `x-api-key`. In place of any credential said before.
+    #[must_use]
+    pub fn api_key(mut self, key: impl Into<Secret>) -> Self {
+        self.credential = Some(Credential::ApiKey(key.into()));
+        self
+    }
+
+    /// A token, sent as `authorization: Bearer`. In place of any credential said before.
+    #[must_use]
+    pub fn auth_token(mut self, token: impl Into<Secret>) -> Self {
+        self.credential = Some(Credential::Token(token.into()));
+        self
+    }
+
+    /// The API version. Default: [`DEFAULT_API_VERSION`].
+    #[must_use]
+    pub fn api_version(mut self, version: impl Into<String>) -> Self {
+        self.api_version = version.into();
+        self
+    }
+
+    /// One more beta, sent in `anthropic-beta`.
+    #[must_use]
+    pub fn beta(mut self, beta: impl Into<String>) -> Self {
+        self.betas.push(beta.into());
+        self
+    }
+
+    /// An extra header. It takes the place of one of the same name, also of those that are sent anyway.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push(Header { name: name.into(), value: value.into().into(), is_secret: false });
+        self
+    }
+
+    /// The same with a value that is never shown.
+    #[must_use]
+    pub fn secret_header(mut self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
+        self.headers.push(Header { name: name.into(), value: value.into(), is_secret: true });
+        self
+    }
+
+    /// An extra `name=value` in the query; escaped here.
+    #[must_use]
+    pub fn query(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.query.push((name.into(), value.into()));
+        self
+    }
+
+    /// An extra field of the request's body, its value as JSON text. The last one of a name counts.
+    #[must_use]
+    pub fn body_field(mut self, name: impl Into<String>, json: impl Into<String>) -> Self {
+        self.body_fields.push((name.into(), json.into()));
+        self
+    }
+
+    /// How often a request is sent again, at most. Default: [`DEFAULT_MAX_RETRIES`].
+    #[must_use]
+    pub const fn max_retries(mut self, retries: u32) -> Self {
+        self.max_retries = retries;
+        self
+    }
+
+    /// How long a connection may take until it can carry a request. Default: 5 s.
+    #[must_use]
+    pub const fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.http.connect_timeout = limit;
+        self
+    }
+
+    /// How long nothing may come, be it the reply's head or the next piece of its body. Default: 600 s.
+    #[must_use]
+    pub const fn read_timeout(mut self, limit: Duration) -> Self {
+        self.http.read_timeout = limit;
+        self
+    }
+
+    /// Which proxies stand between. Default: what the environment says.
+    #[must_use]
+    pub fn proxies(mut self, proxies: Proxies) -> Self {
+        self.http.proxies = proxies;
+        self
+    }
+
+    /// A root certificate to trust beside the platform's.
+    #[must_use]
+    pub fn add_root_certificate(mut self, certificate: RootCertificate) -> Self {
+        self.http.root_certificates.push(certificate);
+        self
+    }
+
+    /// Something else to carry the requests: a script, or a transport shared with other clients. Time-outs, proxies and root
+    /// certificates are then its own affair, and what was said of them here has no effect.
+    #[must_use]
+    pub fn transport(mut self, transport: HttpTransport) -> Self {
+        self.transport = Some(transport);
+        self
+    }
+
+    /// Checks all of it.
+    ///
+    /// # Errors
+    /// The first thing that is wrong. Without a credential and a base URL: [`SetupError::NoCredential`].
+    pub fn settings(self) -> Result<Settings, SetupError> {
+        if self.credential.is_none() && self.base_url.is_none() && !self.headers.iter().any(Header::is_credential) {
+            return Err(SetupError::NoCredential);
+        }
+        let transport = match &self.transport {
+            Some(transport) => transport.clone(),
+            None => HttpTransport::new(self.http.clone()),
+        };
+        Ok(Settings {
+            headers: self.all_headers()?,
+            base_url: checked_base_url(self.base_url.as_deref().unwrap_or(DEFAULT_BASE_URL))?,
+            path: self.path(),
+            body_fields: checked_body_fields(&self.body_fields)?,
+            max_retries: self.max_retries,
+            transport,
+            builder: self.into(),
+        })
+    }
+
+    fn path(&self) -> String {
+        let mut path = PATH.to_owned();
+        for (i, (name, value)) in self.query.iter().enumerate() {
+            path.push(if i == 0 { '?' } else { '&' });
+            path.extend(utf8_percent_encode(name, QUERY));
+            path.push('=');
+            path.extend(utf8_percent_encode(value, QUERY));
+        }
+        path
+    }
+
+    fn all_headers(&self) -> Result<Vec<Header>, SetupError> {
+        let plain = |name: &str, value: String| Header { name: name.to_owned(), value: value.into(), is_secret: false };
+        let mut all = vec![plain("content-type", "application/json".to_owned()), plain("anthropic-version", self.api_version.clone())];
+        if !self.betas.is_empty() {
+            all.push(plain("anthropic-beta", self.betas.join(",")));
+        }
+        all.extend(self.credential.as_ref().map(Credential::header).transpose()?);
+        for extra in &self.headers {
+            let name = HeaderName::from_bytes(extra.name.as_bytes()).map_err(|_| SetupError::HeaderName(extra.name.clone()))?;
+            if NOT_SETTABLE.contains(&name.as_str()) {
+                return Err(SetupError::HeaderName(extra.name.clone()));
+            }
+            let is_secret = extra.is_secret || SECRET.contains(&name.as_str());
+            let extra = Header { name: name.as_str().to_owned(), value: extra.value.clone(), is_secret };
+            match all.iter_mut().find(|header| header.name == extra.name) {
+                Some(same) => *same = extra,
+                None => all.push(extra),
+            }
+        }
+        match all.iter().find(|header| !is_header_value(header.value.reveal())) {
+            Some(bad) => Err(SetupError::HeaderValue(bad.name.clone())),
+            None => Ok(all),
+        }
+    }
+}
+
+impl Default for ClientBuilder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Credential {
+    fn header(&self) -> Result<Header, SetupError> {
+        let (name, value, which) = match self {
+            Self::ApiKey(key) => ("x-api-key", key.clone(), "API key"),
+            Self::Token(token) => ("authorization", format!("Bearer {}", token.reveal()).into(), "token"),
+        };
+        if !is_header_value(value.reveal()) {
+            return Err(SetupError::Credential(which));
+        }
+        Ok(Header { name: name.to_owned(), value, is_secret: true })
+    }
+}
+
+impl Header {
+    fn is_credential(&self) -> bool {
+        ["x-api-key", "authorization"].iter().any(|name| self.name.eq_ignore_ascii_case(name))
+    }
+}
+
+fn is_header_value(text: &str) -> bool {
+    HeaderValue::from_str(text).is_ok()
+}
+
+fn checked_base_url(url: &str) -> Result<String, SetupError> {
+    let uri = url.parse::<Uri>().map_err(|_| SetupError::BaseUrl("is no URL"))?;
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return Err(SetupError::BaseUrl("must begin with http:// or https://"));
+    }
+    if uri.host().is_none_or(str::is_empty) {
+        return Err(SetupError::BaseUrl("has no host"));
+    }
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err(SetupError::BaseUrl("must not hold a user or password"));
+    }
+    if uri.query().is_some() || url.contains('#') {
+        return Err(SetupError::BaseUrl("must not hold a query or a fragment"));
+    }
+    Ok(url.trim_end_matches('/').to_owned())
+}
+
+fn checked_body_fields(fields: &[(String, String)]) -> Result<Vec<(String, String)>, SetupError> {
+    let mut checked: Vec<(String, String)> = Vec::with_capacity(fields.len());
+    for (name, json) in fields {
+        if let Err(e) = json::check(json.as_bytes()) {
+            return Err(SetupError::BodyField(name.clone(), e.to_string()));
+        }
+        checked.retain(|(earlier, _)| earlier != name);
+        checked.push((name.clone(), json.clone()));
+    }
+    Ok(checked)
+}
+
+impl fmt::Debug for ClientBuilder {
+    /// Without what nobody has checked yet: a base URL or a header may hold a key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("credential", &self.credential)
+            .field("api_version", &self.api_version)
+            .field("betas", &self.betas)
+            .field("headers", &self.headers.iter().map(|header| &header.name).collect::<Vec<_>>())
+            .field("max_retries", &self.max_retries)
+            .field("http", &self.http)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,109 @@
+//! Whom to ask, and as whom: read from the environment, or said in code, and checked once.
+//!
+//! ```
+//! use toolrunner_std::ClientBuilder;
+//!
+//! let settings = ClientBuilder::new().base_url("http://127.0.0.1:8080/").beta("files-api-2025-04-14").settings()?;
+//! assert_eq!(settings.base_url(), "http://127.0.0.1:8080");
+//! assert_eq!(settings.path(), "/v1/messages");
+//! let names: Vec<_> = settings.headers().map(|(name, _)| name).collect();
+//! assert_eq!(names, ["content-type", "anthropic-version", "anthropic-beta"]);
+//! # Ok::<(), toolrunner_std::SetupError>(())
+//! ```
+
+mod builder;
+mod error;
+mod secret;
+#[cfg(test)]
+mod tests;
+
+use core::fmt;
+use std::sync::Arc;
+
+pub use builder::ClientBuilder;
+pub use error::SetupError;
+pub use secret::Secret;
+
+use crate::http::HttpTransport;
+
+/// The server that is asked when no other is named.
+pub const DEFAULT_BASE_URL: &str = "https://api.anthropic.com";
+/// The API version that is asked for when no other is named.
+pub const DEFAULT_API_VERSION: &str = "2023-06-01";
+/// How often a request is sent again, at most, when nothing else is said.
+pub const DEFAULT_MAX_RETRIES: u32 = 2;
+
+/// What every request of a client has in common: checked, and ready to be sent. Made by [`ClientBuilder::settings`].
+#[derive(Clone)]
+pub struct Settings {
+    base_url: String,
+    path: String,
+    headers: Vec<Header>,
+    body_fields: Vec<(String, String)>,
+    max_retries: u32,
+    transport: HttpTransport,
+    builder: Arc<ClientBuilder>,
+}
+
+/// A header field. Every value is wiped when it is dropped; the secret ones are never shown.
+#[derive(Clone)]
+struct Header {
+    name: String,
+    value: Secret,
+    is_secret: bool,
+}
+
+impl Settings {
+    /// Scheme, host, port and path prefix, without a slash at the end.
+    pub fn base_url(&self) -> &str {
+        &self.base_url
+    }
+
+    /// What follows the base URL, with the extra query: `/v1/messages`.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The header fields, names in lower case, each name once. **Some values are secret.**
+    pub fn headers(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.headers.iter().map(|header| (header.name.as_str(), header.value.reveal()))
+    }
+
+    /// Extra fields of the request's body: name, and value as JSON.
+    pub fn body_fields(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.body_fields.iter().map(|(name, json)| (name.as_str(), json.as_str()))
+    }
+
+    /// How often a request is sent again, at most.
+    pub const fn max_retries(&self) -> u32 {
+        self.max_retries
+    }
+
+    /// The connections. Clones share them.
+    pub const fn transport(&self) -> &HttpTransport {
+        &self.transport
+    }
+
+    /// What these were made of, to say something else for one run. The connections stay shared.
+    pub fn to_builder(&self) -> ClientBuilder {
+        ClientBuilder::clone(&self.builder).transport(self.transport.clone())
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("base_url", &self.base_url)
+            .field("path", &self.path)
+            .field("headers", &self.headers)
+            .field("body_fields", &self.body_fields.iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .field("max_retries", &self.max_retries)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Header {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_secret { write!(f, "{}: …", self.name) } else { write!(f, "{}: {}", self.name, self.value.reveal()) }
+    }
+}

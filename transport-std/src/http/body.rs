@@ -1,0 +1,198 @@
+//! The body of a reply: hyper's own bytes, lent.
+
+use core::fmt;
+use core::future::poll_fn;
+use core::mem;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use embedded_io_async::{BufRead, ErrorType, Read};
+use http_body::Body;
+use hyper::body::Incoming;
+use toolrunner_core::error::TransportKind;
+
+use super::HttpError;
+use super::host::{Host, Http1};
+use super::idle::IdleTimer;
+
+/// The body of a reply. Owns what it reads from, so a reply may be kept while the run is used.
+///
+/// Read to its end, it leaves the connection to the next request. Dropped before, it closes it (over HTTP/2: ends this stream).
+pub struct HttpBody {
+    /// What came and was not consumed yet.
+    piece: Bytes,
+    source: Source,
+}
+
+enum Source {
+    Incoming(Box<Flow>),
+    Pieces(VecDeque<Result<Bytes, HttpError>>),
+    Ended,
+    /// An error was told. What follows is not the end, so it cannot be told as one.
+    Broken,
+}
+
+/// A body that comes over a connection.
+struct Flow {
+    incoming: Incoming,
+    host: Arc<Host>,
+    /// Until the end.
+    lease: Option<Lease>,
+}
+
+/// What a body holds of its connection.
+pub(super) enum Lease {
+    Http1(Http1),
+    Http2(IdleTimer, u64),
+}
+
+impl HttpBody {
+    pub(super) fn incoming(incoming: Incoming, host: Arc<Host>, lease: Lease) -> Self {
+        Self { piece: Bytes::new(), source: Source::Incoming(Box::new(Flow { incoming, host, lease: Some(lease) })) }
+    }
+
+    /// A body that is there already, in the pieces that a reader is to see. For scripts.
+    pub fn from_pieces<P: Into<Bytes>>(pieces: impl IntoIterator<Item = P>) -> Self {
+        let pieces = pieces.into_iter().map(|piece| Ok(piece.into())).collect();
+        Self { piece: Bytes::new(), source: Source::Pieces(pieces) }
+    }
+
+    /// The same, but it breaks off with this error where it would have ended. No effect on a body that comes over a connection.
+    pub fn then_error(mut self, error: HttpError) -> Self {
+        if let Source::Pieces(pieces) = &mut self.source {
+            pieces.push_back(Err(error));
+        }
+        self
+    }
+
+    /// The next piece, which is not empty; `None` at the end.
+    async fn next_piece(&mut self) -> Result<Option<Bytes>, HttpError> {
+        let next = match &mut self.source {
+            Source::Incoming(flow) => flow.next().await,
+            Source::Pieces(pieces) => loop {
+                match pieces.pop_front() {
+                    Some(Ok(piece)) if piece.is_empty() => {}
+                    next => break next,
+                }
+            },
+            Source::Ended => None,
+            Source::Broken => Some(Err(HttpError::new(TransportKind::Closed, "the reply broke off before"))),
+        };
+        match &next {
+            Some(Ok(_)) => {}
+            Some(Err(_)) => self.source = Source::Broken,
+            None => self.source = Source::Ended,
+        }
+        next.transpose()
+    }
+}
+
+impl Flow {
+    async fn next(&mut self) -> Option<Result<Bytes, HttpError>> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, HttpError>>> {
+        loop {
+            let read = Pin::new(&mut self.incoming).poll_frame(cx);
+            let Some(lease) = &mut self.lease else {
+                return Poll::Ready(None);
+            };
+            let timer = match lease {
+                Lease::Http1(connection) => &mut connection.timer,
+                Lease::Http2(timer, _) => timer,
+            };
+            let limit = timer.limit();
+            match timer.watch(cx, read) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Some(Ok(frame)))) => match frame.into_data() {
+                    Ok(data) if !data.is_empty() => return Poll::Ready(Some(Ok(data))),
+                    _ => {} // empty, or trailers
+                },
+                Poll::Ready(Some(Some(Err(error)))) => {
+                    return Poll::Ready(Some(Err(HttpError::broken(&self.host.origin, "the reply's end", error))));
+                }
+                Poll::Ready(Some(None)) => {
+                    self.end();
+                    return Poll::Ready(None);
+                }
+                Poll::Ready(None) => {
+                    if let Lease::Http2(_, number) = lease {
+                        self.host.forget(*number);
+                    }
+                    return Poll::Ready(Some(Err(HttpError::read_timeout(&self.host.origin, limit))));
+                }
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(Lease::Http1(connection)) = self.lease.take() {
+            self.host.put_back(connection);
+        }
+    }
+}
+
+impl Drop for Flow {
+    /// A reader that knows a message's end by its content may not have asked for the body's: if that is there already, the connection
+    /// is as good as new.
+    fn drop(&mut self) {
+        if self.lease.is_some()
+            && matches!(Pin::new(&mut self.incoming).poll_frame(&mut Context::from_waker(Waker::noop())), Poll::Ready(None))
+        {
+            self.end();
+        }
+    }
+}
+
+impl ErrorType for HttpBody {
+    type Error = HttpError;
+}
+
+impl BufRead for HttpBody {
+    async fn fill_buf(&mut self) -> Result<&[u8], HttpError> {
+        if self.piece.is_empty()
+            && let Some(piece) = self.next_piece().await?
+        {
+            self.piece = piece;
+        }
+        Ok(&self.piece)
+    }
+
+    fn consume(&mut self, amount: usize) {
+        if amount >= self.piece.len() {
+            // Let go at once of what hyper reads into.
+            drop(mem::take(&mut self.piece));
+        } else {
+            self.piece.advance(amount);
+        }
+    }
+}
+
+impl Read for HttpBody {
+    async fn read(&mut self, buf: &mut [u8]) -> Result<usize, HttpError> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        let piece = self.fill_buf().await?;
+        let count = piece.len().min(buf.len());
+        buf[..count].copy_from_slice(&piece[..count]);
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl fmt::Debug for HttpBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let source = match &self.source {
+            Source::Incoming(_) => "incoming",
+            Source::Pieces(_) => "pieces",
+            Source::Ended => "ended",
+            Source::Broken => "broken",
+        };
+        f.debug_struct("HttpBody").field("unread", &self.piece.len()).field("source", &source).finish()
+    }
+}

@@ -1,0 +1,149 @@
+//! What can go wrong between here and the reply's end, told to people and to the retry policy.
+
+use core::error::Error;
+use core::fmt;
+use core::time::Duration;
+use std::io;
+
+use embedded_io_async::ErrorKind;
+use toolrunner_core::error::TransportKind;
+use toolrunner_core::transport::TransportError;
+
+pub(super) type BoxError = Box<dyn Error + Send + Sync>;
+
+/// A request or a reply that failed on its way.
+///
+/// Its text names the server and the first cause; [`source`](Error::source) has all between. No header's value is in it.
+pub struct HttpError(Box<Inner>);
+
+struct Inner {
+    kind: TransportKind,
+    text: String,
+    source: Option<BoxError>,
+}
+
+/// A name that has no address.
+#[derive(Debug)]
+pub(super) struct DnsError(pub(super) io::Error);
+
+impl HttpError {
+    /// An error of one's own, for a [`DynTransport`](super::DynTransport) that is not this crate's. The text must hold no secret.
+    pub fn new(kind: TransportKind, text: impl Into<String>) -> Self {
+        Self(Box::new(Inner { kind, text: text.into(), source: None }))
+    }
+
+    /// The same with what caused it, whose first cause is told after the text.
+    pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// No connection came about. `origin` is `scheme://host:port`, with what stands between.
+    pub(super) fn connecting(origin: &str, source: BoxError) -> Self {
+        let (kind, text) = if find::<DnsError>(&*source).is_some() {
+            (TransportKind::Dns, format!("could not find the address of {origin}"))
+        } else {
+            match find::<rustls::Error>(&*source) {
+                Some(rustls::Error::InvalidCertificate(_)) => {
+                    (TransportKind::Tls, format!("the TLS certificate of {origin} was not accepted"))
+                }
+                Some(_) => (TransportKind::Tls, format!("no TLS session with {origin}")),
+                None => (TransportKind::Connect, format!("could not connect to {origin}")),
+            }
+        };
+        Self::new(kind, text).with_source(source)
+    }
+
+    pub(super) fn connect_timeout(origin: &str, limit: Duration) -> Self {
+        Self::new(TransportKind::Timeout, format!("could not connect to {origin} within {limit:?}"))
+    }
+
+    pub(super) fn read_timeout(origin: &str, limit: Duration) -> Self {
+        Self::new(TransportKind::Timeout, format!("nothing came from {origin} for {limit:?}"))
+    }
+
+    /// The connection failed before the reply's head, or in its body.
+    pub(super) fn broken(origin: &str, before: &'static str, source: hyper::Error) -> Self {
+        let invalid_chunk =
+            find::<io::Error>(&source).is_some_and(|e| matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData));
+        let (kind, text) = if find::<rustls::Error>(&source).is_some() {
+            (TransportKind::Tls, format!("the TLS session with {origin} failed before {before}"))
+        } else if source.is_parse() || invalid_chunk {
+            (TransportKind::Http, format!("what came from {origin} is no valid HTTP"))
+        } else {
+            (TransportKind::Closed, format!("the connection to {origin} was closed before {before}"))
+        };
+        Self::new(kind, text).with_source(source)
+    }
+
+    /// How it failed: what the retry policy goes by.
+    pub fn transport_kind(&self) -> TransportKind {
+        self.0.kind
+    }
+}
+
+/// The first error of this type in the chain, also inside an [`io::Error`], which does not give its inner error as its source.
+fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = match inner {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+impl fmt::Display for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.text)?;
+        let mut cause = self.source();
+        while let Some(deeper) = cause.and_then(Error::source) {
+            cause = Some(deeper);
+        }
+        cause.map_or(Ok(()), |cause| write!(f, ": {cause}"))
+    }
+}
+
+impl fmt::Debug for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpError").field("kind", &self.0.kind).field("text", &self.0.text).field("source", &self.0.source).finish()
+    }
+}
+
+impl Error for HttpError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl TransportError for HttpError {
+    fn kind(&self) -> TransportKind {
+        self.0.kind
+    }
+}
+
+impl embedded_io_async::Error for HttpError {
+    fn kind(&self) -> ErrorKind {
+        match self.0.kind {
+            TransportKind::Closed => ErrorKind::ConnectionReset,
+            TransportKind::Connect => ErrorKind::NotConnected,
+            TransportKind::Dns => ErrorKind::AddrNotAvailable,
+            TransportKind::Http => ErrorKind::InvalidData,
+            TransportKind::Timeout => ErrorKind::TimedOut,
+            _ => ErrorKind::Other,
+        }
+    }
+}
+
+impl fmt::Display for DnsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for DnsError {}

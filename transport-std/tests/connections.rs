@@ -1,0 +1,190 @@
+//! Which connections are used again, and which never.
+
+mod support;
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use embedded_io_async::BufRead;
+use support::{Do, HEADERS, OK, Server, exchange, read, send, transport};
+use tokio::time::timeout;
+use toolrunner_core::error::TransportKind;
+use toolrunner_core::transport::{Body, Head, Transport};
+
+#[tokio::test]
+async fn one_connection_serves_one_request_after_another() {
+    let server = Server::start(|_, n| match n % 2 {
+        0 => Do::Answer(OK.to_owned()),
+        _ => Do::Answer("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n".to_owned()),
+    })
+    .await;
+    let mut transport = transport();
+    for _ in 0..20 {
+        assert_eq!(exchange(&mut transport, &server.url()).await.unwrap(), (200, b"{}".to_vec()));
+        // Another handle, the same connections.
+        assert_eq!(exchange(&mut transport.clone(), &server.url()).await.unwrap().0, 200);
+    }
+    assert_eq!(server.connections(), 1);
+    let (head, body) = server.requests.lock().unwrap()[0].clone();
+    assert_eq!(body, b"{\"messages\":[1,2,3]}");
+    assert_eq!(
+        head,
+        format!(
+            "POST /v1/messages HTTP/1.1\r\ncontent-type: application/json\r\nanthropic-version: 2023-06-01\r\n\
+             x-api-key: hush-hush\r\nhost: {}\r\ncontent-length: 20\r\n\r\n",
+            server.address
+        )
+    );
+}
+
+#[tokio::test]
+async fn requests_at_once_have_a_connection_each_and_keep_it() {
+    let server = Server::start(|_, _| Do::Answer(OK.to_owned())).await;
+    let transport = transport();
+    for _ in 0..5 {
+        let mut replies = Vec::new();
+        for _ in 0..8 {
+            replies.push(send(&mut transport.clone(), &server.url()).await.unwrap());
+        }
+        for mut reply in replies {
+            read(&mut reply.body).await.unwrap();
+        }
+    }
+    assert_eq!(server.connections(), 8);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_it_is_on_many_threads() {
+    let server = Server::start(|_, _| Do::Answer(OK.to_owned())).await;
+    let transport = transport();
+    let tasks = (0..16).map(|_| {
+        let (mut transport, url) = (transport.clone(), server.url());
+        tokio::spawn(async move {
+            for _ in 0..50 {
+                exchange(&mut transport, &url).await.unwrap();
+            }
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+    assert!(server.connections() <= 16, "{}", server.connections());
+}
+
+#[tokio::test]
+async fn a_connection_closed_between_requests_is_replaced() {
+    let server = Server::start(|_, _| Do::Last(OK.to_owned())).await;
+    let mut transport = transport();
+    for _ in 0..10 {
+        assert_eq!(exchange(&mut transport, &server.url()).await.unwrap().0, 200);
+    }
+    assert_eq!(server.connections(), 10);
+}
+
+#[tokio::test]
+async fn a_connection_closed_just_as_the_request_arrives_is_replaced_too() {
+    // The second request of each connection is read and answered by closing: the client saw nothing of a reply.
+    let server = Server::start(|_, n| if n == 0 { Do::Answer(OK.to_owned()) } else { Do::Last(String::new()) }).await;
+    let mut transport = transport();
+    for _ in 0..5 {
+        assert_eq!(exchange(&mut transport, &server.url()).await.unwrap().0, 200);
+    }
+    assert_eq!(server.connections(), 5);
+}
+
+#[tokio::test]
+async fn a_new_connection_closed_without_an_answer_is_an_error() {
+    let server = Server::start(|_, _| Do::Last(String::new())).await;
+    let error = exchange(&mut transport(), &server.url()).await.unwrap_err();
+    assert_eq!(error.transport_kind(), TransportKind::Closed);
+    let text = format!("the connection to {} was closed before the reply's head: connection closed before message completed", server.url());
+    assert_eq!(error.to_string(), text);
+    assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test]
+async fn dropping_a_body_before_its_end_closes_the_connection() {
+    let server = Server::start(|c, _| match c {
+        0 => Do::Stall("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{".to_owned()),
+        _ => Do::Answer(OK.to_owned()),
+    })
+    .await;
+    let mut transport = transport();
+    let mut reply = send(&mut transport, &server.url()).await.unwrap();
+    assert_eq!(reply.body.fill_buf().await.unwrap(), b"{");
+    drop(reply);
+    server.client_closes().await;
+    assert_eq!(exchange(&mut transport, &server.url()).await.unwrap().0, 200);
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn dropping_a_body_whose_end_is_there_does_not() {
+    let server = Server::start(|_, _| Do::Answer(OK.to_owned())).await;
+    let mut transport = transport();
+    for _ in 0..5 {
+        let mut reply = send(&mut transport, &server.url()).await.unwrap();
+        assert_eq!(reply.body.fill_buf().await.unwrap(), b"{}");
+        reply.body.consume(2);
+    }
+    assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test]
+async fn dropping_a_send_closes_the_connection() {
+    let server = Server::start(|c, _| if c == 0 { Do::Stall(String::new()) } else { Do::Answer(OK.to_owned()) }).await;
+    let mut transport = transport();
+    assert!(timeout(Duration::from_millis(100), send(&mut transport, &server.url())).await.is_err());
+    server.client_closes().await;
+    assert_eq!(exchange(&mut transport, &server.url()).await.unwrap().0, 200);
+}
+
+#[tokio::test]
+async fn a_server_that_answers_early_may_read_the_rest_but_gets_no_more() {
+    let server = Server::start(|_, _| Do::Early("HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\n{}".to_owned())).await;
+    let mut transport = transport();
+    let transcript = Arc::new(vec![b'1'; 30 << 20]);
+    for connections in 1..=2 {
+        let head = Head { base_url: &server.url(), path: "/v1/messages", headers: &HEADERS };
+        let body = Body::new(&[b"["], &transcript, b"]").with_shared(&transcript);
+        let mut reply = transport.send(&head, &body).await.unwrap();
+        assert_eq!((reply.head.status, read(&mut reply.body).await.unwrap()), (413, b"{}".to_vec()));
+        drop(reply);
+        server.client_closes().await;
+        assert_eq!(server.connections(), connections);
+    }
+    assert_eq!(Arc::strong_count(&transcript), 1);
+}
+
+#[tokio::test]
+async fn a_large_transcript_is_let_go_before_the_head_is_handed_over() {
+    let server = Server::start(|_, _| Do::Answer(OK.to_owned())).await;
+    let mut transport = transport();
+    // 900 KB, and room behind them that does not belong to the request.
+    let mut room = vec![b'7'; 900_000];
+    room.resize(1 << 20, 0);
+    let shared = Arc::new(room);
+    for _ in 0..20 {
+        let head = Head { base_url: &server.url(), path: "/v1/messages", headers: &HEADERS };
+        let body = Body::new(&[b"{\"a\":1,", b"\"messages\":["], &shared[..900_000], b"]}").with_shared(&shared);
+        let mut reply = transport.send(&head, &body).await.unwrap();
+        assert_eq!(Arc::strong_count(&shared), 1);
+        read(&mut reply.body).await.unwrap();
+    }
+    let requests = server.requests.lock().unwrap();
+    let expected = [b"{\"a\":1,\"messages\":[".as_slice(), &shared[..900_000], b"]}"].concat();
+    assert!(requests.iter().all(|(_, body)| *body == expected));
+    assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_redirect_is_handed_back_and_not_followed() {
+    let elsewhere = Server::start(|_, _| Do::Answer(OK.to_owned())).await;
+    let location = elsewhere.url();
+    let server = Server::start(move |_, _| {
+        Do::Answer(format!("HTTP/1.1 307 Temporary Redirect\r\nlocation: {location}/v1/messages\r\ncontent-length: 0\r\n\r\n"))
+    })
+    .await;
+    assert_eq!(exchange(&mut transport(), &server.url()).await.unwrap(), (307, Vec::new()));
+    assert_eq!((server.connections(), elsewhere.connections()), (1, 0));
+}

@@ -1,0 +1,186 @@
+//! TLS: who is trusted, and what is spoken over it.
+
+mod support;
+
+use core::convert::Infallible;
+use core::net::SocketAddr;
+use core::pin::Pin;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use core::task::{Context, Poll};
+use core::time::Duration;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use embedded_io_async::BufRead;
+use http_body::{Body as _, Frame};
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use support::{Do, HEADERS, OK, Server, exchange, read, self_signed, send, settings, trusting};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use toolrunner_core::error::TransportKind;
+use toolrunner_core::transport::{Body, Head, Transport};
+use toolrunner_std::http::{HttpSettings, RootCertificate};
+use toolrunner_std::{ClientBuilder, HttpTransport};
+
+#[tokio::test]
+async fn a_certificate_that_nobody_vouches_for() {
+    let (tls, _) = self_signed(&["http/1.1"]);
+    let (_, other) = self_signed(&[]);
+    let server = Server::start_with(Some(tls), |_, _| Do::Answer(OK.to_owned())).await;
+    // Trusting another one, so that it does not depend on whether this machine has any roots.
+    let error = exchange(&mut trusting(&other), &format!("https://{}", server.address)).await.unwrap_err();
+    assert_eq!(error.transport_kind(), TransportKind::Tls);
+    let text = error.to_string();
+    let start = format!("the TLS certificate of https://{} was not accepted: invalid peer certificate: ", server.address);
+    assert!(text.starts_with(&start), "{text}");
+    assert!(!error.transport_kind().is_transient());
+}
+
+#[tokio::test]
+async fn the_wrong_name() {
+    let (tls, pem) = self_signed(&[]);
+    let server = Server::start_with(Some(tls), |_, _| Do::Answer(OK.to_owned())).await;
+    let url = format!("https://localhost:{}", server.address.port());
+    let error = exchange(&mut trusting(&pem), &url).await.unwrap_err();
+    assert_eq!(error.transport_kind(), TransportKind::Tls);
+    assert!(error.to_string().contains("not valid for name"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_without_tls() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let plain = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        use tokio::io::AsyncWriteExt;
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    });
+    let (_, pem) = self_signed(&[]);
+    let error = exchange(&mut trusting(&pem), &format!("https://{plain}")).await.unwrap_err();
+    assert_eq!(error.transport_kind(), TransportKind::Tls);
+    assert!(error.to_string().starts_with(&format!("no TLS session with https://{plain}: ")), "{error}");
+}
+
+#[tokio::test]
+async fn a_root_of_ones_own() {
+    let (tls, pem) = self_signed(&["http/1.1"]);
+    let server = Server::start_with(Some(tls), |_, _| Do::Answer(OK.to_owned())).await;
+    let url = format!("https://{}", server.address);
+    let certificate = RootCertificate::from_pem(pem.as_bytes()).unwrap().remove(0);
+    let builder = ClientBuilder::new().base_url(&url).proxies(settings().proxies).add_root_certificate(certificate);
+    let mut transport = builder.settings().unwrap().transport().clone();
+    for _ in 0..3 {
+        assert_eq!(exchange(&mut transport, &url).await.unwrap(), (200, b"{}".to_vec()));
+    }
+    assert_eq!(server.connections(), 1);
+}
+
+#[test]
+fn what_is_no_certificate() {
+    assert_eq!(RootCertificate::from_pem(b"hello").unwrap_err().to_string(), "not a certificate: the PEM text holds none");
+    assert!(RootCertificate::from_der(b"hello").unwrap_err().to_string().starts_with("not a certificate: "));
+}
+
+/// Says its length, in as many frames as it is told.
+struct Frames(usize);
+
+impl http_body::Body for Frames {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.0 == 0 {
+            return Poll::Ready(None);
+        }
+        self.0 -= 1;
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"piece ")))))
+    }
+}
+
+/// An HTTP/2 server, and the number of its connections.
+async fn http2_server(tls: TlsAcceptor) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = connections.clone();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            count.fetch_add(1, Ordering::SeqCst);
+            let tls = tls.clone();
+            tokio::spawn(async move {
+                let stream = tls.accept(stream).await.unwrap();
+                let serve = service_fn(|request: hyper::Request<Incoming>| async move {
+                    assert_eq!(request.version(), hyper::Version::HTTP_2);
+                    assert_eq!(request.headers()["x-api-key"], "hush-hush");
+                    let path = request.uri().path().to_owned();
+                    let mut body = request.into_body();
+                    let mut length = 0;
+                    while let Some(frame) = core::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+                        length += frame.unwrap().into_data().map_or(0, |data| data.len());
+                    }
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    let reply = hyper::Response::builder().header("request-id", format!("{path} {length}"));
+                    Ok::<_, Infallible>(reply.body(Frames(3)).unwrap())
+                });
+                let _ = http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), serve).await;
+            });
+        }
+    });
+    (address, connections)
+}
+
+#[tokio::test]
+async fn http2_where_the_server_offers_it_on_one_connection() {
+    let (tls, pem) = self_signed(&["h2", "http/1.1"]);
+    let (address, connections) = http2_server(tls).await;
+    let transport = trusting(&pem);
+    let tasks = (0..50).map(|_| {
+        let (mut transport, url) = (transport.clone(), format!("https://{address}/prefix/"));
+        tokio::spawn(async move {
+            for _ in 0..3 {
+                let mut reply = send(&mut transport, &url).await.unwrap();
+                assert_eq!(reply.head.request_id.as_str(), "/prefix/v1/messages 20");
+                assert_eq!(read(&mut reply.body).await.unwrap(), b"piece piece piece ");
+            }
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn http2_lets_the_transcript_go_too() {
+    let (tls, pem) = self_signed(&["h2"]);
+    let (address, connections) = http2_server(tls).await;
+    let mut transport = trusting(&pem);
+    let transcript = Arc::new(vec![b'7'; 900_000]);
+    for _ in 0..3 {
+        let head = Head { base_url: &format!("https://{address}"), path: "/v1/messages", headers: &HEADERS };
+        let body = Body::new(&[b"["], &transcript, b"]").with_shared(&transcript);
+        let mut reply = transport.send(&head, &body).await.unwrap();
+        assert_eq!(reply.head.request_id.as_str(), "/v1/messages 900002");
+        assert_eq!(Arc::strong_count(&transcript), 1);
+        // One stream dropped half-way is no harm to the connection.
+        assert_eq!(reply.body.fill_buf().await.unwrap(), b"piece ");
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn an_http2_connection_that_is_silent_is_not_used_again() {
+    let (tls, pem) = self_signed(&["h2"]);
+    let (address, connections) = http2_server(tls).await;
+    let root_certificates = RootCertificate::from_pem(pem.as_bytes()).unwrap();
+    let mut transport = HttpTransport::new(HttpSettings { read_timeout: Duration::from_millis(5), root_certificates, ..settings() });
+    for n in 1..=2 {
+        let error = exchange(&mut transport, &format!("https://{address}")).await.unwrap_err();
+        assert_eq!(error.transport_kind(), TransportKind::Timeout);
+        assert_eq!(connections.load(Ordering::SeqCst), n);
+    }
+}
