@@ -10,6 +10,9 @@ pub mod drive;
 pub mod error;
 pub mod json;
 pub mod message;
+pub mod observe;
+pub mod policy;
+pub mod run;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;
