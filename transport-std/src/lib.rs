@@ -1,15 +1,51 @@
-//! toolrunner on servers: the Messages API over hyper and tokio.
+//! toolrunner on servers: the loop that lets a Claude model use your tools, over hyper and tokio.
 //!
-//! [`http`] carries bytes: connections kept and shared, TLS with the platform's roots, HTTP/2 where the server offers it,
-//! proxies from the environment. [`config`] says whom to ask and as whom. [`init_logging`] shows what happens.
+//! ```no_run
+//! # async fn f() -> Result<(), toolrunner_std::Error> {
+//! use toolrunner_std::{Client, tool};
+//!
+//! /// Add two numbers together.
+//! #[tool]
+//! fn calculate_sum(/** First number */ a: i64, /** Second number */ b: i64) -> i64 {
+//!     a + b
+//! }
+//!
+//! let client = Client::from_env()?;
+//! let mut run = client.run("claude-opus-4-7").max_tokens(1024).tools(calculate_sum).user("What's 15 + 27?");
+//! println!("{}", run.until_done().await?.text());
+//! # Ok(()) }
+//! ```
+//!
+//! [`Run`] is the front end: [`until_done`](Run::until_done) is a fold over [`next_turn`](Run::next_turn), that is a fold over
+//! [`next_event`](Run::next_event), that is a fold over the machine in [`core`]. [`http`] carries bytes: connections kept and shared,
+//! TLS with the platform's roots, HTTP/2 where the server offers it, proxies from the environment. [`config`] says whom to ask and as
+//! whom. [`init_logging`] shows what happens.
 
+pub mod client;
+pub mod clock;
 pub mod config;
+mod error;
 pub mod http;
 #[cfg(feature = "logging")]
 mod logging;
+mod params;
+pub mod run;
+#[cfg(feature = "testing")]
+pub mod testing;
 
+pub use toolrunner_core as core;
+
+pub use client::Client;
+pub use config::{ClientBuilder, Secret, Settings, SetupError};
+pub use error::{ApiFailure, Error};
+pub use http::{HttpBody, HttpError, HttpTransport};
 #[cfg(feature = "logging")]
 pub use logging::init_logging;
+pub use params::Params;
+pub use run::{Finished, Run, RunBuilder, Turn};
 
-pub use config::{ClientBuilder, Secret, Settings, SetupError};
-pub use http::{HttpBody, HttpError, HttpTransport};
+pub use toolrunner_core::message::{ReplyMessage, StopReason, Usage};
+pub use toolrunner_core::observe::Event;
+pub use toolrunner_core::policy::{Limit, Limits, RetryPolicy};
+pub use toolrunner_core::run::Outcome;
+pub use toolrunner_core::tool::{Output, ToolError, Tools};

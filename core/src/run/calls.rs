@@ -122,8 +122,19 @@ impl Run<'_> {
 
     /// The first call that was neither started nor answered, nor left to the caller.
     pub fn next_call(&self) -> Option<usize> {
+        self.calls().find(|&i| self.is_pending(i))
+    }
+
+    /// Whether the call at `i` was neither started nor answered, nor left to the caller.
+    pub fn is_pending(&self, i: usize) -> bool {
         let turn = &self.turn;
-        self.calls().find(|&i| !turn.answered.has(i) && !turn.running.has(i) && !turn.for_caller.has(i))
+        self.calls().contains(&i) && !turn.answered.has(i) && !turn.running.has(i) && !turn.for_caller.has(i)
+    }
+
+    /// Says that a call was started in memory of its own, with a copy of its input. Its answer comes by [`answer`](Self::answer); if
+    /// [`step`](Self::step) finds none, it is answered as cancelled.
+    pub fn begin_call(&mut self, i: usize) {
+        self.turn.running.set(i, true);
     }
 
     /// The first call that waits for the caller's answer.

@@ -70,8 +70,11 @@ impl Run<'_> {
         self.answer_checked(i, content, is_error)
     }
 
-    /// [`answer`](Self::answer) with content that an [`Output`](crate::tool::Output) made.
-    pub(crate) fn answer_checked(&mut self, i: usize, content: &[u8], is_error: bool) -> Result<(), Error> {
+    /// [`answer`](Self::answer) with content that an [`Output`](crate::tool::Output) made, which is not checked again.
+    ///
+    /// # Errors
+    /// `Misuse` if there is no such open call.
+    pub fn answer_checked(&mut self, i: usize, content: &[u8], is_error: bool) -> Result<(), Error> {
         self.call(i).filter(|call| !call.is_answered).ok_or(Misuse::NoSuchCall)?;
         let room = self.room_for_result(i);
         if content.len() > room {

@@ -1,0 +1,143 @@
+//! What can go wrong with a run, for people.
+
+use core::fmt;
+
+use toolrunner_core::error as core_error;
+use toolrunner_core::run::Run as Machine;
+
+use crate::config::SetupError;
+use crate::http::HttpError;
+
+/// Why a run could not go on. Whose fault it is stands in the variant; the run itself is whole, and calling it again goes on from
+/// where it was.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The server reported an error.
+    Api(ApiFailure),
+    /// A bound was reached: what was full, how much was needed, how much was free.
+    Capacity(core_error::Capacity),
+    /// The calling code said something that cannot be.
+    Misuse(core_error::Misuse),
+    /// The calling code said something that cannot be, in detail.
+    Invalid(String),
+    /// What came is no reply.
+    Protocol(core_error::Protocol),
+    /// The client could not be set up.
+    Setup(SetupError),
+    /// The network failed.
+    Transport(HttpError),
+}
+
+/// An error that the server reported, in its words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ApiFailure {
+    /// Status, kind, and how long to wait.
+    pub error: core_error::ApiError,
+    /// The error's `type` as the server spells it; empty if it names none.
+    pub kind: String,
+    /// The error's `message`; empty if there is none.
+    pub message: String,
+    /// The id to name when asking the provider; empty if there is none.
+    pub request_id: String,
+}
+
+impl fmt::Display for ApiFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.kind.is_empty() { self.error.kind.name() } else { &self.kind };
+        write!(f, "{kind} (status {})", self.error.status)?;
+        if !self.message.is_empty() {
+            write!(f, ": {}", self.message)?;
+        }
+        if !self.request_id.is_empty() {
+            write!(f, " [request id {}]", self.request_id)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Api(failure) => write!(f, "API error: {failure}"),
+            Self::Capacity(full) => full.fmt(f),
+            Self::Misuse(misuse) => misuse.fmt(f),
+            Self::Invalid(text) => f.write_str(text),
+            Self::Protocol(protocol) => write!(f, "protocol error: {protocol}"),
+            Self::Setup(setup) => setup.fmt(f),
+            Self::Transport(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for Error {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Transport(error) => error.source(),
+            Self::Setup(error) => error.source(),
+            _ => None,
+        }
+    }
+}
+
+impl Error {
+    /// The machine's error with all that is known about it.
+    pub(crate) fn of(error: core_error::Error, transport: Option<HttpError>, machine: &Machine<'_>) -> Self {
+        match (error, transport) {
+            (core_error::Error::Api(error), _) => {
+                let text = machine.api_error();
+                let text = text.as_ref();
+                let own = |text: toolrunner_core::json::Text<'_>| text.to_string();
+                Self::Api(ApiFailure {
+                    error,
+                    kind: text.map(|text| own(text.kind)).unwrap_or_default(),
+                    message: text.map(|text| own(text.message)).unwrap_or_default(),
+                    request_id: text.map_or_else(|| machine.request_id().to_owned(), |text| own(text.request_id)),
+                })
+            }
+            (core_error::Error::Transport(_), Some(error)) => Self::Transport(error),
+            (core_error::Error::Transport(kind), None) => Self::Transport(HttpError::new(kind, error_text(kind))),
+            (error, _) => error.into(),
+        }
+    }
+
+    /// The server's error, if it is one.
+    pub const fn api(&self) -> Option<&ApiFailure> {
+        match self {
+            Self::Api(failure) => Some(failure),
+            _ => None,
+        }
+    }
+}
+
+fn error_text(kind: core_error::TransportKind) -> String {
+    core_error::Error::Transport(kind).to_string()
+}
+
+impl From<core_error::Error> for Error {
+    fn from(error: core_error::Error) -> Self {
+        match error {
+            core_error::Error::Api(error) => {
+                Self::Api(ApiFailure { error, kind: String::new(), message: String::new(), request_id: String::new() })
+            }
+            core_error::Error::Capacity(full) => Self::Capacity(full),
+            core_error::Error::Misuse(misuse) => Self::Misuse(misuse),
+            core_error::Error::Protocol(protocol) => Self::Protocol(protocol),
+            core_error::Error::Transport(kind) => Self::Transport(HttpError::new(kind, error_text(kind))),
+            other => Self::Invalid(other.to_string()),
+        }
+    }
+}
+
+impl From<core_error::Misuse> for Error {
+    fn from(misuse: core_error::Misuse) -> Self {
+        Self::Misuse(misuse)
+    }
+}
+
+impl From<SetupError> for Error {
+    fn from(error: SetupError) -> Self {
+        Self::Setup(error)
+    }
+}

@@ -1,0 +1,94 @@
+//! A request's parameters: whatever the body has besides the conversation and the tools, as JSON, in order.
+
+use serde::Serialize;
+use toolrunner_core::json;
+
+use crate::error::Error;
+
+/// The members of a request's body, but for `messages`, `tools` and `stream`. In the order in which they were first said, so that the
+/// same parameters always make the same bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Params {
+    list: Vec<(String, String)>,
+}
+
+/// What the loop itself writes.
+const RESERVED: [&str; 3] = ["messages", "stream", "tools"];
+
+impl Params {
+    /// The value of a parameter, as JSON text.
+    pub fn json(&self, name: &str) -> Option<&str> {
+        self.list.iter().find(|(known, _)| known == name).map(|(_, json)| json.as_str())
+    }
+
+    /// Sets a parameter to JSON text. Its place stays if it was said before.
+    ///
+    /// # Errors
+    /// If the text is not JSON, or the parameter is one that the loop writes itself: `messages`, `tools`, `stream`.
+    pub fn set_json(&mut self, name: &str, value: impl Into<String>) -> Result<&mut Self, Error> {
+        let value = value.into();
+        if RESERVED.contains(&name) {
+            return Err(Error::Invalid(format!("the parameter {name:?} is the run's own: say it with the method of that name")));
+        }
+        if let Err(error) = json::check(value.as_bytes()) {
+            return Err(Error::Invalid(format!("the parameter {name:?} is not valid JSON {error}")));
+        }
+        match self.list.iter_mut().find(|(known, _)| known == name) {
+            Some((_, known)) => *known = value,
+            None => self.list.push((name.to_owned(), value)),
+        }
+        Ok(self)
+    }
+
+    /// Sets a parameter to anything that serde writes.
+    ///
+    /// # Errors
+    /// As [`set_json`](Self::set_json), and if the value cannot be written as JSON.
+    pub fn set(&mut self, name: &str, value: impl Serialize) -> Result<&mut Self, Error> {
+        let text = serde_json::to_string(&value).map_err(|error| Error::Invalid(format!("the parameter {name:?}: {error}")))?;
+        self.set_json(name, text)
+    }
+
+    /// Takes a parameter out.
+    pub fn remove(&mut self, name: &str) -> &mut Self {
+        self.list.retain(|(known, _)| known != name);
+        self
+    }
+
+    /// Sets `max_tokens`.
+    pub fn max_tokens(&mut self, most: u32) -> &mut Self {
+        self.put("max_tokens", most.to_string())
+    }
+
+    /// Sets `model`.
+    pub fn model(&mut self, model: &str) -> &mut Self {
+        self.put("model", quoted(model))
+    }
+
+    /// Sets `system` to a text.
+    pub fn system(&mut self, text: &str) -> &mut Self {
+        self.put("system", quoted(text))
+    }
+
+    /// Names and values, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.list.iter().map(|(name, json)| (name.as_str(), json.as_str()))
+    }
+
+    fn put(&mut self, name: &str, json: String) -> &mut Self {
+        match self.list.iter_mut().find(|(known, _)| known == name) {
+            Some((_, known)) => *known = json,
+            None => self.list.push((name.to_owned(), json)),
+        }
+        self
+    }
+}
+
+/// A text as a JSON string.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut out = vec![b'"'];
+    // A Vec is never full.
+    let _ = json::escape(text).write_to(&mut out);
+    out.push(b'"');
+    String::from_utf8(out).unwrap_or_default()
+}

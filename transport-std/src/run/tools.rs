@@ -1,0 +1,94 @@
+//! Tools behind a pointer: a run holds whichever it was given.
+
+use core::pin::Pin;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use toolrunner_core::error::Misuse;
+use toolrunner_core::json::Text;
+use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Tools, check_server_tools};
+
+/// The object-safe twin of [`Tools`]; its names differ so that the two never get in each other's way.
+pub(crate) trait DynTools: Send + Sync {
+    fn dyn_count(&self) -> usize;
+    fn dyn_definition(&self, i: usize) -> Option<Definition<'_>>;
+    fn dyn_call<'a>(
+        &'a self,
+        i: usize,
+        call: ToolCall<'a>,
+        out: &'a mut Output<'_>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), ToolError>> + Send + 'a>>;
+}
+
+impl<T: Tools> DynTools for T {
+    fn dyn_count(&self) -> usize {
+        self.count()
+    }
+
+    fn dyn_definition(&self, i: usize) -> Option<Definition<'_>> {
+        self.definition(i)
+    }
+
+    fn dyn_call<'a>(
+        &'a self,
+        i: usize,
+        call: ToolCall<'a>,
+        out: &'a mut Output<'_>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), ToolError>> + Send + 'a>> {
+        Box::pin(self.call(i, call, out))
+    }
+}
+
+/// A run's tools: what they are, by name, and their definitions as the request has them.
+#[derive(Clone)]
+pub(crate) struct Toolset {
+    pub(crate) tools: Arc<dyn DynTools>,
+    by_name: Arc<HashMap<String, Entry>>,
+    /// `[{…},{…}]`; nothing if there are no tools.
+    pub(crate) json: Arc<str>,
+}
+
+/// How a tool runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(crate) index: usize,
+    pub(crate) runnable: bool,
+    pub(crate) serial: bool,
+    pub(crate) blocking: bool,
+    pub(crate) timeout: Option<core::time::Duration>,
+}
+
+impl Toolset {
+    pub(crate) fn none() -> Self {
+        Self { tools: Arc::new(()), by_name: Arc::default(), json: "".into() }
+    }
+
+    pub(crate) fn new<T: Tools>(tools: T) -> Result<Self, Misuse> {
+        check_server_tools(&tools)?;
+        let (mut by_name, mut json) = (HashMap::new(), String::new());
+        for index in 0..tools.count() {
+            let Some(tool) = tools.definition(index) else { continue };
+            json.push(if index == 0 { '[' } else { ',' });
+            json.push_str(tool.json);
+            let Definition { name, runnable, serial, blocking, timeout, .. } = tool;
+            by_name.insert(name.to_owned(), Entry { index, runnable, serial, blocking, timeout });
+        }
+        if !json.is_empty() {
+            json.push(']');
+        }
+        Ok(Self { tools: Arc::new(tools), by_name: Arc::new(by_name), json: json.into() })
+    }
+
+    pub(crate) fn find(&self, name: Text<'_>) -> Option<Entry> {
+        match name.as_plain() {
+            Some(plain) => self.by_name.get(plain).copied(),
+            None => self.by_name.get(&name.to_string()).copied(),
+        }
+    }
+}
+
+impl core::fmt::Debug for Toolset {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_set().entries(self.by_name.keys()).finish()
+    }
+}
