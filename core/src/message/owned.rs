@@ -162,7 +162,7 @@ impl ReplyMessage {
 
     /// Why the turn ended; nothing if the reply does not say.
     pub fn stop_reason(&self) -> Option<StopReason> {
-        self.text_field("stop_reason").map(StopReason::from_text)
+        self.text_field("stop_reason").map(StopReason::from_wire)
     }
 
     /// Why the turn ended, as the server spells it.

@@ -1,5 +1,7 @@
 //! Why a turn ended.
 
+use crate::json::Text;
+
 macro_rules! stop_reasons {
     ($($(#[$doc:meta])* $variant:ident $text:literal,)*) => {
         /// Why a turn ended.
@@ -11,7 +13,12 @@ macro_rules! stop_reasons {
 
         impl StopReason {
             /// The stop reason of this name.
-            pub fn from_text(text: crate::json::Text<'_>) -> Self {
+            pub fn from_text(text: &str) -> Self {
+                Self::from_wire(Text::from_raw(text))
+            }
+
+            /// The stop reason that a JSON string names.
+            pub fn from_wire(text: Text<'_>) -> Self {
                 $(if text == *$text { return Self::$variant; })*
                 Self::Unknown
             }
