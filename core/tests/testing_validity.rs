@@ -1,6 +1,6 @@
 //! The validity checker, on transcripts that are valid and on one or more that break each rule.
 #![cfg(feature = "testing")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use toolrunner_core::testing::validity::{Rule, Tail, check};
 
