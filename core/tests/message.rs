@@ -171,11 +171,11 @@ fn stop_reasons() {
     let all =
         ["compaction", "end_turn", "max_tokens", "model_context_window_exceeded", "pause_turn", "refusal", "stop_sequence", "tool_use"];
     for name in all {
-        assert_eq!(StopReason::from_text(name).name(), name);
-        assert_eq!(StopReason::from_text(name).to_string(), name);
+        assert_eq!(StopReason::from_text(Text::from_raw(name)).name(), name);
+        assert_eq!(StopReason::from_text(Text::from_raw(name)).to_string(), name);
     }
-    assert_eq!(StopReason::from_text("tired"), StopReason::Unknown);
-    assert_eq!(StopReason::from_wire(Text::from_raw(r"end\u005fturn")), StopReason::EndTurn);
+    assert_eq!(StopReason::from_text(Text::from_raw("tired")), StopReason::Unknown);
+    assert_eq!(StopReason::from_text(Text::from_raw(r"end\u005fturn")), StopReason::EndTurn);
     assert_eq!(StopReason::Unknown.name(), "unknown");
 }
 
@@ -188,11 +188,11 @@ fn usage_is_cumulative_in_a_turn_and_added_over_turns() {
     assert_eq!((usage.input_total(), usage.total()), (17, 32));
     usage.overwrite(value("null"));
     usage.overwrite(value(r#"{"output_tokens":-1,"input_tokens":"7"}"#));
-    let mut all = Usage::NONE;
+    let mut all = Usage::default();
     all.add(&usage);
     all.add(&usage);
     assert_eq!(all.total(), 64);
-    all.add(&Usage { input_tokens: u64::MAX, ..Usage::NONE });
+    all.add(&Usage { input_tokens: u64::MAX, ..Usage::default() });
     assert_eq!(all.total(), u64::MAX);
 }
 

@@ -43,7 +43,7 @@ pub enum Role {
 
 impl Role {
     /// The role that a JSON string names.
-    pub fn from_wire(text: Text<'_>) -> Option<Self> {
+    pub fn from_text(text: Text<'_>) -> Option<Self> {
         [Self::Assistant, Self::System, Self::User].into_iter().find(|role| text == *role.name())
     }
 
@@ -79,7 +79,7 @@ impl<'a> Message<'a> {
 
     /// Who it is from; nothing if its role is missing or unknown.
     pub fn role(self) -> Option<Role> {
-        Role::from_wire(self.0.member("role")?.as_text()?)
+        Role::from_text(self.0.member("role")?.as_text()?)
     }
 
     /// The content as it stands: a string or an array.

@@ -176,7 +176,7 @@ impl ReplyMessage {
 
     /// Why the turn ended; nothing if the reply does not say.
     pub fn stop_reason(&self) -> Option<StopReason> {
-        self.text_field("stop_reason").map(StopReason::from_wire)
+        self.text_field("stop_reason").map(StopReason::from_text)
     }
 
     /// Why the turn ended, as the server spells it.

@@ -12,13 +12,8 @@ macro_rules! stop_reasons {
             Unknown }
 
         impl StopReason {
-            /// The stop reason of this name.
-            pub fn from_text(text: &str) -> Self {
-                Self::from_wire(Text::from_raw(text))
-            }
-
             /// The stop reason that a JSON string names.
-            pub fn from_wire(text: Text<'_>) -> Self {
+            pub fn from_text(text: Text<'_>) -> Self {
                 $(if text == *$text { return Self::$variant; })*
                 Self::Unknown
             }

@@ -17,9 +17,6 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Nothing was used.
-    pub const NONE: Self = Self { input_tokens: 0, output_tokens: 0, cache_creation_input_tokens: 0, cache_read_input_tokens: 0 };
-
     /// The usage that a wire object tells; what it does not tell is 0.
     pub fn from_wire(usage: Value<'_>) -> Self {
         let mut this = Self::default();
