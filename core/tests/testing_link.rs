@@ -1,11 +1,12 @@
 //! Bad links, the virtual clock, and the transport in memory.
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(clippy::std_instead_of_alloc, reason = "a test has std")]
 
-use std::pin::pin;
+use core::pin::pin;
+use core::task::{Context, Poll, Waker};
+use core::time::Duration;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use embedded_io_async::BufRead;
 use toolrunner_core::error::TransportKind;
@@ -86,7 +87,8 @@ fn the_clock_moves_only_when_it_is_waited_on() {
     assert_eq!(clock.now(), Instant::from_micros(5_000_000));
     block_on(clock.wait_until(Instant::from_micros(3)));
     clock.advance(Duration::from_secs(1));
-    block_on((&clock).wait_until(clock.now().after(Duration::from_millis(2))));
+    let by_reference: &VirtualClock = &clock;
+    block_on(Clock::wait_until(&by_reference, clock.now().after(Duration::from_millis(2))));
     assert_eq!(clock.now(), Instant::from_micros(6_002_000));
     assert_eq!(clock.waits(), [Duration::from_secs(5), Duration::from_millis(2)]);
     assert_ne!(clock.jitter(), clock.jitter());

@@ -22,7 +22,7 @@ fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
 
 /// The data of each frame, pings left out.
 fn events(stream: &[u8]) -> Vec<Value> {
-    let text = std::str::from_utf8(stream).unwrap();
+    let text = core::str::from_utf8(stream).unwrap();
     let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
     data.map(|data| serde_json::from_str(data).unwrap()).filter(|event: &Value| event["type"] != "ping").collect()
 }
@@ -310,7 +310,7 @@ fn user(content: Value) -> Value {
 fn the_demo_uses_what_the_tools_really_said() {
     let mut model = ScriptedModel::demo();
     let prompt = user(json!("What's the weather like in Paris? Also, what's 15 + 27?"));
-    let reply = ask(&mut model, std::slice::from_ref(&prompt));
+    let reply = ask(&mut model, core::slice::from_ref(&prompt));
     let content = &reply["content"];
     assert_eq!(content[0]["text"], "I'll look up the weather in Paris and add 15 and 27 for you.");
     assert_eq!((&content[1]["name"], &content[1]["input"]), (&json!("get_weather"), &json!({"location": "Paris"})));

@@ -1,6 +1,6 @@
 //! The validity checker, on transcripts that are valid and on one or more that break each rule.
 #![cfg(feature = "testing")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use toolrunner_core::testing::validity::{Rule, Tail, check};
 
@@ -79,6 +79,9 @@ fn what_is_open_or_exempt() {
     // Answered in part.
     assert_eq!(verdict(&[USER, &pending, &results(&["b"])], Tail::Open), Ok(()));
     assert_eq!(verdict(&[USER, &pending, &results(&["b"])], Tail::Closed), unanswered);
+    // But nothing follows the results before all are there.
+    assert_eq!(verdict(&[USER, &pending, &results(&["b", TEXT])], Tail::Open), unanswered);
+    assert_eq!(verdict(&[USER, &pending, USER], Tail::Open), unanswered);
     // Open does not excuse an earlier turn.
     assert_eq!(verdict(&[USER, &pending, &results(&["b"]), USER], Tail::Open), unanswered);
     // A paused turn goes on.

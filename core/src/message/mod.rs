@@ -42,7 +42,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The role that a text names.
+    /// The role that a JSON string names.
     pub fn from_text(text: Text<'_>) -> Option<Self> {
         [Self::Assistant, Self::System, Self::User].into_iter().find(|role| text == *role.name())
     }

@@ -115,6 +115,13 @@ impl OwnedMessage {
     }
 }
 
+impl From<Message<'_>> for OwnedMessage {
+    /// Copies the message's text.
+    fn from(message: Message<'_>) -> Self {
+        Self { json: message.value().as_json().into() }
+    }
+}
+
 impl fmt::Debug for OwnedMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.json)
@@ -134,6 +141,13 @@ impl ReplyMessage {
     /// What is wrong with it.
     pub fn from_json(json: &str) -> Result<Self, NotAMessage> {
         OwnedMessage::from_json(json).map(|message| Self { message })
+    }
+
+    /// The reply as the message that goes back in the next request: its role and its content, byte for byte.
+    pub fn to_message(&self) -> OwnedMessage {
+        let (role, content) = (self.view().value().member("role"), self.view().content());
+        let role = role.unwrap_or(Value::NULL).as_json();
+        OwnedMessage { json: alloc::format!("{{\"role\":{role},\"content\":{}}}", content.as_json()).into() }
     }
 
     /// The JSON text, fields that have no accessor included.

@@ -1,5 +1,7 @@
 //! Why a turn ended.
 
+use crate::json::Text;
+
 macro_rules! stop_reasons {
     ($($(#[$doc:meta])* $variant:ident $text:literal,)*) => {
         /// Why a turn ended.
@@ -10,8 +12,8 @@ macro_rules! stop_reasons {
             Unknown }
 
         impl StopReason {
-            /// The stop reason of this name.
-            pub fn from_text(text: crate::json::Text<'_>) -> Self {
+            /// The stop reason that a JSON string names.
+            pub fn from_text(text: Text<'_>) -> Self {
                 $(if text == *$text { return Self::$variant; })*
                 Self::Unknown
             }

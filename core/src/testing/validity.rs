@@ -169,8 +169,9 @@ pub fn check(messages: &[u8], tail: Tail) -> Result<(), Invalid> {
             Role::Assistant => turn = calls(at, message)?,
             Role::User => {
                 results(at, message, &mut turn)?;
-                // An open turn may be answered in part, if nothing follows.
-                if !(at == last && tail == Tail::Open) {
+                // An open turn may be answered in part, if nothing follows: what comes after the results comes when all are there.
+                let only_results = || message.blocks().all(|block| matches!(block, Block::ToolResult(_)));
+                if !(tail == Tail::Open && at == last && only_results()) {
                     turn.close()?;
                 }
                 turn = Turn::default();
