@@ -1,8 +1,9 @@
 //! Time for a run: tokio's, or another runtime's.
 
+use core::hash::BuildHasher;
 use core::pin::Pin;
 use core::time::Duration;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::RandomState;
 
 use toolrunner_core::time::{Clock, Instant};
 

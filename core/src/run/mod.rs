@@ -193,6 +193,11 @@ impl<'b> Run<'b> {
         !matches!(self.state, State::Receiving | State::ErrorBody)
     }
 
+    /// Whether the turn's calls are what comes next.
+    pub fn is_calling(&self) -> bool {
+        self.state == State::Calling
+    }
+
     /// The id of the last reply, as its head had it.
     pub fn request_id(&self) -> &str {
         &self.head.request_id

@@ -8,10 +8,8 @@ use toolrunner_core::error::Misuse;
 use toolrunner_core::json::Text;
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Tools, check_server_tools};
 
-/// The object-safe twin of [`Tools`]; its names differ so that the two never get in each other's way.
+/// The object-safe twin of [`Tools`]; its method's name differs so that the two never get in each other's way.
 pub(crate) trait DynTools: Send + Sync {
-    fn dyn_count(&self) -> usize;
-    fn dyn_definition(&self, i: usize) -> Option<Definition<'_>>;
     fn dyn_call<'a>(
         &'a self,
         i: usize,
@@ -21,14 +19,6 @@ pub(crate) trait DynTools: Send + Sync {
 }
 
 impl<T: Tools> DynTools for T {
-    fn dyn_count(&self) -> usize {
-        self.count()
-    }
-
-    fn dyn_definition(&self, i: usize) -> Option<Definition<'_>> {
-        self.definition(i)
-    }
-
     fn dyn_call<'a>(
         &'a self,
         i: usize,

@@ -1,0 +1,238 @@
+//! What a run is, before its first word.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use toolrunner_core::json::Value;
+use toolrunner_core::policy::{Limits, RetryPolicy};
+use toolrunner_core::run::Run as Machine;
+use toolrunner_core::tool::Tools;
+use toolrunner_core::transcript::{GROWING_LIMIT, Transcript};
+
+use super::reply::Envelope;
+use super::tools::Toolset;
+use super::{DEFAULT_CONCURRENCY, Run};
+use crate::clock::{DynClock, SharedClock};
+use crate::config::{ClientBuilder, Settings};
+use crate::error::Error;
+use crate::params::Params;
+
+/// Most tokens of a reply, if nothing else is said.
+pub const DEFAULT_MAX_TOKENS: u32 = 4096;
+
+/// Says what a run asks for; a prompt makes it a [`Run`]. What is wrong is told at the run's first use.
+#[derive(Debug)]
+#[must_use]
+pub struct RunBuilder {
+    settings: Arc<Settings>,
+    params: Params,
+    stream: bool,
+    toolset: Toolset,
+    concurrency: usize,
+    limits: Limits,
+    retry: RetryPolicy,
+    capacity: usize,
+    clock: SharedClock,
+    invalid: Option<Error>,
+}
+
+impl RunBuilder {
+    pub(crate) fn new(settings: Arc<Settings>, model: String) -> Self {
+        let mut params = Params::default();
+        params.model(&model);
+        let mut invalid = None;
+        for (name, json) in settings.body_fields() {
+            if let Err(error) = params.set_json(name, json) {
+                invalid = invalid.or(Some(error));
+            }
+        }
+        let retry = RetryPolicy { retries: settings.max_retries(), ..RetryPolicy::DEFAULT };
+        Self {
+            params,
+            stream: true,
+            toolset: Toolset::none(),
+            concurrency: DEFAULT_CONCURRENCY,
+            limits: Limits::NONE,
+            retry,
+            capacity: GROWING_LIMIT,
+            clock: SharedClock::default(),
+            invalid,
+            settings,
+        }
+    }
+
+    fn note<T>(&mut self, result: Result<T, impl Into<Error>>) {
+        if let Err(error) = result
+            && self.invalid.is_none()
+        {
+            self.invalid = Some(error.into());
+        }
+    }
+
+    /// Most tokens of a reply. Default: [`DEFAULT_MAX_TOKENS`].
+    pub fn max_tokens(mut self, most: u32) -> Self {
+        self.params.max_tokens(most);
+        self
+    }
+
+    /// The system prompt.
+    pub fn system(mut self, text: &str) -> Self {
+        self.params.system(text);
+        self
+    }
+
+    /// Any parameter of the request, from anything that serde writes: `.param("temperature", 0.5)`.
+    pub fn param(mut self, name: &str, value: impl Serialize) -> Self {
+        let set = self.params.set(name, value).map(|_| ());
+        self.note(set);
+        self
+    }
+
+    /// Any parameter of the request, as JSON text.
+    pub fn param_json(mut self, name: &str, json: &str) -> Self {
+        let set = self.params.set_json(name, json).map(|_| ());
+        self.note(set);
+        self
+    }
+
+    /// The tools: one, or a tuple of tools and toolboxes. In place of those said before.
+    pub fn tools(mut self, tools: impl Tools) -> Self {
+        match Toolset::new(tools) {
+            Ok(toolset) => self.toolset = toolset,
+            Err(misuse) => self.note::<()>(Err(misuse)),
+        }
+        self
+    }
+
+    /// Whether replies are streamed. Default: yes.
+    pub const fn stream(mut self, stream: bool) -> Self {
+        self.stream = stream;
+        self
+    }
+
+    /// Most replies of the model; absent is unlimited, 0 sends nothing.
+    pub const fn max_turns(mut self, most: u32) -> Self {
+        self.limits.turns = Some(most);
+        self
+    }
+
+    /// What the run may spend.
+    pub const fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// When requests are sent again.
+    pub const fn retry_policy(mut self, retry: RetryPolicy) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// Most calls of one turn that run at the same time. Default: [`DEFAULT_CONCURRENCY`]. At least 1.
+    pub fn concurrency(mut self, most: usize) -> Self {
+        self.concurrency = most.max(1);
+        self
+    }
+
+    /// Most bytes of the conversation. Default: what the API takes as one request.
+    pub const fn capacity(mut self, bytes: usize) -> Self {
+        self.capacity = bytes;
+        self
+    }
+
+    /// Something else to tell the time and to wait by: another runtime's timers, or a test's. Default: tokio's.
+    pub fn clock(mut self, clock: impl DynClock) -> Self {
+        self.clock = SharedClock(Arc::new(clock));
+        self
+    }
+
+    /// Says something else for this run than the client does: key, base URL, betas, headers, query, retries. Connections stay shared.
+    ///
+    /// ```no_run
+    /// # fn f(client: toolrunner_std::Client) {
+    /// let run = client.run("claude-haiku-4-5").settings(|client| client.beta("context-1m-2025-08-07")).user("hello");
+    /// # }
+    /// ```
+    pub fn settings(mut self, change: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Self {
+        match change(self.settings.to_builder()).settings() {
+            Ok(settings) => {
+                self.retry.retries = settings.max_retries();
+                for (name, json) in settings.body_fields() {
+                    let set = self.params.set_json(name, json).map(|_| ());
+                    if let Err(error) = set {
+                        self.invalid.get_or_insert(error);
+                    }
+                }
+                self.settings = Arc::new(settings);
+            }
+            Err(error) => self.note::<()>(Err(error)),
+        }
+        self
+    }
+
+    /// The run, with a user message as its first.
+    pub fn user(self, text: &str) -> Run {
+        let mut run = self.empty();
+        if let Err(error) = run.machine.user(text) {
+            run.invalid.get_or_insert_with(|| error.into());
+        }
+        run
+    }
+
+    /// The run, with a conversation as its beginning: a JSON array of messages.
+    pub fn messages(self, json: &str) -> Run {
+        let mut run = self.empty();
+        if let Err(error) = run.machine.replace_history(json) {
+            run.invalid.get_or_insert_with(|| error.into());
+        }
+        run
+    }
+
+    /// The run that begins with this request body, as JSON: its `messages`, and every other member as a parameter. Its `tools` must be
+    /// left to [`tools`](Self::tools); `stream` counts.
+    pub fn body(mut self, json: &str) -> Run {
+        if let Err(error) = toolrunner_core::json::check(json.as_bytes()) {
+            self.note::<()>(Err(Error::Invalid(format!("the request body is not valid JSON {error}"))));
+        }
+        let mut messages = "[]";
+        for (name, value) in Value::first(json.as_bytes()).map(Value::members).into_iter().flatten() {
+            match name.to_string().as_str() {
+                "messages" => messages = value.as_json(),
+                "stream" => self.stream = value.as_bool().unwrap_or(false),
+                name => {
+                    let set = self.params.set_json(name, value.as_json()).map(|_| ());
+                    self.note(set);
+                }
+            }
+        }
+        self.messages(messages)
+    }
+
+    /// The run, with nothing said yet.
+    pub fn empty(mut self) -> Run {
+        if self.params.json("max_tokens").is_none() {
+            self.params.max_tokens(DEFAULT_MAX_TOKENS);
+        }
+        let mut machine = Machine::new(Transcript::growing_to(self.capacity));
+        *machine.limits_mut() = self.limits;
+        *machine.retry_mut() = self.retry;
+        Run {
+            machine,
+            transport: self.settings.transport().clone(),
+            settings: self.settings,
+            clock: self.clock,
+            params: self.params,
+            stream: self.stream,
+            toolset: self.toolset,
+            concurrency: self.concurrency,
+            invalid: self.invalid,
+            prefix: None,
+            container: None,
+            reply: None,
+            announced: false,
+            envelope: Envelope::default(),
+            jobs: super::Jobs::default(),
+            untold: std::collections::VecDeque::new(),
+        }
+    }
+}

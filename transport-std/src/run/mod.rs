@@ -1,0 +1,253 @@
+//! A run: from a prompt until the loop stops. The front end over the core's machine.
+//!
+//! Three levels, one machine:
+//!
+//! ```no_run
+//! # async fn f(client: toolrunner_std::Client) -> Result<(), toolrunner_std::Error> {
+//! # let mut run = client.run("m").user("hello");
+//! let finished = run.until_done().await?;                    // the whole loop
+//! while let Some(turn) = run.next_turn().await? { /* … */ }  // or turn by turn: read, look at results, change, go on
+//! while let Some(event) = run.next_event().await? { /* … */ } // or event by event: text as it comes, tools, usage
+//! # Ok(()) }
+//! ```
+//! Any of these futures may be dropped at any time; calling again goes on. Calls that were running are kept and go on too.
+
+mod build;
+mod drive;
+mod jobs;
+mod reply;
+mod tools;
+mod turn;
+
+use core::fmt;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use toolrunner_core::drive::ReplyUnderWay;
+use toolrunner_core::message::{ReplyMessage, Usage};
+use toolrunner_core::policy::{Limits, RetryPolicy};
+use toolrunner_core::run::{Outcome, Run as Machine};
+
+use crate::clock::SharedClock;
+use crate::config::Settings;
+use crate::error::Error;
+use crate::http::{HttpBody, HttpTransport};
+use crate::params::Params;
+use drive::What;
+use jobs::Jobs;
+use reply::Envelope;
+use tools::Toolset;
+
+pub use build::{DEFAULT_MAX_TOKENS, RunBuilder};
+pub use turn::{ToolResult, ToolResults, Turn};
+
+/// Most calls of one turn that run at the same time, if nothing else is said.
+pub const DEFAULT_CONCURRENCY: usize = 32;
+
+/// A conversation with the model and its tools. Made by [`Client::run`](crate::Client::run).
+pub struct Run {
+    machine: Machine<'static>,
+    settings: Arc<Settings>,
+    transport: HttpTransport,
+    clock: SharedClock,
+    params: Params,
+    stream: bool,
+    toolset: Toolset,
+    concurrency: usize,
+    /// What was wrong with how the run was made: told at its first use.
+    invalid: Option<Error>,
+    /// The body up to the conversation, kept until something in it changes.
+    prefix: Option<Vec<u8>>,
+    /// The container that `prefix` names.
+    container: Option<String>,
+    /// The reply whose body comes; beside the machine, never in it.
+    reply: Option<ReplyUnderWay<HttpBody>>,
+    /// Whether the request under way was told as an event.
+    announced: bool,
+    envelope: Envelope,
+    jobs: Jobs,
+    /// What happened and was not told yet.
+    untold: VecDeque<What>,
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run")
+            .field("turns", &self.machine.turns())
+            .field("transcript", &self.machine.transcript().len())
+            .field("tools", &self.toolset)
+            .field("jobs", &self.jobs)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Finished {
+    /// Why.
+    pub outcome: Outcome,
+    /// The model's last message; nothing if there was none.
+    pub message: Option<ReplyMessage>,
+    /// Tokens of all turns of the run.
+    pub usage: Usage,
+}
+
+impl Finished {
+    /// The last message's text: all its text blocks, joined. Empty if there is none.
+    pub fn text(&self) -> String {
+        self.message.as_ref().map(ReplyMessage::text).unwrap_or_default()
+    }
+}
+
+impl Run {
+    /// Says something more: a user message behind all that was said. Calls that are still open are answered as not run.
+    ///
+    /// # Errors
+    /// `Capacity` if the conversation is full. Then nothing was said.
+    pub fn user(&mut self, text: &str) -> Result<&mut Self, Error> {
+        self.abandon();
+        self.machine.user(text)?;
+        Ok(self)
+    }
+
+    /// Appends a message of its own, as JSON: an object with `role` and `content`, or several with commas between. It comes behind the
+    /// last reply and all its results, also if they are not there yet. A run that had ended goes on with it.
+    ///
+    /// # Errors
+    /// `Misuse` if it is no message; `Capacity` if the conversation is full.
+    pub fn append(&mut self, message: &str) -> Result<&mut Self, Error> {
+        self.machine.append(message)?;
+        Ok(self)
+    }
+
+    /// Makes these messages the conversation: a JSON array of messages. What was said before is forgotten.
+    ///
+    /// # Errors
+    /// `Misuse` if they are none; then nothing changes.
+    pub fn replace_history(&mut self, messages: &str) -> Result<&mut Self, Error> {
+        self.abandon();
+        self.machine.replace_history(messages)?;
+        Ok(self)
+    }
+
+    /// Drops the last reply, with its results, and asks for it again. What was appended stays.
+    ///
+    /// # Errors
+    /// `Misuse` if there is no reply.
+    pub fn retry(&mut self) -> Result<&mut Self, Error> {
+        self.abandon();
+        self.machine.retry()?;
+        Ok(self)
+    }
+
+    /// Ends the run where it is. A reply under way is taken back; calls that run are dropped.
+    pub fn stop(&mut self) {
+        self.abandon();
+        self.machine.stop();
+    }
+
+    /// After [`stop`](Self::stop): goes on where it was.
+    pub fn resume(&mut self) -> &mut Self {
+        self.machine.resume();
+        self
+    }
+
+    /// Answers an open call instead of running its tool: the content's text.
+    ///
+    /// # Errors
+    /// `Misuse` if no open call has this id.
+    pub fn answer(&mut self, id: &str, text: &str) -> Result<&mut Self, Error> {
+        self.answer_json(id, &crate::params::quoted(text), false)
+    }
+
+    /// The same with content as it goes on the wire (a JSON string, or an array of blocks), and whether it is an error.
+    ///
+    /// # Errors
+    /// `Misuse` if no open call has this id, or the content is none.
+    pub fn answer_json(&mut self, id: &str, content: &str, is_error: bool) -> Result<&mut Self, Error> {
+        let call = self.machine.calls().find(|&i| self.machine.call(i).is_some_and(|call| !call.is_answered && call.id == *id));
+        let call = call.ok_or(toolrunner_core::error::Misuse::NoSuchCall)?;
+        self.machine.answer(call, content.as_bytes(), is_error)?;
+        self.untold.push_back(What::ToolEnd(call));
+        Ok(self)
+    }
+
+    /// The request's parameters, for all later turns.
+    pub fn params_mut(&mut self) -> &mut Params {
+        self.prefix = None;
+        &mut self.params
+    }
+
+    /// The request's parameters.
+    pub const fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// Whom to ask from the next request on: key, base URL, betas, headers, retries.
+    pub fn set_settings(&mut self, settings: Settings) -> &mut Self {
+        self.machine.retry_mut().retries = settings.max_retries();
+        self.transport = settings.transport().clone();
+        self.settings = Arc::new(settings);
+        self.prefix = None;
+        self
+    }
+
+    /// What the run may spend. A run that ended at a limit goes on when that is raised.
+    pub const fn limits_mut(&mut self) -> &mut Limits {
+        self.machine.limits_mut()
+    }
+
+    /// When requests are sent again.
+    pub const fn retry_policy_mut(&mut self) -> &mut RetryPolicy {
+        self.machine.retry_mut()
+    }
+
+    /// Whether replies are streamed, from the next request on.
+    pub fn set_stream(&mut self, stream: bool) -> &mut Self {
+        self.prefix = None;
+        self.stream = stream;
+        self
+    }
+
+    /// The conversation as JSON: an array of messages, as the next request has them.
+    pub fn messages(&self) -> String {
+        let bytes = self.machine.transcript().bytes();
+        let mut json = String::with_capacity(bytes.len() + 2);
+        json.push('[');
+        // A transcript is always UTF-8.
+        json.push_str(core::str::from_utf8(bytes).unwrap_or_default());
+        json.push(']');
+        json
+    }
+
+    /// The model's last message.
+    pub fn message(&self) -> Option<ReplyMessage> {
+        self.envelope.message(&self.machine)
+    }
+
+    /// Tokens of all turns.
+    pub const fn usage(&self) -> Usage {
+        self.machine.usage()
+    }
+
+    /// Replies of the model since the last prompt.
+    pub const fn turns(&self) -> u32 {
+        self.machine.turns()
+    }
+
+    /// The machine below: its transcript, its calls.
+    pub const fn machine(&self) -> &Machine<'static> {
+        &self.machine
+    }
+
+    /// Lets go of what is under way.
+    fn abandon(&mut self) {
+        if self.reply.take().is_some() || self.announced {
+            // Nothing failed, so there is no error to tell.
+            let _ = self.machine.failed(None, self.clock.now(), 0);
+            self.announced = false;
+        }
+        self.jobs.clear();
+    }
+}

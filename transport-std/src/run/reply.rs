@@ -1,0 +1,106 @@
+//! What a reply tells besides its content, kept so that the whole message can be handed out.
+
+use toolrunner_core::json::Value;
+use toolrunner_core::message::ReplyMessage;
+use toolrunner_core::observe::Event;
+use toolrunner_core::run::Run as Machine;
+
+/// The reply's own fields, as they came.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Envelope {
+    /// `message_start`'s message; in a whole-JSON reply all of it but its content.
+    start: Vec<u8>,
+    /// `message_delta`, the last of them.
+    delta: Vec<u8>,
+}
+
+impl Envelope {
+    pub(super) fn see(&mut self, event: &Event<'_>) {
+        match event {
+            Event::MessageStart { message } => {
+                self.delta.clear();
+                self.start.clear();
+                self.start.push(b'{');
+                for (name, value) in message.members().filter(|(name, _)| *name != *"content") {
+                    push_member(&mut self.start, name.raw(), value.raw());
+                }
+                self.start.push(b'}');
+            }
+            Event::Stop { raw: Some(raw), .. } => {
+                self.delta.clear();
+                self.delta.extend_from_slice(raw.raw());
+            }
+            _ => {}
+        }
+    }
+
+    /// The whole message.
+    pub(super) fn message(&self, machine: &Machine<'_>) -> Option<ReplyMessage> {
+        if machine.turns() == 0 || self.start.is_empty() {
+            return None;
+        }
+        let content = machine.last_message().map(|message| message.content());
+        let start = Value::first(&self.start)?;
+        let event = Value::first(&self.delta);
+        let delta = event.and_then(|event| event.member("delta"));
+        let later = |name: &str| delta.and_then(|delta| delta.member(name)).filter(|value| !value.is_null());
+        let mut json = vec![b'{'];
+        let mut has_content = false;
+        for (name, value) in start.members() {
+            if name == *"usage" {
+                push_member(&mut json, "usage", &usage(value, event.and_then(|event| event.member("usage"))));
+                continue;
+            }
+            if !has_content && name == *"stop_reason" {
+                push_content(&mut json, content);
+                has_content = true;
+            }
+            push_member(&mut json, name.raw(), later(name.raw()).unwrap_or(value).raw());
+        }
+        if !has_content {
+            push_content(&mut json, content);
+        }
+        for (name, value) in delta.map(Value::members).into_iter().flatten() {
+            if start.member(name.raw()).is_none() {
+                push_member(&mut json, name.raw(), value.raw());
+            }
+        }
+        for (name, value) in event.map(Value::members).into_iter().flatten() {
+            if !["type", "delta", "usage"].contains(&name.raw()) {
+                push_member(&mut json, name.raw(), value.raw());
+            }
+        }
+        json.push(b'}');
+        ReplyMessage::from_json(core::str::from_utf8(&json).ok()?).ok()
+    }
+}
+
+fn push_content(json: &mut Vec<u8>, content: Option<Value<'_>>) {
+    push_member(json, "content", content.map_or(b"[]", Value::raw));
+}
+
+fn push_member(json: &mut Vec<u8>, name: &str, value: &[u8]) {
+    if json.len() > 1 {
+        json.push(b',');
+    }
+    json.push(b'"');
+    json.extend_from_slice(name.as_bytes());
+    json.extend_from_slice(b"\":");
+    json.extend_from_slice(value);
+}
+
+/// The counts are cumulative: a later one replaces an earlier one, unless it is `null`.
+fn usage(first: Value<'_>, last: Option<Value<'_>>) -> Vec<u8> {
+    let later = |name: &str| last.and_then(|last| last.member(name)).filter(|value| !value.is_null());
+    let mut json = vec![b'{'];
+    for (name, value) in first.members() {
+        push_member(&mut json, name.raw(), later(name.raw()).unwrap_or(value).raw());
+    }
+    for (name, value) in last.map(Value::members).into_iter().flatten() {
+        if first.member(name.raw()).is_none() {
+            push_member(&mut json, name.raw(), value.raw());
+        }
+    }
+    json.push(b'}');
+    json
+}

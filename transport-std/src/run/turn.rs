@@ -1,0 +1,272 @@
+//! A turn in the caller's hands: the reply is there, its calls have not run.
+
+use toolrunner_core::error::Misuse;
+use toolrunner_core::json::Value;
+use toolrunner_core::message::{ReplyMessage, StopReason, Usage};
+use toolrunner_core::run::{Call, Step};
+
+use super::Run;
+use crate::error::Error;
+use crate::params::Params;
+
+/// One whole reply of the model. Leave it alone, and its calls run and their results are sent at the next `next_turn`; or say something
+/// else. Nothing that is said here can make a call run twice, or break the conversation.
+#[derive(Debug)]
+#[must_use = "dropping a turn is fine; the next `next_turn` goes on with it"]
+pub struct Turn<'r> {
+    run: &'r mut Run,
+}
+
+impl<'r> Turn<'r> {
+    pub(super) const fn new(run: &'r mut Run) -> Self {
+        Self { run }
+    }
+
+    /// The reply: content, stop reason, usage, and every other field as it came.
+    ///
+    /// # Errors
+    /// Never for a reply that the API sent; `Misuse` if it named nothing at all.
+    pub fn message(&self) -> Result<ReplyMessage, Error> {
+        self.run.message().ok_or(Error::Misuse(Misuse::State("there is no reply")))
+    }
+
+    /// The reply's text: all its text blocks, joined.
+    pub fn text(&self) -> String {
+        let blocks = self.run.machine.last_message().map(|message| message.texts().map(|text| text.to_string()).collect());
+        blocks.unwrap_or_default()
+    }
+
+    /// Why the reply ended.
+    pub const fn stop_reason(&self) -> Option<StopReason> {
+        self.run.machine.stop_reason()
+    }
+
+    /// Tokens of this turn.
+    pub const fn usage(&self) -> Usage {
+        self.run.machine.turn_usage()
+    }
+
+    /// Which turn it is, from 1.
+    pub const fn number(&self) -> u32 {
+        self.run.machine.turns()
+    }
+
+    /// The calls that the model asks for, in its order.
+    pub fn calls(&self) -> impl Iterator<Item = Call<'_>> {
+        self.run.machine.calls().filter_map(|i| self.run.machine.call(i))
+    }
+
+    /// Runs the turn's calls, once, and gives their results to look at or edit before they are sent. Empty if the model asked for none,
+    /// or if its stop reason or a limit forbids that they run.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn results(&mut self) -> Result<ToolResults<'_>, Error> {
+        loop {
+            if !self.run.jobs.is_empty() {
+                self.run.next_result().await?;
+            } else if self.run.has_open_turn()? {
+                self.run.start_calls()?;
+            } else {
+                return Ok(ToolResults { run: self.run });
+            }
+        }
+    }
+
+    /// As [`Run::answer`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn answer(&mut self, id: &str, text: &str) -> Result<&mut Self, Error> {
+        self.run.answer(id, text)?;
+        Ok(self)
+    }
+
+    /// As [`Run::answer_json`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn answer_json(&mut self, id: &str, content: &str, is_error: bool) -> Result<&mut Self, Error> {
+        self.run.answer_json(id, content, is_error)?;
+        Ok(self)
+    }
+
+    /// As [`Run::append`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn append(&mut self, message: &str) -> Result<&mut Self, Error> {
+        self.run.append(message)?;
+        Ok(self)
+    }
+
+    /// Appends a user message, behind the results.
+    ///
+    /// # Errors
+    /// As [`Run::append`].
+    pub fn append_user(&mut self, text: &str) -> Result<&mut Self, Error> {
+        self.append(&format!("{{\"role\":\"user\",\"content\":{}}}", crate::params::quoted(text)))
+    }
+
+    /// As [`Run::params_mut`].
+    pub fn params_mut(&mut self) -> &mut Params {
+        self.run.params_mut()
+    }
+
+    /// As [`Run::retry`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn retry(self) -> Result<(), Error> {
+        self.run.retry().map(|_| ())
+    }
+
+    /// As [`Run::replace_history`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn replace_history(self, messages: &str) -> Result<(), Error> {
+        self.run.replace_history(messages).map(|_| ())
+    }
+
+    /// As [`Run::stop`].
+    pub fn stop(self) {
+        self.run.stop();
+    }
+
+    /// The run itself.
+    pub const fn run(&mut self) -> &mut Run {
+        self.run
+    }
+}
+
+impl Run {
+    /// Whether calls are to run now.
+    fn has_open_turn(&mut self) -> Result<bool, Error> {
+        if self.machine.next_call().is_none() || !self.machine.is_calling() {
+            return Ok(false);
+        }
+        Ok(self.machine.step(self.clock.now())? == Step::Call && self.machine.next_call().is_some())
+    }
+}
+
+/// The results of a turn, before they are sent.
+#[derive(Debug)]
+pub struct ToolResults<'t> {
+    run: &'t mut Run,
+}
+
+/// One result of a turn.
+#[derive(Debug)]
+pub struct ToolResult<'t> {
+    run: &'t mut Run,
+    call: usize,
+}
+
+impl ToolResults<'_> {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.run.machine.results().count()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The `tool_result` blocks as they will be sent, in the model's order.
+    pub fn iter(&self) -> impl Iterator<Item = toolrunner_core::message::ToolResult<'_>> {
+        self.run.machine.results().filter_map(|result| match toolrunner_core::message::Block::new(result) {
+            toolrunner_core::message::Block::ToolResult(result) => Some(result),
+            _ => None,
+        })
+    }
+
+    /// The message that will be sent, as JSON; nothing if there are no results.
+    pub fn message_json(&self) -> Option<String> {
+        let blocks: Vec<&str> = self.run.machine.results().map(Value::as_json).collect();
+        (!blocks.is_empty()).then(|| format!("{{\"role\":\"user\",\"content\":[{}]}}", blocks.join(",")))
+    }
+
+    /// The result of the call with this id, to edit.
+    pub fn of(&mut self, id: &str) -> Option<ToolResult<'_>> {
+        let machine = &self.run.machine;
+        let call = machine.calls().find(|&i| machine.call(i).is_some_and(|call| call.is_answered && call.id == *id))?;
+        Some(ToolResult { run: self.run, call })
+    }
+
+    /// Edits each result in turn.
+    ///
+    /// # Errors
+    /// The first that `edit` gives.
+    pub fn edit(&mut self, mut edit: impl FnMut(&mut ToolResult<'_>) -> Result<(), Error>) -> Result<(), Error> {
+        for call in self.run.machine.calls() {
+            if self.run.machine.result(call).is_some() {
+                edit(&mut ToolResult { run: self.run, call })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ToolResult<'_> {
+    /// The block as it will be sent.
+    pub fn json(&self) -> &str {
+        self.run.machine.result(self.call).map(Value::as_json).unwrap_or_default()
+    }
+
+    /// Whether the tool failed.
+    pub fn is_error(&self) -> bool {
+        let result = self.run.machine.result(self.call);
+        result.and_then(|result| result.member("is_error")).and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    /// The content's text: of a string, or of all its text blocks, joined.
+    pub fn text(&self) -> String {
+        let content = self.run.machine.result(self.call).and_then(|result| result.member("content")).unwrap_or_default();
+        match content.as_text() {
+            Some(text) => text.to_string(),
+            None => content.elements().filter_map(|block| block.member("text")?.as_text()).map(|text| text.to_string()).collect(),
+        }
+    }
+
+    /// The call that it answers.
+    pub fn call(&self) -> Option<Call<'_>> {
+        self.run.machine.call(self.call)
+    }
+
+    /// Sets `cache_control` to `{"type":"ephemeral"}` and whatever else `json` says.
+    ///
+    /// # Errors
+    /// `Misuse` if it is not JSON.
+    pub fn cache_control(&mut self, json: &str) -> Result<&mut Self, Error> {
+        self.add(&format!("\"cache_control\":{json}"))
+    }
+
+    /// Adds members in JSON to the block, such as `"cache_control":{"type":"ephemeral"}`.
+    ///
+    /// # Errors
+    /// `Misuse` if they are none.
+    pub fn add(&mut self, members: &str) -> Result<&mut Self, Error> {
+        self.run.machine.add_to_result(self.call, members)?;
+        Ok(self)
+    }
+
+    /// Replaces the content by a text.
+    ///
+    /// # Errors
+    /// `Capacity` if the conversation is full; then the old one stays.
+    pub fn replace(&mut self, text: &str) -> Result<&mut Self, Error> {
+        let is_error = self.is_error();
+        self.replace_json(&crate::params::quoted(text), is_error)
+    }
+
+    /// Replaces the content as it goes on the wire, and whether it is an error. Members that were added are gone.
+    ///
+    /// # Errors
+    /// `Misuse` if it is no content; `Capacity` if the conversation is full. Then the old one stays.
+    pub fn replace_json(&mut self, content: &str, is_error: bool) -> Result<&mut Self, Error> {
+        self.run.machine.replace_result(self.call, content.as_bytes(), is_error)?;
+        Ok(self)
+    }
+}

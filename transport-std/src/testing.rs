@@ -1,0 +1,86 @@
+//! A scripted model behind a client, in process: no network, no key.
+//!
+//! ```
+//! # async fn f() -> Result<(), toolrunner_std::Error> {
+//! use toolrunner_std::core::testing::{Reply, Script, ScriptedModel};
+//! use toolrunner_std::testing::Scripted;
+//!
+//! let scripted = Scripted::new(ScriptedModel::new(Script::new().reply(Reply::text("Hello!"))));
+//! let mut run = scripted.client().run("m").user("Say hello.");
+//! assert_eq!(run.until_done().await?.text(), "Hello!");
+//! assert_eq!(scripted.model().requests().len(), 1);
+//! # Ok(()) }
+//! ```
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use toolrunner_core::testing::{Chunk, Request, ScriptedModel};
+use toolrunner_core::transport::{Body, Head, Reply, ReplyHead};
+
+use crate::client::Client;
+use crate::config::ClientBuilder;
+use crate::error::Error;
+use crate::http::{DynTransport, HttpBody, HttpError, HttpTransport, Sending};
+use toolrunner_core::error::TransportKind;
+
+/// A scripted model, shared between the client that asks it and the test that looks at it.
+#[derive(Clone, Debug)]
+pub struct Scripted {
+    model: Arc<Mutex<ScriptedModel>>,
+}
+
+impl Scripted {
+    /// This model.
+    pub fn new(model: ScriptedModel) -> Self {
+        Self { model: Arc::new(Mutex::new(model)) }
+    }
+
+    /// A client that asks it.
+    pub fn client(&self) -> Client {
+        match self.builder().build() {
+            Ok(client) => client,
+            // Nothing in these settings can be wrong.
+            Err(error) => unreachable!("{}", Error::from(error)),
+        }
+    }
+
+    /// The beginnings of a client that asks it.
+    pub fn builder(&self) -> ClientBuilder {
+        ClientBuilder::new().base_url("http://scripted").api_key("test-key").transport(HttpTransport::from_dyn(self.clone()))
+    }
+
+    /// The model, to look at what it was asked.
+    pub fn model(&self) -> MutexGuard<'_, ScriptedModel> {
+        self.model.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl DynTransport for Scripted {
+    fn send<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>) -> Sending<'a> {
+        Box::pin(async move {
+            let mut request = Request::new(head.path, body.pieces().flatten().copied().collect::<Vec<u8>>());
+            request.headers = head.headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            let response = self.model().respond(request);
+            let mut reply = ReplyHead::new(response.status);
+            for (name, value) in &response.headers {
+                reply.field(name, value.as_bytes());
+            }
+            let mut pieces = Vec::new();
+            let mut is_whole = true;
+            for chunk in response.body {
+                match chunk {
+                    Chunk::Data(data) => pieces.push(Bytes::from(data)),
+                    Chunk::Reset => {
+                        is_whole = false;
+                        break;
+                    }
+                    _ => {}
+                }
+            }
+            let body = HttpBody::from_pieces(pieces);
+            let body = if is_whole { body } else { body.then_error(HttpError::new(TransportKind::Closed, "the script reset it")) };
+            Ok(Reply { head: reply, body })
+        })
+    }
+}
