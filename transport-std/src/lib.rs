@@ -1,25 +1,7 @@
 //! toolrunner on servers: the loop that lets a Claude model use your tools, over hyper and tokio.
 //!
-//! ```no_run
-//! # async fn f() -> Result<(), toolrunner_std::Error> {
-//! use toolrunner_std::{Client, tool};
-//!
-//! /// Add two numbers together.
-//! #[tool]
-//! fn calculate_sum(/** First number */ a: i64, /** Second number */ b: i64) -> i64 {
-//!     a + b
-//! }
-//!
-//! let client = Client::from_env()?;
-//! let mut run = client.run("claude-opus-4-7").max_tokens(1024).tools(calculate_sum).user("What's 15 + 27?");
-//! println!("{}", run.until_done().await?.text());
-//! # Ok(()) }
-//! ```
-//!
-//! [`Run`] is the front end: [`until_done`](Run::until_done) is a fold over [`next_turn`](Run::next_turn), that is a fold over
-//! [`next_event`](Run::next_event), that is a fold over the machine in [`core`]. [`http`] carries bytes: connections kept and shared,
-//! TLS with the platform's roots, HTTP/2 where the server offers it, proxies from the environment. [`config`] says whom to ask and as
-//! whom. [`init_logging`] shows what happens.
+//! [`http`] carries bytes: connections kept and shared, TLS with the platform's roots, HTTP/2 where the server offers it,
+//! proxies from the environment. [`config`] says whom to ask and as whom. `init_logging` shows what happens.
 
 pub mod client;
 pub mod clock;

@@ -5,42 +5,19 @@
 mod support;
 
 use core::sync::atomic::{AtomicUsize, Ordering};
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use support::{Do, OK, Server, exchange, self_signed, settings, trusting};
+use support::{Do, OK, Server, child, exchange, self_signed, settings, trusting};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use toolrunner_core::error::TransportKind;
 use toolrunner_std::HttpTransport;
 use toolrunner_std::http::{HttpSettings, Proxies, RootCertificate};
 
-const VARIABLES: [&str; 9] =
-    ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy", "REQUEST_METHOD"];
-
-/// Runs the ignored test `child_sends` with these variables and no others that name a proxy; gives what it printed.
-async fn child(url: &str, pem: &str, variables: &[(&str, String)]) -> String {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "child_sends", "--ignored", "--nocapture"]).env("CHILD_URL", url).env("CHILD_PEM", pem);
-    for name in VARIABLES {
-        command.env_remove(name);
-    }
-    command.envs(variables.iter().map(|(name, value)| (name, value)));
-    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-    String::from_utf8(output.stdout).unwrap()
-}
-
 #[tokio::test]
 #[ignore = "run by the others, with an environment of their choice"]
 async fn child_sends() {
-    let Ok(url) = std::env::var("CHILD_URL") else { return };
-    let pem = std::env::var("CHILD_PEM").unwrap();
-    let root_certificates = if pem.is_empty() { Vec::new() } else { RootCertificate::from_pem(pem.as_bytes()).unwrap() };
-    let mut transport = HttpTransport::new(HttpSettings { root_certificates, ..HttpSettings::default() });
-    match exchange(&mut transport, &url).await {
-        Ok((status, body)) => println!("status {status}, {} bytes", body.len()),
-        Err(error) => println!("error: {error}"),
-    }
+    support::child_sends().await;
 }
 
 /// A proxy that opens tunnels, whatever it is asked for, to `server`; gives its URL, the requests, and how many tunnels.

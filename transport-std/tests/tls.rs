@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use support::{Do, HEADERS, OK, Server, exchange, read, self_signed, send, settings, trusting};
+use support::{Do, HEADERS, OK, Server, child, exchange, read, self_signed, send, settings, trusting};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use toolrunner_core::error::TransportKind;
@@ -102,6 +102,11 @@ impl http_body::Body for Frames {
 
 /// An HTTP/2 server, and the number of its connections.
 async fn http2_server(tls: TlsAcceptor) -> (SocketAddr, Arc<AtomicUsize>) {
+    http2_server_that_closes(tls, Duration::MAX).await
+}
+
+/// The same, closing each connection after a while.
+async fn http2_server_that_closes(tls: TlsAcceptor, after: Duration) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let connections = Arc::new(AtomicUsize::new(0));
@@ -126,7 +131,8 @@ async fn http2_server(tls: TlsAcceptor) -> (SocketAddr, Arc<AtomicUsize>) {
                     let reply = hyper::Response::builder().header("request-id", format!("{path} {length}"));
                     Ok::<_, Infallible>(reply.body(Frames(3)).unwrap())
                 });
-                let _ = http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), serve).await;
+                let serving = http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), serve);
+                let _ = tokio::time::timeout(after, serving).await;
             });
         }
     });
@@ -183,4 +189,38 @@ async fn an_http2_connection_that_is_silent_is_not_used_again() {
         assert_eq!(error.transport_kind(), TransportKind::Timeout);
         assert_eq!(connections.load(Ordering::SeqCst), n);
     }
+}
+
+#[tokio::test]
+async fn an_http2_connection_closed_between_requests_is_replaced() {
+    let (tls, pem) = self_signed(&["h2"]);
+    let (address, connections) = http2_server_that_closes(tls, Duration::from_millis(100)).await;
+    let mut transport = trusting(&pem);
+    for n in 1..=3 {
+        assert_eq!(exchange(&mut transport, &format!("https://{address}")).await.unwrap().0, 200);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(connections.load(Ordering::SeqCst), n);
+    }
+}
+
+#[tokio::test]
+#[ignore = "run by the next, with an environment of its choice"]
+async fn child_sends() {
+    support::child_sends().await;
+}
+
+#[tokio::test]
+async fn a_machine_without_roots() {
+    // The platform's roots are looked for when TLS is first wanted; without it nothing is missing.
+    let none = [("SSL_CERT_FILE", "/dev/null".to_owned())];
+    let server = Server::start(|_, _| Do::Answer(OK.to_owned())).await;
+    let output = child(&server.url(), "", &none).await;
+    assert!(output.contains("status 200, 2 bytes"), "{output}");
+    let output = child(&format!("https://{}", server.address), "", &none).await;
+    assert!(output.contains("error: this machine has no root certificates to check a server by: install them"), "{output}");
+    // One of the client's own is enough.
+    let (tls, pem) = self_signed(&[]);
+    let server = Server::start_with(Some(tls), |_, _| Do::Answer(OK.to_owned())).await;
+    let output = child(&format!("https://{}", server.address), &pem, &none).await;
+    assert!(output.contains("status 200, 2 bytes"), "{output}");
 }

@@ -91,17 +91,17 @@ impl ClientBuilder {
         self
     }
 
-    /// A key, sent as `x-api-key`. In place of any credential said before.
+    /// A key, sent as `x-api-key`. In place of any credential said before; an empty one is none.
     #[must_use]
     pub fn api_key(mut self, key: impl Into<Secret>) -> Self {
-        self.credential = Some(Credential::ApiKey(key.into()));
+        self.credential = Some(key.into()).filter(|secret: &Secret| !secret.reveal().is_empty()).map(Credential::ApiKey);
         self
     }
 
-    /// A token, sent as `authorization: Bearer`. In place of any credential said before.
+    /// A token, sent as `authorization: Bearer`. In place of any credential said before; an empty one is none.
     #[must_use]
     pub fn auth_token(mut self, token: impl Into<Secret>) -> Self {
-        self.credential = Some(Credential::Token(token.into()));
+        self.credential = Some(token.into()).filter(|secret: &Secret| !secret.reveal().is_empty()).map(Credential::Token);
         self
     }
 

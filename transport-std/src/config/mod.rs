@@ -24,7 +24,7 @@ pub use builder::ClientBuilder;
 pub use error::SetupError;
 pub use secret::Secret;
 
-use crate::http::HttpTransport;
+use crate::http::{HttpTransport, without_query};
 
 /// The server that is asked when no other is named.
 pub const DEFAULT_BASE_URL: &str = "https://api.anthropic.com";
@@ -94,7 +94,7 @@ impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
             .field("base_url", &self.base_url)
-            .field("path", &self.path)
+            .field("path", &without_query(&self.path))
             .field("headers", &self.headers)
             .field("body_fields", &self.body_fields.iter().map(|(name, _)| name).collect::<Vec<_>>())
             .field("max_retries", &self.max_retries)

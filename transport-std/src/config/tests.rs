@@ -134,12 +134,20 @@ fn nothing_shows_a_secret() {
         .api_key("hush-1")
         .secret_header("x-gateway", "hush-2")
         .header("cookie", "hush-3")
+        .query("key", "hush-5")
         .header("authorization", "hush-4");
     let settings = builder.clone().settings().unwrap();
     for text in [format!("{builder:#?}"), format!("{settings:#?}"), format!("{:?}", Secret::from("hush"))] {
         assert!(!text.contains("hush"), "{text}");
     }
     assert!(format!("{settings:?}").contains("x-gateway: …"));
+}
+
+#[test]
+fn an_empty_key_is_none() {
+    assert_eq!(ClientBuilder::new().api_key("").settings().unwrap_err(), SetupError::NoCredential);
+    let settings = ClientBuilder::new().base_url("http://server").auth_token("").settings().unwrap();
+    assert_eq!(header(&settings, "authorization"), None);
 }
 
 #[test]

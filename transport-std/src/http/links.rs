@@ -68,7 +68,7 @@ impl Links {
     async fn exchange(&self, head: &Head<'_>, body: &Body<'_>) -> Result<Reply<HttpBody>, HttpError> {
         let host = self.host(head.base_url)?;
         let target = host.target(head.path)?;
-        tracing::debug!(to = host.origin, path = head.path, bytes = body.len(), "request");
+        tracing::debug!(to = host.origin, path = without_query(head.path), bytes = body.len(), "request");
         let mut may_wait = true;
         loop {
             let waiting = if may_wait { Self::waiting(&host).await } else { None };
@@ -116,7 +116,12 @@ impl Links {
         }
         while let Some(mut connection) = host.take_waiting() {
             // It was read to its end and written to its end, so this waits for no one but hyper's own task.
-            if connection.sender.ready().await.is_ok() {
+            let (sender, timer) = (&mut connection.sender, &mut connection.timer);
+            let ready = poll_fn(|cx| {
+                let ready = sender.poll_ready(cx);
+                timer.watch(cx, ready)
+            });
+            if let Some(Ok(())) = ready.await {
                 return Some(Link::Http1(connection));
             }
         }
@@ -192,7 +197,11 @@ impl Links {
             })
             .await
         };
-        let response = answered(host, sent, connection.timer.limit())?;
+        let response = answered(host, sent, connection.timer.limit()).map_err(|failure| {
+            // Closed without a byte of a reply: it may have been closed before the request was there.
+            let stale = failure.stale || failure.error.transport_kind() == TransportKind::Closed;
+            Failure { stale, ..failure }
+        })?;
         Ok(reply(response, Arc::clone(host), Lease::Http1(connection)))
     }
 
@@ -219,6 +228,11 @@ impl Links {
         let response = answered(host, sent, timer.limit()).inspect_err(|_| host.forget(connection.number))?;
         Ok(reply(response, Arc::clone(host), Lease::Http2(timer, connection.number)))
     }
+}
+
+/// A query may hold a key, so it is not shown.
+pub(crate) fn without_query(path: &str) -> &str {
+    path.split_once('?').map_or(path, |(path, _)| path)
 }
 
 /// The request, but for its URL and what goes with it.
@@ -252,10 +266,10 @@ fn answered(
 ) -> Result<Response<Incoming>, Failure> {
     match sent {
         Some(Ok(response)) => Ok(response),
-        Some(Err(error)) => {
-            let error = HttpError::broken(&host.origin, "the reply's head", error.into_error());
-            let stale = error.transport_kind() == TransportKind::Closed;
-            Err(Failure { error, stale })
+        Some(Err(mut error)) => {
+            // hyper gives back what it had no connection for.
+            let stale = error.take_message().is_some();
+            Err(Failure { error: HttpError::broken(&host.origin, "the reply's head", error.into_error()), stale })
         }
         None => Err(HttpError::read_timeout(&host.origin, limit).into()),
     }

@@ -33,6 +33,7 @@ pub use error::HttpError;
 pub use tls::{BadCertificate, RootCertificate};
 
 use links::Links;
+pub(crate) use links::without_query;
 
 /// The future of [`DynTransport::send`].
 pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Reply<HttpBody>, HttpError>> + Send + 'a>>;
@@ -68,6 +69,9 @@ impl Default for HttpSettings {
 }
 
 /// A handle to connections. Clones share them; a run has one of its own.
+///
+/// Connections need a tokio runtime with I/O and time, and live in the one where they were made: use a handle and its clones in one
+/// runtime at a time.
 #[derive(Clone)]
 pub struct HttpTransport(Arc<dyn DynTransport>);
 

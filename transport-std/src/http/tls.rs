@@ -78,7 +78,11 @@ fn build(extra: &[RootCertificate]) -> Result<Arc<ClientConfig>, HttpError> {
     if roots.is_empty() {
         let text = "this machine has no root certificates to check a server by: install them (package ca-certificates), \
                     set SSL_CERT_FILE, or add one to the client";
-        return Err(HttpError::new(TransportKind::Tls, text));
+        let error = HttpError::new(TransportKind::Tls, text);
+        return Err(match native.errors.into_iter().next() {
+            Some(cause) => error.with_source(cause),
+            None => error,
+        });
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)

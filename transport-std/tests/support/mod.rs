@@ -200,3 +200,43 @@ pub fn trusting(pem: &str) -> HttpTransport {
     let root_certificates = toolrunner_std::http::RootCertificate::from_pem(pem.as_bytes()).unwrap();
     HttpTransport::new(HttpSettings { root_certificates, ..settings() })
 }
+
+/// What a child is not to inherit.
+const VARIABLES: [&str; 11] = [
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "REQUEST_METHOD",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+];
+
+/// Runs the ignored test `child_sends` of this file with these variables and no others that matter; gives what it printed.
+pub async fn child(url: &str, pem: &str, variables: &[(&str, String)]) -> String {
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "child_sends", "--ignored", "--nocapture"]).env("CHILD_URL", url).env("CHILD_PEM", pem);
+    for name in VARIABLES {
+        command.env_remove(name);
+    }
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What that test does.
+pub async fn child_sends() {
+    let Ok(url) = std::env::var("CHILD_URL") else { return };
+    let pem = std::env::var("CHILD_PEM").unwrap();
+    let root_certificates =
+        if pem.is_empty() { Vec::new() } else { toolrunner_std::http::RootCertificate::from_pem(pem.as_bytes()).unwrap() };
+    let mut transport = HttpTransport::new(HttpSettings { root_certificates, ..HttpSettings::default() });
+    match exchange(&mut transport, &url).await {
+        Ok((status, body)) => println!("status {status}, {} bytes", body.len()),
+        Err(error) => println!("error: {error}"),
+    }
+}
