@@ -78,7 +78,8 @@ impl RetryPolicy {
         let doubled = 1_u32.checked_shl(attempt.saturating_sub(1)).and_then(|times| self.first_wait.checked_mul(times));
         let wait = doubled.unwrap_or(self.longest_wait).min(self.longest_wait);
         // Up to a quarter less, in steps of 1/1024.
-        wait.saturating_sub(wait / 1024 * (jitter % 256))
+        let micros = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
+        Duration::from_micros(micros.saturating_sub((micros >> 10).saturating_mul(u64::from(jitter & 0xff))))
     }
 }
 

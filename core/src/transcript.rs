@@ -183,12 +183,7 @@ impl<'b> Transcript<'b> {
     pub(crate) fn open_gap(&mut self, at: usize, count: usize) -> Result<(), Capacity> {
         self.reserve(count)?;
         let len = self.len;
-        if let Some(moved) = self.whole_mut().get_mut(at..len + count) {
-            let kept = moved.len().saturating_sub(count);
-            if count <= moved.len() && kept <= moved.len() - count {
-                moved.copy_within(..kept, count);
-            }
-        }
+        copy_up(self.whole_mut().get_mut(at..len + count).unwrap_or_default(), count);
         self.len += count;
         Ok(())
     }
@@ -234,12 +229,7 @@ impl<'b> Transcript<'b> {
     /// Moves bytes of the tail back by `by`, so that as many can be inserted before them.
     pub(crate) fn shift_tail(&mut self, from: Span, by: usize) -> Result<(), Capacity> {
         self.reserve(from.end.saturating_sub(self.len) + by)?;
-        if let Some(both) = self.whole_mut().get_mut(from.start..from.end + by) {
-            let kept = both.len().saturating_sub(by);
-            if by <= both.len() && kept <= both.len() - by {
-                both.copy_within(..kept, by);
-            }
-        }
+        copy_up(self.whole_mut().get_mut(from.start..from.end + by).unwrap_or_default(), by);
         Ok(())
     }
 
@@ -311,6 +301,14 @@ impl<'b> Transcript<'b> {
             self.append(b",")?;
         }
         self.append(messages)
+    }
+}
+
+/// Moves all but the last `by` bytes up by `by`. The one place that copies upwards, so that its bounds are seen where they are used.
+#[inline(never)]
+fn copy_up(bytes: &mut [u8], by: usize) {
+    if let Some(kept) = bytes.len().checked_sub(by) {
+        bytes.copy_within(..kept, by);
     }
 }
 

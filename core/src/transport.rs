@@ -153,9 +153,9 @@ impl ReplyHead {
 
 /// A decimal number that is not negative, times 1000, digits beyond the third after the point left out.
 fn thousandths(text: &str) -> Option<u64> {
-    let mut parts = text.splitn(2, '.');
-    let whole = parts.next()?;
-    let fraction = parts.next().unwrap_or_default();
+    let point = text.bytes().position(|byte| byte == b'.').unwrap_or(text.len());
+    let whole = text.get(..point)?;
+    let fraction = text.get(point..)?.strip_prefix('.').unwrap_or_default();
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
     if whole.is_empty() || !digits(whole) || !digits(fraction) {
         return None;

@@ -139,7 +139,9 @@ impl Run<'_> {
         if let Some((conversation, tail)) = self.transcript.whole_mut().split_at_mut_checked(used)
             && let Some(place) = tail.get_mut(HEAD.len()..).and_then(|rest| rest.get_mut(..id.len()))
         {
-            place.copy_from_slice(id.of(conversation));
+            for (to, from) in place.iter_mut().zip(id.of(conversation)) {
+                *to = *from;
+            }
         }
         at += id.len();
         self.transcript.put_at(at, CONTENT)?;

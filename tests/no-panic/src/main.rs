@@ -1,0 +1,106 @@
+//! Every method of the machine, fed with bytes that the compiler cannot know.
+#![no_std]
+#![no_main]
+
+use core::hint::black_box;
+
+use toolrunner_core::error::Error;
+use toolrunner_core::run::{Run, Step, settle};
+use toolrunner_core::time::Instant;
+use toolrunner_core::transcript::Transcript;
+use toolrunner_core::transport::ReplyHead;
+
+unsafe extern "C" {
+    /// Defined nowhere: whoever can reach it does not link.
+    fn a_panic_is_reachable() -> !;
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // SAFETY: never runs: it does not link.
+    unsafe { a_panic_is_reachable() }
+}
+
+/// The machine's whole surface.
+fn drive(memory: &mut [u8], input: &[u8], text: &str, now: Instant) -> Result<usize, Error> {
+    let mut run = Run::new(Transcript::new(memory));
+    run.user(text)?;
+    loop {
+        match run.step(now)? {
+            Step::Send => {
+                let before: &[&[u8]] = &[input];
+                black_box(run.body(before).pieces().map(<[u8]>::len).sum::<usize>());
+                let mut head = ReplyHead::new(black_box(200));
+                head.field(text, input);
+                run.answered(&head);
+            }
+            Step::Receive => {
+                let mut rest = input;
+                loop {
+                    match run.feed(&mut rest) {
+                        Ok(Some(happened)) => {
+                            black_box(run.event(happened));
+                        }
+                        Ok(None) => break,
+                        Err(error) => {
+                            black_box(run.failed(Some(error), now, 7)?);
+                            break;
+                        }
+                    }
+                }
+                match run.end_of_body() {
+                    Ok(happened) => {
+                        if let Some(happened) = happened {
+                            black_box(run.peek(happened));
+                        }
+                    }
+                    Err(error) => {
+                        black_box(run.failed(Some(error), now, 7)?);
+                    }
+                }
+            }
+            Step::Call => {
+                let Some(call) = run.next_call() else { continue };
+                if run.refuse_bad_input(call)? {
+                    continue;
+                }
+                match black_box(call % 4) {
+                    0 => run.answer_not_found(call)?,
+                    1 => run.leave_to_caller(call),
+                    2 => run.answer(call, input, true)?,
+                    _ => {
+                        let called = run.start_call(call)?;
+                        let mut out = called.out;
+                        black_box(called.call.input);
+                        let _ = out.text(text);
+                        let written = settle(Ok(()), out);
+                        run.end_call(call, written)?;
+                    }
+                }
+                run.replace_result(call, input, false)?;
+                run.add_to_result(call, text)?;
+                black_box(run.results().count());
+            }
+            Step::Wait(until) => {
+                black_box(until);
+                run.stop();
+                run.resume();
+            }
+            _ => break,
+        }
+        run.append(text)?;
+        run.retry()?;
+        run.replace_history(text)?;
+        black_box(run.api_error().map(|error| error.message.len()));
+        black_box(run.last_message().map(|message| message.blocks().count()));
+    }
+    Ok(run.transcript().len())
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn entry() -> usize {
+    let mut memory = [0; 1024];
+    let input = black_box(&[0_u8; 64][..]);
+    let text = black_box("text");
+    drive(black_box(&mut memory), input, text, black_box(Instant::ZERO)).unwrap_or(1)
+}
