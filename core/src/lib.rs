@@ -8,6 +8,7 @@ extern crate std;
 
 pub mod error;
 pub mod json;
+pub mod schema;
 pub mod time;
 pub mod tool;
 pub mod transport;

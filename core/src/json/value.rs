@@ -42,6 +42,9 @@ impl Kind {
 }
 
 impl<'a> Value<'a> {
+    /// `[]`
+    pub(crate) const EMPTY_ARRAY: Value<'static> = Value { raw: b"[]" };
+
     /// The value that begins `bytes`, behind white space if there is any; what follows it is left out.
     pub fn first(bytes: &'a [u8]) -> Option<Self> {
         let start = skip_space(bytes, 0);
