@@ -7,6 +7,7 @@ mod block;
 mod error;
 mod input;
 mod output;
+mod raw;
 mod result;
 #[cfg(feature = "serde")]
 mod serde;
@@ -19,6 +20,9 @@ pub use input::{Decoder, ToolInput};
 #[doc(hidden)]
 pub use input::{begin, invalid_input};
 pub use output::Output;
+#[cfg(feature = "alloc")]
+pub use raw::{Async, Input};
+pub use raw::{Declared, DefinitionText, Direct, RawTool};
 #[cfg(feature = "serde")]
 pub use result::Json;
 pub use result::ToolOutput;

@@ -6,7 +6,7 @@ use serde::ser::{self, Serialize};
 
 use super::result::AsText;
 use super::{Output, ToolError};
-use crate::json::{Sink, escape, write_f32, write_f64};
+use crate::json::{escape, write_f32, write_f64};
 
 impl Output<'_> {
     /// Appends `value` as JSON text, written straight into the result.
