@@ -38,9 +38,8 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
 }
 
 /// The powers of ten that an `f64` holds exactly.
-const POWERS: [f64; 23] = [
-    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
-];
+const POWERS: [f64; 23] =
+    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22];
 
 /// The same for any number between 10⁻³³⁰ and 10³¹⁰: a long division whose quotient has 64 or 65 bits.
 fn slow(parts: &Parts<'_>) -> Option<f64> {

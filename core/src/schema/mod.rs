@@ -10,11 +10,11 @@ mod error;
 mod raw;
 mod write;
 
-pub use error::{Explained, InputError};
 pub(crate) use error::{Expected, Got, Name, Names, Types};
+pub use error::{Explained, InputError};
 pub use raw::{RAW_DEPTH, RawSchema};
 #[doc(hidden)]
-pub use write::{definition, definition_len};
+pub use write::{definition, definition_len, text};
 
 /// What a value may be. Built by the const functions here, each of which gives a changed copy.
 ///

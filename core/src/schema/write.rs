@@ -18,6 +18,16 @@ pub const fn definition<const N: usize>(name: &str, description: &str, schema: &
     out.bytes
 }
 
+/// What [`definition`] wrote, as text.
+#[doc(hidden)]
+#[allow(clippy::panic, reason = "runs in constants, on what was text")]
+pub const fn text(bytes: &[u8]) -> &str {
+    match core::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(_) => panic!("a definition is text"),
+    }
+}
+
 /// Keeps the first `N` bytes and counts all.
 struct Writer<const N: usize> {
     bytes: [u8; N],

@@ -19,6 +19,12 @@ use crate::schema::{Expected, Got, InputError, Schema};
 /// | `Option<T>` | T or null, not required | |
 /// | [`Value`] | anything | any JSON, as it stands |
 /// | `String`, `Cow<str>`, `Box<T>`, `Vec<T>`, `BTreeMap<String, T>` | as expected | with `alloc` |
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be an argument of a tool",
+    label = "the model has no way to give this",
+    note = "derive it for your own types: `#[derive(ToolInput)]`",
+    note = "of std, `String`, `Vec`, `Box` and `BTreeMap` need the feature `alloc`; `json::Value` takes any JSON"
+)]
 pub trait ToolInput<'a>: Sized {
     /// What the model is told, and what is checked before [`decode`](Self::decode).
     const SCHEMA: &'static Schema;

@@ -14,6 +14,8 @@ mod serde;
 mod texts;
 mod toolbox;
 
+#[cfg(feature = "serde")]
+pub use self::serde::Error as SerializeError;
 pub use block::{Block, Source};
 pub use error::{ERROR_TEXT, ToolError};
 pub use input::{Decoder, ToolInput};
@@ -28,8 +30,6 @@ pub use result::Json;
 pub use result::ToolOutput;
 #[doc(hidden)]
 pub use result::kinds;
-#[cfg(feature = "serde")]
-pub use self::serde::Error as SerializeError;
 pub use texts::{EMPTY_ERROR, EMPTY_RESULT, Notice};
 pub(crate) use texts::{number as number_parts, text as text_parts};
 #[doc(hidden)]
