@@ -163,7 +163,10 @@ struct Rect {
 enum Sort {
     None,
     ByName(bool),
-    ByDistance { upTo: f32 },
+    #[serde(rename_all = "camelCase")]
+    ByDistance {
+        up_to: f32,
+    },
 }
 
 #[derive(ToolInput, Debug, PartialEq)]
@@ -250,7 +253,7 @@ fn nested_inputs() {
         (r#","shape":{"type":"everywhere"}"#, "shape: Some(Everywhere)"),
         (r#","sort":"none""#, "sort: Some(None)"),
         (r#","sort":{"byName":true}"#, "sort: Some(ByName(true))"),
-        (r#","sort":{"byDistance":{"upTo":0.5}}"#, "sort: Some(ByDistance { upTo: 0.5 })"),
+        (r#","sort":{"byDistance":{"upTo":0.5}}"#, "sort: Some(ByDistance { up_to: 0.5 })"),
         (r#","pair":{"c":[1,2],"t":"A"}"#, "pair: Some(A([1, 2]))"),
         (r#","pair":{"t":"B","c":{"x":false}}"#, "pair: Some(B { x: false })"),
         (r#","pair":{"t":"C"}"#, "pair: Some(C)"),

@@ -92,11 +92,11 @@ impl Argument {
     }
 }
 
-/// `Schema::object(…)`
-pub(crate) fn schema(arguments: &[Argument], core: &TokenStream, lifetime: &TokenStream) -> Result<TokenStream> {
+/// `[Property::new(…), …]`
+pub(crate) fn properties(arguments: &[Argument], core: &TokenStream, lifetime: &TokenStream) -> Result<TokenStream> {
     let listed = arguments.iter().filter(|argument| !argument.options.skip);
     let properties = listed.map(|argument| argument.property(core, lifetime)).collect::<Result<Vec<_>>>()?;
-    Ok(quote!(#core::schema::Schema::object(&[#(#properties),*])))
+    Ok(quote!([#(#properties),*]))
 }
 
 /// An expression that is written out, as JSON.

@@ -1,5 +1,7 @@
 //! `derive(ToolInput)`.
 
+use std::cell::RefCell;
+
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::spanned::Spanned;
@@ -31,6 +33,8 @@ struct Context<'i> {
     ident: &'i Ident,
     lifetime: TokenStream,
     options: ContainerOptions,
+    /// Parts of the schema that need a constant of their own: a slice in an argument of a const function is not made `'static`.
+    constants: RefCell<Vec<TokenStream>>,
 }
 
 fn generate(input: &DeriveInput, target: For) -> Result<TokenStream> {
@@ -44,21 +48,34 @@ fn generate(input: &DeriveInput, target: For) -> Result<TokenStream> {
     if let Some(generic) = input.generics.params.iter().find(|param| !matches!(param, GenericParam::Lifetime(_))) {
         return Err(Error::new(generic.span(), "a type that tools take cannot be generic: its schema is one constant"));
     }
-    let (impl_lifetime, lifetime) = match own {
-        Some(own) => (quote!(), quote!(#own)),
-        None => (quote!('tool), quote!('tool)),
+    let (impl_lifetime, lifetime, schema_lifetime) = match own {
+        Some(own) => (quote!(), quote!(#own), quote!(#own)),
+        None => (quote!('tool), quote!('tool), quote!('static)),
     };
     let params = &input.generics.params;
-    let (_, ty_generics, where_clause) = input.generics.split_for_impl();
+    let (own_generics, ty_generics, where_clause) = input.generics.split_for_impl();
     refuse_recursion(input)?;
-    let context = Context { core: core.clone(), ident, lifetime: lifetime.clone(), options: ContainerOptions::of(&input.attrs)? };
+    let context = Context {
+        core: core.clone(),
+        ident,
+        lifetime: schema_lifetime,
+        options: ContainerOptions::of(&input.attrs)?,
+        constants: RefCell::default(),
+    };
     let Generated { schema, decode, more } = match &input.data {
         Data::Struct(data) => context.of_struct(&data.fields)?,
         Data::Enum(data) => context.of_enum(&data.variants.iter().collect::<Vec<_>>())?,
         Data::Union(data) => return Err(Error::new(data.union_token.span, "a union has no JSON")),
     };
     let description = docs(&input.attrs).unwrap_or_default();
+    let constants = context.constants.into_inner();
     Ok(quote! {
+        #[doc(hidden)]
+        #[allow(dead_code)]
+        impl #own_generics #ident #ty_generics #where_clause {
+            #(#constants)*
+        }
+
         #[automatically_derived]
         impl<#params #impl_lifetime> #core::tool::ToolInput<#lifetime> for #ident #ty_generics #where_clause {
             const SCHEMA: &'static #core::schema::Schema = &#schema.describe(#description);
@@ -76,6 +93,21 @@ fn generate(input: &DeriveInput, target: For) -> Result<TokenStream> {
 }
 
 impl Context<'_> {
+    /// Makes a slice a constant, and gives the path to it.
+    fn constant(&self, item: &TokenStream, elements: &TokenStream) -> TokenStream {
+        let mut constants = self.constants.borrow_mut();
+        let name = quote::format_ident!("__TOOL_INPUT_{}", constants.len());
+        constants.push(quote!(const #name: &'static [#item] = &#elements;));
+        quote!(Self::#name)
+    }
+
+    fn object(&self, fields: &Named) -> Result<TokenStream> {
+        let core = &self.core;
+        let properties = arguments::properties(&fields.list, core, &self.lifetime)?;
+        let constant = self.constant(&quote!(#core::schema::Property), &properties);
+        Ok(quote!(#core::schema::Schema::object(#constant)))
+    }
+
     fn of_struct(&self, fields: &Fields) -> Result<Generated> {
         let (core, lifetime) = (&self.core, &self.lifetime);
         let more = quote!();
@@ -83,12 +115,12 @@ impl Context<'_> {
             Fields::Unnamed(unnamed) => {
                 let ty = single(unnamed)?;
                 let schema = quote!((*<#ty as #core::tool::ToolInput<#lifetime>>::SCHEMA));
-                let decode = quote!(<#ty as #core::tool::ToolInput<#lifetime>>::decode(value, decoder).map(Self));
+                let decode = quote!(<#ty as #core::tool::ToolInput<'_>>::decode(value, decoder).map(Self));
                 Ok(Generated { schema, decode, more })
             }
             Fields::Named(_) | Fields::Unit => {
                 let fields = self.fields(fields, self.options.rename_all, self.options.default)?;
-                let schema = arguments::schema(&fields.list, core, lifetime)?;
+                let schema = self.object(&fields)?;
                 let read = fields.construct(&quote!(value));
                 Ok(Generated { schema, decode: quote!(::core::result::Result::Ok(Self #read)), more })
             }
@@ -138,7 +170,8 @@ impl Context<'_> {
         let (core, ident) = (&self.core, self.ident);
         let names: Vec<_> = cases.iter().map(|case| &case.name).collect();
         let idents: Vec<_> = cases.iter().map(|case| &case.variant.ident).collect();
-        let all = quote!(#core::schema::Schema::names(&[#(#names),*]));
+        let constant = self.constant(&quote!(&'static str), &quote!([#(#names),*]));
+        let all = quote!(#core::schema::Schema::names(#constant));
         let decode = quote! {
             let text = value.as_text().unwrap_or_default();
             #(if text == *#names {
@@ -178,7 +211,8 @@ impl Context<'_> {
         }
         let (unit_names, unit_idents): (Vec<_>, Vec<_>) = units.into_iter().unzip();
         if !unit_names.is_empty() {
-            schemas.insert(0, quote!(#core::schema::Variant::new("", #core::schema::Schema::names(&[#(#unit_names),*]))));
+            let names = self.constant(&quote!(&'static str), &quote!([#(#unit_names),*]));
+            schemas.insert(0, quote!(#core::schema::Variant::new("", #core::schema::Schema::names(#names))));
         }
         let decode = quote! {
             if let ::core::option::Option::Some(text) = value.as_text() {
@@ -191,7 +225,8 @@ impl Context<'_> {
             }
             ::core::result::Result::Err(decoder.wrong_type(value, <Self as #core::tool::ToolInput<'_>>::SCHEMA))
         };
-        let schema = quote!(#core::schema::Schema::variants(#core::schema::By::Key, &[#(#schemas),*]));
+        let constant = self.constant(&quote!(#core::schema::Variant), &quote!([#(#schemas),*]));
+        let schema = quote!(#core::schema::Schema::variants(#core::schema::By::Key, #constant));
         Ok(Generated { schema, decode, more: quote!() })
     }
 
@@ -207,8 +242,9 @@ impl Context<'_> {
             } else if let Some(content_name) = &self.options.content {
                 let missing = quote!(decoder.member::<#core::json::Value<'_>>(value, #content_name)?);
                 let (schema, read) = self.content(case, &quote!(content))?;
-                let description = quote!(#core::schema::Property::new(#content_name, #schema, true));
-                (quote!(#core::schema::Schema::object(&[#description])), quote!({ let content = #missing; #read }))
+                let property = quote!([#core::schema::Property::new(#content_name, #schema, true)]);
+                let property = self.constant(&quote!(#core::schema::Property), &property);
+                (quote!(#core::schema::Schema::object(#property)), quote!({ let content = #missing; #read }))
             } else {
                 self.content(case, &quote!(value))?
             };
@@ -221,7 +257,8 @@ impl Context<'_> {
             #(#arms)*
             ::core::result::Result::Err(decoder.error(value, "one of the allowed forms"))
         };
-        let schema = quote!(#core::schema::Schema::variants(#core::schema::By::Tag(#tag), &[#(#schemas),*]));
+        let constant = self.constant(&quote!(#core::schema::Variant), &quote!([#(#schemas),*]));
+        let schema = quote!(#core::schema::Schema::variants(#core::schema::By::Tag(#tag), #constant));
         Ok(Generated { schema, decode, more: quote!() })
     }
 
@@ -233,11 +270,11 @@ impl Context<'_> {
             Fields::Unnamed(unnamed) => {
                 let ty = single(unnamed)?;
                 let schema = quote!((*<#ty as #core::tool::ToolInput<#lifetime>>::SCHEMA).describe(#description));
-                Ok((schema, quote!(Self::#ident(<#ty as #core::tool::ToolInput<#lifetime>>::decode(#source, decoder)?))))
+                Ok((schema, quote!(Self::#ident(<#ty as #core::tool::ToolInput<'_>>::decode(#source, decoder)?))))
             }
             fields => {
                 let fields = self.fields(fields, case.rename_all, false)?;
-                let schema = arguments::schema(&fields.list, core, lifetime)?;
+                let schema = self.object(&fields)?;
                 let read = fields.construct(source);
                 Ok((quote!(#schema.describe(#description)), quote!(Self::#ident #read)))
             }

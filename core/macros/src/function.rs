@@ -77,7 +77,7 @@ impl Tool {
                 Parameter::Output => order.push(None),
             }
         }
-        let schema = arguments::schema(&listed, core, &quote!('_))?;
+        let properties = arguments::properties(&listed, core, &quote!('_))?;
         let mut listed = listed.into_iter();
         self.parameters = order
             .into_iter()
@@ -91,9 +91,10 @@ impl Tool {
         let serial = options.serial.then(|| quote!(.serial()));
         let blocking = options.blocking.then(|| quote!(.blocking()));
         let timeout = options.timeout_ms.as_ref().map(|limit| quote!(.timeout(::core::time::Duration::from_millis(#limit))));
-        let (schema_name, definition_name) = (constant("SCHEMA", suffix), constant("DEFINITION", suffix));
+        let [properties_name, schema_name, definition_name] = ["PROPERTIES", "SCHEMA", "DEFINITION"].map(|name| constant(name, suffix));
         Ok(quote! {
-            const #schema_name: &#core::schema::Schema = &#schema;
+            const #properties_name: &[#core::schema::Property] = &#properties;
+            const #schema_name: &#core::schema::Schema = &#core::schema::Schema::object(#properties_name);
             const #definition_name: #core::tool::Definition<'static> = {
                 const LEN: usize = #core::schema::definition_len(#name, #description, #schema_name, #extra);
                 const BYTES: [u8; LEN] = #core::schema::definition(#name, #description, #schema_name, #extra);
@@ -138,9 +139,9 @@ impl Tool {
             #[allow(unused_imports)]
             use #core::tool::kinds::*;
             #[allow(clippy::unit_arg, clippy::needless_borrow)]
-            match (&&value).split_kind().split(value) {
-                ::core::result::Result::Ok(value) => (&&value).output_kind().write(value, out),
-                ::core::result::Result::Err(error) => ::core::result::Result::Err((&&error).error_kind().convert(error)),
+            match (&&&Probe(&value)).split_kind().split(value) {
+                ::core::result::Result::Ok(value) => (&&&Probe(&value)).output_kind().write(value, out),
+                ::core::result::Result::Err(error) => ::core::result::Result::Err((&&&Probe(&error)).error_kind().convert(error)),
             }
         }}
     }

@@ -188,13 +188,16 @@ impl<T: serde::Serialize> ToolOutput for Json<T> {
 }
 
 /// For generated code: what a function returns, whatever it is, becomes a result. Which of several ways is taken is found by method
-/// resolution: `(&&value).kind()` takes the impl for `&T` before that for `&&T` before that for `T`.
+/// resolution: `(&&&Probe(&value)).kind()` takes the impl for `&&Probe` before that for `&Probe` before that for `Probe`.
 #[doc(hidden)]
 pub mod kinds {
     use core::convert::Infallible;
     use core::fmt::Display;
 
     use super::{Output, ToolError, ToolOutput};
+
+    #[derive(Debug)]
+    pub struct Probe<'v, T>(pub &'v T);
 
     #[derive(Debug)]
     pub struct IsResult;
@@ -207,7 +210,7 @@ pub mod kinds {
         }
     }
 
-    impl<T, E> ResultKind for &Result<T, E> {}
+    impl<T, E> ResultKind for &Probe<'_, Result<T, E>> {}
 
     pub trait ValueKind {
         fn split_kind(&self) -> IsValue {
@@ -215,7 +218,7 @@ pub mod kinds {
         }
     }
 
-    impl<T> ValueKind for &&T {}
+    impl<T> ValueKind for Probe<'_, T> {}
 
     impl IsResult {
         pub fn split<T, E>(self, value: Result<T, E>) -> Result<T, E> {
@@ -238,7 +241,7 @@ pub mod kinds {
         }
     }
 
-    impl<T: ToolOutput> OutputKind for &T {}
+    impl<T: ToolOutput> OutputKind for &&Probe<'_, T> {}
 
     impl IsOutput {
         pub fn write<T: ToolOutput>(self, value: T, out: &mut Output<'_>) -> Result<(), ToolError> {
@@ -258,7 +261,7 @@ pub mod kinds {
     }
 
     #[cfg(feature = "serde")]
-    impl<T: serde::Serialize> SerializeKind for &&T {}
+    impl<T: serde::Serialize> SerializeKind for &Probe<'_, T> {}
 
     #[cfg(feature = "serde")]
     impl IsSerialize {
@@ -274,7 +277,7 @@ pub mod kinds {
         }
     }
 
-    impl<T> OtherKind for T {}
+    impl<T> OtherKind for Probe<'_, T> {}
 
     #[derive(Debug)]
     pub struct IsToolError;
@@ -285,7 +288,7 @@ pub mod kinds {
         }
     }
 
-    impl<E: Into<ToolError>> ToolErrorKind for &E {}
+    impl<E: Into<ToolError>> ToolErrorKind for &&Probe<'_, E> {}
 
     impl IsToolError {
         pub fn convert<E: Into<ToolError>>(self, error: E) -> ToolError {
@@ -308,7 +311,7 @@ pub mod kinds {
     type Boxed = alloc::boxed::Box<dyn core::error::Error + Send + Sync>;
 
     #[cfg(feature = "alloc")]
-    impl<E: Into<Boxed>> BoxableKind for &&E {}
+    impl<E: Into<Boxed>> BoxableKind for &Probe<'_, E> {}
 
     #[cfg(feature = "alloc")]
     impl IsBoxable {
@@ -320,13 +323,14 @@ pub mod kinds {
     #[derive(Debug)]
     pub struct IsDisplay;
 
+    /// The rest: the call of `convert` then says what an error must be.
     pub trait DisplayKind {
         fn error_kind(&self) -> IsDisplay {
             IsDisplay
         }
     }
 
-    impl<E: Display> DisplayKind for E {}
+    impl<E> DisplayKind for Probe<'_, E> {}
 
     impl IsDisplay {
         pub fn convert<E: Display>(self, error: E) -> ToolError {
