@@ -9,15 +9,96 @@ extern crate std;
 pub mod drive;
 pub mod error;
 pub mod json;
-pub mod message;
-pub mod observe;
-pub mod policy;
-pub mod run;
-#[cfg(feature = "testing")]
-pub mod testing;
+pub mod schema;
 pub mod time;
 pub mod tool;
 pub mod transcript;
 pub mod transport;
-mod turn;
-pub mod wire;
+
+pub use tool::ToolInput;
+
+/// Makes a tool of a function, sync or async: a unit struct of the function's name takes its place, which is a
+/// [`Toolbox`](tool::Toolbox) of that one tool. `name.run(…)` calls the function directly.
+///
+/// The doc comment is the tool's description, those of the arguments are theirs. The input is checked against the schema before the
+/// function runs. What it may take: [`ToolInput`]; what it may return: [`ToolOutput`](tool::ToolOutput), or a `Result` of one and any
+/// error that can be displayed. An argument `out: &mut Output<'_>` is no part of the schema: there the tool may write its result itself.
+///
+/// Of the tool: `name = "…"`, `description = "…"`, `strict`, `serial`, `blocking`, `timeout_ms = …`, `defer_loading`,
+/// `eager_input_streaming`, `raw = "…"` (members of the definition in JSON, without braces). Of an argument, as `#[tool(…)]`:
+/// `default = …` (with `default_json = "…"` where the macro cannot tell what it is in JSON), `rename = "…"`, `description = "…"`,
+/// `min`, `max`, `min_len`, `max_len`, `min_items`, `max_items`.
+///
+/// ```
+/// use toolrunner_core::tool;
+///
+/// /// Add two numbers together.
+/// #[tool]
+/// fn calculate_sum(
+///     /// First number
+///     a: i64,
+///     /// Second number
+///     #[tool(default = 1)]
+///     b: i64,
+/// ) -> i64 {
+///     a + b
+/// }
+/// assert_eq!(calculate_sum.run(15, 27), 42);
+/// ```
+#[cfg(feature = "macros")]
+pub use toolrunner_macros::tool_core as tool;
+
+/// Makes tools of those methods of an impl block that have `#[tool]`: the type is then a [`Toolbox`](tool::Toolbox).
+///
+/// The methods take `&self`; everything else is as for [`tool`](macro@tool).
+///
+/// ```
+/// use core::cell::Cell;
+/// use toolrunner_core::{tool::Toolbox, toolbox};
+///
+/// struct Board {
+///     led: Cell<bool>,
+/// }
+///
+/// #[toolbox]
+/// impl Board {
+///     /// Switch the user LED.
+///     #[tool]
+///     fn set_led(&self, /** true is on */ on: bool) {
+///         self.led.set(on);
+///     }
+/// }
+/// assert_eq!(Board { led: Cell::new(false) }.definition(0).unwrap().name, "set_led");
+/// ```
+#[cfg(feature = "macros")]
+pub use toolrunner_macros::toolbox_core as toolbox;
+
+/// Implements [`ToolInput`](trait@ToolInput) for a struct or an enum.
+///
+/// Doc comments are descriptions. Fields take the same `#[tool(…)]` as arguments of a tool. Of serde's attributes `rename`,
+/// `rename_all`, `rename_all_fields`, `tag`, `content`, `default` and `skip` are honoured, and those that would change what is read in
+/// a way that no schema says are refused; a type without serde writes the same as `#[tool(…)]`. Unknown members are never taken.
+///
+/// An enum without content is a string of its names; with content it is told by its tag, or else by its key, as in serde.
+/// A type that contains itself is refused: its schema would have no end.
+///
+/// ```
+/// use toolrunner_core::ToolInput;
+///
+/// #[derive(ToolInput)]
+/// #[tool(rename_all = "lowercase")]
+/// enum Unit {
+///     Celsius,
+///     Fahrenheit,
+/// }
+///
+/// #[derive(ToolInput)]
+/// struct Place<'a> {
+///     /// The city and state, e.g. San Francisco, CA
+///     city: &'a str,
+///     #[tool(default = Unit::Celsius)]
+///     unit: Unit,
+/// }
+/// ```
+#[cfg(feature = "macros")]
+pub use toolrunner_macros::ToolInputCore as ToolInput;

@@ -1,1 +1,93 @@
-//! `#[tool]`, `#[toolbox]` and `derive(ToolInput)`.
+//! `#[tool]`, `#[toolbox]` and `derive(ToolInput)`, once per crate that users depend on, so that the generated paths resolve there.
+//!
+//! Use them by the names that those crates give them: `toolrunner_std::tool`, `toolrunner_core::toolbox` and so on. There they are
+//! described, too.
+
+mod arguments;
+mod case;
+mod derive;
+mod function;
+mod options;
+mod toolbox;
+
+use proc_macro::TokenStream;
+use proc_macro2::TokenStream as Tokens;
+use quote::quote;
+
+/// For which crate code is generated.
+#[derive(Clone, Copy)]
+enum For {
+    Core,
+    Std,
+    Embassy,
+}
+
+impl For {
+    /// The path of toolrunner-core.
+    fn core(self) -> Tokens {
+        match self {
+            Self::Core => quote!(::toolrunner_core),
+            Self::Std => quote!(::toolrunner_std::core),
+            Self::Embassy => quote!(::toolrunner_embassy::core),
+        }
+    }
+
+    /// Whether `Tools` is implemented beside `Toolbox`.
+    fn tools(self) -> bool {
+        matches!(self, Self::Std)
+    }
+}
+
+/// `#[tool]` of toolrunner-core.
+#[proc_macro_attribute]
+pub fn tool_core(options: TokenStream, item: TokenStream) -> TokenStream {
+    function::expand(options.into(), item.into(), For::Core).into()
+}
+
+/// `#[toolbox]` of toolrunner-core.
+#[proc_macro_attribute]
+pub fn toolbox_core(options: TokenStream, item: TokenStream) -> TokenStream {
+    toolbox::expand(&options.into(), item.into(), For::Core).into()
+}
+
+/// `derive(ToolInput)` of toolrunner-core.
+#[proc_macro_derive(ToolInputCore, attributes(tool, serde))]
+pub fn tool_input_core(item: TokenStream) -> TokenStream {
+    derive::expand(item.into(), For::Core).into()
+}
+
+/// `#[tool]` of toolrunner-std.
+#[proc_macro_attribute]
+pub fn tool_std(options: TokenStream, item: TokenStream) -> TokenStream {
+    function::expand(options.into(), item.into(), For::Std).into()
+}
+
+/// `#[toolbox]` of toolrunner-std.
+#[proc_macro_attribute]
+pub fn toolbox_std(options: TokenStream, item: TokenStream) -> TokenStream {
+    toolbox::expand(&options.into(), item.into(), For::Std).into()
+}
+
+/// `derive(ToolInput)` of toolrunner-std.
+#[proc_macro_derive(ToolInputStd, attributes(tool, serde))]
+pub fn tool_input_std(item: TokenStream) -> TokenStream {
+    derive::expand(item.into(), For::Std).into()
+}
+
+/// `#[tool]` of toolrunner-embassy.
+#[proc_macro_attribute]
+pub fn tool_embassy(options: TokenStream, item: TokenStream) -> TokenStream {
+    function::expand(options.into(), item.into(), For::Embassy).into()
+}
+
+/// `#[toolbox]` of toolrunner-embassy.
+#[proc_macro_attribute]
+pub fn toolbox_embassy(options: TokenStream, item: TokenStream) -> TokenStream {
+    toolbox::expand(&options.into(), item.into(), For::Embassy).into()
+}
+
+/// `derive(ToolInput)` of toolrunner-embassy.
+#[proc_macro_derive(ToolInputEmbassy, attributes(tool, serde))]
+pub fn tool_input_embassy(item: TokenStream) -> TokenStream {
+    derive::expand(item.into(), For::Embassy).into()
+}

@@ -4,6 +4,7 @@
 //! [`Text`] are views over checked bytes that find a member, or unescape a string, when asked. On bytes that were not checked the
 //! views give `None` or nonsense, never a panic.
 
+mod big;
 mod check;
 mod number;
 mod scan;
@@ -12,6 +13,7 @@ mod value;
 mod write;
 
 pub use check::{Checked, JsonError, MAX_DEPTH, check};
+pub(crate) use number::{compare, is_integer, is_multiple, parse_integer};
 pub use number::{parse_f64, write_f32, write_f64};
 pub(crate) use scan::plain_run;
 pub use text::{Piece, Pieces, Text};

@@ -5,14 +5,33 @@
 
 mod block;
 mod error;
+mod input;
 mod output;
+mod raw;
+mod result;
+#[cfg(feature = "serde")]
+mod serde;
 mod texts;
 mod toolbox;
 
+#[cfg(feature = "serde")]
+pub use self::serde::Error as SerializeError;
 pub use block::{Block, Source};
 pub use error::{ERROR_TEXT, ToolError};
+pub use input::{Decoder, ToolInput};
+#[doc(hidden)]
+pub use input::{begin, invalid_input};
 pub use output::Output;
+#[cfg(feature = "alloc")]
+pub use raw::{Async, Input};
+pub use raw::{Declared, DefinitionText, Direct, RawTool};
+#[cfg(feature = "serde")]
+pub use result::Json;
+pub use result::ToolOutput;
+#[doc(hidden)]
+pub use result::kinds;
 pub use texts::{EMPTY_ERROR, EMPTY_RESULT, Notice};
+pub(crate) use texts::{number as number_parts, text as text_parts};
 #[doc(hidden)]
 pub use toolbox::not_found;
 pub use toolbox::{Toolbox, Tools, check_server_tools, check_tools};

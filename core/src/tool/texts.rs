@@ -6,6 +6,7 @@ use core::time::Duration;
 use super::Output;
 use crate::error::Capacity;
 use crate::json::{Decimal, Sink, Text, escape};
+use crate::schema::Explained;
 
 /// What the model is told when a tool gave nothing.
 pub const EMPTY_RESULT: &str = "(no output)";
@@ -18,6 +19,13 @@ pub const EMPTY_ERROR: &str = "Error: (no message)";
 pub enum Notice<'a> {
     /// No runnable tool has this name: `Error: Tool 'X' not found`.
     NotFound(Text<'a>),
+    /// The input does not fit the schema: `Error: invalid input for tool 'X': <path>: expected …, got …`.
+    InvalidInput {
+        /// The tool's name.
+        name: Text<'a>,
+        /// What is wrong.
+        error: Explained<'a>,
+    },
     /// The tool panicked: `Error: tool panicked`.
     Panicked,
     /// The run was cancelled while the call was open: `Error: cancelled`.
@@ -48,6 +56,12 @@ impl Notice<'_> {
                 each("Error: Tool '")?;
                 text(name, each)?;
                 each("' not found")
+            }
+            Self::InvalidInput { name, error } => {
+                each("Error: invalid input for tool '")?;
+                text(name, each)?;
+                each("': ")?;
+                error.parts(each)
             }
             Self::Panicked => each("Error: tool panicked"),
             Self::Cancelled => each("Error: cancelled"),

@@ -1,0 +1,168 @@
+//! A list of arguments or fields: its schema, and how each is read.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::spanned::Spanned;
+use syn::{Error, Expr, ExprLit, Lit, Result, Type, UnOp};
+
+use crate::options::{FieldOptions, Fill, number};
+
+/// One argument or field.
+pub(crate) struct Argument {
+    /// Its name in the JSON.
+    pub(crate) name: String,
+    pub(crate) ty: Type,
+    pub(crate) options: FieldOptions,
+}
+
+impl Argument {
+    /// `Property::new(…)`
+    fn property(&self, core: &TokenStream, lifetime: &TokenStream) -> Result<TokenStream> {
+        let Self { name, ty, options } = self;
+        let description = options.description.as_deref().unwrap_or_default();
+        let bounds = options.bounds.iter().map(|(function, argument)| {
+            let function = syn::Ident::new(function, proc_macro2::Span::call_site());
+            quote!(.#function(#argument))
+        });
+        let default = self.default(core)?.map(|default| quote!(.default(#default)));
+        let required = match options.default {
+            Some(_) => quote!(false),
+            None => quote!(!<#ty as #core::tool::ToolInput<#lifetime>>::OPTIONAL),
+        };
+        Ok(quote! {
+            #core::schema::Property::new(
+                #name,
+                (*<#ty as #core::tool::ToolInput<#lifetime>>::SCHEMA).describe(#description) #(#bounds)* #default,
+                #required,
+            )
+        })
+    }
+
+    /// What the schema says of the default.
+    fn default(&self, core: &TokenStream) -> Result<Option<TokenStream>> {
+        if let Some(json) = &self.options.default_json {
+            return Ok(Some(quote!(#core::schema::Default::Json(#json))));
+        }
+        let Some(Fill::Expr(expr)) = &self.options.default else { return Ok(None) };
+        let constant = |kind: &str| {
+            let kind = syn::Ident::new(kind, proc_macro2::Span::call_site());
+            quote!(#core::schema::Default::#kind)
+        };
+        if let Some(json) = json(expr) {
+            let kind = constant("Json");
+            return Ok(Some(quote!(#kind(#json))));
+        }
+        let ty = type_name(&self.ty);
+        if matches!(ty.as_str(), "i8" | "i16" | "i32" | "i64" | "isize" | "u8" | "u16" | "u32") {
+            let kind = constant("Integer");
+            return Ok(Some(quote!(#kind((#expr) as i64))));
+        }
+        match ty.as_str() {
+            "bool" => {
+                let kind = constant("Boolean");
+                return Ok(Some(quote!(#kind(#expr))));
+            }
+            "str" => {
+                let kind = constant("Text");
+                return Ok(Some(quote!(#kind(#expr))));
+            }
+            _ => {}
+        }
+        if let Expr::Path(path) = &**expr
+            && path.path.segments.len() > 1
+            && path.path.segments.last().is_some_and(|last| last.ident.to_string().chars().any(char::is_lowercase))
+        {
+            // A variant without content: its derive gives it this function.
+            return Ok(Some(quote!(#path.__tool_default())));
+        }
+        Err(Error::new(expr.span(), "say beside this default what it is in JSON, for the schema: `default_json = \"…\"`"))
+    }
+
+    /// The expression that reads it from `object`, with `?`.
+    pub(crate) fn read(&self, object: &TokenStream) -> TokenStream {
+        let Self { name, ty, options } = self;
+        if options.skip {
+            return quote!(::core::default::Default::default());
+        }
+        match &options.default {
+            None => quote!(decoder.member::<#ty>(#object, #name)?),
+            Some(Fill::Expr(expr)) => quote!(decoder.member_or::<#ty>(#object, #name, || #expr)?),
+            Some(Fill::Quiet(expr)) => quote!(decoder.member_or::<#ty>(#object, #name, || #expr)?),
+        }
+    }
+}
+
+/// `[Property::new(…), …]`
+pub(crate) fn properties(arguments: &[Argument], core: &TokenStream, lifetime: &TokenStream) -> Result<TokenStream> {
+    let listed = arguments.iter().filter(|argument| !argument.options.skip);
+    let properties = listed.map(|argument| argument.property(core, lifetime)).collect::<Result<Vec<_>>>()?;
+    Ok(quote!([#(#properties),*]))
+}
+
+/// An expression that is written out, as JSON.
+fn json(expr: &Expr) -> Option<String> {
+    if let Some(number) = number(expr) {
+        return Some(number);
+    }
+    let list = |items: &mut dyn Iterator<Item = &Expr>| {
+        let items = items.map(json).collect::<Option<Vec<_>>>()?;
+        Some(format!("[{}]", items.join(",")))
+    };
+    match expr {
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(quoted(&text.value())),
+        Expr::Lit(ExprLit { lit: Lit::Char(c), .. }) => Some(quoted(&c.value().to_string())),
+        Expr::Lit(ExprLit { lit: Lit::Bool(value), .. }) => Some(value.value.to_string()),
+        Expr::Path(path) if path.path.is_ident("None") => Some("null".to_owned()),
+        Expr::Array(array) => list(&mut array.elems.iter()),
+        Expr::Reference(reference) => json(&reference.expr),
+        Expr::Group(group) => json(&group.expr),
+        Expr::Paren(paren) => json(&paren.expr),
+        Expr::Unary(unary) if matches!(unary.op, UnOp::Neg(_)) => number(expr),
+        Expr::Macro(mac) if mac.mac.path.is_ident("vec") => {
+            let items = mac.mac.parse_body_with(syn::punctuated::Punctuated::<Expr, syn::Token![,]>::parse_terminated).ok()?;
+            list(&mut items.iter())
+        }
+        // `Some(x)`, `String::from("x")`, `Vec::new()`
+        Expr::Call(call) => {
+            let Expr::Path(function) = &*call.func else { return None };
+            let names: Vec<_> = function.path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+            let names: Vec<_> = names.iter().map(String::as_str).collect();
+            match (names.as_slice(), call.args.first()) {
+                (["Some" | "Box"] | ["String" | "Cow" | "Box", "from" | "new"], Some(inner)) => json(inner),
+                (["String", "new"], None) => Some("\"\"".to_owned()),
+                (["Vec", "new"], None) => Some("[]".to_owned()),
+                _ => None,
+            }
+        }
+        // `"x".into()`
+        Expr::MethodCall(call) if call.args.is_empty() => {
+            let converts = ["into", "to_owned", "to_string"].iter().any(|name| call.method == name);
+            converts.then(|| json(&call.receiver)).flatten()
+        }
+        _ => None,
+    }
+}
+
+fn quoted(text: &str) -> String {
+    let mut json = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => json.push_str("\\\""),
+            '\\' => json.push_str("\\\\"),
+            control if control < ' ' => json.push_str(&format!("\\u{:04x}", u32::from(control))),
+            plain => json.push(plain),
+        }
+    }
+    json.push('"');
+    json
+}
+
+/// The last name of a type, seen through references and `Option`.
+fn type_name(ty: &Type) -> String {
+    match ty {
+        Type::Reference(reference) => type_name(&reference.elem),
+        Type::Group(group) => type_name(&group.elem),
+        Type::Path(path) => path.path.segments.last().map(|segment| segment.ident.to_string()).unwrap_or_default(),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,342 @@
+//! `derive(ToolInput)`.
+
+use std::cell::RefCell;
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::spanned::Spanned;
+use syn::visit::Visit;
+use syn::{Data, DeriveInput, Error, Field, Fields, GenericParam, Ident, Lifetime, Result, Variant};
+
+use crate::For;
+use crate::arguments::{self, Argument};
+use crate::case::Case;
+use crate::options::{ContainerOptions, FieldOptions, Fill, VariantOptions, docs};
+
+pub(crate) fn expand(item: TokenStream, target: For) -> TokenStream {
+    match syn::parse2(item).and_then(|input| generate(&input, target)) {
+        Ok(generated) => generated,
+        Err(error) => error.into_compile_error(),
+    }
+}
+
+/// What is generated of a type: the schema, and the body of `decode`, which has `value` and `decoder`.
+struct Generated {
+    schema: TokenStream,
+    decode: TokenStream,
+    /// Beside the trait.
+    more: TokenStream,
+}
+
+struct Context<'i> {
+    core: TokenStream,
+    ident: &'i Ident,
+    lifetime: TokenStream,
+    options: ContainerOptions,
+    /// Parts of the schema that need a constant of their own: a slice in an argument of a const function is not made `'static`.
+    constants: RefCell<Vec<TokenStream>>,
+}
+
+fn generate(input: &DeriveInput, target: For) -> Result<TokenStream> {
+    let core = target.core();
+    let ident = &input.ident;
+    let mut lifetimes = input.generics.lifetimes();
+    let own: Option<&Lifetime> = lifetimes.next().map(|param| &param.lifetime);
+    if let Some(second) = lifetimes.next() {
+        return Err(Error::new(second.span(), "one lifetime at most: that of the input"));
+    }
+    if let Some(generic) = input.generics.params.iter().find(|param| !matches!(param, GenericParam::Lifetime(_))) {
+        return Err(Error::new(generic.span(), "a type that tools take cannot be generic: its schema is one constant"));
+    }
+    let (impl_lifetime, lifetime, schema_lifetime) = match own {
+        Some(own) => (quote!(), quote!(#own), quote!(#own)),
+        None => (quote!('tool), quote!('tool), quote!('static)),
+    };
+    let params = &input.generics.params;
+    let (own_generics, ty_generics, where_clause) = input.generics.split_for_impl();
+    refuse_recursion(input)?;
+    let context = Context {
+        core: core.clone(),
+        ident,
+        lifetime: schema_lifetime,
+        options: ContainerOptions::of(&input.attrs)?,
+        constants: RefCell::default(),
+    };
+    let Generated { schema, decode, more } = match &input.data {
+        Data::Struct(data) => context.of_struct(&data.fields)?,
+        Data::Enum(data) => context.of_enum(&data.variants.iter().collect::<Vec<_>>())?,
+        Data::Union(data) => return Err(Error::new(data.union_token.span, "a union has no JSON")),
+    };
+    let description = docs(&input.attrs).unwrap_or_default();
+    let constants = context.constants.into_inner();
+    Ok(quote! {
+        #[doc(hidden)]
+        #[allow(dead_code)]
+        impl #own_generics #ident #ty_generics #where_clause {
+            #(#constants)*
+        }
+
+        #[automatically_derived]
+        impl<#params #impl_lifetime> #core::tool::ToolInput<#lifetime> for #ident #ty_generics #where_clause {
+            const SCHEMA: &'static #core::schema::Schema = &#schema.describe(#description);
+
+            #[allow(unused_variables)]
+            fn decode(
+                value: #core::json::Value<#lifetime>,
+                decoder: &mut #core::tool::Decoder<#lifetime>,
+            ) -> ::core::result::Result<Self, #core::schema::InputError<'static>> {
+                #decode
+            }
+        }
+        #more
+    })
+}
+
+impl Context<'_> {
+    /// Makes a slice a constant, and gives the path to it.
+    fn constant(&self, item: &TokenStream, elements: &TokenStream) -> TokenStream {
+        let mut constants = self.constants.borrow_mut();
+        let name = quote::format_ident!("__TOOL_INPUT_{}", constants.len());
+        constants.push(quote!(const #name: &'static [#item] = &#elements;));
+        quote!(Self::#name)
+    }
+
+    fn object(&self, fields: &Named) -> Result<TokenStream> {
+        let core = &self.core;
+        let properties = arguments::properties(&fields.list, core, &self.lifetime)?;
+        let constant = self.constant(&quote!(#core::schema::Property), &properties);
+        Ok(quote!(#core::schema::Schema::object(#constant)))
+    }
+
+    fn of_struct(&self, fields: &Fields) -> Result<Generated> {
+        let (core, lifetime) = (&self.core, &self.lifetime);
+        let more = quote!();
+        match fields {
+            Fields::Unnamed(unnamed) => {
+                let ty = single(unnamed)?;
+                let schema = quote!((*<#ty as #core::tool::ToolInput<#lifetime>>::SCHEMA));
+                let decode = quote!(<#ty as #core::tool::ToolInput<'_>>::decode(value, decoder).map(Self));
+                Ok(Generated { schema, decode, more })
+            }
+            Fields::Named(_) | Fields::Unit => {
+                let fields = self.fields(fields, self.options.rename_all, self.options.default)?;
+                let schema = self.object(&fields)?;
+                let read = fields.construct(&quote!(value));
+                Ok(Generated { schema, decode: quote!(::core::result::Result::Ok(Self #read)), more })
+            }
+        }
+    }
+
+    fn fields(&self, fields: &Fields, case: Option<Case>, default: bool) -> Result<Named> {
+        let mut named = Named { list: Vec::new(), idents: Vec::new() };
+        for field in fields {
+            let Field { ident: Some(ident), ty, .. } = field else { continue };
+            let mut options = FieldOptions::take(&mut field.attrs.clone(), false)?;
+            if default && options.default.is_none() {
+                options.default = Some(Fill::Quiet(quote!(<Self as ::core::default::Default>::default().#ident)));
+            }
+            let plain = ident.to_string().trim_start_matches("r#").to_owned();
+            let name = options.rename.clone().unwrap_or_else(|| case.map_or_else(|| plain.clone(), |case| case.apply(&plain)));
+            named.list.push(Argument { name, ty: ty.clone(), options });
+            named.idents.push(ident.clone());
+        }
+        Ok(named)
+    }
+
+    fn of_enum(&self, variants: &[&Variant]) -> Result<Generated> {
+        let mut cases = Vec::new();
+        for variant in variants {
+            let options = VariantOptions::of(&variant.attrs)?;
+            if options.skip {
+                continue;
+            }
+            let plain = variant.ident.to_string();
+            let name = options.rename.unwrap_or_else(|| self.options.rename_all.map_or_else(|| plain.clone(), |case| case.apply(&plain)));
+            cases.push(EnumCase { variant, name, rename_all: options.rename_all.or(self.options.rename_all_fields) });
+        }
+        if cases.is_empty() {
+            return Err(Error::new(self.ident.span(), "an enum without variants has no value"));
+        }
+        let units = cases.iter().all(|case| matches!(case.variant.fields, Fields::Unit));
+        match (&self.options.tag, units) {
+            (None, true) => Ok(self.of_names(&cases)),
+            (None, false) => self.by_key(&cases),
+            (Some(tag), _) => self.by_tag(tag, &cases),
+        }
+    }
+
+    /// An enum without content: strings.
+    fn of_names(&self, cases: &[EnumCase<'_>]) -> Generated {
+        let (core, ident) = (&self.core, self.ident);
+        let names: Vec<_> = cases.iter().map(|case| &case.name).collect();
+        let idents: Vec<_> = cases.iter().map(|case| &case.variant.ident).collect();
+        let constant = self.constant(&quote!(&'static str), &quote!([#(#names),*]));
+        let all = quote!(#core::schema::Schema::names(#constant));
+        let decode = quote! {
+            let text = value.as_text().unwrap_or_default();
+            #(if text == *#names {
+                return ::core::result::Result::Ok(Self::#idents);
+            })*
+            ::core::result::Result::Err(decoder.wrong_type(value, <Self as #core::tool::ToolInput<'_>>::SCHEMA))
+        };
+        let more = quote! {
+            impl #ident {
+                /// Its name in a schema, where it is a default.
+                #[doc(hidden)]
+                #[allow(dead_code, unreachable_patterns)]
+                pub const fn __tool_default(&self) -> #core::schema::Default {
+                    match self {
+                        #(Self::#idents => #core::schema::Default::Text(#names),)*
+                        _ => #core::schema::Default::None,
+                    }
+                }
+            }
+        };
+        Generated { schema: all, decode, more }
+    }
+
+    /// `"unit"` or `{"name": content}`
+    fn by_key(&self, cases: &[EnumCase<'_>]) -> Result<Generated> {
+        let core = &self.core;
+        let (mut schemas, mut arms, mut units) = (Vec::new(), Vec::new(), Vec::new());
+        for case in cases {
+            let (name, ident) = (&case.name, &case.variant.ident);
+            if matches!(case.variant.fields, Fields::Unit) {
+                units.push((name, ident));
+                continue;
+            }
+            let (schema, read) = self.content(case, &quote!(content))?;
+            schemas.push(quote!(#core::schema::Variant::new(#name, #schema)));
+            arms.push(quote!(if key == *#name { return ::core::result::Result::Ok(#read); }));
+        }
+        let (unit_names, unit_idents): (Vec<_>, Vec<_>) = units.into_iter().unzip();
+        if !unit_names.is_empty() {
+            let names = self.constant(&quote!(&'static str), &quote!([#(#unit_names),*]));
+            schemas.insert(0, quote!(#core::schema::Variant::new("", #core::schema::Schema::names(#names))));
+        }
+        let decode = quote! {
+            if let ::core::option::Option::Some(text) = value.as_text() {
+                #(if text == *#unit_names {
+                    return ::core::result::Result::Ok(Self::#unit_idents);
+                })*
+            }
+            if let ::core::option::Option::Some((key, content)) = value.members().next() {
+                #(#arms)*
+            }
+            ::core::result::Result::Err(decoder.wrong_type(value, <Self as #core::tool::ToolInput<'_>>::SCHEMA))
+        };
+        let constant = self.constant(&quote!(#core::schema::Variant), &quote!([#(#schemas),*]));
+        let schema = quote!(#core::schema::Schema::variants(#core::schema::By::Key, #constant));
+        Ok(Generated { schema, decode, more: quote!() })
+    }
+
+    /// `{"tag": "name", …}` or `{"tag": "name", "content": …}`
+    fn by_tag(&self, tag: &str, cases: &[EnumCase<'_>]) -> Result<Generated> {
+        let core = &self.core;
+        let (mut schemas, mut arms) = (Vec::new(), Vec::new());
+        for case in cases {
+            let (name, ident) = (&case.name, &case.variant.ident);
+            let empty = matches!(case.variant.fields, Fields::Unit);
+            let (schema, read) = if empty {
+                (quote!(#core::schema::Schema::object(&[])), quote!(Self::#ident))
+            } else if let Some(content_name) = &self.options.content {
+                let missing = quote!(decoder.member::<#core::json::Value<'_>>(value, #content_name)?);
+                let (schema, read) = self.content(case, &quote!(content))?;
+                let property = quote!([#core::schema::Property::new(#content_name, #schema, true)]);
+                let property = self.constant(&quote!(#core::schema::Property), &property);
+                (quote!(#core::schema::Schema::object(#property)), quote!({ let content = #missing; #read }))
+            } else {
+                self.content(case, &quote!(value))?
+            };
+            let description = docs(&case.variant.attrs).unwrap_or_default();
+            schemas.push(quote!(#core::schema::Variant::new(#name, #schema.describe(#description).tagged(#tag, #name))));
+            arms.push(quote!(if tag == *#name { return ::core::result::Result::Ok(#read); }));
+        }
+        let decode = quote! {
+            let tag = decoder.member::<#core::json::Text<'_>>(value, #tag)?;
+            #(#arms)*
+            ::core::result::Result::Err(decoder.error(value, "one of the allowed forms"))
+        };
+        let constant = self.constant(&quote!(#core::schema::Variant), &quote!([#(#schemas),*]));
+        let schema = quote!(#core::schema::Schema::variants(#core::schema::By::Tag(#tag), #constant));
+        Ok(Generated { schema, decode, more: quote!() })
+    }
+
+    /// The schema of a variant's content, and the expression that reads the variant from `source`.
+    fn content(&self, case: &EnumCase<'_>, source: &TokenStream) -> Result<(TokenStream, TokenStream)> {
+        let (core, lifetime, ident) = (&self.core, &self.lifetime, &case.variant.ident);
+        let description = docs(&case.variant.attrs).unwrap_or_default();
+        match &case.variant.fields {
+            Fields::Unnamed(unnamed) => {
+                let ty = single(unnamed)?;
+                let schema = quote!((*<#ty as #core::tool::ToolInput<#lifetime>>::SCHEMA).describe(#description));
+                Ok((schema, quote!(Self::#ident(<#ty as #core::tool::ToolInput<'_>>::decode(#source, decoder)?))))
+            }
+            fields => {
+                let fields = self.fields(fields, case.rename_all, false)?;
+                let schema = self.object(&fields)?;
+                let read = fields.construct(source);
+                Ok((quote!(#schema.describe(#description)), quote!(Self::#ident #read)))
+            }
+        }
+    }
+}
+
+struct EnumCase<'v> {
+    variant: &'v Variant,
+    name: String,
+    rename_all: Option<Case>,
+}
+
+struct Named {
+    list: Vec<Argument>,
+    idents: Vec<Ident>,
+}
+
+impl Named {
+    /// `{ field: …, }`
+    fn construct(&self, source: &TokenStream) -> TokenStream {
+        let reads = self.list.iter().map(|argument| argument.read(source));
+        let idents = &self.idents;
+        quote!({ #(#idents: #reads,)* })
+    }
+}
+
+fn single(fields: &syn::FieldsUnnamed) -> Result<&syn::Type> {
+    match (fields.unnamed.first(), fields.unnamed.len()) {
+        (Some(field), 1) => Ok(&field.ty),
+        _ => Err(Error::new(fields.span(), "fields without names must be one alone: the model gives members by name")),
+    }
+}
+
+/// A type that contains itself would have an endless schema.
+fn refuse_recursion(input: &DeriveInput) -> Result<()> {
+    struct Find<'i> {
+        ident: &'i Ident,
+        found: Option<proc_macro2::Span>,
+    }
+
+    impl<'ast> Visit<'ast> for Find<'_> {
+        fn visit_path(&mut self, path: &'ast syn::Path) {
+            if path.is_ident("Self") || path.segments.last().is_some_and(|last| path.segments.len() == 1 && last.ident == *self.ident) {
+                self.found.get_or_insert(path.span());
+            }
+            syn::visit::visit_path(self, path);
+        }
+    }
+
+    let mut find = Find { ident: &input.ident, found: None };
+    let mut look = |fields: &Fields| fields.iter().for_each(|field| find.visit_type(&field.ty));
+    match &input.data {
+        Data::Struct(data) => look(&data.fields),
+        Data::Enum(data) => data.variants.iter().for_each(|variant| look(&variant.fields)),
+        Data::Union(_) => {}
+    }
+    let Some(span) = find.found else { return Ok(()) };
+    let text = format!(
+        "recursive input type: `{0}` contains itself, and its schema would have no end. Take `json::Value` (any JSON) where it recurs, \
+         or a flat list of items that name their parent",
+        input.ident
+    );
+    Err(Error::new(span, text))
+}

@@ -1,0 +1,285 @@
+//! `#[tool]` on a function, and what it shares with `#[toolbox]`.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote};
+use syn::spanned::Spanned;
+use syn::{Error, FnArg, Ident, ItemFn, Pat, Result, ReturnType, Signature, Type};
+
+use crate::For;
+use crate::arguments::{self, Argument};
+use crate::options::{FieldOptions, ToolOptions, check_name, docs};
+
+/// A function or method as a tool.
+pub(crate) struct Tool {
+    pub(crate) name: String,
+    pub(crate) function: Ident,
+    pub(crate) asynchronous: bool,
+    description: String,
+    options: ToolOptions,
+    parameters: Vec<Parameter>,
+}
+
+/// What the function is called with.
+enum Parameter {
+    /// Part of the input.
+    Argument(Ident, Argument),
+    /// `&mut Output`: where the tool writes its result itself.
+    Output,
+}
+
+impl Tool {
+    /// Takes the attributes of the parameters away that are for us; a receiver is stepped over.
+    pub(crate) fn of(signature: &mut Signature, description: Option<String>, options: ToolOptions) -> Result<Self> {
+        if let Some(generic) = signature.generics.params.iter().find(|param| !matches!(param, syn::GenericParam::Lifetime(_))) {
+            return Err(Error::new(
+                generic.span(),
+                "a tool cannot be generic: its schema is one constant. Write a tool for each type, or take `json::Value` (any JSON)",
+            ));
+        }
+        let name = options.name.as_ref().map_or_else(|| signature.ident.to_string(), syn::LitStr::value);
+        let name = name.trim_start_matches("r#").to_owned();
+        check_name(&name, signature.ident.span())?;
+        let mut parameters = Vec::new();
+        for input in &mut signature.inputs {
+            let FnArg::Typed(typed) = input else { continue };
+            let options = FieldOptions::take(&mut typed.attrs, true)?;
+            if is_output(&typed.ty) {
+                parameters.push(Parameter::Output);
+                continue;
+            }
+            let Pat::Ident(pattern) = &*typed.pat else {
+                return Err(Error::new(typed.pat.span(), "an argument of a tool needs a name: the model gives it by that name"));
+            };
+            if let Type::ImplTrait(ty) = &*typed.ty {
+                return Err(Error::new(ty.span(), "a tool cannot be generic: its schema is one constant. Name the type"));
+            }
+            let name = options.rename.clone().unwrap_or_else(|| pattern.ident.to_string().trim_start_matches("r#").to_owned());
+            let same = |other: &Parameter| matches!(other, Parameter::Argument(_, argument) if argument.name == name);
+            if parameters.iter().any(same) {
+                return Err(Error::new(pattern.span(), format!("two arguments are named \"{name}\"")));
+            }
+            parameters.push(Parameter::Argument(pattern.ident.clone(), Argument { name, ty: (*typed.ty).clone(), options }));
+        }
+        let description = options.description.as_ref().map(syn::LitStr::value).or(description).unwrap_or_default();
+        Ok(Self { name, function: signature.ident.clone(), asynchronous: signature.asyncness.is_some(), description, options, parameters })
+    }
+
+    /// The constants `SCHEMA<suffix>` and `DEFINITION<suffix>`.
+    pub(crate) fn constants(&mut self, core: &TokenStream, suffix: &str) -> Result<TokenStream> {
+        let arguments: Vec<_> = std::mem::take(&mut self.parameters);
+        let (mut listed, mut order) = (Vec::new(), Vec::new());
+        for parameter in arguments {
+            match parameter {
+                Parameter::Argument(ident, argument) => {
+                    order.push(Some(ident));
+                    listed.push(argument);
+                }
+                Parameter::Output => order.push(None),
+            }
+        }
+        let properties = arguments::properties(&listed, core, &quote!('_))?;
+        let mut listed = listed.into_iter();
+        self.parameters = order
+            .into_iter()
+            .filter_map(|ident| match ident {
+                Some(ident) => listed.next().map(|argument| Parameter::Argument(ident, argument)),
+                None => Some(Parameter::Output),
+            })
+            .collect();
+        let Self { name, description, options, .. } = self;
+        let extra = options.extra.join(",");
+        let serial = options.serial.then(|| quote!(.serial()));
+        let blocking = options.blocking.then(|| quote!(.blocking()));
+        let timeout = options.timeout_ms.as_ref().map(|limit| quote!(.timeout(::core::time::Duration::from_millis(#limit))));
+        let [properties_name, schema_name, definition_name] = ["PROPERTIES", "SCHEMA", "DEFINITION"].map(|name| constant(name, suffix));
+        Ok(quote! {
+            const #properties_name: &[#core::schema::Property] = &#properties;
+            const #schema_name: &#core::schema::Schema = &#core::schema::Schema::object(#properties_name);
+            const #definition_name: #core::tool::Definition<'static> = {
+                const LEN: usize = #core::schema::definition_len(#name, #description, #schema_name, #extra);
+                const BYTES: [u8; LEN] = #core::schema::definition(#name, #description, #schema_name, #extra);
+                #core::tool::Definition::new(#name, #core::schema::text(&BYTES)) #serial #blocking #timeout
+            };
+        })
+    }
+
+    /// The expression that checks the input, reads it, runs `function` on `receiver` and writes what it returns. Uses `call` and `out`.
+    pub(crate) fn run(&self, core: &TokenStream, suffix: &str, function: &TokenStream, receiver: &TokenStream) -> TokenStream {
+        let name = &self.name;
+        let schema_name = constant("SCHEMA", suffix);
+        let (mut idents, mut reads, mut passed) = (Vec::new(), Vec::new(), Vec::new());
+        for parameter in &self.parameters {
+            match parameter {
+                Parameter::Argument(ident, argument) => {
+                    // Names of our own, that no constant or macro of the user's can meet.
+                    let ident = quote::format_ident!("argument_{}", ident.to_string().trim_start_matches("r#"));
+                    reads.push(argument.read(&quote!(input)));
+                    passed.push(quote!(#ident));
+                    idents.push(ident);
+                }
+                Parameter::Output => passed.push(quote!(out)),
+            }
+        }
+        let wait = self.asynchronous.then(|| quote!(.await));
+        quote! {{
+            let (#(#idents,)*) = {
+                #[allow(unused_mut, unused_variables)]
+                let (input, mut decoder) = #core::tool::begin(#name, #schema_name, call, out)?;
+                #[allow(clippy::redundant_closure_call)]
+                let read = (|| ::core::result::Result::Ok::<_, #core::schema::InputError<'static>>((#(#reads,)*)))();
+                match read {
+                    ::core::result::Result::Ok(read) => read,
+                    ::core::result::Result::Err(error) => {
+                        return ::core::result::Result::Err(#core::tool::invalid_input(#name, &error, input, out));
+                    }
+                }
+            };
+            #[allow(clippy::let_unit_value)]
+            let value = #function(#receiver, #(#passed),*) #wait;
+            #[allow(unused_imports)]
+            use #core::tool::kinds::*;
+            #[allow(clippy::unit_arg, clippy::needless_borrow)]
+            match (&&&Probe(&value)).split_kind().split(value) {
+                ::core::result::Result::Ok(value) => (&&&Probe(&value)).output_kind().write(value, out),
+                ::core::result::Result::Err(error) => ::core::result::Result::Err((&&&Probe(&error)).error_kind().convert(error)),
+            }
+        }}
+    }
+}
+
+fn constant(name: &str, suffix: &str) -> Ident {
+    quote::format_ident!("{name}{suffix}")
+}
+
+/// `&mut Output<…>`
+fn is_output(ty: &Type) -> bool {
+    let Type::Reference(reference) = ty else { return false };
+    let Type::Path(path) = &*reference.elem else { return false };
+    reference.mutability.is_some() && path.path.segments.last().is_some_and(|last| last.ident == "Output")
+}
+
+/// The implementations of `Toolbox`, and of `Tools` for servers: `count` tools, `definition` and `arms` by index `i`.
+pub(crate) fn implementations(
+    target: For,
+    generics: &syn::Generics,
+    ty: &TokenStream,
+    count: usize,
+    definitions: &TokenStream,
+    arms: &TokenStream,
+) -> TokenStream {
+    let core = target.core();
+    let (impl_generics, _, where_clause) = generics.split_for_impl();
+    let signature = quote! {
+        async fn call(
+            &self,
+            i: usize,
+            call: #core::tool::ToolCall<'_>,
+            out: &mut #core::tool::Output<'_>,
+        ) -> ::core::result::Result<(), #core::tool::ToolError>
+    };
+    let common = quote! {
+        fn count(&self) -> usize {
+            #count
+        }
+
+        fn definition(&self, i: usize) -> ::core::option::Option<#core::tool::Definition<'_>> {
+            const DEFINITIONS: &[#core::tool::Definition<'static>] = &[#definitions];
+            DEFINITIONS.get(i).copied()
+        }
+    };
+    let body = quote! {
+        match i {
+            #arms
+            _ => ::core::result::Result::Err(#core::tool::not_found(&call, out)),
+        }
+    };
+    let toolbox_body = if target.tools() { quote!(#core::tool::Tools::call(self, i, call, out).await) } else { body.clone() };
+    let tools = target.tools().then(|| {
+        quote! {
+            #[automatically_derived]
+            impl #impl_generics #core::tool::Tools for #ty #where_clause {
+                #common
+                #signature { #body }
+            }
+        }
+    });
+    quote! {
+        #[automatically_derived]
+        impl #impl_generics #core::tool::Toolbox for #ty #where_clause {
+            #common
+            #signature { #toolbox_body }
+        }
+        #tools
+    }
+}
+
+pub(crate) fn expand(options: TokenStream, item: TokenStream, target: For) -> TokenStream {
+    let mut function: ItemFn = match syn::parse2(item.clone()) {
+        Ok(function) => function,
+        Err(error) => {
+            // What was written stays there, for editors.
+            let error = Error::new(error.span(), format!("#[tool] goes on a function: {error}")).into_compile_error();
+            return quote!(#error #item);
+        }
+    };
+    match generate(options, &mut function, target) {
+        Ok(generated) => generated,
+        Err(error) => {
+            let error = error.into_compile_error();
+            for input in &mut function.sig.inputs {
+                if let FnArg::Typed(typed) = input {
+                    typed.attrs.clear();
+                }
+            }
+            quote!(#error #[allow(unused)] #function)
+        }
+    }
+}
+
+fn generate(options: TokenStream, function: &mut ItemFn, target: For) -> Result<TokenStream> {
+    if let Some(receiver) = function.sig.receiver() {
+        return Err(Error::new(
+            receiver.span(),
+            "#[tool] on a method needs #[toolbox] on its impl block, which then has all its tools: \
+             #[toolbox] impl Board { #[tool] fn … (&self) … }",
+        ));
+    }
+    let core = target.core();
+    let mut tool = Tool::of(&mut function.sig, docs(&function.attrs), ToolOptions::parse(options)?)?;
+    let constants = tool.constants(&core, "")?;
+    let ident = &function.sig.ident;
+    let run = tool.run(&core, "", &quote!(#ident::run), &quote!(*self));
+    let ty = ident.to_token_stream();
+    let implementations = implementations(target, &syn::Generics::default(), &ty, 1, &quote!(DEFINITION), &quote!(0 => #run));
+    let (doc_attributes, attributes): (Vec<_>, Vec<_>) = function.attrs.iter().partition(|attribute| attribute.path().is_ident("doc"));
+    let (vis, block) = (&function.vis, &function.block);
+    let mut signature = function.sig.clone();
+    signature.ident = Ident::new("run", ident.span());
+    // By value, so that elided lifetimes of the result are those of the arguments, as written.
+    signature.inputs.insert(0, syn::parse_quote!(self));
+    if let ReturnType::Type(_, ty) = &signature.output
+        && let Type::ImplTrait(opaque) = &**ty
+    {
+        return Err(Error::new(opaque.span(), "a tool's result needs a type with a name"));
+    }
+    Ok(quote! {
+        #(#doc_attributes)*
+        #[allow(non_camel_case_types)]
+        #[derive(Clone, Copy, Debug, Default)]
+        #vis struct #ident;
+
+        impl #ident {
+            #(#doc_attributes)*
+            ///
+            /// Runs the tool's function directly.
+            #(#attributes)*
+            #[allow(clippy::needless_pass_by_value, clippy::unused_async, clippy::too_many_arguments)]
+            #vis #signature #block
+        }
+
+        const _: () = {
+            #constants
+            #implementations
+        };
+    })
+}

@@ -1,0 +1,94 @@
+//! Whole numbers of up to 1280 bits: what reading and writing an `f64` exactly takes at most.
+
+use core::cmp::Ordering;
+
+const LIMBS: usize = 40;
+
+/// Least significant limb first. What goes beyond is lost; the callers stay within.
+#[derive(Clone, Copy)]
+pub(super) struct Big([u32; LIMBS]);
+
+/// The low and the high half.
+const fn halves(word: u64) -> (u32, u32) {
+    let [a, b, c, d, e, f, g, h] = word.to_le_bytes();
+    (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]))
+}
+
+impl From<u64> for Big {
+    fn from(number: u64) -> Self {
+        let (low, high) = halves(number);
+        let mut limbs = [0; LIMBS];
+        for (slot, limb) in limbs.iter_mut().zip([low, high]) {
+            *slot = limb;
+        }
+        Self(limbs)
+    }
+}
+
+impl Big {
+    /// `self = self * factor + carry`
+    pub(super) fn mul_add(&mut self, factor: u32, mut carry: u32) {
+        for limb in &mut self.0 {
+            (*limb, carry) = halves(u64::from(*limb) * u64::from(factor) + u64::from(carry));
+        }
+    }
+
+    /// `self = self * base^exp`
+    pub(super) fn mul_power(&mut self, base: u32, exp: u32) {
+        for _ in 0..exp {
+            self.mul_add(base, 0);
+        }
+    }
+
+    pub(super) fn shl(&mut self, bits: u32) {
+        for _ in 0..bits / 31 {
+            self.mul_add(1 << 31, 0);
+        }
+        self.mul_add(1 << (bits % 31), 0);
+    }
+
+    pub(super) fn shr1(&mut self) {
+        let mut carry = 0;
+        for limb in self.0.iter_mut().rev() {
+            let low = *limb & 1;
+            *limb = (*limb >> 1) | carry << 31;
+            carry = low;
+        }
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        let mut carry = 0;
+        for (limb, &more) in self.0.iter_mut().zip(&other.0) {
+            (*limb, carry) = halves(u64::from(*limb) + u64::from(more) + u64::from(carry));
+        }
+    }
+
+    /// `other` is not larger.
+    pub(super) fn sub(&mut self, other: &Self) {
+        let mut borrow = false;
+        for (limb, &less) in self.0.iter_mut().zip(&other.0) {
+            let (first, under) = limb.overflowing_sub(less);
+            let (second, again) = first.overflowing_sub(u32::from(borrow));
+            (*limb, borrow) = (second, under || again);
+        }
+    }
+
+    pub(super) fn cmp(&self, other: &Self) -> Ordering {
+        self.0.iter().rev().cmp(other.0.iter().rev())
+    }
+
+    pub(super) fn is_zero(&self) -> bool {
+        self.0.iter().all(|&limb| limb == 0)
+    }
+
+    /// How many bits the number has.
+    pub(super) fn bits(&self) -> u32 {
+        let mut bits = 0;
+        for (&limb, below) in self.0.iter().zip((0_u32..).step_by(32)) {
+            if limb != 0 {
+                bits = below + 32 - limb.leading_zeros();
+            }
+        }
+        bits
+    }
+}

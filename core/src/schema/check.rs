@@ -1,0 +1,182 @@
+//! An input against a schema's tree.
+
+use core::cmp::Ordering;
+
+use super::{Bounds, By, Expected, Got, InputError, Name, Names, Property, Range, Schema, Shape, Types, Variant};
+use crate::json::{Kind, Piece, Text, Value, compare};
+
+type Checked = Result<(), InputError<'static>>;
+
+impl Schema {
+    /// Checks a value: types, members (missing, unknown, twice), allowed values, ranges, lengths (in characters).
+    ///
+    /// Goes as deep as the schema does, not as the input does.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, in the order of the schema for what is missing and of the input for all else.
+    pub fn check(&self, value: Value<'_>) -> Checked {
+        Check { root: value.raw() }.schema(self, value)
+    }
+}
+
+struct Check<'v> {
+    root: &'v [u8],
+}
+
+impl Check<'_> {
+    fn error(&self, value: Value<'_>, expected: Expected<'static>, got: Got) -> InputError<'static> {
+        InputError::new(value.offset_in(self.root).unwrap_or(0), expected, got)
+    }
+
+    fn wrong<T>(&self, value: Value<'_>, expected: Expected<'static>) -> Result<T, InputError<'static>> {
+        Err(self.error(value, expected, Got::Value))
+    }
+
+    fn schema(&self, schema: &Schema, value: Value<'_>) -> Checked {
+        if (schema.nullable && value.is_null()) || matches!(schema.shape, Shape::Any) {
+            return Ok(());
+        }
+        if let Shape::Names(names) = schema.shape {
+            let known = value.as_text().is_some_and(|text| names.iter().any(|name| text == **name));
+            return if known { Ok(()) } else { self.wrong(value, Expected::OneOf(Names::Plain(names), schema.nullable)) };
+        }
+        let types = schema.types();
+        if !types.fit(value) {
+            return self.wrong(value, Expected::Type(types));
+        }
+        match schema.shape {
+            Shape::Any | Shape::Boolean | Shape::Names(_) => Ok(()),
+            Shape::Integer(range) | Shape::Number(range) => self.range(range, value),
+            Shape::String(bounds) => self.count(bounds, "character", characters(value.as_text().unwrap_or_default()), value),
+            Shape::Array(items, bounds) => {
+                let count = u64::try_from(value.elements().count()).unwrap_or(u64::MAX);
+                self.count(bounds, "item", count, value)?;
+                value.elements().try_for_each(|item| self.schema(items, item))
+            }
+            Shape::Map(values) => value.members().try_for_each(|(_, inner)| self.schema(values, inner)),
+            Shape::Object { tag, properties } => self.object(tag, properties, value),
+            Shape::Variants(By::Tag(tag), variants) => self.by_tag(tag, variants, value),
+            Shape::Variants(By::Key, variants) => self.by_key(variants, value),
+        }
+    }
+
+    fn range(&self, range: Range, value: Value<'_>) -> Checked {
+        if !range.minimum.is_empty() && compare(value.raw(), range.minimum.as_bytes()) == Some(Ordering::Less) {
+            return self.wrong(value, Expected::Bound("at least", range.minimum));
+        }
+        if !range.maximum.is_empty() && compare(value.raw(), range.maximum.as_bytes()) == Some(Ordering::Greater) {
+            return self.wrong(value, Expected::Bound("at most", range.maximum));
+        }
+        Ok(())
+    }
+
+    fn count(&self, bounds: Bounds, unit: &'static str, count: u64, value: Value<'_>) -> Checked {
+        let min = u64::from(bounds.min);
+        if count < min {
+            return Err(self.error(value, Expected::Count("at least", min, unit), Got::Count(count)));
+        }
+        match bounds.max.map(u64::from) {
+            Some(max) if count > max => Err(self.error(value, Expected::Count("at most", max, unit), Got::Count(count))),
+            _ => Ok(()),
+        }
+    }
+
+    fn object(&self, tag: Option<(&'static str, &'static str)>, properties: &'static [Property], value: Value<'_>) -> Checked {
+        if let Some((name, _)) = tag
+            && value.member(name).is_none()
+        {
+            return Err(self.missing(value, name, Types::STRING));
+        }
+        for property in properties {
+            if property.required && value.member(property.name).is_none() {
+                return Err(self.missing(value, property.name, property.schema.types()));
+            }
+        }
+        for (i, (name, inner)) in value.members().enumerate() {
+            if let Some((tag, expected)) = tag
+                && name == *tag
+            {
+                if inner.as_text().is_none_or(|text| text != *expected) {
+                    return self.wrong(inner, Expected::Bound("the string", expected));
+                }
+            } else {
+                let known = properties.iter().find(|property| name == *property.name);
+                let unknown = || self.error(inner, Expected::Member(Names::Properties(tag, properties)), Got::Unknown);
+                self.schema(&known.ok_or_else(unknown)?.schema, inner)?;
+            }
+            // All names are known ones here, and those are few.
+            if value.members().take(i).any(|(other, _)| same(other, name)) {
+                return self.wrong(inner, Expected::Words("one member of this name"));
+            }
+        }
+        Ok(())
+    }
+
+    fn missing(&self, object: Value<'_>, name: &'static str, types: Types) -> InputError<'static> {
+        let mut error = self.error(object, Expected::Type(types), Got::Nothing);
+        error.missing = Some(Name::Plain(name));
+        error
+    }
+
+    fn by_tag(&self, tag: &'static str, variants: &'static [Variant], value: Value<'_>) -> Checked {
+        let Some(named) = value.member(tag) else { return Err(self.missing(value, tag, Types::STRING)) };
+        let chosen = named.as_text().and_then(|name| variants.iter().find(|variant| name == *variant.name));
+        match chosen {
+            Some(variant) => self.schema(&variant.schema, value),
+            None => self.wrong(named, Expected::OneOf(Names::Variants(variants), false)),
+        }
+    }
+
+    fn by_key(&self, variants: &'static [Variant], value: Value<'_>) -> Checked {
+        if value.kind() == Kind::String {
+            return match variants.iter().find(|variant| variant.name.is_empty()) {
+                Some(names) => self.schema(&names.schema, value),
+                None => self.wrong(value, Expected::Type(Types::OBJECT)),
+            };
+        }
+        let (with_content, mut members) = (variants.iter().filter(|variant| !variant.name.is_empty()), value.members());
+        let Some((key, inner)) = members.next() else {
+            return self.wrong(value, Expected::Words("an object with one member"));
+        };
+        if members.next().is_some() {
+            return self.wrong(value, Expected::Words("an object with one member"));
+        }
+        match with_content.clone().find(|variant| key == *variant.name) {
+            Some(variant) => self.schema(&variant.schema, inner),
+            None => {
+                let named = variants.split_first().filter(|(first, _)| first.name.is_empty()).map_or(variants, |(_, rest)| rest);
+                Err(self.error(inner, Expected::Member(Names::Variants(named)), Got::Unknown))
+            }
+        }
+    }
+}
+
+/// The characters of a text's meaning.
+pub(super) fn characters(text: Text<'_>) -> u64 {
+    text.pieces().fold(0, |sum: u64, piece| {
+        sum.saturating_add(match piece {
+            Piece::Plain(plain) => u64::try_from(plain.chars().count()).unwrap_or(u64::MAX),
+            Piece::Char(_) => 1,
+        })
+    })
+}
+
+/// Whether two texts mean the same.
+pub(super) fn same(a: Text<'_>, b: Text<'_>) -> bool {
+    match (a.as_plain(), b.as_plain()) {
+        (Some(a), Some(b)) => a == b,
+        (Some(plain), None) => b == *plain,
+        (None, Some(plain)) => a == *plain,
+        (None, None) => chars(a).eq(chars(b)),
+    }
+}
+
+fn chars(text: Text<'_>) -> impl Iterator<Item = char> {
+    text.pieces().flat_map(|piece| {
+        let (plain, one) = match piece {
+            Piece::Plain(plain) => (plain, None),
+            Piece::Char(c) => ("", Some(c)),
+        };
+        plain.chars().chain(one)
+    })
+}

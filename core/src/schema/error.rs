@@ -1,0 +1,333 @@
+//! What is wrong with an input, in words that let the model do better.
+
+use core::fmt;
+
+use super::{Property, Variant};
+use crate::json::{Decimal, Kind, Text, Value};
+use crate::tool::{number_parts, text_parts};
+
+/// Where an input does not fit its schema, what was expected there, and what was got.
+///
+/// [`explain`](Self::explain) makes the text, for which the input is needed: `items[2].name: expected string, got 5`.
+#[derive(Clone, Copy, Debug)]
+pub struct InputError<'s> {
+    /// Offset of the value in the input.
+    pub(crate) at: usize,
+    /// The member of that value that is missing.
+    pub(crate) missing: Option<Name<'s>>,
+    pub(crate) expected: Expected<'s>,
+    pub(crate) got: Got,
+}
+
+/// A member's name as it stands in a schema: a constant, or part of a JSON text.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Name<'s> {
+    Plain(&'s str),
+    Text(Text<'s>),
+}
+
+/// A list of what is allowed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Names<'s> {
+    Plain(&'static [&'static str]),
+    Properties(Option<(&'static str, &'static str)>, &'static [Property]),
+    Variants(&'static [Variant]),
+    /// The elements of an array, as JSON.
+    Elements(Value<'s>),
+    /// The names of an object's members.
+    Members(Option<Value<'s>>),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Expected<'s> {
+    Type(Types),
+    /// One of these values; or `null`.
+    OneOf(Names<'s>, bool),
+    /// A member of one of these names.
+    Member(Names<'s>),
+    /// Words, and a JSON number.
+    Bound(&'static str, &'s str),
+    /// Words, a count, and what is counted.
+    Count(&'static str, u64, &'static str),
+    Words(&'static str),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Got {
+    /// The value that stands there.
+    Value,
+    Nothing,
+    Unknown,
+    Count(u64),
+}
+
+/// A set of JSON types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Types(u8);
+
+impl Types {
+    pub(crate) const NONE: Self = Self(0);
+    pub(crate) const BOOLEAN: Self = Self(1);
+    pub(crate) const INTEGER: Self = Self(2);
+    pub(crate) const NUMBER: Self = Self(4);
+    pub(crate) const STRING: Self = Self(8);
+    pub(crate) const ARRAY: Self = Self(16);
+    pub(crate) const OBJECT: Self = Self(32);
+    pub(crate) const NULL: Self = Self(64);
+    const NAMES: [(Self, &'static str); 7] = [
+        (Self::BOOLEAN, "boolean"),
+        (Self::INTEGER, "integer"),
+        (Self::NUMBER, "number"),
+        (Self::STRING, "string"),
+        (Self::ARRAY, "array"),
+        (Self::OBJECT, "object"),
+        (Self::NULL, "null"),
+    ];
+
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    const fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// The type that JSON Schema names so.
+    pub(crate) fn named(name: Text<'_>) -> Self {
+        Self::NAMES.iter().find(|(_, other)| name == **other).map_or(Self::NONE, |&(types, _)| types)
+    }
+
+    /// Whether a value is of one of these types.
+    pub(crate) fn fit(self, value: Value<'_>) -> bool {
+        match value.kind() {
+            Kind::Array => self.has(Self::ARRAY),
+            Kind::Bool => self.has(Self::BOOLEAN),
+            Kind::Null => self.has(Self::NULL),
+            Kind::Number => self.has(Self::NUMBER) || (self.has(Self::INTEGER) && crate::json::is_integer(value.raw())),
+            Kind::Object => self.has(Self::OBJECT),
+            Kind::String => self.has(Self::STRING),
+        }
+    }
+}
+
+impl<'s> InputError<'s> {
+    pub(crate) const fn new(at: usize, expected: Expected<'s>, got: Got) -> Self {
+        Self { at, missing: None, expected, got }
+    }
+
+    /// Offset in bytes of the value in the input.
+    pub const fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The error in words: `<path>: expected …, got …`. `input` is what was checked.
+    pub const fn explain<'e>(&'e self, input: Value<'e>) -> Explained<'e> {
+        Explained { error: self, input }
+    }
+}
+
+/// `Display`: `<path>: expected …, got …`.
+#[derive(Clone, Copy, Debug)]
+pub struct Explained<'e> {
+    error: &'e InputError<'e>,
+    input: Value<'e>,
+}
+
+/// The most characters of a wrong value that are shown.
+const SHOWN: usize = 60;
+
+impl fmt::Display for Explained<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.parts(&mut |part| f.write_str(part))
+    }
+}
+
+impl Explained<'_> {
+    /// Gives the text to `each`, in parts.
+    pub(crate) fn parts<E>(&self, each: &mut impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+        let value = path(self.input, self.error, each)?;
+        each(": expected ")?;
+        expected(&self.error.expected, each)?;
+        each(", got ")?;
+        match self.error.got {
+            Got::Nothing => each("nothing"),
+            Got::Unknown => each("an unknown member"),
+            Got::Count(count) => number_parts(count, each),
+            Got::Value => shown(value, each),
+        }
+    }
+}
+
+/// Writes the path to the value at the error's place, and gives that value.
+fn path<'v, E>(input: Value<'v>, error: &InputError<'_>, each: &mut impl FnMut(&str) -> Result<(), E>) -> Result<Value<'v>, E> {
+    let root = input.raw();
+    let mut value = input;
+    let mut first = true;
+    // Each round goes one level down, towards the value that begins there.
+    while value.offset_in(root).is_some_and(|at| at < error.at) {
+        let holds = |inner: &Value<'_>| {
+            inner.offset_in(root).is_some_and(|start| start <= error.at && error.at < start.saturating_add(inner.raw().len()))
+        };
+        if let Some((name, inner)) = value.members().find(|(_, inner)| holds(inner)) {
+            member(Name::Text(name), first, each)?;
+            value = inner;
+        } else if let Some((i, inner)) = value.elements().enumerate().find(|(_, inner)| holds(inner)) {
+            if first {
+                each("input")?;
+            }
+            each("[")?;
+            number_parts(u64::try_from(i).unwrap_or(u64::MAX), each)?;
+            each("]")?;
+            value = inner;
+        } else {
+            break;
+        }
+        first = false;
+    }
+    match error.missing {
+        Some(name) => member(name, first, each)?,
+        None if first => each("input")?,
+        None => {}
+    }
+    Ok(value)
+}
+
+/// `.name`, or `["odd name"]`.
+fn member<E>(name: Name<'_>, first: bool, each: &mut impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+    let plain = match name {
+        Name::Plain(plain) => Some(plain),
+        Name::Text(text) => text.as_plain(),
+    };
+    let simple = |name: &&str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+    if let Some(plain) = plain.filter(simple) {
+        if !first {
+            each(".")?;
+        }
+        return each(plain);
+    }
+    if first {
+        each("input")?;
+    }
+    each("[\"")?;
+    match name {
+        Name::Plain(plain) => each(plain)?,
+        Name::Text(text) => each(text.raw())?,
+    }
+    each("\"]")
+}
+
+/// A value in short: scalars as they are, cut if they are long.
+fn shown<E>(value: Value<'_>, each: &mut impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+    match value.kind() {
+        Kind::Array => each("array"),
+        Kind::Object => each("object"),
+        _ => {
+            let json = value.as_json();
+            match json.char_indices().nth(SHOWN).and_then(|(end, _)| json.get(..end)) {
+                Some(head) => {
+                    each(head)?;
+                    each("…")
+                }
+                None => each(json),
+            }
+        }
+    }
+}
+
+fn expected<E>(expected: &Expected<'_>, each: &mut impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+    match *expected {
+        Expected::Type(types) => {
+            let mut first = true;
+            for (one, name) in Types::NAMES {
+                if types.has(one) {
+                    if !first {
+                        each(" or ")?;
+                    }
+                    first = false;
+                    each(name)?;
+                }
+            }
+            if first { each("a value") } else { Ok(()) }
+        }
+        Expected::OneOf(names, null) => {
+            if names.count() > 1 {
+                each("one of ")?;
+            }
+            names.list(each)?;
+            if null { each(" or null") } else { Ok(()) }
+        }
+        Expected::Member(names) => match names.count() {
+            0 => each("no members"),
+            1 => {
+                each("only the member ")?;
+                names.list(each)
+            }
+            _ => {
+                each("only the members ")?;
+                names.list(each)
+            }
+        },
+        Expected::Bound(words, bound) => {
+            each(words)?;
+            each(" ")?;
+            each(bound)
+        }
+        Expected::Count(words, count, unit) => {
+            each(words)?;
+            each(" ")?;
+            each(core::str::from_utf8(Decimal::new(count).as_bytes()).unwrap_or_default())?;
+            each(" ")?;
+            each(unit)?;
+            if count == 1 { Ok(()) } else { each("s") }
+        }
+        Expected::Words(words) => each(words),
+    }
+}
+
+impl Names<'_> {
+    fn count(self) -> usize {
+        match self {
+            Self::Plain(names) => names.len(),
+            Self::Properties(tag, properties) => properties.len().saturating_add(usize::from(tag.is_some())),
+            Self::Variants(variants) => variants.len(),
+            Self::Elements(array) => array.elements().count(),
+            Self::Members(object) => object.map_or(0, |object| object.members().count()),
+        }
+    }
+
+    /// The names in quotes, with commas between.
+    fn list<E>(self, each: &mut impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+        let mut first = true;
+        match self {
+            Self::Plain(names) => names.iter().try_for_each(|name| quoted(name, &mut first, each)),
+            Self::Properties(tag, properties) => {
+                if let Some((name, _)) = tag {
+                    quoted(name, &mut first, each)?;
+                }
+                properties.iter().try_for_each(|property| quoted(property.name, &mut first, each))
+            }
+            Self::Variants(variants) => variants.iter().try_for_each(|variant| quoted(variant.name, &mut first, each)),
+            Self::Elements(array) => array.elements().try_for_each(|value| {
+                comma(&mut first, each)?;
+                each(value.as_json())
+            }),
+            Self::Members(object) => object.into_iter().flat_map(Value::members).try_for_each(|(name, _)| {
+                comma(&mut first, each)?;
+                each("\"")?;
+                text_parts(name, each)?;
+                each("\"")
+            }),
+        }
+    }
+}
+
+fn comma<E>(first: &mut bool, each: &mut impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+    if core::mem::take(first) { Ok(()) } else { each(", ") }
+}
+
+fn quoted<E>(name: &str, first: &mut bool, each: &mut impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+    comma(first, each)?;
+    each("\"")?;
+    each(name)?;
+    each("\"")
+}

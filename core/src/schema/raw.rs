@@ -1,0 +1,417 @@
+//! An input against JSON Schema text.
+
+use core::cmp::Ordering;
+
+use super::check::{characters, same};
+use super::equal::equal;
+use super::{Expected, Got, InputError, Name, Names, Types};
+use crate::error::Misuse;
+use crate::json::{self, Array, Kind, Object, Text, Value, compare, is_multiple, parse_integer};
+
+/// How many schemas deep a [`RawSchema`] is followed: a property, an item, a `$ref` and a branch of `anyOf` are one level each.
+/// An input for which that is not enough is refused.
+pub const RAW_DEPTH: usize = 32;
+
+/// A schema as JSON Schema text.
+///
+/// **Checked**: `type` (one, or an array of them), `properties`, `required`, `additionalProperties`, `items`, `prefixItems`, `enum`,
+/// `const`, `minimum`, `maximum`, `exclusiveMinimum`, `exclusiveMaximum` (as numbers), `multipleOf` (where 38 digits are enough to
+/// tell), `minLength`, `maxLength`, `minItems`, `maxItems`, `minProperties`, `maxProperties`, `anyOf`, `oneOf`, `allOf`, `not`,
+/// local `$ref` (`#` and `#/$defs/…`), and `true` and `false` as schemas. `enum` and `const` compare 16 levels deep.
+///
+/// **Ignored**: every other keyword, among them `pattern`, `format`, `uniqueItems`, `contains`, `propertyNames`, `if`, `dependent…` and
+/// `unevaluated…`; a `$ref` to elsewhere; and `additionalProperties` beside `patternProperties`. What is ignored allows everything.
+///
+/// No allocation and no recursion: the levels are kept in an array of [`RAW_DEPTH`], about 100 bytes each on 64 bit.
+#[derive(Clone, Copy, Debug)]
+pub struct RawSchema<'s> {
+    root: Value<'s>,
+}
+
+impl<'s> RawSchema<'s> {
+    /// The schema that `json` states.
+    ///
+    /// # Errors
+    /// [`Misuse::Json`] if it is no JSON object.
+    pub fn new(json: &'s str) -> Result<Self, Misuse> {
+        let root = json::check(json.as_bytes()).ok().and_then(|_| Value::first(json.as_bytes()));
+        root.filter(|root| root.kind() == Kind::Object).map(|root| Self { root }).ok_or(Misuse::Json("a schema is a JSON object"))
+    }
+
+    /// The same from a value that was checked.
+    pub(crate) const fn of(root: Value<'s>) -> Self {
+        Self { root }
+    }
+
+    /// Checks a value.
+    ///
+    /// # Errors
+    /// One thing that is wrong; where alternatives fail, what is wrong in the one that went deepest into the value.
+    pub fn check(&self, value: Value<'_>) -> Result<(), InputError<'s>> {
+        Machine { schema: self.root, input: value.raw(), frames: [const { None }; RAW_DEPTH], used: 0, deepest: None }.run(value)
+    }
+}
+
+/// One schema being applied to one value.
+struct Frame<'s, 'v> {
+    schema: Value<'s>,
+    value: Value<'v>,
+    /// How deep the value is in the input.
+    level: u8,
+    step: Step<'s, 'v>,
+}
+
+/// What a frame is at. Each step may put frames on top of it, one at a time, and learns how they ended.
+enum Step<'s, 'v> {
+    /// What needs no other frame.
+    Alone,
+    /// The members that remain.
+    Members(Object<'v>),
+    /// The elements that remain, and the index of the next.
+    Elements(Array<'v>, usize),
+    /// The keywords that remain.
+    Keywords(Object<'s>),
+    /// The branches of one that remain, and then the keywords.
+    Branches(How, Array<'s>, Object<'s>),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    All,
+    Any,
+    /// Whether one has held already.
+    One(bool),
+    Not,
+}
+
+/// What a frame does next.
+enum Next<'s, 'v> {
+    Push(Value<'s>, Value<'v>, u8),
+    Done,
+}
+
+struct Machine<'s, 'v> {
+    schema: Value<'s>,
+    input: &'v [u8],
+    frames: [Option<Frame<'s, 'v>>; RAW_DEPTH],
+    used: usize,
+    /// Since the last `anyOf` or `oneOf` began: the error deepest in the value.
+    deepest: Option<(u8, InputError<'s>)>,
+}
+
+type Checked<'s> = Result<(), InputError<'s>>;
+
+impl<'s, 'v> Machine<'s, 'v> {
+    fn run(mut self, value: Value<'v>) -> Checked<'s> {
+        let mut outcome = self.push(self.schema, value, 0);
+        loop {
+            if outcome.is_ok() {
+                let Some(mut frame) = self.take() else { return Ok(()) };
+                outcome = match self.advance(&mut frame) {
+                    Ok(Next::Push(schema, value, level)) => {
+                        self.put_back(frame);
+                        self.push(schema, value, level)
+                    }
+                    // The frame stays popped: the one below hears of it.
+                    Ok(Next::Done) => self.held(),
+                    Err(error) => self.failed(frame.level, error),
+                };
+            } else if self.used == 0 {
+                return outcome;
+            } else {
+                let Err(error) = outcome else { return Ok(()) };
+                let Some(frame) = self.take() else { return Err(error) };
+                outcome = self.branch_failed(frame, error);
+            }
+        }
+    }
+
+    fn push(&mut self, schema: Value<'s>, value: Value<'v>, level: u8) -> Checked<'s> {
+        let frame = Frame { schema, value, level, step: Step::Alone };
+        match self.frames.get_mut(self.used) {
+            Some(slot) => {
+                *slot = Some(frame);
+                self.used += 1;
+                Ok(())
+            }
+            None => Err(self.error(value, Expected::Count("at most", 32, "level"), Got::Value)),
+        }
+    }
+
+    fn take(&mut self) -> Option<Frame<'s, 'v>> {
+        self.used = self.used.checked_sub(1)?;
+        self.frames.get_mut(self.used)?.take()
+    }
+
+    fn put_back(&mut self, frame: Frame<'s, 'v>) {
+        if let Some(slot) = self.frames.get_mut(self.used) {
+            *slot = Some(frame);
+            self.used += 1;
+        }
+    }
+
+    fn error(&self, value: Value<'_>, expected: Expected<'s>, got: Got) -> InputError<'s> {
+        InputError::new(value.offset_in(self.input).unwrap_or(0), expected, got)
+    }
+
+    fn wrong<T>(&self, value: Value<'_>, expected: Expected<'s>) -> Result<T, InputError<'s>> {
+        Err(self.error(value, expected, Got::Value))
+    }
+
+    /// A frame has ended well: what that means to the branch of the frame below.
+    fn held(&mut self) -> Checked<'s> {
+        let Some(mut frame) = self.take() else { return Ok(()) };
+        let value = frame.value;
+        if let Step::Branches(how, _, rest) = &mut frame.step {
+            match how {
+                How::All => {}
+                How::Any => frame.step = Step::Keywords(rest.clone()),
+                How::One(false) => *how = How::One(true),
+                How::One(true) => {
+                    let error = self.error(value, Expected::Words("a value of only one of the allowed forms"), Got::Value);
+                    return self.failed(frame.level, error);
+                }
+                How::Not => {
+                    let error = self.error(value, Expected::Words("another value"), Got::Value);
+                    return self.failed(frame.level, error);
+                }
+            }
+        }
+        self.put_back(frame);
+        Ok(())
+    }
+
+    /// Notes an error that ends its frame.
+    fn failed(&mut self, level: u8, error: InputError<'s>) -> Checked<'s> {
+        if self.deepest.is_none_or(|(deepest, _)| level > deepest) {
+            self.deepest = Some((level, error));
+        }
+        Err(error)
+    }
+
+    /// A frame has ended in an error: what that means to the frame below, which is off the stack.
+    fn branch_failed(&mut self, mut frame: Frame<'s, 'v>, error: InputError<'s>) -> Checked<'s> {
+        match &mut frame.step {
+            Step::Branches(How::Not, _, rest) => frame.step = Step::Keywords(rest.clone()),
+            Step::Branches(How::Any | How::One(_), ..) => {}
+            _ => return Err(error),
+        }
+        self.put_back(frame);
+        Ok(())
+    }
+
+    fn advance(&mut self, frame: &mut Frame<'s, 'v>) -> Result<Next<'s, 'v>, InputError<'s>> {
+        let (schema, value, level) = (frame.schema, frame.value, frame.level);
+        loop {
+            match &mut frame.step {
+                Step::Alone => {
+                    match schema.as_bool() {
+                        Some(true) => return Ok(Next::Done),
+                        Some(false) => return self.wrong(value, Expected::Words("no value")),
+                        None => {}
+                    }
+                    for (keyword, rule) in schema.members() {
+                        self.alone(schema, keyword, rule, value)?;
+                    }
+                    frame.step = Step::Members(value.members());
+                }
+                Step::Members(rest) => match rest.next() {
+                    None => frame.step = Step::Elements(value.elements(), 0),
+                    Some((name, inner)) => {
+                        if let Some(rule) = self.rule_of_member(schema, name, inner)? {
+                            return Ok(Next::Push(rule, inner, level.saturating_add(1)));
+                        }
+                    }
+                },
+                Step::Elements(rest, index) => match rest.next() {
+                    None => frame.step = Step::Keywords(schema.members()),
+                    Some(inner) => {
+                        let prefix = schema.member("prefixItems").and_then(|prefix| prefix.elements().nth(*index));
+                        *index = index.saturating_add(1);
+                        if let Some(rule) = prefix.or_else(|| schema.member("items")).filter(is_schema) {
+                            return Ok(Next::Push(rule, inner, level.saturating_add(1)));
+                        }
+                    }
+                },
+                Step::Keywords(rest) => {
+                    let Some((keyword, rule)) = rest.next() else { return Ok(Next::Done) };
+                    let rest = rest.clone();
+                    let branches = |how, list| Step::Branches(how, list, rest);
+                    if keyword == *"allOf" {
+                        frame.step = branches(How::All, rule.elements());
+                    } else if keyword == *"anyOf" && rule.kind() == Kind::Array {
+                        self.deepest = None;
+                        frame.step = branches(How::Any, rule.elements());
+                    } else if keyword == *"oneOf" && rule.kind() == Kind::Array {
+                        self.deepest = None;
+                        frame.step = branches(How::One(false), rule.elements());
+                    } else if keyword == *"not" && is_schema(&rule) {
+                        frame.step = branches(How::Not, EMPTY.elements());
+                        return Ok(Next::Push(rule, value, level));
+                    } else if keyword == *"$ref"
+                        && let Some(target) = rule.as_text().and_then(|path| self.resolve(path))
+                    {
+                        return Ok(Next::Push(target, value, level));
+                    }
+                }
+                Step::Branches(how, list, rest) => match (list.next(), *how) {
+                    (Some(branch), _) if is_schema(&branch) => return Ok(Next::Push(branch, value, level)),
+                    (Some(_), _) => {}
+                    (None, How::All | How::One(true) | How::Not) => frame.step = Step::Keywords(rest.clone()),
+                    (None, How::Any | How::One(false)) => {
+                        return Err(match self.deepest {
+                            Some((deepest, error)) if deepest > level => error,
+                            _ => self.error(value, no_form(schema), Got::Value),
+                        });
+                    }
+                },
+            }
+        }
+    }
+
+    /// The schema for a member of the value, if there is one.
+    fn rule_of_member(&self, schema: Value<'s>, name: Text<'v>, inner: Value<'v>) -> Result<Option<Value<'s>>, InputError<'s>> {
+        let properties = schema.member("properties");
+        if let Some((_, rule)) = properties.and_then(|properties| properties.members().find(|(known, _)| same(*known, name))) {
+            return Ok(Some(rule).filter(is_schema));
+        }
+        if schema.member("patternProperties").is_some() {
+            return Ok(None);
+        }
+        match schema.member("additionalProperties") {
+            Some(rule) if rule.as_bool() == Some(false) => {
+                Err(self.error(inner, Expected::Member(Names::Members(properties)), Got::Unknown))
+            }
+            rule => Ok(rule.filter(is_schema)),
+        }
+    }
+
+    /// A keyword that needs no other schema.
+    fn alone(&self, schema: Value<'s>, keyword: Text<'s>, rule: Value<'s>, value: Value<'v>) -> Checked<'s> {
+        let Some(keyword) = keyword.as_plain() else { return Ok(()) };
+        let number = || (value.kind() == Kind::Number && rule.kind() == Kind::Number).then(|| compare(value.raw(), rule.raw())).flatten();
+        match keyword {
+            "type" => {
+                let types = types_of(rule);
+                if types != Types::NONE && !types.fit(value) {
+                    return self.wrong(value, Expected::Type(types));
+                }
+            }
+            "enum" if rule.kind() == Kind::Array => {
+                if !rule.elements().any(|allowed| equal(allowed, value)) {
+                    return self.wrong(value, Expected::OneOf(Names::Elements(rule), false));
+                }
+            }
+            "const" if !equal(rule, value) => return self.wrong(value, Expected::Bound("exactly", rule.as_json())),
+            "minimum" if number() == Some(Ordering::Less) => return self.wrong(value, Expected::Bound("at least", rule.as_json())),
+            "maximum" if number() == Some(Ordering::Greater) => return self.wrong(value, Expected::Bound("at most", rule.as_json())),
+            "exclusiveMinimum" if matches!(number(), Some(Ordering::Less | Ordering::Equal)) => {
+                return self.wrong(value, Expected::Bound("more than", rule.as_json()));
+            }
+            "exclusiveMaximum" if matches!(number(), Some(Ordering::Greater | Ordering::Equal)) => {
+                return self.wrong(value, Expected::Bound("less than", rule.as_json()));
+            }
+            "multipleOf" if number().is_some() && is_multiple(value.raw(), rule.raw()) == Some(false) => {
+                return self.wrong(value, Expected::Bound("a multiple of", rule.as_json()));
+            }
+            "minLength" | "maxLength" => {
+                if let Some(text) = value.as_text() {
+                    return self.count(keyword == "minLength", rule, "character", characters(text), value);
+                }
+            }
+            "minItems" | "maxItems" if value.kind() == Kind::Array => {
+                return self.count(keyword == "minItems", rule, "item", number_of(value.elements()), value);
+            }
+            "minProperties" | "maxProperties" if value.kind() == Kind::Object => {
+                return self.count(keyword == "minProperties", rule, "member", number_of(value.members()), value);
+            }
+            "required" if value.kind() == Kind::Object => {
+                for name in rule.elements().filter_map(Value::as_text) {
+                    if !value.members().any(|(other, _)| same(name, other)) {
+                        let properties = schema.member("properties").into_iter().flat_map(Value::members);
+                        let types = properties.filter(|(other, _)| same(name, *other)).find_map(|(_, rule)| rule.member("type"));
+                        let mut error = self.error(value, Expected::Type(types.map_or(Types::NONE, types_of)), Got::Nothing);
+                        error.missing = Some(Name::Text(name));
+                        return Err(error);
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn count(&self, min: bool, rule: Value<'s>, unit: &'static str, count: u64, value: Value<'v>) -> Checked<'s> {
+        let Some((false, bound)) = parse_integer(rule.raw()) else { return Ok(()) };
+        let Ok(bound) = u64::try_from(bound) else { return Ok(()) };
+        if if min { count >= bound } else { count <= bound } {
+            return Ok(());
+        }
+        Err(self.error(value, Expected::Count(if min { "at least" } else { "at most" }, bound, unit), Got::Count(count)))
+    }
+
+    /// The schema at `#` or `#/a/b`, with `~0`, `~1` and no percent codes.
+    fn resolve(&self, path: Text<'s>) -> Option<Value<'s>> {
+        let mut at = self.schema;
+        let mut rest = path.as_plain()?.strip_prefix('#')?;
+        while !rest.is_empty() {
+            rest = rest.strip_prefix('/')?;
+            let (part, more) = rest.split_at_checked(rest.find('/').unwrap_or(rest.len()))?;
+            at = at.members().find(|(name, _)| pointer_names(part, *name)).map(|(_, value)| value)?;
+            rest = more;
+        }
+        is_schema(&at).then_some(at)
+    }
+}
+
+/// An array without elements.
+const EMPTY: Value<'static> = Value::EMPTY_ARRAY;
+
+fn is_schema(value: &Value<'_>) -> bool {
+    matches!(value.kind(), Kind::Object | Kind::Bool)
+}
+
+fn number_of<I: Iterator>(items: I) -> u64 {
+    u64::try_from(items.count()).unwrap_or(u64::MAX)
+}
+
+/// The types that `type` names.
+fn types_of(rule: Value<'_>) -> Types {
+    let one = rule.as_text().map_or(Types::NONE, Types::named);
+    rule.elements().filter_map(Value::as_text).fold(one, |types, name| types.and(Types::named(name)))
+}
+
+/// What to say when no branch holds: the types, if that is what the branches differ in.
+fn no_form(schema: Value<'_>) -> Expected<'static> {
+    let mut types = Types::NONE;
+    for branch in ["anyOf", "oneOf"].into_iter().filter_map(|name| schema.member(name)).flat_map(Value::elements) {
+        match branch.member("type").map_or(Types::NONE, types_of) {
+            Types::NONE => return Expected::Words("one of the allowed forms"),
+            more => types = types.and(more),
+        }
+    }
+    Expected::Type(types)
+}
+
+/// Whether a part of a JSON pointer stands for `name`.
+fn pointer_names(part: &str, name: Text<'_>) -> bool {
+    let Some(mut name) = name.as_plain() else { return false };
+    let mut escaped = false;
+    for c in part.chars() {
+        let c = match (escaped, c) {
+            (false, '~') => {
+                escaped = true;
+                continue;
+            }
+            (true, '0') => '~',
+            (true, '1') => '/',
+            _ => c,
+        };
+        escaped = false;
+        match name.strip_prefix(c) {
+            Some(rest) => name = rest,
+            None => return false,
+        }
+    }
+    name.is_empty()
+}

@@ -1,0 +1,285 @@
+//! A schema as JSON text, written by the compiler.
+
+use super::{By, Default, Property, Schema, Shape, Variant};
+
+/// Bytes of the definition that [`definition`] writes.
+#[doc(hidden)]
+pub const fn definition_len(name: &str, description: &str, schema: &Schema, extra: &str) -> usize {
+    let mut out = Writer { bytes: [], len: 0 };
+    out.definition(name, description, schema, extra);
+    out.len
+}
+
+/// `{"name":…,"description":…,"input_schema":…}` and the raw members `extra`. `N` is what [`definition_len`] gives.
+#[doc(hidden)]
+pub const fn definition<const N: usize>(name: &str, description: &str, schema: &Schema, extra: &str) -> [u8; N] {
+    let mut out = Writer { bytes: [0; N], len: 0 };
+    out.definition(name, description, schema, extra);
+    out.bytes
+}
+
+/// What [`definition`] wrote, as text.
+#[doc(hidden)]
+#[allow(clippy::panic, reason = "runs in constants, on what was text")]
+pub const fn text(bytes: &[u8]) -> &str {
+    match core::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(_) => panic!("a definition is text"),
+    }
+}
+
+/// Keeps the first `N` bytes and counts all.
+struct Writer<const N: usize> {
+    bytes: [u8; N],
+    len: usize,
+}
+
+#[allow(clippy::indexing_slicing, reason = "runs in constants, where an index that is out of bounds does not compile")]
+#[allow(clippy::integer_division_remainder_used, reason = "by ten")]
+impl<const N: usize> Writer<N> {
+    const fn byte(&mut self, byte: u8) {
+        if self.len < N {
+            self.bytes[self.len] = byte;
+        }
+        self.len += 1;
+    }
+
+    const fn raw(&mut self, text: &str) {
+        let mut rest = text.as_bytes();
+        while let [byte, more @ ..] = rest {
+            self.byte(*byte);
+            rest = more;
+        }
+    }
+
+    /// A string with its quotes.
+    const fn string(&mut self, text: &str) {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        self.byte(b'"');
+        let mut rest = text.as_bytes();
+        while let [byte, more @ ..] = rest {
+            match *byte {
+                b'"' => self.raw("\\\""),
+                b'\\' => self.raw("\\\\"),
+                b'\n' => self.raw("\\n"),
+                b'\r' => self.raw("\\r"),
+                b'\t' => self.raw("\\t"),
+                control @ 0..0x20 => {
+                    self.raw("\\u00");
+                    self.byte(HEX[(control >> 4) as usize]);
+                    self.byte(HEX[(control & 15) as usize]);
+                }
+                plain => self.byte(plain),
+            }
+            rest = more;
+        }
+        self.byte(b'"');
+    }
+
+    const fn number(&mut self, number: u64) {
+        if number >= 10 {
+            self.number(number / 10);
+        }
+        self.byte(b'0' + (number % 10).to_le_bytes()[0]);
+    }
+
+    const fn definition(&mut self, name: &str, description: &str, schema: &Schema, extra: &str) {
+        self.raw("{\"name\":");
+        self.string(name);
+        if !description.is_empty() {
+            self.raw(",\"description\":");
+            self.string(description);
+        }
+        self.raw(",\"input_schema\":");
+        self.schema(schema, None);
+        if !extra.is_empty() {
+            self.byte(b',');
+            self.raw(extra);
+        }
+        self.byte(b'}');
+    }
+
+    /// The order of the members: type, description, what bounds the value, default, what is inside. A variant told by its key is
+    /// an object with that one member: `key`.
+    const fn schema(&mut self, schema: &Schema, key: Option<&Variant>) {
+        self.byte(b'{');
+        let start = self.len;
+        if let Some(variant) = key {
+            self.raw("\"type\":\"object\",\"properties\":{");
+            self.string(variant.name);
+            self.byte(b':');
+            self.schema(&variant.schema, None);
+            self.raw("},\"required\":[");
+            self.string(variant.name);
+            self.raw("],\"additionalProperties\":false}");
+            return;
+        }
+        let kind = match schema.shape {
+            Shape::Any | Shape::Variants(..) => "",
+            Shape::Boolean => "boolean",
+            Shape::Integer(_) => "integer",
+            Shape::Number(_) => "number",
+            Shape::String(_) | Shape::Names(_) => "string",
+            Shape::Array(..) => "array",
+            Shape::Object { .. } | Shape::Map(_) => "object",
+        };
+        if !kind.is_empty() {
+            self.raw(if schema.nullable { "\"type\":[\"" } else { "\"type\":\"" });
+            self.raw(kind);
+            self.raw(if schema.nullable { "\",\"null\"]" } else { "\"" });
+        }
+        if !schema.description.is_empty() {
+            self.key(start, "description");
+            self.string(schema.description);
+        }
+        match schema.shape {
+            Shape::Integer(range) | Shape::Number(range) => {
+                if !range.minimum.is_empty() {
+                    self.key(start, "minimum");
+                    self.raw(range.minimum);
+                }
+                if !range.maximum.is_empty() {
+                    self.key(start, "maximum");
+                    self.raw(range.maximum);
+                }
+            }
+            Shape::String(bounds) => self.bounds(start, "minLength", bounds.min, "maxLength", bounds.max),
+            Shape::Array(_, bounds) => self.bounds(start, "minItems", bounds.min, "maxItems", bounds.max),
+            Shape::Names(names) => {
+                self.key(start, "enum");
+                self.names(names, schema.nullable);
+            }
+            Shape::Variants(by, variants) => {
+                self.key(start, "anyOf");
+                self.variants(by, variants, schema.nullable);
+            }
+            Shape::Any | Shape::Boolean | Shape::Object { .. } | Shape::Map(_) => {}
+        }
+        self.default(start, schema.default);
+        match schema.shape {
+            Shape::Array(items, _) => {
+                self.key(start, "items");
+                self.schema(items, None);
+            }
+            Shape::Map(values) => {
+                self.key(start, "additionalProperties");
+                self.schema(values, None);
+            }
+            Shape::Object { tag, properties } => {
+                self.key(start, "properties");
+                self.object(tag, properties);
+            }
+            _ => {}
+        }
+        self.byte(b'}');
+    }
+
+    /// `"name":`, behind a comma if something stands between `start` and here.
+    const fn key(&mut self, start: usize, name: &str) {
+        if self.len > start {
+            self.byte(b',');
+        }
+        self.string(name);
+        self.byte(b':');
+    }
+
+    const fn bounds(&mut self, start: usize, min_name: &str, min: u32, max_name: &str, max: Option<u32>) {
+        if min > 0 {
+            self.key(start, min_name);
+            self.number(min as u64);
+        }
+        if let Some(max) = max {
+            self.key(start, max_name);
+            self.number(max as u64);
+        }
+    }
+
+    const fn default(&mut self, start: usize, default: Default) {
+        if matches!(default, Default::None) {
+            return;
+        }
+        self.key(start, "default");
+        match default {
+            Default::None => {}
+            Default::Json(json) => self.raw(json),
+            Default::Text(text) => self.string(text),
+            Default::Integer(number) => {
+                if number < 0 {
+                    self.byte(b'-');
+                }
+                self.number(number.unsigned_abs());
+            }
+            Default::Boolean(value) => self.raw(if value { "true" } else { "false" }),
+        }
+    }
+
+    /// The array of `enum`.
+    const fn names(&mut self, names: &[&str], null: bool) {
+        self.byte(b'[');
+        let mut i = 0;
+        while i < names.len() {
+            if i > 0 {
+                self.byte(b',');
+            }
+            self.string(names[i]);
+            i += 1;
+        }
+        if null {
+            self.raw(",null");
+        }
+        self.byte(b']');
+    }
+
+    /// The array of `anyOf`.
+    const fn variants(&mut self, by: By, variants: &[Variant], null: bool) {
+        self.byte(b'[');
+        let mut i = 0;
+        while i < variants.len() {
+            if i > 0 {
+                self.byte(b',');
+            }
+            let variant = &variants[i];
+            let by_key = matches!(by, By::Key) && !variant.name.is_empty();
+            self.schema(&variant.schema, if by_key { Some(variant) } else { None });
+            i += 1;
+        }
+        if null {
+            self.raw(",{\"type\":\"null\"}");
+        }
+        self.byte(b']');
+    }
+
+    /// The value of `properties` and what follows it.
+    const fn object(&mut self, tag: Option<(&str, &str)>, properties: &[Property]) {
+        self.byte(b'{');
+        let start = self.len;
+        if let Some((name, value)) = tag {
+            self.string(name);
+            self.raw(":{\"type\":\"string\",\"enum\":[");
+            self.string(value);
+            self.raw("]}");
+        }
+        let mut i = 0;
+        while i < properties.len() {
+            self.key(start, properties[i].name);
+            self.schema(&properties[i].schema, None);
+            i += 1;
+        }
+        self.raw("},\"required\":[");
+        let start = self.len;
+        if let Some((name, _)) = tag {
+            self.string(name);
+        }
+        let mut i = 0;
+        while i < properties.len() {
+            if properties[i].required {
+                if self.len > start {
+                    self.byte(b',');
+                }
+                self.string(properties[i].name);
+            }
+            i += 1;
+        }
+        self.raw("],\"additionalProperties\":false");
+    }
+}

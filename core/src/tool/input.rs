@@ -1,0 +1,372 @@
+//! What a tool takes: from JSON to the types of its arguments.
+
+use super::{Notice, Output, ToolCall, ToolError};
+use crate::json::{Text, Value, parse_f64, parse_integer};
+use crate::schema::{Expected, Got, InputError, Schema};
+
+/// A type that a tool can take. `derive(ToolInput)` writes it for structs and enums.
+///
+/// | Type | Schema | Note |
+/// |---|---|---|
+/// | `bool` | boolean | |
+/// | integers | integer | no limits are stated: the type's own range is checked when the input is read; `5.0` and `1e2` are integers |
+/// | `f32`, `f64` | number | |
+/// | `&str`, [`Text`] | string | borrowed from the input; `&str` is unescaped into the call's scratch room if it has an escape |
+/// | `char` | string of one character | |
+/// | `heapless::String<N>` | string, `maxLength` N | holds N bytes |
+/// | `heapless::Vec<T, N>` | array, `maxItems` N | |
+/// | `[T; N]` | array of N items | |
+/// | `Option<T>` | T or null, not required | |
+/// | [`Value`] | anything | any JSON, as it stands |
+/// | `String`, `Cow<str>`, `Box<T>`, `Vec<T>`, `BTreeMap<String, T>` | as expected | with `alloc` |
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be an argument of a tool",
+    label = "the model has no way to give this",
+    note = "derive it for your own types: `#[derive(ToolInput)]`",
+    note = "of std, `String`, `Vec`, `Box` and `BTreeMap` need the feature `alloc`; `json::Value` takes any JSON"
+)]
+pub trait ToolInput<'a>: Sized {
+    /// What the model is told, and what is checked before [`decode`](Self::decode).
+    const SCHEMA: &'static Schema;
+
+    /// Whether a member of this type may be missing: see [`absent`](Self::absent).
+    const OPTIONAL: bool = false;
+
+    /// Reads a value that fits [`SCHEMA`](Self::SCHEMA).
+    ///
+    /// # Errors
+    /// What the schema does not say: a number outside the type's range, say. [`Decoder::error`] makes one.
+    fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>>;
+
+    /// What a missing member is.
+    fn absent() -> Option<Self> {
+        None
+    }
+}
+
+/// An input while it is read: where errors are placed, and the room that is left for unescaping.
+#[derive(Debug)]
+pub struct Decoder<'a> {
+    input: Value<'a>,
+    scratch: &'a mut [u8],
+}
+
+impl<'a> Decoder<'a> {
+    /// Reads `input`. `scratch` takes its unescaped strings: as long as the input is always enough; no escape, none needed.
+    pub const fn new(input: Value<'a>, scratch: &'a mut [u8]) -> Self {
+        Self { input, scratch }
+    }
+
+    /// The error that `value`, a part of the input, is not `expected`.
+    pub fn error(&self, value: Value<'_>, expected: &'static str) -> InputError<'static> {
+        self.at(value, Expected::Words(expected), Got::Value)
+    }
+
+    fn at(&self, value: Value<'_>, expected: Expected<'static>, got: Got) -> InputError<'static> {
+        InputError::new(value.offset_in(self.input.raw()).unwrap_or(0), expected, got)
+    }
+
+    /// The error that `value` is not of the type that `schema` states.
+    pub fn wrong_type(&self, value: Value<'_>, schema: &Schema) -> InputError<'static> {
+        self.at(value, Expected::Type(schema.types()), Got::Value)
+    }
+
+    /// A string's meaning: borrowed from the input, or unescaped into the scratch room.
+    ///
+    /// # Errors
+    /// If `value` is no string, or the room is too small.
+    pub fn text(&mut self, value: Value<'a>) -> Result<&'a str, InputError<'static>> {
+        let text = value.as_text().ok_or_else(|| self.wrong_type(value, &Schema::STRING))?;
+        if let Some(plain) = text.as_plain() {
+            return Ok(plain);
+        }
+        let needed = text.len();
+        let room = core::mem::take(&mut self.scratch);
+        let free = room.len();
+        let Some((own, rest)) = room.split_at_mut_checked(needed) else {
+            let count = |n| u64::try_from(n).unwrap_or(u64::MAX);
+            return Err(self.at(value, Expected::Count("at most", count(free), "byte"), Got::Count(count(needed))));
+        };
+        self.scratch = rest;
+        text.decode(own).map_err(|_| self.wrong_type(value, &Schema::STRING))
+    }
+
+    /// The member `name` of `object`.
+    ///
+    /// # Errors
+    /// If it does not fit `T`, or is missing and `T` is not optional.
+    pub fn member<T: ToolInput<'a>>(&mut self, object: Value<'a>, name: &'static str) -> Result<T, InputError<'static>> {
+        match object.member(name) {
+            Some(value) => T::decode(value, self),
+            None => T::absent().ok_or_else(|| {
+                let mut error = self.at(object, Expected::Type(T::SCHEMA.types()), Got::Nothing);
+                error.missing = Some(crate::schema::Name::Plain(name));
+                error
+            }),
+        }
+    }
+
+    /// The member `name` of `object`, or the default if it is missing.
+    ///
+    /// # Errors
+    /// If it does not fit `T`.
+    pub fn member_or<T: ToolInput<'a>>(
+        &mut self,
+        object: Value<'a>,
+        name: &'static str,
+        default: impl FnOnce() -> T,
+    ) -> Result<T, InputError<'static>> {
+        object.member(name).map_or_else(|| Ok(default()), |value| T::decode(value, self))
+    }
+}
+
+/// Checks a call's input and makes it ready to be read.
+#[doc(hidden)]
+pub fn begin<'a>(
+    name: &'static str,
+    schema: &Schema,
+    call: ToolCall<'a>,
+    out: &mut Output<'_>,
+) -> Result<(Value<'a>, Decoder<'a>), ToolError> {
+    match schema.check(call.input) {
+        Ok(()) => Ok((call.input, Decoder::new(call.input, call.scratch))),
+        Err(error) => Err(invalid_input(name, &error, call.input, out)),
+    }
+}
+
+/// Writes what is wrong with an input as the result.
+#[doc(hidden)]
+pub fn invalid_input(name: &str, error: &InputError<'_>, input: Value<'_>, out: &mut Output<'_>) -> ToolError {
+    // A tool's name has nothing to escape.
+    let _counted = Notice::InvalidInput { name: Text::from_raw(name), error: error.explain(input) }.write_to(out);
+    ToolError::written()
+}
+
+impl<'a> ToolInput<'a> for bool {
+    const SCHEMA: &'static Schema = &Schema::BOOLEAN;
+
+    fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
+        value.as_bool().ok_or_else(|| decoder.wrong_type(value, Self::SCHEMA))
+    }
+}
+
+macro_rules! integers {
+    ($($type:ident $range:literal;)*) => {$(
+        impl<'a> ToolInput<'a> for $type {
+            const SCHEMA: &'static Schema = &Schema::INTEGER;
+
+            fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
+                let (negative, amount) = parse_integer(value.raw()).unwrap_or((false, u128::MAX));
+                let number = if negative {
+                    // Below zero there is one more than above.
+                    0_i128.checked_sub_unsigned(amount).and_then(|number| Self::try_from(number).ok())
+                } else {
+                    Self::try_from(amount).ok()
+                };
+                number.ok_or_else(|| decoder.error(value, concat!("integer from ", $range)))
+            }
+        }
+    )*};
+}
+
+integers! {
+    i8 "-128 to 127";
+    i16 "-32768 to 32767";
+    i32 "-2147483648 to 2147483647";
+    i64 "-9223372036854775808 to 9223372036854775807";
+    i128 "-170141183460469231731687303715884105728 to 170141183460469231731687303715884105727";
+    isize "the least to the greatest of this machine";
+    u8 "0 to 255";
+    u16 "0 to 65535";
+    u32 "0 to 4294967295";
+    u64 "0 to 18446744073709551615";
+    u128 "0 to 340282366920938463463374607431768211454";
+    usize "0 to the greatest of this machine";
+}
+
+impl<'a> ToolInput<'a> for f64 {
+    const SCHEMA: &'static Schema = &Schema::NUMBER;
+
+    fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
+        parse_f64(value.raw()).ok_or_else(|| decoder.error(value, "number of at most 1.7976931348623157e308"))
+    }
+}
+
+impl<'a> ToolInput<'a> for f32 {
+    const SCHEMA: &'static Schema = &Schema::NUMBER;
+
+    fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
+        #[allow(clippy::cast_possible_truncation, reason = "to the nearest f32, which is what is asked for")]
+        let number = parse_f64(value.raw()).map(|number| number as Self);
+        number.filter(|number| number.is_finite()).ok_or_else(|| decoder.error(value, "number of at most 3.4028235e38"))
+    }
+}
+
+impl<'a> ToolInput<'a> for &'a str {
+    const SCHEMA: &'static Schema = &Schema::STRING;
+
+    fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
+        decoder.text(value)
+    }
+}
+
+impl<'a> ToolInput<'a> for Text<'a> {
+    const SCHEMA: &'static Schema = &Schema::STRING;
+
+    fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
+        value.as_text().ok_or_else(|| decoder.wrong_type(value, Self::SCHEMA))
+    }
+}
+
+impl<'a> ToolInput<'a> for char {
+    const SCHEMA: &'static Schema = &Schema::STRING.min_length(1).max_length(1);
+
+    fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
+        let text = value.as_text().unwrap_or_default();
+        let mut found = None;
+        for piece in text.pieces() {
+            let (one, more) = match piece {
+                crate::json::Piece::Char(c) => (Some(c), false),
+                crate::json::Piece::Plain(plain) => (plain.chars().next(), plain.chars().nth(1).is_some()),
+            };
+            if more || found.is_some() {
+                return Err(decoder.error(value, "one character"));
+            }
+            found = one;
+        }
+        found.ok_or_else(|| decoder.error(value, "one character"))
+    }
+}
+
+impl<'a> ToolInput<'a> for Value<'a> {
+    const SCHEMA: &'static Schema = &Schema::ANY;
+
+    fn decode(value: Value<'a>, _: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
+        Ok(value)
+    }
+}
+
+impl<'a, T: ToolInput<'a>> ToolInput<'a> for Option<T> {
+    const SCHEMA: &'static Schema = &T::SCHEMA.nullable();
+    const OPTIONAL: bool = true;
+
+    fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
+        if value.is_null() { Ok(None) } else { T::decode(value, decoder).map(Some) }
+    }
+
+    fn absent() -> Option<Self> {
+        Some(None)
+    }
+}
+
+/// A capacity as a schema's bound.
+#[allow(clippy::cast_possible_truncation, reason = "compared first")]
+const fn bound(capacity: usize) -> u32 {
+    if capacity > u32::MAX as usize { u32::MAX } else { capacity as u32 }
+}
+
+impl<'a, const N: usize> ToolInput<'a> for heapless::String<N> {
+    const SCHEMA: &'static Schema = &Schema::STRING.max_length(bound(N));
+
+    fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
+        use crate::json::Piece;
+        let text = value.as_text().ok_or_else(|| decoder.wrong_type(value, Self::SCHEMA))?;
+        let mut owned = Self::new();
+        for piece in text.pieces() {
+            let fits = match piece {
+                Piece::Plain(plain) => owned.push_str(plain).is_ok(),
+                Piece::Char(c) => owned.push(c).is_ok(),
+            };
+            if !fits {
+                let count = |n| u64::try_from(n).unwrap_or(u64::MAX);
+                return Err(decoder.at(value, Expected::Count("at most", count(N), "byte"), Got::Count(count(text.len()))));
+            }
+        }
+        Ok(owned)
+    }
+}
+
+impl<'a, T: ToolInput<'a>, const N: usize> ToolInput<'a> for heapless::Vec<T, N> {
+    const SCHEMA: &'static Schema = &Schema::array(T::SCHEMA).max_items(bound(N));
+
+    fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
+        let mut items = Self::new();
+        for item in value.elements() {
+            if items.push(T::decode(item, decoder)?).is_err() {
+                return Err(decoder.error(value, "fewer items"));
+            }
+        }
+        Ok(items)
+    }
+}
+
+impl<'a, T: ToolInput<'a>, const N: usize> ToolInput<'a> for [T; N] {
+    const SCHEMA: &'static Schema = &Schema::array(T::SCHEMA).min_items(bound(N)).max_items(bound(N));
+
+    fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
+        let items = heapless::Vec::<T, N>::decode(value, decoder)?;
+        items.into_array().map_err(|_| decoder.error(value, "more items"))
+    }
+}
+
+#[cfg(feature = "alloc")]
+mod owned {
+    use alloc::borrow::Cow;
+    use alloc::boxed::Box;
+    use alloc::collections::BTreeMap;
+    use alloc::string::String;
+    use alloc::vec::Vec;
+
+    use super::{Decoder, InputError, Schema, Text, ToolInput, Value};
+
+    macro_rules! strings {
+        ($($type:ty),*) => {$(
+            impl<'a> ToolInput<'a> for $type {
+                const SCHEMA: &'static Schema = &Schema::STRING;
+
+                fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
+                    <Text<'_> as ToolInput<'_>>::decode(value, decoder).map(String::from).map(Self::from)
+                }
+            }
+        )*};
+    }
+
+    strings!(String, Box<str>);
+
+    impl<'a> ToolInput<'a> for Cow<'a, str> {
+        const SCHEMA: &'static Schema = &Schema::STRING;
+
+        fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
+            <Text<'_> as ToolInput<'_>>::decode(value, decoder).map(Self::from)
+        }
+    }
+
+    impl<'a, T: ToolInput<'a>> ToolInput<'a> for Box<T> {
+        const SCHEMA: &'static Schema = T::SCHEMA;
+        const OPTIONAL: bool = T::OPTIONAL;
+
+        fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
+            T::decode(value, decoder).map(Self::new)
+        }
+
+        fn absent() -> Option<Self> {
+            T::absent().map(Self::new)
+        }
+    }
+
+    impl<'a, T: ToolInput<'a>> ToolInput<'a> for Vec<T> {
+        const SCHEMA: &'static Schema = &Schema::array(T::SCHEMA);
+
+        fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
+            value.elements().map(|item| T::decode(item, decoder)).collect()
+        }
+    }
+
+    impl<'a, T: ToolInput<'a>> ToolInput<'a> for BTreeMap<String, T> {
+        const SCHEMA: &'static Schema = &Schema::map(T::SCHEMA);
+
+        fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
+            value.members().map(|(name, value)| Ok((String::from(name), T::decode(value, decoder)?))).collect()
+        }
+    }
+}

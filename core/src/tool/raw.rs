@@ -1,0 +1,292 @@
+//! Tools whose schema is JSON text, and tools that are only declared.
+
+use core::ops::Range;
+use core::time::Duration;
+
+use super::{Definition, Output, ToolCall, ToolError, Toolbox, Tools, invalid_input, not_found};
+use crate::error::Misuse;
+use crate::json::{self, Kind, Value};
+use crate::schema::RawSchema;
+
+/// The text of a definition: `&'static str`, and with `alloc` also `String`.
+#[cfg(feature = "alloc")]
+pub type DefinitionText = alloc::borrow::Cow<'static, str>;
+/// The text of a definition: `&'static str`, and with `alloc` also `String`.
+#[cfg(not(feature = "alloc"))]
+pub type DefinitionText = &'static str;
+
+/// A definition and where its name is in it.
+#[derive(Clone, Debug)]
+struct Declaration {
+    json: DefinitionText,
+    name: Range<usize>,
+}
+
+impl Declaration {
+    /// A JSON object; its name, if it has one, without escapes.
+    fn new(json: DefinitionText) -> Result<Self, Misuse> {
+        let bytes = json.as_bytes();
+        let object = json::check(bytes).ok().and_then(|_| Value::first(bytes)).filter(|value| value.kind() == Kind::Object);
+        let name = match object.ok_or(Misuse::Json("a tool's definition is a JSON object"))?.member("name") {
+            None => 0..0,
+            Some(name) => {
+                let text = name.as_text().and_then(json::Text::as_plain).ok_or(Misuse::Json("a tool's name is a plain string"))?;
+                let start = name.offset_in(bytes).unwrap_or(0).saturating_add(1);
+                start..start.saturating_add(text.len())
+            }
+        };
+        Ok(Self { json, name })
+    }
+
+    fn definition(&self) -> Definition<'_> {
+        Definition::new(self.json.get(self.name.clone()).unwrap_or_default(), &self.json)
+    }
+
+    /// The error, written, if the input is not what the schema asks for.
+    fn check(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+        let schema = Value::first(self.json.as_bytes()).and_then(|definition| definition.member("input_schema"));
+        match schema.map_or(Ok(()), |schema| RawSchema::of(schema).check(call.input)) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(invalid_input(self.definition().name, &error, call.input, out)),
+        }
+    }
+}
+
+/// A tool without a function: the caller answers its calls (by `results`), or the server runs it, or it has no name at all.
+///
+/// ```
+/// use toolrunner_core::tool::{Declared, Toolbox, check_tools};
+/// let search = Declared::new(r#"{"type":"web_search_20250305","name":"web_search"}"#)?;
+/// assert!(!search.definition(0).unwrap().runnable);
+/// check_tools(&search)?;
+/// # Ok::<(), toolrunner_core::error::Misuse>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Declared {
+    declaration: Declaration,
+}
+
+impl Declared {
+    /// The tool that `json` defines, as it goes into the request's `tools`.
+    ///
+    /// # Errors
+    /// [`Misuse::Json`] if it is no JSON object, or its name is no string without escapes.
+    pub fn new(json: impl Into<DefinitionText>) -> Result<Self, Misuse> {
+        Declaration::new(json.into()).map(|declaration| Self { declaration })
+    }
+}
+
+/// A tool whose definition is JSON text, run by a closure.
+///
+/// Its input is checked against the definition's `input_schema`, as far as [`RawSchema`] goes; a definition without one (a client's
+/// tool of the API's own, such as `bash_20250124`) takes any object.
+///
+/// ```
+/// use toolrunner_core::tool::{RawTool, Toolbox};
+/// let echo = RawTool::direct(
+///     r#"{"name":"echo","input_schema":{"type":"object","properties":{"text":{"type":"string"}},"required":["text"]}}"#,
+///     |input, out| {
+///         let text = input.member("text").and_then(|text| text.as_text()).unwrap_or_default();
+///         Ok(out.text(text.as_plain().unwrap_or("(escaped)"))?)
+///     },
+/// )?;
+/// assert_eq!(echo.definition(0).unwrap().name, "echo");
+/// # Ok::<(), toolrunner_core::error::Misuse>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct RawTool<R> {
+    declaration: Declaration,
+    serial: bool,
+    blocking: bool,
+    timeout: Option<Duration>,
+    run: R,
+}
+
+/// How a [`RawTool`] runs: a closure that writes its result.
+#[derive(Clone, Copy, Debug)]
+pub struct Direct<F>(F);
+
+/// How a [`RawTool`] runs: a closure that gives a future.
+#[cfg(feature = "alloc")]
+#[derive(Clone, Copy, Debug)]
+pub struct Async<F>(F);
+
+impl<F: Fn(Value<'_>, &mut Output<'_>) -> Result<(), ToolError>> RawTool<Direct<F>> {
+    /// A tool with a whole definition, and a closure that is given the input and writes the result.
+    ///
+    /// # Errors
+    /// [`Misuse::Json`] if the definition is no JSON object, or its name is no string without escapes.
+    pub fn direct(definition: impl Into<DefinitionText>, run: F) -> Result<Self, Misuse> {
+        Self::of(definition.into(), Direct(run))
+    }
+}
+
+impl<R> RawTool<R> {
+    fn of(definition: DefinitionText, run: R) -> Result<Self, Misuse> {
+        let declaration = Declaration::new(definition)?;
+        Ok(Self { declaration, serial: false, blocking: false, timeout: None, run })
+    }
+
+    /// The same, never run beside another tool that says so.
+    #[must_use]
+    pub fn serial(mut self) -> Self {
+        self.serial = true;
+        self
+    }
+
+    /// The same, run where blocking a thread does no harm.
+    #[must_use]
+    pub fn blocking(mut self) -> Self {
+        self.blocking = true;
+        self
+    }
+
+    /// The same with a time-out.
+    #[must_use]
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
+        self
+    }
+
+    fn definition(&self) -> Definition<'_> {
+        let mut definition = self.declaration.definition();
+        (definition.serial, definition.blocking, definition.timeout) = (self.serial, self.blocking, self.timeout);
+        definition
+    }
+}
+
+#[cfg(feature = "alloc")]
+mod owned {
+    use alloc::borrow::ToOwned;
+    use alloc::string::String;
+    use alloc::vec::Vec;
+
+    use super::super::ToolOutput;
+    use super::{Async, DefinitionText, Misuse, RawTool, Value};
+    use crate::json::escape;
+
+    /// The input of one call, owned: a JSON object that fits the tool's schema.
+    #[derive(Clone, Debug)]
+    pub struct Input {
+        json: String,
+    }
+
+    impl Input {
+        pub(super) fn of(value: Value<'_>) -> Self {
+            Self { json: value.as_json().to_owned() }
+        }
+
+        /// The input as JSON text.
+        pub fn json(&self) -> &str {
+            &self.json
+        }
+
+        /// The input as a value to look into.
+        pub fn value(&self) -> Value<'_> {
+            Value::first(self.json.as_bytes()).unwrap_or(Value::EMPTY_ARRAY)
+        }
+
+        /// The input as any `Deserialize`, by serde_json.
+        ///
+        /// # Errors
+        /// serde_json's, with line and column.
+        #[cfg(feature = "serde")]
+        pub fn deserialize<'a, T: serde::Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
+            self.value().deserialize()
+        }
+    }
+
+    impl<F, Fut> RawTool<Async<F>>
+    where
+        F: Fn(Input) -> Fut,
+        Fut: Future,
+        Fut::Output: ToolOutput,
+    {
+        /// A tool from its name, its description, its input schema as JSON text, and a closure that is given the input and gives a
+        /// future of the result.
+        ///
+        /// # Errors
+        /// [`Misuse::Json`] if the schema is no JSON, or the name is no string without escapes.
+        pub fn new(name: &str, description: &str, schema: &str, run: F) -> Result<Self, Misuse> {
+            let mut json = Vec::new();
+            for (key, text) in [("{\"name\":\"", name), ("\",\"description\":\"", description)] {
+                json.extend_from_slice(key.as_bytes());
+                let _a_vec_takes_all = escape(text).write_to(&mut json);
+            }
+            json.extend_from_slice(b"\",\"input_schema\":");
+            json.extend_from_slice(schema.as_bytes());
+            json.push(b'}');
+            let json = String::from_utf8(json).map_err(|_| Misuse::Json("a schema is a JSON object"))?;
+            crate::json::check(schema.as_bytes()).map_err(|_| Misuse::Json("a schema is a JSON object"))?;
+            Self::of(json.into(), Async(run))
+        }
+
+        /// A tool from its whole definition, and a closure as for [`new`](Self::new).
+        ///
+        /// # Errors
+        /// [`Misuse::Json`] if the definition is no JSON object, or its name is no string without escapes.
+        pub fn from_definition(definition: impl Into<DefinitionText>, run: F) -> Result<Self, Misuse> {
+            Self::of(definition.into(), Async(run))
+        }
+    }
+}
+
+#[cfg(feature = "alloc")]
+pub use owned::Input;
+
+macro_rules! one_tool {
+    ($(impl[$($generics:tt)*] $trait:ident for $type:ty [$($bounds:tt)*] |$self:ident, $call:ident, $out:ident| $run:expr;)*) => {$(
+        impl<$($generics)*> $trait for $type where $($bounds)* {
+            fn count(&self) -> usize {
+                1
+            }
+
+            fn definition(&self, i: usize) -> Option<Definition<'_>> {
+                (i == 0).then(|| Self::definition(self))
+            }
+
+            async fn call(&$self, i: usize, $call: ToolCall<'_>, $out: &mut Output<'_>) -> Result<(), ToolError> {
+                if i != 0 {
+                    return Err(not_found(&$call, $out));
+                }
+                $self.declaration.check(&$call, $out)?;
+                $run
+            }
+        }
+    )*};
+}
+
+one_tool! {
+    impl[F] Toolbox for RawTool<Direct<F>> [F: Fn(Value<'_>, &mut Output<'_>) -> Result<(), ToolError>]
+        |self, call, out| (self.run.0)(call.input, out);
+    impl[F] Tools for RawTool<Direct<F>> [F: Fn(Value<'_>, &mut Output<'_>) -> Result<(), ToolError> + Send + Sync + 'static]
+        |self, call, out| (self.run.0)(call.input, out);
+}
+
+#[cfg(feature = "alloc")]
+one_tool! {
+    impl[F, Fut] Toolbox for RawTool<Async<F>> [F: Fn(Input) -> Fut, Fut: Future, Fut::Output: super::ToolOutput]
+        |self, call, out| super::ToolOutput::write_to((self.run.0)(Input::of(call.input)).await, out);
+    impl[F, Fut] Tools for RawTool<Async<F>> [F: Fn(Input) -> Fut + Send + Sync + 'static, Fut: Future + Send, Fut::Output: super::ToolOutput]
+        |self, call, out| super::ToolOutput::write_to((self.run.0)(Input::of(call.input)).await, out);
+}
+
+macro_rules! declared {
+    ($($trait:ident)*) => {$(
+        impl $trait for Declared {
+            fn count(&self) -> usize {
+                1
+            }
+
+            fn definition(&self, i: usize) -> Option<Definition<'_>> {
+                (i == 0).then(|| self.declaration.definition().declared())
+            }
+
+            async fn call(&self, _: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+                Err(not_found(&call, out))
+            }
+        }
+    )*};
+}
+
+declared!(Toolbox Tools);

@@ -1,0 +1,340 @@
+//! What a tool may return, and how that becomes a result.
+
+use super::{Block, Output, ToolError};
+use crate::json::{self, Sink, Text, Value};
+
+/// A type that a tool can return.
+///
+/// Texts go to the model as they are; numbers and booleans as JSON has them; `()` leaves what the tool wrote itself, and if that is
+/// nothing the result reads [`EMPTY_RESULT`](super::EMPTY_RESULT); [`Block`]s are content blocks. With the feature `serde` a tool made
+/// by `#[tool]` may also return any other `Serialize`, which becomes JSON text; [`Json`] does that where a `ToolOutput` is asked for.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a tool's result",
+    label = "not a result that the model can read",
+    note = "return a string, a number, a bool, `()`, a `Block` or blocks, or a `Result` of one of these",
+    note = "or turn the feature `serde` on and derive `serde::Serialize`: the result is then JSON text"
+)]
+pub trait ToolOutput {
+    /// Appends it to the result.
+    ///
+    /// # Errors
+    /// What the model is to read instead.
+    fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError>;
+}
+
+impl ToolOutput for () {
+    fn write_to(self, _: &mut Output<'_>) -> Result<(), ToolError> {
+        Ok(())
+    }
+}
+
+impl ToolOutput for &str {
+    fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError> {
+        Ok(out.text(self)?)
+    }
+}
+
+impl ToolOutput for char {
+    fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError> {
+        Ok(out.text(self.encode_utf8(&mut [0; 4]))?)
+    }
+}
+
+impl ToolOutput for bool {
+    fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError> {
+        Ok(out.text(if self { "true" } else { "false" })?)
+    }
+}
+
+impl ToolOutput for Text<'_> {
+    fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError> {
+        // All of it is tried, so that the error tells how much it needs.
+        let _never = super::text_parts(self, &mut |part| {
+            let _counted = out.text(part);
+            Ok::<(), core::convert::Infallible>(())
+        });
+        Ok(out.state()?)
+    }
+}
+
+impl ToolOutput for Value<'_> {
+    fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError> {
+        Ok(out.text(self.as_json())?)
+    }
+}
+
+impl<const N: usize> ToolOutput for heapless::String<N> {
+    fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError> {
+        Ok(out.text(&self)?)
+    }
+}
+
+impl ToolOutput for Block<'_> {
+    fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError> {
+        Ok(out.block(self)?)
+    }
+}
+
+impl ToolOutput for &[Block<'_>] {
+    fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError> {
+        Ok(self.iter().try_for_each(|block| out.block(*block))?)
+    }
+}
+
+impl<const N: usize> ToolOutput for [Block<'_>; N] {
+    fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError> {
+        self.as_slice().write_to(out)
+    }
+}
+
+impl<T: ToolOutput, E: Into<ToolError>> ToolOutput for Result<T, E> {
+    fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError> {
+        self.map_err(Into::into)?.write_to(out)
+    }
+}
+
+macro_rules! integers {
+    ($($type:ident)*) => {$(
+        impl ToolOutput for $type {
+            fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError> {
+                #[allow(unused_comparisons, reason = "one text for signed and unsigned")]
+                let sign = if self < 0 { "-" } else { "" };
+                let amount = amount(i128::from(self).unsigned_abs());
+                out.text(sign)?;
+                Ok(out.text(core::str::from_utf8(amount.as_bytes()).unwrap_or_default())?)
+            }
+        }
+    )*};
+}
+
+integers!(i8 i16 i32 i64 u8 u16 u32 u64);
+
+fn amount(amount: u128) -> json::Decimal {
+    json::Decimal::new(u64::try_from(amount).unwrap_or(u64::MAX))
+}
+
+impl ToolOutput for usize {
+    fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError> {
+        u64::try_from(self).unwrap_or(u64::MAX).write_to(out)
+    }
+}
+
+impl ToolOutput for isize {
+    fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError> {
+        i64::try_from(self).unwrap_or(i64::MAX).write_to(out)
+    }
+}
+
+impl ToolOutput for f64 {
+    fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError> {
+        Ok(json::write_f64(self, &mut AsText(out))?)
+    }
+}
+
+impl ToolOutput for f32 {
+    fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError> {
+        Ok(json::write_f32(self, &mut AsText(out))?)
+    }
+}
+
+/// Takes JSON and writes it as the text of a result.
+pub(super) struct AsText<'o, 'a>(pub(super) &'o mut Output<'a>);
+
+impl Sink for AsText<'_, '_> {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), crate::error::Capacity> {
+        // What is put is always whole characters.
+        self.0.text(core::str::from_utf8(bytes).unwrap_or_default())
+    }
+}
+
+#[cfg(feature = "alloc")]
+mod owned {
+    use alloc::borrow::Cow;
+    use alloc::boxed::Box;
+    use alloc::string::String;
+    use alloc::vec::Vec;
+
+    use super::{Block, Output, ToolError, ToolOutput};
+
+    macro_rules! strings {
+        ($($type:ty),*) => {$(
+            impl ToolOutput for $type {
+                fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError> {
+                    Ok(out.text(&self)?)
+                }
+            }
+        )*};
+    }
+
+    strings!(String, &String, Box<str>, Cow<'_, str>);
+
+    impl ToolOutput for Vec<Block<'_>> {
+        fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError> {
+            self.as_slice().write_to(out)
+        }
+    }
+}
+
+/// Any `Serialize` as a result: its JSON, as text.
+#[cfg(feature = "serde")]
+#[derive(Clone, Copy, Debug)]
+pub struct Json<T>(pub T);
+
+#[cfg(feature = "serde")]
+impl<T: serde::Serialize> ToolOutput for Json<T> {
+    fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError> {
+        out.json(&self.0)
+    }
+}
+
+/// For generated code: what a function returns, whatever it is, becomes a result. Which of several ways is taken is found by method
+/// resolution: `(&&&Probe(&value)).kind()` takes the impl for `&&Probe` before that for `&Probe` before that for `Probe`.
+#[doc(hidden)]
+pub mod kinds {
+    use core::convert::Infallible;
+    use core::fmt::Display;
+
+    use super::{Output, ToolError, ToolOutput};
+
+    #[derive(Debug)]
+    pub struct Probe<'v, T>(pub &'v T);
+
+    #[derive(Debug)]
+    pub struct IsResult;
+    #[derive(Debug)]
+    pub struct IsValue;
+
+    pub trait ResultKind {
+        fn split_kind(&self) -> IsResult {
+            IsResult
+        }
+    }
+
+    impl<T, E> ResultKind for &Probe<'_, Result<T, E>> {}
+
+    pub trait ValueKind {
+        fn split_kind(&self) -> IsValue {
+            IsValue
+        }
+    }
+
+    impl<T> ValueKind for Probe<'_, T> {}
+
+    impl IsResult {
+        pub fn split<T, E>(self, value: Result<T, E>) -> Result<T, E> {
+            value
+        }
+    }
+
+    impl IsValue {
+        pub fn split<T>(self, value: T) -> Result<T, Infallible> {
+            Ok(value)
+        }
+    }
+
+    #[derive(Debug)]
+    pub struct IsOutput;
+
+    pub trait OutputKind {
+        fn output_kind(&self) -> IsOutput {
+            IsOutput
+        }
+    }
+
+    impl<T: ToolOutput> OutputKind for &&Probe<'_, T> {}
+
+    impl IsOutput {
+        pub fn write<T: ToolOutput>(self, value: T, out: &mut Output<'_>) -> Result<(), ToolError> {
+            value.write_to(out)
+        }
+    }
+
+    #[cfg(feature = "serde")]
+    #[derive(Debug)]
+    pub struct IsSerialize;
+
+    #[cfg(feature = "serde")]
+    pub trait SerializeKind {
+        fn output_kind(&self) -> IsSerialize {
+            IsSerialize
+        }
+    }
+
+    #[cfg(feature = "serde")]
+    impl<T: serde::Serialize> SerializeKind for &Probe<'_, T> {}
+
+    #[cfg(feature = "serde")]
+    impl IsSerialize {
+        pub fn write<T: serde::Serialize>(self, value: T, out: &mut Output<'_>) -> Result<(), ToolError> {
+            out.json(&value)
+        }
+    }
+
+    /// Neither: the call of `write` then says what a result can be.
+    pub trait OtherKind {
+        fn output_kind(&self) -> IsOutput {
+            IsOutput
+        }
+    }
+
+    impl<T> OtherKind for Probe<'_, T> {}
+
+    #[derive(Debug)]
+    pub struct IsToolError;
+
+    pub trait ToolErrorKind {
+        fn error_kind(&self) -> IsToolError {
+            IsToolError
+        }
+    }
+
+    impl<E: Into<ToolError>> ToolErrorKind for &&Probe<'_, E> {}
+
+    impl IsToolError {
+        pub fn convert<E: Into<ToolError>>(self, error: E) -> ToolError {
+            error.into()
+        }
+    }
+
+    #[cfg(feature = "alloc")]
+    #[derive(Debug)]
+    pub struct IsBoxable;
+
+    #[cfg(feature = "alloc")]
+    pub trait BoxableKind {
+        fn error_kind(&self) -> IsBoxable {
+            IsBoxable
+        }
+    }
+
+    #[cfg(feature = "alloc")]
+    type Boxed = alloc::boxed::Box<dyn core::error::Error + Send + Sync>;
+
+    #[cfg(feature = "alloc")]
+    impl<E: Into<Boxed>> BoxableKind for &Probe<'_, E> {}
+
+    #[cfg(feature = "alloc")]
+    impl IsBoxable {
+        pub fn convert<E: Into<Boxed>>(self, error: E) -> ToolError {
+            ToolError::from_boxed(error.into())
+        }
+    }
+
+    #[derive(Debug)]
+    pub struct IsDisplay;
+
+    /// The rest: the call of `convert` then says what an error must be.
+    pub trait DisplayKind {
+        fn error_kind(&self) -> IsDisplay {
+            IsDisplay
+        }
+    }
+
+    impl<E> DisplayKind for Probe<'_, E> {}
+
+    impl IsDisplay {
+        pub fn convert<E: Display>(self, error: E) -> ToolError {
+            ToolError::format(format_args!("Error: {error}"))
+        }
+    }
+}
