@@ -1,4 +1,19 @@
-//! The loop that lets a Claude model use your tools.
+//! The loop that lets a Claude model use your tools: no_std, allocation-free, sans-I/O.
+//!
+//! The rooms, each of which uses only those before it:
+//!
+//! | Room | What |
+//! |---|---|
+//! | [`error`], [`time`] | whose fault; time as an argument |
+//! | [`json`] | checked once, then read lazily, in place |
+//! | [`message`] | views over messages and blocks |
+//! | [`schema`], [`tool`] | schemas as constants; tools, their inputs and results |
+//! | [`transcript`] | the conversation as the bytes of the next request |
+//! | [`policy`], [`transport`], [`wire`] | limits and retries; the seam; requests, frames, events |
+//! | [`observe`], [`run`] | what is told; the loop as a machine |
+//! | [`drive`] | machine, transport, tools and clock together |
+//!
+//! Start at [`run`] for the machine, at [`drive`] for a chip; a server has its own front end in `toolrunner_std`.
 #![no_std]
 
 #[cfg(feature = "alloc")]
@@ -9,11 +24,19 @@ extern crate std;
 pub mod drive;
 pub mod error;
 pub mod json;
+pub mod message;
+pub mod observe;
+pub mod policy;
+pub mod run;
 pub mod schema;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod time;
 pub mod tool;
 pub mod transcript;
 pub mod transport;
+mod turn;
+pub mod wire;
 
 pub use tool::ToolInput;
 

@@ -42,8 +42,8 @@ impl Kind {
 }
 
 impl<'a> Value<'a> {
-    /// `[]`
-    pub(crate) const EMPTY_ARRAY: Value<'static> = Value { raw: b"[]" };
+    /// `null`.
+    pub const NULL: Value<'static> = Value { raw: b"null" };
 
     /// The value that begins `bytes`, behind white space if there is any; what follows it is left out.
     pub fn first(bytes: &'a [u8]) -> Option<Self> {
