@@ -44,6 +44,8 @@ impl Kind {
 impl<'a> Value<'a> {
     /// `null`.
     pub const NULL: Value<'static> = Value { raw: b"null" };
+    /// `[]`
+    pub(crate) const EMPTY_ARRAY: Self = Self { raw: b"[]" };
 
     /// The value that begins `bytes`, behind white space if there is any; what follows it is left out.
     pub fn first(bytes: &'a [u8]) -> Option<Self> {
