@@ -30,7 +30,11 @@ async fn tells_events() {
                 _ => {}
             }
         }
-        assert_eq!(log.replace(";text ", ""), "text Hi;start nope;end \"Error: Tool 'nope' not found\" true;text Hello!;".replace(";text ", ""), "{stream}");
+        assert_eq!(
+            log.replace(";text ", ""),
+            "text Hi;start nope;end \"Error: Tool 'nope' not found\" true;text Hello!;".replace(";text ", ""),
+            "{stream}"
+        );
     }
 }
 
@@ -40,4 +44,54 @@ async fn can_be_spawned() {
     let mut run = scripted.client().run("m").user("Say hello.");
     let finished = tokio::spawn(async move { run.until_done().await }).await.unwrap().unwrap();
     assert_eq!(finished.text(), "Hello!");
+}
+
+mod tools {
+    use toolrunner_std::{ToolInput, tool};
+    #[derive(ToolInput, Clone, Copy, Debug)]
+    #[tool(rename_all = "lowercase")]
+    pub enum Unit {
+        Celsius,
+        Fahrenheit,
+    }
+    /// Get the current weather in a given location.
+    #[tool]
+    pub async fn get_weather(
+        /// The city and state, e.g. San Francisco, CA
+        location: &str,
+        /// Temperature unit
+        #[tool(default = Unit::Fahrenheit)]
+        unit: Unit,
+    ) -> String {
+        format!("{location}: 20 {unit:?}")
+    }
+    /// Add two numbers together.
+    #[tool]
+    pub fn calculate_sum(
+        /** First number */
+        a: i64,
+        /** Second number */
+        b: i64,
+    ) -> i64 {
+        a + b
+    }
+}
+
+#[tokio::test]
+async fn runs_tools() {
+    let script = Script::new()
+        .reply(
+            Reply::text("Let me see.")
+                .tool_use("t1", "get_weather", r#"{"location":"Paris"}"#)
+                .tool_use("t2", "calculate_sum", r#"{"a":15,"b":27}"#)
+                .stop("tool_use"),
+        )
+        .reply(Reply::text("done"));
+    let scripted = Scripted::new(ScriptedModel::new(script));
+    let mut run = scripted.client().run("m").tools((tools::get_weather, tools::calculate_sum)).user("go");
+    let finished = run.until_done().await.unwrap();
+    assert_eq!(finished.text(), "done");
+    let model = scripted.model();
+    let last = model.requests()[1].json().to_string();
+    assert!(last.ends_with(r#"{"role":"user","content":[{"type":"tool_result","tool_use_id":"t1","content":"Paris: 20 Fahrenheit"},{"type":"tool_result","tool_use_id":"t2","content":"42"}]}]}"#), "{last}");
 }
