@@ -7,6 +7,7 @@ use crate::error::{Capacity, Error, Misuse, What};
 use crate::json::{Array, Kind, Text, Value};
 use crate::message::StopReason;
 use crate::tool::{Notice, Output, ToolCall, ToolError};
+use crate::turn::BadInputs;
 
 /// A call that waits for its answer.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +63,7 @@ impl Run<'_> {
         if turn.calls > MAX_CALLS {
             return Err(Capacity { what: What::Calls, needed: turn.calls, free: MAX_CALLS }.into());
         }
-        turn.bad = core::mem::take(&mut self.reply.bad);
+        turn.bad = core::mem::replace(&mut self.reply.bad, BadInputs::NONE);
         if turn.calls > 0 {
             let mut seen = 0;
             let mut fingerprint = 0x811c_9dc5_u32;
@@ -115,7 +116,7 @@ impl Run<'_> {
             id: block.member("id").and_then(Value::as_text)?,
             name: block.member("name").and_then(Value::as_text).unwrap_or_default(),
             input: block.member("input")?,
-            is_bad: self.turn.bad.iter().any(|bad| bad.call == i),
+            is_bad: self.turn.bad.has(i),
             is_answered: self.turn.answered.has(i),
         })
     }
@@ -209,8 +210,11 @@ impl Run<'_> {
             Some(b'n') => Kind::Null,
             _ => Kind::Number,
         };
-        let error = self.turn.bad.iter().find(|bad| bad.call == i).and_then(|bad| bad.error);
-        self.answer_bad_input(i, error, got.name())?;
+        let (error, got) = match self.turn.bad.fault(i) {
+            Some(fault) => (fault, got.name()),
+            None => (None, "something else"),
+        };
+        self.answer_bad_input(i, error, got)?;
         Ok(true)
     }
 

@@ -1,11 +1,9 @@
 //! Where a run is, as data.
 
-use heapless::Vec;
-
 use crate::message::StopReason;
 use crate::policy::Limit;
 use crate::time::Instant;
-use crate::turn::{BadInput, MAX_BAD_INPUTS};
+use crate::turn::BadInputs;
 
 /// What a driver must do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +100,7 @@ pub(super) struct Turn {
     pub(super) running: Bits,
     /// Calls that no tool here answers.
     pub(super) for_caller: Bits,
-    pub(super) bad: Vec<BadInput, MAX_BAD_INPUTS>,
+    pub(super) bad: BadInputs,
     /// Whether room for the shortest answers was found.
     pub(super) has_room: bool,
 }
@@ -119,7 +117,7 @@ impl Turn {
             answered: Bits::NONE,
             running: Bits::NONE,
             for_caller: Bits::NONE,
-            bad: Vec::new(),
+            bad: BadInputs::NONE,
             has_room: false,
         }
     }

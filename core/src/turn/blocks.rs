@@ -3,7 +3,7 @@
 //! `{"type":"text","text":"Hel│"}`: the hole is before the closing quote. What is behind a hole (the block's own end, and the blocks
 //! that began later) moves when the block grows; in order, that is two bytes.
 
-use super::input::{BadInput, Half, begins_with_low, close_input, escaped_unit, mend_surrogates, unescape_in_place};
+use super::input::{Fault, Half, begins_with_low, close_input, escaped_unit, mend_surrogates, unescape_in_place};
 use super::{Happened, HappenedKind, MAX_OPEN_BLOCKS, Reply, Source, kind_of, unexpected};
 use crate::error::{Capacity, Error, What};
 use crate::json::{Kind, Value};
@@ -87,7 +87,7 @@ impl Reply {
         let block =
             OpenBlock { index, kind, span, field: None, hole: 0, input_start: 0, call: self.calls, half: None, lone_surrogate: lone };
         self.calls += usize::from(kind == BlockKind::Call);
-        self.open.push(block).map_err(|_| Capacity { what: What::OpenBlocks, needed: MAX_OPEN_BLOCKS + 1, free: 0 })?;
+        self.open.push(block).map_err(|_| Capacity { what: What::OpenBlocks, needed: MAX_OPEN_BLOCKS + 1, free: MAX_OPEN_BLOCKS })?;
         Ok(span)
     }
 
@@ -101,6 +101,13 @@ impl Reply {
         t: &mut Transcript<'_>,
     ) -> Result<Happened, Error> {
         let position = self.position(index)?;
+        // An empty first piece says nothing: an input that came whole with the block's start stays.
+        if field == Field::Input
+            && value.is_empty()
+            && self.open.get(position).is_some_and(|block| block.kind.is_call() && block.field.is_none())
+        {
+            return Ok(Happened { kind: HappenedKind::Input, index, span: Span::default() });
+        }
         let mut hole = self.hole(position, field, t)?;
         if let Some(block) = self.open.get_mut(position) {
             block.lone_surrogate |= lone;
@@ -114,21 +121,16 @@ impl Reply {
         {
             return Err(unexpected("an event whose value is not its first member"));
         }
-        let kind = match field {
-            Field::Citations => HappenedKind::Citation,
-            Field::Compaction | Field::EncryptedContent => HappenedKind::Compaction,
-            Field::Input => return self.input(position, hole, value, t),
-            Field::Signature => HappenedKind::Signature,
-            Field::Text => HappenedKind::Text,
-            Field::Thinking => HappenedKind::Thinking,
-        };
+        if field == Field::Input {
+            return self.input(position, hole, value, t);
+        }
         let count = self.bring_in(position, hole, value, t)?;
         if field == Field::Citations && !t.whole().get(..hole).unwrap_or_default().trim_ascii_end().ends_with(b"[") {
             self.insert(position, hole, b",", t)?;
             hole += 1;
         }
         self.set_hole(position, field, hole + count);
-        Ok(Happened { kind, index, span: Span::new(hole, hole + count) })
+        Ok(Happened { kind: HappenedKind::of(field), index, span: Span::new(hole, hole + count) })
     }
 
     /// Adds to a call's input: unescaped, because it is JSON itself.
@@ -197,7 +199,7 @@ impl Reply {
             if block.kind == BlockKind::Call
                 && let Some(bad) = bad
             {
-                self.note_bad(BadInput { call: block.call, ..bad })?;
+                self.bad.note(block.call, bad);
             }
         }
         if block.lone_surrogate
@@ -207,10 +209,6 @@ impl Reply {
         }
         self.open.retain(|open| open.index != index);
         Ok(Happened { kind: HappenedKind::BlockStop, index, span })
-    }
-
-    pub(super) fn note_bad(&mut self, bad: BadInput) -> Result<(), Error> {
-        self.bad.push(bad).map_err(|_| unexpected("at most 8 calls of one reply with an input that is no JSON object"))
     }
 
     fn position(&self, index: usize) -> Result<usize, Error> {
@@ -348,7 +346,7 @@ impl Reply {
 
 /// Sees that the call in `block` has a JSON object for an input. `grown`: where the input is, if it came in pieces. Gives the block's
 /// new end.
-pub(super) fn close_call(t: &mut Transcript<'_>, block: Span, grown: Option<Span>) -> Result<(usize, Option<BadInput>), Capacity> {
+pub(super) fn close_call(t: &mut Transcript<'_>, block: Span, grown: Option<Span>) -> Result<(usize, Option<Fault>), Capacity> {
     let (input, end) = match grown {
         Some(input) => (input, block.end),
         None => {

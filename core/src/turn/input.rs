@@ -1,16 +1,46 @@
 //! A call's input: unescaped as it comes, checked when it is whole, mended if it is no object.
 
+use heapless::Vec;
+
 use crate::error::Capacity;
 use crate::json::{JsonError, Value, check};
 use crate::transcript::{Span, Transcript};
 
-/// A call whose input is no JSON object, and why.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct BadInput {
-    /// Which call of the reply, from 0.
-    pub(crate) call: usize,
-    /// What is wrong with the JSON; nothing if it is JSON, but no object.
-    pub(crate) error: Option<JsonError>,
+/// What is wrong with an input that is no JSON object: with its JSON, or nothing if it is JSON.
+pub(crate) type Fault = Option<JsonError>;
+
+/// Most inputs of one reply whose fault is kept in detail.
+const MAX_FAULTS: usize = 8;
+
+/// The calls of a reply whose input is no JSON object, and why.
+#[derive(Debug)]
+pub(crate) struct BadInputs {
+    /// One bit a call, for the first 128: a turn cannot have more.
+    calls: [u32; 4],
+    faults: Vec<(usize, Fault), MAX_FAULTS>,
+}
+
+impl BadInputs {
+    pub(crate) const NONE: Self = Self { calls: [0; 4], faults: Vec::new() };
+
+    /// The `call`th call of the reply has a bad input.
+    pub(super) fn note(&mut self, call: usize, fault: Fault) {
+        if let Some(word) = self.calls.get_mut(call / 32) {
+            *word |= 1 << (call % 32);
+        }
+        // That it is bad counts; of the ninth nobody is told why.
+        let _ = self.faults.push((call, fault));
+    }
+
+    /// Whether the call's input is no object.
+    pub(crate) fn has(&self, call: usize) -> bool {
+        self.calls.get(call / 32).is_some_and(|word| word >> (call % 32) & 1 == 1)
+    }
+
+    /// Why, as far as that was kept.
+    pub(crate) fn fault(&self, call: usize) -> Option<Fault> {
+        self.faults.iter().find(|(bad, _)| *bad == call).map(|(_, fault)| *fault)
+    }
 }
 
 /// A mended input: what the model wrote, as a string in an object, as the provider's documentation proposes.
@@ -131,7 +161,7 @@ pub(super) fn mend_surrogates(bytes: &mut [u8]) {
 }
 
 /// Sees that the input at `span` is a JSON object. Gives its new end, and what was wrong.
-pub(super) fn close_input(transcript: &mut Transcript<'_>, span: Span) -> Result<(usize, Option<BadInput>), Capacity> {
+pub(super) fn close_input(transcript: &mut Transcript<'_>, span: Span) -> Result<(usize, Option<Fault>), Capacity> {
     if span.of(transcript.whole()).trim_ascii().is_empty() {
         transcript.remove(span);
         transcript.insert(span.start, b"{}")?;
@@ -154,7 +184,7 @@ pub(super) fn close_input(transcript: &mut Transcript<'_>, span: Span) -> Result
         Err(error) => Some(error),
     };
     let end = mend_input(transcript, span)?;
-    Ok((end, Some(BadInput { call: 0, error })))
+    Ok((end, Some(error)))
 }
 
 /// Makes the text at `span` the string of a mended input; gives its new end.

@@ -17,14 +17,11 @@ use crate::message::{StopReason, Usage};
 use crate::transcript::{Span, Transcript};
 use crate::wire::{Arrived, Field, Sse, WireKind, parse};
 use blocks::{BlockKind, OpenBlock};
-pub(crate) use input::BadInput;
+pub(crate) use input::BadInputs;
 use whole::Whole;
 
 /// Most blocks that may be open at once: the API has one, gateways that translate interleave a few.
 pub(crate) const MAX_OPEN_BLOCKS: usize = 8;
-
-/// Most bad inputs of one reply whose fault is kept in detail.
-pub(crate) const MAX_BAD_INPUTS: usize = 8;
 
 const NO_USAGE: Usage = Usage { input_tokens: 0, output_tokens: 0, cache_creation_input_tokens: 0, cache_read_input_tokens: 0 };
 
@@ -56,6 +53,18 @@ pub(crate) enum HappenedKind {
 }
 
 impl HappenedKind {
+    /// What a delta of `field` is told as.
+    const fn of(field: Field) -> Self {
+        match field {
+            Field::Citations => Self::Citation,
+            Field::Compaction | Field::EncryptedContent => Self::Compaction,
+            Field::Input => Self::Input,
+            Field::Signature => Self::Signature,
+            Field::Text => Self::Text,
+            Field::Thinking => Self::Thinking,
+        }
+    }
+
     /// Whether a reader who was told cannot be made to forget it.
     pub(crate) const fn is_content(self) -> bool {
         !matches!(self, Self::MessageStart | Self::Ping | Self::Unknown)
@@ -67,6 +76,15 @@ impl HappenedKind {
 pub(super) enum Source<'i> {
     Chunk(&'i [u8]),
     Tail(Span),
+}
+
+impl Source<'_> {
+    const fn is_empty(self) -> bool {
+        match self {
+            Self::Chunk(bytes) => bytes.is_empty(),
+            Self::Tail(span) => span.len() == 0,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +121,7 @@ pub(crate) struct Reply {
     /// Calls so far: `tool_use` blocks.
     pub(crate) calls: usize,
     /// Calls whose input is no JSON object: their block was mended and they must not run.
-    pub(crate) bad: Vec<BadInput, MAX_BAD_INPUTS>,
+    pub(crate) bad: BadInputs,
     pub(crate) stop: Option<StopReason>,
     pub(crate) usage: Usage,
     /// Where, in the tail, the API's error lies that ended the reply.
@@ -121,7 +139,7 @@ impl Reply {
             mark,
             has_blocks: false,
             calls: 0,
-            bad: Vec::new(),
+            bad: BadInputs::NONE,
             stop: None,
             usage: NO_USAGE,
             failure: Span::new(0, 0),
@@ -232,24 +250,29 @@ impl Reply {
                 Ok(Some(Happened { kind: HappenedKind::BlockStart, index, span }))
             }
             (Phase::Open, WireKind::BlockDelta { index, field, value, more }) => {
-                let value = (field, part(source, value));
-                let more = more.map(|more| (Field::EncryptedContent, part(source, more)));
                 // In the order in which they stand: what is brought in first may overwrite what is before it.
-                let both = match (value.1, more) {
-                    (Source::Tail(a), Some(more @ (_, Source::Tail(b)))) if b.start < a.start => [Some(more), Some(value)],
-                    _ => [Some(value), more],
-                };
-                let mut happened = Happened { kind: HappenedKind::Compaction, index, span: Span::default() };
+                let more_first = more.is_some_and(|more| more.start < value.start);
+                let value = Some((field, part(source, value)));
+                let more = more.map(|more| (Field::EncryptedContent, part(source, more)));
+                let both = if more_first { [more, value] } else { [value, more] };
+                let mut told = Happened { kind: HappenedKind::of(field), index, span: Span::default() };
                 for (field, value) in both.into_iter().flatten() {
                     let value = match field {
                         Field::Citations => Some(value),
                         _ => unquoted(value, transcript)?,
                     };
-                    if let Some(value) = value {
-                        happened = self.delta(index, field, value, lone, transcript)?;
+                    let Some(value) = value else { continue };
+                    let before = transcript.len();
+                    let happened = self.delta(index, field, value, lone, transcript)?;
+                    if field != Field::EncryptedContent {
+                        told = happened;
+                    } else if happened.span.start <= told.span.start {
+                        // What nobody can read is not told; what was told stands behind it and moved.
+                        let moved = |place: usize| (place + transcript.len()).saturating_sub(before);
+                        told.span = Span::new(moved(told.span.start), moved(told.span.end));
                     }
                 }
-                Ok(Some(happened))
+                Ok(Some(told))
             }
             (Phase::Open, WireKind::BlockStop { index }) => self.stop_block(index, transcript).map(Some),
             (Phase::Open, WireKind::MessageDelta) => {

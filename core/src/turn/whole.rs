@@ -1,13 +1,13 @@
 //! A reply that comes as one JSON object: kept in the tail until it is whole, then told as the same events a stream would give.
 
 use super::blocks::{BlockKind, close_call};
-use super::input::{BadInput, mend_surrogates};
+use super::input::mend_surrogates;
 use super::{Container, Form, Happened, HappenedKind, Phase, Reply, kind_of, take_container, unexpected};
 use crate::error::{ApiError, ApiErrorKind, Capacity, Error, Protocol};
 use crate::json::{Kind, Value, check};
 use crate::message::StopReason;
 use crate::transcript::{Span, Transcript};
-use crate::wire::json_error;
+use crate::wire::{is_block, json_error};
 
 /// How far a whole-JSON reply is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,8 +108,11 @@ impl Reply {
             self.failure = body;
             return Err(Error::Api(ApiError { status: 200, kind, retry_after: None }));
         }
-        if message.member("content").is_none_or(|content| content.kind() != Kind::Array) {
+        let Some(content) = message.member("content").filter(|content| content.kind() == Kind::Array) else {
             return Err(unexpected("a message with content"));
+        };
+        if !content.elements().all(is_block) {
+            return Err(unexpected("content blocks that have a type"));
         }
         self.stop = message.member("stop_reason").and_then(Value::as_text).map(StopReason::from_text);
         self.take_usage(message.member("usage"));
@@ -155,7 +158,11 @@ impl Reply {
             1 => Ok(match kind {
                 BlockKind::Text => member("text", HappenedKind::Text),
                 BlockKind::Thinking => member("thinking", HappenedKind::Thinking),
-                BlockKind::Call | BlockKind::ServerCall => member("input", HappenedKind::Input),
+                // JSON text, so a string keeps its quotes.
+                BlockKind::Call | BlockKind::ServerCall => block.member("input").map(|value| {
+                    let start = value.offset_in(t.bytes()).unwrap_or(at);
+                    Happened { kind: HappenedKind::Input, index, span: Span::new(start, start + value.raw().len()) }
+                }),
                 BlockKind::Compaction => member("content", HappenedKind::Compaction),
                 BlockKind::Other => None,
             }),
@@ -173,7 +180,7 @@ impl Reply {
                     if kind == BlockKind::Call
                         && let Some(bad) = bad
                     {
-                        self.note_bad(BadInput { call: self.calls.saturating_sub(1), ..bad })?;
+                        self.bad.note(self.calls.saturating_sub(1), bad);
                     }
                 }
                 tell(HappenedKind::BlockStop, span)

@@ -96,7 +96,7 @@ pub(crate) fn parse(data: &[u8]) -> Result<Wire, Protocol> {
             self::delta(index?, delta, span)
         }
         "content_block_start" => {
-            let block = block.filter(|block| block.members().next().is_some()).ok_or(Protocol::Event { expected: "a content block" })?;
+            let block = block.filter(|block| is_block(*block)).ok_or(Protocol::Event { expected: "a content block that has a type" })?;
             WireKind::BlockStart { index: index?, block: span(block) }
         }
         "content_block_stop" => WireKind::BlockStop { index: index? },
@@ -108,6 +108,11 @@ pub(crate) fn parse(data: &[u8]) -> Result<Wire, Protocol> {
         _ => WireKind::Unknown,
     };
     Ok(Wire { kind, lone_surrogate: checked.lone_surrogate.is_some() })
+}
+
+/// Whether this is a content block: an object with a type.
+pub(crate) fn is_block(value: Value<'_>) -> bool {
+    value.member("type").and_then(Value::as_text).is_some()
 }
 
 /// A delta's field and value; `Unknown` if its type is.

@@ -1,0 +1,450 @@
+//! Every recorded stream, cut at every byte, gives the same events and the same transcript; in memory that grows and in memory that
+//! does not; and as a stream it means what it means as one JSON object.
+//!
+//! With `SCENARIOS=DIR` the bodies of the scenario files in that directory are cut as well.
+#![cfg(feature = "testing")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::{exchange, rendered};
+use serde_json::{Value as Json, json};
+use toolrunner_core::error::Error;
+use toolrunner_core::observe::Event;
+use toolrunner_core::run::Run;
+use toolrunner_core::testing::{Reply, Rng, Style};
+use toolrunner_core::time::Instant;
+use toolrunner_core::transcript::Transcript;
+use toolrunner_core::transport::ReplyHead;
+
+/// What a body made of a run.
+#[derive(Clone, Debug, PartialEq)]
+struct Made {
+    events: Vec<String>,
+    ended: Result<(), Error>,
+    transcript: String,
+    usage: String,
+}
+
+fn made<'p>(mut run: Run<'_>, status: u16, pieces: impl IntoIterator<Item = &'p [u8]>) -> Made {
+    run.user("Hi").unwrap();
+    let (events, ended) = exchange(&mut run, status, pieces);
+    if let Err(error) = ended {
+        let _ = run.failed(Some(error), Instant::ZERO, 0);
+    }
+    let transcript = String::from_utf8(run.transcript().bytes().to_vec()).unwrap();
+    Made { events, ended, transcript, usage: format!("{:?} {:?} {:?}", run.turn_usage(), run.stop_reason(), run.container()) }
+}
+
+fn growing<'p>(status: u16, pieces: impl IntoIterator<Item = &'p [u8]>) -> Made {
+    made(Run::new(Transcript::growing()), status, pieces)
+}
+
+/// Whole, then by single bytes, then every cut in two, then random cuts; in both kinds of memory.
+fn assert_cuts(status: u16, body: &[u8]) -> Made {
+    assert_cuts_by(status, body, 1)
+}
+
+/// [`assert_cuts`] with every `stride`th cut in two: single bytes are cut at every byte in any case.
+fn assert_cuts_by(status: u16, body: &[u8], stride: usize) -> Made {
+    let whole = growing(status, [body]);
+    let mut memory = vec![0; body.len() * 2 + 1024];
+    let same = |other: &Made, how: &str| {
+        for (i, (a, b)) in whole.events.iter().zip(&other.events).enumerate() {
+            assert_eq!(a, b, "event {i}, {how}\n{}", String::from_utf8_lossy(body));
+        }
+        assert_eq!(&whole, other, "{how}\n{}", String::from_utf8_lossy(body));
+    };
+    same(&made(Run::new(Transcript::new(&mut memory)), status, [body]), "whole, fixed memory");
+    same(&growing(status, body.chunks(1)), "single bytes");
+    same(&made(Run::new(Transcript::new(&mut memory)), status, body.chunks(1)), "single bytes, fixed memory");
+    for cut in (0..=body.len()).step_by(stride) {
+        let (a, b) = body.split_at(cut);
+        same(&made(Run::new(Transcript::new(&mut memory)), status, [a, b]), &format!("cut at {cut}"));
+    }
+    let mut rng = Rng::new(7);
+    for round in 0..5 {
+        let mut pieces = Vec::new();
+        let mut rest = body;
+        while !rest.is_empty() {
+            let (piece, left) = rest.split_at((1 + rng.below(90)).min(rest.len()));
+            pieces.push(piece);
+            rest = left;
+        }
+        same(&growing(status, pieces), &format!("random cuts {round}"));
+    }
+    whole
+}
+
+/// Replies with something of everything.
+fn replies() -> Vec<(&'static str, Reply)> {
+    let citation =
+        r#"{"type":"char_location","cited_text":"x","document_index":0,"document_title":null,"start_char_index":0,"end_char_index":1}"#;
+    vec![
+        ("text", Reply::text("Hello, \"world\"\\ \n\t\u{1} and 日本語 and 😀 and / so on.")),
+        ("empty", Reply::new()),
+        ("empty text", Reply::text("")),
+        (
+            "calls",
+            Reply::text("Let me see.")
+                .tool_use("toolu_1", "plain", r#"{"a":15,"b":"twenty \"seven\" \\ 日本 😀 \ud83d\ude00 \n","big":12345678901234567890,"f":1.50}"#)
+                .tool_use("toolu_2", "plain", "{}"),
+        ),
+        ("cut input", Reply::new().tool_use_cut("toolu_1", "plain", r#"{"location":"S\"F\n"#).stop("max_tokens")),
+        ("garbage input", Reply::new().tool_use_cut("toolu_1", "plain", "{bad}").tool_use_cut("toolu_2", "plain", "[1]")),
+        ("text for an input", Reply::new().tool_use_cut("toolu_1", "plain", r#""x""#).tool_use_cut("toolu_2", "plain", " null ")),
+        ("control characters in an input", Reply::new().tool_use_cut("toolu_1", "plain", "{\"a\":\"\u{1}\n\"}")),
+        ("thinking", Reply::new().thinking("Let me think about 日本 \"this\".", "EqQB+/=").and_text("Yes.")),
+        (
+            "citations",
+            Reply::new()
+                .block(&format!(r#"{{"type":"text","text":"Cited.","citations":[{citation},{citation}]}}"#))
+                .block(r#"{"type":"text","text":"Not cited.","citations":null}"#)
+                .block(&format!(r#"{{"citations":[{citation}],"text":"The other order.","type":"text"}}"#)),
+        ),
+        (
+            "server tools",
+            Reply::text("Searching")
+                .block(r#"{"type":"server_tool_use","id":"srvtoolu_1","name":"web_search","input":{"query":"rust \"no_std\""},"caller":{"type":"direct"}}"#)
+                .block(r#"{"type":"web_search_tool_result","tool_use_id":"srvtoolu_1","content":[{"type":"web_search_result","url":"https://x","encrypted_content":"aGk="}]}"#)
+                .block(r#"{"type":"mcp_tool_use","id":"mcptoolu_1","name":"t","server_name":"s","input":{}}"#)
+                .container("container_1"),
+        ),
+        ("compaction", Reply::new().block(r#"{"type":"compaction","content":"Sum\nmary","encrypted_content":"ZW5j"}"#).stop("compaction")),
+        ("redacted thinking", Reply::new().block(r#"{"type":"redacted_thinking","data":"ZGF0YQ=="}"#)),
+        (
+            "fallback",
+            Reply::new()
+                .tool_use("toolu_1", "plain", "{}")
+                .block(r#"{"type":"fallback","from":{"model":"a"},"to":{"model":"b"},"trigger":{"type":"refusal","category":null}}"#)
+                .tool_use("toolu_2", "plain", r#"{"x":1}"#),
+        ),
+        ("unknown block", Reply::new().block(r#"{"zeta":[1,{"y":1e400}],"type":"hologram","text":"x","alpha":12345678901234567890}"#)),
+        ("trailing member", Reply::new().block(r#"{"type":"tool_use","id":"toolu_1","name":"plain","input":{"a":1},"caller":{"type":"direct"}}"#)),
+        ("extra fields", Reply::text("x").field("stop_details", "null").stop_sequence("END")),
+    ]
+}
+
+fn styles() -> Vec<(&'static str, Style)> {
+    let usual = Style::default();
+    vec![
+        ("usual", usual.clone()),
+        ("crlf", Style { crlf: true, ..usual.clone() }),
+        ("comments and pings", Style { comments: true, pings: true, ..usual.clone() }),
+        ("ascii", Style { ascii: true, delta: 3, ..usual.clone() }),
+        ("interleaved", Style { interleaved: true, delta: 2, ..usual.clone() }),
+        ("no event lines", Style { event_lines: false, ..usual.clone() }),
+        ("single characters", Style { delta: 1, crlf: true, ascii: true, ..usual }),
+    ]
+}
+
+#[test]
+fn every_reply_in_every_style_cut_at_every_byte_gives_the_same() {
+    for (_, reply) in replies() {
+        for (style, written) in styles() {
+            let body = rendered(reply.clone(), written, true);
+            let made = assert_cuts_by(200, &body, if style == "usual" { 1 } else { 11 });
+            assert_eq!(made.ended, Ok(()), "{style}");
+        }
+    }
+}
+
+#[test]
+fn every_style_means_the_same() {
+    for (name, reply) in replies() {
+        let usual = growing(200, [rendered(reply.clone(), Style::default(), true).as_slice()]);
+        for (style, written) in styles() {
+            let other = growing(200, [rendered(reply.clone(), written, true).as_slice()]);
+            let json = |made: &Made| -> Json { serde_json::from_str(&format!("[{}]", made.transcript)).unwrap() };
+            assert_eq!(json(&usual), json(&other), "{name}, {style}");
+            if style != "ascii" && style != "single characters" {
+                assert_eq!(usual.transcript, other.transcript, "{name}, {style}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_whole_reply_cut_at_every_byte_gives_the_same() {
+    for (name, reply) in replies() {
+        let made = assert_cuts(200, &rendered(reply, Style::default(), false));
+        assert_eq!(made.ended, Ok(()), "{name}");
+    }
+}
+
+/// Events without their form: texts joined, inputs as values, what only one form has left out.
+fn meaning(body: &[u8]) -> Vec<Json> {
+    let mut run = Run::new(Transcript::growing());
+    run.user("Hi").unwrap();
+    run.step(Instant::ZERO).unwrap();
+    run.answered(&ReplyHead::new(200));
+    let mut events: Vec<Json> = Vec::new();
+    let mut joined = |kind: &str, index: usize, text: String| {
+        if let Some(last) = events.iter_mut().rev().find(|event| event["index"] == index && event["kind"] == kind) {
+            let grown = last["text"].as_str().unwrap().to_owned() + &text;
+            last["text"] = grown.into();
+        } else if !text.is_empty() {
+            events.push(json!({"kind":kind,"index":index,"text":text}));
+        }
+    };
+    let mut others: Vec<Json> = Vec::new();
+    let mut see = |event: &Event<'_>| match *event {
+        Event::Text { index, text } => joined("text", index, text.to_string()),
+        Event::Thinking { index, text } => joined("thinking", index, text.to_string()),
+        Event::Compaction { index, text } => joined("compaction", index, text.to_string()),
+        Event::Signature { index, signature } => joined("signature", index, signature.to_string()),
+        Event::Input { index, json } => joined("input", index, json.to_owned()),
+        Event::Citation { index, citation } => others.push(json!([index, "citation", value(citation.raw())])),
+        Event::BlockStart { index, block } => others.push(json!([index, "start", value(block.raw())["type"]])),
+        Event::BlockStop { index, block } => {
+            let mut block = value(block.raw());
+            // The stream of the scripted model always has the member.
+            if block["citations"].is_null() {
+                block.as_object_mut().unwrap().remove("citations");
+            }
+            others.push(json!([index, "stop", block]));
+        }
+        Event::Stop { reason, usage, .. } => others.push(json!(["stop", format!("{reason:?} {usage:?}")])),
+        Event::MessageStop => others.push(json!("message stop")),
+        Event::MessageStart { message } => others.push(json!(["message start", value(message.raw())["id"]])),
+        Event::Ping | Event::Unknown { .. } => {}
+        _ => panic!("{event:?}"),
+    };
+    let mut rest = body;
+    while let Some(happened) = run.feed(&mut rest).unwrap() {
+        see(&run.event(happened));
+    }
+    while let Some(happened) = run.end_of_body().unwrap() {
+        see(&run.event(happened));
+    }
+    for event in &mut events {
+        if event["kind"] == "input" {
+            event["text"] = serde_json::from_str(event["text"].as_str().unwrap()).unwrap();
+        }
+    }
+    // An input without members is not told in pieces by a stream.
+    events.retain(|event| event["text"] != json!({}));
+    events.extend(others);
+    events
+}
+
+fn value(raw: &[u8]) -> Json {
+    serde_json::from_slice(raw).unwrap()
+}
+
+#[test]
+fn a_stream_and_one_json_object_mean_the_same() {
+    for (name, reply) in replies() {
+        if name == "cut input" || name == "garbage input" || name == "text for an input" || name == "control characters in an input" {
+            continue;
+        }
+        let stream = meaning(&rendered(reply.clone(), Style::default(), true));
+        let whole = meaning(&rendered(reply, Style::default(), false));
+        assert_eq!(stream, whole, "{name}");
+    }
+}
+
+/// A stream written by hand: the frames' data.
+fn stream(frames: &[&str]) -> Vec<u8> {
+    let start = r#"{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":25,"output_tokens":1}}}"#;
+    let end = [
+        r#"{"type":"message_delta","delta":{"stop_reason":"end_turn","stop_sequence":null},"usage":{"output_tokens":15}}"#,
+        r#"{"type":"message_stop"}"#,
+    ];
+    let frames = [start].into_iter().chain(frames.iter().copied()).chain(end);
+    frames.map(|data| format!("event: x\ndata: {data}\n\n")).collect::<String>().into_bytes()
+}
+
+/// The content of the reply that a stream written by hand makes, after all cuts.
+fn content(frames: &[&str]) -> Json {
+    let made = assert_cuts(200, &stream(frames));
+    assert_eq!(made.ended, Ok(()), "{frames:?}");
+    let messages: Json = serde_json::from_str(&format!("[{}]", made.transcript)).unwrap();
+    messages[1]["content"].clone()
+}
+
+#[test]
+fn the_padding_of_the_real_api_and_the_spaces_of_python_change_nothing() {
+    let made = content(&[
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}       }"#,
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hel"}           }"#,
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"lo\n"  }}"#,
+        r#"{"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": " \ud83d\ude00 \u00e9"}}"#,
+        r#"{"index":0,"delta":{"text":"!","type":"text_delta"},"type":"content_block_delta"}"#,
+        r#"{ "type":"content_block_stop", "index":0 }"#,
+    ]);
+    assert_eq!(made, json!([{"type":"text","text":"Hello\n 😀 é!"}]));
+}
+
+#[test]
+fn citations_may_be_null_or_absent_at_the_start() {
+    let citation = r#"{"type":"content_block_delta","index":0,"delta":{"type":"citations_delta","citation":{"n":1}}}"#;
+    let text = r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a"}}"#;
+    let stop = r#"{"type":"content_block_stop","index":0}"#;
+    for start in [r#""text":"","citations":null"#, r#""citations":null,"text":"""#, r#""text":"""#, r#""text":"","citations":[]"#] {
+        let start = format!(r#"{{"type":"content_block_start","index":0,"content_block":{{"type":"text",{start}}}}}"#);
+        let made = content(&[&start, citation, text, citation, text, stop]);
+        assert_eq!(made, json!([{"type":"text","text":"aa","citations":[{"n":1},{"n":1}]}]), "{start}");
+    }
+    let start = r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":"","citations":[{"n":0}]}}"#;
+    assert_eq!(content(&[start, citation, stop])[0]["citations"], json!([{"n":0},{"n":1}]));
+}
+
+#[test]
+fn an_input_may_be_cut_inside_an_escape_and_inside_a_surrogate_pair() {
+    let start = r#"{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"toolu_1","name":"plain","input":{},"caller":{"type":"direct"}}}"#;
+    let stop = r#"{"type":"content_block_stop","index":0}"#;
+    let input = |pieces: &[&str]| {
+        let deltas: Vec<String> = pieces
+            .iter()
+            .map(|piece| {
+                format!(r#"{{"type":"content_block_delta","index":0,"delta":{{"type":"input_json_delta","partial_json":"{piece}"}}}}"#)
+            })
+            .collect();
+        let frames: Vec<&str> = [start].into_iter().chain(deltas.iter().map(String::as_str)).chain([stop]).collect();
+        content(&frames)[0]["input"].clone()
+    };
+    // The inner text's escapes, cut: `"a\n"`, `"\ud83d\ude00"`.
+    assert_eq!(input(&["", r#"{\"a\":\"x\\"#, r#"ny\"}"#]), json!({"a":"x\ny"}));
+    assert_eq!(input(&[r#"{\"a\":\"\\ud8"#, r"3d\\ud", r#"e00\"}"#]), json!({"a":"😀"}));
+    // The outer text's own pair, cut between two deltas, with empty ones between.
+    assert_eq!(input(&[r#"{\"a\":\"\ud83d"#, r#"\ude00\"}"#]), json!({"a":"😀"}));
+    assert_eq!(input(&[r#"{\"a\":\"\ud83d"#, "", r#"\ude00\ud83d"#, "", r#"\ude01\"}"#]), json!({"a":"😀😁"}));
+    // Halves that stay alone are mended, wherever they stand.
+    assert_eq!(input(&[r#"{\"a\":\"\ud83d"#, r#"x\"}"#]), json!({"a":"\u{fffd}x"}));
+    assert_eq!(input(&[r#"{\"a\":\"\ude00\ud83d"#, r#"\ud83d\ude00\"}"#]), json!({"a":"\u{fffd}\u{fffd}😀"}));
+    assert_eq!(input(&[r#"{\"a\":\"\\ud83d\"}"#]), json!({"a":"\u{fffd}"}));
+    // An escaped backslash before what only looks like a half.
+    assert_eq!(input(&[r#"{\"a\":\"\\\\ud83d\"}"#]), json!({"a":"\\ud83d"}));
+    assert_eq!(input(&[r#"{\"a\":\"\u00e9\u0022}"#]), json!({"a":"é"}));
+    // No object: what was written is kept as a string, and no tool will run.
+    assert_eq!(input(&[r#"{\"a\":\"\ud83d"#]), json!({"INVALID_JSON":"{\"a\":\"\\ud83d"}));
+    assert_eq!(input(&[]), json!({}));
+    assert_eq!(input(&["", ""]), json!({}));
+    assert_eq!(input(&["  "]), json!({}));
+}
+
+#[test]
+fn an_input_that_came_whole_at_the_start_is_kept() {
+    let start =
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"toolu_1","name":"plain","input":{"a":1}}}"#;
+    let empty = r#"{"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":""}}"#;
+    let stop = r#"{"type":"content_block_stop","index":0}"#;
+    assert_eq!(content(&[start, stop])[0]["input"], json!({"a":1}));
+    assert_eq!(content(&[start, empty, stop])[0]["input"], json!({"a":1}));
+}
+
+#[test]
+fn a_compaction_tells_its_text_and_keeps_what_is_encrypted() {
+    let start = r#"{"type":"content_block_start","index":0,"content_block":{"type":"compaction","content":null,"encrypted_content":null}}"#;
+    let stop = r#"{"type":"content_block_stop","index":0}"#;
+    let expected = json!([{"type":"compaction","content":"Sum \"x\"","encrypted_content":"ZW5j"}]);
+    for delta in [r#""content":"Sum \"x\"","encrypted_content":"ZW5j""#, r#""encrypted_content":"ZW5j","content":"Sum \"x\"""#] {
+        let delta = format!(r#"{{"type":"content_block_delta","index":0,"delta":{{"type":"compaction_delta",{delta}}}}}"#);
+        for start in [start, r#"{"type":"content_block_start","index":0,"content_block":{"type":"compaction"}}"#] {
+            let made = content(&[start, &delta, stop]);
+            assert_eq!(made[0]["content"], expected[0]["content"]);
+            assert_eq!(made[0]["encrypted_content"], expected[0]["encrypted_content"]);
+        }
+        let made = growing(200, [stream(&[start, &delta, stop]).as_slice()]);
+        let told: Vec<&String> = made.events.iter().filter(|event| event.starts_with("Compaction")).collect();
+        assert_eq!(told, [r#"Compaction { index: 0, text: "Sum \"x\"" }"#]);
+    }
+}
+
+#[test]
+fn unknown_events_and_deltas_are_told_and_change_nothing() {
+    let made = content(&[
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"hologram_delta","x":1}}"#,
+        r#"{"type":"weather_report","sun":true}"#,
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a","sparkle":1}}"#,
+        r#"{"type":"ping"}"#,
+        r#"{"type":"content_block_stop","index":0}"#,
+    ]);
+    assert_eq!(made, json!([{"type":"text","text":"a"}]));
+}
+
+#[test]
+fn a_lone_surrogate_is_mended_everywhere() {
+    let made = content(&[
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a\ud83d"}}"#,
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"b\\ud83d\ude00"}}"#,
+        r#"{"type":"content_block_stop","index":0}"#,
+        r#"{"type":"content_block_start","index":1,"content_block":{"type":"hologram","x":"\udfff"}}"#,
+        r#"{"type":"content_block_stop","index":1}"#,
+    ]);
+    assert_eq!(made, json!([{"type":"text","text":"a\u{fffd}b\\ud83d\u{fffd}"},{"type":"hologram","x":"\u{fffd}"}]));
+    let whole = br#"{"content":[{"type":"text","text":"a\ud83d"}],"stop_reason":"end_turn"}"#;
+    let made = assert_cuts(200, whole);
+    assert_eq!(made.ended, Ok(()));
+    assert!(made.transcript.ends_with(r#"[{"type":"text","text":"a\ufffd"}]}"#), "{}", made.transcript);
+}
+
+/// Comments, fields that do not count, several data lines, a lone carriage return, a byte order mark.
+#[test]
+fn the_event_stream_format_is_read_as_the_standard_has_it() {
+    let body = String::from_utf8(stream(&[
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":"x"}}"#,
+        r#"{"type":"content_block_stop","index":0}"#,
+    ]))
+    .unwrap();
+    let whole = growing(200, [body.as_bytes()]);
+    assert_eq!(whole.ended, Ok(()));
+    let variants = [
+        body.replace('\n', "\r\n"),
+        body.replace('\n', "\r"),
+        format!("\u{feff}{body}"),
+        body.replace("event: x\n", "id: 7\nretry: 10\n:\n: hello\nnonsense\ndatabase: x\n"),
+        body.replace("data: ", "data:"),
+        body.replace("\"index\":0,", "\ndata: \"index\":0,\ndata:"),
+        body.replace("\n\n", "\n\n\n\n: x\n\n"),
+        format!("\n\n{body}"),
+    ];
+    for variant in variants {
+        let made = assert_cuts(200, variant.as_bytes());
+        assert_eq!(made.ended, Ok(()), "{variant}");
+        assert_eq!(made.transcript, whole.transcript, "{variant}");
+    }
+}
+
+#[test]
+fn what_a_body_that_breaks_off_gives_is_an_error_at_every_byte() {
+    let reply = || Reply::text("Hi 😀").tool_use("toolu_1", "plain", r#"{"a":"b"}"#);
+    for stream in [true, false] {
+        let body = rendered(reply(), Style::default(), stream);
+        let full = growing(200, [body.as_slice()]).transcript;
+        for cut in 0..body.len() {
+            let made = growing(200, [&body[..cut]]);
+            // Behind the last event there is only a blank line.
+            if made.ended.is_ok() {
+                assert_eq!(made.transcript, full);
+                assert!(cut + 1 >= body.len(), "cut at {cut} of {} passes", body.len());
+            } else {
+                assert_eq!(made.transcript, r#"{"role":"user","content":"Hi"}"#, "cut at {cut}");
+            }
+        }
+    }
+}
+
+#[test]
+fn recorded_scenarios_cut_at_every_byte_give_the_same() {
+    let Some(directory) = std::env::var_os("SCENARIOS") else { return };
+    let mut files: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    files.sort();
+    assert!(!files.is_empty());
+    let mut bodies = 0;
+    for file in files {
+        let scenario: Json = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        for exchange in scenario["exchanges"].as_array().unwrap() {
+            let status = u16::try_from(exchange["status"].as_u64().unwrap()).unwrap();
+            let body = exchange["body"].as_str().unwrap().as_bytes();
+            let made = assert_cuts_by(status, body, if body.len() > 4000 { 17 } else { 1 });
+            assert_eq!(made.ended.is_ok(), status == 200, "{file:?}");
+            bodies += 1;
+        }
+    }
+    assert!(bodies > 0);
+}
