@@ -17,6 +17,9 @@ use crate::json::{Sink, escape};
 #[cfg(feature = "alloc")]
 pub const GROWING_LIMIT: usize = 32 * 1024 * 1024;
 
+/// Bytes behind a place that are kept aside while something is put in: what closes a block or a message.
+const KEPT: usize = 16;
+
 #[derive(Debug)]
 enum Buffer<'b> {
     Slice(&'b mut [u8]),
@@ -171,11 +174,39 @@ impl<'b> Transcript<'b> {
     }
 
     /// Puts `new` in at `at`; what stood there comes behind it.
+    #[inline]
     pub(crate) fn insert(&mut self, at: usize, new: &[u8]) -> Result<(), Capacity> {
-        self.open_gap(at, new.len())?;
-        if let Some(place) = self.whole_mut().get_mut(at..).and_then(|rest| rest.get_mut(..new.len())) {
-            place.copy_from_slice(new);
+        self.reserve(new.len())?;
+        let (len, count) = (self.len, new.len());
+        let Some(moved) = self.whole_mut().get_mut(at..len + count) else { return Ok(()) };
+        // As a rule a few bytes stand behind the place: what closes a block.
+        if let Some(behind) = len.checked_sub(at)
+            && behind <= KEPT
+            && let Some((place, rest)) = moved.split_at_mut_checked(count)
+        {
+            let mut kept = [0; KEPT];
+            // They lie in the place itself, as far as it goes, and then in the rest.
+            for (i, to) in kept.iter_mut().enumerate().take(behind) {
+                *to = match place.get(i) {
+                    Some(byte) => *byte,
+                    None => rest.get(i - count).copied().unwrap_or_default(),
+                };
+            }
+            if place.len() == new.len() {
+                place.copy_from_slice(new);
+            }
+            for (to, from) in rest.iter_mut().zip(kept) {
+                *to = from;
+            }
+        } else {
+            copy_up(moved, count);
+            if let Some(place) = moved.get_mut(..count)
+                && place.len() == new.len()
+            {
+                place.copy_from_slice(new);
+            }
         }
+        self.len += count;
         Ok(())
     }
 
@@ -198,9 +229,9 @@ impl<'b> Transcript<'b> {
         }
         // A few bytes behind the place, as a rule: what closes a block or a message.
         if let Some(behind) = len.checked_sub(at)
-            && behind <= 16
+            && behind <= KEPT
         {
-            let mut kept = [0; 16];
+            let mut kept = [0; KEPT];
             for (to, from) in kept.iter_mut().zip(self.whole().get(at..len).unwrap_or_default()) {
                 *to = *from;
             }

@@ -3,9 +3,17 @@
 /// Index of the first byte at or after `from` that ends a run of plain string bytes: `"`, `\` or a control character.
 /// The slice's length if there is none. Eight bytes at a time.
 pub(crate) fn plain_run(bytes: &[u8], from: usize) -> usize {
+    plain_run_seen(bytes, from, &mut 0)
+}
+
+/// [`plain_run`], and in `seen` the bits of all that was looked at: if none has its high bit set, the run is ASCII.
+#[inline]
+pub(crate) fn plain_run_seen(bytes: &[u8], from: usize, seen: &mut u64) -> usize {
     let mut at = from;
     while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let hits = stops(u64::from_le_bytes(*chunk));
+        let word = u64::from_le_bytes(*chunk);
+        *seen |= word;
+        let hits = stops(word);
         if hits != 0 {
             return at + usize::try_from(hits.trailing_zeros() / 8).unwrap_or(0);
         }
@@ -15,9 +23,15 @@ pub(crate) fn plain_run(bytes: &[u8], from: usize) -> usize {
         if byte == b'"' || byte == b'\\' || byte < 0x20 {
             return at;
         }
+        *seen |= u64::from(byte);
         at += 1;
     }
     at
+}
+
+/// Whether bytes whose bits are in `seen` are all ASCII.
+pub(crate) const fn is_ascii(seen: u64) -> bool {
+    seen & 0x8080_8080_8080_8080 == 0
 }
 
 /// The high bit of each byte that is `"`, `\` or below 0x20. Bits above the lowest may be set wrongly: only the lowest counts.

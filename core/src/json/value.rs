@@ -115,7 +115,14 @@ impl<'a> Value<'a> {
 
     /// The value of the first member of this name.
     pub fn member(self, name: &str) -> Option<Self> {
-        self.members().find(|(key, _)| *key == *name).map(|(_, value)| value)
+        let mut members = self.members();
+        while let Some((key, value)) = members.next_raw() {
+            let same = key == name.as_bytes() || (key.contains(&b'\\') && Text::from_bytes(key).is_some_and(|key| key == *name));
+            if same {
+                return Some(value);
+            }
+        }
+        None
     }
 
     /// Where this value begins in `whole`, of which it must be a part.
@@ -151,16 +158,21 @@ pub struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
+    /// The members of the object that begins `raw`, whatever follows it; none if it is no object.
+    pub(crate) fn of(raw: &'a [u8]) -> Self {
+        let start = skip_space(raw, 0);
+        if raw.get(start) == Some(&b'{') { Self { raw, at: start + 1 } } else { Self { raw: &[], at: 0 } }
+    }
+
     /// The members in `raw`, which stands without its braces.
     pub(crate) const fn inside(raw: &'a [u8]) -> Self {
         Self { raw, at: 0 }
     }
 }
 
-impl<'a> Iterator for Object<'a> {
-    type Item = (Text<'a>, Value<'a>);
-
-    fn next(&mut self) -> Option<Self::Item> {
+impl<'a> Object<'a> {
+    /// The next member, its name as it stands: still escaped, without its quotes.
+    pub(crate) fn next_raw(&mut self) -> Option<(&'a [u8], Value<'a>)> {
         let mut at = skip_space(self.raw, self.at);
         if self.raw.get(at) == Some(&b',') {
             at = skip_space(self.raw, at + 1);
@@ -169,7 +181,7 @@ impl<'a> Iterator for Object<'a> {
             return None;
         }
         let key_end = string_end(self.raw, at + 1)?;
-        let key = Text::from_bytes(self.raw.get(at + 1..key_end)?)?;
+        let key = self.raw.get(at + 1..key_end)?;
         let colon = skip_space(self.raw, key_end + 1);
         if self.raw.get(colon) != Some(&b':') {
             return None;
@@ -178,6 +190,15 @@ impl<'a> Iterator for Object<'a> {
         self.at = skip_value(self.raw, start)?;
         let raw = self.raw.get(start..self.at)?;
         Some((key, Value { raw }))
+    }
+}
+
+impl<'a> Iterator for Object<'a> {
+    type Item = (Text<'a>, Value<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (key, value) = self.next_raw()?;
+        Some((Text::from_bytes(key)?, value))
     }
 }
 

@@ -91,6 +91,22 @@ impl Reply {
         Ok(span)
     }
 
+    /// [`delta`](Self::delta) of the one block that is open, to the field that grew last: nothing but the bytes.
+    pub(super) fn next_delta(&mut self, index: usize, field: Field, text: &[u8], t: &mut Transcript<'_>) -> Result<Happened, Error> {
+        if field == Field::Text
+            && let [block] = &mut *self.open
+            && block.index == index
+            && block.field == Some(Field::Text)
+        {
+            let hole = block.hole;
+            t.insert(hole, text)?;
+            block.hole += text.len();
+            block.span.end += text.len();
+            return Ok(Happened { kind: HappenedKind::Text, index, span: Span::new(hole, block.hole) });
+        }
+        self.delta(index, field, Source::Chunk(text), false, t)
+    }
+
     /// Adds to a block's field; gives what came in, where it now stands. `value` is a string's content, or a whole citation.
     pub(super) fn delta(
         &mut self,

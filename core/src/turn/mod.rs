@@ -176,7 +176,7 @@ impl Reply {
                 Form::Stream => {
                     let Some(arrived) = self.sse.next(input, transcript)? else { return Ok(None) };
                     let happened = match arrived {
-                        Arrived::Delta { index, field, text } => Some(self.delta(index, field, Source::Chunk(text), false, transcript)?),
+                        Arrived::Delta { index, field, text } => Some(self.next_delta(index, field, text, transcript)?),
                         Arrived::Chunk(data) => self.event(data, Source::Chunk(data), transcript, container)?,
                         Arrived::Tail(span) => {
                             let whole = transcript.whole();

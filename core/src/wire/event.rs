@@ -1,7 +1,7 @@
 //! One event's JSON taken apart into ranges. Source: the Messages API's streaming reference; unknown types are values, not errors.
 
 use crate::error::Protocol;
-use crate::json::{JsonError, Value, check};
+use crate::json::{JsonError, Object, Value, check};
 use crate::transcript::Span;
 
 /// Which value of a block a delta adds to.
@@ -73,38 +73,38 @@ pub(crate) const fn json_error(error: JsonError) -> Protocol {
 /// Takes an event's JSON apart.
 pub(crate) fn parse(data: &[u8]) -> Result<Wire, Protocol> {
     let checked = check(data).map_err(json_error)?;
-    let event = Value::first(data).ok_or(Protocol::Event { expected: "an object" })?;
     let span = |value: Value<'_>| {
         let start = value.offset_in(data).unwrap_or(0);
         Span::new(start, start + value.raw().len())
     };
-    let (mut kind, mut index, mut delta, mut block, mut message) = ("", None, None, None, None);
-    for (key, value) in event.members() {
-        match key.raw() {
-            "type" => kind = value.as_text().map_or("", |text| text.raw()),
-            "index" => index = value.as_u64().and_then(|index| usize::try_from(index).ok()),
-            "delta" => delta = Some(value),
-            "content_block" => block = Some(value),
-            "message" => message = Some(value),
+    let (mut kind, mut index, mut delta, mut block, mut message) = (&[][..], None, None, None, None);
+    let mut members = Object::of(data);
+    while let Some((key, value)) = members.next_raw() {
+        match key {
+            b"type" => kind = value.raw(),
+            b"index" => index = value.as_u64().and_then(|index| usize::try_from(index).ok()),
+            b"delta" => delta = Some(value),
+            b"content_block" => block = Some(value),
+            b"message" => message = Some(value),
             _ => {}
         }
     }
     let index = index.ok_or(Protocol::Event { expected: "the index of a block" });
     let kind = match kind {
-        "content_block_delta" => {
+        b"\"content_block_delta\"" => {
             let delta = delta.ok_or(Protocol::Event { expected: "a delta" })?;
             self::delta(index?, delta, span)
         }
-        "content_block_start" => {
+        b"\"content_block_start\"" => {
             let block = block.filter(|block| is_block(*block)).ok_or(Protocol::Event { expected: "a content block that has a type" })?;
             WireKind::BlockStart { index: index?, block: span(block) }
         }
-        "content_block_stop" => WireKind::BlockStop { index: index? },
-        "error" => WireKind::Error,
-        "message_delta" => WireKind::MessageDelta,
-        "message_start" => WireKind::MessageStart { message: span(message.ok_or(Protocol::Event { expected: "a message" })?) },
-        "message_stop" => WireKind::MessageStop,
-        "ping" => WireKind::Ping,
+        b"\"content_block_stop\"" => WireKind::BlockStop { index: index? },
+        b"\"error\"" => WireKind::Error,
+        b"\"message_delta\"" => WireKind::MessageDelta,
+        b"\"message_start\"" => WireKind::MessageStart { message: span(message.ok_or(Protocol::Event { expected: "a message" })?) },
+        b"\"message_stop\"" => WireKind::MessageStop,
+        b"\"ping\"" => WireKind::Ping,
         _ => WireKind::Unknown,
     };
     Ok(Wire { kind, lone_surrogate: checked.lone_surrogate.is_some() })
@@ -117,17 +117,21 @@ pub(crate) fn is_block(value: Value<'_>) -> bool {
 
 /// A delta's field and value; `Unknown` if its type is.
 fn delta(index: usize, delta: Value<'_>, span: impl Fn(Value<'_>) -> Span) -> WireKind {
-    let kind = delta.member("type").and_then(Value::as_text).map_or("", |text| text.raw());
+    // The type stands first, so it is found at once.
+    let kind = delta.member("type").map_or(&[][..], Value::raw);
     let (field, member) = match kind {
-        "citations_delta" => (Field::Citations, "citation"),
-        "compaction_delta" => (Field::Compaction, "content"),
-        "input_json_delta" => (Field::Input, "partial_json"),
-        "signature_delta" => (Field::Signature, "signature"),
-        "text_delta" => (Field::Text, "text"),
-        "thinking_delta" => (Field::Thinking, "thinking"),
+        b"\"citations_delta\"" => (Field::Citations, "citation"),
+        b"\"compaction_delta\"" => (Field::Compaction, "content"),
+        b"\"input_json_delta\"" => (Field::Input, "partial_json"),
+        b"\"signature_delta\"" => (Field::Signature, "signature"),
+        b"\"text_delta\"" => (Field::Text, "text"),
+        b"\"thinking_delta\"" => (Field::Thinking, "thinking"),
         _ => return WireKind::Unknown,
     };
-    let more = delta.member("encrypted_content").filter(|value| !value.is_null()).map(&span);
+    let more = match field {
+        Field::Compaction => delta.member("encrypted_content").filter(|value| !value.is_null()).map(&span),
+        _ => None,
+    };
     match delta.member(member) {
         Some(value) => WireKind::BlockDelta { index, field, value: span(value), more },
         None => WireKind::Unknown,

@@ -2,7 +2,7 @@
 //! time, no JSON parser. Whatever differs in one byte goes the general way from its first byte, with the same outcome.
 
 use super::event::Field;
-use crate::json::plain_run;
+use crate::json::{is_ascii, plain_run_seen};
 
 /// A delta found by its form.
 pub(super) struct FastDelta<'i> {
@@ -32,9 +32,9 @@ pub(super) fn delta(input: &[u8]) -> Option<FastDelta<'_>> {
         Some(text) => (Field::Text, text),
         None => (Field::Input, rest.strip_prefix(INPUT)?),
     };
-    let mut end = 0;
+    let (mut end, mut seen) = (0, 0);
     loop {
-        end = plain_run(text, end);
+        end = plain_run_seen(text, end, &mut seen);
         match text.get(end)? {
             b'"' => break,
             b'\\' => match text.get(end + 1)? {
@@ -49,7 +49,9 @@ pub(super) fn delta(input: &[u8]) -> Option<FastDelta<'_>> {
     // The API pads its events with spaces, before either brace.
     let rest = brace(rest.get(1..)?)?;
     let rest = brace(rest)?.strip_prefix(b"\n\n")?;
-    core::str::from_utf8(text).ok()?;
+    if !is_ascii(seen) {
+        core::str::from_utf8(text).ok()?;
+    }
     Some(FastDelta { index, field, text, used: input.len() - rest.len() })
 }
 
