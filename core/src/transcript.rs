@@ -20,6 +20,9 @@ pub const GROWING_LIMIT: usize = 32 * 1024 * 1024;
 /// Bytes behind a place that are kept aside while something is put in: what closes a block or a message.
 const KEPT: usize = 16;
 
+const TEXT_HEAD: &[u8] = b"{\"role\":\"";
+const TEXT_MIDDLE: &[u8] = b"\",\"content\":\"";
+
 #[derive(Debug)]
 enum Buffer<'b> {
     Slice(&'b mut [u8]),
@@ -304,22 +307,23 @@ impl<'b> Transcript<'b> {
         }
     }
 
+    /// Bytes that a message of one text takes here.
+    pub(crate) fn text_len(&self, role: &str, text: &str) -> usize {
+        usize::from(self.len > 0) + TEXT_HEAD.len() + role.len() + TEXT_MIDDLE.len() + escape(text).len() + 2
+    }
+
     /// Appends a message of one text.
     ///
     /// # Errors
     /// `Capacity`: then nothing was written.
     pub fn push_text(&mut self, role: &str, text: &str) -> Result<(), Capacity> {
-        const HEAD: &str = "{\"role\":\"";
-        const MIDDLE: &str = "\",\"content\":\"";
-        let comma = usize::from(self.len > 0);
-        let needed = comma + HEAD.len() + role.len() + MIDDLE.len() + escape(text).len() + 2;
-        self.reserve(needed)?;
-        if comma > 0 {
+        self.reserve(self.text_len(role, text))?;
+        if self.len > 0 {
             self.append(b",")?;
         }
-        self.append(HEAD.as_bytes())?;
+        self.append(TEXT_HEAD)?;
         self.append(role.as_bytes())?;
-        self.append(MIDDLE.as_bytes())?;
+        self.append(TEXT_MIDDLE)?;
         escape(text).write_to(self)?;
         self.append(b"\"}")
     }

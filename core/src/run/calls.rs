@@ -3,7 +3,7 @@
 use super::results::SHORTEST;
 use super::state::{Outcome, State, Turn};
 use super::{MAX_CALLS, Run};
-use crate::error::{Capacity, Error, Misuse, What};
+use crate::error::{Capacity, Error, Misuse, Protocol, What};
 use crate::json::{Array, Kind, Text, Value};
 use crate::message::StopReason;
 use crate::tool::{Notice, Output, ToolCall, ToolError};
@@ -82,15 +82,34 @@ impl Run<'_> {
             self.repeats = if fingerprint == self.fingerprint { self.repeats.saturating_add(1) } else { 1 };
             self.fingerprint = fingerprint;
         }
+        turn.runs = self.reply.stop == Some(StopReason::ToolUse);
+        self.check_calls(&turn)?;
         self.turn = turn;
         self.turns = self.turns.saturating_add(1);
         self.usage.add(&self.reply.usage);
         self.attempt = 0;
         self.state = match self.reply.stop {
-            Some(StopReason::ToolUse) if self.turn.is_open() => State::Calling,
+            _ if self.turn.is_calling() => State::Calling,
             Some(StopReason::PauseTurn | StopReason::Compaction) => State::Ready,
             stop => State::Done(Outcome::Ended(stop)),
         };
+        Ok(())
+    }
+
+    /// Each call has an id of its own and a name: others cannot be answered, and the API would take no such conversation again.
+    fn check_calls(&self, turn: &Turn) -> Result<(), Error> {
+        let wrong = Error::Protocol(Protocol::Event { expected: "calls that have a name and an id of their own" });
+        let text = |block: Value<'_>, name| block.member(name).and_then(Value::as_text).map_or(0, |text| text.raw().len());
+        let mut calls = self.blocks_of(turn);
+        while let Some(call) = calls.next() {
+            if !is_type(call, "tool_use") {
+                continue;
+            }
+            let same = |other: Value<'_>| is_type(other, "tool_use") && other.member("id") == call.member("id");
+            if text(call, "id") == 0 || text(call, "name") == 0 || calls.clone().any(same) {
+                return Err(wrong);
+            }
+        }
         Ok(())
     }
 
@@ -119,6 +138,12 @@ impl Run<'_> {
             is_bad: self.turn.bad.has(i),
             is_answered: self.turn.answered.has(i),
         })
+    }
+
+    /// The call at `i`, if it may be answered now.
+    pub(super) fn open_call(&self, i: usize) -> Result<Call<'_>, Error> {
+        self.ensure_idle()?;
+        Ok(self.call(i).filter(|call| !call.is_answered).ok_or(Misuse::NoSuchCall)?)
     }
 
     /// The first call that was neither started nor answered, nor left to the caller.
@@ -174,19 +199,23 @@ impl Run<'_> {
         let needed = self.reserve_for_others(usize::MAX) + self.results_frame();
         let free = self.transcript.free();
         if needed > free {
-            self.transcript.truncate(self.turn.mark);
-            self.turn = Turn::none(self.transcript.len());
-            self.state = State::Ready;
+            self.drop_reply();
             return Err(Capacity { what: What::Transcript, needed, free }.into());
         }
         self.turn.has_room = true;
         Ok(())
     }
 
-    /// Bytes that the shortest answers to all open calls but `i` need.
+    /// Bytes that the shortest answers to all open calls but `i` need. One pass over the message, however many calls it has.
     pub(super) fn reserve_for_others(&self, i: usize) -> usize {
-        let others = self.calls().filter(|&j| j != i && !self.turn.answered.has(j));
-        others.map(|j| self.id_len(j) + SHORTEST).sum()
+        let calls = self.blocks_of(&self.turn).filter(|block| is_type(*block, "tool_use")).enumerate();
+        let others = calls.filter(|(j, _)| *j != i && self.calls().contains(j) && !self.turn.answered.has(*j));
+        others.map(|(_, call)| call.member("id").and_then(Value::as_text).map_or(0, |id| id.raw().len()) + SHORTEST).sum()
+    }
+
+    /// Bytes that the calls that are to be answered keep for their shortest answers: nothing else may use them.
+    pub(super) fn kept_for_answers(&self) -> usize {
+        if self.turn.is_calling() { self.reserve_for_others(usize::MAX) + self.results_frame() } else { 0 }
     }
 
     pub(super) fn id_len(&self, i: usize) -> usize {
@@ -198,7 +227,7 @@ impl Run<'_> {
     /// # Errors
     /// `Misuse` if there is no such open call.
     pub fn refuse_bad_input(&mut self, i: usize) -> Result<bool, Error> {
-        let call = self.call(i).filter(|call| !call.is_answered).ok_or(Misuse::NoSuchCall)?;
+        let call = self.open_call(i)?;
         if !call.is_bad {
             return Ok(false);
         }
@@ -223,7 +252,7 @@ impl Run<'_> {
     /// # Errors
     /// `Misuse` if there is no such open call.
     pub fn start_call(&mut self, i: usize) -> Result<Called<'_>, Error> {
-        let call = self.call(i).filter(|call| !call.is_answered).ok_or(Misuse::NoSuchCall)?;
+        let call = self.open_call(i)?;
         // Room to unescape in is only needed if there is an escape; it lies behind the output.
         let scratch = if call.input.raw().contains(&b'\\') { call.input.raw().len() } else { 0 };
         let room = self.room_for_result(i);
@@ -252,10 +281,12 @@ impl Run<'_> {
     /// # Errors
     /// `Misuse` if the call was not started.
     pub fn end_call(&mut self, i: usize, written: Written) -> Result<(), Error> {
-        if !self.turn.running.has(i) || self.turn.answered.has(i) {
+        self.open_call(i)?;
+        if !self.turn.running.has(i) {
             return Err(Misuse::NoSuchCall.into());
         }
         match written.len {
+            Ok(len) if !self.is_content(i, len, written.is_error) => self.answer_empty(i, written.is_error),
             Ok(len) => self.commit_result(i, len, written.is_error),
             Err(full) => self.answer_notice(i, Notice::TooLarge(full)),
         }

@@ -210,7 +210,9 @@ impl<'b> Run<'b> {
 
     /// The last API error's own words: until the next request.
     pub fn api_error(&self) -> Option<ApiErrorText<'_>> {
-        let body = Value::first(self.failure.of(self.transcript.whole()))?;
+        // What was said since stands where it stood.
+        let is_there = self.failure.start >= self.transcript.len();
+        let body = Value::first(self.failure.of(self.transcript.whole())).filter(|_| is_there)?;
         let error = body.member("error")?;
         Some(ApiErrorText {
             kind: error.member("type").and_then(Value::as_text).unwrap_or_default(),
@@ -251,7 +253,7 @@ impl<'b> Run<'b> {
                     }
                 }
                 State::Done(Outcome::Limit(limit)) if self.exceeded(now) != Some(limit) => {
-                    self.state = if self.turn.is_open() { State::Calling } else { State::Ready };
+                    self.state = if self.turn.is_calling() { State::Calling } else { State::Ready };
                 }
                 State::Done(outcome) => return Ok(Step::Done(outcome)),
             }
@@ -270,7 +272,7 @@ impl<'b> Run<'b> {
     /// The limit that forbids another request, if one does.
     fn exceeded(&self, now: Instant) -> Option<Limit> {
         let Limits { turns, calls, input_tokens, output_tokens, time, repeats } = self.limits;
-        let pending = u32::try_from(self.turn.open_count()).unwrap_or(u32::MAX);
+        let pending = if self.turn.runs { u32::try_from(self.turn.open_count()).unwrap_or(u32::MAX) } else { 0 };
         let beyond = [
             (turns.is_some_and(|most| self.turns >= most), Limit::Turns),
             (calls.is_some_and(|most| self.calls.saturating_add(pending) > most), Limit::Calls),

@@ -3,8 +3,8 @@
 use super::Run;
 use super::state::{Outcome, State};
 use crate::error::{Capacity, Error, Misuse};
-use crate::json::{Array, JsonError, Kind, Sink, Text, Value, check};
-use crate::tool::Notice;
+use crate::json::{Array, JsonError, Kind, Sink, Text, Value, check, escape};
+use crate::tool::{EMPTY_ERROR, EMPTY_RESULT, Notice};
 use crate::transcript::Span;
 
 const HEAD: &[u8] = b"{\"type\":\"tool_result\",\"tool_use_id\":\"";
@@ -60,13 +60,7 @@ impl Run<'_> {
     /// # Errors
     /// `Misuse` if there is no such open call, or if `content` is no such JSON.
     pub fn answer(&mut self, i: usize, content: &[u8], is_error: bool) -> Result<(), Error> {
-        let shape = check(content).ok().and_then(|_| Value::first(content)).map(Value::kind);
-        if !matches!(shape, Some(Kind::String | Kind::Array)) {
-            return Err(Misuse::Json("a tool result's content is a string or an array of blocks").into());
-        }
-        if content == b"\"\"" && is_error {
-            return Err(Misuse::Json("the content of a failed call is not empty").into());
-        }
+        check_content(content, is_error)?;
         self.answer_checked(i, content, is_error)
     }
 
@@ -75,7 +69,7 @@ impl Run<'_> {
     /// # Errors
     /// `Misuse` if there is no such open call.
     pub fn answer_checked(&mut self, i: usize, content: &[u8], is_error: bool) -> Result<(), Error> {
-        self.call(i).filter(|call| !call.is_answered).ok_or(Misuse::NoSuchCall)?;
+        self.open_call(i)?;
         let room = self.room_for_result(i);
         if content.len() > room {
             let full = Capacity { what: crate::error::What::Result, needed: content.len(), free: room };
@@ -88,7 +82,23 @@ impl Run<'_> {
 
     /// Answers a call with one of the loop's own texts, or the shortest there is if that does not fit.
     pub fn answer_notice(&mut self, i: usize, notice: Notice<'_>) -> Result<(), Error> {
-        self.answer_written(i, |_, sink| notice.write_json(sink))
+        self.answer_written(i, true, |_, sink| notice.write_json(sink))
+    }
+
+    /// Answers a call whose tool left what the API does not take: nothing, or an error that is no text.
+    pub(super) fn answer_empty(&mut self, i: usize, is_error: bool) -> Result<(), Error> {
+        let text = if is_error { EMPTY_ERROR } else { EMPTY_RESULT };
+        self.answer_written(i, is_error, |_, sink| {
+            sink.put(b"\"")?;
+            escape(text).write_to(sink)?;
+            sink.put(b"\"")
+        })
+    }
+
+    /// Whether what a tool wrote, in the tail behind room for its head, is what the API takes.
+    pub(super) fn is_content(&self, i: usize, len: usize, is_error: bool) -> bool {
+        let start = self.transcript.len() + self.result_head(i);
+        check_content(Span::new(start, start + len).of(self.transcript.whole()), is_error).is_ok()
     }
 
     /// Answers a call of a tool that does not exist here.
@@ -96,16 +106,21 @@ impl Run<'_> {
     /// # Errors
     /// `Misuse` if there is no such open call.
     pub fn answer_not_found(&mut self, i: usize) -> Result<(), Error> {
-        self.answer_written(i, |name, sink| Notice::NotFound(name).write_json(sink))
+        self.answer_written(i, true, |name, sink| Notice::NotFound(name).write_json(sink))
     }
 
     pub(super) fn answer_bad_input(&mut self, i: usize, error: Option<JsonError>, got: &str) -> Result<(), Error> {
-        self.answer_written(i, |name, sink| Notice::InvalidJson { name, error, got }.write_json(sink))
+        self.answer_written(i, true, |name, sink| Notice::InvalidJson { name, error, got }.write_json(sink))
     }
 
     /// Writes an answer in place; `write` gets the tool's name.
-    fn answer_written(&mut self, i: usize, write: impl Fn(Text<'_>, &mut Slice<'_>) -> Result<(), Capacity>) -> Result<(), Error> {
-        let name = self.call(i).filter(|call| !call.is_answered).ok_or(Misuse::NoSuchCall)?.name;
+    fn answer_written(
+        &mut self,
+        i: usize,
+        is_error: bool,
+        write: impl Fn(Text<'_>, &mut Slice<'_>) -> Result<(), Capacity>,
+    ) -> Result<(), Error> {
+        let name = self.open_call(i)?.name;
         let start = name_offset(name, self.transcript.bytes());
         let name_span = Span::default().with_len(name.raw().len()).shifted(start);
         let (head, used) = (self.result_head(i), self.transcript.len());
@@ -120,7 +135,7 @@ impl Run<'_> {
             len = write(Text::from_raw(name), &mut slice).ok().map(|()| slice.len);
         }
         match len {
-            Some(len) => self.commit_result(i, len, true),
+            Some(len) => self.commit_result(i, len, is_error),
             None => {
                 self.transcript.put_at(used + head, NO_ROOM)?;
                 self.commit_result(i, NO_ROOM.len(), true)
@@ -133,6 +148,8 @@ impl Run<'_> {
         let id = self.call(i).ok_or(Misuse::NoSuchCall)?.id;
         let id = Span::default().with_len(id.raw().len()).shifted(name_offset(id, self.transcript.bytes()));
         let used = self.transcript.len();
+        // All of it or nothing: from here on there is room.
+        self.transcript.reserve(self.result_head(i) + len + FAILED.len() + 1 + self.results_frame())?;
         let mut at = used;
         self.transcript.put_at(at, HEAD)?;
         at += HEAD.len();
@@ -225,16 +242,10 @@ impl Run<'_> {
         let bytes = self.transcript.bytes();
         let old = self.result(i).ok_or(Misuse::NoSuchCall)?;
         let start = old.offset_in(bytes).ok_or(Misuse::NoSuchCall)?;
-        let (span, free) = (Span::new(start, start + old.raw().len()), self.transcript.free());
-        let shape = check(content).ok().and_then(|_| Value::first(content)).map(Value::kind);
-        if !matches!(shape, Some(Kind::String | Kind::Array)) || (is_error && content == b"\"\"") {
-            return Err(Misuse::Json("a tool result's content is a string or an array of blocks").into());
-        }
-        let needed = self.result_head(i) + content.len() + FAILED.len() + 1;
-        if needed > free {
-            return Err(self.transcript.full(needed).into());
-        }
+        let span = Span::new(start, start + old.raw().len());
+        check_content(content, is_error)?;
         self.ensure_unsent()?;
+        self.reserve_beyond_answers(self.result_head(i) + content.len() + FAILED.len() + 1)?;
         let comma = usize::from(self.turn.answered_count() > 1);
         // Out with the old one and one comma beside it.
         let is_first = start == self.turn.end + OPENING.len();
@@ -264,11 +275,16 @@ impl Run<'_> {
         let old = self.result(i).ok_or(Misuse::NoSuchCall)?;
         let start = old.offset_in(self.transcript.bytes()).ok_or(Misuse::NoSuchCall)?;
         let at = start + old.raw().len() - 1;
-        self.transcript.reserve(member.len() + 1)?;
+        self.reserve_beyond_answers(member.len() + 1)?;
         self.transcript.insert(at, member.as_bytes())?;
         self.transcript.insert(at, b",")?;
         self.turn.results_end += member.len() + 1;
         Ok(())
+    }
+
+    /// Room for `more` bytes that are no answer to an open call.
+    pub(super) fn reserve_beyond_answers(&mut self, more: usize) -> Result<(), Capacity> {
+        self.transcript.reserve(more + self.kept_for_answers())
     }
 
     pub(super) fn ensure_unsent(&self) -> Result<(), Error> {
@@ -279,6 +295,38 @@ impl Run<'_> {
             _ => Ok(()),
         }
     }
+}
+
+/// Checks what the API takes as a result: a string or an array of blocks, not empty, and only text if the call failed.
+fn check_content(content: &[u8], is_error: bool) -> Result<(), Misuse> {
+    const SHAPE: Misuse = Misuse::Json("a tool result's content is a string or an array of blocks");
+    const EMPTY: Misuse = Misuse::Json("a tool result's content is not empty");
+    let checked = check(content).map_err(|_| SHAPE)?;
+    let value = Value::first(content).ok_or(SHAPE)?;
+    if checked.lone_surrogate.is_some() {
+        return Err(Misuse::Json("a lone surrogate is no text"));
+    }
+    if let Some(text) = value.as_text() {
+        return if text.is_empty() { Err(EMPTY) } else { Ok(()) };
+    }
+    if value.kind() != Kind::Array {
+        return Err(SHAPE);
+    }
+    let mut blocks = value.elements().peekable();
+    if blocks.peek().is_none() {
+        return Err(EMPTY);
+    }
+    for block in blocks {
+        let kind = block.member("type").and_then(Value::as_text).ok_or(SHAPE)?;
+        let is_text = kind == *"text";
+        if is_text && block.member("text").and_then(Value::as_text).is_none_or(Text::is_empty) {
+            return Err(EMPTY);
+        }
+        if is_error && !is_text {
+            return Err(Misuse::Json("the content of a failed call is text"));
+        }
+    }
+    Ok(())
 }
 
 /// Where a text of the transcript stands in it.

@@ -101,6 +101,8 @@ pub(super) struct Turn {
     /// Calls that no tool here answers.
     pub(super) for_caller: Bits,
     pub(super) bad: BadInputs,
+    /// Whether the turn's stop reason asks for its calls: those of a paused one are nobody's to answer.
+    pub(super) runs: bool,
     /// Whether room for the shortest answers was found.
     pub(super) has_room: bool,
 }
@@ -118,6 +120,7 @@ impl Turn {
             running: Bits::NONE,
             for_caller: Bits::NONE,
             bad: BadInputs::NONE,
+            runs: false,
             has_room: false,
         }
     }
@@ -125,6 +128,11 @@ impl Turn {
     /// Whether a call waits for its answer.
     pub(super) fn is_open(&self) -> bool {
         (self.first..self.calls).any(|i| !self.answered.has(i))
+    }
+
+    /// Whether calls are to be run or answered before the next request.
+    pub(super) fn is_calling(&self) -> bool {
+        self.runs && self.is_open()
     }
 
     pub(super) fn open_count(&self) -> usize {

@@ -11,9 +11,14 @@ impl Run<'_> {
     /// Says something: a user message. Calls that are still open are answered as not run, and the limits count anew.
     ///
     /// # Errors
-    /// `Capacity`: then nothing was said. `Misuse` while a request is under way: ask [`step`](Self::step) what is to be done.
+    /// `Capacity`: then nothing was said. `Misuse` while a request is under way: ask [`step`](Self::step) what is to be done; and for
+    /// no text at all.
     pub fn user(&mut self, text: &str) -> Result<(), Error> {
         self.ensure_idle()?;
+        if text.is_empty() {
+            return Err(Misuse::Setting("a message is not empty").into());
+        }
+        self.reserve_with_answers(self.transcript.text_len(Role::User.name(), text))?;
         self.close_open_calls()?;
         self.transcript.push_text(Role::User.name(), text)?;
         self.prompt();
@@ -28,10 +33,13 @@ impl Run<'_> {
     pub fn append(&mut self, messages: &str) -> Result<(), Error> {
         self.ensure_idle()?;
         check_messages(messages.as_bytes())?;
-        if let State::Done(Outcome::Ended(_) | Outcome::Stopped) = self.state {
+        let messages = messages.trim_ascii().as_bytes();
+        self.reserve_with_answers(usize::from(!self.transcript.is_empty()) + messages.len())?;
+        // Behind a paused turn a message ends the pause: what that one called will not be answered later.
+        if !self.turn.runs || matches!(self.state, State::Done(Outcome::Ended(_) | Outcome::Stopped)) {
             self.close_open_calls()?;
         }
-        self.transcript.push_json(messages.trim_ascii().as_bytes())?;
+        self.transcript.push_json(messages)?;
         if let State::Done(Outcome::Ended(_) | Outcome::Stopped) = self.state {
             self.state = State::Ready;
         }
@@ -44,21 +52,28 @@ impl Run<'_> {
     /// `Misuse` if there is no reply to drop.
     pub fn retry(&mut self) -> Result<(), Error> {
         self.ensure_idle()?;
-        if self.turn.results_end == self.turn.mark {
+        // A reply without content is not in the transcript.
+        if self.turn.results_end == self.turn.mark && !matches!(self.state, State::Done(Outcome::Ended(_))) {
             return Err(Misuse::State("there is no reply to ask for again").into());
         }
+        self.drop_reply();
+        self.attempt = 0;
+        Ok(())
+    }
+
+    /// Takes the last reply out, with its results. What was appended stays.
+    pub(super) fn drop_reply(&mut self) {
         let span = crate::transcript::Span::new(self.turn.mark, self.turn.results_end);
         // At the very start a comma stays behind the gap, if something follows.
         let comma = usize::from(self.turn.mark == 0 && span.end < self.transcript.len());
         self.transcript.remove(crate::transcript::Span::new(span.start, span.end + comma));
         self.turn = Turn::none(self.transcript.len());
         self.state = State::Ready;
-        Ok(())
     }
 
     /// Ends the run where it is. It can go on: [`user`](Self::user), [`append`](Self::append), [`resume`](Self::resume).
     pub fn stop(&mut self) {
-        if let State::Sending | State::Receiving | State::ErrorBody | State::Waiting(_) = self.state {
+        if let State::Sending | State::Receiving | State::ErrorBody = self.state {
             self.take_back();
         }
         self.state = State::Done(Outcome::Stopped);
@@ -67,10 +82,7 @@ impl Run<'_> {
     /// After [`stop`](Self::stop): goes on where it was.
     pub fn resume(&mut self) {
         if self.state == State::Done(Outcome::Stopped) {
-            self.state = match (self.turn.is_open(), self.reply.stop) {
-                (true, Some(crate::message::StopReason::ToolUse)) => State::Calling,
-                _ => State::Ready,
-            };
+            self.state = if self.turn.is_calling() { State::Calling } else { State::Ready };
         }
     }
 
@@ -97,15 +109,10 @@ impl Run<'_> {
     /// Answers the calls that will not run, so that the conversation can go on.
     ///
     /// # Errors
-    /// `Capacity` if not even that fits.
+    /// `Capacity` if not even that fits: then none was answered.
     pub fn close_open_calls(&mut self) -> Result<(), Error> {
-        if !self.turn.is_open() {
-            return Ok(());
-        }
-        let needed = self.reserve_for_others(usize::MAX) + self.results_frame();
-        if needed > self.transcript.free() {
-            return Err(self.transcript.full(needed).into());
-        }
+        self.ensure_idle()?;
+        self.reserve_with_answers(0)?;
         for i in self.calls() {
             if !self.turn.answered.has(i) {
                 let notice = if self.turn.running.has(i) { Notice::Cancelled } else { Notice::NotRun };
@@ -126,7 +133,13 @@ impl Run<'_> {
         self.started = None;
     }
 
-    fn ensure_idle(&self) -> Result<(), Error> {
+    /// Room for `more` bytes and the shortest answers to all open calls.
+    fn reserve_with_answers(&mut self, more: usize) -> Result<(), Error> {
+        let answers = if self.turn.is_open() { self.reserve_for_others(usize::MAX) + self.results_frame() } else { 0 };
+        Ok(self.transcript.reserve(more + answers)?)
+    }
+
+    pub(super) fn ensure_idle(&self) -> Result<(), Error> {
         match self.state {
             State::Sending | State::Receiving | State::ErrorBody => {
                 Err(Misuse::State("a request is under way: finish it, or stop the run").into())
@@ -141,6 +154,10 @@ fn inside(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).unwrap_or(bytes).trim_ascii()
 }
 
+fn is_empty_array(value: Value<'_>) -> bool {
+    value.kind() == Kind::Array && value.elements().next().is_none()
+}
+
 /// Checks that these are messages: objects with a role and content, with commas between.
 fn check_messages(bytes: &[u8]) -> Result<(), Error> {
     let wrong = || Error::from(Misuse::Json("messages are objects with a role and a content"));
@@ -152,6 +169,10 @@ fn check_messages(bytes: &[u8]) -> Result<(), Error> {
         let content = message.member("content").map(Value::kind);
         if message.kind() != Kind::Object || role.is_none() || !matches!(content, Some(Kind::String | Kind::Array)) {
             return Err(wrong());
+        }
+        let is_empty = message.member("content").is_none_or(|content| matches!(content.raw(), b"\"\"") || is_empty_array(content));
+        if is_empty {
+            return Err(Misuse::Json("a message is not empty").into());
         }
         if checked.lone_surrogate.is_some() {
             return Err(Misuse::Json("a lone surrogate is no text").into());

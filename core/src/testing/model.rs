@@ -98,7 +98,8 @@ pub(super) fn bytes(chunks: &[Chunk]) -> Vec<u8> {
 /// no I/O. Over it are [`ScriptedTransport`](super::ScriptedTransport) in memory and [`http1`](super::http1) for a socket.
 ///
 /// A request that is not right is answered 400 with the reason, like the API; it uses up no answer. So are requests beyond the script.
-/// If an answer did not arrive ([`broken`](Self::broken)) and the very same request comes again, it gets the same answer.
+/// If an answer did not arrive ([`broken`](Self::broken)) and the very same request comes again, it gets the same answer, unless that
+/// broke by itself with an `error` event.
 ///
 /// ```
 /// use toolrunner_core::testing::{Reply, Request, Script, ScriptedModel};
@@ -197,7 +198,7 @@ impl ScriptedModel {
         let answer = match self.refusal(&request) {
             Some(refusal) => refusal,
             None => match self.last.take() {
-                Some(last) if again => last,
+                Some(last) if again && !last.breaks() => last,
                 _ => self.next_answer(&request),
             },
         };

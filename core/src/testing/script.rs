@@ -179,6 +179,11 @@ impl Answer {
         AnswerKind::Raw { status, body }.into()
     }
 
+    /// Whether it is a reply that breaks with an `error` event: nobody reads on behind that.
+    pub(super) fn breaks(&self) -> bool {
+        matches!(&self.kind, AnswerKind::Reply(reply) if reply.error.is_some())
+    }
+
     /// Adds a header field.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_string(), value.to_string()));

@@ -1,20 +1,31 @@
 //! What the suites of the loop share: a run fed by hand, its events in words, tools that count, and the check after every step.
 #![allow(dead_code, unreachable_pub, reason = "each suite is a program of its own and uses a part")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "a test fails by panicking"
+)]
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use serde_json::{Value as Json, json};
+use toolrunner_core::drive::Driver;
 use toolrunner_core::error::Error;
 use toolrunner_core::json::Text;
 use toolrunner_core::observe::{Event, Observer};
 use toolrunner_core::run::{Outcome, Run, Step};
 use toolrunner_core::testing::validity::{self, Tail};
-use toolrunner_core::testing::{Reply, Request, Script, ScriptedModel, Style};
+use toolrunner_core::testing::{Reply, Request, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock};
 use toolrunner_core::time::Instant;
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Toolbox};
+use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::ReplyHead;
+use toolrunner_core::wire::Config;
 
 /// What stands before the messages in a body that is made by hand.
 pub const BEFORE: &[&[u8]] = &[b"{\"model\":\"m\",\"max_tokens\":9,\"messages\":["];
@@ -267,4 +278,49 @@ impl Observer for Seen {
 /// The meaning of a text.
 pub fn plain(text: Text<'_>) -> String {
     text.to_string()
+}
+
+/// A driver over a script.
+pub type Drive<'d> = Driver<'d, ScriptedTransport, Counting, &'d VirtualClock>;
+
+pub fn drive<'d>(script: Script, tools: &'d Counting, clock: &'d VirtualClock) -> Drive<'d> {
+    drive_over(ScriptedTransport::new(ScriptedModel::new(script)), tools, clock)
+}
+
+pub fn drive_over<'d>(transport: ScriptedTransport, tools: &'d Counting, clock: &'d VirtualClock) -> Drive<'d> {
+    Driver::new(Config::new("m", 64), transport, tools, clock).unwrap()
+}
+
+/// Drives to the end, and checks the conversation and every request that went out.
+pub fn until_done(driver: &mut Drive<'_>, run: &mut Run<'_>) -> Result<Outcome, Error> {
+    let outcome = block_on(driver.until_done(run, &mut ())).map_err(|failed| failed.error);
+    assert_valid(run);
+    assert_eq!(driver.transport_mut().model().complaints(), [""; 0]);
+    outcome
+}
+
+/// Drives one turn, and checks.
+pub fn next_turn(driver: &mut Drive<'_>, run: &mut Run<'_>) -> Result<Option<Outcome>, Error> {
+    let outcome = block_on(driver.next_turn(run, &mut ())).map_err(|failed| failed.error);
+    assert_valid(run);
+    assert_eq!(driver.transport_mut().model().complaints(), [""; 0]);
+    outcome
+}
+
+/// How many requests reached the model.
+pub fn requests(driver: &mut Drive<'_>) -> usize {
+    driver.transport_mut().model().requests().len()
+}
+
+/// The messages of the last request.
+pub fn last_request(driver: &mut Drive<'_>) -> Vec<Json> {
+    let body = driver.transport_mut().model().requests().last().unwrap().body.clone();
+    serde_json::from_slice::<Json>(&body).unwrap()["messages"].as_array().unwrap().clone()
+}
+
+/// A run of one prompt, in memory that grows.
+pub fn run() -> Run<'static> {
+    let mut run = Run::new(Transcript::growing());
+    run.user("Hi").unwrap();
+    run
 }

@@ -1,0 +1,729 @@
+//! The edge cases in which the official runners differ, and what this one does. One test a row, named after it.
+//!
+//! | Row | Here |
+//! |---|---|
+//! | `tool_use` on the last allowed turn | the calls stay pending; a raised limit runs them, once |
+//! | a limit of 0 turns | nothing is sent |
+//! | a message appended on a `tool_use` turn | it follows the results; the tool runs once |
+//! | reply and results appended by the caller | cannot be said: the reply is always there, its calls run once |
+//! | a message appended on an `end_turn` turn | the run goes on with it |
+//! | a message appended on every turn | bounded by the limit of turns |
+//! | unknown tool | an error result; the run goes on |
+//! | two tools, same name | refused before the first request (`loop_bad_input.rs`) |
+//! | two calls, same id | a protocol error; the reply is taken back: the API would never take it again |
+//! | input is not an object | an error result; no tool runs |
+//! | streamed input empty | `{}` |
+//! | streamed input cut off, stop reason `tool_use` | an error result; no tool runs |
+//! | streamed input is garbage | an error result; no tool runs |
+//! | streamed input `[1]` or `"x"` | an error result; no tool runs |
+//! | `max_tokens` with a cut-off call | the run ends, nothing runs; when it goes on the call is answered as not run |
+//! | `refusal` with `tool_use` | the run ends, nothing runs |
+//! | `pause_turn` | sent back unchanged; counts as a turn |
+//! | `pause_turn` with a client's `tool_use` | sent back unchanged, not answered |
+//! | empty content | the run ends |
+//! | `end_turn` with a `tool_use` block | the run ends, nothing runs |
+//! | unknown block type | goes back byte for byte |
+//! | unknown event or delta, ping, comments | told, and otherwise ignored |
+//! | stream without `message_stop` | an error; asked for again if nothing was handed on |
+//! | `error` event in the stream | an API error; asked for again if nothing was handed on |
+//! | 200 with an error for a body | an API error |
+//! | API error on a later request, then on | the same is sent again; tools are not run again |
+//! | cancelled while a tool runs | the call is answered as cancelled |
+//! | one call fails beside others | the others run and are answered |
+//!
+//! Rows about parameters changed in the middle, structured output, long error texts and the guard against long requests that are not
+//! streamed belong to the front end.
+#![cfg(feature = "testing")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::*;
+use serde_json::{Value as Json, json};
+use toolrunner_core::error::{ApiErrorKind, Error, Protocol};
+use toolrunner_core::message::StopReason;
+use toolrunner_core::policy::Limit;
+use toolrunner_core::run::Outcome;
+use toolrunner_core::testing::{Reply, Script, Style, VirtualClock};
+
+const ENDED: Result<Outcome, Error> = Ok(Outcome::Ended(Some(StopReason::EndTurn)));
+
+fn called() -> Reply {
+    Reply::text("Let me see.").tool_use("toolu_1", "plain", r#"{"a":1}"#)
+}
+
+fn result(id: &str, content: &str) -> Json {
+    json!({"type":"tool_result","tool_use_id":id,"content":content})
+}
+
+fn failure(id: &str, content: &str) -> Json {
+    json!({"type":"tool_result","tool_use_id":id,"content":content,"is_error":true})
+}
+
+/// Runs one turn with this reply and a second that ends, and gives the results that went out.
+fn results_of(reply: Reply, tools: &Counting) -> Json {
+    let clock = VirtualClock::new(0);
+    let mut driver = drive(Script::new().reply(reply).reply(Reply::text("Done.")), tools, &clock);
+    let mut run = run();
+    assert_eq!(until_done(&mut driver, &mut run), ENDED);
+    let sent = last_request(&mut driver);
+    assert_eq!(sent.len(), 3);
+    assert_eq!(sent[2]["role"], "user");
+    sent[2]["content"].clone()
+}
+
+#[test]
+fn tool_use_on_the_last_allowed_turn() {
+    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+    let mut driver = drive(Script::new().reply(called()).reply(Reply::text("Done.")), &tools, &clock);
+    let mut run = run();
+    run.limits_mut().turns = Some(1);
+    for _ in 0..2 {
+        assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::Limit(Limit::Turns)));
+        assert!(tools.began().is_empty());
+        assert_eq!(run.calls().len(), 1);
+        assert_eq!(run.last_message().unwrap().tool_uses().count(), 1);
+    }
+    run.limits_mut().turns = Some(2);
+    assert_eq!(until_done(&mut driver, &mut run), ENDED);
+    assert_eq!(tools.began(), ["toolu_1"]);
+    assert_eq!(requests(&mut driver), 2);
+    assert_eq!(messages(&run)[2]["content"], json!([result("toolu_1", "ok")]));
+}
+
+#[test]
+fn max_turns_0() {
+    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+    let mut driver = drive(Script::new().reply(Reply::text("Hello")), &tools, &clock);
+    let mut run = run();
+    run.limits_mut().turns = Some(0);
+    assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::Limit(Limit::Turns)));
+    assert_eq!(requests(&mut driver), 0);
+    run.limits_mut().turns = None;
+    assert_eq!(until_done(&mut driver, &mut run), ENDED);
+}
+
+#[test]
+fn append_on_a_tool_use_turn() {
+    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+    let mut driver = drive(Script::new().reply(called()).reply(Reply::text("Done.")), &tools, &clock);
+    let mut run = run();
+    assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
+    run.append(r#"{"role":"user","content":"Be concise."}"#).unwrap();
+    assert_valid(&run);
+    assert_eq!(until_done(&mut driver, &mut run), ENDED);
+    assert_eq!(tools.began(), ["toolu_1"]);
+    let sent = last_request(&mut driver);
+    assert_eq!(sent[2]["content"], json!([result("toolu_1", "ok")]));
+    assert_eq!(sent[3], json!({"role":"user","content":"Be concise."}));
+}
+
+#[test]
+fn append_reply_and_results() {
+    // The reply is in the conversation and its results are there to be read: nothing runs again for being looked at.
+    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+    let mut driver = drive(Script::new().reply(called()).reply(Reply::text("Done.")), &tools, &clock);
+    let mut run = run();
+    assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
+    run.answer(0, br#""by hand""#, false).unwrap();
+    assert_eq!(run.results().count(), 1);
+    assert_eq!(run.answer(0, br#""again""#, false), Err(Error::Misuse(toolrunner_core::error::Misuse::NoSuchCall)));
+    assert_eq!(until_done(&mut driver, &mut run), ENDED);
+    assert!(tools.began().is_empty());
+    assert_eq!(messages(&run)[2]["content"], json!([result("toolu_1", "by hand")]));
+}
+
+#[test]
+fn append_on_an_end_turn_turn() {
+    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+    let mut driver = drive(Script::new().reply(Reply::text("One.")).reply(Reply::text("Two.")), &tools, &clock);
+    let mut run = run();
+    assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
+    run.append(r#"{"role":"user","content":"And?"}"#).unwrap();
+    assert_eq!(until_done(&mut driver, &mut run), ENDED);
+    assert_eq!(requests(&mut driver), 2);
+    assert_eq!(messages(&run).len(), 4);
+}
+
+#[test]
+fn append_on_every_turn() {
+    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+    let mut driver = drive(Script::new().then(|_| Reply::text("Yes.").into()), &tools, &clock);
+    let mut run = run();
+    run.limits_mut().turns = Some(4);
+    let outcome = loop {
+        if let Some(outcome) = next_turn(&mut driver, &mut run).unwrap() {
+            break outcome;
+        }
+        run.append(r#"{"role":"user","content":"And?"}"#).unwrap();
+    };
+    assert_eq!(outcome, Outcome::Limit(Limit::Turns));
+    assert_eq!(requests(&mut driver), 4);
+}
+
+#[test]
+fn unknown_tool() {
+    let tools = Counting::usual();
+    let results = results_of(Reply::new().tool_use("toolu_1", "nope", "{}"), &tools);
+    assert_eq!(results, json!([failure("toolu_1", "Error: Tool 'nope' not found")]));
+    assert!(tools.began().is_empty());
+}
+
+#[test]
+fn two_calls_same_id() {
+    let twice = || Reply::new().tool_use("toolu_1", "plain", "{}").tool_use("toolu_1", "plain", "{}");
+    for stream in [true, false] {
+        let mut run = run();
+        let body = rendered(twice(), Style::default(), stream);
+        let (_, ended) = exchange(&mut run, 200, [body.as_slice()]);
+        assert!(matches!(ended, Err(Error::Protocol(Protocol::Event { .. }))));
+        let _ = run.failed(Some(ended.unwrap_err()), toolrunner_core::time::Instant::ZERO, 0);
+        assert_eq!(messages(&run).len(), 1);
+        assert_eq!(run.turns(), 0);
+    }
+}
+
+#[test]
+fn a_call_without_an_id_or_a_name() {
+    for block in [
+        r#"{"type":"tool_use","name":"plain","input":{}}"#,
+        r#"{"type":"tool_use","id":"","name":"plain","input":{}}"#,
+        r#"{"type":"tool_use","id":"toolu_1","input":{}}"#,
+    ] {
+        for stream in [true, false] {
+            let body = rendered(Reply::new().block(block), Style::default(), stream);
+            let mut run = run();
+            let (_, ended) = exchange(&mut run, 200, [body.as_slice()]);
+            assert!(matches!(ended, Err(Error::Protocol(Protocol::Event { .. }))), "{block}");
+        }
+    }
+}
+
+#[test]
+fn input_is_not_an_object() {
+    for (stream, reply) in [
+        (
+            true,
+            Reply::new()
+                .tool_use_cut("toolu_1", "plain", "[1]")
+                .tool_use_cut("toolu_2", "plain", r#""x""#)
+                .tool_use("toolu_3", "plain", "{}"),
+        ),
+        (false, Reply::new().tool_use("toolu_1", "plain", "[1]").tool_use("toolu_2", "plain", r#""x""#).tool_use("toolu_3", "plain", "{}")),
+    ] {
+        let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+        let mut driver = drive(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock);
+        driver.config_mut().stream = stream;
+        let mut run = run();
+        assert_eq!(until_done(&mut driver, &mut run), ENDED);
+        assert_eq!(tools.began(), ["toolu_3"]);
+        let sent = last_request(&mut driver);
+        assert_eq!(sent[1]["content"][0]["input"], json!({"INVALID_JSON":"[1]"}));
+        assert_eq!(
+            sent[2]["content"],
+            json!([
+                failure("toolu_1", "Error: invalid input for tool 'plain': input: expected an object, got array"),
+                failure("toolu_2", "Error: invalid input for tool 'plain': input: expected an object, got string"),
+                result("toolu_3", "ok"),
+            ])
+        );
+    }
+}
+
+#[test]
+fn more_bad_inputs_than_are_kept_in_detail() {
+    let reply =
+        (0..20).fold(Reply::new(), |reply, i| reply.tool_use_cut(&format!("toolu_{i}"), "plain", if i % 2 == 0 { "[1]" } else { "{" }));
+    let tools = Counting::usual();
+    let results = results_of(reply, &tools);
+    assert!(tools.began().is_empty());
+    assert_eq!(results.as_array().unwrap().len(), 20);
+    assert!(results.as_array().unwrap().iter().all(|result| result["is_error"] == true));
+    assert_eq!(results[19]["content"], "Error: invalid input for tool 'plain': input: expected an object, got something else");
+}
+
+#[test]
+fn streamed_input_empty() {
+    let tools = Counting::new([Tool::plain().acting(|call, out| Ok(out.text(call.input.as_json())?))]);
+    assert_eq!(results_of(Reply::new().tool_use_cut("toolu_1", "plain", ""), &tools), json!([result("toolu_1", "{}")]));
+}
+
+#[test]
+fn streamed_input_cut_off_with_stop_tool_use() {
+    let tools = Counting::usual();
+    let results = results_of(Reply::new().tool_use_cut("toolu_1", "plain", r#"{"location":"SF""#).stop("tool_use"), &tools);
+    assert!(tools.began().is_empty());
+    let text = "Error: invalid input for tool 'plain': input: expected ',' or '}' at byte 16, got JSON that is cut off or broken there";
+    assert_eq!(results, json!([failure("toolu_1", text)]));
+}
+
+#[test]
+fn streamed_input_is_garbage() {
+    let tools = Counting::usual();
+    let results = results_of(Reply::new().tool_use_cut("toolu_1", "plain", "{bad}"), &tools);
+    assert!(tools.began().is_empty());
+    let text = "Error: invalid input for tool 'plain': input: expected a member name at byte 1, got JSON that is cut off or broken there";
+    assert_eq!(results, json!([failure("toolu_1", text)]));
+}
+
+#[test]
+fn max_tokens_with_a_cut_off_call() {
+    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+    let cut = Reply::text("So").tool_use_cut("toolu_1", "plain", r#"{"a":"#).stop("max_tokens");
+    let mut driver = drive(Script::new().reply(cut).reply(Reply::text("Done.")), &tools, &clock);
+    let mut run = run();
+    assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::Ended(Some(StopReason::MaxTokens))));
+    assert_eq!(messages(&run).len(), 2);
+    run.user("Go on.").unwrap();
+    assert_eq!(until_done(&mut driver, &mut run), ENDED);
+    assert!(tools.began().is_empty());
+    let sent = last_request(&mut driver);
+    assert_eq!(sent[1]["content"][1]["input"], json!({"INVALID_JSON":"{\"a\":"}));
+    assert_eq!(sent[2]["content"], json!([failure("toolu_1", "Error: not run")]));
+    assert_eq!(sent[3], json!({"role":"user","content":"Go on."}));
+}
+
+#[test]
+fn refusal_with_tool_use() {
+    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+    let mut driver = drive(Script::new().reply(called().stop("refusal")).reply(Reply::text("Done.")), &tools, &clock);
+    let mut run = run();
+    assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::Ended(Some(StopReason::Refusal))));
+    assert_eq!(requests(&mut driver), 1);
+    run.append(r#"{"role":"user","content":"Why?"}"#).unwrap();
+    assert_eq!(until_done(&mut driver, &mut run), ENDED);
+    assert!(tools.began().is_empty());
+}
+
+#[test]
+fn pause_turn() {
+    for reason in ["pause_turn", "compaction"] {
+        let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+        let paused =
+            Reply::text("Wait.").block(r#"{"type":"server_tool_use","id":"srvtoolu_1","name":"web_search","input":{"q":1}}"#).stop(reason);
+        let mut driver = drive(Script::new().reply(paused).reply(Reply::text("Done.")), &tools, &clock);
+        let mut run = run();
+        run.limits_mut().turns = Some(1);
+        assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::Limit(Limit::Turns)));
+        let before = messages(&run);
+        run.limits_mut().turns = Some(2);
+        assert_eq!(until_done(&mut driver, &mut run), ENDED);
+        assert_eq!(last_request(&mut driver), before);
+    }
+}
+
+#[test]
+fn pause_turn_with_a_clients_tool_use() {
+    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+    let mut driver = drive(Script::new().reply(called().stop("pause_turn")).reply(Reply::text("Done.")), &tools, &clock);
+    let mut run = run();
+    run.limits_mut().turns = Some(1);
+    run.limits_mut().calls = Some(0);
+    assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::Limit(Limit::Turns)));
+    // A raised limit resumes the pause; it runs nothing, and a call that is not to be run is no call to count.
+    run.limits_mut().turns = Some(2);
+    assert_eq!(block_on(driver.until_done(&mut run, &mut ())).unwrap(), Outcome::Ended(Some(StopReason::EndTurn)));
+    assert!(tools.began().is_empty());
+    let sent = last_request(&mut driver);
+    assert_eq!(sent.len(), 2);
+    assert_eq!(sent[1]["content"][1]["id"], "toolu_1");
+}
+
+#[test]
+fn append_behind_a_paused_turn_with_a_clients_tool_use() {
+    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+    let mut driver = drive(Script::new().reply(called().stop("pause_turn")).reply(Reply::text("Done.")), &tools, &clock);
+    let mut run = run();
+    assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
+    run.append(r#"{"role":"user","content":"Stop that."}"#).unwrap();
+    assert_valid(&run);
+    assert_eq!(until_done(&mut driver, &mut run), ENDED);
+    assert_eq!(last_request(&mut driver)[2]["content"], json!([failure("toolu_1", "Error: not run")]));
+}
+
+#[test]
+fn empty_content() {
+    for reason in ["end_turn", "tool_use"] {
+        for stream in [true, false] {
+            let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+            let script = Script::new().reply(Reply::new().stop(reason)).reply(Reply::text("Now.")).reply(Reply::text("Again."));
+            let mut driver = drive(script, &tools, &clock);
+            driver.config_mut().stream = stream;
+            let mut run = run();
+            assert!(matches!(until_done(&mut driver, &mut run), Ok(Outcome::Ended(_))));
+            assert_eq!(messages(&run).len(), 1);
+            assert!(run.last_message().is_none());
+            run.retry().unwrap();
+            assert_eq!(until_done(&mut driver, &mut run), ENDED);
+            run.user("More.").unwrap();
+            assert_eq!(until_done(&mut driver, &mut run), ENDED);
+        }
+    }
+}
+
+#[test]
+fn end_turn_with_a_tool_use_block() {
+    for reason in ["end_turn", "stop_sequence", "model_context_window_exceeded", "something_new"] {
+        let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+        let mut driver = drive(Script::new().reply(called().stop(reason)).reply(Reply::text("Done.")), &tools, &clock);
+        let mut run = run();
+        assert!(matches!(until_done(&mut driver, &mut run), Ok(Outcome::Ended(Some(_)))));
+        run.user("Go on.").unwrap();
+        assert_eq!(until_done(&mut driver, &mut run), ENDED);
+        assert!(tools.began().is_empty());
+    }
+}
+
+#[test]
+fn unknown_block_type() {
+    let block = r#"{"zeta":[1,{"y":1e400}],"type":"hologram","text":"\u00e9 x","alpha":12345678901234567890}"#;
+    let call =
+        r#"{"type":"tool_use","name":"plain","id":"toolu_1","input":{"z":1,"a":12345678901234567890.10},"caller":{"type":"direct"}}"#;
+    for stream in [true, false] {
+        let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+        let reply = Reply::new().block(block).block(call);
+        let mut driver = drive(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock);
+        driver.config_mut().stream = stream;
+        let mut run = run();
+        assert_eq!(until_done(&mut driver, &mut run), ENDED);
+        let body = driver.transport_mut().model().requests().last().unwrap().body.clone();
+        let expected = format!(r#"{{"role":"assistant","content":[{block},{call}]}}"#);
+        assert!(String::from_utf8(body).unwrap().contains(&expected), "stream {stream}");
+    }
+}
+
+#[test]
+fn unknown_events_pings_and_comments() {
+    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+    let style = Style { pings: true, comments: true, ..Style::default() };
+    let mut body = rendered(Reply::text("Hello"), style, true);
+    let strange = b"event: strange\ndata: {\"type\":\"strange\",\"x\":1}\n\n";
+    let mut with = strange.to_vec();
+    with.append(&mut body);
+    let mut driver = drive(Script::new().raw(200, &[], with), &tools, &clock);
+    let mut run = run();
+    let mut seen = Seen::default();
+    let outcome = block_on(driver.until_done(&mut run, &mut seen)).unwrap();
+    assert_eq!(outcome, Outcome::Ended(Some(StopReason::EndTurn)));
+    assert_eq!(seen.events.iter().filter(|event| event.starts_with("Unknown")).count(), 1);
+    assert!(seen.events.iter().any(|event| event == "Ping"));
+    assert_eq!(messages(&run)[1]["content"], json!([{"type":"text","text":"Hello"}]));
+}
+
+#[test]
+fn stream_without_message_stop() {
+    for early in [Reply::text("Hel").ends_early(), Reply::text("Hel").error_event("overloaded_error", "Overloaded")] {
+        let script = || Script::new().reply(early.clone()).reply(Reply::text("Hello"));
+        let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+        let mut driver = drive(script(), &tools, &clock);
+        let mut run = run();
+        // Nobody was told: it is asked for again.
+        assert_eq!(until_done(&mut driver, &mut run), ENDED);
+        assert_eq!(messages(&run)[1]["content"][0]["text"], "Hello");
+        // Somebody was told: it is their decision. The run goes on from where it was.
+        let mut driver = drive(script(), &tools, &clock);
+        let mut run = common::run();
+        let failed = block_on(driver.until_done(&mut run, &mut Seen::default())).unwrap_err();
+        assert!(matches!(failed.error, Error::Protocol(Protocol::EndedEarly) | Error::Api(_)), "{failed:?}");
+        assert_eq!(messages(&run).len(), 1);
+        assert_valid(&run);
+        assert_eq!(until_done(&mut driver, &mut run), ENDED);
+        // Unless the policy says otherwise.
+        let mut driver = drive(script(), &tools, &clock);
+        let mut run = common::run();
+        run.retry_mut().after_output = true;
+        assert!(block_on(driver.until_done(&mut run, &mut Seen::default())).is_ok());
+    }
+}
+
+#[test]
+fn error_event_in_the_stream() {
+    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+    let broken = || Reply::text("Hel").error_event("overloaded_error", "Over\"loaded");
+    let mut driver = drive(Script::new().reply(broken()).reply(Reply::text("Hello")), &tools, &clock);
+    let mut run = run();
+    run.retry_mut().retries = 0;
+    let error = until_done(&mut driver, &mut run).unwrap_err();
+    let Error::Api(api) = error else { panic!("{error:?}") };
+    assert_eq!((api.status, api.kind), (200, ApiErrorKind::Overloaded));
+    let text = run.api_error().unwrap();
+    assert_eq!((plain(text.kind).as_str(), plain(text.message).as_str()), ("overloaded_error", "Over\"loaded"));
+    assert_eq!(plain(text.request_id), "req_scripted_0001");
+    // What is said next takes the place of the words.
+    run.append(r#"{"role":"user","content":"Still there?"}"#).unwrap();
+    assert!(run.api_error().is_none());
+    assert_eq!(until_done(&mut driver, &mut run), ENDED);
+    // An error that no second try can mend.
+    let mut driver = drive(Script::new().reply(Reply::new().error_event("invalid_request_error", "No")), &tools, &clock);
+    let mut run = common::run();
+    assert!(matches!(until_done(&mut driver, &mut run), Err(Error::Api(_))));
+    assert_eq!(requests(&mut driver), 1);
+}
+
+#[test]
+fn a_200_with_an_error_for_a_body() {
+    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+    let mut driver = drive(Script::new().reply(Reply::new().error_event("api_error", "Oops")).reply(Reply::text("Hello")), &tools, &clock);
+    driver.config_mut().stream = false;
+    let mut run = run();
+    run.retry_mut().retries = 0;
+    let error = until_done(&mut driver, &mut run).unwrap_err();
+    let Error::Api(api) = error else { panic!("{error:?}") };
+    assert_eq!((api.status, api.kind), (200, ApiErrorKind::Api));
+    assert_eq!(plain(run.api_error().unwrap().message), "Oops");
+    assert_eq!(until_done(&mut driver, &mut run), ENDED);
+}
+
+#[test]
+fn api_error_on_a_later_request_then_on() {
+    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+    let script = Script::new().reply(called()).error(400, "invalid_request_error", "No").reply(Reply::text("Done."));
+    let mut driver = drive(script, &tools, &clock);
+    let mut run = run();
+    let error = until_done(&mut driver, &mut run).unwrap_err();
+    let Error::Api(api) = error else { panic!("{error:?}") };
+    assert_eq!((api.status, api.kind), (400, ApiErrorKind::InvalidRequest));
+    assert_eq!(plain(run.api_error().unwrap().message), "No");
+    assert_eq!(until_done(&mut driver, &mut run), ENDED);
+    assert_eq!(tools.began(), ["toolu_1"]);
+    let requests = driver.transport_mut().model().requests();
+    assert_eq!(requests[1].body, requests[2].body);
+}
+
+#[test]
+fn cancelled_while_a_tool_runs() {
+    let (tools, clock) = (Counting::new([Tool::slow(1000), Tool::plain()]), VirtualClock::new(0));
+    let reply = Reply::new().tool_use("toolu_1", "slow", "{}").tool_use("toolu_2", "plain", "{}");
+    let mut driver = drive(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock);
+    let mut run = run();
+    assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
+    assert!(poll_at_most(driver.until_done(&mut run, &mut ()), 100).is_none());
+    assert_valid(&run);
+    assert_eq!(tools.began(), ["toolu_1"]);
+    assert_eq!(until_done(&mut driver, &mut run), ENDED);
+    // It may have had its effect: it is not run again.
+    assert_eq!(tools.began(), ["toolu_1", "toolu_2"]);
+    assert_eq!(last_request(&mut driver)[2]["content"], json!([failure("toolu_1", "Error: cancelled"), result("toolu_2", "ok")]));
+}
+
+#[test]
+fn one_call_fails_beside_others() {
+    let tools = Counting::usual();
+    let reply = Reply::new().tool_use("toolu_1", "plain", "{}").tool_use("toolu_2", "failing", "{}").tool_use("toolu_3", "slow", "{}");
+    let expected = json!([result("toolu_1", "ok"), failure("toolu_2", "no luck"), result("toolu_3", "late")]);
+    assert_eq!(results_of(reply, &tools), expected);
+}
+
+#[test]
+fn results_come_in_the_models_order_whatever_order_they_are_answered_in() {
+    let clock = VirtualClock::new(0);
+    for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2], [1, 2, 0], [2, 0, 1], [0, 2, 1]] {
+        for appended in [false, true] {
+            let tools = Counting::usual();
+            let reply = (0..3).fold(Reply::text("x"), |reply, i| reply.tool_use(&format!("toolu_{i}"), "plain", "{}"));
+            let mut driver = drive(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock);
+            let mut run = run();
+            assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
+            for (at, i) in order.into_iter().enumerate() {
+                if appended && at == 1 {
+                    run.append(r#"{"role":"user","content":"And this is a longer message than sixteen bytes."}"#).unwrap();
+                }
+                run.answer(i, format!("\"answer {i}\"").as_bytes(), i == 1).unwrap();
+                assert_valid(&run);
+                assert!(run.result(i).is_some());
+            }
+            run.replace_result(1, b"[{\"type\":\"text\",\"text\":\"changed\"}]", false).unwrap();
+            assert_valid(&run);
+            run.add_to_result(order[0], r#""cache_control":{"type":"ephemeral"}"#).unwrap();
+            assert_valid(&run);
+            assert_eq!(until_done(&mut driver, &mut run), ENDED);
+            let sent = last_request(&mut driver);
+            let results = sent[2]["content"].as_array().unwrap();
+            assert_eq!(results[0]["content"], "answer 0");
+            assert_eq!(results[1]["content"], json!([{"type":"text","text":"changed"}]));
+            assert_eq!(results[2]["content"], "answer 2");
+            assert_eq!(results[order[0]]["cache_control"], json!({"type":"ephemeral"}));
+            assert_eq!(sent.len(), if appended { 4 } else { 3 });
+            assert!(tools.began().is_empty());
+        }
+    }
+}
+
+#[test]
+fn calls_before_the_last_fallback_are_not_run() {
+    let tools = Counting::usual();
+    let reply = Reply::new()
+        .tool_use("toolu_1", "plain", "{}")
+        .block(r#"{"type":"fallback","from":{"model":"a"},"to":{"model":"b"},"trigger":{"type":"refusal","category":null}}"#)
+        .tool_use("toolu_2", "plain", "{}");
+    assert_eq!(results_of(reply, &tools), json!([result("toolu_2", "ok")]));
+    assert_eq!(tools.began(), ["toolu_2"]);
+}
+
+#[test]
+fn a_call_that_only_the_caller_can_answer() {
+    let (tools, clock) = (Counting::new([Tool::asks(), Tool::plain()]), VirtualClock::new(0));
+    let reply = Reply::new().tool_use("toolu_1", "asks", "{}").tool_use("toolu_2", "plain", "{}");
+    let mut driver = drive(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock);
+    let mut run = run();
+    for _ in 0..2 {
+        assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::NeedsAnswer));
+        assert_eq!((run.call_for_caller(), tools.began()), (Some(0), vec!["toolu_2".to_owned()]));
+    }
+    run.answer(0, br#""yes""#, false).unwrap();
+    assert_eq!(until_done(&mut driver, &mut run), ENDED);
+    assert_eq!(last_request(&mut driver)[2]["content"], json!([result("toolu_1", "yes"), result("toolu_2", "ok")]));
+}
+
+#[test]
+fn a_container_is_sent_on_unless_one_is_pinned() {
+    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+    for (params, expected) in [("", json!("container_7")), (r#""container":"mine""#, json!("mine"))] {
+        let mut driver = drive(Script::new().reply(called().container("container_7")).reply(Reply::text("Done.")), &tools, &clock);
+        driver.config_mut().params = params;
+        let mut run = run();
+        assert_eq!(until_done(&mut driver, &mut run), ENDED);
+        let sent: Json = serde_json::from_slice(&driver.transport_mut().model().requests()[1].body).unwrap();
+        assert_eq!(sent["container"], expected);
+    }
+}
+
+#[test]
+fn retry_drops_the_reply_and_keeps_what_was_appended() {
+    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+    let mut driver = drive(Script::new().reply(called()).reply(Reply::text("Second.")), &tools, &clock);
+    let mut run = run();
+    assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
+    run.append(r#"{"role":"user","content":"More."}"#).unwrap();
+    run.answer(0, br#""x""#, false).unwrap();
+    run.retry().unwrap();
+    assert_valid(&run);
+    assert_eq!(until_done(&mut driver, &mut run), ENDED);
+    assert_eq!(last_request(&mut driver), [json!({"role":"user","content":"Hi"}), json!({"role":"user","content":"More."})]);
+    assert_eq!(run.turns(), 2);
+    assert!(run.retry().is_ok());
+    assert!(run.retry().is_err());
+}
+
+#[test]
+fn each_limit_ends_the_run_by_its_name_and_a_raised_one_goes_on() {
+    use toolrunner_core::policy::Limits;
+    let endless = || {
+        Script::new().then(|request| {
+            let turn = request.messages().count();
+            Reply::new().tool_use(&format!("toolu_{turn}"), "plain", r#"{"same":true}"#).into()
+        })
+    };
+    let limits = [
+        (Limits { turns: Some(3), ..Limits::NONE }, Limit::Turns, 2),
+        (Limits { calls: Some(3), ..Limits::NONE }, Limit::Calls, 3),
+        (Limits { repeats: Some(3), ..Limits::NONE }, Limit::Repeats, 3),
+        (Limits { output_tokens: Some(60), ..Limits::NONE }, Limit::OutputTokens, 2),
+        (Limits { time: Some(core::time::Duration::from_secs(5)), ..Limits::NONE }, Limit::Time, 5),
+    ];
+    for (limit, name, _) in limits {
+        let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+        let mut driver = drive(endless(), &tools, &clock);
+        let mut run = run();
+        *run.limits_mut() = limit;
+        if name == Limit::Time {
+            run.limits_mut().turns = Some(2);
+            assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::Limit(Limit::Turns)));
+            clock.advance(core::time::Duration::from_secs(5));
+            run.limits_mut().turns = None;
+        }
+        assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::Limit(name)), "{name:?}");
+        let ran = tools.began().len();
+        assert_eq!(run.call(0).map(|call| call.is_answered), Some(false), "{name:?}: the last call is pending");
+        *run.limits_mut() = Limits { turns: Some(run.turns() + 1), ..Limits::NONE };
+        assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::Limit(Limit::Turns)), "{name:?}");
+        assert_eq!(tools.began().len(), ran + 1, "{name:?}: it ran once");
+        let mut ids = tools.began();
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), ran + 1);
+        run.user("Enough?").unwrap();
+        assert_eq!(run.turns(), 0);
+        assert_valid(&run);
+    }
+}
+
+#[test]
+fn stop_and_resume() {
+    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+    let mut driver = drive(Script::new().reply(called()).reply(Reply::text("Done.")), &tools, &clock);
+    let mut run = run();
+    run.stop();
+    assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::Stopped));
+    assert_eq!(requests(&mut driver), 0);
+    run.resume();
+    assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
+    run.stop();
+    assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::Stopped));
+    run.resume();
+    assert_eq!(until_done(&mut driver, &mut run), ENDED);
+    assert_eq!(tools.began(), ["toolu_1"]);
+}
+
+#[test]
+fn what_was_appended_while_the_run_waits_stays_when_it_is_stopped() {
+    let mut run = run();
+    let (_, ended) = exchange(&mut run, 529, [b"{}".as_slice()]);
+    run.failed(Some(ended.unwrap_err()), toolrunner_core::time::Instant::ZERO, 0).unwrap();
+    run.append(r#"{"role":"user","content":"Still there?"}"#).unwrap();
+    run.stop();
+    assert_eq!(messages(&run).len(), 2);
+    run.resume();
+    say(&mut run, Reply::text("Yes."));
+    assert_eq!(messages(&run).len(), 3);
+}
+
+#[test]
+fn nothing_can_be_said_or_answered_while_a_request_is_under_way() {
+    let mut run = run();
+    say(&mut run, called().stop("pause_turn"));
+    let before = messages(&run);
+    let now = toolrunner_core::time::Instant::ZERO;
+    assert_eq!(run.step(now), Ok(toolrunner_core::run::Step::Send));
+    run.answered(&toolrunner_core::transport::ReplyHead::new(200));
+    let body = rendered(Reply::text("Hello"), Style::default(), true);
+    let mut events = Vec::new();
+    feed(&mut run, &body[..body.len() / 2], &mut events).unwrap();
+    assert!(run.answer(0, br#""x""#, false).is_err());
+    assert!(run.answer_not_found(0).is_err());
+    assert!(run.close_open_calls().is_err());
+    assert!(run.start_call(0).is_err());
+    assert!(run.user("x").is_err());
+    assert!(run.append(r#"{"role":"user","content":"x"}"#).is_err());
+    assert!(run.retry().is_err());
+    assert!(run.replace_history(r#"{"role":"user","content":"x"}"#).is_err());
+    run.stop();
+    assert_eq!(messages(&run), before);
+    run.resume();
+    say(&mut run, Reply::text("Hello"));
+    assert_eq!(messages(&run).len(), 3);
+}
+
+#[test]
+fn what_the_api_would_not_take_is_refused() {
+    let mut run = run();
+    assert!(run.user("").is_err());
+    for wrong in
+        ["", "{}", "[]", r#"{"role":"user","content":""}"#, r#"{"role":"user","content":[]}"#, r#"{"role":"nobody","content":"x"}"#]
+    {
+        assert!(run.append(wrong).is_err(), "{wrong}");
+        assert!(run.replace_history(wrong).is_err(), "{wrong}");
+    }
+    assert!(run.append(r#"{"role":"user","content":"x"},"#).is_err());
+    assert!(run.append(r#"{"role":"user","content":"\ud83d"}"#).is_err());
+    say(&mut run, called());
+    for wrong in [r#""""#, "[]", "1", "null", "{}", r#"[{"type":"text","text":""}]"#, r#"[1]"#, r#""\ud83d""#, "\"a", ""] {
+        assert!(run.answer(0, wrong.as_bytes(), false).is_err(), "{wrong}");
+    }
+    assert!(run.answer(0, br#"[{"type":"image","source":{}}]"#, true).is_err());
+    assert_valid(&run);
+    run.answer(0, br#"[{"type":"image","source":{}}]"#, false).unwrap();
+    assert!(run.replace_result(0, b"[]", false).is_err());
+    assert!(run.add_to_result(0, "}").is_err());
+    assert_valid(&run);
+}
