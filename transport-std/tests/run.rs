@@ -30,7 +30,11 @@ async fn tells_events() {
                 _ => {}
             }
         }
-        assert_eq!(log.replace(";text ", ""), "text Hi;start nope;end \"Error: Tool 'nope' not found\" true;text Hello!;".replace(";text ", ""), "{stream}");
+        assert_eq!(
+            log.replace(";text ", ""),
+            "text Hi;start nope;end \"Error: Tool 'nope' not found\" true;text Hello!;".replace(";text ", ""),
+            "{stream}"
+        );
     }
 }
 
