@@ -125,3 +125,8 @@ pub use toolrunner_macros::toolbox_core as toolbox;
 /// ```
 #[cfg(feature = "macros")]
 pub use toolrunner_macros::ToolInputCore as ToolInput;
+
+/// For the crates that give the macros on under their own paths.
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+pub use toolrunner_macros as macros;

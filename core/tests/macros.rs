@@ -1,6 +1,14 @@
 //! `#[tool]`, `#[toolbox]` and `derive(ToolInput)`: definitions, checked inputs, results, texts.
 #![cfg(all(feature = "macros", feature = "alloc", feature = "serde"))]
-#![allow(dead_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    dead_code,
+    reason = "tests"
+)]
 
 use std::cell::Cell;
 use std::collections::BTreeMap;

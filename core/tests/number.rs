@@ -1,5 +1,6 @@
 //! Floats are read and written as the standard library and serde_json do.
 #![cfg(feature = "alloc")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::cast_possible_truncation, clippy::std_instead_of_core, reason = "tests")]
 
 use toolrunner_core::json::{parse_f64, write_f32, write_f64};
 

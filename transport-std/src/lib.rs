@@ -26,9 +26,9 @@ pub use logging::init_logging;
 pub use params::Params;
 pub use run::{Finished, Run, RunBuilder, Turn};
 
+pub use toolrunner_core::macros::{ToolInputStd as ToolInput, tool_std as tool, toolbox_std as toolbox};
 pub use toolrunner_core::message::{ReplyMessage, StopReason, Usage};
 pub use toolrunner_core::observe::Event;
 pub use toolrunner_core::policy::{Limit, Limits, RetryPolicy};
 pub use toolrunner_core::run::Outcome;
 pub use toolrunner_core::tool::{Block, Output, Source, ToolError, ToolInput, Tools};
-pub use toolrunner_macros::{ToolInputStd as ToolInput, tool_std as tool, toolbox_std as toolbox};

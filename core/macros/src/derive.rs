@@ -1,6 +1,6 @@
 //! `derive(ToolInput)`.
 
-use std::cell::RefCell;
+use core::cell::RefCell;
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -319,7 +319,7 @@ fn refuse_recursion(input: &DeriveInput) -> Result<()> {
     impl<'ast> Visit<'ast> for Find<'_> {
         fn visit_path(&mut self, path: &'ast syn::Path) {
             if path.is_ident("Self") || path.segments.last().is_some_and(|last| path.segments.len() == 1 && last.ident == *self.ident) {
-                self.found.get_or_insert(path.span());
+                self.found.get_or_insert_with(|| path.span());
             }
             syn::visit::visit_path(self, path);
         }

@@ -22,7 +22,7 @@ pub(crate) struct Tool {
 /// What the function is called with.
 enum Parameter {
     /// Part of the input.
-    Argument(Ident, Argument),
+    Argument(Ident, Box<Argument>),
     /// `&mut Output`: where the tool writes its result itself.
     Output,
 }
@@ -58,7 +58,8 @@ impl Tool {
             if parameters.iter().any(same) {
                 return Err(Error::new(pattern.span(), format!("two arguments are named \"{name}\"")));
             }
-            parameters.push(Parameter::Argument(pattern.ident.clone(), Argument { name, ty: (*typed.ty).clone(), options }));
+            let argument = Argument { name, ty: (*typed.ty).clone(), options };
+            parameters.push(Parameter::Argument(pattern.ident.clone(), Box::new(argument)));
         }
         let description = options.description.as_ref().map(syn::LitStr::value).or(description).unwrap_or_default();
         Ok(Self { name, function: signature.ident.clone(), asynchronous: signature.asyncness.is_some(), description, options, parameters })
@@ -66,13 +67,13 @@ impl Tool {
 
     /// The constants `SCHEMA<suffix>` and `DEFINITION<suffix>`.
     pub(crate) fn constants(&mut self, core: &TokenStream, suffix: &str) -> Result<TokenStream> {
-        let arguments: Vec<_> = std::mem::take(&mut self.parameters);
+        let arguments: Vec<_> = core::mem::take(&mut self.parameters);
         let (mut listed, mut order) = (Vec::new(), Vec::new());
         for parameter in arguments {
             match parameter {
                 Parameter::Argument(ident, argument) => {
                     order.push(Some(ident));
-                    listed.push(argument);
+                    listed.push(*argument);
                 }
                 Parameter::Output => order.push(None),
             }
@@ -82,7 +83,7 @@ impl Tool {
         self.parameters = order
             .into_iter()
             .filter_map(|ident| match ident {
-                Some(ident) => listed.next().map(|argument| Parameter::Argument(ident, argument)),
+                Some(ident) => listed.next().map(|argument| Parameter::Argument(ident, Box::new(argument))),
                 None => Some(Parameter::Output),
             })
             .collect();

@@ -163,7 +163,7 @@ impl FieldOptions {
     fn serde(&mut self, meta: &ParseNestedMeta<'_>) -> Result<()> {
         let is = |name| meta.path.is_ident(name);
         if is("rename") {
-            self.rename = renamed(meta)?.or(self.rename.take());
+            self.rename = renamed(meta)?.or_else(|| self.rename.take());
         } else if is("default") {
             self.default = Some(Fill::Quiet(if meta.input.peek(syn::Token![=]) {
                 let path: syn::ExprPath = meta.value()?.parse::<LitStr>()?.parse()?;
@@ -246,7 +246,7 @@ impl VariantOptions {
             }
             attribute.parse_nested_meta(|meta| {
                 if meta.path.is_ident("rename") {
-                    options.rename = renamed(&meta)?.or(options.rename.take());
+                    options.rename = renamed(&meta)?.or_else(|| options.rename.take());
                 } else if meta.path.is_ident("rename_all") && meta.input.peek(syn::Token![=]) {
                     options.rename_all = Some(Case::parse(&meta.value()?.parse()?)?);
                 } else if serde && (meta.path.is_ident("skip") || meta.path.is_ident("skip_deserializing")) {

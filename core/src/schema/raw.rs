@@ -297,10 +297,8 @@ impl<'s, 'v> Machine<'s, 'v> {
                     return self.wrong(value, Expected::Type(types));
                 }
             }
-            "enum" if rule.kind() == Kind::Array => {
-                if !rule.elements().any(|allowed| equal(allowed, value)) {
-                    return self.wrong(value, Expected::OneOf(Names::Elements(rule), false));
-                }
+            "enum" if rule.kind() == Kind::Array && !rule.elements().any(|allowed| equal(allowed, value)) => {
+                return self.wrong(value, Expected::OneOf(Names::Elements(rule), false));
             }
             "const" if !equal(rule, value) => return self.wrong(value, Expected::Bound("exactly", rule.as_json())),
             "minimum" if number() == Some(Ordering::Less) => return self.wrong(value, Expected::Bound("at least", rule.as_json())),

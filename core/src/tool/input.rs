@@ -241,7 +241,7 @@ impl<'a> ToolInput<'a> for char {
 impl<'a> ToolInput<'a> for Value<'a> {
     const SCHEMA: &'static Schema = &Schema::ANY;
 
-    fn decode(value: Value<'a>, _: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
+    fn decode(value: Self, _: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
         Ok(value)
     }
 }

@@ -1,0 +1,59 @@
+//! The macros by this crate's paths: tools that run on any thread.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use toolrunner_core::json::{Text, Value};
+use toolrunner_core::tool::{Toolbox, check_server_tools, check_tools};
+use toolrunner_std::core::tool::ToolCall;
+use toolrunner_std::{Output, ToolError, ToolInput, Tools, tool, toolbox};
+
+#[derive(ToolInput)]
+#[tool(rename_all = "lowercase")]
+enum Unit {
+    Celsius,
+    Fahrenheit,
+}
+
+/// Get the current weather in a given location.
+#[tool(blocking)]
+fn get_weather(location: &str, #[tool(default = Unit::Fahrenheit)] unit: Unit) -> Result<String, ToolError> {
+    Ok(format!("{location}: 20 {}", if matches!(unit, Unit::Celsius) { 'C' } else { 'F' }))
+}
+
+struct Counter {
+    count: AtomicU32,
+}
+
+#[toolbox]
+impl Counter {
+    /// Count on.
+    #[tool(serial)]
+    async fn count_on(&self, by: u32) -> u32 {
+        tokio::task::yield_now().await;
+        self.count.fetch_add(by, Ordering::Relaxed) + by
+    }
+}
+
+async fn call(tools: &impl Tools, name: &str, input: &str) -> String {
+    let mut memory = Vec::new();
+    let mut out = Output::growing(&mut memory);
+    let input = Value::first(input.as_bytes()).unwrap();
+    let call = ToolCall::new(Text::from_raw("toolu_1"), Text::from_raw(name), input, &mut []);
+    let i = tools.find(Text::from_raw(name)).unwrap();
+    tools.call(i, call, &mut out).await.unwrap();
+    String::from_utf8(out.finish().unwrap().to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn tools_run_on_any_thread() {
+    let tools = (get_weather, Counter { count: AtomicU32::new(1) });
+    check_server_tools(&tools).unwrap();
+    check_tools(&tools).unwrap();
+    assert!(Tools::definition(&tools, 0).unwrap().blocking && Tools::definition(&tools, 1).unwrap().serial);
+    assert_eq!(Toolbox::count(&tools), 2);
+    let text = tokio::spawn(async move {
+        let weather = call(&tools, "get_weather", r#"{"location":"Paris","unit":"celsius"}"#).await;
+        weather + &call(&tools, "count_on", r#"{"by":41}"#).await
+    });
+    assert_eq!(text.await.unwrap(), r#""Paris: 20 C""42""#);
+}
