@@ -251,7 +251,7 @@ impl<'b> Run<'b> {
                     }
                 }
                 State::Done(Outcome::Limit(limit)) if self.exceeded(now) != Some(limit) => {
-                    self.state = if self.turn.is_open() { State::Calling } else { State::Ready };
+                    self.state = self.where_it_was();
                 }
                 State::Done(outcome) => return Ok(Step::Done(outcome)),
             }
@@ -265,6 +265,19 @@ impl<'b> Run<'b> {
         self.failure = Span::default();
         self.reply = Reply::new(self.transcript.len());
         Step::Send
+    }
+
+    /// Where a run that was ended from outside goes on. The open calls of a paused turn are not for tools.
+    fn where_it_was(&self) -> State {
+        match (self.turn.is_open(), self.reply.stop) {
+            (true, Some(StopReason::ToolUse)) => State::Calling,
+            _ => State::Ready,
+        }
+    }
+
+    /// When [`Limits::time`] ends the run; nothing if it does not, or nothing was sent yet.
+    pub fn deadline(&self) -> Option<Instant> {
+        Some(self.started?.after(self.limits.time?))
     }
 
     /// The limit that forbids another request, if one does.

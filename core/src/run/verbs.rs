@@ -67,10 +67,7 @@ impl Run<'_> {
     /// After [`stop`](Self::stop): goes on where it was.
     pub fn resume(&mut self) {
         if self.state == State::Done(Outcome::Stopped) {
-            self.state = match (self.turn.is_open(), self.reply.stop) {
-                (true, Some(crate::message::StopReason::ToolUse)) => State::Calling,
-                _ => State::Ready,
-            };
+            self.state = self.where_it_was();
         }
     }
 
