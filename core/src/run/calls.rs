@@ -170,7 +170,23 @@ impl Run<'_> {
 
     /// Leaves a call to the caller: no tool here answers it. The run ends with [`Outcome::NeedsAnswer`] when nothing else is to do.
     pub fn leave_to_caller(&mut self, i: usize) {
+        self.turn.running.set(i, false);
         self.turn.for_caller.set(i, true);
+    }
+
+    /// Gives a call that was left to the caller back to the tools: it is pending again.
+    pub fn give_to_tools(&mut self, i: usize) {
+        if self.turn.for_caller.has(i) && !self.turn.answered.has(i) {
+            self.turn.for_caller.set(i, false);
+            if self.state == State::Done(Outcome::NeedsAnswer) {
+                self.state = State::Calling;
+            }
+        }
+    }
+
+    /// Whether the call at `i` was left to the caller and is not answered.
+    pub fn is_for_caller(&self, i: usize) -> bool {
+        self.turn.for_caller.has(i) && !self.turn.answered.has(i)
     }
 
     /// Whether calls are to be answered. What was running and abandoned is answered as cancelled.

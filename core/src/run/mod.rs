@@ -269,6 +269,11 @@ impl<'b> Run<'b> {
         Step::Send
     }
 
+    /// When [`Limits::time`] ends the run; nothing if it does not, or nothing was sent yet.
+    pub fn deadline(&self) -> Option<Instant> {
+        Some(self.started?.after(self.limits.time?))
+    }
+
     /// The limit that forbids another request, if one does.
     fn exceeded(&self, now: Instant) -> Option<Limit> {
         let Limits { turns, calls, input_tokens, output_tokens, time, repeats } = self.limits;

@@ -21,6 +21,9 @@ const CUT: &str = " […cut]";
 #[derive(Debug)]
 pub struct ToolError {
     repr: Repr,
+    /// Where it was made, if the environment asks for backtraces.
+    #[cfg(feature = "std")]
+    backtrace: Option<alloc::boxed::Box<std::backtrace::Backtrace>>,
 }
 
 #[derive(Debug)]
@@ -39,9 +42,37 @@ enum Repr {
 }
 
 impl ToolError {
+    const fn bare(repr: Repr) -> Self {
+        Self {
+            repr,
+            #[cfg(feature = "std")]
+            backtrace: None,
+        }
+    }
+
+    /// With a backtrace, if `RUST_BACKTRACE` or `RUST_LIB_BACKTRACE` asks for one.
+    #[cfg(feature = "alloc")]
+    fn traced(repr: Repr) -> Self {
+        Self {
+            repr,
+            #[cfg(feature = "std")]
+            backtrace: {
+                let trace = std::backtrace::Backtrace::capture();
+                (trace.status() == std::backtrace::BacktraceStatus::Captured).then(|| alloc::boxed::Box::new(trace))
+            },
+        }
+    }
+
+    /// Where the error was made; nothing unless `RUST_BACKTRACE` or `RUST_LIB_BACKTRACE` asks for it. An error that is a constant has
+    /// none.
+    #[cfg(feature = "std")]
+    pub fn backtrace(&self) -> Option<&std::backtrace::Backtrace> {
+        self.backtrace.as_deref()
+    }
+
     /// This text, verbatim.
     pub const fn new(text: &'static str) -> Self {
-        Self { repr: Repr::Static(text) }
+        Self::bare(Repr::Static(text))
     }
 
     /// This text, verbatim: `ToolError::format(format_args!("no sensor {n}"))`.
@@ -50,7 +81,7 @@ impl ToolError {
     /// write to the `Output` and return [`written`](Self::written).
     pub fn format(text: fmt::Arguments<'_>) -> Self {
         #[cfg(feature = "alloc")]
-        return Self { repr: Repr::Text(alloc::fmt::format(text)) };
+        return Self::traced(Repr::Text(alloc::fmt::format(text)));
         #[cfg(not(feature = "alloc"))]
         {
             use fmt::Write;
@@ -59,36 +90,36 @@ impl ToolError {
             if !whole {
                 let _fits = kept.text.push_str(CUT);
             }
-            Self { repr: Repr::Text(kept.text) }
+            Self::bare(Repr::Text(kept.text))
         }
     }
 
     /// Content blocks as JSON text, an array, verbatim. The API takes text blocks only in a failed call.
     pub const fn static_blocks(json: &'static str) -> Self {
-        Self { repr: Repr::StaticBlocks(json) }
+        Self::bare(Repr::StaticBlocks(json))
     }
 
     /// What the tool wrote to its [`Output`] is the error.
     pub const fn written() -> Self {
-        Self { repr: Repr::Written }
+        Self::bare(Repr::Written)
     }
 
     /// This text, verbatim.
     #[cfg(feature = "alloc")]
     pub fn text(text: impl Into<alloc::string::String>) -> Self {
-        Self { repr: Repr::Text(text.into()) }
+        Self::traced(Repr::Text(text.into()))
     }
 
     /// Content blocks as JSON text, an array, verbatim. The API takes text blocks only in a failed call.
     #[cfg(feature = "alloc")]
     pub fn blocks(json: impl Into<alloc::string::String>) -> Self {
-        Self { repr: Repr::Blocks(json.into()) }
+        Self::traced(Repr::Blocks(json.into()))
     }
 
     /// `Error: <Display>`, with the error kept as the [`source`](Self::source).
     #[cfg(feature = "alloc")]
     pub fn from_boxed(error: alloc::boxed::Box<dyn core::error::Error + Send + Sync>) -> Self {
-        Self { repr: Repr::Source(error) }
+        Self::traced(Repr::Source(error))
     }
 
     /// The error that this one was made from. None without `alloc`.

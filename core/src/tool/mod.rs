@@ -4,6 +4,7 @@
 //! `#[tool]` and `#[toolbox]` write one from plain functions.
 
 mod block;
+mod context;
 mod error;
 mod input;
 mod output;
@@ -17,6 +18,7 @@ mod toolbox;
 #[cfg(feature = "serde")]
 pub use self::serde::Error as SerializeError;
 pub use block::{Block, Source};
+pub use context::{ToolContext, ToolHost};
 pub use error::{ERROR_TEXT, ToolError};
 pub use input::{Decoder, ToolInput};
 #[doc(hidden)]
@@ -39,6 +41,7 @@ pub use toolbox::{Toolbox, Tools, check_server_tools, check_tools};
 use core::time::Duration;
 
 use crate::json::{Text, Value};
+use crate::time::Instant;
 
 /// What a toolbox tells of one tool: what goes on the wire, and how to run it.
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +97,6 @@ impl<'a> Definition<'a> {
 }
 
 /// One call, as a tool sees it.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct ToolCall<'a> {
     /// The call's id, unique in the conversation.
@@ -107,11 +109,26 @@ pub struct ToolCall<'a> {
     pub scratch: &'a mut [u8],
     /// Which turn of the run asked for it, from 1.
     pub turn: u32,
+    /// When the call will be dropped, by the run's clock; nothing if it may take as long as it likes.
+    pub deadline: Option<Instant>,
+    /// What the front end offers: cancellation and shared state, behind [`context`](Self::context).
+    pub host: Option<&'a dyn ToolHost>,
 }
 
 impl<'a> ToolCall<'a> {
     /// A call with all that a tool needs.
     pub const fn new(id: Text<'a>, name: Text<'a>, input: Value<'a>, scratch: &'a mut [u8]) -> Self {
-        Self { id, name, input, scratch, turn: 0 }
+        Self { id, name, input, scratch, turn: 0, deadline: None, host: None }
+    }
+
+    /// What surrounds the call.
+    pub const fn context(&self) -> ToolContext<'a> {
+        ToolContext { id: self.id, name: self.name, turn: self.turn, deadline: self.deadline, host: self.host }
+    }
+}
+
+impl core::fmt::Debug for ToolCall<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("ToolCall").field("context", &self.context()).field("input", &self.input).finish_non_exhaustive()
     }
 }
