@@ -119,6 +119,19 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock> Driver<'d, T, B, C> {
         }
     }
 
+    /// Runs the calls of the reply that [`next_turn`](Self::next_turn) gave, once, so that their results can be read and edited
+    /// ([`Run::replace_result`], [`Run::add_to_result`]) before they are sent. Nothing to do if there are none, or if a limit forbids it.
+    ///
+    /// # Errors
+    /// See [`Error`]. The run can go on.
+    pub async fn results<O: Observer>(&mut self, run: &mut Run<'_>, observer: &mut O) -> Result<(), DriveError<T::Error>> {
+        // Without an open call a step would be the next request.
+        while run.is_calling() && run.next_call().is_some() && run.step(self.clock.now())? == Step::Call {
+            call(run, self.tools, &self.clock, observer).await?;
+        }
+        Ok(())
+    }
+
     /// One request and its reply.
     async fn exchange<O: Observer>(&mut self, run: &mut Run<'_>, observer: &mut O) -> Result<(), DriveError<T::Error>> {
         observer.see(&Event::Request { turn: run.turns() + 1, attempt: run.attempt() + 1 });

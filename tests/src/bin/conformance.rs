@@ -1,0 +1,86 @@
+//! Runs scenario files through the loop and says what differed.
+//!
+//! ```text
+//! conformance [--embedded] [--transport std|embedded] [--capacity BYTES] [--cut LONGEST] [--seed N] FILE|DIRECTORY...
+//! ```
+//! Each scenario runs twice: with the bodies of its replies whole, and cut into pieces of 1 to LONGEST bytes (16; 0: not cut).
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use toolrunner_tests::engine::{Engine, by_name};
+use toolrunner_tests::replay::Cut;
+use toolrunner_tests::scenario::{Scenario, files};
+use toolrunner_tests::{Verdict, play};
+
+const USAGE: &str = "usage: conformance [--embedded] [--transport std|embedded] [--capacity BYTES] [--cut LONGEST] [--seed N] FILE|DIRECTORY...";
+
+struct Arguments {
+    engine: Box<dyn Engine>,
+    cut: Option<Cut>,
+    files: Vec<PathBuf>,
+}
+
+fn arguments() -> Result<Arguments, String> {
+    let (mut transport, mut capacity, mut longest, mut seed, mut paths) = ("std".to_owned(), 64 * 1024, 16, 1, Vec::new());
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or_else(|| format!("{word} wants a value"));
+        let number = |text: String| text.parse().map_err(|_| format!("{text:?} is no number"));
+        match word.as_str() {
+            "--embedded" => transport = "embedded".to_owned(),
+            "--transport" => transport = value()?,
+            "--capacity" => capacity = number(value()?)?,
+            "--cut" => longest = number(value()?)?,
+            "--seed" => seed = value().map(|text| text.parse().map_err(|_| format!("{text:?} is no number")))??,
+            option if option.starts_with("--") => return Err(format!("unknown option {option}")),
+            path => paths.push(PathBuf::from(path)),
+        }
+    }
+    let files = files(&paths)?;
+    if files.is_empty() {
+        return Err("no scenario".to_owned());
+    }
+    let engine = by_name(&transport, capacity).ok_or_else(|| format!("unknown transport {transport}"))?;
+    Ok(Arguments { engine, cut: (longest > 0).then_some(Cut { longest, seed }), files })
+}
+
+fn judge(engine: &dyn Engine, scenario: Scenario, cut: Option<Cut>) -> Verdict {
+    let scenario = Arc::new(scenario);
+    let whole = play(engine, &scenario, None);
+    if !whole.differences.is_empty() || cut.is_none() {
+        return whole;
+    }
+    let mut pieces = play(engine, &scenario, cut);
+    for difference in &mut pieces.differences {
+        difference.insert_str(0, "in pieces: ");
+    }
+    pieces
+}
+
+fn main() -> ExitCode {
+    let Arguments { engine, cut, files } = match arguments() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            eprintln!("{error}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let (mut passed, mut failed) = (0, 0);
+    for file in files {
+        let (name, verdict) = match Scenario::read(&file) {
+            Ok(scenario) => (scenario.name.clone(), judge(&*engine, scenario, cut)),
+            Err(error) => (file.display().to_string(), Verdict { differences: vec![error], note: None }),
+        };
+        if verdict.differences.is_empty() {
+            passed += 1;
+            println!("ok    {name}{}", verdict.note.map(|note| format!(" ({note})")).unwrap_or_default());
+        } else {
+            failed += 1;
+            println!("FAIL  {name}: {}", verdict.differences.join("; "));
+        }
+    }
+    println!("{passed} passed, {failed} failed");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

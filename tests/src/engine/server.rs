@@ -1,0 +1,103 @@
+//! The server's configuration: `Client` and `Run`, over a transport in memory.
+
+use std::sync::Arc;
+
+use toolrunner_core::testing::VirtualClock;
+use toolrunner_core::testing::validity::{self, Tail};
+use toolrunner_core::transport::{Body, Head, Reply};
+use toolrunner_std::http::{DynTransport, Sending};
+use toolrunner_std::{Client, Error, HttpBody, HttpTransport, Run};
+
+use super::{Ending, Engine, block_on};
+use crate::replay::Replay;
+use crate::scenario::{Scenario, ScenarioTools};
+
+/// `toolrunner_std::Client`, over a transport in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Server;
+
+/// Hands each request to the replay.
+struct InMemory(Arc<Replay>);
+
+impl DynTransport for InMemory {
+    fn send<'a>(&'a self, _: &'a Head<'_>, body: &'a Body<'_>) -> Sending<'a> {
+        let answer = self.0.answer(&body.pieces().collect::<Vec<_>>().concat());
+        Box::pin(async move { Ok(Reply { head: answer.head, body: HttpBody::from_pieces(answer.pieces) }) })
+    }
+}
+
+impl Engine for Server {
+    fn name(&self) -> &'static str {
+        "std"
+    }
+
+    fn run(&self, scenario: &Scenario, replay: &Arc<Replay>) -> Ending {
+        let transport = HttpTransport::from_dyn(InMemory(Arc::clone(replay)));
+        let client = Client::builder().base_url("http://scenario.test").api_key("test-key").transport(transport).build();
+        let client = match client {
+            Ok(client) => client,
+            Err(error) => return Ending::Error(error.to_string()),
+        };
+        let tools = scenario.tools();
+        let mut builder = client.run("").stream(scenario.config.stream).tools(tools.clone()).clock(VirtualClock::new(0));
+        if let Some(most) = scenario.config.max_iterations {
+            builder = builder.max_turns(most);
+        }
+        let mut run = builder.body(scenario.params.get());
+        let ended = block_on(drive(&mut run, scenario, &tools));
+        if let Err(invalid) = validity::check(run.machine().transcript().bytes(), Tail::Open) {
+            return Ending::Error(invalid.to_string());
+        }
+        match ended {
+            Ok(()) => ending(&run),
+            Err(Error::Api(failure)) => Ending::Api { kind: failure.kind, status: failure.error.status },
+            Err(Error::Capacity(full)) => Ending::Capacity(full),
+            Err(error) => Ending::Error(error.to_string()),
+        }
+    }
+}
+
+async fn drive(run: &mut Run, scenario: &Scenario, tools: &ScenarioTools) -> Result<(), Error> {
+    let config = &scenario.config;
+    loop {
+        let Some(mut turn) = run.next_turn().await? else {
+            if answer_declared(run, tools)? {
+                continue;
+            }
+            return Ok(());
+        };
+        if let Some(cache_control) = &config.result_cache_control {
+            turn.results().await?.edit(|result| result.cache_control(cache_control.get()).map(|_| ()))?;
+        }
+        if let Some(actions) = config.after_turn.get(&turn.number()) {
+            if let Some(most) = actions.set_max_tokens {
+                turn.params_mut().max_tokens(most);
+            }
+            for message in &actions.append_after_results {
+                turn.append(message.get())?;
+            }
+        }
+    }
+}
+
+/// Answers calls of tools that are only declared. Whether there were any.
+fn answer_declared(run: &mut Run, tools: &ScenarioTools) -> Result<bool, Error> {
+    let mut any = false;
+    while let Some(i) = run.machine().call_for_caller() {
+        let id = run.machine().call(i).map(|call| call.id.to_string()).unwrap_or_default();
+        let Some((content, is_error)) = tools.outcome(&id) else { break };
+        run.answer_json(&id, content, is_error)?;
+        any = true;
+    }
+    Ok(any)
+}
+
+fn ending(run: &Run) -> Ending {
+    let message = run.message();
+    let message = message.as_ref();
+    Ending::Message {
+        stop_reason: message.and_then(|message| message.stop_reason_text()).map(|reason| reason.to_string()),
+        text: message.map(|message| message.text()).unwrap_or_default(),
+        tool_use: message.map(|message| message.tool_uses().map(|call| call.name().to_string()).collect()).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,267 @@
+//! A conversation in a file: what is asked, what comes back, how it ends.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Toolbox, Tools};
+
+use crate::engine::Ending;
+use crate::json::{Difference, Json};
+
+/// One run of a tool loop. Its fields are the file's; JSON in it stays the text that it is.
+#[derive(Debug, Deserialize)]
+pub struct Scenario {
+    /// What it is called.
+    pub name: String,
+    /// What the caller wants besides the first request.
+    pub config: Config,
+    /// The first request's body without `tools` and `stream`.
+    pub params: Box<RawValue>,
+    /// The tools as they go on the wire.
+    #[serde(default)]
+    pub tools: Vec<Box<RawValue>>,
+    /// What tools answer, by the call's id.
+    #[serde(default)]
+    pub outcomes: HashMap<String, Outcome>,
+    /// What is asked and answered, in order.
+    pub exchanges: Vec<Exchange>,
+    /// How it ends.
+    #[serde(rename = "final")]
+    pub ending: Expected,
+}
+
+/// What the caller wants. A field that is not known here fails the scenario: it would be tested for nothing.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Whether replies are streamed.
+    #[serde(default)]
+    pub stream: bool,
+    /// Most replies; unlimited without.
+    pub max_iterations: Option<u32>,
+    /// What the caller does when the reply of this number is there.
+    #[serde(default)]
+    pub after_turn: BTreeMap<u32, Actions>,
+    /// A `cache_control` for every result.
+    pub result_cache_control: Option<Box<RawValue>>,
+}
+
+/// What the caller does after a turn.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Actions {
+    /// Sets `max_tokens` for what follows.
+    pub set_max_tokens: Option<u32>,
+    /// Messages that follow the reply and its results.
+    #[serde(default)]
+    pub append_after_results: Vec<Box<RawValue>>,
+}
+
+/// What a tool answers.
+#[derive(Debug, Deserialize)]
+pub struct Outcome {
+    /// A string or blocks.
+    pub content: Box<RawValue>,
+    /// Whether the tool fails.
+    #[serde(default)]
+    pub is_error: bool,
+}
+
+/// One request and its reply.
+#[derive(Debug, Deserialize)]
+pub struct Exchange {
+    /// The body that must be sent.
+    pub request: Box<RawValue>,
+    /// The reply's status.
+    pub status: u16,
+    /// The reply's header fields.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// The reply's body.
+    pub body: String,
+}
+
+/// How a run must end.
+#[derive(Debug, Deserialize)]
+pub struct Expected {
+    /// Why the last message ended.
+    pub stop_reason: Option<String>,
+    /// Its text blocks, joined.
+    #[serde(default)]
+    pub text: String,
+    /// Names of its calls.
+    #[serde(default)]
+    pub tool_use: Vec<String>,
+    /// Instead of all that: the `type` of the error that ended the run.
+    pub api_error: Option<String>,
+    /// That error's status.
+    pub status: Option<u16>,
+}
+
+impl Scenario {
+    /// Reads a scenario.
+    ///
+    /// # Errors
+    /// Why it is none, in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    }
+
+    /// Reads a scenario's file.
+    ///
+    /// # Errors
+    /// Why it cannot be read, in words.
+    pub fn read(file: &Path) -> Result<Self, String> {
+        std::fs::read_to_string(file).map_err(|error| error.to_string()).and_then(|text| Self::parse(&text))
+    }
+
+    /// A member of `params`, as JSON text.
+    pub fn param(&self, name: &str) -> Option<&str> {
+        members(&self.params).into_iter().find(|(known, _)| known == name).map(|(_, value)| value.get())
+    }
+
+    /// All members of `params`, in order, as JSON text.
+    pub fn params(&self) -> Vec<(String, &str)> {
+        members(&self.params).into_iter().map(|(name, value)| (name, value.get())).collect()
+    }
+
+    /// Its tools, ready to run.
+    pub fn tools(&self) -> ScenarioTools {
+        let text = |json: Option<&&RawValue>| json.and_then(|json| serde_json::from_str(json.get()).ok()).unwrap_or_default();
+        let tools = self.tools.iter().map(|json| {
+            let members: HashMap<String, &RawValue> = members(json).into_iter().collect();
+            ScenarioTool { name: text(members.get("name")), json: json.get().to_owned(), runnable: members.contains_key("input_schema") }
+        });
+        let outcomes = self.outcomes.iter().map(|(id, outcome)| (id.clone(), (outcome.content.get().to_owned(), outcome.is_error)));
+        ScenarioTools { tools: tools.collect(), outcomes: outcomes.collect() }
+    }
+
+    /// Bytes that a transcript must have room for, at least in the worst case: the largest request's messages and the reply to it.
+    pub fn needed_bytes(&self) -> usize {
+        let needed = self.exchanges.iter().map(|exchange| {
+            let messages = Json::parse(exchange.request.get()).ok().and_then(|body| Some(body.member("messages")?.to_string().len()));
+            messages.unwrap_or(0) + exchange.body.len()
+        });
+        needed.max().unwrap_or(0)
+    }
+
+    /// Where the run did not end as it must.
+    pub fn compare_ending(&self, ending: &Ending) -> Vec<String> {
+        let list = |names: &[String]| Json::Array(names.iter().cloned().map(Json::String).collect());
+        let text = |text: &str| Json::String(text.to_owned());
+        let Expected { stop_reason, text: said, tool_use, api_error, status } = &self.ending;
+        let expected = match api_error {
+            Some(kind) => vec![("api_error", text(kind)), ("status", Json::Number(status.unwrap_or_default().to_string()))],
+            None => message_parts(stop_reason.as_deref(), said, list(tool_use)),
+        };
+        let got = match ending {
+            Ending::Api { kind, status } => vec![("api_error", text(kind)), ("status", Json::Number(status.to_string()))],
+            Ending::Message { stop_reason, text, tool_use } => message_parts(stop_reason.as_deref(), text, list(tool_use)),
+            Ending::Capacity(full) => vec![("error", text(&full.to_string()))],
+            Ending::Error(error) => vec![("error", text(error))],
+        };
+        let object = |parts: Vec<(&str, Json)>| Json::Object(parts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect());
+        let differences = object(expected).differences(&object(got));
+        differences.into_iter().map(|Difference { path, expected, got }| format!("final.{path}: expected {expected}, got {got}")).collect()
+    }
+}
+
+fn message_parts(stop_reason: Option<&str>, text: &str, tool_use: Json) -> Vec<(&'static str, Json)> {
+    let stop_reason = stop_reason.map_or(Json::Null, |reason| Json::String(reason.to_owned()));
+    vec![("stop_reason", stop_reason), ("text", Json::String(text.to_owned())), ("tool_use", tool_use)]
+}
+
+fn members(object: &RawValue) -> Vec<(String, &RawValue)> {
+    crate::json::members(object).unwrap_or_default()
+}
+
+/// The scenario files that `paths` name: files, and directories for all `*.json` in them, in order.
+///
+/// # Errors
+/// Why a directory cannot be read, in words.
+pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
+    let mut files = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let entries = std::fs::read_dir(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let mut inside: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        inside.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
+        inside.sort();
+        files.extend(inside);
+    }
+    Ok(files)
+}
+
+/// A scenario's tools: they answer what the scenario says, whatever their input. One of no schema is only declared.
+#[derive(Clone, Debug)]
+pub struct ScenarioTools {
+    tools: Vec<ScenarioTool>,
+    /// Content and whether it is an error, by the call's id.
+    outcomes: HashMap<String, (String, bool)>,
+}
+
+#[derive(Clone, Debug)]
+struct ScenarioTool {
+    name: String,
+    json: String,
+    runnable: bool,
+}
+
+impl ScenarioTools {
+    /// What the scenario answers to this call: content as it goes on the wire, and whether it is an error.
+    pub fn outcome(&self, id: &str) -> Option<(&str, bool)> {
+        self.outcomes.get(id).map(|(content, is_error)| (content.as_str(), *is_error))
+    }
+
+    fn definition_of(&self, i: usize) -> Option<Definition<'_>> {
+        let ScenarioTool { name, json, runnable } = self.tools.get(i)?;
+        let definition = Definition::new(name, json);
+        Some(if *runnable { definition } else { definition.declared() })
+    }
+
+    fn answer(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+        let Some((content, is_error)) = self.outcome(&call.id.to_string()) else {
+            return Ok(out.text("(the scenario has no outcome for this call)")?);
+        };
+        let text: Option<String> = serde_json::from_str(content).ok();
+        match (text, is_error) {
+            (Some(text), true) => Err(ToolError::text(text)),
+            (None, true) => Err(ToolError::blocks(content)),
+            (Some(text), false) => Ok(out.text(&text)?),
+            (None, false) => Ok(out.content(content)?),
+        }
+    }
+}
+
+impl Toolbox for ScenarioTools {
+    fn count(&self) -> usize {
+        self.tools.len()
+    }
+
+    fn definition(&self, i: usize) -> Option<Definition<'_>> {
+        self.definition_of(i)
+    }
+
+    async fn call(&self, _: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+        self.answer(&call, out)
+    }
+}
+
+impl Tools for ScenarioTools {
+    fn count(&self) -> usize {
+        self.tools.len()
+    }
+
+    fn definition(&self, i: usize) -> Option<Definition<'_>> {
+        self.definition_of(i)
+    }
+
+    async fn call(&self, _: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+        self.answer(&call, out)
+    }
+}
