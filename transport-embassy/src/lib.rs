@@ -1,6 +1,26 @@
 //! The loop that lets a Claude model use your tools, on a microcontroller: the transport.
+//!
+//! HTTP/1.1, plain or over verified TLS 1.3, on any stack that has [`embedded_nal_async::TcpConnect`] and
+//! [`embedded_nal_async::Dns`], embassy-net's for one; time-outs and clock by embassy-time. No heap and no `unsafe`.
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+extern crate std;
+
+mod clock;
+mod error;
+mod http;
+mod link;
+mod resources;
+mod target;
 #[cfg(feature = "tls")]
 pub mod tls;
+mod transport;
+
+pub use clock::EmbassyClock;
+pub use error::Error;
+pub use link::{Link, Plain};
+pub use resources::Resources;
+pub use target::Target;
+pub use transport::{MAX_AUTHORITY, ReplyBody, Timeouts, Transport};

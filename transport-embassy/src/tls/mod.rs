@@ -15,9 +15,18 @@
 mod algorithms;
 pub mod anchors;
 mod certificate;
+mod guard;
+mod handoff;
+mod resources;
+mod secure;
+mod session;
 mod verifier;
 
+pub use handoff::Handoff;
+pub use resources::{Records, Resources};
 pub use rustls_pki_types::{CertificateDer, TrustAnchor};
+pub use secure::Secure;
+pub use session::{Security, session};
 pub use verifier::MAX_CERTIFICATES;
 pub use webpki::anchor_from_trusted_cert;
 

@@ -227,3 +227,23 @@ impl KeyPin {
         Self(hash.finalize().into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// embedded-tls asks nothing of a verifier when the server sends neither certificate nor signature, and opens the session.
+    #[test]
+    fn silence_is_no_proof() {
+        let trust = Trust::anchors(&[]);
+        let mut verifier = Verifier::new(trust, "api.example.com", Some(1));
+        assert_eq!(verifier.verdict(), Err(Refusal::NoCertificate));
+        let early = CertificateVerifyRef { signature_scheme: SignatureScheme::EcdsaSecp256r1Sha256, signature: &[] };
+        assert!(verifier.verify_signature(early).is_err());
+        assert_eq!(verifier.verdict(), Err(Refusal::Malformed));
+        verifier.state = State::Certified { curve: Curve::P256, point: heapless::Vec::new(), transcript: [0; 32] };
+        assert_eq!(verifier.verdict(), Err(Refusal::NoSignature));
+        assert!(verifier.verify_certificate(&Sha256::new(), CertificateRef::with_context(&[])).is_err());
+        assert_eq!(verifier.verdict(), Err(Refusal::Malformed));
+    }
+}

@@ -1,8 +1,8 @@
 //! Authorities and chains for the tests, and OpenSSL's opinion of them.
 
+use core::sync::atomic::{AtomicU32, Ordering};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData as _,
@@ -187,7 +187,7 @@ pub(crate) fn openssl_accepts(chain: &Chain, host: &str) -> Option<bool> {
     };
     let leaf = file("leaf.pem", &chain.sent[..1]);
     let untrusted = file("untrusted.pem", &chain.sent[1..]);
-    let anchor = file("anchor.pem", std::slice::from_ref(&chain.anchor));
+    let anchor = file("anchor.pem", core::slice::from_ref(&chain.anchor));
     let mut openssl = Command::new("openssl");
     openssl.args(["verify", "-x509_strict", "-partial_chain", "-purpose", "sslserver", "-no-CAfile", "-no-CApath", "-no-CAstore"]);
     openssl.args(["-verify_hostname", host, "-attime", &chain.now.to_string()]).arg("-trusted").arg(anchor);
