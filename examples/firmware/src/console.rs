@@ -42,3 +42,12 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     text("\n");
     crate::host::exit(101)
 }
+
+/// A fault ends the emulation too. One for want of stack does not get here: there is no stack to enter by, and QEMU gives up.
+#[cortex_m_rt::exception]
+unsafe fn HardFault(frame: &cortex_m_rt::ExceptionFrame) -> ! {
+    text("fault at ");
+    number(frame.pc());
+    text("\n");
+    crate::host::exit(103)
+}

@@ -5,4 +5,5 @@ pub mod board;
 pub mod console;
 pub mod host;
 pub mod names;
+pub mod stack;
 pub mod time;

@@ -53,8 +53,8 @@ fn SysTick() {
 
 /// Starts the clock.
 pub fn start(mut systick: SYST) {
-    systick.set_clock_source(SystClkSource::Core);
     systick.set_reload(crate::board::CLOCK_HZ / TICK_HZ as u32 - 1);
+    systick.set_clock_source(SystClkSource::Core);
     systick.clear_current();
     systick.enable_counter();
     systick.enable_interrupt();

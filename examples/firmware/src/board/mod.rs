@@ -11,6 +11,7 @@ use cortex_m::interrupt::InterruptNumber;
 use cortex_m::peripheral::NVIC;
 use embassy_net_driver::{Capabilities, Driver, HardwareAddress, LinkState, RxToken, TxToken};
 use embassy_sync::waitqueue::AtomicWaker;
+use static_cell::ConstStaticCell;
 
 #[cfg(any(feature = "mps2-an386", feature = "mps2-an500"))]
 use lan9118 as controller;
@@ -44,17 +45,19 @@ unsafe impl InterruptNumber for Line {
 
 /// The Ethernet controller with room for one frame each way.
 pub struct Ethernet {
-    received: [u8; FRAME],
-    sending: [u8; FRAME],
+    received: &'static mut [u8; FRAME],
+    sending: &'static mut [u8; FRAME],
 }
 
 impl Ethernet {
     /// The controller, started. To be called once.
     pub fn start() -> Self {
+        static RECEIVED: ConstStaticCell<[u8; FRAME]> = ConstStaticCell::new([0; FRAME]);
+        static SENDING: ConstStaticCell<[u8; FRAME]> = ConstStaticCell::new([0; FRAME]);
         controller::start(ADDRESS);
         // SAFETY: the handler for all interrupts is below; it touches nothing but the controller's mask and the waker.
         unsafe { NVIC::unmask(Line) };
-        Self { received: [0; FRAME], sending: [0; FRAME] }
+        Self { received: RECEIVED.take(), sending: SENDING.take() }
     }
 }
 
@@ -83,12 +86,12 @@ impl Driver for Ethernet {
                 return None;
             }
         }
-        let len = controller::receive(&mut self.received);
-        Some((Received(&mut self.received[..len]), Sending(&mut self.sending)))
+        let len = controller::receive(self.received);
+        Some((Received(&mut self.received[..len]), Sending(self.sending)))
     }
 
     fn transmit(&mut self, _: &mut Context<'_>) -> Option<Sending<'_>> {
-        Some(Sending(&mut self.sending))
+        Some(Sending(self.sending))
     }
 
     fn link_state(&mut self, _: &mut Context<'_>) -> LinkState {
