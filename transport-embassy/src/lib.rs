@@ -10,6 +10,8 @@ extern crate std;
 
 mod clock;
 mod error;
+#[cfg(feature = "flash")]
+pub mod flash;
 mod http;
 mod link;
 mod resources;
