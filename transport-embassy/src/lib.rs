@@ -20,6 +20,11 @@ mod target;
 pub mod tls;
 mod transport;
 
+/// The loop itself. Code that the macros of this crate write names it by this path.
+pub use toolrunner_core as core;
+#[cfg(feature = "macros")]
+pub use toolrunner_macros::{ToolInputEmbassy as ToolInput, tool_embassy as tool, toolbox_embassy as toolbox};
+
 pub use clock::EmbassyClock;
 pub use error::Error;
 pub use link::{Link, Plain};

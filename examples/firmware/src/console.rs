@@ -1,53 +1,38 @@
-//! Text to the host's console, without core::fmt, which would cost more flash than all the rest of the board support.
+//! Text to the host's console. With the feature `quiet` there is none, and nothing that would make text is linked.
 
-use semihosting::sys::arm_compat::sys_writec;
-
-/// Prints each piece, and ends the line.
-pub fn print(pieces: &[&str]) {
-    for piece in pieces {
-        text(piece);
-    }
-    text("\n");
-}
-
-/// Prints a text as it is.
-pub fn text(text: &str) {
-    text.bytes().for_each(sys_writec);
-}
-
-/// Prints a number.
-pub fn number(mut number: u32) {
-    let mut digits = [0; 10];
-    let mut len = 0;
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
-        number /= 10;
-        len += 1;
-        if number == 0 {
-            break;
+/// Prints as `write!` does. Compiled out with the feature `quiet`.
+#[macro_export]
+macro_rules! print {
+    ($($text:tt)*) => {
+        if !cfg!(feature = "quiet") {
+            $crate::console::write(format_args!($($text)*));
         }
+    };
+}
+
+struct Console;
+
+impl core::fmt::Write for Console {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        text.bytes().for_each(semihosting::sys::arm_compat::sys_writec);
+        Ok(())
     }
-    digits[digits.len() - len..].iter().copied().for_each(sys_writec);
+}
+
+/// What [`print!`](crate::print) calls.
+pub fn write(text: core::fmt::Arguments<'_>) {
+    let _ = core::fmt::Write::write_fmt(&mut Console, text);
 }
 
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    text("panic");
-    if let Some(location) = info.location() {
-        text(" at ");
-        text(location.file());
-        text(":");
-        number(location.line());
-    }
-    text("\n");
+    print!("{info}\n");
     crate::host::exit(101)
 }
 
 /// A fault ends the emulation too. One for want of stack does not get here: there is no stack to enter by, and QEMU gives up.
 #[cortex_m_rt::exception]
 unsafe fn HardFault(frame: &cortex_m_rt::ExceptionFrame) -> ! {
-    text("fault at ");
-    number(frame.pc());
-    text("\n");
+    print!("fault at {:#x}\n", frame.pc());
     crate::host::exit(103)
 }

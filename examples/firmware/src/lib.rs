@@ -5,5 +5,8 @@ pub mod board;
 pub mod console;
 pub mod host;
 pub mod names;
+pub mod network;
 pub mod stack;
 pub mod time;
+#[cfg(feature = "tls")]
+pub mod trust;
