@@ -1,0 +1,165 @@
+//! An agent on a board: three tools on the board's state, two questions in one conversation, streamed, over HTTP or TLS.
+//!
+//! `arg=agent,arg=BASE_URL[,arg=TRANSCRIPT[,arg=FIRST_BASE_URL]]`: where the model is, how many bytes of the transcript's memory are
+//! used, and where the first question goes instead, to see it fail.
+#![no_std]
+#![no_main]
+
+use core::cell::{Cell, RefCell};
+use core::mem::MaybeUninit;
+
+use embassy_executor::Spawner;
+use embassy_net::tcp::client::{TcpClient, TcpClientState};
+use embassy_time::Duration;
+use static_cell::ConstStaticCell;
+use toolrunner_embassy::core::drive::Driver;
+use toolrunner_embassy::core::json::Value;
+use toolrunner_embassy::core::observe::{Each, Event};
+use toolrunner_embassy::core::run::Run;
+use toolrunner_embassy::core::tool::ToolError;
+use toolrunner_embassy::core::transcript::Transcript;
+use toolrunner_embassy::core::wire::{Auth, Config};
+use toolrunner_embassy::{EmbassyClock, Link, Timeouts, Transport, toolbox};
+use toolrunner_firmware::names::Names;
+use toolrunner_firmware::{host, network, print, stack, time};
+
+/// Bytes of a conversation.
+const TRANSCRIPT: usize = 8192;
+
+const CONFIG: Config<'static> = Config::new("claude-haiku-4-5", 512)
+    .auth(Auth::Key("not-a-secret"))
+    .system("You look after a room. Be brief.");
+
+/// Short, for the scenarios in which nothing comes.
+const TIMEOUTS: Timeouts =
+    Timeouts { connect: Duration::from_secs(5), idle: Duration::from_secs(3), turn: Duration::from_secs(60) };
+
+const QUESTIONS: [&str; 2] = ["Is it too warm in here? If so, switch the LED on.", "What did you do?"];
+
+struct Board {
+    led: Cell<bool>,
+    celsius: f32,
+    log: RefCell<heapless::Vec<heapless::String<24>, 4>>,
+}
+
+#[toolbox]
+impl Board {
+    /// Switch the user LED.
+    #[tool]
+    fn set_led(
+        &self,
+        /** true is on */
+        on: bool,
+    ) -> Result<(), ToolError> {
+        self.led.set(on);
+        let line = if on { "LED on" } else { "LED off" };
+        let line = heapless::String::try_from(line).map_err(|_| ToolError::new("the line is too long"))?;
+        self.log.borrow_mut().push(line).map_err(|_| ToolError::new("the log is full"))
+    }
+
+    /// Read the ambient temperature in degrees Celsius.
+    #[tool]
+    async fn temperature(&self) -> f32 {
+        // A sensor takes a moment to measure.
+        embassy_time::Timer::after_millis(20).await;
+        self.celsius
+    }
+
+    /// Read a line of the log.
+    #[tool]
+    fn log(
+        &self,
+        /** 0 is the oldest */
+        line: usize,
+    ) -> Result<heapless::String<24>, ToolError> {
+        self.log.borrow().get(line).cloned().ok_or(ToolError::new("the log has no such line"))
+    }
+}
+
+#[embassy_executor::main]
+async fn main(spawner: Spawner) {
+    stack::paint();
+    let Some(core) = cortex_m::Peripherals::take() else { host::exit(102) };
+    time::start(core.SYST);
+    let mut line = [MaybeUninit::uninit(); 160];
+    let mut words = host::command_line(&mut line).split(' ').skip(1);
+    let base_url = words.next().unwrap_or_default();
+    let limit = words.next().and_then(|limit| limit.parse().ok()).unwrap_or(TRANSCRIPT);
+    let first = words.next().unwrap_or(base_url);
+
+    static TCP: ConstStaticCell<TcpClientState<1, 1024, 2048>> = ConstStaticCell::new(TcpClientState::new());
+    let tcp = TcpClient::new(network::start(spawner), TCP.take());
+
+    #[cfg(not(feature = "tls"))]
+    {
+        use toolrunner_embassy::{Plain, Resources};
+        static RESOURCES: ConstStaticCell<Resources> = ConstStaticCell::new(Resources::new());
+        let link = Plain::new(&tcp, &Names, &mut RESOURCES.take().buffer);
+        talk(Transport::new(link, TIMEOUTS), base_url, limit, first).await;
+    }
+    #[cfg(feature = "tls")]
+    {
+        use toolrunner_embassy::tls::{Handoff, Resources, Secure, Security, Trust, session};
+        static RESOURCES: ConstStaticCell<Resources> = ConstStaticCell::new(Resources::new());
+        let (buffer, records) = RESOURCES.take().split();
+        let anchors = [toolrunner_firmware::trust::anchor()];
+        let security = Security { trust: Trust::anchors(&anchors), clock: host::Host, entropy: host::Host };
+        let handoff = Handoff::new();
+        let session = core::pin::pin!(session(&handoff, records, &tcp, &Names, security));
+        talk(Transport::new(Secure::new(&handoff, session, buffer), TIMEOUTS), base_url, limit, first).await;
+    }
+    print!("stack: {}\n", stack::deepest());
+    host::exit(0);
+}
+
+async fn talk<L: Link>(transport: Transport<L>, base_url: &str, limit: usize, first: &str) {
+    static MEMORY: ConstStaticCell<[u8; TRANSCRIPT]> = ConstStaticCell::new([0; TRANSCRIPT]);
+    let board = Board { led: Cell::new(false), celsius: 27.5, log: RefCell::new(heapless::Vec::new()) };
+    let Ok(mut driver) = Driver::new(CONFIG.base_url(first), transport, &board, EmbassyClock::new(1)) else { host::exit(104) };
+    let memory = &mut MEMORY.take()[..];
+    let mut run = Run::new(Transcript::new(memory.get_mut(..limit).unwrap_or_default()));
+    for question in QUESTIONS {
+        print!("> {question}\n");
+        if let Err(full) = run.user(question) {
+            print!("error: {full}\n");
+            continue;
+        }
+        // A reply that broke off after its text was shown is asked for again, once, by going on.
+        for _attempt in 0..2 {
+            match driver.until_done(&mut run, &mut Each(show)).await {
+                Ok(outcome) => {
+                    print!("\n{outcome:?}; LED {}\n", if board.led.get() { "on" } else { "off" });
+                    break;
+                }
+                Err(e) => {
+                    print!("\nerror: {}\n", e.error);
+                    if let Some(cause) = e.transport {
+                        print!("cause: {cause}\n");
+                    }
+                    if let Some(api) = run.api_error() {
+                        print!("the API says: {}\n", api.message);
+                    }
+                }
+            }
+            driver.config_mut().base_url = base_url;
+        }
+        driver.config_mut().base_url = base_url;
+    }
+    print!("transcript: {} bytes\n", run.transcript().len());
+}
+
+/// Prints what the model says as it comes, and what the tools do.
+fn show(event: &Event<'_>) {
+    match event {
+        Event::Text { text, .. } => print!("{text}"),
+        Event::ToolStart { name, input, .. } => print!("\n[{name} {}", raw(*input)),
+        Event::ToolEnd { content, is_error, .. } => print!(" {} {}]", if *is_error { "failed" } else { "gave" }, raw(*content)),
+        Event::Retry { error, .. } => print!("[again: {error}]\n"),
+        _ => {}
+    }
+}
+
+/// A value's JSON, which is UTF-8: it was checked.
+fn raw(value: Value<'_>) -> &str {
+    core::str::from_utf8(value.raw()).unwrap_or_default()
+}

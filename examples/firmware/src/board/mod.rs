@@ -1,0 +1,146 @@
+//! The boards: their clock's rate, and their Ethernet as a driver for embassy-net.
+
+#[cfg(any(feature = "mps2-an386", feature = "mps2-an500"))]
+mod lan9118;
+#[cfg(feature = "lm3s6965evb")]
+mod stellaris;
+
+use core::task::Context;
+
+use cortex_m::interrupt::InterruptNumber;
+use cortex_m::peripheral::NVIC;
+use embassy_net_driver::{Capabilities, Driver, HardwareAddress, LinkState, RxToken, TxToken};
+use embassy_sync::waitqueue::AtomicWaker;
+use static_cell::ConstStaticCell;
+
+#[cfg(any(feature = "mps2-an386", feature = "mps2-an500"))]
+use lan9118 as controller;
+#[cfg(feature = "lm3s6965evb")]
+use stellaris as controller;
+
+/// Processor cycles in a second.
+#[cfg(feature = "lm3s6965evb")]
+pub const CLOCK_HZ: u32 = 12_500_000;
+/// Processor cycles in a second.
+#[cfg(any(feature = "mps2-an386", feature = "mps2-an500"))]
+pub const CLOCK_HZ: u32 = 25_000_000;
+
+/// The longest Ethernet frame, in whole words.
+const FRAME: usize = 1516;
+const MTU: usize = 1514;
+/// One of the addresses that anyone may give a device of his own.
+const ADDRESS: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
+
+static WAKER: AtomicWaker = AtomicWaker::new();
+
+#[derive(Clone, Copy)]
+struct Line;
+
+// SAFETY: the number is the controller's interrupt line on the board that is compiled for, and it never changes.
+unsafe impl InterruptNumber for Line {
+    fn number(self) -> u16 {
+        controller::INTERRUPT
+    }
+}
+
+/// The Ethernet controller with room for one frame each way.
+pub struct Ethernet {
+    received: &'static mut [u8; FRAME],
+    sending: &'static mut [u8; FRAME],
+}
+
+impl Ethernet {
+    /// The controller, started. To be called once.
+    pub fn start() -> Self {
+        static RECEIVED: ConstStaticCell<[u8; FRAME]> = ConstStaticCell::new([0; FRAME]);
+        static SENDING: ConstStaticCell<[u8; FRAME]> = ConstStaticCell::new([0; FRAME]);
+        controller::start(ADDRESS);
+        // SAFETY: the handler for all interrupts is below; it touches nothing but the controller's mask and the waker.
+        unsafe { NVIC::unmask(Line) };
+        Self { received: RECEIVED.take(), sending: SENDING.take() }
+    }
+}
+
+/// Every interrupt that is not SysTick's: there is only the controller's.
+#[cortex_m_rt::exception]
+unsafe fn DefaultHandler(_interrupt: i16) {
+    controller::mask();
+    WAKER.wake();
+}
+
+/// A frame that has come.
+pub struct Received<'a>(&'a mut [u8]);
+/// The permission to send a frame.
+pub struct Sending<'a>(&'a mut [u8; FRAME]);
+
+impl Driver for Ethernet {
+    type RxToken<'a> = Received<'a>;
+    type TxToken<'a> = Sending<'a>;
+
+    fn receive(&mut self, context: &mut Context<'_>) -> Option<(Received<'_>, Sending<'_>)> {
+        if !controller::has_frame() {
+            WAKER.register(context.waker());
+            controller::unmask();
+            // One may have come before the interrupt was allowed again.
+            if !controller::has_frame() {
+                return None;
+            }
+        }
+        let len = controller::receive(self.received);
+        Some((Received(&mut self.received[..len]), Sending(self.sending)))
+    }
+
+    fn transmit(&mut self, _: &mut Context<'_>) -> Option<Sending<'_>> {
+        Some(Sending(self.sending))
+    }
+
+    fn link_state(&mut self, _: &mut Context<'_>) -> LinkState {
+        LinkState::Up
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let mut capabilities = Capabilities::default();
+        capabilities.max_transmission_unit = MTU;
+        capabilities.max_burst_size = Some(1);
+        capabilities
+    }
+
+    fn hardware_address(&self) -> HardwareAddress {
+        HardwareAddress::Ethernet(ADDRESS)
+    }
+}
+
+impl RxToken for Received<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, f: F) -> R {
+        f(self.0)
+    }
+}
+
+impl TxToken for Sending<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        let result = f(&mut self.0[..len]);
+        controller::send(&self.0[..len]);
+        result
+    }
+}
+
+/// A register of the controller.
+fn read(address: u32) -> u32 {
+    // SAFETY: only called with addresses of the board's registers, all of which may be read at any time.
+    unsafe { (address as *const u32).read_volatile() }
+}
+
+/// A register of the controller.
+fn write(address: u32, value: u32) {
+    // SAFETY: only called with addresses of the controller's registers. The controller has no DMA, so no write touches memory.
+    unsafe { (address as *mut u32).write_volatile(value) }
+}
+
+/// A frame's words, the last one filled up with zeros.
+fn words(bytes: &[u8]) -> impl Iterator<Item = u32> + '_ {
+    bytes.chunks(4).map(|chunk| {
+        let mut word = [0; 4];
+        word[..chunk.len()].copy_from_slice(chunk);
+        u32::from_le_bytes(word)
+    })
+}

@@ -1,0 +1,12 @@
+//! Board support for the firmware examples: two kinds of emulated boards, and what an image asks of the host that emulates it.
+#![no_std]
+
+pub mod board;
+pub mod console;
+pub mod host;
+pub mod names;
+pub mod network;
+pub mod stack;
+pub mod time;
+#[cfg(feature = "tls")]
+pub mod trust;

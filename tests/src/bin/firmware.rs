@@ -1,0 +1,275 @@
+//! Runs the firmware images in QEMU against the scripted model, and compares what they print with the files in
+//! `examples/firmware/expected`. `BLESS=1` writes those files instead.
+//!
+//! Needs Debian's packages rustc-web, cargo-web, rust-web-src, lld and qemu-system-arm. Nothing leaves the host's loopback.
+//! Arguments choose: only what has one of them in its name is run (`lm3s6965evb/tls/cut`).
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use toolrunner_core::testing::http1::Connection;
+use toolrunner_core::testing::{Answer, BadLink, Chunk, Reply, Script, ScriptedModel};
+
+/// Boards by the names of their features, which are QEMU's names of the machines, and their network cards.
+const BOARDS: [(&str, &str); 3] = [("lm3s6965evb", "stellaris"), ("mps2-an386", "lan9118"), ("mps2-an500", "lan9118")];
+
+/// What the server does besides answering.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    Good,
+    /// Closes the connection after each reply, without a word.
+    Closes,
+    /// Breaks off the first reply.
+    Cuts,
+    /// Does not answer the first request.
+    Silent,
+    /// Answers in small pieces with pauses.
+    Slow,
+}
+
+struct Scenario {
+    name: &'static str,
+    manner: Manner,
+    script: fn() -> Script,
+    /// Arguments to the image after the base URL: the transcript's size, and where the first question goes.
+    arguments: &'static [&'static str],
+    /// Whether the image must have TLS; without an opinion, both are run.
+    tls: Option<bool>,
+}
+
+const SCENARIOS: &[Scenario] = &[
+    scenario("good", Manner::Good, room),
+    scenario("slow", Manner::Slow, room),
+    scenario("cut", Manner::Cuts, room),
+    scenario("closes", Manner::Closes, room),
+    scenario("silent", Manner::Silent, room),
+    scenario("overloaded", Manner::Good, || room_after(Answer::error(529, "overloaded_error", "Overloaded").header("retry-after", "1"))),
+    scenario("refused", Manner::Good, || room_after(Answer::error(401, "authentication_error", "invalid x-api-key"))),
+    scenario("large-head", Manner::Good, || room_after(Answer::raw(200, "{}").header("set-cookie", &"c".repeat(2000)))),
+    scenario("large-reply", Manner::Good, || room_after(Reply::text(&"What a long story. ".repeat(600)).into())),
+    scenario("large-input", Manner::Good, large_input),
+    scenario("no-utf8", Manner::Good, || room_after(Answer::raw(200, b"event: message_start\ndata: {\"type\":\"\xff\"}\n\n".as_slice()))),
+    scenario("no-reply", Manner::Good, || room_after(Answer::raw(200, "<html>").header("content-type", "text/html"))),
+    Scenario { arguments: &["700"], ..scenario("overflow", Manner::Good, room) },
+    Scenario { arguments: &["8192", "http://nowhere.test"], tls: Some(false), ..scenario("no-name", Manner::Good, room) },
+    Scenario { arguments: &["8192", "http://10.0.2.2:9"], tls: Some(false), ..scenario("nobody", Manner::Good, room) },
+    Scenario { arguments: &["8192", "http://10.0.2.99"], tls: Some(false), ..scenario("no-host", Manner::Good, room) },
+    Scenario { arguments: &["8192", "https://10.0.2.2:PORT"], tls: Some(true), ..scenario("wrong-name", Manner::Good, room) },
+];
+
+const fn scenario(name: &'static str, manner: Manner, script: fn() -> Script) -> Scenario {
+    Scenario { name, manner, script, arguments: &[], tls: None }
+}
+
+/// Two questions: a turn with two calls, and a turn with a call that fails.
+fn room() -> Script {
+    Script::new().reply(first_calls()).reply(Reply::text("It was 27.5 degrees, so I switched the LED on.")).reply(second_calls()).reply(
+        Reply::text("I switched the LED on, and nothing else.\nAsk me \"why\" if you like: \u{1f321}"),
+    )
+}
+
+/// One answer goes before; whether the first question then gets its own depends on what it is, so any number of turns is served.
+fn room_after(first: Answer) -> Script {
+    Script::new().answer(first).then({
+        let mut turns = 0;
+        move |request| {
+            turns += 1;
+            match turns {
+                _ if request.transcript().ends_with(b"\"tool_result\"") => Reply::text("?").into(),
+                1 => first_calls().into(),
+                2 => Reply::text("It was 27.5 degrees, so I switched the LED on.").into(),
+                3 => second_calls().into(),
+                _ => Reply::text("I switched the LED on, and nothing else.").into(),
+            }
+        }
+    })
+}
+
+fn first_calls() -> Reply {
+    Reply::text("Let me see.").tool_use("toolu_1", "temperature", "{}").tool_use("toolu_2", "set_led", r#"{"on":true}"#)
+}
+
+fn second_calls() -> Reply {
+    Reply::new().tool_use("toolu_3", "log", r#"{"line":0}"#).tool_use("toolu_4", "log", r#"{"line":7}"#)
+}
+
+/// An input that is larger than the transcript, and one that is none at all.
+fn large_input() -> Script {
+    let long = format!("{{\"on\":true,\"why\":\"{}\"}}", "because ".repeat(2000));
+    room_after(Reply::new().tool_use("toolu_0", "set_led", &long).into())
+}
+
+fn main() -> ExitCode {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let firmware = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/firmware");
+    let (mut passed, mut failed) = (0, 0);
+    for (board, card) in BOARDS {
+        for tls in [false, true] {
+            let kind = if tls { "tls" } else { "plain" };
+            let name = |scenario: &Scenario| format!("{board}/{kind}/{}", scenario.name);
+            let chosen = |scenario: &&Scenario| wanted.is_empty() || wanted.iter().any(|word| name(scenario).contains(word));
+            let fits = |scenario: &&Scenario| scenario.tls.is_none_or(|only| only == tls);
+            let scenarios: Vec<&Scenario> = SCENARIOS.iter().filter(fits).filter(chosen).collect();
+            if scenarios.is_empty() {
+                continue;
+            }
+            let Some(image) = build(&firmware, board, tls) else {
+                println!("FAILED {board}/{kind}: no image");
+                failed += scenarios.len();
+                continue;
+            };
+            for scenario in scenarios {
+                let start = Instant::now();
+                match run(&firmware, &image, (board, card), tls, scenario) {
+                    Ok(()) => {
+                        passed += 1;
+                        println!("ok {} ({} ms)", name(scenario), start.elapsed().as_millis());
+                    }
+                    Err(why) => {
+                        failed += 1;
+                        println!("FAILED {}: {why}", name(scenario));
+                    }
+                }
+            }
+        }
+    }
+    println!("{passed} passed, {failed} failed");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Builds the agent and puts its image aside, for the next build overwrites it.
+fn build(firmware: &Path, board: &str, tls: bool) -> Option<PathBuf> {
+    let features = if tls { format!("{board},tls") } else { board.to_owned() };
+    let mut cargo = Command::new("/usr/bin/cargo");
+    cargo.args(["build", "--release", "--quiet", "--bin", "agent", "--features", &features]).current_dir(firmware);
+    // What rustup set for the process that runs this does not suit Debian's compiler.
+    cargo.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO").env_remove("CARGO_TARGET_DIR").env("RUSTC_BOOTSTRAP", "1").env("RUSTC", "/usr/bin/rustc");
+    if !cargo.status().ok()?.success() {
+        return None;
+    }
+    let built = firmware.join("target/thumbv7m-none-eabi/release/agent");
+    let image = firmware.join("target").join(format!("agent-{}", features.replace(',', "-")));
+    std::fs::copy(built, &image).ok()?;
+    Some(image)
+}
+
+/// Runs one scenario and compares what is printed.
+fn run(firmware: &Path, image: &Path, (board, card): (&str, &str), tls: bool, scenario: &Scenario) -> Result<(), String> {
+    let identity = if tls { Some(identity(firmware)) } else { None };
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| e.to_string())?;
+    let port = listener.local_addr().map_err(|e| e.to_string())?.port();
+    let model = Arc::new(Mutex::new(ScriptedModel::new((scenario.script)())));
+    let manner = scenario.manner;
+    // The thread waits for connections until the process ends; each has a port and a model of its own.
+    std::thread::spawn({
+        let model = Arc::clone(&model);
+        move || {
+            for (count, socket) in listener.incoming().flatten().enumerate() {
+                let (model, identity) = (Arc::clone(&model), identity.clone());
+                std::thread::spawn(move || serve(socket, identity, &model, manner, count));
+            }
+        }
+    });
+
+    let scheme = if tls { "https" } else { "http" };
+    let mut options = format!("enable=on,target=native,arg=agent,arg={scheme}://api.test:{port}");
+    for argument in scenario.arguments {
+        options.push_str(",arg=");
+        options.push_str(&argument.replace("PORT", &port.to_string()));
+    }
+    let mut qemu = Command::new("timeout");
+    qemu.args(["60", "qemu-system-arm", "-M", board, "-nographic", "-monitor", "none", "-serial", "none", "-semihosting-config", &options]);
+    qemu.args(["-nic", &format!("user,model={card}"), "-kernel"]).arg(image).stdin(Stdio::null()).stderr(Stdio::null());
+    let output = qemu.output().map_err(|e| e.to_string())?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    // How deep the stack was is not the same from run to run.
+    let printed: String = text.lines().filter(|line| !line.starts_with("stack: ")).flat_map(|line| [line.trim_end(), "\n"]).collect();
+    if !output.status.success() {
+        return Err(format!("{}\n{printed}", output.status));
+    }
+    let complaints = model.lock().map_err(|e| e.to_string())?.complaints().join("; ");
+    if !complaints.is_empty() {
+        return Err(format!("the model complains: {complaints}\n{printed}"));
+    }
+    let file = firmware.join("expected").join(format!("{}.txt", scenario.name));
+    if std::env::var_os("BLESS").is_some() {
+        return std::fs::write(file, printed).map_err(|e| e.to_string());
+    }
+    let expected = std::fs::read_to_string(file).unwrap_or_default();
+    if printed == expected { Ok(()) } else { Err(format!("printed:\n{printed}expected:\n{expected}")) }
+}
+
+/// The server's certificates and key.
+fn identity(firmware: &Path) -> Arc<rustls::ServerConfig> {
+    let folder = firmware.join("certificates");
+    let chain = CertificateDer::pem_file_iter(folder.join("server.pem")).expect("server.pem").flatten().collect();
+    let key = PrivateKeyDer::from_pem_file(folder.join("server.key")).expect("server.key");
+    let builder = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]).expect("TLS 1.3");
+    Arc::new(builder.with_no_client_auth().with_single_cert(chain, key).expect("an identity"))
+}
+
+trait Stream: Read + Write {}
+impl<S: Read + Write> Stream for S {}
+
+fn serve(socket: TcpStream, identity: Option<Arc<rustls::ServerConfig>>, model: &Mutex<ScriptedModel>, manner: Manner, count: usize) {
+    let Ok(reset) = socket.try_clone() else { return };
+    let mut stream: Box<dyn Stream> = match identity.map(rustls::ServerConnection::new) {
+        None => Box::new(socket),
+        Some(Ok(session)) => Box::new(rustls::StreamOwned::new(session, socket)),
+        Some(Err(_)) => return,
+    };
+    let mut connection = Connection::new();
+    if manner == Manner::Slow {
+        connection = connection.link(BadLink::new(7).longest_piece(60).delays(100, Duration::from_millis(40)));
+    }
+    let mut buffer = [0; 4096];
+    let silent = manner == Manner::Silent && count == 0;
+    while !connection.is_closed() {
+        let Ok(len @ 1..) = stream.read(&mut buffer) else { return };
+        let Ok(mut model) = model.lock() else { return };
+        if silent {
+            // Not heard: the same request will come again, over another connection.
+            continue;
+        }
+        let chunks = connection.respond(&mut model, &buffer[..len]);
+        if chunks.is_empty() {
+            continue;
+        }
+        let cut = manner == Manner::Cuts && count == 0;
+        if cut {
+            model.broken();
+        }
+        drop(model);
+        let whole: usize = chunks.iter().map(|chunk| if let Chunk::Data(bytes) = chunk { bytes.len() } else { 0 }).sum();
+        let mut left = if cut { whole / 2 } else { usize::MAX };
+        for chunk in chunks {
+            let sent = match chunk {
+                Chunk::Data(bytes) => {
+                    let len = bytes.len().min(left);
+                    left -= len;
+                    stream.write_all(&bytes[..len]).and_then(|()| stream.flush()).is_ok()
+                }
+                Chunk::Wait(pause) => {
+                    std::thread::sleep(pause);
+                    true
+                }
+                Chunk::Reset => false,
+            };
+            if !sent || left == 0 {
+                let _ = reset.shutdown(std::net::Shutdown::Both);
+                return;
+            }
+        }
+        if manner == Manner::Closes {
+            let _ = reset.shutdown(std::net::Shutdown::Both);
+            return;
+        }
+    }
+}

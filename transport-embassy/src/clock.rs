@@ -1,0 +1,39 @@
+//! embassy-time as the core's clock.
+
+use core::cell::Cell;
+
+use embassy_time::Timer;
+use toolrunner_core::time::{Clock, Instant};
+
+/// The clock of embassy-time, which counts from the board's start.
+#[derive(Debug)]
+pub struct EmbassyClock {
+    state: Cell<u32>,
+}
+
+impl EmbassyClock {
+    /// A clock whose jitter starts from `seed`. Boards of one fleet should have different seeds (a serial number will do), so that
+    /// they do not all come back at once when the server does.
+    pub const fn new(seed: u32) -> Self {
+        Self { state: Cell::new(seed) }
+    }
+}
+
+impl Clock for EmbassyClock {
+    fn now(&self) -> Instant {
+        Instant::from_micros(embassy_time::Instant::now().as_micros())
+    }
+
+    async fn wait_until(&self, deadline: Instant) {
+        Timer::at(embassy_time::Instant::from_micros(deadline.as_micros())).await;
+    }
+
+    /// A Weyl sequence through a mixing function (splitmix32).
+    fn jitter(&self) -> u32 {
+        let state = self.state.get().wrapping_add(0x9e37_79b9);
+        self.state.set(state);
+        let mixed = (state ^ state >> 16).wrapping_mul(0x21f0_aaad);
+        let mixed = (mixed ^ mixed >> 15).wrapping_mul(0x735a_2d97);
+        mixed ^ mixed >> 15
+    }
+}

@@ -1,0 +1,346 @@
+//! HTTP/1.1 as far as one client with one request at a time needs it, through one buffer.
+//!
+//! A request goes out as the slices that it consists of. A reply's head is read line by line, so the buffer must hold its longest
+//! line and not the whole head; a body is lent from the buffer as it comes.
+//!
+//! ```text
+//! Idle ──send──▶ Head ──lines──▶ Length(n) ─────────────────┐
+//!   ▲                       ├──▶ Chunk size ⇄ data ⇄ end ───┤ body read to its end
+//!   │                       └──▶ To the connection's end    │
+//!   └──────────────── the connection may be used again ◀────┘  otherwise it is closed
+//! ```
+
+use core::ops::Range;
+
+use embassy_time::{Duration, Instant, with_deadline};
+use toolrunner_core::transport::{Body, Head, ReplyHead};
+
+use crate::{Error, Link, Target};
+
+/// How the rest of a reply's body is told from what follows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    /// The body was read to its end, or there is none.
+    Done,
+    /// So many bytes are to come.
+    Length(u64),
+    /// A chunk's size comes next.
+    ChunkSize,
+    /// So many bytes of a chunk are to come.
+    Chunk(u64),
+    /// The line end after a chunk's bytes comes next.
+    ChunkEnd,
+    /// Fields after the last chunk, up to an empty line.
+    Trailer,
+    /// All until the connection ends.
+    ToEnd,
+}
+
+/// One exchange after the other on one link.
+#[derive(Debug)]
+pub(crate) struct Http<L> {
+    pub(crate) link: L,
+    /// What of the buffer was received and not used yet.
+    held: Range<usize>,
+    framing: Framing,
+    /// Whether the server keeps the connection after this reply.
+    keep: bool,
+    /// Whether anything of this reply has come.
+    pub(crate) heard: bool,
+    pub(crate) idle: Duration,
+    pub(crate) deadline: Instant,
+}
+
+impl<L: Link> Http<L> {
+    pub(crate) const fn new(link: L, idle: Duration) -> Self {
+        Self { link, held: 0..0, framing: Framing::Done, keep: false, heard: false, idle, deadline: Instant::MAX }
+    }
+
+    /// Whether the connection is open and nothing of an earlier exchange is left on it.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.keep && self.framing == Framing::Done && self.held.is_empty()
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.link.close();
+        self.held = 0..0;
+        self.framing = Framing::Done;
+        self.keep = false;
+    }
+
+    /// Whether the body was read to its end.
+    pub(crate) fn is_done(&self) -> bool {
+        self.framing == Framing::Done
+    }
+
+    /// Until when the next piece must have come.
+    fn patience(&self) -> Instant {
+        Instant::now().checked_add(self.idle).unwrap_or(Instant::MAX).min(self.deadline)
+    }
+
+    /// Marks the connection as dirty, and sends the request.
+    pub(crate) async fn write_request(&mut self, target: &Target<'_>, head: &Head<'_>, body: &Body<'_>) -> Result<(), Error> {
+        self.held = 0..0;
+        self.keep = false;
+        self.heard = false;
+        self.framing = Framing::ToEnd;
+        let mut digits = [0; 20];
+        let length = decimal(body.len(), &mut digits);
+        for text in ["POST ", target.prefix, head.path, " HTTP/1.1\r\nhost: ", target.authority, "\r\ncontent-length: "] {
+            self.put(text.as_bytes()).await?;
+        }
+        self.put(length).await?;
+        for (name, value) in head.headers {
+            for text in ["\r\n", name, ": ", value] {
+                self.put(text.as_bytes()).await?;
+            }
+        }
+        self.put(b"\r\n\r\n").await?;
+        for piece in body.pieces() {
+            self.put(piece).await?;
+        }
+        let patience = self.patience();
+        let len = self.held.end;
+        self.held = 0..0;
+        with_deadline(patience, async {
+            self.link.write(len).await?;
+            self.link.flush().await
+        })
+        .await
+        .unwrap_or(Err(Error::Timeout))
+    }
+
+    /// Gathers `bytes` in the buffer, and sends the buffer when it is full.
+    async fn put(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+        while !bytes.is_empty() {
+            let filled = self.held.end;
+            let free = self.link.buffer().get_mut(filled..).unwrap_or_default();
+            if free.is_empty() {
+                if filled == 0 {
+                    return Err(Error::Closed);
+                }
+                let patience = self.patience();
+                with_deadline(patience, self.link.write(filled)).await.unwrap_or(Err(Error::Timeout))?;
+                self.held.end = 0;
+                continue;
+            }
+            let len = free.len().min(bytes.len());
+            let (now, later) = bytes.split_at(len);
+            free[..len].copy_from_slice(now);
+            self.held.end += len;
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    /// Receives more behind what is held, moved to the buffer's front if there is no room; 0 at the connection's end.
+    async fn receive(&mut self) -> Result<usize, Error> {
+        if self.held.is_empty() {
+            self.held = 0..0;
+        }
+        let buffer = self.link.buffer();
+        if self.held.end == buffer.len() && self.held.start > 0 {
+            buffer.copy_within(self.held.clone(), 0);
+            self.held = 0..self.held.len();
+        }
+        if self.held.end == buffer.len() {
+            return Err(Error::HeadFull(buffer.len()));
+        }
+        let patience = self.patience();
+        let at = self.held.end;
+        let len = with_deadline(patience, self.link.read(at)).await.unwrap_or(Err(Error::Timeout))?;
+        self.heard |= len > 0;
+        self.held.end += len;
+        Ok(len)
+    }
+
+    /// The next line without its end, as a range of the buffer. It counts as used.
+    async fn line(&mut self) -> Result<Range<usize>, Error> {
+        let mut looked_at = 0;
+        loop {
+            let held = self.held.clone();
+            let bytes = self.link.buffer().get(held.clone()).unwrap_or_default();
+            if let Some(at) = bytes.iter().skip(looked_at).position(|&b| b == b'\n') {
+                let at = looked_at + at;
+                let end = if at > 0 && bytes[at - 1] == b'\r' { at - 1 } else { at };
+                self.held.start += at + 1;
+                return Ok(held.start..held.start + end);
+            }
+            looked_at = bytes.len();
+            if self.receive().await? == 0 {
+                return Err(Error::Closed);
+            }
+        }
+    }
+
+    /// Waits for the first byte of the reply.
+    pub(crate) async fn wait_for_reply(&mut self) -> Result<(), Error> {
+        while self.held.is_empty() {
+            if self.receive().await? == 0 {
+                return Err(Error::Closed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the reply's head. What follows is its body.
+    pub(crate) async fn read_head(&mut self) -> Result<ReplyHead, Error> {
+        loop {
+            let (status, keep) = self.read_status().await?;
+            let mut head = ReplyHead::new(status);
+            let framing = self.read_fields(&mut head, keep).await?;
+            // 1xx goes before the reply. This client never asks to switch protocols.
+            if !(100..200).contains(&status) {
+                self.framing = if matches!(status, 204 | 304) { Framing::Done } else { framing };
+                return Ok(head);
+            }
+        }
+    }
+
+    /// The status, and whether the version keeps connections unless told otherwise.
+    async fn read_status(&mut self) -> Result<(u16, bool), Error> {
+        let line = self.line().await?;
+        let line = self.link.buffer().get(line).unwrap_or_default();
+        let rest = line.strip_prefix(b"HTTP/1.").ok_or(Error::Http)?;
+        let (&[minor, space, a, b, c], rest) = rest.split_first_chunk().ok_or(Error::Http)?;
+        let digits = [a, b, c];
+        if !matches!(minor, b'0' | b'1') || space != b' ' || !digits.iter().all(u8::is_ascii_digit) || !matches!(rest, [] | [b' ', ..]) {
+            return Err(Error::Http);
+        }
+        let status = digits.iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
+        Ok((status, minor == b'1'))
+    }
+
+    async fn read_fields(&mut self, head: &mut ReplyHead, keep: bool) -> Result<Framing, Error> {
+        self.keep = keep;
+        let mut length = None;
+        let mut chunked = false;
+        loop {
+            let line = self.line().await?;
+            let line = self.link.buffer().get(line).unwrap_or_default();
+            if line.is_empty() {
+                break;
+            }
+            let colon = line.iter().position(|&b| b == b':').ok_or(Error::Http)?;
+            let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+            let name = core::str::from_utf8(name).map_err(|_| Error::Http)?;
+            if name.eq_ignore_ascii_case("content-length") {
+                let said = number(value, 10).ok_or(Error::Http)?;
+                if length.is_some_and(|length| length != said) {
+                    return Err(Error::Http);
+                }
+                length = Some(said);
+            } else if name.eq_ignore_ascii_case("transfer-encoding") {
+                if chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(Error::Http);
+                }
+                chunked = true;
+            } else if name.eq_ignore_ascii_case("connection") {
+                self.keep = if keep { !has_token(value, b"close") } else { has_token(value, b"keep-alive") };
+            } else {
+                head.field(name, value);
+            }
+        }
+        Ok(match length {
+            _ if chunked => Framing::ChunkSize,
+            Some(0) => Framing::Done,
+            Some(length) => Framing::Length(length),
+            None => {
+                self.keep = false;
+                Framing::ToEnd
+            }
+        })
+    }
+
+    /// What of the body is there, or comes next; empty at the body's end.
+    pub(crate) async fn fill_body(&mut self) -> Result<&[u8], Error> {
+        let len = loop {
+            match self.framing {
+                Framing::Done => break 0,
+                Framing::Length(left) | Framing::Chunk(left) => {
+                    if self.held.is_empty() && self.receive().await? == 0 {
+                        return Err(Error::Closed);
+                    }
+                    break usize::try_from(left).unwrap_or(usize::MAX).min(self.held.len());
+                }
+                Framing::ToEnd => {
+                    if self.held.is_empty() && self.receive().await? == 0 {
+                        self.framing = Framing::Done;
+                    }
+                    break self.held.len();
+                }
+                Framing::ChunkSize => {
+                    let line = self.chunk_line().await?;
+                    let line = self.link.buffer().get(line).unwrap_or_default();
+                    let size = line.split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
+                    self.framing = match number(size, 16).ok_or(Error::Http)? {
+                        0 => Framing::Trailer,
+                        size => Framing::Chunk(size),
+                    };
+                }
+                Framing::ChunkEnd => {
+                    if !self.chunk_line().await?.is_empty() {
+                        return Err(Error::Http);
+                    }
+                    self.framing = Framing::ChunkSize;
+                }
+                Framing::Trailer => {
+                    if self.chunk_line().await?.is_empty() {
+                        self.framing = Framing::Done;
+                    }
+                }
+            }
+        };
+        let start = self.held.start;
+        Ok(self.link.buffer().get(start..start + len).unwrap_or_default())
+    }
+
+    /// A line between chunks. One that does not fit is no head, but nonsense.
+    async fn chunk_line(&mut self) -> Result<Range<usize>, Error> {
+        self.line().await.map_err(|e| if matches!(e, Error::HeadFull(_)) { Error::Http } else { e })
+    }
+
+    /// Says that so many of the bytes that [`Self::fill_body`] lent were used.
+    pub(crate) fn consume_body(&mut self, amount: usize) {
+        let amount = amount.min(self.held.len());
+        self.held.start += amount;
+        let used = u64::try_from(amount).unwrap_or(u64::MAX);
+        self.framing = match self.framing {
+            Framing::Length(left) if left <= used => Framing::Done,
+            Framing::Length(left) => Framing::Length(left - used),
+            Framing::Chunk(left) if left <= used => Framing::ChunkEnd,
+            Framing::Chunk(left) => Framing::Chunk(left - used),
+            other => other,
+        };
+    }
+}
+
+/// A number without sign or spaces, in base 10 or 16.
+fn number(digits: &[u8], base: u32) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |number, &digit| {
+        let digit = char::from(digit).to_digit(base)?;
+        number.checked_mul(u64::from(base))?.checked_add(u64::from(digit))
+    })
+}
+
+/// `number` in decimal, written to the end of `digits`: core::fmt would cost kilobytes of flash.
+fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &[u8] {
+    let mut start = digits.len();
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
+        number /= 10;
+        start -= 1;
+        if number == 0 {
+            break;
+        }
+    }
+    digits.get(start..).unwrap_or_default()
+}
+
+/// Whether a list of words parted by commas has `token` in it, in any case.
+fn has_token(list: &[u8], token: &[u8]) -> bool {
+    list.split(|&b| b == b',').any(|word| word.trim_ascii().eq_ignore_ascii_case(token))
+}

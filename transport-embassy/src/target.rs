@@ -1,0 +1,84 @@
+//! Where a request goes: what is needed of a base URL.
+
+use core::net::Ipv4Addr;
+
+use crate::Error;
+
+/// A base URL, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target<'a> {
+    /// Whether the scheme is `https`.
+    pub secure: bool,
+    /// Host and port as written: what the `host` field says.
+    pub authority: &'a str,
+    /// The name or the IPv4 address alone.
+    pub host: &'a str,
+    /// The port, by default the scheme's.
+    pub port: u16,
+    /// What stands before every request's path; has no slash at its end.
+    pub prefix: &'a str,
+}
+
+impl<'a> Target<'a> {
+    /// Reads `http[s]://host[:port][/path]`. User names, IPv6 addresses and other characters that no host has are refused.
+    pub fn parse(base_url: &'a str) -> Result<Self, Error> {
+        let (secure, rest) = match base_url.strip_prefix("https://") {
+            Some(rest) => (true, rest),
+            None => (false, base_url.strip_prefix("http://").ok_or(Error::BaseUrl)?),
+        };
+        let (authority, prefix) = match rest.find('/') {
+            Some(at) => rest.split_at_checked(at).ok_or(Error::BaseUrl)?,
+            None => (rest, ""),
+        };
+        let (host, port) = match authority.find(':') {
+            Some(at) => {
+                let (host, port) = authority.split_at_checked(at).ok_or(Error::BaseUrl)?;
+                (host, port.strip_prefix(':').and_then(|port| port.parse().ok()).ok_or(Error::BaseUrl)?)
+            }
+            None => (authority, if secure { 443 } else { 80 }),
+        };
+        let may_be_host = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+        let may_be_path = |b: u8| b.is_ascii_graphic();
+        if host.is_empty() || !host.bytes().all(may_be_host) || !prefix.bytes().all(may_be_path) {
+            return Err(Error::BaseUrl);
+        }
+        Ok(Self { secure, authority, host, port, prefix: prefix.trim_end_matches('/') })
+    }
+
+    /// The host's address, if the host is one already.
+    pub fn address(&self) -> Option<Ipv4Addr> {
+        self.host.parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base_urls() {
+        let parsed = Target::parse("https://api.anthropic.com").expect("a URL");
+        assert_eq!((parsed.secure, parsed.authority, parsed.host, parsed.port, parsed.prefix), {
+            (true, "api.anthropic.com", "api.anthropic.com", 443, "")
+        });
+        let parsed = Target::parse("http://10.0.2.2:8080/gateway/").expect("a URL");
+        assert_eq!((parsed.secure, parsed.authority, parsed.host, parsed.port, parsed.prefix), {
+            (false, "10.0.2.2:8080", "10.0.2.2", 8080, "/gateway")
+        });
+        assert_eq!(parsed.address(), Some(Ipv4Addr::new(10, 0, 2, 2)));
+        for wrong in [
+            "",
+            "api.anthropic.com",
+            "ftp://a",
+            "http://",
+            "http://:80",
+            "http://a:b",
+            "http://a:70000",
+            "http://u@a",
+            "http://a b",
+            "http://[::1]",
+        ] {
+            assert_eq!(Target::parse(wrong), Err(Error::BaseUrl), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The link with TLS.
+
+use core::convert::Infallible;
+use core::future::poll_fn;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+
+use super::handoff::{Ask, Handoff, Job};
+use crate::{Error, Link, Target};
+
+/// A link with TLS 1.3, whose sessions live in a [`session`](super::session) future.
+pub struct Secure<'a, 'b> {
+    handoff: &'a Handoff<'b>,
+    session: Pin<&'a mut (dyn Future<Output = Infallible> + 'a)>,
+    /// Away while the session works.
+    buffer: Option<&'b mut [u8]>,
+}
+
+impl<'a, 'b> Secure<'a, 'b> {
+    /// A link over `session`, which must have the same handoff, through this buffer. See [`super::Resources`] for the size.
+    pub fn new(handoff: &'a Handoff<'b>, session: Pin<&'a mut (dyn Future<Output = Infallible> + 'a)>, buffer: &'b mut [u8]) -> Self {
+        Self { handoff, session, buffer: Some(buffer) }
+    }
+
+    async fn perform(&mut self, job: Job) -> Result<usize, Error> {
+        let buffer = self.buffer.take().ok_or(Error::Closed)?;
+        self.handoff.ask(Ask { job, buffer });
+        let answer = poll_fn(|context| {
+            let Poll::Pending = self.session.as_mut().poll(context);
+            self.handoff.take_answer().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await;
+        self.buffer = Some(answer.buffer);
+        answer.result
+    }
+}
+
+impl core::fmt::Debug for Secure<'_, '_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Secure").field("idle", &self.buffer.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl Link for Secure<'_, '_> {
+    fn buffer(&mut self) -> &mut [u8] {
+        self.buffer.as_deref_mut().unwrap_or_default()
+    }
+
+    async fn open(&mut self, target: &Target<'_>) -> Result<(), Error> {
+        self.close();
+        if !target.secure {
+            return Err(Error::BaseUrl);
+        }
+        let host = target.host.as_bytes();
+        self.buffer().get_mut(..host.len()).ok_or(Error::BaseUrl)?.copy_from_slice(host);
+        self.perform(Job::Open { host: host.len(), port: target.port }).await.map(|_| ())
+    }
+
+    async fn write(&mut self, len: usize) -> Result<(), Error> {
+        self.perform(Job::Write(len)).await.map(|_| ())
+    }
+
+    async fn flush(&mut self) -> Result<(), Error> {
+        self.perform(Job::Flush).await.map(|_| ())
+    }
+
+    async fn read(&mut self, at: usize) -> Result<usize, Error> {
+        self.perform(Job::Read(at)).await
+    }
+
+    /// The session drops its connection and whatever it was waiting for in this one poll, so nobody needs to be woken.
+    fn close(&mut self) {
+        self.handoff.set_closing(true);
+        let Poll::Pending = self.session.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        self.handoff.set_closing(false);
+        if let Some(answer) = self.handoff.take_answer() {
+            self.buffer = Some(answer.buffer);
+        }
+    }
+}

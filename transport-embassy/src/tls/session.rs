@@ -1,0 +1,163 @@
+//! One TLS session after the other, in a future that the link polls.
+
+use core::convert::Infallible;
+
+use embassy_futures::select::{Either, select};
+use embedded_io_async::{Read, Write};
+use embedded_nal_async::{Dns, TcpConnect};
+use embedded_tls::alert::AlertDescription;
+use embedded_tls::{
+    Aes128GcmSha256, CryptoProvider, CryptoRngCore, FlushPolicy, MaxFragmentLength, TlsConfig, TlsConnection, TlsContext, TlsError,
+    TlsVerifier,
+};
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng as _;
+
+use super::guard::Guard;
+use super::handoff::{Ask, Handoff, Job};
+use super::verifier::Verifier;
+use super::{Entropy, Records, Refusal, Trust, WallClock};
+use crate::link::dial;
+use crate::{Error, Target};
+
+/// Who is trusted, by what clock, with what randomness.
+#[derive(Clone, Copy, Debug)]
+pub struct Security<'a, C, E> {
+    /// Whom to trust.
+    pub trust: Trust<'a>,
+    /// The date.
+    pub clock: C,
+    /// Randomness; 32 bytes are drawn for each connection.
+    pub entropy: E,
+}
+
+/// The sessions of one [`Secure`](super::Secure) link. Pin it (`core::pin::pin!`) and give it to the link; it does nothing by itself.
+pub async fn session<'b, T: TcpConnect, D: Dns, C: WallClock, E: Entropy>(
+    handoff: &Handoff<'b>,
+    records: Records<'_>,
+    tcp: &T,
+    dns: &D,
+    mut security: Security<'_, C, E>,
+) -> Infallible {
+    let Records { read, write } = records;
+    loop {
+        let Ask { job, buffer } = handoff.next().await;
+        let Job::Open { host, port } = job else {
+            handoff.give(buffer, Err(Error::Closed));
+            continue;
+        };
+        let name = buffer.get(..host).and_then(|name| core::str::from_utf8(name).ok()).unwrap_or_default();
+        let target = Target { secure: true, authority: name, host: name, port, prefix: "" };
+        let tcp = match select(handoff.closing(), dial(tcp, dns, &target)).await {
+            Either::First(()) => Err(Error::Closed),
+            Either::Second(tcp) => tcp,
+        };
+        let tcp = match tcp {
+            Ok(tcp) => Guard::new(tcp),
+            Err(e) => {
+                handoff.give(buffer, Err(e));
+                continue;
+            }
+        };
+        let small = read.len() < FULL_RECORD;
+        let mut tls = TlsConnection::new(tcp, read, write);
+        tls.set_flush_policy(FlushPolicy::Relaxed);
+        let opened = match select(handoff.closing(), handshake(&mut tls, name, small, &mut security)).await {
+            Either::First(()) => Err(Error::Closed),
+            Either::Second(opened) => opened,
+        };
+        let failed = opened.is_err();
+        handoff.give(buffer, opened.map(|()| 0));
+        if !failed {
+            serve(handoff, &mut tls).await;
+        }
+    }
+}
+
+/// The largest record that a server may send, header and all.
+const FULL_RECORD: usize = 16_640;
+
+/// Does what the link asks until it closes or something fails.
+async fn serve<S: Read + Write>(handoff: &Handoff<'_>, tls: &mut TlsConnection<'_, S, Aes128GcmSha256>) {
+    loop {
+        let Either::Second(Ask { job, buffer }) = select(handoff.closing(), handoff.next()).await else {
+            return;
+        };
+        let result = match select(handoff.closing(), perform(tls, job, buffer)).await {
+            Either::First(()) => Err(Error::Closed),
+            Either::Second(result) => result,
+        };
+        handoff.give(buffer, result);
+        if result.is_err() {
+            return;
+        }
+    }
+}
+
+async fn perform<S: Read + Write>(tls: &mut TlsConnection<'_, S, Aes128GcmSha256>, job: Job, buffer: &mut [u8]) -> Result<usize, Error> {
+    match job {
+        Job::Open { .. } => Err(Error::Closed),
+        Job::Write(len) => {
+            let bytes = buffer.get(..len).unwrap_or_default();
+            Write::write_all(tls, bytes).await.map(|()| len).map_err(failure)
+        }
+        Job::Flush => tls.flush().await.map(|()| 0).map_err(failure),
+        Job::Read(at) => match tls.read(buffer.get_mut(at..).unwrap_or_default()).await {
+            // The server said that it closes, so nobody has cut the stream.
+            Err(TlsError::ConnectionClosed) => Ok(0),
+            read => read.map_err(failure),
+        },
+    }
+}
+
+async fn handshake<S: Read + Write, C: WallClock, E: Entropy>(
+    tls: &mut TlsConnection<'_, S, Aes128GcmSha256>,
+    host: &str,
+    small: bool,
+    security: &mut Security<'_, C, E>,
+) -> Result<(), Error> {
+    let mut seed = [0; 32];
+    security.entropy.fill(&mut seed).map_err(|_| Error::Refused(Refusal::Entropy))?;
+    let mut provider =
+        Provider { random: ChaCha20Rng::from_seed(seed), verifier: Verifier::new(security.trust, host, security.clock.unix_seconds()) };
+    let mut config = TlsConfig::new().with_server_name(host);
+    if small {
+        config = config.with_max_fragment_length(MaxFragmentLength::Bits12);
+    }
+    let opened = tls.open(TlsContext::new(&config, &mut provider)).await;
+    match (opened, provider.verifier.verdict()) {
+        (Ok(()), verdict) => verdict.map_err(Error::Refused),
+        // Why the verifier made embedded-tls give up. Before it had its say, the cause is embedded-tls' own.
+        (Err(_), Err(why)) if !matches!(why, Refusal::NoCertificate | Refusal::NoSignature) => Err(Error::Refused(why)),
+        (Err(e), _) => Err(failure(e)),
+    }
+}
+
+struct Provider<'a> {
+    random: ChaCha20Rng,
+    verifier: Verifier<'a>,
+}
+
+impl CryptoProvider for Provider<'_> {
+    type CipherSuite = Aes128GcmSha256;
+    type Signature = p256::ecdsa::DerSignature;
+
+    fn rng(&mut self) -> impl CryptoRngCore {
+        &mut self.random
+    }
+
+    fn verifier(&mut self) -> Result<&mut impl TlsVerifier<Aes128GcmSha256>, TlsError> {
+        Ok(&mut self.verifier)
+    }
+}
+
+/// embedded-tls' errors, as far as they differ for who reads them.
+fn failure(error: TlsError) -> Error {
+    match error {
+        TlsError::Io(embedded_io_async::ErrorKind::InvalidData) => Error::Tls,
+        TlsError::Io(_) | TlsError::IoError | TlsError::ConnectionClosed => Error::Closed,
+        TlsError::HandshakeAborted(_, AlertDescription::HandshakeFailure | AlertDescription::ProtocolVersion) => Error::HandshakeRefused,
+        TlsError::InsufficientSpace => Error::RecordFull,
+        _ => Error::Tls,
+    }
+}

@@ -1,0 +1,149 @@
+//! The core's transport over a [`Link`].
+
+use embassy_time::{Duration, Instant, with_timeout};
+use embedded_io_async::{BufRead, ErrorType, Read};
+use toolrunner_core::transport::{Body, Head, Reply, Transport as CoreTransport};
+
+use crate::http::Http;
+use crate::{Error, Link, Target};
+
+/// The longest host and port of a base URL, in bytes.
+pub const MAX_AUTHORITY: usize = 128;
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// To look a name up, connect, and open the TLS session, all three together. A handshake costs a small chip seconds by itself.
+    pub connect: Duration,
+    /// Between two pieces of a reply, before the first one, and for a piece of a request to go out. A model that thinks sends
+    /// nothing meanwhile but a `ping` now and then, and without streaming nothing at all.
+    pub idle: Duration,
+    /// From [`Transport::send`](CoreTransport::send) to the last byte of the reply's body.
+    pub turn: Duration,
+}
+
+impl Timeouts {
+    /// 30 seconds, 2 minutes, and the 10 minutes of the official clients.
+    pub const DEFAULT: Self = Self { connect: Duration::from_secs(30), idle: Duration::from_secs(120), turn: Duration::from_secs(600) };
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// The core's transport: HTTP/1.1 over a [`Link`], plain or with TLS.
+///
+/// The connection is kept from turn to turn. If the server has closed it meanwhile (it ends before a byte of the reply comes), the
+/// request is sent again at once over a new one, and only then. Every other failure is the core's to judge. A reply that is dropped
+/// before its end closes the connection, which also tells the server to stop.
+#[derive(Debug)]
+pub struct Transport<L> {
+    http: Http<L>,
+    timeouts: Timeouts,
+    /// Where the open connection leads.
+    authority: heapless::String<MAX_AUTHORITY>,
+}
+
+impl<L: Link> Transport<L> {
+    /// A transport over `link`. It connects when the first request is sent.
+    pub const fn new(link: L, timeouts: Timeouts) -> Self {
+        Self { http: Http::new(link, timeouts.idle), timeouts, authority: heapless::String::new() }
+    }
+
+    /// Closes the connection, to give its socket to something else. The next request opens one.
+    pub fn close(&mut self) {
+        self.http.close();
+    }
+
+    async fn open(&mut self, target: &Target<'_>) -> Result<(), Error> {
+        self.http.close();
+        self.authority.clear();
+        self.authority.push_str(target.authority).map_err(|_| Error::BaseUrl)?;
+        let patience = self.timeouts.connect.min(self.http.deadline.saturating_duration_since(Instant::now()));
+        with_timeout(patience, self.http.link.open(target)).await.unwrap_or(Err(Error::Timeout))
+    }
+
+    /// Sends the request, over the connection that is there if it is of use, and waits for the first byte of the reply.
+    async fn start(&mut self, head: &Head<'_>, body: &Body<'_>) -> Result<(), Error> {
+        let target = Target::parse(head.base_url)?;
+        if self.http.is_clean() && self.authority == target.authority {
+            match self.ask(&target, head, body).await {
+                // The server had closed the connection between two turns.
+                Err(Error::Closed) if !self.http.heard => {}
+                other => return other,
+            }
+        }
+        self.open(&target).await?;
+        self.ask(&target, head, body).await
+    }
+
+    async fn ask(&mut self, target: &Target<'_>, head: &Head<'_>, body: &Body<'_>) -> Result<(), Error> {
+        self.http.write_request(target, head, body).await?;
+        self.http.wait_for_reply().await
+    }
+}
+
+impl<L: Link> CoreTransport for Transport<L> {
+    type Error = Error;
+    type Body<'t>
+        = ReplyBody<'t, L>
+    where
+        Self: 't;
+
+    async fn send<'t>(&'t mut self, head: &Head<'_>, body: &Body<'_>) -> Result<Reply<Self::Body<'t>>, Error> {
+        self.http.deadline = Instant::now().checked_add(self.timeouts.turn).unwrap_or(Instant::MAX);
+        let head = match self.start(head, body).await {
+            Ok(()) => self.http.read_head().await,
+            Err(e) => Err(e),
+        };
+        match head {
+            Ok(head) => Ok(Reply { head, body: ReplyBody { http: &mut self.http } }),
+            Err(e) => {
+                self.http.close();
+                Err(e)
+            }
+        }
+    }
+}
+
+/// The body of a reply, as it comes.
+#[derive(Debug)]
+pub struct ReplyBody<'t, L: Link> {
+    http: &'t mut Http<L>,
+}
+
+impl<L: Link> ErrorType for ReplyBody<'_, L> {
+    type Error = Error;
+}
+
+impl<L: Link> BufRead for ReplyBody<'_, L> {
+    async fn fill_buf(&mut self) -> Result<&[u8], Error> {
+        self.http.fill_body().await
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.http.consume_body(amount);
+    }
+}
+
+impl<L: Link> Read for ReplyBody<'_, L> {
+    async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        let piece = self.fill_buf().await?;
+        let len = piece.len().min(buffer.len());
+        let (piece, buffer) = (&piece[..len], &mut buffer[..len]);
+        buffer.copy_from_slice(piece);
+        self.consume(len);
+        Ok(len)
+    }
+}
+
+impl<L: Link> Drop for ReplyBody<'_, L> {
+    /// Closes the connection if the body was not read to its end. Should this not run, the next request finds the connection dirty.
+    fn drop(&mut self) {
+        if !self.http.is_done() {
+            self.http.close();
+        }
+    }
+}
