@@ -135,11 +135,14 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock> Driver<'d, T, B, C> {
     /// One request and its reply.
     async fn exchange<O: Observer>(&mut self, run: &mut Run<'_>, observer: &mut O) -> Result<(), DriveError<T::Error>> {
         observer.see(&Event::Request { turn: run.turns() + 1, attempt: run.attempt() + 1 });
+        let (is_summary, compactions, before) = (run.is_compacting(), run.compactions(), run.transcript().len());
         let opened = open(run, &self.config, self.tools, &mut self.transport).await;
         let failed = match opened {
             Ok(mut reply) => {
                 let outcome = loop {
                     match reply.next_happened(run).await {
+                        // A summary is nobody's to see.
+                        Ok(Some(_)) if is_summary => {}
                         Ok(Some(happened)) if observer.hands_on() => observer.see(&run.event(happened)),
                         Ok(Some(happened)) => observer.see(&run.peek(happened)),
                         Ok(None) => break Ok(()),
@@ -148,6 +151,9 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock> Driver<'d, T, B, C> {
                 };
                 if outcome.is_ok() {
                     reply.drain(&self.clock).await;
+                    if is_summary && run.compactions() > compactions {
+                        observer.see(&Event::Compacted { before, after: run.transcript().len() });
+                    }
                 }
                 outcome
             }

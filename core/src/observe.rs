@@ -33,6 +33,13 @@ pub enum Event<'a> {
         /// The citation.
         citation: Value<'a>,
     },
+    /// The conversation was replaced by a summary.
+    Compacted {
+        /// Bytes of the transcript before.
+        before: usize,
+        /// Bytes of the transcript now.
+        after: usize,
+    },
     /// A piece of a summary that the server made.
     Compaction {
         /// The block's place in the message.

@@ -277,6 +277,31 @@ impl<'b> Transcript<'b> {
         Span::default().with_len(span.len()).shifted(to)
     }
 
+    /// Appends a copy of a part of the conversation.
+    pub(crate) fn append_within(&mut self, span: Span) -> Result<(), Capacity> {
+        let (len, count) = (self.len, span.len());
+        self.reserve(count)?;
+        if let Some((conversation, tail)) = self.whole_mut().split_at_mut_checked(len) {
+            for (to, from) in tail.iter_mut().zip(span.of(conversation)) {
+                *to = *from;
+            }
+        }
+        self.len += count;
+        Ok(())
+    }
+
+    /// Writes over what stands at `at`.
+    pub(crate) fn overwrite(&mut self, at: usize, new: &[u8]) {
+        for (to, from) in self.whole_mut().get_mut(at..).unwrap_or_default().iter_mut().zip(new) {
+            *to = *from;
+        }
+    }
+
+    /// Copies a part of the conversation towards its front.
+    pub(crate) fn copy_down(&mut self, from: Span, to: usize) {
+        self.move_within(from, to);
+    }
+
     /// Moves bytes towards the front, or leaves them.
     fn move_within(&mut self, from: Span, to: usize) {
         if from.start <= to {

@@ -85,6 +85,7 @@ impl Run<'_> {
         turn.runs = self.reply.stop == Some(StopReason::ToolUse);
         self.check_calls(&turn)?;
         self.turn = turn;
+        self.compaction_tried = false;
         self.turns = self.turns.saturating_add(1);
         self.usage.add(&self.reply.usage);
         self.attempt = 0;
@@ -113,7 +114,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn blocks_of(&self, turn: &Turn) -> Array<'_> {
+    pub(super) fn blocks_of(&self, turn: &Turn) -> Array<'_> {
         // The message was written here: its content begins at a known place.
         const CONTENT: usize = "{\"role\":\"assistant\",\"content\":".len();
         Array::inside(self.transcript.bytes().get(turn.start + CONTENT..turn.end).unwrap_or_default())

@@ -56,6 +56,7 @@
 //! ```
 
 mod calls;
+mod compact;
 mod results;
 mod state;
 mod verbs;
@@ -74,6 +75,7 @@ use crate::turn::{Container, HappenedKind, Reply};
 
 pub use crate::turn::Happened;
 pub use calls::{Call, Called, Written, settle};
+pub use compact::{Compaction, SUMMARY_PROMPT};
 use state::{Bits, State, Turn};
 pub use state::{Outcome, Step};
 
@@ -106,6 +108,11 @@ pub struct Run<'b> {
     repeats: u32,
     started: Option<Instant>,
     usage: Usage,
+    compaction: Option<Compaction>,
+    compacting: Option<compact::Compacting>,
+    /// Whether the last turn's summary was tried.
+    compaction_tried: bool,
+    compactions: u32,
 }
 
 impl<'b> Run<'b> {
@@ -129,6 +136,10 @@ impl<'b> Run<'b> {
             repeats: 0,
             started: None,
             usage: Usage::default(),
+            compaction: None,
+            compacting: None,
+            compaction_tried: false,
+            compactions: 0,
         }
     }
 
@@ -238,14 +249,22 @@ impl<'b> Run<'b> {
                     if self.transcript.is_empty() {
                         return Err(Misuse::NoMessages.into());
                     }
+                    if self.compacting.is_some() {
+                        return Ok(self.send(now));
+                    }
                     match self.exceeded(now) {
                         Some(limit) => self.state = State::Done(Outcome::Limit(limit)),
-                        None => return Ok(self.send(now)),
+                        None => {
+                            self.begin_compaction();
+                            return Ok(self.send(now));
+                        }
                     }
                 }
                 State::Calling => {
                     if let Some(limit) = self.exceeded(now) {
                         self.state = State::Done(Outcome::Limit(limit));
+                    } else if self.begin_compaction() {
+                        return Ok(self.send(now));
                     } else if !self.open_calls()? {
                         self.state = State::Ready;
                     } else if self.state == State::Calling {
@@ -293,7 +312,14 @@ impl<'b> Run<'b> {
     pub fn body<'a>(&'a mut self, before: &'a [&'a [u8]]) -> Body<'a> {
         #[cfg(feature = "alloc")]
         self.transcript.share();
-        let body = Body::new(before, self.transcript.bytes(), b"]}");
+        let whole = self.transcript.bytes();
+        let body = match self.compacting {
+            None => Body::new(before, whole, b"]}"),
+            Some(compacting) => {
+                let history = whole.get(..compacting.cut).unwrap_or_default();
+                Body::new(before, history, whole.get(compacting.keep..).unwrap_or_default())
+            }
+        };
         #[cfg(feature = "alloc")]
         if let Some(shared) = self.transcript.shared() {
             return body.with_shared(shared);
@@ -365,7 +391,10 @@ impl<'b> Run<'b> {
     /// Looks at what happened for what the run itself must do about it.
     fn settle_reply(&mut self, happened: Option<Happened>) -> Result<Option<Happened>, Error> {
         if let Some(Happened { kind: HappenedKind::MessageStop, .. }) = happened {
-            self.end_turn()?;
+            match self.compacting.take() {
+                Some(compacting) => self.end_compaction(compacting)?,
+                None => self.end_turn()?,
+            }
         }
         Ok(happened)
     }
@@ -384,6 +413,7 @@ impl<'b> Run<'b> {
         self.take_back();
         let Some(error) = error else {
             self.state = State::Ready;
+            self.cancel_compaction();
             return Ok(Duration::ZERO);
         };
         let may = is_transient(&error, &self.head) && (!self.handed_on || self.retry.after_output);
@@ -391,6 +421,11 @@ impl<'b> Run<'b> {
         if !may || self.attempt >= self.retry.retries {
             self.attempt = 0;
             self.state = State::Ready;
+            if let Some(compacting) = self.compacting.take() {
+                // The conversation is as good as before, so the run goes on with it.
+                self.restore(compacting);
+                return Ok(Duration::ZERO);
+            }
             return Err(error);
         }
         self.attempt += 1;

@@ -15,6 +15,7 @@ impl Run<'_> {
     /// no text at all.
     pub fn user(&mut self, text: &str) -> Result<(), Error> {
         self.ensure_idle()?;
+        self.cancel_compaction();
         if text.is_empty() {
             return Err(Misuse::Setting("a message is not empty").into());
         }
@@ -32,6 +33,7 @@ impl Run<'_> {
     /// `Misuse` if it is no such message; `Capacity`: then nothing was appended.
     pub fn append(&mut self, messages: &str) -> Result<(), Error> {
         self.ensure_idle()?;
+        self.cancel_compaction();
         check_messages(messages.as_bytes())?;
         let messages = messages.trim_ascii().as_bytes();
         self.reserve_with_answers(usize::from(!self.transcript.is_empty()) + messages.len())?;
@@ -52,6 +54,7 @@ impl Run<'_> {
     /// `Misuse` if there is no reply to drop.
     pub fn retry(&mut self) -> Result<(), Error> {
         self.ensure_idle()?;
+        self.cancel_compaction();
         // A reply without content is not in the transcript.
         if self.turn.results_end == self.turn.mark && !matches!(self.state, State::Done(Outcome::Ended(_))) {
             return Err(Misuse::State("there is no reply to ask for again").into());
@@ -76,6 +79,7 @@ impl Run<'_> {
         if let State::Sending | State::Receiving | State::ErrorBody = self.state {
             self.take_back();
         }
+        self.cancel_compaction();
         self.state = State::Done(Outcome::Stopped);
     }
 
@@ -92,6 +96,7 @@ impl Run<'_> {
     /// `Misuse` if they are none; `Capacity` if they do not fit: then the old conversation stays.
     pub fn replace_history(&mut self, messages: &str) -> Result<(), Error> {
         self.ensure_idle()?;
+        self.cancel_compaction();
         let bytes = inside(messages.trim_ascii().as_bytes());
         check_messages(bytes)?;
         if bytes.len() > self.transcript.capacity() {
@@ -112,6 +117,7 @@ impl Run<'_> {
     /// `Capacity` if not even that fits: then none was answered.
     pub fn close_open_calls(&mut self) -> Result<(), Error> {
         self.ensure_idle()?;
+        self.cancel_compaction();
         self.reserve_with_answers(0)?;
         for i in self.calls() {
             if !self.turn.answered.has(i) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use toolrunner_core::json::Value;
 use toolrunner_core::policy::{Limits, RetryPolicy};
-use toolrunner_core::run::Run as Machine;
+use toolrunner_core::run::{Compaction, Run as Machine};
 use toolrunner_core::tool::Tools;
 use toolrunner_core::transcript::{GROWING_LIMIT, Transcript};
 
@@ -32,6 +32,8 @@ pub struct RunBuilder {
     limits: Limits,
     retry: RetryPolicy,
     capacity: usize,
+    compaction: Option<Compaction>,
+    summary_model: Option<String>,
     clock: SharedClock,
     invalid: Option<Error>,
 }
@@ -55,6 +57,8 @@ impl RunBuilder {
             limits: Limits::NONE,
             retry,
             capacity: GROWING_LIMIT,
+            compaction: None,
+            summary_model: None,
             clock: SharedClock::default(),
             invalid,
             settings,
@@ -131,6 +135,18 @@ impl RunBuilder {
     /// Most calls of one turn that run at the same time. Default: [`DEFAULT_CONCURRENCY`]. At least 1.
     pub fn concurrency(mut self, most: usize) -> Self {
         self.concurrency = most.max(1);
+        self
+    }
+
+    /// Replaces the conversation by a summary that the model writes, when a turn was long. Default: never.
+    pub const fn compaction(mut self, compaction: Compaction) -> Self {
+        self.compaction = Some(compaction);
+        self
+    }
+
+    /// The model that writes summaries. Default: the run's own.
+    pub fn summary_model(mut self, model: impl Into<String>) -> Self {
+        self.summary_model = Some(model.into());
         self
     }
 
@@ -216,6 +232,7 @@ impl RunBuilder {
         let mut machine = Machine::new(Transcript::growing_to(self.capacity));
         *machine.limits_mut() = self.limits;
         *machine.retry_mut() = self.retry;
+        *machine.compaction_mut() = self.compaction;
         Run {
             machine,
             transport: self.settings.transport().clone(),
@@ -228,6 +245,10 @@ impl RunBuilder {
             invalid: self.invalid,
             prefix: None,
             container: None,
+            prefix_model: None,
+            summary_model: self.summary_model,
+            summary: None,
+            compactions: 0,
             reply: None,
             announced: false,
             envelope: Envelope::default(),

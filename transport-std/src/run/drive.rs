@@ -21,6 +21,10 @@ use crate::params::quoted;
 /// What a step told.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum What {
+    Compacted {
+        before: usize,
+        after: usize,
+    },
     Happened(Happened),
     Request {
         turn: u32,
@@ -97,6 +101,7 @@ impl Run {
 
     fn lend(&mut self, what: What) -> Option<Event<'_>> {
         Some(match what {
+            What::Compacted { before, after } => Event::Compacted { before, after },
             What::Happened(happened) => self.machine.event(happened),
             What::Request { turn, attempt } => Event::Request { turn, attempt },
             What::Retry { attempt, wait, error } => Event::Retry { attempt, wait, error },
@@ -144,7 +149,7 @@ impl Run {
                     self.machine.failed(None, self.clock.now(), 0)?;
                 }
                 Step::Call => self.start_calls()?,
-                Step::Send if !self.announced => {
+                Step::Send if !self.announced && !self.machine.is_compacting() => {
                     self.announced = true;
                     let (turn, attempt) = (self.machine.turns() + 1, self.machine.attempt() + 1);
                     return Ok(Some(What::Request { turn, attempt }));
@@ -160,6 +165,7 @@ impl Run {
     }
 
     async fn send(&mut self) -> Result<Option<What>, Error> {
+        self.summary = self.machine.is_compacting().then(|| self.machine.transcript().len());
         self.render_prefix();
         let prefix = self.prefix.as_deref().unwrap_or_default();
         let headers: Vec<(&str, &str)> = self.settings.headers().collect();
@@ -179,6 +185,8 @@ impl Run {
     async fn read_reply(&mut self, tell: bool) -> Result<Option<What>, Error> {
         let Some(reply) = &mut self.reply else { return Ok(None) };
         match reply.next_happened(&mut self.machine).await {
+            // A summary is nobody's to see.
+            Ok(Some(_)) if self.summary.is_some() => Ok(None),
             Ok(Some(happened)) => {
                 self.envelope.see(&self.machine.peek(happened));
                 Ok(tell.then_some(What::Happened(happened)))
@@ -186,6 +194,13 @@ impl Run {
             Ok(None) => {
                 reply.drain(&self.clock).await;
                 self.reply = None;
+                if let Some(before) = self.summary.take() {
+                    let after = self.machine.transcript().len();
+                    tracing::info!(before, after, "the conversation was replaced by a summary, if the model gave one");
+                    let done = self.machine.compactions() > self.compactions;
+                    self.compactions = self.machine.compactions();
+                    return Ok(done.then_some(What::Compacted { before, after }));
+                }
                 tracing::debug!(turn = self.machine.turns(), stop = ?self.machine.stop_reason(), "reply");
                 Ok(Some(What::TurnEnd))
             }
@@ -267,7 +282,8 @@ impl Run {
     /// The body up to the conversation: parameters in their order, then tools.
     fn render_prefix(&mut self) {
         let container = self.machine.container().filter(|_| !self.pins_container());
-        if self.prefix.is_some() && container == self.container.as_deref() {
+        let model = self.summary_model.as_deref().filter(|_| self.summary.is_some());
+        if self.prefix.is_some() && container == self.container.as_deref() && model == self.prefix_model.as_deref() {
             return;
         }
         let mut out = String::from("{");
@@ -276,6 +292,7 @@ impl Run {
             out.push(':');
             match container {
                 Some(id) if name == "container" => out.push_str(&with_id(json, id)),
+                _ if name == "model" && model.is_some() => out.push_str(&quoted(model.unwrap_or_default())),
                 _ => out.push_str(json),
             }
             out.push(',');
@@ -294,6 +311,7 @@ impl Run {
             out.push(',');
         }
         out.push_str("\"messages\":[");
+        self.prefix_model = model.map(str::to_owned);
         self.container = container.map(str::to_owned);
         self.prefix = Some(out.into_bytes());
     }

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use toolrunner_core::drive::ReplyUnderWay;
 use toolrunner_core::message::{ReplyMessage, Usage};
 use toolrunner_core::policy::{Limits, RetryPolicy};
-use toolrunner_core::run::{Outcome, Run as Machine};
+use toolrunner_core::run::{Compaction, Outcome, Run as Machine};
 
 use crate::clock::SharedClock;
 use crate::config::Settings;
@@ -60,6 +60,14 @@ pub struct Run {
     prefix: Option<Vec<u8>>,
     /// The container that `prefix` names.
     container: Option<String>,
+    /// The model that `prefix` names, if it is that of a summary.
+    prefix_model: Option<String>,
+    /// The model that summarises; the run's own if none is named.
+    summary_model: Option<String>,
+    /// Length of the conversation while a summary of it is under way.
+    summary: Option<usize>,
+    /// Summaries that were told.
+    compactions: u32,
     /// The reply whose body comes; beside the machine, never in it.
     reply: Option<ReplyUnderWay<HttpBody>>,
     /// Whether the request under way was told as an event.
@@ -201,6 +209,11 @@ impl Run {
     /// When requests are sent again.
     pub const fn retry_policy_mut(&mut self) -> &mut RetryPolicy {
         self.machine.retry_mut()
+    }
+
+    /// When the conversation is summarised, if ever.
+    pub const fn compaction_mut(&mut self) -> &mut Option<Compaction> {
+        self.machine.compaction_mut()
     }
 
     /// Whether replies are streamed, from the next request on.

@@ -1,0 +1,175 @@
+//! Compaction on the client: when a turn was long, the model is asked for a summary, and the summary becomes the conversation.
+//!
+//! ```text
+//! … history │cut last reply, its calls │keep  the reply without its calls, the question │ summary under way
+//!   └─ sent ─┘                               └──────────────── sent ─────────────────┘
+//! ```
+//! It is looked for only when the run would go on, before any call of the turn has run. It is no turn: no limit counts it, but its
+//! tokens are counted. If it fails, or says nothing, the conversation stays as it was and the run goes on with it.
+
+use super::state::{State, Turn};
+use super::{Run, calls::is_type};
+use crate::error::{Capacity, Error};
+use crate::json::{Value, escape};
+use crate::transcript::Span;
+
+/// When and how a conversation is summarised. Off unless it is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compaction {
+    /// Tokens of the last turn (input, output and caches) from which on it is done. Default 100 000.
+    pub threshold: u64,
+    /// What the model is asked. Default [`SUMMARY_PROMPT`].
+    pub prompt: &'static str,
+}
+
+/// What the model is asked for a summary with, if nothing else is said.
+pub const SUMMARY_PROMPT: &str = "Summarize this conversation so that the work can go on from your summary alone: it will replace all that \
+was said above. Say what was asked for and under which conditions, what was done and found (names, numbers, paths and identifiers exactly \
+as they are), what was decided and why, what was tried and failed, and what is to be done next. Write only the summary.";
+
+impl Compaction {
+    /// From 100 000 tokens on, with [`SUMMARY_PROMPT`].
+    pub const DEFAULT: Self = Self { threshold: 100_000, prompt: SUMMARY_PROMPT };
+}
+
+impl Default for Compaction {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// A summary under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Compacting {
+    /// The end of the history that is sent as it stands.
+    pub(super) cut: usize,
+    /// The end of the conversation as it is.
+    pub(super) keep: usize,
+    /// What the run was about to do.
+    then: State,
+}
+
+impl Run<'_> {
+    /// When the conversation is summarised; nothing for never, which is the default.
+    pub const fn compaction_mut(&mut self) -> &mut Option<Compaction> {
+        &mut self.compaction
+    }
+
+    /// Whether what is sent, or comes, is a summary and no turn. Its events are nobody's but the run's.
+    pub const fn is_compacting(&self) -> bool {
+        self.compacting.is_some()
+    }
+
+    /// How often the conversation was replaced by a summary.
+    pub const fn compactions(&self) -> u32 {
+        self.compactions
+    }
+
+    /// Begins a summary if one is due. Where there is no room for it, the run goes on without.
+    pub(super) fn begin_compaction(&mut self) -> bool {
+        let Some(Compaction { threshold, prompt }) = self.compaction else { return false };
+        let untouched = self.transcript.len() == self.turn.end && self.turn.end > self.turn.mark;
+        if self.compaction_tried || !untouched || self.turn_usage().total() < threshold {
+            return false;
+        }
+        self.compaction_tried = true;
+        let (keep, then) = (self.transcript.len(), self.state);
+        let cut = if self.turn.calls > 0 { self.turn.mark } else { keep };
+        if self.write_question(cut < keep, prompt).is_err() {
+            self.transcript.truncate(keep);
+            return false;
+        }
+        self.compacting = Some(Compacting { cut, keep, then });
+        true
+    }
+
+    /// Appends what is sent in place of what is behind the cut: the reply without its calls, and the question.
+    fn write_question(&mut self, without_calls: bool, prompt: &str) -> Result<(), Capacity> {
+        if without_calls {
+            let (mut at, mut first) = (self.turn.start, true);
+            // Block by block, by place: each is copied from the conversation to its end.
+            while let Some(span) = self.next_block(at) {
+                at = span.end;
+                let block = Value::first(span.of(self.transcript.bytes()));
+                if block.is_none_or(|block| is_type(block, "tool_use")) {
+                    continue;
+                }
+                self.transcript.append(if first { b",{\"role\":\"assistant\",\"content\":[" } else { b"," })?;
+                first = false;
+                self.transcript.append_within(span)?;
+            }
+            if !first {
+                self.transcript.append(b"]}")?;
+            }
+        }
+        self.transcript.append(b",{\"role\":\"user\",\"content\":\"")?;
+        escape(prompt).write_to(&mut self.transcript)?;
+        self.transcript.append(b"\"}]}")
+    }
+
+    /// The first block of the last message that begins behind `at`.
+    fn next_block(&self, at: usize) -> Option<Span> {
+        let bytes = self.transcript.bytes();
+        let starts = self.blocks_of(&self.turn).filter_map(|block| Some((block.offset_in(bytes)?, block.raw().len())));
+        starts.filter(|(start, _)| *start > at).map(|(start, len)| Span::new(start, start + len)).next()
+    }
+
+    /// The summary is whole: it becomes the conversation, if it says anything.
+    pub(super) fn end_compaction(&mut self, compacting: Compacting) -> Result<(), Error> {
+        const HEAD: &[u8] = b"{\"role\":\"user\",\"content\":\"";
+        self.usage.add(&self.reply.usage);
+        self.attempt = 0;
+        let end = self.transcript.len();
+        let mark = self.reply.mark;
+        let comma = usize::from(end > mark);
+        let reply = Turn { start: mark + comma, end, ..Turn::none(mark) };
+        // Text by text to the front: what is there is not needed any more once there is a text.
+        let (mut write, mut at) = (HEAD.len(), reply.start);
+        while let Some((text, behind)) = self.next_text(&reply, at) {
+            at = behind;
+            if text.len() > 0 && text.start >= write {
+                if write == HEAD.len() {
+                    self.transcript.overwrite(0, HEAD);
+                }
+                self.transcript.copy_down(text, write);
+                write += text.len();
+            }
+        }
+        if write == HEAD.len() {
+            self.restore(compacting);
+            return Ok(());
+        }
+        self.transcript.overwrite(write, b"\"}");
+        self.transcript.truncate(write + 2);
+        self.turn = Turn::none(self.transcript.len());
+        self.compactions = self.compactions.saturating_add(1);
+        self.state = State::Ready;
+        Ok(())
+    }
+
+    /// The content of the first text block behind `at` (raw, as it stands between its quotes), and where the block ends.
+    fn next_text(&self, reply: &Turn, at: usize) -> Option<(Span, usize)> {
+        let bytes = self.transcript.bytes();
+        self.blocks_of(reply).find_map(|block| {
+            let start = block.offset_in(bytes).filter(|start| *start > at)?;
+            let text = block.member("text").filter(|_| is_type(block, "text"))?;
+            let from = text.offset_in(bytes)? + 1;
+            Some((Span::new(from, from + text.raw().len().saturating_sub(2)), start + block.raw().len() - 1))
+        })
+    }
+
+    /// The conversation is as it was, and the run does what it was about to do.
+    pub(super) fn restore(&mut self, compacting: Compacting) {
+        self.transcript.truncate(compacting.keep);
+        self.compacting = None;
+        self.state = compacting.then;
+    }
+
+    /// Lets go of a summary under way.
+    pub(super) fn cancel_compaction(&mut self) {
+        if let Some(compacting) = self.compacting.take() {
+            self.compaction_tried = false;
+            self.restore(compacting);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Compaction on the client: a long turn, and the conversation becomes the model's summary.
+
+use toolrunner_core::testing::validity::{Tail, check};
+use toolrunner_core::testing::{Reply, Script, ScriptedModel};
+use toolrunner_std::testing::Scripted;
+use toolrunner_std::{Compaction, Event, Usage, tool};
+
+/// Add two numbers together.
+#[tool]
+fn calculate_sum(a: i64, b: i64) -> i64 {
+    a + b
+}
+
+fn usage(input: u64) -> Usage {
+    Usage { input_tokens: input, output_tokens: 10, ..Usage::default() }
+}
+
+fn call(id: &str, input: u64) -> Reply {
+    Reply::text("Let me add.").tool_use(id, "calculate_sum", r#"{"a":1,"b":2}"#).stop("tool_use").usage(usage(input))
+}
+
+const FROM_80_000: Compaction = Compaction { threshold: 80_000, ..Compaction::DEFAULT };
+
+/// The seeds' example: compaction from 80 000 tokens on.
+#[tokio::test]
+async fn compaction_at_80_000_tokens() {
+    for stream in [true, false] {
+        let script = Script::new()
+            .reply(call("t1", 100))
+            .reply(call("t2", 90_000))
+            .reply(Reply::text("We \"added\" 1 and 2.\nNext: say so."))
+            .reply(Reply::text("3"));
+        let scripted = Scripted::new(ScriptedModel::new(script));
+        let mut run = scripted.client().run("m").stream(stream).tools(calculate_sum).compaction(FROM_80_000).user("What is 1 + 2?");
+        let (mut texts, mut compacted) = (Vec::new(), 0);
+        while let Some(event) = run.next_event().await.unwrap() {
+            match event {
+                Event::Text { text, .. } => texts.push(text.to_string()),
+                Event::Compacted { before, after } => {
+                    assert!(before > after);
+                    compacted += 1;
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(compacted, 1);
+        // The summary is nobody's to see, and no turn.
+        assert!(!texts.concat().contains("Next: say so."), "{texts:?}");
+        assert_eq!(run.turns(), 3);
+        assert_eq!(run.messages(), r#"[{"role":"user","content":"We \"added\" 1 and 2.\nNext: say so."},{"role":"assistant","content":[{"type":"text","text":"3"}]}]"#);
+        let model = scripted.model();
+        assert_eq!(model.complaints(), &[] as &[String]);
+        let requests = model.requests();
+        assert_eq!(requests.len(), 4);
+        // What is summarised: the last reply without its call, which never ran, and the question.
+        let asked = core::str::from_utf8(requests[2].transcript()).unwrap().to_owned();
+        assert!(asked.contains(r#""tool_use_id":"t1""#) && !asked.contains("t2"), "{asked}");
+        assert!(asked.contains(r#"{"role":"assistant","content":[{"type":"text","text":"Let me add."}]},{"role":"user","content":"Summarize"#), "{asked}");
+        assert_eq!(requests[3].transcript(), br#"{"role":"user","content":"We \"added\" 1 and 2.\nNext: say so."}"#);
+    }
+}
+
+/// Never after the last turn, however long it was.
+#[tokio::test]
+async fn not_after_the_last_turn() {
+    let scripted = Scripted::new(ScriptedModel::new(Script::new().reply(Reply::text("3").usage(usage(90_000)))));
+    let mut run = scripted.client().run("m").compaction(FROM_80_000).user("What is 1 + 2?");
+    assert_eq!(run.until_done().await.unwrap().text(), "3");
+    assert_eq!(scripted.model().requests().len(), 1);
+}
+
+/// An empty summary, or one that fails, keeps the history: the call runs and the run goes on.
+#[tokio::test]
+async fn a_failed_summary_keeps_the_history() {
+    for failure in [
+        Script::new().reply(call("t1", 90_000)).reply(Reply::new()),
+        Script::new().reply(call("t1", 90_000)).error(400, "invalid_request_error", "no"),
+    ] {
+        let scripted = Scripted::new(ScriptedModel::new(failure.reply(Reply::text("3"))));
+        let mut run = scripted.client().run("m").tools(calculate_sum).compaction(FROM_80_000).user("What is 1 + 2?");
+        assert_eq!(run.until_done().await.unwrap().text(), "3");
+        let messages = run.messages();
+        check(messages[1..messages.len() - 1].as_bytes(), Tail::Closed).unwrap();
+        assert!(messages.contains(r#"{"type":"tool_result","tool_use_id":"t1","content":"3"}"#), "{messages}");
+    }
+}
+
+/// Another model may summarise.
+#[tokio::test]
+async fn by_another_model() {
+    let script = Script::new().reply(call("t1", 90_000)).reply(Reply::text("Summary.")).reply(Reply::text("3"));
+    let scripted = Scripted::new(ScriptedModel::new(script));
+    let mut run =
+        scripted.client().run("big").tools(calculate_sum).compaction(FROM_80_000).summary_model("small").user("What is 1 + 2?");
+    run.until_done().await.unwrap();
+    let model = scripted.model();
+    let models: Vec<String> = model.requests().iter().map(|request| request.json().member("model").unwrap().to_string()).collect();
+    assert_eq!(models, [r#""big""#, r#""small""#, r#""big""#]);
+}
