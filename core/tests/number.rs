@@ -79,14 +79,14 @@ fn read_as_std_does() {
         let mut text = String::new();
         for i in 0..digits {
             text.push(char::from(b'0' + u8::try_from(random.next() % 10).unwrap()));
-            if i == 0 && digits > 1 && random.next() % 2 == 0 {
+            if i == 0 && digits > 1 && random.next().is_multiple_of(2) {
                 text.push('.');
             }
         }
         if text.len() > 1 && text.starts_with('0') && !text.starts_with("0.") {
             text.insert(0, '1');
         }
-        if random.next() % 2 == 0 {
+        if random.next().is_multiple_of(2) {
             text.push_str(&format!("e{}", (random.next() % 680).cast_signed() - 350));
         }
         let std: f64 = text.parse().unwrap();

@@ -371,8 +371,13 @@ impl Float {
             if low || high {
                 let mut twice = value;
                 twice.shl(1);
+                let nearer_above = match twice.cmp(&scale) {
+                    Ordering::Less => false,
+                    Ordering::Equal => digit % 2 == 1,
+                    Ordering::Greater => true,
+                };
                 // A digit of 9 never goes up here: the one before would have ended it.
-                let up = high && (!low || twice.cmp(&scale) != Ordering::Less);
+                let up = high && (!low || nearer_above);
                 *slot = b'0' + digit + u8::from(up);
                 break;
             }

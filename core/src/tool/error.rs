@@ -161,7 +161,7 @@ impl ToolError {
 }
 
 fn non_empty(out: &mut Output<'_>) -> Result<(), Capacity> {
-    if out.is_empty() { out.text(EMPTY_ERROR) } else { out.state() }
+    if out.is_blank() { out.text(EMPTY_ERROR) } else { out.state() }
 }
 
 /// What the model reads. Blocks as their JSON.

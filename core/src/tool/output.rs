@@ -103,6 +103,12 @@ impl<'a> Output<'a> {
         self.len == 0 && self.lost == 0
     }
 
+    /// Whether there is nothing that could be read: also a content that was given as `""` or `[]`.
+    pub(crate) fn is_blank(&self) -> bool {
+        let nothing = |content: &[u8]| Value::first(content).is_some_and(|value| value.raw() == b"\"\"" || is_empty_array(value));
+        self.is_empty() || (self.form == Form::Whole && self.written(0).is_some_and(nothing))
+    }
+
     /// Forgets all that was written, also that it was too much.
     pub fn clear(&mut self) {
         self.truncate(0);
@@ -118,15 +124,17 @@ impl<'a> Output<'a> {
         if text.is_empty() {
             return self.state();
         }
+        if self.form == Form::Whole {
+            self.rewrite_whole();
+        }
         match self.form {
-            Form::Empty => self.open(Form::Text, b"\""),
+            Form::Empty | Form::Whole => self.open(Form::Text, b"\""),
             Form::Blocks => {
                 let comma: &[u8] = if self.len > 1 { b"," } else { b"" };
                 self.form = Form::BlockText;
                 self.push(comma);
                 self.push(TEXT_BLOCK);
             }
-            Form::Whole => self.rewrite_whole(),
             Form::Text | Form::BlockText => {}
         }
         let _always = escape(text).write_to(&mut Counted(self));
@@ -153,7 +161,8 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
-    /// Makes `json` the whole content, in place of what was there: a string, or an array of blocks, as the wire has it.
+    /// Makes `json` the whole content, in place of what was there: a string, or an array of blocks, as the wire has it; also an
+    /// empty one. Goes to the model byte for byte.
     ///
     /// # Errors
     /// `Capacity` if it does not fit; `Misuse` if it is no such JSON.
@@ -226,6 +235,9 @@ impl<'a> Output<'a> {
 
     /// Opens a content that was given whole again, so that more can follow.
     fn rewrite_whole(&mut self) {
+        if self.is_blank() {
+            return self.clear();
+        }
         let string = self.written(0).and_then(<[u8]>::first) == Some(&b'"');
         self.truncate(self.len.saturating_sub(1));
         self.form = if string { Form::Text } else { Form::Blocks };
@@ -320,6 +332,10 @@ impl Sink for Counted<'_, '_> {
         self.0.push(bytes);
         Ok(())
     }
+}
+
+fn is_empty_array(value: Value<'_>) -> bool {
+    value.kind() == Kind::Array && value.elements().next().is_none()
 }
 
 /// Whether these bytes are one JSON object with a `type`.

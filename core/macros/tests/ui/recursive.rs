@@ -1,0 +1,9 @@
+use toolrunner_core::ToolInput;
+
+#[derive(ToolInput)]
+struct Node {
+    name: String,
+    children: Vec<Node>,
+}
+
+fn main() {}

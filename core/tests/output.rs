@@ -1,0 +1,202 @@
+//! What a result looks like on the wire, when it is full, and what the model is told when a tool fails.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::std_instead_of_core, reason = "tests")]
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use toolrunner_core::error::{Capacity, Error, Misuse, What};
+use toolrunner_core::json::{Text, check};
+use toolrunner_core::tool::{Block, Declared, EMPTY_ERROR, EMPTY_RESULT, Notice, Output, Source, ToolError, Toolbox, check_tools};
+
+/// What `write` makes of an empty output.
+fn content(write: impl FnOnce(&mut Output<'_>)) -> String {
+    let mut memory = [0; 1024];
+    let mut out = Output::new(&mut memory);
+    write(&mut out);
+    let content = out.finish().unwrap();
+    check(content).unwrap();
+    String::from_utf8(content.to_vec()).unwrap()
+}
+
+#[test]
+fn forms() {
+    assert_eq!(content(|_| {}), format!("\"{EMPTY_RESULT}\""));
+    assert_eq!(content(|out| out.text("").unwrap()), format!("\"{EMPTY_RESULT}\""));
+    assert_eq!(content(|out| out.text("a\n\"b\"").unwrap()), r#""a\n\"b\"""#);
+    assert_eq!(content(|out| write!(out, "{}-x", 1).unwrap()), r#""1-x""#);
+    let text_then_block = content(|out| {
+        out.text("one \"").unwrap();
+        out.text("two").unwrap();
+        out.block(Block::text("three")).unwrap();
+        out.text("four").unwrap();
+        out.text(" five").unwrap();
+        out.block(Block::raw(r#"{"type":"tool_reference","tool_name":"x"}"#)).unwrap();
+    });
+    assert_eq!(
+        text_then_block,
+        r#"[{"type":"text","text":"one \"two"},{"type":"text","text":"three"},{"type":"text","text":"four five"},{"type":"tool_reference","tool_name":"x"}]"#
+    );
+    assert_eq!(content(|out| out.content(r#" "given" "#).unwrap()), r#""given""#);
+    assert_eq!(
+        content(|out| {
+            out.content(r#"[{"type":"text","text":"given"}]"#).unwrap();
+            out.text("more").unwrap();
+        }),
+        r#"[{"type":"text","text":"given"},{"type":"text","text":"more"}]"#
+    );
+    assert_eq!(
+        content(|out| {
+            out.content(r#""given""#).unwrap();
+            out.text(" more").unwrap();
+        }),
+        r#""given more""#
+    );
+}
+
+#[test]
+fn blocks() {
+    for (block, json) in [
+        (
+            Block::image(Source::Base64 { media_type: "image/png", data: "QUJD" }),
+            r#"[{"type":"image","source":{"type":"base64","media_type":"image/png","data":"QUJD"}}]"#,
+        ),
+        (
+            Block::image(Source::Bytes { media_type: "image/png", data: b"light w" }),
+            r#"[{"type":"image","source":{"type":"base64","media_type":"image/png","data":"bGlnaHQgdw=="}}]"#,
+        ),
+        (Block::image(Source::File("file_1")), r#"[{"type":"image","source":{"type":"file","file_id":"file_1"}}]"#),
+        (
+            Block::document(Source::Text("a\tb")).title("T").context("C").citations(true),
+            r#"[{"type":"document","source":{"type":"text","media_type":"text/plain","data":"a\tb"},"title":"T","context":"C","citations":{"enabled":true}}]"#,
+        ),
+        (
+            Block::search_result("https://x", &["a", "b"]).title("T").with(r#""cache_control":{"type":"ephemeral"}"#),
+            r#"[{"type":"search_result","source":"https://x","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}],"title":"T","cache_control":{"type":"ephemeral"}}]"#,
+        ),
+    ] {
+        assert_eq!(content(|out| out.block(block).unwrap()), json);
+    }
+}
+
+#[test]
+fn raw_json_that_is_none_is_refused_and_left_out() {
+    let json = content(|out| {
+        for bad in ["{", "[]", "{}", r#"{"type":5}"#, r#"{"type":"text"},{"type":"text"}"#] {
+            assert_eq!(out.block(Block::raw(bad)), Err(Error::Misuse(Misuse::Json("a content block"))));
+        }
+        assert!(out.block(Block::text("a").with("\"x\"")).is_err());
+        assert!(out.content("5").is_err());
+        out.block(Block::text("good")).unwrap();
+    });
+    assert_eq!(json, r#"[{"type":"text","text":"good"}]"#);
+}
+
+/// Every size of memory: the result is whole, or the error tells exactly how much it needs.
+#[test]
+fn full_at_every_size() {
+    let write = |out: &mut Output<'_>| {
+        let _ = out.text("a \"quote\" and more");
+        let _ = out.block(Block::image_url("https://x"));
+        let _ = write!(out, "n = {}, text", 5);
+    };
+    let whole = content(write);
+    for size in 0..whole.len() + 3 {
+        let mut memory = vec![0; size];
+        let mut out = Output::new(&mut memory);
+        write(&mut out);
+        let full = Capacity { what: What::Result, needed: whole.len(), free: size };
+        if size < whole.len() {
+            // The opening that turns a text into a block is counted when it is needed: never too little is asked for by the end.
+            let told = out.overflow().unwrap();
+            assert!(told.free == full.free && told.needed > size, "{told:?}");
+            assert_eq!(out.text("x").unwrap_err().what, What::Result);
+            out.clear();
+            assert_eq!(out.overflow(), None);
+        } else {
+            assert_eq!(out.finish().unwrap(), whole.as_bytes());
+        }
+    }
+    // A text alone is counted to the byte.
+    for size in 0..12 {
+        let mut memory = [0; 12];
+        let mut out = Output::new(&mut memory).limit(size);
+        let _ = out.text("0123");
+        let _ = write!(out, "{}789", 456);
+        assert_eq!(out.finish(), Err(Capacity { what: What::Result, needed: 12, free: size }));
+    }
+}
+
+fn told(error: &ToolError) -> String {
+    content(|out| {
+        out.text("half a result").unwrap();
+        error.write_to(out).unwrap();
+    })
+}
+
+#[test]
+fn errors() {
+    assert_eq!(told(&ToolError::new("no such city")), r#""no such city""#);
+    assert_eq!(told(&ToolError::new("")), format!("\"{EMPTY_ERROR}\""));
+    assert_eq!(told(&ToolError::format(format_args!("sensor {}", 5))), r#""sensor 5""#);
+    assert_eq!(told(&ToolError::static_blocks(r#"[{"type":"text","text":"x"}]"#)), r#"[{"type":"text","text":"x"}]"#);
+    assert_eq!(told(&ToolError::static_blocks("[]")), format!("\"{EMPTY_ERROR}\""));
+    assert_eq!(told(&ToolError::static_blocks("{")), r#""{""#);
+    assert_eq!(told(&ToolError::written()), r#""half a result""#);
+    assert_eq!(told(&ToolError::from("x".parse::<i32>().unwrap_err())), r#""Error: invalid digit found in string""#);
+    let mut out = Output::new(&mut []);
+    assert!(ToolError::written().write_to(&mut out).is_err());
+}
+
+#[cfg(feature = "alloc")]
+#[test]
+fn the_source_is_kept() {
+    let error = ToolError::from("x".parse::<i32>().unwrap_err());
+    assert_eq!(error.source().unwrap().to_string(), "invalid digit found in string");
+    assert_eq!(told(&ToolError::text("owned")), r#""owned""#);
+    let mut memory = b"before".to_vec();
+    let mut out = Output::growing(&mut memory);
+    out.text("a").unwrap();
+    out.block(Block::text("b")).unwrap();
+    assert_eq!(out.finish().unwrap(), br#"[{"type":"text","text":"a"},{"type":"text","text":"b"}]"#);
+    assert!(memory.starts_with(b"before["));
+}
+
+#[cfg(not(feature = "alloc"))]
+#[test]
+fn a_long_error_says_that_it_was_cut() {
+    let error = ToolError::format(format_args!("{:>200}", "end"));
+    let text = error.to_string();
+    assert!(text.ends_with(" […cut]") && text.len() == toolrunner_core::tool::ERROR_TEXT, "{text}");
+}
+
+#[test]
+fn notices() {
+    let full = Capacity { what: What::Result, needed: 70, free: 60 };
+    for (notice, text) in [
+        (Notice::NotFound(Text::from_raw(r#"a\"b"#)), "Error: Tool 'a\"b' not found"),
+        (Notice::Panicked, "Error: tool panicked"),
+        (Notice::Cancelled, "Error: cancelled"),
+        (Notice::TimedOut(Duration::from_millis(1500)), "Error: timed out after 1500 ms"),
+        (Notice::NotRun, "Error: not run"),
+        (Notice::TooLarge(full), "Error: the result is too large: 70 bytes, at most 60 fit"),
+    ] {
+        assert_eq!(notice.to_string(), text);
+        assert_eq!(content(|out| notice.write_to(out).unwrap()), format!("\"{}\"", text.replace('"', "\\\"")));
+    }
+}
+
+#[test]
+fn set_up_is_checked() {
+    let check = |json: &'static str| check_tools(&Declared::new(json).unwrap());
+    check(r#"{"name":"a","input_schema":{"type":"object"}}"#).unwrap();
+    check(r#"{"type":"web_search_20250305","name":"web_search"}"#).unwrap();
+    check(r#"{"type":"mcp_toolset","mcp_server_name":"x"}"#).unwrap();
+    assert_eq!(check(r#"{"name":"a b","input_schema":{"type":"object"}}"#), Err(Misuse::ToolName(0)));
+    assert_eq!(check(r#"{"name":"","input_schema":{"type":"object"}}"#), Err(Misuse::ToolName(0)));
+    assert_eq!(check(r#"{"name":"a"}"#), Err(Misuse::ToolDefinition(0)));
+    assert_eq!(check(r#"{"name":"a","input_schema":{"type":"array"}}"#), Err(Misuse::ToolDefinition(0)));
+    assert!(Declared::new("[]").is_err() && Declared::new("{").is_err() && Declared::new(r#"{"name":5}"#).is_err());
+    let one = || Declared::new(r#"{"name":"a","input_schema":{"type":"object"}}"#).unwrap();
+    assert_eq!(check_tools(&(one(), (), [one(), one()])), Err(Misuse::DuplicateTool(0, 1)));
+    assert_eq!((one(), one()).find(Text::from_raw("a")), None);
+}
