@@ -727,3 +727,46 @@ fn what_the_api_would_not_take_is_refused() {
     assert!(run.add_to_result(0, "}").is_err());
     assert_valid(&run);
 }
+
+#[test]
+fn what_is_behind_a_paused_turn_never_leaves_its_calls_open() {
+    let paused = || called().stop("pause_turn");
+    // Its continuation is dropped, or says nothing; then something else is said.
+    for second in [Reply::text("Go on."), Reply::new().stop("refusal")] {
+        let mut run = run();
+        say(&mut run, paused());
+        say(&mut run, second);
+        assert_valid(&run);
+        if run.last_message().is_some_and(|message| message.texts().any(|text| text == "Go on.")) {
+            run.retry().unwrap();
+        }
+        run.user("Something else.").unwrap();
+        assert_valid(&run);
+        assert_eq!(messages(&run)[2]["content"], json!([failure("toolu_1", "Error: not run")]));
+    }
+    // Some of its calls are answered by hand: then all are.
+    let mut run = run();
+    say(&mut run, paused().tool_use("toolu_2", "plain", "{}"));
+    run.answer(1, br#""by hand""#, false).unwrap();
+    say(&mut run, Reply::text("Thanks."));
+    assert_eq!(messages(&run)[2]["content"], json!([failure("toolu_1", "Error: not run"), result("toolu_2", "by hand")]));
+}
+
+#[test]
+fn stop_leaves_a_run_that_has_ended_as_it_is() {
+    let mut run = run();
+    say(&mut run, called().stop("max_tokens"));
+    run.stop();
+    run.resume();
+    assert_eq!(outcome(&mut run), Outcome::Ended(Some(StopReason::MaxTokens)));
+}
+
+#[test]
+fn a_history_that_ends_with_open_calls_is_closed_by_what_is_said() {
+    let mut run = run();
+    let history = r#" [ {"role":"user","content":"x"} , {"content":[{"name":"plain","id":"toolu_9","input":{},"type":"tool_use"}],"role":"assistant"} ] "#;
+    run.replace_history(history).unwrap();
+    run.user("Something else.").unwrap();
+    assert_valid(&run);
+    assert_eq!(messages(&run)[2]["content"], json!([failure("toolu_9", "Error: not run")]));
+}

@@ -5,7 +5,7 @@ use super::state::{Outcome, State, Turn};
 use super::{MAX_CALLS, Run};
 use crate::error::{Capacity, Error, Misuse, Protocol, What};
 use crate::json::{Array, Kind, Text, Value};
-use crate::message::StopReason;
+use crate::message::{Messages, Role, StopReason};
 use crate::tool::{Notice, Output, ToolCall, ToolError};
 use crate::turn::BadInputs;
 
@@ -84,8 +84,9 @@ impl Run<'_> {
         }
         turn.runs = self.reply.stop == Some(StopReason::ToolUse);
         self.check_calls(&turn)?;
-        self.turn = turn;
         self.compaction_tried = false;
+        // Behind a paused turn a reply may have nothing to say; then that turn is still the last.
+        self.turn = if self.reply.is_empty() { self.turn_before(mark) } else { turn };
         self.turns = self.turns.saturating_add(1);
         self.usage.add(&self.reply.usage);
         self.attempt = 0;
@@ -115,9 +116,34 @@ impl Run<'_> {
     }
 
     pub(super) fn blocks_of(&self, turn: &Turn) -> Array<'_> {
-        // The message was written here: its content begins at a known place.
-        const CONTENT: usize = "{\"role\":\"assistant\",\"content\":".len();
-        Array::inside(self.transcript.bytes().get(turn.start + CONTENT..turn.end).unwrap_or_default())
+        const HEAD: &[u8] = b"{\"role\":\"assistant\",\"content\":";
+        let message = turn.message(self.transcript.bytes());
+        // A message that was written here begins so; one of the caller's may not.
+        match message.strip_prefix(HEAD) {
+            Some(content) => Array::inside(content),
+            None => Value::first(message).and_then(|message| message.member("content")).unwrap_or_default().elements(),
+        }
+    }
+
+    /// The turn that the first `end` bytes of the conversation end with, if nothing is known of it but what stands there: a paused one
+    /// whose continuation was dropped, or one of a history that the caller gave. Its calls do not run, and are closed when something
+    /// else is said.
+    pub(super) fn turn_before(&self, end: usize) -> Turn {
+        let bytes = self.transcript.bytes().get(..end).unwrap_or_default();
+        let last = Messages::new(bytes).last().filter(|message| message.role() == Some(Role::Assistant));
+        let Some(start) = last.and_then(|message| message.value().offset_in(bytes)) else { return Turn::none(end) };
+        let before = bytes.get(..start).unwrap_or_default().trim_ascii_end();
+        let mut turn = Turn { mark: before.len().saturating_sub(1), start, ..Turn::none(end) };
+        for block in self.blocks_of(&turn) {
+            if is_type(block, "tool_use") {
+                turn.calls += 1;
+            } else if is_type(block, "fallback") {
+                turn.first = turn.calls;
+            }
+        }
+        // Beyond what can be counted nothing can be closed either.
+        turn.calls = turn.calls.min(MAX_CALLS);
+        turn
     }
 
     fn call_block(&self, i: usize) -> Option<Value<'_>> {
@@ -280,13 +306,13 @@ impl Run<'_> {
         let room = room.min(GROWING_RESULT);
         self.transcript.reserve((head + room + scratch).min(self.transcript.free()))?;
         let used = self.transcript.len();
-        let (start, blocks_end) = (self.turn.start, self.turn.end);
+        let turn_span = self.turn.span();
         let (conversation, tail) = self.transcript.whole_mut().split_at_mut_checked(used).ok_or(Misuse::NoSuchCall)?;
         let tail = tail.get_mut(head..).unwrap_or_default();
         let room = room.min(tail.len());
         let (out, rest) = tail.split_at_mut_checked(room).unwrap_or_default();
         let scratch = rest.get_mut(..scratch.min(rest.len())).unwrap_or_default();
-        let block = call_in(conversation.get(start..blocks_end).unwrap_or_default(), i).ok_or(Misuse::NoSuchCall)?;
+        let block = call_in(turn_span.of(conversation), i).ok_or(Misuse::NoSuchCall)?;
         let text = |name| block.member(name).and_then(Value::as_text).unwrap_or_default();
         let mut call = ToolCall::new(text("id"), text("name"), block.member("input").ok_or(Misuse::NoSuchCall)?, scratch);
         call.turn = turn;

@@ -252,6 +252,10 @@ impl<'b> Run<'b> {
                     if self.compacting.is_some() {
                         return Ok(self.send(now));
                     }
+                    // A paused turn goes back as it is, unless the caller answered some of its calls or said something behind it.
+                    if self.turn.answered_count() > 0 || self.transcript.len() > self.turn.results_end {
+                        self.close_open_calls()?;
+                    }
                     match self.exceeded(now) {
                         Some(limit) => self.state = State::Done(Outcome::Limit(limit)),
                         None => {

@@ -3,6 +3,7 @@
 use crate::message::StopReason;
 use crate::policy::Limit;
 use crate::time::Instant;
+use crate::transcript::Span;
 use crate::turn::BadInputs;
 
 /// What a driver must do next.
@@ -123,6 +124,15 @@ impl Turn {
             runs: false,
             has_room: false,
         }
+    }
+
+    pub(super) const fn span(&self) -> Span {
+        Span::new(self.start, self.end)
+    }
+
+    /// The message's bytes.
+    pub(super) fn message<'a>(&self, transcript: &'a [u8]) -> &'a [u8] {
+        self.span().of(transcript)
     }
 
     /// Whether a call waits for its answer.

@@ -1,7 +1,7 @@
 //! What a caller can say, at any time: every intent has its own word, and none can break the conversation.
 
 use super::Run;
-use super::state::{Outcome, State, Turn};
+use super::state::{Outcome, State};
 use crate::error::{Error, Misuse};
 use crate::json::{Kind, Value, check};
 use crate::message::Role;
@@ -55,12 +55,16 @@ impl Run<'_> {
     pub fn retry(&mut self) -> Result<(), Error> {
         self.ensure_idle()?;
         self.cancel_compaction();
-        // A reply without content is not in the transcript.
-        if self.turn.results_end == self.turn.mark && !matches!(self.state, State::Done(Outcome::Ended(_))) {
+        self.attempt = 0;
+        if self.reply.is_empty() && matches!(self.state, State::Done(Outcome::Ended(_))) {
+            // A reply without content is not in the transcript.
+            self.state = State::Ready;
+            return Ok(());
+        }
+        if self.turn.results_end <= self.turn.mark {
             return Err(Misuse::State("there is no reply to ask for again").into());
         }
         self.drop_reply();
-        self.attempt = 0;
         Ok(())
     }
 
@@ -70,17 +74,19 @@ impl Run<'_> {
         // At the very start a comma stays behind the gap, if something follows.
         let comma = usize::from(self.turn.mark == 0 && span.end < self.transcript.len());
         self.transcript.remove(crate::transcript::Span::new(span.start, span.end + comma));
-        self.turn = Turn::none(self.transcript.len());
+        self.turn = self.turn_before(span.start);
         self.state = State::Ready;
     }
 
-    /// Ends the run where it is. It can go on: [`user`](Self::user), [`append`](Self::append), [`resume`](Self::resume).
+    /// Ends the run where it is, if it is not over already. It can go on: [`user`](Self::user), [`append`](Self::append), [`resume`](Self::resume).
     pub fn stop(&mut self) {
         if let State::Sending | State::Receiving | State::ErrorBody = self.state {
             self.take_back();
         }
         self.cancel_compaction();
-        self.state = State::Done(Outcome::Stopped);
+        if !matches!(self.state, State::Done(Outcome::Ended(_))) {
+            self.state = State::Done(Outcome::Stopped);
+        }
     }
 
     /// After [`stop`](Self::stop): goes on where it was.
@@ -106,7 +112,7 @@ impl Run<'_> {
         }
         self.transcript.truncate(0);
         self.transcript.push_json(bytes)?;
-        self.turn = Turn::none(self.transcript.len());
+        self.turn = self.turn_before(self.transcript.len());
         self.prompt();
         Ok(())
     }

@@ -146,6 +146,11 @@ impl Reply {
         }
     }
 
+    /// Whether the message has no block: then it is not in the transcript.
+    pub(crate) const fn is_empty(&self) -> bool {
+        !self.has_blocks
+    }
+
     /// Takes bytes, up to the first that make something happen. `input` is moved on.
     pub(crate) fn feed(
         &mut self,
