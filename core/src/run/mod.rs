@@ -230,8 +230,14 @@ impl<'b> Run<'b> {
     pub fn step(&mut self, now: Instant) -> Result<Step, Error> {
         loop {
             match self.state {
-                State::Waiting(until) if now < until => return Ok(Step::Wait(until)),
-                State::Waiting(_) => self.state = State::Ready,
+                State::Waiting(until) => {
+                    // Nobody waits for what the time limit would forbid.
+                    let until = self.deadline().map_or(until, |end| until.min(end));
+                    if now < until {
+                        return Ok(Step::Wait(until));
+                    }
+                    self.state = State::Ready;
+                }
                 State::Receiving | State::ErrorBody => return Ok(Step::Receive),
                 State::Sending => return Ok(self.send(now)),
                 State::Ready => {
