@@ -67,8 +67,11 @@ async fn unreachable_host() {
 async fn html_instead_of_json() {
     let page = "<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>";
     let html = |status| Answer::raw(status, page).header("content-type", "text/html");
-    assert_eq!(error_of(html(200)).await, "protocol error: neither a message nor an event stream came");
-    assert_eq!(error_of(html(502)).await, "API error: api_error (status 502): <html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>");
+    assert_eq!(error_of(html(200)).await, "protocol error: the reply is neither an event stream nor a JSON object");
+    assert_eq!(
+        error_of(html(502)).await,
+        "API error: status 502: <html><head><title>502 Bad Gateway</title></head><body>nginx</body></html> [request id req_scripted_0001]"
+    );
 }
 
 #[tokio::test]
@@ -86,21 +89,31 @@ async fn an_error_event_in_the_stream() {
 
 #[tokio::test]
 async fn an_error_without_a_body() {
-    assert_eq!(error_of(Answer::raw(500, "")).await, "API error: api_error (status 500)");
-    assert_eq!(error_of(Answer::raw(404, "{}").header("request-id", "req_9")).await, "API error: not_found_error (status 404) [request id req_9]");
+    assert_eq!(error_of(Answer::raw(500, "")).await, "API error: api_error (status 500) [request id req_scripted_0001]");
+    assert_eq!(
+        error_of(Answer::raw(404, "{}").header("request-id", "req_9")).await,
+        "API error: not_found_error (status 404): {} [request id req_9]"
+    );
 }
 
 #[tokio::test]
 async fn a_stream_that_ends_early() {
     let text = error_of(Reply::text("Let me").ends_early().into()).await;
-    assert_eq!(text, "protocol error: the reply ended early");
+    assert_eq!(text, "protocol error: the reply ended before its end");
 }
 
 #[tokio::test]
 async fn a_connection_that_is_reset() {
     let body = vec![Chunk::Data(b"event: message_start\n".to_vec()), Chunk::Reset];
-    let text = error_of(Answer::chunks(200, body)).await;
-    assert!(text.starts_with("the connection to http://127.0.0.1:"), "{text}");
+    let (client, model) = client_of(answers([Answer::chunks(200, body)]));
+    let mut run = client.run("m").user("Hello?");
+    for _ in 0..2 {
+        // The script gives an answer that did not arrive again.
+        let text = run.until_done().await.unwrap_err().to_string();
+        assert!(text.starts_with("the connection to http://127.0.0.1:") && text.contains("was closed before the reply's end"), "{text}");
+    }
+    let model = model.lock().unwrap();
+    assert_eq!(model.requests()[0].body, model.requests()[1].body);
 }
 
 #[tokio::test]
