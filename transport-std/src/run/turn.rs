@@ -202,6 +202,12 @@ impl ToolResults<'_> {
         })
     }
 
+    /// The text of the first result that is an error.
+    pub fn first_error(&self) -> Option<String> {
+        let failed = self.iter().find(|result| result.is_error())?;
+        Some(super::gate::text_of(failed.value().member("content").unwrap_or_default()))
+    }
+
     /// The message that will be sent, as JSON; nothing if there are no results.
     pub fn message_json(&self) -> Option<String> {
         let blocks: Vec<&str> = self.run.machine.results().map(Value::as_json).collect();

@@ -1,5 +1,5 @@
 //! What the suites share: tools written by hand, a server on loopback, and looks into requests.
-#![allow(dead_code, reason = "each suite uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each suite uses a part of it")]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
