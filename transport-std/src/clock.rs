@@ -4,7 +4,11 @@ use core::hash::BuildHasher;
 use core::pin::Pin;
 use core::time::Duration;
 use std::hash::RandomState;
+use std::sync::mpsc;
+use std::thread;
 
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use toolrunner_core::time::{Clock, Instant};
 
 /// The future of [`DynClock::wait_until`].
@@ -20,7 +24,8 @@ pub trait DynClock: Send + Sync + 'static {
     fn jitter(&self) -> u32;
 }
 
-/// tokio's clock: must be waited on inside its runtime.
+/// tokio's clock. Outside of a tokio runtime it waits on a thread, so that a run works there too, if not as cheaply: give
+/// [`RunBuilder::clock`](crate::RunBuilder::clock) that runtime's own timers.
 #[derive(Debug)]
 pub struct TokioClock {
     start: tokio::time::Instant,
@@ -38,7 +43,18 @@ impl DynClock for TokioClock {
     }
 
     fn wait_until(&self, deadline: Instant) -> Waiting<'_> {
-        Box::pin(tokio::time::sleep_until(self.start + Duration::from_micros(deadline.as_micros())))
+        // Inside, so that nothing is asked of a runtime before there is something to wait for.
+        Box::pin(async move {
+            // A deadline beyond what the system's clock can say never comes.
+            let Some(deadline) = self.start.checked_add(Duration::from_micros(deadline.as_micros())) else {
+                return core::future::pending().await;
+            };
+            if Handle::try_current().is_ok() {
+                tokio::time::sleep_until(deadline).await;
+            } else {
+                wait_on_a_thread(deadline).await;
+            }
+        })
     }
 
     fn jitter(&self) -> u32 {
@@ -46,6 +62,25 @@ impl DynClock for TokioClock {
         let number = RandomState::new().hash_one(0);
         u32::try_from(number & 0xffff_ffff).unwrap_or(0)
     }
+}
+
+/// The thread ends early if the wait is dropped.
+async fn wait_on_a_thread(deadline: tokio::time::Instant) {
+    let (waiter, dropped) = mpsc::channel::<()>();
+    let (tell, told) = oneshot::channel();
+    let spawned = thread::Builder::new().name("toolrunner-timer".to_owned()).spawn(move || {
+        let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+        let _ = dropped.recv_timeout(left);
+        // Nobody may be waiting any more.
+        let _ = tell.send(());
+    });
+    if spawned.is_ok() {
+        let _ = told.await;
+    } else {
+        // Without a thread there is no other way to wait.
+        thread::sleep(deadline.saturating_duration_since(tokio::time::Instant::now()));
+    }
+    drop(waiter);
 }
 
 #[cfg(feature = "testing")]
@@ -80,15 +115,22 @@ impl Default for SharedClock {
 }
 
 impl SharedClock {
-    pub(crate) fn now(&self) -> Instant {
+    /// As [`Clock::wait_until`], boxed already.
+    pub(crate) fn wait_until(&self, deadline: Instant) -> Waiting<'_> {
+        self.0.wait_until(deadline)
+    }
+}
+
+impl Clock for SharedClock {
+    fn now(&self) -> Instant {
         self.0.now()
     }
 
-    pub(crate) fn jitter(&self) -> u32 {
-        self.0.jitter()
+    async fn wait_until(&self, deadline: Instant) {
+        self.0.wait_until(deadline).await;
     }
 
-    pub(crate) fn wait_until(&self, deadline: Instant) -> Waiting<'_> {
-        self.0.wait_until(deadline)
+    fn jitter(&self) -> u32 {
+        self.0.jitter()
     }
 }

@@ -37,7 +37,7 @@ pub struct ApiFailure {
     pub error: core_error::ApiError,
     /// The error's `type` as the server spells it; empty if it names none.
     pub kind: String,
-    /// The error's `message`; empty if there is none.
+    /// The error's `message`. Of what is no error of the API's (a proxy's page, say) the first line, at most 200 characters.
     pub message: String,
     /// The id to name when asking the provider; empty if there is none.
     pub request_id: String,
@@ -45,8 +45,11 @@ pub struct ApiFailure {
 
 impl fmt::Display for ApiFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.kind.is_empty() { self.error.kind.name() } else { &self.kind };
-        write!(f, "{kind} (status {})", self.error.status)?;
+        match (self.kind.as_str(), self.error.kind) {
+            ("", core_error::ApiErrorKind::Unknown) => write!(f, "status {}", self.error.status)?,
+            ("", known) => write!(f, "{} (status {})", known.name(), self.error.status)?,
+            (kind, _) => write!(f, "{kind} (status {})", self.error.status)?,
+        }
         if !self.message.is_empty() {
             write!(f, ": {}", self.message)?;
         }
@@ -92,7 +95,7 @@ impl Error {
                 Self::Api(ApiFailure {
                     error,
                     kind: text.map(|text| own(text.kind)).unwrap_or_default(),
-                    message: text.map(|text| own(text.message)).unwrap_or_default(),
+                    message: text.map_or_else(|| start_of(machine.error_body()), |text| own(text.message)),
                     request_id: text.map_or_else(|| machine.request_id().to_owned(), |text| own(text.request_id)),
                 })
             }
@@ -109,6 +112,13 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// What a person needs to recognize a page that is no JSON.
+fn start_of(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body.get(..800).unwrap_or(body));
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    line.chars().filter(|c| !c.is_control()).take(200).collect()
 }
 
 fn error_text(kind: core_error::TransportKind) -> String {

@@ -24,11 +24,12 @@ pub use http::{HttpBody, HttpError, HttpTransport};
 #[cfg(feature = "logging")]
 pub use logging::init_logging;
 pub use params::Params;
-pub use run::{Finished, Run, RunBuilder, Turn};
+pub use run::{Decision, Finished, Run, RunBuilder, Turn};
+pub use tokio_util::sync::CancellationToken;
 
 pub use toolrunner_core::macros::{ToolInputStd as ToolInput, tool_std as tool, toolbox_std as toolbox};
 pub use toolrunner_core::message::{ReplyMessage, StopReason, Usage};
 pub use toolrunner_core::observe::Event;
 pub use toolrunner_core::policy::{Limit, Limits, RetryPolicy};
 pub use toolrunner_core::run::{Compaction, Outcome};
-pub use toolrunner_core::tool::{Block, Output, Source, ToolError, ToolInput, Tools};
+pub use toolrunner_core::tool::{Block, Output, Source, ToolContext, ToolError, ToolInput, Tools};

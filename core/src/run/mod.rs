@@ -219,11 +219,20 @@ impl<'b> Run<'b> {
         self.transcript.bytes().get(self.turn.start..self.turn.end).and_then(Value::first).and_then(Message::new)
     }
 
-    /// The last API error's own words: until the next request.
-    pub fn api_error(&self) -> Option<ApiErrorText<'_>> {
+    /// What came with the last API error, at most its first 64 KiB, and perhaps no JSON: until the next request.
+    pub fn error_body(&self) -> &[u8] {
         // What was said since stands where it stood.
-        let is_there = self.failure.start >= self.transcript.len();
-        let body = Value::first(self.failure.of(self.transcript.whole())).filter(|_| is_there)?;
+        if self.failure.start < self.transcript.len() {
+            return &[];
+        }
+        self.failure.of(self.transcript.whole())
+    }
+
+    /// The last API error's own words, if it was in the API's shape: until the next request.
+    pub fn api_error(&self) -> Option<ApiErrorText<'_>> {
+        let bytes = self.error_body();
+        crate::json::check(bytes).ok()?;
+        let body = Value::first(bytes)?;
         let error = body.member("error")?;
         Some(ApiErrorText {
             kind: error.member("type").and_then(Value::as_text).unwrap_or_default(),
@@ -241,8 +250,14 @@ impl<'b> Run<'b> {
     pub fn step(&mut self, now: Instant) -> Result<Step, Error> {
         loop {
             match self.state {
-                State::Waiting(until) if now < until => return Ok(Step::Wait(until)),
-                State::Waiting(_) => self.state = State::Ready,
+                State::Waiting(until) => {
+                    // Nobody waits for what the time limit would forbid.
+                    let until = self.deadline().map_or(until, |end| until.min(end));
+                    if now < until {
+                        return Ok(Step::Wait(until));
+                    }
+                    self.state = State::Ready;
+                }
                 State::Receiving | State::ErrorBody => return Ok(Step::Receive),
                 State::Sending => return Ok(self.send(now)),
                 State::Ready => {
@@ -382,9 +397,6 @@ impl<'b> Run<'b> {
     fn error_of_body(&mut self) -> Error {
         let body = self.failure.of(self.transcript.whole());
         let named = crate::json::check(body).ok().and_then(|_| Value::first(body)?.member("error")?.member("type")?.as_text());
-        if named.is_none() {
-            self.failure = Span::default();
-        }
         let kind = match named.map(|text| ApiErrorKind::from_type(text.raw())) {
             None | Some(ApiErrorKind::Unknown) => ApiErrorKind::from_status(self.head.status),
             Some(kind) => kind,

@@ -80,6 +80,7 @@ impl Run<'_> {
 
     /// Ends the run where it is, if it is not over already. It can go on: [`user`](Self::user), [`append`](Self::append), [`resume`](Self::resume).
     pub fn stop(&mut self) {
+        // While it waits to send again the reply is taken back already, and something may have been appended since.
         if let State::Sending | State::Receiving | State::ErrorBody = self.state {
             self.take_back();
         }

@@ -10,7 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use toolrunner_core::json;
 
 use super::{DEFAULT_API_VERSION, DEFAULT_BASE_URL, DEFAULT_MAX_RETRIES, Header, Secret, Settings, SetupError};
-use crate::http::{HttpSettings, HttpTransport, Proxies, RootCertificate};
+use crate::http::{HttpSettings, HttpTransport, Proxies, RootCertificate, Timeouts};
 
 const PATH: &str = "/v1/messages";
 /// What a query need not escape (RFC 3986, unreserved).
@@ -33,6 +33,8 @@ pub struct ClientBuilder {
     body_fields: Vec<(String, String)>,
     max_retries: u32,
     http: HttpSettings,
+    /// The time-outs that were said.
+    timeouts: Timeouts,
     transport: Option<HttpTransport>,
 }
 
@@ -55,6 +57,7 @@ impl ClientBuilder {
             body_fields: Vec::new(),
             max_retries: DEFAULT_MAX_RETRIES,
             http: HttpSettings::default(),
+            timeouts: Timeouts::default(),
             transport: None,
         }
     }
@@ -157,14 +160,14 @@ impl ClientBuilder {
     /// How long a connection may take until it can carry a request. Default: 5 s.
     #[must_use]
     pub const fn connect_timeout(mut self, limit: Duration) -> Self {
-        self.http.connect_timeout = limit;
+        self.timeouts.connect = Some(limit);
         self
     }
 
     /// How long nothing may come, be it the reply's head or the next piece of its body. Default: 600 s.
     #[must_use]
     pub const fn read_timeout(mut self, limit: Duration) -> Self {
-        self.http.read_timeout = limit;
+        self.timeouts.read = Some(limit);
         self
     }
 
@@ -182,8 +185,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Something else to carry the requests: a script, or a transport shared with other clients. Time-outs, proxies and root
-    /// certificates are then its own affair, and what was said of them here has no effect.
+    /// Something else to carry the requests: a script, or a transport shared with other clients. Proxies and root certificates are
+    /// then its own affair, and what was said of them here has no effect; time-outs that were said here count.
     #[must_use]
     pub fn transport(mut self, transport: HttpTransport) -> Self {
         self.transport = Some(transport);
@@ -202,6 +205,7 @@ impl ClientBuilder {
             Some(transport) => transport.clone(),
             None => HttpTransport::new(self.http.clone()),
         };
+        let transport = transport.with_timeouts(self.timeouts);
         Ok(Settings {
             headers: self.all_headers()?,
             base_url: checked_base_url(self.base_url.as_deref().unwrap_or(DEFAULT_BASE_URL))?,

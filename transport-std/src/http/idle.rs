@@ -21,6 +21,12 @@ impl IdleTimer {
         Self { limit, sleep: None, waiting: false }
     }
 
+    /// Another limit, from the next wait on.
+    pub(super) const fn set_limit(&mut self, limit: Duration) {
+        self.limit = limit;
+        self.waiting = false;
+    }
+
     pub(super) const fn limit(&self) -> Duration {
         self.limit
     }

@@ -22,7 +22,7 @@ use super::dial::{Dialed, Dialer, Via};
 use super::host::{Host, Http1, Http2, Target};
 use super::idle::IdleTimer;
 use super::sent::{SentBody, Token};
-use super::{DynTransport, HttpError, HttpSettings, Sending, tls};
+use super::{DynTransport, HttpError, HttpSettings, Sending, Timeouts, tls};
 
 /// Servers remembered. One more drops the oldest, with its connections.
 const MAX_HOSTS: usize = 64;
@@ -55,7 +55,11 @@ struct Failure {
 
 impl DynTransport for Links {
     fn send<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>) -> Sending<'a> {
-        Box::pin(self.exchange(head, body))
+        Box::pin(self.exchange(head, body, Timeouts::default()))
+    }
+
+    fn send_within<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>, timeouts: Timeouts) -> Sending<'a> {
+        Box::pin(self.exchange(head, body, timeouts))
     }
 }
 
@@ -65,7 +69,9 @@ impl Links {
         Self { settings, proxies, dialer: Dialer::new(), tls: OnceLock::new(), hosts: RwLock::default() }
     }
 
-    async fn exchange(&self, head: &Head<'_>, body: &Body<'_>) -> Result<Reply<HttpBody>, HttpError> {
+    async fn exchange(&self, head: &Head<'_>, body: &Body<'_>, timeouts: Timeouts) -> Result<Reply<HttpBody>, HttpError> {
+        let connect = timeouts.connect.unwrap_or(self.settings.connect_timeout);
+        let read = timeouts.read.unwrap_or(self.settings.read_timeout);
         let host = self.host(head.base_url)?;
         let target = host.target(head.path)?;
         tracing::debug!(to = host.origin, path = without_query(head.path), bytes = body.len(), "request");
@@ -74,11 +80,14 @@ impl Links {
             let waiting = if may_wait { Self::waiting(&host).await } else { None };
             let (link, had_waited) = match waiting {
                 Some(link) => (link, true),
-                None => (self.connect(&host).await?, false),
+                None => (self.connect(&host, connect).await?, false),
             };
             let sent = match link {
-                Link::Http1(connection) => Self::send_http1(&host, connection, &target, head, body).await,
-                Link::Http2(connection) => self.send_http2(&host, connection, &target, head, body).await,
+                Link::Http1(mut connection) => {
+                    connection.timer.set_limit(read);
+                    Self::send_http1(&host, connection, &target, head, body).await
+                }
+                Link::Http2(connection) => Self::send_http2(&host, connection, &target, head, body, read).await,
             };
             match sent {
                 // Once more, at most once, on a connection that cannot be stale.
@@ -129,11 +138,10 @@ impl Links {
     }
 
     /// A new connection, or one that another request has just made.
-    async fn connect(&self, host: &Host) -> Result<Link, HttpError> {
+    async fn connect(&self, host: &Host, limit: Duration) -> Result<Link, HttpError> {
         if Handle::try_current().is_err() {
             return Err(HttpError::new(TransportKind::Other, "connections need a tokio runtime, and there is none here"));
         }
-        let limit = self.settings.connect_timeout;
         let connecting = async {
             if host.is_http1_only() {
                 return self.dial(host).await;
@@ -206,16 +214,16 @@ impl Links {
     }
 
     async fn send_http2(
-        &self,
         host: &Arc<Host>,
         mut connection: Http2,
         target: &Target,
         head: &Head<'_>,
         body: &Body<'_>,
+        read: Duration,
     ) -> Result<Reply<HttpBody>, Failure> {
         let mut request = request(head, body, None).map_err(Failure::from)?;
         *request.uri_mut() = target.absolute.clone();
-        let mut timer = IdleTimer::new(self.settings.read_timeout);
+        let mut timer = IdleTimer::new(read);
         let sent = {
             let mut sending = pin!(connection.sender.try_send_request(request));
             poll_fn(|cx| {

@@ -42,6 +42,21 @@ pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Reply<HttpBody>, HttpE
 pub trait DynTransport: Send + Sync + 'static {
     /// As [`Transport::send`]; may be called again before an earlier reply was read.
     fn send<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>) -> Sending<'a>;
+
+    /// The same with other time-outs than its own. One that knows none need not write this.
+    fn send_within<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>, timeouts: Timeouts) -> Sending<'a> {
+        let _ = timeouts;
+        self.send(head, body)
+    }
+}
+
+/// Time-outs of one request; where nothing is said, the transport's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// How long a connection may take until it can carry a request.
+    pub connect: Option<Duration>,
+    /// How long nothing may come, be it the reply's head or the next piece of its body.
+    pub read: Option<Duration>,
 }
 
 /// How connections are made and how long they may be silent.
@@ -73,17 +88,28 @@ impl Default for HttpSettings {
 /// Connections need a tokio runtime with I/O and time, and live in the one where they were made: use a handle and its clones in one
 /// runtime at a time.
 #[derive(Clone)]
-pub struct HttpTransport(Arc<dyn DynTransport>);
+pub struct HttpTransport {
+    shared: Arc<dyn DynTransport>,
+    timeouts: Timeouts,
+}
 
 impl HttpTransport {
     /// Connections by hyper. None is made before the first request, and TLS is set up when the first `https` one is sent.
     pub fn new(settings: HttpSettings) -> Self {
-        Self(Arc::new(Links::new(settings)))
+        Self::from_dyn(Links::new(settings))
     }
 
     /// Another one behind the same handle: a script in a test, or another HTTP library.
     pub fn from_dyn(transport: impl DynTransport) -> Self {
-        Self(Arc::new(transport))
+        Self { shared: Arc::new(transport), timeouts: Timeouts::default() }
+    }
+
+    /// This handle with time-outs of its own, over the same connections. What is not said stays as it was.
+    #[must_use]
+    pub fn with_timeouts(mut self, timeouts: Timeouts) -> Self {
+        let Timeouts { connect, read } = timeouts;
+        self.timeouts = Timeouts { connect: connect.or(self.timeouts.connect), read: read.or(self.timeouts.read) };
+        self
     }
 }
 
@@ -104,6 +130,6 @@ impl Transport for HttpTransport {
     type Body<'t> = HttpBody;
 
     async fn send(&mut self, head: &Head<'_>, body: &Body<'_>) -> Result<Reply<HttpBody>, HttpError> {
-        self.0.send(head, body).await
+        self.shared.send_within(head, body, self.timeouts).await
     }
 }

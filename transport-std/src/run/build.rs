@@ -1,17 +1,21 @@
 //! What a run is, before its first word.
 
+use core::any::Any;
+use core::time::Duration;
 use std::sync::Arc;
 
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 use toolrunner_core::json::Value;
 use toolrunner_core::policy::{Limits, RetryPolicy};
 use toolrunner_core::run::{Compaction, Run as Machine};
 use toolrunner_core::tool::Tools;
 use toolrunner_core::transcript::{GROWING_LIMIT, Transcript};
 
+use super::gate::{Decision, DynGate, GatedCall, Hook, ResultDraft};
 use super::reply::Envelope;
 use super::tools::Toolset;
-use super::{DEFAULT_CONCURRENCY, Run};
+use super::{DEFAULT_CONCURRENCY, DEFAULT_GRACE, Run};
 use crate::clock::{DynClock, SharedClock};
 use crate::config::{ClientBuilder, Settings};
 use crate::error::Error;
@@ -36,6 +40,26 @@ pub struct RunBuilder {
     summary_model: Option<String>,
     clock: SharedClock,
     invalid: Option<Error>,
+    hooks: Hooks,
+    cancel: CancellationToken,
+    grace: Duration,
+    /// Definitions that came with a whole body.
+    declared: Option<String>,
+}
+
+/// Who may look at calls and results, and what tools share.
+#[derive(Default)]
+struct Hooks {
+    gate: Option<Arc<dyn DynGate>>,
+    hook: Option<Arc<Hook>>,
+    result_cap: Option<usize>,
+    state: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl core::fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Hooks")
+    }
 }
 
 impl RunBuilder {
@@ -62,6 +86,10 @@ impl RunBuilder {
             clock: SharedClock::default(),
             invalid,
             settings,
+            hooks: Hooks::default(),
+            cancel: CancellationToken::new(),
+            grace: DEFAULT_GRACE,
+            declared: None,
         }
     }
 
@@ -162,7 +190,60 @@ impl RunBuilder {
         self
     }
 
-    /// Says something else for this run than the client does: key, base URL, betas, headers, query, retries. Connections stay shared.
+    /// Decides about every call before its tool runs: let it run, deny it with a text, change its input, answer in its place, or
+    /// suspend the run until somebody knows. Called at the same time for the calls of one turn; a call waits for as long as it takes.
+    ///
+    /// ```
+    /// # fn f(client: toolrunner_std::Client) {
+    /// use toolrunner_std::run::Decision;
+    /// let run = client.run("claude-opus-4-7").gate(|call| async move {
+    ///     if call.name == "delete_file" { Decision::deny("The user does not want files deleted.") } else { Decision::Allow }
+    /// });
+    /// # }
+    /// ```
+    pub fn gate<F, D>(mut self, gate: F) -> Self
+    where
+        F: Fn(GatedCall) -> D + Send + Sync + 'static,
+        D: Future<Output = Decision> + Send + 'static,
+    {
+        self.hooks.gate = Some(Arc::new(gate));
+        self
+    }
+
+    /// Shows every tool's result before it is put into the conversation: to look at, to replace, or to cut.
+    pub fn on_result(mut self, hook: impl Fn(&mut ResultDraft) + Send + Sync + 'static) -> Self {
+        self.hooks.hook = Some(Arc::new(hook));
+        self
+    }
+
+    /// Most bytes of a text in a tool's result. Of a longer one head and tail stay, and what was cut is said between them.
+    /// Default: no such bound.
+    pub const fn result_cap(mut self, bytes: usize) -> Self {
+        self.hooks.result_cap = Some(bytes);
+        self
+    }
+
+    /// Something that all tools of the run share: they find it by its type, with
+    /// [`ToolContext::state`](toolrunner_core::tool::ToolContext::state).
+    pub fn state<T: Any + Send + Sync>(mut self, state: T) -> Self {
+        self.hooks.state = Some(Arc::new(state));
+        self
+    }
+
+    /// A token that cancels the run: see [`Run::cancellation`].
+    pub fn cancellation(mut self, token: CancellationToken) -> Self {
+        self.cancel = token;
+        self
+    }
+
+    /// How long tools may go on when the run is cancelled or its time is over. Default: [`DEFAULT_GRACE`].
+    pub const fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Says something else for this run than the client does: key, base URL, betas, headers, query, body, time-outs, retries.
+    /// Connections stay shared.
     ///
     /// ```no_run
     /// # fn f(client: toolrunner_std::Client) {
@@ -172,13 +253,10 @@ impl RunBuilder {
     pub fn settings(mut self, change: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Self {
         match change(self.settings.to_builder()).settings() {
             Ok(settings) => {
-                self.retry.retries = settings.max_retries();
-                for (name, json) in settings.body_fields() {
-                    let set = self.params.set_json(name, json).map(|_| ());
-                    if let Err(error) = set {
-                        self.invalid.get_or_insert(error);
-                    }
+                if settings.max_retries() != self.settings.max_retries() {
+                    self.retry.retries = settings.max_retries();
                 }
+                apply_body_fields(&self.settings, &settings, &mut self.params);
                 self.settings = Arc::new(settings);
             }
             Err(error) => self.note::<()>(Err(error)),
@@ -204,8 +282,8 @@ impl RunBuilder {
         run
     }
 
-    /// The run that begins with this request body, as JSON: its `messages`, and every other member as a parameter. Its `tools` must be
-    /// left to [`tools`](Self::tools); `stream` counts.
+    /// The run that begins with this request body, as JSON: its `messages`, and every other member as a parameter. Of its `tools`
+    /// those that [`tools`](Self::tools) has not are declared only: the server runs them, or the caller answers their calls.
     pub fn body(mut self, json: &str) -> Run {
         if let Err(error) = toolrunner_core::json::check(json.as_bytes()) {
             self.note::<()>(Err(Error::Invalid(format!("the request body is not valid JSON {error}"))));
@@ -214,6 +292,7 @@ impl RunBuilder {
         for (name, value) in Value::first(json.as_bytes()).map(Value::members).into_iter().flatten() {
             match name.to_string().as_str() {
                 "messages" => messages = value.as_json(),
+                "tools" => self.declared = Some(value.as_json().to_owned()),
                 "stream" => self.stream = value.as_bool().unwrap_or(false),
                 name => {
                     let set = self.params.set_json(name, value.as_json()).map(|_| ());
@@ -226,6 +305,11 @@ impl RunBuilder {
 
     /// The run, with nothing said yet.
     pub fn empty(mut self) -> Run {
+        if let Some(declared) = self.declared.take()
+            && let Err(error) = self.toolset.declare(&declared)
+        {
+            self.note::<()>(Err(error));
+        }
         if self.params.json("max_tokens").is_none() {
             self.params.max_tokens(DEFAULT_MAX_TOKENS);
         }
@@ -254,6 +338,25 @@ impl RunBuilder {
             envelope: Envelope::default(),
             jobs: super::Jobs::default(),
             untold: std::collections::VecDeque::new(),
+            next_params: Params::default(),
+            gate: self.hooks.gate,
+            allowed: Vec::new(),
+            hook: self.hooks.hook,
+            result_cap: self.hooks.result_cap,
+            state: self.hooks.state,
+            cancel: self.cancel,
+            is_wound_down: false,
+            grace: self.grace,
+        }
+    }
+}
+
+/// Says the body fields that `new` has and `old` had not, or other than that: what was said for the run stays.
+pub(super) fn apply_body_fields(old: &Settings, new: &Settings, params: &mut Params) {
+    for (name, json) in new.body_fields() {
+        if !old.body_fields().any(|known| known == (name, json)) {
+            // Both were checked with the settings.
+            let _ = params.set_json(name, json);
         }
     }
 }

@@ -1,22 +1,24 @@
 //! The driver: one step after another, each told as plain data, so that any future may be dropped between two.
 
-use std::sync::Arc;
-
+use core::future::poll_fn;
+use core::pin::pin;
+use core::task::Poll;
 use core::time::Duration;
+
+use tokio_util::sync::CancellationToken;
 
 use toolrunner_core::drive::{DriveError, send};
 use toolrunner_core::error::Error as CoreError;
 use toolrunner_core::json::Value;
 use toolrunner_core::observe::Event;
 use toolrunner_core::run::{Happened, Step};
+use toolrunner_core::time::{Clock, Instant};
 use toolrunner_core::transport::Head;
 
-use super::jobs::Job;
 use super::{Finished, Run, Turn};
-use crate::clock::SharedClock;
+use crate::clock::{SharedClock, Waiting};
 use crate::error::Error;
 use crate::http::HttpError;
-use crate::params::quoted;
 
 /// What a step told.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +77,8 @@ impl Run {
         loop {
             match self.advance(true).await? {
                 None => return Ok(None),
-                Some(What::TurnEnd) => {}
+                // What is gone by now is not told: a call of a reply that was dropped, say.
+                Some(what) if self.lend(what).is_none() => {}
                 Some(what) => return Ok(self.lend(what)),
             }
         }
@@ -131,6 +134,7 @@ impl Run {
             if let Some(what) = self.untold.pop_front() {
                 return Ok(Some(what));
             }
+            self.check_time().await?;
             if self.reply.is_some() {
                 if let Some(what) = self.read_reply(tell).await? {
                     return Ok(Some(what));
@@ -143,7 +147,11 @@ impl Run {
             }
             match self.machine.step(self.clock.now())? {
                 Step::Done(_) => return Ok(None),
-                Step::Wait(until) => self.clock.wait_until(until).await,
+                Step::Wait(until) => {
+                    if uninterrupted(&self.cancel, &self.clock, None, self.clock.wait_until(until)).await.is_none() {
+                        self.wind_down().await?;
+                    }
+                }
                 Step::Receive => {
                     // The reply was dropped half-way.
                     self.machine.failed(None, self.clock.now(), 0)?;
@@ -164,6 +172,14 @@ impl Run {
         }
     }
 
+    /// Whether the run may still go on: not when it was cancelled, nor when its time is over.
+    async fn check_time(&mut self) -> Result<(), Error> {
+        let is_cancelled = self.cancellation_is_due();
+        let is_under_way = self.reply.is_some() || !self.jobs.is_empty();
+        let is_late = is_under_way && self.machine.deadline().is_some_and(|end| self.clock.now() >= end);
+        if is_cancelled || is_late { self.wind_down().await } else { Ok(()) }
+    }
+
     async fn send(&mut self) -> Result<Option<What>, Error> {
         self.summary = self.machine.is_compacting().then(|| self.machine.transcript().len());
         self.render_prefix();
@@ -171,7 +187,12 @@ impl Run {
         let headers: Vec<(&str, &str)> = self.settings.headers().collect();
         let head = Head { base_url: self.settings.base_url(), path: self.settings.path(), headers: &headers };
         tracing::debug!(turn = self.machine.turns() + 1, attempt = self.machine.attempt() + 1, "request");
-        let opened = send(&mut self.machine, &head, &[prefix], &mut self.transport).await;
+        let (deadline, before) = (self.machine.deadline(), [prefix]);
+        let sending = send(&mut self.machine, &head, &before, &mut self.transport);
+        let Some(opened) = uninterrupted(&self.cancel, &self.clock, deadline, sending).await else {
+            self.wind_down().await?;
+            return Ok(None);
+        };
         self.announced = false;
         match opened {
             Ok(reply) => {
@@ -183,15 +204,17 @@ impl Run {
     }
 
     async fn read_reply(&mut self, tell: bool) -> Result<Option<What>, Error> {
+        let deadline = self.machine.deadline();
         let Some(reply) = &mut self.reply else { return Ok(None) };
-        match reply.next_happened(&mut self.machine).await {
+        let next = reply.next_happened(&mut self.machine);
+        match uninterrupted(&self.cancel, &self.clock, deadline, next).await {
             // A summary is nobody's to see.
-            Ok(Some(_)) if self.summary.is_some() => Ok(None),
-            Ok(Some(happened)) => {
+            Some(Ok(Some(_))) if self.summary.is_some() => Ok(None),
+            Some(Ok(Some(happened))) => {
                 self.envelope.see(&self.machine.peek(happened));
                 Ok(tell.then_some(What::Happened(happened)))
             }
-            Ok(None) => {
+            Some(Ok(None)) => {
                 reply.drain(&self.clock).await;
                 self.reply = None;
                 if let Some(before) = self.summary.take() {
@@ -201,14 +224,36 @@ impl Run {
                     self.compactions = self.machine.compactions();
                     return Ok(done.then_some(What::Compacted { before, after }));
                 }
-                tracing::debug!(turn = self.machine.turns(), stop = ?self.machine.stop_reason(), "reply");
+                self.turn_ended();
                 Ok(Some(What::TurnEnd))
             }
-            Err(failed) => {
+            Some(Err(failed)) => {
                 self.reply = None;
                 self.failed(failed).map(Some)
             }
+            None => {
+                self.wind_down().await?;
+                Ok(None)
+            }
         }
+    }
+
+    /// What was said for one turn only has had its effect.
+    fn turn_ended(&mut self) {
+        self.allowed.clear();
+        if self.next_params.iter().next().is_some() {
+            self.next_params = crate::params::Params::default();
+            self.prefix = None;
+        }
+        let usage = self.machine.turn_usage();
+        tracing::info!(
+            turn = self.machine.turns(),
+            stop = ?self.machine.stop_reason(),
+            input_tokens = usage.input_total(),
+            output_tokens = usage.output_tokens,
+            request_id = self.machine.request_id(),
+            "reply"
+        );
     }
 
     fn failed(&mut self, failed: DriveError<HttpError>) -> Result<What, Error> {
@@ -222,134 +267,27 @@ impl Run {
             Err(error) => Err(Error::of(error, transport, &self.machine)),
         }
     }
-
-    /// Starts as many calls as may run.
-    pub(super) fn start_calls(&mut self) -> Result<(), Error> {
-        let pending = self.machine.calls().filter(|&i| self.machine.is_pending(i));
-        let pending: Vec<usize> = pending.collect();
-        for i in pending {
-            if self.jobs.len() >= self.concurrency {
-                break;
-            }
-            let Some(call) = self.machine.call(i) else { continue };
-            let entry = self.toolset.find(call.name);
-            if call.is_bad {
-                self.untold.push_back(What::ToolStart(i));
-                self.machine.refuse_bad_input(i)?;
-                self.untold.push_back(What::ToolEnd(i));
-                continue;
-            }
-            match entry {
-                None => {
-                    self.untold.push_back(What::ToolStart(i));
-                    tracing::warn!(tool = %call.name, call = %call.id, "tool not found");
-                    self.machine.answer_not_found(i)?;
-                    self.untold.push_back(What::ToolEnd(i));
-                }
-                Some(entry) if !entry.runnable => self.machine.leave_to_caller(i),
-                Some(entry) if entry.serial && self.jobs.has_serial() => {}
-                Some(entry) => {
-                    let job = Job {
-                        call: i,
-                        id: call.id.raw().to_owned(),
-                        name: call.name.raw().to_owned(),
-                        input: call.input.raw().to_vec(),
-                        turn: self.machine.turns(),
-                        entry,
-                        tools: Arc::clone(&self.toolset.tools),
-                    };
-                    self.machine.begin_call(i);
-                    self.jobs.start(job, self.clock.clone());
-                    self.untold.push_back(What::ToolStart(i));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes the next result, and starts what may run in its place.
-    pub(super) async fn next_result(&mut self) -> Result<(), Error> {
-        if let Some(done) = self.jobs.next().await {
-            self.machine.answer_checked(done.call, &done.content, done.is_error)?;
-            self.untold.push_back(What::ToolEnd(done.call));
-            if self.machine.next_call().is_some() {
-                self.start_calls()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The body up to the conversation: parameters in their order, then tools.
-    fn render_prefix(&mut self) {
-        let container = self.machine.container().filter(|_| !self.pins_container());
-        let model = self.summary_model.as_deref().filter(|_| self.summary.is_some());
-        if self.prefix.is_some() && container == self.container.as_deref() && model == self.prefix_model.as_deref() {
-            return;
-        }
-        let mut out = String::from("{");
-        for (name, json) in self.params.iter() {
-            out.push_str(&quoted(name));
-            out.push(':');
-            match container {
-                Some(id) if name == "container" => out.push_str(&with_id(json, id)),
-                _ if name == "model" && model.is_some() => out.push_str(&quoted(model.unwrap_or_default())),
-                _ => out.push_str(json),
-            }
-            out.push(',');
-        }
-        if let Some(id) = container.filter(|_| self.params.json("container").is_none()) {
-            out.push_str("\"container\":");
-            out.push_str(&quoted(id));
-            out.push(',');
-        }
-        if self.stream {
-            out.push_str("\"stream\":true,");
-        }
-        if !self.toolset.json.is_empty() {
-            out.push_str("\"tools\":");
-            out.push_str(&self.toolset.json);
-            out.push(',');
-        }
-        out.push_str("\"messages\":[");
-        self.prefix_model = model.map(str::to_owned);
-        self.container = container.map(str::to_owned);
-        self.prefix = Some(out.into_bytes());
-    }
-
-    /// Whether the caller named a container: an id, or an object with one. An object without one gets that of the reply.
-    fn pins_container(&self) -> bool {
-        let Some(value) = self.params.json("container").and_then(|json| Value::first(json.as_bytes())) else { return false };
-        match value.members().next() {
-            Some(_) => value.member("id").is_some_and(|id| !id.is_null()),
-            None => !value.is_null(),
-        }
-    }
 }
 
-/// A container object with this id, and whatever else it had; the id alone for `null`.
-fn with_id(json: &str, id: &str) -> String {
-    let Some(object) = Value::first(json.as_bytes()).filter(|value| value.members().next().is_some()) else { return quoted(id) };
-    let mut out = format!("{{\"id\":{}", quoted(id));
-    for (name, value) in object.members().filter(|(name, _)| *name != *"id") {
-        out.push_str(",\"");
-        out.push_str(name.raw());
-        out.push_str("\":");
-        out.push_str(value.as_json());
-    }
-    out.push('}');
-    out
-}
-
-impl toolrunner_core::time::Clock for SharedClock {
-    fn now(&self) -> toolrunner_core::time::Instant {
-        self.0.now()
-    }
-
-    async fn wait_until(&self, deadline: toolrunner_core::time::Instant) {
-        self.0.wait_until(deadline).await;
-    }
-
-    fn jitter(&self) -> u32 {
-        self.0.jitter()
-    }
+/// What `future` gives; nothing if the run is cancelled first, or its time is over.
+pub(super) async fn uninterrupted<F: Future>(
+    cancel: &CancellationToken,
+    clock: &SharedClock,
+    deadline: Option<Instant>,
+    future: F,
+) -> Option<F::Output> {
+    let (mut future, mut cancelled) = (pin!(future), pin!(cancel.cancelled()));
+    let mut end: Option<Waiting<'_>> = None;
+    poll_fn(|context| {
+        if let Poll::Ready(output) = future.as_mut().poll(context) {
+            return Poll::Ready(Some(output));
+        }
+        if cancelled.as_mut().poll(context).is_ready() {
+            return Poll::Ready(None);
+        }
+        // No timer is made for what is there at once.
+        let Some(deadline) = deadline else { return Poll::Pending };
+        end.get_or_insert_with(|| clock.wait_until(deadline)).as_mut().poll(context).map(|()| None)
+    })
+    .await
 }

@@ -1,25 +1,29 @@
 //! Calls under way: each owns a copy of its input, so that nothing is lost when the driver's future is dropped.
 
+use core::any::Any;
 use core::panic::AssertUnwindSafe;
 use core::pin::{Pin, pin};
+use core::task::{Context, Poll};
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use futures_util::future::{Either, select};
+use futures_util::future::{AbortHandle, Abortable, Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use toolrunner_core::json::{Text, Value};
-use toolrunner_core::tool::{Notice, Output, ToolCall, ToolError};
+use toolrunner_core::time::{Clock, Instant};
+use toolrunner_core::tool::{Notice, Output, ToolCall, ToolError, ToolHost};
 
+use super::blocking;
+use super::gate::{Decision, DynGate, GatedCall};
 use super::tools::{DynTools, Entry};
 use crate::clock::SharedClock;
 
-/// What a call gave.
+/// What became of a call.
 pub(super) struct Done {
     pub(super) call: usize,
-    pub(super) serial: bool,
-    /// The content as it goes on the wire.
-    pub(super) content: Vec<u8>,
-    pub(super) is_error: bool,
+    /// The content as it goes on the wire, and whether it is an error; nothing if the gate left the call to the caller.
+    pub(super) answer: Option<(Vec<u8>, bool)>,
 }
 
 /// What a call needs to run anywhere.
@@ -31,122 +35,224 @@ pub(super) struct Job {
     pub(super) turn: u32,
     pub(super) entry: Entry,
     pub(super) tools: Arc<dyn DynTools>,
+    pub(super) state: Option<Arc<dyn Any + Send + Sync>>,
+    /// Asked first, unless the caller has decided already.
+    pub(super) gate: Option<Arc<dyn DynGate>>,
 }
+
+type Running = Abortable<Pin<Box<dyn Future<Output = Done> + Send>>>;
 
 /// The calls of a turn that are running.
 #[derive(Default)]
 pub(super) struct Jobs {
-    running: FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>,
-    serial: usize,
+    running: FuturesUnordered<Running>,
+    /// Those of `running` that were not aborted.
+    list: Vec<Entered>,
+    /// Tells the running tools that they are to end.
+    cancel: CancellationToken,
+}
+
+struct Entered {
+    call: usize,
+    serial: bool,
+    abort: AbortHandle,
 }
 
 impl core::fmt::Debug for Jobs {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "Jobs({})", self.running.len())
+        write!(f, "Jobs({})", self.len())
     }
 }
 
 impl Jobs {
     pub(super) fn len(&self) -> usize {
-        self.running.len()
+        self.list.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.running.is_empty()
+        self.list.is_empty()
     }
 
     /// Whether a serial call is running, beside which no other may.
-    pub(super) const fn has_serial(&self) -> bool {
-        self.serial > 0
+    pub(super) fn has_serial(&self) -> bool {
+        self.list.iter().any(|entered| entered.serial)
     }
 
     pub(super) fn start(&mut self, job: Job, clock: SharedClock) {
-        self.serial += usize::from(job.entry.serial);
-        self.running.push(Box::pin(job.run(clock)));
+        if self.cancel.is_cancelled() {
+            self.cancel = CancellationToken::new();
+        }
+        let (abort, registration) = AbortHandle::new_pair();
+        self.list.push(Entered { call: job.call, serial: job.entry.serial, abort });
+        let work: Pin<Box<dyn Future<Output = Done> + Send>> = Box::pin(job.run(clock, self.cancel.child_token()));
+        self.running.push(Abortable::new(work, registration));
     }
 
     /// The next that is done.
     pub(super) async fn next(&mut self) -> Option<Done> {
-        let done = self.running.next().await?;
-        self.serial -= usize::from(done.serial);
-        Some(done)
+        loop {
+            // An aborted one is not in the list any more.
+            if let Ok(done) = self.running.next().await? {
+                self.list.retain(|entered| entered.call != done.call);
+                return Some(done);
+            }
+        }
     }
 
-    /// Drops all that run.
+    /// Drops this call, if it runs.
+    pub(super) fn abort(&mut self, call: usize) {
+        self.list.retain(|entered| {
+            if entered.call == call {
+                entered.abort.abort();
+            }
+            entered.call != call
+        });
+        if self.list.is_empty() {
+            self.running.clear();
+        }
+    }
+
+    /// Tells all that run that they are to end.
+    pub(super) fn cancel(&self) {
+        self.cancel.cancel();
+    }
+
+    /// Drops all that run. They are told, for those that are on other threads.
     pub(super) fn clear(&mut self) {
+        if !self.list.is_empty() {
+            self.cancel.cancel();
+        }
         self.running.clear();
-        self.serial = 0;
+        self.list.clear();
+    }
+
+    /// The calls that run.
+    pub(super) fn calls(&self) -> Vec<usize> {
+        self.list.iter().map(|entered| entered.call).collect()
+    }
+}
+
+/// What a tool of this front end finds behind its context.
+struct Host {
+    cancel: CancellationToken,
+    waiting: std::sync::Mutex<Pin<Box<WaitForCancellationFutureOwned>>>,
+    state: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl ToolHost for Host {
+    fn is_cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+
+    fn poll_cancelled(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self.cancel.is_cancelled() {
+            return Poll::Ready(());
+        }
+        self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner).as_mut().poll(context)
+    }
+
+    fn state(&self) -> Option<&(dyn Any + Send + Sync)> {
+        self.state.as_deref()
     }
 }
 
 impl Job {
-    async fn run(self, clock: SharedClock) -> Done {
-        let (call, serial, limit) = (self.call, self.entry.serial, self.entry.timeout);
-        let work = AssertUnwindSafe(self.work());
-        let guarded = work.catch_unwind().map(|done| done.unwrap_or_else(|_| notice(Notice::Panicked)));
-        let (content, is_error) = match limit {
-            None => guarded.await,
-            Some(limit) => {
-                let deadline = clock.now().after(limit);
-                match select(pin!(guarded), clock.wait_until(deadline)).await {
-                    Either::Left((done, _)) => done,
-                    Either::Right(((), _)) => notice(Notice::TimedOut(limit)),
+    async fn run(mut self, clock: SharedClock, cancel: CancellationToken) -> Done {
+        let (call, limit) = (self.call, self.entry.timeout);
+        if let Some(gate) = self.gate.take() {
+            let asked = AssertUnwindSafe(gate.dyn_decide(self.gated())).catch_unwind().await;
+            match asked {
+                Ok(Decision::Allow) => {}
+                Ok(Decision::Suspend) => return Done { call, answer: None },
+                Ok(Decision::Input(json)) => self.input = json.into_bytes(),
+                Ok(Decision::Answer { content, is_error }) => return Done { call, answer: Some((content.into_bytes(), is_error)) },
+                // Nobody allowed it.
+                Err(panic) => {
+                    tracing::error!(tool = %self.name, call = %self.id, "the gate panicked: {}", blocking::message(&*panic));
+                    return Done { call, answer: Some(notice(Notice::NotRun)) };
                 }
             }
-        };
-        Done { call, serial, content, is_error }
-    }
-
-    async fn work(self) -> (Vec<u8>, bool) {
-        if self.entry.blocking
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            let inside = runtime.clone();
-            let work = runtime.spawn_blocking(move || inside.block_on(self.call()));
-            return match work.await {
-                Ok(done) => done,
-                Err(error) if error.is_panic() => notice(Notice::Panicked),
-                Err(_) => notice(Notice::Cancelled),
-            };
         }
-        self.call().await
+        let deadline = limit.map(|limit| clock.now().after(limit));
+        let (id, name) = (self.id.clone(), self.name.clone());
+        // A tool that ran into its time-out is told, for the case that it is on another thread.
+        let told = cancel.clone();
+        let work = AssertUnwindSafe(self.work(deadline, cancel)).catch_unwind();
+        let guarded = work.map(|done| {
+            done.unwrap_or_else(|panic| {
+                tracing::error!(tool = %name, call = %id, "tool panicked: {}", blocking::message(&*panic));
+                notice(Notice::Panicked)
+            })
+        });
+        let answer = match (limit, deadline) {
+            (Some(limit), Some(deadline)) => match select(pin!(guarded), clock.wait_until(deadline)).await {
+                Either::Left((done, _)) => done,
+                Either::Right(((), _)) => {
+                    told.cancel();
+                    tracing::error!(tool = %name, call = %id, "tool timed out after {limit:?}");
+                    notice(Notice::TimedOut(limit))
+                }
+            },
+            _ => guarded.await,
+        };
+        Done { call, answer: Some(answer) }
     }
 
-    async fn call(self) -> (Vec<u8>, bool) {
+    fn gated(&self) -> GatedCall {
+        GatedCall {
+            id: Text::from_raw(&self.id).to_string(),
+            name: Text::from_raw(&self.name).to_string(),
+            input: String::from_utf8_lossy(&self.input).into_owned(),
+            turn: self.turn,
+        }
+    }
+
+    async fn work(self, deadline: Option<Instant>, cancel: CancellationToken) -> (Vec<u8>, bool) {
+        if self.entry.blocking { blocking::run(move || self.call(deadline, cancel)).await } else { self.call(deadline, cancel).await }
+    }
+
+    async fn call(self, deadline: Option<Instant>, cancel: CancellationToken) -> (Vec<u8>, bool) {
         let mut scratch = if self.input.contains(&b'\\') { vec![0; self.input.len()] } else { Vec::new() };
         let mut content = Vec::new();
         let Some(input) = Value::first(&self.input) else { return notice(Notice::NotRun) };
+        let waiting = std::sync::Mutex::new(Box::pin(cancel.clone().cancelled_owned()));
+        let host = Host { cancel, waiting, state: self.state.clone() };
         let mut call = ToolCall::new(Text::from_raw(&self.id), Text::from_raw(&self.name), input, &mut scratch);
         call.turn = self.turn;
+        call.deadline = deadline;
+        call.host = Some(&host);
         let mut out = Output::growing(&mut content);
         let result = self.tools.dyn_call(self.entry.index, call, &mut out).await;
-        if let Err(error) = &result {
-            self.log(error);
-        }
-        let is_error = result.is_err();
-        let fits = result.map_or_else(|error| error.write_to(&mut out), |()| Ok(()));
-        match fits.and_then(|()| out.finish().map(<[u8]>::len)) {
+        let error = result.as_ref().err();
+        let fits = error.map_or(Ok(()), |error| error.write_to(&mut out)).and_then(|()| out.finish().map(<[u8]>::len));
+        let done = match fits {
             Ok(len) => {
                 content.truncate(len);
-                (content, is_error)
+                (content, error.is_some())
             }
             Err(full) => notice(Notice::TooLarge(full)),
+        };
+        if let Some(error) = error {
+            self.log(error, &done.0);
         }
+        done
     }
 
     /// One record for a tool that failed: which, for which call, and why, to the root of it.
-    fn log(&self, error: &ToolError) {
+    fn log(&self, error: &ToolError, content: &[u8]) {
         if !tracing::enabled!(tracing::Level::ERROR) {
             return;
         }
         let mut sources = String::new();
-        let mut next = error.source();
+        let mut next = error.source().and_then(core::error::Error::source);
         while let Some(source) = next {
             sources.push_str(if sources.is_empty() { "" } else { ": " });
             sources.push_str(&source.to_string());
             next = source.source();
         }
-        tracing::error!(tool = %self.name, call = %self.id, sources = %sources, "tool failed: {error}");
+        let text = Value::first(content).and_then(Value::as_text).map_or_else(|| error.to_string(), |text| text.to_string());
+        let backtrace = error.backtrace().map(tracing::field::display);
+        tracing::error!(tool = %self.name, call = %self.id, sources = %sources, backtrace, "tool failed: {text}");
     }
 }
 

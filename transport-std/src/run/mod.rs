@@ -12,37 +12,50 @@
 //! ```
 //! Any of these futures may be dropped at any time; calling again goes on. Calls that were running are kept and go on too.
 
+mod blocking;
+mod body;
 mod build;
+mod calls;
 mod drive;
+mod gate;
 mod jobs;
 mod reply;
 mod tools;
 mod turn;
 
+use core::any::Any;
 use core::fmt;
+use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
 use toolrunner_core::drive::ReplyUnderWay;
 use toolrunner_core::message::{ReplyMessage, Usage};
 use toolrunner_core::policy::{Limits, RetryPolicy};
 use toolrunner_core::run::{Compaction, Outcome, Run as Machine};
+use toolrunner_core::time::Clock;
+use toolrunner_core::tool::Tools;
 
 use crate::clock::SharedClock;
-use crate::config::Settings;
+use crate::config::{ClientBuilder, Settings};
 use crate::error::Error;
 use crate::http::{HttpBody, HttpTransport};
 use crate::params::Params;
 use drive::What;
+use gate::{DynGate, Hook};
 use jobs::Jobs;
 use reply::Envelope;
 use tools::Toolset;
 
 pub use build::{DEFAULT_MAX_TOKENS, RunBuilder};
+pub use gate::{Decision, GatedCall, ResultDraft};
 pub use turn::{ToolResult, ToolResults, Turn};
 
 /// Most calls of one turn that run at the same time, if nothing else is said.
 pub const DEFAULT_CONCURRENCY: usize = 32;
+/// How long tools may go on when their run is cancelled, if nothing else is said.
+pub const DEFAULT_GRACE: Duration = Duration::from_secs(5);
 
 /// A conversation with the model and its tools. Made by [`Client::run`](crate::Client::run).
 pub struct Run {
@@ -76,6 +89,20 @@ pub struct Run {
     jobs: Jobs,
     /// What happened and was not told yet.
     untold: VecDeque<What>,
+    /// What the next turn alone asks for.
+    next_params: Params,
+    gate: Option<Arc<dyn DynGate>>,
+    /// Calls of this turn for which the gate is not asked any more.
+    allowed: Vec<usize>,
+    hook: Option<Arc<Hook>>,
+    result_cap: Option<usize>,
+    /// What the tools share.
+    state: Option<Arc<dyn Any + Send + Sync>>,
+    cancel: CancellationToken,
+    /// Whether `cancel` has had its effect.
+    is_wound_down: bool,
+    /// How long tools may go on when the run is cancelled.
+    grace: Duration,
 }
 
 impl fmt::Debug for Run {
@@ -116,6 +143,7 @@ impl Run {
     pub fn user(&mut self, text: &str) -> Result<&mut Self, Error> {
         self.abandon();
         self.machine.user(text)?;
+        self.go_on();
         Ok(self)
     }
 
@@ -126,6 +154,7 @@ impl Run {
     /// `Misuse` if it is no message; `Capacity` if the conversation is full.
     pub fn append(&mut self, message: &str) -> Result<&mut Self, Error> {
         self.machine.append(message)?;
+        self.go_on();
         Ok(self)
     }
 
@@ -136,6 +165,8 @@ impl Run {
     pub fn replace_history(&mut self, messages: &str) -> Result<&mut Self, Error> {
         self.abandon();
         self.machine.replace_history(messages)?;
+        self.envelope = Envelope::default();
+        self.go_on();
         Ok(self)
     }
 
@@ -146,6 +177,8 @@ impl Run {
     pub fn retry(&mut self) -> Result<&mut Self, Error> {
         self.abandon();
         self.machine.retry()?;
+        self.envelope = Envelope::default();
+        self.go_on();
         Ok(self)
     }
 
@@ -155,30 +188,11 @@ impl Run {
         self.machine.stop();
     }
 
-    /// After [`stop`](Self::stop): goes on where it was.
+    /// After [`stop`](Self::stop), or when it was cancelled: goes on where it was. Calls that had not started run now.
     pub fn resume(&mut self) -> &mut Self {
         self.machine.resume();
+        self.go_on();
         self
-    }
-
-    /// Answers an open call instead of running its tool: the content's text.
-    ///
-    /// # Errors
-    /// `Misuse` if no open call has this id.
-    pub fn answer(&mut self, id: &str, text: &str) -> Result<&mut Self, Error> {
-        self.answer_json(id, &crate::params::quoted(text), false)
-    }
-
-    /// The same with content as it goes on the wire (a JSON string, or an array of blocks), and whether it is an error.
-    ///
-    /// # Errors
-    /// `Misuse` if no open call has this id, or the content is none.
-    pub fn answer_json(&mut self, id: &str, content: &str, is_error: bool) -> Result<&mut Self, Error> {
-        let call = self.machine.calls().find(|&i| self.machine.call(i).is_some_and(|call| !call.is_answered && call.id == *id));
-        let call = call.ok_or(toolrunner_core::error::Misuse::NoSuchCall)?;
-        self.machine.answer(call, content.as_bytes(), is_error)?;
-        self.untold.push_back(What::ToolEnd(call));
-        Ok(self)
     }
 
     /// The request's parameters, for all later turns.
@@ -192,13 +206,62 @@ impl Run {
         &self.params
     }
 
-    /// Whom to ask from the next request on: key, base URL, betas, headers, retries.
+    /// Parameters of the next turn alone, in place of those of the same name. They are forgotten when its reply is whole.
+    ///
+    /// ```no_run
+    /// # async fn f(mut run: toolrunner_std::Run) -> Result<(), toolrunner_std::Error> {
+    /// if let Some(mut turn) = run.next_turn().await? {
+    ///     turn.run().next_params_mut().max_tokens(8192);
+    ///     turn.retry()?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn next_params_mut(&mut self) -> &mut Params {
+        self.prefix = None;
+        &mut self.next_params
+    }
+
+    /// Whom the run asks, and as whom.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Whom to ask from the next request on: key, base URL, betas, headers, query, body, time-outs, retries.
     pub fn set_settings(&mut self, settings: Settings) -> &mut Self {
-        self.machine.retry_mut().retries = settings.max_retries();
+        if settings.max_retries() != self.settings.max_retries() {
+            self.machine.retry_mut().retries = settings.max_retries();
+        }
+        build::apply_body_fields(&self.settings, &settings, &mut self.params);
         self.transport = settings.transport().clone();
         self.settings = Arc::new(settings);
         self.prefix = None;
         self
+    }
+
+    /// The same, said as changes: `run.change_settings(|client| client.beta("files-api-2025-04-14"))?`.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with them. Then nothing changes.
+    pub fn change_settings(&mut self, change: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Result<&mut Self, Error> {
+        let settings = change(self.settings.to_builder()).settings()?;
+        Ok(self.set_settings(settings))
+    }
+
+    /// Other tools, from the next request on. Calls that run already go on with the old ones.
+    ///
+    /// # Errors
+    /// As for [`RunBuilder::tools`]. Then nothing changes.
+    pub fn set_tools(&mut self, tools: impl Tools) -> Result<&mut Self, Error> {
+        self.toolset = Toolset::new(tools)?;
+        self.prefix = None;
+        Ok(self)
+    }
+
+    /// Cancels the run from anywhere, also while it is driven: `run.cancellation().cancel()`. A reply under way is taken back; tools are
+    /// told by their context and have the grace period to end, then they are dropped and answered as cancelled. The run ends with
+    /// [`Outcome::Stopped`]; it goes on, with a new token, when something is said or [`resume`](Self::resume) is called.
+    pub fn cancellation(&self) -> CancellationToken {
+        self.cancel.clone()
     }
 
     /// What the run may spend. A run that ended at a limit goes on when that is raised.
@@ -256,11 +319,24 @@ impl Run {
 
     /// Lets go of what is under way.
     fn abandon(&mut self) {
+        self.let_go_of_reply();
+        self.jobs.clear();
+        self.untold.clear();
+    }
+
+    fn let_go_of_reply(&mut self) {
         if self.reply.take().is_some() || self.announced {
             // Nothing failed, so there is no error to tell.
             let _ = self.machine.failed(None, self.clock.now(), 0);
             self.announced = false;
         }
-        self.jobs.clear();
+    }
+
+    /// A cancellation that had its effect is over.
+    fn go_on(&mut self) {
+        if self.is_wound_down {
+            self.is_wound_down = false;
+            self.cancel = CancellationToken::new();
+        }
     }
 }

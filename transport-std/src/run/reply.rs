@@ -5,9 +5,16 @@ use toolrunner_core::message::ReplyMessage;
 use toolrunner_core::observe::Event;
 use toolrunner_core::run::Run as Machine;
 
-/// The reply's own fields, as they came.
+/// The last whole reply's own fields, as they came.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Envelope {
+    whole: Fields,
+    /// Those of a reply that is under way, and may be taken back.
+    coming: Fields,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Fields {
     /// `message_start`'s message; in a whole-JSON reply all of it but its content.
     start: Vec<u8>,
     /// `message_delta`, the last of them.
@@ -18,30 +25,32 @@ impl Envelope {
     pub(super) fn see(&mut self, event: &Event<'_>) {
         match event {
             Event::MessageStart { message } => {
-                self.delta.clear();
-                self.start.clear();
-                self.start.push(b'{');
+                let Fields { start, delta } = &mut self.coming;
+                delta.clear();
+                start.clear();
+                start.push(b'{');
                 for (name, value) in message.members().filter(|(name, _)| *name != *"content") {
-                    push_member(&mut self.start, name.raw(), value.raw());
+                    push_member(start, name.raw(), value.raw());
                 }
-                self.start.push(b'}');
+                start.push(b'}');
             }
             Event::Stop { raw: Some(raw), .. } => {
-                self.delta.clear();
-                self.delta.extend_from_slice(raw.raw());
+                self.coming.delta.clear();
+                self.coming.delta.extend_from_slice(raw.raw());
             }
+            Event::MessageStop => core::mem::swap(&mut self.whole, &mut self.coming),
             _ => {}
         }
     }
 
     /// The whole message.
     pub(super) fn message(&self, machine: &Machine<'_>) -> Option<ReplyMessage> {
-        if machine.turns() == 0 || self.start.is_empty() {
+        if machine.turns() == 0 || self.whole.start.is_empty() {
             return None;
         }
         let content = machine.last_message().map(|message| message.content());
-        let start = Value::first(&self.start)?;
-        let event = Value::first(&self.delta);
+        let start = Value::first(&self.whole.start)?;
+        let event = Value::first(&self.whole.delta);
         let delta = event.and_then(|event| event.member("delta"));
         let later = |name: &str| delta.and_then(|delta| delta.member(name)).filter(|value| !value.is_null());
         let mut json = vec![b'{'];

@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use toolrunner_core::error::Misuse;
-use toolrunner_core::json::Text;
+use toolrunner_core::json::{Kind, Text, Value};
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Tools, check_server_tools};
+
+use crate::error::Error;
 
 /// The object-safe twin of [`Tools`]; its method's name differs so that the two never get in each other's way.
 pub(crate) trait DynTools: Send + Sync {
@@ -67,6 +69,32 @@ impl Toolset {
             json.push(']');
         }
         Ok(Self { tools: Arc::new(tools), by_name: Arc::new(by_name), json: json.into() })
+    }
+
+    /// Adds definitions, a JSON array, that are not ours: those of a name that is known are left out.
+    pub(crate) fn declare(&mut self, definitions: &str) -> Result<(), Error> {
+        let list = Value::first(definitions.as_bytes()).filter(|list| list.kind() == Kind::Array);
+        let list = list.ok_or_else(|| Error::Invalid("the request body's tools are no array".to_owned()))?;
+        let mut json = self.json.trim_end_matches(']').to_owned();
+        let mut by_name = HashMap::clone(&self.by_name);
+        for tool in list.elements() {
+            let name = tool.member("name").and_then(Value::as_text).map(|name| name.to_string());
+            if name.as_ref().is_some_and(|name| by_name.contains_key(name)) {
+                continue;
+            }
+            json.push(if json.is_empty() { '[' } else { ',' });
+            json.push_str(tool.as_json());
+            if let Some(name) = name {
+                by_name.insert(name, Entry { index: usize::MAX, runnable: false, serial: false, blocking: false, timeout: None });
+            }
+        }
+        if json.is_empty() {
+            json.push('[');
+        }
+        json.push(']');
+        self.json = json.into();
+        self.by_name = Arc::new(by_name);
+        Ok(())
     }
 
     pub(crate) fn find(&self, name: Text<'_>) -> Option<Entry> {

@@ -4,6 +4,7 @@ use toolrunner_core::error::Misuse;
 use toolrunner_core::json::Value;
 use toolrunner_core::message::{ReplyMessage, StopReason, Usage};
 use toolrunner_core::run::{Call, Step};
+use toolrunner_core::time::Clock;
 
 use super::Run;
 use crate::error::Error;
@@ -65,7 +66,7 @@ impl<'r> Turn<'r> {
         loop {
             if !self.run.jobs.is_empty() {
                 self.run.next_result().await?;
-            } else if self.run.has_open_turn()? {
+            } else if self.run.has_open_turn()? && !self.run.cancellation_is_due() {
                 self.run.start_calls()?;
             } else {
                 return Ok(ToolResults { run: self.run });
@@ -91,6 +92,15 @@ impl<'r> Turn<'r> {
         Ok(self)
     }
 
+    /// As [`Run::allow`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn allow(&mut self, id: &str) -> Result<&mut Self, Error> {
+        self.run.allow(id)?;
+        Ok(self)
+    }
+
     /// As [`Run::append`].
     ///
     /// # Errors
@@ -111,6 +121,11 @@ impl<'r> Turn<'r> {
     /// As [`Run::params_mut`].
     pub fn params_mut(&mut self) -> &mut Params {
         self.run.params_mut()
+    }
+
+    /// As [`Run::next_params_mut`].
+    pub fn next_params_mut(&mut self) -> &mut Params {
+        self.run.next_params_mut()
     }
 
     /// As [`Run::retry`].
@@ -141,6 +156,11 @@ impl<'r> Turn<'r> {
 }
 
 impl Run {
+    /// Whether the run was cancelled and does not know yet.
+    pub(super) fn cancellation_is_due(&self) -> bool {
+        self.cancel.is_cancelled() && !self.is_wound_down
+    }
+
     /// Whether calls are to run now.
     fn has_open_turn(&mut self) -> Result<bool, Error> {
         if self.machine.next_call().is_none() || !self.machine.is_calling() {
@@ -180,6 +200,12 @@ impl ToolResults<'_> {
             toolrunner_core::message::Block::ToolResult(result) => Some(result),
             _ => None,
         })
+    }
+
+    /// The text of the first result that is an error.
+    pub fn first_error(&self) -> Option<String> {
+        let failed = self.iter().find(|result| result.is_error())?;
+        Some(super::gate::text_of(failed.value().member("content").unwrap_or_default()))
     }
 
     /// The message that will be sent, as JSON; nothing if there are no results.
@@ -224,10 +250,7 @@ impl ToolResult<'_> {
     /// The content's text: of a string, or of all its text blocks, joined.
     pub fn text(&self) -> String {
         let content = self.run.machine.result(self.call).and_then(|result| result.member("content")).unwrap_or_default();
-        match content.as_text() {
-            Some(text) => text.to_string(),
-            None => content.elements().filter_map(|block| block.member("text")?.as_text()).map(|text| text.to_string()).collect(),
-        }
+        super::gate::text_of(content)
     }
 
     /// The call that it answers.
@@ -259,6 +282,19 @@ impl ToolResult<'_> {
     pub fn replace(&mut self, text: &str) -> Result<&mut Self, Error> {
         let is_error = self.is_error();
         self.replace_json(&crate::params::quoted(text), is_error)
+    }
+
+    /// Cuts every text that is longer than `bytes`: head and tail stay, and between them stands how much was cut. Members that were
+    /// added are gone if something was cut.
+    ///
+    /// # Errors
+    /// `Capacity` if the conversation is full; then the old one stays.
+    pub fn cap(&mut self, bytes: usize) -> Result<&mut Self, Error> {
+        let content = self.run.machine.result(self.call).and_then(|result| result.member("content")).unwrap_or_default();
+        match super::gate::capped(content.as_json(), bytes) {
+            Some(content) => self.replace_json(&content, self.is_error()),
+            None => Ok(self),
+        }
     }
 
     /// Replaces the content as it goes on the wire, and whether it is an error. Members that were added are gone.

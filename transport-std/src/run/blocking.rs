@@ -1,0 +1,73 @@
+//! Tools that block their thread, where that does no harm: tokio's pool, or on another runtime a thread of their own.
+
+use core::any::Any;
+use core::panic::AssertUnwindSafe;
+use core::pin::pin;
+use core::task::{Context, Poll, Waker};
+use std::panic::{catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::task::Wake;
+use std::thread::{self, Thread};
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use toolrunner_core::tool::Notice;
+
+use super::jobs::notice;
+
+/// What a call gives: content, and whether it is an error.
+type Given = (Vec<u8>, bool);
+
+/// Runs `work` where it may block. A panic goes on here.
+pub(super) async fn run<F: Future<Output = Given>>(work: impl FnOnce() -> F + Send + 'static) -> Given {
+    if let Ok(runtime) = Handle::try_current() {
+        let inside = runtime.clone();
+        return match runtime.spawn_blocking(move || inside.block_on(work())).await {
+            Ok(given) => given,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                // The runtime is shutting down.
+                Err(_) => notice(Notice::Cancelled),
+            },
+        };
+    }
+    let (give, given) = oneshot::channel();
+    let spawned = thread::Builder::new().name("toolrunner-blocking".to_owned()).spawn(move || {
+        // If nobody waits any more, nobody wants to know.
+        let _ = give.send(catch_unwind(AssertUnwindSafe(|| block_on(work()))));
+    });
+    if let Err(error) = spawned {
+        tracing::error!(%error, "no thread for a blocking tool");
+        return notice(Notice::NotRun);
+    }
+    match given.await {
+        Ok(Ok(given)) => given,
+        Ok(Err(panic)) => resume_unwind(panic),
+        Err(_) => notice(Notice::Cancelled),
+    }
+}
+
+/// What a panic said.
+pub(super) fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no message)")
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return output;
+        }
+        thread::park();
+    }
+}

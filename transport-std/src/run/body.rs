@@ -1,0 +1,76 @@
+//! The request's body up to the conversation, made again when something in it changed.
+
+use toolrunner_core::json::Value;
+
+use super::Run;
+use crate::params::quoted;
+
+impl Run {
+    /// The body up to the conversation: parameters in their order, then tools.
+    pub(super) fn render_prefix(&mut self) {
+        let container = self.machine.container().filter(|_| !self.pins_container());
+        let model = self.summary_model.as_deref().filter(|_| self.summary.is_some());
+        if self.prefix.is_some() && container == self.container.as_deref() && model == self.prefix_model.as_deref() {
+            return;
+        }
+        let mut out = String::from("{");
+        let once = |name: &str| self.next_params.json(name);
+        let kept = self.params.iter().map(|(name, json)| (name, once(name).unwrap_or(json)));
+        let added = self.next_params.iter().filter(|(name, _)| self.params.json(name).is_none());
+        for (name, json) in kept.chain(added) {
+            out.push_str(&quoted(name));
+            out.push(':');
+            match container {
+                Some(id) if name == "container" => out.push_str(&with_id(json, id)),
+                _ if name == "model" && model.is_some() => out.push_str(&quoted(model.unwrap_or_default())),
+                _ => out.push_str(json),
+            }
+            out.push(',');
+        }
+        if let Some(id) = container.filter(|_| self.param("container").is_none()) {
+            out.push_str("\"container\":");
+            out.push_str(&quoted(id));
+            out.push(',');
+        }
+        if self.stream {
+            out.push_str("\"stream\":true,");
+        }
+        if !self.toolset.json.is_empty() {
+            out.push_str("\"tools\":");
+            out.push_str(&self.toolset.json);
+            out.push(',');
+        }
+        out.push_str("\"messages\":[");
+        self.prefix_model = model.map(str::to_owned);
+        self.container = container.map(str::to_owned);
+        self.prefix = Some(out.into_bytes());
+    }
+
+    /// What the next request says of this parameter.
+    fn param(&self, name: &str) -> Option<&str> {
+        self.next_params.json(name).or_else(|| self.params.json(name))
+    }
+
+    /// Whether the caller named a container: an id, or an object with one. An object without one gets that of the reply.
+    fn pins_container(&self) -> bool {
+        let Some(value) = self.param("container").and_then(|json| Value::first(json.as_bytes())) else { return false };
+        match value.members().next() {
+            Some(_) => value.member("id").is_some_and(|id| !id.is_null()),
+            None => !value.is_null(),
+        }
+    }
+}
+
+/// A container object with this id, and whatever else it had; the id alone for `null`.
+fn with_id(json: &str, id: &str) -> String {
+    let Some(object) = Value::first(json.as_bytes()).filter(|value| value.members().next().is_some()) else { return quoted(id) };
+    let mut out = format!("{{\"id\":{}", quoted(id));
+    for (name, value) in object.members().filter(|(name, _)| *name != *"id") {
+        out.push_str(",\"");
+        out.push_str(name.raw());
+        out.push_str("\":");
+        out.push_str(value.as_json());
+    }
+    out.push('}');
+    out
+}

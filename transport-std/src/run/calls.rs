@@ -1,0 +1,191 @@
+//! The calls of a turn: asked for at the gate, run, and their results put in place.
+
+use std::sync::Arc;
+
+use toolrunner_core::error::Misuse;
+use toolrunner_core::json::Text;
+use toolrunner_core::tool::Notice;
+
+use super::Run;
+use super::drive::{What, uninterrupted};
+use super::gate::{ResultDraft, capped};
+use super::jobs::{Done, Job};
+use crate::error::Error;
+
+impl Run {
+    /// Answers an open call instead of running its tool: the content's text. If the tool runs already it is dropped.
+    ///
+    /// # Errors
+    /// `Misuse` if no open call has this id.
+    pub fn answer(&mut self, id: &str, text: &str) -> Result<&mut Self, Error> {
+        self.answer_json(id, &crate::params::quoted(text), false)
+    }
+
+    /// The same with content as it goes on the wire (a JSON string, or an array of blocks), and whether it is an error.
+    ///
+    /// # Errors
+    /// `Misuse` if no open call has this id, or the content is none.
+    pub fn answer_json(&mut self, id: &str, content: &str, is_error: bool) -> Result<&mut Self, Error> {
+        let call = self.open_call(id)?;
+        self.machine.answer(call, content.as_bytes(), is_error)?;
+        self.jobs.abort(call);
+        self.untold.push_back(What::ToolEnd(call));
+        Ok(self)
+    }
+
+    /// Lets a call run that the [gate](crate::RunBuilder::gate) suspended, or would be asked about.
+    ///
+    /// # Errors
+    /// `Misuse` if no open call has this id.
+    pub fn allow(&mut self, id: &str) -> Result<&mut Self, Error> {
+        let call = self.open_call(id)?;
+        self.allowed.push(call);
+        self.machine.give_to_tools(call);
+        Ok(self)
+    }
+
+    /// The calls that wait for the caller, as ids: tools without a function, and those that the gate suspended.
+    pub fn waiting_calls(&self) -> Vec<String> {
+        let machine = &self.machine;
+        machine.calls().filter(|&i| machine.is_for_caller(i)).filter_map(|i| Some(machine.call(i)?.id.to_string())).collect()
+    }
+
+    /// Answers all open calls as not run (or as cancelled, those that were running), so that the conversation can be saved, or go on
+    /// somewhere else. A run that goes on by [`user`](Self::user) does this by itself.
+    ///
+    /// # Errors
+    /// `Capacity` if not even the shortest answers fit.
+    pub fn close_open_calls(&mut self) -> Result<&mut Self, Error> {
+        self.machine.close_open_calls()?;
+        self.jobs.clear();
+        Ok(self)
+    }
+
+    fn open_call(&self, id: &str) -> Result<usize, Misuse> {
+        let machine = &self.machine;
+        let mut calls = machine.calls();
+        calls.find(|&i| machine.call(i).is_some_and(|call| !call.is_answered && call.id == *id)).ok_or(Misuse::NoSuchCall)
+    }
+
+    /// Starts as many calls as may run.
+    pub(super) fn start_calls(&mut self) -> Result<(), Error> {
+        let pending = self.machine.calls().filter(|&i| self.machine.is_pending(i));
+        let pending: Vec<usize> = pending.collect();
+        for i in pending {
+            if self.jobs.len() >= self.concurrency {
+                break;
+            }
+            let Some(call) = self.machine.call(i) else { continue };
+            if call.is_bad {
+                self.untold.push_back(What::ToolStart(i));
+                tracing::warn!(tool = %call.name, call = %call.id, "the model's input is no JSON object");
+                self.machine.refuse_bad_input(i)?;
+                self.untold.push_back(What::ToolEnd(i));
+                continue;
+            }
+            match self.toolset.find(call.name) {
+                None => {
+                    self.untold.push_back(What::ToolStart(i));
+                    tracing::warn!(tool = %call.name, call = %call.id, "tool not found");
+                    self.machine.answer_not_found(i)?;
+                    self.untold.push_back(What::ToolEnd(i));
+                }
+                Some(entry) if !entry.runnable => self.machine.leave_to_caller(i),
+                Some(entry) if entry.serial && self.jobs.has_serial() => {}
+                Some(entry) => {
+                    let job = Job {
+                        call: i,
+                        id: call.id.raw().to_owned(),
+                        name: call.name.raw().to_owned(),
+                        input: call.input.raw().to_vec(),
+                        turn: self.machine.turns(),
+                        entry,
+                        tools: Arc::clone(&self.toolset.tools),
+                        state: self.state.clone(),
+                        gate: self.gate.clone().filter(|_| !self.allowed.contains(&i)),
+                    };
+                    self.machine.begin_call(i);
+                    self.jobs.start(job, self.clock.clone());
+                    self.untold.push_back(What::ToolStart(i));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the next result, and starts what may run in its place.
+    pub(super) async fn next_result(&mut self) -> Result<(), Error> {
+        let deadline = self.machine.deadline();
+        match uninterrupted(&self.cancel, &self.clock, deadline, self.jobs.next()).await {
+            Some(Some(done)) => {
+                self.stage(done)?;
+                if self.machine.next_call().is_some() {
+                    self.start_calls()?;
+                }
+            }
+            Some(None) => {}
+            None => self.wind_down().await?,
+        }
+        Ok(())
+    }
+
+    /// Puts a result in its place.
+    fn stage(&mut self, done: Done) -> Result<(), Error> {
+        let Some((content, is_error)) = done.answer else {
+            self.machine.leave_to_caller(done.call);
+            return Ok(());
+        };
+        let (content, is_error) = self.hooked(done.call, content, is_error);
+        self.machine.answer_checked(done.call, &content, is_error)?;
+        self.untold.push_back(What::ToolEnd(done.call));
+        Ok(())
+    }
+
+    fn hooked(&self, call: usize, content: Vec<u8>, is_error: bool) -> (Vec<u8>, bool) {
+        if self.hook.is_none() && self.result_cap.is_none_or(|cap| content.len() <= cap) {
+            return (content, is_error);
+        }
+        let Ok(mut content) = String::from_utf8(content) else { return super::jobs::notice(Notice::NotRun) };
+        if let Some(hook) = &self.hook {
+            let text = |text: Option<Text<'_>>| text.map(|text| text.to_string()).unwrap_or_default();
+            let call = self.machine.call(call);
+            let mut draft = ResultDraft::new(text(call.map(|call| call.id)), text(call.map(|call| call.name)), content, is_error);
+            hook(&mut draft);
+            let (bytes, is_error) = draft.into_parts();
+            content = String::from_utf8(bytes).unwrap_or_default();
+            return (self.capped(content).into_bytes(), is_error);
+        }
+        (self.capped(content).into_bytes(), is_error)
+    }
+
+    fn capped(&self, content: String) -> String {
+        self.result_cap.and_then(|cap| capped(&content, cap)).unwrap_or(content)
+    }
+
+    /// Ends what is under way, because the run was cancelled or its time is over: a reply is taken back, tools are told and have the
+    /// grace period to end; then they are dropped, and their calls answered as cancelled.
+    pub(super) async fn wind_down(&mut self) -> Result<(), Error> {
+        self.let_go_of_reply();
+        self.jobs.cancel();
+        let end = self.clock.0.now().after(self.grace);
+        while !self.jobs.is_empty() {
+            let never = tokio_util::sync::CancellationToken::new();
+            match uninterrupted(&never, &self.clock, Some(end), self.jobs.next()).await {
+                Some(Some(done)) => self.stage(done)?,
+                Some(None) => {}
+                None => {
+                    for call in self.jobs.calls() {
+                        self.machine.answer_notice(call, Notice::Cancelled)?;
+                        self.untold.push_back(What::ToolEnd(call));
+                    }
+                    self.jobs.clear();
+                }
+            }
+        }
+        if self.cancel.is_cancelled() {
+            self.machine.stop();
+            self.is_wound_down = true;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,131 @@
+//! What the suites share: tools written by hand, a server on loopback, and looks into requests.
+#![allow(dead_code, unreachable_pub, reason = "each suite uses a part of it")]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use toolrunner_core::json::Value;
+use toolrunner_core::testing::http1::Connection;
+use toolrunner_core::testing::validity::{Tail, check};
+use toolrunner_core::testing::{Answer, Chunk, Reply, Script, ScriptedModel};
+use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Tools};
+use toolrunner_std::testing::Scripted;
+use toolrunner_std::{Client, Run};
+
+pub type Work = dyn Fn(&Value<'_>) -> Result<String, ToolError> + Send + Sync;
+
+/// A tool of one function, and how often it ran.
+#[derive(Clone)]
+pub struct Fun {
+    pub name: &'static str,
+    pub json: String,
+    pub shape: fn(Definition<'_>) -> Definition<'_>,
+    pub work: Arc<Work>,
+    pub ran: Arc<Mutex<Vec<String>>>,
+}
+
+impl Tools for Fun {
+    fn count(&self) -> usize {
+        1
+    }
+
+    fn definition(&self, i: usize) -> Option<Definition<'_>> {
+        (i == 0).then(|| (self.shape)(Definition::new(self.name, &self.json)))
+    }
+
+    async fn call(&self, _: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+        self.ran.lock().unwrap().push(call.id.to_string());
+        let text = (self.work)(&call.input)?;
+        // Too much is told by the output itself.
+        let _ = out.text(&text);
+        Ok(())
+    }
+}
+
+impl Fun {
+    /// The ids of the calls that ran.
+    pub fn ran(&self) -> Vec<String> {
+        self.ran.lock().unwrap().clone()
+    }
+}
+
+/// A tool that gives what `work` gives.
+pub fn fun(name: &'static str, work: impl Fn(&Value<'_>) -> Result<String, ToolError> + Send + Sync + 'static) -> Fun {
+    let json = format!(r#"{{"name":"{name}","description":"d","input_schema":{{"type":"object","properties":{{}}}}}}"#);
+    Fun { name, json, shape: |definition| definition, work: Arc::new(work), ran: Arc::default() }
+}
+
+/// A tool that says its name.
+pub fn echo(name: &'static str) -> Fun {
+    fun(name, move |_| Ok(format!("{name}!")))
+}
+
+pub fn scripted(script: Script) -> Scripted {
+    Scripted::new(ScriptedModel::new(script))
+}
+
+pub fn calls(ids: &[&str], name: &str) -> Reply {
+    ids.iter().fold(Reply::new(), |reply, id| reply.tool_use(id, name, "{}"))
+}
+
+/// The messages of each request, as JSON.
+pub fn conversations(scripted: &Scripted) -> Vec<String> {
+    let of = |request: &toolrunner_core::testing::Request| format!("[{}]", String::from_utf8_lossy(request.transcript()));
+    scripted.model().requests().iter().map(of).collect()
+}
+
+/// The whole body of each request.
+pub fn bodies(scripted: &Scripted) -> Vec<String> {
+    scripted.model().requests().iter().map(|request| String::from_utf8(request.body.clone()).unwrap()).collect()
+}
+
+/// Every request was one that the API takes, and what the run holds now is valid.
+#[track_caller]
+pub fn assert_valid(run: &Run, scripted: &Scripted) {
+    assert_eq!(scripted.model().complaints(), [] as [String; 0]);
+    if let Err(invalid) = check(run.machine().transcript().bytes(), Tail::Open) {
+        panic!("{invalid}: {}", run.messages());
+    }
+}
+
+/// A scripted model on loopback. The thread ends with the process.
+pub fn serve(model: ScriptedModel) -> (SocketAddr, Arc<Mutex<ScriptedModel>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let model = Arc::new(Mutex::new(model));
+    let shared = Arc::clone(&model);
+    thread::spawn(move || {
+        for socket in listener.incoming().flatten() {
+            let model = Arc::clone(&shared);
+            thread::spawn(move || {
+                let mut socket = socket;
+                let (mut connection, mut buffer) = (Connection::new(), [0; 4096]);
+                while !connection.is_closed() {
+                    let Ok(length @ 1..) = socket.read(&mut buffer) else { return };
+                    let chunks = connection.respond(&mut model.lock().unwrap(), &buffer[..length]);
+                    for chunk in chunks {
+                        match chunk {
+                            Chunk::Data(bytes) if socket.write_all(&bytes).is_ok() => {}
+                            Chunk::Wait(pause) => thread::sleep(pause),
+                            _ => return,
+                        }
+                    }
+                }
+            });
+        }
+    });
+    (address, model)
+}
+
+/// A client of a server on loopback that answers like this, without retries.
+pub fn client_of(script: Script) -> (Client, Arc<Mutex<ScriptedModel>>) {
+    let (address, model) = serve(ScriptedModel::new(script));
+    let builder = Client::builder().base_url(format!("http://{address}")).api_key("k").max_retries(0);
+    (builder.proxies(toolrunner_std::http::Proxies::none()).build().unwrap(), model)
+}
+
+pub fn answers(list: impl IntoIterator<Item = Answer>) -> Script {
+    list.into_iter().fold(Script::new(), Script::answer)
+}

@@ -1,0 +1,189 @@
+//! What goes wrong, over HTTP on loopback, as the user reads it. After each error the run is whole and goes on from where it was.
+
+mod common;
+#[allow(dead_code, reason = "a part of it is used here")]
+mod support;
+
+use core::time::Duration;
+
+use common::{answers, calls, client_of, echo, serve};
+use support::{Do, OK, Server, self_signed, trusting};
+use toolrunner_core::testing::{Answer, Chunk, Reply, Script, ScriptedModel};
+use toolrunner_std::http::Proxies;
+use toolrunner_std::{Client, ClientBuilder, Error};
+
+/// The error of a run against this answer, which then goes on with a good one.
+async fn error_of(answer: Answer) -> String {
+    let (client, model) = client_of(answers([answer, Reply::text("ok").into()]));
+    let mut run = client.run("m").user("Hello?");
+    let error = run.until_done().await.unwrap_err();
+    // The same call goes on.
+    assert_eq!(run.until_done().await.unwrap().text(), "ok");
+    let model = model.lock().unwrap();
+    assert_eq!(model.requests()[0].body, model.requests()[1].body, "nothing was lost, and nothing added");
+    assert!(model.complaints().is_empty());
+    drop(model);
+    error.to_string()
+}
+
+#[test]
+fn no_key() {
+    let error = Error::from(ClientBuilder::new().build().unwrap_err());
+    let text = "no API key: set ANTHROPIC_API_KEY (or ANTHROPIC_AUTH_TOKEN), or ANTHROPIC_BASE_URL to use a server that needs no key";
+    assert_eq!(error.to_string(), text);
+}
+
+#[tokio::test]
+async fn wrong_key() {
+    let model = ScriptedModel::new(Script::new().reply(Reply::text("ok"))).require_key("right");
+    let (address, _) = serve(model);
+    let builder = Client::builder().base_url(format!("http://{address}")).proxies(Proxies::none());
+    let mut run = builder.api_key("wrong").build().unwrap().run("m").user("Hello?");
+    let error = run.until_done().await.unwrap_err();
+    let api = error.api().unwrap();
+    assert_eq!(api.error.status, 401);
+    assert!(!api.request_id.is_empty());
+    let id = &api.request_id;
+    assert_eq!(error.to_string(), format!("API error: authentication_error (status 401): invalid x-api-key [request id {id}]"));
+    // The key can be changed, and the run goes on.
+    run.change_settings(|client| client.api_key("right")).unwrap();
+    assert_eq!(run.until_done().await.unwrap().text(), "ok");
+}
+
+#[tokio::test]
+async fn unreachable_host() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let client = Client::builder().base_url(&url).proxies(Proxies::none()).max_retries(0).build().unwrap();
+    let mut run = client.run("m").user("Hello?");
+    let text = run.until_done().await.unwrap_err().to_string();
+    assert!(text.starts_with(&format!("could not connect to {url}: ")), "{text}");
+    let text = run.until_done().await.unwrap_err().to_string();
+    assert!(text.starts_with(&format!("could not connect to {url}: ")), "{text}");
+}
+
+#[tokio::test]
+async fn html_instead_of_json() {
+    let page = "<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>";
+    let html = |status| Answer::raw(status, page).header("content-type", "text/html");
+    assert_eq!(error_of(html(200)).await, "protocol error: the reply is neither an event stream nor a JSON object");
+    assert_eq!(
+        error_of(html(502)).await,
+        "API error: status 502: <html><head><title>502 Bad Gateway</title></head><body>nginx</body></html> [request id req_scripted_0001]"
+    );
+}
+
+#[tokio::test]
+async fn an_error_with_status_200() {
+    let body = r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"},"request_id":"req_7"}"#;
+    let text = error_of(Answer::raw(200, body)).await;
+    assert_eq!(text, "API error: overloaded_error (status 200): Overloaded [request id req_7]");
+}
+
+#[tokio::test]
+async fn an_error_event_in_the_stream() {
+    let text = error_of(Reply::text("Let me").error_event("overloaded_error", "Overloaded").into()).await;
+    assert!(text.starts_with("API error: overloaded_error (status 200): Overloaded"), "{text}");
+}
+
+#[tokio::test]
+async fn an_error_without_a_body() {
+    assert_eq!(error_of(Answer::raw(500, "")).await, "API error: api_error (status 500) [request id req_scripted_0001]");
+    assert_eq!(
+        error_of(Answer::raw(404, "{}").header("request-id", "req_9")).await,
+        "API error: not_found_error (status 404): {} [request id req_9]"
+    );
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_early() {
+    let text = error_of(Reply::text("Let me").ends_early().into()).await;
+    assert_eq!(text, "protocol error: the reply ended before its end");
+}
+
+#[tokio::test]
+async fn a_connection_that_is_reset() {
+    let body = vec![Chunk::Data(b"event: message_start\n".to_vec()), Chunk::Reset];
+    let (client, model) = client_of(answers([Answer::chunks(200, body)]));
+    let mut run = client.run("m").user("Hello?");
+    for _ in 0..2 {
+        // The script gives an answer that did not arrive again.
+        let text = run.until_done().await.unwrap_err().to_string();
+        assert!(text.starts_with("the connection to http://127.0.0.1:") && text.contains("was closed before the reply's end"), "{text}");
+    }
+    let model = model.lock().unwrap();
+    assert_eq!(model.requests()[0].body, model.requests()[1].body);
+}
+
+#[tokio::test]
+async fn a_read_timeout_of_this_run_only() {
+    let slow = || Answer::chunks(200, vec![Chunk::Wait(Duration::from_secs(2)), Chunk::Data(b"{}".to_vec())]);
+    let (client, _) = client_of(answers([Reply::text("one").into(), slow(), Reply::text("two").into()]));
+    // The connection that waits was made with the client's time-out: the run's counts all the same.
+    assert_eq!(client.run("m").user("Hello?").until_done().await.unwrap().text(), "one");
+    let limit = Duration::from_millis(100);
+    let mut run = client.run("m").settings(|client| client.read_timeout(limit)).user("Hello?");
+    let text = run.until_done().await.unwrap_err().to_string();
+    assert!(text.starts_with("nothing came from http://127.0.0.1:") && text.ends_with(" for 100ms"), "{text}");
+    // It can be changed between turns.
+    run.change_settings(|client| client.read_timeout(Duration::from_secs(30))).unwrap();
+    assert_eq!(run.until_done().await.unwrap().text(), "two");
+}
+
+#[tokio::test]
+async fn a_bad_certificate() {
+    let (tls, _) = self_signed(&["http/1.1"]);
+    let (_, other) = self_signed(&[]);
+    let server = Server::start_with(Some(tls), |_, _| Do::Answer(OK.to_owned())).await;
+    let url = format!("https://{}", server.address);
+    // Trusting another one, so that it does not depend on whether this machine has any roots. Retries would take a second.
+    let client = Client::builder().base_url(&url).transport(trusting(&other)).max_retries(2).build().unwrap();
+    let mut run = client.run("m").user("Hello?");
+    let text = run.until_done().await.unwrap_err().to_string();
+    assert!(text.starts_with(&format!("the TLS certificate of {url} was not accepted: invalid peer certificate: ")), "{text}");
+    assert_eq!(server.connections(), 1, "nobody knocks again at a door that cannot be trusted");
+}
+
+#[tokio::test]
+async fn an_error_after_the_tools_ran_does_not_run_them_again() {
+    let overloaded = || Answer::error(529, "overloaded_error", "Overloaded");
+    let (client, model) = client_of(answers([calls(&["t1"], "a").into(), overloaded(), overloaded(), Reply::text("ok").into()]));
+    let tool = echo("a");
+    let mut run = client.run("m").tools(tool.clone()).user("Hello?");
+    for _ in 0..2 {
+        let text = run.until_done().await.unwrap_err().to_string();
+        assert!(text.starts_with("API error: overloaded_error (status 529): Overloaded"), "{text}");
+    }
+    assert_eq!(run.until_done().await.unwrap().text(), "ok");
+    assert_eq!(tool.ran(), ["t1"]);
+    assert!(model.lock().unwrap().complaints().is_empty());
+}
+
+#[tokio::test]
+async fn a_transcript_that_is_full() {
+    let (client, _) = client_of(answers([Reply::text(&"long ".repeat(200)).into(), Reply::text("short").into()]));
+    let mut run = client.run("m").capacity(500).user("Hello?");
+    let text = run.until_done().await.unwrap_err().to_string();
+    assert!(text.starts_with("transcript full: "), "{text}");
+    assert_eq!(run.until_done().await.unwrap().text(), "short");
+}
+
+#[tokio::test]
+async fn what_was_wrong_with_the_run_is_told_each_time() {
+    let (client, model) = client_of(Script::new());
+    for mut run in [
+        client.run("m").tools((echo("a"), echo("a"))).user("Hello?"),
+        client.run("m").tools(echo("not a name")).user("Hello?"),
+        client.run("m").param_json("temperature", "{").user("Hello?"),
+        client.run("m").param("stream", true).user("Hello?"),
+        client.run("m").messages("{}"),
+        client.run("m").body("[]"),
+        client.run("m").empty(),
+    ] {
+        let first = run.until_done().await.unwrap_err().to_string();
+        let second = run.until_done().await.unwrap_err().to_string();
+        assert_eq!(first, second);
+    }
+    assert!(model.lock().unwrap().requests().is_empty(), "nothing was sent");
+}
