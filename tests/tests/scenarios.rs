@@ -9,8 +9,10 @@ use toolrunner_tests::replay::{Cut, Replay};
 use toolrunner_tests::scenario::{Scenario, files};
 
 fn scenarios() -> Vec<Arc<Scenario>> {
-    let mut from = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios")];
-    from.extend(std::env::var_os("SCENARIOS").map(PathBuf::from));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut from = vec![root.join("tests/scenarios")];
+    // From where the caller stands, and that is the project's root; a test stands in its package.
+    from.extend(std::env::var_os("SCENARIOS").map(|others| root.join(others)));
     let read = |file: &PathBuf| Scenario::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     files(&from).unwrap().iter().map(read).map(Arc::new).collect()
 }
