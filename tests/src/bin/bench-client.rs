@@ -8,13 +8,14 @@
 //! M ms and gives `"<sum> "`, padded with `x` to R bytes. Each starts afresh; connections are kept. The last line of the output is
 //! `{"loops":N,"secs":S,"tool_calls":T}`.
 
-use std::cell::Cell;
+use core::cell::Cell;
+use core::str::FromStr;
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::str::FromStr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::task::LocalSet;
 use toolrunner_std::{Client, tool};
