@@ -9,7 +9,7 @@
 //! | [`message`] | views over messages and blocks |
 //! | [`schema`], [`tool`] | schemas as constants; tools, their inputs and results |
 //! | [`transcript`] | the conversation as the bytes of the next request |
-//! | [`policy`], [`transport`], [`wire`] | limits and retries; the seam; requests, frames, events |
+//! | [`transport`], [`policy`], [`wire`] | the seam; limits and retries; requests, frames, events |
 //! | [`observe`], [`run`] | what is told; the loop as a machine |
 //! | [`drive`] | machine, transport, tools and clock together |
 //!

@@ -222,7 +222,7 @@ fn exact(number: &str) -> (bool, String, i64) {
     }
     let zeros = digits.len() - digits.trim_end_matches('0').len();
     // An exponent beyond 64 bits is as good as any other that large.
-    let exponent = exponent.parse().unwrap_or(if exponent.starts_with('-') { i64::MIN } else { i64::MAX });
+    let exponent = exponent.parse().unwrap_or_else(|_| if exponent.starts_with('-') { i64::MIN } else { i64::MAX });
     let places = i64::try_from(zeros).unwrap_or(0) - i64::try_from(fraction.len()).unwrap_or(0);
     (sign, significant.to_owned(), exponent.saturating_add(places))
 }

@@ -199,3 +199,19 @@ impl<'a> Iterator for Pieces<'a> {
         Some(Piece::Char(char))
     }
 }
+
+/// Gives a text's meaning to `each`, in parts.
+pub(crate) fn text_parts<E>(text: Text<'_>, each: &mut impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+    for piece in text.pieces() {
+        match piece {
+            Piece::Plain(plain) => each(plain)?,
+            Piece::Char(c) => each(c.encode_utf8(&mut [0; 4]))?,
+        }
+    }
+    Ok(())
+}
+
+/// Gives a number's digits to `each`.
+pub(crate) fn number_parts<E>(number: u64, each: &mut impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+    each(core::str::from_utf8(super::Decimal::new(number).as_bytes()).unwrap_or_default())
+}

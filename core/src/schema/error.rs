@@ -3,8 +3,7 @@
 use core::fmt;
 
 use super::{Property, Variant};
-use crate::json::{Decimal, Kind, Text, Value};
-use crate::tool::{number_parts, text_parts};
+use crate::json::{Decimal, Kind, Text, Value, number_parts, text_parts};
 
 /// Where an input does not fit its schema, what was expected there, and what was got.
 ///

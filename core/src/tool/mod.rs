@@ -33,7 +33,6 @@ pub use result::ToolOutput;
 #[doc(hidden)]
 pub use result::kinds;
 pub use texts::{EMPTY_ERROR, EMPTY_RESULT, Notice};
-pub(crate) use texts::{number as number_parts, text as text_parts};
 #[doc(hidden)]
 pub use toolbox::not_found;
 pub use toolbox::{Toolbox, Tools, check_server_tools, check_tools};

@@ -49,7 +49,7 @@ impl ToolOutput for bool {
 impl ToolOutput for Text<'_> {
     fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError> {
         // All of it is tried, so that the error tells how much it needs.
-        let _never = super::text_parts(self, &mut |part| {
+        let _never = json::text_parts(self, &mut |part| {
             let _counted = out.text(part);
             Ok::<(), core::convert::Infallible>(())
         });

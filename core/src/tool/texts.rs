@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::Output;
 use crate::error::Capacity;
-use crate::json::{Decimal, Sink, Text, escape};
+use crate::json::{Sink, Text, escape, number_parts as number, text_parts as text};
 use crate::schema::Explained;
 
 /// What the model is told when a tool gave nothing.
@@ -128,19 +128,4 @@ impl fmt::Display for Notice<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.parts(&mut |part| f.write_str(part))
     }
-}
-
-pub(crate) fn text<E>(text: Text<'_>, each: &mut impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
-    use crate::json::Piece;
-    for piece in text.pieces() {
-        match piece {
-            Piece::Plain(plain) => each(plain)?,
-            Piece::Char(c) => each(c.encode_utf8(&mut [0; 4]))?,
-        }
-    }
-    Ok(())
-}
-
-pub(crate) fn number<E>(number: u64, each: &mut impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
-    each(core::str::from_utf8(Decimal::new(number).as_bytes()).unwrap_or_default())
 }

@@ -377,12 +377,15 @@ fn part_in_tail(source: Source<'_>, span: Span, transcript: &mut Transcript<'_>)
 
 /// What a block of this wire type is, as far as growing it goes.
 fn kind_of(block: Value<'_>) -> BlockKind {
-    match block.member("type").and_then(Value::as_text).map_or("", |text| text.raw()) {
-        "text" => BlockKind::Text,
-        "thinking" => BlockKind::Thinking,
-        "tool_use" => BlockKind::Call,
-        "server_tool_use" | "mcp_tool_use" => BlockKind::ServerCall,
-        "compaction" => BlockKind::Compaction,
-        _ => BlockKind::Other,
-    }
+    const KINDS: [(&str, BlockKind); 6] = [
+        ("text", BlockKind::Text),
+        ("thinking", BlockKind::Thinking),
+        ("tool_use", BlockKind::Call),
+        ("server_tool_use", BlockKind::ServerCall),
+        ("mcp_tool_use", BlockKind::ServerCall),
+        ("compaction", BlockKind::Compaction),
+    ];
+    // By meaning, not by its bytes: the run finds its calls so, and one that is not counted would stay unanswered.
+    let kind = block.member("type").and_then(Value::as_text).unwrap_or_default();
+    KINDS.iter().find(|(name, _)| kind == **name).map_or(BlockKind::Other, |(_, kind)| *kind)
 }

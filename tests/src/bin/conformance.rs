@@ -14,7 +14,8 @@ use toolrunner_tests::replay::Cut;
 use toolrunner_tests::scenario::{Scenario, files};
 use toolrunner_tests::{Verdict, play};
 
-const USAGE: &str = "usage: conformance [--embedded] [--transport std|embedded] [--capacity BYTES] [--cut LONGEST] [--seed N] FILE|DIRECTORY...";
+const USAGE: &str =
+    "usage: conformance [--embedded] [--transport std|embedded] [--capacity BYTES] [--cut LONGEST] [--seed N] FILE|DIRECTORY...";
 
 struct Arguments {
     engine: Box<dyn Engine>,

@@ -1,0 +1,213 @@
+#!/usr/bin/env bash
+# Everything that this project is checked by.
+#
+#   tests/ci.sh             all parts, with the time of each
+#   tests/ci.sh PART...     only these
+#   tests/ci.sh --list      their names
+#
+# On Debian, as root, it installs what it needs. Elsewhere it says what is missing and which parts it skipped for that; with NO_SKIP=1
+# a skipped part is a failure. SCENARIOS=DIR plays the scenarios in DIR too. Logs: target/ci.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# In the order in which they run: what fails soonest first.
+PARTS=(fmt deps clippy unit doc conformance targets no_panic firmware)
+
+# Debian's packages of a part, besides rustup's toolchain.
+packages() {
+    case $1 in
+    fmt | deps) ;;
+    clippy | unit | doc | conformance) echo gcc libc6-dev ca-certificates ;;
+    targets) echo rustc-web cargo-web rust-web-src gcc libc6-dev ca-certificates ;;
+    no_panic) echo rustc-web cargo-web rust-web-src lld gcc libc6-dev ca-certificates ;;
+    firmware) echo rustc-web cargo-web rust-web-src lld llvm qemu-system-arm gcc libc6-dev python3 openssl ca-certificates ;;
+    *) return 1 ;;
+    esac
+}
+
+# ---- the parts; each runs in a shell of its own, so that its first failing command ends it ----
+
+part_fmt() {
+    cargo fmt --all -- --check
+}
+
+part_clippy() {
+    cargo clippy --workspace --all-targets --all-features -- -D warnings
+    cargo clippy -p toolrunner-core --no-default-features -- -D warnings
+    cargo clippy -p toolrunner-core --features alloc -- -D warnings
+    cargo clippy -p toolrunner-std --no-default-features -- -D warnings
+}
+
+part_unit() {
+    cargo test --workspace --all-features
+    # A feature only adds, but what is built with all of them hides what needs one.
+    cargo test -p toolrunner-core
+}
+
+part_doc() {
+    RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --all-features --no-deps
+}
+
+part_conformance() {
+    local files=(tests/scenarios)
+    if [ -n "${SCENARIOS:-}" ]; then
+        files+=("$SCENARIOS")
+    fi
+    for configuration in std embedded; do
+        echo "# $configuration"
+        cargo run -q --release -p toolrunner-tests --bin conformance -- --transport "$configuration" "${files[@]}"
+    done
+}
+
+# At most this many crates in core's dependency tree, core included.
+MOST_CRATES=14
+
+part_deps() {
+    local features crates count
+    for features in "" alloc macros macros,alloc,std; do
+        crates=$(cargo tree --locked -p toolrunner-core --features "$features" -e normal,build --prefix none --format '{p}' --no-dedupe | sed 's/ (.*//' | sort -u)
+        count=$(wc -l <<<"$crates")
+        echo "core with features [$features]: $count crates"
+        if [ "$count" -gt "$MOST_CRATES" ]; then
+            echo "more than $MOST_CRATES:" && echo "$crates"
+            return 1
+        fi
+    done
+    cargo test -p toolrunner-tests --test rooms
+}
+
+# Debian's toolchain has the sources of core, so no target of rustup is needed. What it builds is kept apart from rustup's.
+chip_cargo() {
+    env -u RUSTUP_TOOLCHAIN -u CARGO -u RUSTFLAGS RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc /usr/bin/cargo "$@"
+}
+
+part_targets() {
+    local target features
+    for target in thumbv6m-none-eabi thumbv7em-none-eabihf riscv32imc-unknown-none-elf; do
+        for features in "" macros,log,defmt; do
+            echo "# $target [$features]"
+            chip_cargo build -q --release -p toolrunner-core --features "$features" --target "$target" --target-dir target/chips \
+                -Z build-std=core
+        done
+        # The bridge to serde allocates.
+        chip_cargo build -q --release -p toolrunner-core --features serde --target "$target" --target-dir target/chips -Z build-std=core,alloc
+    done
+}
+
+# Links only if no panic can be reached. See tests/no-panic.
+part_no_panic() {
+    local target
+    for target in thumbv7m-none-eabi thumbv7em-none-eabi; do
+        echo "# $target"
+        (cd tests/no-panic && chip_cargo build -q --release --target "$target")
+    done
+}
+
+# The images for the emulated boards, in QEMU. See examples/firmware.
+part_firmware() {
+    cargo run -q -p toolrunner-tests --bin firmware
+}
+
+# ---- what runs them ----
+
+has_package() {
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+# Installs what the given parts need, where that can be done.
+install() {
+    if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
+        return
+    fi
+    local part package missing=()
+    for part in "$@"; do
+        for package in $(packages "$part"); do
+            has_package "$package" || missing+=("$package")
+        done
+    done
+    if [ ${#missing[@]} -gt 0 ]; then
+        mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+        echo "== installing ${missing[*]}"
+        export DEBIAN_FRONTEND=noninteractive
+        apt-get update -qq
+        apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    fi
+}
+
+# What a part lacks, in words; nothing if it can run.
+lacks() {
+    local package missing=()
+    if ! command -v cargo >/dev/null; then
+        echo "cargo: install Rust 1.91 or later by rustup"
+        return
+    fi
+    case $1 in
+    fmt) cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt >/dev/null 2>&1 || missing+=(rustfmt) ;;
+    clippy) cargo clippy --version >/dev/null 2>&1 || rustup component add clippy >/dev/null 2>&1 || missing+=(clippy) ;;
+    unit | doc | conformance) command -v cc >/dev/null || missing+=("a C compiler") ;;
+    *)
+        # Other systems have these under other names, and these parts name their programs by Debian's paths.
+        for package in $(packages "$1"); do
+            has_package "$package" || missing+=("Debian's $package")
+        done
+        ;;
+    esac
+    local IFS=,
+    echo "${missing[*]}"
+}
+
+main() {
+    local part start reason log seconds table="" failed=() skipped=() names=("$@")
+    [ ${#names[@]} -gt 0 ] || names=("${PARTS[@]}")
+    for part in "${names[@]}"; do
+        if ! packages "$part" >/dev/null; then
+            echo "no part is called $part; there are: ${PARTS[*]}" >&2
+            exit 2
+        fi
+    done
+    mkdir -p target/ci
+    rm -f target/ci/*.log
+    install "${names[@]}"
+    for part in "${names[@]}"; do
+        reason=$(lacks "$part")
+        if [ -n "$reason" ]; then
+            echo "== $part: skipped, it lacks $reason"
+            skipped+=("$part")
+            table+=$(printf '%-12s skipped: lacks %s' "$part" "$reason")$'\n'
+            continue
+        fi
+        echo "== $part"
+        start=$SECONDS log=target/ci/$part.log
+        if bash "$0" --run "$part" </dev/null 2>&1 | tee "$log"; then
+            reason=ok
+        else
+            reason=FAILED
+            failed+=("$part")
+        fi
+        seconds=$((SECONDS - start))
+        table+=$(printf '%-12s %4d s  %s' "$part" "$seconds" "$reason")$'\n'
+    done
+    echo "== times"
+    printf '%s' "$table"
+    # Tests and scenarios, as their programs counted them, and the parts themselves.
+    cat target/ci/*.log 2>/dev/null | awk -v passed=$((${#names[@]} - ${#failed[@]} - ${#skipped[@]})) -v failed=${#failed[@]} '
+        /^test result:/ { passed += $4; failed += $6 }
+        /^[0-9]+ passed, [0-9]+ failed$/ { passed += $1; failed += $3 }
+        END { print passed " passed, " failed " failed" }'
+    if [ ${#skipped[@]} -gt 0 ]; then
+        echo "skipped: ${skipped[*]}"
+    fi
+    if [ ${#failed[@]} -gt 0 ]; then
+        echo "failed: ${failed[*]}"
+        exit 1
+    fi
+    if [ ${#skipped[@]} -gt 0 ] && [ -n "${NO_SKIP:-}" ]; then
+        exit 1
+    fi
+}
+
+case ${1:-} in
+--list) printf '%s\n' "${PARTS[@]}" ;;
+--run) "part_$2" ;;
+*) main "$@" ;;
+esac

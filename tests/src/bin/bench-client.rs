@@ -1,0 +1,107 @@
+//! Runs conversations with one tool against a mock of the Messages API, through the public client as anybody would use it, for a bench
+//! that compares clients.
+//!
+//! ```text
+//! bench-client base=http://127.0.0.1:PORT/SPEC loops=N conc=C stream=0|1 tool_ms=M result_bytes=R
+//! ```
+//! N conversations in all, C at a time, on one thread. A conversation: one user message, one tool, until no call is left; the tool waits
+//! M ms and gives `"<sum> "`, padded with `x` to R bytes. Each starts afresh; connections are kept. The last line of the output is
+//! `{"loops":N,"secs":S,"tool_calls":T}`.
+
+use core::cell::Cell;
+use core::str::FromStr;
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::OnceLock;
+use std::time::Instant;
+
+use tokio::task::LocalSet;
+use toolrunner_std::{Client, tool};
+
+static CALLS: AtomicU64 = AtomicU64::new(0);
+/// How long the tool waits, and how long its result is. A tool made of a function has no state of its own.
+static TOOL: OnceLock<(Duration, usize)> = OnceLock::new();
+
+/// Adds two numbers.
+#[tool]
+async fn calculate_sum(a: i64, b: i64) -> String {
+    let (wait, length) = TOOL.get().copied().unwrap_or_default();
+    if !wait.is_zero() {
+        tokio::time::sleep(wait).await;
+    }
+    CALLS.fetch_add(1, Ordering::Relaxed);
+    format!("{:x<length$}", format!("{} ", a + b))
+}
+
+struct Arguments {
+    base: String,
+    loops: u64,
+    conc: u64,
+    stream: bool,
+}
+
+/// The value of `name=value` on the command line.
+fn argument<T: FromStr>(name: &str) -> Result<Option<T>, String> {
+    let given = std::env::args().skip(1).find_map(|word| Some(word.strip_prefix(name)?.strip_prefix('=')?.to_owned()));
+    given.map(|text| text.parse().map_err(|_| format!("{name}={text}: not a value of this kind"))).transpose()
+}
+
+fn arguments() -> Result<Arguments, String> {
+    if argument("thread")? == Some(1) {
+        return Err("thread=1: conversations are not kept on the server".to_owned());
+    }
+    let wait = Duration::from_millis(argument("tool_ms")?.unwrap_or(0));
+    // Set once, here.
+    let _ = TOOL.set((wait, argument("result_bytes")?.unwrap_or(0)));
+    Ok(Arguments {
+        base: argument("base")?.ok_or("base=http://127.0.0.1:PORT/SPEC is missing")?,
+        loops: argument("loops")?.unwrap_or(1),
+        conc: argument("conc")?.unwrap_or(1),
+        stream: argument("stream")? == Some(1),
+    })
+}
+
+async fn converse(client: &Client, stream: bool) -> Result<(), toolrunner_std::Error> {
+    let run = client.run("claude-opus-5").max_tokens(1024).tools(calculate_sum).stream(stream);
+    let mut run = run.user("Add the numbers, one step at a time.");
+    while run.next_event().await?.is_some() {}
+    Ok(())
+}
+
+async fn work(client: Client, stream: bool, left: Rc<Cell<u64>>) -> Result<(), toolrunner_std::Error> {
+    while left.get() > 0 {
+        left.set(left.get() - 1);
+        converse(&client, stream).await?;
+    }
+    Ok(())
+}
+
+fn run() -> Result<(), Box<dyn core::error::Error>> {
+    let Arguments { base, loops, conc, stream } = arguments()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let client = Client::builder().base_url(base).api_key("k").build()?;
+    let left = Rc::new(Cell::new(loops));
+    let start = Instant::now();
+    LocalSet::new().block_on(&runtime, async {
+        let workers: Vec<_> = (0..conc).map(|_| tokio::task::spawn_local(work(client.clone(), stream, Rc::clone(&left)))).collect();
+        for worker in workers {
+            worker.await??;
+        }
+        Ok::<(), Box<dyn core::error::Error>>(())
+    })?;
+    let (secs, calls) = (start.elapsed().as_secs_f64(), CALLS.load(Ordering::Relaxed));
+    println!("{{\"loops\":{loops},\"secs\":{secs},\"tool_calls\":{calls}}}");
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

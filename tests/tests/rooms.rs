@@ -1,0 +1,131 @@
+//! Inside core each room uses only rooms before it. So a reader can take the rooms in order, and the machine never sees a transport's
+//! bytes or a driver's future.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The rooms in order. `transport`, `policy` and `observe` are words that the machine needs: what a reply's head says, what may be
+/// tried again, what is told. So they stand before it; what moves bytes and time is `drive` alone, at the end. `testing` may use all.
+const ROOMS: [&str; 15] = [
+    "error",
+    "time",
+    "json",
+    "message",
+    "schema",
+    "tool",
+    "transcript",
+    "transport",
+    "policy",
+    "wire",
+    "turn",
+    "observe",
+    "run",
+    "drive",
+    "testing",
+];
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/src")
+}
+
+fn rust_files(directory: &Path, into: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push(path);
+        }
+    }
+}
+
+/// The first names of all paths that begin at the crate's root.
+fn roots(code: &str, prefix: &str) -> Vec<String> {
+    let name = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices(prefix) {
+        // Not the end of another name, nor of a longer path.
+        if code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':' || c == '$') {
+            continue;
+        }
+        let rest = &code[at + prefix.len()..];
+        let Some(group) = rest.strip_prefix('{') else {
+            found.push(name(rest));
+            continue;
+        };
+        let (mut depth, mut starts) = (0, true);
+        for (i, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => starts = true,
+                c if starts && !c.is_whitespace() => {
+                    found.push(name(&group[i..]));
+                    starts = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+/// The code of a file without comments and without its tests.
+fn code(file: &Path) -> String {
+    let text = std::fs::read_to_string(file).unwrap();
+    let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+    text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
+/// Which rooms each room uses, and in which file.
+fn uses() -> BTreeMap<(String, String), PathBuf> {
+    let mut files = Vec::new();
+    rust_files(&source(), &mut files);
+    let mut uses = BTreeMap::new();
+    for file in files {
+        let inside = file.strip_prefix(source()).unwrap();
+        let parts: Vec<&str> = inside.iter().filter_map(|part| part.to_str()).collect();
+        let room = parts[0].trim_end_matches(".rs");
+        if room == "lib" {
+            continue;
+        }
+        // A room's own file is a child of the crate's root, and the files in it are that file's children.
+        let is_own = parts.len() == 1 || parts[1] == "mod.rs";
+        let code = code(&file);
+        let mut used = roots(&code, "crate::");
+        // `super::super::Name` may also stand in a module within a file, and is no room then.
+        let above = roots(&code, if is_own { "super::" } else { "super::super::" });
+        used.extend(above.into_iter().filter(|name| name.starts_with(char::is_lowercase)));
+        for other in used {
+            uses.entry((room.to_owned(), other)).or_insert_with(|| file.clone());
+        }
+    }
+    uses
+}
+
+#[test]
+fn each_room_uses_only_those_before_it() {
+    let place = |room: &str| ROOMS.iter().position(|known| *known == room);
+    let mut wrong = Vec::new();
+    for ((room, other), file) in uses() {
+        let Some(own) = place(&room) else {
+            wrong.push(format!("{room} has no place in the order: {}", file.display()));
+            continue;
+        };
+        // Names at the crate's root that are no rooms (macros, re-exports) are for users, not for the rooms.
+        if place(&other).is_none_or(|other| other > own) {
+            wrong.push(format!("{room} uses {other}: {}", file.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn uses_are_seen() {
+    let code = "use crate::json::Value;\nuse crate::{error::{Error, What}, tool};\nlet x: crate::run::Run = self::a::crate::b; $crate::c";
+    assert_eq!(roots(code, "crate::"), ["json", "error", "tool", "run"]);
+    let uses = uses();
+    assert!(uses.contains_key(&("run".to_owned(), "transcript".to_owned())));
+    assert!(uses.contains_key(&("drive".to_owned(), "run".to_owned())));
+}
