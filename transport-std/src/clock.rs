@@ -48,6 +48,21 @@ impl DynClock for TokioClock {
     }
 }
 
+/// A clock that others look at too: a test's, say.
+impl<C: DynClock + ?Sized> DynClock for std::sync::Arc<C> {
+    fn now(&self) -> Instant {
+        (**self).now()
+    }
+
+    fn wait_until(&self, deadline: Instant) -> Waiting<'_> {
+        (**self).wait_until(deadline)
+    }
+
+    fn jitter(&self) -> u32 {
+        (**self).jitter()
+    }
+}
+
 #[cfg(feature = "testing")]
 impl DynClock for toolrunner_core::testing::VirtualClock {
     fn now(&self) -> Instant {
