@@ -48,6 +48,20 @@ pub enum Limit {
     Turns,
 }
 
+/// What is limited, in words.
+impl core::fmt::Display for Limit {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Calls => "calls",
+            Self::InputTokens => "input tokens",
+            Self::OutputTokens => "output tokens",
+            Self::Repeats => "repeats",
+            Self::Time => "time",
+            Self::Turns => "turns",
+        })
+    }
+}
+
 /// When a request is sent again.
 ///
 /// `x-should-retry` of the reply decides first. Else statuses 408, 409, 429 and from 500, connections that failed, and streams that

@@ -83,6 +83,21 @@ async fn wait_on_a_thread(deadline: tokio::time::Instant) {
     drop(waiter);
 }
 
+/// A clock that others look at too: a test's, say.
+impl<C: DynClock + ?Sized> DynClock for std::sync::Arc<C> {
+    fn now(&self) -> Instant {
+        (**self).now()
+    }
+
+    fn wait_until(&self, deadline: Instant) -> Waiting<'_> {
+        (**self).wait_until(deadline)
+    }
+
+    fn jitter(&self) -> u32 {
+        (**self).jitter()
+    }
+}
+
 #[cfg(feature = "testing")]
 impl DynClock for toolrunner_core::testing::VirtualClock {
     fn now(&self) -> Instant {

@@ -15,7 +15,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use toolrunner_core::testing::{Chunk, Request, ScriptedModel};
+use toolrunner_core::testing::{BadLink, Chunk, Request, ScriptedModel};
 use toolrunner_core::transport::{Body, Head, Reply, ReplyHead};
 
 use crate::client::Client;
@@ -28,12 +28,20 @@ use toolrunner_core::error::TransportKind;
 #[derive(Clone, Debug)]
 pub struct Scripted {
     model: Arc<Mutex<ScriptedModel>>,
+    link: Option<Arc<Mutex<BadLink>>>,
 }
 
 impl Scripted {
     /// This model.
     pub fn new(model: ScriptedModel) -> Self {
-        Self { model: Arc::new(Mutex::new(model)) }
+        Self { model: Arc::new(Mutex::new(model)), link: None }
+    }
+
+    /// Carries the bodies of replies over `link`, which cuts them, resets or ends them early. Its delays take no time here.
+    #[must_use]
+    pub fn link(mut self, link: BadLink) -> Self {
+        self.link = Some(Arc::new(Mutex::new(link)));
+        self
     }
 
     /// A client that asks it.
@@ -68,7 +76,15 @@ impl DynTransport for Scripted {
             }
             let mut pieces = Vec::new();
             let mut is_whole = true;
-            for chunk in response.body {
+            let mut chunks = response.body;
+            if let Some(link) = &self.link {
+                let carried = link.lock().unwrap_or_else(PoisonError::into_inner).carry(&chunks);
+                chunks = carried.chunks;
+                if !carried.whole {
+                    self.model().broken();
+                }
+            }
+            for chunk in chunks {
                 match chunk {
                     Chunk::Data(data) => pieces.push(Bytes::from(data)),
                     Chunk::Reset => {

@@ -47,7 +47,10 @@ async fn compaction_at_80_000_tokens() {
         // The summary is nobody's to see, and no turn.
         assert!(!texts.concat().contains("Next: say so."), "{texts:?}");
         assert_eq!(run.turns(), 3);
-        assert_eq!(run.messages(), r#"[{"role":"user","content":"We \"added\" 1 and 2.\nNext: say so."},{"role":"assistant","content":[{"type":"text","text":"3"}]}]"#);
+        assert_eq!(
+            run.messages(),
+            r#"[{"role":"user","content":"We \"added\" 1 and 2.\nNext: say so."},{"role":"assistant","content":[{"type":"text","text":"3"}]}]"#
+        );
         let model = scripted.model();
         assert_eq!(model.complaints(), &[] as &[String]);
         let requests = model.requests();
@@ -55,7 +58,10 @@ async fn compaction_at_80_000_tokens() {
         // What is summarised: the last reply without its call, which never ran, and the question.
         let asked = core::str::from_utf8(requests[2].transcript()).unwrap().to_owned();
         assert!(asked.contains(r#""tool_use_id":"t1""#) && !asked.contains("t2"), "{asked}");
-        assert!(asked.contains(r#"{"role":"assistant","content":[{"type":"text","text":"Let me add."}]},{"role":"user","content":"Summarize"#), "{asked}");
+        assert!(
+            asked.contains(r#"{"role":"assistant","content":[{"type":"text","text":"Let me add."}]},{"role":"user","content":"Summarize"#),
+            "{asked}"
+        );
         assert_eq!(requests[3].transcript(), br#"{"role":"user","content":"We \"added\" 1 and 2.\nNext: say so."}"#);
     }
 }
@@ -90,8 +96,7 @@ async fn a_failed_summary_keeps_the_history() {
 async fn by_another_model() {
     let script = Script::new().reply(call("t1", 90_000)).reply(Reply::text("Summary.")).reply(Reply::text("3"));
     let scripted = Scripted::new(ScriptedModel::new(script));
-    let mut run =
-        scripted.client().run("big").tools(calculate_sum).compaction(FROM_80_000).summary_model("small").user("What is 1 + 2?");
+    let mut run = scripted.client().run("big").tools(calculate_sum).compaction(FROM_80_000).summary_model("small").user("What is 1 + 2?");
     run.until_done().await.unwrap();
     let model = scripted.model();
     let models: Vec<String> = model.requests().iter().map(|request| request.json().member("model").unwrap().to_string()).collect();

@@ -50,13 +50,13 @@ mod tools {
     use toolrunner_std::{ToolInput, tool};
     #[derive(ToolInput, Clone, Copy, Debug)]
     #[tool(rename_all = "lowercase")]
-    pub enum Unit {
+    pub(crate) enum Unit {
         Celsius,
         Fahrenheit,
     }
     /// Get the current weather in a given location.
     #[tool]
-    pub async fn get_weather(
+    pub(crate) async fn get_weather(
         /// The city and state, e.g. San Francisco, CA
         location: &str,
         /// Temperature unit
@@ -67,7 +67,7 @@ mod tools {
     }
     /// Add two numbers together.
     #[tool]
-    pub fn calculate_sum(
+    pub(crate) fn calculate_sum(
         /** First number */
         a: i64,
         /** Second number */

@@ -204,6 +204,14 @@ impl<'b> Run<'b> {
         !matches!(self.state, State::Receiving | State::ErrorBody)
     }
 
+    /// Why the run is over, as far as is known before the next [`step`](Self::step), which looks at the limits; nothing if it goes on.
+    pub const fn outcome(&self) -> Option<Outcome> {
+        match self.state {
+            State::Done(outcome) => Some(outcome),
+            _ => None,
+        }
+    }
+
     /// Whether the turn's calls are what comes next.
     pub fn is_calling(&self) -> bool {
         self.state == State::Calling

@@ -38,6 +38,19 @@ pub enum Outcome {
     Stopped,
 }
 
+/// For people.
+impl core::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Ended(Some(reason)) => write!(f, "the model stopped: {reason}"),
+            Self::Ended(None) => f.write_str("the model stopped and named no reason"),
+            Self::Limit(limit) => write!(f, "the limit of {limit} was reached"),
+            Self::NeedsAnswer => f.write_str("a call waits for the caller's answer"),
+            Self::Stopped => f.write_str("the caller stopped it"),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     /// The calls of the last turn are to be answered.

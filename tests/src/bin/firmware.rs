@@ -69,9 +69,11 @@ const fn scenario(name: &'static str, manner: Manner, script: fn() -> Script) ->
 
 /// Two questions: a turn with two calls, and a turn with a call that fails.
 fn room() -> Script {
-    Script::new().reply(first_calls()).reply(Reply::text("It was 27.5 degrees, so I switched the LED on.")).reply(second_calls()).reply(
-        Reply::text("I switched the LED on, and nothing else.\nAsk me \"why\" if you like: \u{1f321}"),
-    )
+    Script::new()
+        .reply(first_calls())
+        .reply(Reply::text("It was 27.5 degrees, so I switched the LED on."))
+        .reply(second_calls())
+        .reply(Reply::text("I switched the LED on, and nothing else.\nAsk me \"why\" if you like: \u{1f321}"))
 }
 
 /// One answer goes before; whether the first question then gets its own depends on what it is, so any number of turns is served.
@@ -149,7 +151,12 @@ fn build(firmware: &Path, board: &str, tls: bool) -> Option<PathBuf> {
     let mut cargo = Command::new("/usr/bin/cargo");
     cargo.args(["build", "--release", "--quiet", "--bin", "agent", "--features", &features]).current_dir(firmware);
     // What rustup set for the process that runs this does not suit Debian's compiler.
-    cargo.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO").env_remove("CARGO_TARGET_DIR").env("RUSTC_BOOTSTRAP", "1").env("RUSTC", "/usr/bin/rustc");
+    cargo
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .env_remove("CARGO")
+        .env_remove("CARGO_TARGET_DIR")
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTC", "/usr/bin/rustc");
     if !cargo.status().ok()?.success() {
         return None;
     }

@@ -29,6 +29,7 @@ pub struct HttpBody {
 
 enum Source {
     Incoming(Box<Flow>),
+    Other(Pin<Box<dyn Body<Data = Bytes, Error = HttpError> + Send>>),
     Pieces(VecDeque<Result<Bytes, HttpError>>),
     Ended,
     /// An error was told. What follows is not the end, so it cannot be told as one.
@@ -60,7 +61,12 @@ impl HttpBody {
         Self { piece: Bytes::new(), source: Source::Pieces(pieces) }
     }
 
-    /// The same, but it breaks off with this error where it would have ended. No effect on a body that comes over a connection.
+    /// A body that another HTTP library gives, piece by piece as it comes. Trailers are left out.
+    pub fn from_body(body: impl Body<Data = Bytes, Error = HttpError> + Send + 'static) -> Self {
+        Self { piece: Bytes::new(), source: Source::Other(Box::pin(body)) }
+    }
+
+    /// The same as [`from_pieces`](Self::from_pieces), but it breaks off with this error where it would have ended. No effect on a body that comes over a connection.
     pub fn then_error(mut self, error: HttpError) -> Self {
         if let Source::Pieces(pieces) = &mut self.source {
             pieces.push_back(Err(error));
@@ -72,6 +78,16 @@ impl HttpBody {
     async fn next_piece(&mut self) -> Result<Option<Bytes>, HttpError> {
         let next = match &mut self.source {
             Source::Incoming(flow) => flow.next().await,
+            Source::Other(body) => loop {
+                match poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+                    Some(Ok(frame)) => match frame.into_data() {
+                        Ok(data) if !data.is_empty() => break Some(Ok(data)),
+                        _ => {} // empty, or trailers
+                    },
+                    Some(Err(error)) => break Some(Err(error)),
+                    None => break None,
+                }
+            },
             Source::Pieces(pieces) => loop {
                 match pieces.pop_front() {
                     Some(Ok(piece)) if piece.is_empty() => {}
@@ -189,6 +205,7 @@ impl fmt::Debug for HttpBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let source = match &self.source {
             Source::Incoming(_) => "incoming",
+            Source::Other(_) => "other",
             Source::Pieces(_) => "pieces",
             Source::Ended => "ended",
             Source::Broken => "broken",

@@ -71,6 +71,9 @@ impl Run {
     ///
     /// A text that was told cannot be taken back: a reply that breaks off later is an error then, unless the retry policy says else.
     ///
+    /// Levels may be mixed. After [`Event::MessageStop`] the reply is whole and its calls have not run: [`next_turn`](Self::next_turn)
+    /// then gives that turn, to look at its calls or answer them; another `next_event` runs them.
+    ///
     /// # Errors
     /// See [`Error`]. The run is whole: call it again to go on from where it was.
     pub async fn next_event(&mut self) -> Result<Option<Event<'_>>, Error> {

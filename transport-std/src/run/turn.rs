@@ -42,6 +42,11 @@ impl<'r> Turn<'r> {
         self.run.machine.stop_reason()
     }
 
+    /// Whether the run ends with this turn, if nothing more is said: the model needs no more calls. A limit may end it elsewhere too.
+    pub const fn is_last(&self) -> bool {
+        self.run.machine.outcome().is_some()
+    }
+
     /// Tokens of this turn.
     pub const fn usage(&self) -> Usage {
         self.run.machine.turn_usage()

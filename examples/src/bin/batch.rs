@@ -1,0 +1,112 @@
+//! A batch job that survives being stopped: its state is saved to a file after each turn, and the next start goes on from there.
+//!
+//! ```text
+//! cargo run -p toolrunner-examples --bin batch -- state.json        # all of it
+//! cargo run -p toolrunner-examples --bin batch -- state.json 1      # one turn, as if the machine failed then; start it again
+//! ```
+//! What it shows: `results` before saving, so that what is saved has an answer to every call; `messages` to save and to resume. A call
+//! that ran before the state was saved does not run again; one that ran in the moment between may.
+
+use core::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::{env, fs};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use toolrunner_std::{Client, init_logging, tool};
+
+/// Get the current weather in a given location.
+#[tool]
+async fn get_weather(
+    /** The city and state, e.g. San Francisco, CA */
+    location: &str,
+) -> String {
+    println!("  (looking up {location})");
+    format!("Sunny, 20°C in {location}")
+}
+
+const JOBS: [&str; 3] = ["What's the weather in Paris?", "What's the weather in Oslo?", "What's the weather in Rome?"];
+
+/// All that the job knows, as it stands in the file.
+#[derive(Default, Serialize, Deserialize)]
+struct State {
+    /// The answers to the first jobs.
+    answers: Vec<String>,
+    /// The conversation of the job under way: an array of messages.
+    conversation: Option<Box<RawValue>>,
+}
+
+impl State {
+    fn load(path: &Path) -> Result<Self, Box<dyn Error>> {
+        match fs::read(path) {
+            Ok(json) => Ok(serde_json::from_slice(&json).map_err(|error| format!("{} is no state of this job: {error}", path.display()))?),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes a new file beside the old one and then takes its place: whatever happens, one of them is whole.
+    fn save(&self, path: &Path) -> Result<(), Box<dyn Error>> {
+        let new = path.with_extension("new");
+        fs::write(&new, serde_json::to_vec_pretty(self)?)?;
+        Ok(fs::rename(new, path)?)
+    }
+}
+
+/// Works until all is done, or for so many turns.
+async fn work(client: &Client, path: &Path, mut turns: u32) -> Result<(), Box<dyn Error>> {
+    let mut state = State::load(path)?;
+    while let Some(job) = JOBS.get(state.answers.len()) {
+        let builder = client.run("claude-opus-4-7").tools(get_weather);
+        let mut run = match &state.conversation {
+            None => {
+                println!("{job}");
+                builder.user(job)
+            }
+            Some(conversation) => {
+                println!("{job} (going on)");
+                builder.messages(conversation.get())
+            }
+        };
+        while let Some(mut turn) = run.next_turn().await? {
+            // Runs the turn's calls now, so that the conversation that is saved has their results.
+            turn.results().await?;
+            turns -= 1;
+            if turn.is_last() {
+                println!("  {}", turn.text());
+                state.answers.push(turn.text());
+                state.conversation = None;
+            } else {
+                state.conversation = Some(RawValue::from_string(turn.run().messages())?);
+            }
+            state.save(path)?;
+            if turns == 0 {
+                println!("stopped, to go on later");
+                return Ok(());
+            }
+        }
+    }
+    println!("all {} jobs are done", JOBS.len());
+    Ok(())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    init_logging();
+    let mut arguments = env::args_os().skip(1);
+    let path = arguments.next().map_or_else(|| env::temp_dir().join("toolrunner-batch.json"), PathBuf::from);
+    let turns = match arguments.next().map(|turns| turns.to_string_lossy().parse()) {
+        None => u32::MAX,
+        Some(Ok(turns)) if turns > 0 => turns,
+        Some(_) => {
+            eprintln!("usage: batch [STATE-FILE [TURNS]], TURNS at least 1");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = match toolrunner_examples::client() {
+        Ok((client, _)) => work(&client, &path, turns).await,
+        Err(error) => Err(error),
+    };
+    toolrunner_examples::exit(result)
+}
