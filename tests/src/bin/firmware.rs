@@ -4,12 +4,14 @@
 //! Needs Debian's packages rustc-web, cargo-web, rust-web-src, lld and qemu-system-arm. Nothing leaves the host's loopback.
 //! Arguments choose: only what has one of them in its name is run (`lm3s6965evb/tls/cut`).
 
+use core::net::Ipv4Addr;
+use core::time::Duration;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -56,7 +58,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("large-input", Manner::Good, large_input),
     scenario("no-utf8", Manner::Good, || room_after(Answer::raw(200, b"event: message_start\ndata: {\"type\":\"\xff\"}\n\n".as_slice()))),
     scenario("no-reply", Manner::Good, || room_after(Answer::raw(200, "<html>").header("content-type", "text/html"))),
-    Scenario { arguments: &["700"], ..scenario("overflow", Manner::Good, room) },
+    Scenario { arguments: &["900"], ..scenario("overflow", Manner::Good, || room_that_says(&"It was 27.5 degrees. ".repeat(20))) },
     Scenario { arguments: &["8192", "http://nowhere.test"], tls: Some(false), ..scenario("no-name", Manner::Good, room) },
     Scenario { arguments: &["8192", "http://10.0.2.2:9"], tls: Some(false), ..scenario("nobody", Manner::Good, room) },
     Scenario { arguments: &["8192", "http://10.0.2.99"], tls: Some(false), ..scenario("no-host", Manner::Good, room) },
@@ -67,30 +69,29 @@ const fn scenario(name: &'static str, manner: Manner, script: fn() -> Script) ->
     Scenario { name, manner, script, arguments: &[], tls: None }
 }
 
-/// Two questions: a turn with two calls, and a turn with a call that fails.
+/// Two questions: one that takes a turn with two calls, and one that takes a turn with a call that fails.
 fn room() -> Script {
-    Script::new()
-        .reply(first_calls())
-        .reply(Reply::text("It was 27.5 degrees, so I switched the LED on."))
-        .reply(second_calls())
-        .reply(Reply::text("I switched the LED on, and nothing else.\nAsk me \"why\" if you like: \u{1f321}"))
+    room_that_says("It was 27.5 degrees, so I switched the LED on.")
 }
 
-/// One answer goes before; whether the first question then gets its own depends on what it is, so any number of turns is served.
-fn room_after(first: Answer) -> Script {
-    Script::new().answer(first).then({
-        let mut turns = 0;
-        move |request| {
-            turns += 1;
-            match turns {
-                _ if request.transcript().ends_with(b"\"tool_result\"") => Reply::text("?").into(),
-                1 => first_calls().into(),
-                2 => Reply::text("It was 27.5 degrees, so I switched the LED on.").into(),
-                3 => second_calls().into(),
-                _ => Reply::text("I switched the LED on, and nothing else.").into(),
-            }
+/// The same with this answer to the first question.
+fn room_that_says(answer: &str) -> Script {
+    let answer = answer.to_owned();
+    Script::new().then(move |request| {
+        let transcript = String::from_utf8_lossy(request.transcript());
+        let said = |text: &str| transcript.contains(text);
+        match (said("What did you do?"), said("toolu_1"), said("toolu_3")) {
+            (false, false, _) => first_calls().into(),
+            (false, true, _) => Reply::text(&answer).into(),
+            (true, _, false) => second_calls().into(),
+            (true, _, true) => Reply::text("I switched the LED on, and nothing else.\nAsk me \"why\" if you like: \u{1f321}").into(),
         }
     })
+}
+
+/// One answer goes before.
+fn room_after(first: Answer) -> Script {
+    room().answer(first)
 }
 
 fn first_calls() -> Reply {
@@ -101,7 +102,7 @@ fn second_calls() -> Reply {
     Reply::new().tool_use("toolu_3", "log", r#"{"line":0}"#).tool_use("toolu_4", "log", r#"{"line":7}"#)
 }
 
-/// An input that is larger than the transcript, and one that is none at all.
+/// A call whose input is larger than the transcript.
 fn large_input() -> Script {
     let long = format!("{{\"on\":true,\"why\":\"{}\"}}", "because ".repeat(2000));
     room_after(Reply::new().tool_use("toolu_0", "set_led", &long).into())
@@ -129,9 +130,9 @@ fn main() -> ExitCode {
             for scenario in scenarios {
                 let start = Instant::now();
                 match run(&firmware, &image, (board, card), tls, scenario) {
-                    Ok(()) => {
+                    Ok(stack) => {
                         passed += 1;
-                        println!("ok {} ({} ms)", name(scenario), start.elapsed().as_millis());
+                        println!("ok {} ({} ms, stack {stack})", name(scenario), start.elapsed().as_millis());
                     }
                     Err(why) => {
                         failed += 1;
@@ -166,8 +167,8 @@ fn build(firmware: &Path, board: &str, tls: bool) -> Option<PathBuf> {
     Some(image)
 }
 
-/// Runs one scenario and compares what is printed.
-fn run(firmware: &Path, image: &Path, (board, card): (&str, &str), tls: bool, scenario: &Scenario) -> Result<(), String> {
+/// Runs one scenario, compares what is printed, and gives how deep the stack was.
+fn run(firmware: &Path, image: &Path, (board, card): (&str, &str), tls: bool, scenario: &Scenario) -> Result<String, String> {
     let identity = if tls { Some(identity(firmware)) } else { None };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| e.to_string())?;
     let port = listener.local_addr().map_err(|e| e.to_string())?.port();
@@ -185,18 +186,35 @@ fn run(firmware: &Path, image: &Path, (board, card): (&str, &str), tls: bool, sc
     });
 
     let scheme = if tls { "https" } else { "http" };
-    let mut options = format!("enable=on,target=native,arg=agent,arg={scheme}://api.test:{port}");
+    let mut options = format!("enable=on,target=native,chardev=console,arg=agent,arg={scheme}://api.test:{port}");
     for argument in scenario.arguments {
         options.push_str(",arg=");
         options.push_str(&argument.replace("PORT", &port.to_string()));
     }
     let mut qemu = Command::new("timeout");
-    qemu.args(["60", "qemu-system-arm", "-M", board, "-nographic", "-monitor", "none", "-serial", "none", "-semihosting-config", &options]);
-    qemu.args(["-nic", &format!("user,model={card}"), "-kernel"]).arg(image).stdin(Stdio::null()).stderr(Stdio::null());
+    // By counted instructions (16 ns each), so that a busy host does not make the board's clock lose ticks.
+    qemu.args([
+        "60",
+        "qemu-system-arm",
+        "-M",
+        board,
+        "-icount",
+        "shift=4",
+        "-nographic",
+        "-monitor",
+        "none",
+        "-serial",
+        "none",
+        "-semihosting-config",
+        &options,
+    ]);
+    qemu.args(["-chardev", "stdio,id=console", "-nic", &format!("user,model={card}"), "-kernel"])
+        .arg(image)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null());
     let output = qemu.output().map_err(|e| e.to_string())?;
     let text = String::from_utf8_lossy(&output.stdout);
-    // How deep the stack was is not the same from run to run.
-    let printed: String = text.lines().filter(|line| !line.starts_with("stack: ")).flat_map(|line| [line.trim_end(), "\n"]).collect();
+    let printed: String = text.lines().filter_map(shown).flat_map(|line| [line, "\n"]).collect();
     if !output.status.success() {
         return Err(format!("{}\n{printed}", output.status));
     }
@@ -206,10 +224,19 @@ fn run(firmware: &Path, image: &Path, (board, card): (&str, &str), tls: bool, sc
     }
     let file = firmware.join("expected").join(format!("{}.txt", scenario.name));
     if std::env::var_os("BLESS").is_some() {
-        return std::fs::write(file, printed).map_err(|e| e.to_string());
+        std::fs::write(&file, &printed).map_err(|e| e.to_string())?;
     }
     let expected = std::fs::read_to_string(file).unwrap_or_default();
-    if printed == expected { Ok(()) } else { Err(format!("printed:\n{printed}expected:\n{expected}")) }
+    let stack = text.lines().find_map(|line| line.strip_prefix("stack: ")).unwrap_or_default().to_owned();
+    if printed == expected { Ok(stack) } else { Err(format!("printed:\n{printed}expected:\n{expected}")) }
+}
+
+/// A line without what depends on how the bytes came in: how deep the stack was, how much was held when something was full, and how
+/// far a long text got until then.
+fn shown(line: &str) -> Option<&str> {
+    let line = line.split_inclusive(" full").next().unwrap_or_default();
+    let line = if line.len() > 200 { line.get(..60).unwrap_or_default() } else { line };
+    if line.starts_with("stack: ") { None } else { Some(line.trim_end()) }
 }
 
 /// The server's certificates and key.

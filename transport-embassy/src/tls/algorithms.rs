@@ -49,20 +49,36 @@ struct Ecdsa {
 impl Ecdsa {
     fn verify_prehash(&self, point: &[u8], hash: &[u8], signature: &[u8]) -> Option<()> {
         match self.key {
-            Key::P256 => {
-                let key = p256::ecdsa::VerifyingKey::from_sec1_bytes(point).ok()?;
-                let signature = p256::ecdsa::Signature::from_der(signature).ok()?;
-                key.verify_prehash(hash, &signature).ok()
-            }
+            Key::P256 => p256(point, hash, signature),
             #[cfg(feature = "p384")]
-            Key::P384 => {
-                use p384::ecdsa::signature::hazmat::PrehashVerifier as _;
-                let key = p384::ecdsa::VerifyingKey::from_sec1_bytes(point).ok()?;
-                let signature = p384::ecdsa::Signature::from_der(signature).ok()?;
-                key.verify_prehash(hash, &signature).ok()
-            }
+            Key::P384 => p384(point, hash, signature),
         }
     }
+}
+
+// One function for each curve, so that a board's stack never holds the tables of both.
+
+#[inline(never)]
+fn p256(point: &[u8], hash: &[u8], signature: &[u8]) -> Option<()> {
+    let key = p256::ecdsa::VerifyingKey::from_sec1_bytes(point).ok()?;
+    let signature = p256::ecdsa::Signature::from_der(signature).ok()?;
+    key.verify_prehash(hash, &signature).ok()
+}
+
+#[cfg(feature = "p384")]
+#[inline(never)]
+fn p384(point: &[u8], hash: &[u8], signature: &[u8]) -> Option<()> {
+    use p384::ecdsa::signature::hazmat::PrehashVerifier as _;
+    let signature = p384::ecdsa::Signature::from_der(signature).ok()?;
+    let key = p384_key(point)?;
+    key.verify_prehash(hash, &signature).ok()
+}
+
+/// Apart, because it unpacks the point before the tables are there.
+#[cfg(feature = "p384")]
+#[inline(never)]
+fn p384_key(point: &[u8]) -> Option<p384::ecdsa::VerifyingKey> {
+    p384::ecdsa::VerifyingKey::from_sec1_bytes(point).ok()
 }
 
 impl SignatureVerificationAlgorithm for Ecdsa {

@@ -13,6 +13,7 @@ use embassy_net::tcp::client::{TcpClient, TcpClientState};
 use embassy_time::Duration;
 use static_cell::ConstStaticCell;
 use toolrunner_embassy::core::drive::Driver;
+use toolrunner_embassy::core::error::{Error, What};
 use toolrunner_embassy::core::json::Value;
 use toolrunner_embassy::core::observe::{Each, Event};
 use toolrunner_embassy::core::run::Run;
@@ -35,6 +36,9 @@ const TIMEOUTS: Timeouts =
     Timeouts { connect: Duration::from_secs(5), idle: Duration::from_secs(3), turn: Duration::from_secs(60) };
 
 const QUESTIONS: [&str; 2] = ["Is it too warm in here? If so, switch the LED on.", "What did you do?"];
+
+/// What takes the place of a conversation that has grown too large.
+const FORGOTTEN: &str = r#"{"role":"user","content":"(Earlier messages did not fit.)"}"#;
 
 struct Board {
     led: Cell<bool>,
@@ -120,32 +124,47 @@ async fn talk<L: Link>(transport: Transport<L>, base_url: &str, limit: usize, fi
     let mut run = Run::new(Transcript::new(memory.get_mut(..limit).unwrap_or_default()));
     for question in QUESTIONS {
         print!("> {question}\n");
-        if let Err(full) = run.user(question) {
-            print!("error: {full}\n");
-            continue;
-        }
-        // A reply that broke off after its text was shown is asked for again, once, by going on.
-        for _attempt in 0..2 {
-            match driver.until_done(&mut run, &mut Each(show)).await {
-                Ok(outcome) => {
-                    print!("\n{outcome:?}; LED {}\n", if board.led.get() { "on" } else { "off" });
-                    break;
-                }
-                Err(e) => {
-                    print!("\nerror: {}\n", e.error);
-                    if let Some(cause) = e.transport {
-                        print!("cause: {cause}\n");
-                    }
-                    if let Some(api) = run.api_error() {
-                        print!("the API says: {}\n", api.message);
-                    }
+        // What went wrong once may go well the next time: the conversation is as before, and the same question goes on.
+        if ask(&mut driver, &mut run, Some(question)).await.is_err() {
+            driver.config_mut().base_url = base_url;
+            if ask(&mut driver, &mut run, None).await == Err(true) {
+                print!("a fresh conversation\n");
+                if let Err(e) = run.replace_history(FORGOTTEN) {
+                    print!("error: {e}\n");
                 }
             }
-            driver.config_mut().base_url = base_url;
         }
+        print!("LED {}\n", if board.led.get() { "on" } else { "off" });
         driver.config_mut().base_url = base_url;
     }
     print!("transcript: {} bytes\n", run.transcript().len());
+}
+
+/// Asks, or goes on with what was asked. An error is printed, and it is said whether the transcript was full.
+async fn ask<L: Link>(
+    driver: &mut Driver<'_, Transport<L>, Board, EmbassyClock>,
+    run: &mut Run<'_>,
+    question: Option<&str>,
+) -> Result<(), bool> {
+    let outcome = match question.map_or(Ok(()), |question| run.user(question)) {
+        Ok(()) => driver.until_done(run, &mut Each(show)).await,
+        Err(e) => Err(e.into()),
+    };
+    let failed = match outcome {
+        Ok(outcome) => {
+            print!("\n{outcome:?}\n");
+            return Ok(());
+        }
+        Err(failed) => failed,
+    };
+    print!("\nerror: {}\n", failed.error);
+    if let Some(cause) = failed.transport {
+        print!("cause: {cause}\n");
+    }
+    if let Some(api) = run.api_error() {
+        print!("the API says: {}\n", api.message);
+    }
+    Err(matches!(failed.error, Error::Capacity(full) if full.what == What::Transcript))
 }
 
 /// Prints what the model says as it comes, and what the tools do.
