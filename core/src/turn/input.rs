@@ -10,14 +10,22 @@ use crate::transcript::{Span, Transcript};
 pub(crate) type Fault = Option<JsonError>;
 
 /// Most inputs of one reply whose fault is kept in detail.
-const MAX_FAULTS: usize = 8;
+const MAX_FAULTS: usize = 4;
+
+/// The fault of one call, small: a run keeps several.
+#[derive(Debug)]
+struct Noted {
+    expected: Option<&'static str>,
+    at: u32,
+    call: u8,
+}
 
 /// The calls of a reply whose input is no JSON object, and why.
 #[derive(Debug)]
 pub(crate) struct BadInputs {
     /// One bit a call, for the first 128: a turn cannot have more.
     calls: [u32; 4],
-    faults: Vec<(usize, Fault), MAX_FAULTS>,
+    faults: Vec<Noted, MAX_FAULTS>,
 }
 
 impl BadInputs {
@@ -28,8 +36,10 @@ impl BadInputs {
         if let Some(word) = self.calls.get_mut(call / 32) {
             *word |= 1 << (call % 32);
         }
-        // That it is bad counts; of the ninth nobody is told why.
-        let _ = self.faults.push((call, fault));
+        // That it is bad counts; why is kept as long as there is room, and of the first 128 calls: a turn cannot have more.
+        if let (Ok(call), Ok(at)) = (u8::try_from(call), u32::try_from(fault.map_or(0, |fault| fault.at))) {
+            let _ = self.faults.push(Noted { expected: fault.map(|fault| fault.expected), at, call });
+        }
     }
 
     /// Whether the call's input is no object.
@@ -39,7 +49,9 @@ impl BadInputs {
 
     /// Why, as far as that was kept.
     pub(crate) fn fault(&self, call: usize) -> Option<Fault> {
-        self.faults.iter().find(|(bad, _)| *bad == call).map(|(_, fault)| *fault)
+        let noted = self.faults.iter().find(|noted| usize::from(noted.call) == call)?;
+        let at = usize::try_from(noted.at).unwrap_or(usize::MAX);
+        Some(noted.expected.map(|expected| JsonError { at, expected }))
     }
 }
 
