@@ -59,7 +59,7 @@ impl BadInputs {
 const MENDED: (&[u8], &[u8]) = (b"{\"INVALID_JSON\":\"", b"\"}");
 
 /// Half of a surrogate pair, of which the other half may come with the next delta.
-pub(super) type Half = Option<u32>;
+pub(super) type Half = Option<u16>;
 
 /// A code unit as an escape.
 pub(super) fn escaped_unit(unit: u32) -> [u8; 6] {
@@ -93,7 +93,7 @@ pub(super) fn unescape_in_place(bytes: &mut [u8], half: &mut Half) -> usize {
             (Some(b'\\'), Some(b'u')) => match unit(bytes, read) {
                 Some(high @ 0xd800..0xdc00) => {
                     if read + 6 == bytes.len() {
-                        *half = Some(high);
+                        *half = u16::try_from(high).ok();
                         return write;
                     }
                     match unit(bytes, read + 6) {
@@ -102,7 +102,7 @@ pub(super) fn unescape_in_place(bytes: &mut [u8], half: &mut Half) -> usize {
                     }
                 }
                 Some(low @ 0xdc00..0xe000) => match half.take() {
-                    Some(high) => (join(high, low), 6),
+                    Some(high) => (join(u32::from(high), low), 6),
                     None => (None, 6),
                 },
                 unit => (unit.and_then(char::from_u32), 6),
