@@ -91,7 +91,8 @@ fn no_number_of_attempts_is_too_large() {
         }
     }
     let longest = RetryPolicy { first_wait: Duration::MAX, longest_wait: Duration::MAX, ..policy };
-    assert_eq!(longest.wait(40, None, 0), Duration::MAX);
+    // Half a million years are not cut short by much.
+    assert!(longest.wait(40, None, 0) >= Duration::from_micros(u64::MAX - 1));
 }
 
 #[test]
