@@ -129,6 +129,27 @@ fn an_endless_line_and_an_endless_reply() {
 }
 
 #[test]
+fn an_endless_error_page() {
+    let mut memory = vec![0; 300];
+    for (status, run) in [(500, Run::new(Transcript::new(&mut memory))), (404, Run::new(Transcript::growing()))] {
+        let mut run = run;
+        run.user("Hi").unwrap();
+        let (_, ended) = exchange(&mut run, status, core::iter::repeat_n(b"<p>and on</p>".as_slice(), 100_000));
+        assert!(matches!(ended, Err(Error::Api(api)) if api.status == status));
+        let _ = run.failed(ended.err(), Instant::ZERO, 0);
+        assert_eq!(run.transcript().bytes(), PROMPT.as_bytes());
+        assert!(run.api_error().is_none());
+    }
+    let mut memory = vec![0; 4096];
+    let mut run = Run::new(Transcript::new(&mut memory));
+    run.user("Hi").unwrap();
+    let body = br#"{"type":"error","error":{"type":"api_error","message":"Oops"}}"#;
+    let (_, ended) = exchange(&mut run, 500, body.chunks(5));
+    let _ = run.failed(ended.err(), Instant::ZERO, 0);
+    assert_eq!(plain(run.api_error().unwrap().message), "Oops");
+}
+
+#[test]
 fn invalid_utf8() {
     let utf8 = |error: Error| assert!(matches!(error, Error::Protocol(Protocol::Json { expected: "valid UTF-8", .. })), "{error:?}");
     utf8(refused(b"{\"content\":[{\"type\":\"text\",\"text\":\"a\xff\"}],\"stop_reason\":\"end_turn\"}"));

@@ -166,6 +166,7 @@ impl Run<'_> {
     pub(super) fn restore(&mut self, compacting: Compacting) {
         self.transcript.truncate(compacting.keep);
         self.compacting = None;
+        self.attempt = 0;
         self.state = compacting.then;
     }
 
