@@ -12,7 +12,7 @@ use common::*;
 use toolrunner_core::error::{Error, TransportKind};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::policy::Limits;
-use toolrunner_core::run::{Outcome, Run};
+use toolrunner_core::run::{Compaction, Outcome, Run};
 use toolrunner_core::testing::validity::{self, Tail};
 use toolrunner_core::testing::{
     Answer, BadLink, Fault, Reply, Request, Rng, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock,
@@ -103,13 +103,18 @@ fn any_verb(rng: &mut Rng, run: &mut Run<'_>, tools: &Counting) {
             };
         }
         14 => run.leave_to_caller(i),
+        15 => {
+            let threshold = if rng.chance(500) { 0 } else { 150 };
+            *run.compaction_mut() = rng.chance(500).then_some(Compaction { threshold, prompt: "Summarise." });
+        }
         _ => {}
     }
 }
 
 fn assert_rests(run: &Run<'_>, tools: &Counting, trace: &[String]) {
     let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        if run.reply_is_whole() {
+        // A question for a summary lies behind the conversation until it is answered.
+        if run.reply_is_whole() && !run.is_compacting() {
             assert_valid(run);
         }
         let mut began = tools.began();
@@ -183,6 +188,7 @@ fn random_run(seed: u64, mut run: Run<'_>, steps: usize) -> usize {
     }
     left.store(0, std::sync::atomic::Ordering::SeqCst);
     *run.limits_mut() = Limits::NONE;
+    *run.compaction_mut() = None;
     run.retry_mut().after_output = true;
     for round in 0..200 {
         let ended = poll_at_most(driver.until_done(&mut run, &mut ()), 100_000).map(|ended| ended.map_err(|failed| failed.error));

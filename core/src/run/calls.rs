@@ -170,6 +170,9 @@ impl Run<'_> {
     /// The call at `i`, if it may be answered now.
     pub(super) fn open_call(&self, i: usize) -> Result<Call<'_>, Error> {
         self.ensure_idle()?;
+        if self.is_compacting() {
+            return Err(Misuse::State("a summary is under way: finish it, or stop the run").into());
+        }
         Ok(self.call(i).filter(|call| !call.is_answered).ok_or(Misuse::NoSuchCall)?)
     }
 

@@ -72,6 +72,10 @@ impl Run<'_> {
         if self.compaction_tried || !untouched || self.turn_usage().total() < threshold {
             return false;
         }
+        // Behind a paused turn that called something only the rest of that turn may come, which may be nothing but calls.
+        if self.turn.calls > 0 && (self.turn.mark == 0 || self.turn_before(self.turn.mark).calls > 0) {
+            return false;
+        }
         self.compaction_tried = true;
         let (keep, then) = (self.transcript.len(), self.state);
         let cut = if self.turn.calls > 0 { self.turn.mark } else { keep };
@@ -162,6 +166,7 @@ impl Run<'_> {
     pub(super) fn restore(&mut self, compacting: Compacting) {
         self.transcript.truncate(compacting.keep);
         self.compacting = None;
+        self.attempt = 0;
         self.state = compacting.then;
     }
 

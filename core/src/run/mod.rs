@@ -377,8 +377,10 @@ impl<'b> Run<'b> {
                 let part = input.get(..room.min(input.len())).unwrap_or_default();
                 self.transcript.put_at(start + kept, part)?;
                 self.failure = Span::new(start, start + kept + part.len());
+                let is_cut = part.len() < input.len();
                 *input = &[];
-                Ok(None)
+                // It may never end: what there is room for is enough.
+                if is_cut { Err(self.error_of_body()) } else { Ok(None) }
             }
             _ => {
                 *input = &[];

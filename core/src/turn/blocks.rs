@@ -51,8 +51,8 @@ pub(super) struct OpenBlock {
     hole: usize,
     /// Where the input began, once it grows.
     input_start: usize,
-    /// Which call of the reply it is.
-    call: usize,
+    /// Which call of the reply it is. Beyond what it can hold there are more than a turn may have.
+    call: u8,
     half: Half,
     lone_surrogate: bool,
 }
@@ -84,8 +84,17 @@ impl Reply {
         self.next_index = index + 1;
         let span = Span::new(start + before.len(), start + before.len() + len);
         let kind = Value::first(span.of(t.whole())).map_or(BlockKind::Other, kind_of);
-        let block =
-            OpenBlock { index, kind, span, field: None, hole: 0, input_start: 0, call: self.calls, half: None, lone_surrogate: lone };
+        let block = OpenBlock {
+            index,
+            kind,
+            span,
+            field: None,
+            hole: 0,
+            input_start: 0,
+            call: u8::try_from(self.calls).unwrap_or(u8::MAX),
+            half: None,
+            lone_surrogate: lone,
+        };
         self.calls += usize::from(kind == BlockKind::Call);
         self.open.push(block).map_err(|_| Capacity { what: What::OpenBlocks, needed: MAX_OPEN_BLOCKS + 1, free: MAX_OPEN_BLOCKS })?;
         Ok(span)
@@ -187,7 +196,7 @@ impl Reply {
         if raw.is_empty() || begins_with_low(raw) {
             return Ok(hole);
         }
-        self.insert(position, hole, &escaped_unit(half), t)?;
+        self.insert(position, hole, &escaped_unit(u32::from(half)), t)?;
         self.set_hole(position, Field::Input, hole + 6);
         if let Some(block) = self.open.get_mut(position) {
             block.half = None;
@@ -215,7 +224,7 @@ impl Reply {
             if block.kind == BlockKind::Call
                 && let Some(bad) = bad
             {
-                self.bad.note(block.call, bad);
+                self.bad.note(usize::from(block.call), bad);
             }
         }
         if block.lone_surrogate

@@ -10,14 +10,22 @@ use crate::transcript::{Span, Transcript};
 pub(crate) type Fault = Option<JsonError>;
 
 /// Most inputs of one reply whose fault is kept in detail.
-const MAX_FAULTS: usize = 8;
+const MAX_FAULTS: usize = 4;
+
+/// The fault of one call, small: a run keeps several.
+#[derive(Debug)]
+struct Noted {
+    expected: Option<&'static str>,
+    at: u32,
+    call: u8,
+}
 
 /// The calls of a reply whose input is no JSON object, and why.
 #[derive(Debug)]
 pub(crate) struct BadInputs {
     /// One bit a call, for the first 128: a turn cannot have more.
     calls: [u32; 4],
-    faults: Vec<(usize, Fault), MAX_FAULTS>,
+    faults: Vec<Noted, MAX_FAULTS>,
 }
 
 impl BadInputs {
@@ -28,8 +36,10 @@ impl BadInputs {
         if let Some(word) = self.calls.get_mut(call / 32) {
             *word |= 1 << (call % 32);
         }
-        // That it is bad counts; of the ninth nobody is told why.
-        let _ = self.faults.push((call, fault));
+        // That it is bad counts; why is kept as long as there is room, and of the first 128 calls: a turn cannot have more.
+        if let (Ok(call), Ok(at)) = (u8::try_from(call), u32::try_from(fault.map_or(0, |fault| fault.at))) {
+            let _ = self.faults.push(Noted { expected: fault.map(|fault| fault.expected), at, call });
+        }
     }
 
     /// Whether the call's input is no object.
@@ -39,7 +49,9 @@ impl BadInputs {
 
     /// Why, as far as that was kept.
     pub(crate) fn fault(&self, call: usize) -> Option<Fault> {
-        self.faults.iter().find(|(bad, _)| *bad == call).map(|(_, fault)| *fault)
+        let noted = self.faults.iter().find(|noted| usize::from(noted.call) == call)?;
+        let at = usize::try_from(noted.at).unwrap_or(usize::MAX);
+        Some(noted.expected.map(|expected| JsonError { at, expected }))
     }
 }
 
@@ -47,7 +59,7 @@ impl BadInputs {
 const MENDED: (&[u8], &[u8]) = (b"{\"INVALID_JSON\":\"", b"\"}");
 
 /// Half of a surrogate pair, of which the other half may come with the next delta.
-pub(super) type Half = Option<u32>;
+pub(super) type Half = Option<u16>;
 
 /// A code unit as an escape.
 pub(super) fn escaped_unit(unit: u32) -> [u8; 6] {
@@ -81,7 +93,7 @@ pub(super) fn unescape_in_place(bytes: &mut [u8], half: &mut Half) -> usize {
             (Some(b'\\'), Some(b'u')) => match unit(bytes, read) {
                 Some(high @ 0xd800..0xdc00) => {
                     if read + 6 == bytes.len() {
-                        *half = Some(high);
+                        *half = u16::try_from(high).ok();
                         return write;
                     }
                     match unit(bytes, read + 6) {
@@ -90,7 +102,7 @@ pub(super) fn unescape_in_place(bytes: &mut [u8], half: &mut Half) -> usize {
                     }
                 }
                 Some(low @ 0xdc00..0xe000) => match half.take() {
-                    Some(high) => (join(high, low), 6),
+                    Some(high) => (join(u32::from(high), low), 6),
                     None => (None, 6),
                 },
                 unit => (unit.and_then(char::from_u32), 6),

@@ -7,12 +7,12 @@ use crate::json::{Decimal, Kind, Value, check, escape};
 use crate::policy::{Limits, RetryPolicy};
 use crate::tool::Toolbox;
 
-/// Most tools of a request whose body is made of slices.
-pub const MAX_TOOLS: usize = 32;
+/// Most tools of a request whose body is made of slices: these lie in the driver's future while it sends.
+pub const MAX_TOOLS: usize = 24;
 /// Slices of a request's body before the conversation: those of the configuration and two a tool.
-const MAX_PIECES: usize = 24 + 2 * MAX_TOOLS;
+const MAX_PIECES: usize = 16 + 2 * MAX_TOOLS;
 /// Most header fields of a request, the caller's extra ones included.
-pub const MAX_HEADERS: usize = 16;
+pub const MAX_HEADERS: usize = 12;
 
 /// The API's address.
 pub const BASE_URL: &str = "https://api.anthropic.com";

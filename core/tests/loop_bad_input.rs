@@ -1,0 +1,312 @@
+//! What no server and no tool should do: a clear error or a result that says so, and nothing lost.
+#![cfg(feature = "testing")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod common;
+
+use core::time::Duration;
+
+use common::*;
+use serde_json::{Value as Json, json};
+use toolrunner_core::drive::Driver;
+use toolrunner_core::error::{Capacity, Error, Misuse, Protocol, What};
+use toolrunner_core::message::StopReason;
+use toolrunner_core::run::{Outcome, Run};
+use toolrunner_core::testing::{Reply, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock};
+use toolrunner_core::time::Instant;
+use toolrunner_core::tool::{Block, Source, ToolError};
+use toolrunner_core::transcript::Transcript;
+use toolrunner_core::wire::Config;
+
+const PROMPT: &str = r#"{"role":"user","content":"Hi"}"#;
+
+/// What this body is, in pieces of some sizes and in both kinds of memory. The prompt is still there, and the run goes on.
+fn refused(body: &[u8]) -> Error {
+    let mut errors = Vec::new();
+    let mut memory = vec![0; 3 * body.len() + 4096];
+    for piece in [body.len().max(1), 1, 37] {
+        for fixed in [true, false] {
+            let mut run = Run::new(if fixed { Transcript::new(&mut memory) } else { Transcript::growing() });
+            run.user("Hi").unwrap();
+            let (_, ended) = exchange(&mut run, 200, body.chunks(piece));
+            let error = ended.unwrap_err();
+            let _ = run.failed(Some(error), Instant::ZERO, 0);
+            assert_eq!(run.transcript().bytes(), PROMPT.as_bytes());
+            run.stop();
+            run.resume();
+            say(&mut run, Reply::text("Hello"));
+            errors.push(error);
+        }
+    }
+    errors.dedup();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    errors[0]
+}
+
+/// A stream whose last frame has this data.
+fn frame(data: &[u8]) -> Vec<u8> {
+    let whole = rendered(Reply::text("x").ends_early(), Style::default(), true);
+    let mut body = whole;
+    body.extend_from_slice(b"data: ");
+    body.extend_from_slice(data);
+    body.extend_from_slice(b"\n\n");
+    body
+}
+
+#[test]
+fn json_100_000_deep() {
+    let deep = [b"[".repeat(100_000), b"]".repeat(100_000)].concat();
+    let whole = [br#"{"content":[{"type":"x","x":"#.as_slice(), &deep, b"}]}"].concat();
+    assert!(matches!(refused(&whole), Error::Protocol(Protocol::Json { expected: "at most 127 levels", .. })));
+    let event = [br#"{"type":"content_block_start","index":1,"content_block":{"type":"x","x":"#.as_slice(), &deep, b"}}"].concat();
+    assert!(matches!(refused(&frame(&event)), Error::Protocol(Protocol::Json { expected: "at most 127 levels", .. })));
+    // As an input it is the model's fault, and answered.
+    let tools = Counting::usual();
+    let results = results_of(Reply::new().tool_use_cut("toolu_1", "plain", core::str::from_utf8(&deep).unwrap()), &tools);
+    assert_eq!(
+        results[0]["content"],
+        "Error: invalid input for tool 'plain': input: expected at most 127 levels at byte 127, got JSON that is cut off or broken there"
+    );
+    assert!(tools.began().is_empty());
+}
+
+fn results_of(reply: Reply, tools: &Counting) -> Json {
+    let clock = VirtualClock::new(0);
+    let mut driver = drive(Script::new().reply(reply).reply(Reply::text("Done.")), tools, &clock);
+    let mut run = run();
+    assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::Ended(Some(StopReason::EndTurn))));
+    last_request(&mut driver)[2]["content"].clone()
+}
+
+/// Feeds `piece` for ever, after `start`; gives the error and checks that nothing was lost.
+fn endless(mut run: Run<'_>, start: &[u8], piece: &[u8]) -> Error {
+    run.user("Hi").unwrap();
+    let mut fed = 0;
+    let mut pieces = core::iter::once(start).chain(core::iter::repeat(piece)).inspect(|piece| fed += piece.len());
+    let (_, ended) = exchange(&mut run, 200, &mut pieces);
+    let error = ended.unwrap_err();
+    let _ = run.failed(Some(error), Instant::ZERO, 0);
+    assert_eq!(run.transcript().bytes(), PROMPT.as_bytes());
+    assert!(fed < 4_000_000, "{fed}");
+    error
+}
+
+#[test]
+fn an_endless_line_and_an_endless_reply() {
+    let stream = rendered(Reply::text("x").ends_early(), Style::default(), true);
+    let delta = b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":1,\"delta\":{\"type\":\"text_delta\",\"text\":\"and on\"}}\n\n";
+    let mut open = stream.clone();
+    open.extend_from_slice(b"data: {\"type\":\"content_block_start\",\"index\":1,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n");
+    let cases: [(&[u8], &[u8]); 6] = [
+        (b"data: {", b"\"x\":1,"),
+        (b"nonsense", b"nonsense"),
+        (&open, delta),
+        (b"{\"content\":[", b"{\"type\":\"x\"},"),
+        (b"data: x\n", b"data: x\n"),
+        (b"event: ", b"eventevent"),
+    ];
+    for (start, piece) in cases {
+        let mut memory = vec![0; 4096];
+        for run in [Run::new(Transcript::new(&mut memory)), Run::new(Transcript::growing_to(100_000))] {
+            let error = endless(run, start, piece);
+            let Error::Capacity(full) = error else {
+                // Where the first byte tells that it is no reply.
+                assert_eq!((error, start), (Error::Protocol(Protocol::NotAReply), b"nonsense".as_slice()));
+                continue;
+            };
+            assert_eq!(full.what, What::Transcript);
+            assert!(full.needed > full.free);
+        }
+    }
+    // A comment takes no room, however long it is.
+    let mut memory = vec![0; 1024];
+    let mut run = Run::new(Transcript::new(&mut memory));
+    run.user("Hi").unwrap();
+    let comment = [b":".as_slice(), &b"x".repeat(100_000), b"\n\n"].concat();
+    let body = [comment, rendered(Reply::text("Hello"), Style::default(), true)].concat();
+    let (_, ended) = exchange(&mut run, 200, body.chunks(50));
+    assert_eq!(ended, Ok(()));
+}
+
+#[test]
+fn an_endless_error_page() {
+    let mut memory = vec![0; 300];
+    for (status, run) in [(500, Run::new(Transcript::new(&mut memory))), (404, Run::new(Transcript::growing()))] {
+        let mut run = run;
+        run.user("Hi").unwrap();
+        let (_, ended) = exchange(&mut run, status, core::iter::repeat_n(b"<p>and on</p>".as_slice(), 100_000));
+        assert!(matches!(ended, Err(Error::Api(api)) if api.status == status));
+        let _ = run.failed(ended.err(), Instant::ZERO, 0);
+        assert_eq!(run.transcript().bytes(), PROMPT.as_bytes());
+        assert!(run.api_error().is_none());
+    }
+    let mut memory = vec![0; 4096];
+    let mut run = Run::new(Transcript::new(&mut memory));
+    run.user("Hi").unwrap();
+    let body = br#"{"type":"error","error":{"type":"api_error","message":"Oops"}}"#;
+    let (_, ended) = exchange(&mut run, 500, body.chunks(5));
+    let _ = run.failed(ended.err(), Instant::ZERO, 0);
+    assert_eq!(plain(run.api_error().unwrap().message), "Oops");
+}
+
+#[test]
+fn invalid_utf8() {
+    let utf8 = |error: Error| assert!(matches!(error, Error::Protocol(Protocol::Json { expected: "valid UTF-8", .. })), "{error:?}");
+    utf8(refused(b"{\"content\":[{\"type\":\"text\",\"text\":\"a\xff\"}],\"stop_reason\":\"end_turn\"}"));
+    utf8(refused(&frame(b"{\"type\":\"ping\",\"x\":\"\xc3\"}")));
+    // In the exact form that the API sends, too.
+    let mut body = rendered(Reply::text("x").ends_early(), Style::default(), true);
+    body.extend_from_slice(b"data: {\"type\":\"content_block_start\",\"index\":1,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n");
+    body.extend_from_slice(
+        b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":1,\"delta\":{\"type\":\"text_delta\",\"text\":\"\xe2\x82\"}}\n\n",
+    );
+    utf8(refused(&body));
+}
+
+#[test]
+fn what_is_no_reply() {
+    for body in ["<!DOCTYPE html><html><body>502</body></html>", "  <html>", "[]", "null", "42", "\"x\"", "OK"] {
+        assert_eq!(refused(body.as_bytes()), Error::Protocol(Protocol::NotAReply), "{body}");
+    }
+    for body in ["", " \n", "error: upstream", "data: {\"type\":\"ping\"}\n\n", "{", "{\"content\":["] {
+        assert_eq!(refused(body.as_bytes()), Error::Protocol(Protocol::EndedEarly), "{body}");
+    }
+    for body in
+        ["{}", "{\"content\":null}", "{\"content\":\"x\"}", "{\"content\":[1]}", "{\"content\":[{}]}", "{\"content\":[{\"type\":1}]}"]
+    {
+        assert!(matches!(refused(body.as_bytes()), Error::Protocol(Protocol::Event { .. })), "{body}");
+    }
+    for body in ["{]", "{\"a\":}", "{} x", "{\"content\":[}"] {
+        assert!(matches!(refused(body.as_bytes()), Error::Protocol(Protocol::Json { .. })), "{body}");
+    }
+    // An error page is told by its status, whatever it says.
+    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+    let mut driver = drive(Script::new().raw(502, &[], "<html>Bad gateway</html>").reply(Reply::text("Hello")), &tools, &clock);
+    let mut run = run();
+    assert!(until_done(&mut driver, &mut run).is_ok());
+    let mut driver = drive(Script::new().raw(403, &[], "<html>Forbidden</html>"), &tools, &clock);
+    let mut run = common::run();
+    let Err(Error::Api(api)) = until_done(&mut driver, &mut run) else { panic!() };
+    assert_eq!((api.status, api.kind.name()), (403, "permission_error"));
+    assert!(run.api_error().is_none());
+}
+
+#[test]
+fn events_that_do_not_fit_those_before() {
+    let events = [
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"after its stop"}}"#,
+        r#"{"type":"content_block_delta","index":7,"delta":{"type":"text_delta","text":"never began"}}"#,
+        r#"{"type":"content_block_stop","index":0}"#,
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":"again"}}"#,
+        r#"{"type":"content_block_start","index":1,"content_block":{"text":"no type"}}"#,
+        r#"{"type":"content_block_start","index":1}"#,
+        r#"{"type":"content_block_start","content_block":{"type":"text","text":"no index"}}"#,
+        r#"{"type":"content_block_delta","index":0}"#,
+        r#"{"type":"message_start","message":{}}"#,
+        r#"{"type":"message_start"}"#,
+    ];
+    for event in events {
+        assert!(matches!(refused(&frame(event.as_bytes())), Error::Protocol(Protocol::Event { .. })), "{event}");
+    }
+    let event = b"data: {\"type\":\"content_block_stop\",\"index\":0}\n\n";
+    assert!(matches!(refused(event), Error::Protocol(Protocol::Event { .. })));
+    // A delta of a kind that its block has no member for.
+    for (block, delta) in [
+        (r#"{"type":"tool_use","id":"a","name":"b","input":{}}"#, r#"{"type":"text_delta","text":"x"}"#),
+        (r#"{"type":"text","text":""}"#, r#"{"type":"input_json_delta","partial_json":"x"}"#),
+        (r#"{"type":"text","text":""}"#, r#"{"type":"input_json_delta","partial_json":""}"#),
+        (r#"{"type":"text","text":""}"#, r#"{"type":"thinking_delta","thinking":"x"}"#),
+        (r#"{"type":"text","text":1}"#, r#"{"type":"text_delta","text":"x"}"#),
+        (r#"{"type":"text","text":""}"#, r#"{"type":"text_delta","text":1}"#),
+        (r#"{"type":"text","text":"","citations":1}"#, r#"{"type":"citations_delta","citation":{}}"#),
+        (r#"{"type":"hologram"}"#, r#"{"type":"text_delta","text":"x"}"#),
+    ] {
+        let mut body = frame(format!(r#"{{"type":"content_block_start","index":1,"content_block":{block}}}"#).as_bytes());
+        body.extend_from_slice(format!("data: {{\"type\":\"content_block_delta\",\"index\":1,\"delta\":{delta}}}\n\n").as_bytes());
+        assert!(matches!(refused(&body), Error::Protocol(Protocol::Event { .. })), "{block} {delta}");
+    }
+}
+
+#[test]
+fn a_container_id_longer_than_its_room() {
+    let id = "c".repeat(97);
+    for stream in [true, false] {
+        let body = rendered(Reply::text("x").container(&id), Style::default(), stream);
+        assert_eq!(refused(&body), Error::Capacity(Capacity { what: What::Container, needed: 97, free: 96 }));
+    }
+}
+
+#[test]
+fn tools_that_give_what_the_api_does_not_take() {
+    let results = |act: Act| results_of(Reply::new().tool_use("toolu_1", "plain", "{}"), &Counting::new([Tool::plain().acting(act)]));
+    let result = |content: &str| json!([{"type":"tool_result","tool_use_id":"toolu_1","content":content}]);
+    let failure = |content: &str| json!([{"type":"tool_result","tool_use_id":"toolu_1","content":content,"is_error":true}]);
+    assert_eq!(results(|_, _| Ok(())), result("(no output)"));
+    assert_eq!(results(|_, out| Ok(out.text("")?)), result("(no output)"));
+    assert_eq!(results(|_, out| Ok(out.content("\"\"")?)), result("(no output)"));
+    assert_eq!(results(|_, out| Ok(out.content("[]")?)), result("(no output)"));
+    assert_eq!(results(|_, out| Ok(out.block(Block::text(""))?)), result("(no output)"));
+    assert_eq!(results(|_, _| Err(ToolError::new(""))), failure("Error: (no message)"));
+    assert_eq!(results(|_, _| Err(ToolError::static_blocks("[]"))), failure("Error: (no message)"));
+    let picture = r#"[{"type":"image","source":{"type":"url","url":"https://x"}}]"#;
+    assert_eq!(
+        serde_json::to_string(&results(|_, _| Err(ToolError::static_blocks(
+            r#"[{"type":"image","source":{"type":"url","url":"https://x"}}]"#
+        ))))
+        .unwrap(),
+        failure("Error: (no message)").to_string()
+    );
+    assert_eq!(
+        results(|_, out| Ok(out.block(Block::image(Source::Url("https://x")))?))[0]["content"],
+        serde_json::from_str::<Json>(picture).unwrap()
+    );
+    assert_eq!(
+        results(|_, _| Err("17 °C is too cold".parse::<i32>().unwrap_err().into())),
+        failure("Error: invalid digit found in string")
+    );
+}
+
+#[test]
+fn a_tool_that_takes_too_long() {
+    let slow = |yields| Tool { timeout: Some(Duration::from_secs(2)), ..Tool::slow(yields) };
+    let (tools, clock) = (Counting::new([slow(usize::MAX), Tool::plain()]), VirtualClock::new(0));
+    let reply = Reply::new().tool_use("toolu_1", "slow", "{}").tool_use("toolu_2", "plain", "{}");
+    let mut driver = drive(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock);
+    let mut run = run();
+    assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::Ended(Some(StopReason::EndTurn))));
+    let results = last_request(&mut driver)[2]["content"].clone();
+    assert_eq!(
+        results[0],
+        json!({"type":"tool_result","tool_use_id":"toolu_1","content":"Error: timed out after 2000 ms","is_error":true})
+    );
+    assert_eq!(results[1]["content"], "ok");
+    assert_eq!(*tools.ended.borrow(), ["toolu_2"], "the future was dropped");
+    assert_eq!(clock.waits()[0], Duration::from_secs(2));
+    // In time.
+    let tools = Counting::new([slow(0)]);
+    assert_eq!(results_of(Reply::new().tool_use("toolu_1", "slow", "{}"), &tools)[0]["content"], "late");
+}
+
+#[test]
+fn tools_that_no_request_could_carry() {
+    let refused = |tools: &Counting| {
+        let transport = ScriptedTransport::new(ScriptedModel::new(Script::new()));
+        Driver::new(Config::new("m", 9), transport, tools, VirtualClock::new(0)).map(drop)
+    };
+    assert_eq!(refused(&Counting::new([Tool::plain(), Tool::failing(), Tool::plain()])), Err(Misuse::DuplicateTool(0, 2)));
+    let spaced =
+        Tool { name: "two words", json: r#"{"name":"two words","description":"","input_schema":{"type":"object"}}"#, ..Tool::plain() };
+    assert_eq!(refused(&Counting::new([Tool::plain(), spaced])), Err(Misuse::ToolName(1)));
+    let no_object = Tool { json: r#"{"name":"plain","description":"","input_schema":{"type":"string"}}"#, ..Tool::plain() };
+    assert_eq!(refused(&Counting::new([no_object])), Err(Misuse::ToolDefinition(0)));
+    let broken = Tool { json: r#"{"name":"plain","#, ..Tool::plain() };
+    assert_eq!(refused(&Counting::new([broken])), Err(Misuse::ToolDefinition(0)));
+}
+
+#[test]
+fn a_run_without_a_message() {
+    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+    let mut driver = drive(Script::new(), &tools, &clock);
+    let mut run = Run::new(Transcript::growing());
+    assert_eq!(until_done(&mut driver, &mut run), Err(Error::Misuse(Misuse::NoMessages)));
+}
