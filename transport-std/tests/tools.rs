@@ -69,7 +69,7 @@ fn many(count: usize) -> Script {
 
 /// The ids of the results of the last request.
 fn result_ids(run: &Run) -> Vec<String> {
-    Messages::new(run.machine().transcript().bytes())
+    Messages::new(run.machine().messages())
         .flat_map(|message| message.tool_results().map(|result| result.tool_use_id().to_string()))
         .collect()
 }
@@ -251,7 +251,7 @@ async fn a_gate_decides_about_every_call() {
     });
     let mut run = run.user("Go.");
     run.until_done().await.unwrap();
-    let results: Vec<String> = Messages::new(run.machine().transcript().bytes())
+    let results: Vec<String> = Messages::new(run.machine().messages())
         .flat_map(|message| {
             message.tool_results().map(|result| {
                 let value = result.value();

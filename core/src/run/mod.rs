@@ -148,6 +148,15 @@ impl<'b> Run<'b> {
         &self.transcript
     }
 
+    /// The messages that are whole, as JSON objects with commas between: the transcript, without the reply that is under way.
+    pub fn messages(&self) -> &[u8] {
+        let bytes = self.transcript.bytes();
+        match self.state {
+            State::Receiving => bytes.get(..self.reply.mark).unwrap_or(bytes),
+            _ => bytes,
+        }
+    }
+
     /// What this run may spend. May be changed at any time: a run that ended at a limit goes on when that is raised.
     pub const fn limits_mut(&mut self) -> &mut Limits {
         &mut self.limits

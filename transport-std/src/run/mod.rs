@@ -286,9 +286,10 @@ impl Run {
         self
     }
 
-    /// The conversation as JSON: an array of messages, as the next request has them.
+    /// The conversation as JSON: an array of messages, as the next request has them. A reply under way is not in it; calls of the last
+    /// turn that are open have no result yet (see [`close_open_calls`](Self::close_open_calls)).
     pub fn messages(&self) -> String {
-        let bytes = self.machine.transcript().bytes();
+        let bytes = self.machine.messages();
         let mut json = String::with_capacity(bytes.len() + 2);
         json.push('[');
         // A transcript is always UTF-8.

@@ -85,7 +85,7 @@ pub fn bodies(scripted: &Scripted) -> Vec<String> {
 #[track_caller]
 pub fn assert_valid(run: &Run, scripted: &Scripted) {
     assert_eq!(scripted.model().complaints(), [] as [String; 0]);
-    if let Err(invalid) = check(run.machine().transcript().bytes(), Tail::Open) {
+    if let Err(invalid) = check(run.machine().messages(), Tail::Open) {
         panic!("{invalid}: {}", run.messages());
     }
 }
@@ -129,3 +129,17 @@ pub fn client_of(script: Script) -> (Client, Arc<Mutex<ScriptedModel>>) {
 pub fn answers(list: impl IntoIterator<Item = Answer>) -> Script {
     list.into_iter().fold(Script::new(), Script::answer)
 }
+
+/// A stream with comments, pings, and an event and a delta that nobody knows.
+pub const NOISY_STREAM: &str = concat!(
+    ": a comment\n\n",
+    "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m1\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"m\",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{\"input_tokens\":1,\"output_tokens\":1}}}\n\n",
+    "event: ping\ndata: {\"type\":\"ping\"}\n\n",
+    "event: news\ndata: {\"type\":\"news\",\"x\":1}\n\n",
+    "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n",
+    "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"smell_delta\",\"smell\":\"x\"}}\n\n",
+    "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"Hi\"}}\n\n",
+    "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n",
+    "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\",\"stop_sequence\":null},\"usage\":{\"output_tokens\":2}}\n\n",
+    "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+);
