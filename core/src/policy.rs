@@ -44,6 +44,8 @@ pub enum Limit {
     Repeats,
     /// [`Limits::time`].
     Time,
+    /// The transcript is nearly full, and no room could be made: see `WhenFull` of the run.
+    Transcript,
     /// [`Limits::turns`].
     Turns,
 }
@@ -57,6 +59,7 @@ impl core::fmt::Display for Limit {
             Self::OutputTokens => "output tokens",
             Self::Repeats => "repeats",
             Self::Time => "time",
+            Self::Transcript => "transcript",
             Self::Turns => "turns",
         })
     }

@@ -69,7 +69,7 @@ impl Run<'_> {
     pub(super) fn begin_compaction(&mut self) -> bool {
         let Some(Compaction { threshold, prompt }) = self.compaction else { return false };
         let untouched = self.transcript.len() == self.turn.end && self.turn.end > self.turn.mark;
-        if self.compaction_tried || !untouched || self.turn_usage().total() < threshold {
+        if self.compaction_tried || !untouched || (self.turn_usage().total() < threshold && !self.wants_summary()) {
             return false;
         }
         // Behind a paused turn that called something only the rest of that turn may come, which may be nothing but calls.

@@ -58,6 +58,7 @@
 mod calls;
 mod compact;
 mod results;
+mod room;
 mod state;
 mod verbs;
 
@@ -76,6 +77,7 @@ use crate::turn::{Container, HappenedKind, Reply};
 pub use crate::turn::Happened;
 pub use calls::{Call, Called, Written, settle};
 pub use compact::{Compaction, SUMMARY_PROMPT};
+pub use room::{MakeRoom, WhenFull};
 use state::{Bits, State, Turn};
 pub use state::{Outcome, Step};
 
@@ -108,6 +110,7 @@ pub struct Run<'b> {
     repeats: u32,
     started: Option<Instant>,
     usage: Usage,
+    when_full: WhenFull,
     compaction: Option<Compaction>,
     compacting: Option<compact::Compacting>,
     /// Whether the last turn's summary was tried.
@@ -136,6 +139,7 @@ impl<'b> Run<'b> {
             repeats: 0,
             started: None,
             usage: Usage::default(),
+            when_full: WhenFull::NEVER,
             compaction: None,
             compacting: None,
             compaction_tried: false,
@@ -290,10 +294,8 @@ impl<'b> Run<'b> {
                     }
                     match self.exceeded(now) {
                         Some(limit) => self.state = State::Done(Outcome::Limit(limit)),
-                        None => {
-                            self.begin_compaction();
-                            return Ok(self.send(now));
-                        }
+                        None if self.begin_compaction() || self.make_room() => return Ok(self.send(now)),
+                        None => self.state = State::Done(Outcome::Limit(Limit::Transcript)),
                     }
                 }
                 State::Calling => {
@@ -306,6 +308,9 @@ impl<'b> Run<'b> {
                     } else if self.state == State::Calling {
                         return Ok(Step::Call);
                     }
+                }
+                State::Done(Outcome::Limit(Limit::Transcript)) if self.lacks_room() => {
+                    return Ok(Step::Done(Outcome::Limit(Limit::Transcript)));
                 }
                 State::Done(Outcome::Limit(limit)) if self.exceeded(now) != Some(limit) => {
                     self.state = if self.turn.is_calling() { State::Calling } else { State::Ready };
