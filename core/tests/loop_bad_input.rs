@@ -1,6 +1,7 @@
 //! What no server and no tool should do: a clear error or a result that says so, and nothing lost.
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "a test runs on a server")]
 
 mod common;
 
@@ -126,6 +127,21 @@ fn an_endless_line_and_an_endless_reply() {
     let body = [comment, rendered(Reply::text("Hello"), Style::default(), true)].concat();
     let (_, ended) = exchange(&mut run, 200, body.chunks(50));
     assert_eq!(ended, Ok(()));
+}
+
+/// The time that a reply takes grows with its length, not with its square.
+#[test]
+fn thousands_of_citations() {
+    let citations = (0..20_000).map(|i| format!("{{\"n\":{i}}}")).collect::<Vec<_>>().join(" , ");
+    let reply = Reply::new().block(&format!("{{\"type\":\"text\",\"text\":\"x\",\"citations\":[ {citations} ]}}"));
+    let started = std::time::Instant::now();
+    for stream in [true, false] {
+        let mut run = run();
+        let (events, ended) = exchange(&mut run, 200, [rendered(reply.clone(), Style::default(), stream).as_slice()]);
+        assert_eq!(ended, Ok(()));
+        assert_eq!(events.iter().filter(|event| event.starts_with("Citation")).count(), 20_000);
+    }
+    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! is: the conversation is valid whenever the run rests, no call runs twice, and the run ends when the trouble does.
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "a test runs on a server")]
 
 mod common;
 

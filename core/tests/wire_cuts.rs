@@ -4,6 +4,7 @@
 //! With `SCENARIOS=DIR` the bodies of the scenario files in that directory are cut as well.
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "a test runs on a server")]
 
 mod common;
 

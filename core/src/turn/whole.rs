@@ -29,6 +29,12 @@ enum Told {
         index: usize,
         parts: usize,
     },
+    /// The citations of that block up to `next` were told.
+    Citations {
+        at: usize,
+        index: usize,
+        next: usize,
+    },
     Blocks,
     Delta,
     Stop,
@@ -66,6 +72,16 @@ impl Reply {
                     (Told::Start, event(HappenedKind::MessageStart, body))
                 }
                 Told::Start => (self.place_content(body, t)?.map_or(Told::Blocks, Told::block), None),
+                Told::Block { at, index, parts: CITATIONS } => match citations_of(at, t) {
+                    Some(next) => (Told::Citations { at, index, next }, None),
+                    None => (Told::Block { at, index, parts: CITATIONS + 1 }, None),
+                },
+                Told::Citations { at, index, next } => match next_citation(next, t) {
+                    Some(span) => {
+                        (Told::Citations { at, index, next: span.end }, Some(Happened { kind: HappenedKind::Citation, index, span }))
+                    }
+                    None => (Told::Block { at, index, parts: CITATIONS + 1 }, None),
+                },
                 Told::Block { at, index, parts } => {
                     let happened = self.part_of_block(at, index, parts, t)?;
                     let told = match happened {
@@ -136,7 +152,7 @@ impl Reply {
         Ok(next_element(t, at + before.len()))
     }
 
-    /// What is to be told of a block: its start, its value, its signature, its citations one by one, its end. `None`: it has no such part.
+    /// What is to be told of a block: its start, its value, its signature, its end. `None`: it has no such part.
     fn part_of_block(&mut self, at: usize, index: usize, part: usize, t: &mut Transcript<'_>) -> Result<Option<Happened>, Error> {
         let Some(block) = t.bytes().get(at..).and_then(Value::first) else { return Err(unexpected("a content block")) };
         let mut span = Span::default().with_len(block.raw().len()).shifted(at);
@@ -169,11 +185,6 @@ impl Reply {
             2 if kind == BlockKind::Thinking => Ok(member("signature", HappenedKind::Signature)),
             2 => Ok(None),
             _ => {
-                let mut citations =
-                    block.member("citations").filter(|_| kind == BlockKind::Text).map(Value::elements).into_iter().flatten();
-                if let Some(citation) = citations.nth(part - 3) {
-                    return tell(HappenedKind::Citation, place(citation));
-                }
                 if matches!(kind, BlockKind::Call | BlockKind::ServerCall) {
                     let (end, bad) = close_call(t, span, None)?;
                     span.end = end;
@@ -187,6 +198,23 @@ impl Reply {
             }
         }
     }
+}
+
+/// Which part of a block its citations are.
+const CITATIONS: usize = 3;
+
+/// Where the citations of the text block at `at` begin. From there on they are found one by one, for there may be many.
+fn citations_of(at: usize, t: &Transcript<'_>) -> Option<usize> {
+    let block = t.bytes().get(at..).and_then(Value::first).filter(|block| kind_of(*block) == BlockKind::Text)?;
+    let citations = block.member("citations").filter(|citations| citations.kind() == Kind::Array)?;
+    Some(citations.offset_in(t.bytes())? + 1)
+}
+
+/// The first citation at or behind `at`.
+fn next_citation(at: usize, t: &Transcript<'_>) -> Option<Span> {
+    let start = next_element(t, at)?;
+    let citation = t.bytes().get(start..).filter(|rest| !rest.starts_with(b"]")).and_then(Value::first)?;
+    Some(Span::new(start, start + citation.raw().len()))
 }
 
 /// The place of the element at or behind `at` in the content, which is the transcript's end.
