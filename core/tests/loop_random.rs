@@ -213,6 +213,8 @@ fn random_run(seed: u64, mut run: Run<'_>, steps: usize) -> usize {
                     return tools.ended.borrow().len();
                 }
             }
+            // The scripted model repeats an answer that was not read to its end, and an error for which there is no room is not.
+            Err(_) if round % 9 == 8 => drop(run.replace_history(r#"{"role":"user","content":"x"}"#)),
             Err(_) => {}
         }
     }
