@@ -93,7 +93,7 @@ fn every_capacity_ends_or_tells_the_truth() {
                 assert!(tries < 2000, "{capacity}");
             }
         }
-        assert!(passed >= 10 && failed > 10, "{passed} {failed}");
+        assert!(passed >= 10 && failed > 4, "{passed} {failed}");
     }
 }
 
