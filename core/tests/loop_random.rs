@@ -13,7 +13,7 @@ use common::*;
 use toolrunner_core::error::{Error, TransportKind};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::policy::Limits;
-use toolrunner_core::run::{Compaction, Outcome, Run};
+use toolrunner_core::run::{Compaction, MakeRoom, Outcome, Run, WhenFull};
 use toolrunner_core::testing::validity::{self, Tail};
 use toolrunner_core::testing::{
     Answer, BadLink, Fault, Reply, Request, Rng, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock,
@@ -83,7 +83,7 @@ fn tools() -> Counting {
 /// One word of the caller's, whatever the run's state.
 fn any_verb(rng: &mut Rng, run: &mut Run<'_>, tools: &Counting) {
     let i = rng.below(4);
-    match rng.below(16) {
+    match rng.below(18) {
         0 => drop(run.user("Something else.")),
         1 | 2 => drop(run.append(r#"{"role":"user","content":"By the way, \"this\"."}"#)),
         3 if run.retry().is_ok() => tools.began.borrow_mut().clear(),
@@ -104,6 +104,11 @@ fn any_verb(rng: &mut Rng, run: &mut Run<'_>, tools: &Counting) {
             };
         }
         14 => run.leave_to_caller(i),
+        16 => drop(run.drop_oldest_turn()),
+        17 => {
+            let then = [MakeRoom::Compact, MakeRoom::DropOldest, MakeRoom::Stop][rng.below(3)];
+            *run.when_full_mut() = WhenFull { room: [0, 300, 1500][rng.below(3)], then };
+        }
         15 => {
             let threshold = if rng.chance(500) { 0 } else { 150 };
             *run.compaction_mut() = rng.chance(500).then_some(Compaction { threshold, prompt: "Summarise." });
@@ -182,7 +187,7 @@ fn random_run(seed: u64, mut run: Run<'_>, steps: usize) -> usize {
             let before = rng.clone();
             any_verb(&mut rng, &mut run, &tools);
             let mut which = before;
-            let (i, verb) = (which.below(4), which.below(16));
+            let (i, verb) = (which.below(4), which.below(18));
             trace.push(format!("{step}: verb {verb} on {i}"));
         }
         assert_rests(&run, &tools, &trace);
@@ -190,6 +195,7 @@ fn random_run(seed: u64, mut run: Run<'_>, steps: usize) -> usize {
     left.store(0, std::sync::atomic::Ordering::SeqCst);
     *run.limits_mut() = Limits::NONE;
     *run.compaction_mut() = None;
+    *run.when_full_mut() = WhenFull::NEVER;
     run.retry_mut().after_output = true;
     for round in 0..200 {
         let ended = poll_at_most(driver.until_done(&mut run, &mut ()), 100_000).map(|ended| ended.map_err(|failed| failed.error));
