@@ -86,8 +86,11 @@ fn any_verb(rng: &mut Rng, run: &mut Run<'_>, tools: &Counting) {
     match rng.below(18) {
         0 => drop(run.user("Something else.")),
         1 | 2 => drop(run.append(r#"{"role":"user","content":"By the way, \"this\"."}"#)),
+        // The reply is gone; if its last bytes were not read, the scripted model says the same again, with the same ids.
         3 if run.retry().is_ok() => tools.began.borrow_mut().clear(),
-        4 if rng.chance(300) => drop(run.replace_history(r#"[{"role":"user","content":"From the start."}]"#)),
+        4 if rng.chance(300) && run.replace_history(r#"[{"role":"user","content":"From the start."}]"#).is_ok() => {
+            tools.began.borrow_mut().clear();
+        }
         5 => run.stop(),
         6 => run.resume(),
         7 | 8 => drop(run.answer(i, br#""answered by hand""#, rng.chance(300))),
