@@ -298,6 +298,12 @@ impl fmt::Display for Error {
     }
 }
 
+impl core::error::Error for ApiError {}
+
+impl core::error::Error for Protocol {}
+
+impl core::error::Error for Misuse {}
+
 impl core::error::Error for Error {}
 
 impl From<Capacity> for Error {

@@ -5,6 +5,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use toolrunner_core::testing::ScriptedModel;
+use toolrunner_examples::loopback;
+
 /// Runs a program without a key and without a network to find, with this for its standard input.
 fn run(program: &str, arguments: &[&str], input: &str) -> Output {
     let mut command = Command::new(program);
@@ -50,11 +53,25 @@ fn quickstart() {
 }
 
 #[test]
-fn quickstart_says_what_is_wrong() {
+fn quickstart_asks_the_server_of_the_environment_and_says_what_is_wrong() {
     let program = env!("CARGO_BIN_EXE_quickstart");
     let output = run(program, &["--bogus"], "");
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().starts_with("error: invalid option '--bogus'\n"));
+
+    let url = loopback::serve(ScriptedModel::demo().require_key("right")).unwrap();
+    let ask = |key: &str| {
+        let mut command = Command::new(program);
+        command.env("ANTHROPIC_API_KEY", key).env("ANTHROPIC_BASE_URL", &url).env("NO_PROXY", "127.0.0.1").arg("15 + 27");
+        command.output().unwrap()
+    };
+    let right = ask("right");
+    let out = String::from_utf8(right.stdout).unwrap();
+    assert!(right.status.success() && out.starts_with("You: 15 + 27\n") && out.contains("Model: 15 + 27 = 42.\n"), "{out}");
+    let wrong = ask("wrong");
+    assert_eq!(wrong.status.code(), Some(1));
+    let error = "error: API error: authentication_error (status 401): invalid x-api-key [request id ";
+    assert!(String::from_utf8(wrong.stderr).unwrap().starts_with(error));
 
     let output = Command::new(program).env("ANTHROPIC_API_KEY", "k").env("ANTHROPIC_BASE_URL", "example.org").output().unwrap();
     assert_eq!(output.status.code(), Some(1));

@@ -8,7 +8,7 @@
 //! let scripted = Scripted::new(ScriptedModel::new(Script::new().reply(Reply::text("Hello!"))));
 //! let mut run = scripted.client().run("m").user("Say hello.");
 //! assert_eq!(run.until_done().await?.text(), "Hello!");
-//! assert_eq!(scripted.model().requests().len(), 1);
+//! assert_eq!(scripted.requests().len(), 1);
 //! # Ok(()) }
 //! ```
 
@@ -58,7 +58,13 @@ impl Scripted {
         ClientBuilder::new().base_url("http://scripted").api_key("test-key").transport(HttpTransport::from_dyn(self.clone()))
     }
 
-    /// The model, to look at what it was asked.
+    /// The requests so far.
+    pub fn requests(&self) -> Vec<Request> {
+        self.model().requests().to_vec()
+    }
+
+    /// The model, to look at it or change what it does next. It is locked meanwhile: a second `model()` before the first was let go,
+    /// in one statement even, waits for ever, and so does the client. For its requests there is [`requests`](Self::requests).
     pub fn model(&self) -> MutexGuard<'_, ScriptedModel> {
         self.model.lock().unwrap_or_else(PoisonError::into_inner)
     }

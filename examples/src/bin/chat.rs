@@ -1,14 +1,14 @@
 //! A chat in the terminal: text as it arrives, and a person who allows or denies each call before it runs.
 //!
-//! What it shows: one run over many prompts (`user` again), events and turns mixed (`next_event` until the reply is whole, then
-//! `next_turn` for the turn in hand), and `answer_json`, which answers a call in place of its tool. A call that is neither denied nor
-//! answered runs when the run goes on, once.
+//! What it shows: one run over many prompts (`user` again), every event as it happens, and a `gate`, which is asked before each call.
+//! The model reads why a call was denied; a run that failed goes on with the next line.
 
 use core::error::Error;
 use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
 
-use toolrunner_std::{Event, Run, init_logging, tool};
+use toolrunner_std::run::GatedCall;
+use toolrunner_std::{Decision, Event, Run, init_logging, tool};
 
 /// Get the current weather in a given location.
 #[tool]
@@ -30,8 +30,13 @@ fn calculate_sum(
     a.checked_add(b).ok_or("the sum is too large")
 }
 
-/// What the model reads of a call that the person denied.
-const DENIED: &str = r#""The user did not allow this call.""#;
+/// Asks the person about one call. The calls of a turn are asked about one after the other, since reading a line blocks.
+async fn approve(call: GatedCall) -> Decision {
+    match read_line(&format!("  run {}({})? [y/n] ", call.name, call.input)) {
+        Ok(Some(answer)) if answer.starts_with(['y', 'Y']) => Decision::Allow,
+        _ => Decision::deny("The user did not allow this call."),
+    }
+}
 
 fn main() -> ExitCode {
     toolrunner_examples::exit(chat())
@@ -42,7 +47,7 @@ async fn chat() -> Result<(), Box<dyn Error>> {
     init_logging();
     let (client, _) = toolrunner_examples::client()?;
     println!("Ask for the weather in a place, or for a sum. An empty line ends the chat.");
-    let mut run = client.run("claude-opus-4-7").max_tokens(1024).tools((get_weather, calculate_sum)).empty();
+    let mut run = client.run("claude-opus-4-7").max_tokens(1024).tools((get_weather, calculate_sum)).gate(approve).empty();
     while let Some(prompt) = read_line("\nYou: ")? {
         run.user(&prompt)?;
         if let Err(error) = answer(&mut run).await {
@@ -55,27 +60,8 @@ async fn chat() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Goes on until the model needs no more calls.
+/// Shows what happens until the model needs no more calls.
 async fn answer(run: &mut Run) -> Result<(), Box<dyn Error>> {
-    loop {
-        if !show_reply(run).await? {
-            return Ok(());
-        }
-        // The reply is whole, and its calls have not run.
-        let Some(mut turn) = run.next_turn().await? else { return Ok(()) };
-        let calls: Vec<(String, String)> =
-            turn.calls().map(|call| (call.id.to_string(), format!("{}({})", call.name, call.input))).collect();
-        for (id, call) in calls {
-            let answer = read_line(&format!("  run {call}? [y/n] "))?;
-            if !answer.is_some_and(|answer| answer.starts_with(['y', 'Y'])) {
-                turn.answer_json(&id, DENIED, true)?;
-            }
-        }
-    }
-}
-
-/// Shows what happens up to the end of the next reply. False if there is none.
-async fn show_reply(run: &mut Run) -> Result<bool, Box<dyn Error>> {
     let mut out = io::stdout();
     while let Some(event) = run.next_event().await? {
         match event {
@@ -87,14 +73,11 @@ async fn show_reply(run: &mut Run) -> Result<bool, Box<dyn Error>> {
                 out.flush()?;
             }
             Event::ToolEnd { name, content, .. } => writeln!(out, "  {name}: {content}")?,
-            Event::MessageStop => {
-                writeln!(out)?;
-                return Ok(true);
-            }
+            Event::MessageStop => writeln!(out)?,
             _ => {}
         }
     }
-    Ok(false)
+    Ok(())
 }
 
 /// A line that the person types; nothing if it is empty, or if there are no more.

@@ -35,7 +35,7 @@ fn asks_for_seven() -> ScriptedModel {
 async fn main() -> Result<(), Error> {
     let scripted = Scripted::new(asks_for_seven());
     println!("{}", answer(&scripted.client(), "How many of article 7 are there?").await?);
-    for request in scripted.model().requests() {
+    for request in scripted.requests() {
         println!("request: {}", request.json());
     }
     Ok(())
@@ -53,8 +53,8 @@ mod tests {
 
     /// What the model was told of the calls of its last turn.
     fn results(scripted: &Scripted) -> Vec<String> {
-        let model = scripted.model();
-        let message = model.requests().last().and_then(|request| request.messages().last()).expect("a request with a message");
+        let requests = scripted.requests();
+        let message = requests.last().and_then(|request| request.messages().last()).expect("a request with a message");
         let text = |block| if let Block::Text(text) = block { text.text().to_string() } else { String::new() };
         message.tool_results().map(|result| result.content().map(text).collect()).collect()
     }

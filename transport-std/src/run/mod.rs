@@ -313,6 +313,11 @@ impl Run {
         self.machine.turns()
     }
 
+    /// The calls of the last reply that have no answer yet: after [`Outcome::NeedsAnswer`] those that the caller must answer.
+    pub fn open_calls(&self) -> impl Iterator<Item = toolrunner_core::run::Call<'_>> {
+        self.machine.calls().filter_map(|i| self.machine.call(i)).filter(|call| !call.is_answered)
+    }
+
     /// The machine below: its transcript, its calls.
     pub const fn machine(&self) -> &Machine<'static> {
         &self.machine

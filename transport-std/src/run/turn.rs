@@ -263,7 +263,7 @@ impl ToolResult<'_> {
         self.run.machine.call(self.call)
     }
 
-    /// Sets `cache_control` to `{"type":"ephemeral"}` and whatever else `json` says.
+    /// Sets `cache_control` to this JSON, such as `{"type":"ephemeral"}`.
     ///
     /// # Errors
     /// `Misuse` if it is not JSON.
