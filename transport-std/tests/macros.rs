@@ -1,6 +1,6 @@
 //! The macros by this crate's paths: tools that run on any thread.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use toolrunner_core::json::{Text, Value};
 use toolrunner_core::tool::{Toolbox, check_server_tools, check_tools};

@@ -159,7 +159,7 @@ async fn say(run: &mut Run, rng: &mut Rng) -> Result<&'static str, Error> {
         11 => run.allow(&some).map(|_| "allow")?,
         12 => run.close_open_calls().map(|_| "close_open_calls")?,
         13 => {
-            run.set_stream(rng.next_u64() % 2 == 0);
+            run.set_stream(rng.next_u64().is_multiple_of(2));
             "set_stream"
         }
         14 | 15 => polled(times, run.next_event()).await.map_or(Ok("dropped event"), |event| event.map(|_| "event"))?,
@@ -213,7 +213,7 @@ async fn any_verbs_in_any_order() {
     for seed in 0..seeds {
         let (scripted, kinds, mut rng) = (scripted(model(seed)), Kinds::default(), Rng::new(seed));
         let builder = scripted.client().run("m").tools(kinds.clone()).clock(VirtualClock::new(seed));
-        let builder = if seed % 4 == 0 {
+        let builder = if seed.is_multiple_of(4) {
             builder.gate(|call| async move { if call.id.ends_with("_1") { Decision::Suspend } else { Decision::Allow } })
         } else {
             builder
