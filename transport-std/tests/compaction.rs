@@ -86,7 +86,7 @@ async fn a_failed_summary_keeps_the_history() {
         let mut run = scripted.client().run("m").tools(calculate_sum).compaction(FROM_80_000).user("What is 1 + 2?");
         assert_eq!(run.until_done().await.unwrap().text(), "3");
         let messages = run.messages();
-        check(messages[1..messages.len() - 1].as_bytes(), Tail::Closed).unwrap();
+        check(&messages.as_bytes()[1..messages.len() - 1], Tail::Closed).unwrap();
         assert!(messages.contains(r#"{"type":"tool_result","tool_use_id":"t1","content":"3"}"#), "{messages}");
     }
 }

@@ -1,7 +1,6 @@
 //! What goes wrong, over HTTP on loopback, as the user reads it. After each error the run is whole and goes on from where it was.
 
 mod common;
-#[allow(dead_code, reason = "a part of it is used here")]
 mod support;
 
 use core::time::Duration;

@@ -113,7 +113,7 @@ async fn row_07_params_changed_on_a_tool_turn() {
 #[tokio::test]
 async fn row_08_params_from_inside_a_tool() {
     // A tool has no hand on the run; it shares state with the caller, who has. `results()` is the place.
-    let asked = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let asked = std::sync::Arc::new(core::sync::atomic::AtomicU32::new(0));
     let shared = std::sync::Arc::clone(&asked);
     let tool = fun("a", move |_| {
         shared.store(9, core::sync::atomic::Ordering::SeqCst);

@@ -161,7 +161,7 @@ async fn say(run: &mut Run, rng: &mut Rng) -> Result<&'static str, Error> {
         11 => run.allow(&some).map(|_| "allow")?,
         12 => run.close_open_calls().map(|_| "close_open_calls")?,
         13 => {
-            run.set_stream(rng.next_u64() % 2 == 0);
+            run.set_stream(rng.next_u64().is_multiple_of(2));
             "set_stream"
         }
         14 | 15 => polled(times, run.next_event()).await.map_or(Ok("dropped event"), |event| event.map(|_| "event"))?,

@@ -1,8 +1,9 @@
 //! What the suites share: tools written by hand, a server on loopback, and looks into requests.
 #![allow(dead_code, unreachable_pub, reason = "each suite uses a part of it")]
 
+use core::net::SocketAddr;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
