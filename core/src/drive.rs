@@ -13,7 +13,7 @@ use embedded_io_async::BufRead;
 use crate::error::{Error, Misuse};
 use crate::json::Decimal;
 use crate::observe::{Event, Observer};
-use crate::run::{Happened, Outcome, Run, Step, settle};
+use crate::run::{Called, Happened, Outcome, Run, Step, settle};
 use crate::time::Clock;
 use crate::tool::{Notice, Toolbox, check_tools};
 use crate::transport::{Head, Transport, TransportError};
@@ -294,12 +294,12 @@ async fn call<B: Toolbox + ?Sized, C: Clock, O: Observer>(run: &mut Run<'_>, too
         run.leave_to_caller(i);
         return Ok(());
     } else if let Some(tool) = found {
-        let called = run.start_call(i)?;
-        let mut out = called.out;
         let limit = tools.definition(tool).and_then(|tool| tool.timeout);
+        let Called { mut call, mut out } = run.start_call(i)?;
+        call.deadline = limit.map(|limit| clock.now().after(limit));
         let result = match limit {
-            None => Some(tools.call(tool, called.call, &mut out).await),
-            Some(limit) => before(clock, limit, tools.call(tool, called.call, &mut out)).await,
+            None => Some(tools.call(tool, call, &mut out).await),
+            Some(limit) => before(clock, limit, tools.call(tool, call, &mut out)).await,
         };
         match (result, limit) {
             (Some(result), _) => {

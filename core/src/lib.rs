@@ -45,7 +45,8 @@ pub use tool::ToolInput;
 ///
 /// The doc comment is the tool's description, those of the arguments are theirs. The input is checked against the schema before the
 /// function runs. What it may take: [`ToolInput`]; what it may return: [`ToolOutput`](tool::ToolOutput), or a `Result` of one and any
-/// error that can be displayed. An argument `out: &mut Output<'_>` is no part of the schema: there the tool may write its result itself.
+/// error that can be displayed. Two arguments are no part of the schema: to an `out: &mut Output<'_>` the tool may write its result
+/// itself, and a `context: &ToolContext<'_>` tells it what surrounds the call: see [`ToolContext`](tool::ToolContext).
 ///
 /// Of the tool: `name = "…"`, `description = "…"`, `strict`, `serial`, `blocking`, `timeout_ms = …`, `defer_loading`,
 /// `eager_input_streaming`, `raw = "…"` (members of the definition in JSON, without braces). Of an argument, as `#[tool(…)]`:

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use toolrunner_core::json::{Text, Value};
 use toolrunner_core::tool::{Toolbox, check_server_tools, check_tools};
 use toolrunner_std::core::tool::ToolCall;
-use toolrunner_std::{Output, ToolError, ToolInput, Tools, tool, toolbox};
+use toolrunner_std::{Output, ToolContext, ToolError, ToolInput, Tools, tool, toolbox};
 
 #[derive(ToolInput)]
 #[tool(rename_all = "lowercase")]
@@ -56,4 +56,24 @@ async fn tools_run_on_any_thread() {
         weather + &call(&tools, "count_on", r#"{"by":41}"#).await
     });
     assert_eq!(text.await.unwrap(), r#""Paris: 20 C""42""#);
+}
+
+/// Say where one is.
+#[tool(timeout_ms = 5000)]
+async fn whereabouts(context: &ToolContext<'_>, prefix: &str) -> String {
+    let state: Option<&String> = context.state();
+    format!("{prefix} {} turn {} {:?} {}", context.id, context.turn, state, context.deadline.is_some())
+}
+
+#[cfg(feature = "testing")]
+#[tokio::test]
+async fn a_tool_may_take_its_context() {
+    use toolrunner_core::testing::{Reply, Script, ScriptedModel};
+    let script = Script::new().reply(Reply::new().tool_use("t1", "whereabouts", r#"{"prefix":"at"}"#)).reply(Reply::text("ok"));
+    let scripted = toolrunner_std::testing::Scripted::new(ScriptedModel::new(script));
+    let mut run = scripted.client().run("m").tools(whereabouts).state("home".to_owned()).user("Go.");
+    run.until_done().await.unwrap();
+    assert!(run.messages().contains(r#""content":"at t1 turn 1 Some(\"home\") true""#), "{}", run.messages());
+    let properties = Tools::definition(&whereabouts, 0).unwrap().json;
+    assert!(properties.contains("prefix") && !properties.contains("context"), "{properties}");
 }

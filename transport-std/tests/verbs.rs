@@ -11,9 +11,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use common::scripted;
+use toolrunner_core::run::{Run as Machine, SNAPSHOT_FRAME};
 use toolrunner_core::testing::validity::{Rule, Tail, check};
 use toolrunner_core::testing::{Answer, Chunk, Reply, Rng, Script, VirtualClock};
 use toolrunner_core::tool::{Definition, Output, ToolCall, Tools};
+use toolrunner_core::transcript::Transcript;
 use toolrunner_std::testing::Scripted;
 use toolrunner_std::{Decision, Error, Limits, Run, ToolError};
 
@@ -194,6 +196,13 @@ fn assert_sound(run: &Run, scripted: &Scripted, ran: &Kinds, seed: u64, log: &[S
         && !matches!(&invalid.rule, Rule::Unanswered(id) if is_open(id))
     {
         panic!("seed {seed}: {invalid}\n{}\n{}", log.join(" "), run.messages());
+    }
+    if let Ok(snapshot) = run.snapshot() {
+        let again = Machine::from_snapshot(snapshot.as_bytes(), Transcript::growing());
+        let mut bytes = Vec::new();
+        let written = again.and_then(|machine| machine.snapshot(&mut bytes));
+        assert!(written.is_ok() && bytes == snapshot.as_bytes(), "seed {seed}: {written:?}\n{}\n{snapshot}", log.join(" "));
+        assert!(snapshot.len() < run.machine().messages().len() + SNAPSHOT_FRAME);
     }
     let complaints = scripted.model().complaints().join("\n");
     assert!(complaints.is_empty(), "seed {seed}: {complaints}\n{}\n{}", log.join(" "), run.messages());

@@ -23,6 +23,8 @@ pub(crate) struct Tool {
 enum Parameter {
     /// Part of the input.
     Argument(Ident, Box<Argument>),
+    /// `&ToolContext`: what surrounds the call.
+    Context,
     /// `&mut Output`: where the tool writes its result itself.
     Output,
 }
@@ -43,8 +45,8 @@ impl Tool {
         for input in &mut signature.inputs {
             let FnArg::Typed(typed) = input else { continue };
             let options = FieldOptions::take(&mut typed.attrs, true)?;
-            if is_output(&typed.ty) {
-                parameters.push(Parameter::Output);
+            if let Some(given) = given(&typed.ty) {
+                parameters.push(given);
                 continue;
             }
             let Pat::Ident(pattern) = &*typed.pat else {
@@ -72,10 +74,10 @@ impl Tool {
         for parameter in arguments {
             match parameter {
                 Parameter::Argument(ident, argument) => {
-                    order.push(Some(ident));
+                    order.push(Ok(ident));
                     listed.push(*argument);
                 }
-                Parameter::Output => order.push(None),
+                given => order.push(Err(given)),
             }
         }
         let properties = arguments::properties(&listed, core, &quote!('_))?;
@@ -83,8 +85,8 @@ impl Tool {
         self.parameters = order
             .into_iter()
             .filter_map(|ident| match ident {
-                Some(ident) => listed.next().map(|argument| Parameter::Argument(ident, Box::new(argument))),
-                None => Some(Parameter::Output),
+                Ok(ident) => listed.next().map(|argument| Parameter::Argument(ident, Box::new(argument))),
+                Err(given) => Some(given),
             })
             .collect();
         let Self { name, description, options, .. } = self;
@@ -118,11 +120,15 @@ impl Tool {
                     passed.push(quote!(#ident));
                     idents.push(ident);
                 }
+                Parameter::Context => passed.push(quote!(&context_of_call)),
                 Parameter::Output => passed.push(quote!(out)),
             }
         }
         let wait = self.asynchronous.then(|| quote!(.await));
+        let takes_context = self.parameters.iter().any(|parameter| matches!(parameter, Parameter::Context));
+        let context = takes_context.then(|| quote!(let context_of_call = call.context();));
         quote! {{
+            #context
             let (#(#idents,)*) = {
                 #[allow(unused_mut, unused_variables)]
                 let (input, mut decoder) = #core::tool::begin(#name, #schema_name, call, out)?;
@@ -152,11 +158,15 @@ fn constant(name: &str, suffix: &str) -> Ident {
     quote::format_ident!("{name}{suffix}")
 }
 
-/// `&mut Output<…>`
-fn is_output(ty: &Type) -> bool {
-    let Type::Reference(reference) = ty else { return false };
-    let Type::Path(path) = &*reference.elem else { return false };
-    reference.mutability.is_some() && path.path.segments.last().is_some_and(|last| last.ident == "Output")
+/// What is not the model's to give: `&mut Output<…>`, `&ToolContext<…>`.
+fn given(ty: &Type) -> Option<Parameter> {
+    let Type::Reference(reference) = ty else { return None };
+    let Type::Path(path) = &*reference.elem else { return None };
+    match (reference.mutability.is_some(), path.path.segments.last()?.ident.to_string().as_str()) {
+        (true, "Output") => Some(Parameter::Output),
+        (false, "ToolContext") => Some(Parameter::Context),
+        _ => None,
+    }
 }
 
 /// The implementations of `Toolbox`, and of `Tools` for servers: `count` tools, `definition` and `arms` by index `i`.

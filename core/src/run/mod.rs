@@ -59,6 +59,7 @@ mod calls;
 mod compact;
 mod results;
 mod room;
+mod snapshot;
 mod state;
 mod verbs;
 
@@ -78,6 +79,7 @@ pub use crate::turn::Happened;
 pub use calls::{Call, Called, Written, settle};
 pub use compact::{Compaction, SUMMARY_PROMPT};
 pub use room::{MakeRoom, WhenFull};
+pub use snapshot::{SNAPSHOT_FRAME, SNAPSHOT_VERSION};
 use state::{Bits, State, Turn};
 pub use state::{Outcome, Step};
 

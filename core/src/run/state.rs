@@ -73,6 +73,14 @@ impl Bits {
     pub(super) const COUNT: usize = 128;
     pub(super) const NONE: Self = Self([0; 4]);
 
+    pub(super) const fn words(self) -> [u32; 4] {
+        self.0
+    }
+
+    pub(super) const fn from_words(words: [u32; 4]) -> Self {
+        Self(words)
+    }
+
     pub(super) fn has(self, i: usize) -> bool {
         self.0.get(i / 32).is_some_and(|word| word >> (i % 32) & 1 == 1)
     }

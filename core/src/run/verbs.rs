@@ -172,7 +172,7 @@ fn is_empty_array(value: Value<'_>) -> bool {
 }
 
 /// Checks that these are messages: objects with a role and content, with commas between.
-fn check_messages(bytes: &[u8]) -> Result<(), Error> {
+pub(super) fn check_messages(bytes: &[u8]) -> Result<(), Error> {
     let wrong = || Error::from(Misuse::Json("messages are objects with a role and a content"));
     let mut rest = bytes.trim_ascii();
     loop {

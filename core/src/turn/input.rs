@@ -31,6 +31,15 @@ pub(crate) struct BadInputs {
 impl BadInputs {
     pub(crate) const NONE: Self = Self { calls: [0; 4], faults: Vec::new() };
 
+    /// Which calls, one bit each. Why is not among it.
+    pub(crate) const fn words(&self) -> [u32; 4] {
+        self.calls
+    }
+
+    pub(crate) const fn from_words(calls: [u32; 4]) -> Self {
+        Self { calls, faults: Vec::new() }
+    }
+
     /// The `call`th call of the reply has a bad input.
     pub(super) fn note(&mut self, call: usize, fault: Fault) {
         if let Some(word) = self.calls.get_mut(call / 32) {

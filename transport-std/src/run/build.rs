@@ -303,6 +303,36 @@ impl RunBuilder {
         self.messages(messages)
     }
 
+    /// The run that [`Run::snapshot`] wrote, exactly where it was, with this builder's parameters, tools and limits. Calls that had run
+    /// do not run again.
+    ///
+    /// ```no_run
+    /// # async fn f(client: toolrunner_std::Client, run: toolrunner_std::Run) -> Result<(), Box<dyn std::error::Error>> {
+    /// std::fs::write("run.json", run.snapshot()?)?;
+    /// // Later, elsewhere:
+    /// let mut run = client.run("claude-opus-4-7").resume(&std::fs::read_to_string("run.json")?);
+    /// run.answer("toolu_1", "Approved.")?;
+    /// let finished = run.until_done().await?;
+    /// # Ok(()) }
+    /// ```
+    /// What is no snapshot, or one of another version, is told at the run's first use.
+    pub fn resume(self, snapshot: &str) -> Run {
+        let capacity = self.capacity;
+        let mut run = self.empty();
+        match Machine::from_snapshot(snapshot.as_bytes(), Transcript::growing_to(capacity)) {
+            Ok(mut machine) => {
+                *machine.limits_mut() = *run.machine.limits();
+                *machine.retry_mut() = *run.machine.retry_mut();
+                *machine.compaction_mut() = *run.machine.compaction_mut();
+                run.machine = machine;
+            }
+            Err(error) => {
+                run.invalid.get_or_insert_with(|| error.into());
+            }
+        }
+        run
+    }
+
     /// The run, with nothing said yet.
     pub fn empty(mut self) -> Run {
         if let Some(declared) = self.declared.take()

@@ -298,7 +298,21 @@ impl Run {
         json
     }
 
-    /// The model's last message.
+    /// The run as JSON, to go on with later or in another process: [`RunBuilder::resume`]. It holds the conversation, its open calls and
+    /// what was counted; no key, no tools, no parameters, no limits. A reply under way is left out and asked for again; calls that run
+    /// now are answered as cancelled there, for they may have had their effect. Calls that have run keep their results.
+    ///
+    /// It is one JSON object with a version of its own; another version is refused.
+    ///
+    /// # Errors
+    /// `Misuse` while a summary of the conversation is under way.
+    pub fn snapshot(&self) -> Result<String, Error> {
+        let mut json = Vec::with_capacity(self.machine.messages().len() + 1024);
+        self.machine.snapshot(&mut json)?;
+        String::from_utf8(json).map_err(|error| Error::Invalid(error.to_string()))
+    }
+
+    /// The model's last message. Nothing before the first reply, or the first since [`RunBuilder::resume`].
     pub fn message(&self) -> Option<ReplyMessage> {
         self.envelope.message(&self.machine)
     }

@@ -1,0 +1,229 @@
+//! A run as bytes: suspended here, gone on with there, by another process or after a crash.
+//!
+//! A snapshot is one JSON object, so that it can be looked at and kept anywhere. Version 1:
+//!
+//! ```json
+//! {"toolrunner_snapshot":1,"state":"calling","detail":"","stop":"tool_use","turn":[33,34,190,190,0,2],"answered":[0,0,0,0],
+//!  "running":[1,0,0,0],"for_caller":[0,0,0,0],"bad":[0,0,0,0],"runs":true,"counts":[1,0,1,305419896,0],
+//!  "usage":[120,45,0,0],"turn_usage":[120,45,0,0],"container":"","messages":[…]}
+//! ```
+//! It holds the conversation and where its loop is, and nothing that a program says in code: no key, no tools, no limits, no policy. A
+//! reply that was under way is not in it, and is asked for again. A call that was running counts as begun: it is answered as cancelled,
+//! for it may have had its effect. Calls that were answered keep their answers. Its length is that of the conversation and less than
+//! [`SNAPSHOT_FRAME`].
+
+use super::Run;
+use super::calls::is_type;
+use super::state::{Bits, Outcome, State, Turn};
+use crate::error::{Capacity, Error, Misuse};
+use crate::json::{Decimal, Kind, Sink, Value, check, escape};
+use crate::message::{Role, StopReason, Usage};
+use crate::policy::Limit;
+use crate::transcript::Transcript;
+use crate::turn::BadInputs;
+
+/// The version that is written. Only this one is read.
+pub const SNAPSHOT_VERSION: u32 = 1;
+/// Most bytes of a snapshot around its messages.
+pub const SNAPSHOT_FRAME: usize = 1536;
+
+const NONE: Error = Error::Misuse(Misuse::Setting("this is no snapshot of a run"));
+
+impl<'b> Run<'b> {
+    /// Writes the run as it is now. A reply under way is left out.
+    ///
+    /// # Errors
+    /// `Misuse` while a summary is under way; the sink's `Capacity`.
+    pub fn snapshot(&self, out: &mut (impl Sink + ?Sized)) -> Result<(), Error> {
+        if self.is_compacting() {
+            return Err(Misuse::State("a summary is under way: no snapshot can be made before its end").into());
+        }
+        let (state, detail) = match self.state {
+            State::Calling => ("calling", ""),
+            State::Done(Outcome::Ended(stop)) => ("ended", stop.map_or("", StopReason::name)),
+            State::Done(Outcome::Limit(limit)) => ("limit", limit_name(limit)),
+            State::Done(Outcome::NeedsAnswer) => ("needs_answer", ""),
+            State::Done(Outcome::Stopped) => ("stopped", ""),
+            State::ErrorBody | State::Ready | State::Receiving | State::Sending | State::Waiting(_) => ("ready", ""),
+        };
+        let Turn { mark, start, end, results_end, first, calls, answered, running, for_caller, ref bad, runs, .. } = self.turn;
+        out.put(b"{\"toolrunner_snapshot\":")?;
+        number(out, u64::from(SNAPSHOT_VERSION))?;
+        text(out, "state", state)?;
+        text(out, "detail", detail)?;
+        text(out, "stop", self.reply.stop.map_or("", StopReason::name))?;
+        numbers(out, "turn", &[mark, start, end, results_end, first, calls].map(|n| u64::try_from(n).unwrap_or(u64::MAX)))?;
+        for (name, bits) in [("answered", answered), ("running", running), ("for_caller", for_caller)] {
+            numbers(out, name, &bits.words().map(u64::from))?;
+        }
+        numbers(out, "bad", &bad.words().map(u64::from))?;
+        out.put(if runs { b",\"runs\":true" } else { b",\"runs\":false" })?;
+        let counts = [self.turns, self.calls, self.repeats, self.fingerprint, self.compactions];
+        numbers(out, "counts", &counts.map(u64::from))?;
+        for (name, usage) in [("usage", self.usage), ("turn_usage", self.reply.usage)] {
+            let Usage { input_tokens, output_tokens, cache_creation_input_tokens, cache_read_input_tokens } = usage;
+            numbers(out, name, &[input_tokens, output_tokens, cache_creation_input_tokens, cache_read_input_tokens])?;
+        }
+        text(out, "container", &self.container)?;
+        out.put(b",\"messages\":[")?;
+        out.put(self.messages())?;
+        Ok(out.put(b"]}")?)
+    }
+
+    /// The run that a snapshot holds, over `transcript`, which is emptied. Limits and policies are the defaults: say them again. The
+    /// time limit counts anew.
+    ///
+    /// # Errors
+    /// `Misuse` if it is none, or of another version; `Capacity` if the conversation does not fit.
+    pub fn from_snapshot(snapshot: &[u8], mut transcript: Transcript<'b>) -> Result<Self, Error> {
+        check(snapshot).map_err(|_| NONE)?;
+        let value = Value::first(snapshot).ok_or(NONE)?;
+        let member = |name: &str| value.member(name).ok_or(NONE);
+        match member("toolrunner_snapshot")?.as_u64() {
+            Some(version) if version == u64::from(SNAPSHOT_VERSION) => {}
+            Some(0) | None => return Err(NONE),
+            Some(_) => return Err(Misuse::Setting("the snapshot is of a newer version than this library reads").into()),
+        }
+        let messages = member("messages")?;
+        let messages = messages.raw().strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).ok_or(NONE)?;
+        transcript.truncate(0);
+        if !messages.is_empty() {
+            super::verbs::check_messages(messages)?;
+            transcript.push_json(messages)?;
+        }
+        let [mark, start, end, results_end, first, calls] = read(member("turn")?)?.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+        let mut bits = [Bits::NONE; 3];
+        for (bits, name) in bits.iter_mut().zip(["answered", "running", "for_caller"]) {
+            *bits = Bits::from_words(words(member(name)?)?);
+        }
+        let [answered, running, for_caller] = bits;
+        let bad = BadInputs::from_words(words(member("bad")?)?);
+        let runs = member("runs")?.as_bool().ok_or(NONE)?;
+        let has_room = answered.count_below(calls) > 0;
+        let turn = Turn { mark, start, end, results_end, first, calls, answered, running, for_caller, bad, runs, has_room };
+        let [turns, called, repeats, fingerprint, compactions] = read(member("counts")?)?.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+        let mut run = Self::new(transcript);
+        run.turn = turn;
+        (run.turns, run.calls, run.repeats, run.fingerprint, run.compactions) = (turns, called, repeats, fingerprint, compactions);
+        run.usage = usage(member("usage")?)?;
+        run.reply.usage = usage(member("turn_usage")?)?;
+        run.reply.stop = stop_reason(member("stop")?)?;
+        let container = member("container")?.as_text().and_then(crate::json::Text::as_plain).ok_or(NONE)?;
+        run.container.push_str(container).map_err(|_| NONE)?;
+        let detail = member("detail")?;
+        let state = member("state")?.as_text().ok_or(NONE)?;
+        run.state = match state.raw() {
+            "calling" => State::Calling,
+            "ready" => State::Ready,
+            "ended" => State::Done(Outcome::Ended(stop_reason(detail)?)),
+            "limit" => State::Done(Outcome::Limit(LIMITS.into_iter().find(|limit| is(detail, limit_name(*limit))).ok_or(NONE)?)),
+            "needs_answer" => State::Done(Outcome::NeedsAnswer),
+            "stopped" => State::Done(Outcome::Stopped),
+            _ => return Err(NONE),
+        };
+        if run.turn_is_sound() { Ok(run) } else { Err(NONE) }
+    }
+
+    /// Whether the turn's numbers say what stands in the transcript: a snapshot may come from anywhere.
+    fn turn_is_sound(&self) -> bool {
+        let Turn { mark, start, end, results_end, first, calls, .. } = self.turn;
+        let bytes = self.transcript.bytes();
+        if start == end {
+            return mark == start && results_end == end && end <= bytes.len() && calls == 0 && first == 0 && self.state != State::Calling;
+        }
+        let at = |from: usize, to: usize| Value::first(bytes.get(from..)?).filter(|value| Some(value.raw().len()) == to.checked_sub(from));
+        let Some(message) = at(start, end) else { return false };
+        let content = message.member("content").unwrap_or_default();
+        let found = content.elements().filter(|block| is_type(*block, "tool_use")).count();
+        let comma = usize::from(mark > 0);
+        let results = match results_end.checked_sub(end) {
+            Some(0) => 0,
+            Some(_) => match at(end.saturating_add(1), results_end).and_then(|message| message.member("content")) {
+                Some(content) => content.elements().filter(|block| is_type(*block, "tool_result")).count(),
+                None => return false,
+            },
+            None => return false,
+        };
+        is(message.member("role").unwrap_or_default(), Role::Assistant.name())
+            && mark.saturating_add(comma) == start
+            && found == calls
+            && first <= calls
+            && calls <= super::MAX_CALLS
+            && results == self.turn.answered_count()
+    }
+}
+
+const LIMITS: [Limit; 7] =
+    [Limit::Calls, Limit::InputTokens, Limit::OutputTokens, Limit::Repeats, Limit::Time, Limit::Transcript, Limit::Turns];
+
+const fn limit_name(limit: Limit) -> &'static str {
+    match limit {
+        Limit::Calls => "calls",
+        Limit::InputTokens => "input_tokens",
+        Limit::OutputTokens => "output_tokens",
+        Limit::Repeats => "repeats",
+        Limit::Time => "time",
+        Limit::Transcript => "transcript",
+        Limit::Turns => "turns",
+    }
+}
+
+fn is(value: Value<'_>, text: &str) -> bool {
+    value.as_text().is_some_and(|value| value == *text)
+}
+
+fn stop_reason(value: Value<'_>) -> Result<Option<StopReason>, Error> {
+    let text = value.as_text().ok_or(NONE)?;
+    Ok((!text.raw().is_empty()).then(|| StopReason::from_text(text)))
+}
+
+fn usage(value: Value<'_>) -> Result<Usage, Error> {
+    let [input_tokens, output_tokens, cache_creation_input_tokens, cache_read_input_tokens] = read(value)?;
+    Ok(Usage { input_tokens, output_tokens, cache_creation_input_tokens, cache_read_input_tokens })
+}
+
+fn words(value: Value<'_>) -> Result<[u32; 4], Error> {
+    let mut words = [0; 4];
+    for (word, number) in words.iter_mut().zip(read::<4>(value)?) {
+        *word = u32::try_from(number).map_err(|_| NONE)?;
+    }
+    Ok(words)
+}
+
+/// An array of exactly so many numbers.
+fn read<const N: usize>(value: Value<'_>) -> Result<[u64; N], Error> {
+    if value.kind() != Kind::Array || value.elements().count() != N {
+        return Err(NONE);
+    }
+    let mut numbers = [0; N];
+    for (number, element) in numbers.iter_mut().zip(value.elements()) {
+        *number = element.as_u64().ok_or(NONE)?;
+    }
+    Ok(numbers)
+}
+
+fn number(out: &mut (impl Sink + ?Sized), number: u64) -> Result<(), Capacity> {
+    out.put(Decimal::new(number).as_bytes())
+}
+
+fn name(out: &mut (impl Sink + ?Sized), name: &str) -> Result<(), Capacity> {
+    out.put(b",\"")?;
+    out.put(name.as_bytes())?;
+    out.put(b"\":")
+}
+
+fn text(out: &mut (impl Sink + ?Sized), key: &str, value: &str) -> Result<(), Capacity> {
+    name(out, key)?;
+    out.put(b"\"")?;
+    escape(value).write_to(out)?;
+    out.put(b"\"")
+}
+
+fn numbers(out: &mut (impl Sink + ?Sized), key: &str, list: &[u64]) -> Result<(), Capacity> {
+    name(out, key)?;
+    for (i, each) in list.iter().enumerate() {
+        out.put(if i == 0 { b"[" } else { b"," })?;
+        number(out, *each)?;
+    }
+    out.put(b"]")
+}

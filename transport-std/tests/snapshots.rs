@@ -1,0 +1,93 @@
+//! A run that stops here and goes on there.
+
+mod common;
+
+use core::time::Duration;
+
+use common::{assert_valid, calls, conversations, echo, fun, scripted};
+use toolrunner_core::testing::{Reply, Script};
+use toolrunner_std::{Decision, Limit, Outcome};
+
+#[tokio::test]
+async fn a_suspended_run_goes_on_in_another_process() {
+    let scripted = scripted(Script::new().reply(calls(&["t1", "t2"], "a")).reply(Reply::text("ok")));
+    let (first, second) = (echo("a"), echo("a"));
+    let gate = |call: toolrunner_std::run::GatedCall| async move { if call.id == "t1" { Decision::Allow } else { Decision::Suspend } };
+    let mut run = scripted.client().run("m").tools(first.clone()).gate(gate).user("Go.");
+    assert_eq!(run.until_done().await.unwrap().outcome, Outcome::NeedsAnswer);
+    let snapshot = run.snapshot().unwrap();
+    drop(run);
+    let mut run = scripted.client().run("m").tools(second.clone()).gate(gate).resume(&snapshot);
+    assert_eq!(run.snapshot().unwrap(), snapshot, "nothing is lost on the way");
+    assert_eq!((run.turns(), run.waiting_calls()), (1, vec!["t2".to_owned()]));
+    assert_eq!(run.until_done().await.unwrap().outcome, Outcome::NeedsAnswer);
+    assert_eq!(run.allow("t2").unwrap().until_done().await.unwrap().text(), "ok");
+    assert_eq!((first.ran(), second.ran()), (vec!["t1".to_owned()], vec!["t2".to_owned()]));
+    assert_eq!(run.turns(), 2);
+    assert_valid(&run, &scripted);
+}
+
+#[tokio::test]
+async fn a_call_that_ran_when_the_process_died_is_not_run_again() {
+    let scripted =
+        scripted(Script::new().reply(Reply::new().tool_use("t1", "fast", "{}").tool_use("t2", "slow", "{}")).reply(Reply::text("ok")));
+    let mut slow = fun("slow", |_| {
+        std::thread::sleep(Duration::from_millis(300));
+        Ok(String::new())
+    });
+    slow.shape = |definition| definition.blocking();
+    let fast = echo("fast");
+    let mut run = scripted.client().run("m").tools((fast.clone(), slow.clone())).user("Go.");
+    assert!(tokio::time::timeout(Duration::from_millis(100), run.until_done()).await.is_err());
+    let mut run = scripted.client().run("m").tools((fast.clone(), slow.clone())).resume(&run.snapshot().unwrap());
+    assert_eq!(run.until_done().await.unwrap().text(), "ok");
+    assert_eq!((fast.ran().len(), slow.ran().len()), (1, 1));
+    let sent = conversations(&scripted).pop().unwrap();
+    assert!(
+        sent.contains(r#"t1","content":"fast!"},{"type":"tool_result","tool_use_id":"t2","content":"Error: cancelled","is_error":true}"#),
+        "{sent}"
+    );
+    assert_valid(&run, &scripted);
+}
+
+#[tokio::test]
+async fn at_a_limit_and_half_way_through_a_reply() {
+    let scripted = scripted(Script::new().reply(calls(&["t1"], "a")).reply(Reply::text("half")).reply(Reply::text("ok")));
+    let tool = echo("a");
+    let mut run = scripted.client().run("m").tools(tool.clone()).max_turns(1).user("Go.");
+    assert_eq!(run.until_done().await.unwrap().outcome, Outcome::Limit(Limit::Turns));
+    let snapshot = run.snapshot().unwrap();
+    let mut run = scripted.client().run("m").tools(tool.clone()).resume(&snapshot);
+    // Into the second reply.
+    for _ in 0..6 {
+        run.next_event().await.unwrap().unwrap();
+    }
+    let mut run = scripted.client().run("m").tools(tool.clone()).resume(&run.snapshot().unwrap());
+    assert_eq!(run.until_done().await.unwrap().text(), "ok");
+    assert_eq!(tool.ran(), ["t1"]);
+    assert_valid(&run, &scripted);
+}
+
+#[tokio::test]
+async fn what_is_no_snapshot_is_refused() {
+    let scripted = scripted(Script::new().reply(calls(&["t1", "t2"], "a")));
+    let mut run = scripted.client().run("m").max_turns(1).user("Go.");
+    run.until_done().await.unwrap();
+    let good = run.snapshot().unwrap();
+    let newer = good.replace("\"toolrunner_snapshot\":1", "\"toolrunner_snapshot\":2");
+    let refused = async |text: &str| scripted.client().run("m").resume(text).until_done().await.unwrap_err().to_string();
+    assert_eq!(refused(&newer).await, "the snapshot is of a newer version than this library reads");
+    for bad in ["", "{}", "[]", "{\"toolrunner_snapshot\":\"1\"}", &good[..good.len() - 1], &good.replace("\"calls\"", "\"x\"")] {
+        if bad != good {
+            assert_eq!(refused(bad).await, "this is no snapshot of a run", "{bad}");
+        }
+    }
+    // Any digit changed: refused, or a run that still sends nothing that is not valid.
+    for (i, _) in good.match_indices(|c: char| c.is_ascii_digit()) {
+        let mut bytes = good.clone().into_bytes();
+        bytes[i] = if bytes[i] == b'9' { b'0' } else { bytes[i] + 1 };
+        let mut run = scripted.client().run("m").max_turns(0).resume(core::str::from_utf8(&bytes).unwrap());
+        let _ = run.until_done().await;
+        let _ = run.close_open_calls();
+    }
+}
