@@ -7,7 +7,7 @@
 //! | [`error`], [`time`] | whose fault; time as an argument |
 //! | [`json`] | checked once, then read lazily, in place |
 //! | [`message`] | views over messages and blocks |
-//! | [`schema`], [`tool`] | schemas as constants; tools, their inputs and results |
+//! | [`schema`], [`mod@tool`] | schemas as constants; tools, their inputs and results |
 //! | [`transcript`] | the conversation as the bytes of the next request |
 //! | [`transport`], [`policy`], [`wire`] | the seam; limits and retries; requests, frames, events |
 //! | [`observe`], [`run`] | what is told; the loop as a machine |
