@@ -3,7 +3,7 @@
 use toolrunner_core::testing::validity::{Tail, check};
 use toolrunner_core::testing::{Reply, Script, ScriptedModel};
 use toolrunner_std::testing::Scripted;
-use toolrunner_std::{Compaction, Event, Usage, tool};
+use toolrunner_std::{Compaction, Event, Outcome, StopReason, Usage, tool};
 
 /// Add two numbers together.
 #[tool]
@@ -101,4 +101,75 @@ async fn by_another_model() {
     let model = scripted.model();
     let models: Vec<String> = model.requests().iter().map(|request| request.json().member("model").unwrap().to_string()).collect();
     assert_eq!(models, [r#""big""#, r#""small""#, r#""big""#]);
+}
+
+fn server_summary() -> Reply {
+    Reply::new().block(r#"{"type":"compaction","content":"Summary.","encrypted_content":"zz"}"#).stop("compaction")
+}
+
+/// The newer way: the server makes the summary, by a request of its own with the same parameters less what shapes a reply.
+#[tokio::test]
+async fn by_the_server() {
+    for stream in [true, false] {
+        let script = Script::new().reply(call("t1", 100)).reply(server_summary()).reply(Reply::text("3"));
+        let scripted = Scripted::new(ScriptedModel::new(script).lenient());
+        let mut run = scripted
+            .client()
+            .run("m")
+            .stream(stream)
+            .tools(calculate_sum)
+            .param_json("stop_sequences", r#"["END"]"#)
+            .param_json("context_management", "{}")
+            .param_json("output_config", r#"{"effort":"low","format":{"type":"json_schema"}}"#)
+            .param_json("tool_choice", r#"{"type":"any"}"#)
+            .user("What is 1 + 2?");
+        run.next_turn().await.unwrap().unwrap();
+        run.compact_on_server(Some("Keep the numbers."));
+        assert_eq!(run.until_done().await.unwrap().text(), "3");
+        assert_eq!(run.turns(), 2, "a compaction is no turn");
+        let model = scripted.model();
+        let [_, asked, next] = model.requests() else { panic!("{:?}", model.requests().len()) };
+        let has = |name: &str| asked.json().member(name).map(|value| value.to_string());
+        assert_eq!(has("compaction").as_deref(), Some(r#"{"type":"summarize","instructions":"Keep the numbers."}"#));
+        assert_eq!((has("stop_sequences"), has("context_management"), has("tool_choice")), (None, None, None));
+        assert_eq!(has("output_config").as_deref(), Some(r#"{"effort":"low"}"#));
+        assert!(asked.json().to_string().contains(r#""tool_use_id":"t1""#), "the results go with it");
+        assert_eq!(
+            core::str::from_utf8(next.transcript()).unwrap(),
+            r#"{"role":"assistant","content":[{"type":"compaction","content":"Summary.","encrypted_content":"zz"}]}"#
+        );
+        assert!(next.json().member("stop_sequences").is_some());
+    }
+}
+
+/// After the last turn it is done at once, and the last message is still handed out.
+#[tokio::test]
+async fn by_the_server_after_the_last_turn() {
+    let script = Script::new().reply(Reply::text("3")).reply(server_summary());
+    let scripted = Scripted::new(ScriptedModel::new(script).lenient());
+    let mut run = scripted.client().run("m").user("What is 1 + 2?");
+    run.next_turn().await.unwrap().unwrap();
+    run.compact_on_server(None);
+    let finished = run.until_done().await.unwrap();
+    assert_eq!(finished.text(), "3");
+    assert_eq!(finished.outcome, Outcome::Ended(Some(StopReason::EndTurn)));
+    assert_eq!(scripted.model().requests().len(), 2);
+    assert!(run.messages().starts_with(r#"[{"role":"assistant","content":[{"type":"compaction""#));
+}
+
+/// No summary in the answer, or an error: the conversation stays, and it is not tried again.
+#[tokio::test]
+async fn by_the_server_without_a_summary() {
+    for answer in [
+        Script::new().reply(call("t1", 100)).reply(Reply::text("no")),
+        Script::new().reply(call("t1", 100)).error(529, "overloaded_error", "no"),
+    ] {
+        let scripted = Scripted::new(ScriptedModel::new(answer.reply(Reply::text("3"))).lenient());
+        let mut run = scripted.client().run("m").tools(calculate_sum).user("What is 1 + 2?");
+        run.next_turn().await.unwrap().unwrap();
+        run.compact_on_server(None);
+        assert_eq!(run.until_done().await.unwrap().text(), "3");
+        assert!(run.messages().contains("What is 1 + 2?"));
+        assert_eq!(scripted.model().requests().len(), 3);
+    }
 }

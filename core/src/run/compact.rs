@@ -11,6 +11,7 @@ use super::state::{State, Turn};
 use super::{Run, calls::is_type};
 use crate::error::{Capacity, Error};
 use crate::json::{Value, escape};
+use crate::message::{StopReason, Usage};
 use crate::transcript::Span;
 
 /// When and how a conversation is summarised. Off unless it is set.
@@ -41,12 +42,17 @@ impl Default for Compaction {
 /// A summary under way.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Compacting {
+    /// Whether the server makes it, as a `compaction` block.
+    pub(super) by_server: bool,
     /// The end of the history that is sent as it stands.
     pub(super) cut: usize,
     /// The end of the conversation as it is.
     pub(super) keep: usize,
     /// What the run was about to do.
     then: State,
+    /// How the last turn ended, and what it cost: the summary's reply takes its place for a while.
+    stop: Option<StopReason>,
+    usage: Usage,
 }
 
 impl Run<'_> {
@@ -58,6 +64,49 @@ impl Run<'_> {
     /// Whether what is sent, or comes, is a summary and no turn. Its events are nobody's but the run's.
     pub const fn is_compacting(&self) -> bool {
         self.compacting.is_some()
+    }
+
+    /// Has the server compact the conversation before the next turn, by a request of its own: the same parameters and `compaction` (see
+    /// the adapter). It waits for a paused turn to end, and is passed over if the run ends with open calls. It is no turn, and is not
+    /// tried again; if it gives no summary the conversation stays as it is. A second word before it is sent changes nothing.
+    pub fn compact_on_server(&mut self) {
+        self.server_compaction = true;
+    }
+
+    /// Whether what is sent asks the server for a `compaction` block.
+    pub fn is_compacting_on_server(&self) -> bool {
+        self.compacting.is_some_and(|compacting| compacting.by_server)
+    }
+
+    /// Begins the server's compaction if it was asked for and may be.
+    pub(super) fn begin_server_compaction(&mut self) -> bool {
+        let paused = self.turn.end > self.turn.mark && self.reply.stop == Some(StopReason::PauseTurn);
+        if !self.server_compaction || paused || self.transcript.is_empty() {
+            return false;
+        }
+        self.server_compaction = false;
+        if self.turn.is_open() {
+            return false;
+        }
+        let keep = self.transcript.len();
+        self.compacting =
+            Some(Compacting { by_server: true, cut: keep, keep, then: self.state, stop: self.reply.stop, usage: self.reply.usage });
+        true
+    }
+
+    /// The server's reply is whole: it becomes the conversation, if it holds a summary.
+    fn end_server_compaction(&mut self, compacting: Compacting, reply: &Turn) {
+        let has_summary = self
+            .blocks_of(reply)
+            .any(|block| is_type(block, "compaction") && block.member("content").is_some_and(|content| !content.is_null()));
+        if !has_summary {
+            self.restore(compacting);
+            return;
+        }
+        self.transcript.remove(Span::new(0, reply.start));
+        self.turn = Turn::none(self.transcript.len());
+        self.compactions = self.compactions.saturating_add(1);
+        self.state = compacting.then;
     }
 
     /// How often the conversation was replaced by a summary.
@@ -83,7 +132,7 @@ impl Run<'_> {
             self.transcript.truncate(keep);
             return false;
         }
-        self.compacting = Some(Compacting { cut, keep, then });
+        self.compacting = Some(Compacting { by_server: false, cut, keep, then, stop: self.reply.stop, usage: self.reply.usage });
         true
     }
 
@@ -127,6 +176,11 @@ impl Run<'_> {
         let mark = self.reply.mark;
         let comma = usize::from(end > mark);
         let reply = Turn { start: mark + comma, end, ..Turn::none(mark) };
+        (self.reply.stop, self.reply.usage) = (compacting.stop, compacting.usage);
+        if compacting.by_server {
+            self.end_server_compaction(compacting, &reply);
+            return Ok(());
+        }
         // Text by text to the front: what is there is not needed any more once there is a text.
         let (mut write, mut at) = (HEAD.len(), reply.start);
         while let Some((text, behind)) = self.next_text(&reply, at) {
@@ -165,6 +219,7 @@ impl Run<'_> {
     /// The conversation is as it was, and the run does what it was about to do.
     pub(super) fn restore(&mut self, compacting: Compacting) {
         self.transcript.truncate(compacting.keep);
+        (self.reply.stop, self.reply.usage) = (compacting.stop, compacting.usage);
         self.compacting = None;
         self.attempt = 0;
         self.state = compacting.then;

@@ -117,6 +117,8 @@ pub struct Run<'b> {
     compacting: Option<compact::Compacting>,
     /// Whether the last turn's summary was tried.
     compaction_tried: bool,
+    /// Whether the server is to compact before the next turn.
+    server_compaction: bool,
     compactions: u32,
 }
 
@@ -145,6 +147,7 @@ impl<'b> Run<'b> {
             compaction: None,
             compacting: None,
             compaction_tried: false,
+            server_compaction: false,
             compactions: 0,
         }
     }
@@ -296,7 +299,7 @@ impl<'b> Run<'b> {
                     }
                     match self.exceeded(now) {
                         Some(limit) => self.state = State::Done(Outcome::Limit(limit)),
-                        None if self.begin_compaction() || self.make_room() => return Ok(self.send(now)),
+                        None if self.begin_server_compaction() || self.begin_compaction() || self.make_room() => return Ok(self.send(now)),
                         None => self.state = State::Done(Outcome::Limit(Limit::Transcript)),
                     }
                 }
@@ -317,7 +320,12 @@ impl<'b> Run<'b> {
                 State::Done(Outcome::Limit(limit)) if self.exceeded(now) != Some(limit) => {
                     self.state = if self.turn.is_calling() { State::Calling } else { State::Ready };
                 }
-                State::Done(outcome) => return Ok(Step::Done(outcome)),
+                State::Done(outcome) => {
+                    if matches!(outcome, Outcome::Ended(_)) && self.begin_server_compaction() {
+                        return Ok(self.send(now));
+                    }
+                    return Ok(Step::Done(outcome));
+                }
             }
         }
     }
@@ -360,7 +368,8 @@ impl<'b> Run<'b> {
             None => Body::new(before, whole, b"]}"),
             Some(compacting) => {
                 let history = whole.get(..compacting.cut).unwrap_or_default();
-                Body::new(before, history, whole.get(compacting.keep..).unwrap_or_default())
+                let question = whole.get(compacting.keep..).unwrap_or_default();
+                Body::new(before, history, if compacting.by_server { b"]}" } else { question })
             }
         };
         #[cfg(feature = "alloc")]
@@ -458,7 +467,7 @@ impl<'b> Run<'b> {
             self.cancel_compaction();
             return Ok(Duration::ZERO);
         };
-        let may = is_transient(&error, &self.head) && (!self.handed_on || self.retry.after_output);
+        let may = is_transient(&error, &self.head) && (!self.handed_on || self.retry.after_output) && !self.is_compacting_on_server();
         self.head.should_retry = None;
         if !may || self.attempt >= self.retry.retries {
             self.attempt = 0;

@@ -185,6 +185,10 @@ impl Run {
 
     async fn send(&mut self) -> Result<Option<What>, Error> {
         self.summary = self.machine.is_compacting().then(|| self.machine.transcript().len());
+        if self.summary.is_some() && self.before_summary.is_none() {
+            // What the conversation forgets is still the last message.
+            self.before_summary = self.message();
+        }
         self.render_prefix();
         let prefix = self.prefix.as_deref().unwrap_or_default();
         let headers: Vec<(&str, &str)> = self.settings.headers().collect();
@@ -244,6 +248,7 @@ impl Run {
     /// What was said for one turn only has had its effect.
     fn turn_ended(&mut self) {
         self.allowed.clear();
+        self.before_summary = None;
         if self.next_params.iter().next().is_some() {
             self.next_params = crate::params::Params::default();
             self.prefix = None;

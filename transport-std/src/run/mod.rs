@@ -79,6 +79,11 @@ pub struct Run {
     summary_model: Option<String>,
     /// Length of the conversation while a summary of it is under way.
     summary: Option<usize>,
+    /// The model's last message, while the conversation no longer has it.
+    before_summary: Option<ReplyMessage>,
+    /// What the server is told about a compaction that it makes, as JSON; and whether `prefix` says it.
+    server_compaction: String,
+    prefix_compacts: bool,
     /// Summaries that were told.
     compactions: u32,
     /// The reply whose body comes; beside the machine, never in it.
@@ -279,6 +284,17 @@ impl Run {
         self.machine.compaction_mut()
     }
 
+    /// Has the server compact the conversation before the next turn, or now if the run is over: by a request of its own with the same
+    /// parameters and `compaction`, less what cannot go with it (`context_management`, `stop_sequences`, an output format, a forced
+    /// `tool_choice`). Its answer becomes the conversation. It is no turn, and is not tried again; without a summary in the answer the
+    /// conversation stays as it is. The beta that the server asks for is the caller's to set.
+    pub fn compact_on_server(&mut self, instructions: Option<&str>) -> &mut Self {
+        let more = instructions.map(|text| format!(",\"instructions\":{}", crate::params::quoted(text))).unwrap_or_default();
+        self.server_compaction = format!("{{\"type\":\"summarize\"{more}}}");
+        self.machine.compact_on_server();
+        self
+    }
+
     /// Whether replies are streamed, from the next request on.
     pub fn set_stream(&mut self, stream: bool) -> &mut Self {
         self.prefix = None;
@@ -314,7 +330,7 @@ impl Run {
 
     /// The model's last message. Nothing before the first reply, or the first since [`RunBuilder::resume`].
     pub fn message(&self) -> Option<ReplyMessage> {
-        self.envelope.message(&self.machine)
+        self.before_summary.clone().or_else(|| self.envelope.message(&self.machine))
     }
 
     /// Tokens of all turns.
