@@ -18,6 +18,7 @@ mod build;
 mod calls;
 mod drive;
 mod gate;
+mod hooks;
 mod jobs;
 mod reply;
 mod tools;
