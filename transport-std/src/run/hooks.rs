@@ -65,13 +65,13 @@ impl RunBuilder {
         self
     }
 
-    /// A token that cancels the run: see [`Run::cancellation`].
+    /// A token that cancels the run: see [`Run::cancellation`](super::Run::cancellation).
     pub fn cancellation(mut self, token: CancellationToken) -> Self {
         self.cancel = token;
         self
     }
 
-    /// How long tools may go on when the run is cancelled or its time is over. Default: [`DEFAULT_GRACE`].
+    /// How long tools may go on when the run is cancelled or its time is over. Default: [`DEFAULT_GRACE`](super::DEFAULT_GRACE).
     pub const fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
