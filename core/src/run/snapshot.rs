@@ -15,7 +15,7 @@
 use super::Run;
 use super::calls::is_type;
 use super::state::{Bits, Outcome, State, Turn};
-use crate::error::{Capacity, Error, Misuse};
+use crate::error::{Capacity, Error, Misuse, What};
 use crate::json::{Decimal, Kind, Sink, Value, check, escape};
 use crate::message::{Role, StopReason, Usage};
 use crate::policy::Limit;
@@ -68,6 +68,20 @@ impl<'b> Run<'b> {
         out.put(b",\"messages\":[")?;
         out.put(self.messages())?;
         Ok(out.put(b"]}")?)
+    }
+
+    /// The same into `memory`; gives how long it is.
+    ///
+    /// # Errors
+    /// `Misuse` while a summary is under way; `Capacity` of [`What::Snapshot`], with all that is needed, if it does not fit.
+    pub fn snapshot_into(&self, memory: &mut [u8]) -> Result<usize, Error> {
+        let free = memory.len();
+        let mut out = Fixed { memory, len: 0 };
+        self.snapshot(&mut out)?;
+        if out.len > free {
+            return Err(Capacity { what: What::Snapshot, needed: out.len, free }.into());
+        }
+        Ok(out.len)
     }
 
     /// The run that a snapshot holds, over `transcript`, which is emptied. Limits and policies are the defaults: say them again. The
@@ -150,6 +164,22 @@ impl<'b> Run<'b> {
             && first <= calls
             && calls <= super::MAX_CALLS
             && results == self.turn.answered_count()
+    }
+}
+
+/// Writes what fits, and counts all.
+struct Fixed<'m> {
+    memory: &'m mut [u8],
+    len: usize,
+}
+
+impl Sink for Fixed<'_> {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), Capacity> {
+        if let Some(place) = self.memory.get_mut(self.len..).and_then(|rest| rest.get_mut(..bytes.len())) {
+            place.copy_from_slice(bytes);
+        }
+        self.len = self.len.saturating_add(bytes.len());
+        Ok(())
     }
 }
 

@@ -1,6 +1,5 @@
 //! What a run is, before its first word.
 
-use core::any::Any;
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -8,11 +7,11 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use toolrunner_core::json::Value;
 use toolrunner_core::policy::{Limits, RetryPolicy};
-use toolrunner_core::run::{Compaction, Run as Machine};
+use toolrunner_core::run::{Compaction, Run as Machine, WhenFull};
 use toolrunner_core::tool::Tools;
 use toolrunner_core::transcript::{GROWING_LIMIT, Transcript};
 
-use super::gate::{Decision, DynGate, GatedCall, Hook, ResultDraft};
+use super::hooks::Hooks;
 use super::reply::Envelope;
 use super::tools::Toolset;
 use super::{DEFAULT_CONCURRENCY, DEFAULT_GRACE, Run};
@@ -40,26 +39,12 @@ pub struct RunBuilder {
     summary_model: Option<String>,
     clock: SharedClock,
     invalid: Option<Error>,
-    hooks: Hooks,
-    cancel: CancellationToken,
-    grace: Duration,
+    when_full: WhenFull,
+    pub(super) hooks: Hooks,
+    pub(super) cancel: CancellationToken,
+    pub(super) grace: Duration,
     /// Definitions that came with a whole body.
     declared: Option<String>,
-}
-
-/// Who may look at calls and results, and what tools share.
-#[derive(Default)]
-struct Hooks {
-    gate: Option<Arc<dyn DynGate>>,
-    hook: Option<Arc<Hook>>,
-    result_cap: Option<usize>,
-    state: Option<Arc<dyn Any + Send + Sync>>,
-}
-
-impl core::fmt::Debug for Hooks {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("Hooks")
-    }
 }
 
 impl RunBuilder {
@@ -86,6 +71,7 @@ impl RunBuilder {
             clock: SharedClock::default(),
             invalid,
             settings,
+            when_full: WhenFull::NEVER,
             hooks: Hooks::default(),
             cancel: CancellationToken::new(),
             grace: DEFAULT_GRACE,
@@ -184,61 +170,15 @@ impl RunBuilder {
         self
     }
 
+    /// What is done when the conversation nearly fills its [`capacity`](Self::capacity). Default: nothing.
+    pub const fn when_full(mut self, policy: WhenFull) -> Self {
+        self.when_full = policy;
+        self
+    }
+
     /// Something else to tell the time and to wait by: another runtime's timers, or a test's. Default: tokio's.
     pub fn clock(mut self, clock: impl DynClock) -> Self {
         self.clock = SharedClock(Arc::new(clock));
-        self
-    }
-
-    /// Decides about every call before its tool runs: let it run, deny it with a text, change its input, answer in its place, or
-    /// suspend the run until somebody knows. Called at the same time for the calls of one turn; a call waits for as long as it takes.
-    ///
-    /// ```
-    /// # fn f(client: toolrunner_std::Client) {
-    /// use toolrunner_std::run::Decision;
-    /// let run = client.run("claude-opus-4-7").gate(|call| async move {
-    ///     if call.name == "delete_file" { Decision::deny("The user does not want files deleted.") } else { Decision::Allow }
-    /// });
-    /// # }
-    /// ```
-    pub fn gate<F, D>(mut self, gate: F) -> Self
-    where
-        F: Fn(GatedCall) -> D + Send + Sync + 'static,
-        D: Future<Output = Decision> + Send + 'static,
-    {
-        self.hooks.gate = Some(Arc::new(gate));
-        self
-    }
-
-    /// Shows every tool's result before it is put into the conversation: to look at, to replace, or to cut.
-    pub fn on_result(mut self, hook: impl Fn(&mut ResultDraft) + Send + Sync + 'static) -> Self {
-        self.hooks.hook = Some(Arc::new(hook));
-        self
-    }
-
-    /// Most bytes of a text in a tool's result. Of a longer one head and tail stay, and what was cut is said between them.
-    /// Default: no such bound.
-    pub const fn result_cap(mut self, bytes: usize) -> Self {
-        self.hooks.result_cap = Some(bytes);
-        self
-    }
-
-    /// Something that all tools of the run share: they find it by its type, with
-    /// [`ToolContext::state`](toolrunner_core::tool::ToolContext::state).
-    pub fn state<T: Any + Send + Sync>(mut self, state: T) -> Self {
-        self.hooks.state = Some(Arc::new(state));
-        self
-    }
-
-    /// A token that cancels the run: see [`Run::cancellation`].
-    pub fn cancellation(mut self, token: CancellationToken) -> Self {
-        self.cancel = token;
-        self
-    }
-
-    /// How long tools may go on when the run is cancelled or its time is over. Default: [`DEFAULT_GRACE`].
-    pub const fn grace(mut self, grace: Duration) -> Self {
-        self.grace = grace;
         self
     }
 
@@ -324,6 +264,7 @@ impl RunBuilder {
                 *machine.limits_mut() = *run.machine.limits();
                 *machine.retry_mut() = *run.machine.retry_mut();
                 *machine.compaction_mut() = *run.machine.compaction_mut();
+                *machine.when_full_mut() = *run.machine.when_full_mut();
                 run.machine = machine;
             }
             Err(error) => {
@@ -347,6 +288,7 @@ impl RunBuilder {
         *machine.limits_mut() = self.limits;
         *machine.retry_mut() = self.retry;
         *machine.compaction_mut() = self.compaction;
+        *machine.when_full_mut() = self.when_full;
         Run {
             machine,
             transport: self.settings.transport().clone(),

@@ -10,7 +10,8 @@
 //! while let Some(event) = run.next_event().await? { /* … */ } // or event by event: text as it comes, tools, usage
 //! # Ok(()) }
 //! ```
-//! Any of these futures may be dropped at any time; calling again goes on. Calls that were running are kept and go on too.
+//! Any of these futures may be dropped at any time; calling again goes on. Calls that were running are kept and go on too. The loop asks
+//! nothing of tokio: on another runtime it needs a transport of that runtime's, and works best with a clock of its own.
 
 mod blocking;
 mod body;
@@ -18,6 +19,7 @@ mod build;
 mod calls;
 mod drive;
 mod gate;
+mod hooks;
 mod jobs;
 mod reply;
 mod tools;

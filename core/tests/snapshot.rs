@@ -1,0 +1,39 @@
+//! A run as bytes in fixed memory.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+
+use toolrunner_core::error::{Capacity, Error, What};
+use toolrunner_core::run::{Run, SNAPSHOT_FRAME, Step};
+use toolrunner_core::time::Instant;
+use toolrunner_core::transcript::Transcript;
+use toolrunner_core::transport::ReplyHead;
+
+const REPLY: &[u8] = br#"{"content":[{"type":"tool_use","id":"t1","name":"a","input":{}},{"type":"tool_use","id":"t2","name":"a","input":{}}],"stop_reason":"tool_use"}"#;
+
+#[test]
+fn goes_on_in_other_memory_with_one_call_answered() {
+    let (mut here, mut there, mut bytes) = ([0; 1024], [0; 1024], [0; 4096]);
+    let mut run = Run::new(Transcript::new(&mut here));
+    run.user("Go.").unwrap();
+    assert_eq!(run.step(Instant::ZERO).unwrap(), Step::Send);
+    run.answered(&ReplyHead::new(200));
+    let mut reply = REPLY;
+    while run.feed(&mut reply).unwrap().is_some() {}
+    while run.end_of_body().unwrap().is_some() {}
+    assert_eq!(run.step(Instant::ZERO).unwrap(), Step::Call);
+    run.answer(0, br#""one""#, false).unwrap();
+    let len = run.snapshot_into(&mut bytes).unwrap();
+    assert!(len < run.messages().len() + SNAPSHOT_FRAME);
+    let full = run.snapshot_into(&mut [0; 100]).unwrap_err();
+    assert_eq!(full, Error::Capacity(Capacity { what: What::Snapshot, needed: len, free: 100 }));
+
+    let mut again = Run::from_snapshot(&bytes[..len], Transcript::new(&mut there)).unwrap();
+    assert_eq!(again.messages(), run.messages());
+    assert_eq!((again.step(Instant::ZERO).unwrap(), again.next_call(), again.turns()), (Step::Call, Some(1), 1));
+    again.answer(1, br#""two""#, false).unwrap();
+    assert_eq!(again.step(Instant::ZERO).unwrap(), Step::Send);
+    assert!(again.messages().ends_with(br#""t1","content":"one"},{"type":"tool_result","tool_use_id":"t2","content":"two"}]}"#));
+
+    // Too little memory is told, in bytes.
+    let small = Run::from_snapshot(&bytes[..len], Transcript::new(&mut [0; 64])).unwrap_err();
+    assert!(matches!(small, Error::Capacity(Capacity { what: What::Transcript, .. })), "{small:?}");
+}
