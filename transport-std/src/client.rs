@@ -6,6 +6,19 @@ use crate::config::{ClientBuilder, Settings, SetupError};
 use crate::run::RunBuilder;
 
 /// Asks one server as one caller. Clones are cheap and share connections.
+///
+/// ```no_run
+/// use core::time::Duration;
+/// use toolrunner_std::Client;
+/// let client = Client::builder()
+///     .base_url("https://gateway.example.org/anthropic")
+///     .auth_token("a token")
+///     .read_timeout(Duration::from_secs(120))
+///     .max_retries(4)
+///     .build()?;
+/// let run = client.run("claude-opus-4-7").system("Be brief.").user("Hello");
+/// # Ok::<(), toolrunner_std::SetupError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Client {
     settings: Arc<Settings>,

@@ -4,8 +4,8 @@
 //! cargo run -p toolrunner-examples --bin batch -- state.json        # all of it
 //! cargo run -p toolrunner-examples --bin batch -- state.json 1      # one turn, as if the machine failed then; start it again
 //! ```
-//! What it shows: `results` before saving, so that what is saved has an answer to every call; `messages` to save and to resume. A call
-//! that ran before the state was saved does not run again; one that ran in the moment between may.
+//! What it shows: `snapshot` to save a run and `resume` to go on exactly where it was, in another process. `results` before saving, so
+//! that what the tools gave is in the snapshot: a call that ran before it does not run again; one that ran after it does.
 
 use core::error::Error;
 use std::path::{Path, PathBuf};
@@ -33,8 +33,8 @@ const JOBS: [&str; 3] = ["What's the weather in Paris?", "What's the weather in 
 struct State {
     /// The answers to the first jobs.
     answers: Vec<String>,
-    /// The conversation of the job under way: an array of messages.
-    conversation: Option<Box<RawValue>>,
+    /// The run of the job under way: its snapshot, which is JSON.
+    run: Option<Box<RawValue>>,
 }
 
 impl State {
@@ -59,26 +59,26 @@ async fn work(client: &Client, path: &Path, mut turns: u32) -> Result<(), Box<dy
     let mut state = State::load(path)?;
     while let Some(job) = JOBS.get(state.answers.len()) {
         let builder = client.run("claude-opus-4-7").tools(get_weather);
-        let mut run = match &state.conversation {
+        let mut run = match &state.run {
             None => {
                 println!("{job}");
                 builder.user(job)
             }
-            Some(conversation) => {
+            Some(snapshot) => {
                 println!("{job} (going on)");
-                builder.messages(conversation.get())
+                builder.resume(snapshot.get())
             }
         };
         while let Some(mut turn) = run.next_turn().await? {
-            // Runs the turn's calls now, so that the conversation that is saved has their results.
+            // Runs the turn's calls now, so that what is saved has their results.
             turn.results().await?;
             turns -= 1;
             if turn.is_last() {
                 println!("  {}", turn.text());
                 state.answers.push(turn.text());
-                state.conversation = None;
+                state.run = None;
             } else {
-                state.conversation = Some(RawValue::from_string(turn.run().messages())?);
+                state.run = Some(RawValue::from_string(turn.run().snapshot()?)?);
             }
             state.save(path)?;
             if turns == 0 {

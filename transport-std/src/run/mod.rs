@@ -346,6 +346,18 @@ impl Run {
     }
 
     /// The calls of the last reply that have no answer yet: after [`Outcome::NeedsAnswer`] those that the caller must answer.
+    ///
+    /// ```no_run
+    /// # async fn f(mut run: toolrunner_std::Run) -> Result<(), toolrunner_std::Error> {
+    /// use toolrunner_std::Outcome;
+    /// while run.until_done().await?.outcome == Outcome::NeedsAnswer {
+    ///     let open: Vec<String> = run.open_calls().map(|call| call.id.to_string()).collect();
+    ///     for id in open {
+    ///         run.answer(&id, "blue")?;
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub fn open_calls(&self) -> impl Iterator<Item = toolrunner_core::run::Call<'_>> {
         self.machine.calls().filter_map(|i| self.machine.call(i)).filter(|call| !call.is_answered)
     }

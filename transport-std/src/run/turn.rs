@@ -12,6 +12,23 @@ use crate::params::Params;
 
 /// One whole reply of the model. Leave it alone, and its calls run and their results are sent at the next `next_turn`; or say something
 /// else. Nothing that is said here can make a call run twice, or break the conversation.
+///
+/// ```no_run
+/// # async fn f(mut run: toolrunner_std::Run) -> Result<(), toolrunner_std::Error> {
+/// while let Some(mut turn) = run.next_turn().await? {
+///     println!("turn {}: {}", turn.number(), turn.text());
+///     // Answers a call in place of its tool; the others run at `results`, and what they gave may be edited before it is sent.
+///     let guesses: Vec<String> = turn.calls().filter(|call| call.name == *"guess").map(|call| call.id.to_string()).collect();
+///     for id in guesses {
+///         turn.answer(&id, "42")?;
+///     }
+///     turn.results().await?.edit(|result| result.cap(10_000).map(|_| ()))?;
+///     if !turn.is_last() {
+///         turn.append_user("Please be concise.")?;
+///     }
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping a turn is fine; the next `next_turn` goes on with it"]
 pub struct Turn<'r> {
