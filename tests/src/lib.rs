@@ -3,9 +3,11 @@
 //! * [`scenario`]: a conversation in a file: what is asked, what comes back, how it ends.
 //! * [`replay`]: the other end of such a conversation, which compares what it is sent.
 //! * [`engine`]: the loop in one of its configurations, driven through a scenario.
+//! * [`firmware`]: how firmware images are built and who their server is.
 //! * [`json`]: whether two JSON texts say the same, and where they do not.
 
 pub mod engine;
+pub mod firmware;
 pub mod json;
 pub mod replay;
 pub mod scenario;

@@ -14,6 +14,8 @@ mod error;
 pub mod flash;
 mod http;
 mod link;
+#[cfg(feature = "defmt")]
+mod observer;
 mod resources;
 mod target;
 #[cfg(feature = "tls")]
@@ -28,6 +30,8 @@ pub use toolrunner_macros::{ToolInputEmbassy as ToolInput, tool_embassy as tool,
 pub use clock::EmbassyClock;
 pub use error::Error;
 pub use link::{Link, Plain};
+#[cfg(feature = "defmt")]
+pub use observer::DefmtObserver;
 pub use resources::Resources;
 pub use target::Target;
 pub use transport::{MAX_AUTHORITY, ReplyBody, Timeouts, Transport};

@@ -19,6 +19,21 @@ impl core::fmt::Write for Console {
     }
 }
 
+/// Prints a figure, with the feature `quiet` too, and without core::fmt.
+pub fn number(name: &str, mut number: u32) {
+    let mut digits = [b'\n'; 11];
+    let mut len = 1;
+    for digit in digits[..10].iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+        len += 1;
+        if number == 0 {
+            break;
+        }
+    }
+    name.bytes().chain(digits[digits.len() - len..].iter().copied()).for_each(semihosting::sys::arm_compat::sys_writec);
+}
+
 /// What [`print!`](crate::print) calls.
 pub fn write(text: core::fmt::Arguments<'_>) {
     let _ = core::fmt::Write::write_fmt(&mut Console, text);

@@ -13,10 +13,9 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use toolrunner_core::testing::http1::Connection;
 use toolrunner_core::testing::{Answer, BadLink, Chunk, Reply, Script, ScriptedModel};
+use toolrunner_tests::firmware::{cargo, tls_identity};
 
 /// Boards by the names of their features, which are QEMU's names of the machines, and their network cards.
 const BOARDS: [(&str, &str); 3] = [("lm3s6965evb", "stellaris"), ("mps2-an386", "lan9118"), ("mps2-an500", "lan9118")];
@@ -149,16 +148,9 @@ fn main() -> ExitCode {
 /// Builds the agent and puts its image aside, for the next build overwrites it.
 fn build(firmware: &Path, board: &str, tls: bool) -> Option<PathBuf> {
     let features = if tls { format!("{board},tls") } else { board.to_owned() };
-    let mut cargo = Command::new("/usr/bin/cargo");
-    cargo.args(["build", "--release", "--quiet", "--bin", "agent", "--features", &features]).current_dir(firmware);
-    // What rustup set for the process that runs this does not suit Debian's compiler.
-    cargo
-        .env_remove("RUSTUP_TOOLCHAIN")
-        .env_remove("CARGO")
-        .env_remove("CARGO_TARGET_DIR")
-        .env("RUSTC_BOOTSTRAP", "1")
-        .env("RUSTC", "/usr/bin/rustc");
-    if !cargo.status().ok()?.success() {
+    let mut build = cargo(firmware);
+    build.args(["build", "--release", "--quiet", "--bin", "agent", "--features", &features]);
+    if !build.status().ok()?.success() {
         return None;
     }
     let built = firmware.join("target/thumbv7m-none-eabi/release/agent");
@@ -169,7 +161,7 @@ fn build(firmware: &Path, board: &str, tls: bool) -> Option<PathBuf> {
 
 /// Runs one scenario, compares what is printed, and gives how deep the stack was.
 fn run(firmware: &Path, image: &Path, (board, card): (&str, &str), tls: bool, scenario: &Scenario) -> Result<String, String> {
-    let identity = if tls { Some(identity(firmware)) } else { None };
+    let identity = if tls { Some(tls_identity(firmware)) } else { None };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| e.to_string())?;
     let port = listener.local_addr().map_err(|e| e.to_string())?.port();
     let model = Arc::new(Mutex::new(ScriptedModel::new((scenario.script)())));
@@ -237,16 +229,6 @@ fn shown(line: &str) -> Option<&str> {
     let line = line.split_inclusive(" full").next().unwrap_or_default();
     let line = if line.len() > 200 { line.get(..60).unwrap_or_default() } else { line };
     if line.starts_with("stack: ") { None } else { Some(line.trim_end()) }
-}
-
-/// The server's certificates and key.
-fn identity(firmware: &Path) -> Arc<rustls::ServerConfig> {
-    let folder = firmware.join("certificates");
-    let chain = CertificateDer::pem_file_iter(folder.join("server.pem")).expect("server.pem").flatten().collect();
-    let key = PrivateKeyDer::from_pem_file(folder.join("server.key")).expect("server.key");
-    let builder = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
-    let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]).expect("TLS 1.3");
-    Arc::new(builder.with_no_client_auth().with_single_cert(chain, key).expect("an identity"))
 }
 
 trait Stream: Read + Write {}

@@ -22,7 +22,7 @@ use toolrunner_embassy::core::transcript::Transcript;
 use toolrunner_embassy::core::wire::{Auth, Config};
 use toolrunner_embassy::{EmbassyClock, Link, Timeouts, Transport, toolbox};
 use toolrunner_firmware::names::Names;
-use toolrunner_firmware::{host, network, print, stack, time};
+use toolrunner_firmware::{console, host, network, print, stack, time};
 
 /// Bytes of a conversation.
 const TRANSCRIPT: usize = 8192;
@@ -112,7 +112,7 @@ async fn main(spawner: Spawner) {
         let session = core::pin::pin!(session(&handoff, records, &tcp, &Names, security));
         talk(Transport::new(Secure::new(&handoff, session, buffer), TIMEOUTS), base_url, limit, first).await;
     }
-    print!("stack: {}\n", stack::deepest());
+    console::number("stack: ", stack::deepest());
     host::exit(0);
 }
 

@@ -13,7 +13,7 @@ use static_cell::ConstStaticCell;
 use toolrunner_embassy::core::transport::{Body, Head, Transport as _};
 use toolrunner_embassy::{Error, Link, Timeouts, Transport};
 use toolrunner_firmware::names::Names;
-use toolrunner_firmware::{host, network, print, stack, time};
+use toolrunner_firmware::{console, host, network, print, stack, time};
 
 #[embassy_executor::main]
 async fn main(spawner: Spawner) {
@@ -43,7 +43,7 @@ async fn main(spawner: Spawner) {
         let session = core::pin::pin!(session(&handoff, records, &tcp, &Names, security));
         ask(Transport::new(Secure::new(&handoff, session, buffer), Timeouts::DEFAULT), base_url).await;
     }
-    print!("stack: {}\n", stack::deepest());
+    console::number("stack: ", stack::deepest());
     host::exit(0);
 }
 

@@ -1,0 +1,17 @@
+//! The executor and the clock alone: what every image has.
+#![no_std]
+#![no_main]
+
+use embassy_executor::Spawner;
+use embassy_time::Timer;
+use toolrunner_firmware::{console, host, stack, time};
+
+#[embassy_executor::main]
+async fn main(_spawner: Spawner) {
+    stack::paint();
+    let Some(core) = cortex_m::Peripherals::take() else { host::exit(102) };
+    time::start(core.SYST);
+    Timer::after_millis(10).await;
+    console::number("stack: ", stack::deepest());
+    host::exit(0);
+}

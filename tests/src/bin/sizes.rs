@@ -1,0 +1,134 @@
+//! Measures what each stage of a firmware costs, and holds it: a figure that grows by more than 3 % over the one kept in
+//! `examples/firmware/sizes.txt` is a failure. `BLESS=1` writes that file anew; goals stay.
+//!
+//! Needs what `firmware` needs, and Debian's llvm. The images have no log output. Flash is text and data; memory is statics and the
+//! deepest stack, which is painted before and looked at after a conversation of two questions.
+
+use core::fmt::Write as _;
+use core::net::Ipv4Addr;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use toolrunner_core::testing::http1::Connection;
+use toolrunner_core::testing::{Chunk, Reply, Script, ScriptedModel};
+use toolrunner_tests::firmware::{cargo, tls_identity};
+
+const BOARD: &str = "lm3s6965evb";
+
+/// Name, program, and whether with TLS.
+const STAGES: [(&str, &str, bool); 6] = [
+    ("bare", "bare", false),
+    ("network", "network", false),
+    ("http", "exchange", false),
+    ("tls", "exchange", true),
+    ("agent-http", "agent", false),
+    ("agent-tls", "agent", true),
+];
+
+/// Spared in images that are to be small: what `{:?}` prints, where a panic was, and its text.
+const SMALL: &str = r#"target."cfg(all(target_arch = \"arm\", target_os = \"none\"))".rustflags=["-Z","fmt-debug=none","-Z","location-detail=none","-Z","unstable-options","-C","panic=immediate-abort"]"#;
+
+fn main() -> ExitCode {
+    let firmware = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/firmware");
+    let file = firmware.join("sizes.txt");
+    let kept = std::fs::read_to_string(&file).unwrap_or_default();
+    let mut text = String::from(
+        "# stage figure goal last (bytes; goal - for none). Written by `BLESS=1 cargo run -p toolrunner-tests --bin sizes`.\n",
+    );
+    let (mut passed, mut failed) = (0, 0);
+    for (stage, program, tls) in STAGES {
+        let Some(figures) = measure(&firmware, program, tls) else {
+            println!("FAILED {stage}: no image, or it did not run");
+            failed += 1;
+            continue;
+        };
+        for (figure, value) in figures {
+            let words = kept.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|words| words.starts_with(&[stage, figure]));
+            let word = |i: usize| words.as_ref().and_then(|words| words.get(i)).copied().unwrap_or("-");
+            let (goal, last) = (word(2), word(3).parse::<u32>().unwrap_or(value));
+            let verdict = match goal.parse::<u32>() {
+                _ if u64::from(value) * 100 > u64::from(last) * 103 => "FAILED, grown",
+                Ok(goal) if value > goal => "ok, over the goal",
+                _ => "ok",
+            };
+            if verdict.starts_with("FAILED") {
+                failed += 1
+            } else {
+                passed += 1
+            }
+            println!("{verdict:18} {stage:11} {figure:8} {value:7}, before {last:7}, goal {goal}");
+            writeln!(text, "{stage} {figure} {goal} {value}").expect("a string grows");
+        }
+    }
+    println!("{passed} passed, {failed} failed");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(file, text).expect("sizes.txt can be written");
+        return ExitCode::SUCCESS;
+    }
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Flash, statics, stack, their sum, and the main task's future.
+fn measure(firmware: &Path, program: &str, tls: bool) -> Option<[(&'static str, u32); 5]> {
+    let features = if tls { format!("{BOARD},quiet,tls") } else { format!("{BOARD},quiet") };
+    let mut build = cargo(firmware);
+    build.args(["build", "--release", "--quiet", "--bin", program, "--features", &features, "--target-dir", "target/sizes"]);
+    build.args(["--config", SMALL]);
+    if !build.status().ok()?.success() {
+        return None;
+    }
+    let image = firmware.join("target/sizes/thumbv7m-none-eabi/release").join(program);
+    let sizes = output(Command::new("llvm-size").arg(&image))?;
+    let mut sizes = sizes.lines().nth(1)?.split_ascii_whitespace().map(str::parse::<u32>);
+    let (text, data, bss) = (sizes.next()?.ok()?, sizes.next()?.ok()?, sizes.next()?.ok()?);
+    let symbols = output(Command::new("llvm-nm").args(["-S", "--demangle"]).arg(&image))?;
+    let pool = symbols.lines().find(|line| line.ends_with("__embassy_main::POOL"))?;
+    let future = u32::from_str_radix(pool.split(' ').nth(1)?, 16).ok()?;
+    let stack = deepest(firmware, &image, tls)?;
+    Some([("flash", text + data), ("statics", data + bss), ("stack", stack), ("memory", data + bss + stack), ("future", future)])
+}
+
+/// Runs the image against a model that calls a tool and says something, and gives what it reports.
+fn deepest(firmware: &Path, image: &Path, tls: bool) -> Option<u32> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
+    let port = listener.local_addr().ok()?.port();
+    let identity = tls.then(|| tls_identity(firmware));
+    std::thread::spawn(move || {
+        let mut model = ScriptedModel::new(Script::new().then(|request| {
+            let asked = request.transcript().windows(7).filter(|part| part == b"toolu_1").count() > 0;
+            if asked { Reply::text("Done.").into() } else { Reply::new().tool_use("toolu_1", "temperature", "{}").into() }
+        }))
+        .lenient();
+        for socket in listener.incoming().flatten() {
+            let mut stream: Box<dyn Stream> = match identity.clone().map(rustls::ServerConnection::new) {
+                None => Box::new(socket),
+                Some(Ok(session)) => Box::new(rustls::StreamOwned::new(session, socket)),
+                Some(Err(_)) => return,
+            };
+            let (mut connection, mut buffer) = (Connection::new(), [0; 4096]);
+            while let Ok(len @ 1..) = stream.read(&mut buffer) {
+                for chunk in connection.respond(&mut model, &buffer[..len]) {
+                    if let Chunk::Data(bytes) = chunk {
+                        let _ = stream.write_all(&bytes).and_then(|()| stream.flush());
+                    }
+                }
+            }
+        }
+    });
+    let scheme = if tls { "https" } else { "http" };
+    let options = format!("enable=on,target=native,chardev=console,arg=image,arg={scheme}://api.test:{port}");
+    let mut qemu = Command::new("timeout");
+    qemu.args(["60", "qemu-system-arm", "-M", BOARD, "-icount", "shift=4", "-nographic", "-monitor", "none", "-serial", "none"]);
+    qemu.args(["-chardev", "stdio,id=console", "-semihosting-config", &options, "-nic", "user,model=stellaris", "-kernel"]).arg(image);
+    let printed = output(qemu.stdin(Stdio::null()))?;
+    printed.lines().find_map(|line| line.strip_prefix("stack: ")).and_then(|stack| stack.trim().parse().ok())
+}
+
+trait Stream: std::io::Read + std::io::Write {}
+impl<S: std::io::Read + std::io::Write> Stream for S {}
+
+fn output(command: &mut Command) -> Option<String> {
+    String::from_utf8(command.stderr(Stdio::null()).output().ok()?.stdout).ok()
+}
