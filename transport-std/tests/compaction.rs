@@ -123,7 +123,7 @@ async fn by_the_server() {
             .param_json("output_config", r#"{"effort":"low","format":{"type":"json_schema"}}"#)
             .param_json("tool_choice", r#"{"type":"any"}"#)
             .user("What is 1 + 2?");
-        run.next_turn().await.unwrap().unwrap();
+        let _turn = run.next_turn().await.unwrap().unwrap();
         run.compact_on_server(Some("Keep the numbers."));
         assert_eq!(run.until_done().await.unwrap().text(), "3");
         assert_eq!(run.turns(), 2, "a compaction is no turn");
@@ -148,7 +148,7 @@ async fn by_the_server_after_the_last_turn() {
     let script = Script::new().reply(Reply::text("3")).reply(server_summary());
     let scripted = Scripted::new(ScriptedModel::new(script).lenient());
     let mut run = scripted.client().run("m").user("What is 1 + 2?");
-    run.next_turn().await.unwrap().unwrap();
+    let _turn = run.next_turn().await.unwrap().unwrap();
     run.compact_on_server(None);
     let finished = run.until_done().await.unwrap();
     assert_eq!(finished.text(), "3");
@@ -166,7 +166,7 @@ async fn by_the_server_without_a_summary() {
     ] {
         let scripted = Scripted::new(ScriptedModel::new(answer.reply(Reply::text("3"))).lenient());
         let mut run = scripted.client().run("m").tools(calculate_sum).user("What is 1 + 2?");
-        run.next_turn().await.unwrap().unwrap();
+        let _turn = run.next_turn().await.unwrap().unwrap();
         run.compact_on_server(None);
         assert_eq!(run.until_done().await.unwrap().text(), "3");
         assert!(run.messages().contains("What is 1 + 2?"));
