@@ -1,7 +1,66 @@
-//! The loop that lets a Claude model use your tools, on a microcontroller: the transport.
+//! The loop that lets a Claude model use your tools, on a microcontroller: the transport, the clock, and where a conversation is kept.
 //!
 //! HTTP/1.1, plain or over verified TLS 1.3, on any stack that has [`embedded_nal_async::TcpConnect`] and
 //! [`embedded_nal_async::Dns`], embassy-net's for one; time-outs and clock by embassy-time. No heap and no `unsafe`.
+//!
+//! # What a board brings
+//! 1. A stack. With embassy-net: its `Runner::run` is **a task of its own** (joined with its users in one task it wakes itself for
+//!    ever), and `StackResources` has one socket for the transport and one more each for DHCP and DNS (too few panic). One connection
+//!    is enough: `TcpClientState<1, TX, RX>`.
+//! 2. A time driver for embassy-time, and for TLS a [`tls::WallClock`] that is set (RTC, SNTP) and a [`tls::Entropy`] that is random.
+//! 3. Memory: [`Resources`] or [`tls::Resources`] and the transcript, each a `static`. A stack: some 5 KiB without TLS, 22 KiB with
+//!    P-384 chains. Put it below the statics, so that one that is too deep faults; cortex-m-rt's usual place overwrites them silently.
+//! 4. Trust: [`tls::anchors::ANTHROPIC`], or the roots of a gateway of one's own. See [`tls`] for what is refused.
+//!
+//! # The whole of it
+//! ```
+//! use embassy_time::Duration;
+//! use embedded_nal_async::{Dns, TcpConnect};
+//! use toolrunner_embassy::core::{drive::Driver, run::Run, tool::ToolError, transcript::Transcript, wire::{Auth, Config}};
+//! use toolrunner_embassy::{EmbassyClock, Timeouts, Transport, toolbox};
+//! use toolrunner_embassy::tls::{self, Entropy, Handoff, Secure, Security, Trust, WallClock};
+//!
+//! struct Board { /* pins, sensors */ }
+//!
+//! #[toolbox]
+//! impl Board {
+//!     /// Read the ambient temperature in degrees Celsius.
+//!     #[tool]
+//!     async fn temperature(&self) -> Result<f32, ToolError> { Ok(21.5) }
+//! }
+//!
+//! const CONFIG: Config<'static> = Config::new("claude-haiku-4-5", 512).auth(Auth::Key("…"));
+//!
+//! // On a board, `resources` and `memory` are statics: `static R: ConstStaticCell<tls::Resources> = …`.
+//! async fn ask(
+//!     tcp: &impl TcpConnect, dns: &impl Dns, rtc: impl WallClock, trng: impl Entropy,
+//!     resources: &mut tls::Resources, memory: &mut [u8], board: &Board,
+//! ) {
+//!     let (buffer, records) = resources.split();
+//!     let security = Security { trust: Trust::anchors(tls::anchors::ANTHROPIC), clock: rtc, entropy: trng };
+//!     let handoff = Handoff::new();
+//!     let session = core::pin::pin!(tls::session(&handoff, records, tcp, dns, security));
+//!     let transport = Transport::new(Secure::new(&handoff, session, buffer), Timeouts::DEFAULT);
+//!
+//!     let mut driver = Driver::new(CONFIG, transport, board, EmbassyClock::new(1)).expect("names of tools that the API takes");
+//!     let mut run = Run::new(Transcript::new(memory));
+//!     run.user("Is it warm in here?").expect("room for the question");
+//!     let outcome = driver.until_done(&mut run, &mut ()).await;
+//!     # drop(outcome);
+//! }
+//! ```
+//! Without TLS: `Transport::new(Plain::new(tcp, dns, &mut resources.buffer), …)` with [`Plain`] and [`Resources`].
+//! `examples/firmware` is the same on emulated boards, with a stack, drivers, and a memory map.
+//!
+//! # What happens when something is full
+//! | What | Size | When full |
+//! |---|---|---|
+//! | transcript | the caller's | `Capacity(Transcript)`; nothing is lost, the conversation can be compacted or replaced |
+//! | [`Resources`]' buffer | `BUFFER`, 1 KiB | a line of a head that does not fit: `Capacity(Head)`; bodies and requests may be any length |
+//! | record from the server | `RECORD_IN`, 16,640 bytes | [`Error::RecordFull`] |
+//! | certificates of a server | [`tls::MAX_CERTIFICATES`] | refused |
+//! | host and port | [`MAX_AUTHORITY`] | [`Error::BaseUrl`] |
+//! | sockets of the stack | `TcpClientState`'s first number | [`Error::Connect`] |
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -129,6 +129,8 @@ async fn handshake<S: Read + Write, C: WallClock, E: Entropy>(
         (Ok(()), verdict) => verdict.map_err(Error::Refused),
         // Why the verifier made embedded-tls give up. Before it had its say, the cause is embedded-tls' own.
         (Err(_), Err(why)) if !matches!(why, Refusal::NoCertificate | Refusal::NoSignature) => Err(Error::Refused(why)),
+        // An alert instead of a certificate: embedded-tls does not tell it from other records that have no place here.
+        (Err(TlsError::InvalidRecord), _) => Err(Error::HandshakeRefused),
         (Err(e), _) => Err(failure(e)),
     }
 }

@@ -42,6 +42,12 @@ impl Entropy for Counted {
     }
 }
 
+/// An RSA key, which only OpenSSL makes here.
+fn rsa_key() -> KeyPair {
+    let made = std::process::Command::new("openssl").args(["genpkey", "-algorithm", "RSA"]).output();
+    KeyPair::from_pem(&String::from_utf8(made.expect("the program openssl").stdout).expect("PEM is text")).expect("an RSA key")
+}
+
 /// A server's identity, and what the client holds of it.
 struct Setup {
     host: &'static str,
@@ -51,12 +57,14 @@ struct Setup {
     /// Sends of a server that are larger go in several records.
     fragment: Option<usize>,
     draws: Rc<core::cell::Cell<u8>>,
+    /// The server has an RSA certificate and no other.
+    rsa: bool,
 }
 
 impl Setup {
     fn good() -> Self {
         let algorithm = &rcgen::PKCS_ECDSA_P256_SHA256;
-        Self { host: "api.example.com", algorithm, now: Some(NOW), pins: &[], fragment: None, draws: Rc::default() }
+        Self { host: "api.example.com", algorithm, now: Some(NOW), pins: &[], fragment: None, draws: Rc::default(), rsa: false }
     }
 
     /// A root's DER and a server with a certificate of it.
@@ -70,7 +78,7 @@ impl Setup {
         let mut leaf = CertificateParams::new(vec![self.host.to_owned()]).expect("a name");
         leaf.not_before = rcgen::date_time_ymd(2026, 1, 1);
         leaf.not_after = rcgen::date_time_ymd(2026, 12, 1);
-        let leaf_key = KeyPair::generate_for(self.algorithm).expect("a key");
+        let leaf_key = if self.rsa { rsa_key() } else { KeyPair::generate_for(self.algorithm).expect("a key") };
         let leaf = leaf.signed_by(&leaf_key, &Issuer::from_params(&params, &key)).expect("a leaf");
         let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -129,6 +137,8 @@ fn verdicts_of_a_handshake() {
     refused(Setup { pins: &[KeyPin([0; 32])], ..Setup::good() }, Refusal::Pin);
     refused(Setup { draws: Rc::new(255.into()), ..Setup::good() }, Refusal::Entropy);
     refused(Setup { algorithm: &rcgen::PKCS_ED25519, ..Setup::good() }, Refusal::Key);
+    // The server has nothing that this client could check, and says so before it shows a certificate.
+    assert_eq!(Setup { rsa: true, ..Setup::good() }.one(), Err(Error::HandshakeRefused));
 }
 
 #[test]
