@@ -221,6 +221,11 @@ impl<B: BufRead> ReplyUnderWay<B>
 where
     B::Error: TransportError,
 {
+    /// The body, for a driver that knows more of it than that it can be read. What it consumes there it must have fed to the run.
+    pub const fn body_mut(&mut self) -> &mut B {
+        &mut self.body
+    }
+
     /// The next thing that happens; nothing when the reply is whole. `Run::event` lends it.
     ///
     /// # Errors

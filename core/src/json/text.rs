@@ -136,6 +136,9 @@ impl defmt::Format for Text<'_> {
 
 impl PartialEq<str> for Text<'_> {
     fn eq(&self, other: &str) -> bool {
+        if let Some(plain) = self.as_plain() {
+            return plain == other;
+        }
         let mut rest = other;
         for piece in self.pieces() {
             let next = match piece {
