@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # In the order in which they run: what fails soonest first.
-PARTS=(fmt deps clippy unit doc conformance targets no_panic firmware)
+PARTS=(fmt deps clippy unit doc conformance targets no_panic firmware sizes)
 
 # Debian's packages of a part, besides rustup's toolchain.
 packages() {
@@ -20,7 +20,7 @@ packages() {
     clippy | unit | doc | conformance) echo gcc libc6-dev ca-certificates ;;
     targets) echo rustc-web cargo-web rust-web-src gcc libc6-dev ca-certificates ;;
     no_panic) echo rustc-web cargo-web rust-web-src lld gcc libc6-dev ca-certificates ;;
-    firmware) echo rustc-web cargo-web rust-web-src lld llvm qemu-system-arm gcc libc6-dev python3 openssl ca-certificates ;;
+    firmware | sizes) echo rustc-web cargo-web rust-web-src lld llvm qemu-system-arm gcc libc6-dev python3 openssl ca-certificates ;;
     *) return 1 ;;
     esac
 }
@@ -92,6 +92,7 @@ part_targets() {
             chip_cargo build -q --release -p toolrunner-core --features "$features" --target "$target" --target-dir target/chips \
                 -Z build-std=core
         done
+        chip_cargo build -q --release -p toolrunner-embassy --features defmt,flash --target "$target" --target-dir target/chips -Z build-std=core
         # The bridge to serde allocates.
         chip_cargo build -q --release -p toolrunner-core --features serde --target "$target" --target-dir target/chips -Z build-std=core,alloc
     done
@@ -109,6 +110,11 @@ part_no_panic() {
 # The images for the emulated boards, in QEMU. See examples/firmware.
 part_firmware() {
     cargo run -q -p toolrunner-tests --bin firmware
+}
+
+# What each stage of a firmware costs, held by examples/firmware/sizes.txt.
+part_sizes() {
+    cargo run -q -p toolrunner-tests --bin sizes
 }
 
 # ---- what runs them ----

@@ -20,11 +20,8 @@ async fn run(mut runner: Runner<'static, Ethernet>) -> ! {
 /// Starts the stack. To be called once.
 pub fn start(spawner: Spawner) -> Stack<'static> {
     static RESOURCES: ConstStaticCell<StackResources<SOCKETS>> = ConstStaticCell::new(StackResources::new());
-    let config = StaticConfigV4 {
-        address: Ipv4Cidr::new(Ipv4Address::new(10, 0, 2, 15), 24),
-        gateway: Some(HOST),
-        dns_servers: Default::default(),
-    };
+    let config =
+        StaticConfigV4 { address: Ipv4Cidr::new(Ipv4Address::new(10, 0, 2, 15), 24), gateway: Some(HOST), dns_servers: Default::default() };
     // For port numbers and sequence numbers, so that a board that restarts does not look like itself before.
     let mut seed = [0; 8];
     host::random(&mut seed);

@@ -27,13 +27,11 @@ use toolrunner_firmware::{console, host, network, print, stack, time};
 /// Bytes of a conversation.
 const TRANSCRIPT: usize = 8192;
 
-const CONFIG: Config<'static> = Config::new("claude-haiku-4-5", 512)
-    .auth(Auth::Key("not-a-secret"))
-    .system("You look after a room. Be brief.");
+const CONFIG: Config<'static> =
+    Config::new("claude-haiku-4-5", 512).auth(Auth::Key("not-a-secret")).system("You look after a room. Be brief.");
 
 /// Short, for the scenarios in which nothing comes.
-const TIMEOUTS: Timeouts =
-    Timeouts { connect: Duration::from_secs(5), idle: Duration::from_secs(3), turn: Duration::from_secs(60) };
+const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(5), idle: Duration::from_secs(3), turn: Duration::from_secs(60) };
 
 const QUESTIONS: [&str; 2] = ["Is it too warm in here? If so, switch the LED on.", "What did you do?"];
 
