@@ -203,8 +203,11 @@ impl<'a> Iterator for Pieces<'a> {
     }
 }
 
+/// Takes a text part by part. One type for all takers, so that on a chip every text is written by the same code.
+pub(crate) type Each<'e> = dyn FnMut(&str) -> fmt::Result + 'e;
+
 /// Gives a text's meaning to `each`, in parts.
-pub(crate) fn text_parts<E>(text: Text<'_>, each: &mut impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+pub(crate) fn text_parts(text: Text<'_>, each: &mut Each<'_>) -> fmt::Result {
     for piece in text.pieces() {
         match piece {
             Piece::Plain(plain) => each(plain)?,
@@ -215,6 +218,6 @@ pub(crate) fn text_parts<E>(text: Text<'_>, each: &mut impl FnMut(&str) -> Resul
 }
 
 /// Gives a number's digits to `each`.
-pub(crate) fn number_parts<E>(number: u64, each: &mut impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+pub(crate) fn number_parts(number: u64, each: &mut Each<'_>) -> fmt::Result {
     each(core::str::from_utf8(super::Decimal::new(number).as_bytes()).unwrap_or_default())
 }

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::{Property, Variant};
-use crate::json::{Decimal, Kind, Text, Value, number_parts, text_parts};
+use crate::json::{Decimal, Each, Kind, Text, Value, number_parts, text_parts};
 
 /// Where an input does not fit its schema, what was expected there, and what was got.
 ///
@@ -143,7 +143,7 @@ impl fmt::Display for Explained<'_> {
 
 impl Explained<'_> {
     /// Gives the text to `each`, in parts.
-    pub(crate) fn parts<E>(&self, each: &mut impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+    pub(crate) fn parts(&self, each: &mut Each<'_>) -> fmt::Result {
         let value = path(self.input, self.error, each)?;
         each(": expected ")?;
         expected(&self.error.expected, each)?;
@@ -158,7 +158,7 @@ impl Explained<'_> {
 }
 
 /// Writes the path to the value at the error's place, and gives that value.
-fn path<'v, E>(input: Value<'v>, error: &InputError<'_>, each: &mut impl FnMut(&str) -> Result<(), E>) -> Result<Value<'v>, E> {
+fn path<'v>(input: Value<'v>, error: &InputError<'_>, each: &mut Each<'_>) -> Result<Value<'v>, fmt::Error> {
     let root = input.raw();
     let mut value = input;
     let mut first = true;
@@ -192,7 +192,7 @@ fn path<'v, E>(input: Value<'v>, error: &InputError<'_>, each: &mut impl FnMut(&
 }
 
 /// `.name`, or `["odd name"]`.
-fn member<E>(name: Name<'_>, first: bool, each: &mut impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+fn member(name: Name<'_>, first: bool, each: &mut Each<'_>) -> fmt::Result {
     let plain = match name {
         Name::Plain(plain) => Some(plain),
         Name::Text(text) => text.as_plain(),
@@ -216,7 +216,7 @@ fn member<E>(name: Name<'_>, first: bool, each: &mut impl FnMut(&str) -> Result<
 }
 
 /// A value in short: scalars as they are, cut if they are long.
-fn shown<E>(value: Value<'_>, each: &mut impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+fn shown(value: Value<'_>, each: &mut Each<'_>) -> fmt::Result {
     match value.kind() {
         Kind::Array => each("array"),
         Kind::Object => each("object"),
@@ -233,7 +233,7 @@ fn shown<E>(value: Value<'_>, each: &mut impl FnMut(&str) -> Result<(), E>) -> R
     }
 }
 
-fn expected<E>(expected: &Expected<'_>, each: &mut impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+fn expected(expected: &Expected<'_>, each: &mut Each<'_>) -> fmt::Result {
     match *expected {
         Expected::Type(types) => {
             let mut first = true;
@@ -295,7 +295,7 @@ impl Names<'_> {
     }
 
     /// The names in quotes, with commas between.
-    fn list<E>(self, each: &mut impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+    fn list(self, each: &mut Each<'_>) -> fmt::Result {
         let mut first = true;
         match self {
             Self::Plain(names) => names.iter().try_for_each(|name| quoted(name, &mut first, each)),
@@ -320,11 +320,11 @@ impl Names<'_> {
     }
 }
 
-fn comma<E>(first: &mut bool, each: &mut impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+fn comma(first: &mut bool, each: &mut Each<'_>) -> fmt::Result {
     if core::mem::take(first) { Ok(()) } else { each(", ") }
 }
 
-fn quoted<E>(name: &str, first: &mut bool, each: &mut impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+fn quoted(name: &str, first: &mut bool, each: &mut Each<'_>) -> fmt::Result {
     comma(first, each)?;
     each("\"")?;
     each(name)?;

@@ -51,7 +51,7 @@ impl ToolOutput for Text<'_> {
         // All of it is tried, so that the error tells how much it needs.
         let _never = json::text_parts(self, &mut |part| {
             let _counted = out.text(part);
-            Ok::<(), core::convert::Infallible>(())
+            Ok(())
         });
         Ok(out.state()?)
     }

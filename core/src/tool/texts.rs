@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::Output;
 use crate::error::Capacity;
-use crate::json::{Sink, Text, escape, number_parts as number, text_parts as text};
+use crate::json::{Each, Sink, Text, escape, number_parts as number, text_parts as text};
 use crate::schema::Explained;
 
 /// What the model is told when a tool gave nothing.
@@ -50,7 +50,7 @@ pub enum Notice<'a> {
 
 impl Notice<'_> {
     /// Gives the text to `each`, in parts.
-    fn parts<E>(self, each: &mut impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+    fn parts(self, each: &mut Each<'_>) -> fmt::Result {
         match self {
             Self::NotFound(name) => {
                 each("Error: Tool '")?;
@@ -104,7 +104,13 @@ impl Notice<'_> {
     /// The sink's; then a part may have been written.
     pub fn write_json<S: Sink + ?Sized>(self, sink: &mut S) -> Result<(), Capacity> {
         sink.put(b"\"")?;
-        self.parts(&mut |part| escape(part).write_to(sink))?;
+        let mut full = Ok(());
+        // The error itself goes round the formatter's, which says nothing.
+        let _told: fmt::Result = self.parts(&mut |part| {
+            full = escape(part).write_to(sink);
+            full.map_err(|_| fmt::Error)
+        });
+        full?;
         sink.put(b"\"")
     }
 
@@ -115,7 +121,7 @@ impl Notice<'_> {
     pub fn write_to(self, out: &mut Output<'_>) -> Result<(), Capacity> {
         out.clear();
         // Each part is tried, so that the error tells how much the whole needs.
-        let _: Result<(), Capacity> = self.parts(&mut |part| {
+        let _counted: fmt::Result = self.parts(&mut |part| {
             let _counted = out.text(part);
             Ok(())
         });
