@@ -7,7 +7,7 @@ use super::texts::EMPTY_ERROR;
 use crate::error::Capacity;
 
 /// Bytes of a formatted error text that are kept without `alloc`.
-pub const ERROR_TEXT: usize = 160;
+pub const ERROR_TEXT: usize = 96;
 #[cfg(not(feature = "alloc"))]
 /// What ends a text that was longer than [`ERROR_TEXT`].
 const CUT: &str = " […cut]";

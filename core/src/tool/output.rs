@@ -195,6 +195,7 @@ impl<'a> Output<'a> {
         self.push(closing);
         self.state()?;
         let (start, end) = (self.start, self.start.saturating_add(self.len));
+        #[cfg_attr(not(feature = "alloc"), allow(clippy::infallible_destructuring_match, reason = "one form of memory without alloc"))]
         let memory: &'a [u8] = match self.memory {
             Memory::Fixed(memory) => memory,
             #[cfg(feature = "alloc")]

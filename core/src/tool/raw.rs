@@ -39,7 +39,8 @@ impl Declaration {
     }
 
     fn definition(&self) -> Definition<'_> {
-        Definition::new(self.json.get(self.name.clone()).unwrap_or_default(), &self.json)
+        let json: &str = &self.json;
+        Definition::new(json.get(self.name.clone()).unwrap_or_default(), json)
     }
 
     /// The error, written, if the input is not what the schema asks for.
