@@ -39,7 +39,7 @@ impl Declaration {
     }
 
     fn definition(&self) -> Definition<'_> {
-        let json: &str = &self.json;
+        let json: &str = self.json.as_ref();
         Definition::new(json.get(self.name.clone()).unwrap_or_default(), json)
     }
 
