@@ -38,8 +38,9 @@ impl Declaration {
         Ok(Self { json, name })
     }
 
+    #[cfg_attr(not(feature = "alloc"), allow(clippy::needless_borrow, reason = "with alloc the text may be owned"))]
     fn definition(&self) -> Definition<'_> {
-        let json: &str = self.json.as_ref();
+        let json: &str = &self.json;
         Definition::new(json.get(self.name.clone()).unwrap_or_default(), json)
     }
 
