@@ -1,0 +1,185 @@
+//! The chip's adapter: the core's driver, over a transport in memory, with a transcript that does not grow.
+
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use embedded_io_async::{BufRead, ErrorKind, ErrorType, Read};
+use toolrunner_core::drive::Driver;
+use toolrunner_core::error::{Error, TransportKind};
+use toolrunner_core::run::{Outcome, Run};
+use toolrunner_core::testing::Request;
+use toolrunner_core::transcript::Transcript;
+use toolrunner_core::transport::{Body, Head, Reply, ReplyHead, Transport, TransportError};
+use toolrunner_core::wire::Config;
+
+use crate::far::{Far, Then, Wire};
+use crate::talks::{Bench, PROMPT, yields};
+use crate::{Report, Trouble, named};
+
+pub(crate) fn run(far: Arc<Mutex<Far>>, trouble: &Trouble) -> Report {
+    let (clock, talk) = far.lock().unwrap().surroundings();
+    let bench = Bench::default();
+    let mut report = Report::default();
+    let transport = InMemory(Arc::clone(&far));
+    let mut driver = Driver::new(Config::new("m", 64).stream(talk.stream), transport, &bench, &*clock).unwrap();
+    let (mut capacity, mut snapshot) = (trouble.capacity.unwrap_or(16 * 1024), None::<Vec<u8>>);
+    // Each round in a memory of its own: a run that was too small goes on in a larger one.
+    'memory: for _ in 0..1000 {
+        let mut memory = vec![0; capacity];
+        let transcript = Transcript::new(&mut memory);
+        let mut run = match &snapshot {
+            None => Run::new(transcript),
+            Some(bytes) => Run::from_snapshot(bytes, transcript).expect("its own snapshot"),
+        };
+        let mut grow = |run: &Run<'_>, error: Error| {
+            let Error::Capacity(full) = error else { return false };
+            assert!(full.needed > full.free, "{full:?}");
+            capacity += full.needed - full.free;
+            let mut bytes = Vec::new();
+            run.snapshot(&mut bytes).expect("a snapshot");
+            snapshot = Some(bytes);
+            true
+        };
+        if run.transcript().is_empty()
+            && let Err(error) = run.user(PROMPT)
+        {
+            report.errors.push(named(&error));
+            assert!(grow(&run, error), "{error}");
+            continue;
+        }
+        for _ in 0..10 {
+            let ended = {
+                let mut nobody = ();
+                let mut future = std::pin::pin!(driver.until_done(&mut run, &mut nobody));
+                poll(future.as_mut(), trouble.drop_after.filter(|_| report.drops == 0), &mut report.polls)
+            };
+            report.look_at(run.messages());
+            match ended {
+                None => report.drops += 1,
+                Some(Ok(outcome)) => {
+                    report.outcomes.push(outcome.to_string());
+                    if matches!(outcome, Outcome::Ended(Some(toolrunner_core::message::StopReason::EndTurn))) {
+                        report.end(run.messages(), &bench, &far);
+                        return report;
+                    }
+                    far.lock().unwrap().end();
+                    run.user("Go on.").unwrap();
+                }
+                Some(Err(failed)) => {
+                    report.errors.push(named(&failed.error));
+                    far.lock().unwrap().end();
+                    if grow(&run, failed.error) {
+                        continue 'memory;
+                    }
+                }
+            }
+        }
+        break;
+    }
+    report.problems.push("it does not end".to_owned());
+    report
+}
+
+/// Polls at most so many times.
+fn poll<T>(mut future: std::pin::Pin<&mut impl Future<Output = T>>, most: Option<usize>, polls: &mut usize) -> Option<T> {
+    let mut context = Context::from_waker(Waker::noop());
+    for _ in 0..most.unwrap_or(1_000_000) {
+        *polls += 1;
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return Some(output);
+        }
+    }
+    assert!(most.is_some(), "the future does not end");
+    None
+}
+
+/// Hands each request to the far end.
+struct InMemory(Arc<Mutex<Far>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Failed(TransportKind);
+
+impl core::fmt::Display for Failed {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+impl core::error::Error for Failed {}
+
+impl embedded_io_async::Error for Failed {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Other
+    }
+}
+
+impl TransportError for Failed {
+    fn kind(&self) -> TransportKind {
+        self.0
+    }
+}
+
+/// A body in pieces of 100 bytes, with a wait before each.
+struct Pieces {
+    bytes: Vec<u8>,
+    at: usize,
+    then: Then,
+}
+
+impl Transport for InMemory {
+    type Error = Failed;
+    type Body<'t> = Pieces;
+
+    async fn send(&mut self, head: &Head<'_>, body: &Body<'_>) -> Result<Reply<Pieces>, Failed> {
+        yields(1).await;
+        let mut request = Request::new(head.path, body.pieces().collect::<Vec<_>>().concat());
+        request.headers = head.headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let wire = self.0.lock().unwrap().answer(request);
+        yields(1).await;
+        match wire {
+            Wire::Refused => Err(Failed(TransportKind::Connect)),
+            Wire::NoHead(_, Then::Stall) => Err(Failed(TransportKind::Timeout)),
+            Wire::NoHead(..) => Err(Failed(TransportKind::Closed)),
+            Wire::Reply { status, fields, body, then, .. } => {
+                let mut head = ReplyHead::new(status);
+                fields.iter().for_each(|(name, value)| head.field(name, value.as_bytes()));
+                Ok(Reply { head, body: Pieces { bytes: body, at: 0, then } })
+            }
+        }
+    }
+}
+
+impl ErrorType for Pieces {
+    type Error = Failed;
+}
+
+impl BufRead for Pieces {
+    async fn fill_buf(&mut self) -> Result<&[u8], Failed> {
+        if self.at % 100 == 0 {
+            yields(1).await;
+        }
+        if self.at == self.bytes.len() {
+            match self.then {
+                Then::Good | Then::Close => {}
+                Then::Reset => return Err(Failed(TransportKind::Closed)),
+                Then::Stall => return Err(Failed(TransportKind::Timeout)),
+            }
+        }
+        let end = (self.at / 100 * 100 + 100).min(self.bytes.len());
+        Ok(&self.bytes[self.at..end])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.at += amount;
+    }
+}
+
+impl Read for Pieces {
+    async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Failed> {
+        let piece = self.fill_buf().await?;
+        let count = piece.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&piece[..count]);
+        self.consume(count);
+        Ok(count)
+    }
+}

@@ -1,0 +1,146 @@
+//! The five conversations that every fault befalls, and the tools in them.
+
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+
+use toolrunner_core::testing::{Answer, Reply, Request};
+use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Toolbox, Tools};
+
+/// What is asked first.
+pub(crate) const PROMPT: &str = "Go.";
+/// What the model says last.
+pub(crate) const LAST: &str = "Done: \"all\" of it, 日本 and 😀.";
+
+/// One conversation when nothing goes wrong.
+pub(crate) struct Talk {
+    pub(crate) name: &'static str,
+    pub(crate) stream: bool,
+    /// The model's replies before its last.
+    replies: fn() -> Vec<Reply>,
+    /// The calls that run.
+    pub(crate) calls: &'static [&'static str],
+}
+
+pub(crate) const TALKS: [Talk; 5] = [
+    Talk { name: "text", stream: true, replies: Vec::new, calls: &[] },
+    Talk {
+        name: "one call",
+        stream: true,
+        replies: || vec![Reply::text("Let me see.").tool_use("toolu_1", "add", r#"{"a":"\n\u0041 \"quoted\" 日本"}"#)],
+        calls: &["toolu_1"],
+    },
+    Talk {
+        name: "calls at once",
+        stream: true,
+        replies: || {
+            let reply = Reply::new().thinking("Hm.", "c2ln").tool_use("toolu_1", "slow", "{}").tool_use("toolu_2", "fail", "{}");
+            vec![reply.tool_use("toolu_3", "add", r#"{"a":[1,2,{"b":null}]}"#)]
+        },
+        calls: &["toolu_1", "toolu_2", "toolu_3"],
+    },
+    Talk {
+        name: "not streamed",
+        stream: false,
+        replies: || {
+            let first = Reply::text("First.").tool_use("toolu_1", "add", r#"{"a":1}"#);
+            vec![first, Reply::new().tool_use("toolu_2", "slow", "{}")]
+        },
+        calls: &["toolu_1", "toolu_2"],
+    },
+    Talk {
+        name: "pause",
+        stream: true,
+        replies: || {
+            let second = Reply::new().block(r#"{"type":"hologram","x":[1,{"y":"z"}]}"#).tool_use("toolu_1", "nope", "{}");
+            vec![Reply::text("Wait.").stop("pause_turn"), second.tool_use("toolu_2", "add", "{}")]
+        },
+        calls: &["toolu_2"],
+    },
+];
+
+impl Talk {
+    /// How many requests it takes.
+    pub(crate) fn exchanges(&self) -> usize {
+        (self.replies)().len() + 1
+    }
+
+    /// What the model says to a request: the same however often it is asked.
+    pub(crate) fn answer(&self, request: &Request) -> Answer {
+        (self.replies)().into_iter().nth(place(request)).unwrap_or_else(|| Reply::text(LAST)).into()
+    }
+}
+
+/// Which exchange of its conversation a request is, from 0.
+pub(crate) fn place(request: &Request) -> usize {
+    request.messages().filter(|message| message.role() == Some(toolrunner_core::message::Role::Assistant)).count()
+}
+
+const NAMES: [&str; 3] = ["add", "fail", "slow"];
+const DEFINITIONS: [&str; 3] = [
+    r#"{"name":"add","description":"","input_schema":{"type":"object"}}"#,
+    r#"{"name":"fail","description":"","input_schema":{"type":"object"}}"#,
+    r#"{"name":"slow","description":"","input_schema":{"type":"object"}}"#,
+];
+
+/// Three tools, and the ids of the calls that began, in order.
+#[derive(Clone, Default)]
+pub(crate) struct Bench {
+    began: Arc<Mutex<Vec<String>>>,
+}
+
+impl Bench {
+    pub(crate) fn began(&self) -> Vec<String> {
+        self.began.lock().unwrap().clone()
+    }
+
+    async fn work(&self, i: usize, id: String, out: &mut Output<'_>) -> Result<(), ToolError> {
+        self.began.lock().unwrap().push(id.clone());
+        match NAMES[i] {
+            "fail" => return Err(ToolError::new("no luck")),
+            "slow" => yields(3).await,
+            _ => {}
+        }
+        Ok(out.text(&format!("result of {id}"))?)
+    }
+}
+
+impl Toolbox for Bench {
+    fn count(&self) -> usize {
+        NAMES.len()
+    }
+
+    fn definition(&self, i: usize) -> Option<Definition<'_>> {
+        Some(Definition::new(NAMES.get(i)?, DEFINITIONS.get(i)?))
+    }
+
+    async fn call(&self, i: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+        self.work(i, call.id.to_string(), out).await
+    }
+}
+
+impl Tools for Bench {
+    fn count(&self) -> usize {
+        Toolbox::count(self)
+    }
+
+    fn definition(&self, i: usize) -> Option<Definition<'_>> {
+        Toolbox::definition(self, i)
+    }
+
+    async fn call(&self, i: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+        self.work(i, call.id.to_string(), out).await
+    }
+}
+
+/// Is pending so many times.
+pub(crate) async fn yields(mut times: usize) {
+    std::future::poll_fn(|cx| {
+        if times == 0 {
+            return Poll::Ready(());
+        }
+        times -= 1;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
