@@ -54,6 +54,13 @@ impl<'a> Value<'a> {
         bytes.get(start..end).map(|raw| Self { raw })
     }
 
+    /// The value that `bytes` are, all of them but for white space at their ends. They are not looked at: it is for bytes of which it
+    /// is known already that they are one value. Nothing if there are none.
+    pub(crate) fn whole(bytes: &'a [u8]) -> Option<Self> {
+        let raw = bytes.trim_ascii();
+        (!raw.is_empty()).then_some(Self { raw })
+    }
+
     /// The bytes of the value.
     pub const fn raw(self) -> &'a [u8] {
         self.raw
@@ -83,7 +90,7 @@ impl<'a> Value<'a> {
 
     /// The string's content.
     pub fn as_text(self) -> Option<Text<'a>> {
-        Text::from_bytes(self.raw.strip_prefix(b"\"")?.strip_suffix(b"\"")?)
+        self.raw.strip_prefix(b"\"")?.strip_suffix(b"\"").map(Text::from_bytes)
     }
 
     /// The boolean.
@@ -117,18 +124,48 @@ impl<'a> Value<'a> {
     pub fn member(self, name: &str) -> Option<Self> {
         let mut members = self.members();
         while let Some((key, value)) = members.next_raw() {
-            let same = key == name.as_bytes() || (key.contains(&b'\\') && Text::from_bytes(key).is_some_and(|key| key == *name));
-            if same {
+            if means(key, name) {
                 return Some(value);
             }
         }
         None
     }
 
-    /// Where this value begins in `whole`, of which it must be a part.
-    pub(crate) fn offset_in(self, whole: &[u8]) -> Option<usize> {
+    /// The values of the first members of these names, in one pass.
+    pub(crate) fn pick<const N: usize>(self, names: [&str; N]) -> [Option<Self>; N] {
+        let mut found = [None; N];
+        self.pick_into(&names, &mut found);
+        found
+    }
+
+    fn pick_into(self, names: &[&str], found: &mut [Option<Self>]) {
+        let mut left = names.len();
+        let mut members = self.members();
+        while left > 0
+            && let Some((key, value)) = members.next_raw()
+        {
+            let place = names.iter().zip(found.iter_mut()).find(|(name, place)| place.is_none() && means(key, name));
+            if let Some((_, place)) = place {
+                *place = Some(value);
+                left -= 1;
+            }
+        }
+    }
+
+    /// Whether it is a string that means `text`.
+    pub(crate) fn is_text(self, text: &str) -> bool {
+        self.as_text().is_some_and(|inside| inside == *text)
+    }
+
+    /// Where this value begins in `whole`; nothing if it is no part of it.
+    pub fn offset_in(self, whole: &[u8]) -> Option<usize> {
         (self.raw.as_ptr().addr()).checked_sub(whole.as_ptr().addr()).filter(|at| at + self.raw.len() <= whole.len())
     }
+}
+
+/// Whether the content of a string, as it stands, means `text`, in which nothing needs an escape.
+fn means(raw: &[u8], text: &str) -> bool {
+    raw == text.as_bytes() || (raw.contains(&b'\\') && Text::from_bytes(raw) == *text)
 }
 
 impl core::fmt::Debug for Value<'_> {
@@ -198,7 +235,7 @@ impl<'a> Iterator for Object<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let (key, value) = self.next_raw()?;
-        Some((Text::from_bytes(key)?, value))
+        Some((Text::from_bytes(key), value))
     }
 }
 

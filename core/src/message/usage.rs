@@ -27,19 +27,11 @@ impl Usage {
     /// Takes over what a wire `usage` tells: within a turn the counts are cumulative, so a later one replaces an earlier one.
     /// What is missing or `null` stays as it was.
     pub fn overwrite(&mut self, usage: Value<'_>) {
-        for (name, value) in usage.members() {
-            let count = if name == *"input_tokens" {
-                &mut self.input_tokens
-            } else if name == *"output_tokens" {
-                &mut self.output_tokens
-            } else if name == *"cache_creation_input_tokens" {
-                &mut self.cache_creation_input_tokens
-            } else if name == *"cache_read_input_tokens" {
-                &mut self.cache_read_input_tokens
-            } else {
-                continue;
-            };
-            *count = value.as_u64().unwrap_or(*count);
+        const NAMES: [&str; 4] = ["input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"];
+        let counts =
+            [&mut self.input_tokens, &mut self.output_tokens, &mut self.cache_creation_input_tokens, &mut self.cache_read_input_tokens];
+        for (count, value) in counts.into_iter().zip(usage.pick(NAMES)) {
+            *count = value.and_then(Value::as_u64).unwrap_or(*count);
         }
     }
 

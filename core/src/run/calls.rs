@@ -1,7 +1,9 @@
 //! The calls of a turn: found in the message, started, answered.
 
+use heapless::Vec;
+
 use super::results::SHORTEST;
-use super::state::{Outcome, State, Turn};
+use super::state::{Found, Outcome, Place, State, Turn};
 use super::{MAX_CALLS, Run};
 use crate::error::{Capacity, Error, Misuse, Protocol, What};
 use crate::json::{Array, Kind, Text, Value};
@@ -67,23 +69,36 @@ impl Run<'_> {
         if turn.calls > 0 {
             let mut seen = 0;
             let mut fingerprint = 0x811c_9dc5_u32;
-            for block in self.blocks_of(&turn) {
-                if is_type(block, "tool_use") {
+            let message = turn.message(self.transcript.bytes());
+            let mut found = Vec::new();
+            let mut blocks = self.blocks_of(&turn);
+            while let Some(block) = blocks.next() {
+                let [kind, id, name, input] = block.pick(["type", "id", "name", "input"]);
+                let is = |name| kind.is_some_and(|kind| kind.is_text(name));
+                if is("tool_use") {
                     seen += 1;
-                    for name in ["name", "input"] {
-                        for &byte in block.member(name).map_or(&[][..], Value::raw) {
-                            fingerprint = (fingerprint ^ u32::from(byte)).wrapping_mul(0x0100_0193);
-                        }
+                    let parts = [id, name, input].map(Option::unwrap_or_default);
+                    for &byte in parts.iter().skip(1).flat_map(|part| part.raw()) {
+                        fingerprint = (fingerprint ^ u32::from(byte)).wrapping_mul(0x0100_0193);
                     }
-                } else if is_type(block, "fallback") {
+                    if !is_sound(parts) || (turn.calls > 1 && blocks.clone().any(|other| is_call_of(other, id))) {
+                        return Err(Protocol::Event { expected: "calls that have a name and an id of their own" }.into());
+                    }
+                    // The list has no gap: what is not in it is searched for.
+                    if found.len() + 1 == seen
+                        && let [Some(id), Some(name), Some(input)] = parts.map(|part| Place::of(part, message))
+                    {
+                        let _ = found.push(Found { id, name, input });
+                    }
+                } else if is("fallback") {
                     turn.first = seen;
                 }
             }
+            turn.found = found;
             self.repeats = if fingerprint == self.fingerprint { self.repeats.saturating_add(1) } else { 1 };
             self.fingerprint = fingerprint;
         }
         turn.runs = self.reply.stop == Some(StopReason::ToolUse);
-        self.check_calls(&turn)?;
         self.compaction_tried = false;
         // Behind a paused turn a reply may have nothing to say; then that turn is still the last.
         self.turn = if self.reply.is_empty() { self.turn_before(mark) } else { turn };
@@ -98,31 +113,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Each call has an id of its own and a name: others cannot be answered, and the API would take no such conversation again.
-    fn check_calls(&self, turn: &Turn) -> Result<(), Error> {
-        let wrong = Error::Protocol(Protocol::Event { expected: "calls that have a name and an id of their own" });
-        let text = |block: Value<'_>, name| block.member(name).and_then(Value::as_text).map_or(0, |text| text.raw().len());
-        let mut calls = self.blocks_of(turn);
-        while let Some(call) = calls.next() {
-            if !is_type(call, "tool_use") {
-                continue;
-            }
-            let same = |other: Value<'_>| is_type(other, "tool_use") && other.member("id") == call.member("id");
-            if text(call, "id") == 0 || text(call, "name") == 0 || calls.clone().any(same) {
-                return Err(wrong);
-            }
-        }
-        Ok(())
-    }
-
     pub(super) fn blocks_of(&self, turn: &Turn) -> Array<'_> {
-        const HEAD: &[u8] = b"{\"role\":\"assistant\",\"content\":";
-        let message = turn.message(self.transcript.bytes());
-        // A message that was written here begins so; one of the caller's may not.
-        match message.strip_prefix(HEAD) {
-            Some(content) => Array::inside(content),
-            None => Value::first(message).and_then(|message| message.member("content")).unwrap_or_default().elements(),
-        }
+        blocks_in(turn.message(self.transcript.bytes()))
     }
 
     /// The turn that the first `end` bytes of the conversation end with, if nothing is known of it but what stands there: a paused one
@@ -146,10 +138,6 @@ impl Run<'_> {
         turn
     }
 
-    fn call_block(&self, i: usize) -> Option<Value<'_>> {
-        (i < self.turn.calls).then(|| self.blocks_of(&self.turn).filter(|block| is_type(*block, "tool_use")).nth(i)).flatten()
-    }
-
     /// The indices of the turn's calls that need an answer, answered or not.
     pub const fn calls(&self) -> core::ops::Range<usize> {
         self.turn.first..self.turn.calls
@@ -157,11 +145,14 @@ impl Run<'_> {
 
     /// The call at `i`.
     pub fn call(&self, i: usize) -> Option<Call<'_>> {
-        let block = self.call_block(i).filter(|_| self.calls().contains(&i))?;
+        if !self.calls().contains(&i) {
+            return None;
+        }
+        let [id, name, input] = call_in(&self.turn, self.transcript.bytes(), i)?;
         Some(Call {
-            id: block.member("id").and_then(Value::as_text)?,
-            name: block.member("name").and_then(Value::as_text).unwrap_or_default(),
-            input: block.member("input")?,
+            id: id.and_then(Value::as_text)?,
+            name: name.and_then(Value::as_text).unwrap_or_default(),
+            input: input?,
             is_bad: self.turn.bad.has(i),
             is_answered: self.turn.answered.has(i),
         })
@@ -254,9 +245,13 @@ impl Run<'_> {
 
     /// Bytes that the shortest answers to all open calls but `i` need. One pass over the message, however many calls it has.
     pub(super) fn reserve_for_others(&self, i: usize) -> usize {
+        if self.turn.found.len() >= self.turn.calls {
+            let others = self.calls().filter(|&j| j != i && !self.turn.answered.has(j));
+            return others.map(|j| self.id_len(j) + SHORTEST).sum();
+        }
         let calls = self.blocks_of(&self.turn).filter(|block| is_type(*block, "tool_use")).enumerate();
         let others = calls.filter(|(j, _)| *j != i && self.calls().contains(j) && !self.turn.answered.has(*j));
-        others.map(|(_, call)| call.member("id").and_then(Value::as_text).map_or(0, |id| id.raw().len()) + SHORTEST).sum()
+        others.map(|(_, call)| call.member("id").and_then(Value::as_text).map_or(0, |id| id.raw_bytes().len()) + SHORTEST).sum()
     }
 
     /// Bytes that the calls that are to be answered keep for their shortest answers: nothing else may use them.
@@ -265,7 +260,10 @@ impl Run<'_> {
     }
 
     pub(super) fn id_len(&self, i: usize) -> usize {
-        self.call(i).map_or(0, |call| call.id.raw().len())
+        match self.turn.found.get(i) {
+            Some(found) => found.id.text_len(),
+            None => self.call(i).map_or(0, |call| call.id.raw_bytes().len()),
+        }
     }
 
     /// Whether a tool may run the call, or what it is answered with instead: an input that is no object never reaches a tool.
@@ -309,15 +307,14 @@ impl Run<'_> {
         let room = room.min(GROWING_RESULT);
         self.transcript.reserve((head + room + scratch).min(self.transcript.free()))?;
         let used = self.transcript.len();
-        let turn_span = self.turn.span();
         let (conversation, tail) = self.transcript.whole_mut().split_at_mut_checked(used).ok_or(Misuse::NoSuchCall)?;
         let tail = tail.get_mut(head..).unwrap_or_default();
         let room = room.min(tail.len());
         let (out, rest) = tail.split_at_mut_checked(room).unwrap_or_default();
         let scratch = rest.get_mut(..scratch.min(rest.len())).unwrap_or_default();
-        let block = call_in(turn_span.of(conversation), i).ok_or(Misuse::NoSuchCall)?;
-        let text = |name| block.member(name).and_then(Value::as_text).unwrap_or_default();
-        let mut call = ToolCall::new(text("id"), text("name"), block.member("input").ok_or(Misuse::NoSuchCall)?, scratch);
+        let [id, name, input] = call_in(&self.turn, conversation, i).ok_or(Misuse::NoSuchCall)?;
+        let [id, name] = [id, name].map(|value| value.and_then(Value::as_text).unwrap_or_default());
+        let mut call = ToolCall::new(id, name, input.ok_or(Misuse::NoSuchCall)?, scratch);
         call.turn = turn;
         Ok(Called { call, out: Output::new(out) })
     }
@@ -343,12 +340,37 @@ impl Run<'_> {
 #[cfg(feature = "alloc")]
 const GROWING_RESULT: usize = 1024 * 1024;
 
-/// The `i`th call in a message's JSON.
-fn call_in(message: &[u8], i: usize) -> Option<Value<'_>> {
-    let content = Value::first(message)?.member("content")?;
-    content.elements().filter(|block| is_type(*block, "tool_use")).nth(i)
+/// The blocks of a message.
+fn blocks_in(message: &[u8]) -> Array<'_> {
+    const HEAD: &[u8] = b"{\"role\":\"assistant\",\"content\":";
+    // A message that was written here begins so; one of the caller's may not.
+    match message.strip_prefix(HEAD) {
+        Some(content) => Array::inside(content),
+        None => Value::first(message).and_then(|message| message.member("content")).unwrap_or_default().elements(),
+    }
+}
+
+/// Id, name and input of a turn's `i`th call.
+fn call_in<'a>(turn: &Turn, transcript: &'a [u8], i: usize) -> Option<[Option<Value<'a>>; 3]> {
+    let message = turn.message(transcript);
+    if let Some(Found { id, name, input }) = turn.found.get(i) {
+        return Some([id, name, input].map(|place| place.value(message)));
+    }
+    let call = blocks_in(message).filter(|block| is_type(*block, "tool_use")).nth(i).filter(|_| i < turn.calls)?;
+    Some(call.pick(["id", "name", "input"]))
+}
+
+/// Whether a call has an id and a name: one that has not cannot be answered, and the API would take no such conversation again.
+fn is_sound([id, name, _]: [Value<'_>; 3]) -> bool {
+    [id, name].into_iter().all(|value| value.as_text().is_some_and(|text| !text.is_empty()))
+}
+
+/// Whether `block` is a call with this id.
+fn is_call_of(block: Value<'_>, id: Option<Value<'_>>) -> bool {
+    let [kind, other] = block.pick(["type", "id"]);
+    other == id && kind.is_some_and(|kind| kind.is_text("tool_use"))
 }
 
 pub(super) fn is_type(block: Value<'_>, name: &str) -> bool {
-    block.member("type").and_then(Value::as_text).is_some_and(|kind| kind == *name)
+    block.member("type").is_some_and(|kind| kind.is_text(name))
 }

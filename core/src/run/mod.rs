@@ -239,7 +239,7 @@ impl<'b> Run<'b> {
 
     /// The model's last message, if it is the last thing that was said but for its results and what was appended.
     pub fn last_message(&self) -> Option<Message<'_>> {
-        self.transcript.bytes().get(self.turn.start..self.turn.end).and_then(Value::first).and_then(Message::new)
+        self.transcript.bytes().get(self.turn.start..self.turn.end).and_then(Value::whole).and_then(Message::new)
     }
 
     /// What came with the last API error, at most its first 64 KiB, and perhaps no JSON: until the next request.
@@ -500,16 +500,16 @@ impl<'b> Run<'b> {
     pub fn peek(&self, happened: Happened) -> Event<'_> {
         let Happened { kind, index, span } = happened;
         let bytes = span.of(self.transcript.whole());
-        let value = || Value::first(bytes).unwrap_or_default();
+        let value = || Value::whole(bytes).unwrap_or_default();
         let json = || core::str::from_utf8(bytes).unwrap_or_default();
-        let text = || Text::from_raw(json());
+        let text = || Text::from_bytes(bytes);
         match kind {
             HappenedKind::BlockStart => Event::BlockStart { index, block: value() },
             HappenedKind::BlockStop => Event::BlockStop { index, block: value() },
             HappenedKind::Citation => Event::Citation { index, citation: value() },
             HappenedKind::Compaction => Event::Compaction { index, text: text() },
             HappenedKind::Input => Event::Input { index, json: json() },
-            HappenedKind::MessageDelta => Event::Stop { reason: self.reply.stop, usage: self.reply.usage, raw: Value::first(bytes) },
+            HappenedKind::MessageDelta => Event::Stop { reason: self.reply.stop, usage: self.reply.usage, raw: Value::whole(bytes) },
             HappenedKind::MessageStart => Event::MessageStart { message: value() },
             HappenedKind::MessageStop => Event::MessageStop,
             HappenedKind::Ping => Event::Ping,

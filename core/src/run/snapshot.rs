@@ -100,7 +100,8 @@ impl<'b> Run<'b> {
         let bad = BadInputs::from_words(words(member("bad")?)?);
         let runs = member("runs")?.as_bool().ok_or(NONE)?;
         let has_room = answered.count_below(calls) > 0;
-        let turn = Turn { mark, start, end, results_end, first, calls, answered, running, for_caller, bad, runs, has_room };
+        let turn =
+            Turn { mark, start, end, results_end, first, calls, answered, running, for_caller, bad, runs, has_room, ..Turn::none(end) };
         let [turns, called, repeats, fingerprint, compactions] = read(member("counts")?)?.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
         let mut run = Self::new(transcript);
         run.turn = turn;

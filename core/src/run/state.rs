@@ -1,5 +1,8 @@
 //! Where a run is, as data.
 
+use heapless::Vec;
+
+use crate::json::Value;
 use crate::message::StopReason;
 use crate::policy::Limit;
 use crate::time::Instant;
@@ -127,6 +130,45 @@ pub(super) struct Turn {
     pub(super) runs: bool,
     /// Whether room for the shortest answers was found.
     pub(super) has_room: bool,
+    /// Where the first calls stand in the message; those behind them are searched for. Empty if the turn was not read here.
+    pub(super) found: Vec<Found, MAX_FOUND>,
+}
+
+/// Most calls of a turn whose places are kept.
+pub(super) const MAX_FOUND: usize = 4;
+
+/// Where the parts of a call stand, counted from the message's start.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found {
+    pub(super) id: Place,
+    pub(super) name: Place,
+    pub(super) input: Place,
+}
+
+/// A [`Span`] in half the memory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    start: u32,
+    end: u32,
+}
+
+impl Place {
+    /// Where `value` stands in `message`.
+    pub(super) fn of(value: Value<'_>, message: &[u8]) -> Option<Self> {
+        let start = value.offset_in(message)?;
+        Some(Self { start: u32::try_from(start).ok()?, end: u32::try_from(start + value.raw().len()).ok()? })
+    }
+
+    /// Bytes of a string there, without its quotes.
+    pub(super) fn text_len(self) -> usize {
+        usize::try_from(self.end.saturating_sub(self.start)).unwrap_or(usize::MAX).saturating_sub(2)
+    }
+
+    /// What stands there.
+    pub(super) fn value(self, message: &[u8]) -> Option<Value<'_>> {
+        let (start, end) = (usize::try_from(self.start).ok()?, usize::try_from(self.end).ok()?);
+        message.get(start..end).and_then(Value::whole)
+    }
 }
 
 impl Turn {
@@ -144,6 +186,7 @@ impl Turn {
             bad: BadInputs::NONE,
             runs: false,
             has_room: false,
+            found: Vec::new(),
         }
     }
 

@@ -83,7 +83,7 @@ impl Reply {
         self.has_blocks = true;
         self.next_index = index + 1;
         let span = Span::new(start + before.len(), start + before.len() + len);
-        let kind = Value::first(span.of(t.whole())).map_or(BlockKind::Other, kind_of);
+        let kind = Value::whole(span.of(t.whole())).map_or(BlockKind::Other, kind_of);
         let block = OpenBlock {
             index,
             kind,
@@ -259,7 +259,7 @@ impl Reply {
             return Err(mismatch);
         }
         let name = field.member();
-        let value = Value::first(block.span.of(t.whole())).and_then(|value| value.member(name));
+        let value = Value::whole(block.span.of(t.whole())).and_then(|value| value.member(name));
         let found = value.map(|value| {
             let start = value.offset_in(t.whole()).unwrap_or(block.span.start);
             (value.kind(), Span::new(start, start + value.raw().len()))
@@ -375,7 +375,7 @@ pub(super) fn close_call(t: &mut Transcript<'_>, block: Span, grown: Option<Span
     let (input, end) = match grown {
         Some(input) => (input, block.end),
         None => {
-            let value = Value::first(block.of(t.whole())).and_then(|value| value.member(Field::Input.member()));
+            let value = Value::whole(block.of(t.whole())).and_then(|value| value.member(Field::Input.member()));
             match value.and_then(|value| Some(Span::new(value.offset_in(t.whole())?, 0).with_len(value.raw().len()))) {
                 Some(input) => (input, block.end),
                 None => {

@@ -3,7 +3,7 @@
 use heapless::Vec;
 
 use crate::error::Capacity;
-use crate::json::{JsonError, Value, check};
+use crate::json::{JsonError, Kind, Value, check};
 use crate::transcript::{Span, Transcript};
 
 /// What is wrong with an input that is no JSON object: with its JSON, or nothing if it is JSON.
@@ -191,7 +191,7 @@ pub(super) fn close_input(transcript: &mut Transcript<'_>, span: Span) -> Result
     let text = span.of(transcript.whole());
     let error = match check(text) {
         Ok(checked) => {
-            let is_object = Value::first(text).is_some_and(|value| value.raw().starts_with(b"{"));
+            let is_object = Value::whole(text).is_some_and(|value| value.kind() == Kind::Object);
             if checked.lone_surrogate.is_some()
                 && let Some(bytes) = transcript.whole_mut().get_mut(span.start..span.end)
             {

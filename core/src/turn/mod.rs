@@ -52,6 +52,13 @@ pub(crate) enum HappenedKind {
     Unknown,
 }
 
+impl Happened {
+    /// Whether it is about the message as a whole (its start, its end, its stop reason), and no part of a block.
+    pub const fn is_of_message(&self) -> bool {
+        matches!(self.kind, HappenedKind::MessageStart | HappenedKind::MessageDelta | HappenedKind::MessageStop)
+    }
+}
+
 impl HappenedKind {
     /// What a delta of `field` is told as.
     const fn of(field: Field) -> Self {
@@ -234,7 +241,7 @@ impl Reply {
             }
             (_, WireKind::Error) => {
                 self.failure = in_tail(source, transcript)?;
-                let error = Value::first(self.failure.of(transcript.whole())).and_then(|event| event.member("error"));
+                let error = Value::whole(self.failure.of(transcript.whole())).and_then(|event| event.member("error"));
                 let kind = error.and_then(|error| error.member("type")).and_then(Value::as_text);
                 let kind = kind.map_or(ApiErrorKind::Unknown, |text| ApiErrorKind::from_type(text.raw()));
                 Err(Error::Api(ApiError { status: 200, kind, retry_after: None }))
@@ -242,9 +249,10 @@ impl Reply {
             (Phase::Start, WireKind::MessageStart { message }) => {
                 self.phase = Phase::Open;
                 let span = part_in_tail(source, message, transcript)?;
-                if let Some(message) = Value::first(span.of(transcript.whole())) {
-                    self.take_usage(message.member("usage"));
-                    take_container(message.member("container"), container)?;
+                if let Some(message) = Value::whole(span.of(transcript.whole())) {
+                    let [usage, named] = message.pick(["usage", "container"]);
+                    self.take_usage(usage);
+                    take_container(named, container)?;
                 }
                 Ok(Some(Happened { kind: HappenedKind::MessageStart, index: 0, span }))
             }
@@ -282,13 +290,14 @@ impl Reply {
             (Phase::Open, WireKind::BlockStop { index }) => self.stop_block(index, transcript).map(Some),
             (Phase::Open, WireKind::MessageDelta) => {
                 let span = in_tail(source, transcript)?;
-                let event = Value::first(span.of(transcript.whole()));
-                let delta = event.and_then(|event| event.member("delta"));
-                if let Some(stop) = delta.and_then(|delta| delta.member("stop_reason")).and_then(Value::as_text) {
+                let event = Value::whole(span.of(transcript.whole())).unwrap_or_default();
+                let [delta, usage] = event.pick(["delta", "usage"]);
+                let [stop, named] = delta.unwrap_or_default().pick(["stop_reason", "container"]);
+                if let Some(stop) = stop.and_then(Value::as_text) {
                     self.stop = Some(StopReason::from_text(stop));
                 }
-                take_container(delta.and_then(|delta| delta.member("container")), container)?;
-                self.take_usage(event.and_then(|event| event.member("usage")));
+                take_container(named, container)?;
+                self.take_usage(usage);
                 Ok(Some(Happened { kind: HappenedKind::MessageDelta, index: 0, span }))
             }
             (Phase::Open, WireKind::MessageStop) => {
@@ -386,6 +395,6 @@ fn kind_of(block: Value<'_>) -> BlockKind {
         ("compaction", BlockKind::Compaction),
     ];
     // By meaning, not by its bytes: the run finds its calls so, and one that is not counted would stay unanswered.
-    let kind = block.member("type").and_then(Value::as_text).unwrap_or_default();
-    KINDS.iter().find(|(name, _)| kind == **name).map_or(BlockKind::Other, |(_, kind)| *kind)
+    let known = block.member("type").and_then(|kind| KINDS.iter().find(|(name, _)| kind.is_text(name)));
+    known.map_or(BlockKind::Other, |(_, kind)| *kind)
 }

@@ -21,17 +21,19 @@ pub(super) struct Whole {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
     Nothing,
-    /// `message_start`; the body still lies in the tail.
-    Start,
-    /// The content is in its place; `parts` events of the block that begins at `at` were told.
+    /// `message_start`; the body still lies in the tail, with its content here.
+    Start {
+        content: Span,
+    },
+    /// The content is in its place; `parts` events of this block were told.
     Block {
-        at: usize,
+        block: Block,
         index: usize,
         parts: usize,
     },
     /// The citations of that block up to `next` were told.
     Citations {
-        at: usize,
+        block: Block,
         index: usize,
         next: usize,
     },
@@ -40,9 +42,16 @@ enum Told {
     Stop,
 }
 
+/// A block in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Block {
+    kind: BlockKind,
+    span: Span,
+}
+
 impl Told {
-    const fn block(at: usize) -> Self {
-        Self::Block { at, index: 0, parts: 0 }
+    const fn block(block: Block) -> Self {
+        Self::Block { block, index: 0, parts: 0 }
     }
 }
 
@@ -68,27 +77,27 @@ impl Reply {
             let event = |kind, span| Some(Happened { kind, index: 0, span });
             let (told, happened) = match whole.told {
                 Told::Nothing => {
-                    self.open_whole(body, t, container)?;
-                    (Told::Start, event(HappenedKind::MessageStart, body))
+                    let content = self.open_whole(body, t, container)?;
+                    (Told::Start { content }, event(HappenedKind::MessageStart, body))
                 }
-                Told::Start => (self.place_content(body, t)?.map_or(Told::Blocks, Told::block), None),
-                Told::Block { at, index, parts: CITATIONS } => match citations_of(at, t) {
-                    Some(next) => (Told::Citations { at, index, next }, None),
-                    None => (Told::Block { at, index, parts: CITATIONS + 1 }, None),
+                Told::Start { content } => (self.place_content(content, t)?.map_or(Told::Blocks, Told::block), None),
+                Told::Block { block, index, parts: CITATIONS } => match citations_of(&block, t) {
+                    Some(next) => (Told::Citations { block, index, next }, None),
+                    None => (Told::Block { block, index, parts: CITATIONS + 1 }, None),
                 },
-                Told::Citations { at, index, next } => match next_citation(next, t) {
+                Told::Citations { block, index, next } => match next_citation(next, t) {
                     Some(span) => {
-                        (Told::Citations { at, index, next: span.end }, Some(Happened { kind: HappenedKind::Citation, index, span }))
+                        (Told::Citations { block, index, next: span.end }, Some(Happened { kind: HappenedKind::Citation, index, span }))
                     }
-                    None => (Told::Block { at, index, parts: CITATIONS + 1 }, None),
+                    None => (Told::Block { block, index, parts: CITATIONS + 1 }, None),
                 },
-                Told::Block { at, index, parts } => {
-                    let happened = self.part_of_block(at, index, parts, t)?;
+                Told::Block { block, index, parts } => {
+                    let happened = self.part_of_block(block, index, parts, t)?;
                     let told = match happened {
                         Some(Happened { kind: HappenedKind::BlockStop, span, .. }) => {
-                            next_element(t, span.end).map_or(Told::Blocks, |at| Told::Block { at, index: index + 1, parts: 0 })
+                            Block::at(span.end, t).map_or(Told::Blocks, |block| Told::Block { block, index: index + 1, parts: 0 })
                         }
-                        _ => Told::Block { at, index, parts: parts + 1 },
+                        _ => Told::Block { block, index, parts: parts + 1 },
                     };
                     (told, happened)
                 }
@@ -106,8 +115,8 @@ impl Reply {
         }
     }
 
-    /// Checks the body and takes what is not content.
-    fn open_whole(&mut self, body: Span, t: &mut Transcript<'_>, container: &mut Container) -> Result<(), Error> {
+    /// Checks the body, takes what is not content, and gives the place of the content's blocks: what stands between its brackets.
+    fn open_whole(&mut self, body: Span, t: &mut Transcript<'_>, container: &mut Container) -> Result<Span, Error> {
         let checked = check(body.of(t.whole())).map_err(|error| match error.at {
             at if at >= body.len() => Protocol::EndedEarly,
             _ => json_error(error),
@@ -117,81 +126,80 @@ impl Reply {
         {
             mend_surrogates(bytes);
         }
-        let Some(message) = Value::first(body.of(t.whole())) else { return Err(unexpected("a message")) };
-        if let Some(error) = message.member("error").filter(|error| !error.is_null()) {
+        let message = Value::whole(body.of(t.whole())).unwrap_or_default();
+        let [error, content, stop, usage, named] = message.pick(["error", "content", "stop_reason", "usage", "container"]);
+        if let Some(error) = error.filter(|error| !error.is_null()) {
             let kind =
                 error.member("type").and_then(Value::as_text).map_or(ApiErrorKind::Unknown, |text| ApiErrorKind::from_type(text.raw()));
             self.failure = body;
             return Err(Error::Api(ApiError { status: 200, kind, retry_after: None }));
         }
-        let Some(content) = message.member("content").filter(|content| content.kind() == Kind::Array) else {
+        let Some(content) = content.filter(|content| content.kind() == Kind::Array) else {
             return Err(unexpected("a message with content"));
         };
         if !content.elements().all(is_block) {
             return Err(unexpected("content blocks that have a type"));
         }
-        self.stop = message.member("stop_reason").and_then(Value::as_text).map(StopReason::from_text);
-        self.take_usage(message.member("usage"));
-        take_container(message.member("container"), container)?;
+        self.stop = stop.and_then(Value::as_text).map(StopReason::from_text);
+        self.take_usage(usage);
+        take_container(named, container)?;
         self.phase = Phase::Open;
-        Ok(())
+        let start = content.offset_in(t.whole()).unwrap_or(body.start);
+        Ok(Span::new(start + 1, (start + content.raw().len()).saturating_sub(1)))
     }
 
-    /// Brings the content to where it stays; gives the place of its first block.
-    fn place_content(&mut self, body: Span, t: &mut Transcript<'_>) -> Result<Option<usize>, Error> {
-        let content = Value::first(body.of(t.whole())).and_then(|message| message.member("content"));
-        let content = content.filter(|content| content.elements().next().is_some());
-        let Some((start, len)) = content.and_then(|content| Some((content.offset_in(t.whole())?, content.raw().len()))) else {
+    /// Brings the content to where it stays; gives its first block.
+    fn place_content(&mut self, content: Span, t: &mut Transcript<'_>) -> Result<Option<Block>, Error> {
+        if content.of(t.whole()).trim_ascii().is_empty() {
             return Ok(None);
-        };
+        }
         let at = t.len();
-        t.insert_tail(at, Span::new(start + 1, (start + len).saturating_sub(1)))?;
+        t.insert_tail(at, content)?;
         let before: &[u8] = if at == 0 { b"{\"role\":\"assistant\",\"content\":[" } else { b",{\"role\":\"assistant\",\"content\":[" };
         t.insert(at, before)?;
         self.has_blocks = true;
-        Ok(next_element(t, at + before.len()))
+        Ok(Block::at(at + before.len(), t))
     }
 
     /// What is to be told of a block: its start, its value, its signature, its end. `None`: it has no such part.
-    fn part_of_block(&mut self, at: usize, index: usize, part: usize, t: &mut Transcript<'_>) -> Result<Option<Happened>, Error> {
-        let Some(block) = t.bytes().get(at..).and_then(Value::first) else { return Err(unexpected("a content block")) };
-        let mut span = Span::default().with_len(block.raw().len()).shifted(at);
-        let kind = kind_of(block);
-        let place = |value: Value<'_>| {
-            let start = value.offset_in(t.bytes()).unwrap_or(at);
-            // A string without its quotes.
-            let quote = usize::from(value.kind() == Kind::String);
-            Span::new(start + quote, (start + value.raw().len()).saturating_sub(quote))
-        };
+    fn part_of_block(&mut self, block: Block, index: usize, part: usize, t: &mut Transcript<'_>) -> Result<Option<Happened>, Error> {
+        let Block { kind, mut span } = block;
         let tell = |kind, span| Ok(Some(Happened { kind, index, span }));
-        let member =
-            |name, kind| block.member(name).filter(|value| !value.is_null()).map(|value| Happened { kind, index, span: place(value) });
+        // A string without its quotes.
+        let inside = |name, kind| {
+            let (value, span) = block.member(name, t).filter(|(value, _)| !value.is_null())?;
+            let quote = usize::from(value.kind() == Kind::String);
+            Some(Happened { kind, index, span: Span::new(span.start + quote, span.end.saturating_sub(quote)) })
+        };
         match part {
             0 => {
                 self.calls += usize::from(kind == BlockKind::Call);
                 tell(HappenedKind::BlockStart, span)
             }
             1 => Ok(match kind {
-                BlockKind::Text => member("text", HappenedKind::Text),
-                BlockKind::Thinking => member("thinking", HappenedKind::Thinking),
+                BlockKind::Text => inside("text", HappenedKind::Text),
+                BlockKind::Thinking => inside("thinking", HappenedKind::Thinking),
                 // JSON text, so a string keeps its quotes.
-                BlockKind::Call | BlockKind::ServerCall => block.member("input").map(|value| {
-                    let start = value.offset_in(t.bytes()).unwrap_or(at);
-                    Happened { kind: HappenedKind::Input, index, span: Span::new(start, start + value.raw().len()) }
-                }),
-                BlockKind::Compaction => member("content", HappenedKind::Compaction),
+                BlockKind::Call | BlockKind::ServerCall => {
+                    block.member("input", t).map(|(_, span)| Happened { kind: HappenedKind::Input, index, span })
+                }
+                BlockKind::Compaction => inside("content", HappenedKind::Compaction),
                 BlockKind::Other => None,
             }),
-            2 if kind == BlockKind::Thinking => Ok(member("signature", HappenedKind::Signature)),
+            2 if kind == BlockKind::Thinking => Ok(inside("signature", HappenedKind::Signature)),
             2 => Ok(None),
             _ => {
                 if matches!(kind, BlockKind::Call | BlockKind::ServerCall) {
-                    let (end, bad) = close_call(t, span, None)?;
-                    span.end = end;
-                    if kind == BlockKind::Call
-                        && let Some(bad) = bad
-                    {
-                        self.bad.note(self.calls.saturating_sub(1), bad);
+                    let input = block.member("input", t);
+                    // An input that is an object was checked with the body.
+                    if input.is_none_or(|(input, _)| input.kind() != Kind::Object) {
+                        let (end, bad) = close_call(t, span, input.map(|(_, place)| place))?;
+                        span.end = end;
+                        if kind == BlockKind::Call
+                            && let Some(bad) = bad
+                        {
+                            self.bad.note(self.calls.saturating_sub(1), bad);
+                        }
                     }
                 }
                 tell(HappenedKind::BlockStop, span)
@@ -200,14 +208,32 @@ impl Reply {
     }
 }
 
+impl Block {
+    /// The block at or behind `at` in the content, which is the transcript's end.
+    fn at(at: usize, t: &Transcript<'_>) -> Option<Self> {
+        let start = next_element(t, at)?;
+        let block = t.bytes().get(start..).and_then(Value::first)?;
+        Some(Self { kind: kind_of(block), span: Span::new(start, start + block.raw().len()) })
+    }
+
+    /// The value of its member of this name, and where it stands.
+    fn member<'t>(&self, name: &str, t: &'t Transcript<'_>) -> Option<(Value<'t>, Span)> {
+        let value = Value::whole(self.span.of(t.bytes()))?.member(name)?;
+        let start = value.offset_in(t.bytes())?;
+        Some((value, Span::new(start, start + value.raw().len())))
+    }
+}
+
 /// Which part of a block its citations are.
 const CITATIONS: usize = 3;
 
-/// Where the citations of the text block at `at` begin. From there on they are found one by one, for there may be many.
-fn citations_of(at: usize, t: &Transcript<'_>) -> Option<usize> {
-    let block = t.bytes().get(at..).and_then(Value::first).filter(|block| kind_of(*block) == BlockKind::Text)?;
-    let citations = block.member("citations").filter(|citations| citations.kind() == Kind::Array)?;
-    Some(citations.offset_in(t.bytes())? + 1)
+/// Where the citations of a text block begin. From there on they are found one by one, for there may be many.
+fn citations_of(block: &Block, t: &Transcript<'_>) -> Option<usize> {
+    if block.kind != BlockKind::Text {
+        return None;
+    }
+    let (_, place) = block.member("citations", t).filter(|(list, _)| list.kind() == Kind::Array)?;
+    Some(place.start + 1)
 }
 
 /// The first citation at or behind `at`.

@@ -1,7 +1,7 @@
 //! One event's JSON taken apart into ranges. Source: the Messages API's streaming reference; unknown types are values, not errors.
 
 use crate::error::Protocol;
-use crate::json::{JsonError, Object, Value, check};
+use crate::json::{JsonError, Kind, Object, Value, check};
 use crate::transcript::Span;
 
 /// Which value of a block a delta adds to.
@@ -112,7 +112,7 @@ pub(crate) fn parse(data: &[u8]) -> Result<Wire, Protocol> {
 
 /// Whether this is a content block: an object with a type.
 pub(crate) fn is_block(value: Value<'_>) -> bool {
-    value.member("type").and_then(Value::as_text).is_some()
+    value.member("type").is_some_and(|kind| kind.kind() == Kind::String)
 }
 
 /// A delta's field and value; `Unknown` if its type is.
