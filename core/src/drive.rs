@@ -322,9 +322,7 @@ async fn call<B: Toolbox + ?Sized, C: Clock, O: Observer>(run: &mut Run<'_>, too
 
 /// Tells an observer of a call's answer.
 pub fn tell_result<O: Observer>(run: &Run<'_>, i: usize, observer: &mut O) {
-    if let (Some(call), Some(result)) = (run.call(i), run.result(i)) {
-        let content = result.member("content").unwrap_or_default();
-        let is_error = result.member("is_error").is_some();
-        observer.see(&Event::ToolEnd { id: call.id, name: call.name, content, is_error });
+    if let Some(event) = run.tool_end(i) {
+        observer.see(&event);
     }
 }

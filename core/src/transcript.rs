@@ -402,7 +402,15 @@ impl Transcript<'_> {
     }
 
     /// The sole owner again. If a transport still holds its handle, the bytes are copied.
+    #[inline]
     fn take_back(&mut self) {
+        if let Buffer::Shared { .. } = self.buffer {
+            self.own();
+        }
+    }
+
+    #[cold]
+    fn own(&mut self) {
         if let Buffer::Shared { bytes, limit } = &mut self.buffer {
             let bytes = match Arc::get_mut(bytes) {
                 Some(bytes) => core::mem::take(bytes),

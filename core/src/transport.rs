@@ -122,28 +122,29 @@ impl ReplyHead {
     ///
     /// `retry-after` as a date is ignored here: an adapter that knows the date gives it as `retry-after-ms`.
     pub fn field(&mut self, name: &str, value: &[u8]) {
-        let Ok(value) = core::str::from_utf8(value) else {
-            return;
-        };
+        const KNOWN: [&str; 4] = ["x-should-retry", "retry-after-ms", "retry-after", "request-id"];
+        // Of many fields few are known: those are not read.
+        let Some(name) = KNOWN.into_iter().find(|known| name.eq_ignore_ascii_case(known)) else { return };
+        let Ok(value) = core::str::from_utf8(value) else { return };
         let value = value.trim_ascii();
-        if name.eq_ignore_ascii_case("x-should-retry") {
+        if name == "x-should-retry" {
             self.should_retry = match value {
                 "true" => Some(true),
                 "false" => Some(false),
                 _ => None,
             };
-        } else if name.eq_ignore_ascii_case("retry-after-ms") {
+        } else if name == "retry-after-ms" {
             if let Some(wait) = thousandths(value).map(Duration::from_micros) {
                 self.retry_after = Some(wait);
                 self.exact = true;
             }
-        } else if name.eq_ignore_ascii_case("retry-after") {
+        } else if name == "retry-after" {
             if !self.exact
                 && let Some(wait) = thousandths(value)
             {
                 self.retry_after = Some(Duration::from_millis(wait));
             }
-        } else if name.eq_ignore_ascii_case("request-id")
+        } else if name == "request-id"
             && let Ok(id) = String::try_from(value)
         {
             self.request_id = id;

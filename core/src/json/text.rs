@@ -11,7 +11,8 @@ use crate::error::{Capacity, What};
 /// `Display` writes the meaning; so does `to_string()`. A lone surrogate reads as U+FFFD.
 #[derive(Clone, Copy, Default)]
 pub struct Text<'a> {
-    raw: &'a str,
+    /// UTF-8, as all checked text is; looked at again only by who reads it.
+    raw: &'a [u8],
 }
 
 /// A part of a [`Text`]'s meaning.
@@ -26,22 +27,34 @@ pub enum Piece<'a> {
 impl<'a> Text<'a> {
     /// The text whose escaped form is `raw`.
     pub const fn from_raw(raw: &'a str) -> Self {
-        Self { raw }
+        Self { raw: raw.as_bytes() }
     }
 
-    /// The same from bytes; nothing if they are no UTF-8.
-    pub(crate) fn from_bytes(raw: &'a [u8]) -> Option<Self> {
-        core::str::from_utf8(raw).ok().map(Self::from_raw)
+    /// The same from bytes that were checked. Others read as empty if they are no UTF-8.
+    pub(crate) const fn from_bytes(raw: &'a [u8]) -> Self {
+        Self { raw }
     }
 
     /// The escaped form, as it stands in the JSON.
     pub const fn raw(self) -> &'a str {
+        match core::str::from_utf8(self.raw) {
+            Ok(raw) => raw,
+            Err(_) => "",
+        }
+    }
+
+    /// The bytes of the escaped form.
+    pub(crate) const fn raw_bytes(self) -> &'a [u8] {
         self.raw
     }
 
     /// The meaning, if it needs no unescaping.
     pub fn as_plain(self) -> Option<&'a str> {
-        (!self.raw.as_bytes().contains(&b'\\')).then_some(self.raw)
+        self.is_plain().then(|| self.raw())
+    }
+
+    fn is_plain(self) -> bool {
+        !self.raw.contains(&b'\\')
     }
 
     /// Whether there is nothing in it.
@@ -51,7 +64,7 @@ impl<'a> Text<'a> {
 
     /// The meaning, in pieces.
     pub const fn pieces(self) -> Pieces<'a> {
-        Pieces { raw: self.raw }
+        Pieces { raw: self.raw() }
     }
 
     /// Bytes of the meaning in UTF-8. Never more than [`raw`](Self::raw) has.
@@ -123,21 +136,21 @@ impl fmt::Display for Text<'_> {
 
 impl fmt::Debug for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", self.raw)
+        write!(f, "\"{}\"", self.raw())
     }
 }
 
 #[cfg(feature = "defmt")]
 impl defmt::Format for Text<'_> {
     fn format(&self, f: defmt::Formatter<'_>) {
-        defmt::write!(f, "\"{=str}\"", self.raw);
+        defmt::write!(f, "\"{=str}\"", self.raw());
     }
 }
 
 impl PartialEq<str> for Text<'_> {
     fn eq(&self, other: &str) -> bool {
-        if let Some(plain) = self.as_plain() {
-            return plain == other;
+        if self.is_plain() {
+            return self.raw == other.as_bytes();
         }
         let mut rest = other;
         for piece in self.pieces() {

@@ -90,7 +90,7 @@ impl<'a> Value<'a> {
 
     /// The string's content.
     pub fn as_text(self) -> Option<Text<'a>> {
-        Text::from_bytes(self.raw.strip_prefix(b"\"")?.strip_suffix(b"\"")?)
+        self.raw.strip_prefix(b"\"")?.strip_suffix(b"\"").map(Text::from_bytes)
     }
 
     /// The boolean.
@@ -154,19 +154,18 @@ impl<'a> Value<'a> {
 
     /// Whether it is a string that means `text`.
     pub(crate) fn is_text(self, text: &str) -> bool {
-        let inside = self.raw.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
-        inside.is_some_and(|inside| means(inside, text))
+        self.as_text().is_some_and(|inside| inside == *text)
     }
 
-    /// Where this value begins in `whole`, of which it must be a part.
-    pub(crate) fn offset_in(self, whole: &[u8]) -> Option<usize> {
+    /// Where this value begins in `whole`; nothing if it is no part of it.
+    pub fn offset_in(self, whole: &[u8]) -> Option<usize> {
         (self.raw.as_ptr().addr()).checked_sub(whole.as_ptr().addr()).filter(|at| at + self.raw.len() <= whole.len())
     }
 }
 
 /// Whether the content of a string, as it stands, means `text`, in which nothing needs an escape.
 fn means(raw: &[u8], text: &str) -> bool {
-    raw == text.as_bytes() || (raw.contains(&b'\\') && Text::from_bytes(raw).is_some_and(|raw| raw == *text))
+    raw == text.as_bytes() || (raw.contains(&b'\\') && Text::from_bytes(raw) == *text)
 }
 
 impl core::fmt::Debug for Value<'_> {
@@ -236,7 +235,7 @@ impl<'a> Iterator for Object<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let (key, value) = self.next_raw()?;
-        Some((Text::from_bytes(key)?, value))
+        Some((Text::from_bytes(key), value))
     }
 }
 

@@ -251,7 +251,7 @@ impl Run<'_> {
         }
         let calls = self.blocks_of(&self.turn).filter(|block| is_type(*block, "tool_use")).enumerate();
         let others = calls.filter(|(j, _)| *j != i && self.calls().contains(j) && !self.turn.answered.has(*j));
-        others.map(|(_, call)| call.member("id").and_then(Value::as_text).map_or(0, |id| id.raw().len()) + SHORTEST).sum()
+        others.map(|(_, call)| call.member("id").and_then(Value::as_text).map_or(0, |id| id.raw_bytes().len()) + SHORTEST).sum()
     }
 
     /// Bytes that the calls that are to be answered keep for their shortest answers: nothing else may use them.
@@ -262,7 +262,7 @@ impl Run<'_> {
     pub(super) fn id_len(&self, i: usize) -> usize {
         match self.turn.found.get(i) {
             Some(found) => found.id.text_len(),
-            None => self.call(i).map_or(0, |call| call.id.raw().len()),
+            None => self.call(i).map_or(0, |call| call.id.raw_bytes().len()),
         }
     }
 

@@ -511,7 +511,7 @@ impl<'b> Run<'b> {
         let bytes = span.of(self.transcript.whole());
         let value = || Value::whole(bytes).unwrap_or_default();
         let json = || core::str::from_utf8(bytes).unwrap_or_default();
-        let text = || Text::from_raw(json());
+        let text = || Text::from_bytes(bytes);
         match kind {
             HappenedKind::BlockStart => Event::BlockStart { index, block: value() },
             HappenedKind::BlockStop => Event::BlockStop { index, block: value() },

@@ -4,6 +4,7 @@ use super::Run;
 use super::state::{Outcome, State};
 use crate::error::{Capacity, Error, Misuse};
 use crate::json::{Array, JsonError, Kind, Sink, Text, Value, check, escape};
+use crate::observe::Event;
 use crate::tool::{EMPTY_ERROR, EMPTY_RESULT, Notice};
 use crate::transcript::Span;
 
@@ -122,7 +123,7 @@ impl Run<'_> {
     ) -> Result<(), Error> {
         let name = self.open_call(i)?.name;
         let start = name_offset(name, self.transcript.bytes());
-        let name_span = Span::default().with_len(name.raw().len()).shifted(start);
+        let name_span = Span::default().with_len(name.raw_bytes().len()).shifted(start);
         let (head, used) = (self.result_head(i), self.transcript.len());
         // A notice has at most a few hundred bytes besides the name.
         let room = self.room_for_result(i).min(name_span.len() + 512);
@@ -146,7 +147,7 @@ impl Run<'_> {
     /// Makes the content that stands in the tail, behind room for its head, the result of call `i`.
     pub(super) fn commit_result(&mut self, i: usize, len: usize, is_error: bool) -> Result<(), Error> {
         let id = self.call(i).ok_or(Misuse::NoSuchCall)?.id;
-        let id = Span::default().with_len(id.raw().len()).shifted(name_offset(id, self.transcript.bytes()));
+        let id = Span::default().with_len(id.raw_bytes().len()).shifted(name_offset(id, self.transcript.bytes()));
         let used = self.transcript.len();
         // All of it or nothing: from here on there is room.
         self.transcript.reserve(self.result_head(i) + len + FAILED.len() + 1 + self.results_frame())?;
@@ -231,6 +232,14 @@ impl Run<'_> {
             return None;
         }
         self.results().nth(self.turn.answered.count_below(i))
+    }
+
+    /// The event that tells the answer to call `i`, if it was answered.
+    pub fn tool_end(&self, i: usize) -> Option<Event<'_>> {
+        let (call, result) = (self.call(i)?, self.result(i)?);
+        let [content, is_error] = result.pick(["content", "is_error"]);
+        let is_error = is_error.and_then(Value::as_bool).unwrap_or(false);
+        Some(Event::ToolEnd { id: call.id, name: call.name, content: content.unwrap_or_default(), is_error })
     }
 
     /// Replaces the result of call `i`, which was answered and not yet sent.

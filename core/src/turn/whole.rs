@@ -229,7 +229,10 @@ const CITATIONS: usize = 3;
 
 /// Where the citations of a text block begin. From there on they are found one by one, for there may be many.
 fn citations_of(block: &Block, t: &Transcript<'_>) -> Option<usize> {
-    let (_, place) = block.member("citations", t).filter(|(list, _)| block.kind == BlockKind::Text && list.kind() == Kind::Array)?;
+    if block.kind != BlockKind::Text {
+        return None;
+    }
+    let (_, place) = block.member("citations", t).filter(|(list, _)| list.kind() == Kind::Array)?;
     Some(place.start + 1)
 }
 

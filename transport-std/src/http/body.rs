@@ -74,6 +74,11 @@ impl HttpBody {
         self
     }
 
+    /// What has come and was not consumed: what `fill_buf` would give at once. Empty if it would have to read.
+    pub fn at_hand(&self) -> &[u8] {
+        &self.piece
+    }
+
     /// The next piece, which is not empty; `None` at the end.
     async fn next_piece(&mut self) -> Result<Option<Bytes>, HttpError> {
         let next = match &mut self.source {

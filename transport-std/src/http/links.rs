@@ -80,7 +80,8 @@ impl Links {
             let waiting = if may_wait { Self::waiting(&host).await } else { None };
             let (link, had_waited) = match waiting {
                 Some(link) => (link, true),
-                None => (self.connect(&host, connect).await?, false),
+                // Boxed, for it is large and rare: a request's future is moved, and should be small.
+                None => (Box::pin(self.connect(&host, connect)).await?, false),
             };
             let sent = match link {
                 Link::Http1(mut connection) => {

@@ -5,20 +5,20 @@ use core::pin::pin;
 use core::task::Poll;
 use core::time::Duration;
 
+use embedded_io_async::BufRead;
 use tokio_util::sync::CancellationToken;
 
-use toolrunner_core::drive::{DriveError, send};
+use toolrunner_core::drive::{DriveError, ReplyUnderWay, send};
 use toolrunner_core::error::Error as CoreError;
-use toolrunner_core::json::Value;
 use toolrunner_core::observe::Event;
-use toolrunner_core::run::{Happened, Step};
+use toolrunner_core::run::{Happened, Run as Machine, Step};
 use toolrunner_core::time::{Clock, Instant};
 use toolrunner_core::transport::Head;
 
 use super::{Finished, Run, Turn};
 use crate::clock::{SharedClock, Waiting};
 use crate::error::Error;
-use crate::http::HttpError;
+use crate::http::{HttpBody, HttpError};
 
 /// What a step told.
 #[derive(Clone, Copy, Debug)]
@@ -80,8 +80,7 @@ impl Run {
         loop {
             match self.advance(true).await? {
                 None => return Ok(None),
-                // What is gone by now is not told: a call of a reply that was dropped, say.
-                Some(what) if self.lend(what).is_none() => {}
+                Some(what) if self.is_untold(what) => {}
                 Some(what) => return Ok(self.lend(what)),
             }
         }
@@ -105,6 +104,16 @@ impl Run {
         }
     }
 
+    /// Whether nobody is told: of a turn's end, and of what is gone by now, such as a call of a reply that was dropped.
+    fn is_untold(&self, what: What) -> bool {
+        match what {
+            What::TurnEnd => true,
+            What::ToolStart(i) => self.machine.call(i).is_none(),
+            What::ToolEnd(i) => self.machine.call(i).is_none() || self.machine.result(i).is_none(),
+            _ => false,
+        }
+    }
+
     fn lend(&mut self, what: What) -> Option<Event<'_>> {
         Some(match what {
             What::Compacted { before, after } => Event::Compacted { before, after },
@@ -115,12 +124,7 @@ impl Run {
                 let call = self.machine.call(i)?;
                 Event::ToolStart { id: call.id, name: call.name, input: call.input }
             }
-            What::ToolEnd(i) => {
-                let (call, result) = (self.machine.call(i)?, self.machine.result(i)?);
-                let content = result.member("content").unwrap_or_default();
-                let is_error = result.member("is_error").and_then(Value::as_bool).unwrap_or(false);
-                Event::ToolEnd { id: call.id, name: call.name, content, is_error }
-            }
+            What::ToolEnd(i) => self.machine.tool_end(i)?,
             What::TurnEnd => return None,
         })
     }
@@ -137,10 +141,31 @@ impl Run {
             if let Some(what) = self.untold.pop_front() {
                 return Ok(Some(what));
             }
-            self.check_time().await?;
-            if self.reply.is_some() {
-                if let Some(what) = self.read_reply(tell).await? {
-                    return Ok(Some(what));
+            if self.must_end() {
+                self.wind_down().await?;
+            }
+            if let Some(reply) = &mut self.reply {
+                let next = match next_at_hand(reply, &mut self.machine) {
+                    Some(next) => Some(next.map(Some)),
+                    None => {
+                        let deadline = self.machine.deadline();
+                        uninterrupted(&self.cancel, &self.clock, deadline, reply.next_happened(&mut self.machine)).await
+                    }
+                };
+                let told = match next {
+                    Some(Ok(Some(happened))) => self.see(happened, tell),
+                    Some(Ok(None)) => self.end_reply().await,
+                    Some(Err(failed)) => {
+                        self.reply = None;
+                        Some(self.failed(failed)?)
+                    }
+                    None => {
+                        self.wind_down().await?;
+                        None
+                    }
+                };
+                if told.is_some() {
+                    return Ok(told);
                 }
                 continue;
             }
@@ -175,12 +200,10 @@ impl Run {
         }
     }
 
-    /// Whether the run may still go on: not when it was cancelled, nor when its time is over.
-    async fn check_time(&mut self) -> Result<(), Error> {
-        let is_cancelled = self.cancellation_is_due();
-        let is_under_way = self.reply.is_some() || !self.jobs.is_empty();
-        let is_late = is_under_way && self.machine.deadline().is_some_and(|end| self.clock.now() >= end);
-        if is_cancelled || is_late { self.wind_down().await } else { Ok(()) }
+    /// Whether what is under way must end: the run was cancelled, or its time is over.
+    fn must_end(&self) -> bool {
+        let is_under_way = || self.reply.is_some() || !self.jobs.is_empty();
+        self.cancellation_is_due() || (self.machine.deadline().is_some_and(|end| self.clock.now() >= end) && is_under_way())
     }
 
     async fn send(&mut self) -> Result<Option<What>, Error> {
@@ -210,39 +233,33 @@ impl Run {
         }
     }
 
-    async fn read_reply(&mut self, tell: bool) -> Result<Option<What>, Error> {
-        let deadline = self.machine.deadline();
-        let Some(reply) = &mut self.reply else { return Ok(None) };
-        let next = reply.next_happened(&mut self.machine);
-        match uninterrupted(&self.cancel, &self.clock, deadline, next).await {
-            // A summary is nobody's to see.
-            Some(Ok(Some(_))) if self.summary.is_some() => Ok(None),
-            Some(Ok(Some(happened))) => {
-                self.envelope.see(&self.machine.peek(happened));
-                Ok(tell.then_some(What::Happened(happened)))
-            }
-            Some(Ok(None)) => {
-                reply.drain(&self.clock).await;
-                self.reply = None;
-                if let Some(before) = self.summary.take() {
-                    let after = self.machine.transcript().len();
-                    tracing::info!(before, after, "the conversation was replaced by a summary, if the model gave one");
-                    let done = self.machine.compactions() > self.compactions;
-                    self.compactions = self.machine.compactions();
-                    return Ok(done.then_some(What::Compacted { before, after }));
-                }
-                self.turn_ended();
-                Ok(Some(What::TurnEnd))
-            }
-            Some(Err(failed)) => {
-                self.reply = None;
-                self.failed(failed).map(Some)
-            }
-            None => {
-                self.wind_down().await?;
-                Ok(None)
-            }
+    /// What happened in a reply.
+    fn see(&mut self, happened: Happened, tell: bool) -> Option<What> {
+        // A summary is nobody's to see.
+        if self.summary.is_some() {
+            return None;
         }
+        if happened.is_of_message() {
+            self.envelope.see(&self.machine.peek(happened));
+        }
+        tell.then_some(What::Happened(happened))
+    }
+
+    /// The reply is whole.
+    async fn end_reply(&mut self) -> Option<What> {
+        if let Some(reply) = &mut self.reply {
+            reply.drain(&self.clock).await;
+        }
+        self.reply = None;
+        if let Some(before) = self.summary.take() {
+            let after = self.machine.transcript().len();
+            tracing::info!(before, after, "the conversation was replaced by a summary, if the model gave one");
+            let done = self.machine.compactions() > self.compactions;
+            self.compactions = self.machine.compactions();
+            return done.then_some(What::Compacted { before, after });
+        }
+        self.turn_ended();
+        Some(What::TurnEnd)
     }
 
     /// What was said for one turn only has had its effect.
@@ -277,6 +294,21 @@ impl Run {
     }
 }
 
+/// The next thing that happens in what has come already, without a future: one read may hold thousands of pieces. Nothing if more must
+/// be read first.
+fn next_at_hand(reply: &mut ReplyUnderWay<HttpBody>, machine: &mut Machine<'_>) -> Option<Result<Happened, DriveError<HttpError>>> {
+    let body = reply.body_mut();
+    let chunk = body.at_hand();
+    if chunk.is_empty() || machine.reply_is_whole() {
+        return None;
+    }
+    let mut rest = chunk;
+    let fed = machine.feed(&mut rest);
+    let used = chunk.len() - rest.len();
+    body.consume(used);
+    fed.map_err(DriveError::from).transpose()
+}
+
 /// What `future` gives; nothing if the run is cancelled first, or its time is over.
 pub(super) async fn uninterrupted<F: Future>(
     cancel: &CancellationToken,
@@ -284,16 +316,19 @@ pub(super) async fn uninterrupted<F: Future>(
     deadline: Option<Instant>,
     future: F,
 ) -> Option<F::Output> {
-    let (mut future, mut cancelled) = (pin!(future), pin!(cancel.cancelled()));
+    let (mut future, mut cancelled) = (pin!(future), pin!(None));
     let mut end: Option<Waiting<'_>> = None;
     poll_fn(|context| {
         if let Poll::Ready(output) = future.as_mut().poll(context) {
             return Poll::Ready(Some(output));
         }
-        if cancelled.as_mut().poll(context).is_ready() {
+        // Neither a listener nor a timer is made for what is there at once.
+        if cancelled.is_none() {
+            cancelled.set(Some(cancel.cancelled()));
+        }
+        if cancelled.as_mut().as_pin_mut().is_some_and(|cancelled| cancelled.poll(context).is_ready()) {
             return Poll::Ready(None);
         }
-        // No timer is made for what is there at once.
         let Some(deadline) = deadline else { return Poll::Pending };
         end.get_or_insert_with(|| clock.wait_until(deadline)).as_mut().poll(context).map(|()| None)
     })

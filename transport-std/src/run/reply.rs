@@ -15,7 +15,7 @@ pub(super) struct Envelope {
 
 #[derive(Clone, Debug, Default)]
 struct Fields {
-    /// `message_start`'s message; in a whole-JSON reply all of it but its content.
+    /// `message_start`'s message, without content.
     start: Vec<u8>,
     /// `message_delta`, the last of them.
     delta: Vec<u8>,
@@ -28,11 +28,18 @@ impl Envelope {
                 let Fields { start, delta } = &mut self.coming;
                 delta.clear();
                 start.clear();
-                start.push(b'{');
-                for (name, value) in message.members().filter(|(name, _)| *name != *"content") {
-                    push_member(start, name.raw(), value.raw());
+                // A whole-JSON reply has its content here: nothing but the brackets is kept.
+                let raw = message.raw();
+                let content = message.member("content").filter(|content| content.raw().len() > 2);
+                let parts = content.and_then(|content| Some((raw.split_at_checked(content.offset_in(raw)?)?, content.raw().len())));
+                match parts {
+                    Some(((before, rest), len)) => {
+                        start.extend_from_slice(before);
+                        start.extend_from_slice(b"[]");
+                        start.extend_from_slice(rest.get(len..).unwrap_or_default());
+                    }
+                    None => start.extend_from_slice(raw),
                 }
-                start.push(b'}');
             }
             Event::Stop { raw: Some(raw), .. } => {
                 self.coming.delta.clear();
@@ -55,7 +62,7 @@ impl Envelope {
         let later = |name: &str| delta.and_then(|delta| delta.member(name)).filter(|value| !value.is_null());
         let mut json = vec![b'{'];
         let mut has_content = false;
-        for (name, value) in start.members() {
+        for (name, value) in start.members().filter(|(name, _)| *name != *"content") {
             if name == *"usage" {
                 push_member(&mut json, "usage", &usage(value, event.and_then(|event| event.member("usage"))));
                 continue;
