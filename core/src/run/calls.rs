@@ -229,7 +229,7 @@ impl Run<'_> {
     }
 
     /// Before the first call of a turn: room for the shortest answer to every call, or the reply is taken back.
-    fn set_room_aside(&mut self) -> Result<(), Error> {
+    pub(super) fn set_room_aside(&mut self) -> Result<(), Error> {
         if self.turn.has_room {
             return Ok(());
         }

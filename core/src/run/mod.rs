@@ -57,6 +57,7 @@
 
 mod calls;
 mod compact;
+mod early;
 mod results;
 mod room;
 mod snapshot;

@@ -158,6 +158,11 @@ impl Reply {
         !self.has_blocks
     }
 
+    /// Whether it comes as a stream, as far as is known.
+    pub(crate) const fn is_streamed(&self) -> bool {
+        matches!(self.form, Form::Stream)
+    }
+
     /// Takes bytes, up to the first that make something happen. `input` is moved on.
     pub(crate) fn feed(
         &mut self,

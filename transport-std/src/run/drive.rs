@@ -5,6 +5,7 @@ use core::pin::pin;
 use core::task::Poll;
 use core::time::Duration;
 
+use futures_util::future::Either;
 use tokio_util::sync::CancellationToken;
 
 use toolrunner_core::drive::{DriveError, send};
@@ -15,6 +16,7 @@ use toolrunner_core::run::{Happened, Step};
 use toolrunner_core::time::{Clock, Instant};
 use toolrunner_core::transport::Head;
 
+use super::early::beside;
 use super::{Finished, Run, Turn};
 use crate::clock::{SharedClock, Waiting};
 use crate::error::Error;
@@ -111,6 +113,8 @@ impl Run {
             What::Happened(happened) => self.machine.event(happened),
             What::Request { turn, attempt } => Event::Request { turn, attempt },
             What::Retry { attempt, wait, error } => Event::Retry { attempt, wait, error },
+            What::ToolStart(i) if self.early.call(i).is_some() => self.early.call(i)?.start_event(),
+            What::ToolEnd(i) if self.early.call(i).is_some() => self.early.call(i)?.end_event()?,
             What::ToolStart(i) => {
                 let call = self.machine.call(i)?;
                 Event::ToolStart { id: call.id, name: call.name, input: call.input }
@@ -213,16 +217,29 @@ impl Run {
     async fn read_reply(&mut self, tell: bool) -> Result<Option<What>, Error> {
         let deadline = self.machine.deadline();
         let Some(reply) = &mut self.reply else { return Ok(None) };
-        let next = reply.next_happened(&mut self.machine);
-        match uninterrupted(&self.cancel, &self.clock, deadline, next).await {
+        let next = beside(&mut self.jobs, reply.next_happened(&mut self.machine));
+        let next = match uninterrupted(&self.cancel, &self.clock, deadline, next).await {
+            Some(Either::Left(done)) => {
+                self.early_done(done);
+                return Ok(None);
+            }
+            Some(Either::Right(next)) => Some(next),
+            None => None,
+        };
+        match next {
             // A summary is nobody's to see.
             Some(Ok(Some(_))) if self.summary.is_some() => Ok(None),
             Some(Ok(Some(happened))) => {
                 self.envelope.see(&self.machine.peek(happened));
+                if self.eager {
+                    self.see_early(happened);
+                }
                 Ok(tell.then_some(What::Happened(happened)))
             }
             Some(Ok(None)) => {
-                reply.drain(&self.clock).await;
+                if let Some(reply) = &mut self.reply {
+                    reply.drain(&self.clock).await;
+                }
                 self.reply = None;
                 if let Some(before) = self.summary.take() {
                     let after = self.machine.transcript().len();
@@ -232,6 +249,7 @@ impl Run {
                     return Ok(done.then_some(What::Compacted { before, after }));
                 }
                 self.turn_ended();
+                self.adopt_early()?;
                 Ok(Some(What::TurnEnd))
             }
             Some(Err(failed)) => {
@@ -267,6 +285,7 @@ impl Run {
     fn failed(&mut self, failed: DriveError<HttpError>) -> Result<What, Error> {
         let DriveError { error, transport } = failed;
         let attempt = self.machine.attempt() + 1;
+        self.lose_early();
         match self.machine.failed(Some(error), self.clock.now(), self.clock.jitter()) {
             Ok(wait) => {
                 tracing::info!(attempt, ?wait, "request failed and is sent again: {error}");

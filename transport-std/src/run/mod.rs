@@ -18,6 +18,7 @@ mod body;
 mod build;
 mod calls;
 mod drive;
+mod early;
 mod gate;
 mod hooks;
 mod jobs;
@@ -45,6 +46,7 @@ use crate::error::Error;
 use crate::http::{HttpBody, HttpTransport};
 use crate::params::Params;
 use drive::What;
+use early::Early;
 use gate::{DynGate, Hook};
 use jobs::Jobs;
 use reply::Envelope;
@@ -69,6 +71,9 @@ pub struct Run {
     stream: bool,
     toolset: Toolset,
     concurrency: usize,
+    /// Whether calls may start while their reply streams, and those that did.
+    eager: bool,
+    early: Early,
     /// What was wrong with how the run was made: told at its first use.
     invalid: Option<Error>,
     /// The body up to the conversation, kept until something in it changes.
@@ -371,6 +376,7 @@ impl Run {
     fn abandon(&mut self) {
         self.let_go_of_reply();
         self.jobs.clear();
+        self.early = Early::default();
         self.untold.clear();
     }
 
