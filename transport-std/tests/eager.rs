@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use toolrunner_core::json::Value;
 use toolrunner_core::observe::Event;
 use toolrunner_core::policy::RetryPolicy;
+use toolrunner_core::run::OnBreak;
 use toolrunner_core::testing::{Answer, Chunk, Reply, Script};
 use toolrunner_core::tool::{Definition, Output, ToolCall, Tools};
 use toolrunner_std::testing::Scripted;
@@ -489,4 +490,20 @@ async fn a_future_dropped_at_every_poll() {
         assert_eq!((bench.log.count("run a"), bench.log.count("run b")), (1, 1), "{polls}");
         assert_valid(&bench.run, &bench.scripted);
     }
+}
+
+/// If whole blocks are kept, so are the results of their calls that ran.
+#[tokio::test]
+async fn a_broken_reply_whose_blocks_are_kept_keeps_its_results() {
+    let parts = [Call("quick", "a"), Call("slow", "b"), Text, Call("quick", "c"), Break];
+    let mut bench = bench([reply(&parts, "")], |run| run.on_break(OnBreak::KeepBlocks));
+    bench.permits.add_permits(1);
+    assert!(bench.run.until_done().await.is_err());
+    assert_eq!(bench.run.message().unwrap().text(), "Hm.");
+    assert_eq!(bench.run.until_done().await.unwrap().outcome, Outcome::Broken);
+    bench.run.resume();
+    assert_eq!(bench.run.until_done().await.unwrap().text(), "Done.");
+    assert_eq!(bench.results(1), ["a: a in turn 1", "b: b in turn 1", "c: Error: not run"]);
+    assert_eq!((bench.log.count("run a"), bench.log.count("run b"), bench.log.count("run c")), (1, 1, 0));
+    assert_valid(&bench.run, &bench.scripted);
 }

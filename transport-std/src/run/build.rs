@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use toolrunner_core::json::Value;
 use toolrunner_core::policy::{Limits, RetryPolicy};
-use toolrunner_core::run::{Compaction, Run as Machine, WhenFull};
+use toolrunner_core::run::{Compaction, OnBreak, Run as Machine, WhenFull};
 use toolrunner_core::tool::Tools;
 use toolrunner_core::transcript::{GROWING_LIMIT, Transcript};
 
@@ -33,6 +33,7 @@ pub struct RunBuilder {
     toolset: Toolset,
     concurrency: usize,
     eager: bool,
+    on_break: OnBreak,
     limits: Limits,
     retry: RetryPolicy,
     capacity: usize,
@@ -65,6 +66,7 @@ impl RunBuilder {
             toolset: Toolset::none(),
             concurrency: DEFAULT_CONCURRENCY,
             eager: false,
+            on_break: OnBreak::Drop,
             limits: Limits::NONE,
             retry,
             capacity: GROWING_LIMIT,
@@ -145,6 +147,12 @@ impl RunBuilder {
     /// When requests are sent again.
     pub const fn retry_policy(mut self, retry: RetryPolicy) -> Self {
         self.retry = retry;
+        self
+    }
+
+    /// What becomes of a reply that breaks off and is not asked for again. Default: [`OnBreak::Drop`].
+    pub const fn on_break(mut self, on_break: OnBreak) -> Self {
+        self.on_break = on_break;
         self
     }
 
@@ -284,6 +292,7 @@ impl RunBuilder {
                 *machine.retry_mut() = *run.machine.retry_mut();
                 *machine.compaction_mut() = *run.machine.compaction_mut();
                 *machine.when_full_mut() = *run.machine.when_full_mut();
+                machine.on_break(run.on_break);
                 run.machine = machine;
             }
             Err(error) => {
@@ -308,6 +317,7 @@ impl RunBuilder {
         *machine.retry_mut() = self.retry;
         *machine.compaction_mut() = self.compaction;
         *machine.when_full_mut() = self.when_full;
+        machine.on_break(self.on_break);
         Run {
             machine,
             transport: self.settings.transport().clone(),
@@ -317,6 +327,7 @@ impl RunBuilder {
             stream: self.stream,
             toolset: self.toolset,
             concurrency: self.concurrency,
+            on_break: self.on_break,
             eager: self.eager,
             early: super::early::Early::default(),
             invalid: self.invalid,

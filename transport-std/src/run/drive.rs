@@ -12,7 +12,7 @@ use toolrunner_core::drive::{DriveError, send};
 use toolrunner_core::error::Error as CoreError;
 use toolrunner_core::json::Value;
 use toolrunner_core::observe::Event;
-use toolrunner_core::run::{Happened, Step};
+use toolrunner_core::run::{Happened, Outcome, Step};
 use toolrunner_core::time::{Clock, Instant};
 use toolrunner_core::transport::Head;
 
@@ -285,8 +285,15 @@ impl Run {
     fn failed(&mut self, failed: DriveError<HttpError>) -> Result<What, Error> {
         let DriveError { error, transport } = failed;
         let attempt = self.machine.attempt() + 1;
-        self.lose_early();
-        match self.machine.failed(Some(error), self.clock.now(), self.clock.jitter()) {
+        let failed = self.machine.failed(Some(error), self.clock.now(), self.clock.jitter());
+        if failed.is_err() && self.machine.outcome() == Some(Outcome::Broken) {
+            // What was kept is the last message, and calls of it that have run keep their results.
+            self.envelope.broke_off();
+            self.adopt_early()?;
+        } else {
+            self.lose_early();
+        }
+        match failed {
             Ok(wait) => {
                 tracing::info!(attempt, ?wait, "request failed and is sent again: {error}");
                 Ok(What::Retry { attempt, wait, error })

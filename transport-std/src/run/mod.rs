@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 use toolrunner_core::drive::ReplyUnderWay;
 use toolrunner_core::message::{ReplyMessage, Usage};
 use toolrunner_core::policy::{Limits, RetryPolicy};
-use toolrunner_core::run::{Compaction, Outcome, Run as Machine};
+use toolrunner_core::run::{Compaction, OnBreak, Outcome, Run as Machine};
 use toolrunner_core::time::Clock;
 use toolrunner_core::tool::Tools;
 
@@ -73,6 +73,7 @@ pub struct Run {
     concurrency: usize,
     /// Whether calls may start while their reply streams, and those that did.
     eager: bool,
+    on_break: OnBreak,
     early: Early,
     /// What was wrong with how the run was made: told at its first use.
     invalid: Option<Error>,
@@ -200,7 +201,8 @@ impl Run {
         self.machine.stop();
     }
 
-    /// After [`stop`](Self::stop), or when it was cancelled: goes on where it was. Calls that had not started run now.
+    /// After [`stop`](Self::stop), or when it was cancelled: goes on where it was. Calls that had not started run now. After
+    /// [`Outcome::Broken`] the kept calls are closed, and the model is asked to go on.
     pub fn resume(&mut self) -> &mut Self {
         self.machine.resume();
         self.go_on();
@@ -284,6 +286,13 @@ impl Run {
     /// When requests are sent again.
     pub const fn retry_policy_mut(&mut self) -> &mut RetryPolicy {
         self.machine.retry_mut()
+    }
+
+    /// What becomes of a reply that breaks off and is not asked for again, from now on.
+    pub fn set_on_break(&mut self, on_break: OnBreak) -> &mut Self {
+        self.on_break = on_break;
+        self.machine.on_break(on_break);
+        self
     }
 
     /// When the conversation is summarised, if ever.
