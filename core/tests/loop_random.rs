@@ -13,7 +13,7 @@ use common::*;
 use toolrunner_core::error::{Error, TransportKind};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::policy::Limits;
-use toolrunner_core::run::{Compaction, MakeRoom, Outcome, Run, WhenFull};
+use toolrunner_core::run::{Compaction, MakeRoom, OnBreak, Outcome, Run, WhenFull};
 use toolrunner_core::testing::validity::{self, Tail};
 use toolrunner_core::testing::{
     Answer, BadLink, Fault, Reply, Request, Rng, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock,
@@ -83,7 +83,7 @@ fn tools() -> Counting {
 /// One word of the caller's, whatever the run's state.
 fn any_verb(rng: &mut Rng, run: &mut Run<'_>, tools: &Counting) {
     let i = rng.below(4);
-    match rng.below(18) {
+    match rng.below(19) {
         0 => drop(run.user("Something else.")),
         1 | 2 => drop(run.append(r#"{"role":"user","content":"By the way, \"this\"."}"#)),
         // The reply is gone; if its last bytes were not read, the scripted model says the same again, with the same ids.
@@ -116,6 +116,7 @@ fn any_verb(rng: &mut Rng, run: &mut Run<'_>, tools: &Counting) {
             let threshold = if rng.chance(500) { 0 } else { 150 };
             *run.compaction_mut() = rng.chance(500).then_some(Compaction { threshold, prompt: "Summarise." });
         }
+        18 => run.on_break(if rng.chance(700) { OnBreak::KeepBlocks } else { OnBreak::Drop }),
         _ => {}
     }
 }
@@ -190,7 +191,7 @@ fn random_run(seed: u64, mut run: Run<'_>, steps: usize) -> usize {
             let before = rng.clone();
             any_verb(&mut rng, &mut run, &tools);
             let mut which = before;
-            let (i, verb) = (which.below(4), which.below(18));
+            let (i, verb) = (which.below(4), which.below(19));
             trace.push(format!("{step}: verb {verb} on {i}"));
         }
         assert_rests(&run, &tools, &trace);
@@ -212,7 +213,7 @@ fn random_run(seed: u64, mut run: Run<'_>, steps: usize) -> usize {
             }
             Ok(Outcome::Ended(_)) => drop(run.user("Well?").or_else(|_| run.replace_history(r#"{"role":"user","content":"Well?"}"#))),
             Ok(Outcome::NeedsAnswer) => run.answer(run.call_for_caller().unwrap(), br#""x""#, false).unwrap(),
-            Ok(Outcome::Stopped) => run.resume(),
+            Ok(Outcome::Broken | Outcome::Stopped) => run.resume(),
             Ok(other) => panic!("{other:?} after {trace:#?}"),
             Err(Error::Misuse(_)) => drop(run.user("Hi")),
             Err(Error::Capacity(full)) => {

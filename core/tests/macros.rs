@@ -216,7 +216,7 @@ fn search(query: Query<'_>) -> String {
 fn nested_types() {
     let definition = search.definition(0).unwrap();
     assert_eq!(definition.name, "search-places");
-    assert!(definition.serial && !definition.blocking && definition.runnable);
+    assert!(definition.serial == Some("") && !definition.blocking && definition.runnable);
     assert_eq!(definition.timeout, Some(std::time::Duration::from_millis(500)));
     assert!(definition.json.ends_with(r#","strict":true,"cache_control":{"type":"ephemeral"}}"#));
     assert_eq!(

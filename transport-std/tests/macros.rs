@@ -27,7 +27,7 @@ struct Counter {
 #[toolbox]
 impl Counter {
     /// Count on.
-    #[tool(serial)]
+    #[tool(serial = "led")]
     async fn count_on(&self, by: u32) -> u32 {
         tokio::task::yield_now().await;
         self.count.fetch_add(by, Ordering::Relaxed) + by
@@ -49,7 +49,7 @@ async fn tools_run_on_any_thread() {
     let tools = (get_weather, Counter { count: AtomicU32::new(1) });
     check_server_tools(&tools).unwrap();
     check_tools(&tools).unwrap();
-    assert!(Tools::definition(&tools, 0).unwrap().blocking && Tools::definition(&tools, 1).unwrap().serial);
+    assert!(Tools::definition(&tools, 0).unwrap().blocking && Tools::definition(&tools, 1).unwrap().serial == Some("led"));
     assert_eq!(Toolbox::count(&tools), 2);
     let text = tokio::spawn(async move {
         let weather = call(&tools, "get_weather", r#"{"location":"Paris","unit":"celsius"}"#).await;

@@ -96,6 +96,59 @@ async fn serial_tools_run_one_at_a_time() {
     assert_valid(&run, &scripted);
 }
 
+/// Calls of one group one at a time, beside those of another and of none.
+#[tokio::test]
+async fn serial_groups_run_beside_each_other() {
+    for (shape, most) in [
+        ((|definition| definition.serial_in("db")) as fn(Definition<'_>) -> Definition<'_>, 3),
+        (|definition| definition.serial_in("other"), 2),
+        (|definition| definition.serial(), 3),
+    ] {
+        // Three tools that count together: one as said, one in the group "other", one free.
+        let first = slow(20, shape);
+        let named = |name: &'static str, shape: fn(Definition<'_>) -> Definition<'_>| Named { name, slow: Slow { shape, ..first.clone() } };
+        let tools = (first.clone(), named("second", |definition| definition.serial_in("other")), named("third", |definition| definition));
+        let reply = Reply::new()
+            .tool_use("t1", "slow", "{}")
+            .tool_use("t2", "slow", "{}")
+            .tool_use("t3", "second", "{}")
+            .tool_use("t4", "second", "{}")
+            .tool_use("t5", "third", "{}");
+        let scripted = scripted(Script::new().reply(reply).reply(Reply::text("ok")));
+        let mut run = scripted.client().run("m").tools(tools).user("Go.");
+        run.until_done().await.unwrap();
+        assert_eq!(first.most.load(Ordering::SeqCst), most);
+        assert_eq!(result_ids(&run).len(), 5);
+        assert_valid(&run, &scripted);
+    }
+}
+
+/// A slow tool of another name.
+#[derive(Clone)]
+struct Named {
+    name: &'static str,
+    slow: Slow,
+}
+
+impl Tools for Named {
+    fn count(&self) -> usize {
+        1
+    }
+
+    fn definition(&self, i: usize) -> Option<Definition<'_>> {
+        let json = if self.name == "second" {
+            r#"{"name":"second","input_schema":{"type":"object"}}"#
+        } else {
+            r#"{"name":"third","input_schema":{"type":"object"}}"#
+        };
+        (i == 0).then(|| (self.slow.shape)(Definition::new(self.name, json)))
+    }
+
+    async fn call(&self, i: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+        self.slow.call(i, call, out).await
+    }
+}
+
 #[tokio::test]
 async fn a_panic_is_an_error_result() {
     for blocking in [false, true] {

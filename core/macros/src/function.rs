@@ -91,7 +91,7 @@ impl Tool {
             .collect();
         let Self { name, description, options, .. } = self;
         let extra = options.extra.join(",");
-        let serial = options.serial.then(|| quote!(.serial()));
+        let serial = options.serial.as_ref().map(|group| quote!(.serial_in(#group)));
         let blocking = options.blocking.then(|| quote!(.blocking()));
         let timeout = options.timeout_ms.as_ref().map(|limit| quote!(.timeout(::core::time::Duration::from_millis(#limit))));
         let [properties_name, schema_name, definition_name] = ["PROPERTIES", "SCHEMA", "DEFINITION"].map(|name| constant(name, suffix));

@@ -13,7 +13,8 @@ use crate::case::Case;
 pub(crate) struct ToolOptions {
     pub(crate) name: Option<LitStr>,
     pub(crate) description: Option<LitStr>,
-    pub(crate) serial: bool,
+    /// The serial group; empty if it has no name.
+    pub(crate) serial: Option<String>,
     pub(crate) blocking: bool,
     pub(crate) timeout_ms: Option<LitInt>,
     /// Members of the definition, as JSON.
@@ -48,7 +49,8 @@ impl ToolOptions {
         } else if is("description") {
             self.description = Some(meta.value()?.parse()?);
         } else if is("serial") {
-            self.serial = true;
+            let group = if meta.input.peek(syn::Token![=]) { meta.value()?.parse::<LitStr>()?.value() } else { String::new() };
+            self.serial = Some(group);
         } else if is("blocking") {
             self.blocking = true;
         } else if is("timeout_ms") {
@@ -67,8 +69,8 @@ impl ToolOptions {
             self.extra.push(raw.value());
         } else {
             return Err(meta.error(
-                "unknown option of a tool; there are `name = \"…\"`, `description = \"…\"`, `strict`, `serial`, `blocking`, `timeout_ms = …`, \
-                 `defer_loading`, `eager_input_streaming` and `raw = \"…\"`",
+                "unknown option of a tool; there are `name = \"…\"`, `description = \"…\"`, `strict`, `serial`, `serial = \"group\"`, \
+                 `blocking`, `timeout_ms = …`, `defer_loading`, `eager_input_streaming` and `raw = \"…\"`",
             ));
         }
         Ok(())

@@ -67,34 +67,7 @@ impl Run<'_> {
         }
         turn.bad = core::mem::replace(&mut self.reply.bad, BadInputs::NONE);
         if turn.calls > 0 {
-            let mut seen = 0;
-            let mut fingerprint = 0x811c_9dc5_u32;
-            let message = turn.message(self.transcript.bytes());
-            let mut found = Vec::new();
-            let mut blocks = self.blocks_of(&turn);
-            while let Some(block) = blocks.next() {
-                let [kind, id, name, input] = block.pick(["type", "id", "name", "input"]);
-                let is = |name| kind.is_some_and(|kind| kind.is_text(name));
-                if is("tool_use") {
-                    seen += 1;
-                    let parts = [id, name, input].map(Option::unwrap_or_default);
-                    for &byte in parts.iter().skip(1).flat_map(|part| part.raw()) {
-                        fingerprint = (fingerprint ^ u32::from(byte)).wrapping_mul(0x0100_0193);
-                    }
-                    if !is_sound(parts) || (turn.calls > 1 && blocks.clone().any(|other| is_call_of(other, id))) {
-                        return Err(Protocol::Event { expected: "calls that have a name and an id of their own" }.into());
-                    }
-                    // The list has no gap: what is not in it is searched for.
-                    if found.len() + 1 == seen
-                        && let [Some(id), Some(name), Some(input)] = parts.map(|part| Place::of(part, message))
-                    {
-                        let _ = found.push(Found { id, name, input });
-                    }
-                } else if is("fallback") {
-                    turn.first = seen;
-                }
-            }
-            turn.found = found;
+            let fingerprint = self.find_calls(&mut turn)?;
             self.repeats = if fingerprint == self.fingerprint { self.repeats.saturating_add(1) } else { 1 };
             self.fingerprint = fingerprint;
         }
@@ -111,6 +84,42 @@ impl Run<'_> {
             stop => State::Done(Outcome::Ended(stop)),
         };
         Ok(())
+    }
+
+    /// Finds the calls of a whole message, whose number is known, and gives a sum over what they ask for.
+    ///
+    /// # Errors
+    /// `Protocol` if one has no name or no id of its own: it could not be answered.
+    pub(super) fn find_calls(&self, turn: &mut Turn) -> Result<u32, Error> {
+        let (mut seen, mut first) = (0, turn.first);
+        let mut fingerprint = 0x811c_9dc5_u32;
+        let message = turn.message(self.transcript.bytes());
+        let mut found = Vec::new();
+        let mut blocks = blocks_in(message);
+        while let Some(block) = blocks.next() {
+            let [kind, id, name, input] = block.pick(["type", "id", "name", "input"]);
+            let is = |name| kind.is_some_and(|kind| kind.is_text(name));
+            if is("tool_use") {
+                seen += 1;
+                let parts = [id, name, input].map(Option::unwrap_or_default);
+                for &byte in parts.iter().skip(1).flat_map(|part| part.raw()) {
+                    fingerprint = (fingerprint ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+                }
+                if !is_sound(parts) || (turn.calls > 1 && blocks.clone().any(|other| is_call_of(other, id))) {
+                    return Err(Protocol::Event { expected: "calls that have a name and an id of their own" }.into());
+                }
+                // The list has no gap: what is not in it is searched for.
+                if found.len() + 1 == seen
+                    && let [Some(id), Some(name), Some(input)] = parts.map(|part| Place::of(part, message))
+                {
+                    let _ = found.push(Found { id, name, input });
+                }
+            } else if is("fallback") {
+                first = seen;
+            }
+        }
+        (turn.found, turn.first) = (found, first);
+        Ok(fingerprint)
     }
 
     pub(super) fn blocks_of(&self, turn: &Turn) -> Array<'_> {
@@ -229,7 +238,7 @@ impl Run<'_> {
     }
 
     /// Before the first call of a turn: room for the shortest answer to every call, or the reply is taken back.
-    fn set_room_aside(&mut self) -> Result<(), Error> {
+    pub(super) fn set_room_aside(&mut self) -> Result<(), Error> {
         if self.turn.has_room {
             return Ok(());
         }

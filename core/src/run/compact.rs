@@ -7,7 +7,7 @@
 //! It is looked for only when the run would go on, before any call of the turn has run. It is no turn: no limit counts it, but its
 //! tokens are counted. If it fails, or says nothing, the conversation stays as it was and the run goes on with it.
 
-use super::state::{State, Turn};
+use super::state::{Bits, State, Turn};
 use super::{Run, calls::is_type};
 use crate::error::{Capacity, Error};
 use crate::json::{Value, escape};
@@ -117,8 +117,13 @@ impl Run<'_> {
     /// Begins a summary if one is due. Where there is no room for it, the run goes on without.
     pub(super) fn begin_compaction(&mut self) -> bool {
         let Some(Compaction { threshold, prompt }) = self.compaction else { return false };
+        // A call that runs is not dropped: the model must hear of it.
         let untouched = self.transcript.len() == self.turn.end && self.turn.end > self.turn.mark;
-        if self.compaction_tried || !untouched || (self.turn_usage().total() < threshold && !self.wants_summary()) {
+        if self.compaction_tried
+            || !untouched
+            || self.turn.running != Bits::NONE
+            || (self.turn_usage().total() < threshold && !self.wants_summary())
+        {
             return false;
         }
         // Behind a paused turn that called something only the rest of that turn may come, which may be nothing but calls.

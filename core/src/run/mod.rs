@@ -55,8 +55,10 @@
 //! # Ok::<(), toolrunner_core::error::Error>(())
 //! ```
 
+mod broken;
 mod calls;
 mod compact;
+mod early;
 mod results;
 mod room;
 mod snapshot;
@@ -76,6 +78,7 @@ use crate::transport::{Body, ReplyHead};
 use crate::turn::{Container, HappenedKind, Reply};
 
 pub use crate::turn::Happened;
+pub use broken::OnBreak;
 pub use calls::{Call, Called, Written, settle};
 pub use compact::{Compaction, SUMMARY_PROMPT};
 pub use room::{MakeRoom, WhenFull};
@@ -95,6 +98,8 @@ pub struct Run<'b> {
     state: State,
     limits: Limits,
     retry: RetryPolicy,
+    /// What keeps a part of a reply that broke off, if anything does.
+    keep: Option<broken::Keep>,
     reply: Reply,
     turn: Turn,
     head: ReplyHead,
@@ -129,6 +134,7 @@ impl<'b> Run<'b> {
             state: State::Ready,
             limits: Limits::NONE,
             retry: RetryPolicy::DEFAULT,
+            keep: None,
             reply: Reply::new(transcript.len()),
             turn: Turn::none(transcript.len()),
             transcript,
@@ -451,7 +457,8 @@ impl<'b> Run<'b> {
     }
 
     /// The request or its reply failed: with what [`feed`](Self::feed) or [`end_of_body`](Self::end_of_body) gave, with
-    /// [`Error::Transport`], or with `None` if the reply was abandoned. What came of the reply is taken back.
+    /// [`Error::Transport`], or with `None` if the reply was abandoned. What came of the reply is taken back, unless
+    /// [`on_break`](Self::on_break) says else.
     ///
     /// Gives how long the run waits before it sends the same again. `jitter` is any number.
     ///
@@ -461,15 +468,22 @@ impl<'b> Run<'b> {
         if !matches!(self.state, State::Sending | State::Receiving | State::ErrorBody) {
             return Ok(Duration::ZERO);
         }
-        self.take_back();
         let Some(error) = error else {
+            self.take_back();
             self.state = State::Ready;
             self.cancel_compaction();
             return Ok(Duration::ZERO);
         };
         let may = is_transient(&error, &self.head) && (!self.handed_on || self.retry.after_output) && !self.is_compacting_on_server();
         self.head.should_retry = None;
-        if !may || self.attempt >= self.retry.retries {
+        let again = may && self.attempt < self.retry.retries;
+        let breaks = self.state == State::Receiving && self.compacting.is_none() && !again && !matches!(error, Error::Capacity(_));
+        if breaks && self.keep.is_some_and(|keep| keep(self)) {
+            self.attempt = 0;
+            return Err(error);
+        }
+        self.take_back();
+        if !again {
             self.attempt = 0;
             self.state = State::Ready;
             if let Some(compacting) = self.compacting.take() {

@@ -43,6 +43,7 @@ impl<'b> Run<'b> {
             State::Done(Outcome::Ended(stop)) => ("ended", stop.map_or("", StopReason::name)),
             State::Done(Outcome::Limit(limit)) => ("limit", limit_name(limit)),
             State::Done(Outcome::NeedsAnswer) => ("needs_answer", ""),
+            State::Done(Outcome::Broken) => ("broken", ""),
             State::Done(Outcome::Stopped) => ("stopped", ""),
             State::ErrorBody | State::Ready | State::Receiving | State::Sending | State::Waiting(_) => ("ready", ""),
         };
@@ -133,6 +134,7 @@ impl<'b> Run<'b> {
             "ended" => State::Done(Outcome::Ended(stop_reason(detail)?)),
             "limit" => State::Done(Outcome::Limit(LIMITS.into_iter().find(|limit| is(detail, limit_name(*limit))).ok_or(NONE)?)),
             "needs_answer" => State::Done(Outcome::NeedsAnswer),
+            "broken" => State::Done(Outcome::Broken),
             "stopped" => State::Done(Outcome::Stopped),
             _ => return Err(NONE),
         };

@@ -31,6 +31,8 @@ pub enum Step {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Outcome {
+    /// A reply broke off and its whole blocks were kept: see [`OnBreak::KeepBlocks`](super::OnBreak::KeepBlocks).
+    Broken,
     /// The model stopped, for this reason; nothing if the server named none.
     Ended(Option<StopReason>),
     /// A limit was reached. Open calls stay pending and run, once, if it is raised.
@@ -45,6 +47,7 @@ pub enum Outcome {
 impl core::fmt::Display for Outcome {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
+            Self::Broken => f.write_str("a reply broke off and its whole blocks were kept"),
             Self::Ended(Some(reason)) => write!(f, "the model stopped: {reason}"),
             Self::Ended(None) => f.write_str("the model stopped and named no reason"),
             Self::Limit(limit) => write!(f, "the limit of {limit} was reached"),

@@ -38,11 +38,11 @@ impl Run<'_> {
         let messages = messages.trim_ascii().as_bytes();
         self.reserve_with_answers(usize::from(!self.transcript.is_empty()) + messages.len())?;
         // Behind a paused turn a message ends the pause: what that one called will not be answered later.
-        if !self.turn.runs || matches!(self.state, State::Done(Outcome::Ended(_) | Outcome::Stopped)) {
+        if !self.turn.runs || matches!(self.state, State::Done(Outcome::Broken | Outcome::Ended(_) | Outcome::Stopped)) {
             self.close_open_calls()?;
         }
         self.transcript.push_json(messages)?;
-        if let State::Done(Outcome::Ended(_) | Outcome::Stopped) = self.state {
+        if let State::Done(Outcome::Broken | Outcome::Ended(_) | Outcome::Stopped) = self.state {
             self.state = State::Ready;
         }
         Ok(())
@@ -85,13 +85,17 @@ impl Run<'_> {
             self.take_back();
         }
         self.cancel_compaction();
-        if !matches!(self.state, State::Done(Outcome::Ended(_))) {
+        if !matches!(self.state, State::Done(Outcome::Broken | Outcome::Ended(_))) {
             self.state = State::Done(Outcome::Stopped);
         }
     }
 
-    /// After [`stop`](Self::stop): goes on where it was.
+    /// After [`stop`](Self::stop): goes on where it was. After [`Outcome::Broken`]: closes the kept calls and asks the model to go on
+    /// (behind a kept text that is a prefill, which not every model takes: then say something instead).
     pub fn resume(&mut self) {
+        if self.state == State::Done(Outcome::Broken) {
+            self.go_on_from_broken();
+        }
         if self.state == State::Done(Outcome::Stopped) {
             self.state = if self.turn.is_calling() { State::Calling } else { State::Ready };
         }

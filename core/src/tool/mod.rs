@@ -52,8 +52,8 @@ pub struct Definition<'a> {
     pub json: &'a str,
     /// Whether [`Toolbox::call`] runs it. If not, the caller answers its calls, or the server does.
     pub runnable: bool,
-    /// Whether it never runs beside another tool that says the same.
-    pub serial: bool,
+    /// The serial group that it is in: no two calls of one group run at the same time. The empty name is a group like any other.
+    pub serial: Option<&'a str>,
     /// Whether it blocks its thread, so that a server runs it where that does no harm.
     pub blocking: bool,
     /// How long a call may take; its future is dropped then.
@@ -63,7 +63,7 @@ pub struct Definition<'a> {
 impl<'a> Definition<'a> {
     /// A runnable tool of this name and definition.
     pub const fn new(name: &'a str, json: &'a str) -> Self {
-        Self { name, json, runnable: true, serial: false, blocking: false, timeout: None }
+        Self { name, json, runnable: true, serial: None, blocking: false, timeout: None }
     }
 
     /// The same, declared only: the caller answers its calls, or the server does.
@@ -73,10 +73,16 @@ impl<'a> Definition<'a> {
         self
     }
 
-    /// The same, never beside another that says so.
+    /// The same, never beside another that says so: in the unnamed serial group.
     #[must_use]
-    pub const fn serial(mut self) -> Self {
-        self.serial = true;
+    pub const fn serial(self) -> Self {
+        self.serial_in("")
+    }
+
+    /// The same, never beside another of this serial group.
+    #[must_use]
+    pub const fn serial_in(mut self, group: &'a str) -> Self {
+        self.serial = Some(group);
         self
     }
 

@@ -98,7 +98,7 @@ impl Declared {
 #[derive(Clone, Debug)]
 pub struct RawTool<R> {
     declaration: Declaration,
-    serial: bool,
+    serial: Option<&'static str>,
     blocking: bool,
     timeout: Option<Duration>,
     run: R,
@@ -126,13 +126,19 @@ impl<F: Fn(Value<'_>, &mut Output<'_>) -> Result<(), ToolError>> RawTool<Direct<
 impl<R> RawTool<R> {
     fn of(definition: DefinitionText, run: R) -> Result<Self, Misuse> {
         let declaration = Declaration::new(definition)?;
-        Ok(Self { declaration, serial: false, blocking: false, timeout: None, run })
+        Ok(Self { declaration, serial: None, blocking: false, timeout: None, run })
     }
 
     /// The same, never run beside another tool that says so.
     #[must_use]
-    pub fn serial(mut self) -> Self {
-        self.serial = true;
+    pub fn serial(self) -> Self {
+        self.serial_in("")
+    }
+
+    /// The same, never run beside another tool of this serial group.
+    #[must_use]
+    pub fn serial_in(mut self, group: &'static str) -> Self {
+        self.serial = Some(group);
         self
     }
 

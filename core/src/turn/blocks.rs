@@ -57,6 +57,12 @@ pub(super) struct OpenBlock {
     lone_surrogate: bool,
 }
 
+impl OpenBlock {
+    pub(super) const fn start(&self) -> usize {
+        self.span.start
+    }
+}
+
 impl Reply {
     /// Adds a block at the message's end.
     pub(super) fn start_block(&mut self, index: usize, source: Source<'_>, lone: bool, t: &mut Transcript<'_>) -> Result<Span, Error> {

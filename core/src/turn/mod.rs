@@ -158,6 +158,22 @@ impl Reply {
         !self.has_blocks
     }
 
+    /// Where the blocks end that are whole, but for those behind one that is not; nothing if there are none, or if all was said.
+    pub(crate) fn end_of_whole_blocks(&self, transcript: &Transcript<'_>) -> Option<usize> {
+        if !self.is_streamed() || self.phase != Phase::Open || !self.has_blocks {
+            return None;
+        }
+        let Some(cut) = self.open.iter().map(OpenBlock::start).min() else { return Some(transcript.len()) };
+        // Before the first block there is no comma.
+        let comma = cut.checked_sub(1)?;
+        (transcript.bytes().get(comma) == Some(&b',')).then_some(comma)
+    }
+
+    /// Whether it comes as a stream, as far as is known.
+    pub(crate) const fn is_streamed(&self) -> bool {
+        matches!(self.form, Form::Stream)
+    }
+
     /// Takes bytes, up to the first that make something happen. `input` is moved on.
     pub(crate) fn feed(
         &mut self,

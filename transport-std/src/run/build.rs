@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use toolrunner_core::json::Value;
 use toolrunner_core::policy::{Limits, RetryPolicy};
-use toolrunner_core::run::{Compaction, Run as Machine, WhenFull};
+use toolrunner_core::run::{Compaction, OnBreak, Run as Machine, WhenFull};
 use toolrunner_core::tool::Tools;
 use toolrunner_core::transcript::{GROWING_LIMIT, Transcript};
 
@@ -32,6 +32,8 @@ pub struct RunBuilder {
     stream: bool,
     toolset: Toolset,
     concurrency: usize,
+    eager: bool,
+    on_break: OnBreak,
     limits: Limits,
     retry: RetryPolicy,
     capacity: usize,
@@ -63,6 +65,8 @@ impl RunBuilder {
             stream: true,
             toolset: Toolset::none(),
             concurrency: DEFAULT_CONCURRENCY,
+            eager: false,
+            on_break: OnBreak::Drop,
             limits: Limits::NONE,
             retry,
             capacity: GROWING_LIMIT,
@@ -146,9 +150,32 @@ impl RunBuilder {
         self
     }
 
+    /// What becomes of a reply that breaks off and is not asked for again. Default: [`OnBreak::Drop`].
+    pub const fn on_break(mut self, on_break: OnBreak) -> Self {
+        self.on_break = on_break;
+        self
+    }
+
     /// Most calls of one turn that run at the same time. Default: [`DEFAULT_CONCURRENCY`]. At least 1.
     pub fn concurrency(mut self, most: usize) -> Self {
         self.concurrency = most.max(1);
+        self
+    }
+
+    /// Whether a call may start while its reply still streams. Default: no, a turn's calls start when the reply is whole.
+    ///
+    /// A call starts when the model has moved on from it: at the next block, or when the reply says that it stops for tools. The
+    /// [gate](Self::gate) decides first, and [`concurrency`](Self::concurrency), serial tools and limits hold; with a limit of repeats
+    /// none starts early. Results come in the model's order, as always. What it costs:
+    ///
+    /// - A reply of which a call has started cannot be taken back: if its stream breaks off, that is an error, unless
+    ///   [`RetryPolicy::after_output`] asks for it again. The results of the lost reply's calls are dropped then, whatever they did.
+    /// - If the reply ends for another reason than its calls (`max_tokens`, a refusal), those that have started keep their results, which
+    ///   are told to the model when the run goes on; the others do not run.
+    /// - After a `fallback` block no more start early, and calls before it need no answer: one that runs is dropped.
+    /// - A turn of which a call has started is not replaced by a summary of the client's; the next may be.
+    pub const fn eager(mut self, eager: bool) -> Self {
+        self.eager = eager;
         self
     }
 
@@ -265,6 +292,7 @@ impl RunBuilder {
                 *machine.retry_mut() = *run.machine.retry_mut();
                 *machine.compaction_mut() = *run.machine.compaction_mut();
                 *machine.when_full_mut() = *run.machine.when_full_mut();
+                machine.on_break(run.on_break);
                 run.machine = machine;
             }
             Err(error) => {
@@ -289,6 +317,7 @@ impl RunBuilder {
         *machine.retry_mut() = self.retry;
         *machine.compaction_mut() = self.compaction;
         *machine.when_full_mut() = self.when_full;
+        machine.on_break(self.on_break);
         Run {
             machine,
             transport: self.settings.transport().clone(),
@@ -298,6 +327,9 @@ impl RunBuilder {
             stream: self.stream,
             toolset: self.toolset,
             concurrency: self.concurrency,
+            on_break: self.on_break,
+            eager: self.eager,
+            early: super::early::Early::default(),
             invalid: self.invalid,
             prefix: None,
             container: None,

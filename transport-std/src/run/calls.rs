@@ -91,7 +91,7 @@ impl Run {
                     self.untold.push_back(What::ToolEnd(i));
                 }
                 Some(entry) if !entry.runnable => self.machine.leave_to_caller(i),
-                Some(entry) if entry.serial && self.jobs.has_serial() => {}
+                Some(entry) if !self.jobs.may_start(&entry) => {}
                 Some(entry) => {
                     let job = Job {
                         call: i,
@@ -115,11 +115,12 @@ impl Run {
 
     /// Takes the next result, and starts what may run in its place.
     pub(super) async fn next_result(&mut self) -> Result<(), Error> {
+        self.start_beside_early()?;
         let deadline = self.machine.deadline();
         match uninterrupted(&self.cancel, &self.clock, deadline, self.jobs.next()).await {
             Some(Some(done)) => {
                 self.stage(done)?;
-                if self.machine.next_call().is_some() {
+                if self.may_start_more() {
                     self.start_calls()?;
                 }
             }
@@ -135,21 +136,22 @@ impl Run {
             self.machine.leave_to_caller(done.call);
             return Ok(());
         };
-        let (content, is_error) = self.hooked(done.call, content, is_error);
+        let text = |text: Option<Text<'_>>| text.map(|text| text.to_string()).unwrap_or_default();
+        let call = self.machine.call(done.call);
+        let (id, name) = (text(call.map(|call| call.id)), text(call.map(|call| call.name)));
+        let (content, is_error) = self.hooked(id, name, content, is_error);
         self.machine.answer_checked(done.call, &content, is_error)?;
         self.untold.push_back(What::ToolEnd(done.call));
         Ok(())
     }
 
-    fn hooked(&self, call: usize, content: Vec<u8>, is_error: bool) -> (Vec<u8>, bool) {
+    pub(super) fn hooked(&self, id: String, name: String, content: Vec<u8>, is_error: bool) -> (Vec<u8>, bool) {
         if self.hook.is_none() && self.result_cap.is_none_or(|cap| content.len() <= cap) {
             return (content, is_error);
         }
         let Ok(mut content) = String::from_utf8(content) else { return super::jobs::notice(Notice::NotRun) };
         if let Some(hook) = &self.hook {
-            let text = |text: Option<Text<'_>>| text.map(|text| text.to_string()).unwrap_or_default();
-            let call = self.machine.call(call);
-            let mut draft = ResultDraft::new(text(call.map(|call| call.id)), text(call.map(|call| call.name)), content, is_error);
+            let mut draft = ResultDraft::new(id, name, content, is_error);
             hook(&mut draft);
             let (bytes, is_error) = draft.into_parts();
             content = String::from_utf8(bytes).unwrap_or_default();
@@ -165,14 +167,18 @@ impl Run {
     /// Ends what is under way, because the run was cancelled or its time is over: a reply is taken back, tools are told and have the
     /// grace period to end; then they are dropped, and their calls answered as cancelled.
     pub(super) async fn wind_down(&mut self) -> Result<(), Error> {
+        // What came of a reply that is not whole goes with it.
+        let is_lost = self.early.has_begun();
         self.let_go_of_reply();
         self.jobs.cancel();
         let end = self.clock.0.now().after(self.grace);
         while !self.jobs.is_empty() {
             let never = tokio_util::sync::CancellationToken::new();
             match uninterrupted(&never, &self.clock, Some(end), self.jobs.next()).await {
+                Some(Some(_)) if is_lost => {}
                 Some(Some(done)) => self.stage(done)?,
                 Some(None) => {}
+                None if is_lost => self.jobs.clear(),
                 None => {
                     for call in self.jobs.calls() {
                         self.machine.answer_notice(call, Notice::Cancelled)?;
@@ -182,6 +188,7 @@ impl Run {
                 }
             }
         }
+        self.early = super::early::Early::default();
         if self.cancel.is_cancelled() {
             self.machine.stop();
             self.is_wound_down = true;

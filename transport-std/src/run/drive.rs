@@ -6,15 +6,17 @@ use core::task::Poll;
 use core::time::Duration;
 
 use embedded_io_async::BufRead;
+use futures_util::future::Either;
 use tokio_util::sync::CancellationToken;
 
 use toolrunner_core::drive::{DriveError, ReplyUnderWay, send};
 use toolrunner_core::error::Error as CoreError;
 use toolrunner_core::observe::Event;
-use toolrunner_core::run::{Happened, Run as Machine, Step};
+use toolrunner_core::run::{Happened, Outcome, Run as Machine, Step};
 use toolrunner_core::time::{Clock, Instant};
 use toolrunner_core::transport::Head;
 
+use super::early::beside;
 use super::{Finished, Run, Turn};
 use crate::clock::{SharedClock, Waiting};
 use crate::error::Error;
@@ -120,6 +122,8 @@ impl Run {
             What::Happened(happened) => self.machine.event(happened),
             What::Request { turn, attempt } => Event::Request { turn, attempt },
             What::Retry { attempt, wait, error } => Event::Retry { attempt, wait, error },
+            What::ToolStart(i) if self.early.call(i).is_some() => self.early.call(i)?.start_event(),
+            What::ToolEnd(i) if self.early.call(i).is_some() => self.early.call(i)?.end_event()?,
             What::ToolStart(i) => {
                 let call = self.machine.call(i)?;
                 Event::ToolStart { id: call.id, name: call.name, input: call.input }
@@ -146,16 +150,21 @@ impl Run {
             }
             if let Some(reply) = &mut self.reply {
                 let next = match next_at_hand(reply, &mut self.machine) {
-                    Some(next) => Some(next.map(Some)),
+                    Some(next) => Some(Either::Right(next.map(Some))),
                     None => {
                         let deadline = self.machine.deadline();
-                        uninterrupted(&self.cancel, &self.clock, deadline, reply.next_happened(&mut self.machine)).await
+                        let next = beside(&mut self.jobs, reply.next_happened(&mut self.machine));
+                        uninterrupted(&self.cancel, &self.clock, deadline, next).await
                     }
                 };
                 let told = match next {
-                    Some(Ok(Some(happened))) => self.see(happened, tell),
-                    Some(Ok(None)) => self.end_reply().await,
-                    Some(Err(failed)) => {
+                    Some(Either::Left(done)) => {
+                        self.early_done(done);
+                        None
+                    }
+                    Some(Either::Right(Ok(Some(happened)))) => self.see(happened, tell),
+                    Some(Either::Right(Ok(None))) => self.end_reply().await?,
+                    Some(Either::Right(Err(failed))) => {
                         self.reply = None;
                         Some(self.failed(failed)?)
                     }
@@ -242,11 +251,14 @@ impl Run {
         if happened.is_of_message() {
             self.envelope.see(&self.machine.peek(happened));
         }
+        if self.eager {
+            self.see_early(happened);
+        }
         tell.then_some(What::Happened(happened))
     }
 
     /// The reply is whole.
-    async fn end_reply(&mut self) -> Option<What> {
+    async fn end_reply(&mut self) -> Result<Option<What>, Error> {
         if let Some(reply) = &mut self.reply {
             reply.drain(&self.clock).await;
         }
@@ -256,10 +268,11 @@ impl Run {
             tracing::info!(before, after, "the conversation was replaced by a summary, if the model gave one");
             let done = self.machine.compactions() > self.compactions;
             self.compactions = self.machine.compactions();
-            return done.then_some(What::Compacted { before, after });
+            return Ok(done.then_some(What::Compacted { before, after }));
         }
         self.turn_ended();
-        Some(What::TurnEnd)
+        self.adopt_early()?;
+        Ok(Some(What::TurnEnd))
     }
 
     /// What was said for one turn only has had its effect.
@@ -284,7 +297,15 @@ impl Run {
     fn failed(&mut self, failed: DriveError<HttpError>) -> Result<What, Error> {
         let DriveError { error, transport } = failed;
         let attempt = self.machine.attempt() + 1;
-        match self.machine.failed(Some(error), self.clock.now(), self.clock.jitter()) {
+        let failed = self.machine.failed(Some(error), self.clock.now(), self.clock.jitter());
+        if failed.is_err() && self.machine.outcome() == Some(Outcome::Broken) {
+            // What was kept is the last message, and calls of it that have run keep their results.
+            self.envelope.broke_off();
+            self.adopt_early()?;
+        } else {
+            self.lose_early();
+        }
+        match failed {
             Ok(wait) => {
                 tracing::info!(attempt, ?wait, "request failed and is sent again: {error}");
                 Ok(What::Retry { attempt, wait, error })

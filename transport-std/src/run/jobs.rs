@@ -54,7 +54,7 @@ pub(super) struct Jobs {
 
 struct Entered {
     call: usize,
-    serial: bool,
+    serial: Option<Arc<str>>,
     abort: AbortHandle,
 }
 
@@ -73,9 +73,9 @@ impl Jobs {
         self.list.is_empty()
     }
 
-    /// Whether a serial call is running, beside which no other may.
-    pub(super) fn has_serial(&self) -> bool {
-        self.list.iter().any(|entered| entered.serial)
+    /// Whether no call of the tool's serial group runs.
+    pub(super) fn may_start(&self, entry: &Entry) -> bool {
+        entry.serial.is_none() || self.list.iter().all(|entered| entered.serial != entry.serial)
     }
 
     pub(super) fn start(&mut self, job: Job, clock: SharedClock) {
@@ -83,7 +83,7 @@ impl Jobs {
             self.cancel = CancellationToken::new();
         }
         let (abort, registration) = AbortHandle::new_pair();
-        self.list.push(Entered { call: job.call, serial: job.entry.serial, abort });
+        self.list.push(Entered { call: job.call, serial: job.entry.serial.clone(), abort });
         let work: Pin<Box<dyn Future<Output = Done> + Send>> = Box::pin(job.run(clock, self.cancel.child_token()));
         self.running.push(Abortable::new(work, registration));
     }

@@ -18,6 +18,7 @@ mod body;
 mod build;
 mod calls;
 mod drive;
+mod early;
 mod gate;
 mod hooks;
 mod jobs;
@@ -35,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 use toolrunner_core::drive::ReplyUnderWay;
 use toolrunner_core::message::{ReplyMessage, Usage};
 use toolrunner_core::policy::{Limits, RetryPolicy};
-use toolrunner_core::run::{Compaction, Outcome, Run as Machine};
+use toolrunner_core::run::{Compaction, OnBreak, Outcome, Run as Machine};
 use toolrunner_core::time::Clock;
 use toolrunner_core::tool::Tools;
 
@@ -45,6 +46,7 @@ use crate::error::Error;
 use crate::http::{HttpBody, HttpTransport};
 use crate::params::Params;
 use drive::What;
+use early::Early;
 use gate::{DynGate, Hook};
 use jobs::Jobs;
 use reply::Envelope;
@@ -69,6 +71,10 @@ pub struct Run {
     stream: bool,
     toolset: Toolset,
     concurrency: usize,
+    /// Whether calls may start while their reply streams, and those that did.
+    eager: bool,
+    on_break: OnBreak,
+    early: Early,
     /// What was wrong with how the run was made: told at its first use.
     invalid: Option<Error>,
     /// The body up to the conversation, kept until something in it changes.
@@ -195,7 +201,8 @@ impl Run {
         self.machine.stop();
     }
 
-    /// After [`stop`](Self::stop), or when it was cancelled: goes on where it was. Calls that had not started run now.
+    /// After [`stop`](Self::stop), or when it was cancelled: goes on where it was. Calls that had not started run now. After
+    /// [`Outcome::Broken`] the kept calls are closed, and the model is asked to go on.
     pub fn resume(&mut self) -> &mut Self {
         self.machine.resume();
         self.go_on();
@@ -279,6 +286,13 @@ impl Run {
     /// When requests are sent again.
     pub const fn retry_policy_mut(&mut self) -> &mut RetryPolicy {
         self.machine.retry_mut()
+    }
+
+    /// What becomes of a reply that breaks off and is not asked for again, from now on.
+    pub fn set_on_break(&mut self, on_break: OnBreak) -> &mut Self {
+        self.on_break = on_break;
+        self.machine.on_break(on_break);
+        self
     }
 
     /// When the conversation is summarised, if ever.
@@ -371,6 +385,7 @@ impl Run {
     fn abandon(&mut self) {
         self.let_go_of_reply();
         self.jobs.clear();
+        self.early = Early::default();
         self.untold.clear();
     }
 

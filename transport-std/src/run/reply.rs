@@ -50,6 +50,11 @@ impl Envelope {
         }
     }
 
+    /// What came of a reply that broke off is all there is of it.
+    pub(super) fn broke_off(&mut self) {
+        core::mem::swap(&mut self.whole, &mut self.coming);
+    }
+
     /// The whole message.
     pub(super) fn message(&self, machine: &Machine<'_>) -> Option<ReplyMessage> {
         if machine.turns() == 0 || self.whole.start.is_empty() {

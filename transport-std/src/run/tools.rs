@@ -41,11 +41,12 @@ pub(crate) struct Toolset {
 }
 
 /// How a tool runs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) index: usize,
     pub(crate) runnable: bool,
-    pub(crate) serial: bool,
+    /// The serial group, if it is in one.
+    pub(crate) serial: Option<Arc<str>>,
     pub(crate) blocking: bool,
     pub(crate) timeout: Option<core::time::Duration>,
 }
@@ -63,6 +64,7 @@ impl Toolset {
             json.push(if index == 0 { '[' } else { ',' });
             json.push_str(tool.json);
             let Definition { name, runnable, serial, blocking, timeout, .. } = tool;
+            let serial = serial.map(Arc::from);
             by_name.insert(name.to_owned(), Entry { index, runnable, serial, blocking, timeout });
         }
         if !json.is_empty() {
@@ -85,7 +87,7 @@ impl Toolset {
             json.push(if json.is_empty() { '[' } else { ',' });
             json.push_str(tool.as_json());
             if let Some(name) = name {
-                by_name.insert(name, Entry { index: usize::MAX, runnable: false, serial: false, blocking: false, timeout: None });
+                by_name.insert(name, Entry { index: usize::MAX, runnable: false, serial: None, blocking: false, timeout: None });
             }
         }
         if json.is_empty() {
@@ -99,8 +101,8 @@ impl Toolset {
 
     pub(crate) fn find(&self, name: Text<'_>) -> Option<Entry> {
         match name.as_plain() {
-            Some(plain) => self.by_name.get(plain).copied(),
-            None => self.by_name.get(&name.to_string()).copied(),
+            Some(plain) => self.by_name.get(plain).cloned(),
+            None => self.by_name.get(&name.to_string()).cloned(),
         }
     }
 }

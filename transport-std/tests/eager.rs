@@ -1,0 +1,509 @@
+//! Calls that start while their reply streams: when, which, how often, and what becomes of them when the reply goes another way.
+//! After the timelines of the official runners' tests, with the endings that we chose.
+
+mod common;
+
+use core::time::Duration;
+use std::sync::{Arc, Mutex};
+
+use common::{answers, assert_valid, conversations, scripted};
+use tokio::sync::Semaphore;
+use toolrunner_core::json::Value;
+use toolrunner_core::observe::Event;
+use toolrunner_core::policy::RetryPolicy;
+use toolrunner_core::run::OnBreak;
+use toolrunner_core::testing::{Answer, Chunk, Reply, Script};
+use toolrunner_core::tool::{Definition, Output, ToolCall, Tools};
+use toolrunner_std::testing::Scripted;
+use toolrunner_std::{Compaction, Decision, Limits, Outcome, Run, RunBuilder, ToolError};
+
+/// What happened, in order: what the reader was told, and what the tools did.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    fn say(&self, what: impl Into<String>) {
+        self.0.lock().unwrap().push(what.into());
+    }
+
+    fn all(&self) -> String {
+        self.0.lock().unwrap().join(", ")
+    }
+
+    fn count(&self, what: &str) -> usize {
+        self.0.lock().unwrap().iter().filter(|said| *said == what).count()
+    }
+}
+
+/// `quick` ends at once, `slow` and `serial` when the test lets it.
+#[derive(Clone)]
+struct Kit {
+    log: Log,
+    permits: Arc<Semaphore>,
+}
+
+const NAMES: [&str; 4] = ["quick", "slow", "serial", "asks"];
+
+impl Tools for Kit {
+    fn count(&self) -> usize {
+        NAMES.len()
+    }
+
+    fn definition(&self, i: usize) -> Option<Definition<'_>> {
+        const JSON: [&str; 4] = [
+            r#"{"name":"quick","input_schema":{"type":"object"}}"#,
+            r#"{"name":"slow","input_schema":{"type":"object"}}"#,
+            r#"{"name":"serial","input_schema":{"type":"object"}}"#,
+            r#"{"name":"asks","input_schema":{"type":"object"}}"#,
+        ];
+        let tool = Definition::new(NAMES.get(i)?, JSON.get(i)?);
+        Some(match i {
+            2 => tool.serial(),
+            3 => tool.declared(),
+            _ => tool,
+        })
+    }
+
+    async fn call(&self, i: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+        self.log.say(format!("run {}", call.id));
+        if i > 0 {
+            self.permits.acquire().await.unwrap().forget();
+        }
+        self.log.say(format!("end {}", call.id));
+        Ok(out.text(&format!("{} in turn {}", call.id, call.turn))?)
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Part {
+    Text,
+    Fallback,
+    /// Tool and id; the tool's name may be one that nobody has.
+    Call(&'static str, &'static str),
+    /// A call whose input is cut off.
+    Cut(&'static str, &'static str),
+    /// The stream ends here.
+    Break,
+}
+use Part::{Break, Call, Cut, Fallback, Text};
+
+/// A streamed reply of these parts.
+fn reply(parts: &[Part], stop: &str) -> Answer {
+    let mut body = String::from(
+        "data: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"m\",\"content\":[],\
+         \"stop_reason\":null,\"stop_sequence\":null,\"usage\":{\"input_tokens\":10,\"output_tokens\":1}}}\n\n",
+    );
+    let mut event = |json: String| {
+        body.push_str("data: ");
+        body.push_str(&json);
+        body.push_str("\n\n");
+    };
+    let mut breaks = false;
+    for (index, part) in parts.iter().enumerate() {
+        let (block, delta) = match part {
+            Break => {
+                breaks = true;
+                break;
+            }
+            Text => (r#"{"type":"text","text":""}"#.to_owned(), r#"{"type":"text_delta","text":"Hm."}"#),
+            Fallback => (r#"{"type":"fallback","from":{"model":"a"},"to":{"model":"b"}}"#.to_owned(), ""),
+            Call(name, id) => (call_block(name, id), r#"{"type":"input_json_delta","partial_json":"{\"a\":1}"}"#),
+            Cut(name, id) => (call_block(name, id), r#"{"type":"input_json_delta","partial_json":"{\"a\":"}"#),
+        };
+        event(format!(r#"{{"type":"content_block_start","index":{index},"content_block":{block}}}"#));
+        if !delta.is_empty() {
+            event(format!(r#"{{"type":"content_block_delta","index":{index},"delta":{delta}}}"#));
+        }
+        event(format!(r#"{{"type":"content_block_stop","index":{index}}}"#));
+    }
+    if breaks {
+        return Answer::chunks(200, vec![Chunk::Data(body.into_bytes()), Chunk::Reset]);
+    }
+    event(format!(r#"{{"type":"message_delta","delta":{{"stop_reason":"{stop}","stop_sequence":null}},"usage":{{"output_tokens":9}}}}"#));
+    event(r#"{"type":"message_stop"}"#.to_owned());
+    Answer::raw(200, body)
+}
+
+fn call_block(name: &str, id: &str) -> String {
+    format!(r#"{{"type":"tool_use","id":"{id}","name":"{name}","input":{{}}}}"#)
+}
+
+struct Bench {
+    scripted: Scripted,
+    log: Log,
+    permits: Arc<Semaphore>,
+    run: Run,
+}
+
+/// An eager run over these answers and a last one.
+fn bench(list: impl IntoIterator<Item = Answer>, shape: impl FnOnce(RunBuilder) -> RunBuilder) -> Bench {
+    let scripted = scripted(answers(list).reply(Reply::text("Done.")));
+    let (log, permits) = (Log::default(), Arc::new(Semaphore::new(0)));
+    let builder = scripted.client().run("m").eager(true).tools(Kit { log: log.clone(), permits: Arc::clone(&permits) });
+    let run = shape(builder).user("Go.");
+    Bench { scripted, log, permits, run }
+}
+
+impl Bench {
+    /// Reads one event and logs it; false at the end.
+    async fn read(&mut self) -> Result<bool, toolrunner_std::Error> {
+        let kind = |block: &Value<'_>| block.member("type").and_then(Value::as_text).unwrap_or_default().to_string();
+        let label = |block: &Value<'_>| block.member("id").and_then(Value::as_text).map_or_else(|| kind(block), |id| id.to_string());
+        let Some(event) = self.run.next_event().await? else { return Ok(false) };
+        match event {
+            Event::BlockStart { block, .. } => self.log.say(format!("+{}", label(&block))),
+            Event::BlockStop { block, .. } => self.log.say(format!("-{}", label(&block))),
+            Event::Stop { reason, .. } => self.log.say(reason.unwrap().name()),
+            Event::MessageStop => self.log.say("whole"),
+            Event::ToolStart { id, input, .. } => {
+                assert_eq!(input.to_string(), r#"{"a":1}"#);
+                self.log.say(format!("start {id}"));
+            }
+            Event::ToolEnd { id, .. } => self.log.say(format!("told {id}")),
+            _ => {}
+        }
+        Ok(true)
+    }
+
+    /// Reads until `label` was logged.
+    async fn read_to(&mut self, label: &str) {
+        while self.log.count(label) == 0 {
+            assert!(self.read().await.unwrap(), "{label} never came: {}", self.log.all());
+        }
+    }
+
+    async fn read_all(&mut self) -> Result<(), toolrunner_std::Error> {
+        while self.read().await? {}
+        Ok(())
+    }
+
+    /// The results that request `i` carries, as `id: content`.
+    fn results(&self, i: usize) -> Vec<String> {
+        let sent = conversations(&self.scripted).remove(i);
+        let messages = Value::first(sent.as_bytes()).unwrap();
+        let text = |value: Option<Value<'_>>| value.and_then(Value::as_text).unwrap_or_default().to_string();
+        let blocks = messages.elements().flat_map(|message| message.member("content").unwrap_or_default().elements());
+        let results = blocks.filter(|block| block.member("tool_use_id").is_some());
+        results.map(|block| format!("{}: {}", text(block.member("tool_use_id")), text(block.member("content")))).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_call_starts_when_the_model_moves_on_and_the_last_when_it_stops_for_tools() {
+    let mut bench = bench([reply(&[Call("quick", "a"), Text, Call("quick", "b")], "tool_use")], |run| run);
+    bench.read_all().await.unwrap();
+    assert_eq!(
+        bench.log.all(),
+        "+a, -a, +text, start a, run a, end a, told a, -text, +b, -b, tool_use, start b, run b, end b, told b, whole, +text, -text, end_turn, whole"
+    );
+    assert_eq!(bench.results(1), ["a: a in turn 1", "b: b in turn 1"]);
+    assert_valid(&bench.run, &bench.scripted);
+}
+
+#[tokio::test]
+async fn without_the_option_calls_start_when_the_reply_is_whole() {
+    let mut bench = bench([reply(&[Call("quick", "a"), Text], "tool_use")], |run| run.eager(false));
+    bench.read_to("whole").await;
+    assert_eq!(bench.log.all(), "+a, -a, +text, -text, tool_use, whole");
+    bench.read_all().await.unwrap();
+    assert_eq!(bench.log.count("run a"), 1);
+}
+
+#[tokio::test]
+async fn a_reader_that_leaves_starts_nothing() {
+    let mut bench = bench([reply(&[Call("quick", "a"), Text], "tool_use")], |run| run);
+    bench.read_to("-a").await;
+    bench.run.stop();
+    assert_eq!(bench.log.count("run a"), 0);
+    bench.run.resume();
+    assert_eq!(bench.run.until_done().await.unwrap().outcome, Outcome::Ended(Some(toolrunner_std::StopReason::EndTurn)));
+    assert_eq!(bench.log.count("run a"), 0, "the reply was dropped, and the next one asks for nothing");
+    assert_valid(&bench.run, &bench.scripted);
+}
+
+#[tokio::test]
+async fn a_slow_call_does_not_hold_up_the_stream_and_results_keep_the_models_order() {
+    let parts = [Call("slow", "a"), Call("quick", "b"), Call("slow", "c")];
+    let mut bench = bench([reply(&parts, "tool_use")], |run| run);
+    bench.read_to("whole").await;
+    assert_eq!(bench.log.all(), "+a, -a, +b, start a, run a, -b, +c, start b, run b, end b, told b, -c, tool_use, start c, run c, whole");
+    bench.permits.add_permits(2);
+    bench.read_all().await.unwrap();
+    assert_eq!(bench.results(1), ["a: a in turn 1", "b: b in turn 1", "c: c in turn 1"]);
+    assert_valid(&bench.run, &bench.scripted);
+}
+
+#[tokio::test]
+async fn levels_mix_and_results_wait_for_what_runs() {
+    let parts = [Call("slow", "a"), Call("nobody", "b"), Call("quick", "c")];
+    let mut bench = bench([reply(&parts, "tool_use")], |run| run);
+    bench.permits.add_permits(1);
+    let mut turn = bench.run.next_turn().await.unwrap().unwrap();
+    let ids: Vec<String> = turn.results().await.unwrap().iter().map(|result| result.tool_use_id().to_string()).collect();
+    assert_eq!(ids, ["a", "b", "c"]);
+    assert_eq!(bench.run.until_done().await.unwrap().text(), "Done.");
+    for id in ["a", "c"] {
+        assert_eq!(bench.log.count(&format!("run {id}")), 1);
+    }
+    assert_eq!(bench.results(1)[1], "b: Error: Tool 'nobody' not found");
+    assert_valid(&bench.run, &bench.scripted);
+}
+
+#[tokio::test]
+async fn the_bound_and_serial_tools_hold() {
+    let parts = [Call("slow", "a"), Call("slow", "b"), Text];
+    let mut bounded = bench([reply(&parts, "tool_use")], |run| run.concurrency(1));
+    bounded.read_to("whole").await;
+    assert_eq!((bounded.log.count("run a"), bounded.log.count("run b")), (1, 0));
+    bounded.permits.add_permits(2);
+    bounded.read_all().await.unwrap();
+    assert_eq!(bounded.results(1), ["a: a in turn 1", "b: b in turn 1"]);
+
+    let parts = [Call("serial", "a"), Call("serial", "b"), Call("slow", "c"), Text];
+    let mut serial = bench([reply(&parts, "tool_use")], |run| run);
+    serial.read_to("whole").await;
+    assert_eq!((serial.log.count("run a"), serial.log.count("run b"), serial.log.count("run c")), (1, 0, 1));
+    serial.permits.add_permits(3);
+    serial.read_all().await.unwrap();
+    assert_eq!(serial.results(1).len(), 3);
+    assert_valid(&serial.run, &serial.scripted);
+}
+
+/// A bound that frees up while the reply streams lets the next start early too.
+#[tokio::test]
+async fn a_place_that_is_free_again_is_used_at_once() {
+    let parts = [Call("quick", "a"), Call("quick", "b"), Text, Text];
+    let mut bench = bench([reply(&parts, "tool_use")], |run| run.concurrency(1));
+    bench.read_to("whole").await;
+    assert_eq!((bench.log.count("end a"), bench.log.count("end b")), (1, 1), "{}", bench.log.all());
+    bench.read_all().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_gate_decides_first() {
+    let parts = [Call("quick", "denied"), Call("quick", "asked"), Call("quick", "free"), Text];
+    let mut bench = bench([reply(&parts, "tool_use")], |run| {
+        run.gate(|call| async move {
+            match call.id.as_str() {
+                "denied" => Decision::deny("No."),
+                "asked" => Decision::Suspend,
+                _ => Decision::Allow,
+            }
+        })
+    });
+    assert_eq!(bench.run.until_done().await.unwrap().outcome, Outcome::NeedsAnswer);
+    assert_eq!(bench.log.all(), "run free, end free");
+    assert_eq!(bench.run.waiting_calls(), ["asked"]);
+    bench.run.allow("asked").unwrap();
+    bench.run.until_done().await.unwrap();
+    assert_eq!(bench.results(1), ["denied: No.", "asked: asked in turn 1", "free: free in turn 1"]);
+    assert_valid(&bench.run, &bench.scripted);
+}
+
+#[tokio::test]
+async fn the_hook_and_the_cap_see_early_results() {
+    let mut bench = bench([reply(&[Call("quick", "a"), Text], "tool_use")], |run| {
+        run.on_result(|draft| {
+            assert_eq!((draft.id.as_str(), draft.name.as_str()), ("a", "quick"));
+            draft.replace("0123456789");
+        })
+        .result_cap(4)
+    });
+    bench.run.until_done().await.unwrap();
+    assert_eq!(bench.results(1), ["a: 01\n[… 6 bytes cut …]\n89"]);
+}
+
+#[tokio::test]
+async fn a_call_that_was_cut_off_never_runs_and_one_before_it_keeps_its_result() {
+    for stop in ["max_tokens", "refusal", "model_context_window_exceeded", "something_new"] {
+        let parts = [Call("quick", "a"), Call("slow", "b"), Cut("quick", "cut")];
+        let mut bench = bench([reply(&parts, stop)], |run| run);
+        bench.permits.add_permits(1);
+        let finished = bench.run.until_done().await.unwrap();
+        assert!(matches!(finished.outcome, Outcome::Ended(Some(_))), "{stop}");
+        assert_eq!((bench.log.count("end a"), bench.log.count("end b"), bench.log.count("run cut")), (1, 1, 0));
+        // The model hears of what was done when the run goes on, and of what was not.
+        bench.run.user("Go on.").unwrap();
+        bench.run.until_done().await.unwrap();
+        assert_eq!(bench.results(1), ["a: a in turn 1", "b: b in turn 1", "cut: Error: not run"]);
+        assert_valid(&bench.run, &bench.scripted);
+    }
+}
+
+/// The last whole call of a reply that ends otherwise is one that the model never moved on from.
+#[tokio::test]
+async fn a_refusal_starts_nothing() {
+    for stop in ["refusal", "max_tokens", "end_turn", "pause_turn"] {
+        let mut bench = bench([reply(&[Text, Call("quick", "a")], stop)], |run| run);
+        bench.run.until_done().await.unwrap();
+        assert_eq!(bench.log.all(), "", "{stop}");
+        assert_valid(&bench.run, &bench.scripted);
+    }
+}
+
+/// A call of a paused turn that has run is answered as if the caller had: its effect is told, and the pause is over.
+#[tokio::test]
+async fn a_paused_turn_with_a_call_that_ran() {
+    let mut bench = bench([reply(&[Call("quick", "a"), Text, Call("quick", "b")], "pause_turn")], |run| run);
+    bench.run.until_done().await.unwrap();
+    assert_eq!(bench.log.all(), "run a, end a");
+    assert_eq!(bench.results(1), ["a: a in turn 1", "b: Error: not run"]);
+    assert_valid(&bench.run, &bench.scripted);
+}
+
+#[tokio::test]
+async fn after_a_fallback_nothing_starts_early_and_what_was_before_is_dropped() {
+    let parts = [Call("slow", "a"), Call("quick", "b"), Fallback, Call("quick", "c"), Text];
+    let mut bench = bench([reply(&parts, "tool_use")], |run| run);
+    bench.read_to("whole").await;
+    assert_eq!(bench.log.all(), "+a, -a, +b, start a, run a, -b, +fallback, -fallback, +c, -c, +text, -text, tool_use, whole");
+    bench.read_all().await.unwrap();
+    assert_eq!((bench.log.count("end a"), bench.log.count("run b"), bench.log.count("end c")), (0, 0, 1));
+    assert_eq!(bench.results(1), ["c: c in turn 1"]);
+    assert_valid(&bench.run, &bench.scripted);
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_off_after_a_call_has_started_is_an_error() {
+    let mut bench = bench([reply(&[Call("slow", "a"), Text, Call("quick", "b"), Break], "")], |run| run);
+    // Nobody reads the text, so it could be taken back; the call cannot.
+    let failed = bench.run.until_done().await.unwrap_err();
+    assert!(failed.to_string().contains("the script reset it"), "{failed}");
+    assert_eq!(bench.log.all(), "run a");
+    bench.permits.add_permits(9);
+    assert_eq!(bench.run.until_done().await.unwrap().text(), "Done.");
+    assert_eq!(bench.log.all(), "run a", "what ran for the lost reply was dropped");
+    assert_eq!(bench.results(1), [""; 0]);
+    assert_valid(&bench.run, &bench.scripted);
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_off_before_is_asked_for_again() {
+    let again = reply(&[Call("quick", "a2"), Text], "tool_use");
+    let mut bench = bench([reply(&[Call("quick", "a"), Break], ""), again], |run| {
+        run.retry_policy(RetryPolicy { first_wait: Duration::ZERO, ..RetryPolicy::DEFAULT })
+    });
+    bench.run.until_done().await.unwrap();
+    assert_eq!(bench.log.all(), "run a2, end a2");
+}
+
+#[tokio::test]
+async fn after_output_a_lost_reply_is_asked_for_again_and_its_results_are_dropped() {
+    let policy = RetryPolicy { first_wait: Duration::ZERO, after_output: true, ..RetryPolicy::DEFAULT };
+    let again = reply(&[Call("quick", "a"), Text], "tool_use");
+    let mut bench = bench([reply(&[Call("quick", "a"), Text, Text, Break], ""), again], |run| run.retry_policy(policy));
+    bench.run.until_done().await.unwrap();
+    // Another call, though it has the same id.
+    assert_eq!(bench.log.all(), "run a, end a, run a, end a");
+    assert_eq!(bench.results(2), ["a: a in turn 1"]);
+    assert_valid(&bench.run, &bench.scripted);
+}
+
+#[tokio::test]
+async fn a_cancelled_run_starts_nothing_more_and_takes_the_reply_back() {
+    let parts = [Call("slow", "a"), Text, Call("quick", "b"), Text];
+    let mut bench = bench([reply(&parts, "tool_use")], |run| run.grace(Duration::from_millis(10)));
+    bench.read_to("run a").await;
+    bench.run.cancellation().cancel();
+    assert_eq!(bench.run.until_done().await.unwrap().outcome, Outcome::Stopped);
+    assert_eq!((bench.log.count("run b"), bench.log.count("end a")), (0, 0));
+    assert_eq!(bench.run.messages(), r#"[{"role":"user","content":"Go."}]"#);
+    bench.run.resume();
+    assert_eq!(bench.run.until_done().await.unwrap().text(), "Done.");
+    assert_valid(&bench.run, &bench.scripted);
+}
+
+#[tokio::test]
+async fn a_limit_that_would_keep_a_result_from_being_sent_keeps_its_call_from_starting() {
+    let limits = [
+        Limits { turns: Some(1), ..Limits::NONE },
+        Limits { calls: Some(1), ..Limits::NONE },
+        Limits { input_tokens: Some(10), ..Limits::NONE },
+        Limits { repeats: Some(5), ..Limits::NONE },
+    ];
+    for limits in limits {
+        let parts = [Text, Call("quick", "a"), Call("quick", "b"), Text];
+        let mut bench = bench([reply(&parts, "tool_use")], |run| run.limits(limits));
+        bench.read_to("whole").await;
+        let early = bench.log.count("run a") + bench.log.count("run b");
+        assert_eq!(early, 0, "{limits:?}");
+        bench.read_all().await.unwrap();
+        assert_valid(&bench.run, &bench.scripted);
+    }
+}
+
+#[tokio::test]
+async fn a_turn_that_would_be_summarised_starts_nothing_early() {
+    let compaction = Compaction { threshold: 5, prompt: "Summarise." };
+    let scripted =
+        scripted(answers([reply(&[Call("quick", "a"), Text], "tool_use")]).reply(Reply::text("All.")).reply(Reply::text("Done.")));
+    let log = Log::default();
+    let kit = Kit { log: log.clone(), permits: Arc::new(Semaphore::new(0)) };
+    let mut run = scripted.client().run("m").eager(true).tools(kit).compaction(compaction).user("Go.");
+    assert_eq!(run.until_done().await.unwrap().text(), "Done.");
+    assert_eq!(log.all(), "");
+    assert_valid(&run, &scripted);
+}
+
+#[tokio::test]
+async fn ids_may_come_again_in_a_later_reply_but_not_in_the_same() {
+    let same = || reply(&[Call("quick", "a"), Text], "tool_use");
+    let mut twice = bench([same(), same()], |run| run);
+    twice.run.until_done().await.unwrap();
+    assert_eq!(twice.log.all(), "run a, end a, run a, end a");
+
+    let mut bench = bench([reply(&[Call("quick", "a"), Call("quick", "a"), Text], "tool_use")], |run| run);
+    assert!(bench.run.until_done().await.is_err(), "such a reply is none");
+    assert_eq!(bench.log.all(), "run a, end a");
+}
+
+#[tokio::test]
+async fn a_reply_that_is_not_streamed_starts_nothing_early() {
+    let reply = Reply::new().tool_use("a", "quick", r#"{"a":1}"#).and_text("Hm.");
+    let scripted = scripted(Script::new().reply(reply).reply(Reply::text("Done.")));
+    let log = Log::default();
+    let kit = Kit { log: log.clone(), permits: Arc::new(Semaphore::new(0)) };
+    let mut run = scripted.client().run("m").eager(true).stream(false).tools(kit).user("Go.");
+    let turn = run.next_turn().await.unwrap().unwrap();
+    assert_eq!(turn.number(), 1);
+    assert_eq!(log.all(), "");
+    run.until_done().await.unwrap();
+    assert_eq!(log.all(), "run a, end a");
+}
+
+/// However the driver's future is dropped, a call runs at most once.
+#[tokio::test]
+async fn a_future_dropped_at_every_poll() {
+    let parts = [Call("quick", "a"), Text, Call("slow", "b"), Text];
+    for polls in 0..40 {
+        let mut bench = bench([reply(&parts, "tool_use")], |run| run);
+        bench.permits.add_permits(1);
+        for _ in 0..polls {
+            tokio::select! {
+                biased;
+                _ = bench.run.next_event() => {}
+                () = core::future::ready(()) => {}
+            }
+        }
+        let finished = bench.run.until_done().await.unwrap();
+        assert_eq!(finished.text(), "Done.");
+        assert_eq!((bench.log.count("run a"), bench.log.count("run b")), (1, 1), "{polls}");
+        assert_valid(&bench.run, &bench.scripted);
+    }
+}
+
+/// If whole blocks are kept, so are the results of their calls that ran.
+#[tokio::test]
+async fn a_broken_reply_whose_blocks_are_kept_keeps_its_results() {
+    let parts = [Call("quick", "a"), Call("slow", "b"), Text, Call("quick", "c"), Break];
+    let mut bench = bench([reply(&parts, "")], |run| run.on_break(OnBreak::KeepBlocks));
+    bench.permits.add_permits(1);
+    assert!(bench.run.until_done().await.is_err());
+    assert_eq!(bench.run.message().unwrap().text(), "Hm.");
+    assert_eq!(bench.run.until_done().await.unwrap().outcome, Outcome::Broken);
+    bench.run.resume();
+    assert_eq!(bench.run.until_done().await.unwrap().text(), "Done.");
+    assert_eq!(bench.results(1), ["a: a in turn 1", "b: b in turn 1", "c: Error: not run"]);
+    assert_eq!((bench.log.count("run a"), bench.log.count("run b"), bench.log.count("run c")), (1, 1, 0));
+    assert_valid(&bench.run, &bench.scripted);
+}
