@@ -56,7 +56,7 @@ part_conformance() {
     if [ -n "${SCENARIOS:-}" ]; then
         files+=("$SCENARIOS")
     fi
-    for configuration in std embedded; do
+    for configuration in std embedded embassy; do
         echo "# $configuration"
         cargo run -q --release -p toolrunner-tests --bin conformance -- --transport "$configuration" "${files[@]}"
     done
