@@ -56,7 +56,7 @@ part_conformance() {
     if [ -n "${SCENARIOS:-}" ]; then
         files+=("$SCENARIOS")
     fi
-    for configuration in std embedded; do
+    for configuration in std embedded embassy; do
         echo "# $configuration"
         cargo run -q --release -p toolrunner-tests --bin conformance -- --transport "$configuration" "${files[@]}"
     done
@@ -84,17 +84,26 @@ chip_cargo() {
     env -u RUSTUP_TOOLCHAIN -u CARGO -u RUSTFLAGS RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc /usr/bin/cargo "$@"
 }
 
+# Chips without and with atomics, floating point and long multiplication, by what their compilers call them.
+CHIPS=(thumbv6m-none-eabi thumbv7em-none-eabi thumbv7em-none-eabihf thumbv8m.main-none-eabi riscv32imc-unknown-none-elf
+    riscv32imac-unknown-none-elf)
+
 part_targets() {
-    local target features
-    for target in thumbv6m-none-eabi thumbv7em-none-eabihf riscv32imc-unknown-none-elf; do
-        for features in "" macros,log,defmt; do
-            echo "# $target [$features]"
-            chip_cargo build -q --release -p toolrunner-core --features "$features" --target "$target" --target-dir target/chips \
-                -Z build-std=core
-        done
-        chip_cargo build -q --release -p toolrunner-embassy --features defmt,flash --target "$target" --target-dir target/chips -Z build-std=core
-        # The bridge to serde allocates.
-        chip_cargo build -q --release -p toolrunner-core --features serde --target "$target" --target-dir target/chips -Z build-std=core,alloc
+    local target
+    # Every feature but those that need a heap; then those.
+    for target in "${CHIPS[@]}"; do
+        echo "# $target"
+        chip_cargo check -q -p toolrunner-core -p toolrunner-embassy --features \
+            toolrunner-core/macros,toolrunner-core/log,toolrunner-core/defmt,toolrunner-embassy/defmt,toolrunner-embassy/flash \
+            --target "$target" --target-dir target/chips -Z build-std=core
+        chip_cargo check -q -p toolrunner-core --features macros,log,defmt,serde --target "$target" --target-dir target/chips \
+            -Z build-std=core,alloc
+    done
+    # With no feature at all, and built: where neither atomics nor a long multiplication are to be had.
+    for target in thumbv6m-none-eabi riscv32imc-unknown-none-elf; do
+        echo "# $target, without features"
+        chip_cargo build -q --release -p toolrunner-core -p toolrunner-embassy --no-default-features --target "$target" \
+            --target-dir target/chips -Z build-std=core
     done
 }
 

@@ -17,15 +17,17 @@ pub fn cargo(firmware: &Path) -> Command {
     cargo
 }
 
-/// The test server's certificates and key.
+/// The test server's certificates and key. `most`: bytes of its longest record, by default TLS's.
 ///
 /// # Panics
 /// If they are not there: `examples/firmware/certificates/make.sh` makes them.
-pub fn tls_identity(firmware: &Path) -> Arc<rustls::ServerConfig> {
+pub fn tls_identity(firmware: &Path, most: Option<usize>) -> Arc<rustls::ServerConfig> {
     let folder = firmware.join("certificates");
     let chain = CertificateDer::pem_file_iter(folder.join("server.pem")).expect("server.pem").flatten().collect();
     let key = PrivateKeyDer::from_pem_file(folder.join("server.key")).expect("server.key");
     let builder = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
     let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]).expect("TLS 1.3");
-    Arc::new(builder.with_no_client_auth().with_single_cert(chain, key).expect("an identity"))
+    let mut config = builder.with_no_client_auth().with_single_cert(chain, key).expect("an identity");
+    config.max_fragment_size = most;
+    Arc::new(config)
 }

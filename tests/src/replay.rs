@@ -20,8 +20,10 @@ pub struct Cut {
 /// A reply as it comes.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// Its head.
+    /// Its head, as an adapter hands it to the loop.
     pub head: ReplyHead,
+    /// The fields of its head, as a server sends them.
+    pub headers: Vec<(String, String)>,
     /// Its body, in the pieces in which it comes; none is empty.
     pub pieces: Vec<Vec<u8>>,
 }
@@ -59,7 +61,7 @@ impl Replay {
         let Some(exchange) = self.scenario.exchanges.get(number - 1) else {
             let body = String::from_utf8_lossy(body);
             state.differences.push(format!("request {number}: expected none, got {body}"));
-            return Answer { head: ReplyHead::new(400), pieces: vec![b"{}".to_vec()] };
+            return Answer { head: ReplyHead::new(400), headers: Vec::new(), pieces: vec![b"{}".to_vec()] };
         };
         match read(body) {
             Err(error) => state.differences.push(format!("request {number}: expected JSON, got {error}")),
@@ -75,7 +77,8 @@ impl Replay {
         for (name, value) in &exchange.headers {
             head.field(name, value.as_bytes());
         }
-        Answer { head, pieces: state.pieces(exchange.body.as_bytes()) }
+        let headers = exchange.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        Answer { head, headers, pieces: state.pieces(exchange.body.as_bytes()) }
     }
 
     /// What differed so far.

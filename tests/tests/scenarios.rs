@@ -1,9 +1,9 @@
-//! Every scenario in both configurations, with bodies whole and cut. `SCENARIOS=DIR` adds others.
+//! Every scenario in each configuration, with bodies whole and cut. `SCENARIOS=DIR` adds others.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use toolrunner_tests::engine::{Embedded, Ending, Engine, Server};
+use toolrunner_tests::engine::{Embassy, Embedded, Ending, Engine, Server};
 use toolrunner_tests::play;
 use toolrunner_tests::replay::{Cut, Replay};
 use toolrunner_tests::scenario::{Scenario, files};
@@ -45,6 +45,11 @@ fn on_a_server() {
 #[test]
 fn without_a_heap() {
     play_all(&Embedded { capacity: 64 * 1024 });
+}
+
+#[test]
+fn over_a_boards_transport() {
+    play_all(&Embassy { capacity: 64 * 1024 });
 }
 
 /// At every capacity a scenario either passes or ends in a capacity error, with all requests until then as they must be.

@@ -61,6 +61,8 @@
 //! | certificates of a server | [`tls::MAX_CERTIFICATES`] | refused |
 //! | host and port | [`MAX_AUTHORITY`] | [`Error::BaseUrl`] |
 //! | sockets of the stack | `TcpClientState`'s first number | [`Error::Connect`] |
+//!
+//! The README is a guide for boards: a whole firmware in one file, how much memory it takes, and what to do when some of it is full.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -71,6 +73,9 @@ mod clock;
 mod error;
 #[cfg(feature = "flash")]
 pub mod flash;
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../README.md")]
+pub mod guide {}
 mod http;
 mod link;
 #[cfg(feature = "defmt")]

@@ -3,6 +3,7 @@
 
 pub mod board;
 pub mod console;
+pub mod executor;
 pub mod host;
 pub mod names;
 pub mod network;

@@ -3,7 +3,7 @@
 use core::cell::RefCell;
 use core::task::Waker;
 
-use cortex_m::peripheral::SYST;
+use cortex_m::peripheral::{SCB, SYST};
 use cortex_m::peripheral::syst::SystClkSource;
 use critical_section::Mutex;
 use embassy_time_driver::{Driver, TICK_HZ};
@@ -51,9 +51,20 @@ fn SysTick() {
     });
 }
 
+/// Processor cycles in a tick.
+const TICK: u32 = crate::board::CLOCK_HZ / TICK_HZ as u32;
+
+/// Processor cycles since the start. To be called with interrupts off.
+pub fn cycles() -> u64 {
+    let (first, is_pending, second) = (SYST::get_current(), SCB::is_pendst_pending(), SYST::get_current());
+    // A tick that came and was not counted yet: it may have come after the first look.
+    let (ticks, left) = if is_pending { (DRIVER.now() + 1, second) } else { (DRIVER.now(), first) };
+    ticks * u64::from(TICK) + u64::from(TICK - 1 - left)
+}
+
 /// Starts the clock.
 pub fn start(mut systick: SYST) {
-    systick.set_reload(crate::board::CLOCK_HZ / TICK_HZ as u32 - 1);
+    systick.set_reload(TICK - 1);
     systick.set_clock_source(SystClkSource::Core);
     systick.clear_current();
     systick.enable_counter();

@@ -1,7 +1,7 @@
 //! Runs scenario files through the loop and says what differed.
 //!
 //! ```text
-//! conformance [--embedded] [--transport std|embedded] [--capacity BYTES] [--cut LONGEST] [--seed N] FILE|DIRECTORY...
+//! conformance [--embedded] [--transport std|embedded|embassy] [--capacity BYTES] [--cut LONGEST] [--seed N] FILE|DIRECTORY...
 //! ```
 //! Each scenario runs twice: with the bodies of its replies whole, and cut into pieces of 1 to LONGEST bytes (16; 0: not cut).
 
@@ -15,7 +15,7 @@ use toolrunner_tests::scenario::{Scenario, files};
 use toolrunner_tests::{Verdict, play};
 
 const USAGE: &str =
-    "usage: conformance [--embedded] [--transport std|embedded] [--capacity BYTES] [--cut LONGEST] [--seed N] FILE|DIRECTORY...";
+    "usage: conformance [--embedded] [--transport std|embedded|embassy] [--capacity BYTES] [--cut LONGEST] [--seed N] FILE|DIRECTORY...";
 
 struct Arguments {
     engine: Box<dyn Engine>,

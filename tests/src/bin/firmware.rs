@@ -161,7 +161,7 @@ fn build(firmware: &Path, board: &str, tls: bool) -> Option<PathBuf> {
 
 /// Runs one scenario, compares what is printed, and gives how deep the stack was.
 fn run(firmware: &Path, image: &Path, (board, card): (&str, &str), tls: bool, scenario: &Scenario) -> Result<String, String> {
-    let identity = if tls { Some(tls_identity(firmware)) } else { None };
+    let identity = if tls { Some(tls_identity(firmware, None)) } else { None };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| e.to_string())?;
     let port = listener.local_addr().map_err(|e| e.to_string())?.port();
     let model = Arc::new(Mutex::new(ScriptedModel::new((scenario.script)())));
@@ -223,12 +223,12 @@ fn run(firmware: &Path, image: &Path, (board, card): (&str, &str), tls: bool, sc
     if printed == expected { Ok(stack) } else { Err(format!("printed:\n{printed}expected:\n{expected}")) }
 }
 
-/// A line without what depends on how the bytes came in: how deep the stack was, how much was held when something was full, and how
+/// A line without what depends on how the bytes came in: how deep the stack was and how long it took, how much was held when something was full, and how
 /// far a long text got until then.
 fn shown(line: &str) -> Option<&str> {
     let line = line.split_inclusive(" full").next().unwrap_or_default();
     let line = if line.len() > 200 { line.get(..60).unwrap_or_default() } else { line };
-    if line.starts_with("stack: ") { None } else { Some(line.trim_end()) }
+    if line.starts_with("stack: ") || line.starts_with("busy: ") { None } else { Some(line.trim_end()) }
 }
 
 trait Stream: Read + Write {}

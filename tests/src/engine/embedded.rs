@@ -35,27 +35,32 @@ impl Engine for Embedded {
     }
 
     fn run(&self, scenario: &Scenario, replay: &Arc<Replay>) -> Ending {
-        let mut memory = vec![0; self.capacity];
-        let mut run = Run::new(Transcript::new(&mut memory));
-        let mut reason = Reason(None);
-        run.limits_mut().turns = scenario.config.max_iterations;
-        let ended = block_on(drive(&mut run, scenario, replay, &mut reason));
-        if let Err(invalid) = validity::check(run.transcript().bytes(), Tail::Open) {
-            return Ending::Error(invalid.to_string());
-        }
-        match ended {
-            Ok(_) => ending(&run, reason),
-            Err(Error::Api(api)) => {
-                let kind = run.api_error().map_or_else(|| api.kind.name().to_owned(), |text| text.kind.to_string());
-                Ending::Api { kind, status: api.status }
-            }
-            Err(Error::Capacity(full)) => Ending::Capacity(full),
-            Err(error) => Ending::Error(error.to_string()),
-        }
+        run_over(InMemory(replay), self.capacity, scenario)
     }
 }
 
-async fn drive(run: &mut Run<'_>, scenario: &Scenario, replay: &Arc<Replay>, reason: &mut Reason) -> Result<Outcome, Error> {
+/// Drives a run with a transcript of `capacity` bytes through the scenario, over any transport.
+pub(super) fn run_over(transport: impl Transport, capacity: usize, scenario: &Scenario) -> Ending {
+    let mut memory = vec![0; capacity];
+    let mut run = Run::new(Transcript::new(&mut memory));
+    let mut reason = Reason(None);
+    run.limits_mut().turns = scenario.config.max_iterations;
+    let ended = block_on(drive(&mut run, scenario, transport, &mut reason));
+    if let Err(invalid) = validity::check(run.transcript().bytes(), Tail::Open) {
+        return Ending::Error(invalid.to_string());
+    }
+    match ended {
+        Ok(_) => ending(&run, reason),
+        Err(Error::Api(api)) => {
+            let kind = run.api_error().map_or_else(|| api.kind.name().to_owned(), |text| text.kind.to_string());
+            Ending::Api { kind, status: api.status }
+        }
+        Err(Error::Capacity(full)) => Ending::Capacity(full),
+        Err(error) => Ending::Error(error.to_string()),
+    }
+}
+
+async fn drive(run: &mut Run<'_>, scenario: &Scenario, transport: impl Transport, reason: &mut Reason) -> Result<Outcome, Error> {
     let (mut model, mut max_tokens, mut params) = (String::new(), 0, Vec::new());
     for (name, value) in scenario.params() {
         match name.as_str() {
@@ -68,8 +73,8 @@ async fn drive(run: &mut Run<'_>, scenario: &Scenario, replay: &Arc<Replay>, rea
     let params = params.join(",");
     let tools = scenario.tools();
     let clock = VirtualClock::new(0);
-    let config = Config::new(&model, max_tokens).params(&params).stream(scenario.config.stream);
-    let mut driver = Driver::new(config, InMemory(replay), &tools, &clock)?;
+    let config = Config::new(&model, max_tokens).base_url("http://api.test").params(&params).stream(scenario.config.stream);
+    let mut driver = Driver::new(config, transport, &tools, &clock)?;
     loop {
         let ended = driver.next_turn(run, reason).await.map_err(plain)?;
         match ended {
@@ -96,7 +101,7 @@ async fn drive(run: &mut Run<'_>, scenario: &Scenario, replay: &Arc<Replay>, rea
     }
 }
 
-fn plain(error: DriveError<Never>) -> Error {
+fn plain<E>(error: DriveError<E>) -> Error {
     error.error
 }
 
@@ -185,7 +190,7 @@ impl Transport for InMemory<'_> {
         Self: 't;
 
     async fn send(&mut self, _: &Head<'_>, body: &Body<'_>) -> Result<Reply<Pieces>, Never> {
-        let Answer { head, pieces } = self.0.answer(&body.pieces().collect::<Vec<_>>().concat());
+        let Answer { head, pieces, .. } = self.0.answer(&body.pieces().collect::<Vec<_>>().concat());
         Ok(Reply { head, body: Pieces { pieces: pieces.into_iter(), piece: Vec::new(), read: 0 } })
     }
 }

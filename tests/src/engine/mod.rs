@@ -1,5 +1,6 @@
 //! The loop in one of its configurations, driven through a scenario.
 
+mod embassy;
 mod embedded;
 mod server;
 
@@ -10,6 +11,7 @@ use toolrunner_core::error::Capacity;
 use crate::replay::Replay;
 use crate::scenario::Scenario;
 
+pub use embassy::Embassy;
 pub use embedded::Embedded;
 pub use server::Server;
 
@@ -56,6 +58,7 @@ pub trait Engine {
 pub fn by_name(name: &str, capacity: usize) -> Option<Box<dyn Engine>> {
     match name {
         "std" => Some(Box::new(Server)),
+        "embassy" => Some(Box::new(Embassy { capacity })),
         "embedded" => Some(Box::new(Embedded { capacity })),
         _ => None,
     }

@@ -22,7 +22,7 @@ use toolrunner_embassy::core::transcript::Transcript;
 use toolrunner_embassy::core::wire::{Auth, Config};
 use toolrunner_embassy::{EmbassyClock, Link, Timeouts, Transport, toolbox};
 use toolrunner_firmware::names::Names;
-use toolrunner_firmware::{console, host, network, print, stack, time};
+use toolrunner_firmware::{console, executor, host, network, print, stack, time};
 
 /// Bytes of a conversation.
 const TRANSCRIPT: usize = 8192;
@@ -78,7 +78,7 @@ impl Board {
     }
 }
 
-#[embassy_executor::main]
+#[embassy_executor::main(entry = "cortex_m_rt::entry", executor = "toolrunner_firmware::executor::Executor")]
 async fn main(spawner: Spawner) {
     stack::paint();
     let Some(core) = cortex_m::Peripherals::take() else { host::exit(102) };
@@ -102,7 +102,8 @@ async fn main(spawner: Spawner) {
     #[cfg(feature = "tls")]
     {
         use toolrunner_embassy::tls::{Handoff, Resources, Secure, Security, Trust, session};
-        static RESOURCES: ConstStaticCell<Resources> = ConstStaticCell::new(Resources::new());
+        const RECORD_IN: usize = if cfg!(feature = "small-records") { 4352 } else { 16_640 };
+        static RESOURCES: ConstStaticCell<Resources<1024, RECORD_IN>> = ConstStaticCell::new(Resources::new());
         let (buffer, records) = RESOURCES.take().split();
         let anchors = [toolrunner_firmware::trust::anchor()];
         let security = Security { trust: Trust::anchors(&anchors), clock: host::Host, entropy: host::Host };
@@ -111,6 +112,7 @@ async fn main(spawner: Spawner) {
         talk(Transport::new(Secure::new(&handoff, session, buffer), TIMEOUTS), base_url, limit, first).await;
     }
     console::number("stack: ", stack::deepest());
+    console::number("busy: ", executor::busy());
     host::exit(0);
 }
 

@@ -13,9 +13,9 @@ use static_cell::ConstStaticCell;
 use toolrunner_embassy::core::transport::{Body, Head, Transport as _};
 use toolrunner_embassy::{Error, Link, Timeouts, Transport};
 use toolrunner_firmware::names::Names;
-use toolrunner_firmware::{console, host, network, print, stack, time};
+use toolrunner_firmware::{console, executor, host, network, print, stack, time};
 
-#[embassy_executor::main]
+#[embassy_executor::main(entry = "cortex_m_rt::entry", executor = "toolrunner_firmware::executor::Executor")]
 async fn main(spawner: Spawner) {
     stack::paint();
     let Some(core) = cortex_m::Peripherals::take() else { host::exit(102) };
@@ -44,6 +44,7 @@ async fn main(spawner: Spawner) {
         ask(Transport::new(Secure::new(&handoff, session, buffer), Timeouts::DEFAULT), base_url).await;
     }
     console::number("stack: ", stack::deepest());
+    console::number("busy: ", executor::busy());
     host::exit(0);
 }
 

@@ -10,9 +10,9 @@ use embedded_io_async::Write as _;
 use embedded_nal_async::TcpConnect as _;
 use static_cell::ConstStaticCell;
 use toolrunner_firmware::names::HOST;
-use toolrunner_firmware::{console, host, network, stack, time};
+use toolrunner_firmware::{console, executor, host, network, stack, time};
 
-#[embassy_executor::main]
+#[embassy_executor::main(entry = "cortex_m_rt::entry", executor = "toolrunner_firmware::executor::Executor")]
 async fn main(spawner: Spawner) {
     stack::paint();
     let Some(core) = cortex_m::Peripherals::take() else { host::exit(102) };
@@ -23,5 +23,6 @@ async fn main(spawner: Spawner) {
         let _ = connection.write_all(b"\n").await;
     }
     console::number("stack: ", stack::deepest());
+    console::number("busy: ", executor::busy());
     host::exit(0);
 }

@@ -1,0 +1,153 @@
+//! A board's configuration: the core's driver and the transport of `toolrunner_embassy`, in memory that does not grow, over a network
+//! that is a double: a server behind `TcpConnect` that speaks HTTP/1.1.
+
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
+use embedded_nal_async::{AddrType, Dns, TcpConnect};
+use toolrunner_embassy::{Plain, Resources, Timeouts, Transport};
+
+use super::embedded::run_over;
+use super::{Ending, Engine};
+use crate::replay::{Answer, Replay};
+use crate::scenario::Scenario;
+
+/// The core's `Driver` over `toolrunner_embassy::Transport`, with a transcript of so many bytes. Nothing here waits, so time stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Embassy {
+    /// Bytes of the transcript.
+    pub capacity: usize,
+}
+
+impl Engine for Embassy {
+    fn name(&self) -> &'static str {
+        "embassy"
+    }
+
+    fn capacity(&self) -> Option<usize> {
+        Some(self.capacity)
+    }
+
+    fn run(&self, scenario: &Scenario, replay: &Arc<Replay>) -> Ending {
+        let network = Network(replay);
+        // The size that a board has by default: scenarios with longer requests and events go through it in pieces.
+        let mut resources: Resources = Resources::new();
+        let link = Plain::new(&network, &network, &mut resources.buffer);
+        run_over(Transport::new(link, Timeouts::DEFAULT), self.capacity, scenario)
+    }
+}
+
+/// A network with one server on it, which asks the replay.
+struct Network<'r>(&'r Replay);
+
+impl TcpConnect for Network<'_> {
+    type Error = ErrorKind;
+    type Connection<'a>
+        = Connection<'a>
+    where
+        Self: 'a;
+
+    async fn connect<'a>(&'a self, _: SocketAddr) -> Result<Connection<'a>, ErrorKind> {
+        Ok(Connection { replay: self.0, received: Vec::new(), answered: 0, to_send: VecDeque::new(), is_closed: false })
+    }
+}
+
+impl Dns for Network<'_> {
+    type Error = ErrorKind;
+
+    async fn get_host_by_name(&self, _: &str, _: AddrType) -> Result<IpAddr, ErrorKind> {
+        Ok(Ipv4Addr::LOCALHOST.into())
+    }
+
+    async fn get_host_by_address(&self, _: IpAddr, _: &mut [u8]) -> Result<usize, ErrorKind> {
+        Err(ErrorKind::Unsupported)
+    }
+}
+
+/// One connection, as both ends see it.
+struct Connection<'r> {
+    replay: &'r Replay,
+    received: Vec<u8>,
+    /// Requests so far: how the end of a reply's body is told goes round from one to the next.
+    answered: usize,
+    /// What the client has not read yet, in the pieces in which it comes.
+    to_send: VecDeque<Vec<u8>>,
+    is_closed: bool,
+}
+
+impl Connection<'_> {
+    /// Answers the request if it is there as a whole.
+    fn respond(&mut self) {
+        let Some(end) = self.received.windows(4).position(|part| part == b"\r\n\r\n").map(|at| at + 4) else { return };
+        let head = String::from_utf8_lossy(&self.received[..end]).into_owned();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).and_then(|length| length.parse::<usize>().ok());
+        let Some(body) = length.and_then(|length| self.received.get(end..end + length)) else { return };
+        let Answer { head, headers, pieces } = self.replay.answer(body);
+        self.received.clear();
+        let mut text = format!("HTTP/1.1 {} Said\r\n", head.status);
+        for (name, value) in headers.iter().filter(|(name, _)| !is_of_the_connection(name)) {
+            text += &format!("{name}: {value}\r\n");
+        }
+        let framing = self.answered % 3;
+        self.answered += 1;
+        text += &match framing {
+            0 => "transfer-encoding: chunked\r\n\r\n".to_owned(),
+            1 => format!("content-length: {}\r\n\r\n", pieces.iter().map(Vec::len).sum::<usize>()),
+            _ => "\r\n".to_owned(),
+        };
+        self.to_send.push_back(text.into_bytes());
+        for piece in pieces {
+            self.to_send.push_back(match framing {
+                0 => [format!("{:x}\r\n", piece.len()).as_bytes(), &piece, b"\r\n"].concat(),
+                _ => piece,
+            });
+        }
+        match framing {
+            0 => self.to_send.push_back(b"0\r\n\r\n".to_vec()),
+            1 => {}
+            _ => self.is_closed = true,
+        }
+    }
+}
+
+/// Whether a field tells of the connection that a scenario was taken from, and not of its reply.
+fn is_of_the_connection(name: &str) -> bool {
+    ["connection", "content-encoding", "content-length", "transfer-encoding"].iter().any(|other| name.eq_ignore_ascii_case(other))
+}
+
+impl ErrorType for Connection<'_> {
+    type Error = ErrorKind;
+}
+
+impl Write for Connection<'_> {
+    async fn write(&mut self, bytes: &[u8]) -> Result<usize, ErrorKind> {
+        if self.is_closed {
+            return Err(ErrorKind::ConnectionReset);
+        }
+        self.received.extend_from_slice(bytes);
+        self.respond();
+        Ok(bytes.len())
+    }
+
+    async fn flush(&mut self) -> Result<(), ErrorKind> {
+        Ok(())
+    }
+}
+
+impl Read for Connection<'_> {
+    async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ErrorKind> {
+        let Some(piece) = self.to_send.front_mut() else {
+            // One that asks for more than was said would wait for ever.
+            return if self.is_closed { Ok(0) } else { Err(ErrorKind::TimedOut) };
+        };
+        let len = piece.len().min(buffer.len());
+        buffer[..len].copy_from_slice(&piece[..len]);
+        piece.drain(..len);
+        if piece.is_empty() {
+            self.to_send.pop_front();
+        }
+        Ok(len)
+    }
+}

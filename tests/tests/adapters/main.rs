@@ -1,0 +1,263 @@
+//! What every adapter must do, in one table that is played through each of them: `toolrunner_std`'s over hyper, `toolrunner_embassy`'s
+//! over its own HTTP/1.1. Real connections on loopback. What faults do to a conversation is `faults`' affair.
+
+mod near;
+mod server;
+
+use embedded_io_async::BufRead as _;
+use server::{Act, Server};
+use toolrunner_core::error::TransportKind;
+use toolrunner_core::transport::{Body, Head, ReplyHead, Transport, TransportError as _};
+
+/// A reply, or the kind of error, as the loop sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Seen {
+    Reply(ReplyHead, String),
+    Fails(TransportKind),
+}
+
+/// How much of a reply's body the client reads before it drops it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reads {
+    All,
+    /// The first piece, which is not the whole.
+    First,
+}
+
+struct Row {
+    name: String,
+    /// By connection and request.
+    acts: Vec<Vec<Act>>,
+    reads: Reads,
+    /// Of each request that is made.
+    sees: Vec<Seen>,
+    connections: usize,
+}
+
+const LENGTH: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
+const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\ntrailer: x\r\n\r\n";
+const TO_END: &str = "HTTP/1.1 200 OK\r\n\r\nhello";
+
+fn answer(text: &str) -> Act {
+    Act::Answer(text.to_owned())
+}
+
+fn hello() -> Seen {
+    Seen::Reply(ReplyHead::new(200), "hello".to_owned())
+}
+
+fn closed() -> Seen {
+    Seen::Fails(TransportKind::Closed)
+}
+
+fn row(name: &str, acts: Vec<Vec<Act>>, sees: Vec<Seen>, connections: usize) -> Row {
+    Row { name: name.to_owned(), acts, reads: Reads::All, sees, connections }
+}
+
+/// One reply, to one request on one connection.
+fn one(name: &str, act: Act, sees: Seen) -> Row {
+    row(name, vec![vec![act]], vec![sees], 1)
+}
+
+fn head(status: u16, fields: &[(&str, &str)]) -> ReplyHead {
+    let mut head = ReplyHead::new(status);
+    fields.iter().for_each(|(name, value)| head.field(name, value.as_bytes()));
+    head
+}
+
+/// Which connections are used again, and which never.
+fn connections() -> Vec<Row> {
+    let three = || vec![hello(); 3];
+    let closing = LENGTH.replace("\r\n\r\n", "\r\nConnection: Close\r\n\r\n");
+    let longer = format!("{LENGTH}and more that nobody announced");
+    let half = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhell";
+    vec![
+        row("kept alive", vec![vec![answer(LENGTH), answer(CHUNKED), answer(LENGTH)]], three(), 1),
+        row("closed between requests", vec![vec![Act::Close(LENGTH.into())]], three(), 3),
+        row("reset between requests", vec![vec![answer(LENGTH), Act::Reset(String::new())]], three(), 3),
+        row("closed as the request arrives", vec![vec![answer(LENGTH), Act::Close(String::new())]], three(), 3),
+        row("said to be closed", vec![vec![answer(&closing)]], three(), 3),
+        row("HTTP/1.0", vec![vec![Act::Close(LENGTH.replace("1.1", "1.0"))]], three(), 3),
+        row("ends with the connection", vec![vec![Act::Close(TO_END.into())]], three(), 3),
+        row("more than was announced", vec![vec![answer(&longer)], vec![answer(LENGTH)]], three(), 2),
+        row("fails, then well", vec![vec![Act::Close(half.into())], vec![answer(LENGTH)]], vec![closed(), hello(), hello()], 2),
+        row(
+            "stalls, then well",
+            vec![vec![Act::Stall(half.into())], vec![answer(LENGTH)]],
+            vec![Seen::Fails(TransportKind::Timeout), hello(), hello()],
+            2,
+        ),
+        Row {
+            reads: Reads::First,
+            ..row("dropped half-way", vec![vec![Act::Stall(half.into())]], vec![Seen::Reply(ReplyHead::new(200), "hell".into()); 3], 3)
+        },
+    ]
+}
+
+/// Heads and bodies.
+fn replies() -> Vec<Row> {
+    let fails = |name: &str, text: &str| one(name, Act::Stall(text.to_owned()), Seen::Fails(TransportKind::Http));
+    let fields = [("Retry-After", "7"), ("retry-after-ms", "1500"), ("X-Should-Retry", "true"), ("request-id", "req_1")];
+    let said = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect::<String>();
+    let overloaded = format!("HTTP/1.1 529 \r\n{said}content-length: 2\r\n\r\n{{}}");
+    let early = format!("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nretry-after: 9\r\n\r\n{LENGTH}");
+    let many = LENGTH.replace("\r\n\r\n", &format!("\r\n{}\r\n", "x-field: of some length\r\n".repeat(60)));
+    let two_lengths = LENGTH.replace("\r\n\r\n", "\r\ncontent-length: 6\r\n\r\n");
+    let vast = LENGTH.replace("\r\n\r\n", &format!("\r\nset-cookie: {}\r\n\r\n", "c".repeat(1 << 20)));
+    vec![
+        one("what the loop needs of a head", answer(&overloaded), Seen::Reply(head(529, &fields), "{}".into())),
+        one("heads before the head", answer(&early), hello()),
+        one("many fields", answer(&many), hello()),
+        one("no body", answer("HTTP/1.1 204 No Content\r\n\r\n"), Seen::Reply(ReplyHead::new(204), String::new())),
+        one("an empty body", answer("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"), Seen::Reply(ReplyHead::new(200), String::new())),
+        one("a body without chunks", answer(&CHUNKED.replace("2;x=y\r\nhe\r\n3\r\nllo\r\n", "")), {
+            Seen::Reply(ReplyHead::new(200), String::new())
+        }),
+        fails("a head too large", &vast),
+        fails("two lengths", &two_lengths),
+        fails("no HTTP", "220 mail.example ESMTP\r\n\r\n"),
+        fails("a chunk's size is none", &CHUNKED.replace("2;x=y", "zz")),
+        one("nothing comes", Act::Stall(String::new()), Seen::Fails(TransportKind::Timeout)),
+        one("half a head comes", Act::Stall(LENGTH[..20].into()), Seen::Fails(TransportKind::Timeout)),
+        one("half a chunk comes", Act::Stall(CHUNKED[..60].into()), Seen::Fails(TransportKind::Timeout)),
+    ]
+}
+
+/// Each reply broken off, and halted for a moment, after each of its bytes.
+fn cuts() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (framing, text) in [("length", LENGTH), ("chunked", CHUNKED), ("to the end", TO_END)] {
+        let body = text.find("\r\n\r\n").unwrap() + 4;
+        for at in 0..text.len() {
+            let (first, second) = text.split_at(at);
+            let name = |what: &str| format!("{framing}, {what} after {at} bytes");
+            // What ends with its connection does not tell its end from a cut.
+            let cut =
+                if framing == "to the end" && at >= body { Seen::Reply(ReplyHead::new(200), text[body..at].into()) } else { closed() };
+            rows.push(one(&name("closed"), Act::Close(first.into()), cut));
+            if framing != "to the end" {
+                rows.push(one(&name("reset"), Act::Reset(first.into()), closed()));
+                rows.push(one(&name("in two"), Act::InTwo(first.into(), second.into()), hello()));
+            }
+        }
+    }
+    rows
+}
+
+async fn send<T: Transport>(transport: &mut T, url: &str, reads: Reads) -> Result<Seen, T::Error> {
+    let head =
+        Head { base_url: url, path: "/v1/messages?beta=true", headers: &[("x-api-key", "hush"), ("content-type", "application/json")] };
+    let mut reply = transport.send(&head, &Body::new(&[b"{\"messages\":", b"["], b"1,2", b"]}")).await?;
+    let mut all = Vec::new();
+    loop {
+        let piece = reply.body.fill_buf().await?;
+        if piece.is_empty() {
+            break;
+        }
+        all.extend_from_slice(piece);
+        let len = piece.len();
+        reply.body.consume(len);
+        if reads == Reads::First {
+            break;
+        }
+    }
+    Ok(Seen::Reply(reply.head, String::from_utf8(all).unwrap()))
+}
+
+/// Plays one row; gives what is not as it has it.
+async fn play<T: Transport>(row: &Row, transport: &mut T) -> Option<String> {
+    let server = Server::start(row.acts.clone()).await;
+    let url = format!("http://localhost:{}", server.address.port());
+    let mut seen = Vec::new();
+    for _ in &row.sees {
+        seen.push(send(transport, &url, row.reads).await.unwrap_or_else(|error| Seen::Fails(error.kind())));
+        // Until the adapter may have seen what the server did after its reply.
+        tokio::time::sleep(core::time::Duration::from_millis(if row.sees.len() > 1 { 20 } else { 0 })).await;
+    }
+    if seen != row.sees {
+        return Some(format!("{}: expected {:?}, got {seen:?}", row.name, row.sees));
+    }
+    if server.connections() != row.connections {
+        return Some(format!("{}: expected {} connections, got {}", row.name, row.connections, server.connections()));
+    }
+    for request in server.requests() {
+        let mut lines: Vec<&str> = request.lines().collect();
+        lines[1..].sort_unstable();
+        let host = format!("host: localhost:{}", server.address.port());
+        let expected = [
+            "post /v1/messages?beta=true http/1.1",
+            "",
+            "content-length: 18",
+            "content-type: application/json",
+            &host,
+            "x-api-key: hush",
+            "{\"messages\":[1,2]}",
+        ];
+        if lines != expected {
+            return Some(format!("{}: the request was {request:?}", row.name));
+        }
+    }
+    None
+}
+
+fn rows() -> Vec<Row> {
+    connections().into_iter().chain(replies()).chain(cuts()).collect()
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+fn judge(differences: Vec<String>) {
+    assert!(differences.is_empty(), "{}:\n{}", differences.len(), differences.join("\n"));
+}
+
+#[test]
+fn on_a_server() {
+    let mut differences = Vec::new();
+    for row in rows() {
+        differences.extend(block_on(async { play(&row, &mut near::server()).await }));
+    }
+    judge(differences);
+}
+
+#[test]
+fn on_a_board() {
+    let mut differences = Vec::new();
+    for row in rows() {
+        differences.extend(block_on(async { play(&row, &mut near::board(&mut [0; 1024])).await }));
+    }
+    judge(differences);
+}
+
+/// Where there is no connection to be had.
+async fn unreachable<T: Transport>(transport: &mut T) {
+    // A port that was free a moment ago, and is not given out again at once.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    for (url, kind) in
+        [(format!("http://127.0.0.1:{port}"), TransportKind::Connect), ("http://no-such-host.invalid".to_owned(), TransportKind::Dns)]
+    {
+        let error = send(transport, &url, Reads::All).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{url}");
+    }
+}
+
+#[test]
+fn nobody_there() {
+    block_on(async { unreachable(&mut near::server()).await });
+    block_on(async { unreachable(&mut near::board(&mut [0; 1024])).await });
+}
+
+/// A line that does not fit is told as what it is where memory does not grow.
+#[test]
+fn a_line_too_long_says_how_much_room_there_was() {
+    let seen = block_on(async {
+        let server = Server::start(vec![vec![answer(&LENGTH.replace("\r\n\r\n", &format!("\r\nx: {}\r\n\r\n", "c".repeat(1024))))]]).await;
+        let url = format!("http://localhost:{}", server.address.port());
+        let mut buffer = [0; 1024];
+        send(&mut near::board(&mut buffer), &url, Reads::All).await.unwrap_err().capacity()
+    });
+    assert_eq!(seen.map(|full| (full.what, full.needed, full.free)), Some((toolrunner_core::error::What::Head, 1025, 1024)));
+}

@@ -1,0 +1,87 @@
+//! The adapters under test, each as the core's `Transport` over real connections on loopback.
+
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::time::Duration;
+use std::sync::Once;
+
+use embassy_time::MockDriver;
+use embedded_io_async::{ErrorType, Read, Write};
+use embedded_nal_async::{AddrType, Dns, TcpConnect};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use toolrunner_embassy::Timeouts;
+use toolrunner_std::HttpTransport;
+use toolrunner_std::http::{HttpSettings, Proxies};
+
+/// How long an adapter waits for the next piece.
+const PATIENCE: Duration = Duration::from_millis(400);
+
+/// The server's adapter.
+pub(crate) fn server() -> HttpTransport {
+    HttpTransport::new(HttpSettings { read_timeout: PATIENCE, proxies: Proxies::none(), ..HttpSettings::default() })
+}
+
+/// The board's adapter, through a buffer of its default size.
+pub(crate) fn board(buffer: &mut [u8]) -> toolrunner_embassy::Transport<toolrunner_embassy::Plain<'_, Loopback, Loopback>> {
+    static TIME: Once = Once::new();
+    // embassy-time's clock goes with the host's.
+    TIME.call_once(|| {
+        std::thread::spawn(|| {
+            loop {
+                std::thread::sleep(Duration::from_millis(5));
+                MockDriver::get().advance(embassy_time::Duration::from_millis(5));
+            }
+        });
+    });
+    let idle = embassy_time::Duration::from_millis(PATIENCE.as_millis().try_into().unwrap());
+    let link = toolrunner_embassy::Plain::new(&Loopback, &Loopback, buffer);
+    toolrunner_embassy::Transport::new(link, Timeouts { idle, ..Timeouts::DEFAULT })
+}
+
+/// The host's own network as a board's.
+pub(crate) struct Loopback;
+
+pub(crate) struct Connection(TcpStream);
+
+impl TcpConnect for Loopback {
+    type Error = std::io::Error;
+    type Connection<'a> = Connection;
+
+    async fn connect(&self, remote: SocketAddr) -> Result<Connection, std::io::Error> {
+        let stream = TcpStream::connect(remote).await?;
+        stream.set_nodelay(true)?;
+        Ok(Connection(stream))
+    }
+}
+
+impl Dns for Loopback {
+    type Error = std::io::Error;
+
+    async fn get_host_by_name(&self, host: &str, _: AddrType) -> Result<IpAddr, std::io::Error> {
+        if host == "localhost" { Ok(Ipv4Addr::LOCALHOST.into()) } else { Err(std::io::ErrorKind::NotFound.into()) }
+    }
+
+    async fn get_host_by_address(&self, _: IpAddr, _: &mut [u8]) -> Result<usize, std::io::Error> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+}
+
+impl ErrorType for Connection {
+    type Error = std::io::Error;
+}
+
+impl Read for Connection {
+    async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, std::io::Error> {
+        self.0.read(buffer).await
+    }
+}
+
+impl Write for Connection {
+    async fn write(&mut self, bytes: &[u8]) -> Result<usize, std::io::Error> {
+        self.0.write(bytes).await
+    }
+
+    async fn flush(&mut self) -> Result<(), std::io::Error> {
+        self.0.flush().await
+    }
+}
