@@ -38,16 +38,8 @@ pub(crate) struct Sse {
 }
 
 impl Sse {
-    pub(crate) const NEW: Self = Self {
-        data: 0,
-        line: 0,
-        has_data: false,
-        comment: false,
-        after_return: false,
-        started: false,
-        has_name: false,
-        named: false,
-    };
+    pub(crate) const NEW: Self =
+        Self { data: 0, line: 0, has_data: false, comment: false, after_return: false, started: false, has_name: false, named: false };
 
     /// Whether a frame is under way.
     pub(crate) const fn is_inside(&self) -> bool {
