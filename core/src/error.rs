@@ -151,7 +151,7 @@ macro_rules! api_error_kinds {
             }
             /// The kind that a status stands for.
             pub const fn from_status(status: u16) -> Self {
-                match status { $($status => Self::$variant,)* _ => Self::Unknown }
+                match status { $($status => Self::$variant,)* 500..=599 => Self::Api, _ => Self::Unknown }
             }
             /// The `type` text.
             pub const fn name(self) -> &'static str {
@@ -162,7 +162,7 @@ macro_rules! api_error_kinds {
 }
 
 api_error_kinds! {
-    /// 500.
+    /// 500, and every 5xx that has no kind of its own.
     Api "api_error" 500,
     /// 401: the key is wrong or missing.
     Authentication "authentication_error" 401,

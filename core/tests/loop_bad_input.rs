@@ -48,7 +48,7 @@ fn refused(body: &[u8]) -> Error {
 fn frame(data: &[u8]) -> Vec<u8> {
     let whole = rendered(Reply::text("x").ends_early(), Style::default(), true);
     let mut body = whole;
-    body.extend_from_slice(b"data: ");
+    body.extend_from_slice(b"event: e\ndata: ");
     body.extend_from_slice(data);
     body.extend_from_slice(b"\n\n");
     body
@@ -97,7 +97,9 @@ fn an_endless_line_and_an_endless_reply() {
     let stream = rendered(Reply::text("x").ends_early(), Style::default(), true);
     let delta = b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":1,\"delta\":{\"type\":\"text_delta\",\"text\":\"and on\"}}\n\n";
     let mut open = stream.clone();
-    open.extend_from_slice(b"data: {\"type\":\"content_block_start\",\"index\":1,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n");
+    open.extend_from_slice(
+        b"event: e\ndata: {\"type\":\"content_block_start\",\"index\":1,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n",
+    );
     let cases: [(&[u8], &[u8]); 6] = [
         (b"data: {", b"\"x\":1,"),
         (b"nonsense", b"nonsense"),
@@ -172,7 +174,9 @@ fn invalid_utf8() {
     utf8(refused(&frame(b"{\"type\":\"ping\",\"x\":\"\xc3\"}")));
     // In the exact form that the API sends, too.
     let mut body = rendered(Reply::text("x").ends_early(), Style::default(), true);
-    body.extend_from_slice(b"data: {\"type\":\"content_block_start\",\"index\":1,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n");
+    body.extend_from_slice(
+        b"event: e\ndata: {\"type\":\"content_block_start\",\"index\":1,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n",
+    );
     body.extend_from_slice(
         b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":1,\"delta\":{\"type\":\"text_delta\",\"text\":\"\xe2\x82\"}}\n\n",
     );
@@ -238,7 +242,9 @@ fn events_that_do_not_fit_those_before() {
         (r#"{"type":"hologram"}"#, r#"{"type":"text_delta","text":"x"}"#),
     ] {
         let mut body = frame(format!(r#"{{"type":"content_block_start","index":1,"content_block":{block}}}"#).as_bytes());
-        body.extend_from_slice(format!("data: {{\"type\":\"content_block_delta\",\"index\":1,\"delta\":{delta}}}\n\n").as_bytes());
+        body.extend_from_slice(
+            format!("event: e\ndata: {{\"type\":\"content_block_delta\",\"index\":1,\"delta\":{delta}}}\n\n").as_bytes(),
+        );
         assert!(matches!(refused(&body), Error::Protocol(Protocol::Event { .. })), "{block} {delta}");
     }
 }
@@ -271,6 +277,12 @@ fn tools_that_give_what_the_api_does_not_take() {
         ))))
         .unwrap(),
         failure("Error: (no message)").to_string()
+    );
+    assert_eq!(
+        results(|_, _| Err(ToolError::static_blocks(
+            r#"[{"type":"text","text":"The \"lens\" "},{"type":"image","source":{"type":"url","url":"https://x"}},{"type":"text","text":"is broken."}]"#
+        ))),
+        failure("The \"lens\" is broken.")
     );
     assert_eq!(
         results(|_, out| Ok(out.block(Block::image(Source::Url("https://x")))?))[0]["content"],

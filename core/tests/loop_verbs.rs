@@ -103,7 +103,15 @@ fn a_call_that_only_the_caller_can_answer() {
 #[test]
 fn a_container_is_sent_on_unless_one_is_pinned() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    for (params, expected) in [("", json!("container_7")), (r#""container":"mine""#, json!("mine"))] {
+    for (params, expected) in [
+        ("", json!("container_7")),
+        (r#""container":"mine""#, json!("mine")),
+        (r#""top_k":1,"container":null"#, json!("container_7")),
+        (r#""container":{ },"top_k":1"#, json!({"id":"container_7"})),
+        (r#""container":{"skills":[]}"#, json!({"id":"container_7","skills":[]})),
+        (r#""top_k":1,"container":{"skills":[],"id": null }"#, json!({"id":"container_7","skills":[]})),
+        (r#""container":{"id":"mine","skills":[]}"#, json!({"id":"mine","skills":[]})),
+    ] {
         let mut driver = drive(Script::new().reply(called().container("container_7")).reply(Reply::text("Done.")), &tools, &clock);
         driver.config_mut().params = params;
         let mut run = run();

@@ -102,6 +102,7 @@ async fn the_container_goes_with_the_next_request_unless_one_is_pinned() {
     for (pinned, sent) in [
         (None, r#""container":"c1""#),
         (Some("\"mine\""), r#""container":"mine""#),
+        (Some("{}"), r#""container":{"id":"c1"}"#),
         (Some(r#"{"skills":[]}"#), r#""container":{"id":"c1","skills":[]}"#),
     ] {
         let scripted = scripted(Script::new().reply(calls(&["t1"], "a").container("c1")).reply(Reply::text("ok")));

@@ -212,15 +212,14 @@ impl<'b> Run<'b> {
         self.reply.stop
     }
 
-    /// The container that the last reply named; it goes with the next request, unless the caller pinned one.
+    /// The container that a reply named first; it goes with every request from then on, unless the caller pinned one.
     pub fn container(&self) -> Option<&str> {
         (!self.container.is_empty()).then_some(self.container.as_str())
     }
 
     /// The same, as a copy, unless `params` (members of the body) pins one.
     pub(crate) fn container_for(&self, params: &str) -> Option<Container> {
-        let pinned = crate::json::Object::inside(params.as_bytes()).any(|(name, _)| name == *"container");
-        (!pinned && !self.container.is_empty()).then(|| self.container.clone())
+        (!crate::wire::pins_container(params) && !self.container.is_empty()).then(|| self.container.clone())
     }
 
     /// Whether the reply under way is whole; what is left of its body does not matter.

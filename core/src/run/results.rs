@@ -65,12 +65,17 @@ impl Run<'_> {
         self.answer_checked(i, content, is_error)
     }
 
-    /// [`answer`](Self::answer) with content that an [`Output`](crate::tool::Output) made, which is not checked again.
+    /// [`answer`](Self::answer) with content that an [`Output`](crate::tool::Output) made: a text is not checked again. What the API
+    /// does not take (no block, an empty text, a picture in a failed call) becomes [`EMPTY_RESULT`] or [`EMPTY_ERROR`].
     ///
     /// # Errors
     /// `Misuse` if there is no such open call.
     pub fn answer_checked(&mut self, i: usize, content: &[u8], is_error: bool) -> Result<(), Error> {
         self.open_call(i)?;
+        let is_text = matches!(content, [b'"', first, ..] if *first != b'"');
+        if !is_text && check_content(content, is_error).is_err() {
+            return self.answer_empty(i, is_error);
+        }
         let room = self.room_for_result(i);
         if content.len() > room {
             let full = Capacity { what: crate::error::What::Result, needed: content.len(), free: room };

@@ -5,6 +5,7 @@ use core::fmt;
 use super::Output;
 use super::texts::EMPTY_ERROR;
 use crate::error::Capacity;
+use crate::json::{Array, Value};
 
 /// Bytes of a formatted error text that are kept without `alloc`.
 pub const ERROR_TEXT: usize = 96;
@@ -94,7 +95,8 @@ impl ToolError {
         }
     }
 
-    /// Content blocks as JSON text, an array, verbatim. The API takes text blocks only in a failed call.
+    /// Content blocks as JSON text, an array, verbatim. The API takes only text in a failed call: if there is any other block, what
+    /// the text blocks say goes to the model, and nothing else.
     pub const fn static_blocks(json: &'static str) -> Self {
         Self::bare(Repr::StaticBlocks(json))
     }
@@ -110,7 +112,8 @@ impl ToolError {
         Self::traced(Repr::Text(text.into()))
     }
 
-    /// Content blocks as JSON text, an array, verbatim. The API takes text blocks only in a failed call.
+    /// Content blocks as JSON text, an array, verbatim. The API takes only text in a failed call: if there is any other block, what
+    /// the text blocks say goes to the model, and nothing else.
     #[cfg(feature = "alloc")]
     pub fn blocks(json: impl Into<alloc::string::String>) -> Self {
         Self::traced(Repr::Blocks(json.into()))
@@ -152,12 +155,29 @@ impl ToolError {
             }
         };
         match out.content(blocks) {
-            Ok(()) => non_empty(out),
+            Ok(()) => {
+                if elements(blocks).any(|block| !is_text(block)) {
+                    out.clear();
+                    for text in elements(blocks).filter(|block| is_text(*block)).filter_map(|block| block.member("text")?.as_text()) {
+                        use fmt::Write;
+                        let _counted = write!(out, "{text}");
+                    }
+                }
+                non_empty(out)
+            }
             Err(crate::error::Error::Capacity(full)) => Err(full),
             // Blocks that are none are better read as text than not at all.
             Err(_) => out.text(blocks),
         }
     }
+}
+
+fn elements(blocks: &str) -> Array<'_> {
+    Value::first(blocks.as_bytes()).unwrap_or_default().elements()
+}
+
+fn is_text(block: Value<'_>) -> bool {
+    block.member("type").is_some_and(|kind| kind.is_text("text"))
 }
 
 fn non_empty(out: &mut Output<'_>) -> Result<(), Capacity> {

@@ -350,8 +350,11 @@ impl Reply {
 /// Room for the id of a container that a reply names and the next request sends on.
 pub(crate) type Container = heapless::String<96>;
 
-/// Takes the id of `{"id":…}`.
+/// Takes the id of `{"id":…}`, unless there is one: a run stays in the container that it began in, as with the official runners.
 fn take_container(value: Option<Value<'_>>, container: &mut Container) -> Result<(), Capacity> {
+    if !container.is_empty() {
+        return Ok(());
+    }
     let Some(id) = value.and_then(|value| value.member("id")).and_then(Value::as_text) else { return Ok(()) };
     let full = Capacity { what: What::Container, needed: id.raw().len(), free: container.capacity() };
     *container = Container::try_from(id.raw()).map_err(|_| full)?;

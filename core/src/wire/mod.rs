@@ -8,6 +8,6 @@ mod request;
 mod sse;
 
 pub(crate) use event::{Field, WireKind, is_block, json_error, parse};
-pub(crate) use request::members;
 pub use request::{API_VERSION, Auth, BASE_URL, Config, MAX_HEADERS, MAX_TOOLS, Pieces};
+pub(crate) use request::{members, pins_container};
 pub(crate) use sse::{Arrived, Sse};

@@ -3,7 +3,7 @@
 use heapless::Vec;
 
 use crate::error::{Capacity, Misuse, What};
-use crate::json::{Decimal, Kind, Value, check, escape};
+use crate::json::{Decimal, Kind, Object, Value, check, escape};
 use crate::policy::{Limits, RetryPolicy};
 use crate::tool::Toolbox;
 
@@ -235,6 +235,43 @@ pub(crate) fn members(text: &[u8]) -> bool {
     true
 }
 
+/// Whether a request's params name a container: an id, or an object with one. `null`, and an object without one (skills, say), take
+/// the id that a reply named.
+pub(crate) fn pins_container(params: &str) -> bool {
+    let Some(value) = container_in(params) else { return false };
+    match value.kind() {
+        Kind::Null => false,
+        Kind::Object => value.member("id").is_some_and(|id| !id.is_null()),
+        _ => true,
+    }
+}
+
+fn container_in(params: &str) -> Option<Value<'_>> {
+    Object::inside(params.as_bytes()).find(|(name, _)| *name == *"container").map(|(_, value)| value)
+}
+
+/// Where in the params the id of a container goes, and what stands around it there.
+struct ContainerPlace {
+    start: usize,
+    end: usize,
+    before: &'static [u8],
+    after: &'static [u8],
+}
+
+/// The place for an id in params that name a container without one. Nothing if they name none at all.
+fn container_place(params: &str) -> Option<ContainerPlace> {
+    let value = container_in(params)?;
+    let whole = params.as_bytes();
+    let null = if value.is_null() { Some(value) } else { value.member("id").filter(|id| id.is_null()) };
+    if let Some(null) = null {
+        let start = null.offset_in(whole)?;
+        return Some(ContainerPlace { start, end: start.saturating_add(null.raw().len()), before: b"\"", after: b"\"" });
+    }
+    let inside = value.offset_in(whole)?.saturating_add(1);
+    let after: &[u8] = if value.members().next().is_some() { b"\"," } else { b"\"" };
+    Some(ContainerPlace { start: inside, end: inside, before: b"\"id\":\"", after })
+}
+
 /// The slices of a request's body before the conversation.
 #[derive(Debug)]
 pub struct Pieces<'a> {
@@ -242,7 +279,8 @@ pub struct Pieces<'a> {
 }
 
 impl<'a> Pieces<'a> {
-    /// The slices for `config` and `tools`. `max_tokens` and `container` are lent: the digits of the one, the id of the other.
+    /// The slices for `config` and `tools`. `max_tokens` and `container` are lent: the digits of the one, the id of the other, which
+    /// also goes into a `container` of the config's params that has none (`null`, or an object without one).
     ///
     /// # Errors
     /// `Capacity` of [`What::Tools`] if there are more than [`MAX_TOOLS`].
@@ -267,14 +305,27 @@ impl<'a> Pieces<'a> {
             push(system.as_bytes());
             push(b"\"");
         }
+        let place = container.map(|id| (id, container_place(config.params)));
         if !config.params.is_empty() {
             push(b",");
-            push(config.params.as_bytes());
         }
-        if let Some(container) = container {
-            push(b",\"container\":\"");
-            push(container.as_bytes());
-            push(b"\"");
+        match place {
+            // Into the object, or in place of the null, that the caller left for it.
+            Some((id, Some(place))) => {
+                let (before, after) = (config.params.get(..place.start), config.params.get(place.end..));
+                push(before.unwrap_or_default().as_bytes());
+                push(place.before);
+                push(id.as_bytes());
+                push(place.after);
+                push(after.unwrap_or_default().as_bytes());
+            }
+            Some((id, None)) => {
+                push(config.params.as_bytes());
+                push(b",\"container\":\"");
+                push(id.as_bytes());
+                push(b"\"");
+            }
+            None => push(config.params.as_bytes()),
         }
         let count = tools.count();
         for i in 0..count {

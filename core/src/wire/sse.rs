@@ -1,7 +1,9 @@
 //! Server-sent events out of a byte stream that may be cut anywhere. Source: the HTML standard's event stream format.
 //!
 //! A frame that is whole in the chunk is lent from there. One that is cut is put together in the transcript's tail:
-//! `[data lines so far][the line under way]`. Only `data` counts: the event's type stands in its JSON too.
+//! `[data lines so far][the line under way]`. What an event is stands in its JSON too, so its name counts little: once a stream has
+//! named a frame, those without a name are none of the API's (a gateway's `[DONE]`, say) and are left out, as the official clients
+//! do. In a stream that names no frame all are taken.
 
 use super::event::Field;
 use super::fast;
@@ -29,10 +31,15 @@ pub(crate) struct Sse {
     /// The last byte was a carriage return: a line feed that follows belongs to it.
     after_return: bool,
     started: bool,
+    /// The frame under way has a name.
+    has_name: bool,
+    /// A frame of this stream had a name.
+    named: bool,
 }
 
 impl Sse {
-    pub(crate) const NEW: Self = Self { data: 0, line: 0, has_data: false, comment: false, after_return: false, started: false };
+    pub(crate) const NEW: Self =
+        Self { data: 0, line: 0, has_data: false, comment: false, after_return: false, started: false, has_name: false, named: false };
 
     /// Whether a frame is under way.
     pub(crate) const fn is_inside(&self) -> bool {
@@ -52,16 +59,18 @@ impl Sse {
             if input.is_empty() {
                 return Ok(None);
             }
-            if !self.is_inside() && !self.comment && self.started {
+            if !self.is_inside() && !self.comment && self.started && !self.has_name {
                 if let Some(found) = fast::delta(input) {
+                    self.named = true;
                     *input = input.get(found.used..).unwrap_or_default();
                     return Ok(Some(Arrived::Delta { index: found.index, field: found.field, text: found.text }));
                 }
-                if let Some((data, used)) = whole_frame(input) {
+                if let Some(Frame { data, has_name, used }) = whole_frame(input) {
                     *input = input.get(used..).unwrap_or_default();
+                    self.has_name = has_name;
                     match data {
-                        Some(data) => return Ok(Some(Arrived::Chunk(data))),
-                        None => continue,
+                        Some(data) if self.takes_frame() => return Ok(Some(Arrived::Chunk(data))),
+                        _ => continue,
                     }
                 }
             }
@@ -69,6 +78,13 @@ impl Sse {
                 return Ok(Some(Arrived::Tail(data)));
             }
         }
+    }
+
+    /// At a frame's end: whether it counts.
+    const fn takes_frame(&mut self) -> bool {
+        let has_name = core::mem::replace(&mut self.has_name, false);
+        self.named |= has_name;
+        has_name || !self.named
     }
 
     /// Takes the rest of a line, or all of `input` if the line does not end in it.
@@ -106,7 +122,12 @@ impl Sse {
         let text = text.get(mark..).unwrap_or_default();
         if text.is_empty() {
             let data = Span::new(base, base + core::mem::take(&mut self.data));
-            return Ok(core::mem::take(&mut self.has_data).then_some(data));
+            let takes = self.takes_frame();
+            return Ok((core::mem::take(&mut self.has_data) && takes).then_some(data));
+        }
+        if is_name(text) {
+            self.has_name = true;
+            return Ok(None);
         }
         if let Some(value) = text.strip_prefix(b"data") {
             let colon = match value {
@@ -162,9 +183,22 @@ fn line_end(bytes: &[u8], from: usize) -> usize {
     at
 }
 
-/// The data of the frame that begins `input` and how long the frame is, if it is whole and has at most one data line.
-fn whole_frame(input: &[u8]) -> Option<(Option<&[u8]>, usize)> {
-    let mut data = None;
+/// Whether a line names its frame.
+const fn is_name(line: &[u8]) -> bool {
+    matches!(line, [b'e', b'v', b'e', b'n', b't'] | [b'e', b'v', b'e', b'n', b't', b':', ..])
+}
+
+/// A frame that is whole in its chunk.
+struct Frame<'i> {
+    data: Option<&'i [u8]>,
+    has_name: bool,
+    /// Bytes of the whole frame, blank line included.
+    used: usize,
+}
+
+/// The frame that begins `input`, if it is whole and has at most one data line.
+fn whole_frame(input: &[u8]) -> Option<Frame<'_>> {
+    let (mut data, mut has_name) = (None, false);
     let mut at = 0;
     loop {
         let end = line_end(input, at);
@@ -177,8 +211,9 @@ fn whole_frame(input: &[u8]) -> Option<(Option<&[u8]>, usize)> {
         let line = input.get(at..end)?;
         at = next;
         if line.is_empty() {
-            return Some((data, at));
+            return Some(Frame { data, has_name, used: at });
         }
+        has_name |= is_name(line);
         if let Some(value) = line.strip_prefix(b"data") {
             let value = match value {
                 [] => value,

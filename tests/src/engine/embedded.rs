@@ -51,10 +51,7 @@ pub(super) fn run_over(transport: impl Transport, capacity: usize, scenario: &Sc
     }
     match ended {
         Ok(_) => ending(&run, reason),
-        Err(Error::Api(api)) => {
-            let kind = run.api_error().map_or_else(|| api.kind.name().to_owned(), |text| text.kind.to_string());
-            Ending::Api { kind, status: api.status }
-        }
+        Err(Error::Api(api)) => Ending::api(run.api_error().map(|text| text.kind.to_string()).unwrap_or_default(), api),
         Err(Error::Capacity(full)) => Ending::Capacity(full),
         Err(error) => Ending::Error(error.to_string()),
     }

@@ -6,7 +6,7 @@ mod server;
 
 use std::sync::Arc;
 
-use toolrunner_core::error::Capacity;
+use toolrunner_core::error::{ApiError, Capacity};
 
 use crate::replay::Replay;
 use crate::scenario::Scenario;
@@ -38,6 +38,14 @@ pub enum Ending {
         /// Names of its calls.
         tool_use: Vec<String>,
     },
+}
+
+impl Ending {
+    /// With the server's error: its `type` as it is spelled, or what the status stands for if it has none.
+    fn api(spelled: String, error: ApiError) -> Self {
+        let kind = if spelled.is_empty() { error.kind.name().to_owned() } else { spelled };
+        Self::Api { kind, status: error.status }
+    }
 }
 
 /// A configuration of the loop that can be driven through scenarios.

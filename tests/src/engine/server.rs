@@ -50,7 +50,7 @@ impl Engine for Server {
         }
         match ended {
             Ok(()) => ending(&run),
-            Err(Error::Api(failure)) => Ending::Api { kind: failure.kind, status: failure.error.status },
+            Err(Error::Api(failure)) => Ending::api(failure.kind, failure.error),
             Err(Error::Capacity(full)) => Ending::Capacity(full),
             Err(error) => Ending::Error(error.to_string()),
         }

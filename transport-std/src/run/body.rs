@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use toolrunner_core::json::Value;
+use toolrunner_core::json::{Kind, Value};
 
 use super::Run;
 use crate::params::quoted;
@@ -70,9 +70,10 @@ impl Run {
     /// Whether the caller named a container: an id, or an object with one. An object without one gets that of the reply.
     fn pins_container(&self) -> bool {
         let Some(value) = self.param("container").and_then(|json| Value::first(json.as_bytes())) else { return false };
-        match value.members().next() {
-            Some(_) => value.member("id").is_some_and(|id| !id.is_null()),
-            None => !value.is_null(),
+        match value.kind() {
+            Kind::Null => false,
+            Kind::Object => value.member("id").is_some_and(|id| !id.is_null()),
+            _ => true,
         }
     }
 }
@@ -112,7 +113,7 @@ fn without(object: Value<'_>, name: &str) -> String {
 
 /// A container object with this id, and whatever else it had; the id alone for `null`.
 fn with_id(json: &str, id: &str) -> String {
-    let Some(object) = Value::first(json.as_bytes()).filter(|value| value.members().next().is_some()) else { return quoted(id) };
+    let Some(object) = Value::first(json.as_bytes()).filter(|value| value.kind() == Kind::Object) else { return quoted(id) };
     let mut out = format!("{{\"id\":{}", quoted(id));
     for (name, value) in object.members().filter(|(name, _)| *name != *"id") {
         out.push_str(",\"");

@@ -149,7 +149,9 @@ impl Run {
                 self.wind_down().await?;
             }
             if let Some(reply) = &mut self.reply {
-                let next = match next_at_hand(reply, &mut self.machine) {
+                // Beside calls that run already every event is waited for, so that they get on too.
+                let at_hand = if self.jobs.is_empty() { next_at_hand(reply, &mut self.machine) } else { None };
+                let next = match at_hand {
                     Some(next) => Some(Either::Right(next.map(Some))),
                     None => {
                         let deadline = self.machine.deadline();
