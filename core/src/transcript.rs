@@ -115,6 +115,7 @@ impl<'b> Transcript<'b> {
     }
 
     /// Conversation and tail, as far as there is memory for it now.
+    #[inline]
     pub(crate) fn whole(&self) -> &[u8] {
         match &self.buffer {
             Buffer::Slice(bytes) => bytes,
@@ -125,6 +126,7 @@ impl<'b> Transcript<'b> {
         }
     }
 
+    #[inline]
     pub(crate) fn whole_mut(&mut self) -> &mut [u8] {
         #[cfg(feature = "alloc")]
         self.take_back();
@@ -182,25 +184,14 @@ impl<'b> Transcript<'b> {
         self.reserve(new.len())?;
         let (len, count) = (self.len, new.len());
         let Some(moved) = self.whole_mut().get_mut(at..len + count) else { return Ok(()) };
-        // As a rule a few bytes stand behind the place: what closes a block.
-        if let Some(behind) = len.checked_sub(at)
-            && behind <= KEPT
-            && let Some((place, rest)) = moved.split_at_mut_checked(count)
+        // As a rule two bytes stand behind the place: what closes a text and its block.
+        if moved.len() == count + 2
+            && let Some(closing) = moved.first_chunk::<2>().copied()
+            && let Some((place, end)) = moved.split_last_chunk_mut::<2>()
+            && place.len() == count
         {
-            let mut kept = [0; KEPT];
-            // They lie in the place itself, as far as it goes, and then in the rest.
-            for (i, to) in kept.iter_mut().enumerate().take(behind) {
-                *to = match place.get(i) {
-                    Some(byte) => *byte,
-                    None => rest.get(i - count).copied().unwrap_or_default(),
-                };
-            }
-            if place.len() == new.len() {
-                place.copy_from_slice(new);
-            }
-            for (to, from) in rest.iter_mut().zip(kept) {
-                *to = from;
-            }
+            place.copy_from_slice(new);
+            *end = closing;
         } else {
             copy_up(moved, count);
             if let Some(place) = moved.get_mut(..count)
