@@ -134,8 +134,9 @@ impl<'b> Transcript<'b> {
             Buffer::Slice(bytes) => bytes,
             #[cfg(feature = "alloc")]
             Buffer::Growing { bytes, .. } => bytes,
+            // Never: it was just taken back.
             #[cfg(feature = "alloc")]
-            Buffer::Shared { bytes, .. } => Arc::<Vec<u8>>::make_mut(bytes).as_mut_slice(),
+            Buffer::Shared { .. } => &mut [],
         }
     }
 
@@ -145,18 +146,18 @@ impl<'b> Transcript<'b> {
     }
 
     /// Sees to `room` bytes of tail behind `len`.
+    #[inline]
     pub(crate) fn reserve(&mut self, room: usize) -> Result<(), Capacity> {
         if room > self.free() {
             return Err(self.full(room));
         }
         #[cfg(feature = "alloc")]
-        if let Buffer::Growing { bytes, limit } = {
+        {
             self.take_back();
-            &mut self.buffer
-        } {
-            let wanted = self.len + room;
-            if wanted > bytes.len() {
-                bytes.resize(wanted.max(bytes.len() * 2).max(1024).min(*limit), 0);
+            if let Buffer::Growing { bytes, .. } = &self.buffer
+                && self.len + room > bytes.len()
+            {
+                self.grow(self.len + room);
             }
         }
         Ok(())
@@ -397,6 +398,14 @@ impl Transcript<'_> {
     fn take_back(&mut self) {
         if let Buffer::Shared { .. } = self.buffer {
             self.own();
+        }
+    }
+
+    /// Gets memory for `wanted` bytes, and as a rule for more.
+    #[cold]
+    fn grow(&mut self, wanted: usize) {
+        if let Buffer::Growing { bytes, limit } = &mut self.buffer {
+            bytes.resize(wanted.max(bytes.len() * 2).max(1024).min(*limit), 0);
         }
     }
 

@@ -244,18 +244,18 @@ impl Run {
     /// The next thing that happens in what has come already, without a future: one read may hold thousands of pieces. Nothing if more
     /// must be read first, or something else comes before it.
     fn at_hand(&mut self) -> Option<Result<Happened, DriveError<HttpError>>> {
-        if self.must_end() || !self.untold.is_empty() {
+        if !self.untold.is_empty() || self.machine.reply_is_whole() || self.reply.is_none() || self.must_end() {
             return None;
         }
-        let body = self.reply.as_mut()?.body_mut();
-        let chunk = body.at_hand();
-        if chunk.is_empty() || self.machine.reply_is_whole() {
-            return None;
+        let reply = self.reply.as_mut()?;
+        let chunk = reply.body_mut().at_hand();
+        if chunk.is_empty() {
+            return reply.next_at_end(&mut self.machine);
         }
         let mut rest = chunk;
         let fed = self.machine.feed(&mut rest);
         let used = chunk.len() - rest.len();
-        body.consume(used);
+        reply.body_mut().consume(used);
         fed.map_err(DriveError::from).transpose()
     }
 
