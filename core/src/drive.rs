@@ -226,6 +226,17 @@ where
         &mut self.body
     }
 
+    /// The next thing that happens once all bytes have come, which needs no reading. Nothing before, or if there is no more.
+    ///
+    /// # Errors
+    /// To be handed to [`Run::failed`], which decides.
+    pub fn next_at_end(&self, run: &mut Run<'_>) -> Option<Result<Happened, DriveError<B::Error>>> {
+        if !self.at_end || run.reply_is_whole() {
+            return None;
+        }
+        run.end_of_body().map_err(DriveError::from).transpose()
+    }
+
     /// The next thing that happens; nothing when the reply is whole. `Run::event` lends it.
     ///
     /// # Errors

@@ -115,6 +115,7 @@ impl<'b> Transcript<'b> {
     }
 
     /// Conversation and tail, as far as there is memory for it now.
+    #[inline]
     pub(crate) fn whole(&self) -> &[u8] {
         match &self.buffer {
             Buffer::Slice(bytes) => bytes,
@@ -125,6 +126,7 @@ impl<'b> Transcript<'b> {
         }
     }
 
+    #[inline]
     pub(crate) fn whole_mut(&mut self) -> &mut [u8] {
         #[cfg(feature = "alloc")]
         self.take_back();
@@ -132,8 +134,9 @@ impl<'b> Transcript<'b> {
             Buffer::Slice(bytes) => bytes,
             #[cfg(feature = "alloc")]
             Buffer::Growing { bytes, .. } => bytes,
+            // Never: it was just taken back.
             #[cfg(feature = "alloc")]
-            Buffer::Shared { bytes, .. } => Arc::<Vec<u8>>::make_mut(bytes).as_mut_slice(),
+            Buffer::Shared { .. } => &mut [],
         }
     }
 
@@ -143,18 +146,18 @@ impl<'b> Transcript<'b> {
     }
 
     /// Sees to `room` bytes of tail behind `len`.
+    #[inline]
     pub(crate) fn reserve(&mut self, room: usize) -> Result<(), Capacity> {
         if room > self.free() {
             return Err(self.full(room));
         }
         #[cfg(feature = "alloc")]
-        if let Buffer::Growing { bytes, limit } = {
+        {
             self.take_back();
-            &mut self.buffer
-        } {
-            let wanted = self.len + room;
-            if wanted > bytes.len() {
-                bytes.resize(wanted.max(bytes.len() * 2).max(1024).min(*limit), 0);
+            if let Buffer::Growing { bytes, .. } = &self.buffer
+                && self.len + room > bytes.len()
+            {
+                self.grow(self.len + room);
             }
         }
         Ok(())
@@ -182,25 +185,14 @@ impl<'b> Transcript<'b> {
         self.reserve(new.len())?;
         let (len, count) = (self.len, new.len());
         let Some(moved) = self.whole_mut().get_mut(at..len + count) else { return Ok(()) };
-        // As a rule a few bytes stand behind the place: what closes a block.
-        if let Some(behind) = len.checked_sub(at)
-            && behind <= KEPT
-            && let Some((place, rest)) = moved.split_at_mut_checked(count)
+        // As a rule two bytes stand behind the place: what closes a text and its block.
+        if moved.len() == count + 2
+            && let Some(closing) = moved.first_chunk::<2>().copied()
+            && let Some((place, end)) = moved.split_last_chunk_mut::<2>()
+            && place.len() == count
         {
-            let mut kept = [0; KEPT];
-            // They lie in the place itself, as far as it goes, and then in the rest.
-            for (i, to) in kept.iter_mut().enumerate().take(behind) {
-                *to = match place.get(i) {
-                    Some(byte) => *byte,
-                    None => rest.get(i - count).copied().unwrap_or_default(),
-                };
-            }
-            if place.len() == new.len() {
-                place.copy_from_slice(new);
-            }
-            for (to, from) in rest.iter_mut().zip(kept) {
-                *to = from;
-            }
+            place.copy_from_slice(new);
+            *end = closing;
         } else {
             copy_up(moved, count);
             if let Some(place) = moved.get_mut(..count)
@@ -406,6 +398,14 @@ impl Transcript<'_> {
     fn take_back(&mut self) {
         if let Buffer::Shared { .. } = self.buffer {
             self.own();
+        }
+    }
+
+    /// Gets memory for `wanted` bytes, and as a rule for more.
+    #[cold]
+    fn grow(&mut self, wanted: usize) {
+        if let Buffer::Growing { bytes, limit } = &mut self.buffer {
+            bytes.resize(wanted.max(bytes.len() * 2).max(1024).min(*limit), 0);
         }
     }
 

@@ -144,7 +144,9 @@ impl<'a> Value<'a> {
         while left > 0
             && let Some((key, value)) = members.next_raw()
         {
-            let place = names.iter().zip(found.iter_mut()).find(|(name, place)| place.is_none() && means(key, name));
+            let has_escape = key.contains(&b'\\');
+            let is = |name: &str| if has_escape { means(key, name) } else { key == name.as_bytes() };
+            let place = names.iter().zip(found.iter_mut()).find(|(name, place)| place.is_none() && is(name));
             if let Some((_, place)) = place {
                 *place = Some(value);
                 left -= 1;
@@ -165,7 +167,8 @@ impl<'a> Value<'a> {
 
 /// Whether the content of a string, as it stands, means `text`, in which nothing needs an escape.
 fn means(raw: &[u8], text: &str) -> bool {
-    raw == text.as_bytes() || (raw.contains(&b'\\') && Text::from_bytes(raw) == *text)
+    // An escape is longer than what it means.
+    raw == text.as_bytes() || (raw.len() > text.len() && raw.contains(&b'\\') && Text::from_bytes(raw) == *text)
 }
 
 impl core::fmt::Debug for Value<'_> {

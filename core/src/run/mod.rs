@@ -445,14 +445,19 @@ impl<'b> Run<'b> {
     }
 
     /// Looks at what happened for what the run itself must do about it.
+    #[inline]
     fn settle_reply(&mut self, happened: Option<Happened>) -> Result<Option<Happened>, Error> {
         if let Some(Happened { kind: HappenedKind::MessageStop, .. }) = happened {
-            match self.compacting.take() {
-                Some(compacting) => self.end_compaction(compacting)?,
-                None => self.end_turn()?,
-            }
+            self.end_reply()?;
         }
         Ok(happened)
+    }
+
+    fn end_reply(&mut self) -> Result<(), Error> {
+        match self.compacting.take() {
+            Some(compacting) => self.end_compaction(compacting),
+            None => self.end_turn(),
+        }
     }
 
     /// The request or its reply failed: with what [`feed`](Self::feed) or [`end_of_body`](Self::end_of_body) gave, with

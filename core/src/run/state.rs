@@ -138,7 +138,7 @@ pub(super) struct Turn {
 }
 
 /// Most calls of a turn whose places are kept.
-pub(super) const MAX_FOUND: usize = 4;
+pub(super) const MAX_FOUND: usize = 2;
 
 /// Where the parts of a call stand, counted from the message's start.
 #[derive(Clone, Copy, Debug)]

@@ -75,18 +75,18 @@ pub fn check_server_tools(tools: &(impl Tools + ?Sized)) -> Result<(), Misuse> {
 fn check<'t>(count: usize, definition: impl Fn(usize) -> Option<Definition<'t>>) -> Result<(), Misuse> {
     for i in 0..count {
         let tool = definition(i).ok_or(Misuse::ToolDefinition(i))?;
-        let json = json::check(tool.json.as_bytes()).ok().and_then(|_| Value::first(tool.json.as_bytes()));
+        let json = json::check(tool.json.as_bytes()).ok().and_then(|_| Value::whole(tool.json.as_bytes()));
         let json = json.filter(|json| json.kind() == Kind::Object).ok_or(Misuse::ToolDefinition(i))?;
-        let typed = json.member("type").is_some_and(|kind| kind.as_text().is_some_and(|kind| kind != *"custom"));
-        let nameless = tool.name.is_empty() && json.member("name").is_none();
+        let [kind, name, schema] = json.pick(["type", "name", "input_schema"]);
+        let typed = kind.and_then(Value::as_text).is_some_and(|kind| kind != *"custom");
+        let nameless = tool.name.is_empty() && name.is_none();
         if nameless && typed && !tool.runnable {
             continue;
         }
-        if !is_name(tool.name) || !json.member("name").and_then(Value::as_text).is_some_and(|name| name == *tool.name) {
+        if !is_name(tool.name) || !name.is_some_and(|name| name.is_text(tool.name)) {
             return Err(Misuse::ToolName(i));
         }
-        let of_object = |schema: Value<'_>| schema.member("type").and_then(Value::as_text).is_some_and(|kind| kind == *"object");
-        let schema = json.member("input_schema");
+        let of_object = |schema: Value<'_>| schema.member("type").is_some_and(|kind| kind.is_text("object"));
         if !schema.map_or(typed, of_object) {
             return Err(Misuse::ToolDefinition(i));
         }

@@ -33,7 +33,9 @@ pub struct Happened {
     pub(crate) span: Span,
 }
 
+/// As wide as what it stands beside, for it is handed from one to the next for every piece of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
 pub(crate) enum HappenedKind {
     BlockStart,
     BlockStop,

@@ -95,8 +95,8 @@ impl Run {
                 Some(entry) => {
                     let job = Job {
                         call: i,
-                        id: call.id.raw().to_owned(),
-                        name: call.name.raw().to_owned(),
+                        id: call.id.raw().into(),
+                        name: call.name.raw().into(),
                         input: call.input.raw().to_vec(),
                         turn: self.machine.turns(),
                         entry,

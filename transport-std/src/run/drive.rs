@@ -9,10 +9,10 @@ use embedded_io_async::BufRead;
 use futures_util::future::Either;
 use tokio_util::sync::CancellationToken;
 
-use toolrunner_core::drive::{DriveError, ReplyUnderWay, send};
+use toolrunner_core::drive::{DriveError, send};
 use toolrunner_core::error::Error as CoreError;
 use toolrunner_core::observe::Event;
-use toolrunner_core::run::{Happened, Outcome, Run as Machine, Step};
+use toolrunner_core::run::{Happened, Outcome, Step};
 use toolrunner_core::time::{Clock, Instant};
 use toolrunner_core::transport::Head;
 
@@ -20,7 +20,7 @@ use super::early::beside;
 use super::{Finished, Run, Turn};
 use crate::clock::{SharedClock, Waiting};
 use crate::error::Error;
-use crate::http::{HttpBody, HttpError};
+use crate::http::HttpError;
 
 /// What a step told.
 #[derive(Clone, Copy, Debug)]
@@ -80,10 +80,19 @@ impl Run {
     /// See [`Error`]. The run is whole: call it again to go on from where it was.
     pub async fn next_event(&mut self) -> Result<Option<Event<'_>>, Error> {
         loop {
-            match self.advance(true).await? {
-                None => return Ok(None),
-                Some(what) if self.is_untold(what) => {}
-                Some(what) => return Ok(self.lend(what)),
+            let what = match self.at_hand() {
+                Some(Ok(happened)) if self.note(happened) => return Ok(Some(self.machine.event(happened))),
+                Some(Ok(_)) => continue,
+                Some(Err(failed)) => Some(self.failed(failed)?),
+                None => match self.advance(true).await? {
+                    None => return Ok(None),
+                    what => what,
+                },
+            };
+            if let Some(what) = what
+                && !self.is_untold(what)
+            {
+                return Ok(self.lend(what));
             }
         }
     }
@@ -111,7 +120,7 @@ impl Run {
         match what {
             What::TurnEnd => true,
             What::ToolStart(i) => self.machine.call(i).is_none(),
-            What::ToolEnd(i) => self.machine.call(i).is_none() || self.machine.result(i).is_none(),
+            What::ToolEnd(i) => self.machine.call(i).is_none_or(|call| !call.is_answered),
             _ => false,
         }
     }
@@ -148,35 +157,31 @@ impl Run {
             if self.must_end() {
                 self.wind_down().await?;
             }
+            match self.at_hand() {
+                Some(Ok(happened)) if self.note(happened) && tell => return Ok(Some(What::Happened(happened))),
+                Some(Ok(_)) => continue,
+                Some(Err(failed)) => return self.failed(failed).map(Some),
+                None => {}
+            }
             if let Some(reply) = &mut self.reply {
-                // Beside calls that run already every event is waited for, so that they get on too.
-                let at_hand = if self.jobs.is_empty() { next_at_hand(reply, &mut self.machine) } else { None };
-                let next = match at_hand {
-                    Some(next) => Some(Either::Right(next.map(Some))),
-                    None => {
-                        let deadline = self.machine.deadline();
-                        let next = beside(&mut self.jobs, reply.next_happened(&mut self.machine));
-                        uninterrupted(&self.cancel, &self.clock, deadline, next).await
-                    }
-                };
-                let told = match next {
+                let deadline = self.machine.deadline();
+                let next = beside(&mut self.jobs, reply.next_happened(&mut self.machine));
+                let read = uninterrupted(&self.cancel, &self.clock, deadline, next).await;
+                let what = match read {
                     Some(Either::Left(done)) => {
                         self.early_done(done);
                         None
                     }
-                    Some(Either::Right(Ok(Some(happened)))) => self.see(happened, tell),
+                    Some(Either::Right(Ok(Some(happened)))) => (self.note(happened) && tell).then_some(What::Happened(happened)),
                     Some(Either::Right(Ok(None))) => self.end_reply().await?,
-                    Some(Either::Right(Err(failed))) => {
-                        self.reply = None;
-                        Some(self.failed(failed)?)
-                    }
+                    Some(Either::Right(Err(failed))) => Some(self.failed(failed)?),
                     None => {
                         self.wind_down().await?;
                         None
                     }
                 };
-                if told.is_some() {
-                    return Ok(told);
+                if what.is_some() {
+                    return Ok(what);
                 }
                 continue;
             }
@@ -244,11 +249,29 @@ impl Run {
         }
     }
 
-    /// What happened in a reply.
-    fn see(&mut self, happened: Happened, tell: bool) -> Option<What> {
-        // A summary is nobody's to see.
-        if self.summary.is_some() {
+    /// The next thing that happens in what has come already, without a future: one read may hold thousands of pieces. Nothing if more
+    /// must be read first, or something else comes before it.
+    fn at_hand(&mut self) -> Option<Result<Happened, DriveError<HttpError>>> {
+        // Beside calls that may run already each event is waited for, so that they get on too.
+        if self.eager || !self.untold.is_empty() || self.machine.reply_is_whole() || self.reply.is_none() || self.must_end() {
             return None;
+        }
+        let reply = self.reply.as_mut()?;
+        let chunk = reply.body_mut().at_hand();
+        if chunk.is_empty() {
+            return reply.next_at_end(&mut self.machine);
+        }
+        let mut rest = chunk;
+        let fed = self.machine.feed(&mut rest);
+        let used = chunk.len() - rest.len();
+        reply.body_mut().consume(used);
+        fed.map_err(DriveError::from).transpose()
+    }
+
+    /// Takes note of what happened in a reply. Whether it is to be told: a summary is nobody's to see.
+    fn note(&mut self, happened: Happened) -> bool {
+        if self.summary.is_some() {
+            return false;
         }
         if happened.is_of_message() {
             self.envelope.see(&self.machine.peek(happened));
@@ -256,7 +279,7 @@ impl Run {
         if self.eager {
             self.see_early(happened);
         }
-        tell.then_some(What::Happened(happened))
+        true
     }
 
     /// The reply is whole.
@@ -297,6 +320,7 @@ impl Run {
     }
 
     fn failed(&mut self, failed: DriveError<HttpError>) -> Result<What, Error> {
+        self.reply = None;
         let DriveError { error, transport } = failed;
         let attempt = self.machine.attempt() + 1;
         let failed = self.machine.failed(Some(error), self.clock.now(), self.clock.jitter());
@@ -315,21 +339,6 @@ impl Run {
             Err(error) => Err(Error::of(error, transport, &self.machine)),
         }
     }
-}
-
-/// The next thing that happens in what has come already, without a future: one read may hold thousands of pieces. Nothing if more must
-/// be read first.
-fn next_at_hand(reply: &mut ReplyUnderWay<HttpBody>, machine: &mut Machine<'_>) -> Option<Result<Happened, DriveError<HttpError>>> {
-    let body = reply.body_mut();
-    let chunk = body.at_hand();
-    if chunk.is_empty() || machine.reply_is_whole() {
-        return None;
-    }
-    let mut rest = chunk;
-    let fed = machine.feed(&mut rest);
-    let used = chunk.len() - rest.len();
-    body.consume(used);
-    fed.map_err(DriveError::from).transpose()
 }
 
 /// What `future` gives; nothing if the run is cancelled first, or its time is over.

@@ -148,8 +148,8 @@ impl Run {
             let Some(entry) = entry else { continue };
             let job = Job {
                 call: i,
-                id: call.id.clone(),
-                name: call.name.clone(),
+                id: call.id.as_str().into(),
+                name: call.name.as_str().into(),
                 input: call.input.clone(),
                 turn: self.machine.turns() + 1,
                 entry,

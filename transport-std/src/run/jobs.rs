@@ -29,8 +29,8 @@ pub(super) struct Done {
 /// What a call needs to run anywhere.
 pub(super) struct Job {
     pub(super) call: usize,
-    pub(super) id: String,
-    pub(super) name: String,
+    pub(super) id: Arc<str>,
+    pub(super) name: Arc<str>,
     pub(super) input: Vec<u8>,
     pub(super) turn: u32,
     pub(super) entry: Entry,
@@ -84,7 +84,9 @@ impl Jobs {
         }
         let (abort, registration) = AbortHandle::new_pair();
         self.list.push(Entered { call: job.call, serial: job.entry.serial.clone(), abort });
-        let work: Pin<Box<dyn Future<Output = Done> + Send>> = Box::pin(job.run(clock, self.cancel.child_token()));
+        // Only what may time out is ever told alone.
+        let cancel = if job.entry.timeout.is_some() { self.cancel.child_token() } else { self.cancel.clone() };
+        let work: Pin<Box<dyn Future<Output = Done> + Send>> = Box::pin(job.run(clock, cancel));
         self.running.push(Abortable::new(work, registration));
     }
 
@@ -135,7 +137,8 @@ impl Jobs {
 /// What a tool of this front end finds behind its context.
 struct Host {
     cancel: CancellationToken,
-    waiting: std::sync::Mutex<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// Made when a tool waits for it.
+    waiting: std::sync::Mutex<Option<Pin<Box<WaitForCancellationFutureOwned>>>>,
     state: Option<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -148,7 +151,8 @@ impl ToolHost for Host {
         if self.cancel.is_cancelled() {
             return Poll::Ready(());
         }
-        self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner).as_mut().poll(context)
+        let mut waiting = self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        waiting.get_or_insert_with(|| Box::pin(self.cancel.clone().cancelled_owned())).as_mut().poll(context)
     }
 
     fn state(&self) -> Option<&(dyn Any + Send + Sync)> {
@@ -174,7 +178,7 @@ impl Job {
             }
         }
         let deadline = limit.map(|limit| clock.now().after(limit));
-        let (id, name) = (self.id.clone(), self.name.clone());
+        let (id, name) = (Arc::clone(&self.id), Arc::clone(&self.name));
         // A tool that ran into its time-out is told, for the case that it is on another thread.
         let told = cancel.clone();
         let work = AssertUnwindSafe(self.work(deadline, cancel)).catch_unwind();
@@ -215,8 +219,7 @@ impl Job {
         let mut scratch = if self.input.contains(&b'\\') { vec![0; self.input.len()] } else { Vec::new() };
         let mut content = Vec::new();
         let Some(input) = Value::first(&self.input) else { return notice(Notice::NotRun) };
-        let waiting = std::sync::Mutex::new(Box::pin(cancel.clone().cancelled_owned()));
-        let host = Host { cancel, waiting, state: self.state.clone() };
+        let host = Host { cancel, waiting: std::sync::Mutex::new(None), state: self.state.clone() };
         let mut call = ToolCall::new(Text::from_raw(&self.id), Text::from_raw(&self.name), input, &mut scratch);
         call.turn = self.turn;
         call.deadline = deadline;
