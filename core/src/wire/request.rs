@@ -2,6 +2,7 @@
 
 use heapless::Vec;
 
+use super::compaction::PushParams;
 use crate::error::{Capacity, Misuse, What};
 use crate::json::{Decimal, Kind, Value, check, escape};
 use crate::policy::{Limits, RetryPolicy};
@@ -63,6 +64,9 @@ pub struct Config<'a> {
     pub system: Option<&'a str>,
     /// Further members of the body as JSON, such as `"thinking":{"type":"adaptive"},"stop_sequences":["END"]`; without braces.
     pub params: &'a str,
+    /// The `compaction` member of a request that asks the server to compact ([`Run::compact_on_server`](crate::run::Run::compact_on_server)),
+    /// as JSON. Default `{"type":"summarize"}`; it may have `"instructions"`.
+    pub compaction: &'a str,
     /// Whether replies are streamed. Default yes.
     pub stream: bool,
     /// Scheme, authority and perhaps a path.
@@ -91,6 +95,7 @@ impl<'a> Config<'a> {
             max_tokens,
             system: None,
             params: "",
+            compaction: "{\"type\":\"summarize\"}",
             stream: true,
             base_url: BASE_URL,
             path: "/v1/messages",
@@ -114,6 +119,13 @@ impl<'a> Config<'a> {
     #[must_use]
     pub const fn params(mut self, params: &'a str) -> Self {
         self.params = params;
+        self
+    }
+
+    /// Sets [`compaction`](Self::compaction).
+    #[must_use]
+    pub const fn compaction(mut self, compaction: &'a str) -> Self {
+        self.compaction = compaction;
         self
     }
 
@@ -183,6 +195,9 @@ impl<'a> Config<'a> {
         if !members(self.params.as_bytes()) {
             return Err(Misuse::Setting("params are members of a JSON object, without its braces"));
         }
+        if check(self.compaction.as_bytes()).is_err() {
+            return Err(Misuse::Setting("what the server is told about a compaction is JSON"));
+        }
         let fields = [self.api_version, self.betas].into_iter().chain(self.headers.iter().map(|(_, value)| *value));
         let key = match self.auth {
             Auth::Bearer(text) | Auth::Key(text) => text,
@@ -239,6 +254,7 @@ pub(crate) fn members(text: &[u8]) -> bool {
 #[derive(Debug)]
 pub struct Pieces<'a> {
     list: Vec<&'a [u8], MAX_PIECES>,
+    is_full: bool,
 }
 
 impl<'a> Pieces<'a> {
@@ -252,9 +268,19 @@ impl<'a> Pieces<'a> {
         max_tokens: &'a Decimal,
         container: Option<&'a str>,
     ) -> Result<Self, Capacity> {
-        let mut list = Vec::new();
-        let mut full = false;
-        let mut push = |piece: &'a [u8]| full |= list.push(piece).is_err();
+        Self::with(config, tools, max_tokens, container, None)
+    }
+
+    /// The same, with parameters by `params` instead of all of them as they are.
+    pub(crate) fn with<T: Toolbox + ?Sized>(
+        config: &Config<'a>,
+        tools: &'a T,
+        max_tokens: &'a Decimal,
+        container: Option<&'a str>,
+        params: Option<PushParams>,
+    ) -> Result<Self, Capacity> {
+        let mut pieces = Self { list: Vec::new(), is_full: false };
+        let mut push = |piece: &'a [u8]| pieces.push(piece);
         push(b"{\"model\":\"");
         push(config.model.as_bytes());
         push(b"\",\"max_tokens\":");
@@ -267,10 +293,15 @@ impl<'a> Pieces<'a> {
             push(system.as_bytes());
             push(b"\"");
         }
-        if !config.params.is_empty() {
-            push(b",");
-            push(config.params.as_bytes());
+        match params {
+            Some(params) => params(config, &mut pieces),
+            None if config.params.is_empty() => {}
+            None => {
+                push(b",");
+                push(config.params.as_bytes());
+            }
         }
+        let mut push = |piece: &'a [u8]| pieces.push(piece);
         if let Some(container) = container {
             push(b",\"container\":\"");
             push(container.as_bytes());
@@ -285,10 +316,14 @@ impl<'a> Pieces<'a> {
             push(b"]");
         }
         push(b",\"messages\":[");
-        if full || count > MAX_TOOLS {
+        if pieces.is_full || count > MAX_TOOLS {
             return Err(Capacity { what: What::Tools, needed: count, free: MAX_TOOLS });
         }
-        Ok(Self { list })
+        Ok(pieces)
+    }
+
+    pub(super) fn push(&mut self, piece: &'a [u8]) {
+        self.is_full |= self.list.push(piece).is_err();
     }
 
     /// The slices, in order.
