@@ -63,7 +63,7 @@ fn push_kept<'a>(pieces: &mut Pieces<'a>, raw: &'a [u8], mut members: Object<'a>
         // With the quote before it.
         let start = offset(name).saturating_sub(1);
         let (at, end) = (offset(value.raw()), offset(value.raw()) + value.raw().len());
-        match fate(level, Text::from_bytes(name).unwrap_or_default(), value) {
+        match fate(level, Text::from_bytes(name), value) {
             Fate::Stays => side_by_side = Some((side_by_side.map_or(start, |(start, _)| start), end)),
             Fate::Goes => flush(pieces, side_by_side.take()),
             Fate::Thinned(inner) => {
