@@ -183,7 +183,7 @@ fn capped_between_characters() {
             next_turn(&mut driver, &mut run).unwrap();
             let mut json = serde_json::to_string(&text).unwrap();
             if ascii {
-                json = json.replace('🦀', "\\ud83e\\udd80").replace('é', "\\u00e9").replace("\\u0001", "\\u0001");
+                json = json.replace('🦀', "\\ud83e\\udd80").replace('é', "\\u00e9");
             }
             run.answer(0, json.as_bytes(), false).unwrap();
             run.cap_result(0, bytes).unwrap();
@@ -195,7 +195,11 @@ fn capped_between_characters() {
             }
             let head = text.floor_char_boundary(bytes.div_ceil(2));
             let tail = text.ceil_char_boundary(text.len() - bytes / 2);
-            assert_eq!(result, format!("{}\n[… {} bytes cut …]\n{}", &text[..head], tail - head, &text[tail..]), "{bytes}");
+            assert_eq!(
+                result,
+                format!("{}\n[… {} bytes cut …]\n{}", text.get(..head).unwrap(), tail - head, text.get(tail..).unwrap()),
+                "{bytes}"
+            );
         }
     }
 }
