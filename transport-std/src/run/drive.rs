@@ -110,6 +110,7 @@ impl Run {
     fn is_untold(&self, what: What) -> bool {
         match what {
             What::TurnEnd => true,
+            What::ToolStart(i) | What::ToolEnd(i) if self.early.call(i).is_some() => false,
             What::ToolStart(i) => self.machine.call(i).is_none(),
             What::ToolEnd(i) => self.machine.call(i).is_none() || self.machine.result(i).is_none(),
             _ => false,
@@ -149,22 +150,27 @@ impl Run {
                 self.wind_down().await?;
             }
             if let Some(reply) = &mut self.reply {
-                let next = match next_at_hand(reply, &mut self.machine) {
-                    Some(next) => Some(Either::Right(next.map(Some))),
+                // Calls that run beside the reply go on with every piece of it.
+                let at_hand = if self.jobs.is_empty() { next_at_hand(reply, &mut self.machine) } else { None };
+                let next = match at_hand {
+                    Some(next) => Some(next.map(Some)),
                     None => {
                         let deadline = self.machine.deadline();
                         let next = beside(&mut self.jobs, reply.next_happened(&mut self.machine));
-                        uninterrupted(&self.cancel, &self.clock, deadline, next).await
+                        match uninterrupted(&self.cancel, &self.clock, deadline, next).await {
+                            Some(Either::Left(done)) => {
+                                self.early_done(done);
+                                continue;
+                            }
+                            Some(Either::Right(next)) => Some(next),
+                            None => None,
+                        }
                     }
                 };
                 let told = match next {
-                    Some(Either::Left(done)) => {
-                        self.early_done(done);
-                        None
-                    }
-                    Some(Either::Right(Ok(Some(happened)))) => self.see(happened, tell),
-                    Some(Either::Right(Ok(None))) => self.end_reply().await?,
-                    Some(Either::Right(Err(failed))) => {
+                    Some(Ok(Some(happened))) => self.see(happened, tell),
+                    Some(Ok(None)) => self.end_reply().await?,
+                    Some(Err(failed)) => {
                         self.reply = None;
                         Some(self.failed(failed)?)
                     }
