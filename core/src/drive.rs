@@ -3,8 +3,11 @@
 //! [`Driver::until_done`] is a fold over turns; a turn is a fold over events; an event is a fold over [`Run::step`]. Any future here
 //! may be dropped at any time: the next call finds what was abandoned.
 
+mod calls;
+mod hooks;
+
 use core::future::poll_fn;
-use core::pin::pin;
+use core::pin::{Pin, pin};
 use core::task::Poll;
 use core::time::Duration;
 
@@ -13,11 +16,15 @@ use embedded_io_async::BufRead;
 use crate::error::{Error, Misuse};
 use crate::json::Decimal;
 use crate::observe::{Event, Observer};
-use crate::run::{Called, Happened, Outcome, Run, Step, settle};
-use crate::time::Clock;
-use crate::tool::{Notice, Toolbox, check_tools};
+use crate::run::{Happened, Outcome, Run, Step};
+use crate::time::{Clock, Instant};
+use crate::tool::{Toolbox, check_tools};
 use crate::transport::{Head, Transport, TransportError};
 use crate::wire::{Config, Pieces};
+
+use calls::{call, run_call};
+
+pub use hooks::{Decision, Draft, Hooks};
 
 /// How long the rest of a body is waited for when the reply is whole, so that the connection can be used again.
 const DRAIN: Duration = Duration::from_millis(1000);
@@ -53,11 +60,12 @@ impl<E: core::fmt::Debug> core::error::Error for DriveError<E> {}
 
 /// What it takes to drive runs, one after another: borrowed, so that a chip's are statics.
 #[derive(Debug)]
-pub struct Driver<'d, T, B: ?Sized, C> {
+pub struct Driver<'d, T, B: ?Sized, C, H = ()> {
     config: Config<'d>,
     transport: T,
     tools: &'d B,
     clock: C,
+    hooks: H,
 }
 
 impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock> Driver<'d, T, B, C> {
@@ -68,7 +76,15 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock> Driver<'d, T, B, C> {
     pub fn new(config: Config<'d>, transport: T, tools: &'d B, clock: C) -> Result<Self, Misuse> {
         config.check()?;
         check_tools(tools)?;
-        Ok(Self { config, transport, tools, clock })
+        Ok(Self { config, transport, tools, clock, hooks: () })
+    }
+}
+
+impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock, H: Hooks> Driver<'d, T, B, C, H> {
+    /// The same with other hooks: who decides about calls, looks at results, and ends a run from outside.
+    pub fn hooks<N: Hooks>(self, hooks: N) -> Driver<'d, T, B, C, N> {
+        let Self { config, transport, tools, clock, .. } = self;
+        Driver { config, transport, tools, clock, hooks }
     }
 
     /// The configuration, which may be changed between turns.
@@ -101,16 +117,31 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock> Driver<'d, T, B, C> {
     pub async fn next_turn<O: Observer>(&mut self, run: &mut Run<'_>, observer: &mut O) -> Result<Option<Outcome>, DriveError<T::Error>> {
         let before = run.turns();
         loop {
+            if self.hooks.is_cancelled() {
+                run.stop();
+            }
             match run.step(self.clock.now())? {
                 Step::Done(outcome) => return Ok(Some(outcome)),
-                Step::Wait(until) => self.clock.wait_until(until).await,
-                Step::Call => call(run, self.tools, &self.clock, observer).await?,
+                Step::Wait(until) => {
+                    let _ = while_wanted(&self.clock, &self.hooks, None, pin!(self.clock.wait_until(until))).await;
+                }
+                Step::Call => call(run, self.tools, &self.clock, &self.hooks, observer).await?,
                 // The last reply was dropped half-way.
                 Step::Receive => {
                     run.failed(None, self.clock.now(), self.clock.jitter())?;
                 }
                 Step::Send => {
-                    self.exchange(run, observer).await?;
+                    let run_deadline = run.deadline();
+                    let done = {
+                        let Self { config, transport, tools, clock, hooks } = self;
+                        let exchange = pin!(exchange(config, transport, *tools, clock, run, observer));
+                        while_wanted(clock, hooks, run_deadline, exchange).await
+                    };
+                    match done {
+                        Some(done) => done?,
+                        // What was under way is taken back; why, the next step says.
+                        None => drop(run.failed(None, self.clock.now(), 0)?),
+                    }
                     if run.turns() > before {
                         return Ok(None);
                     }
@@ -126,48 +157,67 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock> Driver<'d, T, B, C> {
     /// See [`Error`]. The run can go on.
     pub async fn results<O: Observer>(&mut self, run: &mut Run<'_>, observer: &mut O) -> Result<(), DriveError<T::Error>> {
         // Without an open call a step would be the next request.
-        while run.is_calling() && run.next_call().is_some() && run.step(self.clock.now())? == Step::Call {
-            call(run, self.tools, &self.clock, observer).await?;
+        while run.is_calling() && run.next_call().is_some() && !self.hooks.is_cancelled() && run.step(self.clock.now())? == Step::Call {
+            call(run, self.tools, &self.clock, &self.hooks, observer).await?;
         }
         Ok(())
     }
 
-    /// One request and its reply.
-    async fn exchange<O: Observer>(&mut self, run: &mut Run<'_>, observer: &mut O) -> Result<(), DriveError<T::Error>> {
-        observer.see(&Event::Request { turn: run.turns() + 1, attempt: run.attempt() + 1 });
-        let (is_summary, compactions, before) = (run.is_compacting(), run.compactions(), run.transcript().len());
-        let opened = open(run, &self.config, self.tools, &mut self.transport).await;
-        let failed = match opened {
-            Ok(mut reply) => {
-                let outcome = loop {
-                    match reply.next_happened(run).await {
-                        // A summary is nobody's to see.
-                        Ok(Some(_)) if is_summary => {}
-                        Ok(Some(happened)) if observer.hands_on() => observer.see(&run.event(happened)),
-                        Ok(Some(happened)) => observer.see(&run.peek(happened)),
-                        Ok(None) => break Ok(()),
-                        Err(failed) => break Err(failed),
-                    }
-                };
-                if outcome.is_ok() {
-                    reply.drain(&self.clock).await;
-                    if is_summary && run.compactions() > compactions {
-                        observer.see(&Event::Compacted { before, after: run.transcript().len() });
-                    }
-                }
-                outcome
-            }
-            Err(failed) => Err(failed),
-        };
-        let Err(DriveError { error, transport }) = failed else { return Ok(()) };
-        let attempt = run.attempt() + 1;
-        match run.failed(Some(error), self.clock.now(), self.clock.jitter()) {
-            Ok(wait) => {
-                observer.see(&Event::Retry { attempt, wait, error });
-                Ok(())
-            }
-            Err(error) => Err(DriveError { error, transport }),
+    /// Runs a call that was suspended ([`Decision::Suspend`]), without asking again. The run then goes on as before.
+    ///
+    /// # Errors
+    /// `Misuse` if no such call waits for the caller. The run can go on.
+    pub async fn allow<O: Observer>(&mut self, run: &mut Run<'_>, i: usize, observer: &mut O) -> Result<(), DriveError<T::Error>> {
+        if !run.is_for_caller(i) {
+            return Err(Misuse::NoSuchCall.into());
         }
+        run.give_to_tools(i);
+        Ok(run_call(run, i, Decision::Allow, self.tools, &self.clock, &self.hooks, observer).await?)
+    }
+}
+
+/// One request and its reply.
+async fn exchange<T: Transport, B: Toolbox + ?Sized, C: Clock, O: Observer>(
+    config: &Config<'_>,
+    transport: &mut T,
+    tools: &B,
+    clock: &C,
+    run: &mut Run<'_>,
+    observer: &mut O,
+) -> Result<(), DriveError<T::Error>> {
+    observer.see(&Event::Request { turn: run.turns() + 1, attempt: run.attempt() + 1 });
+    let (is_summary, compactions, before) = (run.is_compacting(), run.compactions(), run.transcript().len());
+    let opened = open(run, config, tools, transport).await;
+    let failed = match opened {
+        Ok(mut reply) => {
+            let outcome = loop {
+                match reply.next_happened(run).await {
+                    // A summary is nobody's to see.
+                    Ok(Some(_)) if is_summary => {}
+                    Ok(Some(happened)) if observer.hands_on() => observer.see(&run.event(happened)),
+                    Ok(Some(happened)) => observer.see(&run.peek(happened)),
+                    Ok(None) => break Ok(()),
+                    Err(failed) => break Err(failed),
+                }
+            };
+            if outcome.is_ok() {
+                reply.drain(clock).await;
+                if is_summary && run.compactions() > compactions {
+                    observer.see(&Event::Compacted { before, after: run.transcript().len() });
+                }
+            }
+            outcome
+        }
+        Err(failed) => Err(failed),
+    };
+    let Err(DriveError { error, transport }) = failed else { return Ok(()) };
+    let attempt = run.attempt() + 1;
+    match run.failed(Some(error), clock.now(), clock.jitter()) {
+        Ok(wait) => {
+            observer.see(&Event::Retry { attempt, wait, error });
+            Ok(())
+        }
+        Err(error) => Err(DriveError { error, transport }),
     }
 }
 
@@ -183,7 +233,8 @@ pub async fn open<'t, T: Transport, B: Toolbox + ?Sized>(
 ) -> Result<ReplyUnderWay<T::Body<'t>>, DriveError<T::Error>> {
     let max_tokens = Decimal::new(u64::from(config.max_tokens));
     let container = run.container_for(config.params);
-    let pieces = Pieces::new(config, tools, &max_tokens, container.as_deref()).map_err(Error::from)?;
+    let params = run.params_of_compaction();
+    let pieces = Pieces::with(config, tools, &max_tokens, container.as_deref(), params).map_err(Error::from)?;
     let fields = config.fields();
     let head = Head { base_url: config.base_url, path: config.path, headers: &fields };
     send(run, &head, pieces.as_slices(), transport).await
@@ -297,38 +348,24 @@ async fn before<C: Clock, F: Future>(clock: &C, limit: Duration, future: F) -> O
     .await
 }
 
-/// Answers the next call of the turn: runs its tool in the run's own memory.
-async fn call<B: Toolbox + ?Sized, C: Clock, O: Observer>(run: &mut Run<'_>, tools: &B, clock: &C, observer: &mut O) -> Result<(), Error> {
-    let Some(i) = run.next_call() else { return Ok(()) };
-    let Some(call) = run.call(i) else { return Err(Misuse::NoSuchCall.into()) };
-    observer.see(&Event::ToolStart { id: call.id, name: call.name, input: call.input });
-    let name = call.name;
-    let found = tools.find(name);
-    let declared = found.is_none() && (0..tools.count()).any(|t| tools.definition(t).is_some_and(|tool| name == *tool.name));
-    if run.refuse_bad_input(i)? {
-    } else if declared {
-        run.leave_to_caller(i);
-        return Ok(());
-    } else if let Some(tool) = found {
-        let limit = tools.definition(tool).and_then(|tool| tool.timeout);
-        let Called { mut call, mut out } = run.start_call(i)?;
-        call.deadline = limit.map(|limit| clock.now().after(limit));
-        let result = match limit {
-            None => Some(tools.call(tool, call, &mut out).await),
-            Some(limit) => before(clock, limit, tools.call(tool, call, &mut out)).await,
-        };
-        match (result, limit) {
-            (Some(result), _) => {
-                let written = settle(result, out);
-                run.end_call(i, written)?;
-            }
-            (None, limit) => run.answer_notice(i, Notice::TimedOut(limit.unwrap_or_default()))?,
+/// What `future` gives, unless the run is cancelled first, or `until` passes.
+async fn while_wanted<C: Clock, H: Hooks, F: Future>(
+    clock: &C,
+    hooks: &H,
+    until: Option<Instant>,
+    mut future: Pin<&mut F>,
+) -> Option<F::Output> {
+    let mut wait = pin!(until.map(|until| clock.wait_until(until)));
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
         }
-    } else {
-        run.answer_not_found(i)?;
-    }
-    tell_result(run, i, observer);
-    Ok(())
+        if hooks.poll_cancelled(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        wait.as_mut().as_pin_mut().map_or(Poll::Pending, |wait| wait.poll(cx).map(|()| None))
+    })
+    .await
 }
 
 /// Tells an observer of a call's answer.

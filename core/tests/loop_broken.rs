@@ -26,7 +26,7 @@ fn keeping() -> Run<'static> {
 fn cut_before(reply: Reply, mark: &str) -> Answer {
     let body = String::from_utf8(rendered(reply, Style::default(), true)).unwrap();
     let at = body.find(mark).unwrap_or_else(|| panic!("no {mark} in {body}"));
-    Answer::chunks(200, vec![Chunk::Data(body[..at].as_bytes().to_vec()), Chunk::Reset])
+    Answer::chunks(200, vec![Chunk::Data(body.as_bytes()[..at].to_vec()), Chunk::Reset])
 }
 
 fn text_of(run: &Run<'_>) -> String {

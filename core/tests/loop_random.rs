@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::*;
+use toolrunner_core::drive::{Decision, Draft, Hooks};
 use toolrunner_core::error::{Error, TransportKind};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::policy::Limits;
-use toolrunner_core::run::{Compaction, MakeRoom, OnBreak, Outcome, Run, WhenFull};
+use toolrunner_core::run::{Call, Compaction, MakeRoom, OnBreak, Outcome, Run, WhenFull};
 use toolrunner_core::testing::validity::{self, Tail};
 use toolrunner_core::testing::{
     Answer, BadLink, Fault, Reply, Request, Rng, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock,
@@ -83,7 +84,7 @@ fn tools() -> Counting {
 /// One word of the caller's, whatever the run's state.
 fn any_verb(rng: &mut Rng, run: &mut Run<'_>, tools: &Counting) {
     let i = rng.below(4);
-    match rng.below(19) {
+    match rng.below(20) {
         0 => drop(run.user("Something else.")),
         1 | 2 => drop(run.append(r#"{"role":"user","content":"By the way, \"this\"."}"#)),
         // The reply is gone; if its last bytes were not read, the scripted model says the same again, with the same ids.
@@ -116,8 +117,49 @@ fn any_verb(rng: &mut Rng, run: &mut Run<'_>, tools: &Counting) {
             let threshold = if rng.chance(500) { 0 } else { 150 };
             *run.compaction_mut() = rng.chance(500).then_some(Compaction { threshold, prompt: "Summarise." });
         }
+        19 => run.compact_on_server(),
         18 => run.on_break(if rng.chance(700) { OnBreak::KeepBlocks } else { OnBreak::Drop }),
         _ => {}
+    }
+}
+
+/// Decides at random, edits results, and cancels after so many looks.
+struct Chaos {
+    rng: std::cell::RefCell<Rng>,
+    looks: std::cell::Cell<usize>,
+}
+
+impl Hooks for Chaos {
+    fn before(&self, _: &Call<'_>) -> Decision<'_> {
+        match self.rng.borrow_mut().below(12) {
+            0 => Decision::Deny("No \"luck\"."),
+            1 => Decision::Answer("In its place."),
+            2 => Decision::Input(r#"{"text":"other\n"}"#),
+            3 => Decision::Input("[1]"),
+            4 => Decision::Suspend,
+            _ => Decision::Allow,
+        }
+    }
+
+    fn after(&self, result: &mut Draft<'_, '_>) {
+        let mut rng = self.rng.borrow_mut();
+        // What does not fit is left as it is.
+        match rng.below(6) {
+            0 => drop(result.replace("replaced by the hook", rng.chance(300))),
+            1 => drop(result.replace_json(r#"[{"type":"text","text":"replaced"},{"type":"text","text":"by blocks"}]"#, false)),
+            2 => drop(result.cap(rng.below(40))),
+            _ => {}
+        }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        let left = self.looks.get();
+        self.looks.set(left.saturating_sub(usize::from(left < usize::MAX)));
+        left == 0
+    }
+
+    fn grace(&self) -> Duration {
+        Duration::from_millis(if self.rng.borrow_mut().chance(500) { 5 } else { 0 })
     }
 }
 
@@ -167,13 +209,15 @@ fn random_run(seed: u64, mut run: Run<'_>, steps: usize) -> usize {
     let faults: Vec<Fault> = (0..steps).map(|_| any_fault(&mut rng)).collect();
     let transport = ScriptedTransport::new(ScriptedModel::new(script).style(style).lenient()).faults(&faults).clock(Arc::clone(&clock));
     let transport = if rng.chance(500) { transport.link(BadLink::new(seed).resets(50).early_ends(50)) } else { transport };
-    let mut driver = drive_over(transport, &tools, &clock);
+    let chaos = Chaos { rng: Rng::new(seed ^ 2).into(), looks: usize::MAX.into() };
+    let mut driver = drive_over(transport, &tools, &clock).hooks(&chaos);
     driver.config_mut().stream = rng.chance(800);
     let mut trace = vec![format!("seed {seed} capacity {}", run.transcript().capacity())];
     let _ = run.user("Hi");
     for step in 0..steps {
         let polls = if rng.chance(300) { 100_000 } else { rng.below(60) };
         let mut seen = Seen { forgets: rng.chance(500), ..Seen::default() };
+        chaos.looks.set(if rng.chance(150) { rng.below(200) } else { usize::MAX });
         if rng.chance(600) {
             let ended = if rng.chance(500) {
                 format!(
@@ -191,11 +235,12 @@ fn random_run(seed: u64, mut run: Run<'_>, steps: usize) -> usize {
             let before = rng.clone();
             any_verb(&mut rng, &mut run, &tools);
             let mut which = before;
-            let (i, verb) = (which.below(4), which.below(19));
+            let (i, verb) = (which.below(4), which.below(20));
             trace.push(format!("{step}: verb {verb} on {i}"));
         }
         assert_rests(&run, &tools, &trace);
     }
+    chaos.looks.set(usize::MAX);
     left.store(0, std::sync::atomic::Ordering::SeqCst);
     *run.limits_mut() = Limits::NONE;
     *run.compaction_mut() = None;

@@ -31,5 +31,5 @@ pub use toolrunner_core::macros::{ToolInputStd as ToolInput, tool_std as tool, t
 pub use toolrunner_core::message::{ReplyMessage, StopReason, Usage};
 pub use toolrunner_core::observe::Event;
 pub use toolrunner_core::policy::{Limit, Limits, RetryPolicy};
-pub use toolrunner_core::run::{Compaction, Outcome};
+pub use toolrunner_core::run::{Compaction, OnBreak, Outcome};
 pub use toolrunner_core::tool::{Block, Output, Source, ToolContext, ToolError, ToolInput, Tools};

@@ -173,3 +173,28 @@ async fn by_the_server_without_a_summary() {
         assert_eq!(scripted.model().requests().len(), 3);
     }
 }
+
+/// What a summary costs is counted, whoever makes it; a compaction is no turn.
+#[tokio::test]
+async fn its_tokens_are_counted() {
+    // By the client: 90 000 in the turn, 100 for the summary, 50 in the last turn; 10 out of each is what `usage` says.
+    let script =
+        Script::new().reply(call("t1", 90_000)).reply(Reply::text("Summary.").usage(usage(100))).reply(Reply::text("3").usage(usage(50)));
+    let scripted = Scripted::new(ScriptedModel::new(script));
+    let mut run = scripted.client().run("m").tools(calculate_sum).compaction(FROM_80_000).user("What is 1 + 2?");
+    let finished = run.until_done().await.unwrap();
+    assert_eq!((run.turns(), scripted.requests().len()), (2, 3));
+    assert_eq!(finished.usage.input_total(), usage(90_000).input_total() + usage(100).input_total() + usage(50).input_total());
+    assert_eq!(finished.usage.output_tokens, 3 * usage(1).output_tokens);
+    assert_eq!(run.machine().turn_usage(), usage(50), "the last turn's own");
+
+    // By the server.
+    let script = Script::new().reply(call("t1", 100)).reply(server_summary().usage(usage(200))).reply(Reply::text("3").usage(usage(50)));
+    let scripted = Scripted::new(ScriptedModel::new(script).lenient());
+    let mut run = scripted.client().run("m").tools(calculate_sum).user("What is 1 + 2?");
+    let _turn = run.next_turn().await.unwrap().unwrap();
+    run.compact_on_server(None);
+    let finished = run.until_done().await.unwrap();
+    assert_eq!(finished.usage.input_total(), usage(100).input_total() + usage(200).input_total() + usage(50).input_total());
+    assert_eq!(run.turns(), 2);
+}

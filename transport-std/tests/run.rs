@@ -38,6 +38,58 @@ async fn tells_events() {
     }
 }
 
+/// Thinking, its signature, and citations are told as they come, and go back as they came.
+#[tokio::test]
+async fn tells_thinking_signatures_and_citations() {
+    const STREAM: &str = concat!(
+        r#"data: {"type":"message_start","message":{"id":"m","type":"message","role":"assistant","model":"m","content":[],"stop_reason":null,"usage":{"input_tokens":1,"output_tokens":1}}}"#,
+        "\n\n",
+        r#"data: {"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"","signature":""}}"#,
+        "\n\n",
+        r#"data: {"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"Hm, \"so\""}}"#,
+        "\n\n",
+        r#"data: {"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":"c2ln"}}"#,
+        "\n\n",
+        r#"data: {"type":"content_block_stop","index":0}"#,
+        "\n\n",
+        r#"data: {"type":"content_block_start","index":1,"content_block":{"type":"text","text":"","citations":[]}}"#,
+        "\n\n",
+        r#"data: {"type":"content_block_delta","index":1,"delta":{"type":"citations_delta","citation":{"type":"char_location","cited_text":"x"}}}"#,
+        "\n\n",
+        r#"data: {"type":"content_block_delta","index":1,"delta":{"type":"text_delta","text":"Cited."}}"#,
+        "\n\n",
+        r#"data: {"type":"content_block_stop","index":1}"#,
+        "\n\n",
+        r#"data: {"type":"message_delta","delta":{"stop_reason":"end_turn","stop_sequence":null},"usage":{"output_tokens":9}}"#,
+        "\n\n",
+        r#"data: {"type":"message_stop"}"#,
+        "\n\n",
+    );
+    let script = Script::new().raw(200, &[], STREAM).reply(Reply::text("ok"));
+    let scripted = Scripted::new(ScriptedModel::new(script));
+    let mut run = scripted.client().run("m").user("Think.");
+    let mut log = Vec::new();
+    while let Some(event) = run.next_event().await.unwrap() {
+        match event {
+            Event::Thinking { index, text } => log.push(format!("{index} thinks {text}")),
+            Event::Signature { index, signature } => log.push(format!("{index} signs {signature}")),
+            Event::Citation { index, citation } => log.push(format!("{index} cites {citation}")),
+            Event::Text { index, text } => log.push(format!("{index} says {text}")),
+            _ => {}
+        }
+    }
+    assert_eq!(log, ["0 thinks Hm, \"so\"", "0 signs c2ln", r#"1 cites {"type":"char_location","cited_text":"x"}"#, "1 says Cited."]);
+    run.user("And?").unwrap();
+    run.until_done().await.unwrap();
+    let sent = String::from_utf8(scripted.requests()[1].transcript().to_vec()).unwrap();
+    assert!(
+        sent.contains(
+            r#"[{"type":"thinking","thinking":"Hm, \"so\"","signature":"c2ln"},{"type":"text","text":"Cited.","citations":[{"type":"char_location","cited_text":"x"}]}]"#
+        ),
+        "{sent}"
+    );
+}
+
 #[tokio::test]
 async fn can_be_spawned() {
     let scripted = Scripted::new(ScriptedModel::new(Script::new().reply(Reply::text("Hello!"))));

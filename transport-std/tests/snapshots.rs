@@ -77,6 +77,8 @@ async fn what_is_no_snapshot_is_refused() {
     let newer = good.replace("\"toolrunner_snapshot\":1", "\"toolrunner_snapshot\":2");
     let refused = async |text: &str| scripted.client().run("m").resume(text).until_done().await.unwrap_err().to_string();
     assert_eq!(refused(&newer).await, "the snapshot is of a newer version than this library reads");
+    let older = good.replace("\"toolrunner_snapshot\":1", "\"toolrunner_snapshot\":0");
+    assert_eq!(refused(&older).await, "the snapshot is of an older version than this library reads");
     for bad in ["", "{}", "[]", "{\"toolrunner_snapshot\":\"1\"}", &good[..good.len() - 1], &good.replace("\"calls\"", "\"x\"")] {
         if bad != good {
             assert_eq!(refused(bad).await, "this is no snapshot of a run", "{bad}");

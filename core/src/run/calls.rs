@@ -305,9 +305,18 @@ impl Run<'_> {
     /// # Errors
     /// `Misuse` if there is no such open call.
     pub fn start_call(&mut self, i: usize) -> Result<Called<'_>, Error> {
+        self.start_call_with(i, None)
+    }
+
+    /// The same with another input than the model's, which the conversation keeps: a JSON object.
+    ///
+    /// # Errors
+    /// As [`start_call`](Self::start_call).
+    pub fn start_call_with<'a>(&'a mut self, i: usize, input: Option<Value<'a>>) -> Result<Called<'a>, Error> {
         let call = self.open_call(i)?;
         // Room to unescape in is only needed if there is an escape; it lies behind the output.
-        let scratch = if call.input.raw().contains(&b'\\') { call.input.raw().len() } else { 0 };
+        let raw = input.unwrap_or(call.input).raw();
+        let scratch = if raw.contains(&b'\\') { raw.len() } else { 0 };
         let room = self.room_for_result(i);
         self.turn.running.set(i, true);
         let turn = self.turns;
@@ -321,7 +330,8 @@ impl Run<'_> {
         let room = room.min(tail.len());
         let (out, rest) = tail.split_at_mut_checked(room).unwrap_or_default();
         let scratch = rest.get_mut(..scratch.min(rest.len())).unwrap_or_default();
-        let [id, name, input] = call_in(&self.turn, conversation, i).ok_or(Misuse::NoSuchCall)?;
+        let [id, name, own] = call_in(&self.turn, conversation, i).ok_or(Misuse::NoSuchCall)?;
+        let input = input.or(own);
         let [id, name] = [id, name].map(|value| value.and_then(Value::as_text).unwrap_or_default());
         let mut call = ToolCall::new(id, name, input.ok_or(Misuse::NoSuchCall)?, scratch);
         call.turn = turn;

@@ -13,6 +13,7 @@ use crate::error::{Capacity, Error};
 use crate::json::{Value, escape};
 use crate::message::{StopReason, Usage};
 use crate::transcript::Span;
+use crate::wire::{PushParams, push_for_compaction};
 
 /// When and how a conversation is summarised. Off unless it is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,11 +67,19 @@ impl Run<'_> {
         self.compacting.is_some()
     }
 
-    /// Has the server compact the conversation before the next turn, by a request of its own: the same parameters and `compaction` (see
-    /// the adapter). It waits for a paused turn to end, and is passed over if the run ends with open calls. It is no turn, and is not
+    /// Has the server compact the conversation before the next turn, by a request of its own: the same parameters and `compaction`,
+    /// less what cannot go with it: `context_management`, `stop_sequences`, an output format, a forced `tool_choice`. Its answer becomes
+    /// the conversation. It waits for a paused turn to end, and is passed over if the run ends with open calls. It is no turn, and is not
     /// tried again; if it gives no summary the conversation stays as it is. A second word before it is sent changes nothing.
     pub fn compact_on_server(&mut self) {
         self.server_compaction = true;
+        // Only so does the code for it come along.
+        self.compaction_params = Some(push_for_compaction);
+    }
+
+    /// What makes the parameters of the next request, if not all go as they are.
+    pub(crate) fn params_of_compaction(&self) -> Option<PushParams> {
+        self.compaction_params.filter(|_| self.is_compacting_on_server())
     }
 
     /// Whether what is sent asks the server for a `compaction` block.

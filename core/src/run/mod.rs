@@ -57,6 +57,7 @@
 
 mod broken;
 mod calls;
+mod cap;
 mod compact;
 mod early;
 mod results;
@@ -76,6 +77,7 @@ use crate::time::Instant;
 use crate::transcript::{Span, Transcript};
 use crate::transport::{Body, ReplyHead};
 use crate::turn::{Container, HappenedKind, Reply};
+use crate::wire::PushParams;
 
 pub use crate::turn::Happened;
 pub use broken::OnBreak;
@@ -124,6 +126,8 @@ pub struct Run<'b> {
     compaction_tried: bool,
     /// Whether the server is to compact before the next turn.
     server_compaction: bool,
+    /// What makes the parameters of such a request, once one was asked for.
+    compaction_params: Option<PushParams>,
     compactions: u32,
 }
 
@@ -154,6 +158,7 @@ impl<'b> Run<'b> {
             compacting: None,
             compaction_tried: false,
             server_compaction: false,
+            compaction_params: None,
             compactions: 0,
         }
     }

@@ -6,7 +6,7 @@ use crate::error::{Capacity, Error, Misuse};
 use crate::json::{Array, JsonError, Kind, Sink, Text, Value, check, escape};
 use crate::observe::Event;
 use crate::tool::{EMPTY_ERROR, EMPTY_RESULT, Notice};
-use crate::transcript::Span;
+use crate::transcript::{Span, Transcript};
 
 const HEAD: &[u8] = b"{\"type\":\"tool_result\",\"tool_use_id\":\"";
 const CONTENT: &[u8] = b"\",\"content\":";
@@ -32,6 +32,20 @@ impl Sink for Slice<'_> {
         let full = Capacity { what: crate::error::What::Result, needed: new.len(), free };
         self.bytes.get_mut(self.len..).and_then(|rest| rest.get_mut(..new.len())).ok_or(full)?.copy_from_slice(new);
         self.len += new.len();
+        Ok(())
+    }
+}
+
+/// Writes into the tail, from a place on.
+struct Tail<'r, 'b> {
+    transcript: &'r mut Transcript<'b>,
+    at: usize,
+}
+
+impl Sink for Tail<'_, '_> {
+    fn put(&mut self, new: &[u8]) -> Result<(), Capacity> {
+        self.transcript.put_at(self.at, new)?;
+        self.at += new.len();
         Ok(())
     }
 }
@@ -253,13 +267,21 @@ impl Run<'_> {
     /// `Misuse` if there is no such result or `content` is not as in [`answer`](Self::answer); `Capacity` if it does not fit: then the
     /// old one stays.
     pub fn replace_result(&mut self, i: usize, content: &[u8], is_error: bool) -> Result<(), Error> {
+        check_content(content, is_error)?;
+        self.take_result(i, content.len())?;
+        let at = self.transcript.len() + self.result_head(i);
+        self.transcript.put_at(at, content)?;
+        self.commit_result(i, content.len(), is_error)
+    }
+
+    /// Takes a result out that was not sent, if there is room for one with `len` bytes of content.
+    fn take_result(&mut self, i: usize, len: usize) -> Result<(), Error> {
         let bytes = self.transcript.bytes();
         let old = self.result(i).ok_or(Misuse::NoSuchCall)?;
         let start = old.offset_in(bytes).ok_or(Misuse::NoSuchCall)?;
         let span = Span::new(start, start + old.raw().len());
-        check_content(content, is_error)?;
         self.ensure_unsent()?;
-        self.reserve_beyond_answers(self.result_head(i) + content.len() + FAILED.len() + 1)?;
+        self.reserve_beyond_answers(self.result_head(i) + len + FAILED.len() + 1)?;
         let comma = usize::from(self.turn.answered_count() > 1);
         // Out with the old one and one comma beside it.
         let is_first = start == self.turn.end + OPENING.len();
@@ -272,9 +294,27 @@ impl Run<'_> {
         self.turn.results_end -= gone.len();
         self.turn.answered.set(i, false);
         self.calls = self.calls.saturating_sub(1);
-        let at = self.transcript.len() + self.result_head(i);
-        self.transcript.put_at(at, content)?;
-        self.commit_result(i, content.len(), is_error)
+        Ok(())
+    }
+
+    /// The same with a text as the content.
+    ///
+    /// # Errors
+    /// As [`replace_result`](Self::replace_result).
+    pub fn replace_result_text(&mut self, i: usize, text: &str, is_error: bool) -> Result<(), Error> {
+        if text.is_empty() {
+            return Err(Misuse::Json("a tool result's content is not empty").into());
+        }
+        let len = escape(text).len() + 2;
+        self.take_result(i, len)?;
+        let mut at = self.transcript.len() + self.result_head(i);
+        self.transcript.put_at(at, b"\"")?;
+        at += 1;
+        let mut escaped = Tail { transcript: &mut self.transcript, at };
+        escape(text).write_to(&mut escaped)?;
+        at = escaped.at;
+        self.transcript.put_at(at, b"\"")?;
+        self.commit_result(i, len, is_error)
     }
 
     /// Adds a member such as `"cache_control":{"type":"ephemeral"}` to the result of call `i`.

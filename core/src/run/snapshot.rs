@@ -96,7 +96,10 @@ impl<'b> Run<'b> {
         let member = |name: &str| value.member(name).ok_or(NONE);
         match member("toolrunner_snapshot")?.as_u64() {
             Some(version) if version == u64::from(SNAPSHOT_VERSION) => {}
-            Some(0) | None => return Err(NONE),
+            Some(version) if version < u64::from(SNAPSHOT_VERSION) => {
+                return Err(Misuse::Setting("the snapshot is of an older version than this library reads").into());
+            }
+            None => return Err(NONE),
             Some(_) => return Err(Misuse::Setting("the snapshot is of a newer version than this library reads").into()),
         }
         let messages = member("messages")?;

@@ -2,11 +2,13 @@
 //!
 //! Everything here is a view or a range; nothing is kept but a frame that came in pieces, and that lies in the transcript's tail.
 
+mod compaction;
 mod event;
 mod fast;
 mod request;
 mod sse;
 
+pub(crate) use compaction::{PushParams, push_for_compaction};
 pub(crate) use event::{Field, WireKind, is_block, json_error, parse};
 pub use request::{API_VERSION, Auth, BASE_URL, Config, MAX_HEADERS, MAX_TOOLS, Pieces};
 pub(crate) use request::{members, pins_container};

@@ -2,6 +2,7 @@
 
 use heapless::Vec;
 
+use super::compaction::PushParams;
 use crate::error::{Capacity, Misuse, What};
 use crate::json::{Decimal, Kind, Object, Value, check, escape};
 use crate::policy::{Limits, RetryPolicy};
@@ -63,6 +64,9 @@ pub struct Config<'a> {
     pub system: Option<&'a str>,
     /// Further members of the body as JSON, such as `"thinking":{"type":"adaptive"},"stop_sequences":["END"]`; without braces.
     pub params: &'a str,
+    /// The `compaction` member of a request that asks the server to compact ([`Run::compact_on_server`](crate::run::Run::compact_on_server)),
+    /// as JSON. Default `{"type":"summarize"}`; it may have `"instructions"`.
+    pub compaction: &'a str,
     /// Whether replies are streamed. Default yes.
     pub stream: bool,
     /// Scheme, authority and perhaps a path.
@@ -91,6 +95,7 @@ impl<'a> Config<'a> {
             max_tokens,
             system: None,
             params: "",
+            compaction: "{\"type\":\"summarize\"}",
             stream: true,
             base_url: BASE_URL,
             path: "/v1/messages",
@@ -114,6 +119,13 @@ impl<'a> Config<'a> {
     #[must_use]
     pub const fn params(mut self, params: &'a str) -> Self {
         self.params = params;
+        self
+    }
+
+    /// Sets [`compaction`](Self::compaction).
+    #[must_use]
+    pub const fn compaction(mut self, compaction: &'a str) -> Self {
+        self.compaction = compaction;
         self
     }
 
@@ -182,6 +194,9 @@ impl<'a> Config<'a> {
         }
         if !members(self.params.as_bytes()) {
             return Err(Misuse::Setting("params are members of a JSON object, without its braces"));
+        }
+        if check(self.compaction.as_bytes()).is_err() {
+            return Err(Misuse::Setting("what the server is told about a compaction is JSON"));
         }
         let fields = [self.api_version, self.betas].into_iter().chain(self.headers.iter().map(|(_, value)| *value));
         let key = match self.auth {
@@ -276,6 +291,7 @@ fn container_place(params: &str) -> Option<ContainerPlace> {
 #[derive(Debug)]
 pub struct Pieces<'a> {
     list: Vec<&'a [u8], MAX_PIECES>,
+    is_full: bool,
 }
 
 impl<'a> Pieces<'a> {
@@ -290,9 +306,48 @@ impl<'a> Pieces<'a> {
         max_tokens: &'a Decimal,
         container: Option<&'a str>,
     ) -> Result<Self, Capacity> {
-        let mut list = Vec::new();
-        let mut full = false;
-        let mut push = |piece: &'a [u8]| full |= list.push(piece).is_err();
+        Self::with(config, tools, max_tokens, container, None)
+    }
+
+    /// The parameters as they are, and the container where it belongs.
+    fn push_params(&mut self, params: &'a str, container: Option<&'a str>) {
+        if !params.is_empty() {
+            self.push(b",");
+        }
+        match container.map(|id| (id, container_place(params))) {
+            // Into the object, or in place of the null, that the caller left for it.
+            Some((id, Some(place))) => {
+                let (before, after) = (params.get(..place.start), params.get(place.end..));
+                self.push(before.unwrap_or_default().as_bytes());
+                self.push(place.before);
+                self.push(id.as_bytes());
+                self.push(place.after);
+                self.push(after.unwrap_or_default().as_bytes());
+            }
+            Some((id, None)) => {
+                self.push(params.as_bytes());
+                self.push_container(id);
+            }
+            None => self.push(params.as_bytes()),
+        }
+    }
+
+    fn push_container(&mut self, id: &'a str) {
+        self.push(b",\"container\":\"");
+        self.push(id.as_bytes());
+        self.push(b"\"");
+    }
+
+    /// The same, with parameters by `params` instead of all of them as they are.
+    pub(crate) fn with<T: Toolbox + ?Sized>(
+        config: &Config<'a>,
+        tools: &'a T,
+        max_tokens: &'a Decimal,
+        container: Option<&'a str>,
+        params: Option<PushParams>,
+    ) -> Result<Self, Capacity> {
+        let mut pieces = Self { list: Vec::new(), is_full: false };
+        let mut push = |piece: &'a [u8]| pieces.push(piece);
         push(b"{\"model\":\"");
         push(config.model.as_bytes());
         push(b"\",\"max_tokens\":");
@@ -305,28 +360,15 @@ impl<'a> Pieces<'a> {
             push(system.as_bytes());
             push(b"\"");
         }
-        let place = container.map(|id| (id, container_place(config.params)));
-        if !config.params.is_empty() {
-            push(b",");
-        }
-        match place {
-            // Into the object, or in place of the null, that the caller left for it.
-            Some((id, Some(place))) => {
-                let (before, after) = (config.params.get(..place.start), config.params.get(place.end..));
-                push(before.unwrap_or_default().as_bytes());
-                push(place.before);
-                push(id.as_bytes());
-                push(place.after);
-                push(after.unwrap_or_default().as_bytes());
+        if let Some(params) = params {
+            params(config, &mut pieces);
+            if let Some(id) = container.filter(|_| container_in(config.params).is_none()) {
+                pieces.push_container(id);
             }
-            Some((id, None)) => {
-                push(config.params.as_bytes());
-                push(b",\"container\":\"");
-                push(id.as_bytes());
-                push(b"\"");
-            }
-            None => push(config.params.as_bytes()),
+        } else {
+            pieces.push_params(config.params, container);
         }
+        let mut push = |piece: &'a [u8]| pieces.push(piece);
         let count = tools.count();
         for i in 0..count {
             push(if i == 0 { b",\"tools\":[" } else { b"," });
@@ -336,10 +378,14 @@ impl<'a> Pieces<'a> {
             push(b"]");
         }
         push(b",\"messages\":[");
-        if full || count > MAX_TOOLS {
+        if pieces.is_full || count > MAX_TOOLS {
             return Err(Capacity { what: What::Tools, needed: count, free: MAX_TOOLS });
         }
-        Ok(Self { list })
+        Ok(pieces)
+    }
+
+    pub(super) fn push(&mut self, piece: &'a [u8]) {
+        self.is_full |= self.list.push(piece).is_err();
     }
 
     /// The slices, in order.

@@ -119,6 +119,7 @@ impl Run {
     fn is_untold(&self, what: What) -> bool {
         match what {
             What::TurnEnd => true,
+            What::ToolStart(i) | What::ToolEnd(i) if self.early.call(i).is_some() => false,
             What::ToolStart(i) => self.machine.call(i).is_none(),
             What::ToolEnd(i) => self.machine.call(i).is_none_or(|call| !call.is_answered),
             _ => false,

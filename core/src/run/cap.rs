@@ -1,0 +1,124 @@
+//! Results that are cut to a length: head and tail stay, between characters, and between them stands how much was cut.
+
+use super::Run;
+use super::calls::is_type;
+use crate::error::{Error, Misuse};
+use crate::json::{Decimal, Value};
+use crate::transcript::Span;
+
+const CUT: (&[u8], &[u8]) = ("\\n[… ".as_bytes(), " bytes cut …]\\n".as_bytes());
+
+impl Run<'_> {
+    /// Cuts every text in the result of call `i` that is longer than `bytes`, of UTF-8, without escapes. What stays is at most that
+    /// long; `\n[… N bytes cut …]\n` comes on top.
+    ///
+    /// # Errors
+    /// `Misuse` if there is no such result, or it was sent; `Capacity` if there is no room for what says that something was cut: a text
+    /// before it may have been cut then.
+    pub fn cap_result(&mut self, i: usize, bytes: usize) -> Result<(), Error> {
+        self.ensure_unsent()?;
+        let mut after = 0;
+        while let Some(text) = self.next_text_of(i, after)? {
+            after = text.start;
+            let Some(cut) = cut_of(text.of(self.transcript.bytes()), bytes) else { continue };
+            let gone = Span::new(text.start + cut.from, text.start + cut.to);
+            let digits = Decimal::new(u64::try_from(cut.bytes).unwrap_or(u64::MAX));
+            let digits = digits.as_bytes();
+            let mark = CUT.0.len() + digits.len() + CUT.1.len();
+            self.reserve_beyond_answers(mark.saturating_sub(gone.len()))?;
+            self.transcript.remove(gone);
+            let mut at = gone.start;
+            for part in [CUT.0, digits, CUT.1] {
+                self.transcript.insert(at, part)?;
+                at += part.len();
+            }
+            self.turn.results_end = (self.turn.results_end + mark).saturating_sub(gone.len());
+        }
+        Ok(())
+    }
+
+    /// The first text in the result of call `i` that begins behind `after`, without its quotes.
+    fn next_text_of(&self, i: usize, after: usize) -> Result<Option<Span>, Error> {
+        let bytes = self.transcript.bytes();
+        let content = self.result(i).ok_or(Misuse::NoSuchCall)?.member("content").unwrap_or_default();
+        let inside = |text: Value<'_>| {
+            let start = text.offset_in(bytes)? + 1;
+            Some(Span::new(start, start + text.raw().len().saturating_sub(2))).filter(|span| span.start > after)
+        };
+        if content.as_text().is_some() {
+            return Ok(inside(content));
+        }
+        let texts = content.elements().filter(|block| is_type(*block, "text")).filter_map(|block| block.member("text"));
+        Ok(texts.filter(|text| text.as_text().is_some()).find_map(inside))
+    }
+}
+
+/// What is cut out of a JSON string's content: from and to where, and how much text that is.
+struct Cut {
+    from: usize,
+    to: usize,
+    bytes: usize,
+}
+
+fn cut_of(raw: &[u8], most: usize) -> Option<Cut> {
+    // Escapes only make it longer.
+    if raw.len() <= most {
+        return None;
+    }
+    let all = Characters { raw, at: 0, text: 0 };
+    let whole = all.clone().last().map_or(0, |end| end.1);
+    if whole <= most {
+        return None;
+    }
+    let (mut from, mut to) = ((0, 0), (raw.len(), whole));
+    let mut found = false;
+    for (at, text) in all {
+        if text <= most.div_ceil(2) {
+            from = (at, text);
+        }
+        if !found && whole.saturating_sub(text) <= most / 2 {
+            to = (at, text);
+            found = true;
+        }
+    }
+    Some(Cut { from: from.0, to: to.0, bytes: to.1.saturating_sub(from.1) })
+}
+
+/// The end of each character in a JSON string's content: where it stands, and how many bytes of text are before it.
+#[derive(Clone)]
+struct Characters<'a> {
+    raw: &'a [u8],
+    at: usize,
+    text: usize,
+}
+
+impl Iterator for Characters<'_> {
+    type Item = (usize, usize);
+
+    fn next(&mut self) -> Option<(usize, usize)> {
+        let rest = self.raw.get(self.at..)?;
+        let (len, bytes) = match (rest.first()?, rest.get(1)) {
+            (b'\\', Some(b'u')) => match unit(rest) {
+                // Both halves together are one character.
+                Some(0xd800..0xdc00) => (12, 4),
+                Some(0..0x80) => (6, 1),
+                Some(0x80..0x800) => (6, 2),
+                _ => (6, 3),
+            },
+            (b'\\', _) => (2, 1),
+            (0..0x80, _) => (1, 1),
+            (0x80..0xe0, _) => (2, 2),
+            (0xe0..0xf0, _) => (3, 3),
+            (0xf0.., _) => (4, 4),
+        };
+        self.at = (self.at + len).min(self.raw.len());
+        self.text += bytes;
+        Some((self.at, self.text))
+    }
+}
+
+/// The code unit of the escape that `raw` begins with.
+fn unit(raw: &[u8]) -> Option<u32> {
+    let digits = raw.get(2..6)?;
+    digits.iter().try_fold(0, |unit, &digit| Some(unit * 16 + char::from(digit).to_digit(16)?))
+}
