@@ -83,6 +83,9 @@ pub struct Exchange {
     pub body: String,
 }
 
+/// Bytes around a reply's message, which is begun while the reply's body is still there.
+const FRAME: usize = r#",{"role":"assistant","content":[]}"#.len();
+
 /// How a run must end.
 #[derive(Debug, Deserialize)]
 pub struct Expected {
@@ -142,7 +145,7 @@ impl Scenario {
     pub fn needed_bytes(&self) -> usize {
         let needed = self.exchanges.iter().map(|exchange| {
             let messages = Json::parse(exchange.request.get()).ok().and_then(|body| Some(body.member("messages")?.to_string().len()));
-            messages.unwrap_or(0) + exchange.body.len()
+            messages.unwrap_or(0) + exchange.body.len() + FRAME
         });
         needed.max().unwrap_or(0)
     }

@@ -73,6 +73,18 @@ fn in_any_capacity() {
     }
 }
 
+/// The verdict, too: no capacity fails a scenario that does not fit.
+#[test]
+fn what_does_not_fit_passes() {
+    for name in ["six-turns-json", "parallel-calls-sse"] {
+        let scenario = one(name);
+        for capacity in (0..3000).step_by(7) {
+            let verdict = play(&Embedded { capacity }, &scenario, None);
+            assert!(verdict.differences.is_empty(), "{name} in {capacity}: {:?}", verdict.differences);
+        }
+    }
+}
+
 /// What the runner is for: it must see each kind of difference.
 #[test]
 fn differences_are_seen() {

@@ -3,6 +3,8 @@
 //! Use them by the names that those crates give them: `toolrunner_std::tool`, `toolrunner_core::toolbox` and so on. There they are
 //! described, too.
 
+#![forbid(unsafe_code)]
+
 mod arguments;
 mod case;
 mod derive;
