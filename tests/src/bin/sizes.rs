@@ -1,5 +1,5 @@
 //! Measures what each stage of a firmware costs, and holds it: a figure that grows by more than 3 % over the one kept in
-//! `examples/firmware/sizes.txt` is a failure (10 % for instructions). `BLESS=1` writes that file anew; goals stay.
+//! `examples/firmware/sizes.txt` is a failure (10 % and 5,000 for instructions). `BLESS=1` writes that file anew; goals stay.
 //!
 //! Needs what `firmware` needs, and Debian's llvm. The images have no log output. Flash is text and data; memory is statics and the
 //! deepest stack, which is painted before and looked at after a conversation of two questions. `turn` is thousands of instructions for
@@ -65,7 +65,7 @@ fn main() -> ExitCode {
             let word = |i: usize| words.as_ref().and_then(|words| words.get(i)).copied().unwrap_or("-");
             let (goal, last) = (word(2), word(3).parse::<u32>().unwrap_or(value));
             let verdict = match goal.parse::<u32>() {
-                _ if u64::from(value) * 100 > u64::from(last) * if figure == "turn" { 110 } else { 103 } => "FAILED, grown",
+                _ if value > most(figure, last) => "FAILED, grown",
                 Ok(goal) if value > goal => "ok, over the goal",
                 _ => "ok",
             };
@@ -84,6 +84,12 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// How much a figure may be that was `last`.
+fn most(figure: &str, last: u32) -> u32 {
+    // Few instructions are counted in whole thousands, and depend on how many packets there were.
+    if figure == "turn" { last + last / 10 + 5 } else { last + last * 3 / 100 }
 }
 
 /// Flash, statics, stack, their sum, the main task's future, and instructions for a turn.
