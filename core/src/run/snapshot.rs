@@ -170,6 +170,8 @@ impl<'b> Run<'b> {
             && first <= calls
             && calls <= super::MAX_CALLS
             && results == self.turn.answered_count()
+            // A call without an id could never be answered.
+            && (!self.turn.runs || (first..calls).all(|i| self.call(i).is_some()))
     }
 }
 

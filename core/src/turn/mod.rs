@@ -206,6 +206,8 @@ impl Reply {
                 Form::Stream => {
                     let Some(arrived) = self.sse.next(input, transcript)? else { return Ok(None) };
                     let happened = match arrived {
+                        // As it is said of the same event in any other form.
+                        Arrived::Delta { .. } if matches!(self.phase, Phase::Start) => return Err(unexpected("message_start first")),
                         Arrived::Delta { index, field, text } => Some(self.next_delta(index, field, text, transcript)?),
                         Arrived::Chunk(data) => self.event(data, Source::Chunk(data), transcript, container)?,
                         Arrived::Tail(span) => {

@@ -1,0 +1,97 @@
+//! Makes the corpora: from the project's scenarios, and what no scenario has.
+
+use std::fs;
+use std::path::Path;
+
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use serde_json::Value;
+use toolrunner_core::run::{Run, Step};
+use toolrunner_core::time::Instant;
+use toolrunner_core::transcript::Transcript;
+use toolrunner_core::transport::ReplyHead;
+use toolrunner_fuzz::mutate::Rng;
+
+/// Longest seed, in bytes: small ones are mutated to more purpose.
+const LONGEST: usize = 3000;
+/// Most seeds of a target.
+const MOST: usize = 24;
+
+/// Writes all corpora under `home`.
+pub(crate) fn all(home: &Path) {
+    let scenarios = scenarios(&home.join("../scenarios"));
+    let exchanges: Vec<&Value> = scenarios.iter().filter_map(|scenario| scenario["exchanges"].as_array()).flatten().collect();
+    let bodies: Vec<String> = exchanges.iter().filter_map(|exchange| Some(exchange["body"].as_str()?.to_owned())).collect();
+    let requests: Vec<&Value> = exchanges.iter().map(|exchange| &exchange["request"]).collect();
+    let messages = |request: &Value| request["messages"].as_array().cloned().unwrap_or_default();
+
+    let json = bodies.iter().filter(|body| body.starts_with('{')).cloned().chain(requests.iter().map(|request| request.to_string()));
+    write(home, "json", json.map(String::into_bytes));
+    write(home, "sse", bodies.iter().map(|body| [b"\x07", body.as_bytes()].concat()));
+    let conversations = requests.iter().map(|request| messages(request).iter().map(Value::to_string).collect::<Vec<_>>().join(","));
+    let single = requests.iter().flat_map(|request| messages(request)).map(|message| message.to_string());
+    write(home, "transcript", single.chain(conversations).map(String::into_bytes));
+    write(home, "snapshot", bodies.iter().filter_map(|body| snapshot(body)));
+    // These are made of choices, for which one row of bytes is as good as another.
+    for (name, length) in [("events", 120), ("schema", 90), ("machine", 400)] {
+        let mut rng = Rng::new(length);
+        write(home, name, (0..MOST).map(|_| (0..length).map(|_| rng.below(256) as u8).collect()));
+    }
+    certificates(home);
+}
+
+fn scenarios(folder: &Path) -> Vec<Value> {
+    let mut paths: Vec<_> = fs::read_dir(folder).expect("the scenarios").flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    paths.iter().map(|path| serde_json::from_slice(&fs::read(path).expect("a scenario")).expect("a scenario")).collect()
+}
+
+/// Runs that had this reply, with one of its calls answered.
+fn snapshot(body: &str) -> Option<Vec<u8>> {
+    let mut run = Run::new(Transcript::growing());
+    run.user("Hi").ok()?;
+    if run.step(Instant::ZERO) != Ok(Step::Send) {
+        return None;
+    }
+    run.answered(&ReplyHead::new(200));
+    let mut rest = body.as_bytes();
+    while run.feed(&mut rest).ok()?.is_some() {}
+    while run.end_of_body().ok()?.is_some() {}
+    if run.step(Instant::ZERO) == Ok(Step::Call) {
+        run.answer(run.next_call()?, br#""ok""#, false).ok()?;
+    }
+    let mut out = Vec::new();
+    run.snapshot(&mut out).ok()?;
+    Some(out)
+}
+
+/// The chain of the emulated board's server, whole, without its intermediate, and the other way round.
+fn certificates(home: &Path) {
+    let pem = fs::read(home.join("../../examples/firmware/certificates/server.pem")).expect("the server's certificates");
+    let chain: Vec<CertificateDer<'_>> = CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().expect("certificates");
+    let packed = |certificates: &[&CertificateDer<'_>]| -> Vec<u8> {
+        let one = |der: &&CertificateDer<'_>| [&u16::try_from(der.len()).expect("short").to_be_bytes(), der.as_ref()].concat();
+        certificates.iter().flat_map(one).collect()
+    };
+    let (leaf, middle) = (&chain[0], &chain[1]);
+    for (name, bytes) in [("right", packed(&[leaf, middle])), ("leaf", packed(&[leaf])), ("turned", packed(&[middle, leaf]))] {
+        fs::write(home.join("corpus/certificate").join(name), bytes).expect("written");
+    }
+}
+
+/// Writes seeds: different ones, spread over all that there are.
+fn write(home: &Path, name: &str, seeds: impl Iterator<Item = Vec<u8>>) {
+    let mut seeds: Vec<Vec<u8>> = seeds.filter(|seed| seed.len() <= LONGEST).collect();
+    seeds.sort();
+    seeds.dedup();
+    let folder = home.join("corpus").join(name);
+    fs::create_dir_all(&folder).expect("a folder");
+    // What was found once has a longer name, and stays.
+    for entry in fs::read_dir(&folder).expect("a folder").flatten().filter(|entry| entry.file_name().len() == 2) {
+        fs::remove_file(entry.path()).expect("removed");
+    }
+    let step = seeds.len().div_ceil(MOST).max(1);
+    for (i, seed) in seeds.iter().step_by(step).enumerate() {
+        fs::write(folder.join(format!("{i:02}")), seed).expect("written");
+    }
+}

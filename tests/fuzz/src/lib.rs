@@ -1,0 +1,20 @@
+//! What is fuzzed, for libFuzzer and for the stable harness alike. A target panics when what must hold does not.
+
+pub mod choices;
+pub mod mutate;
+pub mod targets;
+
+/// A target: its name, and what it does with an input.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: [Target; 8] = [
+    ("json", targets::json::run),
+    ("sse", targets::sse::run),
+    ("events", targets::events::run),
+    ("transcript", targets::transcript::run),
+    ("schema", targets::schema::run),
+    ("snapshot", targets::snapshot::run),
+    ("machine", targets::machine::run),
+    ("certificate", targets::certificate::run),
+];

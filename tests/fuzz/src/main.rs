@@ -1,0 +1,76 @@
+//! The stable harness: runs targets for some seconds each, from their corpora, with a seeded mutator.
+//!
+//! `cargo run --release -- [--seconds N] [--seed S] [TARGET…]`; `--grow` makes the corpora anew from the project's scenarios.
+//! A finding is written to `findings/`, and makes it fail.
+
+mod grow;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+use toolrunner_fuzz::mutate::{Rng, mutated};
+use toolrunner_fuzz::{TARGETS, Target};
+
+fn main() -> ExitCode {
+    let (mut seconds, mut seed, mut names) = (10_u64, 1_u64, Vec::new());
+    let mut arguments = env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut number = || arguments.next().and_then(|text| text.parse().ok());
+        match argument.as_str() {
+            "--grow" => {
+                grow::all(&home());
+                return ExitCode::SUCCESS;
+            }
+            "--seconds" => seconds = number().unwrap_or(seconds),
+            "--seed" => seed = number().unwrap_or(seed),
+            name if TARGETS.iter().any(|target| target.0 == name) => names.push(argument),
+            _ => {
+                eprintln!("usage: fuzz [--grow] [--seconds N] [--seed S] [{}]…", TARGETS.map(|target| target.0).join("|"));
+                return ExitCode::from(2);
+            }
+        }
+    }
+    let (mut passed, mut failed) = (0, 0);
+    for target in TARGETS.iter().filter(|target| names.is_empty() || names.iter().any(|name| name == target.0)) {
+        if fuzz(target, Duration::from_secs(seconds), seed) { passed += 1 } else { failed += 1 }
+    }
+    println!("{passed} passed, {failed} failed");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn home() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Whether nothing was found.
+fn fuzz((name, run): &Target, time: Duration, seed: u64) -> bool {
+    let mut seeds = read(&home().join("corpus").join(name));
+    let given = seeds.len();
+    seeds.push(Vec::new());
+    let (start, mut executions, mut rng) = (Instant::now(), 0_u64, Rng::new(seed));
+    let mut inputs = seeds.clone().into_iter();
+    while start.elapsed() < time {
+        // The corpus as it is comes first.
+        let input = inputs.next().unwrap_or_else(|| mutated(&seeds, &mut rng));
+        if catch_unwind(AssertUnwindSafe(|| run(&input))).is_err() {
+            let file = home().join("findings").join(format!("{name}-{seed}-{executions}"));
+            let written = fs::create_dir_all(home().join("findings")).and_then(|()| fs::write(&file, &input));
+            println!("{name}: a finding after {executions} executions; {written:?} findings/{name}-{seed}-{executions}");
+            return false;
+        }
+        executions += 1;
+    }
+    let rate = executions as f64 / start.elapsed().as_secs_f64();
+    println!("{name}: {executions} executions from {given} seeds in {} s ({rate:.0}/s), no finding", time.as_secs());
+    true
+}
+
+/// The files of a folder, in the order of their names, so that a seed gives the same on every machine.
+fn read(folder: &Path) -> Vec<Vec<u8>> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    paths.into_iter().filter_map(|path| fs::read(path).ok()).collect()
+}

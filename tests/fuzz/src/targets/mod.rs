@@ -1,0 +1,10 @@
+//! The targets.
+
+pub mod certificate;
+pub mod events;
+pub mod json;
+pub mod machine;
+pub mod schema;
+pub mod snapshot;
+pub mod sse;
+pub mod transcript;

@@ -1,0 +1,48 @@
+//! Messages round: as views, as owned messages, through serde, and as a run's history, byte for byte.
+
+use toolrunner_core::error::Error;
+use toolrunner_core::json::Value;
+use toolrunner_core::message::{Messages, OwnedMessage};
+use toolrunner_core::run::Run;
+use toolrunner_core::transcript::Transcript;
+
+/// See the module.
+pub fn run(data: &[u8]) {
+    // Views on anything give something or nothing, and end.
+    for message in Messages::new(data) {
+        let _ = (message.role(), message.tool_uses().count(), message.tool_results().count());
+        for text in message.texts() {
+            let _ = text.to_string();
+        }
+        for block in message.blocks() {
+            let _ = format!("{block:?}");
+        }
+    }
+    let Ok(text) = core::str::from_utf8(data) else { return };
+    if let Ok(message) = OwnedMessage::from_json(text) {
+        assert_eq!(message.as_json(), text.trim_ascii());
+        let written = serde_json::to_string(&message).expect("a message is JSON");
+        let read: OwnedMessage = serde_json::from_str(&written).expect("its own JSON");
+        assert_eq!(read.as_json(), message.as_json(), "through serde");
+        let theirs: serde_json::Value = serde_json::from_str(text).expect("serde_json takes it too");
+        assert!(super::json::same(message.view().value(), &theirs));
+    }
+    for mut run in [Run::new(Transcript::growing()), Run::new(Transcript::new(&mut vec![0; data.len() + 16]))] {
+        match run.replace_history(text) {
+            Ok(()) => {
+                let array: Vec<serde_json::Value> =
+                    serde_json::from_str(&format!("[{}]", String::from_utf8_lossy(run.transcript().bytes())))
+                        .expect("a conversation is JSON");
+                assert_eq!(array.len(), Messages::new(run.transcript().bytes()).count());
+                assert!(array.iter().all(|message| message.is_object()));
+                let kept = run.transcript().bytes();
+                assert!(kept.is_empty() || data.windows(kept.len()).any(|part| part == kept), "byte for byte");
+            }
+            Err(Error::Misuse(_)) => assert!(run.transcript().is_empty(), "then nothing changes"),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    if toolrunner_core::json::check(data).is_ok_and(|checked| checked.lone_surrogate.is_none()) {
+        assert!(Value::first(data).is_some());
+    }
+}
