@@ -76,7 +76,7 @@ fn in_any_capacity() {
 /// The verdict, too: no capacity fails a scenario that does not fit.
 #[test]
 fn what_does_not_fit_passes() {
-    for name in ["six-turns-json", "parallel-calls-sse"] {
+    for name in ["six-turns-json", "parallel-calls-sse", "append-and-max-tokens-json"] {
         let scenario = one(name);
         for capacity in (0..3000).step_by(7) {
             let verdict = play(&Embedded { capacity }, &scenario, None);
