@@ -264,9 +264,9 @@ fn tools_that_give_what_the_api_does_not_take() {
     let result = |content: &str| json!([{"type":"tool_result","tool_use_id":"toolu_1","content":content}]);
     let failure = |content: &str| json!([{"type":"tool_result","tool_use_id":"toolu_1","content":content,"is_error":true}]);
     assert_eq!(results(|_, _| Ok(())), result("(no output)"));
-    assert_eq!(results(|_, out| Ok(out.text("")?)), result("(no output)"));
-    assert_eq!(results(|_, out| Ok(out.content("\"\"")?)), result("(no output)"));
-    assert_eq!(results(|_, out| Ok(out.content("[]")?)), result("(no output)"));
+    assert_eq!(results(|_, out| Ok(out.text("")?)), result(""));
+    assert_eq!(results(|_, out| Ok(out.content("\"\"")?)), result(""));
+    assert_eq!(results(|_, out| Ok(out.content("[]")?)), json!([{"type":"tool_result","tool_use_id":"toolu_1","content":[]}]));
     assert_eq!(results(|_, out| Ok(out.block(Block::text(""))?)), result("(no output)"));
     assert_eq!(results(|_, _| Err(ToolError::new(""))), failure("Error: (no message)"));
     assert_eq!(results(|_, _| Err(ToolError::static_blocks("[]"))), failure("Error: (no message)"));

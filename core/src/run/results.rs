@@ -361,13 +361,13 @@ fn check_content(content: &[u8], is_error: bool) -> Result<(), Misuse> {
         return Err(Misuse::Json("a lone surrogate is no text"));
     }
     if let Some(text) = value.as_text() {
-        return if text.is_empty() { Err(EMPTY) } else { Ok(()) };
+        return if is_error && text.is_empty() { Err(EMPTY) } else { Ok(()) };
     }
     if value.kind() != Kind::Array {
         return Err(SHAPE);
     }
     let mut blocks = value.elements().peekable();
-    if blocks.peek().is_none() {
+    if is_error && blocks.peek().is_none() {
         return Err(EMPTY);
     }
     for block in blocks {

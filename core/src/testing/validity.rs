@@ -271,7 +271,10 @@ fn broken_result(result: ToolResult<'_>, id: String) -> Option<Rule> {
         return Some(Rule::ErrorNotText(id));
     }
     let empty_text = result.content().any(|block| matches!(block, Block::Text(text) if text.text().is_empty()));
-    (empty_text || result.content().next().is_none()).then_some(Rule::EmptyResult(id))
+    // A tool that succeeded may have nothing to say; a block may not.
+    let is_string = result.value().member("content").is_some_and(|content| content.kind() == Kind::String);
+    let says_nothing = (empty_text && !is_string) || (result.is_error() && (empty_text || result.content().next().is_none()));
+    says_nothing.then_some(Rule::EmptyResult(id))
 }
 
 /// What may stand in a message that is not the assistant's.

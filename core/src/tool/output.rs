@@ -21,7 +21,7 @@ use crate::json::{self, Kind, Sink, Value, escape};
 /// # Ok::<(), toolrunner_core::error::Error>(())
 /// ```
 /// Text alone makes a string. As soon as there is a block the whole is an array, and text is a text block of its own; texts that
-/// follow each other are one. Nothing at all, or an empty text, becomes [`EMPTY_RESULT`].
+/// follow each other are one. Nothing at all becomes [`EMPTY_RESULT`]; an empty text alone stays an empty string.
 ///
 /// **When it is full** nothing is cut silently: what no longer fits is counted, every later call fails, and so does
 /// [`finish`](Self::finish), with the number of bytes that the whole result needs. `write!` goes on without an error for that
@@ -106,7 +106,11 @@ impl<'a> Output<'a> {
     /// Whether there is nothing that could be read: also a content that was given as `""` or `[]`.
     pub(crate) fn is_blank(&self) -> bool {
         let nothing = |content: &[u8]| Value::first(content).is_some_and(|value| value.raw() == b"\"\"" || is_empty_array(value));
-        self.is_empty() || (self.form == Form::Whole && self.written(0).is_some_and(nothing))
+        self.is_empty() || self.is_empty_text() || (self.form == Form::Whole && self.written(0).is_some_and(nothing))
+    }
+
+    fn is_empty_text(&self) -> bool {
+        self.form == Form::Text && self.len == 1 && self.lost == 0
     }
 
     /// Forgets all that was written, also that it was too much.
@@ -122,6 +126,10 @@ impl<'a> Output<'a> {
     /// `Capacity` of [`What::Result`] if it is full, now or before.
     pub fn text(&mut self, text: &str) -> Result<(), Capacity> {
         if text.is_empty() {
+            // Said verbatim: an empty string is not nothing.
+            if self.form == Form::Empty {
+                self.open(Form::Text, b"\"");
+            }
             return self.state();
         }
         if self.form == Form::Whole {
@@ -216,6 +224,10 @@ impl<'a> Output<'a> {
 
     /// From whatever there is to an array between two blocks.
     fn open_blocks(&mut self) {
+        if self.is_empty_text() {
+            // No block can hold it.
+            self.clear();
+        }
         match self.form {
             Form::Empty => self.open(Form::Blocks, b"["),
             Form::Text => {
