@@ -11,13 +11,15 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # In the order in which they run: what fails soonest first.
-PARTS=(fmt deps clippy unit doc conformance targets no_panic firmware sizes)
+PARTS=(fmt deny deps clippy unit faults doc conformance fuzz valgrind bench targets no_panic firmware sizes)
 
 # Debian's packages of a part, besides rustup's toolchain.
 packages() {
     case $1 in
     fmt | deps) ;;
-    clippy | unit | doc | conformance) echo gcc libc6-dev ca-certificates ;;
+    deny) echo python3 ca-certificates ;;
+    clippy | unit | faults | doc | conformance | fuzz) echo gcc libc6-dev ca-certificates ;;
+    valgrind | bench) echo valgrind python3 gcc libc6-dev ca-certificates ;;
     targets) echo rustc-web cargo-web rust-web-src gcc libc6-dev ca-certificates ;;
     no_panic) echo rustc-web cargo-web rust-web-src lld gcc libc6-dev ca-certificates ;;
     firmware | sizes) echo rustc-web cargo-web rust-web-src lld llvm qemu-system-arm gcc libc6-dev python3 openssl ca-certificates ;;
@@ -40,11 +42,42 @@ part_clippy() {
 
 part_unit() {
     # defmt's records need a probe's end, which no program of the host has: that feature is built for chips and in clippy.
-    cargo test --workspace --exclude toolrunner-embassy --all-features
+    # The faults are a part of their own.
+    cargo test --workspace --exclude toolrunner-embassy --all-features -- --skip every_fault_on_every_adapter
     cargo test -p toolrunner-embassy --features flash
     # A feature only adds, but what is built with all of them hides what needs one.
     cargo test -p toolrunner-core
     cargo test -p toolrunner-core --features alloc
+}
+
+# Licences, sources, banned and duplicate crates, by deny.toml. Building cargo-deny takes longer than all else here; this does not know
+# advisories, so `cargo deny check advisories` is for people.
+part_deny() {
+    python3 tests/deny.py
+}
+
+# Five conversations under every fault on each adapter; prints the matrix.
+part_faults() {
+    cargo test -q -p toolrunner-tests --test faults -- --nocapture
+}
+
+# Each target for this many seconds, with the stable harness. See tests/fuzz.
+part_fuzz() {
+    (cd tests/fuzz && cargo run -q --locked --release --bin fuzz -- --seconds "${FUZZ_SECONDS:-20}")
+}
+
+# Tests under memcheck: those without a limit on real time.
+part_valgrind() {
+    local CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="valgrind -q --error-exitcode=9 --fair-sched=yes"
+    export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER
+    cargo test -q -p toolrunner-core --all-features --test loop_rows --test loop_verbs --test when_full --test message
+    cargo test -q -p toolrunner-std --all-features --test run --test verbs --test snapshots --test compaction --test tls
+    cargo test -q -p toolrunner-embassy --features flash --test network --test flash
+}
+
+# Instructions of the machine's own work, held by tests/benches/counts.txt.
+part_bench() {
+    python3 tests/benches/count.py
 }
 
 part_doc() {
@@ -162,7 +195,7 @@ lacks() {
     case $1 in
     fmt) cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt >/dev/null 2>&1 || missing+=(rustfmt) ;;
     clippy) cargo clippy --version >/dev/null 2>&1 || rustup component add clippy >/dev/null 2>&1 || missing+=(clippy) ;;
-    unit | doc | conformance) command -v cc >/dev/null || missing+=("a C compiler") ;;
+    unit | faults | doc | conformance | fuzz) command -v cc >/dev/null || missing+=("a C compiler") ;;
     *)
         # Other systems have these under other names, and these parts name their programs by Debian's paths.
         for package in $(packages "$1"); do

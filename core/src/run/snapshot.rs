@@ -172,6 +172,13 @@ impl<'b> Run<'b> {
             && results == self.turn.answered_count()
             // A call without an id could never be answered.
             && (!self.turn.runs || (first..calls).all(|i| self.call(i).is_some()))
+            && self.turn.answered.count_below(first) == 0
+            && (first..calls).filter(|&i| self.turn.answered.has(i)).all(|i| self.is_answered_by_its_result(i))
+    }
+
+    fn is_answered_by_its_result(&self, i: usize) -> bool {
+        let id = self.result(i).and_then(|result| result.member("tool_use_id")).and_then(Value::as_text);
+        id.zip(self.call(i)).is_some_and(|(id, call)| id.raw() == call.id.raw())
     }
 }
 
