@@ -1,4 +1,5 @@
 //! A transcript that is nearly full: whole turns go, the oldest first, or the run stops; never half a turn.
+#![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use toolrunner_core::message::StopReason;
