@@ -155,7 +155,7 @@ impl ErrorType for Pieces {
 
 impl BufRead for Pieces {
     async fn fill_buf(&mut self) -> Result<&[u8], Failed> {
-        if self.at % 100 == 0 {
+        if self.at.is_multiple_of(100) {
             yields(1).await;
         }
         if self.at == self.bytes.len() {
