@@ -71,7 +71,7 @@ fn generate(input: &DeriveInput, target: For) -> Result<TokenStream> {
     let constants = context.constants.into_inner();
     Ok(quote! {
         #[doc(hidden)]
-        #[allow(dead_code)]
+        #[allow(dead_code, reason = "generated")]
         impl #own_generics #ident #ty_generics #where_clause {
             #(#constants)*
         }
@@ -80,7 +80,7 @@ fn generate(input: &DeriveInput, target: For) -> Result<TokenStream> {
         impl<#params #impl_lifetime> #core::tool::ToolInput<#lifetime> for #ident #ty_generics #where_clause {
             const SCHEMA: &'static #core::schema::Schema = &#schema.describe(#description);
 
-            #[allow(unused_variables)]
+            #[allow(unused_variables, reason = "generated")]
             fn decode(
                 value: #core::json::Value<#lifetime>,
                 decoder: &mut #core::tool::Decoder<#lifetime>,
@@ -183,7 +183,7 @@ impl Context<'_> {
             impl #ident {
                 /// Its name in a schema, where it is a default.
                 #[doc(hidden)]
-                #[allow(dead_code, unreachable_patterns)]
+                #[allow(dead_code, unreachable_patterns, reason = "generated")]
                 pub const fn __tool_default(&self) -> #core::schema::Default {
                     match self {
                         #(Self::#idents => #core::schema::Default::Text(#names),)*

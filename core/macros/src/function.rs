@@ -130,7 +130,7 @@ impl Tool {
         quote! {{
             #context
             let (#(#idents,)*) = {
-                #[allow(unused_mut, unused_variables)]
+                #[allow(unused_mut, unused_variables, reason = "generated")]
                 let (input, mut decoder) = #core::tool::begin(#name, #schema_name, call, out)?;
                 #[allow(clippy::redundant_closure_call)]
                 let read = (|| ::core::result::Result::Ok::<_, #core::schema::InputError<'static>>((#(#reads,)*)))();
@@ -143,7 +143,7 @@ impl Tool {
             };
             #[allow(clippy::let_unit_value)]
             let value = #function(#receiver, #(#passed),*) #wait;
-            #[allow(unused_imports)]
+            #[allow(unused_imports, reason = "generated")]
             use #core::tool::kinds::*;
             #[allow(clippy::unit_arg, clippy::needless_borrow)]
             match (&&&Probe(&value)).split_kind().split(value) {
@@ -242,7 +242,7 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream, target: For) -> To
                     typed.attrs.clear();
                 }
             }
-            quote!(#error #[allow(unused)] #function)
+            quote!(#error #[allow(unused, reason = "the macro's error says what is wrong")] #function)
         }
     }
 }
