@@ -9,6 +9,11 @@
 # a skipped part is a failure. SCENARIOS=DIR plays the scenarios in DIR too. Logs: target/ci.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# Tests run in their packages' folders.
+if [ -n "${SCENARIOS:-}" ]; then
+    SCENARIOS=$(cd "$SCENARIOS" && pwd)
+    export SCENARIOS
+fi
 
 # In the order in which they run: what fails soonest first.
 PARTS=(fmt deny deps clippy unit faults doc conformance fuzz valgrind bench targets no_panic firmware sizes)
