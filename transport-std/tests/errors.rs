@@ -69,7 +69,7 @@ async fn html_instead_of_json() {
     assert_eq!(error_of(html(200)).await, "protocol error: the reply is neither an event stream nor a JSON object");
     assert_eq!(
         error_of(html(502)).await,
-        "API error: status 502: <html><head><title>502 Bad Gateway</title></head><body>nginx</body></html> [request id req_scripted_0001]"
+        "API error: api_error (status 502): <html><head><title>502 Bad Gateway</title></head><body>nginx</body></html> [request id req_scripted_0001]"
     );
 }
 
