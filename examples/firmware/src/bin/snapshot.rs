@@ -28,8 +28,8 @@ use toolrunner_firmware::{console, host, network, print, stack, time};
 const TRANSCRIPT: usize = 2048;
 /// Bytes of a snapshot.
 const SNAPSHOT: usize = TRANSCRIPT + SNAPSHOT_FRAME;
-/// Bytes of one of the flash's two slots.
-const SLOT: u32 = SNAPSHOT.next_multiple_of(SECTOR) as u32;
+/// Bytes of one of the flash's two slots: whole sectors for a header of 64 bytes and the snapshot.
+const SLOT: u32 = (64 + SNAPSHOT).next_multiple_of(SECTOR) as u32;
 
 const CONFIG: Config<'static> = Config::new("claude-haiku-4-5", 512).auth(Auth::Key("not-a-secret"));
 
