@@ -4,6 +4,8 @@
 pub mod board;
 pub mod console;
 pub mod executor;
+#[cfg(feature = "flash")]
+pub mod flash;
 pub mod host;
 pub mod names;
 pub mod network;

@@ -64,6 +64,13 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { arguments: &["8192", "https://10.0.2.2:PORT"], tls: Some(true), ..scenario("wrong-name", Manner::Good, room) },
 ];
 
+/// Two questions, of which the second is asked again after a power cut; run with the image `snapshot`, on the first board only.
+const POWER_CUT: Scenario = scenario("power-cut", Manner::Good, thermometer);
+/// Words that the board can still write when it saves the second question's answer: in the middle of the snapshot.
+const WORDS: usize = 120;
+/// The flash: two slots of four sectors.
+const SLOT: usize = 4096;
+
 const fn scenario(name: &'static str, manner: Manner, script: fn() -> Script) -> Scenario {
     Scenario { name, manner, script, arguments: &[], tls: None }
 }
@@ -84,6 +91,20 @@ fn room_that_says(answer: &str) -> Script {
             (false, true, _) => Reply::text(&answer).into(),
             (true, _, false) => second_calls().into(),
             (true, _, true) => Reply::text("I switched the LED on, and nothing else.\nAsk me \"why\" if you like: \u{1f321}").into(),
+        }
+    })
+}
+
+/// Two questions about the temperature.
+fn thermometer() -> Script {
+    Script::new().then(|request| {
+        let transcript = String::from_utf8_lossy(request.transcript());
+        let said = |text: &str| transcript.contains(text);
+        match (said("toolu_1"), said("Fahrenheit"), said("27.5 degrees")) {
+            (false, false, _) => Reply::new().tool_use("toolu_1", "temperature", "{}").into(),
+            (true, false, _) => Reply::text("It is 27.5 degrees.").into(),
+            (true, true, true) => Reply::text("That is 81.5 degrees Fahrenheit.").into(),
+            _ => Reply::text("Of what was that?").into(),
         }
     })
 }
@@ -121,47 +142,84 @@ fn main() -> ExitCode {
             if scenarios.is_empty() {
                 continue;
             }
-            let Some(image) = build(&firmware, board, tls) else {
+            let Some(image) = build(&firmware, "agent", board, if tls { &["tls"] } else { &[] }) else {
                 println!("FAILED {board}/{kind}: no image");
                 failed += scenarios.len();
                 continue;
             };
             for scenario in scenarios {
-                let start = Instant::now();
-                match run(&firmware, &image, (board, card), tls, scenario) {
-                    Ok(stack) => {
-                        passed += 1;
-                        println!("ok {} ({} ms, stack {stack})", name(scenario), start.elapsed().as_millis());
-                    }
-                    Err(why) => {
-                        failed += 1;
-                        println!("FAILED {}: {why}", name(scenario));
-                    }
-                }
+                let passes = report(&name(scenario), || run(&firmware, &image, (board, card), tls, scenario));
+                *if passes { &mut passed } else { &mut failed } += 1;
             }
         }
+    }
+    let name = format!("{}/plain/{}", BOARDS[0].0, POWER_CUT.name);
+    if wanted.is_empty() || wanted.iter().any(|word| name.contains(word)) {
+        let passes = report(&name, || power_cut(&firmware));
+        *if passes { &mut passed } else { &mut failed } += 1;
     }
     println!("{passed} passed, {failed} failed");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Builds the agent and puts its image aside, for the next build overwrites it.
-fn build(firmware: &Path, board: &str, tls: bool) -> Option<PathBuf> {
-    let features = if tls { format!("{board},tls") } else { board.to_owned() };
+/// Runs one scenario, which gives how deep the stack was, and says how it went.
+fn report(name: &str, scenario: impl FnOnce() -> Result<String, String>) -> bool {
+    let start = Instant::now();
+    let outcome = scenario();
+    match &outcome {
+        Ok(stack) => println!("ok {name} ({} ms, stack {stack})", start.elapsed().as_millis()),
+        Err(why) => println!("FAILED {name}: {why}"),
+    }
+    outcome.is_ok()
+}
+
+/// Builds an image and puts it aside, for the next build overwrites it.
+fn build(firmware: &Path, program: &str, board: &str, features: &[&str]) -> Option<PathBuf> {
+    let features = [&[board], features].concat();
     let mut build = cargo(firmware);
-    build.args(["build", "--release", "--quiet", "--bin", "agent", "--features", &features]);
+    build.args(["build", "--release", "--quiet", "--bin", program, "--features", &features.join(",")]);
     if !build.status().ok()?.success() {
         return None;
     }
-    let built = firmware.join("target/thumbv7m-none-eabi/release/agent");
-    let image = firmware.join("target").join(format!("agent-{}", features.replace(',', "-")));
+    let built = firmware.join("target/thumbv7m-none-eabi/release").join(program);
+    let image = firmware.join("target").join(format!("{program}-{}", features.join("-")));
     std::fs::copy(built, &image).ok()?;
     Some(image)
 }
 
 /// Runs one scenario, compares what is printed, and gives how deep the stack was.
-fn run(firmware: &Path, image: &Path, (board, card): (&str, &str), tls: bool, scenario: &Scenario) -> Result<String, String> {
+fn run(firmware: &Path, image: &Path, board: (&str, &str), tls: bool, scenario: &Scenario) -> Result<String, String> {
     let identity = if tls { Some(tls_identity(firmware, None)) } else { None };
+    let (port, model) = start_model(scenario, identity)?;
+    let scheme = if tls { "https" } else { "http" };
+    let mut arguments = vec![format!("{scheme}://api.test:{port}")];
+    arguments.extend(scenario.arguments.iter().map(|argument| argument.replace("PORT", &port.to_string())));
+    compare(firmware, scenario, &emulate(image, board, &arguments)?, &model)
+}
+
+/// Runs the image `snapshot` three times over one flash: the power goes in the second save, then what is left is gone on with and saved,
+/// then that is found.
+fn power_cut(firmware: &Path) -> Result<String, String> {
+    let image = build(firmware, "snapshot", BOARDS[0].0, &["flash"]).ok_or("no image")?;
+    let (port, model) = start_model(&POWER_CUT, None)?;
+    let flash = std::env::temp_dir().join(format!("toolrunner-flash-{port}"));
+    std::fs::write(&flash, [0xff; 2 * SLOT]).map_err(|e| e.to_string())?;
+    let mut arguments = vec![format!("http://api.test:{port}"), flash.to_string_lossy().into_owned(), WORDS.to_string()];
+    let printed = emulate(&image, BOARDS[0], &arguments).and_then(|first| {
+        let bytes = std::fs::read(&flash).map_err(|e| e.to_string())?;
+        let written = bytes.iter().skip(SLOT).filter(|byte| **byte != 0xff).count();
+        if written != 4 * WORDS {
+            return Err(format!("{written} bytes in the second slot\n{first}"));
+        }
+        arguments.pop();
+        Ok(first + &emulate(&image, BOARDS[0], &arguments)? + &emulate(&image, BOARDS[0], &arguments)?)
+    });
+    let _ = std::fs::remove_file(flash);
+    compare(firmware, &POWER_CUT, &printed?, &model)
+}
+
+/// Starts a server for the scenario, on a port of its own.
+fn start_model(scenario: &Scenario, identity: Option<Arc<rustls::ServerConfig>>) -> Result<(u16, Arc<Mutex<ScriptedModel>>), String> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| e.to_string())?;
     let port = listener.local_addr().map_err(|e| e.to_string())?.port();
     let model = Arc::new(Mutex::new(ScriptedModel::new((scenario.script)())));
@@ -176,12 +234,15 @@ fn run(firmware: &Path, image: &Path, (board, card): (&str, &str), tls: bool, sc
             }
         }
     });
+    Ok((port, model))
+}
 
-    let scheme = if tls { "https" } else { "http" };
-    let mut options = format!("enable=on,target=native,chardev=console,arg=agent,arg={scheme}://api.test:{port}");
-    for argument in scenario.arguments {
+/// Runs an image until it ends, and gives what it printed.
+fn emulate(image: &Path, (board, card): (&str, &str), arguments: &[String]) -> Result<String, String> {
+    let mut options = "enable=on,target=native,chardev=console,arg=image".to_owned();
+    for argument in arguments {
         options.push_str(",arg=");
-        options.push_str(&argument.replace("PORT", &port.to_string()));
+        options.push_str(argument);
     }
     let mut qemu = Command::new("timeout");
     // By counted instructions (16 ns each), so that a busy host does not make the board's clock lose ticks.
@@ -206,10 +267,12 @@ fn run(firmware: &Path, image: &Path, (board, card): (&str, &str), tls: bool, sc
         .stderr(Stdio::null());
     let output = qemu.output().map_err(|e| e.to_string())?;
     let text = String::from_utf8_lossy(&output.stdout);
+    if output.status.success() { Ok(text.into_owned()) } else { Err(format!("{}\n{text}", output.status)) }
+}
+
+/// Compares what was printed with what is expected, and gives how deep the stack was.
+fn compare(firmware: &Path, scenario: &Scenario, text: &str, model: &Mutex<ScriptedModel>) -> Result<String, String> {
     let printed: String = text.lines().filter_map(shown).flat_map(|line| [line, "\n"]).collect();
-    if !output.status.success() {
-        return Err(format!("{}\n{printed}", output.status));
-    }
     let complaints = model.lock().map_err(|e| e.to_string())?.complaints().join("; ");
     if !complaints.is_empty() {
         return Err(format!("the model complains: {complaints}\n{printed}"));

@@ -4,7 +4,8 @@
 //! Needs what `firmware` needs, and Debian's llvm. The images have no log output. Flash is text and data; memory is statics and the
 //! deepest stack, which is painted before and looked at after a conversation of two questions. `turn` is thousands of instructions for
 //! one turn: all that was executed while a task had something to do, by the number of requests; with TLS it has its share of the one
-//! handshake in it. How the replies happen to be cut into packets moves it by some per cent.
+//! handshake in it. `core` is what the loop, its tools and the use of them come to: `agent-http` less `http`, and in memory less the
+//! transcript, which is the caller's. How the replies happen to be cut into packets moves it by some per cent.
 
 use core::fmt::Write as _;
 use core::net::Ipv4Addr;
@@ -38,6 +39,9 @@ const STAGES: [Stage; 7] = [
     Stage { name: "agent-tls-4k", program: "agent", features: &["tls", "small-records"], turns: 3 },
 ];
 
+/// Bytes of the agent's transcript.
+const TRANSCRIPT: u32 = 8192;
+
 /// Instructions in a cycle of the board's clock (80 ns) at QEMU's `-icount shift=4` (16 ns each).
 const INSTRUCTIONS_IN_A_CYCLE: u32 = 5;
 
@@ -52,14 +56,24 @@ fn main() -> ExitCode {
         "# stage figure goal last (bytes, `turn` in 1000 instructions; goal - for none). Written by `BLESS=1 cargo run -p toolrunner-tests --bin sizes`.\n",
     );
     let (mut passed, mut failed) = (0, 0);
+    let mut measured: Vec<(&str, Vec<(&str, u32)>)> = Vec::new();
     for stage in STAGES {
-        let figures = measure(&firmware, &stage);
-        let stage = stage.name;
-        let Some(figures) = figures else {
-            println!("FAILED {stage}: no image, or it did not run");
+        match measure(&firmware, &stage) {
+            Some(figures) => measured.push((stage.name, figures.to_vec())),
+            None => {
+                println!("FAILED {}: no image, or it did not run", stage.name);
+                failed += 1;
+            }
+        }
+    }
+    match core(&measured) {
+        Some(figures) => measured.push(("core", figures.to_vec())),
+        None => {
+            println!("FAILED core: no two images to compare");
             failed += 1;
-            continue;
-        };
+        }
+    }
+    for (stage, figures) in measured {
         for (figure, value) in figures {
             let words = kept.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|words| words.starts_with(&[stage, figure]));
             let word = |i: usize| words.as_ref().and_then(|words| words.get(i)).copied().unwrap_or("-");
@@ -90,6 +104,16 @@ fn main() -> ExitCode {
 fn most(figure: &str, last: u32) -> u32 {
     // Few instructions are counted in whole thousands, and depend on how many packets there were.
     if figure == "turn" { last + last / 10 + 5 } else { last + last * 3 / 100 }
+}
+
+/// What an agent needs over an exchange without the loop.
+fn core(measured: &[(&str, Vec<(&str, u32)>)]) -> Option<[(&'static str, u32); 2]> {
+    let of = |stage: &str, figure: &str| {
+        let (_, figures) = measured.iter().find(|(name, _)| *name == stage)?;
+        figures.iter().find(|(name, _)| *name == figure).map(|(_, value)| *value)
+    };
+    let more = |figure: &str| of("agent-http", figure)?.checked_sub(of("http", figure)?);
+    Some([("flash", more("flash")?), ("memory", more("memory")?.checked_sub(TRANSCRIPT)?)])
 }
 
 /// Flash, statics, stack, their sum, the main task's future, and instructions for a turn.
