@@ -76,9 +76,10 @@ fn in_any_capacity() {
 /// The verdict, too: no capacity fails a scenario that does not fit.
 #[test]
 fn what_does_not_fit_passes() {
-    for name in ["six-turns-json", "parallel-calls-sse", "append-and-max-tokens-json"] {
+    // What is appended needs room beside that for the answers, so the last one fits later than its bodies say.
+    for (name, most) in [("six-turns-json", 3000), ("parallel-calls-sse", 3000), ("append-and-max-tokens-json", 600)] {
         let scenario = one(name);
-        for capacity in (0..3000).step_by(7) {
+        for capacity in (0..most).step_by(7) {
             let verdict = play(&Embedded { capacity }, &scenario, None);
             assert!(verdict.differences.is_empty(), "{name} in {capacity}: {:?}", verdict.differences);
         }
