@@ -3,8 +3,8 @@
 use core::cell::RefCell;
 use core::task::Waker;
 
-use cortex_m::peripheral::{SCB, SYST};
 use cortex_m::peripheral::syst::SystClkSource;
+use cortex_m::peripheral::{SCB, SYST};
 use critical_section::Mutex;
 use embassy_time_driver::{Driver, TICK_HZ};
 use embassy_time_queue_utils::Queue;
