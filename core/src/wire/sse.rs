@@ -68,8 +68,10 @@ impl Sse {
                 if let Some(Frame { data, has_name, used }) = whole_frame(input) {
                     *input = input.get(used..).unwrap_or_default();
                     self.has_name = has_name;
+                    // Also a frame without data ends here, and its name with it.
+                    let takes = self.takes_frame();
                     match data {
-                        Some(data) if self.takes_frame() => return Ok(Some(Arrived::Chunk(data))),
+                        Some(data) if takes => return Ok(Some(Arrived::Chunk(data))),
                         _ => continue,
                     }
                 }
