@@ -249,6 +249,8 @@ fn what_the_api_would_not_take_is_refused() {
     }
     assert!(run.append(r#"{"role":"user","content":"x"},"#).is_err());
     assert!(run.append(r#"{"role":"user","content":"\ud83d"}"#).is_err());
+    // A form feed is white space to Rust, but not to JSON.
+    assert!(run.append("{\"role\":\"user\",\"content\":\"x\"},\u{c}{\"role\":\"user\",\"content\":\"y\"}").is_err());
     say(&mut run, called());
     for wrong in ["1", "null", "{}", r#"[{"type":"text","text":""}]"#, r#"[1]"#, r#""\ud83d""#, "\"a", ""] {
         assert!(run.answer(0, wrong.as_bytes(), false).is_err(), "{wrong}");

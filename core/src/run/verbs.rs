@@ -178,6 +178,10 @@ fn is_empty_array(value: Value<'_>) -> bool {
 /// Checks that these are messages: objects with a role and content, with commas between.
 pub(super) fn check_messages(bytes: &[u8]) -> Result<(), Error> {
     let wrong = || Error::from(Misuse::Json("messages are objects with a role and a content"));
+    // Rust counts a form feed as white space, JSON does not, and in a JSON text it stands nowhere.
+    if bytes.contains(&0x0c) {
+        return Err(wrong());
+    }
     let mut rest = bytes.trim_ascii();
     loop {
         let message = Value::first(rest).ok_or_else(wrong)?;

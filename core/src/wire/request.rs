@@ -233,6 +233,10 @@ impl<'a> Config<'a> {
 
 /// Whether `text` is the inside of a JSON object.
 pub(crate) fn members(text: &[u8]) -> bool {
+    // White space to Rust, but not to JSON.
+    if text.contains(&0x0c) {
+        return false;
+    }
     let mut rest = text.trim_ascii();
     while !rest.is_empty() {
         let Some(key) = Value::first(rest).filter(|key| key.kind() == Kind::String && check(key.raw()).is_ok()) else { return false };
