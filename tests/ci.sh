@@ -76,7 +76,7 @@ part_valgrind() {
     local CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="valgrind -q --error-exitcode=9 --fair-sched=yes"
     export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER
     cargo test -q -p toolrunner-core --all-features --test loop_rows --test loop_verbs --test when_full --test message
-    cargo test -q -p toolrunner-std --all-features --test run --test verbs --test snapshots --test compaction -- --skip any_verbs_in_any_order
+    cargo test -q -p toolrunner-std --all-features --test run --test snapshots --test compaction
 }
 
 # Instructions of the machine's own work, held by tests/benches/counts.txt.
