@@ -401,6 +401,20 @@ impl Transcript<'_> {
         }
     }
 
+    /// Gives back what it grew by and does not use, unless a transport still holds its handle.
+    pub(crate) fn shrink_to_fit(&mut self) {
+        if let Buffer::Shared { bytes, .. } = &mut self.buffer
+            && Arc::get_mut(bytes).is_none()
+        {
+            return;
+        }
+        self.take_back();
+        if let Buffer::Growing { bytes, .. } = &mut self.buffer {
+            bytes.truncate(self.len);
+            bytes.shrink_to_fit();
+        }
+    }
+
     /// Gets memory for `wanted` bytes, and as a rule for more.
     #[cold]
     fn grow(&mut self, wanted: usize) {

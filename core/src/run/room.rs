@@ -42,6 +42,15 @@ impl Run<'_> {
         &mut self.when_full
     }
 
+    /// Gives back the memory that a growing transcript took and does not use, once the run rests: of thousands that wait for somebody each
+    /// then takes what was said in it. It grows again when the run goes on. Before that, and on a slice, nothing happens.
+    #[cfg(feature = "alloc")]
+    pub fn shrink_to_fit(&mut self) {
+        if let State::Done(_) = self.state {
+            self.transcript.shrink_to_fit();
+        }
+    }
+
     /// Whether the transcript is nearly full.
     pub(super) fn lacks_room(&self) -> bool {
         self.transcript.free() < self.when_full.room

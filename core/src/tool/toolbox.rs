@@ -11,7 +11,7 @@ pub trait Toolbox {
     /// How many tools there are.
     fn count(&self) -> usize;
 
-    /// The tool at `i`; none from [`count`](Self::count) on.
+    /// The tool at `i`; none from [`count`](Self::count) on. The same whenever it is asked.
     fn definition(&self, i: usize) -> Option<Definition<'_>>;
 
     /// Runs the tool at `i` and writes its result to `out`, which is empty.
@@ -31,7 +31,7 @@ pub trait Tools: Send + Sync + 'static {
     /// How many tools there are.
     fn count(&self) -> usize;
 
-    /// The tool at `i`; none from [`count`](Self::count) on.
+    /// The tool at `i`; none from [`count`](Self::count) on. The same whenever it is asked.
     fn definition(&self, i: usize) -> Option<Definition<'_>>;
 
     /// Runs the tool at `i` and writes its result to `out`, which is empty.

@@ -50,9 +50,9 @@ impl Run {
         if self.stream {
             out.push_str("\"stream\":true,");
         }
-        if !self.toolset.json.is_empty() {
+        if let Some(tools) = self.toolset.json() {
             out.push_str("\"tools\":");
-            out.push_str(&self.toolset.json);
+            out.push_str(&tools);
             out.push(',');
         }
         out.push_str("\"messages\":[");

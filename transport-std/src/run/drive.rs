@@ -191,7 +191,10 @@ impl Run {
                 continue;
             }
             match self.machine.step(self.clock.now())? {
-                Step::Done(_) => return Ok(None),
+                Step::Done(_) => {
+                    self.settle();
+                    return Ok(None);
+                }
                 Step::Wait(until) => {
                     if uninterrupted(&self.cancel, &self.clock, None, self.clock.wait_until(until)).await.is_none() {
                         self.wind_down().await?;
@@ -221,6 +224,14 @@ impl Run {
     fn must_end(&self) -> bool {
         let is_under_way = || self.reply.is_some() || !self.jobs.is_empty();
         self.cancellation_is_due() || (self.machine.deadline().is_some_and(|end| self.clock.now() >= end) && is_under_way())
+    }
+
+    /// At rest, perhaps for long: what can be made again, and memory that is not used, is given back.
+    fn settle(&mut self) {
+        self.machine.shrink_to_fit();
+        self.envelope.shrink_to_fit();
+        self.untold.shrink_to_fit();
+        self.prefix = None;
     }
 
     async fn send(&mut self) -> Result<Option<What>, Error> {

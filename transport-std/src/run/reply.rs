@@ -55,6 +55,13 @@ impl Envelope {
         core::mem::swap(&mut self.whole, &mut self.coming);
     }
 
+    /// Gives back the memory that is not used.
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.coming = Fields::default();
+        self.whole.start.shrink_to_fit();
+        self.whole.delta.shrink_to_fit();
+    }
+
     /// The whole message.
     pub(super) fn message(&self, machine: &Machine<'_>) -> Option<ReplyMessage> {
         if machine.turns() == 0 || self.whole.start.is_empty() {

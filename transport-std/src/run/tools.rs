@@ -1,7 +1,6 @@
 //! Tools behind a pointer: a run holds whichever it was given.
 
 use core::pin::Pin;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use toolrunner_core::error::Misuse;
@@ -10,8 +9,10 @@ use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Tools, chec
 
 use crate::error::Error;
 
-/// The object-safe twin of [`Tools`]; its method's name differs so that the two never get in each other's way.
+/// The object-safe twin of [`Tools`]; its methods' names differ so that the two never get in each other's way.
 pub(crate) trait DynTools: Send + Sync {
+    fn dyn_definition(&self, i: usize) -> Option<Definition<'_>>;
+
     fn dyn_call<'a>(
         &'a self,
         i: usize,
@@ -21,6 +22,10 @@ pub(crate) trait DynTools: Send + Sync {
 }
 
 impl<T: Tools> DynTools for T {
+    fn dyn_definition(&self, i: usize) -> Option<Definition<'_>> {
+        self.definition(i)
+    }
+
     fn dyn_call<'a>(
         &'a self,
         i: usize,
@@ -31,13 +36,13 @@ impl<T: Tools> DynTools for T {
     }
 }
 
-/// A run's tools: what they are, by name, and their definitions as the request has them.
+/// A run's tools. Of what they tell of themselves nothing is copied: thousands of runs may wait with the same tools.
 #[derive(Clone)]
 pub(crate) struct Toolset {
     pub(crate) tools: Arc<dyn DynTools>,
-    by_name: Arc<HashMap<String, Entry>>,
-    /// `[{…},{…}]`; nothing if there are no tools.
-    pub(crate) json: Arc<str>,
+    count: usize,
+    /// Definitions that came with a whole body: a JSON array.
+    declared: Option<Arc<str>>,
 }
 
 /// How a tool runs.
@@ -53,62 +58,70 @@ pub(crate) struct Entry {
 
 impl Toolset {
     pub(crate) fn none() -> Self {
-        Self { tools: Arc::new(()), by_name: Arc::default(), json: "".into() }
+        Self { tools: Arc::new(()), count: 0, declared: None }
     }
 
     pub(crate) fn new<T: Tools>(tools: T) -> Result<Self, Misuse> {
         check_server_tools(&tools)?;
-        let (mut by_name, mut json) = (HashMap::new(), String::new());
-        for index in 0..tools.count() {
-            let Some(tool) = tools.definition(index) else { continue };
-            json.push(if index == 0 { '[' } else { ',' });
-            json.push_str(tool.json);
-            let Definition { name, runnable, serial, blocking, timeout, .. } = tool;
-            let serial = serial.map(Arc::from);
-            by_name.insert(name.to_owned(), Entry { index, runnable, serial, blocking, timeout });
-        }
-        if !json.is_empty() {
-            json.push(']');
-        }
-        Ok(Self { tools: Arc::new(tools), by_name: Arc::new(by_name), json: json.into() })
+        Ok(Self { count: tools.count(), tools: Arc::new(tools), declared: None })
     }
 
     /// Adds definitions, a JSON array, that are not ours: those of a name that is known are left out.
     pub(crate) fn declare(&mut self, definitions: &str) -> Result<(), Error> {
         let list = Value::first(definitions.as_bytes()).filter(|list| list.kind() == Kind::Array);
         let list = list.ok_or_else(|| Error::Invalid("the request body's tools are no array".to_owned()))?;
-        let mut json = self.json.trim_end_matches(']').to_owned();
-        let mut by_name = HashMap::clone(&self.by_name);
+        let (mut json, mut names) = (String::from("["), Vec::<String>::new());
         for tool in list.elements() {
-            let name = tool.member("name").and_then(Value::as_text).map(|name| name.to_string());
-            if name.as_ref().is_some_and(|name| by_name.contains_key(name)) {
-                continue;
+            if let Some(name) = name_of(tool) {
+                if names.iter().any(|known| name == **known) || self.find(name).is_some() {
+                    continue;
+                }
+                names.push(name.to_string());
             }
-            json.push(if json.is_empty() { '[' } else { ',' });
+            if json.len() > 1 {
+                json.push(',');
+            }
             json.push_str(tool.as_json());
-            if let Some(name) = name {
-                by_name.insert(name, Entry { index: usize::MAX, runnable: false, serial: None, blocking: false, timeout: None });
-            }
-        }
-        if json.is_empty() {
-            json.push('[');
         }
         json.push(']');
-        self.json = json.into();
-        self.by_name = Arc::new(by_name);
+        self.declared = Some(json.into());
         Ok(())
     }
 
-    pub(crate) fn find(&self, name: Text<'_>) -> Option<Entry> {
-        match name.as_plain() {
-            Some(plain) => self.by_name.get(plain).cloned(),
-            None => self.by_name.get(&name.to_string()).cloned(),
-        }
+    /// All definitions, as the request has them; nothing if there are no tools.
+    pub(crate) fn json(&self) -> Option<String> {
+        let own = self.definitions().map(|(_, tool)| tool.json);
+        let all: Vec<&str> = own.chain(self.declared().map(Value::as_json)).collect();
+        (!all.is_empty() || self.declared.is_some()).then(|| format!("[{}]", all.join(",")))
     }
+
+    pub(crate) fn find(&self, name: Text<'_>) -> Option<Entry> {
+        if let Some((index, tool)) = self.definitions().find(|(_, tool)| name == *tool.name) {
+            let Definition { runnable, serial, blocking, timeout, .. } = tool;
+            return Some(Entry { index, runnable, serial: serial.map(Arc::from), blocking, timeout });
+        }
+        let name = name.to_string();
+        let entry = Entry { index: usize::MAX, runnable: false, serial: None, blocking: false, timeout: None };
+        self.declared().any(|tool| name_of(tool).is_some_and(|known| known == *name)).then_some(entry)
+    }
+
+    fn definitions(&self) -> impl Iterator<Item = (usize, Definition<'_>)> {
+        (0..self.count).filter_map(|i| Some((i, self.tools.dyn_definition(i)?)))
+    }
+
+    fn declared(&self) -> impl Iterator<Item = Value<'_>> {
+        let list = self.declared.as_deref().and_then(|list| Value::first(list.as_bytes()));
+        list.unwrap_or_default().elements()
+    }
+}
+
+fn name_of(definition: Value<'_>) -> Option<Text<'_>> {
+    definition.member("name").and_then(Value::as_text)
 }
 
 impl core::fmt::Debug for Toolset {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_set().entries(self.by_name.keys()).finish()
+        let declared = self.declared().filter_map(name_of).map(|name| name.to_string());
+        f.debug_set().entries(self.definitions().map(|(_, tool)| tool.name)).entries(declared).finish()
     }
 }
