@@ -53,6 +53,9 @@ impl fmt::Display for ApiFailure {
         if !self.message.is_empty() {
             write!(f, ": {}", self.message)?;
         }
+        if (300..400).contains(&self.error.status) {
+            f.write_str(": redirects are not followed, as they would carry the key elsewhere: give the base URL of where it leads")?;
+        }
         if !self.request_id.is_empty() {
             write!(f, " [request id {}]", self.request_id)?;
         }

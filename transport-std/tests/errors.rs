@@ -50,6 +50,35 @@ async fn wrong_key() {
 }
 
 #[tokio::test]
+async fn a_redirect() {
+    let text = error_of(Answer::raw(307, "").header("location", "http://127.0.0.1:9/elsewhere")).await;
+    let why = "redirects are not followed, as they would carry the key elsewhere: give the base URL of where it leads";
+    assert_eq!(text, format!("API error: status 307: {why} [request id req_scripted_0001]"));
+}
+
+/// Of several tools the one that is wrong is told by its name, before a token is spent.
+#[tokio::test]
+async fn wrong_tools() {
+    let without_schema = |name: &'static str| {
+        let mut tool = echo(name);
+        tool.json = format!(r#"{{"name":"{name}","description":"d"}}"#);
+        tool
+    };
+    let client = client_of(answers([])).0;
+    let error = async |builder: toolrunner_std::RunBuilder| builder.user("Go.").until_done().await.unwrap_err().to_string();
+    let run = || client.run("m");
+    assert_eq!(error(run().tools((echo("a"), echo("b"), echo("b")))).await, r#"two tools have the name "b""#);
+    assert_eq!(
+        error(run().tools((echo("a"), echo("b c")))).await,
+        r#""b c" is no tool's name, or not that of its definition: 1 to 128 of a-z, A-Z, 0-9, _ and -"#
+    );
+    assert_eq!(
+        error(run().tools((echo("a"), without_schema("b")))).await,
+        r#"the definition of the tool "b" is no object with an input schema of type object"#
+    );
+}
+
+#[tokio::test]
 async fn unreachable_host() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -141,7 +141,7 @@ async fn row_10_two_tools_of_one_name() {
     // Found at set-up, before a token is spent.
     let scripted = scripted(one_call());
     let error = scripted.client().run("m").tools((echo("a"), echo("a"))).user("Go.").until_done().await.unwrap_err();
-    assert_eq!(error.to_string(), "tools 0 and 1 have the same name");
+    assert_eq!(error.to_string(), "two tools have the name \"a\"");
     assert_eq!(requests(&scripted), 0);
 }
 

@@ -266,7 +266,8 @@ impl Credential {
             Self::ApiKey(key) => ("x-api-key", key.clone(), "API key"),
             Self::Token(token) => ("authorization", format!("Bearer {}", token.reveal()).into(), "token"),
         };
-        if !is_header_value(value.reveal()) {
+        // Of other letters the header's encoding is nowhere agreed on.
+        if !value.reveal().is_ascii() || !is_header_value(value.reveal()) {
             return Err(SetupError::Credential(which));
         }
         Ok(Header { name: name.to_owned(), value, is_secret: true })

@@ -120,6 +120,7 @@ fn what_is_wrong_is_told() {
         (local().header("a", "b\r\nc: d"), "the value of the header \"a\" holds a character that no header can carry"),
         (local().beta("b\n"), "the value of the header \"anthropic-beta\" holds a character that no header can carry"),
         (local().api_key("k\ney"), "the API key holds a character that no header can carry"),
+        (local().api_key("clé"), "the API key holds a character that no header can carry"),
         (local().auth_token("k\ney"), "the token holds a character that no header can carry"),
         (local().body_field("a", "{"), "the body field \"a\" is no valid JSON: at byte 1: expected a member name"),
     ] {

@@ -61,8 +61,8 @@ impl Toolset {
         Self { tools: Arc::new(()), count: 0, declared: None }
     }
 
-    pub(crate) fn new<T: Tools>(tools: T) -> Result<Self, Misuse> {
-        check_server_tools(&tools)?;
+    pub(crate) fn new<T: Tools>(tools: T) -> Result<Self, Error> {
+        check_server_tools(&tools).map_err(|misuse| told_by_name(misuse, &tools))?;
         Ok(Self { count: tools.count(), tools: Arc::new(tools), declared: None })
     }
 
@@ -113,6 +113,19 @@ impl Toolset {
         let list = self.declared.as_deref().and_then(|list| Value::first(list.as_bytes()));
         list.unwrap_or_default().elements()
     }
+}
+
+/// The machine counts tools; people know them by name.
+fn told_by_name(misuse: Misuse, tools: &impl Tools) -> Error {
+    let name = |i| tools.definition(i).map_or("", |tool| tool.name);
+    Error::Invalid(match misuse {
+        Misuse::DuplicateTool(_, i) => format!("two tools have the name {:?}", name(i)),
+        Misuse::ToolName(i) => {
+            format!("{:?} is no tool's name, or not that of its definition: 1 to 128 of a-z, A-Z, 0-9, _ and -", name(i))
+        }
+        Misuse::ToolDefinition(i) => format!("the definition of the tool {:?} is no object with an input schema of type object", name(i)),
+        other => return other.into(),
+    })
 }
 
 fn name_of(definition: Value<'_>) -> Option<Text<'_>> {
