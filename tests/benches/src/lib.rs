@@ -1,0 +1,184 @@
+//! The pieces of work that are measured: by instructions in `bench`, by time in `benches/times.rs`.
+
+use std::hint::black_box;
+
+use toolrunner_core::ToolInput;
+use toolrunner_core::json::Value;
+use toolrunner_core::run::{Run, Step};
+use toolrunner_core::schema::Schema;
+use toolrunner_core::testing::{Reply, Request, Script, ScriptedModel, Style};
+use toolrunner_core::time::Instant;
+use toolrunner_core::transcript::Transcript;
+use toolrunner_core::transport::ReplyHead;
+
+const BEFORE: &[&[u8]] = &[b"{\"model\":\"m\",\"max_tokens\":9,\"messages\":["];
+const PLAIN: &str = "The quick brown fox jumps over the lazy dog, and the dog does not mind at all. ";
+const ESCAPES: &str = "a \"quoted\" word,\n\ta back\\slash\n";
+const CJK: &str = "東京の天気は晴れです。気温は二十二度、";
+const INPUT: &str = r#"{"location":"San Francisco, CA","unit":"celsius","days":[1,2,3],"note":"a \"quoted\" note"}"#;
+
+/// Where a reply goes: too large for any of these.
+const MEMORY: usize = 256 * 1024;
+
+/// What is done again and again.
+pub struct Work {
+    /// What it goes over: what comes from the wire, or what is said.
+    pub bytes: Vec<u8>,
+    /// Does it once.
+    pub once: Box<dyn FnMut()>,
+}
+
+/// Makes ready a piece of work; one over these bytes.
+pub type Make = fn() -> Work;
+pub type MakeOf = fn(Vec<u8>) -> Work;
+
+/// Each piece of work by its name.
+pub const CASES: [(&str, Make); 12] = [
+    ("sse, 12-byte deltas", || decode(stream(Reply::text(&PLAIN.repeat(100)), 12, false))),
+    ("sse, 100-byte deltas", || decode(plain())),
+    ("sse, 1000-byte deltas", || decode(stream(Reply::text(&PLAIN.repeat(100)), 1000, false))),
+    ("sse, escapes", || decode(stream(Reply::text(&ESCAPES.repeat(200)), 100, false))),
+    ("sse, CJK", || decode(stream(Reply::text(&CJK.repeat(150)), 100, false))),
+    ("sse, CJK as \\u", || decode(stream(Reply::text(&CJK.repeat(50)), 100, true))),
+    ("sse, tool input", || {
+        decode(stream(Reply::new().tool_use("toolu_1", "f", &format!("{{\"a\":[{}]}}", [INPUT; 80].join(","))), 100, false))
+    }),
+    ("whole JSON", || decode(rendered(Reply::text(&PLAIN.repeat(100)).tool_use("toolu_1", "f", INPUT), Style::default(), false))),
+    ("append", append),
+    ("emit", emit),
+    ("schema check", schema),
+    ("loop, three turns", turns),
+];
+
+/// The least that can be done with bytes: they are looked at, and they are copied.
+pub const FLOORS: [(&str, MakeOf); 2] = [("memchr", looked_at), ("memcpy", copied)];
+
+/// A stream of text in deltas of 100 bytes.
+pub fn plain() -> Vec<u8> {
+    stream(Reply::text(&PLAIN.repeat(100)), 100, false)
+}
+
+/// A turn of a conversation over HTTP: a call of `calculate_sum` with text before it.
+pub fn turn(id: &str, stream: bool) -> Vec<u8> {
+    rendered(Reply::text(PLAIN).tool_use(id, "calculate_sum", r#"{"a":15,"b":27}"#), Style::default(), stream)
+}
+
+/// The last turn of such a conversation.
+pub fn last_turn(stream: bool) -> Vec<u8> {
+    rendered(Reply::text(PLAIN), Style::default(), stream)
+}
+
+/// What the scripted model answers with, as it goes over the wire.
+fn rendered(reply: Reply, style: Style, stream: bool) -> Vec<u8> {
+    let mut model = ScriptedModel::new(Script::new().reply(reply)).style(style).lenient();
+    let request = format!(r#"{{"model":"m","max_tokens":9,"stream":{stream},"messages":[{{"role":"user","content":"Hi"}}]}}"#);
+    model.respond(Request::new("/v1/messages", request)).bytes()
+}
+
+fn stream(reply: Reply, delta: usize, ascii: bool) -> Vec<u8> {
+    rendered(reply, Style { delta, ascii, ..Style::default() }, true)
+}
+
+/// One exchange, its body in pieces of 8 KB.
+fn exchange(run: &mut Run<'_>, body: &[u8]) {
+    assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
+    black_box(run.body(BEFORE).len());
+    run.answered(&ReplyHead::new(200));
+    for piece in body.chunks(8192) {
+        let mut rest = piece;
+        while let Some(happened) = run.feed(&mut rest).expect("a good reply") {
+            black_box(run.event(happened));
+        }
+    }
+    while run.end_of_body().expect("a whole reply").is_some() {}
+}
+
+fn decode(bytes: Vec<u8>) -> Work {
+    let mut memory = vec![0; MEMORY];
+    let body = bytes.clone();
+    let once = move || {
+        let mut run = Run::new(Transcript::new(&mut memory));
+        run.user("Hi").expect("room");
+        exchange(&mut run, &body);
+    };
+    Work { bytes, once: Box::new(once) }
+}
+
+/// A message of 4 KB said.
+fn append() -> Work {
+    let mut memory = vec![0; MEMORY];
+    let text = PLAIN.repeat(52);
+    let bytes = text.clone().into_bytes();
+    let once = move || {
+        let mut run = Run::new(Transcript::new(&mut memory));
+        run.user(&text).expect("room");
+    };
+    Work { bytes, once: Box::new(once) }
+}
+
+/// A request of 16 KB, as its slices.
+fn emit() -> Work {
+    let mut run = Run::new(Transcript::new(vec![0; MEMORY].leak()));
+    for _ in 0..4 {
+        run.user(&PLAIN.repeat(52)).expect("room");
+    }
+    assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
+    let bytes = run.body(BEFORE).pieces().flatten().copied().collect();
+    let once = move || {
+        black_box(black_box(run.body(BEFORE)).pieces().map(<[u8]>::len).sum::<usize>());
+    };
+    Work { bytes, once: Box::new(once) }
+}
+
+/// The input of [`INPUT`]'s shape.
+#[derive(ToolInput)]
+#[allow(dead_code, reason = "only its schema is used")]
+struct Place<'a> {
+    location: &'a str,
+    unit: &'a str,
+    #[tool(max_items = 10)]
+    days: [u8; 3],
+    note: &'a str,
+}
+
+fn schema() -> Work {
+    let schema: &Schema = <Place<'_> as ToolInput>::SCHEMA;
+    let once = move || {
+        let value = Value::first(black_box(INPUT.as_bytes())).expect("a value");
+        assert!(black_box(schema.check(value)).is_ok());
+    };
+    Work { bytes: INPUT.into(), once: Box::new(once) }
+}
+
+fn turns() -> Work {
+    let call = |id: &str| stream(Reply::text("Let me see.").tool_use(id, "f", INPUT), 12, false);
+    let bodies = [call("toolu_1"), call("toolu_2"), stream(Reply::text(PLAIN), 12, false)];
+    let mut memory = vec![0; MEMORY];
+    let bytes = bodies.concat();
+    let once = move || {
+        let mut run = Run::new(Transcript::new(&mut memory));
+        run.user("Hi").expect("room");
+        for body in &bodies {
+            exchange(&mut run, body);
+            while run.step(Instant::ZERO) == Ok(Step::Call) {
+                let i = run.next_call().expect("a call");
+                run.answer(i, br#""22 degrees, sunny""#, false).expect("room");
+            }
+        }
+    };
+    Work { bytes, once: Box::new(once) }
+}
+
+fn looked_at(bytes: Vec<u8>) -> Work {
+    let body = bytes.clone();
+    let once = move || {
+        black_box(memchr::memchr_iter(b'\n', black_box(&body)).count());
+    };
+    Work { bytes, once: Box::new(once) }
+}
+
+fn copied(bytes: Vec<u8>) -> Work {
+    let (body, mut to) = (bytes.clone(), vec![0; bytes.len()]);
+    let once = move || black_box(&mut to).copy_from_slice(black_box(&body));
+    Work { bytes, once: Box::new(once) }
+}
