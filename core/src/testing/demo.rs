@@ -4,9 +4,9 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::model::Request;
-use super::render::quote;
+use super::request::Request;
 use super::script::{Answer, Reply};
+use super::text::quote;
 use crate::json::{Kind, Value};
 use crate::message::{Block, Message, Role, ToolResult, ToolUse};
 

@@ -29,8 +29,9 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::link::BadLink;
-use super::model::{Request, Response, ScriptedModel, bytes};
+use super::model::{Response, ScriptedModel, bytes};
 use super::render::error_json;
+use super::request::Request;
 use super::script::Chunk;
 
 /// Longest head of a request, in bytes.

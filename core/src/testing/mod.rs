@@ -7,13 +7,16 @@ pub mod http1;
 mod link;
 mod model;
 mod render;
+mod request;
 mod script;
+mod text;
 mod transport;
 pub mod validity;
 
 pub use clock::VirtualClock;
 pub use link::{BadLink, Carried, Rng};
-pub use model::{Request, Response, ScriptedModel};
+pub use model::{Response, ScriptedModel};
 pub use render::Style;
+pub use request::Request;
 pub use script::{Answer, Chunk, Reply, Script};
 pub use transport::{Fault, ScriptedBody, ScriptedError, ScriptedTransport};

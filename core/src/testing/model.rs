@@ -7,68 +7,11 @@ use alloc::vec::Vec;
 
 use super::demo;
 use super::render::{Context, Style, error_json, stream, whole};
+use super::request::Request;
 use super::script::{Answer, AnswerKind, Brain, Chunk, Script};
 use super::validity::{self, Tail};
-use crate::json::{Array, Kind, Value, check};
-use crate::message::{Messages, Role};
-
-/// A request as the server sees it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Request {
-    /// The path, query included.
-    pub path: String,
-    /// Header fields, in order.
-    pub headers: Vec<(String, String)>,
-    /// The body.
-    pub body: Vec<u8>,
-}
-
-impl Request {
-    /// A request with the fields that every request must have.
-    pub fn new(path: &str, body: impl Into<Vec<u8>>) -> Self {
-        let version = ("anthropic-version".to_string(), "2023-06-01".to_string());
-        Self { path: path.to_string(), headers: vec![version], body: body.into() }
-    }
-
-    /// The value of a header field, its name in any case.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
-    }
-
-    /// The body; `null` if it is no JSON.
-    pub fn json(&self) -> Value<'_> {
-        if check(&self.body).is_err() {
-            return Value::NULL;
-        }
-        Value::first(&self.body).unwrap_or(Value::NULL)
-    }
-
-    /// The messages as a transcript has them: no brackets around.
-    pub fn transcript(&self) -> &[u8] {
-        let messages = self.json().member("messages").unwrap_or(Value::NULL).raw();
-        messages.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).unwrap_or_default()
-    }
-
-    /// The messages.
-    pub fn messages(&self) -> Messages<'_> {
-        Messages::new(self.transcript())
-    }
-
-    /// The tool definitions.
-    pub fn tools(&self) -> Array<'_> {
-        self.json().member("tools").unwrap_or(Value::NULL).elements()
-    }
-
-    /// Whether a tool of this name is defined.
-    pub fn has_tool(&self, name: &str) -> bool {
-        self.tools().any(|tool| tool.member("name").and_then(Value::as_text).is_some_and(|text| text == *name))
-    }
-
-    /// Whether it asks for a stream.
-    pub fn stream(&self) -> bool {
-        self.json().member("stream").and_then(Value::as_bool).unwrap_or(false)
-    }
-}
+use crate::json::{Kind, Value, check};
+use crate::message::Role;
 
 /// What the server sends back.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,8 @@ use core::fmt::Write;
 use core::time::Duration;
 
 use super::script::{Chunk, Reply, ReplyBlock};
-use crate::json::{Kind, Value, escape};
+use super::text::{parse, quote};
+use crate::json::{Kind, Value};
 use crate::message::{Block, Usage};
 
 /// How replies are written. All styles mean the same.
@@ -49,24 +50,6 @@ impl Default for Style {
             pause: Duration::ZERO,
         }
     }
-}
-
-/// `text` as a JSON string.
-pub(super) fn quote(text: &str) -> String {
-    let mut json = vec![b'"'];
-    // A vector is never full.
-    let _ = escape(text).write_to(&mut json);
-    json.push(b'"');
-    String::from_utf8(json).unwrap_or_default()
-}
-
-/// The text of a member; empty if there is none.
-pub(super) fn text_of(json: &str, member: &str) -> String {
-    parse(json).member(member).and_then(Value::as_text).unwrap_or_default().to_string()
-}
-
-pub(super) fn parse(json: &str) -> Value<'_> {
-    Value::first(json.as_bytes()).unwrap_or(Value::NULL)
 }
 
 /// The same JSON with all beyond ASCII escaped. Outside of strings JSON has none.

@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use super::model::Request;
-use super::render::{quote, text_of};
+use super::request::Request;
+use super::text::{quote, text_of};
 use crate::message::Usage;
 
 /// A part of a body on its way: bytes, a pause, or the end of the connection before the body's end.

@@ -11,7 +11,8 @@ use embedded_io_async::{BufRead, ErrorKind, ErrorType, Read};
 
 use super::clock::VirtualClock;
 use super::link::{BadLink, cut_at};
-use super::model::{Request, ScriptedModel};
+use super::model::ScriptedModel;
+use super::request::Request;
 use super::script::Chunk;
 use crate::error::TransportKind;
 use crate::time::Clock;

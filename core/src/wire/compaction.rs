@@ -6,9 +6,6 @@ use super::Config;
 use super::request::Pieces;
 use crate::json::{Kind, Object, Text, Value};
 
-/// Puts a request's parameters into its body.
-pub(crate) type PushParams = for<'a> fn(&Config<'a>, &mut Pieces<'a>);
-
 /// Those that may go with a compaction, and the compaction itself.
 pub(crate) fn push_for_compaction<'a>(config: &Config<'a>, pieces: &mut Pieces<'a>) {
     push_kept(pieces, config.params.as_bytes(), Object::inside(config.params.as_bytes()), Level::Params, true);

@@ -2,7 +2,6 @@
 
 use heapless::Vec;
 
-use super::compaction::PushParams;
 use crate::error::{Capacity, Misuse, What};
 use crate::json::{Decimal, Kind, Object, Value, check, escape};
 use crate::policy::{Limits, RetryPolicy};
@@ -290,6 +289,9 @@ fn container_place(params: &str) -> Option<ContainerPlace> {
     let after: &[u8] = if value.members().next().is_some() { b"\"," } else { b"\"" };
     Some(ContainerPlace { start: inside, end: inside, before: b"\"id\":\"", after })
 }
+
+/// Puts a request's parameters into its body.
+pub(crate) type PushParams = for<'a> fn(&Config<'a>, &mut Pieces<'a>);
 
 /// The slices of a request's body before the conversation.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use toolrunner_core::tool::Notice;
 
-use super::jobs::notice;
+use super::notice::notice;
 
 /// What a call gives: content, and whether it is an error.
 type Given = (Vec<u8>, bool);

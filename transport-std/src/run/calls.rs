@@ -7,9 +7,11 @@ use toolrunner_core::json::Text;
 use toolrunner_core::tool::Notice;
 
 use super::Run;
-use super::drive::{What, uninterrupted};
+use super::drive::uninterrupted;
 use super::gate::{ResultDraft, capped};
 use super::jobs::{Done, Job};
+use super::notice::notice;
+use super::what::What;
 use crate::error::Error;
 
 impl Run {
@@ -149,7 +151,7 @@ impl Run {
         if self.hook.is_none() && self.result_cap.is_none_or(|cap| content.len() <= cap) {
             return (content, is_error);
         }
-        let Ok(mut content) = String::from_utf8(content) else { return super::jobs::notice(Notice::NotRun) };
+        let Ok(mut content) = String::from_utf8(content) else { return notice(Notice::NotRun) };
         if let Some(hook) = &self.hook {
             let mut draft = ResultDraft::new(id, name, content, is_error);
             hook(&mut draft);

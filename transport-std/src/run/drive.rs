@@ -3,47 +3,23 @@
 use core::future::poll_fn;
 use core::pin::pin;
 use core::task::Poll;
-use core::time::Duration;
 
 use embedded_io_async::BufRead;
 use futures_util::future::Either;
 use tokio_util::sync::CancellationToken;
 
 use toolrunner_core::drive::{DriveError, send};
-use toolrunner_core::error::Error as CoreError;
 use toolrunner_core::observe::Event;
 use toolrunner_core::run::{Happened, Outcome, Step};
 use toolrunner_core::time::{Clock, Instant};
 use toolrunner_core::transport::Head;
 
 use super::early::beside;
+use super::what::What;
 use super::{Finished, Run, Turn};
 use crate::clock::{SharedClock, Waiting};
 use crate::error::Error;
 use crate::http::HttpError;
-
-/// What a step told.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum What {
-    Compacted {
-        before: usize,
-        after: usize,
-    },
-    Happened(Happened),
-    Request {
-        turn: u32,
-        attempt: u32,
-    },
-    Retry {
-        attempt: u32,
-        wait: Duration,
-        error: CoreError,
-    },
-    ToolEnd(usize),
-    ToolStart(usize),
-    /// The reply is whole and its connection free again. Not told.
-    TurnEnd,
-}
 
 impl Run {
     /// Goes on until the run is over: through all turns and all tools.

@@ -19,8 +19,8 @@ use toolrunner_core::run::Happened;
 use toolrunner_core::time::Clock;
 
 use super::Run;
-use super::drive::What;
 use super::jobs::{Done, Job, Jobs};
+use super::what::What;
 use crate::error::Error;
 
 /// The calls of the reply that streams.

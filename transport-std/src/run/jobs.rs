@@ -16,6 +16,7 @@ use toolrunner_core::tool::{Notice, Output, ToolCall, ToolError, ToolHost};
 
 use super::blocking;
 use super::gate::{Decision, DynGate, GatedCall};
+use super::notice::notice;
 use super::tools::{DynTools, Entry};
 use crate::clock::SharedClock;
 
@@ -257,12 +258,4 @@ impl Job {
         let backtrace = error.backtrace().map(tracing::field::display);
         tracing::error!(tool = %self.name, call = %self.id, sources = %sources, backtrace, "tool failed: {text}");
     }
-}
-
-/// One of the loop's own texts as content.
-pub(super) fn notice(notice: Notice<'_>) -> (Vec<u8>, bool) {
-    let mut content = Vec::new();
-    // A Vec is never full.
-    let _ = notice.write_json(&mut content);
-    (content, true)
 }

@@ -22,9 +22,11 @@ mod early;
 mod gate;
 mod hooks;
 mod jobs;
+mod notice;
 mod reply;
 mod tools;
 mod turn;
+mod what;
 
 use core::any::Any;
 use core::fmt;
@@ -45,12 +47,12 @@ use crate::config::{ClientBuilder, Settings};
 use crate::error::Error;
 use crate::http::{HttpBody, HttpTransport};
 use crate::params::Params;
-use drive::What;
 use early::Early;
 use gate::{DynGate, Hook};
 use jobs::Jobs;
 use reply::Envelope;
 use tools::Toolset;
+use what::What;
 
 pub use build::{DEFAULT_MAX_TOKENS, RunBuilder};
 pub use gate::{Decision, GatedCall, ResultDraft};

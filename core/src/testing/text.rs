@@ -1,0 +1,24 @@
+//! JSON as text: how a script is written.
+
+use alloc::string::{String, ToString};
+use alloc::vec;
+
+use crate::json::{Value, escape};
+
+/// `text` as a JSON string.
+pub(super) fn quote(text: &str) -> String {
+    let mut json = vec![b'"'];
+    // A vector is never full.
+    let _ = escape(text).write_to(&mut json);
+    json.push(b'"');
+    String::from_utf8(json).unwrap_or_default()
+}
+
+/// The text of a member; empty if there is none.
+pub(super) fn text_of(json: &str, member: &str) -> String {
+    parse(json).member(member).and_then(Value::as_text).unwrap_or_default().to_string()
+}
+
+pub(super) fn parse(json: &str) -> Value<'_> {
+    Value::first(json.as_bytes()).unwrap_or(Value::NULL)
+}
