@@ -13,32 +13,6 @@ use toolrunner_core::policy::Limit;
 use toolrunner_core::run::Outcome;
 use toolrunner_core::testing::{Reply, Script, Style, VirtualClock};
 
-const ENDED: Result<Outcome, Error> = Ok(Outcome::Ended(Some(StopReason::EndTurn)));
-
-fn called() -> Reply {
-    Reply::text("Let me see.").tool_use("toolu_1", "plain", r#"{"a":1}"#)
-}
-
-fn result(id: &str, content: &str) -> Json {
-    json!({"type":"tool_result","tool_use_id":id,"content":content})
-}
-
-fn failure(id: &str, content: &str) -> Json {
-    json!({"type":"tool_result","tool_use_id":id,"content":content,"is_error":true})
-}
-
-/// Runs one turn with this reply and a second that ends, and gives the results that went out.
-fn results_of(reply: Reply, tools: &Counting) -> Json {
-    let clock = VirtualClock::new(0);
-    let mut driver = drive(Script::new().reply(reply).reply(Reply::text("Done.")), tools, &clock);
-    let mut run = run();
-    assert_eq!(until_done(&mut driver, &mut run), ENDED);
-    let sent = last_request(&mut driver);
-    assert_eq!(sent.len(), 3);
-    assert_eq!(sent[2]["role"], "user");
-    sent[2]["content"].clone()
-}
-
 #[test]
 fn results_come_in_the_models_order_whatever_order_they_are_answered_in() {
     let clock = VirtualClock::new(0);

@@ -1,51 +1,29 @@
 //! No key in anything that a run prints: what every crate logs at trace level, every `Debug`, every error, and what a tool's panic says;
 //! over real HTTP, with a key and with a bearer token.
 
+mod captured;
 mod common;
 
-use std::io;
-use std::sync::{Arc, Mutex};
+use std::io::Write;
 
+use captured::Log;
 use common::{fun, serve};
 use toolrunner_core::testing::{Answer, Reply, Script, ScriptedModel};
 use toolrunner_std::http::Proxies;
 use toolrunner_std::{Client, ClientBuilder, Secret};
-use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
 const KEY: &str = "sk-hush-0123456789";
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn add(&self, text: impl core::fmt::Display) {
-        io::Write::write_all(&mut self.clone(), format!("{text}\n").as_bytes()).unwrap();
-    }
-}
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+/// Puts something printed beside what is logged.
+fn add(log: &Log, text: impl core::fmt::Display) {
+    writeln!(log.clone(), "{text}").unwrap();
 }
 
 #[tokio::test]
 async fn nothing_that_is_printed_holds_a_key() {
-    let log = Log::default();
-    let writer = log.clone();
-    tracing_subscriber::registry()
-        .with(tracing_subscriber::fmt::layer().with_writer(move || writer.clone()).with_ansi(false))
-        .with(LevelFilter::TRACE)
-        .init();
+    let log = Log::of_everything();
     let panics = log.clone();
-    std::panic::set_hook(Box::new(move |info| panics.add(info)));
+    std::panic::set_hook(Box::new(move |info| add(&panics, info)));
 
     let with_key = |builder: ClientBuilder| builder.api_key(KEY);
     let with_token = |builder: ClientBuilder| builder.auth_token(KEY);
@@ -61,32 +39,32 @@ async fn nothing_that_is_printed_holds_a_key() {
             .answer(Answer::raw(307, "").header("location", "http://127.0.0.1:9/elsewhere"));
         let (address, model) = serve(ScriptedModel::new(script));
         let builder = with(Client::builder().base_url(format!("http://{address}")).proxies(Proxies::none()));
-        log.add(format!("{builder:?}"));
+        add(&log, format!("{builder:?}"));
         let client = builder.build().unwrap();
         let tools = (fun("panics", |_| panic!("index 7")), fun("plain", |_| Ok("ok".to_owned())));
         let begun = client.run("m").tools(tools);
-        log.add(format!("{begun:?}"));
+        add(&log, format!("{begun:?}"));
         let mut run = begun.user("Go.");
         while let Some(event) = run.next_event().await.unwrap() {
-            log.add(format!("{event:?}"));
+            add(&log, format!("{event:?}"));
         }
-        log.add(run.snapshot().unwrap());
+        add(&log, run.snapshot().unwrap());
         for _ in 0..3 {
             let error = run.user("More.").unwrap().until_done().await.unwrap_err();
-            log.add(format!("{error} {error:?}"));
+            add(&log, format!("{error} {error:?}"));
         }
-        log.add(format!("{client:?} {:?} {:?} {run:?} {:?}", client.settings(), client.settings().transport(), run.machine()));
+        add(&log, format!("{client:?} {:?} {:?} {run:?} {:?}", client.settings(), client.settings().transport(), run.machine()));
         // It did go out, and only where it was meant to.
         let sent = format!("{:?}", model.lock().unwrap().requests());
         assert_eq!(sent.matches(KEY).count(), 6, "{sent}");
     }
-    log.add(format!("{:?}", Secret::from(KEY)));
+    add(&log, format!("{:?}", Secret::from(KEY)));
     // A key that no header can carry.
     let failed = Client::builder().base_url("http://127.0.0.1:9").api_key(format!("{KEY}\n")).build().unwrap_err();
-    log.add(format!("{failed} {failed:?}"));
+    add(&log, format!("{failed} {failed:?}"));
     let _ = std::panic::take_hook();
 
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     for part in ["hyper", "toolrunner_std", "TRACE", "index 7", "authentication_error"] {
         assert!(log.contains(part), "{part} is not in the log, so it is not a log of everything");
     }

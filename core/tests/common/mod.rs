@@ -17,6 +17,7 @@ use serde_json::{Value as Json, json};
 use toolrunner_core::drive::Driver;
 use toolrunner_core::error::Error;
 use toolrunner_core::json::Text;
+use toolrunner_core::message::StopReason;
 use toolrunner_core::observe::{Event, Observer};
 use toolrunner_core::run::{Outcome, Run, Step};
 use toolrunner_core::testing::validity::{self, Tail};
@@ -323,4 +324,34 @@ pub fn run() -> Run<'static> {
     let mut run = Run::new(Transcript::growing());
     run.user("Hi").unwrap();
     run
+}
+
+/// How a run ends whose model has no more to say.
+pub const ENDED: Result<Outcome, Error> = Ok(Outcome::Ended(Some(StopReason::EndTurn)));
+
+/// A reply with one call of the usual tool.
+pub fn called() -> Reply {
+    Reply::text("Let me see.").tool_use("toolu_1", "plain", r#"{"a":1}"#)
+}
+
+/// A result as it is sent.
+pub fn result(id: &str, content: &str) -> Json {
+    json!({"type":"tool_result","tool_use_id":id,"content":content})
+}
+
+/// The same of a call that failed.
+pub fn failure(id: &str, content: &str) -> Json {
+    json!({"type":"tool_result","tool_use_id":id,"content":content,"is_error":true})
+}
+
+/// Runs one turn with this reply and a second that ends, and gives the results that went out.
+pub fn results_of(reply: Reply, tools: &Counting) -> Json {
+    let clock = VirtualClock::new(0);
+    let mut driver = drive(Script::new().reply(reply).reply(Reply::text("Done.")), tools, &clock);
+    let mut run = run();
+    assert_eq!(until_done(&mut driver, &mut run), ENDED);
+    let sent = last_request(&mut driver);
+    assert_eq!(sent.len(), 3);
+    assert_eq!(sent[2]["role"], "user");
+    sent[2]["content"].clone()
 }
