@@ -7,7 +7,6 @@ mod common;
 
 use common::*;
 use serde_json::{Value as Json, json};
-use toolrunner_core::error::Error;
 use toolrunner_core::message::StopReason;
 use toolrunner_core::policy::Limit;
 use toolrunner_core::run::Outcome;
