@@ -23,5 +23,8 @@ fn main() {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("OUT_DIR is set for build scripts"));
     std::fs::write(out.join("memory.x"), text).expect("OUT_DIR can be written to");
     println!("cargo::rustc-link-search={}", out.display());
+    if has("DEFMT") {
+        println!("cargo::rustc-link-arg-bins=-Tdefmt.x");
+    }
     println!("cargo::rerun-if-changed=build.rs");
 }

@@ -71,6 +71,9 @@ const WORDS: usize = 120;
 /// The flash: two slots of four sectors.
 const SLOT: usize = 4096;
 
+/// The good one, told by defmt instead of in text; run on the first board only.
+const DEFMT: Scenario = scenario("defmt", Manner::Good, room);
+
 const fn scenario(name: &'static str, manner: Manner, script: fn() -> Script) -> Scenario {
     Scenario { name, manner, script, arguments: &[], tls: None }
 }
@@ -158,6 +161,11 @@ fn main() -> ExitCode {
         let passes = report(&name, || power_cut(&firmware));
         *if passes { &mut passed } else { &mut failed } += 1;
     }
+    let name = format!("{}/plain/{}", BOARDS[0].0, DEFMT.name);
+    if wanted.is_empty() || wanted.iter().any(|word| name.contains(word)) {
+        let passes = report(&name, || told_by_defmt(&firmware));
+        *if passes { &mut passed } else { &mut failed } += 1;
+    }
     println!("{passed} passed, {failed} failed");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -177,6 +185,8 @@ fn report(name: &str, scenario: impl FnOnce() -> Result<String, String>) -> bool
 fn build(firmware: &Path, program: &str, board: &str, features: &[&str]) -> Option<PathBuf> {
     let features = [&[board], features].concat();
     let mut build = cargo(firmware);
+    // What defmt is to tell is chosen when an image is built.
+    build.env("DEFMT_LOG", "trace");
     build.args(["build", "--release", "--quiet", "--bin", program, "--features", &features.join(",")]);
     if !build.status().ok()?.success() {
         return None;
@@ -218,6 +228,26 @@ fn power_cut(firmware: &Path) -> Result<String, String> {
     compare(firmware, &POWER_CUT, &printed?, &model)
 }
 
+/// Runs the image `agent` as it logs by defmt at every level, and has its frames decoded by `defmt-print`.
+fn told_by_defmt(firmware: &Path) -> Result<String, String> {
+    let image = build(firmware, "agent", BOARDS[0].0, &["defmt"]).ok_or("no image")?;
+    let (port, model) = start_model(&DEFMT, None)?;
+    let frames = emulate_bytes(&image, BOARDS[0], &[format!("http://api.test:{port}")])?;
+    let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/bin/defmt-print");
+    let mut print = Command::new(&tool);
+    print.arg("-e").arg(&image).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut print =
+        print.spawn().map_err(|e| format!("{}: {e}: cargo install --locked --root target/tools defmt-print", tool.display()))?;
+    // Closed at the end of the statement, so that it ends.
+    print.stdin.take().ok_or("no input")?.write_all(&frames).map_err(|e| e.to_string())?;
+    let output = print.wait_with_output().map_err(|e| e.to_string())?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        return Err(format!("{}\n{text}", output.status));
+    }
+    compare(firmware, &DEFMT, &text, &model).map(|_| "not told".to_owned())
+}
+
 /// Starts a server for the scenario, on a port of its own.
 fn start_model(scenario: &Scenario, identity: Option<Arc<rustls::ServerConfig>>) -> Result<(u16, Arc<Mutex<ScriptedModel>>), String> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| e.to_string())?;
@@ -238,7 +268,11 @@ fn start_model(scenario: &Scenario, identity: Option<Arc<rustls::ServerConfig>>)
 }
 
 /// Runs an image until it ends, and gives what it printed.
-fn emulate(image: &Path, (board, card): (&str, &str), arguments: &[String]) -> Result<String, String> {
+fn emulate(image: &Path, board: (&str, &str), arguments: &[String]) -> Result<String, String> {
+    emulate_bytes(image, board, arguments).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn emulate_bytes(image: &Path, (board, card): (&str, &str), arguments: &[String]) -> Result<Vec<u8>, String> {
     let mut options = "enable=on,target=native,chardev=console,arg=image".to_owned();
     for argument in arguments {
         options.push_str(",arg=");
@@ -266,8 +300,10 @@ fn emulate(image: &Path, (board, card): (&str, &str), arguments: &[String]) -> R
         .stdin(Stdio::null())
         .stderr(Stdio::null());
     let output = qemu.output().map_err(|e| e.to_string())?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    if output.status.success() { Ok(text.into_owned()) } else { Err(format!("{}\n{text}", output.status)) }
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    Err(format!("{}\n{}", output.status, String::from_utf8_lossy(&output.stdout)))
 }
 
 /// Compares what was printed with what is expected, and gives how deep the stack was.

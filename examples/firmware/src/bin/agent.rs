@@ -8,6 +8,8 @@
 use core::cell::{Cell, RefCell};
 use core::mem::MaybeUninit;
 
+#[cfg(feature = "defmt")]
+use defmt_semihosting as _;
 use embassy_executor::Spawner;
 use embassy_net::tcp::client::{TcpClient, TcpClientState};
 use embassy_time::Duration;
@@ -15,7 +17,9 @@ use static_cell::ConstStaticCell;
 use toolrunner_embassy::core::drive::Driver;
 use toolrunner_embassy::core::error::{Error, What};
 use toolrunner_embassy::core::json::Value;
-use toolrunner_embassy::core::observe::{Each, Event};
+#[cfg(not(feature = "defmt"))]
+use toolrunner_embassy::core::observe::Each;
+use toolrunner_embassy::core::observe::{Event, Observer};
 use toolrunner_embassy::core::run::Run;
 use toolrunner_embassy::core::tool::ToolError;
 use toolrunner_embassy::core::transcript::Transcript;
@@ -111,8 +115,11 @@ async fn main(spawner: Spawner) {
         let session = core::pin::pin!(session(&handoff, records, &tcp, &Names, security));
         talk(Transport::new(Secure::new(&handoff, session, buffer), TIMEOUTS), base_url, limit, first).await;
     }
-    console::number("stack: ", stack::deepest());
-    console::number("busy: ", executor::busy());
+    // A figure among defmt's frames would spoil one.
+    if !cfg!(feature = "defmt") {
+        console::number("stack: ", stack::deepest());
+        console::number("busy: ", executor::busy());
+    }
     host::exit(0);
 }
 
@@ -147,7 +154,7 @@ async fn ask<L: Link>(
     question: Option<&str>,
 ) -> Result<(), bool> {
     let outcome = match question.map_or(Ok(()), |question| run.user(question)) {
-        Ok(()) => driver.until_done(run, &mut Each(show)).await,
+        Ok(()) => driver.until_done(run, &mut observer()).await,
         Err(e) => Err(e.into()),
     };
     let failed = match outcome {
@@ -167,7 +174,16 @@ async fn ask<L: Link>(
     Err(matches!(failed.error, Error::Capacity(full) if full.what == What::Transcript))
 }
 
+/// Sees what a run does: tells it by defmt, or prints it.
+fn observer() -> impl Observer {
+    #[cfg(feature = "defmt")]
+    return toolrunner_embassy::DefmtObserver;
+    #[cfg(not(feature = "defmt"))]
+    Each(show)
+}
+
 /// Prints what the model says as it comes, and what the tools do.
+#[cfg_attr(feature = "defmt", expect(dead_code, reason = "defmt tells it"))]
 fn show(event: &Event<'_>) {
     match event {
         Event::Text { text, .. } => print!("{text}"),
