@@ -8,11 +8,12 @@
 use super::event::Field;
 use super::fast;
 use crate::error::Capacity;
+use crate::json::line_end;
 use crate::transcript::{Span, Transcript};
 
 /// What a chunk gave.
 pub(crate) enum Arrived<'i> {
-    /// A text or input delta in the API's exact form: the string's content, still escaped, without any `\u`.
+    /// A text, thinking or input delta in the API's exact form: the string's content, still escaped, without half of a surrogate pair.
     Delta { index: usize, field: Field, text: &'i [u8] },
     /// A frame's data, in the chunk.
     Chunk(&'i [u8]),
@@ -160,29 +161,6 @@ impl Sse {
         }
         Ok(None)
     }
-}
-
-/// Index of the first line feed or carriage return at or after `from`; the length if there is none. Eight bytes at a time.
-fn line_end(bytes: &[u8], from: usize) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let mut at = from;
-    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let word = u64::from_le_bytes(*chunk);
-        let (feed, ret) = (word ^ (ONES * 0x0a), word ^ (ONES * 0x0d));
-        let hits = ((feed.wrapping_sub(ONES) & !feed) | (ret.wrapping_sub(ONES) & !ret)) & HIGH;
-        if hits != 0 {
-            return at + usize::try_from(hits.trailing_zeros() / 8).unwrap_or(0);
-        }
-        at += 8;
-    }
-    while let Some(&byte) = bytes.get(at) {
-        if byte == b'\n' || byte == b'\r' {
-            return at;
-        }
-        at += 1;
-    }
-    at
 }
 
 /// Whether a line names its frame.
