@@ -95,9 +95,18 @@ fn unit(raw: &[u8], at: usize) -> Option<u32> {
 /// A first half at the end goes to `half`; a half alone stays the escape that it is. `half` may come in set only if
 /// [`begins_with_low`].
 pub(super) fn unescape_in_place(bytes: &mut [u8], half: &mut Half) -> usize {
-    let (mut read, mut write) = (0, 0);
+    // What is before the first escape stays where it is.
+    let mut read = bytes.iter().position(|&byte| byte == b'\\').unwrap_or(bytes.len());
+    let mut write = read;
     let mut utf8 = [0; 4];
-    while read < bytes.len() {
+    loop {
+        while let Some(&byte) = bytes.get(read).filter(|byte| **byte != b'\\') {
+            put(bytes, write, byte);
+            (read, write) = (read + 1, write + 1);
+        }
+        if read >= bytes.len() {
+            return write;
+        }
         let (char, used) = match (bytes.get(read), bytes.get(read + 1)) {
             (Some(b'\\'), Some(b'u')) => match unit(bytes, read) {
                 Some(high @ 0xd800..0xdc00) => {
@@ -127,6 +136,7 @@ pub(super) fn unescape_in_place(bytes: &mut [u8], half: &mut Half) -> usize {
                 };
                 (Some(char), 2)
             }
+            // A lone one at the end, which checked text has not.
             _ => (None, 1),
         };
         match char {
@@ -146,7 +156,6 @@ pub(super) fn unescape_in_place(bytes: &mut [u8], half: &mut Half) -> usize {
         }
         read += used;
     }
-    write
 }
 
 fn join(high: u32, low: u32) -> Option<char> {

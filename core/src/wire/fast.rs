@@ -1,4 +1,4 @@
-//! Text and input deltas in the exact form that the API sends: constant bytes compared, the closing quote found eight bytes at a
+//! Text, thinking and input deltas in the exact form that the API sends: constant bytes compared, the closing quote found eight bytes at a
 //! time, no JSON parser. Whatever differs in one byte goes the general way from its first byte, with the same outcome.
 
 use super::event::Field;
@@ -8,16 +8,17 @@ use crate::json::{is_ascii, plain_run_seen};
 pub(super) struct FastDelta<'i> {
     pub(super) index: usize,
     pub(super) field: Field,
-    /// The string's content, still escaped; no `\u` in it.
+    /// The string's content, still escaped; no half of a surrogate pair is in it.
     pub(super) text: &'i [u8],
     /// Bytes of the whole frame, blank line included.
     pub(super) used: usize,
 }
 
 const HEAD: &[u8] = b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":";
-const TEXT: &[u8] = b"\"text_delta\",\"text\":\"";
-const INPUT: &[u8] = b"\"input_json_delta\",\"partial_json\":\"";
-const MIDDLE: &[u8] = b",\"delta\":{\"type\":";
+const MIDDLE: &[u8] = b",\"delta\":{\"type\":\"";
+const TEXT: &[u8] = b"text_delta\",\"text\":\"";
+const INPUT: &[u8] = b"input_json_delta\",\"partial_json\":\"";
+const THINKING: &[u8] = b"thinking_delta\",\"thinking\":\"";
 
 /// The delta at the start of `input`, if it is whole and in the exact form.
 pub(super) fn delta(input: &[u8]) -> Option<FastDelta<'_>> {
@@ -30,7 +31,10 @@ pub(super) fn delta(input: &[u8]) -> Option<FastDelta<'_>> {
     let rest = rest.strip_prefix(MIDDLE)?;
     let (field, text) = match rest.strip_prefix(TEXT) {
         Some(text) => (Field::Text, text),
-        None => (Field::Input, rest.strip_prefix(INPUT)?),
+        None => match rest.strip_prefix(INPUT) {
+            Some(text) => (Field::Input, text),
+            None => (Field::Thinking, rest.strip_prefix(THINKING)?),
+        },
     };
     let (mut end, mut seen) = (0, 0);
     loop {
@@ -39,7 +43,12 @@ pub(super) fn delta(input: &[u8]) -> Option<FastDelta<'_>> {
             b'"' => break,
             b'\\' => match text.get(end + 1)? {
                 b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => end += 2,
-                // A code unit may be half of a pair: the general way knows.
+                // A code unit of a pair goes the general way, which knows of halves.
+                b'u' => match text.get(end + 2..)? {
+                    [b'd' | b'D', b'8'..=b'9' | b'a'..=b'f' | b'A'..=b'F', ..] => return None,
+                    [a, b, c, d, ..] if [a, b, c, d].into_iter().all(u8::is_ascii_hexdigit) => end += 6,
+                    _ => return None,
+                },
                 _ => return None,
             },
             _ => return None,
