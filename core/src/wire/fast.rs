@@ -14,7 +14,9 @@ pub(super) struct FastDelta<'i> {
     pub(super) used: usize,
 }
 
-const HEAD: &[u8] = b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":";
+// In two, for the compiler compares what is short in place.
+const NAME: &[u8] = b"event: content_block_delta\n";
+const HEAD: &[u8] = b"data: {\"type\":\"content_block_delta\",\"index\":";
 const MIDDLE: &[u8] = b",\"delta\":{\"type\":\"";
 const TEXT: &[u8] = b"text_delta\",\"text\":\"";
 const INPUT: &[u8] = b"input_json_delta\",\"partial_json\":\"";
@@ -22,7 +24,7 @@ const THINKING: &[u8] = b"thinking_delta\",\"thinking\":\"";
 
 /// The delta at the start of `input`, if it is whole and in the exact form.
 pub(super) fn delta(input: &[u8]) -> Option<FastDelta<'_>> {
-    let rest = input.strip_prefix(HEAD)?;
+    let rest = input.strip_prefix(NAME)?.strip_prefix(HEAD)?;
     let (index, rest) = match rest {
         [digit @ b'0'..=b'9', b',', ..] => (usize::from(digit - b'0'), rest.get(1..)?),
         [tens @ b'1'..=b'9', digit @ b'0'..=b'9', b',', ..] => (usize::from(tens - b'0') * 10 + usize::from(digit - b'0'), rest.get(2..)?),
@@ -55,9 +57,11 @@ pub(super) fn delta(input: &[u8]) -> Option<FastDelta<'_>> {
         }
     }
     let (text, rest) = text.split_at_checked(end)?;
-    // The API pads its events with spaces, before either brace.
-    let rest = brace(rest.get(1..)?)?;
-    let rest = brace(rest)?.strip_prefix(b"\n\n")?;
+    let rest = match rest.strip_prefix(b"\"}}\n\n") {
+        Some(rest) => rest,
+        // The API pads its events with spaces, before either brace.
+        None => brace(brace(rest.get(1..)?)?)?.strip_prefix(b"\n\n")?,
+    };
     if !is_ascii(seen) {
         core::str::from_utf8(text).ok()?;
     }

@@ -240,6 +240,7 @@ impl Run {
 
     /// The next thing that happens in what has come already, without a future: one read may hold thousands of pieces. Nothing if more
     /// must be read first, or something else comes before it.
+    #[inline]
     fn at_hand(&mut self) -> Option<Result<Happened, DriveError<HttpError>>> {
         // Beside calls that may run already each event is waited for, so that they get on too.
         if self.eager || !self.untold.is_empty() || self.machine.reply_is_whole() {
@@ -262,6 +263,7 @@ impl Run {
     }
 
     /// Takes note of what happened in a reply. Whether it is to be told: a summary is nobody's to see.
+    #[inline]
     fn note(&mut self, happened: Happened) -> bool {
         if self.summary.is_some() {
             return false;
