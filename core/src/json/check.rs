@@ -80,7 +80,7 @@ pub(crate) struct Walk<'a> {
     bytes: &'a [u8],
     at: usize,
     depth: usize,
-    /// An object was just entered: no comma before its first member.
+    /// An object or array was just entered: no comma before what is first in it.
     is_first: bool,
     lone_surrogate: Option<usize>,
 }
@@ -101,7 +101,16 @@ impl<'a> Walk<'a> {
 
     /// Enters the value here if it is an object: then [`key`](Self::key) comes next. For a few levels, less than [`MAX_DEPTH`].
     pub(crate) fn enter(&mut self) -> bool {
-        self.is_first = self.bytes.get(self.at) == Some(&b'{');
+        self.enter_by(b'{')
+    }
+
+    /// Enters the value here if it is an array: then [`element`](Self::element) comes next.
+    pub(crate) fn enter_array(&mut self) -> bool {
+        self.enter_by(b'[')
+    }
+
+    fn enter_by(&mut self, bracket: u8) -> bool {
+        self.is_first = self.bytes.get(self.at) == Some(&bracket);
         if self.is_first {
             self.at += 1;
             self.depth += 1;
@@ -111,21 +120,33 @@ impl<'a> Walk<'a> {
 
     /// The name of the next member, still escaped: its value comes next. Nothing at the object's end, which is left.
     pub(crate) fn key(&mut self) -> Result<Option<&'a [u8]>, JsonError> {
-        self.at = skip_space(self.bytes, self.at);
-        match (self.bytes.get(self.at), core::mem::take(&mut self.is_first)) {
-            (Some(b'}'), _) => {
-                self.at += 1;
-                self.depth = self.depth.saturating_sub(1);
-                return Ok(None);
-            }
-            (_, true) => {}
-            (Some(b','), false) => self.at = skip_space(self.bytes, self.at + 1),
-            _ => return fail(self.at, "',' or '}'"),
+        if !self.next(b'}', "',' or '}'")? {
+            return Ok(None);
         }
         let start = self.at + 1;
         let (end, value) = key(self.bytes, self.at, &mut self.lone_surrogate)?;
         self.at = value;
         Ok(self.bytes.get(start..end))
+    }
+
+    /// Whether there is another element: its value comes next. At the array's end it is left.
+    pub(crate) fn element(&mut self) -> Result<bool, JsonError> {
+        self.next(b']', "',' or ']'")
+    }
+
+    fn next(&mut self, closing: u8, expected: &'static str) -> Result<bool, JsonError> {
+        self.at = skip_space(self.bytes, self.at);
+        match (self.bytes.get(self.at), core::mem::take(&mut self.is_first)) {
+            (Some(&byte), _) if byte == closing => {
+                self.at += 1;
+                self.depth = self.depth.saturating_sub(1);
+                return Ok(false);
+            }
+            (_, true) => {}
+            (Some(b','), false) => self.at = skip_space(self.bytes, self.at + 1),
+            _ => return fail(self.at, expected),
+        }
+        Ok(true)
     }
 
     /// The value here, all of it.

@@ -231,6 +231,11 @@ impl<'a> Object<'a> {
         let raw = self.raw.get(start..self.at)?;
         Some((key, Value { raw }))
     }
+
+    /// When there is no member left: where the object ends.
+    pub(crate) fn end(&self) -> usize {
+        skip_space(self.raw, self.at) + 1
+    }
 }
 
 impl<'a> Iterator for Object<'a> {

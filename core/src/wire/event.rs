@@ -56,9 +56,15 @@ pub(crate) enum WireKind {
         index: usize,
     },
     Error,
-    MessageDelta,
+    MessageDelta {
+        stop: Option<Span>,
+        container: Option<Span>,
+        usage: Option<Span>,
+    },
     MessageStart {
         message: Span,
+        container: Option<Span>,
+        usage: Option<Span>,
     },
     MessageStop,
     Ping,
@@ -73,12 +79,24 @@ pub(crate) const fn json_error(error: JsonError) -> Protocol {
 /// Takes an event's JSON apart, in the one pass that checks it.
 pub(crate) fn parse(data: &[u8]) -> Result<Wire, Protocol> {
     let (mut kind, mut index, mut delta, mut block, mut message) = (&[][..], None, None, None, None);
+    // Of a message, as far as it was told: what ends it, and what it cost.
+    let (mut ending, mut usage) = (None, None);
     let mut walk = Walk::new(data).map_err(json_error)?;
     if walk.enter() {
         while let Some(key) = walk.key().map_err(json_error)? {
             let start = walk.at();
-            if key == b"delta" {
-                delta = Some(Delta::walk(&mut walk).map_err(json_error)?);
+            if means(key, "delta") {
+                let found = Delta::walk(&mut walk).map_err(json_error)?;
+                ending = ending.or(Some(found.ending));
+                if key == b"delta" {
+                    delta = Some(found);
+                }
+                continue;
+            }
+            if key == b"message" {
+                let mut parts = [None; 2];
+                members_here(&mut walk, &["container", "usage"], &mut parts).map_err(json_error)?;
+                message = Some((Span::new(start, walk.at()), parts));
                 continue;
             }
             let value = walk.value().map_err(json_error)?;
@@ -87,7 +105,7 @@ pub(crate) fn parse(data: &[u8]) -> Result<Wire, Protocol> {
                 b"type" => kind = value,
                 b"index" => index = Value::whole(value).and_then(Value::as_u64).and_then(|index| usize::try_from(index).ok()),
                 b"content_block" => block = Some(span),
-                b"message" => message = Some(span),
+                _ if usage.is_none() && means(key, "usage") => usage = Some(span),
                 _ => {}
             }
         }
@@ -107,8 +125,14 @@ pub(crate) fn parse(data: &[u8]) -> Result<Wire, Protocol> {
         }
         b"\"content_block_stop\"" => WireKind::BlockStop { index: index? },
         b"\"error\"" => WireKind::Error,
-        b"\"message_delta\"" => WireKind::MessageDelta,
-        b"\"message_start\"" => WireKind::MessageStart { message: message.ok_or(Protocol::Event { expected: "a message" })? },
+        b"\"message_delta\"" => {
+            let [stop, container] = ending.unwrap_or_default();
+            WireKind::MessageDelta { stop, container, usage }
+        }
+        b"\"message_start\"" => {
+            let (message, [container, usage]) = message.ok_or(Protocol::Event { expected: "a message" })?;
+            WireKind::MessageStart { message, container, usage }
+        }
         b"\"message_stop\"" => WireKind::MessageStop,
         b"\"ping\"" => WireKind::Ping,
         _ => WireKind::Unknown,
@@ -116,8 +140,23 @@ pub(crate) fn parse(data: &[u8]) -> Result<Wire, Protocol> {
     Ok(Wire { kind, lone_surrogate: checked.lone_surrogate.is_some() })
 }
 
+/// The value here, whatever it is, and if it is an object the first of its members of each of these names.
+fn members_here(walk: &mut Walk<'_>, names: &[&str], found: &mut [Option<Span>]) -> Result<(), JsonError> {
+    if !walk.enter() {
+        return walk.value().map(drop);
+    }
+    while let Some(key) = walk.key()? {
+        let start = walk.at();
+        walk.value()?;
+        if let Some((_, place)) = names.iter().zip(found.iter_mut()).find(|(name, place)| place.is_none() && means(key, name)) {
+            *place = Some(Span::new(start, walk.at()));
+        }
+    }
+    Ok(())
+}
+
 /// Whether this is a content block: an object with a type.
-pub(crate) fn is_block(value: Value<'_>) -> bool {
+fn is_block(value: Value<'_>) -> bool {
     value.member("type").is_some_and(|kind| kind.kind() == Kind::String)
 }
 
@@ -129,6 +168,8 @@ struct Delta {
     field: Option<(Field, &'static str)>,
     /// That member, if the type stands before all others.
     value: Option<Span>,
+    /// Of a message's delta: its stop reason and its container.
+    ending: [Option<Span>; 2],
 }
 
 impl Delta {
@@ -136,21 +177,27 @@ impl Delta {
     fn walk(walk: &mut Walk<'_>) -> Result<Self, JsonError> {
         let start = walk.at();
         let (mut field, mut value) = (None, None);
+        let [mut stop, mut container] = [None; 2];
         if walk.enter() {
             let mut is_first = true;
             while let Some(key) = walk.key()? {
                 let from = walk.at();
                 let raw = walk.value()?;
+                let here = Some(Span::new(from, walk.at()));
                 if core::mem::take(&mut is_first) && means(key, "type") {
                     field = field_of(raw);
                 } else if value.is_none() && field.is_some_and(|(_, member)| means(key, member)) {
-                    value = Some(Span::new(from, walk.at()));
+                    value = here;
+                } else if stop.is_none() && means(key, "stop_reason") {
+                    stop = here;
+                } else if container.is_none() && means(key, "container") {
+                    container = here;
                 }
             }
         } else {
             walk.value()?;
         }
-        Ok(Self { span: Span::new(start, walk.at()), field, value })
+        Ok(Self { span: Span::new(start, walk.at()), field, value, ending: [stop, container] })
     }
 
     /// Its field and value; `Unknown` if its type is.
