@@ -48,39 +48,49 @@ impl Sse {
     }
 
     /// The next frame in `input`, which is moved on. `None`: all was taken, and more is needed.
+    #[inline]
     pub(crate) fn next<'i>(&mut self, input: &mut &'i [u8], transcript: &mut Transcript<'_>) -> Result<Option<Arrived<'i>>, Capacity> {
         loop {
-            if self.after_return {
-                let Some(&first) = input.first() else { return Ok(None) };
-                if first == b'\n' {
-                    *input = input.get(1..).unwrap_or_default();
-                }
-                self.after_return = false;
+            if self.is_between()
+                && let Some(found) = fast::delta(input)
+            {
+                self.named = true;
+                *input = input.get(found.used..).unwrap_or_default();
+                return Ok(Some(Arrived::Delta { index: found.index, field: found.field, text: found.text }));
             }
             if input.is_empty() {
                 return Ok(None);
             }
-            if !self.is_inside() && !self.comment && self.started && !self.has_name {
-                if let Some(found) = fast::delta(input) {
-                    self.named = true;
-                    *input = input.get(found.used..).unwrap_or_default();
-                    return Ok(Some(Arrived::Delta { index: found.index, field: found.field, text: found.text }));
-                }
-                if let Some(Frame { data, has_name, used }) = whole_frame(input) {
-                    *input = input.get(used..).unwrap_or_default();
-                    self.has_name = has_name;
-                    // Also a frame without data ends here, and its name with it.
-                    let takes = self.takes_frame();
-                    match data {
-                        Some(data) if takes => return Ok(Some(Arrived::Chunk(data))),
-                        _ => continue,
-                    }
-                }
-            }
-            if let Some(data) = self.line(input, transcript)? {
-                return Ok(Some(Arrived::Tail(data)));
+            if let Some(arrived) = self.general(input, transcript)? {
+                return Ok(Some(arrived));
             }
         }
+    }
+
+    /// Whether nothing of a frame was seen yet, so that one may begin here.
+    const fn is_between(&self) -> bool {
+        !self.is_inside() && !self.comment && self.started && !self.has_name && !self.after_return
+    }
+
+    /// A step the general way: a frame that is whole, or a line of one. Out of line, for most frames come the short way.
+    #[inline(never)]
+    fn general<'i>(&mut self, input: &mut &'i [u8], transcript: &mut Transcript<'_>) -> Result<Option<Arrived<'i>>, Capacity> {
+        if core::mem::take(&mut self.after_return)
+            && let Some(rest) = input.strip_prefix(b"\n")
+        {
+            *input = rest;
+            return Ok(None);
+        }
+        if self.is_between()
+            && let Some(Frame { data, has_name, used }) = whole_frame(input)
+        {
+            *input = input.get(used..).unwrap_or_default();
+            self.has_name = has_name;
+            // Also a frame without data ends here, and its name with it.
+            let takes = self.takes_frame();
+            return Ok(data.filter(|_| takes).map(Arrived::Chunk));
+        }
+        Ok(self.line(input, transcript)?.map(Arrived::Tail))
     }
 
     /// At a frame's end: whether it counts.
