@@ -95,9 +95,7 @@ fn unit(raw: &[u8], at: usize) -> Option<u32> {
 /// A first half at the end goes to `half`; a half alone stays the escape that it is. `half` may come in set only if
 /// [`begins_with_low`].
 pub(super) fn unescape_in_place(bytes: &mut [u8], half: &mut Half) -> usize {
-    // What is before the first escape stays where it is.
-    let mut read = bytes.iter().position(|&byte| byte == b'\\').unwrap_or(bytes.len());
-    let mut write = read;
+    let (mut read, mut write) = (0, 0);
     let mut utf8 = [0; 4];
     loop {
         while let Some(&byte) = bytes.get(read).filter(|byte| **byte != b'\\') {
