@@ -274,7 +274,7 @@ fn any_string(bytes: &[u8], mut at: usize, lone: &mut Option<usize>) -> Result<u
 }
 
 /// The four hexadecimal digits at `at`, as a UTF-16 code unit.
-pub(super) fn hex4(bytes: &[u8], at: usize) -> Option<u32> {
+pub(crate) fn hex4(bytes: &[u8], at: usize) -> Option<u32> {
     let digits = bytes.get(at..)?.first_chunk::<4>()?;
     let mut unit = 0;
     for &digit in digits {

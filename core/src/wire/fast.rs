@@ -2,7 +2,7 @@
 //! time, no JSON parser. Whatever differs in one byte goes the general way from its first byte, with the same outcome.
 
 use super::event::Field;
-use crate::json::{is_ascii, plain_run_seen};
+use crate::json::{hex4, is_ascii, plain_run_seen};
 
 /// A delta found by its form.
 pub(super) struct FastDelta<'i> {
@@ -46,10 +46,9 @@ pub(super) fn delta(input: &[u8]) -> Option<FastDelta<'_>> {
             b'\\' => match text.get(end + 1)? {
                 b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => end += 2,
                 // A code unit of a pair goes the general way, which knows of halves.
-                b'u' => match text.get(end + 2..)? {
-                    [b'd' | b'D', b'8'..=b'9' | b'a'..=b'f' | b'A'..=b'F', ..] => return None,
-                    [a, b, c, d, ..] if [a, b, c, d].into_iter().all(u8::is_ascii_hexdigit) => end += 6,
-                    _ => return None,
+                b'u' => match hex4(text, end + 2)? {
+                    0xd800..0xe000 => return None,
+                    _ => end += 6,
                 },
                 _ => return None,
             },
