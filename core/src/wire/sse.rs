@@ -73,7 +73,7 @@ impl Sse {
     }
 
     /// A step the general way: a frame that is whole, or a line of one. Out of line, for most frames come the short way.
-    #[inline(never)]
+    #[cfg_attr(target_pointer_width = "64", inline(never))]
     fn general<'i>(&mut self, input: &mut &'i [u8], transcript: &mut Transcript<'_>) -> Result<Option<Arrived<'i>>, Capacity> {
         if core::mem::take(&mut self.after_return)
             && let Some(rest) = input.strip_prefix(b"\n")
