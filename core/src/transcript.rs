@@ -182,8 +182,11 @@ impl<'b> Transcript<'b> {
     /// Puts `new` in at `at`; what stood there comes behind it.
     #[inline]
     pub(crate) fn insert(&mut self, at: usize, new: &[u8]) -> Result<(), Capacity> {
-        self.reserve(new.len())?;
         let (len, count) = (self.len, new.len());
+        // Memory that is there is never more than what is allowed.
+        if self.whole().len() < len + count {
+            self.reserve(count)?;
+        }
         let Some(moved) = self.whole_mut().get_mut(at..len + count) else { return Ok(()) };
         // As a rule two bytes stand behind the place: what closes a text and its block.
         if moved.len() == count + 2

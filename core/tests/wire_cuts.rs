@@ -278,6 +278,40 @@ fn the_padding_of_the_real_api_and_the_spaces_of_python_change_nothing() {
 }
 
 #[test]
+fn a_delta_in_the_exact_form_means_what_it_means_in_any_other() {
+    let texts = [
+        "plain",
+        "",
+        r#"\"\\\/\b\f\n\r\t"#,
+        r"\u65e5\u672C",
+        r"\u0000\ud7ff\uD7FF\ue000",
+        r"\ud83d\ude00",
+        r"\uD83D",
+        r"\ude00 x",
+        r"\uDBFFx",
+        r"\u12g4",
+        r"\u123",
+        r"\x",
+        "é日😀",
+        "a long text, longer than what is looked at in one step: \u{e9}, then more of it, and then \\u00e9",
+    ];
+    for (block, form) in [
+        (r#""type":"text","text":"""#, r#""type":"text_delta","text":"#),
+        (r#""type":"thinking","thinking":"","signature":"""#, r#""type":"thinking_delta","thinking":"#),
+        (r#""type":"tool_use","id":"toolu_1","name":"plain","input":{}"#, r#""type":"input_json_delta","partial_json":"#),
+    ] {
+        for text in texts {
+            let start = format!(r#"{{"type":"content_block_start","index":0,"content_block":{{{block}}}}}"#);
+            let delta = format!(r#"{{"type":"content_block_delta","index":0,"delta":{{{form}"{text}"}}}}"#);
+            let general = stream(&[&start, &delta, &delta, r#"{"type":"content_block_stop","index":0}"#]);
+            let exact = String::from_utf8(general.clone()).unwrap();
+            let exact = exact.replace(&format!("event: x\ndata: {delta}"), &format!("event: content_block_delta\ndata: {delta}"));
+            assert_eq!(growing(200, [exact.as_bytes()]), growing(200, [&*general]), "{delta}");
+        }
+    }
+}
+
+#[test]
 fn citations_may_be_null_or_absent_at_the_start() {
     let citation = r#"{"type":"content_block_delta","index":0,"delta":{"type":"citations_delta","citation":{"n":1}}}"#;
     let text = r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a"}}"#;

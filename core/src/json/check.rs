@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::scan::{plain_run, skip_space};
+use super::scan::{plain_run, short_string_end, skip_space};
 
 /// The deepest nesting that [`check`] takes, in objects and arrays. As in serde_json.
 pub const MAX_DEPTH: usize = 127;
@@ -70,12 +70,105 @@ impl Stack {
 /// # Errors
 /// The place and what was expected there.
 pub fn check(bytes: &[u8]) -> Result<Checked, JsonError> {
-    if let Err(e) = core::str::from_utf8(bytes) {
-        return fail(e.valid_up_to(), "valid UTF-8");
+    let mut walk = Walk::new(bytes)?;
+    walk.value()?;
+    walk.end()
+}
+
+/// [`check`] step by step, so that what is sought is found in the same pass. Whoever walks must go on to [`end`](Self::end).
+pub(crate) struct Walk<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    depth: usize,
+    /// An object or array was just entered: no comma before what is first in it.
+    is_first: bool,
+    lone_surrogate: Option<usize>,
+}
+
+impl<'a> Walk<'a> {
+    /// At the outermost value of `bytes`.
+    pub(crate) fn new(bytes: &'a [u8]) -> Result<Self, JsonError> {
+        if let Err(e) = core::str::from_utf8(bytes) {
+            return fail(e.valid_up_to(), "valid UTF-8");
+        }
+        Ok(Self { bytes, at: skip_space(bytes, 0), depth: 0, is_first: false, lone_surrogate: None })
     }
-    let mut stack = Stack { bits: [0; 4], depth: 0 };
-    let mut lone_surrogate = None;
-    let mut at = skip_space(bytes, 0);
+
+    /// Where the next value begins, or where the last one ended.
+    pub(crate) const fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Enters the value here if it is an object: then [`key`](Self::key) comes next. For a few levels, less than [`MAX_DEPTH`].
+    pub(crate) fn enter(&mut self) -> bool {
+        self.enter_by(b'{')
+    }
+
+    /// Enters the value here if it is an array: then [`element`](Self::element) comes next.
+    pub(crate) fn enter_array(&mut self) -> bool {
+        self.enter_by(b'[')
+    }
+
+    fn enter_by(&mut self, bracket: u8) -> bool {
+        self.is_first = self.bytes.get(self.at) == Some(&bracket);
+        if self.is_first {
+            self.at += 1;
+            self.depth += 1;
+        }
+        self.is_first
+    }
+
+    /// The name of the next member, still escaped: its value comes next. Nothing at the object's end, which is left.
+    pub(crate) fn key(&mut self) -> Result<Option<&'a [u8]>, JsonError> {
+        if !self.next(b'}', "',' or '}'")? {
+            return Ok(None);
+        }
+        let start = self.at + 1;
+        let (end, value) = key(self.bytes, self.at, &mut self.lone_surrogate)?;
+        self.at = value;
+        Ok(self.bytes.get(start..end))
+    }
+
+    /// Whether there is another element: its value comes next. At the array's end it is left.
+    pub(crate) fn element(&mut self) -> Result<bool, JsonError> {
+        self.next(b']', "',' or ']'")
+    }
+
+    fn next(&mut self, closing: u8, expected: &'static str) -> Result<bool, JsonError> {
+        self.at = skip_space(self.bytes, self.at);
+        match (self.bytes.get(self.at), core::mem::take(&mut self.is_first)) {
+            (Some(&byte), _) if byte == closing => {
+                self.at += 1;
+                self.depth = self.depth.saturating_sub(1);
+                return Ok(false);
+            }
+            (_, true) => {}
+            (Some(b','), false) => self.at = skip_space(self.bytes, self.at + 1),
+            _ => return fail(self.at, expected),
+        }
+        Ok(true)
+    }
+
+    /// The value here, all of it.
+    pub(crate) fn value(&mut self) -> Result<&'a [u8], JsonError> {
+        let start = self.at;
+        self.at = value(self.bytes, start, self.depth, &mut self.lone_surrogate)?;
+        Ok(self.bytes.get(start..self.at).unwrap_or_default())
+    }
+
+    /// Behind the outermost value.
+    pub(crate) fn end(&self) -> Result<Checked, JsonError> {
+        let end = skip_space(self.bytes, self.at);
+        if end < self.bytes.len() {
+            return fail(end, "the end");
+        }
+        Ok(Checked { end, lone_surrogate: self.lone_surrogate })
+    }
+}
+
+/// The value that begins at `at`, with `outside` levels around it; gives where it ends.
+fn value(bytes: &[u8], mut at: usize, outside: usize, lone: &mut Option<usize>) -> Result<usize, JsonError> {
+    let mut stack = Stack { bits: [0; 4], depth: outside };
     'value: loop {
         // A value begins at `at`.
         match bytes.get(at) {
@@ -85,7 +178,7 @@ pub fn check(bytes: &[u8]) -> Result<Checked, JsonError> {
                 }
                 at = skip_space(bytes, at + 1);
                 if bytes.get(at) != Some(&b'}') {
-                    at = key(bytes, at, &mut lone_surrogate)?;
+                    (_, at) = key(bytes, at, lone)?;
                     continue 'value;
                 }
             }
@@ -98,7 +191,7 @@ pub fn check(bytes: &[u8]) -> Result<Checked, JsonError> {
                     continue 'value;
                 }
             }
-            Some(b'"') => at = string(bytes, at + 1, &mut lone_surrogate)?,
+            Some(b'"') => at = string(bytes, at + 1, lone)?,
             Some(b'-' | b'0'..=b'9') => at = number(bytes, at)?,
             Some(b't') => at = literal(bytes, at, b"true")?,
             Some(b'f') => at = literal(bytes, at, b"false")?,
@@ -107,18 +200,17 @@ pub fn check(bytes: &[u8]) -> Result<Checked, JsonError> {
         }
         // A value has ended, or an empty container has its closing bracket at `at`.
         loop {
+            if stack.depth <= outside {
+                return Ok(at);
+            }
             at = skip_space(bytes, at);
             match (stack.top(), bytes.get(at)) {
-                (None, None) => {
-                    return Ok(Checked { end: at, lone_surrogate });
-                }
-                (None, Some(_)) => return fail(at, "the end"),
                 (Some(true), Some(b'}')) | (Some(false), Some(b']')) => {
                     stack.depth -= 1;
                     at += 1;
                 }
                 (Some(true), Some(b',')) => {
-                    at = key(bytes, skip_space(bytes, at + 1), &mut lone_surrogate)?;
+                    (_, at) = key(bytes, skip_space(bytes, at + 1), lone)?;
                     continue 'value;
                 }
                 (Some(false), Some(b',')) => {
@@ -126,26 +218,35 @@ pub fn check(bytes: &[u8]) -> Result<Checked, JsonError> {
                     continue 'value;
                 }
                 (Some(true), _) => return fail(at, "',' or '}'"),
-                (Some(false), _) => return fail(at, "',' or ']'"),
+                _ => return fail(at, "',' or ']'"),
             }
         }
     }
 }
 
-/// A member's name and colon; gives the start of its value.
-fn key(bytes: &[u8], at: usize, lone: &mut Option<usize>) -> Result<usize, JsonError> {
+/// A member's name and colon; gives where the name ends and its value begins.
+fn key(bytes: &[u8], at: usize, lone: &mut Option<usize>) -> Result<(usize, usize), JsonError> {
     if bytes.get(at) != Some(&b'"') {
         return fail(at, "a member name");
     }
-    let at = skip_space(bytes, string(bytes, at + 1, lone)?);
+    let behind = string(bytes, at + 1, lone)?;
+    let at = skip_space(bytes, behind);
     if bytes.get(at) != Some(&b':') {
         return fail(at, "':'");
     }
-    Ok(skip_space(bytes, at + 1))
+    Ok((behind.saturating_sub(1), skip_space(bytes, at + 1)))
 }
 
 /// The rest of a string; gives the index behind its closing quote.
-fn string(bytes: &[u8], mut at: usize, lone: &mut Option<usize>) -> Result<usize, JsonError> {
+#[inline]
+fn string(bytes: &[u8], at: usize, lone: &mut Option<usize>) -> Result<usize, JsonError> {
+    match short_string_end(bytes, at) {
+        Some(end) => Ok(end + 1),
+        None => any_string(bytes, at, lone),
+    }
+}
+
+fn any_string(bytes: &[u8], mut at: usize, lone: &mut Option<usize>) -> Result<usize, JsonError> {
     loop {
         at = plain_run(bytes, at);
         match bytes.get(at) {
@@ -173,7 +274,7 @@ fn string(bytes: &[u8], mut at: usize, lone: &mut Option<usize>) -> Result<usize
 }
 
 /// The four hexadecimal digits at `at`, as a UTF-16 code unit.
-pub(super) fn hex4(bytes: &[u8], at: usize) -> Option<u32> {
+pub(crate) fn hex4(bytes: &[u8], at: usize) -> Option<u32> {
     let digits = bytes.get(at..)?.first_chunk::<4>()?;
     let mut unit = 0;
     for &digit in digits {

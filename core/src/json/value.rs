@@ -166,7 +166,7 @@ impl<'a> Value<'a> {
 }
 
 /// Whether the content of a string, as it stands, means `text`, in which nothing needs an escape.
-fn means(raw: &[u8], text: &str) -> bool {
+pub(crate) fn means(raw: &[u8], text: &str) -> bool {
     // An escape is longer than what it means.
     raw == text.as_bytes() || (raw.len() > text.len() && raw.contains(&b'\\') && Text::from_bytes(raw) == *text)
 }
@@ -230,6 +230,11 @@ impl<'a> Object<'a> {
         self.at = skip_value(self.raw, start)?;
         let raw = self.raw.get(start..self.at)?;
         Some((key, Value { raw }))
+    }
+
+    /// When there is no member left: where the object ends.
+    pub(crate) fn end(&self) -> usize {
+        skip_space(self.raw, self.at) + 1
     }
 }
 

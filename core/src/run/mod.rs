@@ -458,6 +458,8 @@ impl<'b> Run<'b> {
         Ok(happened)
     }
 
+    // Out of line, for it comes once a reply, and what asks for it at every event.
+    #[inline(never)]
     fn end_reply(&mut self) -> Result<(), Error> {
         match self.compacting.take() {
             Some(compacting) => self.end_compaction(compacting),

@@ -108,16 +108,16 @@ impl Reply {
 
     /// [`delta`](Self::delta) of the one block that is open, to the field that grew last: nothing but the bytes.
     pub(super) fn next_delta(&mut self, index: usize, field: Field, text: &[u8], t: &mut Transcript<'_>) -> Result<Happened, Error> {
-        if field == Field::Text
-            && let [block] = &mut *self.open
+        if let [block] = &mut *self.open
             && block.index == index
-            && block.field == Some(Field::Text)
+            && block.field == Some(field)
+            && field != Field::Input
         {
             let hole = block.hole;
             t.insert(hole, text)?;
             block.hole += text.len();
             block.span.end += text.len();
-            return Ok(Happened { kind: HappenedKind::Text, index, span: Span::new(hole, block.hole) });
+            return Ok(Happened { kind: HappenedKind::of(field), index, span: Span::new(hole, block.hole) });
         }
         self.delta(index, field, Source::Chunk(text), false, t)
     }

@@ -3,7 +3,7 @@
 use heapless::Vec;
 
 use crate::error::Capacity;
-use crate::json::{JsonError, Kind, Value, check};
+use crate::json::{JsonError, Kind, Value, check, hex4};
 use crate::transcript::{Span, Transcript};
 
 /// What is wrong with an input that is no JSON object: with its JSON, or nothing if it is JSON.
@@ -86,8 +86,7 @@ pub(super) fn begins_with_low(raw: &[u8]) -> bool {
 
 /// The code unit that stands escaped at `at`.
 fn unit(raw: &[u8], at: usize) -> Option<u32> {
-    let digits = raw.get(at..)?.strip_prefix(b"\\u")?.first_chunk::<4>()?;
-    digits.iter().try_fold(0, |unit, &digit| Some(unit * 16 + char::from(digit).to_digit(16)?))
+    if raw.get(at..)?.starts_with(b"\\u") { hex4(raw, at + 2) } else { None }
 }
 
 /// Unescapes the content of a JSON string where it stands and gives its new length, which is never more.
@@ -97,9 +96,14 @@ fn unit(raw: &[u8], at: usize) -> Option<u32> {
 pub(super) fn unescape_in_place(bytes: &mut [u8], half: &mut Half) -> usize {
     let (mut read, mut write) = (0, 0);
     let mut utf8 = [0; 4];
-    while read < bytes.len() {
-        let (char, used) = match (bytes.get(read), bytes.get(read + 1)) {
-            (Some(b'\\'), Some(b'u')) => match unit(bytes, read) {
+    while let Some(&byte) = bytes.get(read) {
+        if byte != b'\\' {
+            put(bytes, write, byte);
+            (read, write) = (read + 1, write + 1);
+            continue;
+        }
+        let (char, used) = match bytes.get(read + 1) {
+            Some(b'u') => match unit(bytes, read) {
                 Some(high @ 0xd800..0xdc00) => {
                     if read + 6 == bytes.len() {
                         *half = u16::try_from(high).ok();
@@ -116,7 +120,7 @@ pub(super) fn unescape_in_place(bytes: &mut [u8], half: &mut Half) -> usize {
                 },
                 unit => (unit.and_then(char::from_u32), 6),
             },
-            (Some(b'\\'), Some(&escape)) => {
+            Some(&escape) => {
                 let char = match escape {
                     b'b' => '\u{8}',
                     b'f' => '\u{c}',
@@ -127,7 +131,8 @@ pub(super) fn unescape_in_place(bytes: &mut [u8], half: &mut Half) -> usize {
                 };
                 (Some(char), 2)
             }
-            _ => (None, 1),
+            // A lone one at the end, which checked text has not.
+            None => (None, 1),
         };
         match char {
             Some(char) => {

@@ -266,14 +266,13 @@ impl Reply {
                 let kind = kind.map_or(ApiErrorKind::Unknown, |text| ApiErrorKind::from_type(text.raw()));
                 Err(Error::Api(ApiError { status: 200, kind, retry_after: None }))
             }
-            (Phase::Start, WireKind::MessageStart { message }) => {
+            (Phase::Start, WireKind::MessageStart { message, container: named, usage }) => {
                 self.phase = Phase::Open;
                 let span = part_in_tail(source, message, transcript)?;
-                if let Some(message) = Value::whole(span.of(transcript.whole())) {
-                    let [usage, named] = message.pick(["usage", "container"]);
-                    self.take_usage(usage);
-                    take_container(named, container)?;
-                }
+                let moved = |part: Span| Span::new(part.start.saturating_sub(message.start) + span.start, 0).with_len(part.len());
+                let value = |part: Option<Span>| Value::whole(moved(part?).of(transcript.whole()));
+                self.take_usage(value(usage));
+                take_container(value(named), container)?;
                 Ok(Some(Happened { kind: HappenedKind::MessageStart, index: 0, span }))
             }
             (Phase::Start, _) => Err(unexpected("message_start first")),
@@ -308,16 +307,14 @@ impl Reply {
                 Ok(Some(told))
             }
             (Phase::Open, WireKind::BlockStop { index }) => self.stop_block(index, transcript).map(Some),
-            (Phase::Open, WireKind::MessageDelta) => {
+            (Phase::Open, WireKind::MessageDelta { stop, container: named, usage }) => {
                 let span = in_tail(source, transcript)?;
-                let event = Value::whole(span.of(transcript.whole())).unwrap_or_default();
-                let [delta, usage] = event.pick(["delta", "usage"]);
-                let [stop, named] = delta.unwrap_or_default().pick(["stop_reason", "container"]);
-                if let Some(stop) = stop.and_then(Value::as_text) {
+                let value = |part: Option<Span>| Value::whole(part?.shifted(span.start).of(transcript.whole()));
+                if let Some(stop) = value(stop).and_then(Value::as_text) {
                     self.stop = Some(StopReason::from_text(stop));
                 }
-                take_container(named, container)?;
-                self.take_usage(usage);
+                take_container(value(named), container)?;
+                self.take_usage(value(usage));
                 Ok(Some(Happened { kind: HappenedKind::MessageDelta, index: 0, span }))
             }
             (Phase::Open, WireKind::MessageStop) => {

@@ -4,10 +4,10 @@ use super::blocks::{BlockKind, close_call};
 use super::input::mend_surrogates;
 use super::{Container, Form, Happened, HappenedKind, Phase, Reply, kind_of, take_container, unexpected};
 use crate::error::{ApiError, ApiErrorKind, Capacity, Error, Protocol};
-use crate::json::{Kind, Value, check};
+use crate::json::{JsonError, Kind, Object, Value, Walk, means};
 use crate::message::StopReason;
 use crate::transcript::{Span, Transcript};
-use crate::wire::{is_block, json_error};
+use crate::wire::json_error;
 
 /// How far a whole-JSON reply is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,11 +42,15 @@ enum Told {
     Stop,
 }
 
-/// A block in its place.
+/// A block in its place, found in one pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Block {
     kind: BlockKind,
     span: Span,
+    /// The member that its kind is told by: text, thinking, input or content. Empty if there is none.
+    value: Span,
+    /// Where its citations begin; 0 if it has none.
+    citations: usize,
 }
 
 impl Told {
@@ -81,9 +85,9 @@ impl Reply {
                     (Told::Start { content }, event(HappenedKind::MessageStart, body))
                 }
                 Told::Start { content } => (self.place_content(content, t)?.map_or(Told::Blocks, Told::block), None),
-                Told::Block { block, index, parts: CITATIONS } => match citations_of(&block, t) {
-                    Some(next) => (Told::Citations { block, index, next }, None),
-                    None => (Told::Block { block, index, parts: CITATIONS + 1 }, None),
+                Told::Block { block, index, parts: CITATIONS } => match block.citations {
+                    0 => (Told::Block { block, index, parts: CITATIONS + 1 }, None),
+                    next => (Told::Citations { block, index, next }, None),
                 },
                 Told::Citations { block, index, next } => match next_citation(next, t) {
                     Some(span) => {
@@ -117,17 +121,17 @@ impl Reply {
 
     /// Checks the body, takes what is not content, and gives the place of the content's blocks: what stands between its brackets.
     fn open_whole(&mut self, body: Span, t: &mut Transcript<'_>, container: &mut Container) -> Result<Span, Error> {
-        let checked = check(body.of(t.whole())).map_err(|error| match error.at {
+        let parts = Parts::find(body.of(t.whole())).map_err(|error| match error.at {
             at if at >= body.len() => Protocol::EndedEarly,
             _ => json_error(error),
         })?;
-        if checked.lone_surrogate.is_some()
+        if parts.lone_surrogate
             && let Some(bytes) = t.whole_mut().get_mut(body.start..body.end)
         {
             mend_surrogates(bytes);
         }
-        let message = Value::whole(body.of(t.whole())).unwrap_or_default();
-        let [error, content, stop, usage, named] = message.pick(["error", "content", "stop_reason", "usage", "container"]);
+        let values = parts.found.map(|span| span.and_then(|span| Value::whole(span.shifted(body.start).of(t.whole()))));
+        let [error, content, stop, usage, named] = values;
         if let Some(error) = error.filter(|error| !error.is_null()) {
             let kind =
                 error.member("type").and_then(Value::as_text).map_or(ApiErrorKind::Unknown, |text| ApiErrorKind::from_type(text.raw()));
@@ -137,7 +141,7 @@ impl Reply {
         let Some(content) = content.filter(|content| content.kind() == Kind::Array) else {
             return Err(unexpected("a message with content"));
         };
-        if !content.elements().all(is_block) {
+        if !parts.has_blocks_only {
             return Err(unexpected("content blocks that have a type"));
         }
         self.stop = stop.and_then(Value::as_text).map(StopReason::from_text);
@@ -163,13 +167,13 @@ impl Reply {
 
     /// What is to be told of a block: its start, its value, its signature, its end. `None`: it has no such part.
     fn part_of_block(&mut self, block: Block, index: usize, part: usize, t: &mut Transcript<'_>) -> Result<Option<Happened>, Error> {
-        let Block { kind, mut span } = block;
+        let Block { kind, mut span, value, .. } = block;
         let tell = |kind, span| Ok(Some(Happened { kind, index, span }));
         // A string without its quotes.
-        let inside = |name, kind| {
-            let (value, span) = block.member(name, t).filter(|(value, _)| !value.is_null())?;
+        let inside = |place: Span, kind| {
+            let value = Value::whole(place.of(t.bytes())).filter(|value| !value.is_null())?;
             let quote = usize::from(value.kind() == Kind::String);
-            Some(Happened { kind, index, span: Span::new(span.start + quote, span.end.saturating_sub(quote)) })
+            Some(Happened { kind, index, span: Span::new(place.start + quote, place.end.saturating_sub(quote)) })
         };
         match part {
             0 => {
@@ -177,23 +181,22 @@ impl Reply {
                 tell(HappenedKind::BlockStart, span)
             }
             1 => Ok(match kind {
-                BlockKind::Text => inside("text", HappenedKind::Text),
-                BlockKind::Thinking => inside("thinking", HappenedKind::Thinking),
+                BlockKind::Text => inside(value, HappenedKind::Text),
+                BlockKind::Thinking => inside(value, HappenedKind::Thinking),
                 // JSON text, so a string keeps its quotes.
                 BlockKind::Call | BlockKind::ServerCall => {
-                    block.member("input", t).map(|(_, span)| Happened { kind: HappenedKind::Input, index, span })
+                    (value.len() > 0).then_some(Happened { kind: HappenedKind::Input, index, span: value })
                 }
-                BlockKind::Compaction => inside("content", HappenedKind::Compaction),
+                BlockKind::Compaction => inside(value, HappenedKind::Compaction),
                 BlockKind::Other => None,
             }),
-            2 if kind == BlockKind::Thinking => Ok(inside("signature", HappenedKind::Signature)),
+            2 if kind == BlockKind::Thinking => Ok(block.member("signature", t).and_then(|place| inside(place, HappenedKind::Signature))),
             2 => Ok(None),
             _ => {
                 if matches!(kind, BlockKind::Call | BlockKind::ServerCall) {
-                    let input = block.member("input", t);
                     // An input that is an object was checked with the body.
-                    if input.is_none_or(|(input, _)| input.kind() != Kind::Object) {
-                        let (end, bad) = close_call(t, span, input.map(|(_, place)| place))?;
+                    if !value.of(t.bytes()).starts_with(b"{") {
+                        let (end, bad) = close_call(t, span, (value.len() > 0).then_some(value))?;
                         span.end = end;
                         if kind == BlockKind::Call
                             && let Some(bad) = bad
@@ -212,29 +215,91 @@ impl Block {
     /// The block at or behind `at` in the content, which is the transcript's end.
     fn at(at: usize, t: &Transcript<'_>) -> Option<Self> {
         let start = next_element(t, at)?;
-        let block = t.bytes().get(start..).and_then(Value::first)?;
-        Some(Self { kind: kind_of(block), span: Span::new(start, start + block.raw().len()) })
+        let raw = t.bytes().get(start..).filter(|rest| rest.starts_with(b"{"))?;
+        let kind = Value::whole(raw).map_or(BlockKind::Other, kind_of);
+        let name = match kind {
+            BlockKind::Text => "text",
+            BlockKind::Thinking => "thinking",
+            BlockKind::Call | BlockKind::ServerCall => "input",
+            BlockKind::Compaction | BlockKind::Other => "content",
+        };
+        let (mut value, mut citations) = (None, None);
+        let mut members = Object::of(raw);
+        while let Some((key, member)) = members.next_raw() {
+            if value.is_none() && means(key, name) {
+                value = place_of(member, t);
+            } else if citations.is_none() && kind == BlockKind::Text && means(key, "citations") {
+                citations = Some(place_of(member, t).filter(|_| member.kind() == Kind::Array).map_or(0, |place| place.start + 1));
+            }
+        }
+        let span = Span::new(start, start + members.end());
+        Some(Self { kind, span, value: value.unwrap_or_default(), citations: citations.unwrap_or(0) })
     }
 
-    /// The value of its member of this name, and where it stands.
-    fn member<'t>(&self, name: &str, t: &'t Transcript<'_>) -> Option<(Value<'t>, Span)> {
-        let value = Value::whole(self.span.of(t.bytes()))?.member(name)?;
-        let start = value.offset_in(t.bytes())?;
-        Some((value, Span::new(start, start + value.raw().len())))
+    /// The place of its member of this name.
+    fn member(&self, name: &str, t: &Transcript<'_>) -> Option<Span> {
+        place_of(Value::whole(self.span.of(t.bytes()))?.member(name)?, t)
     }
+}
+
+fn place_of(value: Value<'_>, t: &Transcript<'_>) -> Option<Span> {
+    Some(Span::new(value.offset_in(t.bytes())?, 0).with_len(value.raw().len()))
+}
+
+/// What the loop needs of a whole reply, found in the one pass that checks it.
+struct Parts {
+    /// Where, in the body: `error`, `content`, `stop_reason`, `usage`, `container`.
+    found: [Option<Span>; 5],
+    /// The content's elements are objects with a type.
+    has_blocks_only: bool,
+    lone_surrogate: bool,
+}
+
+impl Parts {
+    fn find(body: &[u8]) -> Result<Self, JsonError> {
+        const NAMES: [&str; 5] = ["error", "content", "stop_reason", "usage", "container"];
+        let (mut found, mut has_blocks_only) = ([None; 5], true);
+        let mut walk = Walk::new(body)?;
+        if walk.enter() {
+            while let Some(key) = walk.key()? {
+                let start = walk.at();
+                let place = NAMES.iter().zip(found.iter_mut()).find(|(name, place)| place.is_none() && means(key, name));
+                if place.as_ref().is_some_and(|(name, _)| **name == "content") && walk.enter_array() {
+                    while walk.element()? {
+                        has_blocks_only &= is_block(&mut walk)?;
+                    }
+                } else {
+                    walk.value()?;
+                }
+                if let Some((_, place)) = place {
+                    *place = Some(Span::new(start, walk.at()));
+                }
+            }
+        } else {
+            walk.value()?;
+        }
+        Ok(Self { found, has_blocks_only, lone_surrogate: walk.end()?.lone_surrogate.is_some() })
+    }
+}
+
+/// Whether the value here is a content block: an object with a type.
+fn is_block(walk: &mut Walk<'_>) -> Result<bool, JsonError> {
+    let mut has_type = None;
+    if walk.enter() {
+        while let Some(key) = walk.key()? {
+            let value = walk.value()?;
+            if has_type.is_none() && means(key, "type") {
+                has_type = Some(value.starts_with(b"\""));
+            }
+        }
+    } else {
+        walk.value()?;
+    }
+    Ok(has_type == Some(true))
 }
 
 /// Which part of a block its citations are.
 const CITATIONS: usize = 3;
-
-/// Where the citations of a text block begin. From there on they are found one by one, for there may be many.
-fn citations_of(block: &Block, t: &Transcript<'_>) -> Option<usize> {
-    if block.kind != BlockKind::Text {
-        return None;
-    }
-    let (_, place) = block.member("citations", t).filter(|(list, _)| list.kind() == Kind::Array)?;
-    Some(place.start + 1)
-}
 
 /// The first citation at or behind `at`.
 fn next_citation(at: usize, t: &Transcript<'_>) -> Option<Span> {

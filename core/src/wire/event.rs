@@ -1,7 +1,7 @@
 //! One event's JSON taken apart into ranges. Source: the Messages API's streaming reference; unknown types are values, not errors.
 
 use crate::error::Protocol;
-use crate::json::{JsonError, Kind, Object, Value, check};
+use crate::json::{JsonError, Kind, Value, Walk, means};
 use crate::transcript::Span;
 
 /// Which value of a block a delta adds to.
@@ -56,9 +56,15 @@ pub(crate) enum WireKind {
         index: usize,
     },
     Error,
-    MessageDelta,
+    MessageDelta {
+        stop: Option<Span>,
+        container: Option<Span>,
+        usage: Option<Span>,
+    },
     MessageStart {
         message: Span,
+        container: Option<Span>,
+        usage: Option<Span>,
     },
     MessageStop,
     Ping,
@@ -66,74 +72,187 @@ pub(crate) enum WireKind {
     Unknown,
 }
 
+/// What an event's type says that it is.
+#[derive(Clone, Copy)]
+enum Known {
+    BlockDelta,
+    BlockStart,
+    BlockStop,
+    Error,
+    MessageDelta,
+    MessageStart,
+    MessageStop,
+    Ping,
+    Other,
+}
+
+/// The types as they stand. A table, which is a third of the code that a match makes of so many texts.
+const EVENTS: [(&[u8], Known); 8] = [
+    (b"\"content_block_delta\"", Known::BlockDelta),
+    (b"\"content_block_start\"", Known::BlockStart),
+    (b"\"content_block_stop\"", Known::BlockStop),
+    (b"\"error\"", Known::Error),
+    (b"\"message_delta\"", Known::MessageDelta),
+    (b"\"message_start\"", Known::MessageStart),
+    (b"\"message_stop\"", Known::MessageStop),
+    (b"\"ping\"", Known::Ping),
+];
+
 pub(crate) const fn json_error(error: JsonError) -> Protocol {
     Protocol::Json { at: error.at, expected: error.expected }
 }
 
-/// Takes an event's JSON apart.
+/// Takes an event's JSON apart, in the one pass that checks it.
 pub(crate) fn parse(data: &[u8]) -> Result<Wire, Protocol> {
-    let checked = check(data).map_err(json_error)?;
-    let span = |value: Value<'_>| {
-        let start = value.offset_in(data).unwrap_or(0);
-        Span::new(start, start + value.raw().len())
-    };
     let (mut kind, mut index, mut delta, mut block, mut message) = (&[][..], None, None, None, None);
-    let mut members = Object::of(data);
-    while let Some((key, value)) = members.next_raw() {
-        match key {
-            b"type" => kind = value.raw(),
-            b"index" => index = value.as_u64().and_then(|index| usize::try_from(index).ok()),
-            b"delta" => delta = Some(value),
-            b"content_block" => block = Some(value),
-            b"message" => message = Some(value),
-            _ => {}
+    // Of a message, as far as it was told: what ends it, and what it cost.
+    let (mut ending, mut usage) = (None, None);
+    let mut walk = Walk::new(data).map_err(json_error)?;
+    if walk.enter() {
+        while let Some(key) = walk.key().map_err(json_error)? {
+            let start = walk.at();
+            if means(key, "delta") {
+                let found = Delta::walk(&mut walk).map_err(json_error)?;
+                ending = ending.or(Some(found.ending));
+                if key == b"delta" {
+                    delta = Some(found);
+                }
+                continue;
+            }
+            if key == b"message" {
+                let mut parts = [None; 2];
+                members_here(&mut walk, &["container", "usage"], &mut parts).map_err(json_error)?;
+                message = Some((Span::new(start, walk.at()), parts));
+                continue;
+            }
+            let value = walk.value().map_err(json_error)?;
+            let span = Span::new(start, walk.at());
+            match key {
+                b"type" => kind = value,
+                b"index" => index = Value::whole(value).and_then(Value::as_u64).and_then(|index| usize::try_from(index).ok()),
+                b"content_block" => block = Some(span),
+                _ if usage.is_none() && means(key, "usage") => usage = Some(span),
+                _ => {}
+            }
         }
+    } else {
+        walk.value().map_err(json_error)?;
     }
+    let checked = walk.end().map_err(json_error)?;
     let index = index.ok_or(Protocol::Event { expected: "the index of a block" });
-    let kind = match kind {
-        b"\"content_block_delta\"" => {
+    let event = EVENTS.iter().find(|(name, _)| *name == kind).map_or(Known::Other, |(_, event)| *event);
+    let kind = match event {
+        Known::BlockDelta => {
             let delta = delta.ok_or(Protocol::Event { expected: "a delta" })?;
-            self::delta(index?, delta, span)
+            delta.wire_kind(index?, data)
         }
-        b"\"content_block_start\"" => {
-            let block = block.filter(|block| is_block(*block)).ok_or(Protocol::Event { expected: "a content block that has a type" })?;
-            WireKind::BlockStart { index: index?, block: span(block) }
+        Known::BlockStart => {
+            let block = block.filter(|block| Value::whole(block.of(data)).is_some_and(is_block));
+            WireKind::BlockStart { index: index?, block: block.ok_or(Protocol::Event { expected: "a content block that has a type" })? }
         }
-        b"\"content_block_stop\"" => WireKind::BlockStop { index: index? },
-        b"\"error\"" => WireKind::Error,
-        b"\"message_delta\"" => WireKind::MessageDelta,
-        b"\"message_start\"" => WireKind::MessageStart { message: span(message.ok_or(Protocol::Event { expected: "a message" })?) },
-        b"\"message_stop\"" => WireKind::MessageStop,
-        b"\"ping\"" => WireKind::Ping,
-        _ => WireKind::Unknown,
+        Known::BlockStop => WireKind::BlockStop { index: index? },
+        Known::Error => WireKind::Error,
+        Known::MessageDelta => {
+            let [stop, container] = ending.unwrap_or_default();
+            WireKind::MessageDelta { stop, container, usage }
+        }
+        Known::MessageStart => {
+            let (message, [container, usage]) = message.ok_or(Protocol::Event { expected: "a message" })?;
+            WireKind::MessageStart { message, container, usage }
+        }
+        Known::MessageStop => WireKind::MessageStop,
+        Known::Ping => WireKind::Ping,
+        Known::Other => WireKind::Unknown,
     };
     Ok(Wire { kind, lone_surrogate: checked.lone_surrogate.is_some() })
 }
 
+/// The value here, whatever it is, and if it is an object the first of its members of each of these names.
+fn members_here(walk: &mut Walk<'_>, names: &[&str], found: &mut [Option<Span>]) -> Result<(), JsonError> {
+    if !walk.enter() {
+        return walk.value().map(drop);
+    }
+    while let Some(key) = walk.key()? {
+        let start = walk.at();
+        walk.value()?;
+        if let Some((_, place)) = names.iter().zip(found.iter_mut()).find(|(name, place)| place.is_none() && means(key, name)) {
+            *place = Some(Span::new(start, walk.at()));
+        }
+    }
+    Ok(())
+}
+
 /// Whether this is a content block: an object with a type.
-pub(crate) fn is_block(value: Value<'_>) -> bool {
+fn is_block(value: Value<'_>) -> bool {
     value.member("type").is_some_and(|kind| kind.kind() == Kind::String)
 }
 
-/// A delta's field and value; `Unknown` if its type is.
-fn delta(index: usize, delta: Value<'_>, span: impl Fn(Value<'_>) -> Span) -> WireKind {
-    // The type stands first, so it is found at once.
-    let kind = delta.member("type").map_or(&[][..], Value::raw);
-    let (field, member) = match kind {
-        b"\"citations_delta\"" => (Field::Citations, "citation"),
-        b"\"compaction_delta\"" => (Field::Compaction, "content"),
-        b"\"input_json_delta\"" => (Field::Input, "partial_json"),
-        b"\"signature_delta\"" => (Field::Signature, "signature"),
-        b"\"text_delta\"" => (Field::Text, "text"),
-        b"\"thinking_delta\"" => (Field::Thinking, "thinking"),
-        _ => return WireKind::Unknown,
-    };
-    let more = match field {
-        Field::Compaction => delta.member("encrypted_content").filter(|value| !value.is_null()).map(&span),
-        _ => None,
-    };
-    match delta.member(member) {
-        Some(value) => WireKind::BlockDelta { index, field, value: span(value), more },
-        None => WireKind::Unknown,
+/// A delta in its event.
+#[derive(Clone, Copy)]
+struct Delta {
+    span: Span,
+    /// The field that its type names, and the member that holds the value.
+    field: Option<(Field, &'static str)>,
+    /// That member, if the type stands before all others.
+    value: Option<Span>,
+    /// Of a message's delta: its stop reason and its container.
+    ending: [Option<Span>; 2],
+}
+
+impl Delta {
+    /// Whatever stands where a delta should.
+    fn walk(walk: &mut Walk<'_>) -> Result<Self, JsonError> {
+        let start = walk.at();
+        let (mut field, mut value) = (None, None);
+        let [mut stop, mut container] = [None; 2];
+        if walk.enter() {
+            let mut is_first = true;
+            while let Some(key) = walk.key()? {
+                let from = walk.at();
+                let raw = walk.value()?;
+                let here = Some(Span::new(from, walk.at()));
+                if core::mem::take(&mut is_first) && means(key, "type") {
+                    field = field_of(raw);
+                } else if value.is_none() && field.is_some_and(|(_, member)| means(key, member)) {
+                    value = here;
+                } else if stop.is_none() && means(key, "stop_reason") {
+                    stop = here;
+                } else if container.is_none() && means(key, "container") {
+                    container = here;
+                }
+            }
+        } else {
+            walk.value()?;
+        }
+        Ok(Self { span: Span::new(start, walk.at()), field, value, ending: [stop, container] })
     }
+
+    /// Its field and value; `Unknown` if its type is.
+    fn wire_kind(self, index: usize, data: &[u8]) -> WireKind {
+        let delta = Value::whole(self.span.of(data)).unwrap_or_default();
+        let span = |value: Value<'_>| Some(Span::new(value.offset_in(data)?, 0).with_len(value.raw().len()));
+        let field = self.field.or_else(|| field_of(delta.member("type")?.raw()));
+        let Some((field, member)) = field else { return WireKind::Unknown };
+        let more = match field {
+            Field::Compaction => delta.member("encrypted_content").filter(|value| !value.is_null()).and_then(span),
+            _ => None,
+        };
+        match self.value.or_else(|| delta.member(member).and_then(span)) {
+            Some(value) => WireKind::BlockDelta { index, field, value, more },
+            None => WireKind::Unknown,
+        }
+    }
+}
+
+/// The field that a delta's type names, and the member that holds its value.
+fn field_of(kind: &[u8]) -> Option<(Field, &'static str)> {
+    const FIELDS: [(&[u8], Field, &str); 6] = [
+        (b"\"text_delta\"", Field::Text, "text"),
+        (b"\"input_json_delta\"", Field::Input, "partial_json"),
+        (b"\"thinking_delta\"", Field::Thinking, "thinking"),
+        (b"\"signature_delta\"", Field::Signature, "signature"),
+        (b"\"citations_delta\"", Field::Citations, "citation"),
+        (b"\"compaction_delta\"", Field::Compaction, "content"),
+    ];
+    FIELDS.iter().find(|(name, ..)| *name == kind).map(|(_, field, member)| (*field, *member))
 }

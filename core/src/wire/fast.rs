@@ -1,27 +1,30 @@
-//! Text and input deltas in the exact form that the API sends: constant bytes compared, the closing quote found eight bytes at a
+//! Text, thinking and input deltas in the exact form that the API sends: constant bytes compared, the closing quote found eight bytes at a
 //! time, no JSON parser. Whatever differs in one byte goes the general way from its first byte, with the same outcome.
 
 use super::event::Field;
-use crate::json::{is_ascii, plain_run_seen};
+use crate::json::{hex4, is_ascii, plain_run_seen};
 
 /// A delta found by its form.
 pub(super) struct FastDelta<'i> {
     pub(super) index: usize,
     pub(super) field: Field,
-    /// The string's content, still escaped; no `\u` in it.
+    /// The string's content, still escaped; no half of a surrogate pair is in it.
     pub(super) text: &'i [u8],
     /// Bytes of the whole frame, blank line included.
     pub(super) used: usize,
 }
 
-const HEAD: &[u8] = b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":";
-const TEXT: &[u8] = b"\"text_delta\",\"text\":\"";
-const INPUT: &[u8] = b"\"input_json_delta\",\"partial_json\":\"";
-const MIDDLE: &[u8] = b",\"delta\":{\"type\":";
+// In two, for the compiler compares what is short in place.
+const NAME: &[u8] = b"event: content_block_delta\n";
+const HEAD: &[u8] = b"data: {\"type\":\"content_block_delta\",\"index\":";
+const MIDDLE: &[u8] = b",\"delta\":{\"type\":\"";
+const TEXT: &[u8] = b"text_delta\",\"text\":\"";
+const INPUT: &[u8] = b"input_json_delta\",\"partial_json\":\"";
+const THINKING: &[u8] = b"thinking_delta\",\"thinking\":\"";
 
 /// The delta at the start of `input`, if it is whole and in the exact form.
 pub(super) fn delta(input: &[u8]) -> Option<FastDelta<'_>> {
-    let rest = input.strip_prefix(HEAD)?;
+    let rest = input.strip_prefix(NAME)?.strip_prefix(HEAD)?;
     let (index, rest) = match rest {
         [digit @ b'0'..=b'9', b',', ..] => (usize::from(digit - b'0'), rest.get(1..)?),
         [tens @ b'1'..=b'9', digit @ b'0'..=b'9', b',', ..] => (usize::from(tens - b'0') * 10 + usize::from(digit - b'0'), rest.get(2..)?),
@@ -30,7 +33,10 @@ pub(super) fn delta(input: &[u8]) -> Option<FastDelta<'_>> {
     let rest = rest.strip_prefix(MIDDLE)?;
     let (field, text) = match rest.strip_prefix(TEXT) {
         Some(text) => (Field::Text, text),
-        None => (Field::Input, rest.strip_prefix(INPUT)?),
+        None => match rest.strip_prefix(INPUT) {
+            Some(text) => (Field::Input, text),
+            None => (Field::Thinking, rest.strip_prefix(THINKING)?),
+        },
     };
     let (mut end, mut seen) = (0, 0);
     loop {
@@ -39,16 +45,22 @@ pub(super) fn delta(input: &[u8]) -> Option<FastDelta<'_>> {
             b'"' => break,
             b'\\' => match text.get(end + 1)? {
                 b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => end += 2,
-                // A code unit may be half of a pair: the general way knows.
+                // A code unit of a pair goes the general way, which knows of halves.
+                b'u' => match hex4(text, end + 2)? {
+                    0xd800..0xe000 => return None,
+                    _ => end += 6,
+                },
                 _ => return None,
             },
             _ => return None,
         }
     }
     let (text, rest) = text.split_at_checked(end)?;
-    // The API pads its events with spaces, before either brace.
-    let rest = brace(rest.get(1..)?)?;
-    let rest = brace(rest)?.strip_prefix(b"\n\n")?;
+    let rest = match rest.strip_prefix(b"\"}}\n\n") {
+        Some(rest) => rest,
+        // The API pads its events with spaces, before either brace.
+        None => brace(brace(rest.get(1..)?)?)?.strip_prefix(b"\n\n")?,
+    };
     if !is_ascii(seen) {
         core::str::from_utf8(text).ok()?;
     }

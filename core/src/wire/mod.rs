@@ -9,7 +9,7 @@ mod request;
 mod sse;
 
 pub(crate) use compaction::push_for_compaction;
-pub(crate) use event::{Field, WireKind, is_block, json_error, parse};
+pub(crate) use event::{Field, WireKind, json_error, parse};
 pub use request::{API_VERSION, Auth, BASE_URL, Config, MAX_HEADERS, MAX_TOOLS, Pieces};
 pub(crate) use request::{PushParams, members, pins_container};
 pub(crate) use sse::{Arrived, Sse};

@@ -8,11 +8,12 @@
 use super::event::Field;
 use super::fast;
 use crate::error::Capacity;
+use crate::json::line_end;
 use crate::transcript::{Span, Transcript};
 
 /// What a chunk gave.
 pub(crate) enum Arrived<'i> {
-    /// A text or input delta in the API's exact form: the string's content, still escaped, without any `\u`.
+    /// A text, thinking or input delta in the API's exact form: the string's content, still escaped, without half of a surrogate pair.
     Delta { index: usize, field: Field, text: &'i [u8] },
     /// A frame's data, in the chunk.
     Chunk(&'i [u8]),
@@ -47,39 +48,49 @@ impl Sse {
     }
 
     /// The next frame in `input`, which is moved on. `None`: all was taken, and more is needed.
+    #[inline]
     pub(crate) fn next<'i>(&mut self, input: &mut &'i [u8], transcript: &mut Transcript<'_>) -> Result<Option<Arrived<'i>>, Capacity> {
         loop {
-            if self.after_return {
-                let Some(&first) = input.first() else { return Ok(None) };
-                if first == b'\n' {
-                    *input = input.get(1..).unwrap_or_default();
-                }
-                self.after_return = false;
+            if self.is_between()
+                && let Some(found) = fast::delta(input)
+            {
+                self.named = true;
+                *input = input.get(found.used..).unwrap_or_default();
+                return Ok(Some(Arrived::Delta { index: found.index, field: found.field, text: found.text }));
             }
             if input.is_empty() {
                 return Ok(None);
             }
-            if !self.is_inside() && !self.comment && self.started && !self.has_name {
-                if let Some(found) = fast::delta(input) {
-                    self.named = true;
-                    *input = input.get(found.used..).unwrap_or_default();
-                    return Ok(Some(Arrived::Delta { index: found.index, field: found.field, text: found.text }));
-                }
-                if let Some(Frame { data, has_name, used }) = whole_frame(input) {
-                    *input = input.get(used..).unwrap_or_default();
-                    self.has_name = has_name;
-                    // Also a frame without data ends here, and its name with it.
-                    let takes = self.takes_frame();
-                    match data {
-                        Some(data) if takes => return Ok(Some(Arrived::Chunk(data))),
-                        _ => continue,
-                    }
-                }
-            }
-            if let Some(data) = self.line(input, transcript)? {
-                return Ok(Some(Arrived::Tail(data)));
+            if let Some(arrived) = self.general(input, transcript)? {
+                return Ok(Some(arrived));
             }
         }
+    }
+
+    /// Whether nothing of a frame was seen yet, so that one may begin here.
+    const fn is_between(&self) -> bool {
+        !self.is_inside() && !self.comment && self.started && !self.has_name && !self.after_return
+    }
+
+    /// A step the general way: a frame that is whole, or a line of one. Out of line, for most frames come the short way.
+    #[cfg_attr(target_pointer_width = "64", inline(never))]
+    fn general<'i>(&mut self, input: &mut &'i [u8], transcript: &mut Transcript<'_>) -> Result<Option<Arrived<'i>>, Capacity> {
+        if core::mem::take(&mut self.after_return)
+            && let Some(rest) = input.strip_prefix(b"\n")
+        {
+            *input = rest;
+            return Ok(None);
+        }
+        if self.is_between()
+            && let Some(Frame { data, has_name, used }) = whole_frame(input)
+        {
+            *input = input.get(used..).unwrap_or_default();
+            self.has_name = has_name;
+            // Also a frame without data ends here, and its name with it.
+            let takes = self.takes_frame();
+            return Ok(data.filter(|_| takes).map(Arrived::Chunk));
+        }
+        Ok(self.line(input, transcript)?.map(Arrived::Tail))
     }
 
     /// At a frame's end: whether it counts.
@@ -160,29 +171,6 @@ impl Sse {
         }
         Ok(None)
     }
-}
-
-/// Index of the first line feed or carriage return at or after `from`; the length if there is none. Eight bytes at a time.
-fn line_end(bytes: &[u8], from: usize) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let mut at = from;
-    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let word = u64::from_le_bytes(*chunk);
-        let (feed, ret) = (word ^ (ONES * 0x0a), word ^ (ONES * 0x0d));
-        let hits = ((feed.wrapping_sub(ONES) & !feed) | (ret.wrapping_sub(ONES) & !ret)) & HIGH;
-        if hits != 0 {
-            return at + usize::try_from(hits.trailing_zeros() / 8).unwrap_or(0);
-        }
-        at += 8;
-    }
-    while let Some(&byte) = bytes.get(at) {
-        if byte == b'\n' || byte == b'\r' {
-            return at;
-        }
-        at += 1;
-    }
-    at
 }
 
 /// Whether a line names its frame.

@@ -352,6 +352,7 @@ impl RunBuilder {
             result_cap: self.hooks.result_cap,
             state: self.hooks.state,
             cancel: self.cancel,
+            watch: None,
             is_wound_down: false,
             grace: self.grace,
         }

@@ -15,6 +15,7 @@ use toolrunner_core::time::{Clock, Instant};
 use toolrunner_core::transport::Head;
 
 use super::early::beside;
+use super::watch::Watch;
 use super::what::What;
 use super::{Finished, Run, Turn};
 use crate::clock::{SharedClock, Waiting};
@@ -239,12 +240,17 @@ impl Run {
 
     /// The next thing that happens in what has come already, without a future: one read may hold thousands of pieces. Nothing if more
     /// must be read first, or something else comes before it.
+    #[inline]
     fn at_hand(&mut self) -> Option<Result<Happened, DriveError<HttpError>>> {
         // Beside calls that may run already each event is waited for, so that they get on too.
-        if self.eager || !self.untold.is_empty() || self.machine.reply_is_whole() || self.reply.is_none() || self.must_end() {
+        if self.eager || !self.untold.is_empty() || self.machine.reply_is_whole() {
             return None;
         }
         let reply = self.reply.as_mut()?;
+        let is_cancelled = self.watch.get_or_insert_with(|| Watch::new(&self.cancel)).is_cancelled();
+        if (is_cancelled && !self.is_wound_down) || self.machine.deadline().is_some_and(|end| self.clock.now() >= end) {
+            return None;
+        }
         let chunk = reply.body_mut().at_hand();
         if chunk.is_empty() {
             return reply.next_at_end(&mut self.machine);
@@ -257,6 +263,7 @@ impl Run {
     }
 
     /// Takes note of what happened in a reply. Whether it is to be told: a summary is nobody's to see.
+    #[inline]
     fn note(&mut self, happened: Happened) -> bool {
         if self.summary.is_some() {
             return false;

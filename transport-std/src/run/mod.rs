@@ -26,6 +26,7 @@ mod notice;
 mod reply;
 mod tools;
 mod turn;
+mod watch;
 mod what;
 
 use core::any::Any;
@@ -52,6 +53,7 @@ use gate::{DynGate, Hook};
 use jobs::Jobs;
 use reply::Envelope;
 use tools::Toolset;
+use watch::Watch;
 use what::What;
 
 pub use build::{DEFAULT_MAX_TOKENS, RunBuilder};
@@ -114,6 +116,8 @@ pub struct Run {
     /// What the tools share.
     state: Option<Arc<dyn Any + Send + Sync>>,
     cancel: CancellationToken,
+    /// Set up by the first reply.
+    watch: Option<Watch>,
     /// Whether `cancel` has had its effect.
     is_wound_down: bool,
     /// How long tools may go on when the run is cancelled.
@@ -404,6 +408,7 @@ impl Run {
         if self.is_wound_down {
             self.is_wound_down = false;
             self.cancel = CancellationToken::new();
+            self.watch = None;
         }
     }
 }
