@@ -19,10 +19,10 @@ use crate::observe::{Event, Observer};
 use crate::run::{Happened, Outcome, Run, Step};
 use crate::time::{Clock, Instant};
 use crate::tool::{Toolbox, check_tools};
-use crate::transport::{Head, Transport, TransportError};
+use crate::transport::{Head, Reply, Transport, TransportError};
 use crate::wire::{Config, Pieces};
 
-use calls::{call, run_call};
+use calls::run_call;
 
 pub use hooks::{Decision, Draft, Hooks};
 
@@ -125,7 +125,11 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock, H: Hooks> Driver<'d, T, B,
                 Step::Wait(until) => {
                     let _ = while_wanted(&self.clock, &self.hooks, None, pin!(self.clock.wait_until(until))).await;
                 }
-                Step::Call => call(run, self.tools, &self.clock, &self.hooks, observer).await?,
+                Step::Call => {
+                    if let Some(i) = run.next_call() {
+                        run_call(run, i, true, self.tools, &self.clock, &self.hooks, observer).await?;
+                    }
+                }
                 // The last reply was dropped half-way.
                 Step::Receive => {
                     run.failed(None, self.clock.now(), self.clock.jitter())?;
@@ -158,7 +162,8 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock, H: Hooks> Driver<'d, T, B,
     pub async fn results<O: Observer>(&mut self, run: &mut Run<'_>, observer: &mut O) -> Result<(), DriveError<T::Error>> {
         // Without an open call a step would be the next request.
         while run.is_calling() && run.next_call().is_some() && !self.hooks.is_cancelled() && run.step(self.clock.now())? == Step::Call {
-            call(run, self.tools, &self.clock, &self.hooks, observer).await?;
+            let Some(i) = run.next_call() else { break };
+            run_call(run, i, true, self.tools, &self.clock, &self.hooks, observer).await?;
         }
         Ok(())
     }
@@ -172,7 +177,7 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock, H: Hooks> Driver<'d, T, B,
             return Err(Misuse::NoSuchCall.into());
         }
         run.give_to_tools(i);
-        Ok(run_call(run, i, Decision::Allow, self.tools, &self.clock, &self.hooks, observer).await?)
+        Ok(run_call(run, i, false, self.tools, &self.clock, &self.hooks, observer).await?)
     }
 }
 
@@ -234,10 +239,12 @@ pub async fn open<'t, T: Transport, B: Toolbox + ?Sized>(
     let max_tokens = Decimal::new(u64::from(config.max_tokens));
     let container = run.container_for(config.params);
     let params = run.params_of_compaction();
-    let pieces = Pieces::with(config, tools, &max_tokens, container.as_deref(), params).map_err(Error::from)?;
+    let mut pieces = Pieces::empty();
+    pieces.fill(config, tools, &max_tokens, container.as_deref(), params).map_err(Error::from)?;
     let fields = config.fields();
     let head = Head { base_url: config.base_url, path: config.path, headers: &fields };
-    send(run, &head, pieces.as_slices(), transport).await
+    let sent = transport.send(&head, &run.body(pieces.as_slices())).await;
+    opened(run, sent)
 }
 
 /// [`open`] with a head and the body's beginning made by the caller.
@@ -251,6 +258,11 @@ pub async fn send<'t, T: Transport>(
     transport: &'t mut T,
 ) -> Result<ReplyUnderWay<T::Body<'t>>, DriveError<T::Error>> {
     let sent = transport.send(head, &run.body(before)).await;
+    opened(run, sent)
+}
+
+/// Tells the run of the head of its reply.
+fn opened<B, E: TransportError>(run: &mut Run<'_>, sent: Result<Reply<B>, E>) -> Result<ReplyUnderWay<B>, DriveError<E>> {
     let reply = sent.map_err(transport_error)?;
     run.answered(&reply.head);
     Ok(ReplyUnderWay { body: reply.body, at_end: false })

@@ -219,14 +219,13 @@ impl<'a> Config<'a> {
             Auth::None => None,
         };
         let betas = (!self.betas.is_empty()).then_some(("anthropic-beta", self.betas));
-        let own = [
-            Some(("content-type", "application/json")),
-            Some(("accept", "application/json")),
-            Some(("anthropic-version", self.api_version)),
-            auth,
-            betas,
-        ];
-        own.into_iter().flatten().chain(self.headers.iter().copied()).take(MAX_HEADERS).collect()
+        let own = [("content-type", "application/json"), ("accept", "application/json"), ("anthropic-version", self.api_version)];
+        let mut fields = Vec::new();
+        for field in own.iter().chain(&auth).chain(&betas).chain(self.headers) {
+            // More than fit are refused at set-up.
+            let _fits = fields.push(*field);
+        }
+        fields
     }
 }
 
@@ -312,7 +311,13 @@ impl<'a> Pieces<'a> {
         max_tokens: &'a Decimal,
         container: Option<&'a str>,
     ) -> Result<Self, Capacity> {
-        Self::with(config, tools, max_tokens, container, None)
+        let mut pieces = Self::empty();
+        pieces.fill(config, tools, max_tokens, container, None)?;
+        Ok(pieces)
+    }
+
+    pub(crate) const fn empty() -> Self {
+        Self { list: Vec::new(), is_full: false }
     }
 
     /// The parameters as they are, and the container where it belongs.
@@ -344,16 +349,16 @@ impl<'a> Pieces<'a> {
         self.push(b"\"");
     }
 
-    /// The same, with parameters by `params` instead of all of them as they are.
-    pub(crate) fn with<T: Toolbox + ?Sized>(
+    /// [`new`](Self::new) where it lies, which is half a kilobyte, and with parameters by `params` instead of all of them as they are.
+    pub(crate) fn fill<T: Toolbox + ?Sized>(
+        &mut self,
         config: &Config<'a>,
         tools: &'a T,
         max_tokens: &'a Decimal,
         container: Option<&'a str>,
         params: Option<PushParams>,
-    ) -> Result<Self, Capacity> {
-        let mut pieces = Self { list: Vec::new(), is_full: false };
-        let mut push = |piece: &'a [u8]| pieces.push(piece);
+    ) -> Result<(), Capacity> {
+        let mut push = |piece: &'a [u8]| self.push(piece);
         push(b"{\"model\":\"");
         push(config.model.as_bytes());
         push(b"\",\"max_tokens\":");
@@ -367,14 +372,14 @@ impl<'a> Pieces<'a> {
             push(b"\"");
         }
         if let Some(params) = params {
-            params(config, &mut pieces);
+            params(config, self);
             if let Some(id) = container.filter(|_| container_in(config.params).is_none()) {
-                pieces.push_container(id);
+                self.push_container(id);
             }
         } else {
-            pieces.push_params(config.params, container);
+            self.push_params(config.params, container);
         }
-        let mut push = |piece: &'a [u8]| pieces.push(piece);
+        let mut push = |piece: &'a [u8]| self.push(piece);
         let count = tools.count();
         for i in 0..count {
             push(if i == 0 { b",\"tools\":[" } else { b"," });
@@ -384,10 +389,10 @@ impl<'a> Pieces<'a> {
             push(b"]");
         }
         push(b",\"messages\":[");
-        if pieces.is_full || count > MAX_TOOLS {
+        if self.is_full || count > MAX_TOOLS {
             return Err(Capacity { what: What::Tools, needed: count, free: MAX_TOOLS });
         }
-        Ok(pieces)
+        Ok(())
     }
 
     pub(super) fn push(&mut self, piece: &'a [u8]) {
