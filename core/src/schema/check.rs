@@ -120,19 +120,22 @@ pub(super) fn object(check: &Check<'_>, schema: &Schema, value: Value<'_>) -> Ch
         }
     }
     for (i, (name, inner)) in value.members().enumerate() {
-        if let Some((tag, expected)) = tag
+        let known = if let Some((tag, expected)) = tag
             && name == *tag
         {
             if inner.as_text().is_none_or(|text| text != *expected) {
                 return check.wrong(inner, Expected::Bound("the string", expected));
             }
+            tag
         } else {
             let known = properties.iter().find(|property| name == *property.name);
             let unknown = || check.error(inner, Expected::Member(Names::Properties(tag, properties)), Got::Unknown);
-            check.schema(&known.ok_or_else(unknown)?.schema, inner)?;
-        }
+            let known = known.ok_or_else(unknown)?;
+            check.schema(&known.schema, inner)?;
+            known.name
+        };
         // All names are known ones here, and those are few.
-        if value.members().take(i).any(|(other, _)| same(other, name)) {
+        if value.members().take(i).any(|(other, _)| other == *known) {
             return check.wrong(inner, Expected::Words("one member of this name"));
         }
     }
