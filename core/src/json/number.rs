@@ -402,33 +402,20 @@ impl Float {
 /// Lays digits out as serde_json does: plain between 10⁻⁵ and 10¹⁶, with an exponent elsewhere.
 fn layout<S: Sink + ?Sized>(digits: &[u8], point: i32, sink: &mut S) -> Result<(), Capacity> {
     let zeros = |count: i32| b"0000000000000000".get(..usize::try_from(count).unwrap_or(0)).unwrap_or_default();
+    let split = |at: i32| digits.split_at_checked(usize::try_from(at).unwrap_or(0)).unwrap_or((digits, b""));
     let count = i32::try_from(digits.len()).unwrap_or(0);
-    match point {
-        _ if (-4..=0).contains(&point) => {
-            sink.put(b"0.")?;
-            sink.put(zeros(-point))?;
-            sink.put(digits)
-        }
-        1..=16 if point >= count => {
-            sink.put(digits)?;
-            sink.put(zeros(point - count))?;
-            sink.put(b".0")
-        }
+    let exponent = super::Decimal::new(u64::from((point - 1).unsigned_abs()));
+    let parts: [&[u8]; 5] = match point {
+        _ if (-4..=0).contains(&point) => [b"0.", zeros(-point), digits, b"", b""],
+        1..=16 if point >= count => [digits, zeros(point - count), b".0", b"", b""],
         1..=16 => {
-            let (whole, fraction) = digits.split_at_checked(usize::try_from(point).unwrap_or(0)).unwrap_or((digits, b""));
-            sink.put(whole)?;
-            sink.put(b".")?;
-            sink.put(fraction)
+            let (whole, fraction) = split(point);
+            [whole, b".", fraction, b"", b""]
         }
         _ => {
-            let (first, rest) = digits.split_at_checked(1).unwrap_or((digits, b""));
-            sink.put(first)?;
-            if !rest.is_empty() {
-                sink.put(b".")?;
-                sink.put(rest)?;
-            }
-            sink.put(if point > 0 { b"e" } else { b"e-" })?;
-            sink.put(super::Decimal::new(u64::from((point - 1).unsigned_abs())).as_bytes())
+            let (first, rest) = split(1);
+            [first, if rest.is_empty() { b"" } else { b"." }, rest, if point > 0 { b"e" } else { b"e-" }, exponent.as_bytes()]
         }
-    }
+    };
+    parts.into_iter().filter(|part| !part.is_empty()).try_for_each(|part| sink.put(part))
 }

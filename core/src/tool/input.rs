@@ -120,17 +120,15 @@ impl<'a> Decoder<'a> {
     }
 }
 
-/// Checks a call's input and makes it ready to be read.
+/// Checks a call's input and makes it ready to be read; nothing if it does not fit, and then what is wrong is written.
 #[doc(hidden)]
-pub fn begin<'a>(
-    name: &'static str,
-    schema: &Schema,
-    call: ToolCall<'a>,
-    out: &mut Output<'_>,
-) -> Result<(Value<'a>, Decoder<'a>), ToolError> {
+pub fn begin<'a>(name: &'static str, schema: &Schema, call: ToolCall<'a>, out: &mut Output<'_>) -> Option<(Value<'a>, Decoder<'a>)> {
     match schema.check(call.input) {
-        Ok(()) => Ok((call.input, Decoder::new(call.input, call.scratch))),
-        Err(error) => Err(invalid_input(name, &error, call.input, out)),
+        Ok(()) => Some((call.input, Decoder::new(call.input, call.scratch))),
+        Err(error) => {
+            let _written = invalid_input(name, &error, call.input, out);
+            None
+        }
     }
 }
 

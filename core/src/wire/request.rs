@@ -395,6 +395,7 @@ impl<'a> Pieces<'a> {
         Ok(())
     }
 
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn push(&mut self, piece: &'a [u8]) {
         self.is_full |= self.list.push(piece).is_err();
     }
