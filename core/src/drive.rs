@@ -8,7 +8,7 @@ mod hooks;
 
 use core::future::poll_fn;
 use core::pin::{Pin, pin};
-use core::task::Poll;
+use core::task::{Context, Poll};
 use core::time::Duration;
 
 use embedded_io_async::BufRead;
@@ -360,6 +360,12 @@ async fn before<C: Clock, F: Future>(clock: &C, limit: Duration, future: F) -> O
     .await
 }
 
+/// Polls `future` in a frame of its own: on a chip a tool's call needs no stack for what a request has on it.
+#[cfg_attr(target_os = "none", inline(never))]
+fn poll_apart<F: Future>(future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    future.poll(cx)
+}
+
 /// What `future` gives, unless the run is cancelled first, or `until` passes.
 async fn while_wanted<C: Clock, H: Hooks, F: Future>(
     clock: &C,
@@ -369,7 +375,7 @@ async fn while_wanted<C: Clock, H: Hooks, F: Future>(
 ) -> Option<F::Output> {
     let mut wait = pin!(until.map(|until| clock.wait_until(until)));
     poll_fn(|cx| {
-        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+        if let Poll::Ready(output) = poll_apart(future.as_mut(), cx) {
             return Poll::Ready(Some(output));
         }
         if hooks.poll_cancelled(cx).is_ready() {

@@ -212,6 +212,8 @@ impl<'a> Config<'a> {
     }
 
     /// The header fields of a request.
+    // Made where they are to lie, and not in the caller's frame first.
+    #[inline(never)]
     pub fn fields(&self) -> Vec<(&'a str, &'a str), MAX_HEADERS> {
         let auth = match self.auth {
             Auth::Bearer(token) => Some(("authorization", token)),
@@ -395,7 +397,6 @@ impl<'a> Pieces<'a> {
         Ok(())
     }
 
-    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn push(&mut self, piece: &'a [u8]) {
         self.is_full |= self.list.push(piece).is_err();
     }
