@@ -168,8 +168,8 @@ fn the_source_is_kept() {
 fn a_result_that_does_not_fit_says_what_its_capacity_says() {
     let mut memory = [0; 4];
     let mut out = Output::new(&mut memory);
-    let error = 12345.5_f32.write_to(&mut out).expect_err("it does not fit");
-    let full = out.overflow().expect("it was too much");
+    let error = 12345.5_f32.write_to(&mut out).unwrap_err();
+    let full = out.overflow().unwrap();
     assert_eq!(told(&error), format!("\"Error: {full}\""));
     assert_eq!(full.to_string(), "tool result full: 7 needed, 4 free");
 }
