@@ -411,7 +411,7 @@ impl<'b> Run<'b> {
 
     /// After `Send`: the reply's head is there. Its body goes to [`feed`](Self::feed), then [`end_of_body`](Self::end_of_body).
     pub fn answered(&mut self, head: &ReplyHead) {
-        self.head.clone_from(head);
+        self.head.take(head);
         self.state = if (200..300).contains(&head.status) { State::Receiving } else { State::ErrorBody };
     }
 
