@@ -197,12 +197,13 @@ impl<'a> Config<'a> {
         if check(self.compaction.as_bytes()).is_err() {
             return Err(Misuse::Setting("what the server is told about a compaction is JSON"));
         }
-        let fields = [self.api_version, self.betas].into_iter().chain(self.headers.iter().map(|(_, value)| *value));
         let key = match self.auth {
             Auth::Bearer(text) | Auth::Key(text) => text,
             Auth::None => "",
         };
-        if fields.chain([key, self.path, self.base_url]).any(|value| value.bytes().any(|byte| byte < 0x20 || byte == 0x7f)) {
+        let is_wrong = |text: &str| text.bytes().any(|byte| byte < 0x20 || byte == 0x7f);
+        let own = [self.api_version, self.betas, key, self.path, self.base_url];
+        if own.into_iter().any(is_wrong) || self.headers.iter().any(|(_, value)| is_wrong(value)) {
             return Err(Misuse::Setting("a header field, the key or the address has a control character"));
         }
         if self.headers.len() + 6 > MAX_HEADERS {
@@ -215,17 +216,24 @@ impl<'a> Config<'a> {
     // Made where they are to lie, and not in the caller's frame first.
     #[inline(never)]
     pub fn fields(&self) -> Vec<(&'a str, &'a str), MAX_HEADERS> {
-        let auth = match self.auth {
-            Auth::Bearer(token) => Some(("authorization", token)),
-            Auth::Key(key) => Some(("x-api-key", key)),
-            Auth::None => None,
-        };
-        let betas = (!self.betas.is_empty()).then_some(("anthropic-beta", self.betas));
-        let own = [("content-type", "application/json"), ("accept", "application/json"), ("anthropic-version", self.api_version)];
         let mut fields = Vec::new();
-        for field in own.iter().chain(&auth).chain(&betas).chain(self.headers) {
-            // More than fit are refused at set-up.
-            let _fits = fields.push(*field);
+        // More than fit are refused at set-up.
+        let mut add = |name, value| {
+            let _fits = fields.push((name, value));
+        };
+        add("content-type", "application/json");
+        add("accept", "application/json");
+        add("anthropic-version", self.api_version);
+        match self.auth {
+            Auth::Bearer(token) => add("authorization", token),
+            Auth::Key(key) => add("x-api-key", key),
+            Auth::None => {}
+        }
+        if !self.betas.is_empty() {
+            add("anthropic-beta", self.betas);
+        }
+        for &(name, value) in self.headers {
+            add(name, value);
         }
         fields
     }
