@@ -8,7 +8,7 @@ mod hooks;
 
 use core::future::poll_fn;
 use core::pin::{Pin, pin};
-use core::task::Poll;
+use core::task::{Context, Poll};
 use core::time::Duration;
 
 use embedded_io_async::BufRead;
@@ -19,10 +19,10 @@ use crate::observe::{Event, Observer};
 use crate::run::{Happened, Outcome, Run, Step};
 use crate::time::{Clock, Instant};
 use crate::tool::{Toolbox, check_tools};
-use crate::transport::{Head, Transport, TransportError};
+use crate::transport::{Head, Reply, Transport, TransportError};
 use crate::wire::{Config, Pieces};
 
-use calls::{call, run_call};
+use calls::run_call;
 
 pub use hooks::{Decision, Draft, Hooks};
 
@@ -125,7 +125,11 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock, H: Hooks> Driver<'d, T, B,
                 Step::Wait(until) => {
                     let _ = while_wanted(&self.clock, &self.hooks, None, pin!(self.clock.wait_until(until))).await;
                 }
-                Step::Call => call(run, self.tools, &self.clock, &self.hooks, observer).await?,
+                Step::Call => {
+                    if let Some(i) = run.next_call() {
+                        run_call(run, i, true, self.tools, &self.clock, &self.hooks, observer).await?;
+                    }
+                }
                 // The last reply was dropped half-way.
                 Step::Receive => {
                     run.failed(None, self.clock.now(), self.clock.jitter())?;
@@ -158,7 +162,8 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock, H: Hooks> Driver<'d, T, B,
     pub async fn results<O: Observer>(&mut self, run: &mut Run<'_>, observer: &mut O) -> Result<(), DriveError<T::Error>> {
         // Without an open call a step would be the next request.
         while run.is_calling() && run.next_call().is_some() && !self.hooks.is_cancelled() && run.step(self.clock.now())? == Step::Call {
-            call(run, self.tools, &self.clock, &self.hooks, observer).await?;
+            let Some(i) = run.next_call() else { break };
+            run_call(run, i, true, self.tools, &self.clock, &self.hooks, observer).await?;
         }
         Ok(())
     }
@@ -172,7 +177,7 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock, H: Hooks> Driver<'d, T, B,
             return Err(Misuse::NoSuchCall.into());
         }
         run.give_to_tools(i);
-        Ok(run_call(run, i, Decision::Allow, self.tools, &self.clock, &self.hooks, observer).await?)
+        Ok(run_call(run, i, false, self.tools, &self.clock, &self.hooks, observer).await?)
     }
 }
 
@@ -234,10 +239,12 @@ pub async fn open<'t, T: Transport, B: Toolbox + ?Sized>(
     let max_tokens = Decimal::new(u64::from(config.max_tokens));
     let container = run.container_for(config.params);
     let params = run.params_of_compaction();
-    let pieces = Pieces::with(config, tools, &max_tokens, container.as_deref(), params).map_err(Error::from)?;
+    let mut pieces = Pieces::empty();
+    pieces.fill(config, tools, &max_tokens, container.as_deref(), params).map_err(Error::from)?;
     let fields = config.fields();
     let head = Head { base_url: config.base_url, path: config.path, headers: &fields };
-    send(run, &head, pieces.as_slices(), transport).await
+    let sent = transport.send(&head, &run.body(pieces.as_slices())).await;
+    opened(run, sent)
 }
 
 /// [`open`] with a head and the body's beginning made by the caller.
@@ -251,6 +258,11 @@ pub async fn send<'t, T: Transport>(
     transport: &'t mut T,
 ) -> Result<ReplyUnderWay<T::Body<'t>>, DriveError<T::Error>> {
     let sent = transport.send(head, &run.body(before)).await;
+    opened(run, sent)
+}
+
+/// Tells the run of the head of its reply.
+fn opened<B, E: TransportError>(run: &mut Run<'_>, sent: Result<Reply<B>, E>) -> Result<ReplyUnderWay<B>, DriveError<E>> {
     let reply = sent.map_err(transport_error)?;
     run.answered(&reply.head);
     Ok(ReplyUnderWay { body: reply.body, at_end: false })
@@ -348,6 +360,12 @@ async fn before<C: Clock, F: Future>(clock: &C, limit: Duration, future: F) -> O
     .await
 }
 
+/// Polls `future` in a frame of its own: on a chip a tool's call needs no stack for what a request has on it.
+#[cfg_attr(target_os = "none", inline(never))]
+fn poll_apart<F: Future>(future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    future.poll(cx)
+}
+
 /// What `future` gives, unless the run is cancelled first, or `until` passes.
 async fn while_wanted<C: Clock, H: Hooks, F: Future>(
     clock: &C,
@@ -357,7 +375,7 @@ async fn while_wanted<C: Clock, H: Hooks, F: Future>(
 ) -> Option<F::Output> {
     let mut wait = pin!(until.map(|until| clock.wait_until(until)));
     poll_fn(|cx| {
-        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+        if let Poll::Ready(output) = poll_apart(future.as_mut(), cx) {
             return Poll::Ready(Some(output));
         }
         if hooks.poll_cancelled(cx).is_ready() {

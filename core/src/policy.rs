@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use crate::error::{ApiErrorKind, Error, Protocol};
+use crate::time::micros;
 use crate::transport::ReplyHead;
 
 /// What a run may spend until its next prompt. Absent is unlimited. Each limit ends the run with an outcome that names it; what was
@@ -92,11 +93,11 @@ impl RetryPolicy {
         if let Some(wait) = retry_after.filter(|wait| !wait.is_zero()) {
             return wait;
         }
-        let doubled = 1_u32.checked_shl(attempt.saturating_sub(1)).and_then(|times| self.first_wait.checked_mul(times));
-        let wait = doubled.unwrap_or(self.longest_wait).min(self.longest_wait);
-        // Up to a quarter less, in steps of 1/1024.
-        let micros = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
-        Duration::from_micros(micros.saturating_sub((micros >> 10).saturating_mul(u64::from(jitter & 0xff))))
+        let times = 1_u32.checked_shl(attempt.saturating_sub(1)).map(u64::from);
+        let doubled = times.map_or(u64::MAX, |times| micros(self.first_wait).saturating_mul(times));
+        let wait = doubled.min(micros(self.longest_wait));
+        // Up to a quarter less, in steps of 1/1024: no product is larger than the wait itself.
+        Duration::from_micros(wait.saturating_sub((wait >> 10).wrapping_mul(u64::from(jitter & 0xff))))
     }
 }
 

@@ -23,13 +23,19 @@ impl Instant {
 
     /// This instant and `wait` later; at most the last instant there is.
     pub fn after(self, wait: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX)))
+        Self(self.0.saturating_add(micros(wait)))
     }
 
     /// How long after `earlier` this is; zero if it is not after it.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
+}
+
+/// Microseconds, at most those that 64 bits hold. One function for all: a chip multiplies and divides such numbers piece by piece.
+#[inline(never)]
+pub(crate) fn micros(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000_000).saturating_add(u64::from(duration.subsec_micros()))
 }
 
 /// What a driver needs of the world besides a transport: the time, a wait, and a number nobody can guess.

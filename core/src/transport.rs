@@ -118,6 +118,15 @@ impl ReplyHead {
         Self { status, ..Self::default() }
     }
 
+    /// Becomes `other`, where it lies: a clone would be made on the stack first.
+    pub(crate) fn take(&mut self, other: &Self) {
+        let Self { status, should_retry, retry_after, ref request_id, exact } = *other;
+        (self.status, self.should_retry, self.retry_after, self.exact) = (status, should_retry, retry_after, exact);
+        self.request_id.clear();
+        // It is as long as there.
+        let _fits = self.request_id.push_str(request_id);
+    }
+
     /// Takes a header field; one that the loop does not need is ignored. `name` in any case.
     ///
     /// `retry-after` as a date is ignored here: an adapter that knows the date gives it as `retry-after-ms`.

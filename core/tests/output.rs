@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use toolrunner_core::error::{Capacity, Error, Misuse, What};
 use toolrunner_core::json::{Text, check};
-use toolrunner_core::tool::{Block, Declared, EMPTY_ERROR, EMPTY_RESULT, Notice, Output, Source, ToolError, Toolbox, check_tools};
+use toolrunner_core::tool::{
+    Block, Declared, EMPTY_ERROR, EMPTY_RESULT, Notice, Output, Source, ToolError, ToolOutput, Toolbox, check_tools,
+};
 
 /// What `write` makes of an empty output.
 fn content(write: impl FnOnce(&mut Output<'_>)) -> String {
@@ -159,6 +161,17 @@ fn the_source_is_kept() {
     out.block(Block::text("b")).unwrap();
     assert_eq!(out.finish().unwrap(), br#"[{"type":"text","text":"a"},{"type":"text","text":"b"}]"#);
     assert!(memory.starts_with(b"before["));
+}
+
+/// Without a heap it is made without the formatter.
+#[test]
+fn a_result_that_does_not_fit_says_what_its_capacity_says() {
+    let mut memory = [0; 4];
+    let mut out = Output::new(&mut memory);
+    let error = 12345.5_f32.write_to(&mut out).unwrap_err();
+    let full = out.overflow().unwrap();
+    assert_eq!(told(&error), format!("\"Error: {full}\""));
+    assert_eq!(full.to_string(), "tool result full: 7 needed, 4 free");
 }
 
 #[cfg(not(feature = "alloc"))]

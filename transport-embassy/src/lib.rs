@@ -8,7 +8,7 @@
 //!    ever), and `StackResources` has one socket for the transport and one more each for DHCP and DNS (too few panic). One connection
 //!    is enough: `TcpClientState<1, TX, RX>`.
 //! 2. A time driver for embassy-time, and for TLS a [`tls::WallClock`] that is set (RTC, SNTP) and a [`tls::Entropy`] that is random.
-//! 3. Memory: [`Resources`] or [`tls::Resources`] and the transcript, each a `static`. A stack: some 5 KiB without TLS, 22 KiB with
+//! 3. Memory: [`Resources`] or [`tls::Resources`] and the transcript, each a `static`. A stack: some 4 KiB without TLS, 22 KiB with
 //!    P-384 chains. Put it below the statics, so that one that is too deep faults; cortex-m-rt's usual place overwrites them silently.
 //! 4. Trust: [`tls::anchors::ANTHROPIC`], or the roots of a gateway of one's own. See [`tls`] for what is refused.
 //!

@@ -131,7 +131,9 @@ impl Tool {
             #context
             let (#(#idents,)*) = {
                 #[allow(unused_mut, unused_variables, reason = "generated")]
-                let (input, mut decoder) = #core::tool::begin(#name, #schema_name, call, out)?;
+                let ::core::option::Option::Some((input, mut decoder)) = #core::tool::begin(#name, #schema_name, call, out) else {
+                    return ::core::result::Result::Err(#core::tool::ToolError::written());
+                };
                 #[allow(clippy::redundant_closure_call)]
                 let read = (|| ::core::result::Result::Ok::<_, #core::schema::InputError<'static>>((#(#reads,)*)))();
                 match read {

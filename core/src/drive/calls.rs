@@ -11,54 +11,79 @@ use crate::run::{Called, Run, settle};
 use crate::time::Clock;
 use crate::tool::{EMPTY_RESULT, Notice, ToolError, Toolbox};
 
-/// Answers the next call of the turn: asks the gate, and runs its tool in the run's own memory.
-pub(super) async fn call<B: Toolbox + ?Sized, C: Clock, H: Hooks, O: Observer>(
-    run: &mut Run<'_>,
-    tools: &B,
-    clock: &C,
-    hooks: &H,
-    observer: &mut O,
-) -> Result<(), Error> {
-    let Some(i) = run.next_call() else { return Ok(()) };
-    let Some(call) = run.call(i) else { return Err(Misuse::NoSuchCall.into()) };
-    let is_asked = !call.is_bad && tools.find(call.name).is_some();
-    let decision = if is_asked { hooks.before(&call) } else { Decision::Allow };
-    run_call(run, i, decision, tools, clock, hooks, observer).await
+/// What became of a call before any tool ran.
+enum Begun<'h> {
+    /// It is answered, without a tool of this name or with an input that no tool may see.
+    Answered,
+    /// It is answered by the gate.
+    Decided,
+    /// It waits for the caller.
+    Left,
+    /// This tool runs, with this input if it is not the model's.
+    Run(usize, Option<Value<'h>>),
 }
 
-/// Does with a call what was decided.
+/// Answers a call: asks the gate if it `is_asked`, and runs its tool in the run's own memory.
 pub(super) async fn run_call<B: Toolbox + ?Sized, C: Clock, H: Hooks, O: Observer>(
     run: &mut Run<'_>,
     i: usize,
-    decision: Decision<'_>,
+    is_asked: bool,
     tools: &B,
     clock: &C,
     hooks: &H,
     observer: &mut O,
 ) -> Result<(), Error> {
-    let Some(call) = run.call(i) else { return Err(Misuse::NoSuchCall.into()) };
-    observer.see(&Event::ToolStart { id: call.id, name: call.name, input: call.input });
-    let name = call.name;
-    let found = tools.find(name);
-    let declared = found.is_none() && (0..tools.count()).any(|t| tools.definition(t).is_some_and(|tool| name == *tool.name));
-    if run.refuse_bad_input(i)? {
-    } else if declared || decision == Decision::Suspend {
-        run.leave_to_caller(i);
-        return Ok(());
-    } else if let Some(tool) = found {
-        match decision {
-            Decision::Answer(text) => answer_text(run, i, text, false)?,
-            Decision::Deny(text) => answer_text(run, i, text, true)?,
-            Decision::Input(json) if is_object(json).is_err() => run.answer_notice(i, Notice::NotRun)?,
-            Decision::Input(json) => run_tool(run, i, tool, Value::first(json.as_bytes()), tools, clock, hooks).await?,
-            Decision::Allow | Decision::Suspend => run_tool(run, i, tool, None, tools, clock, hooks).await?,
+    let by_gate = match begin(run, i, is_asked, tools, hooks, observer)? {
+        Begun::Left => return Ok(()),
+        Begun::Answered => false,
+        Begun::Decided => true,
+        Begun::Run(tool, input) => {
+            run_tool(run, i, tool, input, tools, clock, hooks).await?;
+            true
         }
+    };
+    if by_gate {
         hooks.after(&mut Draft::new(run, i));
-    } else {
-        run.answer_not_found(i)?;
     }
     tell_result(run, i, observer);
     Ok(())
+}
+
+/// All of [`run_call`] that comes before a tool runs. A gate's decision does not leave this function: one that only ever allows, as `()`
+/// does, so takes the rest of it out of the program.
+fn begin<'h, B: Toolbox + ?Sized, H: Hooks, O: Observer>(
+    run: &mut Run<'_>,
+    i: usize,
+    is_asked: bool,
+    tools: &B,
+    hooks: &'h H,
+    observer: &mut O,
+) -> Result<Begun<'h>, Error> {
+    let Some(call) = run.call(i) else { return Err(Misuse::NoSuchCall.into()) };
+    let found = tools.find(call.name);
+    let decision = if is_asked && !call.is_bad && found.is_some() { hooks.before(&call) } else { Decision::Allow };
+    observer.see(&Event::ToolStart { id: call.id, name: call.name, input: call.input });
+    let is_declared = |t| tools.definition(t).is_some_and(|tool| call.name == *tool.name);
+    let declared = found.is_none() && (0..tools.count()).any(is_declared);
+    if run.refuse_bad_input(i)? {
+        return Ok(Begun::Answered);
+    }
+    if declared || decision == Decision::Suspend {
+        run.leave_to_caller(i);
+        return Ok(Begun::Left);
+    }
+    let Some(tool) = found else {
+        run.answer_not_found(i)?;
+        return Ok(Begun::Answered);
+    };
+    match decision {
+        Decision::Allow | Decision::Suspend => return Ok(Begun::Run(tool, None)),
+        Decision::Input(json) if is_object(json).is_ok() => return Ok(Begun::Run(tool, Value::first(json.as_bytes()))),
+        Decision::Input(_) => run.answer_notice(i, Notice::NotRun)?,
+        Decision::Answer(text) => answer_text(run, i, text, false)?,
+        Decision::Deny(text) => answer_text(run, i, text, true)?,
+    }
+    Ok(Begun::Decided)
 }
 
 /// Runs a tool, as long as it may, in the run's own memory.
@@ -108,6 +133,6 @@ fn answer_text(run: &mut Run<'_>, i: usize, text: &str, is_error: bool) -> Resul
     };
     let Called { mut out, .. } = run.start_call(i)?;
     let fits = out.text(text);
-    let written = settle(fits.map_err(ToolError::from).and(if is_error { Err(ToolError::written()) } else { Ok(()) }), out);
+    let written = settle(fits.map_err(ToolError::full).and(if is_error { Err(ToolError::written()) } else { Ok(()) }), out);
     run.end_call(i, written)
 }

@@ -1,12 +1,15 @@
-//! Whole numbers of up to 1280 bits: what reading and writing an `f64` exactly takes at most.
+//! Whole numbers of a fixed size: as many limbs as reading and writing a float exactly takes at most.
 
 use core::cmp::Ordering;
 
-const LIMBS: usize = 40;
+/// Limbs that an `f64` takes: 1280 bits.
+pub(super) const DOUBLE: usize = 40;
+/// Limbs that an `f32` takes: its smallest, scaled by 10^45 and shifted, has 180 bits.
+pub(super) const SINGLE: usize = 7;
 
 /// Least significant limb first. What goes beyond is lost; the callers stay within.
 #[derive(Clone, Copy)]
-pub(super) struct Big([u32; LIMBS]);
+pub(super) struct Big<const LIMBS: usize>([u32; LIMBS]);
 
 /// The low and the high half.
 const fn halves(word: u64) -> (u32, u32) {
@@ -14,7 +17,7 @@ const fn halves(word: u64) -> (u32, u32) {
     (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]))
 }
 
-impl From<u64> for Big {
+impl<const LIMBS: usize> From<u64> for Big<LIMBS> {
     fn from(number: u64) -> Self {
         let (low, high) = halves(number);
         let mut limbs = [0; LIMBS];
@@ -25,7 +28,7 @@ impl From<u64> for Big {
     }
 }
 
-impl Big {
+impl<const LIMBS: usize> Big<LIMBS> {
     /// `self = self * factor + carry`
     pub(super) fn mul_add(&mut self, factor: u32, mut carry: u32) {
         for limb in &mut self.0 {

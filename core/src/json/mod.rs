@@ -14,7 +14,7 @@ mod write;
 
 pub use check::{Checked, JsonError, MAX_DEPTH, check};
 pub(crate) use check::{Walk, hex4};
-pub(crate) use number::{compare, is_integer, is_multiple, parse_integer};
+pub(crate) use number::{compare, is_integer, is_multiple, parse_integer, parse_small_integer};
 pub use number::{parse_f64, write_f32, write_f64};
 pub(crate) use scan::{is_ascii, line_end, plain_run, plain_run_seen};
 pub(crate) use text::{Each, number_parts, text_parts};

@@ -1,12 +1,12 @@
 //! Numbers that `core::fmt` and core's float parser would make large (and able to panic).
 //!
-//! Reading and writing floats is exact (slow and small: whole-number arithmetic of 1280 bits) where the fast path does not
+//! Reading and writing floats is exact (slow and small: whole-number arithmetic of up to 1280 bits) where the fast path does not
 //! reach. Comparing numbers, and taking whole ones, works on the decimal digits: `5.0` and `5e0` are the whole number 5, at any size.
 
 use core::cmp::Ordering;
 
 use super::Sink;
-use super::big::Big;
+use super::big::{Big, DOUBLE, SINGLE};
 use crate::error::Capacity;
 
 /// Significant digits that [`parse_f64`] takes into account. Of what follows only counts whether it is zero.
@@ -43,7 +43,7 @@ const POWERS: [f64; 23] =
 
 /// The same for any number between 10⁻³³⁰ and 10³¹⁰: a long division whose quotient has 64 or 65 bits.
 fn slow(parts: &Parts<'_>) -> Option<f64> {
-    let mut numerator = Big::from(0);
+    let mut numerator = Big::<DOUBLE>::from(0);
     let mut used = 0_i64;
     let mut rest = parts.digits();
     for digit in rest.by_ref().take(DIGITS) {
@@ -236,6 +236,18 @@ pub(crate) fn parse_integer(text: &[u8]) -> Option<(bool, u128)> {
     Some((parts.negative && amount != 0, amount))
 }
 
+/// [`parse_integer`] for amounts of 64 bits, which a chip reads without arithmetic of 128.
+pub(crate) fn parse_small_integer(text: &[u8]) -> Option<(bool, u64)> {
+    let parts = Parts::of(text)?;
+    if parts.is_zero() {
+        return Some((false, 0));
+    }
+    // What is not whole has an exponent below zero.
+    let (digits, zeros) = parts.mantissa_u64()?;
+    let amount = digits.checked_mul(10_u64.checked_pow(u32::try_from(zeros).ok()?)?)?;
+    Some((parts.negative, amount))
+}
+
 /// The order of two JSON numbers, exact at any size.
 pub(crate) fn compare(a: &[u8], b: &[u8]) -> Option<Ordering> {
     let (a, b) = (Parts::of(a)?, Parts::of(b)?);
@@ -271,7 +283,7 @@ pub fn write_f64<S: Sink + ?Sized>(number: f64, sink: &mut S) -> Result<(), Capa
     let (fraction, biased) = (bits & ((1 << 52) - 1), i32::try_from((bits >> 52) & 0x7ff).unwrap_or(0));
     let (mantissa, exp) = if biased == 0 { (fraction, -1074) } else { (fraction | (1 << 52), biased - 1075) };
     let float = Float { negative: number.is_sign_negative(), mantissa, exp, narrow_below: fraction == 0 && biased > 1 };
-    if number.is_finite() { float.write(sink) } else { sink.put(b"null") }
+    if number.is_finite() { float.write::<DOUBLE>(sink) } else { sink.put(b"null") }
 }
 
 /// Writes a number so that it reads back as the same `f32`. As [`write_f64`].
@@ -283,7 +295,7 @@ pub fn write_f32<S: Sink + ?Sized>(number: f32, sink: &mut S) -> Result<(), Capa
     let (fraction, biased) = (u64::from(bits & ((1 << 23) - 1)), i32::try_from((bits >> 23) & 0xff).unwrap_or(0));
     let (mantissa, exp) = if biased == 0 { (fraction, -149) } else { (fraction | (1 << 23), biased - 150) };
     let float = Float { negative: number.is_sign_negative(), mantissa, exp, narrow_below: fraction == 0 && biased > 1 };
-    if number.is_finite() { float.write(sink) } else { sink.put(b"null") }
+    if number.is_finite() { float.write::<SINGLE>(sink) } else { sink.put(b"null") }
 }
 
 /// A finite float, `mantissa · 2^exp`.
@@ -296,7 +308,7 @@ struct Float {
 }
 
 impl Float {
-    fn write<S: Sink + ?Sized>(&self, sink: &mut S) -> Result<(), Capacity> {
+    fn write<const LIMBS: usize>(&self, sink: &mut (impl Sink + ?Sized)) -> Result<(), Capacity> {
         if self.negative {
             sink.put(b"-")?;
         }
@@ -304,16 +316,16 @@ impl Float {
             return sink.put(b"0.0");
         }
         let mut digits = [0; 17];
-        let (count, point) = self.digits(&mut digits);
+        let (count, point) = self.digits::<LIMBS>(&mut digits);
         let digits = digits.get(..count).unwrap_or_default();
         layout(digits, point, sink)
     }
 
     /// The fewest decimal digits that no other float is nearer to, and of those the nearest (Steele and White, Dragon4);
     /// how many, and where the point is: the value is 0.d₁d₂d₃… · 10^point.
-    fn digits(&self, digits: &mut [u8; 17]) -> (usize, i32) {
+    fn digits<const LIMBS: usize>(&self, digits: &mut [u8; 17]) -> (usize, i32) {
         // value = value / scale; half the way to the neighbours = above / scale, below / scale.
-        let mut value = Big::from(self.mantissa);
+        let mut value = Big::<LIMBS>::from(self.mantissa);
         let (mut scale, mut above, mut below) = (Big::from(1), Big::from(1), Big::from(1));
         if self.exp >= 0 {
             let up = self.exp.unsigned_abs();
@@ -338,7 +350,7 @@ impl Float {
                 part.mul_power(10, point.unsigned_abs());
             }
         }
-        let too_large = |value: &Big, above: &Big, scale: &Big| {
+        let too_large = |value: &Big<LIMBS>, above: &Big<LIMBS>, scale: &Big<LIMBS>| {
             let mut end = *value;
             end.add(above);
             match end.cmp(scale) {
@@ -390,33 +402,20 @@ impl Float {
 /// Lays digits out as serde_json does: plain between 10⁻⁵ and 10¹⁶, with an exponent elsewhere.
 fn layout<S: Sink + ?Sized>(digits: &[u8], point: i32, sink: &mut S) -> Result<(), Capacity> {
     let zeros = |count: i32| b"0000000000000000".get(..usize::try_from(count).unwrap_or(0)).unwrap_or_default();
+    let split = |at: i32| digits.split_at_checked(usize::try_from(at).unwrap_or(0)).unwrap_or((digits, b""));
     let count = i32::try_from(digits.len()).unwrap_or(0);
-    match point {
-        _ if (-4..=0).contains(&point) => {
-            sink.put(b"0.")?;
-            sink.put(zeros(-point))?;
-            sink.put(digits)
-        }
-        1..=16 if point >= count => {
-            sink.put(digits)?;
-            sink.put(zeros(point - count))?;
-            sink.put(b".0")
-        }
+    let exponent = super::Decimal::new(u64::from((point - 1).unsigned_abs()));
+    let parts: [&[u8]; 5] = match point {
+        _ if (-4..=0).contains(&point) => [b"0.", zeros(-point), digits, b"", b""],
+        1..=16 if point >= count => [digits, zeros(point - count), b".0", b"", b""],
         1..=16 => {
-            let (whole, fraction) = digits.split_at_checked(usize::try_from(point).unwrap_or(0)).unwrap_or((digits, b""));
-            sink.put(whole)?;
-            sink.put(b".")?;
-            sink.put(fraction)
+            let (whole, fraction) = split(point);
+            [whole, b".", fraction, b"", b""]
         }
         _ => {
-            let (first, rest) = digits.split_at_checked(1).unwrap_or((digits, b""));
-            sink.put(first)?;
-            if !rest.is_empty() {
-                sink.put(b".")?;
-                sink.put(rest)?;
-            }
-            sink.put(if point > 0 { b"e" } else { b"e-" })?;
-            sink.put(super::Decimal::new(u64::from((point - 1).unsigned_abs())).as_bytes())
+            let (first, rest) = split(1);
+            [first, if rest.is_empty() { b"" } else { b"." }, rest, if point > 0 { b"e" } else { b"e-" }, exponent.as_bytes()]
         }
-    }
+    };
+    parts.into_iter().filter(|part| !part.is_empty()).try_for_each(|part| sink.put(part))
 }

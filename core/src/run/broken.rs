@@ -66,9 +66,11 @@ fn keep_blocks(run: &mut Run<'_>) -> bool {
         return false;
     }
     turn.calls = run.blocks_of(&turn).filter(|block| is_type(*block, "tool_use")).count();
-    if turn.calls > MAX_CALLS || run.find_calls(&mut turn).is_err() {
+    if turn.calls > MAX_CALLS {
         return false;
     }
+    let Ok(found) = Run::find_calls(turn.message(run.transcript.bytes()), turn.calls) else { return false };
+    (turn.found, turn.first) = (found.found, found.first);
     turn.bad = core::mem::replace(&mut run.reply.bad, BadInputs::NONE);
     let before = core::mem::replace(&mut run.turn, turn);
     let answers = if run.turn.is_open() { run.reserve_for_others(usize::MAX) + run.results_frame() } else { 0 };

@@ -3,12 +3,13 @@
 use heapless::Vec;
 
 use super::results::SHORTEST;
-use super::state::{Found, Outcome, Place, State, Turn};
+use super::state::{Found, MAX_FOUND, Outcome, Place, State, Turn};
 use super::{MAX_CALLS, Run};
 use crate::error::{Capacity, Error, Misuse, Protocol, What};
 use crate::json::{Array, Kind, Text, Value};
 use crate::message::{Messages, Role, StopReason};
 use crate::tool::{Notice, Output, ToolCall, ToolError};
+use crate::transcript::Span;
 use crate::turn::BadInputs;
 
 /// A call that waits for its answer.
@@ -56,25 +57,43 @@ pub fn settle(result: Result<(), ToolError>, mut out: Output<'_>) -> Written {
     Written { len: fits.and_then(|()| out.finish()).map(<[u8]>::len), is_error }
 }
 
+/// What a turn knows of its calls from the start.
+pub(super) struct CallsFound {
+    pub(super) found: Vec<Found, MAX_FOUND>,
+    /// Calls before the last `fallback` block.
+    pub(super) first: usize,
+    /// A sum over what they ask for.
+    fingerprint: u32,
+}
+
 impl Run<'_> {
     /// The reply is whole: its calls are counted, and what comes next is decided by its stop reason.
     pub(super) fn end_turn(&mut self) -> Result<(), Error> {
         let (mark, end) = (self.reply.mark, self.transcript.len());
         let comma = usize::from(mark > 0 && end > mark);
-        let mut turn = Turn { mark, start: mark + comma, end, results_end: end, calls: self.reply.calls, ..Turn::none(mark) };
-        if turn.calls > MAX_CALLS {
-            return Err(Capacity { what: What::Calls, needed: turn.calls, free: MAX_CALLS }.into());
+        let calls = self.reply.calls;
+        if calls > MAX_CALLS {
+            return Err(Capacity { what: What::Calls, needed: calls, free: MAX_CALLS }.into());
         }
-        turn.bad = core::mem::replace(&mut self.reply.bad, BadInputs::NONE);
-        if turn.calls > 0 {
-            let fingerprint = self.find_calls(&mut turn)?;
-            self.repeats = if fingerprint == self.fingerprint { self.repeats.saturating_add(1) } else { 1 };
-            self.fingerprint = fingerprint;
-        }
-        turn.runs = self.reply.stop == Some(StopReason::ToolUse);
-        self.compaction_tried = false;
         // Behind a paused turn a reply may have nothing to say; then that turn is still the last.
-        self.turn = if self.reply.is_empty() { self.turn_before(mark) } else { turn };
+        if self.reply.is_empty() {
+            self.go_back_to_turn_before(mark);
+        } else {
+            let message = Span::new(mark + comma, end);
+            let calls_found = if calls > 0 { Some(Self::find_calls(message.of(self.transcript.bytes()), calls)?) } else { None };
+            // Field by field where it lies: a turn is too large to be made on a chip's stack first.
+            let turn = &mut self.turn;
+            *turn = Turn::none(mark);
+            (turn.start, turn.end, turn.results_end, turn.calls) = (message.start, end, end, calls);
+            turn.bad = core::mem::replace(&mut self.reply.bad, BadInputs::NONE);
+            turn.runs = self.reply.stop == Some(StopReason::ToolUse);
+            if let Some(CallsFound { found, first, fingerprint }) = calls_found {
+                (turn.found, turn.first) = (found, first);
+                self.repeats = if fingerprint == self.fingerprint { self.repeats.saturating_add(1) } else { 1 };
+                self.fingerprint = fingerprint;
+            }
+        }
+        self.compaction_tried = false;
         self.turns = self.turns.saturating_add(1);
         self.usage.add(&self.reply.usage);
         self.attempt = 0;
@@ -86,14 +105,13 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Finds the calls of a whole message, whose number is known, and gives a sum over what they ask for.
+    /// Finds the calls of a whole message, whose number is known.
     ///
     /// # Errors
     /// `Protocol` if one has no name or no id of its own: it could not be answered.
-    pub(super) fn find_calls(&self, turn: &mut Turn) -> Result<u32, Error> {
-        let (mut seen, mut first) = (0, turn.first);
+    pub(super) fn find_calls(message: &[u8], calls: usize) -> Result<CallsFound, Error> {
+        let (mut seen, mut first) = (0, 0);
         let mut fingerprint = 0x811c_9dc5_u32;
-        let message = turn.message(self.transcript.bytes());
         let mut found = Vec::new();
         let mut blocks = blocks_in(message);
         while let Some(block) = blocks.next() {
@@ -105,7 +123,7 @@ impl Run<'_> {
                 for &byte in parts.iter().skip(1).flat_map(|part| part.raw()) {
                     fingerprint = (fingerprint ^ u32::from(byte)).wrapping_mul(0x0100_0193);
                 }
-                if !is_sound(parts) || (turn.calls > 1 && blocks.clone().any(|other| is_call_of(other, id))) {
+                if !is_sound(parts) || (calls > 1 && blocks.clone().any(|other| is_call_of(other, id))) {
                     return Err(Protocol::Event { expected: "calls that have a name and an id of their own" }.into());
                 }
                 // The list has no gap: what is not in it is searched for.
@@ -118,8 +136,14 @@ impl Run<'_> {
                 first = seen;
             }
         }
-        (turn.found, turn.first) = (found, first);
-        Ok(fingerprint)
+        Ok(CallsFound { found, first, fingerprint })
+    }
+
+    /// The last turn is the one that the first `end` bytes end with: see [`turn_before`](Self::turn_before).
+    // Seldom, and a turn is large: not on the stack of those who call it.
+    #[inline(never)]
+    pub(super) fn go_back_to_turn_before(&mut self, end: usize) {
+        self.turn = self.turn_before(end);
     }
 
     pub(super) fn blocks_of(&self, turn: &Turn) -> Array<'_> {

@@ -56,9 +56,26 @@ pub(super) struct Compacting {
     usage: Usage,
 }
 
+/// What begins and ends summaries. A run knows it from the first word about them on.
+#[derive(Debug)]
+pub(super) struct Summaries {
+    begin: fn(&mut Run<'_>) -> bool,
+    begin_on_server: fn(&mut Run<'_>) -> bool,
+    pub(super) end: fn(&mut Run<'_>, Compacting) -> Result<(), Error>,
+}
+
+impl Summaries {
+    const CODE: Self = Self {
+        begin: |run| run.begin_here(),
+        begin_on_server: |run| run.begin_on_server(),
+        end: |run, compacting| run.end_compaction(compacting),
+    };
+}
+
 impl Run<'_> {
     /// When the conversation is summarised; nothing for never, which is the default.
     pub const fn compaction_mut(&mut self) -> &mut Option<Compaction> {
+        self.summaries = Some(&Summaries::CODE);
         &mut self.compaction
     }
 
@@ -74,6 +91,7 @@ impl Run<'_> {
     pub fn compact_on_server(&mut self) {
         self.server_compaction = true;
         // Only so does the code for it come along.
+        self.summaries = Some(&Summaries::CODE);
         self.compaction_params = Some(push_for_compaction);
     }
 
@@ -89,6 +107,15 @@ impl Run<'_> {
 
     /// Begins the server's compaction if it was asked for and may be.
     pub(super) fn begin_server_compaction(&mut self) -> bool {
+        self.summaries.is_some_and(|summaries| (summaries.begin_on_server)(self))
+    }
+
+    /// Begins a summary if one is due. Where there is no room for it, the run goes on without.
+    pub(super) fn begin_compaction(&mut self) -> bool {
+        self.summaries.is_some_and(|summaries| (summaries.begin)(self))
+    }
+
+    fn begin_on_server(&mut self) -> bool {
         let paused = self.turn.end > self.turn.mark && self.reply.stop == Some(StopReason::PauseTurn);
         if !self.server_compaction || paused || self.transcript.is_empty() {
             return false;
@@ -123,8 +150,7 @@ impl Run<'_> {
         self.compactions
     }
 
-    /// Begins a summary if one is due. Where there is no room for it, the run goes on without.
-    pub(super) fn begin_compaction(&mut self) -> bool {
+    fn begin_here(&mut self) -> bool {
         let Some(Compaction { threshold, prompt }) = self.compaction else { return false };
         // A call that runs is not dropped: the model must hear of it.
         let untouched = self.transcript.len() == self.turn.end && self.turn.end > self.turn.mark;
@@ -182,7 +208,7 @@ impl Run<'_> {
     }
 
     /// The summary is whole: it becomes the conversation, if it says anything.
-    pub(super) fn end_compaction(&mut self, compacting: Compacting) -> Result<(), Error> {
+    fn end_compaction(&mut self, compacting: Compacting) -> Result<(), Error> {
         const HEAD: &[u8] = b"{\"role\":\"user\",\"content\":\"";
         self.usage.add(&self.reply.usage);
         self.attempt = 0;

@@ -120,6 +120,11 @@ pub struct Run<'b> {
     started: Option<Instant>,
     usage: Usage,
     when_full: WhenFull,
+    /// What looks at the limits, what makes room, and what makes summaries: each is set by the method that lends its setting, so that
+    /// only who uses it has its code in the program.
+    look_at_limits: Option<fn(&Run<'_>, Instant) -> Option<Limit>>,
+    make_room: Option<fn(&mut Run<'_>) -> bool>,
+    summaries: Option<&'static compact::Summaries>,
     compaction: Option<Compaction>,
     compacting: Option<compact::Compacting>,
     /// Whether the last turn's summary was tried.
@@ -133,6 +138,8 @@ pub struct Run<'b> {
 
 impl<'b> Run<'b> {
     /// A run over `transcript`, which may hold a conversation already.
+    // Made where it is to lie: inlined, the caller's frame holds it a second time, for as long as that runs.
+    #[inline(never)]
     pub fn new(transcript: Transcript<'b>) -> Self {
         Self {
             state: State::Ready,
@@ -154,6 +161,9 @@ impl<'b> Run<'b> {
             started: None,
             usage: Usage::default(),
             when_full: WhenFull::NEVER,
+            look_at_limits: None,
+            make_room: None,
+            summaries: None,
             compaction: None,
             compacting: None,
             compaction_tried: false,
@@ -179,6 +189,7 @@ impl<'b> Run<'b> {
 
     /// What this run may spend. May be changed at any time: a run that ended at a limit goes on when that is raised.
     pub const fn limits_mut(&mut self) -> &mut Limits {
+        self.look_at_limits = Some(|run, now| run.look_at_limits(now));
         &mut self.limits
     }
 
@@ -309,7 +320,12 @@ impl<'b> Run<'b> {
                     }
                     match self.exceeded(now) {
                         Some(limit) => self.state = State::Done(Outcome::Limit(limit)),
-                        None if self.begin_server_compaction() || self.begin_compaction() || self.make_room() => return Ok(self.send(now)),
+                        None if self.begin_server_compaction()
+                            || self.begin_compaction()
+                            || self.make_room.is_none_or(|make_room| make_room(self)) =>
+                        {
+                            return Ok(self.send(now));
+                        }
                         None => self.state = State::Done(Outcome::Limit(Limit::Transcript)),
                     }
                 }
@@ -356,6 +372,10 @@ impl<'b> Run<'b> {
 
     /// The limit that forbids another request, if one does.
     fn exceeded(&self, now: Instant) -> Option<Limit> {
+        self.look_at_limits.and_then(|look_at_limits| look_at_limits(self, now))
+    }
+
+    fn look_at_limits(&self, now: Instant) -> Option<Limit> {
         let Limits { turns, calls, input_tokens, output_tokens, time, repeats } = self.limits;
         let pending = if self.turn.runs { u32::try_from(self.turn.open_count()).unwrap_or(u32::MAX) } else { 0 };
         let beyond = [
@@ -391,7 +411,7 @@ impl<'b> Run<'b> {
 
     /// After `Send`: the reply's head is there. Its body goes to [`feed`](Self::feed), then [`end_of_body`](Self::end_of_body).
     pub fn answered(&mut self, head: &ReplyHead) {
-        self.head.clone_from(head);
+        self.head.take(head);
         self.state = if (200..300).contains(&head.status) { State::Receiving } else { State::ErrorBody };
     }
 
@@ -462,7 +482,7 @@ impl<'b> Run<'b> {
     #[inline(never)]
     fn end_reply(&mut self) -> Result<(), Error> {
         match self.compacting.take() {
-            Some(compacting) => self.end_compaction(compacting),
+            Some(compacting) => self.summaries.map_or(Ok(()), |summaries| (summaries.end)(self, compacting)),
             None => self.end_turn(),
         }
     }

@@ -102,13 +102,13 @@ impl Run<'_> {
 
     /// Answers a call with one of the loop's own texts, or the shortest there is if that does not fit.
     pub fn answer_notice(&mut self, i: usize, notice: Notice<'_>) -> Result<(), Error> {
-        self.answer_written(i, true, |_, sink| notice.write_json(sink))
+        self.answer_written(i, true, &|_, sink| notice.write_json(sink))
     }
 
     /// Answers a call whose tool left what the API does not take: nothing, or an error that is no text.
     pub(super) fn answer_empty(&mut self, i: usize, is_error: bool) -> Result<(), Error> {
         let text = if is_error { EMPTY_ERROR } else { EMPTY_RESULT };
-        self.answer_written(i, is_error, |_, sink| {
+        self.answer_written(i, is_error, &|_, sink| {
             sink.put(b"\"")?;
             escape(text).write_to(sink)?;
             sink.put(b"\"")
@@ -126,11 +126,11 @@ impl Run<'_> {
     /// # Errors
     /// `Misuse` if there is no such open call.
     pub fn answer_not_found(&mut self, i: usize) -> Result<(), Error> {
-        self.answer_written(i, true, |name, sink| Notice::NotFound(name).write_json(sink))
+        self.answer_written(i, true, &|name, sink| Notice::NotFound(name).write_json(sink))
     }
 
     pub(super) fn answer_bad_input(&mut self, i: usize, error: Option<JsonError>, got: &str) -> Result<(), Error> {
-        self.answer_written(i, true, |name, sink| Notice::InvalidJson { name, error, got }.write_json(sink))
+        self.answer_written(i, true, &|name, sink| Notice::InvalidJson { name, error, got }.write_json(sink))
     }
 
     /// Writes an answer in place; `write` gets the tool's name.
@@ -138,7 +138,7 @@ impl Run<'_> {
         &mut self,
         i: usize,
         is_error: bool,
-        write: impl Fn(Text<'_>, &mut Slice<'_>) -> Result<(), Capacity>,
+        write: &dyn Fn(Text<'_>, &mut Slice<'_>) -> Result<(), Capacity>,
     ) -> Result<(), Error> {
         let name = self.open_call(i)?.name;
         let start = name_offset(name, self.transcript.bytes());

@@ -39,6 +39,7 @@ impl WhenFull {
 impl Run<'_> {
     /// What is done when the transcript is nearly full. Default: [`WhenFull::NEVER`].
     pub const fn when_full_mut(&mut self) -> &mut WhenFull {
+        self.make_room = Some(|run| run.make_room());
         &mut self.when_full
     }
 
@@ -62,7 +63,7 @@ impl Run<'_> {
     }
 
     /// Before a request: whether there is room, now or after turns were dropped.
-    pub(super) fn make_room(&mut self) -> bool {
+    fn make_room(&mut self) -> bool {
         while self.lacks_room() {
             let made = match self.when_full.then {
                 MakeRoom::DropOldest => self.drop_oldest_turn(),

@@ -87,6 +87,8 @@ impl Bits {
         Self(words)
     }
 
+    // In many places: on a chip a call each.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn has(self, i: usize) -> bool {
         self.0.get(i / 32).is_some_and(|word| word >> (i % 32) & 1 == 1)
     }
@@ -99,6 +101,7 @@ impl Bits {
     }
 
     /// How many there are below `end`.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn count_below(self, end: usize) -> usize {
         (0..end.min(Self::COUNT)).filter(|&i| self.has(i)).count()
     }

@@ -74,7 +74,7 @@ impl Run<'_> {
         // At the very start a comma stays behind the gap, if something follows.
         let comma = usize::from(self.turn.mark == 0 && span.end < self.transcript.len());
         self.transcript.remove(crate::transcript::Span::new(span.start, span.end + comma));
-        self.turn = self.turn_before(span.start);
+        self.go_back_to_turn_before(span.start);
         self.state = State::Ready;
     }
 
@@ -117,7 +117,7 @@ impl Run<'_> {
         }
         self.transcript.truncate(0);
         self.transcript.push_json(bytes)?;
-        self.turn = self.turn_before(self.transcript.len());
+        self.go_back_to_turn_before(self.transcript.len());
         self.prompt();
         Ok(())
     }

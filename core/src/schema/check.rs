@@ -1,8 +1,10 @@
 //! An input against a schema's tree.
+//!
+//! Each shape has a [`Rule`], which its schema names: a chip whose tools take numbers and words has no code for variants and arrays.
 
 use core::cmp::Ordering;
 
-use super::{Bounds, By, Expected, Got, InputError, Name, Names, Property, Range, Schema, Shape, Types, Variant};
+use super::{Bounds, By, Expected, Got, InputError, Name, Names, Schema, Shape, Types};
 use crate::json::{Kind, Piece, Text, Value, compare};
 
 type Checked = Result<(), InputError<'static>>;
@@ -19,7 +21,11 @@ impl Schema {
     }
 }
 
-struct Check<'v> {
+/// Checks a value against a schema of the shape that it is for.
+pub(super) type Rule = fn(&Check<'_>, &Schema, Value<'_>) -> Checked;
+
+#[derive(Debug)]
+pub(super) struct Check<'v> {
     root: &'v [u8],
 }
 
@@ -33,83 +39,7 @@ impl Check<'_> {
     }
 
     fn schema(&self, schema: &Schema, value: Value<'_>) -> Checked {
-        if (schema.nullable && value.is_null()) || matches!(schema.shape, Shape::Any) {
-            return Ok(());
-        }
-        if let Shape::Names(names) = schema.shape {
-            let known = value.as_text().is_some_and(|text| names.iter().any(|name| text == **name));
-            return if known { Ok(()) } else { self.wrong(value, Expected::OneOf(Names::Plain(names), schema.nullable)) };
-        }
-        let types = schema.types();
-        if !types.fit(value) {
-            return self.wrong(value, Expected::Type(types));
-        }
-        match schema.shape {
-            Shape::Any | Shape::Boolean | Shape::Names(_) => Ok(()),
-            Shape::Integer(range) | Shape::Number(range) => self.range(range, value),
-            Shape::String(bounds) => self.count(bounds, "character", characters(value.as_text().unwrap_or_default()), value),
-            Shape::Array(items, bounds) => {
-                let count = u64::try_from(value.elements().count()).unwrap_or(u64::MAX);
-                self.count(bounds, "item", count, value)?;
-                value.elements().try_for_each(|item| self.schema(items, item))
-            }
-            Shape::Map(values) => value.members().try_for_each(|(_, inner)| self.schema(values, inner)),
-            Shape::Object { tag, properties } => self.object(tag, properties, value),
-            Shape::Variants(By::Tag(tag), variants) => self.by_tag(tag, variants, value),
-            Shape::Variants(By::Key, variants) => self.by_key(variants, value),
-        }
-    }
-
-    fn range(&self, range: Range, value: Value<'_>) -> Checked {
-        if !range.minimum.is_empty() && compare(value.raw(), range.minimum.as_bytes()) == Some(Ordering::Less) {
-            return self.wrong(value, Expected::Bound("at least", range.minimum));
-        }
-        if !range.maximum.is_empty() && compare(value.raw(), range.maximum.as_bytes()) == Some(Ordering::Greater) {
-            return self.wrong(value, Expected::Bound("at most", range.maximum));
-        }
-        Ok(())
-    }
-
-    fn count(&self, bounds: Bounds, unit: &'static str, count: u64, value: Value<'_>) -> Checked {
-        let min = u64::from(bounds.min);
-        if count < min {
-            return Err(self.error(value, Expected::Count("at least", min, unit), Got::Count(count)));
-        }
-        match bounds.max.map(u64::from) {
-            Some(max) if count > max => Err(self.error(value, Expected::Count("at most", max, unit), Got::Count(count))),
-            _ => Ok(()),
-        }
-    }
-
-    fn object(&self, tag: Option<(&'static str, &'static str)>, properties: &'static [Property], value: Value<'_>) -> Checked {
-        if let Some((name, _)) = tag
-            && value.member(name).is_none()
-        {
-            return Err(self.missing(value, name, Types::STRING));
-        }
-        for property in properties {
-            if property.required && value.member(property.name).is_none() {
-                return Err(self.missing(value, property.name, property.schema.types()));
-            }
-        }
-        for (i, (name, inner)) in value.members().enumerate() {
-            if let Some((tag, expected)) = tag
-                && name == *tag
-            {
-                if inner.as_text().is_none_or(|text| text != *expected) {
-                    return self.wrong(inner, Expected::Bound("the string", expected));
-                }
-            } else {
-                let known = properties.iter().find(|property| name == *property.name);
-                let unknown = || self.error(inner, Expected::Member(Names::Properties(tag, properties)), Got::Unknown);
-                self.schema(&known.ok_or_else(unknown)?.schema, inner)?;
-            }
-            // All names are known ones here, and those are few.
-            if value.members().take(i).any(|(other, _)| same(other, name)) {
-                return self.wrong(inner, Expected::Words("one member of this name"));
-            }
-        }
-        Ok(())
+        if schema.nullable && value.is_null() { Ok(()) } else { (schema.rule)(self, schema, value) }
     }
 
     fn missing(&self, object: Value<'_>, name: &'static str, types: Types) -> InputError<'static> {
@@ -117,36 +47,133 @@ impl Check<'_> {
         error.missing = Some(Name::Plain(name));
         error
     }
+}
 
-    fn by_tag(&self, tag: &'static str, variants: &'static [Variant], value: Value<'_>) -> Checked {
-        let Some(named) = value.member(tag) else { return Err(self.missing(value, tag, Types::STRING)) };
-        let chosen = named.as_text().and_then(|name| variants.iter().find(|variant| name == *variant.name));
-        match chosen {
-            Some(variant) => self.schema(&variant.schema, value),
-            None => self.wrong(named, Expected::OneOf(Names::Variants(variants), false)),
+pub(super) const fn any(_: &Check<'_>, _: &Schema, _: Value<'_>) -> Checked {
+    Ok(())
+}
+
+pub(super) fn typed(check: &Check<'_>, schema: &Schema, value: Value<'_>) -> Checked {
+    let types = schema.types();
+    if types.fit(value) { Ok(()) } else { check.wrong(value, Expected::Type(types)) }
+}
+
+pub(super) fn names(check: &Check<'_>, schema: &Schema, value: Value<'_>) -> Checked {
+    let Shape::Names(names) = schema.shape else { return Ok(()) };
+    let known = value.as_text().is_some_and(|text| names.iter().any(|name| text == **name));
+    if known { Ok(()) } else { check.wrong(value, Expected::OneOf(Names::Plain(names), schema.nullable)) }
+}
+
+pub(super) fn range(check: &Check<'_>, schema: &Schema, value: Value<'_>) -> Checked {
+    typed(check, schema, value)?;
+    let (Shape::Integer(range) | Shape::Number(range)) = schema.shape else { return Ok(()) };
+    if !range.minimum.is_empty() && compare(value.raw(), range.minimum.as_bytes()) == Some(Ordering::Less) {
+        return check.wrong(value, Expected::Bound("at least", range.minimum));
+    }
+    if !range.maximum.is_empty() && compare(value.raw(), range.maximum.as_bytes()) == Some(Ordering::Greater) {
+        return check.wrong(value, Expected::Bound("at most", range.maximum));
+    }
+    Ok(())
+}
+
+pub(super) fn length(check: &Check<'_>, schema: &Schema, value: Value<'_>) -> Checked {
+    typed(check, schema, value)?;
+    let Shape::String(bounds) = schema.shape else { return Ok(()) };
+    count(check, bounds, "character", characters(value.as_text().unwrap_or_default()), value)
+}
+
+pub(super) fn array(check: &Check<'_>, schema: &Schema, value: Value<'_>) -> Checked {
+    typed(check, schema, value)?;
+    let Shape::Array(items, bounds) = schema.shape else { return Ok(()) };
+    count(check, bounds, "item", u64::try_from(value.elements().count()).unwrap_or(u64::MAX), value)?;
+    value.elements().try_for_each(|item| check.schema(items, item))
+}
+
+fn count(check: &Check<'_>, bounds: Bounds, unit: &'static str, count: u64, value: Value<'_>) -> Checked {
+    let min = u64::from(bounds.min);
+    if count < min {
+        return Err(check.error(value, Expected::Count("at least", min, unit), Got::Count(count)));
+    }
+    match bounds.max.map(u64::from) {
+        Some(max) if count > max => Err(check.error(value, Expected::Count("at most", max, unit), Got::Count(count))),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn map(check: &Check<'_>, schema: &Schema, value: Value<'_>) -> Checked {
+    typed(check, schema, value)?;
+    let Shape::Map(values) = schema.shape else { return Ok(()) };
+    value.members().try_for_each(|(_, inner)| check.schema(values, inner))
+}
+
+pub(super) fn object(check: &Check<'_>, schema: &Schema, value: Value<'_>) -> Checked {
+    typed(check, schema, value)?;
+    let Shape::Object { tag, properties } = schema.shape else { return Ok(()) };
+    if let Some((name, _)) = tag
+        && value.member(name).is_none()
+    {
+        return Err(check.missing(value, name, Types::STRING));
+    }
+    for property in properties {
+        if property.required && value.member(property.name).is_none() {
+            return Err(check.missing(value, property.name, property.schema.types()));
         }
     }
-
-    fn by_key(&self, variants: &'static [Variant], value: Value<'_>) -> Checked {
-        if value.kind() == Kind::String {
-            return match variants.iter().find(|variant| variant.name.is_empty()) {
-                Some(names) => self.schema(&names.schema, value),
-                None => self.wrong(value, Expected::Type(Types::OBJECT)),
-            };
-        }
-        let (with_content, mut members) = (variants.iter().filter(|variant| !variant.name.is_empty()), value.members());
-        let Some((key, inner)) = members.next() else {
-            return self.wrong(value, Expected::Words("an object with one member"));
-        };
-        if members.next().is_some() {
-            return self.wrong(value, Expected::Words("an object with one member"));
-        }
-        match with_content.clone().find(|variant| key == *variant.name) {
-            Some(variant) => self.schema(&variant.schema, inner),
-            None => {
-                let named = variants.split_first().filter(|(first, _)| first.name.is_empty()).map_or(variants, |(_, rest)| rest);
-                Err(self.error(inner, Expected::Member(Names::Variants(named)), Got::Unknown))
+    for (i, (name, inner)) in value.members().enumerate() {
+        let known = if let Some((tag, expected)) = tag
+            && name == *tag
+        {
+            if inner.as_text().is_none_or(|text| text != *expected) {
+                return check.wrong(inner, Expected::Bound("the string", expected));
             }
+            tag
+        } else {
+            let known = properties.iter().find(|property| name == *property.name);
+            let unknown = || check.error(inner, Expected::Member(Names::Properties(tag, properties)), Got::Unknown);
+            let known = known.ok_or_else(unknown)?;
+            check.schema(&known.schema, inner)?;
+            known.name
+        };
+        // All names are known ones here, and those are few.
+        if value.members().take(i).any(|(other, _)| other == *known) {
+            return check.wrong(inner, Expected::Words("one member of this name"));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn by_tag(check: &Check<'_>, schema: &Schema, value: Value<'_>) -> Checked {
+    typed(check, schema, value)?;
+    let Shape::Variants(By::Tag(tag), variants) = schema.shape else { return Ok(()) };
+    let Some(named) = value.member(tag) else { return Err(check.missing(value, tag, Types::STRING)) };
+    let chosen = named.as_text().and_then(|name| variants.iter().find(|variant| name == *variant.name));
+    match chosen {
+        Some(variant) => check.schema(&variant.schema, value),
+        None => check.wrong(named, Expected::OneOf(Names::Variants(variants), false)),
+    }
+}
+
+pub(super) fn by_key(check: &Check<'_>, schema: &Schema, value: Value<'_>) -> Checked {
+    typed(check, schema, value)?;
+    let Shape::Variants(By::Key, variants) = schema.shape else { return Ok(()) };
+    if value.kind() == Kind::String {
+        return match variants.iter().find(|variant| variant.name.is_empty()) {
+            Some(names) => check.schema(&names.schema, value),
+            None => check.wrong(value, Expected::Type(Types::OBJECT)),
+        };
+    }
+    let (with_content, mut members) = (variants.iter().filter(|variant| !variant.name.is_empty()), value.members());
+    let Some((key, inner)) = members.next() else {
+        return check.wrong(value, Expected::Words("an object with one member"));
+    };
+    if members.next().is_some() {
+        return check.wrong(value, Expected::Words("an object with one member"));
+    }
+    match with_content.clone().find(|variant| key == *variant.name) {
+        Some(variant) => check.schema(&variant.schema, inner),
+        None => {
+            let named = variants.split_first().filter(|(first, _)| first.name.is_empty()).map_or(variants, |(_, rest)| rest);
+            Err(check.error(inner, Expected::Member(Names::Variants(named)), Got::Unknown))
         }
     }
 }

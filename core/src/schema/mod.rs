@@ -10,6 +10,7 @@ mod error;
 mod raw;
 mod write;
 
+use check::Rule;
 pub(crate) use error::{Expected, Got, Name, Names, Types};
 pub use error::{Explained, InputError};
 pub use raw::{RAW_DEPTH, RawSchema};
@@ -22,6 +23,8 @@ pub use write::{definition, definition_len, text};
 #[derive(Clone, Copy, Debug)]
 pub struct Schema {
     pub(crate) shape: Shape,
+    /// What checks values against the shape: so only what some schema of a program needs is in it.
+    rule: Rule,
     pub(crate) nullable: bool,
     pub(crate) description: &'static str,
     pub(crate) default: Default,
@@ -117,43 +120,47 @@ const ANY_COUNT: Bounds = Bounds { min: 0, max: None };
 #[allow(clippy::panic, reason = "called in constants: a panic is an error of the compiler, with this text")]
 impl Schema {
     /// Any JSON.
-    pub const ANY: Self = Self::of(Shape::Any);
+    pub const ANY: Self = Self::of(Shape::Any, check::any);
     /// `true` or `false`.
-    pub const BOOLEAN: Self = Self::of(Shape::Boolean);
+    pub const BOOLEAN: Self = Self::of(Shape::Boolean, check::typed);
     /// A whole number of any size; `5.0` and `1e2` are whole numbers.
-    pub const INTEGER: Self = Self::of(Shape::Integer(FREE));
+    pub const INTEGER: Self = Self::of(Shape::Integer(FREE), check::typed);
     /// A number.
-    pub const NUMBER: Self = Self::of(Shape::Number(FREE));
+    pub const NUMBER: Self = Self::of(Shape::Number(FREE), check::typed);
     /// A string.
-    pub const STRING: Self = Self::of(Shape::String(ANY_COUNT));
+    pub const STRING: Self = Self::of(Shape::String(ANY_COUNT), check::typed);
 
-    const fn of(shape: Shape) -> Self {
-        Self { shape, nullable: false, description: "", default: Default::None }
+    const fn of(shape: Shape, rule: Rule) -> Self {
+        Self { shape, rule, nullable: false, description: "", default: Default::None }
     }
 
     /// One of these strings.
     pub const fn names(names: &'static [&'static str]) -> Self {
-        Self::of(Shape::Names(names))
+        Self::of(Shape::Names(names), check::names)
     }
 
     /// An array.
     pub const fn array(items: &'static Self) -> Self {
-        Self::of(Shape::Array(items, ANY_COUNT))
+        Self::of(Shape::Array(items, ANY_COUNT), check::array)
     }
 
     /// An object with these members and no others.
     pub const fn object(properties: &'static [Property]) -> Self {
-        Self::of(Shape::Object { tag: None, properties })
+        Self::of(Shape::Object { tag: None, properties }, check::object)
     }
 
     /// An object with any members, whose values are all alike.
     pub const fn map(values: &'static Self) -> Self {
-        Self::of(Shape::Map(values))
+        Self::of(Shape::Map(values), check::map)
     }
 
     /// One of several forms.
     pub const fn variants(by: By, variants: &'static [Variant]) -> Self {
-        Self::of(Shape::Variants(by, variants))
+        let rule = match by {
+            By::Tag(_) => check::by_tag,
+            By::Key => check::by_key,
+        };
+        Self::of(Shape::Variants(by, variants), rule)
     }
 
     /// The same, or `null`.
@@ -193,7 +200,10 @@ impl Schema {
     #[must_use]
     pub const fn minimum(mut self, minimum: &'static str) -> Self {
         match &mut self.shape {
-            Shape::Integer(range) | Shape::Number(range) => range.minimum = minimum,
+            Shape::Integer(range) | Shape::Number(range) => {
+                range.minimum = minimum;
+                self.rule = check::range;
+            }
             _ => panic!("`min` is for numbers; a string has `min_len`, an array `min_items`"),
         }
         self
@@ -203,7 +213,10 @@ impl Schema {
     #[must_use]
     pub const fn maximum(mut self, maximum: &'static str) -> Self {
         match &mut self.shape {
-            Shape::Integer(range) | Shape::Number(range) => range.maximum = maximum,
+            Shape::Integer(range) | Shape::Number(range) => {
+                range.maximum = maximum;
+                self.rule = check::range;
+            }
             _ => panic!("`max` is for numbers; a string has `max_len`, an array `max_items`"),
         }
         self
@@ -213,7 +226,10 @@ impl Schema {
     #[must_use]
     pub const fn min_length(mut self, characters: u32) -> Self {
         match &mut self.shape {
-            Shape::String(bounds) => bounds.min = characters,
+            Shape::String(bounds) => {
+                bounds.min = characters;
+                self.rule = check::length;
+            }
             _ => panic!("`min_len` is for strings; a number has `min`, an array `min_items`"),
         }
         self
@@ -223,7 +239,10 @@ impl Schema {
     #[must_use]
     pub const fn max_length(mut self, characters: u32) -> Self {
         match &mut self.shape {
-            Shape::String(bounds) => bounds.max = Some(characters),
+            Shape::String(bounds) => {
+                bounds.max = Some(characters);
+                self.rule = check::length;
+            }
             _ => panic!("`max_len` is for strings; a number has `max`, an array `max_items`"),
         }
         self

@@ -5,7 +5,9 @@ use core::fmt;
 use super::Output;
 use super::texts::EMPTY_ERROR;
 use crate::error::Capacity;
-use crate::json::{Array, Value};
+#[cfg(not(feature = "alloc"))]
+use crate::json::number_parts;
+use crate::json::{Array, Value, text_parts};
 
 /// Bytes of a formatted error text that are kept without `alloc`.
 pub const ERROR_TEXT: usize = 96;
@@ -30,7 +32,8 @@ pub struct ToolError {
 #[derive(Debug)]
 enum Repr {
     Static(&'static str),
-    StaticBlocks(&'static str),
+    /// Blocks, and what writes them, which is so linked only where there are any.
+    StaticBlocks(&'static str, fn(&str, &mut Output<'_>) -> Result<(), Capacity>),
     Written,
     #[cfg(not(feature = "alloc"))]
     Text(heapless::String<ERROR_TEXT>),
@@ -98,7 +101,7 @@ impl ToolError {
     /// Content blocks as JSON text, an array, verbatim. The API takes only text in a failed call: if there is any other block, what
     /// the text blocks say goes to the model, and nothing else.
     pub const fn static_blocks(json: &'static str) -> Self {
-        Self::bare(Repr::StaticBlocks(json))
+        Self::bare(Repr::StaticBlocks(json, write_blocks))
     }
 
     /// What the tool wrote to its [`Output`] is the error.
@@ -125,6 +128,26 @@ impl ToolError {
         Self::traced(Repr::Source(error))
     }
 
+    /// As `?` would make it of the same error. On a chip without the formatter, which would be linked for this alone.
+    pub(crate) fn full(full: Capacity) -> Self {
+        #[cfg(feature = "alloc")]
+        return full.into();
+        #[cfg(not(feature = "alloc"))]
+        {
+            let mut text = heapless::String::new();
+            let mut put = |part: &str| text.push_str(part).map_err(|_| fmt::Error);
+            let count = |n| u64::try_from(n).unwrap_or(u64::MAX);
+            let _fits = ["Error: ", full.what.name(), " full: "]
+                .into_iter()
+                .try_for_each(&mut put)
+                .and_then(|()| number_parts(count(full.needed), &mut put))
+                .and_then(|()| put(" needed, "))
+                .and_then(|()| number_parts(count(full.free), &mut put))
+                .and_then(|()| put(" free"));
+            Self::bare(Repr::Text(text))
+        }
+    }
+
     /// The error that this one was made from. None without `alloc`.
     pub fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match &self.repr {
@@ -139,36 +162,47 @@ impl ToolError {
     /// # Errors
     /// `Capacity` of [`What::Result`](crate::error::What::Result) if it does not fit.
     pub fn write_to(&self, out: &mut Output<'_>) -> Result<(), Capacity> {
-        if !matches!(self.repr, Repr::Written) {
-            out.clear();
-        }
-        let blocks = match &self.repr {
-            Repr::StaticBlocks(json) => *json,
+        // Without the formatter where there is nothing to format: on a chip it would be linked for this alone.
+        let text = match &self.repr {
+            Repr::Written => return non_empty(out),
+            Repr::StaticBlocks(json, write) => return write(json, out),
+            Repr::Static(text) => *text,
+            Repr::Text(text) => text,
             #[cfg(feature = "alloc")]
-            Repr::Blocks(json) => json,
-            _ => {
-                if !matches!(self.repr, Repr::Written) {
-                    use fmt::Write;
-                    let _counted = write!(out, "{self}");
-                }
+            Repr::Blocks(json) => return write_blocks(json, out),
+            #[cfg(feature = "alloc")]
+            Repr::Source(_) => {
+                use fmt::Write;
+                out.clear();
+                let _counted = write!(out, "{self}");
                 return non_empty(out);
             }
         };
-        match out.content(blocks) {
-            Ok(()) => {
-                if elements(blocks).any(|block| !is_text(block)) {
-                    out.clear();
-                    for text in elements(blocks).filter(|block| is_text(*block)).filter_map(|block| block.member("text")?.as_text()) {
-                        use fmt::Write;
-                        let _counted = write!(out, "{text}");
-                    }
+        out.clear();
+        let _counted = out.text(text);
+        non_empty(out)
+    }
+}
+
+/// Makes the text of `blocks` the result, or the blocks themselves if they hold nothing else.
+fn write_blocks(blocks: &str, out: &mut Output<'_>) -> Result<(), Capacity> {
+    out.clear();
+    match out.content(blocks) {
+        Ok(()) => {
+            if elements(blocks).any(|block| !is_text(block)) {
+                out.clear();
+                for text in elements(blocks).filter(|block| is_text(*block)).filter_map(|block| block.member("text")?.as_text()) {
+                    let _counted = text_parts(text, &mut |part| {
+                        let _counted = out.text(part);
+                        Ok(())
+                    });
                 }
-                non_empty(out)
             }
-            Err(crate::error::Error::Capacity(full)) => Err(full),
-            // Blocks that are none are better read as text than not at all.
-            Err(_) => out.text(blocks),
+            non_empty(out)
         }
+        Err(crate::error::Error::Capacity(full)) => Err(full),
+        // Blocks that are none are better read as text than not at all.
+        Err(_) => out.text(blocks),
     }
 }
 
@@ -189,7 +223,7 @@ impl fmt::Display for ToolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.repr {
             Repr::Static("") => f.write_str(EMPTY_ERROR),
-            Repr::Static(text) | Repr::StaticBlocks(text) => f.write_str(text),
+            Repr::Static(text) | Repr::StaticBlocks(text, _) => f.write_str(text),
             Repr::Written => f.write_str("(the error is in the tool's output)"),
             Repr::Text(text) if text.is_empty() => f.write_str(EMPTY_ERROR),
             Repr::Text(text) => f.write_str(text),

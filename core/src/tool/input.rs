@@ -1,7 +1,7 @@
 //! What a tool takes: from JSON to the types of its arguments.
 
 use super::{Notice, Output, ToolCall, ToolError};
-use crate::json::{Text, Value, parse_f64, parse_integer};
+use crate::json::{Text, Value, parse_f64, parse_integer, parse_small_integer};
 use crate::schema::{Expected, Got, InputError, Schema};
 
 /// A type that a tool can take. `derive(ToolInput)` writes it for structs and enums.
@@ -120,17 +120,15 @@ impl<'a> Decoder<'a> {
     }
 }
 
-/// Checks a call's input and makes it ready to be read.
+/// Checks a call's input and makes it ready to be read; nothing if it does not fit, and then what is wrong is written.
 #[doc(hidden)]
-pub fn begin<'a>(
-    name: &'static str,
-    schema: &Schema,
-    call: ToolCall<'a>,
-    out: &mut Output<'_>,
-) -> Result<(Value<'a>, Decoder<'a>), ToolError> {
+pub fn begin<'a>(name: &'static str, schema: &Schema, call: ToolCall<'a>, out: &mut Output<'_>) -> Option<(Value<'a>, Decoder<'a>)> {
     match schema.check(call.input) {
-        Ok(()) => Ok((call.input, Decoder::new(call.input, call.scratch))),
-        Err(error) => Err(invalid_input(name, &error, call.input, out)),
+        Ok(()) => Some((call.input, Decoder::new(call.input, call.scratch))),
+        Err(error) => {
+            let _written = invalid_input(name, &error, call.input, out);
+            None
+        }
     }
 }
 
@@ -151,18 +149,20 @@ impl<'a> ToolInput<'a> for bool {
 }
 
 macro_rules! integers {
-    ($($type:ident $range:literal;)*) => {$(
+    ($parse:ident, $unsigned:ident, $signed:ident: $($type:ident $range:literal;)*) => {$(
         impl<'a> ToolInput<'a> for $type {
             const SCHEMA: &'static Schema = &Schema::INTEGER;
 
             fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
-                let (negative, amount) = parse_integer(value.raw()).unwrap_or((false, u128::MAX));
-                let number = if negative {
-                    // Below zero there is one more than above.
-                    0_i128.checked_sub_unsigned(amount).and_then(|number| Self::try_from(number).ok())
-                } else {
-                    Self::try_from(amount).ok()
-                };
+                let number = $parse(value.raw()).and_then(|(negative, amount): (bool, $unsigned)| {
+                    const ZERO: $signed = 0;
+                    if negative {
+                        // Below zero there is one more than above.
+                        ZERO.checked_sub_unsigned(amount).and_then(|number| Self::try_from(number).ok())
+                    } else {
+                        Self::try_from(amount).ok()
+                    }
+                });
                 number.ok_or_else(|| decoder.error(value, concat!("integer from ", $range)))
             }
         }
@@ -170,18 +170,23 @@ macro_rules! integers {
 }
 
 integers! {
+    parse_small_integer, u64, i64:
     i8 "-128 to 127";
     i16 "-32768 to 32767";
     i32 "-2147483648 to 2147483647";
     i64 "-9223372036854775808 to 9223372036854775807";
-    i128 "-170141183460469231731687303715884105728 to 170141183460469231731687303715884105727";
     isize "the least to the greatest of this machine";
     u8 "0 to 255";
     u16 "0 to 65535";
     u32 "0 to 4294967295";
     u64 "0 to 18446744073709551615";
-    u128 "0 to 340282366920938463463374607431768211454";
     usize "0 to the greatest of this machine";
+}
+
+integers! {
+    parse_integer, u128, i128:
+    i128 "-170141183460469231731687303715884105728 to 170141183460469231731687303715884105727";
+    u128 "0 to 340282366920938463463374607431768211454";
 }
 
 impl<'a> ToolInput<'a> for f64 {

@@ -30,19 +30,19 @@ impl ToolOutput for () {
 
 impl ToolOutput for &str {
     fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError> {
-        Ok(out.text(self)?)
+        out.text(self).map_err(ToolError::full)
     }
 }
 
 impl ToolOutput for char {
     fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError> {
-        Ok(out.text(self.encode_utf8(&mut [0; 4]))?)
+        out.text(self.encode_utf8(&mut [0; 4])).map_err(ToolError::full)
     }
 }
 
 impl ToolOutput for bool {
     fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError> {
-        Ok(out.text(if self { "true" } else { "false" })?)
+        out.text(if self { "true" } else { "false" }).map_err(ToolError::full)
     }
 }
 
@@ -53,19 +53,19 @@ impl ToolOutput for Text<'_> {
             let _counted = out.text(part);
             Ok(())
         });
-        Ok(out.state()?)
+        out.state().map_err(ToolError::full)
     }
 }
 
 impl ToolOutput for Value<'_> {
     fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError> {
-        Ok(out.text(self.as_json())?)
+        out.text(self.as_json()).map_err(ToolError::full)
     }
 }
 
 impl<const N: usize> ToolOutput for heapless::String<N> {
     fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError> {
-        Ok(out.text(&self)?)
+        out.text(&self).map_err(ToolError::full)
     }
 }
 
@@ -100,8 +100,8 @@ macro_rules! integers {
                 #[allow(unused_comparisons, reason = "one text for signed and unsigned")]
                 let sign = if self < 0 { "-" } else { "" };
                 let amount = amount(i128::from(self).unsigned_abs());
-                out.text(sign)?;
-                Ok(out.text(core::str::from_utf8(amount.as_bytes()).unwrap_or_default())?)
+                out.text(sign).map_err(ToolError::full)?;
+                out.text(core::str::from_utf8(amount.as_bytes()).unwrap_or_default()).map_err(ToolError::full)
             }
         }
     )*};
@@ -127,13 +127,13 @@ impl ToolOutput for isize {
 
 impl ToolOutput for f64 {
     fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError> {
-        Ok(json::write_f64(self, &mut AsText(out))?)
+        json::write_f64(self, &mut AsText(out)).map_err(ToolError::full)
     }
 }
 
 impl ToolOutput for f32 {
     fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError> {
-        Ok(json::write_f32(self, &mut AsText(out))?)
+        json::write_f32(self, &mut AsText(out)).map_err(ToolError::full)
     }
 }
 
@@ -160,7 +160,7 @@ mod owned {
         ($($type:ty),*) => {$(
             impl ToolOutput for $type {
                 fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError> {
-                    Ok(out.text(&self)?)
+                    out.text(&self).map_err(ToolError::full)
                 }
             }
         )*};

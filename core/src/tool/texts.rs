@@ -67,7 +67,7 @@ impl Notice<'_> {
             Self::Cancelled => each("Error: cancelled"),
             Self::TimedOut(limit) => {
                 each("Error: timed out after ")?;
-                number(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX), each)?;
+                number(limit.as_secs().saturating_mul(1000).saturating_add(u64::from(limit.subsec_millis())), each)?;
                 each(" ms")
             }
             Self::InvalidJson { name, error, got } => {

@@ -358,8 +358,7 @@ fn take_container(value: Option<Value<'_>>, container: &mut Container) -> Result
     }
     let Some(id) = value.and_then(|value| value.member("id")).and_then(Value::as_text) else { return Ok(()) };
     let full = Capacity { what: What::Container, needed: id.raw().len(), free: container.capacity() };
-    *container = Container::try_from(id.raw()).map_err(|_| full)?;
-    Ok(())
+    container.push_str(id.raw()).map_err(|_| full)
 }
 
 const fn unexpected(expected: &'static str) -> Error {

@@ -197,12 +197,13 @@ impl<'a> Config<'a> {
         if check(self.compaction.as_bytes()).is_err() {
             return Err(Misuse::Setting("what the server is told about a compaction is JSON"));
         }
-        let fields = [self.api_version, self.betas].into_iter().chain(self.headers.iter().map(|(_, value)| *value));
         let key = match self.auth {
             Auth::Bearer(text) | Auth::Key(text) => text,
             Auth::None => "",
         };
-        if fields.chain([key, self.path, self.base_url]).any(|value| value.bytes().any(|byte| byte < 0x20 || byte == 0x7f)) {
+        let is_wrong = |text: &str| text.bytes().any(|byte| byte < 0x20 || byte == 0x7f);
+        let own = [self.api_version, self.betas, key, self.path, self.base_url];
+        if own.into_iter().any(is_wrong) || self.headers.iter().any(|(_, value)| is_wrong(value)) {
             return Err(Misuse::Setting("a header field, the key or the address has a control character"));
         }
         if self.headers.len() + 6 > MAX_HEADERS {
@@ -212,21 +213,29 @@ impl<'a> Config<'a> {
     }
 
     /// The header fields of a request.
+    // Made where they are to lie, and not in the caller's frame first.
+    #[inline(never)]
     pub fn fields(&self) -> Vec<(&'a str, &'a str), MAX_HEADERS> {
-        let auth = match self.auth {
-            Auth::Bearer(token) => Some(("authorization", token)),
-            Auth::Key(key) => Some(("x-api-key", key)),
-            Auth::None => None,
+        let mut fields = Vec::new();
+        // More than fit are refused at set-up.
+        let mut add = |name, value| {
+            let _fits = fields.push((name, value));
         };
-        let betas = (!self.betas.is_empty()).then_some(("anthropic-beta", self.betas));
-        let own = [
-            Some(("content-type", "application/json")),
-            Some(("accept", "application/json")),
-            Some(("anthropic-version", self.api_version)),
-            auth,
-            betas,
-        ];
-        own.into_iter().flatten().chain(self.headers.iter().copied()).take(MAX_HEADERS).collect()
+        add("content-type", "application/json");
+        add("accept", "application/json");
+        add("anthropic-version", self.api_version);
+        match self.auth {
+            Auth::Bearer(token) => add("authorization", token),
+            Auth::Key(key) => add("x-api-key", key),
+            Auth::None => {}
+        }
+        if !self.betas.is_empty() {
+            add("anthropic-beta", self.betas);
+        }
+        for &(name, value) in self.headers {
+            add(name, value);
+        }
+        fields
     }
 }
 
@@ -312,7 +321,13 @@ impl<'a> Pieces<'a> {
         max_tokens: &'a Decimal,
         container: Option<&'a str>,
     ) -> Result<Self, Capacity> {
-        Self::with(config, tools, max_tokens, container, None)
+        let mut pieces = Self::empty();
+        pieces.fill(config, tools, max_tokens, container, None)?;
+        Ok(pieces)
+    }
+
+    pub(crate) const fn empty() -> Self {
+        Self { list: Vec::new(), is_full: false }
     }
 
     /// The parameters as they are, and the container where it belongs.
@@ -344,16 +359,16 @@ impl<'a> Pieces<'a> {
         self.push(b"\"");
     }
 
-    /// The same, with parameters by `params` instead of all of them as they are.
-    pub(crate) fn with<T: Toolbox + ?Sized>(
+    /// [`new`](Self::new) where it lies, which is half a kilobyte, and with parameters by `params` instead of all of them as they are.
+    pub(crate) fn fill<T: Toolbox + ?Sized>(
+        &mut self,
         config: &Config<'a>,
         tools: &'a T,
         max_tokens: &'a Decimal,
         container: Option<&'a str>,
         params: Option<PushParams>,
-    ) -> Result<Self, Capacity> {
-        let mut pieces = Self { list: Vec::new(), is_full: false };
-        let mut push = |piece: &'a [u8]| pieces.push(piece);
+    ) -> Result<(), Capacity> {
+        let mut push = |piece: &'a [u8]| self.push(piece);
         push(b"{\"model\":\"");
         push(config.model.as_bytes());
         push(b"\",\"max_tokens\":");
@@ -367,14 +382,14 @@ impl<'a> Pieces<'a> {
             push(b"\"");
         }
         if let Some(params) = params {
-            params(config, &mut pieces);
+            params(config, self);
             if let Some(id) = container.filter(|_| container_in(config.params).is_none()) {
-                pieces.push_container(id);
+                self.push_container(id);
             }
         } else {
-            pieces.push_params(config.params, container);
+            self.push_params(config.params, container);
         }
-        let mut push = |piece: &'a [u8]| pieces.push(piece);
+        let mut push = |piece: &'a [u8]| self.push(piece);
         let count = tools.count();
         for i in 0..count {
             push(if i == 0 { b",\"tools\":[" } else { b"," });
@@ -384,10 +399,10 @@ impl<'a> Pieces<'a> {
             push(b"]");
         }
         push(b",\"messages\":[");
-        if pieces.is_full || count > MAX_TOOLS {
+        if self.is_full || count > MAX_TOOLS {
             return Err(Capacity { what: What::Tools, needed: count, free: MAX_TOOLS });
         }
-        Ok(pieces)
+        Ok(())
     }
 
     pub(super) fn push(&mut self, piece: &'a [u8]) {
