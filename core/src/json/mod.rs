@@ -13,6 +13,7 @@ mod value;
 mod write;
 
 pub use check::{Checked, JsonError, MAX_DEPTH, check};
+pub(crate) use check::{MESSAGE_DEPTH, SNAPSHOT_DEPTH, check_to};
 pub(crate) use number::{compare, is_integer, is_multiple, parse_integer};
 pub use number::{parse_f64, write_f32, write_f64};
 pub(crate) use scan::{is_ascii, plain_run, plain_run_seen};

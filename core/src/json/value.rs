@@ -204,6 +204,11 @@ impl<'a> Object<'a> {
         if raw.get(start) == Some(&b'{') { Self { raw, at: start + 1 } } else { Self { raw: &[], at: 0 } }
     }
 
+    /// The members that were given until now.
+    pub(crate) fn given(&self) -> Self {
+        Self::of(self.raw.get(..self.at).unwrap_or_default())
+    }
+
     /// The members in `raw`, which stands without its braces.
     pub(crate) const fn inside(raw: &'a [u8]) -> Self {
         Self { raw, at: 0 }

@@ -32,10 +32,12 @@ impl<'s> RawSchema<'s> {
     /// The schema that `json` states.
     ///
     /// # Errors
-    /// [`Misuse::Json`] if it is no JSON object.
+    /// [`Misuse::Json`] if it is no JSON object, or has more than [`MAX_DEPTH`](json::MAX_DEPTH) levels.
     pub fn new(json: &'s str) -> Result<Self, Misuse> {
-        let root = json::check(json.as_bytes()).ok().and_then(|_| Value::first(json.as_bytes()));
-        root.filter(|root| root.kind() == Kind::Object).map(|root| Self { root }).ok_or(Misuse::Json("a schema is a JSON object"))
+        const NONE: &str = "a schema is a JSON object";
+        json::check(json.as_bytes()).map_err(|error| error.misuse(NONE))?;
+        let root = Value::first(json.as_bytes()).filter(|root| root.kind() == Kind::Object);
+        root.map(|root| Self { root }).ok_or(Misuse::Json(NONE))
     }
 
     /// The same from a value that was checked.
