@@ -16,7 +16,7 @@ pub use check::{Checked, JsonError, MAX_DEPTH, check};
 pub(crate) use check::{MESSAGE_DEPTH, SNAPSHOT_DEPTH, check_to};
 pub(crate) use number::{compare, is_integer, is_multiple, parse_integer};
 pub use number::{parse_f64, write_f32, write_f64};
-pub(crate) use scan::{is_ascii, plain_run, plain_run_seen};
+pub(crate) use scan::{copy, copy_down, is_ascii, plain_run, plain_run_seen};
 pub(crate) use text::{Each, number_parts, text_parts};
 pub use text::{Piece, Pieces, Text};
 pub use value::{Array, Kind, Object, Value};

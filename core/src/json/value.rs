@@ -105,7 +105,8 @@ impl<'a> Value<'a> {
     /// The number, if it is written as a whole one and fits.
     pub fn as_u64(self) -> Option<u64> {
         match self.kind() {
-            Kind::Number => self.as_json().parse().ok(),
+            #[expect(clippy::disallowed_methods, reason = "a whole number's parser does not panic")]
+            Kind::Number => self.as_json().parse::<u64>().ok(),
             _ => None,
         }
     }

@@ -16,7 +16,7 @@ use super::Run;
 use super::calls::is_type;
 use super::state::{Bits, Outcome, State, Turn};
 use crate::error::{Capacity, Error, Misuse, What};
-use crate::json::{Decimal, Kind, SNAPSHOT_DEPTH, Sink, Value, check_to, escape};
+use crate::json::{Decimal, Kind, SNAPSHOT_DEPTH, Sink, Value, check_to, copy, escape};
 use crate::message::{Role, StopReason, Usage};
 use crate::policy::Limit;
 use crate::transcript::Transcript;
@@ -191,7 +191,7 @@ struct Fixed<'m> {
 impl Sink for Fixed<'_> {
     fn put(&mut self, bytes: &[u8]) -> Result<(), Capacity> {
         if let Some(place) = self.memory.get_mut(self.len..).and_then(|rest| rest.get_mut(..bytes.len())) {
-            place.copy_from_slice(bytes);
+            copy(place, bytes);
         }
         self.len = self.len.saturating_add(bytes.len());
         Ok(())

@@ -356,7 +356,7 @@ impl<'s, 'v> Machine<'s, 'v> {
         let mut rest = path.as_plain()?.strip_prefix('#')?;
         while !rest.is_empty() {
             rest = rest.strip_prefix('/')?;
-            let (part, more) = rest.split_at_checked(rest.find('/').unwrap_or(rest.len()))?;
+            let (part, more) = rest.split_at_checked(rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len()))?;
             at = at.members().find(|(name, _)| pointer_names(part, *name)).map(|(_, value)| value)?;
             rest = more;
         }
