@@ -9,7 +9,7 @@ type Checked<T = ()> = Result<T, InputError<'static>>;
 
 /// How many arrays, objects and maps a [`Schema`] may have in one another. One that has more does not compile as a tool's input; one
 /// that is no tool's refuses what goes deeper.
-pub const SCHEMA_DEPTH: usize = 32;
+pub const SCHEMA_DEPTH: usize = 16;
 
 impl Schema {
     /// Checks a value: types, members (missing, unknown, twice), allowed values, ranges, lengths (in characters).
@@ -28,7 +28,7 @@ impl Schema {
             if let Some(level) = check.enter(schema, value)? {
                 match levels.get_mut(depth) {
                     Some(slot) => *slot = Some(level),
-                    None => return check.wrong(value, Expected::Count("at most", 32, "level")),
+                    None => return check.wrong(value, Expected::Count("at most", 16, "level")),
                 }
                 depth += 1;
             }

@@ -162,7 +162,7 @@ impl<const N: usize> Writer<N> {
         self.depth += 1;
         match schema.shape {
             Shape::Array(..) | Shape::Map(_) | Shape::Object { .. } if self.depth > SCHEMA_DEPTH => {
-                panic!("an input has at most 32 arrays, objects and maps in one another")
+                panic!("an input has at most 16 arrays, objects and maps in one another")
             }
             Shape::Array(items, _) => {
                 self.key(start, "items");
