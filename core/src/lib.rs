@@ -15,6 +15,8 @@
 //!
 //! Start at [`run`] for the machine, at [`drive`] for a chip; a server has its own front end in `toolrunner_std`.
 #![no_std]
+// The list is core/clippy.toml. Cargo.toml allows it, for the tests.
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
@@ -30,6 +32,7 @@ pub mod policy;
 pub mod run;
 pub mod schema;
 #[cfg(feature = "testing")]
+#[allow(clippy::disallowed_methods, reason = "for tests, on a server")]
 pub mod testing;
 pub mod time;
 pub mod tool;

@@ -11,7 +11,7 @@
 use alloc::{sync::Arc, vec::Vec};
 
 use crate::error::{Capacity, What};
-use crate::json::{Sink, escape};
+use crate::json::{Sink, copy, copy_down, escape};
 
 /// The most that a growing transcript holds if nothing else is said: what the API takes as one request.
 #[cfg(feature = "alloc")]
@@ -177,7 +177,7 @@ impl<'b> Transcript<'b> {
         self.reserve(room)?;
         let full = self.full(room);
         let place = self.whole_mut().get_mut(at..).and_then(|rest| rest.get_mut(..new.len())).ok_or(full)?;
-        place.copy_from_slice(new);
+        copy(place, new);
         Ok(())
     }
 
@@ -196,14 +196,14 @@ impl<'b> Transcript<'b> {
             && let Some((place, end)) = moved.split_last_chunk_mut::<2>()
             && place.len() == count
         {
-            place.copy_from_slice(new);
+            copy(place, new);
             *end = closing;
         } else {
             copy_up(moved, count);
             if let Some(place) = moved.get_mut(..count)
                 && place.len() == new.len()
             {
-                place.copy_from_slice(new);
+                copy(place, new);
             }
         }
         self.len += count;
@@ -305,10 +305,7 @@ impl<'b> Transcript<'b> {
             return;
         }
         if let Some(both) = self.whole_mut().get_mut(to..from.end) {
-            let skip = from.start - to;
-            if skip <= both.len() {
-                both.copy_within(skip.., 0);
-            }
+            copy_down(both, from.start - to);
         }
     }
 
@@ -365,6 +362,7 @@ impl<'b> Transcript<'b> {
 #[inline(never)]
 fn copy_up(bytes: &mut [u8], by: usize) {
     if let Some(kept) = bytes.len().checked_sub(by) {
+        #[expect(clippy::disallowed_methods, reason = "kept and by are the length together")]
         bytes.copy_within(..kept, by);
     }
 }

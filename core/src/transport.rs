@@ -170,6 +170,7 @@ fn thousandths(text: &str) -> Option<u64> {
     if whole.is_empty() || !digits(whole) || !digits(fraction) {
         return None;
     }
+    #[expect(clippy::disallowed_methods, reason = "a whole number's parser does not panic")]
     let mut milli = whole.parse::<u64>().ok()?.checked_mul(1000)?;
     for (digit, weight) in fraction.bytes().zip([100, 10, 1]) {
         milli = milli.checked_add(u64::from(digit - b'0') * weight)?;

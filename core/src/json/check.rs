@@ -2,10 +2,13 @@
 
 use core::fmt;
 
+use crate::error::Misuse;
+
 use super::scan::{plain_run, short_string_end, skip_space};
 
 /// The deepest nesting that [`check`] takes, in objects and arrays. As in serde_json.
 pub const MAX_DEPTH: usize = 127;
+const TOO_DEEP: &str = "at most 127 levels";
 
 /// What [`check`] learned about a JSON text besides that it is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,19 +37,32 @@ impl fmt::Display for JsonError {
 
 impl core::error::Error for JsonError {}
 
+impl JsonError {
+    /// What the caller is told of its own text: that it is too deep, or else `what`.
+    pub(crate) fn misuse(self, what: &'static str) -> Misuse {
+        Misuse::Json(if self.expected == TOO_DEEP { TOO_DEEP } else { what })
+    }
+}
+
 const fn fail<T>(at: usize, expected: &'static str) -> Result<T, JsonError> {
     Err(JsonError { at, expected })
 }
 
+/// The deepest that a message can be that has an input or a result in it which was checked by itself, and the deepest that what holds
+/// such messages can be. What was once taken is not refused when it comes back.
+pub(crate) const MESSAGE_DEPTH: usize = MAX_DEPTH + 3;
+pub(crate) const SNAPSHOT_DEPTH: usize = MESSAGE_DEPTH + 2;
+
 /// One bit a level: whether it is an object.
 struct Stack {
-    bits: [u32; 4],
+    bits: [u32; 5],
+    most: usize,
     depth: usize,
 }
 
 impl Stack {
     fn push(&mut self, object: bool) -> bool {
-        if self.depth >= MAX_DEPTH {
+        if self.depth >= self.most {
             return false;
         }
         if let Some(word) = self.bits.get_mut(self.depth / 32) {
@@ -70,7 +86,13 @@ impl Stack {
 /// # Errors
 /// The place and what was expected there.
 pub fn check(bytes: &[u8]) -> Result<Checked, JsonError> {
+    check_to(MAX_DEPTH, bytes)
+}
+
+/// [`check`] with another depth, of at most 160 levels.
+pub(crate) fn check_to(most: usize, bytes: &[u8]) -> Result<Checked, JsonError> {
     let mut walk = Walk::new(bytes)?;
+    walk.most = most;
     walk.value()?;
     walk.end()
 }
@@ -79,6 +101,7 @@ pub fn check(bytes: &[u8]) -> Result<Checked, JsonError> {
 pub(crate) struct Walk<'a> {
     bytes: &'a [u8],
     at: usize,
+    most: usize,
     depth: usize,
     /// An object or array was just entered: no comma before what is first in it.
     is_first: bool,
@@ -91,7 +114,7 @@ impl<'a> Walk<'a> {
         if let Err(e) = core::str::from_utf8(bytes) {
             return fail(e.valid_up_to(), "valid UTF-8");
         }
-        Ok(Self { bytes, at: skip_space(bytes, 0), depth: 0, is_first: false, lone_surrogate: None })
+        Ok(Self { bytes, at: skip_space(bytes, 0), most: MAX_DEPTH, depth: 0, is_first: false, lone_surrogate: None })
     }
 
     /// Where the next value begins, or where the last one ended.
@@ -152,7 +175,7 @@ impl<'a> Walk<'a> {
     /// The value here, all of it.
     pub(crate) fn value(&mut self) -> Result<&'a [u8], JsonError> {
         let start = self.at;
-        self.at = value(self.bytes, start, self.depth, &mut self.lone_surrogate)?;
+        self.at = value(self.bytes, start, (self.depth, self.most), &mut self.lone_surrogate)?;
         Ok(self.bytes.get(start..self.at).unwrap_or_default())
     }
 
@@ -166,15 +189,15 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The value that begins at `at`, with `outside` levels around it; gives where it ends.
-fn value(bytes: &[u8], mut at: usize, outside: usize, lone: &mut Option<usize>) -> Result<usize, JsonError> {
-    let mut stack = Stack { bits: [0; 4], depth: outside };
+/// The value that begins at `at`, with `outside` levels around it of `most`; gives where it ends.
+fn value(bytes: &[u8], mut at: usize, (outside, most): (usize, usize), lone: &mut Option<usize>) -> Result<usize, JsonError> {
+    let mut stack = Stack { bits: [0; 5], most, depth: outside };
     'value: loop {
         // A value begins at `at`.
         match bytes.get(at) {
             Some(b'{') => {
                 if !stack.push(true) {
-                    return fail(at, "at most 127 levels");
+                    return fail(at, TOO_DEEP);
                 }
                 at = skip_space(bytes, at + 1);
                 if bytes.get(at) != Some(&b'}') {
@@ -184,7 +207,7 @@ fn value(bytes: &[u8], mut at: usize, outside: usize, lone: &mut Option<usize>) 
             }
             Some(b'[') => {
                 if !stack.push(false) {
-                    return fail(at, "at most 127 levels");
+                    return fail(at, TOO_DEEP);
                 }
                 at = skip_space(bytes, at + 1);
                 if bytes.get(at) != Some(&b']') {

@@ -13,10 +13,10 @@ mod value;
 mod write;
 
 pub use check::{Checked, JsonError, MAX_DEPTH, check};
-pub(crate) use check::{Walk, hex4};
+pub(crate) use check::{MESSAGE_DEPTH, SNAPSHOT_DEPTH, Walk, check_to, hex4};
 pub(crate) use number::{compare, is_integer, is_multiple, parse_integer, parse_small_integer};
 pub use number::{parse_f64, write_f32, write_f64};
-pub(crate) use scan::{is_ascii, line_end, plain_run, plain_run_seen};
+pub(crate) use scan::{copy, copy_down, is_ascii, line_end, plain_run, plain_run_seen};
 pub(crate) use text::{Each, number_parts, text_parts};
 pub use text::{Piece, Pieces, Text};
 pub(crate) use value::means;

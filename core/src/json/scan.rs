@@ -1,5 +1,23 @@
 //! The byte loops under everything else.
 
+/// Copies `from` over `to`, which is of the same length: nothing happens if it is not.
+#[inline]
+pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
+    if to.len() == from.len() {
+        #[expect(clippy::disallowed_methods, reason = "the lengths are the same")]
+        to.copy_from_slice(from);
+    }
+}
+
+/// Moves what is behind the first `by` bytes to the front, over them. Nothing happens if there are fewer.
+#[inline]
+pub(crate) fn copy_down(bytes: &mut [u8], by: usize) {
+    if by <= bytes.len() {
+        #[expect(clippy::disallowed_methods, reason = "the range begins within")]
+        bytes.copy_within(by.., 0);
+    }
+}
+
 /// Index of the first byte at or after `from` that ends a run of plain string bytes: `"`, `\` or a control character.
 /// The slice's length if there is none. Eight bytes at a time, and a long run on a large machine 32.
 pub(crate) fn plain_run(bytes: &[u8], from: usize) -> usize {

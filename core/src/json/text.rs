@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::check::hex4;
-use super::scan::plain_run;
+use super::scan::{copy, plain_run};
 use crate::error::{Capacity, What};
 
 /// The content of a JSON string, still escaped, without its quotes.
@@ -98,7 +98,7 @@ impl<'a> Text<'a> {
                 Piece::Char(c) => c.encode_utf8(&mut utf8).as_bytes(),
             };
             let room = buffer.get_mut(used..).and_then(|rest| rest.get_mut(..bytes.len()));
-            room.ok_or_else(|| full(self))?.copy_from_slice(bytes);
+            copy(room.ok_or_else(|| full(self))?, bytes);
             used += bytes.len();
         }
         // Always whole characters; the error is for the type's sake.

@@ -105,7 +105,8 @@ impl<'a> Value<'a> {
     /// The number, if it is written as a whole one and fits.
     pub fn as_u64(self) -> Option<u64> {
         match self.kind() {
-            Kind::Number => self.as_json().parse().ok(),
+            #[expect(clippy::disallowed_methods, reason = "a whole number's parser does not panic")]
+            Kind::Number => self.as_json().parse::<u64>().ok(),
             _ => None,
         }
     }
@@ -202,6 +203,11 @@ impl<'a> Object<'a> {
     pub(crate) fn of(raw: &'a [u8]) -> Self {
         let start = skip_space(raw, 0);
         if raw.get(start) == Some(&b'{') { Self { raw, at: start + 1 } } else { Self { raw: &[], at: 0 } }
+    }
+
+    /// The members that were given until now.
+    pub(crate) fn given(&self) -> Self {
+        Self::of(self.raw.get(..self.at).unwrap_or_default())
     }
 
     /// The members in `raw`, which stands without its braces.

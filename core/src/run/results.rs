@@ -3,7 +3,7 @@
 use super::Run;
 use super::state::{Outcome, State};
 use crate::error::{Capacity, Error, Misuse};
-use crate::json::{Array, JsonError, Kind, Sink, Text, Value, check, escape};
+use crate::json::{Array, JsonError, Kind, Sink, Text, Value, check, copy, escape};
 use crate::observe::Event;
 use crate::tool::{EMPTY_ERROR, EMPTY_RESULT, Notice};
 use crate::transcript::{Span, Transcript};
@@ -30,7 +30,7 @@ impl Sink for Slice<'_> {
     fn put(&mut self, new: &[u8]) -> Result<(), Capacity> {
         let free = self.bytes.len().saturating_sub(self.len);
         let full = Capacity { what: crate::error::What::Result, needed: new.len(), free };
-        self.bytes.get_mut(self.len..).and_then(|rest| rest.get_mut(..new.len())).ok_or(full)?.copy_from_slice(new);
+        copy(self.bytes.get_mut(self.len..).and_then(|rest| rest.get_mut(..new.len())).ok_or(full)?, new);
         self.len += new.len();
         Ok(())
     }

@@ -16,7 +16,7 @@ use super::Run;
 use super::calls::is_type;
 use super::state::{Bits, Outcome, State, Turn};
 use crate::error::{Capacity, Error, Misuse, What};
-use crate::json::{Decimal, Kind, Sink, Value, check, escape};
+use crate::json::{Decimal, Kind, SNAPSHOT_DEPTH, Sink, Value, check_to, copy, escape};
 use crate::message::{Role, StopReason, Usage};
 use crate::policy::Limit;
 use crate::transcript::Transcript;
@@ -91,7 +91,7 @@ impl<'b> Run<'b> {
     /// # Errors
     /// `Misuse` if it is none, or of another version; `Capacity` if the conversation does not fit.
     pub fn from_snapshot(snapshot: &[u8], mut transcript: Transcript<'b>) -> Result<Self, Error> {
-        check(snapshot).map_err(|_| NONE)?;
+        check_to(SNAPSHOT_DEPTH, snapshot).map_err(|_| NONE)?;
         let value = Value::first(snapshot).ok_or(NONE)?;
         let member = |name: &str| value.member(name).ok_or(NONE);
         match member("toolrunner_snapshot")?.as_u64() {
@@ -191,7 +191,7 @@ struct Fixed<'m> {
 impl Sink for Fixed<'_> {
     fn put(&mut self, bytes: &[u8]) -> Result<(), Capacity> {
         if let Some(place) = self.memory.get_mut(self.len..).and_then(|rest| rest.get_mut(..bytes.len())) {
-            place.copy_from_slice(bytes);
+            copy(place, bytes);
         }
         self.len = self.len.saturating_add(bytes.len());
         Ok(())

@@ -3,7 +3,7 @@
 use super::Run;
 use super::state::{Outcome, State};
 use crate::error::{Error, Misuse};
-use crate::json::{Kind, Value, check};
+use crate::json::{Kind, MESSAGE_DEPTH, Value, check_to};
 use crate::message::Role;
 use crate::tool::Notice;
 
@@ -185,7 +185,7 @@ pub(super) fn check_messages(bytes: &[u8]) -> Result<(), Error> {
     let mut rest = bytes.trim_ascii();
     loop {
         let message = Value::first(rest).ok_or_else(wrong)?;
-        let checked = check(message.raw()).map_err(|_| wrong())?;
+        let checked = check_to(MESSAGE_DEPTH, message.raw()).map_err(|_| wrong())?;
         let role = message.member("role").and_then(Value::as_text).and_then(Role::from_text);
         let content = message.member("content").map(Value::kind);
         if message.kind() != Kind::Object || role.is_none() || !matches!(content, Some(Kind::String | Kind::Array)) {

@@ -5,24 +5,81 @@
 use core::cmp::Ordering;
 
 use super::{Bounds, By, Expected, Got, InputError, Name, Names, Schema, Shape, Types};
-use crate::json::{Kind, Piece, Text, Value, compare};
+use crate::json::{Array, Kind, Object, Piece, Text, Value, compare};
 
-type Checked = Result<(), InputError<'static>>;
+type Checked<T = ()> = Result<T, InputError<'static>>;
+
+/// How many arrays, objects and maps a [`Schema`] may have in one another. One that has more does not compile as a tool's input; one
+/// that is no tool's refuses what goes deeper.
+pub const SCHEMA_DEPTH: usize = 16;
 
 impl Schema {
     /// Checks a value: types, members (missing, unknown, twice), allowed values, ranges, lengths (in characters).
     ///
-    /// Goes as deep as the schema does, not as the input does.
+    /// Goes as deep as the schema does, not as the input does, and does not recurse: the levels are kept in an array of
+    /// [`SCHEMA_DEPTH`], six words each.
     ///
     /// # Errors
     /// The first thing that is wrong, in the order of the schema for what is missing and of the input for all else.
     pub fn check(&self, value: Value<'_>) -> Checked {
-        Check { root: value.raw() }.schema(self, value)
+        let check = Check { root: value.raw() };
+        let mut levels: [Option<Level<'_, '_>>; SCHEMA_DEPTH] = [const { None }; SCHEMA_DEPTH];
+        let mut depth = 0_usize;
+        let (mut schema, mut value) = (self, value);
+        loop {
+            let entered = if schema.nullable && value.is_null() { Entered::Whole } else { (schema.rule)(&check, schema, value)? };
+            match entered {
+                Entered::Whole => {}
+                // A form of a variant, which is no variants of variants, or is inside the value: this comes to an end.
+                Entered::As(form, content) => {
+                    (schema, value) = (form, content);
+                    continue;
+                }
+                Entered::Level(level) => {
+                    match levels.get_mut(depth) {
+                        Some(slot) => *slot = Some(level),
+                        None => return check.wrong(value, Expected::Count("at most", 16, "level")),
+                    }
+                    depth += 1;
+                }
+            }
+            // On to the next value, upwards through the levels that are at their end.
+            (schema, value) = loop {
+                let Some(Some(level)) = depth.checked_sub(1).and_then(|top| levels.get_mut(top)) else { return Ok(()) };
+                match (level.next)(&check, level)? {
+                    Some(next) => break next,
+                    None => depth -= 1,
+                }
+            };
+        }
     }
 }
 
-/// Checks a value against a schema of the shape that it is for.
-pub(super) type Rule = fn(&Check<'_>, &Schema, Value<'_>) -> Checked;
+/// Checks a value by itself against a schema of the shape that it is for.
+pub(super) type Rule = for<'s, 'v> fn(&Check<'v>, &'s Schema, Value<'v>) -> Checked<Entered<'s, 'v>>;
+
+/// What a value's own check leaves to check.
+pub(super) enum Entered<'s, 'v> {
+    Whole,
+    /// This value against this schema.
+    As(&'s Schema, Value<'v>),
+    /// What is in the value.
+    Level(Level<'s, 'v>),
+}
+
+/// What remains of an array, an object or a map, the schema that it is under, and what gives the next value in it.
+pub(super) struct Level<'s, 'v> {
+    schema: &'s Schema,
+    rest: Rest<'v>,
+    next: Next,
+}
+
+type Next = for<'s, 'v> fn(&Check<'v>, &mut Level<'s, 'v>) -> Checked<Option<(&'s Schema, Value<'v>)>>;
+
+enum Rest<'v> {
+    Items(Array<'v>),
+    Members(Object<'v>),
+}
 
 #[derive(Debug)]
 pub(super) struct Check<'v> {
@@ -34,12 +91,8 @@ impl Check<'_> {
         InputError::new(value.offset_in(self.root).unwrap_or(0), expected, got)
     }
 
-    fn wrong<T>(&self, value: Value<'_>, expected: Expected<'static>) -> Result<T, InputError<'static>> {
+    fn wrong<T>(&self, value: Value<'_>, expected: Expected<'static>) -> Checked<T> {
         Err(self.error(value, expected, Got::Value))
-    }
-
-    fn schema(&self, schema: &Schema, value: Value<'_>) -> Checked {
-        if schema.nullable && value.is_null() { Ok(()) } else { (schema.rule)(self, schema, value) }
     }
 
     fn missing(&self, object: Value<'_>, name: &'static str, types: Types) -> InputError<'static> {
@@ -47,68 +100,82 @@ impl Check<'_> {
         error.missing = Some(Name::Plain(name));
         error
     }
+
+    fn of_type(&self, schema: &Schema, value: Value<'_>) -> Checked {
+        let types = schema.types();
+        if types.fit(value) { Ok(()) } else { self.wrong(value, Expected::Type(types)) }
+    }
+
+    fn count(&self, bounds: Bounds, unit: &'static str, count: u64, value: Value<'_>) -> Checked {
+        let min = u64::from(bounds.min);
+        if count < min {
+            return Err(self.error(value, Expected::Count("at least", min, unit), Got::Count(count)));
+        }
+        match bounds.max.map(u64::from) {
+            Some(max) if count > max => Err(self.error(value, Expected::Count("at most", max, unit), Got::Count(count))),
+            _ => Ok(()),
+        }
+    }
 }
 
-pub(super) const fn any(_: &Check<'_>, _: &Schema, _: Value<'_>) -> Checked {
-    Ok(())
+pub(super) const fn any<'s, 'v>(_: &Check<'v>, _: &'s Schema, _: Value<'v>) -> Checked<Entered<'s, 'v>> {
+    Ok(Entered::Whole)
 }
 
-pub(super) fn typed(check: &Check<'_>, schema: &Schema, value: Value<'_>) -> Checked {
-    let types = schema.types();
-    if types.fit(value) { Ok(()) } else { check.wrong(value, Expected::Type(types)) }
+pub(super) fn typed<'s, 'v>(check: &Check<'v>, schema: &'s Schema, value: Value<'v>) -> Checked<Entered<'s, 'v>> {
+    check.of_type(schema, value).map(|()| Entered::Whole)
 }
 
-pub(super) fn names(check: &Check<'_>, schema: &Schema, value: Value<'_>) -> Checked {
-    let Shape::Names(names) = schema.shape else { return Ok(()) };
+pub(super) fn names<'s, 'v>(check: &Check<'v>, schema: &'s Schema, value: Value<'v>) -> Checked<Entered<'s, 'v>> {
+    let Shape::Names(names) = schema.shape else { return Ok(Entered::Whole) };
     let known = value.as_text().is_some_and(|text| names.iter().any(|name| text == **name));
-    if known { Ok(()) } else { check.wrong(value, Expected::OneOf(Names::Plain(names), schema.nullable)) }
+    if known { Ok(Entered::Whole) } else { check.wrong(value, Expected::OneOf(Names::Plain(names), schema.nullable)) }
 }
 
-pub(super) fn range(check: &Check<'_>, schema: &Schema, value: Value<'_>) -> Checked {
-    typed(check, schema, value)?;
-    let (Shape::Integer(range) | Shape::Number(range)) = schema.shape else { return Ok(()) };
+pub(super) fn range<'s, 'v>(check: &Check<'v>, schema: &'s Schema, value: Value<'v>) -> Checked<Entered<'s, 'v>> {
+    check.of_type(schema, value)?;
+    let (Shape::Integer(range) | Shape::Number(range)) = schema.shape else { return Ok(Entered::Whole) };
     if !range.minimum.is_empty() && compare(value.raw(), range.minimum.as_bytes()) == Some(Ordering::Less) {
         return check.wrong(value, Expected::Bound("at least", range.minimum));
     }
     if !range.maximum.is_empty() && compare(value.raw(), range.maximum.as_bytes()) == Some(Ordering::Greater) {
         return check.wrong(value, Expected::Bound("at most", range.maximum));
     }
-    Ok(())
+    Ok(Entered::Whole)
 }
 
-pub(super) fn length(check: &Check<'_>, schema: &Schema, value: Value<'_>) -> Checked {
-    typed(check, schema, value)?;
-    let Shape::String(bounds) = schema.shape else { return Ok(()) };
-    count(check, bounds, "character", characters(value.as_text().unwrap_or_default()), value)
+pub(super) fn length<'s, 'v>(check: &Check<'v>, schema: &'s Schema, value: Value<'v>) -> Checked<Entered<'s, 'v>> {
+    check.of_type(schema, value)?;
+    let Shape::String(bounds) = schema.shape else { return Ok(Entered::Whole) };
+    let count = characters(value.as_text().unwrap_or_default());
+    check.count(bounds, "character", count, value).map(|()| Entered::Whole)
 }
 
-pub(super) fn array(check: &Check<'_>, schema: &Schema, value: Value<'_>) -> Checked {
-    typed(check, schema, value)?;
-    let Shape::Array(items, bounds) = schema.shape else { return Ok(()) };
-    count(check, bounds, "item", u64::try_from(value.elements().count()).unwrap_or(u64::MAX), value)?;
-    value.elements().try_for_each(|item| check.schema(items, item))
+pub(super) fn array<'s, 'v>(check: &Check<'v>, schema: &'s Schema, value: Value<'v>) -> Checked<Entered<'s, 'v>> {
+    check.of_type(schema, value)?;
+    let Shape::Array(_, bounds) = schema.shape else { return Ok(Entered::Whole) };
+    check.count(bounds, "item", u64::try_from(value.elements().count()).unwrap_or(u64::MAX), value)?;
+    Ok(Entered::Level(Level { schema, rest: Rest::Items(value.elements()), next: next_item }))
 }
 
-fn count(check: &Check<'_>, bounds: Bounds, unit: &'static str, count: u64, value: Value<'_>) -> Checked {
-    let min = u64::from(bounds.min);
-    if count < min {
-        return Err(check.error(value, Expected::Count("at least", min, unit), Got::Count(count)));
-    }
-    match bounds.max.map(u64::from) {
-        Some(max) if count > max => Err(check.error(value, Expected::Count("at most", max, unit), Got::Count(count))),
-        _ => Ok(()),
-    }
+fn next_item<'s, 'v>(_: &Check<'v>, level: &mut Level<'s, 'v>) -> Checked<Option<(&'s Schema, Value<'v>)>> {
+    let (Shape::Array(schema, _), Rest::Items(items)) = (level.schema.shape, &mut level.rest) else { return Ok(None) };
+    Ok(items.next().map(|item| (schema, item)))
 }
 
-pub(super) fn map(check: &Check<'_>, schema: &Schema, value: Value<'_>) -> Checked {
-    typed(check, schema, value)?;
-    let Shape::Map(values) = schema.shape else { return Ok(()) };
-    value.members().try_for_each(|(_, inner)| check.schema(values, inner))
+pub(super) fn map<'s, 'v>(check: &Check<'v>, schema: &'s Schema, value: Value<'v>) -> Checked<Entered<'s, 'v>> {
+    check.of_type(schema, value)?;
+    Ok(Entered::Level(Level { schema, rest: Rest::Members(value.members()), next: next_of_map }))
 }
 
-pub(super) fn object(check: &Check<'_>, schema: &Schema, value: Value<'_>) -> Checked {
-    typed(check, schema, value)?;
-    let Shape::Object { tag, properties } = schema.shape else { return Ok(()) };
+fn next_of_map<'s, 'v>(_: &Check<'v>, level: &mut Level<'s, 'v>) -> Checked<Option<(&'s Schema, Value<'v>)>> {
+    let (Shape::Map(values), Rest::Members(members)) = (level.schema.shape, &mut level.rest) else { return Ok(None) };
+    Ok(members.next().map(|(_, inner)| (values, inner)))
+}
+
+pub(super) fn object<'s, 'v>(check: &Check<'v>, schema: &'s Schema, value: Value<'v>) -> Checked<Entered<'s, 'v>> {
+    check.of_type(schema, value)?;
+    let Shape::Object { tag, properties } = schema.shape else { return Ok(Entered::Whole) };
     if let Some((name, _)) = tag
         && value.member(name).is_none()
     {
@@ -119,46 +186,53 @@ pub(super) fn object(check: &Check<'_>, schema: &Schema, value: Value<'_>) -> Ch
             return Err(check.missing(value, property.name, property.schema.types()));
         }
     }
-    for (i, (name, inner)) in value.members().enumerate() {
-        let known = if let Some((tag, expected)) = tag
+    Ok(Entered::Level(Level { schema, rest: Rest::Members(value.members()), next: next_member }))
+}
+
+fn next_member<'s, 'v>(check: &Check<'v>, level: &mut Level<'s, 'v>) -> Checked<Option<(&'s Schema, Value<'v>)>> {
+    let (Shape::Object { tag, properties }, Rest::Members(rest)) = (level.schema.shape, &mut level.rest) else { return Ok(None) };
+    while let Some((name, inner)) = rest.next() {
+        let (known, property) = if let Some((tag, expected)) = tag
             && name == *tag
         {
             if inner.as_text().is_none_or(|text| text != *expected) {
                 return check.wrong(inner, Expected::Bound("the string", expected));
             }
-            tag
+            (tag, None)
         } else {
             let known = properties.iter().find(|property| name == *property.name);
             let unknown = || check.error(inner, Expected::Member(Names::Properties(tag, properties)), Got::Unknown);
             let known = known.ok_or_else(unknown)?;
-            check.schema(&known.schema, inner)?;
-            known.name
+            (known.name, Some(known))
         };
         // All names are known ones here, and those are few.
-        if value.members().take(i).any(|(other, _)| other == *known) {
+        if rest.given().filter(|(other, _)| *other == *known).nth(1).is_some() {
             return check.wrong(inner, Expected::Words("one member of this name"));
         }
+        if let Some(property) = property {
+            return Ok(Some((&property.schema, inner)));
+        }
     }
-    Ok(())
+    Ok(None)
 }
 
-pub(super) fn by_tag(check: &Check<'_>, schema: &Schema, value: Value<'_>) -> Checked {
-    typed(check, schema, value)?;
-    let Shape::Variants(By::Tag(tag), variants) = schema.shape else { return Ok(()) };
+pub(super) fn by_tag<'s, 'v>(check: &Check<'v>, schema: &'s Schema, value: Value<'v>) -> Checked<Entered<'s, 'v>> {
+    check.of_type(schema, value)?;
+    let Shape::Variants(By::Tag(tag), variants) = schema.shape else { return Ok(Entered::Whole) };
     let Some(named) = value.member(tag) else { return Err(check.missing(value, tag, Types::STRING)) };
     let chosen = named.as_text().and_then(|name| variants.iter().find(|variant| name == *variant.name));
     match chosen {
-        Some(variant) => check.schema(&variant.schema, value),
+        Some(variant) => Ok(Entered::As(&variant.schema, value)),
         None => check.wrong(named, Expected::OneOf(Names::Variants(variants), false)),
     }
 }
 
-pub(super) fn by_key(check: &Check<'_>, schema: &Schema, value: Value<'_>) -> Checked {
-    typed(check, schema, value)?;
-    let Shape::Variants(By::Key, variants) = schema.shape else { return Ok(()) };
+pub(super) fn by_key<'s, 'v>(check: &Check<'v>, schema: &'s Schema, value: Value<'v>) -> Checked<Entered<'s, 'v>> {
+    check.of_type(schema, value)?;
+    let Shape::Variants(By::Key, variants) = schema.shape else { return Ok(Entered::Whole) };
     if value.kind() == Kind::String {
         return match variants.iter().find(|variant| variant.name.is_empty()) {
-            Some(names) => check.schema(&names.schema, value),
+            Some(names) => Ok(Entered::As(&names.schema, value)),
             None => check.wrong(value, Expected::Type(Types::OBJECT)),
         };
     }
@@ -170,7 +244,7 @@ pub(super) fn by_key(check: &Check<'_>, schema: &Schema, value: Value<'_>) -> Ch
         return check.wrong(value, Expected::Words("an object with one member"));
     }
     match with_content.clone().find(|variant| key == *variant.name) {
-        Some(variant) => check.schema(&variant.schema, inner),
+        Some(variant) => Ok(Entered::As(&variant.schema, inner)),
         None => {
             let named = variants.split_first().filter(|(first, _)| first.name.is_empty()).map_or(variants, |(_, rest)| rest);
             Err(check.error(inner, Expected::Member(Names::Variants(named)), Got::Unknown))

@@ -11,6 +11,7 @@ mod raw;
 mod write;
 
 use check::Rule;
+pub use check::SCHEMA_DEPTH;
 pub(crate) use error::{Expected, Got, Name, Names, Types};
 pub use error::{Explained, InputError};
 pub use raw::{RAW_DEPTH, RawSchema};
@@ -156,6 +157,17 @@ impl Schema {
 
     /// One of several forms.
     pub const fn variants(by: By, variants: &'static [Variant]) -> Self {
+        let mut rest = variants;
+        // So that a check comes to an end: what follows a choice about a value is no choice about the same value.
+        while let [variant, more @ ..] = rest {
+            match (by, &variant.schema.shape) {
+                (By::Tag(_), Shape::Object { .. }) | (By::Key, Shape::Names(_)) => {}
+                (By::Key, _) if !variant.name.is_empty() => {}
+                (By::Tag(_), _) => panic!("a variant told by its tag is an object"),
+                (By::Key, _) => panic!("a variant without a name is the names of those without content"),
+            }
+            rest = more;
+        }
         let rule = match by {
             By::Tag(_) => check::by_tag,
             By::Key => check::by_key,

@@ -32,10 +32,12 @@ impl<'s> RawSchema<'s> {
     /// The schema that `json` states.
     ///
     /// # Errors
-    /// [`Misuse::Json`] if it is no JSON object.
+    /// [`Misuse::Json`] if it is no JSON object, or has more than [`MAX_DEPTH`](json::MAX_DEPTH) levels.
     pub fn new(json: &'s str) -> Result<Self, Misuse> {
-        let root = json::check(json.as_bytes()).ok().and_then(|_| Value::first(json.as_bytes()));
-        root.filter(|root| root.kind() == Kind::Object).map(|root| Self { root }).ok_or(Misuse::Json("a schema is a JSON object"))
+        const NONE: &str = "a schema is a JSON object";
+        json::check(json.as_bytes()).map_err(|error| error.misuse(NONE))?;
+        let root = Value::first(json.as_bytes()).filter(|root| root.kind() == Kind::Object);
+        root.map(|root| Self { root }).ok_or(Misuse::Json(NONE))
     }
 
     /// The same from a value that was checked.
@@ -354,7 +356,7 @@ impl<'s, 'v> Machine<'s, 'v> {
         let mut rest = path.as_plain()?.strip_prefix('#')?;
         while !rest.is_empty() {
             rest = rest.strip_prefix('/')?;
-            let (part, more) = rest.split_at_checked(rest.find('/').unwrap_or(rest.len()))?;
+            let (part, more) = rest.split_at_checked(rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len()))?;
             at = at.members().find(|(name, _)| pointer_names(part, *name)).map(|(_, value)| value)?;
             rest = more;
         }

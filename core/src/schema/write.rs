@@ -1,11 +1,11 @@
 //! A schema as JSON text, written by the compiler.
 
-use super::{By, Default, Property, Schema, Shape, Variant};
+use super::{By, Default, Property, SCHEMA_DEPTH, Schema, Shape, Variant};
 
 /// Bytes of the definition that [`definition`] writes.
 #[doc(hidden)]
 pub const fn definition_len(name: &str, description: &str, schema: &Schema, extra: &str) -> usize {
-    let mut out = Writer { bytes: [], len: 0 };
+    let mut out = Writer { bytes: [], len: 0, depth: 0 };
     out.definition(name, description, schema, extra);
     out.len
 }
@@ -13,7 +13,7 @@ pub const fn definition_len(name: &str, description: &str, schema: &Schema, extr
 /// `{"name":…,"description":…,"input_schema":…}` and the raw members `extra`. `N` is what [`definition_len`] gives.
 #[doc(hidden)]
 pub const fn definition<const N: usize>(name: &str, description: &str, schema: &Schema, extra: &str) -> [u8; N] {
-    let mut out = Writer { bytes: [0; N], len: 0 };
+    let mut out = Writer { bytes: [0; N], len: 0, depth: 0 };
     out.definition(name, description, schema, extra);
     out.bytes
 }
@@ -32,10 +32,13 @@ pub const fn text(bytes: &[u8]) -> &str {
 struct Writer<const N: usize> {
     bytes: [u8; N],
     len: usize,
+    /// Arrays, objects and maps that what is written is in.
+    depth: usize,
 }
 
 #[allow(clippy::indexing_slicing, reason = "runs in constants, where an index that is out of bounds does not compile")]
 #[allow(clippy::integer_division_remainder_used, reason = "by ten")]
+#[allow(clippy::panic, reason = "runs in constants: a panic is an error of the compiler, with this text")]
 impl<const N: usize> Writer<N> {
     const fn byte(&mut self, byte: u8) {
         if self.len < N {
@@ -156,7 +159,11 @@ impl<const N: usize> Writer<N> {
             Shape::Any | Shape::Boolean | Shape::Object { .. } | Shape::Map(_) => {}
         }
         self.default(start, schema.default);
+        self.depth += 1;
         match schema.shape {
+            Shape::Array(..) | Shape::Map(_) | Shape::Object { .. } if self.depth > SCHEMA_DEPTH => {
+                panic!("an input has at most 16 arrays, objects and maps in one another")
+            }
             Shape::Array(items, _) => {
                 self.key(start, "items");
                 self.schema(items, None);
@@ -171,6 +178,7 @@ impl<const N: usize> Writer<N> {
             }
             _ => {}
         }
+        self.depth -= 1;
         self.byte(b'}');
     }
 

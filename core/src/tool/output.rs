@@ -294,7 +294,7 @@ impl<'a> Output<'a> {
         match &mut self.memory {
             Memory::Fixed(memory) => {
                 let Some(room) = memory.get_mut(self.len..).and_then(|rest| rest.get_mut(..bytes.len())) else { return };
-                room.copy_from_slice(bytes);
+                json::copy(room, bytes);
             }
             #[cfg(feature = "alloc")]
             Memory::Growing(memory) => memory.extend_from_slice(bytes),

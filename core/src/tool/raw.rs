@@ -26,8 +26,10 @@ impl Declaration {
     /// A JSON object; its name, if it has one, without escapes.
     fn new(json: DefinitionText) -> Result<Self, Misuse> {
         let bytes = json.as_bytes();
-        let object = json::check(bytes).ok().and_then(|_| Value::first(bytes)).filter(|value| value.kind() == Kind::Object);
-        let name = match object.ok_or(Misuse::Json("a tool's definition is a JSON object"))?.member("name") {
+        const NONE: &str = "a tool's definition is a JSON object";
+        json::check(bytes).map_err(|error| error.misuse(NONE))?;
+        let object = Value::first(bytes).filter(|value| value.kind() == Kind::Object);
+        let name = match object.ok_or(Misuse::Json(NONE))?.member("name") {
             None => 0..0,
             Some(name) => {
                 let text = name.as_text().and_then(json::Text::as_plain).ok_or(Misuse::Json("a tool's name is a plain string"))?;
@@ -225,7 +227,7 @@ mod owned {
             json.extend_from_slice(schema.as_bytes());
             json.push(b'}');
             let json = String::from_utf8(json).map_err(|_| Misuse::Json("a schema is a JSON object"))?;
-            crate::json::check(schema.as_bytes()).map_err(|_| Misuse::Json("a schema is a JSON object"))?;
+            crate::json::check(schema.as_bytes()).map_err(|error| error.misuse("a schema is a JSON object"))?;
             Self::of(json.into(), Async(run))
         }
 

@@ -6,7 +6,7 @@
 use super::input::{Fault, Half, begins_with_low, close_input, escaped_unit, mend_surrogates, unescape_in_place};
 use super::{Happened, HappenedKind, MAX_OPEN_BLOCKS, Reply, Source, kind_of, unexpected};
 use crate::error::{Capacity, Error, What};
-use crate::json::{Kind, Value};
+use crate::json::{Kind, Value, copy};
 use crate::transcript::{Span, Transcript};
 use crate::wire::Field;
 
@@ -317,7 +317,7 @@ impl Reply {
     /// `null` becomes an empty string or array.
     fn replace_null(&mut self, position: usize, span: Span, empty: &[u8; 2], t: &mut Transcript<'_>) {
         if let Some(place) = t.whole_mut().get_mut(span.start..span.start + 2) {
-            place.copy_from_slice(empty);
+            copy(place, empty);
         }
         self.remove(position, Span::new(span.start + 2, span.end), t);
     }

@@ -3,7 +3,7 @@
 use heapless::Vec;
 
 use crate::error::Capacity;
-use crate::json::{JsonError, Kind, Value, check, hex4};
+use crate::json::{JsonError, Kind, Value, check, copy, hex4};
 use crate::transcript::{Span, Transcript};
 
 /// What is wrong with an input that is no JSON object: with its JSON, or nothing if it is JSON.
@@ -177,7 +177,7 @@ pub(super) fn mend_surrogates(bytes: &mut [u8]) {
             Some(0xd800..0xdc00) if unit(bytes, at + 6).is_some_and(|low| (0xdc00..0xe000).contains(&low)) => 12,
             Some(0xd800..0xe000) => {
                 if let Some(place) = bytes.get_mut(at..at + 6) {
-                    place.copy_from_slice(b"\\ufffd");
+                    copy(place, b"\\ufffd");
                 }
                 6
             }

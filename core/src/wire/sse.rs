@@ -8,7 +8,7 @@
 use super::event::Field;
 use super::fast;
 use crate::error::Capacity;
-use crate::json::line_end;
+use crate::json::{copy_down, line_end};
 use crate::transcript::{Span, Transcript};
 
 /// What a chunk gave.
@@ -161,9 +161,8 @@ impl Sse {
                 if skip <= moved.len()
                     && let Some(moved) = moved.get_mut(joint..)
                     && let Some(skip) = skip.checked_sub(joint)
-                    && skip <= moved.len()
                 {
-                    moved.copy_within(skip.., 0);
+                    copy_down(moved, skip);
                 }
             }
             self.data += joint + from.len();

@@ -34,6 +34,10 @@ enum Manner {
     Slow,
 }
 
+/// The most of the stack that an image may use in any scenario, without TLS and with it, in bytes: what goes over means that something
+/// has begun to grow with what comes in.
+const STACK: [u32; 2] = [6 * 1024, 22 * 1024];
+
 struct Scenario {
     name: &'static str,
     manner: Manner,
@@ -55,6 +59,8 @@ const SCENARIOS: &[Scenario] = &[
     scenario("large-head", Manner::Good, || room_after(Answer::raw(200, "{}").header("set-cookie", &"c".repeat(2000)))),
     scenario("large-reply", Manner::Good, || room_after(Reply::text(&"What a long story. ".repeat(600)).into())),
     scenario("large-input", Manner::Good, large_input),
+    scenario("deep-input", Manner::Good, deep_input),
+    scenario("deep-reply", Manner::Good, || room_after(Reply::new().block(&format!(r#"{{"type":"x","x":{}}}"#, nested(100_000))).into())),
     scenario("no-utf8", Manner::Good, || room_after(Answer::raw(200, b"event: message_start\ndata: {\"type\":\"\xff\"}\n\n".as_slice()))),
     scenario("no-reply", Manner::Good, || room_after(Answer::raw(200, "<html>").header("content-type", "text/html"))),
     Scenario { arguments: &["900"], ..scenario("overflow", Manner::Good, || room_that_says(&"It was 27.5 degrees. ".repeat(20))) },
@@ -131,6 +137,17 @@ fn large_input() -> Script {
     room_after(Reply::new().tool_use("toolu_0", "set_led", &long).into())
 }
 
+/// A call whose input fits and is nested 1000 deep, so that it is the model's to mend.
+fn deep_input() -> Script {
+    let deep = format!("{{\"on\":{}}}", nested(1000));
+    room_after(Reply::new().tool_use_cut("toolu_0", "set_led", &deep).into())
+}
+
+/// Arrays in arrays.
+fn nested(levels: usize) -> String {
+    ["[".repeat(levels), "]".repeat(levels)].concat()
+}
+
 fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let firmware = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/firmware");
@@ -204,7 +221,9 @@ fn run(firmware: &Path, image: &Path, board: (&str, &str), tls: bool, scenario: 
     let scheme = if tls { "https" } else { "http" };
     let mut arguments = vec![format!("{scheme}://api.test:{port}")];
     arguments.extend(scenario.arguments.iter().map(|argument| argument.replace("PORT", &port.to_string())));
-    compare(firmware, scenario, &emulate(image, board, &arguments)?, &model)
+    let stack = compare(firmware, scenario, &emulate(image, board, &arguments)?, &model)?;
+    let most = STACK[usize::from(tls)];
+    if stack.parse().is_ok_and(|stack: u32| stack <= most) { Ok(stack) } else { Err(format!("stack {stack}, at most {most}")) }
 }
 
 /// Runs the image `snapshot` three times over one flash: the power goes in the second save, then what is left is gone on with and saved,

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use toolrunner_core::error::TransportKind;
 use toolrunner_core::testing::{Request, ScriptedModel, VirtualClock};
 use toolrunner_core::time::{Clock, Instant};
+use toolrunner_core::transport::ReplyHead;
 use toolrunner_std::clock::{DynClock, Waiting};
 
 use crate::talks::{Talk, place};
@@ -48,6 +50,47 @@ pub(crate) enum Wire {
         then: Then,
         claim: Claim,
     },
+}
+
+/// What the loop is told of a reply by a transport in memory, that has no bytes of HTTP to look at.
+pub(crate) struct Told {
+    pub(crate) head: ReplyHead,
+    pub(crate) body: Vec<u8>,
+    /// How the body ends if it breaks off.
+    pub(crate) ends: Option<TransportKind>,
+}
+
+impl Wire {
+    /// What a transport makes of it; the kind of its error if it is no reply.
+    pub(crate) fn told(self) -> Result<Told, TransportKind> {
+        match self {
+            Self::Refused => Err(TransportKind::Connect),
+            Self::NoHead(_, Then::Stall) => Err(TransportKind::Timeout),
+            // A head that ended and is none.
+            Self::NoHead(bytes, _) if bytes.ends_with("\r\n\r\n") => Err(TransportKind::Http),
+            Self::NoHead(..) => Err(TransportKind::Closed),
+            Self::Reply { status, fields, mut body, then, claim } => {
+                let mut head = ReplyHead::new(status);
+                fields.iter().for_each(|(name, value)| head.field(name, value.as_bytes()));
+                let ends = match (claim, then) {
+                    (Claim::Length(more), _) if more > 0 => Some(TransportKind::Closed),
+                    (Claim::Length(less), _) => {
+                        body.truncate(body.len().saturating_add_signed(less));
+                        None
+                    }
+                    (Claim::NoSize, _) => {
+                        body.clear();
+                        Some(TransportKind::Http)
+                    }
+                    // Chunks count where there is a length too.
+                    (Claim::Right | Claim::Both, Then::Good | Then::Close) => None,
+                    (Claim::Right | Claim::Both, Then::Reset) => Some(TransportKind::Closed),
+                    (Claim::Right | Claim::Both, Then::Stall) => Some(TransportKind::Timeout),
+                };
+                Ok(Told { head, body, ends })
+            }
+        }
+    }
 }
 
 /// One fault, at one place. See the table in `faults`.

@@ -1,7 +1,8 @@
-//! The chip's adapter: the core's driver, over a transport in memory, with a transcript that does not grow.
+//! The chip's loop: the core's driver with a transcript that does not grow, over a transport in memory or any other.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
 use embedded_io_async::{BufRead, ErrorKind, ErrorType, Read};
 use toolrunner_core::drive::Driver;
@@ -9,19 +10,24 @@ use toolrunner_core::error::{Error, TransportKind};
 use toolrunner_core::run::{Outcome, Run};
 use toolrunner_core::testing::Request;
 use toolrunner_core::transcript::Transcript;
-use toolrunner_core::transport::{Body, Head, Reply, ReplyHead, Transport, TransportError};
+use toolrunner_core::transport::{Body, Head, Reply, Transport, TransportError};
 use toolrunner_core::wire::Config;
 
-use crate::far::{Far, Then, Wire};
+use crate::far::{Far, Told};
 use crate::talks::{Bench, PROMPT, yields};
 use crate::{Report, Trouble, named};
 
-pub(crate) fn run(far: Arc<Mutex<Far>>, trouble: &Trouble) -> Report {
+pub(crate) fn run(far: &Arc<Mutex<Far>>, trouble: &Trouble) -> Report {
+    run_over(InMemory(Arc::clone(far)), far, trouble, || {})
+}
+
+/// The conversation over any transport. `waits`: lets time pass, for a future that nobody woke.
+pub(crate) fn run_over(transport: impl Transport, far: &Mutex<Far>, trouble: &Trouble, waits: fn()) -> Report {
     let (clock, talk) = far.lock().unwrap().surroundings();
     let bench = Bench::default();
     let mut report = Report::default();
-    let transport = InMemory(Arc::clone(&far));
-    let mut driver = Driver::new(Config::new("m", 64).stream(talk.stream), transport, &bench, &*clock).unwrap();
+    let config = Config::new("m", 64).base_url("http://far.test").stream(talk.stream);
+    let mut driver = Driver::new(config, transport, &bench, &*clock).unwrap();
     let (mut capacity, mut snapshot) = (trouble.capacity.unwrap_or(16 * 1024), None::<Vec<u8>>);
     // Each round in a memory of its own: a run that was too small goes on in a larger one.
     'memory: for _ in 0..1000 {
@@ -51,7 +57,7 @@ pub(crate) fn run(far: Arc<Mutex<Far>>, trouble: &Trouble) -> Report {
             let ended = {
                 let mut nobody = ();
                 let mut future = std::pin::pin!(driver.until_done(&mut run, &mut nobody));
-                poll(future.as_mut(), trouble.drop_after.filter(|_| report.drops == 0), &mut report.polls)
+                poll(future.as_mut(), trouble.drop_after.filter(|_| report.drops == 0), &mut report.polls, waits)
             };
             report.look_at(run.messages());
             match ended {
@@ -59,7 +65,7 @@ pub(crate) fn run(far: Arc<Mutex<Far>>, trouble: &Trouble) -> Report {
                 Some(Ok(outcome)) => {
                     report.outcomes.push(outcome.to_string());
                     if matches!(outcome, Outcome::Ended(Some(toolrunner_core::message::StopReason::EndTurn))) {
-                        report.end(run.messages(), &bench, &far);
+                        report.end(run.messages(), &bench, far);
                         return report;
                     }
                     far.lock().unwrap().end();
@@ -81,16 +87,30 @@ pub(crate) fn run(far: Arc<Mutex<Far>>, trouble: &Trouble) -> Report {
 }
 
 /// Polls at most so many times.
-fn poll<T>(mut future: std::pin::Pin<&mut impl Future<Output = T>>, most: Option<usize>, polls: &mut usize) -> Option<T> {
-    let mut context = Context::from_waker(Waker::noop());
+fn poll<T>(mut future: std::pin::Pin<&mut impl Future<Output = T>>, most: Option<usize>, polls: &mut usize, waits: fn()) -> Option<T> {
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
     for _ in 0..most.unwrap_or(1_000_000) {
         *polls += 1;
-        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
             return Some(output);
+        }
+        if !woken.0.swap(false, Ordering::SeqCst) {
+            waits();
         }
     }
     assert!(most.is_some(), "the future does not end");
     None
+}
+
+/// Whether the future has asked to be polled again.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// Hands each request to the far end.
@@ -123,7 +143,8 @@ impl TransportError for Failed {
 struct Pieces {
     bytes: Vec<u8>,
     at: usize,
-    then: Then,
+    /// The error behind them, if there is one.
+    ends: Option<TransportKind>,
 }
 
 impl Transport for InMemory {
@@ -136,16 +157,8 @@ impl Transport for InMemory {
         request.headers = head.headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let wire = self.0.lock().unwrap().answer(request);
         yields(1).await;
-        match wire {
-            Wire::Refused => Err(Failed(TransportKind::Connect)),
-            Wire::NoHead(_, Then::Stall) => Err(Failed(TransportKind::Timeout)),
-            Wire::NoHead(..) => Err(Failed(TransportKind::Closed)),
-            Wire::Reply { status, fields, body, then, .. } => {
-                let mut head = ReplyHead::new(status);
-                fields.iter().for_each(|(name, value)| head.field(name, value.as_bytes()));
-                Ok(Reply { head, body: Pieces { bytes: body, at: 0, then } })
-            }
-        }
+        let Told { head, body, ends } = wire.told().map_err(Failed)?;
+        Ok(Reply { head, body: Pieces { bytes: body, at: 0, ends } })
     }
 }
 
@@ -158,12 +171,10 @@ impl BufRead for Pieces {
         if self.at.is_multiple_of(100) {
             yields(1).await;
         }
-        if self.at == self.bytes.len() {
-            match self.then {
-                Then::Good | Then::Close => {}
-                Then::Reset => return Err(Failed(TransportKind::Closed)),
-                Then::Stall => return Err(Failed(TransportKind::Timeout)),
-            }
+        if self.at == self.bytes.len()
+            && let Some(kind) = self.ends
+        {
+            return Err(Failed(kind));
         }
         let end = (self.at / 100 * 100 + 100).min(self.bytes.len());
         Ok(&self.bytes[self.at..end])

@@ -18,12 +18,10 @@ pub(crate) struct Row {
     /// The errors that may be told, by the beginnings of their names.
     pub(crate) named: &'static [&'static str],
     pub(crate) leaves: Leaves,
-    /// Whether it is about bytes that only a socket has.
-    pub(crate) http_only: bool,
 }
 
 const fn row(name: &'static str, cases: fn(&[u8]) -> Vec<Harm>, named: &'static [&'static str], leaves: Leaves) -> Row {
-    Row { name, cases, named, leaves, http_only: false }
+    Row { name, cases, named, leaves }
 }
 
 const CLOSED: &[&str] = &["transport Closed"];
@@ -33,15 +31,15 @@ pub(crate) const ROWS: &[Row] = &[
     row("nothing", |_| vec![Harm::None], &[], Leaves::Same),
     row("connect refused", |_| vec![Harm::Refused], &["transport Connect"], Leaves::Same),
     row("reset before the head", |_| vec![Harm::NoHead("", Then::Reset)], CLOSED, Leaves::Same),
-    Row { http_only: true, ..row("reset in the head", |_| in_the_head(Then::Reset), BROKEN, Leaves::Same) },
-    Row { http_only: true, ..row("closed in the head", |_| in_the_head(Then::Close), BROKEN, Leaves::Same) },
+    row("reset in the head", |_| in_the_head(Then::Reset), BROKEN, Leaves::Same),
+    row("closed in the head", |_| in_the_head(Then::Close), BROKEN, Leaves::Same),
     row("stall before the head", |_| vec![Harm::NoHead("", Then::Stall)], &["transport Timeout"], Leaves::Same),
     row("reset in the body", |body| cuts(body, Then::Reset), CLOSED, Leaves::Same),
     row("closed in the body", |body| cuts(body, Then::Close), BROKEN, Leaves::Same),
     row("stall in the body", |body| cuts(body, Then::Stall), &["transport Timeout"], Leaves::Same),
-    Row { http_only: true, ..row("garbage for a head", |_| heads(), BROKEN, Leaves::Same) },
+    row("garbage for a head", |_| heads(), BROKEN, Leaves::Same),
     row("garbage for a body", garbage, &["protocol error", "capacity"], Leaves::Same),
-    Row { http_only: true, ..row("wrong length", |_| lengths(), BROKEN, Leaves::Same) },
+    row("wrong length", |_| lengths(), BROKEN, Leaves::Same),
     row("4xx", |_| statuses(&[400, 401, 403, 404, 408, 409, 413, 422, 429, 499]), &["api 4"], Leaves::Same),
     row("5xx and 529", |_| statuses(&[500, 502, 503, 504, 529, 599]), &["api 5"], Leaves::Same),
     row("error event", error_events, &["api 200"], Leaves::Same),

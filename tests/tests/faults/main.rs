@@ -2,10 +2,13 @@
 //! whenever the run rests, no call runs twice, none is lost, and the run finishes when the fault ends.
 //!
 //! It prints a matrix: for each fault and adapter how many cases were tried, how many survived, and how many calls were lost or ran twice.
+//! Where not all cases of a fault were tried it says of how many.
 //!
 //! `cargo test -p toolrunner-tests --test faults -- --nocapture`
 #![allow(clippy::std_instead_of_core, reason = "a test runs on a server")]
 
+mod board;
+mod bytes;
 mod far;
 mod fixed;
 mod harms;
@@ -80,11 +83,13 @@ pub(crate) fn named(error: &Error) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Adapter {
     Fixed,
+    Board,
     Server(Over),
 }
 
-const ADAPTERS: [(Adapter, &str); 4] = [
+const ADAPTERS: [(Adapter, &str); 5] = [
     (Adapter::Fixed, "core, fixed memory"),
+    (Adapter::Board, "embassy"),
     (Adapter::Server(Over::Memory), "std, in memory"),
     (Adapter::Server(Over::Events), "std, by events"),
     (Adapter::Server(Over::Http), "std, HTTP"),
@@ -94,25 +99,37 @@ impl Adapter {
     fn run(self, far: Far, trouble: &Trouble) -> (Report, usize, Vec<Vec<u8>>) {
         let far = Arc::new(Mutex::new(far));
         let report = match self {
-            Self::Fixed => fixed::run(Arc::clone(&far), trouble),
+            Self::Fixed => fixed::run(&far, trouble),
+            Self::Board => board::run(&far, trouble),
             Self::Server(over) => server::run(Arc::clone(&far), trouble, over),
         };
         let far = far.lock().unwrap();
         (report, far.hits, far.bodies.clone())
     }
 
-    /// All cases on the core's adapter. The others take their time, sockets most: of many cases some are tried there.
-    fn thin<T: Clone>(self, cases: Vec<T>, most_http: usize) -> Vec<T> {
-        let most = match self {
-            Self::Fixed => return cases,
-            Self::Server(Over::Http) => most_http,
-            Self::Server(_) => 24,
-        };
-        if cases.len() <= most {
+    /// All cases of a fault where they are tried in memory. Sockets take their time: of many cases `most` are tried there.
+    fn thin<T: Clone>(self, cases: Vec<T>, most: usize) -> Vec<T> {
+        if self != Self::Server(Over::Http) || cases.len() <= most {
             return cases;
         }
         (0..most).map(|i| cases[i * (cases.len() - 1) / (most - 1)].clone()).collect()
     }
+}
+
+/// Of one body's cases, how many are tried over sockets.
+const MOST_HARMS: usize = 24;
+/// The same where each takes as long as the client's patience.
+const MOST_STALLS: usize = 4;
+/// Of one conversation's awaits, at how many it is dropped over sockets.
+const MOST_DROPS: usize = 24;
+/// Of one conversation's capacities, how many are tried over sockets.
+const MOST_CAPACITIES: usize = 100;
+
+/// What is tried of a row on one adapter, and how much there would be to try.
+#[derive(Default)]
+struct Cases {
+    tried: Vec<Case>,
+    all: usize,
 }
 
 /// One case: what is tried, and what it may change.
@@ -181,18 +198,19 @@ fn calm(adapter: Adapter, talk: &'static Talk) -> (Vec<u8>, Vec<Vec<u8>>, usize)
     (report.transcript, bodies, report.polls)
 }
 
-/// All cases of a row for one adapter.
-fn cases(row: &harms::Row, adapter: Adapter) -> Vec<Case> {
-    let mut all = Vec::new();
+/// The cases of a row for one adapter: each at each exchange of each conversation, once and for as long as it may last.
+fn cases(row: &harms::Row, adapter: Adapter) -> Cases {
+    let mut cases = Cases::default();
     for talk in &TALKS {
         let (transcript, bodies, _) = calm(adapter, talk);
         for (at, body) in bodies.iter().enumerate() {
             let harms = (row.cases)(body);
             let stalls = |harm: &Harm| matches!(harm, Harm::Cut(_, Then::Stall) | Harm::NoHead(_, Then::Stall));
-            let most_http = if harms.iter().any(stalls) { 2 } else { 6 };
-            for harm in adapter.thin(harms, most_http) {
+            let most = if harms.iter().any(stalls) { MOST_STALLS } else { MOST_HARMS };
+            cases.all += harms.len() * 2;
+            for harm in adapter.thin(harms, most) {
                 for lasts in [false, true] {
-                    all.push(Case {
+                    cases.tried.push(Case {
                         talk,
                         at,
                         lasts,
@@ -206,7 +224,7 @@ fn cases(row: &harms::Row, adapter: Adapter) -> Vec<Case> {
             }
         }
     }
-    all
+    cases
 }
 
 fn plain(talk: &'static Talk, trouble: Trouble, named: &'static [&'static str]) -> Case {
@@ -214,23 +232,29 @@ fn plain(talk: &'static Talk, trouble: Trouble, named: &'static [&'static str]) 
 }
 
 /// The first future dropped at each of its awaits.
-fn drops(adapter: Adapter) -> Vec<Case> {
-    let of = |talk: &'static Talk| {
-        let polls = adapter.thin((0..calm(adapter, talk).2).collect(), 24);
-        polls.into_iter().map(move |polls| plain(talk, Trouble { drop_after: Some(polls), ..Trouble::default() }, &[]))
-    };
-    TALKS.iter().flat_map(of).collect()
+fn drops(adapter: Adapter) -> Cases {
+    let mut cases = Cases::default();
+    for talk in &TALKS {
+        let all: Vec<usize> = (0..calm(adapter, talk).2).collect();
+        cases.all += all.len();
+        let thinned = adapter.thin(all, MOST_DROPS).into_iter();
+        cases.tried.extend(thinned.map(|polls| plain(talk, Trouble { drop_after: Some(polls), ..Trouble::default() }, &[])));
+    }
+    cases
 }
 
 /// Every capacity, so that every step has one byte too little in one of them. The run then goes on from its snapshot, in as much more as
 /// the error asked for.
-fn capacities(adapter: Adapter) -> Vec<Case> {
-    let of = |talk: &'static Talk| {
-        let all = (30..calm(adapter, talk).0.len() + 200).collect();
+fn capacities(adapter: Adapter) -> Cases {
+    let mut cases = Cases::default();
+    for talk in &TALKS {
+        let all: Vec<usize> = (30..calm(adapter, talk).0.len() + 200).collect();
+        cases.all += all.len();
+        let thinned = adapter.thin(all, MOST_CAPACITIES).into_iter();
         let named: &[&str] = &["capacity transcript"];
-        adapter.thin(all, 20).into_iter().map(move |bytes| plain(talk, Trouble { capacity: Some(bytes), ..Trouble::default() }, named))
-    };
-    TALKS.iter().flat_map(of).collect()
+        cases.tried.extend(thinned.map(|bytes| plain(talk, Trouble { capacity: Some(bytes), ..Trouble::default() }, named)));
+    }
+    cases
 }
 
 fn try_all(cases: &[Case], adapter: Adapter, problems: &Mutex<Vec<String>>) -> Tally {
@@ -250,26 +274,23 @@ fn try_all(cases: &[Case], adapter: Adapter, problems: &Mutex<Vec<String>>) -> T
 #[test]
 fn every_fault_on_every_adapter() {
     let problems = Mutex::new(Vec::new());
-    println!("tried/survived/lost");
+    println!("tried/survived/lost, and of how many where not all are tried");
     print!("{:<22}", "");
     ADAPTERS.iter().for_each(|(_, name)| print!("{name:>22}"));
     println!();
-    type Cases = Box<dyn Fn(Adapter) -> Vec<Case>>;
-    let mut rows: Vec<(&str, bool, Cases)> =
-        ROWS.iter().map(|row| (row.name, row.http_only, Box::new(|adapter| cases(row, adapter)) as Cases)).collect();
-    rows.push(("future dropped", false, Box::new(drops)));
-    rows.push(("too little memory", false, Box::new(capacities)));
+    type Row = Box<dyn Fn(Adapter) -> Cases>;
+    let mut rows: Vec<(&str, Row)> = ROWS.iter().map(|row| (row.name, Box::new(|adapter| cases(row, adapter)) as Row)).collect();
+    rows.push(("future dropped", Box::new(drops)));
+    rows.push(("too little memory", Box::new(capacities)));
     let mut lost_in_all = 0;
-    for (name, http_only, cases) in rows {
+    for (name, cases) in rows {
         let mut line = format!("{name:<22}");
         for (adapter, _) in ADAPTERS {
-            if http_only && adapter != Adapter::Server(Over::Http) {
-                line += &format!("{:>22}", "-");
-                continue;
-            }
-            let tally = try_all(&cases(adapter), adapter, &problems);
+            let Cases { tried, all } = cases(adapter);
+            let sampled = if tried.len() < all { format!(" of {all}") } else { String::new() };
+            let tally = try_all(&tried, adapter, &problems);
             let [tried, survived, lost] = [tally.tried, tally.survived, tally.lost].map(AtomicUsize::into_inner);
-            line += &format!("{:>22}", format!("{tried}/{survived}/{lost}"));
+            line += &format!("{:>22}", format!("{tried}/{survived}/{lost}{sampled}"));
             lost_in_all += lost;
         }
         println!("{line}");

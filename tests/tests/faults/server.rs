@@ -4,13 +4,13 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use toolrunner_core::error::{Error as CoreError, TransportKind};
+use toolrunner_core::error::Error as CoreError;
 use toolrunner_core::testing::Request;
-use toolrunner_core::transport::{Body, Head, Reply, ReplyHead};
+use toolrunner_core::transport::{Body, Head, Reply};
 use toolrunner_std::http::{DynTransport, Proxies, Sending};
 use toolrunner_std::{Client, Error, HttpBody, HttpError, HttpTransport, Outcome, Run, RunBuilder, StopReason};
 
-use crate::far::{Far, Then, Wire};
+use crate::far::{Far, Told};
 use crate::http::Listening;
 use crate::talks::{Bench, PROMPT, yields};
 use crate::{Report, Trouble, named};
@@ -136,22 +136,9 @@ impl DynTransport for InMemory {
             let wire = self.0.lock().unwrap().answer(request);
             yields(1).await;
             let failed = |kind| HttpError::new(kind, "as the table has it");
-            match wire {
-                Wire::Refused => Err(failed(TransportKind::Connect)),
-                Wire::NoHead(_, Then::Stall) => Err(failed(TransportKind::Timeout)),
-                Wire::NoHead(..) => Err(failed(TransportKind::Closed)),
-                Wire::Reply { status, fields, body, then, .. } => {
-                    let mut head = ReplyHead::new(status);
-                    fields.iter().for_each(|(name, value)| head.field(name, value.as_bytes()));
-                    let body = HttpBody::from_pieces(body.chunks(100).map(<[u8]>::to_vec).collect::<Vec<_>>());
-                    let body = match then {
-                        Then::Good | Then::Close => body,
-                        Then::Reset => body.then_error(failed(TransportKind::Closed)),
-                        Then::Stall => body.then_error(failed(TransportKind::Timeout)),
-                    };
-                    Ok(Reply { head, body })
-                }
-            }
+            let Told { head, body, ends } = wire.told().map_err(failed)?;
+            let body = HttpBody::from_pieces(body.chunks(100).map(<[u8]>::to_vec).collect::<Vec<_>>());
+            Ok(Reply { head, body: if let Some(kind) = ends { body.then_error(failed(kind)) } else { body } })
         })
     }
 }

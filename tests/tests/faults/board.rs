@@ -1,0 +1,141 @@
+//! The board's adapter: `toolrunner_embassy::Transport` below the core's driver, over a network that is a double.
+
+use core::cell::Cell;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use embassy_time::{Duration, MockDriver};
+use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
+use embedded_nal_async::{AddrType, Dns, TcpConnect};
+use toolrunner_embassy::{Plain, Resources, Timeouts, Transport};
+
+use crate::bytes::{requested, written};
+use crate::far::{Far, Then, Wire};
+use crate::talks::{place, yields};
+use crate::{Report, Trouble, fixed};
+
+/// Only one at a time: embassy-time has one clock for the whole program, and it goes on when a future waits for nothing else.
+pub(crate) fn run(far: &Arc<Mutex<Far>>, trouble: &Trouble) -> Report {
+    static TIME: Mutex<()> = Mutex::new(());
+    // A case that failed leaves nothing behind that the next one minds.
+    let _mine = TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    MockDriver::get().reset();
+    let network = Network { far, next: Cell::new(0) };
+    let mut resources: Resources = Resources::new();
+    let link = Plain::new(&network, &network, &mut resources.buffer);
+    fixed::run_over(Transport::new(link, Timeouts::DEFAULT), far, trouble, || MockDriver::get().advance(Duration::from_secs(60)))
+}
+
+/// A network with the far end on it.
+struct Network<'f> {
+    far: &'f Mutex<Far>,
+    /// The exchange that comes next: who connects is about to ask it.
+    next: Cell<usize>,
+}
+
+impl TcpConnect for Network<'_> {
+    type Error = ErrorKind;
+    type Connection<'a>
+        = Connection<'a>
+    where
+        Self: 'a;
+
+    async fn connect<'a>(&'a self, _: SocketAddr) -> Result<Connection<'a>, ErrorKind> {
+        yields(1).await;
+        let mut far = self.far.lock().unwrap();
+        if far.refuses(self.next.get()) {
+            far.hits += 1;
+            return Err(ErrorKind::ConnectionRefused);
+        }
+        Ok(Connection { network: self, received: Vec::new(), to_send: VecDeque::new(), then: Then::Good })
+    }
+}
+
+impl Dns for Network<'_> {
+    type Error = ErrorKind;
+
+    async fn get_host_by_name(&self, _: &str, _: AddrType) -> Result<IpAddr, ErrorKind> {
+        yields(1).await;
+        Ok(Ipv4Addr::LOCALHOST.into())
+    }
+
+    async fn get_host_by_address(&self, _: IpAddr, _: &mut [u8]) -> Result<usize, ErrorKind> {
+        Err(ErrorKind::Unsupported)
+    }
+}
+
+/// One connection, as both ends see it.
+struct Connection<'n> {
+    network: &'n Network<'n>,
+    received: Vec<u8>,
+    /// What the board has not read yet, in the pieces in which it comes.
+    to_send: VecDeque<Vec<u8>>,
+    /// What follows.
+    then: Then,
+}
+
+impl Connection<'_> {
+    /// Answers the request if it is there as a whole.
+    fn respond(&mut self) {
+        let Some(request) = requested(&mut self.received) else { return };
+        let (streams, place) = (request.stream(), place(&request));
+        let mut far = self.network.far.lock().unwrap();
+        let wire = far.answer(request);
+        self.network.next.set(place + 1);
+        let bytes = match wire {
+            Wire::Refused => return self.then = Then::Reset,
+            Wire::NoHead(bytes, then) => {
+                self.then = then;
+                bytes.as_bytes().to_vec()
+            }
+            Wire::Reply { status, fields, body, then, claim } => {
+                // Who must connect for the next exchange finds nobody.
+                let last = far.refuses(place + 1);
+                self.then = if last { Then::Close } else { then };
+                written(status, &fields, &body, then, claim, streams, last)
+            }
+        };
+        self.to_send.extend(bytes.chunks(100).map(<[u8]>::to_vec));
+    }
+}
+
+impl ErrorType for Connection<'_> {
+    type Error = ErrorKind;
+}
+
+impl Write for Connection<'_> {
+    async fn write(&mut self, bytes: &[u8]) -> Result<usize, ErrorKind> {
+        yields(1).await;
+        if matches!(self.then, Then::Close | Then::Reset) {
+            return Err(ErrorKind::ConnectionReset);
+        }
+        self.received.extend_from_slice(bytes);
+        self.respond();
+        Ok(bytes.len())
+    }
+
+    async fn flush(&mut self) -> Result<(), ErrorKind> {
+        Ok(())
+    }
+}
+
+impl Read for Connection<'_> {
+    async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ErrorKind> {
+        yields(1).await;
+        let Some(piece) = self.to_send.front_mut() else {
+            return match self.then {
+                Then::Close => Ok(0),
+                Then::Reset => Err(ErrorKind::ConnectionReset),
+                Then::Good | Then::Stall => std::future::pending().await,
+            };
+        };
+        let len = piece.len().min(buffer.len());
+        buffer[..len].copy_from_slice(&piece[..len]);
+        piece.drain(..len);
+        if piece.is_empty() {
+            self.to_send.pop_front();
+        }
+        Ok(len)
+    }
+}

@@ -1,0 +1,73 @@
+"""Runs the tests of core and of both transports under valgrind's memcheck: as many programs at a time as there are processors.
+
+    valgrind.py [SUITE...]      all, or only these
+
+An invalid read or write, a use of what was never written, or memory that is lost for good fails. What is left out stands below, each
+with its reason. It prints the processor's time of each suite.
+"""
+import concurrent.futures
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+
+PACKAGES = [
+    ("toolrunner-core", ["--all-features"]),
+    ("toolrunner-std", ["--all-features"]),
+    ("toolrunner-embassy", ["--features", "flash"]),
+]
+MEMCHECK = ["valgrind", "-q", "--error-exitcode=9", "--fair-sched=yes", "--leak-check=full", "--errors-for-leak-kinds=definite",
+            "--show-leak-kinds=definite"]
+# ring's assembly writes what memcheck does not see written. With TLS, uses of what was never written are not judged; all else is.
+TLS = {}
+# Tests, by what their names hold. Sweeps take minutes here, and what they sweep over other tests go through once.
+TIMED = "has a limit on real time"
+SWEEP = "a sweep that takes minutes"
+SKIPPED = {
+    "core/loop_bad_input": {"thousands_of_citations": TIMED},
+    "core/loop_capacity": {"every_capacity_": SWEEP, "more_calls_than_a_turn_may_have": TIMED},
+    "core/loop_random": {"random_verbs_drops_faults_and_limits": SWEEP},
+    "core/wire_cuts": {"_cut_at_every_byte_": SWEEP, "_is_an_error_at_every_byte": SWEEP},
+}
+
+
+def programs():
+    """The test programs, and the folder that each runs in."""
+    found = []
+    for package, features in PACKAGES:
+        command = ["cargo", "test", "-q", "-p", package, *features, "--tests", "--no-run", "--message-format=json"]
+        built = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+        for message in map(json.loads, built.splitlines()):
+            if message.get("executable") and message.get("profile", {}).get("test"):
+                suite = package.removeprefix("toolrunner-") + "/" + message["target"]["name"]
+                found.append((suite, message["executable"], os.path.dirname(message["manifest_path"])))
+    return found
+
+
+def run(program):
+    """Runs one program; gives what it printed if it failed."""
+    suite, executable, folder = program
+    skipped = [word for name in SKIPPED.get(suite, {}) for word in ("--skip", name)]
+    judged = ["--undef-value-errors=no"] if suite in TLS else []
+    start = time.monotonic()
+    done = subprocess.run([*MEMCHECK, *judged, executable, "-q", *skipped], cwd=folder, env=os.environ | {"CARGO_MANIFEST_DIR": folder},
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    result = next((line for line in done.stdout.splitlines() if line.startswith("test result:")), "no test result")
+    print(f"{time.monotonic() - start:6.1f} s  {suite}  {result.removeprefix('test result: ').split('; finished')[0]}", flush=True)
+    return None if done.returncode == 0 else f"== {suite}, exit code {done.returncode}\n{done.stdout}"
+
+
+def main(*wanted):
+    chosen = [program for program in programs() if not wanted or program[0] in wanted]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        failed = [output for output in pool.map(run, chosen) if output]
+    for suite, tests in SKIPPED.items():
+        for name, reason in tests.items():
+            print(f"skipped in {suite}: {name}: {reason}")
+    print(f"{resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime:.0f} s of processors' time")
+    sys.exit("\n".join(failed) or 0)
+
+
+main(*sys.argv[1:])
