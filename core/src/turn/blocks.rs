@@ -223,6 +223,9 @@ impl Reply {
             let (end, bad) = close_call(t, span, grown)?;
             let (before, after) = (span.end, end);
             span.end = end;
+            if block.kind == BlockKind::ServerCall {
+                ensure_named(span, t)?;
+            }
             if let Some(block) = self.open.get_mut(position) {
                 block.span = span;
             }
@@ -373,6 +376,13 @@ impl Reply {
             }
         }
     }
+}
+
+/// A call of the server's own goes back as it came: the API would take no conversation again in which one has no id or no name.
+pub(super) fn ensure_named(call: Span, t: &Transcript<'_>) -> Result<(), Error> {
+    let parts = Value::whole(call.of(t.whole())).unwrap_or_default().pick(["id", "name"]);
+    let is_text = |part: Option<Value<'_>>| part.and_then(Value::as_text).is_some_and(|text| !text.is_empty());
+    if parts.into_iter().all(is_text) { Ok(()) } else { Err(unexpected("server calls that have a name and an id")) }
 }
 
 /// Sees that the call in `block` has a JSON object for an input. `grown`: where the input is, if it came in pieces. Gives the block's

@@ -1,6 +1,6 @@
 //! A reply that comes as one JSON object: kept in the tail until it is whole, then told as the same events a stream would give.
 
-use super::blocks::{BlockKind, close_call};
+use super::blocks::{BlockKind, close_call, ensure_named};
 use super::input::mend_surrogates;
 use super::{Container, Form, Happened, HappenedKind, Phase, Reply, kind_of, take_container, unexpected};
 use crate::error::{ApiError, ApiErrorKind, Capacity, Error, Protocol};
@@ -201,6 +201,9 @@ impl Reply {
                             self.bad.note(self.calls.saturating_sub(1), bad);
                         }
                     }
+                }
+                if kind == BlockKind::ServerCall {
+                    ensure_named(span, t)?;
                 }
                 tell(HappenedKind::BlockStop, span)
             }
