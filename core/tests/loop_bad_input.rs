@@ -267,6 +267,18 @@ fn a_call_of_the_servers_without_a_name_or_an_id() {
 }
 
 #[test]
+fn a_block_that_no_model_may_say() {
+    for kind in ["tool_result", "tool_addition", "tool_removal"] {
+        let reply = Reply::text("x").block(&format!(r#"{{"type":"{kind}","tool_use_id":"t1","content":"x"}}"#));
+        for stream in [true, false] {
+            let body = rendered(reply.clone(), Style::default(), stream);
+            let expected = "blocks that a model may say";
+            assert_eq!(refused(&body), Error::Protocol(Protocol::Event { expected }), "{kind}");
+        }
+    }
+}
+
+#[test]
 fn a_container_id_longer_than_its_room() {
     let id = "c".repeat(97);
     for stream in [true, false] {

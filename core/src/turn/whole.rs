@@ -173,6 +173,7 @@ impl Reply {
         };
         match part {
             0 => {
+                kind.ensure_said_by_the_model()?;
                 self.calls += usize::from(kind == BlockKind::Call);
                 tell(HappenedKind::BlockStart, span)
             }
@@ -184,7 +185,7 @@ impl Reply {
                     block.member("input", t).map(|(_, span)| Happened { kind: HappenedKind::Input, index, span })
                 }
                 BlockKind::Compaction => inside("content", HappenedKind::Compaction),
-                BlockKind::Other => None,
+                BlockKind::Misplaced | BlockKind::Other => None,
             }),
             2 if kind == BlockKind::Thinking => Ok(inside("signature", HappenedKind::Signature)),
             2 => Ok(None),
