@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use toolrunner_fuzz::mutate::{Rng, mutated};
+use toolrunner_fuzz::mutate::Mutator;
 use toolrunner_fuzz::{TARGETS, Target};
 
 fn main() -> ExitCode {
@@ -50,11 +50,11 @@ fn fuzz((name, run): &Target, time: Duration, seed: u64) -> bool {
     let mut seeds = read(&home().join("corpus").join(name));
     let given = seeds.len();
     seeds.push(Vec::new());
-    let (start, mut executions, mut rng) = (Instant::now(), 0_u64, Rng::new(seed));
+    let (start, mut executions, mut mutator) = (Instant::now(), 0_u64, Mutator::new(seed));
     let mut inputs = seeds.clone().into_iter();
     while start.elapsed() < time {
         // The corpus as it is comes first.
-        let input = inputs.next().unwrap_or_else(|| mutated(&seeds, &mut rng));
+        let input = inputs.next().unwrap_or_else(|| mutator.mutated(&seeds));
         if catch_unwind(AssertUnwindSafe(|| run(&input))).is_err() {
             let file = home().join("findings").join(format!("{name}-{seed}-{executions}"));
             let written = fs::create_dir_all(home().join("findings")).and_then(|()| fs::write(&file, &input));

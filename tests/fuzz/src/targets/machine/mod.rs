@@ -1,30 +1,50 @@
-//! The whole machine, driven by a row of operations. What must hold: the conversation is valid whenever the run rests, no call is open
-//! twice, an error of capacity tells the truth, and the run goes on to its end when the trouble does.
+//! The whole machine, driven by a row of operations. What must hold: what is sent is valid, and so is the conversation whenever the run
+//! rests; no call runs twice, none that ran is lost, and neither is what was said; an error of capacity tells the truth; a snapshot is
+//! the run; and the run goes on to its end when the trouble does.
 
-use toolrunner_core::error::{Error, TransportKind};
+mod exchange;
+mod ledger;
+mod verbs;
+
+use core::time::Duration;
+
+use toolrunner_core::error::Error;
+use toolrunner_core::json::Value;
 use toolrunner_core::message::StopReason;
-use toolrunner_core::policy::Limits;
-use toolrunner_core::run::{Compaction, MakeRoom, Outcome, Run, Step, WhenFull};
+use toolrunner_core::policy::{Limits, RetryPolicy};
+use toolrunner_core::run::{Called, MakeRoom, OnBreak, Outcome, Run, Step, WhenFull, settle};
 use toolrunner_core::testing::validity::{self, Tail};
-use toolrunner_core::testing::{Reply, Request, Script, ScriptedModel, Style};
+use toolrunner_core::testing::{Reply, Style};
 use toolrunner_core::time::Instant;
-use toolrunner_core::tool::Notice;
 use toolrunner_core::transcript::Transcript;
-use toolrunner_core::transport::ReplyHead;
 
-use super::events::reply;
 use crate::choices::Choices;
+use ledger::Ledger;
 
-const BEFORE: &[&[u8]] = &[b"{\"model\":\"m\",\"max_tokens\":9,\"messages\":["];
+/// How often a run may be restored from its snapshot.
+const RESTORES: usize = 3;
 
 /// See the module.
 pub fn run(data: &[u8]) {
     let mut choices = Choices::new(data);
     let fixed = choices.below(2) == 1;
-    let mut memory = vec![0; if fixed { 300 + choices.word() % 4000 } else { 0 }];
-    let run = Run::new(if fixed { Transcript::new(&mut memory) } else { Transcript::growing() });
-    let mut machine = Machine { run, now: Instant::ZERO, replies: 0 };
-    let _ = machine.run.user("Hi");
+    let size = 300 + choices.word() % 4000;
+    let mut memory = vec![0; if fixed { size * (RESTORES + 1) } else { 0 }];
+    let mut transcripts: Vec<Transcript<'_>> = memory.chunks_mut(size).map(Transcript::new).collect();
+    transcripts.resize_with(RESTORES + 1, || Transcript::growing());
+    let run = Run::new(transcripts.pop().expect("as many as that"));
+    let mut machine = Machine {
+        run,
+        transcripts,
+        fixed,
+        now: Instant::ZERO,
+        replies: 0,
+        ledger: Ledger::default(),
+        words: 0,
+        drops_oldest: false,
+        looked_at: Vec::new(),
+    };
+    machine.say();
     for _ in 0..60 {
         if choices.is_over() {
             break;
@@ -41,158 +61,169 @@ pub fn run(data: &[u8]) {
 
 struct Machine<'b> {
     run: Run<'b>,
+    /// Of the same size, for what is restored.
+    transcripts: Vec<Transcript<'b>>,
+    /// Whether memory does not grow.
+    fixed: bool,
     now: Instant,
     replies: usize,
+    ledger: Ledger,
+    /// How often the caller said something.
+    words: usize,
+    /// Whether a step may drop the oldest turns.
+    drops_oldest: bool,
+    /// The snapshot at which the last look was good.
+    looked_at: Vec<u8>,
 }
 
 impl Machine<'_> {
     /// What must hold whenever the run rests.
-    fn look(&self) {
-        if !self.run.reply_is_whole() || self.run.is_compacting() || self.run.transcript().is_empty() {
+    fn look(&mut self) {
+        if self.run.is_compacting() {
+            return;
+        }
+        self.ledger.check(self.run.messages());
+        let snapshot = self.snapshot();
+        if !self.run.reply_is_whole() || self.run.transcript().is_empty() || snapshot == self.looked_at {
             return;
         }
         // Open calls are not judged: here they are answered, in a copy.
-        let mut snapshot = Vec::new();
-        self.run.snapshot(&mut snapshot).expect("a snapshot");
-        let Ok(mut copy) = Run::from_snapshot(&snapshot, Transcript::growing()) else {
-            panic!("its own snapshot is refused: {}", String::from_utf8_lossy(&snapshot));
-        };
+        let mut copy = restored(&snapshot, Transcript::growing());
+        self.looked_at = snapshot;
         copy.close_open_calls().expect("room for it");
         if let Err(invalid) = validity::check(copy.messages(), Tail::Open) {
             panic!("{invalid}: {}\n{:?}", String::from_utf8_lossy(copy.messages()), self.run);
         }
     }
 
+    /// The run as bytes, whatever state it is in.
+    fn snapshot(&self) -> Vec<u8> {
+        let mut snapshot = Vec::new();
+        self.run.snapshot(&mut snapshot).expect("a snapshot");
+        snapshot
+    }
+
+    /// The caller says something that nobody else says.
+    fn say(&mut self) -> bool {
+        let text = self.word();
+        let said = self.run.user(&text).is_ok();
+        if said {
+            self.ledger.said(text);
+        }
+        said
+    }
+
+    fn word(&mut self) -> String {
+        self.words += 1;
+        format!("Word {}.", self.words)
+    }
+
     fn step(&mut self, choices: &mut Choices<'_>) {
-        match self.run.step(self.now) {
+        let step = self.run.step(self.now);
+        if self.drops_oldest {
+            self.ledger.recount(self.run.messages());
+        }
+        match step {
             Ok(Step::Send) => self.exchange(choices),
             Ok(Step::Wait(until)) => self.now = until,
-            Ok(Step::Call) => self.call(choices),
+            Ok(Step::Call) => self.calls(choices),
             Ok(Step::Receive) => drop(self.run.failed(None, self.now, 0)),
-            Ok(_) | Err(Error::Misuse(_)) => drop(self.run.user("More.")),
+            Ok(Step::Done(Outcome::NeedsAnswer)) => {
+                let i = self.run.call_for_caller().expect("a call for the caller");
+                match choices.below(3) {
+                    0 => self.run.give_to_tools(i),
+                    1 => self.run.answer(i, br#""by hand""#, false).expect("room for the shortest answer"),
+                    _ => drop(self.say()),
+                }
+            }
+            Ok(Step::Done(Outcome::Stopped | Outcome::Broken)) if choices.below(2) == 0 => {
+                self.run.resume();
+                // Of what was kept the calls may have no room for an answer; then it goes, with those that ran.
+                self.ledger.recount_calls(self.run.messages());
+            }
+            Ok(_) | Err(Error::Misuse(_)) => drop(self.say()),
             Err(Error::Capacity(full)) => assert!(full.needed > full.free, "{full:?}"),
             Err(other) => panic!("{other}"),
         }
     }
 
-    fn call(&mut self, choices: &mut Choices<'_>) {
-        let Some(i) = self.run.next_call() else { return };
-        assert!(self.run.call(i).is_some_and(|call| !call.is_answered), "an open call is not answered");
-        if self.run.refuse_bad_input(i).expect("it is open") {
-            return;
+    /// Some of the turn's calls, as far as may be at the same time.
+    fn calls(&mut self, choices: &mut Choices<'_>) {
+        let mut running = Vec::new();
+        for _ in 0..=choices.below(4) {
+            let Some(i) = self.run.next_call() else { break };
+            let call = self.run.call(i).expect("the call that is next");
+            assert!(!call.is_answered, "an open call is not answered");
+            let id = call.id.to_string();
+            if self.run.refuse_bad_input(i).expect("it is open") {
+                continue;
+            }
+            match choices.below(8) {
+                0 => self.run.answer_not_found(i).expect("room for the shortest answer"),
+                // A gate does not know yet.
+                1 => self.run.leave_to_caller(i),
+                // Begun in the run's memory, and dropped.
+                2 => {
+                    self.begin(&id);
+                    let _ = self.run.start_call(i).expect("it is open");
+                }
+                3 => self.call_in_place(i, &id, choices),
+                4 | 5 => {
+                    self.begin(&id);
+                    self.run.begin_call(i);
+                    running.push((i, id));
+                }
+                _ => {
+                    self.begin(&id);
+                    self.answer(i, &id, choices);
+                }
+            }
         }
-        match choices.below(5) {
-            0 => drop(self.run.answer_not_found(i)),
-            1 => self.run.leave_to_caller(i),
-            // Begun, and never ended.
-            2 => drop(self.run.start_call(i).map(|_| ())),
-            3 => drop(self.run.answer(i, format!("\"{}\"", "x".repeat(choices.word() % 3000)).as_bytes(), true)),
-            _ => drop(self.run.answer(i, br#"[{"type":"text","text":"ok"}]"#, false)),
+        // They end in any order, or never.
+        while !running.is_empty() {
+            let (i, id) = running.swap_remove(choices.below(running.len()));
+            if choices.below(4) > 0 {
+                self.answer(i, &id, choices);
+            }
         }
     }
 
-    fn exchange(&mut self, choices: &mut Choices<'_>) {
-        let body: Vec<u8> = self.run.body(BEFORE).pieces().flatten().copied().collect();
-        let _: serde_json::Value = serde_json::from_slice(&body).expect("a request is JSON");
-        let failure = match choices.below(8) {
-            0 => Some(Error::Transport(choices.one_of(&[TransportKind::Closed, TransportKind::Tls, TransportKind::Timeout]))),
-            1 => {
-                self.run.answered(&ReplyHead::new([529, 400, 408][choices.below(3)] as u16));
-                self.feed(br#"{"type":"error","error":{"type":"overloaded_error","message":"m"}}"#, choices)
-            }
-            _ => {
-                let reply = reply(choices);
-                let stream = choices.below(4) > 0;
-                let mut body = self.rendered(reply, Style { delta: 1 + choices.below(30), ..Style::default() }, stream);
-                match choices.below(6) {
-                    0 => body.truncate(choices.word() % (body.len() + 1)),
-                    1 => {
-                        let at = choices.word() % body.len();
-                        body[at] = choices.below(256) as u8;
-                    }
-                    _ => {}
-                }
-                self.run.answered(&ReplyHead::new(200));
-                self.feed(&body, choices)
-            }
+    fn begin(&mut self, id: &str) {
+        self.ledger.run(id);
+        self.ledger.keep(id);
+    }
+
+    /// A tool that writes where the result stands, perhaps with an input that a gate made.
+    fn call_in_place(&mut self, i: usize, id: &str, choices: &mut Choices<'_>) {
+        self.begin(id);
+        let input = Value::first(br#"{"edited":"\u0061"}"#).filter(|_| choices.below(2) == 1);
+        let Called { call, mut out } = self.run.start_call_with(i, input).expect("it is open");
+        let _ = format!("{:?} {:?}", call.id, call.input.as_json());
+        let wrote = out.text(&"y\n".repeat(choices.word() % 800));
+        let written = settle(Ok(()), out);
+        self.run.end_call(i, written).expect("room for the shortest answer");
+        let there = self.run.result(i).expect("an answered call has a result");
+        assert!(self.fixed || wrote.is_ok(), "there was room");
+        let content = there.member("content").map(|content| content.as_json().to_owned());
+        self.ledger.answered(id, content.as_deref());
+    }
+
+    /// A tool in memory of its own is done.
+    fn answer(&mut self, i: usize, id: &str, choices: &mut Choices<'_>) {
+        let (content, is_error) = match choices.below(4) {
+            0 => (format!("\"{}\"", "x".repeat(1 + choices.word() % 3000)), true),
+            1 => ("[]".to_owned(), false),
+            2 => (r#"[{"type":"image","source":{"type":"file","file_id":"f"}}]"#.to_owned(), false),
+            _ => (r#"[{"type":"text","text":"ok"}]"#.to_owned(), false),
         };
-        // Or it is dropped, and the next step finds what was abandoned.
-        if let Some(error) = failure {
-            if let Error::Capacity(full) = error {
-                assert!(full.needed > full.free, "{full:?}");
-            }
-            let _ = self.run.failed(Some(error), self.now, 7);
+        self.run.answer(i, content.as_bytes(), is_error).expect("room for the shortest answer");
+        let there = self.run.result(i).expect("an answered call has a result");
+        let [found, failed] = ["content", "is_error"].map(|name| there.member(name).unwrap_or_default());
+        // What has no room becomes an error that says so.
+        if found.as_json() != content {
+            assert!(self.fixed && failed.as_bool() == Some(true), "{} in place of {content}", there.as_json());
         }
-    }
-
-    /// A reply whose ids no other has.
-    fn rendered(&mut self, reply: Reply, style: Style, stream: bool) -> Vec<u8> {
-        self.replies += 1;
-        let mut model = ScriptedModel::new(Script::new().reply(reply)).style(style).lenient();
-        let request = format!(r#"{{"model":"m","max_tokens":9,"stream":{stream},"messages":[{{"role":"user","content":"Hi"}}]}}"#);
-        model.respond(Request::new("/v1/messages", request)).bytes()
-    }
-
-    fn feed(&mut self, body: &[u8], choices: &mut Choices<'_>) -> Option<Error> {
-        let (size, look) = (1 + choices.below(256), choices.below(2) == 1);
-        for piece in body.chunks(size) {
-            let mut rest = piece;
-            loop {
-                match self.run.feed(&mut rest) {
-                    Ok(None) => break,
-                    Ok(Some(happened)) if look => drop(format!("{:?}", self.run.event(happened))),
-                    Ok(Some(_)) => {}
-                    Err(error) => return Some(error),
-                }
-            }
-        }
-        if choices.below(12) == 1 {
-            return None;
-        }
-        loop {
-            match self.run.end_of_body() {
-                Ok(None) => return None,
-                Ok(Some(_)) => {}
-                Err(error) => return Some(error),
-            }
-        }
-    }
-
-    fn verb(&mut self, choices: &mut Choices<'_>) {
-        let (run, i) = (&mut self.run, choices.below(4));
-        match choices.below(18) {
-            0 => drop(run.user("Something else.")),
-            1 => drop(run.append(r#"{"role":"user","content":"By the way, \"this\"."}"#)),
-            2 => drop(run.retry()),
-            3 => drop(run.replace_history(r#"[{"role":"user","content":"From the start."}]"#)),
-            4 => run.stop(),
-            5 => run.resume(),
-            6 => drop(run.answer(i, br#""by hand""#, choices.below(2) == 1)),
-            7 => drop(run.answer_notice(i, Notice::NotRun)),
-            8 => drop(run.replace_result(i, br#"[{"type":"text","text":"replaced"}]"#, choices.below(2) == 1)),
-            9 => drop(run.add_to_result(i, r#""cache_control":{"type":"ephemeral"}"#)),
-            10 => drop(run.close_open_calls()),
-            11 => {
-                let some = |on: usize, most: usize| (on == 1).then(|| u32::try_from(most).unwrap_or(0));
-                let (turns, calls) = (some(choices.below(3), choices.below(5)), some(choices.below(3), choices.below(7)));
-                *run.limits_mut() = Limits { turns, calls, ..Limits::NONE };
-            }
-            12 => drop(run.drop_oldest_turn()),
-            13 => {
-                let then = choices.one_of(&[MakeRoom::Compact, MakeRoom::DropOldest, MakeRoom::Stop]);
-                *run.when_full_mut() = WhenFull { room: [0, 300, 1500][choices.below(3)], then };
-            }
-            14 => *run.compaction_mut() = (choices.below(2) == 1).then_some(Compaction { threshold: 0, prompt: "Summarise." }),
-            15 => drop(run.append(choices.one_of(&["{}", "[", "", "null", r#"{"role":"user"}"#, r#"{"role":"user","content":[]}"#]))),
-            16 => {
-                let mut snapshot = Vec::new();
-                if run.snapshot(&mut snapshot).is_ok() {
-                    let again = Run::from_snapshot(&snapshot, Transcript::growing());
-                    assert!(again.is_ok(), "its own snapshot: {}", String::from_utf8_lossy(&snapshot));
-                }
-            }
-            _ => drop(run.user("")),
-        }
+        self.ledger.answered(id, Some(found.as_json()));
     }
 
     /// The trouble ends: so does the run.
@@ -201,26 +232,35 @@ impl Machine<'_> {
         *run.limits_mut() = Limits::NONE;
         *run.compaction_mut() = None;
         *run.when_full_mut() = WhenFull::NEVER;
-        let mut calm = Choices::new(&[]);
+        *run.retry_mut() = RetryPolicy { longest_wait: Duration::from_secs(8), ..RetryPolicy::DEFAULT };
+        run.on_break(OnBreak::Drop);
+        self.drops_oldest = false;
         for _ in 0..400 {
             match self.run.step(self.now) {
                 Ok(Step::Send) => {
                     let body = self.rendered(Reply::text("Done."), Style::default(), true);
-                    self.run.answered(&ReplyHead::new(200));
-                    if let Some(error) = self.feed(&body, &mut calm) {
-                        assert!(matches!(error, Error::Capacity(_)), "{error}");
-                        let _ = self.run.failed(Some(error), self.now, 0);
-                        if self.run.replace_history(r#"{"role":"user","content":"x"}"#).is_err() || self.run.transcript().capacity() < 1200
-                        {
-                            return;
+                    self.run.answered(&toolrunner_core::transport::ReplyHead::new(200));
+                    let compacts = self.run.is_compacting();
+                    match self.feed_all(&body) {
+                        Ok(()) if compacts => self.ledger.recount(self.run.messages()),
+                        Ok(()) => {}
+                        Err(error) => {
+                            assert!(self.fixed && matches!(error, Error::Capacity(_)), "{error}");
+                            let _ = self.run.failed(Some(error), self.now, 0);
+                            // With nothing else in it there is room, or there is too little for anything.
+                            if !self.begin_anew() || self.run.transcript().capacity() < 1200 {
+                                return;
+                            }
                         }
                     }
                 }
                 Ok(Step::Wait(until)) => self.now = until,
                 Ok(Step::Call) => {
-                    let Some(i) = self.run.next_call() else { panic!("no call to answer: {:?}", self.run) };
+                    let i = self.run.next_call().unwrap_or_else(|| panic!("no call to answer: {:?}", self.run));
                     if !self.run.refuse_bad_input(i).expect("it is open") {
-                        self.run.answer(i, br#""ok""#, false).expect("room for the shortest answer");
+                        let id = self.run.call(i).expect("the call that is next").id.to_string();
+                        self.begin(&id);
+                        self.answer(i, &id, &mut Choices::new(&[3]));
                     }
                 }
                 Ok(Step::Receive) => drop(self.run.failed(None, self.now, 0)),
@@ -230,9 +270,9 @@ impl Machine<'_> {
                     self.run.answer(i, br#""x""#, false).expect("room for the shortest answer");
                 }
                 Ok(Step::Done(Outcome::Stopped)) => self.run.resume(),
-                Ok(Step::Done(Outcome::Ended(_))) | Err(_) => {
-                    if self.run.user("Well?").is_err() {
-                        let _ = self.run.replace_history(r#"{"role":"user","content":"Well?"}"#);
+                Ok(Step::Done(Outcome::Ended(_) | Outcome::Broken)) | Err(_) => {
+                    if !self.say() {
+                        self.begin_anew();
                     }
                 }
                 Ok(other) => panic!("{other:?}"),
@@ -241,4 +281,27 @@ impl Machine<'_> {
         }
         panic!("it does not end: {:?}", self.run);
     }
+
+    /// All that was said is replaced.
+    fn begin_anew(&mut self) -> bool {
+        let text = self.word();
+        let done = self.run.replace_history(&format!(r#"{{"role":"user","content":"{text}"}}"#)).is_ok();
+        if done {
+            self.ledger.recount(self.run.messages());
+            self.ledger.said(text);
+        }
+        done
+    }
+
+    /// What the policy is when memory is nearly full.
+    fn when_full(&mut self, room: usize, then: MakeRoom) {
+        self.drops_oldest = room > 0 && then == MakeRoom::DropOldest;
+        *self.run.when_full_mut() = WhenFull { room, then };
+    }
+}
+
+/// The run that its own snapshot holds.
+fn restored<'t>(snapshot: &[u8], transcript: Transcript<'t>) -> Run<'t> {
+    Run::from_snapshot(snapshot, transcript)
+        .unwrap_or_else(|error| panic!("its own snapshot, {error}: {}", String::from_utf8_lossy(snapshot)))
 }
