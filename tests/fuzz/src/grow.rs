@@ -34,7 +34,7 @@ pub(crate) fn all(home: &Path) {
     write(home, "transcript", single.chain(conversations).map(String::into_bytes));
     write(home, "snapshot", bodies.iter().filter_map(|body| snapshot(body)));
     // These are made of choices, for which one row of bytes is as good as another.
-    for (name, length) in [("events", 120), ("schema", 90), ("machine", 400)] {
+    for (name, length) in [("events", 120), ("schema", 90), ("machine", 700)] {
         let mut rng = Rng::new(length);
         write(home, name, (0..MOST).map(|_| (0..length).map(|_| rng.below(256) as u8).collect()));
     }

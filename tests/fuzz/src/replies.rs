@@ -8,7 +8,7 @@ use crate::choices::Choices;
 /// byte makes one id another.
 pub fn reply(choices: &mut Choices<'_>, name: &str) -> Reply {
     let mut reply = Reply::new();
-    for i in 0..choices.below(9) {
+    for i in 0..choices.one_of(&[1, 2, 3, 1, 2, 4, 0, 8]) {
         let id = format!("{name}-{i}-{name}-{i}");
         reply = match choices.below(12) {
             0..=2 => reply.and_text(&text(choices)),
@@ -78,8 +78,9 @@ pub fn style(choices: &mut Choices<'_>) -> Style {
 
 fn text(choices: &mut Choices<'_>) -> String {
     const PARTS: [&str; 12] = ["a", "word ", "\"", "\\", "\n", "\t", "\u{0}", "é", "日本", "😀", "</", "\u{2028}"];
-    // The API sends no empty text block.
-    (0..=choices.below(40)).map(|_| choices.one_of(&PARTS)).collect()
+    // Few choices, so that a short input has many replies. The API sends no empty text block.
+    let (length, first, step) = (1 + choices.below(40), choices.below(PARTS.len()), choices.below(PARTS.len()));
+    (0..length).map(|i| PARTS[(first + i * step) % PARTS.len()]).collect()
 }
 
 /// JSON, at most so many levels deep.
