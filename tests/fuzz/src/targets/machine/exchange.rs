@@ -99,7 +99,7 @@ impl Machine<'_> {
             Fed::Dropped => {}
             Fed::Whole if was_compacting => {
                 if self.run.compactions() > compactions {
-                    self.ledger.recount(self.run.messages());
+                    self.ledger.recount_told(self.run.messages());
                 }
             }
             Fed::Whole => self.adopt(&early, choices),
@@ -120,6 +120,7 @@ impl Machine<'_> {
         let body: Vec<u8> = self.run.body(BEFORE).pieces().flatten().copied().collect();
         let request: serde_json::Value = serde_json::from_slice(&body).expect("a request is JSON");
         let messages = &body[BEFORE[0].len()..body.len() - 2];
+        self.ledger.sent(messages);
         let paused = request["messages"].as_array().and_then(|all| all.last()).is_some_and(|last| last["role"] == "assistant");
         if let Err(invalid) = validity::check(messages, if paused { Tail::Open } else { Tail::Closed }) {
             panic!("{invalid} is sent: {}\n{:?}", String::from_utf8_lossy(messages), self.run);

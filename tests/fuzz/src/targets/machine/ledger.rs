@@ -11,6 +11,8 @@ pub(super) struct Ledger {
     ran: BTreeMap<String, Option<String>>,
     /// Those of them whose reply is in the conversation.
     kept: BTreeSet<String>,
+    /// Those of them whose result was sent: the model knows, also in a summary.
+    told: BTreeSet<String>,
     /// What the caller said, in order.
     said: Vec<String>,
 }
@@ -38,15 +40,34 @@ impl Ledger {
         self.said.push(text);
     }
 
-    /// A reply was taken out that was asked for again, or had no room.
+    /// A request goes out.
+    pub(super) fn sent(&mut self, messages: &[u8]) {
+        self.told.extend(calls_and_results(messages).1.into_keys());
+    }
+
+    /// The caller took a reply out.
     pub(super) fn recount_calls(&mut self, messages: &[u8]) {
         let (calls, _) = calls_and_results(messages);
         self.kept.retain(|id| calls.contains(id));
     }
 
-    /// A part of the conversation was taken out on purpose.
+    /// The caller replaced the conversation.
     pub(super) fn recount(&mut self, messages: &[u8]) {
         self.recount_calls(messages);
+        self.said.retain(|text| place(messages, text).is_some());
+    }
+
+    /// Old turns went, or a summary took their place: what ran and was not told stays.
+    pub(super) fn recount_told(&mut self, messages: &[u8]) {
+        let before = core::mem::take(&mut self.kept);
+        let (calls, _) = calls_and_results(messages);
+        for id in before {
+            if calls.contains(&id) {
+                self.kept.insert(id);
+            } else {
+                assert!(self.told.contains(&id), "call {id} ran, and the model was never told: {}", String::from_utf8_lossy(messages));
+            }
+        }
         self.said.retain(|text| place(messages, text).is_some());
     }
 

@@ -121,7 +121,7 @@ impl Machine<'_> {
     fn step(&mut self, choices: &mut Choices<'_>) {
         let step = self.run.step(self.now);
         if self.drops_oldest {
-            self.ledger.recount(self.run.messages());
+            self.ledger.recount_told(self.run.messages());
         }
         match step {
             Ok(Step::Send) => self.exchange(choices),
@@ -138,8 +138,6 @@ impl Machine<'_> {
             }
             Ok(Step::Done(Outcome::Stopped | Outcome::Broken)) if choices.below(2) == 0 => {
                 self.run.resume();
-                // Of what was kept the calls may have no room for an answer; then it goes, with those that ran.
-                self.ledger.recount_calls(self.run.messages());
             }
             Ok(_) | Err(Error::Misuse(_)) => drop(self.say()),
             Err(Error::Capacity(full)) => assert!(full.needed > full.free, "{full:?}"),
@@ -242,7 +240,7 @@ impl Machine<'_> {
                     self.run.answered(&toolrunner_core::transport::ReplyHead::new(200));
                     let compacts = self.run.is_compacting();
                     match self.feed_all(&body) {
-                        Ok(()) if compacts => self.ledger.recount(self.run.messages()),
+                        Ok(()) if compacts => self.ledger.recount_told(self.run.messages()),
                         Ok(()) => {}
                         Err(error) => {
                             assert!(self.fixed && matches!(error, Error::Capacity(_)), "{error}");

@@ -20,10 +20,7 @@ impl Machine<'_> {
             2 if self.run.retry().is_ok() => self.ledger.recount_calls(self.run.messages()),
             3 => drop(self.begin_anew()),
             4 => self.run.stop(),
-            5 => {
-                self.run.resume();
-                self.ledger.recount_calls(self.run.messages());
-            }
+            5 => self.run.resume(),
             6 => self.change_result(i, |machine| machine.run.answer(i, br#""by hand""#, false).is_ok()),
             7 => self.change_result(i, |machine| machine.run.answer_notice(i, Notice::NotRun).is_ok()),
             8 => {
@@ -36,7 +33,7 @@ impl Machine<'_> {
             12 => {
                 self.run.drop_oldest_turn();
                 if !self.run.is_compacting() {
-                    self.ledger.recount(self.run.messages());
+                    self.ledger.recount_told(self.run.messages());
                 }
             }
             13 => {
