@@ -87,7 +87,8 @@ fn signed_here(anchor: &TrustAnchor<'_>, contents: &[&[u8]]) -> bool {
             continue;
         }
         taken = true;
-        let holds = |content: &[u8], part: &[u8]| content.windows(part.len()).any(|some| some == part);
+        // In names the case of letters says nothing.
+        let holds = |content: &[u8], part: &[u8]| content.windows(part.len()).any(|some| some.eq_ignore_ascii_case(part));
         let (leaf, issuers) = contents.split_first().expect("a leaf was taken");
         let wildcard = name.split_once('.').map(|(_, rest)| format!("*.{rest}")).expect("a name with a dot");
         assert!(holds(leaf, name.as_bytes()) || holds(leaf, wildcard.as_bytes()), "taken for {name}");
