@@ -250,6 +250,35 @@ fn events_that_do_not_fit_those_before() {
 }
 
 #[test]
+fn a_call_of_the_servers_without_a_name_or_an_id() {
+    for (kind, named) in [
+        ("server_tool_use", r#""id":"s1""#),
+        ("server_tool_use", r#""id":"s1","name":"""#),
+        ("server_tool_use", r#""name":"web_search""#),
+        ("mcp_tool_use", r#""id":7,"name":"web_search""#),
+    ] {
+        let reply = Reply::text("x").block(&format!(r#"{{"type":"{kind}",{named},"input":{{"q":1}}}}"#));
+        for stream in [true, false] {
+            let body = rendered(reply.clone(), Style::default(), stream);
+            let expected = "server calls that have a name and an id";
+            assert_eq!(refused(&body), Error::Protocol(Protocol::Event { expected }), "{named}");
+        }
+    }
+}
+
+#[test]
+fn a_block_that_no_model_may_say() {
+    for kind in ["tool_result", "tool_addition", "tool_removal"] {
+        let reply = Reply::text("x").block(&format!(r#"{{"type":"{kind}","tool_use_id":"t1","content":"x"}}"#));
+        for stream in [true, false] {
+            let body = rendered(reply.clone(), Style::default(), stream);
+            let expected = "blocks that a model may say";
+            assert_eq!(refused(&body), Error::Protocol(Protocol::Event { expected }), "{kind}");
+        }
+    }
+}
+
+#[test]
 fn a_container_id_longer_than_its_room() {
     let id = "c".repeat(97);
     for stream in [true, false] {

@@ -125,6 +125,17 @@ fn an_error_event_keeps_its_words() {
 }
 
 #[test]
+fn a_block_that_made_the_reply_none_is_not_kept() {
+    for block in [r#"{"type":"tool_result","tool_use_id":"t1","content":"x"}"#, r#"{"type":"server_tool_use","id":"s1","input":{}}"#] {
+        let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+        let mut driver = drive(Script::new().reply(Reply::text("First.").block(block)).reply(Reply::text("Done.")), &tools, &clock);
+        let mut run = keeping();
+        assert!(matches!(until_done(&mut driver, &mut run), Err(Error::Protocol(Protocol::Event { .. }))));
+        assert_eq!(text_of(&run), format!(r#"{USER},{{"role":"assistant","content":[{{"type":"text","text":"First."}}]}}"#));
+    }
+}
+
+#[test]
 fn a_retry_comes_first_and_the_default_drops() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
     let reply = || Reply::text("First.").ends_early();

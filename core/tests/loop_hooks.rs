@@ -376,6 +376,21 @@ fn the_server_compacts_by_a_request_of_its_own() {
     }
 }
 
+/// The server's summary is no turn: a call beside it would stay unanswered in every later request.
+#[test]
+fn a_summary_of_the_server_with_a_call_beside_it_is_none() {
+    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+    let summary = Reply::new().block(r#"{"type":"compaction","content":"Summary."}"#).tool_use("t2", "plain", "{}");
+    let script = Script::new().reply(asking(&["t1"])).reply(summary).reply(Reply::text("Done."));
+    let mut driver = hooked(script, &tools, &clock, &());
+    let mut run = run();
+    block_on(driver.next_turn(&mut run, &mut ())).unwrap();
+    run.compact_on_server();
+    assert_eq!(go(&mut driver, &mut run), ENDED);
+    assert_eq!((run.turns(), run.compactions(), tools.began().len()), (2, 0, 1));
+    assert_valid(&run);
+}
+
 /// The hooks are asked about nothing that cannot run.
 #[test]
 fn nobody_is_asked_about_what_cannot_run() {

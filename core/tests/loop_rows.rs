@@ -44,8 +44,9 @@ use serde_json::json;
 use toolrunner_core::error::{ApiErrorKind, Error, Protocol};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::policy::Limit;
-use toolrunner_core::run::Outcome;
+use toolrunner_core::run::{Outcome, Step};
 use toolrunner_core::testing::{Reply, Script, Style, VirtualClock};
+use toolrunner_core::time::Instant;
 
 #[test]
 fn tool_use_on_the_last_allowed_turn() {
@@ -152,7 +153,7 @@ fn two_calls_same_id() {
         let body = rendered(twice(), Style::default(), stream);
         let (_, ended) = exchange(&mut run, 200, [body.as_slice()]);
         assert!(matches!(ended, Err(Error::Protocol(Protocol::Event { .. }))));
-        let _ = run.failed(Some(ended.unwrap_err()), toolrunner_core::time::Instant::ZERO, 0);
+        let _ = run.failed(Some(ended.unwrap_err()), Instant::ZERO, 0);
         assert_eq!(messages(&run).len(), 1);
         assert_eq!(run.turns(), 0);
     }
@@ -302,6 +303,20 @@ fn pause_turn_with_a_clients_tool_use() {
     let sent = last_request(&mut driver);
     assert_eq!(sent.len(), 2);
     assert_eq!(sent[1]["content"][1]["id"], "toolu_1");
+}
+
+/// A call may have begun before the reply said that it pauses. If nobody waits for its end, the model hears that it was cancelled.
+#[test]
+fn pause_turn_behind_a_call_that_began_early() {
+    let mut run = run();
+    let reply = Reply::new().tool_use("t1", "plain", "{}").tool_use("t2", "plain", "{}").stop("pause_turn");
+    let (_, ended) = exchange(&mut run, 200, [rendered(reply, Style::default(), true).as_slice()]);
+    assert_eq!(ended, Ok(()));
+    run.end_early().unwrap();
+    run.begin_call(0);
+    assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
+    assert_eq!(messages(&run)[2]["content"], json!([failure("t1", "Error: cancelled"), failure("t2", "Error: not run")]));
+    assert_valid(&run);
 }
 
 #[test]

@@ -87,7 +87,7 @@ impl Run<'_> {
     /// Has the server compact the conversation before the next turn, by a request of its own: the same parameters and `compaction`,
     /// less what cannot go with it: `context_management`, `stop_sequences`, an output format, a forced `tool_choice`. Its answer becomes
     /// the conversation. It waits for a paused turn to end, and is passed over if the run ends with open calls. It is no turn, and is not
-    /// tried again; if it gives no summary the conversation stays as it is. A second word before it is sent changes nothing.
+    /// tried again; if it gives no summary, or a call beside it, the conversation stays as it is. A second word before it is sent changes nothing.
     pub fn compact_on_server(&mut self) {
         self.server_compaction = true;
         // Only so does the code for it come along.
@@ -135,7 +135,8 @@ impl Run<'_> {
         let has_summary = self
             .blocks_of(reply)
             .any(|block| is_type(block, "compaction") && block.member("content").is_some_and(|content| !content.is_null()));
-        if !has_summary {
+        // It is no turn, so nobody would answer a call in it.
+        if !has_summary || self.reply.calls > 0 {
             self.restore(compacting);
             return;
         }

@@ -314,8 +314,9 @@ impl<'b> Run<'b> {
                     if self.compacting.is_some() {
                         return Ok(self.send(now));
                     }
-                    // A paused turn goes back as it is, unless the caller answered some of its calls or said something behind it.
-                    if self.turn.answered_count() > 0 || self.transcript.len() > self.turn.results_end {
+                    // A paused turn goes back as it is, unless some of its calls began early or were answered by the caller, or something
+                    // was said behind it.
+                    if self.turn.answered_count() > 0 || self.turn.running != Bits::NONE || self.transcript.len() > self.turn.results_end {
                         self.close_open_calls()?;
                     }
                     match self.exceeded(now) {

@@ -16,6 +16,8 @@ pub(super) enum BlockKind {
     /// `tool_use`.
     Call,
     Compaction,
+    /// What only the user or the system may say: with it in a reply the API would take no conversation again.
+    Misplaced,
     Other,
     /// `server_tool_use`, `mcp_tool_use`: grown like a call, but not ours to run.
     ServerCall,
@@ -31,12 +33,16 @@ impl BlockKind {
             Self::Thinking => matches!(field, Field::Thinking | Field::Signature),
             Self::Call | Self::ServerCall => matches!(field, Field::Input),
             Self::Compaction => matches!(field, Field::Compaction | Field::EncryptedContent),
-            Self::Other => false,
+            Self::Misplaced | Self::Other => false,
         }
     }
 
     const fn is_call(self) -> bool {
         matches!(self, Self::Call | Self::ServerCall)
+    }
+
+    pub(super) fn ensure_said_by_the_model(self) -> Result<(), Error> {
+        if self == Self::Misplaced { Err(unexpected("blocks that a model may say")) } else { Ok(()) }
     }
 }
 
@@ -70,16 +76,16 @@ impl Reply {
             return Err(unexpected("a block index that was not used before"));
         }
         let start = t.len();
-        let len = match source {
-            Source::Chunk(block) => {
-                t.append(block)?;
-                block.len()
-            }
-            Source::Tail(span) => {
-                t.insert_tail(start, span)?;
-                span.len()
-            }
+        let block = match source {
+            Source::Chunk(block) => block,
+            Source::Tail(span) => span.of(t.whole()),
         };
+        let (kind, len) = (Value::whole(block).map_or(BlockKind::Other, kind_of), block.len());
+        kind.ensure_said_by_the_model()?;
+        match source {
+            Source::Chunk(block) => t.append(block)?,
+            Source::Tail(span) => t.insert_tail(start, span)?,
+        }
         let before: &[u8] = match (self.has_blocks, start) {
             (true, _) => b",",
             (false, 0) => b"{\"role\":\"assistant\",\"content\":[",
@@ -89,7 +95,6 @@ impl Reply {
         self.has_blocks = true;
         self.next_index = index + 1;
         let span = Span::new(start + before.len(), start + before.len() + len);
-        let kind = Value::whole(span.of(t.whole())).map_or(BlockKind::Other, kind_of);
         let block = OpenBlock {
             index,
             kind,
@@ -223,6 +228,9 @@ impl Reply {
             let (end, bad) = close_call(t, span, grown)?;
             let (before, after) = (span.end, end);
             span.end = end;
+            if block.kind == BlockKind::ServerCall {
+                ensure_named(span, t)?;
+            }
             if let Some(block) = self.open.get_mut(position) {
                 block.span = span;
             }
@@ -373,6 +381,13 @@ impl Reply {
             }
         }
     }
+}
+
+/// A call of the server's own goes back as it came: the API would take no conversation again in which one has no id or no name.
+pub(super) fn ensure_named(call: Span, t: &Transcript<'_>) -> Result<(), Error> {
+    let parts = Value::whole(call.of(t.whole())).unwrap_or_default().pick(["id", "name"]);
+    let is_text = |part: Option<Value<'_>>| part.and_then(Value::as_text).is_some_and(|text| !text.is_empty());
+    if parts.into_iter().all(is_text) { Ok(()) } else { Err(unexpected("server calls that have a name and an id")) }
 }
 
 /// Sees that the call in `block` has a JSON object for an input. `grown`: where the input is, if it came in pieces. Gives the block's

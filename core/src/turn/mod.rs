@@ -405,13 +405,16 @@ fn part_in_tail(source: Source<'_>, span: Span, transcript: &mut Transcript<'_>)
 
 /// What a block of this wire type is, as far as growing it goes.
 fn kind_of(block: Value<'_>) -> BlockKind {
-    const KINDS: [(&str, BlockKind); 6] = [
+    const KINDS: [(&str, BlockKind); 9] = [
         ("text", BlockKind::Text),
         ("thinking", BlockKind::Thinking),
         ("tool_use", BlockKind::Call),
         ("server_tool_use", BlockKind::ServerCall),
         ("mcp_tool_use", BlockKind::ServerCall),
         ("compaction", BlockKind::Compaction),
+        ("tool_result", BlockKind::Misplaced),
+        ("tool_addition", BlockKind::Misplaced),
+        ("tool_removal", BlockKind::Misplaced),
     ];
     // By meaning, not by its bytes: the run finds its calls so, and one that is not counted would stay unanswered.
     let known = block.member("type").and_then(|kind| KINDS.iter().find(|(name, _)| kind.is_text(name)));

@@ -1,6 +1,6 @@
 //! A reply that comes as one JSON object: kept in the tail until it is whole, then told as the same events a stream would give.
 
-use super::blocks::{BlockKind, close_call};
+use super::blocks::{BlockKind, close_call, ensure_named};
 use super::input::mend_surrogates;
 use super::{Container, Form, Happened, HappenedKind, Phase, Reply, kind_of, take_container, unexpected};
 use crate::error::{ApiError, ApiErrorKind, Capacity, Error, Protocol};
@@ -177,6 +177,7 @@ impl Reply {
         };
         match part {
             0 => {
+                kind.ensure_said_by_the_model()?;
                 self.calls += usize::from(kind == BlockKind::Call);
                 tell(HappenedKind::BlockStart, span)
             }
@@ -188,7 +189,7 @@ impl Reply {
                     (value.len() > 0).then_some(Happened { kind: HappenedKind::Input, index, span: value })
                 }
                 BlockKind::Compaction => inside(value, HappenedKind::Compaction),
-                BlockKind::Other => None,
+                BlockKind::Misplaced | BlockKind::Other => None,
             }),
             2 if kind == BlockKind::Thinking => Ok(block.member("signature", t).and_then(|place| inside(place, HappenedKind::Signature))),
             2 => Ok(None),
@@ -204,6 +205,9 @@ impl Reply {
                             self.bad.note(self.calls.saturating_sub(1), bad);
                         }
                     }
+                }
+                if kind == BlockKind::ServerCall {
+                    ensure_named(span, t)?;
                 }
                 tell(HappenedKind::BlockStop, span)
             }

@@ -11,6 +11,7 @@ use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::ReplyHead;
 use toolrunner_fuzz::mutate::Rng;
+use toolrunner_fuzz::targets::certificate;
 
 /// Longest seed, in bytes: small ones are mutated to more purpose.
 const LONGEST: usize = 3000;
@@ -33,7 +34,7 @@ pub(crate) fn all(home: &Path) {
     write(home, "transcript", single.chain(conversations).map(String::into_bytes));
     write(home, "snapshot", bodies.iter().filter_map(|body| snapshot(body)));
     // These are made of choices, for which one row of bytes is as good as another.
-    for (name, length) in [("events", 120), ("schema", 90), ("machine", 400)] {
+    for (name, length) in [("events", 120), ("schema", 90), ("machine", 700)] {
         let mut rng = Rng::new(length);
         write(home, name, (0..MOST).map(|_| (0..length).map(|_| rng.below(256) as u8).collect()));
     }
@@ -65,7 +66,8 @@ fn snapshot(body: &str) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// The chain of the emulated board's server, whole, without its intermediate, and the other way round.
+/// The chain of the emulated board's server, whole, without its intermediate, and the other way round; and what is in it, for the
+/// target to sign.
 fn certificates(home: &Path) {
     let pem = fs::read(home.join("../../examples/firmware/certificates/server.pem")).expect("the server's certificates");
     let chain: Vec<CertificateDer<'_>> = CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().expect("certificates");
@@ -77,6 +79,24 @@ fn certificates(home: &Path) {
     for (name, bytes) in [("right", packed(&[leaf, middle])), ("leaf", packed(&[leaf])), ("turned", packed(&[middle, leaf]))] {
         fs::write(home.join("corpus/certificate").join(name), bytes).expect("written");
     }
+    let contents: Vec<CertificateDer<'_>> = chain.iter().map(|certificate| content(certificate).into()).collect();
+    let signed = [certificate::SIGNED, &packed(&contents.iter().collect::<Vec<_>>())].concat();
+    fs::write(home.join("corpus/certificate/signed"), signed).expect("written");
+}
+
+/// What the issuer signs of a certificate, with the target's key and algorithm.
+fn content(certificate: &[u8]) -> Vec<u8> {
+    // Both it and what holds it are longer than 255 bytes.
+    let length = usize::from(u16::from_be_bytes([certificate[6], certificate[7]]));
+    let mut content = certificate[4..8 + length].to_vec();
+    for (start, with) in [
+        (&[3, 0x42, 0][..], [&[3, 0x42, 0], certificate::point().as_slice()].concat()),
+        (&certificate::ECDSA_SHA256[..11], certificate::ECDSA_SHA256.to_vec()),
+    ] {
+        let at = content.windows(start.len()).position(|part| part == start).expect("a key and an algorithm of these kinds");
+        content.splice(at..at + with.len(), with);
+    }
+    content
 }
 
 /// Writes seeds: different ones, spread over all that there are.

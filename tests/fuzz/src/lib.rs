@@ -2,6 +2,7 @@
 
 pub mod choices;
 pub mod mutate;
+pub mod replies;
 pub mod targets;
 
 /// A target: its name, and what it does with an input.

@@ -1,15 +1,38 @@
 //! The verifier of chains: whatever the server sends, there is a verdict; and of the certificates that it knows not one bit may change.
+//!
+//! No mutation of a certificate outlives the check of its signature. So that what is behind it is reached too, an input that begins
+//! with [`SIGNED`] holds what is *in* certificates, and they are signed here, by a root that everyone can sign for.
 
-use toolrunner_embassy::tls::{CertificateDer, Trust, anchor_from_trusted_cert};
+use std::sync::LazyLock;
+
+use p256::ecdsa::signature::Signer;
+use p256::ecdsa::{DerSignature, SigningKey};
+use toolrunner_embassy::tls::{CertificateDer, Trust, TrustAnchor, anchor_from_trusted_cert};
 
 const ROOT: &[u8] = include_bytes!("../../../../examples/firmware/certificates/root.der");
 /// The right chain, in the form below.
 const RIGHT: &[u8] = include_bytes!("../../corpus/certificate/right");
+/// What is in the right chain, for its signature here.
+const RIGHT_SIGNED: &[u8] = include_bytes!("../../corpus/certificate/signed");
 /// When the right chain is: a day of 2027.
 const NOW: u64 = 1_800_000_000;
+/// How an input begins whose certificates are signed here: no certificate is so long.
+pub const SIGNED: &[u8] = &[0xff, 0xff];
+/// `ecdsa-with-SHA256`, as an algorithm stands in a certificate.
+pub const ECDSA_SHA256: &[u8] = &[0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
+/// What is before the point in the key of a P-256 certificate, without its outermost tag and length.
+const P256_KEY: &[u8] = &[0x30, 0x13, 6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7, 3, 0x42, 0];
 
-/// The certificates in an input: each with its length before it, in two bytes.
-fn chain(mut data: &[u8]) -> Vec<&[u8]> {
+/// The key of the root, of every issuer and of every leaf that is signed here.
+static KEY: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::from_slice(&[7; 32]).expect("a key"));
+
+/// Its public half: an uncompressed point.
+pub fn point() -> Vec<u8> {
+    KEY.verifying_key().to_encoded_point(false).as_bytes().to_vec()
+}
+
+/// The parts of an input: each with its length before it, in two bytes.
+pub fn parts(mut data: &[u8]) -> Vec<&[u8]> {
     let mut all = Vec::new();
     while let Some((length, rest)) = data.split_first_chunk::<2>() {
         let length = usize::from(u16::from_be_bytes(*length)).min(rest.len());
@@ -23,10 +46,21 @@ fn chain(mut data: &[u8]) -> Vec<&[u8]> {
 /// See the module.
 pub fn run(data: &[u8]) {
     let root = CertificateDer::from(ROOT);
-    let anchors = [anchor_from_trusted_cert(&root).expect("an anchor")];
-    let sent: Vec<CertificateDer<'_>> = chain(data).into_iter().map(CertificateDer::from).collect();
+    let anchor = anchor_from_trusted_cert(&root).expect("an anchor");
+    match data.strip_prefix(SIGNED) {
+        Some(contents) => {
+            let taken = signed_here(&anchor, &parts(contents));
+            assert!(taken || data != RIGHT_SIGNED, "the right chain was refused");
+        }
+        None => as_sent(&anchor, data),
+    }
+}
+
+fn as_sent(anchor: &TrustAnchor<'_>, data: &[u8]) {
+    let anchors = [anchor.clone()];
+    let sent: Vec<CertificateDer<'_>> = parts(data).into_iter().map(CertificateDer::from).collect();
     let verdict = Trust::anchors(&anchors).check("api.test", NOW, &sent);
-    let right = chain(RIGHT);
+    let right = parts(RIGHT);
     if verdict.is_ok() {
         assert_eq!(sent.first().map(|leaf| leaf.as_ref()), right.first().copied(), "another leaf was taken");
         assert!(sent.iter().any(|one| one.as_ref() == right[1]), "taken without the intermediate");
@@ -38,5 +72,47 @@ pub fn run(data: &[u8]) {
     // The input as an anchor.
     if let Some(one) = sent.first() {
         let _ = anchor_from_trusted_cert(one);
+    }
+}
+
+/// Whether such a chain was taken, for any name.
+fn signed_here(anchor: &TrustAnchor<'_>, contents: &[&[u8]]) -> bool {
+    let key = [P256_KEY, &point()].concat();
+    let anchors = [TrustAnchor { subject: anchor.subject.clone(), subject_public_key_info: key.as_slice().into(), name_constraints: None }];
+    // Signing is what takes long, and no chain that is taken is longer.
+    let sent: Vec<CertificateDer<'_>> = contents.iter().take(3).map(|content| signed(content).into()).collect();
+    let mut taken = false;
+    for name in ["api.test", "other.test", "a.b.test"] {
+        if Trust::anchors(&anchors).check(name, NOW, &sent).is_err() {
+            continue;
+        }
+        taken = true;
+        // In names the case of letters says nothing.
+        let holds = |content: &[u8], part: &[u8]| content.windows(part.len()).any(|some| some.eq_ignore_ascii_case(part));
+        let (leaf, issuers) = contents.split_first().expect("a leaf was taken");
+        let wildcard = name.split_once('.').map(|(_, rest)| format!("*.{rest}")).expect("a name with a dot");
+        assert!(holds(leaf, name.as_bytes()) || holds(leaf, wildcard.as_bytes()), "taken for {name}");
+        // `keyUsage`, which webpki does not look at: an issuer must have it.
+        assert!(issuers.is_empty() || issuers.iter().any(|issuer| holds(issuer, &[0x55, 0x1d, 0x0f])), "issued without a word");
+    }
+    taken
+}
+
+/// The certificate of this content, signed by the key.
+fn signed(content: &[u8]) -> Vec<u8> {
+    let signature: DerSignature = KEY.sign(content);
+    let signature = element(0x03, &[&[0], signature.as_bytes()]);
+    element(0x30, &[content, ECDSA_SHA256, &signature])
+}
+
+/// A DER element.
+fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let content = parts.concat();
+    let length = content.len().to_be_bytes();
+    let length = &length[length.iter().take(7).take_while(|byte| **byte == 0).count()..];
+    match (length, u8::try_from(length.len())) {
+        ([short @ 0..0x80], _) => [&[tag, *short], content.as_slice()].concat(),
+        (long, Ok(bytes)) => [&[tag, 0x80 | bytes], long, &content].concat(),
+        (_, Err(_)) => unreachable!("a length has at most 8 bytes"),
     }
 }

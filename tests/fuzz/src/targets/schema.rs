@@ -3,8 +3,8 @@
 use toolrunner_core::json::Value;
 use toolrunner_core::schema::RawSchema;
 
-use super::events::json;
 use crate::choices::Choices;
+use crate::replies::json;
 
 /// See the module.
 pub fn run(data: &[u8]) {

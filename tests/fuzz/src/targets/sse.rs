@@ -45,11 +45,7 @@ fn made<'p>(mut run: Run<'_>, pieces: impl IntoIterator<Item = &'p [u8]>) -> Mad
     if let Err(error) = ended {
         let _ = run.failed(Some(error), Instant::ZERO, 0);
     }
-    // Blocks of the server's own tools go back as they came, whatever they are.
-    let has_servers = run.transcript().bytes().windows(15).any(|part| part == b"server_tool_use");
-    if let Err(invalid) = validity::check(run.transcript().bytes(), Tail::Open)
-        && !has_servers
-    {
+    if let Err(invalid) = validity::check(run.transcript().bytes(), Tail::Open) {
         panic!("{invalid}: {}", String::from_utf8_lossy(run.transcript().bytes()));
     }
     let usage = format!("{:?} {:?} {:?}", run.turn_usage(), run.stop_reason(), run.container());

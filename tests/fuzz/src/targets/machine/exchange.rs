@@ -1,0 +1,227 @@
+//! One request and its reply: good, odd, broken, cut, dropped; with calls that start while it streams.
+
+use core::time::Duration;
+
+use toolrunner_core::error::{Error, TransportKind};
+use toolrunner_core::message::StopReason;
+use toolrunner_core::observe::Event;
+use toolrunner_core::run::{Happened, Outcome};
+use toolrunner_core::testing::validity::{self, Tail};
+use toolrunner_core::testing::{Reply, Request, Script, ScriptedModel, Style};
+use toolrunner_core::transport::ReplyHead;
+
+use super::Machine;
+use crate::choices::Choices;
+use crate::replies::{odd_reply, reply, style};
+
+const BEFORE: &[&[u8]] = &[b"{\"model\":\"m\",\"max_tokens\":9,\"messages\":["];
+
+/// The calls of the reply under way, as a driver sees them that starts calls early.
+#[derive(Default)]
+struct Early {
+    calls: Vec<EarlyCall>,
+    /// Nothing more starts.
+    is_closed: bool,
+}
+
+struct EarlyCall {
+    block: usize,
+    /// Empty while its block streams, and if it may not start.
+    id: String,
+    is_left: bool,
+    has_begun: bool,
+}
+
+impl Early {
+    fn see(&mut self, event: &Event<'_>) {
+        match event {
+            Event::BlockStart { index, block } => {
+                let is = |kind: &str| block.member("type").and_then(|value| value.as_text()).is_some_and(|text| text == *kind);
+                self.is_closed |= is("fallback");
+                self.leave();
+                if is("tool_use") {
+                    self.calls.push(EarlyCall { block: *index, id: String::new(), is_left: false, has_begun: false });
+                }
+            }
+            Event::BlockStop { index, block } => {
+                let text = |name| block.member(name).and_then(|value| value.as_text()).map_or_else(String::new, |text| text.to_string());
+                let is_known = self.calls.iter().any(|call| call.id == text("id"));
+                if let Some(call) = self.calls.iter_mut().find(|call| call.block == *index)
+                    && !is_known
+                    && !text("name").is_empty()
+                {
+                    call.id = text("id");
+                }
+            }
+            Event::Stop { reason: Some(StopReason::ToolUse), .. } => self.leave(),
+            Event::Stop { reason: Some(_), .. } => self.is_closed = true,
+            _ => {}
+        }
+    }
+
+    /// The model has moved on from what is whole.
+    fn leave(&mut self) {
+        self.calls.iter_mut().for_each(|call| call.is_left = !call.id.is_empty());
+    }
+}
+
+/// How the body of a reply ended.
+enum Fed {
+    Failed(Error),
+    /// The reader went away.
+    Dropped,
+    Whole,
+}
+
+impl Machine<'_> {
+    pub(super) fn exchange(&mut self, choices: &mut Choices<'_>) {
+        self.check_request();
+        let mut early = Early::default();
+        let (was_compacting, compactions) = (self.run.is_compacting(), self.run.compactions());
+        let fed = match choices.below(12) {
+            0 => Fed::Failed(Error::Transport(choices.one_of(&[TransportKind::Closed, TransportKind::Tls, TransportKind::Timeout]))),
+            1 => {
+                let mut head = ReplyHead::new([529, 400, 408][choices.below(3)] as u16);
+                head.should_retry = choices.one_of(&[None, Some(true), Some(false)]);
+                head.retry_after = choices.one_of(&[None, Some(Duration::ZERO), Some(Duration::from_secs(7)), Some(Duration::MAX)]);
+                self.run.answered(&head);
+                self.feed(br#"{"type":"error","error":{"type":"overloaded_error","message":"m"}}"#, choices, &mut early)
+            }
+            // The head never came, and nobody waits for it.
+            2 => return,
+            _ => {
+                let body = self.any_reply(choices);
+                self.run.answered(&ReplyHead::new(200));
+                self.feed(&body, choices, &mut early)
+            }
+        };
+        match fed {
+            Fed::Dropped => {}
+            Fed::Whole if was_compacting => {
+                if self.run.compactions() > compactions {
+                    self.ledger.recount_told(self.run.messages());
+                }
+            }
+            Fed::Whole => self.adopt(&early, choices),
+            Fed::Failed(error) => {
+                if let Error::Capacity(full) = error {
+                    assert!(full.needed > full.free, "{full:?}");
+                }
+                let failed = self.run.failed(Some(error), self.now, choices.below(256) as u32);
+                if failed.is_err() && self.run.outcome() == Some(Outcome::Broken) {
+                    self.adopt(&early, choices);
+                }
+            }
+        }
+    }
+
+    /// What goes out is a request, and valid: nothing is open but the tail of a paused turn.
+    fn check_request(&mut self) {
+        let body: Vec<u8> = self.run.body(BEFORE).pieces().flatten().copied().collect();
+        let request: serde_json::Value = serde_json::from_slice(&body).expect("a request is JSON");
+        let messages = &body[BEFORE[0].len()..body.len() - 2];
+        self.ledger.sent(messages);
+        let paused = request["messages"].as_array().and_then(|all| all.last()).is_some_and(|last| last["role"] == "assistant");
+        if let Err(invalid) = validity::check(messages, if paused { Tail::Open } else { Tail::Closed }) {
+            panic!("{invalid} is sent: {}\n{:?}", String::from_utf8_lossy(messages), self.run);
+        }
+    }
+
+    fn any_reply(&mut self, choices: &mut Choices<'_>) -> Vec<u8> {
+        let name = format!("r{}", self.replies);
+        let made = if choices.below(4) == 0 { odd_reply(choices, &name) } else { reply(choices, &name) };
+        let (style, stream) = (style(choices), choices.below(4) > 0);
+        let mut body = self.rendered(made, style, stream);
+        match choices.below(8) {
+            0 => body.truncate(choices.word() % (body.len() + 1)),
+            1 => {
+                let at = choices.word() % body.len();
+                body[at] = choices.below(256) as u8;
+            }
+            _ => {}
+        }
+        body
+    }
+
+    pub(super) fn rendered(&mut self, reply: Reply, style: Style, stream: bool) -> Vec<u8> {
+        self.replies += 1;
+        let mut model = ScriptedModel::new(Script::new().reply(reply)).style(style).lenient();
+        let request = format!(r#"{{"model":"m","max_tokens":9,"stream":{stream},"messages":[{{"role":"user","content":"Hi"}}]}}"#);
+        model.respond(Request::new("/v1/messages", request)).bytes()
+    }
+
+    /// Feeds all of a good reply.
+    pub(super) fn feed_all(&mut self, body: &[u8]) -> Result<(), Error> {
+        let mut rest = body;
+        while self.run.feed(&mut rest)?.is_some() {}
+        while self.run.end_of_body()?.is_some() {}
+        Ok(())
+    }
+
+    fn feed(&mut self, body: &[u8], choices: &mut Choices<'_>, early: &mut Early) -> Fed {
+        let (size, look, eager) = (1 + choices.below(256), choices.below(2) == 1, choices.below(2) == 1);
+        // The connection is dropped behind this piece.
+        let drop_at = if choices.below(12) == 1 { choices.below(256) } else { usize::MAX };
+        for (at, piece) in body.chunks(size).enumerate() {
+            if at == drop_at {
+                return Fed::Dropped;
+            }
+            let mut rest = piece;
+            loop {
+                match self.run.feed(&mut rest) {
+                    Ok(None) => break,
+                    Ok(Some(happened)) => self.happened(happened, look, eager, choices, early),
+                    Err(error) => return Fed::Failed(error),
+                }
+            }
+        }
+        if drop_at == 0 {
+            return Fed::Dropped;
+        }
+        loop {
+            match self.run.end_of_body() {
+                Ok(None) => return Fed::Whole,
+                Ok(Some(happened)) => self.happened(happened, look, eager, choices, early),
+                Err(error) => return Fed::Failed(error),
+            }
+        }
+    }
+
+    fn happened(&mut self, happened: Happened, look: bool, eager: bool, choices: &mut Choices<'_>, early: &mut Early) {
+        if look {
+            let _ = format!("{:?}", self.run.event(happened));
+        }
+        if !eager {
+            return;
+        }
+        early.see(&self.run.peek(happened));
+        for (i, call) in early.calls.iter_mut().enumerate() {
+            let may = !early.is_closed && call.is_left && !call.has_begun && self.run.may_start_early(i, self.now);
+            if may && choices.below(2) == 1 {
+                self.ledger.run(&call.id);
+                self.run.begin_early();
+                call.has_begun = true;
+            }
+        }
+    }
+
+    /// The reply is whole, or what is whole of it was kept: its calls that began get their answers, or are abandoned.
+    fn adopt(&mut self, early: &Early, choices: &mut Choices<'_>) {
+        if !early.calls.iter().any(|call| call.has_begun) {
+            return;
+        }
+        if let Err(error) = self.run.end_early() {
+            assert!(matches!(error, Error::Capacity(full) if full.needed > full.free), "{error}");
+            return;
+        }
+        for (i, call) in early.calls.iter().enumerate().filter(|(_, call)| call.has_begun) {
+            // Behind the cut of a reply that broke off, or before a fallback.
+            if !self.run.calls().contains(&i) {
+                continue;
+            }
+            assert!(self.run.call(i).is_some_and(|known| known.id == *call.id.as_str()), "another call than the one that began");
+            self.ledger.keep(&call.id);
+            if choices.below(3) == 0 { self.run.begin_call(i) } else { self.answer(i, &call.id, choices) }
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! The whole machine, driven by a row of operations. What must hold: what is sent is valid, and so is the conversation whenever the run
+//! rests; no call runs twice, none that ran is lost, and neither is what was said; an error of capacity tells the truth; a snapshot is
+//! the run; and the run goes on to its end when the trouble does.
+
+mod exchange;
+mod ledger;
+mod verbs;
+
+use core::time::Duration;
+
+use toolrunner_core::error::Error;
+use toolrunner_core::json::Value;
+use toolrunner_core::message::StopReason;
+use toolrunner_core::policy::{Limits, RetryPolicy};
+use toolrunner_core::run::{Called, MakeRoom, OnBreak, Outcome, Run, Step, WhenFull, settle};
+use toolrunner_core::testing::validity::{self, Tail};
+use toolrunner_core::testing::{Reply, Style};
+use toolrunner_core::time::Instant;
+use toolrunner_core::transcript::Transcript;
+
+use crate::choices::Choices;
+use ledger::Ledger;
+
+/// How often a run may be restored from its snapshot.
+const RESTORES: usize = 3;
+
+/// See the module.
+pub fn run(data: &[u8]) {
+    let mut choices = Choices::new(data);
+    let fixed = choices.below(2) == 1;
+    let size = 300 + choices.word() % 4000;
+    let mut memory = vec![0; if fixed { size * (RESTORES + 1) } else { 0 }];
+    let mut transcripts: Vec<Transcript<'_>> = memory.chunks_mut(size).map(Transcript::new).collect();
+    transcripts.resize_with(RESTORES + 1, || Transcript::growing());
+    let run = Run::new(transcripts.pop().expect("as many as that"));
+    let mut machine = Machine {
+        run,
+        transcripts,
+        fixed,
+        now: Instant::ZERO,
+        replies: 0,
+        ledger: Ledger::default(),
+        words: 0,
+        drops_oldest: false,
+        looked_at: Vec::new(),
+    };
+    machine.say();
+    for _ in 0..60 {
+        if choices.is_over() {
+            break;
+        }
+        if choices.below(3) == 0 {
+            machine.verb(&mut choices)
+        } else {
+            machine.step(&mut choices)
+        }
+        machine.look();
+    }
+    machine.end();
+}
+
+struct Machine<'b> {
+    run: Run<'b>,
+    /// Of the same size, for what is restored.
+    transcripts: Vec<Transcript<'b>>,
+    /// Whether memory does not grow.
+    fixed: bool,
+    now: Instant,
+    replies: usize,
+    ledger: Ledger,
+    /// How often the caller said something.
+    words: usize,
+    /// Whether a step may drop the oldest turns.
+    drops_oldest: bool,
+    /// The snapshot at which the last look was good.
+    looked_at: Vec<u8>,
+}
+
+impl Machine<'_> {
+    /// What must hold whenever the run rests.
+    fn look(&mut self) {
+        if self.run.is_compacting() {
+            return;
+        }
+        self.ledger.check(self.run.messages());
+        let snapshot = self.snapshot();
+        if !self.run.reply_is_whole() || self.run.transcript().is_empty() || snapshot == self.looked_at {
+            return;
+        }
+        // Open calls are not judged: here they are answered, in a copy.
+        let mut copy = restored(&snapshot, Transcript::growing());
+        self.looked_at = snapshot;
+        copy.close_open_calls().expect("room for it");
+        if let Err(invalid) = validity::check(copy.messages(), Tail::Open) {
+            panic!("{invalid}: {}\n{:?}", String::from_utf8_lossy(copy.messages()), self.run);
+        }
+    }
+
+    /// The run as bytes, whatever state it is in.
+    fn snapshot(&self) -> Vec<u8> {
+        let mut snapshot = Vec::new();
+        self.run.snapshot(&mut snapshot).expect("a snapshot");
+        snapshot
+    }
+
+    /// The caller says something that nobody else says.
+    fn say(&mut self) -> bool {
+        let text = self.word();
+        let said = self.run.user(&text).is_ok();
+        if said {
+            self.ledger.said(text);
+        }
+        said
+    }
+
+    fn word(&mut self) -> String {
+        self.words += 1;
+        format!("Word {}.", self.words)
+    }
+
+    fn step(&mut self, choices: &mut Choices<'_>) {
+        let step = self.run.step(self.now);
+        if self.drops_oldest {
+            self.ledger.recount_told(self.run.messages());
+        }
+        match step {
+            Ok(Step::Send) => self.exchange(choices),
+            Ok(Step::Wait(until)) => self.now = until,
+            Ok(Step::Call) => self.calls(choices),
+            Ok(Step::Receive) => drop(self.run.failed(None, self.now, 0)),
+            Ok(Step::Done(Outcome::NeedsAnswer)) => {
+                let i = self.run.call_for_caller().expect("a call for the caller");
+                match choices.below(3) {
+                    0 => self.run.give_to_tools(i),
+                    1 => self.run.answer(i, br#""by hand""#, false).expect("room for the shortest answer"),
+                    _ => drop(self.say()),
+                }
+            }
+            Ok(Step::Done(Outcome::Stopped | Outcome::Broken)) if choices.below(2) == 0 => {
+                self.run.resume();
+            }
+            Ok(_) | Err(Error::Misuse(_)) => drop(self.say()),
+            Err(Error::Capacity(full)) => assert!(full.needed > full.free, "{full:?}"),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    /// Some of the turn's calls, as far as may be at the same time.
+    fn calls(&mut self, choices: &mut Choices<'_>) {
+        let mut running = Vec::new();
+        for _ in 0..=choices.below(4) {
+            let Some(i) = self.run.next_call() else { break };
+            let call = self.run.call(i).expect("the call that is next");
+            assert!(!call.is_answered, "an open call is not answered");
+            let id = call.id.to_string();
+            if self.run.refuse_bad_input(i).expect("it is open") {
+                continue;
+            }
+            match choices.below(8) {
+                0 => self.run.answer_not_found(i).expect("room for the shortest answer"),
+                // A gate does not know yet.
+                1 => self.run.leave_to_caller(i),
+                // Begun in the run's memory, and dropped.
+                2 => {
+                    self.begin(&id);
+                    let _ = self.run.start_call(i).expect("it is open");
+                }
+                3 => self.call_in_place(i, &id, choices),
+                4 | 5 => {
+                    self.begin(&id);
+                    self.run.begin_call(i);
+                    running.push((i, id));
+                }
+                _ => {
+                    self.begin(&id);
+                    self.answer(i, &id, choices);
+                }
+            }
+        }
+        // They end in any order, or never.
+        while !running.is_empty() {
+            let (i, id) = running.swap_remove(choices.below(running.len()));
+            if choices.below(4) > 0 {
+                self.answer(i, &id, choices);
+            }
+        }
+    }
+
+    fn begin(&mut self, id: &str) {
+        self.ledger.run(id);
+        self.ledger.keep(id);
+    }
+
+    /// A tool that writes where the result stands, perhaps with an input that a gate made.
+    fn call_in_place(&mut self, i: usize, id: &str, choices: &mut Choices<'_>) {
+        self.begin(id);
+        let input = Value::first(br#"{"edited":"\u0061"}"#).filter(|_| choices.below(2) == 1);
+        let Called { call, mut out } = self.run.start_call_with(i, input).expect("it is open");
+        let _ = format!("{:?} {:?}", call.id, call.input.as_json());
+        let wrote = out.text(&"y\n".repeat(choices.word() % 800));
+        let written = settle(Ok(()), out);
+        self.run.end_call(i, written).expect("room for the shortest answer");
+        let there = self.run.result(i).expect("an answered call has a result");
+        assert!(self.fixed || wrote.is_ok(), "there was room");
+        let content = there.member("content").map(|content| content.as_json().to_owned());
+        self.ledger.answered(id, content.as_deref());
+    }
+
+    /// A tool in memory of its own is done.
+    fn answer(&mut self, i: usize, id: &str, choices: &mut Choices<'_>) {
+        let (content, is_error) = match choices.below(4) {
+            0 => (format!("\"{}\"", "x".repeat(1 + choices.word() % 3000)), true),
+            1 => ("[]".to_owned(), false),
+            2 => (r#"[{"type":"image","source":{"type":"file","file_id":"f"}}]"#.to_owned(), false),
+            _ => (r#"[{"type":"text","text":"ok"}]"#.to_owned(), false),
+        };
+        self.run.answer(i, content.as_bytes(), is_error).expect("room for the shortest answer");
+        let there = self.run.result(i).expect("an answered call has a result");
+        let [found, failed] = ["content", "is_error"].map(|name| there.member(name).unwrap_or_default());
+        // What has no room becomes an error that says so.
+        if found.as_json() != content {
+            assert!(self.fixed && failed.as_bool() == Some(true), "{} in place of {content}", there.as_json());
+        }
+        self.ledger.answered(id, Some(found.as_json()));
+    }
+
+    /// The trouble ends: so does the run.
+    fn end(&mut self) {
+        let run = &mut self.run;
+        *run.limits_mut() = Limits::NONE;
+        *run.compaction_mut() = None;
+        *run.when_full_mut() = WhenFull::NEVER;
+        *run.retry_mut() = RetryPolicy { longest_wait: Duration::from_secs(8), ..RetryPolicy::DEFAULT };
+        run.on_break(OnBreak::Drop);
+        self.drops_oldest = false;
+        for _ in 0..400 {
+            match self.run.step(self.now) {
+                Ok(Step::Send) => {
+                    let body = self.rendered(Reply::text("Done."), Style::default(), true);
+                    self.run.answered(&toolrunner_core::transport::ReplyHead::new(200));
+                    let compacts = self.run.is_compacting();
+                    match self.feed_all(&body) {
+                        Ok(()) if compacts => self.ledger.recount_told(self.run.messages()),
+                        Ok(()) => {}
+                        Err(error) => {
+                            assert!(self.fixed && matches!(error, Error::Capacity(_)), "{error}");
+                            let _ = self.run.failed(Some(error), self.now, 0);
+                            // With nothing else in it there is room, or there is too little for anything.
+                            if !self.begin_anew() || self.run.transcript().capacity() < 1200 {
+                                return;
+                            }
+                        }
+                    }
+                }
+                Ok(Step::Wait(until)) => self.now = until,
+                Ok(Step::Call) => {
+                    let i = self.run.next_call().unwrap_or_else(|| panic!("no call to answer: {:?}", self.run));
+                    if !self.run.refuse_bad_input(i).expect("it is open") {
+                        let id = self.run.call(i).expect("the call that is next").id.to_string();
+                        self.begin(&id);
+                        self.answer(i, &id, &mut Choices::new(&[3]));
+                    }
+                }
+                Ok(Step::Receive) => drop(self.run.failed(None, self.now, 0)),
+                Ok(Step::Done(Outcome::Ended(Some(StopReason::EndTurn)))) => return self.look(),
+                Ok(Step::Done(Outcome::NeedsAnswer)) => {
+                    let i = self.run.call_for_caller().expect("a call for the caller");
+                    self.run.answer(i, br#""x""#, false).expect("room for the shortest answer");
+                }
+                Ok(Step::Done(Outcome::Stopped)) => self.run.resume(),
+                Ok(Step::Done(Outcome::Ended(_) | Outcome::Broken)) | Err(_) => {
+                    if !self.say() {
+                        self.begin_anew();
+                    }
+                }
+                Ok(other) => panic!("{other:?}"),
+            }
+            self.look();
+        }
+        panic!("it does not end: {:?}", self.run);
+    }
+
+    /// All that was said is replaced.
+    fn begin_anew(&mut self) -> bool {
+        let text = self.word();
+        let done = self.run.replace_history(&format!(r#"{{"role":"user","content":"{text}"}}"#)).is_ok();
+        if done {
+            self.ledger.recount(self.run.messages());
+            self.ledger.said(text);
+        }
+        done
+    }
+
+    /// What the policy is when memory is nearly full.
+    fn when_full(&mut self, room: usize, then: MakeRoom) {
+        self.drops_oldest = room > 0 && then == MakeRoom::DropOldest;
+        *self.run.when_full_mut() = WhenFull { room, then };
+    }
+}
+
+/// The run that its own snapshot holds.
+fn restored<'t>(snapshot: &[u8], transcript: Transcript<'t>) -> Run<'t> {
+    Run::from_snapshot(snapshot, transcript)
+        .unwrap_or_else(|error| panic!("its own snapshot, {error}: {}", String::from_utf8_lossy(snapshot)))
+}

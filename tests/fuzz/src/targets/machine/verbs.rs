@@ -1,0 +1,116 @@
+//! What the caller may say or do, at any time.
+
+use core::time::Duration;
+
+use toolrunner_core::policy::{Limits, RetryPolicy};
+use toolrunner_core::run::{Compaction, MakeRoom, OnBreak};
+use toolrunner_core::time::Instant;
+use toolrunner_core::tool::Notice;
+
+use super::{Machine, restored};
+use crate::choices::Choices;
+
+impl Machine<'_> {
+    pub(super) fn verb(&mut self, choices: &mut Choices<'_>) {
+        let i = choices.below(4);
+        match choices.below(26) {
+            0 => drop(self.say()),
+            1 => self.append(),
+            // What was appended stays.
+            2 if self.run.retry().is_ok() => self.ledger.recount_calls(self.run.messages()),
+            3 => drop(self.begin_anew()),
+            4 => self.run.stop(),
+            5 => self.run.resume(),
+            6 => self.change_result(i, |machine| machine.run.answer(i, br#""by hand""#, false).is_ok()),
+            7 => self.change_result(i, |machine| machine.run.answer_notice(i, Notice::NotRun).is_ok()),
+            8 => {
+                let is_error = choices.below(2) == 1;
+                self.change_result(i, |machine| machine.run.replace_result(i, br#"[{"type":"text","text":"replaced"}]"#, is_error).is_ok());
+            }
+            9 => drop(self.run.add_to_result(i, r#""cache_control":{"type":"ephemeral"}"#)),
+            10 => drop(self.run.close_open_calls()),
+            11 => self.limit(choices),
+            12 => {
+                self.run.drop_oldest_turn();
+                if !self.run.is_compacting() {
+                    self.ledger.recount_told(self.run.messages());
+                }
+            }
+            13 => {
+                self.when_full(choices.one_of(&[0, 300, 1500]), choices.one_of(&[MakeRoom::Compact, MakeRoom::DropOldest, MakeRoom::Stop]))
+            }
+            14 => {
+                let threshold = choices.one_of(&[0, 150]);
+                *self.run.compaction_mut() = (choices.below(2) == 1).then_some(Compaction { threshold, prompt: "Summarise." });
+            }
+            15 => {
+                let wrong = choices.one_of(&["{}", "[", "", "null", r#"{"role":"user"}"#, r#"{"role":"user","content":[]}"#]);
+                let _ = self.run.append(wrong).expect_err("that is no message");
+            }
+            16 | 17 => self.restore(),
+            18 => self.run.compact_on_server(),
+            19 => self.run.on_break(choices.one_of(&[OnBreak::Drop, OnBreak::KeepBlocks])),
+            20 => {
+                let (retries, after_output) = (choices.below(4) as u32, choices.below(2) == 1);
+                *self.run.retry_mut() = RetryPolicy { retries, after_output, ..RetryPolicy::DEFAULT };
+            }
+            // The clock jumps: far on, or, if it is no good one, back.
+            21 => self.now = self.now.after(Duration::from_secs(1 << choices.below(40))),
+            22 => self.now = Instant::from_micros(self.now.as_micros() / 2),
+            23 => self.change_result(i, |machine| machine.run.cap_result(i, 3).is_ok()),
+            24 => self.change_result(i, |machine| machine.run.replace_result_text(i, "re\"placed", false).is_ok()),
+            _ => drop(self.run.user("").expect_err("nothing is said")),
+        }
+    }
+
+    fn append(&mut self) {
+        let text = self.word();
+        if self.run.append(&format!(r#"{{"role":"user","content":"{text} By the way, \"this\"."}}"#)).is_ok() {
+            self.ledger.said(text);
+        }
+    }
+
+    /// Does something that changes what call `i` is answered with. That it did not work does not say that nothing changed.
+    fn change_result(&mut self, i: usize, change: impl FnOnce(&mut Self) -> bool) {
+        let id = self.run.call(i).map(|call| call.id.to_string());
+        let before = self.result(i);
+        let changed = change(self);
+        if let Some(id) = id {
+            let after = self.result(i);
+            assert!(changed || before.is_none() || after.is_some(), "a result is lost");
+            self.ledger.answered(&id, after.as_deref());
+        }
+    }
+
+    fn result(&self, i: usize) -> Option<String> {
+        Some(self.run.result(i)?.member("content")?.as_json().to_owned())
+    }
+
+    fn limit(&mut self, choices: &mut Choices<'_>) {
+        let mut some = |most: usize| (choices.below(4) == 1).then(|| choices.below(most) as u32);
+        *self.run.limits_mut() = Limits {
+            turns: some(5),
+            calls: some(7),
+            input_tokens: some(200).map(u64::from),
+            output_tokens: some(200).map(u64::from),
+            time: some(60).map(u64::from).map(Duration::from_secs),
+            repeats: some(3),
+        };
+    }
+
+    /// The run goes on from its snapshot, as after a crash: what it was told in code is told again, or not.
+    fn restore(&mut self) {
+        if self.run.is_compacting() {
+            return;
+        }
+        let Some(transcript) = self.transcripts.pop() else { return };
+        let again = restored(&self.snapshot(), transcript);
+        assert_eq!(again.messages(), self.run.messages(), "another conversation");
+        assert_eq!((again.turns(), again.usage(), again.calls()), (self.run.turns(), self.run.usage(), self.run.calls()));
+        for i in self.run.calls() {
+            assert_eq!((again.is_pending(i), again.is_for_caller(i)), (self.run.is_pending(i), self.run.is_for_caller(i)), "call {i}");
+        }
+        self.run = again;
+        self.drops_oldest = false;
+    }
+}
