@@ -225,7 +225,7 @@ impl Block {
             BlockKind::Text => "text",
             BlockKind::Thinking => "thinking",
             BlockKind::Call | BlockKind::ServerCall => "input",
-            BlockKind::Compaction | BlockKind::Other => "content",
+            BlockKind::Compaction | BlockKind::Misplaced | BlockKind::Other => "content",
         };
         let (mut value, mut citations) = (None, None);
         let mut members = Object::of(raw);
