@@ -37,3 +37,40 @@ fn goes_on_in_other_memory_with_one_call_answered() {
     let small = Run::from_snapshot(&bytes[..len], Transcript::new(&mut [0; 64])).unwrap_err();
     assert!(matches!(small, Error::Capacity(Capacity { what: What::Transcript, .. })), "{small:?}");
 }
+
+/// The run with `REPLY` open, as text.
+fn snapshot() -> String {
+    let (mut memory, mut bytes) = ([0; 1024], [0; 4096]);
+    let mut run = Run::new(Transcript::new(&mut memory));
+    run.user("Go.").unwrap();
+    assert_eq!(run.step(Instant::ZERO).unwrap(), Step::Send);
+    run.answered(&ReplyHead::new(200));
+    let mut reply = REPLY;
+    while run.feed(&mut reply).unwrap().is_some() {}
+    while run.end_of_body().unwrap().is_some() {}
+    let len = run.snapshot_into(&mut bytes).unwrap();
+    String::from_utf8(bytes[..len].to_vec()).unwrap()
+}
+
+#[test]
+fn is_refused_if_it_says_that_calls_need_no_answer_that_do() {
+    let good = snapshot();
+    assert!(Run::from_snapshot(good.as_bytes(), Transcript::new(&mut [0; 1024])).is_ok());
+    // Only calls before a `fallback` block need none, and there is no such block.
+    let bad = good.replace(",0,2],\"answered\"", ",1,2],\"answered\"");
+    assert_ne!(bad, good);
+    assert!(matches!(Run::from_snapshot(bad.as_bytes(), Transcript::new(&mut [0; 1024])), Err(Error::Misuse(_))));
+}
+
+/// A history may end with more calls than a turn may have.
+#[test]
+fn holds_a_history_with_more_calls_than_can_be_counted() {
+    let calls: Vec<String> = (0..200).map(|i| format!(r#"{{"type":"tool_use","id":"t{i}","name":"a","input":{{}}}}"#)).collect();
+    let history = format!(r#"{{"role":"user","content":"Go."}},{{"role":"assistant","content":[{}]}}"#, calls.join(","));
+    let (mut here, mut there, mut bytes) = ([0; 65536], [0; 65536], [0; 65536]);
+    let mut run = Run::new(Transcript::new(&mut here));
+    run.replace_history(&history).unwrap();
+    let len = run.snapshot_into(&mut bytes).unwrap();
+    let again = Run::from_snapshot(&bytes[..len], Transcript::new(&mut there)).unwrap();
+    assert_eq!((again.messages(), again.calls()), (run.messages(), run.calls()));
+}

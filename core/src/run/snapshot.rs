@@ -154,7 +154,14 @@ impl<'b> Run<'b> {
         let at = |from: usize, to: usize| Value::first(bytes.get(from..)?).filter(|value| Some(value.raw().len()) == to.checked_sub(from));
         let Some(message) = at(start, end) else { return false };
         let content = message.member("content").unwrap_or_default();
-        let found = content.elements().filter(|block| is_type(*block, "tool_use")).count();
+        let (mut found, mut behind_fallback) = (0, 0);
+        for block in content.elements() {
+            if is_type(block, "tool_use") {
+                found += 1;
+            } else if is_type(block, "fallback") {
+                behind_fallback = found;
+            }
+        }
         let comma = usize::from(mark > 0);
         let results = match results_end.checked_sub(end) {
             Some(0) => 0,
@@ -166,9 +173,8 @@ impl<'b> Run<'b> {
         };
         is(message.member("role").unwrap_or_default(), Role::Assistant.name())
             && mark.saturating_add(comma) == start
-            && found == calls
-            && first <= calls
-            && calls <= super::MAX_CALLS
+            && found.min(super::MAX_CALLS) == calls
+            && behind_fallback == first
             && results == self.turn.answered_count()
             // A call without an id could never be answered.
             && (!self.turn.runs || (first..calls).all(|i| self.call(i).is_some()))

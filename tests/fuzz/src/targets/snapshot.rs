@@ -1,9 +1,12 @@
-//! A snapshot from anywhere: refused, or a run that goes on, gives its snapshot again, and answers each call once.
+//! A snapshot from anywhere: refused, or a run that gives its snapshot again, answers each call once, sends what is valid, and ends.
 
-use toolrunner_core::run::{Run, Step};
+use toolrunner_core::error::Error;
+use toolrunner_core::message::{Messages, Role};
+use toolrunner_core::run::{Compaction, Outcome, Run, Step};
 use toolrunner_core::testing::validity::{self, Tail};
 use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
+use toolrunner_core::transport::ReplyHead;
 
 /// See the module.
 pub fn run(data: &[u8]) {
@@ -19,22 +22,59 @@ pub fn run(data: &[u8]) {
     let mut second = Vec::new();
     again.snapshot(&mut second).expect("a snapshot");
     assert_eq!(first, second, "a snapshot of a snapshot");
-    let mut answered = Vec::new();
-    for _ in 0..200 {
-        match run.step(Instant::ZERO) {
-            Ok(Step::Call) => {
-                let Some(i) = run.next_call() else { break };
-                let id = run.call(i).map(|call| call.id.to_string()).expect("the call that is next");
-                assert!(!answered.contains(&i), "call {i} ({id}) is open again");
-                answered.push(i);
-                run.answer(i, br#""ok""#, false).expect("an answer");
-            }
-            _ => break,
-        }
-    }
+    go_on(&mut run, was_valid);
     let _ = run.close_open_calls();
     if was_valid && let Err(invalid) = validity::check(run.transcript().bytes(), Tail::Open) {
         panic!("{invalid}: {}", String::from_utf8_lossy(run.transcript().bytes()));
     }
+    // The same with a summary, and with words in between.
+    let mut run = again;
+    *run.compaction_mut() = Some(Compaction { threshold: 0, prompt: "Summarise." });
+    go_on(&mut run, was_valid);
     let _ = (run.user("More."), run.retry(), run.drop_oldest_turn());
+    go_on(&mut run, was_valid);
+}
+
+/// Drives it until it rests.
+fn go_on(run: &mut Run<'_>, was_valid: bool) {
+    let mut answered = Vec::new();
+    for _ in 0..400 {
+        match run.step(Instant::ZERO) {
+            Ok(Step::Call) => {
+                let i = run.next_call().expect("a call to answer");
+                let id = run.call(i).map(|call| call.id.to_string()).expect("the call that is next");
+                assert!(!answered.contains(&id), "call {i} ({id}) is open again");
+                answered.push(id);
+                if !run.refuse_bad_input(i).expect("it is open") {
+                    run.answer(i, br#""ok""#, false).expect("an answer");
+                }
+            }
+            Ok(Step::Send) => {
+                if was_valid {
+                    check_request(run);
+                }
+                run.answered(&ReplyHead::new(200));
+                let mut body = &br#"{"content":[{"type":"text","text":"Done."}],"stop_reason":"end_turn"}"#[..];
+                while run.feed(&mut body).expect("a good reply").is_some() {}
+                while run.end_of_body().expect("a whole reply").is_some() {}
+            }
+            Ok(Step::Done(Outcome::NeedsAnswer)) => {
+                let i = run.call_for_caller().expect("a call for the caller");
+                run.answer(i, br#""by hand""#, false).expect("an answer");
+            }
+            Ok(Step::Done(Outcome::Stopped | Outcome::Broken)) => run.resume(),
+            Ok(Step::Done(_)) | Err(Error::Misuse(_)) => return,
+            other => panic!("{other:?}"),
+        }
+    }
+    panic!("it does not end: {run:?}");
+}
+
+fn check_request(run: &mut Run<'_>) {
+    let body: Vec<u8> = run.body(&[b"["]).pieces().flatten().copied().collect();
+    let messages = body.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]}")).expect("a body");
+    let paused = Messages::new(messages).last().and_then(|message| message.role()) == Some(Role::Assistant);
+    if let Err(invalid) = validity::check(messages, if paused { Tail::Open } else { Tail::Closed }) {
+        panic!("{invalid} is sent: {}\n{run:?}", String::from_utf8_lossy(messages));
+    }
 }

@@ -16,6 +16,7 @@ use toolrunner_core::run::{Called, MakeRoom, OnBreak, Outcome, Run, Step, WhenFu
 use toolrunner_core::testing::validity::{self, Tail};
 use toolrunner_core::testing::{Reply, Style};
 use toolrunner_core::time::Instant;
+use toolrunner_core::tool::ToolError;
 use toolrunner_core::transcript::Transcript;
 
 use crate::choices::Choices;
@@ -197,8 +198,13 @@ impl Machine<'_> {
         let input = Value::first(br#"{"edited":"\u0061"}"#).filter(|_| choices.below(2) == 1);
         let Called { call, mut out } = self.run.start_call_with(i, input).expect("it is open");
         let _ = format!("{:?} {:?}", call.id, call.input.as_json());
-        let wrote = out.text(&"y\n".repeat(choices.word() % 800));
-        let written = settle(Ok(()), out);
+        let (wrote, result) = match choices.below(8) {
+            // Nothing was written, or it failed.
+            0 => (Ok(()), Ok(())),
+            1 => (Ok(()), Err(ToolError::new("It \"failed\"."))),
+            _ => (out.text(&"y\n".repeat(choices.word() % 800)), Ok(())),
+        };
+        let written = settle(result, out);
         self.run.end_call(i, written).expect("room for the shortest answer");
         let there = self.run.result(i).expect("an answered call has a result");
         assert!(self.fixed || wrote.is_ok(), "there was room");
@@ -208,9 +214,14 @@ impl Machine<'_> {
 
     /// A tool in memory of its own is done.
     fn answer(&mut self, i: usize, id: &str, choices: &mut Choices<'_>) {
-        let (content, is_error) = match choices.below(4) {
+        let (content, is_error) = match choices.below(5) {
             0 => (format!("\"{}\"", "x".repeat(1 + choices.word() % 3000)), true),
             1 => ("[]".to_owned(), false),
+            // What the API does not take of a failed call becomes a text.
+            4 => {
+                self.run.answer_checked(i, br#"[{"type":"image"}]"#, true).expect("room for the shortest answer");
+                return self.ledger.answered(id, self.result(i).as_deref());
+            }
             2 => (r#"[{"type":"image","source":{"type":"file","file_id":"f"}}]"#.to_owned(), false),
             _ => (r#"[{"type":"text","text":"ok"}]"#.to_owned(), false),
         };

@@ -82,7 +82,7 @@ impl Machine<'_> {
         }
     }
 
-    fn result(&self, i: usize) -> Option<String> {
+    pub(super) fn result(&self, i: usize) -> Option<String> {
         Some(self.run.result(i)?.member("content")?.as_json().to_owned())
     }
 
