@@ -71,12 +71,9 @@ part_fuzz() {
     (cd tests/fuzz && cargo run -q --locked --release --bin fuzz -- --seconds "${FUZZ_SECONDS:-20}")
 }
 
-# Tests under memcheck: those without a limit on real time, and without ring, whose assembly writes what memcheck does not see written.
+# Every suite of core and the transports under memcheck, but for what tests/valgrind.py leaves out, each with its reason.
 part_valgrind() {
-    local CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="valgrind -q --error-exitcode=9 --fair-sched=yes"
-    export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER
-    cargo test -q -p toolrunner-core --all-features --test loop_rows --test loop_verbs --test when_full --test message
-    cargo test -q -p toolrunner-std --all-features --test run --test snapshots --test compaction
+    python3 tests/valgrind.py
 }
 
 # Instructions of the machine's own work, held by tests/benches/counts.txt; and that what is timed still runs.
