@@ -146,7 +146,8 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, requests: &M
 
 /// Settings for loopback: no proxy from whatever environment the test runs in.
 pub fn settings() -> HttpSettings {
-    HttpSettings { proxies: Proxies::none(), ..HttpSettings::default() }
+    // A handshake takes seconds under valgrind, more on a busy machine.
+    HttpSettings { proxies: Proxies::none(), connect_timeout: Duration::from_secs(60), ..HttpSettings::default() }
 }
 
 pub fn transport() -> HttpTransport {
