@@ -3,6 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     clippy::std_instead_of_core,
     clippy::std_instead_of_alloc,
@@ -13,8 +14,10 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
+use toolrunner_core::error::Misuse;
 use toolrunner_core::json::{Text, Value};
-use toolrunner_core::tool::{Block, Output, RawTool, ToolCall, ToolError, Toolbox, check_tools};
+use toolrunner_core::schema::{Default as SchemaDefault, InputError, Schema};
+use toolrunner_core::tool::{Block, Declared, Decoder, Output, RawTool, ToolCall, ToolError, Toolbox, check_tools};
 use toolrunner_core::{ToolInput, tool, toolbox};
 
 /// Polls a future that never has to wait.
@@ -23,6 +26,14 @@ fn ready<F: Future>(future: F) -> F::Output {
     match future.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
         std::task::Poll::Ready(output) => output,
         std::task::Poll::Pending => panic!("the tool waits"),
+    }
+}
+
+/// Checks the tools, and each definition as if nothing were known of how it was made.
+fn check_all(tools: &impl Toolbox) {
+    check_tools(tools).unwrap();
+    for i in 0..tools.count() {
+        check_tools(&Declared::new(tools.definition(i).unwrap().json.to_owned()).unwrap()).unwrap();
     }
 }
 
@@ -82,7 +93,7 @@ fn calculate_sum(
 #[test]
 fn the_seeds_tools_have_the_seeds_schemas() {
     let tools = (get_weather, calculate_sum);
-    check_tools(&tools).unwrap();
+    check_all(&tools);
     assert_eq!(
         tools.definition(1).unwrap().json,
         r#"{"name":"calculate_sum","description":"Add two numbers together.","input_schema":{"type":"object","properties":{"a":{"type":"integer","description":"First number"},"b":{"type":"integer","description":"Second number"}},"required":["a","b"],"additionalProperties":false}}"#
@@ -407,7 +418,7 @@ impl Board {
 #[test]
 fn toolbox_and_results() {
     let board = Board { led: Cell::new(false) };
-    check_tools(&board).unwrap();
+    check_all(&board);
     assert_eq!(
         board.definition(0).unwrap().json,
         r#"{"name":"set_led","description":"Switch the user LED.","input_schema":{"type":"object","properties":{"on":{"type":"boolean","description":"true is on"}},"required":["on"],"additionalProperties":false}}"#
@@ -455,10 +466,52 @@ fn raw_tools() {
     )
     .unwrap();
     let tools = (get_weather, double, (calculate_sum, Board { led: Cell::new(true) }));
-    check_tools(&tools).unwrap();
+    check_all(&tools);
     assert_eq!(ok(&tools, "double", r#"{"n":21}"#), r#""42""#);
     assert_eq!(error(&tools, "double", r#"{"n":"x"}"#), "Error: invalid input for tool 'double': n: expected integer, got \"x\"");
     assert_eq!(error(&tools, "double", "{}"), "Error: invalid input for tool 'double': n: expected integer, got nothing");
     assert_eq!(tools.count(), 3 + 11);
     assert_eq!(ok(&tools, "temperature", "{}"), r#""21.5""#);
+}
+
+/// A type whose schema is not what it should be.
+struct Wrong<const WHICH: usize>;
+
+impl<'a, const WHICH: usize> ToolInput<'a> for Wrong<WHICH> {
+    const SCHEMA: &'static Schema = [
+        &Schema::STRING.default(SchemaDefault::Json("{")),
+        &Schema::INTEGER.minimum("one"),
+        &Schema::INTEGER.maximum("-"),
+        &Schema::INTEGER.minimum("01"),
+        &Schema::array(&Schema::NUMBER.maximum("1.")),
+        &Schema::map(&Schema::STRING.default(SchemaDefault::Json(""))),
+    ][WHICH];
+
+    fn decode(_: Value<'a>, _: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
+        Ok(Self)
+    }
+}
+
+/// What is put together by the compiler is right, unless it was given JSON as text: then it is checked.
+#[test]
+fn json_that_was_given_for_a_schema_is_checked() {
+    #[tool]
+    fn wrong_default(_a: Wrong<0>) {}
+    #[tool]
+    fn wrong_minimum(_a: Wrong<1>) {}
+    #[tool]
+    fn wrong_maximum(_a: Wrong<2>) {}
+    #[tool]
+    fn wrong_zero(_a: Wrong<3>) {}
+    #[tool]
+    fn wrong_items(_a: Option<Wrong<4>>) {}
+    #[tool]
+    fn wrong_values(_a: Vec<Wrong<5>>) {}
+    #[tool]
+    fn right(_a: Vec<Option<u8>>) {}
+    check_all(&right);
+    let refused = Err(Misuse::ToolDefinition(0));
+    let all = [check_tools(&wrong_default), check_tools(&wrong_minimum), check_tools(&wrong_maximum), check_tools(&wrong_zero)];
+    assert_eq!(all, [refused; 4]);
+    assert_eq!([check_tools(&wrong_items), check_tools(&wrong_values)], [refused; 2]);
 }

@@ -91,17 +91,20 @@ impl Tool {
             .collect();
         let Self { name, description, options, .. } = self;
         let extra = options.extra.join(",");
+        let text = quote!(#core::schema::text(&BYTES));
+        let [properties_name, schema_name, definition_name] = ["PROPERTIES", "SCHEMA", "DEFINITION"].map(|name| constant(name, suffix));
+        // What else was given for the definition is checked when it is used.
+        let new = if extra.is_empty() { quote!(made(#name, #text, #schema_name)) } else { quote!(new(#name, #text)) };
         let serial = options.serial.as_ref().map(|group| quote!(.serial_in(#group)));
         let blocking = options.blocking.then(|| quote!(.blocking()));
         let timeout = options.timeout_ms.as_ref().map(|limit| quote!(.timeout(::core::time::Duration::from_millis(#limit))));
-        let [properties_name, schema_name, definition_name] = ["PROPERTIES", "SCHEMA", "DEFINITION"].map(|name| constant(name, suffix));
         Ok(quote! {
             const #properties_name: &[#core::schema::Property] = &#properties;
             const #schema_name: &#core::schema::Schema = &#core::schema::Schema::object(#properties_name);
             const #definition_name: #core::tool::Definition<'static> = {
                 const LEN: usize = #core::schema::definition_len(#name, #description, #schema_name, #extra);
                 const BYTES: [u8; LEN] = #core::schema::definition(#name, #description, #schema_name, #extra);
-                #core::tool::Definition::new(#name, #core::schema::text(&BYTES)) #serial #blocking #timeout
+                #core::tool::Definition::#new #serial #blocking #timeout
             };
         })
     }

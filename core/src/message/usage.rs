@@ -1,6 +1,6 @@
 //! What a turn cost.
 
-use crate::json::Value;
+use crate::json::{Value, means};
 
 /// Tokens of one turn, or of several added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,12 +27,19 @@ impl Usage {
     /// Takes over what a wire `usage` tells: within a turn the counts are cumulative, so a later one replaces an earlier one.
     /// What is missing or `null` stays as it was.
     pub fn overwrite(&mut self, usage: Value<'_>) {
-        const NAMES: [&str; 4] = ["input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"];
-        let counts =
-            [&mut self.input_tokens, &mut self.output_tokens, &mut self.cache_creation_input_tokens, &mut self.cache_read_input_tokens];
-        for (count, value) in counts.into_iter().zip(usage.pick(NAMES)) {
-            *count = value.and_then(Value::as_u64).unwrap_or(*count);
+        let mut counts = Counts::default();
+        let mut members = usage.members();
+        while let Some((name, value)) = members.next_raw() {
+            counts.note(name, value);
         }
+        self.take(counts);
+    }
+
+    pub(crate) fn take(&mut self, Counts([input, output, created, read]): Counts) {
+        self.input_tokens = input.unwrap_or(self.input_tokens);
+        self.output_tokens = output.unwrap_or(self.output_tokens);
+        self.cache_creation_input_tokens = created.unwrap_or(self.cache_creation_input_tokens);
+        self.cache_read_input_tokens = read.unwrap_or(self.cache_read_input_tokens);
     }
 
     /// Adds another turn's tokens.
@@ -51,5 +58,19 @@ impl Usage {
     /// All input and all output.
     pub const fn total(&self) -> u64 {
         self.input_total().saturating_add(self.output_tokens)
+    }
+}
+
+/// What a wire `usage` tells, in the order of [`Usage`]'s fields, collected member by member.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts([Option<u64>; 4]);
+
+impl Counts {
+    /// Takes note of a member, its name as it stands. Of two of one name the first counts.
+    pub(crate) fn note(&mut self, name: &[u8], value: Value<'_>) {
+        const NAMES: [&str; 4] = ["input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"];
+        if let Some((count, _)) = self.0.iter_mut().zip(NAMES).find(|(_, known)| means(name, known)) {
+            *count = count.or(value.as_u64());
+        }
     }
 }

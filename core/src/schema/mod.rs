@@ -115,6 +115,22 @@ impl Variant {
     }
 }
 
+/// Whether it is a whole number as JSON has it, or nothing.
+const fn is_whole_or_empty(text: &str) -> bool {
+    let mut digits = match text.as_bytes() {
+        [b'-', digits @ ..] => digits,
+        [] => return true,
+        digits => digits,
+    };
+    if matches!(digits, [] | [b'0', _, ..]) {
+        return false;
+    }
+    while let [b'0'..=b'9', rest @ ..] = digits {
+        digits = rest;
+    }
+    digits.is_empty()
+}
+
 const FREE: Range = Range { minimum: "", maximum: "" };
 const ANY_COUNT: Bounds = Bounds { min: 0, max: None };
 
@@ -173,6 +189,36 @@ impl Schema {
             By::Key => check::by_key,
         };
         Self::of(Shape::Variants(by, variants), rule)
+    }
+
+    /// Whether what is written of it is JSON whoever made it: no part of it was given as JSON text, but for whole numbers.
+    pub(crate) const fn is_written_right(&self) -> bool {
+        if matches!(self.default, Default::Json(_)) {
+            return false;
+        }
+        match self.shape {
+            Shape::Integer(range) | Shape::Number(range) => is_whole_or_empty(range.minimum) && is_whole_or_empty(range.maximum),
+            Shape::Array(inner, _) | Shape::Map(inner) => inner.is_written_right(),
+            Shape::Object { mut properties, .. } => {
+                while let [property, rest @ ..] = properties {
+                    if !property.schema.is_written_right() {
+                        return false;
+                    }
+                    properties = rest;
+                }
+                true
+            }
+            Shape::Variants(_, mut variants) => {
+                while let [variant, rest @ ..] = variants {
+                    if !variant.schema.is_written_right() {
+                        return false;
+                    }
+                    variants = rest;
+                }
+                true
+            }
+            _ => true,
+        }
     }
 
     /// The same, or `null`.

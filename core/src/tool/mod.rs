@@ -40,6 +40,7 @@ pub use toolbox::{Toolbox, Tools, check_server_tools, check_tools};
 use core::time::Duration;
 
 use crate::json::{Text, Value};
+use crate::schema::Schema;
 use crate::time::Instant;
 
 /// What a toolbox tells of one tool: what goes on the wire, and how to run it.
@@ -58,12 +59,24 @@ pub struct Definition<'a> {
     pub blocking: bool,
     /// How long a call may take; its future is dropped then.
     pub timeout: Option<Duration>,
+    /// What checks name and JSON; none if they are right by the way they were made, and then no code for it is linked either.
+    check: Option<toolbox::Check>,
 }
 
 impl<'a> Definition<'a> {
     /// A runnable tool of this name and definition.
     pub const fn new(name: &'a str, json: &'a str) -> Self {
-        Self { name, json, runnable: true, serial: None, blocking: false, timeout: None }
+        Self { name, json, runnable: true, serial: None, blocking: false, timeout: None, check: Some(toolbox::check_definition) }
+    }
+
+    /// The same, of a good name and of a JSON that was made of them and this schema.
+    #[doc(hidden)]
+    pub const fn made(name: &'a str, json: &'a str, schema: &Schema) -> Self {
+        let mut this = Self::new(name, json);
+        if schema.is_written_right() {
+            this.check = None;
+        }
+        this
     }
 
     /// The same, declared only: the caller answers its calls, or the server does.

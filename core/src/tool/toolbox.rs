@@ -72,29 +72,38 @@ pub fn check_server_tools(tools: &(impl Tools + ?Sized)) -> Result<(), Misuse> {
     check(tools.count(), |i| tools.definition(i))
 }
 
+/// Checks one definition, the one at this index.
+pub(super) type Check = fn(&Definition<'_>, usize) -> Result<(), Misuse>;
+
 fn check<'t>(count: usize, definition: impl Fn(usize) -> Option<Definition<'t>>) -> Result<(), Misuse> {
     for i in 0..count {
         let tool = definition(i).ok_or(Misuse::ToolDefinition(i))?;
-        let json = json::check(tool.json.as_bytes()).ok().and_then(|_| Value::whole(tool.json.as_bytes()));
-        let json = json.filter(|json| json.kind() == Kind::Object).ok_or(Misuse::ToolDefinition(i))?;
-        let [kind, name, schema] = json.pick(["type", "name", "input_schema"]);
-        let typed = kind.and_then(Value::as_text).is_some_and(|kind| kind != *"custom");
-        let nameless = tool.name.is_empty() && name.is_none();
-        if nameless && typed && !tool.runnable {
-            continue;
+        if let Some(check) = tool.check {
+            check(&tool, i)?;
         }
-        if !is_name(tool.name) || !name.is_some_and(|name| name.is_text(tool.name)) {
-            return Err(Misuse::ToolName(i));
-        }
-        let of_object = |schema: Value<'_>| schema.member("type").is_some_and(|kind| kind.is_text("object"));
-        if !schema.map_or(typed, of_object) {
-            return Err(Misuse::ToolDefinition(i));
-        }
-        if let Some(first) = (0..i).find(|&j| definition(j).is_some_and(|other| other.name == tool.name)) {
+        // Those without a name are the server's, and there may be several.
+        if !tool.name.is_empty()
+            && let Some(first) = (0..i).find(|&j| definition(j).is_some_and(|other| other.name == tool.name))
+        {
             return Err(Misuse::DuplicateTool(first, i));
         }
     }
     Ok(())
+}
+
+pub(super) fn check_definition(tool: &Definition<'_>, i: usize) -> Result<(), Misuse> {
+    let json = json::check(tool.json.as_bytes()).ok().and_then(|_| Value::whole(tool.json.as_bytes()));
+    let json = json.filter(|json| json.kind() == Kind::Object).ok_or(Misuse::ToolDefinition(i))?;
+    let [kind, name, schema] = json.pick(["type", "name", "input_schema"]);
+    let typed = kind.and_then(Value::as_text).is_some_and(|kind| kind != *"custom");
+    if tool.name.is_empty() && name.is_none() && typed && !tool.runnable {
+        return Ok(());
+    }
+    if !is_name(tool.name) || !name.is_some_and(|name| name.is_text(tool.name)) {
+        return Err(Misuse::ToolName(i));
+    }
+    let of_object = |schema: Value<'_>| schema.member("type").is_some_and(|kind| kind.is_text("object"));
+    if schema.map_or(typed, of_object) { Ok(()) } else { Err(Misuse::ToolDefinition(i)) }
 }
 
 /// Whether the API takes this as a tool's name: `^[a-zA-Z0-9_-]{1,128}$`.

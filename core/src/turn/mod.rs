@@ -271,7 +271,7 @@ impl Reply {
                 let span = part_in_tail(source, message, transcript)?;
                 let moved = |part: Span| Span::new(part.start.saturating_sub(message.start) + span.start, 0).with_len(part.len());
                 let value = |part: Option<Span>| Value::whole(moved(part?).of(transcript.whole()));
-                self.take_usage(value(usage));
+                self.usage.take(usage);
                 take_container(value(named), container)?;
                 Ok(Some(Happened { kind: HappenedKind::MessageStart, index: 0, span }))
             }
@@ -314,7 +314,7 @@ impl Reply {
                     self.stop = Some(StopReason::from_text(stop));
                 }
                 take_container(value(named), container)?;
-                self.take_usage(value(usage));
+                self.usage.take(usage);
                 Ok(Some(Happened { kind: HappenedKind::MessageDelta, index: 0, span }))
             }
             (Phase::Open, WireKind::MessageStop) => {
@@ -339,12 +339,6 @@ impl Reply {
         }
         self.phase = Phase::Stopped;
         Ok(())
-    }
-
-    fn take_usage(&mut self, usage: Option<Value<'_>>) {
-        if let Some(usage) = usage {
-            self.usage.overwrite(usage);
-        }
     }
 }
 

@@ -145,7 +145,9 @@ impl Reply {
             return Err(unexpected("content blocks that have a type"));
         }
         self.stop = stop.and_then(Value::as_text).map(StopReason::from_text);
-        self.take_usage(usage);
+        if let Some(usage) = usage {
+            self.usage.overwrite(usage);
+        }
         take_container(named, container)?;
         self.phase = Phase::Open;
         let start = content.offset_in(t.whole()).unwrap_or(body.start);

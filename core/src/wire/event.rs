@@ -2,6 +2,7 @@
 
 use crate::error::Protocol;
 use crate::json::{JsonError, Kind, Value, Walk, means};
+use crate::message::Counts;
 use crate::transcript::Span;
 
 /// Which value of a block a delta adds to.
@@ -59,12 +60,12 @@ pub(crate) enum WireKind {
     MessageDelta {
         stop: Option<Span>,
         container: Option<Span>,
-        usage: Option<Span>,
+        usage: Counts,
     },
     MessageStart {
         message: Span,
         container: Option<Span>,
-        usage: Option<Span>,
+        usage: Counts,
     },
     MessageStop,
     Ping,
@@ -106,7 +107,7 @@ pub(crate) const fn json_error(error: JsonError) -> Protocol {
 pub(crate) fn parse(data: &[u8]) -> Result<Wire, Protocol> {
     let (mut kind, mut index, mut delta, mut block, mut message) = (&[][..], None, None, None, None);
     // Of a message, as far as it was told: what ends it, and what it cost.
-    let (mut ending, mut usage) = (None, None);
+    let (mut ending, mut usage) = (None, Counts::default());
     let mut walk = Walk::new(data).map_err(json_error)?;
     if walk.enter() {
         while let Some(key) = walk.key().map_err(json_error)? {
@@ -120,9 +121,13 @@ pub(crate) fn parse(data: &[u8]) -> Result<Wire, Protocol> {
                 continue;
             }
             if key == b"message" {
-                let mut parts = [None; 2];
-                members_here(&mut walk, &["container", "usage"], &mut parts).map_err(json_error)?;
-                message = Some((Span::new(start, walk.at()), parts));
+                let mut told = Counts::default();
+                let container = message_here(&mut walk, &mut told).map_err(json_error)?;
+                message = Some((Span::new(start, walk.at()), container, told));
+                continue;
+            }
+            if means(key, "usage") {
+                usage_here(&mut walk, &mut usage).map_err(json_error)?;
                 continue;
             }
             let value = walk.value().map_err(json_error)?;
@@ -131,7 +136,6 @@ pub(crate) fn parse(data: &[u8]) -> Result<Wire, Protocol> {
                 b"type" => kind = value,
                 b"index" => index = Value::whole(value).and_then(Value::as_u64).and_then(|index| usize::try_from(index).ok()),
                 b"content_block" => block = Some(span),
-                _ if usage.is_none() && means(key, "usage") => usage = Some(span),
                 _ => {}
             }
         }
@@ -157,7 +161,7 @@ pub(crate) fn parse(data: &[u8]) -> Result<Wire, Protocol> {
             WireKind::MessageDelta { stop, container, usage }
         }
         Known::MessageStart => {
-            let (message, [container, usage]) = message.ok_or(Protocol::Event { expected: "a message" })?;
+            let (message, container, usage) = message.ok_or(Protocol::Event { expected: "a message" })?;
             WireKind::MessageStart { message, container, usage }
         }
         Known::MessageStop => WireKind::MessageStop,
@@ -167,17 +171,34 @@ pub(crate) fn parse(data: &[u8]) -> Result<Wire, Protocol> {
     Ok(Wire { kind, lone_surrogate: checked.lone_surrogate.is_some() })
 }
 
-/// The value here, whatever it is, and if it is an object the first of its members of each of these names.
-fn members_here(walk: &mut Walk<'_>, names: &[&str], found: &mut [Option<Span>]) -> Result<(), JsonError> {
+/// A message, or whatever stands in its place; gives its container, and notes what it cost.
+fn message_here(walk: &mut Walk<'_>, usage: &mut Counts) -> Result<Option<Span>, JsonError> {
+    let mut container = None;
+    if !walk.enter() {
+        return walk.value().map(|_| None);
+    }
+    while let Some(key) = walk.key()? {
+        if means(key, "usage") {
+            usage_here(walk, usage)?;
+            continue;
+        }
+        let start = walk.at();
+        walk.value()?;
+        if container.is_none() && means(key, "container") {
+            container = Some(Span::new(start, walk.at()));
+        }
+    }
+    Ok(container)
+}
+
+/// A usage, or whatever stands in its place.
+fn usage_here(walk: &mut Walk<'_>, usage: &mut Counts) -> Result<(), JsonError> {
     if !walk.enter() {
         return walk.value().map(drop);
     }
     while let Some(key) = walk.key()? {
-        let start = walk.at();
-        walk.value()?;
-        if let Some((_, place)) = names.iter().zip(found.iter_mut()).find(|(name, place)| place.is_none() && means(key, name)) {
-            *place = Some(Span::new(start, walk.at()));
-        }
+        let value = walk.value()?;
+        usage.note(key, Value::whole(value).unwrap_or_default());
     }
     Ok(())
 }

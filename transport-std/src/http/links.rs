@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 use toolrunner_core::error::TransportKind;
 use toolrunner_core::transport::{Body, Head, Reply, ReplyHead};
+use toolrunner_core::wire::API_VERSION;
 
 use super::body::{HttpBody, Lease};
 use super::dial::{Dialed, Dialer, Via};
@@ -250,7 +251,12 @@ fn request(head: &Head<'_>, body: &Body<'_>, token: Option<Token>) -> Result<Req
     for &(name, value) in head.headers {
         // The texts tell the name only: a value may be a key.
         let bad = |what: &str| HttpError::new(TransportKind::Other, format!("the header {name:?} has no valid {what}"));
-        let mut value = HeaderValue::from_str(value).map_err(|_| bad("value"))?;
+        let mut value = match value {
+            // What almost every request has, without a copy of it.
+            "application/json" => HeaderValue::from_static("application/json"),
+            API_VERSION => HeaderValue::from_static(API_VERSION),
+            other => HeaderValue::from_str(other).map_err(|_| bad("value"))?,
+        };
         let name = match name {
             "content-type" => CONTENT_TYPE,
             "anthropic-version" => ANTHROPIC_VERSION.clone(),

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use toolrunner_core::json::{Kind, Value};
 
 use super::Run;
-use crate::params::quoted;
+use crate::params::{push_quoted, quoted};
 
 impl Run {
     /// The body up to the conversation: parameters in their order, then tools.
@@ -28,7 +28,7 @@ impl Run {
             let kept = if compacts { kept_by_compaction(name, json) } else { Some(json.into()) };
             let Some(json) = kept else { continue };
             let json = &*json;
-            out.push_str(&quoted(name));
+            push_quoted(&mut out, name);
             out.push(':');
             match container {
                 Some(id) if name == "container" => out.push_str(&with_id(json, id)),
@@ -50,11 +50,7 @@ impl Run {
         if self.stream {
             out.push_str("\"stream\":true,");
         }
-        if let Some(tools) = self.toolset.json() {
-            out.push_str("\"tools\":");
-            out.push_str(&tools);
-            out.push(',');
-        }
+        self.toolset.write(&mut out);
         out.push_str("\"messages\":[");
         self.prefix_compacts = compacts;
         self.prefix_model = model.map(str::to_owned);

@@ -88,11 +88,19 @@ impl Toolset {
         Ok(())
     }
 
-    /// All definitions, as the request has them; nothing if there are no tools.
-    pub(crate) fn json(&self) -> Option<String> {
+    /// Writes `"tools":[…],` as the request has it; nothing if there are no tools.
+    pub(crate) fn write(&self, out: &mut String) {
+        let start = out.len();
         let own = self.definitions().map(|(_, tool)| tool.json);
-        let all: Vec<&str> = own.chain(self.declared().map(Value::as_json)).collect();
-        (!all.is_empty() || self.declared.is_some()).then(|| format!("[{}]", all.join(",")))
+        for json in own.chain(self.declared().map(Value::as_json)) {
+            out.push_str(if out.len() == start { "\"tools\":[" } else { "," });
+            out.push_str(json);
+        }
+        if out.len() > start {
+            out.push_str("],");
+        } else if self.declared.is_some() {
+            out.push_str("\"tools\":[],");
+        }
     }
 
     pub(crate) fn find(&self, name: Text<'_>) -> Option<Entry> {
