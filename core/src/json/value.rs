@@ -145,9 +145,7 @@ impl<'a> Value<'a> {
         while left > 0
             && let Some((key, value)) = members.next_raw()
         {
-            let has_escape = key.contains(&b'\\');
-            let is = |name: &str| if has_escape { means(key, name) } else { key == name.as_bytes() };
-            let place = names.iter().zip(found.iter_mut()).find(|(name, place)| place.is_none() && is(name));
+            let place = names.iter().zip(found.iter_mut()).find(|(name, place)| place.is_none() && means(key, name));
             if let Some((_, place)) = place {
                 *place = Some(value);
                 left -= 1;
@@ -168,8 +166,10 @@ impl<'a> Value<'a> {
 
 /// Whether the content of a string, as it stands, means `text`, in which nothing needs an escape.
 pub(crate) fn means(raw: &[u8], text: &str) -> bool {
-    // An escape is longer than what it means.
-    raw == text.as_bytes() || (raw.len() > text.len() && raw.contains(&b'\\') && Text::from_bytes(raw) == *text)
+    let may_begin = |first: &u8| *first == b'\\' || Some(first) == text.as_bytes().first();
+    // An escape is longer than what it means. Most names differ in their first letter, and need no second look.
+    raw == text.as_bytes()
+        || (raw.len() > text.len() && raw.first().is_some_and(may_begin) && raw.contains(&b'\\') && Text::from_bytes(raw) == *text)
 }
 
 impl core::fmt::Debug for Value<'_> {
