@@ -1,4 +1,4 @@
-//! The figures in README's table of capacities are those of the code.
+//! The figures in README are those of the code, and of the files in which what was measured is kept.
 
 use std::path::Path;
 
@@ -36,5 +36,40 @@ fn capacities_are_those_of_the_code() {
         let row = format!("| {name} | {figure} |");
         assert!(readme.contains(&row), "README has no {row}");
         assert!(read(file).contains(code), "{file} has no {code}");
+    }
+}
+
+/// The cells of the first line of a Markdown table that begins with this one.
+fn row(file: &str, first: &str) -> Vec<String> {
+    let text = read(file);
+    let cells = |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    text.lines().map(cells).find(|cells| cells[0] == first).unwrap_or_else(|| panic!("{file} has no row {first}"))
+}
+
+#[test]
+fn figures_are_those_that_were_measured() {
+    let (readme, benches, sizes) = (read("README.md"), "tests/benches/README.md", read("examples/firmware/sizes.txt"));
+    let kilobytes = |figure: &str| {
+        let line = sizes.lines().find(|line| line.starts_with(figure)).unwrap_or_else(|| panic!("no {figure}"));
+        let bytes = line.rsplit(' ').next().and_then(|last| last.parse::<u32>().ok()).unwrap();
+        (bytes + 500) / 1000
+    };
+    // The table of times has this row too: the first is that of instructions.
+    let deltas = "| sse, 12-byte deltas |";
+    let timed = read(benches).lines().filter(|line| line.starts_with(deltas)).nth(1).unwrap().to_owned();
+    let times_memchr = timed.trim_matches('|').split('|').nth(2).unwrap().trim().to_owned();
+    for figure in [
+        format!("| {} × in JSON, {} × streamed |", row(benches, "JSON")[1], row(benches, "SSE")[1]),
+        format!("| {times_memchr} × |"),
+        format!("| {} and {}, *held* |", row(benches, "sse, 12-byte deltas")[3], row(benches, "whole JSON")[3]),
+        format!(
+            "| {} KB of flash, {} KB of memory ({} KB with records of 4 KiB), *held* |",
+            kilobytes("agent-tls flash"),
+            kilobytes("agent-tls memory"),
+            kilobytes("agent-tls-4k memory")
+        ),
+        format!("| {} KB of flash, {} KB of memory, *held* |", kilobytes("agent-http flash"), kilobytes("agent-http memory")),
+    ] {
+        assert!(readme.contains(&figure), "README has no {figure}");
     }
 }
