@@ -91,7 +91,7 @@ impl Server {
 
     /// Waits until the client closed one more connection.
     pub async fn client_closes(&self) {
-        let permit = tokio::time::timeout(Duration::from_secs(5), self.closed.acquire()).await;
+        let permit = tokio::time::timeout(Duration::from_secs(60), self.closed.acquire()).await;
         permit.expect("the client did not close").unwrap().forget();
     }
 }
