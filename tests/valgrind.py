@@ -24,7 +24,7 @@ MEMCHECK = ["valgrind", "-q", "--error-exitcode=9", "--fair-sched=yes", "--leak-
 # all else is.
 TLS = {"embassy/network", "std/errors", "std/failures", "std/proxies", "std/secrets", "std/tls"}
 # Seconds after which a program counts as one that waits for ever.
-LONGEST = 600
+LONGEST = 900
 # Tests, by what their names hold. Sweeps take minutes here, and what they sweep over other tests go through once.
 TIMED = "has a limit on real time"
 SWEEP = "a sweep that takes minutes"

@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use support::{Do, HEADERS, OK, Server, child, exchange, read, self_signed, send, settings, trusting};
+use support::{CONNECT_TIMEOUT, Do, HEADERS, OK, Server, child, exchange, read, self_signed, send, settings, trusting};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
@@ -71,7 +71,8 @@ async fn a_root_of_ones_own() {
     let server = Server::start_with(Some(tls), |_, _| Do::Answer(OK.to_owned())).await;
     let url = format!("https://{}", server.address);
     let certificate = RootCertificate::from_pem(pem.as_bytes()).unwrap().remove(0);
-    let builder = ClientBuilder::new().base_url(&url).proxies(settings().proxies).add_root_certificate(certificate);
+    let builder = ClientBuilder::new().base_url(&url).proxies(settings().proxies).connect_timeout(CONNECT_TIMEOUT);
+    let builder = builder.add_root_certificate(certificate);
     let mut transport = builder.settings().unwrap().transport().clone();
     for _ in 0..3 {
         assert_eq!(exchange(&mut transport, &url).await.unwrap(), (200, b"{}".to_vec()));
