@@ -75,7 +75,9 @@ def run(program):
         output = printed.read()
     result = next((line for line in output.splitlines() if line.startswith("test result:")), "no test result")
     seconds = used.ru_utime + used.ru_stime
-    print(f"{seconds:6.1f} s  {suite}  {result.removeprefix('test result: ').split('; finished')[0]}", flush=True)
+    # Its tests may pass all the same: memcheck's own errors are exit code 9.
+    failed = f"  FAILED, exit code {code}" if code else ""
+    print(f"{seconds:6.1f} s  {suite}  {result.removeprefix('test result: ').split('; finished')[0]}{failed}", flush=True)
     return seconds, None if code == 0 else f"== {suite}, exit code {code}\n{output}"
 
 
