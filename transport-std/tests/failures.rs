@@ -14,8 +14,7 @@ use toolrunner_std::http::{DynTransport, HttpSettings, Sending};
 use toolrunner_std::{ClientBuilder, HttpBody, HttpError, HttpTransport};
 
 fn impatient() -> HttpTransport {
-    let limit = Duration::from_millis(150);
-    HttpTransport::new(HttpSettings { connect_timeout: limit, read_timeout: limit, ..settings() })
+    HttpTransport::new(HttpSettings { read_timeout: Duration::from_millis(150), ..settings() })
 }
 
 #[tokio::test]
@@ -43,11 +42,12 @@ async fn the_name_has_no_address() {
 async fn a_connection_that_does_not_come_about() {
     // TCP connects, TLS never answers: time to connect is up when a request could be sent.
     let server = Server::start(|_, _| Do::Answer(OK.to_owned())).await;
+    let mut impatient = HttpTransport::new(HttpSettings { connect_timeout: Duration::from_millis(150), ..settings() });
     let start = Instant::now();
-    let error = exchange(&mut impatient(), &format!("https://{}", server.address)).await.unwrap_err();
+    let error = exchange(&mut impatient, &format!("https://{}", server.address)).await.unwrap_err();
     assert_eq!(error.transport_kind(), TransportKind::Timeout);
     assert_eq!(error.to_string(), format!("could not connect to https://{} within 150ms", server.address));
-    assert!((Duration::from_millis(150)..Duration::from_secs(4)).contains(&start.elapsed()));
+    assert!((Duration::from_millis(150)..Duration::from_secs(60)).contains(&start.elapsed()));
     server.client_closes().await;
 }
 

@@ -6,7 +6,7 @@ use core::time::Duration;
 use std::io::{Result as IoResult, Write};
 use std::sync::{Arc, Mutex};
 
-use common::{fun, scripted};
+use common::{busy, fun, scripted};
 use toolrunner_core::testing::{Reply, Script};
 use toolrunner_std::ToolError;
 use tracing_subscriber::fmt::MakeWriter;
@@ -57,16 +57,14 @@ async fn one_error_record_for_each_tool_that_fails() {
     let panics = fun("panics", |_| panic!("index 7"));
     let own = fun("own", |_| Err(ToolError::new("not on Sundays")));
     let fine = fun("fine", |_| Ok("ok".to_owned()));
-    let mut late = fun("late", |_| {
-        std::thread::sleep(Duration::from_millis(300));
-        Ok(String::new())
-    });
+    let (mut late, over) = busy("late");
     late.shape = |definition| definition.blocking().timeout(Duration::from_millis(20));
     let names = ["chain", "panics", "own", "fine", "late"];
     let reply = names.iter().enumerate().fold(Reply::new(), |reply, (i, name)| reply.tool_use(&format!("t{i}"), name, "{}"));
     let scripted = scripted(Script::new().reply(reply).reply(Reply::text("ok")));
     let mut run = scripted.client().run("m").tools((chain, panics, own, fine, late)).user("Go.");
     run.until_done().await.unwrap();
+    drop(over);
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     let errors = log.lines().filter(|line| line.contains(" ERROR "));
     let mut errors: Vec<&str> = errors.filter_map(|line| Some(line.split_once("jobs: ")?.1)).collect();

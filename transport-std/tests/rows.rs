@@ -4,7 +4,7 @@ mod common;
 
 use core::time::Duration;
 
-use common::{Fun, answers, assert_valid, bodies, calls, conversations, echo, fun, scripted};
+use common::{Fun, answers, assert_valid, bodies, busy, calls, conversations, echo, fun, scripted};
 use toolrunner_core::testing::{Answer, Reply, Script};
 use toolrunner_std::testing::Scripted;
 use toolrunner_std::{Error, Limit, Outcome, Run, StopReason, ToolError};
@@ -368,14 +368,11 @@ async fn row_30_structured_output_and_prose() {
 async fn row_31_cancel_while_a_tool_runs() {
     // The call is answered: what it did is not known, and the model is told so.
     let scripted = scripted(one_call());
-    let mut tool = fun("a", |_| {
-        std::thread::sleep(Duration::from_millis(200));
-        Ok("late".to_owned())
-    });
-    tool.shape = |definition| definition.blocking();
+    let (tool, over) = busy("a");
     let mut run = scripted.client().run("m").tools(tool).user("Go.");
     assert!(tokio::time::timeout(Duration::from_millis(50), run.until_done()).await.is_err());
     assert_eq!(run.user("Never mind.").unwrap().until_done().await.unwrap().text(), "ok");
+    drop(over);
     assert!(conversations(&scripted)[1].contains(r#""tool_use_id":"t1","content":"Error: cancelled","is_error":true"#));
     assert_valid(&run, &scripted);
 }

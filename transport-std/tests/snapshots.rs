@@ -4,7 +4,7 @@ mod common;
 
 use core::time::Duration;
 
-use common::{assert_valid, calls, conversations, echo, fun, scripted};
+use common::{assert_valid, busy, calls, conversations, echo, scripted};
 use toolrunner_core::testing::{Reply, Script};
 use toolrunner_std::{Decision, Limit, Outcome};
 
@@ -31,16 +31,14 @@ async fn a_suspended_run_goes_on_in_another_process() {
 async fn a_call_that_ran_when_the_process_died_is_not_run_again() {
     let scripted =
         scripted(Script::new().reply(Reply::new().tool_use("t1", "fast", "{}").tool_use("t2", "slow", "{}")).reply(Reply::text("ok")));
-    let mut slow = fun("slow", |_| {
-        std::thread::sleep(Duration::from_millis(300));
-        Ok(String::new())
-    });
-    slow.shape = |definition| definition.blocking();
-    let fast = echo("fast");
+    let (fast, (slow, over)) = (echo("fast"), busy("slow"));
     let mut run = scripted.client().run("m").tools((fast.clone(), slow.clone())).user("Go.");
-    assert!(tokio::time::timeout(Duration::from_millis(100), run.until_done()).await.is_err());
+    while slow.ran().is_empty() {
+        assert!(tokio::time::timeout(Duration::from_millis(50), run.until_done()).await.is_err());
+    }
     let mut run = scripted.client().run("m").tools((fast.clone(), slow.clone())).resume(&run.snapshot().unwrap());
     assert_eq!(run.until_done().await.unwrap().text(), "ok");
+    drop(over);
     assert_eq!((fast.ran().len(), slow.ran().len()), (1, 1));
     let sent = conversations(&scripted).pop().unwrap();
     assert!(

@@ -17,8 +17,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use support::{Do, HEADERS, OK, Server, child, exchange, read, self_signed, send, settings, trusting};
+use support::{CONNECT_TIMEOUT, Do, HEADERS, OK, Server, child, exchange, read, self_signed, send, settings, trusting};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 use toolrunner_core::error::TransportKind;
 use toolrunner_core::transport::{Body, Head, Transport};
@@ -70,7 +71,8 @@ async fn a_root_of_ones_own() {
     let server = Server::start_with(Some(tls), |_, _| Do::Answer(OK.to_owned())).await;
     let url = format!("https://{}", server.address);
     let certificate = RootCertificate::from_pem(pem.as_bytes()).unwrap().remove(0);
-    let builder = ClientBuilder::new().base_url(&url).proxies(settings().proxies).add_root_certificate(certificate);
+    let builder = ClientBuilder::new().base_url(&url).proxies(settings().proxies).connect_timeout(CONNECT_TIMEOUT);
+    let builder = builder.add_root_certificate(certificate);
     let mut transport = builder.settings().unwrap().transport().clone();
     for _ in 0..3 {
         assert_eq!(exchange(&mut transport, &url).await.unwrap(), (200, b"{}".to_vec()));
@@ -102,11 +104,11 @@ impl http_body::Body for Frames {
 
 /// An HTTP/2 server, and the number of its connections.
 async fn http2_server(tls: TlsAcceptor) -> (SocketAddr, Arc<AtomicUsize>) {
-    http2_server_that_closes(tls, Duration::MAX).await
+    http2_server_that_closes(tls, Arc::new(Notify::new())).await
 }
 
-/// The same, closing each connection after a while.
-async fn http2_server_that_closes(tls: TlsAcceptor, after: Duration) -> (SocketAddr, Arc<AtomicUsize>) {
+/// The same, closing a connection when told.
+async fn http2_server_that_closes(tls: TlsAcceptor, close: Arc<Notify>) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let connections = Arc::new(AtomicUsize::new(0));
@@ -115,7 +117,7 @@ async fn http2_server_that_closes(tls: TlsAcceptor, after: Duration) -> (SocketA
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             count.fetch_add(1, Ordering::SeqCst);
-            let tls = tls.clone();
+            let (tls, close) = (tls.clone(), close.clone());
             tokio::spawn(async move {
                 let stream = tls.accept(stream).await.unwrap();
                 let serve = service_fn(|request: hyper::Request<Incoming>| async move {
@@ -132,7 +134,10 @@ async fn http2_server_that_closes(tls: TlsAcceptor, after: Duration) -> (SocketA
                     Ok::<_, Infallible>(reply.body(Frames(3)).unwrap())
                 });
                 let serving = http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), serve);
-                let _ = tokio::time::timeout(after, serving).await;
+                tokio::select! {
+                    _ = serving => {}
+                    () = close.notified() => {}
+                }
             });
         }
     });
@@ -194,12 +199,15 @@ async fn an_http2_connection_that_is_silent_is_not_used_again() {
 #[tokio::test]
 async fn an_http2_connection_closed_between_requests_is_replaced() {
     let (tls, pem) = self_signed(&["h2"]);
-    let (address, connections) = http2_server_that_closes(tls, Duration::from_millis(100)).await;
+    let close = Arc::new(Notify::new());
+    let (address, connections) = http2_server_that_closes(tls, close.clone()).await;
     let mut transport = trusting(&pem);
     for n in 1..=3 {
         assert_eq!(exchange(&mut transport, &format!("https://{address}")).await.unwrap().0, 200);
-        tokio::time::sleep(Duration::from_millis(200)).await;
         assert_eq!(connections.load(Ordering::SeqCst), n);
+        close.notify_one();
+        // Until the client has seen it.
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 

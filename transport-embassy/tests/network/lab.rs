@@ -85,17 +85,16 @@ impl Lab {
         let (_, server_rx, server_tx) = to_server.split();
         self.spawn(carry(client_tx, server_rx, wire));
         self.spawn(carry(server_tx, client_rx, wire));
-        let state = Box::leak(Box::new(TcpClientState::new()));
-        (Box::leak(Box::new(TcpClient::new(client, state))), server)
+        (kept(TcpClient::new(client, kept(TcpClientState::new()))), server)
     }
 
     fn stack(&self, address: Ipv4Address, last: u8) -> (Stack<'static>, channel::Runner<'static, MTU>) {
-        let state = Box::leak(Box::new(channel::State::<MTU, 8, 8>::new()));
-        let (mut frames, device) = channel::new(state, channel::driver::HardwareAddress::Ethernet([2, 0, 0, 0, 0, last]));
+        let (mut frames, device) =
+            channel::new(kept(channel::State::<MTU, 8, 8>::new()), channel::driver::HardwareAddress::Ethernet([2, 0, 0, 0, 0, last]));
         frames.set_link_state(channel::driver::LinkState::Up);
         let config = StaticConfigV4 { address: Ipv4Cidr::new(address, 24), gateway: None, dns_servers: Default::default() };
-        let resources = Box::leak(Box::new(StackResources::<8>::new()));
-        let (stack, mut runner) = embassy_net::new(device, embassy_net::Config::ipv4_static(config), resources, u64::from(last));
+        let config = embassy_net::Config::ipv4_static(config);
+        let (stack, mut runner) = embassy_net::new(device, config, kept(StackResources::<8>::new()), u64::from(last));
         self.spawn(async move { runner.run().await });
         (stack, frames)
     }
@@ -128,6 +127,23 @@ impl Lab {
             }
         }
     }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        // A task that may spawn others holds the list that it is in.
+        drop(self.tasks.0.take());
+    }
+}
+
+/// Where [`kept`] things are, so that whoever looks for lost memory, as valgrind does, finds that these are not.
+static KEPT: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+
+/// Keeps what a board would have in a static.
+pub(crate) fn kept<T>(thing: T) -> &'static mut T {
+    let thing = Box::leak(Box::new(thing));
+    KEPT.lock().unwrap_or_else(PoisonError::into_inner).push(core::ptr::from_mut(thing).addr());
+    thing
 }
 
 /// Carries frames one way, each 1 ms late.

@@ -7,7 +7,7 @@ use embedded_io_async::BufRead as _;
 use toolrunner_core::transport::TransportError as _;
 use toolrunner_embassy::{Error, Plain, Timeouts, Transport};
 
-use crate::lab::{Lab, Tcp, Wire};
+use crate::lab::{Lab, Tcp, Wire, kept};
 use crate::server::{Act, say, serve};
 use crate::{Log, Names, exchange, post};
 
@@ -21,7 +21,7 @@ fn client(lab: &Lab, wire: Wire, len: usize, script: Vec<Vec<Act>>) -> (Client, 
     let (tcp, server) = lab.network(wire);
     let seen = Log::default();
     lab.spawn(serve(lab.spawner(), server, None, script, Rc::clone(&seen)));
-    (Transport::new(Plain::new(tcp, &Names, vec![0; len].leak()), Timeouts::DEFAULT), seen)
+    (Transport::new(Plain::new(tcp, &Names, kept(vec![0; len])), Timeouts::DEFAULT), seen)
 }
 
 /// The outcome of one request to a server that follows `acts`, and how long it took.

@@ -9,7 +9,7 @@ use embassy_net::Stack;
 use embassy_net::tcp::TcpSocket;
 use embassy_time::{Duration, Timer};
 
-use crate::lab::Spawner;
+use crate::lab::{Spawner, kept};
 
 pub(crate) const PORT: u16 = 8080;
 
@@ -48,7 +48,7 @@ pub(crate) async fn serve(
     seen: Rc<RefCell<Seen>>,
 ) {
     for acts in script {
-        let mut socket = TcpSocket::new(stack, vec![0; 4096].leak(), vec![0; 4096].leak());
+        let mut socket = TcpSocket::new(stack, kept([0; 4096]), kept([0; 4096]));
         socket.accept(PORT).await.expect("a connection");
         seen.borrow_mut().connections += 1;
         let tls = tls.clone().map(|config| rustls::ServerConnection::new(config).expect("a session"));

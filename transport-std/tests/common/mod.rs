@@ -4,7 +4,7 @@
 use core::net::SocketAddr;
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
 use toolrunner_core::json::Value;
@@ -61,6 +61,18 @@ pub fn fun(name: &'static str, work: impl Fn(&Value<'_>) -> Result<String, ToolE
 /// A tool that says its name.
 pub fn echo(name: &'static str) -> Fun {
     fun(name, move |_| Ok(format!("{name}!")))
+}
+
+/// A blocking tool that works until what comes with it is dropped, so it is late on any machine.
+pub fn busy(name: &'static str) -> (Fun, mpsc::Sender<()>) {
+    let (over, until_over) = mpsc::channel();
+    let until_over = Mutex::new(until_over);
+    let mut tool = fun(name, move |_| {
+        let _ = until_over.lock().unwrap().recv();
+        Ok("late".to_owned())
+    });
+    tool.shape = |definition| definition.blocking();
+    (tool, over)
 }
 
 pub fn scripted(script: Script) -> Scripted {

@@ -91,7 +91,7 @@ impl Server {
 
     /// Waits until the client closed one more connection.
     pub async fn client_closes(&self) {
-        let permit = tokio::time::timeout(Duration::from_secs(5), self.closed.acquire()).await;
+        let permit = tokio::time::timeout(Duration::from_secs(60), self.closed.acquire()).await;
         permit.expect("the client did not close").unwrap().forget();
     }
 }
@@ -144,10 +144,12 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, requests: &M
     false
 }
 
+/// A handshake takes seconds under valgrind, more on a busy machine.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Settings for loopback: no proxy from whatever environment the test runs in.
 pub fn settings() -> HttpSettings {
-    // A handshake takes seconds under valgrind, more on a busy machine.
-    HttpSettings { proxies: Proxies::none(), connect_timeout: Duration::from_secs(60), ..HttpSettings::default() }
+    HttpSettings { proxies: Proxies::none(), connect_timeout: CONNECT_TIMEOUT, ..HttpSettings::default() }
 }
 
 pub fn transport() -> HttpTransport {
@@ -235,7 +237,7 @@ pub async fn child_sends() {
     let pem = std::env::var("CHILD_PEM").unwrap();
     let root_certificates =
         if pem.is_empty() { Vec::new() } else { toolrunner_std::http::RootCertificate::from_pem(pem.as_bytes()).unwrap() };
-    let mut transport = HttpTransport::new(HttpSettings { root_certificates, ..HttpSettings::default() });
+    let mut transport = HttpTransport::new(HttpSettings { root_certificates, connect_timeout: CONNECT_TIMEOUT, ..HttpSettings::default() });
     match exchange(&mut transport, &url).await {
         Ok((status, body)) => println!("status {status}, {} bytes", body.len()),
         Err(error) => println!("error: {error}"),
