@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
 use toolrunner_core::error::{Capacity, Error, What};
-use toolrunner_core::run::{Run, SNAPSHOT_FRAME, Step};
+use toolrunner_core::policy::Limit;
+use toolrunner_core::run::{Outcome, Run, SNAPSHOT_FRAME, Step};
 use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::ReplyHead;
@@ -73,4 +74,71 @@ fn holds_a_history_with_more_calls_than_can_be_counted() {
     let len = run.snapshot_into(&mut bytes).unwrap();
     let again = Run::from_snapshot(&bytes[..len], Transcript::new(&mut there)).unwrap();
     assert_eq!((again.messages(), again.calls()), (run.messages(), run.calls()));
+}
+
+/// A history is kept as it was given, spaces included.
+#[test]
+fn holds_a_history_with_spaces_that_ends_with_a_reply() {
+    let (mut here, mut there, mut bytes) = ([0; 1024], [0; 1024], [0; 4096]);
+    let mut run = Run::new(Transcript::new(&mut here));
+    run.replace_history("[ {\"role\": \"user\", \"content\": \"Hi\"} ,\n  {\"role\": \"assistant\", \"content\": [{\"type\": \"text\", \"text\": \"Hello\"}]} ]").unwrap();
+    for words in [None, Some("More.")] {
+        if let Some(words) = words {
+            run.user(words).unwrap();
+        }
+        let len = run.snapshot_into(&mut bytes).unwrap();
+        let again = Run::from_snapshot(&bytes[..len], Transcript::new(&mut there)).unwrap();
+        assert_eq!(again.messages(), run.messages());
+    }
+}
+
+/// The oldest turn of a history with spaces goes, and then the last: nothing of the commas stays.
+#[test]
+fn a_history_with_spaces_loses_its_turns_one_by_one() {
+    let (mut here, mut there, mut bytes) = ([0; 1024], [0; 1024], [0; 4096]);
+    let mut run = Run::new(Transcript::new(&mut here));
+    let say = |run: &mut Run<'_>| {
+        assert_eq!(run.step(Instant::ZERO).unwrap(), Step::Send);
+        run.answered(&ReplyHead::new(200));
+        let mut reply = &br#"{"content":[{"type":"text","text":"Well."}],"stop_reason":"end_turn"}"#[..];
+        while run.feed(&mut reply).unwrap().is_some() {}
+        while run.end_of_body().unwrap().is_some() {}
+    };
+    run.replace_history("{\"role\":\"user\",\"content\":\"Hi\"} ,\n {\"role\":\"assistant\",\"content\":\"Hello\"} , {\"role\":\"assistant\",\"content\":\"Yes?\"}").unwrap();
+    run.user("Go.").unwrap();
+    say(&mut run);
+    run.retry().unwrap();
+    say(&mut run);
+    while run.drop_oldest_turn() {}
+    let len = run.snapshot_into(&mut bytes).unwrap();
+    let mut again = Run::from_snapshot(&bytes[..len], Transcript::new(&mut there)).unwrap();
+    again.retry().unwrap();
+    assert_eq!(core::str::from_utf8(again.messages()).unwrap(), r#"{"role":"user","content":"Go."}"#);
+}
+
+/// At a limit no room was set aside yet. What the caller answered there is kept, and no tool runs without room for its answer.
+#[test]
+fn goes_on_only_with_room_for_all_answers() {
+    let (mut here, mut there, mut large, mut bytes) = ([0; 350], [0; 350], [0; 1024], [0; 4096]);
+    let mut run = Run::new(Transcript::new(&mut here));
+    run.limits_mut().calls = Some(0);
+    run.user("Go.").unwrap();
+    assert_eq!(run.step(Instant::ZERO).unwrap(), Step::Send);
+    run.answered(&ReplyHead::new(200));
+    let mut reply = REPLY;
+    while run.feed(&mut reply).unwrap().is_some() {}
+    while run.end_of_body().unwrap().is_some() {}
+    assert_eq!(run.step(Instant::ZERO).unwrap(), Step::Done(Outcome::Limit(Limit::Calls)));
+    run.answer(0, br#""by hand, in very many words""#, false).unwrap();
+    let len = run.snapshot_into(&mut bytes).unwrap();
+
+    let mut again = Run::from_snapshot(&bytes[..len], Transcript::new(&mut there)).unwrap();
+    for _ in 0..2 {
+        assert!(matches!(again.step(Instant::ZERO), Err(Error::Capacity(_))));
+        assert_eq!(again.messages(), run.messages());
+    }
+    let mut again = Run::from_snapshot(&bytes[..len], Transcript::new(&mut large)).unwrap();
+    assert_eq!((again.step(Instant::ZERO).unwrap(), again.next_call()), (Step::Call, Some(1)));
+    again.answer(1, br#""two""#, false).unwrap();
+    assert_eq!(again.step(Instant::ZERO).unwrap(), Step::Send);
 }

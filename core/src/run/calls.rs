@@ -3,7 +3,7 @@
 use heapless::Vec;
 
 use super::results::SHORTEST;
-use super::state::{Found, MAX_FOUND, Outcome, Place, State, Turn};
+use super::state::{Bits, Found, MAX_FOUND, Outcome, Place, State, Turn};
 use super::{MAX_CALLS, Run};
 use crate::error::{Capacity, Error, Misuse, Protocol, What};
 use crate::json::{Array, Kind, Text, Value};
@@ -157,8 +157,7 @@ impl Run<'_> {
         let bytes = self.transcript.bytes().get(..end).unwrap_or_default();
         let last = Messages::new(bytes).last().filter(|message| message.role() == Some(Role::Assistant));
         let Some(start) = last.and_then(|message| message.value().offset_in(bytes)) else { return Turn::none(end) };
-        let before = bytes.get(..start).unwrap_or_default().trim_ascii_end();
-        let mut turn = Turn { mark: before.len().saturating_sub(1), start, ..Turn::none(end) };
+        let mut turn = Turn { mark: self.mark_of(start), start, ..Turn::none(end) };
         for block in self.blocks_of(&turn) {
             if is_type(block, "tool_use") {
                 turn.calls += 1;
@@ -169,6 +168,13 @@ impl Run<'_> {
         // Beyond what can be counted nothing can be closed either.
         turn.calls = turn.calls.min(MAX_CALLS);
         turn
+    }
+
+    /// Where the conversation is cut to be without the message that begins at `start`: behind the one before it, and before the comma. The
+    /// caller's own messages may have spaces there.
+    pub(super) fn mark_of(&self, start: usize) -> usize {
+        let before = self.transcript.bytes().get(..start).unwrap_or_default().trim_ascii_end();
+        before.strip_suffix(b",").unwrap_or(before).trim_ascii_end().len()
     }
 
     /// The indices of the turn's calls that need an answer, answered or not.
@@ -261,7 +267,8 @@ impl Run<'_> {
         Ok(false)
     }
 
-    /// Before the first call of a turn: room for the shortest answer to every call, or the reply is taken back.
+    /// Before the first call of a turn: room for the shortest answer to every call, or the reply is taken back. It stays if a call of it
+    /// was answered or began, for that may have had its effect: then more memory is needed.
     pub(super) fn set_room_aside(&mut self) -> Result<(), Error> {
         if self.turn.has_room {
             return Ok(());
@@ -269,7 +276,9 @@ impl Run<'_> {
         let needed = self.reserve_for_others(usize::MAX) + self.results_frame();
         let free = self.transcript.free();
         if needed > free {
-            self.drop_reply();
+            if self.turn.answered_count() == 0 && self.turn.running == Bits::NONE {
+                self.drop_reply();
+            }
             return Err(Capacity { what: What::Transcript, needed, free }.into());
         }
         self.turn.has_room = true;

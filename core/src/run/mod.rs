@@ -293,7 +293,8 @@ impl<'b> Run<'b> {
     ///
     /// # Errors
     /// `Misuse` if there is nothing to send; `Capacity` if not even the shortest answers to the turn's calls fit: then the reply was
-    /// taken back, and the run would ask for it again.
+    /// taken back, and the run would ask for it again; but if a call of it was answered already, or began, it stays, and the run can go
+    /// on from its [`snapshot`](Self::snapshot) in more memory.
     pub fn step(&mut self, now: Instant) -> Result<Step, Error> {
         loop {
             match self.state {

@@ -91,6 +91,10 @@ impl Run<'_> {
         for place in [&mut turn.mark, &mut turn.start, &mut turn.end, &mut turn.results_end] {
             *place = place.saturating_sub(span.len());
         }
+        // What now stands before the turn may have spaces behind it.
+        if self.turn.start < self.turn.end {
+            self.turn.mark = self.mark_of(self.turn.start);
+        }
         true
     }
 

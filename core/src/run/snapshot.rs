@@ -17,7 +17,7 @@ use super::calls::is_type;
 use super::state::{Bits, Outcome, State, Turn};
 use crate::error::{Capacity, Error, Misuse, What};
 use crate::json::{Decimal, Kind, SNAPSHOT_DEPTH, Sink, Value, check_to, copy, escape};
-use crate::message::{Role, StopReason, Usage};
+use crate::message::{Messages, Role, StopReason, Usage};
 use crate::policy::Limit;
 use crate::transcript::Transcript;
 use crate::turn::BadInputs;
@@ -117,9 +117,7 @@ impl<'b> Run<'b> {
         let [answered, running, for_caller] = bits;
         let bad = BadInputs::from_words(words(member("bad")?)?);
         let runs = member("runs")?.as_bool().ok_or(NONE)?;
-        let has_room = answered.count_below(calls) > 0;
-        let turn =
-            Turn { mark, start, end, results_end, first, calls, answered, running, for_caller, bad, runs, has_room, ..Turn::none(end) };
+        let turn = Turn { mark, start, end, results_end, first, calls, answered, running, for_caller, bad, runs, ..Turn::none(end) };
         let [turns, called, repeats, fingerprint, compactions] = read(member("counts")?)?.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
         let mut run = Self::new(transcript);
         run.turn = turn;
@@ -127,6 +125,9 @@ impl<'b> Run<'b> {
         run.usage = usage(member("usage")?)?;
         run.reply.usage = usage(member("turn_usage")?)?;
         run.reply.stop = stop_reason(member("stop")?)?;
+        if run.turn.end > run.turn.mark {
+            run.reply.set_restored();
+        }
         let container = member("container")?.as_text().and_then(crate::json::Text::as_plain).ok_or(NONE)?;
         run.container.push_str(container).map_err(|_| NONE)?;
         let detail = member("detail")?;
@@ -148,8 +149,15 @@ impl<'b> Run<'b> {
     fn turn_is_sound(&self) -> bool {
         let Turn { mark, start, end, results_end, first, calls, .. } = self.turn;
         let bytes = self.transcript.bytes();
+        let messages = || {
+            Messages::new(bytes).filter_map(|message| {
+                let start = message.value().offset_in(bytes)?;
+                Some((start, start + message.raw().len()))
+            })
+        };
         if start == end {
-            return mark == start && results_end == end && end <= bytes.len() && calls == 0 && first == 0 && self.state != State::Calling;
+            let is_behind_a_message = end == 0 || messages().any(|(_, last)| last == end);
+            return is_behind_a_message && mark == start && results_end == end && calls == 0 && first == 0 && self.state != State::Calling;
         }
         let at = |from: usize, to: usize| Value::first(bytes.get(from..)?).filter(|value| Some(value.raw().len()) == to.checked_sub(from));
         let Some(message) = at(start, end) else { return false };
@@ -162,7 +170,6 @@ impl<'b> Run<'b> {
                 behind_fallback = found;
             }
         }
-        let comma = usize::from(mark > 0);
         let results = match results_end.checked_sub(end) {
             Some(0) => 0,
             Some(_) => match at(end.saturating_add(1), results_end).and_then(|message| message.member("content")) {
@@ -172,7 +179,8 @@ impl<'b> Run<'b> {
             None => return false,
         };
         is(message.member("role").unwrap_or_default(), Role::Assistant.name())
-            && mark.saturating_add(comma) == start
+            && messages().any(|(first, _)| first == start)
+            && self.mark_of(start) == mark
             && found.min(super::MAX_CALLS) == calls
             && behind_fallback == first
             && results == self.turn.answered_count()

@@ -160,6 +160,11 @@ impl Reply {
         !self.has_blocks
     }
 
+    /// The reply of a run that was restored: it is in the transcript.
+    pub(crate) const fn set_restored(&mut self) {
+        self.has_blocks = true;
+    }
+
     /// Where the blocks end that are whole, but for those behind one that is not; nothing if there are none, or if all was said.
     pub(crate) fn end_of_whole_blocks(&self, transcript: &Transcript<'_>) -> Option<usize> {
         if !self.is_streamed() || self.phase != Phase::Open || !self.has_blocks {
