@@ -13,9 +13,9 @@ use crate::choices::Choices;
 impl Machine<'_> {
     pub(super) fn verb(&mut self, choices: &mut Choices<'_>) {
         let i = choices.below(4);
-        match choices.below(26) {
+        match choices.below(28) {
             0 => drop(self.say()),
-            1 => self.append(),
+            1 => self.append(choices),
             // What was appended stays.
             2 if self.run.retry().is_ok() => self.ledger.recount_calls(self.run.messages()),
             3 => drop(self.begin_anew()),
@@ -59,13 +59,27 @@ impl Machine<'_> {
             22 => self.now = Instant::from_micros(self.now.as_micros() / 2),
             23 => self.change_result(i, |machine| machine.run.cap_result(i, 3).is_ok()),
             24 => self.change_result(i, |machine| machine.run.replace_result_text(i, "re\"placed", false).is_ok()),
+            25 | 26 => self.replace_history(choices),
             _ => drop(self.run.user("").expect_err("nothing is said")),
         }
     }
 
-    fn append(&mut self) {
+    fn append(&mut self, choices: &mut Choices<'_>) {
         let text = self.word();
-        if self.run.append(&format!(r#"{{"role":"user","content":"{text} By the way, \"this\"."}}"#)).is_ok() {
+        let more = choices.one_of(&["", "", " ,\n{\"role\": \"assistant\", \"content\": \"I see.\"}"]);
+        if self.run.append(&format!(r#" {{"role":"user","content":"{text} By the way, \"this\"."}}{more}"#)).is_ok() {
+            self.ledger.said(text);
+        }
+    }
+
+    /// A history as a program may have kept it, that ends with a reply, and perhaps with a call that nobody answered.
+    fn replace_history(&mut self, choices: &mut Choices<'_>) {
+        let text = self.word();
+        let last = choices
+            .one_of(&[r#""Yes?""#, r#"[{"type": "text", "text": "Yes?"}, {"type": "tool_use", "id": "h", "name": "plain", "input": {}}]"#]);
+        let history = format!("[ {{\"role\": \"user\", \"content\": \"{text}\"}},\n  {{\"role\": \"assistant\", \"content\": {last}}} ]\n");
+        if self.run.replace_history(&history).is_ok() {
+            self.ledger.recount(self.run.messages());
             self.ledger.said(text);
         }
     }
