@@ -32,7 +32,9 @@ pub fn run(data: &[u8]) {
     let size = 300 + choices.word() % 4000;
     let mut memory = vec![0; if fixed { size * (RESTORES + 1) } else { 0 }];
     let mut transcripts: Vec<Transcript<'_>> = memory.chunks_mut(size).map(Transcript::new).collect();
-    transcripts.resize_with(RESTORES + 1, || Transcript::growing());
+    while transcripts.len() <= RESTORES {
+        transcripts.push(Transcript::growing());
+    }
     let run = Run::new(transcripts.pop().expect("as many as that"));
     let mut machine = Machine {
         run,
