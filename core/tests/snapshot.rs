@@ -63,6 +63,15 @@ fn is_refused_if_it_says_that_calls_need_no_answer_that_do() {
     assert!(matches!(Run::from_snapshot(bad.as_bytes(), Transcript::new(&mut [0; 1024])), Err(Error::Misuse(_))));
 }
 
+#[test]
+fn is_refused_if_it_waits_for_answers_that_nobody_is_to_give() {
+    let good = snapshot();
+    for bad in [good.replace("\"runs\":true", "\"runs\":false"), good.replace("\"calling\"", "\"needs_answer\"")] {
+        assert_ne!(bad, good);
+        assert!(matches!(Run::from_snapshot(bad.as_bytes(), Transcript::new(&mut [0; 1024])), Err(Error::Misuse(_))));
+    }
+}
+
 /// A history may end with more calls than a turn may have.
 #[test]
 fn holds_a_history_with_more_calls_than_can_be_counted() {

@@ -149,6 +149,14 @@ impl<'b> Run<'b> {
     fn turn_is_sound(&self) -> bool {
         let Turn { mark, start, end, results_end, first, calls, .. } = self.turn;
         let bytes = self.transcript.bytes();
+        let waits_for_answers = match self.state {
+            State::Calling => self.turn.runs,
+            State::Done(Outcome::NeedsAnswer) => self.turn.runs && self.call_for_caller().is_some(),
+            _ => true,
+        };
+        if !waits_for_answers {
+            return false;
+        }
         let messages = || {
             Messages::new(bytes).filter_map(|message| {
                 let start = message.value().offset_in(bytes)?;
