@@ -29,7 +29,7 @@ fn capacities_are_those_of_the_code() {
         ("Text of a `ToolError` made by `format`, without `alloc`", "96 bytes", "core/src/tool/error.rs", "ERROR_TEXT: usize = 96;"),
         ("Container id", "96 bytes", "core/src/turn/mod.rs", "Container = heapless::String<96>;"),
         ("Request id", "64 bytes", "core/src/transport.rs", "REQUEST_ID_LEN: usize = 64;"),
-        ("Body of an API error", "64 KiB, or what is free", "core/src/run/mod.rs", "ERROR_BODY: usize = 64 * 1024;"),
+        ("Body of an API error", "64 KiB, or what is free", "core/src/run/exchange.rs", "ERROR_BODY: usize = 64 * 1024;"),
         ("Connection buffer, on a chip", "1 KiB", "transport-embassy/src/resources.rs", "const BUFFER: usize = 1024"),
     ];
     for (name, figure, file, code) in rows {

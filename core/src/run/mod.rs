@@ -60,29 +60,28 @@ mod calls;
 mod cap;
 mod compact;
 mod early;
+mod exchange;
 mod results;
 mod room;
 mod snapshot;
 mod state;
 mod verbs;
 
-use core::time::Duration;
-
-use crate::error::{ApiError, ApiErrorKind, Error, Misuse};
-use crate::json::{Text, Value};
+use crate::error::{Error, Misuse};
+use crate::json::Value;
 use crate::message::{Message, StopReason, Usage};
-use crate::observe::Event;
-use crate::policy::{Limit, Limits, RetryPolicy, is_transient};
+use crate::policy::{Limit, Limits, RetryPolicy};
 use crate::time::Instant;
 use crate::transcript::{Span, Transcript};
-use crate::transport::{Body, ReplyHead};
-use crate::turn::{Container, HappenedKind, Reply};
+use crate::transport::ReplyHead;
+use crate::turn::{Container, Reply};
 use crate::wire::PushParams;
 
 pub use crate::turn::Happened;
 pub use broken::OnBreak;
 pub use calls::{Call, Called, Written, settle};
 pub use compact::{Compaction, SUMMARY_PROMPT};
+pub use exchange::ApiErrorText;
 pub use room::{MakeRoom, WhenFull};
 pub use snapshot::{SNAPSHOT_FRAME, SNAPSHOT_VERSION};
 use state::{Bits, State, Turn};
@@ -266,29 +265,6 @@ impl<'b> Run<'b> {
         self.transcript.bytes().get(self.turn.start..self.turn.end).and_then(Value::whole).and_then(Message::new)
     }
 
-    /// What came with the last API error, at most its first 64 KiB, and perhaps no JSON: until the next request.
-    pub fn error_body(&self) -> &[u8] {
-        // What was said since stands where it stood.
-        if self.failure.start < self.transcript.len() {
-            return &[];
-        }
-        self.failure.of(self.transcript.whole())
-    }
-
-    /// The last API error's own words, if it was in the API's shape: until the next request.
-    pub fn api_error(&self) -> Option<ApiErrorText<'_>> {
-        let bytes = self.error_body();
-        crate::json::check(bytes).ok()?;
-        let body = Value::first(bytes)?;
-        let error = body.member("error")?;
-        Some(ApiErrorText {
-            kind: error.member("type").and_then(Value::as_text).unwrap_or_default(),
-            message: error.member("message").and_then(Value::as_text).unwrap_or_default(),
-            request_id: body.member("request_id").and_then(Value::as_text).unwrap_or_else(|| Text::from_raw(&self.head.request_id)),
-            body,
-        })
-    }
-
     /// What is to be done. Time passes only by this argument.
     ///
     /// # Errors
@@ -390,205 +366,4 @@ impl<'b> Run<'b> {
         ];
         beyond.into_iter().find_map(|(is_beyond, limit)| is_beyond.then_some(limit))
     }
-
-    /// After `Send`: the body, made of what comes before the conversation and the conversation. `before` ends with `"messages":[`.
-    pub fn body<'a>(&'a mut self, before: &'a [&'a [u8]]) -> Body<'a> {
-        #[cfg(feature = "alloc")]
-        self.transcript.share();
-        let whole = self.transcript.bytes();
-        let body = match self.compacting {
-            None => Body::new(before, whole, b"]}"),
-            Some(compacting) => {
-                let history = whole.get(..compacting.cut).unwrap_or_default();
-                let question = whole.get(compacting.keep..).unwrap_or_default();
-                Body::new(before, history, if compacting.by_server { b"]}" } else { question })
-            }
-        };
-        #[cfg(feature = "alloc")]
-        if let Some(shared) = self.transcript.shared() {
-            return body.with_shared(shared);
-        }
-        body
-    }
-
-    /// After `Send`: the reply's head is there. Its body goes to [`feed`](Self::feed), then [`end_of_body`](Self::end_of_body).
-    pub fn answered(&mut self, head: &ReplyHead) {
-        self.head.take(head);
-        self.state = if (200..300).contains(&head.status) { State::Receiving } else { State::ErrorBody };
-    }
-
-    /// Takes bytes of the body, up to the first that make something happen; `input` is moved on. To be called until it gives nothing.
-    ///
-    /// # Errors
-    /// To be handed to [`failed`](Self::failed), which decides.
-    pub fn feed(&mut self, input: &mut &[u8]) -> Result<Option<Happened>, Error> {
-        match self.state {
-            State::Receiving => {
-                let happened = self.reply.feed(input, &mut self.transcript, &mut self.container)?;
-                self.settle_reply(happened)
-            }
-            State::ErrorBody => {
-                // As much as there is room for: an error page may be long, and what it says stands at its start.
-                let (start, kept) = (self.transcript.len(), self.failure.len());
-                let room = self.transcript.free().saturating_sub(kept).min(ERROR_BODY.saturating_sub(kept));
-                let part = input.get(..room.min(input.len())).unwrap_or_default();
-                self.transcript.put_at(start + kept, part)?;
-                self.failure = Span::new(start, start + kept + part.len());
-                let is_cut = part.len() < input.len();
-                *input = &[];
-                // It may never end: what there is room for is enough.
-                if is_cut { Err(self.error_of_body()) } else { Ok(None) }
-            }
-            _ => {
-                *input = &[];
-                Ok(None)
-            }
-        }
-    }
-
-    /// The body has ended. To be called until it gives nothing.
-    ///
-    /// # Errors
-    /// To be handed to [`failed`](Self::failed), which decides.
-    pub fn end_of_body(&mut self) -> Result<Option<Happened>, Error> {
-        match self.state {
-            State::Receiving => {
-                let happened = self.reply.end(&mut self.transcript, &mut self.container)?;
-                self.settle_reply(happened)
-            }
-            State::ErrorBody => Err(self.error_of_body()),
-            _ => Ok(None),
-        }
-    }
-
-    fn error_of_body(&mut self) -> Error {
-        let body = self.failure.of(self.transcript.whole());
-        let named = crate::json::check(body).ok().and_then(|_| Value::first(body)?.member("error")?.member("type")?.as_text());
-        let kind = match named.map(|text| ApiErrorKind::from_type(text.raw())) {
-            None | Some(ApiErrorKind::Unknown) => ApiErrorKind::from_status(self.head.status),
-            Some(kind) => kind,
-        };
-        Error::Api(ApiError { status: self.head.status, kind, retry_after: self.head.retry_after })
-    }
-
-    /// Looks at what happened for what the run itself must do about it.
-    #[inline]
-    fn settle_reply(&mut self, happened: Option<Happened>) -> Result<Option<Happened>, Error> {
-        if let Some(Happened { kind: HappenedKind::MessageStop, .. }) = happened {
-            self.end_reply()?;
-        }
-        Ok(happened)
-    }
-
-    // Out of line, for it comes once a reply, and what asks for it at every event.
-    #[inline(never)]
-    fn end_reply(&mut self) -> Result<(), Error> {
-        match self.compacting.take() {
-            Some(compacting) => self.summaries.map_or(Ok(()), |summaries| (summaries.end)(self, compacting)),
-            None => self.end_turn(),
-        }
-    }
-
-    /// The request or its reply failed: with what [`feed`](Self::feed) or [`end_of_body`](Self::end_of_body) gave, with
-    /// [`Error::Transport`], or with `None` if the reply was abandoned. What came of the reply is taken back, unless
-    /// [`on_break`](Self::on_break) says else.
-    ///
-    /// Gives how long the run waits before it sends the same again. `jitter` is any number.
-    ///
-    /// # Errors
-    /// The error, if the policy does not allow another try. The run can go on: it sends the same again.
-    pub fn failed(&mut self, error: Option<Error>, now: Instant, jitter: u32) -> Result<Duration, Error> {
-        if !matches!(self.state, State::Sending | State::Receiving | State::ErrorBody) {
-            return Ok(Duration::ZERO);
-        }
-        let Some(error) = error else {
-            self.take_back();
-            self.state = State::Ready;
-            self.cancel_compaction();
-            return Ok(Duration::ZERO);
-        };
-        let may = is_transient(&error, &self.head) && (!self.handed_on || self.retry.after_output) && !self.is_compacting_on_server();
-        self.head.should_retry = None;
-        let again = may && self.attempt < self.retry.retries;
-        let breaks = self.state == State::Receiving && self.compacting.is_none() && !again && !matches!(error, Error::Capacity(_));
-        if breaks && self.keep.is_some_and(|keep| keep(self)) {
-            self.attempt = 0;
-            return Err(error);
-        }
-        self.take_back();
-        if !again {
-            self.attempt = 0;
-            self.state = State::Ready;
-            if let Some(compacting) = self.compacting.take() {
-                // The conversation is as good as before, so the run goes on with it.
-                self.restore(compacting);
-                return Ok(Duration::ZERO);
-            }
-            return Err(error);
-        }
-        self.attempt += 1;
-        let retry_after = match error {
-            Error::Api(api) => api.retry_after,
-            _ => None,
-        };
-        let wait = self.retry.wait(self.attempt, retry_after, jitter);
-        self.state = State::Waiting(now.after(wait));
-        Ok(wait)
-    }
-
-    /// Cuts the transcript back to before the reply under way. An API error's words are kept, in the tail.
-    fn take_back(&mut self) {
-        if self.reply.failure.len() > 0 {
-            self.failure = self.reply.failure;
-        }
-        let mark = self.reply.mark;
-        self.transcript.truncate(mark);
-        self.failure = self.transcript.keep_in_tail(self.failure);
-    }
-
-    /// Lends what happened. Of a reply's content it counts as handed on: it cannot be taken back.
-    pub fn event(&mut self, happened: Happened) -> Event<'_> {
-        self.handed_on |= happened.kind.is_content();
-        self.peek(happened)
-    }
-
-    /// Lends what happened to one who forgets it if the reply is taken back.
-    pub fn peek(&self, happened: Happened) -> Event<'_> {
-        let Happened { kind, index, span } = happened;
-        let bytes = span.of(self.transcript.whole());
-        let value = || Value::whole(bytes).unwrap_or_default();
-        let json = || core::str::from_utf8(bytes).unwrap_or_default();
-        let text = || Text::from_bytes(bytes);
-        match kind {
-            HappenedKind::BlockStart => Event::BlockStart { index, block: value() },
-            HappenedKind::BlockStop => Event::BlockStop { index, block: value() },
-            HappenedKind::Citation => Event::Citation { index, citation: value() },
-            HappenedKind::Compaction => Event::Compaction { index, text: text() },
-            HappenedKind::Input => Event::Input { index, json: json() },
-            HappenedKind::MessageDelta => Event::Stop { reason: self.reply.stop, usage: self.reply.usage, raw: Value::whole(bytes) },
-            HappenedKind::MessageStart => Event::MessageStart { message: value() },
-            HappenedKind::MessageStop => Event::MessageStop,
-            HappenedKind::Ping => Event::Ping,
-            HappenedKind::Signature => Event::Signature { index, signature: text() },
-            HappenedKind::Text => Event::Text { index, text: text() },
-            HappenedKind::Thinking => Event::Thinking { index, text: text() },
-            HappenedKind::Unknown => Event::Unknown { raw: value() },
-        }
-    }
-}
-
-/// Most bytes of an error's body that are kept.
-const ERROR_BODY: usize = 64 * 1024;
-
-/// An API error in the server's own words.
-#[derive(Clone, Copy, Debug)]
-pub struct ApiErrorText<'a> {
-    /// The error's `type`.
-    pub kind: Text<'a>,
-    /// The error's `message`.
-    pub message: Text<'a>,
-    /// The id to name when asking the provider. Empty if the server named none.
-    pub request_id: Text<'a>,
-    /// All of it.
-    pub body: Value<'a>,
 }
