@@ -162,7 +162,7 @@ part_no_panic() {
 
 # The images for the emulated boards, in QEMU. See examples/firmware.
 part_firmware() {
-    [ -x target/tools/bin/defmt-print ] || cargo install -q --locked --root target/tools defmt-print@1
+    [ -x target/tools/bin/defmt-print ] || cargo install -q --locked --root target/tools defmt-print@1.2.0
     cargo run -q -p toolrunner-tests --bin firmware
 }
 

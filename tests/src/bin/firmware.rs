@@ -256,7 +256,7 @@ fn told_by_defmt(firmware: &Path) -> Result<String, String> {
     let mut print = Command::new(&tool);
     print.arg("-e").arg(&image).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut print =
-        print.spawn().map_err(|e| format!("{}: {e}: cargo install --locked --root target/tools defmt-print", tool.display()))?;
+        print.spawn().map_err(|e| format!("{}: {e}: cargo install --locked --root target/tools defmt-print@1.2.0", tool.display()))?;
     // Closed at the end of the statement, so that it ends.
     print.stdin.take().ok_or("no input")?.write_all(&frames).map_err(|e| e.to_string())?;
     let output = print.wait_with_output().map_err(|e| e.to_string())?;
