@@ -84,18 +84,6 @@ impl Params {
     }
 }
 
-/// Adds a text as a JSON string.
-pub(crate) fn push_quoted(out: &mut String, text: &str) {
-    // As the names of parameters are, as a rule.
-    if text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-        out.push('"');
-        out.push_str(text);
-        out.push('"');
-    } else {
-        out.push_str(&quoted(text));
-    }
-}
-
 /// A text as a JSON string.
 pub(crate) fn quoted(text: &str) -> String {
     let mut out = vec![b'"'];

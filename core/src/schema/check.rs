@@ -11,6 +11,19 @@ type Checked<T = ()> = Result<T, InputError<'static>>;
 
 /// How many arrays, objects and maps a [`Schema`] may have in one another. One that has more does not compile as a tool's input; one
 /// that is no tool's refuses what goes deeper.
+///
+/// A tool's arguments are an object, so one of them may have this many less one:
+///
+#[cfg_attr(all(feature = "macros", feature = "alloc"), doc = "```")]
+#[cfg_attr(not(all(feature = "macros", feature = "alloc")), doc = "```ignore")]
+/// #[toolrunner_core::tool]
+/// fn deep(_argument: Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<u8>>>>>>>>>>>>>>>) {}
+/// ```
+#[cfg_attr(all(feature = "macros", feature = "alloc"), doc = "```compile_fail,E0080")]
+#[cfg_attr(not(all(feature = "macros", feature = "alloc")), doc = "```ignore")]
+/// #[toolrunner_core::tool]
+/// fn too_deep(_argument: Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<u8>>>>>>>>>>>>>>>>) {}
+/// ```
 pub const SCHEMA_DEPTH: usize = 16;
 
 impl Schema {

@@ -138,16 +138,28 @@ impl Write for Connection<'_> {
 
 impl Read for Connection<'_> {
     async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ErrorKind> {
-        let Some(piece) = self.to_send.front_mut() else {
+        match read_piece(&mut self.to_send, buffer) {
             // One that asks for more than was said would wait for ever.
-            return if self.is_closed { Ok(0) } else { Err(ErrorKind::TimedOut) };
-        };
-        let len = piece.len().min(buffer.len());
-        buffer[..len].copy_from_slice(&piece[..len]);
-        piece.drain(..len);
-        if piece.is_empty() {
-            self.to_send.pop_front();
+            None => {
+                if self.is_closed {
+                    Ok(0)
+                } else {
+                    Err(ErrorKind::TimedOut)
+                }
+            }
+            Some(len) => Ok(len),
         }
-        Ok(len)
     }
+}
+
+/// Reads of the first piece, as a socket does: as much as fits, and never of two at once. Nothing if there is none.
+pub fn read_piece(pieces: &mut VecDeque<Vec<u8>>, buffer: &mut [u8]) -> Option<usize> {
+    let piece = pieces.front_mut()?;
+    let len = piece.len().min(buffer.len());
+    buffer[..len].copy_from_slice(&piece[..len]);
+    piece.drain(..len);
+    if piece.is_empty() {
+        pieces.pop_front();
+    }
+    Some(len)
 }

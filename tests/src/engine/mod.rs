@@ -11,7 +11,7 @@ use toolrunner_core::error::{ApiError, Capacity};
 use crate::replay::Replay;
 use crate::scenario::Scenario;
 
-pub use embassy::Embassy;
+pub use embassy::{Embassy, read_piece};
 pub use embedded::Embedded;
 pub use server::Server;
 

@@ -9,6 +9,7 @@ use embassy_time::{Duration, MockDriver};
 use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
 use embedded_nal_async::{AddrType, Dns, TcpConnect};
 use toolrunner_embassy::{Plain, Resources, Timeouts, Transport};
+use toolrunner_tests::engine::read_piece;
 
 use crate::bytes::{requested, written};
 use crate::far::{Far, Then, Wire};
@@ -123,19 +124,11 @@ impl Write for Connection<'_> {
 impl Read for Connection<'_> {
     async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ErrorKind> {
         yields(1).await;
-        let Some(piece) = self.to_send.front_mut() else {
-            return match self.then {
-                Then::Close => Ok(0),
-                Then::Reset => Err(ErrorKind::ConnectionReset),
-                Then::Good | Then::Stall => std::future::pending().await,
-            };
-        };
-        let len = piece.len().min(buffer.len());
-        buffer[..len].copy_from_slice(&piece[..len]);
-        piece.drain(..len);
-        if piece.is_empty() {
-            self.to_send.pop_front();
+        match (read_piece(&mut self.to_send, buffer), self.then) {
+            (Some(len), _) => Ok(len),
+            (None, Then::Close) => Ok(0),
+            (None, Then::Reset) => Err(ErrorKind::ConnectionReset),
+            (None, Then::Good | Then::Stall) => std::future::pending().await,
         }
-        Ok(len)
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use toolrunner_core::json::{Kind, Value};
 
 use super::Run;
-use crate::params::{push_quoted, quoted};
+use crate::params::quoted;
 
 impl Run {
     /// The body up to the conversation: parameters in their order, then tools.
@@ -28,7 +28,7 @@ impl Run {
             let kept = if compacts { kept_by_compaction(name, json) } else { Some(json.into()) };
             let Some(json) = kept else { continue };
             let json = &*json;
-            push_quoted(&mut out, name);
+            out.push_str(&quoted(name));
             out.push(':');
             match container {
                 Some(id) if name == "container" => out.push_str(&with_id(json, id)),
