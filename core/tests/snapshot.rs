@@ -10,16 +10,20 @@ use toolrunner_core::transport::ReplyHead;
 
 const REPLY: &[u8] = br#"{"content":[{"type":"tool_use","id":"t1","name":"a","input":{}},{"type":"tool_use","id":"t2","name":"a","input":{}}],"stop_reason":"tool_use"}"#;
 
+/// One request, and this reply to it.
+fn exchange(run: &mut Run<'_>, mut reply: &[u8]) {
+    assert_eq!(run.step(Instant::ZERO).unwrap(), Step::Send);
+    run.answered(&ReplyHead::new(200));
+    while run.feed(&mut reply).unwrap().is_some() {}
+    while run.end_of_body().unwrap().is_some() {}
+}
+
 #[test]
 fn goes_on_in_other_memory_with_one_call_answered() {
     let (mut here, mut there, mut bytes) = ([0; 1024], [0; 1024], [0; 4096]);
     let mut run = Run::new(Transcript::new(&mut here));
     run.user("Go.").unwrap();
-    assert_eq!(run.step(Instant::ZERO).unwrap(), Step::Send);
-    run.answered(&ReplyHead::new(200));
-    let mut reply = REPLY;
-    while run.feed(&mut reply).unwrap().is_some() {}
-    while run.end_of_body().unwrap().is_some() {}
+    exchange(&mut run, REPLY);
     assert_eq!(run.step(Instant::ZERO).unwrap(), Step::Call);
     run.answer(0, br#""one""#, false).unwrap();
     let len = run.snapshot_into(&mut bytes).unwrap();
@@ -44,11 +48,7 @@ fn snapshot() -> String {
     let (mut memory, mut bytes) = ([0; 1024], [0; 4096]);
     let mut run = Run::new(Transcript::new(&mut memory));
     run.user("Go.").unwrap();
-    assert_eq!(run.step(Instant::ZERO).unwrap(), Step::Send);
-    run.answered(&ReplyHead::new(200));
-    let mut reply = REPLY;
-    while run.feed(&mut reply).unwrap().is_some() {}
-    while run.end_of_body().unwrap().is_some() {}
+    exchange(&mut run, REPLY);
     let len = run.snapshot_into(&mut bytes).unwrap();
     String::from_utf8(bytes[..len].to_vec()).unwrap()
 }
@@ -107,11 +107,7 @@ fn a_history_with_spaces_loses_its_turns_one_by_one() {
     let (mut here, mut there, mut bytes) = ([0; 1024], [0; 1024], [0; 4096]);
     let mut run = Run::new(Transcript::new(&mut here));
     let say = |run: &mut Run<'_>| {
-        assert_eq!(run.step(Instant::ZERO).unwrap(), Step::Send);
-        run.answered(&ReplyHead::new(200));
-        let mut reply = &br#"{"content":[{"type":"text","text":"Well."}],"stop_reason":"end_turn"}"#[..];
-        while run.feed(&mut reply).unwrap().is_some() {}
-        while run.end_of_body().unwrap().is_some() {}
+        exchange(run, br#"{"content":[{"type":"text","text":"Well."}],"stop_reason":"end_turn"}"#);
     };
     run.replace_history("{\"role\":\"user\",\"content\":\"Hi\"} ,\n {\"role\":\"assistant\",\"content\":\"Hello\"} , {\"role\":\"assistant\",\"content\":\"Yes?\"}").unwrap();
     run.user("Go.").unwrap();
@@ -132,11 +128,7 @@ fn goes_on_only_with_room_for_all_answers() {
     let mut run = Run::new(Transcript::new(&mut here));
     run.limits_mut().calls = Some(0);
     run.user("Go.").unwrap();
-    assert_eq!(run.step(Instant::ZERO).unwrap(), Step::Send);
-    run.answered(&ReplyHead::new(200));
-    let mut reply = REPLY;
-    while run.feed(&mut reply).unwrap().is_some() {}
-    while run.end_of_body().unwrap().is_some() {}
+    exchange(&mut run, REPLY);
     assert_eq!(run.step(Instant::ZERO).unwrap(), Step::Done(Outcome::Limit(Limit::Calls)));
     run.answer(0, br#""by hand, in very many words""#, false).unwrap();
     let len = run.snapshot_into(&mut bytes).unwrap();

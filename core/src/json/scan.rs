@@ -1,17 +1,20 @@
 //! The byte loops under everything else.
 
-/// Copies `from` over `to`, which is of the same length: nothing happens if it is not.
+/// Copies `from` over `to`, which is of the same length: without a panic if it is not, which is a mistake of this crate's.
 #[inline]
 pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
+    debug_assert_eq!(to.len(), from.len());
     if to.len() == from.len() {
         #[expect(clippy::disallowed_methods, reason = "the lengths are the same")]
         to.copy_from_slice(from);
     }
 }
 
-/// Moves what is behind the first `by` bytes to the front, over them. Nothing happens if there are fewer.
+/// Moves what is behind the first `by` bytes to the front, over them: without a panic if there are fewer, which is a mistake of this
+/// crate's.
 #[inline]
 pub(crate) fn copy_down(bytes: &mut [u8], by: usize) {
+    debug_assert!(by <= bytes.len());
     if by <= bytes.len() {
         #[expect(clippy::disallowed_methods, reason = "the range begins within")]
         bytes.copy_within(by.., 0);

@@ -106,37 +106,28 @@ pub(crate) const fn json_error(error: JsonError) -> Protocol {
 /// Takes an event's JSON apart, in the one pass that checks it.
 pub(crate) fn parse(data: &[u8]) -> Result<Wire, Protocol> {
     let (mut kind, mut index, mut delta, mut block, mut message) = (&[][..], None, None, None, None);
-    // Of a message, as far as it was told: what ends it, and what it cost.
-    let (mut ending, mut usage) = (None, Counts::default());
+    let mut usage = Counts::default();
     let mut walk = Walk::new(data).map_err(json_error)?;
     if walk.enter() {
         while let Some(key) = walk.key().map_err(json_error)? {
             let start = walk.at();
             if means(key, "delta") {
-                let found = Delta::walk(&mut walk).map_err(json_error)?;
-                ending = ending.or(Some(found.ending));
-                if key == b"delta" {
-                    delta = Some(found);
-                }
-                continue;
-            }
-            if key == b"message" {
+                delta = Some(Delta::walk(&mut walk).map_err(json_error)?);
+            } else if means(key, "message") {
                 let mut told = Counts::default();
                 let container = message_here(&mut walk, &mut told).map_err(json_error)?;
                 message = Some((Span::new(start, walk.at()), container, told));
-                continue;
-            }
-            if means(key, "usage") {
+            } else if means(key, "usage") {
                 usage_here(&mut walk, &mut usage).map_err(json_error)?;
-                continue;
-            }
-            let value = walk.value().map_err(json_error)?;
-            let span = Span::new(start, walk.at());
-            match key {
-                b"type" => kind = value,
-                b"index" => index = Value::whole(value).and_then(Value::as_u64).and_then(|index| usize::try_from(index).ok()),
-                b"content_block" => block = Some(span),
-                _ => {}
+            } else {
+                let value = walk.value().map_err(json_error)?;
+                if means(key, "type") {
+                    kind = value;
+                } else if means(key, "index") {
+                    index = Value::whole(value).and_then(Value::as_u64).and_then(|index| usize::try_from(index).ok());
+                } else if means(key, "content_block") {
+                    block = Some(Span::new(start, walk.at()));
+                }
             }
         }
     } else {
@@ -157,7 +148,7 @@ pub(crate) fn parse(data: &[u8]) -> Result<Wire, Protocol> {
         Known::BlockStop => WireKind::BlockStop { index: index? },
         Known::Error => WireKind::Error,
         Known::MessageDelta => {
-            let [stop, container] = ending.unwrap_or_default();
+            let [stop, container] = delta.map(|delta| delta.ending).unwrap_or_default();
             WireKind::MessageDelta { stop, container, usage }
         }
         Known::MessageStart => {
