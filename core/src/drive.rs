@@ -349,13 +349,20 @@ where
     }
 }
 
-/// What `future` gives, unless `limit` passes first: then it is dropped.
+/// What `future` gives, unless `limit` passes first: then it is dropped. It is asked twice before the clock is: what only waits for
+/// another task, as a body's end often does, is there when that has had its turn, and a timer is dear.
 async fn before<C: Clock, F: Future>(clock: &C, limit: Duration, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut wait = pin!(clock.wait_until(clock.now().after(limit)));
+    let mut was_asked = false;
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => wait.as_mut().poll(cx).map(|()| None),
+        Poll::Pending if was_asked => wait.as_mut().poll(cx).map(|()| None),
+        Poll::Pending => {
+            was_asked = true;
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
     })
     .await
 }

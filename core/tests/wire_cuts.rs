@@ -312,6 +312,41 @@ fn a_delta_in_the_exact_form_means_what_it_means_in_any_other() {
 }
 
 #[test]
+fn an_event_without_content_in_the_exact_form_means_what_it_means_in_any_other() {
+    let at_places =
+        |rest: &str| [0, 7, 10, 99, 100].map(|index| (index, format!(r#"{{"type":"content_block_stop","index":{index}{rest}"#)));
+    let stops = ["}", "     }", " }  ", "0}", "1}", ".0}", "e0}", ",\"x\":1}", "}}", "", "}\ndata: "].map(at_places);
+    let others = [
+        r#"{"type":"ping"}"#,
+        r#"{"type": "ping"}"#,
+        r#"{"type":  "ping" }"#,
+        r#"{"type":"ping","x":[1]}"#,
+        r#"{"type":"ping"}}"#,
+        r#"{"type":"ping"#,
+        r#"{"type":"message_stop"}"#,
+        r#"{"type":"message_stop"        }"#,
+        r#"{"type":"message_stop","x":1}"#,
+        r#"{"type":"message_stop"},"#,
+        r#"{"type":"content_block_stop"}"#,
+        r#"{"type":"content_block_stop","index":-1}"#,
+    ];
+    let mut passed = 0;
+    for (index, data) in stops.into_iter().flatten().chain(others.map(|data| (0, data.to_owned()))) {
+        let name = ["ping", "message_stop", "content_block_stop"].into_iter().find(|name| data.contains(name)).unwrap();
+        let start = format!(r#"{{"type":"content_block_start","index":{index},"content_block":{{"type":"text","text":"x"}}}}"#);
+        let general = stream(&[&start, &data]);
+        let exact = String::from_utf8(general.clone()).unwrap();
+        let exact = exact.replace(&format!("event: x\ndata: {data}\n"), &format!("event: {name}\ndata: {data}\n"));
+        assert_ne!(exact.as_bytes(), general);
+        let made = growing(200, [exact.as_bytes()]);
+        assert_eq!(made, growing(200, [&*general]), "{data}");
+        passed += usize::from(made.ended.is_ok());
+    }
+    // The indices with what may stand behind them, and the others that are events; a stream may leave out a block's stop.
+    assert_eq!(passed, 5 * 5 + 7);
+}
+
+#[test]
 fn citations_may_be_null_or_absent_at_the_start() {
     let citation = r#"{"type":"content_block_delta","index":0,"delta":{"type":"citations_delta","citation":{"n":1}}}"#;
     let text = r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a"}}"#;

@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::error::Misuse;
 
-use super::scan::{plain_run, short_string_end, skip_space};
+use super::scan::{IS_LARGE, plain_key, plain_run, short_string_end, skip_space};
 
 /// The deepest nesting that [`check`] takes, in objects and arrays. As in serde_json.
 pub const MAX_DEPTH: usize = 127;
@@ -111,7 +111,10 @@ pub(crate) struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// At the outermost value of `bytes`.
     pub(crate) fn new(bytes: &'a [u8]) -> Result<Self, JsonError> {
-        if let Err(e) = core::str::from_utf8(bytes) {
+        // What is ASCII, as most is, is found so in steps that the check of UTF-8 has not.
+        if (!IS_LARGE || !bytes.is_ascii())
+            && let Err(e) = core::str::from_utf8(bytes)
+        {
             return fail(e.valid_up_to(), "valid UTF-8");
         }
         Ok(Self { bytes, at: skip_space(bytes, 0), most: MAX_DEPTH, depth: 0, is_first: false, lone_surrogate: None })
@@ -143,6 +146,14 @@ impl<'a> Walk<'a> {
 
     /// The name of the next member, still escaped: its value comes next. Nothing at the object's end, which is left.
     pub(crate) fn key(&mut self) -> Result<Option<&'a [u8]>, JsonError> {
+        match self.plain_key() {
+            Some(key) => Ok(Some(key)),
+            None => self.any_key(),
+        }
+    }
+
+    #[cfg_attr(target_pointer_width = "64", inline(never))]
+    fn any_key(&mut self) -> Result<Option<&'a [u8]>, JsonError> {
         if !self.next(b'}', "',' or '}'")? {
             return Ok(None);
         }
@@ -150,6 +161,18 @@ impl<'a> Walk<'a> {
         let (end, value) = key(self.bytes, self.at, &mut self.lone_surrogate)?;
         self.at = value;
         Ok(self.bytes.get(start..end))
+    }
+
+    /// [`key`](Self::key) by the short way, if it is one for that: else nothing is done.
+    #[inline]
+    fn plain_key(&mut self) -> Option<&'a [u8]> {
+        let comma = !self.is_first;
+        if comma && self.bytes.get(self.at) != Some(&b',') {
+            return None;
+        }
+        let (key, value) = plain_key(self.bytes, self.at + usize::from(comma))?;
+        (self.at, self.is_first) = (value, false);
+        Some(key)
     }
 
     /// Whether there is another element: its value comes next. At the array's end it is left.

@@ -149,8 +149,12 @@ impl defmt::Format for Text<'_> {
 
 impl PartialEq<str> for Text<'_> {
     fn eq(&self, other: &str) -> bool {
+        // An escape is longer than what it means.
+        if self.raw.len() <= other.len() {
+            return self.raw == other.as_bytes() && self.is_plain();
+        }
         if self.is_plain() {
-            return self.raw == other.as_bytes();
+            return false;
         }
         let mut rest = other;
         for piece in self.pieces() {

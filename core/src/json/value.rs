@@ -1,6 +1,6 @@
 //! A JSON value as a slice of checked text.
 
-use super::scan::{skip_space, skip_value, string_end};
+use super::scan::{plain_key, skip_space, skip_value, string_end};
 use super::text::Text;
 
 /// A JSON value where it stands: a slice without white space at its ends.
@@ -104,11 +104,8 @@ impl<'a> Value<'a> {
 
     /// The number, if it is written as a whole one and fits.
     pub fn as_u64(self) -> Option<u64> {
-        match self.kind() {
-            #[expect(clippy::disallowed_methods, reason = "a whole number's parser does not panic")]
-            Kind::Number => self.as_json().parse::<u64>().ok(),
-            _ => None,
-        }
+        let digit = |byte: &u8| byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
+        self.raw.iter().try_fold(0_u64, |number, byte| number.checked_mul(10)?.checked_add(digit(byte)?)).filter(|_| !self.raw.is_empty())
     }
 
     /// The members, if it is an object; none otherwise.
@@ -219,6 +216,19 @@ impl<'a> Object<'a> {
 impl<'a> Object<'a> {
     /// The next member, its name as it stands: still escaped, without its quotes.
     pub(crate) fn next_raw(&mut self) -> Option<(&'a [u8], Value<'a>)> {
+        let quote = self.at + usize::from(self.raw.get(self.at) == Some(&b','));
+        let (key, start) = match plain_key(self.raw, quote) {
+            Some(found) => found,
+            None => self.any_key()?,
+        };
+        self.at = skip_value(self.raw, start)?;
+        let raw = self.raw.get(start..self.at)?;
+        Some((key, Value { raw }))
+    }
+
+    /// The next member's name, and where its value begins.
+    #[cfg_attr(target_pointer_width = "64", inline(never))]
+    fn any_key(&self) -> Option<(&'a [u8], usize)> {
         let mut at = skip_space(self.raw, self.at);
         if self.raw.get(at) == Some(&b',') {
             at = skip_space(self.raw, at + 1);
@@ -232,10 +242,7 @@ impl<'a> Object<'a> {
         if self.raw.get(colon) != Some(&b':') {
             return None;
         }
-        let start = skip_space(self.raw, colon + 1);
-        self.at = skip_value(self.raw, start)?;
-        let raw = self.raw.get(start..self.at)?;
-        Some((key, Value { raw }))
+        Some((key, skip_space(self.raw, colon + 1)))
     }
 
     /// When there is no member left: where the object ends.

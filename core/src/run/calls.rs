@@ -206,6 +206,11 @@ impl Run<'_> {
         Ok(self.call(i).filter(|call| !call.is_answered).ok_or(Misuse::NoSuchCall)?)
     }
 
+    /// Whether the call at `i` was answered.
+    pub fn is_answered(&self, i: usize) -> bool {
+        self.turn.answered.has(i)
+    }
+
     /// The first call that was neither started nor answered, nor left to the caller.
     pub fn next_call(&self) -> Option<usize> {
         self.calls().find(|&i| self.is_pending(i))

@@ -214,6 +214,7 @@ impl Reply {
                         // As it is said of the same event in any other form.
                         Arrived::Delta { .. } if matches!(self.phase, Phase::Start) => return Err(unexpected("message_start first")),
                         Arrived::Delta { index, field, text } => Some(self.next_delta(index, field, text, transcript)?),
+                        Arrived::Plain(kind) => self.apply(kind, false, Source::Chunk(&[]), transcript, container)?,
                         Arrived::Chunk(data) => self.event(data, Source::Chunk(data), transcript, container)?,
                         Arrived::Tail(span) => {
                             let whole = transcript.whole();

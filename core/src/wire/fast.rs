@@ -1,7 +1,8 @@
-//! Text, thinking and input deltas in the exact form that the API sends: constant bytes compared, the closing quote found eight bytes at a
-//! time, no JSON parser. Whatever differs in one byte goes the general way from its first byte, with the same outcome.
+//! The events of which a reply has most (text, thinking and input deltas) and those that say next to nothing, in the exact form that the
+//! API sends: constant bytes compared, a closing quote found eight bytes at a time, no JSON parser. Whatever differs in one byte goes the
+//! general way from its first byte, with the same outcome.
 
-use super::event::Field;
+use super::event::{Field, WireKind};
 use crate::json::{hex4, is_ascii, plain_run_seen};
 
 /// A delta found by its form.
@@ -24,12 +25,7 @@ const THINKING: &[u8] = b"thinking_delta\",\"thinking\":\"";
 
 /// The delta at the start of `input`, if it is whole and in the exact form.
 pub(super) fn delta(input: &[u8]) -> Option<FastDelta<'_>> {
-    let rest = input.strip_prefix(NAME)?.strip_prefix(HEAD)?;
-    let (index, rest) = match rest {
-        [digit @ b'0'..=b'9', b',', ..] => (usize::from(digit - b'0'), rest.get(1..)?),
-        [tens @ b'1'..=b'9', digit @ b'0'..=b'9', b',', ..] => (usize::from(tens - b'0') * 10 + usize::from(digit - b'0'), rest.get(2..)?),
-        _ => return None,
-    };
+    let (index, rest) = index(input.strip_prefix(NAME)?.strip_prefix(HEAD)?)?;
     let rest = rest.strip_prefix(MIDDLE)?;
     let (field, text) = match rest.strip_prefix(TEXT) {
         Some(text) => (Field::Text, text),
@@ -65,6 +61,37 @@ pub(super) fn delta(input: &[u8]) -> Option<FastDelta<'_>> {
         core::str::from_utf8(text).ok()?;
     }
     Some(FastDelta { index, field, text, used: input.len() - rest.len() })
+}
+
+/// An event without content at the start of `input`, if it is whole and in the exact form, and what follows it.
+pub(super) fn plain(input: &[u8]) -> Option<(WireKind, &[u8])> {
+    let input = input.strip_prefix(b"event: ")?;
+    let (kind, rest) = match input.first()? {
+        b'c' => {
+            let rest = input.strip_prefix(b"content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":")?;
+            let (index, rest) = index(rest)?;
+            (WireKind::BlockStop { index }, rest)
+        }
+        b'm' => (WireKind::MessageStop, input.strip_prefix(b"message_stop\ndata: {\"type\":\"message_stop\"")?),
+        b'p' => {
+            let rest = input.strip_prefix(b"ping\ndata: {\"type\":")?;
+            (WireKind::Ping, rest.strip_prefix(b" ").unwrap_or(rest).strip_prefix(b"\"ping\"")?)
+        }
+        _ => return None,
+    };
+    Some((kind, brace(rest)?.strip_prefix(b"\n\n")?))
+}
+
+/// A block's index of at most two digits, and what follows it: if that is a digit, no form goes on with it.
+#[inline]
+fn index(rest: &[u8]) -> Option<(usize, &[u8])> {
+    let (index, rest) = match rest {
+        [b'0', rest @ ..] => (0, rest),
+        [tens @ b'1'..=b'9', digit @ b'0'..=b'9', rest @ ..] => (usize::from(tens - b'0') * 10 + usize::from(digit - b'0'), rest),
+        [digit @ b'1'..=b'9', rest @ ..] => (usize::from(digit - b'0'), rest),
+        _ => return None,
+    };
+    Some((index, rest))
 }
 
 fn brace(mut rest: &[u8]) -> Option<&[u8]> {

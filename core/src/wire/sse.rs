@@ -5,7 +5,7 @@
 //! named a frame, those without a name are none of the API's (a gateway's `[DONE]`, say) and are left out, as the official clients
 //! do. In a stream that names no frame all are taken.
 
-use super::event::Field;
+use super::event::{Field, WireKind};
 use super::fast;
 use crate::error::Capacity;
 use crate::json::{copy_down, line_end};
@@ -15,6 +15,8 @@ use crate::transcript::{Span, Transcript};
 pub(crate) enum Arrived<'i> {
     /// A text, thinking or input delta in the API's exact form: the string's content, still escaped, without half of a surrogate pair.
     Delta { index: usize, field: Field, text: &'i [u8] },
+    /// An event without content in the API's exact form.
+    Plain(WireKind),
     /// A frame's data, in the chunk.
     Chunk(&'i [u8]),
     /// A frame's data, in the transcript's tail.
@@ -81,14 +83,19 @@ impl Sse {
             *input = rest;
             return Ok(None);
         }
-        if self.is_between()
-            && let Some(Frame { data, has_name, used }) = whole_frame(input)
-        {
-            *input = input.get(used..).unwrap_or_default();
-            self.has_name = has_name;
-            // Also a frame without data ends here, and its name with it.
-            let takes = self.takes_frame();
-            return Ok(data.filter(|_| takes).map(Arrived::Chunk));
+        if self.is_between() {
+            if let Some((kind, rest)) = fast::plain(input) {
+                self.named = true;
+                *input = rest;
+                return Ok(Some(Arrived::Plain(kind)));
+            }
+            if let Some(Frame { data, has_name, used }) = whole_frame(input) {
+                *input = input.get(used..).unwrap_or_default();
+                self.has_name = has_name;
+                // Also a frame without data ends here, and its name with it.
+                let takes = self.takes_frame();
+                return Ok(data.filter(|_| takes).map(Arrived::Chunk));
+            }
         }
         Ok(self.line(input, transcript)?.map(Arrived::Tail))
     }

@@ -8,16 +8,14 @@
 //! M ms and gives `"<sum> "`, padded with `x` to R bytes. Each starts afresh; connections are kept. The last line of the output is
 //! `{"loops":N,"secs":S,"tool_calls":T}`.
 
-use core::cell::Cell;
 use core::str::FromStr;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::process::ExitCode;
-use std::rc::Rc;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use tokio::task::LocalSet;
+use tokio::task::JoinSet;
 use toolrunner_std::{Client, tool};
 
 static CALLS: AtomicU64 = AtomicU64::new(0);
@@ -70,9 +68,8 @@ async fn converse(client: &Client, stream: bool) -> Result<(), toolrunner_std::E
     Ok(())
 }
 
-async fn work(client: Client, stream: bool, left: Rc<Cell<u64>>) -> Result<(), toolrunner_std::Error> {
-    while left.get() > 0 {
-        left.set(left.get() - 1);
+async fn work(client: Client, stream: bool, left: Arc<AtomicU64>) -> Result<(), toolrunner_std::Error> {
+    while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
         converse(&client, stream).await?;
     }
     Ok(())
@@ -82,12 +79,12 @@ fn run() -> Result<(), Box<dyn core::error::Error>> {
     let Arguments { base, loops, conc, stream } = arguments()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let client = Client::builder().base_url(base).api_key("k").build()?;
-    let left = Rc::new(Cell::new(loops));
+    let left = Arc::new(AtomicU64::new(loops));
     let start = Instant::now();
-    LocalSet::new().block_on(&runtime, async {
-        let workers: Vec<_> = (0..conc).map(|_| tokio::task::spawn_local(work(client.clone(), stream, Rc::clone(&left)))).collect();
-        for worker in workers {
-            worker.await??;
+    runtime.block_on(async {
+        let mut workers: JoinSet<_> = (0..conc).map(|_| work(client.clone(), stream, Arc::clone(&left))).collect();
+        while let Some(worker) = workers.join_next().await {
+            worker??;
         }
         Ok::<(), Box<dyn core::error::Error>>(())
     })?;

@@ -97,8 +97,8 @@ impl Run {
         match what {
             What::TurnEnd => true,
             What::ToolStart(i) | What::ToolEnd(i) if self.early.call(i).is_some() => false,
-            What::ToolStart(i) => self.machine.call(i).is_none(),
-            What::ToolEnd(i) => self.machine.call(i).is_none_or(|call| !call.is_answered),
+            What::ToolStart(i) => !self.machine.calls().contains(&i),
+            What::ToolEnd(i) => !self.machine.is_answered(i),
             _ => false,
         }
     }
