@@ -9,7 +9,10 @@ use embedded_io_async::BufRead;
 use support::{Do, HEADERS, OK, Server, exchange, read, send, transport};
 use tokio::time::sleep;
 use toolrunner_core::error::TransportKind;
+use toolrunner_core::testing::VirtualClock;
 use toolrunner_core::transport::{Body, Head, Transport};
+use toolrunner_std::Client;
+use toolrunner_std::http::Proxies;
 
 #[tokio::test]
 async fn one_connection_serves_one_request_after_another() {
@@ -35,6 +38,33 @@ async fn one_connection_serves_one_request_after_another() {
             server.address
         )
     );
+}
+
+const STREAM: &str = r#"data: {"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[],"usage":{"input_tokens":1,"output_tokens":1}}}
+
+data: {"type":"content_block_start","index":0,"content_block":{"type":"text","text":"ok"}}
+
+data: {"type":"content_block_stop","index":0}
+
+data: {"type":"message_delta","delta":{"stop_reason":"end_turn","stop_sequence":null},"usage":{"output_tokens":1}}
+
+data: {"type":"message_stop"}
+
+"#;
+
+/// The end is there once the connection has had its turn. A timer for it would be two system calls a reply.
+#[tokio::test]
+async fn no_clock_is_asked_for_the_end_of_a_body_that_has_come() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    let server = Server::start(move |_, _| Do::Answer(format!("{head}{:x}\r\n{STREAM}\r\n0\r\n\r\n", STREAM.len()))).await;
+    let client = Client::builder().base_url(server.url()).proxies(Proxies::none()).build().unwrap();
+    let clock = Arc::new(VirtualClock::new(1));
+    for _ in 0..5 {
+        let mut run = client.run("m").stream(true).clock(Arc::clone(&clock)).user("Go.");
+        assert_eq!(run.until_done().await.unwrap().text(), "ok");
+    }
+    assert!(clock.waits().is_empty(), "{:?}", clock.waits());
+    assert_eq!(server.connections(), 1);
 }
 
 #[tokio::test]
