@@ -6,7 +6,9 @@
 mod common;
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use common::*;
@@ -16,8 +18,8 @@ use toolrunner_core::message::StopReason;
 use toolrunner_core::policy::{Limit, Limits};
 use toolrunner_core::run::{Call, Outcome, Run};
 use toolrunner_core::testing::{Fault, Reply, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock};
-use toolrunner_core::time::Clock;
-use toolrunner_core::tool::{ToolError, ToolHost};
+use toolrunner_core::time::{Clock, Instant};
+use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, ToolHost, Toolbox};
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::wire::Config;
 
@@ -307,6 +309,57 @@ fn a_grace_period_and_a_host_behind_the_context() {
         assert_eq!(go(&mut driver, &mut run), Ok(Outcome::Stopped));
         assert_eq!(results(&run), [(expected.0.to_owned(), expected.1)]);
     }
+}
+
+/// Tidies up for a minute when it is cancelled, by the clock of the run.
+struct Tidy<'c>(&'c VirtualClock);
+
+impl Toolbox for Tidy<'_> {
+    fn count(&self) -> usize {
+        1
+    }
+
+    fn definition(&self, i: usize) -> Option<Definition<'_>> {
+        (i == 0).then(|| Definition::new("plain", PLAIN))
+    }
+
+    async fn call(&self, _: usize, _: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+        // The driver sees meanwhile that the run is cancelled.
+        let mut was_polled = false;
+        poll_fn(|_| if std::mem::replace(&mut was_polled, true) { Poll::Ready(()) } else { Poll::Pending }).await;
+        self.0.wait_until(self.0.now().after(Duration::from_secs(60))).await;
+        Ok(out.text("tidy")?)
+    }
+}
+
+/// Also when what it bounds waits for the same clock, and longer.
+#[test]
+fn a_grace_period_is_no_longer_than_it_says() {
+    for (grace, expected) in [(1, ("Error: cancelled", true)), (90, ("tidy", false))] {
+        let clock = VirtualClock::new(0);
+        let tools = Tidy(&clock);
+        let hooks = Graceful { clock: &clock, grace: Duration::from_secs(grace), cancelled: AtomicBool::new(false) };
+        let transport = ScriptedTransport::new(ScriptedModel::new(Script::new().reply(asking(&["t1"]))));
+        let mut driver = Driver::new(Config::new("m", 64), transport, &tools, &clock).unwrap().hooks(hooks);
+        let mut run = run();
+        assert_eq!(block_on(driver.until_done(&mut run, &mut ())).unwrap(), Outcome::Stopped);
+        assert_valid(&run);
+        assert_eq!(results(&run), [(expected.0.to_owned(), expected.1)]);
+        assert_eq!(clock.now(), Instant::ZERO.after(Duration::from_secs(grace.min(60))));
+    }
+}
+
+#[test]
+fn the_end_of_a_body_is_waited_for_one_second() {
+    let clock = std::sync::Arc::new(VirtualClock::new(0));
+    let script = Script::new().reply(Reply::text("Done."));
+    // All of it comes, and then nothing, though the transport would wait for ten minutes.
+    let transport = ScriptedTransport::new(ScriptedModel::new(script)).clock(std::sync::Arc::clone(&clock)).faults(&[Fault::StallAt(9999)]);
+    let tools = Counting::usual();
+    let mut driver = drive_over(transport, &tools, &clock);
+    let mut run = common::run();
+    assert_eq!(until_done(&mut driver, &mut run), ENDED);
+    assert_eq!(clock.now(), Instant::ZERO.after(Duration::from_secs(1)));
 }
 
 #[test]

@@ -14,11 +14,13 @@ const KEPT: usize = 256;
 /// Waits that may be under way at the same time and be kept in order.
 const SLEEPERS: usize = 32;
 const FREE: u64 = u64::MAX;
+/// Polls of a wait before it may move time.
+const PATIENCE: usize = 2;
 
 /// A clock that stands still until somebody waits, and then jumps to the earliest moment that somebody waits for. It records the waits.
 ///
-/// A wait that has begun lets everything else go on once before time moves: what can go on without waiting goes first. May be shared
-/// between threads.
+/// A wait that has begun lets everything else go on twice before time moves: what can go on without waiting goes first, and the driver
+/// asks for what is nearly there twice before it begins a wait of its own, which may be the shorter one. May be shared between threads.
 #[derive(Debug)]
 pub struct VirtualClock {
     now: AtomicU64,
@@ -104,15 +106,15 @@ impl Clock for VirtualClock {
         }
         self.record(deadline.since(self.now()));
         let sleeper = Sleeper::new(self, deadline.as_micros());
-        let mut first = true;
+        let mut polls = 0;
         poll_fn(|cx| {
-            if !first && self.is_next(deadline.as_micros()) {
+            if polls == PATIENCE && self.is_next(deadline.as_micros()) {
                 self.now.fetch_max(deadline.as_micros(), Ordering::SeqCst);
             }
             if self.now() >= deadline {
                 return Poll::Ready(());
             }
-            first = false;
+            polls = PATIENCE.min(polls + 1);
             cx.waker().wake_by_ref();
             Poll::Pending
         })
