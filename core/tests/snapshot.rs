@@ -121,6 +121,16 @@ fn a_history_with_spaces_loses_its_turns_one_by_one() {
     assert_eq!(core::str::from_utf8(again.messages()).unwrap(), r#"{"role":"user","content":"Go."}"#);
 }
 
+/// A snapshot may come from anywhere, and say more than there is.
+#[test]
+fn no_call_that_is_not_there_was_answered() {
+    let mut memory = [0; 1024];
+    let stray = snapshot().replace("\"answered\":[0,", "\"answered\":[8,");
+    let mut run = Run::from_snapshot(stray.as_bytes(), Transcript::new(&mut memory)).unwrap();
+    run.answer(0, br#""one""#, false).unwrap();
+    assert_eq!([0, 1, 2, 3, 127, 128, usize::MAX].map(|i| run.is_answered(i)), [true, false, false, false, false, false, false]);
+}
+
 /// At a limit no room was set aside yet. What the caller answered there is kept, and no tool runs without room for its answer.
 #[test]
 fn goes_on_only_with_room_for_all_answers() {

@@ -206,9 +206,9 @@ impl Run<'_> {
         Ok(self.call(i).filter(|call| !call.is_answered).ok_or(Misuse::NoSuchCall)?)
     }
 
-    /// Whether the call at `i` was answered.
+    /// Whether there is a call at `i` and it was answered.
     pub fn is_answered(&self, i: usize) -> bool {
-        self.turn.answered.has(i)
+        self.calls().contains(&i) && self.turn.answered.has(i)
     }
 
     /// The first call that was neither started nor answered, nor left to the caller.

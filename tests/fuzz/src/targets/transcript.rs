@@ -21,25 +21,28 @@ pub fn run(data: &[u8]) {
         }
     }
     let Ok(text) = core::str::from_utf8(data) else { return };
-    if is_serde_jsons_own(data) || Messages::new(data).any(|message| is_serde_jsons_own(message.value().raw())) {
-        return;
-    }
+    // As a value: as raw text serde_json hands it on as any other.
+    let is_its_own = is_serde_jsons_own(data) || Messages::new(data).any(|message| is_serde_jsons_own(message.value().raw()));
     if let Ok(message) = OwnedMessage::from_json(text) {
         assert_eq!(message.as_json(), text.trim_ascii());
         let written = serde_json::to_string(&message).expect("a message is JSON");
         let read: OwnedMessage = serde_json::from_str(&written).expect("its own JSON");
         assert_eq!(read.as_json(), message.as_json(), "through serde");
-        let theirs: serde_json::Value = serde_json::from_str(text).expect("serde_json takes it too");
-        assert!(super::json::same(message.view().value(), &theirs));
+        if !is_its_own {
+            let theirs: serde_json::Value = serde_json::from_str(text).expect("serde_json takes it too");
+            assert!(super::json::same(message.view().value(), &theirs));
+        }
     }
     for mut run in [Run::new(Transcript::growing()), Run::new(Transcript::new(&mut vec![0; data.len() + 16]))] {
         match run.replace_history(text) {
             Ok(()) => {
-                let array: Vec<serde_json::Value> =
-                    serde_json::from_str(&format!("[{}]", String::from_utf8_lossy(run.transcript().bytes())))
-                        .expect("a conversation is JSON");
-                assert_eq!(array.len(), Messages::new(run.transcript().bytes()).count());
-                assert!(array.iter().all(|message| message.is_object()));
+                if !is_its_own {
+                    let array: Vec<serde_json::Value> =
+                        serde_json::from_str(&format!("[{}]", String::from_utf8_lossy(run.transcript().bytes())))
+                            .expect("a conversation is JSON");
+                    assert_eq!(array.len(), Messages::new(run.transcript().bytes()).count());
+                    assert!(array.iter().all(|message| message.is_object()));
+                }
                 let kept = run.transcript().bytes();
                 assert!(kept.is_empty() || data.windows(kept.len()).any(|part| part == kept), "byte for byte");
             }
