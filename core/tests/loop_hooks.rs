@@ -233,7 +233,7 @@ fn a_flag_ends_the_run_wherever_it_is() {
                 if poll == polls {
                     flag.store(true, Ordering::Relaxed);
                 }
-                if let std::task::Poll::Ready(done) = future.as_mut().poll(&mut context) {
+                if let Poll::Ready(done) = future.as_mut().poll(&mut context) {
                     ended = Some(done);
                     break;
                 }
@@ -276,7 +276,7 @@ impl Hooks for Graceful<'_> {
     }
 
     fn grace(&self) -> Duration {
-        assert_eq!(self.clock.now(), toolrunner_core::time::Instant::ZERO);
+        assert_eq!(self.clock.now(), Instant::ZERO);
         self.grace
     }
 
@@ -357,7 +357,7 @@ fn the_end_of_a_body_is_waited_for_one_second() {
     let transport = ScriptedTransport::new(ScriptedModel::new(script)).clock(std::sync::Arc::clone(&clock)).faults(&[Fault::StallAt(9999)]);
     let tools = Counting::usual();
     let mut driver = drive_over(transport, &tools, &clock);
-    let mut run = common::run();
+    let mut run = run();
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
     assert_eq!(clock.now(), Instant::ZERO.after(Duration::from_secs(1)));
 }
@@ -370,7 +370,7 @@ fn the_time_limit_holds_while_a_tool_runs_and_while_a_reply_comes() {
     let mut run = run();
     *run.limits_mut() = Limits { time: Some(Duration::from_secs(5)), ..Limits::NONE };
     assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::Limit(Limit::Time)));
-    assert_eq!(clock.now().since(toolrunner_core::time::Instant::ZERO), Duration::from_secs(5));
+    assert_eq!(clock.now().since(Instant::ZERO), Duration::from_secs(5));
     assert_eq!(results(&run), [("Error: cancelled".to_owned(), true)], "the other has not begun");
     assert_eq!(tools.began(), ["t1"]);
 
@@ -382,7 +382,7 @@ fn the_time_limit_holds_while_a_tool_runs_and_while_a_reply_comes() {
     let mut run = common::run();
     *run.limits_mut() = Limits { time: Some(Duration::from_secs(5)), ..Limits::NONE };
     assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::Limit(Limit::Time)));
-    assert_eq!(clock.now().since(toolrunner_core::time::Instant::ZERO), Duration::from_secs(5));
+    assert_eq!(clock.now().since(Instant::ZERO), Duration::from_secs(5));
     *run.limits_mut() = Limits::NONE;
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
 }
