@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use toolrunner_core::json::Text;
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Toolbox, Tools};
 
 use crate::engine::Ending;
@@ -19,9 +20,8 @@ pub struct Scenario {
     pub config: Config,
     /// The first request's body without `tools` and `stream`.
     pub params: Box<RawValue>,
-    /// The tools as they go on the wire.
-    #[serde(default)]
-    pub tools: Vec<Box<RawValue>>,
+    /// The tools as they go on the wire: an empty list is one, and without the field there is none.
+    pub tools: Option<Vec<Box<RawValue>>>,
     /// What tools answer, by the call's id.
     #[serde(default)]
     pub outcomes: HashMap<String, Outcome>,
@@ -130,10 +130,15 @@ impl Scenario {
         members(&self.params).into_iter().map(|(name, value)| (name, value.get())).collect()
     }
 
+    /// Whether the list of tools goes on the wire, and is empty.
+    pub fn has_empty_tools(&self) -> bool {
+        self.tools.as_ref().is_some_and(Vec::is_empty)
+    }
+
     /// Its tools, ready to run.
     pub fn tools(&self) -> ScenarioTools {
         let text = |json: Option<&&RawValue>| json.and_then(|json| serde_json::from_str(json.get()).ok()).unwrap_or_default();
-        let tools = self.tools.iter().map(|json| {
+        let tools = self.tools.iter().flatten().map(|json| {
             let members: HashMap<String, &RawValue> = members(json).into_iter().collect();
             ScenarioTool { name: text(members.get("name")), json: json.get().to_owned(), runnable: members.contains_key("input_schema") }
         });
@@ -154,13 +159,17 @@ impl Scenario {
     pub fn compare_ending(&self, ending: &Ending) -> Vec<String> {
         let list = |names: &[String]| Json::Array(names.iter().cloned().map(Json::String).collect());
         let text = |text: &str| Json::String(text.to_owned());
+        let number = |number: u16| Json::Number(number.to_string());
         let Expected { stop_reason, text: said, tool_use, api_error, status } = &self.ending;
         let expected = match api_error {
-            Some(kind) => vec![("api_error", text(kind)), ("status", Json::Number(status.unwrap_or_default().to_string()))],
+            Some(kind) => vec![("api_error", text(kind)), ("status", number(status.unwrap_or_default()))],
+            // An error whose body names no type.
+            None if status.is_some() => vec![("status", number(status.unwrap_or_default()))],
             None => message_parts(stop_reason.as_deref(), said, list(tool_use)),
         };
         let got = match ending {
-            Ending::Api { kind, status } => vec![("api_error", text(kind)), ("status", Json::Number(status.to_string()))],
+            Ending::Api { status: got, .. } if api_error.is_none() && status.is_some() => vec![("status", number(*got))],
+            Ending::Api { kind, status } => vec![("api_error", text(kind)), ("status", number(*status))],
             Ending::Message { stop_reason, text, tool_use } => message_parts(stop_reason.as_deref(), text, list(tool_use)),
             Ending::Capacity(full) => vec![("error", text(&full.to_string()))],
             Ending::Error(error) => vec![("error", text(error))],
@@ -219,6 +228,11 @@ impl ScenarioTools {
     /// What the scenario answers to this call: content as it goes on the wire, and whether it is an error.
     pub fn outcome(&self, id: &str) -> Option<(&str, bool)> {
         self.outcomes.get(id).map(|(content, is_error)| (content.as_str(), *is_error))
+    }
+
+    /// Whether this tool is only declared.
+    pub fn is_declared(&self, name: Text<'_>) -> bool {
+        self.tools.iter().any(|tool| !tool.runnable && name == *tool.name)
     }
 
     fn definition_of(&self, i: usize) -> Option<Definition<'_>> {
