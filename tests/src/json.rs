@@ -192,7 +192,9 @@ fn compare(expected: &Json, got: &Json, path: &str, found: &mut Vec<Difference>)
                 match (kept(expected, name), kept(got, name)) {
                     (None, None) => {}
                     (Some(expected), Some(got)) => compare(&expected, &got, &path, found),
-                    (expected, got) => found.push(Difference { path, expected: or_nothing(expected.as_ref()), got: or_nothing(got.as_ref()) }),
+                    (expected, got) => {
+                        found.push(Difference { path, expected: or_nothing(expected.as_ref()), got: or_nothing(got.as_ref()) })
+                    }
                 }
             }
         }
