@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use toolrunner_core::json::Text;
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Toolbox, Tools};
@@ -23,13 +23,16 @@ pub struct Scenario {
     /// The tools as they go on the wire: an empty list is one, and without the field there is none.
     pub tools: Option<Vec<Box<RawValue>>>,
     /// What tools answer, by the call's id.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub outcomes: HashMap<String, Outcome>,
     /// What is asked and answered, in order.
     pub exchanges: Vec<Exchange>,
     /// How it ends.
     #[serde(rename = "final")]
     pub ending: Expected,
+    /// Paths of fields that are not known here, and so are not looked at.
+    #[serde(skip)]
+    pub unknown: Vec<String>,
 }
 
 /// What the caller wants. A field that is not known here fails the scenario: it would be tested for nothing.
@@ -77,7 +80,7 @@ pub struct Exchange {
     /// The reply's status.
     pub status: u16,
     /// The reply's header fields.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub headers: BTreeMap<String, String>,
     /// The reply's body.
     pub body: String,
@@ -109,7 +112,10 @@ impl Scenario {
     /// # Errors
     /// Why it is none, in words.
     pub fn parse(text: &str) -> Result<Self, String> {
-        serde_json::from_str(text).map_err(|error| error.to_string())
+        let failed = |error: serde_json::Error| error.to_string();
+        let mut scenario: Self = serde_json::from_str(text).map_err(failed)?;
+        scenario.unknown = unknown(serde_json::from_str(text).map_err(failed)?);
+        Ok(scenario)
     }
 
     /// Reads a scenario's file.
@@ -178,6 +184,36 @@ impl Scenario {
         let differences = object(expected).differences(&object(got));
         differences.into_iter().map(|Difference { path, expected, got }| format!("final.{path}: expected {expected}, got {got}")).collect()
     }
+}
+
+/// A field that is `null` is as one that is not there.
+fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// The fields of a scenario that nothing here reads. Those of its `config` are refused instead: the run would be another.
+fn unknown(scenario: &RawValue) -> Vec<String> {
+    const TOP: [&str; 8] = ["name", "source", "config", "params", "tools", "outcomes", "exchanges", "final"];
+    let mut found = Vec::new();
+    let mut look = |path: &str, object: &RawValue, known: &[&str]| {
+        let names = members(object).into_iter().map(|(name, _)| name).filter(|name| !known.contains(&name.as_str()));
+        found.extend(names.map(|name| format!("{path}{name}")));
+    };
+    look("", scenario, &TOP);
+    for (name, value) in members(scenario) {
+        match name.as_str() {
+            "final" => look("final.", value, &["stop_reason", "text", "tool_use", "api_error", "status"]),
+            "outcomes" => members(value).iter().for_each(|(_, outcome)| look("outcomes.*.", outcome, &["content", "is_error"])),
+            "exchanges" => {
+                let exchanges: Vec<&RawValue> = serde_json::from_str(value.get()).unwrap_or_default();
+                exchanges.iter().for_each(|exchange| look("exchanges[].", exchange, &["request", "status", "headers", "body"]));
+            }
+            _ => {}
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
 }
 
 fn message_parts(stop_reason: Option<&str>, text: &str, tool_use: Json) -> Vec<(&'static str, Json)> {
