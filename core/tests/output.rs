@@ -87,10 +87,40 @@ fn raw_json_that_is_none_is_refused_and_left_out() {
             assert_eq!(out.block(Block::raw(bad)), Err(Error::Misuse(Misuse::Json("a content block"))));
         }
         assert!(out.block(Block::text("a").with("\"x\"")).is_err());
-        assert!(out.content("5").is_err());
+        for bad in ["5", "null", "{}", r#"["a"]"#, r#"[{"type":"text","text":"a"},"b"]"#, r#"[{"text":"a"}]"#] {
+            assert!(out.content(bad).is_err(), "{bad}");
+        }
         out.block(Block::text("good")).unwrap();
     });
     assert_eq!(json, r#"[{"type":"text","text":"good"}]"#);
+}
+
+/// The API takes no text block without text: it goes, and takes nothing else with it.
+#[test]
+fn text_blocks_without_text_are_left_out() {
+    const PICTURE: &str = r#"{"type":"image","source":{"type":"url","url":"https://x/a.png"}}"#;
+    const EMPTY: &str = r#"{"type":"text","text":""}"#;
+    for order in [[EMPTY, PICTURE, EMPTY], [EMPTY, EMPTY, PICTURE], [PICTURE, EMPTY, EMPTY]] {
+        assert_eq!(content(|out| order.iter().for_each(|block| out.block(Block::raw(block)).unwrap())), format!("[{PICTURE}]"));
+        assert_eq!(content(|out| out.content(&format!("[{}]", order.join(" , "))).unwrap()), format!("[{PICTURE}]"));
+    }
+    let both = content(|out| {
+        out.block(Block::text("")).unwrap();
+        out.block(Block::image_url("https://x/a.png")).unwrap();
+        out.block(Block::text("")).unwrap();
+        out.text("seen").unwrap();
+    });
+    assert_eq!(both, format!(r#"[{PICTURE},{{"type":"text","text":"seen"}}]"#));
+    assert_eq!(content(|out| out.block(Block::text("")).unwrap()), format!("\"{EMPTY_RESULT}\""));
+    for blocks in [EMPTY.to_owned(), format!("{EMPTY},{EMPTY}")] {
+        let error = ToolError::blocks(format!("[{blocks},{}]", r#"{"type":"text","text":"why"}"#));
+        assert_eq!(content(|out| error.write_to(out).unwrap()), r#"[{"type":"text","text":"why"}]"#);
+    }
+    let written = content(|out| {
+        out.block(Block::text("")).unwrap();
+        ToolError::written().write_to(out).unwrap();
+    });
+    assert_eq!(written, format!("\"{EMPTY_ERROR}\""));
 }
 
 /// Every size of memory: the result is whole, or the error tells exactly how much it needs.

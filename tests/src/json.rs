@@ -159,12 +159,17 @@ fn is_left_out(name: &str, value: &Json) -> bool {
     matches!((name, value), (_, Json::Null) | ("stream" | "is_error", Json::Bool(false)))
 }
 
-fn shown(value: Option<&Json>) -> String {
-    let text = value.map_or_else(|| "nothing".to_owned(), Json::to_string);
+/// A value as a difference shows it: on one line, and cut where it is long.
+pub fn shown(value: &Json) -> String {
+    let text = value.to_string();
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}… ({} bytes)", &text[..end], text.len()),
         None => text,
     }
+}
+
+fn or_nothing(value: Option<&Json>) -> String {
+    value.map_or_else(|| "nothing".to_owned(), shown)
 }
 
 fn compare(expected: &Json, got: &Json, path: &str, found: &mut Vec<Difference>) {
@@ -187,7 +192,9 @@ fn compare(expected: &Json, got: &Json, path: &str, found: &mut Vec<Difference>)
                 match (kept(expected, name), kept(got, name)) {
                     (None, None) => {}
                     (Some(expected), Some(got)) => compare(&expected, &got, &path, found),
-                    (expected, got) => found.push(Difference { path, expected: shown(expected.as_ref()), got: shown(got.as_ref()) }),
+                    (expected, got) => {
+                        found.push(Difference { path, expected: or_nothing(expected.as_ref()), got: or_nothing(got.as_ref()) })
+                    }
                 }
             }
         }
@@ -196,13 +203,13 @@ fn compare(expected: &Json, got: &Json, path: &str, found: &mut Vec<Difference>)
                 let path = format!("{path}[{i}]");
                 match (left.get(i), right.get(i)) {
                     (Some(expected), Some(got)) => compare(expected, got, &path, found),
-                    (expected, got) => found.push(Difference { path, expected: shown(expected), got: shown(got) }),
+                    (expected, got) => found.push(Difference { path, expected: or_nothing(expected), got: or_nothing(got) }),
                 }
             }
         }
         (Json::Number(left), Json::Number(right)) if exact(left) == exact(right) => {}
         _ if expected == got => {}
-        _ => found.push(Difference { path: path.to_owned(), expected: shown(Some(expected)), got: shown(Some(got)) }),
+        _ => found.push(Difference { path: path.to_owned(), expected: shown(expected), got: shown(got) }),
     }
 }
 

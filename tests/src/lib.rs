@@ -42,5 +42,6 @@ pub fn play(engine: &dyn Engine, scenario: &Arc<Scenario>, cut: Option<replay::C
     let mut differences = replay.differences();
     differences.extend(replay.missing());
     differences.extend(scenario.compare_ending(&ending));
-    Verdict { differences, note: None }
+    let unknown = &scenario.unknown;
+    Verdict { differences, note: (!unknown.is_empty()).then(|| format!("not looked at: {}", unknown.join(", "))) }
 }

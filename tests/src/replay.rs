@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use toolrunner_core::testing::Rng;
 use toolrunner_core::transport::ReplyHead;
 
-use crate::json::Json;
+use crate::json::{Json, shown};
 use crate::scenario::Scenario;
 
 /// How the bodies of replies are cut: into pieces of 1 to `longest` bytes, as `seed` chooses.
@@ -59,7 +59,7 @@ impl Replay {
         state.asked += 1;
         let number = state.asked;
         let Some(exchange) = self.scenario.exchanges.get(number - 1) else {
-            let body = String::from_utf8_lossy(body);
+            let body = read(body).map_or_else(|error| error, |body| shown(&body));
             state.differences.push(format!("request {number}: expected none, got {body}"));
             return Answer { head: ReplyHead::new(400), headers: Vec::new(), pieces: vec![b"{}".to_vec()] };
         };

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use toolrunner_core::json::Text;
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Toolbox, Tools};
 
 use crate::engine::Ending;
@@ -19,17 +20,19 @@ pub struct Scenario {
     pub config: Config,
     /// The first request's body without `tools` and `stream`.
     pub params: Box<RawValue>,
-    /// The tools as they go on the wire.
-    #[serde(default)]
-    pub tools: Vec<Box<RawValue>>,
+    /// The tools as they go on the wire: an empty list is one, and without the field there is none.
+    pub tools: Option<Vec<Box<RawValue>>>,
     /// What tools answer, by the call's id.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub outcomes: HashMap<String, Outcome>,
     /// What is asked and answered, in order.
     pub exchanges: Vec<Exchange>,
     /// How it ends.
     #[serde(rename = "final")]
     pub ending: Expected,
+    /// Paths of fields that are not known here, and so are not looked at.
+    #[serde(skip)]
+    pub unknown: Vec<String>,
 }
 
 /// What the caller wants. A field that is not known here fails the scenario: it would be tested for nothing.
@@ -77,7 +80,7 @@ pub struct Exchange {
     /// The reply's status.
     pub status: u16,
     /// The reply's header fields.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub headers: BTreeMap<String, String>,
     /// The reply's body.
     pub body: String,
@@ -109,7 +112,10 @@ impl Scenario {
     /// # Errors
     /// Why it is none, in words.
     pub fn parse(text: &str) -> Result<Self, String> {
-        serde_json::from_str(text).map_err(|error| error.to_string())
+        let failed = |error: serde_json::Error| error.to_string();
+        let mut scenario: Self = serde_json::from_str(text).map_err(failed)?;
+        scenario.unknown = unknown(serde_json::from_str(text).map_err(failed)?);
+        Ok(scenario)
     }
 
     /// Reads a scenario's file.
@@ -130,10 +136,15 @@ impl Scenario {
         members(&self.params).into_iter().map(|(name, value)| (name, value.get())).collect()
     }
 
+    /// Whether the list of tools goes on the wire, and is empty.
+    pub fn has_empty_tools(&self) -> bool {
+        self.tools.as_ref().is_some_and(Vec::is_empty)
+    }
+
     /// Its tools, ready to run.
     pub fn tools(&self) -> ScenarioTools {
         let text = |json: Option<&&RawValue>| json.and_then(|json| serde_json::from_str(json.get()).ok()).unwrap_or_default();
-        let tools = self.tools.iter().map(|json| {
+        let tools = self.tools.iter().flatten().map(|json| {
             let members: HashMap<String, &RawValue> = members(json).into_iter().collect();
             ScenarioTool { name: text(members.get("name")), json: json.get().to_owned(), runnable: members.contains_key("input_schema") }
         });
@@ -154,13 +165,17 @@ impl Scenario {
     pub fn compare_ending(&self, ending: &Ending) -> Vec<String> {
         let list = |names: &[String]| Json::Array(names.iter().cloned().map(Json::String).collect());
         let text = |text: &str| Json::String(text.to_owned());
+        let number = |number: u16| Json::Number(number.to_string());
         let Expected { stop_reason, text: said, tool_use, api_error, status } = &self.ending;
         let expected = match api_error {
-            Some(kind) => vec![("api_error", text(kind)), ("status", Json::Number(status.unwrap_or_default().to_string()))],
+            Some(kind) => vec![("api_error", text(kind)), ("status", number(status.unwrap_or_default()))],
+            // An error whose body names no type.
+            None if status.is_some() => vec![("status", number(status.unwrap_or_default()))],
             None => message_parts(stop_reason.as_deref(), said, list(tool_use)),
         };
         let got = match ending {
-            Ending::Api { kind, status } => vec![("api_error", text(kind)), ("status", Json::Number(status.to_string()))],
+            Ending::Api { status: got, .. } if api_error.is_none() && status.is_some() => vec![("status", number(*got))],
+            Ending::Api { kind, status } => vec![("api_error", text(kind)), ("status", number(*status))],
             Ending::Message { stop_reason, text, tool_use } => message_parts(stop_reason.as_deref(), text, list(tool_use)),
             Ending::Capacity(full) => vec![("error", text(&full.to_string()))],
             Ending::Error(error) => vec![("error", text(error))],
@@ -169,6 +184,36 @@ impl Scenario {
         let differences = object(expected).differences(&object(got));
         differences.into_iter().map(|Difference { path, expected, got }| format!("final.{path}: expected {expected}, got {got}")).collect()
     }
+}
+
+/// A field that is `null` is as one that is not there.
+fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// The fields of a scenario that nothing here reads. Those of its `config` are refused instead: the run would be another.
+fn unknown(scenario: &RawValue) -> Vec<String> {
+    const TOP: [&str; 8] = ["name", "source", "config", "params", "tools", "outcomes", "exchanges", "final"];
+    let mut found = Vec::new();
+    let mut look = |path: &str, object: &RawValue, known: &[&str]| {
+        let names = members(object).into_iter().map(|(name, _)| name).filter(|name| !known.contains(&name.as_str()));
+        found.extend(names.map(|name| format!("{path}{name}")));
+    };
+    look("", scenario, &TOP);
+    for (name, value) in members(scenario) {
+        match name.as_str() {
+            "final" => look("final.", value, &["stop_reason", "text", "tool_use", "api_error", "status"]),
+            "outcomes" => members(value).iter().for_each(|(_, outcome)| look("outcomes.*.", outcome, &["content", "is_error"])),
+            "exchanges" => {
+                let exchanges: Vec<&RawValue> = serde_json::from_str(value.get()).unwrap_or_default();
+                exchanges.iter().for_each(|exchange| look("exchanges[].", exchange, &["request", "status", "headers", "body"]));
+            }
+            _ => {}
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
 }
 
 fn message_parts(stop_reason: Option<&str>, text: &str, tool_use: Json) -> Vec<(&'static str, Json)> {
@@ -219,6 +264,11 @@ impl ScenarioTools {
     /// What the scenario answers to this call: content as it goes on the wire, and whether it is an error.
     pub fn outcome(&self, id: &str) -> Option<(&str, bool)> {
         self.outcomes.get(id).map(|(content, is_error)| (content.as_str(), *is_error))
+    }
+
+    /// Whether this tool is only declared.
+    pub fn is_declared(&self, name: Text<'_>) -> bool {
+        self.tools.iter().any(|tool| !tool.runnable && name == *tool.name)
     }
 
     fn definition_of(&self, i: usize) -> Option<Definition<'_>> {

@@ -113,3 +113,32 @@ fn differences_are_seen() {
     longer.exchanges.extend(Scenario::parse(&text).unwrap().exchanges.pop());
     assert!(play(&Server, &Arc::new(longer), None).differences.contains(&"requests: expected 3, got 2".to_owned()));
 }
+
+/// A field that nothing reads is told, and one that is `null` is as none.
+#[test]
+fn fields_that_are_not_known() {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/refusal-details-json.json")).unwrap();
+    let note = |from: &str, to: &str| {
+        assert!(text.contains(from), "{from}");
+        let verdict = play(&Server, &Arc::new(Scenario::parse(&text.replacen(from, to, 1)).unwrap()), None);
+        assert!(verdict.differences.is_empty(), "{:?}", verdict.differences);
+        verdict.note
+    };
+    assert_eq!(note("\"source\"", "\"of_tomorrow\": 1, \"source\"").as_deref(), Some("not looked at: of_tomorrow"));
+    assert_eq!(note("\"final\": {", "\"final\": {\"usage\": 1,").as_deref(), Some("not looked at: final.usage"));
+    assert_eq!(note("\"status\": 200", "\"status\": 200, \"path\": \"/\"").as_deref(), Some("not looked at: exchanges[].path"));
+    assert_eq!(note("\"status\": 200", "\"status\": 200, \"headers\": null"), None);
+    assert!(Scenario::parse(&text.replacen("\"stream\"", "\"threads\": true, \"stream\"", 1)).unwrap_err().contains("`threads`"));
+}
+
+/// An error whose body is no error of the API is known by its status alone.
+#[test]
+fn an_error_without_a_type() {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/too-large-json.json")).unwrap();
+    let mut scenario = Scenario::parse(&text).unwrap();
+    for exchange in &mut scenario.exchanges {
+        exchange.body = "<html>".to_owned();
+    }
+    scenario.ending.api_error = None;
+    assert_eq!(play(&Server, &Arc::new(scenario), None).differences, Vec::<String>::new());
+}

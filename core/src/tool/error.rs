@@ -215,7 +215,11 @@ fn is_text(block: Value<'_>) -> bool {
 }
 
 fn non_empty(out: &mut Output<'_>) -> Result<(), Capacity> {
-    if out.is_blank() { out.text(EMPTY_ERROR) } else { out.state() }
+    if out.is_blank() {
+        out.clear();
+        return out.text(EMPTY_ERROR);
+    }
+    out.state()
 }
 
 /// What the model reads. Blocks as their JSON.

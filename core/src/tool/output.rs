@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::texts::EMPTY_RESULT;
 use crate::error::{Capacity, Error, Misuse, What};
-use crate::json::{self, Kind, Sink, Value, escape};
+use crate::json::{self, Kind, Sink, Text, Value, escape};
 
 /// Where a tool writes its result: the `content` of a `tool_result` as it goes on the wire, a JSON string or an array of blocks.
 ///
@@ -106,11 +106,16 @@ impl<'a> Output<'a> {
     /// Whether there is nothing that could be read: also a content that was given as `""` or `[]`.
     pub(crate) fn is_blank(&self) -> bool {
         let nothing = |content: &[u8]| Value::first(content).is_some_and(|value| value.raw() == b"\"\"" || is_empty_array(value));
-        self.is_empty() || self.is_empty_text() || (self.form == Form::Whole && self.written(0).is_some_and(nothing))
+        self.is_empty() || self.is_empty_text() || self.is_no_block() || (self.form == Form::Whole && self.written(0).is_some_and(nothing))
     }
 
     fn is_empty_text(&self) -> bool {
         self.form == Form::Text && self.len == 1 && self.lost == 0
+    }
+
+    /// An array was opened, and no block is in it.
+    fn is_no_block(&self) -> bool {
+        self.form == Form::Blocks && self.len == 1 && self.lost == 0
     }
 
     /// Forgets all that was written, also that it was too much.
@@ -149,7 +154,7 @@ impl<'a> Output<'a> {
         self.state()
     }
 
-    /// Appends a content block.
+    /// Appends a content block. A text block without text is left out: the API takes none.
     ///
     /// # Errors
     /// `Capacity` if it is full; `Misuse` if raw JSON in the block is not valid, and then the block is left out.
@@ -162,24 +167,41 @@ impl<'a> Output<'a> {
         let from = self.len;
         let _always = block.write_to(&mut Counted(self));
         self.state()?;
-        if block.has_raw() && !self.written(from).is_some_and(is_block) {
+        let written = self.written(from);
+        let fits = !block.has_raw() || written.is_some_and(is_block);
+        if !fits || written.and_then(Value::first).is_some_and(is_empty_text) {
             self.truncate(mark);
+        }
+        if !fits {
             return Err(Misuse::Json("a content block").into());
         }
         Ok(())
     }
 
     /// Makes `json` the whole content, in place of what was there: a string, or an array of blocks, as the wire has it; also an
-    /// empty one. Goes to the model byte for byte.
+    /// empty one. Goes to the model byte for byte, but for text blocks without text beside others, of which the API takes none.
     ///
     /// # Errors
     /// `Capacity` if it does not fit; `Misuse` if it is no such JSON.
     pub fn content(&mut self, json: &str) -> Result<(), Error> {
         let value = json::check(json.as_bytes()).ok().and_then(|_| Value::first(json.as_bytes()));
-        let value = value.filter(|value| matches!(value.kind(), Kind::String | Kind::Array));
+        let value = value.filter(|value| match value.kind() {
+            Kind::String => true,
+            Kind::Array => value.elements().all(has_type),
+            _ => false,
+        });
         let value = value.ok_or(Misuse::Json("a tool result's content is a string or an array of blocks"))?;
         self.clear();
-        self.open(Form::Whole, value.raw());
+        let said = || value.elements().filter(|block| !is_empty_text(*block));
+        if said().next().is_some() && value.elements().any(is_empty_text) {
+            self.open_blocks();
+            for (i, block) in said().enumerate() {
+                self.push(if i > 0 { b"," } else { b"" });
+                self.push(block.raw());
+            }
+        } else {
+            self.open(Form::Whole, value.raw());
+        }
         Ok(self.state()?)
     }
 
@@ -194,7 +216,7 @@ impl<'a> Output<'a> {
     /// # Errors
     /// `Capacity` of [`What::Result`] if it did not fit.
     pub fn finish(mut self) -> Result<&'a [u8], Capacity> {
-        if self.is_empty() || (self.form == Form::Blocks && self.len == 1) {
+        if self.is_empty() || self.is_no_block() {
             self.clear();
             self.text(EMPTY_RESULT)?;
         }
@@ -353,5 +375,15 @@ fn is_empty_array(value: Value<'_>) -> bool {
 
 /// Whether these bytes are one JSON object with a `type`.
 fn is_block(bytes: &[u8]) -> bool {
-    json::check(bytes).is_ok() && Value::first(bytes).and_then(|block| block.member("type")).is_some_and(|kind| kind.kind() == Kind::String)
+    json::check(bytes).is_ok() && Value::first(bytes).is_some_and(has_type)
+}
+
+/// Whether a block is a text block without text.
+pub(crate) fn is_empty_text(block: Value<'_>) -> bool {
+    block.member("type").is_some_and(|kind| kind.is_text("text"))
+        && block.member("text").and_then(Value::as_text).is_none_or(Text::is_empty)
+}
+
+fn has_type(block: Value<'_>) -> bool {
+    block.member("type").is_some_and(|kind| kind.kind() == Kind::String)
 }

@@ -74,6 +74,9 @@ async fn drive(run: &mut Run<'_>, scenario: &Scenario, transport: impl Transport
             _ => params.push(format!("{}:{value}", serde_json::to_string(&name).unwrap_or_default())),
         }
     }
+    if scenario.has_empty_tools() {
+        params.push(r#""tools":[]"#.to_owned());
+    }
     let params = params.join(",");
     let tools = scenario.tools();
     let clock = VirtualClock::new(0);
@@ -88,6 +91,7 @@ async fn drive(run: &mut Run<'_>, scenario: &Scenario, transport: impl Transport
         }
         if let Some(cache_control) = &scenario.config.result_cache_control {
             driver.results(run, reason).await.map_err(plain)?;
+            answer_declared(run, &tools)?;
             for i in run.calls() {
                 if run.result(i).is_some() {
                     run.add_to_result(i, &format!("\"cache_control\":{}", cache_control.get()))?;

@@ -6,7 +6,7 @@ use toolrunner_core::testing::VirtualClock;
 use toolrunner_core::testing::validity::{self, Tail};
 use toolrunner_core::transport::{Body, Head, Reply};
 use toolrunner_std::http::{DynTransport, Sending};
-use toolrunner_std::{Client, Error, HttpBody, HttpTransport, Run};
+use toolrunner_std::{Client, Error, HttpBody, HttpTransport, Run, StopReason};
 
 use super::{Ending, Engine, block_on};
 use crate::replay::Replay;
@@ -43,8 +43,18 @@ impl Engine for Server {
         if let Some(most) = scenario.config.max_iterations {
             builder = builder.max_turns(most);
         }
-        let mut run = builder.body(scenario.params.get());
+        let params = scenario.params.get();
+        let mut run = match params.strip_prefix('{') {
+            Some(params) if scenario.has_empty_tools() => builder.body(&format!(r#"{{"tools":[],{params}"#)),
+            _ => builder.body(params),
+        };
         let ended = block_on(drive(&mut run, scenario, &tools));
+        // As without a heap: calls that wait are not judged, so they are closed.
+        if run.machine().next_call().is_some()
+            && let Err(error) = run.close_open_calls()
+        {
+            return Ending::Error(format!("open calls could not be closed: {error}"));
+        }
         if let Err(invalid) = validity::check(run.machine().transcript().bytes(), Tail::Open) {
             return Ending::Error(invalid.to_string());
         }
@@ -67,6 +77,15 @@ async fn drive(run: &mut Run, scenario: &Scenario, tools: &ScenarioTools) -> Res
             return Ok(());
         };
         if let Some(cache_control) = &config.result_cache_control {
+            turn.results().await?;
+            if turn.stop_reason() == Some(StopReason::ToolUse) {
+                let waiting = turn.calls().filter(|call| !call.is_answered && tools.is_declared(call.name));
+                for id in waiting.map(|call| call.id.to_string()).collect::<Vec<_>>() {
+                    if let Some((content, is_error)) = tools.outcome(&id) {
+                        turn.answer_json(&id, content, is_error)?;
+                    }
+                }
+            }
             turn.results().await?.edit(|result| result.cache_control(cache_control.get()).map(|_| ()))?;
         }
         if let Some(actions) = config.after_turn.get(&turn.number()) {
