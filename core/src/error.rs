@@ -277,7 +277,7 @@ impl fmt::Display for Misuse {
             Self::DuplicateTool(a, b) => write!(f, "tools {a} and {b} have the same name"),
             Self::ToolName(i) => write!(f, "the name of tool {i} must be 1 to 128 of a-z, A-Z, 0-9, _ and -"),
             Self::ToolDefinition(i) => write!(f, "the definition of tool {i} is no object with an input schema of type object"),
-            Self::Json(what) => write!(f, "not valid JSON: {what}"),
+            Self::Json(what) => write!(f, "wrong JSON: {what}"),
             Self::State(what) => f.write_str(what),
             Self::NoSuchCall => f.write_str("no open call has this id"),
             Self::NoMessages => f.write_str("nothing to send: the run has no message yet"),

@@ -120,7 +120,9 @@ pub enum Event<'a> {
         /// Whether the tool failed.
         is_error: bool,
     },
-    /// A call starts.
+    /// A call starts: its gate is asked, if there is one, and then its tool runs. A call that the gate denies or answers has its
+    /// [`ToolEnd`](Self::ToolEnd) at once; one that it suspends has none, and is told again when it is allowed.
+    /// A call of a declared tool, which is the caller's to answer, does not start.
     ToolStart {
         /// The call's id.
         id: Text<'a>,

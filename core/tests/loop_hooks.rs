@@ -15,6 +15,7 @@ use common::*;
 use toolrunner_core::drive::{Decision, Draft, Driver, Hooks};
 use toolrunner_core::error::{Error, Misuse};
 use toolrunner_core::message::StopReason;
+use toolrunner_core::observe::{Each, Event};
 use toolrunner_core::policy::{Limit, Limits};
 use toolrunner_core::run::{Call, Outcome, Run};
 use toolrunner_core::testing::{Fault, Reply, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock};
@@ -442,6 +443,28 @@ fn a_summary_of_the_server_with_a_call_beside_it_is_none() {
     assert_eq!(go(&mut driver, &mut run), ENDED);
     assert_eq!((run.turns(), run.compactions(), tools.began().len()), (2, 0, 1));
     assert_valid(&run);
+}
+
+/// A call that the gate suspends starts twice; one of a declared tool, which is for the caller, never does.
+#[test]
+fn what_is_told_of_calls_that_wait() {
+    let (tools, clock) = (Counting::new([Tool::plain(), Tool::asks()]), VirtualClock::new(0));
+    let reply = asking(&["suspended"]).tool_use("t1", "asks", "{}").tool_use_cut("t2", "asks", "[1]");
+    let mut driver = hooked(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock, Gate);
+    let mut run = run();
+    let told = std::cell::RefCell::new(Vec::new());
+    let mut observer = Each(|event: &Event<'_>| {
+        if let Event::ToolStart { id, .. } | Event::ToolEnd { id, .. } = event {
+            told.borrow_mut().push(id.to_string());
+        }
+    });
+    let outcome = block_on(driver.until_done(&mut run, &mut observer)).map_err(|failed| failed.error);
+    assert_eq!(outcome, Ok(Outcome::NeedsAnswer));
+    assert_eq!(told.take(), ["suspended", "t2", "t2"]);
+    let waiting = run.call_for_caller().unwrap();
+    block_on(driver.allow(&mut run, waiting, &mut observer)).unwrap();
+    assert_eq!(block_on(driver.until_done(&mut run, &mut observer)).map_err(|failed| failed.error), Ok(Outcome::NeedsAnswer));
+    assert_eq!(told.take(), ["suspended", "suspended"]);
 }
 
 /// The hooks are asked about nothing that cannot run.

@@ -88,8 +88,15 @@ mod transport;
 
 /// The loop itself. Code that the macros of this crate write names it by this path.
 pub use toolrunner_core as core;
+/// Implements [`ToolInput`](trait@toolrunner_core::ToolInput): see [`toolrunner_core::ToolInput`](derive@toolrunner_core::ToolInput).
 #[cfg(feature = "macros")]
-pub use toolrunner_macros::{ToolInputEmbassy as ToolInput, tool_embassy as tool, toolbox_embassy as toolbox};
+pub use toolrunner_macros::ToolInputEmbassy as ToolInput;
+/// Makes a tool of a function: see [`toolrunner_core::tool`](macro@toolrunner_core::tool), also for its options.
+#[cfg(feature = "macros")]
+pub use toolrunner_macros::tool_embassy as tool;
+/// Makes tools of a board's methods: see [`toolrunner_core::toolbox`](macro@toolrunner_core::toolbox).
+#[cfg(feature = "macros")]
+pub use toolrunner_macros::toolbox_embassy as toolbox;
 
 pub use clock::EmbassyClock;
 pub use error::Error;

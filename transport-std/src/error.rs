@@ -56,6 +56,9 @@ impl fmt::Display for ApiFailure {
         if (300..400).contains(&self.error.status) {
             f.write_str(": redirects are not followed, as they would carry the key elsewhere: give the base URL of where it leads")?;
         }
+        if self.kind.is_empty() && self.error.status == 404 {
+            f.write_str(": is the base URL right? It is what comes before /v1/messages")?;
+        }
         if !self.request_id.is_empty() {
             write!(f, " [request id {}]", self.request_id)?;
         }
@@ -93,7 +96,7 @@ impl Error {
         match (error, transport) {
             (core_error::Error::Api(error), _) => {
                 let text = machine.api_error();
-                let text = text.as_ref();
+                let text = text.as_ref().filter(|text| !text.kind.is_empty() || !text.message.is_empty());
                 let own = |text: toolrunner_core::json::Text<'_>| text.to_string();
                 Self::Api(ApiFailure {
                     error,
@@ -117,7 +120,7 @@ impl Error {
     }
 }
 
-/// What a person needs to recognize a page that is no JSON.
+/// What a person needs to recognize a proxy's page, or the JSON of a gateway that has errors of its own shape.
 fn start_of(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body.get(..800).unwrap_or(body));
     let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();

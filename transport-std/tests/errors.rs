@@ -120,7 +120,7 @@ async fn an_error_without_a_body() {
     assert_eq!(error_of(Answer::raw(500, "")).await, "API error: api_error (status 500) [request id req_scripted_0001]");
     assert_eq!(
         error_of(Answer::raw(404, "{}").header("request-id", "req_9")).await,
-        "API error: not_found_error (status 404): {} [request id req_9]"
+        "API error: not_found_error (status 404): {}: is the base URL right? It is what comes before /v1/messages [request id req_9]"
     );
 }
 
@@ -214,4 +214,21 @@ async fn what_was_wrong_with_the_run_is_told_each_time() {
         assert_eq!(first, second);
     }
     assert!(model.lock().unwrap().requests().is_empty(), "nothing was sent");
+}
+
+#[tokio::test]
+async fn an_error_in_json_of_another_shape() {
+    for body in [r#"{"error":"model \"m\" not found"}"#, r#"{"message":"Forbidden"}"#, r#"{"error":{"code":5}}"#] {
+        let text = error_of(Answer::raw(403, body)).await;
+        assert_eq!(text, format!("API error: permission_error (status 403): {body} [request id req_scripted_0001]"));
+    }
+}
+
+#[tokio::test]
+async fn an_empty_message_of_the_user() {
+    let client = Client::builder().base_url("http://127.0.0.1:1").proxies(Proxies::none()).build().unwrap();
+    let mut run = client.run("m").empty();
+    assert_eq!(run.user("").unwrap_err().to_string(), "a message must not be empty");
+    let text = run.append(r#"{"role":"tool","content":"x"}"#).unwrap_err().to_string();
+    assert_eq!(text, "wrong JSON: a message is an object with a role (user, assistant or system) and a content");
 }

@@ -14,7 +14,9 @@ async fn a_suspended_run_goes_on_in_another_process() {
     let (first, second) = (echo("a"), echo("a"));
     let gate = |call: toolrunner_std::run::GatedCall| async move { if call.id == "t1" { Decision::Allow } else { Decision::Suspend } };
     let mut run = scripted.client().run("m").tools(first.clone()).gate(gate).user("Go.");
+    assert_eq!(run.outcome(), None);
     assert_eq!(run.until_done().await.unwrap().outcome, Outcome::NeedsAnswer);
+    assert_eq!(run.outcome(), Some(Outcome::NeedsAnswer));
     let snapshot = run.snapshot().unwrap();
     drop(run);
     let mut run = scripted.client().run("m").tools(second.clone()).gate(gate).resume(&snapshot);
@@ -90,4 +92,17 @@ async fn what_is_no_snapshot_is_refused() {
         let _ = run.until_done().await;
         let _ = run.close_open_calls();
     }
+}
+
+#[tokio::test]
+async fn a_snapshot_that_cannot_be_read_is_told_by_whatever_comes_first() {
+    let scripted = scripted(Script::new());
+    let resumed = || scripted.client().run("m").tools(echo("a")).resume("{}");
+    let expected = "this is no snapshot of a run";
+    let mut run = resumed();
+    assert_eq!(run.allow("t1").unwrap_err().to_string(), expected);
+    assert_eq!(run.answer("t1", "yes").unwrap_err().to_string(), expected);
+    assert_eq!(run.until_done().await.unwrap_err().to_string(), expected);
+    assert_eq!(run.outcome(), None);
+    assert!(scripted.requests().is_empty());
 }

@@ -3,7 +3,8 @@
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::spanned::Spanned;
-use syn::{Error, FnArg, ImplItem, ImplItemFn, ItemImpl, Result};
+use syn::visit::Visit;
+use syn::{Error, FnArg, ImplItem, ImplItemFn, ItemImpl, Lifetime, Result, Type};
 
 use crate::For;
 use crate::function::{Tool, implementations};
@@ -45,10 +46,29 @@ fn strip(block: &mut ItemImpl) {
     }
 }
 
+/// Refuses a type with a lifetime in it: a server's calls run on other threads, and the compiler says that only as bounds of `Tools`.
+fn owns(ty: &Type) -> Result<()> {
+    struct Borrowed(Option<Error>);
+    impl Visit<'_> for Borrowed {
+        fn visit_lifetime(&mut self, lifetime: &Lifetime) {
+            if lifetime.ident != "static" {
+                let text = "a server's toolbox owns what it uses, for its calls run on other threads: share by `Arc`, without lifetimes";
+                add(&mut self.0, Error::new(lifetime.span(), text));
+            }
+        }
+    }
+    let mut borrowed = Borrowed(None);
+    borrowed.visit_type(ty);
+    borrowed.0.map_or(Ok(()), Err)
+}
+
 fn generate(block: &mut ItemImpl, target: For) -> Result<TokenStream> {
     let core = target.core();
     if let Some((_, path, _)) = &block.trait_ {
         return Err(Error::new(path.span(), "#[toolbox] goes on an impl block of the type itself, not of a trait"));
+    }
+    if target.tools() {
+        owns(&block.self_ty)?;
     }
     let (mut tools, mut errors): (Vec<Tool>, Option<Error>) = (Vec::new(), None);
     for item in &mut block.items {

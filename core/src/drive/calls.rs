@@ -62,13 +62,16 @@ fn begin<'h, B: Toolbox + ?Sized, H: Hooks, O: Observer>(
     let Some(call) = run.call(i) else { return Err(Misuse::NoSuchCall.into()) };
     let found = tools.find(call.name);
     let decision = if is_asked && !call.is_bad && found.is_some() { hooks.before(&call) } else { Decision::Allow };
-    observer.see(&Event::ToolStart { id: call.id, name: call.name, input: call.input });
     let is_declared = |t| tools.definition(t).is_some_and(|tool| call.name == *tool.name);
-    let declared = found.is_none() && (0..tools.count()).any(is_declared);
+    if !call.is_bad && found.is_none() && (0..tools.count()).any(is_declared) {
+        run.leave_to_caller(i);
+        return Ok(Begun::Left);
+    }
+    observer.see(&Event::ToolStart { id: call.id, name: call.name, input: call.input });
     if run.refuse_bad_input(i)? {
         return Ok(Begun::Answered);
     }
-    if declared || decision == Decision::Suspend {
+    if decision == Decision::Suspend {
         run.leave_to_caller(i);
         return Ok(Begun::Left);
     }

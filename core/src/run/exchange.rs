@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::Run;
 use super::state::State;
 use crate::error::{ApiError, ApiErrorKind, Error};
-use crate::json::{Text, Value};
+use crate::json::{Kind, Text, Value};
 use crate::observe::Event;
 use crate::policy::is_transient;
 use crate::time::Instant;
@@ -229,7 +229,7 @@ impl Run<'_> {
         let bytes = self.error_body();
         crate::json::check(bytes).ok()?;
         let body = Value::first(bytes)?;
-        let error = body.member("error")?;
+        let error = body.member("error").filter(|error| error.kind() == Kind::Object)?;
         Some(ApiErrorText {
             kind: error.member("type").and_then(Value::as_text).unwrap_or_default(),
             message: error.member("message").and_then(Value::as_text).unwrap_or_default(),

@@ -303,7 +303,7 @@ impl Run<'_> {
     /// As [`replace_result`](Self::replace_result).
     pub fn replace_result_text(&mut self, i: usize, text: &str, is_error: bool) -> Result<(), Error> {
         if text.is_empty() {
-            return Err(Misuse::Json("a tool result's content is not empty").into());
+            return Err(Misuse::Json("a tool result's content must not be empty").into());
         }
         let len = escape(text).len() + 2;
         self.take_result(i, len)?;
@@ -354,7 +354,7 @@ impl Run<'_> {
 /// Checks what the API takes as a result: a string or an array of blocks, not empty, and only text if the call failed.
 fn check_content(content: &[u8], is_error: bool) -> Result<(), Misuse> {
     const SHAPE: Misuse = Misuse::Json("a tool result's content is a string or an array of blocks");
-    const EMPTY: Misuse = Misuse::Json("a tool result's content is not empty");
+    const EMPTY: Misuse = Misuse::Json("a tool result's content must not be empty");
     let checked = check(content).map_err(|_| SHAPE)?;
     let value = Value::first(content).ok_or(SHAPE)?;
     if checked.lone_surrogate.is_some() {

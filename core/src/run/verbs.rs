@@ -17,7 +17,7 @@ impl Run<'_> {
         self.ensure_idle()?;
         self.cancel_compaction();
         if text.is_empty() {
-            return Err(Misuse::Setting("a message is not empty").into());
+            return Err(Misuse::Setting("a message must not be empty").into());
         }
         self.reserve_with_answers(self.transcript.text_len(Role::User.name(), text))?;
         self.close_open_calls()?;
@@ -177,7 +177,7 @@ fn is_empty_array(value: Value<'_>) -> bool {
 
 /// Checks that these are messages: objects with a role and content, with commas between.
 pub(super) fn check_messages(bytes: &[u8]) -> Result<(), Error> {
-    let wrong = || Error::from(Misuse::Json("messages are objects with a role and a content"));
+    let wrong = || Error::from(Misuse::Json("a message is an object with a role (user, assistant or system) and a content"));
     // Rust counts a form feed as white space, JSON does not, and in a JSON text it stands nowhere.
     if bytes.contains(&0x0c) {
         return Err(wrong());
@@ -193,7 +193,7 @@ pub(super) fn check_messages(bytes: &[u8]) -> Result<(), Error> {
         }
         let is_empty = message.member("content").is_none_or(|content| matches!(content.raw(), b"\"\"") || is_empty_array(content));
         if is_empty {
-            return Err(Misuse::Json("a message is not empty").into());
+            return Err(Misuse::Json("a message must not be empty").into());
         }
         if checked.lone_surrogate.is_some() {
             return Err(Misuse::Json("a lone surrogate is no text").into());

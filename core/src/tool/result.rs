@@ -12,7 +12,7 @@ use crate::json::{self, Sink, Text, Value};
     message = "`{Self}` cannot be a tool's result",
     label = "not a result that the model can read",
     note = "return a string, a number, a bool, `()`, a `Block` or blocks, or a `Result` of one of these",
-    note = "or turn the feature `serde` on and derive `serde::Serialize`: the result is then JSON text"
+    note = "or derive `serde::Serialize`: the result is then JSON text (with the feature `serde`, which `toolrunner_std` has on)"
 )]
 pub trait ToolOutput {
     /// Appends it to the result.

@@ -6,6 +6,11 @@ use crate::error::Misuse;
 use crate::json::{self, Kind, Text, Value};
 
 /// Tools by index. `#[tool]` and `#[toolbox]` write this; a tuple of toolboxes is one whose counts add up.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no tool",
+    label = "neither a tool, nor a toolbox, nor a tuple of them",
+    note = "put `#[tool]` on the function, or `#[toolbox]` on the impl block whose methods are tools"
+)]
 #[allow(async_fn_in_trait, reason = "on a chip nothing is Send; `Tools` is the same with Send")]
 pub trait Toolbox {
     /// How many tools there are.
@@ -27,6 +32,11 @@ pub trait Toolbox {
 }
 
 /// [`Toolbox`] for servers: calls can run on other threads. Implement it with `async fn call`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no tool for a server",
+    label = "neither a tool, nor a toolbox, nor a tuple of them",
+    note = "put `#[tool]` on the function, or `#[toolbox]` on the impl block whose methods are tools: those of `toolrunner_std`"
+)]
 pub trait Tools: Send + Sync + 'static {
     /// How many tools there are.
     fn count(&self) -> usize;

@@ -87,7 +87,8 @@ impl ClientBuilder {
         Ok(builder)
     }
 
-    /// The server: `https://host`, with a port and a path prefix if it has them. A slash at the end makes no difference.
+    /// The server: `https://host`, with a port and a path prefix if it has them: what comes before
+    /// `/v1/messages`. A slash at the end makes no difference.
     #[must_use]
     pub fn base_url(mut self, url: impl Into<String>) -> Self {
         self.base_url = Some(url.into());

@@ -18,7 +18,7 @@ impl Run {
     /// Answers an open call instead of running its tool: the content's text. If the tool runs already it is dropped.
     ///
     /// # Errors
-    /// `Misuse` if no open call has this id.
+    /// `Misuse` if no open call has this id; what was wrong with how the run was made, such as its snapshot.
     pub fn answer(&mut self, id: &str, text: &str) -> Result<&mut Self, Error> {
         self.answer_json(id, &crate::params::quoted(text), false)
     }
@@ -26,7 +26,7 @@ impl Run {
     /// The same with content as it goes on the wire (a JSON string, or an array of blocks), and whether it is an error.
     ///
     /// # Errors
-    /// `Misuse` if no open call has this id, or the content is none.
+    /// As [`answer`](Self::answer); `Misuse` if the content is none.
     pub fn answer_json(&mut self, id: &str, content: &str, is_error: bool) -> Result<&mut Self, Error> {
         let call = self.open_call(id)?;
         self.machine.answer(call, content.as_bytes(), is_error)?;
@@ -38,7 +38,7 @@ impl Run {
     /// Lets a call run that the [gate](crate::RunBuilder::gate) suspended, or would be asked about.
     ///
     /// # Errors
-    /// `Misuse` if no open call has this id.
+    /// As [`answer`](Self::answer).
     pub fn allow(&mut self, id: &str) -> Result<&mut Self, Error> {
         let call = self.open_call(id)?;
         self.allowed.push(call);
@@ -63,10 +63,12 @@ impl Run {
         Ok(self)
     }
 
-    fn open_call(&self, id: &str) -> Result<usize, Misuse> {
+    fn open_call(&mut self, id: &str) -> Result<usize, Error> {
+        // After a snapshot that could not be read no call is open, and that is not what is to be mended.
+        self.check_setup()?;
         let machine = &self.machine;
         let mut calls = machine.calls();
-        calls.find(|&i| machine.call(i).is_some_and(|call| !call.is_answered && call.id == *id)).ok_or(Misuse::NoSuchCall)
+        calls.find(|&i| machine.call(i).is_some_and(|call| !call.is_answered && call.id == *id)).ok_or(Error::Misuse(Misuse::NoSuchCall))
     }
 
     /// Starts as many calls as may run.

@@ -120,14 +120,17 @@ impl Run {
         })
     }
 
+    /// Tells what was wrong with how the run was made.
+    pub(super) fn check_setup(&mut self) -> Result<(), Error> {
+        let Some(error) = self.invalid.take() else { return Ok(()) };
+        // A second use tells it again: nothing can be sent.
+        self.invalid = Some(Error::Invalid(error.to_string()));
+        Err(error)
+    }
+
     /// One thing further. `tell`: whether what happens is handed on.
     pub(super) async fn advance(&mut self, tell: bool) -> Result<Option<What>, Error> {
-        if let Some(error) = self.invalid.take() {
-            // A second use tells it again: nothing can be sent.
-            let again = Error::Invalid(error.to_string());
-            self.invalid = Some(again);
-            return Err(error);
-        }
+        self.check_setup()?;
         loop {
             if let Some(what) = self.untold.pop_front() {
                 return Ok(Some(what));

@@ -158,7 +158,7 @@ impl Run {
     /// Says something more: a user message behind all that was said. Calls that are still open are answered as not run.
     ///
     /// # Errors
-    /// `Capacity` if the conversation is full. Then nothing was said.
+    /// `Capacity` if the conversation is full, `Misuse` for an empty text. Then nothing was said.
     pub fn user(&mut self, text: &str) -> Result<&mut Self, Error> {
         self.abandon();
         self.machine.user(text)?;
@@ -358,6 +358,12 @@ impl Run {
     /// Tokens of all turns.
     pub const fn usage(&self) -> Usage {
         self.machine.usage()
+    }
+
+    /// Why the run ended; nothing while it goes on. Of use after the last [`next_event`](Self::next_event) or
+    /// [`next_turn`](Self::next_turn); [`until_done`](Self::until_done) gives it with the rest.
+    pub const fn outcome(&self) -> Option<Outcome> {
+        self.machine.outcome()
     }
 
     /// Replies of the model since the last prompt.
