@@ -112,6 +112,7 @@ fn text_blocks_without_text_are_left_out() {
     });
     assert_eq!(both, format!(r#"[{PICTURE},{{"type":"text","text":"seen"}}]"#));
     assert_eq!(content(|out| out.block(Block::text("")).unwrap()), format!("\"{EMPTY_RESULT}\""));
+    #[cfg(feature = "alloc")]
     for blocks in [EMPTY.to_owned(), format!("{EMPTY},{EMPTY}")] {
         let error = ToolError::blocks(format!("[{blocks},{}]", r#"{"type":"text","text":"why"}"#));
         assert_eq!(content(|out| error.write_to(out).unwrap()), r#"[{"type":"text","text":"why"}]"#);
