@@ -53,8 +53,9 @@ pub use tool::ToolInput;
 ///
 /// Of the tool: `name = "…"`, `description = "…"`, `strict`, `serial` or `serial = "group"` (no two calls of one group run at
 /// the same time), `blocking`, `timeout_ms = …`, `defer_loading`, `eager_input_streaming`, `raw = "…"` (members of the definition in
-/// JSON, without braces, such as `raw = r#""cache_control":{"type":"ephemeral"}"#`). Of an argument, as `#[tool(…)]`: `default = …` (with `default_json = "…"` where the macro cannot tell what it is in JSON), `rename = "…"`, `description = "…"`,
-/// `min`, `max`, `min_len`, `max_len`, `min_items`, `max_items`.
+/// JSON, without braces, such as `raw = r#""cache_control":{"type":"ephemeral"}"#`). Of an argument, as `#[tool(…)]`: `default = …`
+/// (with `default_json = "…"` where the macro cannot tell what it is in JSON), `rename = "…"`, `description = "…"`, `min`, `max`,
+/// `min_len`, `max_len`, `min_items`, `max_items`.
 ///
 /// ```
 /// use toolrunner_core::tool;

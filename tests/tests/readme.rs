@@ -24,7 +24,6 @@ fn capacities_are_those_of_the_code() {
         ("Depth of JSON", "127", "core/src/json/check.rs", "MAX_DEPTH: usize = 127;"),
         ("Depth of a raw schema", "32", "core/src/schema/raw.rs", "RAW_DEPTH: usize = 32;"),
         ("Depth of a tool's input type, in arrays, objects and maps", "16", "core/src/schema/check.rs", "SCHEMA_DEPTH: usize = 16;"),
-        ("Depth of a tool's input type, in arrays, objects and maps", "16", "core/src/schema/check.rs", "SCHEMA_DEPTH: usize = 16;"),
         ("Tool definitions, on a chip", "24", "core/src/wire/request.rs", "MAX_TOOLS: usize = 24;"),
         ("Header fields, on a chip", "12, of which 6 are ours", "core/src/wire/request.rs", "MAX_HEADERS: usize = 12;"),
         ("Text of a `ToolError` made by `format`, without `alloc`", "96 bytes", "core/src/tool/error.rs", "ERROR_TEXT: usize = 96;"),

@@ -15,7 +15,6 @@ use toolrunner_std::HttpTransport;
 use toolrunner_std::http::{HttpSettings, Proxies, RootCertificate};
 
 #[tokio::test]
-#[ignore = "run by the others, with an environment of their choice"]
 async fn child_sends() {
     support::child_sends().await;
 }

@@ -212,7 +212,6 @@ async fn an_http2_connection_closed_between_requests_is_replaced() {
 }
 
 #[tokio::test]
-#[ignore = "run by the next, with an environment of its choice"]
 async fn child_sends() {
     support::child_sends().await;
 }

@@ -152,6 +152,7 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// [`key`](Self::key) of any form. Out of line, for most names come the short way.
     #[cfg_attr(target_pointer_width = "64", inline(never))]
     fn any_key(&mut self) -> Result<Option<&'a [u8]>, JsonError> {
         if !self.next(b'}', "',' or '}'")? {

@@ -5,7 +5,7 @@ use super::state::{Outcome, State};
 use crate::error::{Capacity, Error, Misuse};
 use crate::json::{Array, JsonError, Kind, Sink, Text, Value, check, copy, escape};
 use crate::observe::Event;
-use crate::tool::{EMPTY_ERROR, EMPTY_RESULT, Notice, is_empty_text};
+use crate::tool::{EMPTY_ERROR, EMPTY_RESULT, Notice, is_empty_text_block};
 use crate::transcript::{Span, Transcript};
 
 const HEAD: &[u8] = b"{\"type\":\"tool_result\",\"tool_use_id\":\"";
@@ -373,7 +373,7 @@ fn check_content(content: &[u8], is_error: bool) -> Result<(), Misuse> {
     for block in blocks {
         let kind = block.member("type").and_then(Value::as_text).ok_or(SHAPE)?;
         let is_text = kind == *"text";
-        if is_empty_text(block) {
+        if is_empty_text_block(block) {
             return Err(EMPTY);
         }
         if is_error && !is_text {

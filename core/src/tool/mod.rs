@@ -24,7 +24,7 @@ pub use input::{Decoder, ToolInput};
 #[doc(hidden)]
 pub use input::{begin, invalid_input};
 pub use output::Output;
-pub(crate) use output::is_empty_text;
+pub(crate) use output::is_empty_text_block;
 #[cfg(feature = "alloc")]
 pub use raw::{Async, Input};
 pub use raw::{Declared, DefinitionText, Direct, RawTool};

@@ -169,7 +169,7 @@ impl<'a> Output<'a> {
         self.state()?;
         let written = self.written(from);
         let fits = !block.has_raw() || written.is_some_and(is_block);
-        if !fits || written.and_then(Value::first).is_some_and(is_empty_text) {
+        if !fits || written.and_then(Value::first).is_some_and(is_empty_text_block) {
             self.truncate(mark);
         }
         if !fits {
@@ -192,8 +192,8 @@ impl<'a> Output<'a> {
         });
         let value = value.ok_or(Misuse::Json("a tool result's content is a string or an array of blocks"))?;
         self.clear();
-        let said = || value.elements().filter(|block| !is_empty_text(*block));
-        if said().next().is_some() && value.elements().any(is_empty_text) {
+        let said = || value.elements().filter(|block| !is_empty_text_block(*block));
+        if said().next().is_some() && value.elements().any(is_empty_text_block) {
             self.open_blocks();
             for (i, block) in said().enumerate() {
                 self.push(if i > 0 { b"," } else { b"" });
@@ -379,7 +379,7 @@ fn is_block(bytes: &[u8]) -> bool {
 }
 
 /// Whether a block is a text block without text.
-pub(crate) fn is_empty_text(block: Value<'_>) -> bool {
+pub(crate) fn is_empty_text_block(block: Value<'_>) -> bool {
     block.member("type").is_some_and(|kind| kind.is_text("text"))
         && block.member("text").and_then(Value::as_text).is_none_or(Text::is_empty)
 }

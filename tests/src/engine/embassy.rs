@@ -139,15 +139,10 @@ impl Write for Connection<'_> {
 impl Read for Connection<'_> {
     async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ErrorKind> {
         match read_piece(&mut self.to_send, buffer) {
-            // One that asks for more than was said would wait for ever.
-            None => {
-                if self.is_closed {
-                    Ok(0)
-                } else {
-                    Err(ErrorKind::TimedOut)
-                }
-            }
             Some(len) => Ok(len),
+            None if self.is_closed => Ok(0),
+            // One that asks for more than was said would wait for ever.
+            None => Err(ErrorKind::TimedOut),
         }
     }
 }
