@@ -52,8 +52,9 @@ pub use tool::ToolInput;
 /// itself, and a `context: &ToolContext<'_>` tells it what surrounds the call: see [`ToolContext`](tool::ToolContext).
 ///
 /// Of the tool: `name = "…"`, `description = "…"`, `strict`, `serial` or `serial = "group"` (no two calls of one group run at
-/// the same time), `blocking`, `timeout_ms = …`, `defer_loading`, `eager_input_streaming`, `raw = "…"` (members of the definition in
-/// JSON, without braces, such as `raw = r#""cache_control":{"type":"ephemeral"}"#`). Of an argument, as `#[tool(…)]`: `default = …`
+/// the same time), `blocking`, `timeout_ms = …`, `idempotent` (a call may run a second time without further effect),
+/// `requires_approval` (a person must approve each call; a gate enforces it), `defer_loading`, `eager_input_streaming`, `raw = "…"`
+/// (members of the definition in JSON, without braces, such as `raw = r#""cache_control":{"type":"ephemeral"}"#`). Of an argument, as `#[tool(…)]`: `default = …`
 /// (with `default_json = "…"` where the macro cannot tell what it is in JSON), `rename = "…"`, `description = "…"`, `min`, `max`,
 /// `min_len`, `max_len`, `min_items`, `max_items`.
 ///

@@ -17,6 +17,8 @@ pub(crate) struct ToolOptions {
     pub(crate) serial: Option<String>,
     pub(crate) blocking: bool,
     pub(crate) timeout_ms: Option<LitInt>,
+    pub(crate) idempotent: bool,
+    pub(crate) requires_approval: bool,
     /// Members of the definition, as JSON.
     pub(crate) extra: Vec<String>,
 }
@@ -55,6 +57,10 @@ impl ToolOptions {
             self.blocking = true;
         } else if is("timeout_ms") {
             self.timeout_ms = Some(meta.value()?.parse()?);
+        } else if is("idempotent") {
+            self.idempotent = true;
+        } else if is("requires_approval") {
+            self.requires_approval = true;
         } else if is("strict") || is("defer_loading") || is("eager_input_streaming") {
             let name = meta.path.get_ident().map(ToString::to_string).unwrap_or_default();
             self.extra.push(format!("\"{name}\":true"));
@@ -70,7 +76,8 @@ impl ToolOptions {
         } else {
             return Err(meta.error(
                 "unknown option of a tool; there are `name = \"…\"`, `description = \"…\"`, `strict`, `serial`, `serial = \"group\"`, \
-                 `blocking`, `timeout_ms = …`, `defer_loading`, `eager_input_streaming` and `raw = \"…\"`",
+                 `blocking`, `timeout_ms = …`, `idempotent`, `requires_approval`, `defer_loading`, `eager_input_streaming` and \
+                 `raw = \"…\"`",
             ));
         }
         Ok(())

@@ -60,6 +60,12 @@ pub struct Definition<'a> {
     pub blocking: bool,
     /// How long a call may take; its future is dropped then.
     pub timeout: Option<Duration>,
+    /// Whether a call may run a second time without further effect. A server that lost a started call in a crash may then run it again.
+    ///
+    /// The model does not see this, and the loop itself still runs every call at most once.
+    pub idempotent: bool,
+    /// Whether a person must approve each call before it runs. The model does not see this. The loop does not enforce it: a gate does.
+    pub requires_approval: bool,
     /// What checks name and JSON; none if they are right by the way they were made, and then no code for it is linked either.
     check: Option<toolbox::Check>,
 }
@@ -67,7 +73,17 @@ pub struct Definition<'a> {
 impl<'a> Definition<'a> {
     /// A runnable tool of this name and definition.
     pub const fn new(name: &'a str, json: &'a str) -> Self {
-        Self { name, json, runnable: true, serial: None, blocking: false, timeout: None, check: Some(toolbox::check_definition) }
+        Self {
+            name,
+            json,
+            runnable: true,
+            serial: None,
+            blocking: false,
+            timeout: None,
+            idempotent: false,
+            requires_approval: false,
+            check: Some(toolbox::check_definition),
+        }
     }
 
     /// The same, of a good name and of a JSON that was made of them and this schema.
@@ -111,6 +127,20 @@ impl<'a> Definition<'a> {
     #[must_use]
     pub const fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
+        self
+    }
+
+    /// Marks the tool as [`idempotent`](Self::idempotent).
+    #[must_use]
+    pub const fn idempotent(mut self) -> Self {
+        self.idempotent = true;
+        self
+    }
+
+    /// Marks the tool as one whose calls a person must approve: see [`requires_approval`](Self::requires_approval).
+    #[must_use]
+    pub const fn requires_approval(mut self) -> Self {
+        self.requires_approval = true;
         self
     }
 }

@@ -103,6 +103,8 @@ pub struct RawTool<R> {
     serial: Option<&'static str>,
     blocking: bool,
     timeout: Option<Duration>,
+    idempotent: bool,
+    requires_approval: bool,
     run: R,
 }
 
@@ -128,7 +130,7 @@ impl<F: Fn(Value<'_>, &mut Output<'_>) -> Result<(), ToolError>> RawTool<Direct<
 impl<R> RawTool<R> {
     fn of(definition: DefinitionText, run: R) -> Result<Self, Misuse> {
         let declaration = Declaration::new(definition)?;
-        Ok(Self { declaration, serial: None, blocking: false, timeout: None, run })
+        Ok(Self { declaration, serial: None, blocking: false, timeout: None, idempotent: false, requires_approval: false, run })
     }
 
     /// The same, never run beside another tool that says so.
@@ -158,9 +160,24 @@ impl<R> RawTool<R> {
         self
     }
 
+    /// Marks the tool as [`idempotent`](Definition::idempotent).
+    #[must_use]
+    pub fn idempotent(mut self) -> Self {
+        self.idempotent = true;
+        self
+    }
+
+    /// Marks the tool as one whose calls a person must approve: see [`Definition::requires_approval`].
+    #[must_use]
+    pub fn requires_approval(mut self) -> Self {
+        self.requires_approval = true;
+        self
+    }
+
     fn definition(&self) -> Definition<'_> {
         let mut definition = self.declaration.definition();
         (definition.serial, definition.blocking, definition.timeout) = (self.serial, self.blocking, self.timeout);
+        (definition.idempotent, definition.requires_approval) = (self.idempotent, self.requires_approval);
         definition
     }
 }

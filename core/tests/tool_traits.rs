@@ -1,0 +1,50 @@
+//! What a tool's definition says of it that the model does not see.
+#![cfg(all(feature = "macros", feature = "alloc", feature = "serde"))]
+#![allow(clippy::unwrap_used, clippy::std_instead_of_core, clippy::std_instead_of_alloc, dead_code, reason = "tests")]
+
+use toolrunner_core::tool::{Input, RawTool, ToolError, Toolbox, check_tools};
+use toolrunner_core::{tool, toolbox};
+
+/// Set the target temperature.
+#[tool(idempotent)]
+fn set_target(_celsius: i32) {}
+
+/// Pay an invoice.
+#[tool(requires_approval, timeout_ms = 500)]
+fn pay(_invoice: u32) {}
+
+struct Board;
+
+#[toolbox]
+impl Board {
+    /// Read the temperature.
+    #[tool(idempotent, requires_approval)]
+    fn read(&self) -> i32 {
+        21
+    }
+}
+
+#[test]
+fn idempotent_and_requires_approval_are_part_of_the_definition_and_not_of_its_json() {
+    let raw = |name| RawTool::new(name, "", r#"{"type":"object"}"#, |_: Input| async { Ok::<_, ToolError>("") }).unwrap();
+    let tools = (set_target, pay, Board, raw("plain"), raw("set").idempotent(), raw("drop").requires_approval());
+    check_tools(&tools).unwrap();
+    let told: Vec<_> = (0..tools.count())
+        .map(|i| {
+            let tool = tools.definition(i).unwrap();
+            assert!(!tool.json.contains("idempotent") && !tool.json.contains("approval"), "{}", tool.json);
+            (tool.name, tool.idempotent, tool.requires_approval)
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("set_target", true, false),
+            ("pay", false, true),
+            ("read", true, true),
+            ("plain", false, false),
+            ("set", true, false),
+            ("drop", false, true)
+        ]
+    );
+}
