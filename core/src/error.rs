@@ -13,6 +13,8 @@
 use core::fmt;
 use core::time::Duration;
 
+use embedded_io_async::ErrorKind;
+
 /// A buffer that was full: nothing was cut, and what did not fit was not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -117,6 +119,21 @@ impl TransportKind {
             Self::Other => "the transport failed",
             Self::Timeout => "nothing came in time",
             Self::Tls => "the TLS session failed",
+        }
+    }
+}
+
+/// The one mapping of a transport's failures to `embedded-io` kinds, for the errors that transports give to readers of a body.
+impl From<TransportKind> for ErrorKind {
+    fn from(kind: TransportKind) -> Self {
+        match kind {
+            TransportKind::Closed => Self::ConnectionReset,
+            TransportKind::Connect => Self::NotConnected,
+            TransportKind::Dns => Self::AddrNotAvailable,
+            TransportKind::Http => Self::InvalidData,
+            TransportKind::Other => Self::Other,
+            TransportKind::Timeout => Self::TimedOut,
+            TransportKind::Tls => Self::PermissionDenied,
         }
     }
 }

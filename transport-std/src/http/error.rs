@@ -129,14 +129,7 @@ impl TransportError for HttpError {
 
 impl embedded_io_async::Error for HttpError {
     fn kind(&self) -> ErrorKind {
-        match self.0.kind {
-            TransportKind::Closed => ErrorKind::ConnectionReset,
-            TransportKind::Connect => ErrorKind::NotConnected,
-            TransportKind::Dns => ErrorKind::AddrNotAvailable,
-            TransportKind::Http => ErrorKind::InvalidData,
-            TransportKind::Timeout => ErrorKind::TimedOut,
-            _ => ErrorKind::Other,
-        }
+        self.0.kind.into()
     }
 }
 
