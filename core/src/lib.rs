@@ -43,8 +43,11 @@ pub mod wire;
 
 pub use tool::ToolInput;
 
-/// Makes a tool of a function, sync or async: a unit struct of the function's name takes its place, which is a
-/// [`Toolbox`](tool::Toolbox) of that one tool. `name.run(…)` calls the function directly.
+/// Makes a tool of a function, sync or async.
+///
+/// The function's name then stands for the tool: `(now, calculate_sum)` is a [`Toolbox`](tool::Toolbox) of two tools. It is still the
+/// name of a function, so variables, arguments and patterns may have the same name. `name()` makes the tool as a value of the type
+/// `name`, and `name().run(…)` calls the function itself, for example in a test.
 ///
 /// The doc comment is the tool's description, those of the arguments are theirs. The input is checked against the schema before the
 /// function runs. What it may take: [`ToolInput`]; what it may return: [`ToolOutput`](tool::ToolOutput), or a `Result` of one and any
@@ -72,7 +75,7 @@ pub use tool::ToolInput;
 /// ) -> i64 {
 ///     a + b
 /// }
-/// assert_eq!(calculate_sum.run(15, 27), 42);
+/// assert_eq!(calculate_sum().run(15, 27), 42);
 /// ```
 #[cfg(feature = "macros")]
 pub use toolrunner_macros::tool_core as tool;

@@ -116,8 +116,8 @@ fn calls_with_defaults_escapes_and_whole_numbers() {
     assert_eq!(ok(&tools, "get_weather", r#"{"location":"Paris"}"#), r#""Paris: 20 fahrenheit""#);
     assert_eq!(ok(&tools, "get_weather", r#"{"location":"\u00c5\ud83d\ude00","unit":"\"K\""}"#), r#""Å😀: 20 \"K\"""#);
     assert_eq!(ok(&tools, "calculate_sum", r#"{"a":5.0,"b":1e2}"#), r#""105""#);
-    assert_eq!(ready(get_weather.run("Rome", "celsius")), "Rome: 20 celsius");
-    assert_eq!(calculate_sum.run(15, 27), 42);
+    assert_eq!(ready(get_weather().run("Rome", "celsius")), "Rome: 20 celsius");
+    assert_eq!(calculate_sum().run(15, 27), 42);
 }
 
 #[test]

@@ -79,15 +79,16 @@ impl Argument {
     }
 
     /// The expression that reads it from `object`, with `?`.
-    pub(crate) fn read(&self, object: &TokenStream) -> TokenStream {
+    /// Uses `decoder`, a `&mut Decoder`.
+    pub(crate) fn read(&self, object: &TokenStream, core: &TokenStream) -> TokenStream {
         let Self { name, ty, options } = self;
         if options.skip {
             return quote!(::core::default::Default::default());
         }
         match &options.default {
-            None => quote!(decoder.member::<#ty>(#object, #name)?),
-            Some(Fill::Expr(expr)) => quote!(decoder.member_or::<#ty>(#object, #name, || #expr)?),
-            Some(Fill::Quiet(expr)) => quote!(decoder.member_or::<#ty>(#object, #name, || #expr)?),
+            None => quote!(<#ty as #core::tool::ToolInput<'_>>::member(decoder, #object, #name)?),
+            Some(Fill::Expr(expr)) => quote!(<#ty as #core::tool::ToolInput<'_>>::member_or(decoder, #object, #name, || #expr)?),
+            Some(Fill::Quiet(expr)) => quote!(<#ty as #core::tool::ToolInput<'_>>::member_or(decoder, #object, #name, || #expr)?),
         }
     }
 }

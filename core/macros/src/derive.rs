@@ -121,7 +121,7 @@ impl Context<'_> {
             Fields::Named(_) | Fields::Unit => {
                 let fields = self.fields(fields, self.options.rename_all, self.options.default)?;
                 let schema = self.object(&fields)?;
-                let read = fields.construct(&quote!(value));
+                let read = fields.construct(&quote!(value), core);
                 Ok(Generated { schema, decode: quote!(::core::result::Result::Ok(Self #read)), more })
             }
         }
@@ -275,7 +275,7 @@ impl Context<'_> {
             fields => {
                 let fields = self.fields(fields, case.rename_all, false)?;
                 let schema = self.object(&fields)?;
-                let read = fields.construct(source);
+                let read = fields.construct(source, core);
                 Ok((quote!(#schema.describe(#description)), quote!(Self::#ident #read)))
             }
         }
@@ -295,8 +295,8 @@ struct Named {
 
 impl Named {
     /// `{ field: …, }`
-    fn construct(&self, source: &TokenStream) -> TokenStream {
-        let reads = self.list.iter().map(|argument| argument.read(source));
+    fn construct(&self, source: &TokenStream, core: &TokenStream) -> TokenStream {
+        let reads = self.list.iter().map(|argument| argument.read(source, core));
         let idents = &self.idents;
         quote!({ #(#idents: #reads,)* })
     }

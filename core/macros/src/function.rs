@@ -121,7 +121,7 @@ impl Tool {
                 Parameter::Argument(ident, argument) => {
                     // Names of our own, that no constant or macro of the user's can meet.
                     let ident = quote::format_ident!("argument_{}", ident.to_string().trim_start_matches("r#"));
-                    reads.push(argument.read(&quote!(input)));
+                    reads.push(argument.read(&quote!(input), core));
                     passed.push(quote!(#ident));
                     idents.push(ident);
                 }
@@ -139,6 +139,8 @@ impl Tool {
                 let ::core::option::Option::Some((input, mut decoder)) = #core::tool::begin(#name, #schema_name, call, out) else {
                     return ::core::result::Result::Err(#core::tool::ToolError::written());
                 };
+                #[allow(unused_variables, reason = "generated")]
+                let decoder = &mut decoder;
                 #[allow(clippy::redundant_closure_call)]
                 let read = (|| ::core::result::Result::Ok::<_, #core::schema::InputError<'static>>((#(#reads,)*)))();
                 match read {
@@ -284,7 +286,15 @@ fn generate(options: TokenStream, function: &mut ItemFn, target: For) -> Result<
         #(#doc_attributes)*
         #[allow(non_camel_case_types)]
         #[derive(Clone, Copy, Debug, Default)]
-        #vis struct #ident;
+        #[allow(dead_code, reason = "the function of this name makes it")]
+        #vis struct #ident {}
+
+        #(#doc_attributes)*
+        // A function, because a unit struct or a constant would take the name from every variable in its scope.
+        #[allow(non_snake_case)]
+        #vis const fn #ident() -> #ident {
+            #ident {}
+        }
 
         impl #ident {
             #(#doc_attributes)*
@@ -298,6 +308,11 @@ fn generate(options: TokenStream, function: &mut ItemFn, target: For) -> Result<
         const _: () = {
             #constants
             #implementations
+
+            #[automatically_derived]
+            impl #core::tool::ToolFunction for #ident {
+                const DEFINITION: #core::tool::Definition<'static> = DEFINITION;
+            }
         };
     })
 }

@@ -19,11 +19,27 @@ use crate::schema::{Expected, Got, InputError, Schema};
 /// | `Option<T>` | T or null, not required | |
 /// | [`Value`] | anything | any JSON, as it stands |
 /// | `String`, `Cow<str>`, `Box<T>`, `Vec<T>`, `BTreeMap<String, T>` | as expected | with `alloc` |
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be an argument of a tool",
-    label = "the model has no way to give this",
-    note = "derive it for your own types: `#[derive(ToolInput)]`",
-    note = "of std, `String`, `Vec`, `Box` and `BTreeMap` need the feature `alloc`; `json::Value` takes any JSON"
+///
+/// A type that is none of these can be made one by hand: state a [`SCHEMA`](Self::SCHEMA) and [`decode`](Self::decode) a value.
+#[cfg_attr(
+    feature = "alloc",
+    diagnostic::on_unimplemented(
+        message = "`{Self}` cannot be an argument of a tool",
+        label = "the model has no way to give this",
+        note = "put `#[derive(ToolInput)]` on a type of your own, or implement `ToolInput` for a newtype around a foreign one",
+        note = "arguments can be `bool`, numbers, `char`, `&str`, `String`, `Option<T>`, `Vec<T>`, `[T; N]`, `BTreeMap<String, T>` (not \
+                `HashMap`), and `json::Value` for any JSON; `RawTool` takes a schema as JSON text and gives the whole input to serde"
+    )
+)]
+#[cfg_attr(
+    not(feature = "alloc"),
+    diagnostic::on_unimplemented(
+        message = "`{Self}` cannot be an argument of a tool",
+        label = "the model has no way to give this",
+        note = "put `#[derive(ToolInput)]` on a type of your own",
+        note = "arguments can be `bool`, numbers, `char`, `&str`, `heapless::String<N>`, `heapless::Vec<T, N>`, `[T; N]`, `Option<T>`, and \
+                `json::Value` for any JSON; `String`, `Vec` and `BTreeMap` need toolrunner's feature `alloc`"
+    )
 )]
 pub trait ToolInput<'a>: Sized {
     /// What the model is told, and what is checked before [`decode`](Self::decode).
@@ -41,6 +57,24 @@ pub trait ToolInput<'a>: Sized {
     /// What a missing member is.
     fn absent() -> Option<Self> {
         None
+    }
+
+    /// For generated code: [`Decoder::member`], named through this trait, so that the compiler tells of a type that does not implement
+    /// it in the same words as where its schema is asked for, and so only once.
+    #[doc(hidden)]
+    fn member(decoder: &mut Decoder<'a>, object: Value<'a>, name: &'static str) -> Result<Self, InputError<'static>> {
+        decoder.member(object, name)
+    }
+
+    /// For generated code: [`Decoder::member_or`] in the same way.
+    #[doc(hidden)]
+    fn member_or(
+        decoder: &mut Decoder<'a>,
+        object: Value<'a>,
+        name: &'static str,
+        default: impl FnOnce() -> Self,
+    ) -> Result<Self, InputError<'static>> {
+        decoder.member_or(object, name, default)
     }
 }
 

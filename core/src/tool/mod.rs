@@ -34,9 +34,9 @@ pub use result::ToolOutput;
 #[doc(hidden)]
 pub use result::kinds;
 pub use texts::{EMPTY_ERROR, EMPTY_RESULT, Notice};
+pub use toolbox::{ByRef, Toolbox, Tools, check_server_tools, check_tools};
 #[doc(hidden)]
-pub use toolbox::not_found;
-pub use toolbox::{Toolbox, Tools, check_server_tools, check_tools};
+pub use toolbox::{HasToolAttribute, ToolFunction, not_found};
 
 use core::time::Duration;
 

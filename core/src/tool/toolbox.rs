@@ -29,6 +29,11 @@ pub trait Toolbox {
     fn find(&self, name: Text<'_>) -> Option<usize> {
         (0..self.count()).find(|&i| self.definition(i).is_some_and(|tool| tool.runnable && name == *tool.name))
     }
+
+    /// Lends this toolbox, so that it can be part of a tuple: `(board.by_ref(), now)`.
+    fn by_ref(&self) -> ByRef<'_, Self> {
+        ByRef(self)
+    }
 }
 
 /// [`Toolbox`] for servers: calls can run on other threads. Implement it with `async fn call`.
@@ -121,27 +126,91 @@ pub(crate) fn is_name(name: &str) -> bool {
     (1..=128).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }
 
-macro_rules! forward {
-    ($($generics:tt)*) => {
-        $($generics)* {
+/// A toolbox that is lent, so that it can be part of a tuple: see [`Toolbox::by_ref`].
+#[derive(Debug)]
+pub struct ByRef<'t, T: ?Sized>(&'t T);
+
+impl<T: Toolbox + ?Sized> Toolbox for ByRef<'_, T> {
+    fn count(&self) -> usize {
+        self.0.count()
+    }
+
+    fn definition(&self, i: usize) -> Option<Definition<'_>> {
+        self.0.definition(i)
+    }
+
+    async fn call(&self, i: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+        self.0.call(i, call, out).await
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<T: Tools> Tools for alloc::sync::Arc<T> {
+    fn count(&self) -> usize {
+        (**self).count()
+    }
+
+    fn definition(&self, i: usize) -> Option<Definition<'_>> {
+        (**self).definition(i)
+    }
+
+    async fn call(&self, i: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+        (**self).call(i, call, out).await
+    }
+}
+
+/// What `#[tool]` makes of a function. The function's name is then a function without arguments that returns this.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "a function that returns `{Self}` is no tool",
+    label = "a function without `#[tool]`",
+    note = "put `#[tool]` on the function, or `#[toolbox]` on the impl block whose methods are tools"
+)]
+pub trait ToolFunction {
+    /// What it tells of itself.
+    const DEFINITION: Definition<'static>;
+}
+
+/// A function under `#[tool]`, by its name: it stands for its tool wherever a toolbox is expected. The compiler shows the name of this
+/// trait where the attribute was forgotten.
+#[doc(hidden)]
+pub trait HasToolAttribute {
+    /// The tool.
+    type Tool: ToolFunction;
+
+    /// Makes the tool.
+    fn tool(&self) -> Self::Tool;
+}
+
+impl<F: Fn() -> T, T: ToolFunction> HasToolAttribute for F {
+    type Tool = T;
+
+    fn tool(&self) -> T {
+        self()
+    }
+}
+
+macro_rules! function {
+    ($trait:ident, $($bounds:tt)*) => {
+        #[diagnostic::do_not_recommend]
+        impl<F: HasToolAttribute<Tool: $trait> + $($bounds)*> $trait for F {
             fn count(&self) -> usize {
-                (**self).count()
+                1
             }
 
             fn definition(&self, i: usize) -> Option<Definition<'_>> {
-                (**self).definition(i)
+                (i == 0).then_some(F::Tool::DEFINITION)
             }
 
             async fn call(&self, i: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
-                (**self).call(i, call, out).await
+                self.tool().call(i, call, out).await
             }
         }
     };
 }
 
-forward!(impl<T: Toolbox + ?Sized> Toolbox for &T);
-#[cfg(feature = "alloc")]
-forward!(impl<T: Tools> Tools for alloc::sync::Arc<T>);
+function!(Toolbox, Sized);
+function!(Tools, Send + Sync + 'static);
 
 macro_rules! list {
     ($bound:ident, $($generics:tt)*) => {
