@@ -156,7 +156,7 @@ impl Tool {
             use #core::tool::kinds::*;
             #[allow(clippy::unit_arg, clippy::needless_borrow)]
             match (&&&Probe(&value)).split_kind().split(value) {
-                ::core::result::Result::Ok(value) => (&&&Probe(&value)).output_kind().write(value, out),
+                ::core::result::Result::Ok(value) => (&&&&Probe(&value)).output_kind().write(value, out),
                 ::core::result::Result::Err(error) => ::core::result::Result::Err((&&&Probe(&error)).error_kind().convert(error)),
             }
         }}

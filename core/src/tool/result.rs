@@ -8,6 +8,8 @@ use crate::json::{self, Sink, Text, Value};
 /// Texts go to the model as they are; numbers and booleans as JSON has them; `()` leaves what the tool wrote itself, and if that is
 /// nothing the result reads [`EMPTY_RESULT`](super::EMPTY_RESULT); [`Block`]s are content blocks. With the feature `serde` a tool made
 /// by `#[tool]` may also return any other `Serialize`, which becomes JSON text; [`Json`] does that where a `ToolOutput` is asked for.
+/// Bytes (`Vec<u8>` and its like) do not compile as a result: write an image as a [`Block`] of
+/// [`Source::Bytes`](super::Source::Bytes), or return `Json(bytes)` for a list of numbers.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a tool's result",
     label = "not a result that the model can read",
@@ -188,7 +190,7 @@ impl<T: serde::Serialize> ToolOutput for Json<T> {
 }
 
 /// For generated code: what a function returns, whatever it is, becomes a result. Which of several ways is taken is found by method
-/// resolution: `(&&&Probe(&value)).kind()` takes the impl for `&&Probe` before that for `&Probe` before that for `Probe`.
+/// resolution: `(&&&&Probe(&value)).kind()` takes the impl for `&&&Probe` before that for `&&Probe`, and so on down to `Probe`.
 #[doc(hidden)]
 pub mod kinds {
     use core::convert::Infallible;
@@ -229,6 +231,68 @@ pub mod kinds {
     impl IsValue {
         pub fn split<T>(self, value: T) -> Result<T, Infallible> {
             Ok(value)
+        }
+    }
+
+    /// Bytes, which serde would write as a list of numbers.
+    #[cfg(feature = "serde")]
+    pub trait Bytes {}
+
+    #[cfg(feature = "serde")]
+    mod bytes {
+        use alloc::borrow::Cow;
+        use alloc::boxed::Box;
+        use alloc::collections::VecDeque;
+        use alloc::rc::Rc;
+        use alloc::sync::Arc;
+        use alloc::vec::Vec;
+
+        use super::Bytes;
+
+        impl Bytes for [u8] {}
+        impl<const N: usize> Bytes for [u8; N] {}
+        impl Bytes for Vec<u8> {}
+        impl Bytes for VecDeque<u8> {}
+        impl Bytes for Cow<'_, [u8]> {}
+        impl<const N: usize> Bytes for heapless::Vec<u8, N> {}
+        impl<T: Bytes + ?Sized> Bytes for &T {}
+        impl<T: Bytes + ?Sized> Bytes for Box<T> {}
+        impl<T: Bytes + ?Sized> Bytes for Rc<T> {}
+        impl<T: Bytes + ?Sized> Bytes for Arc<T> {}
+        impl<T: Bytes> Bytes for Option<T> {}
+        impl<T: Bytes> Bytes for [T] {}
+        impl<T: Bytes> Bytes for Vec<T> {}
+    }
+
+    /// What no bytes are: the call of `write` then says what to return instead.
+    #[cfg(feature = "serde")]
+    #[diagnostic::on_unimplemented(
+        message = "a tool cannot return the bytes of `{Self}`: the model would read a list of numbers",
+        label = "bytes are no result",
+        note = "take `out: &mut Output<'_>` as an argument and write an image with \
+                `out.block(Block::image(Source::Bytes { media_type: \"image/png\", data: &bytes }))?`; text is `String::from_utf8(bytes)`",
+        note = "if the model is to read numbers, return `Json(bytes)`"
+    )]
+    pub trait NoBytes {}
+
+    #[cfg(feature = "serde")]
+    #[derive(Debug)]
+    pub struct IsBytes;
+
+    #[cfg(feature = "serde")]
+    pub trait BytesKind {
+        fn output_kind(&self) -> IsBytes {
+            IsBytes
+        }
+    }
+
+    #[cfg(feature = "serde")]
+    impl<T: Bytes> BytesKind for &&&Probe<'_, T> {}
+
+    #[cfg(feature = "serde")]
+    impl IsBytes {
+        pub fn write<T: NoBytes>(self, _: T, _: &mut Output<'_>) -> Result<(), ToolError> {
+            Ok(())
         }
     }
 
