@@ -239,6 +239,8 @@ pub enum Misuse {
     ToolName(usize),
     /// A tool's definition is no JSON object with an object for a schema; its index.
     ToolDefinition(usize),
+    /// A tool's input schema has `anyOf`, `oneOf`, `allOf` or `$ref` at its root, which the API refuses; its index.
+    ToolSchema(usize),
     /// What was given as JSON is none, or not of the shape that its place asks for.
     Json(&'static str),
     /// The method does not fit the run's state; the text says what does.
@@ -288,12 +290,18 @@ impl fmt::Display for Protocol {
     }
 }
 
+/// What is wrong with a schema that has a choice at its root.
+#[doc(hidden)]
+pub const REFUSED_SCHEMA: &str = "has `anyOf`, `oneOf`, `allOf` or `$ref` at its root, which the API refuses, and no single object schema \
+                                  allows the same inputs: put the choice into a property";
+
 impl fmt::Display for Misuse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::DuplicateTool(a, b) => write!(f, "tools {a} and {b} have the same name"),
             Self::ToolName(i) => write!(f, "the name of tool {i} must be 1 to 128 of a-z, A-Z, 0-9, _ and -"),
             Self::ToolDefinition(i) => write!(f, "the definition of tool {i} is no object with an input schema of type object"),
+            Self::ToolSchema(i) => write!(f, "the input schema of tool {i} {REFUSED_SCHEMA}"),
             Self::Json(what) => write!(f, "wrong JSON: {what}"),
             Self::State(what) => f.write_str(what),
             Self::NoSuchCall => f.write_str("no open call has this id"),

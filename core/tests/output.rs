@@ -235,8 +235,17 @@ fn set_up_is_checked() {
     check(r#"{"name":"a","input_schema":{"type":"object"}}"#).unwrap();
     check(r#"{"type":"web_search_20250305","name":"web_search"}"#).unwrap();
     check(r#"{"type":"mcp_toolset","mcp_server_name":"x"}"#).unwrap();
-    assert_eq!(check(r#"{"name":"a b","input_schema":{"type":"object"}}"#), Err(Misuse::ToolName(0)));
-    assert_eq!(check(r#"{"name":"","input_schema":{"type":"object"}}"#), Err(Misuse::ToolName(0)));
+    for name in ["a b", "", "ä", "a\nb"] {
+        let json = format!(r#"{{"name":{name:?},"input_schema":{{"type":"object"}}}}"#).leak();
+        let refused = Declared::new(&*json).unwrap_err().to_string();
+        assert!(refused.contains("a tool's name is"), "{name:?}: {refused}");
+    }
+    let long = format!(r#"{{"name":"{}","type":"x"}}"#, "a".repeat(129)).leak();
+    assert!(Declared::new(&*long).is_err());
+    for nameless in ["{}", r#"{"type":"custom","input_schema":{"type":"object"}}"#, r#"{"type":5}"#] {
+        let refused = Declared::new(nameless).unwrap_err().to_string();
+        assert_eq!(refused, "wrong JSON: a tool's definition has a name, or a `type` of the API's own");
+    }
     assert_eq!(check(r#"{"name":"a"}"#), Err(Misuse::ToolDefinition(0)));
     assert_eq!(check(r#"{"name":"a","input_schema":{"type":"array"}}"#), Err(Misuse::ToolDefinition(0)));
     assert!(Declared::new("[]").is_err() && Declared::new("{").is_err() && Declared::new(r#"{"name":5}"#).is_err());

@@ -7,6 +7,8 @@
 mod check;
 mod equal;
 mod error;
+#[cfg(feature = "alloc")]
+mod fold;
 mod raw;
 mod write;
 
@@ -14,6 +16,9 @@ use check::Rule;
 pub use check::SCHEMA_DEPTH;
 pub(crate) use error::{Expected, Got, Name, Names, Types};
 pub use error::{Explained, InputError};
+#[cfg(feature = "alloc")]
+pub(crate) use fold::fold;
+pub(crate) use raw::is_refused;
 pub use raw::{RAW_DEPTH, RawSchema};
 #[doc(hidden)]
 pub use write::{definition, definition_len, text};

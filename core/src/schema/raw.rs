@@ -251,7 +251,7 @@ impl<'s, 'v> Machine<'s, 'v> {
                         frame.step = branches(How::Not, EMPTY.elements());
                         return Ok(Next::Push(rule, value, level));
                     } else if keyword == *"$ref"
-                        && let Some(target) = rule.as_text().and_then(|path| self.resolve(path))
+                        && let Some(target) = rule.as_text().and_then(|path| resolve(self.schema, path))
                     {
                         return Ok(Next::Push(target, value, level));
                     }
@@ -349,19 +349,24 @@ impl<'s, 'v> Machine<'s, 'v> {
         }
         Err(self.error(value, Expected::Count(if min { "at least" } else { "at most" }, bound, unit), Got::Count(count)))
     }
+}
 
-    /// The schema at `#` or `#/a/b`, with `~0`, `~1` and no percent codes.
-    fn resolve(&self, path: Text<'s>) -> Option<Value<'s>> {
-        let mut at = self.schema;
-        let mut rest = path.as_plain()?.strip_prefix('#')?;
-        while !rest.is_empty() {
-            rest = rest.strip_prefix('/')?;
-            let (part, more) = rest.split_at_checked(rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len()))?;
-            at = at.members().find(|(name, _)| pointer_names(part, *name)).map(|(_, value)| value)?;
-            rest = more;
-        }
-        is_schema(&at).then_some(at)
+/// Whether the API refuses this as a tool's input schema because of what stands at its root.
+pub(crate) fn is_refused(schema: Value<'_>) -> bool {
+    ["anyOf", "oneOf", "allOf", "$ref"].into_iter().any(|keyword| schema.member(keyword).is_some())
+}
+
+/// The schema at `#` or `#/a/b` of a root, with `~0`, `~1` and no percent codes.
+pub(super) fn resolve<'s>(root: Value<'s>, path: Text<'s>) -> Option<Value<'s>> {
+    let mut at = root;
+    let mut rest = path.as_plain()?.strip_prefix('#')?;
+    while !rest.is_empty() {
+        rest = rest.strip_prefix('/')?;
+        let (part, more) = rest.split_at_checked(rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len()))?;
+        at = at.members().find(|(name, _)| pointer_names(part, *name)).map(|(_, value)| value)?;
+        rest = more;
     }
+    is_schema(&at).then_some(at)
 }
 
 /// An array without elements.
@@ -376,7 +381,7 @@ fn number_of<I: Iterator>(items: I) -> u64 {
 }
 
 /// The types that `type` names.
-fn types_of(rule: Value<'_>) -> Types {
+pub(super) fn types_of(rule: Value<'_>) -> Types {
     let one = rule.as_text().map_or(Types::NONE, Types::named);
     rule.elements().filter_map(Value::as_text).fold(one, |types, name| types.and(Types::named(name)))
 }

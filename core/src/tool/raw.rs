@@ -3,6 +3,7 @@
 use core::ops::Range;
 use core::time::Duration;
 
+use super::toolbox::is_name;
 use super::{Definition, Output, ToolCall, ToolError, Toolbox, Tools, invalid_input, not_found};
 use crate::error::Misuse;
 use crate::json::{self, Kind, Value};
@@ -20,24 +21,66 @@ pub type DefinitionText = &'static str;
 struct Declaration {
     json: DefinitionText,
     name: Range<usize>,
+    /// The input schema as it was given, if the API is told another one that allows the same. Inputs are checked against this one.
+    #[cfg(feature = "alloc")]
+    given: Option<alloc::string::String>,
 }
 
 impl Declaration {
-    /// A JSON object; its name, if it has one, without escapes.
+    /// A JSON object that has a name which the API takes, or a `type` of the API's own.
     fn new(json: DefinitionText) -> Result<Self, Misuse> {
         let bytes = json.as_bytes();
         const NONE: &str = "a tool's definition is a JSON object";
         json::check(bytes).map_err(|error| error.misuse(NONE))?;
-        let object = Value::first(bytes).filter(|value| value.kind() == Kind::Object);
-        let name = match object.ok_or(Misuse::Json(NONE))?.member("name") {
-            None => 0..0,
+        let object = Value::first(bytes).filter(|value| value.kind() == Kind::Object).ok_or(Misuse::Json(NONE))?;
+        let name = match object.member("name") {
+            None if object.member("type").and_then(Value::as_text).is_some_and(|kind| kind != *"custom") => 0..0,
+            None => return Err(Misuse::Json("a tool's definition has a name, or a `type` of the API's own")),
             Some(name) => {
                 let text = name.as_text().and_then(json::Text::as_plain).ok_or(Misuse::Json("a tool's name is a plain string"))?;
+                if !is_name(text) {
+                    return Err(Misuse::Setting("a tool's name is 1 to 128 of a-z, A-Z, 0-9, _ and -"));
+                }
                 let start = name.offset_in(bytes).unwrap_or(0).saturating_add(1);
                 start..start.saturating_add(text.len())
             }
         };
-        Ok(Self { json, name })
+        Ok(Self::folded(json, name))
+    }
+
+    #[cfg(not(feature = "alloc"))]
+    fn folded(json: DefinitionText, name: Range<usize>) -> Self {
+        Self { json, name }
+    }
+
+    /// The same with an input schema that the API takes, if there is one that allows the same inputs; `check_tools` refuses the others.
+    #[cfg(feature = "alloc")]
+    fn folded(json: DefinitionText, name: Range<usize>) -> Self {
+        use alloc::borrow::ToOwned;
+        let schema = Value::first(json.as_bytes()).and_then(|definition| definition.member("input_schema"));
+        let folded = schema.and_then(|schema| {
+            let at = schema.offset_in(json.as_bytes())?;
+            let (before, after) = (json.get(..at)?, json.get(at.checked_add(schema.raw().len())?..)?);
+            Some(([before, &crate::schema::fold(schema)?, after].concat(), at, schema.as_json().to_owned()))
+        });
+        match folded {
+            // A name behind the schema has moved.
+            Some((json, at, given)) => {
+                let name = if name.start < at { name } else { Self::name_in(&json) };
+                Self { json: json.into(), name, given: Some(given) }
+            }
+            None => Self { json, name, given: None },
+        }
+    }
+
+    #[cfg(feature = "alloc")]
+    fn name_in(json: &str) -> Range<usize> {
+        let name = Value::first(json.as_bytes()).and_then(|definition| definition.member("name"));
+        let place = name.and_then(|name| {
+            let start = name.offset_in(json.as_bytes())?.saturating_add(1);
+            Some(start..start.saturating_add(name.as_text()?.raw().len()))
+        });
+        place.unwrap_or_default()
     }
 
     #[cfg_attr(not(feature = "alloc"), allow(clippy::needless_borrow, reason = "with alloc the text may be owned"))]
@@ -46,10 +89,18 @@ impl Declaration {
         Definition::new(json.get(self.name.clone()).unwrap_or_default(), json)
     }
 
+    /// The schema that inputs are checked against, if there is one.
+    fn schema(&self) -> Option<Value<'_>> {
+        #[cfg(feature = "alloc")]
+        if let Some(given) = &self.given {
+            return Value::first(given.as_bytes());
+        }
+        Value::first(self.json.as_bytes()).and_then(|definition| definition.member("input_schema"))
+    }
+
     /// The error, written, if the input is not what the schema asks for.
     fn check(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
-        let schema = Value::first(self.json.as_bytes()).and_then(|definition| definition.member("input_schema"));
-        match schema.map_or(Ok(()), |schema| RawSchema::of(schema).check(call.input)) {
+        match self.schema().map_or(Ok(()), |schema| RawSchema::of(schema).check(call.input)) {
             Ok(()) => Ok(()),
             Err(error) => Err(invalid_input(self.definition().name, &error, call.input, out)),
         }
@@ -73,10 +124,20 @@ pub struct Declared {
 impl Declared {
     /// The tool that `json` defines, as it goes into the request's `tools`.
     ///
+    /// The API takes no `anyOf`, `oneOf`, `allOf` and `$ref` at the root of an `input_schema`. With `alloc` such a schema is sent as one
+    /// object schema that allows exactly the same inputs, if there is one. Otherwise [`check_tools`](super::check_tools) refuses the tool
+    /// before anything is sent.
+    ///
     /// # Errors
-    /// [`Misuse::Json`] if it is no JSON object, or its name is no string without escapes.
+    /// [`Misuse::Json`] if it is not a JSON object, or has neither a name nor a `type` of the API's own; [`Misuse::Setting`] if its name
+    /// is not 1 to 128 of `a-z`, `A-Z`, `0-9`, `_` and `-`.
     pub fn new(json: impl Into<DefinitionText>) -> Result<Self, Misuse> {
         Declaration::new(json.into()).map(|declaration| Self { declaration })
+    }
+
+    /// What is sent of it.
+    pub fn definition(&self) -> Definition<'_> {
+        self.declaration.definition().declared()
     }
 }
 
@@ -121,7 +182,7 @@ impl<F: Fn(Value<'_>, &mut Output<'_>) -> Result<(), ToolError>> RawTool<Direct<
     /// A tool with a whole definition, and a closure that is given the input and writes the result.
     ///
     /// # Errors
-    /// [`Misuse::Json`] if the definition is no JSON object, or its name is no string without escapes.
+    /// As [`Declared::new`].
     pub fn direct(definition: impl Into<DefinitionText>, run: F) -> Result<Self, Misuse> {
         Self::of(definition.into(), Direct(run))
     }
@@ -232,8 +293,10 @@ mod owned {
         /// A tool from its name, its description, its input schema as JSON text, and a closure that is given the input and gives a
         /// future of the result.
         ///
+        /// The input is always checked against this schema, also if the API is sent [another form of it](super::Declared::new).
+        ///
         /// # Errors
-        /// [`Misuse::Json`] if the schema is no JSON, or the name is no string without escapes.
+        /// [`Misuse::Json`] if the schema is not JSON; [`Misuse::Setting`] if the name is not 1 to 128 of `a-z`, `A-Z`, `0-9`, `_` and `-`.
         pub fn new(name: &str, description: &str, schema: &str, run: F) -> Result<Self, Misuse> {
             let mut json = Vec::new();
             for (key, text) in [("{\"name\":\"", name), ("\",\"description\":\"", description)] {
@@ -251,7 +314,7 @@ mod owned {
         /// A tool from its whole definition, and a closure as for [`new`](Self::new).
         ///
         /// # Errors
-        /// [`Misuse::Json`] if the definition is no JSON object, or its name is no string without escapes.
+        /// As [`Declared::new`](super::Declared::new).
         pub fn from_definition(definition: impl Into<DefinitionText>, run: F) -> Result<Self, Misuse> {
             Self::of(definition.into(), Async(run))
         }
@@ -306,7 +369,7 @@ macro_rules! declared {
             }
 
             fn definition(&self, i: usize) -> Option<Definition<'_>> {
-                (i == 0).then(|| self.declaration.definition().declared())
+                (i == 0).then(|| Self::definition(self))
             }
 
             async fn call(&self, _: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {

@@ -117,6 +117,9 @@ pub(super) fn check_definition(tool: &Definition<'_>, i: usize) -> Result<(), Mi
     if !is_name(tool.name) || !name.is_some_and(|name| name.is_text(tool.name)) {
         return Err(Misuse::ToolName(i));
     }
+    if schema.is_some_and(crate::schema::is_refused) {
+        return Err(Misuse::ToolSchema(i));
+    }
     let of_object = |schema: Value<'_>| schema.member("type").is_some_and(|kind| kind.is_text("object"));
     if schema.map_or(typed, of_object) { Ok(()) } else { Err(Misuse::ToolDefinition(i)) }
 }

@@ -3,9 +3,9 @@
 use core::pin::Pin;
 use std::sync::Arc;
 
-use toolrunner_core::error::Misuse;
+use toolrunner_core::error::{Misuse, REFUSED_SCHEMA};
 use toolrunner_core::json::{Kind, Text, Value};
-use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Tools, check_server_tools};
+use toolrunner_core::tool::{Declared, Definition, Output, ToolCall, ToolError, Tools, check_server_tools};
 
 use crate::error::Error;
 
@@ -81,7 +81,9 @@ impl Toolset {
             if json.len() > 1 {
                 json.push(',');
             }
-            json.push_str(tool.as_json());
+            let declared = Declared::new(tool.as_json().to_owned())?;
+            check_server_tools(&declared).map_err(|misuse| told_by_name(misuse, &declared))?;
+            json.push_str(declared.definition().json);
         }
         json.push(']');
         self.declared = Some(json.into());
@@ -131,6 +133,7 @@ fn told_by_name(misuse: Misuse, tools: &impl Tools) -> Error {
         Misuse::ToolName(i) => {
             format!("{:?} is no tool's name, or not that of its definition: 1 to 128 of a-z, A-Z, 0-9, _ and -", name(i))
         }
+        Misuse::ToolSchema(i) => format!("the input schema of the tool {:?} {REFUSED_SCHEMA}", name(i)),
         Misuse::ToolDefinition(i) => format!("the definition of the tool {:?} is no object with an input schema of type object", name(i)),
         other => return other.into(),
     })
