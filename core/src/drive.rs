@@ -312,7 +312,12 @@ where
             if run.reply_is_whole() {
                 return Ok(None);
             }
-            let chunk = self.body.fill_buf().await.map_err(transport_error)?;
+            let chunk = match self.body.fill_buf().await {
+                Ok(chunk) => chunk,
+                // What has come of an error's body is enough to report the error.
+                Err(_) if run.is_receiving_error() => &[],
+                Err(error) => return Err(transport_error(error)),
+            };
             let mut rest = chunk;
             let fed = if chunk.is_empty() {
                 self.at_end = true;

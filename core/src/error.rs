@@ -98,6 +98,8 @@ pub enum TransportKind {
     Http,
     /// Anything else.
     Other,
+    /// The request cannot be sent as the caller set things up: an unusable base URL or header, a runtime without I/O. Never retried.
+    Setup,
     /// Nothing came in time.
     Timeout,
     /// The server could not be verified, or the TLS session failed. Never retried.
@@ -117,6 +119,7 @@ impl TransportKind {
             Self::Dns => "the name has no address",
             Self::Http => "what came back is no valid HTTP",
             Self::Other => "the transport failed",
+            Self::Setup => "the request cannot be sent as things are set up",
             Self::Timeout => "nothing came in time",
             Self::Tls => "the TLS session failed",
         }
@@ -132,6 +135,7 @@ impl From<TransportKind> for ErrorKind {
             TransportKind::Dns => Self::AddrNotAvailable,
             TransportKind::Http => Self::InvalidData,
             TransportKind::Other => Self::Other,
+            TransportKind::Setup => Self::InvalidInput,
             TransportKind::Timeout => Self::TimedOut,
             TransportKind::Tls => Self::PermissionDenied,
         }

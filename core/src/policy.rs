@@ -79,18 +79,27 @@ pub struct RetryPolicy {
     pub first_wait: Duration,
     /// The longest such wait. Default 8 s.
     pub longest_wait: Duration,
+    /// The longest wait that a server may ask for (`retry-after`). A longer one is cut to this, and counts as a try as usual. Zero ignores
+    /// what servers ask for. Default 60 s.
+    pub retry_after_cap: Duration,
     /// Whether a reply is asked for again even when a part of it was handed on. Default no.
     pub after_output: bool,
 }
 
 impl RetryPolicy {
     /// The defaults, as the official SDKs have them.
-    pub const DEFAULT: Self =
-        Self { retries: 2, first_wait: Duration::from_millis(500), longest_wait: Duration::from_secs(8), after_output: false };
+    pub const DEFAULT: Self = Self {
+        retries: 2,
+        first_wait: Duration::from_millis(500),
+        longest_wait: Duration::from_secs(8),
+        retry_after_cap: Duration::from_secs(60),
+        after_output: false,
+    };
 
-    /// How long to wait before try `attempt` (1 is the first retry). `jitter` is any number.
+    /// How long to wait before try `attempt` (1 is the first retry): what the server asks for, up to the cap, or the policy's own wait.
+    /// `jitter` is any number.
     pub fn wait(&self, attempt: u32, retry_after: Option<Duration>, jitter: u32) -> Duration {
-        if let Some(wait) = retry_after.filter(|wait| !wait.is_zero()) {
+        if let Some(wait) = retry_after.map(|wait| wait.min(self.retry_after_cap)).filter(|wait| !wait.is_zero()) {
             return wait;
         }
         let times = 1_u32.checked_shl(attempt.saturating_sub(1)).map(u64::from);

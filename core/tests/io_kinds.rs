@@ -11,6 +11,7 @@ fn each_failure_has_its_kind() {
         (TransportKind::Dns, ErrorKind::AddrNotAvailable),
         (TransportKind::Http, ErrorKind::InvalidData),
         (TransportKind::Other, ErrorKind::Other),
+        (TransportKind::Setup, ErrorKind::InvalidInput),
         (TransportKind::Timeout, ErrorKind::TimedOut),
         (TransportKind::Tls, ErrorKind::PermissionDenied),
     ] {

@@ -50,12 +50,15 @@ fn x_should_retry_decides_before_the_status() {
 }
 
 #[test]
-fn the_wait_that_the_server_names_is_kept_exactly() {
+fn the_wait_that_the_server_names_is_kept_exactly_up_to_the_cap() {
     let waits = |headers: &[(&str, &str)]| tried(429, headers, 1, 3).1;
     let seconds = |seconds: f64| vec![Duration::from_secs_f64(seconds)];
     assert_eq!(waits(&[("retry-after", "2")]), seconds(2.0));
     assert_eq!(waits(&[("retry-after", "2.5")]), seconds(2.5));
-    assert_eq!(waits(&[("retry-after", "86400")]), seconds(86400.0));
+    assert_eq!(waits(&[("retry-after", "60")]), seconds(60.0));
+    for longer in ["60.001", "86400", "18446744073709551"] {
+        assert_eq!(waits(&[("retry-after", longer)]), seconds(60.0), "{longer}");
+    }
     assert_eq!(waits(&[("retry-after-ms", "1500")]), seconds(1.5));
     assert_eq!(waits(&[("retry-after-ms", "1500"), ("retry-after", "9")]), seconds(1.5));
     assert_eq!(waits(&[("retry-after", "9"), ("retry-after-ms", "1500")]), seconds(1.5));
@@ -91,6 +94,10 @@ fn no_number_of_attempts_is_too_large() {
             assert!(policy.wait(attempt, None, jitter) >= Duration::from_millis(375));
         }
     }
+    let ask = |cap, asked| RetryPolicy { retry_after_cap: cap, ..policy }.wait(1, Some(asked), 0);
+    assert_eq!(ask(Duration::from_secs(5), Duration::MAX), Duration::from_secs(5));
+    assert_eq!(ask(Duration::MAX, Duration::from_secs(86400)), Duration::from_secs(86400));
+    assert_eq!(ask(Duration::ZERO, Duration::from_secs(7)), Duration::from_millis(500));
     let longest = RetryPolicy { first_wait: Duration::MAX, longest_wait: Duration::MAX, ..policy };
     // Half a million years are not cut short by much.
     assert!(longest.wait(40, None, 0) >= Duration::from_micros(u64::MAX - 1));

@@ -366,7 +366,7 @@ fn end_turn_with_a_tool_use_block() {
 
 #[test]
 fn unknown_block_type() {
-    let block = r#"{"zeta":[1,{"y":1e400}],"type":"hologram","text":"\u00e9 x","alpha":12345678901234567890}"#;
+    let block = r#"{"zeta":[1,{"y":1e300}],"type":"hologram","text":"\u00e9 x","alpha":12345678901234567890}"#;
     let call =
         r#"{"type":"tool_use","name":"plain","id":"toolu_1","input":{"z":1,"a":12345678901234567890.10},"caller":{"type":"direct"}}"#;
     for stream in [true, false] {

@@ -232,7 +232,8 @@ impl fmt::Debug for ReplyMessage {
 }
 
 /// Verbatim, through `serde_json::value::RawValue`: unknown kinds and fields, numbers of any size and the order of keys stay as they
-/// are. Only serde_json's own serializers and deserializers carry such values.
+/// are. Only serde_json's own serializers and deserializers carry such values. A [`serde_json::Value`] in between rounds numbers, unless the
+/// program enables serde_json's feature `arbitrary_precision`.
 #[cfg(feature = "serde")]
 mod bridge {
     use alloc::boxed::Box;

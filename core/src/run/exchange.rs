@@ -56,6 +56,11 @@ impl Run<'_> {
         self.state = if (200..300).contains(&head.status) { State::Receiving } else { State::ErrorBody };
     }
 
+    /// Whether the body that comes is an error's: if it breaks off, the error is the one that its status and what has come of it say.
+    pub const fn is_receiving_error(&self) -> bool {
+        matches!(self.state, State::ErrorBody)
+    }
+
     /// Takes bytes of the body, up to the first that make something happen; `input` is moved on. To be called until it gives nothing.
     ///
     /// # Errors

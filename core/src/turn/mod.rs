@@ -59,6 +59,12 @@ impl Happened {
     pub const fn is_of_message(&self) -> bool {
         matches!(self.kind, HappenedKind::MessageStart | HappenedKind::MessageDelta | HappenedKind::MessageStop)
     }
+
+    /// Whether the message grew: a block began or ended, or a piece came that is not empty. A server can send everything else for ever.
+    pub fn is_progress(&self) -> bool {
+        let is_of_block = self.kind.is_content() && !matches!(self.kind, HappenedKind::MessageDelta | HappenedKind::MessageStop);
+        is_of_block && self.span.len() > 0
+    }
 }
 
 impl HappenedKind {
