@@ -4,11 +4,13 @@ use core::hash::BuildHasher;
 use core::pin::Pin;
 use core::time::Duration;
 use std::hash::RandomState;
+use std::panic::catch_unwind;
 use std::sync::mpsc;
 use std::thread;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::time::Sleep;
 use toolrunner_core::time::{Clock, Instant};
 
 /// The future of [`DynClock::wait_until`].
@@ -24,8 +26,8 @@ pub trait DynClock: Send + Sync + 'static {
     fn jitter(&self) -> u32;
 }
 
-/// tokio's clock. Outside of a tokio runtime it waits on a thread, so that a run works there too, if not as cheaply: give
-/// [`RunBuilder::clock`](crate::RunBuilder::clock) that runtime's own timers.
+/// tokio's clock. Outside of a tokio runtime, and in one without timers, it waits on a thread, so that a run works there too, if not as
+/// cheaply: give [`RunBuilder::clock`](crate::RunBuilder::clock) that runtime's own timers.
 #[derive(Debug)]
 pub struct TokioClock {
     start: tokio::time::Instant,
@@ -49,10 +51,9 @@ impl DynClock for TokioClock {
             let Some(deadline) = self.start.checked_add(Duration::from_micros(deadline.as_micros())) else {
                 return core::future::pending().await;
             };
-            if Handle::try_current().is_ok() {
-                tokio::time::sleep_until(deadline).await;
-            } else {
-                wait_on_a_thread(deadline).await;
+            match sleep_until(deadline) {
+                Some(sleep) => sleep.await,
+                None => wait_on_a_thread(deadline).await,
             }
         })
     }
@@ -62,6 +63,13 @@ impl DynClock for TokioClock {
         let number = RandomState::new().hash_one(0);
         u32::try_from(number & 0xffff_ffff).unwrap_or(0)
     }
+}
+
+/// tokio's timer; nothing outside of a tokio runtime, and in one without timers. tokio panics there, and has no way to ask for them
+/// first: its message goes to the panic hook, once for each wait.
+pub(crate) fn sleep_until(deadline: tokio::time::Instant) -> Option<Sleep> {
+    Handle::try_current().ok()?;
+    catch_unwind(|| tokio::time::sleep_until(deadline)).ok()
 }
 
 /// The thread ends early if the wait is dropped.

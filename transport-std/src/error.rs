@@ -6,11 +6,14 @@ use toolrunner_core::error as core_error;
 use toolrunner_core::run::Run as Machine;
 
 use crate::config::SetupError;
+use crate::escaped::Escaped;
 use crate::http::HttpError;
 
 /// Why a run could not go on. Whose fault it is stands in the variant; the run itself is whole, and calling it again goes on from
 /// where it was.
-#[derive(Debug)]
+///
+/// What others said in it (a server, say) appears on one line and without control characters: see [`Escaped`](crate::Escaped). `Debug`
+/// shows the same text, because `main` shows an error that it returns in this form; `{:#?}` shows the parts.
 #[non_exhaustive]
 pub enum Error {
     /// The server reported an error.
@@ -48,19 +51,22 @@ impl fmt::Display for ApiFailure {
         match (self.kind.as_str(), self.error.kind) {
             ("", core_error::ApiErrorKind::Unknown) => write!(f, "status {}", self.error.status)?,
             ("", known) => write!(f, "{} (status {})", known.name(), self.error.status)?,
-            (kind, _) => write!(f, "{kind} (status {})", self.error.status)?,
+            (kind, _) => write!(f, "{} (status {})", Escaped(kind), self.error.status)?,
         }
         if !self.message.is_empty() {
-            write!(f, ": {}", self.message)?;
+            write!(f, ": {}", Escaped(&self.message))?;
         }
-        if (300..400).contains(&self.error.status) {
-            f.write_str(": redirects are not followed, as they would carry the key elsewhere: give the base URL of where it leads")?;
-        }
+        f.write_str(match self.error.status {
+            101 => ": the server switched to another protocol, which was not asked for",
+            304 => ": a reply to a conditional request, which this was not: something in between keeps copies of replies",
+            300..=399 => ": redirects are not followed, as they would carry the key elsewhere: give the base URL of where it leads",
+            _ => "",
+        })?;
         if self.kind.is_empty() && self.error.status == 404 {
             f.write_str(": is the base URL right? It is what comes before /v1/messages")?;
         }
         if !self.request_id.is_empty() {
-            write!(f, " [request id {}]", self.request_id)?;
+            write!(f, " [request id {}]", Escaped(&self.request_id))?;
         }
         Ok(())
     }
@@ -70,13 +76,31 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Api(failure) => write!(f, "API error: {failure}"),
-            Self::Capacity(full) => full.fmt(f),
-            Self::Misuse(misuse) => misuse.fmt(f),
-            Self::Invalid(text) => f.write_str(text),
+            Self::Capacity(full) => fmt::Display::fmt(full, f),
+            Self::Misuse(misuse) => fmt::Display::fmt(misuse, f),
+            Self::Invalid(text) => fmt::Display::fmt(&Escaped(text), f),
             Self::Protocol(protocol) => write!(f, "protocol error: {protocol}"),
-            Self::Setup(setup) => setup.fmt(f),
-            Self::Transport(error) => error.fmt(f),
+            Self::Setup(setup) => fmt::Display::fmt(setup, f),
+            Self::Transport(error) => fmt::Display::fmt(error, f),
         }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !f.alternate() {
+            return fmt::Display::fmt(self, f);
+        }
+        let (name, part): (_, &dyn fmt::Debug) = match self {
+            Self::Api(failure) => ("Api", failure),
+            Self::Capacity(full) => ("Capacity", full),
+            Self::Misuse(misuse) => ("Misuse", misuse),
+            Self::Invalid(text) => ("Invalid", text),
+            Self::Protocol(protocol) => ("Protocol", protocol),
+            Self::Setup(setup) => ("Setup", setup),
+            Self::Transport(error) => ("Transport", error),
+        };
+        f.debug_tuple(name).field(part).finish()
     }
 }
 

@@ -33,6 +33,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 mod error;
+mod escaped;
 pub mod http;
 #[cfg(feature = "logging")]
 mod logging;
@@ -46,6 +47,7 @@ pub use toolrunner_core as core;
 pub use client::Client;
 pub use config::{ClientBuilder, Secret, Settings, SetupError};
 pub use error::{ApiFailure, Error};
+pub use escaped::Escaped;
 pub use http::{HttpBody, HttpError, HttpTransport};
 #[cfg(feature = "logging")]
 pub use logging::init_logging;

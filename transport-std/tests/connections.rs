@@ -11,8 +11,8 @@ use tokio::time::sleep;
 use toolrunner_core::error::TransportKind;
 use toolrunner_core::testing::VirtualClock;
 use toolrunner_core::transport::{Body, Head, Transport};
-use toolrunner_std::Client;
 use toolrunner_std::http::Proxies;
+use toolrunner_std::{Client, Event};
 
 #[tokio::test]
 async fn one_connection_serves_one_request_after_another() {
@@ -111,15 +111,46 @@ async fn a_connection_closed_between_requests_is_replaced() {
     assert_eq!(server.connections(), 10);
 }
 
+/// The server may have begun the turn, and somebody pays for it.
 #[tokio::test]
-async fn a_connection_closed_just_as_the_request_arrives_is_replaced_too() {
+async fn a_request_that_a_server_may_have_read_is_not_sent_again_in_silence() {
     // The second request of each connection is read and answered by closing: the client saw nothing of a reply.
-    let server = Server::start(|_, n| if n == 0 { Do::Answer(OK.to_owned()) } else { Do::Last(String::new()) }).await;
-    let mut transport = transport();
-    for _ in 0..5 {
-        assert_eq!(exchange(&mut transport, &server.url()).await.unwrap().0, 200);
+    let message = STREAM.to_owned();
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: {}\r\n\r\n", message.len());
+    let server = Server::start(move |_, n| if n == 0 { Do::Answer(format!("{head}{message}")) } else { Do::Last(String::new()) }).await;
+    let client = |retries| Client::builder().base_url(server.url()).proxies(Proxies::none()).max_retries(retries).build().unwrap();
+    let sent = || server.requests.lock().unwrap().len();
+
+    let none = client(0);
+    assert_eq!(none.run("m").user("Go.").until_done().await.unwrap().text(), "ok");
+    let error = none.run("m").user("Go.").until_done().await.unwrap_err();
+    assert!(error.to_string().contains("was closed before the reply's head"), "{error}");
+    assert_eq!(sent(), 2);
+
+    // A retry is told.
+    let one = client(1);
+    assert_eq!(one.run("m").user("Go.").until_done().await.unwrap().text(), "ok");
+    let clock = Arc::new(VirtualClock::new(1));
+    let mut run = one.run("m").clock(clock).user("Go.");
+    let mut retries = 0;
+    while let Some(event) = run.next_event().await.unwrap() {
+        retries += u32::from(matches!(event, Event::Retry { attempt: 1, .. }));
     }
-    assert_eq!(server.connections(), 5);
+    assert_eq!((retries, sent()), (1, 5));
+}
+
+#[tokio::test]
+async fn a_request_of_which_a_part_was_sent_is_sent_again_at_once() {
+    // The second request of each connection is larger than what the system buffers, and the server closes without reading it.
+    let server = Server::start(|_, n| if n == 0 { Do::Answer(OK.to_owned()) } else { Do::Hang }).await;
+    let mut transport = transport();
+    assert_eq!(exchange(&mut transport, &server.url()).await.unwrap().0, 200);
+    let transcript = Arc::new(vec![b'1'; 30 << 20]);
+    let head = Head { base_url: &server.url(), path: "/v1/messages", headers: &HEADERS };
+    let body = Body::new(&[b"["], &transcript, b"]").with_shared(&transcript);
+    let mut reply = transport.send(&head, &body).await.unwrap();
+    assert_eq!((reply.head.status, read(&mut reply.body).await.unwrap()), (200, b"{}".to_vec()));
+    assert_eq!(server.connections(), 2);
 }
 
 #[tokio::test]

@@ -130,7 +130,7 @@ async fn a_request_that_cannot_be_sent() {
         let url = server.url();
         let head = if head.headers.is_empty() { head } else { Head { base_url: &url, ..head } };
         let error = transport.send(&head, &body).await.unwrap_err();
-        assert_eq!((error.transport_kind(), error.to_string().as_str()), (TransportKind::Other, text));
+        assert_eq!((error.transport_kind(), error.to_string().as_str()), (TransportKind::Setup, text));
         assert!(!format!("{error:?}").contains("hush"));
     }
 }

@@ -4,13 +4,17 @@ use core::fmt;
 use core::time::Duration;
 use std::env;
 use std::ffi::OsString;
+use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use toolrunner_core::json;
+use toolrunner_core::policy::RetryPolicy;
 
 use super::{DEFAULT_API_VERSION, DEFAULT_BASE_URL, DEFAULT_MAX_RETRIES, Header, Secret, Settings, SetupError};
-use crate::http::{HttpSettings, HttpTransport, Proxies, RootCertificate, Timeouts};
+#[cfg(feature = "proxy")]
+use crate::http::Proxies;
+use crate::http::{HttpSettings, HttpTransport, RootCertificate, Timeouts, rustls};
 
 const PATH: &str = "/v1/messages";
 /// What a query need not escape (RFC 3986, unreserved).
@@ -32,6 +36,7 @@ pub struct ClientBuilder {
     query: Vec<(String, String)>,
     body_fields: Vec<(String, String)>,
     max_retries: u32,
+    retry_after_cap: Duration,
     http: HttpSettings,
     /// The time-outs that were said.
     timeouts: Timeouts,
@@ -56,6 +61,7 @@ impl ClientBuilder {
             query: Vec::new(),
             body_fields: Vec::new(),
             max_retries: DEFAULT_MAX_RETRIES,
+            retry_after_cap: RetryPolicy::DEFAULT.retry_after_cap,
             http: HttpSettings::default(),
             timeouts: Timeouts::default(),
             transport: None,
@@ -158,6 +164,14 @@ impl ClientBuilder {
         self
     }
 
+    /// The longest wait before a request is sent again that a server may ask for by `retry-after`. A longer one is cut to this, and the
+    /// request is then sent again as usual, counted as a retry. Zero ignores what servers ask for. Default: 60 s.
+    #[must_use]
+    pub const fn retry_after_cap(mut self, cap: Duration) -> Self {
+        self.retry_after_cap = cap;
+        self
+    }
+
     /// How long a connection may take until it can carry a request. Default: 5 s.
     #[must_use]
     pub const fn connect_timeout(mut self, limit: Duration) -> Self {
@@ -172,22 +186,57 @@ impl ClientBuilder {
         self
     }
 
-    /// Which proxies stand between. Default: what the environment says.
+    /// How long a reply may come without progress: pings, comments and events of unknown types are none. Default: 600 s. See
+    /// [`HttpSettings::progress_timeout`].
+    #[must_use]
+    pub const fn progress_timeout(mut self, limit: Duration) -> Self {
+        self.timeouts.progress = Some(limit);
+        self
+    }
+
+    /// How long a connection may be idle before it is closed. Default: 90 s.
+    #[must_use]
+    pub const fn idle_timeout(mut self, limit: Duration) -> Self {
+        self.http.idle_timeout = limit;
+        self
+    }
+
+    /// Which proxies to use. Default: those of the environment.
+    #[cfg(feature = "proxy")]
     #[must_use]
     pub fn proxies(mut self, proxies: Proxies) -> Self {
         self.http.proxies = proxies;
         self
     }
 
-    /// A root certificate to trust beside the platform's.
+    /// A root certificate to trust in addition to the platform's.
     #[must_use]
     pub fn add_root_certificate(mut self, certificate: RootCertificate) -> Self {
         self.http.root_certificates.push(certificate);
         self
     }
 
-    /// Something else to carry the requests: a script, or a transport shared with other clients. Proxies and root certificates are
-    /// then its own affair, and what was said of them here has no effect; time-outs that were said here count.
+    /// A TLS configuration of the caller's own, for client certificates, other roots or another verifier. It decides alone who is
+    /// trusted, so it cannot be combined with [`add_root_certificate`](Self::add_root_certificate). Without ALPN protocols it gets this
+    /// crate's.
+    ///
+    /// ```no_run
+    /// use toolrunner_std::ClientBuilder;
+    /// use toolrunner_std::http::rustls::{ClientConfig, RootCertStore};
+    ///
+    /// let roots = RootCertStore::empty(); // and then the gateway's own authority
+    /// let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth(); // or with_client_auth_cert(chain, key)
+    /// let client = ClientBuilder::new().base_url("https://gateway.example.org").tls_config(config).build()?;
+    /// # Ok::<(), toolrunner_std::SetupError>(())
+    /// ```
+    #[must_use]
+    pub fn tls_config(mut self, config: impl Into<Arc<rustls::ClientConfig>>) -> Self {
+        self.http.tls = Some(config.into());
+        self
+    }
+
+    /// Something else to carry the requests: a script, or a transport shared with other clients. Proxies, TLS and idle connections are
+    /// then its own affair, and what was said of them here has no effect; the other time-outs that were said here count.
     #[must_use]
     pub fn transport(mut self, transport: HttpTransport) -> Self {
         self.transport = Some(transport);
@@ -202,6 +251,9 @@ impl ClientBuilder {
         if self.credential.is_none() && self.base_url.is_none() && !self.headers.iter().any(Header::is_credential) {
             return Err(SetupError::NoCredential);
         }
+        if self.http.tls.is_some() && !self.http.root_certificates.is_empty() {
+            return Err(SetupError::Tls("has its own roots: add the root certificate to it, not to the client"));
+        }
         let transport = match &self.transport {
             Some(transport) => transport.clone(),
             None => HttpTransport::new(self.http.clone()),
@@ -213,6 +265,7 @@ impl ClientBuilder {
             path: self.path(),
             body_fields: checked_body_fields(&self.body_fields)?,
             max_retries: self.max_retries,
+            retry_after_cap: self.retry_after_cap,
             transport,
             builder: self.into(),
         })
@@ -323,6 +376,7 @@ impl fmt::Debug for ClientBuilder {
             .field("betas", &self.betas)
             .field("headers", &self.headers.iter().map(|header| &header.name).collect::<Vec<_>>())
             .field("max_retries", &self.max_retries)
+            .field("retry_after_cap", &self.retry_after_cap)
             .field("http", &self.http)
             .finish_non_exhaustive()
     }

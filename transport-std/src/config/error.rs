@@ -3,10 +3,12 @@
 use core::error::Error;
 use core::fmt;
 
-use crate::http::{BadCertificate, BadProxy};
+use crate::http::BadCertificate;
+#[cfg(feature = "proxy")]
+use crate::http::BadProxy;
 
 /// Why no client could be made. Its text says what to mend, and holds no secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SetupError {
     /// No key, no token, and no base URL of a server that might need none.
@@ -24,9 +26,12 @@ pub enum SetupError {
     /// The extra body field of this name is no JSON; why.
     BodyField(String, String),
     /// The proxy's URL.
+    #[cfg(feature = "proxy")]
     Proxy(BadProxy),
     /// A root certificate.
     Certificate(BadCertificate),
+    /// The TLS configuration; why.
+    Tls(&'static str),
 }
 
 impl fmt::Display for SetupError {
@@ -42,9 +47,18 @@ impl fmt::Display for SetupError {
             Self::HeaderName(name) => write!(f, "{name:?} is no header that can be set"),
             Self::HeaderValue(name) => write!(f, "the value of the header {name:?} holds a character that no header can carry"),
             Self::BodyField(name, why) => write!(f, "the body field {name:?} is no valid JSON: {why}"),
-            Self::Proxy(e) => e.fmt(f),
-            Self::Certificate(e) => e.fmt(f),
+            #[cfg(feature = "proxy")]
+            Self::Proxy(e) => fmt::Display::fmt(e, f),
+            Self::Certificate(e) => fmt::Display::fmt(e, f),
+            Self::Tls(why) => write!(f, "the TLS configuration {why}"),
         }
+    }
+}
+
+/// The message, because `main` shows an error that it returns in this form.
+impl fmt::Debug for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -56,6 +70,7 @@ impl From<BadCertificate> for SetupError {
     }
 }
 
+#[cfg(feature = "proxy")]
 impl From<BadProxy> for SetupError {
     fn from(e: BadProxy) -> Self {
         Self::Proxy(e)

@@ -18,6 +18,7 @@ mod secret;
 mod tests;
 
 use core::fmt;
+use core::time::Duration;
 use std::sync::Arc;
 
 pub use builder::ClientBuilder;
@@ -41,6 +42,7 @@ pub struct Settings {
     headers: Vec<Header>,
     body_fields: Vec<(String, String)>,
     max_retries: u32,
+    retry_after_cap: Duration,
     transport: HttpTransport,
     builder: Arc<ClientBuilder>,
 }
@@ -79,6 +81,11 @@ impl Settings {
         self.max_retries
     }
 
+    /// The longest wait before a request is sent again that a server may ask for.
+    pub const fn retry_after_cap(&self) -> Duration {
+        self.retry_after_cap
+    }
+
     /// The connections. Clones share them.
     pub const fn transport(&self) -> &HttpTransport {
         &self.transport
@@ -98,6 +105,7 @@ impl fmt::Debug for Settings {
             .field("headers", &self.headers)
             .field("body_fields", &self.body_fields.iter().map(|(name, _)| name).collect::<Vec<_>>())
             .field("max_retries", &self.max_retries)
+            .field("retry_after_cap", &self.retry_after_cap)
             .finish_non_exhaustive()
     }
 }

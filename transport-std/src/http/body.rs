@@ -15,8 +15,8 @@ use hyper::body::Incoming;
 use toolrunner_core::error::TransportKind;
 
 use super::HttpError;
-use super::host::{Host, Http1};
-use super::idle::IdleTimer;
+use super::host::{Host, Http1, Http2};
+use super::idle::{IdleTimer, Late};
 
 /// The body of a reply. Owns what it reads from, so a reply may be kept while the run is used.
 ///
@@ -47,7 +47,16 @@ struct Flow {
 /// What a body holds of its connection.
 pub(super) enum Lease {
     Http1(Http1),
-    Http2(IdleTimer, u64),
+    Http2(IdleTimer, Http2),
+}
+
+impl Lease {
+    pub(super) const fn timer(&mut self) -> &mut IdleTimer {
+        match self {
+            Self::Http1(connection) => &mut connection.timer,
+            Self::Http2(timer, _) => timer,
+        }
+    }
 }
 
 impl HttpBody {
@@ -77,6 +86,18 @@ impl HttpBody {
     /// What has come and was not consumed: what `fill_buf` would give at once. Empty if it would have to read.
     pub fn at_hand(&self) -> &[u8] {
         &self.piece
+    }
+
+    /// The reply made progress: [`progress_timeout`](super::HttpSettings::progress_timeout) counts from now. The driver of a run calls
+    /// this for everything that it reads in a reply except pings and events of unknown types, which a server can send for ever.
+    ///
+    /// Without effect on a body that does not come over a connection of this crate's.
+    pub fn progressed(&mut self) {
+        if let Source::Incoming(flow) = &mut self.source
+            && let Some(lease) = &mut flow.lease
+        {
+            lease.timer().progressed();
+        }
     }
 
     /// The next piece, which is not empty; `None` at the end.
@@ -122,37 +143,35 @@ impl Flow {
             let Some(lease) = &mut self.lease else {
                 return Poll::Ready(None);
             };
-            let timer = match lease {
-                Lease::Http1(connection) => &mut connection.timer,
-                Lease::Http2(timer, _) => timer,
-            };
-            let limit = timer.limit();
-            match timer.watch(cx, read) {
+            match lease.timer().watch(cx, read) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(Some(Ok(frame)))) => match frame.into_data() {
+                Poll::Ready(Ok(Some(Ok(frame)))) => match frame.into_data() {
                     Ok(data) if !data.is_empty() => return Poll::Ready(Some(Ok(data))),
                     _ => {} // empty, or trailers
                 },
-                Poll::Ready(Some(Some(Err(error)))) => {
+                Poll::Ready(Ok(Some(Err(error)))) => {
                     return Poll::Ready(Some(Err(HttpError::broken(&self.host.origin, "the reply's end", error))));
                 }
-                Poll::Ready(Some(None)) => {
+                Poll::Ready(Ok(None)) => {
                     self.end();
                     return Poll::Ready(None);
                 }
-                Poll::Ready(None) => {
-                    if let Lease::Http2(_, number) = lease {
-                        self.host.forget(*number);
+                Poll::Ready(Err(late)) => {
+                    // A connection that went silent is not offered to others.
+                    if let (Lease::Http2(_, shared), Late::Silent(_)) = (lease, late) {
+                        self.host.forget(shared);
                     }
-                    return Poll::Ready(Some(Err(HttpError::read_timeout(&self.host.origin, limit))));
+                    return Poll::Ready(Some(Err(HttpError::late(&self.host.origin, late))));
                 }
             }
         }
     }
 
     fn end(&mut self) {
-        if let Some(Lease::Http1(connection)) = self.lease.take() {
-            self.host.put_back(connection);
+        match self.lease.take() {
+            Some(Lease::Http1(connection)) => self.host.put_back(connection),
+            Some(Lease::Http2(_, shared)) => self.host.release(&shared),
+            None => {}
         }
     }
 }

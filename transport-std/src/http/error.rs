@@ -9,6 +9,9 @@ use embedded_io_async::ErrorKind;
 use toolrunner_core::error::TransportKind;
 use toolrunner_core::transport::TransportError;
 
+use super::idle::{Bound, Late};
+use crate::escaped::Escaped;
+
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// A request or a reply that failed on its way.
@@ -58,8 +61,38 @@ impl HttpError {
         Self::new(TransportKind::Timeout, format!("could not connect to {origin} within {limit:?}"))
     }
 
-    pub(super) fn read_timeout(origin: &str, limit: Duration) -> Self {
-        Self::new(TransportKind::Timeout, format!("nothing came from {origin} for {limit:?}"))
+    /// A wait for the server was ended.
+    pub(super) fn late(origin: &str, late: Late) -> Self {
+        let text = match late {
+            Late::Silent(limit) => format!("nothing came from {origin} for {limit:?}"),
+            Late::Bound(Bound::Progress(limit)) => format!("the reply from {origin} made no progress for {limit:?}"),
+            Late::Bound(Bound::ErrorBody(limit)) => format!("the body of an error from {origin} did not end within {limit:?}"),
+            Late::NoTimers => return Self::no_timers(),
+        };
+        Self::new(TransportKind::Timeout, text)
+    }
+
+    pub(super) fn no_runtime() -> Self {
+        Self::new(TransportKind::Setup, "connections need a tokio runtime, and there is none here")
+    }
+
+    pub(super) fn no_timers() -> Self {
+        Self::new(
+            TransportKind::Setup,
+            "connections need timers, and this tokio runtime has none: build it with `enable_all` or `enable_time`",
+        )
+    }
+
+    pub(super) fn no_io() -> Self {
+        Self::new(TransportKind::Setup, "connections need I/O, and this tokio runtime has none: build it with `enable_all` or `enable_io`")
+    }
+
+    /// The reply cannot be read: its body is in a coding that no request asked for.
+    pub(super) fn compressed(origin: &str, coding: &str) -> Self {
+        Self::new(
+            TransportKind::Http,
+            format!("the reply from {origin} is compressed (content-encoding: {coding}), which was not asked for"),
+        )
     }
 
     /// The connection failed before the reply's head, or in its body.
@@ -100,17 +133,21 @@ fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
 
 impl fmt::Display for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.text)?;
+        Escaped(&self.0.text).fmt(f)?;
         let mut cause = self.source();
         while let Some(deeper) = cause.and_then(Error::source) {
             cause = Some(deeper);
         }
-        cause.map_or(Ok(()), |cause| write!(f, ": {cause}"))
+        cause.map_or(Ok(()), |cause| write!(f, ": {}", Escaped(cause)))
     }
 }
 
+/// The text, because `main` shows an error that it returns in this form; with `{:#?}` the parts.
 impl fmt::Debug for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !f.alternate() {
+            return fmt::Display::fmt(self, f);
+        }
         f.debug_struct("HttpError").field("kind", &self.0.kind).field("text", &self.0.text).field("source", &self.0.source).finish()
     }
 }

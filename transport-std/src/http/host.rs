@@ -2,25 +2,26 @@
 
 use core::fmt;
 use core::time::Duration;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderValue, Uri};
-use hyper::client::conn::{http1, http2};
-use hyper_util::client::proxy::matcher::Matcher;
+use hyper::client::conn::http1;
+use tokio::runtime::{Handle, Id};
 use tokio::task::AbortHandle;
 use toolrunner_core::error::TransportKind;
 
-use super::HttpError;
-use super::dial::Via;
 use super::idle::IdleTimer;
+use super::proxy::{Proxied, Routes};
 use super::sent::{SentBody, Token};
+use super::{HttpError, http2};
+use crate::clock::sleep_until;
 
-/// Waiting connections kept per server. More are closed when they come back.
+/// Idle connections kept per server. More are closed when they come back.
 const MAX_WAITING: usize = 1024;
-/// How long a connection may wait and still be trusted.
-const MAX_WAIT: Duration = Duration::from_secs(90);
+/// How often idle connections are looked at, at most.
+const LEAST_NAP: Duration = Duration::from_secs(1);
 
 /// An HTTP/1.1 connection, held by whoever has a request on it. Dropping it closes it.
 pub(super) struct Http1 {
@@ -28,6 +29,7 @@ pub(super) struct Http1 {
     pub(super) timer: IdleTimer,
     pub(super) token: Token,
     task: Task,
+    runtime: Id,
 }
 
 /// hyper's end of the connection. Aborted, so that the socket is closed at once and not when hyper finds nobody listening.
@@ -40,11 +42,12 @@ impl Drop for Task {
 }
 
 impl Http1 {
-    pub(super) fn new(sender: http1::SendRequest<SentBody>, task: AbortHandle, timer: IdleTimer) -> Self {
-        Self { sender, timer, token: Token::default(), task: Task(task) }
+    pub(super) fn new(sender: http1::SendRequest<SentBody>, task: AbortHandle, timer: IdleTimer, runtime: Id) -> Self {
+        Self { sender, timer, token: Token::default(), task: Task(task), runtime }
     }
 
-    /// Whether all of the last request was written. If not, the server answered early and will read the rest of it as garbage.
+    /// Whether all of the last request was written and its body dropped. If not, the server answered early and would read the rest of
+    /// it as garbage.
     fn is_written(&self) -> bool {
         Arc::strong_count(&self.token) == 1
     }
@@ -56,12 +59,15 @@ impl fmt::Debug for Http1 {
     }
 }
 
-/// The one HTTP/2 connection, shared by its requests.
+/// An HTTP/2 connection, shared by its requests.
 #[derive(Clone)]
 pub(super) struct Http2 {
-    pub(super) sender: http2::SendRequest<SentBody>,
+    pub(super) sender: http2::Sender,
+    runtime: Id,
     /// Which one it is, among those to this server.
-    pub(super) number: u64,
+    number: u64,
+    /// Held by all who have a request on it.
+    token: Arc<()>,
 }
 
 /// The URL of a request, in the two ways it may have to be written.
@@ -81,19 +87,25 @@ pub(super) struct Host {
     pub(super) uri: Uri,
     pub(super) secure: bool,
     pub(super) header: HeaderValue,
-    pub(super) via: Via,
+    pub(super) via: Option<Proxied>,
     /// Held while a connection is made whose protocol is not known yet, so that 100 first requests do not make 100 connections to a
     /// server that serves them all on one.
     pub(super) gate: tokio::sync::Mutex<()>,
     /// The base URL's own path, without a slash at its end.
     prefix: String,
+    /// How long a connection may be idle and still be trusted.
+    max_idle: Duration,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
+    /// Idle HTTP/1.1 connections, each with the time since when: the oldest first.
     waiting: Vec<(Http1, Instant)>,
-    shared: Option<Http2>,
+    /// HTTP/2 connections, at most one per runtime, each with the time of its last use.
+    shared: Vec<(Http2, Instant)>,
+    /// Closes connections that have been idle for too long, while there are any.
+    reaper: Option<AbortHandle>,
     /// How many HTTP/2 connections there have been.
     count: u64,
     /// What the server speaks, once known.
@@ -103,8 +115,8 @@ struct State {
 }
 
 impl Host {
-    pub(super) fn new(base_url: &str, proxies: Option<&Matcher>) -> Result<Self, HttpError> {
-        let bad = |why: &str| HttpError::new(TransportKind::Other, format!("the base URL {why}"));
+    pub(super) fn new(base_url: &str, routes: &Routes, max_idle: Duration) -> Result<Self, HttpError> {
+        let bad = |why: &str| HttpError::new(TransportKind::Setup, format!("the base URL {why}"));
         let uri = base_url.parse::<Uri>().map_err(|e| bad("is no URL").with_source(e))?;
         let secure = match uri.scheme_str() {
             Some("https") => true,
@@ -126,10 +138,10 @@ impl Host {
             None => name.to_owned(),
         };
         let header = HeaderValue::from_str(&named).map_err(|e| bad("has no valid host").with_source(e))?;
-        let via = Via::to(&uri, proxies);
+        let via = routes.to(&uri);
         let scheme = if secure { "https" } else { "http" };
         let prefix = uri.path().trim_end_matches('/').to_owned();
-        let origin = match via.proxy() {
+        let origin = match via.as_ref().and_then(Proxied::name) {
             Some(proxy) => format!("{scheme}://{named} through the proxy {proxy}"),
             None => format!("{scheme}://{named}"),
         };
@@ -137,7 +149,7 @@ impl Host {
         let port = uri.port_u16().unwrap_or(default_port);
         let uri = Uri::builder().scheme(scheme).authority(format!("{name}:{port}")).path_and_query("/").build();
         let uri = uri.map_err(|e| bad("has no valid host").with_source(e))?;
-        Ok(Self { origin, secure, header, via, gate: tokio::sync::Mutex::default(), prefix, state: Mutex::default(), uri })
+        Ok(Self { origin, secure, header, via, gate: tokio::sync::Mutex::default(), prefix, max_idle, state: Mutex::default(), uri })
     }
 
     /// The URL of `path` here.
@@ -147,7 +159,7 @@ impl Host {
         {
             return Ok(target.clone());
         }
-        let bad = |e: http::Error| HttpError::new(TransportKind::Other, "a request's path is no path").with_source(e);
+        let bad = |e: http::Error| HttpError::new(TransportKind::Setup, "a request's path is no path").with_source(e);
         let whole = format!("{}{path}", self.prefix).parse::<PathAndQuery>().map_err(|e| bad(e.into()))?;
         let origin_form = Uri::builder().path_and_query(whole.clone()).build().map_err(bad)?;
         let scheme = if self.secure { Scheme::HTTPS } else { Scheme::HTTP };
@@ -157,11 +169,13 @@ impl Host {
         Ok(target)
     }
 
-    /// A connection that waits, the last one to come back first: the others may close in peace.
-    pub(super) fn take_waiting(&self) -> Option<Http1> {
+    /// An idle connection of this runtime, the last one to come back first: the others may close in peace. Another runtime may not be
+    /// driven while this one waits, and its connections stand still then.
+    pub(super) fn take_waiting(&self, runtime: Id) -> Option<Http1> {
         let mut state = self.state();
-        while let Some((connection, since)) = state.waiting.pop() {
-            if !connection.sender.is_closed() && since.elapsed() < MAX_WAIT {
+        while let Some(at) = state.waiting.iter().rposition(|(connection, _)| connection.runtime == runtime) {
+            let (connection, since) = state.waiting.remove(at);
+            if !connection.sender.is_closed() && since.elapsed() < self.max_idle {
                 return Some(connection);
             }
         }
@@ -169,35 +183,83 @@ impl Host {
     }
 
     /// Takes back a connection whose reply was read to its end.
-    pub(super) fn put_back(&self, connection: Http1) {
+    pub(super) fn put_back(self: &Arc<Self>, connection: Http1) {
         if connection.sender.is_closed() || !connection.is_written() {
             return;
         }
         let mut state = self.state();
+        let now = Instant::now();
+        let old = state.take_old_waiting(now, self.max_idle);
         if state.waiting.len() < MAX_WAITING {
-            state.waiting.push((connection, Instant::now()));
+            state.waiting.push((connection, now));
+            self.ensure_reaper(&mut state);
         }
+        // Closed when the lock is free.
+        drop(state);
+        drop(old);
     }
 
-    /// The HTTP/2 connection, if it is there and lives.
-    pub(super) fn shared(&self) -> Option<Http2> {
-        self.state().shared.clone().filter(|shared| !shared.sender.is_closed())
+    /// The HTTP/2 connection of this runtime, if there is one that lives.
+    pub(super) fn shared(&self, runtime: Id) -> Option<Http2> {
+        let mut state = self.state();
+        let (shared, used) = state.shared.iter_mut().find(|(shared, _)| shared.runtime == runtime && !shared.sender.is_closed())?;
+        *used = Instant::now();
+        Some(shared.clone())
     }
 
     /// Shares a new HTTP/2 connection from now on.
-    pub(super) fn share(&self, sender: http2::SendRequest<SentBody>) -> Http2 {
+    pub(super) fn share(self: &Arc<Self>, sender: http2::Sender, runtime: Id) -> Http2 {
         let mut state = self.state();
         state.count += 1;
         state.http1_only = false;
-        let shared = Http2 { sender, number: state.count };
-        state.shared = Some(shared.clone());
+        let shared = Http2 { sender, runtime, number: state.count, token: Arc::default() };
+        state.shared.retain(|(other, _)| other.runtime != runtime && !other.sender.is_closed());
+        state.shared.push((shared.clone(), Instant::now()));
+        self.ensure_reaper(&mut state);
         shared
     }
 
+    /// A request on this HTTP/2 connection is over.
+    pub(super) fn release(&self, shared: &Http2) {
+        if let Some((_, used)) = self.state().shared.iter_mut().find(|(other, _)| other.number == shared.number) {
+            *used = Instant::now();
+        }
+    }
+
     /// Shares this HTTP/2 connection no more: something was wrong with it.
-    pub(super) fn forget(&self, number: u64) {
+    pub(super) fn forget(&self, shared: &Http2) {
+        self.state().shared.retain(|(other, _)| other.number != shared.number);
+    }
+
+    /// Starts the task that closes idle connections, unless it runs. Without it they are closed when another one comes back.
+    fn ensure_reaper(self: &Arc<Self>, state: &mut State) {
+        if state.reaper.as_ref().is_some_and(|reaper| !reaper.is_finished()) {
+            return;
+        }
+        if let Ok(runtime) = Handle::try_current() {
+            state.reaper = Some(runtime.spawn(reap(Arc::downgrade(self))).abort_handle());
+        }
+    }
+
+    /// Closes what has been idle for too long. Gives when to look again; nothing if there are no connections, and then the reaper ends.
+    fn close_old(&self) -> Option<Instant> {
         let mut state = self.state();
-        state.shared.take_if(|shared| shared.number == number);
+        let now = Instant::now();
+        let old = state.take_old_waiting(now, self.max_idle);
+        let max_idle = self.max_idle;
+        // A request on a connection is not idleness.
+        state.shared.retain(|(shared, used)| {
+            !shared.sender.is_closed() && (Arc::strong_count(&shared.token) > 1 || now.saturating_duration_since(*used) < max_idle)
+        });
+        let oldest = state.waiting.first().map(|(_, since)| *since);
+        let next = state.shared.iter().map(|(_, used)| *used).chain(oldest).min();
+        if next.is_none() {
+            state.reaper = None;
+        }
+        drop(state);
+        drop(old);
+        // Not at once: a connection with a request on it may be the oldest for long.
+        Some((next?.checked_add(self.max_idle)?).max(now + LEAST_NAP.min(self.max_idle)))
     }
 
     /// Whether a new connection can only be HTTP/1.1.
@@ -217,12 +279,30 @@ impl Host {
     }
 }
 
+impl State {
+    /// Takes out the HTTP/1.1 connections that have been idle for too long: they stand at the front.
+    fn take_old_waiting(&mut self, now: Instant, max_idle: Duration) -> Vec<(Http1, Instant)> {
+        let old = self.waiting.partition_point(|(_, since)| now.saturating_duration_since(*since) >= max_idle);
+        // Nothing is allocated for nothing.
+        self.waiting.drain(..old).collect()
+    }
+}
+
+/// Closes idle connections until there are none.
+async fn reap(host: Weak<Host>) {
+    while let Some(next) = host.upgrade().and_then(|host| host.close_old()) {
+        // Without timers connections are closed when another one comes back.
+        let Some(sleep) = sleep_until(next.into()) else { return };
+        sleep.await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn host(base_url: &str) -> Host {
-        Host::new(base_url, None).unwrap_or_else(|e| panic!("{e}"))
+        Host::new(base_url, &Routes::direct(), Duration::from_secs(90)).unwrap_or_else(|e| panic!("{e}"))
     }
 
     #[test]
@@ -265,7 +345,7 @@ mod tests {
             ("http://", "the base URL is no URL: empty string"),
             ("ht tp://secret", "the base URL is no URL: invalid uri character"),
         ] {
-            let error = Host::new(base_url, None).err().unwrap();
+            let error = Host::new(base_url, &Routes::direct(), Duration::from_secs(90)).err().unwrap();
             assert_eq!(error.to_string(), text);
             assert!(!format!("{error:?}").contains("secret"));
         }

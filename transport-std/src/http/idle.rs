@@ -1,59 +1,110 @@
-//! The read time-out: one timer per connection, touched only when a read has to wait.
+//! The time limits of an exchange: one timer per connection, armed only when a read has to wait.
 
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::runtime::{Handle, Id};
+use tokio::time::{Instant, Sleep};
 
-/// Fires when nothing came for as long as its limit.
+use crate::clock::sleep_until;
+
+/// Ends a wait: for the next bytes after the read time-out, and for a whole body when its own bound has passed.
 ///
-/// The timer stays registered from one request of a connection to the next: moving its deadline ahead is one atomic store, taking
-/// it out and putting it in again would be two locks per wait.
+/// The timer stays registered from one request of a connection to the next: moving its deadline ahead is one atomic store, taking it out
+/// and putting it in again would be two locks per wait. It is made anew when another runtime polls it, because the first one's timers
+/// stand still while nobody drives that.
 pub(super) struct IdleTimer {
+    /// The read time-out.
     limit: Duration,
-    sleep: Option<Pin<Box<Sleep>>>,
-    waiting: bool,
+    /// What bounds the body as a whole, and until when.
+    bound: Option<(Bound, Instant)>,
+    sleep: Option<(Id, Pin<Box<Sleep>>)>,
+    /// Whether a wait is under way, and what ends it.
+    waiting: Option<Late>,
+}
+
+/// What bounds a body that goes on coming.
+#[derive(Clone, Copy)]
+pub(super) enum Bound {
+    /// A reply must make progress within this time: see [`HttpBody::progressed`](super::HttpBody::progressed).
+    Progress(Duration),
+    /// An error's body must end within this time.
+    ErrorBody(Duration),
+}
+
+/// Why a wait was ended.
+#[derive(Clone, Copy)]
+pub(super) enum Late {
+    /// Nothing came for this long.
+    Silent(Duration),
+    /// What came was no progress.
+    Bound(Bound),
+    /// Time cannot be told: the runtime has no timers, or there is none.
+    NoTimers,
 }
 
 impl IdleTimer {
     pub(super) const fn new(limit: Duration) -> Self {
-        Self { limit, sleep: None, waiting: false }
+        Self { limit, bound: None, sleep: None, waiting: None }
     }
 
-    /// Another limit, from the next wait on.
-    pub(super) const fn set_limit(&mut self, limit: Duration) {
+    /// Begins a request: another read time-out, and no bound on a body yet.
+    pub(super) const fn begin(&mut self, limit: Duration) {
         self.limit = limit;
-        self.waiting = false;
+        self.bound = None;
+        self.waiting = None;
     }
 
-    pub(super) const fn limit(&self) -> Duration {
-        self.limit
+    /// Bounds the body that comes from now on.
+    pub(super) fn bound(&mut self, bound: Bound) {
+        let (Bound::Progress(limit) | Bound::ErrorBody(limit)) = bound;
+        // A limit beyond what the clock can say is none.
+        self.bound = Instant::now().checked_add(limit).map(|end| (bound, end));
+        self.waiting = None;
     }
 
-    /// Passes on what came; while nothing does, ready with `None` after the limit.
-    pub(super) fn watch<T>(&mut self, cx: &mut Context<'_>, read: Poll<T>) -> Poll<Option<T>> {
+    /// The reply made progress, so its bound counts from now.
+    pub(super) fn progressed(&mut self) {
+        if let Some((bound @ Bound::Progress(_), _)) = self.bound {
+            self.bound(bound);
+        }
+    }
+
+    /// Passes on what came; while nothing does, says which limit has passed.
+    pub(super) fn watch<T>(&mut self, cx: &mut Context<'_>, read: Poll<T>) -> Poll<Result<T, Late>> {
         match read {
             Poll::Ready(read) => {
-                self.waiting = false;
-                Poll::Ready(Some(read))
+                self.waiting = None;
+                Poll::Ready(Ok(read))
             }
-            Poll::Pending => self.poll(cx).map(|()| None),
+            Poll::Pending => self.poll(cx).map(Err),
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.waiting {
-            // A limit beyond what the clock can say is none.
-            let Some(deadline) = Instant::now().checked_add(self.limit) else {
-                return Poll::Pending;
-            };
-            match &mut self.sleep {
-                Some(sleep) => sleep.as_mut().reset(deadline),
-                None => self.sleep = Some(Box::pin(sleep_until(deadline))),
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Late> {
+        let runtime = Handle::try_current().map(|handle| handle.id());
+        let Ok(runtime) = runtime else { return Poll::Ready(Late::NoTimers) };
+        let is_ours = self.sleep.as_ref().is_some_and(|(id, _)| *id == runtime);
+        let late = match self.waiting {
+            Some(late) if is_ours => late,
+            _ => {
+                // A limit beyond what the clock can say is none.
+                let silent = Instant::now().checked_add(self.limit).map(|end| (Late::Silent(self.limit), end));
+                let bound = self.bound.map(|(bound, end)| (Late::Bound(bound), end));
+                let first = [bound, silent].into_iter().flatten().min_by_key(|(_, end)| *end);
+                let Some((late, deadline)) = first else { return Poll::Pending };
+                match &mut self.sleep {
+                    Some((id, sleep)) if *id == runtime => sleep.as_mut().reset(deadline),
+                    _ => {
+                        let Some(sleep) = sleep_until(deadline) else { return Poll::Ready(Late::NoTimers) };
+                        self.sleep = Some((runtime, Box::pin(sleep)));
+                    }
+                }
+                self.waiting = Some(late);
+                late
             }
-            self.waiting = true;
-        }
-        self.sleep.as_mut().map_or(Poll::Pending, |sleep| sleep.as_mut().poll(cx))
+        };
+        self.sleep.as_mut().map_or(Poll::Pending, |(_, sleep)| sleep.as_mut().poll(cx).map(|()| late))
     }
 }

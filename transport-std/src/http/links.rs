@@ -1,32 +1,42 @@
 //! A request and its reply's head, over a connection that waits or a new one.
 
+use core::any::Any;
 use core::future::poll_fn;
+use core::panic::AssertUnwindSafe;
 use core::pin::pin;
+use core::sync::atomic::Ordering;
+use core::task::Poll;
 use core::time::Duration;
+use std::panic::resume_unwind;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, PROXY_AUTHORIZATION, RETRY_AFTER};
+use futures_util::FutureExt;
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, PROXY_AUTHORIZATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
-use hyper_util::client::proxy::matcher::Matcher;
 use rustls::ClientConfig;
-use tokio::runtime::Handle;
-use tokio::time::timeout;
+use tokio::runtime::{Handle, Id};
+use tokio::time::Instant;
 use toolrunner_core::error::TransportKind;
 use toolrunner_core::transport::{Body, Head, Reply, ReplyHead};
 use toolrunner_core::wire::API_VERSION;
 
 use super::body::{HttpBody, Lease};
-use super::dial::{Dialed, Dialer, Via};
+use super::dial::{Dialed, Dialer};
 use super::host::{Host, Http1, Http2, Target};
-use super::idle::IdleTimer;
+use super::idle::{Bound, IdleTimer, Late};
+use super::proxy::{Proxied, Routes};
 use super::sent::{SentBody, Token};
 use super::{DynTransport, HttpError, HttpSettings, Sending, Timeouts, tls};
+use crate::clock::sleep_until;
+use crate::escaped::Escaped;
 
 /// Servers remembered. One more drops the oldest, with its connections.
 const MAX_HOSTS: usize = 64;
+/// How long the body of an error may take. What has come by then is told.
+const ERROR_BODY_TIME: Duration = Duration::from_secs(2);
 
 static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 static ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
@@ -35,7 +45,7 @@ static ANTHROPIC_BETA: HeaderName = HeaderName::from_static("anthropic-beta");
 /// All connections of a transport.
 pub(super) struct Links {
     settings: HttpSettings,
-    proxies: Option<Matcher>,
+    routes: Routes,
     dialer: Dialer,
     tls: OnceLock<Arc<ClientConfig>>,
     hosts: RwLock<Vec<(Box<str>, Arc<Host>)>>,
@@ -50,8 +60,8 @@ enum Link {
 /// No head came.
 struct Failure {
     error: HttpError,
-    /// Whether a connection that had waited may just have been closed meanwhile, so that the server never saw the request.
-    stale: bool,
+    /// Whether the server cannot have had the whole request.
+    unsent: bool,
 }
 
 impl DynTransport for Links {
@@ -66,39 +76,42 @@ impl DynTransport for Links {
 
 impl Links {
     pub(super) fn new(settings: HttpSettings) -> Self {
-        let proxies = settings.proxies.matcher();
-        Self { settings, proxies, dialer: Dialer::new(), tls: OnceLock::new(), hosts: RwLock::default() }
+        #[cfg(feature = "proxy")]
+        let routes = settings.proxies.routes();
+        #[cfg(not(feature = "proxy"))]
+        let routes = Routes;
+        Self { settings, routes, dialer: Dialer::new(), tls: OnceLock::new(), hosts: RwLock::default() }
     }
 
     async fn exchange(&self, head: &Head<'_>, body: &Body<'_>, timeouts: Timeouts) -> Result<Reply<HttpBody>, HttpError> {
         let connect = timeouts.connect.unwrap_or(self.settings.connect_timeout);
         let read = timeouts.read.unwrap_or(self.settings.read_timeout);
+        let progress = timeouts.progress.unwrap_or(self.settings.progress_timeout);
+        let runtime = Handle::try_current().map_err(|_| HttpError::no_runtime())?.id();
         let host = self.host(head.base_url)?;
         let target = host.target(head.path)?;
         tracing::debug!(to = host.origin, path = without_query(head.path), bytes = body.len(), "request");
         let mut may_wait = true;
         loop {
-            let waiting = if may_wait { Self::waiting(&host).await } else { None };
+            let waiting = if may_wait { Self::waiting(&host, runtime).await } else { None };
             let (link, had_waited) = match waiting {
                 Some(link) => (link, true),
                 // Boxed, for it is large and rare: a request's future is moved, and should be small.
-                None => (Box::pin(self.connect(&host, connect)).await?, false),
+                None => (Box::pin(self.connect(&host, runtime, connect)).await?, false),
             };
             let sent = match link {
-                Link::Http1(mut connection) => {
-                    connection.timer.set_limit(read);
-                    Self::send_http1(&host, connection, &target, head, body).await
-                }
+                Link::Http1(connection) => Self::send_http1(&host, connection, &target, head, body, read).await,
                 Link::Http2(connection) => Self::send_http2(&host, connection, &target, head, body, read).await,
             };
             match sent {
-                // Once more, at most once, on a connection that cannot be stale.
-                Err(Failure { stale: true, error }) if had_waited => {
-                    tracing::debug!(%error, "the server had closed a waiting connection; sending on a new one");
+                // An idle connection was closed by the server. The server cannot have begun a reply, so this is the same try, at most
+                // once more. A request that may have reached the server whole is the retry policy's affair: it may have to be paid for.
+                Err(Failure { unsent: true, error }) if had_waited => {
+                    tracing::debug!(error = %Escaped(error), "the server had closed an idle connection; sending on a new one");
                     may_wait = false;
                 }
                 Err(Failure { error, .. }) => return Err(error),
-                Ok(reply) => return Ok(reply),
+                Ok((response, lease)) => return reply(response, host, lease, progress),
             }
         }
     }
@@ -108,7 +121,7 @@ impl Links {
         if let Some(host) = find(&self.hosts.read().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(host);
         }
-        let host = Arc::new(Host::new(base_url, self.proxies.as_ref())?);
+        let host = Arc::new(Host::new(base_url, &self.routes, self.settings.idle_timeout)?);
         let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(host) = find(&hosts) {
             return Ok(host);
@@ -120,19 +133,19 @@ impl Links {
         Ok(host)
     }
 
-    /// A connection that is there and fit.
-    async fn waiting(host: &Host) -> Option<Link> {
-        if let Some(shared) = host.shared() {
+    /// A connection of this runtime that is there and fit.
+    async fn waiting(host: &Host, runtime: Id) -> Option<Link> {
+        if let Some(shared) = host.shared(runtime) {
             return Some(Link::Http2(shared));
         }
-        while let Some(mut connection) = host.take_waiting() {
+        while let Some(mut connection) = host.take_waiting(runtime) {
             // It was read to its end and written to its end, so this waits for no one but hyper's own task.
             let (sender, timer) = (&mut connection.sender, &mut connection.timer);
             let ready = poll_fn(|cx| {
                 let ready = sender.poll_ready(cx);
                 timer.watch(cx, ready)
             });
-            if let Some(Ok(())) = ready.await {
+            if let Ok(Ok(())) = ready.await {
                 return Some(Link::Http1(connection));
             }
         }
@@ -140,35 +153,48 @@ impl Links {
     }
 
     /// A new connection, or one that another request has just made.
-    async fn connect(&self, host: &Host, limit: Duration) -> Result<Link, HttpError> {
-        if Handle::try_current().is_err() {
-            return Err(HttpError::new(TransportKind::Other, "connections need a tokio runtime, and there is none here"));
-        }
+    async fn connect(&self, host: &Arc<Host>, runtime: Id, limit: Duration) -> Result<Link, HttpError> {
         let connecting = async {
             if host.is_http1_only() {
-                return self.dial(host).await;
+                return self.dial(host, runtime).await;
             }
             let gate = host.gate.lock().await;
-            if let Some(shared) = host.shared() {
+            if let Some(shared) = host.shared(runtime) {
                 return Ok(Link::Http2(shared));
             }
             if host.is_http1_only() {
                 drop(gate);
             }
-            self.dial(host).await
+            self.dial(host, runtime).await
         };
-        timeout(limit, connecting).await.unwrap_or_else(|_| Err(HttpError::connect_timeout(&host.origin, limit)))
+        // A limit beyond what the clock can say is none.
+        let mut timer = match Instant::now().checked_add(limit) {
+            Some(end) => Some(pin!(sleep_until(end).ok_or_else(HttpError::no_timers)?)),
+            None => None,
+        };
+        // tokio panics where a runtime has no I/O, and has no way to ask for it first.
+        let mut connecting = pin!(AssertUnwindSafe(connecting).catch_unwind());
+        let connected = poll_fn(|cx| match connecting.as_mut().poll(cx) {
+            Poll::Ready(connected) => Poll::Ready(Some(connected)),
+            Poll::Pending => timer.as_mut().map_or(Poll::Pending, |timer| timer.as_mut().poll(cx).map(|()| None)),
+        });
+        match connected.await {
+            Some(Ok(connected)) => connected,
+            Some(Err(panic)) if lacks_io(&*panic) => Err(HttpError::no_io()),
+            Some(Err(panic)) => resume_unwind(panic),
+            None => Err(HttpError::connect_timeout(&host.origin, limit)),
+        }
     }
 
-    async fn dial(&self, host: &Host) -> Result<Link, HttpError> {
+    async fn dial(&self, host: &Arc<Host>, runtime: Id) -> Result<Link, HttpError> {
         let tls = if host.secure { Some(self.tls()?) } else { None };
-        let dialed = self.dialer.dial(&host.uri, &host.via, tls).await;
+        let dialed = self.dialer.dial(&host.uri, host.via.as_ref(), tls).await;
         match dialed.map_err(|source| HttpError::connecting(&host.origin, source))? {
             Dialed::Http1(sender, task) => {
                 host.set_http1_only();
-                Ok(Link::Http1(Http1::new(sender, task, IdleTimer::new(self.settings.read_timeout))))
+                Ok(Link::Http1(Http1::new(sender, task, IdleTimer::new(self.settings.read_timeout), runtime)))
             }
-            Dialed::Http2(sender) => Ok(Link::Http2(host.share(sender))),
+            Dialed::Http2(sender) => Ok(Link::Http2(host.share(sender, runtime))),
         }
     }
 
@@ -176,7 +202,7 @@ impl Links {
         if let Some(config) = self.tls.get() {
             return Ok(Arc::clone(config));
         }
-        let config = tls::client_config(&self.settings.root_certificates)?;
+        let config = tls::client_config(&self.settings)?;
         Ok(Arc::clone(self.tls.get_or_init(|| config)))
     }
 
@@ -186,17 +212,20 @@ impl Links {
         target: &Target,
         head: &Head<'_>,
         body: &Body<'_>,
-    ) -> Result<Reply<HttpBody>, Failure> {
+        read: Duration,
+    ) -> Result<(Response<Incoming>, Lease), Failure> {
+        connection.timer.begin(read);
+        connection.token.store(false, Ordering::Relaxed);
         let mut request = request(head, body, Some(Token::clone(&connection.token))).map_err(Failure::from)?;
         request.headers_mut().insert(HOST, host.header.clone());
-        *request.uri_mut() = match &host.via {
-            Via::Forward { auth, .. } => {
+        *request.uri_mut() = match host.via.as_ref().and_then(Proxied::forwards) {
+            Some(auth) => {
                 if let Some(auth) = auth {
                     request.headers_mut().insert(PROXY_AUTHORIZATION, auth.clone());
                 }
                 target.absolute.clone()
             }
-            _ => target.origin_form.clone(),
+            None => target.origin_form.clone(),
         };
         let sent = {
             let mut sending = pin!(connection.sender.try_send_request(request));
@@ -207,12 +236,13 @@ impl Links {
             })
             .await
         };
-        let response = answered(host, sent, connection.timer.limit()).map_err(|failure| {
-            // Closed without a byte of a reply: it may have been closed before the request was there.
-            let stale = failure.stale || failure.error.transport_kind() == TransportKind::Closed;
-            Failure { stale, ..failure }
+        let response = answered(host, sent).map_err(|failure| {
+            // Closed before the last byte of the request was on its way.
+            let unsent =
+                failure.unsent || (failure.error.transport_kind() == TransportKind::Closed && !connection.token.load(Ordering::Relaxed));
+            Failure { unsent, ..failure }
         })?;
-        Ok(reply(response, Arc::clone(host), Lease::Http1(connection)))
+        Ok((response, Lease::Http1(connection)))
     }
 
     async fn send_http2(
@@ -222,7 +252,7 @@ impl Links {
         head: &Head<'_>,
         body: &Body<'_>,
         read: Duration,
-    ) -> Result<Reply<HttpBody>, Failure> {
+    ) -> Result<(Response<Incoming>, Lease), Failure> {
         let mut request = request(head, body, None).map_err(Failure::from)?;
         *request.uri_mut() = target.absolute.clone();
         let mut timer = IdleTimer::new(read);
@@ -235,9 +265,15 @@ impl Links {
             .await
         };
         // A connection that failed one request is not offered to others; those on it go on.
-        let response = answered(host, sent, timer.limit()).inspect_err(|_| host.forget(connection.number))?;
-        Ok(reply(response, Arc::clone(host), Lease::Http2(timer, connection.number)))
+        let response = answered(host, sent).inspect_err(|_| host.forget(&connection))?;
+        Ok((response, Lease::Http2(timer, connection)))
     }
+}
+
+/// Whether a panic is tokio's for want of I/O.
+fn lacks_io(panic: &(dyn Any + Send)) -> bool {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).is_some_and(|text| text.contains("enable_io"))
 }
 
 /// A query may hold a key, so it is not shown.
@@ -250,7 +286,7 @@ fn request(head: &Head<'_>, body: &Body<'_>, token: Option<Token>) -> Result<Req
     let mut headers = HeaderMap::with_capacity(head.headers.len() + 3);
     for &(name, value) in head.headers {
         // The texts tell the name only: a value may be a key.
-        let bad = |what: &str| HttpError::new(TransportKind::Other, format!("the header {name:?} has no valid {what}"));
+        let bad = |what: &str| HttpError::new(TransportKind::Setup, format!("the header {name:?} has no valid {what}"));
         let mut value = match value {
             // What almost every request has, without a copy of it.
             "application/json" => HeaderValue::from_static("application/json"),
@@ -276,21 +312,20 @@ fn request(head: &Head<'_>, body: &Body<'_>, token: Option<Token>) -> Result<Req
 /// The reply's head, or why there is none.
 fn answered(
     host: &Host,
-    sent: Option<Result<Response<Incoming>, TrySendError<Request<SentBody>>>>,
-    limit: Duration,
+    sent: Result<Result<Response<Incoming>, TrySendError<Request<SentBody>>>, Late>,
 ) -> Result<Response<Incoming>, Failure> {
     match sent {
-        Some(Ok(response)) => Ok(response),
-        Some(Err(mut error)) => {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(mut error)) => {
             // hyper gives back what it had no connection for.
-            let stale = error.take_message().is_some();
-            Err(Failure { error: HttpError::broken(&host.origin, "the reply's head", error.into_error()), stale })
+            let unsent = error.take_message().is_some();
+            Err(Failure { error: HttpError::broken(&host.origin, "the reply's head", error.into_error()), unsent })
         }
-        None => Err(HttpError::read_timeout(&host.origin, limit).into()),
+        Err(late) => Err(HttpError::late(&host.origin, late).into()),
     }
 }
 
-fn reply(response: Response<Incoming>, host: Arc<Host>, lease: Lease) -> Reply<HttpBody> {
+fn reply(response: Response<Incoming>, host: Arc<Host>, mut lease: Lease, progress: Duration) -> Result<Reply<HttpBody>, HttpError> {
     let (parts, body) = response.into_parts();
     let mut head = ReplyHead::new(parts.status.as_u16());
     for (name, value) in &parts.headers {
@@ -302,7 +337,14 @@ fn reply(response: Response<Incoming>, host: Arc<Host>, lease: Lease) -> Reply<H
         head.field("retry-after-ms", wait.to_string().as_bytes());
     }
     tracing::debug!(status = head.status, request_id = head.request_id.as_str(), "reply");
-    Reply { head, body: HttpBody::incoming(body, host, lease) }
+    let is_error = !parts.status.is_success();
+    if let Some(coding) = parts.headers.get(CONTENT_ENCODING).filter(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        let error = HttpError::compressed(&host.origin, &String::from_utf8_lossy(coding.as_bytes()));
+        // An error is told by its status all the same.
+        return if is_error { Ok(Reply { head, body: HttpBody::from_pieces([error.to_string()]) }) } else { Err(error) };
+    }
+    lease.timer().bound(if is_error { Bound::ErrorBody(ERROR_BODY_TIME) } else { Bound::Progress(progress) });
+    Ok(Reply { head, body: HttpBody::incoming(body, host, lease) })
 }
 
 /// The milliseconds from now to an HTTP date that is not past.
@@ -313,6 +355,6 @@ fn until(date: &HeaderValue) -> Option<u128> {
 
 impl From<HttpError> for Failure {
     fn from(error: HttpError) -> Self {
-        Self { error, stale: false }
+        Self { error, unsent: false }
     }
 }

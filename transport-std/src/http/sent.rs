@@ -2,6 +2,7 @@
 
 use core::convert::Infallible;
 use core::pin::Pin;
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll};
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -10,8 +11,9 @@ use bytes::Buf;
 use http_body::{Frame, SizeHint};
 use toolrunner_core::transport::Body;
 
-/// Held by a connection, and by the bytes that are on their way over it: whoever holds it alone knows that all were written.
-pub(super) type Token = Arc<()>;
+/// Held by a connection, and by the bytes that are on their way over it: whoever holds it alone knows that these are dropped. It is
+/// set when hyper has taken the last of them.
+pub(super) type Token = Arc<AtomicBool>;
 
 /// A request's body: one frame.
 pub(super) struct SentBody(Option<SentBytes>);
@@ -24,7 +26,7 @@ pub(super) struct SentBytes {
     split: usize,
     transcript: Transcript,
     at: usize,
-    _token: Option<Token>,
+    token: Option<Token>,
 }
 
 enum Transcript {
@@ -51,7 +53,7 @@ impl SentBody {
             }
         };
         around.extend_from_slice(body.after());
-        Self(Some(SentBytes { around, split, transcript, at: 0, _token: token }))
+        Self(Some(SentBytes { around, split, transcript, at: 0, token }))
     }
 }
 
@@ -110,6 +112,11 @@ impl Buf for SentBytes {
     fn advance(&mut self, count: usize) {
         assert!(count <= self.remaining(), "advanced past the end of a request's body");
         self.at += count;
+        if let Some(token) = &self.token
+            && !self.has_remaining()
+        {
+            token.store(true, Ordering::Relaxed);
+        }
     }
 }
 

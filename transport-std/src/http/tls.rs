@@ -4,19 +4,21 @@ use core::error::Error;
 use core::fmt;
 use std::sync::{Arc, OnceLock};
 
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use toolrunner_core::error::TransportKind;
 
-use super::HttpError;
+use super::http2::OFFERED;
+use super::{HttpError, HttpSettings};
 
-/// A root certificate to trust beside the platform's.
+/// A root certificate to trust in addition to the platform's.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RootCertificate(CertificateDer<'static>);
 
 /// What was given as a certificate is none.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct BadCertificate(String);
 
 impl RootCertificate {
@@ -55,13 +57,23 @@ impl fmt::Display for BadCertificate {
     }
 }
 
+/// The message, because `main` shows an error that it returns in this form.
+impl fmt::Debug for BadCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl Error for BadCertificate {}
 
-/// What to open a session with. Without extra roots it is shared by the whole process, session tickets included.
-pub(super) fn client_config(extra: &[RootCertificate]) -> Result<Arc<ClientConfig>, HttpError> {
+/// What to open a session with. Without settings of its own a transport uses one that the whole process shares, session tickets included.
+pub(super) fn client_config(settings: &HttpSettings) -> Result<Arc<ClientConfig>, HttpError> {
     static PLATFORM: OnceLock<Arc<ClientConfig>> = OnceLock::new();
-    if !extra.is_empty() {
-        return build(extra);
+    if let Some(config) = &settings.tls {
+        return Ok(with_protocols(config));
+    }
+    if !settings.root_certificates.is_empty() {
+        return build(&settings.root_certificates);
     }
     if let Some(config) = PLATFORM.get() {
         return Ok(Arc::clone(config));
@@ -70,25 +82,65 @@ pub(super) fn client_config(extra: &[RootCertificate]) -> Result<Arc<ClientConfi
     Ok(Arc::clone(PLATFORM.get_or_init(|| config)))
 }
 
+/// A configuration of the caller's own, with protocols that this transport speaks.
+fn with_protocols(config: &Arc<ClientConfig>) -> Arc<ClientConfig> {
+    let is_offered = |protocol: &Vec<u8>| OFFERED.contains(&protocol.as_slice());
+    if !config.alpn_protocols.is_empty() && config.alpn_protocols.iter().all(is_offered) {
+        return Arc::clone(config);
+    }
+    let mut own = ClientConfig::clone(config);
+    own.alpn_protocols.retain(is_offered);
+    if own.alpn_protocols.is_empty() {
+        own.alpn_protocols = offered();
+    }
+    Arc::new(own)
+}
+
+fn offered() -> Vec<Vec<u8>> {
+    OFFERED.iter().map(|protocol| protocol.to_vec()).collect()
+}
+
 fn build(extra: &[RootCertificate]) -> Result<Arc<ClientConfig>, HttpError> {
+    let failed = |text: &str| HttpError::new(TransportKind::Tls, text);
     let mut roots = RootCertStore::empty();
     let native = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(native.certs);
+    #[cfg(feature = "webpki-roots")]
+    if roots.is_empty() {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
     roots.add_parsable_certificates(extra.iter().map(|root| root.0.clone()));
     if roots.is_empty() {
-        let text = "this machine has no root certificates to check a server by: install them (package ca-certificates), \
-                    set SSL_CERT_FILE, or add one to the client";
-        let error = HttpError::new(TransportKind::Tls, text);
+        let error = failed(
+            "this machine has no root certificates to check a server by: install them (package ca-certificates), \
+             set SSL_CERT_FILE, add one to the client, or enable the feature `webpki-roots` of toolrunner-std",
+        );
         return Err(match native.errors.into_iter().next() {
             Some(cause) => error.with_source(cause),
             None => error,
         });
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(provider()?)
         .with_safe_default_protocol_versions()
-        .map_err(|e| HttpError::new(TransportKind::Tls, "TLS could not be set up").with_source(e))?;
+        .map_err(|e| failed("TLS could not be set up").with_source(e))?;
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = offered();
     Ok(Arc::new(config))
+}
+
+/// The cryptography: what the program has installed as its default, else what this crate was built with. Nothing is installed.
+fn provider() -> Result<Arc<CryptoProvider>, HttpError> {
+    if let Some(installed) = CryptoProvider::get_default() {
+        return Ok(Arc::clone(installed));
+    }
+    #[cfg(feature = "aws-lc-rs")]
+    return Ok(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+    #[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
+    return Ok(Arc::new(rustls::crypto::ring::default_provider()));
+    #[cfg(not(any(feature = "ring", feature = "aws-lc-rs")))]
+    Err(HttpError::new(
+        TransportKind::Setup,
+        "there is no cryptography for TLS: enable the feature `ring` or `aws-lc-rs` of toolrunner-std, \
+         or install a default CryptoProvider of rustls",
+    ))
 }

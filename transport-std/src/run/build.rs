@@ -59,7 +59,7 @@ impl RunBuilder {
                 invalid = invalid.or(Some(error));
             }
         }
-        let retry = RetryPolicy { retries: settings.max_retries(), ..RetryPolicy::DEFAULT };
+        let retry = RetryPolicy { retries: settings.max_retries(), retry_after_cap: settings.retry_after_cap(), ..RetryPolicy::DEFAULT };
         Self {
             params,
             stream: true,
@@ -220,6 +220,9 @@ impl RunBuilder {
     pub fn settings(mut self, change: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Self {
         match change(self.settings.to_builder()).settings() {
             Ok(settings) => {
+                if settings.retry_after_cap() != self.settings.retry_after_cap() {
+                    self.retry.retry_after_cap = settings.retry_after_cap();
+                }
                 if settings.max_retries() != self.settings.max_retries() {
                     self.retry.retries = settings.max_retries();
                 }
@@ -341,6 +344,7 @@ impl RunBuilder {
             prefix_compacts: false,
             compactions: 0,
             reply: None,
+            has_progressed: false,
             announced: false,
             envelope: Envelope::default(),
             jobs: super::Jobs::default(),

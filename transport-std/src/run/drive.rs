@@ -145,6 +145,9 @@ impl Run {
                 None => {}
             }
             if let Some(reply) = &mut self.reply {
+                if core::mem::take(&mut self.has_progressed) {
+                    reply.body_mut().progressed();
+                }
                 let deadline = self.machine.deadline();
                 let next = beside(&mut self.jobs, reply.next_happened(&mut self.machine));
                 let read = uninterrupted(&self.cancel, &self.clock, deadline, next).await;
@@ -268,6 +271,7 @@ impl Run {
     /// Takes note of what happened in a reply. Whether it is to be told: a summary is nobody's to see.
     #[inline]
     fn note(&mut self, happened: Happened) -> bool {
+        self.has_progressed |= happened.is_progress();
         if self.summary.is_some() {
             return false;
         }

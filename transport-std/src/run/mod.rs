@@ -100,6 +100,8 @@ pub struct Run {
     compactions: u32,
     /// The reply whose body comes; beside the machine, never in it.
     reply: Option<ReplyUnderWay<HttpBody>>,
+    /// Whether the reply made progress since its body was last waited for.
+    has_progressed: bool,
     /// Whether the request under way was told as an event.
     announced: bool,
     envelope: Envelope,
@@ -250,6 +252,9 @@ impl Run {
     pub fn set_settings(&mut self, settings: Settings) -> &mut Self {
         if settings.max_retries() != self.settings.max_retries() {
             self.machine.retry_mut().retries = settings.max_retries();
+        }
+        if settings.retry_after_cap() != self.settings.retry_after_cap() {
+            self.machine.retry_mut().retry_after_cap = settings.retry_after_cap();
         }
         build::apply_body_fields(&self.settings, &settings, &mut self.params);
         self.transport = settings.transport().clone();

@@ -28,6 +28,8 @@ pub enum Do {
     Stall(String),
     /// Answers before it has read the body, which it reads afterwards, and waits for the next request.
     Early(String),
+    /// Closes when the head is there, and reads no body.
+    Hang,
 }
 
 /// Head and body.
@@ -110,6 +112,9 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, requests: &M
         };
         let head = String::from_utf8(have[..end].to_vec()).unwrap();
         let act = act(n);
+        if let Do::Hang = act {
+            return false;
+        }
         if let Do::Early(answer) = &act {
             stream.write_all(answer.as_bytes()).await.unwrap();
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -138,7 +143,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, requests: &M
                 while stream.read_buf(&mut have).await.unwrap_or(0) > 0 {}
                 return true;
             }
-            Do::Early(_) => {}
+            Do::Early(_) | Do::Hang => {}
         }
     }
     false

@@ -1,0 +1,76 @@
+//! Text of others on one line: what a model, a tool, a panic or a server said, as it may stand in a log or on a terminal.
+
+use core::fmt::{self, Display, Formatter, Write};
+
+/// Shows a value on one line and without control over a terminal.
+///
+/// Line ends (also Unicode's line and paragraph separators), all other control characters (C0, DEL and C1) and the characters that
+/// change the direction of text appear as escapes: `\n`, `\u{1b}`, `\u{2028}`. Everything else appears as it is, a backslash included.
+/// This crate shows in this way what it logs and what its errors say.
+///
+/// ```
+/// use toolrunner_std::Escaped;
+///
+/// assert_eq!(Escaped("first\nsecond \u{1b}[31m").to_string(), r"first\nsecond \u{1b}[31m");
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Escaped<T>(pub T);
+
+impl<T: Display> Display for Escaped<T> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(Writer(f), "{}", self.0)
+    }
+}
+
+struct Writer<'f, 'b>(&'f mut Formatter<'b>);
+
+impl Write for Writer<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text;
+        while let Some((at, c)) = rest.char_indices().find(|(_, c)| is_escaped(*c)) {
+            self.0.write_str(&rest[..at])?;
+            match c {
+                '\n' => self.0.write_str("\\n")?,
+                '\r' => self.0.write_str("\\r")?,
+                '\t' => self.0.write_str("\\t")?,
+                _ => write!(self.0, "{}", c.escape_unicode())?,
+            }
+            rest = &rest[at + c.len_utf8()..];
+        }
+        self.0.write_str(rest)
+    }
+}
+
+const fn is_escaped(c: char) -> bool {
+    matches!(
+        c,
+        '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{2028}' | '\u{2029}' // controls and line ends
+            | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' // direction of text
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_starts_a_line_or_an_escape_sequence() {
+        for code in (0..0x20).chain(0x7f..0xa0).chain([0x2028, 0x2029, 0x202e, 0x2066]) {
+            let c = char::from_u32(code).unwrap();
+            let shown = Escaped(format!("a{c}b")).to_string();
+            assert!(shown.starts_with("a\\") && shown.ends_with('b') && !shown.contains(c), "{shown:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_harmless_stays() {
+        for text in ["", "plain", r"C:\new\table", "Zürich 東京 🦀", "\u{a0}"] {
+            assert_eq!(Escaped(text).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_written_in_parts_is_escaped_in_each() {
+        assert_eq!(Escaped(format_args!("{}\n{}", "a\r", "\u{85}b")).to_string(), r"a\r\n\u{85}b");
+    }
+}

@@ -1,0 +1,27 @@
+//! HTTP/2: hyper's sender, its handshake, and what is offered in TLS.
+
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::dial::Dialed;
+use super::error::BoxError;
+use super::sent::SentBody;
+use crate::escaped::Escaped;
+
+/// Puts requests on a connection. Clones share it.
+pub(super) type Sender = http2::SendRequest<SentBody>;
+
+/// The protocols offered to a server, the preferred one first.
+pub(super) const OFFERED: &[&[u8]] = &[b"h2", b"http/1.1"];
+
+pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S) -> Result<Dialed, BoxError> {
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(error = %Escaped(error), "connection ended");
+        }
+    });
+    sender.ready().await?;
+    Ok(Dialed::Http2(sender))
+}

@@ -1,0 +1,198 @@
+//! Proxies: which stands between, and how a connection goes through it.
+
+use core::error::Error;
+use core::fmt;
+
+use http::{HeaderValue, Uri};
+use hyper_util::client::legacy::connect::proxy::{SocksV4, SocksV5, Tunnel};
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tower_service::Service;
+
+use super::dial::Tcp;
+use super::error::BoxError;
+
+/// Which proxies to use.
+#[derive(Clone)]
+pub struct Proxies(Which);
+
+#[derive(Clone)]
+enum Which {
+    Environment,
+    None,
+    Url(String),
+}
+
+/// A proxy's URL that cannot be used.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct BadProxy;
+
+impl Proxies {
+    /// What `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say, in capitals or not, as curl reads them.
+    pub const fn from_env() -> Self {
+        Self(Which::Environment)
+    }
+
+    /// None, whatever the environment says.
+    pub const fn none() -> Self {
+        Self(Which::None)
+    }
+
+    /// This one for every server: `http://`, `socks5://`, `socks5h://`, `socks4://` or `socks4a://`, with `user:password@` if it
+    /// asks for them. SOCKS proxies look names up themselves.
+    ///
+    /// # Errors
+    /// If it is no such URL.
+    pub fn url(url: &str) -> Result<Self, BadProxy> {
+        let matcher = Matcher::builder().all(url.to_owned()).build();
+        let usable = matcher.intercept(&Uri::from_static("http://server/")).map(|found| Proxied::new(&found, false));
+        match usable {
+            None | Some(Proxied::Unusable) => Err(BadProxy),
+            Some(_) => Ok(Self(Which::Url(url.to_owned()))),
+        }
+    }
+
+    pub(super) fn routes(&self) -> Routes {
+        Routes(match &self.0 {
+            Which::Environment => Some(Matcher::from_env()),
+            Which::None => None,
+            Which::Url(url) => Some(Matcher::builder().all(url.clone()).build()),
+        })
+    }
+}
+
+impl fmt::Debug for Proxies {
+    /// Without the URL, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Which::Environment => "Proxies(from the environment)",
+            Which::None => "Proxies(none)",
+            Which::Url(_) => "Proxies(…)",
+        })
+    }
+}
+
+impl fmt::Display for BadProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a proxy's URL: expected http://, socks5://, socks5h://, socks4:// or socks4a:// and a host")
+    }
+}
+
+/// The message, because `main` shows an error it returns in this form.
+impl fmt::Debug for BadProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Error for BadProxy {}
+
+/// Finds the proxy of a server.
+pub(super) struct Routes(Option<Matcher>);
+
+impl Routes {
+    /// No proxy for any server.
+    #[cfg(test)]
+    pub(super) const fn direct() -> Self {
+        Self(None)
+    }
+
+    /// The proxy between here and `target`, if there is one.
+    pub(super) fn to(&self, target: &Uri) -> Option<Proxied> {
+        let secure = target.scheme() == Some(&http::uri::Scheme::HTTPS);
+        self.0.as_ref()?.intercept(target).map(|found| Proxied::new(&found, secure))
+    }
+}
+
+/// A proxy on the way to a server.
+pub(super) enum Proxied {
+    /// An HTTP proxy that gets the whole URL and passes the request on.
+    Forward {
+        proxy: Uri,
+        auth: Option<HeaderValue>,
+    },
+    /// An HTTP proxy that opens a tunnel.
+    Tunnel {
+        proxy: Uri,
+        auth: Option<HeaderValue>,
+    },
+    Socks5 {
+        proxy: Uri,
+        auth: Option<(String, String)>,
+    },
+    Socks4 {
+        proxy: Uri,
+    },
+    /// A proxy that is itself reached by TLS.
+    Unusable,
+}
+
+impl Proxied {
+    fn new(found: &Intercept, secure: bool) -> Self {
+        let proxy = found.uri().clone();
+        match proxy.scheme_str() {
+            Some("http") if secure => Self::Tunnel { proxy, auth: found.basic_auth().cloned() },
+            Some("http") => Self::Forward { proxy, auth: found.basic_auth().cloned() },
+            Some("socks5" | "socks5h") => {
+                let auth = found.raw_auth().map(|(user, password)| (user.to_owned(), password.to_owned()));
+                Self::Socks5 { proxy: with_port(proxy), auth }
+            }
+            Some("socks4" | "socks4a") => Self::Socks4 { proxy: with_port(proxy) },
+            _ => Self::Unusable,
+        }
+    }
+
+    /// `host:port` of the proxy, if it can be used.
+    pub(super) fn name(&self) -> Option<&str> {
+        match self {
+            Self::Forward { proxy, .. } | Self::Tunnel { proxy, .. } | Self::Socks5 { proxy, .. } | Self::Socks4 { proxy } => {
+                proxy.authority().map(http::uri::Authority::as_str)
+            }
+            Self::Unusable => None,
+        }
+    }
+
+    /// Whether requests name the whole URL, and the credentials that each of them carries.
+    pub(super) const fn forwards(&self) -> Option<Option<&HeaderValue>> {
+        match self {
+            Self::Forward { auth, .. } => Some(auth.as_ref()),
+            _ => None,
+        }
+    }
+
+    /// A connection to `target` through this proxy.
+    pub(super) async fn connect(&self, mut tcp: Tcp, target: Uri) -> Result<TokioIo<TcpStream>, BoxError> {
+        Ok(match self {
+            Self::Forward { proxy, .. } => tcp.call(proxy.clone()).await?,
+            Self::Tunnel { proxy, auth } => {
+                let mut tunnel = Tunnel::new(proxy.clone(), tcp);
+                if let Some(auth) = auth {
+                    tunnel = tunnel.with_auth(auth.clone());
+                }
+                tunnel.call(target).await?
+            }
+            Self::Socks5 { proxy, auth } => {
+                let mut socks = SocksV5::new(proxy.clone(), tcp);
+                if let Some((user, password)) = auth {
+                    socks = socks.with_auth(user.clone(), password.clone());
+                }
+                socks.call(target).await?
+            }
+            Self::Socks4 { proxy } => SocksV4::new(proxy.clone(), tcp).call(target).await?,
+            Self::Unusable => return Err("a proxy that is reached by https:// cannot be used".into()),
+        })
+    }
+}
+
+/// SOCKS has a port of its own, which the connector does not know.
+fn with_port(proxy: Uri) -> Uri {
+    if proxy.port().is_some() {
+        return proxy;
+    }
+    let Some(host) = proxy.host() else {
+        return proxy;
+    };
+    let with_port = Uri::builder().scheme("socks5").authority(format!("{host}:1080")).path_and_query("/").build();
+    with_port.unwrap_or(proxy)
+}
