@@ -214,6 +214,8 @@ api_error_kinds! {
 pub enum Protocol {
     /// The reply ended before its end.
     EndedEarly,
+    /// A reply of status 200 that is a JSON object but no message: it has no `content`. Another API answers at this address, say.
+    NotAMessage,
     /// A 200 that is neither an event stream nor a JSON object: a proxy's page, say.
     NotAReply,
     /// JSON that is none, or not of the shape that its place asks for; the offset is into that JSON text.
@@ -284,6 +286,7 @@ impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::EndedEarly => f.write_str("the reply ended before its end"),
+            Self::NotAMessage => f.write_str("the reply is a JSON object, but not a message: it has no content"),
             Self::NotAReply => f.write_str("the reply is neither an event stream nor a JSON object"),
             Self::Json { at, expected } => {
                 write!(f, "invalid JSON at byte {at}: expected {expected}")

@@ -124,7 +124,7 @@ pub(crate) fn is_transient(error: &Error, head: &ReplyHead) -> bool {
         }
         Error::Api(api) => head.should_retry.unwrap_or(matches!(api.status, 408 | 409 | 429 | 500..)),
         Error::Transport(kind) => kind.is_transient(),
-        Error::Protocol(Protocol::NotAReply) => false,
+        Error::Protocol(Protocol::NotAMessage | Protocol::NotAReply) => false,
         Error::Protocol(_) => true,
         _ => false,
     }

@@ -48,7 +48,10 @@ fn refused(body: &[u8]) -> Error {
 fn frame(data: &[u8]) -> Vec<u8> {
     let whole = rendered(Reply::text("x").ends_early(), Style::default(), true);
     let mut body = whole;
-    body.extend_from_slice(b"event: e\ndata: ");
+    let text = String::from_utf8_lossy(data);
+    let names = ["content_block_start", "content_block_delta", "content_block_stop", "message_start"];
+    let name = names.into_iter().find(|name| text.contains(name)).unwrap();
+    body.extend_from_slice(format!("event: {name}\ndata: ").as_bytes());
     body.extend_from_slice(data);
     body.extend_from_slice(b"\n\n");
     body
@@ -98,7 +101,7 @@ fn an_endless_line_and_an_endless_reply() {
     let delta = b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":1,\"delta\":{\"type\":\"text_delta\",\"text\":\"and on\"}}\n\n";
     let mut open = stream.clone();
     open.extend_from_slice(
-        b"event: e\ndata: {\"type\":\"content_block_start\",\"index\":1,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n",
+        b"event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":1,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n",
     );
     let cases: [(&[u8], &[u8]); 6] = [
         (b"data: {", b"\"x\":1,"),
@@ -171,11 +174,11 @@ fn an_endless_error_page() {
 fn invalid_utf8() {
     let utf8 = |error: Error| assert!(matches!(error, Error::Protocol(Protocol::Json { expected: "valid UTF-8", .. })), "{error:?}");
     utf8(refused(b"{\"content\":[{\"type\":\"text\",\"text\":\"a\xff\"}],\"stop_reason\":\"end_turn\"}"));
-    utf8(refused(&frame(b"{\"type\":\"ping\",\"x\":\"\xc3\"}")));
+    utf8(refused(&frame(b"{\"type\":\"content_block_stop\",\"x\":\"\xc3\"}")));
     // In the exact form that the API sends, too.
     let mut body = rendered(Reply::text("x").ends_early(), Style::default(), true);
     body.extend_from_slice(
-        b"event: e\ndata: {\"type\":\"content_block_start\",\"index\":1,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n",
+        b"event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":1,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n",
     );
     body.extend_from_slice(
         b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":1,\"delta\":{\"type\":\"text_delta\",\"text\":\"\xe2\x82\"}}\n\n",
@@ -185,15 +188,26 @@ fn invalid_utf8() {
 
 #[test]
 fn what_is_no_reply() {
-    for body in ["<!DOCTYPE html><html><body>502</body></html>", "  <html>", "[]", "null", "42", "\"x\"", "OK"] {
+    for body in [
+        "<!DOCTYPE html><html><body>502</body></html>",
+        "  <html>",
+        "[]",
+        "null",
+        "42",
+        "\"x\"",
+        "OK",
+        "error: upstream",
+        "Bad gateway\nTry later\n",
+    ] {
         assert_eq!(refused(body.as_bytes()), Error::Protocol(Protocol::NotAReply), "{body}");
     }
-    for body in ["", " \n", "error: upstream", "data: {\"type\":\"ping\"}\n\n", "{", "{\"content\":["] {
+    for body in ["", " \n", ": hello\n", "foo: bar\ndata: x", "data: {\"type\":\"ping\"}\n\n", "{", "{\"content\":["] {
         assert_eq!(refused(body.as_bytes()), Error::Protocol(Protocol::EndedEarly), "{body}");
     }
-    for body in
-        ["{}", "{\"content\":null}", "{\"content\":\"x\"}", "{\"content\":[1]}", "{\"content\":[{}]}", "{\"content\":[{\"type\":1}]}"]
-    {
+    for body in ["{}", "{\"content\":1}", "{\"detail\":[]}", "{\"object\":\"chat.completion\",\"choices\":[]}"] {
+        assert_eq!(refused(body.as_bytes()), Error::Protocol(Protocol::NotAMessage), "{body}");
+    }
+    for body in ["{\"content\":[1]}", "{\"content\":[{}]}", "{\"content\":[{\"type\":1}]}"] {
         assert!(matches!(refused(body.as_bytes()), Error::Protocol(Protocol::Event { .. })), "{body}");
     }
     for body in ["{]", "{\"a\":}", "{} x", "{\"content\":[}"] {
@@ -213,20 +227,27 @@ fn what_is_no_reply() {
 
 #[test]
 fn events_that_do_not_fit_those_before() {
+    let open = r#"{"type":"content_block_start","index":3,"content_block":{"type":"text","text":""}}"#;
+    let event = |json: &str| String::from_utf8(frame(json.as_bytes())).unwrap();
+    // Each behind a block that is closed, and the last ones behind one that is open.
     let events = [
-        r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"after its stop"}}"#,
-        r#"{"type":"content_block_delta","index":7,"delta":{"type":"text_delta","text":"never began"}}"#,
-        r#"{"type":"content_block_stop","index":0}"#,
-        r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":"again"}}"#,
-        r#"{"type":"content_block_start","index":1,"content_block":{"text":"no type"}}"#,
-        r#"{"type":"content_block_start","index":1}"#,
-        r#"{"type":"content_block_start","content_block":{"type":"text","text":"no index"}}"#,
-        r#"{"type":"content_block_delta","index":0}"#,
-        r#"{"type":"message_start","message":{}}"#,
-        r#"{"type":"message_start"}"#,
+        event(r#"{"type":"content_block_delta","index":7,"delta":{"type":"thinking_delta","thinking":"never began"}}"#),
+        event(r#"{"type":"content_block_delta","index":7,"delta":{"type":"input_json_delta","partial_json":"{}"}}"#),
+        event(r#"{"type":"content_block_start","index":1,"content_block":{"text":"no type"}}"#),
+        event(r#"{"type":"content_block_start","index":1}"#),
+        event(r#"{"type":"content_block_delta","index":0}"#),
+        event(r#"{"type":"message_start"}"#),
+        event(open) + r#"data: {"type":"content_block_start","index":3,"content_block":{"type":"text","text":"again"}}"#,
+        event(open) + r#"data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"of another block"}}"#,
+        event(open)
+            + r#"data: {"type":"content_block_start","index":4,"content_block":{"type":"text","text":""}}"#
+            + "\n\n"
+            + r#"data: {"type":"content_block_delta","delta":{"type":"text_delta","text":"of which?"}}"#,
     ];
     for event in events {
-        assert!(matches!(refused(&frame(event.as_bytes())), Error::Protocol(Protocol::Event { .. })), "{event}");
+        let event =
+            event.replace("data: {\"type\":\"content_block", "event: content_block_delta\ndata: {\"type\":\"content_block") + "\n\n";
+        assert!(matches!(refused(event.as_bytes()), Error::Protocol(Protocol::Event { .. })), "{event}");
     }
     let event = b"data: {\"type\":\"content_block_stop\",\"index\":0}\n\n";
     assert!(matches!(refused(event), Error::Protocol(Protocol::Event { .. })));
@@ -243,7 +264,7 @@ fn events_that_do_not_fit_those_before() {
     ] {
         let mut body = frame(format!(r#"{{"type":"content_block_start","index":1,"content_block":{block}}}"#).as_bytes());
         body.extend_from_slice(
-            format!("event: e\ndata: {{\"type\":\"content_block_delta\",\"index\":1,\"delta\":{delta}}}\n\n").as_bytes(),
+            format!("event: content_block_delta\ndata: {{\"type\":\"content_block_delta\",\"index\":1,\"delta\":{delta}}}\n\n").as_bytes(),
         );
         assert!(matches!(refused(&body), Error::Protocol(Protocol::Event { .. })), "{block} {delta}");
     }

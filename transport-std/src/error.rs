@@ -24,8 +24,8 @@ pub enum Error {
     Misuse(core_error::Misuse),
     /// The calling code said something that cannot be, in detail.
     Invalid(String),
-    /// What came is no reply.
-    Protocol(core_error::Protocol),
+    /// What came is not a reply of the Messages API.
+    Protocol(ProtocolFailure),
     /// The client could not be set up.
     Setup(SetupError),
     /// The network failed.
@@ -44,6 +44,27 @@ pub struct ApiFailure {
     pub message: String,
     /// The id to name when asking the provider; empty if there is none.
     pub request_id: String,
+}
+
+/// A reply that is none, and what came instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProtocolFailure {
+    /// What is wrong with it.
+    pub error: core_error::Protocol,
+    /// The start of the event or the body that was not understood: at most 200 characters, control characters escaped. Empty if the
+    /// reply ended too early, or its events came in the wrong order.
+    pub received: String,
+}
+
+impl fmt::Display for ProtocolFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)?;
+        if !self.received.is_empty() {
+            write!(f, "; it begins: {}", self.received)?;
+        }
+        Ok(())
+    }
 }
 
 impl fmt::Display for ApiFailure {
@@ -120,15 +141,18 @@ impl Error {
         match (error, transport) {
             (core_error::Error::Api(error), _) => {
                 let text = machine.api_error();
-                let text = text.as_ref().filter(|text| !text.kind.is_empty() || !text.message.is_empty());
+                let text = text.as_ref();
                 let own = |text: toolrunner_core::json::Text<'_>| text.to_string();
                 Self::Api(ApiFailure {
                     error,
                     kind: text.map(|text| own(text.kind)).unwrap_or_default(),
-                    message: text.map_or_else(|| start_of(machine.error_body()), |text| own(text.message)),
+                    message: text
+                        .filter(|text| !text.message.is_empty())
+                        .map_or_else(|| start_of(machine.error_body()), |text| own(text.message)),
                     request_id: text.map_or_else(|| machine.request_id().to_owned(), |text| own(text.request_id)),
                 })
             }
+            (core_error::Error::Protocol(error), _) => Self::Protocol(ProtocolFailure { error, received: shown(machine.error_body()) }),
             (core_error::Error::Transport(_), Some(error)) => Self::Transport(error),
             (core_error::Error::Transport(kind), None) => Self::Transport(HttpError::new(kind, error_text(kind))),
             (error, _) => error.into(),
@@ -151,6 +175,16 @@ fn start_of(body: &[u8]) -> String {
     line.chars().filter(|c| !c.is_control()).take(200).collect()
 }
 
+/// What was not understood, so that nothing in it acts on a terminal or begins a line.
+fn shown(received: &[u8]) -> String {
+    let text = String::from_utf8_lossy(received.get(..800).unwrap_or(received));
+    let mut shown = String::new();
+    for c in text.trim().chars().take(200) {
+        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    shown
+}
+
 fn error_text(kind: core_error::TransportKind) -> String {
     core_error::Error::Transport(kind).to_string()
 }
@@ -163,7 +197,7 @@ impl From<core_error::Error> for Error {
             }
             core_error::Error::Capacity(full) => Self::Capacity(full),
             core_error::Error::Misuse(misuse) => Self::Misuse(misuse),
-            core_error::Error::Protocol(protocol) => Self::Protocol(protocol),
+            core_error::Error::Protocol(error) => Self::Protocol(ProtocolFailure { error, received: String::new() }),
             core_error::Error::Transport(kind) => Self::Transport(HttpError::new(kind, error_text(kind))),
             other => Self::Invalid(other.to_string()),
         }

@@ -46,7 +46,7 @@ pub use toolrunner_core as core;
 
 pub use client::Client;
 pub use config::{ClientBuilder, Secret, Settings, SetupError};
-pub use error::{ApiFailure, Error};
+pub use error::{ApiFailure, Error, ProtocolFailure};
 pub use escaped::Escaped;
 pub use http::{HttpBody, HttpError, HttpTransport};
 #[cfg(feature = "logging")]

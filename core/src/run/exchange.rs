@@ -5,13 +5,14 @@ use core::time::Duration;
 use super::Run;
 use super::state::State;
 use crate::error::{ApiError, ApiErrorKind, Error};
-use crate::json::{Kind, Text, Value};
+use crate::json::{Text, Value};
 use crate::observe::Event;
 use crate::policy::is_transient;
 use crate::time::Instant;
 use crate::transcript::Span;
 use crate::transport::{Body, ReplyHead};
 use crate::turn::{Happened, HappenedKind};
+use crate::wire::{ErrorWords, error_words};
 
 /// Most bytes of an error's body that are kept.
 const ERROR_BODY: usize = 64 * 1024;
@@ -107,8 +108,7 @@ impl Run<'_> {
 
     fn error_of_body(&mut self) -> Error {
         let body = self.failure.of(self.transcript.whole());
-        let named = crate::json::check(body).ok().and_then(|_| Value::first(body)?.member("error")?.member("type")?.as_text());
-        let kind = match named.map(|text| ApiErrorKind::from_type(text.raw())) {
+        let kind = match error_words(body).map(|words| words.api_kind()) {
             None | Some(ApiErrorKind::Unknown) => ApiErrorKind::from_status(self.head.status),
             Some(kind) => kind,
         };
@@ -220,7 +220,8 @@ impl Run<'_> {
         }
     }
 
-    /// What came with the last API error, at most its first 64 KiB, and perhaps no JSON: until the next request.
+    /// What came with the last [`Error::Api`], at most its first 64 KiB; after an [`Error::Protocol`] the start of what came instead of
+    /// a reply, at most 512 bytes, if that was kept. It may be no JSON. Empty if there was no such error since the last request.
     pub fn error_body(&self) -> &[u8] {
         // What was said since stands where it stood.
         if self.failure.start < self.transcript.len() {
@@ -229,17 +230,14 @@ impl Run<'_> {
         self.failure.of(self.transcript.whole())
     }
 
-    /// The last API error's own words, if it was in the API's shape: until the next request.
+    /// The words of the last [`Error::Api`] since the last request, if they are JSON in a shape that has any: the API's, or one that
+    /// gateways use, such as `{"error":"…"}` and `{"detail":"…"}`. Otherwise [`error_body`](Self::error_body) is all there is.
     pub fn api_error(&self) -> Option<ApiErrorText<'_>> {
-        let bytes = self.error_body();
-        crate::json::check(bytes).ok()?;
-        let body = Value::first(bytes)?;
-        let error = body.member("error").filter(|error| error.kind() == Kind::Object)?;
-        Some(ApiErrorText {
-            kind: error.member("type").and_then(Value::as_text).unwrap_or_default(),
-            message: error.member("message").and_then(Value::as_text).unwrap_or_default(),
-            request_id: body.member("request_id").and_then(Value::as_text).unwrap_or_else(|| Text::from_raw(&self.head.request_id)),
-            body,
-        })
+        let ErrorWords { kind, message, body } = error_words(self.error_body())?;
+        if kind.is_empty() && message.is_empty() {
+            return None;
+        }
+        let request_id = body.member("request_id").and_then(Value::as_text);
+        Some(ApiErrorText { kind, message, request_id: request_id.unwrap_or_else(|| Text::from_raw(&self.head.request_id)), body })
     }
 }

@@ -3,12 +3,18 @@
 //! `{"type":"text","text":"Hel│"}`: the hole is before the closing quote. What is behind a hole (the block's own end, and the blocks
 //! that began later) moves when the block grows; in order, that is two bytes.
 
-use super::input::{Fault, Half, begins_with_low, close_input, escaped_unit, mend_surrogates, unescape_in_place};
-use super::{Happened, HappenedKind, MAX_OPEN_BLOCKS, Reply, Source, kind_of, unexpected};
+use super::input::{Half, begins_with_low, close_call, ends_with_high, ensure_named, escaped_unit, mend_surrogates, unescape_in_place};
+use super::stream::Due;
+use super::{Happened, HappenedKind, MAX_OPEN_BLOCKS, Reply, kind_of, unexpected};
 use crate::error::{Capacity, Error, What};
 use crate::json::{Kind, Value, copy};
 use crate::transcript::{Span, Transcript};
-use crate::wire::Field;
+use crate::wire::{Field, Source};
+
+/// A block of text before its first delta.
+const TEXT_BLOCK: &[u8] = b"{\"type\":\"text\",\"text\":\"\"}";
+/// Bytes of an escaped code unit, `\uXXXX`.
+const UNIT: usize = 6;
 
 /// What a block is, as far as growing it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +43,7 @@ impl BlockKind {
         }
     }
 
-    const fn is_call(self) -> bool {
+    pub(super) const fn is_call(self) -> bool {
         matches!(self, Self::Call | Self::ServerCall)
     }
 
@@ -48,7 +54,10 @@ impl BlockKind {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OpenBlock {
-    pub(super) index: usize,
+    /// As the stream counts.
+    index: usize,
+    /// Its place in the message.
+    pub(super) place: usize,
     kind: BlockKind,
     /// The block's JSON in the transcript.
     span: Span,
@@ -59,7 +68,10 @@ pub(super) struct OpenBlock {
     input_start: usize,
     /// Which call of the reply it is. Beyond what it can hold there are more than a turn may have.
     call: u8,
+    /// Of an input: half of a surrogate pair that is not in the transcript yet.
     half: Half,
+    /// The text that ends with half of a pair, which was not told yet.
+    untold: Option<Field>,
     lone_surrogate: bool,
 }
 
@@ -71,15 +83,21 @@ impl OpenBlock {
 
 impl Reply {
     /// Adds a block at the message's end.
-    pub(super) fn start_block(&mut self, index: usize, source: Source<'_>, lone: bool, t: &mut Transcript<'_>) -> Result<Span, Error> {
-        if index < self.next_index {
-            return Err(unexpected("a block index that was not used before"));
+    pub(super) fn start_block(
+        &mut self,
+        index: Option<usize>,
+        source: Source<'_>,
+        lone: bool,
+        t: &mut Transcript<'_>,
+    ) -> Result<Happened, Error> {
+        let place = self.blocks;
+        // Indices may begin again, as where a gateway makes one stream of several.
+        let index = index.unwrap_or(place);
+        if self.open.iter().any(|block| block.index == index) {
+            return Err(unexpected("a block index that no open block has"));
         }
         let start = t.len();
-        let block = match source {
-            Source::Chunk(block) => block,
-            Source::Tail(span) => span.of(t.whole()),
-        };
+        let block = source.bytes(t);
         let (kind, len) = (Value::whole(block).map_or(BlockKind::Other, kind_of), block.len());
         kind.ensure_said_by_the_model()?;
         match source {
@@ -93,10 +111,11 @@ impl Reply {
         };
         t.insert(start, before)?;
         self.has_blocks = true;
-        self.next_index = index + 1;
+        self.blocks += 1;
         let span = Span::new(start + before.len(), start + before.len() + len);
         let block = OpenBlock {
             index,
+            place,
             kind,
             span,
             field: None,
@@ -104,11 +123,42 @@ impl Reply {
             input_start: 0,
             call: u8::try_from(self.calls).unwrap_or(u8::MAX),
             half: None,
+            untold: None,
             lone_surrogate: lone,
         };
         self.calls += usize::from(kind == BlockKind::Call);
         self.open.push(block).map_err(|_| Capacity { what: What::OpenBlocks, needed: MAX_OPEN_BLOCKS + 1, free: MAX_OPEN_BLOCKS })?;
-        Ok(span)
+        Ok(Happened { kind: HappenedKind::BlockStart, index: place, span })
+    }
+
+    /// The position among the open blocks of that with this index; without an index it is the only one. Nothing if it is not open.
+    pub(super) fn find(&self, index: Option<usize>) -> Result<Option<usize>, Error> {
+        match (index, self.open.len()) {
+            (Some(index), _) => Ok(self.open.iter().position(|block| block.index == index)),
+            (None, 0) => Ok(None),
+            (None, 1) => Ok(Some(0)),
+            (None, _) => Err(unexpected("the index of one of the open blocks")),
+        }
+    }
+
+    /// Opens a block of text that the stream did not open. Its first text stays due.
+    fn start_text(&mut self, index: Option<usize>, text: Source<'_>, lone: bool, t: &mut Transcript<'_>) -> Result<Happened, Error> {
+        // The text lies behind what is written now: the block, and what comes before a message's first.
+        const ROOM: usize = 64;
+        let text = match text {
+            Source::Chunk(bytes) => {
+                let start = t.len() + ROOM;
+                t.put_at(start, bytes)?;
+                Span::new(start, start + bytes.len())
+            }
+            Source::Tail(span) => {
+                t.shift_tail(span, ROOM)?;
+                span.shifted(ROOM)
+            }
+        };
+        let happened = self.start_block(index, Source::Chunk(TEXT_BLOCK), lone, t)?;
+        self.due = Due::Text { position: 0, text };
+        Ok(happened)
     }
 
     /// [`delta`](Self::delta) of the one block that is open, to the field that grew last: nothing but the bytes.
@@ -122,29 +172,44 @@ impl Reply {
             t.insert(hole, text)?;
             block.hole += text.len();
             block.span.end += text.len();
-            return Ok(Happened { kind: HappenedKind::of(field), index, span: Span::new(hole, block.hole) });
+            return Ok(Happened { kind: HappenedKind::of(field), index: block.place, span: Span::new(hole, block.hole) });
         }
-        self.delta(index, field, Source::Chunk(text), false, t)
+        self.delta(Some(index), field, Source::Chunk(text), false, t)
     }
 
     /// Adds to a block's field; gives what came in, where it now stands. `value` is a string's content, or a whole citation.
     pub(super) fn delta(
         &mut self,
-        index: usize,
+        index: Option<usize>,
         field: Field,
         value: Source<'_>,
         lone: bool,
         t: &mut Transcript<'_>,
     ) -> Result<Happened, Error> {
-        let position = self.position(index)?;
+        match self.find(index)? {
+            Some(position) => self.delta_at(position, field, value, lone, t),
+            None if field == Field::Text && self.open.is_empty() => self.start_text(index, value, lone, t),
+            None => Err(unexpected("the index of an open block")),
+        }
+    }
+
+    /// [`delta`](Self::delta) of the block at this position.
+    pub(super) fn delta_at(
+        &mut self,
+        position: usize,
+        field: Field,
+        value: Source<'_>,
+        lone: bool,
+        t: &mut Transcript<'_>,
+    ) -> Result<Happened, Error> {
+        let Some(block) = self.open.get(position) else { return Err(unexpected("an open block")) };
+        let place = block.place;
         // An empty first piece says nothing: an input that came whole with the block's start stays.
-        if field == Field::Input
-            && value.is_empty()
-            && self.open.get(position).is_some_and(|block| block.kind.is_call() && block.field.is_none())
-        {
-            return Ok(Happened { kind: HappenedKind::Input, index, span: Span::default() });
+        if field == Field::Input && value.is_empty() && block.kind.is_call() && block.field.is_none() {
+            return Ok(Happened { kind: HappenedKind::Input, index: place, span: Span::default() });
         }
         let mut hole = self.hole(position, field, t)?;
+        let before = hole;
         if let Some(block) = self.open.get_mut(position) {
             block.lone_surrogate |= lone;
         }
@@ -158,7 +223,8 @@ impl Reply {
             return Err(unexpected("an event whose value is not its first member"));
         }
         if field == Field::Input {
-            return self.input(position, hole, value, t);
+            let count = self.input(position, hole, value, t)?;
+            return Ok(Happened { kind: HappenedKind::Input, index: place, span: Span::new(before, hole + count) });
         }
         let count = self.bring_in(position, hole, value, t)?;
         if field == Field::Citations && !t.whole().get(..hole).unwrap_or_default().trim_ascii_end().ends_with(b"[") {
@@ -166,11 +232,44 @@ impl Reply {
             hole += 1;
         }
         self.set_hole(position, field, hole + count);
-        Ok(Happened { kind: HappenedKind::of(field), index, span: Span::new(hole, hole + count) })
+        let mut told = Span::new(hole, hole + count);
+        if let Some(block) = self.open.get_mut(position)
+            && matches!(field, Field::Text | Field::Thinking | Field::Compaction)
+        {
+            // Half of a pair waits for the other half.
+            if block.untold == Some(field) {
+                told.start = told.start.saturating_sub(UNIT);
+                block.untold = None;
+            }
+            if block.lone_surrogate && block.untold.is_none() && ends_with_high(told.of(t.whole())) {
+                told.end = told.end.saturating_sub(UNIT);
+                block.untold = Some(field);
+                // So that what comes next does not go the short way.
+                block.field = None;
+            }
+        }
+        Ok(Happened { kind: HappenedKind::of(field), index: place, span: told })
     }
 
-    /// Adds to a call's input: unescaped, because it is JSON itself.
-    fn input(&mut self, position: usize, hole: usize, value: Source<'_>, t: &mut Transcript<'_>) -> Result<Happened, Error> {
+    /// At a block's end: half of a pair that stayed alone, if there is one and it was not told yet.
+    pub(super) fn untold_half(&mut self, position: usize, t: &mut Transcript<'_>) -> Result<Option<Happened>, Error> {
+        let Some(block) = self.open.get(position).copied() else { return Ok(None) };
+        if block.half.is_some() {
+            // A space begins no second half.
+            let hole = self.flush_half(position, block.hole, Source::Chunk(b" "), t)?;
+            return Ok(Some(Happened { kind: HappenedKind::Input, index: block.place, span: Span::new(block.hole, hole) }));
+        }
+        let Some(field) = block.untold else { return Ok(None) };
+        let hole = self.hole(position, field, t)?;
+        if let Some(block) = self.open.get_mut(position) {
+            block.untold = None;
+        }
+        let span = Span::new(hole.saturating_sub(UNIT), hole);
+        Ok(Some(Happened { kind: HappenedKind::of(field), index: block.place, span }))
+    }
+
+    /// Adds to a call's input: unescaped, because it is JSON itself. Gives how much that is.
+    fn input(&mut self, position: usize, hole: usize, value: Source<'_>, t: &mut Transcript<'_>) -> Result<usize, Error> {
         let Some(block) = self.open.get(position).copied() else { return Err(unexpected("an open block")) };
         let value = match value {
             Source::Chunk(raw) if raw.contains(&b'\\') => {
@@ -194,33 +293,26 @@ impl Reply {
         }
         let count = self.bring_in(position, hole, value, t)?;
         self.set_hole(position, Field::Input, hole + count);
-        Ok(Happened { kind: HappenedKind::Input, index: block.index, span: Span::new(hole, hole + count) })
+        Ok(count)
     }
 
     /// Writes a first half that stayed alone, unless `next` begins with the second. Gives the hole behind it.
     fn flush_half(&mut self, position: usize, hole: usize, next: Source<'_>, t: &mut Transcript<'_>) -> Result<usize, Error> {
         let Some(half) = self.open.get(position).and_then(|block| block.half) else { return Ok(hole) };
-        let raw = match next {
-            Source::Chunk(raw) => raw,
-            Source::Tail(span) => span.of(t.whole()),
-        };
+        let raw = next.bytes(t);
         if raw.is_empty() || begins_with_low(raw) {
             return Ok(hole);
         }
         self.insert(position, hole, &escaped_unit(u32::from(half)), t)?;
-        self.set_hole(position, Field::Input, hole + 6);
+        self.set_hole(position, Field::Input, hole + UNIT);
         if let Some(block) = self.open.get_mut(position) {
             block.half = None;
         }
-        Ok(hole + 6)
+        Ok(hole + UNIT)
     }
 
-    /// The end of a block: its input is checked, its lone surrogates are mended.
-    pub(super) fn stop_block(&mut self, index: usize, t: &mut Transcript<'_>) -> Result<Happened, Error> {
-        let position = self.position(index)?;
-        // A space begins no second half.
-        let hole = self.open.get(position).map_or(0, |block| block.hole);
-        self.flush_half(position, hole, Source::Chunk(b" "), t)?;
+    /// The end of a block: its input is checked, its lone surrogates are mended. There is no [half](Self::untold_half) left to tell.
+    pub(super) fn stop_block(&mut self, position: usize, t: &mut Transcript<'_>) -> Result<Happened, Error> {
         let Some(block) = self.open.get(position).copied() else { return Err(unexpected("an open block")) };
         let mut span = block.span;
         if block.kind.is_call() {
@@ -246,12 +338,8 @@ impl Reply {
         {
             mend_surrogates(bytes);
         }
-        self.open.retain(|open| open.index != index);
-        Ok(Happened { kind: HappenedKind::BlockStop, index, span })
-    }
-
-    fn position(&self, index: usize) -> Result<usize, Error> {
-        self.open.iter().position(|block| block.index == index).ok_or(unexpected("the index of an open block"))
+        self.open.retain(|open| open.place != block.place);
+        Ok(Happened { kind: HappenedKind::BlockStop, index: block.place, span })
     }
 
     fn set_hole(&mut self, position: usize, field: Field, hole: usize) {
@@ -381,32 +469,4 @@ impl Reply {
             }
         }
     }
-}
-
-/// A call of the server's own goes back as it came: the API would take no conversation again in which one has no id or no name.
-pub(super) fn ensure_named(call: Span, t: &Transcript<'_>) -> Result<(), Error> {
-    let parts = Value::whole(call.of(t.whole())).unwrap_or_default().pick(["id", "name"]);
-    let is_text = |part: Option<Value<'_>>| part.and_then(Value::as_text).is_some_and(|text| !text.is_empty());
-    if parts.into_iter().all(is_text) { Ok(()) } else { Err(unexpected("server calls that have a name and an id")) }
-}
-
-/// Sees that the call in `block` has a JSON object for an input. `grown`: where the input is, if it came in pieces. Gives the block's
-/// new end.
-pub(super) fn close_call(t: &mut Transcript<'_>, block: Span, grown: Option<Span>) -> Result<(usize, Option<Fault>), Capacity> {
-    let (input, end) = match grown {
-        Some(input) => (input, block.end),
-        None => {
-            let value = Value::whole(block.of(t.whole())).and_then(|value| value.member(Field::Input.member()));
-            match value.and_then(|value| Some(Span::new(value.offset_in(t.whole())?, 0).with_len(value.raw().len()))) {
-                Some(input) => (input, block.end),
-                None => {
-                    let at = block.end.saturating_sub(1);
-                    t.insert(at, b",\"input\":")?;
-                    (Span::new(at + 9, at + 9), block.end + 9)
-                }
-            }
-        }
-    };
-    let (input_end, bad) = close_input(t, input)?;
-    Ok(((end + input_end).saturating_sub(input.end), bad))
 }

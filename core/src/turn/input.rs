@@ -2,9 +2,11 @@
 
 use heapless::Vec;
 
-use crate::error::Capacity;
+use super::unexpected;
+use crate::error::{Capacity, Error};
 use crate::json::{JsonError, Kind, Value, check, copy, hex4};
 use crate::transcript::{Span, Transcript};
+use crate::wire::Field;
 
 /// What is wrong with an input that is no JSON object: with its JSON, or nothing if it is JSON.
 pub(crate) type Fault = Option<JsonError>;
@@ -82,6 +84,14 @@ pub(super) fn escaped_unit(unit: u32) -> [u8; 6] {
 /// Whether `raw` begins with the escape of a pair's second half.
 pub(super) fn begins_with_low(raw: &[u8]) -> bool {
     unit(raw, 0).is_some_and(|unit| (0xdc00..0xe000).contains(&unit))
+}
+
+/// Whether `raw`, the content of a string, ends with the escape of a pair's first half.
+pub(super) fn ends_with_high(raw: &[u8]) -> bool {
+    let Some(at) = raw.len().checked_sub(6) else { return false };
+    let backslashes = raw.get(..at).unwrap_or_default().iter().rev().take_while(|byte| **byte == b'\\').count();
+    // Behind an odd number of them the next one is no escape, but escaped.
+    backslashes % 2 == 0 && unit(raw, at).is_some_and(|unit| (0xd800..0xdc00).contains(&unit))
 }
 
 /// The code unit that stands escaped at `at`.
@@ -186,31 +196,65 @@ pub(super) fn mend_surrogates(bytes: &mut [u8]) {
     }
 }
 
-/// Sees that the input at `span` is a JSON object. Gives its new end, and what was wrong.
-pub(super) fn close_input(transcript: &mut Transcript<'_>, span: Span) -> Result<(usize, Option<Fault>), Capacity> {
-    if span.of(transcript.whole()).trim_ascii().is_empty() {
-        transcript.remove(span);
-        transcript.insert(span.start, b"{}")?;
-        return Ok((span.start + 2, None));
+/// Makes an object of the input at `span`, if it is one in a form that gateways give it: nothing, `null` or `""` for no arguments, or a
+/// string that holds the object's JSON. Gives its new end; nothing if it is no object in any form. `grown`: it came in deltas, where
+/// what the model wrote is told apart from what is not there.
+pub(super) fn read_input(t: &mut Transcript<'_>, span: Span, grown: bool) -> Result<Option<usize>, Capacity> {
+    let text = span.of(t.whole()).trim_ascii();
+    let is_empty = text.is_empty() || (!grown && (text == b"null" || text == b"\"\""));
+    if is_empty {
+        t.remove(span);
+        t.insert(span.start, b"{}")?;
+        return Ok(Some(span.start + 2));
     }
-    let text = span.of(transcript.whole());
-    let error = match check(text) {
-        Ok(checked) => {
-            let is_object = Value::whole(text).is_some_and(|value| value.kind() == Kind::Object);
-            if checked.lone_surrogate.is_some()
-                && let Some(bytes) = transcript.whole_mut().get_mut(span.start..span.end)
-            {
-                mend_surrogates(bytes);
+    let Ok(checked) = check(text) else { return Ok(None) };
+    match Value::whole(text).map(Value::kind) {
+        Some(Kind::Object) => {
+            if checked.lone_surrogate.is_some() {
+                mend_surrogates(t.whole_mut().get_mut(span.start..span.end).unwrap_or_default());
             }
-            if is_object {
-                return Ok((span.end, None));
-            }
-            None
+            Ok(Some(span.end))
         }
-        Err(error) => Some(error),
-    };
-    let end = mend_input(transcript, span)?;
-    Ok((end, Some(error)))
+        Some(Kind::String) => open_string(t, span),
+        _ => Ok(None),
+    }
+}
+
+/// Puts the object that the string at `span` holds in its place and gives the new end; nothing, and the string stays, if it holds none.
+fn open_string(t: &mut Transcript<'_>, span: Span) -> Result<Option<usize>, Capacity> {
+    // Unescaped in the tail, so that the string is still there if it is none.
+    let start = t.len();
+    t.append_within(span)?;
+    t.truncate(start);
+    let copy = Span::new(start, 0).with_len(span.len());
+    let quotes = copy.of(t.whole()).iter().position(|byte| *byte == b'"').zip(copy.of(t.whole()).iter().rposition(|byte| *byte == b'"'));
+    let Some((open, close)) = quotes else { return Ok(None) };
+    let start = copy.start + open + 1;
+    let content = t.whole_mut().get_mut(start..copy.start + close).unwrap_or_default();
+    // Half of a pair at the end is no end of an object.
+    let len = unescape_in_place(content, &mut None);
+    let object = Span::new(start, start + len);
+    let text = object.of(t.whole());
+    let Ok(checked) = check(text) else { return Ok(None) };
+    if !text.trim_ascii_start().starts_with(b"{") {
+        return Ok(None);
+    }
+    t.remove(span);
+    t.insert_tail(span.start, object)?;
+    let end = span.start + len;
+    if checked.lone_surrogate.is_some() {
+        mend_surrogates(t.whole_mut().get_mut(span.start..end).unwrap_or_default());
+    }
+    Ok(Some(end))
+}
+
+/// Sees that the input at `span` is a JSON object, and keeps what is none as a string in one. Gives its new end, and what was wrong.
+fn close_input(t: &mut Transcript<'_>, span: Span, grown: bool) -> Result<(usize, Option<Fault>), Capacity> {
+    if let Some(end) = read_input(t, span, grown)? {
+        return Ok((end, None));
+    }
+    let error = check(span.of(t.whole())).err();
+    Ok((mend_input(t, span)?, Some(error)))
 }
 
 /// Makes the text at `span` the string of a mended input; gives its new end.
@@ -247,4 +291,32 @@ fn mend_input(transcript: &mut Transcript<'_>, span: Span) -> Result<usize, Capa
     transcript.insert(span.end + more, MENDED.1)?;
     transcript.insert(span.start, MENDED.0)?;
     Ok(span.end + more + MENDED.0.len() + MENDED.1.len())
+}
+
+/// A call of the server's own goes back as it came: the API would take no conversation again in which one has no id or no name.
+pub(super) fn ensure_named(call: Span, t: &Transcript<'_>) -> Result<(), Error> {
+    let parts = Value::whole(call.of(t.whole())).unwrap_or_default().pick(["id", "name"]);
+    let is_text = |part: Option<Value<'_>>| part.and_then(Value::as_text).is_some_and(|text| !text.is_empty());
+    if parts.into_iter().all(is_text) { Ok(()) } else { Err(unexpected("server calls that have a name and an id")) }
+}
+
+/// Sees that the call in `block` has a JSON object for an input. `grown`: where the input is, if it came in pieces. Gives the block's
+/// new end.
+pub(super) fn close_call(t: &mut Transcript<'_>, block: Span, grown: Option<Span>) -> Result<(usize, Option<Fault>), Capacity> {
+    let (input, end) = match grown {
+        Some(input) => (input, block.end),
+        None => {
+            let value = Value::whole(block.of(t.whole())).and_then(|value| value.member(Field::Input.member()));
+            match value.and_then(|value| Some(Span::new(value.offset_in(t.whole())?, 0).with_len(value.raw().len()))) {
+                Some(input) => (input, block.end),
+                None => {
+                    let at = block.end.saturating_sub(1);
+                    t.insert(at, b",\"input\":")?;
+                    (Span::new(at + 9, at + 9), block.end + 9)
+                }
+            }
+        }
+    };
+    let (input_end, bad) = close_input(t, input, grown.is_some())?;
+    Ok(((end + input_end).saturating_sub(input.end), bad))
 }

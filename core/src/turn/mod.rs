@@ -7,6 +7,7 @@
 
 mod blocks;
 mod input;
+mod stream;
 mod whole;
 
 use heapless::Vec;
@@ -15,13 +16,17 @@ use crate::error::{ApiError, ApiErrorKind, Capacity, Error, Protocol, What};
 use crate::json::Value;
 use crate::message::{StopReason, Usage};
 use crate::transcript::{Span, Transcript};
-use crate::wire::{Arrived, Field, Sse, WireKind, parse};
+use crate::wire::{Arrived, Field, Source, Sse, error_words};
 use blocks::{BlockKind, OpenBlock};
 pub(crate) use input::BadInputs;
+use stream::Due;
 use whole::Whole;
 
 /// Most blocks that may be open at once: the API has one, gateways that translate interleave a few.
 pub(crate) const MAX_OPEN_BLOCKS: usize = 8;
+
+/// Most bytes that are kept of what came instead of a reply.
+const SHOWN: usize = 512;
 
 const NO_USAGE: Usage = Usage { input_tokens: 0, output_tokens: 0, cache_creation_input_tokens: 0, cache_read_input_tokens: 0 };
 
@@ -86,26 +91,12 @@ impl HappenedKind {
     }
 }
 
-/// Where the bytes of an event lie.
-#[derive(Clone, Copy)]
-pub(super) enum Source<'i> {
-    Chunk(&'i [u8]),
-    Tail(Span),
-}
-
-impl Source<'_> {
-    const fn is_empty(self) -> bool {
-        match self {
-            Self::Chunk(bytes) => bytes.is_empty(),
-            Self::Tail(span) => span.len() == 0,
-        }
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    /// No byte came yet.
-    Unseen,
+    /// Nothing came yet but white space, and so many bytes of a byte order mark.
+    Unseen {
+        mark: u8,
+    },
     Stream,
     Whole(Whole),
 }
@@ -126,9 +117,11 @@ pub(crate) struct Reply {
     form: Form,
     phase: Phase,
     sse: Sse,
+    /// What is still to tell of the last frame.
+    due: Due,
     open: Vec<OpenBlock, MAX_OPEN_BLOCKS>,
-    /// The least index that a new block may have.
-    next_index: usize,
+    /// Blocks so far: the place of the next one in the message, whatever index the stream gives it.
+    blocks: usize,
     /// Length of the transcript before this reply.
     pub(crate) mark: usize,
     /// Whether the message has a block.
@@ -139,18 +132,19 @@ pub(crate) struct Reply {
     pub(crate) bad: BadInputs,
     pub(crate) stop: Option<StopReason>,
     pub(crate) usage: Usage,
-    /// Where, in the tail, the API's error lies that ended the reply.
+    /// Where, in the tail, what ended the reply lies: the API's error, or the start of what came instead of a reply.
     pub(crate) failure: Span,
 }
 
 impl Reply {
     pub(crate) const fn new(mark: usize) -> Self {
         Self {
-            form: Form::Unseen,
+            form: Form::Unseen { mark: 0 },
             phase: Phase::Start,
             sse: Sse::NEW,
+            due: Due::Nothing,
             open: Vec::new(),
-            next_index: 0,
+            blocks: 0,
             mark,
             has_blocks: false,
             calls: 0,
@@ -196,15 +190,9 @@ impl Reply {
     ) -> Result<Option<Happened>, Error> {
         loop {
             match self.form {
-                Form::Unseen => {
-                    *input = input.trim_ascii_start();
-                    self.form = match input.first() {
-                        None => return Ok(None),
-                        Some(b'{') => Form::Whole(Whole::new()),
-                        // A field's name, a comment, or a byte order mark.
-                        Some(b'd' | b'e' | b'i' | b'r' | b':' | 0xef) => Form::Stream,
-                        Some(_) => return Err(Protocol::NotAReply.into()),
-                    };
+                Form::Unseen { mark } => {
+                    let Some(form) = self.form_of(mark, input, transcript)? else { return Ok(None) };
+                    self.form = form;
                 }
                 Form::Whole(ref mut whole) => {
                     whole.take(core::mem::take(input), transcript)?;
@@ -214,20 +202,24 @@ impl Reply {
                     *input = &[];
                     return Ok(None);
                 }
+                Form::Stream if self.due != Due::Nothing => return self.next_due(transcript).map(Some),
                 Form::Stream => {
-                    let Some(arrived) = self.sse.next(input, transcript)? else { return Ok(None) };
+                    let before = *input;
+                    let Some(arrived) = self.sse.next(input, transcript)? else {
+                        return if self.sse.is_other_text() { Err(Protocol::NotAReply.into()) } else { Ok(None) };
+                    };
                     let happened = match arrived {
                         // As it is said of the same event in any other form.
                         Arrived::Delta { .. } if matches!(self.phase, Phase::Start) => return Err(unexpected("message_start first")),
                         Arrived::Delta { index, field, text } => Some(self.next_delta(index, field, text, transcript)?),
                         Arrived::Plain(kind) => self.apply(kind, false, Source::Chunk(&[]), transcript, container)?,
-                        Arrived::Chunk(data) => self.event(data, Source::Chunk(data), transcript, container)?,
-                        Arrived::Tail(span) => {
-                            let whole = transcript.whole();
-                            let wire = parse(span.of(whole))?;
-                            self.apply(wire.kind, wire.lone_surrogate, Source::Tail(span), transcript, container)?
-                        }
+                        Arrived::Frame(name, data) => self.frame(name, data, transcript, container)?,
                     };
+                    if self.due != Due::Nothing {
+                        // The frame's last byte, which ended a blank line and means nothing by itself, stays: whoever feeds comes again.
+                        let used = before.len().saturating_sub(input.len());
+                        *input = before.get(used.saturating_sub(1)..).unwrap_or_default();
+                    }
                     if happened.is_some() {
                         return Ok(happened);
                     }
@@ -236,112 +228,56 @@ impl Reply {
         }
     }
 
+    /// What the body is, by its first byte behind white space and a byte order mark. Nothing if that is not there yet.
+    fn form_of(&mut self, mut mark: u8, input: &mut &[u8], transcript: &mut Transcript<'_>) -> Result<Option<Form>, Error> {
+        const MARK: &[u8] = b"\xef\xbb\xbf";
+        loop {
+            *input = input.trim_ascii_start();
+            let Some((first, rest)) = input.split_first() else {
+                self.form = Form::Unseen { mark };
+                return Ok(None);
+            };
+            if MARK.get(usize::from(mark)) == Some(first) {
+                (*input, mark) = (rest, mark + 1);
+                continue;
+            }
+            return match first {
+                b'{' => Ok(Some(Form::Whole(Whole::new()))),
+                // A page. A stream may begin with any field, since unknown ones are ignored.
+                b'<' => Err(self.fail(Protocol::NotAReply, Source::Chunk(input), transcript)),
+                b'd' | b'e' => Ok(Some(Form::Stream)),
+                _ => {
+                    // Perhaps a text: lines that no stream has are not put where it lies now.
+                    self.fail(Protocol::NotAReply, Source::Chunk(input), transcript);
+                    Ok(Some(Form::Stream))
+                }
+            };
+        }
+    }
+
     /// The body has ended. Gives what is still to tell; to be called until it gives nothing.
     pub(crate) fn end(&mut self, transcript: &mut Transcript<'_>, container: &mut Container) -> Result<Option<Happened>, Error> {
         match self.form {
             Form::Whole(_) => self.next_of_whole(transcript, container),
-            _ if self.phase == Phase::Stopped => Ok(None),
-            _ => Err(Protocol::EndedEarly.into()),
+            Form::Unseen { .. } => Err(Protocol::EndedEarly.into()),
+            Form::Stream if self.phase == Phase::Stopped => Ok(None),
+            Form::Stream => self.end_of_stream(transcript),
         }
     }
 
-    fn event(
-        &mut self,
-        data: &[u8],
-        source: Source<'_>,
-        transcript: &mut Transcript<'_>,
-        container: &mut Container,
-    ) -> Result<Option<Happened>, Error> {
-        let wire = parse(data)?;
-        self.apply(wire.kind, wire.lone_surrogate, source, transcript, container)
+    /// The error, with the start of what came kept for who wants to see it.
+    fn fail(&mut self, error: Protocol, came: Source<'_>, transcript: &mut Transcript<'_>) -> Error {
+        let start = came.bytes(transcript).len().min(SHOWN);
+        // Where there is no room for it, it is not shown.
+        self.failure = came.part(Span::new(0, start)).in_tail(transcript).unwrap_or_default();
+        error.into()
     }
 
-    /// All that an event may do, by the phase it comes in.
-    fn apply(
-        &mut self,
-        kind: WireKind,
-        lone: bool,
-        source: Source<'_>,
-        transcript: &mut Transcript<'_>,
-        container: &mut Container,
-    ) -> Result<Option<Happened>, Error> {
-        match (self.phase, kind) {
-            (_, WireKind::Ping) => Ok(Some(Happened { kind: HappenedKind::Ping, index: 0, span: Span::default() })),
-            (_, WireKind::Unknown) => {
-                let span = in_tail(source, transcript)?;
-                Ok(Some(Happened { kind: HappenedKind::Unknown, index: 0, span }))
-            }
-            (_, WireKind::Error) => {
-                self.failure = in_tail(source, transcript)?;
-                let error = Value::whole(self.failure.of(transcript.whole())).and_then(|event| event.member("error"));
-                let kind = error.and_then(|error| error.member("type")).and_then(Value::as_text);
-                let kind = kind.map_or(ApiErrorKind::Unknown, |text| ApiErrorKind::from_type(text.raw()));
-                Err(Error::Api(ApiError { status: 200, kind, retry_after: None }))
-            }
-            (Phase::Start, WireKind::MessageStart { message, container: named, usage }) => {
-                self.phase = Phase::Open;
-                let span = part_in_tail(source, message, transcript)?;
-                let moved = |part: Span| Span::new(part.start.saturating_sub(message.start) + span.start, 0).with_len(part.len());
-                let value = |part: Option<Span>| Value::whole(moved(part?).of(transcript.whole()));
-                self.usage.take(usage);
-                take_container(value(named), container)?;
-                Ok(Some(Happened { kind: HappenedKind::MessageStart, index: 0, span }))
-            }
-            (Phase::Start, _) => Err(unexpected("message_start first")),
-            (Phase::Open, WireKind::BlockStart { index, block }) => {
-                let source = part(source, block);
-                let span = self.start_block(index, source, lone, transcript)?;
-                Ok(Some(Happened { kind: HappenedKind::BlockStart, index, span }))
-            }
-            (Phase::Open, WireKind::BlockDelta { index, field, value, more }) => {
-                // In the order in which they stand: what is brought in first may overwrite what is before it.
-                let more_first = more.is_some_and(|more| more.start < value.start);
-                let value = Some((field, part(source, value)));
-                let more = more.map(|more| (Field::EncryptedContent, part(source, more)));
-                let both = if more_first { [more, value] } else { [value, more] };
-                let mut told = Happened { kind: HappenedKind::of(field), index, span: Span::default() };
-                for (field, value) in both.into_iter().flatten() {
-                    let value = match field {
-                        Field::Citations => Some(value),
-                        _ => unquoted(value, transcript)?,
-                    };
-                    let Some(value) = value else { continue };
-                    let before = transcript.len();
-                    let happened = self.delta(index, field, value, lone, transcript)?;
-                    if field != Field::EncryptedContent {
-                        told = happened;
-                    } else if happened.span.start <= told.span.start {
-                        // What nobody can read is not told; what was told stands behind it and moved.
-                        let moved = |place: usize| (place + transcript.len()).saturating_sub(before);
-                        told.span = Span::new(moved(told.span.start), moved(told.span.end));
-                    }
-                }
-                Ok(Some(told))
-            }
-            (Phase::Open, WireKind::BlockStop { index }) => self.stop_block(index, transcript).map(Some),
-            (Phase::Open, WireKind::MessageDelta { stop, container: named, usage }) => {
-                let span = in_tail(source, transcript)?;
-                let value = |part: Option<Span>| Value::whole(part?.shifted(span.start).of(transcript.whole()));
-                if let Some(stop) = value(stop).and_then(Value::as_text) {
-                    self.stop = Some(StopReason::from_text(stop));
-                }
-                take_container(value(named), container)?;
-                self.usage.take(usage);
-                Ok(Some(Happened { kind: HappenedKind::MessageDelta, index: 0, span }))
-            }
-            (Phase::Open, WireKind::MessageStop) => {
-                // A gateway may leave out a block's stop; what is open ends here.
-                while let Some(block) = self.open.first() {
-                    let index = block.index;
-                    self.stop_block(index, transcript)?;
-                }
-                self.finish(transcript)?;
-                Ok(Some(Happened { kind: HappenedKind::MessageStop, index: 0, span: Span::default() }))
-            }
-            (Phase::Open, WireKind::MessageStart { .. }) => Err(unexpected("one message_start")),
-            // Never reached: a stream is not looked at once it has stopped.
-            (Phase::Stopped, _) => Ok(None),
-        }
+    /// The error that the server reports in a reply of status 200; its words lie at `words`.
+    fn api_error(&mut self, words: Span, transcript: &Transcript<'_>) -> Error {
+        self.failure = words;
+        let kind = error_words(words.of(transcript.whole())).map_or(ApiErrorKind::Unknown, |words| words.api_kind());
+        Error::Api(ApiError { status: 200, kind, retry_after: None })
     }
 
     /// Writes the message's end. A message without content is none.
@@ -369,44 +305,6 @@ fn take_container(value: Option<Value<'_>>, container: &mut Container) -> Result
 
 const fn unexpected(expected: &'static str) -> Error {
     Error::Protocol(Protocol::Event { expected })
-}
-
-/// The part of an event that `span` names.
-fn part(source: Source<'_>, span: Span) -> Source<'_> {
-    match source {
-        Source::Chunk(data) => Source::Chunk(span.of(data)),
-        Source::Tail(whole) => Source::Tail(span.shifted(whole.start)),
-    }
-}
-
-/// The content of a JSON string; nothing for `null`.
-fn unquoted<'i>(value: Source<'i>, transcript: &Transcript<'_>) -> Result<Option<Source<'i>>, Error> {
-    let raw = match value {
-        Source::Chunk(raw) => raw,
-        Source::Tail(span) => span.of(transcript.whole()),
-    };
-    match (raw.first(), value) {
-        (Some(b'"'), Source::Chunk(raw)) => Ok(Some(Source::Chunk(raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default()))),
-        (Some(b'"'), Source::Tail(span)) => Ok(Some(Source::Tail(Span::new(span.start + 1, span.end.saturating_sub(1))))),
-        (Some(b'n'), _) => Ok(None),
-        _ => Err(unexpected("a string in a delta")),
-    }
-}
-
-/// Brings an event's bytes into the tail, where they can be lent from.
-fn in_tail(source: Source<'_>, transcript: &mut Transcript<'_>) -> Result<Span, Capacity> {
-    match source {
-        Source::Tail(span) => Ok(span),
-        Source::Chunk(data) => {
-            let start = transcript.len();
-            transcript.put_at(start, data)?;
-            Ok(Span::new(start, start + data.len()))
-        }
-    }
-}
-
-fn part_in_tail(source: Source<'_>, span: Span, transcript: &mut Transcript<'_>) -> Result<Span, Capacity> {
-    in_tail(part(source, span), transcript)
 }
 
 /// What a block of this wire type is, as far as growing it goes.

@@ -1,13 +1,13 @@
 //! A reply that comes as one JSON object: kept in the tail until it is whole, then told as the same events a stream would give.
 
-use super::blocks::{BlockKind, close_call, ensure_named};
-use super::input::mend_surrogates;
-use super::{Container, Form, Happened, HappenedKind, Phase, Reply, kind_of, take_container, unexpected};
-use crate::error::{ApiError, ApiErrorKind, Capacity, Error, Protocol};
+use super::blocks::BlockKind;
+use super::input::{close_call, ensure_named, mend_surrogates, read_input};
+use super::{Container, Form, Happened, HappenedKind, Phase, Reply, kind_of, take_container};
+use crate::error::{Capacity, Error, Protocol};
 use crate::json::{JsonError, Kind, Object, Value, Walk, means};
 use crate::message::StopReason;
 use crate::transcript::{Span, Transcript};
-use crate::wire::json_error;
+use crate::wire::{Source, error_words, json_error, says_error};
 
 /// How far a whole-JSON reply is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,8 +95,8 @@ impl Reply {
                     }
                     None => (Told::Block { block, index, parts: CITATIONS + 1 }, None),
                 },
-                Told::Block { block, index, parts } => {
-                    let happened = self.part_of_block(block, index, parts, t)?;
+                Told::Block { mut block, index, parts } => {
+                    let happened = self.part_of_block(&mut block, index, parts, t)?;
                     let told = match happened {
                         Some(Happened { kind: HappenedKind::BlockStop, span, .. }) => {
                             Block::at(span.end, t).map_or(Told::Blocks, |block| Told::Block { block, index: index + 1, parts: 0 })
@@ -119,12 +119,15 @@ impl Reply {
         }
     }
 
-    /// Checks the body, takes what is not content, and gives the place of the content's blocks: what stands between its brackets.
+    /// Checks the body, takes what is not content, and gives the place of the content's blocks: what stands between its
+    /// brackets, or a string.
     fn open_whole(&mut self, body: Span, t: &mut Transcript<'_>, container: &mut Container) -> Result<Span, Error> {
-        let parts = Parts::find(body.of(t.whole())).map_err(|error| match error.at {
-            at if at >= body.len() => Protocol::EndedEarly,
-            _ => json_error(error),
-        })?;
+        let came = Source::Tail(body);
+        let parts = match Parts::find(body.of(t.whole())) {
+            Ok(parts) => parts,
+            Err(error) if error.at >= body.len() => return Err(Protocol::EndedEarly.into()),
+            Err(error) => return Err(self.fail(json_error(error), came, t)),
+        };
         if parts.lone_surrogate
             && let Some(bytes) = t.whole_mut().get_mut(body.start..body.end)
         {
@@ -132,17 +135,16 @@ impl Reply {
         }
         let values = parts.found.map(|span| span.and_then(|span| Value::whole(span.shifted(body.start).of(t.whole()))));
         let [error, content, stop, usage, named] = values;
-        if let Some(error) = error.filter(|error| !error.is_null()) {
-            let kind =
-                error.member("type").and_then(Value::as_text).map_or(ApiErrorKind::Unknown, |text| ApiErrorKind::from_type(text.raw()));
-            self.failure = body;
-            return Err(Error::Api(ApiError { status: 200, kind, retry_after: None }));
+        // `null` is no content; a string is one text.
+        let kind = content.map(Value::kind).filter(|kind| matches!(kind, Kind::Array | Kind::Null | Kind::String));
+        let is_error =
+            says_error(error) || (kind.is_none() && error_words(body.of(t.whole())).is_some_and(|words| !words.message.is_empty()));
+        if is_error {
+            return Err(self.api_error(body, t));
         }
-        let Some(content) = content.filter(|content| content.kind() == Kind::Array) else {
-            return Err(unexpected("a message with content"));
-        };
+        let Some((content, kind)) = content.zip(kind) else { return Err(self.fail(Protocol::NotAMessage, came, t)) };
         if !parts.has_blocks_only {
-            return Err(unexpected("content blocks that have a type"));
+            return Err(self.fail(Protocol::Event { expected: "content blocks that have a type" }, came, t));
         }
         self.stop = stop.and_then(Value::as_text).map(StopReason::from_text);
         if let Some(usage) = usage {
@@ -151,16 +153,27 @@ impl Reply {
         take_container(named, container)?;
         self.phase = Phase::Open;
         let start = content.offset_in(t.whole()).unwrap_or(body.start);
-        Ok(Span::new(start + 1, (start + content.raw().len()).saturating_sub(1)))
+        let end = start + content.raw().len();
+        Ok(match kind {
+            Kind::Array => Span::new(start + 1, end.saturating_sub(1)),
+            Kind::String => Span::new(start, end),
+            _ => Span::default(),
+        })
     }
 
     /// Brings the content to where it stays; gives its first block.
     fn place_content(&mut self, content: Span, t: &mut Transcript<'_>) -> Result<Option<Block>, Error> {
-        if content.of(t.whole()).trim_ascii().is_empty() {
+        let inside = content.of(t.whole());
+        if inside.trim_ascii().is_empty() || inside == b"\"\"" {
             return Ok(None);
         }
+        let is_text = inside.starts_with(b"\"");
         let at = t.len();
         t.insert_tail(at, content)?;
+        if is_text {
+            t.append(b"}")?;
+            t.insert(at, b"{\"type\":\"text\",\"text\":")?;
+        }
         let before: &[u8] = if at == 0 { b"{\"role\":\"assistant\",\"content\":[" } else { b",{\"role\":\"assistant\",\"content\":[" };
         t.insert(at, before)?;
         self.has_blocks = true;
@@ -168,8 +181,11 @@ impl Reply {
     }
 
     /// What is to be told of a block: its start, its value, its signature, its end. `None`: it has no such part.
-    fn part_of_block(&mut self, block: Block, index: usize, part: usize, t: &mut Transcript<'_>) -> Result<Option<Happened>, Error> {
-        let Block { kind, mut span, value, .. } = block;
+    fn part_of_block(&mut self, block: &mut Block, index: usize, part: usize, t: &mut Transcript<'_>) -> Result<Option<Happened>, Error> {
+        if part == 1 && block.kind.is_call() {
+            block.open_input(t)?;
+        }
+        let Block { kind, mut span, value, .. } = *block;
         let tell = |kind, span| Ok(Some(Happened { kind, index, span }));
         // A string without its quotes.
         let inside = |place: Span, kind| {
@@ -196,7 +212,7 @@ impl Reply {
             2 if kind == BlockKind::Thinking => Ok(block.member("signature", t).and_then(|place| inside(place, HappenedKind::Signature))),
             2 => Ok(None),
             _ => {
-                if matches!(kind, BlockKind::Call | BlockKind::ServerCall) {
+                if kind.is_call() {
                     // An input that is an object was checked with the body.
                     if !value.of(t.bytes()).starts_with(b"{") {
                         let (end, bad) = close_call(t, span, (value.len() > 0).then_some(value))?;
@@ -240,6 +256,19 @@ impl Block {
         }
         let span = Span::new(start, start + members.end());
         Some(Self { kind, span, value: value.unwrap_or_default(), citations: citations.unwrap_or(0) })
+    }
+
+    /// Makes an object of its input, if that is one in another form.
+    fn open_input(&mut self, t: &mut Transcript<'_>) -> Result<(), Capacity> {
+        // An object was checked with the body.
+        if self.value.len() > 0
+            && !self.value.of(t.bytes()).starts_with(b"{")
+            && let Some(end) = read_input(t, self.value, false)?
+        {
+            self.span.end = (self.span.end + end).saturating_sub(self.value.end);
+            self.value.end = end;
+        }
+        Ok(())
     }
 
     /// The place of its member of this name.

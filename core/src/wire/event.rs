@@ -43,18 +43,18 @@ pub(crate) struct Wire {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum WireKind {
     BlockDelta {
-        index: usize,
+        index: Option<usize>,
         field: Field,
         value: Span,
         /// `encrypted_content` of a compaction delta.
         more: Option<Span>,
     },
     BlockStart {
-        index: usize,
+        index: Option<usize>,
         block: Span,
     },
     BlockStop {
-        index: usize,
+        index: Option<usize>,
     },
     Error,
     MessageDelta {
@@ -73,9 +73,9 @@ pub(crate) enum WireKind {
     Unknown,
 }
 
-/// What an event's type says that it is.
-#[derive(Clone, Copy)]
-enum Known {
+/// The events of the API: by their frame's name, or by the `type` in their JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EventKind {
     BlockDelta,
     BlockStart,
     BlockStop,
@@ -84,28 +84,35 @@ enum Known {
     MessageStart,
     MessageStop,
     Ping,
-    Other,
 }
 
-/// The types as they stand. A table, which is a third of the code that a match makes of so many texts.
-const EVENTS: [(&[u8], Known); 8] = [
-    (b"\"content_block_delta\"", Known::BlockDelta),
-    (b"\"content_block_start\"", Known::BlockStart),
-    (b"\"content_block_stop\"", Known::BlockStop),
-    (b"\"error\"", Known::Error),
-    (b"\"message_delta\"", Known::MessageDelta),
-    (b"\"message_start\"", Known::MessageStart),
-    (b"\"message_stop\"", Known::MessageStop),
-    (b"\"ping\"", Known::Ping),
-];
+impl EventKind {
+    /// The event of this name.
+    pub(crate) fn from_name(name: &[u8]) -> Option<Self> {
+        // A table, which is a third of the code that a match makes of so many texts.
+        const EVENTS: [(&[u8], EventKind); 8] = [
+            (b"content_block_delta", EventKind::BlockDelta),
+            (b"content_block_start", EventKind::BlockStart),
+            (b"content_block_stop", EventKind::BlockStop),
+            (b"error", EventKind::Error),
+            (b"message_delta", EventKind::MessageDelta),
+            (b"message_start", EventKind::MessageStart),
+            (b"message_stop", EventKind::MessageStop),
+            (b"ping", EventKind::Ping),
+        ];
+        EVENTS.iter().find(|(known, _)| *known == name).map(|(_, event)| *event)
+    }
+}
 
 pub(crate) const fn json_error(error: JsonError) -> Protocol {
     Protocol::Json { at: error.at, expected: error.expected }
 }
 
-/// Takes an event's JSON apart, in the one pass that checks it.
-pub(crate) fn parse(data: &[u8]) -> Result<Wire, Protocol> {
+/// Takes an event's JSON apart, in the one pass that checks it. What it is says its `type`; if that is none of the API's, `named` does,
+/// which is the frame's name. An object with an `error` and no such type is an error.
+pub(crate) fn parse(data: &[u8], named: Option<EventKind>) -> Result<Wire, Protocol> {
     let (mut kind, mut index, mut delta, mut block, mut message) = (&[][..], None, None, None, None);
+    let mut has_error = false;
     let mut usage = Counts::default();
     let mut walk = Walk::new(data).map_err(json_error)?;
     if walk.enter() {
@@ -127,6 +134,8 @@ pub(crate) fn parse(data: &[u8]) -> Result<Wire, Protocol> {
                     index = Value::whole(value).and_then(Value::as_u64).and_then(|index| usize::try_from(index).ok());
                 } else if means(key, "content_block") {
                     block = Some(Span::new(start, walk.at()));
+                } else if means(key, "error") {
+                    has_error = says_error(Value::whole(value));
                 }
             }
         }
@@ -134,32 +143,43 @@ pub(crate) fn parse(data: &[u8]) -> Result<Wire, Protocol> {
         walk.value().map_err(json_error)?;
     }
     let checked = walk.end().map_err(json_error)?;
-    let index = index.ok_or(Protocol::Event { expected: "the index of a block" });
-    let event = EVENTS.iter().find(|(name, _)| *name == kind).map_or(Known::Other, |(_, event)| *event);
+    let typed = kind.strip_prefix(b"\"").and_then(|kind| EventKind::from_name(kind.strip_suffix(b"\"")?));
+    // `{"type":"overloaded_error",…}`: the error without what the API puts around it.
+    has_error |= kind.ends_with(b"_error\"");
+    let event = typed.or(if has_error { Some(EventKind::Error) } else { named });
     let kind = match event {
-        Known::BlockDelta => {
+        Some(EventKind::BlockDelta) => {
             let delta = delta.ok_or(Protocol::Event { expected: "a delta" })?;
-            delta.wire_kind(index?, data)
+            delta.wire_kind(index, data)
         }
-        Known::BlockStart => {
+        Some(EventKind::BlockStart) => {
             let block = block.filter(|block| Value::whole(block.of(data)).is_some_and(is_block));
-            WireKind::BlockStart { index: index?, block: block.ok_or(Protocol::Event { expected: "a content block that has a type" })? }
+            WireKind::BlockStart { index, block: block.ok_or(Protocol::Event { expected: "a content block that has a type" })? }
         }
-        Known::BlockStop => WireKind::BlockStop { index: index? },
-        Known::Error => WireKind::Error,
-        Known::MessageDelta => {
+        Some(EventKind::BlockStop) => WireKind::BlockStop { index },
+        Some(EventKind::Error) => WireKind::Error,
+        Some(EventKind::MessageDelta) => {
             let [stop, container] = delta.map(|delta| delta.ending).unwrap_or_default();
             WireKind::MessageDelta { stop, container, usage }
         }
-        Known::MessageStart => {
+        Some(EventKind::MessageStart) => {
             let (message, container, usage) = message.ok_or(Protocol::Event { expected: "a message" })?;
             WireKind::MessageStart { message, container, usage }
         }
-        Known::MessageStop => WireKind::MessageStop,
-        Known::Ping => WireKind::Ping,
-        Known::Other => WireKind::Unknown,
+        Some(EventKind::MessageStop) => WireKind::MessageStop,
+        Some(EventKind::Ping) => WireKind::Ping,
+        None => WireKind::Unknown,
     };
     Ok(Wire { kind, lone_surrogate: checked.lone_surrogate.is_some() })
+}
+
+/// Whether a member `error` says that there is one: gateways write `null`, `""` or `false` where there is none.
+pub(crate) fn says_error(error: Option<Value<'_>>) -> bool {
+    error.is_some_and(|error| match error.kind() {
+        Kind::Object | Kind::Array => true,
+        Kind::String => error.raw().len() > 2,
+        _ => false,
+    })
 }
 
 /// A message, or whatever stands in its place; gives its container, and notes what it cost.
@@ -240,7 +260,7 @@ impl Delta {
     }
 
     /// Its field and value; `Unknown` if its type is.
-    fn wire_kind(self, index: usize, data: &[u8]) -> WireKind {
+    fn wire_kind(self, index: Option<usize>, data: &[u8]) -> WireKind {
         let delta = Value::whole(self.span.of(data)).unwrap_or_default();
         let span = |value: Value<'_>| Some(Span::new(value.offset_in(data)?, 0).with_len(value.raw().len()));
         let field = self.field.or_else(|| field_of(delta.member("type")?.raw()));

@@ -7,9 +7,11 @@ mod event;
 mod fast;
 mod request;
 mod sse;
+mod words;
 
 pub(crate) use compaction::push_for_compaction;
-pub(crate) use event::{Field, WireKind, json_error, parse};
+pub(crate) use event::{EventKind, Field, WireKind, json_error, parse, says_error};
 pub use request::{API_VERSION, Auth, BASE_URL, Config, MAX_HEADERS, MAX_TOOLS, Pieces};
 pub(crate) use request::{PushParams, members, pins_container};
-pub(crate) use sse::{Arrived, Sse};
+pub(crate) use sse::{Arrived, Source, Sse};
+pub(crate) use words::{ErrorWords, error_words};

@@ -1,15 +1,61 @@
 //! Server-sent events out of a byte stream that may be cut anywhere. Source: the HTML standard's event stream format.
 //!
 //! A frame that is whole in the chunk is lent from there. One that is cut is put together in the transcript's tail:
-//! `[data lines so far][the line under way]`. What an event is stands in its JSON too, so its name counts little: once a stream has
-//! named a frame, those without a name are none of the API's (a gateway's `[DONE]`, say) and are left out, as the official clients
-//! do. In a stream that names no frame all are taken.
+//! `[data lines so far][the line under way]`. Lines that cannot matter (comments, fields other than `data` and `event`, the data of an
+//! event with an unknown name) are not kept.
 
-use super::event::{Field, WireKind};
+use super::event::{EventKind, Field, WireKind};
 use super::fast;
 use crate::error::Capacity;
 use crate::json::{copy_down, line_end};
 use crate::transcript::{Span, Transcript};
+
+/// Where the bytes of an event lie.
+#[derive(Clone, Copy)]
+pub(crate) enum Source<'i> {
+    Chunk(&'i [u8]),
+    /// In the transcript's tail.
+    Tail(Span),
+}
+
+impl<'i> Source<'i> {
+    pub(crate) const fn is_empty(self) -> bool {
+        match self {
+            Self::Chunk(bytes) => bytes.is_empty(),
+            Self::Tail(span) => span.len() == 0,
+        }
+    }
+
+    pub(crate) fn bytes<'t>(self, transcript: &'t Transcript<'_>) -> &'t [u8]
+    where
+        'i: 't,
+    {
+        match self {
+            Self::Chunk(bytes) => bytes,
+            Self::Tail(span) => span.of(transcript.whole()),
+        }
+    }
+
+    /// The part of it that `span` names.
+    pub(crate) fn part(self, span: Span) -> Self {
+        match self {
+            Self::Chunk(data) => Self::Chunk(span.of(data)),
+            Self::Tail(whole) => Self::Tail(span.shifted(whole.start)),
+        }
+    }
+
+    /// Brings the bytes into the tail, where they can be lent from.
+    pub(crate) fn in_tail(self, transcript: &mut Transcript<'_>) -> Result<Span, Capacity> {
+        match self {
+            Self::Tail(span) => Ok(span),
+            Self::Chunk(data) => {
+                let start = transcript.len();
+                transcript.put_at(start, data)?;
+                Ok(Span::new(start, start + data.len()))
+            }
+        }
+    }
+}
 
 /// What a chunk gave.
 pub(crate) enum Arrived<'i> {
@@ -17,10 +63,17 @@ pub(crate) enum Arrived<'i> {
     Delta { index: usize, field: Field, text: &'i [u8] },
     /// An event without content in the API's exact form.
     Plain(WireKind),
-    /// A frame's data, in the chunk.
-    Chunk(&'i [u8]),
-    /// A frame's data, in the transcript's tail.
-    Tail(Span),
+    /// A frame's data, and what its name says that it is. A frame without a name may be anything.
+    Frame(Option<EventKind>, Source<'i>),
+}
+
+/// The name of the frame under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Name {
+    /// No `event` field, or the standard's default name, `message`.
+    None,
+    Known(EventKind),
+    Unknown,
 }
 
 /// The decoder's state: how much lies in the tail.
@@ -29,24 +82,54 @@ pub(crate) struct Sse {
     data: usize,
     line: usize,
     has_data: bool,
-    /// The line under way is a comment, of which nothing is kept.
-    comment: bool,
+    /// The line under way does not matter: nothing of it is kept.
+    is_ignored: bool,
     /// The last byte was a carriage return: a line feed that follows belongs to it.
     after_return: bool,
-    started: bool,
-    /// The frame under way has a name.
-    has_name: bool,
-    /// A frame of this stream had a name.
+    name: Name,
+    /// This stream names its frames.
     named: bool,
+    /// A comment, a name or data was there: it is an event stream.
+    seen: bool,
+    /// Bytes of lines that do not matter, before anything was seen.
+    skipped: usize,
 }
 
+/// The most that may come before something that only an event stream has.
+const MOST_SKIPPED: usize = 16 * 1024;
+
 impl Sse {
-    pub(crate) const NEW: Self =
-        Self { data: 0, line: 0, has_data: false, comment: false, after_return: false, started: false, has_name: false, named: false };
+    pub(crate) const NEW: Self = Self {
+        data: 0,
+        line: 0,
+        has_data: false,
+        is_ignored: false,
+        after_return: false,
+        name: Name::None,
+        named: false,
+        seen: false,
+        skipped: 0,
+    };
 
     /// Whether a frame is under way.
     pub(crate) const fn is_inside(&self) -> bool {
         self.has_data || self.line > 0
+    }
+
+    /// Whether this stream names its frames: one that is an event of a message had a name. Pings and errors do not count, since
+    /// gateways insert them into streams of their own form.
+    pub(crate) const fn is_named(&self) -> bool {
+        self.named
+    }
+
+    /// Whether anything came that only an event stream has.
+    pub(crate) const fn is_stream(&self) -> bool {
+        self.seen
+    }
+
+    /// Whether so much came without anything of the kind that this is another text.
+    pub(crate) const fn is_other_text(&self) -> bool {
+        !self.seen && self.skipped > MOST_SKIPPED
     }
 
     /// The next frame in `input`, which is moved on. `None`: all was taken, and more is needed.
@@ -71,7 +154,7 @@ impl Sse {
 
     /// Whether nothing of a frame was seen yet, so that one may begin here.
     const fn is_between(&self) -> bool {
-        !self.is_inside() && !self.comment && self.started && !self.has_name && !self.after_return
+        !self.is_inside() && !self.is_ignored && matches!(self.name, Name::None) && !self.after_return
     }
 
     /// A step the general way: a frame that is whole, or a line of one. Out of line, for most frames come the short way.
@@ -85,37 +168,54 @@ impl Sse {
         }
         if self.is_between() {
             if let Some((kind, rest)) = fast::plain(input) {
-                self.named = true;
+                self.seen = true;
+                self.named |= !matches!(kind, WireKind::Ping);
                 *input = rest;
                 return Ok(Some(Arrived::Plain(kind)));
             }
-            if let Some(Frame { data, has_name, used }) = whole_frame(input) {
+            if let Some(Frame { data, name, seen, used }) = whole_frame(input) {
+                self.seen |= seen;
+                self.skipped = self.skipped.saturating_add(used);
                 *input = input.get(used..).unwrap_or_default();
-                self.has_name = has_name;
+                self.name = name;
                 // Also a frame without data ends here, and its name with it.
-                let takes = self.takes_frame();
-                return Ok(data.filter(|_| takes).map(Arrived::Chunk));
+                let name = self.end_of_frame();
+                return Ok(name.and_then(|name| Some(Arrived::Frame(name, Source::Chunk(data?)))));
             }
         }
-        Ok(self.line(input, transcript)?.map(Arrived::Tail))
+        Ok(self.line(input, transcript)?.map(|(name, data)| Arrived::Frame(name, Source::Tail(data))))
     }
 
-    /// At a frame's end: whether it counts.
-    const fn takes_frame(&mut self) -> bool {
-        let has_name = core::mem::replace(&mut self.has_name, false);
-        self.named |= has_name;
-        has_name || !self.named
+    /// At a frame's end: what it is by its name, or nothing if its name is unknown.
+    fn end_of_frame(&mut self) -> Option<Option<EventKind>> {
+        match core::mem::replace(&mut self.name, Name::None) {
+            Name::None => Some(None),
+            Name::Known(kind) => {
+                self.named |= !matches!(kind, EventKind::Ping | EventKind::Error);
+                Some(Some(kind))
+            }
+            Name::Unknown => None,
+        }
     }
 
-    /// Takes the rest of a line, or all of `input` if the line does not end in it.
-    fn line(&mut self, input: &mut &[u8], transcript: &mut Transcript<'_>) -> Result<Option<Span>, Capacity> {
+    /// Takes the rest of a line, or all of `input` if the line does not end in it. Gives the frame that ended with it.
+    fn line(&mut self, input: &mut &[u8], transcript: &mut Transcript<'_>) -> Result<Option<(Option<EventKind>, Span)>, Capacity> {
         let end = line_end(input, 0);
         let (part, rest) = input.split_at_checked(end).unwrap_or((input, &[]));
         let base = transcript.len();
-        if self.line == 0 && part.first() == Some(&b':') {
-            self.comment = true;
+        if self.line == 0
+            && !self.is_ignored
+            && let Some(first) = part.first()
+        {
+            self.seen |= *first == b':';
+            self.is_ignored = match first {
+                b'd' => self.name == Name::Unknown,
+                first => *first != b'e',
+            };
         }
-        if !self.comment {
+        if self.is_ignored {
+            self.skipped = self.skipped.saturating_add(part.len());
+        } else {
             transcript.put_at(base + self.data + self.line, part)?;
             self.line += part.len();
         }
@@ -125,41 +225,30 @@ impl Sse {
         };
         *input = rest;
         self.after_return = terminator == b'\r';
-        self.end_of_line(transcript)
+        Ok(self.end_of_line(transcript))
     }
 
-    fn end_of_line(&mut self, transcript: &mut Transcript<'_>) -> Result<Option<Span>, Capacity> {
+    fn end_of_line(&mut self, transcript: &mut Transcript<'_>) -> Option<(Option<EventKind>, Span)> {
         let base = transcript.len();
-        if core::mem::take(&mut self.comment) {
-            return Ok(None);
+        if core::mem::take(&mut self.is_ignored) {
+            return None;
         }
         let start = base + self.data;
         let line = Span::new(start, start + core::mem::take(&mut self.line));
         let text = line.of(transcript.whole());
-        // A byte order mark may stand before the first line.
-        let mark = if !self.started && text.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
-        self.started = true;
-        let text = text.get(mark..).unwrap_or_default();
         if text.is_empty() {
             let data = Span::new(base, base + core::mem::take(&mut self.data));
-            let takes = self.takes_frame();
-            return Ok((core::mem::take(&mut self.has_data) && takes).then_some(data));
+            let has_data = core::mem::take(&mut self.has_data);
+            return self.end_of_frame().filter(|_| has_data).map(|name| (name, data));
         }
-        if is_name(text) {
-            self.has_name = true;
-            return Ok(None);
+        if let Some(name) = name_of(text) {
+            (self.name, self.seen) = (name, true);
+            return None;
         }
-        if let Some(value) = text.strip_prefix(b"data") {
-            let colon = match value {
-                [] => 0,
-                [b':', b' ', ..] => 2,
-                [b':', ..] => 1,
-                _ => return Ok(None),
-            };
-            let from = Span::new(line.start + mark + b"data".len() + colon, line.end);
+        if let Some(value) = field(text, b"data") {
+            let (skip, len) = (text.len() - value.len(), value.len());
             let joint = usize::from(self.has_data);
             if let Some(moved) = transcript.whole_mut().get_mut(start..line.end) {
-                let skip = from.start - start;
                 if joint == 1
                     && let Some(first) = moved.first_mut()
                 {
@@ -172,29 +261,43 @@ impl Sse {
                     copy_down(moved, skip);
                 }
             }
-            self.data += joint + from.len();
-            self.has_data = true;
+            self.data += joint + len;
+            (self.has_data, self.seen) = (true, true);
         }
-        Ok(None)
+        None
     }
 }
 
-/// Whether a line names its frame.
-const fn is_name(line: &[u8]) -> bool {
-    matches!(line, [b'e', b'v', b'e', b'n', b't'] | [b'e', b'v', b'e', b'n', b't', b':', ..])
+/// The value of the field `name`, if the line is one of it: without the space that may stand before it.
+fn field<'l>(line: &'l [u8], name: &[u8]) -> Option<&'l [u8]> {
+    match line.strip_prefix(name)? {
+        [] => Some(&[]),
+        [b':', b' ', value @ ..] | [b':', value @ ..] => Some(value),
+        _ => None,
+    }
+}
+
+/// The name that a line gives its frame, if it gives one.
+fn name_of(line: &[u8]) -> Option<Name> {
+    Some(match field(line, b"event")? {
+        b"" | b"message" => Name::None,
+        name => EventKind::from_name(name).map_or(Name::Unknown, Name::Known),
+    })
 }
 
 /// A frame that is whole in its chunk.
 struct Frame<'i> {
     data: Option<&'i [u8]>,
-    has_name: bool,
+    name: Name,
+    /// As of [`Sse`].
+    seen: bool,
     /// Bytes of the whole frame, blank line included.
     used: usize,
 }
 
 /// The frame that begins `input`, if it is whole and has at most one data line.
 fn whole_frame(input: &[u8]) -> Option<Frame<'_>> {
-    let (mut data, mut has_name) = (None, false);
+    let (mut data, mut name, mut seen) = (None, Name::None, false);
     let mut at = 0;
     loop {
         let end = line_end(input, at);
@@ -206,19 +309,23 @@ fn whole_frame(input: &[u8]) -> Option<Frame<'_>> {
         };
         let line = input.get(at..end)?;
         at = next;
-        if line.is_empty() {
-            return Some(Frame { data, has_name, used: at });
-        }
-        has_name |= is_name(line);
-        if let Some(value) = line.strip_prefix(b"data") {
-            let value = match value {
-                [] => value,
-                [b':', b' ', value @ ..] | [b':', value @ ..] => value,
-                _ => continue,
-            };
-            if data.replace(value).is_some() {
-                return None;
+        match line.first() {
+            None => return Some(Frame { data, name, seen, used: at }),
+            Some(b':') => seen = true,
+            Some(b'e') => {
+                if let Some(named) = name_of(line) {
+                    (name, seen) = (named, true);
+                }
             }
+            Some(b'd') if name != Name::Unknown => {
+                if let Some(value) = field(line, b"data") {
+                    seen = true;
+                    if data.replace(value).is_some() {
+                        return None;
+                    }
+                }
+            }
+            _ => {}
         }
     }
 }

@@ -118,7 +118,7 @@ fn name(error: Error) -> String {
     match error {
         Error::Api(failure) => named(&CoreError::Api(failure.error)),
         Error::Capacity(full) => named(&CoreError::Capacity(full)),
-        Error::Protocol(protocol) => named(&CoreError::Protocol(protocol)),
+        Error::Protocol(protocol) => named(&CoreError::Protocol(protocol.error)),
         Error::Transport(error) => named(&CoreError::Transport(error.transport_kind())),
         other => format!("{other:?}"),
     }

@@ -17,7 +17,7 @@ pub(super) struct Envelope {
 struct Fields {
     /// `message_start`'s message, without content.
     start: Vec<u8>,
-    /// `message_delta`, the last of them.
+    /// `message_delta`: all of them, put together.
     delta: Vec<u8>,
 }
 
@@ -42,8 +42,8 @@ impl Envelope {
                 }
             }
             Event::Stop { raw: Some(raw), .. } => {
-                self.coming.delta.clear();
-                self.coming.delta.extend_from_slice(raw.raw());
+                let before = Value::first(&self.coming.delta);
+                self.coming.delta = before.map_or_else(|| raw.raw().to_vec(), |before| together(before, *raw));
             }
             Event::MessageStop => core::mem::swap(&mut self.whole, &mut self.coming),
             _ => {}
@@ -73,10 +73,16 @@ impl Envelope {
         let delta = event.and_then(|event| event.member("delta"));
         let later = |name: &str| delta.and_then(|delta| delta.member(name)).filter(|value| !value.is_null());
         let mut json = vec![b'{'];
+        // Whoever leaves it out: a reply is the assistant's.
+        push_member(&mut json, "role", b"\"assistant\"");
         let mut has_content = false;
         for (name, value) in start.members().filter(|(name, _)| *name != *"content") {
             if name == *"usage" {
-                push_member(&mut json, "usage", &usage(value, event.and_then(|event| event.member("usage"))));
+                let last = event.and_then(|event| event.member("usage")).unwrap_or(Value::NULL);
+                push_member(&mut json, "usage", &merged(value, last));
+                continue;
+            }
+            if name == *"role" {
                 continue;
             }
             if !has_content && name == *"stop_reason" {
@@ -117,14 +123,31 @@ fn push_member(json: &mut Vec<u8>, name: &str, value: &[u8]) {
     json.extend_from_slice(value);
 }
 
-/// The counts are cumulative: a later one replaces an earlier one, unless it is `null`.
-fn usage(first: Value<'_>, last: Option<Value<'_>>) -> Vec<u8> {
-    let later = |name: &str| last.and_then(|last| last.member(name)).filter(|value| !value.is_null());
+/// Two events put together: a member that the later one leaves out, or has as `null`, stays. So it is with what `delta` and `usage`
+/// hold; counts are cumulative.
+fn together(first: Value<'_>, later: Value<'_>) -> Vec<u8> {
+    let mut json = vec![b'{'];
+    for name in ["delta", "usage"] {
+        let [first, later] = [first, later].map(|event| event.member(name).unwrap_or(Value::NULL));
+        push_member(&mut json, name, &merged(first, later));
+    }
+    let others = merged(first, later);
+    let others = Value::first(&others).map(Value::members).into_iter().flatten();
+    for (name, value) in others.filter(|(name, _)| *name != *"delta" && *name != *"usage") {
+        push_member(&mut json, name.raw(), value.raw());
+    }
+    json.push(b'}');
+    json
+}
+
+/// The members of both; of one that both have the later, unless it is `null`.
+fn merged(first: Value<'_>, later: Value<'_>) -> Vec<u8> {
+    let given = |name: &str| later.member(name).filter(|value| !value.is_null());
     let mut json = vec![b'{'];
     for (name, value) in first.members() {
-        push_member(&mut json, name.raw(), later(name.raw()).unwrap_or(value).raw());
+        push_member(&mut json, name.raw(), given(name.raw()).unwrap_or(value).raw());
     }
-    for (name, value) in last.map(Value::members).into_iter().flatten() {
+    for (name, value) in later.members() {
         if first.member(name.raw()).is_none() {
             push_member(&mut json, name.raw(), value.raw());
         }

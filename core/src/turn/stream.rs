@@ -1,0 +1,228 @@
+//! A streamed reply: what each frame does, by the phase it comes in.
+
+use super::{Container, Happened, HappenedKind, Phase, Reply, take_container, unexpected};
+use crate::error::{Error, Protocol};
+use crate::json::{Value, check};
+use crate::message::StopReason;
+use crate::transcript::{Span, Transcript};
+use crate::wire::{Arrived, EventKind, Field, Source, WireKind, parse};
+
+/// What is still to tell of a frame that made more than one thing happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    Nothing,
+    /// The block at this position among the open ones ends.
+    BlockStop(usize),
+    /// The message ends, and before it what is still open.
+    MessageStop,
+    /// The text that opened a block; it lies in the tail.
+    Text {
+        position: usize,
+        text: Span,
+    },
+}
+
+impl Reply {
+    /// Takes a frame: by its name, or by its JSON's `type` if it has no name.
+    pub(super) fn frame(
+        &mut self,
+        name: Option<EventKind>,
+        source: Source<'_>,
+        t: &mut Transcript<'_>,
+        container: &mut Container,
+    ) -> Result<Option<Happened>, Error> {
+        // It is a stream, and no other text.
+        self.failure = Span::default();
+        let data = source.bytes(t);
+        match name {
+            // Their names say all; the data of an error may be anything.
+            Some(EventKind::Error) => return self.apply(WireKind::Error, false, source, t, container),
+            Some(EventKind::MessageStop) => return self.apply(WireKind::MessageStop, false, source, t, container),
+            Some(EventKind::Ping) => return self.apply(WireKind::Ping, false, source, t, container),
+            // The end of a stream, as OpenAI's API writes it.
+            None if data.trim_ascii() == b"[DONE]" => {
+                return if self.may_end() { self.next_due_of(Due::MessageStop, t).map(Some) } else { Ok(None) };
+            }
+            None if data.trim_ascii().is_empty() => return Ok(None),
+            _ => {}
+        }
+        // In a stream that names its frames those without a name are something between's, unless they say that there is an error.
+        let is_foreign = name.is_none() && self.sse.is_named();
+        match parse(data, name) {
+            Ok(wire) if !is_foreign || matches!(wire.kind, WireKind::Error) => {
+                self.apply(wire.kind, wire.lone_surrogate, source, t, container)
+            }
+            Err(error) if !is_foreign => Err(self.fail(error, source, t)),
+            _ => Ok(None),
+        }
+    }
+
+    /// All that an event may do, by the phase it comes in.
+    pub(super) fn apply(
+        &mut self,
+        kind: WireKind,
+        lone: bool,
+        source: Source<'_>,
+        t: &mut Transcript<'_>,
+        container: &mut Container,
+    ) -> Result<Option<Happened>, Error> {
+        match (self.phase, kind) {
+            (_, WireKind::Ping) => Ok(Some(Happened { kind: HappenedKind::Ping, index: 0, span: Span::default() })),
+            (_, WireKind::Unknown) => {
+                let span = source.in_tail(t)?;
+                Ok(Some(Happened { kind: HappenedKind::Unknown, index: 0, span }))
+            }
+            (_, WireKind::Error) => {
+                let words = source.in_tail(t)?;
+                Err(self.api_error(words, t))
+            }
+            (Phase::Start, WireKind::MessageStart { message, container: named, usage }) => {
+                self.phase = Phase::Open;
+                let span = source.part(message).in_tail(t)?;
+                let moved = |part: Span| Span::new(part.start.saturating_sub(message.start) + span.start, 0).with_len(part.len());
+                let value = |part: Option<Span>| Value::whole(moved(part?).of(t.whole()));
+                self.usage.take(usage);
+                take_container(value(named), container)?;
+                Ok(Some(Happened { kind: HappenedKind::MessageStart, index: 0, span }))
+            }
+            (Phase::Start, _) => Err(unexpected("message_start first")),
+            (Phase::Open, WireKind::BlockStart { index, block }) => self.start_block(index, source.part(block), lone, t).map(Some),
+            (Phase::Open, WireKind::BlockDelta { index, field, value, more }) => {
+                self.deltas(index, (field, value), more, lone, source, t).map(Some)
+            }
+            (Phase::Open, WireKind::BlockStop { index }) => match self.find(index)? {
+                Some(position) => self.next_due_of(Due::BlockStop(position), t).map(Some),
+                // It has ended already.
+                None => Ok(None),
+            },
+            (Phase::Open, WireKind::MessageDelta { stop, container: named, usage }) => {
+                let span = source.in_tail(t)?;
+                let value = |part: Option<Span>| Value::whole(part?.shifted(span.start).of(t.whole()));
+                if let Some(stop) = value(stop).and_then(Value::as_text) {
+                    self.stop = Some(StopReason::from_text(stop));
+                }
+                take_container(value(named), container)?;
+                self.usage.take(usage);
+                Ok(Some(Happened { kind: HappenedKind::MessageDelta, index: 0, span }))
+            }
+            // A gateway may leave out a block's stop; what is open ends here.
+            (Phase::Open, WireKind::MessageStop) => self.next_due_of(Due::MessageStop, t).map(Some),
+            // Said again: the message has begun.
+            (Phase::Open, WireKind::MessageStart { .. }) => Ok(None),
+            // Never reached: a stream is not looked at once it has stopped.
+            (Phase::Stopped, _) => Ok(None),
+        }
+    }
+
+    /// A delta's value, and the encrypted one of a compaction beside it.
+    fn deltas(
+        &mut self,
+        index: Option<usize>,
+        (field, value): (Field, Span),
+        more: Option<Span>,
+        lone: bool,
+        source: Source<'_>,
+        t: &mut Transcript<'_>,
+    ) -> Result<Happened, Error> {
+        // In the order in which they stand: what is brought in first may overwrite what is before it.
+        let more_first = more.is_some_and(|more| more.start < value.start);
+        let value = Some((field, source.part(value)));
+        let more = more.map(|more| (Field::EncryptedContent, source.part(more)));
+        let both = if more_first { [more, value] } else { [value, more] };
+        let place = self.find(index)?.and_then(|position| self.open.get(position)).map_or(self.blocks, |block| block.place);
+        let mut told = Happened { kind: HappenedKind::of(field), index: place, span: Span::default() };
+        for (field, value) in both.into_iter().flatten() {
+            let value = match field {
+                Field::Citations => Some(value),
+                _ => unquoted(value, t)?,
+            };
+            let Some(value) = value else { continue };
+            let before = t.len();
+            let happened = self.delta(index, field, value, lone, t)?;
+            if field != Field::EncryptedContent {
+                told = happened;
+            } else if happened.span.start <= told.span.start {
+                // What nobody can read is not told; what was told stands behind it and moved.
+                let moved = |place: usize| (place + t.len()).saturating_sub(before);
+                told.span = Span::new(moved(told.span.start), moved(told.span.end));
+            }
+        }
+        Ok(told)
+    }
+
+    /// Whether the message has all that it needs to be whole: a stop reason, and no open block.
+    fn may_end(&self) -> bool {
+        self.phase == Phase::Open && self.stop.is_some() && self.open.is_empty()
+    }
+
+    /// The next thing that is due.
+    pub(super) fn next_due(&mut self, t: &mut Transcript<'_>) -> Result<Happened, Error> {
+        let due = core::mem::replace(&mut self.due, Due::Nothing);
+        self.next_due_of(due, t)
+    }
+
+    /// The first thing of what is due; the rest stays due.
+    fn next_due_of(&mut self, due: Due, t: &mut Transcript<'_>) -> Result<Happened, Error> {
+        let stops = match due {
+            Due::Text { position, text } => return self.delta_at(position, Field::Text, Source::Tail(text), false, t),
+            Due::BlockStop(position) => Some(position),
+            Due::MessageStop if !self.open.is_empty() => Some(0),
+            Due::MessageStop | Due::Nothing => None,
+        };
+        let Some(position) = stops else {
+            self.finish(t)?;
+            return Ok(Happened { kind: HappenedKind::MessageStop, index: 0, span: Span::default() });
+        };
+        if let Some(half) = self.untold_half(position, t)? {
+            self.due = due;
+            return Ok(half);
+        }
+        if due == Due::MessageStop {
+            self.due = due;
+        }
+        self.stop_block(position, t)
+    }
+
+    /// The body has ended before `message_stop`.
+    pub(super) fn end_of_stream(&mut self, t: &mut Transcript<'_>) -> Result<Option<Happened>, Error> {
+        if self.due != Due::Nothing {
+            return self.next_due(t).map(Some);
+        }
+        // A server that fails may leave out the blank line behind its error.
+        let mut blank: &[u8] = b"\n\n";
+        while self.sse.is_inside() {
+            let Some(Arrived::Frame(name, source)) = self.sse.next(&mut blank, t)? else { break };
+            let data = source.bytes(t);
+            let is_error = match name {
+                Some(EventKind::Error) => !data.starts_with(b"{") || check(data).is_ok(),
+                _ => matches!(parse(data, name).map(|wire| wire.kind), Ok(WireKind::Error)),
+            };
+            if is_error {
+                let words = source.in_tail(t)?;
+                return Err(self.api_error(words, t));
+            }
+        }
+        if self.may_end() {
+            return self.next_due_of(Due::MessageStop, t).map(Some);
+        }
+        if self.sse.is_stream() {
+            self.failure = Span::default();
+            return Err(Protocol::EndedEarly.into());
+        }
+        Err(Protocol::NotAReply.into())
+    }
+}
+
+/// The content of a JSON string; nothing for `null`.
+fn unquoted<'i>(value: Source<'i>, t: &Transcript<'_>) -> Result<Option<Source<'i>>, Error> {
+    let raw = match value {
+        Source::Chunk(raw) => raw,
+        Source::Tail(span) => span.of(t.whole()),
+    };
+    match (raw.first(), value) {
+        (Some(b'"'), Source::Chunk(raw)) => Ok(Some(Source::Chunk(raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default()))),
+        (Some(b'"'), Source::Tail(span)) => Ok(Some(Source::Tail(Span::new(span.start + 1, span.end.saturating_sub(1))))),
+        (Some(b'n'), _) => Ok(None),
+        _ => Err(unexpected("a string in a delta")),
+    }
+}
