@@ -9,13 +9,14 @@
 //! * [`Entropy`]: true randomness, drawn anew for every connection. With bytes that can be guessed, the session can be read.
 //! * [`WallClock`]: the date, from a clock that is set. With a wrong one, a certificate that was stolen years ago is accepted.
 //!
+//! embedded-tls is a fork, `transport-embassy/tls` in the repository: upstream panics on some messages of a misbehaving server.
+//!
 //! [embedded-tls]: embedded_tls
 //! [rustls-webpki]: webpki
 
 mod algorithms;
 pub mod anchors;
 mod certificate;
-mod guard;
 mod handoff;
 mod resources;
 mod secure;

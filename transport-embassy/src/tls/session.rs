@@ -13,7 +13,6 @@ use embedded_tls::{
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 
-use super::guard::Guard;
 use super::handoff::{Ask, Handoff, Job};
 use super::verifier::Verifier;
 use super::{Entropy, Records, Refusal, Trust, WallClock};
@@ -53,7 +52,7 @@ pub async fn session<'b, T: TcpConnect, D: Dns, C: WallClock, E: Entropy>(
             Either::Second(tcp) => tcp,
         };
         let tcp = match tcp {
-            Ok(tcp) => Guard::new(tcp),
+            Ok(tcp) => tcp,
             Err(e) => {
                 handoff.give(buffer, Err(e));
                 continue;
@@ -129,8 +128,6 @@ async fn handshake<S: Read + Write, C: WallClock, E: Entropy>(
         (Ok(()), verdict) => verdict.map_err(Error::Refused),
         // Why the verifier made embedded-tls give up. Before it had its say, the cause is embedded-tls' own.
         (Err(_), Err(why)) if !matches!(why, Refusal::NoCertificate | Refusal::NoSignature) => Err(Error::Refused(why)),
-        // An alert instead of a certificate: embedded-tls does not tell it from other records that have no place here.
-        (Err(TlsError::InvalidRecord), _) => Err(Error::HandshakeRefused),
         (Err(e), _) => Err(failure(e)),
     }
 }
@@ -156,10 +153,9 @@ impl CryptoProvider for Provider<'_> {
 /// embedded-tls' errors, as far as they differ for who reads them.
 fn failure(error: TlsError) -> Error {
     match error {
-        TlsError::Io(embedded_io_async::ErrorKind::InvalidData) => Error::Tls,
         TlsError::Io(_) | TlsError::IoError | TlsError::ConnectionClosed => Error::Closed,
         TlsError::HandshakeAborted(_, AlertDescription::HandshakeFailure | AlertDescription::ProtocolVersion) => Error::HandshakeRefused,
-        TlsError::InsufficientSpace => Error::RecordFull,
+        TlsError::RecordTooLarge { .. } => Error::RecordFull,
         _ => Error::Tls,
     }
 }

@@ -3,7 +3,6 @@ use crate::buffer::CryptoBuffer;
 use crate::parse_buffer::ParseBuffer;
 
 #[derive(Debug, Clone, Copy)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum AlertLevel {
     Warning = 1,
     Fatal = 2,
@@ -21,7 +20,6 @@ impl AlertLevel {
 }
 
 #[derive(Debug, Clone, Copy)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum AlertDescription {
     CloseNotify = 0,
     UnexpectedMessage = 10,
@@ -89,7 +87,6 @@ impl AlertDescription {
 }
 
 #[derive(Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Alert {
     pub(crate) level: AlertLevel,
     pub(crate) description: AlertDescription,

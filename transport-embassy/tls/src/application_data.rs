@@ -13,13 +13,6 @@ impl Debug for ApplicationData<'_> {
     }
 }
 
-#[cfg(feature = "defmt")]
-impl<'a> defmt::Format for ApplicationData<'a> {
-    fn format(&self, f: defmt::Formatter<'_>) {
-        defmt::write!(f, "ApplicationData {}", self.data.len());
-    }
-}
-
 impl<'a> ApplicationData<'a> {
     pub fn new(rx_buf: CryptoBuffer<'a>, header: RecordHeader) -> ApplicationData<'a> {
         Self {

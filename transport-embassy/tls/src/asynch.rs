@@ -1,16 +1,13 @@
-use core::sync::atomic::{AtomicBool, Ordering};
-
 use crate::TlsError;
 use crate::common::decrypted_buffer_info::DecryptedBufferInfo;
 use crate::common::decrypted_read_handler::DecryptedReadHandler;
 use crate::connection::{Handshake, State, decrypt_record};
 use crate::flush_policy::FlushPolicy;
 use crate::key_schedule::KeySchedule;
-use crate::key_schedule::{ReadKeySchedule, WriteKeySchedule};
 use crate::read_buffer::ReadBuffer;
 use crate::record::{ClientRecord, ClientRecordHeader};
-use crate::record_reader::{RecordReader, RecordReaderBorrowMut};
-use crate::write_buffer::{WriteBuffer, WriteBufferBorrowMut};
+use crate::record_reader::RecordReader;
+use crate::write_buffer::WriteBuffer;
 use embedded_io::Error as _;
 use embedded_io::ErrorType;
 use embedded_io_async::{BufRead, Read as AsyncRead, Write as AsyncWrite};
@@ -26,7 +23,7 @@ where
     CipherSuite: TlsCipherSuite + 'static,
 {
     delegate: Socket,
-    opened: AtomicBool,
+    opened: bool,
     key_schedule: KeySchedule<CipherSuite>,
     record_reader: RecordReader<'a>,
     record_write_buf: WriteBuffer<'a>,
@@ -40,7 +37,7 @@ where
     CipherSuite: TlsCipherSuite + 'static,
 {
     pub fn is_opened(&mut self) -> bool {
-        *self.opened.get_mut()
+        self.opened
     }
     /// Create a new TLS connection with the provided context and a async I/O implementation
     ///
@@ -60,7 +57,7 @@ where
     ) -> Self {
         Self {
             delegate,
-            opened: AtomicBool::new(false),
+            opened: false,
             key_schedule: KeySchedule::new(),
             record_reader: RecordReader::new(record_read_buf),
             record_write_buf: WriteBuffer::new(record_write_buf),
@@ -99,14 +96,25 @@ where
     where
         Provider: CryptoProvider<CipherSuite = CipherSuite>,
     {
-        let mut handshake: Handshake<CipherSuite> = Handshake::new();
         if let (Ok(verifier), Some(server_name)) = (
             context.crypto_provider.verifier(),
             context.config.server_name,
         ) {
             verifier.set_hostname_verification(server_name)?;
         }
-        let mut state = State::ClientHello;
+        self.proceed(State::ClientHello, context).await
+    }
+
+    /// Goes through the handshake from `state` on.
+    async fn proceed<Provider>(
+        &mut self,
+        mut state: State,
+        mut context: TlsContext<'_, Provider>,
+    ) -> Result<(), TlsError>
+    where
+        Provider: CryptoProvider<CipherSuite = CipherSuite>,
+    {
+        let mut handshake: Handshake<CipherSuite> = Handshake::new();
 
         while state != State::ApplicationData {
             let next_state = state
@@ -123,9 +131,24 @@ where
             trace!("State {:?} -> {:?}", state, next_state);
             state = next_state;
         }
-        *self.opened.get_mut() = true;
+        self.opened = true;
 
         Ok(())
+    }
+
+    /// Goes on with a handshake of which `keys` come, for tests: key exchange is slow.
+    #[cfg(test)]
+    pub(crate) async fn open_from<Provider>(
+        &mut self,
+        state: State,
+        keys: KeySchedule<CipherSuite>,
+        context: TlsContext<'_, Provider>,
+    ) -> Result<(), TlsError>
+    where
+        Provider: CryptoProvider<CipherSuite = CipherSuite>,
+    {
+        self.key_schedule = keys;
+        self.proceed(state, context).await
     }
 
     /// Encrypt and send the provided slice over the connection. The connection
@@ -229,7 +252,7 @@ where
         let mut handler = DecryptedReadHandler {
             source_buffer: buf_ptr_range,
             buffer_info: &mut self.decrypted,
-            is_open: self.opened.get_mut(),
+            is_open: &mut self.opened,
         };
         decrypt_record(
             self.key_schedule.read_state(),
@@ -268,35 +291,6 @@ where
             Ok(()) => Ok(self.delegate),
             Err(e) => Err((self.delegate, e)),
         }
-    }
-
-    pub fn split(
-        &mut self,
-    ) -> (
-        TlsReader<'_, Socket, CipherSuite>,
-        TlsWriter<'_, Socket, CipherSuite>,
-    )
-    where
-        Socket: Clone,
-    {
-        let (wks, rks) = self.key_schedule.as_split();
-
-        let reader = TlsReader {
-            opened: &self.opened,
-            delegate: self.delegate.clone(),
-            key_schedule: rks,
-            record_reader: self.record_reader.reborrow_mut(),
-            decrypted: &mut self.decrypted,
-        };
-        let writer = TlsWriter {
-            opened: &self.opened,
-            delegate: self.delegate.clone(),
-            key_schedule: wks,
-            record_write_buf: self.record_write_buf.reborrow_mut(),
-            flush_policy: self.flush_policy,
-        };
-
-        (reader, writer)
     }
 }
 
@@ -343,199 +337,5 @@ where
 
     async fn flush(&mut self) -> Result<(), Self::Error> {
         TlsConnection::flush(self).await
-    }
-}
-
-pub struct TlsReader<'a, Socket, CipherSuite>
-where
-    CipherSuite: TlsCipherSuite + 'static,
-{
-    opened: &'a AtomicBool,
-    delegate: Socket,
-    key_schedule: &'a mut ReadKeySchedule<CipherSuite>,
-    record_reader: RecordReaderBorrowMut<'a>,
-    decrypted: &'a mut DecryptedBufferInfo,
-}
-
-impl<Socket, CipherSuite> AsRef<Socket> for TlsReader<'_, Socket, CipherSuite>
-where
-    CipherSuite: TlsCipherSuite + 'static,
-{
-    fn as_ref(&self) -> &Socket {
-        &self.delegate
-    }
-}
-
-impl<'a, Socket, CipherSuite> TlsReader<'a, Socket, CipherSuite>
-where
-    Socket: AsyncRead + 'a,
-    CipherSuite: TlsCipherSuite + 'static,
-{
-    fn create_read_buffer(&mut self) -> ReadBuffer<'_> {
-        self.decrypted.create_read_buffer(self.record_reader.buf)
-    }
-
-    /// Reads buffered data. If nothing is in memory, it'll wait for a TLS record and process it.
-    pub async fn read_buffered(&mut self) -> Result<ReadBuffer<'_>, TlsError> {
-        if self.opened.load(Ordering::Acquire) {
-            while self.decrypted.is_empty() {
-                self.read_application_data().await?;
-            }
-
-            Ok(self.create_read_buffer())
-        } else {
-            Err(TlsError::MissingHandshake)
-        }
-    }
-
-    async fn read_application_data(&mut self) -> Result<(), TlsError> {
-        let buf_ptr_range = self.record_reader.buf.as_ptr_range();
-        let record = self
-            .record_reader
-            .read(&mut self.delegate, self.key_schedule)
-            .await?;
-
-        let mut opened = self.opened.load(Ordering::Acquire);
-        let mut handler = DecryptedReadHandler {
-            source_buffer: buf_ptr_range,
-            buffer_info: self.decrypted,
-            is_open: &mut opened,
-        };
-        let result = decrypt_record(self.key_schedule, record, |_key_schedule, record| {
-            handler.handle(record)
-        });
-
-        if !opened {
-            self.opened.store(false, Ordering::Release);
-        }
-        result
-    }
-}
-
-pub struct TlsWriter<'a, Socket, CipherSuite>
-where
-    CipherSuite: TlsCipherSuite + 'static,
-{
-    opened: &'a AtomicBool,
-    delegate: Socket,
-    key_schedule: &'a mut WriteKeySchedule<CipherSuite>,
-    record_write_buf: WriteBufferBorrowMut<'a>,
-    flush_policy: FlushPolicy,
-}
-
-impl<'a, Socket, CipherSuite> TlsWriter<'a, Socket, CipherSuite>
-where
-    Socket: AsyncWrite + 'a,
-    CipherSuite: TlsCipherSuite + 'static,
-{
-    #[inline]
-    async fn flush_transport(&mut self) -> Result<(), TlsError> {
-        self.delegate
-            .flush()
-            .await
-            .map_err(|e| TlsError::Io(e.kind()))
-    }
-}
-
-impl<Socket, CipherSuite> AsRef<Socket> for TlsWriter<'_, Socket, CipherSuite>
-where
-    CipherSuite: TlsCipherSuite + 'static,
-{
-    fn as_ref(&self) -> &Socket {
-        &self.delegate
-    }
-}
-
-impl<Socket, CipherSuite> ErrorType for TlsWriter<'_, Socket, CipherSuite>
-where
-    CipherSuite: TlsCipherSuite + 'static,
-{
-    type Error = TlsError;
-}
-
-impl<Socket, CipherSuite> ErrorType for TlsReader<'_, Socket, CipherSuite>
-where
-    CipherSuite: TlsCipherSuite + 'static,
-{
-    type Error = TlsError;
-}
-
-impl<'a, Socket, CipherSuite> AsyncRead for TlsReader<'a, Socket, CipherSuite>
-where
-    Socket: AsyncRead + 'a,
-    CipherSuite: TlsCipherSuite + 'static,
-{
-    async fn read(&mut self, buf: &mut [u8]) -> Result<usize, Self::Error> {
-        if buf.is_empty() {
-            return Ok(0);
-        }
-        let mut buffer = self.read_buffered().await?;
-
-        let len = buffer.pop_into(buf);
-        trace!("Copied {} bytes", len);
-
-        Ok(len)
-    }
-}
-
-impl<'a, Socket, CipherSuite> BufRead for TlsReader<'a, Socket, CipherSuite>
-where
-    Socket: AsyncRead + 'a,
-    CipherSuite: TlsCipherSuite + 'static,
-{
-    async fn fill_buf(&mut self) -> Result<&[u8], Self::Error> {
-        self.read_buffered().await.map(|mut buf| buf.peek_all())
-    }
-
-    fn consume(&mut self, amt: usize) {
-        self.create_read_buffer().pop(amt);
-    }
-}
-
-impl<'a, Socket, CipherSuite> AsyncWrite for TlsWriter<'a, Socket, CipherSuite>
-where
-    Socket: AsyncWrite + 'a,
-    CipherSuite: TlsCipherSuite + 'static,
-{
-    async fn write(&mut self, buf: &[u8]) -> Result<usize, Self::Error> {
-        if self.opened.load(Ordering::Acquire) {
-            if !self
-                .record_write_buf
-                .contains(ClientRecordHeader::ApplicationData)
-            {
-                self.flush().await?;
-                self.record_write_buf
-                    .start_record(ClientRecordHeader::ApplicationData)?;
-            }
-
-            let buffered = self.record_write_buf.append(buf);
-
-            if self.record_write_buf.is_full() {
-                self.flush().await?;
-            }
-
-            Ok(buffered)
-        } else {
-            Err(TlsError::MissingHandshake)
-        }
-    }
-
-    async fn flush(&mut self) -> Result<(), Self::Error> {
-        if !self.record_write_buf.is_empty() {
-            let slice = self.record_write_buf.close_record(self.key_schedule)?;
-
-            self.delegate
-                .write_all(slice)
-                .await
-                .map_err(|e| TlsError::Io(e.kind()))?;
-
-            self.key_schedule.increment_counter();
-
-            if self.flush_policy.flush_transport() {
-                self.flush_transport().await?;
-            }
-        }
-
-        Ok(())
     }
 }

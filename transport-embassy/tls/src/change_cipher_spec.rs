@@ -3,7 +3,6 @@ use crate::buffer::CryptoBuffer;
 use crate::parse_buffer::ParseBuffer;
 
 #[derive(Debug, Copy, Clone)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ChangeCipherSpec {}
 
 #[allow(clippy::unnecessary_wraps)] // TODO

@@ -1,7 +1,6 @@
 use crate::parse_buffer::{ParseBuffer, ParseError};
 
 #[derive(Copy, Clone, Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum CipherSuite {
     TlsAes128GcmSha256 = 0x1301,
     TlsAes256GcmSha384 = 0x1302,

@@ -115,7 +115,6 @@ where
 }
 
 #[derive(Debug, Clone)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[must_use = "TlsConfig does nothing unless consumed"]
 pub struct TlsConfig<'a> {
     pub(crate) server_name: Option<&'a str>,
@@ -199,7 +198,7 @@ pub struct NoSign;
 
 impl<S> signature::Signer<S> for NoSign {
     fn try_sign(&self, _msg: &[u8]) -> Result<S, signature::Error> {
-        unimplemented!()
+        Err(signature::Error::new())
     }
 }
 
@@ -260,12 +259,11 @@ impl<CipherSuite: TlsCipherSuite, RNG: CryptoRngCore> CryptoProvider
     }
 
     fn client_cert(&mut self) -> Option<Certificate<impl AsRef<[u8]>>> {
-        self.client_cert.clone()
+        self.client_cert
     }
 }
 
 #[derive(Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct TlsContext<'a, Provider>
 where
     Provider: CryptoProvider,
@@ -297,10 +295,6 @@ impl<'a> TlsConfig<'a> {
             server_name: None,
             alpn_protocols: None,
         };
-
-        if cfg!(feature = "alloc") {
-            config = config.enable_rsa_signatures();
-        }
 
         unwrap!(
             config
@@ -414,7 +408,6 @@ impl Default for TlsConfig<'_> {
 }
 
 #[derive(Debug, Copy, Clone, PartialEq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Certificate<D> {
     X509(D),
     RawPublicKey(D),

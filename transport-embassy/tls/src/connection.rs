@@ -12,7 +12,6 @@ use crate::{
 use core::fmt::Debug;
 use digest::Digest;
 use embedded_io::Error as _;
-use embedded_io::{Read as BlockingRead, Write as BlockingWrite};
 use embedded_io_async::{Read as AsyncRead, Write as AsyncWrite};
 
 use crate::application_data::ApplicationData;
@@ -58,8 +57,11 @@ where
             app_data.truncate(index + 1);
         };
 
-        let content_type =
-            ContentType::of(*app_data.as_slice().last().unwrap()).ok_or(TlsError::InvalidRecord)?;
+        // A record of nothing but the tag has no content type.
+        let content_type = app_data.as_slice().last().copied();
+        let content_type = content_type
+            .and_then(ContentType::of)
+            .ok_or(TlsError::InvalidRecord)?;
 
         trace!("Decrypting: content type = {:?}", content_type);
 
@@ -87,8 +89,12 @@ where
         }
         key_schedule.increment_counter();
     } else {
-        trace!("Not decrypting: content_type = {:?}", record.content_type());
-        cb(key_schedule, record)?;
+        // There are keys, so whoever sent this in the clear need not be the server. The callback
+        // decides about change_cipher_spec, which says nothing; RFC 8446, 5 forbids all else.
+        match record {
+            ServerRecord::ChangeCipherSpec(_) => cb(key_schedule, record)?,
+            _ => return Err(TlsError::InvalidRecord),
+        }
     }
     Ok(())
 }
@@ -151,7 +157,6 @@ where
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum State {
     ClientHello,
     ServerHello,
@@ -230,112 +235,6 @@ impl<'a> State {
             State::ApplicationData => Ok(State::ApplicationData),
         }
     }
-
-    #[allow(clippy::too_many_arguments)]
-    pub fn process_blocking<'v, Transport, Provider>(
-        self,
-        transport: &mut Transport,
-        handshake: &mut Handshake<Provider::CipherSuite>,
-        record_reader: &mut RecordReader<'_>,
-        tx_buf: &mut WriteBuffer,
-        key_schedule: &mut KeySchedule<Provider::CipherSuite>,
-        config: &TlsConfig<'a>,
-        crypto_provider: &mut Provider,
-    ) -> Result<State, TlsError>
-    where
-        Transport: BlockingRead + BlockingWrite + 'a,
-        Provider: CryptoProvider,
-    {
-        match self {
-            State::ClientHello => {
-                let (state, tx) =
-                    client_hello(key_schedule, config, crypto_provider, tx_buf, handshake)?;
-
-                respond_blocking(tx, transport, key_schedule)?;
-
-                Ok(state)
-            }
-            State::ServerHello => {
-                let record = record_reader.read_blocking(transport, key_schedule.read_state())?;
-
-                let result = process_server_hello(handshake, key_schedule, record);
-
-                handle_processing_error_blocking(result, transport, key_schedule, tx_buf)
-            }
-            State::ServerVerify => {
-                let record = record_reader.read_blocking(transport, key_schedule.read_state())?;
-
-                let result =
-                    process_server_verify(handshake, key_schedule, crypto_provider, record);
-
-                handle_processing_error_blocking(result, transport, key_schedule, tx_buf)
-            }
-            State::ClientCert => {
-                let (state, tx) = client_cert(handshake, key_schedule, crypto_provider, tx_buf)?;
-
-                respond_blocking(tx, transport, key_schedule)?;
-
-                Ok(state)
-            }
-            State::ClientCertVerify => {
-                let (result, tx) = client_cert_verify(key_schedule, crypto_provider, tx_buf)?;
-
-                respond_blocking(tx, transport, key_schedule)?;
-
-                result
-            }
-            State::ClientFinished => {
-                let tx = client_finished(key_schedule, tx_buf)?;
-
-                respond_blocking(tx, transport, key_schedule)?;
-
-                client_finished_finalize(key_schedule, handshake)
-            }
-            State::ApplicationData => Ok(State::ApplicationData),
-        }
-    }
-}
-
-fn handle_processing_error_blocking<CipherSuite>(
-    result: Result<State, TlsError>,
-    transport: &mut impl BlockingWrite,
-    key_schedule: &mut KeySchedule<CipherSuite>,
-    tx_buf: &mut WriteBuffer,
-) -> Result<State, TlsError>
-where
-    CipherSuite: TlsCipherSuite,
-{
-    if let Err(TlsError::AbortHandshake(level, description)) = result {
-        let (write_key_schedule, read_key_schedule) = key_schedule.as_split();
-        let tx = tx_buf.write_record(
-            &ClientRecord::Alert(Alert { level, description }, false),
-            write_key_schedule,
-            Some(read_key_schedule),
-        )?;
-
-        respond_blocking(tx, transport, key_schedule)?;
-    }
-
-    result
-}
-
-fn respond_blocking<CipherSuite>(
-    tx: &[u8],
-    transport: &mut impl BlockingWrite,
-    key_schedule: &mut KeySchedule<CipherSuite>,
-) -> Result<(), TlsError>
-where
-    CipherSuite: TlsCipherSuite,
-{
-    transport
-        .write_all(tx)
-        .map_err(|e| TlsError::Io(e.kind()))?;
-
-    key_schedule.write_state().increment_counter();
-
-    transport.flush().map_err(|e| TlsError::Io(e.kind()))?;
-
-    Ok(())
 }
 
 async fn handle_processing_error<CipherSuite>(
@@ -446,6 +345,10 @@ where
 {
     let mut state = State::ServerVerify;
     decrypt_record(key_schedule.read_state(), record, |key_schedule, record| {
+        if state != State::ServerVerify {
+            // Finished is the last message of its record: RFC 8446, 5.1.
+            return Err(TlsError::InvalidHandshake);
+        }
         match record {
             ServerRecord::Handshake(server_handshake) => {
                 match server_handshake {
@@ -490,7 +393,10 @@ where
                 }
             }
             ServerRecord::ChangeCipherSpec(_) => {}
-            _ => return Err(TlsError::InvalidRecord),
+            ServerRecord::Alert(alert) => {
+                return Err(TlsError::HandshakeAborted(alert.level, alert.description));
+            }
+            ServerRecord::ApplicationData(_) => return Err(TlsError::InvalidRecord),
         }
 
         Ok(())
@@ -567,7 +473,8 @@ where
 
             let certificate_verify = CertificateVerify {
                 signature_scheme,
-                signature: heapless::Vec::from_slice(signature.as_ref()).unwrap(),
+                signature: heapless::Vec::from_slice(signature.as_ref())
+                    .map_err(|_| TlsError::EncodeError)?,
             };
 
             (

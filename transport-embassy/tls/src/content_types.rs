@@ -1,5 +1,4 @@
 #[derive(Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ContentType {
     Invalid = 0,
     ChangeCipherSpec = 20,

@@ -467,6 +467,19 @@ where
         self.state.get_nonce()
     }
 
+    /// What a server's Finished says; for the tests' server.
+    #[cfg(test)]
+    pub(crate) fn server_finished(&self) -> HashArray<CipherSuite> {
+        let key = self
+            .state
+            .traffic_secret
+            .make_expanded_hkdf_label::<HashOutputSize<CipherSuite>>(b"finished", ContextType::None)
+            .expect("keys");
+        let mut hmac = SimpleHmac::<CipherSuite::Hash>::new_from_slice(&key).expect("a key");
+        Mac::update(&mut hmac, &self.transcript_hash.clone().finalize());
+        hmac.finalize().into_bytes()
+    }
+
     pub fn verify_server_finished(
         &self,
         finished: &Finished<HashOutputSize<CipherSuite>>,

@@ -2,7 +2,6 @@ use crate::TlsError;
 use heapless::{CapacityError, Vec};
 
 #[derive(Debug, Copy, Clone)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ParseError {
     InsufficientBytes,
     InsufficientSpace,

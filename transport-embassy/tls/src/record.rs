@@ -26,7 +26,6 @@ where
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ClientRecordHeader {
     Handshake(Encrypted),
     Alert(Encrypted),
@@ -141,7 +140,6 @@ where
 }
 
 #[derive(Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[allow(clippy::large_enum_variant)]
 pub enum ServerRecord<'a, CipherSuite: TlsCipherSuite> {
     Handshake(ServerHandshake<'a, CipherSuite>),
@@ -180,21 +178,14 @@ impl RecordHeader {
 }
 
 impl<'a, CipherSuite: TlsCipherSuite> ServerRecord<'a, CipherSuite> {
-    pub fn content_type(&self) -> ContentType {
-        match self {
-            ServerRecord::Handshake(_) => ContentType::Handshake,
-            ServerRecord::ChangeCipherSpec(_) => ContentType::ChangeCipherSpec,
-            ServerRecord::Alert(_) => ContentType::Alert,
-            ServerRecord::ApplicationData(_) => ContentType::ApplicationData,
-        }
-    }
-
     pub fn decode(
         header: RecordHeader,
         data: &'a mut [u8],
         digest: &mut CipherSuite::Hash,
     ) -> Result<ServerRecord<'a, CipherSuite>, TlsError> {
-        assert_eq!(header.content_length(), data.len());
+        if header.content_length() != data.len() {
+            return Err(TlsError::InternalError);
+        }
         match header.content_type() {
             ContentType::Invalid => Err(TlsError::Unimplemented),
             ContentType::ChangeCipherSpec => Ok(ServerRecord::ChangeCipherSpec(

@@ -27,10 +27,6 @@ pub(crate) struct WriteBufferBorrowMut<'a> {
 
 impl<'a> WriteBuffer<'a> {
     pub fn new(buffer: &'a mut [u8]) -> Self {
-        debug_assert!(
-            buffer.len() > TLS_RECORD_OVERHEAD,
-            "The write buffer must be sufficiently large to include the tls record overhead"
-        );
         Self {
             buffer,
             pos: 0,
@@ -111,7 +107,7 @@ impl<'a> WriteBuffer<'a> {
 
 impl WriteBufferBorrow<'_> {
     fn max_block_size(&self) -> usize {
-        self.buffer.len() - TLS_RECORD_OVERHEAD
+        self.buffer.len().saturating_sub(TLS_RECORD_OVERHEAD)
     }
 
     pub fn is_full(&self) -> bool {
@@ -127,7 +123,7 @@ impl WriteBufferBorrow<'_> {
     }
 
     pub fn space(&self) -> usize {
-        self.max_block_size() - *self.pos
+        self.max_block_size().saturating_sub(*self.pos)
     }
 
     pub fn contains(&self, header: ClientRecordHeader) -> bool {
@@ -144,18 +140,6 @@ impl WriteBufferBorrowMut<'_> {
         }
     }
 
-    pub fn is_full(&self) -> bool {
-        self.reborrow().is_full()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.reborrow().is_empty()
-    }
-
-    pub fn contains(&self, header: ClientRecordHeader) -> bool {
-        self.reborrow().contains(header)
-    }
-
     pub fn append(&mut self, buf: &[u8]) -> usize {
         let buffered = usize::min(buf.len(), self.reborrow().space());
         if buffered > 0 {
@@ -167,21 +151,6 @@ impl WriteBufferBorrowMut<'_> {
 
     pub(crate) fn start_record(&mut self, header: ClientRecordHeader) -> Result<(), TlsError> {
         start_record(self.buffer, self.pos, self.current_header, header)
-    }
-
-    pub fn close_record<CipherSuite>(
-        &mut self,
-        write_key_schedule: &mut WriteKeySchedule<CipherSuite>,
-    ) -> Result<&[u8], TlsError>
-    where
-        CipherSuite: TlsCipherSuite,
-    {
-        close_record(
-            self.buffer,
-            self.pos,
-            self.current_header,
-            write_key_schedule,
-        )
     }
 }
 
@@ -230,7 +199,7 @@ where
 {
     const HEADER_SIZE: usize = 5;
 
-    let header = current_header.take().unwrap();
+    let header = current_header.take().ok_or(TlsError::InternalError)?;
     with_buffer(buffer, pos, |mut buf| {
         if !header.is_encrypted() {
             return Ok(buf);

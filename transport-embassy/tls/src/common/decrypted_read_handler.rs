@@ -19,22 +19,11 @@ impl DecryptedReadHandler<'_> {
         match record {
             ServerRecord::ApplicationData(data) => {
                 let slice = data.data.as_slice();
-                let slice_ptrs = slice.as_ptr_range();
 
-                debug_assert!(
-                    self.source_buffer.contains(&slice_ptrs.start)
-                        && self.source_buffer.contains(&slice_ptrs.end)
-                );
-
-                let offset = unsafe {
-                    // SAFETY: The assertion above ensures `slice` is a subslice of the read buffer.
-                    // This, in turn, ensures we don't violate safety constraints of `offset_from`.
-
-                    // TODO: We are only assuming here that the pointers are derived from the read
-                    // buffer. While this is reasonable, and we don't do any pointer magic,
-                    // it's not an invariant.
-                    slice_ptrs.start.offset_from(self.source_buffer.start) as usize
-                };
+                // A difference of addresses: the record was decrypted in place, in that buffer.
+                let offset = (slice.as_ptr() as usize)
+                    .checked_sub(self.source_buffer.start as usize)
+                    .ok_or(TlsError::InternalError)?;
 
                 self.buffer_info.offset = offset;
                 self.buffer_info.len = slice.len();
@@ -50,15 +39,9 @@ impl DecryptedReadHandler<'_> {
                 }
             }
             ServerRecord::ChangeCipherSpec(_) => Err(TlsError::InternalError),
-            ServerRecord::Handshake(ServerHandshake::NewSessionTicket(_)) => {
-                // TODO: we should validate extensions and abort. We can do this automatically
-                // as long as the connection is unsplit, however, split connections must be aborted
-                // by the user.
-                Ok(())
-            }
-            ServerRecord::Handshake(_) => {
-                unimplemented!()
-            }
+            ServerRecord::Handshake(ServerHandshake::NewSessionTicket(_)) => Ok(()),
+            // A message of the handshake after its end, which the server must not send.
+            ServerRecord::Handshake(_) => Err(TlsError::InvalidHandshake),
         }
     }
 }

@@ -3,7 +3,6 @@ macro_rules! extension_group {
         $($extension:ident($extension_data:ty)),+
     }) => {
         #[derive(Debug, Clone)]
-        #[cfg_attr(feature = "defmt", derive(defmt::Format))]
         #[allow(dead_code)] // extension_data may not be used
         pub enum $name$(<$lt>)? {
             $($extension($extension_data)),+

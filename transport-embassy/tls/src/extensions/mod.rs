@@ -10,7 +10,6 @@ pub mod extension_data;
 pub mod messages;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ExtensionType {
     ServerName = 0,
     MaxFragmentLength = 1,

@@ -9,13 +9,6 @@ pub struct PskBinder<N: ArrayLength<u8>> {
     pub verify: GenericArray<u8, N>,
 }
 
-#[cfg(feature = "defmt")]
-impl<N: ArrayLength<u8>> defmt::Format for PskBinder<N> {
-    fn format(&self, f: defmt::Formatter<'_>) {
-        defmt::write!(f, "verify length:{}", &self.verify.len());
-    }
-}
-
 impl<N: ArrayLength<u8>> Debug for PskBinder<N> {
     fn fmt(&self, f: &mut Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("PskBinder").finish()

@@ -5,7 +5,6 @@ use crate::parse_buffer::ParseBuffer;
 use heapless::Vec;
 
 #[derive(Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct CertificateRef<'a> {
     raw_entries: &'a [u8],
     request_context: &'a [u8],
@@ -62,7 +61,6 @@ impl<'a> CertificateRef<'a> {
 }
 
 #[derive(Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum CertificateEntryRef<'a> {
     X509(&'a [u8]),
     RawPublicKey(&'a [u8]),
@@ -102,8 +100,8 @@ impl<'a> CertificateEntryRef<'a> {
     pub(crate) fn encode(&self, buf: &mut CryptoBuffer<'_>) -> Result<(), TlsError> {
         match *self {
             CertificateEntryRef::RawPublicKey(_key) => {
-                todo!("ASN1_subjectPublicKeyInfo encoding?");
-                // buf.with_u24_length(|buf| buf.extend_from_slice(key))?;
+                // ASN1_subjectPublicKeyInfo encoding
+                return Err(TlsError::Unimplemented);
             }
             CertificateEntryRef::X509(cert) => {
                 buf.with_u24_length(|buf| buf.extend_from_slice(cert))?;
@@ -128,7 +126,6 @@ impl<'a, D: AsRef<[u8]>> From<&'a crate::config::Certificate<D>> for Certificate
 }
 
 #[derive(Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Certificate<const N: usize> {
     request_context: Vec<u8, 256>,
     entries_data: Vec<u8, N>,

@@ -4,7 +4,6 @@ use crate::{TlsError, unused};
 use heapless::Vec;
 
 #[derive(Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct CertificateRequestRef<'a> {
     pub(crate) request_context: &'a [u8],
 }
@@ -29,7 +28,6 @@ impl<'a> CertificateRequestRef<'a> {
 }
 
 #[derive(Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct CertificateRequest {
     pub(crate) request_context: Vec<u8, 256>,
 }

@@ -5,7 +5,6 @@ use crate::parse_buffer::ParseBuffer;
 use super::CryptoBuffer;
 
 #[derive(Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct CertificateVerifyRef<'a> {
     pub signature_scheme: SignatureScheme,
     pub signature: &'a [u8],
@@ -35,13 +34,9 @@ impl<'a> CertificateVerifyRef<'a> {
 // RSA2048 -> 256 bytes
 // RSA3072 -> 384 bytee
 // RSA4096 -> 512 bytes
-#[cfg(feature = "rsa")]
-const SIGNATURE_SIZE: usize = 512;
-#[cfg(not(feature = "rsa"))]
 const SIGNATURE_SIZE: usize = 104;
 
 #[derive(Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct CertificateVerify {
     pub(crate) signature_scheme: SignatureScheme,
     pub(crate) signature: heapless::Vec<u8, SIGNATURE_SIZE>,

@@ -6,7 +6,6 @@ use crate::TlsError;
 use crate::parse_buffer::ParseBuffer;
 
 #[derive(Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EncryptedExtensions<'a> {
     _todo: PhantomData<&'a ()>,
 }

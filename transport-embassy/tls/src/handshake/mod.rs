@@ -30,7 +30,6 @@ const LEGACY_VERSION: u16 = 0x0303;
 type Random = [u8; 32];
 
 #[derive(Debug, Copy, Clone)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum HandshakeType {
     ClientHello = 1,
     ServerHello = 2,
@@ -162,21 +161,6 @@ impl<CipherSuite: TlsCipherSuite> Debug for ServerHandshake<'_, CipherSuite> {
             ServerHandshake::CertificateVerify(inner) => Debug::fmt(inner, f),
             ServerHandshake::Finished(inner) => Debug::fmt(inner, f),
             ServerHandshake::NewSessionTicket(inner) => Debug::fmt(inner, f),
-        }
-    }
-}
-
-#[cfg(feature = "defmt")]
-impl<'a, CipherSuite: TlsCipherSuite> defmt::Format for ServerHandshake<'a, CipherSuite> {
-    fn format(&self, f: defmt::Formatter<'_>) {
-        match self {
-            ServerHandshake::ServerHello(inner) => defmt::write!(f, "{}", inner),
-            ServerHandshake::EncryptedExtensions(inner) => defmt::write!(f, "{}", inner),
-            ServerHandshake::Certificate(inner) => defmt::write!(f, "{}", inner),
-            ServerHandshake::CertificateRequest(inner) => defmt::write!(f, "{}", inner),
-            ServerHandshake::CertificateVerify(inner) => defmt::write!(f, "{}", inner),
-            ServerHandshake::Finished(inner) => defmt::write!(f, "{}", inner),
-            ServerHandshake::NewSessionTicket(inner) => defmt::write!(f, "{}", inner),
         }
     }
 }

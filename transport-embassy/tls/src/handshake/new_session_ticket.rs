@@ -5,7 +5,6 @@ use crate::parse_buffer::ParseBuffer;
 use crate::{TlsError, unused};
 
 #[derive(Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct NewSessionTicket<'a> {
     _todo: PhantomData<&'a ()>,
 }

@@ -10,7 +10,6 @@ use p256::PublicKey;
 use p256::ecdh::{EphemeralSecret, SharedSecret};
 
 #[derive(Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ServerHello<'a> {
     extensions: Vec<ServerHelloExtension<'a>, 4>,
 }

@@ -15,7 +15,6 @@ use crate::{
 /// } ProtocolNameList;
 /// ```
 #[derive(Debug, Clone)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct AlpnProtocolNameList<'a> {
     pub protocols: &'a [&'a [u8]],
 }

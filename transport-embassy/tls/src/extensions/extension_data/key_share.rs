@@ -7,7 +7,6 @@ use crate::TlsError;
 use crate::parse_buffer::{ParseBuffer, ParseError};
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct KeyShareServerHello<'a>(pub KeyShareEntry<'a>);
 
 impl<'a> KeyShareServerHello<'a> {
@@ -21,7 +20,6 @@ impl<'a> KeyShareServerHello<'a> {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct KeyShareClientHello<'a, const N: usize> {
     pub client_shares: Vec<KeyShareEntry<'a>, N>,
 }
@@ -45,7 +43,6 @@ impl<'a, const N: usize> KeyShareClientHello<'a, N> {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct KeyShareHelloRetryRequest {
     pub selected_group: NamedGroup,
 }
@@ -64,7 +61,6 @@ impl KeyShareHelloRetryRequest {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct KeyShareEntry<'a> {
     pub(crate) group: NamedGroup,
     pub(crate) opaque: &'a [u8],
@@ -95,19 +91,8 @@ impl<'a> KeyShareEntry<'a> {
 mod tests {
     use super::*;
 
-    use std::sync::Once;
-
-    static INIT: Once = Once::new();
-
-    fn setup() {
-        INIT.call_once(|| {
-            env_logger::init();
-        });
-    }
-
     #[test]
     fn test_parse_empty() {
-        setup();
         let buffer = [
             0x00, 0x17, // Secp256r1
             0x00, 0x00, // key_exchange length = 0 bytes
@@ -120,7 +105,6 @@ mod tests {
 
     #[test]
     fn test_parse() {
-        setup();
         let buffer = [
             0x00, 0x17, // Secp256r1
             0x00, 0x02, // key_exchange length = 2 bytes

@@ -12,7 +12,6 @@ use crate::{
 /// clients to negotiate a smaller maximum fragment length due to memory
 /// limitations or bandwidth limitations.
 #[derive(Debug, Copy, Clone, PartialEq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum MaxFragmentLength {
     /// 512 bytes
     Bits9 = 1,

@@ -6,7 +6,6 @@ use crate::parse_buffer::{ParseBuffer, ParseError};
 use heapless::Vec;
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PreSharedKeyClientHello<'a, const N: usize> {
     pub identities: Vec<&'a [u8], N>,
     pub hash_size: usize,
@@ -14,7 +13,8 @@ pub struct PreSharedKeyClientHello<'a, const N: usize> {
 
 impl<const N: usize> PreSharedKeyClientHello<'_, N> {
     pub fn parse(_buf: &mut ParseBuffer) -> Result<Self, ParseError> {
-        unimplemented!()
+        // A client's extension, which no server sends.
+        Err(ParseError::InvalidData)
     }
 
     pub fn encode(&self, buf: &mut CryptoBuffer) -> Result<(), TlsError> {
@@ -44,7 +44,6 @@ impl<const N: usize> PreSharedKeyClientHello<'_, N> {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PreSharedKeyServerHello {
     pub selected_identity: u16,
 }

@@ -6,7 +6,6 @@ use crate::parse_buffer::{ParseBuffer, ParseError};
 use heapless::Vec;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum PskKeyExchangeMode {
     PskKe = 0,
     PskDheKe = 1,
@@ -29,7 +28,6 @@ impl PskKeyExchangeMode {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PskKeyExchangeModes<const N: usize> {
     pub modes: Vec<PskKeyExchangeMode, N>,
 }

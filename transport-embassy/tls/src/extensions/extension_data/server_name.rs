@@ -8,7 +8,6 @@ use crate::{
 };
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum NameType {
     HostName = 0,
 }
@@ -30,7 +29,6 @@ impl NameType {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ServerName<'a> {
     pub name_type: NameType,
     pub name: &'a str,
@@ -64,7 +62,6 @@ impl<'a> ServerName<'a> {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ServerNameList<'a, const N: usize> {
     pub names: Vec<ServerName<'a>, N>,
 }
@@ -114,7 +111,6 @@ impl<'a, const N: usize> ServerNameList<'a, N> {
 // server hello.  The "extension_data" field of this extension SHALL be
 // empty.
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ServerNameResponse;
 
 impl ServerNameResponse {

@@ -7,7 +7,6 @@ use crate::{
 use heapless::Vec;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum SignatureScheme {
     /* RSASSA-PKCS1-v1_5 algorithms */
     RsaPkcs1Sha256,
@@ -137,7 +136,6 @@ impl SignatureScheme {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SignatureAlgorithms<const N: usize> {
     pub supported_signature_algorithms: Vec<SignatureScheme, N>,
 }

@@ -7,7 +7,6 @@ use crate::parse_buffer::{ParseBuffer, ParseError};
 use heapless::Vec;
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SignatureAlgorithmsCert<const N: usize> {
     pub supported_signature_algorithms: Vec<SignatureScheme, N>,
 }

@@ -7,7 +7,6 @@ use crate::{
 };
 
 #[derive(Copy, Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum NamedGroup {
     /* Elliptic Curve Groups (ECDHE) */
     Secp256r1,
@@ -79,7 +78,6 @@ impl NamedGroup {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SupportedGroups<const N: usize> {
     pub supported_groups: Vec<NamedGroup, N>,
 }

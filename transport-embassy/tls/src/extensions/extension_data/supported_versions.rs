@@ -6,7 +6,6 @@ use crate::{
 use heapless::Vec;
 
 #[derive(Clone, Copy, PartialEq, Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ProtocolVersion(u16);
 
 impl ProtocolVersion {
@@ -22,7 +21,6 @@ impl ProtocolVersion {
 pub const TLS13: ProtocolVersion = ProtocolVersion(0x0304);
 
 #[derive(Debug, Clone)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SupportedVersionsClientHello<const N: usize> {
     pub versions: Vec<ProtocolVersion, N>,
 }
@@ -47,7 +45,6 @@ impl<const N: usize> SupportedVersionsClientHello<N> {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SupportedVersionsServerHello {
     pub selected_version: ProtocolVersion,
 }

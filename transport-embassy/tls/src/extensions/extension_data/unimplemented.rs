@@ -5,7 +5,6 @@ use crate::{
 };
 
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Unimplemented<'a> {
     pub data: &'a [u8],
 }
