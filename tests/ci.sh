@@ -129,9 +129,9 @@ part_targets() {
     for target in "${CHIPS[@]}"; do
         echo "# $target"
         chip_cargo check -q -p toolrunner-core -p toolrunner-embassy --features \
-            toolrunner-core/macros,toolrunner-core/log,toolrunner-core/defmt,toolrunner-embassy/defmt,toolrunner-embassy/flash \
+            toolrunner-core/macros,toolrunner-core/defmt,toolrunner-embassy/defmt,toolrunner-embassy/flash \
             --target "$target" --target-dir target/chips -Z build-std=core
-        chip_cargo check -q -p toolrunner-core --features macros,log,defmt,serde --target "$target" --target-dir target/chips \
+        chip_cargo check -q -p toolrunner-core --features macros,defmt,serde --target "$target" --target-dir target/chips \
             -Z build-std=core,alloc
     done
     # With no feature at all, and built: where neither atomics nor a long multiplication are to be had.
