@@ -9,10 +9,10 @@ use crate::time::Instant;
 use crate::transcript::Span;
 use crate::turn::BadInputs;
 
-/// What a driver must do next.
+/// What a driver must do next. A driver handles every step, so the enum is exhaustive: a new step is a breaking change, which the
+/// compiler shows to every driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
 pub enum Step {
     /// Answer the calls that [`Run::next_call`](super::Run::next_call) gives, then ask again.
     Call,

@@ -198,7 +198,6 @@ impl Run {
                         return Ok(Some(what));
                     }
                 }
-                _ => return Err(Error::Invalid("a step that this driver does not know".to_owned())),
             }
         }
     }

@@ -86,7 +86,7 @@ fn drive(memory: &mut [u8], input: &[u8], text: &str, now: Instant) -> Result<us
                 run.stop();
                 run.resume();
             }
-            _ => break,
+            Step::Done(_) => break,
         }
         run.append(text)?;
         run.retry()?;
