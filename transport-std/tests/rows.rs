@@ -1,4 +1,4 @@
-//! The edge cases on which the official tool runners differ, row by row (`sdk-runner.md` §2.4): what ours does, and why.
+//! The edge cases on which the official tool runners differ, row by row: what ours does, and why.
 
 mod common;
 
