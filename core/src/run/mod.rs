@@ -1,13 +1,25 @@
 //! The loop as a machine without I/O: it says what to do next, and is told what came of it.
 //!
 //! ```text
-//!            user(), append()                       answered(200)            feed()…
-//!   ┌──────┐ ───────────────▶ ┌──────┐ ──step()──▶ Send ──▶ ┌─────────┐ ──▶ Receive ──▶ ┌───────┐
-//!   │ Done │                  │ ready│                      │ sending │                 │ reply │
-//!   └──────┘ ◀── any other ── └──────┘ ◀── all answered ──── └─────────┘ ◀── failed() ── └───┬───┘
-//!       ▲        stop reason,     ▲  ▲                          │  Wait(until)               │ tool_use
-//!       │        a limit          │  └── pause_turn, compaction ┘                            ▼
-//!       └─────────────────────────┴───────────────────────────────────────────────── Call ◀── calls
+//!       step(): Send          answered(2xx)              the whole reply has calls
+//! ┌───────┐ ─────────▶ ┌─────────┐ ─────────▶ ┌───────────┐ ─────────────▶ ┌─────────┐ step(): Call
+//! │ Ready │            │ Sending │            │ Receiving │                │ Calling │ answer(), settle()
+//! └───────┘            └─────────┘            └───────────┘                └─────────┘
+//!   ▲ ▲ ▲ ▲              │     │ answered(other)    │ │ │ any other whole reply │ │ a call waits for the caller,
+//!   │ │ │ │              │     ▼                    │ │ ▼                       │ ▼ a limit, stop()
+//!   │ │ │ │              │   ┌───────────┐          │ │ ┌────────────────────────────┐
+//!   │ │ │ │              │   │ ErrorBody │          │ │ │            Done            │ step(): Done(outcome)
+//!   │ │ │ │              │   └───────────┘          │ │ └────────────────────────────┘
+//!   │ │ │ │              └─────────┴── failed() ────┘ │   ▲          │
+//!   │ │ │ │    no retry is left │       │ one is left │   │ a limit, │ user(), append(), resume(), retry(),
+//!   │ │ │ └─────────────────────┘       ▼             │   │ stop()   │ replace_history(); to Calling if an
+//!   │ │ │              the time ┌─────────┐           │   │          │ answer or a raised limit opens calls
+//!   │ │ └────────────────────── │ Waiting │           │   │          │
+//!   │ │                 is over └─────────┘           │   │          │
+//!   │ │                           step(): Wait(until) │   │          │
+//!   │ └───── pause_turn, compaction, a summary ───────┘   │          │
+//!   │ └───── all calls of Calling are answered            │          │
+//!   └─────────────────────────────────────────────────────┴──────────┘
 //! ```
 //! [`Run::step`] gives a [`Step`]; what follows are methods of the run. A driver that was dropped in the middle of a step loses
 //! nothing: the next `step()` finds what was abandoned. A request that was under way is sent again, a reply that was under way is
