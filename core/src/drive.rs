@@ -20,7 +20,7 @@ use crate::run::{Happened, Outcome, Run, Step};
 use crate::time::{Clock, Instant};
 use crate::tool::{Toolbox, check_tools};
 use crate::transport::{Head, Reply, Transport, TransportError};
-use crate::wire::{Config, Pieces};
+use crate::wire::{Config, Pieces, base_of};
 
 use calls::run_call;
 
@@ -242,7 +242,7 @@ pub async fn open<'t, T: Transport, B: Toolbox + ?Sized>(
     let mut pieces = Pieces::empty();
     pieces.fill(config, tools, &max_tokens, container.as_deref(), params).map_err(Error::from)?;
     let fields = config.fields();
-    let head = Head { base_url: config.base_url, path: config.path, headers: &fields };
+    let head = Head { base_url: base_of(config.base_url, config.path), path: config.path, headers: &fields };
     let sent = transport.send(&head, &run.body(pieces.as_slices())).await;
     opened(run, sent)
 }

@@ -2,6 +2,8 @@
 
 use core::net::Ipv4Addr;
 
+use toolrunner_core::wire::BaseUrl;
+
 use crate::Error;
 
 /// A base URL, taken apart.
@@ -22,27 +24,12 @@ pub struct Target<'a> {
 impl<'a> Target<'a> {
     /// Reads `http[s]://host[:port][/path]`. User names, IPv6 addresses and other characters that no host has are refused.
     pub fn parse(base_url: &'a str) -> Result<Self, Error> {
-        let (secure, rest) = match base_url.strip_prefix("https://") {
-            Some(rest) => (true, rest),
-            None => (false, base_url.strip_prefix("http://").ok_or(Error::BaseUrl)?),
-        };
-        let (authority, prefix) = match rest.find('/') {
-            Some(at) => rest.split_at_checked(at).ok_or(Error::BaseUrl)?,
-            None => (rest, ""),
-        };
-        let (host, port) = match authority.find(':') {
-            Some(at) => {
-                let (host, port) = authority.split_at_checked(at).ok_or(Error::BaseUrl)?;
-                (host, port.strip_prefix(':').and_then(|port| port.parse().ok()).ok_or(Error::BaseUrl)?)
-            }
-            None => (authority, if secure { 443 } else { 80 }),
-        };
+        let BaseUrl { secure, authority, host, port, prefix } = BaseUrl::parse(base_url).map_err(|_| Error::BaseUrl)?;
         let may_be_host = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
-        let may_be_path = |b: u8| b.is_ascii_graphic();
-        if host.is_empty() || !host.bytes().all(may_be_host) || !prefix.bytes().all(may_be_path) {
+        if !host.bytes().all(may_be_host) {
             return Err(Error::BaseUrl);
         }
-        Ok(Self { secure, authority, host, port, prefix: prefix.trim_end_matches('/') })
+        Ok(Self { secure, authority, host, port: port.unwrap_or(if secure { 443 } else { 80 }), prefix })
     }
 
     /// The host's address, if the host is one already.
@@ -74,6 +61,8 @@ mod tests {
             "http://:80",
             "http://a:b",
             "http://a:70000",
+            "http://a:0",
+            "http://a?b",
             "http://u@a",
             "http://a b",
             "http://[::1]",

@@ -161,8 +161,14 @@ impl Reply {
         Ok(happened)
     }
 
-    /// [`delta`](Self::delta) of the one block that is open, to the field that grew last: nothing but the bytes.
-    pub(super) fn next_delta(&mut self, index: usize, field: Field, text: &[u8], t: &mut Transcript<'_>) -> Result<Happened, Error> {
+    /// [`delta`](Self::delta) of the one block that is open, to the field that grew last: nothing but the bytes. Nothing in any other case.
+    pub(super) fn next_delta(
+        &mut self,
+        index: usize,
+        field: Field,
+        text: &[u8],
+        t: &mut Transcript<'_>,
+    ) -> Result<Option<Happened>, Capacity> {
         if let [block] = &mut *self.open
             && block.index == index
             && block.field == Some(field)
@@ -172,12 +178,13 @@ impl Reply {
             t.insert(hole, text)?;
             block.hole += text.len();
             block.span.end += text.len();
-            return Ok(Happened { kind: HappenedKind::of(field), index: block.place, span: Span::new(hole, block.hole) });
+            return Ok(Some(Happened { kind: HappenedKind::of(field), index: block.place, span: Span::new(hole, block.hole) }));
         }
-        self.delta(Some(index), field, Source::Chunk(text), false, t)
+        Ok(None)
     }
 
     /// Adds to a block's field; gives what came in, where it now stands. `value` is a string's content, or a whole citation.
+    #[cfg_attr(target_pointer_width = "64", inline(never))]
     pub(super) fn delta(
         &mut self,
         index: Option<usize>,

@@ -202,7 +202,7 @@ impl Reply {
                     *input = &[];
                     return Ok(None);
                 }
-                Form::Stream if self.due != Due::Nothing => return self.next_due(transcript).map(Some),
+                Form::Stream if !matches!(self.due, Due::Nothing) => return self.next_due(transcript).map(Some),
                 Form::Stream => {
                     let before = *input;
                     let Some(arrived) = self.sse.next(input, transcript)? else {
@@ -211,11 +211,14 @@ impl Reply {
                     let happened = match arrived {
                         // As it is said of the same event in any other form.
                         Arrived::Delta { .. } if matches!(self.phase, Phase::Start) => return Err(unexpected("message_start first")),
-                        Arrived::Delta { index, field, text } => Some(self.next_delta(index, field, text, transcript)?),
+                        Arrived::Delta { index, field, text } => match self.next_delta(index, field, text, transcript)? {
+                            Some(happened) => return Ok(Some(happened)),
+                            None => Some(self.delta(Some(index), field, Source::Chunk(text), false, transcript)?),
+                        },
                         Arrived::Plain(kind) => self.apply(kind, false, Source::Chunk(&[]), transcript, container)?,
                         Arrived::Frame(name, data) => self.frame(name, data, transcript, container)?,
                     };
-                    if self.due != Due::Nothing {
+                    if !matches!(self.due, Due::Nothing) {
                         // The frame's last byte, which ended a blank line and means nothing by itself, stays: whoever feeds comes again.
                         let used = before.len().saturating_sub(input.len());
                         *input = before.get(used.saturating_sub(1)..).unwrap_or_default();
@@ -229,6 +232,8 @@ impl Reply {
     }
 
     /// What the body is, by its first byte behind white space and a byte order mark. Nothing if that is not there yet.
+    // Out of line, as all that comes once a reply or seldom: what takes deltas needs the registers.
+    #[cfg_attr(target_pointer_width = "64", inline(never))]
     fn form_of(&mut self, mut mark: u8, input: &mut &[u8], transcript: &mut Transcript<'_>) -> Result<Option<Form>, Error> {
         const MARK: &[u8] = b"\xef\xbb\xbf";
         loop {
@@ -266,6 +271,7 @@ impl Reply {
     }
 
     /// The error, with the start of what came kept for who wants to see it.
+    #[cfg_attr(target_pointer_width = "64", inline(never))]
     fn fail(&mut self, error: Protocol, came: Source<'_>, transcript: &mut Transcript<'_>) -> Error {
         let start = came.bytes(transcript).len().min(SHOWN);
         // Where there is no room for it, it is not shown.

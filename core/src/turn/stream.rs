@@ -5,7 +5,7 @@ use crate::error::{Error, Protocol};
 use crate::json::{Value, check};
 use crate::message::StopReason;
 use crate::transcript::{Span, Transcript};
-use crate::wire::{Arrived, EventKind, Field, Source, WireKind, parse};
+use crate::wire::{EventKind, Field, Source, WireKind, parse};
 
 /// What is still to tell of a frame that made more than one thing happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,7 @@ pub(super) enum Due {
 
 impl Reply {
     /// Takes a frame: by its name, or by its JSON's `type` if it has no name.
+    #[cfg_attr(target_pointer_width = "64", inline(never))]
     pub(super) fn frame(
         &mut self,
         name: Option<EventKind>,
@@ -156,6 +157,7 @@ impl Reply {
     }
 
     /// The next thing that is due.
+    #[cfg_attr(target_pointer_width = "64", inline(never))]
     pub(super) fn next_due(&mut self, t: &mut Transcript<'_>) -> Result<Happened, Error> {
         let due = core::mem::replace(&mut self.due, Due::Nothing);
         self.next_due_of(due, t)
@@ -189,16 +191,15 @@ impl Reply {
             return self.next_due(t).map(Some);
         }
         // A server that fails may leave out the blank line behind its error.
-        let mut blank: &[u8] = b"\n\n";
-        while self.sse.is_inside() {
-            let Some(Arrived::Frame(name, source)) = self.sse.next(&mut blank, t)? else { break };
-            let data = source.bytes(t);
+        if self.sse.is_inside()
+            && let Some((name, words)) = self.sse.end(t)?
+        {
+            let data = words.of(t.whole());
             let is_error = match name {
                 Some(EventKind::Error) => !data.starts_with(b"{") || check(data).is_ok(),
                 _ => matches!(parse(data, name).map(|wire| wire.kind), Ok(WireKind::Error)),
             };
             if is_error {
-                let words = source.in_tail(t)?;
                 return Err(self.api_error(words, t));
             }
         }

@@ -2,6 +2,7 @@
 //!
 //! Everything here is a view or a range; nothing is kept but a frame that came in pieces, and that lies in the transcript's tail.
 
+mod base_url;
 mod compaction;
 mod event;
 mod fast;
@@ -9,6 +10,7 @@ mod request;
 mod sse;
 mod words;
 
+pub use base_url::{BaseUrl, base_of};
 pub(crate) use compaction::push_for_compaction;
 pub(crate) use event::{EventKind, Field, WireKind, json_error, parse, says_error};
 pub use request::{API_VERSION, Auth, BASE_URL, Config, MAX_HEADERS, MAX_TOOLS, Pieces};

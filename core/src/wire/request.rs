@@ -68,7 +68,8 @@ pub struct Config<'a> {
     pub compaction: &'a str,
     /// Whether replies are streamed. Default yes.
     pub stream: bool,
-    /// Scheme, authority and perhaps a path.
+    /// Scheme, authority and perhaps a path: see [`BaseUrl`](super::BaseUrl). A `/v1` or `/v1/messages` at its end with which
+    /// [`path`](Self::path) begins is sent once.
     pub base_url: &'a str,
     /// The path below the base URL, and a query if one is wanted.
     pub path: &'a str,

@@ -152,6 +152,17 @@ impl Sse {
         }
     }
 
+    /// At the body's end: the frame under way, as if the blank line behind it had come.
+    pub(crate) fn end(&mut self, transcript: &mut Transcript<'_>) -> Result<Option<(Option<EventKind>, Span)>, Capacity> {
+        // The first ends the line under way, if there is one.
+        for mut blank in [b"\n"; 2].map(<[u8; 1]>::as_slice) {
+            if let Some(frame) = self.line(&mut blank, transcript)? {
+                return Ok(Some(frame));
+            }
+        }
+        Ok(None)
+    }
+
     /// Whether nothing of a frame was seen yet, so that one may begin here.
     const fn is_between(&self) -> bool {
         !self.is_inside() && !self.is_ignored && matches!(self.name, Name::None) && !self.after_return

@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use toolrunner_core::json;
 use toolrunner_core::policy::RetryPolicy;
+use toolrunner_core::wire::{BaseUrl, base_of};
 
 use super::{DEFAULT_API_VERSION, DEFAULT_BASE_URL, DEFAULT_MAX_RETRIES, Header, Secret, Settings, SetupError};
 #[cfg(feature = "proxy")]
@@ -93,8 +94,8 @@ impl ClientBuilder {
         Ok(builder)
     }
 
-    /// The server: `https://host`, with a port and a path prefix if it has them: what comes before
-    /// `/v1/messages`. A slash at the end makes no difference.
+    /// The server: `https://host`, with a port and a path if it has them. Requests go to `/v1/messages` below it. A `/v1` or
+    /// `/v1/messages` at its end, as many gateways give it, is left out, and so is a slash.
     #[must_use]
     pub fn base_url(mut self, url: impl Into<String>) -> Self {
         self.base_url = Some(url.into());
@@ -339,20 +340,9 @@ fn is_header_value(text: &str) -> bool {
 }
 
 fn checked_base_url(url: &str) -> Result<String, SetupError> {
-    let uri = url.parse::<Uri>().map_err(|_| SetupError::BaseUrl("is no URL"))?;
-    if !matches!(uri.scheme_str(), Some("http" | "https")) {
-        return Err(SetupError::BaseUrl("must begin with http:// or https://"));
-    }
-    if uri.host().is_none_or(str::is_empty) {
-        return Err(SetupError::BaseUrl("has no host"));
-    }
-    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err(SetupError::BaseUrl("must not hold a user or password"));
-    }
-    if uri.query().is_some() || url.contains('#') {
-        return Err(SetupError::BaseUrl("must not hold a query or a fragment"));
-    }
-    Ok(url.trim_end_matches('/').to_owned())
+    url.parse::<Uri>().map_err(|_| SetupError::BaseUrl("is no URL"))?;
+    BaseUrl::parse(url).map_err(SetupError::BaseUrl)?;
+    Ok(base_of(url, PATH).to_owned())
 }
 
 fn checked_body_fields(fields: &[(String, String)]) -> Result<Vec<(String, String)>, SetupError> {

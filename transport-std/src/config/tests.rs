@@ -106,6 +106,26 @@ fn a_credential_may_come_as_a_header() {
 }
 
 #[test]
+fn a_base_url_may_have_what_every_path_begins_with() {
+    for (given, kept) in [
+        ("http://server/v1", "http://server"),
+        ("http://server/v1/", "http://server"),
+        ("http://server:65535/v1/messages//", "http://server:65535"),
+        ("http://server/claude/v1/messages", "http://server/claude"),
+        ("http://[::1]:80/v1", "http://[::1]:80"),
+        // What only looks like it.
+        ("http://v1", "http://v1"),
+        ("http://server/v2", "http://server/v2"),
+        ("http://server/api-v1", "http://server/api-v1"),
+        ("http://server/v1/complete", "http://server/v1/complete"),
+    ] {
+        let settings = ClientBuilder::new().base_url(given).settings().unwrap();
+        assert_eq!(settings.base_url(), kept, "{given}");
+        assert_eq!(settings.path(), "/v1/messages");
+    }
+}
+
+#[test]
 fn what_is_wrong_is_told() {
     let local = || ClientBuilder::new().base_url("http://server");
     for (builder, text) in [
@@ -115,6 +135,10 @@ fn what_is_wrong_is_told() {
         (local().base_url("http://server/?a=b"), "the base URL must not hold a query or a fragment"),
         (local().base_url("http://server/#a"), "the base URL must not hold a query or a fragment"),
         (local().base_url(""), "the base URL is no URL"),
+        (local().base_url("http://server:70000"), "the base URL must have a port from 1 to 65535, if any"),
+        (local().base_url("http://server:65536/v1"), "the base URL must have a port from 1 to 65535, if any"),
+        (local().base_url("http://server:0"), "the base URL must have a port from 1 to 65535, if any"),
+        (local().base_url("http://[::1]:99999"), "the base URL must have a port from 1 to 65535, if any"),
         (local().header("a b", "c"), "\"a b\" is no header that can be set"),
         (local().header("Content-Length", "1"), "\"Content-Length\" is no header that can be set"),
         (local().header("a", "b\r\nc: d"), "the value of the header \"a\" holds a character that no header can carry"),

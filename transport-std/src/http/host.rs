@@ -11,6 +11,7 @@ use hyper::client::conn::http1;
 use tokio::runtime::{Handle, Id};
 use tokio::task::AbortHandle;
 use toolrunner_core::error::TransportKind;
+use toolrunner_core::wire::BaseUrl;
 
 use super::idle::IdleTimer;
 use super::proxy::{Proxied, Routes};
@@ -118,35 +119,22 @@ impl Host {
     pub(super) fn new(base_url: &str, routes: &Routes, max_idle: Duration) -> Result<Self, HttpError> {
         let bad = |why: &str| HttpError::new(TransportKind::Setup, format!("the base URL {why}"));
         let uri = base_url.parse::<Uri>().map_err(|e| bad("is no URL").with_source(e))?;
-        let secure = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") => false,
-            _ => return Err(bad("must begin with http:// or https://")),
-        };
-        let (Some(authority), Some(name)) = (uri.authority(), uri.host().filter(|name| !name.is_empty())) else {
-            return Err(bad("has no host"));
-        };
-        if authority.as_str().contains('@') {
-            return Err(bad("must not hold a user or password"));
-        }
-        if uri.query().is_some() {
-            return Err(bad("must not hold a query"));
-        }
+        let BaseUrl { secure, host: name, port, prefix, .. } = BaseUrl::parse(base_url).map_err(bad)?;
         let default_port = if secure { 443 } else { 80 };
-        let named = match uri.port_u16().filter(|port| *port != default_port) {
+        let named = match port.filter(|port| *port != default_port) {
             Some(port) => format!("{name}:{port}"),
             None => name.to_owned(),
         };
         let header = HeaderValue::from_str(&named).map_err(|e| bad("has no valid host").with_source(e))?;
         let via = routes.to(&uri);
         let scheme = if secure { "https" } else { "http" };
-        let prefix = uri.path().trim_end_matches('/').to_owned();
+        let prefix = prefix.to_owned();
         let origin = match via.as_ref().and_then(Proxied::name) {
             Some(proxy) => format!("{scheme}://{named} through the proxy {proxy}"),
             None => format!("{scheme}://{named}"),
         };
         // With the port, because a tunnel or a SOCKS proxy takes any URL for https.
-        let port = uri.port_u16().unwrap_or(default_port);
+        let port = port.unwrap_or(default_port);
         let uri = Uri::builder().scheme(scheme).authority(format!("{name}:{port}")).path_and_query("/").build();
         let uri = uri.map_err(|e| bad("has no valid host").with_source(e))?;
         Ok(Self { origin, secure, header, via, gate: tokio::sync::Mutex::default(), prefix, max_idle, state: Mutex::default(), uri })
@@ -341,7 +329,8 @@ mod tests {
             ("server", "the base URL must begin with http:// or https://"),
             ("ftp://server", "the base URL must begin with http:// or https://"),
             ("http://user:secret@server", "the base URL must not hold a user or password"),
-            ("http://server?secret", "the base URL must not hold a query"),
+            ("http://server?secret", "the base URL must not hold a query or a fragment"),
+            ("http://server:70000", "the base URL must have a port from 1 to 65535, if any"),
             ("http://", "the base URL is no URL: empty string"),
             ("ht tp://secret", "the base URL is no URL: invalid uri character"),
         ] {

@@ -1,0 +1,89 @@
+//! Where the API is: what a base URL may be, and what of it is kept.
+
+/// A base URL, taken apart: `http[s]://host[:port][/path]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BaseUrl<'a> {
+    /// Whether the scheme is `https`.
+    pub secure: bool,
+    /// Host and port as written.
+    pub authority: &'a str,
+    /// The host alone. An IPv6 address has its brackets.
+    pub host: &'a str,
+    /// The port, if one is given: 1 to 65535.
+    pub port: Option<u16>,
+    /// The path, which comes before that of each request. It does not end with a slash.
+    pub prefix: &'a str,
+}
+
+impl<'a> BaseUrl<'a> {
+    /// Reads a base URL.
+    ///
+    /// ```
+    /// use toolrunner_core::wire::BaseUrl;
+    /// let url = BaseUrl::parse("https://gateway.example:8443/claude/")?;
+    /// assert_eq!((url.host, url.port, url.prefix), ("gateway.example", Some(8443), "/claude"));
+    /// assert_eq!(BaseUrl::parse("http://gateway:70000"), Err("must have a port from 1 to 65535, if any"));
+    /// # Ok::<(), &str>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What is wrong with it, as the rest of a sentence that begins with "the base URL".
+    pub fn parse(url: &'a str) -> Result<Self, &'static str> {
+        let (secure, rest) = match url.strip_prefix("https://") {
+            Some(rest) => (true, rest),
+            None => (false, url.strip_prefix("http://").ok_or("must begin with http:// or https://")?),
+        };
+        if !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("must be of printable ASCII characters without spaces");
+        }
+        if rest.bytes().any(|byte| matches!(byte, b'?' | b'#')) {
+            return Err("must not hold a query or a fragment");
+        }
+        let (authority, prefix) = at_byte(rest, b'/').unwrap_or((rest, ""));
+        if authority.bytes().any(|byte| byte == b'@') {
+            return Err("must not hold a user or password");
+        }
+        // Behind the bracket of an IPv6 address, which has colons of its own.
+        let bracket = authority.bytes().position(|byte| byte == b']').unwrap_or(0);
+        let colon = authority.bytes().skip(bracket).position(|byte| byte == b':');
+        let (host, port) = colon.and_then(|colon| authority.split_at_checked(bracket + colon)).unwrap_or((authority, ""));
+        if host.is_empty() {
+            return Err("must have a host");
+        }
+        Ok(Self { secure, authority, host, port: port_of(port)?, prefix: prefix.trim_end_matches('/') })
+    }
+}
+
+/// The port of `:port`; nothing of nothing.
+fn port_of(text: &str) -> Result<Option<u16>, &'static str> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let digits = text.bytes().skip(1);
+    let number = digits.clone().try_fold(0_u16, |number, digit| match digit {
+        b'0'..=b'9' => number.checked_mul(10)?.checked_add(u16::from(digit - b'0')),
+        _ => None,
+    });
+    number.filter(|port| *port > 0).map(Some).ok_or("must have a port from 1 to 65535, if any")
+}
+
+fn at_byte(text: &str, byte: u8) -> Option<(&str, &str)> {
+    text.split_at_checked(text.bytes().position(|other| other == byte)?)
+}
+
+/// The base URL without what `path`, which is sent below it, begins with: many gateways give their address as `…/v1` or
+/// `…/v1/messages`, and `/v1/messages` would follow it once more.
+///
+/// ```
+/// use toolrunner_core::wire::base_of;
+/// assert_eq!(base_of("https://gateway.example/claude/v1/", "/v1/messages"), "https://gateway.example/claude");
+/// assert_eq!(base_of("https://gateway.example/v1/messages", "/v1/messages"), "https://gateway.example");
+/// assert_eq!(base_of("https://gateway.example/v1", "/messages"), "https://gateway.example/v1");
+/// ```
+pub fn base_of<'a>(base_url: &'a str, path: &str) -> &'a str {
+    let base = base_url.trim_end_matches('/');
+    // Not of a host of that name: `http://v1`.
+    let authority = base.bytes().position(|byte| byte == b':').map_or(0, |colon| colon + 3);
+    let repeated = ["/v1/messages", "/v1"].iter().find_map(|end| path.starts_with(*end).then(|| base.strip_suffix(*end))?);
+    repeated.filter(|base| base.len() > authority).map_or(base, |base| base.trim_end_matches('/'))
+}
