@@ -315,6 +315,20 @@ fn what_is_no_reply_is_kept_to_be_shown() {
 }
 
 #[test]
+fn a_block_of_two_types_is_none() {
+    for (first, second) in [("text", "tool_use"), ("tool_use", "text"), ("tool_use", "server_tool_use")] {
+        let block = format!(r#"{{"type":"{first}","text":"x","id":"a","name":"b","input":{{}},"t\u0079pe":"{second}"}}"#);
+        let start = format!(r#"{{"type":"content_block_start","index":0,"content_block":{block}}}"#);
+        let whole = format!(r#"{{"content":[{block}],"stop_reason":"tool_use"}}"#);
+        for body in [unnamed(&[START, &start, STOP, REASON, END]), whole.into_bytes()] {
+            assert!(matches!(made(&body).1, Err(Error::Protocol(Protocol::Event { .. }))), "{first} {second}");
+        }
+    }
+    let whole = r#"{"content":[{"type":"text","type":"text","text":"Hi"}],"stop_reason":"end_turn"}"#;
+    assert_eq!(content(whole.as_bytes()).as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn an_input_in_another_form_is_the_object() {
     let object = r#"{"q":"a \"b\" 😀 \n","n":[1,{"x":null}]}"#;
     let quoted = serde_json::to_string(object).unwrap();

@@ -104,6 +104,8 @@ pub struct Expected {
     pub api_error: Option<String>,
     /// That error's status.
     pub status: Option<u16>,
+    /// Instead of all that: how the text begins of an error that the server did not report, such as a reply that is none.
+    pub error: Option<String>,
 }
 
 impl Scenario {
@@ -166,7 +168,13 @@ impl Scenario {
         let list = |names: &[String]| Json::Array(names.iter().cloned().map(Json::String).collect());
         let text = |text: &str| Json::String(text.to_owned());
         let number = |number: u16| Json::Number(number.to_string());
-        let Expected { stop_reason, text: said, tool_use, api_error, status } = &self.ending;
+        let Expected { stop_reason, text: said, tool_use, api_error, status, error } = &self.ending;
+        if let Some(error) = error {
+            return match ending {
+                Ending::Error(text) if text.starts_with(error.as_str()) => Vec::new(),
+                other => vec![format!("final.error: expected {error:?}, got {other:?}")],
+            };
+        }
         let expected = match api_error {
             Some(kind) => vec![("api_error", text(kind)), ("status", number(status.unwrap_or_default()))],
             // An error whose body names no type.
@@ -202,7 +210,7 @@ fn unknown(scenario: &RawValue) -> Vec<String> {
     look("", scenario, &TOP);
     for (name, value) in members(scenario) {
         match name.as_str() {
-            "final" => look("final.", value, &["stop_reason", "text", "tool_use", "api_error", "status"]),
+            "final" => look("final.", value, &["stop_reason", "text", "tool_use", "api_error", "status", "error"]),
             "outcomes" => members(value).iter().for_each(|(_, outcome)| look("outcomes.*.", outcome, &["content", "is_error"])),
             "exchanges" => {
                 let exchanges: Vec<&RawValue> = serde_json::from_str(value.get()).unwrap_or_default();

@@ -144,7 +144,7 @@ impl Reply {
         }
         let Some((content, kind)) = content.zip(kind) else { return Err(self.fail(Protocol::NotAMessage, came, t)) };
         if !parts.has_blocks_only {
-            return Err(self.fail(Protocol::Event { expected: "content blocks that have a type" }, came, t));
+            return Err(self.fail(Protocol::Event { expected: "content blocks that have one type" }, came, t));
         }
         self.stop = stop.and_then(Value::as_text).map(StopReason::from_text);
         if let Some(usage) = usage {
@@ -317,20 +317,21 @@ impl Parts {
     }
 }
 
-/// Whether the value here is a content block: an object with a type.
+/// Whether the value here is a content block: an object with a type, as in a stream.
 fn is_block(walk: &mut Walk<'_>) -> Result<bool, JsonError> {
-    let mut has_type = None;
+    let (mut kind, mut is_one): (Option<&[u8]>, _) = (None, true);
     if walk.enter() {
         while let Some(key) = walk.key()? {
             let value = walk.value()?;
-            if has_type.is_none() && means(key, "type") {
-                has_type = Some(value.starts_with(b"\""));
+            if means(key, "type") {
+                is_one &= kind.is_none_or(|kind| kind == value);
+                kind = Some(value);
             }
         }
     } else {
         walk.value()?;
     }
-    Ok(has_type == Some(true))
+    Ok(is_one && kind.is_some_and(|kind| kind.starts_with(b"\"")))
 }
 
 /// Which part of a block its citations are.

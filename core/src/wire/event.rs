@@ -154,7 +154,7 @@ pub(crate) fn parse(data: &[u8], named: Option<EventKind>) -> Result<Wire, Proto
         }
         Some(EventKind::BlockStart) => {
             let block = block.filter(|block| Value::whole(block.of(data)).is_some_and(is_block));
-            WireKind::BlockStart { index, block: block.ok_or(Protocol::Event { expected: "a content block that has a type" })? }
+            WireKind::BlockStart { index, block: block.ok_or(Protocol::Event { expected: "a content block that has one type" })? }
         }
         Some(EventKind::BlockStop) => WireKind::BlockStop { index },
         Some(EventKind::Error) => WireKind::Error,
@@ -214,9 +214,11 @@ fn usage_here(walk: &mut Walk<'_>, usage: &mut Counts) -> Result<(), JsonError> 
     Ok(())
 }
 
-/// Whether this is a content block: an object with a type.
+/// Whether this is a content block: an object with a type. With two that differ it would be one block to some readers and another to
+/// others.
 fn is_block(value: Value<'_>) -> bool {
-    value.member("type").is_some_and(|kind| kind.kind() == Kind::String)
+    let mut kinds = value.members().filter(|(name, _)| *name == *"type").map(|(_, kind)| kind);
+    kinds.next().is_some_and(|kind| kind.kind() == Kind::String && kinds.all(|other| other == kind))
 }
 
 /// A delta in its event.
