@@ -180,6 +180,57 @@ fn errors() {
     assert!(ToolError::written().write_to(&mut out).is_err());
 }
 
+/// An error with a cause.
+#[derive(Debug)]
+struct Caused(&'static str, Option<Box<Caused>>);
+
+impl std::fmt::Display for Caused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Caused {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.1.as_deref().map(|cause| cause as _)
+    }
+}
+
+fn caused(texts: &[&'static str]) -> Caused {
+    let (first, rest) = texts.split_first().unwrap();
+    Caused(first, (!rest.is_empty()).then(|| Box::new(caused(rest))))
+}
+
+#[test]
+fn the_model_is_told_the_whole_chain() {
+    for (texts, read) in [
+        (&["reading the config", "no such file"][..], "Error: reading the config: no such file"),
+        (&["a", "b", "c", "d"], "Error: a: b: c: d"),
+        (&["a"], "Error: a"),
+        // Who shows its source itself does not say it twice.
+        (&["a: b", "b"], "Error: a: b"),
+        (&["a: b: c", "b: c", "c"], "Error: a: b: c"),
+        (&["a", "b: c", "c"], "Error: a: b: c"),
+        (&["a", "a", "a"], "Error: a"),
+        (&["a", "", "b"], "Error: a: b"),
+    ] {
+        let error = ToolError::from(caused(texts));
+        assert_eq!((error.to_string().as_str(), told(&error).as_str()), (read, format!("{read:?}").as_str()));
+        assert_eq!(ToolError::from_chain(&caused(texts)).to_string(), read);
+    }
+    #[cfg(feature = "alloc")]
+    {
+        assert_eq!(told(&ToolError::from(caused(&["", ""]))), format!("\"{EMPTY_ERROR}\""));
+        assert_eq!(ToolError::from_boxed(Box::new(caused(&["a", "b"]))).to_string(), "Error: a: b");
+    }
+    #[cfg(not(feature = "alloc"))]
+    {
+        let long = "a cause that takes half of the room that there is";
+        let text = ToolError::from(caused(&["outer", long, "in between", long])).to_string();
+        assert!(text.starts_with(&format!("Error: outer: {long}: in between: a ca")) && text.ends_with(" […cut]"), "{text}");
+    }
+}
+
 #[cfg(feature = "alloc")]
 #[test]
 fn the_source_is_kept() {

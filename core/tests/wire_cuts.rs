@@ -120,7 +120,7 @@ fn replies() -> Vec<(&'static str, Reply)> {
                 .block(r#"{"type":"fallback","from":{"model":"a"},"to":{"model":"b"},"trigger":{"type":"refusal","category":null}}"#)
                 .tool_use("toolu_2", "plain", r#"{"x":1}"#),
         ),
-        ("unknown block", Reply::new().block(r#"{"zeta":[1,{"y":1e400}],"type":"hologram","text":"x","alpha":12345678901234567890}"#)),
+        ("unknown block", Reply::new().block(r#"{"zeta":[1,{"y":1e300}],"type":"hologram","text":"x","alpha":12345678901234567890}"#)),
         ("trailing member", Reply::new().block(r#"{"type":"tool_use","id":"toolu_1","name":"plain","input":{"a":1},"caller":{"type":"direct"}}"#)),
         ("extra fields", Reply::text("x").field("stop_details", "null").stop_sequence("END")),
     ]

@@ -157,7 +157,7 @@ impl Tool {
             #[allow(clippy::unit_arg, clippy::needless_borrow)]
             match (&&&Probe(&value)).split_kind().split(value) {
                 ::core::result::Result::Ok(value) => (&&&&Probe(&value)).output_kind().write(value, out),
-                ::core::result::Result::Err(error) => ::core::result::Result::Err((&&&Probe(&error)).error_kind().convert(error)),
+                ::core::result::Result::Err(error) => ::core::result::Result::Err((&&&&Probe(&error)).error_kind().convert(error)),
             }
         }}
     }

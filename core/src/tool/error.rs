@@ -17,8 +17,9 @@ const CUT: &str = " […cut]";
 
 /// Why a tool failed, in the words that the model is to read.
 ///
-/// A `ToolError`'s own text goes to the model **verbatim**. Any other error turns into one with `?` and reads `Error: <Display>`;
-/// with `alloc` it is kept as the [`source`](Self::source), for a log.
+/// A `ToolError`'s own text goes to the model **verbatim**. Any other error turns into one with `?` and reads
+/// `Error: <Display>: <its source's Display>: …`, down to its first cause. A source that the text before it already shows is left out.
+/// With `alloc` the error is kept as the [`source`](Self::source), for a log.
 ///
 /// An empty text reads [`EMPTY_ERROR`]: the API takes no empty error.
 #[derive(Debug)]
@@ -122,10 +123,39 @@ impl ToolError {
         Self::traced(Repr::Blocks(json.into()))
     }
 
-    /// `Error: <Display>`, with the error kept as the [`source`](Self::source).
+    /// `Error: <Display>` and the texts of its sources, with the error kept as the [`source`](Self::source).
     #[cfg(feature = "alloc")]
     pub fn from_boxed(error: alloc::boxed::Box<dyn core::error::Error + Send + Sync>) -> Self {
         Self::traced(Repr::Source(error))
+    }
+
+    /// The text of an error that cannot be kept, because it does not move between threads: with the texts of its sources.
+    #[doc(hidden)]
+    pub fn from_chain(error: &(dyn core::error::Error + 'static)) -> Self {
+        #[cfg(feature = "alloc")]
+        return Self::traced(Repr::Text(chain(error)));
+        #[cfg(not(feature = "alloc"))]
+        Self::bounded(&error, error.source())
+    }
+
+    /// `Error: `, the error's own text and those of its sources, as far as there is room.
+    #[cfg(not(feature = "alloc"))]
+    fn bounded(error: &dyn fmt::Display, mut source: Option<&(dyn core::error::Error + 'static)>) -> Self {
+        use fmt::Write;
+        let mut kept = Bounded { text: heapless::String::new(), cut: false };
+        let _kept = write!(kept, "Error: {error}");
+        while let Some(cause) = source {
+            let mut next = Bounded { text: heapless::String::new(), cut: false };
+            let _kept = write!(next, "{cause}");
+            if !kept.text.ends_with(next.text.as_str()) {
+                let _kept = write!(kept, ": {cause}");
+            }
+            source = cause.source();
+        }
+        if kept.cut {
+            let _fits = kept.text.push_str(CUT);
+        }
+        Self::bare(Repr::Text(kept.text))
     }
 
     /// As `?` would make it of the same error. On a chip without the formatter, which would be linked for this alone.
@@ -234,21 +264,37 @@ impl fmt::Display for ToolError {
             #[cfg(feature = "alloc")]
             Repr::Blocks(text) => f.write_str(text),
             #[cfg(feature = "alloc")]
-            Repr::Source(source) => {
-                let text = alloc::string::ToString::to_string(source);
-                if text.is_empty() { f.write_str(EMPTY_ERROR) } else { write!(f, "Error: {text}") }
-            }
+            Repr::Source(source) => f.write_str(&chain(&**source)),
         }
     }
 }
 
-/// `Error: <Display>`. With `alloc` the error is kept as the [`source`](ToolError::source).
+/// An error and its sources as the model reads them: `Error: a: b: c`. An error that shows its source itself is not followed by it again.
+#[cfg(feature = "alloc")]
+fn chain(error: &(dyn core::error::Error + 'static)) -> alloc::string::String {
+    use alloc::string::ToString;
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let next = cause.to_string();
+        if !text.contains(&next) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&next);
+        }
+        source = cause.source();
+    }
+    if text.is_empty() { EMPTY_ERROR.to_string() } else { alloc::format!("Error: {text}") }
+}
+
+/// `Error: <Display>` and the texts of its sources. With `alloc` the error is kept as the [`source`](ToolError::source).
 impl<E: core::error::Error + Send + Sync + 'static> From<E> for ToolError {
     fn from(error: E) -> Self {
         #[cfg(feature = "alloc")]
         return Self::from_boxed(alloc::boxed::Box::new(error));
         #[cfg(not(feature = "alloc"))]
-        Self::format(format_args!("Error: {error}"))
+        Self::bounded(&error, error.source())
     }
 }
 

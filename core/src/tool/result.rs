@@ -352,7 +352,7 @@ pub mod kinds {
         }
     }
 
-    impl<E: Into<ToolError>> ToolErrorKind for &&Probe<'_, E> {}
+    impl<E: Into<ToolError>> ToolErrorKind for &&&Probe<'_, E> {}
 
     impl IsToolError {
         pub fn convert<E: Into<ToolError>>(self, error: E) -> ToolError {
@@ -375,12 +375,37 @@ pub mod kinds {
     type Boxed = alloc::boxed::Box<dyn core::error::Error + Send + Sync>;
 
     #[cfg(feature = "alloc")]
-    impl<E: Into<Boxed>> BoxableKind for &Probe<'_, E> {}
+    impl<E: Into<Boxed>> BoxableKind for &&Probe<'_, E> {}
 
     #[cfg(feature = "alloc")]
     impl IsBoxable {
         pub fn convert<E: Into<Boxed>>(self, error: E) -> ToolError {
             ToolError::from_boxed(error.into())
+        }
+    }
+
+    #[cfg(feature = "alloc")]
+    #[derive(Debug)]
+    pub struct IsLocal;
+
+    /// An error that stays on its thread: `Box<dyn Error>`.
+    #[cfg(feature = "alloc")]
+    pub trait LocalKind {
+        fn error_kind(&self) -> IsLocal {
+            IsLocal
+        }
+    }
+
+    #[cfg(feature = "alloc")]
+    type Local = alloc::boxed::Box<dyn core::error::Error>;
+
+    #[cfg(feature = "alloc")]
+    impl<E: Into<Local>> LocalKind for &Probe<'_, E> {}
+
+    #[cfg(feature = "alloc")]
+    impl IsLocal {
+        pub fn convert<E: Into<Local>>(self, error: E) -> ToolError {
+            ToolError::from_chain(&*error.into())
         }
     }
 
