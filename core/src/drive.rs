@@ -219,7 +219,8 @@ async fn exchange<T: Transport, B: Toolbox + ?Sized, C: Clock, O: Observer>(
     let attempt = run.attempt() + 1;
     match run.failed(Some(error), clock.now(), clock.jitter()) {
         Ok(wait) => {
-            observer.see(&Event::Retry { attempt, wait, error });
+            let text = run.retried_text(error);
+            observer.see(&Event::Retry { attempt, wait, error, message: text.message, request_id: text.request_id });
             Ok(())
         }
         Err(error) => Err(DriveError { error, transport }),

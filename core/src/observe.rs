@@ -78,6 +78,11 @@ pub enum Event<'a> {
         wait: Duration,
         /// Why.
         error: Error,
+        /// What the server said, or on a server what the connection failed with: `could not connect to …: Connection refused`. Empty if
+        /// there is nothing to add to `error`. **Text of others**: it may hold line ends and control characters.
+        message: Text<'a>,
+        /// The id to name when asking the provider. Empty if there is none.
+        request_id: Text<'a>,
     },
     /// A thinking block's signature.
     Signature {

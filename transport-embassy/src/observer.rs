@@ -20,7 +20,7 @@ impl Observer for DefmtObserver {
     fn see(&mut self, event: &Event<'_>) {
         match event {
             Event::Request { turn, attempt } => info!("turn {}, attempt {}", turn, attempt),
-            Event::Retry { attempt, wait, error } => {
+            Event::Retry { attempt, wait, error, .. } => {
                 warn!("attempt {} failed ({}), again in {} ms", attempt, error, wait.as_millis() as u64)
             }
             Event::ToolStart { name, input, .. } => {

@@ -230,6 +230,15 @@ impl Run<'_> {
         self.failure.of(self.transcript.whole())
     }
 
+    /// What an observer is told of a request that is sent again after this error.
+    pub(crate) fn retried_text(&self, error: Error) -> ApiErrorText<'_> {
+        let nothing = ApiErrorText { kind: Text::default(), message: Text::default(), request_id: Text::default(), body: Value::default() };
+        match error {
+            Error::Api(_) => self.api_error().unwrap_or(ApiErrorText { request_id: Text::from_raw(&self.head.request_id), ..nothing }),
+            _ => nothing,
+        }
+    }
+
     /// The words of the last [`Error::Api`] since the last request, if they are JSON in a shape that has any: the API's, or one that
     /// gateways use, such as `{"error":"…"}` and `{"detail":"…"}`. Otherwise [`error_body`](Self::error_body) is all there is.
     pub fn api_error(&self) -> Option<ApiErrorText<'_>> {

@@ -1,5 +1,6 @@
 //! What a run is, before its first word.
 
+use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -14,11 +15,15 @@ use toolrunner_core::transcript::{GROWING_LIMIT, Transcript};
 use super::hooks::Hooks;
 use super::reply::Envelope;
 use super::tools::Toolset;
+use super::what::Retried;
 use super::{DEFAULT_CONCURRENCY, DEFAULT_GRACE, Run};
 use crate::clock::{DynClock, SharedClock};
 use crate::config::{ClientBuilder, Settings};
 use crate::error::Error;
 use crate::params::Params;
+
+/// The number of the next run.
+static NEXT: AtomicUsize = AtomicUsize::new(1);
 
 /// Most tokens of a reply, if nothing else is said.
 pub const DEFAULT_MAX_TOKENS: u32 = 4096;
@@ -321,7 +326,10 @@ impl RunBuilder {
         *machine.compaction_mut() = self.compaction;
         *machine.when_full_mut() = self.when_full;
         machine.on_break(self.on_break);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed) as u64;
         Run {
+            id,
+            retried: Retried::default(),
             machine,
             transport: self.settings.transport().clone(),
             settings: self.settings,
@@ -347,7 +355,7 @@ impl RunBuilder {
             has_progressed: false,
             announced: false,
             envelope: Envelope::default(),
-            jobs: super::Jobs::default(),
+            jobs: super::Jobs::of(id),
             untold: std::collections::VecDeque::new(),
             next_params: Params::default(),
             gate: self.hooks.gate,

@@ -13,6 +13,7 @@ use super::jobs::{Done, Job};
 use super::notice::notice;
 use super::what::What;
 use crate::error::Error;
+use crate::escaped::Escaped;
 
 impl Run {
     /// Answers an open call instead of running its tool: the content's text. If the tool runs already it is dropped.
@@ -82,7 +83,7 @@ impl Run {
             let Some(call) = self.machine.call(i) else { continue };
             if call.is_bad {
                 self.untold.push_back(What::ToolStart(i));
-                tracing::warn!(tool = %call.name, call = %call.id, "the model's input is no JSON object");
+                tracing::warn!(run = self.id, tool = %Escaped(call.name), call = %Escaped(call.id), "the model's input is no JSON object");
                 self.machine.refuse_bad_input(i)?;
                 self.untold.push_back(What::ToolEnd(i));
                 continue;
@@ -90,7 +91,7 @@ impl Run {
             match self.toolset.find(call.name) {
                 None => {
                     self.untold.push_back(What::ToolStart(i));
-                    tracing::warn!(tool = %call.name, call = %call.id, "tool not found");
+                    tracing::warn!(run = self.id, tool = %Escaped(call.name), call = %Escaped(call.id), "tool not found");
                     self.machine.answer_not_found(i)?;
                     self.untold.push_back(What::ToolEnd(i));
                 }

@@ -13,10 +13,11 @@ use toolrunner_core::observe::Event;
 use toolrunner_core::run::{Happened, Outcome, Step};
 use toolrunner_core::time::{Clock, Instant};
 use toolrunner_core::transport::Head;
+use tracing::Instrument;
 
 use super::early::beside;
 use super::watch::Watch;
-use super::what::What;
+use super::what::{Retried, What, text_of};
 use super::{Finished, Run, Turn};
 use crate::clock::{SharedClock, Waiting};
 use crate::error::Error;
@@ -108,7 +109,10 @@ impl Run {
             What::Compacted { before, after } => Event::Compacted { before, after },
             What::Happened(happened) => self.machine.event(happened),
             What::Request { turn, attempt } => Event::Request { turn, attempt },
-            What::Retry { attempt, wait, error } => Event::Retry { attempt, wait, error },
+            What::Retry { attempt, wait, error } => {
+                let Retried { message, request_id } = &self.retried;
+                Event::Retry { attempt, wait, error, message: text_of(message), request_id: text_of(request_id) }
+            }
             What::ToolStart(i) if self.early.call(i).is_some() => self.early.call(i)?.start_event(),
             What::ToolEnd(i) if self.early.call(i).is_some() => self.early.call(i)?.end_event()?,
             What::ToolStart(i) => {
@@ -226,9 +230,10 @@ impl Run {
         let prefix = self.prefix.as_deref().unwrap_or_default();
         let headers: Vec<(&str, &str)> = self.settings.headers().collect();
         let head = Head { base_url: self.settings.base_url(), path: self.settings.path(), headers: &headers };
-        tracing::debug!(turn = self.machine.turns() + 1, attempt = self.machine.attempt() + 1, "request");
+        tracing::debug!(run = self.id, turn = self.machine.turns() + 1, attempt = self.machine.attempt() + 1, "request");
         let (deadline, before) = (self.machine.deadline(), [prefix]);
-        let sending = send(&mut self.machine, &head, &before, &mut self.transport);
+        let span = tracing::error_span!("request", run = self.id);
+        let sending = send(&mut self.machine, &head, &before, &mut self.transport).instrument(span);
         let Some(opened) = uninterrupted(&self.cancel, &self.clock, deadline, sending).await else {
             self.wind_down().await?;
             return Ok(None);
@@ -291,7 +296,7 @@ impl Run {
         self.reply = None;
         if let Some(before) = self.summary.take() {
             let after = self.machine.transcript().len();
-            tracing::info!(before, after, "the conversation was replaced by a summary, if the model gave one");
+            tracing::info!(run = self.id, before, after, "the conversation was replaced by a summary, if the model gave one");
             let done = self.machine.compactions() > self.compactions;
             self.compactions = self.machine.compactions();
             return Ok(done.then_some(What::Compacted { before, after }));
@@ -311,6 +316,7 @@ impl Run {
         }
         let usage = self.machine.turn_usage();
         tracing::info!(
+            run = self.id,
             turn = self.machine.turns(),
             stop = ?self.machine.stop_reason(),
             input_tokens = usage.input_total(),
@@ -334,7 +340,9 @@ impl Run {
         }
         match failed {
             Ok(wait) => {
-                tracing::info!(attempt, ?wait, "request failed and is sent again: {error}");
+                let full = Error::of(error, transport, &self.machine);
+                tracing::info!(run = self.id, attempt, ?wait, "request failed and is sent again: {full}");
+                self.retried = Retried::new(&full);
                 Ok(What::Retry { attempt, wait, error })
             }
             Err(error) => Err(Error::of(error, transport, &self.machine)),

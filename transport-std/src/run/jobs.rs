@@ -13,12 +13,14 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use toolrunner_core::json::{Text, Value};
 use toolrunner_core::time::{Clock, Instant};
 use toolrunner_core::tool::{Notice, Output, ToolCall, ToolError, ToolHost};
+use tracing::Instrument;
 
 use super::blocking;
 use super::gate::{Decision, DynGate, GatedCall};
 use super::notice::notice;
 use super::tools::{DynTools, Entry};
 use crate::clock::SharedClock;
+use crate::escaped::Escaped;
 
 /// What became of a call.
 pub(super) struct Done {
@@ -46,6 +48,8 @@ type Running = Abortable<Pin<Box<dyn Future<Output = Done> + Send>>>;
 /// The calls of a turn that are running.
 #[derive(Default)]
 pub(super) struct Jobs {
+    /// The number of their run.
+    run: u64,
     running: FuturesUnordered<Running>,
     /// Those of `running` that were not aborted.
     list: Vec<Entered>,
@@ -66,6 +70,11 @@ impl core::fmt::Debug for Jobs {
 }
 
 impl Jobs {
+    /// None yet, of the run of this number.
+    pub(super) fn of(run: u64) -> Self {
+        Self { run, ..Self::default() }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.list.len()
     }
@@ -87,7 +96,9 @@ impl Jobs {
         self.list.push(Entered { call: job.call, serial: job.entry.serial.clone(), abort });
         // Only what may time out is ever told alone.
         let cancel = if job.entry.timeout.is_some() { self.cancel.child_token() } else { self.cancel.clone() };
-        let work: Pin<Box<dyn Future<Output = Done> + Send>> = Box::pin(job.run(clock, cancel));
+        // Inside the caller's span, and around what the tool itself logs.
+        let span = tracing::error_span!("call", run = self.run, tool = %one_line(&job.name), call = %one_line(&job.id));
+        let work: Pin<Box<dyn Future<Output = Done> + Send>> = Box::pin(job.run(clock, cancel).instrument(span));
         self.running.push(Abortable::new(work, registration));
     }
 
@@ -173,19 +184,18 @@ impl Job {
                 Ok(Decision::Answer { content, is_error }) => return Done { call, answer: Some((content.into_bytes(), is_error)) },
                 // Nobody allowed it.
                 Err(panic) => {
-                    tracing::error!(tool = %self.name, call = %self.id, "the gate panicked: {}", blocking::message(&*panic));
+                    tracing::error!("the gate panicked: {}", Escaped(blocking::message(&*panic)));
                     return Done { call, answer: Some(notice(Notice::NotRun)) };
                 }
             }
         }
         let deadline = limit.map(|limit| clock.now().after(limit));
-        let (id, name) = (Arc::clone(&self.id), Arc::clone(&self.name));
         // A tool that ran into its time-out is told, for the case that it is on another thread.
         let told = cancel.clone();
         let work = AssertUnwindSafe(self.work(deadline, cancel)).catch_unwind();
         let guarded = work.map(|done| {
             done.unwrap_or_else(|panic| {
-                tracing::error!(tool = %name, call = %id, "tool panicked: {}", blocking::message(&*panic));
+                tracing::error!("tool panicked: {}", Escaped(blocking::message(&*panic)));
                 notice(Notice::Panicked)
             })
         });
@@ -194,7 +204,7 @@ impl Job {
                 Either::Left((done, _)) => done,
                 Either::Right(((), _)) => {
                     told.cancel();
-                    tracing::error!(tool = %name, call = %id, "tool timed out after {limit:?}");
+                    tracing::error!("tool timed out after {limit:?}");
                     notice(Notice::TimedOut(limit))
                 }
             },
@@ -237,25 +247,24 @@ impl Job {
             Err(full) => notice(Notice::TooLarge(full)),
         };
         if let Some(error) = error {
-            self.log(error, &done.0);
+            log(error, &done.0);
         }
         done
     }
+}
 
-    /// One record for a tool that failed: which, for which call, and why, to the root of it.
-    fn log(&self, error: &ToolError, content: &[u8]) {
-        if !tracing::enabled!(tracing::Level::ERROR) {
-            return;
-        }
-        let mut sources = String::new();
-        let mut next = error.source().and_then(core::error::Error::source);
-        while let Some(source) = next {
-            sources.push_str(if sources.is_empty() { "" } else { ": " });
-            sources.push_str(&source.to_string());
-            next = source.source();
-        }
-        let text = Value::first(content).and_then(Value::as_text).map_or_else(|| error.to_string(), |text| text.to_string());
-        let backtrace = error.backtrace().map(tracing::field::display);
-        tracing::error!(tool = %self.name, call = %self.id, sources = %sources, backtrace, "tool failed: {text}");
+/// One record for a tool that gave an error. One that the tool chose for the model to read is no failure of the program's.
+fn log(error: &ToolError, content: &[u8]) {
+    let text = || Value::first(content).and_then(Value::as_text).map_or_else(|| error.to_string(), |text| text.to_string());
+    if error.source().is_none() {
+        tracing::warn!("the tool answered with an error: {}", Escaped(text()));
+        return;
     }
+    let backtrace = error.backtrace().map(|backtrace| tracing::field::display(Escaped(backtrace)));
+    tracing::error!(backtrace, "tool failed: {}", Escaped(text()));
+}
+
+/// A name or an id as it came, for a log.
+fn one_line(raw: &str) -> Escaped<Text<'_>> {
+    Escaped(Text::from_raw(raw))
 }

@@ -54,7 +54,7 @@ use jobs::Jobs;
 use reply::Envelope;
 use tools::Toolset;
 use watch::Watch;
-use what::What;
+use what::{Retried, What};
 
 pub use build::{DEFAULT_MAX_TOKENS, RunBuilder};
 pub use gate::{Decision, GatedCall, ResultDraft};
@@ -67,6 +67,8 @@ pub const DEFAULT_GRACE: Duration = Duration::from_secs(5);
 
 /// A conversation with the model and its tools. Made by [`Client::run`](crate::Client::run).
 pub struct Run {
+    /// Of this process: what its log lines name it by.
+    id: u64,
     machine: Machine<'static>,
     settings: Arc<Settings>,
     transport: HttpTransport,
@@ -106,6 +108,8 @@ pub struct Run {
     announced: bool,
     envelope: Envelope,
     jobs: Jobs,
+    /// What the request failed with that is sent again.
+    retried: Retried,
     /// What happened and was not told yet.
     untold: VecDeque<What>,
     /// What the next turn alone asks for.
@@ -129,6 +133,7 @@ pub struct Run {
 impl fmt::Debug for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Run")
+            .field("id", &self.id)
             .field("turns", &self.machine.turns())
             .field("transcript", &self.machine.transcript().len())
             .field("tools", &self.toolset)
@@ -358,6 +363,12 @@ impl Run {
     /// The model's last message. Nothing before the first reply, or the first since [`RunBuilder::resume`].
     pub fn message(&self) -> Option<ReplyMessage> {
         self.before_summary.clone().or_else(|| self.envelope.message(&self.machine))
+    }
+
+    /// The run's number in this process, from 1: the field `run` of its log lines, and of the spans in which its requests and its tools
+    /// run. A run that is resumed from a snapshot has a number of its own.
+    pub const fn id(&self) -> u64 {
+        self.id
     }
 
     /// Tokens of all turns.
