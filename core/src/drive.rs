@@ -66,6 +66,9 @@ pub struct Driver<'d, T, B: ?Sized, C, H = ()> {
     tools: &'d B,
     clock: C,
     hooks: H,
+    /// Hands the configuration's limits and retry policy to a run. Set only if there are some, so that a program without limits is
+    /// linked without their code.
+    configure: Option<fn(&mut Run<'_>, &Config<'_>)>,
 }
 
 impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock> Driver<'d, T, B, C> {
@@ -73,22 +76,27 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock> Driver<'d, T, B, C> {
     ///
     /// # Errors
     /// `Misuse` for what no request could carry: see [`Config::check`] and [`check_tools`].
+    // Inlined, so that the compiler sees whether a constant configuration has limits.
+    #[inline]
     pub fn new(config: Config<'d>, transport: T, tools: &'d B, clock: C) -> Result<Self, Misuse> {
         config.check()?;
         check_tools(tools)?;
-        Ok(Self { config, transport, tools, clock, hooks: () })
+        let configure = config.configures_runs().then_some(configure as fn(&mut Run<'_>, &Config<'_>));
+        Ok(Self { config, transport, tools, clock, hooks: (), configure })
     }
 }
 
 impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock, H: Hooks> Driver<'d, T, B, C, H> {
     /// The same with other hooks: who decides about calls, looks at results, and ends a run from outside.
     pub fn hooks<N: Hooks>(self, hooks: N) -> Driver<'d, T, B, C, N> {
-        let Self { config, transport, tools, clock, .. } = self;
-        Driver { config, transport, tools, clock, hooks }
+        let Self { config, transport, tools, clock, configure, .. } = self;
+        Driver { config, transport, tools, clock, hooks, configure }
     }
 
-    /// The configuration, which may be changed between turns.
+    /// The configuration, which may be changed between turns. Its limits and retry policy apply to runs that begin afterwards; those of a
+    /// run under way are [`Run::limits_mut`] and [`Run::retry_mut`].
     pub const fn config_mut(&mut self) -> &mut Config<'d> {
+        self.configure = Some(configure);
         &mut self.config
     }
 
@@ -115,6 +123,9 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock, H: Hooks> Driver<'d, T, B,
     /// # Errors
     /// See [`Error`]. The run can go on: call it again.
     pub async fn next_turn<O: Observer>(&mut self, run: &mut Run<'_>, observer: &mut O) -> Result<Option<Outcome>, DriveError<T::Error>> {
+        if let Some(configure) = self.configure {
+            configure(run, &self.config);
+        }
         let before = run.turns();
         loop {
             if self.hooks.is_cancelled() {
@@ -137,7 +148,7 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock, H: Hooks> Driver<'d, T, B,
                 Step::Send => {
                     let run_deadline = run.deadline();
                     let done = {
-                        let Self { config, transport, tools, clock, hooks } = self;
+                        let Self { config, transport, tools, clock, hooks, .. } = self;
                         let exchange = pin!(exchange(config, transport, *tools, clock, run, observer));
                         while_wanted(clock, hooks, run_deadline, exchange).await
                     };
@@ -160,6 +171,9 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock, H: Hooks> Driver<'d, T, B,
     /// # Errors
     /// See [`Error`]. The run can go on.
     pub async fn results<O: Observer>(&mut self, run: &mut Run<'_>, observer: &mut O) -> Result<(), DriveError<T::Error>> {
+        if let Some(configure) = self.configure {
+            configure(run, &self.config);
+        }
         // Without an open call a step would be the next request.
         while run.is_calling() && run.next_call().is_some() && !self.hooks.is_cancelled() && run.step(self.clock.now())? == Step::Call {
             let Some(i) = run.next_call() else { break };
@@ -179,6 +193,11 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock, H: Hooks> Driver<'d, T, B,
         run.give_to_tools(i);
         Ok(run_call(run, i, false, self.tools, &self.clock, &self.hooks, observer).await?)
     }
+}
+
+/// [`Run::configure`], of every lifetime.
+const fn configure(run: &mut Run<'_>, config: &Config<'_>) {
+    run.configure(config);
 }
 
 /// One request and its reply.

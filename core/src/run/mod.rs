@@ -87,7 +87,7 @@ use crate::time::Instant;
 use crate::transcript::{Span, Transcript};
 use crate::transport::ReplyHead;
 use crate::turn::{Container, Reply};
-use crate::wire::PushParams;
+use crate::wire::{Config, PushParams};
 
 pub use crate::turn::Happened;
 pub use broken::OnBreak;
@@ -111,6 +111,8 @@ pub struct Run<'b> {
     state: State,
     limits: Limits,
     retry: RetryPolicy,
+    /// Whether the retry policy was set, by the caller or from a configuration.
+    has_retry: bool,
     /// What keeps a part of a reply that broke off, if anything does.
     keep: Option<broken::Keep>,
     reply: Reply,
@@ -156,6 +158,7 @@ impl<'b> Run<'b> {
             state: State::Ready,
             limits: Limits::NONE,
             retry: RetryPolicy::DEFAULT,
+            has_retry: false,
             keep: None,
             reply: Reply::new(transcript.len()),
             turn: Turn::none(transcript.len()),
@@ -211,7 +214,20 @@ impl<'b> Run<'b> {
 
     /// When requests are sent again. May be changed at any time.
     pub const fn retry_mut(&mut self) -> &mut RetryPolicy {
+        self.has_retry = true;
         &mut self.retry
+    }
+
+    /// Takes over the limits and the retry policy of `config`. Neither replaces what was set on this run before, by
+    /// [`limits_mut`](Self::limits_mut), [`retry_mut`](Self::retry_mut) or an earlier call of this. A [`Driver`](crate::drive::Driver)
+    /// calls it before the first step.
+    pub const fn configure(&mut self, config: &Config<'_>) {
+        if self.look_at_limits.is_none() {
+            *self.limits_mut() = config.limits;
+        }
+        if !self.has_retry {
+            *self.retry_mut() = config.retry;
+        }
     }
 
     /// Replies of the model since the last prompt.

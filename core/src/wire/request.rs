@@ -81,9 +81,10 @@ pub struct Config<'a> {
     pub betas: &'a str,
     /// Further header fields, names in lower case.
     pub headers: &'a [(&'a str, &'a str)],
-    /// Limits that a new run takes over.
+    /// What a run may spend, if the run itself has no limits. A run takes them over once, when a driver begins with it
+    /// ([`Run::configure`](crate::run::Run::configure)). Default: no limit.
     pub limits: Limits,
-    /// Retry policy that a new run takes over.
+    /// When requests are sent again, if the run itself has no retry policy. Taken over as [`limits`](Self::limits) are.
     pub retry: RetryPolicy,
 }
 
@@ -176,6 +177,11 @@ impl<'a> Config<'a> {
     pub const fn retry(mut self, retry: RetryPolicy) -> Self {
         self.retry = retry;
         self
+    }
+
+    /// Whether a run has anything to take over.
+    pub(crate) fn configures_runs(&self) -> bool {
+        self.limits != Limits::NONE || self.retry != RetryPolicy::DEFAULT
     }
 
     /// Checks what no request could carry.
