@@ -26,6 +26,13 @@ pub enum Event<'a> {
         /// The block as it goes back to the model.
         block: Value<'a>,
     },
+    /// A reply ended early after a call of it had started: its whole blocks stay, and the run goes on with the results after a wait.
+    Broken {
+        /// How long the run waits before its next request.
+        wait: Duration,
+        /// Why it ended.
+        error: Error,
+    },
     /// A citation of a text block.
     Citation {
         /// The block's place in the message.

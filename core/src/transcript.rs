@@ -111,6 +111,11 @@ impl<'b> Transcript<'b> {
         }
     }
 
+    /// Whether its memory grows when it must.
+    pub(crate) const fn grows(&self) -> bool {
+        !matches!(self.buffer, Buffer::Slice(_))
+    }
+
     /// Bytes that are free.
     pub const fn free(&self) -> usize {
         self.capacity().saturating_sub(self.len)

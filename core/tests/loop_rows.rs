@@ -47,6 +47,7 @@ use toolrunner_core::policy::Limit;
 use toolrunner_core::run::{Outcome, Step};
 use toolrunner_core::testing::{Reply, Script, Style, VirtualClock};
 use toolrunner_core::time::Instant;
+use toolrunner_core::transport::ReplyHead;
 
 #[test]
 fn tool_use_on_the_last_allowed_turn() {
@@ -310,10 +311,14 @@ fn pause_turn_with_a_clients_tool_use() {
 fn pause_turn_behind_a_call_that_began_early() {
     let mut run = run();
     let reply = Reply::new().tool_use("t1", "plain", "{}").tool_use("t2", "plain", "{}").stop("pause_turn");
-    let (_, ended) = exchange(&mut run, 200, [rendered(reply, Style::default(), true).as_slice()]);
-    assert_eq!(ended, Ok(()));
-    run.end_early().unwrap();
-    run.begin_call(0);
+    assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
+    run.answered(&ReplyHead::new(200));
+    let body = rendered(reply, Style::default(), true);
+    let mut rest = body.as_slice();
+    while run.feed(&mut rest).unwrap().is_some() {
+        run.begin_early(0, Instant::ZERO);
+    }
+    assert!(run.reply_is_whole());
     assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
     assert_eq!(messages(&run)[2]["content"], json!([failure("t1", "Error: cancelled"), failure("t2", "Error: not run")]));
     assert_valid(&run);

@@ -128,6 +128,9 @@ fn call_block(name: &str, id: &str) -> String {
     format!(r#"{{"type":"tool_use","id":"{id}","name":"{name}","input":{{}}}}"#)
 }
 
+/// No time is lost between two requests.
+const AT_ONCE: RetryPolicy = RetryPolicy { first_wait: Duration::ZERO, ..RetryPolicy::DEFAULT };
+
 struct Bench {
     scripted: Scripted,
     log: Log,
@@ -153,6 +156,7 @@ impl Bench {
         match event {
             Event::BlockStart { block, .. } => self.log.say(format!("+{}", label(&block))),
             Event::BlockStop { block, .. } => self.log.say(format!("-{}", label(&block))),
+            Event::Broken { .. } => self.log.say("broken"),
             Event::Stop { reason, .. } => self.log.say(reason.unwrap().name()),
             Event::MessageStop => self.log.say("whole"),
             Event::ToolStart { id, input, .. } => {
@@ -350,66 +354,93 @@ async fn a_paused_turn_with_a_call_that_ran() {
     assert_eq!(bench.results(1), ["a: a in turn 1", "b: Error: not run"]);
     assert_valid(&bench.run, &bench.scripted);
 }
-
+/// A call before the seam needs no answer, but one that ran had its effect: the model is told of it.
 #[tokio::test]
-async fn after_a_fallback_nothing_starts_early_and_what_was_before_is_dropped() {
+async fn after_a_fallback_nothing_starts_early_and_what_started_before_is_answered() {
     let parts = [Call("slow", "a"), Call("quick", "b"), Fallback, Call("quick", "c"), Text];
     let mut bench = bench([reply(&parts, "tool_use")], |run| run);
     bench.read_to("whole").await;
     assert_eq!(bench.log.all(), "+a, -a, +b, start a, run a, -b, +fallback, -fallback, +c, -c, +text, -text, tool_use, whole");
+    bench.permits.add_permits(1);
     bench.read_all().await.unwrap();
-    assert_eq!((bench.log.count("end a"), bench.log.count("run b"), bench.log.count("end c")), (0, 0, 1));
-    assert_eq!(bench.results(1), ["c: c in turn 1"]);
+    assert_eq!((bench.log.count("end a"), bench.log.count("run b"), bench.log.count("end c")), (1, 0, 1));
+    assert_eq!(bench.results(1), ["a: a in turn 1", "b: Error: not run", "c: c in turn 1"]);
     assert_valid(&bench.run, &bench.scripted);
 }
-
+/// The reply is not asked for again: what is whole of it stays, and the model reads what was done, and what was not.
 #[tokio::test]
-async fn a_stream_that_breaks_off_after_a_call_has_started_is_an_error() {
-    let mut bench = bench([reply(&[Call("slow", "a"), Text, Call("quick", "b"), Break], "")], |run| run);
-    // Nobody reads the text, so it could be taken back; the call cannot.
+async fn a_stream_that_breaks_off_after_a_call_has_started_goes_on_with_its_result() {
+    for keep in [OnBreak::Drop, OnBreak::KeepBlocks] {
+        let parts = [Call("slow", "a"), Text, Call("quick", "b"), Break];
+        let mut bench = bench([reply(&parts, "")], |run| run.retry_policy(AT_ONCE).on_break(keep));
+        bench.permits.add_permits(1);
+        let finished = bench.run.until_done().await.unwrap();
+        assert_eq!((finished.text().as_str(), bench.run.turns()), ("Done.", 2));
+        assert_eq!(bench.log.all(), "run a, end a");
+        assert_eq!(bench.results(1), ["a: a in turn 1", "b: Error: not run"]);
+        assert!(conversations(&bench.scripted)[1].contains("Hm."), "the text between them is whole");
+        assert_valid(&bench.run, &bench.scripted);
+    }
+}
+
+/// The reader is told that the reply broke off, and `next_turn` gives it like any other.
+#[tokio::test]
+async fn a_broken_reply_is_told_and_is_a_turn() {
+    let parts = || reply(&[Call("quick", "a"), Text, Text, Break], "");
+    let mut bench = bench([parts()], |run| run.retry_policy(AT_ONCE));
+    bench.read_all().await.unwrap();
+    assert_eq!(bench.log.all(), "+a, -a, +text, start a, run a, end a, told a, -text, +text, -text, broken, +text, -text, end_turn, whole");
+    assert_valid(&bench.run, &bench.scripted);
+
+    let mut bench = self::bench([parts()], |run| run.retry_policy(AT_ONCE));
+    let mut turn = bench.run.next_turn().await.unwrap().unwrap();
+    assert_eq!((turn.text().as_str(), turn.stop_reason(), turn.is_last()), ("Hm.Hm.", None, false));
+    assert_eq!(turn.message().unwrap().text(), "Hm.Hm.");
+    assert_eq!(turn.results().await.unwrap().len(), 1);
+    assert_eq!(bench.run.until_done().await.unwrap().text(), "Done.");
+}
+
+/// A server that breaks every reply is the caller's to hear of, and nothing is lost then either.
+#[tokio::test]
+async fn replies_that_break_off_again_and_again_are_an_error() {
+    let broken = |id| reply(&[Call("quick", id), Text, Text, Break], "");
+    let mut bench = bench([broken("a"), broken("b"), broken("c")], |run| run.retry_policy(AT_ONCE));
     let failed = bench.run.until_done().await.unwrap_err();
     assert!(failed.to_string().contains("the script reset it"), "{failed}");
-    assert_eq!(bench.log.all(), "run a");
-    bench.permits.add_permits(9);
+    assert_eq!(bench.log.all(), "run a, end a, run b, end b, run c, end c");
     assert_eq!(bench.run.until_done().await.unwrap().text(), "Done.");
-    assert_eq!(bench.log.all(), "run a", "what ran for the lost reply was dropped");
-    assert_eq!(bench.results(1), [""; 0]);
+    assert_eq!(bench.results(3), ["a: a in turn 1", "b: b in turn 2", "c: c in turn 3"]);
     assert_valid(&bench.run, &bench.scripted);
 }
 
 #[tokio::test]
 async fn a_stream_that_breaks_off_before_is_asked_for_again() {
     let again = reply(&[Call("quick", "a2"), Text], "tool_use");
-    let mut bench = bench([reply(&[Call("quick", "a"), Break], ""), again], |run| {
-        run.retry_policy(RetryPolicy { first_wait: Duration::ZERO, ..RetryPolicy::DEFAULT })
-    });
+    let mut bench = bench([reply(&[Call("quick", "a"), Break], ""), again], |run| run.retry_policy(AT_ONCE));
     bench.run.until_done().await.unwrap();
     assert_eq!(bench.log.all(), "run a2, end a2");
 }
-
+/// Even a policy that asks again for replies that were shown does not ask again for one of which a call has run.
 #[tokio::test]
-async fn after_output_a_lost_reply_is_asked_for_again_and_its_results_are_dropped() {
-    let policy = RetryPolicy { first_wait: Duration::ZERO, after_output: true, ..RetryPolicy::DEFAULT };
-    let again = reply(&[Call("quick", "a"), Text], "tool_use");
-    let mut bench = bench([reply(&[Call("quick", "a"), Text, Text, Break], ""), again], |run| run.retry_policy(policy));
+async fn after_output_a_reply_whose_call_has_started_is_not_asked_for_again() {
+    let policy = RetryPolicy { after_output: true, ..AT_ONCE };
+    let mut bench = bench([reply(&[Call("quick", "a"), Text, Text, Break], "")], |run| run.retry_policy(policy));
     bench.run.until_done().await.unwrap();
-    // Another call, though it has the same id.
-    assert_eq!(bench.log.all(), "run a, end a, run a, end a");
-    assert_eq!(bench.results(2), ["a: a in turn 1"]);
+    assert_eq!(bench.log.all(), "run a, end a");
+    assert_eq!(bench.results(1), ["a: a in turn 1"]);
     assert_valid(&bench.run, &bench.scripted);
 }
-
 #[tokio::test]
-async fn a_cancelled_run_starts_nothing_more_and_takes_the_reply_back() {
+async fn a_cancelled_run_starts_nothing_more_and_keeps_what_is_whole() {
     let parts = [Call("slow", "a"), Text, Call("quick", "b"), Text];
     let mut bench = bench([reply(&parts, "tool_use")], |run| run.grace(Duration::from_millis(10)));
     bench.read_to("run a").await;
     bench.run.cancellation().cancel();
     assert_eq!(bench.run.until_done().await.unwrap().outcome, Outcome::Stopped);
     assert_eq!((bench.log.count("run b"), bench.log.count("end a")), (0, 0));
-    assert_eq!(bench.run.messages(), r#"[{"role":"user","content":"Go."}]"#);
     bench.run.resume();
     assert_eq!(bench.run.until_done().await.unwrap().text(), "Done.");
+    assert_eq!(bench.results(1), ["a: Error: cancelled"]);
     assert_valid(&bench.run, &bench.scripted);
 }
 
@@ -444,7 +475,6 @@ async fn a_turn_that_would_be_summarised_starts_nothing_early() {
     assert_eq!(log.all(), "");
     assert_valid(&run, &scripted);
 }
-
 #[tokio::test]
 async fn ids_may_come_again_in_a_later_reply_but_not_in_the_same() {
     let same = || reply(&[Call("quick", "a"), Text], "tool_use");
@@ -452,9 +482,12 @@ async fn ids_may_come_again_in_a_later_reply_but_not_in_the_same() {
     twice.run.until_done().await.unwrap();
     assert_eq!(twice.log.all(), "run a, end a, run a, end a");
 
-    let mut bench = bench([reply(&[Call("quick", "a"), Call("quick", "a"), Text], "tool_use")], |run| run);
-    assert!(bench.run.until_done().await.is_err(), "such a reply is none");
+    // Such a reply is none, but the first call has run: what came before the second stays.
+    let mut bench = bench([reply(&[Text, Call("quick", "a"), Call("quick", "a"), Text], "tool_use")], |run| run.retry_policy(AT_ONCE));
+    assert_eq!(bench.run.until_done().await.unwrap().text(), "Done.");
     assert_eq!(bench.log.all(), "run a, end a");
+    assert_eq!(bench.results(1), ["a: a in turn 1"]);
+    assert_valid(&bench.run, &bench.scripted);
 }
 
 #[tokio::test]
@@ -490,20 +523,4 @@ async fn a_future_dropped_at_every_poll() {
         assert_eq!((bench.log.count("run a"), bench.log.count("run b")), (1, 1), "{polls}");
         assert_valid(&bench.run, &bench.scripted);
     }
-}
-
-/// If whole blocks are kept, so are the results of their calls that ran.
-#[tokio::test]
-async fn a_broken_reply_whose_blocks_are_kept_keeps_its_results() {
-    let parts = [Call("quick", "a"), Call("slow", "b"), Text, Call("quick", "c"), Break];
-    let mut bench = bench([reply(&parts, "")], |run| run.on_break(OnBreak::KeepBlocks));
-    bench.permits.add_permits(1);
-    assert!(bench.run.until_done().await.is_err());
-    assert_eq!(bench.run.message().unwrap().text(), "Hm.");
-    assert_eq!(bench.run.until_done().await.unwrap().outcome, Outcome::Broken);
-    bench.run.resume();
-    assert_eq!(bench.run.until_done().await.unwrap().text(), "Done.");
-    assert_eq!(bench.results(1), ["a: a in turn 1", "b: b in turn 1", "c: Error: not run"]);
-    assert_eq!((bench.log.count("run a"), bench.log.count("run b"), bench.log.count("run c")), (1, 1, 0));
-    assert_valid(&bench.run, &bench.scripted);
 }

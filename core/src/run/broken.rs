@@ -2,9 +2,10 @@
 //!
 //! Out of the way of runs that keep nothing: a chip that never says [`OnBreak::KeepBlocks`] does not carry it.
 
-use super::calls::is_type;
+use super::calls::{CallsFound, is_type};
 use super::state::{Outcome, State, Turn};
 use super::{MAX_CALLS, Run};
+use crate::error::{Capacity, Error, What};
 use crate::json::Value;
 use crate::transcript::Span;
 use crate::turn::BadInputs;
@@ -29,7 +30,8 @@ pub(super) type Keep = fn(&mut Run<'_>) -> bool;
 
 impl Run<'_> {
     /// Says what becomes of a reply that breaks off and is not asked for again. Default: [`OnBreak::Drop`]. The error is returned
-    /// either way. A reply that is abandoned, stopped or cancelled, or for which there is no room, is always taken back.
+    /// either way. A reply that is abandoned, stopped or cancelled, or for which there is no room, is always taken back. A reply of which a
+    /// call has started (only a driver with `alloc` can do that) is never taken back, whatever is set here.
     pub fn on_break(&mut self, on_break: OnBreak) {
         self.keep = match on_break {
             OnBreak::Drop => None,
@@ -38,58 +40,88 @@ impl Run<'_> {
     }
 }
 
-/// The whole blocks become the last message.
+/// The whole blocks become the last message, and the run rests.
 fn keep_blocks(run: &mut Run<'_>) -> bool {
-    let Some(end) = run.reply.end_of_whole_blocks(&run.transcript) else { return false };
-    let mark = run.reply.mark;
-    // The server's words may lie where the message's end is to stand.
     let words = run.reply.failure;
+    // The server's words may lie where the message's end is to stand.
     let fits = words.len() == 0 || run.transcript.shift_tail(words, 2).is_ok();
     run.reply.failure = if fits && words.len() > 0 { words.shifted(2) } else { Span::default() };
-    run.transcript.truncate(end);
-    if run.transcript.append(b"]}").is_err() {
+    if !keep_part(run, 0) {
         return false;
     }
-    let mut turn = Turn { mark, start: mark + usize::from(mark > 0), ..Turn::none(mark) };
-    // From the end, until the rest can stand by itself.
-    loop {
-        turn.end = run.transcript.len();
-        turn.results_end = turn.end;
-        let Some(cut) = run.cut_of(&turn) else { break };
-        run.transcript.truncate(cut);
-        // There is room: it is shorter than it was.
-        if run.transcript.append(b"]}").is_err() {
-            return false;
-        }
-    }
-    if run.blocks_of(&turn).next().is_none() {
-        return false;
-    }
-    turn.calls = run.blocks_of(&turn).filter(|block| is_type(*block, "tool_use")).count();
-    if turn.calls > MAX_CALLS {
-        return false;
-    }
-    let Ok(found) = Run::find_calls(turn.message(run.transcript.bytes()), turn.calls) else { return false };
-    (turn.found, turn.first) = (found.found, found.first);
-    turn.bad = core::mem::replace(&mut run.reply.bad, BadInputs::NONE);
-    let before = core::mem::replace(&mut run.turn, turn);
-    let answers = if run.turn.is_open() { run.reserve_for_others(usize::MAX) + run.results_frame() } else { 0 };
-    if run.transcript.reserve(answers).is_err() {
-        run.turn = before;
-        return false;
-    }
-    run.reply.stop = None;
-    run.turns = run.turns.saturating_add(1);
-    run.usage.add(&run.reply.usage);
     run.failure = run.transcript.keep_in_tail(run.reply.failure);
     run.state = State::Done(Outcome::Broken);
     true
 }
 
+/// The whole blocks of the reply under way become the last message, less what cannot stand at its end: those up to `least` at any rate,
+/// which are known to have room for their answers. Says whether there are any; if not, nothing but the transcript's end has changed.
+pub(super) fn keep_part(run: &mut Run<'_>, least: usize) -> bool {
+    let mark = run.reply.mark;
+    let mut turn = Turn { mark, start: mark + usize::from(mark > 0), ..Turn::none(mark) };
+    let mut end = run.reply.end_of_whole_blocks(&run.transcript);
+    #[cfg(feature = "alloc")]
+    if least > 0 {
+        end = Some(run.end_of_sound_calls(turn.start, end.unwrap_or(least)));
+    }
+    if end.is_none() {
+        return false;
+    }
+    // From the end, until the rest can stand by itself.
+    while let Some(cut) = end {
+        // There is room: something was cut off, or nothing was ever written behind it.
+        if !run.end_message(&mut turn, cut.max(least)) {
+            return false;
+        }
+        end = if cut <= least { None } else { run.cut_of(&turn, least) };
+    }
+    if run.blocks_of(&turn).next().is_none() {
+        return false;
+    }
+    let before = core::mem::replace(&mut run.turn, turn);
+    if run.read_calls().is_err() {
+        // No room for the answers to all calls: the last ones go.
+        let mut turn = core::mem::replace(&mut run.turn, before);
+        if least == 0 || !run.end_message(&mut turn, least) {
+            return false;
+        }
+        run.turn = turn;
+        if run.read_calls().is_err() {
+            return false;
+        }
+    }
+    run.turn.bad = core::mem::replace(&mut run.reply.bad, BadInputs::NONE);
+    run.reply.stop = None;
+    run.turns = run.turns.saturating_add(1);
+    run.usage.add(&run.reply.usage);
+    true
+}
+
 impl Run<'_> {
+    /// Cuts the reply under way at `end`, behind a block, and ends its message there.
+    fn end_message(&mut self, turn: &mut Turn, end: usize) -> bool {
+        self.transcript.truncate(end);
+        let ended = self.transcript.append(b"]}").is_ok();
+        turn.end = self.transcript.len();
+        turn.results_end = turn.end;
+        ended
+    }
+
+    /// Finds the calls of what was kept, and sees that there is room for their answers.
+    fn read_calls(&mut self) -> Result<(), Error> {
+        let calls = self.blocks_of(&self.turn).filter(|block| is_type(*block, "tool_use")).count();
+        if calls > MAX_CALLS {
+            return Err(Capacity { what: What::Calls, needed: calls, free: MAX_CALLS }.into());
+        }
+        let CallsFound { found, first, .. } = Self::find_calls(self.turn.message(self.transcript.bytes()), self.transcript.grows())?;
+        (self.turn.found, self.turn.first, self.turn.calls) = (found, first, calls);
+        let answers = if self.turn.is_open() { self.reserve_for_others(usize::MAX) + self.results_frame() } else { 0 };
+        Ok(self.transcript.reserve(answers)?)
+    }
+
     /// Where the message is cut, before the comma, so that it does not end with thinking or with a server's call that has no result;
-    /// nothing if it is good.
-    fn cut_of(&self, turn: &Turn) -> Option<usize> {
+    /// nothing if it is good. What stands before `least` stays.
+    fn cut_of(&self, turn: &Turn, least: usize) -> Option<usize> {
         let bytes = self.transcript.bytes();
         let id = |block: Value<'_>, name: &str| block.member(name).and_then(Value::as_text).map(|id| id.raw().len()).unwrap_or_default();
         let mut blocks = self.blocks_of(turn);
@@ -99,8 +131,9 @@ impl Run<'_> {
             let is_thinking = is_type(block, "thinking") || is_type(block, "redacted_thinking");
             let is_asking = (is_type(block, "server_tool_use") || is_type(block, "mcp_tool_use"))
                 && !blocks.clone().any(|other| id(other, "tool_use_id") > 0 && other.member("tool_use_id") == block.member("id"));
-            if (is_thinking && is_last) || is_asking {
-                return Some(block.offset_in(bytes)?.saturating_sub(usize::from(!is_first)));
+            let at = block.offset_in(bytes)?;
+            if at >= least && ((is_thinking && is_last) || is_asking) {
+                return Some(at.saturating_sub(usize::from(!is_first)));
             }
             is_first = false;
         }

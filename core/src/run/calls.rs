@@ -1,9 +1,7 @@
 //! The calls of a turn: found in the message, started, answered.
 
-use heapless::Vec;
-
 use super::results::SHORTEST;
-use super::state::{Bits, Found, MAX_FOUND, Outcome, Place, State, Turn};
+use super::state::{Bits, Found, FoundCalls, Outcome, State, Turn};
 use super::{MAX_CALLS, Run};
 use crate::error::{Capacity, Error, Misuse, Protocol, What};
 use crate::json::{Array, Kind, Text, Value};
@@ -59,7 +57,7 @@ pub fn settle(result: Result<(), ToolError>, mut out: Output<'_>) -> Written {
 
 /// What a turn knows of its calls from the start.
 pub(super) struct CallsFound {
-    pub(super) found: Vec<Found, MAX_FOUND>,
+    pub(super) found: FoundCalls,
     /// Calls before the last `fallback` block.
     pub(super) first: usize,
     /// A sum over what they ask for.
@@ -75,12 +73,19 @@ impl Run<'_> {
         if calls > MAX_CALLS {
             return Err(Capacity { what: What::Calls, needed: calls, free: MAX_CALLS }.into());
         }
+        #[cfg(feature = "alloc")]
+        let begun = self.begun_early();
+        #[cfg(feature = "alloc")]
+        if begun.is_some() {
+            self.ensure_room_for_answers(mark + comma)?;
+        }
         // Behind a paused turn a reply may have nothing to say; then that turn is still the last.
         if self.reply.is_empty() {
             self.go_back_to_turn_before(mark);
         } else {
             let message = Span::new(mark + comma, end);
-            let calls_found = if calls > 0 { Some(Self::find_calls(message.of(self.transcript.bytes()), calls)?) } else { None };
+            let calls_found =
+                if calls > 0 { Some(Self::find_calls(message.of(self.transcript.bytes()), self.transcript.grows())?) } else { None };
             // Field by field where it lies: a turn is too large to be made on a chip's stack first.
             let turn = &mut self.turn;
             *turn = Turn::none(mark);
@@ -93,6 +98,8 @@ impl Run<'_> {
                 self.fingerprint = fingerprint;
             }
         }
+        #[cfg(feature = "alloc")]
+        let closed = begun.map(|begun| self.take_over(begun));
         self.compaction_tried = false;
         self.turns = self.turns.saturating_add(1);
         self.usage.add(&self.reply.usage);
@@ -102,17 +109,25 @@ impl Run<'_> {
             Some(StopReason::PauseTurn | StopReason::Compaction) => State::Ready,
             stop => State::Done(Outcome::Ended(stop)),
         };
+        #[cfg(feature = "alloc")]
+        {
+            self.forget_breaks();
+            if let Some(closed) = closed {
+                self.put_results()?;
+                self.close_pending(closed)?;
+            }
+        }
         Ok(())
     }
 
-    /// Finds the calls of a whole message, whose number is known.
+    /// Finds the calls of a whole message. `grows`: whether there is memory for the places of all of them.
     ///
     /// # Errors
     /// `Protocol` if one has no name or no id of its own: it could not be answered.
-    pub(super) fn find_calls(message: &[u8], calls: usize) -> Result<CallsFound, Error> {
+    pub(super) fn find_calls(message: &[u8], grows: bool) -> Result<CallsFound, Error> {
         let (mut seen, mut first) = (0, 0);
         let mut fingerprint = 0x811c_9dc5_u32;
-        let mut found = Vec::new();
+        let mut found = FoundCalls::new();
         let mut blocks = blocks_in(message);
         while let Some(block) = blocks.next() {
             let [kind, id, name, input] = block.pick(["type", "id", "name", "input"]);
@@ -123,14 +138,12 @@ impl Run<'_> {
                 for &byte in parts.iter().skip(1).flat_map(|part| part.raw()) {
                     fingerprint = (fingerprint ^ u32::from(byte)).wrapping_mul(0x0100_0193);
                 }
-                if !is_sound(parts) || (calls > 1 && blocks.clone().any(|other| is_call_of(other, id))) {
-                    return Err(Protocol::Event { expected: "calls that have a name and an id of their own" }.into());
-                }
+                let is_known = found.iter().any(|other| same_id(other.id.value(message), id));
                 // The list has no gap: what is not in it is searched for.
-                if found.len() + 1 == seen
-                    && let [Some(id), Some(name), Some(input)] = parts.map(|part| Place::of(part, message))
-                {
-                    let _ = found.push(Found { id, name, input });
+                let is_kept = Found::of(parts, message).is_some_and(|place| found.note(seen - 1, place, grows));
+                let comes_again = || blocks.clone().any(|other| is_type(other, "tool_use") && same_id(other.member("id"), id));
+                if !is_sound(parts) || is_known || (!is_kept && comes_again()) {
+                    return Err(Protocol::Event { expected: "calls that have a name and an id of their own" }.into());
                 }
             } else if is("fallback") {
                 first = seen;
@@ -158,8 +171,14 @@ impl Run<'_> {
         let last = Messages::new(bytes).last().filter(|message| message.role() == Some(Role::Assistant));
         let Some(start) = last.and_then(|message| message.value().offset_in(bytes)) else { return Turn::none(end) };
         let mut turn = Turn { mark: self.mark_of(start), start, ..Turn::none(end) };
-        for block in self.blocks_of(&turn) {
+        let message = turn.message(bytes);
+        for block in blocks_in(message) {
             if is_type(block, "tool_use") {
+                // Elsewhere they are searched for: it is seldom.
+                #[cfg(feature = "alloc")]
+                if let Some(place) = Found::of(block.pick(["id", "name", "input"]).map(Option::unwrap_or_default), message) {
+                    turn.found.note(turn.calls, place, self.transcript.grows());
+                }
                 turn.calls += 1;
             } else if is_type(block, "fallback") {
                 turn.first = turn.calls;
@@ -192,9 +211,17 @@ impl Run<'_> {
             id: id.and_then(Value::as_text)?,
             name: name.and_then(Value::as_text).unwrap_or_default(),
             input: input?,
-            is_bad: self.turn.bad.has(i),
+            is_bad: self.is_bad(i),
             is_answered: self.turn.answered.has(i),
         })
+    }
+
+    fn is_bad(&self, i: usize) -> bool {
+        #[cfg(feature = "alloc")]
+        if self.has_begun_early() {
+            return self.reply.bad.has(i);
+        }
+        self.turn.bad.has(i)
     }
 
     /// The call at `i`, if it may be answered now.
@@ -298,7 +325,7 @@ impl Run<'_> {
         }
         let calls = self.blocks_of(&self.turn).filter(|block| is_type(*block, "tool_use")).enumerate();
         let others = calls.filter(|(j, _)| *j != i && self.calls().contains(j) && !self.turn.answered.has(*j));
-        others.map(|(_, call)| call.member("id").and_then(Value::as_text).map_or(0, |id| id.raw_bytes().len()) + SHORTEST).sum()
+        others.map(|(_, call)| id_bytes(call) + SHORTEST).sum()
     }
 
     /// Bytes that the calls that are to be answered keep for their shortest answers: nothing else may use them.
@@ -418,14 +445,18 @@ fn call_in<'a>(turn: &Turn, transcript: &'a [u8], i: usize) -> Option<[Option<Va
 }
 
 /// Whether a call has an id and a name: one that has not cannot be answered, and the API would take no such conversation again.
-fn is_sound([id, name, _]: [Value<'_>; 3]) -> bool {
+pub(super) fn is_sound([id, name, _]: [Value<'_>; 3]) -> bool {
     [id, name].into_iter().all(|value| value.as_text().is_some_and(|text| !text.is_empty()))
 }
 
-/// Whether `block` is a call with this id.
-fn is_call_of(block: Value<'_>, id: Option<Value<'_>>) -> bool {
-    let [kind, other] = block.pick(["type", "id"]);
-    other == id && kind.is_some_and(|kind| kind.is_text("tool_use"))
+/// Whether two ids are the same, as they stand.
+pub(super) fn same_id(id: Option<Value<'_>>, other: Option<Value<'_>>) -> bool {
+    id == other
+}
+
+/// Bytes of a call's id as it stands, without its quotes.
+pub(super) fn id_bytes(call: Value<'_>) -> usize {
+    call.member("id").and_then(Value::as_text).map_or(0, |id| id.raw_bytes().len())
 }
 
 pub(super) fn is_type(block: Value<'_>, name: &str) -> bool {

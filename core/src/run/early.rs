@@ -1,17 +1,105 @@
 //! Calls that start while their reply still streams: for a driver whose tools run in memory of their own.
 //!
-//! A call that was started cannot be taken back, so its reply counts as handed on. Its answer is kept beside the run until the reply is
-//! whole; then it is put in its place like any other, whatever the stop reason, so that the model is told of the effect.
+//! ```text
+//! transcript: … │mark ,{"role":"assistant","content":[ block, call, block, call │turn.end , block, half a blo │len
+//!                └──────────── the turn: never taken back ────────────────────┘
+//! ```
+//! A call that started may have had its effect, so from then on the part of the reply that ends with it is the run's last turn, with one
+//! state for each call as in any other turn. Only the results have to wait: they are kept here until the reply ends. Then they are put in
+//! their places, whether the reply is whole, broke off, was cancelled, or did not fit. A [snapshot](Run::snapshot) of a reply under way
+//! holds what would be kept if it broke off at that moment.
 
-use super::{MAX_CALLS, Run, State};
-use crate::error::Error;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::broken::keep_part;
+use super::calls::{id_bytes, is_sound, is_type, same_id};
+use super::results::{FRAME_LEN, SHORTEST, check_content};
+use super::state::{Bits, Found, FoundCalls, State, Turn};
+use super::{MAX_CALLS, Run};
+use crate::error::{Error, Misuse};
+use crate::json::{Array, Value};
 use crate::policy::Limits;
 use crate::time::Instant;
+use crate::tool::{EMPTY_ERROR, EMPTY_RESULT, Notice};
+use crate::transcript::{Span, Transcript};
+use crate::turn::{Happened, HappenedKind};
+
+/// Bytes of a message before its first block.
+const HEAD: usize = "{\"role\":\"assistant\",\"content\":[".len();
+/// Bytes behind its last.
+const END: usize = 2;
+
+/// What a run knows of the calls that started before their reply was whole.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Early {
+    /// Whether a call of the reply under way has started. Then the run's turn is a part of that reply.
+    has_begun: bool,
+    /// Nothing more starts before the reply ends.
+    is_closed: bool,
+    /// Bytes that must stay free: the message's end, and the shortest answers to its calls.
+    hold: usize,
+    /// Results that wait for the reply's end.
+    results: Vec<Waiting>,
+    /// Replies in a row that ended early after a call had started.
+    breaks: u32,
+    /// Before then no request goes out. Zero: one may go out.
+    pause: Instant,
+}
+
+#[derive(Clone, Debug)]
+struct Waiting {
+    call: usize,
+    content: Vec<u8>,
+    is_error: bool,
+}
+
+/// The calls that started before their reply was whole. Those with a result are in [`Early::results`].
+pub(super) struct Begun {
+    running: Bits,
+    for_caller: Bits,
+    first: usize,
+}
+
+impl Early {
+    /// Another reply begins.
+    pub(super) fn begin_reply(&mut self) {
+        let breaks = self.breaks;
+        *self = Self { breaks, ..Self::default() };
+    }
+
+    pub(super) fn take_pause(&mut self) -> Option<Instant> {
+        let pause = core::mem::take(&mut self.pause);
+        (pause != Instant::ZERO).then_some(pause)
+    }
+}
 
 impl Run<'_> {
-    /// Whether call `i` of the reply under way, whose block is whole, may start: its input is an object, and nothing that is known by
-    /// now forbids that its result is sent. A limit that is known only at the reply's end ([`Limits::repeats`]) forbids every early start.
-    pub fn may_start_early(&self, i: usize, now: Instant) -> bool {
+    /// Starts call `i` of the reply under way, whose block is whole, if it may start now. Says whether it did: then the call runs, as
+    /// after [`begin_call`](Self::begin_call), and the reply is never taken back.
+    ///
+    /// It may start if its input is an object, no block before it is still open, the calls up to it have names and ids of their own, no
+    /// `fallback` block came before it, the answers to all calls so far have room, and nothing that is known by now forbids that its result
+    /// is sent. A limit that is known only at the reply's end ([`Limits::repeats`]) forbids every early start.
+    pub fn begin_early(&mut self, i: usize, now: Instant) -> bool {
+        if self.early.is_closed || !self.may_start_early(i, now) {
+            return false;
+        }
+        if !self.extend_turn(i) {
+            self.early.is_closed = true;
+            return false;
+        }
+        self.turn.running.set(i, true);
+        self.turn.for_caller.set(i, false);
+        true
+    }
+
+    /// Whether a call of the reply under way has started. Then the reply is not asked for again, however it ends.
+    pub fn has_begun_early(&self) -> bool {
+        self.state == State::Receiving && self.early.has_begun
+    }
+
+    fn may_start_early(&self, i: usize, now: Instant) -> bool {
         let Limits { turns, calls, input_tokens, output_tokens, time, repeats } = self.limits;
         let (usage, count) = (self.reply.usage, u32::try_from(self.reply.calls).unwrap_or(u32::MAX));
         self.state == State::Receiving
@@ -19,6 +107,8 @@ impl Run<'_> {
             && self.reply.is_streamed()
             && i < self.reply.calls.min(MAX_CALLS)
             && !self.reply.bad.has(i)
+            && (!self.early.has_begun || i >= self.turn.calls || self.is_pending(i))
+            && self.reply.is_closed_up_to(i)
             && turns.is_none_or(|most| self.turns.saturating_add(1) < most)
             && calls.is_none_or(|most| self.calls.saturating_add(count) <= most)
             && input_tokens.is_none_or(|most| self.usage.input_total().saturating_add(usage.input_total()) < most)
@@ -28,21 +118,248 @@ impl Run<'_> {
             && self.compaction.is_none_or(|compaction| usage.total() < compaction.threshold)
     }
 
-    /// Says that a call of the reply under way was started: if the reply is lost, the policy decides as for one that was handed on.
-    pub const fn begin_early(&mut self) {
-        self.handed_on = true;
+    /// Makes the turn the part of the reply under way that ends with call `i`. Says whether it could: it changes nothing if not.
+    fn extend_turn(&mut self, i: usize) -> bool {
+        let has_begun = self.early.has_begun;
+        if has_begun && i < self.turn.calls {
+            return true;
+        }
+        let mark = self.reply.mark;
+        let start = mark + usize::from(mark > 0);
+        let bytes = self.transcript.bytes();
+        let message = bytes.get(start..).unwrap_or_default();
+        let (from, known) = if has_begun { (self.turn.end, self.turn.calls) } else { (start + HEAD - 1, 0) };
+        let mut found = if has_begun { self.turn.found.clone() } else { FoundCalls::new() };
+        if found.len() != known {
+            return false;
+        }
+        let mut end = None;
+        // It skips one byte: the bracket that opens the content, or the comma before the next block.
+        for block in Array::inside(bytes.get(from..).unwrap_or_default()) {
+            let [kind, id, name, input] = block.pick(["type", "id", "name", "input"]);
+            let is = |name| kind.is_some_and(|kind| kind.is_text(name));
+            if is("fallback") {
+                return false;
+            }
+            if !is("tool_use") {
+                continue;
+            }
+            let is_known = found.iter().any(|other| same_id(other.id.value(message), id));
+            let parts = [id, name, input].map(Option::unwrap_or_default);
+            let Some(place) = Found::of(parts, message) else { return false };
+            if is_known || !is_sound(parts) || !found.note(found.len(), place, true) {
+                return false;
+            }
+            if found.len() > i {
+                end = block.offset_in(bytes).map(|at| at + block.raw().len());
+                break;
+            }
+        }
+        let Some(end) = end else { return false };
+        if !has_begun {
+            let hold = END + FRAME_LEN + Array::inside(bytes.get(from..).unwrap_or_default()).map(answer_len).sum::<usize>();
+            if self.transcript.free() < hold {
+                return false;
+            }
+            self.early.hold = hold;
+            self.early.has_begun = true;
+            self.turn = Turn { mark, start, runs: true, ..Turn::none(end) };
+        }
+        (self.turn.end, self.turn.results_end) = (end, end);
+        self.turn.calls = found.len();
+        self.turn.found = found;
+        true
     }
 
-    /// The reply with calls that were started is whole: sets room aside for the answers to all its calls.
+    /// Sees that what must stay free while calls run is free.
+    #[inline]
+    pub(super) fn keep_hold(&mut self, happened: Option<Happened>) -> Result<(), Error> {
+        if self.early.hold == 0 { Ok(()) } else { self.check_hold(happened) }
+    }
+
+    #[cold]
+    fn check_hold(&mut self, happened: Option<Happened>) -> Result<(), Error> {
+        if let Some(Happened { kind: HappenedKind::BlockStop, span, .. }) = happened {
+            self.early.hold += Value::whole(span.of(self.transcript.bytes())).map_or(0, answer_len);
+        }
+        let hold = self.early.hold;
+        if self.state == State::Receiving && self.transcript.free() < hold {
+            return Err(self.transcript.full(hold).into());
+        }
+        Ok(())
+    }
+
+    /// Keeps a call's result until its reply ends.
     ///
     /// # Errors
-    /// `Capacity` if they have none: then the reply was taken back.
-    pub fn end_early(&mut self) -> Result<(), Error> {
-        self.set_room_aside()
+    /// `Misuse` if the call did not start, or has a result.
+    pub(super) fn keep_result(&mut self, i: usize, content: &[u8], is_error: bool) -> Result<(), Error> {
+        if !self.calls().contains(&i) || self.turn.answered.has(i) || self.is_pending(i) {
+            return Err(Misuse::NoSuchCall.into());
+        }
+        let content = match check_content(content, is_error) {
+            Ok(()) => content.to_vec(),
+            Err(_) => [b"\"", if is_error { EMPTY_ERROR } else { EMPTY_RESULT }.as_bytes(), b"\""].concat(),
+        };
+        self.early.results.push(Waiting { call: i, content, is_error });
+        self.turn.answered.set(i, true);
+        self.turn.running.set(i, false);
+        Ok(())
     }
 
-    /// Whether no limit forbids that the run goes on.
-    pub fn is_within_limits(&self, now: Instant) -> bool {
-        self.exceeded(now).is_none()
+    /// [`keep_result`](Self::keep_result) with one of the loop's own texts.
+    pub(super) fn keep_notice(&mut self, i: usize, notice: Notice<'_>) -> Result<(), Error> {
+        let mut content = Vec::new();
+        notice.write_json(&mut content)?;
+        self.keep_result(i, &content, true)
     }
+
+    /// The result of call `i` that waits for its reply's end: its content, and whether it is an error.
+    pub(super) fn kept_result(&self, i: usize) -> Option<(Value<'_>, bool)> {
+        let waiting = self.early.results.iter().find(|waiting| waiting.call == i)?;
+        Some((Value::whole(&waiting.content)?, waiting.is_error))
+    }
+
+    /// What started early is part of the turn that just became the last: results go to their places.
+    pub(super) fn put_results(&mut self) -> Result<(), Error> {
+        let results = core::mem::take(&mut self.early.results);
+        self.early.has_begun = false;
+        self.early.hold = 0;
+        for waiting in &results {
+            self.turn.answered.set(waiting.call, false);
+        }
+        for Waiting { call, content, is_error } in results {
+            self.answer_checked(call, &content, is_error)?;
+        }
+        Ok(())
+    }
+
+    /// Before the reply that is whole becomes the turn: the states of its calls that started. Nothing if none did.
+    pub(super) fn begun_early(&self) -> Option<Begun> {
+        let Turn { running, for_caller, .. } = self.turn;
+        self.early.has_begun.then(|| Begun { running, for_caller, first: first_of(&self.turn) })
+    }
+
+    /// Before the reply that is whole becomes the turn: sees that its calls can be answered.
+    pub(super) fn ensure_room_for_answers(&self, start: usize) -> Result<(), Error> {
+        let blocks = Array::inside(self.transcript.bytes().get(start + HEAD - 1..).unwrap_or_default());
+        let needed = FRAME_LEN + blocks.map(answer_len).sum::<usize>();
+        if self.transcript.free() < needed { Err(self.transcript.full(needed).into()) } else { Ok(()) }
+    }
+
+    /// The reply is the turn: its calls that started have their states again, also those before a `fallback` block. Gives the end of the
+    /// calls that such a block forbids to start.
+    pub(super) fn take_over(&mut self, begun: Begun) -> usize {
+        let closed = self.turn.first;
+        (self.turn.running, self.turn.for_caller) = (begun.running, begun.for_caller);
+        self.turn.first = closed.min(begun.first);
+        closed
+    }
+
+    /// The reply under way ends here, after a call of it had started: its whole blocks stay, calls of it that did not start are answered as
+    /// not run, and the run goes on when the others are done.
+    pub(super) fn break_off(&mut self) {
+        let words = self.reply.failure.of(self.transcript.whole()).to_vec();
+        let prefix = core::mem::replace(&mut self.turn, Turn::none(self.reply.mark));
+        if !keep_part(self, prefix.end) {
+            // Never: what has started is whole, and has room.
+            self.turn = prefix;
+            self.take_back();
+            return;
+        }
+        (self.turn.answered, self.turn.running, self.turn.for_caller) = (prefix.answered, prefix.running, prefix.for_caller);
+        self.turn.first = self.turn.first.min(first_of(&self.turn));
+        self.turn.runs = true;
+        self.state = State::Calling;
+        // There is room for each.
+        let _ = self.put_results();
+        let _ = self.close_pending(usize::MAX);
+        let at = self.transcript.len();
+        let fits = !words.is_empty() && self.transcript.put_at(at, &words).is_ok();
+        self.failure = if fits { Span::new(at, at + words.len()) } else { Span::default() };
+    }
+
+    /// The end of the message's whole blocks, the last of which ends at `end`, before the first call that cannot be answered: without a name or
+    /// an id of its own, or beyond [`MAX_CALLS`].
+    pub(super) fn end_of_sound_calls(&self, start: usize, end: usize) -> usize {
+        let bytes = self.transcript.bytes().get(..end).unwrap_or_default();
+        let mut ids: Vec<Option<Value<'_>>> = Vec::new();
+        for block in Array::inside(bytes.get(start + HEAD - 1..).unwrap_or_default()).filter(|block| is_type(*block, "tool_use")) {
+            let [id, name] = block.pick(["id", "name"]);
+            let is_known = ids.iter().any(|other| same_id(*other, id));
+            if is_known || ids.len() == MAX_CALLS || !is_sound([id, name, None].map(Option::unwrap_or_default)) {
+                return block.offset_in(bytes).map_or(end, |at| at.saturating_sub(1));
+            }
+            ids.push(id);
+        }
+        end
+    }
+
+    /// Answers the calls before `end` that did not start as not run.
+    pub(super) fn close_pending(&mut self, end: usize) -> Result<(), Error> {
+        for i in self.calls() {
+            if i < end && self.is_pending(i) {
+                self.answer_notice(i, Notice::NotRun)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// After [`break_off`](Self::break_off): whether the run goes on by itself, and how long it waits before its next request. As many replies
+    /// in a row as the policy has retries may break, and at least one: a server that breaks every reply is told to the caller.
+    pub(super) fn goes_on_after_break(&mut self, retry_after: Option<Duration>, now: Instant, jitter: u32) -> Option<Duration> {
+        if self.early.breaks >= self.retry.retries.max(1) {
+            self.early.breaks = 0;
+            return None;
+        }
+        self.early.breaks += 1;
+        let wait = self.retry.wait(self.early.breaks, retry_after, jitter);
+        self.early.pause = now.after(wait);
+        Some(wait)
+    }
+
+    /// A reply was whole.
+    pub(super) const fn forget_breaks(&mut self) {
+        self.early.breaks = 0;
+    }
+
+    /// The run as it would be if the reply under way broke off now; nothing unless a call of it has started.
+    pub(super) fn as_if_broken(&self) -> Option<Run<'static>> {
+        if !self.has_begun_early() {
+            return None;
+        }
+        let mut transcript = Transcript::growing_to(self.transcript.capacity());
+        transcript.push_json(self.transcript.bytes()).ok()?;
+        let mut run = Run::new(transcript);
+        run.state = State::Receiving;
+        run.reply = self.reply.clone();
+        run.reply.failure = Span::default();
+        run.turn = self.turn.clone();
+        run.early = self.early.clone();
+        (run.turns, run.calls, run.repeats, run.fingerprint) = (self.turns, self.calls, self.repeats, self.fingerprint);
+        (run.usage, run.compactions) = (self.usage, self.compactions);
+        run.container = self.container.clone();
+        run.break_off();
+        Some(run)
+    }
+
+    /// The conversation as it would be if the reply under way broke off now: as [`messages`](Self::messages), and with the calls of that
+    /// reply that have started, their results, and the blocks around them.
+    pub fn messages_with_early_calls(&self) -> alloc::borrow::Cow<'_, [u8]> {
+        match self.as_if_broken() {
+            Some(run) => run.messages().to_vec().into(),
+            None => self.messages().into(),
+        }
+    }
+}
+
+/// The first call that started.
+pub(super) fn first_of(turn: &Turn) -> usize {
+    let Turn { answered, running, for_caller, .. } = turn;
+    (0..turn.calls).find(|&i| answered.has(i) || running.has(i) || for_caller.has(i)).unwrap_or(turn.calls)
+}
+
+/// Bytes that the shortest answer to a block needs, if it is a call.
+fn answer_len(block: Value<'_>) -> usize {
+    if is_type(block, "tool_use") { id_bytes(block) + SHORTEST } else { 0 }
 }

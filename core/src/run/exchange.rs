@@ -121,6 +121,8 @@ impl Run<'_> {
         if let Some(Happened { kind: HappenedKind::MessageStop, .. }) = happened {
             self.end_reply()?;
         }
+        #[cfg(feature = "alloc")]
+        self.keep_hold(happened)?;
         Ok(happened)
     }
 
@@ -144,6 +146,12 @@ impl Run<'_> {
     pub fn failed(&mut self, error: Option<Error>, now: Instant, jitter: u32) -> Result<Duration, Error> {
         if !matches!(self.state, State::Sending | State::Receiving | State::ErrorBody) {
             return Ok(Duration::ZERO);
+        }
+        #[cfg(feature = "alloc")]
+        if self.has_begun_early() {
+            self.break_off();
+            let Some(error) = error else { return Ok(Duration::ZERO) };
+            return self.goes_on_after_break(retry_after(error), now, jitter).ok_or(error);
         }
         let Some(error) = error else {
             self.take_back();
@@ -171,13 +179,18 @@ impl Run<'_> {
             return Err(error);
         }
         self.attempt += 1;
-        let retry_after = match error {
-            Error::Api(api) => api.retry_after,
-            _ => None,
-        };
-        let wait = self.retry.wait(self.attempt, retry_after, jitter);
+        let wait = self.retry.wait(self.attempt, retry_after(error), jitter);
         self.state = State::Waiting(now.after(wait));
         Ok(wait)
+    }
+
+    /// Lets go of the reply under way: it is taken back, or kept if a call of it has started.
+    pub(super) fn let_go(&mut self) {
+        #[cfg(feature = "alloc")]
+        if self.has_begun_early() {
+            return self.break_off();
+        }
+        self.take_back();
     }
 
     /// Cuts the transcript back to before the reply under way. An API error's words are kept, in the tail.
@@ -248,5 +261,13 @@ impl Run<'_> {
         }
         let request_id = body.member("request_id").and_then(Value::as_text);
         Some(ApiErrorText { kind, message, request_id: request_id.unwrap_or_else(|| Text::from_raw(&self.head.request_id)), body })
+    }
+}
+
+/// How long the server asks to wait.
+const fn retry_after(error: Error) -> Option<Duration> {
+    match error {
+        Error::Api(api) => api.retry_after,
+        _ => None,
     }
 }

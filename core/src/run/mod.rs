@@ -22,8 +22,8 @@
 //!   └─────────────────────────────────────────────────────┴──────────┘
 //! ```
 //! [`Run::step`] gives a [`Step`]; what follows are methods of the run. A driver that was dropped in the middle of a step loses
-//! nothing: the next `step()` finds what was abandoned. A request that was under way is sent again, a reply that was under way is
-//! taken back, a call that was running is answered as cancelled, for it may have had its effect.
+//! nothing: the next `step()` finds what was abandoned. A request that was under way is sent again. A reply that was under way is taken
+//! back, unless a call of it had started. A call that was running is answered as cancelled, because it may have had its effect.
 //!
 //! ```
 //! use toolrunner_core::run::{Outcome, Run, Step};
@@ -71,6 +71,7 @@ mod broken;
 mod calls;
 mod cap;
 mod compact;
+#[cfg(feature = "alloc")]
 mod early;
 mod exchange;
 mod results;
@@ -82,6 +83,8 @@ mod verbs;
 use crate::error::{Error, Misuse};
 use crate::json::Value;
 use crate::message::{Message, StopReason, Usage};
+#[cfg(feature = "alloc")]
+use crate::message::{Messages, Role};
 use crate::policy::{Limit, Limits, RetryPolicy};
 use crate::time::Instant;
 use crate::transcript::{Span, Transcript};
@@ -117,6 +120,9 @@ pub struct Run<'b> {
     keep: Option<broken::Keep>,
     reply: Reply,
     turn: Turn,
+    /// Calls that started before their reply was whole.
+    #[cfg(feature = "alloc")]
+    early: early::Early,
     head: ReplyHead,
     container: Container,
     /// Where, in the tail, the JSON of the last API error lies; until the next write.
@@ -162,6 +168,8 @@ impl<'b> Run<'b> {
             keep: None,
             reply: Reply::new(transcript.len()),
             turn: Turn::none(transcript.len()),
+            #[cfg(feature = "alloc")]
+            early: early::Early::default(),
             transcript,
             head: ReplyHead::default(),
             container: Container::new(),
@@ -290,6 +298,10 @@ impl<'b> Run<'b> {
 
     /// The model's last message, if it is the last thing that was said but for its results and what was appended.
     pub fn last_message(&self) -> Option<Message<'_>> {
+        #[cfg(feature = "alloc")]
+        if self.has_begun_early() {
+            return Messages::new(self.messages()).filter(|message| message.role() == Some(Role::Assistant)).last();
+        }
         self.transcript.bytes().get(self.turn.start..self.turn.end).and_then(Value::whole).and_then(Message::new)
     }
 
@@ -313,6 +325,11 @@ impl<'b> Run<'b> {
                 State::Receiving | State::ErrorBody => return Ok(Step::Receive),
                 State::Sending => return Ok(self.send(now)),
                 State::Ready => {
+                    #[cfg(feature = "alloc")]
+                    if let Some(until) = self.early.take_pause() {
+                        self.state = State::Waiting(until);
+                        continue;
+                    }
                     if self.transcript.is_empty() {
                         return Err(Misuse::NoMessages.into());
                     }
@@ -366,6 +383,8 @@ impl<'b> Run<'b> {
         self.started.get_or_insert(now);
         self.state = State::Sending;
         self.handed_on = false;
+        #[cfg(feature = "alloc")]
+        self.early.begin_reply();
         self.failure = Span::default();
         self.reply = Reply::new(self.transcript.len());
         Step::Send
@@ -374,6 +393,11 @@ impl<'b> Run<'b> {
     /// When [`Limits::time`] ends the run; nothing if it does not, or nothing was sent yet.
     pub fn deadline(&self) -> Option<Instant> {
         Some(self.started?.after(self.limits.time?))
+    }
+
+    /// Whether no limit forbids that the run goes on.
+    pub fn is_within_limits(&self, now: Instant) -> bool {
+        self.exceeded(now).is_none()
     }
 
     /// The limit that forbids another request, if one does.

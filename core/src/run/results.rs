@@ -14,6 +14,8 @@ const FAILED: &[u8] = b",\"is_error\":true}";
 /// The message around the results, and where its results begin.
 const OPENING: &[u8] = b",{\"role\":\"user\",\"content\":[";
 const FRAME: &[u8] = b",{\"role\":\"user\",\"content\":[]}";
+#[cfg(feature = "alloc")]
+pub(super) const FRAME_LEN: usize = FRAME.len();
 
 /// An answer that always fits, because room for it is set aside.
 const NO_ROOM: &[u8] = b"\"Error: no room\"";
@@ -85,6 +87,10 @@ impl Run<'_> {
     /// # Errors
     /// `Misuse` if there is no such open call.
     pub fn answer_checked(&mut self, i: usize, content: &[u8], is_error: bool) -> Result<(), Error> {
+        #[cfg(feature = "alloc")]
+        if self.has_begun_early() {
+            return self.keep_result(i, content, is_error);
+        }
         self.open_call(i)?;
         let is_text = matches!(content, [b'"', first, ..] if *first != b'"');
         if !is_text && check_content(content, is_error).is_err() {
@@ -102,6 +108,10 @@ impl Run<'_> {
 
     /// Answers a call with one of the loop's own texts, or the shortest there is if that does not fit.
     pub fn answer_notice(&mut self, i: usize, notice: Notice<'_>) -> Result<(), Error> {
+        #[cfg(feature = "alloc")]
+        if self.has_begun_early() {
+            return self.keep_notice(i, notice);
+        }
         self.answer_written(i, true, &|_, sink| notice.write_json(sink))
     }
 
@@ -255,6 +265,11 @@ impl Run<'_> {
 
     /// The event that tells the answer to call `i`, if it was answered.
     pub fn tool_end(&self, i: usize) -> Option<Event<'_>> {
+        #[cfg(feature = "alloc")]
+        if let Some((content, is_error)) = self.kept_result(i) {
+            let call = self.call(i)?;
+            return Some(Event::ToolEnd { id: call.id, name: call.name, content, is_error });
+        }
         let (call, result) = (self.call(i)?, self.result(i)?);
         let [content, is_error] = result.pick(["content", "is_error"]);
         let is_error = is_error.and_then(Value::as_bool).unwrap_or(false);
@@ -352,7 +367,7 @@ impl Run<'_> {
 }
 
 /// Checks what the API takes as a result: a string or an array of blocks, not empty, and only text if the call failed.
-fn check_content(content: &[u8], is_error: bool) -> Result<(), Misuse> {
+pub(super) fn check_content(content: &[u8], is_error: bool) -> Result<(), Misuse> {
     const SHAPE: Misuse = Misuse::Json("a tool result's content is a string or an array of blocks");
     const EMPTY: Misuse = Misuse::Json("a tool result's content must not be empty");
     let checked = check(content).map_err(|_| SHAPE)?;

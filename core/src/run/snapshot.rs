@@ -38,6 +38,14 @@ impl<'b> Run<'b> {
         if self.is_compacting() {
             return Err(Misuse::State("a summary is under way: no snapshot can be made before its end").into());
         }
+        #[cfg(feature = "alloc")]
+        if let Some(kept) = self.as_if_broken() {
+            return kept.write_snapshot(out);
+        }
+        self.write_snapshot(out)
+    }
+
+    fn write_snapshot(&self, out: &mut (impl Sink + ?Sized)) -> Result<(), Error> {
         let (state, detail) = match self.state {
             State::Calling => ("calling", ""),
             State::Done(Outcome::Ended(stop)) => ("ended", stop.map_or("", StopReason::name)),
@@ -190,7 +198,9 @@ impl<'b> Run<'b> {
             && messages().any(|(first, _)| first == start)
             && self.mark_of(start) == mark
             && found.min(super::MAX_CALLS) == calls
-            && behind_fallback == first
+            // A call before a fallback has no answer, unless it had started.
+            && first <= behind_fallback
+            && (first..behind_fallback).all(|i| self.turn.answered.has(i) || self.turn.running.has(i) || self.turn.for_caller.has(i))
             && results == self.turn.answered_count()
             // A call without an id could never be answered.
             && (!self.turn.runs || (first..calls).all(|i| self.call(i).is_some()))

@@ -1,7 +1,5 @@
 //! Where a run is, as data.
 
-use heapless::Vec;
-
 use crate::json::Value;
 use crate::message::StopReason;
 use crate::policy::Limit;
@@ -113,7 +111,7 @@ impl Bits {
 /// … ,{"role":"assistant",…} ,{"role":"user","content":[result, result]} ,appended …
 ///   mark start           end                                  results_end
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Turn {
     /// Length of the transcript before the message, and before its comma.
     pub(super) mark: usize,
@@ -137,11 +135,62 @@ pub(super) struct Turn {
     /// Whether room for the shortest answers was found.
     pub(super) has_room: bool,
     /// Where the first calls stand in the message; those behind them are searched for. Empty if the turn was not read here.
-    pub(super) found: Vec<Found, MAX_FOUND>,
+    pub(super) found: FoundCalls,
 }
 
-/// Most calls of a turn whose places are kept.
-pub(super) const MAX_FOUND: usize = 2;
+/// The places of a turn's calls: of all of them if the transcript grows, or else of the first two. It has no gap.
+#[derive(Clone, Debug)]
+pub(super) struct FoundCalls {
+    first: heapless::Vec<Found, 2>,
+    #[cfg(feature = "alloc")]
+    rest: alloc::vec::Vec<Found>,
+}
+
+impl FoundCalls {
+    pub(super) const fn new() -> Self {
+        Self {
+            first: heapless::Vec::new(),
+            #[cfg(feature = "alloc")]
+            rest: alloc::vec::Vec::new(),
+        }
+    }
+
+    /// Keeps the place of call `i`; says whether it did. `grows`: whether there is memory for as many as come.
+    pub(super) fn note(&mut self, i: usize, place: Found, grows: bool) -> bool {
+        if i != self.len() {
+            return false;
+        }
+        if self.first.push(place).is_ok() {
+            return true;
+        }
+        #[cfg(feature = "alloc")]
+        if grows {
+            self.rest.push(place);
+        }
+        grows
+    }
+
+    pub(super) fn len(&self) -> usize {
+        #[cfg(feature = "alloc")]
+        return self.first.len() + self.rest.len();
+        #[cfg(not(feature = "alloc"))]
+        self.first.len()
+    }
+
+    pub(super) fn get(&self, i: usize) -> Option<&Found> {
+        #[cfg(feature = "alloc")]
+        return self.first.get(i).or_else(|| self.rest.get(i.checked_sub(self.first.len())?));
+        #[cfg(not(feature = "alloc"))]
+        self.first.get(i)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Found> {
+        #[cfg(feature = "alloc")]
+        return self.first.iter().chain(&self.rest);
+        #[cfg(not(feature = "alloc"))]
+        self.first.iter()
+    }
+}
 
 /// Where the parts of a call stand, counted from the message's start.
 #[derive(Clone, Copy, Debug)]
@@ -149,6 +198,14 @@ pub(super) struct Found {
     pub(super) id: Place,
     pub(super) name: Place,
     pub(super) input: Place,
+}
+
+impl Found {
+    /// Where the id, the name and the input of a call stand in `message`; nothing if one is missing.
+    pub(super) fn of(parts: [Value<'_>; 3], message: &[u8]) -> Option<Self> {
+        let [id, name, input] = parts.map(|part| Place::of(part, message));
+        Some(Self { id: id?, name: name?, input: input? })
+    }
 }
 
 /// A [`Span`] in half the memory.
@@ -192,7 +249,7 @@ impl Turn {
             bad: BadInputs::NONE,
             runs: false,
             has_room: false,
-            found: Vec::new(),
+            found: FoundCalls::new(),
         }
     }
 

@@ -82,7 +82,7 @@ impl Run<'_> {
     pub fn stop(&mut self) {
         // While it waits to send again the reply is taken back already, and something may have been appended since.
         if let State::Sending | State::Receiving | State::ErrorBody = self.state {
-            self.take_back();
+            self.let_go();
         }
         self.cancel_compaction();
         if !matches!(self.state, State::Done(Outcome::Broken | Outcome::Ended(_))) {

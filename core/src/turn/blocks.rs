@@ -79,6 +79,12 @@ impl OpenBlock {
     pub(super) const fn start(&self) -> usize {
         self.span.start
     }
+
+    /// How many calls began before it; of a call its own number.
+    #[cfg(feature = "alloc")]
+    pub(super) fn calls_before(&self) -> usize {
+        usize::from(self.call)
+    }
 }
 
 impl Reply {
@@ -100,15 +106,17 @@ impl Reply {
         let block = source.bytes(t);
         let (kind, len) = (Value::whole(block).map_or(BlockKind::Other, kind_of), block.len());
         kind.ensure_said_by_the_model()?;
-        match source {
-            Source::Chunk(block) => t.append(block)?,
-            Source::Tail(span) => t.insert_tail(start, span)?,
-        }
         let before: &[u8] = match (self.has_blocks, start) {
             (true, _) => b",",
             (false, 0) => b"{\"role\":\"assistant\",\"content\":[",
             (false, _) => b",{\"role\":\"assistant\",\"content\":[",
         };
+        // All of it or nothing: what is whole of the reply may be kept.
+        t.reserve(before.len() + len)?;
+        match source {
+            Source::Chunk(block) => t.append(block)?,
+            Source::Tail(span) => t.insert_tail(start, span)?,
+        }
         t.insert(start, before)?;
         self.has_blocks = true;
         self.blocks += 1;

@@ -15,7 +15,7 @@ pub(crate) type Fault = Option<JsonError>;
 const MAX_FAULTS: usize = 4;
 
 /// The fault of one call, small: a run keeps several.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Noted {
     expected: Option<&'static str>,
     at: u32,
@@ -23,7 +23,7 @@ struct Noted {
 }
 
 /// The calls of a reply whose input is no JSON object, and why.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct BadInputs {
     /// One bit a call, for the first 128: a turn cannot have more.
     calls: [u32; 4],

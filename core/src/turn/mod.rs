@@ -112,7 +112,7 @@ enum Phase {
 }
 
 /// The state of a reply under way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Reply {
     form: Form,
     phase: Phase,
@@ -167,13 +167,24 @@ impl Reply {
 
     /// Where the blocks end that are whole, but for those behind one that is not; nothing if there are none, or if all was said.
     pub(crate) fn end_of_whole_blocks(&self, transcript: &Transcript<'_>) -> Option<usize> {
-        if !self.is_streamed() || self.phase != Phase::Open || !self.has_blocks {
+        if !self.is_streamed() || self.phase == Phase::Start || !self.has_blocks {
             return None;
+        }
+        // The message's end is written, but something was wrong with the whole of it.
+        #[cfg(feature = "alloc")]
+        if self.phase == Phase::Stopped {
+            return transcript.len().checked_sub(2);
         }
         let Some(cut) = self.open.iter().map(OpenBlock::start).min() else { return Some(transcript.len()) };
         // Before the first block there is no comma.
         let comma = cut.checked_sub(1)?;
         (transcript.bytes().get(comma) == Some(&b',')).then_some(comma)
+    }
+
+    /// Whether call `i` of the reply and every block before it is whole.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn is_closed_up_to(&self, i: usize) -> bool {
+        self.open.iter().all(|block| block.calls_before() > i)
     }
 
     /// Whether it comes as a stream, as far as is known.

@@ -1,6 +1,5 @@
 //! Tools that block their thread, where that does no harm: tokio's pool, or on another runtime a thread of their own.
 
-use core::any::Any;
 use core::panic::AssertUnwindSafe;
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
@@ -64,12 +63,6 @@ impl Caller {
     fn scope<T>(&self, work: impl FnOnce() -> T) -> T {
         dispatcher::with_default(&self.dispatch, || self.span.in_scope(work))
     }
-}
-
-/// What a panic said.
-pub(super) fn message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no message)")
 }
 
 struct Unpark(Thread);

@@ -7,6 +7,7 @@ use toolrunner_core::json::Text;
 use toolrunner_core::tool::Notice;
 
 use super::Run;
+use super::apart::run_apart;
 use super::drive::uninterrupted;
 use super::gate::{ResultDraft, capped};
 use super::jobs::{Done, Job};
@@ -42,7 +43,9 @@ impl Run {
     /// As [`answer`](Self::answer).
     pub fn allow(&mut self, id: &str) -> Result<&mut Self, Error> {
         let call = self.open_call(id)?;
-        self.allowed.push(call);
+        if !self.allowed.contains(&call) {
+            self.allowed.push(call);
+        }
         self.machine.give_to_tools(call);
         Ok(self)
     }
@@ -120,15 +123,13 @@ impl Run {
 
     /// Takes the next result, and starts what may run in its place.
     pub(super) async fn next_result(&mut self) -> Result<(), Error> {
-        self.start_beside_early()?;
+        // Some may have started before the others of their turn were looked at.
+        if self.may_start_more() {
+            self.start_calls()?;
+        }
         let deadline = self.machine.deadline();
         match uninterrupted(&self.cancel, &self.clock, deadline, self.jobs.next()).await {
-            Some(Some(done)) => {
-                self.stage(done)?;
-                if self.may_start_more() {
-                    self.start_calls()?;
-                }
-            }
+            Some(Some(done)) => self.stage(done)?,
             Some(None) => {}
             None => self.wind_down().await?,
         }
@@ -136,7 +137,7 @@ impl Run {
     }
 
     /// Puts a result in its place.
-    fn stage(&mut self, done: Done) -> Result<(), Error> {
+    pub(super) fn stage(&mut self, done: Done) -> Result<(), Error> {
         let Some((content, is_error)) = done.answer else {
             self.machine.leave_to_caller(done.call);
             return Ok(());
@@ -156,11 +157,16 @@ impl Run {
         }
         let Ok(mut content) = String::from_utf8(content) else { return notice(Notice::NotRun) };
         if let Some(hook) = &self.hook {
-            let mut draft = ResultDraft::new(id, name, content, is_error);
-            hook(&mut draft);
-            let (bytes, is_error) = draft.into_parts();
-            content = String::from_utf8(bytes).unwrap_or_default();
-            return (self.capped(content).into_bytes(), is_error);
+            let mut draft = ResultDraft::new(id, name, content.clone(), is_error);
+            match run_apart(|| hook(&mut draft)) {
+                Ok(()) => {
+                    let (bytes, is_error) = draft.into_parts();
+                    content = String::from_utf8(bytes).unwrap_or_default();
+                    return (self.capped(content).into_bytes(), is_error);
+                }
+                // The tool has run: what it gave stands.
+                Err(panic) => tracing::error!("the hook on results panicked: {panic}"),
+            }
         }
         (self.capped(content).into_bytes(), is_error)
     }
@@ -169,21 +175,17 @@ impl Run {
         self.result_cap.and_then(|cap| capped(&content, cap)).unwrap_or(content)
     }
 
-    /// Ends what is under way, because the run was cancelled or its time is over: a reply is taken back, tools are told and have the
-    /// grace period to end; then they are dropped, and their calls answered as cancelled.
+    /// Ends what is under way, because the run was cancelled or its time is over: a reply is taken back, unless a call of it has started;
+    /// tools are told and have the grace period to end; then they are dropped, and their calls answered as cancelled.
     pub(super) async fn wind_down(&mut self) -> Result<(), Error> {
-        // What came of a reply that is not whole goes with it.
-        let is_lost = self.early.has_begun();
         self.let_go_of_reply();
         self.jobs.cancel();
         let end = self.clock.0.now().after(self.grace);
         while !self.jobs.is_empty() {
             let never = tokio_util::sync::CancellationToken::new();
             match uninterrupted(&never, &self.clock, Some(end), self.jobs.next()).await {
-                Some(Some(_)) if is_lost => {}
                 Some(Some(done)) => self.stage(done)?,
                 Some(None) => {}
-                None if is_lost => self.jobs.clear(),
                 None => {
                     for call in self.jobs.calls() {
                         self.machine.answer_notice(call, Notice::Cancelled)?;
@@ -193,7 +195,6 @@ impl Run {
                 }
             }
         }
-        self.early = super::early::Early::default();
         if self.cancel.is_cancelled() {
             self.machine.stop();
             self.is_wound_down = true;

@@ -10,12 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use toolrunner_core::drive::{DriveError, send};
 use toolrunner_core::observe::Event;
-use toolrunner_core::run::{Happened, Outcome, Step};
+use toolrunner_core::run::{Happened, Step};
 use toolrunner_core::time::{Clock, Instant};
 use toolrunner_core::transport::Head;
 use tracing::Instrument;
 
-use super::early::beside;
+use super::early::{Early, beside};
 use super::watch::Watch;
 use super::what::{Retried, What, text_of};
 use super::{Finished, Run, Turn};
@@ -33,8 +33,8 @@ impl Run {
         self.finished()
     }
 
-    /// Goes on to the end of the model's next reply; nothing when there is none. The reply's calls have not run yet: they run at
-    /// [`Turn::results`], or at the next `next_turn`, once. A run that is dropped in between ran none of them.
+    /// Goes on to the end of the model's next reply; nothing when there is none. The reply's calls have not run yet, unless they started
+    /// [eagerly](crate::RunBuilder::eager): they run at [`Turn::results`], or at the next `next_turn`, once.
     ///
     /// # Errors
     /// See [`Error`]. The run is whole: call it again to go on from where it was.
@@ -51,8 +51,9 @@ impl Run {
     ///
     /// A text that was told cannot be taken back: a reply that breaks off later is an error then, unless the retry policy says else.
     ///
-    /// Levels may be mixed. After [`Event::MessageStop`] the reply is whole and its calls have not run: [`next_turn`](Self::next_turn)
-    /// then gives that turn, to look at its calls or answer them; another `next_event` runs them.
+    /// Levels may be mixed. After [`Event::MessageStop`] the reply is whole: [`next_turn`](Self::next_turn) then gives that turn, to look at
+    /// its calls or to answer them, and another `next_event` runs them. With [`eager`](crate::RunBuilder::eager) some of its calls may have
+    /// started by then, or have their results already.
     ///
     /// # Errors
     /// See [`Error`]. The run is whole: call it again to go on from where it was.
@@ -97,7 +98,6 @@ impl Run {
     fn is_untold(&self, what: What) -> bool {
         match what {
             What::TurnEnd => true,
-            What::ToolStart(i) | What::ToolEnd(i) if self.early.call(i).is_some() => false,
             What::ToolStart(i) => !self.machine.calls().contains(&i),
             What::ToolEnd(i) => !self.machine.is_answered(i),
             _ => false,
@@ -106,6 +106,7 @@ impl Run {
 
     fn lend(&mut self, what: What) -> Option<Event<'_>> {
         Some(match what {
+            What::Broken { wait, error } => Event::Broken { wait, error },
             What::Compacted { before, after } => Event::Compacted { before, after },
             What::Happened(happened) => self.machine.event(happened),
             What::Request { turn, attempt } => Event::Request { turn, attempt },
@@ -113,8 +114,6 @@ impl Run {
                 let Retried { message, request_id } = &self.retried;
                 Event::Retry { attempt, wait, error, message: text_of(message), request_id: text_of(request_id) }
             }
-            What::ToolStart(i) if self.early.call(i).is_some() => self.early.call(i)?.start_event(),
-            What::ToolEnd(i) if self.early.call(i).is_some() => self.early.call(i)?.end_event()?,
             What::ToolStart(i) => {
                 let call = self.machine.call(i)?;
                 Event::ToolStart { id: call.id, name: call.name, input: call.input }
@@ -126,10 +125,11 @@ impl Run {
 
     /// Tells what was wrong with how the run was made.
     pub(super) fn check_setup(&mut self) -> Result<(), Error> {
-        let Some(error) = self.invalid.take() else { return Ok(()) };
-        // A second use tells it again: nothing can be sent.
-        self.invalid = Some(Error::Invalid(error.to_string()));
-        Err(error)
+        match &self.invalid {
+            // The same each time: nothing can be sent.
+            Some(error) => Err(error.again()),
+            None => Ok(()),
+        }
     }
 
     /// One thing further. `tell`: whether what happens is handed on.
@@ -157,7 +157,8 @@ impl Run {
                 let read = uninterrupted(&self.cancel, &self.clock, deadline, next).await;
                 let what = match read {
                     Some(Either::Left(done)) => {
-                        self.early_done(done);
+                        self.stage(done)?;
+                        self.start_early();
                         None
                     }
                     Some(Either::Right(Ok(Some(happened)))) => (self.note(happened) && tell).then_some(What::Happened(happened)),
@@ -280,15 +281,25 @@ impl Run {
             return false;
         }
         if happened.is_of_message() {
-            self.envelope.see(&self.machine.peek(happened));
+            self.note_of_message(happened);
         }
-        if self.eager {
+        if self.eager && !self.machine.reply_is_whole() {
             self.see_early(happened);
         }
         true
     }
 
-    /// The reply is whole.
+    // A reply has three of them.
+    #[inline(never)]
+    fn note_of_message(&mut self, happened: Happened) {
+        self.envelope.see(&self.machine.peek(happened));
+        // Before anybody is told, and before anything is waited for: from here on the caller may do whatever they want.
+        if self.machine.reply_is_whole() {
+            self.turn_ended();
+        }
+    }
+
+    /// The reply is whole, and its body is read to the end.
     async fn end_reply(&mut self) -> Result<Option<What>, Error> {
         if let Some(reply) = &mut self.reply {
             reply.drain(&self.clock).await;
@@ -301,13 +312,12 @@ impl Run {
             self.compactions = self.machine.compactions();
             return Ok(done.then_some(What::Compacted { before, after }));
         }
-        self.turn_ended();
-        self.adopt_early()?;
         Ok(Some(What::TurnEnd))
     }
 
-    /// What was said for one turn only has had its effect.
-    fn turn_ended(&mut self) {
+    /// A reply is the last turn now: what was said for one turn only has had its effect.
+    pub(super) fn turn_ended(&mut self) {
+        self.early = Early::default();
         self.allowed.clear();
         self.before_summary = None;
         if self.next_params.iter().next().is_some() {
@@ -329,16 +339,16 @@ impl Run {
     fn failed(&mut self, failed: DriveError<HttpError>) -> Result<What, Error> {
         self.reply = None;
         let DriveError { error, transport } = failed;
-        let attempt = self.machine.attempt() + 1;
+        let (attempt, turns) = (self.machine.attempt() + 1, self.machine.turns());
         let failed = self.machine.failed(Some(error), self.clock.now(), self.clock.jitter());
-        if failed.is_err() && self.machine.outcome() == Some(Outcome::Broken) {
-            // What was kept is the last message, and calls of it that have run keep their results.
-            self.envelope.broke_off();
-            self.adopt_early()?;
-        } else {
-            self.lose_early();
-        }
+        let is_kept = self.machine.turns() > turns;
+        self.reply_ended_early(is_kept);
         match failed {
+            Ok(wait) if is_kept => {
+                tracing::info!(?wait, "a reply ended early after a call had started, and the run goes on: {error}");
+                self.untold.push_back(What::TurnEnd);
+                Ok(What::Broken { wait, error })
+            }
             Ok(wait) => {
                 let full = Error::of(error, transport, &self.machine);
                 tracing::info!(run = self.id, attempt, ?wait, "request failed and is sent again: {full}");
@@ -346,6 +356,15 @@ impl Run {
                 Ok(What::Retry { attempt, wait, error })
             }
             Err(error) => Err(Error::of(error, transport, &self.machine)),
+        }
+    }
+
+    /// A reply did not become whole. If its blocks are kept they are the last message.
+    pub(super) fn reply_ended_early(&mut self, is_kept: bool) {
+        self.early = Early::default();
+        if is_kept {
+            self.envelope.broke_off();
+            self.turn_ended();
         }
     }
 }

@@ -28,6 +28,8 @@ impl RunBuilder {
     /// Decides about every call before its tool runs: let it run, deny it with a text, change its input, answer in its place, or
     /// suspend the run until somebody knows. Called at the same time for the calls of one turn; a call waits for as long as it takes.
     ///
+    /// If the gate panics, the tool does not run and the model reads `Error: not run`. The panic is logged and goes no further.
+    ///
     /// ```
     /// # fn f(client: toolrunner_std::Client) {
     /// use toolrunner_std::run::Decision;
@@ -46,6 +48,8 @@ impl RunBuilder {
     }
 
     /// Shows every tool's result before it is put into the conversation: to look at, to replace, or to cut.
+    ///
+    /// If the hook panics, the result stays as the tool gave it. The panic is logged and goes no further.
     pub fn on_result(mut self, hook: impl Fn(&mut ResultDraft) + Send + Sync + 'static) -> Self {
         self.hooks.hook = Some(Arc::new(hook));
         self

@@ -1,12 +1,10 @@
 //! Calls under way: each owns a copy of its input, so that nothing is lost when the driver's future is dropped.
 
 use core::any::Any;
-use core::panic::AssertUnwindSafe;
-use core::pin::{Pin, pin};
+use core::pin::Pin;
 use core::task::{Context, Poll};
 use std::sync::Arc;
 
-use futures_util::FutureExt;
 use futures_util::future::{AbortHandle, Abortable, Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -15,6 +13,7 @@ use toolrunner_core::time::{Clock, Instant};
 use toolrunner_core::tool::{Notice, Output, ToolCall, ToolError, ToolHost};
 use tracing::Instrument;
 
+use super::apart::Apart;
 use super::blocking;
 use super::gate::{Decision, DynGate, GatedCall};
 use super::notice::notice;
@@ -43,7 +42,7 @@ pub(super) struct Job {
     pub(super) gate: Option<Arc<dyn DynGate>>,
 }
 
-type Running = Abortable<Pin<Box<dyn Future<Output = Done> + Send>>>;
+type Running = Abortable<Apart<Pin<Box<dyn Future<Output = Done> + Send>>>>;
 
 /// The calls of a turn that are running.
 #[derive(Default)]
@@ -61,6 +60,8 @@ struct Entered {
     call: usize,
     serial: Option<Arc<str>>,
     abort: AbortHandle,
+    /// Tells this call alone that it is to end.
+    cancel: CancellationToken,
 }
 
 impl core::fmt::Debug for Jobs {
@@ -93,30 +94,35 @@ impl Jobs {
             self.cancel = CancellationToken::new();
         }
         let (abort, registration) = AbortHandle::new_pair();
-        self.list.push(Entered { call: job.call, serial: job.entry.serial.clone(), abort });
-        // Only what may time out is ever told alone.
-        let cancel = if job.entry.timeout.is_some() { self.cancel.child_token() } else { self.cancel.clone() };
+        let cancel = self.cancel.child_token();
+        self.list.push(Entered { call: job.call, serial: job.entry.serial.clone(), abort, cancel: cancel.clone() });
         // Inside the caller's span, and around what the tool itself logs.
         let span = tracing::error_span!("call", run = self.run, tool = %one_line(&job.name), call = %one_line(&job.id));
         let work: Pin<Box<dyn Future<Output = Done> + Send>> = Box::pin(job.run(clock, cancel).instrument(span));
-        self.running.push(Abortable::new(work, registration));
+        self.running.push(Abortable::new(Apart::new(work), registration));
     }
 
     /// The next that is done.
     pub(super) async fn next(&mut self) -> Option<Done> {
         loop {
-            // An aborted one is not in the list any more.
-            if let Ok(done) = self.running.next().await? {
+            let Some(next) = self.running.next().await else {
+                // Nothing runs, whatever the list says: calls that are in it are answered as cancelled.
+                self.list.clear();
+                return None;
+            };
+            // An aborted one is not in the list any more. What a tool or a gate does wrong was caught before it comes here.
+            if let Ok(Ok(done)) = next {
                 self.list.retain(|entered| entered.call != done.call);
                 return Some(done);
             }
         }
     }
 
-    /// Drops this call, if it runs.
+    /// Drops this call, if it runs. It is told, for the case that it is on another thread.
     pub(super) fn abort(&mut self, call: usize) {
         self.list.retain(|entered| {
             if entered.call == call {
+                entered.cancel.cancel();
                 entered.abort.abort();
             }
             entered.call != call
@@ -176,15 +182,14 @@ impl Job {
     async fn run(mut self, clock: SharedClock, cancel: CancellationToken) -> Done {
         let (call, limit) = (self.call, self.entry.timeout);
         if let Some(gate) = self.gate.take() {
-            let asked = AssertUnwindSafe(gate.dyn_decide(self.gated())).catch_unwind().await;
-            match asked {
+            match Apart::new(gate.dyn_decide(self.gated())).await {
                 Ok(Decision::Allow) => {}
                 Ok(Decision::Suspend) => return Done { call, answer: None },
                 Ok(Decision::Input(json)) => self.input = json.into_bytes(),
                 Ok(Decision::Answer { content, is_error }) => return Done { call, answer: Some((content.into_bytes(), is_error)) },
                 // Nobody allowed it.
                 Err(panic) => {
-                    tracing::error!("the gate panicked: {}", Escaped(blocking::message(&*panic)));
+                    tracing::error!("the gate panicked: {}", Escaped(&panic));
                     return Done { call, answer: Some(notice(Notice::NotRun)) };
                 }
             }
@@ -192,24 +197,22 @@ impl Job {
         let deadline = limit.map(|limit| clock.now().after(limit));
         // A tool that ran into its time-out is told, for the case that it is on another thread.
         let told = cancel.clone();
-        let work = AssertUnwindSafe(self.work(deadline, cancel)).catch_unwind();
-        let guarded = work.map(|done| {
-            done.unwrap_or_else(|panic| {
-                tracing::error!("tool panicked: {}", Escaped(blocking::message(&*panic)));
-                notice(Notice::Panicked)
-            })
-        });
-        let answer = match (limit, deadline) {
-            (Some(limit), Some(deadline)) => match select(pin!(guarded), clock.wait_until(deadline)).await {
+        let work = Apart::new(Box::pin(self.work(deadline, cancel)));
+        let done = match (limit, deadline) {
+            (Some(limit), Some(deadline)) => match select(work, clock.wait_until(deadline)).await {
                 Either::Left((done, _)) => done,
                 Either::Right(((), _)) => {
                     told.cancel();
                     tracing::error!("tool timed out after {limit:?}");
-                    notice(Notice::TimedOut(limit))
+                    Ok(notice(Notice::TimedOut(limit)))
                 }
             },
-            _ => guarded.await,
+            _ => work.await,
         };
+        let answer = done.unwrap_or_else(|panic| {
+            tracing::error!("tool panicked: {}", Escaped(&panic));
+            notice(Notice::Panicked)
+        });
         Done { call, answer: Some(answer) }
     }
 

@@ -13,6 +13,7 @@
 //! Any of these futures may be dropped at any time; calling again goes on. Calls that were running are kept and go on too. The loop asks
 //! nothing of tokio: on another runtime it needs a transport of that runtime's, and works best with a clock of its own.
 
+mod apart;
 mod blocking;
 mod body;
 mod build;
@@ -208,7 +209,8 @@ impl Run {
         Ok(self)
     }
 
-    /// Ends the run where it is. A reply under way is taken back; calls that run are dropped.
+    /// Ends the run where it is. A reply under way is taken back, unless a call of it has started: then its whole blocks stay. Calls that run
+    /// are dropped; if the run goes on, they are answered as cancelled.
     pub fn stop(&mut self) {
         self.abandon();
         self.machine.stop();
@@ -334,21 +336,23 @@ impl Run {
         self
     }
 
-    /// The conversation as JSON: an array of messages, as the next request has them. A reply under way is not in it; calls of the last
-    /// turn that are open have no result yet (see [`close_open_calls`](Self::close_open_calls)).
+    /// The conversation as JSON: an array of messages, as the next request has them. A reply under way is not in it, unless a call of it has
+    /// started: then its whole blocks are. Calls of the last turn that are open have no result yet (see
+    /// [`close_open_calls`](Self::close_open_calls)).
     pub fn messages(&self) -> String {
-        let bytes = self.machine.messages();
+        let bytes = self.machine.messages_with_early_calls();
         let mut json = String::with_capacity(bytes.len() + 2);
         json.push('[');
         // A transcript is always UTF-8.
-        json.push_str(core::str::from_utf8(bytes).unwrap_or_default());
+        json.push_str(core::str::from_utf8(&bytes).unwrap_or_default());
         json.push(']');
         json
     }
 
     /// The run as JSON, to go on with later or in another process: [`RunBuilder::resume`]. It holds the conversation, its open calls and
-    /// what was counted; no key, no tools, no parameters, no limits. A reply under way is left out and asked for again; calls that run
-    /// now are answered as cancelled there, for they may have had their effect. Calls that have run keep their results.
+    /// what was counted; no key, no tools, no parameters, no limits. Calls that have run keep their results. Calls that run now are answered
+    /// as cancelled in the resumed run, because they may have had their effect. A reply under way is left out and asked for again, unless a
+    /// call of it has started ([`eager`](RunBuilder::eager)): then its whole blocks are part of the snapshot.
     ///
     /// It is one JSON object with a version of its own; another version is refused.
     ///
@@ -413,15 +417,18 @@ impl Run {
     fn abandon(&mut self) {
         self.let_go_of_reply();
         self.jobs.clear();
-        self.early = Early::default();
         self.untold.clear();
     }
 
     fn let_go_of_reply(&mut self) {
         if self.reply.take().is_some() || self.announced {
+            let (was_whole, turns) = (self.machine.reply_is_whole(), self.machine.turns());
             // Nothing failed, so there is no error to tell.
             let _ = self.machine.failed(None, self.clock.now(), 0);
             self.announced = false;
+            if !was_whole {
+                self.reply_ended_early(self.machine.turns() > turns);
+            }
         }
     }
 

@@ -35,6 +35,10 @@ pub(super) fn text_of(json: &str) -> Text<'_> {
 /// What a step told.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum What {
+    Broken {
+        wait: Duration,
+        error: CoreError,
+    },
     Compacted {
         before: usize,
         after: usize,

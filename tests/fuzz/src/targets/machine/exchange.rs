@@ -5,7 +5,7 @@ use core::time::Duration;
 use toolrunner_core::error::{Error, TransportKind};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::observe::Event;
-use toolrunner_core::run::{Happened, Outcome};
+use toolrunner_core::run::Happened;
 use toolrunner_core::testing::validity::{self, Tail};
 use toolrunner_core::testing::{Reply, Request, Script, ScriptedModel, Style};
 use toolrunner_core::transport::ReplyHead;
@@ -107,8 +107,9 @@ impl Machine<'_> {
                 if let Error::Capacity(full) = error {
                     assert!(full.needed > full.free, "{full:?}");
                 }
-                let failed = self.run.failed(Some(error), self.now, choices.below(256) as u32);
-                if failed.is_err() && self.run.outcome() == Some(Outcome::Broken) {
+                let turns = self.run.turns();
+                let _ = self.run.failed(Some(error), self.now, choices.below(256) as u32);
+                if self.run.turns() > turns {
                     self.adopt(&early, choices);
                 }
             }
@@ -196,11 +197,16 @@ impl Machine<'_> {
         }
         early.see(&self.run.peek(happened));
         for (i, call) in early.calls.iter_mut().enumerate() {
-            let may = !early.is_closed && call.is_left && !call.has_begun && self.run.may_start_early(i, self.now);
-            if may && choices.below(2) == 1 {
+            let may = !early.is_closed && call.is_left && !call.has_begun && choices.below(2) == 1;
+            if may && self.run.begin_early(i, self.now) {
                 self.ledger.run(&call.id);
-                self.run.begin_early();
+                // Its reply cannot be lost any more.
+                self.ledger.keep(&call.id);
                 call.has_begun = true;
+            } else if call.has_begun && choices.below(8) == 0 && !self.run.is_answered(i) {
+                let content = format!("\"early {}\"", call.id);
+                self.run.answer(i, content.as_bytes(), false).expect("it runs");
+                self.ledger.answered(&call.id, None);
             }
         }
     }
@@ -210,18 +216,11 @@ impl Machine<'_> {
         if !early.calls.iter().any(|call| call.has_begun) {
             return;
         }
-        if let Err(error) = self.run.end_early() {
-            assert!(matches!(error, Error::Capacity(full) if full.needed > full.free), "{error}");
-            return;
-        }
         for (i, call) in early.calls.iter().enumerate().filter(|(_, call)| call.has_begun) {
-            // Behind the cut of a reply that broke off, or before a fallback.
-            if !self.run.calls().contains(&i) {
-                continue;
-            }
             assert!(self.run.call(i).is_some_and(|known| known.id == *call.id.as_str()), "another call than the one that began");
-            self.ledger.keep(&call.id);
-            if choices.below(3) == 0 { self.run.begin_call(i) } else { self.answer(i, &call.id, choices) }
+            if !self.run.is_answered(i) && choices.below(3) > 0 {
+                self.answer(i, &call.id, choices);
+            }
         }
     }
 }

@@ -1,0 +1,72 @@
+//! Code of others, kept apart: what panics in it, also while it is dropped, goes no further.
+
+use core::any::Any;
+use core::panic::AssertUnwindSafe;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use std::panic::catch_unwind;
+
+/// A future whose panics end it. It gives what the future gives, or what the panic said.
+///
+/// A future that is done, was aborted, or is let go of is dropped here, and what panics then is only logged. One thing cannot be caught: a
+/// value that panics while it is dropped *because* of a panic ends the process, as everywhere in Rust.
+pub(super) struct Apart<F>(Option<F>);
+
+impl<F> Apart<F> {
+    pub(super) const fn new(future: F) -> Self {
+        Self(Some(future))
+    }
+}
+
+impl<F: Future + Unpin> Future for Apart<F> {
+    type Output = Result<F::Output, String>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(future) = &mut self.0 else { return Poll::Pending };
+        let output = match catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(context))) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(output)) => Ok(output),
+            Err(panic) => Err(said(panic)),
+        };
+        // What it gave counts, whatever its remains do.
+        let future = self.0.take();
+        drop_apart(future);
+        Poll::Ready(output)
+    }
+}
+
+// A future is moved only into its drop: it is behind a pointer of its own.
+impl<F> Unpin for Apart<F> {}
+
+impl<F> Drop for Apart<F> {
+    fn drop(&mut self) {
+        drop_apart(self.0.take());
+    }
+}
+
+/// Runs `work`; gives what its panic said, if it panics.
+pub(super) fn run_apart<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(said)
+}
+
+fn drop_apart<T>(value: T) {
+    if let Err(panic) = run_apart(|| drop(value)) {
+        tracing::error!(panic, "a panic while a call's future was dropped");
+    }
+}
+
+/// What a panic said. Its payload is dropped, which may panic again.
+fn said(panic: Box<dyn Any + Send>) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no message)").to_owned();
+    let mut payload = panic;
+    // Each payload may be followed by another, but nobody does that often.
+    for _ in 0..8 {
+        match catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            Ok(()) => return text,
+            Err(next) => payload = next,
+        }
+    }
+    core::mem::forget(payload);
+    text
+}
