@@ -159,6 +159,20 @@ impl Error {
         }
     }
 
+    /// The same error once more: what was wrong with how a run was made is told at each use.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Api(failure) => Self::Api(failure.clone()),
+            Self::Capacity(full) => Self::Capacity(*full),
+            Self::Misuse(misuse) => Self::Misuse(*misuse),
+            Self::Invalid(text) => Self::Invalid(text.clone()),
+            Self::Protocol(protocol) => Self::Protocol(*protocol),
+            Self::Setup(setup) => Self::Setup(setup.clone()),
+            // No network is used to make a run.
+            Self::Transport(error) => Self::Invalid(error.to_string()),
+        }
+    }
+
     /// The server's error, if it is one.
     pub const fn api(&self) -> Option<&ApiFailure> {
         match self {

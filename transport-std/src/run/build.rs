@@ -122,9 +122,10 @@ impl RunBuilder {
         self
     }
 
-    /// The tools: one, or a tuple of tools and toolboxes. In place of those said before.
+    /// Adds tools: one, or a tuple of tools and toolboxes. They come behind those that were added before. A name that is there already is
+    /// an error at the run's first use.
     pub fn tools(mut self, tools: impl Tools) -> Self {
-        match Toolset::new(tools) {
+        match self.toolset.with(tools) {
             Ok(toolset) => self.toolset = toolset,
             Err(misuse) => self.note::<()>(Err(misuse)),
         }
@@ -173,11 +174,15 @@ impl RunBuilder {
     /// [gate](Self::gate) decides first, and [`concurrency`](Self::concurrency), serial tools and limits hold; with a limit of repeats
     /// none starts early. Results come in the model's order, as always. What it costs:
     ///
-    /// - A reply of which a call has started cannot be taken back: if its stream breaks off, that is an error, unless
-    ///   [`RetryPolicy::after_output`] asks for it again. The results of the lost reply's calls are dropped then, whatever they did.
+    /// - A reply of which a call has started is never taken back or asked for again. If it ends early (its stream breaks off, it is no valid
+    ///   reply, it has too many calls, the conversation is full, the run is cancelled or stopped), its whole blocks stay. Calls that had
+    ///   started keep their results; the others are answered as not run. Then the run goes on with the next request, after the wait of the
+    ///   retry policy, and tells [`Event::Broken`](crate::Event::Broken). If as many replies in a row break off as the policy has retries,
+    ///   and one more, the error is returned; the next call goes on.
     /// - If the reply ends for another reason than its calls (`max_tokens`, a refusal), those that have started keep their results, which
     ///   are told to the model when the run goes on; the others do not run.
-    /// - After a `fallback` block no more start early, and calls before it need no answer: one that runs is dropped.
+    /// - A [snapshot](Run::snapshot) of a reply of which a call has started holds what would stay if the reply ended early at that moment.
+    /// - After a `fallback` block no more start early. Calls before it are answered only if one of them had started.
     /// - A turn of which a call has started is not replaced by a summary of the client's; the next may be.
     pub const fn eager(mut self, eager: bool) -> Self {
         self.eager = eager;

@@ -36,6 +36,38 @@ impl<T: Tools> DynTools for T {
     }
 }
 
+/// Tools that were added one after the other.
+struct Both {
+    first: Toolset,
+    second: Toolset,
+}
+
+impl Both {
+    fn of(&self, i: usize) -> (&Toolset, usize) {
+        match i.checked_sub(self.first.count) {
+            Some(i) => (&self.second, i),
+            None => (&self.first, i),
+        }
+    }
+}
+
+impl DynTools for Both {
+    fn dyn_definition(&self, i: usize) -> Option<Definition<'_>> {
+        let (set, i) = self.of(i);
+        set.tools.dyn_definition(i)
+    }
+
+    fn dyn_call<'a>(
+        &'a self,
+        i: usize,
+        call: ToolCall<'a>,
+        out: &'a mut Output<'_>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), ToolError>> + Send + 'a>> {
+        let (set, i) = self.of(i);
+        set.tools.dyn_call(i, call, out)
+    }
+}
+
 /// A run's tools. Of what they tell of themselves nothing is copied: thousands of runs may wait with the same tools.
 #[derive(Clone)]
 pub(crate) struct Toolset {
@@ -64,6 +96,21 @@ impl Toolset {
     pub(crate) fn new<T: Tools>(tools: T) -> Result<Self, Error> {
         check_server_tools(&tools).map_err(|misuse| told_by_name(misuse, &tools))?;
         Ok(Self { count: tools.count(), tools: Arc::new(tools), declared: None })
+    }
+
+    /// These tools and, behind them, others.
+    pub(crate) fn with<T: Tools>(&self, tools: T) -> Result<Self, Error> {
+        let more = Self::new(tools)?;
+        if self.count == 0 {
+            return Ok(Self { declared: self.declared.clone(), ..more });
+        }
+        for (_, tool) in more.definitions() {
+            if self.definitions().any(|(_, known)| known.name == tool.name) {
+                return Err(Error::Invalid(format!("two tools have the name {:?}", tool.name)));
+            }
+        }
+        let (count, declared) = (self.count + more.count, self.declared.clone());
+        Ok(Self { tools: Arc::new(Both { first: self.clone(), second: more }), count, declared })
     }
 
     /// Adds definitions, a JSON array, that are not ours: those of a name that is known are left out.
