@@ -166,7 +166,7 @@ impl Error {
             Self::Capacity(full) => Self::Capacity(*full),
             Self::Misuse(misuse) => Self::Misuse(*misuse),
             Self::Invalid(text) => Self::Invalid(text.clone()),
-            Self::Protocol(protocol) => Self::Protocol(*protocol),
+            Self::Protocol(protocol) => Self::Protocol(protocol.clone()),
             Self::Setup(setup) => Self::Setup(setup.clone()),
             // No network is used to make a run.
             Self::Transport(error) => Self::Invalid(error.to_string()),
