@@ -5,7 +5,7 @@
 //! | [`Error::Capacity`] | the memory that the caller gave | give more, or shorten the conversation; nothing was lost |
 //! | [`Error::Transport`] | the network | go on with the run: it sends again |
 //! | [`Error::Api`] | the server says what: the caller's request, its key, or the server's load | see [`ApiError`] |
-//! | [`Error::Protocol`] | the server, or something between | go on with the run: the reply was taken back |
+//! | [`Error::Protocol`] | the server, or something between | go on with the run: the reply was taken back. `Run::error_body` has the start of what was not understood |
 //! | [`Error::Misuse`] | the calling code | mend it |
 //!
 //! After any of them the transcript is valid and the run can go on.
@@ -144,11 +144,12 @@ impl From<TransportKind> for ErrorKind {
 
 /// An error that the server reported, as a status or as an `error` event in a stream.
 ///
-/// Its texts (`message`, an unlisted `type`, the request id) are lent by the run: `Run::api_error`.
+/// Its texts (`message`, an unlisted `type`, the request id) are lent by the run: `Run::api_error`, and `Run::error_body` if the error
+/// is not JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ApiError {
-    /// HTTP status; 200 for an `error` event after the head.
+    /// HTTP status; 200 for an error in a stream, or in a whole reply of that status.
     pub status: u16,
     /// The error's `type`, or what the status stands for when the body names none.
     pub kind: ApiErrorKind,

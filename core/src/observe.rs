@@ -54,7 +54,7 @@ pub enum Event<'a> {
         /// The piece.
         text: Text<'a>,
     },
-    /// A piece of a call's input: JSON text, cut anywhere.
+    /// A piece of a call's input: JSON text, cut anywhere. Of a call without arguments there may be none.
     Input {
         /// The block's place in the message.
         index: usize,
@@ -98,7 +98,7 @@ pub enum Event<'a> {
         /// The signature.
         signature: Text<'a>,
     },
-    /// Why the reply ends, and what it cost.
+    /// Why the reply ends, and what it cost. A stream may tell it more than once; the last one counts, and a reason that came stays.
     Stop {
         /// The reason; none if the server named none.
         reason: Option<StopReason>,
@@ -107,7 +107,7 @@ pub enum Event<'a> {
         /// The event as it came; none in a whole-JSON reply.
         raw: Option<Value<'a>>,
     },
-    /// A piece of text.
+    /// A piece of text. It ends between two characters: half of a surrogate pair is held back until the next piece.
     Text {
         /// The block's place in the message.
         index: usize,
@@ -143,7 +143,8 @@ pub enum Event<'a> {
         /// Its input.
         input: Value<'a>,
     },
-    /// An event or a delta of a type that is not known here; it changed nothing.
+    /// A delta of an unknown type, or an event of an unknown type in a frame without a name. It changed nothing. Frames with an unknown
+    /// name are skipped without being told.
     Unknown {
         /// The event as it came.
         raw: Value<'a>,

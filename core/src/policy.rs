@@ -68,8 +68,10 @@ impl core::fmt::Display for Limit {
 
 /// When a request is sent again.
 ///
-/// `x-should-retry` of the reply decides first. Else statuses 408, 409, 429 and from 500, connections that failed, and streams that
-/// broke off or carried an `error` event, unless a part of the reply was handed on that cannot be taken back.
+/// The reply's `x-should-retry` decides first. Otherwise a request is sent again after the statuses 408, 409, 429 and 500 to 599, after a
+/// connection that failed, and after a reply that broke off or was not valid. An error in a reply of status 200 is retried if its type
+/// is `overloaded_error`, `api_error`, `rate_limit_error` or `timeout_error`. Not retried are a reply of which a part was handed on that
+/// cannot be taken back, and one that is not the API's at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RetryPolicy {

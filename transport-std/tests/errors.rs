@@ -95,7 +95,10 @@ async fn unreachable_host() {
 async fn html_instead_of_json() {
     let page = "<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>";
     let html = |status| Answer::raw(status, page).header("content-type", "text/html");
-    assert_eq!(error_of(html(200)).await, "protocol error: the reply is neither an event stream nor a JSON object");
+    assert_eq!(
+        error_of(html(200)).await,
+        format!("protocol error: the reply is neither an event stream nor a JSON object; it begins: {page}")
+    );
     assert_eq!(
         error_of(html(502)).await,
         "API error: api_error (status 502): <html><head><title>502 Bad Gateway</title></head><body>nginx</body></html> [request id req_scripted_0001]"
@@ -107,6 +110,37 @@ async fn an_error_with_status_200() {
     let body = r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"},"request_id":"req_7"}"#;
     let text = error_of(Answer::raw(200, body)).await;
     assert_eq!(text, "API error: overloaded_error (status 200): Overloaded [request id req_7]");
+}
+
+/// What came instead of a reply is shown: bounded, and nothing in it acts on a terminal.
+#[tokio::test]
+async fn what_came_instead_of_a_reply() {
+    let other = r#"{"object":"chat.completion","choices":[]}"#;
+    let text = error_of(Answer::raw(200, other)).await;
+    let not_a_message = "protocol error: the reply is a JSON object, but not a message: it has no content; it begins: ";
+    assert_eq!(text, format!("{not_a_message}{other}"));
+    let text = error_of(Answer::raw(200, format!("{{\"x\":\"\u{9b}31m\",\n\"y\":\"{}\"}}", "y".repeat(1000)))).await;
+    let shown = text.strip_prefix(not_a_message).unwrap();
+    assert!(shown.starts_with(r#"{"x":"\u{9b}31m",\n"y":"yyyy"#) && shown.chars().count() < 220, "{shown}");
+    let text = error_of(Answer::raw(200, r#"{"detail":"Not authenticated"}"#)).await;
+    assert_eq!(text, "API error: status 200: Not authenticated [request id req_scripted_0001]");
+}
+
+/// `event: error` with data of any shape.
+#[tokio::test]
+async fn an_error_event_of_another_shape() {
+    let start = r#"{"type":"message_start","message":{"role":"assistant","content":[]}}"#;
+    for (data, told) in [
+        ("Internal Server Error", "status 200: Internal Server Error"),
+        (r#"{"error":{"type":"invalid_request_error","message":"blocked"}}"#, "invalid_request_error (status 200): blocked"),
+        (r#"{"message":"no capacity in this region"}"#, "status 200: no capacity in this region"),
+        (r#"{"error":{"type":"teapot_error","code":418}}"#, r#"teapot_error (status 200): {"error":{"type":"teapot_error","code":418}}"#),
+        (r#"["odd"]"#, r#"status 200: ["odd"]"#),
+    ] {
+        let body = format!("event: message_start\ndata: {start}\n\nevent: error\ndata: {data}\n\n");
+        let text = error_of(Answer::raw(200, body)).await;
+        assert_eq!(text, format!("API error: {told} [request id req_scripted_0001]"), "{data}");
+    }
 }
 
 #[tokio::test]
@@ -218,9 +252,14 @@ async fn what_was_wrong_with_the_run_is_told_each_time() {
 
 #[tokio::test]
 async fn an_error_in_json_of_another_shape() {
-    for body in [r#"{"error":"model \"m\" not found"}"#, r#"{"message":"Forbidden"}"#, r#"{"error":{"code":5}}"#] {
+    for (body, words) in [
+        (r#"{"error":"model \"m\" not found"}"#, r#"model "m" not found"#),
+        (r#"{"message":"Forbidden"}"#, "Forbidden"),
+        (r#"{"detail":"Not yours"}"#, "Not yours"),
+        (r#"{"error":{"code":5}}"#, r#"{"error":{"code":5}}"#),
+    ] {
         let text = error_of(Answer::raw(403, body)).await;
-        assert_eq!(text, format!("API error: permission_error (status 403): {body} [request id req_scripted_0001]"));
+        assert_eq!(text, format!("API error: permission_error (status 403): {words} [request id req_scripted_0001]"));
     }
 }
 

@@ -147,3 +147,34 @@ async fn runs_tools() {
     let last = model.requests()[1].json().to_string();
     assert!(last.ends_with(r#"{"role":"user","content":[{"type":"tool_result","tool_use_id":"t1","content":"Paris: 20 Fahrenheit"},{"type":"tool_result","tool_use_id":"t2","content":"42"}]}]}"#), "{last}");
 }
+
+/// What gateways leave out or cut: the message has all of it, and the events tell the same text.
+#[tokio::test]
+async fn a_message_in_the_pieces_of_a_gateway() {
+    let body = [
+        r#"{"type":"message_start","message":{"id":"m","usage":{"input_tokens":7,"output_tokens":1}}}"#,
+        r#"{"type":"content_block_delta","delta":{"type":"text_delta","text":"a\ud83d"}}"#,
+        r#"{"type":"content_block_delta","delta":{"type":"text_delta","text":"\ude00b"}}"#,
+        r#"{"type":"content_block_stop"}"#,
+        r#"{"type":"message_delta","delta":{"stop_reason":"stop_sequence","stop_sequence":"END"},"usage":{"output_tokens":5},"x":1}"#,
+        r#"{"type":"message_delta","delta":{"stop_reason":null,"stop_details":{"y":2}},"usage":{"output_tokens":9},"x":null}"#,
+        r#"{"type":"message_delta","delta":{}}"#,
+    ];
+    let body: String = body.iter().map(|event| format!("data: {event}\n\n")).collect();
+    let scripted = Scripted::new(ScriptedModel::new(Script::new().raw(200, &[], body)));
+    let mut run = scripted.client().run("m").user("Go.");
+    let mut shown = String::new();
+    while let Some(event) = run.next_event().await.unwrap() {
+        if let Event::Text { text, .. } = event {
+            shown += &text.to_string();
+        }
+    }
+    let message = run.message().unwrap();
+    assert_eq!((shown.as_str(), message.text().as_str()), ("a\u{1f600}b", "a\u{1f600}b"));
+    assert_eq!(message.stop_reason(), Some(StopReason::StopSequence));
+    assert_eq!(message.stop_sequence().unwrap().to_string(), "END");
+    assert_eq!((message.usage().input_tokens, message.usage().output_tokens), (7, 9));
+    assert_eq!(message.stop_details().unwrap().as_json(), r#"{"y":2}"#);
+    assert_eq!(message.field("x").unwrap().as_json(), "1");
+    assert_eq!(message.view().role(), Some(toolrunner_core::message::Role::Assistant));
+}
