@@ -58,6 +58,74 @@ async fn tools_run_on_any_thread() {
     assert_eq!(text.await.unwrap(), r#""Paris: 20 C""42""#);
 }
 
+fn no_file() -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::NotFound, "no such file")
+}
+
+#[derive(Debug)]
+struct Reading(std::io::Error);
+
+impl core::fmt::Display for Reading {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("reading the config")
+    }
+}
+
+impl core::error::Error for Reading {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+/// By anyhow.
+#[tool]
+async fn by_anyhow() -> anyhow::Result<String> {
+    use anyhow::Context;
+    Err(no_file()).context("reading the config")
+}
+
+/// By an error of one's own.
+#[tool]
+fn by_type() -> Result<(), Reading> {
+    Err(Reading(no_file()))
+}
+
+/// By a box that moves between threads.
+#[tool]
+fn by_box() -> Result<(), Box<dyn core::error::Error + Send + Sync>> {
+    Err(Reading(no_file()).into())
+}
+
+/// By a box that stays.
+#[tool]
+fn by_local_box() -> Result<(), Box<dyn core::error::Error>> {
+    Err(Reading(no_file()).into())
+}
+
+/// By text.
+#[tool]
+fn by_text() -> Result<(), String> {
+    Err("reading the config: no such file".to_owned())
+}
+
+/// By `?`.
+#[tool]
+fn by_question_mark() -> Result<(), ToolError> {
+    Err(Reading(no_file()))?
+}
+
+#[tokio::test]
+async fn the_model_reads_the_causes_of_any_error() {
+    let tools = (by_anyhow, by_type, by_box, by_local_box, by_text, by_question_mark);
+    for i in 0..Toolbox::count(&tools) {
+        let mut memory = Vec::new();
+        let mut out = Output::growing(&mut memory);
+        let call = ToolCall::new(Text::from_raw("t"), Text::from_raw("n"), Value::first(b"{}").unwrap(), &mut []);
+        let error = Tools::call(&tools, i, call, &mut out).await.unwrap_err();
+        assert_eq!(error.to_string(), "Error: reading the config: no such file", "tool {i}");
+    }
+}
+
 /// Say where one is.
 #[tool(timeout_ms = 5000)]
 async fn whereabouts(context: &ToolContext<'_>, prefix: &str) -> String {

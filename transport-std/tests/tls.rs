@@ -17,6 +17,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use support::{CONNECT_TIMEOUT, Do, HEADERS, OK, Server, child, exchange, read, self_signed, send, settings, trusting};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -212,6 +215,73 @@ async fn an_http2_connection_closed_between_requests_is_replaced() {
 }
 
 #[tokio::test]
+async fn an_http2_connection_is_closed_by_its_age_but_not_under_a_request() {
+    let (tls, pem) = self_signed(&["h2"]);
+    let (address, connections) = http2_server(tls).await;
+    let url = format!("https://{address}");
+    let root_certificates = RootCertificate::from_pem(pem.as_bytes()).unwrap();
+    let idle_timeout = Duration::from_millis(300);
+    let mut transport = HttpTransport::new(HttpSettings { idle_timeout, root_certificates, ..settings() });
+    let held = send(&mut transport, &url).await.unwrap();
+    tokio::time::sleep(idle_timeout * 4).await;
+    assert_eq!(exchange(&mut transport, &url).await.unwrap().0, 200);
+    assert_eq!(connections.load(Ordering::SeqCst), 1, "a request was on it");
+    drop(held);
+    tokio::time::sleep(idle_timeout * 4).await;
+    assert_eq!(exchange(&mut transport, &url).await.unwrap().0, 200);
+    assert_eq!(connections.load(Ordering::SeqCst), 2);
+}
+
+/// A certificate for 127.0.0.1 and its key.
+fn certificate() -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    (made.cert.der().clone(), PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap())
+}
+
+fn trusted(certificate: &CertificateDer<'static>) -> Arc<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone()).unwrap();
+    Arc::new(roots)
+}
+
+#[tokio::test]
+async fn a_configuration_of_ones_own_with_a_client_certificate() {
+    let provider = || Arc::new(rustls::crypto::ring::default_provider());
+    let ((server_certificate, server_key), (client_certificate, client_key)) = (certificate(), certificate());
+    let verifier = WebPkiClientVerifier::builder_with_provider(trusted(&client_certificate), provider()).build().unwrap();
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(vec![server_certificate.clone()], server_key)
+        .unwrap();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let server = Server::start_with(Some(TlsAcceptor::from(Arc::new(config))), |_, _| Do::Answer(OK.to_owned())).await;
+    let url = format!("https://{}", server.address);
+
+    let own = || {
+        let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
+        builder.with_root_certificates(trusted(&server_certificate))
+    };
+    let with = own().with_client_auth_cert(vec![client_certificate.clone()], client_key.clone_key()).unwrap();
+    let builder = || ClientBuilder::new().base_url(&url).proxies(settings().proxies).connect_timeout(CONNECT_TIMEOUT);
+    // One that offers another protocol first gets this crate's in its place.
+    for protocols in [vec![], vec![b"spdy/3".to_vec(), b"http/1.1".to_vec()]] {
+        let mut with = with.clone();
+        with.alpn_protocols = protocols;
+        let mut transport = builder().tls_config(with).settings().unwrap().transport().clone();
+        assert_eq!(exchange(&mut transport, &url).await.unwrap(), (200, b"{}".to_vec()));
+    }
+    let mut without = builder().tls_config(own().with_no_client_auth()).settings().unwrap().transport().clone();
+    assert_eq!(exchange(&mut without, &url).await.unwrap_err().transport_kind(), TransportKind::Tls);
+
+    // Who is trusted stands in one place.
+    let root = RootCertificate::from_der(&server_certificate).unwrap();
+    let both = builder().tls_config(with).add_root_certificate(root).settings().unwrap_err();
+    assert_eq!(both.to_string(), "the TLS configuration has its own roots: add the root certificate to it, not to the client");
+}
+
+#[tokio::test]
 async fn child_sends() {
     support::child_sends().await;
 }
@@ -223,11 +293,17 @@ async fn a_machine_without_roots() {
     let server = Server::start(|_, _| Do::Answer(OK.to_owned())).await;
     let output = child(&server.url(), "", &none).await;
     assert!(output.contains("status 200, 2 bytes"), "{output}");
-    let output = child(&format!("https://{}", server.address), "", &none).await;
-    assert!(output.contains("error: this machine has no root certificates to check a server by: install them"), "{output}");
-    // One of the client's own is enough.
+    // With the feature `webpki-roots` there are always some, which do not know this server.
     let (tls, pem) = self_signed(&[]);
     let server = Server::start_with(Some(tls), |_, _| Do::Answer(OK.to_owned())).await;
+    let output = child(&format!("https://{}", server.address), "", &none).await;
+    let text = if cfg!(feature = "webpki-roots") {
+        format!("error: the TLS certificate of https://{} was not accepted", server.address)
+    } else {
+        "error: this machine has no root certificates to check a server by: install them".to_owned()
+    };
+    assert!(output.contains(&text), "{output}");
+    // One of the client's own is enough.
     let output = child(&format!("https://{}", server.address), &pem, &none).await;
     assert!(output.contains("status 200, 2 bytes"), "{output}");
 }
