@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Holds deny.toml: licences, sources, duplicate versions and banned crates of all that the workspace depends on.
+"""Checks deny.toml: licences, sources and banned crates of every lock file, and duplicate versions in the workspace's.
 
-cargo-deny does the same and knows advisories besides, but takes minutes to build; this takes a second. Python 3.11 or newer.
+cargo-deny does the same and knows advisories too, but takes minutes to build; this takes seconds. Python 3.11 or newer.
 """
 import collections
 import json
@@ -13,29 +13,45 @@ from pathlib import Path
 
 root = Path(__file__).parent.parent
 rules = tomllib.loads((root / "deny.toml").read_text())
-command = ["cargo", "metadata", "--locked", "--format-version", "1", "--all-features"]
-packages = json.loads(subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE).stdout)["packages"]
+exceptions = {one["crate"]: one["allow"] for one in rules["licenses"]["exceptions"]}
+banned = {one["name"] for one in rules["bans"]["deny"]}
 problems = []
 
 
-def allowed(licence):
+def metadata(lock):
+    """The packages of a lock file, with every feature."""
+    command = ["cargo", "metadata", "--locked", "--format-version", "1", "--all-features", "--manifest-path", lock.with_name("Cargo.toml")]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)["packages"]
+
+
+def allowed(licence, extra):
     """Whether an SPDX expression can be met by the licences that are allowed. `/` is the old way to write OR."""
+    names = {*rules["licenses"]["allow"], *extra}
     terms = re.sub(r"\s+WITH\s+[\w.-]+", "", licence).replace("/", " OR ")
-    terms = re.sub(r"[\w.-]+", lambda term: {"AND": "and", "OR": "or"}.get(term[0], str(term[0] in rules["licenses"]["allow"])), terms)
+    terms = re.sub(r"[\w.-]+", lambda term: {"AND": "and", "OR": "or"}.get(term[0], str(term[0] in names)), terms)
     return re.fullmatch(r"(?:[\s()]|and|or|True|False)+", terms) is not None and eval(terms)
 
 
+# Not those of packages that a build has unpacked somewhere below `target`.
+found = sorted(lock for depth in ("", "*/", "*/*/") for lock in root.glob(f"{depth}Cargo.lock") if "target" not in lock.parts)
+locks = {str(lock.relative_to(root)): metadata(lock) for lock in found}
+used_exceptions = set()
+for lock, packages in locks.items():
+    for package in packages:
+        name, version, source = package["name"], package["version"], package["source"]
+        if not allowed(package["license"] or "", []):
+            used_exceptions.add(name)
+            if not allowed(package["license"] or "", exceptions.get(name, [])):
+                problems.append(f"{lock}: {name} {version}: its licence is {package['license']}")
+        if source not in (None, "registry+https://github.com/rust-lang/crates.io-index"):
+            problems.append(f"{lock}: {name} {version}: it comes from {source}")
+        if name in banned:
+            problems.append(f"{lock}: {name} {version}: it is banned")
+problems += [f"deny.toml makes an exception for {name}, which needs none" for name in exceptions.keys() - used_exceptions]
+
 versions = collections.defaultdict(list)
-banned = {one["name"] for one in rules["bans"]["deny"]}
-for package in packages:
-    name, version, source = package["name"], package["version"], package["source"]
-    versions[name].append(version)
-    if not allowed(package["license"] or ""):
-        problems.append(f"{name} {version}: its licence is {package['license']}")
-    if source not in (None, "registry+https://github.com/rust-lang/crates.io-index"):
-        problems.append(f"{name} {version}: it comes from {source}")
-    if name in banned:
-        problems.append(f"{name} {version}: it is banned")
+for package in locks["Cargo.lock"]:
+    versions[package["name"]].append(package["version"])
 
 skips = [(skip["name"], skip["version"]) for skip in rules["bans"]["skip"]]
 used = set()
@@ -52,5 +68,7 @@ for name, all_versions in sorted(versions.items()):
 problems += [f"{name} {version}: deny.toml accepts a duplicate that is none" for name, version in skips if (name, version) not in used]
 
 print("\n".join(problems))
-print(f"{len(packages)} crates, {len(used)} accepted duplicates, {len(problems)} problems")
+for lock, packages in locks.items():
+    print(f"{lock}: {len(packages)} crates")
+print(f"{len(used)} accepted duplicates, {len(problems)} problems")
 sys.exit(bool(problems))

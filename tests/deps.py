@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+"""Holds what a dependency on toolrunner brings into a program: how many crates, and which features of crates that others use too.
+
+Cargo unifies features: one that a library turns on is on for all of the program, and may change what its own code does
+(serde_json's `arbitrary_precision` does). So a feature that is not listed here fails.
+"""
+import subprocess
+import sys
+from pathlib import Path
+
+root = Path(__file__).parent.parent
+# Package, features, most crates in its tree, the package itself included.
+TREES = [
+    ("toolrunner-core", [], 14),
+    ("toolrunner-core", ["--features", "alloc"], 14),
+    ("toolrunner-core", ["--features", "macros"], 14),
+    ("toolrunner-core", ["--features", "macros,alloc,std"], 14),
+    ("toolrunner-core", ["--features", "serde"], 20),
+    ("toolrunner-std", ["--no-default-features"], 60),
+    ("toolrunner-std", [], 72),
+    ("toolrunner-std", ["--all-features"], 84),
+]
+# Features that a shared crate may have with all of ours on.
+SHARED = {
+    "bytes": "default std",
+    "futures-util": "alloc slab std",
+    "http": "default std",
+    "hyper": "client default http1 http2",
+    "hyper-util": "client client-legacy client-proxy default tokio",
+    "rustls": "aws-lc-rs aws_lc_rs ring std tls12",
+    "serde": "alloc",
+    "serde_core": "alloc result",
+    "serde_json": "alloc raw_value",
+    "tokio": "bytes default io-util libc mio net rt socket2 sync time",
+    "tokio-util": "codec default io libc",
+    "tracing": "std",
+    "tracing-subscriber": "alloc fmt registry sharded-slab std thread_local",
+}
+# Features that depend on one of ours: with none of these on, they must be off.
+OPTIONAL = {"hyper": "http2", "hyper-util": "client-proxy", "rustls": "aws-lc-rs aws_lc_rs ring"}
+
+
+def tree(package, features):
+    """Name to features, of each crate in a package's tree."""
+    command = ["cargo", "tree", "--locked", "-p", package, *features, "-e", "normal,build", "--prefix", "none", "--no-dedupe"]
+    output = subprocess.run([*command, "--format", "{p}|{f}"], cwd=root, check=True, stdout=subprocess.PIPE, text=True).stdout
+    crates = {}
+    for line in output.splitlines():
+        crate, features = line.split("|")
+        name, version = crate.split()[:2]
+        crates.setdefault((name, version), set()).update(filter(None, features.removesuffix(" (*)").split(",")))
+    return crates
+
+
+problems = []
+for package, features, most in TREES:
+    crates = tree(package, features)
+    title = f"{package} {' '.join(features)}".strip()
+    print(f"{title}: {len(crates)} crates, at most {most}")
+    if len(crates) > most:
+        problems.append(f"{title}: {len(crates)} crates: {' '.join(sorted(name for name, _ in crates))}")
+    for (name, version), on in crates.items():
+        allowed = set(SHARED.get(name, "").split())
+        if "--no-default-features" in features:
+            allowed -= set(OPTIONAL.get(name, "").split())
+        if name in SHARED and not on <= allowed:
+            problems.append(f"{title}: {name} {version} has the features {' '.join(sorted(on - allowed))}")
+print("\n".join(problems))
+sys.exit(bool(problems))
