@@ -50,13 +50,17 @@ impl<E> From<Misuse> for DriveError<E> {
     }
 }
 
-impl<E: core::fmt::Debug> core::fmt::Display for DriveError<E> {
+/// The transport's own words, if it failed: they say more than its kind does.
+impl<E: core::fmt::Display> core::fmt::Display for DriveError<E> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        self.error.fmt(f)
+        match (&self.error, &self.transport) {
+            (Error::Transport(_), Some(own)) => own.fmt(f),
+            (error, _) => error.fmt(f),
+        }
     }
 }
 
-impl<E: core::fmt::Debug> core::error::Error for DriveError<E> {}
+impl<E: core::fmt::Debug + core::fmt::Display> core::error::Error for DriveError<E> {}
 
 /// What it takes to drive runs, one after another: borrowed, so that a chip's are statics.
 #[derive(Debug)]
@@ -289,7 +293,11 @@ fn opened<B, E: TransportError>(run: &mut Run<'_>, sent: Result<Reply<B>, E>) ->
 }
 
 fn transport_error<E: TransportError>(error: E) -> DriveError<E> {
-    let named = error.capacity().map_or_else(|| Error::Transport(error.kind()), Error::Capacity);
+    let named = match (error.capacity(), error.misuse()) {
+        (Some(full), _) => Error::Capacity(full),
+        (None, Some(misuse)) => Error::Misuse(misuse),
+        (None, None) => Error::Transport(error.kind()),
+    };
     DriveError { error: named, transport: Some(error) }
 }
 

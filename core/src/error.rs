@@ -40,10 +40,14 @@ pub enum What {
     Depth,
     /// Bytes of a request's head or of a reply's.
     Head,
+    /// Bytes of the host and port in a base URL.
+    Host,
     /// Bytes of a tool's input, where it is unescaped.
     Input,
     /// Blocks open at once in a streamed reply.
     OpenBlocks,
+    /// Bytes of a TLS record, without its header.
+    Record,
     /// Bytes of a reply.
     Reply,
     /// Bytes of a tool's result.
@@ -64,8 +68,10 @@ impl What {
             Self::Container => "container id",
             Self::Depth => "JSON depth",
             Self::Head => "head",
+            Self::Host => "host and port",
             Self::Input => "tool input",
             Self::OpenBlocks => "open blocks",
+            Self::Record => "TLS record",
             Self::Reply => "reply",
             Self::Result => "tool result",
             Self::Snapshot => "snapshot",

@@ -7,7 +7,7 @@ use core::time::Duration;
 use embedded_io_async::BufRead;
 use heapless::String;
 
-use crate::error::{Capacity, TransportKind, What};
+use crate::error::{Capacity, Misuse, TransportKind, What};
 
 /// The head of a request. The adapter adds `host` and `content-length`, and nothing else.
 #[derive(Clone, Copy)]
@@ -192,8 +192,14 @@ pub trait TransportError: core::fmt::Debug {
     /// The kind that the loop reports and decides by.
     fn kind(&self) -> TransportKind;
 
-    /// A head that did not fit its buffer, if that is what went wrong.
+    /// The buffer that was too small, if that is what went wrong. Reported instead of [`kind`](Self::kind).
     fn capacity(&self) -> Option<Capacity> {
+        None
+    }
+
+    /// The setting that this transport cannot use, such as a base URL, if that is what went wrong. Reported instead of
+    /// [`kind`](Self::kind), and never retried.
+    fn misuse(&self) -> Option<Misuse> {
         None
     }
 }

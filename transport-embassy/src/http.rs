@@ -1,7 +1,8 @@
 //! HTTP/1.1 as far as one client with one request at a time needs it, through one buffer.
 //!
-//! A request goes out as the slices that it consists of. A reply's head is read line by line, so the buffer must hold its longest
-//! line and not the whole head; a body is lent from the buffer as it comes.
+//! A request goes out as the slices that it consists of. A reply's head is read line by line. Of a line that is longer than the buffer
+//! only the beginning is seen, which is an error for the fields that frame the body and no loss for all others. A body is lent from the
+//! buffer as it comes.
 //!
 //! Why not reqwless: the type of its body's reader is private, so it cannot be named as the core's `Transport::Body`; and it is larger.
 //! Bytes, on a Cortex-M3, of a plain exchange (`http` in `examples/firmware/sizes.txt`):
@@ -23,7 +24,7 @@
 use core::ops::Range;
 
 use embassy_time::{Duration, Instant, with_deadline};
-use toolrunner_core::transport::{Body, Head, ReplyHead};
+use toolrunner_core::transport::{Body, Head, ReplyHead, head_full};
 
 use crate::{Error, Link, Target};
 
@@ -57,13 +58,15 @@ pub(crate) struct Http<L> {
     keep: bool,
     /// Whether anything of this reply has come.
     pub(crate) heard: bool,
+    /// Whether the rest of a line that the buffer could not hold is still to be passed over.
+    in_line: bool,
     pub(crate) idle: Duration,
     pub(crate) deadline: Instant,
 }
 
 impl<L: Link> Http<L> {
     pub(crate) const fn new(link: L, idle: Duration) -> Self {
-        Self { link, held: 0..0, framing: Framing::Done, keep: false, heard: false, idle, deadline: Instant::MAX }
+        Self { link, held: 0..0, framing: Framing::Done, keep: false, heard: false, in_line: false, idle, deadline: Instant::MAX }
     }
 
     /// Whether the connection is open and nothing of an earlier exchange is left on it.
@@ -93,6 +96,7 @@ impl<L: Link> Http<L> {
         self.held = 0..0;
         self.keep = false;
         self.heard = false;
+        self.in_line = false;
         self.framing = Framing::ToEnd;
         let mut digits = [0; 20];
         let length = decimal(body.len(), &mut digits);
@@ -154,7 +158,8 @@ impl<L: Link> Http<L> {
             self.held = 0..self.held.len();
         }
         if self.held.end == buffer.len() {
-            return Err(Error::HeadFull(buffer.len()));
+            // Room was made for all that is held, so the buffer is away: a future was dropped.
+            return Err(Error::Closed);
         }
         let patience = self.patience();
         let at = self.held.end;
@@ -164,7 +169,8 @@ impl<L: Link> Http<L> {
         Ok(len)
     }
 
-    /// The next line without its end, as a range of the buffer. It counts as used.
+    /// The next line without its end, as a range of the buffer. It counts as used. Of a line that the buffer cannot hold it is the
+    /// beginning, a whole buffer; [`Self::end_of_line`] passes over the rest.
     async fn line(&mut self) -> Result<Range<usize>, Error> {
         let mut looked_at = 0;
         loop {
@@ -177,10 +183,33 @@ impl<L: Link> Http<L> {
                 return Ok(held.start..held.start + end);
             }
             looked_at = bytes.len();
+            if looked_at > 0 && looked_at == self.link.buffer().len() {
+                self.held = held.end..held.end;
+                self.in_line = true;
+                return Ok(held);
+            }
             if self.receive().await? == 0 {
                 return Err(Error::Closed);
             }
         }
+    }
+
+    /// Passes over what is left of the line that [`Self::line`] gave, if it gave only a beginning.
+    async fn end_of_line(&mut self) -> Result<(), Error> {
+        while self.in_line {
+            if self.held.is_empty() && self.receive().await? == 0 {
+                return Err(Error::Closed);
+            }
+            let held = self.link.buffer().get(self.held.clone()).unwrap_or_default();
+            match held.iter().position(|&b| b == b'\n') {
+                Some(at) => {
+                    self.held.start += at + 1;
+                    self.in_line = false;
+                }
+                None => self.held = 0..0,
+            }
+        }
+        Ok(())
     }
 
     /// Waits for the first byte of the reply.
@@ -217,6 +246,7 @@ impl<L: Link> Http<L> {
         if !matches!(minor, b'0' | b'1') || space != b' ' || !digits.iter().all(u8::is_ascii_digit) || !matches!(rest, [] | [b' ', ..]) {
             return Err(Error::Http);
         }
+        self.end_of_line().await?;
         let status = digits.iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
         Ok((status, minor == b'1'))
     }
@@ -231,7 +261,16 @@ impl<L: Link> Http<L> {
             if line.is_empty() {
                 break;
             }
-            let colon = line.iter().position(|&b| b == b':').ok_or(Error::Http)?;
+            let colon = line.iter().position(|&b| b == b':');
+            if self.in_line {
+                if colon.is_some_and(|colon| is_framing(&line[..colon])) {
+                    return Err(Error::Capacity(head_full(line.len() + 1, line.len())));
+                }
+                // Nobody reads it: what the core reads of a head is shorter.
+                self.end_of_line().await?;
+                continue;
+            }
+            let colon = colon.ok_or(Error::Http)?;
             let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
             let name = core::str::from_utf8(name).map_err(|_| Error::Http)?;
             if name.eq_ignore_ascii_case("content-length") {
@@ -280,22 +319,24 @@ impl<L: Link> Http<L> {
                     break self.held.len();
                 }
                 Framing::ChunkSize => {
-                    let line = self.chunk_line().await?;
+                    let line = self.line().await?;
                     let line = self.link.buffer().get(line).unwrap_or_default();
                     let size = line.split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
-                    self.framing = match number(size, 16).ok_or(Error::Http)? {
-                        0 => Framing::Trailer,
-                        size => Framing::Chunk(size),
-                    };
+                    let size = number(size, 16).ok_or(Error::Http)?;
+                    // Extensions after the size may be of any length.
+                    self.end_of_line().await?;
+                    self.framing = if size == 0 { Framing::Trailer } else { Framing::Chunk(size) };
                 }
                 Framing::ChunkEnd => {
-                    if !self.chunk_line().await?.is_empty() {
+                    if !self.line().await?.is_empty() {
                         return Err(Error::Http);
                     }
                     self.framing = Framing::ChunkSize;
                 }
                 Framing::Trailer => {
-                    if self.chunk_line().await?.is_empty() {
+                    let is_last = self.line().await?.is_empty();
+                    self.end_of_line().await?;
+                    if is_last {
                         self.framing = Framing::Done;
                     }
                 }
@@ -303,11 +344,6 @@ impl<L: Link> Http<L> {
         };
         let start = self.held.start;
         Ok(self.link.buffer().get(start..start + len).unwrap_or_default())
-    }
-
-    /// A line between chunks. One that does not fit is no head, but nonsense.
-    async fn chunk_line(&mut self) -> Result<Range<usize>, Error> {
-        self.line().await.map_err(|e| if matches!(e, Error::HeadFull(_)) { Error::Http } else { e })
     }
 
     /// Says that so many of the bytes that [`Self::fill_body`] lent were used.
@@ -323,6 +359,11 @@ impl<L: Link> Http<L> {
             other => other,
         };
     }
+}
+
+/// Whether a field of this name says where a body ends, or whether the connection stays.
+fn is_framing(name: &[u8]) -> bool {
+    ["content-length", "transfer-encoding", "connection"].iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 /// A number without sign or spaces, in base 10 or 16.

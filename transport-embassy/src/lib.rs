@@ -56,11 +56,15 @@
 //! | What | Size | When full |
 //! |---|---|---|
 //! | transcript | the caller's | `Capacity(Transcript)`; nothing is lost, the conversation can be compacted or replaced |
-//! | [`Resources`]' buffer | `BUFFER`, 1 KiB | a line of a head that does not fit: `Capacity(Head)`; bodies and requests may be any length |
-//! | record from the server | `RECORD_IN`, 16,640 bytes | [`Error::RecordFull`] |
+//! | [`Resources`]' buffer | `BUFFER`, 1 KiB | less than [`MIN_BUFFER`], or a `content-length`, `transfer-encoding` or `connection` line that does not fit: `Capacity(Head)`. Longer lines that are not needed are passed over; bodies and requests may be any length |
+//! | record from the server | `RECORD_IN`, 16,640 bytes | `Capacity(Record)` |
+//! | record to the server | `RECORD_OUT`, 1 KiB | less than the handshake's first message: `Capacity(Record)` |
 //! | certificates of a server | [`tls::MAX_CERTIFICATES`] | refused |
-//! | host and port | [`MAX_AUTHORITY`] | [`Error::BaseUrl`] |
-//! | sockets of the stack | `TcpClientState`'s first number | [`Error::Connect`] |
+//! | host and port | [`MAX_AUTHORITY`] | `Capacity(Host)` |
+//! | connections at the same time | `TcpClientState`'s first number | [`Error::Socket`], tried again |
+//! | sockets of the stack | `StackResources`' number | embassy-net panics when the first connection is opened |
+//!
+//! Each `Capacity` says what was needed and what there was.
 //!
 //! The README is a guide for boards: a whole firmware in one file, how much memory it takes, and what to do when some of it is full.
 #![no_std]
@@ -105,4 +109,4 @@ pub use link::{Link, Plain};
 pub use observer::DefmtObserver;
 pub use resources::Resources;
 pub use target::Target;
-pub use transport::{MAX_AUTHORITY, ReplyBody, Timeouts, Transport};
+pub use transport::{MAX_AUTHORITY, MIN_BUFFER, ReplyBody, Timeouts, Transport};

@@ -1,6 +1,8 @@
 //! The bytes to and from a server, through one buffer.
 
+use core::future::poll_fn;
 use core::net::{IpAddr, SocketAddr};
+use core::pin::pin;
 
 use embedded_io_async::{Read as _, Write as _};
 use embedded_nal_async::{AddrType, Dns, TcpConnect};
@@ -37,7 +39,15 @@ pub(crate) async fn dial<'a, T: TcpConnect, D: Dns>(tcp: &'a T, dns: &D, target:
         Some(address) => IpAddr::V4(address),
         None => dns.get_host_by_name(target.host, AddrType::Either).await.map_err(|_| Error::Dns)?,
     };
-    tcp.connect(SocketAddr::new(address, target.port)).await.map_err(|_| Error::Connect)
+    let mut connect = pin!(tcp.connect(SocketAddr::new(address, target.port)));
+    let mut asked = false;
+    poll_fn(|context| {
+        let connected = connect.as_mut().poll(context).map_err(|_| if asked { Error::Connect } else { Error::Socket });
+        // What fails at once fails before a packet was sent.
+        asked = true;
+        connected
+    })
+    .await
 }
 
 /// A link without TLS, for a gateway in one's own network.
@@ -69,7 +79,7 @@ impl<T: TcpConnect, D: Dns> Link for Plain<'_, T, D> {
     async fn open(&mut self, target: &Target<'_>) -> Result<(), Error> {
         self.close();
         if target.secure {
-            return Err(Error::BaseUrl);
+            return Err(Error::BaseUrl("a base URL with https needs a link with TLS"));
         }
         self.connection = Some(dial(self.tcp, self.dns, target).await?);
         Ok(())

@@ -2,9 +2,10 @@
 
 /// The one buffer of a transport without TLS, for a `static`.
 ///
-/// `BUFFER`: all bytes go through it, so it is also the most that goes out or comes in at once. It must hold the longest line of a
-/// reply's head: with less, a reply ends with `Capacity` (`What::Head`). The default of 1 KiB is three times the longest line that
-/// is known of the Messages API behind its content network (a cookie, some 300 bytes). Larger only saves a little time.
+/// `BUFFER`: all bytes go through it, so it is also the most that goes out or comes in at once. At least
+/// [`MIN_BUFFER`](crate::MIN_BUFFER) bytes: with less, every request ends with `Capacity` (`What::Head`) before anything is sent. A line
+/// of a reply's head that does not fit is passed over, unless it frames the body (`content-length`, `transfer-encoding`, `connection`):
+/// that is `Capacity` too. With less than 80 bytes a request id may be left out. Larger only saves a little time.
 ///
 /// The stack's own buffers are not here: embassy-net keeps them in `TcpClientState<1, TX, RX>` (one socket is enough).
 #[derive(Debug)]

@@ -21,13 +21,18 @@ pub struct Target<'a> {
     pub prefix: &'a str,
 }
 
+const HOST: Error = Error::BaseUrl("the base URL's host has a character that no host name has; IPv6 addresses are not supported");
+
 impl<'a> Target<'a> {
-    /// Reads `http[s]://host[:port][/path]`. User names, IPv6 addresses and other characters that no host has are refused.
+    /// Reads `http[s]://host[:port][/path]`.
+    ///
+    /// # Errors
+    /// [`Error::BaseUrl`], in words. User names and IPv6 addresses are not supported.
     pub fn parse(base_url: &'a str) -> Result<Self, Error> {
-        let BaseUrl { secure, authority, host, port, prefix } = BaseUrl::parse(base_url).map_err(|_| Error::BaseUrl)?;
+        let BaseUrl { secure, authority, host, port, prefix } = BaseUrl::parse(base_url).map_err(Error::BaseUrl)?;
         let may_be_host = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
         if !host.bytes().all(may_be_host) {
-            return Err(Error::BaseUrl);
+            return Err(HOST);
         }
         Ok(Self { secure, authority, host, port: port.unwrap_or(if secure { 443 } else { 80 }), prefix })
     }
@@ -53,7 +58,7 @@ mod tests {
             (false, "10.0.2.2:8080", "10.0.2.2", 8080, "/gateway")
         });
         assert_eq!(parsed.address(), Some(Ipv4Addr::new(10, 0, 2, 2)));
-        for wrong in [
+        let wrong = [
             "",
             "api.anthropic.com",
             "ftp://a",
@@ -65,9 +70,17 @@ mod tests {
             "http://a?b",
             "http://u@a",
             "http://a b",
+            "http://a/b c",
+        ];
+        for wrong in wrong {
+            let Err(Error::BaseUrl(why)) = Target::parse(wrong) else { panic!("{wrong}") };
+            assert!(why.starts_with("the base URL must"), "{wrong}: {why}");
+        }
+        for wrong in [
             "http://[::1]",
+            "http://a_b,c",
         ] {
-            assert_eq!(Target::parse(wrong), Err(Error::BaseUrl), "{wrong}");
+            assert_eq!(Target::parse(wrong), Err(HOST), "{wrong}");
         }
     }
 }

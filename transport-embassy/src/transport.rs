@@ -2,13 +2,18 @@
 
 use embassy_time::{Duration, Instant, with_timeout};
 use embedded_io_async::{BufRead, ErrorType, Read};
-use toolrunner_core::transport::{Body, Head, Reply, Transport as CoreTransport};
+use toolrunner_core::error::{Capacity, What};
+use toolrunner_core::transport::{Body, Head, Reply, Transport as CoreTransport, head_full};
 
 use crate::http::Http;
 use crate::{Error, Link, Target};
 
 /// The longest host and port of a base URL, in bytes.
 pub const MAX_AUTHORITY: usize = 128;
+
+/// The smallest buffer of a link, in bytes: the longest line of a reply's head that the transport reads, a `content-length` of 20 digits,
+/// fits in it.
+pub const MIN_BUFFER: usize = 40;
 
 /// How long things may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +65,13 @@ impl<L: Link> Transport<L> {
     async fn open(&mut self, target: &Target<'_>) -> Result<(), Error> {
         self.http.close();
         self.authority.clear();
-        self.authority.push_str(target.authority).map_err(|_| Error::BaseUrl)?;
+        let (needed, free) = (target.authority.len(), MAX_AUTHORITY);
+        self.authority.push_str(target.authority).map_err(|_| Error::Capacity(Capacity { what: What::Host, needed, free }))?;
+        // Closed, so it is here.
+        let free = self.http.link.buffer().len();
+        if free < MIN_BUFFER {
+            return Err(Error::Capacity(head_full(MIN_BUFFER, free)));
+        }
         let patience = self.timeouts.connect.min(self.http.deadline.saturating_duration_since(Instant::now()));
         with_timeout(patience, self.http.link.open(target)).await.unwrap_or(Err(Error::Timeout))
     }

@@ -22,33 +22,33 @@ impl<'a> BaseUrl<'a> {
     /// use toolrunner_core::wire::BaseUrl;
     /// let url = BaseUrl::parse("https://gateway.example:8443/claude/")?;
     /// assert_eq!((url.host, url.port, url.prefix), ("gateway.example", Some(8443), "/claude"));
-    /// assert_eq!(BaseUrl::parse("http://gateway:70000"), Err("must have a port from 1 to 65535, if any"));
+    /// assert_eq!(BaseUrl::parse("http://gateway:70000"), Err("the base URL must have a port from 1 to 65535, if any"));
     /// # Ok::<(), &str>(())
     /// ```
     ///
     /// # Errors
-    /// What is wrong with it, as the rest of a sentence that begins with "the base URL".
+    /// What is wrong with it, as a sentence.
     pub fn parse(url: &'a str) -> Result<Self, &'static str> {
         let (secure, rest) = match url.strip_prefix("https://") {
             Some(rest) => (true, rest),
-            None => (false, url.strip_prefix("http://").ok_or("must begin with http:// or https://")?),
+            None => (false, url.strip_prefix("http://").ok_or("the base URL must begin with http:// or https://")?),
         };
         if !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err("must be of printable ASCII characters without spaces");
+            return Err("the base URL must be of printable ASCII characters without spaces");
         }
         if rest.bytes().any(|byte| matches!(byte, b'?' | b'#')) {
-            return Err("must not hold a query or a fragment");
+            return Err("the base URL must not hold a query or a fragment");
         }
         let (authority, prefix) = at_byte(rest, b'/').unwrap_or((rest, ""));
         if authority.bytes().any(|byte| byte == b'@') {
-            return Err("must not hold a user or password");
+            return Err("the base URL must not hold a user or password");
         }
         // Behind the bracket of an IPv6 address, which has colons of its own.
         let bracket = authority.bytes().position(|byte| byte == b']').unwrap_or(0);
         let colon = authority.bytes().skip(bracket).position(|byte| byte == b':');
         let (host, port) = colon.and_then(|colon| authority.split_at_checked(bracket + colon)).unwrap_or((authority, ""));
         if host.is_empty() {
-            return Err("must have a host");
+            return Err("the base URL must have a host");
         }
         Ok(Self { secure, authority, host, port: port_of(port)?, prefix: prefix.trim_end_matches('/') })
     }
@@ -64,7 +64,7 @@ fn port_of(text: &str) -> Result<Option<u16>, &'static str> {
         b'0'..=b'9' => number.checked_mul(10)?.checked_add(u16::from(digit - b'0')),
         _ => None,
     });
-    number.filter(|port| *port > 0).map(Some).ok_or("must have a port from 1 to 65535, if any")
+    number.filter(|port| *port > 0).map(Some).ok_or("the base URL must have a port from 1 to 65535, if any")
 }
 
 fn at_byte(text: &str, byte: u8) -> Option<(&str, &str)> {

@@ -103,7 +103,7 @@ fn replies() -> Vec<Row> {
     let early = format!("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nretry-after: 9\r\n\r\n{LENGTH}");
     let many = LENGTH.replace("\r\n\r\n", &format!("\r\n{}\r\n", "x-field: of some length\r\n".repeat(60)));
     let two_lengths = LENGTH.replace("\r\n\r\n", "\r\ncontent-length: 6\r\n\r\n");
-    let vast = LENGTH.replace("\r\n\r\n", &format!("\r\nset-cookie: {}\r\n\r\n", "c".repeat(1 << 20)));
+    let vast = LENGTH.replace("\r\n\r\n", &format!("\r\nconnection: {}\r\n\r\n", "c".repeat(1 << 20)));
     vec![
         one("what the loop needs of a head", answer(&overloaded), Seen::Reply(head(529, &fields), "{}".into())),
         one("heads before the head", answer(&early), hello()),
@@ -250,14 +250,18 @@ fn nobody_there() {
     block_on(async { unreachable(&mut near::board(&mut [0; 1024])).await });
 }
 
-/// A line that does not fit is told as what it is where memory does not grow.
+/// A line that a buffer of 1 KiB cannot hold is an error with numbers if it frames the body, and is passed over if it does not.
 #[test]
-fn a_line_too_long_says_how_much_room_there_was() {
-    let seen = block_on(async {
-        let server = Server::start(vec![vec![answer(&LENGTH.replace("\r\n\r\n", &format!("\r\nx: {}\r\n\r\n", "c".repeat(1024))))]]).await;
-        let url = format!("http://localhost:{}", server.address.port());
-        let mut buffer = [0; 1024];
-        send(&mut near::board(&mut buffer), &url, Reads::All).await.unwrap_err().capacity()
-    });
-    assert_eq!(seen.map(|full| (full.what, full.needed, full.free)), Some((toolrunner_core::error::What::Head, 1025, 1024)));
+fn a_line_that_is_too_long() {
+    let through = |name: &str| {
+        block_on(async {
+            let line = format!("\r\n{name}: {}\r\n\r\n", "c".repeat(1024));
+            let server = Server::start(vec![vec![answer(&LENGTH.replace("\r\n\r\n", &line))]]).await;
+            let url = format!("http://localhost:{}", server.address.port());
+            let mut buffer = [0; 1024];
+            send(&mut near::board(&mut buffer), &url, Reads::All).await.map(|_| ()).map_err(|error| error.capacity())
+        })
+    };
+    assert_eq!(through("connection"), Err(Some(toolrunner_core::transport::head_full(1025, 1024))));
+    assert_eq!(through("x"), Ok(()));
 }

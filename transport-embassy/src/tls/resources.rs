@@ -5,9 +5,10 @@
 /// * `BUFFER`: as in [`crate::Resources`].
 /// * `RECORD_IN`: a TLS record is decrypted in place and must fit whole. A server may send up to 16,640 bytes, and the large ones do.
 ///   With less, the client asks for records of 4 KiB at most (`max_fragment_length`); 4,352 bytes then do with a server that
-///   heeds it (OpenSSL does, others do not), and with one that does not a reply ends in [`RecordFull`](crate::Error::RecordFull).
+///   heeds it (OpenSSL does, others do not), and with one that does not a reply ends
+///   with `Capacity` (`What::Record`), which says how large the record is.
 /// * `RECORD_OUT`: what is sent is encrypted in pieces of this size less 128 bytes. Must hold the first message of the handshake,
-///   about 250 bytes and the host's name. Larger saves 22 bytes on the wire for each piece.
+///   174 bytes and the host's name; with less, no connection is made and the error is `Capacity` (`What::Record`). Larger saves 22 bytes on the wire for each piece.
 #[derive(Debug)]
 pub struct Resources<const BUFFER: usize = 1024, const RECORD_IN: usize = 16_640, const RECORD_OUT: usize = 1024> {
     /// The buffer of the link, for [`super::Secure::new`].

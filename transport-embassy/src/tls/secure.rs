@@ -6,6 +6,8 @@ use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 
 use super::handoff::{Ask, Handoff, Job};
+use toolrunner_core::transport::head_full;
+
 use crate::{Error, Link, Target};
 
 /// A link with TLS 1.3, whose sessions live in a [`session`](super::session) future.
@@ -49,10 +51,12 @@ impl Link for Secure<'_, '_> {
     async fn open(&mut self, target: &Target<'_>) -> Result<(), Error> {
         self.close();
         if !target.secure {
-            return Err(Error::BaseUrl);
+            return Err(Error::BaseUrl("a base URL with http needs a link without TLS"));
         }
         let host = target.host.as_bytes();
-        self.buffer().get_mut(..host.len()).ok_or(Error::BaseUrl)?.copy_from_slice(host);
+        let free = self.buffer().len();
+        let place = self.buffer().get_mut(..host.len()).ok_or(Error::Capacity(head_full(host.len(), free)))?;
+        place.copy_from_slice(host);
         self.perform(Job::Open { host: host.len(), port: target.port }).await.map(|_| ())
     }
 

@@ -13,6 +13,8 @@ use embedded_tls::{
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 
+use toolrunner_core::error::{Capacity, What};
+
 use super::handoff::{Ask, Handoff, Job};
 use super::verifier::Verifier;
 use super::{Entropy, Records, Refusal, Trust, WallClock};
@@ -58,6 +60,11 @@ pub async fn session<'b, T: TcpConnect, D: Dns, C: WallClock, E: Entropy>(
                 continue;
             }
         };
+        let (needed, free) = (HELLO + name.len(), write.len());
+        if free < needed {
+            handoff.give(buffer, Err(Error::Capacity(Capacity { what: What::Record, needed, free })));
+            continue;
+        }
         let small = read.len() < FULL_RECORD;
         let mut tls = TlsConnection::new(tcp, read, write);
         tls.set_flush_policy(FlushPolicy::Relaxed);
@@ -72,6 +79,9 @@ pub async fn session<'b, T: TcpConnect, D: Dns, C: WallClock, E: Entropy>(
         }
     }
 }
+
+/// Bytes of the longest ClientHello without the host's name.
+const HELLO: usize = 174;
 
 /// The largest record that a server may send, header and all.
 const FULL_RECORD: usize = 16_640;
@@ -104,7 +114,10 @@ async fn perform<S: Read + Write>(tls: &mut TlsConnection<'_, S, Aes128GcmSha256
         Job::Read(at) => match tls.read(buffer.get_mut(at..).unwrap_or_default()).await {
             // The server said that it closes, so nobody has cut the stream.
             Err(TlsError::ConnectionClosed) => Ok(0),
-            read => read.map_err(failure),
+            read => read.map_err(|error| match failure(error) {
+                Error::Tls | Error::HandshakeRefused => Error::Session,
+                other => other,
+            }),
         },
     }
 }
@@ -155,7 +168,7 @@ fn failure(error: TlsError) -> Error {
     match error {
         TlsError::Io(_) | TlsError::IoError | TlsError::ConnectionClosed => Error::Closed,
         TlsError::HandshakeAborted(_, AlertDescription::HandshakeFailure | AlertDescription::ProtocolVersion) => Error::HandshakeRefused,
-        TlsError::RecordTooLarge { .. } => Error::RecordFull,
+        TlsError::RecordTooLarge { needed, free } => Error::Capacity(Capacity { what: What::Record, needed, free }),
         _ => Error::Tls,
     }
 }

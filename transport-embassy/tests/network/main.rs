@@ -2,6 +2,7 @@
 
 mod lab;
 mod plain;
+mod rogue;
 mod secure;
 mod server;
 

@@ -4,8 +4,9 @@ use std::rc::Rc;
 
 use embassy_time::{Duration, Instant, Timer, with_timeout};
 use embedded_io_async::BufRead as _;
-use toolrunner_core::transport::TransportError as _;
-use toolrunner_embassy::{Error, Plain, Timeouts, Transport};
+use toolrunner_core::error::{Capacity, What};
+use toolrunner_core::transport::head_full;
+use toolrunner_embassy::{Error, MIN_BUFFER, Plain, Timeouts, Transport};
 
 use crate::lab::{Lab, Tcp, Wire, kept};
 use crate::server::{Act, say, serve};
@@ -107,13 +108,76 @@ fn what_is_no_http() {
 
 #[test]
 fn a_head_larger_than_the_buffer() {
-    let line = format!("HTTP/1.1 200 OK\r\nset-cookie: {}\r\ncontent-length: 0\r\n\r\n", "a".repeat(300));
-    let error = reply(&line).expect_err("too long");
-    let capacity = error.capacity().expect("capacity");
-    assert_eq!((error, capacity.free), (Error::HeadFull(256), 256));
+    // A line that is longer and says how the body ends.
+    for name in ["content-length", "Transfer-Encoding", "connection"] {
+        let line = format!("HTTP/1.1 200 OK\r\n{name}: {}5\r\n\r\nhello", " ".repeat(300));
+        assert_eq!(reply(&line), Err(Error::Capacity(head_full(257, 256))), "{name}");
+    }
     // Many lines that fit are no problem, however large the head is.
     let lines = format!("HTTP/1.1 200 OK\r\n{}content-length: 5\r\n\r\nhello", "x-filler: abcdefgh\r\n".repeat(200));
     assert_eq!(reply(&lines), Ok((200, "hello".into())));
+}
+
+/// A long line at every place where it says nothing that is needed, of every length around the buffer's.
+#[test]
+fn long_lines_that_nobody_reads() {
+    for len in (230..280).chain([511, 512, 513, 1500, 5000]) {
+        let long = "a".repeat(len);
+        for head in [
+            format!("HTTP/1.1 200 {long}\r\ncontent-length: 5\r\n\r\nhello"),
+            format!("HTTP/1.1 200 OK\r\ncontent-security-policy: {long}\r\ncontent-length: 5\r\n\r\nhello"),
+            format!("HTTP/1.1 200 OK\r\ncontent-length: 5\r\nset-cookie: {long}\r\nrequest-id: {long}\r\n\r\nhello"),
+            format!("HTTP/1.1 200 OK\r\n{long}: {long}\r\ncontent-length: 5\r\n\r\nhello"),
+            format!("HTTP/1.1 103 Early Hints\r\nlink: {long}\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"),
+            format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5;{long}\r\nhello\r\n0;{long}\r\nx: {long}\r\n\r\n"),
+        ] {
+            assert_eq!(reply(&head), Ok((200, "hello".into())), "{len}");
+        }
+        assert_eq!(reply(&format!("HTTP/1.1 200 OK\r\nx: {long}")), Err(Error::Closed), "{len}");
+    }
+}
+
+/// The outcome of one request through a buffer of `len` bytes, and how many connections there were.
+fn through(len: usize, url: &str) -> (Result<String, Error>, usize) {
+    let lab = Lab::new();
+    let text = format!("HTTP/1.1 200 Everything is fine and more than forty bytes long\r\nx-filler: {}\r\n{}", "a".repeat(99), &OK[17..]);
+    let (mut transport, seen) = client(&lab, Wire::default(), len, vec![vec![Act::Request, say(text)]]);
+    let outcome = lab.run(async { exchange(&mut transport, url, "[]").await.map(|(_, text)| text) });
+    let connections = seen.borrow().connections;
+    (outcome, connections)
+}
+
+#[test]
+fn a_buffer_that_is_too_small_is_named_before_anything_is_sent() {
+    for len in 0..MIN_BUFFER {
+        assert_eq!(through(len, URL), (Err(Error::Capacity(head_full(MIN_BUFFER, len))), 0));
+    }
+    for len in MIN_BUFFER..100 {
+        assert_eq!(through(len, URL), (Ok("hello".into()), 1), "{len}");
+    }
+}
+
+#[test]
+fn a_host_that_is_too_long_is_named_with_its_length() {
+    let url = format!("http://{}", "a".repeat(200));
+    assert_eq!(through(256, &url), (Err(Error::Capacity(Capacity { what: What::Host, needed: 200, free: 128 })), 0));
+}
+
+#[test]
+fn sockets_that_are_all_in_use_are_named() {
+    let lab = Lab::new();
+    let (tcp, server) = lab.network(Wire::default());
+    lab.spawn(serve(lab.spawner(), server, None, vec![vec![Act::Request, say(OK)]; 2], Log::default()));
+    let transport = || Transport::new(Plain::new(tcp, &Names, kept(vec![0; 256])), Timeouts::DEFAULT);
+    let (mut one, mut two) = (transport(), transport());
+    lab.run(async {
+        assert_eq!(exchange(&mut one, URL, "[]").await.expect("a reply").1, "hello");
+        assert_eq!(exchange(&mut two, URL, "[]").await.map(|_| ()), Err(Error::Socket));
+        // Somebody who does not answer is another thing.
+        one.close();
+        assert_eq!(exchange(&mut two, "http://10.0.0.1:81", "[]").await.map(|_| ()), Err(Error::Connect));
+        assert_eq!(exchange(&mut two, URL, "[]").await.expect("a reply").1, "hello");
+    });
 }
 
 #[test]
@@ -214,7 +278,10 @@ fn nobody_is_there() {
         let start = Instant::now();
         assert_eq!(exchange(&mut transport, "http://10.0.0.77:80", "[]").await, Err(Error::Timeout));
         assert_eq!(start.elapsed().as_secs(), 30);
-        assert_eq!(exchange(&mut transport, "https://api.example.com", "[]").await, Err(Error::BaseUrl));
+        assert_eq!(
+            exchange(&mut transport, "https://api.example.com", "[]").await,
+            Err(Error::BaseUrl("a base URL with https needs a link with TLS"))
+        );
         assert_eq!(exchange(&mut transport, URL, "[]").await.expect("a reply").1, "hello");
     });
 }

@@ -7,6 +7,8 @@ use embassy_time::{Duration, Timer, with_timeout};
 use embedded_io_async::BufRead as _;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::pki_types::PrivatePkcs8KeyDer;
+use toolrunner_core::error::{Capacity, What};
+use toolrunner_core::transport::head_full;
 use toolrunner_embassy::tls::{
     CertificateDer, Entropy, EntropyFailed, Handoff, KeyPin, Refusal, Resources, Secure, Security, Trust, TrustAnchor, WallClock,
     anchor_from_trusted_cert, session,
@@ -14,6 +16,7 @@ use toolrunner_embassy::tls::{
 use toolrunner_embassy::{Error, Timeouts, Transport};
 
 use crate::lab::{Lab, Wire};
+use crate::rogue::Rogue;
 use crate::server::{Act, say, serve};
 use crate::{Log, Names, exchange, post};
 
@@ -87,6 +90,7 @@ impl Setup {
             .with_single_cert(vec![leaf.der().clone()], PrivatePkcs8KeyDer::from(leaf_key.serialize_der()).into())
             .expect("an identity");
         config.max_fragment_size = self.fragment;
+        config.enable_secret_extraction = true;
         (root, config)
     }
 
@@ -191,14 +195,70 @@ fn a_stream_to_the_end_must_be_ended_by_the_server() {
     });
 }
 
+/// A TLS record of `needed` bytes, and a buffer of `free`.
+fn record_full(needed: usize, free: usize) -> Error {
+    Error::Capacity(Capacity { what: What::Record, needed, free })
+}
+
 #[test]
 fn records_larger_than_the_buffer() {
     let text = "0123456789abcdef".repeat(1000);
     let script = vec![vec![Act::Request, say(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}", text.len()))]; 2];
     let outcome = async |transport: &mut Transport<Secure<'_, '_>>| exchange(transport, URL, "[]").await.map(|(_, text)| text.len());
-    assert_eq!(Setup::good().run::<4352, _>(Wire::default(), script.clone(), outcome).0, Err(Error::RecordFull));
+    assert_eq!(Setup::good().run::<4352, _>(Wire::default(), script.clone(), outcome).0, Err(record_full(16_017, 4352)));
     let small = Setup { fragment: Some(4096), ..Setup::good() };
     assert_eq!(small.run::<4352, _>(Wire::default(), script, outcome).0, Ok(16_000));
+}
+
+/// Messages of the handshake after its end, and records that nobody sends: an error, and the next request over a new connection.
+#[test]
+fn a_server_that_breaks_the_rules_after_the_handshake() {
+    let plain = Rogue::MESSAGES.map(|rogue| match rogue {
+        Rogue::Message(kind, body) => Rogue::PlainMessage(kind, body),
+        other => other,
+    });
+    let all = Rogue::MESSAGES.into_iter().chain(plain).chain([Rogue::KEY_UPDATE, Rogue::Nothing, Rogue::PlainClose]);
+    for rogue in all {
+        // In place of a reply, and in the middle of one that goes on to the end of the connection.
+        for said in ["", "HTTP/1.1 200 OK\r\n\r\nhello"] {
+            let script = vec![vec![Act::Request, say(said), Act::Rogue(rogue)], vec![Act::Request, say(OK)]];
+            let (_, seen) = Setup::good().run::<16_640, _>(Wire::default(), script, async |transport| {
+                assert_eq!(exchange(transport, URL, "[]").await.map(|(_, text)| text), Err(Error::Session), "{rogue:?} after {said:?}");
+                assert_eq!(exchange(transport, URL, "[]").await.expect("a reply").1, "hello", "{rogue:?} after {said:?}");
+            });
+            assert_eq!(seen.borrow().connections, 2, "{rogue:?} after {said:?}");
+        }
+    }
+}
+
+/// How one request goes through a buffer and records of these sizes.
+fn through<const BUFFER: usize, const IN: usize, const OUT: usize>() -> Result<String, Error> {
+    let lab = Lab::new();
+    let (tcp, server) = lab.network(Wire::default());
+    let (root, config) = Setup::good().identity();
+    lab.spawn(serve(lab.spawner(), server, Some(Arc::new(config)), vec![vec![Act::Request, say(OK)]], Log::default()));
+    let root = CertificateDer::from(root);
+    let anchors = [anchor_from_trusted_cert(&root).expect("an anchor")];
+    let security = Security { trust: Trust::anchors(&anchors), clock: Date(Some(NOW)), entropy: Counted(Rc::default()) };
+    let mut resources = Resources::<BUFFER, IN, OUT>::new();
+    let (buffer, records) = resources.split();
+    let handoff = Handoff::new();
+    let session = core::pin::pin!(session(&handoff, records, tcp, &Names, security));
+    let mut transport = Transport::new(Secure::new(&handoff, session, buffer), Timeouts::DEFAULT);
+    lab.run(async { exchange(&mut transport, URL, "[]").await.map(|(_, text)| text) })
+}
+
+#[test]
+fn buffers_that_are_too_small_are_named() {
+    assert_eq!(through::<0, 16_640, 512>(), Err(Error::Capacity(head_full(40, 0))));
+    assert_eq!(through::<39, 16_640, 512>(), Err(Error::Capacity(head_full(40, 39))));
+    assert_eq!(through::<40, 16_640, 512>(), Ok("hello".into()));
+    assert_eq!(through::<512, 16_640, 0>(), Err(record_full(174 + "api.example.com".len(), 0)));
+    assert_eq!(through::<512, 16_640, 188>(), Err(record_full(189, 188)));
+    assert_eq!(through::<512, 16_640, 189>(), Ok("hello".into()));
+    // The smaller record makes the hello longer by the wish for small ones.
+    assert!(matches!(through::<512, 4352, 189>(), Ok(_)));
+    assert!(matches!(through::<512, 0, 512>(), Err(Error::Capacity(Capacity { what: What::Record, needed: 1.., free: 0 }))));
 }
 
 #[test]
@@ -215,6 +275,9 @@ fn lost_and_doubled_frames() {
 #[test]
 fn http_is_not_for_this_link() {
     Setup::good().run::<16_640, _>(Wire::default(), vec![], async |transport| {
-        assert_eq!(exchange(transport, "http://api.example.com", "[]").await.map(|_| ()), Err(Error::BaseUrl));
+        assert_eq!(
+            exchange(transport, "http://api.example.com", "[]").await.map(|_| ()),
+            Err(Error::BaseUrl("a base URL with http needs a link without TLS"))
+        );
     });
 }

@@ -10,6 +10,7 @@ use embassy_net::tcp::TcpSocket;
 use embassy_time::{Duration, Timer};
 
 use crate::lab::{Spawner, kept};
+use crate::rogue::Rogue;
 
 pub(crate) const PORT: u16 = 8080;
 
@@ -25,6 +26,8 @@ pub(crate) enum Act {
     Close,
     /// Ends the connection without a word: no close_notify.
     Cut,
+    /// Breaks the rules of TLS. The session is of no use afterwards.
+    Rogue(Rogue),
 }
 
 /// Bytes to send.
@@ -88,6 +91,10 @@ impl Stream {
                 self.socket.close();
             }
             Act::Cut => self.socket.close(),
+            Act::Rogue(rogue) => {
+                let record = rogue.record(self.tls.take()?);
+                write_all(&mut self.socket, &record).await?;
+            }
         }
         Some(())
     }

@@ -340,7 +340,7 @@ fn is_header_value(text: &str) -> bool {
 }
 
 fn checked_base_url(url: &str) -> Result<String, SetupError> {
-    url.parse::<Uri>().map_err(|_| SetupError::BaseUrl("is no URL"))?;
+    url.parse::<Uri>().map_err(|_| SetupError::BaseUrl("the base URL is not a URL"))?;
     BaseUrl::parse(url).map_err(SetupError::BaseUrl)?;
     Ok(base_of(url, PATH).to_owned())
 }

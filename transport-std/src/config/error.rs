@@ -42,7 +42,7 @@ impl fmt::Display for SetupError {
                  or ANTHROPIC_BASE_URL to use a server that needs no key",
             ),
             Self::Variable(name) => write!(f, "the environment variable {name} is not valid UTF-8"),
-            Self::BaseUrl(why) => write!(f, "the base URL {why}"),
+            Self::BaseUrl(why) => f.write_str(why),
             Self::Credential(which) => write!(f, "the {which} holds a character that no header can carry"),
             Self::HeaderName(name) => write!(f, "{name:?} is no header that can be set"),
             Self::HeaderValue(name) => write!(f, "the value of the header {name:?} holds a character that no header can carry"),

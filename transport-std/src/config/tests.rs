@@ -130,11 +130,11 @@ fn what_is_wrong_is_told() {
     let local = || ClientBuilder::new().base_url("http://server");
     for (builder, text) in [
         (local().base_url("server"), "the base URL must begin with http:// or https://"),
-        (local().base_url("file:///server"), "the base URL is no URL"),
+        (local().base_url("file:///server"), "the base URL is not a URL"),
         (local().base_url("http://u:p@server"), "the base URL must not hold a user or password"),
         (local().base_url("http://server/?a=b"), "the base URL must not hold a query or a fragment"),
         (local().base_url("http://server/#a"), "the base URL must not hold a query or a fragment"),
-        (local().base_url(""), "the base URL is no URL"),
+        (local().base_url(""), "the base URL is not a URL"),
         (local().base_url("http://server:70000"), "the base URL must have a port from 1 to 65535, if any"),
         (local().base_url("http://server:65536/v1"), "the base URL must have a port from 1 to 65535, if any"),
         (local().base_url("http://server:0"), "the base URL must have a port from 1 to 65535, if any"),

@@ -117,15 +117,15 @@ struct State {
 
 impl Host {
     pub(super) fn new(base_url: &str, routes: &Routes, max_idle: Duration) -> Result<Self, HttpError> {
-        let bad = |why: &str| HttpError::new(TransportKind::Setup, format!("the base URL {why}"));
-        let uri = base_url.parse::<Uri>().map_err(|e| bad("is no URL").with_source(e))?;
+        let bad = |why: &str| HttpError::new(TransportKind::Setup, why);
+        let uri = base_url.parse::<Uri>().map_err(|e| bad("the base URL is not a URL").with_source(e))?;
         let BaseUrl { secure, host: name, port, prefix, .. } = BaseUrl::parse(base_url).map_err(bad)?;
         let default_port = if secure { 443 } else { 80 };
         let named = match port.filter(|port| *port != default_port) {
             Some(port) => format!("{name}:{port}"),
             None => name.to_owned(),
         };
-        let header = HeaderValue::from_str(&named).map_err(|e| bad("has no valid host").with_source(e))?;
+        let header = HeaderValue::from_str(&named).map_err(|e| bad("the base URL does not have a valid host").with_source(e))?;
         let via = routes.to(&uri);
         let scheme = if secure { "https" } else { "http" };
         let prefix = prefix.to_owned();
@@ -136,7 +136,7 @@ impl Host {
         // With the port, because a tunnel or a SOCKS proxy takes any URL for https.
         let port = port.unwrap_or(default_port);
         let uri = Uri::builder().scheme(scheme).authority(format!("{name}:{port}")).path_and_query("/").build();
-        let uri = uri.map_err(|e| bad("has no valid host").with_source(e))?;
+        let uri = uri.map_err(|e| bad("the base URL does not have a valid host").with_source(e))?;
         Ok(Self { origin, secure, header, via, gate: tokio::sync::Mutex::default(), prefix, max_idle, state: Mutex::default(), uri })
     }
 
