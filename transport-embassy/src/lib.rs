@@ -73,6 +73,7 @@
 #[cfg(test)]
 extern crate std;
 
+mod cancel;
 mod clock;
 mod error;
 #[cfg(feature = "flash")]
@@ -102,6 +103,7 @@ pub use toolrunner_macros::tool_embassy as tool;
 #[cfg(feature = "macros")]
 pub use toolrunner_macros::toolbox_embassy as toolbox;
 
+pub use cancel::Cancel;
 pub use clock::EmbassyClock;
 pub use error::Error;
 pub use link::{Link, Plain};

@@ -27,7 +27,8 @@ pub enum Decision<'h> {
 }
 
 /// What a [`Driver`](super::Driver) asks and tells while it drives a run. Every method has a default that does nothing, and `()` is
-/// all of them: what is not used costs no code. For a button or an interrupt that ends the run an [`AtomicBool`] is enough.
+/// all of them: what is not used costs no code. To end a run at once from a button or an interrupt, use `toolrunner_embassy::Cancel` or
+/// another type that keeps the waker; an [`AtomicBool`] is seen only when the driver is polled for another reason.
 ///
 /// ```
 /// use toolrunner_core::drive::{Decision, Draft, Hooks};
@@ -86,7 +87,8 @@ pub trait Hooks {
 
 impl Hooks for () {}
 
-/// A flag that cancels the run, and stays set until the caller clears it.
+/// A flag that cancels the run, and stays set until the caller clears it. It has no waker: a run that waits for the network sees it when
+/// the next bytes come or the wait ends. `toolrunner_embassy::Cancel` is seen at once.
 impl Hooks for AtomicBool {
     fn is_cancelled(&self) -> bool {
         self.load(Ordering::Relaxed)

@@ -4,9 +4,14 @@ use std::rc::Rc;
 
 use embassy_time::{Duration, Instant, Timer, with_timeout};
 use embedded_io_async::BufRead as _;
+use toolrunner_core::drive::Driver;
 use toolrunner_core::error::{Capacity, What};
+use toolrunner_core::message::StopReason;
+use toolrunner_core::run::{Outcome, Run};
+use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::head_full;
-use toolrunner_embassy::{Error, MIN_BUFFER, Plain, Timeouts, Transport};
+use toolrunner_core::wire::Config;
+use toolrunner_embassy::{Cancel, EmbassyClock, Error, MIN_BUFFER, Plain, Timeouts, Transport};
 
 use crate::lab::{Lab, Tcp, Wire, kept};
 use crate::server::{Act, say, serve};
@@ -178,6 +183,37 @@ fn sockets_that_are_all_in_use_are_named() {
         assert_eq!(exchange(&mut two, "http://10.0.0.1:81", "[]").await.map(|_| ()), Err(Error::Connect));
         assert_eq!(exchange(&mut two, URL, "[]").await.expect("a reply").1, "hello");
     });
+}
+
+/// A run that waits for a reply, or for its second half, ends in the moment in which another task cancels it, and goes on afterwards.
+#[test]
+fn a_cancelled_run_ends_at_once() {
+    static CANCEL: Cancel = Cancel::new();
+    let whole = r#"{"role":"assistant","content":[{"type":"text","text":"hello"}],"stop_reason":"end_turn"}"#;
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", whole.len());
+    for said in [String::new(), format!("{head}{}", &whole[..30])] {
+        CANCEL.clear();
+        let lab = Lab::new();
+        let script = vec![vec![Act::Request, say(said)], vec![Act::Request, say(format!("{head}{whole}"))]];
+        let (transport, seen) = client(&lab, Wire::default(), 256, script);
+        lab.spawn(async {
+            Timer::after_secs(2).await;
+            CANCEL.cancel();
+        });
+        let config = Config::new("m", 64).stream(false).base_url(URL);
+        let mut driver = Driver::new(config, transport, &(), EmbassyClock::new(1)).expect("a configuration").hooks(&CANCEL);
+        let mut run = Run::new(Transcript::new(kept([0; 512])));
+        run.user("hello?").expect("room");
+        lab.run(async {
+            assert_eq!(driver.until_done(&mut run, &mut ()).await.map_err(|e| e.error), Ok(Outcome::Stopped));
+            assert_eq!(Instant::now().as_millis(), 2000);
+            CANCEL.clear();
+            run.resume();
+            let ended = Ok(Outcome::Ended(Some(StopReason::EndTurn)));
+            assert_eq!(driver.until_done(&mut run, &mut ()).await.map_err(|e| e.error), ended);
+        });
+        assert_eq!(seen.borrow().connections, 2);
+    }
 }
 
 #[test]
