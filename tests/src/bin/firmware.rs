@@ -4,6 +4,10 @@
 //! Needs Debian's packages rustc-web, cargo-web, rust-web-src, lld and qemu-system-arm. Nothing leaves the host's loopback.
 //! Arguments choose: only what has one of them in its name is run (`lm3s6965evb/tls/cut`).
 
+#[path = "../../../transport-embassy/tests/network/rogue.rs"]
+#[expect(dead_code, reason = "the transport's own tests use all of it")]
+mod rogue;
+
 use core::net::Ipv4Addr;
 use core::time::Duration;
 use std::io::{Read, Write};
@@ -13,6 +17,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use rogue::Rogue;
 use toolrunner_core::testing::http1::Connection;
 use toolrunner_core::testing::{Answer, BadLink, Chunk, Reply, Script, ScriptedModel};
 use toolrunner_tests::firmware::{cargo, tls_identity};
@@ -28,6 +33,8 @@ enum Manner {
     Closes,
     /// Breaks off the first reply.
     Cuts,
+    /// Sends messages of the TLS handshake after its end, a different one in place of each of the first replies.
+    Rogue,
     /// Does not answer the first request.
     Silent,
     /// Answers in small pieces with pauses.
@@ -54,6 +61,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("cut", Manner::Cuts, room),
     scenario("closes", Manner::Closes, room),
     scenario("silent", Manner::Silent, room),
+    Scenario { tls: Some(true), ..scenario("rogue", Manner::Rogue, room) },
     scenario("overloaded", Manner::Good, || room_after(Answer::error(529, "overloaded_error", "Overloaded").header("retry-after", "1"))),
     scenario("refused", Manner::Good, || room_after(Answer::error(401, "authentication_error", "invalid x-api-key"))),
     scenario("large-head", Manner::Good, || room_after(Answer::from(Reply::text("One moment.")).header("set-cookie", &"c".repeat(2000)))),
@@ -76,6 +84,9 @@ const POWER_CUT: Scenario = scenario("power-cut", Manner::Good, thermometer);
 const WORDS: usize = 120;
 /// The flash: two slots of four sectors.
 const SLOT: usize = 4096;
+
+/// A server that does not answer, and an interrupt that ends the run; run with the image `cancel`, on the first board only.
+const CANCEL: Scenario = scenario("cancel", Manner::Silent, || Script::new().reply(Reply::text("I am.")));
 
 /// The good one, told by defmt instead of in text; run on the first board only.
 const DEFMT: Scenario = scenario("defmt", Manner::Good, room);
@@ -178,6 +189,11 @@ fn main() -> ExitCode {
         let passes = report(&name, || power_cut(&firmware));
         *if passes { &mut passed } else { &mut failed } += 1;
     }
+    let name = format!("{}/plain/{}", BOARDS[0].0, CANCEL.name);
+    if wanted.is_empty() || wanted.iter().any(|word| name.contains(word)) {
+        let passes = report(&name, || cancelled(&firmware));
+        *if passes { &mut passed } else { &mut failed } += 1;
+    }
     let name = format!("{}/plain/{}", BOARDS[0].0, DEFMT.name);
     if wanted.is_empty() || wanted.iter().any(|word| name.contains(word)) {
         let passes = report(&name, || told_by_defmt(&firmware));
@@ -245,6 +261,13 @@ fn power_cut(firmware: &Path) -> Result<String, String> {
     });
     let _ = std::fs::remove_file(flash);
     compare(firmware, &POWER_CUT, &printed?, &model)
+}
+
+/// Runs the image `cancel`.
+fn cancelled(firmware: &Path) -> Result<String, String> {
+    let image = build(firmware, "cancel", BOARDS[0].0, &["alarm"]).ok_or("no image")?;
+    let (port, model) = start_model(&CANCEL, None)?;
+    compare(firmware, &CANCEL, &emulate(&image, BOARDS[0], &[format!("http://api.test:{port}")])?, &model)
 }
 
 /// Runs the image `agent` as it logs by defmt at every level, and has its frames decoded by `defmt-print`.
@@ -346,7 +369,18 @@ fn compare(firmware: &Path, scenario: &Scenario, text: &str, model: &Mutex<Scrip
 fn shown(line: &str) -> Option<&str> {
     let line = line.split_inclusive(" full").next().unwrap_or_default();
     let line = if line.len() > 200 { line.get(..60).unwrap_or_default() } else { line };
-    if line.starts_with("stack: ") || line.starts_with("busy: ") { None } else { Some(line.trim_end()) }
+    if ["stack: ", "busy: ", "late: "].iter().any(|figure| line.starts_with(figure)) { None } else { Some(line.trim_end()) }
+}
+
+/// Answers a request with what no server may send after the handshake, and waits for the client to leave.
+fn break_the_rules(socket: TcpStream, identity: &Arc<rustls::ServerConfig>, rogue: Rogue) {
+    let Ok(session) = rustls::ServerConnection::new(Arc::clone(identity)) else { return };
+    let mut stream = rustls::StreamOwned::new(session, socket);
+    let mut buffer = [0; 4096];
+    let Ok(1..) = stream.read(&mut buffer) else { return };
+    let (record, mut socket) = (rogue.record(stream.conn), stream.sock);
+    let _ = socket.write_all(&record);
+    while let Ok(1..) = socket.read(&mut buffer) {}
 }
 
 trait Stream: Read + Write {}
@@ -354,6 +388,9 @@ impl<S: Read + Write> Stream for S {}
 
 fn serve(socket: TcpStream, identity: Option<Arc<rustls::ServerConfig>>, model: &Mutex<ScriptedModel>, manner: Manner, count: usize) {
     let Ok(reset) = socket.try_clone() else { return };
+    if let (Manner::Rogue, Some(identity), Some(&rogue)) = (manner, &identity, Rogue::MESSAGES.get(count)) {
+        return break_the_rules(socket, identity, rogue);
+    }
     let mut stream: Box<dyn Stream> = match identity.map(rustls::ServerConnection::new) {
         None => Box::new(socket),
         Some(Ok(session)) => Box::new(rustls::StreamOwned::new(session, socket)),

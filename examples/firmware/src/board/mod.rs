@@ -1,5 +1,7 @@
 //! The boards: their clock's rate, and their Ethernet as a driver for embassy-net.
 
+#[cfg(feature = "alarm")]
+pub mod alarm;
 #[cfg(any(feature = "mps2-an386", feature = "mps2-an500"))]
 mod lan9118;
 #[cfg(feature = "lm3s6965evb")]
@@ -61,9 +63,13 @@ impl Ethernet {
     }
 }
 
-/// Every interrupt that is not SysTick's: there is only the controller's.
+/// Every interrupt that is not SysTick's: the controller's, and the alarm's if there is one.
 #[cortex_m_rt::exception]
 unsafe fn DefaultHandler(_interrupt: i16) {
+    #[cfg(feature = "alarm")]
+    if alarm::handles(_interrupt) {
+        return;
+    }
     controller::mask();
     WAKER.wake();
 }
