@@ -54,7 +54,7 @@ pub use tool::ToolInput;
 /// error that can be displayed. Two arguments are no part of the schema: to an `out: &mut Output<'_>` the tool may write its result
 /// itself, and a `context: &ToolContext<'_>` tells it what surrounds the call: see [`ToolContext`](tool::ToolContext).
 ///
-/// Of the tool: `name = "…"`, `description = "…"`, `strict`, `serial` or `serial = "group"` (no two calls of one group run at
+/// Of the tool: `name = "…"`, `description = "…"`, `toolset = "…"` (a member of the API's toolset of this name), `strict`, `serial` or `serial = "group"` (no two calls of one group run at
 /// the same time), `blocking`, `timeout_ms = …`, `idempotent` (a call may run a second time without further effect),
 /// `requires_approval` (a person must approve each call; a gate enforces it), `defer_loading`, `eager_input_streaming`, `raw = "…"`
 /// (members of the definition in JSON, without braces, such as `raw = r#""cache_control":{"type":"ephemeral"}"#`). Of an argument, as `#[tool(…)]`: `default = …`

@@ -47,6 +47,8 @@ enum Buffer<'b> {
 pub struct Transcript<'b> {
     buffer: Buffer<'b>,
     len: usize,
+    /// Bytes from the front that were neither cut nor written over since [`take_edited`](Self::take_edited).
+    edited: usize,
 }
 
 /// A place in the transcript or its tail.
@@ -84,7 +86,7 @@ impl Span {
 impl<'b> Transcript<'b> {
     /// An empty transcript in `memory`, which bounds it. A chip's is a static.
     pub const fn new(memory: &'b mut [u8]) -> Self {
-        Self { buffer: Buffer::Slice(memory), len: 0 }
+        Self { buffer: Buffer::Slice(memory), len: 0, edited: 0 }
     }
 
     /// The bytes of the conversation.
@@ -294,6 +296,7 @@ impl<'b> Transcript<'b> {
 
     /// Writes over what stands at `at`.
     pub(crate) fn overwrite(&mut self, at: usize, new: &[u8]) {
+        self.edited = self.edited.min(at);
         for (to, from) in self.whole_mut().get_mut(at..).unwrap_or_default().iter_mut().zip(new) {
             *to = *from;
         }
@@ -301,6 +304,7 @@ impl<'b> Transcript<'b> {
 
     /// Copies a part of the conversation towards its front.
     pub(crate) fn copy_down(&mut self, from: Span, to: usize) {
+        self.edited = self.edited.min(to);
         self.move_within(from, to);
     }
 
@@ -322,12 +326,22 @@ impl<'b> Transcript<'b> {
         }
         self.move_within(Span::new(span.end, len), span.start);
         self.len = len - span.len();
+        self.edited = self.edited.min(span.start);
+    }
+
+    /// How many bytes from the front are what they were when this was asked last. What is inserted does not count: it is inserted at
+    /// the end, and for its results behind the last turn.
+    pub(crate) fn take_edited(&mut self) -> usize {
+        core::mem::replace(&mut self.edited, usize::MAX)
     }
 
     /// Cuts back to the first `len` bytes.
     pub(crate) const fn truncate(&mut self, len: usize) {
         if len < self.len {
             self.len = len;
+            if len < self.edited {
+                self.edited = len;
+            }
         }
     }
 
@@ -381,7 +395,7 @@ impl Transcript<'static> {
 
     /// An empty transcript that grows up to `limit` bytes.
     pub const fn growing_to(limit: usize) -> Self {
-        Self { buffer: Buffer::Growing { bytes: Vec::new(), limit }, len: 0 }
+        Self { buffer: Buffer::Growing { bytes: Vec::new(), limit }, len: 0, edited: 0 }
     }
 }
 

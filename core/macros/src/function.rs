@@ -98,6 +98,7 @@ impl Tool {
         let serial = options.serial.as_ref().map(|group| quote!(.serial_in(#group)));
         let blocking = options.blocking.then(|| quote!(.blocking()));
         let timeout = options.timeout_ms.as_ref().map(|limit| quote!(.timeout(::core::time::Duration::from_millis(#limit))));
+        let toolset = options.toolset.as_ref().map(|toolset| quote!(.member_of(#toolset)));
         let idempotent = options.idempotent.then(|| quote!(.idempotent()));
         let requires_approval = options.requires_approval.then(|| quote!(.requires_approval()));
         Ok(quote! {
@@ -106,7 +107,7 @@ impl Tool {
             const #definition_name: #core::tool::Definition<'static> = {
                 const LEN: usize = #core::schema::definition_len(#name, #description, #schema_name, #extra);
                 const BYTES: [u8; LEN] = #core::schema::definition(#name, #description, #schema_name, #extra);
-                #core::tool::Definition::#new #serial #blocking #timeout #idempotent #requires_approval
+                #core::tool::Definition::#new #toolset #serial #blocking #timeout #idempotent #requires_approval
             };
         })
     }

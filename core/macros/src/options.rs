@@ -15,6 +15,8 @@ pub(crate) struct ToolOptions {
     pub(crate) description: Option<LitStr>,
     /// The serial group; empty if it has no name.
     pub(crate) serial: Option<String>,
+    /// The toolset that it is a member of.
+    pub(crate) toolset: Option<LitStr>,
     pub(crate) blocking: bool,
     pub(crate) timeout_ms: Option<LitInt>,
     pub(crate) idempotent: bool,
@@ -53,6 +55,8 @@ impl ToolOptions {
         } else if is("serial") {
             let group = if meta.input.peek(syn::Token![=]) { meta.value()?.parse::<LitStr>()?.value() } else { String::new() };
             self.serial = Some(group);
+        } else if is("toolset") {
+            self.toolset = Some(meta.value()?.parse()?);
         } else if is("blocking") {
             self.blocking = true;
         } else if is("timeout_ms") {
@@ -75,8 +79,8 @@ impl ToolOptions {
             self.extra.push(raw.value());
         } else {
             return Err(meta.error(
-                "unknown option of a tool; there are `name = \"…\"`, `description = \"…\"`, `strict`, `serial`, `serial = \"group\"`, \
-                 `blocking`, `timeout_ms = …`, `idempotent`, `requires_approval`, `defer_loading`, `eager_input_streaming` and \
+                "unknown option of a tool; there are `name = \"…\"`, `description = \"…\"`, `toolset = \"…\"`, `strict`, `serial`, \
+                 `serial = \"group\"`, `blocking`, `timeout_ms = …`, `idempotent`, `requires_approval`, `defer_loading`, `eager_input_streaming` and \
                  `raw = \"…\"`",
             ));
         }

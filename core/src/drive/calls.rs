@@ -59,11 +59,15 @@ fn begin<'h, B: Toolbox + ?Sized, H: Hooks, O: Observer>(
     hooks: &'h H,
     observer: &mut O,
 ) -> Result<Begun<'h>, Error> {
+    let is_withdrawn = run.is_withdrawn(i);
     let Some(call) = run.call(i) else { return Err(Misuse::NoSuchCall.into()) };
-    let found = tools.find(call.name);
+    let found = match call.toolset {
+        Some(toolset) => tools.find_member(toolset, call.name),
+        None => tools.find(call.name).filter(|_| !is_withdrawn),
+    };
     let decision = if is_asked && !call.is_bad && found.is_some() { hooks.before(&call) } else { Decision::Allow };
     let is_declared = |t| tools.definition(t).is_some_and(|tool| call.name == *tool.name);
-    if !call.is_bad && found.is_none() && (0..tools.count()).any(is_declared) {
+    if !call.is_bad && found.is_none() && !is_withdrawn && call.toolset.is_none() && (0..tools.count()).any(is_declared) {
         run.leave_to_caller(i);
         return Ok(Begun::Left);
     }

@@ -1,6 +1,6 @@
 //! The calls of a turn: found in the message, started, answered.
 
-use super::results::SHORTEST;
+use super::results::{SHORTEST, TOOLSET};
 use super::state::{Bits, Found, FoundCalls, Outcome, State, Turn};
 use super::{MAX_CALLS, Run};
 use crate::error::{Capacity, Error, Misuse, Protocol, What};
@@ -17,6 +17,9 @@ pub struct Call<'a> {
     pub id: Text<'a>,
     /// The tool's name.
     pub name: Text<'a>,
+    /// The toolset that the tool is a member of, if it is one: then only a member of that toolset answers it, whatever other tool has
+    /// the name.
+    pub toolset: Option<Text<'a>>,
     /// The input: an object.
     pub input: Value<'a>,
     /// Whether the model's input was no JSON object. Then [`input`](Self::input) holds what it wrote as a string, and no tool may run.
@@ -130,7 +133,7 @@ impl Run<'_> {
         let mut found = FoundCalls::new();
         let mut blocks = blocks_in(message);
         while let Some(block) = blocks.next() {
-            let [kind, id, name, input] = block.pick(["type", "id", "name", "input"]);
+            let [kind, id, name, input, toolset] = block.pick(["type", "id", "name", "input", "toolset_name"]);
             let is = |name| kind.is_some_and(|kind| kind.is_text(name));
             if is("tool_use") {
                 seen += 1;
@@ -140,7 +143,7 @@ impl Run<'_> {
                 }
                 let is_known = found.iter().any(|other| same_id(other.id.value(message), id));
                 // The list has no gap: what is not in it is searched for.
-                let is_kept = Found::of(parts, message).is_some_and(|place| found.note(seen - 1, place, grows));
+                let is_kept = Found::of(parts, toolset, message).is_some_and(|place| found.note(seen - 1, place, grows));
                 let comes_again = || blocks.clone().any(|other| is_type(other, "tool_use") && same_id(other.member("id"), id));
                 if !is_sound(parts) || is_known || (!is_kept && comes_again()) {
                     return Err(Protocol::Event { expected: "calls that have a name and an id of their own" }.into());
@@ -206,10 +209,11 @@ impl Run<'_> {
         if !self.calls().contains(&i) {
             return None;
         }
-        let [id, name, input] = call_in(&self.turn, self.transcript.bytes(), i)?;
+        let [id, name, input, toolset] = call_in(&self.turn, self.transcript.bytes(), i)?;
         Some(Call {
             id: id.and_then(Value::as_text)?,
             name: name.and_then(Value::as_text).unwrap_or_default(),
+            toolset: toolset.and_then(toolset_of),
             input: input?,
             is_bad: self.is_bad(i),
             is_answered: self.turn.answered.has(i),
@@ -321,11 +325,11 @@ impl Run<'_> {
     pub(super) fn reserve_for_others(&self, i: usize) -> usize {
         if self.turn.found.len() >= self.turn.calls {
             let others = self.calls().filter(|&j| j != i && !self.turn.answered.has(j));
-            return others.map(|j| self.id_len(j) + SHORTEST).sum();
+            return others.map(|j| self.address_len(j) + SHORTEST).sum();
         }
         let calls = self.blocks_of(&self.turn).filter(|block| is_type(*block, "tool_use")).enumerate();
         let others = calls.filter(|(j, _)| *j != i && self.calls().contains(j) && !self.turn.answered.has(*j));
-        others.map(|(_, call)| id_bytes(call) + SHORTEST).sum()
+        others.map(|(_, call)| address_bytes(call) + SHORTEST).sum()
     }
 
     /// Bytes that the calls that are to be answered keep for their shortest answers: nothing else may use them.
@@ -333,10 +337,11 @@ impl Run<'_> {
         if self.turn.is_calling() { self.reserve_for_others(usize::MAX) + self.results_frame() } else { 0 }
     }
 
-    pub(super) fn id_len(&self, i: usize) -> usize {
+    /// Bytes of the id of call `i`, and of what names its toolset if it has one.
+    pub(super) fn address_len(&self, i: usize) -> usize {
         match self.turn.found.get(i) {
-            Some(found) => found.id.text_len(),
-            None => self.call(i).map_or(0, |call| call.id.raw_bytes().len()),
+            Some(found) if found.toolset.text_len() == 0 => found.id.text_len(),
+            _ => self.call(i).map_or(0, |call| address_len(call.id.raw_bytes().len(), call.toolset)),
         }
     }
 
@@ -395,7 +400,7 @@ impl Run<'_> {
         let room = room.min(tail.len());
         let (out, rest) = tail.split_at_mut_checked(room).unwrap_or_default();
         let scratch = rest.get_mut(..scratch.min(rest.len())).unwrap_or_default();
-        let [id, name, own] = call_in(&self.turn, conversation, i).ok_or(Misuse::NoSuchCall)?;
+        let [id, name, own, _] = call_in(&self.turn, conversation, i).ok_or(Misuse::NoSuchCall)?;
         let input = input.or(own);
         let [id, name] = [id, name].map(|value| value.and_then(Value::as_text).unwrap_or_default());
         let mut call = ToolCall::new(id, name, input.ok_or(Misuse::NoSuchCall)?, scratch);
@@ -424,8 +429,8 @@ impl Run<'_> {
 #[cfg(feature = "alloc")]
 const GROWING_RESULT: usize = 1024 * 1024;
 
-/// The blocks of a message.
-fn blocks_in(message: &[u8]) -> Array<'_> {
+/// The blocks of a message, which may be cut off: then those that are whole.
+pub(super) fn blocks_in(message: &[u8]) -> Array<'_> {
     const HEAD: &[u8] = b"{\"role\":\"assistant\",\"content\":";
     // A message that was written here begins so; one of the caller's may not.
     match message.strip_prefix(HEAD) {
@@ -434,14 +439,23 @@ fn blocks_in(message: &[u8]) -> Array<'_> {
     }
 }
 
-/// Id, name and input of a turn's `i`th call.
-fn call_in<'a>(turn: &Turn, transcript: &'a [u8], i: usize) -> Option<[Option<Value<'a>>; 3]> {
+/// Id, name, input and toolset of a turn's `i`th call.
+fn call_in<'a>(turn: &Turn, transcript: &'a [u8], i: usize) -> Option<[Option<Value<'a>>; 4]> {
     let message = turn.message(transcript);
-    if let Some(Found { id, name, input }) = turn.found.get(i) {
-        return Some([id, name, input].map(|place| place.value(message)));
+    if let Some(Found { id, name, input, toolset }) = turn.found.get(i) {
+        return Some([id, name, input, toolset].map(|place| place.value(message)));
     }
     let call = blocks_in(message).filter(|block| is_type(*block, "tool_use")).nth(i).filter(|_| i < turn.calls)?;
-    Some(call.pick(["id", "name", "input"]))
+    Some(call.pick(["id", "name", "input", "toolset_name"]))
+}
+
+/// The toolset that a call names; `null` and an empty name are none.
+fn toolset_of(value: Value<'_>) -> Option<Text<'_>> {
+    value.as_text().filter(|name| !name.is_empty())
+}
+
+fn address_len(id: usize, toolset: Option<Text<'_>>) -> usize {
+    id + toolset.map_or(0, |toolset| TOOLSET.len() + toolset.raw_bytes().len())
 }
 
 /// Whether a call has an id and a name: one that has not cannot be answered, and the API would take no such conversation again.
@@ -454,9 +468,10 @@ pub(super) fn same_id(id: Option<Value<'_>>, other: Option<Value<'_>>) -> bool {
     id == other
 }
 
-/// Bytes of a call's id as it stands, without its quotes.
-pub(super) fn id_bytes(call: Value<'_>) -> usize {
-    call.member("id").and_then(Value::as_text).map_or(0, |id| id.raw_bytes().len())
+/// Bytes of a call's id as it stands, without its quotes, and of what names its toolset if it has one.
+pub(super) fn address_bytes(call: Value<'_>) -> usize {
+    let [id, toolset] = call.pick(["id", "toolset_name"]);
+    address_len(id.and_then(Value::as_text).map_or(0, |id| id.raw_bytes().len()), toolset.and_then(toolset_of))
 }
 
 pub(super) fn is_type(block: Value<'_>, name: &str) -> bool {

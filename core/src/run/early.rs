@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::broken::keep_part;
-use super::calls::{id_bytes, is_sound, is_type, same_id};
+use super::calls::{address_bytes, is_sound, is_type, same_id};
 use super::results::{FRAME_LEN, SHORTEST, check_content};
 use super::state::{Bits, Found, FoundCalls, State, Turn};
 use super::{MAX_CALLS, Run};
@@ -136,7 +136,7 @@ impl Run<'_> {
         let mut end = None;
         // It skips one byte: the bracket that opens the content, or the comma before the next block.
         for block in Array::inside(bytes.get(from..).unwrap_or_default()) {
-            let [kind, id, name, input] = block.pick(["type", "id", "name", "input"]);
+            let [kind, id, name, input, toolset] = block.pick(["type", "id", "name", "input", "toolset_name"]);
             let is = |name| kind.is_some_and(|kind| kind.is_text(name));
             if is("fallback") {
                 return false;
@@ -146,7 +146,7 @@ impl Run<'_> {
             }
             let is_known = found.iter().any(|other| same_id(other.id.value(message), id));
             let parts = [id, name, input].map(Option::unwrap_or_default);
-            let Some(place) = Found::of(parts, message) else { return false };
+            let Some(place) = Found::of(parts, toolset, message) else { return false };
             if is_known || !is_sound(parts) || !found.note(found.len(), place, true) {
                 return false;
             }
@@ -361,5 +361,5 @@ pub(super) fn first_of(turn: &Turn) -> usize {
 
 /// Bytes that the shortest answer to a block needs, if it is a call.
 fn answer_len(block: Value<'_>) -> usize {
-    if is_type(block, "tool_use") { id_bytes(block) + SHORTEST } else { 0 }
+    if is_type(block, "tool_use") { address_bytes(block) + SHORTEST } else { 0 }
 }

@@ -79,6 +79,7 @@ mod room;
 mod snapshot;
 mod state;
 mod verbs;
+mod withdrawn;
 
 use crate::error::{Error, Misuse};
 use crate::json::Value;
@@ -123,6 +124,8 @@ pub struct Run<'b> {
     /// Calls that started before their reply was whole.
     #[cfg(feature = "alloc")]
     early: early::Early,
+    /// Where the conversation changes its tools.
+    changes: withdrawn::Changes,
     head: ReplyHead,
     container: Container,
     /// Where, in the tail, the JSON of the last API error lies; until the next write.
@@ -170,6 +173,7 @@ impl<'b> Run<'b> {
             turn: Turn::none(transcript.len()),
             #[cfg(feature = "alloc")]
             early: early::Early::default(),
+            changes: withdrawn::Changes::default(),
             transcript,
             head: ReplyHead::default(),
             container: Container::new(),

@@ -9,6 +9,8 @@ use crate::tool::{EMPTY_ERROR, EMPTY_RESULT, Notice, is_empty_text_block};
 use crate::transcript::{Span, Transcript};
 
 const HEAD: &[u8] = b"{\"type\":\"tool_result\",\"tool_use_id\":\"";
+/// Between the id and the toolset's name, if the call has one.
+pub(super) const TOOLSET: &[u8] = b"\",\"toolset_name\":\"";
 const CONTENT: &[u8] = b"\",\"content\":";
 const FAILED: &[u8] = b",\"is_error\":true}";
 /// The message around the results, and where its results begin.
@@ -60,7 +62,7 @@ impl Run<'_> {
 
     /// Bytes before a result's content.
     pub(super) fn result_head(&self, i: usize) -> usize {
-        HEAD.len() + self.id_len(i) + CONTENT.len()
+        HEAD.len() + self.address_len(i) + CONTENT.len()
     }
 
     /// The most that the content of a result may have, so that every other call can still be answered.
@@ -112,13 +114,13 @@ impl Run<'_> {
         if self.has_begun_early() {
             return self.keep_notice(i, notice);
         }
-        self.answer_written(i, true, &|_, sink| notice.write_json(sink))
+        self.answer_written(i, true, &|_, _, sink| notice.write_json(sink))
     }
 
     /// Answers a call whose tool left what the API does not take: nothing, or an error that is no text.
     pub(super) fn answer_empty(&mut self, i: usize, is_error: bool) -> Result<(), Error> {
         let text = if is_error { EMPTY_ERROR } else { EMPTY_RESULT };
-        self.answer_written(i, is_error, &|_, sink| {
+        self.answer_written(i, is_error, &|_, _, sink| {
             sink.put(b"\"")?;
             escape(text).write_to(sink)?;
             sink.put(b"\"")
@@ -136,33 +138,36 @@ impl Run<'_> {
     /// # Errors
     /// `Misuse` if there is no such open call.
     pub fn answer_not_found(&mut self, i: usize) -> Result<(), Error> {
-        self.answer_written(i, true, &|name, sink| Notice::NotFound(name).write_json(sink))
+        self.answer_written(i, true, &|name, toolset, sink| match toolset {
+            Some(toolset) => Notice::MemberNotFound { toolset, name }.write_json(sink),
+            None => Notice::NotFound(name).write_json(sink),
+        })
     }
 
     pub(super) fn answer_bad_input(&mut self, i: usize, error: Option<JsonError>, got: &str) -> Result<(), Error> {
-        self.answer_written(i, true, &|name, sink| Notice::InvalidJson { name, error, got }.write_json(sink))
+        self.answer_written(i, true, &|name, _, sink| Notice::InvalidJson { name, error, got }.write_json(sink))
     }
 
-    /// Writes an answer in place; `write` gets the tool's name.
+    /// Writes an answer in place; `write` gets the tool's name and its toolset's.
     fn answer_written(
         &mut self,
         i: usize,
         is_error: bool,
-        write: &dyn Fn(Text<'_>, &mut Slice<'_>) -> Result<(), Capacity>,
+        write: &dyn Fn(Text<'_>, Option<Text<'_>>, &mut Slice<'_>) -> Result<(), Capacity>,
     ) -> Result<(), Error> {
-        let name = self.open_call(i)?.name;
-        let start = name_offset(name, self.transcript.bytes());
-        let name_span = Span::default().with_len(name.raw_bytes().len()).shifted(start);
+        let call = self.open_call(i)?;
+        let name_span = place_of(call.name, self.transcript.bytes());
+        let toolset_span = call.toolset.map(|toolset| place_of(toolset, self.transcript.bytes()));
         let (head, used) = (self.result_head(i), self.transcript.len());
-        // A notice has at most a few hundred bytes besides the name.
-        let room = self.room_for_result(i).min(name_span.len() + 512);
+        // A notice has at most a few hundred bytes besides the names.
+        let room = self.room_for_result(i).min(name_span.len() + toolset_span.map_or(0, Span::len) + 512);
         self.transcript.reserve(head + room)?;
         let mut len = None;
         if let Some((conversation, tail)) = self.transcript.whole_mut().split_at_mut_checked(used) {
-            let name = core::str::from_utf8(name_span.of(conversation)).unwrap_or_default();
+            let text = |span: Span| Text::from_raw(core::str::from_utf8(span.of(conversation)).unwrap_or_default());
             let bytes = tail.get_mut(head..).and_then(|rest| rest.get_mut(..room)).unwrap_or_default();
             let mut slice = Slice { bytes, len: 0 };
-            len = write(Text::from_raw(name), &mut slice).ok().map(|()| slice.len);
+            len = write(text(name_span), toolset_span.map(text), &mut slice).ok().map(|()| slice.len);
         }
         match len {
             Some(len) => self.commit_result(i, len, is_error),
@@ -175,22 +180,20 @@ impl Run<'_> {
 
     /// Makes the content that stands in the tail, behind room for its head, the result of call `i`.
     pub(super) fn commit_result(&mut self, i: usize, len: usize, is_error: bool) -> Result<(), Error> {
-        let id = self.call(i).ok_or(Misuse::NoSuchCall)?.id;
-        let id = Span::default().with_len(id.raw_bytes().len()).shifted(name_offset(id, self.transcript.bytes()));
+        let call = self.call(i).ok_or(Misuse::NoSuchCall)?;
+        let id = place_of(call.id, self.transcript.bytes());
+        let toolset = call.toolset.map(|toolset| place_of(toolset, self.transcript.bytes()));
         let used = self.transcript.len();
         // All of it or nothing: from here on there is room.
         self.transcript.reserve(self.result_head(i) + len + FAILED.len() + 1 + self.results_frame())?;
         let mut at = used;
         self.transcript.put_at(at, HEAD)?;
         at += HEAD.len();
-        if let Some((conversation, tail)) = self.transcript.whole_mut().split_at_mut_checked(used)
-            && let Some(place) = tail.get_mut(HEAD.len()..).and_then(|rest| rest.get_mut(..id.len()))
-        {
-            for (to, from) in place.iter_mut().zip(id.of(conversation)) {
-                *to = *from;
-            }
+        at = self.copy_to_tail(id, at);
+        if let Some(toolset) = toolset {
+            self.transcript.put_at(at, TOOLSET)?;
+            at = self.copy_to_tail(toolset, at + TOOLSET.len());
         }
-        at += id.len();
         self.transcript.put_at(at, CONTENT)?;
         at += CONTENT.len() + len;
         let end: &[u8] = if is_error { FAILED } else { b"}" };
@@ -228,6 +231,17 @@ impl Run<'_> {
             self.state = State::Calling;
         }
         Ok(())
+    }
+
+    /// Copies a part of the conversation into the tail, where there is room; gives where it ends there.
+    fn copy_to_tail(&mut self, from: Span, at: usize) -> usize {
+        let (used, len) = (self.transcript.len(), from.len());
+        if let Some((conversation, tail)) = self.transcript.whole_mut().split_at_mut_checked(used)
+            && let Some(place) = tail.get_mut(at - used..).and_then(|rest| rest.get_mut(..len))
+        {
+            copy(place, from.of(conversation));
+        }
+        at + len
     }
 
     /// Where a result with `before` results before it goes: behind them, before the comma of the next.
@@ -399,6 +413,7 @@ pub(super) fn check_content(content: &[u8], is_error: bool) -> Result<(), Misuse
 }
 
 /// Where a text of the transcript stands in it.
-fn name_offset(text: Text<'_>, bytes: &[u8]) -> usize {
-    text.raw().as_ptr().addr().saturating_sub(bytes.as_ptr().addr())
+fn place_of(text: Text<'_>, bytes: &[u8]) -> Span {
+    let start = text.raw_bytes().as_ptr().addr().saturating_sub(bytes.as_ptr().addr());
+    Span::new(start, start + text.raw_bytes().len())
 }

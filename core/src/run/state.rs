@@ -198,13 +198,17 @@ pub(super) struct Found {
     pub(super) id: Place,
     pub(super) name: Place,
     pub(super) input: Place,
+    /// Empty if the call is of no toolset.
+    pub(super) toolset: Place,
 }
 
 impl Found {
-    /// Where the id, the name and the input of a call stand in `message`; nothing if one is missing.
-    pub(super) fn of(parts: [Value<'_>; 3], message: &[u8]) -> Option<Self> {
+    /// Where the id, the name, the input and perhaps the toolset of a call stand in `message`; nothing if one of the first three is
+    /// missing.
+    pub(super) fn of(parts: [Value<'_>; 3], toolset: Option<Value<'_>>, message: &[u8]) -> Option<Self> {
         let [id, name, input] = parts.map(|part| Place::of(part, message));
-        Some(Self { id: id?, name: name?, input: input? })
+        let toolset = toolset.filter(|toolset| toolset.as_text().is_some()).and_then(|toolset| Place::of(toolset, message));
+        Some(Self { id: id?, name: name?, input: input?, toolset: toolset.unwrap_or(Place::NONE) })
     }
 }
 
@@ -216,6 +220,8 @@ pub(super) struct Place {
 }
 
 impl Place {
+    pub(super) const NONE: Self = Self { start: 0, end: 0 };
+
     /// Where `value` stands in `message`.
     pub(super) fn of(value: Value<'_>, message: &[u8]) -> Option<Self> {
         let start = value.offset_in(message)?;

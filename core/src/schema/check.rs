@@ -276,7 +276,7 @@ pub(super) fn characters(text: Text<'_>) -> u64 {
 }
 
 /// Whether two texts mean the same.
-pub(super) fn same(a: Text<'_>, b: Text<'_>) -> bool {
+pub(crate) fn same(a: Text<'_>, b: Text<'_>) -> bool {
     match (a.as_plain(), b.as_plain()) {
         (Some(a), Some(b)) => a == b,
         (Some(plain), None) => b == *plain,

@@ -52,6 +52,9 @@ pub struct Definition<'a> {
     pub name: &'a str,
     /// The whole definition as JSON, as it goes into the request's `tools`.
     pub json: &'a str,
+    /// The toolset that it is a member of, such as `computer`: it answers calls with this `toolset_name` and its name, and no others.
+    /// Nothing is sent of it, because the toolset's own entry in `tools` stands for all members.
+    pub toolset: Option<&'a str>,
     /// Whether [`Toolbox::call`] runs it. If not, the caller answers its calls, or the server does.
     pub runnable: bool,
     /// The serial group that it is in: no two calls of one group run at the same time. The empty name is a group like any other.
@@ -76,6 +79,7 @@ impl<'a> Definition<'a> {
         Self {
             name,
             json,
+            toolset: None,
             runnable: true,
             serial: None,
             blocking: false,
@@ -94,6 +98,13 @@ impl<'a> Definition<'a> {
             this.check = None;
         }
         this
+    }
+
+    /// Makes it a member of this [`toolset`](Self::toolset).
+    #[must_use]
+    pub const fn member_of(mut self, toolset: &'a str) -> Self {
+        self.toolset = Some(toolset);
+        self
     }
 
     /// The same, declared only: the caller answers its calls, or the server does.

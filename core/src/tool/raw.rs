@@ -161,6 +161,7 @@ impl Declared {
 #[derive(Clone, Debug)]
 pub struct RawTool<R> {
     declaration: Declaration,
+    toolset: Option<&'static str>,
     serial: Option<&'static str>,
     blocking: bool,
     timeout: Option<Duration>,
@@ -191,7 +192,24 @@ impl<F: Fn(Value<'_>, &mut Output<'_>) -> Result<(), ToolError>> RawTool<Direct<
 impl<R> RawTool<R> {
     fn of(definition: DefinitionText, run: R) -> Result<Self, Misuse> {
         let declaration = Declaration::new(definition)?;
-        Ok(Self { declaration, serial: None, blocking: false, timeout: None, idempotent: false, requires_approval: false, run })
+        Ok(Self {
+            declaration,
+            toolset: None,
+            serial: None,
+            blocking: false,
+            timeout: None,
+            idempotent: false,
+            requires_approval: false,
+            run,
+        })
+    }
+
+    /// Makes it a member of a toolset, such as `computer`: it answers calls with this `toolset_name` and its name. Its definition is not
+    /// sent; declare the toolset itself, for example as `Declared::new(r#"{"type":"computer_toolset_20260801"}"#)`.
+    #[must_use]
+    pub fn member_of(mut self, toolset: &'static str) -> Self {
+        self.toolset = Some(toolset);
+        self
     }
 
     /// The same, never run beside another tool that says so.
@@ -238,6 +256,7 @@ impl<R> RawTool<R> {
     fn definition(&self) -> Definition<'_> {
         let mut definition = self.declaration.definition();
         (definition.serial, definition.blocking, definition.timeout) = (self.serial, self.blocking, self.timeout);
+        definition.toolset = self.toolset;
         (definition.idempotent, definition.requires_approval) = (self.idempotent, self.requires_approval);
         definition
     }

@@ -19,6 +19,13 @@ pub const EMPTY_ERROR: &str = "Error: (no message)";
 pub enum Notice<'a> {
     /// No runnable tool has this name: `Error: Tool 'X' not found`.
     NotFound(Text<'a>),
+    /// The call is of a toolset's member that nothing here runs: `Error: Toolset 'T' member 'M' not found`.
+    MemberNotFound {
+        /// The toolset's name.
+        toolset: Text<'a>,
+        /// The member's name.
+        name: Text<'a>,
+    },
     /// The input does not fit the schema: `Error: invalid input for tool 'X': <path>: expected …, got …`.
     InvalidInput {
         /// The tool's name.
@@ -54,6 +61,13 @@ impl Notice<'_> {
         match self {
             Self::NotFound(name) => {
                 each("Error: Tool '")?;
+                text(name, each)?;
+                each("' not found")
+            }
+            Self::MemberNotFound { toolset, name } => {
+                each("Error: Toolset '")?;
+                text(toolset, each)?;
+                each("' member '")?;
                 text(name, each)?;
                 each("' not found")
             }

@@ -25,9 +25,15 @@ pub trait Toolbox {
     /// What the model is to read: the driver makes it the result, see [`ToolError::write_to`].
     async fn call(&self, i: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError>;
 
-    /// The index of the first runnable tool of this name.
+    /// The index of the first runnable tool of this name that is no member of a toolset.
     fn find(&self, name: Text<'_>) -> Option<usize> {
-        (0..self.count()).find(|&i| self.definition(i).is_some_and(|tool| tool.runnable && name == *tool.name))
+        (0..self.count()).find(|&i| self.definition(i).is_some_and(|tool| tool.runnable && tool.toolset.is_none() && name == *tool.name))
+    }
+
+    /// The index of the first runnable member of this name in this toolset.
+    fn find_member(&self, toolset: Text<'_>, name: Text<'_>) -> Option<usize> {
+        let is_in = |tool: &Definition<'_>| tool.toolset.is_some_and(|own| toolset == *own);
+        (0..self.count()).find(|&i| self.definition(i).is_some_and(|tool| tool.runnable && is_in(&tool) && name == *tool.name))
     }
 
     /// Lends this toolbox, so that it can be part of a tuple: `(board.by_ref(), now)`.
@@ -55,9 +61,15 @@ pub trait Tools: Send + Sync + 'static {
     /// What the model is to read: the driver makes it the result, see [`ToolError::write_to`].
     fn call(&self, i: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> impl Future<Output = Result<(), ToolError>> + Send;
 
-    /// The index of the first runnable tool of this name.
+    /// The index of the first runnable tool of this name that is no member of a toolset.
     fn find(&self, name: Text<'_>) -> Option<usize> {
-        (0..self.count()).find(|&i| self.definition(i).is_some_and(|tool| tool.runnable && name == *tool.name))
+        (0..self.count()).find(|&i| self.definition(i).is_some_and(|tool| tool.runnable && tool.toolset.is_none() && name == *tool.name))
+    }
+
+    /// The index of the first runnable member of this name in this toolset.
+    fn find_member(&self, toolset: Text<'_>, name: Text<'_>) -> Option<usize> {
+        let is_in = |tool: &Definition<'_>| tool.toolset.is_some_and(|own| toolset == *own);
+        (0..self.count()).find(|&i| self.definition(i).is_some_and(|tool| tool.runnable && is_in(&tool) && name == *tool.name))
     }
 }
 
@@ -93,12 +105,18 @@ pub(super) type Check = fn(&Definition<'_>, usize) -> Result<(), Misuse>;
 fn check<'t>(count: usize, definition: impl Fn(usize) -> Option<Definition<'t>>) -> Result<(), Misuse> {
     for i in 0..count {
         let tool = definition(i).ok_or(Misuse::ToolDefinition(i))?;
-        if let Some(check) = tool.check {
+        if tool.toolset.is_some() {
+            // Nothing is sent of it.
+            if !tool.runnable || !is_name(tool.name) {
+                return Err(Misuse::ToolName(i));
+            }
+        } else if let Some(check) = tool.check {
             check(&tool, i)?;
         }
         // Those without a name are the server's, and there may be several.
         if !tool.name.is_empty()
-            && let Some(first) = (0..i).find(|&j| definition(j).is_some_and(|other| other.name == tool.name))
+            && let Some(first) =
+                (0..i).find(|&j| definition(j).is_some_and(|other| other.name == tool.name && other.toolset == tool.toolset))
         {
             return Err(Misuse::DuplicateTool(first, i));
         }

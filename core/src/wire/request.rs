@@ -397,10 +397,14 @@ impl<'a> Pieces<'a> {
             self.push_params(config.params, container);
         }
         let mut push = |piece: &'a [u8]| self.push(piece);
-        let count = tools.count();
-        for i in 0..count {
-            push(if i == 0 { b",\"tools\":[" } else { b"," });
-            push(tools.definition(i).map_or("null", |tool| tool.json).as_bytes());
+        let mut count = 0_usize;
+        for tool in (0..tools.count()).filter_map(|i| tools.definition(i)) {
+            // A toolset stands for its members.
+            if tool.toolset.is_none() {
+                push(if count == 0 { b",\"tools\":[" } else { b"," });
+                push(tool.json.as_bytes());
+                count += 1;
+            }
         }
         if count > 0 {
             push(b"]");

@@ -83,6 +83,7 @@ impl Run {
             if self.jobs.len() >= self.concurrency {
                 break;
             }
+            let is_withdrawn = self.machine.is_withdrawn(i);
             let Some(call) = self.machine.call(i) else { continue };
             if call.is_bad {
                 self.untold.push_back(What::ToolStart(i));
@@ -91,7 +92,7 @@ impl Run {
                 self.untold.push_back(What::ToolEnd(i));
                 continue;
             }
-            match self.toolset.find(call.name) {
+            match self.toolset.find(call.toolset, call.name).filter(|_| !is_withdrawn) {
                 None => {
                     self.untold.push_back(What::ToolStart(i));
                     tracing::warn!(run = self.id, tool = %Escaped(call.name), call = %Escaped(call.id), "tool not found");

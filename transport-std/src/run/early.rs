@@ -36,6 +36,8 @@ struct EarlyCall {
     block: usize,
     id: String,
     name: String,
+    /// Empty if the call is of no toolset.
+    toolset: String,
     input: Vec<u8>,
     stage: Stage,
 }
@@ -58,8 +60,8 @@ impl Early {
             Event::BlockStart { index, block } => {
                 self.leave();
                 if is_type(*block, "tool_use") {
-                    let (id, name) = (String::new(), String::new());
-                    self.calls.push(EarlyCall { block: *index, id, name, input: Vec::new(), stage: Stage::Open });
+                    let (id, name, toolset) = (String::new(), String::new(), String::new());
+                    self.calls.push(EarlyCall { block: *index, id, name, toolset, input: Vec::new(), stage: Stage::Open });
                 }
             }
             Event::BlockStop { index, block } => self.end_block(*index, *block),
@@ -75,6 +77,7 @@ impl Early {
         call.stage = Stage::Whole;
         text("id").raw().clone_into(&mut call.id);
         text("name").raw().clone_into(&mut call.name);
+        text("toolset_name").raw().clone_into(&mut call.toolset);
         call.input = block.member("input").map_or_else(Vec::new, |input| input.raw().to_vec());
     }
 
@@ -106,7 +109,12 @@ impl Run {
                 continue;
             }
             // What no tool here runs is answered when the reply is whole.
-            let entry = self.toolset.find(Text::from_raw(&call.name)).filter(|entry| entry.runnable && self.jobs.may_start(entry));
+            let (name, toolset) = (Text::from_raw(&call.name), Text::from_raw(&call.toolset));
+            let toolset = Some(toolset).filter(|toolset| !toolset.is_empty());
+            if toolset.is_none() && self.machine.is_withdrawn_early(name) {
+                continue;
+            }
+            let entry = self.toolset.find(toolset, name).filter(|entry| entry.runnable && self.jobs.may_start(entry));
             let Some(entry) = entry else { continue };
             if !self.machine.begin_early(i, now) {
                 continue;

@@ -120,7 +120,7 @@ impl Toolset {
         let (mut json, mut names) = (String::from("["), Vec::<String>::new());
         for tool in list.elements() {
             if let Some(name) = name_of(tool) {
-                if names.iter().any(|known| name == **known) || self.find(name).is_some() {
+                if names.iter().any(|known| name == **known) || self.find(None, name).is_some() {
                     continue;
                 }
                 names.push(name.to_string());
@@ -140,7 +140,8 @@ impl Toolset {
     /// Writes `"tools":[…],` as the request has it; nothing if there are no tools.
     pub(crate) fn write(&self, out: &mut String) {
         let start = out.len();
-        let own = self.definitions().map(|(_, tool)| tool.json);
+        // A toolset stands for its members.
+        let own = self.definitions().filter(|(_, tool)| tool.toolset.is_none()).map(|(_, tool)| tool.json);
         for json in own.chain(self.declared().map(Value::as_json)) {
             out.push_str(if out.len() == start { "\"tools\":[" } else { "," });
             out.push_str(json);
@@ -152,10 +153,18 @@ impl Toolset {
         }
     }
 
-    pub(crate) fn find(&self, name: Text<'_>) -> Option<Entry> {
-        if let Some((index, tool)) = self.definitions().find(|(_, tool)| name == *tool.name) {
+    /// The tool of this name; of a toolset, only a member of it.
+    pub(crate) fn find(&self, toolset: Option<Text<'_>>, name: Text<'_>) -> Option<Entry> {
+        let is_in = |own: Option<&str>| match (toolset, own) {
+            (Some(toolset), Some(own)) => toolset == *own,
+            (toolset, own) => toolset.is_none() && own.is_none(),
+        };
+        if let Some((index, tool)) = self.definitions().find(|(_, tool)| name == *tool.name && is_in(tool.toolset)) {
             let Definition { runnable, serial, blocking, timeout, .. } = tool;
             return Some(Entry { index, runnable, serial: serial.map(Arc::from), blocking, timeout });
+        }
+        if toolset.is_some() {
+            return None;
         }
         let name = name.to_string();
         let entry = Entry { index: usize::MAX, runnable: false, serial: None, blocking: false, timeout: None };
