@@ -43,14 +43,19 @@ fn goes_on_in_other_memory_with_one_call_answered() {
     assert!(matches!(small, Error::Capacity(Capacity { what: What::Transcript, .. })), "{small:?}");
 }
 
-/// The run with `REPLY` open, as text.
+/// The run with `REPLY` open, as text and without its sum, as the first releases wrote it.
 fn snapshot() -> String {
     let (mut memory, mut bytes) = ([0; 1024], [0; 4096]);
     let mut run = Run::new(Transcript::new(&mut memory));
     run.user("Go.").unwrap();
     exchange(&mut run, REPLY);
     let len = run.snapshot_into(&mut bytes).unwrap();
-    String::from_utf8(bytes[..len].to_vec()).unwrap()
+    unsummed(core::str::from_utf8(&bytes[..len]).unwrap())
+}
+
+fn unsummed(snapshot: &str) -> String {
+    let (content, _) = snapshot.rsplit_once(",\"sum\":").unwrap();
+    format!("{content}}}")
 }
 
 #[test]

@@ -1,12 +1,20 @@
 //! A run as bytes: suspended here, gone on with there, by another process or after a crash.
 //!
-//! A snapshot is one JSON object, so that it can be looked at and kept anywhere. Version 1:
+//! A snapshot is one JSON object, so that it can be looked at and kept anywhere as text. Version 1:
 //!
 //! ```json
 //! {"toolrunner_snapshot":1,"state":"calling","detail":"","stop":"tool_use","turn":[33,34,190,190,0,2],"answered":[0,0,0,0],
 //!  "running":[1,0,0,0],"for_caller":[0,0,0,0],"bad":[0,0,0,0],"runs":true,"counts":[1,0,1,305419896,0],
-//!  "usage":[120,45,0,0],"turn_usage":[120,45,0,0],"container":"","messages":[…]}
+//!  "usage":[120,45,0,0],"turn_usage":[120,45,0,0],"container":"","messages":[…],"sum":3735928559}
 //! ```
+//! **Compatibility.** A release reads every snapshot that an earlier release has written. A newer format that an older release would
+//! misread gets a higher version, and the older release refuses it with an error that says so. Members that a release does not know are
+//! ignored, so that a newer one can add some without a new version.
+//!
+//! **Changed snapshots.** `sum` is the FNV-1a hash (32 bits) of everything before it. A snapshot that was damaged or edited is refused; so
+//! keep the text as it is, not as parsed JSON. The first releases wrote no `sum`, and without one a snapshot is judged by its content
+//! alone: it is refused, or it continues with a valid conversation. A sum does not tell who wrote a snapshot.
+//!
 //! It holds the conversation and where its loop is, and nothing that a program says in code: no key, no tools, no limits, no policy. A
 //! reply that was under way is not in it, and is asked for again. A call that was running counts as begun: it is answered as cancelled,
 //! for it may have had its effect. Calls that were answered keep their answers. Its length is that of the conversation and less than
@@ -22,12 +30,14 @@ use crate::policy::Limit;
 use crate::transcript::Transcript;
 use crate::turn::BadInputs;
 
-/// The version that is written. Only this one is read.
+/// The version that is written: the newest that is read.
 pub const SNAPSHOT_VERSION: u32 = 1;
 /// Most bytes of a snapshot around its messages.
 pub const SNAPSHOT_FRAME: usize = 1536;
 
 const NONE: Error = Error::Misuse(Misuse::Setting("this is no snapshot of a run"));
+/// Before the sum, which is the last member.
+const SUM: &[u8] = b",\"sum\":";
 
 impl<'b> Run<'b> {
     /// Writes the run as it is now. A reply under way is left out.
@@ -56,6 +66,7 @@ impl<'b> Run<'b> {
             State::ErrorBody | State::Ready | State::Receiving | State::Sending | State::Waiting(_) => ("ready", ""),
         };
         let Turn { mark, start, end, results_end, first, calls, answered, running, for_caller, ref bad, runs, .. } = self.turn;
+        let out = &mut Summed { out, sum: sum(&[]) };
         out.put(b"{\"toolrunner_snapshot\":")?;
         number(out, u64::from(SNAPSHOT_VERSION))?;
         text(out, "state", state)?;
@@ -76,7 +87,11 @@ impl<'b> Run<'b> {
         text(out, "container", &self.container)?;
         out.put(b",\"messages\":[")?;
         out.put(self.messages())?;
-        Ok(out.put(b"]}")?)
+        out.put(b"]")?;
+        let sum = out.sum;
+        out.put(SUM)?;
+        number(out, u64::from(sum))?;
+        Ok(out.put(b"}")?)
     }
 
     /// The same into `memory`; gives how long it is.
@@ -97,7 +112,8 @@ impl<'b> Run<'b> {
     /// time limit counts anew.
     ///
     /// # Errors
-    /// `Misuse` if it is none, or of another version; `Capacity` if the conversation does not fit.
+    /// `Misuse` if it is not a snapshot, was changed after it was written, is of a newer version, or holds a conversation that the API
+    /// would refuse; `Capacity` if the conversation does not fit.
     pub fn from_snapshot(snapshot: &[u8], mut transcript: Transcript<'b>) -> Result<Self, Error> {
         check_to(SNAPSHOT_DEPTH, snapshot).map_err(|_| NONE)?;
         let value = Value::first(snapshot).ok_or(NONE)?;
@@ -109,6 +125,9 @@ impl<'b> Run<'b> {
             }
             None => return Err(NONE),
             Some(_) => return Err(Misuse::Setting("the snapshot is of a newer version than this library reads").into()),
+        }
+        if !is_as_written(snapshot, value) {
+            return Err(Misuse::Setting("this is no snapshot of a run as it was written: its content does not match its sum").into());
         }
         let messages = member("messages")?;
         let messages = messages.raw().strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).ok_or(NONE)?;
@@ -159,6 +178,8 @@ impl<'b> Run<'b> {
         let bytes = self.transcript.bytes();
         let waits_for_answers = match self.state {
             State::Calling => self.turn.runs,
+            // Else they would be sent without their answers.
+            State::Ready => !self.turn.is_calling(),
             State::Done(Outcome::NeedsAnswer) => self.turn.runs && self.call_for_caller().is_some(),
             _ => true,
         };
@@ -211,6 +232,35 @@ impl<'b> Run<'b> {
     fn is_answered_by_its_result(&self, i: usize) -> bool {
         let id = self.result(i).and_then(|result| result.member("tool_use_id")).and_then(Value::as_text);
         id.zip(self.call(i)).is_some_and(|(id, call)| id.raw() == call.id.raw())
+    }
+}
+
+/// Whether the snapshot has no sum, or that of its content.
+fn is_as_written(snapshot: &[u8], value: Value<'_>) -> bool {
+    let Some(stated) = value.member("sum") else { return true };
+    let content = value.raw().strip_suffix(b"}").and_then(|rest| rest.strip_suffix(stated.raw())).and_then(|rest| rest.strip_suffix(SUM));
+    content.is_some_and(|content| stated.as_u64() == Some(u64::from(sum(content)))) && snapshot.trim_ascii().len() == value.raw().len()
+}
+
+/// The FNV-1a hash of 32 bits: a single byte that was changed always gives another.
+fn sum(bytes: &[u8]) -> u32 {
+    add(0x811c_9dc5, bytes)
+}
+
+fn add(sum: u32, bytes: &[u8]) -> u32 {
+    bytes.iter().fold(sum, |sum, &byte| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+/// Sums up what goes through.
+struct Summed<'o, S: ?Sized> {
+    out: &'o mut S,
+    sum: u32,
+}
+
+impl<S: Sink + ?Sized> Sink for Summed<'_, S> {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), Capacity> {
+        self.sum = add(self.sum, bytes);
+        self.out.put(bytes)
     }
 }
 
