@@ -76,10 +76,7 @@ mod tests {
             let Err(Error::BaseUrl(why)) = Target::parse(wrong) else { panic!("{wrong}") };
             assert!(why.starts_with("the base URL must"), "{wrong}: {why}");
         }
-        for wrong in [
-            "http://[::1]",
-            "http://a_b,c",
-        ] {
+        for wrong in ["http://[::1]", "http://a_b,c"] {
             assert_eq!(Target::parse(wrong), Err(HOST), "{wrong}");
         }
     }

@@ -179,7 +179,9 @@ impl Run<'_> {
             if is_type(block, "tool_use") {
                 // Elsewhere they are searched for: it is seldom.
                 #[cfg(feature = "alloc")]
-                if let Some(place) = Found::of(block.pick(["id", "name", "input"]).map(Option::unwrap_or_default), message) {
+                let [id, name, input, toolset] = block.pick(["id", "name", "input", "toolset_name"]);
+                #[cfg(feature = "alloc")]
+                if let Some(place) = Found::of([id, name, input].map(Option::unwrap_or_default), toolset, message) {
                     turn.found.note(turn.calls, place, self.transcript.grows());
                 }
                 turn.calls += 1;

@@ -331,8 +331,8 @@ mod tests {
             ("http://user:secret@server", "the base URL must not hold a user or password"),
             ("http://server?secret", "the base URL must not hold a query or a fragment"),
             ("http://server:70000", "the base URL must have a port from 1 to 65535, if any"),
-            ("http://", "the base URL is no URL: empty string"),
-            ("ht tp://secret", "the base URL is no URL: invalid uri character"),
+            ("http://", "the base URL is not a URL: empty string"),
+            ("ht tp://secret", "the base URL is not a URL: invalid uri character"),
         ] {
             let error = Host::new(base_url, &Routes::direct(), Duration::from_secs(90)).err().unwrap();
             assert_eq!(error.to_string(), text);
