@@ -16,7 +16,7 @@ if [ -n "${SCENARIOS:-}" ]; then
 fi
 
 # In the order in which they run: what fails soonest first.
-PARTS=(fmt deny deps clippy unit faults doc conformance fuzz valgrind bench targets no_panic firmware sizes)
+PARTS=(fmt deny deps clippy unit soak faults doc conformance fuzz valgrind bench targets no_panic firmware sizes)
 
 # Debian's packages of a part, besides rustup's toolchain.
 packages() {
@@ -24,7 +24,7 @@ packages() {
     fmt) ;;
     deny) echo python3 ca-certificates ;;
     deps) echo python3 gcc libc6-dev ca-certificates ;;
-    clippy | unit | faults | doc | conformance | fuzz) echo gcc libc6-dev ca-certificates ;;
+    clippy | unit | soak | faults | doc | conformance | fuzz) echo gcc libc6-dev ca-certificates ;;
     valgrind | bench) echo valgrind python3 gcc libc6-dev ca-certificates ;;
     targets) echo rustc-web cargo-web rust-web-src gcc libc6-dev ca-certificates ;;
     no_panic) echo rustc-web cargo-web rust-web-src lld llvm python3 gcc libc6-dev ca-certificates ;;
@@ -60,6 +60,11 @@ part_unit() {
 # than all else here; this does not know advisories: see "Dependencies" in CONTRIBUTING.md.
 part_deny() {
     python3 tests/deny.py
+}
+
+# Random conversations over the front end, none lost and none run twice: see transport-std/tests/soak. SOAK=200000 for a long one.
+part_soak() {
+    SOAK="${SOAK:-20000}" cargo test -q --profile soak -p toolrunner-std --features testing --test soak -- --nocapture
 }
 
 # Five conversations under every fault on each adapter; prints the matrix.
@@ -204,7 +209,7 @@ lacks() {
     case $1 in
     fmt) cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt >/dev/null 2>&1 || missing+=(rustfmt) ;;
     clippy) cargo clippy --version >/dev/null 2>&1 || rustup component add clippy >/dev/null 2>&1 || missing+=(clippy) ;;
-    unit | faults | doc | conformance | fuzz) command -v cc >/dev/null || missing+=("a C compiler") ;;
+    unit | soak | faults | doc | conformance | fuzz) command -v cc >/dev/null || missing+=("a C compiler") ;;
     *)
         # Other systems have these under other names, and these parts name their programs by Debian's paths.
         for package in $(packages "$1"); do

@@ -371,6 +371,7 @@ impl RunBuilder {
             cancel: self.cancel,
             watch: None,
             is_wound_down: false,
+            busy: 0,
             grace: self.grace,
         }
     }

@@ -23,6 +23,9 @@ use crate::clock::{SharedClock, Waiting};
 use crate::error::Error;
 use crate::http::HttpError;
 
+/// Most pieces of a reply that are taken in a row before others on the same thread have a turn.
+const MOST_AT_ONCE: u32 = 256;
+
 impl Run {
     /// Goes on until the run is over: through all turns and all tools.
     ///
@@ -59,6 +62,9 @@ impl Run {
     /// See [`Error`]. The run is whole: call it again to go on from where it was.
     pub async fn next_event(&mut self) -> Result<Option<Event<'_>>, Error> {
         loop {
+            if self.busy >= MOST_AT_ONCE {
+                self.let_others_run().await;
+            }
             let what = match self.at_hand() {
                 Some(Ok(happened)) if self.note(happened) => return Ok(Some(self.machine.event(happened))),
                 Some(Ok(_)) => continue,
@@ -142,6 +148,9 @@ impl Run {
             if self.must_end() {
                 self.wind_down().await?;
             }
+            if self.busy >= MOST_AT_ONCE {
+                self.let_others_run().await;
+            }
             match self.at_hand() {
                 Some(Ok(happened)) if self.note(happened) && tell => return Ok(Some(What::Happened(happened))),
                 Some(Ok(_)) => continue,
@@ -205,6 +214,20 @@ impl Run {
                 }
             }
         }
+    }
+
+    /// One read may hold a whole reply: whoever shares the thread has a turn, on any executor.
+    async fn let_others_run(&mut self) {
+        self.busy = 0;
+        let mut had_a_turn = false;
+        poll_fn(|context| {
+            if core::mem::replace(&mut had_a_turn, true) {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Whether what is under way must end: the run was cancelled, or its time is over.
@@ -277,6 +300,7 @@ impl Run {
     #[inline]
     fn note(&mut self, happened: Happened) -> bool {
         self.has_progressed |= happened.is_progress();
+        self.busy += 1;
         if self.summary.is_some() {
             return false;
         }

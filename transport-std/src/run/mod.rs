@@ -127,6 +127,8 @@ pub struct Run {
     watch: Option<Watch>,
     /// Whether `cancel` has had its effect.
     is_wound_down: bool,
+    /// Pieces of replies since others had a chance to run.
+    busy: u32,
     /// How long tools may go on when the run is cancelled.
     grace: Duration,
 }
