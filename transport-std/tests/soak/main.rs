@@ -31,7 +31,9 @@ pub(crate) struct World {
 
 impl World {
     fn new(seed: u64) -> Arc<Self> {
-        Arc::new(Self { rng: Mutex::new(Rng::new(seed)), ledger: Mutex::default(), clock: Arc::default(), faults: Mutex::new(0) })
+        let mut rng = Rng::new(seed);
+        let capacity = if rng.chance(60) { 4_000 + rng.below(12_000) } else { usize::MAX };
+        Arc::new(Self { capacity, rng: Mutex::new(rng), ledger: Mutex::default(), clock: Arc::default(), faults: Mutex::new(0) })
     }
 
     pub(crate) fn below(&self, limit: usize) -> usize {
