@@ -232,6 +232,8 @@ async fn exchange<T: Transport, B: Toolbox + ?Sized, C: Clock, O: Observer>(
                 reply.drain(clock).await;
                 if is_summary && run.compactions() > compactions {
                     observer.see(&Event::Compacted { before, after: run.transcript().len() });
+                } else if let Some(why) = run.rejected_summary().filter(|_| is_summary) {
+                    observer.see(&Event::NotCompacted { why });
                 }
             }
             outcome
@@ -265,6 +267,7 @@ pub async fn open<'t, T: Transport, B: Toolbox + ?Sized>(
     let params = run.params_of_compaction();
     let mut pieces = Pieces::empty();
     pieces.fill(config, tools, &max_tokens, container.as_deref(), params).map_err(Error::from)?;
+    run.note_front(pieces.as_slices())?;
     let fields = config.fields();
     let head = Head { base_url: base_of(config.base_url, config.path), path: config.path, headers: &fields };
     let sent = transport.send(&head, &run.body(pieces.as_slices())).await;
@@ -281,6 +284,7 @@ pub async fn send<'t, T: Transport>(
     before: &[&[u8]],
     transport: &'t mut T,
 ) -> Result<ReplyUnderWay<T::Body<'t>>, DriveError<T::Error>> {
+    run.note_front(before)?;
     let sent = transport.send(head, &run.body(before)).await;
     opened(run, sent)
 }

@@ -10,10 +10,14 @@
 //!
 //! After any of them the transcript is valid and the run can go on.
 
+mod invalid;
+
 use core::fmt;
 use core::time::Duration;
 
 use embedded_io_async::ErrorKind;
+
+pub use invalid::{Invalid, Rule};
 
 /// A buffer that was full: nothing was cut, and what did not fit was not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -246,6 +250,8 @@ pub enum Protocol {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Misuse {
+    /// More cache breakpoints than a request may have: how many there would be, in tools, system prompt and messages together.
+    Breakpoints(usize),
     /// Two tools have the same name; the numbers are their indices.
     DuplicateTool(usize, usize),
     /// A tool's name is not one that the API takes (`^[a-zA-Z0-9_-]{1,128}$`); its index.
@@ -254,6 +260,8 @@ pub enum Misuse {
     ToolDefinition(usize),
     /// A tool's input schema has `anyOf`, `oneOf`, `allOf` or `$ref` at its root, which the API refuses; its index.
     ToolSchema(usize),
+    /// A message that the API would refuse.
+    Invalid(Invalid),
     /// What was given as JSON is none, or not of the shape that its place asks for.
     Json(&'static str),
     /// The method does not fit the run's state; the text says what does.
@@ -312,10 +320,16 @@ pub const REFUSED_SCHEMA: &str = "has `anyOf`, `oneOf`, `allOf` or `$ref` at its
 impl fmt::Display for Misuse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Breakpoints(count) => write!(
+                f,
+                "{count} cache breakpoints, and a request may have 4 in its tools, system prompt and messages: leave one out, or use the \
+                 request's own `cache_control`, which moves with the conversation"
+            ),
             Self::DuplicateTool(a, b) => write!(f, "tools {a} and {b} have the same name"),
             Self::ToolName(i) => write!(f, "the name of tool {i} must be 1 to 128 of a-z, A-Z, 0-9, _ and -"),
             Self::ToolDefinition(i) => write!(f, "the definition of tool {i} is no object with an input schema of type object"),
             Self::ToolSchema(i) => write!(f, "the input schema of tool {i} {REFUSED_SCHEMA}"),
+            Self::Invalid(invalid) => invalid.fmt(f),
             Self::Json(what) => write!(f, "wrong JSON: {what}"),
             Self::State(what) => f.write_str(what),
             Self::NoSuchCall => f.write_str("no open call has this id"),
@@ -354,6 +368,12 @@ impl From<Capacity> for Error {
 impl From<Misuse> for Error {
     fn from(e: Misuse) -> Self {
         Self::Misuse(e)
+    }
+}
+
+impl From<Invalid> for Error {
+    fn from(e: Invalid) -> Self {
+        Self::Misuse(Misuse::Invalid(e))
     }
 }
 

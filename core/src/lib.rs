@@ -7,6 +7,7 @@
 //! | [`error`], [`time`] | whose fault; time as an argument |
 //! | [`json`] | checked once, then read lazily, in place |
 //! | [`message`] | views over messages and blocks |
+//! | [`history`] | what the API takes as a conversation |
 //! | [`schema`], [`mod@tool`] | schemas as constants; tools, their inputs and results |
 //! | [`transcript`] | the conversation as the bytes of the next request |
 //! | [`transport`], [`policy`], [`wire`] | the seam; limits and retries; requests, frames, events |
@@ -25,6 +26,7 @@ extern crate std;
 
 pub mod drive;
 pub mod error;
+pub mod history;
 pub mod json;
 pub mod message;
 pub mod observe;

@@ -68,6 +68,11 @@ pub enum Event<'a> {
     },
     /// A reply is whole.
     MessageStop,
+    /// A summary came that cannot replace the conversation, which stays as it is: it was cut off, refused, or has no text.
+    NotCompacted {
+        /// Why, in words.
+        why: &'static str,
+    },
     /// The server shows that it is there.
     Ping,
     /// A request goes out.

@@ -54,8 +54,8 @@ fn json_and_what_is_made_of_it() {
             assert!(OwnedMessage::from_json(&message).is_err());
             assert!(validity::check(message.as_bytes(), Tail::Open).is_err());
             let mut run = Run::new(Transcript::growing());
-            assert!(matches!(run.append(&message), Err(Error::Misuse(Misuse::Json(_)))));
-            assert!(matches!(run.replace_history(&message), Err(Error::Misuse(Misuse::Json(_)))));
+            assert!(matches!(run.append(&message), Err(Error::Misuse(Misuse::Invalid(_)))));
+            assert!(matches!(run.replace_history(&message), Err(Error::Misuse(Misuse::Invalid(_)))));
             let snapshot = format!(r#"{{"toolrunner_snapshot":1,"messages":[{message}]}}"#);
             assert!(Run::from_snapshot(snapshot.as_bytes(), Transcript::growing()).is_err());
         }

@@ -321,7 +321,8 @@ fn views() {
     let text = r#"{"a":1,"\u0062":[true,"x",null],"a":2,"n":18446744073709551616,"neg":-1,"whole":5.0,"max":18446744073709551615}"#;
     let value = Value::first(text.as_bytes()).unwrap();
     let member = |name: &str| value.member(name);
-    assert_eq!(member("a").and_then(Value::as_u64), Some(1));
+    // Of two members of one name the last counts.
+    assert_eq!(member("a").and_then(Value::as_u64), Some(2));
     assert_eq!(member("b").unwrap().elements().map(Value::kind).collect::<Vec<_>>(), [Kind::Bool, Kind::String, Kind::Null]);
     assert_eq!(["n", "neg", "whole", "b"].map(|name| member(name).unwrap().as_u64()), [None; 4]);
     assert_eq!(member("max").unwrap().as_u64(), Some(u64::MAX));

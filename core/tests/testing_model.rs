@@ -241,7 +241,7 @@ fn refuses_what_the_api_refuses() {
         (post("{}"), 400, "model: Field required"),
         (post(r#"{"model":"m"}"#), 400, "max_tokens: Field required"),
         (post(r#"{"model":"m","max_tokens":1}"#), 400, "messages: at least one message is required"),
-        (with_key(request(true, &format!("{USER},{call}"))), 400, "messages.1.content.0: call a has no result in the next message"),
+        (with_key(request(true, &format!("{USER},{call}"))), 400, "messages.1.content.0: this call has no result in the next message"),
         (tools("{}"), 400, "tools.0.name: Field required"),
         (tools(&tool("a b")), 400, "tools.0.name: String should match pattern '^[a-zA-Z0-9_-]{1,128}$'"),
         (tools(&[tool("a"), tool("a")].join(",")), 400, "tools: Tool names must be unique."),

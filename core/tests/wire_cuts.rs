@@ -366,7 +366,7 @@ fn citations_may_be_null_or_absent_at_the_start() {
         let made = content(&[&start, citation, text, citation, text, stop]);
         assert_eq!(made, json!([{"type":"text","text":"aa","citations":[{"n":1},{"n":1}]}]), "{start}");
     }
-    let start = r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":"","citations":[{"n":0}]}}"#;
+    let start = r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":"x","citations":[{"n":0}]}}"#;
     assert_eq!(content(&[start, citation, stop])[0]["citations"], json!([{"n":0},{"n":1}]));
 }
 

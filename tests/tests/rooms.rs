@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 /// The rooms in order. `transport`, `policy` and `observe` are words that the machine needs: what a reply's head says, what may be
 /// tried again, what is told. So they stand before it; what moves bytes and time is `drive` alone, at the end. `testing` may use all.
-const ROOMS: [&str; 15] = [
+const ROOMS: [&str; 16] = [
     "error",
     "time",
     "json",
     "message",
+    "history",
     "schema",
     "tool",
     "transcript",

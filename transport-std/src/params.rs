@@ -24,14 +24,17 @@ impl Params {
     /// Sets a parameter to JSON text. Its place stays if it was said before.
     ///
     /// # Errors
-    /// If the text is not JSON, or the parameter is one that the loop writes itself: `messages`, `tools`, `stream`.
+    /// If the text is not JSON, if a string in it has half of a surrogate pair (the API refuses it as no text), or if the parameter is one
+    /// that the loop writes itself: `messages`, `tools`, `stream`.
     pub fn set_json(&mut self, name: &str, value: impl Into<String>) -> Result<&mut Self, Error> {
         let value = value.into();
         if RESERVED.contains(&name) {
             return Err(Error::Invalid(format!("the parameter {name:?} is the run's own: say it with the method of that name")));
         }
-        if let Err(error) = json::check(value.as_bytes()) {
-            return Err(Error::Invalid(format!("the parameter {name:?} is not valid JSON {error}")));
+        let checked = json::check(value.as_bytes());
+        let checked = checked.map_err(|error| Error::Invalid(format!("the parameter {name:?} is not valid JSON {error}")))?;
+        if let Some(at) = checked.lone_surrogate {
+            return Err(Error::Invalid(format!("the parameter {name:?} has half of a surrogate pair at byte {at}, which is not text")));
         }
         match self.list.iter_mut().find(|(known, _)| known == name) {
             Some((_, known)) => *known = value,

@@ -268,6 +268,7 @@ async fn an_empty_message_of_the_user() {
     let client = Client::builder().base_url("http://127.0.0.1:1").proxies(Proxies::none()).build().unwrap();
     let mut run = client.run("m").empty();
     assert_eq!(run.user("").unwrap_err().to_string(), "a message must not be empty");
+    assert_eq!(run.user(" \n\u{2003}").unwrap_err().to_string(), "a message must not be only white space");
     let text = run.append(r#"{"role":"tool","content":"x"}"#).unwrap_err().to_string();
-    assert_eq!(text, "wrong JSON: a message is an object with a role (user, assistant or system) and a content");
+    assert_eq!(text, "messages.0: the role must be user, assistant or system");
 }

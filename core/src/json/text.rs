@@ -183,6 +183,13 @@ pub struct Pieces<'a> {
     raw: &'a str,
 }
 
+impl Pieces<'_> {
+    /// Bytes of the escaped form that were not given yet.
+    pub(crate) const fn left(&self) -> usize {
+        self.raw.len()
+    }
+}
+
 impl<'a> Iterator for Pieces<'a> {
     type Item = Piece<'a>;
 
@@ -237,4 +244,25 @@ pub(crate) fn text_parts(text: Text<'_>, each: &mut Each<'_>) -> fmt::Result {
 /// Gives a number's digits to `each`.
 pub(crate) fn number_parts(number: u64, each: &mut Each<'_>) -> fmt::Result {
     each(core::str::from_utf8(super::Decimal::new(number).as_bytes()).unwrap_or_default())
+}
+
+/// Whether two texts mean the same.
+pub(crate) fn same(a: Text<'_>, b: Text<'_>) -> bool {
+    match (a.as_plain(), b.as_plain()) {
+        (Some(a), Some(b)) => a == b,
+        (Some(plain), None) => b == *plain,
+        (None, Some(plain)) => a == *plain,
+        (None, None) => chars(a).eq(chars(b)),
+    }
+}
+
+/// A text's meaning, character by character.
+pub(crate) fn chars(text: Text<'_>) -> impl Iterator<Item = char> {
+    text.pieces().flat_map(|piece| {
+        let (plain, one) = match piece {
+            Piece::Plain(plain) => (plain, None),
+            Piece::Char(c) => ("", Some(c)),
+        };
+        plain.chars().chain(one)
+    })
 }

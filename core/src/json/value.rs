@@ -118,18 +118,14 @@ impl<'a> Value<'a> {
         Array { raw: if self.kind() == Kind::Array { self.raw } else { &[] }, at: 1 }
     }
 
-    /// The value of the first member of this name.
+    /// The value of the member of this name. If several members have the name, the last one counts, as for most parsers (those of
+    /// Python, JavaScript and Go, and `serde_json::Value`): what the server reads is what is read here.
     pub fn member(self, name: &str) -> Option<Self> {
-        let mut members = self.members();
-        while let Some((key, value)) = members.next_raw() {
-            if means(key, name) {
-                return Some(value);
-            }
-        }
-        None
+        let [found] = self.pick([name]);
+        found
     }
 
-    /// The values of the first members of these names, in one pass.
+    /// The values of the members of these names, in one pass. Of several members of one name the last counts.
     pub(crate) fn pick<const N: usize>(self, names: [&str; N]) -> [Option<Self>; N] {
         let mut found = [None; N];
         self.pick_into(&names, &mut found);
@@ -137,15 +133,10 @@ impl<'a> Value<'a> {
     }
 
     fn pick_into(self, names: &[&str], found: &mut [Option<Self>]) {
-        let mut left = names.len();
         let mut members = self.members();
-        while left > 0
-            && let Some((key, value)) = members.next_raw()
-        {
-            let place = names.iter().zip(found.iter_mut()).find(|(name, place)| place.is_none() && means(key, name));
-            if let Some((_, place)) = place {
+        while let Some((key, value)) = members.next_raw() {
+            if let Some((_, place)) = names.iter().zip(found.iter_mut()).find(|(name, _)| means(key, name)) {
                 *place = Some(value);
-                left -= 1;
             }
         }
     }

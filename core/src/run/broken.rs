@@ -2,11 +2,12 @@
 //!
 //! Out of the way of runs that keep nothing: a chip that never says [`OnBreak::KeepBlocks`] does not carry it.
 
-use super::calls::{CallsFound, is_type};
+use super::calls::CallsFound;
 use super::state::{Outcome, State, Turn};
 use super::{MAX_CALLS, Run};
 use crate::error::{Capacity, Error, What};
-use crate::json::Value;
+use crate::history::{Ending, is_left_out, is_space, is_type};
+use crate::json::{Piece, Value};
 use crate::transcript::Span;
 use crate::turn::BadInputs;
 
@@ -18,8 +19,8 @@ pub enum OnBreak {
     /// It is taken back: the conversation is what it was before, and the same is asked again when the run goes on.
     #[default]
     Drop,
-    /// Its whole blocks stay as the model's last message: those before the first that is cut off, without thinking or a server's call
-    /// at their end that nothing follows. The run rests with [`Outcome::Broken`] until something is said; calls among the blocks do not
+    /// Its whole blocks stay as the model's last message: those before the first that is cut off, before the first call that could not be
+    /// answered (without an id of its own, or a server's without a result), and without empty text and thinking at their end. The run rests with [`Outcome::Broken`] until something is said; calls among the blocks do not
     /// run, and are answered as not run when it goes on. If no block is whole, or there is no room for the answers, as
     /// [`Drop`](Self::Drop).
     KeepBlocks,
@@ -54,35 +55,29 @@ fn keep_blocks(run: &mut Run<'_>) -> bool {
     true
 }
 
-/// The whole blocks of the reply under way become the last message, less what cannot stand at its end: those up to `least` at any rate,
-/// which are known to have room for their answers. Says whether there are any; if not, nothing but the transcript's end has changed.
+/// The whole blocks of the reply under way become the last message, as far as the API takes them: those up to `least` at any rate, which
+/// are known to have room for their answers. Says whether there are any; if not, nothing but the transcript's end has changed.
 pub(super) fn keep_part(run: &mut Run<'_>, least: usize) -> bool {
     let mark = run.reply.mark;
     let mut turn = Turn { mark, start: mark + usize::from(mark > 0), ..Turn::none(mark) };
-    let mut end = run.reply.end_of_whole_blocks(&run.transcript);
-    #[cfg(feature = "alloc")]
-    if least > 0 {
-        end = Some(run.end_of_sound_calls(turn.start, end.unwrap_or(least)));
-    }
-    if end.is_none() {
+    let end = run.reply.end_of_whole_blocks(&run.transcript).or((least > 0).then_some(least));
+    // There is room: something was cut off, or nothing was ever written behind it.
+    if !end.is_some_and(|end| run.end_message(&mut turn, end.max(least))) {
         return false;
     }
-    // From the end, until the rest can stand by itself.
-    while let Some(cut) = end {
-        // There is room: something was cut off, or nothing was ever written behind it.
-        if !run.end_message(&mut turn, cut.max(least)) {
-            return false;
-        }
-        end = if cut <= least { None } else { run.cut_of(&turn, least) };
-    }
-    if run.blocks_of(&turn).next().is_none() {
+    let begun = run.blocks_up_to(&turn, least);
+    if !run.keep_message(mark, turn.start, Ending::Broken { least: begun }) {
         return false;
     }
+    turn.end = run.transcript.len();
+    turn.results_end = turn.end;
     let before = core::mem::replace(&mut run.turn, turn);
     if run.read_calls().is_err() {
         // No room for the answers to all calls: the last ones go.
         let mut turn = core::mem::replace(&mut run.turn, before);
-        if least == 0 || !run.end_message(&mut turn, least) {
+        let last = run.blocks_of(&turn).take(begun).last();
+        let end = last.and_then(|last| Some(last.offset_in(run.transcript.bytes())? + last.raw().len()));
+        if !end.is_some_and(|end| run.end_message(&mut turn, end)) {
             return false;
         }
         run.turn = turn;
@@ -107,6 +102,13 @@ impl Run<'_> {
         ended
     }
 
+    /// How many of the turn's blocks end at `end` or before it, without those that are left out.
+    fn blocks_up_to(&self, turn: &Turn, end: usize) -> usize {
+        let bytes = self.transcript.bytes();
+        let is_before = |block: &Value<'_>| block.offset_in(bytes).is_some_and(|at| at + block.raw().len() <= end);
+        self.blocks_of(turn).take_while(is_before).filter(|block| !is_left_out(*block)).count()
+    }
+
     /// Finds the calls of what was kept, and sees that there is room for their answers.
     fn read_calls(&mut self) -> Result<(), Error> {
         let calls = self.blocks_of(&self.turn).filter(|block| is_type(*block, "tool_use")).count();
@@ -119,32 +121,38 @@ impl Run<'_> {
         Ok(self.transcript.reserve(answers)?)
     }
 
-    /// Where the message is cut, before the comma, so that it does not end with thinking or with a server's call that has no result;
-    /// nothing if it is good. What stands before `least` stays.
-    fn cut_of(&self, turn: &Turn, least: usize) -> Option<usize> {
-        let bytes = self.transcript.bytes();
-        let id = |block: Value<'_>, name: &str| block.member(name).and_then(Value::as_text).map(|id| id.raw().len()).unwrap_or_default();
-        let mut blocks = self.blocks_of(turn);
-        let mut is_first = true;
-        while let Some(block) = blocks.next() {
-            let is_last = blocks.clone().next().is_none();
-            let is_thinking = is_type(block, "thinking") || is_type(block, "redacted_thinking");
-            let is_asking = (is_type(block, "server_tool_use") || is_type(block, "mcp_tool_use"))
-                && !blocks.clone().any(|other| id(other, "tool_use_id") > 0 && other.member("tool_use_id") == block.member("id"));
-            let at = block.offset_in(bytes)?;
-            if at >= least && ((is_thinking && is_last) || is_asking) {
-                return Some(at.saturating_sub(usize::from(!is_first)));
-            }
-            is_first = false;
-        }
-        None
-    }
-
     /// A broken reply is gone on from: its calls are closed, or it is dropped if not even that fits.
     pub(super) fn go_on_from_broken(&mut self) {
         self.state = State::Ready;
         if self.turn.is_open() && self.close_open_calls().is_err() {
             self.drop_reply();
         }
+        if self.transcript.len() == self.turn.end {
+            self.trim_end();
+        }
+    }
+
+    /// Takes white space off the end of the last message's text: the model cannot continue a text that ends so.
+    fn trim_end(&mut self) {
+        let bytes = self.transcript.bytes();
+        let text = self.blocks_of(&self.turn).last().filter(|block| is_type(*block, "text")).and_then(|block| block.member("text"));
+        let Some((start, text)) = text.and_then(|text| Some((text.offset_in(bytes)? + 1, text.as_text()?))) else { return };
+        let (mut kept, len) = (0, text.raw_bytes().len());
+        let mut pieces = text.pieces();
+        while let Some(piece) = pieces.next() {
+            // Up to here, as it stands.
+            let end = len - pieces.left();
+            match piece {
+                Piece::Plain(plain) => match plain.trim_end_matches(is_space).len() {
+                    0 => {}
+                    trimmed => kept = end - (plain.len() - trimmed),
+                },
+                Piece::Char(c) if is_space(c) => {}
+                Piece::Char(_) => kept = end,
+            }
+        }
+        self.transcript.remove(Span::new(start + kept, start + len));
+        self.turn.end = self.transcript.len();
+        self.turn.results_end = self.turn.end;
     }
 }

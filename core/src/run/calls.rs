@@ -1,14 +1,19 @@
 //! The calls of a turn: found in the message, started, answered.
 
 use super::results::{SHORTEST, TOOLSET};
-use super::state::{Bits, Found, FoundCalls, Outcome, State, Turn};
+use super::state::{Bits, Found, FoundCalls, Outcome, Place, State, Turn};
 use super::{MAX_CALLS, Run};
 use crate::error::{Capacity, Error, Misuse, Protocol, What};
+use crate::history::{Ending, Ids, is_answerable};
+#[cfg(feature = "alloc")]
+use crate::json::same;
 use crate::json::{Array, Kind, Text, Value};
 use crate::message::{Messages, Role, StopReason};
 use crate::tool::{Notice, Output, ToolCall, ToolError};
 use crate::transcript::Span;
 use crate::turn::BadInputs;
+
+pub(super) use crate::history::is_type;
 
 /// A call that waits for its answer.
 #[derive(Clone, Copy, Debug)]
@@ -70,8 +75,8 @@ pub(super) struct CallsFound {
 impl Run<'_> {
     /// The reply is whole: its calls are counted, and what comes next is decided by its stop reason.
     pub(super) fn end_turn(&mut self) -> Result<(), Error> {
-        let (mark, end) = (self.reply.mark, self.transcript.len());
-        let comma = usize::from(mark > 0 && end > mark);
+        let mark = self.reply.mark;
+        let comma = usize::from(mark > 0);
         let calls = self.reply.calls;
         if calls > MAX_CALLS {
             return Err(Capacity { what: What::Calls, needed: calls, free: MAX_CALLS }.into());
@@ -82,6 +87,15 @@ impl Run<'_> {
         if begun.is_some() {
             self.ensure_room_for_answers(mark + comma)?;
         }
+        let ending = match self.reply.stop {
+            Some(StopReason::PauseTurn | StopReason::Compaction) => Ending::GoesOn,
+            Some(StopReason::ToolUse) if calls > 0 => Ending::GoesOn,
+            _ => Ending::Ended,
+        };
+        if !self.reply.is_empty() && !self.keep_message(mark, mark + comma, ending) {
+            self.reply.set_empty();
+        }
+        let end = self.transcript.len();
         // Behind a paused turn a reply may have nothing to say; then that turn is still the last.
         if self.reply.is_empty() {
             self.go_back_to_turn_before(mark);
@@ -131,8 +145,8 @@ impl Run<'_> {
         let (mut seen, mut first) = (0, 0);
         let mut fingerprint = 0x811c_9dc5_u32;
         let mut found = FoundCalls::new();
-        let mut blocks = blocks_in(message);
-        while let Some(block) = blocks.next() {
+        let mut ids = Ids::NONE;
+        for (i, block) in blocks_in(message).enumerate() {
             let [kind, id, name, input, toolset] = block.pick(["type", "id", "name", "input", "toolset_name"]);
             let is = |name| kind.is_some_and(|kind| kind.is_text(name));
             if is("tool_use") {
@@ -141,11 +155,11 @@ impl Run<'_> {
                 for &byte in parts.iter().skip(1).flat_map(|part| part.raw()) {
                     fingerprint = (fingerprint ^ u32::from(byte)).wrapping_mul(0x0100_0193);
                 }
-                let is_known = found.iter().any(|other| same_id(other.id.value(message), id));
                 // The list has no gap: what is not in it is searched for.
-                let is_kept = Found::of(parts, toolset, message).is_some_and(|place| found.note(seen - 1, place, grows));
-                let comes_again = || blocks.clone().any(|other| is_type(other, "tool_use") && same_id(other.member("id"), id));
-                if !is_sound(parts) || is_known || (!is_kept && comes_again()) {
+                if let Some(place) = Found::of(parts, toolset, message) {
+                    found.note(seen - 1, place, grows);
+                }
+                if !is_answerable(block, &mut ids, blocks_in(message).take(i)) {
                     return Err(Protocol::Event { expected: "calls that have a name and an id of their own" }.into());
                 }
             } else if is("fallback") {
@@ -391,6 +405,7 @@ impl Run<'_> {
         let scratch = if raw.contains(&b'\\') { raw.len() } else { 0 };
         let room = self.room_for_result(i);
         self.turn.running.set(i, true);
+        self.said = Place::NONE;
         let turn = self.turns;
         let head = self.result_head(i);
         #[cfg(feature = "alloc")]
@@ -461,21 +476,19 @@ fn address_len(id: usize, toolset: Option<Text<'_>>) -> usize {
 }
 
 /// Whether a call has an id and a name: one that has not cannot be answered, and the API would take no such conversation again.
+#[cfg(feature = "alloc")]
 pub(super) fn is_sound([id, name, _]: [Value<'_>; 3]) -> bool {
     [id, name].into_iter().all(|value| value.as_text().is_some_and(|text| !text.is_empty()))
 }
 
-/// Whether two ids are the same, as they stand.
+/// Whether two ids are the same, in any spelling.
+#[cfg(feature = "alloc")]
 pub(super) fn same_id(id: Option<Value<'_>>, other: Option<Value<'_>>) -> bool {
-    id == other
+    matches!([id, other].map(|id| id.and_then(Value::as_text)), [Some(id), Some(other)] if same(id, other))
 }
 
 /// Bytes of a call's id as it stands, without its quotes, and of what names its toolset if it has one.
 pub(super) fn address_bytes(call: Value<'_>) -> usize {
     let [id, toolset] = call.pick(["id", "toolset_name"]);
     address_len(id.and_then(Value::as_text).map_or(0, |id| id.raw_bytes().len()), toolset.and_then(toolset_of))
-}
-
-pub(super) fn is_type(block: Value<'_>, name: &str) -> bool {
-    block.member("type").is_some_and(|kind| kind.is_text(name))
 }

@@ -1,8 +1,8 @@
 //! Results that are cut to a length: head and tail stay, between characters, and between them stands how much was cut.
 
 use super::Run;
-use super::calls::is_type;
 use crate::error::{Error, Misuse};
+use crate::history::is_type;
 use crate::json::{Decimal, Value};
 use crate::transcript::Span;
 

@@ -5,11 +5,13 @@
 //!   └─ sent ─┘                               └──────────────── sent ─────────────────┘
 //! ```
 //! It is looked for only when the run would go on, before any call of the turn has run. It is no turn: no limit counts it, but its
-//! tokens are counted. If it fails, or says nothing, the conversation stays as it was and the run goes on with it.
+//! tokens are counted. If it fails, the conversation stays as it was and the run goes on with it; so it does if the summary is none: of
+//! white space, cut off by `max_tokens` or the context window, a refusal, or without text. [`Run::rejected_summary`] says which.
 
 use super::state::{Bits, State, Turn};
-use super::{Run, calls::is_type};
+use super::Run;
 use crate::error::{Capacity, Error};
+use crate::history::{Ending, is_blank, is_left_out, is_type, kept};
 use crate::json::{Value, escape};
 use crate::message::{StopReason, Usage};
 use crate::transcript::Span;
@@ -54,6 +56,28 @@ pub(super) struct Compacting {
     /// How the last turn ended, and what it cost: the summary's reply takes its place for a while.
     stop: Option<StopReason>,
     usage: Usage,
+}
+
+/// Why a summary does not replace the conversation.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Rejected {
+    Calls,
+    CutOff,
+    NoText,
+    Paused,
+    Refused,
+}
+
+impl Rejected {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Calls => "the reply has a call",
+            Self::CutOff => "the summary was cut off",
+            Self::NoText => "the reply has no summary",
+            Self::Paused => "the turn was paused",
+            Self::Refused => "the model refused",
+        }
+    }
 }
 
 /// What begins and ends summaries. A run knows it from the first word about them on.
@@ -132,18 +156,33 @@ impl Run<'_> {
 
     /// The server's reply is whole: it becomes the conversation, if it holds a summary.
     fn end_server_compaction(&mut self, compacting: Compacting, reply: &Turn) {
-        let has_summary = self
-            .blocks_of(reply)
-            .any(|block| is_type(block, "compaction") && block.member("content").is_some_and(|content| !content.is_null()));
+        let says_something = |content: Value<'_>| content.as_text().is_none_or(|text| !is_blank(text)) && !content.is_null();
+        let has_summary =
+            self.blocks_of(reply).any(|block| is_type(block, "compaction") && block.member("content").is_some_and(says_something));
         // It is no turn, so nobody would answer a call in it.
-        if !has_summary || self.reply.calls > 0 {
+        if self.rejected.is_none() && self.reply.calls > 0 {
+            self.rejected = Some(Rejected::Calls);
+        }
+        if self.rejected.is_none() && !(has_summary && self.keep_message(reply.mark, reply.start, Ending::Ended)) {
+            self.rejected = Some(Rejected::NoText);
+        }
+        if self.rejected.is_some() {
             self.restore(compacting);
             return;
         }
         self.transcript.remove(Span::new(0, reply.start));
         self.turn = Turn::none(self.transcript.len());
+        self.marks.forget();
         self.compactions = self.compactions.saturating_add(1);
         self.state = compacting.then;
+    }
+
+    /// Why the last summary did not replace the conversation, in words, if it did not.
+    pub const fn rejected_summary(&self) -> Option<&'static str> {
+        match self.rejected {
+            Some(rejected) => Some(rejected.text()),
+            None => None,
+        }
     }
 
     /// How often the conversation was replaced by a summary.
@@ -177,20 +216,28 @@ impl Run<'_> {
         true
     }
 
-    /// Appends what is sent in place of what is behind the cut: the reply without its calls, and the question.
+    /// Appends what is sent in place of what is behind the cut: what the API takes of the reply without its calls, and the question.
     fn write_question(&mut self, without_calls: bool, prompt: &str) -> Result<(), Capacity> {
         if without_calls {
-            let (mut at, mut first) = (self.turn.start, true);
+            let message = Span::new(self.turn.start, self.turn.end);
+            let is_call = |block: &Value<'_>| is_type(*block, "tool_use");
+            let stays = kept(self.blocks_of(&self.turn).filter(|block| !is_call(block)), Ending::Ended);
             // Block by block, by place: each is copied from the conversation to its end.
-            while let Some(span) = self.next_block(at) {
+            let (mut at, mut seen, mut first) = (self.content_start(message), 0, true);
+            while seen < stays
+                && let Some(span) = self.block_at(at)
+            {
                 at = span.end;
-                let block = Value::first(span.of(self.transcript.bytes()));
-                if block.is_none_or(|block| is_type(block, "tool_use")) {
+                let block = Value::whole(span.of(self.transcript.bytes())).unwrap_or_default();
+                if is_call(&block) {
                     continue;
                 }
-                self.transcript.append(if first { b",{\"role\":\"assistant\",\"content\":[" } else { b"," })?;
-                first = false;
-                self.transcript.append_within(span)?;
+                seen += 1;
+                if !is_left_out(block) {
+                    self.transcript.append(if first { b",{\"role\":\"assistant\",\"content\":[" } else { b"," })?;
+                    first = false;
+                    self.transcript.append_within(span)?;
+                }
             }
             if !first {
                 self.transcript.append(b"]}")?;
@@ -201,14 +248,7 @@ impl Run<'_> {
         self.transcript.append(b"\"}]}")
     }
 
-    /// The first block of the last message that begins behind `at`.
-    fn next_block(&self, at: usize) -> Option<Span> {
-        let bytes = self.transcript.bytes();
-        let starts = self.blocks_of(&self.turn).filter_map(|block| Some((block.offset_in(bytes)?, block.raw().len())));
-        starts.filter(|(start, _)| *start > at).map(|(start, len)| Span::new(start, start + len)).next()
-    }
-
-    /// The summary is whole: it becomes the conversation, if it says anything.
+    /// The summary is whole: it becomes the conversation, if it is one.
     fn end_compaction(&mut self, compacting: Compacting) -> Result<(), Error> {
         const HEAD: &[u8] = b"{\"role\":\"user\",\"content\":\"";
         self.usage.add(&self.reply.usage);
@@ -217,12 +257,29 @@ impl Run<'_> {
         let mark = self.reply.mark;
         let comma = usize::from(end > mark);
         let reply = Turn { start: mark + comma, end, ..Turn::none(mark) };
+        self.rejected = match self.reply.stop {
+            Some(StopReason::MaxTokens | StopReason::ModelContextWindowExceeded) => Some(Rejected::CutOff),
+            Some(StopReason::Refusal) => Some(Rejected::Refused),
+            Some(StopReason::PauseTurn) => Some(Rejected::Paused),
+            _ => None,
+        };
         (self.reply.stop, self.reply.usage) = (compacting.stop, compacting.usage);
         if compacting.by_server {
             self.end_server_compaction(compacting, &reply);
             return Ok(());
         }
-        // Text by text to the front: what is there is not needed any more once there is a text.
+        let says_something = self.blocks_of(&reply).any(|block| {
+            let text = block.member("text").and_then(Value::as_text).filter(|_| is_type(block, "text"));
+            text.is_some_and(|text| !is_blank(text))
+        });
+        if !says_something {
+            self.rejected = self.rejected.or(Some(Rejected::NoText));
+        }
+        if self.rejected.is_some() {
+            self.restore(compacting);
+            return Ok(());
+        }
+        // Text by text to the front: what is there is not needed any more.
         let (mut write, mut at) = (HEAD.len(), reply.start);
         while let Some((text, behind)) = self.next_text(&reply, at) {
             at = behind;
@@ -234,13 +291,10 @@ impl Run<'_> {
                 write += text.len();
             }
         }
-        if write == HEAD.len() {
-            self.restore(compacting);
-            return Ok(());
-        }
         self.transcript.overwrite(write, b"\"}");
         self.transcript.truncate(write + 2);
         self.turn = Turn::none(self.transcript.len());
+        self.marks.forget();
         self.compactions = self.compactions.saturating_add(1);
         self.state = State::Ready;
         Ok(())

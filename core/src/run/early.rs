@@ -279,22 +279,6 @@ impl Run<'_> {
         self.failure = if fits { Span::new(at, at + words.len()) } else { Span::default() };
     }
 
-    /// The end of the message's whole blocks, the last of which ends at `end`, before the first call that cannot be answered: without a name or
-    /// an id of its own, or beyond [`MAX_CALLS`].
-    pub(super) fn end_of_sound_calls(&self, start: usize, end: usize) -> usize {
-        let bytes = self.transcript.bytes().get(..end).unwrap_or_default();
-        let mut ids: Vec<Option<Value<'_>>> = Vec::new();
-        for block in Array::inside(bytes.get(start + HEAD - 1..).unwrap_or_default()).filter(|block| is_type(*block, "tool_use")) {
-            let [id, name] = block.pick(["id", "name"]);
-            let is_known = ids.iter().any(|other| same_id(*other, id));
-            if is_known || ids.len() == MAX_CALLS || !is_sound([id, name, None].map(Option::unwrap_or_default)) {
-                return block.offset_in(bytes).map_or(end, |at| at.saturating_sub(1));
-            }
-            ids.push(id);
-        }
-        end
-    }
-
     /// Answers the calls before `end` that did not start as not run.
     pub(super) fn close_pending(&mut self, end: usize) -> Result<(), Error> {
         for i in self.calls() {

@@ -74,6 +74,9 @@ mod compact;
 #[cfg(feature = "alloc")]
 mod early;
 mod exchange;
+mod given;
+mod keep;
+mod marks;
 mod results;
 mod room;
 mod snapshot;
@@ -100,11 +103,12 @@ pub use compact::{Compaction, SUMMARY_PROMPT};
 pub use exchange::ApiErrorText;
 pub use room::{MakeRoom, WhenFull};
 pub use snapshot::{SNAPSHOT_FRAME, SNAPSHOT_VERSION};
-use state::{Bits, State, Turn};
+use state::{Bits, Place, State, Turn};
 pub use state::{Outcome, Step};
 
 /// Most calls of one turn.
-pub const MAX_CALLS: usize = Bits::COUNT;
+pub const MAX_CALLS: usize = crate::history::MAX_CALLS;
+const _: () = assert!(MAX_CALLS == Bits::COUNT);
 
 /// A conversation and where its loop is. See the [module](self) for how to drive it.
 ///
@@ -130,6 +134,11 @@ pub struct Run<'b> {
     container: Container,
     /// Where, in the tail, the JSON of the last API error lies; until the next write.
     failure: Span,
+    /// Where, in the tail, the last reply lies as it was said, if not all of it is in the conversation.
+    said: Place,
+    /// The length of the conversation at which it ends with a text that the model cannot continue; 0 if it does not.
+    unfit_prefill: u32,
+    marks: marks::Marks,
     /// Tries of the request under way that failed.
     attempt: u32,
     /// Whether a part of the reply under way was handed on.
@@ -156,6 +165,8 @@ pub struct Run<'b> {
     /// What makes the parameters of such a request, once one was asked for.
     compaction_params: Option<PushParams>,
     compactions: u32,
+    /// Why the last summary was rejected, if it was.
+    rejected: Option<compact::Rejected>,
 }
 
 impl<'b> Run<'b> {
@@ -178,6 +189,9 @@ impl<'b> Run<'b> {
             head: ReplyHead::default(),
             container: Container::new(),
             failure: Span::default(),
+            said: Place::NONE,
+            unfit_prefill: 0,
+            marks: marks::Marks::NONE,
             attempt: 0,
             handed_on: false,
             turns: 0,
@@ -196,6 +210,7 @@ impl<'b> Run<'b> {
             server_compaction: false,
             compaction_params: None,
             compactions: 0,
+            rejected: None,
         }
     }
 
@@ -300,11 +315,15 @@ impl<'b> Run<'b> {
         &self.head.request_id
     }
 
-    /// The model's last message, if it is the last thing that was said but for its results and what was appended.
+    /// The model's last message, if it is the last thing that was said but for its results and what was appended. Blocks that the API would
+    /// refuse, such as an empty text, are in it until something is written: then it is what the conversation has of it.
     pub fn last_message(&self) -> Option<Message<'_>> {
         #[cfg(feature = "alloc")]
         if self.has_begun_early() {
             return Messages::new(self.messages()).filter(|message| message.role() == Some(Role::Assistant)).last();
+        }
+        if let Some(said) = self.cut_reply() {
+            return Some(said);
         }
         self.transcript.bytes().get(self.turn.start..self.turn.end).and_then(Value::whole).and_then(Message::new)
     }
@@ -341,10 +360,15 @@ impl<'b> Run<'b> {
                         return Ok(self.send(now));
                     }
                     // A paused turn goes back as it is, unless some of its calls began early or were answered by the caller, or something
-                    // was said behind it.
-                    if self.turn.answered_count() > 0 || self.turn.running != Bits::NONE || self.transcript.len() > self.turn.results_end {
+                    // was said behind it. One of the caller's own history is not known to be paused.
+                    if self.turn.is_given
+                        || self.turn.answered_count() > 0
+                        || self.turn.running != Bits::NONE
+                        || self.transcript.len() > self.turn.results_end
+                    {
                         self.close_open_calls()?;
                     }
+                    self.ensure_prefill()?;
                     match self.exceeded(now) {
                         Some(limit) => self.state = State::Done(Outcome::Limit(limit)),
                         None if self.begin_server_compaction()
@@ -390,6 +414,7 @@ impl<'b> Run<'b> {
         #[cfg(feature = "alloc")]
         self.early.begin_reply();
         self.failure = Span::default();
+        self.said = Place::NONE;
         self.reply = Reply::new(self.transcript.len());
         Step::Send
     }

@@ -1,9 +1,10 @@
 //! Answers: one `tool_result` a call, all of a turn in one user message, in the model's order, whatever order they come in.
 
 use super::Run;
-use super::state::{Outcome, State};
+use super::state::{Outcome, Place, State};
 use crate::error::{Capacity, Error, Misuse};
-use crate::json::{Array, JsonError, Kind, Sink, Text, Value, check, copy, escape};
+use crate::history::breakpoints_in;
+use crate::json::{Array, JsonError, Kind, Object, Sink, Text, Value, check, copy, escape};
 use crate::observe::Event;
 use crate::tool::{EMPTY_ERROR, EMPTY_RESULT, Notice, is_empty_text_block};
 use crate::transcript::{Span, Transcript};
@@ -14,7 +15,9 @@ pub(super) const TOOLSET: &[u8] = b"\",\"toolset_name\":\"";
 const CONTENT: &[u8] = b"\",\"content\":";
 const FAILED: &[u8] = b",\"is_error\":true}";
 /// The message around the results, and where its results begin.
-const OPENING: &[u8] = b",{\"role\":\"user\",\"content\":[";
+pub(super) const OPENING: &[u8] = b",{\"role\":\"user\",\"content\":[";
+/// What ends a message whose content is an array.
+pub(super) const CLOSING: &[u8] = b"]}";
 const FRAME: &[u8] = b",{\"role\":\"user\",\"content\":[]}";
 #[cfg(feature = "alloc")]
 pub(super) const FRAME_LEN: usize = FRAME.len();
@@ -80,6 +83,7 @@ impl Run<'_> {
     /// `Misuse` if there is no such open call, or if `content` is no such JSON.
     pub fn answer(&mut self, i: usize, content: &[u8], is_error: bool) -> Result<(), Error> {
         check_content(content, is_error)?;
+        self.ensure_breakpoints_of(content, 0)?;
         self.answer_checked(i, content, is_error)
     }
 
@@ -94,6 +98,7 @@ impl Run<'_> {
             return self.keep_result(i, content, is_error);
         }
         self.open_call(i)?;
+        self.said = Place::NONE;
         let is_text = matches!(content, [b'"', first, ..] if *first != b'"');
         if !is_text && check_content(content, is_error).is_err() {
             return self.answer_empty(i, is_error);
@@ -162,6 +167,7 @@ impl Run<'_> {
         // A notice has at most a few hundred bytes besides the names.
         let room = self.room_for_result(i).min(name_span.len() + toolset_span.map_or(0, Span::len) + 512);
         self.transcript.reserve(head + room)?;
+        self.said = Place::NONE;
         let mut len = None;
         if let Some((conversation, tail)) = self.transcript.whole_mut().split_at_mut_checked(used) {
             let text = |span: Span| Text::from_raw(core::str::from_utf8(span.of(conversation)).unwrap_or_default());
@@ -297,6 +303,8 @@ impl Run<'_> {
     /// old one stays.
     pub fn replace_result(&mut self, i: usize, content: &[u8], is_error: bool) -> Result<(), Error> {
         check_content(content, is_error)?;
+        let old = self.result(i).map_or(0, marks_of);
+        self.ensure_breakpoints_of(content, old)?;
         self.take_result(i, content.len())?;
         let at = self.transcript.len() + self.result_head(i);
         self.transcript.put_at(at, content)?;
@@ -355,6 +363,8 @@ impl Run<'_> {
             return Err(Misuse::Json("one or more members of an object, without its braces").into());
         }
         self.ensure_unsent()?;
+        let marks = Object::inside(member.as_bytes()).filter(|(name, value)| *name == *"cache_control" && !value.is_null()).count();
+        self.ensure_breakpoints(marks, 0)?;
         let old = self.result(i).ok_or(Misuse::NoSuchCall)?;
         let start = old.offset_in(self.transcript.bytes()).ok_or(Misuse::NoSuchCall)?;
         let at = start + old.raw().len() - 1;
@@ -410,6 +420,12 @@ pub(super) fn check_content(content: &[u8], is_error: bool) -> Result<(), Misuse
         }
     }
     Ok(())
+}
+
+/// Cache breakpoints of a result, and in it.
+fn marks_of(result: Value<'_>) -> usize {
+    let own = result.member("cache_control").is_some_and(|value| !value.is_null());
+    usize::from(own) + result.member("content").map_or(0, breakpoints_in)
 }
 
 /// Where a text of the transcript stands in it.

@@ -87,6 +87,8 @@ impl Run<'_> {
         }
         let Some(span) = self.oldest_turn() else { return false };
         self.transcript.remove(span);
+        self.marks.forget();
+        self.unfit_prefill = self.unfit_prefill.saturating_sub(u32::try_from(span.len()).unwrap_or(u32::MAX));
         let turn = &mut self.turn;
         for place in [&mut turn.mark, &mut turn.start, &mut turn.end, &mut turn.results_end] {
             *place = place.saturating_sub(span.len());
@@ -102,7 +104,8 @@ impl Run<'_> {
         let bytes = self.transcript.bytes();
         let place = |message: Message<'_>| message.value().offset_in(bytes);
         let is_reply = |message: Message<'_>| message.role() == Some(Role::Assistant);
-        let is_prompt = |message: Message<'_>| !is_reply(message) && message.tool_results().next().is_none();
+        // A system message cannot be the first.
+        let is_prompt = |message: Message<'_>| message.role() == Some(Role::User) && message.tool_results().next().is_none();
         // The last turn stays, and what was said behind it.
         let last = self.turn.start.min(self.last_prompt(is_reply));
         let before_last = |at: &usize| *at <= last;

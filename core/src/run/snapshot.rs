@@ -21,9 +21,9 @@
 //! [`SNAPSHOT_FRAME`].
 
 use super::Run;
-use super::calls::is_type;
 use super::state::{Bits, Outcome, State, Turn};
 use crate::error::{Capacity, Error, Misuse, What};
+use crate::history::is_type;
 use crate::json::{Decimal, Kind, SNAPSHOT_DEPTH, Sink, Value, check_to, copy, escape};
 use crate::message::{Messages, Role, StopReason, Usage};
 use crate::policy::Limit;
@@ -133,7 +133,6 @@ impl<'b> Run<'b> {
         let messages = messages.raw().strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).ok_or(NONE)?;
         transcript.truncate(0);
         if !messages.is_empty() {
-            super::verbs::check_messages(messages)?;
             transcript.push_json(messages)?;
         }
         let [mark, start, end, results_end, first, calls] = read(member("turn")?)?.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
@@ -169,7 +168,11 @@ impl<'b> Run<'b> {
             "stopped" => State::Done(Outcome::Stopped),
             _ => return Err(NONE),
         };
-        if run.turn_is_sound() { Ok(run) } else { Err(NONE) }
+        if !run.turn_is_sound() {
+            return Err(NONE);
+        }
+        run.check_history()?;
+        Ok(run)
     }
 
     /// Whether the turn's numbers say what stands in the transcript: a snapshot may come from anywhere.

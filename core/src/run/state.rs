@@ -132,6 +132,8 @@ pub(super) struct Turn {
     pub(super) bad: BadInputs,
     /// Whether the turn's stop reason asks for its calls: those of a paused one are nobody's to answer.
     pub(super) runs: bool,
+    /// Whether it is of a history that the caller gave: then calls without a result are answered before anything is sent.
+    pub(super) is_given: bool,
     /// Whether room for the shortest answers was found.
     pub(super) has_room: bool,
     /// Where the first calls stand in the message; those behind them are searched for. Empty if the turn was not read here.
@@ -184,11 +186,9 @@ impl FoundCalls {
         self.first.get(i)
     }
 
+    #[cfg(feature = "alloc")]
     pub(super) fn iter(&self) -> impl Iterator<Item = &Found> {
-        #[cfg(feature = "alloc")]
-        return self.first.iter().chain(&self.rest);
-        #[cfg(not(feature = "alloc"))]
-        self.first.iter()
+        self.first.iter().chain(&self.rest)
     }
 }
 
@@ -222,6 +222,19 @@ pub(super) struct Place {
 impl Place {
     pub(super) const NONE: Self = Self { start: 0, end: 0 };
 
+    /// Nothing if it lies beyond what can be said so.
+    pub(super) fn at(span: Span) -> Self {
+        match (u32::try_from(span.start), u32::try_from(span.end)) {
+            (Ok(start), Ok(end)) => Self { start, end },
+            _ => Self::NONE,
+        }
+    }
+
+    pub(super) fn span(self) -> Span {
+        let [start, end] = [self.start, self.end].map(|place| usize::try_from(place).unwrap_or(usize::MAX));
+        Span::new(start, end)
+    }
+
     /// Where `value` stands in `message`.
     pub(super) fn of(value: Value<'_>, message: &[u8]) -> Option<Self> {
         let start = value.offset_in(message)?;
@@ -235,8 +248,7 @@ impl Place {
 
     /// What stands there.
     pub(super) fn value(self, message: &[u8]) -> Option<Value<'_>> {
-        let (start, end) = (usize::try_from(self.start).ok()?, usize::try_from(self.end).ok()?);
-        message.get(start..end).and_then(Value::whole)
+        Value::whole(self.span().of(message))
     }
 }
 
@@ -254,6 +266,7 @@ impl Turn {
             for_caller: Bits::NONE,
             bad: BadInputs::NONE,
             runs: false,
+            is_given: false,
             has_room: false,
             found: FoundCalls::new(),
         }

@@ -3,21 +3,25 @@
 use super::Run;
 use super::state::{Outcome, State};
 use crate::error::{Error, Misuse};
-use crate::json::{Kind, MESSAGE_DEPTH, Value, check_to};
+use crate::history::{Before, Checked, Tail, check, is_space};
 use crate::message::Role;
 use crate::tool::Notice;
 
 impl Run<'_> {
-    /// Says something: a user message. Calls that are still open are answered as not run, and the limits count anew.
+    /// Says something: a user message. Calls that are still open are answered as not run, and the limits count anew. It may follow another
+    /// user message (a reply of which nothing could be kept leaves two in a row): the API joins them.
     ///
     /// # Errors
-    /// `Capacity`: then nothing was said. `Misuse` while a request is under way: ask [`step`](Self::step) what is to be done; and for
-    /// no text at all.
+    /// `Capacity`: then nothing was said. `Misuse` while a request is under way: ask [`step`](Self::step) what is to be done; and for an
+    /// empty text or one of white space, which the API refuses.
     pub fn user(&mut self, text: &str) -> Result<(), Error> {
         self.ensure_idle()?;
         self.cancel_compaction();
         if text.is_empty() {
             return Err(Misuse::Setting("a message must not be empty").into());
+        }
+        if text.chars().all(is_space) {
+            return Err(Misuse::Setting("a message must not be only white space").into());
         }
         self.reserve_with_answers(self.transcript.text_len(Role::User.name(), text))?;
         self.close_open_calls()?;
@@ -29,19 +33,27 @@ impl Run<'_> {
     /// Appends a message of its own, as JSON: an object with `role` and `content`, or several with commas between. It comes behind the
     /// reply and all its results, whether or not they are there yet. On a run that has ended, the run goes on with it.
     ///
+    /// Calls in the messages must be followed by their results. Results of the last reply's calls are not appended: [`answer`](Self::answer)
+    /// puts them in their place.
+    ///
     /// # Errors
-    /// `Misuse` if it is no such message; `Capacity`: then nothing was appended.
+    /// `Misuse` if it is no message that the API takes, with the [rule](crate::error::Rule) that it breaks, the message (counted from 0 in
+    /// `messages`) and the block; and if the request would have more than four cache breakpoints. `Capacity` if it does not fit. Then
+    /// nothing was appended.
     pub fn append(&mut self, messages: &str) -> Result<(), Error> {
         self.ensure_idle()?;
         self.cancel_compaction();
-        check_messages(messages.as_bytes())?;
+        let before = if self.transcript.is_empty() { Before::Nothing } else { Before::Messages(self.transcript.bytes()) };
+        let checked = check_some(messages.as_bytes(), before, Tail::Closed)?;
         let messages = messages.trim_ascii().as_bytes();
+        self.ensure_breakpoints(checked.breakpoints, 0)?;
         self.reserve_with_answers(usize::from(!self.transcript.is_empty()) + messages.len())?;
         // Behind a paused turn a message ends the pause: what that one called will not be answered later.
         if !self.turn.runs || matches!(self.state, State::Done(Outcome::Broken | Outcome::Ended(_) | Outcome::Stopped)) {
             self.close_open_calls()?;
         }
         self.transcript.push_json(messages)?;
+        self.note_prefill(checked);
         if let State::Done(Outcome::Broken | Outcome::Ended(_) | Outcome::Stopped) = self.state {
             self.state = State::Ready;
         }
@@ -90,8 +102,9 @@ impl Run<'_> {
         }
     }
 
-    /// After [`stop`](Self::stop): goes on where it was. After [`Outcome::Broken`]: closes the kept calls and asks the model to go on
-    /// (behind a kept text that is a prefill, which not every model takes: then say something instead).
+    /// After [`stop`](Self::stop): goes on where it was. After [`Outcome::Broken`]: closes the kept calls and asks the model to go on.
+    /// Behind a kept text that is a prefill, which not every model takes (then say something instead); white space at its end is taken
+    /// off, because the API refuses it.
     pub fn resume(&mut self) {
         if self.state == State::Done(Outcome::Broken) {
             self.go_on_from_broken();
@@ -103,21 +116,20 @@ impl Run<'_> {
 
     /// Makes `messages` the conversation, in place of all that was said: JSON objects with commas between, or an array of them.
     ///
+    /// Calls of the last assistant message may lack results: none of them, or only some, as in the [`messages`](Self::messages) of a run
+    /// that was cancelled. They can be [answered](Self::answer); the others are answered as not run before anything is sent.
+    ///
     /// # Errors
-    /// `Misuse` if they are none; `Capacity` if they do not fit: then the old conversation stays.
+    /// `Misuse` if it is no conversation that the API takes, with the [rule](crate::error::Rule) that it breaks, the message (counted from
+    /// 0) and the block; and if the request would have more than four cache breakpoints. `Capacity` if it does not fit. Then the old
+    /// conversation stays.
     pub fn replace_history(&mut self, messages: &str) -> Result<(), Error> {
         self.ensure_idle()?;
         self.cancel_compaction();
         let bytes = inside(messages.trim_ascii().as_bytes());
-        check_messages(bytes)?;
-        if bytes.len() > self.transcript.capacity() {
-            let full =
-                crate::error::Capacity { what: crate::error::What::Transcript, needed: bytes.len(), free: self.transcript.capacity() };
-            return Err(full.into());
-        }
-        self.transcript.truncate(0);
-        self.transcript.push_json(bytes)?;
-        self.go_back_to_turn_before(self.transcript.len());
+        let checked = check_some(bytes, Before::Nothing, Tail::Open)?;
+        self.marks.ensure(checked.breakpoints)?;
+        self.take_history(bytes, checked)?;
         self.prompt();
         Ok(())
     }
@@ -171,38 +183,10 @@ fn inside(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).unwrap_or(bytes).trim_ascii()
 }
 
-fn is_empty_array(value: Value<'_>) -> bool {
-    value.kind() == Kind::Array && value.elements().next().is_none()
-}
-
-/// Checks that these are messages: objects with a role and content, with commas between.
-pub(super) fn check_messages(bytes: &[u8]) -> Result<(), Error> {
-    let wrong = || Error::from(Misuse::Json("a message is an object with a role (user, assistant or system) and a content"));
-    // Rust counts a form feed as white space, JSON does not, and in a JSON text it stands nowhere.
-    if bytes.contains(&0x0c) {
-        return Err(wrong());
+/// Checks one message or more.
+fn check_some(messages: &[u8], before: Before<'_>, tail: Tail) -> Result<Checked, Error> {
+    if messages.trim_ascii().is_empty() {
+        return Err(Misuse::Json("a message is an object with a role (user, assistant or system) and a content").into());
     }
-    let mut rest = bytes.trim_ascii();
-    loop {
-        let message = Value::first(rest).ok_or_else(wrong)?;
-        let checked = check_to(MESSAGE_DEPTH, message.raw()).map_err(|_| wrong())?;
-        let role = message.member("role").and_then(Value::as_text).and_then(Role::from_text);
-        let content = message.member("content").map(Value::kind);
-        if message.kind() != Kind::Object || role.is_none() || !matches!(content, Some(Kind::String | Kind::Array)) {
-            return Err(wrong());
-        }
-        let is_empty = message.member("content").is_none_or(|content| matches!(content.raw(), b"\"\"") || is_empty_array(content));
-        if is_empty {
-            return Err(Misuse::Json("a message must not be empty").into());
-        }
-        if checked.lone_surrogate.is_some() {
-            return Err(Misuse::Json("a lone surrogate is no text").into());
-        }
-        rest = rest.get(message.raw().len()..).unwrap_or_default().trim_ascii_start();
-        match rest.strip_prefix(b",") {
-            Some(more) => rest = more.trim_ascii_start(),
-            None if rest.is_empty() => return Ok(()),
-            None => return Err(wrong()),
-        }
-    }
+    Ok(check(messages, before, tail)?)
 }

@@ -9,9 +9,8 @@
 
 use super::Run;
 use super::calls::{blocks_in, is_type};
-use crate::json::{Text, Value};
+use crate::json::{Text, Value, same};
 use crate::message::{Messages, Role};
-use crate::schema::same;
 use crate::transcript::Span;
 
 /// Which part of the conversation has such blocks, as far as it was looked at.

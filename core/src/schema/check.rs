@@ -274,23 +274,3 @@ pub(super) fn characters(text: Text<'_>) -> u64 {
         })
     })
 }
-
-/// Whether two texts mean the same.
-pub(crate) fn same(a: Text<'_>, b: Text<'_>) -> bool {
-    match (a.as_plain(), b.as_plain()) {
-        (Some(a), Some(b)) => a == b,
-        (Some(plain), None) => b == *plain,
-        (None, Some(plain)) => a == *plain,
-        (None, None) => chars(a).eq(chars(b)),
-    }
-}
-
-fn chars(text: Text<'_>) -> impl Iterator<Item = char> {
-    text.pieces().flat_map(|piece| {
-        let (plain, one) = match piece {
-            Piece::Plain(plain) => (plain, None),
-            Piece::Char(c) => ("", Some(c)),
-        };
-        plain.chars().chain(one)
-    })
-}

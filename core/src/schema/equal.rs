@@ -2,8 +2,7 @@
 
 use core::cmp::Ordering;
 
-use super::check::same;
-use crate::json::{Array, Kind, Object, Value, compare};
+use crate::json::{Array, Kind, Object, Value, compare, same};
 
 /// Levels of nesting that are compared; deeper values count as different.
 const DEPTH: usize = 16;

@@ -3,11 +3,10 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::check::same;
 use super::equal::equal;
 use super::raw::{is_refused, resolve, types_of};
 use super::{RAW_DEPTH, Types};
-use crate::json::{Kind, Text, Value, compare};
+use crate::json::{Kind, Text, Value, compare, same};
 
 /// The schema as one object schema that allows exactly the same inputs. Nothing if it is one already, or if there is none that does.
 ///

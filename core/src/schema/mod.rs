@@ -14,7 +14,6 @@ mod write;
 
 use check::Rule;
 pub use check::SCHEMA_DEPTH;
-pub(crate) use check::same;
 pub(crate) use error::{Expected, Got, Name, Names, Types};
 pub use error::{Explained, InputError};
 #[cfg(feature = "alloc")]

@@ -2,11 +2,11 @@
 
 use core::cmp::Ordering;
 
-use super::check::{characters, same};
+use super::check::characters;
 use super::equal::equal;
 use super::{Expected, Got, InputError, Name, Names, Types};
 use crate::error::Misuse;
-use crate::json::{self, Array, Kind, Object, Text, Value, compare, is_multiple, parse_integer};
+use crate::json::{self, Array, Kind, Object, Text, Value, compare, is_multiple, parse_integer, same};
 
 /// How many schemas deep a [`RawSchema`] is followed: a property, an item, a `$ref` and a branch of `anyOf` are one level each.
 /// An input for which that is not enough is refused.

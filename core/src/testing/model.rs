@@ -10,6 +10,7 @@ use super::render::{Context, Style, error_json, stream, whole};
 use super::request::Request;
 use super::script::{Answer, AnswerKind, Brain, Chunk, Script};
 use super::validity::{self, Tail};
+use crate::history::{MAX_BREAKPOINTS, breakpoints, breakpoints_in_front, is_blank};
 use crate::json::{Kind, Value, check};
 use crate::message::Role;
 
@@ -192,8 +193,12 @@ impl ScriptedModel {
         if request.header("anthropic-version").is_none() {
             return Some("anthropic-version: header is required".to_string());
         }
-        if let Err(e) = check(&request.body) {
-            return Some(format!("The request body is not valid JSON: {e}"));
+        match check(&request.body) {
+            Err(e) => return Some(format!("The request body is not valid JSON: {e}")),
+            Ok(checked) if checked.lone_surrogate.is_some() => {
+                return Some("The request body is not valid JSON: no low surrogate in string".to_string());
+            }
+            Ok(_) => {}
         }
         let json = request.json();
         let field = |name: &str| json.member(name).unwrap_or(Value::NULL);
@@ -214,7 +219,15 @@ impl ScriptedModel {
         }
         // Nobody answers the calls at the tail of a paused turn.
         let open = self.paused && request.messages().last().and_then(|message| message.role()) == Some(Role::Assistant);
-        validity::check(request.transcript(), if open { Tail::Open } else { Tail::Closed }).err().map(|e| e.to_string())
+        if let Err(invalid) = validity::check(request.transcript(), if open { Tail::Open } else { Tail::Sent }) {
+            return Some(invalid.to_string());
+        }
+        let is_empty = |block: Value<'_>| block.member("text").and_then(Value::as_text).is_none_or(is_blank);
+        if field("system").elements().any(is_empty) {
+            return Some("system: text content blocks must be non-empty".to_string());
+        }
+        let count = breakpoints_in_front(&[&request.body]) + breakpoints(request.transcript());
+        (count > MAX_BREAKPOINTS).then(|| format!("A maximum of 4 blocks with cache_control may be provided. Found {count}."))
     }
 
     fn render(&mut self, request: &Request, answer: &Answer, request_id: &str) -> Response {

@@ -125,7 +125,8 @@ fn check<'t>(count: usize, definition: impl Fn(usize) -> Option<Definition<'t>>)
 }
 
 pub(super) fn check_definition(tool: &Definition<'_>, i: usize) -> Result<(), Misuse> {
-    let json = json::check(tool.json.as_bytes()).ok().and_then(|_| Value::whole(tool.json.as_bytes()));
+    let checked = json::check(tool.json.as_bytes()).ok().filter(|checked| checked.lone_surrogate.is_none());
+    let json = checked.and_then(|_| Value::whole(tool.json.as_bytes()));
     let json = json.filter(|json| json.kind() == Kind::Object).ok_or(Misuse::ToolDefinition(i))?;
     let [kind, name, schema] = json.pick(["type", "name", "input_schema"]);
     let typed = kind.and_then(Value::as_text).is_some_and(|kind| kind != *"custom");

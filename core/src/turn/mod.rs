@@ -160,6 +160,11 @@ impl Reply {
         !self.has_blocks
     }
 
+    /// Nothing of the message stays in the transcript.
+    pub(crate) const fn set_empty(&mut self) {
+        self.has_blocks = false;
+    }
+
     /// The reply of a run that was restored: it is in the transcript.
     pub(crate) const fn set_restored(&mut self) {
         self.has_blocks = true;

@@ -55,6 +55,8 @@ impl Run {
         self.prefix_compacts = compacts;
         self.prefix_model = model.map(str::to_owned);
         self.container = container.map(str::to_owned);
+        // What is wrong with it is an error when it is sent.
+        let _ = self.machine.note_front(&[out.as_bytes()]);
         self.prefix = Some(out.into_bytes());
     }
 

@@ -244,7 +244,7 @@ impl RunBuilder {
         self
     }
 
-    /// The run, with a user message as its first.
+    /// The run, with a user message as its first. A text that is empty or only white space is reported at the run's first use.
     pub fn user(self, text: &str) -> Run {
         let mut run = self.empty();
         if let Err(error) = run.machine.user(text) {
@@ -253,9 +253,11 @@ impl RunBuilder {
         run
     }
 
-    /// The run, with a conversation as its beginning: a JSON array of messages.
+    /// The run, with a conversation as its beginning: a JSON array of messages. What the API would refuse is reported at the run's first
+    /// use, with message and block; see [`Run::replace_history`].
     pub fn messages(self, json: &str) -> Run {
         let mut run = self.empty();
+        run.render_prefix();
         if let Err(error) = run.machine.replace_history(json) {
             run.invalid.get_or_insert_with(|| error.into());
         }

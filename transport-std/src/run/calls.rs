@@ -31,6 +31,7 @@ impl Run {
     /// As [`answer`](Self::answer); `Misuse` if the content is none.
     pub fn answer_json(&mut self, id: &str, content: &str, is_error: bool) -> Result<&mut Self, Error> {
         let call = self.open_call(id)?;
+        self.render_prefix();
         self.machine.answer(call, content.as_bytes(), is_error)?;
         self.jobs.abort(call);
         self.untold.push_back(What::ToolEnd(call));

@@ -115,6 +115,7 @@ impl Run {
             What::Broken { wait, error } => Event::Broken { wait, error },
             What::Compacted { before, after } => Event::Compacted { before, after },
             What::Happened(happened) => self.machine.event(happened),
+            What::NotCompacted(why) => Event::NotCompacted { why },
             What::Request { turn, attempt } => Event::Request { turn, attempt },
             What::Retry { attempt, wait, error } => {
                 let Retried { message, request_id } = &self.retried;
@@ -317,6 +318,9 @@ impl Run {
     #[inline(never)]
     fn note_of_message(&mut self, happened: Happened) {
         self.envelope.see(&self.machine.peek(happened));
+        if let Some(said) = self.machine.cut_reply() {
+            self.envelope.keep(said);
+        }
         // Before anybody is told, and before anything is waited for: from here on the caller may do whatever they want.
         if self.machine.reply_is_whole() {
             self.turn_ended();
@@ -331,10 +335,14 @@ impl Run {
         self.reply = None;
         if let Some(before) = self.summary.take() {
             let after = self.machine.transcript().len();
-            tracing::info!(run = self.id, before, after, "the conversation was replaced by a summary, if the model gave one");
-            let done = self.machine.compactions() > self.compactions;
-            self.compactions = self.machine.compactions();
-            return Ok(done.then_some(What::Compacted { before, after }));
+            if self.machine.compactions() > self.compactions {
+                self.compactions = self.machine.compactions();
+                tracing::info!(run = self.id, before, after, "the conversation was replaced by a summary");
+                return Ok(Some(What::Compacted { before, after }));
+            }
+            let why = self.machine.rejected_summary().unwrap_or("the reply has no summary");
+            tracing::warn!(run = self.id, why, "the conversation stays as it is: a summary was rejected");
+            return Ok(Some(What::NotCompacted(why)));
         }
         Ok(Some(What::TurnEnd))
     }
@@ -387,7 +395,7 @@ impl Run {
     pub(super) fn reply_ended_early(&mut self, is_kept: bool) {
         self.early = Early::default();
         if is_kept {
-            self.envelope.broke_off();
+            self.envelope.end();
             self.turn_ended();
         }
     }

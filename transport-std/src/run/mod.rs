@@ -168,7 +168,7 @@ impl Run {
     /// Says something more: a user message behind all that was said. Calls that are still open are answered as not run.
     ///
     /// # Errors
-    /// `Capacity` if the conversation is full, `Misuse` for an empty text. Then nothing was said.
+    /// `Capacity` if the conversation is full, `Misuse` for a text that is empty or only white space. Then nothing was said.
     pub fn user(&mut self, text: &str) -> Result<&mut Self, Error> {
         self.abandon();
         self.machine.user(text)?;
@@ -177,11 +177,14 @@ impl Run {
     }
 
     /// Appends a message of its own, as JSON: an object with `role` and `content`, or several with commas between. It comes behind the
-    /// last reply and all its results, also if they are not there yet. A run that had ended goes on with it.
+    /// last reply and all its results, also if they are not there yet. A run that had ended goes on with it. Calls in the messages must be
+    /// followed by their results; to answer a call of the last reply, say [`answer`](Self::answer).
     ///
     /// # Errors
-    /// `Misuse` if it is no message; `Capacity` if the conversation is full.
+    /// `Misuse` if the API would refuse it: the text names the rule, the message (counted from 0 in what is appended) and the block. Also if
+    /// the request would have more than four cache breakpoints. `Capacity` if the conversation is full. Then nothing was appended.
     pub fn append(&mut self, message: &str) -> Result<&mut Self, Error> {
+        self.render_prefix();
         self.machine.append(message)?;
         self.go_on();
         Ok(self)
@@ -189,10 +192,15 @@ impl Run {
 
     /// Makes these messages the conversation: a JSON array of messages. What was said before is forgotten.
     ///
+    /// Calls of the last assistant message may lack results, all of them or some, as in the [`messages`](Self::messages) of a run that was
+    /// cancelled: they can be [answered](Self::answer), and are answered as not run before anything is sent.
+    ///
     /// # Errors
-    /// `Misuse` if they are none; then nothing changes.
+    /// `Misuse` if the API would refuse them: the text names the rule, the message (counted from 0) and the block. Also if the request would
+    /// have more than four cache breakpoints. `Capacity` if they do not fit. Then nothing changes.
     pub fn replace_history(&mut self, messages: &str) -> Result<&mut Self, Error> {
         self.abandon();
+        self.render_prefix();
         self.machine.replace_history(messages)?;
         self.envelope = Envelope::default();
         self.go_on();

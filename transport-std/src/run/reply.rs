@@ -1,7 +1,7 @@
 //! What a reply tells besides its content, kept so that the whole message can be handed out.
 
 use toolrunner_core::json::Value;
-use toolrunner_core::message::ReplyMessage;
+use toolrunner_core::message::{Message, ReplyMessage};
 use toolrunner_core::observe::Event;
 use toolrunner_core::run::Run as Machine;
 
@@ -11,6 +11,8 @@ pub(super) struct Envelope {
     whole: Fields,
     /// Those of a reply that is under way, and may be taken back.
     coming: Fields,
+    /// The last whole reply's content as the model said it, if not all of it stays in the conversation.
+    said: Option<Box<[u8]>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -45,14 +47,20 @@ impl Envelope {
                 let before = Value::first(&self.coming.delta);
                 self.coming.delta = before.map_or_else(|| raw.raw().to_vec(), |before| together(before, *raw));
             }
-            Event::MessageStop => core::mem::swap(&mut self.whole, &mut self.coming),
+            Event::MessageStop => self.end(),
             _ => {}
         }
     }
 
-    /// What came of a reply that broke off is all there is of it.
-    pub(super) fn broke_off(&mut self) {
+    /// Keeps what the model said in the reply that is whole now, of which the conversation has less.
+    pub(super) fn keep(&mut self, said: Message<'_>) {
+        self.said = Some(said.content().raw().into());
+    }
+
+    /// What came of a reply is all there is of it: it is whole, or broke off.
+    pub(super) fn end(&mut self) {
         core::mem::swap(&mut self.whole, &mut self.coming);
+        self.said = None;
     }
 
     /// Gives back the memory that is not used.
@@ -67,7 +75,8 @@ impl Envelope {
         if machine.turns() == 0 || self.whole.start.is_empty() {
             return None;
         }
-        let content = machine.last_message().map(|message| message.content());
+        let kept = || machine.last_message().map(|message| message.content());
+        let content = self.said.as_deref().and_then(Value::first).or_else(kept);
         let start = Value::first(&self.whole.start)?;
         let event = Value::first(&self.whole.delta);
         let delta = event.and_then(|event| event.member("delta"));

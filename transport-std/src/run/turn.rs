@@ -50,8 +50,7 @@ impl<'r> Turn<'r> {
 
     /// The reply's text: all its text blocks, joined.
     pub fn text(&self) -> String {
-        let blocks = self.run.machine.last_message().map(|message| message.texts().map(|text| text.to_string()).collect());
-        blocks.unwrap_or_default()
+        self.run.message().map(|message| message.text()).unwrap_or_default()
     }
 
     /// Why the reply ended.
@@ -280,10 +279,12 @@ impl ToolResult<'_> {
         self.run.machine.call(self.call)
     }
 
-    /// Sets `cache_control` to this JSON, such as `{"type":"ephemeral"}`.
+    /// Sets `cache_control` to this JSON, such as `{"type":"ephemeral"}`. A request may have four, in its tools, system prompt and messages
+    /// together, and results stay in the conversation: to cache each turn, set the request's own instead, which moves with the
+    /// conversation: `.param("cache_control", …)`.
     ///
     /// # Errors
-    /// `Misuse` if it is not JSON.
+    /// `Misuse` if it is not JSON, or if it would be the fifth of the request.
     pub fn cache_control(&mut self, json: &str) -> Result<&mut Self, Error> {
         self.add(&format!("\"cache_control\":{json}"))
     }
@@ -293,6 +294,7 @@ impl ToolResult<'_> {
     /// # Errors
     /// `Misuse` if they are none.
     pub fn add(&mut self, members: &str) -> Result<&mut Self, Error> {
+        self.run.render_prefix();
         self.run.machine.add_to_result(self.call, members)?;
         Ok(self)
     }
@@ -324,6 +326,7 @@ impl ToolResult<'_> {
     /// # Errors
     /// `Misuse` if it is no content; `Capacity` if the conversation is full. Then the old one stays.
     pub fn replace_json(&mut self, content: &str, is_error: bool) -> Result<&mut Self, Error> {
+        self.run.render_prefix();
         self.run.machine.replace_result(self.call, content.as_bytes(), is_error)?;
         Ok(self)
     }

@@ -44,6 +44,7 @@ pub(super) enum What {
         after: usize,
     },
     Happened(Happened),
+    NotCompacted(&'static str),
     Request {
         turn: u32,
         attempt: u32,

@@ -1,0 +1,113 @@
+//! Cache breakpoints: a request may have four, wherever they stand. Source: the API's error `A maximum of 4 blocks with cache_control may
+//! be provided`, and its reference on prompt caching: the request's own `cache_control` takes one of the four places.
+
+use crate::json::{Kind, Value, plain_run};
+use crate::message::Messages;
+
+/// Most cache breakpoints of a request.
+pub(crate) const MAX_BREAKPOINTS: usize = 4;
+
+const NAME: &str = "cache_control";
+
+/// Breakpoints in messages.
+pub(crate) fn breakpoints(messages: &[u8]) -> usize {
+    Messages::new(messages).map(|message| breakpoints_in(message.content())).sum()
+}
+
+/// Breakpoints in a content: on its blocks, and on the blocks in results.
+pub(crate) fn breakpoints_in(content: Value<'_>) -> usize {
+    let is_marked = |block: Value<'_>| usize::from(block.member(NAME).is_some_and(|value| !value.is_null()));
+    let each = content.elements().map(|block| {
+        let inner = block.member("content").filter(|content| content.kind() == Kind::Array);
+        is_marked(block) + inner.map_or(0, |inner| inner.elements().map(is_marked).sum())
+    });
+    each.sum()
+}
+
+/// What of the front of a body can have a breakpoint.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Member {
+    /// The request's own `cache_control`.
+    Mark,
+    /// `tools` and `system`, whose elements may have one.
+    List,
+    Other,
+}
+
+/// Breakpoints in a body up to its messages, which lies in pieces cut anywhere: the request's own, and those on tools and on blocks of the
+/// system prompt. What is deeper, such as a schema's property of that name, is none.
+pub(crate) fn breakpoints_in_front(pieces: &[&[u8]]) -> usize {
+    let mut front = Front { count: 0, depth: 0, member: Member::Other, name: [0; NAME.len()], len: 0, awaits_value: false };
+    let (mut in_string, mut is_escaped) = (false, false);
+    for piece in pieces {
+        let mut at = 0;
+        while let Some(&byte) = piece.get(at) {
+            if is_escaped {
+                is_escaped = false;
+            } else if in_string {
+                // Most bytes are in strings.
+                let end = plain_run(piece, at);
+                front.add_to_name(piece.get(at..end).unwrap_or_default());
+                in_string = piece.get(end) != Some(&b'"');
+                is_escaped = piece.get(end) == Some(&b'\\');
+                at = end;
+            } else {
+                in_string = byte == b'"';
+                front.step(byte);
+            }
+            at += 1;
+        }
+    }
+    front.count
+}
+
+/// A walk over a body's structure.
+struct Front {
+    count: usize,
+    depth: usize,
+    /// The member of the body that it is in.
+    member: Member,
+    /// The last string, as far as a name that matters is long, and how long it is.
+    name: [u8; NAME.len()],
+    len: usize,
+    /// Whether the value of a `cache_control` comes next.
+    awaits_value: bool,
+}
+
+impl Front {
+    fn add_to_name(&mut self, part: &[u8]) {
+        for (place, byte) in self.name.iter_mut().skip(self.len).zip(part) {
+            *place = *byte;
+        }
+        self.len += part.len();
+    }
+
+    /// A byte outside of strings, or one that begins one.
+    fn step(&mut self, byte: u8) {
+        if self.awaits_value && !byte.is_ascii_whitespace() {
+            self.awaits_value = false;
+            // `null` is none.
+            self.count += usize::from(byte != b'n');
+        }
+        match byte {
+            b'"' => self.len = 0,
+            b'{' | b'[' => self.depth += 1,
+            b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+            b':' => {
+                let name = self.name.get(..self.len).unwrap_or_default();
+                let is_mark = name == NAME.as_bytes();
+                if self.depth == 1 {
+                    self.member = match name {
+                        b"tools" | b"system" => Member::List,
+                        _ if is_mark => Member::Mark,
+                        _ => Member::Other,
+                    };
+                }
+                // Of the body itself, or of an object in one of its lists.
+                let counts = (self.depth == 1 && self.member == Member::Mark) || (self.depth == 3 && self.member == Member::List);
+                self.awaits_value = counts && is_mark;
+            }
+            _ => {}
+        }
+    }
+}

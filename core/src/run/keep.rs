@@ -1,0 +1,83 @@
+//! What of a reply stays in the conversation: the rules are those of [`history`](crate::history).
+
+use super::Run;
+use super::calls::blocks_in;
+use super::state::Place;
+use crate::history::{Ending, is_left_out, kept};
+use crate::json::{Value, skip_space};
+use crate::message::Message;
+use crate::transcript::Span;
+
+impl Run<'_> {
+    /// Leaves out of the message that begins at `start`, and is the end of the conversation, what the API would refuse. If nothing is left
+    /// of it, the conversation is cut back to `mark`. Says whether something is left.
+    pub(super) fn keep_message(&mut self, mark: usize, start: usize, ending: Ending) -> bool {
+        let message = Span::new(start, self.transcript.len());
+        let blocks = blocks_in(message.of(self.transcript.bytes()));
+        let stays = kept(blocks.clone(), ending);
+        let has_gaps = blocks.clone().take(stays).any(is_left_out);
+        if stays == blocks.count() && !has_gaps {
+            return true;
+        }
+        // What was said is shown from the tail, if there is room for it.
+        let len = self.transcript.len();
+        let said = if !matches!(ending, Ending::Broken { .. }) && self.transcript.append_within(message).is_ok() {
+            Span::new(len, self.transcript.len())
+        } else {
+            Span::default()
+        };
+        self.transcript.truncate(len);
+        if stays == 0 {
+            self.transcript.truncate(mark);
+        } else {
+            self.close_gaps(message, stays);
+        }
+        self.said = Place::at(self.transcript.keep_in_tail(said));
+        stays > 0
+    }
+
+    /// Moves the first `count` blocks together, without those that are left out, and ends the message behind them. What is written never
+    /// reaches what is still to be read, so one pass is enough.
+    fn close_gaps(&mut self, message: Span, count: usize) {
+        let first = self.content_start(message);
+        let (mut read, mut write) = (first, first);
+        for _ in 0..count {
+            let Some(block) = self.block_at(read) else { break };
+            read = block.end;
+            if Value::whole(block.of(self.transcript.bytes())).is_some_and(is_left_out) {
+                continue;
+            }
+            if write > first {
+                self.transcript.overwrite(write, b",");
+                write += 1;
+            }
+            self.transcript.copy_down(block, write);
+            write += block.len();
+        }
+        self.transcript.overwrite(write, b"]}");
+        self.transcript.truncate(write + 2);
+    }
+
+    /// Where the first block of a message lies.
+    pub(super) fn content_start(&self, message: Span) -> usize {
+        let bytes = self.transcript.bytes();
+        blocks_in(message.of(bytes)).next().and_then(|block| block.offset_in(bytes)).unwrap_or(message.end)
+    }
+
+    /// The block at or behind `at`, before which there may be a comma.
+    pub(super) fn block_at(&self, at: usize) -> Option<Span> {
+        let bytes = self.transcript.bytes();
+        let at = skip_space(bytes, at);
+        let block = bytes.get(at + usize::from(bytes.get(at) == Some(&b','))..).and_then(Value::first)?;
+        let start = block.offset_in(bytes)?;
+        Some(Span::new(start, start + block.raw().len()))
+    }
+
+    /// The last reply as the model said it, if blocks of it were [left out of the conversation](crate::error::Rule), and until something is
+    /// written.
+    pub fn cut_reply(&self) -> Option<Message<'_>> {
+        let said = self.said.span();
+        let is_there = said.len() > 0 && said.start == self.transcript.len();
+        Value::whole(said.of(self.transcript.whole())).filter(|_| is_there).and_then(Message::new)
+    }
+}
