@@ -55,9 +55,9 @@ impl BlockKind {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OpenBlock {
     /// As the stream counts.
-    index: usize,
+    index: u16,
     /// Its place in the message.
-    pub(super) place: usize,
+    place: u16,
     kind: BlockKind,
     /// The block's JSON in the transcript.
     span: Span,
@@ -76,6 +76,11 @@ pub(super) struct OpenBlock {
 }
 
 impl OpenBlock {
+    /// Its place in the message.
+    pub(super) fn place(&self) -> usize {
+        usize::from(self.place)
+    }
+
     pub(super) const fn start(&self) -> usize {
         self.span.start
     }
@@ -91,7 +96,7 @@ impl Reply {
     /// Adds a block at the message's end.
     pub(super) fn start_block(
         &mut self,
-        index: Option<usize>,
+        index: Option<u16>,
         source: Source<'_>,
         lone: bool,
         t: &mut Transcript<'_>,
@@ -119,7 +124,7 @@ impl Reply {
         }
         t.insert(start, before)?;
         self.has_blocks = true;
-        self.blocks += 1;
+        self.blocks = place.checked_add(1).ok_or(unexpected("at most 65535 blocks"))?;
         let span = Span::new(start + before.len(), start + before.len() + len);
         let block = OpenBlock {
             index,
@@ -136,11 +141,11 @@ impl Reply {
         };
         self.calls += usize::from(kind == BlockKind::Call);
         self.open.push(block).map_err(|_| Capacity { what: What::OpenBlocks, needed: MAX_OPEN_BLOCKS + 1, free: MAX_OPEN_BLOCKS })?;
-        Ok(Happened { kind: HappenedKind::BlockStart, index: place, span })
+        Ok(Happened { kind: HappenedKind::BlockStart, index: usize::from(place), span })
     }
 
     /// The position among the open blocks of that with this index; without an index it is the only one. Nothing if it is not open.
-    pub(super) fn find(&self, index: Option<usize>) -> Result<Option<usize>, Error> {
+    pub(super) fn find(&self, index: Option<u16>) -> Result<Option<usize>, Error> {
         match (index, self.open.len()) {
             (Some(index), _) => Ok(self.open.iter().position(|block| block.index == index)),
             (None, 0) => Ok(None),
@@ -150,7 +155,7 @@ impl Reply {
     }
 
     /// Opens a block of text that the stream did not open. Its first text stays due.
-    fn start_text(&mut self, index: Option<usize>, text: Source<'_>, lone: bool, t: &mut Transcript<'_>) -> Result<Happened, Error> {
+    fn start_text(&mut self, index: Option<u16>, text: Source<'_>, lone: bool, t: &mut Transcript<'_>) -> Result<Happened, Error> {
         // The text lies behind what is written now: the block, and what comes before a message's first.
         const ROOM: usize = 64;
         let text = match text {
@@ -165,7 +170,7 @@ impl Reply {
             }
         };
         let happened = self.start_block(index, Source::Chunk(TEXT_BLOCK), lone, t)?;
-        self.due = Due::Text { position: 0, text };
+        self.due = Due::Text(text);
         Ok(happened)
     }
 
@@ -178,7 +183,7 @@ impl Reply {
         t: &mut Transcript<'_>,
     ) -> Result<Option<Happened>, Capacity> {
         if let [block] = &mut *self.open
-            && block.index == index
+            && usize::from(block.index) == index
             && block.field == Some(field)
             && field != Field::Input
         {
@@ -186,7 +191,7 @@ impl Reply {
             t.insert(hole, text)?;
             block.hole += text.len();
             block.span.end += text.len();
-            return Ok(Some(Happened { kind: HappenedKind::of(field), index: block.place, span: Span::new(hole, block.hole) }));
+            return Ok(Some(Happened { kind: HappenedKind::of(field), index: block.place(), span: Span::new(hole, block.hole) }));
         }
         Ok(None)
     }
@@ -195,7 +200,7 @@ impl Reply {
     #[cfg_attr(target_pointer_width = "64", inline(never))]
     pub(super) fn delta(
         &mut self,
-        index: Option<usize>,
+        index: Option<u16>,
         field: Field,
         value: Source<'_>,
         lone: bool,
@@ -218,7 +223,7 @@ impl Reply {
         t: &mut Transcript<'_>,
     ) -> Result<Happened, Error> {
         let Some(block) = self.open.get(position) else { return Err(unexpected("an open block")) };
-        let place = block.place;
+        let place = block.place();
         // An empty first piece says nothing: an input that came whole with the block's start stays.
         if field == Field::Input && value.is_empty() && block.kind.is_call() && block.field.is_none() {
             return Ok(Happened { kind: HappenedKind::Input, index: place, span: Span::default() });
@@ -272,7 +277,7 @@ impl Reply {
         if block.half.is_some() {
             // A space begins no second half.
             let hole = self.flush_half(position, block.hole, Source::Chunk(b" "), t)?;
-            return Ok(Some(Happened { kind: HappenedKind::Input, index: block.place, span: Span::new(block.hole, hole) }));
+            return Ok(Some(Happened { kind: HappenedKind::Input, index: block.place(), span: Span::new(block.hole, hole) }));
         }
         let Some(field) = block.untold else { return Ok(None) };
         let hole = self.hole(position, field, t)?;
@@ -280,7 +285,7 @@ impl Reply {
             block.untold = None;
         }
         let span = Span::new(hole.saturating_sub(UNIT), hole);
-        Ok(Some(Happened { kind: HappenedKind::of(field), index: block.place, span }))
+        Ok(Some(Happened { kind: HappenedKind::of(field), index: block.place(), span }))
     }
 
     /// Adds to a call's input: unescaped, because it is JSON itself. Gives how much that is.
@@ -354,7 +359,7 @@ impl Reply {
             mend_surrogates(bytes);
         }
         self.open.retain(|open| open.place != block.place);
-        Ok(Happened { kind: HappenedKind::BlockStop, index: block.place, span })
+        Ok(Happened { kind: HappenedKind::BlockStop, index: block.place(), span })
     }
 
     fn set_hole(&mut self, position: usize, field: Field, hole: usize) {

@@ -121,7 +121,7 @@ pub(crate) struct Reply {
     due: Due,
     open: Vec<OpenBlock, MAX_OPEN_BLOCKS>,
     /// Blocks so far: the place of the next one in the message, whatever index the stream gives it.
-    blocks: usize,
+    blocks: u16,
     /// Length of the transcript before this reply.
     pub(crate) mark: usize,
     /// Whether the message has a block.
@@ -229,7 +229,7 @@ impl Reply {
                         Arrived::Delta { .. } if matches!(self.phase, Phase::Start) => return Err(unexpected("message_start first")),
                         Arrived::Delta { index, field, text } => match self.next_delta(index, field, text, transcript)? {
                             Some(happened) => return Ok(Some(happened)),
-                            None => Some(self.delta(Some(index), field, Source::Chunk(text), false, transcript)?),
+                            None => Some(self.delta(u16::try_from(index).ok(), field, Source::Chunk(text), false, transcript)?),
                         },
                         Arrived::Plain(kind) => self.apply(kind, false, Source::Chunk(&[]), transcript, container)?,
                         Arrived::Frame(name, data) => self.frame(name, data, transcript, container)?,

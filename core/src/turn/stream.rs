@@ -1,5 +1,6 @@
 //! A streamed reply: what each frame does, by the phase it comes in.
 
+use super::blocks::OpenBlock;
 use super::{Container, Happened, HappenedKind, Phase, Reply, take_container, unexpected};
 use crate::error::{Error, Protocol};
 use crate::json::{Value, check};
@@ -15,11 +16,8 @@ pub(super) enum Due {
     BlockStop(usize),
     /// The message ends, and before it what is still open.
     MessageStop,
-    /// The text that opened a block; it lies in the tail.
-    Text {
-        position: usize,
-        text: Span,
-    },
+    /// The text that opened the only block; it lies in the tail.
+    Text(Span),
 }
 
 impl Reply {
@@ -118,7 +116,7 @@ impl Reply {
     /// A delta's value, and the encrypted one of a compaction beside it.
     fn deltas(
         &mut self,
-        index: Option<usize>,
+        index: Option<u16>,
         (field, value): (Field, Span),
         more: Option<Span>,
         lone: bool,
@@ -130,7 +128,7 @@ impl Reply {
         let value = Some((field, source.part(value)));
         let more = more.map(|more| (Field::EncryptedContent, source.part(more)));
         let both = if more_first { [more, value] } else { [value, more] };
-        let place = self.find(index)?.and_then(|position| self.open.get(position)).map_or(self.blocks, |block| block.place);
+        let place = self.find(index)?.and_then(|position| self.open.get(position)).map_or(usize::from(self.blocks), OpenBlock::place);
         let mut told = Happened { kind: HappenedKind::of(field), index: place, span: Span::default() };
         for (field, value) in both.into_iter().flatten() {
             let value = match field {
@@ -166,7 +164,7 @@ impl Reply {
     /// The first thing of what is due; the rest stays due.
     fn next_due_of(&mut self, due: Due, t: &mut Transcript<'_>) -> Result<Happened, Error> {
         let stops = match due {
-            Due::Text { position, text } => return self.delta_at(position, Field::Text, Source::Tail(text), false, t),
+            Due::Text(text) => return self.delta_at(0, Field::Text, Source::Tail(text), false, t),
             Due::BlockStop(position) => Some(position),
             Due::MessageStop if !self.open.is_empty() => Some(0),
             Due::MessageStop | Due::Nothing => None,

@@ -43,18 +43,18 @@ pub(crate) struct Wire {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum WireKind {
     BlockDelta {
-        index: Option<usize>,
+        index: Option<u16>,
         field: Field,
         value: Span,
         /// `encrypted_content` of a compaction delta.
         more: Option<Span>,
     },
     BlockStart {
-        index: Option<usize>,
+        index: Option<u16>,
         block: Span,
     },
     BlockStop {
-        index: Option<usize>,
+        index: Option<u16>,
     },
     Error,
     MessageDelta {
@@ -131,7 +131,7 @@ pub(crate) fn parse(data: &[u8], named: Option<EventKind>) -> Result<Wire, Proto
                 if means(key, "type") {
                     kind = value;
                 } else if means(key, "index") {
-                    index = Value::whole(value).and_then(Value::as_u64).and_then(|index| usize::try_from(index).ok());
+                    index = Value::whole(value).and_then(Value::as_u64).and_then(|index| u16::try_from(index).ok());
                 } else if means(key, "content_block") {
                     block = Some(Span::new(start, walk.at()));
                 } else if means(key, "error") {
@@ -262,7 +262,7 @@ impl Delta {
     }
 
     /// Its field and value; `Unknown` if its type is.
-    fn wire_kind(self, index: Option<usize>, data: &[u8]) -> WireKind {
+    fn wire_kind(self, index: Option<u16>, data: &[u8]) -> WireKind {
         let delta = Value::whole(self.span.of(data)).unwrap_or_default();
         let span = |value: Value<'_>| Some(Span::new(value.offset_in(data)?, 0).with_len(value.raw().len()));
         let field = self.field.or_else(|| field_of(delta.member("type")?.raw()));

@@ -70,7 +70,7 @@ pub(super) fn plain(input: &[u8]) -> Option<(WireKind, &[u8])> {
         b'c' => {
             let rest = input.strip_prefix(b"content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":")?;
             let (index, rest) = index(rest)?;
-            (WireKind::BlockStop { index: Some(index) }, rest)
+            (WireKind::BlockStop { index: u16::try_from(index).ok() }, rest)
         }
         b'm' => (WireKind::MessageStop, input.strip_prefix(b"message_stop\ndata: {\"type\":\"message_stop\"")?),
         b'p' => {
