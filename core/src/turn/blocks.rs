@@ -3,11 +3,13 @@
 //! `{"type":"text","text":"Hel│"}`: the hole is before the closing quote. What is behind a hole (the block's own end, and the blocks
 //! that began later) moves when the block grows; in order, that is two bytes.
 
+mod hole;
+
 use super::input::{Half, begins_with_low, close_call, ends_with_high, ensure_named, escaped_unit, mend_surrogates, unescape_in_place};
 use super::stream::Due;
 use super::{Happened, HappenedKind, MAX_OPEN_BLOCKS, Reply, kind_of, unexpected};
 use crate::error::{Capacity, Error, What};
-use crate::json::{Kind, Value, copy};
+use crate::json::Value;
 use crate::transcript::{Span, Transcript};
 use crate::wire::{Field, Source};
 
@@ -360,133 +362,5 @@ impl Reply {
         }
         self.open.retain(|open| open.place != block.place);
         Ok(Happened { kind: HappenedKind::BlockStop, index: block.place(), span })
-    }
-
-    fn set_hole(&mut self, position: usize, field: Field, hole: usize) {
-        if let Some(block) = self.open.get_mut(position) {
-            block.field = Some(field);
-            block.hole = hole;
-        }
-    }
-
-    /// Where `field` of the block grows; made if it must be.
-    fn hole(&mut self, position: usize, field: Field, t: &mut Transcript<'_>) -> Result<usize, Error> {
-        let Some(block) = self.open.get(position).copied() else { return Err(unexpected("an open block")) };
-        let replaces = matches!(field, Field::Signature | Field::EncryptedContent);
-        if block.field == Some(field) && !replaces {
-            return Ok(block.hole);
-        }
-        let mismatch = unexpected("a delta that its block has a member for");
-        if block.kind.is_call() && field != Field::Input {
-            return Err(mismatch);
-        }
-        let name = field.member();
-        let value = Value::whole(block.span.of(t.whole())).and_then(|value| value.member(name));
-        let found = value.map(|value| {
-            let start = value.offset_in(t.whole()).unwrap_or(block.span.start);
-            (value.kind(), Span::new(start, start + value.raw().len()))
-        });
-        let hole = match (found, field) {
-            (None, _) if block.kind.has(field) => {
-                let empty: &[u8] = match field {
-                    Field::Citations => b"[]",
-                    Field::Input => b"",
-                    _ => b"\"\"",
-                };
-                let mut at = block.span.end.saturating_sub(1);
-                for part in [b",\"".as_slice(), name.as_bytes(), b"\":", empty] {
-                    self.insert(position, at, part, t)?;
-                    at += part.len();
-                }
-                at - empty.len() / 2
-            }
-            (Some((_, span)), Field::Input) if block.kind.is_call() => {
-                self.remove(position, span, t);
-                span.start
-            }
-            (Some((Kind::Array, span)), Field::Citations) => span.end.saturating_sub(1),
-            (Some((Kind::Null, span)), Field::Citations) => {
-                self.replace_null(position, span, b"[]", t);
-                span.start + 1
-            }
-            (_, Field::Citations) => return Err(mismatch),
-            (Some((Kind::String, span)), _) if replaces => {
-                self.remove(position, Span::new(span.start + 1, span.end.saturating_sub(1)), t);
-                span.start + 1
-            }
-            (Some((Kind::String, span)), _) => span.end.saturating_sub(1),
-            (Some((Kind::Null, span)), _) => {
-                self.replace_null(position, span, b"\"\"", t);
-                span.start + 1
-            }
-            _ => return Err(mismatch),
-        };
-        if field == Field::Input
-            && let Some(block) = self.open.get_mut(position)
-        {
-            block.input_start = hole;
-        }
-        self.set_hole(position, field, hole);
-        Ok(hole)
-    }
-
-    /// `null` becomes an empty string or array.
-    fn replace_null(&mut self, position: usize, span: Span, empty: &[u8; 2], t: &mut Transcript<'_>) {
-        if let Some(place) = t.whole_mut().get_mut(span.start..span.start + 2) {
-            copy(place, empty);
-        }
-        self.remove(position, Span::new(span.start + 2, span.end), t);
-    }
-
-    /// Brings `value` in at a hole of the block and gives its length.
-    fn bring_in(&mut self, position: usize, hole: usize, value: Source<'_>, t: &mut Transcript<'_>) -> Result<usize, Capacity> {
-        match value {
-            Source::Chunk(bytes) => {
-                self.insert(position, hole, bytes, t)?;
-                Ok(bytes.len())
-            }
-            Source::Tail(span) => {
-                t.insert_tail(hole, span)?;
-                self.block_grew(position, span.len());
-                Ok(span.len())
-            }
-        }
-    }
-
-    fn insert(&mut self, position: usize, at: usize, bytes: &[u8], t: &mut Transcript<'_>) -> Result<(), Capacity> {
-        t.insert(at, bytes)?;
-        self.block_grew(position, bytes.len());
-        Ok(())
-    }
-
-    fn remove(&mut self, position: usize, span: Span, t: &mut Transcript<'_>) {
-        t.remove(span);
-        if let Some(block) = self.open.get_mut(position) {
-            let before = block.span.end;
-            block.span.end -= span.len();
-            self.later_moved(position, before, before - span.len());
-        }
-    }
-
-    fn block_grew(&mut self, position: usize, count: usize) {
-        if let Some(block) = self.open.get_mut(position) {
-            let before = block.span.end;
-            block.span.end += count;
-            self.later_moved(position, before, before + count);
-        }
-    }
-
-    /// What stood at or behind `before` stands at `after` now: the open blocks that began later move with it.
-    fn later_moved(&mut self, position: usize, before: usize, after: usize) {
-        if self.open.len() < 2 || before == after {
-            return;
-        }
-        for (i, block) in self.open.iter_mut().enumerate() {
-            if i != position && block.span.start >= before {
-                for place in [&mut block.span.start, &mut block.span.end, &mut block.hole, &mut block.input_start] {
-                    *place = (*place + after).saturating_sub(before);
-                }
-            }
-        }
     }
 }

@@ -29,10 +29,10 @@ impl<'a> BaseUrl<'a> {
     /// # Errors
     /// What is wrong with it, as a sentence.
     pub fn parse(url: &'a str) -> Result<Self, &'static str> {
-        let (secure, rest) = match url.strip_prefix("https://") {
-            Some(rest) => (true, rest),
-            None => (false, url.strip_prefix("http://").ok_or("the base URL must begin with http:// or https://")?),
-        };
+        let (scheme, rest) = at_byte(url, b':').unwrap_or((url, ""));
+        let secure = scheme.eq_ignore_ascii_case("https");
+        let rest = rest.strip_prefix("://").filter(|_| secure || scheme.eq_ignore_ascii_case("http"));
+        let rest = rest.ok_or("the base URL must begin with http:// or https://")?;
         if !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err("the base URL must be of printable ASCII characters without spaces");
         }
