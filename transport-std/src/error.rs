@@ -192,11 +192,7 @@ fn start_of(body: &[u8]) -> String {
 /// What was not understood, so that nothing in it acts on a terminal or begins a line.
 fn shown(received: &[u8]) -> String {
     let text = String::from_utf8_lossy(received.get(..800).unwrap_or(received));
-    let mut shown = String::new();
-    for c in text.trim().chars().take(200) {
-        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
-    }
-    shown
+    Escaped(text.trim().chars().take(200).collect::<String>()).to_string()
 }
 
 fn error_text(kind: core_error::TransportKind) -> String {

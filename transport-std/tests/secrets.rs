@@ -9,7 +9,7 @@ use support::{Do, OK, Server, exchange, self_signed, trusting};
 #[tokio::test]
 async fn a_log_of_everything_holds_no_key() {
     let log = Log::of_everything();
-    let plain = Server::start(|_, n| if n == 1 { Do::Last(String::new()) } else { Do::Answer(OK.to_owned()) }).await;
+    let plain = Server::start(|_, n| if n == 1 { Do::Last(OK.to_owned()) } else { Do::Answer(OK.to_owned()) }).await;
     let (tls, pem) = self_signed(&["http/1.1"]);
     let secure = Server::start_with(Some(tls), |_, _| Do::Answer(OK.to_owned())).await;
     let (tls, http2_pem) = self_signed(&["h2"]);

@@ -145,7 +145,8 @@ impl fmt::Debug for HttpSettings {
 #[derive(Clone)]
 pub struct HttpTransport {
     shared: Arc<dyn DynTransport>,
-    timeouts: Timeouts,
+    /// Shared by clones, because each run has a handle of its own. Nothing if none was said.
+    timeouts: Option<Arc<Timeouts>>,
 }
 
 impl HttpTransport {
@@ -156,16 +157,25 @@ impl HttpTransport {
 
     /// Another one behind the same handle: a script in a test, or another HTTP library.
     pub fn from_dyn(transport: impl DynTransport) -> Self {
-        Self { shared: Arc::new(transport), timeouts: Timeouts::default() }
+        Self { shared: Arc::new(transport), timeouts: None }
     }
 
     /// This handle with time-outs of its own, over the same connections. What is not said stays as it was.
     #[must_use]
     pub fn with_timeouts(mut self, timeouts: Timeouts) -> Self {
         let Timeouts { connect, read, progress } = timeouts;
-        let old = self.timeouts;
-        self.timeouts = Timeouts { connect: connect.or(old.connect), read: read.or(old.read), progress: progress.or(old.progress) };
+        let old = self.timeouts();
+        let new = Timeouts { connect: connect.or(old.connect), read: read.or(old.read), progress: progress.or(old.progress) };
+        if new != old {
+            self.timeouts = Some(Arc::new(new));
+        }
         self
+    }
+}
+
+impl HttpTransport {
+    fn timeouts(&self) -> Timeouts {
+        self.timeouts.as_deref().copied().unwrap_or_default()
     }
 }
 
@@ -186,6 +196,6 @@ impl Transport for HttpTransport {
     type Body<'t> = HttpBody;
 
     async fn send(&mut self, head: &Head<'_>, body: &Body<'_>) -> Result<Reply<HttpBody>, HttpError> {
-        self.shared.send_within(head, body, self.timeouts).await
+        self.shared.send_within(head, body, self.timeouts()).await
     }
 }

@@ -15,7 +15,6 @@ use toolrunner_core::transcript::{GROWING_LIMIT, Transcript};
 use super::hooks::Hooks;
 use super::reply::Envelope;
 use super::tools::Toolset;
-use super::what::Retried;
 use super::{DEFAULT_CONCURRENCY, DEFAULT_GRACE, Run};
 use crate::clock::{DynClock, SharedClock};
 use crate::config::{ClientBuilder, Settings};
@@ -336,7 +335,7 @@ impl RunBuilder {
         let id = NEXT.fetch_add(1, Ordering::Relaxed) as u64;
         Run {
             id,
-            retried: Retried::default(),
+            retried: None,
             machine,
             transport: self.settings.transport().clone(),
             settings: self.settings,

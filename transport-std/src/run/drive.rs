@@ -118,8 +118,14 @@ impl Run {
             What::NotCompacted(why) => Event::NotCompacted { why },
             What::Request { turn, attempt } => Event::Request { turn, attempt },
             What::Retry { attempt, wait, error } => {
-                let Retried { message, request_id } = &self.retried;
-                Event::Retry { attempt, wait, error, message: text_of(message), request_id: text_of(request_id) }
+                let of = |text: fn(&Retried) -> &str| self.retried.as_deref().map(|retried| text_of(text(retried))).unwrap_or_default();
+                Event::Retry {
+                    attempt,
+                    wait,
+                    error,
+                    message: of(|retried| &retried.message),
+                    request_id: of(|retried| &retried.request_id),
+                }
             }
             What::ToolStart(i) => {
                 let call = self.machine.call(i)?;
@@ -384,7 +390,7 @@ impl Run {
             Ok(wait) => {
                 let full = Error::of(error, transport, &self.machine);
                 tracing::info!(run = self.id, attempt, ?wait, "request failed and is sent again: {full}");
-                self.retried = Retried::new(&full);
+                self.retried = Some(Box::new(Retried::new(&full)));
                 Ok(What::Retry { attempt, wait, error })
             }
             Err(error) => Err(Error::of(error, transport, &self.machine)),

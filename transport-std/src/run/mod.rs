@@ -110,7 +110,7 @@ pub struct Run {
     envelope: Envelope,
     jobs: Jobs,
     /// What the request failed with that is sent again.
-    retried: Retried,
+    retried: Option<Box<Retried>>,
     /// What happened and was not told yet.
     untold: VecDeque<What>,
     /// What the next turn alone asks for.

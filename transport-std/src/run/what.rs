@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::params::quoted;
 
 /// What a request that is sent again failed with, each as a JSON string.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Retried {
     pub(super) message: String,
     pub(super) request_id: String,
