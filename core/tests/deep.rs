@@ -40,7 +40,7 @@ fn json_and_what_is_made_of_it() {
     on_a_small_stack(|| {
         for deep in nested(LEVELS) {
             let error = json::check(deep.as_bytes()).unwrap_err();
-            assert_eq!(error.expected, "at most 127 levels");
+            assert_eq!(error.expected, "at most 122 levels");
             // Unchecked it can be looked at.
             let value = Value::first(deep.as_bytes()).unwrap();
             let (mut inner, mut levels) = (value, 0);
@@ -65,7 +65,7 @@ fn json_and_what_is_made_of_it() {
 #[test]
 fn a_raw_schema() {
     on_a_small_stack(|| {
-        const TEXT: &str = "wrong JSON: at most 127 levels";
+        const TEXT: &str = "wrong JSON: at most 122 levels";
         for rule in ["items", "not", "additionalProperties"] {
             let schema = format!("{{\"{rule}\":").repeat(LEVELS) + "{}" + &"}".repeat(LEVELS);
             let definition = format!(r#"{{"name":"x","input_schema":{schema}}}"#);
@@ -139,7 +139,7 @@ fn a_reply() {
             run.user("Hi").unwrap();
             let (_, ended) = exchange(&mut run, 200, body.chunks(1000));
             let error = ended.unwrap_err();
-            assert!(matches!(error, Error::Protocol(Protocol::Json { expected: "at most 127 levels", .. })), "{error}");
+            assert!(matches!(error, Error::Protocol(Protocol::Json { expected: "at most 122 levels", .. })), "{error}");
             let _ = run.failed(Some(error), Instant::ZERO, 0);
             run.stop();
             run.resume();
@@ -148,12 +148,59 @@ fn a_reply() {
     });
 }
 
+/// Whatever was taken goes back in a request that a parser with the usual limit takes.
+#[test]
+fn a_request_is_not_deeper_than_common_parsers_take() {
+    let sent = |run: &mut Run<'_>| {
+        assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
+        let body: Vec<u8> = run.body(&[b"{\"model\":\"m\",\"messages\":["]).pieces().flatten().copied().collect();
+        let parsed: Result<serde_json::Value, _> = serde_json::from_slice(&body);
+        assert!(parsed.is_ok(), "{}: {}", parsed.unwrap_err(), String::from_utf8_lossy(&body));
+    };
+    let mut taken = [0; 4];
+    for levels in 100..130 {
+        for deep in nested(levels) {
+            for stream in [true, false] {
+                // A call with such an input, and such a result.
+                let mut run = Run::new(Transcript::growing());
+                run.user("Hi").unwrap();
+                assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
+                run.answered(&ReplyHead::new(200));
+                let input = format!("{{\"x\":{deep}}}");
+                let call = rendered(Reply::new().tool_use("t1", "a", &input), Style::default(), stream);
+                if feed(&mut run, &call, &mut Vec::new()).and_then(|()| end(&mut run, &mut Vec::new())).is_err() {
+                    continue;
+                }
+                assert_eq!(run.step(Instant::ZERO), Ok(Step::Call));
+                if !run.refuse_bad_input(0).unwrap() {
+                    taken[usize::from(stream)] = levels;
+                    let result = format!(r#"[{{"type":"x","x":{deep}}}]"#);
+                    if run.answer(0, result.as_bytes(), false).is_ok() {
+                        taken[2] = levels;
+                    } else {
+                        run.answer(0, br#""ok""#, false).unwrap();
+                    }
+                }
+                sent(&mut run);
+            }
+            // What the caller says itself.
+            let mut run = Run::new(Transcript::growing());
+            run.user("Hi").unwrap();
+            if run.append(&format!(r#"{{"role":"user","content":[{{"type":"x","x":{deep}}}]}}"#)).is_ok() {
+                taken[3] = levels;
+                sent(&mut run);
+            }
+        }
+    }
+    assert_eq!(taken, [118, 121, 120, 122]);
+}
+
 /// The deepest that a reply can be is kept, saved and restored.
 #[test]
 fn as_deep_as_may_be() {
     for stream in [true, false] {
         let mut deepest = 0;
-        for levels in (110..127).rev() {
+        for levels in (100..127).rev() {
             for deep in nested(levels) {
                 let mut run = Run::new(Transcript::growing());
                 run.user("Hi").unwrap();
@@ -170,6 +217,6 @@ fn as_deep_as_may_be() {
                 assert_eq!(restored.map(|run| run.messages().to_vec()).unwrap(), run.messages(), "{levels} stream {stream}");
             }
         }
-        assert_eq!(deepest, if stream { 125 } else { 124 });
+        assert_eq!(deepest, if stream { 120 } else { 119 });
     }
 }

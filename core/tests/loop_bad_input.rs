@@ -61,15 +61,15 @@ fn frame(data: &[u8]) -> Vec<u8> {
 fn json_100_000_deep() {
     let deep = [b"[".repeat(100_000), b"]".repeat(100_000)].concat();
     let whole = [br#"{"content":[{"type":"x","x":"#.as_slice(), &deep, b"}]}"].concat();
-    assert!(matches!(refused(&whole), Error::Protocol(Protocol::Json { expected: "at most 127 levels", .. })));
+    assert!(matches!(refused(&whole), Error::Protocol(Protocol::Json { expected: "at most 122 levels", .. })));
     let event = [br#"{"type":"content_block_start","index":1,"content_block":{"type":"x","x":"#.as_slice(), &deep, b"}}"].concat();
-    assert!(matches!(refused(&frame(&event)), Error::Protocol(Protocol::Json { expected: "at most 127 levels", .. })));
+    assert!(matches!(refused(&frame(&event)), Error::Protocol(Protocol::Json { expected: "at most 122 levels", .. })));
     // As an input it is the model's fault, and answered.
     let tools = Counting::usual();
     let results = results_of(Reply::new().tool_use_cut("toolu_1", "plain", core::str::from_utf8(&deep).unwrap()), &tools);
     assert_eq!(
         results[0]["content"],
-        "Error: invalid input for tool 'plain': input: expected at most 127 levels at byte 127, got JSON that is cut off or broken there"
+        "Error: invalid input for tool 'plain': input: expected at most 122 levels at byte 122, got JSON that is cut off or broken there"
     );
     assert!(tools.began().is_empty());
 }

@@ -21,7 +21,7 @@ fn capacities_are_those_of_the_code() {
             "MAX_FAULTS: usize = 4;",
         ),
         ("Blocks open at once in a stream", "8", "core/src/turn/mod.rs", "MAX_OPEN_BLOCKS: usize = 8;"),
-        ("Depth of JSON", "127", "core/src/json/check.rs", "MAX_DEPTH: usize = 127;"),
+        ("Depth of JSON", "122", "core/src/json/check.rs", "MAX_DEPTH: usize = 122;"),
         ("Depth of a raw schema", "32", "core/src/schema/raw.rs", "RAW_DEPTH: usize = 32;"),
         ("Depth of a tool's input type, in arrays, objects and maps", "16", "core/src/schema/check.rs", "SCHEMA_DEPTH: usize = 16;"),
         ("Tool definitions, on a chip", "24", "core/src/wire/request.rs", "MAX_TOOLS: usize = 24;"),

@@ -6,9 +6,12 @@ use crate::error::Misuse;
 
 use super::scan::{IS_LARGE, plain_key, plain_run, short_string_end, skip_space};
 
-/// The deepest nesting that [`check`] takes, in objects and arrays. As in serde_json.
-pub const MAX_DEPTH: usize = 127;
-const TOO_DEEP: &str = "at most 127 levels";
+/// The deepest nesting that [`check`] takes, in objects and arrays.
+///
+/// An input or a result goes back in a request that has five more levels around it (body, messages, message, content, block). Many
+/// parsers, serde_json's among them, take 127 levels by default; so a request never has more.
+pub const MAX_DEPTH: usize = 122;
+const TOO_DEEP: &str = "at most 122 levels";
 
 /// What [`check`] learned about a JSON text besides that it is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
