@@ -44,6 +44,8 @@ pub struct ApiFailure {
     pub message: String,
     /// The id to name when asking the provider; empty if there is none.
     pub request_id: String,
+    /// The error's `details` as JSON, such as the paths of pictures that are too large; empty if there are none.
+    pub details: String,
 }
 
 /// A reply that is none, and what came instead.
@@ -150,6 +152,9 @@ impl Error {
                         .filter(|text| !text.message.is_empty())
                         .map_or_else(|| start_of(machine.error_body()), |text| own(text.message)),
                     request_id: text.map_or_else(|| machine.request_id().to_owned(), |text| own(text.request_id)),
+                    details: text
+                        .and_then(|text| text.body.member("error")?.member("details"))
+                        .map_or_else(String::new, |details| if details.is_null() { String::new() } else { details.as_json().to_owned() }),
                 })
             }
             (core_error::Error::Protocol(error), _) => Self::Protocol(ProtocolFailure { error, received: shown(machine.error_body()) }),
@@ -203,7 +208,8 @@ impl From<core_error::Error> for Error {
     fn from(error: core_error::Error) -> Self {
         match error {
             core_error::Error::Api(error) => {
-                Self::Api(ApiFailure { error, kind: String::new(), message: String::new(), request_id: String::new() })
+                let none = String::new;
+                Self::Api(ApiFailure { error, kind: none(), message: none(), request_id: none(), details: none() })
             }
             core_error::Error::Capacity(full) => Self::Capacity(full),
             core_error::Error::Misuse(misuse) => Self::Misuse(misuse),

@@ -86,9 +86,9 @@ impl Argument {
             return quote!(::core::default::Default::default());
         }
         match &options.default {
-            None => quote!(<#ty as #core::tool::ToolInput<'_>>::member(decoder, #object, #name)?),
-            Some(Fill::Expr(expr)) => quote!(<#ty as #core::tool::ToolInput<'_>>::member_or(decoder, #object, #name, || #expr)?),
-            Some(Fill::Quiet(expr)) => quote!(<#ty as #core::tool::ToolInput<'_>>::member_or(decoder, #object, #name, || #expr)?),
+            None => quote!(<#ty as #core::tool::ToolInput<'_>>::read_member(decoder, #object, #name)?),
+            Some(Fill::Expr(expr)) => quote!(<#ty as #core::tool::ToolInput<'_>>::read_member_or(decoder, #object, #name, || #expr)?),
+            Some(Fill::Quiet(expr)) => quote!(<#ty as #core::tool::ToolInput<'_>>::read_member_or(decoder, #object, #name, || #expr)?),
         }
     }
 }

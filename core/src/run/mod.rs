@@ -77,6 +77,7 @@ mod exchange;
 mod given;
 mod keep;
 mod marks;
+mod replace;
 mod results;
 mod room;
 mod snapshot;

@@ -9,11 +9,11 @@ use crate::observe::Event;
 use crate::tool::{EMPTY_ERROR, EMPTY_RESULT, Notice, is_empty_text_block};
 use crate::transcript::{Span, Transcript};
 
-const HEAD: &[u8] = b"{\"type\":\"tool_result\",\"tool_use_id\":\"";
+pub(super) const HEAD: &[u8] = b"{\"type\":\"tool_result\",\"tool_use_id\":\"";
 /// Between the id and the toolset's name, if the call has one.
 pub(super) const TOOLSET: &[u8] = b"\",\"toolset_name\":\"";
-const CONTENT: &[u8] = b"\",\"content\":";
-const FAILED: &[u8] = b",\"is_error\":true}";
+pub(super) const CONTENT: &[u8] = b"\",\"content\":";
+pub(super) const FAILED: &[u8] = b",\"is_error\":true}";
 /// The message around the results, and where its results begin.
 pub(super) const OPENING: &[u8] = b",{\"role\":\"user\",\"content\":[";
 /// What ends a message whose content is an array.
@@ -240,7 +240,7 @@ impl Run<'_> {
     }
 
     /// Copies a part of the conversation into the tail, where there is room; gives where it ends there.
-    fn copy_to_tail(&mut self, from: Span, at: usize) -> usize {
+    pub(super) fn copy_to_tail(&mut self, from: Span, at: usize) -> usize {
         let (used, len) = (self.transcript.len(), from.len());
         if let Some((conversation, tail)) = self.transcript.whole_mut().split_at_mut_checked(used)
             && let Some(place) = tail.get_mut(at - used..).and_then(|rest| rest.get_mut(..len))
@@ -296,7 +296,8 @@ impl Run<'_> {
         Some(Event::ToolEnd { id: call.id, name: call.name, content: content.unwrap_or_default(), is_error })
     }
 
-    /// Replaces the result of call `i`, which was answered and not yet sent.
+    /// Replaces the result of call `i` of the last turn, while no request is under way: before it is sent, or after the API has refused
+    /// it. For results of earlier turns: [`replace_result_of`](Self::replace_result_of).
     ///
     /// # Errors
     /// `Misuse` if there is no such result or `content` is not as in [`answer`](Self::answer); `Capacity` if it does not fit: then the

@@ -62,13 +62,13 @@ pub trait ToolInput<'a>: Sized {
     /// For generated code: [`Decoder::member`], named through this trait, so that the compiler tells of a type that does not implement
     /// it in the same words as where its schema is asked for, and so only once.
     #[doc(hidden)]
-    fn member(decoder: &mut Decoder<'a>, object: Value<'a>, name: &'static str) -> Result<Self, InputError<'static>> {
+    fn read_member(decoder: &mut Decoder<'a>, object: Value<'a>, name: &'static str) -> Result<Self, InputError<'static>> {
         decoder.member(object, name)
     }
 
     /// For generated code: [`Decoder::member_or`] in the same way.
     #[doc(hidden)]
-    fn member_or(
+    fn read_member_or(
         decoder: &mut Decoder<'a>,
         object: Value<'a>,
         name: &'static str,

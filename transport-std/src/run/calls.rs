@@ -38,6 +38,27 @@ impl Run {
         Ok(self)
     }
 
+    /// Replaces the result of the call with this id by a text, wherever it stands in the conversation; the tool does not run again. So a
+    /// result that the API refuses (a picture that is too large, say) can be mended, and the run goes on. Which one it is stands in the
+    /// [`details`](crate::ApiFailure::details) of the error.
+    ///
+    /// # Errors
+    /// `Misuse` if there is no such result, or a request is under way; `Capacity` if it does not fit. Then the old one stays.
+    pub fn replace_result(&mut self, id: &str, text: &str) -> Result<&mut Self, Error> {
+        self.replace_result_json(id, &crate::params::quoted(text), false)
+    }
+
+    /// [`replace_result`](Self::replace_result) with content as it goes on the wire (a JSON string, or an array of blocks), and whether it
+    /// is an error.
+    ///
+    /// # Errors
+    /// As [`replace_result`](Self::replace_result); `Misuse` if the content is not valid.
+    pub fn replace_result_json(&mut self, id: &str, content: &str, is_error: bool) -> Result<&mut Self, Error> {
+        self.check_setup()?;
+        self.machine.replace_result_of(id, content.as_bytes(), is_error)?;
+        Ok(self)
+    }
+
     /// Lets a call run that the [gate](crate::RunBuilder::gate) suspended, or would be asked about.
     ///
     /// # Errors

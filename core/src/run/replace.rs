@@ -1,0 +1,85 @@
+//! A result that was sent, replaced: because the API refuses it, for example for a picture that is too large.
+//!
+//! The API judges every message of every request, so a result that it refuses stays refused. The limits depend on the whole conversation
+//! (a picture may be larger if there are few), so a result that was once accepted can be refused later.
+
+use super::Run;
+use super::results::{CONTENT, FAILED, HEAD, TOOLSET, check_content};
+use crate::error::{Error, Misuse};
+use crate::json::{Text, Value};
+use crate::message::Messages;
+use crate::transcript::Span;
+
+/// The parts of a result that stay.
+struct Sent {
+    block: Span,
+    id: Span,
+    toolset: Option<Span>,
+}
+
+impl Run<'_> {
+    /// Replaces the content of the result of the call with this id, wherever it stands in the conversation: of several the last. The
+    /// tool does not run again. Other members of the result, such as `cache_control`, are gone.
+    ///
+    /// `content` is a JSON string or an array of blocks. After an API error has ended a request, the next [`step`](Self::step) sends the
+    /// conversation with the new content.
+    ///
+    /// # Errors
+    /// `Misuse` if there is no such result, `content` is not as in [`answer`](Self::answer), or a request is under way; `Capacity` if it
+    /// does not fit: then the old one stays.
+    pub fn replace_result_of(&mut self, id: &str, content: &[u8], is_error: bool) -> Result<(), Error> {
+        self.ensure_unsent()?;
+        let is_it = |i: &usize| self.is_answered(*i) && self.call(*i).is_some_and(|call| call.id == *id);
+        if let Some(i) = self.calls().find(is_it) {
+            return self.replace_result(i, content, is_error);
+        }
+        check_content(content, is_error)?;
+        let sent = self.find_sent(id).ok_or(Misuse::Setting("the conversation has no result of a call with this id"))?;
+        self.cancel_compaction();
+        let end: &[u8] = if is_error { FAILED } else { b"}" };
+        let address = sent.id.len() + sent.toolset.map_or(0, |toolset| TOOLSET.len() + toolset.len());
+        let new = HEAD.len() + address + CONTENT.len() + content.len() + end.len();
+        self.reserve_beyond_answers(new)?;
+        let start = self.transcript.len();
+        self.transcript.put_at(start, HEAD)?;
+        let mut at = self.copy_to_tail(sent.id, start + HEAD.len());
+        if let Some(toolset) = sent.toolset {
+            self.transcript.put_at(at, TOOLSET)?;
+            at = self.copy_to_tail(toolset, at + TOOLSET.len());
+        }
+        for part in [CONTENT, content, end] {
+            self.transcript.put_at(at, part)?;
+            at += part.len();
+        }
+        let old = sent.block;
+        self.transcript.insert_tail(old.start, Span::new(start, at))?;
+        self.transcript.remove(old.shifted(new));
+        // What stands behind it has moved.
+        let turn = &mut self.turn;
+        for place in [&mut turn.mark, &mut turn.start, &mut turn.end, &mut turn.results_end] {
+            if *place >= old.end {
+                *place = *place + new - old.len();
+            }
+        }
+        self.changes = super::withdrawn::Changes::default();
+        Ok(())
+    }
+
+    /// The last result of a call with this id.
+    fn find_sent(&self, id: &str) -> Option<Sent> {
+        let bytes = self.transcript.bytes();
+        let blocks = Messages::new(bytes).flat_map(|message| message.content().elements());
+        let is_its = |block: &Value<'_>| {
+            let [kind, own] = block.pick(["type", "tool_use_id"]);
+            kind.is_some_and(|kind| kind.is_text("tool_result")) && own.is_some_and(|own| own.is_text(id))
+        };
+        let result = blocks.filter(is_its).last()?;
+        let place = |text: Text<'_>| {
+            let start = text.raw_bytes().as_ptr().addr().checked_sub(bytes.as_ptr().addr())?;
+            Some(Span::new(start, start + text.raw_bytes().len()))
+        };
+        let [own, toolset] = result.pick(["tool_use_id", "toolset_name"]).map(|value| value.and_then(Value::as_text));
+        let start = result.offset_in(bytes)?;
+        Some(Sent { block: Span::new(start, start + result.raw().len()), id: place(own?)?, toolset: toolset.and_then(place) })
+    }
+}

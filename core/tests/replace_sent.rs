@@ -1,0 +1,51 @@
+//! A result of an earlier turn, replaced in fixed memory.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+
+use toolrunner_core::error::{Capacity, Error, What};
+use toolrunner_core::run::{Run, Step};
+use toolrunner_core::time::Instant;
+use toolrunner_core::transcript::Transcript;
+use toolrunner_core::transport::ReplyHead;
+
+/// One request, and this reply to it.
+fn exchange(run: &mut Run<'_>, mut reply: &[u8]) {
+    assert_eq!(run.step(Instant::ZERO).unwrap(), Step::Send);
+    run.answered(&ReplyHead::new(200));
+    while run.feed(&mut reply).unwrap().is_some() {}
+    while run.end_of_body().unwrap().is_some() {}
+}
+
+fn call(id: &str) -> String {
+    format!(r#"{{"content":[{{"type":"tool_use","id":"{id}","name":"a","input":{{}}}}],"stop_reason":"tool_use"}}"#)
+}
+
+#[test]
+fn what_does_not_fit_leaves_the_old_one_and_the_turn_stays_where_it_is() {
+    let mut memory = [0; 700];
+    let mut run = Run::new(Transcript::new(&mut memory));
+    run.user("Go.").unwrap();
+    for id in ["t1", "t2"] {
+        exchange(&mut run, call(id).as_bytes());
+        assert_eq!(run.step(Instant::ZERO).unwrap(), Step::Call);
+        if id == "t1" {
+            run.answer(0, br#""one""#, false).unwrap();
+        }
+    }
+    let before = run.messages().to_vec();
+    let long = format!("\"{}\"", "x".repeat(500));
+    let full = run.replace_result_of("t1", long.as_bytes(), false).unwrap_err();
+    assert!(matches!(full, Error::Capacity(Capacity { what: What::Transcript, .. })), "{full:?}");
+    assert_eq!(run.messages(), before);
+    assert!(run.replace_result_of("t2", b"\"x\"", false).is_err(), "it has none yet");
+
+    run.replace_result_of("t1", br#""another one, and longer""#, true).unwrap();
+    // The open call is found where it stands now, and answered there.
+    assert_eq!(run.call(0).unwrap().id.to_string(), "t2");
+    run.answer(0, br#""two""#, false).unwrap();
+    run.replace_result_of("t2", br#""2""#, false).unwrap();
+    let messages = core::str::from_utf8(run.messages()).unwrap();
+    assert!(messages.contains(r#""t1","content":"another one, and longer","is_error":true}]},{"role":"assistant""#), "{messages}");
+    assert!(messages.ends_with(r#"[{"type":"tool_result","tool_use_id":"t2","content":"2"}]}"#), "{messages}");
+    assert_eq!(run.step(Instant::ZERO).unwrap(), Step::Send);
+    assert!(run.replace_result_of("t1", b"\"x\"", false).is_err(), "a request is under way");
+}
