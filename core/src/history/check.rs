@@ -1,8 +1,8 @@
 //! Whether messages are such as the API takes, message by message and in one pass. Nothing is allocated.
 
-use super::{Ids, Sort, breakpoints_in, has_call, is_blank, is_answerable, is_space, is_type};
+use super::{Ids, Sort, breakpoints_in, has_call, is_answerable, is_blank, is_space, is_type};
 use crate::error::{Invalid, Rule};
-use crate::json::{Kind, MESSAGE_DEPTH, Text, Value, check_to, chars, same, skip_space};
+use crate::json::{Kind, MESSAGE_DEPTH, Text, Value, chars, check_to, same, skip_space};
 use crate::message::{Message, Messages, Role};
 
 /// What the end of a conversation is.

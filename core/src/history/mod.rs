@@ -75,7 +75,13 @@ impl Sort {
         let Some(kind) = kind.filter(|kind| kind.kind() == Kind::String) else { return Self::NoBlock };
         if kind.is_text("text") {
             return match text.and_then(Value::as_text) {
-                Some(text) if !text.is_empty() => if is_blank(text) { Self::BlankText } else { Self::Text },
+                Some(text) if !text.is_empty() => {
+                    if is_blank(text) {
+                        Self::BlankText
+                    } else {
+                        Self::Text
+                    }
+                }
                 _ => Self::EmptyText,
             };
         }

@@ -8,8 +8,8 @@
 //! tokens are counted. If it fails, the conversation stays as it was and the run goes on with it; so it does if the summary is none: of
 //! white space, cut off by `max_tokens` or the context window, a refusal, or without text. [`Run::rejected_summary`] says which.
 
-use super::state::{Bits, State, Turn};
 use super::Run;
+use super::state::{Bits, State, Turn};
 use crate::error::{Capacity, Error};
 use crate::history::{Ending, is_blank, is_left_out, is_type, kept};
 use crate::json::{Value, escape};

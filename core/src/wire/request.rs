@@ -201,7 +201,8 @@ impl<'a> Config<'a> {
         if !members(self.params.as_bytes()) {
             return Err(Misuse::Setting("params are members of a JSON object, without its braces"));
         }
-        if Object::inside(self.params.as_bytes()).any(|(_, value)| check(value.raw()).is_ok_and(|checked| checked.lone_surrogate.is_some())) {
+        if Object::inside(self.params.as_bytes()).any(|(_, value)| check(value.raw()).is_ok_and(|checked| checked.lone_surrogate.is_some()))
+        {
             return Err(Misuse::Setting("params have a lone surrogate, which is not text"));
         }
         if check(self.compaction.as_bytes()).is_err() {
