@@ -128,7 +128,8 @@ impl Reply {
         let value = Some((field, source.part(value)));
         let more = more.map(|more| (Field::EncryptedContent, source.part(more)));
         let both = if more_first { [more, value] } else { [value, more] };
-        let place = self.find(index)?.and_then(|position| self.open.get(position)).map_or(usize::from(self.blocks), OpenBlock::place);
+        let place =
+            self.find(index)?.and_then(|position| self.open.get(position)).map_or_else(|| usize::from(self.blocks), OpenBlock::place);
         let mut told = Happened { kind: HappenedKind::of(field), index: place, span: Span::default() };
         for (field, value) in both.into_iter().flatten() {
             let value = match field {
