@@ -247,7 +247,9 @@ impl Run<'_> {
     pub(crate) fn retried_text(&self, error: Error) -> ApiErrorText<'_> {
         let nothing = ApiErrorText { kind: Text::default(), message: Text::default(), request_id: Text::default(), body: Value::default() };
         match error {
-            Error::Api(_) => self.api_error().unwrap_or(ApiErrorText { request_id: Text::from_raw(&self.head.request_id), ..nothing }),
+            Error::Api(_) => {
+                self.api_error().unwrap_or_else(|| ApiErrorText { request_id: Text::from_raw(&self.head.request_id), ..nothing })
+            }
             _ => nothing,
         }
     }
