@@ -369,7 +369,7 @@ fn compare(firmware: &Path, scenario: &Scenario, text: &str, model: &Mutex<Scrip
 fn shown(line: &str) -> Option<&str> {
     let line = line.split_inclusive(" full").next().unwrap_or_default();
     let line = if line.len() > 200 { line.get(..60).unwrap_or_default() } else { line };
-    if ["stack: ", "busy: ", "late: "].iter().any(|figure| line.starts_with(figure)) { None } else { Some(line.trim_end()) }
+    if ["stack: ", "busy: ", "waited: ", "late: "].iter().any(|figure| line.starts_with(figure)) { None } else { Some(line.trim_end()) }
 }
 
 /// Answers a request with what no server may send after the handshake, and waits for the client to leave.

@@ -23,7 +23,7 @@ const CONFIG: Config<'static> = Config::new("claude-haiku-4-5", 512).auth(Auth::
 /// Nothing comes for longer than the alarm takes.
 const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(5), idle: Duration::from_secs(30), turn: Duration::from_secs(60) };
 
-/// When the button is pressed, in milliseconds.
+/// When the button is pressed, in milliseconds of the timer, which QEMU counts apart from the clock.
 const ALARM: u32 = 2000;
 /// How late the run may end, in milliseconds.
 const LATE: u32 = 5;
@@ -60,14 +60,17 @@ async fn main(spawner: Spawner) {
     if run.user("Are you there?").is_err() {
         host::exit(105);
     }
+    let asked = now();
     board::alarm::after_millis(ALARM, pressed);
     let outcome = driver.until_done(&mut run, &mut ()).await;
-    let late = now() - PRESSED.load(Ordering::Relaxed);
+    let (pressed, now) = (PRESSED.load(Ordering::Relaxed), now());
+    let (waited, late) = (pressed.saturating_sub(asked), now.saturating_sub(pressed));
     print!("{:?}\n", outcome.map_err(|e| e.error));
-    print!("at once: {}\n", PRESSED.load(Ordering::Relaxed) >= ALARM && late <= LATE);
+    print!("at once: {}\n", waited > 0 && late <= LATE);
     CANCEL.clear();
     run.resume();
     print!("{:?}\n", driver.until_done(&mut run, &mut ()).await.map_err(|e| e.error));
+    console::number("waited: ", waited);
     console::number("late: ", late);
     console::number("stack: ", stack::deepest());
     host::exit(0);
