@@ -57,7 +57,8 @@ pub use tool::ToolInput;
 /// itself, and a `context: &ToolContext<'_>` tells it what surrounds the call: see [`ToolContext`](tool::ToolContext).
 ///
 /// Of the tool: `name = "…"`, `description = "…"`, `toolset = "…"` (a member of the API's toolset of this name), `strict`, `serial` or `serial = "group"` (no two calls of one group run at
-/// the same time), `blocking`, `timeout_ms = …`, `idempotent` (a call may run a second time without further effect),
+/// the same time), `blocking`, `timeout_ms = …`, `lenient` (with `alloc`: reads `"5"` as a number where one is expected, and
+/// so on, see [`RawTool::lenient`](tool::RawTool::lenient)), `idempotent` (a call may run a second time without further effect),
 /// `requires_approval` (a person must approve each call; a gate enforces it), `defer_loading`, `eager_input_streaming`, `raw = "…"`
 /// (members of the definition in JSON, without braces, such as `raw = r#""cache_control":{"type":"ephemeral"}"#`). Of an argument, as `#[tool(…)]`: `default = …`
 /// (with `default_json = "…"` where the macro cannot tell what it is in JSON), `rename = "…"`, `description = "…"`, `min`, `max`,

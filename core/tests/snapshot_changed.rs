@@ -211,7 +211,7 @@ fn a_changed_snapshot_without_a_sum_is_refused_or_goes_on_with_a_valid_conversat
         seeds.push(save(&run).rsplit_once(",\"sum\":").map(|(content, _)| format!("{content}}}")).unwrap());
     }
     let (mut random, mut taken, mut invalid) = (Random(1), 0, Vec::new());
-    for _ in 0..20_000 {
+    for _ in 0..10_000 {
         let mut text = seeds[random.below(seeds.len())].clone();
         for _ in 0..=random.below(3) {
             change(&mut text, &mut random);
@@ -231,5 +231,5 @@ fn a_changed_snapshot_without_a_sum_is_refused_or_goes_on_with_a_valid_conversat
         }
     }
     assert!(invalid.is_empty(), "{} of {taken}, such as {}", invalid.len(), invalid[..invalid.len().min(3)].join("\n"));
-    assert!(taken > 1_000, "{taken}");
+    assert!(taken > 500, "{taken}");
 }

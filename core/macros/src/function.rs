@@ -133,8 +133,15 @@ impl Tool {
         let wait = self.asynchronous.then(|| quote!(.await));
         let takes_context = self.parameters.iter().any(|parameter| matches!(parameter, Parameter::Context));
         let context = takes_context.then(|| quote!(let context_of_call = call.context();));
+        let lenient = self.options.lenient.then(|| {
+            quote! {
+                let lenient_input = #core::schema::lenient(#schema_name, call.input);
+                let call = call.with_input(lenient_input.as_deref());
+            }
+        });
         quote! {{
             #context
+            #lenient
             let (#(#idents,)*) = {
                 #[allow(unused_mut, unused_variables, reason = "generated")]
                 let ::core::option::Option::Some((input, mut decoder)) = #core::tool::begin(#name, #schema_name, call, out) else {

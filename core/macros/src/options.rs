@@ -19,6 +19,7 @@ pub(crate) struct ToolOptions {
     pub(crate) toolset: Option<LitStr>,
     pub(crate) blocking: bool,
     pub(crate) timeout_ms: Option<LitInt>,
+    pub(crate) lenient: bool,
     pub(crate) idempotent: bool,
     pub(crate) requires_approval: bool,
     /// Members of the definition, as JSON.
@@ -61,6 +62,8 @@ impl ToolOptions {
             self.blocking = true;
         } else if is("timeout_ms") {
             self.timeout_ms = Some(meta.value()?.parse()?);
+        } else if is("lenient") {
+            self.lenient = true;
         } else if is("idempotent") {
             self.idempotent = true;
         } else if is("requires_approval") {
@@ -80,7 +83,7 @@ impl ToolOptions {
         } else {
             return Err(meta.error(
                 "unknown option of a tool; there are `name = \"…\"`, `description = \"…\"`, `toolset = \"…\"`, `strict`, `serial`, \
-                 `serial = \"group\"`, `blocking`, `timeout_ms = …`, `idempotent`, `requires_approval`, `defer_loading`, `eager_input_streaming` and \
+                 `serial = \"group\"`, `blocking`, `timeout_ms = …`, `lenient`, `idempotent`, `requires_approval`, `defer_loading`, `eager_input_streaming` and \
                  `raw = \"…\"`",
             ));
         }

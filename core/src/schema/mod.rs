@@ -9,6 +9,8 @@ mod equal;
 mod error;
 #[cfg(feature = "alloc")]
 mod fold;
+#[cfg(feature = "alloc")]
+mod lenient;
 mod raw;
 mod write;
 
@@ -18,6 +20,11 @@ pub(crate) use error::{Expected, Got, Name, Names, Types};
 pub use error::{Explained, InputError};
 #[cfg(feature = "alloc")]
 pub(crate) use fold::fold;
+#[cfg(feature = "alloc")]
+#[doc(hidden)]
+pub use lenient::lenient;
+#[cfg(feature = "alloc")]
+pub(crate) use lenient::lenient_raw;
 pub(crate) use raw::is_refused;
 pub use raw::{RAW_DEPTH, RawSchema};
 #[doc(hidden)]

@@ -26,6 +26,7 @@ pub const RAW_DEPTH: usize = 32;
 #[derive(Clone, Copy, Debug)]
 pub struct RawSchema<'s> {
     root: Value<'s>,
+    nullable: bool,
 }
 
 impl<'s> RawSchema<'s> {
@@ -37,12 +38,19 @@ impl<'s> RawSchema<'s> {
         const NONE: &str = "a schema is a JSON object";
         json::check(json.as_bytes()).map_err(|error| error.misuse(NONE))?;
         let root = Value::first(json.as_bytes()).filter(|root| root.kind() == Kind::Object);
-        root.map(|root| Self { root }).ok_or(Misuse::Json(NONE))
+        root.map(Self::of).ok_or(Misuse::Json(NONE))
     }
 
     /// The same from a value that was checked.
     pub(crate) const fn of(root: Value<'s>) -> Self {
-        Self { root }
+        Self { root, nullable: false }
+    }
+
+    /// The same schema with OpenAPI's keyword `nullable`: where it is `true`, `null` is allowed too. Without this it is ignored.
+    #[must_use]
+    pub const fn nullable(mut self) -> Self {
+        self.nullable = true;
+        self
     }
 
     /// Checks a value.
@@ -50,7 +58,15 @@ impl<'s> RawSchema<'s> {
     /// # Errors
     /// One thing that is wrong; where alternatives fail, what is wrong in the one that went deepest into the value.
     pub fn check(&self, value: Value<'_>) -> Result<(), InputError<'s>> {
-        Machine { schema: self.root, input: value.raw(), frames: [const { None }; RAW_DEPTH], used: 0, deepest: None }.run(value)
+        Machine {
+            schema: self.root,
+            nullable: self.nullable,
+            input: value.raw(),
+            frames: [const { None }; RAW_DEPTH],
+            used: 0,
+            deepest: None,
+        }
+        .run(value)
     }
 }
 
@@ -94,6 +110,8 @@ enum Next<'s, 'v> {
 
 struct Machine<'s, 'v> {
     schema: Value<'s>,
+    /// Whether `nullable` means something.
+    nullable: bool,
     input: &'v [u8],
     frames: [Option<Frame<'s, 'v>>; RAW_DEPTH],
     used: usize,
@@ -207,6 +225,9 @@ impl<'s, 'v> Machine<'s, 'v> {
         loop {
             match &mut frame.step {
                 Step::Alone => {
+                    if self.nullable && value.is_null() && schema.member("nullable").and_then(Value::as_bool) == Some(true) {
+                        return Ok(Next::Done);
+                    }
                     match schema.as_bool() {
                         Some(true) => return Ok(Next::Done),
                         Some(false) => return self.wrong(value, Expected::Words("no value")),

@@ -181,6 +181,17 @@ impl<'a> ToolCall<'a> {
         Self { id, name, input, scratch, turn: 0, deadline: None, host: None }
     }
 
+    /// For generated code: the same call with this input, if there is one: a JSON object that is not longer than the other.
+    #[cfg(feature = "alloc")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_input(mut self, json: Option<&'a str>) -> Self {
+        if let Some(input) = json.and_then(|json| Value::first(json.as_bytes())) {
+            self.input = input;
+        }
+        self
+    }
+
     /// What surrounds the call.
     pub const fn context(&self) -> ToolContext<'a> {
         ToolContext { id: self.id, name: self.name, turn: self.turn, deadline: self.deadline, host: self.host }

@@ -99,8 +99,9 @@ impl Declaration {
     }
 
     /// The error, written, if the input is not what the schema asks for.
-    fn check(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
-        match self.schema().map_or(Ok(()), |schema| RawSchema::of(schema).check(call.input)) {
+    fn check(&self, call: &ToolCall<'_>, is_lenient: bool, out: &mut Output<'_>) -> Result<(), ToolError> {
+        let of = |schema| if is_lenient { RawSchema::of(schema).nullable() } else { RawSchema::of(schema) };
+        match self.schema().map_or(Ok(()), |schema| of(schema).check(call.input)) {
             Ok(()) => Ok(()),
             Err(error) => Err(invalid_input(self.definition().name, &error, call.input, out)),
         }
@@ -167,6 +168,8 @@ pub struct RawTool<R> {
     timeout: Option<Duration>,
     idempotent: bool,
     requires_approval: bool,
+    #[cfg(feature = "alloc")]
+    lenient: bool,
     run: R,
 }
 
@@ -200,6 +203,8 @@ impl<R> RawTool<R> {
             timeout: None,
             idempotent: false,
             requires_approval: false,
+            #[cfg(feature = "alloc")]
+            lenient: false,
             run,
         })
     }
@@ -236,6 +241,18 @@ impl<R> RawTool<R> {
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
+        self
+    }
+
+    /// Reads inputs leniently, as some models write them. A string stands for the JSON in it where an argument is a number, a boolean, an
+    /// array or an object: `"5"`, `"[1,2]"`. `null` counts as missing for an argument that may be missing and must not be `null`. OpenAPI's
+    /// `nullable: true` allows `null`. Only the arguments are looked at, not what is inside them, but for `nullable`.
+    ///
+    /// Off by default: the model is told what is wrong, and corrects it.
+    #[cfg(feature = "alloc")]
+    #[must_use]
+    pub fn lenient(mut self) -> Self {
+        self.lenient = true;
         self
     }
 
@@ -358,7 +375,13 @@ macro_rules! one_tool {
                 if i != 0 {
                     return Err(not_found(&$call, $out));
                 }
-                $self.declaration.check(&$call, $out)?;
+                #[cfg(feature = "alloc")]
+                let read = $self.lenient.then(|| crate::schema::lenient_raw($self.declaration.schema()?, $call.input)).flatten();
+                #[cfg(feature = "alloc")]
+                let ($call, is_lenient) = ($call.with_input(read.as_deref()), $self.lenient);
+                #[cfg(not(feature = "alloc"))]
+                let is_lenient = false;
+                $self.declaration.check(&$call, is_lenient, $out)?;
                 $run
             }
         }

@@ -1,0 +1,73 @@
+//! An input read leniently: what some models write instead of what they were asked for.
+//!
+//! Off unless a tool asks for it, because it is a guess. Only the tool's own arguments are looked at, not what is inside them.
+
+use alloc::string::{String, ToString};
+
+use super::raw::types_of;
+use super::{Schema, Shape, Types};
+use crate::json::{Kind, Text, Value, check, same};
+
+/// What an argument may be.
+struct Wanted {
+    types: Types,
+    /// Whether it may be missing and may not be `null`.
+    null_is_missing: bool,
+}
+
+/// The input of a tool with this schema, read leniently; nothing if it stays as it is.
+///
+/// A string stands for the JSON in it where a number, a boolean, an array or an object is expected: `"5"`, `"[1,2]"`. `null` counts as a
+/// missing argument where one may be missing and `null` is not allowed.
+#[doc(hidden)]
+pub fn lenient(schema: &Schema, input: Value<'_>) -> Option<String> {
+    let Shape::Object { properties, .. } = schema.shape else { return None };
+    read(input, &|name| {
+        let property = properties.iter().find(|property| name == *property.name)?;
+        let types = property.schema.types();
+        Some(Wanted { types, null_is_missing: !property.required && !types.has(Types::NULL) })
+    })
+}
+
+/// [`lenient`] for a schema as JSON Schema text.
+pub(crate) fn lenient_raw(schema: Value<'_>, input: Value<'_>) -> Option<String> {
+    let properties = schema.member("properties")?;
+    let required = schema.member("required").unwrap_or_default();
+    read(input, &|name| {
+        let (known, rule) = properties.members().find(|(known, _)| same(*known, name))?;
+        let types = rule.member("type").map_or(Types::NONE, types_of);
+        let is_required = required.elements().filter_map(Value::as_text).any(|other| same(other, known));
+        let allows_null = types == Types::NONE || types.has(Types::NULL) || rule.member("nullable").and_then(Value::as_bool) == Some(true);
+        Some(Wanted { types, null_is_missing: !is_required && !allows_null })
+    })
+}
+
+fn read(input: Value<'_>, wanted: &dyn Fn(Text<'_>) -> Option<Wanted>) -> Option<String> {
+    let (mut json, mut changed) = (String::from("{"), false);
+    for (name, value) in input.members() {
+        let wanted = wanted(name);
+        if value.is_null() && wanted.as_ref().is_some_and(|wanted| wanted.null_is_missing) {
+            changed = true;
+            continue;
+        }
+        let meant = wanted.and_then(|wanted| meant(value, wanted.types));
+        changed |= meant.is_some();
+        let comma = if json.len() > 1 { ",\"" } else { "\"" };
+        for part in [comma, name.raw(), "\":", meant.as_deref().unwrap_or_else(|| value.as_json())] {
+            json.push_str(part);
+        }
+    }
+    json.push('}');
+    changed.then_some(json)
+}
+
+/// The JSON in a string, if that is of one of the types, and the string itself is not.
+fn meant(value: Value<'_>, types: Types) -> Option<String> {
+    if value.kind() != Kind::String || types == Types::NONE || types.has(Types::STRING) {
+        return None;
+    }
+    let text = value.as_text()?.to_string();
+    check(text.as_bytes()).ok().filter(|checked| checked.lone_surrogate.is_none())?;
+    let inside = Value::first(text.as_bytes())?;
+    (inside.kind() != Kind::String && types.fit(inside)).then(|| inside.as_json().to_string())
+}
