@@ -4,7 +4,8 @@
 //! (a picture may be larger if there are few), so a result that was once accepted can be refused later.
 
 use super::Run;
-use super::results::{CONTENT, FAILED, HEAD, TOOLSET, check_content};
+use super::results::{CONTENT, FAILED, HEAD, TOOLSET, check_content, marks_of};
+use super::state::Place;
 use crate::error::{Error, Misuse};
 use crate::json::{Text, Value};
 use crate::message::Messages;
@@ -36,6 +37,9 @@ impl Run<'_> {
         check_content(content, is_error)?;
         let sent = self.find_sent(id).ok_or(Misuse::Setting("the conversation has no result of a call with this id"))?;
         self.cancel_compaction();
+        let fewer = Value::whole(sent.block.of(self.transcript.bytes())).map_or(0, marks_of);
+        self.ensure_breakpoints_of(content, fewer)?;
+        self.said = Place::NONE;
         let end: &[u8] = if is_error { FAILED } else { b"}" };
         let address = sent.id.len() + sent.toolset.map_or(0, |toolset| TOOLSET.len() + toolset.len());
         let new = HEAD.len() + address + CONTENT.len() + content.len() + end.len();
@@ -61,6 +65,7 @@ impl Run<'_> {
                 *place = *place + new - old.len();
             }
         }
+        self.marks.forget();
         self.changes = super::withdrawn::Changes::default();
         Ok(())
     }

@@ -424,7 +424,7 @@ pub(super) fn check_content(content: &[u8], is_error: bool) -> Result<(), Misuse
 }
 
 /// Cache breakpoints of a result, and in it.
-fn marks_of(result: Value<'_>) -> usize {
+pub(super) fn marks_of(result: Value<'_>) -> usize {
     let own = result.member("cache_control").is_some_and(|value| !value.is_null());
     usize::from(own) + result.member("content").map_or(0, breakpoints_in)
 }
