@@ -43,6 +43,9 @@ impl Sink for Slice<'_> {
     }
 }
 
+/// Writes an answer, given the tool's name and its toolset's.
+type WriteAnswer<'w> = dyn Fn(Text<'_>, Option<Text<'_>>, &mut Slice<'_>) -> Result<(), Capacity> + 'w;
+
 /// Writes into the tail, from a place on.
 struct Tail<'r, 'b> {
     transcript: &'r mut Transcript<'b>,
@@ -154,12 +157,7 @@ impl Run<'_> {
     }
 
     /// Writes an answer in place; `write` gets the tool's name and its toolset's.
-    fn answer_written(
-        &mut self,
-        i: usize,
-        is_error: bool,
-        write: &dyn Fn(Text<'_>, Option<Text<'_>>, &mut Slice<'_>) -> Result<(), Capacity>,
-    ) -> Result<(), Error> {
+    fn answer_written(&mut self, i: usize, is_error: bool, write: &WriteAnswer<'_>) -> Result<(), Error> {
         let call = self.open_call(i)?;
         let name_span = place_of(call.name, self.transcript.bytes());
         let toolset_span = call.toolset.map(|toolset| place_of(toolset, self.transcript.bytes()));
