@@ -1,0 +1,237 @@
+//! What may be said and what of a reply stays: nothing that the API would refuse is sent or kept.
+#![cfg(feature = "testing")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "a test runs on a server")]
+
+mod common;
+
+use common::*;
+use serde_json::{Value as Json, json};
+use toolrunner_core::testing::validity::{Tail, check};
+use toolrunner_core::testing::{Reply, Rng, Script, VirtualClock};
+
+const HI: &str = r#"{"role":"user","content":"Hi"}"#;
+
+fn assistant(blocks: &str) -> String {
+    format!(r#"{{"role":"assistant","content":[{blocks}]}}"#)
+}
+
+fn call(id: &str) -> String {
+    format!(r#"{{"type":"tool_use","id":"{id}","name":"plain","input":{{}}}}"#)
+}
+
+fn answer(id: &str) -> String {
+    format!(r#"{{"type":"tool_result","tool_use_id":"{id}","content":"ok"}}"#)
+}
+
+fn said(blocks: &str) -> String {
+    format!(r#"{{"role":"user","content":[{blocks}]}}"#)
+}
+
+#[test]
+fn what_the_api_refuses_is_refused_with_message_and_block() {
+    let text = r#"{"type":"text","text":"x"}"#;
+    let empty = r#"{"type":"text","text":""}"#;
+    let cases = [
+        (said(&answer("nope")), "messages.0.content.0: this result has no call in the message before"),
+        (said(&format!("{text},{}", answer("t1"))), "messages.0.content.1: results must come before other blocks"),
+        (said("1,2"), "messages.0.content.0: expected an object with a type"),
+        (said("{}"), "messages.0.content.0: expected an object with a type"),
+        (said(&format!("{text},{empty}")), "messages.0.content.1: a text block must not be empty"),
+        (assistant(empty), "messages.0.content.0: a text block must not be empty"),
+        (assistant(&call("z")), "messages.0.content.0: this call has no result in the next message"),
+        (format!("{},{HI}", assistant(&call("z"))), "messages.0.content.0: this call has no result in the next message"),
+        (said(&call("z")), "messages.0.content.0: a message of this role must not have such a block"),
+        (format!("{},{}", assistant(&call("toolu_1")), said(&answer("toolu_1"))), "messages.0.content.0: another call has this id"),
+        (r#"{"role":"user","content":" \n\u2003\u001f"}"#.to_owned(), "messages.0: the text must not be only white space"),
+        (said(r#"{"type":"text","text":"\t"},{"type":"text","text":" "}"#), "messages.0.content.0: the text must not be only white space"),
+        (said(r#"{"type":"text","text":"\ud800"}"#), "messages.0.content.0: half of a surrogate pair is not text"),
+        (
+            format!("{HI},{}", assistant(r#"{"type":"thinking","thinking":"x","signature":"y"}"#)),
+            "messages.1.content.0: an assistant message must not end in thinking",
+        ),
+    ];
+    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+    for (message, wrong) in &cases {
+        let mut driver = drive(Script::new().reply(called()).reply(Reply::text("Done.")), &tools, &clock);
+        let mut run = run();
+        assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
+        let before = run.messages().to_vec();
+        let error = run.append(message).unwrap_err().to_string();
+        assert_eq!(error, format!("misuse: {wrong}"), "{message}");
+        assert_eq!(run.messages(), before, "nothing was appended");
+        assert_eq!(until_done(&mut driver, &mut run), ENDED);
+    }
+    let mut run = run();
+    assert_eq!(run.user("\u{2003}\n").unwrap_err().to_string(), "misuse: a message must not be only white space");
+}
+
+#[test]
+fn a_history_that_is_answered_in_part_is_completed_once() {
+    let text = r#"{"type":"text","text":"Go on."}"#;
+    for (blocks, behind) in
+        [(answer("a"), false), (format!("{},{}", answer("c"), answer("a")), false), (format!("{},{text}", answer("b")), true)]
+    {
+        let history = format!("[{HI} , {} ,{}]", assistant(&[call("a"), call("b"), call("c")].join(",")), said(&blocks));
+        let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+        let mut driver = drive(Script::new().reply(Reply::text("Done.")), &tools, &clock);
+        let mut run = run();
+        run.replace_history(&history).unwrap();
+        assert_eq!(until_done(&mut driver, &mut run), ENDED);
+        let sent = last_request(&mut driver);
+        let ids: Vec<&str> = sent[2]["content"].as_array().unwrap().iter().map(|block| block["tool_use_id"].as_str().unwrap()).collect();
+        assert_eq!(ids, ["a", "b", "c"], "{history}");
+        assert_eq!(sent.len(), if behind { 4 } else { 3 });
+        assert!(tools.began().is_empty(), "a call of a history does not run");
+    }
+}
+
+#[test]
+fn the_fifth_breakpoint_is_refused_where_it_is_added() {
+    let marked = said(r#"{"type":"text","text":"x","cache_control":{"type":"ephemeral"}}"#);
+    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+    let mut driver = drive(Script::new().reply(called()).reply(Reply::text("Done.")), &tools, &clock);
+    driver.config_mut().params = r#""cache_control":{"type":"ephemeral"},"metadata":{"cache_control":"x"}"#;
+    let mut run = run();
+    assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
+    run.answer(0, br#""x""#, false).unwrap();
+    run.append(&marked).unwrap();
+    run.append(&marked).unwrap();
+    run.add_to_result(0, r#""cache_control":{"type":"ephemeral"}"#).unwrap();
+    let error = run.append(&marked).unwrap_err().to_string();
+    assert!(error.starts_with("misuse: 5 cache breakpoints, and a request may have 4"), "{error}");
+    run.append(&marked.replace(r#"{"type":"ephemeral"}"#, "null")).unwrap();
+    assert_eq!(until_done(&mut driver, &mut run), ENDED);
+}
+
+#[test]
+fn a_prefill_that_ends_in_white_space_is_reported() {
+    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+    let mut driver = drive(Script::new().reply(Reply::text("Done.")), &tools, &clock);
+    let mut run = run();
+    run.append(r#"{"role":"assistant","content":"Sure: "}"#).unwrap();
+    let error = until_done(&mut driver, &mut run).unwrap_err().to_string();
+    assert!(error.ends_with("messages.1: the model cannot continue a text that ends in white space"), "{error}");
+    // It may be followed by something else.
+    run.user("And?").unwrap();
+    assert_eq!(until_done(&mut driver, &mut run), ENDED);
+}
+
+#[test]
+fn of_a_reply_what_says_nothing_does_not_stay() {
+    let thinking = |reply: Reply| reply.thinking("Hm.", "sig");
+    let cases = [
+        (Reply::text(""), json!(null), ""),
+        (Reply::text(" \n"), json!(null), " \n"),
+        (thinking(Reply::new()).stop("max_tokens"), json!(null), ""),
+        (thinking(Reply::new()).and_text(" "), json!(null), " "),
+        (thinking(Reply::text("a").and_text("")).and_text("").stop("max_tokens"), json!([{"type":"text","text":"a"}]), "a"),
+        (Reply::text("").and_text("a").and_text(" "), json!([{"type":"text","text":"a"},{"type":"text","text":" "}]), "a "),
+    ];
+    for (reply, kept, shown) in cases {
+        let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+        let mut driver = drive(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock);
+        let mut run = run();
+        assert!(until_done(&mut driver, &mut run).is_ok());
+        let message = run.last_message().unwrap();
+        assert_eq!(message.texts().map(|text| text.to_string()).collect::<String>(), shown, "what was said is shown");
+        run.user("More.").unwrap();
+        assert_eq!(until_done(&mut driver, &mut run), ENDED);
+        let sent = last_request(&mut driver);
+        assert_eq!(sent.len(), if kept.is_null() { 2 } else { 3 });
+        if !kept.is_null() {
+            assert_eq!(sent[1]["content"], kept);
+        }
+    }
+}
+
+/// A judge of its own, over a common JSON library: what the API's error messages say, and no rule of the crate's.
+fn judge(messages: &[Json]) -> bool {
+    let blocks = |message: &Json| match &message["content"] {
+        Json::String(text) => vec![json!({"type":"text","text":text})],
+        Json::Array(blocks) => blocks.clone(),
+        _ => Vec::new(),
+    };
+    let mut open: Vec<String> = Vec::new();
+    for (i, message) in messages.iter().enumerate() {
+        let blocks = blocks(message);
+        let of = |kind: &str| blocks.iter().filter(|block| block["type"] == kind).cloned().collect::<Vec<_>>();
+        let texts = of("text");
+        let blank = |block: &Json| block["text"].as_str().unwrap_or_default().trim().is_empty();
+        if blocks.is_empty() || blocks.iter().any(|block| !block["type"].is_string()) || texts.iter().any(|text| text["text"] == "") {
+            return false;
+        }
+        // Thinking and white space alone say nothing: that is stricter than what is known of the API.
+        let thinks = of("thinking").len();
+        if texts.len() + thinks == blocks.len() && texts.iter().all(blank) {
+            return false;
+        }
+        let answered: Vec<String> =
+            of("tool_result").iter().map(|block| block["tool_use_id"].as_str().unwrap_or_default().to_owned()).collect();
+        if message["role"] == "assistant" {
+            let ids: Vec<String> = of("tool_use").iter().map(|block| block["id"].as_str().unwrap_or_default().to_owned()).collect();
+            let unique = ids.iter().enumerate().all(|(i, id)| !id.is_empty() && !ids[..i].contains(id));
+            if !answered.is_empty() || !unique || blocks.last().is_some_and(|block| block["type"] == "thinking") {
+                return false;
+            }
+            open = ids;
+        } else {
+            let first_other = blocks.iter().position(|block| block["type"] != "tool_result").unwrap_or(blocks.len());
+            let each = answered.iter().enumerate().all(|(i, id)| open.contains(id) && !answered[..i].contains(id));
+            if !each
+                || first_other < answered.len()
+                || answered.len() != open.len()
+                || !of("tool_use").is_empty()
+                || !of("thinking").is_empty()
+            {
+                return false;
+            }
+            open.clear();
+        }
+        if i + 1 == messages.len() && !open.is_empty() {
+            return false;
+        }
+    }
+    true
+}
+
+#[test]
+fn random_histories_are_judged_as_by_another_judge() {
+    let mut rng = Rng::new(11);
+    let (mut taken, mut refused) = (0, 0);
+    for _ in 0..5_000 {
+        let mut pick = |n: usize| rng.below(n);
+        let mut messages = Vec::new();
+        for _ in 0..1 + pick(5) {
+            let mut block = |of_user: bool| {
+                let id = ["a", "\\u0061", "b", "c"][pick(4)];
+                match (pick(12), of_user) {
+                    (0, _) => r#"{"type":"text","text":""}"#.to_owned(),
+                    (1, _) => r#"{"type":"text","text":" \u00a0"}"#.to_owned(),
+                    (2, _) => r#"{"type":"thinking","thinking":"x","signature":"y"}"#.to_owned(),
+                    (3..=6, true) | (3, false) => answer(id),
+                    (4..=7, false) | (7, true) => call(id),
+                    _ => r#"{"type":"text","text":"x"}"#.to_owned(),
+                }
+            };
+            let of_user = messages.len() % 2 == 0;
+            let blocks: Vec<String> = (0..1 + messages.len() % 3).map(|_| block(of_user)).collect();
+            messages.push(if of_user { said(&blocks.join(",")) } else { assistant(&blocks.join(",")) });
+        }
+        let history = messages.join(",");
+        let parsed: Vec<Json> = serde_json::from_str(&format!("[{history}]")).unwrap();
+        assert_eq!(check(history.as_bytes(), Tail::Closed).is_ok(), judge(&parsed), "{history}");
+        // What is taken, open or not, is closed and valid when it is sent.
+        let mut run = toolrunner_core::run::Run::new(toolrunner_core::transcript::Transcript::growing());
+        if run.replace_history(&history).is_ok() {
+            taken += 1;
+            run.user("More.").unwrap();
+            let sent: Vec<Json> = serde_json::from_str(&format!("[{}]", std::str::from_utf8(run.messages()).unwrap())).unwrap();
+            // Two messages of the user in a row are one to the API.
+            assert!(check(run.messages(), Tail::Sent).is_ok(), "{history}\n{sent:?}");
+        } else {
+            refused += 1;
+        }
+    }
+    assert!(taken > 100 && refused > 100, "{taken} taken, {refused} refused");
+}
