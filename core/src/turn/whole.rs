@@ -248,9 +248,9 @@ impl Block {
         let (mut value, mut citations) = (None, None);
         let mut members = Object::of(raw);
         while let Some((key, member)) = members.next_raw() {
-            if value.is_none() && means(key, name) {
+            if means(key, name) {
                 value = place_of(member, t);
-            } else if citations.is_none() && kind == BlockKind::Text && means(key, "citations") {
+            } else if kind == BlockKind::Text && means(key, "citations") {
                 citations = Some(place_of(member, t).filter(|_| member.kind() == Kind::Array).map_or(0, |place| place.start + 1));
             }
         }
@@ -298,8 +298,10 @@ impl Parts {
         if walk.enter() {
             while let Some(key) = walk.key()? {
                 let start = walk.at();
-                let place = NAMES.iter().zip(found.iter_mut()).find(|(name, place)| place.is_none() && means(key, name));
+                let place = NAMES.iter().zip(found.iter_mut()).find(|(name, _)| means(key, name));
+                // Of several members of one name the last counts, as in the views.
                 if place.as_ref().is_some_and(|(name, _)| **name == "content") && walk.enter_array() {
+                    has_blocks_only = true;
                     while walk.element()? {
                         has_blocks_only &= is_block(&mut walk)?;
                     }

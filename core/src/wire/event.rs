@@ -195,7 +195,7 @@ fn message_here(walk: &mut Walk<'_>, usage: &mut Counts) -> Result<Option<Span>,
         }
         let start = walk.at();
         walk.value()?;
-        if container.is_none() && means(key, "container") {
+        if means(key, "container") {
             container = Some(Span::new(start, walk.at()));
         }
     }
@@ -247,11 +247,11 @@ impl Delta {
                 let here = Some(Span::new(from, walk.at()));
                 if core::mem::take(&mut is_first) && means(key, "type") {
                     field = field_of(raw);
-                } else if value.is_none() && field.is_some_and(|(_, member)| means(key, member)) {
+                } else if field.is_some_and(|(_, member)| means(key, member)) {
                     value = here;
-                } else if stop.is_none() && means(key, "stop_reason") {
+                } else if means(key, "stop_reason") {
                     stop = here;
-                } else if container.is_none() && means(key, "container") {
+                } else if means(key, "container") {
                     container = here;
                 }
             }
