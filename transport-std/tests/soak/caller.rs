@@ -100,7 +100,10 @@ pub(crate) fn converse(world: &Arc<World>) {
     for _ in 0..10 + world.below(40) {
         world.ledger.lock().unwrap().figures.operations += 1;
         caller.step();
-        caller.look();
+        // Every request is judged, and the end; a look at each step would take most of the time.
+        if world.chance(350) {
+            caller.look();
+        }
     }
     caller.end();
 }
