@@ -247,6 +247,7 @@ impl Run {
     fn settle(&mut self) {
         self.machine.shrink_to_fit();
         self.envelope.shrink_to_fit();
+        self.jobs.shrink_to_fit();
         self.untold.shrink_to_fit();
         self.prefix = None;
     }

@@ -118,6 +118,11 @@ impl Jobs {
         }
     }
 
+    /// Gives back the memory that is not used.
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.list.shrink_to_fit();
+    }
+
     /// Drops this call, if it runs. It is told, for the case that it is on another thread.
     pub(super) fn abort(&mut self, call: usize) {
         self.list.retain(|entered| {
