@@ -9,6 +9,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{fmt, registry};
 
+use crate::run::TRACE_TARGET;
+
 /// Prints this library's log to stderr as far as `ANTHROPIC_LOG` says: `error`, `warn`, `info`, `debug` or `off`. Unset or empty is
 /// `off`. Other libraries' logs stay off, and no secret is ever in ours.
 ///
@@ -23,6 +25,8 @@ pub fn init_logging() {
         return;
     }
     let ours = Targets::new().with_target("toolrunner_std", level).with_target("toolrunner_core", level);
+    // Spans for traces carry more than a line should repeat.
+    let ours = ours.with_target(TRACE_TARGET, LevelFilter::OFF);
     // Fails if the program has a subscriber already, and then that one is right.
     let _ = registry().with(fmt::layer().with_writer(io::stderr).with_ansi(false)).with(ours).try_init();
 }

@@ -15,6 +15,7 @@ use toolrunner_core::transcript::{GROWING_LIMIT, Transcript};
 use super::hooks::Hooks;
 use super::reply::Envelope;
 use super::tools::Toolset;
+use super::trace::Trace;
 use super::{DEFAULT_CONCURRENCY, DEFAULT_GRACE, Run};
 use crate::clock::{DynClock, SharedClock};
 use crate::config::{ClientBuilder, Settings};
@@ -47,6 +48,7 @@ pub struct RunBuilder {
     invalid: Option<Error>,
     when_full: WhenFull,
     pub(super) hooks: Hooks,
+    pub(super) trace: Trace,
     pub(super) cancel: CancellationToken,
     pub(super) grace: Duration,
     /// Definitions that came with a whole body.
@@ -81,6 +83,7 @@ impl RunBuilder {
             settings,
             when_full: WhenFull::NEVER,
             hooks: Hooks::default(),
+            trace: Trace::default(),
             cancel: CancellationToken::new(),
             grace: DEFAULT_GRACE,
             declared: None,
@@ -362,6 +365,7 @@ impl RunBuilder {
             announced: false,
             envelope: Envelope::default(),
             jobs: super::Jobs::of(id),
+            trace: self.trace,
             untold: std::collections::VecDeque::new(),
             next_params: Params::default(),
             gate: self.hooks.gate,

@@ -136,7 +136,8 @@ impl Run {
                         gate: self.gate.clone().filter(|_| !self.allowed.contains(&i)),
                     };
                     self.machine.begin_call(i);
-                    self.jobs.start(job, self.clock.clone());
+                    let span = self.trace.call(self.id, &self.params, &job);
+                    self.jobs.start(job, self.clock.clone(), span, self.trace.ends_call());
                     self.untold.push_back(What::ToolStart(i));
                 }
             }

@@ -195,7 +195,8 @@ impl Run {
                 continue;
             }
             match self.machine.step(self.clock.now())? {
-                Step::Done(_) => {
+                Step::Done(outcome) => {
+                    self.trace.run_ends(Some(outcome), self.machine.usage());
                     self.settle();
                     return Ok(None);
                 }
@@ -260,7 +261,17 @@ impl Run {
         }
         self.render_prefix();
         let prefix = self.prefix.as_deref().unwrap_or_default();
-        let headers: Vec<(&str, &str)> = self.settings.headers().collect();
+        self.trace.request(self.id, &self.params, &self.settings, self.stream, self.clock.now());
+        if self.trace.wants_input() {
+            self.trace.input(&self.messages());
+        }
+        let traceparent = self.trace.traceparent();
+        let mut headers: Vec<(&str, &str)> = self.settings.headers().collect();
+        if let Some(traceparent) = &traceparent
+            && !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("traceparent"))
+        {
+            headers.push(("traceparent", traceparent));
+        }
         let head = Head { base_url: self.settings.base_url(), path: self.settings.path(), headers: &headers };
         tracing::debug!(run = self.id, turn = self.machine.turns() + 1, attempt = self.machine.attempt() + 1, "request");
         let (deadline, before) = (self.machine.deadline(), [prefix]);
@@ -324,6 +335,7 @@ impl Run {
     // A reply has three of them.
     #[inline(never)]
     fn note_of_message(&mut self, happened: Happened) {
+        self.trace.reply_begins(|| self.clock.now());
         self.envelope.see(&self.machine.peek(happened));
         if let Some(said) = self.machine.cut_reply() {
             self.envelope.keep(said);
@@ -342,6 +354,7 @@ impl Run {
         self.reply = None;
         if let Some(before) = self.summary.take() {
             let after = self.machine.transcript().len();
+            self.trace.reply_ends(self.machine.turn_usage(), self.machine.request_id(), || None);
             if self.machine.compactions() > self.compactions {
                 self.compactions = self.machine.compactions();
                 tracing::info!(run = self.id, before, after, "the conversation was replaced by a summary");
@@ -364,6 +377,8 @@ impl Run {
             self.prefix = None;
         }
         let usage = self.machine.turn_usage();
+        let (machine, envelope) = (&self.machine, &self.envelope);
+        self.trace.reply_ends(usage, machine.request_id(), || envelope.message(machine));
         tracing::info!(
             run = self.id,
             turn = self.machine.turns(),
@@ -394,7 +409,11 @@ impl Run {
                 self.retried = Some(Box::new(Retried::new(&full)));
                 Ok(What::Retry { attempt, wait, error })
             }
-            Err(error) => Err(Error::of(error, transport, &self.machine)),
+            Err(error) => {
+                let error = Error::of(error, transport, &self.machine);
+                self.trace.run_fails(&error, self.machine.usage());
+                Err(error)
+            }
         }
     }
 

@@ -131,7 +131,8 @@ impl Run {
                 state: self.state.clone(),
                 gate: self.gate.clone(),
             };
-            self.jobs.start(job, self.clock.clone());
+            let span = self.trace.call(self.id, &self.params, &job);
+            self.jobs.start(job, self.clock.clone(), span, self.trace.ends_call());
             self.untold.push_back(What::ToolStart(i));
         }
     }

@@ -11,7 +11,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use toolrunner_core::json::{Text, Value};
 use toolrunner_core::time::{Clock, Instant};
 use toolrunner_core::tool::{Notice, Output, ToolCall, ToolError, ToolHost};
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::apart::Apart;
 use super::blocking;
@@ -89,7 +89,8 @@ impl Jobs {
         entry.serial.is_none() || self.list.iter().all(|entered| entered.serial != entry.serial)
     }
 
-    pub(super) fn start(&mut self, job: Job, clock: SharedClock) {
+    /// Starts a call inside the span `traced`; `ends` takes note of its end there.
+    pub(super) fn start(&mut self, job: Job, clock: SharedClock, traced: Span, ends: impl FnOnce(&Span, &Done) + Send + 'static) {
         if self.cancel.is_cancelled() {
             self.cancel = CancellationToken::new();
         }
@@ -98,7 +99,15 @@ impl Jobs {
         self.list.push(Entered { call: job.call, serial: job.entry.serial.clone(), abort, cancel: cancel.clone() });
         // Inside the caller's span, and around what the tool itself logs.
         let span = tracing::error_span!("call", run = self.run, tool = %one_line(&job.name), call = %one_line(&job.id));
-        let work: Pin<Box<dyn Future<Output = Done> + Send>> = Box::pin(job.run(clock, cancel).instrument(span));
+        let work = job.run(clock, cancel).instrument(span);
+        let work: Pin<Box<dyn Future<Output = Done> + Send>> = match traced.is_disabled() {
+            true => Box::pin(work),
+            false => Box::pin(async move {
+                let done = work.instrument(traced.clone()).await;
+                ends(&traced, &done);
+                done
+            }),
+        };
         self.running.push(Abortable::new(Apart::new(work), registration));
     }
 

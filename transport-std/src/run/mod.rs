@@ -26,6 +26,7 @@ mod jobs;
 mod notice;
 mod reply;
 mod tools;
+mod trace;
 mod turn;
 mod watch;
 mod what;
@@ -54,11 +55,13 @@ use gate::{DynGate, Hook};
 use jobs::Jobs;
 use reply::Envelope;
 use tools::Toolset;
+use trace::Trace;
 use watch::Watch;
 use what::{Retried, What};
 
 pub use build::{DEFAULT_MAX_TOKENS, RunBuilder};
 pub use gate::{Decision, GatedCall, ResultDraft};
+pub use trace::TRACE_TARGET;
 pub use turn::{ToolResult, ToolResults, Turn};
 
 /// Most calls of one turn that run at the same time, if nothing else is said.
@@ -109,6 +112,8 @@ pub struct Run {
     announced: bool,
     envelope: Envelope,
     jobs: Jobs,
+    /// The spans that are open.
+    trace: Trace,
     /// What the request failed with that is sent again.
     retried: Option<Box<Retried>>,
     /// What happened and was not told yet.
@@ -436,6 +441,7 @@ impl Run {
             // Nothing failed, so there is no error to tell.
             let _ = self.machine.failed(None, self.clock.now(), 0);
             self.announced = false;
+            self.trace.request_fails("cancelled");
             if !was_whole {
                 self.reply_ended_early(self.machine.turns() > turns);
             }

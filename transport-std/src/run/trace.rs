@@ -1,0 +1,419 @@
+//! Spans for runs, model requests and tool calls, with the names and attributes of OpenTelemetry's conventions for generative AI
+//! (`gen_ai.*`, status "development").
+//!
+//! | Span | `otel.name` | Covers |
+//! |---|---|---|
+//! | `invoke_agent` | `invoke_agent {agent}` | from the first request after a prompt until the run stops |
+//! | `chat` | `chat {model}` | one model request with all its retries |
+//! | `execute_tool` | `execute_tool {tool}` | one call: gate, tool and time-out |
+//!
+//! Requests and calls are children of the run's span, whichever task polls them. Only the span of a call is entered, around the tool's own
+//! code, so that its spans and log lines are inside. All have the level `INFO` and the target [`TRACE_TARGET`]: a layer that prints lines should
+//! leave the target out, as `init_logging` does, because it would repeat all attributes in each line. Without a subscriber no span is made
+//! and nothing is formatted.
+
+use std::sync::Arc;
+
+use serde_json::{Value as Json, json};
+use toolrunner_core::json::Text;
+use toolrunner_core::message::{ReplyMessage, Usage};
+use toolrunner_core::run::Outcome;
+use toolrunner_core::time::Instant;
+use toolrunner_core::wire::BaseUrl;
+use tracing::field::Empty;
+use tracing::{Id, Span};
+
+use super::RunBuilder;
+use super::jobs::{Done, Job};
+use crate::config::Settings;
+use crate::error::Error;
+use crate::escaped::Escaped;
+use crate::params::Params;
+
+/// The target of the spans of runs: see [`RunBuilder::agent_name`].
+pub const TRACE_TARGET: &str = "toolrunner_std::trace";
+
+/// Makes the `traceparent` header of a request from the request's span.
+type Propagate = fn(&Span) -> Option<String>;
+
+/// What the application says of its spans.
+#[derive(Clone, Debug, Default)]
+struct Labels {
+    agent: Option<String>,
+    conversation: Option<String>,
+    content: Option<usize>,
+    propagate: Option<Propagate>,
+}
+
+/// The spans of a run.
+#[derive(Debug, Default)]
+pub(super) struct Trace {
+    labels: Option<Arc<Labels>>,
+    /// Apart from the run: most runs are not traced, and a run that rests has no span.
+    open: Option<Box<Open>>,
+}
+
+/// The spans that are open.
+#[derive(Debug)]
+struct Open {
+    run: Span,
+    request: Option<Span>,
+    /// When the request was sent, until its reply begins.
+    sent: Option<Instant>,
+    /// How often the request was sent.
+    attempts: u32,
+}
+
+impl RunBuilder {
+    /// Names the agent in the run's spans (`gen_ai.agent.name`).
+    pub fn agent_name(mut self, name: impl Into<String>) -> Self {
+        self.trace.labels_mut().agent = Some(name.into());
+        self
+    }
+
+    /// Names the conversation that the run belongs to in its spans (`gen_ai.conversation.id`). Runs have no such id of their own.
+    pub fn conversation_id(mut self, id: impl Into<String>) -> Self {
+        self.trace.labels_mut().conversation = Some(id.into());
+        self
+    }
+
+    /// Records contents in the run's spans: messages, inputs and results, each up to `max_bytes`. Longer contents are left out from their
+    /// oldest end, and the attribute `toolrunner.content.truncated` is set. Images and documents are never recorded. Default: no contents.
+    pub fn trace_content(mut self, max_bytes: usize) -> Self {
+        self.trace.labels_mut().content = Some(max_bytes);
+        self
+    }
+
+    /// Sends a `traceparent` header (W3C Trace Context) with each request: what `propagate` makes of the request's span, if anything.
+    /// A `traceparent` in the client's headers takes precedence. Default: no such header.
+    pub fn propagate_trace(mut self, propagate: fn(&Span) -> Option<String>) -> Self {
+        self.trace.labels_mut().propagate = Some(propagate);
+        self
+    }
+}
+
+impl Trace {
+    fn labels_mut(&mut self) -> &mut Labels {
+        Arc::make_mut(self.labels.get_or_insert_default())
+    }
+
+    fn content(&self) -> Option<usize> {
+        self.labels.as_ref()?.content
+    }
+
+    /// The open spans, the run's first among them; nothing if nobody wants them.
+    fn open(&mut self, id: u64, params: &Params) -> Option<&mut Open> {
+        if self.open.is_none() {
+            let labels = self.labels.as_deref();
+            let agent = labels.and_then(|labels| labels.agent.as_deref());
+            let run = tracing::info_span!(
+                target: TRACE_TARGET,
+                "invoke_agent",
+                otel.name = %agent.map_or_else(|| "invoke_agent".to_owned(), |agent| format!("invoke_agent {}", Escaped(agent))),
+                otel.kind = "internal",
+                otel.status_code = Empty,
+                gen_ai.operation.name = "invoke_agent",
+                gen_ai.provider.name = "anthropic",
+                gen_ai.request.model = %Escaped(text_of(params, "model")),
+                gen_ai.agent.name = Empty,
+                gen_ai.conversation.id = Empty,
+                gen_ai.usage.input_tokens = Empty,
+                gen_ai.usage.output_tokens = Empty,
+                gen_ai.usage.cache_read.input_tokens = Empty,
+                gen_ai.usage.cache_write.input_tokens = Empty,
+                error.type = Empty,
+                toolrunner.outcome = Empty,
+                run = id,
+            );
+            if run.is_disabled() {
+                return None;
+            }
+            if let Some(agent) = agent {
+                run.record("gen_ai.agent.name", agent);
+            }
+            self.record_conversation(&run);
+            self.open = Some(Box::new(Open { run, request: None, sent: None, attempts: 0 }));
+        }
+        self.open.as_deref_mut()
+    }
+
+    /// A request is sent: its span, which a retry of it shares.
+    pub(super) fn request(&mut self, id: u64, params: &Params, settings: &Settings, is_stream: bool, now: Instant) {
+        let Some(open) = self.open(id, params) else { return };
+        open.sent = Some(now);
+        open.attempts += 1;
+        if open.request.is_none() {
+            let parent = open.run.id();
+            let request = self.new_request(parent, id, params, settings, is_stream);
+            if let Some(open) = &mut self.open {
+                open.request = Some(request);
+            }
+        }
+    }
+
+    fn new_request(&self, parent: Option<Id>, id: u64, params: &Params, settings: &Settings, is_stream: bool) -> Span {
+        let request = tracing::info_span!(
+            target: TRACE_TARGET,
+            parent: parent,
+            "chat",
+            otel.name = %format_args!("chat {}", Escaped(text_of(params, "model"))),
+            otel.kind = "client",
+            otel.status_code = Empty,
+            gen_ai.operation.name = "chat",
+            gen_ai.provider.name = "anthropic",
+            gen_ai.request.model = %Escaped(text_of(params, "model")),
+            gen_ai.request.max_tokens = params.json("max_tokens").and_then(|json| json.parse::<u64>().ok()),
+            gen_ai.request.stream = is_stream.then_some(true),
+            gen_ai.conversation.id = Empty,
+            gen_ai.input.messages = Empty,
+            gen_ai.output.messages = Empty,
+            gen_ai.response.id = Empty,
+            gen_ai.response.model = Empty,
+            gen_ai.response.finish_reasons = Empty,
+            gen_ai.response.time_to_first_chunk = Empty,
+            gen_ai.usage.input_tokens = Empty,
+            gen_ai.usage.output_tokens = Empty,
+            gen_ai.usage.cache_read.input_tokens = Empty,
+            gen_ai.usage.cache_write.input_tokens = Empty,
+            server.address = Empty,
+            server.port = Empty,
+            anthropic.request.id = Empty,
+            error.type = Empty,
+            toolrunner.attempts = Empty,
+            toolrunner.content.truncated = Empty,
+            run = id,
+        );
+        if let Ok(url) = BaseUrl::parse(settings.base_url()) {
+            request.record("server.address", url.host);
+            request.record("server.port", url.port.unwrap_or(if url.secure { 443 } else { 80 }));
+        }
+        self.record_conversation(&request);
+        request
+    }
+
+    fn record_conversation(&self, span: &Span) {
+        if let Some(id) = self.labels.as_ref().and_then(|labels| labels.conversation.as_deref()) {
+            span.record("gen_ai.conversation.id", id);
+        }
+    }
+
+    /// The `traceparent` header of the request under way.
+    pub(super) fn traceparent(&self) -> Option<String> {
+        self.labels.as_ref()?.propagate.and_then(|propagate| propagate(self.open.as_ref()?.request.as_ref()?))
+    }
+
+    /// Whether what the request says is to be recorded.
+    pub(super) fn wants_input(&self) -> bool {
+        self.content().is_some() && self.open.is_some()
+    }
+
+    /// The messages of the request under way, as a JSON array.
+    pub(super) fn input(&self, messages: &str) {
+        let (Some(limit), Some(Some(request))) = (self.content(), self.open.as_ref().map(|open| &open.request)) else { return };
+        let messages: Vec<Json> = serde_json::from_str(messages).unwrap_or_default();
+        record_messages(request, "gen_ai.input.messages", messages.iter(), limit);
+    }
+
+    /// The reply begins.
+    pub(super) fn reply_begins(&mut self, now: impl FnOnce() -> Instant) {
+        let Some(open) = &mut self.open else { return };
+        if let (Some(sent), Some(request)) = (open.sent.take(), &open.request) {
+            request.record("gen_ai.response.time_to_first_chunk", now().since(sent).as_secs_f64());
+        }
+    }
+
+    /// The request's span, which ends, and how often the request was sent.
+    fn take_request(&mut self) -> Option<(Span, u32)> {
+        let open = self.open.as_mut()?;
+        Some((open.request.take()?, core::mem::take(&mut open.attempts)))
+    }
+
+    /// The reply is whole, or what is kept of it. `message` is asked for only if a span wants it.
+    pub(super) fn reply_ends(&mut self, usage: Usage, request_id: &str, message: impl FnOnce() -> Option<ReplyMessage>) {
+        let Some((request, attempts)) = self.take_request() else { return };
+        record_usage(&request, usage);
+        request.record("toolrunner.attempts", attempts);
+        request.record("otel.status_code", "OK");
+        if !request_id.is_empty() {
+            request.record("anthropic.request.id", request_id);
+        }
+        let Some(message) = message() else { return };
+        request.record("gen_ai.response.id", tracing::field::display(Escaped(message.id())));
+        request.record("gen_ai.response.model", tracing::field::display(Escaped(message.model())));
+        if let Some(reason) = message.stop_reason_text() {
+            request.record("gen_ai.response.finish_reasons", json!([reason.to_string()]).to_string());
+        }
+        if let Some(limit) = self.content() {
+            let message: Option<Json> = serde_json::from_str(message.as_json()).ok();
+            record_messages(&request, "gen_ai.output.messages", message.iter(), limit);
+        }
+    }
+
+    /// The request under way failed for good, or was given up.
+    pub(super) fn request_fails(&mut self, kind: &str) {
+        let Some((request, attempts)) = self.take_request() else { return };
+        request.record("toolrunner.attempts", attempts);
+        request.record("error.type", kind);
+        request.record("otel.status_code", "ERROR");
+    }
+
+    /// The span of a call.
+    pub(super) fn call(&mut self, id: u64, params: &Params, job: &Job) -> Span {
+        let Some(parent) = self.open(id, params).map(|open| open.run.id()) else { return Span::none() };
+        let span = tracing::info_span!(
+            target: TRACE_TARGET,
+            parent: parent,
+            "execute_tool",
+            otel.name = %format_args!("execute_tool {}", raw(&job.name)),
+            otel.kind = "internal",
+            otel.status_code = Empty,
+            gen_ai.operation.name = "execute_tool",
+            gen_ai.tool.name = %raw(&job.name),
+            gen_ai.tool.call.id = %raw(&job.id),
+            gen_ai.tool.type = "function",
+            gen_ai.tool.call.arguments = Empty,
+            gen_ai.tool.call.result = Empty,
+            gen_ai.conversation.id = Empty,
+            error.type = Empty,
+            toolrunner.content.truncated = Empty,
+            run = id,
+        );
+        self.record_conversation(&span);
+        if let Some(limit) = self.content() {
+            record_text(&span, "gen_ai.tool.call.arguments", &String::from_utf8_lossy(&job.input), limit);
+        }
+        span
+    }
+
+    /// What takes note of a call's end in its span.
+    pub(super) fn ends_call(&self) -> impl FnOnce(&Span, &Done) + Send + use<> {
+        let limit = self.content();
+        move |span, done| {
+            let Some((content, is_error)) = &done.answer else { return };
+            span.record("otel.status_code", if *is_error { "ERROR" } else { "OK" });
+            if *is_error {
+                span.record("error.type", "tool_error");
+            }
+            if let Some(limit) = limit {
+                record_text(span, "gen_ai.tool.call.result", &without_data(content), limit);
+            }
+        }
+    }
+
+    /// The run is over.
+    pub(super) fn run_ends(&mut self, outcome: Option<Outcome>, usage: Usage) {
+        let Some(Open { run, .. }) = self.open.take().map(|open| *open) else { return };
+        record_usage(&run, usage);
+        if let Some(outcome) = outcome {
+            run.record("toolrunner.outcome", tracing::field::display(outcome));
+            run.record("otel.status_code", "OK");
+        }
+    }
+
+    /// The run stops with an error.
+    pub(super) fn run_fails(&mut self, error: &Error, usage: Usage) {
+        let kind = kind_of(error);
+        self.request_fails(&kind);
+        if let Some(Open { run, .. }) = self.open.as_deref() {
+            run.record("error.type", kind.as_str());
+            run.record("otel.status_code", "ERROR");
+        }
+        self.run_ends(None, usage);
+    }
+}
+
+/// The error's `error.type`: the API's type or the status where the API has one.
+fn kind_of(error: &Error) -> String {
+    match error {
+        Error::Api(failure) if !failure.kind.is_empty() => Escaped(&failure.kind).to_string(),
+        Error::Api(failure) => failure.error.status.to_string(),
+        Error::Capacity(_) => "capacity".to_owned(),
+        Error::Misuse(_) | Error::Invalid(_) | Error::Setup(_) => "invalid_use".to_owned(),
+        Error::Protocol(_) => "protocol".to_owned(),
+        Error::Transport(_) => "transport".to_owned(),
+    }
+}
+
+/// A name or an id of a call, as it came.
+fn raw(text: &str) -> Escaped<Text<'_>> {
+    Escaped(Text::from_raw(text))
+}
+
+fn text_of(params: &Params, name: &str) -> String {
+    params.json(name).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
+}
+
+/// Tokens as the conventions count them: the input includes what a cache gave or took.
+fn record_usage(span: &Span, usage: Usage) {
+    span.record("gen_ai.usage.input_tokens", usage.input_total());
+    span.record("gen_ai.usage.output_tokens", usage.output_tokens);
+    span.record("gen_ai.usage.cache_read.input_tokens", usage.cache_read_input_tokens);
+    span.record("gen_ai.usage.cache_write.input_tokens", usage.cache_creation_input_tokens);
+}
+
+/// Records the newest of `messages` that fit in `limit` bytes, in the conventions' form.
+fn record_messages<'a>(span: &Span, name: &'static str, messages: impl DoubleEndedIterator<Item = &'a Json>, limit: usize) {
+    let (mut kept, mut bytes, mut is_cut) = (Vec::new(), 2, false);
+    for message in messages.rev() {
+        let text = in_parts(message).to_string();
+        bytes += text.len() + 1;
+        if bytes > limit {
+            is_cut = true;
+            break;
+        }
+        kept.push(text);
+    }
+    kept.reverse();
+    span.record(name, format!("[{}]", kept.join(",")));
+    if is_cut {
+        span.record("toolrunner.content.truncated", true);
+    }
+}
+
+/// Records `text`, or nothing but that it is too long.
+fn record_text(span: &Span, name: &'static str, text: &str, limit: usize) {
+    if text.len() <= limit {
+        span.record(name, text);
+    } else {
+        span.record("toolrunner.content.truncated", true);
+    }
+}
+
+/// A message in the conventions' form: a role and parts.
+fn in_parts(message: &Json) -> Json {
+    let parts: Vec<Json> = match &message["content"] {
+        Json::String(text) => vec![json!({"type": "text", "content": text})],
+        Json::Array(blocks) => blocks.iter().map(part).collect(),
+        _ => Vec::new(),
+    };
+    let mut out = json!({"role": message["role"], "parts": parts});
+    if let Some(reason) = message["stop_reason"].as_str() {
+        out["finish_reason"] = reason.into();
+    }
+    out
+}
+
+fn part(block: &Json) -> Json {
+    match block["type"].as_str().unwrap_or_default() {
+        "text" => json!({"type": "text", "content": block["text"]}),
+        "thinking" => json!({"type": "reasoning", "content": block["thinking"]}),
+        "tool_use" => json!({"type": "tool_call", "id": block["id"], "name": block["name"], "arguments": block["input"]}),
+        "tool_result" => {
+            let content = serde_json::to_vec(&block["content"]).unwrap_or_default();
+            json!({"type": "tool_call_response", "id": block["tool_use_id"], "response": without_data(&content)})
+        }
+        kind => json!({"type": kind}),
+    }
+}
+
+/// A tool's content as JSON text, with only the types of its blocks that are not text.
+fn without_data(content: &[u8]) -> String {
+    match serde_json::from_slice(content) {
+        Ok(Json::Array(blocks)) => {
+            let kept = blocks.into_iter().map(|block| if block["type"] == "text" { block } else { json!({"type": block["type"]}) });
+            Json::Array(kept.collect()).to_string()
+        }
+        Ok(Json::String(text)) => text,
+        _ => String::from_utf8_lossy(content).into_owned(),
+    }
+}
