@@ -5,6 +5,7 @@ use core::fmt;
 use core::future::poll_fn;
 use core::task::{Context, Poll};
 
+use super::ToolError;
 use crate::json::Text;
 use crate::time::Instant;
 
@@ -38,6 +39,16 @@ pub trait ToolHost: Send + Sync {
         if self.is_cancelled() { Poll::Ready(()) } else { Poll::Pending }
     }
 
+    /// The answer to what the call asks, as JSON, if it is known; else takes note of the question, and the call is left to the caller.
+    /// `None` before the answer is known; an error where nobody can be asked, as by default.
+    ///
+    /// # Errors
+    /// Nobody can be asked.
+    fn ask(&self, question: &str) -> Result<Option<&str>, ToolError> {
+        let _ = question;
+        Err(ToolError::new("Error: nobody can be asked here"))
+    }
+
     /// What all tools of the run share; nothing if the run was given nothing.
     fn state(&self) -> Option<&(dyn Any + Send + Sync)> {
         None
@@ -53,6 +64,20 @@ impl<'a> ToolContext<'a> {
     /// Waits until the call is cancelled; for ever if nobody does. For a `select` beside the work.
     pub async fn cancelled(&self) {
         poll_fn(|context| self.host.map_or(Poll::Pending, |host| host.poll_cancelled(context))).await;
+    }
+
+    /// Asks a question, as JSON, of whoever runs the agent, and gives the answer, as JSON.
+    ///
+    /// The first time there is no answer yet. The call then ends with the error that this method returns (return it at once, with `?`);
+    /// the error is not a result, and the model does not see it. The run goes on with its other calls and then waits. When the question is
+    /// answered the tool is called again from its beginning, with the same input, and this method returns the answer. So ask before you do
+    /// anything that must not happen twice. A tool may ask several questions, always in the same order.
+    ///
+    /// # Errors
+    /// The answer is not known yet, or nobody can be asked where the tool runs.
+    pub fn ask(&self, question: &str) -> Result<&'a str, ToolError> {
+        let Some(host) = self.host else { return Err(ToolError::new("Error: nobody can be asked here")) };
+        host.ask(question)?.ok_or(ToolError::new("Error: the question is not answered yet"))
     }
 
     /// What all tools of the run share, if it is a `T`.

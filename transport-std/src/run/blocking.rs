@@ -13,11 +13,12 @@ use tokio::sync::oneshot;
 use toolrunner_core::tool::Notice;
 use tracing::{Dispatch, Span, dispatcher};
 
+use super::jobs::JobEnd;
 use super::notice::notice;
 use crate::escaped::Escaped;
 
-/// What a call gives: content, and whether it is an error.
-type Given = (Vec<u8>, bool);
+/// What a call gives.
+type Given = JobEnd;
 
 /// Runs `work` where it may block. A panic goes on here.
 pub(super) async fn run<F: Future<Output = Given>>(work: impl FnOnce() -> F + Send + 'static) -> Given {
@@ -29,7 +30,7 @@ pub(super) async fn run<F: Future<Output = Given>>(work: impl FnOnce() -> F + Se
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => resume_unwind(panic),
                 // The runtime is shutting down.
-                Err(_) => notice(Notice::Cancelled),
+                Err(_) => notice(Notice::Cancelled).into(),
             },
         };
     }
@@ -40,12 +41,12 @@ pub(super) async fn run<F: Future<Output = Given>>(work: impl FnOnce() -> F + Se
     });
     if let Err(error) = spawned {
         tracing::error!(error = %Escaped(error), "no thread for a blocking tool");
-        return notice(Notice::NotRun);
+        return notice(Notice::NotRun).into();
     }
     match given.await {
         Ok(Ok(given)) => given,
         Ok(Err(panic)) => resume_unwind(panic),
-        Err(_) => notice(Notice::Cancelled),
+        Err(_) => notice(Notice::Cancelled).into(),
     }
 }
 

@@ -370,6 +370,7 @@ impl RunBuilder {
             next_params: Params::default(),
             gate: self.hooks.gate,
             allowed: Vec::new(),
+            dialogues: Vec::new(),
             hook: self.hooks.hook,
             result_cap: self.hooks.result_cap,
             state: self.hooks.state,

@@ -10,11 +10,18 @@ use super::Run;
 use super::apart::run_apart;
 use super::drive::uninterrupted;
 use super::gate::{ResultDraft, capped};
-use super::jobs::{Done, Job};
+use super::jobs::{Done, Job, JobEnd};
 use super::notice::notice;
 use super::what::What;
 use crate::error::Error;
 use crate::escaped::Escaped;
+
+/// What the tool of a call asked, and what it was answered.
+pub(super) struct Dialogue {
+    call: usize,
+    answers: Vec<String>,
+    pub(super) question: Option<String>,
+}
 
 impl Run {
     /// Answers an open call instead of running its tool: the content's text. If the tool runs already it is dropped.
@@ -70,6 +77,40 @@ impl Run {
         }
         self.machine.give_to_tools(call);
         Ok(self)
+    }
+
+    /// What the tool of this call [asked](toolrunner_core::tool::ToolContext::ask), as JSON, if it waits for the answer.
+    pub fn question(&self, id: &str) -> Option<&str> {
+        let call = self.machine.calls().find(|&i| self.machine.call(i).is_some_and(|call| !call.is_answered && call.id == *id))?;
+        self.dialogues.iter().find(|dialogue| dialogue.call == call)?.question.as_deref()
+    }
+
+    /// Answers the next question of a call, as JSON: its tool is called again, after the [gate](crate::RunBuilder::gate), and finds the
+    /// answer. In a run that was made from a snapshot, say all answers again, in order, before the run goes on: a snapshot has none.
+    ///
+    /// # Errors
+    /// As [`answer`](Self::answer).
+    pub fn answer_question(&mut self, id: &str, answer: &str) -> Result<&mut Self, Error> {
+        let call = self.open_call(id)?;
+        let dialogue = self.dialogue(call);
+        dialogue.question = None;
+        dialogue.answers.push(answer.to_owned());
+        self.machine.give_to_tools(call);
+        Ok(self)
+    }
+
+    fn answers_of(&self, call: usize) -> Arc<[String]> {
+        let dialogue = self.dialogues.iter().find(|dialogue| dialogue.call == call);
+        dialogue.map(|dialogue| dialogue.answers.as_slice().into()).unwrap_or_default()
+    }
+
+    pub(super) fn dialogue(&mut self, call: usize) -> &mut Dialogue {
+        let known = self.dialogues.iter().position(|dialogue| dialogue.call == call);
+        let i = known.unwrap_or_else(|| {
+            self.dialogues.push(Dialogue { call, answers: Vec::new(), question: None });
+            self.dialogues.len() - 1
+        });
+        &mut self.dialogues[i]
     }
 
     /// The calls that wait for the caller, as ids: tools without a function, and those that the gate suspended.
@@ -134,6 +175,7 @@ impl Run {
                         tools: Arc::clone(&self.toolset.tools),
                         state: self.state.clone(),
                         gate: self.gate.clone().filter(|_| !self.allowed.contains(&i)),
+                        answers: self.answers_of(i),
                     };
                     self.machine.begin_call(i);
                     let span = self.trace.call(self.id, &self.params, &job);
@@ -162,9 +204,17 @@ impl Run {
 
     /// Puts a result in its place.
     pub(super) fn stage(&mut self, done: Done) -> Result<(), Error> {
-        let Some((content, is_error)) = done.answer else {
-            self.machine.leave_to_caller(done.call);
-            return Ok(());
+        let (content, is_error) = match done.end {
+            JobEnd::Answer(content, is_error) => (content, is_error),
+            JobEnd::Suspended => {
+                self.machine.leave_to_caller(done.call);
+                return Ok(());
+            }
+            JobEnd::Asked(question) => {
+                self.machine.leave_to_caller(done.call);
+                self.dialogue(done.call).question = Some(question);
+                return Ok(());
+            }
         };
         let text = |text: Option<Text<'_>>| text.map(|text| text.to_string()).unwrap_or_default();
         let call = self.machine.call(done.call);

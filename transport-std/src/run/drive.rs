@@ -212,6 +212,8 @@ impl Run {
                 Step::Call => self.start_calls()?,
                 Step::Send if !self.announced && !self.machine.is_compacting() => {
                     self.announced = true;
+                    // All calls of the turn before have their answers.
+                    self.dialogues.clear();
                     let (turn, attempt) = (self.machine.turns() + 1, self.machine.attempt() + 1);
                     return Ok(Some(What::Request { turn, attempt }));
                 }

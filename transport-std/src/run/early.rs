@@ -130,6 +130,7 @@ impl Run {
                 tools: Arc::clone(&self.toolset.tools),
                 state: self.state.clone(),
                 gate: self.gate.clone(),
+                answers: Arc::default(),
             };
             let span = self.trace.call(self.id, &self.params, &job);
             self.jobs.start(job, self.clock.clone(), span, self.trace.ends_call());

@@ -2,6 +2,7 @@
 
 use core::any::Any;
 use core::pin::Pin;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use core::task::{Context, Poll};
 use std::sync::Arc;
 
@@ -24,8 +25,23 @@ use crate::escaped::Escaped;
 /// What became of a call.
 pub(super) struct Done {
     pub(super) call: usize,
-    /// The content as it goes on the wire, and whether it is an error; nothing if the gate left the call to the caller.
-    pub(super) answer: Option<(Vec<u8>, bool)>,
+    pub(super) end: JobEnd,
+}
+
+/// How a job ended.
+pub(super) enum JobEnd {
+    /// With a result: the content as it goes on the wire, and whether it is an error.
+    Answer(Vec<u8>, bool),
+    /// The gate left the call to the caller.
+    Suspended,
+    /// The tool asked this question.
+    Asked(String),
+}
+
+impl From<(Vec<u8>, bool)> for JobEnd {
+    fn from((content, is_error): (Vec<u8>, bool)) -> Self {
+        Self::Answer(content, is_error)
+    }
 }
 
 /// What a call needs to run anywhere.
@@ -40,6 +56,8 @@ pub(super) struct Job {
     pub(super) state: Option<Arc<dyn Any + Send + Sync>>,
     /// Asked first, unless the caller has decided already.
     pub(super) gate: Option<Arc<dyn DynGate>>,
+    /// Answers to what the tool asked in earlier calls, in order.
+    pub(super) answers: Arc<[String]>,
 }
 
 type Running = Abortable<Apart<Pin<Box<dyn Future<Output = Done> + Send>>>>;
@@ -172,6 +190,11 @@ struct Host {
     /// Made when a tool waits for it.
     waiting: std::sync::Mutex<Option<Pin<Box<WaitForCancellationFutureOwned>>>>,
     state: Option<Arc<dyn Any + Send + Sync>>,
+    answers: Arc<[String]>,
+    /// How many questions the tool has asked.
+    asked: AtomicUsize,
+    /// The first that has no answer.
+    question: std::sync::Mutex<Option<String>>,
 }
 
 impl ToolHost for Host {
@@ -187,6 +210,15 @@ impl ToolHost for Host {
         waiting.get_or_insert_with(|| Box::pin(self.cancel.clone().cancelled_owned())).as_mut().poll(context)
     }
 
+    fn ask(&self, question: &str) -> Result<Option<&str>, ToolError> {
+        let answer = self.answers.get(self.asked.fetch_add(1, Ordering::Relaxed));
+        if answer.is_none() {
+            let mut first = self.question.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            first.get_or_insert_with(|| question.to_owned());
+        }
+        Ok(answer.map(String::as_str))
+    }
+
     fn state(&self) -> Option<&(dyn Any + Send + Sync)> {
         self.state.as_deref()
     }
@@ -198,13 +230,13 @@ impl Job {
         if let Some(gate) = self.gate.take() {
             match Apart::new(gate.dyn_decide(self.gated())).await {
                 Ok(Decision::Allow) => {}
-                Ok(Decision::Suspend) => return Done { call, answer: None },
+                Ok(Decision::Suspend) => return Done { call, end: JobEnd::Suspended },
                 Ok(Decision::Input(json)) => self.input = json.into_bytes(),
-                Ok(Decision::Answer { content, is_error }) => return Done { call, answer: Some((content.into_bytes(), is_error)) },
+                Ok(Decision::Answer { content, is_error }) => return Done { call, end: (content.into_bytes(), is_error).into() },
                 // Nobody allowed it.
                 Err(panic) => {
                     tracing::error!("the gate panicked: {}", Escaped(&panic));
-                    return Done { call, answer: Some(notice(Notice::NotRun)) };
+                    return Done { call, end: notice(Notice::NotRun).into() };
                 }
             }
         }
@@ -218,16 +250,16 @@ impl Job {
                 Either::Right(((), _)) => {
                     told.cancel();
                     tracing::error!("tool timed out after {limit:?}");
-                    Ok(notice(Notice::TimedOut(limit)))
+                    Ok(notice(Notice::TimedOut(limit)).into())
                 }
             },
             _ => work.await,
         };
-        let answer = done.unwrap_or_else(|panic| {
+        let end = done.unwrap_or_else(|panic| {
             tracing::error!("tool panicked: {}", Escaped(&panic));
-            notice(Notice::Panicked)
+            notice(Notice::Panicked).into()
         });
-        Done { call, answer: Some(answer) }
+        Done { call, end }
     }
 
     fn gated(&self) -> GatedCall {
@@ -239,21 +271,32 @@ impl Job {
         }
     }
 
-    async fn work(self, deadline: Option<Instant>, cancel: CancellationToken) -> (Vec<u8>, bool) {
+    async fn work(self, deadline: Option<Instant>, cancel: CancellationToken) -> JobEnd {
         if self.entry.blocking { blocking::run(move || self.call(deadline, cancel)).await } else { self.call(deadline, cancel).await }
     }
 
-    async fn call(self, deadline: Option<Instant>, cancel: CancellationToken) -> (Vec<u8>, bool) {
+    async fn call(self, deadline: Option<Instant>, cancel: CancellationToken) -> JobEnd {
         let mut scratch = if self.input.contains(&b'\\') { vec![0; self.input.len()] } else { Vec::new() };
         let mut content = Vec::new();
-        let Some(input) = Value::first(&self.input) else { return notice(Notice::NotRun) };
-        let host = Host { cancel, waiting: std::sync::Mutex::new(None), state: self.state.clone() };
+        let Some(input) = Value::first(&self.input) else { return notice(Notice::NotRun).into() };
+        let host = Host {
+            cancel,
+            waiting: std::sync::Mutex::new(None),
+            state: self.state.clone(),
+            answers: Arc::clone(&self.answers),
+            asked: AtomicUsize::new(0),
+            question: std::sync::Mutex::new(None),
+        };
         let mut call = ToolCall::new(Text::from_raw(&self.id), Text::from_raw(&self.name), input, &mut scratch);
         call.turn = self.turn;
         call.deadline = deadline;
         call.host = Some(&host);
         let mut out = Output::growing(&mut content);
         let result = self.tools.dyn_call(self.entry.index, call, &mut out).await;
+        let question = host.question.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(question) = question {
+            return JobEnd::Asked(question);
+        }
         let error = result.as_ref().err();
         let fits = error.map_or(Ok(()), |error| error.write_to(&mut out)).and_then(|()| out.finish().map(<[u8]>::len));
         let done = match fits {
@@ -266,7 +309,7 @@ impl Job {
         if let Some(error) = error {
             log(error, &done.0);
         }
-        done
+        done.into()
     }
 }
 

@@ -41,9 +41,9 @@ use tokio_util::sync::CancellationToken;
 use toolrunner_core::drive::ReplyUnderWay;
 use toolrunner_core::message::{ReplyMessage, Usage};
 use toolrunner_core::policy::{Limits, RetryPolicy};
-use toolrunner_core::run::{Compaction, OnBreak, Outcome, Run as Machine};
+use toolrunner_core::run::{Call, Compaction, OnBreak, Outcome, Run as Machine};
 use toolrunner_core::time::Clock;
-use toolrunner_core::tool::Tools;
+use toolrunner_core::tool::{Definition, Tools};
 
 use crate::clock::SharedClock;
 use crate::config::{ClientBuilder, Settings};
@@ -123,6 +123,8 @@ pub struct Run {
     gate: Option<Arc<dyn DynGate>>,
     /// Calls of this turn for which the gate is not asked any more.
     allowed: Vec<usize>,
+    /// What tools of this turn asked.
+    dialogues: Vec<calls::Dialogue>,
     hook: Option<Arc<Hook>>,
     result_cap: Option<usize>,
     /// What the tools share.
@@ -421,6 +423,16 @@ impl Run {
     /// ```
     pub fn open_calls(&self) -> impl Iterator<Item = toolrunner_core::run::Call<'_>> {
         self.machine.calls().filter_map(|i| self.machine.call(i)).filter(|call| !call.is_answered)
+    }
+
+    /// What the tool of this call tells of itself; `None` if no tool here is called so.
+    pub fn definition(&self, call: &Call<'_>) -> Option<Definition<'_>> {
+        self.toolset.definition(call.toolset, call.name)
+    }
+
+    /// Most calls of one turn that run at the same time: see [`RunBuilder::concurrency`].
+    pub const fn concurrency(&self) -> usize {
+        self.concurrency
     }
 
     /// The machine below: its transcript, its calls.

@@ -171,6 +171,11 @@ impl Toolset {
         self.declared().any(|tool| name_of(tool).is_some_and(|known| known == *name)).then_some(entry)
     }
 
+    /// What that tool tells of itself, if it is one of `tools`.
+    pub(crate) fn definition(&self, toolset: Option<Text<'_>>, name: Text<'_>) -> Option<Definition<'_>> {
+        self.tools.dyn_definition(self.find(toolset, name)?.index)
+    }
+
     fn definitions(&self) -> impl Iterator<Item = (usize, Definition<'_>)> {
         (0..self.count).filter_map(|i| Some((i, self.tools.dyn_definition(i)?)))
     }
