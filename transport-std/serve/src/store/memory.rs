@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use super::{
-    Answer, Commit, Committed, Created, Deleted, Holder, Idempotent, NewSession, Page, Part, Query, Record, Row, Status, Store, StoreError,
+    Answer, Commit, Committed, Created, Deleted, Idempotent, NewSession, Page, Part, Query, Record, Row, Status, Store, StoreError,
     Summary, Timestamp,
 };
 
@@ -132,22 +132,7 @@ impl Inner {
         } else {
             self.running.remove(&commit.id);
         }
-        record.version += 1;
-        record.head += commit.rows.len() as u64;
-        record.status = commit.status;
-        record.messages = commit.messages;
-        record.updated = commit.now;
-        record.expires = commit.expires;
-        record.token = commit.token;
-        record.document = commit.document;
-        match commit.holder {
-            Holder::Keep => {}
-            Holder::Take(server) => {
-                record.holder = Some(server);
-                record.fence += 1;
-            }
-            Holder::Release => record.holder = None,
-        }
+        *record = record.after(&commit);
         session.rows.extend(commit.rows);
         self.remember(commit.idempotent);
         Committed::Done

@@ -26,6 +26,7 @@ mod memory;
 use core::fmt;
 use core::time::Duration;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -105,6 +106,19 @@ pub trait Store: Send + Sync + 'static {
     }
 }
 
+/// Opens the store that a URL names: `memory:`.
+///
+/// # Errors
+/// The URL names no store that is known here, or the store cannot be opened.
+pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
+    match url.split_once(':') {
+        Some(("memory", "")) => Ok(Arc::new(MemoryStore::new())),
+        // Not the whole URL: it may hold a password.
+        Some((scheme, _)) => Err(StoreError::new(format!("no store is known for URLs of the scheme {scheme:?}"))),
+        None => Err(StoreError::new("a store is named by a URL, such as `memory:`")),
+    }
+}
+
 /// What a session is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -176,6 +190,34 @@ pub struct Record {
     pub token: Uuid,
     /// The session's state, for the engine alone. Usually below 10 KB; can hold several MB.
     pub document: Bytes,
+}
+
+impl Record {
+    /// The record as `commit` makes it, if nothing stands against that.
+    #[must_use]
+    pub fn after(&self, commit: &Commit) -> Self {
+        let (holder, fence) = match commit.holder {
+            Holder::Keep => (self.holder, self.fence),
+            Holder::Take(server) => (Some(server), self.fence + 1),
+            Holder::Release => (None, self.fence),
+        };
+        Self {
+            id: self.id,
+            owner: self.owner.clone(),
+            metadata: self.metadata.clone(),
+            created: self.created,
+            updated: commit.now,
+            expires: commit.expires,
+            version: self.version + 1,
+            head: self.head + commit.rows.len() as u64,
+            status: commit.status,
+            messages: commit.messages,
+            holder,
+            fence,
+            token: commit.token,
+            document: commit.document.clone(),
+        }
+    }
 }
 
 /// A session to be created.

@@ -1,0 +1,123 @@
+//! `start`: the server as a process.
+
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+use std::path::PathBuf;
+
+use clap::Args;
+use tokio::net::TcpListener;
+
+use crate::agent::Agent;
+use crate::auth::Tokens;
+use crate::server::{Options, Server};
+
+/// How the agent is served.
+#[derive(Debug, Args)]
+pub(super) struct Start {
+    /// The address to listen at. Anything but a loopback address lets other machines in: then use --tokens, and TLS in front.
+    #[arg(long, default_value = "127.0.0.1")]
+    host: IpAddr,
+    /// The port; 0 for any that is free.
+    #[arg(long, default_value_t = 8000)]
+    port: u16,
+    /// Most turns at once; 0 for no limit.
+    #[arg(long, default_value_t = 0)]
+    workers: usize,
+    /// Delete a session this many seconds after its last turn; 0 for never.
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = super::seconds)]
+    ttl: Duration,
+    /// End a turn as failed after this many seconds, without the time that it waits for answers; 0 for never.
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = super::seconds)]
+    timeout: Duration,
+    /// Most sessions; 0 for no limit.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    max_sessions: u64,
+    /// Let clients choose the ids of sessions, with PUT.
+    #[arg(long)]
+    allow_custom_ids: bool,
+    /// Where sessions are kept: memory:
+    #[arg(long, value_name = "URL", default_value = "memory:", env = "TOOLRUNNER_STORE")]
+    store: String,
+    /// Ask for bearer tokens: a line `OWNER TOKEN` for each in this file.
+    #[arg(long, value_name = "FILE")]
+    tokens: Option<PathBuf>,
+    /// Let webhooks go to private and loopback addresses.
+    #[arg(long)]
+    allow_private_webhooks: bool,
+    /// Let pages of this origin use the server from a browser, such as https://example.org. May be repeated.
+    #[arg(long, value_name = "ORIGIN")]
+    cors: Vec<String>,
+    /// When the server is told to stop: how many seconds turns may go on. Then they are left for another server, or the next start.
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = super::seconds)]
+    drain: Duration,
+    /// What is logged: error, warn, info, debug, or a filter such as toolrunner_serve=debug.
+    #[arg(long, value_name = "FILTER", default_value = "warn", env = "TOOLRUNNER_LOG")]
+    log: String,
+}
+
+pub(super) async fn run(agent: Agent, start: Start) -> Result<(), String> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&start.log).map_err(|error| format!("--log: {error}"))?;
+    // A program may have set up its own.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    if let Some(check) = &agent.check {
+        check()?;
+    }
+    let some = |duration: Duration| (!duration.is_zero()).then_some(duration);
+    let options = Options {
+        workers: (start.workers > 0).then_some(start.workers),
+        ttl: some(start.ttl),
+        timeout: some(start.timeout),
+        max_sessions: (start.max_sessions > 0).then_some(start.max_sessions),
+        allow_custom_ids: start.allow_custom_ids,
+        allow_private_webhooks: start.allow_private_webhooks,
+        tokens: start.tokens.as_deref().map(Tokens::from_file).transpose()?.unwrap_or_default(),
+        origins: start.cors,
+    };
+    let store = crate::store::open(&start.store).await.map_err(|error| error.to_string())?;
+    let server = Server::new(agent, store, options);
+    let address = SocketAddr::new(start.host, start.port);
+    let listener = TcpListener::bind(address).await.map_err(|error| format!("{address}: {error}"))?;
+    server.begin().await.map_err(|error| error.to_string())?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    println!("Serving at http://{address}");
+    let stopping = std::sync::Arc::clone(&server);
+    let served = axum::serve(listener, crate::http::router(std::sync::Arc::clone(&server))).with_graceful_shutdown(async move {
+        stop_signal().await;
+        // Streams end now, so that their connections do; clients go on with another server, or this one when it is back.
+        stopping.begin_drain();
+    });
+    let served = IntoFuture::into_future(served);
+    let drained = server.drained();
+    tokio::pin!(served);
+    let ended = tokio::select! {
+        ended = &mut served => ended,
+        // A client that keeps its connection does not keep the server.
+        () = async { drained.await; server.end(start.drain).await; } => return Ok(()),
+    };
+    server.end(start.drain).await;
+    ended.map_err(|error| error.to_string())
+}
+
+/// Returns when the process is told to stop.
+async fn stop_signal() {
+    let interrupt = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            core::future::pending::<()>().await;
+        }
+    };
+    #[cfg(unix)]
+    let terminate = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(_) => core::future::pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminate = core::future::pending::<()>();
+    tokio::select! {
+        () = interrupt => {}
+        () = terminate => {}
+    }
+}

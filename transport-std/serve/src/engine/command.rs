@@ -1,0 +1,227 @@
+//! What is asked of a session from outside.
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::document::{Active, Call, CallState, InterruptKind, Webhook};
+use super::event::{Detail, Patch, StopReason};
+use super::{Context, Document, Edit, Refusal, fact};
+use crate::chat::{ChatRole, Sent};
+use crate::store::{Commit, Holder, Record, Status};
+
+/// What a command came to.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// This is to be committed.
+    Commit(Box<Commit>),
+    /// Nothing changes.
+    Nothing,
+}
+
+impl Change {
+    fn of(edit: &Edit, record: &Record, context: &mut Context<'_>) -> Self {
+        Self::Commit(Box::new(edit.commit(record, context, None)))
+    }
+}
+
+/// A message for a session.
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    pub(crate) sent: Sent,
+    pub(crate) webhook: Option<Webhook>,
+    pub(crate) trace_id: Option<String>,
+}
+
+/// An answer to an interrupt.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) interrupt_id: String,
+    pub(crate) value: Box<RawValue>,
+}
+
+/// Begins a turn with this message. The server of the context holds it.
+pub(crate) fn send(record: &Record, mut document: Document, message: &Message, context: &mut Context<'_>) -> Result<Change, Refusal> {
+    if let Status::Running | Status::Interrupted = record.status {
+        return Err(Refusal::Busy(record.status));
+    }
+    let json = message.sent.for_model(context.rules.system_messages);
+    let patch = Patch { from: document.transcript, text: if document.transcript > 0 { format!(",{json}") } else { json } };
+    document.turn += 1;
+    document.turn_after = record.head;
+    document.response = None;
+    document.error = None;
+    document.active = Some(Active {
+        started: context.now,
+        trace_id: message.trace_id.clone(),
+        webhook: message.webhook.clone(),
+        mark: document.transcript,
+        messages_before: record.messages,
+        ..Active::default()
+    });
+    document.transcript = patch.end();
+    let mut edit = Edit::of(record, document);
+    (edit.status, edit.holder) = (Status::Running, Holder::Take(context.server));
+    edit.messages += 1;
+    let role = (message.sent.role != ChatRole::User).then(|| message.sent.role.name());
+    edit.tell(context.ids, Detail::UserMessage { content: message.sent.blocks(), role }).patch = Some(patch);
+    edit.tell(context.ids, Detail::StatusRunning { trace_id: message.trace_id.clone() });
+    edit.begin_request(context);
+    Ok(Change::of(&edit, record, context))
+}
+
+/// Answers an interrupt. When it was the last one, the turn goes on, held by the server of the context.
+pub(crate) fn resume(record: &Record, mut document: Document, answer: &Answer, context: &mut Context<'_>) -> Result<Change, Refusal> {
+    let value: Value = serde_json::from_str(answer.value.get()).unwrap_or_default();
+    let canonical = value.to_string();
+    if document.check_answer(&answer.interrupt_id, &canonical)? {
+        return Ok(Change::Nothing);
+    }
+    let waits = |call: &Call| call.interrupt.as_ref().is_some_and(|interrupt| interrupt.interrupt_id == answer.interrupt_id);
+    let found = document.active.as_ref().and_then(|active| active.calls.iter().position(waits));
+    let Some(i) = found else {
+        return Err(match record.status {
+            Status::Interrupted => Refusal::UnknownInterrupt(answer.interrupt_id.clone()),
+            status => Refusal::NotInterrupted(status),
+        });
+    };
+    document.remember_answer(answer.interrupt_id.clone(), canonical);
+    let mut edit = Edit::of(record, document);
+    let Some(active) = &mut edit.document.active else { return Ok(Change::Nothing) };
+    let call = &mut active.calls[i];
+    let Some(interrupt) = call.interrupt.take() else { return Ok(Change::Nothing) };
+    call.state = CallState::Open;
+    let (event, trace_id) = (call.event.clone(), active.trace_id.clone());
+    let mut denied = None;
+    match interrupt.kind {
+        InterruptKind::ToolApproval => {
+            let Approval { approved, reason } = Approval::of(&value)?;
+            let result = if approved { "allow" } else { "deny" };
+            call.needs_approval = false;
+            edit.tell(context.ids, Detail::ToolConfirmation { tool_use_id: event, result });
+            denied = (!approved).then(|| reason.unwrap_or_default());
+        }
+        InterruptKind::UserInput => {
+            check_answers(&value)?;
+            call.answers.push(answer.value.clone());
+            let content = fact::text_blocks(answer.value.get());
+            edit.tell(context.ids, Detail::CustomToolResult { custom_tool_use_id: event, content });
+        }
+    }
+    let goes_on = record.status == Status::Interrupted && edit.document.open_interrupts().next().is_none();
+    if goes_on {
+        (edit.status, edit.holder) = (Status::Running, Holder::Take(context.server));
+        edit.tell(context.ids, Detail::StatusRunning { trace_id });
+    }
+    if let Some(reason) = denied {
+        let text = match reason.trim() {
+            "" => "Error: the user rejected this call".to_owned(),
+            reason => format!("Error: the user rejected this call: {reason}"),
+        };
+        edit.answer(context.ids, i, &text);
+    }
+    if goes_on && edit.document.active.as_ref().is_some_and(Active::all_done) {
+        edit.begin_request(context);
+    }
+    Ok(Change::of(&edit, record, context))
+}
+
+#[derive(Deserialize)]
+struct Approval {
+    approved: bool,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+impl Approval {
+    fn of(value: &Value) -> Result<Self, Refusal> {
+        let bad = |at, kind, text| Refusal::BadAnswer { at, kind, text };
+        let Some(object) = value.as_object() else {
+            return Err(bad(Vec::new(), "dict_type", "Input should be an object with `approved`, true or false"));
+        };
+        match object.get("approved") {
+            None => Err(bad(vec!["approved"], "missing", "Field required")),
+            Some(Value::Bool(approved)) => match object.get("reason") {
+                None | Some(Value::Null) => Ok(Self { approved: *approved, reason: None }),
+                Some(Value::String(reason)) => Ok(Self { approved: *approved, reason: Some(reason.clone()) }),
+                Some(_) => Err(bad(vec!["reason"], "string_type", "Input should be a valid string")),
+            },
+            Some(_) => Err(bad(vec!["approved"], "bool_type", "Input should be a valid boolean")),
+        }
+    }
+}
+
+fn check_answers(value: &Value) -> Result<(), Refusal> {
+    let bad = |at, kind, text| Refusal::BadAnswer { at, kind, text };
+    let Some(object) = value.as_object() else {
+        return Err(bad(Vec::new(), "dict_type", "Input should be an object with `answers`"));
+    };
+    match object.get("answers") {
+        Some(Value::Object(_)) => Ok(()),
+        Some(_) => Err(bad(vec!["answers"], "dict_type", "Input should be an object: the label of the answer by question")),
+        None => Err(bad(vec!["answers"], "missing", "Field required")),
+    }
+}
+
+/// Asks the turn under way to end. Its holder ends it; of an interrupted turn the server of the context becomes the holder.
+pub(crate) fn cancel(record: &Record, document: Document, context: &mut Context<'_>) -> Change {
+    let mut edit = Edit::of(record, document);
+    match &mut edit.document.active {
+        Some(active) if !active.cancelled && !matches!(record.status, Status::Idle | Status::Error) => active.cancelled = true,
+        _ => return Change::Nothing,
+    }
+    edit.tell(context.ids, Detail::UserInterrupt {});
+    if record.status == Status::Interrupted {
+        (edit.status, edit.holder) = (Status::Running, Holder::Take(context.server));
+    }
+    Change::of(&edit, record, context)
+}
+
+/// Makes the server of the context the holder of a running session whose holder is dead. Calls that had started are answered: whether they
+/// had their effect is not known. Those that may run again are open again.
+pub(crate) fn take_over(record: &Record, document: Document, context: &mut Context<'_>) -> Change {
+    if record.status != Status::Running {
+        return Change::Nothing;
+    }
+    let mut edit = Edit::of(record, document);
+    edit.holder = Holder::Take(context.server);
+    let calls = edit.document.active.as_ref().map_or(0, |active| active.calls.len());
+    for i in 0..calls {
+        let Some(call) = edit.document.active.as_mut().and_then(|active| active.calls.get_mut(i)) else { continue };
+        if call.state != CallState::Started {
+            continue;
+        }
+        if call.idempotent {
+            call.state = CallState::Open;
+        } else {
+            edit.answer(
+                context.ids,
+                i,
+                "Error: the server stopped while this call ran. Whether it had its effect is not known; it was not run again.",
+            );
+        }
+    }
+    let is_cancelled = edit.document.active.as_ref().is_some_and(|active| active.cancelled);
+    edit.fail_request(context.ids);
+    if !is_cancelled && edit.document.active.as_ref().is_some_and(Active::all_done) {
+        edit.begin_request(context);
+    }
+    Change::of(&edit, record, context)
+}
+
+/// Lets go of a turn, so that another server takes it over at once.
+pub(crate) fn release(record: &Record, document: Document, context: &mut Context<'_>) -> Change {
+    let mut edit = Edit::of(record, document);
+    edit.holder = Holder::Release;
+    Change::of(&edit, record, context)
+}
+
+/// Changes nothing: for what is to be remembered with a commit.
+pub(crate) fn nothing(record: &Record, document: Document, context: &mut Context<'_>) -> Commit {
+    Edit::of(record, document).commit(record, context, None)
+}
+
+/// The event that ends a turn, or interrupts it.
+pub(super) fn idle(kind: super::Stop, event_ids: Vec<String>) -> Detail {
+    Detail::StatusIdle { stop_reason: StopReason { kind, event_ids } }
+}

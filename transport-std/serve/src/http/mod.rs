@@ -1,0 +1,215 @@
+//! The HTTP interface.
+
+mod error;
+mod input;
+mod log;
+mod openapi;
+mod sessions;
+mod sse;
+mod turns;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Extension, Json};
+use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tower_http::cors::CorsLayer;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::server::Server;
+use crate::store::{IDEMPOTENCY_TTL, Idempotent, Timestamp};
+use error::{ApiError, Invalid};
+
+/// The owner that a request was made for.
+#[derive(Clone, Debug)]
+struct Owner(Arc<str>);
+
+/// All routes of the server.
+pub(crate) fn router(server: Arc<Server>) -> Router {
+    let sessions = get(sessions::list).post(sessions::create);
+    let session = get(sessions::read).put(sessions::create_as).delete(sessions::delete);
+    let open = Router::new().route("/health", get(health)).route("/ready", get(ready));
+    let owned = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/openapi.json", get(openapi::document))
+        .route("/sessions", sessions)
+        .route("/sessions/{session_id}", session)
+        .route("/sessions/{session_id}/messages", get(log::messages).post(turns::send))
+        .route("/sessions/{session_id}/resume", axum::routing::post(turns::resume))
+        .route("/sessions/{session_id}/cancel", axum::routing::post(turns::cancel))
+        .route("/sessions/{session_id}/events", get(log::events))
+        .route("/sessions/{session_id}/stream", get(log::stream))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&server), authorize));
+    let mut router = open
+        .merge(owned)
+        .fallback(|| async { ApiError::plain(StatusCode::NOT_FOUND, "Not Found") })
+        .method_not_allowed_fallback(|| async { ApiError::plain(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed") });
+    let origins: Vec<HeaderValue> = server.options.origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect();
+    if !origins.is_empty() {
+        let cors = CorsLayer::new()
+            .allow_origin(origins)
+            .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+            .allow_headers(tower_http::cors::AllowHeaders::mirror_request())
+            .expose_headers([header::ETAG, header::LINK, header::LOCATION, header::HeaderName::from_static("idempotency-replayed")]);
+        router = router.layer(cors);
+    }
+    router.with_state(server)
+}
+
+/// Finds out for whom a request is made.
+async fn authorize(State(server): State<Arc<Server>>, mut request: Request, next: Next) -> Response {
+    let tokens = &server.options.tokens;
+    let owner = if tokens.is_empty() { Some("") } else { bearer(request.headers()).and_then(|token| tokens.owner(token)) };
+    let Some(owner) = owner else { return ApiError::Unauthorized.into_response() };
+    request.extensions_mut().insert(Owner(owner.into()));
+    next.run(request).await
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// How busy the server is.
+#[derive(Serialize, ToSchema)]
+struct Health {
+    /// `ok`.
+    status: &'static str,
+    /// Most turns at once; 0 for as many as come.
+    max_workers: usize,
+    running_workers: usize,
+    total_sessions: u64,
+}
+
+/// Whether the server is alive.
+#[utoipa::path(get, path = "/health", tag = "server", responses((status = 200, body = Health)))]
+async fn health(State(server): State<Arc<Server>>) -> Result<Json<Health>, ApiError> {
+    let total_sessions = server.store.count().await?;
+    let max_workers = server.options.workers.unwrap_or(0);
+    Ok(Json(Health { status: "ok", max_workers, running_workers: server.running(), total_sessions }))
+}
+
+/// Whether the server takes requests: 503 while it shuts down, or if its store does not answer.
+#[utoipa::path(get, path = "/ready", tag = "server", responses((status = 200), (status = 503)))]
+async fn ready(State(server): State<Arc<Server>>) -> Response {
+    let status = match server.store.ready().await {
+        _ if server.is_draining() => "draining",
+        Ok(()) => return Json(json!({"status": "ready"})).into_response(),
+        Err(error) => {
+            tracing::warn!("{error}");
+            "the store does not answer"
+        }
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": status, "detail": status}))).into_response()
+}
+
+/// Figures for Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "server", responses((status = 200, content_type = "text/plain", body = String)))]
+async fn metrics(State(server): State<Arc<Server>>) -> Result<Response, ApiError> {
+    let text = server.metrics.text(server.store.count().await?, server.running() as u64);
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+}
+
+/// The id in a path; what is none belongs to no session.
+fn id_of(text: &str) -> Result<Uuid, ApiError> {
+    canonical(text).ok_or_else(ApiError::not_found)
+}
+
+/// A UUID in its canonical form, with hyphens and small letters.
+fn canonical(text: &str) -> Option<Uuid> {
+    Uuid::try_parse(text).ok().filter(|id| id.hyphenated().to_string() == text)
+}
+
+/// A request that is to be carried out once by its key.
+struct Once {
+    scope: String,
+    key: String,
+    fingerprint: bytes::Bytes,
+}
+
+/// An answer that is given again to the same key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Kept {
+    status: u16,
+    location: Option<String>,
+    body: serde_json::Value,
+    /// The log's head before what the request began.
+    after: u64,
+}
+
+impl Once {
+    /// What the header says; `None` without it.
+    fn of(headers: &HeaderMap, owner: &Owner, route: &str, session: Option<Uuid>, body: &[u8]) -> Result<Option<Self>, ApiError> {
+        let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+        let bad = |text: &str| ApiError::one(Invalid::new("value_error", &[json!("header"), json!("Idempotency-Key")], text));
+        let key = key.to_str().map_err(|_| bad("Idempotency-Key: only visible ASCII characters"))?;
+        if key.is_empty() || key.len() > 255 {
+            return Err(bad("Idempotency-Key: 1 to 255 characters"));
+        }
+        let place = session.map_or_else(|| "sessions".to_owned(), |id| id.to_string());
+        let told = [route.as_bytes(), b"\n", body].concat();
+        Ok(Some(Self {
+            scope: format!("{}/{place}", owner.0),
+            key: key.to_owned(),
+            fingerprint: digest(&SHA256, &told).as_ref().to_vec().into(),
+        }))
+    }
+
+    /// The answer that was given before.
+    async fn kept(&self, server: &Server) -> Result<Option<Kept>, ApiError> {
+        server.store.recall(&self.scope, &self.key).await?.map(|known| self.replay(&known)).transpose()
+    }
+
+    fn replay(&self, known: &Idempotent) -> Result<Kept, ApiError> {
+        if known.fingerprint != self.fingerprint {
+            let text = "Idempotency-Key was used with another request";
+            return Err(ApiError::one(Invalid::new("value_error", &[json!("header"), json!("Idempotency-Key")], text)));
+        }
+        serde_json::from_slice(&known.answer)
+            .map_err(|error| crate::store::StoreError::new("a stored answer cannot be read").because(error).into())
+    }
+
+    fn keep(&self, kept: &Kept) -> Idempotent {
+        Idempotent {
+            scope: self.scope.clone(),
+            key: self.key.clone(),
+            fingerprint: self.fingerprint.clone(),
+            answer: serde_json::to_vec(kept).unwrap_or_default().into(),
+            expires: Timestamp::now().after(IDEMPOTENCY_TTL),
+        }
+    }
+}
+
+impl Kept {
+    fn respond(&self, is_replay: bool) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::OK);
+        let mut response = (status, Json(&self.body)).into_response();
+        if let Some(location) = self.location.as_deref().and_then(|location| HeaderValue::from_str(location).ok()) {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
+        mark(&mut response, is_replay);
+        response
+    }
+}
+
+/// Says that an answer was given before.
+fn mark(response: &mut Response, is_replay: bool) {
+    if is_replay {
+        response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+    }
+}
+
+/// A header's text.
+fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name)?.to_str().ok()
+}
+
+type Owned = Extension<Owner>;

@@ -1,0 +1,342 @@
+//! Sessions: create, list, read, delete.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::error::{ApiError, Invalid};
+use super::input::{self, Parameters};
+use super::{Kept, Once, Owned, Owner, canonical, id_of, text};
+use crate::chat::{ChatMessage, ChatRole, ToolCall};
+use crate::engine::{Document, Interrupt};
+use crate::server::{Base, Server};
+use crate::store::{Created, NewSession, Query, Record, Status, StoreError, Summary, Timestamp};
+
+/// A session.
+#[derive(Serialize, ToSchema)]
+pub(super) struct SessionBody<'a> {
+    session_id: Uuid,
+    #[schema(value_type = String)]
+    status: Status,
+    /// The answer of the last turn.
+    #[schema(value_type = Option<ChatMessage>)]
+    response: Option<Whole<'a>>,
+    /// Why the last turn failed.
+    error: Option<&'a str>,
+    /// What the session waits for.
+    #[schema(value_type = Option<Vec<Value>>)]
+    interrupts: Option<Vec<&'a Interrupt>>,
+    version: u64,
+    metadata: &'a BTreeMap<String, String>,
+    #[schema(value_type = String)]
+    created_at: Timestamp,
+    #[schema(value_type = String)]
+    updated_at: Timestamp,
+}
+
+/// A chat message with all its keys, nulls included.
+#[derive(Serialize)]
+pub(super) struct Whole<'a> {
+    role: ChatRole,
+    content: Option<&'a str>,
+    reasoning: Option<&'a str>,
+    reasoning_details: Option<&'a [Value]>,
+    tool_calls: Option<&'a [ToolCall]>,
+    tool_call_id: Option<&'a str>,
+    name: Option<&'a str>,
+    base64_image: Option<&'a str>,
+    user_params: Option<&'a serde_json::Map<String, Value>>,
+}
+
+impl<'a> Whole<'a> {
+    fn of(message: &'a ChatMessage) -> Self {
+        Self {
+            role: message.role,
+            content: message.content.as_deref(),
+            reasoning: message.reasoning.as_deref(),
+            reasoning_details: message.reasoning_details.as_deref(),
+            tool_calls: message.tool_calls.as_deref(),
+            tool_call_id: message.tool_call_id.as_deref(),
+            name: message.name.as_deref(),
+            base64_image: message.base64_image.as_deref(),
+            user_params: message.user_params.as_ref(),
+        }
+    }
+}
+
+impl<'a> SessionBody<'a> {
+    fn of(record: &'a Record, document: &'a Document) -> Self {
+        let interrupted = record.status == Status::Interrupted;
+        Self {
+            session_id: record.id,
+            status: record.status,
+            response: document.response.as_ref().map(Whole::of),
+            error: document.error.as_deref(),
+            interrupts: interrupted.then(|| document.open_interrupts().collect()),
+            version: record.version,
+            metadata: &record.metadata,
+            created_at: record.created,
+            updated_at: record.updated,
+        }
+    }
+}
+
+/// The session as an answer.
+pub(super) fn respond(record: &Record, status: StatusCode) -> Result<Response, ApiError> {
+    let document = Document::of(record)?;
+    let mut response = (status, Json(SessionBody::of(record, &document))).into_response();
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", record.version)) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    Ok(response)
+}
+
+/// What a session is created with.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "describes the body, which is read by hand for its error messages")]
+pub(super) struct NewSessionBody {
+    /// Messages that the session begins with.
+    state: Option<Vec<ChatMessage>>,
+    /// What the client attaches.
+    metadata: Option<BTreeMap<String, String>>,
+}
+
+/// Creates a session.
+#[utoipa::path(post, path = "/sessions", tag = "sessions", request_body = Option<NewSessionBody>,
+    params(("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 201, body = SessionBody<'_>), (status = 422, body = [Invalid]), (status = 503)))]
+pub(super) async fn create(
+    State(server): State<Arc<Server>>,
+    Extension(owner): Owned,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let bytes = input::bytes_of(&headers, body).await?;
+    let new = input::new_session(&bytes)?;
+    let once = Once::of(&headers, &owner, "POST /sessions", None, &bytes)?;
+    if let Some(kept) = kept(once.as_ref(), &server).await? {
+        return Ok(kept.respond(true));
+    }
+    store(&server, &owner, Uuid::now_v7(), new, once).await
+}
+
+/// Creates a session of this id, if the server allows that.
+#[utoipa::path(put, path = "/sessions/{session_id}", tag = "sessions", request_body = Option<NewSessionBody>,
+    params(("session_id" = Uuid, Path)),
+    responses((status = 201, body = SessionBody<'_>), (status = 400), (status = 405), (status = 409), (status = 422, body = [Invalid]), (status = 503)))]
+pub(super) async fn create_as(
+    State(server): State<Arc<Server>>,
+    Extension(owner): Owned,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let new = input::new_session(&input::bytes_of(&headers, body).await?)?;
+    if !server.options.allow_custom_ids {
+        let mut refused = ApiError::plain(StatusCode::METHOD_NOT_ALLOWED, "Custom session IDs are not enabled").into_response();
+        refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET,HEAD,DELETE"));
+        return Ok(refused);
+    }
+    let Some(id) = canonical(&id) else { return Err(ApiError::plain(StatusCode::BAD_REQUEST, "Session ID must be a valid UUID")) };
+    store(&server, &owner, id, new, None).await
+}
+
+async fn kept(once: Option<&Once>, server: &Server) -> Result<Option<Kept>, ApiError> {
+    match once {
+        Some(once) => once.kept(server).await,
+        None => Ok(None),
+    }
+}
+
+async fn store(server: &Server, owner: &Owner, id: Uuid, new: input::NewSession, once: Option<Once>) -> Result<Response, ApiError> {
+    let now = Timestamp::now();
+    let base = (!new.state.is_empty()).then(|| Base::new(&new.state, server.rules.system_messages));
+    let document = Document { transcript: base.as_ref().map_or(0, |base| base.transcript.len() as u64), ..Document::default() };
+    let json = serde_json::to_vec(&document).map_err(|error| StoreError::new("the session cannot be written").because(error))?;
+    let mut record = Record {
+        id,
+        owner: owner.0.to_string(),
+        metadata: new.metadata,
+        created: now,
+        updated: now,
+        expires: server.rules.ttl.map(|ttl| now.after(ttl)),
+        version: 1,
+        head: 0,
+        status: Status::Idle,
+        messages: new.state.len() as u64,
+        holder: None,
+        fence: 0,
+        token: Uuid::nil(),
+        document: json.into(),
+    };
+    let kept = Kept {
+        status: StatusCode::CREATED.as_u16(),
+        location: Some(format!("/sessions/{id}")),
+        body: serde_json::to_value(SessionBody::of(&record, &document)).unwrap_or_default(),
+        after: 0,
+    };
+    let created = server.store.create(NewSession {
+        id,
+        owner: record.owner.clone(),
+        metadata: core::mem::take(&mut record.metadata),
+        now,
+        expires: record.expires,
+        messages: record.messages,
+        document: record.document,
+        base: base.map(|base| base.to_bytes()),
+        limit: server.options.max_sessions,
+        idempotent: once.as_ref().map(|once| once.keep(&kept)),
+    });
+    match (created.await?, once) {
+        (Created::Done, _) => Ok(kept.respond(false)),
+        (Created::Exists, _) => Err(ApiError::plain(StatusCode::CONFLICT, "Session already exists")),
+        (Created::Full, _) => Err(ApiError::plain(StatusCode::SERVICE_UNAVAILABLE, "Maximum number of sessions reached")),
+        (Created::Replay(known), Some(once)) => Ok(once.replay(&known)?.respond(true)),
+        (Created::Replay(_), None) => Err(StoreError::new("the store knows a key that was not given").into()),
+    }
+}
+
+/// A session in a list.
+#[derive(Serialize, ToSchema)]
+pub(super) struct SummaryBody {
+    session_id: Uuid,
+    total_messages: u64,
+    #[schema(value_type = String)]
+    status: Status,
+    metadata: BTreeMap<String, String>,
+    #[schema(value_type = String)]
+    created_at: Timestamp,
+    #[schema(value_type = String)]
+    updated_at: Timestamp,
+}
+
+/// Lists sessions in order of creation. The next page is in `Link: <…>; rel="next"`.
+#[utoipa::path(get, path = "/sessions", tag = "sessions",
+    params(("limit" = Option<u64>, Query, description = "1 to 1000; 100 if absent"), ("status" = Option<String>, Query),
+        ("metadata.KEY" = Option<String>, Query, description = "only sessions whose metadata has this value for KEY"),
+        ("after" = Option<String>, Query, description = "the place of a page, from the `Link` of the one before")),
+    responses((status = 200, body = [SummaryBody]), (status = 422, body = [Invalid])))]
+pub(super) async fn list(
+    State(server): State<Arc<Server>>,
+    Extension(owner): Owned,
+    RawQuery(raw): RawQuery,
+) -> Result<Response, ApiError> {
+    let query = Parameters::of(raw.as_deref());
+    let limit = query.integer("limit", 100, 1, 1000)?;
+    let status = query.get("status").map(|name| {
+        let text = "Input should be 'idle', 'running', 'interrupted' or 'error'";
+        Status::from_name(name).ok_or_else(|| ApiError::one(Invalid::query("literal_error", "status", text)))
+    });
+    let metadata = query.0.iter().filter_map(|(name, value)| Some((name.strip_prefix("metadata.")?.to_owned(), value.clone())));
+    let page = server.store.list(Query {
+        owner: owner.0.to_string(),
+        after: query.get("after").map(str::to_owned),
+        limit: usize::try_from(limit).unwrap_or(usize::MAX),
+        status: status.transpose()?,
+        metadata: metadata.collect(),
+    });
+    let page = page.await?;
+    let rows = page.sessions.into_iter().map(|Summary { id, metadata, created, updated, status, messages }| SummaryBody {
+        session_id: id,
+        total_messages: messages,
+        status,
+        metadata,
+        created_at: created,
+        updated_at: updated,
+    });
+    let mut response = Json(rows.collect::<Vec<_>>()).into_response();
+    if let Some(next) = page.next {
+        let mut link = url::form_urlencoded::Serializer::new(String::new());
+        link.extend_pairs(query.0.iter().filter(|(name, _)| name != "after")).append_pair("after", &next);
+        if let Ok(link) = HeaderValue::from_str(&format!("</sessions?{}>; rel=\"next\"", link.finish())) {
+            response.headers_mut().insert(header::LINK, link);
+        }
+    }
+    Ok(response)
+}
+
+/// Reads a session. With `wait=true` the answer comes when no turn runs, or after `timeout` seconds.
+#[utoipa::path(get, path = "/sessions/{session_id}", tag = "sessions",
+    params(("session_id" = Uuid, Path), ("wait" = Option<bool>, Query), ("timeout" = Option<f64>, Query),
+        ("If-None-Match" = Option<String>, Header)),
+    responses((status = 200, body = SessionBody<'_>), (status = 304), (status = 404), (status = 422, body = [Invalid])))]
+pub(super) async fn read(
+    State(server): State<Arc<Server>>,
+    Extension(owner): Owned,
+    Path(id): Path<String>,
+    RawQuery(raw): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let query = Parameters::of(raw.as_deref());
+    let (waits, timeout) = (query.bool("wait")?, query.seconds("timeout")?);
+    let id = id_of(&id)?;
+    let record = if waits { settled(&server, id, &owner, timeout).await? } else { server.load(id, &owner.0).await? };
+    if text(&headers, "if-none-match").is_some_and(|header| input::names_version(header, record.version)) {
+        let tag = [(header::ETAG, format!("\"{}\"", record.version))];
+        return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
+    }
+    respond(&record, StatusCode::OK)
+}
+
+/// The session when no turn of it runs any more, or when the time is up.
+pub(super) async fn settled(server: &Server, id: Uuid, owner: &Owner, timeout: Option<Duration>) -> Result<Record, ApiError> {
+    let first = server.load(id, &owner.0).await?;
+    if first.status != Status::Running {
+        return Ok(first);
+    }
+    let live = server.hub.live(id);
+    let mut versions = live.versions();
+    let mut end = core::pin::pin!(async {
+        match timeout {
+            Some(timeout) => tokio::time::sleep(timeout).await,
+            None => core::future::pending().await,
+        }
+    });
+    loop {
+        versions.mark_unchanged();
+        let record = match server.load(id, &owner.0).await {
+            Err(crate::server::Failure::NotFound) => return Err(ApiError::plain(StatusCode::NOT_FOUND, "Session deleted")),
+            record => record?,
+        };
+        if record.status != Status::Running {
+            return Ok(record);
+        }
+        tokio::select! {
+            biased;
+            changed = versions.changed() => {
+                if changed.is_err() {
+                    return Ok(record);
+                }
+            }
+            () = &mut end => return Ok(record),
+            () = server.drain.cancelled() => return Ok(record),
+        }
+    }
+}
+
+/// Deletes a session. A turn of it that runs is stopped.
+#[utoipa::path(delete, path = "/sessions/{session_id}", tag = "sessions",
+    params(("session_id" = Uuid, Path), ("If-Match" = Option<String>, Header)),
+    responses((status = 204), (status = 404), (status = 412)))]
+pub(super) async fn delete(
+    State(server): State<Arc<Server>>,
+    Extension(owner): Owned,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<StatusCode, ApiError> {
+    let header = text(&headers, "if-match").map(str::to_owned);
+    let fits = |version| header.as_deref().is_some_and(|header| input::names_version(header, version));
+    let expect: Option<&(dyn Fn(u64) -> bool + Sync)> = if header.is_some() { Some(&fits) } else { None };
+    server.delete(id_of(&id)?, &owner.0, expect).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,230 @@
+//! Streams of events that a client can go on with after it was cut off.
+
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use serde_json::{Value, json};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
+use uuid::Uuid;
+
+use crate::engine::{Document, Seen, Stop};
+use crate::runner::Preview;
+use crate::server::{Live, Server};
+use crate::store::Row;
+
+/// After how much silence a comment is sent.
+const SILENCE: Duration = Duration::from_secs(15);
+/// Most rows that are read at once.
+const PAGE: usize = 64;
+
+/// What of the log is sent, and how.
+pub(crate) enum View {
+    /// The events as they are; with previews; up to the end of the turn.
+    Events { previews: bool, one_turn: bool },
+    /// The states of a session, as Motus tells them.
+    States(States),
+}
+
+/// A stream of a session's log.
+struct Feed {
+    server: Arc<Server>,
+    live: Arc<Live>,
+    versions: watch::Receiver<Option<u64>>,
+    previews: Option<broadcast::Receiver<Preview>>,
+    /// The message whose previews are sent.
+    shown: Option<Arc<str>>,
+    view: View,
+    after: u64,
+    frames: VecDeque<Bytes>,
+    is_over: bool,
+}
+
+/// Streams the log behind `after`.
+pub(crate) fn respond(server: Arc<Server>, id: Uuid, after: u64, view: View) -> Response {
+    let live = server.hub.live(id);
+    let versions = live.versions();
+    let previews = matches!(view, View::Events { previews: true, .. }).then(|| live.previews());
+    let mut feed = Feed { server, live, versions, previews, shown: None, view, after, frames: VecDeque::new(), is_over: false };
+    // So that a client knows that it is connected before anything happens.
+    feed.frames.push_back(Bytes::from_static(b": connected\n\n"));
+    let frames = stream::unfold(feed, |mut feed| async move {
+        let frame = feed.next().await?;
+        Some((Ok::<_, core::convert::Infallible>(frame), feed))
+    });
+    let headers = [(header::CONTENT_TYPE, "text/event-stream; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")];
+    let mut response = (headers, Body::from_stream(frames)).into_response();
+    // nginx keeps streams back otherwise.
+    response.headers_mut().insert("x-accel-buffering", header::HeaderValue::from_static("no"));
+    response
+}
+
+impl Feed {
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(frame) = self.frames.pop_front() {
+                return Some(frame);
+            }
+            if self.is_over {
+                return None;
+            }
+            // Previews were sent before the event that they are a preview of was stored.
+            self.take_previews();
+            if !self.frames.is_empty() {
+                continue;
+            }
+            match self.server.events(self.live.id, self.after, PAGE).await {
+                Ok(rows) if rows.is_empty() => self.wait().await,
+                Ok(rows) => {
+                    for row in &rows {
+                        self.after = row.seq;
+                        self.see(row).await;
+                        if self.is_over {
+                            break;
+                        }
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(session = %self.live.id, "{error}");
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn take_previews(&mut self) {
+        while let Some(previews) = &mut self.previews {
+            match previews.try_recv() {
+                Ok(preview) => self.preview(preview),
+                // What is missing is in the whole message.
+                Err(broadcast::error::TryRecvError::Lagged(_)) => self.shown = None,
+                Err(_) => return,
+            }
+        }
+    }
+
+    async fn wait(&mut self) {
+        let previews = async {
+            match &mut self.previews {
+                Some(previews) => previews.recv().await,
+                None => core::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            preview = previews => match preview {
+                Ok(preview) => self.preview(preview),
+                Err(RecvError::Lagged(_)) => self.shown = None,
+                Err(RecvError::Closed) => self.previews = None,
+            },
+            changed = self.versions.changed() => {
+                if changed.is_err() || self.versions.borrow_and_update().is_none() {
+                    self.is_over = true;
+                }
+            }
+            () = self.server.drain.cancelled() => self.is_over = true,
+            () = tokio::time::sleep(SILENCE) => self.frames.push_back(Bytes::from_static(b": keep-alive\n\n")),
+        }
+    }
+
+    fn preview(&mut self, preview: Preview) {
+        let (name, data) = match preview {
+            Preview::Start { event } => {
+                let data = json!({"type": "event_start", "event": {"id": &*event, "type": "agent.message"}});
+                self.shown = Some(event);
+                ("event_start", data)
+            }
+            // Who comes in the middle of a message gets it when it is whole.
+            Preview::Delta { event, .. } if self.shown.as_ref() != Some(&event) => return,
+            Preview::Delta { event, index, text } => {
+                let content = json!({"type": "text", "text": &*text});
+                let delta = json!({"type": "content_delta", "index": index, "content": content});
+                ("event_delta", json!({"type": "event_delta", "event_id": &*event, "delta": delta}))
+            }
+        };
+        self.frames.push_back(format!("event: {name}\ndata: {data}\n\n").into());
+    }
+
+    async fn see(&mut self, row: &Row) {
+        let Some(seen) = Seen::of(row) else { return };
+        match &mut self.view {
+            View::Events { one_turn, .. } => {
+                let head = format!("event: {}\nid: {}\ndata: ", seen.kind, seen.seq);
+                self.frames.push_back([head.as_bytes(), &row.event, b"\n\n"].concat().into());
+                self.is_over = *one_turn && seen.kind == "session.status_idle";
+            }
+            View::States(states) => {
+                let interrupts = match seen.stop() {
+                    Some(Stop::RequiresAction) => open_interrupts(&self.server, self.live.id, seen.turn).await,
+                    _ => None,
+                };
+                if let Some((name, data)) = states.see(&seen, self.live.id, interrupts) {
+                    self.frames.push_back(format!("event: {name}\nid: {}\ndata: {data}\n\n", seen.seq).into());
+                }
+            }
+        }
+    }
+}
+
+/// The interrupts of the turn that are open now.
+async fn open_interrupts(server: &Server, id: Uuid, turn: u64) -> Option<Value> {
+    let record = server.store.load(id).await.ok()??;
+    let document = Document::of(&record).ok().filter(|document| document.turn == turn)?;
+    let open: Vec<Value> = document.open_interrupts().map(|interrupt| json!(interrupt)).collect();
+    (!open.is_empty()).then(|| Value::from(open))
+}
+
+/// Makes a session's states of its events.
+#[derive(Debug, Default)]
+pub(crate) struct States {
+    turn: u64,
+    text: Option<String>,
+    error: Option<String>,
+}
+
+impl States {
+    fn see(&mut self, seen: &Seen<'_>, id: Uuid, interrupts: Option<Value>) -> Option<(&'static str, Value)> {
+        if seen.turn != self.turn {
+            *self = Self { turn: seen.turn, ..Self::default() };
+        }
+        let mut data = json!({"session_id": id, "status": "running"});
+        let name = match (&*seen.kind, seen.stop()) {
+            ("session.status_running", _) => "running",
+            ("agent.message", _) => {
+                self.text = seen.content.and_then(crate::chat::text_of);
+                data["message"] = json!({"role": "assistant", "content": self.text});
+                "message"
+            }
+            ("session.error", _) => {
+                self.error = seen.error.as_ref().map(|error| error.line());
+                return None;
+            }
+            (_, Some(Stop::RequiresAction)) => {
+                data["status"] = json!("interrupted");
+                // Those that were answered since are not told again.
+                data["interrupts"] = interrupts.unwrap_or_else(|| json!([]));
+                "interrupted"
+            }
+            (_, Some(Stop::Error)) => {
+                data["status"] = json!("error");
+                data["error"] = json!(self.error.take().unwrap_or_default());
+                "error"
+            }
+            (_, Some(stop)) => {
+                data["status"] = json!("idle");
+                if stop != Stop::Cancelled {
+                    data["response"] = json!({"role": "assistant", "content": self.text.take().unwrap_or_default()});
+                }
+                "done"
+            }
+            _ => return None,
+        };
+        data["event"] = json!(name);
+        Some((name, data))
+    }
+}

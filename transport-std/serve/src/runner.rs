@@ -1,0 +1,675 @@
+//! The run of a turn: the only module that knows [`Run`]. It reports [`Fact`]s and goes on only as far as it is allowed.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use serde_json::json;
+use serde_json::value::RawValue;
+use tokio::sync::{Notify, oneshot};
+use toolrunner_std::core::json::Value;
+use toolrunner_std::core::message::Block;
+use toolrunner_std::{Decision, Error, Event, Limit, Outcome, Run, StopReason};
+use uuid::Uuid;
+
+use crate::agent::{Agent, Kind, Session};
+use crate::chat::raw;
+use crate::engine::{CallState, Document, End, ErrorDetail, Fact, NewCall, Patch, Reply, Stop, Then, Usage, blocks_of};
+
+/// How long tools may go on after a cancel.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A piece of a reply, for those who watch. Never stored.
+#[derive(Clone, Debug)]
+pub(crate) enum Preview {
+    /// A message begins; with the id that its event will have.
+    Start { event: Arc<str> },
+    /// A piece of its text block at `index`.
+    Delta { event: Arc<str>, index: usize, text: Arc<str> },
+}
+
+/// Whom a runner shows previews, and tells what it does.
+pub(crate) trait Watcher: Send + Sync {
+    fn preview(&self, preview: Preview);
+    fn model_request(&self);
+    fn tool_call(&self, name: &str, is_error: bool);
+}
+
+/// The results of calls that are in the log: by call, the content and whether it is an error.
+pub(crate) type Results = HashMap<usize, (Box<RawValue>, bool)>;
+
+/// One turn's run.
+pub(crate) enum Runner {
+    Loop(Box<Loop>),
+    Function(Function),
+    /// It could not be made, for this reason, until that was reported.
+    Broken(Option<ErrorDetail>),
+}
+
+impl Runner {
+    /// A run that goes on where `document` says that the turn is.
+    pub(crate) fn new(
+        agent: &Agent,
+        session: &Session,
+        transcript: &str,
+        document: &Document,
+        results: &Results,
+        watcher: Arc<dyn Watcher>,
+    ) -> Self {
+        match &agent.kind {
+            Kind::Run(build) => match Loop::new(build(session), transcript, document, results, watcher) {
+                Ok(this) => Self::Loop(Box::new(this)),
+                Err(error) => Self::Broken(Some(detail(&error))),
+            },
+            Kind::Function(answer) => Self::Function(Function::new(Arc::clone(answer), transcript)),
+        }
+    }
+
+    /// The next thing that happens; for ever pending while nothing may happen. May be dropped and called again.
+    pub(crate) async fn next(&mut self) -> Fact {
+        match self {
+            Self::Loop(this) => this.next().await,
+            Self::Function(this) => this.next().await,
+            Self::Broken(error) => match error.take() {
+                Some(error) => Fact::Ended { end: End::Failed(error), patch: None },
+                None => core::future::pending().await,
+            },
+        }
+    }
+
+    /// The next request may be made.
+    pub(crate) fn proceed(&mut self) {
+        match self {
+            Self::Loop(this) => this.phase = Phase::Goes,
+            Self::Function(this) => this.proceed(),
+            Self::Broken(_) => {}
+        }
+    }
+
+    /// This call may run.
+    pub(crate) fn allow(&mut self, call: usize) {
+        if let Self::Loop(this) = self {
+            this.allow(call);
+        }
+    }
+
+    /// The answers to what the tool of this call asked.
+    pub(crate) fn answer_questions(&mut self, call: usize, answers: &[Box<RawValue>]) {
+        if let Self::Loop(this) = self {
+            this.answer_questions(call, answers);
+        }
+    }
+
+    /// This call has a result already.
+    pub(crate) fn answer(&mut self, call: usize, content: &RawValue, is_error: bool) {
+        if let Self::Loop(this) = self {
+            this.answer(call, content, is_error);
+        }
+    }
+
+    /// The run is to end soon.
+    pub(crate) fn cancel(&mut self) {
+        match self {
+            Self::Loop(this) => {
+                this.is_cancelled = true;
+                this.phase = Phase::Goes;
+                this.run.cancellation().cancel();
+            }
+            Self::Function(this) => this.cancel(),
+            Self::Broken(_) => {}
+        }
+    }
+
+    /// Ends the run now, as failed.
+    pub(crate) fn fail(&mut self, error: ErrorDetail) -> Fact {
+        match self {
+            Self::Loop(this) => {
+                this.run.stop();
+                this.ended(End::Failed(error))
+            }
+            Self::Function(this) => {
+                this.state = Answering::Over;
+                Fact::Ended { end: End::Failed(error), patch: None }
+            }
+            Self::Broken(_) => Fact::Ended { end: End::Failed(error), patch: None },
+        }
+    }
+
+    /// The conversation, if what was stored of it is this long: less is, when a turn failed.
+    pub(crate) fn transcript(&self, stored: u64) -> Option<&str> {
+        let transcript = match self {
+            Self::Loop(this) => &this.transcript,
+            Self::Function(this) => &this.transcript,
+            Self::Broken(_) => return None,
+        };
+        transcript.get(..usize::try_from(stored).ok()?)
+    }
+}
+
+/// Whether the run may be driven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Not before somebody says so: what came before is not stored, or all that is left waits for answers.
+    Held,
+    /// Yes.
+    Goes,
+    /// It is over.
+    Over,
+}
+
+/// A run of the model with its tools.
+pub(crate) struct Loop {
+    run: Run,
+    gate: Arc<Gate>,
+    watcher: Arc<dyn Watcher>,
+    transcript: String,
+    phase: Phase,
+    is_cancelled: bool,
+    /// The reply is whole and has not been reported.
+    is_at_stop: bool,
+    calls: Vec<Known>,
+    facts: VecDeque<Fact>,
+    reply: Incoming,
+}
+
+/// A call of the last reply.
+struct Known {
+    id: String,
+    /// Whether its start is stored with the reply.
+    starts: bool,
+    is_done: bool,
+    is_suspended: bool,
+    /// How many answers to questions the run has.
+    answers: usize,
+}
+
+/// The text of the reply under way.
+#[derive(Default)]
+struct Incoming {
+    event: String,
+    is_shown: bool,
+    text: String,
+    /// The block that the last piece belonged to, and its place among the text blocks.
+    block: Option<usize>,
+    index: usize,
+}
+
+impl Loop {
+    fn new(
+        builder: toolrunner_std::RunBuilder,
+        transcript: &str,
+        document: &Document,
+        results: &Results,
+        watcher: Arc<dyn Watcher>,
+    ) -> Result<Self, Error> {
+        let gate = Arc::new(Gate::default());
+        let door = Arc::clone(&gate);
+        let builder = builder.grace(GRACE).gate(move |call| {
+            let door = Arc::clone(&door);
+            async move { door.pass(call.id).await }
+        });
+        let active = document.active.as_ref();
+        let run = match active.and_then(|active| active.frame.as_deref()) {
+            Some(frame) => builder.resume(&format!("{frame},\"messages\":[{transcript}]}}")),
+            None => builder.messages(&format!("[{transcript}]")),
+        };
+        let mut this = Self {
+            run,
+            gate,
+            watcher,
+            transcript: transcript.to_owned(),
+            phase: Phase::Held,
+            is_cancelled: false,
+            is_at_stop: false,
+            calls: Vec::new(),
+            facts: VecDeque::new(),
+            reply: Incoming::default(),
+        };
+        // What was shown to those who watch can be shown again, under another id.
+        this.run.retry_policy_mut().after_output = true;
+        for (i, call) in active.into_iter().flat_map(|active| &active.calls).enumerate() {
+            let is_done = call.state == CallState::Done;
+            let is_suspended = call.state == CallState::Waiting;
+            this.calls.push(Known { id: call.id.clone(), starts: false, is_done: false, is_suspended, answers: 0 });
+            if let Some((content, is_error)) = results.get(&i).filter(|_| is_done) {
+                this.run.answer_json(&call.id, content.get(), *is_error)?;
+                this.calls[i].is_done = true;
+            } else if is_suspended {
+                this.gate.decide(&call.id, Decision::Suspend);
+            }
+            this.answer_questions(i, &call.answers);
+        }
+        if this.calls.iter().any(|call| !call.is_done) {
+            this.phase = Phase::Goes;
+        }
+        Ok(this)
+    }
+
+    async fn next(&mut self) -> Fact {
+        loop {
+            if let Some(fact) = self.facts.pop_front() {
+                return fact;
+            }
+            let gate = Arc::clone(&self.gate);
+            let asked = match self.phase {
+                Phase::Over => core::future::pending().await,
+                Phase::Held => Some(gate.asked().await),
+                Phase::Goes => tokio::select! {
+                    biased;
+                    id = gate.asked() => Some(id),
+                    () = self.advance() => None,
+                },
+            };
+            if let Some(id) = asked
+                && let Some(i) = self.calls.iter().position(|call| !call.is_done && call.id == id)
+                && !self.calls[i].starts
+            {
+                return Fact::Starting(i);
+            }
+        }
+    }
+
+    /// Drives the run to the next thing that happens.
+    async fn advance(&mut self) {
+        if self.is_at_stop {
+            let is_whole = match self.run.next_turn().await {
+                Ok(turn) => turn.is_some(),
+                Err(error) => return self.failed(&error),
+            };
+            self.is_at_stop = false;
+            return if is_whole { self.replied() } else { self.over() };
+        }
+        let done = match self.run.next_event().await {
+            Err(error) => return self.failed(&error),
+            Ok(None) => return self.over(),
+            Ok(Some(event)) => match event {
+                Event::Request { .. } => {
+                    self.watcher.model_request();
+                    self.reply = Incoming { event: format!("evt_{}", Uuid::now_v7().simple()), ..Incoming::default() };
+                    return;
+                }
+                Event::Text { index, text } => {
+                    let text: Arc<str> = text.to_string().into();
+                    return self.reply.show(index, text, &*self.watcher);
+                }
+                Event::MessageStop => {
+                    self.is_at_stop = true;
+                    return;
+                }
+                Event::ToolEnd { id, name, content, is_error } => {
+                    let id = id.to_string();
+                    let found = self.calls.iter().position(|call| !call.is_done && call.id == id);
+                    found.map(|i| (i, name.to_string(), blocks_of(content.as_json()), is_error))
+                }
+                _ => return,
+            },
+        };
+        let Some((call, name, content, is_error)) = done else { return };
+        self.watcher.tool_call(&name, is_error);
+        self.calls[call].is_done = true;
+        self.facts.push_back(Fact::ToolDone { call, content, is_error });
+        self.hold_if_done();
+    }
+
+    /// The next request waits until all results are stored.
+    fn hold_if_done(&mut self) {
+        if !self.is_cancelled && self.phase == Phase::Goes && self.calls.iter().all(|call| call.is_done) {
+            self.phase = Phase::Held;
+        }
+    }
+
+    fn replied(&mut self) {
+        let stop_reason = self.run.machine().stop_reason();
+        let is_last = self.run.outcome().is_some();
+        let usage = self.run.machine().turn_usage();
+        let (mut texts, mut text_blocks, mut has_thinking) = (Vec::new(), Vec::new(), false);
+        let content = self.run.machine().last_message().and_then(|message| message.value().member("content"));
+        for block in content.unwrap_or_default().elements() {
+            match Block::new(block) {
+                Block::Text(text) => {
+                    texts.push(text.text().to_string());
+                    text_blocks.push(json_of(block));
+                }
+                _ if block
+                    .member("type")
+                    .is_some_and(|kind| kind.as_text().is_some_and(|kind| kind == *"thinking" || kind == *"redacted_thinking")) =>
+                {
+                    has_thinking = true;
+                }
+                _ => {}
+            }
+        }
+        let limits = *self.run.limits_mut();
+        let spent = self.run.usage();
+        let is_limit = limits.turns.is_some_and(|most| self.run.turns() >= most)
+            || limits.input_tokens.is_some_and(|most| spent.input_total() >= most)
+            || limits.output_tokens.is_some_and(|most| spent.output_tokens >= most);
+        let then = match stop_reason {
+            Some(StopReason::Refusal) if is_last => Then::End(Stop::Refusal),
+            _ if is_last => Then::End(Stop::EndTurn),
+            _ if is_limit => Then::End(Stop::MaxIterations),
+            _ => Then::More,
+        };
+        let calls = self.new_calls(then == Then::More);
+        self.calls = calls
+            .iter()
+            .map(|call| Known { id: call.id.clone(), starts: call.starts, is_done: false, is_suspended: call.needs_approval, answers: 0 })
+            .collect();
+        for call in calls.iter().filter(|call| call.needs_approval) {
+            self.gate.decide(&call.id, Decision::Suspend);
+        }
+        let frame = if then == Then::More { self.run.snapshot().ok().and_then(|json| frame_of(&json)) } else { None };
+        if then != Then::More {
+            // What was asked for and will not run is answered, so that the next turn finds a valid conversation.
+            let _ = self.run.close_open_calls();
+            self.phase = Phase::Over;
+        } else if self.calls.is_empty() && !self.is_cancelled {
+            self.phase = Phase::Held;
+        }
+        let patch = self.patch(self.conversation());
+        self.facts.push_back(Fact::Reply(Reply {
+            event: core::mem::take(&mut self.reply.event),
+            has_thinking,
+            text_blocks: (!text_blocks.is_empty()).then(|| raw(&text_blocks)),
+            text: texts.join("\n"),
+            calls,
+            usage: Usage {
+                input_tokens: usage.input_tokens,
+                output_tokens: usage.output_tokens,
+                cache_creation_input_tokens: usage.cache_creation_input_tokens,
+                cache_read_input_tokens: usage.cache_read_input_tokens,
+            },
+            stop_reason: stop_reason.map(|reason| reason.name().to_owned()),
+            patch,
+            frame: frame.unwrap_or_default(),
+            then,
+        }));
+        self.reply = Incoming::default();
+    }
+
+    fn new_calls(&self, may_run: bool) -> Vec<NewCall> {
+        let calls = self.run.open_calls().enumerate();
+        let new = calls.map(|(i, call)| {
+            let name = call.name.to_string();
+            let tool = self.run.definition(&name).filter(|_| may_run);
+            let needs_approval = tool.is_some_and(|tool| tool.requires_approval);
+            // Those that others may keep waiting store their start when it comes.
+            let starts = tool.is_some_and(|tool| tool.serial.is_none() && tool.runnable) && !needs_approval && i < self.run.concurrency();
+            let idempotent = tool.is_some_and(|tool| tool.idempotent);
+            NewCall { id: call.id.to_string(), name, input: json_of(call.input), needs_approval, idempotent, starts }
+        });
+        new.collect()
+    }
+
+    /// The run does not go on by itself.
+    fn over(&mut self) {
+        match self.run.outcome() {
+            Some(Outcome::NeedsAnswer) if !self.is_cancelled => self.suspended(),
+            Some(Outcome::Limit(Limit::Transcript)) => self.failed_with("transcript_full", "the conversation is too long for the agent"),
+            Some(Outcome::Limit(_)) => {
+                let text = self.run.message().map(|message| message.text()).unwrap_or_default();
+                let fact = self.ended(End::Stop(Stop::MaxIterations, text));
+                self.facts.push_back(fact);
+            }
+            Some(Outcome::Broken) => self.failed_with("reply_broken", "the model's reply broke off"),
+            _ => {
+                let text = core::mem::take(&mut self.reply.text);
+                let text = text.trim_end();
+                let partial = (!text.is_empty()).then(|| (core::mem::take(&mut self.reply.event), text.to_owned()));
+                let fact = self.ended(End::Cancelled { partial });
+                self.facts.push_back(fact);
+            }
+        }
+    }
+
+    /// Calls wait for answers, and nothing else runs.
+    fn suspended(&mut self) {
+        let mut is_answered = false;
+        for i in 0..self.calls.len() {
+            let call = &mut self.calls[i];
+            if call.is_done || call.is_suspended {
+                continue;
+            }
+            if let Some(questions) = self.run.question(&call.id) {
+                call.is_suspended = true;
+                let questions = RawValue::from_string(questions.to_owned()).unwrap_or_default();
+                self.facts.push_back(Fact::Asked { call: i, questions });
+            } else {
+                // A tool that is declared only: nobody here runs it.
+                let content = raw("Error: no tool here can run this call");
+                is_answered |= self.run.answer_json(&call.id, content.get(), true).is_ok();
+            }
+        }
+        if !is_answered {
+            self.phase = Phase::Held;
+            self.facts.push_back(Fact::Waiting { spent: 0 });
+        }
+    }
+
+    fn failed(&mut self, error: &Error) {
+        let fact = self.ended(End::Failed(detail(error)));
+        self.facts.push_back(fact);
+    }
+
+    fn failed_with(&mut self, kind: &str, text: &str) {
+        let error = ErrorDetail { kind: kind.to_owned(), message: text.to_owned(), status: None };
+        let fact = self.ended(End::Failed(error));
+        self.facts.push_back(fact);
+    }
+
+    fn ended(&mut self, end: End) -> Fact {
+        self.phase = Phase::Over;
+        let is_closed = self.run.close_open_calls().is_ok();
+        let mut conversation = self.conversation();
+        if let End::Cancelled { partial: Some((_, text)) } = &end {
+            let message = json!({"role": "assistant", "content": [{"type": "text", "text": text}]});
+            conversation = format!("{conversation},{message}");
+        }
+        let patch = if is_closed { self.patch(conversation) } else { None };
+        Fact::Ended { end, patch }
+    }
+
+    /// The conversation as the run has it.
+    fn conversation(&self) -> String {
+        String::from_utf8_lossy(self.run.machine().messages()).into_owned()
+    }
+
+    /// What is new in a conversation.
+    fn patch(&mut self, conversation: String) -> Option<Patch> {
+        let same = self.transcript.bytes().zip(conversation.bytes()).take_while(|(old, new)| old == new).count();
+        let from = conversation.floor_char_boundary(same);
+        if from == conversation.len() && from == self.transcript.len() {
+            return None;
+        }
+        let patch = Patch { from: from as u64, text: conversation[from..].to_owned() };
+        self.transcript = conversation;
+        Some(patch)
+    }
+
+    fn allow(&mut self, i: usize) {
+        let Some(call) = self.calls.get_mut(i) else { return };
+        if core::mem::take(&mut call.is_suspended) {
+            // The run has put it aside; its gate is not asked again.
+            let _ = self.run.allow(&call.id);
+            self.phase = Phase::Goes;
+        }
+        self.gate.decide(&call.id, Decision::Allow);
+    }
+
+    fn answer_questions(&mut self, i: usize, answers: &[Box<RawValue>]) {
+        let Some(call) = self.calls.get_mut(i) else { return };
+        for answer in answers.iter().skip(call.answers) {
+            let _ = self.run.answer_question(&call.id, answer.get());
+        }
+        call.answers = call.answers.max(answers.len());
+    }
+
+    fn answer(&mut self, i: usize, content: &RawValue, is_error: bool) {
+        let Some(call) = self.calls.get_mut(i).filter(|call| !call.is_done) else { return };
+        call.is_done = true;
+        let _ = self.run.answer_json(&call.id, content.get(), is_error);
+        self.hold_if_done();
+    }
+}
+
+impl Incoming {
+    fn show(&mut self, block: usize, text: Arc<str>, watcher: &dyn Watcher) {
+        let event: Arc<str> = self.event.as_str().into();
+        if !core::mem::replace(&mut self.is_shown, true) {
+            watcher.preview(Preview::Start { event: Arc::clone(&event) });
+        }
+        if self.block.replace(block).is_some_and(|last| last != block) {
+            self.index += 1;
+        }
+        self.text.push_str(&text);
+        watcher.preview(Preview::Delta { event, index: self.index, text });
+    }
+}
+
+/// Where calls wait until their start is stored.
+#[derive(Default)]
+struct Gate {
+    slots: Mutex<HashMap<String, Slot>>,
+    /// Calls that came here and were not decided yet, until somebody looks.
+    asks: Mutex<VecDeque<String>>,
+    asked: Notify,
+}
+
+enum Slot {
+    Decided(Decision),
+    Waits(oneshot::Sender<Decision>),
+}
+
+impl Gate {
+    async fn pass(&self, id: String) -> Decision {
+        let decision = {
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(Slot::Decided(decision)) = slots.remove(&id) {
+                return decision;
+            }
+            let (decide, decision) = oneshot::channel();
+            slots.insert(id.clone(), Slot::Waits(decide));
+            decision
+        };
+        self.asks.lock().unwrap_or_else(PoisonError::into_inner).push_back(id);
+        self.asked.notify_one();
+        decision.await.unwrap_or(Decision::Suspend)
+    }
+
+    /// The next call that waits for a decision.
+    async fn asked(&self) -> String {
+        loop {
+            if let Some(id) = self.asks.lock().unwrap_or_else(PoisonError::into_inner).pop_front() {
+                return id;
+            }
+            self.asked.notified().await;
+        }
+    }
+
+    fn decide(&self, id: &str, decision: Decision) {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        match slots.remove(id) {
+            Some(Slot::Waits(decide)) => {
+                let _ = decide.send(decision);
+            }
+            _ => {
+                slots.insert(id.to_owned(), Slot::Decided(decision));
+            }
+        }
+    }
+}
+
+/// The JSON of a value; as a string, if it is none.
+fn json_of(value: Value<'_>) -> Box<RawValue> {
+    RawValue::from_string(value.as_json().to_owned()).unwrap_or_else(|_| raw(value.as_json()))
+}
+
+/// A snapshot without its messages, which are kept in the log.
+fn frame_of(snapshot: &str) -> Option<String> {
+    Some(snapshot.split_once(",\"messages\":[")?.0.to_owned())
+}
+
+/// An error as the log tells it.
+fn detail(error: &Error) -> ErrorDetail {
+    let kind = |kind: &str| kind.to_owned();
+    match error {
+        Error::Api(failure) => ErrorDetail {
+            kind: if failure.kind.is_empty() { failure.error.kind.name().to_owned() } else { failure.kind.clone() },
+            message: failure.message.clone(),
+            status: Some(failure.error.status),
+        },
+        Error::Transport(_) => ErrorDetail { kind: kind("connection_error"), message: error.to_string(), status: None },
+        Error::Protocol(_) => ErrorDetail { kind: kind("protocol_error"), message: error.to_string(), status: None },
+        _ => ErrorDetail { kind: kind("agent_error"), message: error.to_string(), status: None },
+    }
+}
+
+/// A run of an agent without a model.
+pub(crate) struct Function {
+    answer: Arc<dyn Fn(String) -> BoxFuture<'static, Result<String, String>> + Send + Sync>,
+    transcript: String,
+    state: Answering,
+}
+
+enum Answering {
+    Held,
+    Goes(BoxFuture<'static, Result<String, String>>),
+    Cancelled,
+    Over,
+}
+
+impl Function {
+    fn new(answer: Arc<dyn Fn(String) -> BoxFuture<'static, Result<String, String>> + Send + Sync>, transcript: &str) -> Self {
+        Self { answer, transcript: transcript.to_owned(), state: Answering::Held }
+    }
+
+    fn proceed(&mut self) {
+        let bytes = self.transcript.as_bytes();
+        let last = toolrunner_std::core::message::Messages::new(bytes).last();
+        let content = last.and_then(|message| message.value().member("content")).unwrap_or_default();
+        let text = RawValue::from_string(content.as_json().to_owned()).ok().and_then(|content| crate::chat::text_of(&content));
+        self.state = Answering::Goes((self.answer)(text.unwrap_or_default()));
+    }
+
+    fn cancel(&mut self) {
+        self.state = Answering::Cancelled;
+    }
+
+    async fn next(&mut self) -> Fact {
+        let answer = match &mut self.state {
+            Answering::Held | Answering::Over => core::future::pending().await,
+            Answering::Cancelled => None,
+            Answering::Goes(answer) => Some(answer.await),
+        };
+        self.state = Answering::Over;
+        let Some(answer) = answer else { return Fact::Ended { end: End::Cancelled { partial: None }, patch: None } };
+        match answer {
+            Ok(text) => {
+                let blocks = (!text.is_empty()).then(|| raw(&json!([{"type": "text", "text": text}])));
+                let patch = blocks.is_some().then(|| {
+                    let patch =
+                        Patch { from: self.transcript.len() as u64, text: format!(",{}", json!({"role": "assistant", "content": text})) };
+                    self.transcript.push_str(&patch.text);
+                    patch
+                });
+                Fact::Reply(Reply {
+                    event: format!("evt_{}", Uuid::now_v7().simple()),
+                    has_thinking: false,
+                    text_blocks: blocks,
+                    text,
+                    calls: Vec::new(),
+                    usage: Usage::default(),
+                    stop_reason: None,
+                    patch,
+                    frame: String::new(),
+                    then: Then::End(Stop::EndTurn),
+                })
+            }
+            Err(message) => {
+                let error = ErrorDetail { kind: "agent_error".to_owned(), message, status: None };
+                Fact::Ended { end: End::Failed(error), patch: None }
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What a server does beside its turns: it says that it is alive, takes over from those that are not, and cleans up.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use super::Server;
+use crate::engine::{Change, Document, take_over};
+use crate::store::{Committed, StoreError, Timestamp};
+
+/// How often a server says that it is alive, and looks for turns that nobody works on.
+const BEAT: Duration = Duration::from_secs(2);
+/// How long it is thought alive after that.
+const ALIVE: Duration = Duration::from_secs(8);
+/// How often expired sessions are looked for, at most and at least.
+const SWEEP: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// Most turns that are taken over at once.
+const ORPHANS: usize = 64;
+
+impl Server {
+    /// Begins. The first sign of life is stored before it returns, so that no other server takes this one's turns.
+    pub(crate) async fn begin(self: &Arc<Self>) -> Result<(), StoreError> {
+        self.store.beat(self.id, Timestamp::now().after(ALIVE)).await?;
+        let server = Arc::clone(self);
+        self.tasks.spawn(async move { server.keep_alive().await });
+        let server = Arc::clone(self);
+        self.tasks.spawn(async move { server.watch_others().await });
+        let server = Arc::clone(self);
+        self.tasks.spawn(async move { server.sweep().await });
+        Ok(())
+    }
+
+    /// Takes no more turns, and ends streams and long polls.
+    pub(crate) fn begin_drain(&self) {
+        self.is_draining.store(true, core::sync::atomic::Ordering::Relaxed);
+        self.drain.cancel();
+    }
+
+    /// Returns when the server takes no more turns.
+    pub(crate) fn drained(&self) -> impl Future<Output = ()> + use<> {
+        self.drain.clone().cancelled_owned()
+    }
+
+    /// Ends: takes no more turns, gives those that run this long to end, lets go of the rest, and closes the store.
+    pub(crate) async fn end(self: &Arc<Self>, grace: Duration) {
+        self.begin_drain();
+        self.tasks.close();
+        let end = tokio::time::Instant::now() + grace;
+        while self.running() > 0 && tokio::time::Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.release.cancel();
+        if tokio::time::timeout(Duration::from_secs(5), self.tasks.wait()).await.is_err() {
+            tracing::warn!("some turns did not end in time; another server takes them over");
+        }
+        if let Err(error) = self.store.close().await {
+            tracing::error!("{error}");
+        }
+    }
+
+    async fn keep_alive(self: Arc<Self>) {
+        loop {
+            if let Err(error) = self.store.beat(self.id, Timestamp::now().after(ALIVE)).await {
+                tracing::warn!("this server cannot say that it is alive: {error}");
+            }
+            if !self.is_draining()
+                && let Err(error) = self.adopt_orphans().await
+            {
+                tracing::warn!("turns of other servers cannot be looked for: {error}");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(BEAT) => {}
+                () = self.release.cancelled() => return,
+            }
+        }
+    }
+
+    /// Takes over turns whose holder is dead.
+    async fn adopt_orphans(self: &Arc<Self>) -> Result<(), StoreError> {
+        for id in self.store.orphans(Timestamp::now(), ORPHANS).await? {
+            let Some(record) = self.store.load(id).await? else { continue };
+            let document = Document::of(&record)?;
+            let Change::Commit(commit) = self.with_context(|context| take_over(&record, document, context)) else { continue };
+            let after = record.after(&commit);
+            // Another server may be faster.
+            if let Committed::Done = self.store.commit(*commit).await? {
+                tracing::info!(session = %id, "took over a turn");
+                self.hub.changed(id, Some(after.version));
+                self.hold(after);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells who watches here what other processes change.
+    async fn watch_others(self: Arc<Self>) {
+        loop {
+            tokio::select! {
+                () = self.store.changed() => {}
+                () = self.release.cancelled() => return,
+            }
+            let watched = self.hub.watched();
+            if watched.is_empty() {
+                continue;
+            }
+            match self.store.versions(&watched).await {
+                Ok(versions) => watched.into_iter().zip(versions).for_each(|(id, version)| self.hub.changed(id, version)),
+                Err(error) => {
+                    tracing::warn!("changes of other servers cannot be seen: {error}");
+                    tokio::time::sleep(BEAT).await;
+                }
+            }
+        }
+    }
+
+    async fn sweep(self: Arc<Self>) {
+        let (shortest, longest) = SWEEP;
+        let pause = self.options.ttl.map_or(longest, |ttl| (ttl / 2).clamp(shortest, longest));
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.drain.cancelled() => return,
+            }
+            match self.store.sweep(Timestamp::now()).await {
+                Ok(gone) => gone.into_iter().for_each(|id| {
+                    self.cache.forget(id);
+                    self.hub.changed(id, None);
+                }),
+                Err(error) => tracing::warn!("expired sessions cannot be deleted: {error}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Tells others that a turn has ended.
+
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
+use tokio_rustls::TlsConnector;
+use url::{Host, Url};
+use uuid::Uuid;
+
+use super::Server;
+use crate::chat::ChatMessage;
+use crate::engine::{Active, Document, Webhook};
+use crate::store::{Record, Status, Timestamp};
+
+/// How long one attempt may take.
+const ATTEMPT: Duration = Duration::from_secs(10);
+/// The waits before further attempts.
+const WAITS: [Duration; 5] =
+    [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(15), Duration::from_secs(60), Duration::from_secs(300)];
+
+/// Sends webhooks.
+pub(crate) struct Sender {
+    allow_private: bool,
+    /// Made when it is used first: reading the platform's roots takes memory.
+    tls: OnceCell<TlsConnector>,
+}
+
+/// What is sent.
+#[derive(Serialize)]
+struct Payload<'a> {
+    session_id: Uuid,
+    status: Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response: Option<&'a ChatMessage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages: Option<Box<RawValue>>,
+    trace_metrics: TraceMetrics<'a>,
+}
+
+#[derive(Serialize)]
+struct TraceMetrics<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<&'a str>,
+    total_duration: f64,
+    total_tokens: u64,
+    has_error: bool,
+}
+
+/// Tells the turn's webhook how it ended, and tries again where that may help.
+pub(super) async fn deliver(server: &Arc<Server>, record: Record, webhook: Webhook, active: &Active, duration: Duration) {
+    let Ok(document) = Document::of(&record) else { return };
+    let messages = if webhook.include_messages { server.messages(&record).await.ok() } else { None };
+    let payload = Payload {
+        session_id: record.id,
+        status: record.status,
+        response: document.response.as_ref(),
+        error: document.error.as_deref(),
+        messages: messages.and_then(|json| RawValue::from_string(json).ok()),
+        trace_metrics: TraceMetrics {
+            trace_id: active.trace_id.as_deref(),
+            total_duration: duration.as_secs_f64(),
+            total_tokens: active.tokens,
+            has_error: record.status == Status::Error,
+        },
+    };
+    let body = Bytes::from(serde_json::to_vec(&payload).unwrap_or_default());
+    let id = format!("msg_{}", Uuid::now_v7().simple());
+    let mut waits = WAITS.into_iter();
+    loop {
+        let attempt = tokio::time::timeout(ATTEMPT, server.webhooks.send(&webhook, &id, body.clone()));
+        let problem = match attempt.await {
+            Ok(Ok(status)) if status.is_success() => return,
+            Ok(Ok(status)) if !(status.is_server_error() || matches!(status.as_u16(), 408 | 429)) => {
+                tracing::warn!(session = %record.id, %status, "the webhook was refused");
+                return server.metrics.webhook_failed();
+            }
+            Ok(Ok(status)) => format!("status {status}"),
+            Ok(Err(Problem::Forbidden(text))) => {
+                tracing::warn!(session = %record.id, "the webhook is not sent: {text}");
+                return server.metrics.webhook_failed();
+            }
+            Ok(Err(Problem::Failed(text))) => text,
+            Err(_) => "no answer in time".to_owned(),
+        };
+        let Some(wait) = waits.next() else {
+            tracing::warn!(session = %record.id, "the webhook is given up: {problem}");
+            return server.metrics.webhook_failed();
+        };
+        tracing::debug!(session = %record.id, ?wait, "the webhook is tried again: {problem}");
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = server.release.cancelled() => return server.metrics.webhook_failed(),
+        }
+    }
+}
+
+/// Why an attempt failed.
+enum Problem {
+    /// The address is none that may be asked.
+    Forbidden(String),
+    Failed(String),
+}
+
+impl Problem {
+    fn failed(error: impl core::fmt::Display) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl Sender {
+    pub(super) fn new(allow_private: bool) -> Self {
+        Self { allow_private, tls: OnceCell::new() }
+    }
+
+    async fn send(&self, webhook: &Webhook, id: &str, body: Bytes) -> Result<StatusCode, Problem> {
+        let url = Url::parse(&webhook.url).map_err(|error| Problem::Forbidden(error.to_string()))?;
+        check(&url, self.allow_private).map_err(|text| Problem::Forbidden(text.to_owned()))?;
+        let (host, port) = (url.host().ok_or(Problem::Forbidden(String::new()))?, url.port_or_known_default().unwrap_or(80));
+        let name = host.to_string();
+        let stream = self.connect(&host, port).await?;
+        let now = Timestamp::now().0 / 1000;
+        let mut request = Request::post(&url[url::Position::BeforePath..url::Position::AfterQuery])
+            .header("host", url.port().map_or_else(|| name.clone(), |port| format!("{name}:{port}")))
+            .header("content-type", "application/json")
+            .header("user-agent", concat!("toolrunner-serve/", env!("CARGO_PKG_VERSION")))
+            .header("webhook-id", id)
+            .header("webhook-timestamp", now.to_string());
+        if let Some(token) = &webhook.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        if let Some(key) = webhook.secret.as_deref().and_then(key_of) {
+            let signed = [format!("{id}.{now}.").as_bytes(), &body].concat();
+            let signature = ring::hmac::sign(&ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &key), &signed);
+            request = request.header("webhook-signature", format!("v1,{}", BASE64.encode(signature)));
+        }
+        let request = request.body(Full::new(body)).map_err(Problem::failed)?;
+        if url.scheme() == "https" {
+            let tls = self.tls.get_or_try_init(async || crate::tls::connector().map_err(Problem::failed)).await?;
+            let name = ServerName::try_from(name.trim_matches(['[', ']']).to_owned()).map_err(Problem::failed)?;
+            exchange(tls.connect(name, stream).await.map_err(Problem::failed)?, request).await
+        } else {
+            exchange(stream, request).await
+        }
+    }
+
+    /// Connects to an address that may be asked: the one that was checked, whatever the name stands for a moment later.
+    async fn connect(&self, host: &Host<&str>, port: u16) -> Result<TcpStream, Problem> {
+        let addresses: Vec<SocketAddr> = match host {
+            Host::Domain(name) => tokio::net::lookup_host((*name, port)).await.map_err(Problem::failed)?.collect(),
+            Host::Ipv4(address) => vec![(*address, port).into()],
+            Host::Ipv6(address) => vec![(*address, port).into()],
+        };
+        let mut last = Problem::Forbidden("the name stands for a private address".to_owned());
+        for address in addresses.into_iter().filter(|address| self.allow_private || !is_private(address.ip())) {
+            match TcpStream::connect(address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = Problem::failed(error),
+            }
+        }
+        Err(last)
+    }
+}
+
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<StatusCode, Problem>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut send, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(Problem::failed)?;
+    let asked = send.send_request(request);
+    tokio::pin!(connection, asked);
+    tokio::select! {
+        biased;
+        reply = &mut asked => reply.map(|reply| reply.status()).map_err(Problem::failed),
+        ended = &mut connection => match ended {
+            Ok(()) => asked.await.map(|reply| reply.status()).map_err(Problem::failed),
+            Err(error) => Err(Problem::failed(error)),
+        }
+    }
+}
+
+/// The key of a secret: `whsec_` and base64.
+pub(crate) fn key_of(secret: &str) -> Option<Vec<u8>> {
+    BASE64.decode(secret.strip_prefix("whsec_")?).ok().filter(|key| !key.is_empty())
+}
+
+/// Says what is wrong with the address of a webhook, as far as that can be seen without asking for the name.
+pub(crate) fn check_url(url: &str, allow_private: bool) -> Result<(), &'static str> {
+    check(&Url::parse(url).map_err(|_| "Input should be a valid URL")?, allow_private)
+}
+
+fn check(url: &Url, allow_private: bool) -> Result<(), &'static str> {
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("URL scheme should be 'http' or 'https'");
+    }
+    let is_private = match url.host() {
+        None => return Err("URL has no host"),
+        Some(Host::Domain(name)) => {
+            let name = name.trim_end_matches('.');
+            name == "localhost" || name.ends_with(".localhost")
+        }
+        Some(Host::Ipv4(address)) => is_private(address.into()),
+        Some(Host::Ipv6(address)) => is_private(address.into()),
+    };
+    if is_private && !allow_private { Err("Webhooks to private addresses are not allowed") } else { Ok(()) }
+}
+
+/// Whether an address leads to this machine, to its network, or to no single machine of the Internet.
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let [a, b, c, _] = v4.octets();
+            v4.is_loopback()
+                || v4.is_private()
+                || v4.is_link_local()
+                || v4.is_multicast()
+                || v4.is_broadcast()
+                || v4.is_documentation()
+                || a == 0
+                || a >= 240
+                // Carrier-grade NAT, protocol assignments, benchmarks.
+                || (a == 100 && (64..128).contains(&b))
+                || (a == 192 && b == 0 && c == 0)
+                || (a == 198 && (18..20).contains(&b))
+        }
+        IpAddr::V6(v6) => {
+            let parts = v6.segments();
+            // Addresses of IPv4 in other clothes: mapped, compatible, NAT64, 6to4.
+            let inner = match parts {
+                [0, 0, 0, 0, 0, 0xffff | 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
+                    Some(IpAddr::V4((u32::from(high) << 16 | u32::from(low)).into()))
+                }
+                _ => None,
+            };
+            v6.is_loopback()
+                || v6.is_unspecified()
+                || v6.is_multicast()
+                || v6.is_unique_local()
+                || v6.is_unicast_link_local()
+                || (parts[0] == 0x2001 && parts[1] == 0xdb8)
+                || inner.is_some_and(is_private)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_addresses_are_refused_in_every_spelling() {
+        let private = [
+            "http://127.0.0.1/",
+            "http://127.1/",
+            "http://2130706433/",
+            "http://0x7f.1/",
+            "http://0/",
+            "http://[::1]/",
+            "http://[::ffff:10.0.0.1]/",
+            "http://[64:ff9b::a9fe:a9fe]/",
+            "http://[2002:7f00:1::]/",
+            "http://[fd00::1]/",
+            "http://[fe80::1]/",
+            "http://169.254.169.254/latest/meta-data",
+            "http://100.64.0.1/",
+            "http://192.168.1.1:8080/",
+            "http://localhost/",
+            "http://LOCALHOST./",
+            "http://a.localhost/",
+        ];
+        for url in private {
+            assert!(check_url(url, false).is_err(), "{url}");
+            assert!(check_url(url, true).is_ok(), "{url}");
+        }
+        for url in ["https://example.org/hook", "http://93.184.216.34/", "https://[2606:4700::1111]/"] {
+            assert!(check_url(url, false).is_ok(), "{url}");
+        }
+        for url in ["ftp://example.org/", "file:///etc/passwd", "nonsense", "http://"] {
+            assert!(check_url(url, true).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_of_the_standard_form() {
+        assert_eq!(key_of("whsec_aGVsbG8=").unwrap(), b"hello");
+        for bad in ["aGVsbG8=", "whsec_", "whsec_!"] {
+            assert!(key_of(bad).is_none(), "{bad}");
+        }
+    }
+}
