@@ -21,7 +21,11 @@
 //! No guarantee depends on clocks: all times are the caller's. A server whose clock is wrong can take over a session too early, which
 //! the fence makes harmless.
 
+#[cfg(feature = "testing")]
+pub mod conformance;
 mod memory;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
 use core::fmt;
 use core::time::Duration;
@@ -34,6 +38,8 @@ use uuid::Uuid;
 
 pub use crate::Timestamp;
 pub use memory::MemoryStore;
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteStore;
 
 /// How long an [`Idempotent`] is kept at least.
 pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
