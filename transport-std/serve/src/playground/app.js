@@ -165,7 +165,7 @@ async function health() {
   const line = $("health");
   try {
     const { running_workers, total_sessions } = await json("GET", "health");
-    line.textContent = `${total_sessions} sessions, ${running_workers} running`;
+    line.textContent = `${total_sessions} ${total_sessions === 1 ? "session" : "sessions"}, ${running_workers} running`;
     line.classList.remove("down");
   } catch {
     line.textContent = "The server does not answer.";
