@@ -24,6 +24,8 @@
 #[cfg(feature = "testing")]
 pub mod conformance;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
@@ -38,6 +40,8 @@ use uuid::Uuid;
 
 pub use crate::Timestamp;
 pub use memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresStore;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 
@@ -390,7 +394,8 @@ pub struct Summary {
 /// A change that happens once by key, and what it was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Idempotent {
-    /// Where the key counts: an owner, or a session. At most 200 bytes.
+    /// Where the key counts. At most 200 bytes. A scope is that of creations, or that of the commits of one session: a store without
+    /// transactions cannot tell which of two sessions was first.
     pub scope: String,
     /// The client's key. At most 255 bytes.
     pub key: String,

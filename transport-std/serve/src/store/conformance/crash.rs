@@ -89,17 +89,26 @@ async fn write(store: Handle, id: Uuid) {
 }
 
 async fn first(store: &Handle, id: Uuid) -> Record {
-    let created = store.create(NewSession { id, ..new_session("crash") }).await;
-    assert!(matches!(created, Ok(Created::Done | Created::Exists)), "{created:?}");
-    load(store, id).await
+    for _ in 0..TRIES {
+        if let Ok(created) = store.create(NewSession { id, ..new_session("crash") }).await {
+            assert!(matches!(created, Created::Done | Created::Exists), "{created:?}");
+            return patient(store, id).await;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    panic!("the store creates no session");
 }
+
+/// A database that was killed recovers within a minute.
+const TRIES: usize = 6_000;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Loads while the database is being started again.
 async fn patient(store: &Handle, id: Uuid) -> Record {
-    for _ in 0..500 {
+    for _ in 0..TRIES {
         match store.load(id).await {
             Ok(record) => return record.expect("the session is there"),
-            Err(StoreError { .. }) => tokio::time::sleep(Duration::from_millis(20)).await,
+            Err(StoreError { .. }) => tokio::time::sleep(PAUSE).await,
         }
     }
     panic!("the store does not answer any more")

@@ -1,0 +1,87 @@
+//! The tables, and the check of their version.
+
+use deadpool_postgres::{GenericClient, Object};
+use tokio_postgres::Error;
+
+use super::failed;
+use crate::store::StoreError;
+
+/// The version of the tables. A database with a greater one is refused.
+const SCHEMA: i32 = 1;
+
+/// Held while tables are created, so that servers that start at the same time do not both try: `TRun`.
+const LOCK: i64 = 0x5452_756e;
+
+/// `n` is the place in the order of creation. `labels` are the metadata once more, for searching: see [`super::query::label`].
+const TABLES: &str = "
+CREATE TABLE toolrunner_schema (version integer NOT NULL);
+CREATE TABLE toolrunner_sessions (
+    n bigserial PRIMARY KEY,
+    id uuid NOT NULL UNIQUE,
+    owner text NOT NULL,
+    metadata text NOT NULL,
+    labels bytea[] NOT NULL,
+    created bigint NOT NULL,
+    updated bigint NOT NULL,
+    expires bigint,
+    version bigint NOT NULL,
+    head bigint NOT NULL,
+    status text NOT NULL,
+    messages bigint NOT NULL,
+    holder uuid,
+    fence bigint NOT NULL,
+    token uuid NOT NULL,
+    document bytea NOT NULL
+);
+CREATE INDEX toolrunner_sessions_by_owner ON toolrunner_sessions (owner, n);
+CREATE INDEX toolrunner_sessions_by_expiry ON toolrunner_sessions (expires) WHERE expires IS NOT NULL;
+CREATE INDEX toolrunner_sessions_at_work ON toolrunner_sessions (n) WHERE status = 'running';
+CREATE TABLE toolrunner_bases (n bigint PRIMARY KEY, base bytea NOT NULL);
+CREATE TABLE toolrunner_log (n bigint, seq bigint, event bytea NOT NULL, patch bytea, PRIMARY KEY (n, seq));
+CREATE TABLE toolrunner_answers (
+    scope text,
+    key text,
+    fingerprint bytea NOT NULL,
+    answer bytea NOT NULL,
+    expires bigint NOT NULL,
+    PRIMARY KEY (scope, key)
+);
+CREATE INDEX toolrunner_answers_by_expiry ON toolrunner_answers (expires);
+CREATE TABLE toolrunner_servers (id uuid PRIMARY KEY, until bigint NOT NULL);
+";
+
+/// Creates the tables, in the schema that the connection creates tables in, if they do not exist.
+pub(super) async fn prepare(client: &mut Object) -> Result<(), StoreError> {
+    let version = match version(client).await.map_err(failed)? {
+        Some(version) => version,
+        None => create(client).await.map_err(failed)?,
+    };
+    if version == SCHEMA {
+        return Ok(());
+    }
+    let text =
+        format!("the Postgres database was prepared by another version of this program (schema {version}, this version knows {SCHEMA})");
+    Err(StoreError::new(text))
+}
+
+async fn version(client: &impl GenericClient) -> Result<Option<i32>, Error> {
+    // Not `to_regclass`: within a transaction it remembers that there was no such table.
+    let tables = "SELECT 1 FROM pg_tables WHERE tablename = 'toolrunner_schema' AND schemaname = ANY (current_schemas(false))";
+    if client.query_opt(tables, &[]).await?.is_none() {
+        return Ok(None);
+    }
+    client.query_one("SELECT version FROM toolrunner_schema", &[]).await.map(|row| row.get(0)).map(Some)
+}
+
+async fn create(client: &mut Object) -> Result<i32, Error> {
+    let transaction = client.transaction().await?;
+    transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await?;
+    // Another server may have been faster.
+    if let Some(version) = version(&transaction).await? {
+        return Ok(version);
+    }
+    transaction.batch_execute(TABLES).await?;
+    transaction.execute("INSERT INTO toolrunner_schema VALUES ($1)", &[&SCHEMA]).await?;
+    transaction.commit().await?;
+    Ok(SCHEMA)
+}
