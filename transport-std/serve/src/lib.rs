@@ -8,6 +8,7 @@ mod cli;
 mod engine;
 mod fold;
 mod http;
+mod playground;
 mod runner;
 mod server;
 pub mod store;

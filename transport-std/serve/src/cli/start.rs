@@ -11,6 +11,12 @@ use crate::agent::Agent;
 use crate::auth::Tokens;
 use crate::server::{Options, Server};
 
+/// A file beside where the server is started.
+#[cfg(feature = "sqlite")]
+const DEFAULT_STORE: &str = "sqlite:toolrunner.db";
+#[cfg(not(feature = "sqlite"))]
+const DEFAULT_STORE: &str = "memory:";
+
 /// How the agent is served.
 #[derive(Debug, Args)]
 pub(super) struct Start {
@@ -35,8 +41,8 @@ pub(super) struct Start {
     /// Let clients choose the ids of sessions, with PUT.
     #[arg(long)]
     allow_custom_ids: bool,
-    /// Where sessions are kept: memory:
-    #[arg(long, value_name = "URL", default_value = "memory:", env = "TOOLRUNNER_STORE")]
+    /// Where sessions are kept: sqlite:PATH, postgres://…, or memory: for sessions that need not last.
+    #[arg(long, value_name = "URL", default_value = DEFAULT_STORE, env = "TOOLRUNNER_STORE", hide_env_values = true)]
     store: String,
     /// Ask for bearer tokens: a line `OWNER TOKEN` for each in this file.
     #[arg(long, value_name = "FILE")]

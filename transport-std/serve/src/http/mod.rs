@@ -14,7 +14,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use axum::{Extension, Json};
 use ring::digest::{SHA256, digest};
@@ -24,6 +24,7 @@ use tower_http::cors::CorsLayer;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::playground;
 use crate::server::Server;
 use crate::store::{IDEMPOTENCY_TTL, Idempotent, Timestamp};
 use error::{ApiError, Invalid};
@@ -48,7 +49,9 @@ pub(crate) fn router(server: Arc<Server>) -> Router {
         .route("/sessions/{session_id}/events", get(log::events))
         .route("/sessions/{session_id}/stream", get(log::stream))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&server), authorize));
+    let open = playground::ASSETS.iter().fold(open, |open, asset| open.route(asset.path, get(move || page(asset))));
     let mut router = open
+        .route("/", get(|| async { Redirect::temporary("/playground") }))
         .merge(owned)
         .fallback(|| async { ApiError::plain(StatusCode::NOT_FOUND, "Not Found") })
         .method_not_allowed_fallback(|| async { ApiError::plain(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed") });
@@ -62,6 +65,17 @@ pub(crate) fn router(server: Arc<Server>) -> Router {
         router = router.layer(cors);
     }
     router.with_state(server)
+}
+
+/// A file of the playground.
+async fn page(asset: &'static playground::Asset) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, asset.content_type),
+        (header::CONTENT_SECURITY_POLICY, playground::SECURITY_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    (headers, asset.body).into_response()
 }
 
 /// Finds out for whom a request is made.

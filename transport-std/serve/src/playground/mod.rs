@@ -16,7 +16,7 @@ pub(crate) struct Asset {
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Everything that the page consists of. The first is the page.
-pub(crate) const ASSETS: [Asset; 7] = [
+pub(crate) static ASSETS: [Asset; 7] = [
     Asset { path: "/playground", content_type: "text/html; charset=utf-8", body: include_str!("page.html") },
     Asset { path: "/playground/style.css", content_type: "text/css; charset=utf-8", body: include_str!("style.css") },
     Asset { path: "/playground/app.js", content_type: JAVASCRIPT, body: include_str!("app.js") },

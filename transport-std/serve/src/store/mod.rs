@@ -116,13 +116,21 @@ pub trait Store: Send + Sync + 'static {
     }
 }
 
-/// Opens the store that a URL names: `memory:`.
+/// Opens the store that a URL names: `memory:`, `sqlite:PATH`, or `postgres://…` with the feature `postgres`.
 ///
 /// # Errors
 /// The URL names no store that is known here, or the store cannot be opened.
 pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
     match url.split_once(':') {
         Some(("memory", "")) => Ok(Arc::new(MemoryStore::new())),
+        #[cfg(feature = "sqlite")]
+        Some(("sqlite", path)) if !path.is_empty() => {
+            let path = path.to_owned();
+            let opened = tokio::task::spawn_blocking(move || SqliteStore::open(path)).await;
+            Ok(Arc::new(opened.map_err(|error| StoreError::new("the store cannot be opened").because(error))??))
+        }
+        #[cfg(feature = "postgres")]
+        Some(("postgres" | "postgresql", _)) => Ok(Arc::new(PostgresStore::connect(url).await?)),
         // Not the whole URL: it may hold a password.
         Some((scheme, _)) => Err(StoreError::new(format!("no store is known for URLs of the scheme {scheme:?}"))),
         None => Err(StoreError::new("a store is named by a URL, such as `memory:`")),
