@@ -392,7 +392,7 @@ impl Loop {
         let calls = self.run.open_calls().enumerate();
         let new = calls.map(|(i, call)| {
             let name = call.name.to_string();
-            let tool = self.run.definition(&name).filter(|_| may_run);
+            let tool = self.run.definition(&call).filter(|_| may_run);
             let needs_approval = tool.is_some_and(|tool| tool.requires_approval);
             // Those that others may keep waiting store their start when it comes.
             let starts = tool.is_some_and(|tool| tool.serial.is_none() && tool.runnable) && !needs_approval && i < self.run.concurrency();

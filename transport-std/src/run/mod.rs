@@ -421,7 +421,7 @@ impl Run {
     /// }
     /// # Ok(()) }
     /// ```
-    pub fn open_calls(&self) -> impl Iterator<Item = toolrunner_core::run::Call<'_>> {
+    pub fn open_calls(&self) -> impl Iterator<Item = Call<'_>> {
         self.machine.calls().filter_map(|i| self.machine.call(i)).filter(|call| !call.is_answered)
     }
 

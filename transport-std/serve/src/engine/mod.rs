@@ -21,6 +21,8 @@ mod command;
 mod document;
 mod event;
 mod fact;
+#[cfg(test)]
+mod simulator;
 mod worker;
 
 use core::fmt;

@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+"""Runs the contract suite against the contract agent, with every option, on one store.
+
+usage: run.py AGENT [--store sqlite|memory|URL] [--patience F] [--only NAME,...]
+
+AGENT is the binary of `contract_agent`. Starts the scripted model and four servers on free ports of loopback: the one that is tested, its
+peer on the same store, one with limits, one with tokens. `memory` has no peer and no restart, which is said by skips."""
+import argparse, os, pathlib, shlex, signal, socket, subprocess, sys, tempfile, time, urllib.request
+
+HERE = pathlib.Path(__file__).parent
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Servers:
+    def __init__(self, agent, folder):
+        self.agent, self.folder, self.running = agent, folder, {}
+        self.env = dict(os.environ, ANTHROPIC_API_KEY="test", CONTRACT_RECORD_FILE=str(folder / "record"))
+        (folder / "record").touch()
+
+    def fake(self):
+        port = free_port()
+        self.running["fake"] = subprocess.Popen([sys.executable, HERE / "fake_api.py", str(port)])
+        self.env["ANTHROPIC_BASE_URL"] = url = f"http://127.0.0.1:{port}"
+        wait_for(url + "/requests")
+        return url
+
+    def start(self, name, port, *options):
+        command = [self.agent, "start", "--port", str(port), "--allow-private-webhooks", *options]
+        log = open(self.folder / f"{name}.log", "a")
+        process = subprocess.Popen(command, env=self.env, stdout=log, stderr=log)
+        self.running[name] = process
+        wait_for(f"http://127.0.0.1:{port}/health")
+        return f"http://127.0.0.1:{port}"
+
+    def stop(self):
+        for process in self.running.values():
+            process.kill()
+            process.wait()
+
+
+def wait_for(url):
+    for _ in range(300):
+        try:
+            urllib.request.urlopen(url, timeout=5).read()
+            return
+        except OSError:
+            time.sleep(0.1)
+    sys.exit(f"nothing answers at {url}")
+
+
+def main():
+    a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    a.add_argument("agent", type=pathlib.Path)
+    a.add_argument("--store", default="sqlite")
+    a.add_argument("--patience", type=float, default=1.0)
+    a.add_argument("--only", default="")
+    o = a.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        store = {"memory": "memory:", "sqlite": f"sqlite:{folder}/sessions.db"}.get(o.store, o.store)
+        servers = Servers(o.agent.resolve(), folder)
+        try:
+            fake = servers.fake()
+            port = free_port()
+            options = ["--workers", "4", "--store", store]
+            base = servers.start("base", port, *options)
+            limits = servers.start(
+                "limits", free_port(), "--store", "memory:", "--allow-custom-ids", "--max-sessions", "3", "--ttl", "2", "--timeout", "3"
+            )
+            (folder / "tokens").write_text("alice token-a\nbob token-b # another owner\n")
+            auth = servers.start("auth", free_port(), "--store", "memory:", "--tokens", str(folder / "tokens"))
+            command = [sys.executable, str(HERE / "contract.py"), base, "--profile", "ours", "--fake", fake, "--limits", limits]
+            command += ["--auth", auth, "--tokens", "token-a,token-b", "--record-file", str(folder / "record")]
+            command += ["--patience", str(o.patience), "--only", o.only]
+            if o.store != "memory":
+                command += ["--peer", servers.start("peer", free_port(), *options)]
+                again = [str(servers.agent), "start", "--port", str(port), "--allow-private-webhooks", *options]
+                # The new process belongs to the shell that the suite starts: its id is kept, so that it can be ended.
+                pid = folder / "pid"
+                pid.write_text(str(servers.running["base"].pid))
+                command += ["--restart-cmd", restart(pid, again, folder, base)]
+                servers.running.pop("base")
+            done = subprocess.run(command, env=servers.env).returncode
+            if done:
+                for log in sorted(folder.glob("*.log")):
+                    print(f"--- {log.name}\n{log.read_text()[-3000:]}", file=sys.stderr)
+            return done
+        finally:
+            servers.stop()
+            if (folder / "pid").exists():
+                try:
+                    os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+
+
+def restart(pid, command, folder, base):
+    """A shell command that kills the server at once, starts it again, and returns when it answers."""
+    start = shlex.join(command)
+    return (
+        f"kill -9 $(cat {pid}); {start} >>{folder}/base.log 2>&1 & echo $! >{pid}; "
+        f"for i in $(seq 300); do curl -s -o /dev/null {base}/health && exit 0; sleep 0.1; done; exit 1"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
