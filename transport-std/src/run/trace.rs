@@ -24,7 +24,7 @@ use tracing::field::Empty;
 use tracing::{Id, Span};
 
 use super::RunBuilder;
-use super::jobs::{Done, Job};
+use super::jobs::{Done, Job, JobEnd};
 use crate::config::Settings;
 use crate::error::Error;
 use crate::escaped::Escaped;
@@ -289,7 +289,7 @@ impl Trace {
     pub(super) fn ends_call(&self) -> impl FnOnce(&Span, &Done) + Send + use<> {
         let limit = self.content();
         move |span, done| {
-            let Some((content, is_error)) = &done.answer else { return };
+            let JobEnd::Answer(content, is_error) = &done.end else { return };
             span.record("otel.status_code", if *is_error { "ERROR" } else { "OK" });
             if *is_error {
                 span.record("error.type", "tool_error");
