@@ -65,8 +65,6 @@ enum Later {
     Client,
     Crash(usize),
     Restart(usize),
-    /// A worker is told something.
-    Tell(Address, Input),
     /// What a run reports, if it may still.
     Report(Address, u64, Fact),
     /// A worker's commit reaches the store.
@@ -101,6 +99,8 @@ struct Server {
     life: u64,
     is_up: bool,
     workers: Vec<Option<Played>>,
+    /// It does not know whether a turn that it wanted to hold was stored as its own.
+    is_in_doubt: bool,
 }
 
 /// A worker with the run that is played for it.
@@ -179,7 +179,7 @@ impl World {
             idempotent: None,
         };
         let _ = now(store.create(new));
-        let server = |id| Server { id, life: 0, is_up: true, workers: Vec::new() };
+        let server = |id| Server { id, life: 0, is_up: true, workers: Vec::new(), is_in_doubt: false };
         let servers = vec![server(chance.id()), server(chance.id())];
         let calm = 5_000 + chance.below(20_000);
         let mut this = Self {
@@ -250,7 +250,6 @@ impl World {
                 self.servers[server].is_up = true;
                 self.beat(server);
             }
-            Later::Tell(address, input) => self.tell(address, input),
             Later::Report(address, era, fact) => self.report(address, era, fact),
             Later::Apply(address, commit, fate) => self.apply(address, *commit, fate),
             Later::Command(server, life, commit, fate) => self.command(server, life, *commit, fate),
@@ -282,8 +281,11 @@ impl World {
             return;
         }
         let _ = now(self.store.beat(self.servers[server].id, Timestamp(self.now + 8_000)));
-        if !now(self.store.orphans(Timestamp(self.now), 8)).is_empty() {
-            let record = self.record();
+        let record = self.record();
+        let played = &self.servers[server];
+        let is_mine = record.status == Status::Running && record.holder == Some(played.id);
+        let is_lost = played.is_in_doubt && is_mine && played.workers.iter().all(Option::is_none);
+        if is_lost || !now(self.store.orphans(Timestamp(self.now), 8)).is_empty() {
             let mut document = Document::of(&record).unwrap();
             if self.plant == Plant::ForgetsStarts {
                 let calls = document.active.iter_mut().flat_map(|active| &mut active.calls);
@@ -391,6 +393,7 @@ impl World {
         }
         let is_alive = self.servers[server].is_up && self.servers[server].life == life;
         if fate != Fate::Arrives || !is_alive {
+            self.servers[server].is_in_doubt |= takes;
             return;
         }
         self.acknowledge(&rows);

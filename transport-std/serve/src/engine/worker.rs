@@ -150,10 +150,7 @@ impl Worker {
     fn note(&mut self, fact: Fact) {
         match &fact {
             Fact::ToolDone { call, .. } => self.told(*call).done = true,
-            Fact::Asked { call, .. } => {
-                let told = self.told(*call);
-                (told.suspended, told.allowed) = (true, false);
-            }
+            Fact::Asked { call, .. } => self.told(*call).suspended = true,
             _ => {}
         }
         self.facts.push(fact);
@@ -183,8 +180,8 @@ impl Worker {
     fn forget_calls(&mut self) {
         self.calls.clear();
         self.has_proceeded = false;
-        let calls = self.document.active.as_ref().map_or(0, |active| active.calls.len());
-        self.calls.resize(calls, Told::default());
+        let calls = self.document.active.iter().flat_map(|active| &active.calls);
+        self.calls.extend(calls.map(|call| Told { suspended: call.state == CallState::Waiting, ..Told::default() }));
     }
 
     /// The session was changed by somebody else, or by the commit whose outcome was not known.
@@ -269,7 +266,7 @@ impl Worker {
             let told = &mut self.calls[i];
             match state {
                 CallState::Started if !told.allowed && !told.done => {
-                    (told.allowed, told.suspended) = (true, false);
+                    told.allowed = true;
                     effects.push(Effect::Allow(i));
                 }
                 CallState::Done if !told.done => {
@@ -279,7 +276,7 @@ impl Worker {
                 CallState::Waiting => told.suspended = true,
                 // It was answered while others ran: the run has put it aside, and does not ask by itself.
                 CallState::Open if told.suspended => {
-                    told.suspended = false;
+                    (told.suspended, told.allowed) = (false, false);
                     self.facts.push(Fact::Starting(i));
                 }
                 _ => {}

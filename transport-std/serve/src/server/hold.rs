@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Sleep;
 use uuid::Uuid;
 
+use super::held::Held;
 use super::{Live, Server, webhook};
 use crate::agent::Session;
 use crate::engine::{Active, CallState, Change, Document, Effect, ErrorDetail, Fact, Input, Seen, Stop, Worker, release};
@@ -25,8 +26,10 @@ impl Server {
     /// Works on the turn of a session that this server has just become the holder of.
     pub(super) fn hold(self: &Arc<Self>, record: Record) {
         let server = Arc::clone(self);
+        server.held.begin(record.id);
         self.tasks.spawn(async move {
             let (id, release) = (record.id, server.release.clone());
+            let _working = Working(&server.held, id);
             let is_released = tokio::select! {
                 biased;
                 () = release.cancelled() => true,
@@ -52,6 +55,15 @@ impl Server {
                 return;
             }
         }
+    }
+}
+
+/// Says that a session is worked on as long as it lives.
+struct Working<'s>(&'s Held, Uuid);
+
+impl Drop for Working<'_> {
+    fn drop(&mut self) {
+        self.0.end(self.1);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Server;
 use crate::engine::{Change, Document, take_over};
-use crate::store::{Committed, StoreError, Timestamp};
+use crate::store::{Committed, Record, Status, StoreError, Timestamp};
 
 /// How often a server says that it is alive, and looks for turns that nobody works on.
 const BEAT: Duration = Duration::from_secs(2);
@@ -74,21 +74,40 @@ impl Server {
         }
     }
 
-    /// Takes over turns whose holder is dead.
+    /// Takes over turns whose holder is dead, and those that this server holds without knowing.
     async fn adopt_orphans(self: &Arc<Self>) -> Result<(), StoreError> {
+        for id in self.held.doubtful() {
+            let record = self.store.load(id).await?;
+            if let Some(record) = record.filter(|record| record.status == Status::Running && record.holder == Some(self.id)) {
+                self.adopt(record).await?;
+            }
+        }
         for id in self.store.orphans(Timestamp::now(), ORPHANS).await? {
-            let Some(record) = self.store.load(id).await? else { continue };
-            let document = Document::of(&record)?;
-            let Change::Commit(commit) = self.with_context(|context| take_over(&record, document, context)) else { continue };
-            let after = record.after(&commit);
-            // Another server may be faster.
-            if let Committed::Done = self.store.commit(*commit).await? {
-                tracing::info!(session = %id, "took over a turn");
-                self.hub.changed(id, Some(after.version));
-                self.hold(after);
+            if let Some(record) = self.store.load(id).await? {
+                self.adopt(record).await?;
             }
         }
         Ok(())
+    }
+
+    async fn adopt(self: &Arc<Self>, record: Record) -> Result<(), StoreError> {
+        let (id, document) = (record.id, Document::of(&record)?);
+        let Change::Commit(commit) = self.with_context(|context| take_over(&record, document, context)) else { return Ok(()) };
+        let after = record.after(&commit);
+        match self.store.commit(*commit).await {
+            Ok(Committed::Done) => {
+                tracing::info!(session = %id, "took over a turn");
+                self.hub.changed(id, Some(after.version));
+                self.hold(after);
+                Ok(())
+            }
+            // Another server was faster.
+            Ok(_) => Ok(()),
+            Err(error) => {
+                self.held.doubt(id);
+                Err(error)
+            }
+        }
     }
 
     /// Tells who watches here what other processes change.

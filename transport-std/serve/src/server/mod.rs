@@ -1,6 +1,7 @@
 //! The server behind the HTTP interface: applies commands, holds turns, takes over from the dead, cleans up.
 
 mod cache;
+mod held;
 mod hold;
 mod housekeeping;
 mod hub;
@@ -89,6 +90,7 @@ pub(crate) struct Server {
     pub(crate) hub: hub::Hub,
     pub(crate) metrics: metrics::Metrics,
     cache: cache::Cache,
+    held: held::Held,
     workers: Option<Semaphore>,
     running: AtomicUsize,
     is_draining: AtomicBool,
@@ -114,6 +116,7 @@ impl Server {
             hub: hub::Hub::default(),
             metrics: metrics::Metrics::default(),
             cache: cache::Cache::default(),
+            held: held::Held::default(),
             running: AtomicUsize::new(0),
             is_draining: AtomicBool::new(false),
             drain: CancellationToken::new(),
@@ -177,7 +180,12 @@ impl Server {
                 // Whether it was applied is not known: the record tells.
                 Err(error) => match self.store.load(id).await {
                     Ok(Some(now)) if now.token == token => Committed::Done,
-                    _ => return Err(error.into()),
+                    _ => {
+                        if takes {
+                            self.held.doubt(id);
+                        }
+                        return Err(error.into());
+                    }
                 },
             };
             match committed {
