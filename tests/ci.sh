@@ -16,7 +16,7 @@ if [ -n "${SCENARIOS:-}" ]; then
 fi
 
 # In the order in which they run: what fails soonest first.
-PARTS=(fmt deny deps clippy unit soak faults doc conformance fuzz valgrind bench targets no_panic firmware sizes)
+PARTS=(fmt deny deps clippy unit soak faults doc conformance serve fuzz valgrind bench targets no_panic firmware sizes)
 
 # Debian's packages of a part, besides rustup's toolchain.
 packages() {
@@ -25,6 +25,7 @@ packages() {
     deny) echo python3 ca-certificates ;;
     deps) echo python3 gcc libc6-dev ca-certificates ;;
     clippy | unit | soak | faults | doc | conformance | fuzz) echo gcc libc6-dev ca-certificates ;;
+    serve) echo python3 curl gcc libc6-dev ca-certificates ;;
     valgrind | bench) echo valgrind python3 gcc libc6-dev ca-certificates ;;
     targets) echo rustc-web cargo-web rust-web-src gcc libc6-dev ca-certificates ;;
     no_panic) echo rustc-web cargo-web rust-web-src lld llvm python3 gcc libc6-dev ca-certificates ;;
@@ -73,6 +74,16 @@ part_faults() {
 }
 
 # Each target for this many seconds, with the stable harness. See tests/fuzz.
+# The engine of serving under many schedules of crashes and failures, and the HTTP contract on the stores that need nothing installed.
+part_serve() {
+    SIMULATOR_SCHEDULES=100000 cargo test --release -p toolrunner-serve --lib simulator
+    cargo build -p toolrunner-examples-serve --bins
+    local store
+    for store in memory sqlite; do
+        python3 tests/serve/run.py target/debug/contract_agent --store "$store" --patience 4
+    done
+}
+
 part_fuzz() {
     (cd tests/fuzz && cargo run -q --locked --release --bin fuzz -- --seconds "${FUZZ_SECONDS:-20}")
 }
