@@ -21,6 +21,13 @@ from pathlib import Path
 
 TOOLS = Path(__file__).parent.parent / "target/stores"
 PYTHON_PACKAGES = ["moto==5.2.5", "flask", "flask-cors", "py-partiql-parser"]
+# One request after another: moto tests the condition of a write and writes in two steps without a lock.
+MOTO = """
+import sys
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import run_simple
+run_simple("127.0.0.1", int(sys.argv[1]), DomainDispatcherApplication(create_backend_app), threaded=False)
+"""
 DYNALITE = "dynalite@4.0.0"
 
 
@@ -83,7 +90,7 @@ def moto(folder):
         subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *PYTHON_PACKAGES], check=True)
     port = free_port()
     with open(folder / "moto.log", "w") as log:
-        process = subprocess.Popen([python, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=log, stderr=log)
+        process = subprocess.Popen([python, "-c", MOTO, str(port)], stdout=log, stderr=log)
     wait_for(port, process, "moto")
     os.environ["TOOLRUNNER_TEST_MOTO"] = f"http://127.0.0.1:{port}"
     return process.kill

@@ -22,7 +22,8 @@ async fn open(database: &str) -> Arc<dyn Store> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "needs a Postgres server"]
 async fn keeps_the_promises() {
-    suite(Subject { open: Box::new(|| Box::pin(open("suite"))), shared: true, history: 10_000, rounds: 30 }).await;
+    suite(Subject { open: Box::new(|| Box::pin(open("suite"))), shared: true, crowd: 230, history: 10_000, largest: 16 << 20, rounds: 30 })
+        .await;
 }
 
 const NAME: &str = "killed";

@@ -15,7 +15,7 @@ async fn keeps_the_promises() {
         let path = path.clone();
         Box::pin(async move { Arc::new(SqliteStore::open(path).unwrap()) as Arc<dyn Store> }) as _
     };
-    suite(Subject { open: Box::new(open), shared: true, history: 10_000, rounds: 30 }).await;
+    suite(Subject { open: Box::new(open), shared: true, crowd: 230, history: 10_000, largest: 16 << 20, rounds: 30 }).await;
 }
 
 const NAME: &str = "killed";

@@ -25,8 +25,12 @@ pub struct Subject {
     pub open: Box<dyn Fn() -> BoxFuture<'static, Arc<dyn Store>> + Send + Sync>,
     /// Whether other processes can use the store, so that [`Store::changed`] has something to say.
     pub shared: bool,
+    /// Sessions that expire at once: more than one request or transaction of the store removes.
+    pub crowd: usize,
     /// Rows of the long history.
     pub history: usize,
+    /// Bytes of the largest row.
+    pub largest: usize,
     /// Rounds of each race.
     pub rounds: usize,
 }
@@ -54,11 +58,11 @@ pub async fn suite(subject: Subject) {
     run! {
         // These count all sessions, so they come while there are none of others.
         sessions::are_counted_and_limited(&one, &two);
-        sessions::expire(&one, &two);
+        sessions::expire(&one, &two, subject.crowd);
         sessions::are_loaded_as_created(&one, &two);
         sessions::are_listed_in_order(&one, &two);
         sessions::are_deleted_whole(&one, &two);
-        sessions::can_be_large(&one, &two);
+        sessions::can_be_large(&one, &two, subject.largest);
         log::commits_change_what_they_name(&one, &two);
         log::refused_commits_change_nothing(&one, &two);
         log::is_read_in_pages(&one, &two);

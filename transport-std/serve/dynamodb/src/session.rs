@@ -1,0 +1,524 @@
+//! Sessions one by one. What holds a change together is one conditional write of `META`: before it, only things are written that nothing
+//! refers to yet; after it, only copies of what it says.
+
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use bytes::Bytes;
+use toolrunner_serve::Timestamp;
+use toolrunner_serve::store::{Commit, Committed, Created, Deleted, Holder, Idempotent, NewSession, Part, Record, Row, Status, StoreError};
+use uuid::Uuid;
+
+use crate::item::{
+    Item, Meta, Place, answer_key, key, n, read_answer, read_rows, row_key, s, session_key, text, uuid, write_answer, write_metadata,
+    write_rows,
+};
+use crate::table::{DUE, LIST, RUN, failed, is_refused};
+use crate::{DynamoStore, Known};
+
+/// How long a claim of another creation is waited for, in steps, before that creation is made impossible.
+const CLAIM_TRIES: u32 = 40;
+const CLAIM_PAUSE: core::time::Duration = core::time::Duration::from_millis(50);
+
+/// A tombstone is kept this long, so that a creation that it stopped cannot come back.
+const TOMBSTONE: core::time::Duration = core::time::Duration::from_secs(60 * 60);
+
+impl DynamoStore {
+    pub(crate) async fn meta(&self, id: Uuid) -> Result<Option<Meta>, StoreError> {
+        match self.table.read(&session_key(id), "META").await? {
+            Some(item) => Meta::read(id, &item),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) async fn load_record(&self, id: Uuid) -> Result<Option<Record>, StoreError> {
+        loop {
+            let Some(meta) = self.meta(id).await? else { return Ok(None) };
+            // Without it, a later commit has replaced the document: that one is read instead.
+            if let Some(document) = self.fetch(id, meta.life, &meta.document).await? {
+                return Ok(Some(Record { document, ..meta.record }));
+            }
+        }
+    }
+
+    async fn fetch(&self, id: Uuid, life: Uuid, place: &Place) -> Result<Option<Bytes>, StoreError> {
+        match place {
+            Place::Here(bytes) => Ok(Some(bytes.clone())),
+            Place::Parts { name, count } => self.table.read_parts(id, life, name, *count).await,
+        }
+    }
+
+    pub(crate) async fn load_base(&self, id: Uuid) -> Result<Option<Bytes>, StoreError> {
+        let Some(meta) = self.meta(id).await? else { return Ok(None) };
+        match meta.base {
+            Some(count) => self.table.read_parts(id, meta.life, "base", count).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The answer to a key. A claim is an answer only if the session that it names has it.
+    pub(crate) async fn answer(&self, scope: &str, key: &str) -> Result<Option<Idempotent>, StoreError> {
+        let Some(item) = self.table.read(&answer_key(scope, key), "-").await? else { return Ok(None) };
+        if !item.contains_key("claim") {
+            return Ok(read_answer(&item));
+        }
+        let Some(session) = uuid(&item, "claim") else { return Ok(None) };
+        let answer = self.meta(session).await?.and_then(|meta| meta.answer);
+        if let Some(answer) = answer.filter(|answer| answer.scope == scope && answer.key == key) {
+            return Ok(Some(answer));
+        }
+        // Meanwhile it may have become one.
+        let item = self.table.read(&answer_key(scope, key), "-").await?.filter(|item| !item.contains_key("claim"));
+        Ok(item.as_ref().and_then(read_answer))
+    }
+
+    /// Says which session will have the answer, unless there is an answer. `expect` is the claim that is replaced; `None` for any.
+    async fn claim(&self, one: &Idempotent, session: Uuid, life: Uuid, expect: Option<Option<Uuid>>) -> Result<bool, StoreError> {
+        let mut item = key(&answer_key(&one.scope, &one.key), "-");
+        item.extend([("claim".into(), s(session)), ("life".into(), s(life))]);
+        item.extend(expiry(one.expires));
+        let mut put = self.table.client.put_item().table_name(&self.table.name).set_item(Some(item));
+        put = match expect {
+            None => put.condition_expression("attribute_not_exists(pk) OR attribute_exists(claim)"),
+            Some(None) => put.condition_expression("attribute_not_exists(pk)"),
+            Some(Some(life)) => put.condition_expression("life = :life").expression_attribute_values(":life", s(life)),
+        };
+        match put.send().await {
+            Ok(_) => Ok(true),
+            Err(error) if is_refused(&error) => Ok(false),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Writes what the last commit added to items of its own.
+    async fn settle(&self, meta: &Meta) -> Result<(), StoreError> {
+        self.settle_parts(meta.record.id, meta.life, meta.record.head, meta.tail.as_ref(), meta.answer.as_ref()).await
+    }
+
+    async fn settle_parts(
+        &self,
+        id: Uuid,
+        life: Uuid,
+        head: u64,
+        tail: Option<&Place>,
+        answer: Option<&Idempotent>,
+    ) -> Result<(), StoreError> {
+        let mut items = Vec::new();
+        if let Some(tail) = tail {
+            let mut item = key(&session_key(id), &row_key(life, head));
+            tail.write("rows", &mut item);
+            items.push(item);
+        }
+        if let Some(answer) = answer {
+            let mut item = key(&answer_key(&answer.scope, &answer.key), "-");
+            item.extend(write_answer(answer));
+            item.extend(expiry(answer.expires));
+            items.push(item);
+        }
+        if items.is_empty() { Ok(()) } else { self.table.put(items).await }
+    }
+
+    pub(crate) async fn create_session(&self, new: NewSession) -> Result<Created, StoreError> {
+        let life = Uuid::new_v4();
+        if let Some(one) = &new.idempotent
+            && let Some(answer) = self.claim_creation(one, new.id, life, new.now).await?
+        {
+            return Ok(Created::Replay(answer));
+        }
+        let created = self.create_claimed(&new, life).await;
+        if let (Ok(Created::Exists | Created::Full), Some(one)) = (&created, &new.idempotent) {
+            // A creation that is refused does not use its key up.
+            let delete = self.table.client.delete_item().table_name(&self.table.name);
+            let delete = delete.set_key(Some(key(&answer_key(&one.scope, &one.key), "-")));
+            let delete = delete.condition_expression("life = :life").expression_attribute_values(":life", s(life));
+            match delete.send().await {
+                Ok(_) => {}
+                // Another creation has the claim, and stopped this one: its answer counts.
+                Err(error) if is_refused(&error) => {
+                    if let Some(answer) = self.claim_creation(one, new.id, life, new.now).await? {
+                        return Ok(Created::Replay(answer));
+                    }
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        created
+    }
+
+    /// Claims the key for a creation; the answer, if there is one.
+    async fn claim_creation(&self, one: &Idempotent, id: Uuid, life: Uuid, now: Timestamp) -> Result<Option<Idempotent>, StoreError> {
+        let mut tries = 0;
+        loop {
+            if self.claim(one, id, life, Some(None)).await? {
+                return Ok(None);
+            }
+            let Some(item) = self.table.read(&answer_key(&one.scope, &one.key), "-").await? else { continue };
+            let (Some(session), Some(other)) = (uuid(&item, "claim"), uuid(&item, "life")) else { return Ok(read_answer(&item)) };
+            if other == life {
+                return Ok(None);
+            }
+            let meta = self.meta(session).await?;
+            if let Some(meta) = meta.filter(|meta| meta.life == other) {
+                if meta.answer.as_ref().is_some_and(|answer| answer.scope == one.scope && answer.key == one.key) {
+                    self.settle(&meta).await?;
+                }
+                continue;
+            }
+            // Whoever claimed it is at work, or dead.
+            tries += 1;
+            if tries < CLAIM_TRIES {
+                tokio::time::sleep(CLAIM_PAUSE).await;
+                continue;
+            }
+            // A tombstone in its place makes the other creation fail, whenever it comes.
+            let mut item = key(&session_key(session), "META");
+            item.extend([("gone".into(), n(1)), ("life".into(), s(Uuid::new_v4()))]);
+            item.extend([(DUE.into(), s("1")), ("expires".into(), n(now.after(TOMBSTONE).0))]);
+            let put = self.table.client.put_item().table_name(&self.table.name).set_item(Some(item));
+            match put.condition_expression("attribute_not_exists(pk)").send().await {
+                Ok(_) => {}
+                Err(error) if is_refused(&error) => {}
+                Err(error) => return Err(failed(error)),
+            }
+            // Unless it was faster: then its session is there now.
+            if self.meta(session).await?.is_none_or(|meta| meta.life != other) && self.claim(one, id, life, Some(Some(other))).await? {
+                return Ok(None);
+            }
+        }
+    }
+
+    async fn create_claimed(&self, new: &NewSession, life: Uuid) -> Result<Created, StoreError> {
+        let id = new.id;
+        match self.table.read(&session_key(id), "META").await? {
+            Some(item) if !item.contains_key("gone") => return Ok(Created::Exists),
+            Some(item) => self.bury(id, &item).await?,
+            None => {}
+        }
+        if !self.table.add_to_count(1, new.limit).await? {
+            return Ok(Created::Full);
+        }
+        let made = self.put_new(new, life).await;
+        if !matches!(made, Ok(Created::Done)) {
+            self.table.add_to_count(-1, None).await?;
+        }
+        made
+    }
+
+    async fn put_new(&self, new: &NewSession, life: Uuid) -> Result<Created, StoreError> {
+        let id = new.id;
+        let mut item = key(&session_key(id), "META");
+        if let Some(base) = &new.base {
+            self.table.put_parts(id, life, "base", base).await?;
+            item.insert("base_parts".into(), n(base.len().div_ceil(crate::item::PART) as u64));
+        }
+        let document = Place::of(&new.document, || "first".into());
+        if let Place::Parts { name, .. } = &document {
+            self.table.put_parts(id, life, name, &new.document).await?;
+        }
+        document.write("document", &mut item);
+        item.extend([
+            ("life".into(), s(life)),
+            ("owner".into(), s(&new.owner)),
+            ("metadata".into(), s(write_metadata(&new.metadata))),
+            ("created".into(), n(new.now.0)),
+            ("updated".into(), n(new.now.0)),
+            ("version".into(), n(1)),
+            ("head".into(), n(0)),
+            ("status".into(), s(Status::Idle.name())),
+            ("messages".into(), n(new.messages)),
+            ("fence".into(), n(0)),
+            ("token".into(), s(Uuid::nil())),
+            (LIST.into(), s(format!("O#{}", new.owner))),
+            ("place".into(), s(self.next_place(new.now))),
+        ]);
+        if let Some(expires) = new.expires {
+            item.extend([("expires".into(), n(expires.0)), (DUE.into(), s("1"))]);
+        }
+        if let Some(answer) = &new.idempotent {
+            item.insert("answer".into(), AttributeValue::M(write_answer(answer)));
+        }
+        let put = self.table.client.put_item().table_name(&self.table.name).set_item(Some(item));
+        match put.condition_expression("attribute_not_exists(pk)").send().await {
+            Ok(_) => {}
+            Err(error) if is_refused(&error) => {
+                // The SDK tries again when it gets no answer: it may be our own.
+                let item = self.table.read(&session_key(id), "META").await?;
+                if item.and_then(|item| uuid(&item, "life")) != Some(life) {
+                    return Ok(Created::Exists);
+                }
+            }
+            Err(error) => return Err(failed(error)),
+        }
+        // If it fails, the next commit does it.
+        if self.settle_parts(id, life, 0, None, new.idempotent.as_ref()).await.is_ok() {
+            self.know(id, Known { life, version: 1, document: Some(document) });
+        }
+        Ok(Created::Done)
+    }
+
+    pub(crate) async fn commit_change(&self, commit: Commit) -> Result<Committed, StoreError> {
+        let id = commit.id;
+        let known = match self.known(id, commit.expect) {
+            Some(known) => known,
+            None => {
+                let Some(meta) = self.meta(id).await? else { return self.refusal(&commit).await };
+                self.settle(&meta).await?;
+                if meta.record.version != commit.expect {
+                    return self.refusal(&commit).await;
+                }
+                Known { life: meta.life, version: meta.record.version, document: Some(meta.document) }
+            }
+        };
+        if let Some(one) = &commit.idempotent
+            && !self.claim(one, id, known.life, None).await?
+        {
+            return self.refusal(&commit).await;
+        }
+        let life = known.life;
+        let name = |what: &str| format!("{}{what}", commit.token.simple());
+        let rows = write_rows(&commit.rows);
+        let document = Place::of(&commit.document, || name("d"));
+        let tail = (!commit.rows.is_empty()).then(|| Place::of(&rows, || name("t")));
+        for (place, bytes) in [(Some(&document), &commit.document), (tail.as_ref(), &rows)] {
+            if let Some(Place::Parts { name, .. }) = place {
+                self.table.put_parts(id, life, name, bytes).await?;
+            }
+        }
+        match self.update(&commit, life, &document, tail.as_ref()).await? {
+            None => {
+                let refusal = self.refusal(&commit).await?;
+                if refusal != Committed::Done {
+                    // Nothing refers to them.
+                    for place in [Some(&document), tail.as_ref()].into_iter().flatten() {
+                        self.forget_parts(id, life, place).await;
+                    }
+                }
+                Ok(refusal)
+            }
+            Some(head) => {
+                let settled = self.settle_parts(id, life, head, tail.as_ref(), commit.idempotent.as_ref()).await;
+                if let Some(old) = &known.document {
+                    self.forget_parts(id, life, old).await;
+                }
+                // If it failed, the next commit does it.
+                if settled.is_ok() {
+                    self.know(id, Known { life, version: commit.expect + 1, document: Some(document) });
+                }
+                Ok(Committed::Done)
+            }
+        }
+    }
+
+    /// Removes parts that nothing refers to any more. If that fails they stay until the session is removed.
+    async fn forget_parts(&self, id: Uuid, life: Uuid, place: &Place) {
+        if let Place::Parts { name, count } = place {
+            let _ = self.table.remove_parts(id, life, name, *count).await;
+        }
+    }
+
+    /// The conditional write. The new head, or `None` if it was refused.
+    async fn update(&self, commit: &Commit, life: Uuid, document: &Place, tail: Option<&Place>) -> Result<Option<u64>, StoreError> {
+        let mut set: Item = [
+            ("updated".into(), n(commit.now.0)),
+            ("status".into(), s(commit.status.name())),
+            ("messages".into(), n(commit.messages)),
+            ("token".into(), s(commit.token)),
+            ("version".into(), n(commit.expect + 1)),
+        ]
+        .into();
+        document.write("document", &mut set);
+        if let Some(tail) = tail {
+            tail.write("tail", &mut set);
+        }
+        if let Some(answer) = &commit.idempotent {
+            set.insert("answer".into(), AttributeValue::M(write_answer(answer)));
+        }
+        if let Some(expires) = commit.expires {
+            set.extend([("expires".into(), n(expires.0)), (DUE.into(), s("1"))]);
+        }
+        if commit.status == Status::Running {
+            set.insert(RUN.into(), s("1"));
+        }
+        if let Holder::Take(server) = commit.holder {
+            set.insert("holder".into(), s(server));
+        }
+        let optional = ["document", "document_at", "document_parts", "tail", "tail_at", "tail_parts", "answer", "expires", DUE, RUN];
+        let mut remove: Vec<_> = optional.into_iter().filter(|name| !set.contains_key(*name)).collect();
+        if commit.holder == Holder::Release {
+            remove.push("holder");
+        }
+        let mut update = self.table.client.update_item().table_name(&self.table.name).set_key(Some(key(&session_key(commit.id), "META")));
+        let mut assignments = vec!["#head = #head + :rows".to_owned()];
+        for (name, value) in set {
+            assignments.push(format!("#{name} = :{name}"));
+            update = update.expression_attribute_names(format!("#{name}"), &name).expression_attribute_values(format!(":{name}"), value);
+        }
+        if matches!(commit.holder, Holder::Take(_)) {
+            assignments.push("#fence = #fence + :one".into());
+            update = update.expression_attribute_values(":one", n(1));
+        }
+        let removals: Vec<_> = remove.iter().map(|name| format!("#{name}")).collect();
+        for name in remove {
+            update = update.expression_attribute_names(format!("#{name}"), name);
+        }
+        let mut condition = "#version = :expect AND #life = :life".to_owned();
+        if let Some(fence) = commit.fence {
+            condition.push_str(" AND #fence = :held");
+            update = update.expression_attribute_values(":held", n(fence));
+        }
+        if commit.fence.is_some() || matches!(commit.holder, Holder::Take(_)) {
+            update = update.expression_attribute_names("#fence", "fence");
+        }
+        let update = update
+            .update_expression(format!("SET {} REMOVE {}", assignments.join(", "), removals.join(", ")))
+            .condition_expression(condition)
+            .expression_attribute_names("#head", "head")
+            .expression_attribute_names("#life", "life")
+            .expression_attribute_values(":life", s(life))
+            .expression_attribute_values(":expect", n(commit.expect))
+            .expression_attribute_values(":rows", n(commit.rows.len() as u64))
+            .return_values(ReturnValue::UpdatedNew);
+        match update.send().await {
+            Ok(answer) => {
+                // It matters only with rows; moto does not return what stays as it is.
+                let head = answer.attributes().and_then(|item| crate::item::number(item, "head"));
+                let head = head.or_else(|| commit.rows.is_empty().then_some(0));
+                head.map(Some).ok_or_else(|| StoreError::new("DynamoDB does not return what it updated"))
+            }
+            Err(error) if is_refused(&error) => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Why a commit was refused. `Done` if it was not: the SDK tries again when it gets no answer, and the second try is refused.
+    async fn refusal(&self, commit: &Commit) -> Result<Committed, StoreError> {
+        self.forget(commit.id);
+        let record = self.load_record(commit.id).await?;
+        if record.as_ref().is_some_and(|record| record.token == commit.token) {
+            return Ok(Committed::Done);
+        }
+        if let Some(one) = &commit.idempotent
+            && let Some(answer) = self.answer(&one.scope, &one.key).await?
+        {
+            return Ok(Committed::Replay(answer));
+        }
+        Ok(Committed::Conflict(record.map(Box::new)))
+    }
+
+    pub(crate) async fn delete_session(&self, id: Uuid, expect: Option<u64>) -> Result<Deleted, StoreError> {
+        loop {
+            let Some(meta) = self.meta(id).await? else { return Ok(Deleted::Missing) };
+            if expect.is_some_and(|expect| expect != meta.record.version) {
+                return Ok(Deleted::Conflict);
+            }
+            if self.delete_version(&meta).await? {
+                return Ok(Deleted::Done);
+            }
+        }
+    }
+
+    /// Removes the session if its version is still this one.
+    pub(crate) async fn delete_version(&self, meta: &Meta) -> Result<bool, StoreError> {
+        let id = meta.record.id;
+        // The answer outlives the session.
+        self.settle(meta).await?;
+        let mut tombstone = key(&session_key(id), "META");
+        tombstone.extend([("gone".into(), n(1)), ("life".into(), s(meta.life)), (DUE.into(), s("1")), ("expires".into(), n(0))]);
+        let put = self.table.client.put_item().table_name(&self.table.name).set_item(Some(tombstone.clone()));
+        let put = put.condition_expression("#version = :version AND life = :life").expression_attribute_names("#version", "version");
+        let put = put.expression_attribute_values(":version", n(meta.record.version)).expression_attribute_values(":life", s(meta.life));
+        match put.send().await {
+            Ok(_) => {}
+            Err(error) if is_refused(&error) => return Ok(false),
+            Err(error) => return Err(failed(error)),
+        }
+        self.forget(id);
+        self.table.add_to_count(-1, None).await?;
+        // If this fails, the next sweep does it.
+        let _ = self.bury(id, &tombstone).await;
+        Ok(true)
+    }
+
+    /// Removes all items of a session that is gone, its tombstone last.
+    pub(crate) async fn bury(&self, id: Uuid, tombstone: &Item) -> Result<(), StoreError> {
+        let mut start = None;
+        loop {
+            let query = self.table.client.query().table_name(&self.table.name).consistent_read(true).set_exclusive_start_key(start);
+            let query = query.key_condition_expression("pk = :pk").expression_attribute_values(":pk", s(session_key(id)));
+            let answer = query.projection_expression("pk, sk").send().await.map_err(failed)?;
+            let keys = answer.items.unwrap_or_default().into_iter().filter(|item| text(item, "sk") != Some("META")).collect();
+            self.table.remove(keys).await?;
+            start = answer.last_evaluated_key;
+            if start.is_none() {
+                break;
+            }
+        }
+        let life = tombstone.get("life").cloned().unwrap_or_else(|| s(""));
+        let delete = self.table.client.delete_item().table_name(&self.table.name).set_key(Some(key(&session_key(id), "META")));
+        let delete = delete.condition_expression("attribute_exists(gone) AND life = :life").expression_attribute_values(":life", life);
+        match delete.send().await {
+            Ok(_) => Ok(()),
+            Err(error) if is_refused(&error) => Ok(()),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    pub(crate) async fn read_log(&self, id: Uuid, after: u64, limit: usize, max_bytes: usize, part: Part) -> Result<Vec<Row>, StoreError> {
+        let (mut rows, mut size) = (Vec::new(), 0);
+        let Some(meta) = self.meta(id).await? else { return Ok(rows) };
+        let (life, head) = (meta.life, meta.record.head);
+        if after >= head {
+            return Ok(rows);
+        }
+        // `true` once there is enough.
+        let mut take = |commit: Bytes| {
+            for row in read_rows(commit)? {
+                let row = match (part, &row.patch) {
+                    _ if row.seq <= after => continue,
+                    (Part::Events, _) => Row { patch: None, ..row },
+                    (Part::Patches, Some(_)) => Row { event: Bytes::new(), ..row },
+                    (Part::Patches, None) => continue,
+                };
+                if rows.len() >= limit || (size >= max_bytes && !rows.is_empty()) {
+                    return Ok(true);
+                }
+                size += row.event.len() + row.patch.as_ref().map_or(0, Bytes::len);
+                rows.push(row);
+            }
+            Ok::<_, StoreError>(rows.len() >= limit)
+        };
+        let lost = || StoreError::new(format!("rows of session {id} are missing in the DynamoDB table"));
+        let mut start = None;
+        let last = match &meta.tail {
+            Some(_) => head - 1,
+            None => head,
+        };
+        // The tail need not have an item of its own yet; the commit before it has.
+        while after < last {
+            let query = self.table.client.query().table_name(&self.table.name).consistent_read(true).set_exclusive_start_key(start.take());
+            let query = query
+                .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
+                .expression_attribute_values(":pk", s(session_key(id)))
+                .expression_attribute_values(":from", s(row_key(life, after + 1)))
+                .expression_attribute_values(":to", s(row_key(life, last)));
+            let answer = query.send().await.map_err(failed)?;
+            for item in answer.items() {
+                let place = Place::read("rows", item).ok_or_else(lost)?;
+                if take(self.fetch(id, life, &place).await?.ok_or_else(lost)?)? {
+                    return Ok(rows);
+                }
+            }
+            start = answer.last_evaluated_key;
+            if start.is_none() {
+                break;
+            }
+        }
+        if let Some(tail) = &meta.tail {
+            take(self.fetch(id, life, tail).await?.ok_or_else(lost)?)?;
+        }
+        Ok(rows)
+    }
+}
+
+/// For the index of what is due, and for DynamoDB's own expiry, which counts seconds.
+pub(crate) fn expiry(at: Timestamp) -> [(String, AttributeValue); 3] {
+    [("expires".into(), n(at.0)), (DUE.into(), s("1")), ("ttl".into(), n(at.0 / 1_000 + 1))]
+}
