@@ -4,6 +4,7 @@
 #   tests/ci.sh             all parts, with the time of each
 #   tests/ci.sh PART...     only these
 #   tests/ci.sh --list      their names
+#   tests/ci.sh long        what takes hours: more than 500 servers and as many writers are killed
 #
 # On Debian, as root, it installs what it needs. Elsewhere it says what is missing and which parts it skipped for that; with NO_SKIP=1
 # a skipped part is a failure. SCENARIOS=DIR plays the scenarios in DIR too. Logs: target/ci.
@@ -16,7 +17,7 @@ if [ -n "${SCENARIOS:-}" ]; then
 fi
 
 # In the order in which they run: what fails soonest first.
-PARTS=(fmt deny deps clippy unit soak faults doc conformance serve fuzz valgrind bench targets no_panic firmware sizes)
+PARTS=(fmt deny deps clippy unit soak faults doc conformance serve stores kills fuzz valgrind bench targets no_panic firmware sizes)
 
 # Debian's packages of a part, besides rustup's toolchain.
 packages() {
@@ -26,6 +27,7 @@ packages() {
     deps) echo python3 gcc libc6-dev ca-certificates ;;
     clippy | unit | soak | faults | doc | conformance | fuzz) echo gcc libc6-dev ca-certificates ;;
     serve) echo python3 curl gcc libc6-dev ca-certificates ;;
+    stores | kills | long) echo postgresql nginx-light python3-venv curl gcc libc6-dev ca-certificates ;;
     valgrind | bench) echo valgrind python3 gcc libc6-dev ca-certificates ;;
     targets) echo rustc-web cargo-web rust-web-src gcc libc6-dev ca-certificates ;;
     no_panic) echo rustc-web cargo-web rust-web-src lld llvm python3 gcc libc6-dev ca-certificates ;;
@@ -50,7 +52,7 @@ part_clippy() {
 part_unit() {
     # defmt's records need a probe's end, which no program of the host has: that feature is built for chips and in clippy.
     # The faults are a part of their own.
-    cargo test --workspace --exclude toolrunner-embassy --all-features -- --skip every_fault_on_every_adapter
+    cargo test --workspace --exclude toolrunner-embassy --exclude toolrunner-serve-dynamodb --all-features -- --skip every_fault_on_every_adapter
     cargo test -p toolrunner-embassy --features flash
     # A feature only adds, but what is built with all of them hides what needs one.
     cargo test -p toolrunner-core
@@ -112,6 +114,29 @@ part_conformance() {
         echo "# $configuration"
         cargo run -q --release -p toolrunner-tests --bin conformance -- --transport "$configuration" "${files[@]}"
     done
+}
+
+# The suite that every store must pass, on each; databases, run by tests/stores.py, and processes that write are killed this many times.
+part_stores() {
+    TOOLRUNNER_KILLS=${STORE_KILLS:-5} python3 tests/stores.py bash -ec '
+        # One after another: one of them kills the database.
+        options=(--include-ignored --skip figures --test-threads 1)
+        cargo test -p toolrunner-serve --features postgres,testing --test store_memory --test store_sqlite --test store_postgres -- "${options[@]}"
+        cargo test -p toolrunner-serve-dynamodb -- "${options[@]}"'
+}
+
+# Servers that are killed in the middle of turns: on SQLite, and on Postgres behind nginx.
+part_kills() {
+    local kills=${SERVER_KILLS:-16} agent=target/debug/contract_agent
+    cargo build -p toolrunner-examples-serve --features postgres --bin contract_agent
+    python3 tests/serve/kills.py "$agent" --kills "$kills"
+    python3 tests/stores.py --without moto --without dynalite bash -ec "
+        python3 tests/serve/kills.py '$agent' --kills '$kills' --nginx --store \"\$TOOLRUNNER_TEST_POSTGRES/serve\""
+}
+
+part_long() {
+    STORE_KILLS=200 part_stores
+    SERVER_KILLS=300 part_kills
 }
 
 # What a dependency on core or on toolrunner-std brings along, the order of core's rooms, and that each feature builds by itself.
@@ -218,6 +243,7 @@ lacks() {
         return
     fi
     case $1 in
+    stores | long) command -v npm >/dev/null || missing+=("npm, with Node.js 20 or later") ;;&
     fmt) cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt >/dev/null 2>&1 || missing+=(rustfmt) ;;
     clippy) cargo clippy --version >/dev/null 2>&1 || rustup component add clippy >/dev/null 2>&1 || missing+=(clippy) ;;
     unit | soak | faults | doc | conformance | fuzz) command -v cc >/dev/null || missing+=("a C compiler") ;;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Kills servers with SIGKILL at random moments, and checks that nothing that was acknowledged is lost and that no tool ran twice.
 
-usage: kills.py AGENT [--store sqlite|URL] [--kills N] [--nginx] [--seed N]
+usage: kills.py AGENT [--store sqlite|URL] [--kills N] [--clients N] [--nginx] [--seed N]
 
 AGENT is the binary of `contract_agent`. Two servers share one store. Clients create sessions, send messages whose turns call a tool that
 is not idempotent, and read the events, through either server, or all through nginx with --nginx. Meanwhile one server after the other,
@@ -16,7 +16,6 @@ careful client's would be. In the end every session must become idle, and then:
 import argparse, collections, json, os, pathlib, random, subprocess, sys, tempfile, threading, time, urllib.error, urllib.request, uuid
 from run import HERE, free_port, wait_for
 
-CLIENTS = 6
 # A dead server's turns are taken over within 30 s; a busy machine gets more.
 SETTLE = 120
 
@@ -79,7 +78,8 @@ class Cluster:
             assert old in text, f"nginx.conf without {old}"
             text = text.replace(old, new)
         (self.folder / "nginx.conf").write_text(text)
-        self.spawn("nginx", ["/usr/sbin/nginx", "-e", "stderr", "-p", str(self.folder), "-c", str(self.folder / "nginx.conf"), "-g", "daemon off;"])
+        command = ["/usr/sbin/nginx", "-e", "stderr", "-p", str(self.folder), "-c", str(self.folder / "nginx.conf"), "-g", "daemon off;"]
+        self.spawn("nginx", command)
         wait_for(f"http://127.0.0.1:{port}/health")
         return f"http://127.0.0.1:{port}"
 
@@ -98,6 +98,7 @@ class Client(threading.Thread):
         self.events = collections.defaultdict(dict)
         self.accepted = collections.defaultdict(list)
         self.failure = None
+        self.is_under_way = False
 
     def run(self):
         try:
@@ -149,11 +150,13 @@ class Client(threading.Thread):
             key = str(uuid.uuid4())
             self.ask("POST", f"/sessions/{session}/messages", {"content": script}, key)
             self.accepted[session].append((script, notes))
+            self.is_under_way = True
             while not self.until.is_set():
                 self.look(session)
                 if self.ask("GET", f"/sessions/{session}")[1]["status"] != "running":
                     break
                 time.sleep(self.random.random() * 0.1)
+            self.is_under_way = False
             # The same request again is the same answer, and no second message.
             if self.random.random() < 0.3:
                 self.ask("POST", f"/sessions/{session}/messages", {"content": script}, key)
@@ -207,6 +210,7 @@ def main():
     a.add_argument("agent", type=pathlib.Path)
     a.add_argument("--store", default="sqlite")
     a.add_argument("--kills", type=int, default=30)
+    a.add_argument("--clients", type=int, default=16)
     a.add_argument("--nginx", action="store_true")
     a.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     o = a.parse_args()
@@ -218,14 +222,15 @@ def main():
         store = f"sqlite:{folder}/sessions.db" if o.store == "sqlite" else o.store
         cluster = Cluster(o.agent.resolve(), store, folder, o.nginx)
         until = threading.Event()
-        clients = [Client(cluster, dice.random(), until) for _ in range(CLIENTS)]
+        clients = [Client(cluster, dice.random(), until) for _ in range(o.clients)]
         totals = collections.Counter()
         try:
             for client in clients:
                 client.start()
             while cluster.kills < o.kills:
                 # Sometimes before a server is up again, sometimes long after.
-                time.sleep(dice.choice([0.2, 0.5, 1, 2]) * dice.random() + 0.1)
+                time.sleep(dice.choice([0.2, 0.5, 1, 4]) * dice.random() + 0.1)
+                totals["turns under way at the kills"] += sum(client.is_under_way for client in clients)
                 cluster.kill(dice.choice([[0], [1], [0], [1], [0, 1]]))
                 failures = [client.failure for client in clients if client.failure]
                 if failures:
@@ -243,7 +248,8 @@ def main():
         finally:
             cluster.stop()
         front = ", behind nginx" if o.nginx else ""
-        print(f"{cluster.kills} kills of servers{front}: nothing acknowledged is lost, no tool ran twice; " + ", ".join(f"{count} {name}" for name, count in totals.items()))
+        counts = ", ".join(f"{count} {name}" for name, count in totals.items())
+        print(f"{cluster.kills} kills of servers{front}: nothing acknowledged is lost, no tool ran twice; {counts}")
 
 
 if __name__ == "__main__":

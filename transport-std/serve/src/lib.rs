@@ -47,6 +47,6 @@ mod tls;
 pub use agent::{Agent, Session};
 pub use ask::{Answers, Question, ask};
 pub use auth::Tokens;
-pub use cli::main;
+pub use cli::{main, main_with};
 pub use server::Options;
 pub use time::Timestamp;

@@ -2,15 +2,24 @@
 //!
 //! Any number of servers share one table. Every guarantee of [`Store`] rests on a conditional write of one item, so no transactions are
 //! needed. See [`DynamoStore`].
+//!
+//! A program that can also keep its sessions in DynamoDB, by `start --store dynamodb:TABLE`:
+//!
+//! ```no_run
+//! fn main() -> std::process::ExitCode {
+//!     let agent = toolrunner_serve::Agent::from_env("claude-opus-4-7").system("Be brief.");
+//!     toolrunner_serve::main_with(agent, &[toolrunner_serve_dynamodb::KIND])
+//! }
+//! ```
 
 mod item;
 mod query;
 mod session;
 mod table;
 
+use core::sync::atomic::{AtomicU64, Ordering};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_config::BehaviorVersion;
 use aws_sdk_dynamodb::Client;
@@ -18,12 +27,19 @@ use aws_smithy_http_client::{Builder, tls};
 use bytes::Bytes;
 use toolrunner_serve::Timestamp;
 use toolrunner_serve::store::{
-    Answer, Commit, Committed, Created, Deleted, Idempotent, NewSession, Page, Part, Query, Record, Row, Store, StoreError,
+    Answer, Commit, Committed, Created, Deleted, Idempotent, Kind, NewSession, Page, Part, Query, Record, Row, Store, StoreError,
 };
 use uuid::Uuid;
 
 use item::{Place, number};
 use table::Table;
+
+/// Stores with URLs of the form `dynamodb:TABLE`, for [`toolrunner_serve::main_with`].
+pub const KIND: Kind = Kind { scheme: "dynamodb", open: |table| Box::pin(open(table)) };
+
+async fn open(table: String) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(Arc::new(DynamoStore::connect(&table).await?))
+}
 
 /// How many sessions a process remembers the last commit of.
 const KNOWN: usize = 10_000;

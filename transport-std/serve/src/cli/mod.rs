@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::{Map, Value, json};
 
 use crate::agent::Agent;
+use crate::store::Kind;
 use client::{Client, Problem};
 
 /// Makes a program of an agent: `start` serves it, the other commands talk to a server. See `--help`.
@@ -24,6 +25,11 @@ use client::{Client, Problem};
 /// }
 /// ```
 pub fn main(agent: Agent) -> ExitCode {
+    main_with(agent, &[])
+}
+
+/// [`main`], with more kinds of stores that `--store` can name.
+pub fn main_with(agent: Agent, stores: &[Kind]) -> ExitCode {
     let Cli { command } = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -34,7 +40,7 @@ pub fn main(agent: Agent) -> ExitCode {
     };
     let done = runtime.block_on(async {
         match command {
-            Command::Start(options) => start::run(agent, options).await.map_err(Problem::Other),
+            Command::Start(options) => start::run(agent, stores, options).await.map_err(Problem::Other),
             other => talk(other).await,
         }
     });

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use crate::agent::Agent;
 use crate::auth::Tokens;
 use crate::server::{Options, Server};
+use crate::store::Kind;
 
 /// A file beside where the server is started.
 #[cfg(feature = "sqlite")]
@@ -61,7 +62,7 @@ pub(super) struct Start {
     log: String,
 }
 
-pub(super) async fn run(agent: Agent, start: Start) -> Result<(), String> {
+pub(super) async fn run(agent: Agent, kinds: &[Kind], start: Start) -> Result<(), String> {
     let filter = tracing_subscriber::EnvFilter::try_new(&start.log).map_err(|error| format!("--log: {error}"))?;
     // A program may have set up its own.
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
@@ -79,7 +80,7 @@ pub(super) async fn run(agent: Agent, start: Start) -> Result<(), String> {
         tokens: start.tokens.as_deref().map(Tokens::from_file).transpose()?.unwrap_or_default(),
         origins: start.cors,
     };
-    let store = crate::store::open(&start.store).await.map_err(|error| error.to_string())?;
+    let store = crate::store::open(&start.store, kinds).await.map_err(|error| error.to_string())?;
     let server = Server::new(agent, store, options);
     let address = SocketAddr::new(start.host, start.port);
     let listener = TcpListener::bind(address).await.map_err(|error| format!("{address}: {error}"))?;

@@ -116,11 +116,24 @@ pub trait Store: Send + Sync + 'static {
     }
 }
 
-/// Opens the store that a URL names: `memory:`, `sqlite:PATH`, or `postgres://…` with the feature `postgres`.
+/// A kind of store that [`open`] does not know by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    /// The scheme of its URLs: what stands before the colon.
+    pub scheme: &'static str,
+    /// Opens a store. Gets what follows the colon.
+    pub open: fn(String) -> Answer<'static, Arc<dyn Store>>,
+}
+
+/// Opens the store that a URL names: `memory:`, `sqlite:PATH`, `postgres://…` with the feature `postgres`, or one of these kinds.
 ///
 /// # Errors
 /// The URL names no store that is known here, or the store cannot be opened.
-pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
+pub async fn open(url: &str, kinds: &[Kind]) -> Result<Arc<dyn Store>, StoreError> {
+    let kind = url.split_once(':').and_then(|(scheme, rest)| Some((kinds.iter().find(|kind| kind.scheme == scheme)?, rest)));
+    if let Some((kind, rest)) = kind {
+        return (kind.open)(rest.to_owned()).await;
+    }
     match url.split_once(':') {
         Some(("memory", "")) => Ok(Arc::new(MemoryStore::new())),
         #[cfg(feature = "sqlite")]
@@ -131,6 +144,7 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
         }
         #[cfg(feature = "postgres")]
         Some(("postgres" | "postgresql", _)) => Ok(Arc::new(PostgresStore::connect(url).await?)),
+        Some(("dynamodb", _)) => Err(StoreError::new("a program that keeps sessions in DynamoDB needs the package toolrunner-serve-dynamodb")),
         // Not the whole URL: it may hold a password.
         Some((scheme, _)) => Err(StoreError::new(format!("no store is known for URLs of the scheme {scheme:?}"))),
         None => Err(StoreError::new("a store is named by a URL, such as `memory:`")),
