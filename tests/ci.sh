@@ -125,12 +125,13 @@ part_stores() {
         cargo test -p toolrunner-serve-dynamodb -- "${options[@]}"'
 }
 
-# Servers that are killed in the middle of turns: on SQLite, and on Postgres behind nginx.
+# The contract suite on Postgres; servers that are killed in the middle of turns, on SQLite and on Postgres behind nginx.
 part_kills() {
     local kills=${SERVER_KILLS:-16} agent=target/debug/contract_agent
     cargo build -p toolrunner-examples-serve --features postgres --bin contract_agent
     python3 tests/serve/kills.py "$agent" --kills "$kills"
     python3 tests/stores.py --without moto --without dynalite bash -ec "
+        python3 tests/serve/run.py '$agent' --patience 4 --store \"\$TOOLRUNNER_TEST_POSTGRES/contract\"
         python3 tests/serve/kills.py '$agent' --kills '$kills' --nginx --store \"\$TOOLRUNNER_TEST_POSTGRES/serve\""
 }
 
