@@ -49,6 +49,9 @@ pub struct Config {
     pub after_turn: BTreeMap<u32, Actions>,
     /// A `cache_control` for every result.
     pub result_cache_control: Option<Box<RawValue>>,
+    /// Whether calls get ids of their own.
+    #[serde(default)]
+    pub unique_ids: bool,
 }
 
 /// What the caller does after a turn.

@@ -117,9 +117,14 @@ impl Run<'_> {
 
     /// Looks at what happened for what the run itself must do about it.
     #[inline]
-    fn settle_reply(&mut self, happened: Option<Happened>) -> Result<Option<Happened>, Error> {
+    fn settle_reply(&mut self, mut happened: Option<Happened>) -> Result<Option<Happened>, Error> {
         if let Some(Happened { kind: HappenedKind::MessageStop, .. }) = happened {
             self.end_reply()?;
+        }
+        if let Some(unique) = self.unique
+            && let Some(begun @ Happened { kind: HappenedKind::BlockStart, .. }) = happened
+        {
+            happened = Some((unique.in_reply)(self, begun)?);
         }
         #[cfg(feature = "alloc")]
         self.keep_hold(happened)?;

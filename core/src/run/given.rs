@@ -42,6 +42,10 @@ impl Run<'_> {
     /// # Errors
     /// `Capacity`: then the old conversation stays.
     pub(super) fn take_history(&mut self, messages: &[u8], checked: Checked) -> Result<(), Error> {
+        #[cfg(feature = "alloc")]
+        let renamed = self.unique.and_then(|unique| (unique.in_history)(messages, messages.len()));
+        #[cfg(feature = "alloc")]
+        let messages = renamed.as_deref().unwrap_or(messages);
         let open = open_turn(messages);
         // Results that are there already are put in order behind the conversation first.
         let answers = open.as_ref().map_or(0, |open| open.answers.len());

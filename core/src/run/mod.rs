@@ -82,6 +82,7 @@ mod results;
 mod room;
 mod snapshot;
 mod state;
+mod unique;
 mod verbs;
 mod withdrawn;
 
@@ -152,11 +153,12 @@ pub struct Run<'b> {
     started: Option<Instant>,
     usage: Usage,
     when_full: WhenFull,
-    /// What looks at the limits, what makes room, and what makes summaries: each is set by the method that lends its setting, so that
-    /// only who uses it has its code in the program.
+    /// What looks at the limits, what makes room, what makes summaries and what renames calls: each is set by the method that lends its
+    /// setting, so that only who uses it has its code in the program.
     look_at_limits: Option<fn(&Run<'_>, Instant) -> Option<Limit>>,
     make_room: Option<fn(&mut Run<'_>) -> bool>,
     summaries: Option<&'static compact::Summaries>,
+    unique: Option<&'static unique::Unique>,
     compaction: Option<Compaction>,
     compacting: Option<compact::Compacting>,
     /// Whether the last turn's summary was tried.
@@ -205,6 +207,7 @@ impl<'b> Run<'b> {
             look_at_limits: None,
             make_room: None,
             summaries: None,
+            unique: None,
             compaction: None,
             compacting: None,
             compaction_tried: false,

@@ -87,6 +87,11 @@ impl OpenBlock {
         self.span.start
     }
 
+    /// So many bytes were put into it, before anything in it grew.
+    pub(super) const fn grow_by(&mut self, count: usize) {
+        self.span.end += count;
+    }
+
     /// How many calls began before it; of a call its own number.
     #[cfg(feature = "alloc")]
     pub(super) fn calls_before(&self) -> usize {

@@ -186,6 +186,16 @@ impl Reply {
         (transcript.bytes().get(comma) == Some(&b',')).then_some(comma)
     }
 
+    /// Puts `new` into the block that has just begun, at `at`.
+    pub(crate) fn grow_begun(&mut self, at: usize, new: &[u8], transcript: &mut Transcript<'_>) -> Result<(), Capacity> {
+        transcript.insert(at, new)?;
+        match &mut self.form {
+            Form::Whole(whole) => whole.block_grew(at, new.len()),
+            _ => self.open.last_mut().map_or((), |block| block.grow_by(new.len())),
+        }
+        Ok(())
+    }
+
     /// Whether call `i` of the reply and every block before it is whole.
     #[cfg(feature = "alloc")]
     pub(crate) fn is_closed_up_to(&self, i: usize) -> bool {

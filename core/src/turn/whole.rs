@@ -70,6 +70,19 @@ impl Whole {
         self.len += bytes.len();
         Ok(())
     }
+
+    /// So many bytes were put in at `at`, in the block that is told now.
+    pub(super) fn block_grew(&mut self, at: usize, count: usize) {
+        if let Told::Block { block, .. } = &mut self.told {
+            block.span.end += count;
+            if block.value.start > at {
+                block.value = block.value.shifted(count);
+            }
+            if block.citations > at {
+                block.citations += count;
+            }
+        }
+    }
 }
 
 impl Reply {

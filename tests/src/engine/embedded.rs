@@ -65,6 +65,7 @@ pub(super) fn run_over(transport: impl Transport, capacity: usize, scenario: &Sc
 }
 
 async fn drive(run: &mut Run<'_>, scenario: &Scenario, transport: impl Transport, reason: &mut Reason) -> Result<Outcome, Error> {
+    run.unique_ids(scenario.config.unique_ids)?;
     let (mut model, mut max_tokens, mut params) = (String::new(), 0, Vec::new());
     for (name, value) in scenario.params() {
         match name.as_str() {

@@ -39,7 +39,12 @@ impl Engine for Server {
             Err(error) => return Ending::Error(error.to_string()),
         };
         let tools = scenario.tools();
-        let mut builder = client.run("").stream(scenario.config.stream).tools(tools.clone()).clock(VirtualClock::new(0));
+        let mut builder = client
+            .run("")
+            .stream(scenario.config.stream)
+            .unique_ids(scenario.config.unique_ids)
+            .tools(tools.clone())
+            .clock(VirtualClock::new(0));
         if let Some(most) = scenario.config.max_iterations {
             builder = builder.max_turns(most);
         }

@@ -38,6 +38,7 @@ pub struct RunBuilder {
     toolset: Toolset,
     concurrency: usize,
     eager: bool,
+    unique_ids: bool,
     on_break: OnBreak,
     limits: Limits,
     retry: RetryPolicy,
@@ -72,6 +73,7 @@ impl RunBuilder {
             toolset: Toolset::none(),
             concurrency: DEFAULT_CONCURRENCY,
             eager: false,
+            unique_ids: false,
             on_break: OnBreak::Drop,
             limits: Limits::NONE,
             retry,
@@ -191,6 +193,17 @@ impl RunBuilder {
         self
     }
 
+    /// Whether a call gets an id of its own if an earlier turn has a call of the same id: `call_0` becomes `call_0-2`, in the conversation,
+    /// the events, the tool's call and its result. Default: no, ids stay as the server made them.
+    ///
+    /// Some gateways number the calls of each turn from 0, and accept that. The option is for a conversation that is sent elsewhere too. It
+    /// also applies to a conversation that [`messages`](Self::messages), [`body`](Self::body) or [`resume`](Self::resume) gives: there the
+    /// last call that has an id keeps it, and earlier ones are renamed. The same id twice in one reply stays a protocol error.
+    pub const fn unique_ids(mut self, on: bool) -> Self {
+        self.unique_ids = on;
+        self
+    }
+
     /// Replaces the conversation by a summary that the model writes, when a turn was long. Default: never.
     pub const fn compaction(mut self, compaction: Compaction) -> Self {
         self.compaction = Some(compaction);
@@ -301,9 +314,13 @@ impl RunBuilder {
     /// ```
     /// What is no snapshot, or one of another version, is told at the run's first use.
     pub fn resume(self, snapshot: &str) -> Run {
-        let capacity = self.capacity;
+        let (capacity, unique_ids) = (self.capacity, self.unique_ids);
         let mut run = self.empty();
-        match Machine::from_snapshot(snapshot.as_bytes(), Transcript::growing_to(capacity)) {
+        let restored = Machine::from_snapshot(snapshot.as_bytes(), Transcript::growing_to(capacity)).and_then(|mut machine| {
+            machine.unique_ids(unique_ids)?;
+            Ok(machine)
+        });
+        match restored {
             Ok(mut machine) => {
                 *machine.limits_mut() = *run.machine.limits();
                 *machine.retry_mut() = *run.machine.retry_mut();
@@ -335,6 +352,8 @@ impl RunBuilder {
         *machine.compaction_mut() = self.compaction;
         *machine.when_full_mut() = self.when_full;
         machine.on_break(self.on_break);
+        // Nothing is under way, and nothing has been said that may have to be renamed.
+        let _ = machine.unique_ids(self.unique_ids);
         let id = NEXT.fetch_add(1, Ordering::Relaxed) as u64;
         Run {
             id,

@@ -1,0 +1,197 @@
+//! Ids of calls, made unique: for conversations that are sent to a server which does not accept repeated ids.
+//!
+//! Some gateways number the calls of each turn from 0. They accept their own ids, so by default an id goes back as it came. With
+//! [`Run::unique_ids`] a call whose id an earlier message uses is renamed when its block begins, before anything else sees it. The new id is
+//! the old one with a number behind it: `call_0` becomes `call_0-2`.
+
+#[cfg(feature = "alloc")]
+use alloc::collections::BTreeMap;
+#[cfg(feature = "alloc")]
+use alloc::string::{String, ToString};
+#[cfg(feature = "alloc")]
+use alloc::vec::Vec;
+
+use super::Run;
+#[cfg(feature = "alloc")]
+use super::state::Place;
+use crate::error::Error;
+#[cfg(feature = "alloc")]
+use crate::error::{Capacity, What};
+use crate::history::is_type;
+use crate::json::{Decimal, Text, Value, chars};
+use crate::message::Messages;
+#[cfg(feature = "alloc")]
+use crate::message::Role;
+#[cfg(feature = "alloc")]
+use crate::transcript::Span;
+use crate::turn::Happened;
+
+/// What renames calls. A run knows it from [`Run::unique_ids`] on, so a program that does not use that does not contain the code.
+#[derive(Debug)]
+pub(super) struct Unique {
+    /// Renames the call whose block has just begun, if it is one and its id is in use.
+    pub(super) in_reply: fn(&mut Run<'_>, Happened) -> Result<Happened, Error>,
+    /// The messages with unique ids, where only the first so many bytes may change. Nothing if they are unique.
+    #[cfg(feature = "alloc")]
+    pub(super) in_history: fn(&[u8], usize) -> Option<Vec<u8>>,
+}
+
+impl Unique {
+    const CODE: Self = Self {
+        in_reply: rename_begun,
+        #[cfg(feature = "alloc")]
+        in_history: renamed,
+    };
+}
+
+impl Run<'_> {
+    /// Whether a call gets an id of its own if an earlier message has a call of the same id. Default: no, ids stay as the server made them.
+    ///
+    /// Servers that repeat ids accept them, so this is only for a conversation that is sent elsewhere too. A repeated id gets a number:
+    /// `call_0` becomes `call_0-2`. The block in the conversation, the events, the tool's call and its result all have the new id. The same
+    /// id twice in one reply stays a protocol error.
+    ///
+    /// It applies to replies from now on, and with `alloc` also to the conversation so far and to what
+    /// [`replace_history`](Self::replace_history) gets: there the last call that has an id keeps it, and earlier ones are renamed. Like limits,
+    /// it is not part of a [`snapshot`](Self::snapshot). Each call of a reply costs one search through the conversation, and a renamed one at
+    /// least two more.
+    ///
+    /// # Errors
+    /// `Misuse` while a request is under way; `Capacity` if the conversation with its new ids does not fit. Then nothing has changed.
+    pub fn unique_ids(&mut self, on: bool) -> Result<(), Error> {
+        self.ensure_idle()?;
+        #[cfg(feature = "alloc")]
+        if on {
+            self.rename_earlier()?;
+        }
+        self.unique = on.then_some(&Unique::CODE);
+        Ok(())
+    }
+
+    /// Makes the ids before the last turn unique. That turn stays as it is.
+    #[cfg(feature = "alloc")]
+    fn rename_earlier(&mut self) -> Result<(), Error> {
+        self.cancel_compaction();
+        let start = self.turn.start;
+        let Some(new) = renamed(self.transcript.bytes(), start) else { return Ok(()) };
+        if new.len() > self.transcript.capacity() {
+            return Err(Capacity { what: What::Transcript, needed: new.len(), free: self.transcript.capacity() }.into());
+        }
+        let grown = new.len().saturating_sub(self.transcript.len());
+        self.transcript.truncate(0);
+        self.transcript.push_json(&new)?;
+        let turn = &mut self.turn;
+        for place in [&mut turn.mark, &mut turn.start, &mut turn.end, &mut turn.results_end] {
+            *place += grown;
+        }
+        if self.unfit_prefill > 0 {
+            self.unfit_prefill = self.unfit_prefill.saturating_add(u32::try_from(grown).unwrap_or(u32::MAX));
+        }
+        self.marks.forget();
+        // They lay behind the conversation.
+        (self.said, self.failure) = (Place::NONE, Span::default());
+        Ok(())
+    }
+}
+
+/// The ids of all calls in `messages`.
+fn ids(messages: &[u8]) -> impl Iterator<Item = Text<'_>> {
+    let calls = Messages::new(messages).flat_map(|message| message.content().elements()).filter(|block| is_type(*block, "tool_use"));
+    calls.filter_map(|call| call.member("id").and_then(Value::as_text))
+}
+
+/// Whether `id` is `start` and a hyphen and `number`.
+fn is_numbered(id: Text<'_>, start: Text<'_>, number: &[u8]) -> bool {
+    chars(id).eq(chars(start).chain(['-']).chain(number.iter().copied().map(char::from)))
+}
+
+fn rename_begun(run: &mut Run<'_>, mut happened: Happened) -> Result<Happened, Error> {
+    let bytes = run.transcript.bytes();
+    let earlier = bytes.get(..run.reply.mark).unwrap_or_default();
+    let Some(call) = Value::whole(happened.span.of(bytes)).filter(|block| is_type(*block, "tool_use")) else { return Ok(happened) };
+    let Some(value) = call.member("id") else { return Ok(happened) };
+    let Some((id, start)) = value.as_text().zip(value.offset_in(bytes)) else { return Ok(happened) };
+    let (mut is_used, mut like_it) = (false, 1_u64);
+    for other in ids(earlier) {
+        let mut rest = chars(other);
+        if chars(id).all(|c| rest.next() == Some(c)) {
+            let behind = rest.next();
+            is_used |= behind.is_none();
+            like_it += u64::from(matches!(behind, None | Some('-')));
+        }
+    }
+    if !is_used || id.is_empty() {
+        return Ok(happened);
+    }
+    // As a rule the ids like it are its own repetitions, so the first number is free.
+    let mut number = Decimal::new(like_it);
+    while ids(earlier).any(|other| is_numbered(other, id, number.as_bytes())) {
+        like_it += 1;
+        number = Decimal::new(like_it);
+    }
+    let at = start + value.raw().len().saturating_sub(1);
+    for part in [number.as_bytes(), b"-"] {
+        run.reply.grow_begun(at, part, &mut run.transcript)?;
+        happened.span.end += part.len();
+    }
+    Ok(happened)
+}
+
+#[cfg(feature = "alloc")]
+fn renamed(messages: &[u8], end: usize) -> Option<Vec<u8>> {
+    /// Where an id occurs last, and the number that its next repetition gets.
+    struct Use {
+        last: usize,
+        next: u64,
+    }
+
+    let calls = || Messages::new(messages).enumerate().flat_map(|(at, message)| ids(message.raw()).map(move |id| (at, id.to_string())));
+    let mut uses: BTreeMap<String, Use> = BTreeMap::new();
+    let mut is_unique = true;
+    for (at, id) in calls() {
+        is_unique &= uses.insert(id, Use { last: at, next: 2 }).is_none();
+    }
+    if is_unique {
+        return None;
+    }
+    let (mut new, mut copied) = (Vec::with_capacity(messages.len()), 0);
+    // The ids of the last assistant message that changed.
+    let mut changed: BTreeMap<String, String> = BTreeMap::new();
+    for (at, message) in Messages::new(messages).enumerate() {
+        if message.value().offset_in(messages)? >= end {
+            break;
+        }
+        let is_reply = message.role() == Some(Role::Assistant);
+        if is_reply {
+            changed.clear();
+        }
+        let (kind, name) = if is_reply { ("tool_use", "id") } else { ("tool_result", "tool_use_id") };
+        for block in message.content().elements().filter(|block| is_type(*block, kind)) {
+            let Some(value) = block.member(name) else { continue };
+            let Some((id, start)) = value.as_text().zip(value.offset_in(messages)) else { continue };
+            let id = id.to_string();
+            if is_reply && !id.is_empty() && uses.get(&id).is_some_and(|used| used.last > at) {
+                let number = free_number(&id, uses.get(&id)?.next, |other| uses.contains_key(other));
+                uses.get_mut(&id)?.next = number + 1;
+                changed.insert(id.clone(), alloc::format!("-{number}"));
+            }
+            if let Some(number) = changed.get(&id) {
+                let quote = start + value.raw().len().saturating_sub(1);
+                new.extend_from_slice(messages.get(copied..quote)?);
+                new.extend_from_slice(number.as_bytes());
+                copied = quote;
+            }
+        }
+    }
+    new.extend_from_slice(messages.get(copied..)?);
+    Some(new)
+}
+
+/// The first number from `number` on with which `id` is not in use.
+#[cfg(feature = "alloc")]
+fn free_number(id: &str, mut number: u64, is_used: impl Fn(&str) -> bool) -> u64 {
+    while is_used(&alloc::format!("{id}-{number}")) {
+        number += 1;
+    }
+    number
+}
