@@ -75,7 +75,6 @@ part_faults() {
     cargo test -q -p toolrunner-tests --test faults -- --nocapture
 }
 
-# Each target for this many seconds, with the stable harness. See tests/fuzz.
 # The engine of serving under many schedules of crashes and failures, and the HTTP contract on the stores that need nothing installed.
 part_serve() {
     SIMULATOR_SCHEDULES=100000 cargo test --release -p toolrunner-serve --lib simulator
@@ -86,6 +85,7 @@ part_serve() {
     done
 }
 
+# Each target for this many seconds, with the stable harness. See tests/fuzz.
 part_fuzz() {
     (cd tests/fuzz && cargo run -q --locked --release --bin fuzz -- --seconds "${FUZZ_SECONDS:-20}")
 }

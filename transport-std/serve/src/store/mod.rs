@@ -144,7 +144,9 @@ pub async fn open(url: &str, kinds: &[Kind]) -> Result<Arc<dyn Store>, StoreErro
         }
         #[cfg(feature = "postgres")]
         Some(("postgres" | "postgresql", _)) => Ok(Arc::new(PostgresStore::connect(url).await?)),
-        Some(("dynamodb", _)) => Err(StoreError::new("a program that keeps sessions in DynamoDB needs the package toolrunner-serve-dynamodb")),
+        Some(("dynamodb", _)) => {
+            Err(StoreError::new("a program that keeps sessions in DynamoDB needs the package toolrunner-serve-dynamodb"))
+        }
         // Not the whole URL: it may hold a password.
         Some((scheme, _)) => Err(StoreError::new(format!("no store is known for URLs of the scheme {scheme:?}"))),
         None => Err(StoreError::new("a store is named by a URL, such as `memory:`")),
