@@ -60,7 +60,7 @@ fn keep_blocks(run: &mut Run<'_>) -> bool {
 pub(super) fn keep_part(run: &mut Run<'_>, least: usize) -> bool {
     let mark = run.reply.mark;
     let mut turn = Turn { mark, start: mark + usize::from(mark > 0), ..Turn::none(mark) };
-    let end = run.reply.end_of_whole_blocks(&run.transcript).or((least > 0).then_some(least));
+    let end = run.reply.end_of_whole_blocks(&run.transcript).or_else(|| (least > 0).then_some(least));
     // There is room: something was cut off, or nothing was ever written behind it.
     if !end.is_some_and(|end| run.end_message(&mut turn, end.max(least))) {
         return false;
