@@ -10,7 +10,7 @@ use serde_json::json;
 use toolrunner_core::error::{Capacity, Error, What};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::run::{Outcome, Run, Step};
-use toolrunner_core::testing::{Reply, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock};
+use toolrunner_core::testing::{Reply, Rng, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock};
 use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
 
@@ -226,11 +226,48 @@ fn more_calls_than_a_turn_may_have() {
 fn more_open_blocks_than_may_be() {
     let reply = |count| (0..count).fold(Reply::new(), |reply, i| reply.and_text(&format!("text {i}")));
     let style = || Style { interleaved: true, ..Style::default() };
+    let most = if cfg!(feature = "alloc") { 128 } else { 8 };
     let mut run = run();
-    let (_, ended) = exchange(&mut run, 200, [rendered(reply(9), style(), true).as_slice()]);
-    assert_eq!(ended, Err(Error::Capacity(Capacity { what: What::OpenBlocks, needed: 9, free: 8 })));
+    let (_, ended) = exchange(&mut run, 200, [rendered(reply(most + 1), style(), true).as_slice()]);
+    assert_eq!(ended, Err(Error::Capacity(Capacity { what: What::OpenBlocks, needed: most + 1, free: most })));
     let _ = run.failed(ended.err(), Instant::ZERO, 0);
-    let (_, ended) = exchange(&mut run, 200, [rendered(reply(8), style(), true).as_slice()]);
+    let (_, ended) = exchange(&mut run, 200, [rendered(reply(most), style(), true).as_slice()]);
     assert_eq!(ended, Ok(()));
-    assert_eq!(messages(&run)[1]["content"].as_array().unwrap().len(), 8);
+    let message = &messages(&run)[1];
+    let texts: Vec<&str> = message["content"].as_array().unwrap().iter().map(|block| block["text"].as_str().unwrap()).collect();
+    assert_eq!(texts, (0..most).map(|i| format!("text {i}")).collect::<Vec<_>>());
+}
+
+/// Blocks that are open at the same time grow and end in any order.
+#[test]
+fn open_blocks_in_any_order() {
+    let mut random = Rng::new(7);
+    for count in (1..=8).chain(if cfg!(feature = "alloc") { 9..=40 } else { 1..=0 }) {
+        let frame = |kind: &str, rest: String| format!("event: {kind}\ndata: {{\"type\":\"{kind}\",{rest}}}\n\n");
+        let mut body = frame("message_start", r#""message":{"role":"assistant","content":[]}"#.to_owned());
+        let mut texts = vec![String::new(); count];
+        for i in 0..count {
+            body += &frame("content_block_start", format!(r#""index":{i},"content_block":{{"type":"text","text":""}}"#));
+        }
+        let mut open: Vec<usize> = (0..count).collect();
+        while !open.is_empty() {
+            let at = random.below(open.len());
+            let i = open[at];
+            if random.chance(300) && !texts[i].is_empty() {
+                body += &frame("content_block_stop", format!(r#""index":{i}"#));
+                open.remove(at);
+            } else {
+                texts[i] += &format!("{i},");
+                body += &frame("content_block_delta", format!(r#""index":{i},"delta":{{"type":"text_delta","text":"{i},"}}"#));
+            }
+        }
+        body += &frame("message_delta", r#""delta":{"stop_reason":"end_turn"}"#.to_owned());
+        body += "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+        let mut run = run();
+        let (_, ended) = exchange(&mut run, 200, [body.as_bytes()]);
+        assert_eq!(ended, Ok(()), "{count}");
+        let said: Vec<String> =
+            messages(&run)[1]["content"].as_array().unwrap().iter().map(|block| block["text"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(said, texts, "{count}");
+    }
 }

@@ -270,7 +270,7 @@ async fn what_comes_from_outside_while_the_bodys_end_is_awaited() {
 #[tokio::test]
 async fn a_reply_that_ends_early_is_kept() {
     let error = event(r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#);
-    let open: String = (5..40)
+    let open: String = (5..140)
         .map(|i| event(&format!(r#"{{"type":"content_block_start","index":{i},"content_block":{{"type":"text","text":""}}}}"#)))
         .collect();
     let ends: [(&str, Vec<Piece>); 8] = [
@@ -281,11 +281,11 @@ async fn a_reply_that_ends_early_is_kept() {
         ("misplaced", vec![Piece::Data(block(2, r#"{"type":"tool_result","tool_use_id":"x","content":"x"}"#))]),
         ("many open blocks", vec![Piece::Data(open), Piece::Reset]),
         ("the same id", vec![Piece::Data(block(2, r#"{"type":"tool_use","id":"t0","name":"pay","input":{}}"#) + &stop("tool_use"))]),
-        ("full", vec![Piece::Data(block(2, &format!(r#"{{"type":"text","text":"{}"}}"#, "x".repeat(5_000))) + &stop("tool_use"))]),
+        ("full", vec![Piece::Data(block(2, &format!(r#"{{"type":"text","text":"{}"}}"#, "x".repeat(20_000))) + &stop("tool_use"))]),
     ];
     for (name, tail) in ends {
         let case = Case::new(0, tail);
-        let mut run = case.builder().capacity(2_500).user("Pay.");
+        let mut run = case.builder().capacity(10_000).user("Pay.");
         assert_eq!(case.end(&mut run, name).await, "paid 100 EUR", "{name}");
         assert!(run.messages().contains("So."), "{name}: the text behind the call is whole");
         assert_eq!(case.server.sent.lock().unwrap().len(), 2, "{name}");

@@ -7,8 +7,8 @@ mod hole;
 
 use super::input::{Half, begins_with_low, close_call, ends_with_high, ensure_named, escaped_unit, mend_surrogates, unescape_in_place};
 use super::stream::Due;
-use super::{Happened, HappenedKind, MAX_OPEN_BLOCKS, Reply, kind_of, unexpected};
-use crate::error::{Capacity, Error, What};
+use super::{Happened, HappenedKind, Reply, kind_of, unexpected};
+use crate::error::{Capacity, Error};
 use crate::json::Value;
 use crate::transcript::{Span, Transcript};
 use crate::wire::{Field, Source};
@@ -147,7 +147,7 @@ impl Reply {
             lone_surrogate: lone,
         };
         self.calls += usize::from(kind == BlockKind::Call);
-        self.open.push(block).map_err(|_| Capacity { what: What::OpenBlocks, needed: MAX_OPEN_BLOCKS + 1, free: MAX_OPEN_BLOCKS })?;
+        self.open.push(block)?;
         Ok(Happened { kind: HappenedKind::BlockStart, index: usize::from(place), span })
     }
 
@@ -189,7 +189,7 @@ impl Reply {
         text: &[u8],
         t: &mut Transcript<'_>,
     ) -> Result<Option<Happened>, Capacity> {
-        if let [block] = &mut *self.open
+        if let Some(block) = self.open.only()
             && usize::from(block.index) == index
             && block.field == Some(field)
             && field != Field::Input
@@ -365,7 +365,7 @@ impl Reply {
         {
             mend_surrogates(bytes);
         }
-        self.open.retain(|open| open.place != block.place);
+        self.open.remove(position);
         Ok(Happened { kind: HappenedKind::BlockStop, index: block.place(), span })
     }
 }

@@ -7,10 +7,9 @@
 
 mod blocks;
 mod input;
+mod open;
 mod stream;
 mod whole;
-
-use heapless::Vec;
 
 use crate::error::{ApiError, ApiErrorKind, Capacity, Error, Protocol, What};
 use crate::json::Value;
@@ -19,11 +18,9 @@ use crate::transcript::{Span, Transcript};
 use crate::wire::{Arrived, Field, Source, Sse, error_words};
 use blocks::{BlockKind, OpenBlock};
 pub(crate) use input::BadInputs;
+use open::OpenBlocks;
 use stream::Due;
 use whole::Whole;
-
-/// Most blocks that may be open at once: the API has one, gateways that translate interleave a few.
-pub(crate) const MAX_OPEN_BLOCKS: usize = 8;
 
 /// Most bytes that are kept of what came instead of a reply.
 const SHOWN: usize = 512;
@@ -119,7 +116,7 @@ pub(crate) struct Reply {
     sse: Sse,
     /// What is still to tell of the last frame.
     due: Due,
-    open: Vec<OpenBlock, MAX_OPEN_BLOCKS>,
+    open: OpenBlocks,
     /// Blocks so far: the place of the next one in the message, whatever index the stream gives it.
     blocks: u16,
     /// Length of the transcript before this reply.
@@ -143,7 +140,7 @@ impl Reply {
             phase: Phase::Start,
             sse: Sse::NEW,
             due: Due::Nothing,
-            open: Vec::new(),
+            open: OpenBlocks::new(),
             blocks: 0,
             mark,
             has_blocks: false,
