@@ -41,7 +41,7 @@ impl Default for Timeouts {
 /// The core's transport: HTTP/1.1 over a [`Link`], plain or with TLS.
 ///
 /// The connection is kept from turn to turn. If the server has closed it meanwhile (it ends before a byte of the reply comes), the
-/// request is sent again at once over a new one, and only then. Every other failure is the core's to judge. A reply that is dropped
+/// request is sent again at once over a new one, and only then; this is not counted as a retry. Every other failure is the core's to judge. A reply that is dropped
 /// before its end closes the connection, which also tells the server to stop.
 #[derive(Debug)]
 pub struct Transport<L> {

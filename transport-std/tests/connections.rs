@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use embedded_io_async::BufRead;
 use support::{Do, HEADERS, OK, Server, exchange, read, send, transport};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::sleep;
 use toolrunner_core::error::TransportKind;
 use toolrunner_core::testing::VirtualClock;
@@ -109,6 +110,35 @@ async fn a_connection_closed_between_requests_is_replaced() {
         assert_eq!(exchange(&mut transport, &server.url()).await.unwrap().0, 200);
     }
     assert_eq!(server.connections(), 10);
+}
+
+/// Nobody drives the runtime between the two requests, so nothing has noticed the server's close when the second one begins.
+#[test]
+fn a_connection_closed_while_the_runtime_stood_still_is_replaced() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        runtime().block_on(async {
+            let reply = format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: {}\r\n\r\n{STREAM}", STREAM.len());
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            tell.send(listener.local_addr().unwrap()).unwrap();
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = vec![0; 1 << 16];
+                assert!(stream.read(&mut request).await.unwrap() > 0);
+                stream.write_all(reply.as_bytes()).await.unwrap();
+                // Later than the client has read the reply.
+                sleep(Duration::from_millis(100)).await;
+            }
+        });
+    });
+    let url = format!("http://{}", told.recv().unwrap());
+    let client = Client::builder().base_url(&url).proxies(Proxies::none()).max_retries(0).build().unwrap();
+    let runtime = runtime();
+    for _ in 0..3 {
+        assert_eq!(runtime.block_on(client.run("m").user("Go.").until_done()).unwrap().text(), "ok");
+        std::thread::sleep(Duration::from_millis(400));
+    }
 }
 
 /// The server may have begun the turn, and somebody pays for it.

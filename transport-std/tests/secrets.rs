@@ -18,7 +18,13 @@ async fn a_log_of_everything_holds_no_key() {
 
     let mut transport = trusting(&(pem + &http2_pem));
     for _ in 0..3 {
-        assert_eq!(exchange(&mut transport, &plain.url()).await.unwrap().0, 200);
+        let mut reply = exchange(&mut transport, &plain.url()).await;
+        if let Err(error) = reply {
+            // The server's close came after the request had been written: that is left to the retry policy.
+            assert!(!format!("{error} {error:?}").contains("hush"));
+            reply = exchange(&mut transport, &plain.url()).await;
+        }
+        assert_eq!(reply.unwrap().0, 200);
         assert_eq!(exchange(&mut transport, &format!("https://{}", secure.address)).await.unwrap().0, 200);
     }
     let error = exchange(&mut transport, &format!("https://{}", http2.address)).await.unwrap_err();

@@ -74,8 +74,6 @@ fn connections() -> Vec<Row> {
     vec![
         row("kept alive", vec![vec![answer(LENGTH), answer(CHUNKED), answer(LENGTH)]], three(), 1),
         row("closed between requests", vec![vec![Act::Close(LENGTH.into())]], three(), 3),
-        row("reset between requests", vec![vec![answer(LENGTH), Act::Reset(String::new())]], three(), 3),
-        row("closed as the request arrives", vec![vec![answer(LENGTH), Act::Close(String::new())]], three(), 3),
         row("said to be closed", vec![vec![answer(&closing)]], three(), 3),
         row("HTTP/1.0", vec![vec![Act::Close(LENGTH.replace("1.1", "1.0"))]], three(), 3),
         row("ends with the connection", vec![vec![Act::Close(TO_END.into())]], three(), 3),
@@ -91,6 +89,17 @@ fn connections() -> Vec<Row> {
             reads: Reads::First,
             ..row("dropped half-way", vec![vec![Act::Stall(half.into())]], vec![Seen::Reply(ReplyHead::new(200), "hell".into()); 3], 3)
         },
+    ]
+}
+
+/// A kept connection that ends when the second request has been read. A server may have begun the turn by then, so `toolrunner_std` leaves
+/// it to the retry policy, which counts it. `toolrunner_embassy` cannot see before it writes whether a connection was closed while it was
+/// idle, so it sends the request again at once.
+fn stale(sends_again: bool) -> Vec<Row> {
+    let (sees, connections) = if sends_again { (vec![hello(); 3], 3) } else { (vec![hello(), closed(), hello()], 2) };
+    vec![
+        row("reset as the request arrives", vec![vec![answer(LENGTH), Act::Reset(String::new())]], sees.clone(), connections),
+        row("closed as the request arrives", vec![vec![answer(LENGTH), Act::Close(String::new())]], sees, connections),
     ]
 }
 
@@ -215,7 +224,7 @@ fn judge(differences: Vec<String>) {
 #[test]
 fn on_a_server() {
     let mut differences = Vec::new();
-    for row in rows() {
+    for row in rows().into_iter().chain(stale(false)) {
         differences.extend(block_on(async { play(&row, &mut near::server()).await }));
     }
     judge(differences);
@@ -224,7 +233,7 @@ fn on_a_server() {
 #[test]
 fn on_a_board() {
     let mut differences = Vec::new();
-    for row in rows() {
+    for row in rows().into_iter().chain(stale(true)) {
         differences.extend(block_on(async { play(&row, &mut near::board(&mut [0; 1024])).await }));
     }
     judge(differences);

@@ -18,6 +18,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use rustls::ClientConfig;
 use tokio::runtime::{Handle, Id};
+use tokio::task::yield_now;
 use tokio::time::Instant;
 use toolrunner_core::error::TransportKind;
 use toolrunner_core::transport::{Body, Head, Reply, ReplyHead};
@@ -134,11 +135,19 @@ impl Links {
     }
 
     /// A connection of this runtime that is there and fit.
+    ///
+    /// Between two uses the runtime may not have been driven at all, as between two calls of `block_on`, so hyper may not know yet that the
+    /// server closed the connection meanwhile. Yielding lets the runtime look at its sockets first: a request that was written to a
+    /// connection is not sent again without being counted as a retry.
     async fn waiting(host: &Host, runtime: Id) -> Option<Link> {
-        if let Some(shared) = host.shared(runtime) {
-            return Some(Link::Http2(shared));
+        if host.shared(runtime).is_some() {
+            yield_now().await;
+            if let Some(shared) = host.shared(runtime) {
+                return Some(Link::Http2(shared));
+            }
         }
         while let Some(mut connection) = host.take_waiting(runtime) {
+            yield_now().await;
             // It was read to its end and written to its end, so this waits for no one but hyper's own task.
             let (sender, timer) = (&mut connection.sender, &mut connection.timer);
             let ready = poll_fn(|cx| {
