@@ -4,7 +4,7 @@
 #   tests/ci.sh             all parts, with the time of each
 #   tests/ci.sh PART...     only these
 #   tests/ci.sh --list      their names
-#   tests/ci.sh long        what takes hours: more than 500 servers and as many writers are killed
+#   tests/ci.sh long        what takes hours: 200 000 random conversations; more than 500 servers and as many writers are killed
 #
 # On Debian, as root, it installs what it needs. Elsewhere it says what is missing and which parts it skipped for that; with NO_SKIP=1
 # a skipped part is a failure. SCENARIOS=DIR plays the scenarios in DIR too. Logs: target/ci.
@@ -65,7 +65,7 @@ part_deny() {
     python3 tests/deny.py
 }
 
-# Random conversations over the front end, none lost and none run twice: see transport-std/tests/soak. SOAK=200000 for a long one.
+# Random conversations over the front end, no call lost and none run twice: see transport-std/tests/soak.
 part_soak() {
     SOAK="${SOAK:-20000}" cargo test -q --profile soak -p toolrunner-std --features testing --test soak -- --nocapture
 }
@@ -136,6 +136,8 @@ part_kills() {
 }
 
 part_long() {
+    # Ten times as many conversations, none of them one of those above.
+    SOAK_FIRST=1000001 SOAK=200000 part_soak
     STORE_KILLS=200 part_stores
     SERVER_KILLS=300 part_kills
 }
