@@ -235,3 +235,45 @@ fn random_histories_are_judged_as_by_another_judge() {
     }
     assert!(taken > 100 && refused > 100, "{taken} taken, {refused} refused");
 }
+
+#[test]
+fn what_was_appended_behind_open_calls_is_accepted_elsewhere() {
+    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+    let reply = || called().tool_use("toolu_2", "plain", "{}");
+    for answered in [false, true] {
+        let mut driver = drive(Script::new().reply(reply()), &tools, &clock);
+        let mut run = run();
+        assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
+        if answered {
+            run.answer(0, br#""one""#, false).unwrap();
+        }
+        run.begin_call(1);
+        run.append(r#"{"role":"user","content":"By the way."}"#).unwrap();
+        let text = |bytes: &[u8]| std::str::from_utf8(bytes).unwrap().to_owned();
+        let mut other = common::run();
+        if !answered {
+            // As it lies in the transcript, the calls are unanswered in the middle.
+            assert!(other.replace_history(&text(run.messages())).is_err());
+        }
+        let before = run.messages().to_vec();
+        other.replace_history(&text(&run.conversation())).unwrap();
+        assert_eq!(run.messages(), before, "the run itself stays as it is");
+        assert_eq!(other.step(toolrunner_core::time::Instant::ZERO), Ok(toolrunner_core::run::Step::Send));
+        let first = if answered { result("toolu_1", "one") } else { failure("toolu_1", "Error: not run") };
+        assert_eq!(messages(&other)[2]["content"], json!([first, failure("toolu_2", "Error: cancelled")]));
+        assert_eq!(messages(&other)[3]["content"], "By the way.");
+    }
+}
+
+#[test]
+fn the_question_for_a_summary_is_not_part_of_the_messages() {
+    let mut run = run();
+    run.compaction_mut().replace(toolrunner_core::run::Compaction { threshold: 0, prompt: "Summarise." });
+    say(&mut run, called());
+    let before = run.messages().to_vec();
+    assert_eq!(run.step(toolrunner_core::time::Instant::ZERO), Ok(toolrunner_core::run::Step::Send));
+    assert!(run.is_compacting());
+    assert_eq!(run.messages(), before);
+    run.answered(&toolrunner_core::transport::ReplyHead::new(200));
+    assert_eq!(run.messages(), before);
+}

@@ -163,12 +163,37 @@ impl Hooks for Chaos {
     }
 }
 
+/// Another run takes the conversation as its history and sends it, with or without something said behind it.
+fn assert_accepted_elsewhere(run: &Run<'_>) {
+    let history = run.conversation();
+    if history.is_empty() {
+        return;
+    }
+    let history = std::str::from_utf8(&history).unwrap();
+    for says_more in [false, true] {
+        let mut other = Run::new(Transcript::growing());
+        other.replace_history(history).unwrap_or_else(|error| panic!("not taken: {error}\n{history}"));
+        if says_more {
+            other.user("Go on.").unwrap();
+        }
+        match other.step(toolrunner_core::time::Instant::ZERO) {
+            Ok(toolrunner_core::run::Step::Send) => {
+                validity::check(other.messages(), Tail::Sent).unwrap_or_else(|invalid| panic!("{invalid}\n{history}"));
+            }
+            // The model's last text may end in white space: then something must be said.
+            Err(error) => assert!(!says_more && error.to_string().contains("white space"), "{error}\n{history}"),
+            other => panic!("{other:?}\n{history}"),
+        }
+    }
+}
+
 fn assert_rests(run: &Run<'_>, tools: &Counting, trace: &[String]) {
     let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         // A question for a summary lies behind the conversation until it is answered.
         if run.reply_is_whole() && !run.is_compacting() {
             assert_valid(run);
         }
+        assert_accepted_elsewhere(run);
         let mut began = tools.began();
         let count = began.len();
         began.sort();

@@ -327,10 +327,29 @@ impl Run<'_> {
         Some(run)
     }
 
-    /// The conversation as it would be if the reply under way broke off now: as [`messages`](Self::messages), and with the calls of that
-    /// reply that have started, their results, and the blocks around them.
-    pub fn messages_with_early_calls(&self) -> alloc::borrow::Cow<'_, [u8]> {
-        match self.as_if_broken() {
+    /// The run as it would be if its open calls were closed now; nothing unless messages were appended behind them.
+    fn as_if_closed(&self) -> Option<Run<'static>> {
+        let messages = self.messages();
+        if !self.turn.is_open() || messages.len() <= self.turn.results_end {
+            return None;
+        }
+        let mut transcript = Transcript::growing_to(usize::MAX);
+        transcript.push_json(messages).ok()?;
+        let mut run = Run::new(transcript);
+        run.turn = self.turn.clone();
+        run.close_open_calls().ok()?;
+        Some(run)
+    }
+
+    /// The conversation as [`replace_history`](Self::replace_history) of another run accepts it, at any time. It is
+    /// [`messages`](Self::messages), with two differences:
+    ///
+    /// - While a reply comes of which a call has started, it has what would stay if the reply broke off now: the complete blocks, and the
+    ///   results so far.
+    /// - If messages were [appended](Self::append) behind open calls, these calls have results that say that they did not run or were
+    ///   cancelled. Otherwise an open call has no result yet.
+    pub fn conversation(&self) -> alloc::borrow::Cow<'_, [u8]> {
+        match self.as_if_broken().or_else(|| self.as_if_closed()) {
             Some(run) => run.messages().to_vec().into(),
             None => self.messages().into(),
         }

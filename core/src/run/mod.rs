@@ -223,13 +223,20 @@ impl<'b> Run<'b> {
         &self.transcript
     }
 
-    /// The messages that are whole, as JSON objects with commas between: the transcript, without the reply that is under way.
+    /// The messages that are complete, as JSON objects with commas between: the transcript without a reply that is under way, and without
+    /// the question for a summary.
+    ///
+    /// Open calls of the last turn have no results in it. [`replace_history`](Self::replace_history) of another run accepts that, unless
+    /// messages were [appended](Self::append) behind calls that all lack results: then use `conversation` (with `alloc`), or
+    /// [`close_open_calls`](Self::close_open_calls) before.
     pub fn messages(&self) -> &[u8] {
         let bytes = self.transcript.bytes();
-        match self.state {
-            State::Receiving => bytes.get(..self.reply.mark).unwrap_or(bytes),
-            _ => bytes,
-        }
+        let end = match (self.compacting, self.state) {
+            (Some(compacting), _) => compacting.keep,
+            (None, State::Receiving) => self.reply.mark,
+            _ => return bytes,
+        };
+        bytes.get(..end).unwrap_or(bytes)
     }
 
     /// What this run may spend. May be changed at any time: a run that ended at a limit goes on when that is raised.

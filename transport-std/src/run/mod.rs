@@ -353,11 +353,12 @@ impl Run {
         self
     }
 
-    /// The conversation as JSON: an array of messages, as the next request has them. A reply under way is not in it, unless a call of it has
-    /// started: then its whole blocks are. Calls of the last turn that are open have no result yet (see
-    /// [`close_open_calls`](Self::close_open_calls)).
+    /// The conversation as JSON: an array of messages, as the next request has them. [`RunBuilder::messages`] accepts it at any time.
+    ///
+    /// A reply under way is not in it, unless a call of it has started: then its complete blocks are. Open calls of the last turn have no
+    /// result in it; if messages were appended behind them, they have results that say that they did not run or were cancelled.
     pub fn messages(&self) -> String {
-        let bytes = self.machine.messages_with_early_calls();
+        let bytes = self.machine.conversation();
         let mut json = String::with_capacity(bytes.len() + 2);
         json.push('[');
         // A transcript is always UTF-8.
