@@ -85,7 +85,7 @@ impl Machine<'_> {
         if self.run.is_compacting() {
             return;
         }
-        self.ledger.check(&self.run.messages_with_early_calls());
+        self.ledger.check(&self.run.conversation());
         let snapshot = self.snapshot();
         if !self.run.reply_is_whole() || self.run.transcript().is_empty() || snapshot == self.looked_at {
             return;
