@@ -39,13 +39,14 @@ export function apply(session, event) {
     case "session.status_idle": {
       const reason = event.stop_reason?.type ?? "end_turn";
       const asks = reason === "requires_action";
+      const waiting = asks ? waitFor(session, turn, event.stop_reason.event_ids ?? [], time) : [];
       session.status = asks ? "interrupted" : reason === "error" ? "error" : "idle";
       if (turn && !asks) {
         turn.end = time;
         turn.reason = reason;
         for (const span of turn.spans) span.end ??= time;
       }
-      const changed = asks ? [] : endOpenItems(session);
+      const changed = asks ? waiting : endOpenItems(session);
       return REASONS[reason] ? [...changed, ...put(event.id, { kind: "note", text: REASONS[reason] })] : changed;
     }
     case "session.error":
@@ -128,9 +129,22 @@ function turnOf(session, event, time) {
   return session.turns.get(event.turn);
 }
 
+// These calls wait for an answer, also those that ran before they asked. Returns the keys of the items that changed.
+function waitFor(session, turn, ids, time) {
+  return ids.filter((id) => {
+    const item = session.items.get(id);
+    if (item?.state !== "running") return false;
+    item.state = "waiting";
+    const span = turn?.spans.findLast((span) => span.id === id);
+    if (span) span.end ??= time;
+    turn?.spans.push({ id, kind: "wait", name: item.name, start: time });
+    return true;
+  });
+}
+
 // An answer ends the time of waiting; what follows is the tool itself.
 function answerSpan(turn, id, time, name) {
-  const waiting = turn?.spans.find((span) => span.id === id && span.kind === "wait");
+  const waiting = turn?.spans.findLast((span) => span.id === id && span.kind === "wait");
   if (!waiting || waiting.end !== undefined) return;
   waiting.end = time;
   turn.spans.push({ id, kind: "tool", name: name ?? waiting.name, start: time });
