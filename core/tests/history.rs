@@ -7,8 +7,14 @@ mod common;
 
 use common::*;
 use serde_json::{Value as Json, json};
+use toolrunner_core::drive::Driver;
+use toolrunner_core::error::Error;
+use toolrunner_core::run::{Outcome, Step};
 use toolrunner_core::testing::validity::{Tail, check};
-use toolrunner_core::testing::{Reply, Rng, Script, VirtualClock};
+use toolrunner_core::testing::{Reply, Rng, Script, ScriptedModel, ScriptedTransport, VirtualClock};
+use toolrunner_core::time::Instant;
+use toolrunner_core::transport::ReplyHead;
+use toolrunner_core::wire::Config;
 
 const HI: &str = r#"{"role":"user","content":"Hi"}"#;
 
@@ -258,7 +264,7 @@ fn what_was_appended_behind_open_calls_is_accepted_elsewhere() {
         let before = run.messages().to_vec();
         other.replace_history(&text(&run.conversation())).unwrap();
         assert_eq!(run.messages(), before, "the run itself stays as it is");
-        assert_eq!(other.step(toolrunner_core::time::Instant::ZERO), Ok(toolrunner_core::run::Step::Send));
+        assert_eq!(other.step(Instant::ZERO), Ok(Step::Send));
         let first = if answered { result("toolu_1", "one") } else { failure("toolu_1", "Error: not run") };
         assert_eq!(messages(&other)[2]["content"], json!([first, failure("toolu_2", "Error: cancelled")]));
         assert_eq!(messages(&other)[3]["content"], "By the way.");
@@ -271,9 +277,168 @@ fn the_question_for_a_summary_is_not_part_of_the_messages() {
     run.compaction_mut().replace(toolrunner_core::run::Compaction { threshold: 0, prompt: "Summarise." });
     say(&mut run, called());
     let before = run.messages().to_vec();
-    assert_eq!(run.step(toolrunner_core::time::Instant::ZERO), Ok(toolrunner_core::run::Step::Send));
+    assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
     assert!(run.is_compacting());
     assert_eq!(run.messages(), before);
-    run.answered(&toolrunner_core::transport::ReplyHead::new(200));
+    run.answered(&ReplyHead::new(200));
     assert_eq!(run.messages(), before);
+}
+
+/// Tools whose results have a cache breakpoint each.
+fn caching() -> Counting {
+    Counting::new([
+        Tool::plain().acting(|_, out| Ok(out.content(r#"[{"type":"text","text":"long","cache_control":{"type":"ephemeral"}}]"#)?))
+    ])
+}
+
+#[test]
+fn a_tools_own_output_does_not_bring_the_fifth_breakpoint() {
+    let (tools, clock) = (caching(), VirtualClock::new(0));
+    let calls = (0..6).fold(Reply::text("Let me see."), |reply, i| reply.tool_use(&format!("t{i}"), "plain", "{}"));
+    let script = Script::new().reply(calls).reply(called()).reply(Reply::text("Done."));
+    let mut driver = drive(script, &tools, &clock);
+    driver.config_mut().params = r#""cache_control":{"type":"ephemeral"}"#;
+    let mut run = run();
+    assert_eq!(until_done(&mut driver, &mut run), ENDED);
+    let messages = messages(&run);
+    let results = messages.iter().flat_map(|message| message["content"].as_array().into_iter().flatten());
+    let results: Vec<&Json> = results.filter(|block| block["type"] == "tool_result").collect();
+    assert_eq!(results.len(), 7);
+    for (i, result) in results.iter().enumerate() {
+        let refused = "Error: the request would have 5 cache breakpoints, at most 4 are allowed";
+        // The request's own is the fourth.
+        assert_eq!(result["content"] == refused, i >= 3, "{result}");
+        assert_eq!(result["is_error"] == true, i >= 3, "{result}");
+    }
+}
+
+#[test]
+fn a_servers_summary_is_kept_by_the_same_rules() {
+    let empty = r#"{"type":"text","text":""}"#;
+    let summary = r#"{"type":"compaction","content":"What was said."}"#;
+    for (blocks, stays) in [
+        (format!("{summary},{empty}"), Some(summary.to_owned())),
+        (format!("{empty},{summary}"), Some(summary.to_owned())),
+        (format!("{summary},{}", r#"{"type":"thinking","thinking":"Hm.","signature":"s"}"#), Some(summary.to_owned())),
+        (r#"{"type":"compaction","content":" \n"}"#.to_owned(), None),
+        (r#"{"type":"compaction","content":null}"#.to_owned(), None),
+        (empty.to_owned(), None),
+    ] {
+        let mut run = run();
+        say(&mut run, Reply::text("Hello."));
+        let before = run.messages().to_vec();
+        run.compact_on_server();
+        run.user("More.").unwrap();
+        let reply = format!(r#"{{"content":[{blocks}],"stop_reason":"compaction"}}"#);
+        exchange(&mut run, 200, [reply.as_bytes()]).1.unwrap();
+        match &stays {
+            Some(summary) => assert_eq!(run.messages(), assistant(summary).as_bytes()),
+            None => assert!(run.messages().starts_with(&before), "{blocks}"),
+        }
+        assert_eq!(run.rejected_summary().is_some(), stays.is_none());
+        assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
+        assert_eq!(check(run.messages(), Tail::Sent), Ok(()));
+    }
+}
+
+#[test]
+fn an_open_call_at_the_end_of_a_history_is_closed_before_sending() {
+    let history = format!("{HI},{}", assistant(&[call("a"), call("b")].join(",")));
+    for answers in ["", "a", "b"] {
+        let tools = Counting::usual();
+        let clock = VirtualClock::new(0);
+        let mut driver = drive(Script::new().reply(Reply::text("Done.")), &tools, &clock);
+        let mut run = run();
+        let more = if answers.is_empty() { String::new() } else { format!(",{}", said(&answer(answers))) };
+        run.replace_history(&format!("{history}{more}")).unwrap();
+        assert_eq!(until_done(&mut driver, &mut run), ENDED);
+        let of = |id: &str| if id == answers { result(id, "ok") } else { failure(id, "Error: not run") };
+        assert_eq!(last_request(&mut driver)[2]["content"], json!([of("a"), of("b")]));
+        assert_eq!(tools.began(), [""; 0]);
+    }
+}
+
+#[test]
+fn half_of_a_surrogate_pair_is_refused_in_parameters_and_tool_definitions() {
+    let clock = VirtualClock::new(0);
+    let model = || ScriptedTransport::new(ScriptedModel::new(Script::new().reply(Reply::text("Done."))));
+    let tools = Counting::usual();
+    let config = Config::new("m", 9).params(r#""system":[{"type":"text","text":"\udc00"}]"#);
+    let wrong = match Driver::new(config, model(), &tools, &clock) {
+        Ok(mut driver) => block_on(driver.until_done(&mut run(), &mut ())).unwrap_err().error,
+        Err(misuse) => Error::Misuse(misuse),
+    };
+    assert!(wrong.to_string().contains("lone surrogate"), "{wrong}");
+    let tools =
+        Counting::new([Tool { json: r#"{"name":"plain","description":"\ud800","input_schema":{"type":"object"}}"#, ..Tool::plain() }]);
+    let wrong = match Driver::new(Config::new("m", 9), model(), &tools, &clock) {
+        Ok(mut driver) => block_on(driver.until_done(&mut run(), &mut ())).unwrap_err().error,
+        Err(misuse) => Error::Misuse(misuse),
+    };
+    assert!(matches!(wrong, Error::Misuse(_)), "{wrong}");
+}
+
+#[test]
+fn one_id_twice_in_a_reply_is_an_error_in_any_spelling_and_form() {
+    let both = [call("t1"), call("\\u0074\\u0031")].join(",");
+    let whole = format!(r#"{{"content":[{both}],"stop_reason":"tool_use"}}"#);
+    let mut stream = "data: {\"type\":\"message_start\",\"message\":{\"role\":\"assistant\",\"content\":[]}}\n\n".to_owned();
+    for (i, block) in [call("t1"), call("\\u0074\\u0031")].iter().enumerate() {
+        stream += &format!("data: {{\"type\":\"content_block_start\",\"index\":{i},\"content_block\":{block}}}\n\n");
+        stream += &format!("data: {{\"type\":\"content_block_stop\",\"index\":{i}}}\n\n");
+    }
+    stream += "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"tool_use\"}}\n\ndata: {\"type\":\"message_stop\"}\n\n";
+    for body in [whole, stream.clone()] {
+        let error = exchange(&mut run(), 200, [body.as_bytes()]).1.unwrap_err();
+        assert!(matches!(error, Error::Protocol(_)), "{error}");
+    }
+    // The first has started: it stays, and the second is not part of the conversation.
+    let mut eager = run();
+    assert_eq!(eager.step(Instant::ZERO), Ok(Step::Send));
+    eager.answered(&ReplyHead::new(200));
+    let (mut rest, mut failed, mut started) = (stream.as_bytes(), None, 0);
+    loop {
+        match eager.feed(&mut rest) {
+            Ok(Some(_)) => started += (0..2).filter(|&i| eager.begin_early(i, Instant::ZERO)).count(),
+            Ok(None) => break,
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        }
+    }
+    assert!(matches!(failed, Some(Error::Protocol(_))), "{failed:?}");
+    assert_eq!(started, 1);
+    eager.failed(failed, Instant::ZERO, 0).unwrap();
+    eager.answer(0, br#""ok""#, false).unwrap();
+    assert_eq!(messages(&eager)[1]["content"].as_array().unwrap().len(), 1);
+    assert_valid(&eager);
+}
+
+#[test]
+fn white_space_at_the_end_of_a_kept_text_is_removed_when_the_model_continues_it() {
+    for (text, kept) in [
+        ("Let me see. \\n\\u2003", "Let me see."),
+        ("a\\u0020\\u0009", "a"),
+        ("\\u0041 ", "\\u0041"),
+        ("end\\n\\n", "end"),
+        ("\\ud83d\\ude00 ", "\\ud83d\\ude00"),
+    ] {
+        let mut run = run();
+        run.on_break(toolrunner_core::run::OnBreak::KeepBlocks);
+        run.retry_mut().retries = 0;
+        let frames = format!(
+            "data: {{\"type\":\"message_start\",\"message\":{{\"role\":\"assistant\",\"content\":[]}}}}\n\n\
+             data: {{\"type\":\"content_block_start\",\"index\":0,\"content_block\":{{\"type\":\"text\",\"text\":\"{text}\"}}}}\n\n\
+             data: {{\"type\":\"content_block_stop\",\"index\":0}}\n\n"
+        );
+        let error = exchange(&mut run, 200, [frames.as_bytes()]).1.unwrap_err();
+        assert!(run.failed(Some(error), Instant::ZERO, 0).is_err());
+        assert_eq!(outcome(&mut run), Outcome::Broken);
+        run.resume();
+        assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
+        let expected = assistant(&format!(r#"{{"type":"text","text":"{kept}"}}"#));
+        assert!(run.messages().ends_with(expected.as_bytes()), "{}", String::from_utf8_lossy(run.messages()));
+        assert_eq!(check(run.messages(), Tail::Sent), Ok(()));
+    }
 }

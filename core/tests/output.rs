@@ -274,6 +274,7 @@ fn notices() {
         (Notice::TimedOut(Duration::from_millis(1500)), "Error: timed out after 1500 ms"),
         (Notice::NotRun, "Error: not run"),
         (Notice::TooLarge(full), "Error: the result is too large: 70 bytes, at most 60 fit"),
+        (Notice::Breakpoints(5), "Error: the request would have 5 cache breakpoints, at most 4 are allowed"),
     ] {
         assert_eq!(notice.to_string(), text);
         assert_eq!(content(|out| notice.write_to(out).unwrap()), format!("\"{}\"", text.replace('"', "\\\"")));

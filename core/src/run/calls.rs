@@ -436,7 +436,7 @@ impl Run<'_> {
         }
         match written.len {
             Ok(len) if !self.is_content(i, len, written.is_error) => self.answer_empty(i, written.is_error),
-            Ok(len) => self.commit_result(i, len, written.is_error),
+            Ok(len) => self.commit_content(i, len, written.is_error),
             Err(full) => self.answer_notice(i, Notice::TooLarge(full)),
         }
     }

@@ -4,6 +4,7 @@ use super::Run;
 use crate::error::{Error, Misuse};
 use crate::history::{MAX_BREAKPOINTS, breakpoints, breakpoints_in, breakpoints_in_front};
 use crate::json::Value;
+use crate::transcript::Span;
 
 /// What is known of the breakpoints of a request.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +69,15 @@ impl Run<'_> {
         }
         let count = self.breakpoints() + more;
         self.marks.ensure(count.saturating_sub(fewer))
+    }
+
+    /// How many breakpoints the request would have with this result in the tail, if that is more than it may have.
+    pub(super) fn excess_of(&mut self, content: Span) -> Option<usize> {
+        let more = Value::whole(content.of(self.transcript.whole())).map_or(0, breakpoints_in);
+        match self.ensure_breakpoints(more, 0) {
+            Err(Error::Misuse(Misuse::Breakpoints(count))) => Some(count),
+            _ => None,
+        }
     }
 
     /// The same for a result's content that takes the place of another.

@@ -91,7 +91,8 @@ impl Run<'_> {
     }
 
     /// [`answer`](Self::answer) with content that an [`Output`](crate::tool::Output) made: a text is not checked again. What the API
-    /// does not take (no block, an empty text, a picture in a failed call) becomes [`EMPTY_RESULT`] or [`EMPTY_ERROR`].
+    /// does not take (no block, an empty text, a picture in a failed call) becomes [`EMPTY_RESULT`] or [`EMPTY_ERROR`], and a cache breakpoint
+    /// too many an error result that says so.
     ///
     /// # Errors
     /// `Misuse` if there is no such open call.
@@ -113,7 +114,17 @@ impl Run<'_> {
         }
         let at = self.transcript.len() + self.result_head(i);
         self.transcript.put_at(at, content)?;
-        self.commit_result(i, content.len(), is_error)
+        self.commit_content(i, content.len(), is_error)
+    }
+
+    /// [`commit_result`](Self::commit_result) of what a tool wrote. If its cache breakpoints are too many for the request, the result says
+    /// so instead: the request must not have a fifth, and nobody but the tool could take one away.
+    pub(super) fn commit_content(&mut self, i: usize, len: usize, is_error: bool) -> Result<(), Error> {
+        let start = self.transcript.len() + self.result_head(i);
+        match self.excess_of(Span::new(start, start + len)) {
+            Some(count) => self.answer_notice(i, Notice::Breakpoints(count)),
+            None => self.commit_result(i, len, is_error),
+        }
     }
 
     /// Answers a call with one of the loop's own texts, or the shortest there is if that does not fit.

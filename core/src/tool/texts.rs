@@ -53,6 +53,9 @@ pub enum Notice<'a> {
     NotRun,
     /// The result had no room: `Error: the result is too large: N bytes, at most M fit`.
     TooLarge(Capacity),
+    /// With the result the request would have more cache breakpoints than the API allows:
+    /// `Error: the request would have N cache breakpoints, at most 4 are allowed`.
+    Breakpoints(usize),
 }
 
 impl Notice<'_> {
@@ -102,6 +105,11 @@ impl Notice<'_> {
                 }
             }
             Self::NotRun => each("Error: not run"),
+            Self::Breakpoints(count) => {
+                each("Error: the request would have ")?;
+                number(u64::try_from(count).unwrap_or(u64::MAX), each)?;
+                each(" cache breakpoints, at most 4 are allowed")
+            }
             Self::TooLarge(full) => {
                 each("Error: the result is too large: ")?;
                 number(u64::try_from(full.needed).unwrap_or(u64::MAX), each)?;

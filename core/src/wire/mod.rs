@@ -25,6 +25,7 @@
 //! | A block with two `type`s that differ | [`Protocol::Event`](crate::error::Protocol::Event): readers would disagree on what it is. |
 //! | JSON of status 200 without `content` | The server's error if it has a `message` or a `detail`; otherwise [`Protocol::NotAMessage`](crate::error::Protocol::NotAMessage), and [`error_body`](crate::run::Run::error_body) shows what came. Neither is sent again. |
 //! | A byte order mark; fields that no event stream has | Ignored. |
+//! | A call's id that an earlier turn used | It goes back unchanged: a server that repeats ids accepts them. [`Run::unique_ids`](crate::run::Run::unique_ids) renames such calls, for a conversation that is sent elsewhere. |
 //! | A base URL that ends in `/v1` or `/v1/messages` | See [`base_of`]. |
 //!
 //! Some things stay as strict as the API and the official clients are:
@@ -35,6 +36,7 @@
 //! | One call's id twice in one reply | The same. |
 //! | `end_turn` with a call | The run ends and the call does not run. It is answered as not run when the conversation goes on. |
 //! | `tool_use` without a call | The run ends with that reply. |
+//! | `"5"` for a number, `null` for an argument that may be missing | An error result, from which the model corrects itself. Tools may be lenient: `#[tool(lenient)]`, `RawTool::lenient`. |
 //! | A `tool_choice` that forces a call | It is sent with every request, so the run ends only at a limit: set one. |
 
 mod base_url;
