@@ -1,8 +1,8 @@
 //! The run of a turn: the only module that knows [`Run`]. It reports [`Fact`]s and goes on only as far as it is allowed.
 
+use core::time::Duration;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde_json::json;

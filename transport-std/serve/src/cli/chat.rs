@@ -186,7 +186,7 @@ async fn choose(interrupt: &Value) -> Option<Value> {
         }
         let line = ask("Number, or your own words: ").await?;
         let chosen = line.trim().parse::<usize>().ok().and_then(|n| options.get(n.checked_sub(1)?)?["label"].as_str());
-        answers.insert(text.to_owned(), chosen.unwrap_or(line.trim()).into());
+        answers.insert(text.to_owned(), chosen.unwrap_or_else(|| line.trim()).into());
     }
     Some(json!({"answers": answers}))
 }

@@ -4,9 +4,9 @@ mod chat;
 mod client;
 mod start;
 
+use core::time::Duration;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Map, Value, json};

@@ -16,7 +16,7 @@ use super::error::{ApiError, Invalid};
 use super::input::{self, Parameters};
 use super::{Kept, Once, Owned, Owner, id_of, mark, sessions, sse, text};
 use crate::engine::{self, Change, Context, Document, Refusal};
-use crate::server::{Applied, Server};
+use crate::server::{Applied, Keep, Server};
 use crate::store::{Record, Status, StoreError};
 
 /// A session and what it is doing.
@@ -88,7 +88,7 @@ async fn apply(
     let expect: Option<&(dyn Fn(u64) -> bool + Sync)> = if header.is_some() { Some(&fits) } else { None };
     let after = |record: &Record| Document::of(record).map_or(0, |document| document.turn_after);
     let keep = |record: &Record| once.map(|once| once.keep(&kept(record, after(record))));
-    let idempotent: Option<&(dyn Fn(&Record) -> Option<crate::store::Idempotent> + Sync)> = if once.is_some() { Some(&keep) } else { None };
+    let idempotent: Option<&Keep<'_>> = if once.is_some() { Some(&keep) } else { None };
     match (server.apply(id, &owner.0, expect, idempotent, command).await?, once) {
         (Applied::Done(record), _) => Ok((kept(&record, after(&record)), false)),
         (Applied::Replay(known), Some(once)) => Ok((once.replay(&known)?, true)),

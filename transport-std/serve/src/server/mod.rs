@@ -70,6 +70,9 @@ impl From<Refusal> for Failure {
     }
 }
 
+/// Makes the answer that the store keeps under an idempotency key, from the session as the command leaves it.
+pub(crate) type Keep<'a> = dyn Fn(&Record) -> Option<Idempotent> + Sync + 'a;
+
 /// What a command came to.
 #[derive(Debug)]
 pub(crate) enum Applied {
@@ -152,7 +155,7 @@ impl Server {
         id: Uuid,
         owner: &str,
         expect: Option<&(dyn Fn(u64) -> bool + Sync)>,
-        idempotent: Option<&(dyn Fn(&Record) -> Option<Idempotent> + Sync)>,
+        idempotent: Option<&Keep<'_>>,
         command: impl Fn(&Record, Document, &mut Context<'_>) -> Result<Change, Refusal>,
     ) -> Result<Applied, Failure> {
         let mut record = self.load(id, owner).await?;
