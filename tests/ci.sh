@@ -17,7 +17,7 @@ if [ -n "${SCENARIOS:-}" ]; then
 fi
 
 # In the order in which they run: what fails soonest first.
-PARTS=(fmt deny deps clippy unit soak faults doc conformance serve stores kills fuzz valgrind bench targets no_panic firmware sizes)
+PARTS=(fmt deny deps clippy unit soak faults doc conformance serve playground stores kills fuzz valgrind bench targets no_panic firmware sizes)
 
 # Debian's packages of a part, besides rustup's toolchain.
 packages() {
@@ -27,6 +27,7 @@ packages() {
     deps) echo python3 gcc libc6-dev ca-certificates ;;
     clippy | unit | soak | faults | doc | conformance | fuzz) echo gcc libc6-dev ca-certificates ;;
     serve) echo python3 curl gcc libc6-dev ca-certificates ;;
+    playground) echo chromium python3 curl gcc libc6-dev ca-certificates ;;
     stores | kills | long) echo postgresql nginx-light python3-venv curl gcc libc6-dev ca-certificates ;;
     valgrind | bench) echo valgrind python3 gcc libc6-dev ca-certificates ;;
     targets) echo rustc-web cargo-web rust-web-src gcc libc6-dev ca-certificates ;;
@@ -83,6 +84,12 @@ part_serve() {
     for store in memory sqlite; do
         python3 tests/serve/run.py target/debug/contract_agent --store "$store" --patience 4
     done
+}
+
+# The page of the server in headless Chromium, as wide as a desktop and as a phone.
+part_playground() {
+    cargo build -p toolrunner-examples-serve --bin contract_agent
+    python3 tests/serve/playground.py target/debug/contract_agent
 }
 
 # Each target for this many seconds, with the stable harness. See tests/fuzz.
@@ -246,7 +253,7 @@ lacks() {
         return
     fi
     case $1 in
-    stores | long) command -v npm >/dev/null || missing+=("npm, with Node.js 20 or later") ;;&
+    playground | stores | long) command -v npm >/dev/null || missing+=("npm, with Node.js 20 or later") ;;&
     fmt) cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt >/dev/null 2>&1 || missing+=(rustfmt) ;;
     clippy) cargo clippy --version >/dev/null 2>&1 || rustup component add clippy >/dev/null 2>&1 || missing+=(clippy) ;;
     unit | soak | faults | doc | conformance | fuzz) command -v cc >/dev/null || missing+=("a C compiler") ;;
