@@ -123,6 +123,8 @@ def main():
         command = command[2:]
     if not command:
         sys.exit(__doc__)
+    # So that a time-out from outside stops the servers as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     TOOLS.mkdir(parents=True, exist_ok=True)
     folder, stops = Path(tempfile.mkdtemp(prefix="toolrunner-stores-")), []
     folder.chmod(0o755)

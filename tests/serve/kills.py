@@ -13,7 +13,7 @@ careful client's would be. In the end every session must become idle, and then:
 - every note of the tool `record` is in its file at most once, and exactly once if its result says so;
 - every call has one result, and the turn after it got a valid history (the scripted model refuses others).
 """
-import argparse, collections, json, os, pathlib, random, subprocess, sys, tempfile, threading, time, urllib.error, urllib.request, uuid
+import argparse, collections, json, os, pathlib, random, signal, subprocess, sys, tempfile, threading, time, urllib.error, urllib.request, uuid
 from run import HERE, free_port, wait_for
 
 # A dead server's turns are taken over within 30 s; a busy machine gets more.
@@ -214,6 +214,8 @@ def main():
     a.add_argument("--nginx", action="store_true")
     a.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     o = a.parse_args()
+    # So that a time-out from outside stops the servers as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     print(f"# {o.store.split(':')[0]}, seed {o.seed}", flush=True)
     dice = random.Random(o.seed)
     with tempfile.TemporaryDirectory(prefix="toolrunner-kills-") as folder:
