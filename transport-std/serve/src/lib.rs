@@ -50,3 +50,8 @@ pub use auth::Tokens;
 pub use cli::{main, main_with};
 pub use server::Options;
 pub use time::Timestamp;
+
+/// The code blocks of the README, compiled and run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
