@@ -55,7 +55,7 @@ impl Link for Secure<'_, '_> {
         }
         let host = target.host.as_bytes();
         let free = self.buffer().len();
-        let place = self.buffer().get_mut(..host.len()).ok_or(Error::Capacity(head_full(host.len(), free)))?;
+        let place = self.buffer().get_mut(..host.len()).ok_or_else(|| Error::Capacity(head_full(host.len(), free)))?;
         place.copy_from_slice(host);
         self.perform(Job::Open { host: host.len(), port: target.port }).await.map(|_| ())
     }
