@@ -330,7 +330,7 @@ impl Reply {
         if raw.is_empty() || begins_with_low(raw) {
             return Ok(hole);
         }
-        self.insert(position, hole, &escaped_unit(u32::from(half)), t)?;
+        self.insert(position, hole, &escaped_unit(u32::from(half.get())), t)?;
         self.set_hole(position, Field::Input, hole + UNIT);
         if let Some(block) = self.open.get_mut(position) {
             block.half = None;

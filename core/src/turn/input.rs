@@ -1,5 +1,7 @@
 //! A call's input: unescaped as it comes, checked when it is whole, mended if it is no object.
 
+use core::num::NonZeroU16;
+
 use heapless::Vec;
 
 use super::unexpected;
@@ -69,8 +71,8 @@ impl BadInputs {
 /// A mended input: what the model wrote, as a string in an object, as the provider's documentation proposes.
 const MENDED: (&[u8], &[u8]) = (b"{\"INVALID_JSON\":\"", b"\"}");
 
-/// Half of a surrogate pair, of which the other half may come with the next delta.
-pub(super) type Half = Option<u16>;
+/// The first half of a surrogate pair whose second half may come with the next delta. It is never 0, which saves two bytes a block.
+pub(super) type Half = Option<NonZeroU16>;
 
 /// A code unit as an escape.
 pub(super) fn escaped_unit(unit: u32) -> [u8; 6] {
@@ -116,7 +118,7 @@ pub(super) fn unescape_in_place(bytes: &mut [u8], half: &mut Half) -> usize {
             Some(b'u') => match unit(bytes, read) {
                 Some(high @ 0xd800..0xdc00) => {
                     if read + 6 == bytes.len() {
-                        *half = u16::try_from(high).ok();
+                        *half = u16::try_from(high).ok().and_then(NonZeroU16::new);
                         return write;
                     }
                     match unit(bytes, read + 6) {
@@ -125,7 +127,7 @@ pub(super) fn unescape_in_place(bytes: &mut [u8], half: &mut Half) -> usize {
                     }
                 }
                 Some(low @ 0xdc00..0xe000) => match half.take() {
-                    Some(high) => (join(u32::from(high), low), 6),
+                    Some(high) => (join(u32::from(high.get()), low), 6),
                     None => (None, 6),
                 },
                 unit => (unit.and_then(char::from_u32), 6),
