@@ -26,7 +26,7 @@ pub enum Event<'a> {
         /// The block as it goes back to the model.
         block: Value<'a>,
     },
-    /// A reply ended early after a call of it had started: its whole blocks stay, and the run goes on with the results after a wait.
+    /// A reply ended early after a call of it had started: its complete blocks stay, and the run goes on with the results after a wait.
     Broken {
         /// How long the run waits before its next request.
         wait: Duration,
@@ -90,7 +90,7 @@ pub enum Event<'a> {
         wait: Duration,
         /// Why.
         error: Error,
-        /// What the server said, or on a server what the connection failed with: `could not connect to …: Connection refused`. Empty if
+        /// The server's message, or on a server the cause of the connection's failure: `could not connect to …: Connection refused`. Empty if
         /// there is nothing to add to `error`. **Text of others**: it may hold line ends and control characters.
         message: Text<'a>,
         /// The id to name when asking the provider. Empty if there is none.
@@ -103,9 +103,9 @@ pub enum Event<'a> {
         /// The signature.
         signature: Text<'a>,
     },
-    /// Why the reply ends, and what it cost. A stream may tell it more than once; the last one counts, and a reason that came stays.
+    /// Why the reply ends, and what it cost. It may come more than once in a stream; the last one counts, and a reason that came stays.
     Stop {
-        /// The reason; none if the server named none.
+        /// The reason; nothing if the server named none.
         reason: Option<StopReason>,
         /// The turn's usage.
         usage: Usage,

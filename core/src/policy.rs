@@ -70,7 +70,7 @@ impl core::fmt::Display for Limit {
 ///
 /// The reply's `x-should-retry` decides first. Otherwise a request is sent again after the statuses 408, 409, 429 and 500 to 599, after a
 /// connection that failed, and after a reply that broke off or was not valid. An error in a reply of status 200 is retried if its type
-/// is `overloaded_error`, `api_error`, `rate_limit_error` or `timeout_error`. Not retried are a reply of which a part was handed on that
+/// is `overloaded_error`, `api_error`, `rate_limit_error` or `timeout_error`. A reply is not retried if a part of it was handed on that
 /// cannot be taken back, and one that is not the API's at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

@@ -1,4 +1,4 @@
-//! What may be said and what of a reply stays: nothing that the API would refuse is sent or kept.
+//! What a caller may add and what of a reply stays: nothing that the API would refuse is sent or kept.
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 #![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "a test runs on a server")]

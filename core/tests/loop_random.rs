@@ -163,7 +163,7 @@ impl Hooks for Chaos {
     }
 }
 
-/// Another run takes the conversation as its history and sends it, with or without something said behind it.
+/// Another run takes the conversation as its history and sends it, with or without another message behind it.
 fn assert_accepted_elsewhere(run: &Run<'_>) {
     let history = run.conversation();
     if history.is_empty() {

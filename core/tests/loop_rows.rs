@@ -392,7 +392,7 @@ fn unknown_events_pings_and_comments() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
     let style = Style { pings: true, comments: true, ..Style::default() };
     let mut body = rendered(Reply::text("Hello"), style, true);
-    // One with an unknown name is passed over, one without a name is told.
+    // One with an unknown name is skipped, one without a name makes an event.
     let strange = b"event: strange\ndata: no JSON\n\ndata: {\"type\":\"strange\",\"x\":1}\n\n";
     let mut with = strange.to_vec();
     with.append(&mut body);

@@ -67,7 +67,7 @@ fn without_the_option_ids_stay() {
     let mut run = run();
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
     assert_eq!(ids(&messages(&run)), "call_0 | call_0 | call_0 | call_0");
-    // Switched on later, it also holds for what was said; the last one keeps its id.
+    // Switched on later, it also applies to the conversation so far; the last call keeps its id.
     run.unique_ids(true).unwrap();
     assert_eq!(ids(&messages(&run)), "call_0-2 | call_0-2 | call_0 | call_0");
     run.user("Again.").unwrap();

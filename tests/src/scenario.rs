@@ -107,7 +107,7 @@ pub struct Expected {
     pub api_error: Option<String>,
     /// That error's status.
     pub status: Option<u16>,
-    /// Instead of all that: how the text begins of an error that the server did not report, such as a reply that is none.
+    /// Instead of all that: how the text begins of an error that the server did not report, such as something that is not a reply.
     pub error: Option<String>,
 }
 

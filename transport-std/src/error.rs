@@ -48,7 +48,7 @@ pub struct ApiFailure {
     pub details: String,
 }
 
-/// A reply that is none, and what came instead.
+/// Something that is not a reply, and what came instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProtocolFailure {
@@ -164,7 +164,7 @@ impl Error {
         }
     }
 
-    /// The same error once more: what was wrong with how a run was made is told at each use.
+    /// The same error once more: a mistake in how a run was made is reported at each use.
     pub(crate) fn again(&self) -> Self {
         match self {
             Self::Api(failure) => Self::Api(failure.clone()),

@@ -1,4 +1,4 @@
-//! Text of others on one line: what a model, a tool, a panic or a server said, as it may stand in a log or on a terminal.
+//! Text of others on one line: text from a model, a tool, a panic or a server, made safe for a log or a terminal.
 
 use core::fmt::{self, Display, Formatter, Write};
 

@@ -157,7 +157,7 @@ async fn a_request_that_a_server_may_have_read_is_not_sent_again_in_silence() {
     assert!(error.to_string().contains("was closed before the reply's head"), "{error}");
     assert_eq!(sent(), 2);
 
-    // A retry is told.
+    // A retry is reported.
     let one = client(1);
     assert_eq!(one.run("m").user("Go.").until_done().await.unwrap().text(), "ok");
     let clock = Arc::new(VirtualClock::new(1));

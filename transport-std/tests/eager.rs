@@ -354,7 +354,7 @@ async fn a_paused_turn_with_a_call_that_ran() {
     assert_eq!(bench.results(1), ["a: a in turn 1", "b: Error: not run"]);
     assert_valid(&bench.run, &bench.scripted);
 }
-/// A call before the seam needs no answer, but one that ran had its effect: the model is told of it.
+/// A call before the seam needs no answer, but one that ran had its effect: the model gets its result.
 #[tokio::test]
 async fn after_a_fallback_nothing_starts_early_and_what_started_before_is_answered() {
     let parts = [Call("slow", "a"), Call("quick", "b"), Fallback, Call("quick", "c"), Text];
@@ -383,7 +383,7 @@ async fn a_stream_that_breaks_off_after_a_call_has_started_goes_on_with_its_resu
     }
 }
 
-/// The reader is told that the reply broke off, and `next_turn` gives it like any other.
+/// An event reports that the reply broke off, and `next_turn` gives it like any other.
 #[tokio::test]
 async fn a_broken_reply_is_told_and_is_a_turn() {
     let parts = || reply(&[Call("quick", "a"), Text, Text, Break], "");
@@ -420,7 +420,7 @@ async fn a_stream_that_breaks_off_before_is_asked_for_again() {
     bench.run.until_done().await.unwrap();
     assert_eq!(bench.log.all(), "run a2, end a2");
 }
-/// Even a policy that asks again for replies that were shown does not ask again for one of which a call has run.
+/// Even a policy that asks again for replies that were shown does not ask again once a call of the reply has run.
 #[tokio::test]
 async fn after_output_a_reply_whose_call_has_started_is_not_asked_for_again() {
     let policy = RetryPolicy { after_output: true, ..AT_ONCE };
@@ -482,7 +482,7 @@ async fn ids_may_come_again_in_a_later_reply_but_not_in_the_same() {
     twice.run.until_done().await.unwrap();
     assert_eq!(twice.log.all(), "run a, end a, run a, end a");
 
-    // Such a reply is none, but the first call has run: what came before the second stays.
+    // The reply is invalid, but the first call has run: what came before the second stays.
     let mut bench = bench([reply(&[Text, Call("quick", "a"), Call("quick", "a"), Text], "tool_use")], |run| run.retry_policy(AT_ONCE));
     assert_eq!(bench.run.until_done().await.unwrap().text(), "Done.");
     assert_eq!(bench.log.all(), "run a, end a");

@@ -1,4 +1,4 @@
-//! What is never sent or kept, as a server's runs see it: breakpoints, histories that are answered in part, summaries that are none.
+//! What is never sent or kept, as a server's runs see it: breakpoints, histories that are answered in part, rejected summaries.
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 

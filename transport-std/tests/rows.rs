@@ -296,7 +296,7 @@ async fn row_24_unknown_block() {
 
 #[tokio::test]
 async fn row_25_unknown_events_pings_and_comments() {
-    // A delta is told, an event with an unknown name is skipped.
+    // A delta makes an event, a frame with an unknown name is skipped.
     let (_, _, mut run) = start(Script::new().raw(200, &[], common::NOISY_STREAM));
     let mut unknown = 0;
     while let Some(event) = run.next_event().await.unwrap() {

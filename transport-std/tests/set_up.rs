@@ -35,7 +35,7 @@ async fn a_mistake_is_told_the_same_way_each_time() {
     }
 }
 
-/// Blocks its thread until it is told to end.
+/// Blocks its thread until it is cancelled.
 struct Deaf(Arc<AtomicBool>);
 
 impl Tools for Deaf {

@@ -275,7 +275,7 @@ async fn a_configuration_of_ones_own_with_a_client_certificate() {
     let mut without = builder().tls_config(own().with_no_client_auth()).settings().unwrap().transport().clone();
     assert_eq!(exchange(&mut without, &url).await.unwrap_err().transport_kind(), TransportKind::Tls);
 
-    // Who is trusted stands in one place.
+    // One place decides who is trusted.
     let root = RootCertificate::from_der(&server_certificate).unwrap();
     let both = builder().tls_config(with).add_root_certificate(root).settings().unwrap_err();
     assert_eq!(both.to_string(), "the TLS configuration has its own roots: add the root certificate to it, not to the client");

@@ -72,7 +72,7 @@ impl<'a> Turn<'a> {
     }
 }
 
-/// A member that is a string; empty if it is none.
+/// A member that is a string; empty if it is not one.
 fn text<'a>(value: Value<'a>, name: &str) -> Text<'a> {
     value.member(name).and_then(Value::as_text).unwrap_or_default()
 }

@@ -35,7 +35,7 @@ enum Member {
 }
 
 /// Breakpoints in a body up to its messages, which lies in pieces cut anywhere: the request's own, and those on tools and on blocks of the
-/// system prompt. What is deeper, such as a schema's property of that name, is none.
+/// system prompt. A deeper one, such as a schema's property of that name, does not count.
 pub(crate) fn breakpoints_in_front(pieces: &[&[u8]]) -> usize {
     let mut front = Front { count: 0, depth: 0, member: Member::Other, name: [0; NAME.len()], len: 0, awaits_value: false };
     let (mut in_string, mut is_escaped) = (false, false);
@@ -86,7 +86,7 @@ impl Front {
     fn step(&mut self, byte: u8) {
         if self.awaits_value && !byte.is_ascii_whitespace() {
             self.awaits_value = false;
-            // `null` is none.
+            // `null` does not count.
             self.count += usize::from(byte != b'n');
         }
         match byte {

@@ -6,7 +6,7 @@
 //! | Question | Answer | Who asks |
 //! |---|---|---|
 //! | What of a reply goes back? | [`kept`] | the end of a turn, a reply that broke off, the request for a summary |
-//! | May this be said? | [`check`], [`is_blank`] | `user`, `append`, `replace_history`, snapshots, `testing::validity` |
+//! | May the caller add this? | [`check`], [`is_blank`] | `user`, `append`, `replace_history`, snapshots, `testing::validity` |
 //! | How many cache breakpoints are there? | [`breakpoints`], [`breakpoints_in_front`] | whatever adds one, and every request |
 //!
 //! Decisions where the API differs by place or by time: a conversation may begin with an assistant message (the API has accepted that

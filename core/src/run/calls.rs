@@ -466,7 +466,7 @@ fn call_in<'a>(turn: &Turn, transcript: &'a [u8], i: usize) -> Option<[Option<Va
     Some(call.pick(["id", "name", "input", "toolset_name"]))
 }
 
-/// The toolset that a call names; `null` and an empty name are none.
+/// The toolset that a call names, unless that is `null` or empty.
 fn toolset_of(value: Value<'_>) -> Option<Text<'_>> {
     value.as_text().filter(|name| !name.is_empty())
 }

@@ -5,7 +5,7 @@
 //!   └─ sent ─┘                               └──────────────── sent ─────────────────┘
 //! ```
 //! It is looked for only when the run would go on, before any call of the turn has run. It is no turn: no limit counts it, but its
-//! tokens are counted. If it fails, the conversation stays as it was and the run goes on with it; so it does if the summary is none: of
+//! tokens are counted. If it fails, the conversation stays as it was and the run goes on with it; also if the summary is rejected: one of
 //! white space, cut off by `max_tokens` or the context window, a refusal, or without text. [`Run::rejected_summary`] says which.
 
 use super::Run;

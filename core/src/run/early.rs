@@ -290,7 +290,7 @@ impl Run<'_> {
     }
 
     /// After [`break_off`](Self::break_off): whether the run goes on by itself, and how long it waits before its next request. As many replies
-    /// in a row as the policy has retries may break, and at least one: a server that breaks every reply is told to the caller.
+    /// in a row as the policy has retries may break, and at least one: if a server breaks every reply, the caller gets the error.
     pub(super) fn goes_on_after_break(&mut self, retry_after: Option<Duration>, now: Instant, jitter: u32) -> Option<Duration> {
         if self.early.breaks >= self.retry.retries.max(1) {
             self.early.breaks = 0;

@@ -248,7 +248,7 @@ impl Run<'_> {
         self.failure.of(self.transcript.whole())
     }
 
-    /// What an observer is told of a request that is sent again after this error.
+    /// What an observer learns about a request that is sent again after this error.
     pub(crate) fn retried_text(&self, error: Error) -> ApiErrorText<'_> {
         let nothing = ApiErrorText { kind: Text::default(), message: Text::default(), request_id: Text::default(), body: Value::default() };
         match error {

@@ -19,7 +19,7 @@ impl Run<'_> {
         if stays == blocks.count() && !has_gaps {
             return true;
         }
-        // What was said is shown from the tail, if there is room for it.
+        // The whole reply stays readable in the tail, if there is room for it.
         let len = self.transcript.len();
         let said = if !matches!(ending, Ending::Broken { .. }) && self.transcript.append_within(message).is_ok() {
             Span::new(len, self.transcript.len())
@@ -73,7 +73,7 @@ impl Run<'_> {
         Some(Span::new(start, start + block.raw().len()))
     }
 
-    /// The last reply as the model said it, if blocks of it were [left out of the conversation](crate::error::Rule), and until something is
+    /// The last reply as the model wrote it, if blocks of it were [left out of the conversation](crate::error::Rule), and until something is
     /// written.
     pub fn cut_reply(&self) -> Option<Message<'_>> {
         let said = self.said.span();

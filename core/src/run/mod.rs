@@ -136,7 +136,7 @@ pub struct Run<'b> {
     container: Container,
     /// Where, in the tail, the JSON of the last API error lies; until the next write.
     failure: Span,
-    /// Where, in the tail, the last reply lies as it was said, if not all of it is in the conversation.
+    /// Where, in the tail, the complete last reply lies, if not all of it is in the conversation.
     said: Place,
     /// The length of the conversation at which it ends with a text that the model cannot continue; 0 if it does not.
     unfit_prefill: u32,

@@ -9,10 +9,10 @@ use crate::tool::Notice;
 
 impl Run<'_> {
     /// Says something: a user message. Calls that are still open are answered as not run, and the limits count anew. It may follow another
-    /// user message (a reply of which nothing could be kept leaves two in a row): the API joins them.
+    /// user message (if nothing of a reply could be kept, two are in a row): the API joins them.
     ///
     /// # Errors
-    /// `Capacity`: then nothing was said. `Misuse` while a request is under way: ask [`step`](Self::step) what is to be done; and for an
+    /// `Capacity`: then nothing was added. `Misuse` while a request is under way: ask [`step`](Self::step) what is to be done; and for an
     /// empty text or one of white space, which the API refuses.
     pub fn user(&mut self, text: &str) -> Result<(), Error> {
         self.ensure_idle()?;

@@ -21,7 +21,7 @@ pub type DefinitionText = &'static str;
 struct Declaration {
     json: DefinitionText,
     name: Range<usize>,
-    /// The input schema as it was given, if the API is told another one that allows the same. Inputs are checked against this one.
+    /// The input schema as it was given, if the API gets another one that allows the same. Inputs are checked against this one.
     #[cfg(feature = "alloc")]
     given: Option<alloc::string::String>,
 }
@@ -248,7 +248,7 @@ impl<R> RawTool<R> {
     /// array or an object: `"5"`, `"[1,2]"`. `null` counts as missing for an argument that may be missing and must not be `null`. OpenAPI's
     /// `nullable: true` allows `null`. Only the arguments are looked at, not what is inside them, but for `nullable`.
     ///
-    /// Off by default: the model is told what is wrong, and corrects it.
+    /// Off by default: the model reads what is wrong, and corrects it.
     #[cfg(feature = "alloc")]
     #[must_use]
     pub fn lenient(mut self) -> Self {

@@ -338,7 +338,7 @@ impl Reply {
         Ok(hole + UNIT)
     }
 
-    /// The end of a block: its input is checked, its lone surrogates are mended. There is no [half](Self::untold_half) left to tell.
+    /// The end of a block: its input is checked, its lone surrogates are mended. No [half](Self::untold_half) is held back any more.
     pub(super) fn stop_block(&mut self, position: usize, t: &mut Transcript<'_>) -> Result<Happened, Error> {
         let Some(block) = self.open.get(position).copied() else { return Err(unexpected("an open block")) };
         let mut span = block.span;

@@ -250,7 +250,7 @@ fn open_string(t: &mut Transcript<'_>, span: Span) -> Result<Option<usize>, Capa
     Ok(Some(end))
 }
 
-/// Sees that the input at `span` is a JSON object, and keeps what is none as a string in one. Gives its new end, and what was wrong.
+/// Makes the input at `span` a JSON object: anything else is kept as a string in one. Gives its new end, and what was wrong.
 fn close_input(t: &mut Transcript<'_>, span: Span, grown: bool) -> Result<(usize, Option<Fault>), Capacity> {
     if let Some(end) = read_input(t, span, grown)? {
         return Ok((end, None));

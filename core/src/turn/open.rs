@@ -48,19 +48,23 @@ impl OpenBlocks {
             self.remove_among_many(position);
             return;
         }
-        if position < self.first.len() {
-            self.first.remove(position);
-        }
+        let mut at = 0..;
+        self.first.retain(|_| at.next() != Some(position));
     }
 
     #[cfg(feature = "alloc")]
     #[cold]
     fn remove_among_many(&mut self, position: usize) {
-        if position < self.first.len() {
-            self.first.remove(position);
-            let _ = self.first.push(self.rest.remove(0));
-        } else if position < self.len() {
-            self.rest.remove(position - self.first.len());
+        let mut at = 0..;
+        self.first.retain(|_| at.next() != Some(position));
+        self.rest.retain(|_| at.next() != Some(position));
+        if self.first.len() < FIRST {
+            let mut at = 0..;
+            if let Some(block) = self.rest.first().cloned() {
+                // There is a place: one was just taken out.
+                let _ = self.first.push(block);
+                self.rest.retain(|_| at.next() != Some(0));
+            }
         }
         if self.rest.is_empty() {
             // A run that rests keeps no memory for it.

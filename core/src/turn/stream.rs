@@ -106,7 +106,7 @@ impl Reply {
             }
             // A gateway may leave out a block's stop; what is open ends here.
             (Phase::Open, WireKind::MessageStop) => self.next_due_of(Due::MessageStop, t).map(Some),
-            // Said again: the message has begun.
+            // Repeated: the message has begun.
             (Phase::Open, WireKind::MessageStart { .. }) => Ok(None),
             // Never reached: a stream is not looked at once it has stopped.
             (Phase::Stopped, _) => Ok(None),

@@ -71,7 +71,7 @@ impl Whole {
         Ok(())
     }
 
-    /// So many bytes were put in at `at`, in the block that is told now.
+    /// So many bytes were put in at `at`, in the block whose events come now.
     pub(super) fn block_grew(&mut self, at: usize, count: usize) {
         if let Told::Block { block, .. } = &mut self.told {
             block.span.end += count;

@@ -108,7 +108,7 @@ pub(crate) const fn json_error(error: JsonError) -> Protocol {
     Protocol::Json { at: error.at, expected: error.expected }
 }
 
-/// Takes an event's JSON apart, in the one pass that checks it. What it is says its `type`; if that is none of the API's, `named` does,
+/// Takes an event's JSON apart, in the one pass that checks it. What it is says its `type`; if that is not one of the API's, `named` does,
 /// which is the frame's name. An object with an `error` and no such type is an error.
 pub(crate) fn parse(data: &[u8], named: Option<EventKind>) -> Result<Wire, Protocol> {
     let (mut kind, mut index, mut delta, mut block, mut message) = (&[][..], None, None, None, None);
@@ -173,7 +173,7 @@ pub(crate) fn parse(data: &[u8], named: Option<EventKind>) -> Result<Wire, Proto
     Ok(Wire { kind, lone_surrogate: checked.lone_surrogate.is_some() })
 }
 
-/// Whether a member `error` says that there is one: gateways write `null`, `""` or `false` where there is none.
+/// Whether a member `error` says that there is one: gateways write `null`, `""` or `false` for no error.
 pub(crate) fn says_error(error: Option<Value<'_>>) -> bool {
     error.is_some_and(|error| match error.kind() {
         Kind::Object | Kind::Array => true,

@@ -8,7 +8,7 @@
 //!
 //! | What comes | What is made of it |
 //! |---|---|
-//! | A frame with a name | The name of an event that the API does not have: the frame is skipped, and its data is not parsed. Otherwise the JSON's `type` says which event it is, and the name does where there is none of the API's. `ping`, `error` and `message_stop` need no valid data. |
+//! | A frame with a name | The name of an event that the API does not have: the frame is skipped, and its data is not parsed. Otherwise the JSON's `type` says which event it is, and otherwise the frame's name. `ping`, `error` and `message_stop` need no valid data. |
 //! | A frame without a name, or with the standard's name `message` | The JSON's `type` says which event it is. Once a stream has named an event of a message (`message_*`, `content_block_*`), frames without a name are skipped, unless they report an error. |
 //! | `message_start`, `content_block_stop` again | Ignored. |
 //! | `message_delta` again | What it has replaces what came before; what it lacks, or has as `null`, stays. |

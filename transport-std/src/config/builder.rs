@@ -187,7 +187,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How long a reply may come without progress: pings, comments and events of unknown types are none. Default: 600 s. See
+    /// How long a reply may come without progress: pings, comments and events of unknown types do not count. Default: 600 s. See
     /// [`HttpSettings::progress_timeout`].
     #[must_use]
     pub const fn progress_timeout(mut self, limit: Duration) -> Self {

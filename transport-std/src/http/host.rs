@@ -276,7 +276,7 @@ impl State {
     }
 }
 
-/// Closes idle connections until there are none.
+/// Closes all idle connections.
 async fn reap(host: Weak<Host>) {
     while let Some(next) = host.upgrade().and_then(|host| host.close_old()) {
         // Without timers connections are closed when another one comes back.

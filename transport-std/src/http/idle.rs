@@ -40,7 +40,7 @@ pub(super) enum Late {
     Silent(Duration),
     /// What came was no progress.
     Bound(Bound),
-    /// Time cannot be told: the runtime has no timers, or there is none.
+    /// There is no clock: the runtime has no timers, or there is no runtime.
     NoTimers,
 }
 
@@ -59,7 +59,7 @@ impl IdleTimer {
     /// Bounds the body that comes from now on.
     pub(super) fn bound(&mut self, bound: Bound) {
         let (Bound::Progress(limit) | Bound::ErrorBody(limit)) = bound;
-        // A limit beyond what the clock can say is none.
+        // A limit beyond the clock's range is no limit.
         self.bound = Instant::now().checked_add(limit).map(|end| (bound, end));
         self.waiting = None;
     }
@@ -89,7 +89,7 @@ impl IdleTimer {
         let late = match self.waiting {
             Some(late) if is_ours => late,
             _ => {
-                // A limit beyond what the clock can say is none.
+                // A limit beyond the clock's range is no limit.
                 let silent = Instant::now().checked_add(self.limit).map(|end| (Late::Silent(self.limit), end));
                 let bound = self.bound.map(|(bound, end)| (Late::Bound(bound), end));
                 let first = [bound, silent].into_iter().flatten().min_by_key(|(_, end)| *end);

@@ -36,7 +36,7 @@ use crate::escaped::Escaped;
 
 /// Servers remembered. One more drops the oldest, with its connections.
 const MAX_HOSTS: usize = 64;
-/// How long the body of an error may take. What has come by then is told.
+/// How long the body of an error may take. What has come by then is reported.
 const ERROR_BODY_TIME: Duration = Duration::from_secs(2);
 
 static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -176,7 +176,7 @@ impl Links {
             }
             self.dial(host, runtime).await
         };
-        // A limit beyond what the clock can say is none.
+        // A limit beyond the clock's range is no limit.
         let mut timer = match Instant::now().checked_add(limit) {
             Some(end) => Some(pin!(sleep_until(end).ok_or_else(HttpError::no_timers)?)),
             None => None,
@@ -349,7 +349,7 @@ fn reply(response: Response<Incoming>, host: Arc<Host>, mut lease: Lease, progre
     let is_error = !parts.status.is_success();
     if let Some(coding) = parts.headers.get(CONTENT_ENCODING).filter(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         let error = HttpError::compressed(&host.origin, &String::from_utf8_lossy(coding.as_bytes()));
-        // An error is told by its status all the same.
+        // The error is reported by its status all the same.
         return if is_error { Ok(Reply { head, body: HttpBody::from_pieces([error.to_string()]) }) } else { Err(error) };
     }
     lease.timer().bound(if is_error { Bound::ErrorBody(ERROR_BODY_TIME) } else { Bound::Progress(progress) });

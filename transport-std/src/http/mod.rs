@@ -145,7 +145,7 @@ impl fmt::Debug for HttpSettings {
 #[derive(Clone)]
 pub struct HttpTransport {
     shared: Arc<dyn DynTransport>,
-    /// Shared by clones, because each run has a handle of its own. Nothing if none was said.
+    /// Shared by clones, because each run has a handle of its own. Nothing if none was set.
     timeouts: Option<Arc<Timeouts>>,
 }
 

@@ -6,7 +6,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 use std::panic::catch_unwind;
 
-/// A future whose panics end it. It gives what the future gives, or what the panic said.
+/// A future whose panics end it. It gives the future's output, or the panic's message.
 ///
 /// A future that is done, was aborted, or is let go of is dropped here, and what panics then is only logged. One thing cannot be caught: a
 /// value that panics while it is dropped *because* of a panic ends the process, as everywhere in Rust.
@@ -44,7 +44,7 @@ impl<F> Drop for Apart<F> {
     }
 }
 
-/// Runs `work`; gives what its panic said, if it panics.
+/// Runs `work`; gives the panic's message if it panics.
 pub(super) fn run_apart<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(said)
 }
@@ -55,7 +55,7 @@ fn drop_apart<T>(value: T) {
     }
 }
 
-/// What a panic said. Its payload is dropped, which may panic again.
+/// A panic's message. Its payload is dropped, which may panic again.
 fn said(panic: Box<dyn Any + Send>) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no message)").to_owned();

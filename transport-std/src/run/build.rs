@@ -178,16 +178,16 @@ impl RunBuilder {
     /// [gate](Self::gate) decides first, and [`concurrency`](Self::concurrency), serial tools and limits hold; with a limit of repeats
     /// none starts early. Results come in the model's order, as always. What it costs:
     ///
-    /// - A reply of which a call has started is never taken back or asked for again. If it ends early (its stream breaks off, it is no valid
-    ///   reply, it has too many calls, the conversation is full, the run is cancelled or stopped), its whole blocks stay. Calls that had
+    /// - A reply is never taken back or asked for again once a call of it has started. If it ends early (its stream breaks off, it is no valid
+    ///   reply, it has too many calls, the conversation is full, the run is cancelled or stopped), its complete blocks stay. Calls that had
     ///   started keep their results; the others are answered as not run. Then the run goes on with the next request, after the wait of the
     ///   retry policy, and tells [`Event::Broken`](crate::Event::Broken). If as many replies in a row break off as the policy has retries,
     ///   and one more, the error is returned; the next call goes on.
     /// - If the reply ends for another reason than its calls (`max_tokens`, a refusal), those that have started keep their results, which
     ///   are told to the model when the run goes on; the others do not run.
-    /// - A [snapshot](Run::snapshot) of a reply of which a call has started holds what would stay if the reply ended early at that moment.
+    /// - A [snapshot](Run::snapshot) taken after a call of the reply has started holds what would stay if the reply ended early at that moment.
     /// - After a `fallback` block no more start early. Calls before it are answered only if one of them had started.
-    /// - A turn of which a call has started is not replaced by a summary of the client's; the next may be.
+    /// - A client-side summary does not replace a turn in which a call has started early; it may replace the next.
     pub const fn eager(mut self, eager: bool) -> Self {
         self.eager = eager;
         self
@@ -352,7 +352,7 @@ impl RunBuilder {
         *machine.compaction_mut() = self.compaction;
         *machine.when_full_mut() = self.when_full;
         machine.on_break(self.on_break);
-        // Nothing is under way, and nothing has been said that may have to be renamed.
+        // No request is under way, and there is no call that would have to be renamed.
         let _ = machine.unique_ids(self.unique_ids);
         let id = NEXT.fetch_add(1, Ordering::Relaxed) as u64;
         Run {

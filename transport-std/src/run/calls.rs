@@ -46,7 +46,7 @@ impl Run {
     }
 
     /// Replaces the result of the call with this id by a text, wherever it stands in the conversation; the tool does not run again. So a
-    /// result that the API refuses (a picture that is too large, say) can be mended, and the run goes on. Which one it is stands in the
+    /// result that the API refuses (a picture that is too large, for example) can be replaced, and the run goes on. Which one it is stands in the
     /// [`details`](crate::ApiFailure::details) of the error.
     ///
     /// # Errors
@@ -250,7 +250,7 @@ impl Run {
     }
 
     /// Ends what is under way, because the run was cancelled or its time is over: a reply is taken back, unless a call of it has started;
-    /// tools are told and have the grace period to end; then they are dropped, and their calls answered as cancelled.
+    /// tools are cancelled and have the grace period to end; then they are dropped, and their calls answered as cancelled.
     pub(super) async fn wind_down(&mut self) -> Result<(), Error> {
         self.let_go_of_reply();
         self.jobs.cancel();

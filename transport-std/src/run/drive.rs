@@ -342,7 +342,7 @@ impl Run {
         if let Some(said) = self.machine.cut_reply() {
             self.envelope.keep(said);
         }
-        // Before anybody is told, and before anything is waited for: from here on the caller may do whatever they want.
+        // Before any event and any wait: from here on the caller may do whatever they want.
         if self.machine.reply_is_whole() {
             self.turn_ended();
         }
@@ -369,7 +369,7 @@ impl Run {
         Ok(Some(What::TurnEnd))
     }
 
-    /// A reply is the last turn now: what was said for one turn only has had its effect.
+    /// A reply is the last turn now: settings for one turn only have had their effect.
     pub(super) fn turn_ended(&mut self) {
         self.early = Early::default();
         self.allowed.clear();

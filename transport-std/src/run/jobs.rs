@@ -150,7 +150,7 @@ impl Jobs {
         self.list.shrink_to_fit();
     }
 
-    /// Drops this call, if it runs. It is told, for the case that it is on another thread.
+    /// Drops this call, if it runs. Its cancellation is set too, because it may be on another thread.
     pub(super) fn abort(&mut self, call: usize) {
         self.list.retain(|entered| {
             if entered.call == call {

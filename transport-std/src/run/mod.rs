@@ -175,7 +175,7 @@ impl Run {
     /// Says something more: a user message behind all that was said. Calls that are still open are answered as not run.
     ///
     /// # Errors
-    /// `Capacity` if the conversation is full, `Misuse` for a text that is empty or only white space. Then nothing was said.
+    /// `Capacity` if the conversation is full, `Misuse` for a text that is empty or only white space. Then nothing was added.
     pub fn user(&mut self, text: &str) -> Result<&mut Self, Error> {
         self.abandon();
         self.machine.user(text)?;

@@ -11,7 +11,7 @@ pub(super) struct Envelope {
     whole: Fields,
     /// Those of a reply that is under way, and may be taken back.
     coming: Fields,
-    /// The last whole reply's content as the model said it, if not all of it stays in the conversation.
+    /// The last complete reply's content as the model wrote it, if not all of it stays in the conversation.
     said: Option<Box<[u8]>>,
 }
 
@@ -52,12 +52,12 @@ impl Envelope {
         }
     }
 
-    /// Keeps what the model said in the reply that is whole now, of which the conversation has less.
+    /// Keeps the content of the reply that is complete now, because the conversation has less of it.
     pub(super) fn keep(&mut self, said: Message<'_>) {
         self.said = Some(said.content().raw().into());
     }
 
-    /// What came of a reply is all there is of it: it is whole, or broke off.
+    /// A reply has ended: it is complete, or broke off.
     pub(super) fn end(&mut self) {
         core::mem::swap(&mut self.whole, &mut self.coming);
         self.said = None;

@@ -308,7 +308,7 @@ impl ToolResult<'_> {
         self.replace_json(&crate::params::quoted(text), is_error)
     }
 
-    /// Cuts every text that is longer than `bytes`: head and tail stay, and between them stands how much was cut. Members that were
+    /// Cuts every text that is longer than `bytes`: head and tail stay, and the text between them says how much was cut. Members that were
     /// added are gone if something was cut.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! The caller: drives a run at every level, lets go of futures, and says and changes whatever can be said and changed.
+//! The caller: drives a run at every level, lets go of futures, and adds and changes whatever can be.
 
 use core::pin::{Pin, pin};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -275,7 +275,7 @@ impl Caller {
         self.run = builder(&self.world, self.eager, self.concurrency, self.gated).resume(&snapshot);
     }
 
-    /// The trouble ends: so does the run, with all that was said in it.
+    /// The faults end, and so does the run, with nothing lost.
     fn end(mut self) {
         let world = Arc::clone(&self.world);
         *world.faults.lock().unwrap() = 0;

@@ -4,7 +4,7 @@
 //! 2. Every request is one that the API takes: by the test kit's rules, and by those written down here.
 //! 3. The model reads what happened. If a tool returned something before a request was sent, that request has exactly this as the
 //!    call's result. If a tool was started and returned nothing, the result is one that says so (cancelled, timed out, panicked) or what
-//!    the caller answered in its place, and never `Error: not run`. If it was not started, the result is none of a tool's.
+//!    the caller answered in its place, and never `Error: not run`. If it was not started, the result is not a tool's.
 //! 4. Nothing is forgotten. A call whose tool was started is in every later request and in every snapshot, with its result, and so is
 //!    every word of the caller. Only the caller may take them out, by `retry`.
 //! 5. When the faults end, the run ends too, and 4 holds for the conversation that it leaves.
@@ -21,9 +21,9 @@ pub(crate) struct Known {
     pub(crate) started: u32,
     /// What its tool returned, and whether as an error.
     pub(crate) returned: Option<(String, bool)>,
-    /// What the gate said in its tool's place, and whether as an error.
+    /// The gate's answer in its tool's place, and whether it is an error.
     pub(crate) gate: Option<(String, bool)>,
-    /// What the caller said in its place.
+    /// The caller's answer in its place.
     pub(crate) by_hand: Option<String>,
     /// Its tool ran on another thread, so what it returned may have come too late.
     pub(crate) is_blocking: bool,
@@ -61,7 +61,7 @@ pub(crate) struct Ledger {
     pub(crate) calls: BTreeMap<String, Known>,
     /// Calls that the caller took out.
     forgotten: BTreeSet<String>,
-    /// What the caller said, in order.
+    /// The caller's messages, in order.
     pub(crate) said: Vec<String>,
     pub(crate) is_calm: bool,
     /// A reply's body comes.

@@ -92,7 +92,7 @@ impl Tools for Kit {
     }
 }
 
-/// Decides by chance, and writes down what it said.
+/// Decides by chance, and writes its decision down.
 pub(crate) async fn gate(world: Arc<World>, call: GatedCall) -> Decision {
     if world.chance(200) {
         turns(world.below(5)).await;
