@@ -15,7 +15,7 @@ fn capacities_are_those_of_the_code() {
         ("Transcript, on a server", "32 MiB", "core/src/transcript.rs", "GROWING_LIMIT: usize = 32 * 1024 * 1024;"),
         ("Calls of one turn", "128", "core/src/run/state.rs", "const COUNT: usize = 128;"),
         (
-            "Calls of one turn whose input is no JSON object, and the model is told why",
+            "Calls of one turn whose input is not a JSON object, and for which the model reads why",
             "4",
             "core/src/turn/input.rs",
             "MAX_FAULTS: usize = 4;",
