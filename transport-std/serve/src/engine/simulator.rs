@@ -3,6 +3,7 @@
 //! One session is driven by clients that send, answer and cancel. Each server has workers around the real [`Worker`]; runs, tools and the
 //! network are played. After each schedule the log is judged: see [`World::judge`]. `SIMULATOR_SCHEDULES` says how many are run.
 
+use core::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 
 use futures_util::FutureExt;
@@ -66,7 +67,7 @@ enum Later {
     Crash(usize),
     Restart(usize),
     /// What a run reports, if it may still.
-    Report(Address, u64, Fact),
+    Report(Address, u64, Box<Fact>),
     /// A worker's commit reaches the store.
     Apply(Address, Box<Commit>, Fate),
     /// A command's commit reaches the store.
@@ -141,7 +142,7 @@ struct World {
     chance: Chance,
     store: MemoryStore,
     session: Uuid,
-    queue: BinaryHeap<std::cmp::Reverse<(u64, u64)>>,
+    queue: BinaryHeap<Reverse<(u64, u64)>>,
     laters: HashMap<u64, Later>,
     scheduled: u64,
     servers: Vec<Server>,
@@ -215,12 +216,12 @@ impl World {
 
     fn after(&mut self, wait: u64, later: Later) {
         self.scheduled += 1;
-        self.queue.push(std::cmp::Reverse((self.now + wait, self.scheduled)));
+        self.queue.push(Reverse((self.now + wait, self.scheduled)));
         self.laters.insert(self.scheduled, later);
     }
 
     fn run(&mut self) {
-        while let Some(std::cmp::Reverse((at, key))) = self.queue.pop() {
+        while let Some(Reverse((at, key))) = self.queue.pop() {
             if at > END || self.violation.is_some() {
                 break;
             }
@@ -250,7 +251,7 @@ impl World {
                 self.servers[server].is_up = true;
                 self.beat(server);
             }
-            Later::Report(address, era, fact) => self.report(address, era, fact),
+            Later::Report(address, era, fact) => self.report(address, era, *fact),
             Later::Apply(address, commit, fate) => self.apply(address, *commit, fate),
             Later::Command(server, life, commit, fate) => self.command(server, life, *commit, fate),
             Later::Load(address) => {
@@ -280,7 +281,7 @@ impl World {
         if !self.servers[server].is_up {
             return;
         }
-        let _ = now(self.store.beat(self.servers[server].id, Timestamp(self.now + 8_000)));
+        now(self.store.beat(self.servers[server].id, Timestamp(self.now + 8_000)));
         let record = self.record();
         let played = &self.servers[server];
         let is_mine = record.status == Status::Running && record.holder == Some(played.id);
@@ -475,7 +476,7 @@ impl World {
                 let Some(played) = self.played(address) else { return };
                 let era = played.run.era;
                 let fact = self.reply(address);
-                self.after(wait, Later::Report(address, era, fact));
+                self.after(wait, Later::Report(address, era, Box::new(fact)));
             }
             Effect::Allow(call) => {
                 let Some(played) = self.played(address) else { return };
@@ -498,7 +499,7 @@ impl World {
                 let era = played.run.era;
                 let fact = Fact::Ended { end: End::Cancelled { partial: None }, patch: None };
                 let wait = self.chance.below(200);
-                self.after(wait, Later::Report(address, era, fact));
+                self.after(wait, Later::Report(address, era, Box::new(fact)));
             }
             Effect::Stop | Effect::Over(_) => {
                 if let Effect::Over(record) = &effect
@@ -569,7 +570,7 @@ impl World {
         };
         let wait = self.chance.below(3_000);
         let era = self.played(address).map_or(0, |played| played.run.era);
-        self.after(wait, Later::Report(address, era, fact));
+        self.after(wait, Later::Report(address, era, Box::new(fact)));
     }
 
     /// A run reports what happened, if that still happens.
