@@ -166,7 +166,7 @@ fn change(text: &mut String, random: &mut Random) {
             let field = random.one_of(&["answered", "running", "for_caller", "bad"]);
             if let Some(at) = text.find(&format!("\"{field}\":[")) {
                 let start = at + field.len() + 4;
-                let end = start + text[start..].find(',').unwrap_or(0);
+                let end = start + text.get(start..).unwrap_or_default().find(',').unwrap_or(0);
                 text.replace_range(start..end, &random.below(5).to_string());
             }
         }
