@@ -1,6 +1,13 @@
 //! Raw schemas with a combinator or a reference at their root: sent as one object schema that allows the same, or refused.
 #![cfg(feature = "alloc")]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "tests"
+)]
 
 use toolrunner_core::error::Misuse;
 use toolrunner_core::json::Value;

@@ -1,5 +1,6 @@
 //! The json room against serde_json: the same verdict on every text, and the same meaning.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice, reason = "a test fails by panicking")]
+#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "a test runs on a server")]
 
 use std::collections::BTreeMap;
 

@@ -182,7 +182,7 @@ fn errors() {
 
 /// An error with a cause.
 #[derive(Debug)]
-struct Caused(&'static str, Option<Box<Caused>>);
+struct Caused(&'static str, Option<Box<Self>>);
 
 impl std::fmt::Display for Caused {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
