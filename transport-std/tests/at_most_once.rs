@@ -15,7 +15,7 @@ use toolrunner_core::testing::validity::{Tail, check};
 use toolrunner_core::tool::{Input, RawTool};
 use toolrunner_core::transport::{Body, Head, Reply, ReplyHead};
 use toolrunner_std::http::{DynTransport, HttpBody, HttpError, HttpTransport, Sending};
-use toolrunner_std::{Client, Error, Event, Limits, Outcome, RetryPolicy, Run, RunBuilder};
+use toolrunner_std::{Client, Error, Event, Limits, OnBreak, Outcome, RetryPolicy, Run, RunBuilder};
 
 /// A server whose first reply calls `pay` and goes on for a while; the second says that it is done.
 #[derive(Clone)]
@@ -263,6 +263,33 @@ async fn what_comes_from_outside_while_the_bodys_end_is_awaited() {
         run.until_done().await.unwrap();
         *run.limits_mut() = Limits::NONE;
         assert_eq!(case.end(&mut run, "later").await, "paid 100 EUR");
+    }
+}
+
+/// A message behind a reply that is over closes the reply's calls, also one that still runs: nobody waits for it any more.
+#[tokio::test]
+async fn a_message_behind_a_call_that_still_runs() {
+    for (name, tail) in
+        [("ended", vec![Piece::Data(stop("end_turn"))]), ("cut", vec![Piece::Data(stop("max_tokens"))]), ("stopped", vec![])]
+    {
+        for resumes in [false, true] {
+            let case = Case::new(60_000, tail.clone());
+            let mut run = case.builder().on_break(OnBreak::KeepBlocks).user("Pay.");
+            if name == "stopped" {
+                read_to(&mut run, |event| matches!(event, Event::ToolStart { .. })).await;
+                run.cancellation().cancel();
+                // Dropped within the grace period.
+                assert!(tokio::time::timeout(Duration::from_millis(2), run.until_done()).await.is_err());
+            } else {
+                read_to(&mut run, |event| matches!(event, Event::MessageStop)).await;
+            }
+            run.append(r#"{"role":"user","content":"Are you there?"}"#).unwrap();
+            run.cancellation().cancel();
+            if resumes {
+                run.resume();
+            }
+            assert_eq!(case.end(&mut run, name).await, "Error: cancelled", "{name}");
+        }
     }
 }
 

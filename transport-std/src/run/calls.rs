@@ -249,6 +249,15 @@ impl Run {
         self.result_cap.and_then(|cap| capped(&content, cap)).unwrap_or(content)
     }
 
+    /// Drops the calls that run and whose answer the machine wrote itself: what is said behind a run that has ended closes its open calls.
+    pub(super) fn drop_answered_jobs(&mut self) {
+        for call in self.jobs.calls() {
+            if self.machine.is_answered(call) || !self.machine.calls().contains(&call) {
+                self.jobs.abort(call);
+            }
+        }
+    }
+
     /// Ends what is under way, because the run was cancelled or its time is over: a reply is taken back, unless a call of it has started;
     /// tools are cancelled and have the grace period to end; then they are dropped, and their calls answered as cancelled.
     pub(super) async fn wind_down(&mut self) -> Result<(), Error> {

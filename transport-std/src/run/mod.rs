@@ -193,6 +193,7 @@ impl Run {
     pub fn append(&mut self, message: &str) -> Result<&mut Self, Error> {
         self.render_prefix();
         self.machine.append(message)?;
+        self.drop_answered_jobs();
         self.go_on();
         Ok(self)
     }
@@ -237,6 +238,7 @@ impl Run {
     /// [`Outcome::Broken`] the kept calls are closed, and the model is asked to go on.
     pub fn resume(&mut self) -> &mut Self {
         self.machine.resume();
+        self.drop_answered_jobs();
         self.go_on();
         self
     }

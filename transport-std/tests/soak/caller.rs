@@ -282,6 +282,7 @@ impl Caller {
         self.ledger().is_calm = true;
         *self.run.limits_mut() = Limits::NONE;
         self.run.set_tools(kit(&world)).unwrap();
+        let mut failed = None;
         for tries in 0..200 {
             match drive(&world, 3_000, self.run.until_done()) {
                 Some(Ok(finished)) => match finished.outcome {
@@ -295,11 +296,11 @@ impl Caller {
                     assert!(full.needed > full.free, "soak: {full:?}");
                     break;
                 }
-                Some(Err(_)) => {}
+                Some(Err(error)) => failed = Some(error.to_string()),
                 // A tool that never ends.
                 None => self.run.cancellation().cancel(),
             }
-            assert!(tries < 150, "soak: it does not end: {:?} {:?} {}", self.run.outcome(), self.run, self.run.messages());
+            assert!(tries < 150, "soak: it does not end: {failed:?} {:?} {:?} {}", self.run.outcome(), self.run, self.run.messages());
         }
         self.look();
     }

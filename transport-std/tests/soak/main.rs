@@ -65,11 +65,12 @@ fn number(name: &str) -> Option<u64> {
 fn no_call_is_lost_and_none_runs_twice() {
     // Tools panic by the thousand.
     std::panic::set_hook(Box::new(|panic| {
-        let said = panic.payload().downcast_ref::<String>().map_or("", String::as_str);
-        if said.starts_with("soak: ") {
+        let said = panic.payload_as_str().unwrap_or_default();
+        // A panic of our own code is one too.
+        if said.starts_with("soak: ") || panic.location().is_some_and(|at| at.file().contains("/src/")) {
             // Whatever it was, the conversation itself may be long.
             let short: String = said.chars().take(if number("SOAK_SEED").is_some() { usize::MAX } else { 300 }).collect();
-            eprintln!("{}: {short}", panic.location().map_or(0, core::panic::Location::line));
+            eprintln!("{}: {short}", panic.location().map_or(String::new(), ToString::to_string));
         }
     }));
     let (first, count) = match number("SOAK_SEED") {
