@@ -29,7 +29,8 @@ pub(crate) fn is_space(c: char) -> bool {
 
 /// Whether a text has nothing but white space.
 pub(crate) fn is_blank(text: Text<'_>) -> bool {
-    chars(text).all(is_space)
+    // As a rule the first byte decides, and the rest is not looked at.
+    !text.raw().starts_with(|c: char| c.is_ascii_graphic() && c != '\\') && chars(text).all(is_space)
 }
 
 /// Whether `block` is of this type.
@@ -116,9 +117,11 @@ pub(crate) enum Ending {
 
 /// How many of a reply's blocks go back: those behind are cut, and of those before, [those that say nothing](is_left_out) are left out.
 /// 0 if nothing is left that the API would take as a message: there must be more than thinking and white space.
-pub(crate) fn kept<'a>(blocks: impl Iterator<Item = Value<'a>> + Clone, ending: Ending) -> usize {
+pub(crate) fn kept<'a>(blocks: impl Iterator<Item = Value<'a>> + Clone, ending: Ending) -> Kept {
     let least = if let Ending::Broken { least } = ending { Some(least) } else { None };
     let (mut end, mut says_something) = (0, false);
+    // Found in the one pass: a reply may be long.
+    let mut is_all = true;
     let (mut seen, mut calls) = (0, 0);
     let mut ids = Ids::NONE;
     let mut rest = blocks.clone().enumerate();
@@ -129,7 +132,10 @@ pub(crate) fn kept<'a>(blocks: impl Iterator<Item = Value<'a>> + Clone, ending: 
         // Behind what stays at any rate, the first block that cannot stand ends a reply that broke off.
         let may_end = least.is_some_and(|least| seen > least);
         match sort {
-            Sort::EmptyText => continue,
+            Sort::EmptyText => {
+                is_all = false;
+                continue;
+            }
             Sort::Thinking if least.is_none() || may_end => continue,
             Sort::ServerCall if ending == Ending::Ended => continue,
             Sort::ServerCall if may_end && !rest.clone().any(|(_, other)| answers(other, block)) => break,
@@ -140,7 +146,17 @@ pub(crate) fn kept<'a>(blocks: impl Iterator<Item = Value<'a>> + Clone, ending: 
         says_something |= sort.says_something();
         end = i + 1;
     }
-    if says_something { end } else { 0 }
+    // After a `break` a block was seen that does not stay.
+    let count = if says_something { end } else { 0 };
+    Kept { count, is_all: is_all && seen == count }
+}
+
+/// What of a reply goes back.
+pub(crate) struct Kept {
+    /// How many of its blocks, from the first; those that say nothing are left out of them.
+    pub(crate) count: usize,
+    /// Whether that is the whole reply.
+    pub(crate) is_all: bool,
 }
 
 /// Whether `result` is that of the server's call.

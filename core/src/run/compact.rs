@@ -221,7 +221,7 @@ impl Run<'_> {
         if without_calls {
             let message = Span::new(self.turn.start, self.turn.end);
             let is_call = |block: &Value<'_>| is_type(*block, "tool_use");
-            let stays = kept(self.blocks_of(&self.turn).filter(|block| !is_call(block)), Ending::Ended);
+            let stays = kept(self.blocks_of(&self.turn).filter(|block| !is_call(block)), Ending::Ended).count;
             // Block by block, by place: each is copied from the conversation to its end.
             let (mut at, mut seen, mut first) = (self.content_start(message), 0, true);
             while seen < stays

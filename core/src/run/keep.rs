@@ -3,7 +3,7 @@
 use super::Run;
 use super::calls::blocks_in;
 use super::state::Place;
-use crate::history::{Ending, is_left_out, kept};
+use crate::history::{Ending, Kept, is_left_out, kept};
 use crate::json::{Value, skip_space};
 use crate::message::Message;
 use crate::transcript::Span;
@@ -14,9 +14,8 @@ impl Run<'_> {
     pub(super) fn keep_message(&mut self, mark: usize, start: usize, ending: Ending) -> bool {
         let message = Span::new(start, self.transcript.len());
         let blocks = blocks_in(message.of(self.transcript.bytes()));
-        let stays = kept(blocks.clone(), ending);
-        let has_gaps = blocks.clone().take(stays).any(is_left_out);
-        if stays == blocks.count() && !has_gaps {
+        let Kept { count: stays, is_all } = kept(blocks, ending);
+        if is_all {
             return true;
         }
         // The whole reply stays readable in the tail, if there is room for it.
