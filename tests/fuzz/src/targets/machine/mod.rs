@@ -124,7 +124,7 @@ impl Machine<'_> {
     fn step(&mut self, choices: &mut Choices<'_>) {
         let step = self.run.step(self.now);
         if self.drops_oldest {
-            self.ledger.recount_told(self.run.messages());
+            self.ledger.recount_told(&self.run.conversation());
         }
         match step {
             Ok(Step::Send) => self.exchange(choices),
