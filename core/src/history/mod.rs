@@ -29,8 +29,9 @@ pub(crate) fn is_space(c: char) -> bool {
 
 /// Whether a text has nothing but white space.
 pub(crate) fn is_blank(text: Text<'_>) -> bool {
-    // As a rule the first byte decides, and the rest is not looked at.
-    !text.raw().starts_with(|c: char| c.is_ascii_graphic() && c != '\\') && chars(text).all(is_space)
+    // As a rule the first byte decides, and the rest is not looked at. White space beyond ASCII begins with one of these four bytes.
+    let is_other = |byte: &u8| byte.is_ascii_graphic() && *byte != b'\\' || *byte >= 0x80 && !matches!(byte, 0xc2 | 0xe1..=0xe3);
+    !text.raw_bytes().first().is_some_and(is_other) && chars(text).all(is_space)
 }
 
 /// Whether `block` is of this type.
