@@ -751,7 +751,7 @@ fn first_wrong(seeds: core::ops::Range<u64>, plant: Plant) -> Option<(u64, Strin
 
 #[test]
 fn no_step_is_lost_and_no_tool_runs_twice() {
-    let schedules = std::env::var("SIMULATOR_SCHEDULES").ok().and_then(|count| count.parse().ok()).unwrap_or(1_000);
+    let schedules = std::env::var("SIMULATOR_SCHEDULES").ok().and_then(|count| count.parse().ok()).unwrap_or(300);
     let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
     std::thread::scope(|scope| {
         let part = schedules / threads + 1;
