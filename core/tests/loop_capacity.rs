@@ -242,7 +242,7 @@ fn more_open_blocks_than_may_be() {
 #[test]
 fn open_blocks_in_any_order() {
     let mut random = Rng::new(7);
-    for count in (1..=8).chain(if cfg!(feature = "alloc") { 9..=40 } else { 1..=0 }) {
+    for count in 1..=if cfg!(feature = "alloc") { 40 } else { 8 } {
         let frame = |kind: &str, rest: String| format!("event: {kind}\ndata: {{\"type\":\"{kind}\",{rest}}}\n\n");
         let mut body = frame("message_start", r#""message":{"role":"assistant","content":[]}"#.to_owned());
         let mut texts = vec![String::new(); count];

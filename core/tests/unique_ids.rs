@@ -22,13 +22,13 @@ fn unique() -> Run<'static> {
 
 /// The ids of calls and results, message by message.
 fn ids(messages: &[Json]) -> String {
-    let id = |block: &Json| block["id"].as_str().or(block["tool_use_id"].as_str()).map(str::to_owned);
+    let id = |block: &Json| block["id"].as_str().or_else(|| block["tool_use_id"].as_str()).map(str::to_owned);
     let of = |message: &Json| message["content"].as_array().into_iter().flatten().filter_map(id).collect::<Vec<_>>().join(" ");
     messages.iter().map(of).filter(|ids| !ids.is_empty()).collect::<Vec<_>>().join(" | ")
 }
 
 fn turn(ids: &[&str]) -> Reply {
-    ids.iter().fold(Reply::text("Let me see."), |reply, id| reply.tool_use(*id, "plain", r#"{"a":1}"#))
+    ids.iter().fold(Reply::text("Let me see."), |reply, id| reply.tool_use(id, "plain", r#"{"a":1}"#))
 }
 
 #[test]

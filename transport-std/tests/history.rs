@@ -27,7 +27,7 @@ async fn a_breakpoint_on_every_result_is_refused_at_the_fifth() {
     let mut refused = None;
     while let Some(mut turn) = run.next_turn().await.unwrap() {
         if let Err(error) = turn.results().await.unwrap().edit(|result| result.cache_control(EPHEMERAL).map(|_| ())) {
-            refused.get_or_insert(error.to_string());
+            refused.get_or_insert_with(|| error.to_string());
         }
     }
     assert!(refused.unwrap().contains("5 cache breakpoints"));

@@ -2,9 +2,9 @@
 
 mod common;
 
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::time::Duration;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use common::{assert_valid, conversations, scripted};
 use toolrunner_core::testing::{Reply, Script};

@@ -2,9 +2,9 @@
 
 mod common;
 
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{assert_valid, calls, echo, scripted};
 use toolrunner_core::error::Misuse;

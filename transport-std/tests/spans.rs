@@ -2,8 +2,8 @@
 
 mod common;
 
+use core::fmt::Debug;
 use std::collections::BTreeMap;
-use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
 use common::{fun, scripted};

@@ -38,7 +38,7 @@ fn script() -> Script {
 /// The ids of calls and results in this conversation, in order.
 fn ids(messages: &str) -> Vec<String> {
     let blocks = Value::first(messages.as_bytes()).unwrap().elements().flat_map(|message| message.member("content").unwrap().elements());
-    blocks.filter_map(|block| Some(block.member("id").or(block.member("tool_use_id"))?.as_text()?.to_string())).collect()
+    blocks.filter_map(|block| Some(block.member("id").or_else(|| block.member("tool_use_id"))?.as_text()?.to_string())).collect()
 }
 
 #[tokio::test]

@@ -4,8 +4,9 @@ mod common;
 
 use core::future::Future;
 use core::pin::pin;
-use core::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use core::task::{Context, Waker};
+use core::time::Duration;
+use std::time::Instant;
 
 use common::{answers, echo};
 use toolrunner_core::testing::{Answer, Reply, ScriptedModel};
@@ -40,7 +41,7 @@ fn drive(body: Vec<u8>) -> (usize, Duration) {
     let mut run = scripted.client().run("m").tools(echo("t")).user("Go.");
     let (mut polls, start) = (0, Instant::now());
     let mut future = pin!(run.until_done());
-    while let Poll::Pending = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+    while future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
         polls += 1;
     }
     (polls, start.elapsed())

@@ -244,11 +244,9 @@ impl Caller {
         match world.below(5) {
             0 => drop(drive(&world, most, turn.results())),
             1 => turn.stop(),
-            2 => {
-                if turn.retry().is_ok() {
-                    let messages = self.messages();
-                    self.ledger().forget(&messages);
-                }
+            2 if turn.retry().is_ok() => {
+                let messages = self.messages();
+                self.ledger().forget(&messages);
             }
             3 => self.answer(),
             _ => {}
