@@ -17,7 +17,7 @@ if [ -n "${SCENARIOS:-}" ]; then
 fi
 
 # In the order in which they run: what fails soonest first.
-PARTS=(fmt deny deps clippy unit soak faults doc conformance serve playground stores kills fuzz valgrind bench targets no_panic firmware sizes)
+PARTS=(fmt deny deps clippy unit soak faults doc conformance serve playground fuzz valgrind bench targets no_panic firmware sizes)
 
 # Debian's packages of a part, besides rustup's toolchain.
 packages() {
