@@ -5,9 +5,9 @@
 //!
 //! | Question | Answer | Who asks |
 //! |---|---|---|
-//! | What of a reply goes back? | [`kept`] | the end of a turn, a reply that broke off, the request for a summary |
-//! | May the caller add this? | [`check`], [`is_blank`] | `user`, `append`, `replace_history`, snapshots, `testing::validity` |
-//! | How many cache breakpoints are there? | [`breakpoints`], [`breakpoints_in_front`] | whatever adds one, and every request |
+//! | What of a reply goes back? | `kept` | the end of a turn, a reply that broke off, the request for a summary |
+//! | May the caller add this? | `check`, `is_blank` | `user`, `append`, `replace_history`, snapshots, `testing::validity` |
+//! | How many cache breakpoints are there? | `breakpoints`, `breakpoints_in_front` | whatever adds one, and every request |
 //!
 //! Decisions where the API differs by place or by time: a conversation may begin with an assistant message (the API has accepted that
 //! since October 2024, and a compaction on the server leaves one), two messages of one role may follow each other (the API joins them),

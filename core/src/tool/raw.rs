@@ -113,7 +113,7 @@ impl Declaration {
 /// ```
 /// use toolrunner_core::tool::{Declared, Toolbox, check_tools};
 /// let search = Declared::new(r#"{"type":"web_search_20250305","name":"web_search"}"#)?;
-/// assert!(!search.definition(0).unwrap().runnable);
+/// assert!(!search.definition().runnable);
 /// check_tools(&search)?;
 /// # Ok::<(), toolrunner_core::error::Misuse>(())
 /// ```
