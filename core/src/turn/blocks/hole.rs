@@ -1,6 +1,6 @@
 //! The place in a block where it grows.
 
-use super::super::{Reply, unexpected};
+use super::{Reply, unexpected};
 use crate::error::{Capacity, Error};
 use crate::json::{Kind, Value, copy};
 use crate::transcript::{Span, Transcript};
