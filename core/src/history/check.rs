@@ -234,7 +234,7 @@ impl<'a> Checks<'a> {
             Some(Rule::CallInput)
         } else if sort == Sort::ServerCall {
             None
-        } else if is_in_use() || !is_answerable(call, ids, others) {
+        } else if is_in_use() || !is_answerable(call.pick(["id", "name"]), ids, others) {
             Some(Rule::DuplicateId)
         } else {
             None

@@ -96,6 +96,11 @@ impl Sort {
     }
 }
 
+/// Whether a block is a text block that does not consist of white space alone.
+pub(crate) fn has_text(block: Value<'_>) -> bool {
+    Sort::of(block) == Sort::Text
+}
+
 /// Whether a block of a reply is left out wherever it stands.
 pub(crate) fn is_left_out(block: Value<'_>) -> bool {
     Sort::of(block) == Sort::EmptyText
@@ -141,7 +146,9 @@ pub(crate) fn kept<'a>(blocks: impl Iterator<Item = Value<'a>> + Clone, ending: 
             Sort::ServerCall if ending == Ending::Ended => continue,
             Sort::ServerCall if may_end && !rest.clone().any(|(_, other)| answers(other, block)) => break,
             Sort::Call if may_end && calls > MAX_CALLS => break,
-            Sort::Call if least.is_some() && !is_answerable(block, &mut ids, blocks.clone().take(i)) && may_end => break,
+            Sort::Call if least.is_some() && !is_answerable(block.pick(["id", "name"]), &mut ids, blocks.clone().take(i)) && may_end => {
+                break;
+            }
             _ => {}
         }
         says_something |= sort.says_something();
@@ -166,9 +173,9 @@ fn answers(result: Value<'_>, call: Value<'_>) -> bool {
     matches!((answered, id), (Some(answered), Some(id)) if same(answered, id))
 }
 
-/// Whether a call has a name, and an id that no call in `before` has: without them it cannot be answered.
-pub(crate) fn is_answerable<'a>(call: Value<'a>, ids: &mut Ids, before: impl Iterator<Item = Value<'a>>) -> bool {
-    let [id, name] = call.pick(["id", "name"]).map(|value| value.and_then(Value::as_text).unwrap_or_default());
+/// Whether a call of this id and name has a name, and an id that no call in `before` has: without them it cannot be answered.
+pub(crate) fn is_answerable<'a>(id_and_name: [Option<Value<'a>>; 2], ids: &mut Ids, before: impl Iterator<Item = Value<'a>>) -> bool {
+    let [id, name] = id_and_name.map(|value| value.and_then(Value::as_text).unwrap_or_default());
     !id.is_empty() && !name.is_empty() && (!ids.note(id) || !has_call(before, id))
 }
 

@@ -141,6 +141,17 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// Whether it has a member of this name: nothing behind the first is read.
+    pub(crate) fn has_member(self, name: &str) -> bool {
+        let mut members = self.members();
+        while let Some((key, _)) = members.next_raw() {
+            if means(key, name) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Whether it is a string that means `text`.
     pub(crate) fn is_text(self, text: &str) -> bool {
         self.as_text().is_some_and(|inside| inside == *text)

@@ -92,7 +92,8 @@ impl Run<'_> {
             Some(StopReason::ToolUse) if calls > 0 => Ending::GoesOn,
             _ => Ending::Ended,
         };
-        if !self.reply.is_empty() && !self.keep_message(mark, mark + comma, ending) {
+        let is_kept = self.reply.is_empty() || self.reply.is_kept_whole() || self.keep_message(mark, mark + comma, ending);
+        if !is_kept {
             self.reply.set_empty();
         }
         let end = self.transcript.len();
@@ -159,7 +160,7 @@ impl Run<'_> {
                 if let Some(place) = Found::of(parts, toolset, message) {
                     found.note(seen - 1, place, grows);
                 }
-                if !is_answerable(block, &mut ids, blocks_in(message).take(i)) {
+                if !is_answerable([id, name], &mut ids, blocks_in(message).take(i)) {
                     return Err(Protocol::Event { expected: "calls that have a name and an id of their own" }.into());
                 }
             } else if is("fallback") {

@@ -190,12 +190,12 @@ pub(super) fn object<'s, 'v>(check: &Check<'v>, schema: &'s Schema, value: Value
     check.of_type(schema, value)?;
     let Shape::Object { tag, properties } = schema.shape else { return Ok(Entered::Whole) };
     if let Some((name, _)) = tag
-        && value.member(name).is_none()
+        && !value.has_member(name)
     {
         return Err(check.missing(value, name, Types::STRING));
     }
     for property in properties {
-        if property.required && value.member(property.name).is_none() {
+        if property.required && !value.has_member(property.name) {
             return Err(check.missing(value, property.name, property.schema.types()));
         }
     }

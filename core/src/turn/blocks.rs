@@ -9,7 +9,8 @@ use super::input::{Half, begins_with_low, close_call, ends_with_high, ensure_nam
 use super::stream::Due;
 use super::{Happened, HappenedKind, Reply, kind_of, unexpected};
 use crate::error::{Capacity, Error};
-use crate::json::Value;
+use crate::history::{has_text, is_blank};
+use crate::json::{Text, Value};
 use crate::transcript::{Span, Transcript};
 use crate::wire::{Field, Source};
 
@@ -75,6 +76,8 @@ pub(super) struct OpenBlock {
     /// The text that ends with half of a pair, which was not told yet.
     untold: Option<Field>,
     lone_surrogate: bool,
+    /// A piece of its text is known that is not blank.
+    says_something: bool,
 }
 
 impl OpenBlock {
@@ -145,7 +148,9 @@ impl Reply {
             half: None,
             untold: None,
             lone_surrogate: lone,
+            says_something: false,
         };
+        self.last = kind;
         self.calls += usize::from(kind == BlockKind::Call);
         self.open.push(block)?;
         Ok(Happened { kind: HappenedKind::BlockStart, index: usize::from(place), span })
@@ -235,10 +240,13 @@ impl Reply {
         if field == Field::Input && value.is_empty() && block.kind.is_call() && block.field.is_none() {
             return Ok(Happened { kind: HappenedKind::Input, index: place, span: Span::default() });
         }
+        // As a rule the first piece decides, so the whole text is not read again when the block ends.
+        let says_something = field == Field::Text && !block.says_something && !is_blank(Text::from_bytes(value.bytes(t)));
         let mut hole = self.hole(position, field, t)?;
         let before = hole;
         if let Some(block) = self.open.get_mut(position) {
             block.lone_surrogate |= lone;
+            block.says_something |= says_something;
         }
         if field == Field::Input {
             hole = self.flush_half(position, hole, value, t)?;
@@ -364,6 +372,9 @@ impl Reply {
             && let Some(bytes) = t.whole_mut().get_mut(span.start..span.end)
         {
             mend_surrogates(bytes);
+        }
+        if block.kind == BlockKind::Text && !block.says_something {
+            self.has_blank_text |= !Value::whole(span.of(t.bytes())).is_some_and(has_text);
         }
         self.open.remove(position);
         Ok(Happened { kind: HappenedKind::BlockStop, index: block.place(), span })

@@ -123,6 +123,10 @@ pub(crate) struct Reply {
     pub(crate) mark: usize,
     /// Whether the message has a block.
     has_blocks: bool,
+    /// Whether a text block ended that has nothing but white space.
+    has_blank_text: bool,
+    /// What the message's last block is, as far as it was seen.
+    last: BlockKind,
     /// Calls so far: `tool_use` blocks.
     pub(crate) calls: usize,
     /// Calls whose input is no JSON object: their block was mended and they must not run.
@@ -144,6 +148,8 @@ impl Reply {
             blocks: 0,
             mark,
             has_blocks: false,
+            has_blank_text: false,
+            last: BlockKind::Other,
             calls: 0,
             bad: BadInputs::NONE,
             stop: None,
@@ -155,6 +161,12 @@ impl Reply {
     /// Whether the message has no block: then it is not in the transcript.
     pub(crate) const fn is_empty(&self) -> bool {
         !self.has_blocks
+    }
+
+    /// Whether every block of the whole message goes back, as [`history::kept`](crate::history::kept) would find by reading all of them:
+    /// each text says something, and the last block is a text or a call. `false` if that is not known.
+    pub(crate) const fn is_kept_whole(&self) -> bool {
+        !self.has_blank_text && matches!(self.last, BlockKind::Text | BlockKind::Call)
     }
 
     /// Nothing of the message stays in the transcript.

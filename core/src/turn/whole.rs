@@ -4,6 +4,7 @@ use super::blocks::BlockKind;
 use super::input::{close_call, ensure_named, mend_surrogates, read_input};
 use super::{Container, Form, Happened, HappenedKind, Phase, Reply, kind_of, take_container};
 use crate::error::{Capacity, Error, Protocol};
+use crate::history::is_blank;
 use crate::json::{JsonError, Kind, Object, Value, Walk, means};
 use crate::message::StopReason;
 use crate::transcript::{Span, Transcript};
@@ -210,6 +211,11 @@ impl Reply {
             0 => {
                 kind.ensure_said_by_the_model()?;
                 self.calls += usize::from(kind == BlockKind::Call);
+                self.last = kind;
+                if kind == BlockKind::Text {
+                    let text = Value::whole(value.of(t.bytes())).and_then(Value::as_text);
+                    self.has_blank_text |= text.is_none_or(is_blank);
+                }
                 tell(HappenedKind::BlockStart, span)
             }
             1 => Ok(match kind {
