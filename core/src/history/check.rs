@@ -225,7 +225,8 @@ impl<'a> Checks<'a> {
     /// What is wrong with a call. `others`: the blocks before it.
     fn wrong_call(&self, sort: Sort, call: Value<'a>, ids: &mut Ids, others: impl Iterator<Item = Value<'a>>) -> Option<Rule> {
         let [id, name, input] = call.pick(["id", "name", "input"]);
-        let [id, name] = [id, name].map(|value| value.and_then(Value::as_text).unwrap_or_default());
+        let id_and_name = [id, name];
+        let [id, name] = id_and_name.map(|value| value.and_then(Value::as_text).unwrap_or_default());
         let has_id = |messages: &[u8]| Messages::new(messages).any(|message| has_call(message.content().elements(), id));
         let is_in_use = || matches!(self.before, Before::Messages(before) if has_id(before) || has_id(self.earlier));
         if id.is_empty() || name.is_empty() {
@@ -234,7 +235,7 @@ impl<'a> Checks<'a> {
             Some(Rule::CallInput)
         } else if sort == Sort::ServerCall {
             None
-        } else if is_in_use() || !is_answerable(call.pick(["id", "name"]), ids, others) {
+        } else if is_in_use() || !is_answerable(id_and_name, ids, others) {
             Some(Rule::DuplicateId)
         } else {
             None

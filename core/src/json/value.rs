@@ -127,18 +127,7 @@ impl<'a> Value<'a> {
 
     /// The values of the members of these names, in one pass. Of several members of one name the last counts.
     pub(crate) fn pick<const N: usize>(self, names: [&str; N]) -> [Option<Self>; N] {
-        let mut found = [None; N];
-        self.pick_into(&names, &mut found);
-        found
-    }
-
-    fn pick_into(self, names: &[&str], found: &mut [Option<Self>]) {
-        let mut members = self.members();
-        while let Some((key, value)) = members.next_raw() {
-            if let Some((_, place)) = names.iter().zip(found.iter_mut()).find(|(name, _)| means(key, name)) {
-                *place = Some(value);
-            }
-        }
+        self.members().pick(names)
     }
 
     /// Whether it has a member of this name: nothing behind the first is read.
@@ -216,6 +205,22 @@ impl<'a> Object<'a> {
 }
 
 impl<'a> Object<'a> {
+    /// The values of the members of these names among those that were not given yet, all of which are given then. Of several members of
+    /// one name the last counts.
+    pub(crate) fn pick<const N: usize>(&mut self, names: [&str; N]) -> [Option<Value<'a>>; N] {
+        let mut found = [None; N];
+        self.pick_into(&names, &mut found);
+        found
+    }
+
+    fn pick_into(&mut self, names: &[&str], found: &mut [Option<Value<'a>>]) {
+        while let Some((key, value)) = self.next_raw() {
+            if let Some((_, place)) = names.iter().zip(found.iter_mut()).find(|(name, _)| means(key, name)) {
+                *place = Some(value);
+            }
+        }
+    }
+
     /// The next member, its name as it stands: still escaped, without its quotes.
     pub(crate) fn next_raw(&mut self) -> Option<(&'a [u8], Value<'a>)> {
         let quote = self.at + usize::from(self.raw.get(self.at) == Some(&b','));

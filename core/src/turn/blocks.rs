@@ -119,7 +119,7 @@ impl Reply {
         }
         let start = t.len();
         let block = source.bytes(t);
-        let (kind, len) = (Value::whole(block).map_or(BlockKind::Other, kind_of), block.len());
+        let (kind, len) = (kind_of(Value::whole(block).and_then(|block| block.member("type"))), block.len());
         kind.ensure_said_by_the_model()?;
         let before: &[u8] = match (self.has_blocks, start) {
             (true, _) => b",",

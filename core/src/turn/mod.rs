@@ -348,8 +348,8 @@ const fn unexpected(expected: &'static str) -> Error {
     Error::Protocol(Protocol::Event { expected })
 }
 
-/// What a block of this wire type is, as far as growing it goes.
-fn kind_of(block: Value<'_>) -> BlockKind {
+/// The kind of a block, by the value of its `type`.
+fn kind_of(kind: Option<Value<'_>>) -> BlockKind {
     const KINDS: [(&str, BlockKind); 9] = [
         ("text", BlockKind::Text),
         ("thinking", BlockKind::Thinking),
@@ -362,6 +362,6 @@ fn kind_of(block: Value<'_>) -> BlockKind {
         ("tool_removal", BlockKind::Misplaced),
     ];
     // By meaning, not by its bytes: the run finds its calls so, and one that is not counted would stay unanswered.
-    let known = block.member("type").and_then(|kind| KINDS.iter().find(|(name, _)| kind.is_text(name)));
+    let known = kind.and_then(|kind| KINDS.iter().find(|(name, _)| kind.is_text(name)));
     known.map_or(BlockKind::Other, |(_, kind)| *kind)
 }

@@ -257,24 +257,20 @@ impl Block {
     fn at(at: usize, t: &Transcript<'_>) -> Option<Self> {
         let start = next_element(t, at)?;
         let raw = t.bytes().get(start..).filter(|rest| rest.starts_with(b"{"))?;
-        let kind = Value::whole(raw).map_or(BlockKind::Other, kind_of);
-        let name = match kind {
-            BlockKind::Text => "text",
-            BlockKind::Thinking => "thinking",
-            BlockKind::Call | BlockKind::ServerCall => "input",
-            BlockKind::Compaction | BlockKind::Misplaced | BlockKind::Other => "content",
-        };
-        let (mut value, mut citations) = (None, None);
+        // What its type asks for is not known before the last `type`: so all of it is found in the one pass.
         let mut members = Object::of(raw);
-        while let Some((key, member)) = members.next_raw() {
-            if means(key, name) {
-                value = place_of(member, t);
-            } else if kind == BlockKind::Text && means(key, "citations") {
-                citations = Some(place_of(member, t).filter(|_| member.kind() == Kind::Array).map_or(0, |place| place.start + 1));
-            }
-        }
-        let span = Span::new(start, start + members.end());
-        Some(Self { kind, span, value: value.unwrap_or_default(), citations: citations.unwrap_or(0) })
+        let [kind, text, thinking, input, content, citations] = members.pick(["type", "text", "thinking", "input", "content", "citations"]);
+        let kind = kind_of(kind);
+        let value = match kind {
+            BlockKind::Text => text,
+            BlockKind::Thinking => thinking,
+            BlockKind::Call | BlockKind::ServerCall => input,
+            BlockKind::Compaction | BlockKind::Misplaced | BlockKind::Other => content,
+        };
+        let value = value.and_then(|value| place_of(value, t)).unwrap_or_default();
+        let citations = citations.filter(|citations| kind == BlockKind::Text && citations.kind() == Kind::Array);
+        let citations = citations.and_then(|citations| place_of(citations, t)).map_or(0, |place| place.start + 1);
+        Some(Self { kind, span: Span::new(start, start + members.end()), value, citations })
     }
 
     /// Makes an object of its input, if that is one in another form.
