@@ -19,6 +19,7 @@
 //! | `max_tokens` with a cut-off call | the run ends, nothing runs; when it goes on the call is answered as not run |
 //! | `refusal` with `tool_use` | the run ends, nothing runs |
 //! | `pause_turn` | sent back unchanged; counts as a turn |
+//! | `pause_turn` without a block | a failed try: the next request would be the same |
 //! | `pause_turn` with a client's `tool_use` | sent back unchanged, not answered |
 //! | empty content | the run ends |
 //! | `end_turn` with a `tool_use` block | the run ends, nothing runs |
@@ -286,6 +287,21 @@ fn pause_turn() {
         run.limits_mut().turns = Some(2);
         assert_eq!(until_done(&mut driver, &mut run), ENDED);
         assert_eq!(last_request(&mut driver), before);
+    }
+}
+
+/// A turn that pauses before it said anything would be asked for again with the same request, without an end: it is a failed try.
+#[test]
+fn pause_turn_without_content() {
+    for (reason, reply) in [("pause_turn", Reply::new()), ("compaction", Reply::new()), ("pause_turn", Reply::text(" \n"))] {
+        let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+        let script = (0..9).fold(Script::new(), |script, _| script.reply(reply.clone().stop(reason)));
+        let mut driver = drive(script, &tools, &clock);
+        let mut run = run();
+        let failed = until_done(&mut driver, &mut run).unwrap_err();
+        assert_eq!(failed.to_string(), "protocol error: unexpected event: expected blocks in a turn that pauses");
+        assert_eq!((messages(&run).len(), run.turns()), (1, 0));
+        assert_eq!(driver.transport_mut().model().requests().len(), 3);
     }
 }
 

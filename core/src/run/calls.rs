@@ -96,6 +96,11 @@ impl Run<'_> {
         if !is_kept {
             self.reply.set_empty();
         }
+        let pauses = matches!(self.reply.stop, Some(StopReason::PauseTurn | StopReason::Compaction));
+        // The next request would be the same as this one, and so on without an end.
+        if self.reply.is_empty() && pauses {
+            return Err(Protocol::Event { expected: "blocks in a turn that pauses" }.into());
+        }
         let end = self.transcript.len();
         // Behind a paused turn a reply may have nothing to say; then that turn is still the last.
         if self.reply.is_empty() {
@@ -124,7 +129,7 @@ impl Run<'_> {
         self.attempt = 0;
         self.state = match self.reply.stop {
             _ if self.turn.is_calling() => State::Calling,
-            Some(StopReason::PauseTurn | StopReason::Compaction) => State::Ready,
+            _ if pauses => State::Ready,
             stop => State::Done(Outcome::Ended(stop)),
         };
         #[cfg(feature = "alloc")]
