@@ -18,7 +18,7 @@ use toolrunner_core::json::Value;
 use toolrunner_core::observe::{Each, Event};
 use toolrunner_core::run::{Call, Compaction, MakeRoom, OnBreak, Outcome, Run, WhenFull};
 use toolrunner_core::time::{Clock, Instant};
-use toolrunner_core::tool::{Output, RawTool, ToolError};
+use toolrunner_core::tool::{Output, RawTool, ToolError, Toolbox};
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::{Body, Head, Reply, ReplyHead, Transport, TransportError};
 use toolrunner_core::wire::{Auth, Config};
@@ -203,7 +203,7 @@ const ECHO: &str = r#"{"name":"echo","input_schema":{"type":"object","properties
 async fn talk(memory: &mut [u8], wire: &[u8], cancelled: &AtomicBool) -> Result<usize, Error> {
     let board = Board { led: Cell::new(false) };
     let echo = RawTool::direct(black_box(ECHO), |input: Value<'_>, out: &mut Output<'_>| Ok(out.text(input.as_json())?))?;
-    let tools = (&board, log, echo);
+    let tools = (board.by_ref(), log, echo);
     let config = Config::new("m", 64).auth(Auth::Key("k")).base_url("http://a.test").stream(black_box(true));
     let mut driver = Driver::new(config, Wire(wire), &tools, Time)?.hooks(Careful(cancelled));
     let mut run = Run::new(Transcript::new(memory));
