@@ -90,7 +90,10 @@ fn kind(body: &[u8]) -> &'static str {
 
 fn garbage(body: &[u8]) -> Vec<Harm> {
     let with = |bytes: &[u8], at: usize| [&body[..at], bytes, &body[at..]].concat();
+    // In the middle of an event's JSON. In its name it would make an event of another name, which is skipped.
     let middle = body.len() / 2;
+    let rest = &body[middle..];
+    let middle = rest.windows(7).position(|part| part == b"data: {").map_or(middle, |at| middle + at + 12);
     let mut all = vec![
         Harm::Body(b"<html><body>Sign in to the hotel's network</body></html>".to_vec(), "text/html"),
         Harm::Body(Vec::new(), STREAM),
