@@ -28,7 +28,8 @@ packages() {
     clippy | unit | soak | faults | doc | conformance | fuzz) echo gcc libc6-dev ca-certificates ;;
     serve) echo python3 curl gcc libc6-dev ca-certificates ;;
     playground) echo chromium python3 curl gcc libc6-dev ca-certificates ;;
-    stores | kills | long) echo postgresql nginx-light python3-venv curl gcc libc6-dev ca-certificates ;;
+    long) echo valgrind postgresql nginx-light python3-venv curl gcc libc6-dev ca-certificates ;;
+    stores | kills) echo postgresql nginx-light python3-venv curl gcc libc6-dev ca-certificates ;;
     valgrind | bench) echo valgrind python3 gcc libc6-dev ca-certificates ;;
     targets) echo rustc-web cargo-web rust-web-src gcc libc6-dev ca-certificates ;;
     no_panic) echo rustc-web cargo-web rust-web-src lld llvm python3 gcc libc6-dev ca-certificates ;;
@@ -39,8 +40,13 @@ packages() {
 
 # ---- the parts; each runs in a shell of its own, so that its first failing command ends it ----
 
+# The workspace, and the packages outside of it.
 part_fmt() {
     cargo fmt --all -- --check
+    local folder
+    for folder in tests/fuzz tests/benches tests/no-panic examples/firmware; do
+        (cd "$folder" && cargo fmt -- --check)
+    done
 }
 
 part_clippy() {
@@ -98,9 +104,10 @@ part_fuzz() {
     (cd tests/fuzz && cargo run -q --locked --release --bin fuzz -- --seconds "${FUZZ_SECONDS:-20}")
 }
 
-# Every suite of core and the transports under memcheck, but for what tests/valgrind.py leaves out, each with its reason.
+# The suites of core and of the board's transport under memcheck, but for what tests/valgrind.py leaves
+# out, each with its reason. Those of toolrunner-std, which has no `unsafe`, are in `long`.
 part_valgrind() {
-    python3 tests/valgrind.py
+    python3 tests/valgrind.py core embassy
 }
 
 # Instructions of the machine's own work, held by tests/benches/counts.txt; and that what is timed still runs.
@@ -145,6 +152,7 @@ part_kills() {
 }
 
 part_long() {
+    python3 tests/valgrind.py std
     # Ten times as many conversations, none of them one of those above.
     SOAK_FIRST=1000001 SOAK=200000 part_soak
     STORE_KILLS=200 part_stores

@@ -1,6 +1,6 @@
 """Runs the tests of core and of both transports under valgrind's memcheck: as many programs at a time as there are processors.
 
-    valgrind.py [SUITE...]      all, or only these
+    valgrind.py [NAME...]       all, or only these suites and packages: core/fold, core
 
 An invalid read or write, a use of what was never written, or memory that is lost for good fails. What is left out stands below, each
 with its reason. It prints the processor's time of each suite.
@@ -49,10 +49,12 @@ SKIPPED = {
 }
 
 
-def programs():
-    """The test programs, and the folder that each runs in."""
+def programs(wanted):
+    """The test programs of packages that are wanted, and the folder that each runs in."""
     found = []
     for package, features in PACKAGES:
+        if wanted and not any(name.split("/")[0] == package.removeprefix("toolrunner-") for name in wanted):
+            continue
         command = ["cargo", "test", "-q", "-p", package, *features, "--tests", "--no-run", "--message-format=json"]
         built = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
         for message in map(json.loads, built.splitlines()):
@@ -90,7 +92,10 @@ def run(program):
 
 
 def main(*wanted):
-    chosen = [program for program in programs() if (not wanted or program[0] in wanted) and "" not in SKIPPED.get(program[0], {})]
+    def is_wanted(suite):
+        return not wanted or suite in wanted or suite.split("/")[0] in wanted
+
+    chosen = [program for program in programs(wanted) if is_wanted(program[0]) and "" not in SKIPPED.get(program[0], {})]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         done = list(pool.map(run, chosen))
     for suite, tests in SKIPPED.items():

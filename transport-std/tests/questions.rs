@@ -1,17 +1,20 @@
 //! Tools that ask a question: the run waits for the answer, and the tool is called again with it.
 
-use core::sync::atomic::{AtomicUsize, Ordering};
+use std::cell::Cell;
 
 use toolrunner_core::testing::{Reply, Script, ScriptedModel};
 use toolrunner_std::testing::Scripted;
 use toolrunner_std::{Outcome, Run, ToolContext, ToolError, tool};
 
-static CALLS: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    /// Calls of `paint` by the test of this thread.
+    static CALLS: Cell<u32> = const { Cell::new(0) };
+}
 
 /// Paints something, and asks twice first.
 #[tool]
 async fn paint(context: &ToolContext<'_>, what: String) -> Result<String, ToolError> {
-    CALLS.fetch_add(1, Ordering::Relaxed);
+    CALLS.set(CALLS.get() + 1);
     let colour = context.ask(r#""Which colour?""#)?.to_owned();
     let coats = context.ask(r#""How many coats?""#)?;
     Ok(format!("{what}: {coats} coats of {colour}"))
@@ -44,7 +47,7 @@ async fn a_tool_asks_and_is_called_again_with_the_answers() {
     run.answer_question("t1", r#""red""#).unwrap().answer_question("t1", "2").unwrap();
     assert_eq!(run.until_done().await.unwrap().text(), "Done.");
     assert!(result_of(&run).contains(r#"door: 2 coats of \"red\""#), "{}", result_of(&run));
-    assert_eq!(CALLS.load(Ordering::Relaxed), 3);
+    assert_eq!(CALLS.get(), 3);
     assert_eq!(scripted.requests().len(), 2);
 }
 

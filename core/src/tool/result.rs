@@ -5,11 +5,13 @@ use crate::json::{self, Sink, Text, Value};
 
 /// A type that a tool can return.
 ///
-/// Texts go to the model as they are; numbers and booleans as JSON has them; `()` leaves what the tool wrote itself, and if that is
-/// nothing the result reads [`EMPTY_RESULT`](super::EMPTY_RESULT); [`Block`]s are content blocks. With the feature `serde` a tool made
-/// by `#[tool]` may also return any other `Serialize`, which becomes JSON text; [`Json`] does that where a `ToolOutput` is asked for.
-/// Bytes (`Vec<u8>` and its like) do not compile as a result: write an image as a [`Block`] of
-/// [`Source::Bytes`](super::Source::Bytes), or return `Json(bytes)` for a list of numbers.
+/// Texts go to the model as they are; numbers and booleans as JSON has them; `()` leaves what the
+/// tool wrote itself, and if that is nothing the result reads
+/// [`EMPTY_RESULT`](super::EMPTY_RESULT); [`Block`]s are content blocks. With the feature `serde` a
+/// tool made by `#[tool]` may also return any other `Serialize`, which becomes JSON text; [`Json`]
+/// does that where a `ToolOutput` is asked for. Bytes (`Vec<u8>` and its like) do not compile as a
+/// result: write an image as a [`Block`] of [`Source::Bytes`](super::Source::Bytes), or return
+/// `Json(bytes)` for a list of numbers.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a tool's result",
     label = "not a result that the model can read",
@@ -189,8 +191,9 @@ impl<T: serde::Serialize> ToolOutput for Json<T> {
     }
 }
 
-/// For generated code: what a function returns, whatever it is, becomes a result. Which of several ways is taken is found by method
-/// resolution: `(&&&&Probe(&value)).kind()` takes the impl for `&&&Probe` before that for `&&Probe`, and so on down to `Probe`.
+/// For generated code: what a function returns, whatever it is, becomes a result. Which of several
+/// ways is taken is found by method resolution: `(&&&&Probe(&value)).kind()` takes the impl for
+/// `&&&Probe` before that for `&&Probe`, and so on down to `Probe`.
 #[doc(hidden)]
 pub mod kinds {
     use core::convert::Infallible;
@@ -240,27 +243,35 @@ pub mod kinds {
 
     #[cfg(feature = "serde")]
     mod bytes {
+        use super::Bytes;
+
+        impl Bytes for [u8] {}
+        impl<const N: usize> Bytes for [u8; N] {}
+        impl<const N: usize> Bytes for heapless::Vec<u8, N> {}
+        impl<T: Bytes + ?Sized> Bytes for &T {}
+        impl<T: Bytes> Bytes for Option<T> {}
+        impl<T: Bytes> Bytes for [T] {}
+    }
+
+    #[cfg(all(feature = "serde", feature = "alloc"))]
+    mod owned_bytes {
         use alloc::borrow::Cow;
         use alloc::boxed::Box;
         use alloc::collections::VecDeque;
         use alloc::rc::Rc;
+        #[cfg(target_has_atomic = "ptr")]
         use alloc::sync::Arc;
         use alloc::vec::Vec;
 
         use super::Bytes;
 
-        impl Bytes for [u8] {}
-        impl<const N: usize> Bytes for [u8; N] {}
         impl Bytes for Vec<u8> {}
         impl Bytes for VecDeque<u8> {}
         impl Bytes for Cow<'_, [u8]> {}
-        impl<const N: usize> Bytes for heapless::Vec<u8, N> {}
-        impl<T: Bytes + ?Sized> Bytes for &T {}
         impl<T: Bytes + ?Sized> Bytes for Box<T> {}
         impl<T: Bytes + ?Sized> Bytes for Rc<T> {}
+        #[cfg(target_has_atomic = "ptr")]
         impl<T: Bytes + ?Sized> Bytes for Arc<T> {}
-        impl<T: Bytes> Bytes for Option<T> {}
-        impl<T: Bytes> Bytes for [T] {}
         impl<T: Bytes> Bytes for Vec<T> {}
     }
 
@@ -329,7 +340,11 @@ pub mod kinds {
 
     #[cfg(feature = "serde")]
     impl IsSerialize {
-        pub fn write<T: serde::Serialize>(self, value: T, out: &mut Output<'_>) -> Result<(), ToolError> {
+        pub fn write<T: serde::Serialize>(
+            self,
+            value: T,
+            out: &mut Output<'_>,
+        ) -> Result<(), ToolError> {
             out.json(&value)
         }
     }

@@ -1,8 +1,9 @@
-//! Runs the firmware images in QEMU against the scripted model, and compares what they print with the files in
-//! `examples/firmware/expected`. `BLESS=1` writes those files instead.
+//! Runs the firmware images in QEMU against the scripted model, and compares what they print with
+//! the files in `examples/firmware/expected`. `BLESS=1` writes those files instead.
 //!
-//! Needs Debian's packages rustc-web, cargo-web, rust-web-src, lld and qemu-system-arm. Nothing leaves the host's loopback.
-//! Arguments choose: only what has one of them in its name is run (`lm3s6965evb/tls/cut`).
+//! Needs Debian's packages rustc-web, cargo-web, rust-web-src, lld and qemu-system-arm. Nothing
+//! leaves the host's loopback. Arguments choose: only what has one of them in its name is run
+//! (`lm3s6965evb/tls/cut`).
 
 #[path = "../../../transport-embassy/tests/network/rogue.rs"]
 #[expect(dead_code, reason = "the transport's own tests use all of it")]
@@ -14,6 +15,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -22,8 +24,14 @@ use toolrunner_core::testing::http1::Connection;
 use toolrunner_core::testing::{Answer, BadLink, Chunk, Reply, Script, ScriptedModel};
 use toolrunner_tests::firmware::{cargo, tls_identity};
 
-/// Boards by the names of their features, which are QEMU's names of the machines, and their network cards.
-const BOARDS: [(&str, &str); 3] = [("lm3s6965evb", "stellaris"), ("mps2-an386", "lan9118"), ("mps2-an500", "lan9118")];
+/// Boards by the names of their features, which are QEMU's names of the machines, and their network
+/// cards.
+const BOARDS: [(&str, &str); 3] =
+    [("lm3s6965evb", "stellaris"), ("mps2-an386", "lan9118"), ("mps2-an500", "lan9118")];
+
+/// How many boards are emulated at once. Each takes less than a processor, and much of its time is
+/// waiting.
+const AT_ONCE: usize = 2;
 
 /// What the server does besides answering.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,7 +41,8 @@ enum Manner {
     Closes,
     /// Breaks off the first reply.
     Cuts,
-    /// Sends messages of the TLS handshake after its end, a different one in place of each of the first replies.
+    /// Sends messages of the TLS handshake after its end, a different one in place of each of the
+    /// first replies.
     Rogue,
     /// Does not answer the first request.
     Silent,
@@ -41,15 +50,16 @@ enum Manner {
     Slow,
 }
 
-/// The most of the stack that an image may use in any scenario, without TLS and with it, in bytes: what goes over means that something
-/// has begun to grow with what comes in.
+/// The most of the stack that an image may use in any scenario, without TLS and with it, in bytes:
+/// what goes over means that something has begun to grow with what comes in.
 const STACK: [u32; 2] = [6 * 1024, 22 * 1024];
 
 struct Scenario {
     name: &'static str,
     manner: Manner,
     script: fn() -> Script,
-    /// Arguments to the image after the base URL: the transcript's size, and where the first question goes.
+    /// Arguments to the image after the base URL: the transcript's size, and where the first
+    /// question goes.
     arguments: &'static [&'static str],
     /// Whether the image must have TLS; without an opinion, both are run.
     tls: Option<bool>,
@@ -62,31 +72,71 @@ const SCENARIOS: &[Scenario] = &[
     scenario("closes", Manner::Closes, room),
     scenario("silent", Manner::Silent, room),
     Scenario { tls: Some(true), ..scenario("rogue", Manner::Rogue, room) },
-    scenario("overloaded", Manner::Good, || room_after(Answer::error(529, "overloaded_error", "Overloaded").header("retry-after", "1"))),
-    scenario("refused", Manner::Good, || room_after(Answer::error(401, "authentication_error", "invalid x-api-key"))),
-    scenario("large-head", Manner::Good, || room_after(Answer::from(Reply::text("One moment.")).header("set-cookie", &"c".repeat(2000)))),
-    scenario("large-reply", Manner::Good, || room_after(Reply::text(&"What a long story. ".repeat(600)).into())),
+    scenario("overloaded", Manner::Good, || {
+        room_after(Answer::error(529, "overloaded_error", "Overloaded").header("retry-after", "1"))
+    }),
+    scenario("refused", Manner::Good, || {
+        room_after(Answer::error(401, "authentication_error", "invalid x-api-key"))
+    }),
+    scenario("large-head", Manner::Good, || {
+        room_after(Answer::from(Reply::text("One moment.")).header("set-cookie", &"c".repeat(2000)))
+    }),
+    scenario("large-reply", Manner::Good, || {
+        room_after(Reply::text(&"What a long story. ".repeat(600)).into())
+    }),
     scenario("large-input", Manner::Good, large_input),
     scenario("deep-input", Manner::Good, deep_input),
-    scenario("deep-reply", Manner::Good, || room_after(Reply::new().block(&format!(r#"{{"type":"x","x":{}}}"#, nested(100_000))).into())),
-    scenario("no-utf8", Manner::Good, || room_after(Answer::raw(200, b"event: message_start\ndata: {\"type\":\"\xff\"}\n\n".as_slice()))),
-    scenario("no-reply", Manner::Good, || room_after(Answer::raw(200, "<html>").header("content-type", "text/html"))),
-    Scenario { arguments: &["900"], ..scenario("overflow", Manner::Good, || room_that_says(&"It was 27.5 degrees. ".repeat(20))) },
-    Scenario { arguments: &["8192", "http://nowhere.test"], tls: Some(false), ..scenario("no-name", Manner::Good, room) },
-    Scenario { arguments: &["8192", "http://10.0.2.2:9"], tls: Some(false), ..scenario("nobody", Manner::Good, room) },
-    Scenario { arguments: &["8192", "http://10.0.2.99"], tls: Some(false), ..scenario("no-host", Manner::Good, room) },
-    Scenario { arguments: &["8192", "https://10.0.2.2:PORT"], tls: Some(true), ..scenario("wrong-name", Manner::Good, room) },
+    scenario("deep-reply", Manner::Good, || {
+        room_after(Reply::new().block(&format!(r#"{{"type":"x","x":{}}}"#, nested(100_000))).into())
+    }),
+    scenario("no-utf8", Manner::Good, || {
+        room_after(Answer::raw(
+            200,
+            b"event: message_start\ndata: {\"type\":\"\xff\"}\n\n".as_slice(),
+        ))
+    }),
+    scenario("no-reply", Manner::Good, || {
+        room_after(Answer::raw(200, "<html>").header("content-type", "text/html"))
+    }),
+    Scenario {
+        arguments: &["900"],
+        ..scenario("overflow", Manner::Good, || room_that_says(&"It was 27.5 degrees. ".repeat(20)))
+    },
+    Scenario {
+        arguments: &["8192", "http://nowhere.test"],
+        tls: Some(false),
+        ..scenario("no-name", Manner::Good, room)
+    },
+    Scenario {
+        arguments: &["8192", "http://10.0.2.2:9"],
+        tls: Some(false),
+        ..scenario("nobody", Manner::Good, room)
+    },
+    Scenario {
+        arguments: &["8192", "http://10.0.2.99"],
+        tls: Some(false),
+        ..scenario("no-host", Manner::Good, room)
+    },
+    Scenario {
+        arguments: &["8192", "https://10.0.2.2:PORT"],
+        tls: Some(true),
+        ..scenario("wrong-name", Manner::Good, room)
+    },
 ];
 
-/// Two questions, of which the second is asked again after a power cut; run with the image `snapshot`, on the first board only.
+/// Two questions, of which the second is asked again after a power cut; run with the image
+/// `snapshot`, on the first board only.
 const POWER_CUT: Scenario = scenario("power-cut", Manner::Good, thermometer);
-/// Words that the board can still write when it saves the second question's answer: in the middle of the snapshot.
+/// Words that the board can still write when it saves the second question's answer: in the middle
+/// of the snapshot.
 const WORDS: usize = 120;
 /// The flash: two slots of four sectors.
 const SLOT: usize = 4096;
 
-/// A server that does not answer, and an interrupt that ends the run; run with the image `cancel`, on the first board only.
-const CANCEL: Scenario = scenario("cancel", Manner::Silent, || Script::new().reply(Reply::text("I am.")));
+/// A server that does not answer, and an interrupt that ends the run; run with the image `cancel`,
+/// on the first board only.
+const CANCEL: Scenario =
+    scenario("cancel", Manner::Silent, || Script::new().reply(Reply::text("I am.")));
 
 /// The good one, told by defmt instead of in text; run on the first board only.
 const DEFMT: Scenario = scenario("defmt", Manner::Good, room);
@@ -95,7 +145,8 @@ const fn scenario(name: &'static str, manner: Manner, script: fn() -> Script) ->
     Scenario { name, manner, script, arguments: &[], tls: None }
 }
 
-/// Two questions: one that takes a turn with two calls, and one that takes a turn with a call that fails.
+/// Two questions: one that takes a turn with two calls, and one that takes a turn with a call that
+/// fails.
 fn room() -> Script {
     room_that_says("It was 27.5 degrees, so I switched the LED on.")
 }
@@ -110,7 +161,10 @@ fn room_that_says(answer: &str) -> Script {
             (false, false, _) => first_calls().into(),
             (false, true, _) => Reply::text(&answer).into(),
             (true, _, false) => second_calls().into(),
-            (true, _, true) => Reply::text("I switched the LED on, and nothing else.\nAsk me \"why\" if you like: \u{1f321}").into(),
+            (true, _, true) => Reply::text(
+                "I switched the LED on, and nothing else.\nAsk me \"why\" if you like: \u{1f321}",
+            )
+            .into(),
         }
     })
 }
@@ -135,11 +189,19 @@ fn room_after(first: Answer) -> Script {
 }
 
 fn first_calls() -> Reply {
-    Reply::text("Let me see.").tool_use("toolu_1", "temperature", "{}").tool_use("toolu_2", "set_led", r#"{"on":true}"#)
+    Reply::text("Let me see.").tool_use("toolu_1", "temperature", "{}").tool_use(
+        "toolu_2",
+        "set_led",
+        r#"{"on":true}"#,
+    )
 }
 
 fn second_calls() -> Reply {
-    Reply::new().tool_use("toolu_3", "log", r#"{"line":0}"#).tool_use("toolu_4", "log", r#"{"line":7}"#)
+    Reply::new().tool_use("toolu_3", "log", r#"{"line":0}"#).tool_use(
+        "toolu_4",
+        "log",
+        r#"{"line":7}"#,
+    )
 }
 
 /// A call whose input is larger than the transcript.
@@ -167,21 +229,37 @@ fn main() -> ExitCode {
         for tls in [false, true] {
             let kind = if tls { "tls" } else { "plain" };
             let name = |scenario: &Scenario| format!("{board}/{kind}/{}", scenario.name);
-            let chosen = |scenario: &&Scenario| wanted.is_empty() || wanted.iter().any(|word| name(scenario).contains(word));
+            let chosen = |scenario: &&Scenario| {
+                wanted.is_empty() || wanted.iter().any(|word| name(scenario).contains(word))
+            };
             let fits = |scenario: &&Scenario| scenario.tls.is_none_or(|only| only == tls);
             let scenarios: Vec<&Scenario> = SCENARIOS.iter().filter(fits).filter(chosen).collect();
             if scenarios.is_empty() {
                 continue;
             }
-            let Some(image) = build(&firmware, "agent", board, if tls { &["tls"] } else { &[] }) else {
+            let Some(image) = build(&firmware, "agent", board, if tls { &["tls"] } else { &[] })
+            else {
                 println!("FAILED {board}/{kind}: no image");
                 failed += scenarios.len();
                 continue;
             };
-            for scenario in scenarios {
-                let passes = report(&name(scenario), || run(&firmware, &image, (board, card), tls, scenario));
-                *if passes { &mut passed } else { &mut failed } += 1;
-            }
+            let next = AtomicUsize::new(0);
+            let good = AtomicUsize::new(0);
+            let work = || {
+                while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let passes = report(&name(scenario), || {
+                        run(&firmware, &image, (board, card), tls, scenario)
+                    });
+                    good.fetch_add(usize::from(passes), Ordering::Relaxed);
+                }
+            };
+            std::thread::scope(|scope| {
+                for _ in 0..AT_ONCE {
+                    scope.spawn(work);
+                }
+            });
+            passed += good.load(Ordering::Relaxed);
+            failed += scenarios.len() - good.load(Ordering::Relaxed);
         }
     }
     let name = format!("{}/plain/{}", BOARDS[0].0, POWER_CUT.name);
@@ -220,7 +298,15 @@ fn build(firmware: &Path, program: &str, board: &str, features: &[&str]) -> Opti
     let mut build = cargo(firmware);
     // What defmt is to tell is chosen when an image is built.
     build.env("DEFMT_LOG", "trace");
-    build.args(["build", "--release", "--quiet", "--bin", program, "--features", &features.join(",")]);
+    build.args([
+        "build",
+        "--release",
+        "--quiet",
+        "--bin",
+        program,
+        "--features",
+        &features.join(","),
+    ]);
     if !build.status().ok()?.success() {
         return None;
     }
@@ -231,25 +317,41 @@ fn build(firmware: &Path, program: &str, board: &str, features: &[&str]) -> Opti
 }
 
 /// Runs one scenario, compares what is printed, and gives how deep the stack was.
-fn run(firmware: &Path, image: &Path, board: (&str, &str), tls: bool, scenario: &Scenario) -> Result<String, String> {
+fn run(
+    firmware: &Path,
+    image: &Path,
+    board: (&str, &str),
+    tls: bool,
+    scenario: &Scenario,
+) -> Result<String, String> {
     let identity = if tls { Some(tls_identity(firmware, None)) } else { None };
     let (port, model) = start_model(scenario, identity)?;
     let scheme = if tls { "https" } else { "http" };
     let mut arguments = vec![format!("{scheme}://api.test:{port}")];
-    arguments.extend(scenario.arguments.iter().map(|argument| argument.replace("PORT", &port.to_string())));
+    arguments.extend(
+        scenario.arguments.iter().map(|argument| argument.replace("PORT", &port.to_string())),
+    );
     let stack = compare(firmware, scenario, &emulate(image, board, &arguments)?, &model)?;
     let most = STACK[usize::from(tls)];
-    if stack.parse().is_ok_and(|stack: u32| stack <= most) { Ok(stack) } else { Err(format!("stack {stack}, at most {most}")) }
+    if stack.parse().is_ok_and(|stack: u32| stack <= most) {
+        Ok(stack)
+    } else {
+        Err(format!("stack {stack}, at most {most}"))
+    }
 }
 
-/// Runs the image `snapshot` three times over one flash: the power goes in the second save, then what is left is gone on with and saved,
-/// then that is found.
+/// Runs the image `snapshot` three times over one flash: the power goes in the second save, then
+/// what is left is gone on with and saved, then that is found.
 fn power_cut(firmware: &Path) -> Result<String, String> {
     let image = build(firmware, "snapshot", BOARDS[0].0, &["flash"]).ok_or("no image")?;
     let (port, model) = start_model(&POWER_CUT, None)?;
     let flash = std::env::temp_dir().join(format!("toolrunner-flash-{port}"));
     std::fs::write(&flash, [0xff; 2 * SLOT]).map_err(|e| e.to_string())?;
-    let mut arguments = vec![format!("http://api.test:{port}"), flash.to_string_lossy().into_owned(), WORDS.to_string()];
+    let mut arguments = vec![
+        format!("http://api.test:{port}"),
+        flash.to_string_lossy().into_owned(),
+        WORDS.to_string(),
+    ];
     let printed = emulate(&image, BOARDS[0], &arguments).and_then(|first| {
         let bytes = std::fs::read(&flash).map_err(|e| e.to_string())?;
         let written = bytes.iter().skip(SLOT).filter(|byte| **byte != 0xff).count();
@@ -257,7 +359,9 @@ fn power_cut(firmware: &Path) -> Result<String, String> {
             return Err(format!("{written} bytes in the second slot\n{first}"));
         }
         arguments.pop();
-        Ok(first + &emulate(&image, BOARDS[0], &arguments)? + &emulate(&image, BOARDS[0], &arguments)?)
+        Ok(first
+            + &emulate(&image, BOARDS[0], &arguments)?
+            + &emulate(&image, BOARDS[0], &arguments)?)
     });
     let _ = std::fs::remove_file(flash);
     compare(firmware, &POWER_CUT, &printed?, &model)
@@ -267,10 +371,16 @@ fn power_cut(firmware: &Path) -> Result<String, String> {
 fn cancelled(firmware: &Path) -> Result<String, String> {
     let image = build(firmware, "cancel", BOARDS[0].0, &["alarm"]).ok_or("no image")?;
     let (port, model) = start_model(&CANCEL, None)?;
-    compare(firmware, &CANCEL, &emulate(&image, BOARDS[0], &[format!("http://api.test:{port}")])?, &model)
+    compare(
+        firmware,
+        &CANCEL,
+        &emulate(&image, BOARDS[0], &[format!("http://api.test:{port}")])?,
+        &model,
+    )
 }
 
-/// Runs the image `agent` as it logs by defmt at every level, and has its frames decoded by `defmt-print`.
+/// Runs the image `agent` as it logs by defmt at every level, and has its frames decoded by
+/// `defmt-print`.
 fn told_by_defmt(firmware: &Path) -> Result<String, String> {
     let image = build(firmware, "agent", BOARDS[0].0, &["defmt"]).ok_or("no image")?;
     let (port, model) = start_model(&DEFMT, None)?;
@@ -278,8 +388,12 @@ fn told_by_defmt(firmware: &Path) -> Result<String, String> {
     let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/bin/defmt-print");
     let mut print = Command::new(&tool);
     print.arg("-e").arg(&image).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut print =
-        print.spawn().map_err(|e| format!("{}: {e}: cargo install --locked --root target/tools defmt-print@1.2.0", tool.display()))?;
+    let mut print = print.spawn().map_err(|e| {
+        format!(
+            "{}: {e}: cargo install --locked --root target/tools defmt-print@1.2.0",
+            tool.display()
+        )
+    })?;
     // Closed at the end of the statement, so that it ends.
     print.stdin.take().ok_or("no input")?.write_all(&frames).map_err(|e| e.to_string())?;
     let output = print.wait_with_output().map_err(|e| e.to_string())?;
@@ -291,12 +405,16 @@ fn told_by_defmt(firmware: &Path) -> Result<String, String> {
 }
 
 /// Starts a server for the scenario, on a port of its own.
-fn start_model(scenario: &Scenario, identity: Option<Arc<rustls::ServerConfig>>) -> Result<(u16, Arc<Mutex<ScriptedModel>>), String> {
+fn start_model(
+    scenario: &Scenario,
+    identity: Option<Arc<rustls::ServerConfig>>,
+) -> Result<(u16, Arc<Mutex<ScriptedModel>>), String> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| e.to_string())?;
     let port = listener.local_addr().map_err(|e| e.to_string())?.port();
     let model = Arc::new(Mutex::new(ScriptedModel::new((scenario.script)())));
     let manner = scenario.manner;
-    // The thread waits for connections until the process ends; each has a port and a model of its own.
+    // The thread waits for connections until the process ends; each has a port and a model of its
+    // own.
     std::thread::spawn({
         let model = Arc::clone(&model);
         move || {
@@ -314,14 +432,19 @@ fn emulate(image: &Path, board: (&str, &str), arguments: &[String]) -> Result<St
     emulate_bytes(image, board, arguments).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn emulate_bytes(image: &Path, (board, card): (&str, &str), arguments: &[String]) -> Result<Vec<u8>, String> {
+fn emulate_bytes(
+    image: &Path,
+    (board, card): (&str, &str),
+    arguments: &[String],
+) -> Result<Vec<u8>, String> {
     let mut options = "enable=on,target=native,chardev=console,arg=image".to_owned();
     for argument in arguments {
         options.push_str(",arg=");
         options.push_str(argument);
     }
     let mut qemu = Command::new("timeout");
-    // By counted instructions (16 ns each), so that a busy host does not make the board's clock lose ticks.
+    // By counted instructions (16 ns each), so that a busy host does not make the board's clock
+    // lose ticks.
     qemu.args([
         "60",
         "qemu-system-arm",
@@ -349,7 +472,12 @@ fn emulate_bytes(image: &Path, (board, card): (&str, &str), arguments: &[String]
 }
 
 /// Compares what was printed with what is expected, and gives how deep the stack was.
-fn compare(firmware: &Path, scenario: &Scenario, text: &str, model: &Mutex<ScriptedModel>) -> Result<String, String> {
+fn compare(
+    firmware: &Path,
+    scenario: &Scenario,
+    text: &str,
+    model: &Mutex<ScriptedModel>,
+) -> Result<String, String> {
     let printed: String = text.lines().filter_map(shown).flat_map(|line| [line, "\n"]).collect();
     let complaints = model.lock().map_err(|e| e.to_string())?.complaints().join("; ");
     if !complaints.is_empty() {
@@ -360,19 +488,29 @@ fn compare(firmware: &Path, scenario: &Scenario, text: &str, model: &Mutex<Scrip
         std::fs::write(&file, &printed).map_err(|e| e.to_string())?;
     }
     let expected = std::fs::read_to_string(file).unwrap_or_default();
-    let stack = text.lines().find_map(|line| line.strip_prefix("stack: ")).unwrap_or_default().to_owned();
-    if printed == expected { Ok(stack) } else { Err(format!("printed:\n{printed}expected:\n{expected}")) }
+    let stack =
+        text.lines().find_map(|line| line.strip_prefix("stack: ")).unwrap_or_default().to_owned();
+    if printed == expected {
+        Ok(stack)
+    } else {
+        Err(format!("printed:\n{printed}expected:\n{expected}"))
+    }
 }
 
-/// A line without what depends on how the bytes came in: how deep the stack was and how long it took, how much was held when something was full, and how
-/// far a long text got until then.
+/// A line without what depends on how the bytes came in: how deep the stack was and how long it
+/// took, how much was held when something was full, and how far a long text got until then.
 fn shown(line: &str) -> Option<&str> {
     let line = line.split_inclusive(" full").next().unwrap_or_default();
     let line = if line.len() > 200 { line.get(..60).unwrap_or_default() } else { line };
-    if ["stack: ", "busy: ", "waited: ", "late: "].iter().any(|figure| line.starts_with(figure)) { None } else { Some(line.trim_end()) }
+    if ["stack: ", "busy: ", "waited: ", "late: "].iter().any(|figure| line.starts_with(figure)) {
+        None
+    } else {
+        Some(line.trim_end())
+    }
 }
 
-/// Answers a request with what no server may send after the handshake, and waits for the client to leave.
+/// Answers a request with what no server may send after the handshake, and waits for the client to
+/// leave.
 fn break_the_rules(socket: TcpStream, identity: &Arc<rustls::ServerConfig>, rogue: Rogue) {
     let Ok(session) = rustls::ServerConnection::new(Arc::clone(identity)) else { return };
     let mut stream = rustls::StreamOwned::new(session, socket);
@@ -386,9 +524,17 @@ fn break_the_rules(socket: TcpStream, identity: &Arc<rustls::ServerConfig>, rogu
 trait Stream: Read + Write {}
 impl<S: Read + Write> Stream for S {}
 
-fn serve(socket: TcpStream, identity: Option<Arc<rustls::ServerConfig>>, model: &Mutex<ScriptedModel>, manner: Manner, count: usize) {
+fn serve(
+    socket: TcpStream,
+    identity: Option<Arc<rustls::ServerConfig>>,
+    model: &Mutex<ScriptedModel>,
+    manner: Manner,
+    count: usize,
+) {
     let Ok(reset) = socket.try_clone() else { return };
-    if let (Manner::Rogue, Some(identity), Some(&rogue)) = (manner, &identity, Rogue::MESSAGES.get(count)) {
+    if let (Manner::Rogue, Some(identity), Some(&rogue)) =
+        (manner, &identity, Rogue::MESSAGES.get(count))
+    {
         return break_the_rules(socket, identity, rogue);
     }
     let mut stream: Box<dyn Stream> = match identity.map(rustls::ServerConnection::new) {
@@ -398,7 +544,8 @@ fn serve(socket: TcpStream, identity: Option<Arc<rustls::ServerConfig>>, model: 
     };
     let mut connection = Connection::new();
     if manner == Manner::Slow {
-        connection = connection.link(BadLink::new(7).longest_piece(60).delays(100, Duration::from_millis(40)));
+        connection = connection
+            .link(BadLink::new(7).longest_piece(60).delays(100, Duration::from_millis(40)));
     }
     let mut buffer = [0; 4096];
     let silent = manner == Manner::Silent && count == 0;
@@ -418,7 +565,10 @@ fn serve(socket: TcpStream, identity: Option<Arc<rustls::ServerConfig>>, model: 
             model.broken();
         }
         drop(model);
-        let whole: usize = chunks.iter().map(|chunk| if let Chunk::Data(bytes) = chunk { bytes.len() } else { 0 }).sum();
+        let whole: usize = chunks
+            .iter()
+            .map(|chunk| if let Chunk::Data(bytes) = chunk { bytes.len() } else { 0 })
+            .sum();
         let mut left = if cut { whole / 2 } else { usize::MAX };
         for chunk in chunks {
             let sent = match chunk {

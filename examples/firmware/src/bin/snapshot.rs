@@ -1,7 +1,8 @@
-//! A conversation that outlives a power cut: it is saved in flash after every answer, and goes on when the board is on again.
+//! A conversation that outlives a power cut: it is saved in flash after every answer, and goes on
+//! when the board is on again.
 //!
-//! `arg=snapshot,arg=BASE_URL,arg=FILE[,arg=WORDS]`: where the model is, the file that is the flash, and after how many words written by
-//! the save after the last question the power goes.
+//! `arg=snapshot,arg=BASE_URL,arg=FILE[,arg=WORDS]`: where the model is, the file that is the
+//! flash, and after how many words written by the save after the last question the power goes.
 #![no_std]
 #![no_main]
 
@@ -31,7 +32,8 @@ const SNAPSHOT: usize = TRANSCRIPT + SNAPSHOT_FRAME;
 /// Bytes of one of the flash's two slots: whole sectors for a header of 64 bytes and the snapshot.
 const SLOT: u32 = (64 + SNAPSHOT).next_multiple_of(SECTOR) as u32;
 
-const CONFIG: Config<'static> = Config::new("claude-haiku-4-5", 512).auth(Auth::Key("not-a-secret"));
+const CONFIG: Config<'static> =
+    Config::new("claude-haiku-4-5", 512).auth(Auth::Key("not-a-secret"));
 
 const QUESTIONS: [&str; 2] = ["How warm is it in here?", "And in Fahrenheit?"];
 
@@ -46,7 +48,10 @@ impl Board {
     }
 }
 
-#[embassy_executor::main(entry = "cortex_m_rt::entry", executor = "toolrunner_firmware::executor::Executor")]
+#[embassy_executor::main(
+    entry = "cortex_m_rt::entry",
+    executor = "toolrunner_firmware::executor::Executor"
+)]
 async fn main(spawner: Spawner) {
     stack::paint();
     let Some(core) = cortex_m::Peripherals::take() else { host::exit(102) };
@@ -60,7 +65,8 @@ async fn main(spawner: Spawner) {
     }
     let last = words.next().and_then(|words| words.parse().ok()).unwrap_or(u32::MAX);
 
-    static TCP: ConstStaticCell<TcpClientState<1, 1024, 2048>> = ConstStaticCell::new(TcpClientState::new());
+    static TCP: ConstStaticCell<TcpClientState<1, 1024, 2048>> =
+        ConstStaticCell::new(TcpClientState::new());
     static RESOURCES: ConstStaticCell<Resources> = ConstStaticCell::new(Resources::new());
     let tcp = TcpClient::new(network::start(spawner), TCP.take());
     let link = Plain::new(&tcp, &Names, &mut RESOURCES.take().buffer);
@@ -74,7 +80,8 @@ async fn talk<L: Link>(transport: Transport<L>, base_url: &str, path: &CStr, las
     static MEMORY: ConstStaticCell<[u8; TRANSCRIPT]> = ConstStaticCell::new([0; TRANSCRIPT]);
     static BUFFER: ConstStaticCell<[u8; SNAPSHOT]> = ConstStaticCell::new([0; SNAPSHOT]);
     let (transcript, buffer) = (Transcript::new(MEMORY.take()), BUFFER.take());
-    let mut driver = or_exit(Driver::new(CONFIG.base_url(base_url), transport, &Board, EmbassyClock::new(1)));
+    let mut driver =
+        or_exit(Driver::new(CONFIG.base_url(base_url), transport, &Board, EmbassyClock::new(1)));
     let power = Cell::new(u32::MAX);
     let mut store = or_exit(SnapshotStore::new(or_exit(HostFlash::open(path, &power)), 0, SLOT));
 
@@ -84,7 +91,7 @@ async fn talk<L: Link>(transport: Transport<L>, base_url: &str, path: &CStr, las
             Run::new(transcript)
         }
         Some(len) => {
-            print!("a snapshot of {len} bytes\n");
+            print!("a snapshot was kept\n");
             or_exit(Run::from_snapshot(buffer.get(..len).unwrap_or_default(), transcript))
         }
     };
@@ -101,7 +108,7 @@ async fn talk<L: Link>(transport: Transport<L>, base_url: &str, path: &CStr, las
             power.set(last);
         }
         let len = or_exit(run.snapshot_into(buffer));
-        print!("saving {len} bytes\n");
+        print!("saving\n");
         or_exit(store.save(buffer.get(..len).unwrap_or_default()).await);
         print!("saved\n");
     }

@@ -1,7 +1,9 @@
-//! The verifier of chains: whatever the server sends, there is a verdict; and of the certificates that it knows not one bit may change.
+//! The verifier of chains: whatever the server sends, there is a verdict; and of the certificates
+//! that it knows not one bit may change.
 //!
-//! No mutation of a certificate outlives the check of its signature. So that what is behind it is reached too, an input that begins
-//! with [`SIGNED`] holds what is *in* certificates, and they are signed here, by a root that everyone can sign for.
+//! No mutation of a certificate outlives the check of its signature. So that what is behind it is
+//! reached too, an input that begins with [`SIGNED`] holds what is *in* certificates, and they are
+//! signed here, by a root that everyone can sign for.
 
 use std::sync::LazyLock;
 
@@ -19,12 +21,18 @@ const NOW: u64 = 1_800_000_000;
 /// How an input begins whose certificates are signed here: no certificate is so long.
 pub const SIGNED: &[u8] = &[0xff, 0xff];
 /// `ecdsa-with-SHA256`, as an algorithm stands in a certificate.
-pub const ECDSA_SHA256: &[u8] = &[0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
-/// What is before the point in the key of a P-256 certificate, without its outermost tag and length.
-const P256_KEY: &[u8] = &[0x30, 0x13, 6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7, 3, 0x42, 0];
+pub const ECDSA_SHA256: &[u8] =
+    &[0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
+/// What is before the point in the key of a P-256 certificate, without its outermost tag and
+/// length.
+const P256_KEY: &[u8] = &[
+    0x30, 0x13, 6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1,
+    7, 3, 0x42, 0,
+];
 
 /// The key of the root, of every issuer and of every leaf that is signed here.
-static KEY: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::from_slice(&[7; 32]).expect("a key"));
+static KEY: LazyLock<SigningKey> =
+    LazyLock::new(|| SigningKey::from_slice(&[7; 32]).expect("a key"));
 
 /// Its public half: an uncompressed point.
 pub fn point() -> Vec<u8> {
@@ -62,13 +70,20 @@ fn as_sent(anchor: &TrustAnchor<'_>, data: &[u8]) {
     let verdict = Trust::anchors(&anchors).check("api.test", NOW, &sent);
     let right = parts(RIGHT);
     if verdict.is_ok() {
-        assert_eq!(sent.first().map(|leaf| leaf.as_ref()), right.first().copied(), "another leaf was taken");
+        assert_eq!(
+            sent.first().map(|leaf| leaf.as_ref()),
+            right.first().copied(),
+            "another leaf was taken"
+        );
         assert!(sent.iter().any(|one| one.as_ref() == right[1]), "taken without the intermediate");
     } else {
         assert_ne!(data, RIGHT, "the right chain was refused: {verdict:?}");
     }
-    let _ = Trust::anchors(&anchors).check("other.test", NOW, &sent).expect_err("another name was taken");
-    let _ = Trust::anchors(&anchors).check("api.test", 0, &sent).expect_err("another time was taken");
+    let _ = Trust::anchors(&anchors)
+        .check("other.test", NOW, &sent)
+        .expect_err("another name was taken");
+    let _ =
+        Trust::anchors(&anchors).check("api.test", 0, &sent).expect_err("another time was taken");
     // The input as an anchor.
     if let Some(one) = sent.first() {
         let _ = anchor_from_trusted_cert(one);
@@ -78,9 +93,14 @@ fn as_sent(anchor: &TrustAnchor<'_>, data: &[u8]) {
 /// Whether such a chain was taken, for any name.
 fn signed_here(anchor: &TrustAnchor<'_>, contents: &[&[u8]]) -> bool {
     let key = [P256_KEY, &point()].concat();
-    let anchors = [TrustAnchor { subject: anchor.subject.clone(), subject_public_key_info: key.as_slice().into(), name_constraints: None }];
+    let anchors = [TrustAnchor {
+        subject: anchor.subject.clone(),
+        subject_public_key_info: key.as_slice().into(),
+        name_constraints: None,
+    }];
     // Signing is what takes long, and no chain that is taken is longer.
-    let sent: Vec<CertificateDer<'_>> = contents.iter().take(3).map(|content| signed(content).into()).collect();
+    let sent: Vec<CertificateDer<'_>> =
+        contents.iter().take(3).map(|content| signed(content).into()).collect();
     let mut taken = false;
     for name in ["api.test", "other.test", "a.b.test"] {
         if Trust::anchors(&anchors).check(name, NOW, &sent).is_err() {
@@ -88,12 +108,21 @@ fn signed_here(anchor: &TrustAnchor<'_>, contents: &[&[u8]]) -> bool {
         }
         taken = true;
         // In names the case of letters says nothing.
-        let holds = |content: &[u8], part: &[u8]| content.windows(part.len()).any(|some| some.eq_ignore_ascii_case(part));
+        let holds = |content: &[u8], part: &[u8]| {
+            content.windows(part.len()).any(|some| some.eq_ignore_ascii_case(part))
+        };
         let (leaf, issuers) = contents.split_first().expect("a leaf was taken");
-        let wildcard = name.split_once('.').map(|(_, rest)| format!("*.{rest}")).expect("a name with a dot");
-        assert!(holds(leaf, name.as_bytes()) || holds(leaf, wildcard.as_bytes()), "taken for {name}");
+        let wildcard =
+            name.split_once('.').map(|(_, rest)| format!("*.{rest}")).expect("a name with a dot");
+        assert!(
+            holds(leaf, name.as_bytes()) || holds(leaf, wildcard.as_bytes()),
+            "taken for {name}"
+        );
         // `keyUsage`, which webpki does not look at: an issuer must have it.
-        assert!(issuers.is_empty() || issuers.iter().any(|issuer| holds(issuer, &[0x55, 0x1d, 0x0f])), "issued without a word");
+        assert!(
+            issuers.is_empty() || issuers.iter().any(|issuer| holds(issuer, &[0x55, 0x1d, 0x0f])),
+            "issued without a word"
+        );
     }
     taken
 }

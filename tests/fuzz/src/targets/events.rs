@@ -1,5 +1,6 @@
 //! A reply of any shape, as a stream in any style and as one JSON object: the same message.
 
+use toolrunner_core::error::Error;
 use toolrunner_core::json::Value;
 use toolrunner_core::run::{Run, Step};
 use toolrunner_core::testing::{Reply, Request, Script, ScriptedModel, Style};
@@ -16,16 +17,27 @@ pub fn run(data: &[u8]) {
     let style = style(&mut choices);
     let reply = reply(&mut choices, "r");
     let (streamed, whole) = (message(&reply, &style, true), message(&reply, &style, false));
+    let (streamed, whole) = match (streamed, whole) {
+        (Ok(streamed), Ok(whole)) => (streamed, whole),
+        // A pause without content is no turn: it is asked again in either form.
+        (Err(streamed), Err(whole)) => return assert_eq!(streamed, whole),
+        differ => panic!("one of the two forms is refused: {differ:?}"),
+    };
     assert_eq!(streamed.1, whole.1, "stop reason, usage");
-    let theirs: serde_json::Value = serde_json::from_slice(&whole.0).expect("the conversation is JSON");
+    let theirs: serde_json::Value =
+        serde_json::from_slice(&whole.0).expect("the conversation is JSON");
     let ours = Value::first(&streamed.0).expect("a conversation");
     assert!(super::json::same(ours, &theirs), "streamed {}\nwhole {theirs}", ours.as_json());
 }
 
-/// The conversation that a reply makes, as an array, and what else the run knows of it.
-fn message(reply: &Reply, style: &Style, stream: bool) -> (Vec<u8>, String) {
-    let mut model = ScriptedModel::new(Script::new().reply(reply.clone())).style(style.clone()).lenient();
-    let request = format!(r#"{{"model":"m","max_tokens":9,"stream":{stream},"messages":[{{"role":"user","content":"Hi"}}]}}"#);
+/// The conversation that a reply makes, as an array, and what else the run knows of it. The error
+/// is that of a reply that pauses without content, which is the only one that is refused.
+fn message(reply: &Reply, style: &Style, stream: bool) -> Result<(Vec<u8>, String), Error> {
+    let mut model =
+        ScriptedModel::new(Script::new().reply(reply.clone())).style(style.clone()).lenient();
+    let request = format!(
+        r#"{{"model":"m","max_tokens":9,"stream":{stream},"messages":[{{"role":"user","content":"Hi"}}]}}"#
+    );
     // The request's length counts in the usage, so it must be the same.
     let padded = format!("{request:<120}");
     let body = model.respond(Request::new("/v1/messages", padded)).bytes();
@@ -34,8 +46,20 @@ fn message(reply: &Reply, style: &Style, stream: bool) -> (Vec<u8>, String) {
     assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
     run.answered(&ReplyHead::new(200));
     let mut rest = body.as_slice();
-    while run.feed(&mut rest).expect("a good reply").is_some() {}
-    while run.end_of_body().expect("a whole reply").is_some() {}
+    let mut read = || {
+        while run.feed(&mut rest)?.is_some() {}
+        while run.end_of_body()?.is_some() {}
+        Ok(())
+    };
+    if let Err(error) = read() {
+        assert!(
+            matches!(error, Error::Protocol(_))
+                && body.windows(10).any(|part| part == b"pause_turn"),
+            "{error}: {}",
+            String::from_utf8_lossy(&body)
+        );
+        return Err(error);
+    }
     let known = format!("{:?} {:?} {:?}", run.stop_reason(), run.turn_usage(), run.container());
-    ([b"[", run.transcript().bytes(), b"]"].concat(), known)
+    Ok(([b"[", run.transcript().bytes(), b"]"].concat(), known))
 }

@@ -1,4 +1,5 @@
-//! A snapshot from anywhere: refused, or a run that gives its snapshot again, answers each call once, sends what is valid, and ends.
+//! A snapshot from anywhere: refused, or a run that gives its snapshot again, answers each call
+//! once, sends what is valid, and ends.
 
 use toolrunner_core::error::Error;
 use toolrunner_core::message::{Messages, Role};
@@ -27,7 +28,8 @@ pub fn run(data: &[u8]) {
     if was_valid && let Err(invalid) = validity::check(closed.messages(), Tail::Open) {
         panic!("{invalid}: {}", String::from_utf8_lossy(closed.messages()));
     }
-    // What the caller appended may have calls of its own that nobody answers: then nothing is promised.
+    // What the caller appended may have calls of its own that nobody answers: then nothing is
+    // promised.
     let stays_valid = validity::check(closed.messages(), Tail::Closed).is_ok();
     go_on(&mut run, stays_valid);
     // The same with a summary, and with words in between.
@@ -57,7 +59,8 @@ fn go_on(run: &mut Run<'_>, stays_valid: bool) {
                     check_request(run);
                 }
                 run.answered(&ReplyHead::new(200));
-                let mut body = &br#"{"content":[{"type":"text","text":"Done."}],"stop_reason":"end_turn"}"#[..];
+                let mut body =
+                    &br#"{"content":[{"type":"text","text":"Done."}],"stop_reason":"end_turn"}"#[..];
                 while run.feed(&mut body).expect("a good reply").is_some() {}
                 while run.end_of_body().expect("a whole reply").is_some() {}
             }
@@ -75,9 +78,12 @@ fn go_on(run: &mut Run<'_>, stays_valid: bool) {
 
 fn check_request(run: &mut Run<'_>) {
     let body: Vec<u8> = run.body(&[b"["]).pieces().flatten().copied().collect();
-    let messages = body.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]}")).expect("a body");
-    let paused = Messages::new(messages).last().and_then(|message| message.role()) == Some(Role::Assistant);
-    if let Err(invalid) = validity::check(messages, if paused { Tail::Open } else { Tail::Closed }) {
+    let messages =
+        body.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]}")).expect("a body");
+    let paused =
+        Messages::new(messages).last().and_then(|message| message.role()) == Some(Role::Assistant);
+    if let Err(invalid) = validity::check(messages, if paused { Tail::Open } else { Tail::Closed })
+    {
         panic!("{invalid} is sent: {}\n{run:?}", String::from_utf8_lossy(messages));
     }
 }

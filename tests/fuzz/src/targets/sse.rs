@@ -1,5 +1,5 @@
-//! A reply's body whole, byte by byte, and in pieces: the same events, the same conversation, the same end; in memory that grows and in
-//! memory that does not.
+//! A reply's body whole, byte by byte, and in pieces: the same events, the same conversation, the
+//! same end; in memory that grows and in memory that does not.
 
 use toolrunner_core::error::Error;
 use toolrunner_core::run::{Run, Step};
@@ -26,7 +26,11 @@ pub fn run(data: &[u8]) {
     }
     let mut memory = vec![0; body.len() * 4 + 4096];
     assert_eq!(whole, made(Run::new(Transcript::new(&mut memory)), [body]), "fixed memory");
-    assert_eq!(whole, made(Run::new(Transcript::new(&mut memory)), body.chunks(1)), "fixed memory, single bytes");
+    assert_eq!(
+        whole,
+        made(Run::new(Transcript::new(&mut memory)), body.chunks(1)),
+        "fixed memory, single bytes"
+    );
     // With too little: an error or the same.
     let size = usize::from(*first) * 8 + 40;
     let small = made(Run::new(Transcript::new(&mut memory[..size])), body.chunks(1));
@@ -52,7 +56,11 @@ fn made<'p>(mut run: Run<'_>, pieces: impl IntoIterator<Item = &'p [u8]>) -> Mad
     Made { events, ended, transcript: run.transcript().bytes().to_vec(), usage }
 }
 
-fn feed<'p>(run: &mut Run<'_>, pieces: impl IntoIterator<Item = &'p [u8]>, events: &mut Vec<String>) -> Result<(), Error> {
+fn feed<'p>(
+    run: &mut Run<'_>,
+    pieces: impl IntoIterator<Item = &'p [u8]>,
+    events: &mut Vec<String>,
+) -> Result<(), Error> {
     for piece in pieces {
         let mut rest = piece;
         while let Some(happened) = run.feed(&mut rest)? {

@@ -1,4 +1,5 @@
-//! One request and its reply: good, odd, broken, cut, dropped; with calls that start while it streams.
+//! One request and its reply: good, odd, broken, cut, dropped; with calls that start while it
+//! streams.
 
 use core::time::Duration;
 
@@ -36,15 +37,30 @@ impl Early {
     fn see(&mut self, event: &Event<'_>) {
         match event {
             Event::BlockStart { index, block } => {
-                let is = |kind: &str| block.member("type").and_then(|value| value.as_text()).is_some_and(|text| text == *kind);
+                let is = |kind: &str| {
+                    block
+                        .member("type")
+                        .and_then(|value| value.as_text())
+                        .is_some_and(|text| text == *kind)
+                };
                 self.is_closed |= is("fallback");
                 self.leave();
                 if is("tool_use") {
-                    self.calls.push(EarlyCall { block: *index, id: String::new(), is_left: false, has_begun: false });
+                    self.calls.push(EarlyCall {
+                        block: *index,
+                        id: String::new(),
+                        is_left: false,
+                        has_begun: false,
+                    });
                 }
             }
             Event::BlockStop { index, block } => {
-                let text = |name| block.member(name).and_then(|value| value.as_text()).map_or_else(String::new, |text| text.to_string());
+                let text = |name| {
+                    block
+                        .member(name)
+                        .and_then(|value| value.as_text())
+                        .map_or_else(String::new, |text| text.to_string())
+                };
                 let is_known = self.calls.iter().any(|call| call.id == text("id"));
                 if let Some(call) = self.calls.iter_mut().find(|call| call.block == *index)
                     && !is_known
@@ -79,13 +95,26 @@ impl Machine<'_> {
         let mut early = Early::default();
         let (was_compacting, compactions) = (self.run.is_compacting(), self.run.compactions());
         let fed = match choices.below(12) {
-            0 => Fed::Failed(Error::Transport(choices.one_of(&[TransportKind::Closed, TransportKind::Tls, TransportKind::Timeout]))),
+            0 => Fed::Failed(Error::Transport(choices.one_of(&[
+                TransportKind::Closed,
+                TransportKind::Tls,
+                TransportKind::Timeout,
+            ]))),
             1 => {
                 let mut head = ReplyHead::new([529, 400, 408][choices.below(3)] as u16);
                 head.should_retry = choices.one_of(&[None, Some(true), Some(false)]);
-                head.retry_after = choices.one_of(&[None, Some(Duration::ZERO), Some(Duration::from_secs(7)), Some(Duration::MAX)]);
+                head.retry_after = choices.one_of(&[
+                    None,
+                    Some(Duration::ZERO),
+                    Some(Duration::from_secs(7)),
+                    Some(Duration::MAX),
+                ]);
                 self.run.answered(&head);
-                self.feed(br#"{"type":"error","error":{"type":"overloaded_error","message":"m"}}"#, choices, &mut early)
+                self.feed(
+                    br#"{"type":"error","error":{"type":"overloaded_error","message":"m"}}"#,
+                    choices,
+                    &mut early,
+                )
             }
             // The head never came, and nobody waits for it.
             2 => return,
@@ -122,15 +151,21 @@ impl Machine<'_> {
         let request: serde_json::Value = serde_json::from_slice(&body).expect("a request is JSON");
         let messages = &body[BEFORE[0].len()..body.len() - 2];
         self.ledger.sent(messages);
-        let paused = request["messages"].as_array().and_then(|all| all.last()).is_some_and(|last| last["role"] == "assistant");
-        if let Err(invalid) = validity::check(messages, if paused { Tail::Open } else { Tail::Closed }) {
+        let paused = request["messages"]
+            .as_array()
+            .and_then(|all| all.last())
+            .is_some_and(|last| last["role"] == "assistant");
+        if let Err(invalid) =
+            validity::check(messages, if paused { Tail::Open } else { Tail::Closed })
+        {
             panic!("{invalid} is sent: {}\n{:?}", String::from_utf8_lossy(messages), self.run);
         }
     }
 
     fn any_reply(&mut self, choices: &mut Choices<'_>) -> Vec<u8> {
         let name = format!("r{}", self.replies);
-        let made = if choices.below(4) == 0 { odd_reply(choices, &name) } else { reply(choices, &name) };
+        let made =
+            if choices.below(4) == 0 { odd_reply(choices, &name) } else { reply(choices, &name) };
         let (style, stream) = (style(choices), choices.below(4) > 0);
         let mut body = self.rendered(made, style, stream);
         match choices.below(8) {
@@ -147,7 +182,9 @@ impl Machine<'_> {
     pub(super) fn rendered(&mut self, reply: Reply, style: Style, stream: bool) -> Vec<u8> {
         self.replies += 1;
         let mut model = ScriptedModel::new(Script::new().reply(reply)).style(style).lenient();
-        let request = format!(r#"{{"model":"m","max_tokens":9,"stream":{stream},"messages":[{{"role":"user","content":"Hi"}}]}}"#);
+        let request = format!(
+            r#"{{"model":"m","max_tokens":9,"stream":{stream},"messages":[{{"role":"user","content":"Hi"}}]}}"#
+        );
         model.respond(Request::new("/v1/messages", request)).bytes()
     }
 
@@ -160,7 +197,8 @@ impl Machine<'_> {
     }
 
     fn feed(&mut self, body: &[u8], choices: &mut Choices<'_>, early: &mut Early) -> Fed {
-        let (size, look, eager) = (1 + choices.below(256), choices.below(2) == 1, choices.below(2) == 1);
+        let (size, look, eager) =
+            (1 + choices.below(256), choices.below(2) == 1, choices.below(2) == 1);
         // The connection is dropped behind this piece.
         let drop_at = if choices.below(12) == 1 { choices.below(256) } else { usize::MAX };
         for (at, piece) in body.chunks(size).enumerate() {
@@ -188,7 +226,14 @@ impl Machine<'_> {
         }
     }
 
-    fn happened(&mut self, happened: Happened, look: bool, eager: bool, choices: &mut Choices<'_>, early: &mut Early) {
+    fn happened(
+        &mut self,
+        happened: Happened,
+        look: bool,
+        eager: bool,
+        choices: &mut Choices<'_>,
+        early: &mut Early,
+    ) {
         if look {
             let _ = format!("{:?}", self.run.event(happened));
         }
@@ -211,13 +256,17 @@ impl Machine<'_> {
         }
     }
 
-    /// The reply is whole, or what is whole of it was kept: its calls that began get their answers, or are abandoned.
+    /// The reply is whole, or what is whole of it was kept: its calls that began get their answers,
+    /// or are abandoned.
     fn adopt(&mut self, early: &Early, choices: &mut Choices<'_>) {
         if !early.calls.iter().any(|call| call.has_begun) {
             return;
         }
         for (i, call) in early.calls.iter().enumerate().filter(|(_, call)| call.has_begun) {
-            assert!(self.run.call(i).is_some_and(|known| known.id == *call.id.as_str()), "another call than the one that began");
+            assert!(
+                self.run.call(i).is_some_and(|known| known.id == *call.id.as_str()),
+                "another call than the one that began"
+            );
             if !self.run.is_answered(i) && choices.below(3) > 0 {
                 self.answer(i, &call.id, choices);
             }

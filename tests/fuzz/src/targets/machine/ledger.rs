@@ -1,4 +1,5 @@
-//! What must hold of the calls that ran and of what the caller said. It knows nothing of the machine but its conversation.
+//! What must hold of the calls that ran and of what the caller said. It knows nothing of the
+//! machine but its conversation.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +8,8 @@ use toolrunner_core::message::{Block, Messages};
 /// What happened outside the machine.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    /// The calls that ran, by their ids, which no two share; and what each was answered with, as JSON, where that is known.
+    /// The calls that ran, by their ids, which no two share; and what each was answered with, as
+    /// JSON, where that is known.
     ran: BTreeMap<String, Option<String>>,
     /// Those of them whose reply is in the conversation.
     kept: BTreeSet<String>,
@@ -65,7 +67,11 @@ impl Ledger {
             if calls.contains(&id) {
                 self.kept.insert(id);
             } else {
-                assert!(self.told.contains(&id), "call {id} ran, and the model was never told: {}", String::from_utf8_lossy(messages));
+                assert!(
+                    self.told.contains(&id),
+                    "call {id} ran, and the model was never told: {}",
+                    String::from_utf8_lossy(messages)
+                );
             }
         }
         self.said.retain(|text| place(messages, text).is_some());
@@ -75,15 +81,26 @@ impl Ledger {
     pub(super) fn check(&self, messages: &[u8]) {
         let (calls, results) = calls_and_results(messages);
         for id in &self.kept {
-            assert!(calls.contains(id), "call {id} ran and is lost: {}", String::from_utf8_lossy(messages));
+            assert!(
+                calls.contains(id),
+                "call {id} ran and is lost: {}",
+                String::from_utf8_lossy(messages)
+            );
             if let Some(Some(answer)) = self.ran.get(id) {
-                assert_eq!(results.get(id), Some(answer), "the answer to {id}: {}", String::from_utf8_lossy(messages));
+                assert_eq!(
+                    results.get(id),
+                    Some(answer),
+                    "the answer to {id}: {}",
+                    String::from_utf8_lossy(messages)
+                );
             }
         }
         let mut from = 0;
         for text in &self.said {
             let found = place(&messages[from..], text);
-            from += found.unwrap_or_else(|| panic!("{text:?} is lost: {}", String::from_utf8_lossy(messages)));
+            from += found.unwrap_or_else(|| {
+                panic!("{text:?} is lost: {}", String::from_utf8_lossy(messages))
+            });
         }
     }
 }
@@ -95,7 +112,10 @@ fn calls_and_results(messages: &[u8]) -> (BTreeSet<String>, BTreeMap<String, Str
         match block {
             Block::ToolUse(call) => drop(calls.insert(call.id().to_string())),
             Block::ToolResult(result) => {
-                let content = result.value().member("content").map_or_else(String::new, |content| content.as_json().to_owned());
+                let content = result
+                    .value()
+                    .member("content")
+                    .map_or_else(String::new, |content| content.as_json().to_owned());
                 results.insert(result.tool_use_id().to_string(), content);
             }
             _ => {}

@@ -1,6 +1,7 @@
-//! The whole machine, driven by a row of operations. What must hold: what is sent is valid, and so is the conversation whenever the run
-//! rests; no call runs twice, none that ran is lost, and neither is what was said; an error of capacity tells the truth; a snapshot is
-//! the run; and the run goes on to its end when the trouble does.
+//! The whole machine, driven by a row of operations. What must hold: what is sent is valid, and so
+//! is the conversation whenever the run rests; no call runs twice, none that ran is lost, and
+//! neither is what was said; an error of capacity tells the truth; a snapshot is the run; and the
+//! run goes on to its end when the trouble does.
 
 mod exchange;
 mod ledger;
@@ -31,7 +32,8 @@ pub fn run(data: &[u8]) {
     let fixed = choices.below(2) == 1;
     let size = 300 + choices.word() % 4000;
     let mut memory = vec![0; if fixed { size * (RESTORES + 1) } else { 0 }];
-    let mut transcripts: Vec<Transcript<'_>> = memory.chunks_mut(size).map(Transcript::new).collect();
+    let mut transcripts: Vec<Transcript<'_>> =
+        memory.chunks_mut(size).map(Transcript::new).collect();
     while transcripts.len() <= RESTORES {
         transcripts.push(Transcript::growing());
     }
@@ -87,7 +89,10 @@ impl Machine<'_> {
         }
         self.ledger.check(&self.run.conversation());
         let snapshot = self.snapshot();
-        if !self.run.reply_is_whole() || self.run.transcript().is_empty() || snapshot == self.looked_at {
+        if !self.run.reply_is_whole()
+            || self.run.transcript().is_empty()
+            || snapshot == self.looked_at
+        {
             return;
         }
         // Open calls are not judged: here they are answered, in a copy.
@@ -135,7 +140,10 @@ impl Machine<'_> {
                 let i = self.run.call_for_caller().expect("a call for the caller");
                 match choices.below(3) {
                     0 => self.run.give_to_tools(i),
-                    1 => self.run.answer(i, br#""by hand""#, false).expect("room for the shortest answer"),
+                    1 => self
+                        .run
+                        .answer(i, br#""by hand""#, false)
+                        .expect("room for the shortest answer"),
                     _ => drop(self.say()),
                 }
             }
@@ -221,7 +229,9 @@ impl Machine<'_> {
             1 => ("[]".to_owned(), false),
             // What the API does not take of a failed call becomes a text.
             4 => {
-                self.run.answer_checked(i, br#"[{"type":"image"}]"#, true).expect("room for the shortest answer");
+                self.run
+                    .answer_checked(i, br#"[{"type":"image"}]"#, true)
+                    .expect("room for the shortest answer");
                 return self.ledger.answered(id, self.result(i).as_deref());
             }
             2 => (r#"[{"type":"image","source":{"type":"file","file_id":"f"}}]"#.to_owned(), false),
@@ -229,10 +239,15 @@ impl Machine<'_> {
         };
         self.run.answer(i, content.as_bytes(), is_error).expect("room for the shortest answer");
         let there = self.run.result(i).expect("an answered call has a result");
-        let [found, failed] = ["content", "is_error"].map(|name| there.member(name).unwrap_or_default());
+        let [found, failed] =
+            ["content", "is_error"].map(|name| there.member(name).unwrap_or_default());
         // What has no room becomes an error that says so.
         if found.as_json() != content {
-            assert!(self.fixed && failed.as_bool() == Some(true), "{} in place of {content}", there.as_json());
+            assert!(
+                self.fixed && failed.as_bool() == Some(true),
+                "{} in place of {content}",
+                there.as_json()
+            );
         }
         self.ledger.answered(id, Some(found.as_json()));
     }
@@ -243,7 +258,8 @@ impl Machine<'_> {
         *run.limits_mut() = Limits::NONE;
         *run.compaction_mut() = None;
         *run.when_full_mut() = WhenFull::NEVER;
-        *run.retry_mut() = RetryPolicy { longest_wait: Duration::from_secs(8), ..RetryPolicy::DEFAULT };
+        *run.retry_mut() =
+            RetryPolicy { longest_wait: Duration::from_secs(8), ..RetryPolicy::DEFAULT };
         run.on_break(OnBreak::Drop);
         self.drops_oldest = false;
         for _ in 0..400 {
@@ -258,7 +274,8 @@ impl Machine<'_> {
                         Err(error) => {
                             assert!(self.fixed && matches!(error, Error::Capacity(_)), "{error}");
                             let _ = self.run.failed(Some(error), self.now, 0);
-                            // With nothing else in it there is room, or there is too little for anything.
+                            // With nothing else in it there is room, or there is too little for
+                            // anything.
                             if !self.begin_anew() || self.run.transcript().capacity() < 1200 {
                                 return;
                             }
@@ -267,7 +284,10 @@ impl Machine<'_> {
                 }
                 Ok(Step::Wait(until)) => self.now = until,
                 Ok(Step::Call) => {
-                    let i = self.run.next_call().unwrap_or_else(|| panic!("no call to answer: {:?}", self.run));
+                    let i = self
+                        .run
+                        .next_call()
+                        .unwrap_or_else(|| panic!("no call to answer: {:?}", self.run));
                     if !self.run.refuse_bad_input(i).expect("it is open") {
                         let id = self.run.call(i).expect("the call that is next").id.to_string();
                         self.begin(&id);
@@ -296,7 +316,8 @@ impl Machine<'_> {
     /// All that was said is replaced.
     fn begin_anew(&mut self) -> bool {
         let text = self.word();
-        let done = self.run.replace_history(&format!(r#"{{"role":"user","content":"{text}"}}"#)).is_ok();
+        let done =
+            self.run.replace_history(&format!(r#"{{"role":"user","content":"{text}"}}"#)).is_ok();
         if done {
             self.ledger.recount(self.run.messages());
             self.ledger.said(text);
@@ -313,6 +334,7 @@ impl Machine<'_> {
 
 /// The run that its own snapshot holds.
 fn restored<'t>(snapshot: &[u8], transcript: Transcript<'t>) -> Run<'t> {
-    Run::from_snapshot(snapshot, transcript)
-        .unwrap_or_else(|error| panic!("its own snapshot, {error}: {}", String::from_utf8_lossy(snapshot)))
+    Run::from_snapshot(snapshot, transcript).unwrap_or_else(|error| {
+        panic!("its own snapshot, {error}: {}", String::from_utf8_lossy(snapshot))
+    })
 }

@@ -21,11 +21,18 @@ impl Machine<'_> {
             3 => drop(self.begin_anew()),
             4 => self.run.stop(),
             5 => self.run.resume(),
-            6 => self.change_result(i, |machine| machine.run.answer(i, br#""by hand""#, false).is_ok()),
-            7 => self.change_result(i, |machine| machine.run.answer_notice(i, Notice::NotRun).is_ok()),
+            6 => self
+                .change_result(i, |machine| machine.run.answer(i, br#""by hand""#, false).is_ok()),
+            7 => self
+                .change_result(i, |machine| machine.run.answer_notice(i, Notice::NotRun).is_ok()),
             8 => {
                 let is_error = choices.below(2) == 1;
-                self.change_result(i, |machine| machine.run.replace_result(i, br#"[{"type":"text","text":"replaced"}]"#, is_error).is_ok());
+                self.change_result(i, |machine| {
+                    machine
+                        .run
+                        .replace_result(i, br#"[{"type":"text","text":"replaced"}]"#, is_error)
+                        .is_ok()
+                });
             }
             9 => drop(self.run.add_to_result(i, r#""cache_control":{"type":"ephemeral"}"#)),
             10 => drop(self.run.close_open_calls()),
@@ -36,15 +43,24 @@ impl Machine<'_> {
                     self.ledger.recount_told(self.run.messages());
                 }
             }
-            13 => {
-                self.when_full(choices.one_of(&[0, 300, 1500]), choices.one_of(&[MakeRoom::Compact, MakeRoom::DropOldest, MakeRoom::Stop]))
-            }
+            13 => self.when_full(
+                choices.one_of(&[0, 300, 1500]),
+                choices.one_of(&[MakeRoom::Compact, MakeRoom::DropOldest, MakeRoom::Stop]),
+            ),
             14 => {
                 let threshold = choices.one_of(&[0, 150]);
-                *self.run.compaction_mut() = (choices.below(2) == 1).then_some(Compaction { threshold, prompt: "Summarise." });
+                *self.run.compaction_mut() = (choices.below(2) == 1)
+                    .then_some(Compaction { threshold, prompt: "Summarise." });
             }
             15 => {
-                let wrong = choices.one_of(&["{}", "[", "", "null", r#"{"role":"user"}"#, r#"{"role":"user","content":[]}"#]);
+                let wrong = choices.one_of(&[
+                    "{}",
+                    "[",
+                    "",
+                    "null",
+                    r#"{"role":"user"}"#,
+                    r#"{"role":"user","content":[]}"#,
+                ]);
                 let _ = self.run.append(wrong).expect_err("that is no message");
             }
             16 | 17 => self.restore(),
@@ -52,13 +68,16 @@ impl Machine<'_> {
             19 => self.run.on_break(choices.one_of(&[OnBreak::Drop, OnBreak::KeepBlocks])),
             20 => {
                 let (retries, after_output) = (choices.below(4) as u32, choices.below(2) == 1);
-                *self.run.retry_mut() = RetryPolicy { retries, after_output, ..RetryPolicy::DEFAULT };
+                *self.run.retry_mut() =
+                    RetryPolicy { retries, after_output, ..RetryPolicy::DEFAULT };
             }
             // The clock jumps: far on, or, if it is no good one, back.
             21 => self.now = self.now.after(Duration::from_secs(1 << choices.below(40))),
             22 => self.now = Instant::from_micros(self.now.as_micros() / 2),
             23 => self.change_result(i, |machine| machine.run.cap_result(i, 3).is_ok()),
-            24 => self.change_result(i, |machine| machine.run.replace_result_text(i, "re\"placed", false).is_ok()),
+            24 => self.change_result(i, |machine| {
+                machine.run.replace_result_text(i, "re\"placed", false).is_ok()
+            }),
             25 | 26 => self.replace_history(choices),
             _ => drop(self.run.user("").expect_err("nothing is said")),
         }
@@ -66,25 +85,36 @@ impl Machine<'_> {
 
     fn append(&mut self, choices: &mut Choices<'_>) {
         let text = self.word();
-        let more = choices.one_of(&["", "", " ,\n{\"role\": \"assistant\", \"content\": \"I see.\"}"]);
-        if self.run.append(&format!(r#" {{"role":"user","content":"{text} By the way, \"this\"."}}{more}"#)).is_ok() {
+        let more =
+            choices.one_of(&["", "", " ,\n{\"role\": \"assistant\", \"content\": \"I see.\"}"]);
+        if self
+            .run
+            .append(&format!(
+                r#" {{"role":"user","content":"{text} By the way, \"this\"."}}{more}"#
+            ))
+            .is_ok()
+        {
             self.ledger.said(text);
         }
     }
 
-    /// A history as a program may have kept it, that ends with a reply, and perhaps with a call that nobody answered.
+    /// A history as a program may have kept it, that ends with a reply, and perhaps with a call
+    /// that nobody answered.
     fn replace_history(&mut self, choices: &mut Choices<'_>) {
         let text = self.word();
         let last = choices
             .one_of(&[r#""Yes?""#, r#"[{"type": "text", "text": "Yes?"}, {"type": "tool_use", "id": "h", "name": "plain", "input": {}}]"#]);
-        let history = format!("[ {{\"role\": \"user\", \"content\": \"{text}\"}},\n  {{\"role\": \"assistant\", \"content\": {last}}} ]\n");
+        let history = format!(
+            "[ {{\"role\": \"user\", \"content\": \"{text}\"}},\n  {{\"role\": \"assistant\", \"content\": {last}}} ]\n"
+        );
         if self.run.replace_history(&history).is_ok() {
             self.ledger.recount(self.run.messages());
             self.ledger.said(text);
         }
     }
 
-    /// Does something that changes what call `i` is answered with. That it did not work does not say that nothing changed.
+    /// Does something that changes what call `i` is answered with. That it did not work does not
+    /// say that nothing changed.
     fn change_result(&mut self, i: usize, change: impl FnOnce(&mut Self) -> bool) {
         let id = self.run.call(i).map(|call| call.id.to_string());
         let before = self.result(i);
@@ -112,7 +142,8 @@ impl Machine<'_> {
         };
     }
 
-    /// The run goes on from its snapshot, as after a crash: what it was told in code is told again, or not.
+    /// The run goes on from its snapshot, as after a crash: what it was told in code is told again,
+    /// or not.
     fn restore(&mut self) {
         if self.run.is_compacting() {
             return;
@@ -120,9 +151,16 @@ impl Machine<'_> {
         let Some(transcript) = self.transcripts.pop() else { return };
         let again = restored(&self.snapshot(), transcript);
         assert_eq!(again.messages(), self.run.messages(), "another conversation");
-        assert_eq!((again.turns(), again.usage(), again.calls()), (self.run.turns(), self.run.usage(), self.run.calls()));
+        assert_eq!(
+            (again.turns(), again.usage(), again.calls()),
+            (self.run.turns(), self.run.usage(), self.run.calls())
+        );
         for i in self.run.calls() {
-            assert_eq!((again.is_pending(i), again.is_for_caller(i)), (self.run.is_pending(i), self.run.is_for_caller(i)), "call {i}");
+            assert_eq!(
+                (again.is_pending(i), again.is_for_caller(i)),
+                (self.run.is_pending(i), self.run.is_for_caller(i)),
+                "call {i}"
+            );
         }
         self.run = again;
         self.drops_oldest = false;
