@@ -1,7 +1,9 @@
-//! The driver: a run, a transport, tools and a clock, brought together. The same for a server and a chip.
+//! The driver: a run, a transport, tools and a clock, brought together. The same for a server and a
+//! chip.
 //!
-//! [`Driver::until_done`] is a fold over turns; a turn is a fold over events; an event is a fold over [`Run::step`]. Any future here
-//! may be dropped at any time: the next call finds what was abandoned.
+//! [`Driver::until_done`] is a fold over turns; a turn is a fold over events; an event is a fold
+//! over [`Run::step`]. Any future here may be dropped at any time: the next call finds what was
+//! abandoned.
 
 mod calls;
 mod hooks;
@@ -26,7 +28,8 @@ use calls::run_call;
 
 pub use hooks::{Decision, Draft, Hooks};
 
-/// How long the rest of a body is waited for when the reply is whole, so that the connection can be used again.
+/// How long the rest of a body is waited for when the reply is whole, so that the connection can be
+/// used again.
 const DRAIN: Duration = Duration::from_millis(1000);
 
 /// An error of a run, and the transport's own if it was one.
@@ -70,8 +73,8 @@ pub struct Driver<'d, T, B: ?Sized, C, H = ()> {
     tools: &'d B,
     clock: C,
     hooks: H,
-    /// Hands the configuration's limits and retry policy to a run. Set only if there are some, so that a program without limits is
-    /// linked without their code.
+    /// Hands the configuration's limits and retry policy to a run. Set only if there are some, so
+    /// that a program without limits is linked without their code.
     configure: Option<fn(&mut Run<'_>, &Config<'_>)>,
 }
 
@@ -85,20 +88,23 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock> Driver<'d, T, B, C> {
     pub fn new(config: Config<'d>, transport: T, tools: &'d B, clock: C) -> Result<Self, Misuse> {
         config.check()?;
         check_tools(tools)?;
-        let configure = config.configures_runs().then_some(configure as fn(&mut Run<'_>, &Config<'_>));
+        let configure =
+            config.configures_runs().then_some(configure as fn(&mut Run<'_>, &Config<'_>));
         Ok(Self { config, transport, tools, clock, hooks: (), configure })
     }
 }
 
 impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock, H: Hooks> Driver<'d, T, B, C, H> {
-    /// The same with other hooks: who decides about calls, looks at results, and ends a run from outside.
+    /// The same with other hooks: who decides about calls, looks at results, and ends a run from
+    /// outside.
     pub fn hooks<N: Hooks>(self, hooks: N) -> Driver<'d, T, B, C, N> {
         let Self { config, transport, tools, clock, configure, .. } = self;
         Driver { config, transport, tools, clock, hooks, configure }
     }
 
-    /// The configuration, which may be changed between turns. Its limits and retry policy apply to runs that begin afterwards; those of a
-    /// run under way are [`Run::limits_mut`] and [`Run::retry_mut`].
+    /// The configuration, which may be changed between turns. Its limits and retry policy apply to
+    /// runs that begin afterwards; those of a run under way are [`Run::limits_mut`] and
+    /// [`Run::retry_mut`].
     pub const fn config_mut(&mut self) -> &mut Config<'d> {
         self.configure = Some(configure);
         &mut self.config
@@ -113,7 +119,11 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock, H: Hooks> Driver<'d, T, B,
     ///
     /// # Errors
     /// See [`Error`]. The run can go on: call it again.
-    pub async fn until_done<O: Observer>(&mut self, run: &mut Run<'_>, observer: &mut O) -> Result<Outcome, DriveError<T::Error>> {
+    pub async fn until_done<O: Observer>(
+        &mut self,
+        run: &mut Run<'_>,
+        observer: &mut O,
+    ) -> Result<Outcome, DriveError<T::Error>> {
         loop {
             if let Some(outcome) = self.next_turn(run, observer).await? {
                 return Ok(outcome);
@@ -121,12 +131,17 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock, H: Hooks> Driver<'d, T, B,
         }
     }
 
-    /// Drives `run` to the end of the model's next reply. The reply's calls run at the beginning of the next `next_turn`, so that the
-    /// caller may look at them, answer them, or stop. Gives the outcome when there is no next turn.
+    /// Drives `run` to the end of the model's next reply. The reply's calls run at the beginning of
+    /// the next `next_turn`, so that the caller may look at them, answer them, or stop. Gives the
+    /// outcome when there is no next turn.
     ///
     /// # Errors
     /// See [`Error`]. The run can go on: call it again.
-    pub async fn next_turn<O: Observer>(&mut self, run: &mut Run<'_>, observer: &mut O) -> Result<Option<Outcome>, DriveError<T::Error>> {
+    pub async fn next_turn<O: Observer>(
+        &mut self,
+        run: &mut Run<'_>,
+        observer: &mut O,
+    ) -> Result<Option<Outcome>, DriveError<T::Error>> {
         if let Some(configure) = self.configure {
             configure(run, &self.config);
         }
@@ -138,11 +153,18 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock, H: Hooks> Driver<'d, T, B,
             match run.step(self.clock.now())? {
                 Step::Done(outcome) => return Ok(Some(outcome)),
                 Step::Wait(until) => {
-                    let _ = while_wanted(&self.clock, &self.hooks, None, pin!(self.clock.wait_until(until))).await;
+                    let _ = while_wanted(
+                        &self.clock,
+                        &self.hooks,
+                        None,
+                        pin!(self.clock.wait_until(until)),
+                    )
+                    .await;
                 }
                 Step::Call => {
                     if let Some(i) = run.next_call() {
-                        run_call(run, i, true, self.tools, &self.clock, &self.hooks, observer).await?;
+                        run_call(run, i, true, self.tools, &self.clock, &self.hooks, observer)
+                            .await?;
                     }
                 }
                 // The last reply was dropped half-way.
@@ -153,7 +175,8 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock, H: Hooks> Driver<'d, T, B,
                     let run_deadline = run.deadline();
                     let done = {
                         let Self { config, transport, tools, clock, hooks, .. } = self;
-                        let exchange = pin!(exchange(config, transport, *tools, clock, run, observer));
+                        let exchange =
+                            pin!(exchange(config, transport, *tools, clock, run, observer));
                         while_wanted(clock, hooks, run_deadline, exchange).await
                     };
                     match done {
@@ -169,28 +192,43 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock, H: Hooks> Driver<'d, T, B,
         }
     }
 
-    /// Runs the calls of the reply that [`next_turn`](Self::next_turn) gave, once, so that their results can be read and edited
-    /// ([`Run::replace_result`], [`Run::add_to_result`]) before they are sent. Nothing to do if there are none, or if a limit forbids it.
+    /// Runs the calls of the reply that [`next_turn`](Self::next_turn) gave, once, so that their
+    /// results can be read and edited ([`Run::replace_result`], [`Run::add_to_result`]) before they
+    /// are sent. Nothing to do if there are none, or if a limit forbids it.
     ///
     /// # Errors
     /// See [`Error`]. The run can go on.
-    pub async fn results<O: Observer>(&mut self, run: &mut Run<'_>, observer: &mut O) -> Result<(), DriveError<T::Error>> {
+    pub async fn results<O: Observer>(
+        &mut self,
+        run: &mut Run<'_>,
+        observer: &mut O,
+    ) -> Result<(), DriveError<T::Error>> {
         if let Some(configure) = self.configure {
             configure(run, &self.config);
         }
         // Without an open call a step would be the next request.
-        while run.is_calling() && run.next_call().is_some() && !self.hooks.is_cancelled() && run.step(self.clock.now())? == Step::Call {
+        while run.is_calling()
+            && run.next_call().is_some()
+            && !self.hooks.is_cancelled()
+            && run.step(self.clock.now())? == Step::Call
+        {
             let Some(i) = run.next_call() else { break };
             run_call(run, i, true, self.tools, &self.clock, &self.hooks, observer).await?;
         }
         Ok(())
     }
 
-    /// Runs a call that was suspended ([`Decision::Suspend`]), without asking again. The run then goes on as before.
+    /// Runs a call that was suspended ([`Decision::Suspend`]), without asking again. The run then
+    /// goes on as before.
     ///
     /// # Errors
     /// `Misuse` if no such call waits for the caller. The run can go on.
-    pub async fn allow<O: Observer>(&mut self, run: &mut Run<'_>, i: usize, observer: &mut O) -> Result<(), DriveError<T::Error>> {
+    pub async fn allow<O: Observer>(
+        &mut self,
+        run: &mut Run<'_>,
+        i: usize,
+        observer: &mut O,
+    ) -> Result<(), DriveError<T::Error>> {
         if !run.is_for_caller(i) {
             return Err(Misuse::NoSuchCall.into());
         }
@@ -214,7 +252,8 @@ async fn exchange<T: Transport, B: Toolbox + ?Sized, C: Clock, O: Observer>(
     observer: &mut O,
 ) -> Result<(), DriveError<T::Error>> {
     observer.see(&Event::Request { turn: run.turns() + 1, attempt: run.attempt() + 1 });
-    let (is_summary, compactions, before) = (run.is_compacting(), run.compactions(), run.transcript().len());
+    let (is_summary, compactions, before) =
+        (run.is_compacting(), run.compactions(), run.transcript().len());
     let opened = open(run, config, tools, transport).await;
     let failed = match opened {
         Ok(mut reply) => {
@@ -245,7 +284,13 @@ async fn exchange<T: Transport, B: Toolbox + ?Sized, C: Clock, O: Observer>(
     match run.failed(Some(error), clock.now(), clock.jitter()) {
         Ok(wait) => {
             let text = run.retried_text(error);
-            observer.see(&Event::Retry { attempt, wait, error, message: text.message, request_id: text.request_id });
+            observer.see(&Event::Retry {
+                attempt,
+                wait,
+                error,
+                message: text.message,
+                request_id: text.request_id,
+            });
             Ok(())
         }
         Err(error) => Err(DriveError { error, transport }),
@@ -269,7 +314,11 @@ pub async fn open<'t, T: Transport, B: Toolbox + ?Sized>(
     pieces.fill(config, tools, &max_tokens, container.as_deref(), params).map_err(Error::from)?;
     run.note_front(pieces.as_slices())?;
     let fields = config.fields();
-    let head = Head { base_url: base_of(config.base_url, config.path), path: config.path, headers: &fields };
+    let head = Head {
+        base_url: base_of(config.base_url, config.path),
+        path: config.path,
+        headers: &fields,
+    };
     let sent = transport.send(&head, &run.body(pieces.as_slices())).await;
     opened(run, sent)
 }
@@ -290,7 +339,10 @@ pub async fn send<'t, T: Transport>(
 }
 
 /// Tells the run of the head of its reply.
-fn opened<B, E: TransportError>(run: &mut Run<'_>, sent: Result<Reply<B>, E>) -> Result<ReplyUnderWay<B>, DriveError<E>> {
+fn opened<B, E: TransportError>(
+    run: &mut Run<'_>,
+    sent: Result<Reply<B>, E>,
+) -> Result<ReplyUnderWay<B>, DriveError<E>> {
     let reply = sent.map_err(transport_error)?;
     run.answered(&reply.head);
     Ok(ReplyUnderWay { body: reply.body, at_end: false })
@@ -305,7 +357,8 @@ fn transport_error<E: TransportError>(error: E) -> DriveError<E> {
     DriveError { error: named, transport: Some(error) }
 }
 
-/// A reply whose body comes. It lies beside the run, never in it, so that any future may be dropped.
+/// A reply whose body comes. It lies beside the run, never in it, so that any future may be
+/// dropped.
 #[derive(Debug)]
 pub struct ReplyUnderWay<B> {
     body: B,
@@ -316,12 +369,14 @@ impl<B: BufRead> ReplyUnderWay<B>
 where
     B::Error: TransportError,
 {
-    /// The body, for a driver that knows more of it than that it can be read. What it consumes there it must have fed to the run.
+    /// The body, for a driver that knows more of it than that it can be read. What it consumes
+    /// there it must have fed to the run.
     pub const fn body_mut(&mut self) -> &mut B {
         &mut self.body
     }
 
-    /// The next thing that happens once all bytes have come, which needs no reading. Nothing before, or if there is no more.
+    /// The next thing that happens once all bytes have come, which needs no reading. Nothing
+    /// before, or if there is no more.
     ///
     /// # Errors
     /// To be handed to [`Run::failed`], which decides.
@@ -336,7 +391,10 @@ where
     ///
     /// # Errors
     /// To be handed to [`Run::failed`], which decides.
-    pub async fn next_happened(&mut self, run: &mut Run<'_>) -> Result<Option<Happened>, DriveError<B::Error>> {
+    pub async fn next_happened(
+        &mut self,
+        run: &mut Run<'_>,
+    ) -> Result<Option<Happened>, DriveError<B::Error>> {
         loop {
             if self.at_end {
                 return Ok(run.end_of_body()?);
@@ -365,7 +423,8 @@ where
         }
     }
 
-    /// Reads what is left of the body when the reply is whole, for a short time: so the connection can be used again.
+    /// Reads what is left of the body when the reply is whole, for a short time: so the connection
+    /// can be used again.
     pub async fn drain<C: Clock>(&mut self, clock: &C) {
         if self.at_end {
             return;
@@ -386,8 +445,9 @@ where
     }
 }
 
-/// What `future` gives, unless `limit` passes first: then it is dropped. It is asked twice before the clock is: what only waits for
-/// another task, as a body's end often does, is there when that has had its turn, and a timer is dear.
+/// What `future` gives, unless `limit` passes first: then it is dropped. It is asked twice before
+/// the clock is: what only waits for another task, as a body's end often does, is there when that
+/// has had its turn, and a timer is dear.
 async fn before<C: Clock, F: Future>(clock: &C, limit: Duration, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut wait = pin!(clock.wait_until(clock.now().after(limit)));
@@ -404,7 +464,8 @@ async fn before<C: Clock, F: Future>(clock: &C, limit: Duration, future: F) -> O
     .await
 }
 
-/// Polls `future` in a frame of its own: on a chip a tool's call needs no stack for what a request has on it.
+/// Polls `future` in a frame of its own: on a chip a tool's call needs no stack for what a request
+/// has on it.
 #[cfg_attr(target_os = "none", inline(never))]
 fn poll_apart<F: Future>(future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
     future.poll(cx)

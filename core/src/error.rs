@@ -108,7 +108,8 @@ pub enum TransportKind {
     Http,
     /// Anything else.
     Other,
-    /// The request cannot be sent as the caller set things up: an unusable base URL or header, a runtime without I/O. Never retried.
+    /// The request cannot be sent as the caller set things up: an unusable base URL or header, a
+    /// runtime without I/O. Never retried.
     Setup,
     /// Nothing came in time.
     Timeout,
@@ -136,7 +137,8 @@ impl TransportKind {
     }
 }
 
-/// The one mapping of a transport's failures to `embedded-io` kinds, for the errors that transports give to readers of a body.
+/// The one mapping of a transport's failures to `embedded-io` kinds, for the errors that transports
+/// give to readers of a body.
 impl From<TransportKind> for ErrorKind {
     fn from(kind: TransportKind) -> Self {
         match kind {
@@ -154,8 +156,8 @@ impl From<TransportKind> for ErrorKind {
 
 /// An error that the server reported, as a status or as an `error` event in a stream.
 ///
-/// Its texts (`message`, an unlisted `type`, the request id) are lent by the run: `Run::api_error`, and `Run::error_body` if the error
-/// is not JSON.
+/// Its texts (`message`, an unlisted `type`, the request id) are lent by the run: `Run::api_error`,
+/// and `Run::error_body` if the error is not JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ApiError {
@@ -225,11 +227,13 @@ api_error_kinds! {
 pub enum Protocol {
     /// The reply ended before its end.
     EndedEarly,
-    /// A reply of status 200 that is a JSON object but no message: it has no `content`. Another API answers at this address, say.
+    /// A reply of status 200 that is a JSON object but no message: it has no `content`. Another API
+    /// answers at this address, say.
     NotAMessage,
     /// A 200 that is neither an event stream nor a JSON object: a proxy's page, say.
     NotAReply,
-    /// JSON that is none, or not of the shape that its place asks for; the offset is into that JSON text.
+    /// JSON that is none, or not of the shape that its place asks for; the offset is into that JSON
+    /// text.
     Json {
         /// Where, in bytes.
         at: usize,
@@ -250,7 +254,8 @@ pub enum Protocol {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Misuse {
-    /// More cache breakpoints than a request may have: how many there would be, in tools, system prompt and messages together.
+    /// More cache breakpoints than a request may have: how many there would be, in tools, system
+    /// prompt and messages together.
     Breakpoints(usize),
     /// Two tools have the same name; the numbers are their indices.
     DuplicateTool(usize, usize),
@@ -258,7 +263,8 @@ pub enum Misuse {
     ToolName(usize),
     /// A tool's definition is no JSON object with an object for a schema; its index.
     ToolDefinition(usize),
-    /// A tool's input schema has `anyOf`, `oneOf`, `allOf` or `$ref` at its root, which the API refuses; its index.
+    /// A tool's input schema has `anyOf`, `oneOf`, `allOf` or `$ref` at its root, which the API
+    /// refuses; its index.
     ToolSchema(usize),
     /// A message that the API would refuse.
     Invalid(Invalid),
@@ -301,8 +307,12 @@ impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::EndedEarly => f.write_str("the reply ended before its end"),
-            Self::NotAMessage => f.write_str("the reply is a JSON object, but not a message: it has no content"),
-            Self::NotAReply => f.write_str("the reply is neither an event stream nor a JSON object"),
+            Self::NotAMessage => {
+                f.write_str("the reply is a JSON object, but not a message: it has no content")
+            }
+            Self::NotAReply => {
+                f.write_str("the reply is neither an event stream nor a JSON object")
+            }
             Self::Json { at, expected } => {
                 write!(f, "invalid JSON at byte {at}: expected {expected}")
             }
@@ -326,8 +336,13 @@ impl fmt::Display for Misuse {
                  request's own `cache_control`, which moves with the conversation"
             ),
             Self::DuplicateTool(a, b) => write!(f, "tools {a} and {b} have the same name"),
-            Self::ToolName(i) => write!(f, "the name of tool {i} must be 1 to 128 of a-z, A-Z, 0-9, _ and -"),
-            Self::ToolDefinition(i) => write!(f, "the definition of tool {i} is no object with an input schema of type object"),
+            Self::ToolName(i) => {
+                write!(f, "the name of tool {i} must be 1 to 128 of a-z, A-Z, 0-9, _ and -")
+            }
+            Self::ToolDefinition(i) => write!(
+                f,
+                "the definition of tool {i} is no object with an input schema of type object"
+            ),
             Self::ToolSchema(i) => write!(f, "the input schema of tool {i} {REFUSED_SCHEMA}"),
             Self::Invalid(invalid) => invalid.fmt(f),
             Self::Json(what) => write!(f, "wrong JSON: {what}"),

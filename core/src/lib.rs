@@ -14,7 +14,8 @@
 //! | [`observe`], [`run`] | what is told; the loop as a machine |
 //! | [`drive`] | machine, transport, tools and clock together |
 //!
-//! Start at [`run`] for the machine, at [`drive`] for a chip; a server has its own front end in `toolrunner_std`.
+//! Start at [`run`] for the machine, at [`drive`] for a chip; a server has its own front end in
+//! `toolrunner_std`.
 #![no_std]
 // The list is core/clippy.toml. Cargo.toml allows it, for the tests.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
@@ -47,22 +48,28 @@ pub use tool::ToolInput;
 
 /// Makes a tool of a function, sync or async.
 ///
-/// The function's name then stands for the tool: `(now, calculate_sum)` is a [`Toolbox`](tool::Toolbox) of two tools. It is still the
-/// name of a function, so variables, arguments and patterns may have the same name. `name()` makes the tool as a value of the type
+/// The function's name then stands for the tool: `(now, calculate_sum)` is a
+/// [`Toolbox`](tool::Toolbox) of two tools. It is still the name of a function, so variables,
+/// arguments and patterns may have the same name. `name()` makes the tool as a value of the type
 /// `name`, and `name().run(…)` calls the function itself, for example in a test.
 ///
-/// The doc comment is the tool's description, those of the arguments are theirs. The input is checked against the schema before the
-/// function runs. What it may take: [`ToolInput`]; what it may return: [`ToolOutput`](tool::ToolOutput), or a `Result` of one and any
-/// error that can be displayed. Two arguments are no part of the schema: to an `out: &mut Output<'_>` the tool may write its result
-/// itself, and a `context: &ToolContext<'_>` tells it what surrounds the call: see [`ToolContext`](tool::ToolContext).
+/// The doc comment is the tool's description, those of the arguments are theirs. The input is
+/// checked against the schema before the function runs. What it may take: [`ToolInput`]; what it
+/// may return: [`ToolOutput`](tool::ToolOutput), or a `Result` of one and any error that can be
+/// displayed. Two arguments are no part of the schema: to an `out: &mut Output<'_>` the tool may
+/// write its result itself, and a `context: &ToolContext<'_>` tells it what surrounds the call: see
+/// [`ToolContext`](tool::ToolContext).
 ///
-/// Of the tool: `name = "…"`, `description = "…"`, `toolset = "…"` (a member of the API's toolset of this name), `strict`, `serial` or `serial = "group"` (no two calls of one group run at
-/// the same time), `blocking`, `timeout_ms = …`, `lenient` (with `alloc`: reads `"5"` as a number where one is expected, and
-/// so on, see [`RawTool::lenient`](tool::RawTool::lenient)), `idempotent` (a call may run a second time without further effect),
-/// `requires_approval` (a person must approve each call; a gate enforces it), `defer_loading`, `eager_input_streaming`, `raw = "…"`
-/// (members of the definition in JSON, without braces, such as `raw = r#""cache_control":{"type":"ephemeral"}"#`). Of an argument, as `#[tool(…)]`: `default = …`
-/// (with `default_json = "…"` where the macro cannot tell what it is in JSON), `rename = "…"`, `description = "…"`, `min`, `max`,
-/// `min_len`, `max_len`, `min_items`, `max_items`.
+/// Of the tool: `name = "…"`, `description = "…"`, `toolset = "…"` (a member of the API's toolset
+/// of this name), `strict`, `serial` or `serial = "group"` (no two calls of one group run at the
+/// same time), `blocking`, `timeout_ms = …`, `lenient` (with `alloc`: reads `"5"` as a number where
+/// one is expected, and so on, see [`RawTool::lenient`](tool::RawTool::lenient)), `idempotent` (a
+/// call may run a second time without further effect), `requires_approval` (a person must approve
+/// each call; a gate enforces it), `defer_loading`, `eager_input_streaming`, `raw = "…"` (members
+/// of the definition in JSON, without braces, such as `raw =
+/// r#""cache_control":{"type":"ephemeral"}"#`). Of an argument, as `#[tool(…)]`: `default = …`
+/// (with `default_json = "…"` where the macro cannot tell what it is in JSON), `rename = "…"`,
+/// `description = "…"`, `min`, `max`, `min_len`, `max_len`, `min_items`, `max_items`.
 ///
 /// ```
 /// use toolrunner_core::tool;
@@ -83,7 +90,8 @@ pub use tool::ToolInput;
 #[cfg(feature = "macros")]
 pub use toolrunner_macros::tool_core as tool;
 
-/// Makes tools of those methods of an impl block that have `#[tool]`: the type is then a [`Toolbox`](tool::Toolbox).
+/// Makes tools of those methods of an impl block that have `#[tool]`: the type is then a
+/// [`Toolbox`](tool::Toolbox).
 ///
 /// The methods take `&self`; everything else is as for [`tool`](macro@tool).
 ///
@@ -110,12 +118,13 @@ pub use toolrunner_macros::toolbox_core as toolbox;
 
 /// Implements [`ToolInput`](trait@ToolInput) for a struct or an enum.
 ///
-/// Doc comments are descriptions. Fields take the same `#[tool(…)]` as arguments of a tool. Of serde's attributes `rename`,
-/// `rename_all`, `rename_all_fields`, `tag`, `content`, `default` and `skip` are honoured, and those that would change what is read in
-/// a way that no schema says are refused; a type without serde writes the same as `#[tool(…)]`. Unknown members are never taken.
+/// Doc comments are descriptions. Fields take the same `#[tool(…)]` as arguments of a tool. Of
+/// serde's attributes `rename`, `rename_all`, `rename_all_fields`, `tag`, `content`, `default` and
+/// `skip` are honoured, and those that would change what is read in a way that no schema says are
+/// refused; a type without serde writes the same as `#[tool(…)]`. Unknown members are never taken.
 ///
-/// An enum without content is a string of its names; with content it is told by its tag, or else by its key, as in serde.
-/// A type that contains itself is refused: its schema would have no end.
+/// An enum without content is a string of its names; with content it is told by its tag, or else by
+/// its key, as in serde. A type that contains itself is refused: its schema would have no end.
 ///
 /// ```
 /// use toolrunner_core::ToolInput;

@@ -8,7 +8,8 @@ use crate::message::{StopReason, Usage};
 
 /// One thing that happened. All parts are lent.
 ///
-/// A streamed reply and a whole-JSON one give the same events; in the latter a block's text is one piece.
+/// A streamed reply and a whole-JSON one give the same events; in the latter a block's text is one
+/// piece.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -26,7 +27,8 @@ pub enum Event<'a> {
         /// The block as it goes back to the model.
         block: Value<'a>,
     },
-    /// A reply ended early after a call of it had started: its complete blocks stay, and the run goes on with the results after a wait.
+    /// A reply ended early after a call of it had started: its complete blocks stay, and the run
+    /// goes on with the results after a wait.
     Broken {
         /// How long the run waits before its next request.
         wait: Duration,
@@ -54,7 +56,8 @@ pub enum Event<'a> {
         /// The piece.
         text: Text<'a>,
     },
-    /// A piece of a call's input: JSON text, cut anywhere. Of a call without arguments there may be none.
+    /// A piece of a call's input: JSON text, cut anywhere. Of a call without arguments there may be
+    /// none.
     Input {
         /// The block's place in the message.
         index: usize,
@@ -68,7 +71,8 @@ pub enum Event<'a> {
     },
     /// A reply is whole.
     MessageStop,
-    /// A summary came that cannot replace the conversation, which stays as it is: it was cut off, refused, or has no text.
+    /// A summary came that cannot replace the conversation, which stays as it is: it was cut off,
+    /// refused, or has no text.
     NotCompacted {
         /// Why, in words.
         why: &'static str,
@@ -90,8 +94,9 @@ pub enum Event<'a> {
         wait: Duration,
         /// Why.
         error: Error,
-        /// The server's message, or on a server the cause of the connection's failure: `could not connect to …: Connection refused`. Empty if
-        /// there is nothing to add to `error`. **Text of others**: it may hold line ends and control characters.
+        /// The server's message, or on a server the cause of the connection's failure: `could not
+        /// connect to …: Connection refused`. Empty if there is nothing to add to `error`. **Text
+        /// of others**: it may hold line ends and control characters.
         message: Text<'a>,
         /// The id to name when asking the provider. Empty if there is none.
         request_id: Text<'a>,
@@ -103,7 +108,8 @@ pub enum Event<'a> {
         /// The signature.
         signature: Text<'a>,
     },
-    /// Why the reply ends, and what it cost. It may come more than once in a stream; the last one counts, and a reason that came stays.
+    /// Why the reply ends, and what it cost. It may come more than once in a stream; the last one
+    /// counts, and a reason that came stays.
     Stop {
         /// The reason; nothing if the server named none.
         reason: Option<StopReason>,
@@ -112,7 +118,8 @@ pub enum Event<'a> {
         /// The event as it came; none in a whole-JSON reply.
         raw: Option<Value<'a>>,
     },
-    /// A piece of text. It ends between two characters: half of a surrogate pair is held back until the next piece.
+    /// A piece of text. It ends between two characters: half of a surrogate pair is held back until
+    /// the next piece.
     Text {
         /// The block's place in the message.
         index: usize,
@@ -137,9 +144,10 @@ pub enum Event<'a> {
         /// Whether the tool failed.
         is_error: bool,
     },
-    /// A call starts: its gate is asked, if there is one, and then its tool runs. A call that the gate denies or answers has its
-    /// [`ToolEnd`](Self::ToolEnd) at once; one that it suspends has none, and is told again when it is allowed.
-    /// A call of a declared tool, which is the caller's to answer, does not start.
+    /// A call starts: its gate is asked, if there is one, and then its tool runs. A call that the
+    /// gate denies or answers has its [`ToolEnd`](Self::ToolEnd) at once; one that it suspends has
+    /// none, and is told again when it is allowed. A call of a declared tool, which is the caller's
+    /// to answer, does not start.
     ToolStart {
         /// The call's id.
         id: Text<'a>,
@@ -148,8 +156,8 @@ pub enum Event<'a> {
         /// Its input.
         input: Value<'a>,
     },
-    /// A delta of an unknown type, or an event of an unknown type in a frame without a name. It changed nothing. Frames with an unknown
-    /// name are skipped without being told.
+    /// A delta of an unknown type, or an event of an unknown type in a frame without a name. It
+    /// changed nothing. Frames with an unknown name are skipped without being told.
     Unknown {
         /// The event as it came.
         raw: Value<'a>,
@@ -161,8 +169,8 @@ pub trait Observer {
     /// Something happened.
     fn see(&mut self, event: &Event<'_>);
 
-    /// Whether pieces of a reply reach somebody who cannot be made to forget them: then a reply that breaks off is not asked for
-    /// again by itself. `()` says no.
+    /// Whether pieces of a reply reach somebody who cannot be made to forget them: then a reply
+    /// that breaks off is not asked for again by itself. `()` says no.
     fn hands_on(&self) -> bool {
         true
     }

@@ -6,8 +6,8 @@ use crate::error::{ApiErrorKind, Error, Protocol};
 use crate::time::micros;
 use crate::transport::ReplyHead;
 
-/// What a run may spend until its next prompt. Absent is unlimited. Each limit ends the run with an outcome that names it; what was
-/// said stays, and a raised limit lets the run go on from there.
+/// What a run may spend until its next prompt. Absent is unlimited. Each limit ends the run with an
+/// outcome that names it; what was said stays, and a raised limit lets the run go on from there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Limits {
@@ -27,7 +27,14 @@ pub struct Limits {
 
 impl Limits {
     /// No limit at all.
-    pub const NONE: Self = Self { turns: None, calls: None, input_tokens: None, output_tokens: None, time: None, repeats: None };
+    pub const NONE: Self = Self {
+        turns: None,
+        calls: None,
+        input_tokens: None,
+        output_tokens: None,
+        time: None,
+        repeats: None,
+    };
 }
 
 /// Which limit ended a run.
@@ -68,10 +75,11 @@ impl core::fmt::Display for Limit {
 
 /// When a request is sent again.
 ///
-/// The reply's `x-should-retry` decides first. Otherwise a request is sent again after the statuses 408, 409, 429 and 500 to 599, after a
-/// connection that failed, and after a reply that broke off or was not valid. An error in a reply of status 200 is retried if its type
-/// is `overloaded_error`, `api_error`, `rate_limit_error` or `timeout_error`. A reply is not retried if a part of it was handed on that
-/// cannot be taken back, and one that is not the API's at all.
+/// The reply's `x-should-retry` decides first. Otherwise a request is sent again after the statuses
+/// 408, 409, 429 and 500 to 599, after a connection that failed, and after a reply that broke off
+/// or was not valid. An error in a reply of status 200 is retried if its type is
+/// `overloaded_error`, `api_error`, `rate_limit_error` or `timeout_error`. A reply is not retried
+/// if a part of it was handed on that cannot be taken back, and one that is not the API's at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RetryPolicy {
@@ -81,8 +89,8 @@ pub struct RetryPolicy {
     pub first_wait: Duration,
     /// The longest such wait. Default 8 s.
     pub longest_wait: Duration,
-    /// The longest wait that a server may ask for (`retry-after`). A longer one is cut to this, and counts as a try as usual. Zero ignores
-    /// what servers ask for. Default 60 s.
+    /// The longest wait that a server may ask for (`retry-after`). A longer one is cut to this, and
+    /// counts as a try as usual. Zero ignores what servers ask for. Default 60 s.
     pub retry_after_cap: Duration,
     /// Whether a reply is asked for again even when a part of it was handed on. Default no.
     pub after_output: bool,
@@ -98,17 +106,21 @@ impl RetryPolicy {
         after_output: false,
     };
 
-    /// How long to wait before try `attempt` (1 is the first retry): what the server asks for, up to the cap, or the policy's own wait.
-    /// `jitter` is any number.
+    /// How long to wait before try `attempt` (1 is the first retry): what the server asks for, up
+    /// to the cap, or the policy's own wait. `jitter` is any number.
     pub fn wait(&self, attempt: u32, retry_after: Option<Duration>, jitter: u32) -> Duration {
-        if let Some(wait) = retry_after.map(|wait| wait.min(self.retry_after_cap)).filter(|wait| !wait.is_zero()) {
+        if let Some(wait) =
+            retry_after.map(|wait| wait.min(self.retry_after_cap)).filter(|wait| !wait.is_zero())
+        {
             return wait;
         }
         let times = 1_u32.checked_shl(attempt.saturating_sub(1)).map(u64::from);
         let doubled = times.map_or(u64::MAX, |times| micros(self.first_wait).saturating_mul(times));
         let wait = doubled.min(micros(self.longest_wait));
         // Up to a quarter less, in steps of 1/1024: no product is larger than the wait itself.
-        Duration::from_micros(wait.saturating_sub((wait >> 10).wrapping_mul(u64::from(jitter & 0xff))))
+        Duration::from_micros(
+            wait.saturating_sub((wait >> 10).wrapping_mul(u64::from(jitter & 0xff))),
+        )
     }
 }
 
@@ -122,9 +134,17 @@ impl Default for RetryPolicy {
 pub(crate) fn is_transient(error: &Error, head: &ReplyHead) -> bool {
     match error {
         Error::Api(api) if api.status == 200 => {
-            matches!(api.kind, ApiErrorKind::Overloaded | ApiErrorKind::Api | ApiErrorKind::RateLimit | ApiErrorKind::Timeout)
+            matches!(
+                api.kind,
+                ApiErrorKind::Overloaded
+                    | ApiErrorKind::Api
+                    | ApiErrorKind::RateLimit
+                    | ApiErrorKind::Timeout
+            )
         }
-        Error::Api(api) => head.should_retry.unwrap_or(matches!(api.status, 408 | 409 | 429 | 500..)),
+        Error::Api(api) => {
+            head.should_retry.unwrap_or(matches!(api.status, 408 | 409 | 429 | 500..))
+        }
         Error::Transport(kind) => kind.is_transient(),
         Error::Protocol(Protocol::NotAMessage | Protocol::NotAReply) => false,
         Error::Protocol(_) => true,

@@ -2,7 +2,8 @@
 
 use core::time::Duration;
 
-/// A point in time, in microseconds since some start that the clock's owner chose. It never goes back.
+/// A point in time, in microseconds since some start that the clock's owner chose. It never goes
+/// back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Instant(u64);
@@ -32,14 +33,19 @@ impl Instant {
     }
 }
 
-/// Microseconds, at most those that 64 bits hold. One function for all: a chip multiplies and divides such numbers piece by piece.
+/// Microseconds, at most those that 64 bits hold. One function for all: a chip multiplies and
+/// divides such numbers piece by piece.
 #[inline(never)]
 pub(crate) fn micros(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000).saturating_add(u64::from(duration.subsec_micros()))
 }
 
-/// What a driver needs of the world besides a transport: the time, a wait, and a number nobody can guess.
-#[allow(async_fn_in_trait, reason = "a driver is generic over its clock, so whether its future is Send follows from the clock's")]
+/// What a driver needs of the world besides a transport: the time, a wait, and a number nobody can
+/// guess.
+#[allow(
+    async_fn_in_trait,
+    reason = "a driver is generic over its clock, so whether its future is Send follows from the clock's"
+)]
 pub trait Clock {
     /// The time now.
     fn now(&self) -> Instant;

@@ -1,11 +1,13 @@
-//! The conversation as it is kept: the JSON text of the next request's `messages`, without the outer brackets.
+//! The conversation as it is kept: the JSON text of the next request's `messages`, without the
+//! outer brackets.
 //!
 //! ```text
 //!  0                                   len                      capacity
 //!  ├── {"role":"user",…},{"role":… ─────┼── the tail: free ────────┤
 //! ```
-//! What was said once is never written again: a turn costs what is new in it. The bytes behind `len` are *the tail*: there a
-//! frame that came in pieces is put together, and a tool writes its result before it is counted in.
+//! What was said once is never written again: a turn costs what is new in it. The bytes behind
+//! `len` are *the tail*: there a frame that came in pieces is put together, and a tool writes its
+//! result before it is counted in.
 
 #[cfg(feature = "alloc")]
 use alloc::{sync::Arc, vec::Vec};
@@ -13,11 +15,13 @@ use alloc::{sync::Arc, vec::Vec};
 use crate::error::{Capacity, What};
 use crate::json::{Sink, copy, copy_down, escape};
 
-/// The most that a growing transcript holds if nothing else is said: what the API takes as one request.
+/// The most that a growing transcript holds if nothing else is said: what the API takes as one
+/// request.
 #[cfg(feature = "alloc")]
 pub const GROWING_LIMIT: usize = 32 * 1024 * 1024;
 
-/// Bytes behind a place that are kept aside while something is put in: what closes a block or a message.
+/// Bytes behind a place that are kept aside while something is put in: what closes a block or a
+/// message.
 const KEPT: usize = 16;
 
 const TEXT_HEAD: &[u8] = b"{\"role\":\"";
@@ -40,14 +44,17 @@ enum Buffer<'b> {
     },
 }
 
-/// The conversation's bytes, in a caller's slice or, with `alloc`, in a buffer that grows up to a limit.
+/// The conversation's bytes, in a caller's slice or, with `alloc`, in a buffer that grows up to a
+/// limit.
 ///
-/// Nothing is ever cut: what does not fit is not written, and the error says how much was needed and how much was free.
+/// Nothing is ever cut: what does not fit is not written, and the error says how much was needed
+/// and how much was free.
 #[derive(Debug)]
 pub struct Transcript<'b> {
     buffer: Buffer<'b>,
     len: usize,
-    /// Bytes from the front that were neither cut nor written over since [`take_edited`](Self::take_edited).
+    /// Bytes from the front that were neither cut nor written over since
+    /// [`take_edited`](Self::take_edited).
     edited: usize,
 }
 
@@ -183,7 +190,11 @@ impl<'b> Transcript<'b> {
         let room = at.saturating_sub(self.len) + new.len();
         self.reserve(room)?;
         let full = self.full(room);
-        let place = self.whole_mut().get_mut(at..).and_then(|rest| rest.get_mut(..new.len())).ok_or(full)?;
+        let place = self
+            .whole_mut()
+            .get_mut(at..)
+            .and_then(|rest| rest.get_mut(..new.len()))
+            .ok_or(full)?;
         copy(place, new);
         Ok(())
     }
@@ -217,7 +228,8 @@ impl<'b> Transcript<'b> {
         Ok(())
     }
 
-    /// Makes room for `count` bytes at `at` and counts them in; their content is for the caller to write.
+    /// Makes room for `count` bytes at `at` and counts them in; their content is for the caller to
+    /// write.
     pub(crate) fn open_gap(&mut self, at: usize, count: usize) -> Result<(), Capacity> {
         self.reserve(count)?;
         let len = self.len;
@@ -226,7 +238,8 @@ impl<'b> Transcript<'b> {
         Ok(())
     }
 
-    /// Brings `span` of the tail in at `at`; what stood there comes behind it. The rest of the tail is lost.
+    /// Brings `span` of the tail in at `at`; what stood there comes behind it. The rest of the tail
+    /// is lost.
     pub(crate) fn insert_tail(&mut self, at: usize, span: Span) -> Result<(), Capacity> {
         let (len, count) = (self.len, span.len());
         if at == len {
@@ -243,7 +256,9 @@ impl<'b> Transcript<'b> {
                 *to = *from;
             }
             self.move_within(span, at);
-            if let Some(place) = self.whole_mut().get_mut(at + count..).and_then(|rest| rest.get_mut(..behind)) {
+            if let Some(place) =
+                self.whole_mut().get_mut(at + count..).and_then(|rest| rest.get_mut(..behind))
+            {
                 for (to, from) in place.iter_mut().zip(kept) {
                     *to = from;
                 }
@@ -251,7 +266,8 @@ impl<'b> Transcript<'b> {
             self.len += count;
             return Ok(());
         }
-        // Side by side first, then the two change places: three reversals need no memory of their own.
+        // Side by side first, then the two change places: three reversals need no memory of their
+        // own.
         self.move_within(span, len);
         if let Some(both) = self.whole_mut().get_mut(at..len + count) {
             both.reverse();
@@ -271,7 +287,8 @@ impl<'b> Transcript<'b> {
         Ok(())
     }
 
-    /// After cutting back: brings bytes of what was the tail to where the tail begins now. Gives their place.
+    /// After cutting back: brings bytes of what was the tail to where the tail begins now. Gives
+    /// their place.
     pub(crate) fn keep_in_tail(&mut self, span: Span) -> Span {
         let to = self.len;
         if span.start < to || span.len() == 0 {
@@ -329,8 +346,8 @@ impl<'b> Transcript<'b> {
         self.edited = self.edited.min(span.start);
     }
 
-    /// How many bytes from the front are what they were when this was asked last. What is inserted does not count: it is inserted at
-    /// the end, and for its results behind the last turn.
+    /// How many bytes from the front are what they were when this was asked last. What is inserted
+    /// does not count: it is inserted at the end, and for its results behind the last turn.
     pub(crate) fn take_edited(&mut self) -> usize {
         core::mem::replace(&mut self.edited, usize::MAX)
     }
@@ -347,7 +364,12 @@ impl<'b> Transcript<'b> {
 
     /// Bytes that a message of one text takes here.
     pub(crate) fn text_len(&self, role: &str, text: &str) -> usize {
-        usize::from(self.len > 0) + TEXT_HEAD.len() + role.len() + TEXT_MIDDLE.len() + escape(text).len() + 2
+        usize::from(self.len > 0)
+            + TEXT_HEAD.len()
+            + role.len()
+            + TEXT_MIDDLE.len()
+            + escape(text).len()
+            + 2
     }
 
     /// Appends a message of one text.
@@ -377,7 +399,8 @@ impl<'b> Transcript<'b> {
     }
 }
 
-/// Moves all but the last `by` bytes up by `by`. The one place that copies upwards, so that its bounds are seen where they are used.
+/// Moves all but the last `by` bytes up by `by`. The one place that copies upwards, so that its
+/// bounds are seen where they are used.
 #[inline(never)]
 fn copy_up(bytes: &mut [u8], by: usize) {
     if let Some(kept) = bytes.len().checked_sub(by) {
@@ -401,7 +424,8 @@ impl Transcript<'static> {
 
 #[cfg(feature = "alloc")]
 impl Transcript<'_> {
-    /// Makes the buffer shareable, if it is one that grows: [`shared`](Self::shared) then lends a handle until the next write.
+    /// Makes the buffer shareable, if it is one that grows: [`shared`](Self::shared) then lends a
+    /// handle until the next write.
     pub(crate) fn share(&mut self) {
         if let Buffer::Growing { bytes, limit } = &mut self.buffer {
             self.buffer = Buffer::Shared { limit: *limit, bytes: Arc::new(core::mem::take(bytes)) };

@@ -1,6 +1,8 @@
-//! What carries bytes: one small trait, implemented over hyper, over reqwless, and over a script in memory.
+//! What carries bytes: one small trait, implemented over hyper, over reqwless, and over a script in
+//! memory.
 //!
-//! An adapter contains no decision: whether a status is an error, whether to retry, what a header means is the core's affair.
+//! An adapter contains no decision: whether a status is an error, whether to retry, what a header
+//! means is the core's affair.
 
 use core::time::Duration;
 
@@ -12,7 +14,8 @@ use crate::error::{Capacity, Misuse, TransportKind, What};
 /// The head of a request. The adapter adds `host` and `content-length`, and nothing else.
 #[derive(Clone, Copy)]
 pub struct Head<'a> {
-    /// Scheme, authority and perhaps a path: `https://api.anthropic.com`. The adapter connects there.
+    /// Scheme, authority and perhaps a path: `https://api.anthropic.com`. The adapter connects
+    /// there.
     pub base_url: &'a str,
     /// What follows the base URL, query included: `/v1/messages`.
     pub path: &'a str,
@@ -23,7 +26,10 @@ pub struct Head<'a> {
 impl core::fmt::Debug for Head<'_> {
     /// Names only: a value may be a key.
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Head").field("path", &self.path).field("headers", &self.headers.len()).finish_non_exhaustive()
+        f.debug_struct("Head")
+            .field("path", &self.path)
+            .field("headers", &self.headers.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -50,7 +56,8 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// The same with an owned handle to the transcript, which is the first `transcript.len()` bytes of `shared`.
+    /// The same with an owned handle to the transcript, which is the first `transcript.len()` bytes
+    /// of `shared`.
     #[cfg(feature = "alloc")]
     pub const fn with_shared(mut self, shared: &'a alloc::sync::Arc<alloc::vec::Vec<u8>>) -> Self {
         self.shared = Some(shared);
@@ -87,8 +94,9 @@ impl<'a> Body<'a> {
         self.after
     }
 
-    /// A handle to the buffer whose first `transcript().len()` bytes are the transcript, for a transport that must own what it
-    /// sends. Let go of it before the reply's head is handed over, or the run copies its transcript.
+    /// A handle to the buffer whose first `transcript().len()` bytes are the transcript, for a
+    /// transport that must own what it sends. Let go of it before the reply's head is handed over,
+    /// or the run copies its transcript.
     #[cfg(feature = "alloc")]
     pub const fn shared(&self) -> Option<&'a alloc::sync::Arc<alloc::vec::Vec<u8>>> {
         self.shared
@@ -98,7 +106,8 @@ impl<'a> Body<'a> {
 /// Most bytes of a request id that are kept. Longer ones are left out.
 pub const REQUEST_ID_LEN: usize = 64;
 
-/// What the loop needs of a reply's head. An adapter makes it of the status and gives it every header field.
+/// What the loop needs of a reply's head. An adapter makes it of the status and gives it every
+/// header field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReplyHead {
     /// HTTP status.
@@ -121,7 +130,8 @@ impl ReplyHead {
     /// Becomes `other`, where it lies: a clone would be made on the stack first.
     pub(crate) fn take(&mut self, other: &Self) {
         let Self { status, should_retry, retry_after, ref request_id, exact } = *other;
-        (self.status, self.should_retry, self.retry_after, self.exact) = (status, should_retry, retry_after, exact);
+        (self.status, self.should_retry, self.retry_after, self.exact) =
+            (status, should_retry, retry_after, exact);
         self.request_id.clear();
         // It is as long as there.
         let _fits = self.request_id.push_str(request_id);
@@ -129,11 +139,14 @@ impl ReplyHead {
 
     /// Takes a header field; one that the loop does not need is ignored. `name` in any case.
     ///
-    /// `retry-after` as a date is ignored here: an adapter that knows the date gives it as `retry-after-ms`.
+    /// `retry-after` as a date is ignored here: an adapter that knows the date gives it as
+    /// `retry-after-ms`.
     pub fn field(&mut self, name: &str, value: &[u8]) {
         const KNOWN: [&str; 4] = ["x-should-retry", "retry-after-ms", "retry-after", "request-id"];
         // Of many fields few are known: those are not read.
-        let Some(name) = KNOWN.into_iter().find(|known| name.eq_ignore_ascii_case(known)) else { return };
+        let Some(name) = KNOWN.into_iter().find(|known| name.eq_ignore_ascii_case(known)) else {
+            return;
+        };
         let Ok(value) = core::str::from_utf8(value) else { return };
         let value = value.trim_ascii();
         if name == "x-should-retry" {
@@ -161,7 +174,8 @@ impl ReplyHead {
     }
 }
 
-/// A decimal number that is not negative, times 1000, digits beyond the third after the point left out.
+/// A decimal number that is not negative, times 1000, digits beyond the third after the point left
+/// out.
 fn thousandths(text: &str) -> Option<u64> {
     let point = text.bytes().position(|byte| byte == b'.').unwrap_or(text.len());
     let whole = text.get(..point)?;
@@ -192,13 +206,14 @@ pub trait TransportError: core::fmt::Debug {
     /// The kind that the loop reports and decides by.
     fn kind(&self) -> TransportKind;
 
-    /// The buffer that was too small, if that is what went wrong. Reported instead of [`kind`](Self::kind).
+    /// The buffer that was too small, if that is what went wrong. Reported instead of
+    /// [`kind`](Self::kind).
     fn capacity(&self) -> Option<Capacity> {
         None
     }
 
-    /// The setting that this transport cannot use, such as a base URL, if that is what went wrong. Reported instead of
-    /// [`kind`](Self::kind), and never retried.
+    /// The setting that this transport cannot use, such as a base URL, if that is what went wrong.
+    /// Reported instead of [`kind`](Self::kind), and never retried.
     fn misuse(&self) -> Option<Misuse> {
         None
     }
@@ -211,12 +226,17 @@ pub const fn head_full(needed: usize, free: usize) -> Capacity {
 
 /// Sends a request and gives back the reply, whose body borrows the transport and nothing else.
 ///
-/// Any future here may be dropped at any time, and a reply may be dropped before its end. A connection is *dirty* from the moment
-/// that `send` writes until the reply's body was read to its end; a dirty connection is never used again.
+/// Any future here may be dropped at any time, and a reply may be dropped before its end. A
+/// connection is *dirty* from the moment that `send` writes until the reply's body was read to its
+/// end; a dirty connection is never used again.
 ///
-/// The body is read by [`BufRead`]: an empty slice from `fill_buf` is its end, and only its end.
-/// A body that breaks off (short of its content-length, or in the middle of a chunk) is an error of kind [`TransportKind::Closed`].
-#[allow(async_fn_in_trait, reason = "a driver is generic over its transport, so whether its future is Send follows from the transport's")]
+/// The body is read by [`BufRead`]: an empty slice from `fill_buf` is its end, and only its end. A
+/// body that breaks off (short of its content-length, or in the middle of a chunk) is an error of
+/// kind [`TransportKind::Closed`].
+#[allow(
+    async_fn_in_trait,
+    reason = "a driver is generic over its transport, so whether its future is Send follows from the transport's"
+)]
 pub trait Transport {
     /// What can go wrong.
     type Error: TransportError + embedded_io_async::Error;
@@ -226,5 +246,9 @@ pub trait Transport {
         Self: 't;
 
     /// Sends `head` and `body` by POST and waits for the reply's head.
-    async fn send<'t>(&'t mut self, head: &Head<'_>, body: &Body<'_>) -> Result<Reply<Self::Body<'t>>, Self::Error>;
+    async fn send<'t>(
+        &'t mut self,
+        head: &Head<'_>,
+        body: &Body<'_>,
+    ) -> Result<Reply<Self::Body<'t>>, Self::Error>;
 }

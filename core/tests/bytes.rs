@@ -1,6 +1,12 @@
 //! Bytes that a tool gives or takes.
 #![cfg(all(feature = "macros", feature = "alloc", feature = "serde"))]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "tests"
+)]
 
 use toolrunner_core::json::{Text, Value};
 use toolrunner_core::tool;
@@ -28,11 +34,18 @@ fn write_register(bytes: Vec<u8>) -> Vec<u16> {
 fn content(tool: &impl Toolbox, input: &str) -> String {
     let mut memory = Vec::new();
     let mut out = Output::growing(&mut memory);
-    let call = ToolCall::new(Text::from_raw("t"), Text::from_raw("n"), Value::first(input.as_bytes()).unwrap(), &mut []);
+    let call = ToolCall::new(
+        Text::from_raw("t"),
+        Text::from_raw("n"),
+        Value::first(input.as_bytes()).unwrap(),
+        &mut [],
+    );
     {
         let running = std::pin::pin!(tool.call(0, call, &mut out));
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        let std::task::Poll::Ready(done) = running.poll(&mut context) else { panic!("no tool here waits") };
+        let std::task::Poll::Ready(done) = running.poll(&mut context) else {
+            panic!("no tool here waits")
+        };
         done.unwrap();
     }
     String::from_utf8(out.finish().unwrap().to_vec()).unwrap()

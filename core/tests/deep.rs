@@ -1,8 +1,18 @@
-//! What is nested 100 000 deep, wherever it may come in, on a stack of 64 KiB: an error that says so, or an answer. Nothing recurses.
-//! That nothing does is also read off the images, by `tests/no-panic/image.py`.
+//! What is nested 100 000 deep, wherever it may come in, on a stack of 64 KiB: an error that says
+//! so, or an answer. Nothing recurses. That nothing does is also read off the images, by
+//! `tests/no-panic/image.py`.
 #![cfg(feature = "testing")]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
-#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "a test runs on a server")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "a test runs on a server"
+)]
 
 mod common;
 
@@ -26,13 +36,21 @@ const STACK: usize = 64 * 1024;
 /// Runs `test` on a small stack. One that is too small ends the program.
 fn on_a_small_stack(test: impl FnOnce() + Send) {
     std::thread::scope(|scope| {
-        std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, test).unwrap().join().unwrap();
+        std::thread::Builder::new()
+            .stack_size(STACK)
+            .spawn_scoped(scope, test)
+            .unwrap()
+            .join()
+            .unwrap();
     });
 }
 
 /// Arrays in arrays, and objects in objects; so many.
 fn nested(levels: usize) -> [String; 2] {
-    [["[".repeat(levels), "]".repeat(levels)].concat(), ["{\"a\":".repeat(levels), "1".to_owned(), "}".repeat(levels)].concat()]
+    [
+        ["[".repeat(levels), "]".repeat(levels)].concat(),
+        ["{\"a\":".repeat(levels), "1".to_owned(), "}".repeat(levels)].concat(),
+    ]
 }
 
 #[test]
@@ -44,8 +62,11 @@ fn json_and_what_is_made_of_it() {
             // Unchecked it can be looked at.
             let value = Value::first(deep.as_bytes()).unwrap();
             let (mut inner, mut levels) = (value, 0);
-            while let Some(next) =
-                inner.elements().next().or_else(|| inner.members().next().map(|(_, value)| value)).filter(|_| levels < 50)
+            while let Some(next) = inner
+                .elements()
+                .next()
+                .or_else(|| inner.members().next().map(|(_, value)| value))
+                .filter(|_| levels < 50)
             {
                 (inner, levels) = (next, levels + 1);
             }
@@ -55,7 +76,10 @@ fn json_and_what_is_made_of_it() {
             assert!(validity::check(message.as_bytes(), Tail::Open).is_err());
             let mut run = Run::new(Transcript::growing());
             assert!(matches!(run.append(&message), Err(Error::Misuse(Misuse::Invalid(_)))));
-            assert!(matches!(run.replace_history(&message), Err(Error::Misuse(Misuse::Invalid(_)))));
+            assert!(matches!(
+                run.replace_history(&message),
+                Err(Error::Misuse(Misuse::Invalid(_)))
+            ));
             let snapshot = format!(r#"{{"toolrunner_snapshot":1,"messages":[{message}]}}"#);
             assert!(Run::from_snapshot(snapshot.as_bytes(), Transcript::growing()).is_err());
         }
@@ -71,15 +95,24 @@ fn a_raw_schema() {
             let definition = format!(r#"{{"name":"x","input_schema":{schema}}}"#);
             assert_eq!(RawSchema::new(&schema).unwrap_err().to_string(), TEXT);
             assert_eq!(Declared::new(definition.clone()).unwrap_err().to_string(), TEXT);
-            assert_eq!(RawTool::direct(definition, |_, _| Ok(())).map(|_| ()).unwrap_err().to_string(), TEXT);
-            assert_eq!(RawTool::new("x", "", &schema, async |_| "").map(|_| ()).unwrap_err().to_string(), TEXT);
+            assert_eq!(
+                RawTool::direct(definition, |_, _| Ok(())).map(|_| ()).unwrap_err().to_string(),
+                TEXT
+            );
+            assert_eq!(
+                RawTool::new("x", "", &schema, async |_| "").map(|_| ()).unwrap_err().to_string(),
+                TEXT
+            );
         }
-        // As deep as JSON goes: the levels of a schema are fewer, and one that does not get to the end refuses.
+        // As deep as JSON goes: the levels of a schema are fewer, and one that does not get to the
+        // end refuses.
         let [deep, _] = nested(126);
         let schema = RawSchema::new(r##"{"items":{"$ref":"#"}}"##).unwrap();
         let value = Value::first(deep.as_bytes()).unwrap();
         let error = schema.check(value).unwrap_err();
-        assert!(error.explain(value).to_string().ends_with(": expected at most 32 levels, got array"));
+        assert!(
+            error.explain(value).to_string().ends_with(": expected at most 32 levels, got array")
+        );
     });
 }
 
@@ -93,32 +126,53 @@ fn a_value_under_a_schema() {
         let [arrays, objects] = nested(LEVELS);
         let arrays = Value::first(arrays.as_bytes()).unwrap();
         let objects = Value::first(objects.as_bytes()).unwrap();
-        for any in [Schema::ANY, Schema::array(&Schema::ANY), Schema::array(&Schema::ANY).nullable()] {
+        for any in
+            [Schema::ANY, Schema::array(&Schema::ANY), Schema::array(&Schema::ANY).nullable()]
+        {
             assert!(any.check(arrays).is_ok());
         }
         static ANY: Schema = Schema::object(&[Property::new("a", Schema::ANY, true)]);
         assert!(ANY.check(objects).is_ok());
-        assert!(RawSchema::new(r#"{"properties":{"a":{}},"items":true}"#).unwrap().check(objects).is_ok());
+        assert!(
+            RawSchema::new(r#"{"properties":{"a":{}},"items":true}"#)
+                .unwrap()
+                .check(objects)
+                .is_ok()
+        );
         // Where nothing else ends it, the levels that are kept do.
         let error = LIST.check(arrays).unwrap_err();
-        assert_eq!(error.explain(arrays).to_string(), format!("input{}: expected at most 16 levels, got array", "[0]".repeat(16)));
+        assert_eq!(
+            error.explain(arrays).to_string(),
+            format!("input{}: expected at most 16 levels, got array", "[0]".repeat(16))
+        );
         let error = TREE.check(objects).unwrap_err();
-        assert_eq!(error.explain(objects).to_string(), format!("{}: expected at most 16 levels, got object", ["a"; 16].join(".")));
+        assert_eq!(
+            error.explain(objects).to_string(),
+            format!("{}: expected at most 16 levels, got object", ["a"; 16].join("."))
+        );
     });
 }
 
 #[test]
 fn a_tools_input_and_result() {
     on_a_small_stack(|| {
-        let echo = RawTool::direct(r#"{"name":"echo","input_schema":{"type":"object","properties":{"a":{}}}}"#.to_owned(), |input, out| {
-            assert!(out.content(input.as_json()).is_err());
-            Ok(out.text(input.as_json())?)
-        })
+        let echo = RawTool::direct(
+            r#"{"name":"echo","input_schema":{"type":"object","properties":{"a":{}}}}"#.to_owned(),
+            |input, out| {
+                assert!(out.content(input.as_json()).is_err());
+                Ok(out.text(input.as_json())?)
+            },
+        )
         .unwrap();
         let [_, deep] = nested(LEVELS);
         let (mut memory, mut scratch) = (Vec::new(), vec![0; deep.len()]);
         let mut out = Output::growing(&mut memory);
-        let call = ToolCall::new(Text::from_raw("toolu_1"), Text::from_raw("echo"), Value::first(deep.as_bytes()).unwrap(), &mut scratch);
+        let call = ToolCall::new(
+            Text::from_raw("toolu_1"),
+            Text::from_raw("echo"),
+            Value::first(deep.as_bytes()).unwrap(),
+            &mut scratch,
+        );
         assert!(common::block_on(echo.call(0, call, &mut out)).is_ok());
         assert!(out.finish().unwrap().len() > deep.len());
     });
@@ -132,14 +186,21 @@ fn reply(value: &str, stream: bool) -> Vec<u8> {
 
 #[test]
 fn a_reply() {
-    let bodies: Vec<Vec<u8>> = nested(LEVELS).iter().flat_map(|deep| [reply(deep, true), reply(deep, false)]).collect();
+    let bodies: Vec<Vec<u8>> =
+        nested(LEVELS).iter().flat_map(|deep| [reply(deep, true), reply(deep, false)]).collect();
     on_a_small_stack(|| {
         for body in bodies {
             let mut run = Run::new(Transcript::growing());
             run.user("Hi").unwrap();
             let (_, ended) = exchange(&mut run, 200, body.chunks(1000));
             let error = ended.unwrap_err();
-            assert!(matches!(error, Error::Protocol(Protocol::Json { expected: "at most 122 levels", .. })), "{error}");
+            assert!(
+                matches!(
+                    error,
+                    Error::Protocol(Protocol::Json { expected: "at most 122 levels", .. })
+                ),
+                "{error}"
+            );
             let _ = run.failed(Some(error), Instant::ZERO, 0);
             run.stop();
             run.resume();
@@ -153,7 +214,8 @@ fn a_reply() {
 fn a_request_is_not_deeper_than_common_parsers_take() {
     let sent = |run: &mut Run<'_>| {
         assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
-        let body: Vec<u8> = run.body(&[b"{\"model\":\"m\",\"messages\":["]).pieces().flatten().copied().collect();
+        let body: Vec<u8> =
+            run.body(&[b"{\"model\":\"m\",\"messages\":["]).pieces().flatten().copied().collect();
         let parsed: Result<serde_json::Value, _> = serde_json::from_slice(&body);
         assert!(parsed.is_ok(), "{}: {}", parsed.unwrap_err(), String::from_utf8_lossy(&body));
     };
@@ -167,8 +229,12 @@ fn a_request_is_not_deeper_than_common_parsers_take() {
                 assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
                 run.answered(&ReplyHead::new(200));
                 let input = format!("{{\"x\":{deep}}}");
-                let call = rendered(Reply::new().tool_use("t1", "a", &input), Style::default(), stream);
-                if feed(&mut run, &call, &mut Vec::new()).and_then(|()| end(&mut run, &mut Vec::new())).is_err() {
+                let call =
+                    rendered(Reply::new().tool_use("t1", "a", &input), Style::default(), stream);
+                if feed(&mut run, &call, &mut Vec::new())
+                    .and_then(|()| end(&mut run, &mut Vec::new()))
+                    .is_err()
+                {
                     continue;
                 }
                 assert_eq!(run.step(Instant::ZERO), Ok(Step::Call));
@@ -186,7 +252,10 @@ fn a_request_is_not_deeper_than_common_parsers_take() {
             // What the caller says itself.
             let mut run = Run::new(Transcript::growing());
             run.user("Hi").unwrap();
-            if run.append(&format!(r#"{{"role":"user","content":[{{"type":"x","x":{deep}}}]}}"#)).is_ok() {
+            if run
+                .append(&format!(r#"{{"role":"user","content":[{{"type":"x","x":{deep}}}]}}"#))
+                .is_ok()
+            {
                 taken[3] = levels;
                 sent(&mut run);
             }
@@ -214,7 +283,11 @@ fn as_deep_as_may_be() {
                 let mut snapshot = Vec::new();
                 run.snapshot(&mut snapshot).unwrap();
                 let restored = Run::from_snapshot(&snapshot, Transcript::growing());
-                assert_eq!(restored.map(|run| run.messages().to_vec()).unwrap(), run.messages(), "{levels} stream {stream}");
+                assert_eq!(
+                    restored.map(|run| run.messages().to_vec()).unwrap(),
+                    run.messages(),
+                    "{levels} stream {stream}"
+                );
             }
         }
         assert_eq!(deepest, if stream { 120 } else { 119 });

@@ -1,4 +1,5 @@
-//! Raw schemas with a combinator or a reference at their root: sent as one object schema that allows the same, or refused.
+//! Raw schemas with a combinator or a reference at their root: sent as one object schema that
+//! allows the same, or refused.
 #![cfg(feature = "alloc")]
 #![allow(
     clippy::unwrap_used,
@@ -16,7 +17,8 @@ use toolrunner_core::tool::{Declared, check_tools};
 
 /// The schema that the API is sent.
 fn sent(schema: &str) -> Result<String, Misuse> {
-    let tool = Declared::new(format!(r#"{{"description":"","input_schema":{schema},"name":"t"}}"#)).unwrap();
+    let tool = Declared::new(format!(r#"{{"description":"","input_schema":{schema},"name":"t"}}"#))
+        .unwrap();
     assert_eq!(tool.definition().name, "t");
     check_tools(&tool)?;
     let definition = Value::first(tool.definition().json.as_bytes()).unwrap();
@@ -61,14 +63,23 @@ fn what_holds_together_is_one_schema() {
         r#"{"type":"object","properties":{"a":{"type":"string"},"b":{}},"allOf":[{"properties":{"a":{"minLength":2},"b":{}}}]}"#,
         r#"{"type":"object","properties":{"a":{"allOf":[{"type":"string"},{"minLength":2}]},"b":{}}}"#,
     );
-    folds(r#"{"type":["object"],"properties":{"a":{}}}"#, r#"{"type":"object","properties":{"a":{}}}"#);
+    folds(
+        r#"{"type":["object"],"properties":{"a":{}}}"#,
+        r#"{"type":"object","properties":{"a":{}}}"#,
+    );
     folds(r#"{"type":["object","null"],"allOf":[{"type":"object"}]}"#, r#"{"type":"object"}"#);
 }
 
 #[test]
 fn a_choice_without_a_choice_is_none() {
-    folds(r#"{"anyOf":[{"type":"object","properties":{"a":{}}}]}"#, r#"{"type":"object","properties":{"a":{}}}"#);
-    folds(r#"{"type":"object","oneOf":[{"required":["a"]}]}"#, r#"{"type":"object","required":["a"]}"#);
+    folds(
+        r#"{"anyOf":[{"type":"object","properties":{"a":{}}}]}"#,
+        r#"{"type":"object","properties":{"a":{}}}"#,
+    );
+    folds(
+        r#"{"type":"object","oneOf":[{"required":["a"]}]}"#,
+        r#"{"type":"object","required":["a"]}"#,
+    );
     folds(r#"{"type":"object","anyOf":[{"required":["a"]},{}]}"#, r#"{"type":"object"}"#);
 }
 
@@ -85,7 +96,9 @@ fn a_reference_at_the_root_is_resolved() {
     refused(r##"{"type":"object","$ref":"#"}"##);
     refused(r##"{"type":"object","$ref":"#/$defs/none"}"##);
     refused(r#"{"type":"object","$ref":"https://example.com/a.json"}"#);
-    refused(r##"{"$ref":"#/$defs/a","$defs":{"a":{"$ref":"#/$defs/b"},"b":{"$ref":"#/$defs/a"}}}"##);
+    refused(
+        r##"{"$ref":"#/$defs/a","$defs":{"a":{"$ref":"#/$defs/b"},"b":{"$ref":"#/$defs/a"}}}"##,
+    );
 }
 
 #[test]
@@ -94,10 +107,16 @@ fn a_closed_part_closes_only_what_it_knows() {
         r#"{"type":"object","properties":{"a":{},"b":{}},"additionalProperties":false,"allOf":[{"properties":{"a":{"type":"string"}},"required":["b"]}]}"#,
         r#"{"type":"object","properties":{"a":{"allOf":[{},{"type":"string"}]},"b":{}},"required":["b"],"additionalProperties":false}"#,
     );
-    refused(r#"{"type":"object","properties":{"a":{}},"additionalProperties":false,"allOf":[{"properties":{"b":{}}}]}"#);
+    refused(
+        r#"{"type":"object","properties":{"a":{}},"additionalProperties":false,"allOf":[{"properties":{"b":{}}}]}"#,
+    );
     refused(r#"{"type":"object","properties":{"a":{}},"allOf":[{"additionalProperties":false}]}"#);
-    refused(r#"{"type":"object","allOf":[{"additionalProperties":{"type":"string"}},{"additionalProperties":false}]}"#);
-    refused(r#"{"type":"object","patternProperties":{"^x":{}},"allOf":[{"additionalProperties":false}]}"#);
+    refused(
+        r#"{"type":"object","allOf":[{"additionalProperties":{"type":"string"}},{"additionalProperties":false}]}"#,
+    );
+    refused(
+        r#"{"type":"object","patternProperties":{"^x":{}},"allOf":[{"additionalProperties":false}]}"#,
+    );
 }
 
 #[test]
@@ -120,7 +139,9 @@ fn what_cannot_be_folded_is_refused() {
     ] {
         refused(schema);
     }
-    for schema in ["5", "true", "[]", r#"{"type":"array"}"#, r#"{"type":["object","null"]}"#, "{}", "null"] {
+    for schema in
+        ["5", "true", "[]", r#"{"type":"array"}"#, r#"{"type":["object","null"]}"#, "{}", "null"]
+    {
         assert_eq!(sent(schema), Err(Misuse::ToolDefinition(0)), "{schema}");
     }
 }
@@ -130,7 +151,8 @@ struct Random(u64);
 
 impl Random {
     fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % n
     }
 
@@ -145,7 +167,13 @@ impl Random {
         }
         if self.below(2) == 0 {
             let (a, b) = (self.one_of(&["a", "b", "c"]), self.one_of(&["a", "b", "c"]));
-            let rules = ["{}", r#"{"type":"string"}"#, r#"{"type":"integer"}"#, r#"{"minimum":2}"#, r#"{"enum":[1,"x"]}"#];
+            let rules = [
+                "{}",
+                r#"{"type":"string"}"#,
+                r#"{"type":"integer"}"#,
+                r#"{"minimum":2}"#,
+                r#"{"enum":[1,"x"]}"#,
+            ];
             let (one, two) = (self.one_of(&rules), self.one_of(&rules));
             members.push(if a == b {
                 format!(r#""properties":{{"{a}":{one}}}"#)
@@ -167,7 +195,8 @@ impl Random {
         }
         if depth < 2 && (depth == 0 || self.below(3) == 0) {
             let keyword = self.one_of(&["allOf", "anyOf", "oneOf"]);
-            let branches: Vec<String> = (0..=self.below(2)).map(|_| self.schema(depth + 1)).collect();
+            let branches: Vec<String> =
+                (0..=self.below(2)).map(|_| self.schema(depth + 1)).collect();
             members.push(format!(r#""{keyword}":[{}]"#, branches.join(",")));
         }
         format!("{{{}}}", members.join(","))
@@ -194,7 +223,12 @@ fn a_folded_schema_allows_the_same_inputs() {
     for _ in 0..4_000 {
         let schema = random.schema(0);
         let Ok(sent) = sent(&schema) else { continue };
-        assert!(!["anyOf", "oneOf", "allOf"].iter().any(|word| Value::first(sent.as_bytes()).unwrap().member(word).is_some()), "{sent}");
+        assert!(
+            !["anyOf", "oneOf", "allOf"]
+                .iter()
+                .any(|word| Value::first(sent.as_bytes()).unwrap().member(word).is_some()),
+            "{sent}"
+        );
         folded += 1;
         for input in inputs {
             let value = Value::first(input.as_bytes()).unwrap();

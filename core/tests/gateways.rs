@@ -1,8 +1,18 @@
-//! Replies of gateways that emulate the API: what a scenario cannot say of them, such as events and errors. See the table of
-//! `toolrunner_core::wire`, and `tests/scenarios/gateway-*`.
+//! Replies of gateways that emulate the API: what a scenario cannot say of them, such as events and
+//! errors. See the table of `toolrunner_core::wire`, and `tests/scenarios/gateway-*`.
 #![cfg(feature = "testing")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
-#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "a test runs on a server")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "a test runs on a server"
+)]
 
 mod common;
 
@@ -16,13 +26,17 @@ use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::ReplyHead;
 
 const START: &str = r#"{"type":"message_start","message":{"role":"assistant","content":[],"usage":{"input_tokens":1,"output_tokens":1}}}"#;
-const TEXT: &str = r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#;
+const TEXT: &str =
+    r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#;
 const STOP: &str = r#"{"type":"content_block_stop","index":0}"#;
-const REASON: &str = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":9}}"#;
+const REASON: &str =
+    r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":9}}"#;
 const END: &str = r#"{"type":"message_stop"}"#;
 
 fn delta(text: &str) -> String {
-    format!(r#"{{"type":"content_block_delta","index":0,"delta":{{"type":"text_delta","text":"{text}"}}}}"#)
+    format!(
+        r#"{{"type":"content_block_delta","index":0,"delta":{{"type":"text_delta","text":"{text}"}}}}"#
+    )
 }
 
 /// Frames without names.
@@ -32,7 +46,11 @@ fn unnamed(events: &[&str]) -> Vec<u8> {
 
 /// Frames of these names, with this data.
 fn named(frames: &[(&str, &str)]) -> Vec<u8> {
-    frames.iter().map(|(name, data)| format!("event: {name}\ndata: {data}\n\n")).collect::<String>().into_bytes()
+    frames
+        .iter()
+        .map(|(name, data)| format!("event: {name}\ndata: {data}\n\n"))
+        .collect::<String>()
+        .into_bytes()
 }
 
 /// A whole stream of named frames around these.
@@ -56,7 +74,11 @@ fn made(body: &[u8]) -> (Vec<String>, Result<(), Error>, Run<'static>) {
     for piece in [1, 2, 3, 13, 70] {
         let (events, ended, run) = one(piece);
         let shown = String::from_utf8_lossy(body);
-        assert_eq!((&events, ended, run.messages()), (&whole.0, whole.1, whole.2.messages()), "in pieces of {piece}:\n{shown}");
+        assert_eq!(
+            (&events, ended, run.messages()),
+            (&whole.0, whole.1, whole.2.messages()),
+            "in pieces of {piece}:\n{shown}"
+        );
     }
     whole
 }
@@ -65,7 +87,8 @@ fn made(body: &[u8]) -> (Vec<String>, Result<(), Error>, Run<'static>) {
 fn content(body: &[u8]) -> Json {
     let (_, ended, run) = made(body);
     assert_eq!(ended, Ok(()), "{}", String::from_utf8_lossy(body));
-    let messages: Json = serde_json::from_str(&format!("[{}]", String::from_utf8_lossy(run.messages()))).unwrap();
+    let messages: Json =
+        serde_json::from_str(&format!("[{}]", String::from_utf8_lossy(run.messages()))).unwrap();
     messages.get(1).map_or(json!([]), |message| message["content"].clone())
 }
 
@@ -89,11 +112,18 @@ fn a_frame_is_what_its_name_says_or_its_type_where_it_has_none() {
         // A type that the API does not have.
         around(&[
             ("content_block_start", TEXT),
-            ("content_block_delta", r#"{"type":"chunk","index":0,"delta":{"type":"text_delta","text":"Hi"}}"#),
+            (
+                "content_block_delta",
+                r#"{"type":"chunk","index":0,"delta":{"type":"text_delta","text":"Hi"}}"#,
+            ),
             ("content_block_stop", STOP),
         ]),
         // A type that is another event than the name's, as the official clients read it.
-        around(&[("content_block_start", TEXT), ("content_block_start", hi), ("message_delta", STOP)]),
+        around(&[
+            ("content_block_start", TEXT),
+            ("content_block_start", hi),
+            ("message_delta", STOP),
+        ]),
         // Names that the API does not have, whatever their data is.
         around(&[
             ("keepalive", "alive"),
@@ -106,7 +136,12 @@ fn a_frame_is_what_its_name_says_or_its_type_where_it_has_none() {
         ]),
         // What needs no data has any.
         [
-            named(&[("message_start", START), ("content_block_start", TEXT), ("content_block_delta", hi), ("content_block_stop", STOP)]),
+            named(&[
+                ("message_start", START),
+                ("content_block_start", TEXT),
+                ("content_block_delta", hi),
+                ("content_block_stop", STOP),
+            ]),
             named(&[("message_delta", REASON), ("message_stop", "[DONE]")]),
         ]
         .concat(),
@@ -118,15 +153,36 @@ fn a_frame_is_what_its_name_says_or_its_type_where_it_has_none() {
 #[test]
 fn frames_without_a_name_are_left_out_of_a_stream_that_names_its_frames() {
     let hi = &delta("Hi");
-    let body = around(&[("content_block_start", TEXT), ("content_block_delta", hi), ("content_block_stop", STOP)]);
+    let body = around(&[
+        ("content_block_start", TEXT),
+        ("content_block_delta", hi),
+        ("content_block_stop", STOP),
+    ]);
     let body = String::from_utf8(body).unwrap();
-    for foreign in [&*delta("SKIP"), "[DONE]", "", "no JSON", r#"{"choices":[]}"#, r#"{"error":null}"#, r#"{"error":""}"#] {
-        let with = body.replace("event: content_block_stop", &format!("data: {foreign}\n\nevent: content_block_stop"));
+    for foreign in [
+        &*delta("SKIP"),
+        "[DONE]",
+        "",
+        "no JSON",
+        r#"{"choices":[]}"#,
+        r#"{"error":null}"#,
+        r#"{"error":""}"#,
+    ] {
+        let with = body.replace(
+            "event: content_block_stop",
+            &format!("data: {foreign}\n\nevent: content_block_stop"),
+        );
         assert_eq!(content(with.as_bytes()), text("Hi"), "{foreign}");
     }
     // A ping, an error and an unknown event with a name do not name the stream.
     for name in ["ping", "keepalive"] {
-        let body = [named(&[(name, "{}")]), unnamed(&[START, TEXT]), named(&[(name, "x")]), unnamed(&[hi, STOP, REASON, END])].concat();
+        let body = [
+            named(&[(name, "{}")]),
+            unnamed(&[START, TEXT]),
+            named(&[(name, "x")]),
+            unnamed(&[hi, STOP, REASON, END]),
+        ]
+        .concat();
         assert_eq!(content(&body), text("Hi"), "{name}");
     }
 }
@@ -134,15 +190,22 @@ fn frames_without_a_name_are_left_out_of_a_stream_that_names_its_frames() {
 #[test]
 fn what_is_said_again_changes_nothing() {
     let hi = &delta("Hi");
-    let later = r#"{"type":"message_delta","delta":{"stop_reason":null},"usage":{"output_tokens":12}}"#;
+    let later =
+        r#"{"type":"message_delta","delta":{"stop_reason":null},"usage":{"output_tokens":12}}"#;
     let empty = r#"{"type":"message_delta","delta":{}}"#;
     let other = r#"{"type":"content_block_stop","index":5}"#;
-    let body = unnamed(&[START, START, TEXT, START, hi, STOP, STOP, other, START, REASON, later, empty, STOP, END, END, REASON]);
+    let body = unnamed(&[
+        START, START, TEXT, START, hi, STOP, STOP, other, START, REASON, later, empty, STOP, END,
+        END, REASON,
+    ]);
     let (events, ended, run) = made(&body);
     assert_eq!((ended, run.turn_usage().output_tokens), (Ok(()), 12));
     assert_eq!(run.stop_reason().unwrap().name(), "end_turn");
     let count = |name: &str| events.iter().filter(|event| event.starts_with(name)).count();
-    assert_eq!((count("MessageStart"), count("BlockStop"), count("Stop"), count("MessageStop")), (1, 1, 3, 1));
+    assert_eq!(
+        (count("MessageStart"), count("BlockStop"), count("Stop"), count("MessageStop")),
+        (1, 1, 3, 1)
+    );
 }
 
 #[test]
@@ -151,19 +214,41 @@ fn an_index_may_be_left_out_or_begin_again() {
     let call = r#"{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"a","name":"b","input":{}}}"#;
     let body = unnamed(&[START, TEXT, hi, STOP, call, STOP, TEXT, &delta("!"), STOP, REASON, END]);
     let call = json!({"type":"tool_use","id":"a","name":"b","input":{}});
-    assert_eq!(content(&body), json!([{"type":"text","text":"Hi"}, call, {"type":"text","text":"!"}]));
+    assert_eq!(
+        content(&body),
+        json!([{"type":"text","text":"Hi"}, call, {"type":"text","text":"!"}])
+    );
     // Events tell the place in the message.
     let (events, ..) = made(&body);
     let starts: Vec<_> = events.iter().filter(|event| event.starts_with("BlockSt")).collect();
-    let expected = ["Start { index: 0", "Stop { index: 0", "Start { index: 1", "Stop { index: 1", "Start { index: 2", "Stop { index: 2"];
+    let expected = [
+        "Start { index: 0",
+        "Stop { index: 0",
+        "Start { index: 1",
+        "Stop { index: 1",
+        "Start { index: 2",
+        "Stop { index: 2",
+    ];
     assert_eq!(starts.len(), 6);
-    assert!(starts.iter().zip(expected).all(|(event, expected)| event.contains(expected)), "{starts:?}");
+    assert!(
+        starts.iter().zip(expected).all(|(event, expected)| event.contains(expected)),
+        "{starts:?}"
+    );
 
     let bare = |event: &str| event.replace("\"index\":0,", "").replace(",\"index\":0", "");
     for other in ["", "\"index\":null,", "\"index\":\"0\",", "\"index\":-1,"] {
-        let events = [TEXT, hi, STOP, TEXT, hi, STOP].map(|event| bare(event).replacen('{', &format!("{{{other}"), 1));
-        let events: Vec<&str> = [START].into_iter().chain(events.iter().map(String::as_str)).chain([REASON, END]).collect();
-        assert_eq!(content(&unnamed(&events)), json!([{"type":"text","text":"Hi"},{"type":"text","text":"Hi"}]), "{other}");
+        let events = [TEXT, hi, STOP, TEXT, hi, STOP]
+            .map(|event| bare(event).replacen('{', &format!("{{{other}"), 1));
+        let events: Vec<&str> = [START]
+            .into_iter()
+            .chain(events.iter().map(String::as_str))
+            .chain([REASON, END])
+            .collect();
+        assert_eq!(
+            content(&unnamed(&events)),
+            json!([{"type":"text","text":"Hi"},{"type":"text","text":"Hi"}]),
+            "{other}"
+        );
     }
 }
 
@@ -176,7 +261,12 @@ fn a_text_opens_its_block_where_no_block_is_open() {
         // Nor is its end told.
         unnamed(&[START, hi, &delta(" there"), REASON, END]),
         unnamed(&[START, &hi.replace("\"index\":0,", ""), &delta(" there"), STOP, REASON, END]),
-        [named(&[("message_start", START)]), exact, named(&[("message_delta", REASON), ("message_stop", END)])].concat(),
+        [
+            named(&[("message_start", START)]),
+            exact,
+            named(&[("message_delta", REASON), ("message_stop", END)]),
+        ]
+        .concat(),
         named(&[
             ("message_start", START),
             ("content_block_delta", r#"{"delta":{"type":"text_delta","text":"Hi there"}}"#),
@@ -186,7 +276,8 @@ fn a_text_opens_its_block_where_no_block_is_open() {
     ] {
         assert_eq!(content(&body), text("Hi there"));
         let (events, ..) = made(&body);
-        let kinds: Vec<&str> = events.iter().map(|event| event.split([' ', '{']).next().unwrap()).collect();
+        let kinds: Vec<&str> =
+            events.iter().map(|event| event.split([' ', '{']).next().unwrap()).collect();
         assert_eq!(kinds.iter().filter(|kind| **kind == "BlockStart").count(), 1, "{kinds:?}");
         assert_eq!(kinds.iter().filter(|kind| **kind == "BlockStop").count(), 1, "{kinds:?}");
     }
@@ -198,7 +289,10 @@ fn a_text_opens_its_block_where_no_block_is_open() {
         if run.user("Hi").is_ok() {
             match exchange(&mut run, 200, [body.as_slice()]).1 {
                 Ok(()) => assert!(run.messages().ends_with(br#"[{"type":"text","text":"Hi"}]}"#)),
-                Err(error) => assert!(matches!(error, Error::Capacity(full) if full.needed > full.free), "{error}"),
+                Err(error) => assert!(
+                    matches!(error, Error::Capacity(full) if full.needed > full.free),
+                    "{error}"
+                ),
             }
         }
     }
@@ -223,7 +317,11 @@ fn a_reply_is_whole_once_its_reason_is_known_and_its_blocks_are_closed() {
     ] {
         for end in [vec![], vec!["[DONE]"]] {
             let events: Vec<&str> = events.iter().copied().chain(end).collect();
-            assert_eq!(made(&unnamed(&events)).1, Err(Error::Protocol(Protocol::EndedEarly)), "{events:?}");
+            assert_eq!(
+                made(&unnamed(&events)).1,
+                Err(Error::Protocol(Protocol::EndedEarly)),
+                "{events:?}"
+            );
         }
     }
 }
@@ -231,7 +329,9 @@ fn a_reply_is_whole_once_its_reason_is_known_and_its_blocks_are_closed() {
 /// The kind and the message of the error that a body is, and whether it is asked for again.
 fn error_in(body: &[u8]) -> (ApiErrorKind, String, bool) {
     let (_, ended, run) = made(body);
-    let Err(Error::Api(api)) = ended else { panic!("{ended:?}: {}", String::from_utf8_lossy(body)) };
+    let Err(Error::Api(api)) = ended else {
+        panic!("{ended:?}: {}", String::from_utf8_lossy(body))
+    };
     assert_eq!(api.status, 200);
     let words = run.api_error().map(|words| plain(words.message)).filter(|words| !words.is_empty());
     let words = words.unwrap_or_else(|| String::from_utf8_lossy(run.error_body()).into_owned());
@@ -242,9 +342,24 @@ fn error_in(body: &[u8]) -> (ApiErrorKind, String, bool) {
 fn an_error_is_told_in_the_servers_words_whatever_its_shape() {
     use ApiErrorKind::{InvalidRequest, Overloaded, Unknown};
     let cases: &[(&str, ApiErrorKind, &str, bool)] = &[
-        (r#"{"type":"error","error":{"type":"overloaded_error","message":"Busy"}}"#, Overloaded, "Busy", true),
-        (r#"{"error":{"type":"invalid_request_error","message":"No"}}"#, InvalidRequest, "No", false),
-        (r#"{"error":{"message":"upstream said no","type":"server_error","code":"500"}}"#, Unknown, "upstream said no", false),
+        (
+            r#"{"type":"error","error":{"type":"overloaded_error","message":"Busy"}}"#,
+            Overloaded,
+            "Busy",
+            true,
+        ),
+        (
+            r#"{"error":{"type":"invalid_request_error","message":"No"}}"#,
+            InvalidRequest,
+            "No",
+            false,
+        ),
+        (
+            r#"{"error":{"message":"upstream said no","type":"server_error","code":"500"}}"#,
+            Unknown,
+            "upstream said no",
+            false,
+        ),
         (r#"{"error":{"message":"no type"}}"#, Unknown, "no type", false),
         (r#"{"error":"as a text"}"#, Unknown, "as a text", false),
         (r#"{"type":"overloaded_error","message":"bare"}"#, Overloaded, "bare", true),
@@ -259,26 +374,45 @@ fn an_error_is_told_in_the_servers_words_whatever_its_shape() {
     ];
     for (i, (data, kind, words, again)) in cases.iter().enumerate() {
         let expected = (*kind, (*words).to_owned(), *again);
-        assert_eq!(error_in(&named(&[("message_start", START), ("error", data)])), expected, "{data}");
+        assert_eq!(
+            error_in(&named(&[("message_start", START), ("error", data)])),
+            expected,
+            "{data}"
+        );
         assert_eq!(error_in(&named(&[("error", data)])), expected, "{data}");
         if i < 7 {
             assert_eq!(error_in(&unnamed(&[data])), expected, "{data}");
             assert_eq!(error_in(&unnamed(&[START, data])), expected, "{data}");
             let mixed = [named(&[("message_start", START)]), unnamed(&[data])].concat();
             assert_eq!(error_in(&mixed), expected, "{data}");
-            assert_eq!(error_in(&named(&[("message_start", START), ("content_block_delta", data)])), expected, "{data}");
+            assert_eq!(
+                error_in(&named(&[("message_start", START), ("content_block_delta", data)])),
+                expected,
+                "{data}"
+            );
             // All of the body, and as the last frame without a blank line.
             assert_eq!(error_in(data.as_bytes()), expected, "{data}");
-            assert_eq!(error_in(&[&unnamed(&[START]), b"data: ".as_slice(), data.as_bytes()].concat()), expected, "{data}");
+            assert_eq!(
+                error_in(&[&unnamed(&[START]), b"data: ".as_slice(), data.as_bytes()].concat()),
+                expected,
+                "{data}"
+            );
         }
         if *data != "{ broken" {
-            assert_eq!(error_in(format!("event: error\ndata: {data}\n").as_bytes()), expected, "{data}");
+            assert_eq!(
+                error_in(format!("event: error\ndata: {data}\n").as_bytes()),
+                expected,
+                "{data}"
+            );
         }
     }
     // An error that was cut is a reply that broke off.
     let cut = [&unnamed(&[START]), b"event: error\ndata: {\"error\":{".as_slice()].concat();
     assert_eq!(made(&cut).1, Err(Error::Protocol(Protocol::EndedEarly)));
-    for (body, words) in [(r#"{"detail":"Not authenticated"}"#, "Not authenticated"), (r#"{"message":"no such route"}"#, "no such route")] {
+    for (body, words) in [
+        (r#"{"detail":"Not authenticated"}"#, "Not authenticated"),
+        (r#"{"message":"no such route"}"#, "no such route"),
+    ] {
         assert_eq!(error_in(body.as_bytes()), (Unknown, words.to_owned(), false));
     }
 }
@@ -313,15 +447,24 @@ fn what_is_no_reply_is_kept_to_be_shown() {
 
 #[test]
 fn a_block_of_two_types_is_none() {
-    for (first, second) in [("text", "tool_use"), ("tool_use", "text"), ("tool_use", "server_tool_use")] {
-        let block = format!(r#"{{"type":"{first}","text":"x","id":"a","name":"b","input":{{}},"t\u0079pe":"{second}"}}"#);
-        let start = format!(r#"{{"type":"content_block_start","index":0,"content_block":{block}}}"#);
+    for (first, second) in
+        [("text", "tool_use"), ("tool_use", "text"), ("tool_use", "server_tool_use")]
+    {
+        let block = format!(
+            r#"{{"type":"{first}","text":"x","id":"a","name":"b","input":{{}},"t\u0079pe":"{second}"}}"#
+        );
+        let start =
+            format!(r#"{{"type":"content_block_start","index":0,"content_block":{block}}}"#);
         let whole = format!(r#"{{"content":[{block}],"stop_reason":"tool_use"}}"#);
         for body in [unnamed(&[START, &start, STOP, REASON, END]), whole.into_bytes()] {
-            assert!(matches!(made(&body).1, Err(Error::Protocol(Protocol::Event { .. }))), "{first} {second}");
+            assert!(
+                matches!(made(&body).1, Err(Error::Protocol(Protocol::Event { .. }))),
+                "{first} {second}"
+            );
         }
     }
-    let whole = r#"{"content":[{"type":"text","type":"text","text":"Hi"}],"stop_reason":"end_turn"}"#;
+    let whole =
+        r#"{"content":[{"type":"text","type":"text","text":"Hi"}],"stop_reason":"end_turn"}"#;
     assert_eq!(content(whole.as_bytes()).as_array().unwrap().len(), 1);
 }
 
@@ -347,25 +490,43 @@ fn an_input_in_another_form_is_the_object() {
     ];
     for (input, expected) in &inputs {
         for kind in ["tool_use", "server_tool_use"] {
-            let block = format!(r#"{{"type":"{kind}","id":"a","name":"b","input":{input},"caller":{{"type":"direct"}}}}"#);
-            let whole = format!(r#"{{"content":[{block},{{"type":"text","text":"x"}}],"stop_reason":"end_turn"}}"#);
+            let block = format!(
+                r#"{{"type":"{kind}","id":"a","name":"b","input":{input},"caller":{{"type":"direct"}}}}"#
+            );
+            let whole = format!(
+                r#"{{"content":[{block},{{"type":"text","text":"x"}}],"stop_reason":"end_turn"}}"#
+            );
             assert_eq!(content(whole.as_bytes())[0]["input"], *expected, "{input}");
             assert_eq!(content(whole.as_bytes())[0]["caller"], json!({"type":"direct"}), "{input}");
             assert_eq!(content(whole.as_bytes())[1], json!({"type":"text","text":"x"}), "{input}");
-            let start = format!(r#"{{"type":"content_block_start","index":0,"content_block":{block}}}"#);
+            let start =
+                format!(r#"{{"type":"content_block_start","index":0,"content_block":{block}}}"#);
             // A server's call that nothing follows stays only where the turn was paused.
             let paused = REASON.replace("end_turn", "pause_turn");
-            assert_eq!(content(&unnamed(&[START, &start, STOP, &paused, END]))[0]["input"], *expected, "{input}");
+            assert_eq!(
+                content(&unnamed(&[START, &start, STOP, &paused, END]))[0]["input"],
+                *expected,
+                "{input}"
+            );
         }
     }
     // In deltas: a string that holds the object; `null` is what the model wrote.
-    for (input, expected) in [(&*quoted, value), ("null", json!({"INVALID_JSON":"null"})), ("\"x\"", json!({"INVALID_JSON":"\"x\""}))] {
+    for (input, expected) in [
+        (&*quoted, value),
+        ("null", json!({"INVALID_JSON":"null"})),
+        ("\"x\"", json!({"INVALID_JSON":"\"x\""})),
+    ] {
         let start = r#"{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"a","name":"b","input":{}}}"#;
         let delta = json!({"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":input}}).to_string();
-        assert_eq!(content(&unnamed(&[START, start, &delta, STOP, REASON, END]))[0]["input"], expected, "{input}");
+        assert_eq!(
+            content(&unnamed(&[START, start, &delta, STOP, REASON, END]))[0]["input"],
+            expected,
+            "{input}"
+        );
     }
     // Without an input at all.
-    let whole = br#"{"content":[{"type":"tool_use","id":"a","name":"b"}],"stop_reason":"tool_use"}"#;
+    let whole =
+        br#"{"content":[{"type":"tool_use","id":"a","name":"b"}],"stop_reason":"tool_use"}"#;
     assert_eq!(content(whole)[0]["input"], json!({}));
 }
 
@@ -373,25 +534,42 @@ fn an_input_in_another_form_is_the_object() {
 fn a_whole_content_may_be_a_string_or_null() {
     assert_eq!(content(br#"{"content":null,"stop_reason":"end_turn"}"#), json!([]));
     assert_eq!(content(br#"{"content":"","stop_reason":"end_turn"}"#), json!([]));
-    assert_eq!(content(br#"{"error":null,"content":"a \"b\"\n","stop_reason":"end_turn"}"#), text("a \"b\"\n"));
+    assert_eq!(
+        content(br#"{"error":null,"content":"a \"b\"\n","stop_reason":"end_turn"}"#),
+        text("a \"b\"\n")
+    );
     let (events, ..) = made(br#"{"content":"ab","stop_reason":"end_turn"}"#);
     assert!(events.iter().any(|event| event == r#"Text { index: 0, text: "ab" }"#), "{events:?}");
 }
 
 #[test]
 fn a_byte_order_mark_and_unknown_fields_are_passed_over() {
-    let whole = "\u{feff}{\"content\":[{\"type\":\"text\",\"text\":\"Hi\"}],\"stop_reason\":\"end_turn\"}";
+    let whole =
+        "\u{feff}{\"content\":[{\"type\":\"text\",\"text\":\"Hi\"}],\"stop_reason\":\"end_turn\"}";
     assert_eq!(content(whole.as_bytes()), text("Hi"));
     assert_eq!(content(format!("\n{whole}").as_bytes()), text("Hi"));
-    let stream = String::from_utf8(unnamed(&[START, TEXT, &delta("Hi"), STOP, REASON, END])).unwrap();
-    for before in ["\u{feff}", "foo: bar\n", "foo\n", "\u{feff}foo: bar\n\n", "x-request: 1\r\n\r\n", "?\n", "[1]\n"] {
+    let stream =
+        String::from_utf8(unnamed(&[START, TEXT, &delta("Hi"), STOP, REASON, END])).unwrap();
+    for before in [
+        "\u{feff}",
+        "foo: bar\n",
+        "foo\n",
+        "\u{feff}foo: bar\n\n",
+        "x-request: 1\r\n\r\n",
+        "?\n",
+        "[1]\n",
+    ] {
         assert_eq!(content(format!("{before}{stream}").as_bytes()), text("Hi"), "{before:?}");
     }
 }
 
 /// What the events tell of a text, and what the message says.
 fn told(events: &[String], deltas: &[&str]) -> (String, String) {
-    let all: Vec<&str> = [START, TEXT].into_iter().chain(deltas.iter().copied()).chain(events.iter().map(String::as_str)).collect();
+    let all: Vec<&str> = [START, TEXT]
+        .into_iter()
+        .chain(deltas.iter().copied())
+        .chain(events.iter().map(String::as_str))
+        .collect();
     let body = unnamed(&all);
     let mut run = Run::new(Transcript::growing());
     run.user("Hi").unwrap();
@@ -431,14 +609,24 @@ fn a_pair_cut_between_two_deltas_is_told_whole() {
         (&[r"a\ud83d", "CITATION"], "a\u{fffd}"),
     ];
     for (pieces, expected) in cases {
-        let deltas: Vec<String> =
-            pieces.iter().map(|piece| if *piece == "CITATION" { citation.to_owned() } else { delta(piece) }).collect();
+        let deltas: Vec<String> = pieces
+            .iter()
+            .map(|piece| if *piece == "CITATION" { citation.to_owned() } else { delta(piece) })
+            .collect();
         let deltas: Vec<&str> = deltas.iter().map(String::as_str).collect();
         // Also where the block's end is left out.
         for end in [vec![STOP, REASON, END], vec![REASON, END], vec![STOP, REASON]] {
             let end: Vec<String> = end.into_iter().map(str::to_owned).collect();
-            assert_eq!(told(&end, &deltas), ((*expected).to_owned(), (*expected).to_owned()), "{pieces:?}");
-            let all: Vec<&str> = [START, TEXT].into_iter().chain(deltas.iter().copied()).chain(end.iter().map(String::as_str)).collect();
+            assert_eq!(
+                told(&end, &deltas),
+                ((*expected).to_owned(), (*expected).to_owned()),
+                "{pieces:?}"
+            );
+            let all: Vec<&str> = [START, TEXT]
+                .into_iter()
+                .chain(deltas.iter().copied())
+                .chain(end.iter().map(String::as_str))
+                .collect();
             // Cut anywhere: the same events.
             assert_eq!(made(&unnamed(&all)).1, Ok(()));
         }
@@ -457,10 +645,17 @@ fn halves_in_an_input_are_told_too() {
             format!(r#"{{"type":"content_block_delta","index":0,"delta":{{"type":"input_json_delta","partial_json":"{piece}"}}}}"#)
         });
         let deltas: Vec<String> = deltas.collect();
-        let all: Vec<&str> = [START, start].into_iter().chain(deltas.iter().map(String::as_str)).chain([STOP, REASON, END]).collect();
+        let all: Vec<&str> = [START, start]
+            .into_iter()
+            .chain(deltas.iter().map(String::as_str))
+            .chain([STOP, REASON, END])
+            .collect();
         let (events, ..) = made(&unnamed(&all));
-        let inputs = events.iter().filter_map(|event| event.strip_prefix("Input { index: 0, json: ")?.strip_suffix(" }"));
-        let told: String = inputs.map(|json| serde_json::from_str::<String>(json).unwrap()).collect();
+        let inputs = events
+            .iter()
+            .filter_map(|event| event.strip_prefix("Input { index: 0, json: ")?.strip_suffix(" }"));
+        let told: String =
+            inputs.map(|json| serde_json::from_str::<String>(json).unwrap()).collect();
         assert_eq!(told, expected);
     }
 }

@@ -1,7 +1,17 @@
-//! What a caller may add and what of a reply stays: nothing that the API would refuse is sent or kept.
+//! What a caller may add and what of a reply stays: nothing that the API would refuse is sent or
+//! kept.
 #![cfg(feature = "testing")]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
-#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "a test runs on a server")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "a test runs on a server"
+)]
 
 mod common;
 
@@ -11,7 +21,9 @@ use toolrunner_core::drive::Driver;
 use toolrunner_core::error::Error;
 use toolrunner_core::run::{Outcome, Step};
 use toolrunner_core::testing::validity::{Tail, check};
-use toolrunner_core::testing::{Reply, Rng, Script, ScriptedModel, ScriptedTransport, VirtualClock};
+use toolrunner_core::testing::{
+    Reply, Rng, Script, ScriptedModel, ScriptedTransport, VirtualClock,
+};
 use toolrunner_core::time::Instant;
 use toolrunner_core::transport::ReplyHead;
 use toolrunner_core::wire::Config;
@@ -39,19 +51,46 @@ fn what_the_api_refuses_is_refused_with_message_and_block() {
     let text = r#"{"type":"text","text":"x"}"#;
     let empty = r#"{"type":"text","text":""}"#;
     let cases = [
-        (said(&answer("nope")), "messages.0.content.0: this result has no call in the message before"),
-        (said(&format!("{text},{}", answer("t1"))), "messages.0.content.1: results must come before other blocks"),
+        (
+            said(&answer("nope")),
+            "messages.0.content.0: this result has no call in the message before",
+        ),
+        (
+            said(&format!("{text},{}", answer("t1"))),
+            "messages.0.content.1: results must come before other blocks",
+        ),
         (said("1,2"), "messages.0.content.0: expected an object with a type"),
         (said("{}"), "messages.0.content.0: expected an object with a type"),
         (said(&format!("{text},{empty}")), "messages.0.content.1: a text block must not be empty"),
         (assistant(empty), "messages.0.content.0: a text block must not be empty"),
-        (assistant(&call("z")), "messages.0.content.0: this call has no result in the next message"),
-        (format!("{},{HI}", assistant(&call("z"))), "messages.0.content.0: this call has no result in the next message"),
-        (said(&call("z")), "messages.0.content.0: a message of this role must not have such a block"),
-        (format!("{},{}", assistant(&call("toolu_1")), said(&answer("toolu_1"))), "messages.0.content.0: another call has this id"),
-        (r#"{"role":"user","content":" \n\u2003\u001f"}"#.to_owned(), "messages.0: the text must not be only white space"),
-        (said(r#"{"type":"text","text":"\t"},{"type":"text","text":" "}"#), "messages.0.content.0: the text must not be only white space"),
-        (said(r#"{"type":"text","text":"\ud800"}"#), "messages.0.content.0: half of a surrogate pair is not text"),
+        (
+            assistant(&call("z")),
+            "messages.0.content.0: this call has no result in the next message",
+        ),
+        (
+            format!("{},{HI}", assistant(&call("z"))),
+            "messages.0.content.0: this call has no result in the next message",
+        ),
+        (
+            said(&call("z")),
+            "messages.0.content.0: a message of this role must not have such a block",
+        ),
+        (
+            format!("{},{}", assistant(&call("toolu_1")), said(&answer("toolu_1"))),
+            "messages.0.content.0: another call has this id",
+        ),
+        (
+            r#"{"role":"user","content":" \n\u2003\u001f"}"#.to_owned(),
+            "messages.0: the text must not be only white space",
+        ),
+        (
+            said(r#"{"type":"text","text":"\t"},{"type":"text","text":" "}"#),
+            "messages.0.content.0: the text must not be only white space",
+        ),
+        (
+            said(r#"{"type":"text","text":"\ud800"}"#),
+            "messages.0.content.0: half of a surrogate pair is not text",
+        ),
         (
             format!("{HI},{}", assistant(r#"{"type":"thinking","thinking":"x","signature":"y"}"#)),
             "messages.1.content.0: an assistant message must not end in thinking",
@@ -59,7 +98,8 @@ fn what_the_api_refuses_is_refused_with_message_and_block() {
     ];
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
     for (message, wrong) in &cases {
-        let mut driver = drive(Script::new().reply(called()).reply(Reply::text("Done.")), &tools, &clock);
+        let mut driver =
+            drive(Script::new().reply(called()).reply(Reply::text("Done.")), &tools, &clock);
         let mut run = run();
         assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
         let before = run.messages().to_vec();
@@ -69,23 +109,37 @@ fn what_the_api_refuses_is_refused_with_message_and_block() {
         assert_eq!(until_done(&mut driver, &mut run), ENDED);
     }
     let mut run = run();
-    assert_eq!(run.user("\u{2003}\n").unwrap_err().to_string(), "misuse: a message must not be only white space");
+    assert_eq!(
+        run.user("\u{2003}\n").unwrap_err().to_string(),
+        "misuse: a message must not be only white space"
+    );
 }
 
 #[test]
 fn a_history_that_is_answered_in_part_is_completed_once() {
     let text = r#"{"type":"text","text":"Go on."}"#;
-    for (blocks, behind) in
-        [(answer("a"), false), (format!("{},{}", answer("c"), answer("a")), false), (format!("{},{text}", answer("b")), true)]
-    {
-        let history = format!("[{HI} , {} ,{}]", assistant(&[call("a"), call("b"), call("c")].join(",")), said(&blocks));
+    for (blocks, behind) in [
+        (answer("a"), false),
+        (format!("{},{}", answer("c"), answer("a")), false),
+        (format!("{},{text}", answer("b")), true),
+    ] {
+        let history = format!(
+            "[{HI} , {} ,{}]",
+            assistant(&[call("a"), call("b"), call("c")].join(",")),
+            said(&blocks)
+        );
         let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
         let mut driver = drive(Script::new().reply(Reply::text("Done.")), &tools, &clock);
         let mut run = run();
         run.replace_history(&history).unwrap();
         assert_eq!(until_done(&mut driver, &mut run), ENDED);
         let sent = last_request(&mut driver);
-        let ids: Vec<&str> = sent[2]["content"].as_array().unwrap().iter().map(|block| block["tool_use_id"].as_str().unwrap()).collect();
+        let ids: Vec<&str> = sent[2]["content"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|block| block["tool_use_id"].as_str().unwrap())
+            .collect();
         assert_eq!(ids, ["a", "b", "c"], "{history}");
         assert_eq!(sent.len(), if behind { 4 } else { 3 });
         assert!(tools.began().is_empty(), "a call of a history does not run");
@@ -96,8 +150,10 @@ fn a_history_that_is_answered_in_part_is_completed_once() {
 fn the_fifth_breakpoint_is_refused_where_it_is_added() {
     let marked = said(r#"{"type":"text","text":"x","cache_control":{"type":"ephemeral"}}"#);
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let mut driver = drive(Script::new().reply(called()).reply(Reply::text("Done.")), &tools, &clock);
-    driver.config_mut().params = r#""cache_control":{"type":"ephemeral"},"metadata":{"cache_control":"x"}"#;
+    let mut driver =
+        drive(Script::new().reply(called()).reply(Reply::text("Done.")), &tools, &clock);
+    driver.config_mut().params =
+        r#""cache_control":{"type":"ephemeral"},"metadata":{"cache_control":"x"}"#;
     let mut run = run();
     assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
     run.answer(0, br#""x""#, false).unwrap();
@@ -117,7 +173,10 @@ fn a_prefill_that_ends_in_white_space_is_reported() {
     let mut run = run();
     run.append(r#"{"role":"assistant","content":"Sure: "}"#).unwrap();
     let error = until_done(&mut driver, &mut run).unwrap_err().to_string();
-    assert!(error.ends_with("messages.1: the model cannot continue a text that ends in white space"), "{error}");
+    assert!(
+        error.ends_with("messages.1: the model cannot continue a text that ends in white space"),
+        "{error}"
+    );
     // It may be followed by something else.
     run.user("And?").unwrap();
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
@@ -131,16 +190,29 @@ fn of_a_reply_what_says_nothing_does_not_stay() {
         (Reply::text(" \n"), json!(null), " \n"),
         (thinking(Reply::new()).stop("max_tokens"), json!(null), ""),
         (thinking(Reply::new()).and_text(" "), json!(null), " "),
-        (thinking(Reply::text("a").and_text("")).and_text("").stop("max_tokens"), json!([{"type":"text","text":"a"}]), "a"),
-        (Reply::text("").and_text("a").and_text(" "), json!([{"type":"text","text":"a"},{"type":"text","text":" "}]), "a "),
+        (
+            thinking(Reply::text("a").and_text("")).and_text("").stop("max_tokens"),
+            json!([{"type":"text","text":"a"}]),
+            "a",
+        ),
+        (
+            Reply::text("").and_text("a").and_text(" "),
+            json!([{"type":"text","text":"a"},{"type":"text","text":" "}]),
+            "a ",
+        ),
     ];
     for (reply, kept, shown) in cases {
         let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-        let mut driver = drive(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock);
+        let mut driver =
+            drive(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock);
         let mut run = run();
         assert!(until_done(&mut driver, &mut run).is_ok());
         let message = run.last_message().unwrap();
-        assert_eq!(message.texts().map(|text| text.to_string()).collect::<String>(), shown, "what was said is shown");
+        assert_eq!(
+            message.texts().map(|text| text.to_string()).collect::<String>(),
+            shown,
+            "what was said is shown"
+        );
         run.user("More.").unwrap();
         assert_eq!(until_done(&mut driver, &mut run), ENDED);
         let sent = last_request(&mut driver);
@@ -151,7 +223,8 @@ fn of_a_reply_what_says_nothing_does_not_stay() {
     }
 }
 
-/// A judge of its own, over a common JSON library: what the API's error messages say, and no rule of the crate's.
+/// A judge of its own, over a common JSON library: what the API's error messages say, and no rule
+/// of the crate's.
 fn judge(messages: &[Json]) -> bool {
     let blocks = |message: &Json| match &message["content"] {
         Json::String(text) => vec![json!({"type":"text","text":text})],
@@ -161,29 +234,50 @@ fn judge(messages: &[Json]) -> bool {
     let mut open: Vec<String> = Vec::new();
     for (i, message) in messages.iter().enumerate() {
         let blocks = blocks(message);
-        let of = |kind: &str| blocks.iter().filter(|block| block["type"] == kind).cloned().collect::<Vec<_>>();
+        let of = |kind: &str| {
+            blocks.iter().filter(|block| block["type"] == kind).cloned().collect::<Vec<_>>()
+        };
         let texts = of("text");
         let blank = |block: &Json| block["text"].as_str().unwrap_or_default().trim().is_empty();
-        if blocks.is_empty() || blocks.iter().any(|block| !block["type"].is_string()) || texts.iter().any(|text| text["text"] == "") {
+        if blocks.is_empty()
+            || blocks.iter().any(|block| !block["type"].is_string())
+            || texts.iter().any(|text| text["text"] == "")
+        {
             return false;
         }
-        // Thinking and white space alone say nothing: that is stricter than what is known of the API.
+        // Thinking and white space alone say nothing: that is stricter than what is known of the
+        // API.
         let thinks = of("thinking").len();
         if texts.len() + thinks == blocks.len() && texts.iter().all(blank) {
             return false;
         }
-        let answered: Vec<String> =
-            of("tool_result").iter().map(|block| block["tool_use_id"].as_str().unwrap_or_default().to_owned()).collect();
+        let answered: Vec<String> = of("tool_result")
+            .iter()
+            .map(|block| block["tool_use_id"].as_str().unwrap_or_default().to_owned())
+            .collect();
         if message["role"] == "assistant" {
-            let ids: Vec<String> = of("tool_use").iter().map(|block| block["id"].as_str().unwrap_or_default().to_owned()).collect();
-            let unique = ids.iter().enumerate().all(|(i, id)| !id.is_empty() && !ids[..i].contains(id));
-            if !answered.is_empty() || !unique || blocks.last().is_some_and(|block| block["type"] == "thinking") {
+            let ids: Vec<String> = of("tool_use")
+                .iter()
+                .map(|block| block["id"].as_str().unwrap_or_default().to_owned())
+                .collect();
+            let unique =
+                ids.iter().enumerate().all(|(i, id)| !id.is_empty() && !ids[..i].contains(id));
+            if !answered.is_empty()
+                || !unique
+                || blocks.last().is_some_and(|block| block["type"] == "thinking")
+            {
                 return false;
             }
             open = ids;
         } else {
-            let first_other = blocks.iter().position(|block| block["type"] != "tool_result").unwrap_or(blocks.len());
-            let each = answered.iter().enumerate().all(|(i, id)| open.contains(id) && !answered[..i].contains(id));
+            let first_other = blocks
+                .iter()
+                .position(|block| block["type"] != "tool_result")
+                .unwrap_or(blocks.len());
+            let each = answered
+                .iter()
+                .enumerate()
+                .all(|(i, id)| open.contains(id) && !answered[..i].contains(id));
             if !each
                 || first_other < answered.len()
                 || answered.len() != open.len()
@@ -222,17 +316,26 @@ fn random_histories_are_judged_as_by_another_judge() {
             };
             let of_user = messages.len() % 2 == 0;
             let blocks: Vec<String> = (0..1 + messages.len() % 3).map(|_| block(of_user)).collect();
-            messages.push(if of_user { said(&blocks.join(",")) } else { assistant(&blocks.join(",")) });
+            messages.push(if of_user {
+                said(&blocks.join(","))
+            } else {
+                assistant(&blocks.join(","))
+            });
         }
         let history = messages.join(",");
         let parsed: Vec<Json> = serde_json::from_str(&format!("[{history}]")).unwrap();
         assert_eq!(check(history.as_bytes(), Tail::Closed).is_ok(), judge(&parsed), "{history}");
         // What is taken, open or not, is closed and valid when it is sent.
-        let mut run = toolrunner_core::run::Run::new(toolrunner_core::transcript::Transcript::growing());
+        let mut run =
+            toolrunner_core::run::Run::new(toolrunner_core::transcript::Transcript::growing());
         if run.replace_history(&history).is_ok() {
             taken += 1;
             run.user("More.").unwrap();
-            let sent: Vec<Json> = serde_json::from_str(&format!("[{}]", std::str::from_utf8(run.messages()).unwrap())).unwrap();
+            let sent: Vec<Json> = serde_json::from_str(&format!(
+                "[{}]",
+                std::str::from_utf8(run.messages()).unwrap()
+            ))
+            .unwrap();
             // Two messages of the user in a row are one to the API.
             assert!(check(run.messages(), Tail::Sent).is_ok(), "{history}\n{sent:?}");
         } else {
@@ -265,8 +368,12 @@ fn what_was_appended_behind_open_calls_is_accepted_elsewhere() {
         other.replace_history(&text(&run.conversation())).unwrap();
         assert_eq!(run.messages(), before, "the run itself stays as it is");
         assert_eq!(other.step(Instant::ZERO), Ok(Step::Send));
-        let first = if answered { result("toolu_1", "one") } else { failure("toolu_1", "Error: not run") };
-        assert_eq!(messages(&other)[2]["content"], json!([first, failure("toolu_2", "Error: cancelled")]));
+        let first =
+            if answered { result("toolu_1", "one") } else { failure("toolu_1", "Error: not run") };
+        assert_eq!(
+            messages(&other)[2]["content"],
+            json!([first, failure("toolu_2", "Error: cancelled")])
+        );
         assert_eq!(messages(&other)[3]["content"], "By the way.");
     }
 }
@@ -274,7 +381,8 @@ fn what_was_appended_behind_open_calls_is_accepted_elsewhere() {
 #[test]
 fn the_question_for_a_summary_is_not_part_of_the_messages() {
     let mut run = run();
-    run.compaction_mut().replace(toolrunner_core::run::Compaction { threshold: 0, prompt: "Summarise." });
+    run.compaction_mut()
+        .replace(toolrunner_core::run::Compaction { threshold: 0, prompt: "Summarise." });
     say(&mut run, called());
     let before = run.messages().to_vec();
     assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
@@ -286,22 +394,25 @@ fn the_question_for_a_summary_is_not_part_of_the_messages() {
 
 /// Tools whose results have a cache breakpoint each.
 fn caching() -> Counting {
-    Counting::new([
-        Tool::plain().acting(|_, out| Ok(out.content(r#"[{"type":"text","text":"long","cache_control":{"type":"ephemeral"}}]"#)?))
-    ])
+    Counting::new([Tool::plain().acting(|_, out| {
+        Ok(out.content(r#"[{"type":"text","text":"long","cache_control":{"type":"ephemeral"}}]"#)?)
+    })])
 }
 
 #[test]
 fn a_tools_own_output_does_not_bring_the_fifth_breakpoint() {
     let (tools, clock) = (caching(), VirtualClock::new(0));
-    let calls = (0..6).fold(Reply::text("Let me see."), |reply, i| reply.tool_use(&format!("t{i}"), "plain", "{}"));
+    let calls = (0..6).fold(Reply::text("Let me see."), |reply, i| {
+        reply.tool_use(&format!("t{i}"), "plain", "{}")
+    });
     let script = Script::new().reply(calls).reply(called()).reply(Reply::text("Done."));
     let mut driver = drive(script, &tools, &clock);
     driver.config_mut().params = r#""cache_control":{"type":"ephemeral"}"#;
     let mut run = run();
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
     let messages = messages(&run);
-    let results = messages.iter().flat_map(|message| message["content"].as_array().into_iter().flatten());
+    let results =
+        messages.iter().flat_map(|message| message["content"].as_array().into_iter().flatten());
     let results: Vec<&Json> = results.filter(|block| block["type"] == "tool_result").collect();
     assert_eq!(results.len(), 7);
     for (i, result) in results.iter().enumerate() {
@@ -319,7 +430,10 @@ fn a_servers_summary_is_kept_by_the_same_rules() {
     for (blocks, stays) in [
         (format!("{summary},{empty}"), Some(summary.to_owned())),
         (format!("{empty},{summary}"), Some(summary.to_owned())),
-        (format!("{summary},{}", r#"{"type":"thinking","thinking":"Hm.","signature":"s"}"#), Some(summary.to_owned())),
+        (
+            format!("{summary},{}", r#"{"type":"thinking","thinking":"Hm.","signature":"s"}"#),
+            Some(summary.to_owned()),
+        ),
         (r#"{"type":"compaction","content":" \n"}"#.to_owned(), None),
         (r#"{"type":"compaction","content":null}"#.to_owned(), None),
         (empty.to_owned(), None),
@@ -349,10 +463,12 @@ fn an_open_call_at_the_end_of_a_history_is_closed_before_sending() {
         let clock = VirtualClock::new(0);
         let mut driver = drive(Script::new().reply(Reply::text("Done.")), &tools, &clock);
         let mut run = run();
-        let more = if answers.is_empty() { String::new() } else { format!(",{}", said(&answer(answers))) };
+        let more =
+            if answers.is_empty() { String::new() } else { format!(",{}", said(&answer(answers))) };
         run.replace_history(&format!("{history}{more}")).unwrap();
         assert_eq!(until_done(&mut driver, &mut run), ENDED);
-        let of = |id: &str| if id == answers { result(id, "ok") } else { failure(id, "Error: not run") };
+        let of =
+            |id: &str| if id == answers { result(id, "ok") } else { failure(id, "Error: not run") };
         assert_eq!(last_request(&mut driver)[2]["content"], json!([of("a"), of("b")]));
         assert_eq!(tools.began(), [""; 0]);
     }
@@ -361,7 +477,8 @@ fn an_open_call_at_the_end_of_a_history_is_closed_before_sending() {
 #[test]
 fn half_of_a_surrogate_pair_is_refused_in_parameters_and_tool_definitions() {
     let clock = VirtualClock::new(0);
-    let model = || ScriptedTransport::new(ScriptedModel::new(Script::new().reply(Reply::text("Done."))));
+    let model =
+        || ScriptedTransport::new(ScriptedModel::new(Script::new().reply(Reply::text("Done."))));
     let tools = Counting::usual();
     let config = Config::new("m", 9).params(r#""system":[{"type":"text","text":"\udc00"}]"#);
     let wrong = match Driver::new(config, model(), &tools, &clock) {
@@ -369,8 +486,10 @@ fn half_of_a_surrogate_pair_is_refused_in_parameters_and_tool_definitions() {
         Err(misuse) => Error::Misuse(misuse),
     };
     assert!(wrong.to_string().contains("lone surrogate"), "{wrong}");
-    let tools =
-        Counting::new([Tool { json: r#"{"name":"plain","description":"\ud800","input_schema":{"type":"object"}}"#, ..Tool::plain() }]);
+    let tools = Counting::new([Tool {
+        json: r#"{"name":"plain","description":"\ud800","input_schema":{"type":"object"}}"#,
+        ..Tool::plain()
+    }]);
     let wrong = match Driver::new(Config::new("m", 9), model(), &tools, &clock) {
         Ok(mut driver) => block_on(driver.until_done(&mut run(), &mut ())).unwrap_err().error,
         Err(misuse) => Error::Misuse(misuse),
@@ -384,7 +503,9 @@ fn one_id_twice_in_a_reply_is_an_error_in_any_spelling_and_form() {
     let whole = format!(r#"{{"content":[{both}],"stop_reason":"tool_use"}}"#);
     let mut stream = "data: {\"type\":\"message_start\",\"message\":{\"role\":\"assistant\",\"content\":[]}}\n\n".to_owned();
     for (i, block) in [call("t1"), call("\\u0074\\u0031")].iter().enumerate() {
-        stream += &format!("data: {{\"type\":\"content_block_start\",\"index\":{i},\"content_block\":{block}}}\n\n");
+        stream += &format!(
+            "data: {{\"type\":\"content_block_start\",\"index\":{i},\"content_block\":{block}}}\n\n"
+        );
         stream += &format!("data: {{\"type\":\"content_block_stop\",\"index\":{i}}}\n\n");
     }
     stream += "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"tool_use\"}}\n\ndata: {\"type\":\"message_stop\"}\n\n";
@@ -399,7 +520,9 @@ fn one_id_twice_in_a_reply_is_an_error_in_any_spelling_and_form() {
     let (mut rest, mut failed, mut started) = (stream.as_bytes(), None, 0);
     loop {
         match eager.feed(&mut rest) {
-            Ok(Some(_)) => started += (0..2).filter(|&i| eager.begin_early(i, Instant::ZERO)).count(),
+            Ok(Some(_)) => {
+                started += (0..2).filter(|&i| eager.begin_early(i, Instant::ZERO)).count()
+            }
             Ok(None) => break,
             Err(error) => {
                 failed = Some(error);
@@ -438,7 +561,11 @@ fn white_space_at_the_end_of_a_kept_text_is_removed_when_the_model_continues_it(
         run.resume();
         assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
         let expected = assistant(&format!(r#"{{"type":"text","text":"{kept}"}}"#));
-        assert!(run.messages().ends_with(expected.as_bytes()), "{}", String::from_utf8_lossy(run.messages()));
+        assert!(
+            run.messages().ends_with(expected.as_bytes()),
+            "{}",
+            String::from_utf8_lossy(run.messages())
+        );
         assert_eq!(check(run.messages(), Tail::Sent), Ok(()));
     }
 }

@@ -1,12 +1,24 @@
 //! The json room against serde_json: the same verdict on every text, and the same meaning.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice, reason = "a test fails by panicking")]
-#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "a test runs on a server")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test fails by panicking"
+)]
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "a test runs on a server"
+)]
 
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 use toolrunner_core::error::{Capacity, What};
-use toolrunner_core::json::{Decimal, JsonError, Kind, MAX_DEPTH, Piece, Sink, Text, Value, check, escape};
+use toolrunner_core::json::{
+    Decimal, JsonError, Kind, MAX_DEPTH, Piece, Sink, Text, Value, check, escape,
+};
 
 /// Documents that are valid, with something of everything.
 const VALID: &[&str] = &[
@@ -97,7 +109,8 @@ const INVALID: &[&str] = &[
     "\u{a0}1",
 ];
 
-/// Whether serde_json takes it. As a raw value: then lone surrogates are none of its business either.
+/// Whether serde_json takes it. As a raw value: then lone surrogates are none of its business
+/// either.
 fn serde_takes(bytes: &[u8]) -> bool {
     serde_json::from_slice::<&RawValue>(bytes).is_ok()
 }
@@ -127,7 +140,11 @@ fn rebuild(value: Value<'_>) -> serde_json::Value {
         Kind::Bool => value.as_bool().unwrap().into(),
         Kind::String => value.as_text().unwrap().to_string().into(),
         Kind::Array => value.elements().map(rebuild).collect::<Vec<_>>().into(),
-        Kind::Object => value.members().map(|(name, value)| (name.to_string(), rebuild(value))).collect::<serde_json::Map<_, _>>().into(),
+        Kind::Object => value
+            .members()
+            .map(|(name, value)| (name.to_string(), rebuild(value)))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
         Kind::Number => digits(value.as_json()),
     }
 }
@@ -179,9 +196,15 @@ fn invalid() {
 
 #[test]
 fn invalid_utf8() {
-    for bytes in
-        [&b"\"\xff\""[..], b"\"\xc3\"", b"\"\xed\xa0\x80\"", b"\"\xf4\x90\x80\x80\"", b"\"\xc0\xaf\"", b"\xef\xbb\xbf1", b"[1]\xff"]
-    {
+    for bytes in [
+        &b"\"\xff\""[..],
+        b"\"\xc3\"",
+        b"\"\xed\xa0\x80\"",
+        b"\"\xf4\x90\x80\x80\"",
+        b"\"\xc0\xaf\"",
+        b"\xef\xbb\xbf1",
+        b"[1]\xff",
+    ] {
         assert!(check(bytes).is_err());
         assert!(serde_json::from_slice::<serde_json::Value>(bytes).is_err());
     }
@@ -220,7 +243,9 @@ fn where_and_what() {
 
 #[test]
 fn depth() {
-    let nested = |depth: usize, open: &str, close: &str| format!("{}1{}", open.repeat(depth), close.repeat(depth));
+    let nested = |depth: usize, open: &str, close: &str| {
+        format!("{}1{}", open.repeat(depth), close.repeat(depth))
+    };
     for (open, close) in [("[", "]"), ("{\"a\":", "}"), ("[{\"a\":", "}]")] {
         let levels = if open.len() > 5 { 2 } else { 1 };
         let most = MAX_DEPTH / levels;
@@ -231,7 +256,9 @@ fn depth() {
         assert_eq!(check(deeper.as_bytes()).unwrap_err().expected, "at most 122 levels");
     }
     // Nothing recurses: neither the check nor the views on what was never checked.
-    for deep in [b"[".repeat(100_000), b"{\"a\":".repeat(100_000), nested(100_000, "[", "]").into_bytes()] {
+    for deep in
+        [b"[".repeat(100_000), b"{\"a\":".repeat(100_000), nested(100_000, "[", "]").into_bytes()]
+    {
         assert_eq!(check(&deep).unwrap_err().expected, "at most 122 levels");
         let value = Value::first(&deep);
         assert_eq!(value.is_some(), deep.ends_with(b"]"));
@@ -262,7 +289,11 @@ fn lone_surrogates() {
     for (text, lone, meaning) in cases {
         assert_eq!(check(text.as_bytes()).unwrap().lone_surrogate, lone, "{text}");
         // serde_json has no text for half a character.
-        assert_eq!(serde_json::from_str::<serde_json::Value>(text).is_err(), lone.is_some(), "{text}");
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(text).is_err(),
+            lone.is_some(),
+            "{text}"
+        );
         if let Some(ours) = Value::first(text.as_bytes()).unwrap().as_text() {
             assert_eq!(ours.to_string(), meaning, "{text}");
         }
@@ -288,13 +319,22 @@ fn random_mutations() {
         }
         let ours = check(&bytes);
         let theirs = serde_takes(&bytes);
-        assert_eq!(ours.is_ok(), theirs, "round {round}: {ours:?} on {}", String::from_utf8_lossy(&bytes));
+        assert_eq!(
+            ours.is_ok(),
+            theirs,
+            "round {round}: {ours:?} on {}",
+            String::from_utf8_lossy(&bytes)
+        );
         if let Ok(checked) = ours {
             taken += 1;
             let value = Value::first(&bytes).unwrap();
             match reference(&bytes) {
                 Ok(expected) => assert_eq!(rebuild(value), expected),
-                Err(e) => assert!(checked.lone_surrogate.is_some(), "{e} on {}", String::from_utf8_lossy(&bytes)),
+                Err(e) => assert!(
+                    checked.lone_surrogate.is_some(),
+                    "{e} on {}",
+                    String::from_utf8_lossy(&bytes)
+                ),
             }
         }
         walk(&bytes);
@@ -305,7 +345,13 @@ fn random_mutations() {
 /// Everything that the views do, on bytes that may be anything: it must end, and not panic.
 fn walk(bytes: &[u8]) {
     fn each(value: Value<'_>, depth: usize) {
-        let _ = (value.as_bool(), value.as_u64(), value.is_null(), value.as_text().map(Text::len), value.member("a"));
+        let _ = (
+            value.as_bool(),
+            value.as_u64(),
+            value.is_null(),
+            value.as_text().map(Text::len),
+            value.member("a"),
+        );
         if depth < 5 {
             value.members().take(50).for_each(|(_, value)| each(value, depth + 1));
             value.elements().take(50).for_each(|value| each(value, depth + 1));
@@ -323,13 +369,17 @@ fn views() {
     let member = |name: &str| value.member(name);
     // Of two members of one name the last counts.
     assert_eq!(member("a").and_then(Value::as_u64), Some(2));
-    assert_eq!(member("b").unwrap().elements().map(Value::kind).collect::<Vec<_>>(), [Kind::Bool, Kind::String, Kind::Null]);
+    assert_eq!(
+        member("b").unwrap().elements().map(Value::kind).collect::<Vec<_>>(),
+        [Kind::Bool, Kind::String, Kind::Null]
+    );
     assert_eq!(["n", "neg", "whole", "b"].map(|name| member(name).unwrap().as_u64()), [None; 4]);
     assert_eq!(member("max").unwrap().as_u64(), Some(u64::MAX));
     assert!(member("c").is_none());
     assert!(value.elements().next().is_none() && member("a").unwrap().members().next().is_none());
     assert_eq!(Value::NULL.kind(), Kind::Null);
-    let names = [Kind::Array, Kind::Bool, Kind::Null, Kind::Number, Kind::Object, Kind::String].map(Kind::name);
+    let names = [Kind::Array, Kind::Bool, Kind::Null, Kind::Number, Kind::Object, Kind::String]
+        .map(Kind::name);
     assert_eq!(names, ["array", "boolean", "null", "number", "object", "string"]);
 }
 
@@ -409,9 +459,13 @@ impl Sink for Small {
 #[test]
 fn escape_and_back() {
     let mut rng = Xorshift(2_463_534_242);
-    let all: Vec<char> = (0..0x300).filter_map(char::from_u32).chain("\u{2028}\u{fffd}\u{ffff}東🙂\u{10ffff}".chars()).collect();
+    let all: Vec<char> = (0..0x300)
+        .filter_map(char::from_u32)
+        .chain("\u{2028}\u{fffd}\u{ffff}東🙂\u{10ffff}".chars())
+        .collect();
     let whole: String = all.iter().collect();
-    let texts = (0..2_000).map(|_| (0..rng.below(30)).map(|_| all[rng.below(all.len())]).collect::<String>());
+    let texts = (0..2_000)
+        .map(|_| (0..rng.below(30)).map(|_| all[rng.below(all.len())]).collect::<String>());
     for text in texts.chain([whole, String::new()]) {
         let escaped = escape(&text);
         let mut sink = Small(Vec::new(), escaped.len());

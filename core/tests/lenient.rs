@@ -1,6 +1,12 @@
 //! Inputs that are read leniently, and only if the tool asks for it.
 #![cfg(all(feature = "macros", feature = "alloc", feature = "serde"))]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "tests"
+)]
 
 use toolrunner_core::json::{Text, Value};
 use toolrunner_core::tool;
@@ -8,7 +14,14 @@ use toolrunner_core::tool::{Output, RawTool, ToolCall, Toolbox};
 
 /// Takes everything.
 #[tool(lenient)]
-fn take(number: i64, list: Vec<u8>, on: bool, text: &str, #[tool(default = 7)] size: u32, maybe: Option<String>) -> String {
+fn take(
+    number: i64,
+    list: Vec<u8>,
+    on: bool,
+    text: &str,
+    #[tool(default = 7)] size: u32,
+    maybe: Option<String>,
+) -> String {
     format!("{number} {list:?} {on} {text} {size} {maybe:?}")
 }
 
@@ -25,7 +38,12 @@ const SCHEMA: &str = r#"{"type":"object","properties":{"n":{"type":"integer"},"l
 fn call(tool: &impl Toolbox, input: &str) -> Result<String, String> {
     let (mut memory, mut scratch) = (Vec::new(), vec![0; input.len()]);
     let mut out = Output::growing(&mut memory);
-    let call = ToolCall::new(Text::from_raw("t"), Text::from_raw("n"), Value::first(input.as_bytes()).unwrap(), &mut scratch);
+    let call = ToolCall::new(
+        Text::from_raw("t"),
+        Text::from_raw("n"),
+        Value::first(input.as_bytes()).unwrap(),
+        &mut scratch,
+    );
     let done = {
         let running = std::pin::pin!(tool.call(0, call, &mut out));
         match running.poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
@@ -47,11 +65,20 @@ fn a_tool_that_asks_for_it_takes_json_in_strings_and_null_for_what_is_missing() 
     // Any other JSON is an error as before, and so is null for a required argument.
     let told = "Error: invalid input for tool 'take': ";
     for (input, error) in [
-        (r#"{"number":"five","list":[],"on":true,"text":""}"#, "number: expected integer, got \"five\""),
-        (r#"{"number":"5.5","list":[],"on":true,"text":""}"#, "number: expected integer, got \"5.5\""),
+        (
+            r#"{"number":"five","list":[],"on":true,"text":""}"#,
+            "number: expected integer, got \"five\"",
+        ),
+        (
+            r#"{"number":"5.5","list":[],"on":true,"text":""}"#,
+            "number: expected integer, got \"5.5\"",
+        ),
         (r#"{"number":null,"list":[],"on":true,"text":""}"#, "number: expected integer, got null"),
         (r#"{"number":1,"list":"[1","on":true,"text":""}"#, "list: expected array, got \"[1\""),
-        (r#"{"number":1,"list":["1"],"on":true,"text":""}"#, "list[0]: expected integer, got \"1\""),
+        (
+            r#"{"number":1,"list":["1"],"on":true,"text":""}"#,
+            "list[0]: expected integer, got \"1\"",
+        ),
         (r#"{"number":1,"list":[],"on":true,"text":5}"#, "text: expected string, got 5"),
     ] {
         assert_eq!(call(&take, input).unwrap_err(), format!("{told}{error}"));
@@ -60,21 +87,36 @@ fn a_tool_that_asks_for_it_takes_json_in_strings_and_null_for_what_is_missing() 
 
 #[test]
 fn others_do_not() {
-    for (input, error) in
-        [(r#"{"number":"5"}"#, "number: expected integer, got \"5\""), (r#"{"number":5,"size":null}"#, "size: expected integer, got null")]
-    {
-        assert_eq!(call(&strict, input).unwrap_err(), format!("Error: invalid input for tool 'strict': {error}"));
+    for (input, error) in [
+        (r#"{"number":"5"}"#, "number: expected integer, got \"5\""),
+        (r#"{"number":5,"size":null}"#, "size: expected integer, got null"),
+    ] {
+        assert_eq!(
+            call(&strict, input).unwrap_err(),
+            format!("Error: invalid input for tool 'strict': {error}")
+        );
     }
 }
 
 #[test]
 fn a_raw_tool_takes_nullable_too() {
     let definition = format!(r#"{{"name":"raw","input_schema":{SCHEMA}}}"#);
-    let tool = || RawTool::direct(definition.clone(), |input: Value<'_>, out: &mut Output<'_>| Ok(out.text(input.as_json())?)).unwrap();
+    let tool = || {
+        RawTool::direct(definition.clone(), |input: Value<'_>, out: &mut Output<'_>| {
+            Ok(out.text(input.as_json())?)
+        })
+        .unwrap()
+    };
     let input = r#"{"n":"5","l":"[1,2]","s":"5","d":null,"o":null,"r":null,"more":"1"}"#;
-    assert_eq!(call(&tool().lenient(), input).unwrap(), r#"{"n":5,"l":[1,2],"s":"5","o":null,"r":null,"more":"1"}"#);
+    assert_eq!(
+        call(&tool().lenient(), input).unwrap(),
+        r#"{"n":5,"l":[1,2],"s":"5","o":null,"r":null,"more":"1"}"#
+    );
     let told = "Error: invalid input for tool 'raw': ";
-    assert_eq!(call(&tool().lenient(), r#"{"n":"x","r":""}"#).unwrap_err(), format!("{told}n: expected integer, got \"x\""));
+    assert_eq!(
+        call(&tool().lenient(), r#"{"n":"x","r":""}"#).unwrap_err(),
+        format!("{told}n: expected integer, got \"x\"")
+    );
     for (input, error) in [
         (r#"{"n":"5","r":""}"#, "n: expected integer, got \"5\""),
         (r#"{"n":5,"r":null}"#, "r: expected string, got null"),

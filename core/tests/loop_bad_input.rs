@@ -1,7 +1,17 @@
 //! What no server and no tool should do: a clear error or a result that says so, and nothing lost.
 #![cfg(feature = "testing")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
-#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "a test runs on a server")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "a test runs on a server"
+)]
 
 mod common;
 
@@ -13,7 +23,9 @@ use toolrunner_core::drive::Driver;
 use toolrunner_core::error::{Capacity, Error, Misuse, Protocol, What};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::run::{Outcome, Run};
-use toolrunner_core::testing::{Reply, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock};
+use toolrunner_core::testing::{
+    Reply, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock,
+};
 use toolrunner_core::time::Instant;
 use toolrunner_core::tool::{Block, Source, ToolError};
 use toolrunner_core::transcript::Transcript;
@@ -21,13 +33,15 @@ use toolrunner_core::wire::Config;
 
 const PROMPT: &str = r#"{"role":"user","content":"Hi"}"#;
 
-/// What this body is, in pieces of some sizes and in both kinds of memory. The prompt is still there, and the run goes on.
+/// What this body is, in pieces of some sizes and in both kinds of memory. The prompt is still
+/// there, and the run goes on.
 fn refused(body: &[u8]) -> Error {
     let mut errors = Vec::new();
     let mut memory = vec![0; 3 * body.len() + 4096];
     for piece in [body.len().max(1), 1, 37] {
         for fixed in [true, false] {
-            let mut run = Run::new(if fixed { Transcript::new(&mut memory) } else { Transcript::growing() });
+            let mut run =
+                Run::new(if fixed { Transcript::new(&mut memory) } else { Transcript::growing() });
             run.user("Hi").unwrap();
             let (_, ended) = exchange(&mut run, 200, body.chunks(piece));
             let error = ended.unwrap_err();
@@ -49,7 +63,8 @@ fn frame(data: &[u8]) -> Vec<u8> {
     let whole = rendered(Reply::text("x").ends_early(), Style::default(), true);
     let mut body = whole;
     let text = String::from_utf8_lossy(data);
-    let names = ["content_block_start", "content_block_delta", "content_block_stop", "message_start"];
+    let names =
+        ["content_block_start", "content_block_delta", "content_block_stop", "message_start"];
     let name = names.into_iter().find(|name| text.contains(name)).unwrap();
     body.extend_from_slice(format!("event: {name}\ndata: ").as_bytes());
     body.extend_from_slice(data);
@@ -61,12 +76,26 @@ fn frame(data: &[u8]) -> Vec<u8> {
 fn json_100_000_deep() {
     let deep = [b"[".repeat(100_000), b"]".repeat(100_000)].concat();
     let whole = [br#"{"content":[{"type":"x","x":"#.as_slice(), &deep, b"}]}"].concat();
-    assert!(matches!(refused(&whole), Error::Protocol(Protocol::Json { expected: "at most 122 levels", .. })));
-    let event = [br#"{"type":"content_block_start","index":1,"content_block":{"type":"x","x":"#.as_slice(), &deep, b"}}"].concat();
-    assert!(matches!(refused(&frame(&event)), Error::Protocol(Protocol::Json { expected: "at most 122 levels", .. })));
+    assert!(matches!(
+        refused(&whole),
+        Error::Protocol(Protocol::Json { expected: "at most 122 levels", .. })
+    ));
+    let event = [
+        br#"{"type":"content_block_start","index":1,"content_block":{"type":"x","x":"#.as_slice(),
+        &deep,
+        b"}}",
+    ]
+    .concat();
+    assert!(matches!(
+        refused(&frame(&event)),
+        Error::Protocol(Protocol::Json { expected: "at most 122 levels", .. })
+    ));
     // As an input it is the model's fault, and answered.
     let tools = Counting::usual();
-    let results = results_of(Reply::new().tool_use_cut("toolu_1", "plain", core::str::from_utf8(&deep).unwrap()), &tools);
+    let results = results_of(
+        Reply::new().tool_use_cut("toolu_1", "plain", core::str::from_utf8(&deep).unwrap()),
+        &tools,
+    );
     assert_eq!(
         results[0]["content"],
         "Error: invalid input for tool 'plain': input: expected at most 122 levels at byte 122, got JSON that is cut off or broken there"
@@ -86,7 +115,9 @@ fn results_of(reply: Reply, tools: &Counting) -> Json {
 fn endless(mut run: Run<'_>, start: &[u8], piece: &[u8]) -> Error {
     run.user("Hi").unwrap();
     let mut fed = 0;
-    let mut pieces = core::iter::once(start).chain(core::iter::repeat(piece)).inspect(|piece| fed += piece.len());
+    let mut pieces = core::iter::once(start)
+        .chain(core::iter::repeat(piece))
+        .inspect(|piece| fed += piece.len());
     let (_, ended) = exchange(&mut run, 200, &mut pieces);
     let error = ended.unwrap_err();
     let _ = run.failed(Some(error), Instant::ZERO, 0);
@@ -113,11 +144,16 @@ fn an_endless_line_and_an_endless_reply() {
     ];
     for (start, piece) in cases {
         let mut memory = vec![0; 4096];
-        for run in [Run::new(Transcript::new(&mut memory)), Run::new(Transcript::growing_to(100_000))] {
+        for run in
+            [Run::new(Transcript::new(&mut memory)), Run::new(Transcript::growing_to(100_000))]
+        {
             let error = endless(run, start, piece);
             let Error::Capacity(full) = error else {
                 // Where the first byte tells that it is no reply.
-                assert_eq!((error, start), (Error::Protocol(Protocol::NotAReply), b"nonsense".as_slice()));
+                assert_eq!(
+                    (error, start),
+                    (Error::Protocol(Protocol::NotAReply), b"nonsense".as_slice())
+                );
                 continue;
             };
             assert_eq!(full.what, What::Transcript);
@@ -138,11 +174,13 @@ fn an_endless_line_and_an_endless_reply() {
 #[test]
 fn thousands_of_citations() {
     let citations = (0..20_000).map(|i| format!("{{\"n\":{i}}}")).collect::<Vec<_>>().join(" , ");
-    let reply = Reply::new().block(&format!("{{\"type\":\"text\",\"text\":\"x\",\"citations\":[ {citations} ]}}"));
+    let reply = Reply::new()
+        .block(&format!("{{\"type\":\"text\",\"text\":\"x\",\"citations\":[ {citations} ]}}"));
     let started = std::time::Instant::now();
     for stream in [true, false] {
         let mut run = run();
-        let (events, ended) = exchange(&mut run, 200, [rendered(reply.clone(), Style::default(), stream).as_slice()]);
+        let (events, ended) =
+            exchange(&mut run, 200, [rendered(reply.clone(), Style::default(), stream).as_slice()]);
         assert_eq!(ended, Ok(()));
         assert_eq!(events.iter().filter(|event| event.starts_with("Citation")).count(), 20_000);
     }
@@ -152,10 +190,13 @@ fn thousands_of_citations() {
 #[test]
 fn an_endless_error_page() {
     let mut memory = vec![0; 300];
-    for (status, run) in [(500, Run::new(Transcript::new(&mut memory))), (404, Run::new(Transcript::growing()))] {
+    for (status, run) in
+        [(500, Run::new(Transcript::new(&mut memory))), (404, Run::new(Transcript::growing()))]
+    {
         let mut run = run;
         run.user("Hi").unwrap();
-        let (_, ended) = exchange(&mut run, status, core::iter::repeat_n(b"<p>and on</p>".as_slice(), 100_000));
+        let (_, ended) =
+            exchange(&mut run, status, core::iter::repeat_n(b"<p>and on</p>".as_slice(), 100_000));
         assert!(matches!(ended, Err(Error::Api(api)) if api.status == status));
         let _ = run.failed(ended.err(), Instant::ZERO, 0);
         assert_eq!(run.transcript().bytes(), PROMPT.as_bytes());
@@ -172,8 +213,15 @@ fn an_endless_error_page() {
 
 #[test]
 fn invalid_utf8() {
-    let utf8 = |error: Error| assert!(matches!(error, Error::Protocol(Protocol::Json { expected: "valid UTF-8", .. })), "{error:?}");
-    utf8(refused(b"{\"content\":[{\"type\":\"text\",\"text\":\"a\xff\"}],\"stop_reason\":\"end_turn\"}"));
+    let utf8 = |error: Error| {
+        assert!(
+            matches!(error, Error::Protocol(Protocol::Json { expected: "valid UTF-8", .. })),
+            "{error:?}"
+        )
+    };
+    utf8(refused(
+        b"{\"content\":[{\"type\":\"text\",\"text\":\"a\xff\"}],\"stop_reason\":\"end_turn\"}",
+    ));
     utf8(refused(&frame(b"{\"type\":\"content_block_stop\",\"x\":\"\xc3\"}")));
     // In the exact form that the API sends, too.
     let mut body = rendered(Reply::text("x").ends_early(), Style::default(), true);
@@ -201,21 +249,44 @@ fn what_is_no_reply() {
     ] {
         assert_eq!(refused(body.as_bytes()), Error::Protocol(Protocol::NotAReply), "{body}");
     }
-    for body in ["", " \n", ": hello\n", "foo: bar\ndata: x", "data: {\"type\":\"ping\"}\n\n", "{", "{\"content\":["] {
+    for body in [
+        "",
+        " \n",
+        ": hello\n",
+        "foo: bar\ndata: x",
+        "data: {\"type\":\"ping\"}\n\n",
+        "{",
+        "{\"content\":[",
+    ] {
         assert_eq!(refused(body.as_bytes()), Error::Protocol(Protocol::EndedEarly), "{body}");
     }
-    for body in ["{}", "{\"content\":1}", "{\"detail\":[]}", "{\"object\":\"chat.completion\",\"choices\":[]}"] {
+    for body in [
+        "{}",
+        "{\"content\":1}",
+        "{\"detail\":[]}",
+        "{\"object\":\"chat.completion\",\"choices\":[]}",
+    ] {
         assert_eq!(refused(body.as_bytes()), Error::Protocol(Protocol::NotAMessage), "{body}");
     }
     for body in ["{\"content\":[1]}", "{\"content\":[{}]}", "{\"content\":[{\"type\":1}]}"] {
-        assert!(matches!(refused(body.as_bytes()), Error::Protocol(Protocol::Event { .. })), "{body}");
+        assert!(
+            matches!(refused(body.as_bytes()), Error::Protocol(Protocol::Event { .. })),
+            "{body}"
+        );
     }
     for body in ["{]", "{\"a\":}", "{} x", "{\"content\":[}"] {
-        assert!(matches!(refused(body.as_bytes()), Error::Protocol(Protocol::Json { .. })), "{body}");
+        assert!(
+            matches!(refused(body.as_bytes()), Error::Protocol(Protocol::Json { .. })),
+            "{body}"
+        );
     }
     // An error page is told by its status, whatever it says.
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let mut driver = drive(Script::new().raw(502, &[], "<html>Bad gateway</html>").reply(Reply::text("Hello")), &tools, &clock);
+    let mut driver = drive(
+        Script::new().raw(502, &[], "<html>Bad gateway</html>").reply(Reply::text("Hello")),
+        &tools,
+        &clock,
+    );
     let mut run = run();
     assert!(until_done(&mut driver, &mut run).is_ok());
     let mut driver = drive(Script::new().raw(403, &[], "<html>Forbidden</html>"), &tools, &clock);
@@ -227,46 +298,70 @@ fn what_is_no_reply() {
 
 #[test]
 fn events_that_do_not_fit_those_before() {
-    let open = r#"{"type":"content_block_start","index":3,"content_block":{"type":"text","text":""}}"#;
+    let open =
+        r#"{"type":"content_block_start","index":3,"content_block":{"type":"text","text":""}}"#;
     let event = |json: &str| String::from_utf8(frame(json.as_bytes())).unwrap();
     // Each behind a block that is closed, and the last ones behind one that is open.
     let events = [
-        event(r#"{"type":"content_block_delta","index":7,"delta":{"type":"thinking_delta","thinking":"never began"}}"#),
-        event(r#"{"type":"content_block_delta","index":7,"delta":{"type":"input_json_delta","partial_json":"{}"}}"#),
+        event(
+            r#"{"type":"content_block_delta","index":7,"delta":{"type":"thinking_delta","thinking":"never began"}}"#,
+        ),
+        event(
+            r#"{"type":"content_block_delta","index":7,"delta":{"type":"input_json_delta","partial_json":"{}"}}"#,
+        ),
         event(r#"{"type":"content_block_start","index":1,"content_block":{"text":"no type"}}"#),
         event(r#"{"type":"content_block_start","index":1}"#),
         event(r#"{"type":"content_block_delta","index":0}"#),
         event(r#"{"type":"message_start"}"#),
-        event(open) + r#"data: {"type":"content_block_start","index":3,"content_block":{"type":"text","text":"again"}}"#,
-        event(open) + r#"data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"of another block"}}"#,
+        event(open)
+            + r#"data: {"type":"content_block_start","index":3,"content_block":{"type":"text","text":"again"}}"#,
+        event(open)
+            + r#"data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"of another block"}}"#,
         event(open)
             + r#"data: {"type":"content_block_start","index":4,"content_block":{"type":"text","text":""}}"#
             + "\n\n"
             + r#"data: {"type":"content_block_delta","delta":{"type":"text_delta","text":"of which?"}}"#,
     ];
     for event in events {
-        let event =
-            event.replace("data: {\"type\":\"content_block", "event: content_block_delta\ndata: {\"type\":\"content_block") + "\n\n";
-        assert!(matches!(refused(event.as_bytes()), Error::Protocol(Protocol::Event { .. })), "{event}");
+        let event = event.replace(
+            "data: {\"type\":\"content_block",
+            "event: content_block_delta\ndata: {\"type\":\"content_block",
+        ) + "\n\n";
+        assert!(
+            matches!(refused(event.as_bytes()), Error::Protocol(Protocol::Event { .. })),
+            "{event}"
+        );
     }
     let event = b"data: {\"type\":\"content_block_stop\",\"index\":0}\n\n";
     assert!(matches!(refused(event), Error::Protocol(Protocol::Event { .. })));
     // A delta of a kind that its block has no member for.
     for (block, delta) in [
-        (r#"{"type":"tool_use","id":"a","name":"b","input":{}}"#, r#"{"type":"text_delta","text":"x"}"#),
+        (
+            r#"{"type":"tool_use","id":"a","name":"b","input":{}}"#,
+            r#"{"type":"text_delta","text":"x"}"#,
+        ),
         (r#"{"type":"text","text":""}"#, r#"{"type":"input_json_delta","partial_json":"x"}"#),
         (r#"{"type":"text","text":""}"#, r#"{"type":"input_json_delta","partial_json":""}"#),
         (r#"{"type":"text","text":""}"#, r#"{"type":"thinking_delta","thinking":"x"}"#),
         (r#"{"type":"text","text":1}"#, r#"{"type":"text_delta","text":"x"}"#),
         (r#"{"type":"text","text":""}"#, r#"{"type":"text_delta","text":1}"#),
-        (r#"{"type":"text","text":"","citations":1}"#, r#"{"type":"citations_delta","citation":{}}"#),
+        (
+            r#"{"type":"text","text":"","citations":1}"#,
+            r#"{"type":"citations_delta","citation":{}}"#,
+        ),
         (r#"{"type":"hologram"}"#, r#"{"type":"text_delta","text":"x"}"#),
     ] {
-        let mut body = frame(format!(r#"{{"type":"content_block_start","index":1,"content_block":{block}}}"#).as_bytes());
+        let mut body = frame(
+            format!(r#"{{"type":"content_block_start","index":1,"content_block":{block}}}"#)
+                .as_bytes(),
+        );
         body.extend_from_slice(
             format!("event: content_block_delta\ndata: {{\"type\":\"content_block_delta\",\"index\":1,\"delta\":{delta}}}\n\n").as_bytes(),
         );
-        assert!(matches!(refused(&body), Error::Protocol(Protocol::Event { .. })), "{block} {delta}");
+        assert!(
+            matches!(refused(&body), Error::Protocol(Protocol::Event { .. })),
+            "{block} {delta}"
+        );
     }
 }
 
@@ -278,7 +373,8 @@ fn a_call_of_the_servers_without_a_name_or_an_id() {
         ("server_tool_use", r#""name":"web_search""#),
         ("mcp_tool_use", r#""id":7,"name":"web_search""#),
     ] {
-        let reply = Reply::text("x").block(&format!(r#"{{"type":"{kind}",{named},"input":{{"q":1}}}}"#));
+        let reply =
+            Reply::text("x").block(&format!(r#"{{"type":"{kind}",{named},"input":{{"q":1}}}}"#));
         for stream in [true, false] {
             let body = rendered(reply.clone(), Style::default(), stream);
             let expected = "server calls that have a name and an id";
@@ -290,7 +386,8 @@ fn a_call_of_the_servers_without_a_name_or_an_id() {
 #[test]
 fn a_block_that_no_model_may_say() {
     for kind in ["tool_result", "tool_addition", "tool_removal"] {
-        let reply = Reply::text("x").block(&format!(r#"{{"type":"{kind}","tool_use_id":"t1","content":"x"}}"#));
+        let reply = Reply::text("x")
+            .block(&format!(r#"{{"type":"{kind}","tool_use_id":"t1","content":"x"}}"#));
         for stream in [true, false] {
             let body = rendered(reply.clone(), Style::default(), stream);
             let expected = "blocks that a model may say";
@@ -304,19 +401,31 @@ fn a_container_id_longer_than_its_room() {
     let id = "c".repeat(97);
     for stream in [true, false] {
         let body = rendered(Reply::text("x").container(&id), Style::default(), stream);
-        assert_eq!(refused(&body), Error::Capacity(Capacity { what: What::Container, needed: 97, free: 96 }));
+        assert_eq!(
+            refused(&body),
+            Error::Capacity(Capacity { what: What::Container, needed: 97, free: 96 })
+        );
     }
 }
 
 #[test]
 fn tools_that_give_what_the_api_does_not_take() {
-    let results = |act: Act| results_of(Reply::new().tool_use("toolu_1", "plain", "{}"), &Counting::new([Tool::plain().acting(act)]));
-    let result = |content: &str| json!([{"type":"tool_result","tool_use_id":"toolu_1","content":content}]);
+    let results = |act: Act| {
+        results_of(
+            Reply::new().tool_use("toolu_1", "plain", "{}"),
+            &Counting::new([Tool::plain().acting(act)]),
+        )
+    };
+    let result =
+        |content: &str| json!([{"type":"tool_result","tool_use_id":"toolu_1","content":content}]);
     let failure = |content: &str| json!([{"type":"tool_result","tool_use_id":"toolu_1","content":content,"is_error":true}]);
     assert_eq!(results(|_, _| Ok(())), result("(no output)"));
     assert_eq!(results(|_, out| Ok(out.text("")?)), result(""));
     assert_eq!(results(|_, out| Ok(out.content("\"\"")?)), result(""));
-    assert_eq!(results(|_, out| Ok(out.content("[]")?)), json!([{"type":"tool_result","tool_use_id":"toolu_1","content":[]}]));
+    assert_eq!(
+        results(|_, out| Ok(out.content("[]")?)),
+        json!([{"type":"tool_result","tool_use_id":"toolu_1","content":[]}])
+    );
     assert_eq!(results(|_, out| Ok(out.block(Block::text(""))?)), result("(no output)"));
     assert_eq!(results(|_, _| Err(ToolError::new(""))), failure("Error: (no message)"));
     assert_eq!(results(|_, _| Err(ToolError::static_blocks("[]"))), failure("Error: (no message)"));
@@ -362,7 +471,10 @@ fn a_tool_that_takes_too_long() {
     assert_eq!(clock.waits()[0], Duration::from_secs(2));
     // In time.
     let tools = Counting::new([slow(0)]);
-    assert_eq!(results_of(Reply::new().tool_use("toolu_1", "slow", "{}"), &tools)[0]["content"], "late");
+    assert_eq!(
+        results_of(Reply::new().tool_use("toolu_1", "slow", "{}"), &tools)[0]["content"],
+        "late"
+    );
 }
 
 #[test]
@@ -371,11 +483,20 @@ fn tools_that_no_request_could_carry() {
         let transport = ScriptedTransport::new(ScriptedModel::new(Script::new()));
         Driver::new(Config::new("m", 9), transport, tools, VirtualClock::new(0)).map(drop)
     };
-    assert_eq!(refused(&Counting::new([Tool::plain(), Tool::failing(), Tool::plain()])), Err(Misuse::DuplicateTool(0, 2)));
-    let spaced =
-        Tool { name: "two words", json: r#"{"name":"two words","description":"","input_schema":{"type":"object"}}"#, ..Tool::plain() };
+    assert_eq!(
+        refused(&Counting::new([Tool::plain(), Tool::failing(), Tool::plain()])),
+        Err(Misuse::DuplicateTool(0, 2))
+    );
+    let spaced = Tool {
+        name: "two words",
+        json: r#"{"name":"two words","description":"","input_schema":{"type":"object"}}"#,
+        ..Tool::plain()
+    };
     assert_eq!(refused(&Counting::new([Tool::plain(), spaced])), Err(Misuse::ToolName(1)));
-    let no_object = Tool { json: r#"{"name":"plain","description":"","input_schema":{"type":"string"}}"#, ..Tool::plain() };
+    let no_object = Tool {
+        json: r#"{"name":"plain","description":"","input_schema":{"type":"string"}}"#,
+        ..Tool::plain()
+    };
     assert_eq!(refused(&Counting::new([no_object])), Err(Misuse::ToolDefinition(0)));
     let broken = Tool { json: r#"{"name":"plain","#, ..Tool::plain() };
     assert_eq!(refused(&Counting::new([broken])), Err(Misuse::ToolDefinition(0)));

@@ -1,7 +1,18 @@
-//! What is kept of a reply that breaks off and is not asked for again: nothing, or its whole blocks.
+//! What is kept of a reply that breaks off and is not asked for again: nothing, or its whole
+//! blocks.
 #![cfg(feature = "testing")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
-#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "a test runs on a server")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "a test runs on a server"
+)]
 
 mod common;
 
@@ -9,7 +20,9 @@ use common::*;
 use toolrunner_core::error::{Error, Protocol, TransportKind};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::run::{OnBreak, Outcome, Run};
-use toolrunner_core::testing::{Answer, Chunk, Fault, Reply, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock};
+use toolrunner_core::testing::{
+    Answer, Chunk, Fault, Reply, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock,
+};
 use toolrunner_core::transcript::Transcript;
 
 const ENDED: Result<Outcome, Error> = Ok(Outcome::Ended(Some(StopReason::EndTurn)));
@@ -36,7 +49,11 @@ fn text_of(run: &Run<'_>) -> String {
 /// What is left of `reply` cut at `mark`.
 fn left_of(reply: Reply, mark: &str) -> (Outcome, String) {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let mut driver = drive(Script::new().answer(cut_before(reply, mark)).reply(Reply::text("Done.")), &tools, &clock);
+    let mut driver = drive(
+        Script::new().answer(cut_before(reply, mark)).reply(Reply::text("Done.")),
+        &tools,
+        &clock,
+    );
     let mut run = keeping();
     assert_eq!(until_done(&mut driver, &mut run), Err(Error::Transport(TransportKind::Closed)));
     let kept = text_of(&run).strip_prefix(USER).unwrap().to_owned();
@@ -51,16 +68,30 @@ fn left_of(reply: Reply, mark: &str) -> (Outcome, String) {
 #[test]
 fn whole_blocks_stay_and_the_cut_one_goes() {
     let reply = || Reply::text("First.").tool_use("t1", "plain", r#"{"a":1}"#).and_text("Last.");
-    let kept =
-        r#",{"role":"assistant","content":[{"type":"text","text":"First."},{"type":"tool_use","id":"t1","name":"plain","input":{"a":1}}]}"#;
+    let kept = r#",{"role":"assistant","content":[{"type":"text","text":"First."},{"type":"tool_use","id":"t1","name":"plain","input":{"a":1}}]}"#;
     // In the middle of the last text, before it, and behind the call.
-    assert_eq!(left_of(reply(), r#"{"type":"content_block_stop","index":2"#), (Outcome::Broken, kept.to_owned()));
-    assert_eq!(left_of(reply(), r#"{"type":"content_block_start","index":2"#), (Outcome::Broken, kept.to_owned()));
+    assert_eq!(
+        left_of(reply(), r#"{"type":"content_block_stop","index":2"#),
+        (Outcome::Broken, kept.to_owned())
+    );
+    assert_eq!(
+        left_of(reply(), r#"{"type":"content_block_start","index":2"#),
+        (Outcome::Broken, kept.to_owned())
+    );
     let first = r#",{"role":"assistant","content":[{"type":"text","text":"First."}]}"#;
-    assert_eq!(left_of(reply(), r#"{"type":"content_block_stop","index":1"#), (Outcome::Broken, first.to_owned()));
+    assert_eq!(
+        left_of(reply(), r#"{"type":"content_block_stop","index":1"#),
+        (Outcome::Broken, first.to_owned())
+    );
     // Nothing is whole: as if nothing had come.
-    assert_eq!(left_of(reply(), r#"{"type":"content_block_stop","index":0"#), (Outcome::Stopped, String::new()));
-    assert_eq!(left_of(reply(), r#"{"type":"content_block_start","index":0"#), (Outcome::Stopped, String::new()));
+    assert_eq!(
+        left_of(reply(), r#"{"type":"content_block_stop","index":0"#),
+        (Outcome::Stopped, String::new())
+    );
+    assert_eq!(
+        left_of(reply(), r#"{"type":"content_block_start","index":0"#),
+        (Outcome::Stopped, String::new())
+    );
 }
 
 #[test]
@@ -77,7 +108,10 @@ fn what_could_not_stand_at_the_end_goes_too() {
     assert!(all.contains("s1") && all.ends_with(r#""content":[]}]}"#), "{all}");
     // A server's call without a result, and what comes behind it.
     assert_eq!(left_of(reply(), r#"{"type":"message_delta""#).1, all);
-    let (rests, kept) = left_of(Reply::new().thinking("Well.", "c2ln").and_text("So."), r#"{"type":"content_block_start","index":1"#);
+    let (rests, kept) = left_of(
+        Reply::new().thinking("Well.", "c2ln").and_text("So."),
+        r#"{"type":"content_block_start","index":1"#,
+    );
     assert_eq!((rests, kept.as_str()), (Outcome::Stopped, ""), "thinking alone is no message");
 }
 
@@ -85,13 +119,22 @@ fn what_could_not_stand_at_the_end_goes_too() {
 fn the_calls_of_a_kept_message_are_answered_as_not_run_when_it_goes_on() {
     for verb in ["user", "append", "resume", "snapshot"] {
         let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-        let reply = Reply::text("First.").tool_use("t1", "plain", "{}").tool_use("t2", "plain", "{}").and_text("x");
-        let script = Script::new().answer(cut_before(reply, r#"{"type":"content_block_stop","index":3"#)).reply(Reply::text("Done."));
+        let reply = Reply::text("First.")
+            .tool_use("t1", "plain", "{}")
+            .tool_use("t2", "plain", "{}")
+            .and_text("x");
+        let script = Script::new()
+            .answer(cut_before(reply, r#"{"type":"content_block_stop","index":3"#))
+            .reply(Reply::text("Done."));
         let mut driver = drive(script, &tools, &clock);
         let mut run = keeping();
         until_done(&mut driver, &mut run).unwrap_err();
         assert_eq!(run.calls(), 0..2);
-        assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::Broken), "it rests until something is said");
+        assert_eq!(
+            until_done(&mut driver, &mut run),
+            Ok(Outcome::Broken),
+            "it rests until something is said"
+        );
         run.answer(1, br#""by hand""#, false).unwrap();
         match verb {
             "user" => run.user("Go on.").unwrap(),
@@ -120,18 +163,36 @@ fn an_error_event_keeps_its_words() {
     let mut driver = drive(Script::new().reply(reply), &tools, &clock);
     let mut run = keeping();
     assert!(matches!(until_done(&mut driver, &mut run), Err(Error::Api(_))));
-    assert_eq!(text_of(&run), format!(r#"{USER},{{"role":"assistant","content":[{{"type":"text","text":"First."}}]}}"#));
+    assert_eq!(
+        text_of(&run),
+        format!(r#"{USER},{{"role":"assistant","content":[{{"type":"text","text":"First."}}]}}"#)
+    );
     assert_eq!(run.api_error().unwrap().message.to_string(), "Something is wrong.");
 }
 
 #[test]
 fn a_block_that_made_the_reply_none_is_not_kept() {
-    for block in [r#"{"type":"tool_result","tool_use_id":"t1","content":"x"}"#, r#"{"type":"server_tool_use","id":"s1","input":{}}"#] {
+    for block in [
+        r#"{"type":"tool_result","tool_use_id":"t1","content":"x"}"#,
+        r#"{"type":"server_tool_use","id":"s1","input":{}}"#,
+    ] {
         let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-        let mut driver = drive(Script::new().reply(Reply::text("First.").block(block)).reply(Reply::text("Done.")), &tools, &clock);
+        let mut driver = drive(
+            Script::new().reply(Reply::text("First.").block(block)).reply(Reply::text("Done.")),
+            &tools,
+            &clock,
+        );
         let mut run = keeping();
-        assert!(matches!(until_done(&mut driver, &mut run), Err(Error::Protocol(Protocol::Event { .. }))));
-        assert_eq!(text_of(&run), format!(r#"{USER},{{"role":"assistant","content":[{{"type":"text","text":"First."}}]}}"#));
+        assert!(matches!(
+            until_done(&mut driver, &mut run),
+            Err(Error::Protocol(Protocol::Event { .. }))
+        ));
+        assert_eq!(
+            text_of(&run),
+            format!(
+                r#"{USER},{{"role":"assistant","content":[{{"type":"text","text":"First."}}]}}"#
+            )
+        );
     }
 }
 
@@ -139,13 +200,15 @@ fn a_block_that_made_the_reply_none_is_not_kept() {
 fn a_retry_comes_first_and_the_default_drops() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
     let reply = || Reply::text("First.").ends_early();
-    let mut driver = drive(Script::new().reply(reply()).reply(Reply::text("Done.")), &tools, &clock);
+    let mut driver =
+        drive(Script::new().reply(reply()).reply(Reply::text("Done.")), &tools, &clock);
     let mut run = keeping();
     run.retry_mut().retries = 1;
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
     assert!(!text_of(&run).contains("First."));
 
-    let mut driver = drive(Script::new().reply(reply()).reply(Reply::text("Done.")), &tools, &clock);
+    let mut driver =
+        drive(Script::new().reply(reply()).reply(Reply::text("Done.")), &tools, &clock);
     let mut run = keeping();
     run.on_break(OnBreak::Drop);
     assert_eq!(until_done(&mut driver, &mut run), Err(Error::Protocol(Protocol::EndedEarly)));
@@ -156,7 +219,11 @@ fn a_retry_comes_first_and_the_default_drops() {
 #[test]
 fn a_kept_reply_can_be_asked_for_again() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let mut driver = drive(Script::new().reply(Reply::text("First.").ends_early()).reply(Reply::text("Done.")), &tools, &clock);
+    let mut driver = drive(
+        Script::new().reply(Reply::text("First.").ends_early()).reply(Reply::text("Done.")),
+        &tools,
+        &clock,
+    );
     let mut run = keeping();
     until_done(&mut driver, &mut run).unwrap_err();
     run.retry().unwrap();
@@ -167,13 +234,21 @@ fn a_kept_reply_can_be_asked_for_again() {
 /// Cut at every byte, in memory of many sizes: always valid, and it always goes on.
 #[test]
 fn cut_at_every_byte() {
-    let reply = || Reply::text("Some text.").tool_use("t1", "plain", r#"{"a":"\n"}"#).thinking("Hm.", "c2ln").tool_use("t2", "plain", "{}");
+    let reply = || {
+        Reply::text("Some text.")
+            .tool_use("t1", "plain", r#"{"a":"\n"}"#)
+            .thinking("Hm.", "c2ln")
+            .tool_use("t2", "plain", "{}")
+    };
     let len = rendered(reply(), Style::default(), true).len();
     let mut memory = vec![0; 1200];
     let mut broken = 0;
     for at in 0..len {
         let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-        let model = ScriptedModel::new(Script::new().reply(reply()).reply(reply()).reply(Reply::text("Done."))).lenient();
+        let model = ScriptedModel::new(
+            Script::new().reply(reply()).reply(reply()).reply(Reply::text("Done.")),
+        )
+        .lenient();
         let transport = ScriptedTransport::new(model).faults(&[Fault::ResetAt(at)]);
         let mut driver = drive_over(transport, &tools, &clock);
         let mut run = Run::new(Transcript::new(&mut memory[..700 + at % 500]));

@@ -1,7 +1,18 @@
-//! Fixed memory of every size: what does not fit is an error that tells the truth, and nothing is lost by it.
+//! Fixed memory of every size: what does not fit is an error that tells the truth, and nothing is
+//! lost by it.
 #![cfg(feature = "testing")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
-#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "a test runs on a server")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "a test runs on a server"
+)]
 
 mod common;
 
@@ -10,16 +21,27 @@ use serde_json::json;
 use toolrunner_core::error::{Capacity, Error, What};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::run::{Outcome, Run, Step};
-use toolrunner_core::testing::{Reply, Rng, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock};
+use toolrunner_core::testing::{
+    Reply, Rng, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock,
+};
 use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
 
 const ENDED: Outcome = Outcome::Ended(Some(StopReason::EndTurn));
 
-/// A conversation of three turns. If it is `long`, also answers for which there may be no room: they depend on how much there is.
-fn converse(memory: &mut [u8], style: &Style, stream: bool, long: bool) -> Result<Vec<u8>, Capacity> {
+/// A conversation of three turns. If it is `long`, also answers for which there may be no room:
+/// they depend on how much there is.
+fn converse(
+    memory: &mut [u8],
+    style: &Style,
+    stream: bool,
+    long: bool,
+) -> Result<Vec<u8>, Capacity> {
     let large = Tool::plain().acting(|_, out| Ok(out.text(&"0123456789".repeat(12))?));
-    let (tools, clock) = (Counting::new([if long { large } else { Tool::plain() }, Tool::failing()]), VirtualClock::new(0));
+    let (tools, clock) = (
+        Counting::new([if long { large } else { Tool::plain() }, Tool::failing()]),
+        VirtualClock::new(0),
+    );
     let first = Reply::text("Let me \"see\".")
         .thinking("日本 😀", "c2ln")
         .tool_use("toolu_1", "plain", r#"{"text":"\n\u0041 \"quoted\""}"#)
@@ -59,14 +81,17 @@ fn converse(memory: &mut [u8], style: &Style, stream: bool, long: bool) -> Resul
     }
 }
 
-/// Every capacity: the run ends, or tells how much it lacks. With exactly that much more the step that failed passes; with one byte
-/// less it does not.
+/// Every capacity: the run ends, or tells how much it lacks. With exactly that much more the step
+/// that failed passes; with one byte less it does not.
 #[test]
 fn every_capacity_ends_or_tells_the_truth() {
     let mut memory = vec![0; 16_384];
     for (stream, style) in [
         (true, Style::default()),
-        (true, Style { split: Some(7), interleaved: true, ascii: true, delta: 3, ..Style::default() }),
+        (
+            true,
+            Style { split: Some(7), interleaved: true, ascii: true, delta: 3, ..Style::default() },
+        ),
         (false, Style::default()),
         (false, Style { split: Some(100), ..Style::default() }),
     ] {
@@ -75,18 +100,27 @@ fn every_capacity_ends_or_tells_the_truth() {
             let mut capacity = start;
             let mut tries = 0;
             loop {
-                let Err(full) = converse(&mut memory[..capacity], &style, stream, false) else { break passed += 1 };
+                let Err(full) = converse(&mut memory[..capacity], &style, stream, false) else {
+                    break passed += 1;
+                };
                 failed += 1;
                 let more = full.needed - full.free;
-                if let Err(again) = converse(&mut memory[..capacity + more - 1], &style, stream, false) {
+                if let Err(again) =
+                    converse(&mut memory[..capacity + more - 1], &style, stream, false)
+                {
                     assert_eq!(again.needed - again.free, 1, "{full:?}, then {again:?}");
                 } else {
-                    panic!("{more} bytes more were said to be needed of {capacity}, and one less is enough");
+                    panic!(
+                        "{more} bytes more were said to be needed of {capacity}, and one less is enough"
+                    );
                 }
                 match converse(&mut memory[..capacity + more], &style, stream, false) {
                     Ok(_) => {}
                     // A later step.
-                    Err(next) => assert!(next.needed - next.free > 0 && next != full, "{full:?}, then {next:?}"),
+                    Err(next) => assert!(
+                        next.needed - next.free > 0 && next != full,
+                        "{full:?}, then {next:?}"
+                    ),
                 }
                 capacity += more;
                 tries += 1;
@@ -103,7 +137,12 @@ fn every_capacity_gives_a_valid_conversation() {
     for stream in [true, false] {
         let (mut passed, mut failed) = (0, 0);
         for capacity in (200..=4000).step_by(3) {
-            match converse(&mut memory[..capacity], &Style { split: Some(200), ..Style::default() }, stream, true) {
+            match converse(
+                &mut memory[..capacity],
+                &Style { split: Some(200), ..Style::default() },
+                stream,
+                true,
+            ) {
                 Ok(_) => passed += 1,
                 Err(_) => failed += 1,
             }
@@ -139,10 +178,16 @@ fn a_result_that_does_not_fit_says_so_and_the_others_are_answered() {
 
 #[test]
 fn without_room_for_answers_the_reply_is_taken_back_and_no_tool_runs() {
-    let reply = || (0..8).fold(Reply::new(), |reply, i| reply.tool_use(&format!("toolu_{i}"), "plain", "{}"));
+    let reply = || {
+        (0..8).fold(Reply::new(), |reply, i| reply.tool_use(&format!("toolu_{i}"), "plain", "{}"))
+    };
     let mut memory = vec![0; 1300];
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let mut driver = drive(Script::new().reply(reply()).reply(reply()).reply(Reply::text("Done.")), &tools, &clock);
+    let mut driver = drive(
+        Script::new().reply(reply()).reply(reply()).reply(Reply::text("Done.")),
+        &tools,
+        &clock,
+    );
     let mut run = Run::new(Transcript::new(&mut memory));
     run.user("Hi").unwrap();
     assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
@@ -169,7 +214,8 @@ fn what_is_said_leaves_room_for_the_answers() {
         let mut memory = vec![0; capacity];
         let mut run = Run::new(Transcript::new(&mut memory));
         run.user("Hi").unwrap();
-        let reply = (0..3).fold(Reply::new(), |reply, i| reply.tool_use(&format!("toolu_{i}"), "plain", "{}"));
+        let reply = (0..3)
+            .fold(Reply::new(), |reply, i| reply.tool_use(&format!("toolu_{i}"), "plain", "{}"));
         let body = rendered(reply, Style::default(), true);
         let (_, ended) = exchange(&mut run, 200, [body.as_slice()]);
         if ended.is_err() || run.step(Instant::ZERO) != Ok(Step::Call) {
@@ -183,7 +229,12 @@ fn what_is_said_leaves_room_for_the_answers() {
         }
         assert_valid(&run);
         run.answer(0, br#""this one has no room at all any more, I am afraid""#, false).unwrap();
-        run.answer(2, br#""nor has this"#.iter().chain(br#"""#).copied().collect::<Vec<u8>>().as_slice(), false).unwrap();
+        run.answer(
+            2,
+            br#""nor has this"#.iter().chain(br#"""#).copied().collect::<Vec<u8>>().as_slice(),
+            false,
+        )
+        .unwrap();
         assert_valid(&run);
         assert_eq!(run.results().count(), 3);
         assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
@@ -201,13 +252,19 @@ fn a_prompt_that_does_not_fit_says_nothing() {
     run.user("Hi").unwrap();
     let before = run.transcript().bytes().to_vec();
     assert!(run.append(&format!(r#"{{"role":"user","content":"{}"}}"#, "x".repeat(50))).is_err());
-    assert!(run.replace_history(&format!(r#"{{"role":"user","content":"{}"}}"#, "x".repeat(80))).is_err());
+    assert!(
+        run.replace_history(&format!(r#"{{"role":"user","content":"{}"}}"#, "x".repeat(80)))
+            .is_err()
+    );
     assert_eq!(run.transcript().bytes(), before);
 }
 
 #[test]
 fn more_calls_than_a_turn_may_have() {
-    let reply = |count| (0..count).fold(Reply::new(), |reply, i| reply.tool_use(&format!("toolu_{i}"), "plain", "{}"));
+    let reply = |count| {
+        (0..count)
+            .fold(Reply::new(), |reply, i| reply.tool_use(&format!("toolu_{i}"), "plain", "{}"))
+    };
     let mut run = run();
     let body = rendered(reply(129), Style::default(), true);
     let (_, ended) = exchange(&mut run, 200, [body.as_slice()]);
@@ -215,7 +272,8 @@ fn more_calls_than_a_turn_may_have() {
     let _ = run.failed(ended.err(), Instant::ZERO, 0);
     assert_eq!(messages(&run).len(), 1);
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let mut driver = drive(Script::new().reply(reply(128)).reply(Reply::text("Done.")), &tools, &clock);
+    let mut driver =
+        drive(Script::new().reply(reply(128)).reply(Reply::text("Done.")), &tools, &clock);
     let started = std::time::Instant::now();
     assert_eq!(until_done(&mut driver, &mut run), Ok(ENDED));
     assert_eq!(tools.began().len(), 128);
@@ -224,17 +282,26 @@ fn more_calls_than_a_turn_may_have() {
 
 #[test]
 fn more_open_blocks_than_may_be() {
-    let reply = |count| (0..count).fold(Reply::new(), |reply, i| reply.and_text(&format!("text {i}")));
+    let reply =
+        |count| (0..count).fold(Reply::new(), |reply, i| reply.and_text(&format!("text {i}")));
     let style = || Style { interleaved: true, ..Style::default() };
     let most = if cfg!(feature = "alloc") { 128 } else { 8 };
     let mut run = run();
     let (_, ended) = exchange(&mut run, 200, [rendered(reply(most + 1), style(), true).as_slice()]);
-    assert_eq!(ended, Err(Error::Capacity(Capacity { what: What::OpenBlocks, needed: most + 1, free: most })));
+    assert_eq!(
+        ended,
+        Err(Error::Capacity(Capacity { what: What::OpenBlocks, needed: most + 1, free: most }))
+    );
     let _ = run.failed(ended.err(), Instant::ZERO, 0);
     let (_, ended) = exchange(&mut run, 200, [rendered(reply(most), style(), true).as_slice()]);
     assert_eq!(ended, Ok(()));
     let message = &messages(&run)[1];
-    let texts: Vec<&str> = message["content"].as_array().unwrap().iter().map(|block| block["text"].as_str().unwrap()).collect();
+    let texts: Vec<&str> = message["content"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|block| block["text"].as_str().unwrap())
+        .collect();
     assert_eq!(texts, (0..most).map(|i| format!("text {i}")).collect::<Vec<_>>());
 }
 
@@ -243,11 +310,17 @@ fn more_open_blocks_than_may_be() {
 fn open_blocks_in_any_order() {
     let mut random = Rng::new(7);
     for count in 1..=if cfg!(feature = "alloc") { 40 } else { 8 } {
-        let frame = |kind: &str, rest: String| format!("event: {kind}\ndata: {{\"type\":\"{kind}\",{rest}}}\n\n");
-        let mut body = frame("message_start", r#""message":{"role":"assistant","content":[]}"#.to_owned());
+        let frame = |kind: &str, rest: String| {
+            format!("event: {kind}\ndata: {{\"type\":\"{kind}\",{rest}}}\n\n")
+        };
+        let mut body =
+            frame("message_start", r#""message":{"role":"assistant","content":[]}"#.to_owned());
         let mut texts = vec![String::new(); count];
         for i in 0..count {
-            body += &frame("content_block_start", format!(r#""index":{i},"content_block":{{"type":"text","text":""}}"#));
+            body += &frame(
+                "content_block_start",
+                format!(r#""index":{i},"content_block":{{"type":"text","text":""}}"#),
+            );
         }
         let mut open: Vec<usize> = (0..count).collect();
         while !open.is_empty() {
@@ -258,7 +331,10 @@ fn open_blocks_in_any_order() {
                 open.remove(at);
             } else {
                 texts[i] += &format!("{i},");
-                body += &frame("content_block_delta", format!(r#""index":{i},"delta":{{"type":"text_delta","text":"{i},"}}"#));
+                body += &frame(
+                    "content_block_delta",
+                    format!(r#""index":{i},"delta":{{"type":"text_delta","text":"{i},"}}"#),
+                );
             }
         }
         body += &frame("message_delta", r#""delta":{"stop_reason":"end_turn"}"#.to_owned());
@@ -266,8 +342,12 @@ fn open_blocks_in_any_order() {
         let mut run = run();
         let (_, ended) = exchange(&mut run, 200, [body.as_bytes()]);
         assert_eq!(ended, Ok(()), "{count}");
-        let said: Vec<String> =
-            messages(&run)[1]["content"].as_array().unwrap().iter().map(|block| block["text"].as_str().unwrap().to_owned()).collect();
+        let said: Vec<String> = messages(&run)[1]["content"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|block| block["text"].as_str().unwrap().to_owned())
+            .collect();
         assert_eq!(said, texts, "{count}");
     }
 }

@@ -1,6 +1,12 @@
 //! A driver's configuration holds limits and a retry policy; a run without its own takes them over.
 #![cfg(feature = "testing")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 
@@ -34,11 +40,13 @@ fn driver<'d>(
 #[test]
 fn limits_of_the_configuration_end_a_run() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(1));
-    let mut nothing = driver(CONFIG.limits(turns(0)), Script::new().reply(Reply::text("no")), &tools, &clock);
+    let mut nothing =
+        driver(CONFIG.limits(turns(0)), Script::new().reply(Reply::text("no")), &tools, &clock);
     assert_eq!(until_done(&mut nothing, &mut run()), Ok(Outcome::Limit(Limit::Turns)));
     assert_eq!(requests(&mut nothing), 0);
 
-    let script = Script::new().reply(Reply::new().tool_use("t1", "plain", "{}")).reply(Reply::text("done"));
+    let script =
+        Script::new().reply(Reply::new().tool_use("t1", "plain", "{}")).reply(Reply::text("done"));
     let mut one = driver(CONFIG.limits(turns(1)), script, &tools, &clock);
     let mut run = run();
     assert_eq!(until_done(&mut one, &mut run), Ok(Outcome::Limit(Limit::Turns)));
@@ -52,7 +60,8 @@ fn limits_of_the_configuration_end_a_run() {
 fn limits_hold_before_calls_run_by_hand() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(1));
     let script = || Script::new().reply(Reply::new().tool_use("t1", "plain", "{}"));
-    let mut driver = driver(CONFIG.limits(Limits { calls: Some(0), ..Limits::NONE }), script(), &tools, &clock);
+    let mut driver =
+        driver(CONFIG.limits(Limits { calls: Some(0), ..Limits::NONE }), script(), &tools, &clock);
     let mut run = run();
     assert_eq!(block_on(driver.next_turn(&mut run, &mut ())).unwrap(), None);
     block_on(driver.results(&mut run, &mut ())).unwrap();
@@ -63,7 +72,8 @@ fn limits_hold_before_calls_run_by_hand() {
 #[test]
 fn limits_of_the_run_win() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(1));
-    let mut driver = driver(CONFIG.limits(turns(0)), Script::new().reply(Reply::text("yes")), &tools, &clock);
+    let mut driver =
+        driver(CONFIG.limits(turns(0)), Script::new().reply(Reply::text("yes")), &tools, &clock);
     let mut run = run();
     *run.limits_mut() = Limits::NONE;
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
@@ -72,14 +82,25 @@ fn limits_of_the_run_win() {
 #[test]
 fn the_retry_policy_of_the_configuration_counts() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(1));
-    let busy = || Script::new().error(529, BUSY, "x").error(529, BUSY, "x").error(529, BUSY, "x").error(529, BUSY, "x");
+    let busy = || {
+        Script::new()
+            .error(529, BUSY, "x")
+            .error(529, BUSY, "x")
+            .error(529, BUSY, "x")
+            .error(529, BUSY, "x")
+    };
     for retries in [0, 1, 3] {
         let policy = RetryPolicy { retries, ..RetryPolicy::DEFAULT };
         let mut driver = driver(CONFIG.retry(policy), busy(), &tools, &clock);
         assert!(until_done(&mut driver, &mut run()).is_err());
         assert_eq!(requests(&mut driver), retries as usize + 1);
     }
-    let mut own = driver(CONFIG.retry(RetryPolicy { retries: 3, ..RetryPolicy::DEFAULT }), busy(), &tools, &clock);
+    let mut own = driver(
+        CONFIG.retry(RetryPolicy { retries: 3, ..RetryPolicy::DEFAULT }),
+        busy(),
+        &tools,
+        &clock,
+    );
     let mut run = run();
     run.retry_mut().retries = 1;
     assert!(until_done(&mut own, &mut run).is_err());

@@ -1,7 +1,18 @@
-//! The driver's hooks without a heap: who decides about calls, looks at results, and ends a run from outside; and its time limit.
+//! The driver's hooks without a heap: who decides about calls, looks at results, and ends a run
+//! from outside; and its time limit.
 #![cfg(feature = "testing")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
-#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "a test runs on a server")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "a test runs on a server"
+)]
 
 mod common;
 
@@ -18,7 +29,9 @@ use toolrunner_core::message::StopReason;
 use toolrunner_core::observe::{Each, Event};
 use toolrunner_core::policy::{Limit, Limits};
 use toolrunner_core::run::{Call, Outcome, Run};
-use toolrunner_core::testing::{Fault, Reply, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock};
+use toolrunner_core::testing::{
+    Fault, Reply, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock,
+};
 use toolrunner_core::time::{Clock, Instant};
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, ToolHost, Toolbox};
 use toolrunner_core::transcript::Transcript;
@@ -37,7 +50,10 @@ fn hooked<'d, H: Hooks>(
     Driver::new(Config::new("m", 64), transport, tools, clock).unwrap().hooks(hooks)
 }
 
-fn go<H: Hooks>(driver: &mut Driver<'_, ScriptedTransport, Counting, &VirtualClock, H>, run: &mut Run<'_>) -> Result<Outcome, Error> {
+fn go<H: Hooks>(
+    driver: &mut Driver<'_, ScriptedTransport, Counting, &VirtualClock, H>,
+    run: &mut Run<'_>,
+) -> Result<Outcome, Error> {
     let outcome = block_on(driver.until_done(run, &mut ())).map_err(|failed| failed.error);
     assert_valid(run);
     assert_eq!(driver.transport_mut().model().complaints(), [""; 0]);
@@ -46,9 +62,13 @@ fn go<H: Hooks>(driver: &mut Driver<'_, ScriptedTransport, Counting, &VirtualClo
 
 /// The contents of the results in the conversation, and whether each is an error.
 fn results(run: &Run<'_>) -> Vec<(String, bool)> {
-    let blocks = messages(run).into_iter().flat_map(|message| message["content"].as_array().cloned().unwrap_or_default());
+    let blocks = messages(run)
+        .into_iter()
+        .flat_map(|message| message["content"].as_array().cloned().unwrap_or_default());
     let results = blocks.filter(|block| block["type"] == "tool_result");
-    results.map(|block| (block["content"].as_str().unwrap().to_owned(), block["is_error"] == true)).collect()
+    results
+        .map(|block| (block["content"].as_str().unwrap().to_owned(), block["is_error"] == true))
+        .collect()
 }
 
 /// Decides by the call's id.
@@ -76,21 +96,35 @@ fn asking(ids: &[&str]) -> Reply {
 #[test]
 fn a_gate_decides_before_each_call() {
     let tools = Counting::new([Tool::plain().acting(|call, out| {
-        let text = call.input.member("text").map_or_else(|| "ok".to_owned(), |text| text.to_string());
+        let text =
+            call.input.member("text").map_or_else(|| "ok".to_owned(), |text| text.to_string());
         assert!(!text.contains('\\') || call.scratch.len() >= text.len(), "room to unescape in");
         Ok(out.text(&text)?)
     })]);
     let clock = VirtualClock::new(0);
     let ids = ["free", "denied", "denied2", "answered", "answered2", "other", "broken"];
-    let reply = asking(&ids).tool_use("unknown", "nope", "{}").tool_use_cut("cut", "plain", "{\"a\":");
-    let mut driver = hooked(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock, Gate);
+    let reply =
+        asking(&ids).tool_use("unknown", "nope", "{}").tool_use_cut("cut", "plain", "{\"a\":");
+    let mut driver =
+        hooked(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock, Gate);
     for fixed in [false, true] {
         let mut memory = [0; 4096];
-        let mut run = if fixed { Run::new(Transcript::new(&mut memory)) } else { Run::new(Transcript::growing()) };
+        let mut run = if fixed {
+            Run::new(Transcript::new(&mut memory))
+        } else {
+            Run::new(Transcript::growing())
+        };
         run.user("Hi").unwrap();
         if fixed {
-            let reply = asking(&ids).tool_use("unknown", "nope", "{}").tool_use_cut("cut", "plain", "{\"a\":");
-            driver = hooked(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock, Gate);
+            let reply = asking(&ids)
+                .tool_use("unknown", "nope", "{}")
+                .tool_use_cut("cut", "plain", "{\"a\":");
+            driver = hooked(
+                Script::new().reply(reply).reply(Reply::text("Done.")),
+                &tools,
+                &clock,
+                Gate,
+            );
             tools.began.borrow_mut().clear();
         }
         assert_eq!(go(&mut driver, &mut run), ENDED);
@@ -111,11 +145,13 @@ fn a_gate_decides_before_each_call() {
     }
 }
 
-/// Suspended here, gone on with elsewhere from bytes: what has run does not run again, and the allowed call runs once.
+/// Suspended here, gone on with elsewhere from bytes: what has run does not run again, and the
+/// allowed call runs once.
 #[test]
 fn a_suspended_call_goes_on_in_another_process() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let script = || Script::new().reply(asking(&["first", "suspended", "last"])).reply(Reply::text("Done."));
+    let script =
+        || Script::new().reply(asking(&["first", "suspended", "last"])).reply(Reply::text("Done."));
     let (mut here, mut there, mut bytes) = ([0; 2048], [0; 2048], [0; 4096]);
     let mut run = Run::new(Transcript::new(&mut here));
     run.user("Hi").unwrap();
@@ -130,7 +166,10 @@ fn a_suspended_call_goes_on_in_another_process() {
     assert_eq!(go(&mut driver, &mut run), Ok(Outcome::NeedsAnswer), "nobody has decided yet");
     let waiting = run.call_for_caller().unwrap();
     assert_eq!(run.call(waiting).unwrap().id.to_string(), "suspended");
-    assert!(matches!(block_on(driver.allow(&mut run, 0, &mut ())).unwrap_err().error, Error::Misuse(Misuse::NoSuchCall)));
+    assert!(matches!(
+        block_on(driver.allow(&mut run, 0, &mut ())).unwrap_err().error,
+        Error::Misuse(Misuse::NoSuchCall)
+    ));
     block_on(driver.allow(&mut run, waiting, &mut ())).unwrap();
     assert_eq!(go(&mut driver, &mut run), ENDED);
     assert_eq!(after.began(), ["suspended"]);
@@ -145,7 +184,12 @@ impl Hooks for Editor {
         let id = result.call().unwrap().id.to_string();
         match id.as_str() {
             "secret" => result.replace("(removed \"it\")", false).unwrap(),
-            "json" => result.replace_json(r#"[{"type":"text","text":"0123456789"},{"type":"text","text":"short"}]"#, false).unwrap(),
+            "json" => result
+                .replace_json(
+                    r#"[{"type":"text","text":"0123456789"},{"type":"text","text":"short"}]"#,
+                    false,
+                )
+                .unwrap(),
             "failed" => {
                 assert!(result.is_error());
                 result.replace("Try again.", true).unwrap();
@@ -158,17 +202,31 @@ impl Hooks for Editor {
 
 #[test]
 fn a_hook_sees_each_result() {
-    let tools = Counting::new([Tool::plain().acting(|_, out| Ok(out.text("a long \"text\" with 日本")?)), Tool::failing()]);
+    let tools = Counting::new([
+        Tool::plain().acting(|_, out| Ok(out.text("a long \"text\" with 日本")?)),
+        Tool::failing(),
+    ]);
     let clock = VirtualClock::new(0);
-    let reply = asking(&["secret", "long"]).tool_use("failed", "failing", "{}").tool_use("json", "plain", "{}");
-    let mut driver = hooked(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock, Editor);
+    let reply = asking(&["secret", "long"])
+        .tool_use("failed", "failing", "{}")
+        .tool_use("json", "plain", "{}");
+    let mut driver =
+        hooked(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock, Editor);
     let mut memory = [0; 4096];
     let mut run = Run::new(Transcript::new(&mut memory));
     run.user("Hi").unwrap();
     assert_eq!(go(&mut driver, &mut run), ENDED);
     let sent = &messages(&run)[2]["content"];
-    let contents: Vec<&str> = sent.as_array().unwrap().iter().filter_map(|result| result["content"].as_str()).collect();
-    assert_eq!(contents, ["(rem\n[… 6 bytes cut …]\nit\")", "a lo\n[… 18 bytes cut …]\n本", "Try \n[… 2 bytes cut …]\nain."]);
+    let contents: Vec<&str> =
+        sent.as_array().unwrap().iter().filter_map(|result| result["content"].as_str()).collect();
+    assert_eq!(
+        contents,
+        [
+            "(rem\n[… 6 bytes cut …]\nit\")",
+            "a lo\n[… 18 bytes cut …]\n本",
+            "Try \n[… 2 bytes cut …]\nain."
+        ]
+    );
     assert_eq!(sent[3]["content"][0]["text"], "0123\n[… 2 bytes cut …]\n6789");
     assert_eq!(sent[3]["content"][1]["text"], "short");
     assert_eq!(sent[2]["is_error"], true);
@@ -200,7 +258,12 @@ fn capped_between_characters() {
             let tail = text.ceil_char_boundary(text.len() - bytes / 2);
             assert_eq!(
                 result,
-                format!("{}\n[… {} bytes cut …]\n{}", text.get(..head).unwrap(), tail - head, text.get(tail..).unwrap()),
+                format!(
+                    "{}\n[… {} bytes cut …]\n{}",
+                    text.get(..head).unwrap(),
+                    tail - head,
+                    text.get(tail..).unwrap()
+                ),
                 "{bytes}"
             );
         }
@@ -209,21 +272,25 @@ fn capped_between_characters() {
 
 fn slow_stream(script: Script, clock: &std::sync::Arc<VirtualClock>) -> ScriptedTransport {
     let style = Style { split: Some(40), pause: Duration::from_millis(10), ..Style::default() };
-    ScriptedTransport::new(ScriptedModel::new(script).style(style).lenient()).clock(std::sync::Arc::clone(clock))
+    ScriptedTransport::new(ScriptedModel::new(script).style(style).lenient())
+        .clock(std::sync::Arc::clone(clock))
 }
 
-/// Cancelled after any number of polls: valid, stopped, and it goes on from there; no call runs twice.
+/// Cancelled after any number of polls: valid, stopped, and it goes on from there; no call runs
+/// twice.
 #[test]
 fn a_flag_ends_the_run_wherever_it_is() {
     let (mut stopped, mut cancelled) = (0, 0);
     for polls in (0..400).step_by(3) {
         let clock = std::sync::Arc::new(VirtualClock::new(0));
         let tools = Counting::usual();
-        let script =
-            Script::new().reply(Reply::text("Hm.").tool_use("t1", "slow", "{}").tool_use("t2", "slow", "{}")).reply(Reply::text("Done."));
+        let script = Script::new()
+            .reply(Reply::text("Hm.").tool_use("t1", "slow", "{}").tool_use("t2", "slow", "{}"))
+            .reply(Reply::text("Done."));
         let flag = AtomicBool::new(false);
         let transport = slow_stream(script, &clock).faults(&[Fault::ResetAt(200)]);
-        let mut driver = Driver::new(Config::new("m", 64), transport, &tools, &*clock).unwrap().hooks(&flag);
+        let mut driver =
+            Driver::new(Config::new("m", 64), transport, &tools, &*clock).unwrap().hooks(&flag);
         let mut run = run();
         let ended = {
             let mut nobody = ();
@@ -245,7 +312,11 @@ fn a_flag_ends_the_run_wherever_it_is() {
         assert!(run.reply_is_whole());
         if ended == Ok(Outcome::Stopped) {
             stopped += 1;
-            assert_eq!(block_on(driver.until_done(&mut run, &mut ())).unwrap(), Outcome::Stopped, "as long as the flag is set");
+            assert_eq!(
+                block_on(driver.until_done(&mut run, &mut ())).unwrap(),
+                Outcome::Stopped,
+                "as long as the flag is set"
+            );
             flag.store(false, Ordering::Relaxed);
             run.resume();
             assert_eq!(block_on(driver.until_done(&mut run, &mut ())).unwrap(), ENDED.unwrap());
@@ -254,7 +325,9 @@ fn a_flag_ends_the_run_wherever_it_is() {
             assert_eq!(ended, ENDED);
         }
         assert_eq!(tools.began(), ["t1", "t2"]);
-        cancelled += usize::from(results(&run).iter().any(|result| result == &("Error: cancelled".to_owned(), true)));
+        cancelled += usize::from(
+            results(&run).iter().any(|result| result == &("Error: cancelled".to_owned(), true)),
+        );
     }
     assert!(stopped > 20 && cancelled > 0, "{stopped} {cancelled}");
 }
@@ -296,14 +369,18 @@ impl ToolHost for Shared {
 
 #[test]
 fn a_grace_period_and_a_host_behind_the_context() {
-    for (grace, expected) in [(Duration::from_secs(1), ("state 42", false)), (Duration::ZERO, ("Error: cancelled", true))] {
+    for (grace, expected) in [
+        (Duration::from_secs(1), ("state 42", false)),
+        (Duration::ZERO, ("Error: cancelled", true)),
+    ] {
         let clock = VirtualClock::new(0);
         let act: Act = |call, out| {
             let context = call.context();
             let state = context.state::<u8>().ok_or_else(|| ToolError::new("no state"))?;
             Ok(out.text(&format!("state {state}"))?)
         };
-        let tools = Counting::new([Tool { name: "plain", json: PLAIN, ..Tool::slow(2) }.acting(act)]);
+        let tools =
+            Counting::new([Tool { name: "plain", json: PLAIN, ..Tool::slow(2) }.acting(act)]);
         let hooks = Graceful { clock: &clock, grace, cancelled: AtomicBool::new(false) };
         let mut driver = hooked(Script::new().reply(asking(&["t1"])), &tools, &clock, hooks);
         let mut run = run();
@@ -327,7 +404,10 @@ impl Toolbox for Tidy<'_> {
     async fn call(&self, _: usize, _: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
         // The driver sees meanwhile that the run is cancelled.
         let mut was_polled = false;
-        poll_fn(|_| if std::mem::replace(&mut was_polled, true) { Poll::Ready(()) } else { Poll::Pending }).await;
+        poll_fn(|_| {
+            if std::mem::replace(&mut was_polled, true) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
         self.0.wait_until(self.0.now().after(Duration::from_secs(60))).await;
         Ok(out.text("tidy")?)
     }
@@ -339,9 +419,15 @@ fn a_grace_period_is_no_longer_than_it_says() {
     for (grace, expected) in [(1, ("Error: cancelled", true)), (90, ("tidy", false))] {
         let clock = VirtualClock::new(0);
         let tools = Tidy(&clock);
-        let hooks = Graceful { clock: &clock, grace: Duration::from_secs(grace), cancelled: AtomicBool::new(false) };
-        let transport = ScriptedTransport::new(ScriptedModel::new(Script::new().reply(asking(&["t1"]))));
-        let mut driver = Driver::new(Config::new("m", 64), transport, &tools, &clock).unwrap().hooks(hooks);
+        let hooks = Graceful {
+            clock: &clock,
+            grace: Duration::from_secs(grace),
+            cancelled: AtomicBool::new(false),
+        };
+        let transport =
+            ScriptedTransport::new(ScriptedModel::new(Script::new().reply(asking(&["t1"]))));
+        let mut driver =
+            Driver::new(Config::new("m", 64), transport, &tools, &clock).unwrap().hooks(hooks);
         let mut run = run();
         assert_eq!(block_on(driver.until_done(&mut run, &mut ())).unwrap(), Outcome::Stopped);
         assert_valid(&run);
@@ -355,7 +441,9 @@ fn the_end_of_a_body_is_waited_for_one_second() {
     let clock = std::sync::Arc::new(VirtualClock::new(0));
     let script = Script::new().reply(Reply::text("Done."));
     // All of it comes, and then nothing, though the transport would wait for ten minutes.
-    let transport = ScriptedTransport::new(ScriptedModel::new(script)).clock(std::sync::Arc::clone(&clock)).faults(&[Fault::StallAt(9999)]);
+    let transport = ScriptedTransport::new(ScriptedModel::new(script))
+        .clock(std::sync::Arc::clone(&clock))
+        .faults(&[Fault::StallAt(9999)]);
     let tools = Counting::usual();
     let mut driver = drive_over(transport, &tools, &clock);
     let mut run = run();
@@ -366,8 +454,13 @@ fn the_end_of_a_body_is_waited_for_one_second() {
 #[test]
 fn the_time_limit_holds_while_a_tool_runs_and_while_a_reply_comes() {
     // A tool that never ends.
-    let (tools, clock) = (Counting::new([Tool { yields: usize::MAX, ..Tool::plain() }]), VirtualClock::new(0));
-    let mut driver = drive(Script::new().reply(asking(&["t1", "t2"])).reply(Reply::text("Done.")), &tools, &clock);
+    let (tools, clock) =
+        (Counting::new([Tool { yields: usize::MAX, ..Tool::plain() }]), VirtualClock::new(0));
+    let mut driver = drive(
+        Script::new().reply(asking(&["t1", "t2"])).reply(Reply::text("Done.")),
+        &tools,
+        &clock,
+    );
     let mut run = run();
     *run.limits_mut() = Limits { time: Some(Duration::from_secs(5)), ..Limits::NONE };
     assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::Limit(Limit::Time)));
@@ -388,15 +481,25 @@ fn the_time_limit_holds_while_a_tool_runs_and_while_a_reply_comes() {
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
 }
 
-/// The request for a compaction by the server: the caller's parameters less what cannot go with it, as they stand.
+/// The request for a compaction by the server: the caller's parameters less what cannot go with it,
+/// as they stand.
 #[test]
 fn the_server_compacts_by_a_request_of_its_own() {
     const CASES: [(&str, &str); 7] = [
         ("", ""),
         (r#""stop_sequences":["END"]"#, ""),
-        (r#""temperature":0.5,"stop_sequences":["END"],"metadata":{"user_id":"x"}"#, r#","temperature":0.5,"metadata":{"user_id":"x"}"#),
-        (r#""a":1, "b":2,"context_management":{},"output_format":{},"c":[3]"#, r#","a":1, "b":2,"c":[3]"#),
-        (r#""tool_choice":{"type":"any"},"thinking":{"type":"adaptive"}"#, r#","thinking":{"type":"adaptive"}"#),
+        (
+            r#""temperature":0.5,"stop_sequences":["END"],"metadata":{"user_id":"x"}"#,
+            r#","temperature":0.5,"metadata":{"user_id":"x"}"#,
+        ),
+        (
+            r#""a":1, "b":2,"context_management":{},"output_format":{},"c":[3]"#,
+            r#","a":1, "b":2,"c":[3]"#,
+        ),
+        (
+            r#""tool_choice":{"type":"any"},"thinking":{"type":"adaptive"}"#,
+            r#","thinking":{"type":"adaptive"}"#,
+        ),
         (
             r#""tool_choice":{"type":"auto"},"output_config":{"effort":"low","format":{"x":[1,"}"]}}"#,
             r#","tool_choice":{"type":"auto"},"output_config":{"effort":"low"}"#,
@@ -408,24 +511,37 @@ fn the_server_compacts_by_a_request_of_its_own() {
     ];
     for (params, kept) in CASES {
         let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-        let summary = Reply::new().block(r#"{"type":"compaction","content":"Summary.","encrypted_content":"zz"}"#).stop("compaction");
-        let script = Script::new().reply(asking(&["t1"])).reply(summary).reply(Reply::text("Done."));
+        let summary = Reply::new()
+            .block(r#"{"type":"compaction","content":"Summary.","encrypted_content":"zz"}"#)
+            .stop("compaction");
+        let script =
+            Script::new().reply(asking(&["t1"])).reply(summary).reply(Reply::text("Done."));
         let transport = ScriptedTransport::new(ScriptedModel::new(script).lenient());
-        let config = Config::new("m", 64).params(params).compaction(r#"{"type":"summarize","instructions":"Short."}"#);
+        let config = Config::new("m", 64)
+            .params(params)
+            .compaction(r#"{"type":"summarize","instructions":"Short."}"#);
         let mut driver = Driver::new(config, transport, &tools, &clock).unwrap();
         let mut run = run();
         block_on(driver.next_turn(&mut run, &mut ())).unwrap();
         run.compact_on_server();
         assert_eq!(block_on(driver.until_done(&mut run, &mut ())).unwrap(), ENDED.unwrap());
-        let bodies: Vec<String> =
-            driver.transport_mut().model().requests().iter().map(|request| String::from_utf8(request.body.clone()).unwrap()).collect();
+        let bodies: Vec<String> = driver
+            .transport_mut()
+            .model()
+            .requests()
+            .iter()
+            .map(|request| String::from_utf8(request.body.clone()).unwrap())
+            .collect();
         let start = format!(
             r#"{{"model":"m","max_tokens":64,"stream":true{kept},"compaction":{{"type":"summarize","instructions":"Short."}},"tools":"#
         );
         assert!(bodies[1].starts_with(&start), "{}\n{start}", bodies[1]);
         serde_json::from_str::<serde_json::Value>(&bodies[1]).unwrap();
         assert!(bodies[2].contains(params) && !bodies[2].contains("summarize"), "{}", bodies[2]);
-        assert!(bodies[2].contains(r#""messages":[{"role":"assistant","content":[{"type":"compaction""#));
+        assert!(
+            bodies[2]
+                .contains(r#""messages":[{"role":"assistant","content":[{"type":"compaction""#)
+        );
         assert_eq!((run.turns(), run.compactions()), (2, 1));
     }
 }
@@ -434,7 +550,9 @@ fn the_server_compacts_by_a_request_of_its_own() {
 #[test]
 fn a_summary_of_the_server_with_a_call_beside_it_is_none() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let summary = Reply::new().block(r#"{"type":"compaction","content":"Summary."}"#).tool_use("t2", "plain", "{}");
+    let summary = Reply::new()
+        .block(r#"{"type":"compaction","content":"Summary."}"#)
+        .tool_use("t2", "plain", "{}");
     let script = Script::new().reply(asking(&["t1"])).reply(summary).reply(Reply::text("Done."));
     let mut driver = hooked(script, &tools, &clock, &());
     let mut run = run();
@@ -445,12 +563,15 @@ fn a_summary_of_the_server_with_a_call_beside_it_is_none() {
     assert_valid(&run);
 }
 
-/// A call that the gate suspends starts twice; one of a declared tool, which is for the caller, never does.
+/// A call that the gate suspends starts twice; one of a declared tool, which is for the caller,
+/// never does.
 #[test]
 fn what_is_told_of_calls_that_wait() {
     let (tools, clock) = (Counting::new([Tool::plain(), Tool::asks()]), VirtualClock::new(0));
-    let reply = asking(&["suspended"]).tool_use("t1", "asks", "{}").tool_use_cut("t2", "asks", "[1]");
-    let mut driver = hooked(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock, Gate);
+    let reply =
+        asking(&["suspended"]).tool_use("t1", "asks", "{}").tool_use_cut("t2", "asks", "[1]");
+    let mut driver =
+        hooked(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock, Gate);
     let mut run = run();
     let told = std::cell::RefCell::new(Vec::new());
     let mut observer = Each(|event: &Event<'_>| {
@@ -458,12 +579,16 @@ fn what_is_told_of_calls_that_wait() {
             told.borrow_mut().push(id.to_string());
         }
     });
-    let outcome = block_on(driver.until_done(&mut run, &mut observer)).map_err(|failed| failed.error);
+    let outcome =
+        block_on(driver.until_done(&mut run, &mut observer)).map_err(|failed| failed.error);
     assert_eq!(outcome, Ok(Outcome::NeedsAnswer));
     assert_eq!(told.take(), ["suspended", "t2", "t2"]);
     let waiting = run.call_for_caller().unwrap();
     block_on(driver.allow(&mut run, waiting, &mut observer)).unwrap();
-    assert_eq!(block_on(driver.until_done(&mut run, &mut observer)).map_err(|failed| failed.error), Ok(Outcome::NeedsAnswer));
+    assert_eq!(
+        block_on(driver.until_done(&mut run, &mut observer)).map_err(|failed| failed.error),
+        Ok(Outcome::NeedsAnswer)
+    );
     assert_eq!(told.take(), ["suspended", "suspended"]);
 }
 
@@ -482,9 +607,13 @@ fn nobody_is_asked_about_what_cannot_run() {
         }
     }
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let reply = Reply::new().tool_use("t1", "nope", "{}").tool_use_cut("t2", "plain", "[1]").tool_use("t3", "plain", "{}");
+    let reply = Reply::new()
+        .tool_use("t1", "nope", "{}")
+        .tool_use_cut("t2", "plain", "[1]")
+        .tool_use("t3", "plain", "{}");
     let hooks = Count(Cell::new(0), Cell::new(0));
-    let mut driver = hooked(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock, &hooks);
+    let mut driver =
+        hooked(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock, &hooks);
     assert_eq!(go(&mut driver, &mut run()), ENDED);
     assert_eq!((hooks.0.get(), hooks.1.get()), (1, 1));
 }

@@ -1,7 +1,18 @@
-//! A whole run on slices allocates nothing, and is small. A program of its own, for it counts what the process allocates.
+//! A whole run on slices allocates nothing, and is small. A program of its own, for it counts what
+//! the process allocates.
 #![cfg(feature = "testing")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
-#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "a test runs on a server")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "a test runs on a server"
+)]
 
 use allocation_counter::measure;
 use core::cell::Cell;
@@ -83,7 +94,10 @@ impl Transport for Recorded {
         self.sent += body.len();
         let (status, text) = self.replies.get(self.next).ok_or(Failed)?;
         self.next += 1;
-        Ok(Reply { head: ReplyHead::new(*status), body: Pieces { rest: text.as_bytes(), piece: self.piece } })
+        Ok(Reply {
+            head: ReplyHead::new(*status),
+            body: Pieces { rest: text.as_bytes(), piece: self.piece },
+        })
     }
 }
 
@@ -113,14 +127,25 @@ impl Toolbox for Board {
 
     fn definition(&self, i: usize) -> Option<Definition<'_>> {
         [
-            Definition::new("sum", r#"{"name":"sum","description":"","input_schema":{"type":"object"}}"#),
-            Definition::new("led", r#"{"name":"led","description":"","input_schema":{"type":"object"}}"#),
+            Definition::new(
+                "sum",
+                r#"{"name":"sum","description":"","input_schema":{"type":"object"}}"#,
+            ),
+            Definition::new(
+                "led",
+                r#"{"name":"led","description":"","input_schema":{"type":"object"}}"#,
+            ),
         ]
         .get(i)
         .copied()
     }
 
-    async fn call(&self, i: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+    async fn call(
+        &self,
+        i: usize,
+        call: ToolCall<'_>,
+        out: &mut Output<'_>,
+    ) -> Result<(), ToolError> {
         self.0.set(self.0.get() + 1);
         match i {
             0 => Ok(out.text(call.input.as_json())?),
@@ -147,7 +172,8 @@ const STREAM: &str = concat!(
 );
 const WHOLE: &str = r#"{"id":"msg_2","content":[{"type":"tool_use","id":"toolu_4","name":"sum","input":{"b":2}},{"type":"tool_use","id":"toolu_5","name":"gone","input":{}}],"stop_reason":"tool_use","usage":{"input_tokens":1}}"#;
 const END: &str = r#"{"id":"msg_3","content":[{"type":"text","text":"Done."}],"stop_reason":"end_turn","usage":{"input_tokens":1}}"#;
-const OVERLOADED: &str = r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
+const OVERLOADED: &str =
+    r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
 
 fn poll<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
@@ -164,7 +190,12 @@ fn a_whole_run_on_slices_allocates_nothing() {
     for piece in [1, 7, 100, 4096] {
         let mut memory = [0; 4096];
         let board = Board(Cell::new(0));
-        let transport = Recorded { replies: &[(529, OVERLOADED), (200, STREAM), (200, WHOLE), (200, END)], next: 0, piece, sent: 0 };
+        let transport = Recorded {
+            replies: &[(529, OVERLOADED), (200, STREAM), (200, WHOLE), (200, END)],
+            next: 0,
+            piece,
+            sent: 0,
+        };
         let config = Config::new("m", 64).auth(Auth::Key("k")).system("Be brief.");
         let mut run = Run::new(Transcript::new(&mut memory));
         let (mut events, mut ended) = (0_usize, None);
@@ -190,7 +221,11 @@ fn a_whole_run_on_slices_allocates_nothing() {
         assert_eq!(board.0.get(), 2);
         assert!(events > 20);
         let kept = core::str::from_utf8(run.transcript().bytes()).unwrap();
-        assert!(kept.contains("expected an object, got array") && kept.contains("Tool 'gone' not found"), "{kept}");
+        assert!(
+            kept.contains("expected an object, got array")
+                && kept.contains("Tool 'gone' not found"),
+            "{kept}"
+        );
     }
 }
 
@@ -204,7 +239,8 @@ fn the_drivers_future_is_small() {
     let mut memory = [0; 2048];
     let board = Board(Cell::new(0));
     let transport = Recorded { replies: &[], next: 0, piece: 1, sent: 0 };
-    let mut driver = Driver::new(Config::new("m", 64), transport, &board, Steps(Cell::new(0))).unwrap();
+    let mut driver =
+        Driver::new(Config::new("m", 64), transport, &board, Steps(Cell::new(0))).unwrap();
     let mut run = Run::new(Transcript::new(&mut memory));
     let driver_size = size_of_val(&driver);
     let mut observer = ();

@@ -1,8 +1,19 @@
-//! Whatever the caller does, in whatever order, whatever the network does, wherever a future is dropped, however little memory there
-//! is: the conversation is valid whenever the run rests, no call runs twice, and the run ends when the trouble does.
+//! Whatever the caller does, in whatever order, whatever the network does, wherever a future is
+//! dropped, however little memory there is: the conversation is valid whenever the run rests, no
+//! call runs twice, and the run ends when the trouble does.
 #![cfg(feature = "testing")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
-#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "a test runs on a server")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "a test runs on a server"
+)]
 
 mod common;
 
@@ -17,15 +28,19 @@ use toolrunner_core::policy::Limits;
 use toolrunner_core::run::{Call, Compaction, MakeRoom, OnBreak, Outcome, Run, WhenFull};
 use toolrunner_core::testing::validity::{self, Tail};
 use toolrunner_core::testing::{
-    Answer, BadLink, Fault, Reply, Request, Rng, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock,
+    Answer, BadLink, Fault, Reply, Request, Rng, Script, ScriptedModel, ScriptedTransport, Style,
+    VirtualClock,
 };
 use toolrunner_core::tool::Notice;
 use toolrunner_core::transcript::Transcript;
 
 /// Every request is valid: nothing is open but the tail of a paused turn.
 fn assert_request(request: &Request) {
-    let paused = request.messages().last().and_then(|message| message.role()) == Some(toolrunner_core::message::Role::Assistant);
-    if let Err(invalid) = validity::check(request.transcript(), if paused { Tail::Open } else { Tail::Closed }) {
+    let paused = request.messages().last().and_then(|message| message.role())
+        == Some(toolrunner_core::message::Role::Assistant);
+    if let Err(invalid) =
+        validity::check(request.transcript(), if paused { Tail::Open } else { Tail::Closed })
+    {
         panic!("invalid request: {invalid}\n{}", String::from_utf8_lossy(&request.body));
     }
 }
@@ -33,7 +48,9 @@ fn assert_request(request: &Request) {
 /// A reply of any kind. Ids are never used twice.
 fn any_reply(rng: &mut Rng, id: &mut usize) -> Answer {
     if rng.chance(120) {
-        let (status, kind) = [(529, "overloaded_error"), (400, "invalid_request_error"), (500, "api_error")][rng.below(3)];
+        let (status, kind) =
+            [(529, "overloaded_error"), (400, "invalid_request_error"), (500, "api_error")]
+                [rng.below(3)];
         return Answer::error(status, kind, "as the script has it");
     }
     let mut reply = Reply::new();
@@ -44,12 +61,19 @@ fn any_reply(rng: &mut Rng, id: &mut usize) -> Answer {
             0 => reply.and_text("Some text with \"quotes\", 日本 and 😀."),
             1 => reply.thinking("Hm.", "c2ln"),
             2 => reply.block(r#"{"type":"hologram","x":[1,2,{"y":"\ud83d\ude00"}]}"#),
-            3 => reply.tool_use_cut(&format!("toolu_{id}"), name, ["{\"a\":", "[1]", "x", "\"\\"][rng.below(4)]),
-            4 if rng.chance(300) => reply.block(r#"{"type":"fallback","from":{"model":"a"},"to":{"model":"b"}}"#),
+            3 => reply.tool_use_cut(
+                &format!("toolu_{id}"),
+                name,
+                ["{\"a\":", "[1]", "x", "\"\\"][rng.below(4)],
+            ),
+            4 if rng.chance(300) => {
+                reply.block(r#"{"type":"fallback","from":{"model":"a"},"to":{"model":"b"}}"#)
+            }
             _ => reply.tool_use(
                 &format!("toolu_{id}"),
                 name,
-                ["{}", r#"{"a":1}"#, r#"{"text":"\n\"long enough to need some room\""}"#][rng.below(3)],
+                ["{}", r#"{"a":1}"#, r#"{"text":"\n\"long enough to need some room\""}"#]
+                    [rng.below(3)],
             ),
         };
     }
@@ -77,7 +101,8 @@ fn any_fault(rng: &mut Rng) -> Fault {
 
 fn tools() -> Counting {
     const LARGE: &str = r#"{"name":"large","description":"","input_schema":{"type":"object"}}"#;
-    let large = Tool { name: "large", json: LARGE, ..Tool::plain() }.acting(|_, out| Ok(out.text(&"large ".repeat(200))?));
+    let large = Tool { name: "large", json: LARGE, ..Tool::plain() }
+        .acting(|_, out| Ok(out.text(&"large ".repeat(200))?));
     Counting::new([Tool::plain(), Tool::failing(), Tool::slow(3), Tool::asks(), large])
 }
 
@@ -87,16 +112,21 @@ fn any_verb(rng: &mut Rng, run: &mut Run<'_>, tools: &Counting) {
     match rng.below(20) {
         0 => drop(run.user("Something else.")),
         1 | 2 => drop(run.append(r#"{"role":"user","content":"By the way, \"this\"."}"#)),
-        // The reply is gone; if its last bytes were not read, the scripted model says the same again, with the same ids.
+        // The reply is gone; if its last bytes were not read, the scripted model says the same
+        // again, with the same ids.
         3 if run.retry().is_ok() => tools.began.borrow_mut().clear(),
-        4 if rng.chance(300) && run.replace_history(r#"[{"role":"user","content":"From the start."}]"#).is_ok() => {
+        4 if rng.chance(300)
+            && run.replace_history(r#"[{"role":"user","content":"From the start."}]"#).is_ok() =>
+        {
             tools.began.borrow_mut().clear();
         }
         5 => run.stop(),
         6 => run.resume(),
         7 | 8 => drop(run.answer(i, br#""answered by hand""#, rng.chance(300))),
         9 => drop(run.answer_notice(i, Notice::NotRun)),
-        10 => drop(run.replace_result(i, br#"[{"type":"text","text":"replaced"}]"#, rng.chance(300))),
+        10 => {
+            drop(run.replace_result(i, br#"[{"type":"text","text":"replaced"}]"#, rng.chance(300)))
+        }
         11 => drop(run.add_to_result(i, r#""cache_control":{"type":"ephemeral"}"#)),
         12 => drop(run.close_open_calls()),
         13 => {
@@ -115,7 +145,8 @@ fn any_verb(rng: &mut Rng, run: &mut Run<'_>, tools: &Counting) {
         }
         15 => {
             let threshold = if rng.chance(500) { 0 } else { 150 };
-            *run.compaction_mut() = rng.chance(500).then_some(Compaction { threshold, prompt: "Summarise." });
+            *run.compaction_mut() =
+                rng.chance(500).then_some(Compaction { threshold, prompt: "Summarise." });
         }
         19 => run.compact_on_server(),
         18 => run.on_break(if rng.chance(700) { OnBreak::KeepBlocks } else { OnBreak::Drop }),
@@ -146,7 +177,10 @@ impl Hooks for Chaos {
         // What does not fit is left as it is.
         match rng.below(6) {
             0 => drop(result.replace("replaced by the hook", rng.chance(300))),
-            1 => drop(result.replace_json(r#"[{"type":"text","text":"replaced"},{"type":"text","text":"by blocks"}]"#, false)),
+            1 => drop(result.replace_json(
+                r#"[{"type":"text","text":"replaced"},{"type":"text","text":"by blocks"}]"#,
+                false,
+            )),
             2 => drop(result.cap(rng.below(40))),
             _ => {}
         }
@@ -163,7 +197,8 @@ impl Hooks for Chaos {
     }
 }
 
-/// Another run takes the conversation as its history and sends it, with or without another message behind it.
+/// Another run takes the conversation as its history and sends it, with or without another message
+/// behind it.
 fn assert_accepted_elsewhere(run: &Run<'_>) {
     let history = run.conversation();
     if history.is_empty() {
@@ -172,16 +207,22 @@ fn assert_accepted_elsewhere(run: &Run<'_>) {
     let history = std::str::from_utf8(&history).unwrap();
     for says_more in [false, true] {
         let mut other = Run::new(Transcript::growing());
-        other.replace_history(history).unwrap_or_else(|error| panic!("not taken: {error}\n{history}"));
+        other
+            .replace_history(history)
+            .unwrap_or_else(|error| panic!("not taken: {error}\n{history}"));
         if says_more {
             other.user("Go on.").unwrap();
         }
         match other.step(toolrunner_core::time::Instant::ZERO) {
             Ok(toolrunner_core::run::Step::Send) => {
-                validity::check(other.messages(), Tail::Sent).unwrap_or_else(|invalid| panic!("{invalid}\n{history}"));
+                validity::check(other.messages(), Tail::Sent)
+                    .unwrap_or_else(|invalid| panic!("{invalid}\n{history}"));
             }
             // The model's last text may end in white space: then something must be said.
-            Err(error) => assert!(!says_more && error.to_string().contains("white space"), "{error}\n{history}"),
+            Err(error) => assert!(
+                !says_more && error.to_string().contains("white space"),
+                "{error}\n{history}"
+            ),
             other => panic!("{other:?}\n{history}"),
         }
     }
@@ -232,8 +273,14 @@ fn random_run(seed: u64, mut run: Run<'_>, steps: usize) -> usize {
         ..Style::default()
     };
     let faults: Vec<Fault> = (0..steps).map(|_| any_fault(&mut rng)).collect();
-    let transport = ScriptedTransport::new(ScriptedModel::new(script).style(style).lenient()).faults(&faults).clock(Arc::clone(&clock));
-    let transport = if rng.chance(500) { transport.link(BadLink::new(seed).resets(50).early_ends(50)) } else { transport };
+    let transport = ScriptedTransport::new(ScriptedModel::new(script).style(style).lenient())
+        .faults(&faults)
+        .clock(Arc::clone(&clock));
+    let transport = if rng.chance(500) {
+        transport.link(BadLink::new(seed).resets(50).early_ends(50))
+    } else {
+        transport
+    };
     let chaos = Chaos { rng: Rng::new(seed ^ 2).into(), looks: usize::MAX.into() };
     let mut driver = drive_over(transport, &tools, &clock).hooks(&chaos);
     driver.config_mut().stream = rng.chance(800);
@@ -247,12 +294,14 @@ fn random_run(seed: u64, mut run: Run<'_>, steps: usize) -> usize {
             let ended = if rng.chance(500) {
                 format!(
                     "{:?}",
-                    poll_at_most(driver.until_done(&mut run, &mut seen), polls).map(|ended| ended.map_err(|failed| failed.error))
+                    poll_at_most(driver.until_done(&mut run, &mut seen), polls)
+                        .map(|ended| ended.map_err(|failed| failed.error))
                 )
             } else {
                 format!(
                     "{:?}",
-                    poll_at_most(driver.next_turn(&mut run, &mut seen), polls).map(|ended| ended.map_err(|failed| failed.error))
+                    poll_at_most(driver.next_turn(&mut run, &mut seen), polls)
+                        .map(|ended| ended.map_err(|failed| failed.error))
                 )
             };
             trace.push(format!("{step}: driven for {polls} polls: {ended}"));
@@ -272,29 +321,42 @@ fn random_run(seed: u64, mut run: Run<'_>, steps: usize) -> usize {
     *run.when_full_mut() = WhenFull::NEVER;
     run.retry_mut().after_output = true;
     for round in 0..200 {
-        let ended = poll_at_most(driver.until_done(&mut run, &mut ()), 100_000).map(|ended| ended.map_err(|failed| failed.error));
+        let ended = poll_at_most(driver.until_done(&mut run, &mut ()), 100_000)
+            .map(|ended| ended.map_err(|failed| failed.error));
         trace.push(format!("calm {round}: {ended:?}"));
         assert_rests(&run, &tools, &trace);
         match ended.unwrap_or_else(|| panic!("never ends: {trace:#?}")) {
             Ok(Outcome::Ended(Some(StopReason::EndTurn)))
-                if run.last_message().is_some_and(|message| message.texts().any(|text| text == "Done.")) =>
+                if run
+                    .last_message()
+                    .is_some_and(|message| message.texts().any(|text| text == "Done.")) =>
             {
                 return tools.ended.borrow().len();
             }
-            Ok(Outcome::Ended(_)) => drop(run.user("Well?").or_else(|_| run.replace_history(r#"{"role":"user","content":"Well?"}"#))),
-            Ok(Outcome::NeedsAnswer) => run.answer(run.call_for_caller().unwrap(), br#""x""#, false).unwrap(),
+            Ok(Outcome::Ended(_)) => drop(
+                run.user("Well?")
+                    .or_else(|_| run.replace_history(r#"{"role":"user","content":"Well?"}"#)),
+            ),
+            Ok(Outcome::NeedsAnswer) => {
+                run.answer(run.call_for_caller().unwrap(), br#""x""#, false).unwrap()
+            }
             Ok(Outcome::Broken | Outcome::Stopped) => run.resume(),
             Ok(other) => panic!("{other:?} after {trace:#?}"),
             Err(Error::Misuse(_)) => drop(run.user("Hi")),
             Err(Error::Capacity(full)) => {
                 assert!(full.needed > full.free, "{full:?}");
                 // Even a short conversation needs room for a reply.
-                if run.replace_history(r#"{"role":"user","content":"x"}"#).is_err() || run.transcript().capacity() < 1500 {
+                if run.replace_history(r#"{"role":"user","content":"x"}"#).is_err()
+                    || run.transcript().capacity() < 1500
+                {
                     return tools.ended.borrow().len();
                 }
             }
-            // The scripted model repeats an answer that was not read to its end, and an error for which there is no room is not.
-            Err(_) if round % 9 == 8 => drop(run.replace_history(r#"{"role":"user","content":"x"}"#)),
+            // The scripted model repeats an answer that was not read to its end, and an error for
+            // which there is no room is not.
+            Err(_) if round % 9 == 8 => {
+                drop(run.replace_history(r#"{"role":"user","content":"x"}"#))
+            }
             Err(_) => {}
         }
     }
@@ -308,7 +370,8 @@ fn seeds(usual: u64) -> u64 {
 
 #[test]
 fn random_verbs_drops_faults_and_limits_in_memory_that_grows() {
-    let calls: usize = (0..seeds(200)).map(|seed| random_run(seed, Run::new(Transcript::growing()), 40)).sum();
+    let calls: usize =
+        (0..seeds(200)).map(|seed| random_run(seed, Run::new(Transcript::growing()), 40)).sum();
     assert!(calls > 200, "only {calls} calls ran");
 }
 
@@ -338,8 +401,12 @@ fn a_future_dropped_at_every_await() {
         loop {
             let clock = Arc::new(VirtualClock::new(0));
             let tools = Counting::usual();
-            let script = Script::new().error(529, "overloaded_error", "Overloaded").reply(reply()).reply(Reply::text("Done."));
-            let transport = ScriptedTransport::new(ScriptedModel::new(script).style(style.clone())).clock(Arc::clone(&clock));
+            let script = Script::new()
+                .error(529, "overloaded_error", "Overloaded")
+                .reply(reply())
+                .reply(Reply::text("Done."));
+            let transport = ScriptedTransport::new(ScriptedModel::new(script).style(style.clone()))
+                .clock(Arc::clone(&clock));
             let mut driver = drive_over(transport, &tools, &clock);
             driver.config_mut().stream = stream;
             let mut run = run();
@@ -347,16 +414,25 @@ fn a_future_dropped_at_every_await() {
             if run.reply_is_whole() {
                 assert_valid(&run);
             }
-            assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::Ended(Some(StopReason::EndTurn))), "dropped after {polls} polls");
+            assert_eq!(
+                until_done(&mut driver, &mut run),
+                Ok(Outcome::Ended(Some(StopReason::EndTurn))),
+                "dropped after {polls} polls"
+            );
             let began = tools.began();
             assert_eq!(began, ["toolu_1", "toolu_2", "toolu_3"]);
-            cancelled += usize::from(String::from_utf8_lossy(run.transcript().bytes()).contains("Error: cancelled"));
+            cancelled += usize::from(
+                String::from_utf8_lossy(run.transcript().bytes()).contains("Error: cancelled"),
+            );
             requests_most = requests_most.max(requests(&mut driver));
             polls += 1;
             if ended {
                 break;
             }
         }
-        assert!(polls > 10 && cancelled > 0 && requests_most > 3, "{polls} {cancelled} {requests_most}");
+        assert!(
+            polls > 10 && cancelled > 0 && requests_most > 3,
+            "{polls} {cancelled} {requests_most}"
+        );
     }
 }

@@ -1,7 +1,17 @@
 //! When a request is sent again, and how long the run waits before.
 #![cfg(feature = "testing")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
-#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "a test runs on a server")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "a test runs on a server"
+)]
 
 mod common;
 
@@ -12,15 +22,20 @@ use toolrunner_core::error::{Error, TransportKind};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::policy::RetryPolicy;
 use toolrunner_core::run::Outcome;
-use toolrunner_core::testing::{Fault, Reply, Script, ScriptedModel, ScriptedTransport, VirtualClock};
+use toolrunner_core::testing::{
+    Fault, Reply, Script, ScriptedModel, ScriptedTransport, VirtualClock,
+};
 
 const ENDED: Result<Outcome, Error> = Ok(Outcome::Ended(Some(StopReason::EndTurn)));
 
-/// Answers all requests with this error, and gives how many there were and how long the run waited between them.
+/// Answers all requests with this error, and gives how many there were and how long the run waited
+/// between them.
 fn tried(status: u16, headers: &[(&str, &str)], retries: u32, seed: u64) -> (usize, Vec<Duration>) {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(seed));
     let script = (0..=retries).fold(Script::new(), |script, _| {
-        headers.iter().fold(script.error(status, "some_error", "x"), |script, (name, value)| script.header(name, value))
+        headers.iter().fold(script.error(status, "some_error", "x"), |script, (name, value)| {
+            script.header(name, value)
+        })
     });
     let mut driver = drive(script, &tools, &clock);
     let mut run = run();
@@ -106,10 +121,20 @@ fn no_number_of_attempts_is_too_large() {
 #[test]
 fn connections_that_fail() {
     use TransportKind::{Closed, Connect, Dns, Http, Other, Timeout, Tls};
-    for (kind, again) in [(Closed, true), (Connect, true), (Dns, true), (Timeout, true), (Other, true), (Tls, false), (Http, false)] {
+    for (kind, again) in [
+        (Closed, true),
+        (Connect, true),
+        (Dns, true),
+        (Timeout, true),
+        (Other, true),
+        (Tls, false),
+        (Http, false),
+    ] {
         for fault in [Fault::Unsent(kind), Fault::NoHead(kind)] {
             let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-            let transport = ScriptedTransport::new(ScriptedModel::new(Script::new().reply(Reply::text("Hi")))).faults(&[fault, fault]);
+            let transport =
+                ScriptedTransport::new(ScriptedModel::new(Script::new().reply(Reply::text("Hi"))))
+                    .faults(&[fault, fault]);
             let mut driver = drive_over(transport, &tools, &clock);
             let mut run = run();
             let ended = until_done(&mut driver, &mut run);
@@ -126,14 +151,23 @@ fn connections_that_fail() {
 #[test]
 fn each_try_is_told_and_the_tries_of_one_request_do_not_count_for_the_next() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let overloaded = |script: Script| script.error(529, "overloaded_error", "x").error(529, "overloaded_error", "x");
+    let overloaded = |script: Script| {
+        script.error(529, "overloaded_error", "x").error(529, "overloaded_error", "x")
+    };
     let script = overloaded(Script::new()).reply(Reply::new().tool_use("toolu_1", "plain", "{}"));
     let mut driver = drive(overloaded(script).reply(Reply::text("Done.")), &tools, &clock);
     let mut run = run();
     let mut seen = Seen::default();
-    assert_eq!(block_on(driver.until_done(&mut run, &mut seen)).unwrap(), Outcome::Ended(Some(StopReason::EndTurn)));
-    let told: Vec<&str> =
-        seen.events.iter().filter(|event| event.starts_with("Re")).map(|event| event.split(", wait").next().unwrap()).collect();
+    assert_eq!(
+        block_on(driver.until_done(&mut run, &mut seen)).unwrap(),
+        Outcome::Ended(Some(StopReason::EndTurn))
+    );
+    let told: Vec<&str> = seen
+        .events
+        .iter()
+        .filter(|event| event.starts_with("Re"))
+        .map(|event| event.split(", wait").next().unwrap())
+        .collect();
     assert_eq!(
         told,
         [

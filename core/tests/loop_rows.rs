@@ -1,4 +1,5 @@
-//! The edge cases in which the official runners differ, and what this one does. One test a row, named after it.
+//! The edge cases in which the official runners differ, and what this one does. One test a row,
+//! named after it.
 //!
 //! | Row | Here |
 //! |---|---|
@@ -32,11 +33,21 @@
 //! | cancelled while a tool runs | the call is answered as cancelled |
 //! | one call fails beside others | the others run and are answered |
 //!
-//! Rows about parameters changed in the middle, structured output, long error texts and the guard against long requests that are not
-//! streamed belong to the front end.
+//! Rows about parameters changed in the middle, structured output, long error texts and the guard
+//! against long requests that are not streamed belong to the front end.
 #![cfg(feature = "testing")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
-#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "a test runs on a server")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "a test runs on a server"
+)]
 
 mod common;
 
@@ -53,7 +64,8 @@ use toolrunner_core::transport::ReplyHead;
 #[test]
 fn tool_use_on_the_last_allowed_turn() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let mut driver = drive(Script::new().reply(called()).reply(Reply::text("Done.")), &tools, &clock);
+    let mut driver =
+        drive(Script::new().reply(called()).reply(Reply::text("Done.")), &tools, &clock);
     let mut run = run();
     run.limits_mut().turns = Some(1);
     for _ in 0..2 {
@@ -84,7 +96,8 @@ fn max_turns_0() {
 #[test]
 fn append_on_a_tool_use_turn() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let mut driver = drive(Script::new().reply(called()).reply(Reply::text("Done.")), &tools, &clock);
+    let mut driver =
+        drive(Script::new().reply(called()).reply(Reply::text("Done.")), &tools, &clock);
     let mut run = run();
     assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
     run.append(r#"{"role":"user","content":"Be concise."}"#).unwrap();
@@ -98,14 +111,19 @@ fn append_on_a_tool_use_turn() {
 
 #[test]
 fn append_reply_and_results() {
-    // The reply is in the conversation and its results are there to be read: nothing runs again for being looked at.
+    // The reply is in the conversation and its results are there to be read: nothing runs again for
+    // being looked at.
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let mut driver = drive(Script::new().reply(called()).reply(Reply::text("Done.")), &tools, &clock);
+    let mut driver =
+        drive(Script::new().reply(called()).reply(Reply::text("Done.")), &tools, &clock);
     let mut run = run();
     assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
     run.answer(0, br#""by hand""#, false).unwrap();
     assert_eq!(run.results().count(), 1);
-    assert_eq!(run.answer(0, br#""again""#, false), Err(Error::Misuse(toolrunner_core::error::Misuse::NoSuchCall)));
+    assert_eq!(
+        run.answer(0, br#""again""#, false),
+        Err(Error::Misuse(toolrunner_core::error::Misuse::NoSuchCall))
+    );
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
     assert!(tools.began().is_empty());
     assert_eq!(messages(&run)[2]["content"], json!([result("toolu_1", "by hand")]));
@@ -114,7 +132,8 @@ fn append_reply_and_results() {
 #[test]
 fn append_on_an_end_turn_turn() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let mut driver = drive(Script::new().reply(Reply::text("One.")).reply(Reply::text("Two.")), &tools, &clock);
+    let mut driver =
+        drive(Script::new().reply(Reply::text("One.")).reply(Reply::text("Two.")), &tools, &clock);
     let mut run = run();
     assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
     run.append(r#"{"role":"user","content":"And?"}"#).unwrap();
@@ -149,7 +168,8 @@ fn unknown_tool() {
 
 #[test]
 fn two_calls_same_id() {
-    let twice = || Reply::new().tool_use("toolu_1", "plain", "{}").tool_use("toolu_1", "plain", "{}");
+    let twice =
+        || Reply::new().tool_use("toolu_1", "plain", "{}").tool_use("toolu_1", "plain", "{}");
     for stream in [true, false] {
         let mut run = run();
         let body = rendered(twice(), Style::default(), stream);
@@ -187,10 +207,17 @@ fn input_is_not_an_object() {
                 .tool_use_cut("toolu_2", "plain", r#""x""#)
                 .tool_use("toolu_3", "plain", "{}"),
         ),
-        (false, Reply::new().tool_use("toolu_1", "plain", "[1]").tool_use("toolu_2", "plain", r#""x""#).tool_use("toolu_3", "plain", "{}")),
+        (
+            false,
+            Reply::new()
+                .tool_use("toolu_1", "plain", "[1]")
+                .tool_use("toolu_2", "plain", r#""x""#)
+                .tool_use("toolu_3", "plain", "{}"),
+        ),
     ] {
         let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-        let mut driver = drive(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock);
+        let mut driver =
+            drive(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock);
         driver.config_mut().stream = stream;
         let mut run = run();
         assert_eq!(until_done(&mut driver, &mut run), ENDED);
@@ -200,8 +227,14 @@ fn input_is_not_an_object() {
         assert_eq!(
             sent[2]["content"],
             json!([
-                failure("toolu_1", "Error: invalid input for tool 'plain': input: expected an object, got array"),
-                failure("toolu_2", "Error: invalid input for tool 'plain': input: expected an object, got string"),
+                failure(
+                    "toolu_1",
+                    "Error: invalid input for tool 'plain': input: expected an object, got array"
+                ),
+                failure(
+                    "toolu_2",
+                    "Error: invalid input for tool 'plain': input: expected an object, got string"
+                ),
                 result("toolu_3", "ok"),
             ])
         );
@@ -210,26 +243,37 @@ fn input_is_not_an_object() {
 
 #[test]
 fn more_bad_inputs_than_are_kept_in_detail() {
-    let reply =
-        (0..20).fold(Reply::new(), |reply, i| reply.tool_use_cut(&format!("toolu_{i}"), "plain", if i % 2 == 0 { "[1]" } else { "{" }));
+    let reply = (0..20).fold(Reply::new(), |reply, i| {
+        reply.tool_use_cut(&format!("toolu_{i}"), "plain", if i % 2 == 0 { "[1]" } else { "{" })
+    });
     let tools = Counting::usual();
     let results = results_of(reply, &tools);
     assert!(tools.began().is_empty());
     assert_eq!(results.as_array().unwrap().len(), 20);
     assert!(results.as_array().unwrap().iter().all(|result| result["is_error"] == true));
-    assert_eq!(results[19]["content"], "Error: invalid input for tool 'plain': input: expected an object, got something else");
+    assert_eq!(
+        results[19]["content"],
+        "Error: invalid input for tool 'plain': input: expected an object, got something else"
+    );
 }
 
 #[test]
 fn streamed_input_empty() {
-    let tools = Counting::new([Tool::plain().acting(|call, out| Ok(out.text(call.input.as_json())?))]);
-    assert_eq!(results_of(Reply::new().tool_use_cut("toolu_1", "plain", ""), &tools), json!([result("toolu_1", "{}")]));
+    let tools =
+        Counting::new([Tool::plain().acting(|call, out| Ok(out.text(call.input.as_json())?))]);
+    assert_eq!(
+        results_of(Reply::new().tool_use_cut("toolu_1", "plain", ""), &tools),
+        json!([result("toolu_1", "{}")])
+    );
 }
 
 #[test]
 fn streamed_input_cut_off_with_stop_tool_use() {
     let tools = Counting::usual();
-    let results = results_of(Reply::new().tool_use_cut("toolu_1", "plain", r#"{"location":"SF""#).stop("tool_use"), &tools);
+    let results = results_of(
+        Reply::new().tool_use_cut("toolu_1", "plain", r#"{"location":"SF""#).stop("tool_use"),
+        &tools,
+    );
     assert!(tools.began().is_empty());
     let text = "Error: invalid input for tool 'plain': input: expected ',' or '}' at byte 16, got JSON that is cut off or broken there";
     assert_eq!(results, json!([failure("toolu_1", text)]));
@@ -264,7 +308,11 @@ fn max_tokens_with_a_cut_off_call() {
 #[test]
 fn refusal_with_tool_use() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let mut driver = drive(Script::new().reply(called().stop("refusal")).reply(Reply::text("Done.")), &tools, &clock);
+    let mut driver = drive(
+        Script::new().reply(called().stop("refusal")).reply(Reply::text("Done.")),
+        &tools,
+        &clock,
+    );
     let mut run = run();
     assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::Ended(Some(StopReason::Refusal))));
     assert_eq!(requests(&mut driver), 1);
@@ -279,7 +327,8 @@ fn pause_turn() {
         let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
         let paused =
             Reply::text("Wait.").block(r#"{"type":"server_tool_use","id":"srvtoolu_1","name":"web_search","input":{"q":1}}"#).stop(reason);
-        let mut driver = drive(Script::new().reply(paused).reply(Reply::text("Done.")), &tools, &clock);
+        let mut driver =
+            drive(Script::new().reply(paused).reply(Reply::text("Done.")), &tools, &clock);
         let mut run = run();
         run.limits_mut().turns = Some(1);
         assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::Limit(Limit::Turns)));
@@ -290,16 +339,25 @@ fn pause_turn() {
     }
 }
 
-/// A turn that pauses before it said anything would be asked for again with the same request, without an end: it is a failed try.
+/// A turn that pauses before it said anything would be asked for again with the same request,
+/// without an end: it is a failed try.
 #[test]
 fn pause_turn_without_content() {
-    for (reason, reply) in [("pause_turn", Reply::new()), ("compaction", Reply::new()), ("pause_turn", Reply::text(" \n"))] {
+    for (reason, reply) in [
+        ("pause_turn", Reply::new()),
+        ("compaction", Reply::new()),
+        ("pause_turn", Reply::text(" \n")),
+    ] {
         let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-        let script = (0..9).fold(Script::new(), |script, _| script.reply(reply.clone().stop(reason)));
+        let script =
+            (0..9).fold(Script::new(), |script, _| script.reply(reply.clone().stop(reason)));
         let mut driver = drive(script, &tools, &clock);
         let mut run = run();
         let failed = until_done(&mut driver, &mut run).unwrap_err();
-        assert_eq!(failed.to_string(), "protocol error: unexpected event: expected blocks in a turn that pauses");
+        assert_eq!(
+            failed.to_string(),
+            "protocol error: unexpected event: expected blocks in a turn that pauses"
+        );
         assert_eq!((messages(&run).len(), run.turns()), (1, 0));
         assert_eq!(driver.transport_mut().model().requests().len(), 3);
     }
@@ -308,25 +366,35 @@ fn pause_turn_without_content() {
 #[test]
 fn pause_turn_with_a_clients_tool_use() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let mut driver = drive(Script::new().reply(called().stop("pause_turn")).reply(Reply::text("Done.")), &tools, &clock);
+    let mut driver = drive(
+        Script::new().reply(called().stop("pause_turn")).reply(Reply::text("Done.")),
+        &tools,
+        &clock,
+    );
     let mut run = run();
     run.limits_mut().turns = Some(1);
     run.limits_mut().calls = Some(0);
     assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::Limit(Limit::Turns)));
-    // A raised limit resumes the pause; it runs nothing, and a call that is not to be run is no call to count.
+    // A raised limit resumes the pause; it runs nothing, and a call that is not to be run is no
+    // call to count.
     run.limits_mut().turns = Some(2);
-    assert_eq!(block_on(driver.until_done(&mut run, &mut ())).unwrap(), Outcome::Ended(Some(StopReason::EndTurn)));
+    assert_eq!(
+        block_on(driver.until_done(&mut run, &mut ())).unwrap(),
+        Outcome::Ended(Some(StopReason::EndTurn))
+    );
     assert!(tools.began().is_empty());
     let sent = last_request(&mut driver);
     assert_eq!(sent.len(), 2);
     assert_eq!(sent[1]["content"][1]["id"], "toolu_1");
 }
 
-/// A call may have begun before the reply said that it pauses. If nobody waits for its end, the model hears that it was cancelled.
+/// A call may have begun before the reply said that it pauses. If nobody waits for its end, the
+/// model hears that it was cancelled.
 #[test]
 fn pause_turn_behind_a_call_that_began_early() {
     let mut run = run();
-    let reply = Reply::new().tool_use("t1", "plain", "{}").tool_use("t2", "plain", "{}").stop("pause_turn");
+    let reply =
+        Reply::new().tool_use("t1", "plain", "{}").tool_use("t2", "plain", "{}").stop("pause_turn");
     assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
     run.answered(&ReplyHead::new(200));
     let body = rendered(reply, Style::default(), true);
@@ -336,20 +404,30 @@ fn pause_turn_behind_a_call_that_began_early() {
     }
     assert!(run.reply_is_whole());
     assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
-    assert_eq!(messages(&run)[2]["content"], json!([failure("t1", "Error: cancelled"), failure("t2", "Error: not run")]));
+    assert_eq!(
+        messages(&run)[2]["content"],
+        json!([failure("t1", "Error: cancelled"), failure("t2", "Error: not run")])
+    );
     assert_valid(&run);
 }
 
 #[test]
 fn append_behind_a_paused_turn_with_a_clients_tool_use() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let mut driver = drive(Script::new().reply(called().stop("pause_turn")).reply(Reply::text("Done.")), &tools, &clock);
+    let mut driver = drive(
+        Script::new().reply(called().stop("pause_turn")).reply(Reply::text("Done.")),
+        &tools,
+        &clock,
+    );
     let mut run = run();
     assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
     run.append(r#"{"role":"user","content":"Stop that."}"#).unwrap();
     assert_valid(&run);
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
-    assert_eq!(last_request(&mut driver)[2]["content"], json!([failure("toolu_1", "Error: not run")]));
+    assert_eq!(
+        last_request(&mut driver)[2]["content"],
+        json!([failure("toolu_1", "Error: not run")])
+    );
 }
 
 #[test]
@@ -357,7 +435,10 @@ fn empty_content() {
     for reason in ["end_turn", "tool_use"] {
         for stream in [true, false] {
             let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-            let script = Script::new().reply(Reply::new().stop(reason)).reply(Reply::text("Now.")).reply(Reply::text("Again."));
+            let script = Script::new()
+                .reply(Reply::new().stop(reason))
+                .reply(Reply::text("Now."))
+                .reply(Reply::text("Again."));
             let mut driver = drive(script, &tools, &clock);
             driver.config_mut().stream = stream;
             let mut run = run();
@@ -376,7 +457,11 @@ fn empty_content() {
 fn end_turn_with_a_tool_use_block() {
     for reason in ["end_turn", "stop_sequence", "model_context_window_exceeded", "something_new"] {
         let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-        let mut driver = drive(Script::new().reply(called().stop(reason)).reply(Reply::text("Done.")), &tools, &clock);
+        let mut driver = drive(
+            Script::new().reply(called().stop(reason)).reply(Reply::text("Done.")),
+            &tools,
+            &clock,
+        );
         let mut run = run();
         assert!(matches!(until_done(&mut driver, &mut run), Ok(Outcome::Ended(Some(_)))));
         run.user("Go on.").unwrap();
@@ -388,12 +473,12 @@ fn end_turn_with_a_tool_use_block() {
 #[test]
 fn unknown_block_type() {
     let block = r#"{"zeta":[1,{"y":1e300}],"type":"hologram","text":"\u00e9 x","alpha":12345678901234567890}"#;
-    let call =
-        r#"{"type":"tool_use","name":"plain","id":"toolu_1","input":{"z":1,"a":12345678901234567890.10},"caller":{"type":"direct"}}"#;
+    let call = r#"{"type":"tool_use","name":"plain","id":"toolu_1","input":{"z":1,"a":12345678901234567890.10},"caller":{"type":"direct"}}"#;
     for stream in [true, false] {
         let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
         let reply = Reply::new().block(block).block(call);
-        let mut driver = drive(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock);
+        let mut driver =
+            drive(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock);
         driver.config_mut().stream = stream;
         let mut run = run();
         assert_eq!(until_done(&mut driver, &mut run), ENDED);
@@ -424,7 +509,10 @@ fn unknown_events_pings_and_comments() {
 
 #[test]
 fn stream_without_message_stop() {
-    for early in [Reply::text("Hel").ends_early(), Reply::text("Hel").error_event("overloaded_error", "Overloaded")] {
+    for early in [
+        Reply::text("Hel").ends_early(),
+        Reply::text("Hel").error_event("overloaded_error", "Overloaded"),
+    ] {
         let script = || Script::new().reply(early.clone()).reply(Reply::text("Hello"));
         let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
         let mut driver = drive(script(), &tools, &clock);
@@ -436,7 +524,10 @@ fn stream_without_message_stop() {
         let mut driver = drive(script(), &tools, &clock);
         let mut run = common::run();
         let failed = block_on(driver.until_done(&mut run, &mut Seen::default())).unwrap_err();
-        assert!(matches!(failed.error, Error::Protocol(Protocol::EndedEarly) | Error::Api(_)), "{failed:?}");
+        assert!(
+            matches!(failed.error, Error::Protocol(Protocol::EndedEarly) | Error::Api(_)),
+            "{failed:?}"
+        );
         assert_eq!(messages(&run).len(), 1);
         assert_valid(&run);
         assert_eq!(until_done(&mut driver, &mut run), ENDED);
@@ -452,21 +543,29 @@ fn stream_without_message_stop() {
 fn error_event_in_the_stream() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
     let broken = || Reply::text("Hel").error_event("overloaded_error", "Over\"loaded");
-    let mut driver = drive(Script::new().reply(broken()).reply(Reply::text("Hello")), &tools, &clock);
+    let mut driver =
+        drive(Script::new().reply(broken()).reply(Reply::text("Hello")), &tools, &clock);
     let mut run = run();
     run.retry_mut().retries = 0;
     let error = until_done(&mut driver, &mut run).unwrap_err();
     let Error::Api(api) = error else { panic!("{error:?}") };
     assert_eq!((api.status, api.kind), (200, ApiErrorKind::Overloaded));
     let text = run.api_error().unwrap();
-    assert_eq!((plain(text.kind).as_str(), plain(text.message).as_str()), ("overloaded_error", "Over\"loaded"));
+    assert_eq!(
+        (plain(text.kind).as_str(), plain(text.message).as_str()),
+        ("overloaded_error", "Over\"loaded")
+    );
     assert_eq!(plain(text.request_id), "req_scripted_0001");
     // What is said next takes the place of the words.
     run.append(r#"{"role":"user","content":"Still there?"}"#).unwrap();
     assert!(run.api_error().is_none());
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
     // An error that no second try can mend.
-    let mut driver = drive(Script::new().reply(Reply::new().error_event("invalid_request_error", "No")), &tools, &clock);
+    let mut driver = drive(
+        Script::new().reply(Reply::new().error_event("invalid_request_error", "No")),
+        &tools,
+        &clock,
+    );
     let mut run = common::run();
     assert!(matches!(until_done(&mut driver, &mut run), Err(Error::Api(_))));
     assert_eq!(requests(&mut driver), 1);
@@ -475,7 +574,13 @@ fn error_event_in_the_stream() {
 #[test]
 fn a_200_with_an_error_for_a_body() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let mut driver = drive(Script::new().reply(Reply::new().error_event("api_error", "Oops")).reply(Reply::text("Hello")), &tools, &clock);
+    let mut driver = drive(
+        Script::new()
+            .reply(Reply::new().error_event("api_error", "Oops"))
+            .reply(Reply::text("Hello")),
+        &tools,
+        &clock,
+    );
     driver.config_mut().stream = false;
     let mut run = run();
     run.retry_mut().retries = 0;
@@ -489,7 +594,10 @@ fn a_200_with_an_error_for_a_body() {
 #[test]
 fn api_error_on_a_later_request_then_on() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let script = Script::new().reply(called()).error(400, "invalid_request_error", "No").reply(Reply::text("Done."));
+    let script = Script::new()
+        .reply(called())
+        .error(400, "invalid_request_error", "No")
+        .reply(Reply::text("Done."));
     let mut driver = drive(script, &tools, &clock);
     let mut run = run();
     let error = until_done(&mut driver, &mut run).unwrap_err();
@@ -515,13 +623,20 @@ fn cancelled_while_a_tool_runs() {
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
     // It may have had its effect: it is not run again.
     assert_eq!(tools.began(), ["toolu_1", "toolu_2"]);
-    assert_eq!(last_request(&mut driver)[2]["content"], json!([failure("toolu_1", "Error: cancelled"), result("toolu_2", "ok")]));
+    assert_eq!(
+        last_request(&mut driver)[2]["content"],
+        json!([failure("toolu_1", "Error: cancelled"), result("toolu_2", "ok")])
+    );
 }
 
 #[test]
 fn one_call_fails_beside_others() {
     let tools = Counting::usual();
-    let reply = Reply::new().tool_use("toolu_1", "plain", "{}").tool_use("toolu_2", "failing", "{}").tool_use("toolu_3", "slow", "{}");
-    let expected = json!([result("toolu_1", "ok"), failure("toolu_2", "no luck"), result("toolu_3", "late")]);
+    let reply = Reply::new()
+        .tool_use("toolu_1", "plain", "{}")
+        .tool_use("toolu_2", "failing", "{}")
+        .tool_use("toolu_3", "slow", "{}");
+    let expected =
+        json!([result("toolu_1", "ok"), failure("toolu_2", "no luck"), result("toolu_3", "late")]);
     assert_eq!(results_of(reply, &tools), expected);
 }

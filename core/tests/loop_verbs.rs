@@ -1,7 +1,18 @@
-//! What a caller can say and do with a turn, in any order: the results, retries, limits, stops, and what is refused.
+//! What a caller can say and do with a turn, in any order: the results, retries, limits, stops, and
+//! what is refused.
 #![cfg(feature = "testing")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
-#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "a test runs on a server")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "a test runs on a server"
+)]
 
 mod common;
 
@@ -18,8 +29,11 @@ fn results_come_in_the_models_order_whatever_order_they_are_answered_in() {
     for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2], [1, 2, 0], [2, 0, 1], [0, 2, 1]] {
         for appended in [false, true] {
             let tools = Counting::usual();
-            let reply = (0..3).fold(Reply::text("x"), |reply, i| reply.tool_use(&format!("toolu_{i}"), "plain", "{}"));
-            let mut driver = drive(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock);
+            let reply = (0..3).fold(Reply::text("x"), |reply, i| {
+                reply.tool_use(&format!("toolu_{i}"), "plain", "{}")
+            });
+            let mut driver =
+                drive(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock);
             let mut run = run();
             assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
             for (at, i) in order.into_iter().enumerate() {
@@ -70,7 +84,10 @@ fn a_call_that_only_the_caller_can_answer() {
     }
     run.answer(0, br#""yes""#, false).unwrap();
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
-    assert_eq!(last_request(&mut driver)[2]["content"], json!([result("toolu_1", "yes"), result("toolu_2", "ok")]));
+    assert_eq!(
+        last_request(&mut driver)[2]["content"],
+        json!([result("toolu_1", "yes"), result("toolu_2", "ok")])
+    );
 }
 
 #[test]
@@ -82,14 +99,22 @@ fn a_container_is_sent_on_unless_one_is_pinned() {
         (r#""top_k":1,"container":null"#, json!("container_7")),
         (r#""container":{ },"top_k":1"#, json!({"id":"container_7"})),
         (r#""container":{"skills":[]}"#, json!({"id":"container_7","skills":[]})),
-        (r#""top_k":1,"container":{"skills":[],"id": null }"#, json!({"id":"container_7","skills":[]})),
+        (
+            r#""top_k":1,"container":{"skills":[],"id": null }"#,
+            json!({"id":"container_7","skills":[]}),
+        ),
         (r#""container":{"id":"mine","skills":[]}"#, json!({"id":"mine","skills":[]})),
     ] {
-        let mut driver = drive(Script::new().reply(called().container("container_7")).reply(Reply::text("Done.")), &tools, &clock);
+        let mut driver = drive(
+            Script::new().reply(called().container("container_7")).reply(Reply::text("Done.")),
+            &tools,
+            &clock,
+        );
         driver.config_mut().params = params;
         let mut run = run();
         assert_eq!(until_done(&mut driver, &mut run), ENDED);
-        let sent: Json = serde_json::from_slice(&driver.transport_mut().model().requests()[1].body).unwrap();
+        let sent: Json =
+            serde_json::from_slice(&driver.transport_mut().model().requests()[1].body).unwrap();
         assert_eq!(sent["container"], expected);
     }
 }
@@ -97,7 +122,8 @@ fn a_container_is_sent_on_unless_one_is_pinned() {
 #[test]
 fn retry_drops_the_reply_and_keeps_what_was_appended() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let mut driver = drive(Script::new().reply(called()).reply(Reply::text("Second.")), &tools, &clock);
+    let mut driver =
+        drive(Script::new().reply(called()).reply(Reply::text("Second.")), &tools, &clock);
     let mut run = run();
     assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
     run.append(r#"{"role":"user","content":"More."}"#).unwrap();
@@ -105,7 +131,10 @@ fn retry_drops_the_reply_and_keeps_what_was_appended() {
     run.retry().unwrap();
     assert_valid(&run);
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
-    assert_eq!(last_request(&mut driver), [json!({"role":"user","content":"Hi"}), json!({"role":"user","content":"More."})]);
+    assert_eq!(
+        last_request(&mut driver),
+        [json!({"role":"user","content":"Hi"}), json!({"role":"user","content":"More."})]
+    );
     assert_eq!(run.turns(), 2);
     assert!(run.retry().is_ok());
     assert!(run.retry().is_err());
@@ -140,7 +169,11 @@ fn each_limit_ends_the_run_by_its_name_and_a_raised_one_goes_on() {
         }
         assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::Limit(name)), "{name:?}");
         let ran = tools.began().len();
-        assert_eq!(run.call(0).map(|call| call.is_answered), Some(false), "{name:?}: the last call is pending");
+        assert_eq!(
+            run.call(0).map(|call| call.is_answered),
+            Some(false),
+            "{name:?}: the last call is pending"
+        );
         *run.limits_mut() = Limits { turns: Some(run.turns() + 1), ..Limits::NONE };
         assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::Limit(Limit::Turns)), "{name:?}");
         assert_eq!(tools.began().len(), ran + 1, "{name:?}: it ran once");
@@ -157,7 +190,8 @@ fn each_limit_ends_the_run_by_its_name_and_a_raised_one_goes_on() {
 #[test]
 fn stop_and_resume() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let mut driver = drive(Script::new().reply(called()).reply(Reply::text("Done.")), &tools, &clock);
+    let mut driver =
+        drive(Script::new().reply(called()).reply(Reply::text("Done.")), &tools, &clock);
     let mut run = run();
     run.stop();
     assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::Stopped));
@@ -214,18 +248,30 @@ fn nothing_can_be_said_or_answered_while_a_request_is_under_way() {
 fn what_the_api_would_not_take_is_refused() {
     let mut run = run();
     assert!(run.user("").is_err());
-    for wrong in
-        ["", "{}", "[]", r#"{"role":"user","content":""}"#, r#"{"role":"user","content":[]}"#, r#"{"role":"nobody","content":"x"}"#]
-    {
+    for wrong in [
+        "",
+        "{}",
+        "[]",
+        r#"{"role":"user","content":""}"#,
+        r#"{"role":"user","content":[]}"#,
+        r#"{"role":"nobody","content":"x"}"#,
+    ] {
         assert!(run.append(wrong).is_err(), "{wrong}");
         assert!(run.replace_history(wrong).is_err(), "{wrong}");
     }
     assert!(run.append(r#"{"role":"user","content":"x"},"#).is_err());
     assert!(run.append(r#"{"role":"user","content":"\ud83d"}"#).is_err());
     // A form feed is white space to Rust, but not to JSON.
-    assert!(run.append("{\"role\":\"user\",\"content\":\"x\"},\u{c}{\"role\":\"user\",\"content\":\"y\"}").is_err());
+    assert!(
+        run.append(
+            "{\"role\":\"user\",\"content\":\"x\"},\u{c}{\"role\":\"user\",\"content\":\"y\"}"
+        )
+        .is_err()
+    );
     say(&mut run, called());
-    for wrong in ["1", "null", "{}", r#"[{"type":"text","text":""}]"#, r#"[1]"#, r#""\ud83d""#, "\"a", ""] {
+    for wrong in
+        ["1", "null", "{}", r#"[{"type":"text","text":""}]"#, r#"[1]"#, r#""\ud83d""#, "\"a", ""]
+    {
         assert!(run.answer(0, wrong.as_bytes(), false).is_err(), "{wrong}");
     }
     // A tool that succeeded may have nothing to say; one that failed may not.
@@ -260,7 +306,10 @@ fn what_is_behind_a_paused_turn_never_leaves_its_calls_open() {
     say(&mut run, paused().tool_use("toolu_2", "plain", "{}"));
     run.answer(1, br#""by hand""#, false).unwrap();
     say(&mut run, Reply::text("Thanks."));
-    assert_eq!(messages(&run)[2]["content"], json!([failure("toolu_1", "Error: not run"), result("toolu_2", "by hand")]));
+    assert_eq!(
+        messages(&run)[2]["content"],
+        json!([failure("toolu_1", "Error: not run"), result("toolu_2", "by hand")])
+    );
 }
 
 #[test]

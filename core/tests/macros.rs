@@ -17,7 +17,9 @@ use std::collections::BTreeMap;
 use toolrunner_core::error::Misuse;
 use toolrunner_core::json::{Text, Value};
 use toolrunner_core::schema::{Default as SchemaDefault, InputError, Schema};
-use toolrunner_core::tool::{Block, Declared, Decoder, Output, RawTool, ToolCall, ToolError, Toolbox, check_tools};
+use toolrunner_core::tool::{
+    Block, Declared, Decoder, Output, RawTool, ToolCall, ToolError, Toolbox, check_tools,
+};
 use toolrunner_core::{ToolInput, tool, toolbox};
 
 /// Polls a future that never has to wait.
@@ -42,9 +44,16 @@ fn call(tools: &impl Toolbox, name: &str, input: &str) -> (String, bool) {
     let mut memory = Vec::new();
     let mut out = Output::growing(&mut memory);
     let mut scratch = vec![0; input.len()];
-    let call = ToolCall::new(Text::from_raw("toolu_1"), Text::from_raw(name), Value::first(input.as_bytes()).unwrap(), &mut scratch);
+    let call = ToolCall::new(
+        Text::from_raw("toolu_1"),
+        Text::from_raw(name),
+        Value::first(input.as_bytes()).unwrap(),
+        &mut scratch,
+    );
     let i = tools.find(Text::from_raw(name)).unwrap();
-    let failed = ready(tools.call(i, call, &mut out)).map_err(|error| error.write_to(&mut out).unwrap()).is_err();
+    let failed = ready(tools.call(i, call, &mut out))
+        .map_err(|error| error.write_to(&mut out).unwrap())
+        .is_err();
     let content = String::from_utf8(out.finish().unwrap().to_vec()).unwrap();
     (content, failed)
 }
@@ -114,7 +123,10 @@ fn the_seeds_tools_have_the_seeds_schemas() {
 fn calls_with_defaults_escapes_and_whole_numbers() {
     let tools = (get_weather, calculate_sum);
     assert_eq!(ok(&tools, "get_weather", r#"{"location":"Paris"}"#), r#""Paris: 20 fahrenheit""#);
-    assert_eq!(ok(&tools, "get_weather", r#"{"location":"\u00c5\ud83d\ude00","unit":"\"K\""}"#), r#""Å😀: 20 \"K\"""#);
+    assert_eq!(
+        ok(&tools, "get_weather", r#"{"location":"\u00c5\ud83d\ude00","unit":"\"K\""}"#),
+        r#""Å😀: 20 \"K\"""#
+    );
     assert_eq!(ok(&tools, "calculate_sum", r#"{"a":5.0,"b":1e2}"#), r#""105""#);
     assert_eq!(ready(get_weather().run("Rome", "celsius")), "Rome: 20 celsius");
     assert_eq!(calculate_sum().run(15, 27), 42);
@@ -126,9 +138,17 @@ fn bad_inputs_are_told_exactly() {
     for (name, input, text) in [
         ("get_weather", "{}", "location: expected string, got nothing"),
         ("get_weather", r#"{"location":5}"#, "location: expected string, got 5"),
-        ("get_weather", r#"{"location":"a","city":1}"#, "city: expected only the members \"location\", \"unit\", got an unknown member"),
+        (
+            "get_weather",
+            r#"{"location":"a","city":1}"#,
+            "city: expected only the members \"location\", \"unit\", got an unknown member",
+        ),
         ("get_weather", r#"{"location":"a","unit":null}"#, "unit: expected string, got null"),
-        ("get_weather", r#"{"location":"a","location":"b"}"#, "location: expected one member of this name, got \"b\""),
+        (
+            "get_weather",
+            r#"{"location":"a","location":"b"}"#,
+            "location: expected one member of this name, got \"b\"",
+        ),
         ("get_weather", "[1]", "input: expected object, got array"),
         ("calculate_sum", r#"{"a":1.5,"b":2}"#, "a: expected integer, got 1.5"),
         (
@@ -137,7 +157,10 @@ fn bad_inputs_are_told_exactly() {
             "a: expected integer from -9223372036854775808 to 9223372036854775807, got 9223372036854775808",
         ),
     ] {
-        assert_eq!(error(&tools, name, input), format!("Error: invalid input for tool '{name}': {text}"));
+        assert_eq!(
+            error(&tools, name, input),
+            format!("Error: invalid input for tool '{name}': {text}")
+        );
     }
 }
 
@@ -218,7 +241,13 @@ struct Query<'a> {
 }
 
 /// Search for places.
-#[tool(name = "search-places", strict, raw = r#""cache_control":{"type":"ephemeral"}"#, serial, timeout_ms = 500)]
+#[tool(
+    name = "search-places",
+    strict,
+    raw = r#""cache_control":{"type":"ephemeral"}"#,
+    serial,
+    timeout_ms = 500
+)]
 fn search(query: Query<'_>) -> String {
     format!("{query:?}")
 }
@@ -256,7 +285,8 @@ fn nested_types() {
 
 #[test]
 fn nested_inputs() {
-    let query = |members: &str| format!(r#"{{"query":{{"searchText":"abc","tags":["x"]{members}}}}}"#);
+    let query =
+        |members: &str| format!(r#"{{"query":{{"searchText":"abc","tags":["x"]{members}}}}}"#);
     let text: String = serde_json::from_str(&ok(&search, "search-places", &query(""))).unwrap();
     assert_eq!(
         text,
@@ -279,23 +309,36 @@ fn nested_inputs() {
         (r#","pixel":[1,2,255]"#, "pixel: Some([1, 2, 255])"),
         (r#","raw":{"any":[1]}"#, r#"raw: Some({"any":[1]})"#),
     ] {
-        let text: String = serde_json::from_str(&ok(&search, "search-places", &query(members))).unwrap();
+        let text: String =
+            serde_json::from_str(&ok(&search, "search-places", &query(members))).unwrap();
         assert!(text.contains(shown), "{text} has no {shown}");
     }
     for (members, expected) in [
         (r#","area":{"lat":91,"lon":0}"#, "query.area.lat: expected at most 90, got 91"),
         (r#","area":{"lat":1}"#, "query.area.lon: expected number, got nothing"),
         (r#","area":5"#, "query.area: expected object or null, got 5"),
-        (r#","kind":"zoo""#, "query.kind: expected one of \"coffee-shop\", \"museum\", \"parks!\", got \"zoo\""),
-        (r#","counts":{"b c":300}"#, "query.counts[\"b c\"]: expected integer from 0 to 255, got 300"),
-        (r#","shape":{"type":"blob"}"#, "query.shape.type: expected one of \"circle\", \"rect\", \"everywhere\", got \"blob\""),
+        (
+            r#","kind":"zoo""#,
+            "query.kind: expected one of \"coffee-shop\", \"museum\", \"parks!\", got \"zoo\"",
+        ),
+        (
+            r#","counts":{"b c":300}"#,
+            "query.counts[\"b c\"]: expected integer from 0 to 255, got 300",
+        ),
+        (
+            r#","shape":{"type":"blob"}"#,
+            "query.shape.type: expected one of \"circle\", \"rect\", \"everywhere\", got \"blob\"",
+        ),
         (r#","shape":{"type":"circle"}"#, "query.shape.radius: expected integer, got nothing"),
         (
             r#","shape":{"type":"circle","radius":1,"x":2}"#,
             "query.shape.x: expected only the members \"type\", \"radius\", got an unknown member",
         ),
         (r#","shape":{}"#, "query.shape.type: expected string, got nothing"),
-        (r#","sort":{"byName":true,"x":1}"#, "query.sort: expected an object with one member, got object"),
+        (
+            r#","sort":{"byName":true,"x":1}"#,
+            "query.sort: expected an object with one member, got object",
+        ),
         (
             r#","sort":{"byColour":true}"#,
             "query.sort.byColour: expected only the members \"byName\", \"byDistance\", got an unknown member",
@@ -308,12 +351,27 @@ fn nested_inputs() {
         assert_eq!(text, format!("Error: invalid input for tool 'search-places': {expected}"));
     }
     for (input, expected) in [
-        (r#"{"query":{"searchText":"ä","tags":["x"]}}"#, "query.searchText: expected at least 2 characters, got 1"),
-        (r#"{"query":{"searchText":"abcde\u00e4","tags":["x"]}}"#, "query.searchText: expected at most 5 characters, got 6"),
-        (r#"{"query":{"searchText":"abc","tags":[]}}"#, "query.tags: expected at least 1 item, got 0"),
-        (r#"{"query":{"searchText":"abc","tags":["a",{}]}}"#, "query.tags[1]: expected string, got object"),
+        (
+            r#"{"query":{"searchText":"ä","tags":["x"]}}"#,
+            "query.searchText: expected at least 2 characters, got 1",
+        ),
+        (
+            r#"{"query":{"searchText":"abcde\u00e4","tags":["x"]}}"#,
+            "query.searchText: expected at most 5 characters, got 6",
+        ),
+        (
+            r#"{"query":{"searchText":"abc","tags":[]}}"#,
+            "query.tags: expected at least 1 item, got 0",
+        ),
+        (
+            r#"{"query":{"searchText":"abc","tags":["a",{}]}}"#,
+            "query.tags[1]: expected string, got object",
+        ),
     ] {
-        assert_eq!(error(&search, "search-places", input), format!("Error: invalid input for tool 'search-places': {expected}"));
+        assert_eq!(
+            error(&search, "search-places", input),
+            format!("Error: invalid input for tool 'search-places': {expected}")
+        );
     }
 }
 
@@ -397,7 +455,10 @@ impl Board {
 
     #[tool]
     fn picture(&self) -> [Block<'static>; 2] {
-        [Block::text("a"), Block::image_url("https://x").with(r#""cache_control":{"type":"ephemeral"}"#)]
+        [
+            Block::text("a"),
+            Block::image_url("https://x").with(r#""cache_control":{"type":"ephemeral"}"#),
+        ]
     }
 
     #[tool]
@@ -430,12 +491,18 @@ fn toolbox_and_results() {
     assert_eq!(error(&board, "temperature", "{}"), "dark and cold");
     assert_eq!(ok(&board, "set_led", r#"{"on":true}"#), r#""(no output)""#);
     assert_eq!(ok(&board, "temperature", "{}"), r#""21.5""#);
-    assert_eq!(ok(&board, "weather", "{}"), r#""{\"temperature\":20.0,\"condition\":\"\\\"sunny\\\"\"}""#);
+    assert_eq!(
+        ok(&board, "weather", "{}"),
+        r#""{\"temperature\":20.0,\"condition\":\"\\\"sunny\\\"\"}""#
+    );
     assert_eq!(error(&board, "broken", "{}"), "Error: the sensor is broken");
     assert_eq!(error(&board, "shown", "{}"), "Error: only shown");
     assert_eq!(error(&board, "text_error", "{}"), "Error: a string");
     assert_eq!(error(&board, "boxed", "{}"), "Error: the sensor is broken");
-    assert_eq!(error(&board, "question", r#"{"number":"x"}"#), "Error: invalid digit found in string");
+    assert_eq!(
+        error(&board, "question", r#"{"number":"x"}"#),
+        "Error: invalid digit found in string"
+    );
     assert_eq!(ok(&board, "question", r#"{"number":"-7"}"#), r#""-7""#);
     assert_eq!(
         ok(&board, "picture", "{}"),
@@ -468,8 +535,14 @@ fn raw_tools() {
     let tools = (get_weather, double, (calculate_sum, Board { led: Cell::new(true) }));
     check_all(&tools);
     assert_eq!(ok(&tools, "double", r#"{"n":21}"#), r#""42""#);
-    assert_eq!(error(&tools, "double", r#"{"n":"x"}"#), "Error: invalid input for tool 'double': n: expected integer, got \"x\"");
-    assert_eq!(error(&tools, "double", "{}"), "Error: invalid input for tool 'double': n: expected integer, got nothing");
+    assert_eq!(
+        error(&tools, "double", r#"{"n":"x"}"#),
+        "Error: invalid input for tool 'double': n: expected integer, got \"x\""
+    );
+    assert_eq!(
+        error(&tools, "double", "{}"),
+        "Error: invalid input for tool 'double': n: expected integer, got nothing"
+    );
     assert_eq!(tools.count(), 3 + 11);
     assert_eq!(ok(&tools, "temperature", "{}"), r#""21.5""#);
 }
@@ -492,7 +565,8 @@ impl<'a, const WHICH: usize> ToolInput<'a> for Wrong<WHICH> {
     }
 }
 
-/// What is put together by the compiler is right, unless it was given JSON as text: then it is checked.
+/// What is put together by the compiler is right, unless it was given JSON as text: then it is
+/// checked.
 #[test]
 fn json_that_was_given_for_a_schema_is_checked() {
     #[tool]
@@ -511,7 +585,12 @@ fn json_that_was_given_for_a_schema_is_checked() {
     fn right(_a: Vec<Option<u8>>) {}
     check_all(&right);
     let refused = Err(Misuse::ToolDefinition(0));
-    let all = [check_tools(&wrong_default), check_tools(&wrong_minimum), check_tools(&wrong_maximum), check_tools(&wrong_zero)];
+    let all = [
+        check_tools(&wrong_default),
+        check_tools(&wrong_minimum),
+        check_tools(&wrong_maximum),
+        check_tools(&wrong_zero),
+    ];
     assert_eq!(all, [refused; 4]);
     assert_eq!([check_tools(&wrong_items), check_tools(&wrong_values)], [refused; 2]);
 }

@@ -1,5 +1,10 @@
 //! Messages and blocks as views, and the owned ones over them.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use toolrunner_core::json::{Text, Value};
 use toolrunner_core::message::{Block, Message, Messages, Role, StopReason, Usage};
@@ -20,17 +25,42 @@ fn a_transcript_message_by_message() {
         {"role":"user","content":[{"type":"tool_result","tool_use_id":"a","content":"x"},{"type":"text","text":"y"}]},{"role":"system","content":[]}"#;
     let messages: Vec<Message<'_>> = Messages::new(transcript).collect();
     let roles: Vec<_> = messages.iter().map(|message| message.role()).collect();
-    assert_eq!(roles, [Some(Role::User), Some(Role::Assistant), Some(Role::User), Some(Role::System)]);
-    assert_eq!(messages.iter().map(|message| message.blocks().count()).collect::<Vec<_>>(), [1, 2, 2, 0]);
+    assert_eq!(
+        roles,
+        [Some(Role::User), Some(Role::Assistant), Some(Role::User), Some(Role::System)]
+    );
+    assert_eq!(
+        messages.iter().map(|message| message.blocks().count()).collect::<Vec<_>>(),
+        [1, 2, 2, 0]
+    );
     // A plain string is one text block.
     let Some(Block::Text(text)) = messages[0].blocks().next() else { panic!() };
-    assert_eq!((text.text().to_string().as_str(), text.raw()), ("Grüße", &br#""Gr\u00fc\u00dfe""#[..]));
+    assert_eq!(
+        (text.text().to_string().as_str(), text.raw()),
+        ("Grüße", &br#""Gr\u00fc\u00dfe""#[..])
+    );
     assert_eq!(Block::Text(text).kind().raw(), "text");
-    assert_eq!(messages[1].raw(), &transcript[transcript.iter().position(|&b| b == b'\n').unwrap() + 9..][..messages[1].raw().len()]);
-    assert!(messages[1].raw().starts_with(b"{\"content\"") && messages[1].raw().ends_with(b"\"assistant\"}"));
-    assert_eq!(messages[1].tool_uses().map(|call| call.name().to_string()).collect::<Vec<_>>(), ["f"]);
+    assert_eq!(
+        messages[1].raw(),
+        &transcript[transcript.iter().position(|&b| b == b'\n').unwrap() + 9..]
+            [..messages[1].raw().len()]
+    );
+    assert!(
+        messages[1].raw().starts_with(b"{\"content\"")
+            && messages[1].raw().ends_with(b"\"assistant\"}")
+    );
+    assert_eq!(
+        messages[1].tool_uses().map(|call| call.name().to_string()).collect::<Vec<_>>(),
+        ["f"]
+    );
     assert_eq!(messages[1].texts().map(Text::raw).collect::<Vec<_>>(), ["},{"]);
-    assert_eq!(messages[2].tool_results().map(|result| result.tool_use_id().to_string()).collect::<Vec<_>>(), ["a"]);
+    assert_eq!(
+        messages[2]
+            .tool_results()
+            .map(|result| result.tool_use_id().to_string())
+            .collect::<Vec<_>>(),
+        ["a"]
+    );
 }
 
 #[test]
@@ -81,64 +111,144 @@ fn every_kind_of_block() {
     ];
     for (kind, variant) in kinds {
         // Wherever the type stands, and whatever else there is.
-        let json = format!(r#"{{"x":{{"type":"text"}},"big":123456789012345678901234567890,"type":"{kind}"}}"#);
+        let json = format!(
+            r#"{{"x":{{"type":"text"}},"big":123456789012345678901234567890,"type":"{kind}"}}"#
+        );
         let block = block(&json);
         assert!(format!("{block:?}").starts_with(&format!("{variant}(")), "{block:?}");
         assert_eq!(block.kind().to_string(), kind);
         assert_eq!(block.raw(), json.as_bytes());
-        assert_eq!(block.value().member("big").unwrap().as_json(), "123456789012345678901234567890");
+        assert_eq!(
+            block.value().member("big").unwrap().as_json(),
+            "123456789012345678901234567890"
+        );
     }
 }
 
 #[test]
 fn fields_of_the_assistants_blocks() {
-    let Block::Text(text) = block(r#"{"type":"text","text":"a\nb","citations":[1]}"#) else { panic!() };
-    assert_eq!((text.text().to_string().as_str(), text.citations().unwrap().as_json(), text.cache_control()), ("a\nb", "[1]", None));
-    let Block::Text(text) = block(r#"{"type":"text","text":"a","citations":null,"cache_control":{"type":"ephemeral"}}"#) else { panic!() };
-    assert_eq!((text.citations(), text.cache_control().unwrap().as_json()), (None, r#"{"type":"ephemeral"}"#));
-    let Block::Thinking(thinking) = block(r#"{"type":"thinking","thinking":"t","signature":"s=="}"#) else { panic!() };
+    let Block::Text(text) = block(r#"{"type":"text","text":"a\nb","citations":[1]}"#) else {
+        panic!()
+    };
+    assert_eq!(
+        (
+            text.text().to_string().as_str(),
+            text.citations().unwrap().as_json(),
+            text.cache_control()
+        ),
+        ("a\nb", "[1]", None)
+    );
+    let Block::Text(text) = block(
+        r#"{"type":"text","text":"a","citations":null,"cache_control":{"type":"ephemeral"}}"#,
+    ) else {
+        panic!()
+    };
+    assert_eq!(
+        (text.citations(), text.cache_control().unwrap().as_json()),
+        (None, r#"{"type":"ephemeral"}"#)
+    );
+    let Block::Thinking(thinking) =
+        block(r#"{"type":"thinking","thinking":"t","signature":"s=="}"#)
+    else {
+        panic!()
+    };
     assert!(thinking.thinking() == *"t" && thinking.signature() == *"s==");
-    let Block::RedactedThinking(redacted) = block(r#"{"type":"redacted_thinking","data":"d"}"#) else { panic!() };
+    let Block::RedactedThinking(redacted) = block(r#"{"type":"redacted_thinking","data":"d"}"#)
+    else {
+        panic!()
+    };
     assert!(redacted.data() == *"d");
-    let Block::ToolUse(call) = block(r#"{"type":"tool_use","id":"i","name":"n","input":{"a":[1]},"caller":{"type":"direct"}}"#) else {
+    let Block::ToolUse(call) = block(
+        r#"{"type":"tool_use","id":"i","name":"n","input":{"a":[1]},"caller":{"type":"direct"}}"#,
+    ) else {
         panic!()
     };
     assert!(call.id() == *"i" && call.name() == *"n" && call.toolset_name().is_none());
-    assert_eq!((call.input().as_json(), call.caller().unwrap().as_json()), (r#"{"a":[1]}"#, r#"{"type":"direct"}"#));
+    assert_eq!(
+        (call.input().as_json(), call.caller().unwrap().as_json()),
+        (r#"{"a":[1]}"#, r#"{"type":"direct"}"#)
+    );
     let Block::ToolUse(bare) = block(r#"{"type":"tool_use"}"#) else { panic!() };
     assert!(bare.id().is_empty() && bare.input().is_null() && bare.caller().is_none());
-    let Block::ServerToolUse(call) = block(r#"{"type":"server_tool_use","id":"i","name":"web_search","input":{}}"#) else { panic!() };
-    assert!(call.id() == *"i" && call.name() == *"web_search" && call.input().as_json() == "{}" && call.caller().is_none());
-    let Block::WebFetchToolResult(result) = block(r#"{"type":"web_fetch_tool_result","tool_use_id":"i","content":{"error_code":"x"}}"#)
+    let Block::ServerToolUse(call) =
+        block(r#"{"type":"server_tool_use","id":"i","name":"web_search","input":{}}"#)
     else {
         panic!()
     };
-    assert!(result.tool_use_id() == *"i" && result.content().member("error_code").is_some() && result.caller().is_none());
-    let Block::McpToolUse(call) = block(r#"{"type":"mcp_tool_use","id":"i","name":"n","server_name":"s","input":{}}"#) else { panic!() };
-    assert!(call.id() == *"i" && call.name() == *"n" && call.server_name() == *"s" && call.input().as_json() == "{}");
-    let Block::McpToolResult(result) =
-        block(r#"{"type":"mcp_tool_result","tool_use_id":"i","is_error":true,"content":[{"type":"text","text":"e"}]}"#)
+    assert!(
+        call.id() == *"i"
+            && call.name() == *"web_search"
+            && call.input().as_json() == "{}"
+            && call.caller().is_none()
+    );
+    let Block::WebFetchToolResult(result) =
+        block(r#"{"type":"web_fetch_tool_result","tool_use_id":"i","content":{"error_code":"x"}}"#)
     else {
+        panic!()
+    };
+    assert!(
+        result.tool_use_id() == *"i"
+            && result.content().member("error_code").is_some()
+            && result.caller().is_none()
+    );
+    let Block::McpToolUse(call) =
+        block(r#"{"type":"mcp_tool_use","id":"i","name":"n","server_name":"s","input":{}}"#)
+    else {
+        panic!()
+    };
+    assert!(
+        call.id() == *"i"
+            && call.name() == *"n"
+            && call.server_name() == *"s"
+            && call.input().as_json() == "{}"
+    );
+    let Block::McpToolResult(result) = block(
+        r#"{"type":"mcp_tool_result","tool_use_id":"i","is_error":true,"content":[{"type":"text","text":"e"}]}"#,
+    ) else {
         panic!()
     };
     assert!(result.tool_use_id() == *"i" && result.is_error() && result.content().count() == 1);
-    let Block::McpToolListing(listing) = block(r#"{"type":"mcp_tool_listing","mcp_server_name":"s","tools":[]}"#) else { panic!() };
+    let Block::McpToolListing(listing) =
+        block(r#"{"type":"mcp_tool_listing","mcp_server_name":"s","tools":[]}"#)
+    else {
+        panic!()
+    };
     assert!(listing.mcp_server_name() == *"s" && listing.tools().as_json() == "[]");
-    let Block::Compaction(compaction) = block(r#"{"type":"compaction","content":"c","encrypted_content":null,"signature":"s"}"#) else {
+    let Block::Compaction(compaction) =
+        block(r#"{"type":"compaction","content":"c","encrypted_content":null,"signature":"s"}"#)
+    else {
         panic!()
     };
-    assert!(compaction.content().unwrap() == *"c" && compaction.encrypted_content().is_none() && compaction.signature().unwrap() == *"s");
+    assert!(
+        compaction.content().unwrap() == *"c"
+            && compaction.encrypted_content().is_none()
+            && compaction.signature().unwrap() == *"s"
+    );
     assert!(compaction.tool_changes().is_none());
-    let Block::Fallback(fallback) = block(r#"{"type":"fallback","from":{"model":"a"},"to":{"model":"b"},"trigger":null}"#) else {
+    let Block::Fallback(fallback) =
+        block(r#"{"type":"fallback","from":{"model":"a"},"to":{"model":"b"},"trigger":null}"#)
+    else {
         panic!()
     };
-    assert_eq!((fallback.from().as_json(), fallback.to().as_json(), fallback.trigger()), (r#"{"model":"a"}"#, r#"{"model":"b"}"#, None));
+    assert_eq!(
+        (fallback.from().as_json(), fallback.to().as_json(), fallback.trigger()),
+        (r#"{"model":"a"}"#, r#"{"model":"b"}"#, None)
+    );
 }
 
 #[test]
 fn fields_of_the_callers_blocks() {
-    let Block::ToolResult(result) = block(r#"{"type":"tool_result","tool_use_id":"i","content":"x"}"#) else { panic!() };
-    assert!(result.tool_use_id() == *"i" && !result.is_error() && result.cache_control().is_none() && result.toolset_name().is_none());
+    let Block::ToolResult(result) =
+        block(r#"{"type":"tool_result","tool_use_id":"i","content":"x"}"#)
+    else {
+        panic!()
+    };
+    assert!(
+        result.tool_use_id() == *"i"
+            && !result.is_error()
+            && result.cache_control().is_none()
+            && result.toolset_name().is_none()
+    );
     assert!(matches!(result.content().next(), Some(Block::Text(text)) if text.text() == *"x"));
     let json = r#"{"type":"tool_result","tool_use_id":"i","is_error":true,"content":[{"type":"image","source":{"type":"url"}},{"type":"tool_reference","name":"n"}],"cache_control":{}}"#;
     let Block::ToolResult(result) = block(json) else { panic!() };
@@ -147,29 +257,55 @@ fn fields_of_the_callers_blocks() {
     assert!(
         matches!(content[0], Block::Image(image) if image.source().as_json() == r#"{"type":"url"}"# && image.cache_control().is_none())
     );
-    assert!(matches!(content[1], Block::ToolReference(tool) if tool.name().unwrap() == *"n" && tool.tool_name().is_none()));
-    let Block::Document(document) = block(r#"{"type":"document","source":{},"title":"t","citations":{"enabled":true}}"#) else { panic!() };
+    assert!(
+        matches!(content[1], Block::ToolReference(tool) if tool.name().unwrap() == *"n" && tool.tool_name().is_none())
+    );
+    let Block::Document(document) =
+        block(r#"{"type":"document","source":{},"title":"t","citations":{"enabled":true}}"#)
+    else {
+        panic!()
+    };
     assert!(
         document.title().unwrap() == *"t"
             && document.context().is_none()
             && document.citations().is_some()
             && document.source().as_json() == "{}"
     );
-    let Block::SearchResult(found) = block(r#"{"type":"search_result","source":"s","title":"t","content":[{"type":"text","text":"x"}]}"#)
+    let Block::SearchResult(found) = block(
+        r#"{"type":"search_result","source":"s","title":"t","content":[{"type":"text","text":"x"}]}"#,
+    ) else {
+        panic!()
+    };
+    assert!(
+        found.source() == *"s"
+            && found.title() == *"t"
+            && found.content().count() == 1
+            && found.citations().is_none()
+    );
+    let Block::ContainerUpload(upload) = block(r#"{"type":"container_upload","file_id":"f"}"#)
     else {
         panic!()
     };
-    assert!(found.source() == *"s" && found.title() == *"t" && found.content().count() == 1 && found.citations().is_none());
-    let Block::ContainerUpload(upload) = block(r#"{"type":"container_upload","file_id":"f"}"#) else { panic!() };
     assert!(upload.file_id() == *"f");
-    let Block::ToolRemoval(removal) = block(r#"{"type":"tool_removal","tool":{"name":"n"}}"#) else { panic!() };
+    let Block::ToolRemoval(removal) = block(r#"{"type":"tool_removal","tool":{"name":"n"}}"#)
+    else {
+        panic!()
+    };
     assert_eq!(removal.tool().as_json(), r#"{"name":"n"}"#);
 }
 
 #[test]
 fn stop_reasons() {
-    let all =
-        ["compaction", "end_turn", "max_tokens", "model_context_window_exceeded", "pause_turn", "refusal", "stop_sequence", "tool_use"];
+    let all = [
+        "compaction",
+        "end_turn",
+        "max_tokens",
+        "model_context_window_exceeded",
+        "pause_turn",
+        "refusal",
+        "stop_sequence",
+        "tool_use",
+    ];
     for name in all {
         assert_eq!(StopReason::from_text(Text::from_raw(name)).name(), name);
         assert_eq!(StopReason::from_text(Text::from_raw(name)).to_string(), name);
@@ -181,10 +317,21 @@ fn stop_reasons() {
 
 #[test]
 fn usage_is_cumulative_in_a_turn_and_added_over_turns() {
-    let mut usage =
-        Usage::from_wire(value(r#"{"input_tokens":10,"output_tokens":1,"cache_read_input_tokens":5,"service_tier":"standard"}"#));
-    usage.overwrite(value(r#"{"output_tokens":15,"input_tokens":null,"cache_creation_input_tokens":2,"new":{}}"#));
-    assert_eq!(usage, Usage { input_tokens: 10, output_tokens: 15, cache_creation_input_tokens: 2, cache_read_input_tokens: 5 });
+    let mut usage = Usage::from_wire(value(
+        r#"{"input_tokens":10,"output_tokens":1,"cache_read_input_tokens":5,"service_tier":"standard"}"#,
+    ));
+    usage.overwrite(value(
+        r#"{"output_tokens":15,"input_tokens":null,"cache_creation_input_tokens":2,"new":{}}"#,
+    ));
+    assert_eq!(
+        usage,
+        Usage {
+            input_tokens: 10,
+            output_tokens: 15,
+            cache_creation_input_tokens: 2,
+            cache_read_input_tokens: 5
+        }
+    );
     assert_eq!((usage.input_total(), usage.total()), (17, 32));
     usage.overwrite(value("null"));
     usage.overwrite(value(r#"{"output_tokens":-1,"input_tokens":"7"}"#));
@@ -209,28 +356,56 @@ mod owned {
     fn a_reply() {
         let reply = ReplyMessage::from_json(REPLY).unwrap();
         assert_eq!(reply.as_json(), REPLY);
-        assert!(reply.id() == *"msg_1" && reply.model() == *"m" && reply.container_id().unwrap() == *"c");
-        assert_eq!((reply.text().as_str(), reply.stop_reason(), reply.usage().total()), ("aéb", Some(StopReason::ToolUse), 7));
+        assert!(
+            reply.id() == *"msg_1"
+                && reply.model() == *"m"
+                && reply.container_id().unwrap() == *"c"
+        );
+        assert_eq!(
+            (reply.text().as_str(), reply.stop_reason(), reply.usage().total()),
+            ("aéb", Some(StopReason::ToolUse), 7)
+        );
         assert_eq!(reply.stop_reason_text().unwrap().raw(), "tool_use");
-        assert!(reply.stop_sequence().is_none() && reply.stop_details().is_none() && reply.field("future").is_some());
-        assert_eq!(reply.tool_uses().map(|call| call.input().as_json().to_string()).collect::<Vec<_>>(), [r#"{"z":1,"a":2}"#]);
+        assert!(
+            reply.stop_sequence().is_none()
+                && reply.stop_details().is_none()
+                && reply.field("future").is_some()
+        );
+        assert_eq!(
+            reply.tool_uses().map(|call| call.input().as_json().to_string()).collect::<Vec<_>>(),
+            [r#"{"z":1,"a":2}"#]
+        );
         assert_eq!((reply.blocks().count(), reply.view().role()), (4, Some(Role::Assistant)));
         let back = reply.to_message();
         assert_eq!(back.view().content().raw(), reply.view().content().raw());
         assert!(back.as_json().starts_with(r#"{"role":"assistant","content":[{"#));
         assert_eq!(OwnedMessage::from(back.view()), back);
         let bare = ReplyMessage::from_json(r#"{"role":"assistant","content":[]}"#).unwrap();
-        assert!(bare.id().is_empty() && bare.stop_reason().is_none() && bare.container_id().is_none() && bare.usage().total() == 0);
+        assert!(
+            bare.id().is_empty()
+                && bare.stop_reason().is_none()
+                && bare.container_id().is_none()
+                && bare.usage().total() == 0
+        );
     }
 
     #[test]
     fn messages_of_ones_own() {
         let message = OwnedMessage::user("He said \"hi\"\n\u{1}🙂");
-        assert_eq!(message.as_json(), "{\"role\":\"user\",\"content\":\"He said \\\"hi\\\"\\n\\u0001🙂\"}");
-        assert_eq!((message.text().as_str(), message.role(), message.blocks().count()), ("He said \"hi\"\n\u{1}🙂", Some(Role::User), 1));
+        assert_eq!(
+            message.as_json(),
+            "{\"role\":\"user\",\"content\":\"He said \\\"hi\\\"\\n\\u0001🙂\"}"
+        );
+        assert_eq!(
+            (message.text().as_str(), message.role(), message.blocks().count()),
+            ("He said \"hi\"\n\u{1}🙂", Some(Role::User), 1)
+        );
         assert_eq!(OwnedMessage::assistant("").as_json(), r#"{"role":"assistant","content":""}"#);
         assert_eq!(format!("{message:?}"), message.as_json());
-        assert_eq!(OwnedMessage::from_json(" {\"role\":\"new\",\"content\":[]}\n").unwrap().as_json(), r#"{"role":"new","content":[]}"#);
+        assert_eq!(
+            OwnedMessage::from_json(" {\"role\":\"new\",\"content\":[]}\n").unwrap().as_json(),
+            r#"{"role":"new","content":[]}"#
+        );
     }
 
     #[test]
@@ -238,8 +413,18 @@ mod owned {
         let error = |json: &str| OwnedMessage::from_json(json).unwrap_err();
         assert_eq!(error("{").to_string(), "not valid JSON: at byte 1: expected a member name");
         assert_eq!(error(r#"{"role":"user","content":"\ud800"}"#), NotAMessage::LoneSurrogate(26));
-        for shape in ["[]", "1", "{}", r#"{"role":"user"}"#, r#"{"role":"user","content":null}"#, r#"{"content":""}"#] {
-            assert_eq!(error(shape).to_string(), "not a message: expected an object with a role and a content");
+        for shape in [
+            "[]",
+            "1",
+            "{}",
+            r#"{"role":"user"}"#,
+            r#"{"role":"user","content":null}"#,
+            r#"{"content":""}"#,
+        ] {
+            assert_eq!(
+                error(shape).to_string(),
+                "not a message: expected an object with a role and a content"
+            );
         }
         assert!(ReplyMessage::from_json(&"[".repeat(100_000)).is_err());
     }
@@ -250,13 +435,18 @@ mod owned {
         let reply: ReplyMessage = serde_json::from_str(REPLY).unwrap();
         assert_eq!(serde_json::to_string(&reply).unwrap(), REPLY);
         // In a list, from bytes, from a value: as a part of what a caller keeps.
-        let list: Vec<OwnedMessage> = serde_json::from_slice(format!("[{REPLY}, {REPLY}]").as_bytes()).unwrap();
+        let list: Vec<OwnedMessage> =
+            serde_json::from_slice(format!("[{REPLY}, {REPLY}]").as_bytes()).unwrap();
         assert_eq!(serde_json::to_string(&list).unwrap(), format!("[{REPLY},{REPLY}]"));
         let value: serde_json::Value = serde_json::from_str(REPLY).unwrap();
         assert_eq!(serde_json::to_value(&reply).unwrap(), value);
         let from_value: ReplyMessage = serde_json::from_value(value.clone()).unwrap();
         assert_eq!(serde_json::to_value(&from_value).unwrap(), value);
-        let wrong = serde_json::from_str::<OwnedMessage>(r#"{"role":"user"}"#).unwrap_err().to_string();
-        assert!(wrong.starts_with("not a message: expected an object with a role and a content"), "{wrong}");
+        let wrong =
+            serde_json::from_str::<OwnedMessage>(r#"{"role":"user"}"#).unwrap_err().to_string();
+        assert!(
+            wrong.starts_with("not a message: expected an object with a role and a content"),
+            "{wrong}"
+        );
     }
 }

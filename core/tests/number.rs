@@ -1,6 +1,12 @@
 //! Floats are read and written as the standard library and serde_json do.
 #![cfg(feature = "alloc")]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::cast_possible_truncation, clippy::std_instead_of_core, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::std_instead_of_core,
+    reason = "tests"
+)]
 
 use toolrunner_core::json::{parse_f64, write_f32, write_f64};
 
@@ -90,7 +96,11 @@ fn read_as_std_does() {
             text.push_str(&format!("e{}", (random.next() % 680).cast_signed() - 350));
         }
         let std: f64 = text.parse().unwrap();
-        assert_eq!(parse_f64(text.as_bytes()).map(f64::to_bits), std.is_finite().then_some(std.to_bits()), "{text}");
+        assert_eq!(
+            parse_f64(text.as_bytes()).map(f64::to_bits),
+            std.is_finite().then_some(std.to_bits()),
+            "{text}"
+        );
     }
     for text in [
         "9007199254740993",

@@ -1,4 +1,5 @@
-//! What a result looks like on the wire, when it is full, and what the model is told when a tool fails.
+//! What a result looks like on the wire, when it is full, and what the model is told when a tool
+//! fails.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::std_instead_of_core, reason = "tests")]
 
 use std::fmt::Write;
@@ -7,7 +8,8 @@ use std::time::Duration;
 use toolrunner_core::error::{Capacity, Error, Misuse, What};
 use toolrunner_core::json::{Text, check};
 use toolrunner_core::tool::{
-    Block, Declared, EMPTY_ERROR, EMPTY_RESULT, Notice, Output, Source, ToolError, ToolOutput, Toolbox, check_tools,
+    Block, Declared, EMPTY_ERROR, EMPTY_RESULT, Notice, Output, Source, ToolError, ToolOutput,
+    Toolbox, check_tools,
 };
 
 /// What `write` makes of an empty output.
@@ -66,13 +68,18 @@ fn blocks() {
             Block::image(Source::Bytes { media_type: "image/png", data: b"light w" }),
             r#"[{"type":"image","source":{"type":"base64","media_type":"image/png","data":"bGlnaHQgdw=="}}]"#,
         ),
-        (Block::image(Source::File("file_1")), r#"[{"type":"image","source":{"type":"file","file_id":"file_1"}}]"#),
+        (
+            Block::image(Source::File("file_1")),
+            r#"[{"type":"image","source":{"type":"file","file_id":"file_1"}}]"#,
+        ),
         (
             Block::document(Source::Text("a\tb")).title("T").context("C").citations(true),
             r#"[{"type":"document","source":{"type":"text","media_type":"text/plain","data":"a\tb"},"title":"T","context":"C","citations":{"enabled":true}}]"#,
         ),
         (
-            Block::search_result("https://x", &["a", "b"]).title("T").with(r#""cache_control":{"type":"ephemeral"}"#),
+            Block::search_result("https://x", &["a", "b"])
+                .title("T")
+                .with(r#""cache_control":{"type":"ephemeral"}"#),
             r#"[{"type":"search_result","source":"https://x","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}],"title":"T","cache_control":{"type":"ephemeral"}}]"#,
         ),
     ] {
@@ -84,10 +91,20 @@ fn blocks() {
 fn raw_json_that_is_none_is_refused_and_left_out() {
     let json = content(|out| {
         for bad in ["{", "[]", "{}", r#"{"type":5}"#, r#"{"type":"text"},{"type":"text"}"#] {
-            assert_eq!(out.block(Block::raw(bad)), Err(Error::Misuse(Misuse::Json("a content block"))));
+            assert_eq!(
+                out.block(Block::raw(bad)),
+                Err(Error::Misuse(Misuse::Json("a content block")))
+            );
         }
         assert!(out.block(Block::text("a").with("\"x\"")).is_err());
-        for bad in ["5", "null", "{}", r#"["a"]"#, r#"[{"type":"text","text":"a"},"b"]"#, r#"[{"text":"a"}]"#] {
+        for bad in [
+            "5",
+            "null",
+            "{}",
+            r#"["a"]"#,
+            r#"[{"type":"text","text":"a"},"b"]"#,
+            r#"[{"text":"a"}]"#,
+        ] {
             assert!(out.content(bad).is_err(), "{bad}");
         }
         out.block(Block::text("good")).unwrap();
@@ -101,8 +118,14 @@ fn text_blocks_without_text_are_left_out() {
     const PICTURE: &str = r#"{"type":"image","source":{"type":"url","url":"https://x/a.png"}}"#;
     const EMPTY: &str = r#"{"type":"text","text":""}"#;
     for order in [[EMPTY, PICTURE, EMPTY], [EMPTY, EMPTY, PICTURE], [PICTURE, EMPTY, EMPTY]] {
-        assert_eq!(content(|out| order.iter().for_each(|block| out.block(Block::raw(block)).unwrap())), format!("[{PICTURE}]"));
-        assert_eq!(content(|out| out.content(&format!("[{}]", order.join(" , "))).unwrap()), format!("[{PICTURE}]"));
+        assert_eq!(
+            content(|out| order.iter().for_each(|block| out.block(Block::raw(block)).unwrap())),
+            format!("[{PICTURE}]")
+        );
+        assert_eq!(
+            content(|out| out.content(&format!("[{}]", order.join(" , "))).unwrap()),
+            format!("[{PICTURE}]")
+        );
     }
     let both = content(|out| {
         out.block(Block::text("")).unwrap();
@@ -115,7 +138,10 @@ fn text_blocks_without_text_are_left_out() {
     #[cfg(feature = "alloc")]
     for blocks in [EMPTY.to_owned(), format!("{EMPTY},{EMPTY}")] {
         let error = ToolError::blocks(format!("[{blocks},{}]", r#"{"type":"text","text":"why"}"#));
-        assert_eq!(content(|out| error.write_to(out).unwrap()), r#"[{"type":"text","text":"why"}]"#);
+        assert_eq!(
+            content(|out| error.write_to(out).unwrap()),
+            r#"[{"type":"text","text":"why"}]"#
+        );
     }
     let written = content(|out| {
         out.block(Block::text("")).unwrap();
@@ -139,7 +165,8 @@ fn full_at_every_size() {
         write(&mut out);
         let full = Capacity { what: What::Result, needed: whole.len(), free: size };
         if size < whole.len() {
-            // The opening that turns a text into a block is counted when it is needed: never too little is asked for by the end.
+            // The opening that turns a text into a block is counted when it is needed: never too
+            // little is asked for by the end.
             let told = out.overflow().unwrap();
             assert!(told.free == full.free && told.needed > size, "{told:?}");
             assert_eq!(out.text("x").unwrap_err().what, What::Result);
@@ -171,11 +198,17 @@ fn errors() {
     assert_eq!(told(&ToolError::new("no such city")), r#""no such city""#);
     assert_eq!(told(&ToolError::new("")), format!("\"{EMPTY_ERROR}\""));
     assert_eq!(told(&ToolError::format(format_args!("sensor {}", 5))), r#""sensor 5""#);
-    assert_eq!(told(&ToolError::static_blocks(r#"[{"type":"text","text":"x"}]"#)), r#"[{"type":"text","text":"x"}]"#);
+    assert_eq!(
+        told(&ToolError::static_blocks(r#"[{"type":"text","text":"x"}]"#)),
+        r#"[{"type":"text","text":"x"}]"#
+    );
     assert_eq!(told(&ToolError::static_blocks("[]")), format!("\"{EMPTY_ERROR}\""));
     assert_eq!(told(&ToolError::static_blocks("{")), r#""{""#);
     assert_eq!(told(&ToolError::written()), r#""half a result""#);
-    assert_eq!(told(&ToolError::from("x".parse::<i32>().unwrap_err())), r#""Error: invalid digit found in string""#);
+    assert_eq!(
+        told(&ToolError::from("x".parse::<i32>().unwrap_err())),
+        r#""Error: invalid digit found in string""#
+    );
     let mut out = Output::new(&mut []);
     assert!(ToolError::written().write_to(&mut out).is_err());
 }
@@ -215,7 +248,10 @@ fn the_model_is_told_the_whole_chain() {
         (&["a", "", "b"], "Error: a: b"),
     ] {
         let error = ToolError::from(caused(texts));
-        assert_eq!((error.to_string().as_str(), told(&error).as_str()), (read, format!("{read:?}").as_str()));
+        assert_eq!(
+            (error.to_string().as_str(), told(&error).as_str()),
+            (read, format!("{read:?}").as_str())
+        );
         assert_eq!(ToolError::from_chain(&caused(texts)).to_string(), read);
     }
     #[cfg(feature = "alloc")]
@@ -227,7 +263,11 @@ fn the_model_is_told_the_whole_chain() {
     {
         let long = "a cause that takes half of the room that there is";
         let text = ToolError::from(caused(&["outer", long, "in between", long])).to_string();
-        assert!(text.starts_with(&format!("Error: outer: {long}: in between: a ca")) && text.ends_with(" […cut]"), "{text}");
+        assert!(
+            text.starts_with(&format!("Error: outer: {long}: in between: a ca"))
+                && text.ends_with(" […cut]"),
+            "{text}"
+        );
     }
 }
 
@@ -241,7 +281,10 @@ fn the_source_is_kept() {
     let mut out = Output::growing(&mut memory);
     out.text("a").unwrap();
     out.block(Block::text("b")).unwrap();
-    assert_eq!(out.finish().unwrap(), br#"[{"type":"text","text":"a"},{"type":"text","text":"b"}]"#);
+    assert_eq!(
+        out.finish().unwrap(),
+        br#"[{"type":"text","text":"a"},{"type":"text","text":"b"}]"#
+    );
     assert!(memory.starts_with(b"before["));
 }
 
@@ -274,10 +317,16 @@ fn notices() {
         (Notice::TimedOut(Duration::from_millis(1500)), "Error: timed out after 1500 ms"),
         (Notice::NotRun, "Error: not run"),
         (Notice::TooLarge(full), "Error: the result is too large: 70 bytes, at most 60 fit"),
-        (Notice::Breakpoints(5), "Error: the request would have 5 cache breakpoints, at most 4 are allowed"),
+        (
+            Notice::Breakpoints(5),
+            "Error: the request would have 5 cache breakpoints, at most 4 are allowed",
+        ),
     ] {
         assert_eq!(notice.to_string(), text);
-        assert_eq!(content(|out| notice.write_to(out).unwrap()), format!("\"{}\"", text.replace('"', "\\\"")));
+        assert_eq!(
+            content(|out| notice.write_to(out).unwrap()),
+            format!("\"{}\"", text.replace('"', "\\\""))
+        );
     }
 }
 
@@ -294,13 +343,24 @@ fn set_up_is_checked() {
     }
     let long = format!(r#"{{"name":"{}","type":"x"}}"#, "a".repeat(129)).leak();
     assert!(Declared::new(&*long).is_err());
-    for nameless in ["{}", r#"{"type":"custom","input_schema":{"type":"object"}}"#, r#"{"type":5}"#] {
+    for nameless in ["{}", r#"{"type":"custom","input_schema":{"type":"object"}}"#, r#"{"type":5}"#]
+    {
         let refused = Declared::new(nameless).unwrap_err().to_string();
-        assert_eq!(refused, "wrong JSON: a tool's definition has a name, or a `type` of the API's own");
+        assert_eq!(
+            refused,
+            "wrong JSON: a tool's definition has a name, or a `type` of the API's own"
+        );
     }
     assert_eq!(check(r#"{"name":"a"}"#), Err(Misuse::ToolDefinition(0)));
-    assert_eq!(check(r#"{"name":"a","input_schema":{"type":"array"}}"#), Err(Misuse::ToolDefinition(0)));
-    assert!(Declared::new("[]").is_err() && Declared::new("{").is_err() && Declared::new(r#"{"name":5}"#).is_err());
+    assert_eq!(
+        check(r#"{"name":"a","input_schema":{"type":"array"}}"#),
+        Err(Misuse::ToolDefinition(0))
+    );
+    assert!(
+        Declared::new("[]").is_err()
+            && Declared::new("{").is_err()
+            && Declared::new(r#"{"name":5}"#).is_err()
+    );
     let one = || Declared::new(r#"{"name":"a","input_schema":{"type":"object"}}"#).unwrap();
     assert_eq!(check_tools(&(one(), (), [one(), one()])), Err(Misuse::DuplicateTool(0, 1)));
     assert_eq!((one(), one()).find(Text::from_raw("a")), None);

@@ -21,7 +21,11 @@ fn the_words() {
         (r#"{"multipleOf":0.1}"#, "0.35", "input: expected a multiple of 0.1, got 0.35"),
         (r#"{"minLength":2}"#, "\"\u{1F600}\"", "input: expected at least 2 characters, got 1"),
         (r#"{"items":{"maxItems":1}}"#, "[[1],[1,2]]", "input[1]: expected at most 1 item, got 2"),
-        (r#"{"required":["b"],"properties":{"b":{"type":"integer"}}}"#, "{}", "b: expected integer, got nothing"),
+        (
+            r#"{"required":["b"],"properties":{"b":{"type":"integer"}}}"#,
+            "{}",
+            "b: expected integer, got nothing",
+        ),
         (r#"{"required":["a b"]}"#, "{}", "input[\"a b\"]: expected a value, got nothing"),
         (
             r#"{"properties":{"items":{"items":{"properties":{"name":{"type":"string"}}}}}}"#,
@@ -33,12 +37,32 @@ fn the_words() {
             r#"{"a":1,"b":2}"#,
             "b: expected only the member \"a\", got an unknown member",
         ),
-        (r#"{"additionalProperties":false}"#, r#"{"b":2}"#, "b: expected no members, got an unknown member"),
-        (r#"{"anyOf":[{"type":"string"},{"type":"null"}]}"#, "true", "input: expected string or null, got true"),
-        (r#"{"anyOf":[{"type":"string"},{"properties":{"a":{"type":"string"}}}]}"#, r#"{"a":[]}"#, "a: expected string, got array"),
-        (r#"{"oneOf":[{},{}]}"#, "1", "input: expected a value of only one of the allowed forms, got 1"),
+        (
+            r#"{"additionalProperties":false}"#,
+            r#"{"b":2}"#,
+            "b: expected no members, got an unknown member",
+        ),
+        (
+            r#"{"anyOf":[{"type":"string"},{"type":"null"}]}"#,
+            "true",
+            "input: expected string or null, got true",
+        ),
+        (
+            r#"{"anyOf":[{"type":"string"},{"properties":{"a":{"type":"string"}}}]}"#,
+            r#"{"a":[]}"#,
+            "a: expected string, got array",
+        ),
+        (
+            r#"{"oneOf":[{},{}]}"#,
+            "1",
+            "input: expected a value of only one of the allowed forms, got 1",
+        ),
         (r#"{"not":{"type":"null"}}"#, "null", "input: expected another value, got null"),
-        (r##"{"properties":{"x":{"$ref":"#/$defs/X"}},"$defs":{"X":{"type":"null"}}}"##, r#"{"x":1}"#, "x: expected null, got 1"),
+        (
+            r##"{"properties":{"x":{"$ref":"#/$defs/X"}},"$defs":{"X":{"type":"null"}}}"##,
+            r#"{"x":1}"#,
+            "x: expected null, got 1",
+        ),
         (r##"{"$ref":"#"}"##, "1", "input: expected at most 32 levels, got 1"),
         (r#"{"properties":{"x":false}}"#, r#"{"x":1}"#, "x: expected no value, got 1"),
         (
@@ -62,9 +86,15 @@ fn what_fits() {
         (r#"{"multipleOf":0.01}"#, "19.99"),
         (r#"{"pattern":"^x","format":"date","x-unknown":[1]}"#, "\"y\""),
         (r#"{"patternProperties":{"^x":{}},"additionalProperties":false}"#, r#"{"xy":1}"#),
-        (r#"{"properties":{"n\u0061me":{"type":"string"}},"additionalProperties":false}"#, r#"{"name":"x"}"#),
+        (
+            r#"{"properties":{"n\u0061me":{"type":"string"}},"additionalProperties":false}"#,
+            r#"{"name":"x"}"#,
+        ),
         (r##"{"$ref":"#/$defs/a~1b~0c","$defs":{"a/b~c":{"type":"null"}}}"##, "null"),
-        (r##"{"type":"object","properties":{"next":{"$ref":"#"}},"required":[]}"##, r#"{"next":{"next":{}}}"#),
+        (
+            r##"{"type":"object","properties":{"next":{"$ref":"#"}},"required":[]}"##,
+            r#"{"next":{"next":{}}}"#,
+        ),
     ] {
         assert_eq!(check(schema, value), Ok(()), "{schema}");
     }

@@ -16,7 +16,9 @@ fn exchange(run: &mut Run<'_>, mut reply: &[u8]) {
 }
 
 fn call(id: &str) -> String {
-    format!(r#"{{"content":[{{"type":"tool_use","id":"{id}","name":"a","input":{{}}}}],"stop_reason":"tool_use"}}"#)
+    format!(
+        r#"{{"content":[{{"type":"tool_use","id":"{id}","name":"a","input":{{}}}}],"stop_reason":"tool_use"}}"#
+    )
 }
 
 #[test]
@@ -44,8 +46,16 @@ fn what_does_not_fit_leaves_the_old_one_and_the_turn_stays_where_it_is() {
     run.answer(0, br#""two""#, false).unwrap();
     run.replace_result_of("t2", br#""2""#, false).unwrap();
     let messages = core::str::from_utf8(run.messages()).unwrap();
-    assert!(messages.contains(r#""t1","content":"another one, and longer","is_error":true}]},{"role":"assistant""#), "{messages}");
-    assert!(messages.ends_with(r#"[{"type":"tool_result","tool_use_id":"t2","content":"2"}]}"#), "{messages}");
+    assert!(
+        messages.contains(
+            r#""t1","content":"another one, and longer","is_error":true}]},{"role":"assistant""#
+        ),
+        "{messages}"
+    );
+    assert!(
+        messages.ends_with(r#"[{"type":"tool_result","tool_use_id":"t2","content":"2"}]}"#),
+        "{messages}"
+    );
     assert_eq!(run.step(Instant::ZERO).unwrap(), Step::Send);
     assert!(run.replace_result_of("t1", b"\"x\"", false).is_err(), "a request is under way");
 }

@@ -1,5 +1,5 @@
-//! A run is small, with and without `alloc`. It needs no other feature, so that both are built. What a chip's run costs, with pointers
-//! of 32 bits, is in `examples/firmware/sizes.txt`.
+//! A run is small, with and without `alloc`. It needs no other feature, so that both are built.
+//! What a chip's run costs, with pointers of 32 bits, is in `examples/firmware/sizes.txt`.
 #![cfg(target_pointer_width = "64")]
 
 use toolrunner_core::run::Run;

@@ -1,7 +1,13 @@
-//! The official tool runners' own examples in fixed memory: the same conversations as on a server, from a slice, one test each. What a
-//! server's user writes for them stands in toolrunner-std's suite of the same name.
+//! The official tool runners' own examples in fixed memory: the same conversations as on a server,
+//! from a slice, one test each. What a server's user writes for them stands in toolrunner-std's
+//! suite of the same name.
 #![cfg(all(feature = "testing", feature = "macros"))]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 
@@ -55,10 +61,16 @@ fn get_data(id: i64) -> i64 {
 type Drive<'d, B> = Driver<'d, ScriptedTransport, B, &'d VirtualClock>;
 
 /// Runs `play` over 8 KiB.
-fn over<B: Toolbox>(script: Script, tools: &B, prompt: &str, play: impl FnOnce(&mut Drive<'_, B>, &mut Run<'_>)) -> Vec<String> {
+fn over<B: Toolbox>(
+    script: Script,
+    tools: &B,
+    prompt: &str,
+    play: impl FnOnce(&mut Drive<'_, B>, &mut Run<'_>),
+) -> Vec<String> {
     let (clock, mut memory) = (VirtualClock::default(), [0; 8192]);
     let transport = ScriptedTransport::new(ScriptedModel::new(script));
-    let mut driver = Driver::new(Config::new("claude-opus-4-7", 1024), transport, tools, &clock).unwrap();
+    let mut driver =
+        Driver::new(Config::new("claude-opus-4-7", 1024), transport, tools, &clock).unwrap();
     let mut run = Run::new(Transcript::new(&mut memory));
     run.user(prompt).unwrap();
     play(&mut driver, &mut run);
@@ -77,18 +89,29 @@ fn next_turn<B: Toolbox>(driver: &mut Drive<'_, B>, run: &mut Run<'_>) -> Option
 }
 
 fn weather() -> Script {
-    Script::new().reply(Reply::new().tool_use("t1", "get_weather", r#"{"location":"SF"}"#)).reply(Reply::text("Sunny."))
+    Script::new()
+        .reply(Reply::new().tool_use("t1", "get_weather", r#"{"location":"SF"}"#))
+        .reply(Reply::text("Sunny."))
 }
 
 const CALLED: &str = r#"{"role":"assistant","content":[{"type":"tool_use","id":"t1","name":"get_weather","input":{"location":"SF"}}]}"#;
 
 #[test]
 fn weather_and_sum() {
-    let calls = Reply::new().tool_use("t1", "get_weather", r#"{"location":"Paris"}"#).tool_use("t2", "calculate_sum", r#"{"a":15,"b":27}"#);
+    let calls = Reply::new().tool_use("t1", "get_weather", r#"{"location":"Paris"}"#).tool_use(
+        "t2",
+        "calculate_sum",
+        r#"{"a":15,"b":27}"#,
+    );
     let script = Script::new().reply(calls).reply(Reply::text("Sunny, and 42."));
-    let bodies = over(script, &(get_weather, calculate_sum), "What's the weather like in Paris? Also, what's 15 + 27?", |driver, run| {
-        assert_eq!(until_done(driver, run), Outcome::Ended(Some(StopReason::EndTurn)));
-    });
+    let bodies = over(
+        script,
+        &(get_weather, calculate_sum),
+        "What's the weather like in Paris? Also, what's 15 + 27?",
+        |driver, run| {
+            assert_eq!(until_done(driver, run), Outcome::Ended(Some(StopReason::EndTurn)));
+        },
+    );
     assert_eq!(bodies.len(), 2);
     let results = r#"{"role":"user","content":[{"type":"tool_result","tool_use_id":"t1","content":"68 degrees, sunny"},{"type":"tool_result","tool_use_id":"t2","content":"42"}]}]}"#;
     assert!(bodies[1].ends_with(results), "{}", bodies[1]);
@@ -100,13 +123,26 @@ fn enum_unit_with_a_default() {
         .tool_use("t1", "get_weather", r#"{"location":"Paris","unit":"celsius"}"#)
         .tool_use("t2", "get_weather", r#"{"location":"Paris"}"#)
         .tool_use("t3", "get_weather", r#"{"location":"Paris","unit":"kelvin"}"#);
-    let bodies = over(Script::new().reply(calls).reply(Reply::text("20.")), &get_weather, "Weather?", |driver, run| {
-        until_done(driver, run);
-    });
-    for answer in ["20 degrees, sunny", "68 degrees, sunny", r#"unit: expected one of \"celsius\", \"fahrenheit\", got \"kelvin\""#] {
+    let bodies = over(
+        Script::new().reply(calls).reply(Reply::text("20.")),
+        &get_weather,
+        "Weather?",
+        |driver, run| {
+            until_done(driver, run);
+        },
+    );
+    for answer in [
+        "20 degrees, sunny",
+        "68 degrees, sunny",
+        r#"unit: expected one of \"celsius\", \"fahrenheit\", got \"kelvin\""#,
+    ] {
         assert!(bodies[1].contains(answer), "{}", bodies[1]);
     }
-    assert!(bodies[0].contains(r#""enum":["celsius","fahrenheit"],"default":"fahrenheit""#), "{}", bodies[0]);
+    assert!(
+        bodies[0].contains(r#""enum":["celsius","fahrenheit"],"default":"fahrenheit""#),
+        "{}",
+        bodies[0]
+    );
 }
 
 #[test]
@@ -114,7 +150,8 @@ fn all_messages() {
     let mut seen = Vec::new();
     let bodies = over(weather(), &get_weather, "Weather?", |driver, run| {
         while next_turn(driver, run).is_none() {
-            let text: String = run.last_message().unwrap().texts().map(|text| text.to_string()).collect();
+            let text: String =
+                run.last_message().unwrap().texts().map(|text| text.to_string()).collect();
             seen.push(format!("{}: {text}", run.stop_reason().unwrap()));
         }
     });
@@ -140,12 +177,20 @@ fn max_tokens_raised_to_2048() {
         driver.config_mut().max_tokens = 2048;
         until_done(driver, run);
     });
-    assert!(bodies[0].contains(r#""max_tokens":1024"#) && bodies[1].contains(r#""max_tokens":2048"#) && bodies[1].contains(CALLED));
+    assert!(
+        bodies[0].contains(r#""max_tokens":1024"#)
+            && bodies[1].contains(r#""max_tokens":2048"#)
+            && bodies[1].contains(CALLED)
+    );
 }
 
 #[test]
 fn a_turn_cut_at_max_tokens_is_retried_with_the_budget_doubled_up_to_8192() {
-    let cut = || Reply::text("Boston is").tool_use_cut("t9", "get_weather", r#"{"location":"Bo"#).stop("max_tokens");
+    let cut = || {
+        Reply::text("Boston is")
+            .tool_use_cut("t9", "get_weather", r#"{"location":"Bo"#)
+            .stop("max_tokens")
+    };
     let script = Script::new().reply(cut()).reply(cut()).reply(cut()).reply(cut());
     let bodies = over(script, &get_weather, "A report.", |driver, run| {
         while next_turn(driver, run).is_none() && driver.config_mut().max_tokens < 8192 {
@@ -154,19 +199,28 @@ fn a_turn_cut_at_max_tokens_is_retried_with_the_budget_doubled_up_to_8192() {
             run.retry().unwrap();
         }
     });
-    let budgets: Vec<bool> = bodies.iter().zip([1024, 2048, 4096, 8192]).map(|(body, most)| body.contains(&format!(":{most},"))).collect();
+    let budgets: Vec<bool> = bodies
+        .iter()
+        .zip([1024, 2048, 4096, 8192])
+        .map(|(body, most)| body.contains(&format!(":{most},")))
+        .collect();
     assert_eq!(budgets, [true; 4]);
     assert!(bodies.iter().all(|body| !body.contains("Boston")), "a dropped reply is not sent");
 }
 
 #[test]
 fn raise_on_is_error() {
-    let script = Script::new().reply(Reply::new().tool_use("t1", "my_tool", r#"{"query":"x"}"#)).reply(Reply::text("never"));
+    let script = Script::new()
+        .reply(Reply::new().tool_use("t1", "my_tool", r#"{"query":"x"}"#))
+        .reply(Reply::text("never"));
     let bodies = over(script, &my_tool, "Run the tool", |driver, run| {
         assert_eq!(next_turn(driver, run), None);
         block_on(driver.results(run, &mut ())).unwrap();
         let result = run.results().next().unwrap();
-        assert_eq!(result.to_string(), r#"{"type":"tool_result","tool_use_id":"t1","content":"no index for x","is_error":true}"#);
+        assert_eq!(
+            result.to_string(),
+            r#"{"type":"tool_result","tool_use_id":"t1","content":"no index for x","is_error":true}"#
+        );
         run.stop();
         assert_eq!(until_done(driver, run), Outcome::Stopped);
     });
@@ -183,7 +237,13 @@ fn cache_control_on_results() {
         }
         until_done(driver, run);
     });
-    assert!(bodies[1].ends_with(r#""content":"68 degrees, sunny","cache_control":{"type":"ephemeral"}}]}]}"#), "{}", bodies[1]);
+    assert!(
+        bodies[1].ends_with(
+            r#""content":"68 degrees, sunny","cache_control":{"type":"ephemeral"}}]}]}"#
+        ),
+        "{}",
+        bodies[1]
+    );
 }
 
 #[test]
@@ -211,14 +271,20 @@ fn at_most_5_turns() {
     let bodies = over(script, &get_data, "Keep calling the tool", |driver, run| {
         *run.limits_mut() = Limits { turns: Some(5), ..Limits::NONE };
         assert_eq!(until_done(driver, run), Outcome::Limit(Limit::Turns));
-        assert_eq!(run.calls().filter(|&call| run.result(call).is_none()).count(), 1, "the last call is pending");
+        assert_eq!(
+            run.calls().filter(|&call| run.result(call).is_none()).count(),
+            1,
+            "the last call is pending"
+        );
     });
     assert_eq!(bodies.len(), 5);
 }
 
 #[test]
 fn results_by_hand_get_data() {
-    let script = Script::new().reply(Reply::new().tool_use("t1", "get_data", r#"{"id":7}"#)).reply(Reply::text("700."));
+    let script = Script::new()
+        .reply(Reply::new().tool_use("t1", "get_data", r#"{"id":7}"#))
+        .reply(Reply::text("700."));
     let bodies = over(script, &get_data, "Data?", |driver, run| {
         assert_eq!(next_turn(driver, run), None);
         let call = run.next_call().unwrap();
@@ -240,6 +306,15 @@ fn compaction_at_80_000_tokens() {
         until_done(driver, run);
         assert_eq!((run.compactions(), run.turns()), (1, 2));
     });
-    assert!(bodies[1].contains(r#"[{"type":"text","text":"Let me look."}]"#) && !bodies[1].contains("tool_use\""), "{}", bodies[1]);
-    assert!(bodies[2].ends_with(r#""messages":[{"role":"user","content":"We looked."}]}"#), "{}", bodies[2]);
+    assert!(
+        bodies[1].contains(r#"[{"type":"text","text":"Let me look."}]"#)
+            && !bodies[1].contains("tool_use\""),
+        "{}",
+        bodies[1]
+    );
+    assert!(
+        bodies[2].ends_with(r#""messages":[{"role":"user","content":"We looked."}]}"#),
+        "{}",
+        bodies[2]
+    );
 }

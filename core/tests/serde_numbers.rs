@@ -1,5 +1,6 @@
-//! Numbers of any size stay exact through serde, though no feature of serde_json is on that says so: such a feature would be on in the
-//! whole of a user's program, and change what its own types read.
+//! Numbers of any size stay exact through serde, though no feature of serde_json is on that says
+//! so: such a feature would be on in the whole of a user's program, and change what its own types
+//! read.
 #![cfg(feature = "serde")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -31,7 +32,10 @@ impl Serialize for Exact {
 fn results_keep_every_digit() {
     assert_eq!(written(u128::MAX), r#""340282366920938463463374607431768211455""#);
     assert_eq!(written(i128::MIN), r#""-170141183460469231731687303715884105728""#);
-    assert_eq!(written(Exact("123456789012345678901234567890.5e999")), r#""123456789012345678901234567890.5e999""#);
+    assert_eq!(
+        written(Exact("123456789012345678901234567890.5e999")),
+        r#""123456789012345678901234567890.5e999""#
+    );
     let raw: Box<RawValue> = serde_json::from_str("123456789012345678901234567890").unwrap();
     assert_eq!(written(raw), r#""123456789012345678901234567890""#);
 }
@@ -39,7 +43,10 @@ fn results_keep_every_digit() {
 #[test]
 fn inputs_keep_every_digit() {
     let read = |json: &'static str| Value::first(json.as_bytes()).unwrap();
-    assert_eq!(read("340282366920938463463374607431768211455").deserialize::<u128>().unwrap(), u128::MAX);
+    assert_eq!(
+        read("340282366920938463463374607431768211455").deserialize::<u128>().unwrap(),
+        u128::MAX
+    );
     let raw: &RawValue = read(" 123456789012345678901234567890.5 ").deserialize().unwrap();
     assert_eq!(raw.get(), "123456789012345678901234567890.5");
 }
@@ -61,7 +68,13 @@ fn a_programs_own_types_read_as_without_this_crate() {
         #[serde(flatten)]
         inner: Inner,
     }
-    assert_eq!(serde_json::from_str::<Order>(r#"{"type":"Limit","price":1.5}"#).unwrap(), Order::Limit { price: 1.5 });
-    assert_eq!(serde_json::from_str::<Outer>(r#"{"x":1.5}"#).unwrap(), Outer { inner: Inner { x: 1.5 } });
+    assert_eq!(
+        serde_json::from_str::<Order>(r#"{"type":"Limit","price":1.5}"#).unwrap(),
+        Order::Limit { price: 1.5 }
+    );
+    assert_eq!(
+        serde_json::from_str::<Outer>(r#"{"x":1.5}"#).unwrap(),
+        Outer { inner: Inner { x: 1.5 } }
+    );
     assert_eq!(serde_json::from_str::<serde_json::Value>("1e2").unwrap(), serde_json::json!(100.0));
 }

@@ -33,10 +33,15 @@ fn goes_on_in_other_memory_with_one_call_answered() {
 
     let mut again = Run::from_snapshot(&bytes[..len], Transcript::new(&mut there)).unwrap();
     assert_eq!(again.messages(), run.messages());
-    assert_eq!((again.step(Instant::ZERO).unwrap(), again.next_call(), again.turns()), (Step::Call, Some(1), 1));
+    assert_eq!(
+        (again.step(Instant::ZERO).unwrap(), again.next_call(), again.turns()),
+        (Step::Call, Some(1), 1)
+    );
     again.answer(1, br#""two""#, false).unwrap();
     assert_eq!(again.step(Instant::ZERO).unwrap(), Step::Send);
-    assert!(again.messages().ends_with(br#""t1","content":"one"},{"type":"tool_result","tool_use_id":"t2","content":"two"}]}"#));
+    assert!(again.messages().ends_with(
+        br#""t1","content":"one"},{"type":"tool_result","tool_use_id":"t2","content":"two"}]}"#
+    ));
 
     // Too little memory is told, in bytes.
     let small = Run::from_snapshot(&bytes[..len], Transcript::new(&mut [0; 64])).unwrap_err();
@@ -65,27 +70,45 @@ fn is_refused_if_it_says_that_calls_need_no_answer_that_do() {
     // Only calls before a `fallback` block need none, and there is no such block.
     let bad = good.replace(",0,2],\"answered\"", ",1,2],\"answered\"");
     assert_ne!(bad, good);
-    assert!(matches!(Run::from_snapshot(bad.as_bytes(), Transcript::new(&mut [0; 1024])), Err(Error::Misuse(_))));
+    assert!(matches!(
+        Run::from_snapshot(bad.as_bytes(), Transcript::new(&mut [0; 1024])),
+        Err(Error::Misuse(_))
+    ));
 }
 
 #[test]
 fn is_refused_if_it_waits_for_answers_that_nobody_is_to_give() {
     let good = snapshot();
-    for bad in [good.replace("\"runs\":true", "\"runs\":false"), good.replace("\"calling\"", "\"needs_answer\"")] {
+    for bad in [
+        good.replace("\"runs\":true", "\"runs\":false"),
+        good.replace("\"calling\"", "\"needs_answer\""),
+    ] {
         assert_ne!(bad, good);
-        assert!(matches!(Run::from_snapshot(bad.as_bytes(), Transcript::new(&mut [0; 1024])), Err(Error::Misuse(_))));
+        assert!(matches!(
+            Run::from_snapshot(bad.as_bytes(), Transcript::new(&mut [0; 1024])),
+            Err(Error::Misuse(_))
+        ));
     }
 }
 
-/// Calls at the end of a history are answered before anything is sent, so there are no more than a turn may have.
+/// Calls at the end of a history are answered before anything is sent, so there are no more than a
+/// turn may have.
 #[test]
 fn refuses_a_history_that_ends_with_more_open_calls_than_can_be_answered() {
-    let calls: Vec<String> = (0..200).map(|i| format!(r#"{{"type":"tool_use","id":"t{i}","name":"a","input":{{}}}}"#)).collect();
-    let history = format!(r#"{{"role":"user","content":"Go."}},{{"role":"assistant","content":[{}]}}"#, calls.join(","));
+    let calls: Vec<String> = (0..200)
+        .map(|i| format!(r#"{{"type":"tool_use","id":"t{i}","name":"a","input":{{}}}}"#))
+        .collect();
+    let history = format!(
+        r#"{{"role":"user","content":"Go."}},{{"role":"assistant","content":[{}]}}"#,
+        calls.join(",")
+    );
     let mut here = [0; 65536];
     let mut run = Run::new(Transcript::new(&mut here));
     run.user("Hi").unwrap();
-    assert_eq!(run.replace_history(&history).unwrap_err().to_string(), "calls of one turn full: 200 needed, 128 free");
+    assert_eq!(
+        run.replace_history(&history).unwrap_err().to_string(),
+        "calls of one turn full: 200 needed, 128 free"
+    );
     assert_eq!(run.messages(), br#"{"role":"user","content":"Hi"}"#);
 }
 
@@ -122,7 +145,10 @@ fn a_history_with_spaces_loses_its_turns_one_by_one() {
     let len = run.snapshot_into(&mut bytes).unwrap();
     let mut again = Run::from_snapshot(&bytes[..len], Transcript::new(&mut there)).unwrap();
     again.retry().unwrap();
-    assert_eq!(core::str::from_utf8(again.messages()).unwrap(), r#"{"role":"user","content":"Go."}"#);
+    assert_eq!(
+        core::str::from_utf8(again.messages()).unwrap(),
+        r#"{"role":"user","content":"Go."}"#
+    );
 }
 
 /// A snapshot may come from anywhere, and say more than there is.
@@ -132,10 +158,14 @@ fn no_call_that_is_not_there_was_answered() {
     let stray = snapshot().replace("\"answered\":[0,", "\"answered\":[8,");
     let mut run = Run::from_snapshot(stray.as_bytes(), Transcript::new(&mut memory)).unwrap();
     run.answer(0, br#""one""#, false).unwrap();
-    assert_eq!([0, 1, 2, 3, 127, 128, usize::MAX].map(|i| run.is_answered(i)), [true, false, false, false, false, false, false]);
+    assert_eq!(
+        [0, 1, 2, 3, 127, 128, usize::MAX].map(|i| run.is_answered(i)),
+        [true, false, false, false, false, false, false]
+    );
 }
 
-/// At a limit no room was set aside yet. What the caller answered there is kept, and no tool runs without room for its answer.
+/// At a limit no room was set aside yet. What the caller answered there is kept, and no tool runs
+/// without room for its answer.
 #[test]
 fn goes_on_only_with_room_for_all_answers() {
     let (mut here, mut there, mut large, mut bytes) = ([0; 350], [0; 350], [0; 1024], [0; 4096]);

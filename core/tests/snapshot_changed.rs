@@ -1,6 +1,12 @@
 //! Snapshots that were changed, and snapshots of earlier releases.
 #![cfg(feature = "testing")]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::std_instead_of_core, reason = "a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::std_instead_of_core,
+    reason = "a test"
+)]
 
 use toolrunner_core::error::Error;
 use toolrunner_core::message::{Messages, Role};
@@ -43,7 +49,8 @@ fn request(run: &mut Run<'_>) -> String {
     text.strip_prefix('[').unwrap().strip_suffix("]}").unwrap().to_owned()
 }
 
-/// Goes on with it until it rests, answering what is to be answered. Says what was sent that is not valid.
+/// Goes on with it until it rests, answering what is to be answered. Says what was sent that is not
+/// valid.
 fn go_on(run: &mut Run<'_>) -> Result<(), String> {
     for _ in 0..300 {
         match run.step(Instant::ZERO) {
@@ -56,9 +63,12 @@ fn go_on(run: &mut Run<'_>) -> Result<(), String> {
             Ok(Step::Send) => {
                 let messages = request(run);
                 // A paused turn goes back as it is.
-                let is_paused = Messages::new(messages.as_bytes()).last().and_then(|message| message.role()) == Some(Role::Assistant);
+                let is_paused =
+                    Messages::new(messages.as_bytes()).last().and_then(|message| message.role())
+                        == Some(Role::Assistant);
                 let tail = if is_paused { Tail::Open } else { Tail::Closed };
-                validity::check(messages.as_bytes(), tail).map_err(|invalid| format!("{invalid}: {messages}"))?;
+                validity::check(messages.as_bytes(), tail)
+                    .map_err(|invalid| format!("{invalid}: {messages}"))?;
                 exchange(run);
             }
             Ok(Step::Done(Outcome::NeedsAnswer)) => {
@@ -77,23 +87,35 @@ fn snapshots_of_earlier_releases_are_read() {
     assert_eq!(SNAPSHOT_VERSION, 1, "keep files of the old version beside those of the new one");
     for (name, old) in OLD {
         let mut run = load(old).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let (now, _) = save(&run).rsplit_once(",\"sum\":").map(|(content, sum)| (format!("{content}}}"), sum.to_owned())).unwrap();
+        let (now, _) = save(&run)
+            .rsplit_once(",\"sum\":")
+            .map(|(content, sum)| (format!("{content}}}"), sum.to_owned()))
+            .unwrap();
         assert_eq!(now, old, "{name}: what was read is what is written, but for the sum");
         go_on(&mut run).unwrap();
         run.user("More.").unwrap();
         go_on(&mut run).unwrap();
     }
     let mut calling = load(OLD[1].1).unwrap();
-    assert_eq!((calling.turns(), calling.usage().input_tokens, calling.container()), (1, 120, Some("container_1")));
+    assert_eq!(
+        (calling.turns(), calling.usage().input_tokens, calling.container()),
+        (1, 120, Some("container_1"))
+    );
     // The second call had begun: it may have had its effect.
     assert_eq!(calling.step(Instant::ZERO).unwrap(), Step::Send);
-    assert!(request(&mut calling).ends_with(r#""toolu_2","content":"Error: cancelled","is_error":true}]}"#));
+    assert!(
+        request(&mut calling)
+            .ends_with(r#""toolu_2","content":"Error: cancelled","is_error":true}]}"#)
+    );
 }
 
 #[test]
 fn a_newer_version_and_what_a_newer_release_adds() {
     let newer = OLD[1].1.replace("\"toolrunner_snapshot\":1", "\"toolrunner_snapshot\":2");
-    assert_eq!(load(&newer).unwrap_err().to_string(), "misuse: the snapshot is of a newer version than this library reads");
+    assert_eq!(
+        load(&newer).unwrap_err().to_string(),
+        "misuse: the snapshot is of a newer version than this library reads"
+    );
     let more = OLD[1].1.replace("\"runs\":true", "\"runs\":true,\"of_tomorrow\":{\"a\":[1]}");
     assert_ne!(more, OLD[1].1);
     load(&more).unwrap();
@@ -128,7 +150,8 @@ struct Random(u64);
 
 impl Random {
     fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % n
     }
 
@@ -139,7 +162,8 @@ impl Random {
 
 /// Changes that somebody makes who knows the format.
 fn change(text: &mut String, random: &mut Random) {
-    const STATES: [&str; 7] = ["calling", "ready", "ended", "limit", "needs_answer", "broken", "stopped"];
+    const STATES: [&str; 7] =
+        ["calling", "ready", "ended", "limit", "needs_answer", "broken", "stopped"];
     let mut replace = |from: &str, to: &str| *text = text.replacen(from, to, 1);
     match random.below(10) {
         0 | 1 => {
@@ -171,7 +195,8 @@ fn change(text: &mut String, random: &mut Random) {
             }
         }
         4..=6 => {
-            let digits: Vec<usize> = text.match_indices(|c: char| c.is_ascii_digit()).map(|(i, _)| i).collect();
+            let digits: Vec<usize> =
+                text.match_indices(|c: char| c.is_ascii_digit()).map(|(i, _)| i).collect();
             if !digits.is_empty() {
                 let at = digits[random.below(digits.len())];
                 text.replace_range(at..=at, &random.below(10).to_string());
@@ -180,7 +205,10 @@ fn change(text: &mut String, random: &mut Random) {
         7 => {
             let at = random.below(text.len() + 1);
             if text.is_char_boundary(at) {
-                text.insert_str(at, random.one_of(&["0", ",", "[", "]", "{", "}", "\"", ":", " ", "\\"]));
+                text.insert_str(
+                    at,
+                    random.one_of(&["0", ",", "[", "]", "{", "}", "\"", ":", " ", "\\"]),
+                );
             }
         }
         8 => {
@@ -190,7 +218,8 @@ fn change(text: &mut String, random: &mut Random) {
             }
         }
         _ => {
-            let (a, b, to) = (random.below(text.len() + 1), random.below(60), random.below(text.len() + 1));
+            let (a, b, to) =
+                (random.below(text.len() + 1), random.below(60), random.below(text.len() + 1));
             if let Some(part) = text.get(a..(a + b).min(text.len())).map(str::to_owned)
                 && text.is_char_boundary(to)
             {
@@ -208,7 +237,9 @@ fn a_changed_snapshot_without_a_sum_is_refused_or_goes_on_with_a_valid_conversat
         let mut run = load(old).unwrap();
         go_on(&mut run).unwrap();
         run.user("More.").unwrap();
-        seeds.push(save(&run).rsplit_once(",\"sum\":").map(|(content, _)| format!("{content}}}")).unwrap());
+        seeds.push(
+            save(&run).rsplit_once(",\"sum\":").map(|(content, _)| format!("{content}}}")).unwrap(),
+        );
     }
     let (mut random, mut taken, mut invalid) = (Random(1), 0, Vec::new());
     for _ in 0..10_000 {
@@ -230,6 +261,11 @@ fn a_changed_snapshot_without_a_sum_is_refused_or_goes_on_with_a_valid_conversat
             invalid.push(format!("{sent}\n  from {text}"));
         }
     }
-    assert!(invalid.is_empty(), "{} of {taken}, such as {}", invalid.len(), invalid[..invalid.len().min(3)].join("\n"));
+    assert!(
+        invalid.is_empty(),
+        "{} of {taken}, such as {}",
+        invalid.len(),
+        invalid[..invalid.len().min(3)].join("\n")
+    );
     assert!(taken > 500, "{taken}");
 }

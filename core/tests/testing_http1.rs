@@ -1,6 +1,12 @@
 //! The scripted model behind HTTP/1.1, fed by hand and over a socket.
 #![cfg(feature = "testing")]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test fails by panicking"
+)]
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,7 +15,9 @@ use toolrunner_core::testing::http1::{Connection, Framing};
 use toolrunner_core::testing::{BadLink, Chunk, Reply, Script, ScriptedModel, Style};
 
 fn request(stream: bool, more: &str) -> Vec<u8> {
-    let body = format!(r#"{{"model":"m","max_tokens":1,"stream":{stream},"messages":[{{"role":"user","content":"Hi"}}]}}"#);
+    let body = format!(
+        r#"{{"model":"m","max_tokens":1,"stream":{stream},"messages":[{{"role":"user","content":"Hi"}}]}}"#
+    );
     let length = body.len();
     format!("POST /v1/messages HTTP/1.1\r\nhost: x\r\nAnthropic-Version:2023-06-01\r\n{more}Content-Length: {length}\r\n\r\n{body}")
         .into_bytes()
@@ -20,7 +28,10 @@ fn model() -> ScriptedModel {
 }
 
 fn data(chunks: &[Chunk]) -> String {
-    let bytes = chunks.iter().flat_map(|chunk| if let Chunk::Data(data) = chunk { data.clone() } else { Vec::new() }).collect();
+    let bytes = chunks
+        .iter()
+        .flat_map(|chunk| if let Chunk::Data(data) = chunk { data.clone() } else { Vec::new() })
+        .collect();
     String::from_utf8(bytes).unwrap()
 }
 
@@ -56,7 +67,10 @@ fn a_request_in_any_pieces() {
     );
     for size in 1..40 {
         let (mut connection, mut model) = (Connection::new(), model());
-        let pieces: Vec<_> = request(false, "").chunks(size).map(|piece| connection.respond(&mut model, piece)).collect();
+        let pieces: Vec<_> = request(false, "")
+            .chunks(size)
+            .map(|piece| connection.respond(&mut model, piece))
+            .collect();
         let (last, before) = pieces.split_last().unwrap();
         assert!(before.iter().all(Vec::is_empty));
         assert_eq!(data(last), expected);
@@ -80,11 +94,15 @@ fn two_requests_at_once_and_keep_alive() {
 fn every_framing() {
     let (_, expected) = parse(&data(&Connection::new().respond(&mut model(), &request(true, ""))));
     assert!(expected.starts_with("event: message_start\n") && expected.ends_with("\n\n"));
-    for (framing, sign) in
-        [(Framing::Length, "content-length: "), (Framing::Chunked, "transfer-encoding: chunked"), (Framing::Close, "connection: close")]
-    {
+    for (framing, sign) in [
+        (Framing::Length, "content-length: "),
+        (Framing::Chunked, "transfer-encoding: chunked"),
+        (Framing::Close, "connection: close"),
+    ] {
         let mut connection = Connection::new().framing(framing);
-        let (head, body) = parse(&data(&connection.respond(&mut model().style(Style::default()), &request(true, ""))));
+        let (head, body) = parse(&data(
+            &connection.respond(&mut model().style(Style::default()), &request(true, "")),
+        ));
         assert!(head.contains(sign), "{head}");
         assert_eq!(body, expected);
         assert_eq!(connection.is_closed(), framing == Framing::Close);
@@ -97,8 +115,16 @@ fn what_is_no_request() {
     let cases = [
         ("GET /v1/messages HTTP/1.1\r\n\r\n", "405 Other", "only POST is served here"),
         ("POST /v1/messages HTTP/1.1\r\n\r\n", "411 Other", "a request needs a content-length"),
-        ("POST /v1/messages HTTP/1.1\r\ncontent-length: x\r\n\r\n", "400 Bad Request", "content-length is no number"),
-        ("POST /v1/messages HTTP/1.1\r\ncontent-length: 99999999999\r\n\r\n", "413 Other", "the body is larger than 32 MiB"),
+        (
+            "POST /v1/messages HTTP/1.1\r\ncontent-length: x\r\n\r\n",
+            "400 Bad Request",
+            "content-length is no number",
+        ),
+        (
+            "POST /v1/messages HTTP/1.1\r\ncontent-length: 99999999999\r\n\r\n",
+            "413 Other",
+            "the body is larger than 32 MiB",
+        ),
         ("PRI * HTTP/2.0\r\n\r\n", "400 Bad Request", "not an HTTP/1.1 request"),
         ("POST / HTTP/1.1\r\nnonsense\r\n\r\n", "400 Bad Request", "not an HTTP/1.1 request"),
         (&long, "431 Other", "the head is larger than 64 KiB"),
@@ -117,14 +143,20 @@ fn expect_continue() {
     let (mut connection, mut model) = (Connection::new(), model());
     let whole = request(false, "expect: 100-continue\r\n");
     let head = whole.windows(4).position(|part| part == b"\r\n\r\n").unwrap() + 4;
-    assert_eq!(data(&connection.respond(&mut model, &whole[..head])), "HTTP/1.1 100 Continue\r\n\r\n");
+    assert_eq!(
+        data(&connection.respond(&mut model, &whole[..head])),
+        "HTTP/1.1 100 Continue\r\n\r\n"
+    );
     assert!(connection.respond(&mut model, &whole[head..head + 1]).is_empty());
-    assert!(data(&connection.respond(&mut model, &whole[head + 1..])).starts_with("HTTP/1.1 200 OK"));
+    assert!(
+        data(&connection.respond(&mut model, &whole[head + 1..])).starts_with("HTTP/1.1 200 OK")
+    );
 }
 
 #[test]
 fn a_link_that_breaks_closes_the_connection_and_the_answer_comes_again() {
-    let mut model = ScriptedModel::new(Script::new().reply(Reply::text("one")).reply(Reply::text("two")));
+    let mut model =
+        ScriptedModel::new(Script::new().reply(Reply::text("one")).reply(Reply::text("two")));
     let mut connection = Connection::new().link(BadLink::new(1).resets(1000));
     let out = connection.respond(&mut model, &request(false, ""));
     assert_eq!(out.last(), Some(&Chunk::Reset));
@@ -132,9 +164,12 @@ fn a_link_that_breaks_closes_the_connection_and_the_answer_comes_again() {
     let mut connection = Connection::new().link(BadLink::new(1).early_ends(1000));
     let out = connection.respond(&mut model, &request(false, ""));
     assert!(connection.is_closed() && !out.contains(&Chunk::Reset));
-    let out = data(&Connection::new().link(BadLink::new(2)).respond(&mut model, &request(false, "")));
+    let out =
+        data(&Connection::new().link(BadLink::new(2)).respond(&mut model, &request(false, "")));
     assert!(parse(&out).1.contains("one"));
-    assert!(parse(&data(&Connection::new().respond(&mut model, &request(false, "")))).1.contains("two"));
+    assert!(
+        parse(&data(&Connection::new().respond(&mut model, &request(false, "")))).1.contains("two")
+    );
 }
 
 #[test]
@@ -143,7 +178,8 @@ fn on_a_socket() {
     let address = listener.local_addr().unwrap();
     let server = std::thread::spawn(move || {
         let (mut socket, _) = listener.accept().unwrap();
-        let (mut connection, mut model, mut buffer) = (Connection::new(), ScriptedModel::demo(), [0; 16]);
+        let (mut connection, mut model, mut buffer) =
+            (Connection::new(), ScriptedModel::demo(), [0; 16]);
         while !connection.is_closed() {
             let length = socket.read(&mut buffer).unwrap();
             for chunk in connection.respond(&mut model, &buffer[..length]) {

@@ -1,6 +1,11 @@
 //! Bad links, the virtual clock, and the transport in memory.
 #![cfg(feature = "testing")]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 #![allow(clippy::std_instead_of_alloc, reason = "a test has std")]
 
 use core::pin::pin;
@@ -11,7 +16,8 @@ use std::sync::Arc;
 use embedded_io_async::BufRead;
 use toolrunner_core::error::TransportKind;
 use toolrunner_core::testing::{
-    BadLink, Chunk, Fault, Reply, Rng, Script, ScriptedError, ScriptedModel, ScriptedTransport, Style, VirtualClock,
+    BadLink, Chunk, Fault, Reply, Rng, Script, ScriptedError, ScriptedModel, ScriptedTransport,
+    Style, VirtualClock,
 };
 use toolrunner_core::time::{Clock, Instant};
 use toolrunner_core::transport::{Body, Head, Transport};
@@ -29,7 +35,11 @@ fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 fn data(chunks: &[Chunk]) -> Vec<u8> {
-    chunks.iter().filter_map(|chunk| if let Chunk::Data(data) = chunk { Some(data.clone()) } else { None }).flatten().collect()
+    chunks
+        .iter()
+        .filter_map(|chunk| if let Chunk::Data(data) = chunk { Some(data.clone()) } else { None })
+        .flatten()
+        .collect()
 }
 
 #[test]
@@ -44,14 +54,22 @@ fn a_seed_is_a_row_of_numbers() {
 
 #[test]
 fn a_bad_link_loses_nothing_unless_told_to() {
-    let sent = [Chunk::Data((0..200).collect()), Chunk::Wait(Duration::from_secs(1)), Chunk::Data(vec![7; 100])];
+    let sent = [
+        Chunk::Data((0..200).collect()),
+        Chunk::Wait(Duration::from_secs(1)),
+        Chunk::Data(vec![7; 100]),
+    ];
     for seed in 0..50 {
         let mut link = BadLink::new(seed).longest_piece(9).delays(300, Duration::from_millis(5));
         let carried = link.carry(&sent);
         assert!(carried.whole);
         assert_eq!(data(&carried.chunks), data(&sent));
         assert!(carried.chunks.contains(&sent[1]));
-        assert!(carried.chunks.iter().all(|chunk| !matches!(chunk, Chunk::Data(data) if data.is_empty() || data.len() > 9)));
+        assert!(
+            carried.chunks.iter().all(
+                |chunk| !matches!(chunk, Chunk::Data(data) if data.is_empty() || data.len() > 9)
+            )
+        );
         let mut same = BadLink::new(seed).longest_piece(9).delays(300, Duration::from_millis(5));
         assert_eq!(same.carry(&sent), carried);
     }
@@ -124,9 +142,12 @@ const BODY: &str = r#"{"model":"m","max_tokens":1,"messages":[{"role":"user","co
 const HEADERS: &[(&str, &str)] = &[("anthropic-version", "2023-06-01")];
 
 /// One exchange: status, and the body with how it ended.
-async fn exchange(transport: &mut ScriptedTransport) -> Result<(u16, Vec<u8>, Option<ScriptedError>), ScriptedError> {
+async fn exchange(
+    transport: &mut ScriptedTransport,
+) -> Result<(u16, Vec<u8>, Option<ScriptedError>), ScriptedError> {
     let head = Head { base_url: "http://test", path: "/v1/messages", headers: HEADERS };
-    let (before, transcript, after) = ([&BODY.as_bytes()[..10], &BODY.as_bytes()[10..40]], &BODY.as_bytes()[40..], b"");
+    let (before, transcript, after) =
+        ([&BODY.as_bytes()[..10], &BODY.as_bytes()[10..40]], &BODY.as_bytes()[40..], b"");
     let mut reply = transport.send(&head, &Body::new(&before, transcript, after)).await?;
     let mut bytes = Vec::new();
     loop {
@@ -148,7 +169,11 @@ async fn exchange(transport: &mut ScriptedTransport) -> Result<(u16, Vec<u8>, Op
 
 fn model() -> ScriptedModel {
     ScriptedModel::new(
-        Script::new().reply(Reply::text("one")).reply(Reply::text("two")).error(529, "overloaded_error", "x").header("retry-after", "2"),
+        Script::new()
+            .reply(Reply::text("one"))
+            .reply(Reply::text("two"))
+            .error(529, "overloaded_error", "x")
+            .header("retry-after", "2"),
     )
 }
 
@@ -166,8 +191,12 @@ fn the_transport_carries_request_and_reply() {
     assert_eq!(text(&block_on(exchange(&mut transport)).unwrap().1), "two");
     assert_eq!(transport.connections(), 1);
     let head = Head { base_url: "http://test", path: "/v1/messages", headers: HEADERS };
-    let reply = block_on(transport.send(&head, &Body::new(&[], BODY.as_bytes(), b""))).unwrap().head;
-    assert_eq!((reply.status, reply.retry_after, reply.request_id.as_str()), (529, Some(Duration::from_secs(2)), "req_scripted_0003"));
+    let reply =
+        block_on(transport.send(&head, &Body::new(&[], BODY.as_bytes(), b""))).unwrap().head;
+    assert_eq!(
+        (reply.status, reply.retry_after, reply.request_id.as_str()),
+        (529, Some(Duration::from_secs(2)), "req_scripted_0003")
+    );
     // A reply that was dropped before its end makes its connection dirty.
     block_on(exchange(&mut transport)).unwrap();
     assert_eq!(transport.connections(), 2);
@@ -190,8 +219,12 @@ fn every_fault_and_then_the_same_answer() {
         Fault::Clean,
     ];
     let clock = Arc::new(VirtualClock::default());
-    let mut transport = ScriptedTransport::new(model()).faults(&faults).clock(Arc::clone(&clock)).idle(Duration::from_secs(60));
-    let mut next = || block_on(exchange(&mut transport)).map(|(_, bytes, end)| (bytes.len(), end, bytes));
+    let mut transport = ScriptedTransport::new(model())
+        .faults(&faults)
+        .clock(Arc::clone(&clock))
+        .idle(Duration::from_secs(60));
+    let mut next =
+        || block_on(exchange(&mut transport)).map(|(_, bytes, end)| (bytes.len(), end, bytes));
     assert_eq!(next().unwrap_err(), connect);
     assert_eq!(next().unwrap_err(), closed);
     assert_eq!(next().unwrap_err(), timeout);

@@ -1,13 +1,24 @@
-//! The scripted model: what it takes, what it answers, and that every style of writing means the same.
+//! The scripted model: what it takes, what it answers, and that every style of writing means the
+//! same.
 #![cfg(feature = "testing")]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use serde_json::{Value, json};
 use toolrunner_core::message::Usage;
-use toolrunner_core::testing::{Answer, Chunk, Reply, Request, Response, Script, ScriptedModel, Style};
+use toolrunner_core::testing::{
+    Answer, Chunk, Reply, Request, Response, Script, ScriptedModel, Style,
+};
 
 fn request(stream: bool, messages: &str) -> Request {
-    Request::new("/v1/messages", format!(r#"{{"model":"m-1","max_tokens":9,"stream":{stream},"messages":[{messages}]}}"#))
+    Request::new(
+        "/v1/messages",
+        format!(r#"{{"model":"m-1","max_tokens":9,"stream":{stream},"messages":[{messages}]}}"#),
+    )
 }
 
 const USER: &str = r#"{"role":"user","content":"Hi"}"#;
@@ -24,7 +35,9 @@ fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
 fn events(stream: &[u8]) -> Vec<Value> {
     let text = core::str::from_utf8(stream).unwrap();
     let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
-    data.map(|data| serde_json::from_str(data).unwrap()).filter(|event: &Value| event["type"] != "ping").collect()
+    data.map(|data| serde_json::from_str(data).unwrap())
+        .filter(|event: &Value| event["type"] != "ping")
+        .collect()
 }
 
 /// Puts a streamed message together, as a plain client would.
@@ -36,19 +49,29 @@ fn accumulate(stream: &[u8]) -> Value {
         let at = usize::try_from(index).unwrap();
         match event["type"].as_str().unwrap() {
             "message_start" => message = event["message"].clone(),
-            "content_block_start" => message["content"].as_array_mut().unwrap().push(event["content_block"].clone()),
+            "content_block_start" => {
+                message["content"].as_array_mut().unwrap().push(event["content_block"].clone())
+            }
             "content_block_delta" => {
                 let (delta, block) = (&event["delta"], &mut message["content"][at]);
                 let mut append = |field: &str| {
-                    let all = format!("{}{}", block[field].as_str().unwrap(), delta[field].as_str().unwrap());
+                    let all = format!(
+                        "{}{}",
+                        block[field].as_str().unwrap(),
+                        delta[field].as_str().unwrap()
+                    );
                     block[field] = all.into();
                 };
                 match delta["type"].as_str().unwrap() {
                     "text_delta" => append("text"),
                     "thinking_delta" => append("thinking"),
                     "signature_delta" => append("signature"),
-                    "citations_delta" => block["citations"].as_array_mut().unwrap().push(delta["citation"].clone()),
-                    "input_json_delta" => *inputs.entry(index).or_default() += delta["partial_json"].as_str().unwrap(),
+                    "citations_delta" => {
+                        block["citations"].as_array_mut().unwrap().push(delta["citation"].clone())
+                    }
+                    "input_json_delta" => {
+                        *inputs.entry(index).or_default() += delta["partial_json"].as_str().unwrap()
+                    }
                     "compaction_delta" => {
                         block["content"] = delta["content"].clone();
                         block["encrypted_content"] = delta["encrypted_content"].clone();
@@ -101,7 +124,14 @@ fn styles() -> Vec<Style> {
         Style { event_lines: false, ..base() },
         Style { interleaved: true, delta: 3, pings: true, ..base() },
         Style { ascii: true, split: Some(1), ..base() },
-        Style { split: Some(7), crlf: true, comments: true, ascii: true, interleaved: true, ..base() },
+        Style {
+            split: Some(7),
+            crlf: true,
+            comments: true,
+            ascii: true,
+            interleaved: true,
+            ..base()
+        },
     ]
 }
 
@@ -117,13 +147,19 @@ fn every_style_means_the_same() {
         let shown = format!("{style:?}");
         let ascii = style.ascii;
         let split = style.split;
-        let mut model = ScriptedModel::new(Script::new().reply(everything()).reply(everything())).style(style);
+        let mut model =
+            ScriptedModel::new(Script::new().reply(everything()).reply(everything())).style(style);
         let response = model.respond(request(true, USER));
         assert_eq!(header(&response, "content-type"), Some("text/event-stream; charset=utf-8"));
         assert_eq!(accumulate(&response.bytes()), expected, "{shown}");
         assert!(!ascii || response.bytes().is_ascii());
         if let Some(split) = split {
-            assert!(response.body.iter().all(|chunk| matches!(chunk, Chunk::Data(data) if data.len() <= split)));
+            assert!(
+                response
+                    .body
+                    .iter()
+                    .all(|chunk| matches!(chunk, Chunk::Data(data) if data.len() <= split))
+            );
         }
         let again = model.respond(request(false, USER));
         let mut again_body = body(&again);
@@ -134,12 +170,18 @@ fn every_style_means_the_same() {
 
 #[test]
 fn the_exact_bytes_of_a_stream() {
-    let reply =
-        Reply::text("Hello, world").tool_use("t", "f", r#"{"a":1}"#).usage(Usage { input_tokens: 5, output_tokens: 7, ..Usage::default() });
-    let mut model = ScriptedModel::new(Script::new().reply(reply)).style(Style { delta: 6, ..Style::default() });
+    let reply = Reply::text("Hello, world").tool_use("t", "f", r#"{"a":1}"#).usage(Usage {
+        input_tokens: 5,
+        output_tokens: 7,
+        ..Usage::default()
+    });
+    let mut model = ScriptedModel::new(Script::new().reply(reply))
+        .style(Style { delta: 6, ..Style::default() });
     let text = String::from_utf8(model.respond(request(true, USER)).bytes()).unwrap();
     let usage = |output: u32| {
-        format!(r#"{{"input_tokens":5,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":{output}}}"#)
+        format!(
+            r#"{{"input_tokens":5,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":{output}}}"#
+        )
     };
     let frames = [
         (
@@ -150,18 +192,46 @@ fn the_exact_bytes_of_a_stream() {
             ),
         ),
         ("content_block_start", r#","index":0,"content_block":{"type":"text","text":""}"#.into()),
-        ("content_block_delta", r#","index":0,"delta":{"type":"text_delta","text":"Hello,"}"#.into()),
-        ("content_block_delta", r#","index":0,"delta":{"type":"text_delta","text":" world"}"#.into()),
+        (
+            "content_block_delta",
+            r#","index":0,"delta":{"type":"text_delta","text":"Hello,"}"#.into(),
+        ),
+        (
+            "content_block_delta",
+            r#","index":0,"delta":{"type":"text_delta","text":" world"}"#.into(),
+        ),
         ("content_block_stop", r#","index":0"#.into()),
-        ("content_block_start", r#","index":1,"content_block":{"type":"tool_use","id":"t","name":"f","input":{}}"#.into()),
-        ("content_block_delta", r#","index":1,"delta":{"type":"input_json_delta","partial_json":""}"#.into()),
-        ("content_block_delta", r#","index":1,"delta":{"type":"input_json_delta","partial_json":"{\"a\":1"}"#.into()),
-        ("content_block_delta", r#","index":1,"delta":{"type":"input_json_delta","partial_json":"}"}"#.into()),
+        (
+            "content_block_start",
+            r#","index":1,"content_block":{"type":"tool_use","id":"t","name":"f","input":{}}"#
+                .into(),
+        ),
+        (
+            "content_block_delta",
+            r#","index":1,"delta":{"type":"input_json_delta","partial_json":""}"#.into(),
+        ),
+        (
+            "content_block_delta",
+            r#","index":1,"delta":{"type":"input_json_delta","partial_json":"{\"a\":1"}"#.into(),
+        ),
+        (
+            "content_block_delta",
+            r#","index":1,"delta":{"type":"input_json_delta","partial_json":"}"}"#.into(),
+        ),
         ("content_block_stop", r#","index":1"#.into()),
-        ("message_delta", format!(r#","delta":{{"stop_reason":"tool_use","stop_sequence":null}},"usage":{}"#, usage(7))),
+        (
+            "message_delta",
+            format!(
+                r#","delta":{{"stop_reason":"tool_use","stop_sequence":null}},"usage":{}"#,
+                usage(7)
+            ),
+        ),
         ("message_stop", String::new()),
     ];
-    let expected: String = frames.iter().map(|(name, rest)| format!("event: {name}\ndata: {{\"type\":\"{name}\"{rest}}}\n\n")).collect();
+    let expected: String = frames
+        .iter()
+        .map(|(name, rest)| format!("event: {name}\ndata: {{\"type\":\"{name}\"{rest}}}\n\n"))
+        .collect();
     assert_eq!(text, expected);
 }
 
@@ -184,14 +254,20 @@ fn a_script_in_order() {
     assert_eq!(body(&response), error);
 
     let response = model.respond(request(true, USER));
-    assert_eq!((response.bytes().as_slice(), header(&response, "content-type")), (b"<html>".as_slice(), Some("text/html")));
+    assert_eq!(
+        (response.bytes().as_slice(), header(&response, "content-type")),
+        (b"<html>".as_slice(), Some("text/html"))
+    );
 
     let response = model.respond(request(true, USER));
     assert_eq!(header(&response, "content-type"), Some("text/event-stream; charset=utf-8"));
     assert_eq!(response.body[1], Chunk::Reset);
 
     let reply = body(&model.respond(request(false, USER)));
-    assert_eq!((&reply["stop_reason"], &reply["stop_sequence"]), (&json!("stop_sequence"), &json!("END")));
+    assert_eq!(
+        (&reply["stop_reason"], &reply["stop_sequence"]),
+        (&json!("stop_sequence"), &json!("END"))
+    );
     assert_eq!(model.left(), 0);
     assert_eq!(body(&model.respond(request(false, USER)))["content"][0]["text"], "1 messages");
     assert_eq!(model.requests().len(), 5);
@@ -200,18 +276,31 @@ fn a_script_in_order() {
 
 #[test]
 fn what_ends_badly() {
-    let script =
-        || Script::new().reply(Reply::text("ab").error_event("overloaded_error", "Overloaded")).reply(Reply::text("ab").ends_early());
+    let script = || {
+        Script::new()
+            .reply(Reply::text("ab").error_event("overloaded_error", "Overloaded"))
+            .reply(Reply::text("ab").ends_early())
+    };
     let mut model = ScriptedModel::new(script());
     let last = events(&model.respond(request(true, USER)).bytes()).pop().unwrap();
-    assert_eq!(last, json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}));
-    assert_eq!(events(&model.respond(request(true, USER)).bytes()).pop().unwrap()["type"], "content_block_stop");
+    assert_eq!(
+        last,
+        json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}})
+    );
+    assert_eq!(
+        events(&model.respond(request(true, USER)).bytes()).pop().unwrap()["type"],
+        "content_block_stop"
+    );
     let mut model = ScriptedModel::new(script());
     let response = model.respond(request(false, USER));
     assert_eq!((response.status, &body(&response)["type"]), (200, &json!("error")));
     assert!(serde_json::from_slice::<Value>(&model.respond(request(false, USER)).bytes()).is_err());
 
-    let mut model = ScriptedModel::new(Script::new().reply(Reply::new().tool_use_cut("t", "f", r#"{"location":"SF"#)));
+    let mut model = ScriptedModel::new(Script::new().reply(Reply::new().tool_use_cut(
+        "t",
+        "f",
+        r#"{"location":"SF"#,
+    )));
     let cut: String = events(&model.respond(request(true, USER)).bytes())
         .iter()
         .filter_map(|event| event["delta"]["partial_json"].as_str().map(String::from))
@@ -227,9 +316,12 @@ fn refuses_what_the_api_refuses() {
         request
     };
     let post = |body: &str| with_key(Request::new("/v1/messages?beta=true", body));
-    let call = r#"{"role":"assistant","content":[{"type":"tool_use","id":"a","name":"f","input":{}}]}"#;
+    let call =
+        r#"{"role":"assistant","content":[{"type":"tool_use","id":"a","name":"f","input":{}}]}"#;
     let tool = |name: &str| format!(r#"{{"name":"{name}","input_schema":{{"type":"object"}}}}"#);
-    let tools = |tools: &str| post(&format!(r#"{{"model":"m","max_tokens":1,"messages":[{USER}],"tools":[{tools}]}}"#));
+    let tools = |tools: &str| {
+        post(&format!(r#"{{"model":"m","max_tokens":1,"messages":[{USER}],"tools":[{tools}]}}"#))
+    };
     let mut no_version = post("{}");
     no_version.headers.retain(|(name, _)| name == "x-api-key");
     let cases = [
@@ -240,16 +332,31 @@ fn refuses_what_the_api_refuses() {
         (post("[]"), 400, "The request body must be an object"),
         (post("{}"), 400, "model: Field required"),
         (post(r#"{"model":"m"}"#), 400, "max_tokens: Field required"),
-        (post(r#"{"model":"m","max_tokens":1}"#), 400, "messages: at least one message is required"),
-        (with_key(request(true, &format!("{USER},{call}"))), 400, "messages.1.content.0: this call has no result in the next message"),
+        (
+            post(r#"{"model":"m","max_tokens":1}"#),
+            400,
+            "messages: at least one message is required",
+        ),
+        (
+            with_key(request(true, &format!("{USER},{call}"))),
+            400,
+            "messages.1.content.0: this call has no result in the next message",
+        ),
         (tools("{}"), 400, "tools.0.name: Field required"),
-        (tools(&tool("a b")), 400, "tools.0.name: String should match pattern '^[a-zA-Z0-9_-]{1,128}$'"),
+        (
+            tools(&tool("a b")),
+            400,
+            "tools.0.name: String should match pattern '^[a-zA-Z0-9_-]{1,128}$'",
+        ),
         (tools(&[tool("a"), tool("a")].join(",")), 400, "tools: Tool names must be unique."),
         (tools(r#"{"name":"a"}"#), 400, "tools.0.input_schema.type: Input should be 'object'"),
     ];
     for (request, status, message) in cases {
         let response = model.respond(request);
-        assert_eq!((response.status, body(&response)["error"]["message"].as_str().unwrap()), (status, message));
+        assert_eq!(
+            (response.status, body(&response)["error"]["message"].as_str().unwrap()),
+            (status, message)
+        );
     }
     assert_eq!(model.complaints().len(), 13);
     // None of them used up the answer; a bearer does as well, and so do a server's tools.
@@ -263,15 +370,25 @@ fn refuses_what_the_api_refuses() {
         400
     );
     assert_eq!(model.complaints().last().unwrap(), "the script has no answer left");
-    assert_eq!(ScriptedModel::new(Script::new().reply(Reply::text("a"))).lenient().respond(Request::default()).status, 200);
+    assert_eq!(
+        ScriptedModel::new(Script::new().reply(Reply::text("a")))
+            .lenient()
+            .respond(Request::default())
+            .status,
+        200
+    );
 }
 
 #[test]
 fn a_paused_turn_may_come_back_with_its_calls() {
-    let call = r#"{"role":"assistant","content":[{"type":"tool_use","id":"a","name":"f","input":{}}]}"#;
+    let call =
+        r#"{"role":"assistant","content":[{"type":"tool_use","id":"a","name":"f","input":{}}]}"#;
     let back = request(false, &format!("{USER},{call}"));
-    let mut model =
-        ScriptedModel::new(Script::new().reply(Reply::new().tool_use("a", "f", "{}").stop("pause_turn")).reply(Reply::text("b")));
+    let mut model = ScriptedModel::new(
+        Script::new()
+            .reply(Reply::new().tool_use("a", "f", "{}").stop("pause_turn"))
+            .reply(Reply::text("b")),
+    );
     assert_eq!(model.respond(request(false, USER)).status, 200);
     assert_eq!(model.respond(back.clone()).status, 200);
     assert_eq!(model.respond(back).status, 400);
@@ -292,8 +409,7 @@ fn a_broken_answer_comes_again_for_the_same_request() {
     assert_eq!(text(&model.respond(request(false, &format!("{USER},{USER}")))), "two");
 }
 
-const TOOLS: &str =
-    r#"[{"name":"get_weather","input_schema":{"type":"object"}},{"name":"calculate_sum","input_schema":{"type":"object"}}]"#;
+const TOOLS: &str = r#"[{"name":"get_weather","input_schema":{"type":"object"}},{"name":"calculate_sum","input_schema":{"type":"object"}}]"#;
 
 fn ask(model: &mut ScriptedModel, messages: &[Value]) -> Value {
     let request = json!({"model": "m", "max_tokens": 9, "tools": serde_json::from_str::<Value>(TOOLS).unwrap(), "messages": messages});
@@ -313,8 +429,14 @@ fn the_demo_uses_what_the_tools_really_said() {
     let reply = ask(&mut model, core::slice::from_ref(&prompt));
     let content = &reply["content"];
     assert_eq!(content[0]["text"], "I'll look up the weather in Paris and add 15 and 27 for you.");
-    assert_eq!((&content[1]["name"], &content[1]["input"]), (&json!("get_weather"), &json!({"location": "Paris"})));
-    assert_eq!((&content[2]["name"], &content[2]["input"]), (&json!("calculate_sum"), &json!({"a": 15, "b": 27})));
+    assert_eq!(
+        (&content[1]["name"], &content[1]["input"]),
+        (&json!("get_weather"), &json!({"location": "Paris"}))
+    );
+    assert_eq!(
+        (&content[2]["name"], &content[2]["input"]),
+        (&json!("calculate_sum"), &json!({"a": 15, "b": 27}))
+    );
     assert_eq!(reply["stop_reason"], "tool_use");
     let answers = user(json!([
         {"type": "tool_result", "tool_use_id": content[1]["id"], "content": r#"{"location":"Paris, FR","temperature":"11°C","condition":"Fog"}"#},
@@ -333,7 +455,16 @@ fn the_demo_uses_what_the_tools_really_said() {
     assert_eq!(last["content"][0]["text"], text);
     // The next prompt of the same conversation is a prompt again, and its calls have other ids.
     let said = json!({"role": "assistant", "content": text});
-    let next = ask(&mut model, &[prompt, called, errors, said, user(json!([{"type": "text", "text": "And -3+4 in New York, NY?"}]))]);
+    let next = ask(
+        &mut model,
+        &[
+            prompt,
+            called,
+            errors,
+            said,
+            user(json!([{"type": "text", "text": "And -3+4 in New York, NY?"}])),
+        ],
+    );
     assert_eq!(next["content"][1]["input"], json!({"a": -3, "b": 4}));
     assert_ne!(next["content"][1]["id"], content[2]["id"]);
 }
@@ -347,11 +478,19 @@ fn the_demo_says_what_it_is() {
         "I am a scripted model: no network, no intelligence. You gave me these tools: get_weather, calculate_sum. \
          Ask me for the weather in a place, or for a sum like 15 + 27."
     );
-    for (prompt, place) in [("the weather in San Francisco, CA, please", "San Francisco, CA"), ("Weather in Zürich!", "Zürich")] {
-        assert_eq!(ask(&mut model, &[user(json!(prompt))])["content"][1]["input"]["location"], place);
+    for (prompt, place) in [
+        ("the weather in San Francisco, CA, please", "San Francisco, CA"),
+        ("Weather in Zürich!", "Zürich"),
+    ] {
+        assert_eq!(
+            ask(&mut model, &[user(json!(prompt))])["content"][1]["input"]["location"],
+            place
+        );
     }
     // A number too large, an empty plus, a message without a prompt.
-    for prompt in ["99999999999999999999 + 1", "+", "1 +", "C++", "weather in the Alps", "weather in"] {
+    for prompt in
+        ["99999999999999999999 + 1", "+", "1 +", "C++", "weather in the Alps", "weather in"]
+    {
         assert_eq!(ask(&mut model, &[user(json!(prompt))])["stop_reason"], "end_turn", "{prompt}");
     }
 }

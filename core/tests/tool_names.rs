@@ -1,6 +1,11 @@
 //! The name of a function under `#[tool]` stays free for variables.
 #![cfg(all(feature = "macros", feature = "alloc", feature = "serde"))]
-#![allow(clippy::unwrap_used, clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "tests"
+)]
 
 use toolrunner_core::tool;
 use toolrunner_core::tool::{Toolbox, check_tools};

@@ -1,6 +1,12 @@
 //! What a tool's definition says of it that the model does not see.
 #![cfg(all(feature = "macros", feature = "alloc", feature = "serde"))]
-#![allow(clippy::unwrap_used, clippy::std_instead_of_core, clippy::std_instead_of_alloc, dead_code, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    dead_code,
+    reason = "tests"
+)]
 
 use toolrunner_core::tool::{Input, RawTool, ToolError, Toolbox, check_tools};
 use toolrunner_core::{tool, toolbox};
@@ -26,13 +32,27 @@ impl Board {
 
 #[test]
 fn idempotent_and_requires_approval_are_part_of_the_definition_and_not_of_its_json() {
-    let raw = |name| RawTool::new(name, "", r#"{"type":"object"}"#, |_: Input| async { Ok::<_, ToolError>("") }).unwrap();
-    let tools = (set_target, pay, Board, raw("plain"), raw("set").idempotent(), raw("drop").requires_approval());
+    let raw = |name| {
+        RawTool::new(name, "", r#"{"type":"object"}"#, |_: Input| async { Ok::<_, ToolError>("") })
+            .unwrap()
+    };
+    let tools = (
+        set_target,
+        pay,
+        Board,
+        raw("plain"),
+        raw("set").idempotent(),
+        raw("drop").requires_approval(),
+    );
     check_tools(&tools).unwrap();
     let told: Vec<_> = (0..tools.count())
         .map(|i| {
             let tool = tools.definition(i).unwrap();
-            assert!(!tool.json.contains("idempotent") && !tool.json.contains("approval"), "{}", tool.json);
+            assert!(
+                !tool.json.contains("idempotent") && !tool.json.contains("approval"),
+                "{}",
+                tool.json
+            );
             (tool.name, tool.idempotent, tool.requires_approval)
         })
         .collect();

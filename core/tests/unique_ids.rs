@@ -1,7 +1,17 @@
-//! Ids that a gateway repeats, made unique: in replies of every form, in histories, and in snapshots.
+//! Ids that a gateway repeats, made unique: in replies of every form, in histories, and in
+//! snapshots.
 #![cfg(feature = "testing")]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
-#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "a test runs on a server")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "a test runs on a server"
+)]
 
 mod common;
 
@@ -9,7 +19,9 @@ use common::*;
 use serde_json::{Value as Json, json};
 use toolrunner_core::error::{Capacity, Error, What};
 use toolrunner_core::run::{Run, Step};
-use toolrunner_core::testing::{Reply, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock};
+use toolrunner_core::testing::{
+    Reply, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock,
+};
 use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
 
@@ -22,13 +34,24 @@ fn unique() -> Run<'static> {
 
 /// The ids of calls and results, message by message.
 fn ids(messages: &[Json]) -> String {
-    let id = |block: &Json| block["id"].as_str().or_else(|| block["tool_use_id"].as_str()).map(str::to_owned);
-    let of = |message: &Json| message["content"].as_array().into_iter().flatten().filter_map(id).collect::<Vec<_>>().join(" ");
+    let id = |block: &Json| {
+        block["id"].as_str().or_else(|| block["tool_use_id"].as_str()).map(str::to_owned)
+    };
+    let of = |message: &Json| {
+        message["content"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(id)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
     messages.iter().map(of).filter(|ids| !ids.is_empty()).collect::<Vec<_>>().join(" | ")
 }
 
 fn turn(ids: &[&str]) -> Reply {
-    ids.iter().fold(Reply::text("Let me see."), |reply, id| reply.tool_use(id, "plain", r#"{"a":1}"#))
+    ids.iter()
+        .fold(Reply::text("Let me see."), |reply, id| reply.tool_use(id, "plain", r#"{"a":1}"#))
 }
 
 #[test]
@@ -50,7 +73,11 @@ fn a_repeated_id_is_renamed_for_call_tool_and_result_in_every_style() {
             .reply(turn(&["call_0", "call_1"]))
             .reply(turn(&["call_0"]))
             .reply(Reply::text("Done."));
-        let mut driver = drive_over(ScriptedTransport::new(ScriptedModel::new(script).style(style)), &tools, &clock);
+        let mut driver = drive_over(
+            ScriptedTransport::new(ScriptedModel::new(script).style(style)),
+            &tools,
+            &clock,
+        );
         let mut run = unique();
         assert_eq!(until_done(&mut driver, &mut run), ENDED);
         let all = "call_0 call_1 | call_0 call_1 | call_0-2 call_1-2 | call_0-2 call_1-2 | call_0-3 | call_0-3";
@@ -62,7 +89,9 @@ fn a_repeated_id_is_renamed_for_call_tool_and_result_in_every_style() {
 #[test]
 fn without_the_option_ids_stay() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let script = || Script::new().reply(turn(&["call_0"])).reply(turn(&["call_0"])).reply(Reply::text("Done."));
+    let script = || {
+        Script::new().reply(turn(&["call_0"])).reply(turn(&["call_0"])).reply(Reply::text("Done."))
+    };
     let mut driver = drive(script(), &tools, &clock);
     let mut run = run();
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
@@ -73,7 +102,10 @@ fn without_the_option_ids_stay() {
     run.user("Again.").unwrap();
     let mut driver = drive(script(), &tools, &clock);
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
-    assert_eq!(ids(&messages(&run)), "call_0-2 | call_0-2 | call_0 | call_0 | call_0-3 | call_0-3 | call_0-4 | call_0-4");
+    assert_eq!(
+        ids(&messages(&run)),
+        "call_0-2 | call_0-2 | call_0 | call_0 | call_0-3 | call_0-3 | call_0-4 | call_0-4"
+    );
     run.unique_ids(false).unwrap();
     run.user("Again.").unwrap();
     let mut driver = drive(script(), &tools, &clock);
@@ -87,9 +119,13 @@ fn body(blocks: &str, stream: bool) -> Vec<u8> {
         return format!(r#"{{"content":[{blocks}],"stop_reason":"tool_use"}}"#).into_bytes();
     }
     let mut body = "data: {\"type\":\"message_start\",\"message\":{\"role\":\"assistant\",\"content\":[]}}\n\n".to_owned();
-    let blocks: Vec<Box<serde_json::value::RawValue>> = serde_json::from_str(&format!("[{blocks}]")).unwrap();
+    let blocks: Vec<Box<serde_json::value::RawValue>> =
+        serde_json::from_str(&format!("[{blocks}]")).unwrap();
     for (i, block) in blocks.iter().enumerate() {
-        body += &format!("data: {{\"type\":\"content_block_start\",\"index\":{i},\"content_block\":{}}}\n\n", block.get());
+        body += &format!(
+            "data: {{\"type\":\"content_block_start\",\"index\":{i},\"content_block\":{}}}\n\n",
+            block.get()
+        );
     }
     for i in 0..blocks.len() {
         body += &format!("data: {{\"type\":\"content_block_stop\",\"index\":{i}}}\n\n");
@@ -98,8 +134,14 @@ fn body(blocks: &str, stream: bool) -> Vec<u8> {
     body.into_bytes()
 }
 
-/// Two replies, one after the other, in pieces of this size; gives the ids and the events of the second.
-fn two(first: &str, second: &str, stream: bool, piece: usize) -> Result<(String, Vec<String>), Error> {
+/// Two replies, one after the other, in pieces of this size; gives the ids and the events of the
+/// second.
+fn two(
+    first: &str,
+    second: &str,
+    stream: bool,
+    piece: usize,
+) -> Result<(String, Vec<String>), Error> {
     let mut run = unique();
     exchange(&mut run, 200, body(first, stream).chunks(piece)).1?;
     while let Some(i) = run.next_call() {
@@ -124,7 +166,8 @@ fn ids_are_compared_by_their_meaning_and_events_have_the_new_one() {
     ]
     .join(",");
     let second = [
-        // In another spelling, with its members in any order, twice the member, and beside open blocks.
+        // In another spelling, with its members in any order, twice the member, and beside open
+        // blocks.
         call(r#""input":{"id":"t1"},"name":"plain","id":"\u00741""#),
         call(r#""id":"x","id":"t10","input":{"a":[1]},"name":"plain""#),
         call(r#""id":"new","name":"plain","input":{}"#),
@@ -134,9 +177,15 @@ fn ids_are_compared_by_their_meaning_and_events_have_the_new_one() {
         for piece in [1, 7, 10_000] {
             let (ids, events) = two(&first, &second, stream, piece).unwrap();
             assert_eq!(ids, "t1 t1-2 t10 | t1 t1-2 t10 | t1-3 t10-2 new | t1-3 t10-2 new");
-            let told = events.iter().filter(|event| event.contains("BlockSt") && event.contains("t1-3")).count();
+            let told = events
+                .iter()
+                .filter(|event| event.contains("BlockSt") && event.contains("t1-3"))
+                .count();
             assert!(told == 0 || told == 2, "{events:?}");
-            let raw = events.iter().filter(|event| event.contains("BlockSt") && event.contains("741-3")).count();
+            let raw = events
+                .iter()
+                .filter(|event| event.contains("BlockSt") && event.contains("741-3"))
+                .count();
             assert_eq!(told + raw, 2, "{events:?}");
         }
     }
@@ -144,11 +193,16 @@ fn ids_are_compared_by_their_meaning_and_events_have_the_new_one() {
 
 #[test]
 fn the_same_id_twice_in_a_reply_stays_an_error() {
-    let call = |id: &str| format!(r#"{{"type":"tool_use","id":"{id}","name":"plain","input":{{}}}}"#);
+    let call =
+        |id: &str| format!(r#"{{"type":"tool_use","id":"{id}","name":"plain","input":{{}}}}"#);
     for stream in [true, false] {
         for second in ["t1", "\\u00741"] {
-            let error = two(&call("t1"), &[call("t1"), call(second)].join(","), stream, 10_000).unwrap_err();
-            assert!(error.to_string().contains("calls that have a name and an id of their own"), "{error}");
+            let error = two(&call("t1"), &[call("t1"), call(second)].join(","), stream, 10_000)
+                .unwrap_err();
+            assert!(
+                error.to_string().contains("calls that have a name and an id of their own"),
+                "{error}"
+            );
         }
     }
 }
@@ -168,9 +222,13 @@ fn a_full_transcript_says_so() {
             assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
             run.answered(&toolrunner_core::transport::ReplyHead::new(200));
             let mut events = Vec::new();
-            let ended = feed(&mut run, &reply, &mut events).and_then(|()| end(&mut run, &mut events));
+            let ended =
+                feed(&mut run, &reply, &mut events).and_then(|()| end(&mut run, &mut events));
             if let Err(error) = ended {
-                assert!(matches!(error, Error::Capacity(Capacity { what: What::Transcript, .. })), "{error}");
+                assert!(
+                    matches!(error, Error::Capacity(Capacity { what: What::Transcript, .. })),
+                    "{error}"
+                );
                 assert!(run.failed(Some(error), Instant::ZERO, 0).is_err());
                 assert_eq!(run.messages(), before);
                 break;
@@ -187,10 +245,15 @@ fn a_full_transcript_says_so() {
 fn said(turns: &[&[&str]]) -> String {
     let mut text = r#"{"role":"user","content":"Hi"}"#.to_owned();
     for turn in turns {
-        let calls: Vec<Json> = turn.iter().map(|id| json!({"type":"tool_use","id":id,"name":"plain","input":{}})).collect();
+        let calls: Vec<Json> = turn
+            .iter()
+            .map(|id| json!({"type":"tool_use","id":id,"name":"plain","input":{}}))
+            .collect();
         let results: Vec<Json> = turn.iter().map(|id| result(id, "ok")).collect();
         let [calls, results] = [calls, results].map(Json::from);
-        text += &format!(r#",{{"role":"assistant","content":{calls}}},{{"role":"user","content":{results}}}"#);
+        text += &format!(
+            r#",{{"role":"assistant","content":{calls}}},{{"role":"user","content":{results}}}"#
+        );
     }
     text
 }
@@ -209,7 +272,8 @@ fn a_history_is_made_unique_too() {
     assert!(ids(&messages(&run)).ends_with("| a-2 | a-2 | a | a"));
     run.stop();
     // One that is unique already stays as it is, byte for byte.
-    let spaced = said(&[&["a"], &["b"]]).replace(",{\"role\":\"assistant\"", "\n ,  {\"role\":\"assistant\"");
+    let spaced = said(&[&["a"], &["b"]])
+        .replace(",{\"role\":\"assistant\"", "\n ,  {\"role\":\"assistant\"");
     run.replace_history(&spaced).unwrap();
     assert_eq!(run.messages(), spaced.as_bytes());
 }
@@ -218,8 +282,10 @@ fn a_history_is_made_unique_too() {
 fn a_run_that_was_restored_goes_on_with_unique_ids() {
     let mut before = run();
     before.replace_history(&said(&[&["t1"], &["t1"]])).unwrap();
-    let reply =
-        body(r#"{"type":"tool_use","id":"t1","name":"plain","input":{}},{"type":"tool_use","id":"t2","name":"plain","input":{}}"#, true);
+    let reply = body(
+        r#"{"type":"tool_use","id":"t1","name":"plain","input":{}},{"type":"tool_use","id":"t2","name":"plain","input":{}}"#,
+        true,
+    );
     exchange(&mut before, 200, [reply.as_slice()]).1.unwrap();
     before.answer(0, br#""one""#, false).unwrap();
     before.append(r#"{"role":"user","content":"And?"}"#).unwrap();
@@ -236,11 +302,17 @@ fn a_run_that_was_restored_goes_on_with_unique_ids() {
     // It is a snapshot again that is accepted.
     let mut again = Vec::new();
     run.snapshot(&mut again).unwrap();
-    assert_eq!(Run::from_snapshot(&again, Transcript::growing()).unwrap().messages(), run.messages());
+    assert_eq!(
+        Run::from_snapshot(&again, Transcript::growing()).unwrap().messages(),
+        run.messages()
+    );
     // No room for the new ids: nothing changes.
     let mut memory = vec![0; before.messages().len()];
     let mut run = Run::from_snapshot(&snapshot, Transcript::new(&mut memory)).unwrap();
-    assert!(matches!(run.unique_ids(true), Err(Error::Capacity(Capacity { what: What::Transcript, .. }))));
+    assert!(matches!(
+        run.unique_ids(true),
+        Err(Error::Capacity(Capacity { what: What::Transcript, .. }))
+    ));
     assert_eq!(run.messages(), before.messages());
 }
 

@@ -1,6 +1,12 @@
-//! A transcript that is nearly full: whole turns go, the oldest first, or the run stops; never half a turn.
+//! A transcript that is nearly full: whole turns go, the oldest first, or the run stops; never half
+//! a turn.
 #![cfg(feature = "testing")]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use toolrunner_core::message::StopReason;
 use toolrunner_core::policy::Limit;
@@ -10,7 +16,8 @@ use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::ReplyHead;
 
-const CALL: &str = r#"{"content":[{"type":"tool_use","id":"ID","name":"n","input":{}}],"stop_reason":"tool_use"}"#;
+const CALL: &str =
+    r#"{"content":[{"type":"tool_use","id":"ID","name":"n","input":{}}],"stop_reason":"tool_use"}"#;
 const TEXT: &str = r#"{"content":[{"type":"text","text":"well"}],"stop_reason":"end_turn"}"#;
 
 /// One turn: the request's conversation, or the outcome that came instead.
@@ -49,7 +56,10 @@ fn the_first_prompt_goes_with_all_that_answered_it() {
     let sent = turn(&mut run, TEXT).unwrap();
     assert!(sent.starts_with(r#"{"role":"user","content":"second question"}"#), "{sent}");
     assert!(sent.contains("t2") && !sent.contains("t1"));
-    assert_eq!(run.step(Instant::ZERO).unwrap(), Step::Done(Outcome::Ended(Some(StopReason::EndTurn))));
+    assert_eq!(
+        run.step(Instant::ZERO).unwrap(),
+        Step::Done(Outcome::Ended(Some(StopReason::EndTurn)))
+    );
 }
 
 #[test]
@@ -61,7 +71,10 @@ fn of_one_prompt_the_first_replies_go_and_the_prompt_stays() {
     for i in 0..40 {
         let sent = turn(&mut run, &CALL.replace("ID", &format!("t{i}"))).unwrap();
         assert!(sent.starts_with(r#"{"role":"user","content":"the only question"}"#), "{sent}");
-        assert!(i == 0 || sent.contains(&format!(r#""tool_use_id":"t{}""#, i - 1)), "the last turn stays: {sent}");
+        assert!(
+            i == 0 || sent.contains(&format!(r#""tool_use_id":"t{}""#, i - 1)),
+            "the last turn stays: {sent}"
+        );
     }
     assert_eq!(run.turns(), 40);
 }

@@ -1,10 +1,21 @@
-//! Every recorded stream, cut at every byte, gives the same events and the same transcript; in memory that grows and in memory that
-//! does not; and as a stream it means what it means as one JSON object.
+//! Every recorded stream, cut at every byte, gives the same events and the same transcript; in
+//! memory that grows and in memory that does not; and as a stream it means what it means as one
+//! JSON object.
 //!
 //! With `SCENARIOS=DIR` the bodies of the scenario files in that directory are cut as well.
 #![cfg(feature = "testing")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
-#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "a test runs on a server")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "a test runs on a server"
+)]
 
 mod common;
 
@@ -34,7 +45,12 @@ fn made<'p>(mut run: Run<'_>, status: u16, pieces: impl IntoIterator<Item = &'p 
         let _ = run.failed(Some(error), Instant::ZERO, 0);
     }
     let transcript = String::from_utf8(run.transcript().bytes().to_vec()).unwrap();
-    Made { events, ended, transcript, usage: format!("{:?} {:?} {:?}", run.turn_usage(), run.stop_reason(), run.container()) }
+    Made {
+        events,
+        ended,
+        transcript,
+        usage: format!("{:?} {:?} {:?}", run.turn_usage(), run.stop_reason(), run.container()),
+    }
 }
 
 fn growing<'p>(status: u16, pieces: impl IntoIterator<Item = &'p [u8]>) -> Made {
@@ -46,7 +62,8 @@ fn assert_cuts(status: u16, body: &[u8]) -> Made {
     assert_cuts_by(status, body, 1)
 }
 
-/// [`assert_cuts`] with every `stride`th cut in two: single bytes are cut at every byte in any case.
+/// [`assert_cuts`] with every `stride`th cut in two: single bytes are cut at every byte in any
+/// case.
 fn assert_cuts_by(status: u16, body: &[u8], stride: usize) -> Made {
     let whole = growing(status, [body]);
     let mut memory = vec![0; body.len() * 2 + 1024];
@@ -58,10 +75,16 @@ fn assert_cuts_by(status: u16, body: &[u8], stride: usize) -> Made {
     };
     same(&made(Run::new(Transcript::new(&mut memory)), status, [body]), "whole, fixed memory");
     same(&growing(status, body.chunks(1)), "single bytes");
-    same(&made(Run::new(Transcript::new(&mut memory)), status, body.chunks(1)), "single bytes, fixed memory");
+    same(
+        &made(Run::new(Transcript::new(&mut memory)), status, body.chunks(1)),
+        "single bytes, fixed memory",
+    );
     for cut in (0..=body.len()).step_by(stride) {
         let (a, b) = body.split_at(cut);
-        same(&made(Run::new(Transcript::new(&mut memory)), status, [a, b]), &format!("cut at {cut}"));
+        same(
+            &made(Run::new(Transcript::new(&mut memory)), status, [a, b]),
+            &format!("cut at {cut}"),
+        );
     }
     let mut rng = Rng::new(7);
     for round in 0..5 {
@@ -79,8 +102,7 @@ fn assert_cuts_by(status: u16, body: &[u8], stride: usize) -> Made {
 
 /// Replies with something of everything.
 fn replies() -> Vec<(&'static str, Reply)> {
-    let citation =
-        r#"{"type":"char_location","cited_text":"x","document_index":0,"document_title":null,"start_char_index":0,"end_char_index":1}"#;
+    let citation = r#"{"type":"char_location","cited_text":"x","document_index":0,"document_title":null,"start_char_index":0,"end_char_index":1}"#;
     vec![
         ("text", Reply::text("Hello, \"world\"\\ \n\t\u{1} and 日本語 and 😀 and / so on.")),
         ("empty", Reply::new()),
@@ -156,7 +178,9 @@ fn every_style_means_the_same() {
         let usual = growing(200, [rendered(reply.clone(), Style::default(), true).as_slice()]);
         for (style, written) in styles() {
             let other = growing(200, [rendered(reply.clone(), written, true).as_slice()]);
-            let json = |made: &Made| -> Json { serde_json::from_str(&format!("[{}]", made.transcript)).unwrap() };
+            let json = |made: &Made| -> Json {
+                serde_json::from_str(&format!("[{}]", made.transcript)).unwrap()
+            };
             assert_eq!(json(&usual), json(&other), "{name}, {style}");
             if style != "ascii" && style != "single characters" {
                 assert_eq!(usual.transcript, other.transcript, "{name}, {style}");
@@ -181,7 +205,9 @@ fn meaning(body: &[u8]) -> Vec<Json> {
     run.answered(&ReplyHead::new(200));
     let mut events: Vec<Json> = Vec::new();
     let mut joined = |kind: &str, index: usize, text: String| {
-        if let Some(last) = events.iter_mut().rev().find(|event| event["index"] == index && event["kind"] == kind) {
+        if let Some(last) =
+            events.iter_mut().rev().find(|event| event["index"] == index && event["kind"] == kind)
+        {
             let grown = last["text"].as_str().unwrap().to_owned() + &text;
             last["text"] = grown.into();
         } else if !text.is_empty() {
@@ -195,8 +221,12 @@ fn meaning(body: &[u8]) -> Vec<Json> {
         Event::Compaction { index, text } => joined("compaction", index, text.to_string()),
         Event::Signature { index, signature } => joined("signature", index, signature.to_string()),
         Event::Input { index, json } => joined("input", index, json.to_owned()),
-        Event::Citation { index, citation } => others.push(json!([index, "citation", value(citation.raw())])),
-        Event::BlockStart { index, block } => others.push(json!([index, "start", value(block.raw())["type"]])),
+        Event::Citation { index, citation } => {
+            others.push(json!([index, "citation", value(citation.raw())]))
+        }
+        Event::BlockStart { index, block } => {
+            others.push(json!([index, "start", value(block.raw())["type"]]))
+        }
         Event::BlockStop { index, block } => {
             let mut block = value(block.raw());
             // The stream of the scripted model always has the member.
@@ -205,9 +235,13 @@ fn meaning(body: &[u8]) -> Vec<Json> {
             }
             others.push(json!([index, "stop", block]));
         }
-        Event::Stop { reason, usage, .. } => others.push(json!(["stop", format!("{reason:?} {usage:?}")])),
+        Event::Stop { reason, usage, .. } => {
+            others.push(json!(["stop", format!("{reason:?} {usage:?}")]))
+        }
         Event::MessageStop => others.push(json!("message stop")),
-        Event::MessageStart { message } => others.push(json!(["message start", value(message.raw())["id"]])),
+        Event::MessageStart { message } => {
+            others.push(json!(["message start", value(message.raw())["id"]]))
+        }
         Event::Ping | Event::Unknown { .. } => {}
         _ => panic!("{event:?}"),
     };
@@ -236,7 +270,11 @@ fn value(raw: &[u8]) -> Json {
 #[test]
 fn a_stream_and_one_json_object_mean_the_same() {
     for (name, reply) in replies() {
-        if name == "cut input" || name == "garbage input" || name == "text for an input" || name == "control characters in an input" {
+        if name == "cut input"
+            || name == "garbage input"
+            || name == "text for an input"
+            || name == "control characters in an input"
+        {
             continue;
         }
         let stream = meaning(&rendered(reply.clone(), Style::default(), true));
@@ -247,13 +285,21 @@ fn a_stream_and_one_json_object_mean_the_same() {
 
 /// The type of an event, which is its frame's name; also of one that is no JSON.
 fn type_of(data: &str) -> &str {
-    let names =
-        ["content_block_start", "content_block_delta", "content_block_stop", "message_start", "message_delta", "message_stop", "ping"];
+    let names = [
+        "content_block_start",
+        "content_block_delta",
+        "content_block_stop",
+        "message_start",
+        "message_delta",
+        "message_stop",
+        "ping",
+    ];
     let named = names.into_iter().filter_map(|name| Some((data.find(name)?, name))).min();
     named.map_or("weather_report", |(_, name)| name)
 }
 
-/// A stream written by hand: the frames' data. Without the space behind `event:` no frame has the API's exact form.
+/// A stream written by hand: the frames' data. Without the space behind `event:` no frame has the
+/// API's exact form.
 fn stream(frames: &[&str]) -> Vec<u8> {
     let start = r#"{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":25,"output_tokens":1}}}"#;
     let end = [
@@ -261,7 +307,10 @@ fn stream(frames: &[&str]) -> Vec<u8> {
         r#"{"type":"message_stop"}"#,
     ];
     let frames = [start].into_iter().chain(frames.iter().copied()).chain(end);
-    frames.map(|data| format!("event:{}\ndata: {data}\n\n", type_of(data))).collect::<String>().into_bytes()
+    frames
+        .map(|data| format!("event:{}\ndata: {data}\n\n", type_of(data)))
+        .collect::<String>()
+        .into_bytes()
 }
 
 /// The content of the reply that a stream written by hand makes, after all cuts.
@@ -305,16 +354,28 @@ fn a_delta_in_the_exact_form_means_what_it_means_in_any_other() {
     ];
     for (block, form) in [
         (r#""type":"text","text":"""#, r#""type":"text_delta","text":"#),
-        (r#""type":"thinking","thinking":"","signature":"""#, r#""type":"thinking_delta","thinking":"#),
-        (r#""type":"tool_use","id":"toolu_1","name":"plain","input":{}"#, r#""type":"input_json_delta","partial_json":"#),
+        (
+            r#""type":"thinking","thinking":"","signature":"""#,
+            r#""type":"thinking_delta","thinking":"#,
+        ),
+        (
+            r#""type":"tool_use","id":"toolu_1","name":"plain","input":{}"#,
+            r#""type":"input_json_delta","partial_json":"#,
+        ),
     ] {
         for text in texts {
-            let start = format!(r#"{{"type":"content_block_start","index":0,"content_block":{{{block}}}}}"#);
-            let delta = format!(r#"{{"type":"content_block_delta","index":0,"delta":{{{form}"{text}"}}}}"#);
-            let general = stream(&[&start, &delta, &delta, r#"{"type":"content_block_stop","index":0}"#]);
+            let start = format!(
+                r#"{{"type":"content_block_start","index":0,"content_block":{{{block}}}}}"#
+            );
+            let delta =
+                format!(r#"{{"type":"content_block_delta","index":0,"delta":{{{form}"{text}"}}}}"#);
+            let general =
+                stream(&[&start, &delta, &delta, r#"{"type":"content_block_stop","index":0}"#]);
             let exact = String::from_utf8(general.clone()).unwrap();
-            let exact =
-                exact.replace(&format!("event:content_block_delta\ndata: {delta}"), &format!("event: content_block_delta\ndata: {delta}"));
+            let exact = exact.replace(
+                &format!("event:content_block_delta\ndata: {delta}"),
+                &format!("event: content_block_delta\ndata: {delta}"),
+            );
             assert_eq!(growing(200, [exact.as_bytes()]), growing(200, [&*general]), "{delta}");
         }
     }
@@ -322,9 +383,13 @@ fn a_delta_in_the_exact_form_means_what_it_means_in_any_other() {
 
 #[test]
 fn an_event_without_content_in_the_exact_form_means_what_it_means_in_any_other() {
-    let at_places =
-        |rest: &str| [0, 7, 10, 99, 100].map(|index| (index, format!(r#"{{"type":"content_block_stop","index":{index}{rest}"#)));
-    let stops = ["}", "     }", " }  ", "0}", "1}", ".0}", "e0}", ",\"x\":1}", "}}", "", "}\ndata: "].map(at_places);
+    let at_places = |rest: &str| {
+        [0, 7, 10, 99, 100]
+            .map(|index| (index, format!(r#"{{"type":"content_block_stop","index":{index}{rest}"#)))
+    };
+    let stops =
+        ["}", "     }", " }  ", "0}", "1}", ".0}", "e0}", ",\"x\":1}", "}}", "", "}\ndata: "]
+            .map(at_places);
     let others = [
         r#"{"type":"ping"}"#,
         r#"{"type": "ping"}"#,
@@ -340,31 +405,53 @@ fn an_event_without_content_in_the_exact_form_means_what_it_means_in_any_other()
         r#"{"type":"content_block_stop","index":-1}"#,
     ];
     let mut passed = 0;
-    for (index, data) in stops.into_iter().flatten().chain(others.map(|data| (0, data.to_owned()))) {
-        let name = ["ping", "message_stop", "content_block_stop"].into_iter().find(|name| data.contains(name)).unwrap();
-        let start = format!(r#"{{"type":"content_block_start","index":{index},"content_block":{{"type":"text","text":"x"}}}}"#);
+    for (index, data) in stops.into_iter().flatten().chain(others.map(|data| (0, data.to_owned())))
+    {
+        let name = ["ping", "message_stop", "content_block_stop"]
+            .into_iter()
+            .find(|name| data.contains(name))
+            .unwrap();
+        let start = format!(
+            r#"{{"type":"content_block_start","index":{index},"content_block":{{"type":"text","text":"x"}}}}"#
+        );
         let general = stream(&[&start, &data]);
         let exact = String::from_utf8(general.clone()).unwrap();
-        let exact = exact.replace(&format!("event:{name}\ndata: {data}\n"), &format!("event: {name}\ndata: {data}\n"));
+        let exact = exact.replace(
+            &format!("event:{name}\ndata: {data}\n"),
+            &format!("event: {name}\ndata: {data}\n"),
+        );
         assert_ne!(exact.as_bytes(), general);
         let made = growing(200, [exact.as_bytes()]);
         assert_eq!(made, growing(200, [&*general]), "{data}");
         passed += usize::from(made.ended.is_ok());
     }
-    // A stop of a block that is not open means nothing, and neither does what stands in a ping: only a stop that is no JSON fails. Those
-    // are the two that lack a brace or have one more, and `00` and `01`.
+    // A stop of a block that is not open means nothing, and neither does what stands in a ping:
+    // only a stop that is no JSON fails. Those are the two that lack a brace or have one more, and
+    // `00` and `01`.
     assert_eq!(passed, 11 * 5 + 12 - (2 * 5 + 2));
 }
 
 #[test]
 fn citations_may_be_null_or_absent_at_the_start() {
     let citation = r#"{"type":"content_block_delta","index":0,"delta":{"type":"citations_delta","citation":{"n":1}}}"#;
-    let text = r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a"}}"#;
+    let text =
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a"}}"#;
     let stop = r#"{"type":"content_block_stop","index":0}"#;
-    for start in [r#""text":"","citations":null"#, r#""citations":null,"text":"""#, r#""text":"""#, r#""text":"","citations":[]"#] {
-        let start = format!(r#"{{"type":"content_block_start","index":0,"content_block":{{"type":"text",{start}}}}}"#);
+    for start in [
+        r#""text":"","citations":null"#,
+        r#""citations":null,"text":"""#,
+        r#""text":"""#,
+        r#""text":"","citations":[]"#,
+    ] {
+        let start = format!(
+            r#"{{"type":"content_block_start","index":0,"content_block":{{"type":"text",{start}}}}}"#
+        );
         let made = content(&[&start, citation, text, citation, text, stop]);
-        assert_eq!(made, json!([{"type":"text","text":"aa","citations":[{"n":1},{"n":1}]}]), "{start}");
+        assert_eq!(
+            made,
+            json!([{"type":"text","text":"aa","citations":[{"n":1},{"n":1}]}]),
+            "{start}"
+        );
     }
     let start = r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":"x","citations":[{"n":0}]}}"#;
     assert_eq!(content(&[start, citation, stop])[0]["citations"], json!([{"n":0},{"n":1}]));
@@ -381,7 +468,8 @@ fn an_input_may_be_cut_inside_an_escape_and_inside_a_surrogate_pair() {
                 format!(r#"{{"type":"content_block_delta","index":0,"delta":{{"type":"input_json_delta","partial_json":"{piece}"}}}}"#)
             })
             .collect();
-        let frames: Vec<&str> = [start].into_iter().chain(deltas.iter().map(String::as_str)).chain([stop]).collect();
+        let frames: Vec<&str> =
+            [start].into_iter().chain(deltas.iter().map(String::as_str)).chain([stop]).collect();
         content(&frames)[0]["input"].clone()
     };
     // The inner text's escapes, cut: `"a\n"`, `"\ud83d\ude00"`.
@@ -389,10 +477,16 @@ fn an_input_may_be_cut_inside_an_escape_and_inside_a_surrogate_pair() {
     assert_eq!(input(&[r#"{\"a\":\"\\ud8"#, r"3d\\ud", r#"e00\"}"#]), json!({"a":"😀"}));
     // The outer text's own pair, cut between two deltas, with empty ones between.
     assert_eq!(input(&[r#"{\"a\":\"\ud83d"#, r#"\ude00\"}"#]), json!({"a":"😀"}));
-    assert_eq!(input(&[r#"{\"a\":\"\ud83d"#, "", r#"\ude00\ud83d"#, "", r#"\ude01\"}"#]), json!({"a":"😀😁"}));
+    assert_eq!(
+        input(&[r#"{\"a\":\"\ud83d"#, "", r#"\ude00\ud83d"#, "", r#"\ude01\"}"#]),
+        json!({"a":"😀😁"})
+    );
     // Halves that stay alone are mended, wherever they stand.
     assert_eq!(input(&[r#"{\"a\":\"\ud83d"#, r#"x\"}"#]), json!({"a":"\u{fffd}x"}));
-    assert_eq!(input(&[r#"{\"a\":\"\ude00\ud83d"#, r#"\ud83d\ude00\"}"#]), json!({"a":"\u{fffd}\u{fffd}😀"}));
+    assert_eq!(
+        input(&[r#"{\"a\":\"\ude00\ud83d"#, r#"\ud83d\ude00\"}"#]),
+        json!({"a":"\u{fffd}\u{fffd}😀"})
+    );
     assert_eq!(input(&[r#"{\"a\":\"\\ud83d\"}"#]), json!({"a":"\u{fffd}"}));
     // An escaped backslash before what only looks like a half.
     assert_eq!(input(&[r#"{\"a\":\"\\\\ud83d\"}"#]), json!({"a":"\\ud83d"}));
@@ -406,8 +500,7 @@ fn an_input_may_be_cut_inside_an_escape_and_inside_a_surrogate_pair() {
 
 #[test]
 fn an_input_that_came_whole_at_the_start_is_kept() {
-    let start =
-        r#"{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"toolu_1","name":"plain","input":{"a":1}}}"#;
+    let start = r#"{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"toolu_1","name":"plain","input":{"a":1}}}"#;
     let empty = r#"{"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":""}}"#;
     let stop = r#"{"type":"content_block_stop","index":0}"#;
     assert_eq!(content(&[start, stop])[0]["input"], json!({"a":1}));
@@ -419,15 +512,24 @@ fn a_compaction_tells_its_text_and_keeps_what_is_encrypted() {
     let start = r#"{"type":"content_block_start","index":0,"content_block":{"type":"compaction","content":null,"encrypted_content":null}}"#;
     let stop = r#"{"type":"content_block_stop","index":0}"#;
     let expected = json!([{"type":"compaction","content":"Sum \"x\"","encrypted_content":"ZW5j"}]);
-    for delta in [r#""content":"Sum \"x\"","encrypted_content":"ZW5j""#, r#""encrypted_content":"ZW5j","content":"Sum \"x\"""#] {
-        let delta = format!(r#"{{"type":"content_block_delta","index":0,"delta":{{"type":"compaction_delta",{delta}}}}}"#);
-        for start in [start, r#"{"type":"content_block_start","index":0,"content_block":{"type":"compaction"}}"#] {
+    for delta in [
+        r#""content":"Sum \"x\"","encrypted_content":"ZW5j""#,
+        r#""encrypted_content":"ZW5j","content":"Sum \"x\"""#,
+    ] {
+        let delta = format!(
+            r#"{{"type":"content_block_delta","index":0,"delta":{{"type":"compaction_delta",{delta}}}}}"#
+        );
+        for start in [
+            start,
+            r#"{"type":"content_block_start","index":0,"content_block":{"type":"compaction"}}"#,
+        ] {
             let made = content(&[start, &delta, stop]);
             assert_eq!(made[0]["content"], expected[0]["content"]);
             assert_eq!(made[0]["encrypted_content"], expected[0]["encrypted_content"]);
         }
         let made = growing(200, [stream(&[start, &delta, stop]).as_slice()]);
-        let told: Vec<&String> = made.events.iter().filter(|event| event.starts_with("Compaction")).collect();
+        let told: Vec<&String> =
+            made.events.iter().filter(|event| event.starts_with("Compaction")).collect();
         assert_eq!(told, [r#"Compaction { index: 0, text: "Sum \"x\"" }"#]);
     }
 }
@@ -455,14 +557,22 @@ fn a_lone_surrogate_is_mended_everywhere() {
         r#"{"type":"content_block_start","index":1,"content_block":{"type":"hologram","x":"\udfff"}}"#,
         r#"{"type":"content_block_stop","index":1}"#,
     ]);
-    assert_eq!(made, json!([{"type":"text","text":"a\u{fffd}b\\ud83d\u{fffd}"},{"type":"hologram","x":"\u{fffd}"}]));
+    assert_eq!(
+        made,
+        json!([{"type":"text","text":"a\u{fffd}b\\ud83d\u{fffd}"},{"type":"hologram","x":"\u{fffd}"}])
+    );
     let whole = br#"{"content":[{"type":"text","text":"a\ud83d"}],"stop_reason":"end_turn"}"#;
     let made = assert_cuts(200, whole);
     assert_eq!(made.ended, Ok(()));
-    assert!(made.transcript.ends_with(r#"[{"type":"text","text":"a\ufffd"}]}"#), "{}", made.transcript);
+    assert!(
+        made.transcript.ends_with(r#"[{"type":"text","text":"a\ufffd"}]}"#),
+        "{}",
+        made.transcript
+    );
 }
 
-/// Comments, fields that do not count, several data lines, a lone carriage return, a byte order mark.
+/// Comments, fields that do not count, several data lines, a lone carriage return, a byte order
+/// mark.
 #[test]
 fn the_event_stream_format_is_read_as_the_standard_has_it() {
     let body = String::from_utf8(stream(&[
@@ -476,7 +586,10 @@ fn the_event_stream_format_is_read_as_the_standard_has_it() {
         body.replace('\n', "\r\n"),
         body.replace('\n', "\r"),
         format!("\u{feff}{body}"),
-        body.replace("event:content_block_start\n", "event:content_block_start\nid: 7\nretry: 10\n:\n: hello\nnonsense\ndatabase: x\n"),
+        body.replace(
+            "event:content_block_start\n",
+            "event:content_block_start\nid: 7\nretry: 10\n:\n: hello\nnonsense\ndatabase: x\n",
+        ),
         body.replace("data: ", "data:"),
         body.replace("\"index\":0,", "\ndata: \"index\":0,\ndata:"),
         body.replace("\n\n", "\n\n\n\n: x\n\n"),
@@ -499,7 +612,8 @@ fn what_a_body_that_breaks_off_gives_is_an_error_at_every_byte() {
         let reason = text.find("event: message_stop").unwrap_or(body.len());
         for cut in 0..body.len() {
             let made = growing(200, [&body[..cut]]);
-            // Once the stop reason has come nothing is missing. Of one JSON object the last byte is.
+            // Once the stop reason has come nothing is missing. Of one JSON object the last byte
+            // is.
             if made.ended.is_ok() {
                 assert_eq!(made.transcript, full);
                 assert!(cut + 1 >= reason, "cut at {cut} of {} passes", body.len());
@@ -513,7 +627,8 @@ fn what_a_body_that_breaks_off_gives_is_an_error_at_every_byte() {
 #[test]
 fn recorded_scenarios_cut_at_every_byte_give_the_same() {
     let Some(directory) = std::env::var_os("SCENARIOS") else { return };
-    let mut files: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
     files.sort();
     assert!(!files.is_empty());

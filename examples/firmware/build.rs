@@ -1,6 +1,7 @@
 //! Writes the board's memory map for the linker.
 //!
-//! The stack lies below the statics, so one that is too deep runs out of the memory's start and faults, instead of into the statics.
+//! The stack lies below the statics, so one that is too deep runs out of the memory's start and
+//! faults, instead of into the statics.
 
 use std::path::PathBuf;
 

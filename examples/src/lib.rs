@@ -10,7 +10,8 @@ use toolrunner_core::testing::ScriptedModel;
 use toolrunner_std::http::Proxies;
 use toolrunner_std::{Client, SetupError};
 
-/// Whom to ask: the server that the environment names, or else the scripted model on this machine. Also whether it is the latter.
+/// Whom to ask: the server that the environment names, or else the scripted model on this machine.
+/// Also whether it is the latter.
 ///
 /// # Errors
 /// What is wrong with the environment, or that no port could be opened.
@@ -26,11 +27,18 @@ pub fn client() -> Result<(Client, bool), Box<dyn Error>> {
     }
 }
 
-/// Ends a program: silently if it went well or nobody reads its output any more, else with the error and status 1.
+/// Ends a program: silently if it went well or nobody reads its output any more, else with the
+/// error and status 1.
 pub fn exit(result: Result<(), Box<dyn Error>>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) => ExitCode::SUCCESS,
+        Err(error)
+            if error
+                .downcast_ref::<io::Error>()
+                .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) =>
+        {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE

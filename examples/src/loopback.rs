@@ -1,4 +1,5 @@
-//! The scripted Messages API on a port of this machine, over real HTTP, in threads: it serves any client on any executor.
+//! The scripted Messages API on a port of this machine, over real HTTP, in threads: it serves any
+//! client on any executor.
 
 use core::time::Duration;
 use std::io::{self, Read, Write};
@@ -9,12 +10,14 @@ use std::thread;
 use toolrunner_core::testing::http1::Connection;
 use toolrunner_core::testing::{Chunk, ScriptedModel, Style};
 
-/// Serves `model` until the program ends, in small pieces with small pauses, so that a person sees text arrive. Gives its base URL.
+/// Serves `model` until the program ends, in small pieces with small pauses, so that a person sees
+/// text arrive. Gives its base URL.
 ///
 /// # Errors
 /// If no port can be opened.
 pub fn serve(model: ScriptedModel) -> io::Result<String> {
-    let model = model.style(Style { delta: 5, pause: Duration::from_millis(12), ..Style::default() });
+    let model =
+        model.style(Style { delta: 5, pause: Duration::from_millis(12), ..Style::default() });
     let model = Arc::new(Mutex::new(model));
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     let url = format!("http://{}", listener.local_addr()?);
@@ -36,7 +39,8 @@ fn answer(mut socket: TcpStream, model: &Mutex<ScriptedModel>) -> io::Result<()>
         if length == 0 {
             break;
         }
-        let chunks = connection.respond(&mut model.lock().unwrap_or_else(PoisonError::into_inner), &buffer[..length]);
+        let chunks = connection
+            .respond(&mut model.lock().unwrap_or_else(PoisonError::into_inner), &buffer[..length]);
         for chunk in chunks {
             match chunk {
                 Chunk::Data(bytes) => socket.write_all(&bytes)?,

@@ -1,4 +1,5 @@
-//! Every example runs offline and prints what stands in the file beside it. `BLESS=1` writes those files anew.
+//! Every example runs offline and prints what stands in the file beside it. `BLESS=1` writes those
+//! files anew.
 
 use std::fs;
 use std::io::Write;
@@ -12,7 +13,8 @@ use toolrunner_examples::loopback;
 fn run(program: &str, arguments: &[&str], input: &str) -> Output {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    for name in ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL", "ANTHROPIC_LOG"] {
+    for name in ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL", "ANTHROPIC_LOG"]
+    {
         command.env_remove(name);
     }
     let mut child = command.spawn().unwrap();
@@ -22,7 +24,8 @@ fn run(program: &str, arguments: &[&str], input: &str) -> Output {
 
 fn stdout_of(program: &str, arguments: &[&str], input: &str) -> String {
     let output = run(program, arguments, input);
-    let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    let (out, err) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert!(output.status.success(), "{out}\n{err}");
     assert_eq!(err, "");
     out
@@ -47,7 +50,8 @@ fn fresh_file(name: &str) -> PathBuf {
 fn quickstart() {
     let program = env!("CARGO_BIN_EXE_quickstart");
     check("quickstart.txt", &stdout_of(program, &[], ""));
-    let whole = stdout_of(program, &["--json", "--model", "claude-haiku-4-5", "What", "is", "2 + 2?"], "");
+    let whole =
+        stdout_of(program, &["--json", "--model", "claude-haiku-4-5", "What", "is", "2 + 2?"], "");
     assert!(whole.contains("  result calculate_sum 4\n\nModel: 2 + 2 = 4.\n"), "{whole}");
     assert!(stdout_of(program, &["--help"], "").contains("Usage: quickstart"));
 }
@@ -57,25 +61,44 @@ fn quickstart_asks_the_server_of_the_environment_and_says_what_is_wrong() {
     let program = env!("CARGO_BIN_EXE_quickstart");
     let output = run(program, &["--bogus"], "");
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8(output.stderr).unwrap().starts_with("error: invalid option '--bogus'\n"));
+    assert!(
+        String::from_utf8(output.stderr).unwrap().starts_with("error: invalid option '--bogus'\n")
+    );
 
     let url = loopback::serve(ScriptedModel::demo().require_key("right")).unwrap();
     let ask = |key: &str| {
         let mut command = Command::new(program);
-        command.env("ANTHROPIC_API_KEY", key).env("ANTHROPIC_BASE_URL", &url).env("NO_PROXY", "127.0.0.1").arg("15 + 27");
+        command
+            .env("ANTHROPIC_API_KEY", key)
+            .env("ANTHROPIC_BASE_URL", &url)
+            .env("NO_PROXY", "127.0.0.1")
+            .arg("15 + 27");
         command.output().unwrap()
     };
     let right = ask("right");
     let out = String::from_utf8(right.stdout).unwrap();
-    assert!(right.status.success() && out.starts_with("You: 15 + 27\n") && out.contains("Model: 15 + 27 = 42.\n"), "{out}");
+    assert!(
+        right.status.success()
+            && out.starts_with("You: 15 + 27\n")
+            && out.contains("Model: 15 + 27 = 42.\n"),
+        "{out}"
+    );
     let wrong = ask("wrong");
     assert_eq!(wrong.status.code(), Some(1));
-    let error = "error: API error: authentication_error (status 401): invalid x-api-key [request id ";
+    let error =
+        "error: API error: authentication_error (status 401): invalid x-api-key [request id ";
     assert!(String::from_utf8(wrong.stderr).unwrap().starts_with(error));
 
-    let output = Command::new(program).env("ANTHROPIC_API_KEY", "k").env("ANTHROPIC_BASE_URL", "example.org").output().unwrap();
+    let output = Command::new(program)
+        .env("ANTHROPIC_API_KEY", "k")
+        .env("ANTHROPIC_BASE_URL", "example.org")
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(String::from_utf8(output.stderr).unwrap(), "error: the base URL must begin with http:// or https://\n");
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "error: the base URL must begin with http:// or https://\n"
+    );
 }
 
 #[test]

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// Debian's cargo and compiler, in the firmware's folder: what rustup set for this process does not suit them.
+/// Debian's cargo and compiler, in the firmware's folder: what rustup set for this process does not
+/// suit them.
 pub fn cargo(firmware: &Path) -> Command {
     let mut cargo = Command::new("/usr/bin/cargo");
     cargo.current_dir(firmware).env("RUSTC_BOOTSTRAP", "1").env("RUSTC", "/usr/bin/rustc");
@@ -23,11 +24,17 @@ pub fn cargo(firmware: &Path) -> Command {
 /// If they are not there: `examples/firmware/certificates/make.sh` makes them.
 pub fn tls_identity(firmware: &Path, most: Option<usize>) -> Arc<rustls::ServerConfig> {
     let folder = firmware.join("certificates");
-    let chain = CertificateDer::pem_file_iter(folder.join("server.pem")).expect("server.pem").flatten().collect();
+    let chain = CertificateDer::pem_file_iter(folder.join("server.pem"))
+        .expect("server.pem")
+        .flatten()
+        .collect();
     let key = PrivateKeyDer::from_pem_file(folder.join("server.key")).expect("server.key");
-    let builder = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let builder = rustls::ServerConfig::builder_with_provider(Arc::new(
+        rustls::crypto::ring::default_provider(),
+    ));
     let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]).expect("TLS 1.3");
-    let mut config = builder.with_no_client_auth().with_single_cert(chain, key).expect("an identity");
+    let mut config =
+        builder.with_no_client_auth().with_single_cert(chain, key).expect("an identity");
     config.max_fragment_size = most;
     // For a server that breaks the rules.
     config.enable_secret_extraction = true;

@@ -1,6 +1,7 @@
 //! Whether two JSON texts say the same, as the scenarios define it, and where they do not.
 //!
-//! Read with serde_json, not with the reader under test. Numbers stay text, so that they compare by exact value.
+//! Read with serde_json, not with the reader under test. Numbers stay text, so that they compare by
+//! exact value.
 
 use core::fmt;
 
@@ -43,7 +44,11 @@ pub struct Difference {
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { path, expected, got } = self;
-        write!(f, "{}: expected {expected}, got {got}", if path.is_empty() { "the whole" } else { path })
+        write!(
+            f,
+            "{}: expected {expected}, got {got}",
+            if path.is_empty() { "the whole" } else { path }
+        )
     }
 }
 
@@ -66,12 +71,19 @@ impl Json {
         Ok(match text.as_bytes().first() {
             Some(b'{') => {
                 let Members(members) = serde_json::from_str(text).map_err(failed)?;
-                let read = members.into_iter().map(|(name, value)| Ok((name, Self::read(value, depth + 1)?)));
+                let read = members
+                    .into_iter()
+                    .map(|(name, value)| Ok((name, Self::read(value, depth + 1)?)));
                 Self::Object(read.collect::<Result<_, String>>()?)
             }
             Some(b'[') => {
                 let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(failed)?;
-                Self::Array(elements.into_iter().map(|element| Self::read(element, depth + 1)).collect::<Result<_, _>>()?)
+                Self::Array(
+                    elements
+                        .into_iter()
+                        .map(|element| Self::read(element, depth + 1))
+                        .collect::<Result<_, _>>()?,
+                )
             }
             Some(b'"') => Self::String(serde_json::from_str(text).map_err(failed)?),
             Some(b't' | b'f') => Self::Bool(text == "true"),
@@ -83,15 +95,17 @@ impl Json {
     /// The member of this name; the last if there are several.
     pub fn member(&self, name: &str) -> Option<&Self> {
         match self {
-            Self::Object(members) => members.iter().rfind(|(known, _)| known == name).map(|(_, value)| value),
+            Self::Object(members) => {
+                members.iter().rfind(|(known, _)| known == name).map(|(_, value)| value)
+            }
             _ => None,
         }
     }
 
     /// Where `got` does not say the same as this.
     ///
-    /// Left out on both sides: members that are `null`, `"stream": false`, `"is_error": false`. A member that is given twice is a
-    /// difference: readers do not agree about which counts.
+    /// Left out on both sides: members that are `null`, `"stream": false`, `"is_error": false`. A
+    /// member that is given twice is a difference: readers do not agree about which counts.
     pub fn differences(&self, got: &Self) -> Vec<Difference> {
         let mut found = Vec::new();
         compare(self, got, "", &mut found);
@@ -179,11 +193,17 @@ fn compare(expected: &Json, got: &Json, path: &str, found: &mut Vec<Difference>)
                 for (i, (name, _)) in members.iter().enumerate() {
                     if members[..i].iter().any(|(before, _)| before == name) {
                         let path = join(path, name);
-                        found.push(Difference { path, expected: "one".to_owned(), got: format!("a second member ({side})") });
+                        found.push(Difference {
+                            path,
+                            expected: "one".to_owned(),
+                            got: format!("a second member ({side})"),
+                        });
                     }
                 }
             }
-            let kept = |value: &Json, name: &str| value.member(name).filter(|value| !is_left_out(name, value)).cloned();
+            let kept = |value: &Json, name: &str| {
+                value.member(name).filter(|value| !is_left_out(name, value)).cloned()
+            };
             let mut names: Vec<&String> = left.iter().chain(right).map(|(name, _)| name).collect();
             names.sort_unstable();
             names.dedup();
@@ -192,9 +212,11 @@ fn compare(expected: &Json, got: &Json, path: &str, found: &mut Vec<Difference>)
                 match (kept(expected, name), kept(got, name)) {
                     (None, None) => {}
                     (Some(expected), Some(got)) => compare(&expected, &got, &path, found),
-                    (expected, got) => {
-                        found.push(Difference { path, expected: or_nothing(expected.as_ref()), got: or_nothing(got.as_ref()) })
-                    }
+                    (expected, got) => found.push(Difference {
+                        path,
+                        expected: or_nothing(expected.as_ref()),
+                        got: or_nothing(got.as_ref()),
+                    }),
                 }
             }
         }
@@ -203,13 +225,21 @@ fn compare(expected: &Json, got: &Json, path: &str, found: &mut Vec<Difference>)
                 let path = format!("{path}[{i}]");
                 match (left.get(i), right.get(i)) {
                     (Some(expected), Some(got)) => compare(expected, got, &path, found),
-                    (expected, got) => found.push(Difference { path, expected: or_nothing(expected), got: or_nothing(got) }),
+                    (expected, got) => found.push(Difference {
+                        path,
+                        expected: or_nothing(expected),
+                        got: or_nothing(got),
+                    }),
                 }
             }
         }
         (Json::Number(left), Json::Number(right)) if exact(left) == exact(right) => {}
         _ if expected == got => {}
-        _ => found.push(Difference { path: path.to_owned(), expected: shown(expected), got: shown(got) }),
+        _ => found.push(Difference {
+            path: path.to_owned(),
+            expected: shown(expected),
+            got: shown(got),
+        }),
     }
 }
 
@@ -217,7 +247,8 @@ fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
-/// A number's exact value: its sign, its digits from the first to the last that is not 0, and the power of ten of the last.
+/// A number's exact value: its sign, its digits from the first to the last that is not 0, and the
+/// power of ten of the last.
 fn exact(number: &str) -> (bool, String, i64) {
     let (sign, rest) = number.strip_prefix('-').map_or((false, number), |rest| (true, rest));
     let (mantissa, exponent) = rest.split_once(['e', 'E']).unwrap_or((rest, "0"));
@@ -229,7 +260,9 @@ fn exact(number: &str) -> (bool, String, i64) {
     }
     let zeros = digits.len() - digits.trim_end_matches('0').len();
     // An exponent beyond 64 bits is as good as any other that large.
-    let exponent = exponent.parse().unwrap_or_else(|_| if exponent.starts_with('-') { i64::MIN } else { i64::MAX });
+    let exponent = exponent
+        .parse()
+        .unwrap_or_else(|_| if exponent.starts_with('-') { i64::MIN } else { i64::MAX });
     let places = i64::try_from(zeros).unwrap_or(0) - i64::try_from(fraction.len()).unwrap_or(0);
     (sign, significant.to_owned(), exponent.saturating_add(places))
 }
@@ -267,10 +300,16 @@ mod tests {
         assert_eq!(differences("1", "\"1\"").len(), 1);
         assert_eq!(differences("[1,2]", "[1]"), ["[1]: expected 2, got nothing"]);
         assert_eq!(differences("[null]", "[]"), ["[0]: expected null, got nothing"]);
-        assert_eq!(differences(r#"{"a":[{"b":1}]}"#, r#"{"a":[{"b":2}]}"#), ["a[0].b: expected 1, got 2"]);
+        assert_eq!(
+            differences(r#"{"a":[{"b":1}]}"#, r#"{"a":[{"b":2}]}"#),
+            ["a[0].b: expected 1, got 2"]
+        );
         assert_eq!(differences(r#"{"stream":true}"#, "{}"), ["stream: expected true, got nothing"]);
         assert_eq!(differences(r#"{"a":false}"#, "{}"), ["a: expected false, got nothing"]);
-        assert_eq!(differences(r#"{"a":1}"#, r#"{"a":1,"a":1}"#), ["a: expected one, got a second member (got)"]);
+        assert_eq!(
+            differences(r#"{"a":1}"#, r#"{"a":1,"a":1}"#),
+            ["a: expected one, got a second member (got)"]
+        );
     }
 
     #[test]

@@ -27,7 +27,8 @@ pub struct Verdict {
     pub note: Option<String>,
 }
 
-/// Drives one scenario through `engine` and compares. `cut`: how the bodies of replies are cut; none for whole.
+/// Drives one scenario through `engine` and compares. `cut`: how the bodies of replies are cut;
+/// none for whole.
 pub fn play(engine: &dyn Engine, scenario: &Arc<Scenario>, cut: Option<replay::Cut>) -> Verdict {
     let replay = Arc::new(Replay::new(Arc::clone(scenario), cut));
     let ending = engine.run(scenario, &replay);
@@ -43,5 +44,8 @@ pub fn play(engine: &dyn Engine, scenario: &Arc<Scenario>, cut: Option<replay::C
     differences.extend(replay.missing());
     differences.extend(scenario.compare_ending(&ending));
     let unknown = &scenario.unknown;
-    Verdict { differences, note: (!unknown.is_empty()).then(|| format!("not looked at: {}", unknown.join(", "))) }
+    Verdict {
+        differences,
+        note: (!unknown.is_empty()).then(|| format!("not looked at: {}", unknown.join(", "))),
+    }
 }

@@ -1,4 +1,5 @@
-//! The other end of a scenario: answers each request with the reply that the scenario has for it, and compares.
+//! The other end of a scenario: answers each request with the reply that the scenario has for it,
+//! and compares.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -28,7 +29,8 @@ pub struct Answer {
     pub pieces: Vec<Vec<u8>>,
 }
 
-/// Answers requests in the order in which they come. Shared between the engine that asks and the judge.
+/// Answers requests in the order in which they come. Shared between the engine that asks and the
+/// judge.
 #[derive(Debug)]
 pub struct Replay {
     scenario: Arc<Scenario>,
@@ -53,7 +55,8 @@ impl Replay {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Compares a request's body with what the scenario has, and answers it. One too many gets an error that nobody tries again.
+    /// Compares a request's body with what the scenario has, and answers it. One too many gets an
+    /// error that nobody tries again.
     pub fn answer(&self, body: &[u8]) -> Answer {
         let mut state = self.state();
         state.asked += 1;
@@ -61,14 +64,25 @@ impl Replay {
         let Some(exchange) = self.scenario.exchanges.get(number - 1) else {
             let body = read(body).map_or_else(|error| error, |body| shown(&body));
             state.differences.push(format!("request {number}: expected none, got {body}"));
-            return Answer { head: ReplyHead::new(400), headers: Vec::new(), pieces: vec![b"{}".to_vec()] };
+            return Answer {
+                head: ReplyHead::new(400),
+                headers: Vec::new(),
+                pieces: vec![b"{}".to_vec()],
+            };
         };
         match read(body) {
-            Err(error) => state.differences.push(format!("request {number}: expected JSON, got {error}")),
+            Err(error) => {
+                state.differences.push(format!("request {number}: expected JSON, got {error}"))
+            }
             Ok(got) => match Json::parse(exchange.request.get()) {
-                Err(error) => state.differences.push(format!("the scenario's request {number}: {error}")),
+                Err(error) => {
+                    state.differences.push(format!("the scenario's request {number}: {error}"))
+                }
                 Ok(expected) => {
-                    let found = expected.differences(&got).into_iter().map(|difference| format!("request {number}: {difference}"));
+                    let found = expected
+                        .differences(&got)
+                        .into_iter()
+                        .map(|difference| format!("request {number}: {difference}"));
                     state.differences.extend(found);
                 }
             },
@@ -77,7 +91,8 @@ impl Replay {
         for (name, value) in &exchange.headers {
             head.field(name, value.as_bytes());
         }
-        let headers = exchange.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let headers =
+            exchange.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         Answer { head, headers, pieces: state.pieces(exchange.body.as_bytes()) }
     }
 

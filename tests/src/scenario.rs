@@ -35,7 +35,8 @@ pub struct Scenario {
     pub unknown: Vec<String>,
 }
 
-/// What the caller wants. A field that is not known here fails the scenario: it would be tested for nothing.
+/// What the caller wants. A field that is not known here fails the scenario: it would be tested for
+/// nothing.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -107,7 +108,8 @@ pub struct Expected {
     pub api_error: Option<String>,
     /// That error's status.
     pub status: Option<u16>,
-    /// Instead of all that: how the text begins of an error that the server did not report, such as something that is not a reply.
+    /// Instead of all that: how the text begins of an error that the server did not report, such as
+    /// something that is not a reply.
     pub error: Option<String>,
 }
 
@@ -128,12 +130,17 @@ impl Scenario {
     /// # Errors
     /// Why it cannot be read, in words.
     pub fn read(file: &Path) -> Result<Self, String> {
-        std::fs::read_to_string(file).map_err(|error| error.to_string()).and_then(|text| Self::parse(&text))
+        std::fs::read_to_string(file)
+            .map_err(|error| error.to_string())
+            .and_then(|text| Self::parse(&text))
     }
 
     /// A member of `params`, as JSON text.
     pub fn param(&self, name: &str) -> Option<&str> {
-        members(&self.params).into_iter().find(|(known, _)| known == name).map(|(_, value)| value.get())
+        members(&self.params)
+            .into_iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.get())
     }
 
     /// All members of `params`, in order, as JSON text.
@@ -148,19 +155,30 @@ impl Scenario {
 
     /// Its tools, ready to run.
     pub fn tools(&self) -> ScenarioTools {
-        let text = |json: Option<&&RawValue>| json.and_then(|json| serde_json::from_str(json.get()).ok()).unwrap_or_default();
+        let text = |json: Option<&&RawValue>| {
+            json.and_then(|json| serde_json::from_str(json.get()).ok()).unwrap_or_default()
+        };
         let tools = self.tools.iter().flatten().map(|json| {
             let members: HashMap<String, &RawValue> = members(json).into_iter().collect();
-            ScenarioTool { name: text(members.get("name")), json: json.get().to_owned(), runnable: members.contains_key("input_schema") }
+            ScenarioTool {
+                name: text(members.get("name")),
+                json: json.get().to_owned(),
+                runnable: members.contains_key("input_schema"),
+            }
         });
-        let outcomes = self.outcomes.iter().map(|(id, outcome)| (id.clone(), (outcome.content.get().to_owned(), outcome.is_error)));
+        let outcomes = self.outcomes.iter().map(|(id, outcome)| {
+            (id.clone(), (outcome.content.get().to_owned(), outcome.is_error))
+        });
         ScenarioTools { tools: tools.collect(), outcomes: outcomes.collect() }
     }
 
-    /// Bytes that a transcript must have room for, at least in the worst case: the largest request's messages and the reply to it.
+    /// Bytes that a transcript must have room for, at least in the worst case: the largest
+    /// request's messages and the reply to it.
     pub fn needed_bytes(&self) -> usize {
         let needed = self.exchanges.iter().map(|exchange| {
-            let messages = Json::parse(exchange.request.get()).ok().and_then(|body| Some(body.member("messages")?.to_string().len()));
+            let messages = Json::parse(exchange.request.get())
+                .ok()
+                .and_then(|body| Some(body.member("messages")?.to_string().len()));
             messages.unwrap_or(0) + exchange.body.len() + FRAME
         });
         needed.max().unwrap_or(0)
@@ -168,7 +186,8 @@ impl Scenario {
 
     /// Where the run did not end as it must.
     pub fn compare_ending(&self, ending: &Ending) -> Vec<String> {
-        let list = |names: &[String]| Json::Array(names.iter().cloned().map(Json::String).collect());
+        let list =
+            |names: &[String]| Json::Array(names.iter().cloned().map(Json::String).collect());
         let text = |text: &str| Json::String(text.to_owned());
         let number = |number: u16| Json::Number(number.to_string());
         let Expected { stop_reason, text: said, tool_use, api_error, status, error } = &self.ending;
@@ -179,45 +198,76 @@ impl Scenario {
             };
         }
         let expected = match api_error {
-            Some(kind) => vec![("api_error", text(kind)), ("status", number(status.unwrap_or_default()))],
+            Some(kind) => {
+                vec![("api_error", text(kind)), ("status", number(status.unwrap_or_default()))]
+            }
             // An error whose body names no type.
             None if status.is_some() => vec![("status", number(status.unwrap_or_default()))],
             None => message_parts(stop_reason.as_deref(), said, list(tool_use)),
         };
         let got = match ending {
-            Ending::Api { status: got, .. } if api_error.is_none() && status.is_some() => vec![("status", number(*got))],
-            Ending::Api { kind, status } => vec![("api_error", text(kind)), ("status", number(*status))],
-            Ending::Message { stop_reason, text, tool_use } => message_parts(stop_reason.as_deref(), text, list(tool_use)),
+            Ending::Api { status: got, .. } if api_error.is_none() && status.is_some() => {
+                vec![("status", number(*got))]
+            }
+            Ending::Api { kind, status } => {
+                vec![("api_error", text(kind)), ("status", number(*status))]
+            }
+            Ending::Message { stop_reason, text, tool_use } => {
+                message_parts(stop_reason.as_deref(), text, list(tool_use))
+            }
             Ending::Capacity(full) => vec![("error", text(&full.to_string()))],
             Ending::Error(error) => vec![("error", text(error))],
         };
-        let object = |parts: Vec<(&str, Json)>| Json::Object(parts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect());
+        let object = |parts: Vec<(&str, Json)>| {
+            Json::Object(parts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+        };
         let differences = object(expected).differences(&object(got));
-        differences.into_iter().map(|Difference { path, expected, got }| format!("final.{path}: expected {expected}, got {got}")).collect()
+        differences
+            .into_iter()
+            .map(|Difference { path, expected, got }| {
+                format!("final.{path}: expected {expected}, got {got}")
+            })
+            .collect()
     }
 }
 
 /// A field that is `null` is as one that is not there.
-fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-/// The fields of a scenario that nothing here reads. Those of its `config` are refused instead: the run would be another.
+/// The fields of a scenario that nothing here reads. Those of its `config` are refused instead: the
+/// run would be another.
 fn unknown(scenario: &RawValue) -> Vec<String> {
-    const TOP: [&str; 8] = ["name", "source", "config", "params", "tools", "outcomes", "exchanges", "final"];
+    const TOP: [&str; 8] =
+        ["name", "source", "config", "params", "tools", "outcomes", "exchanges", "final"];
     let mut found = Vec::new();
     let mut look = |path: &str, object: &RawValue, known: &[&str]| {
-        let names = members(object).into_iter().map(|(name, _)| name).filter(|name| !known.contains(&name.as_str()));
+        let names = members(object)
+            .into_iter()
+            .map(|(name, _)| name)
+            .filter(|name| !known.contains(&name.as_str()));
         found.extend(names.map(|name| format!("{path}{name}")));
     };
     look("", scenario, &TOP);
     for (name, value) in members(scenario) {
         match name.as_str() {
-            "final" => look("final.", value, &["stop_reason", "text", "tool_use", "api_error", "status", "error"]),
-            "outcomes" => members(value).iter().for_each(|(_, outcome)| look("outcomes.*.", outcome, &["content", "is_error"])),
+            "final" => look(
+                "final.",
+                value,
+                &["stop_reason", "text", "tool_use", "api_error", "status", "error"],
+            ),
+            "outcomes" => members(value)
+                .iter()
+                .for_each(|(_, outcome)| look("outcomes.*.", outcome, &["content", "is_error"])),
             "exchanges" => {
-                let exchanges: Vec<&RawValue> = serde_json::from_str(value.get()).unwrap_or_default();
-                exchanges.iter().for_each(|exchange| look("exchanges[].", exchange, &["request", "status", "headers", "body"]));
+                let exchanges: Vec<&RawValue> =
+                    serde_json::from_str(value.get()).unwrap_or_default();
+                exchanges.iter().for_each(|exchange| {
+                    look("exchanges[].", exchange, &["request", "status", "headers", "body"])
+                });
             }
             _ => {}
         }
@@ -227,9 +277,17 @@ fn unknown(scenario: &RawValue) -> Vec<String> {
     found
 }
 
-fn message_parts(stop_reason: Option<&str>, text: &str, tool_use: Json) -> Vec<(&'static str, Json)> {
+fn message_parts(
+    stop_reason: Option<&str>,
+    text: &str,
+    tool_use: Json,
+) -> Vec<(&'static str, Json)> {
     let stop_reason = stop_reason.map_or(Json::Null, |reason| Json::String(reason.to_owned()));
-    vec![("stop_reason", stop_reason), ("text", Json::String(text.to_owned())), ("tool_use", tool_use)]
+    vec![
+        ("stop_reason", stop_reason),
+        ("text", Json::String(text.to_owned())),
+        ("tool_use", tool_use),
+    ]
 }
 
 fn members(object: &RawValue) -> Vec<(String, &RawValue)> {
@@ -247,8 +305,10 @@ pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
             files.push(path.clone());
             continue;
         }
-        let entries = std::fs::read_dir(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let mut inside: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        let entries =
+            std::fs::read_dir(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let mut inside: Vec<PathBuf> =
+            entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
         inside.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
         inside.sort();
         files.extend(inside);
@@ -256,7 +316,8 @@ pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
     Ok(files)
 }
 
-/// A scenario's tools: they answer what the scenario says, whatever their input. One of no schema is only declared.
+/// A scenario's tools: they answer what the scenario says, whatever their input. One of no schema
+/// is only declared.
 #[derive(Clone, Debug)]
 pub struct ScenarioTools {
     tools: Vec<ScenarioTool>,
@@ -272,7 +333,8 @@ struct ScenarioTool {
 }
 
 impl ScenarioTools {
-    /// What the scenario answers to this call: content as it goes on the wire, and whether it is an error.
+    /// What the scenario answers to this call: content as it goes on the wire, and whether it is an
+    /// error.
     pub fn outcome(&self, id: &str) -> Option<(&str, bool)> {
         self.outcomes.get(id).map(|(content, is_error)| (content.as_str(), *is_error))
     }
@@ -311,7 +373,12 @@ impl Toolbox for ScenarioTools {
         self.definition_of(i)
     }
 
-    async fn call(&self, _: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+    async fn call(
+        &self,
+        _: usize,
+        call: ToolCall<'_>,
+        out: &mut Output<'_>,
+    ) -> Result<(), ToolError> {
         self.answer(&call, out)
     }
 }
@@ -325,7 +392,12 @@ impl Tools for ScenarioTools {
         self.definition_of(i)
     }
 
-    async fn call(&self, _: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+    async fn call(
+        &self,
+        _: usize,
+        call: ToolCall<'_>,
+        out: &mut Output<'_>,
+    ) -> Result<(), ToolError> {
         self.answer(&call, out)
     }
 }

@@ -1,4 +1,5 @@
-//! The guide for boards has tables by which a reader computes how much memory a firmware takes. Here they are taken at their word.
+//! The guide for boards has tables by which a reader computes how much memory a firmware takes.
+//! Here they are taken at their word.
 
 use std::path::Path;
 
@@ -8,7 +9,9 @@ fn read(file: &str) -> String {
 
 /// The rows of the table that begins with this heading.
 fn table(guide: &str, heading: &str) -> Vec<Vec<String>> {
-    let cells = |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    let cells = |line: &str| {
+        line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>()
+    };
     let lines = guide.lines().skip_while(|line| cells(line)[0] != heading).skip(2);
     lines.take_while(|line| line.starts_with('|')).map(cells).collect()
 }
@@ -24,7 +27,9 @@ fn a_reader_computes_what_is_measured() {
     let parts = table(&guide, "Part");
     assert_eq!(parts.len(), 8);
     let sum = |column: usize, record_in: Option<u32>| -> u32 {
-        let part = |row: &Vec<String>| record_in.filter(|_| row[0] == "`RECORD_IN`").unwrap_or_else(|| number(&row[column]));
+        let part = |row: &Vec<String>| {
+            record_in.filter(|_| row[0] == "`RECORD_IN`").unwrap_or_else(|| number(&row[column]))
+        };
         parts.iter().map(part).sum()
     };
     let computed = [sum(1, None), sum(2, None), sum(2, Some(4352))];
@@ -33,10 +38,17 @@ fn a_reader_computes_what_is_measured() {
     for (row, computed) in configurations.iter().zip(computed) {
         assert_eq!(number(&row[1]), computed, "the guide's sum of {}", row[0]);
         let stage = format!("{} memory ", row[2]);
-        let line = measured.lines().find(|line| line.starts_with(&stage)).unwrap_or_else(|| panic!("{stage} is not in sizes.txt"));
+        let line = measured
+            .lines()
+            .find(|line| line.starts_with(&stage))
+            .unwrap_or_else(|| panic!("{stage} is not in sizes.txt"));
         let measured = number(line.rsplit(' ').next().unwrap());
         let apart = f64::from(computed.abs_diff(measured)) / f64::from(measured);
-        println!("{}: computed {computed}, measured {measured}, {:.1} % apart", row[0], apart * 100.0);
+        println!(
+            "{}: computed {computed}, measured {measured}, {:.1} % apart",
+            row[0],
+            apart * 100.0
+        );
         assert!(apart < 0.05, "{}: computed {computed}, measured {measured}", row[0]);
     }
 }

@@ -1,4 +1,5 @@
-//! The figures in README are those of the code, and of the files in which what was measured is kept.
+//! The figures in README are those of the code, and of the files in which what was measured is
+//! kept.
 
 use std::path::Path;
 
@@ -12,7 +13,12 @@ fn capacities_are_those_of_the_code() {
     let readme = read("README.md");
     // The row's first cell, what stands in its second, the file and what stands in that.
     let rows = [
-        ("Transcript, on a server", "32 MiB", "core/src/transcript.rs", "GROWING_LIMIT: usize = 32 * 1024 * 1024;"),
+        (
+            "Transcript, on a server",
+            "32 MiB",
+            "core/src/transcript.rs",
+            "GROWING_LIMIT: usize = 32 * 1024 * 1024;",
+        ),
         ("Calls of one turn", "128", "core/src/run/state.rs", "const COUNT: usize = 128;"),
         (
             "Calls of one turn whose input is not a JSON object, and for which the model reads why",
@@ -33,14 +39,39 @@ fn capacities_are_those_of_the_code() {
             "MAX_DEPTH: usize = 122;",
         ),
         ("Depth of a raw schema", "32", "core/src/schema/raw.rs", "RAW_DEPTH: usize = 32;"),
-        ("Depth of a tool's input type, in arrays, objects and maps", "16", "core/src/schema/check.rs", "SCHEMA_DEPTH: usize = 16;"),
+        (
+            "Depth of a tool's input type, in arrays, objects and maps",
+            "16",
+            "core/src/schema/check.rs",
+            "SCHEMA_DEPTH: usize = 16;",
+        ),
         ("Tool definitions, on a chip", "24", "core/src/wire/request.rs", "MAX_TOOLS: usize = 24;"),
-        ("Header fields, on a chip", "12, of which 6 are ours", "core/src/wire/request.rs", "MAX_HEADERS: usize = 12;"),
-        ("Text of a `ToolError` made by `format`, without `alloc`", "96 bytes", "core/src/tool/error.rs", "ERROR_TEXT: usize = 96;"),
+        (
+            "Header fields, on a chip",
+            "12, of which 6 are ours",
+            "core/src/wire/request.rs",
+            "MAX_HEADERS: usize = 12;",
+        ),
+        (
+            "Text of a `ToolError` made by `format`, without `alloc`",
+            "96 bytes",
+            "core/src/tool/error.rs",
+            "ERROR_TEXT: usize = 96;",
+        ),
         ("Container id", "96 bytes", "core/src/turn/mod.rs", "Container = heapless::String<96>;"),
         ("Request id", "64 bytes", "core/src/transport.rs", "REQUEST_ID_LEN: usize = 64;"),
-        ("Body of an API error", "64 KiB, or what is free", "core/src/run/exchange.rs", "ERROR_BODY: usize = 64 * 1024;"),
-        ("Connection buffer, on a chip", "1 KiB", "transport-embassy/src/resources.rs", "const BUFFER: usize = 1024"),
+        (
+            "Body of an API error",
+            "64 KiB, or what is free",
+            "core/src/run/exchange.rs",
+            "ERROR_BODY: usize = 64 * 1024;",
+        ),
+        (
+            "Connection buffer, on a chip",
+            "1 KiB",
+            "transport-embassy/src/resources.rs",
+            "const BUFFER: usize = 1024",
+        ),
     ];
     for (name, figure, file, code) in rows {
         let row = format!("| {name} | {figure} |");
@@ -52,33 +83,51 @@ fn capacities_are_those_of_the_code() {
 /// The cells of the first line of a Markdown table that begins with this one.
 fn row(file: &str, first: &str) -> Vec<String> {
     let text = read(file);
-    let cells = |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
-    text.lines().map(cells).find(|cells| cells[0] == first).unwrap_or_else(|| panic!("{file} has no row {first}"))
+    let cells = |line: &str| {
+        line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>()
+    };
+    text.lines()
+        .map(cells)
+        .find(|cells| cells[0] == first)
+        .unwrap_or_else(|| panic!("{file} has no row {first}"))
 }
 
 #[test]
 fn figures_are_those_that_were_measured() {
-    let (readme, benches, sizes) = (read("README.md"), "tests/benches/README.md", read("examples/firmware/sizes.txt"));
+    let (readme, benches, sizes) =
+        (read("README.md"), "tests/benches/README.md", read("examples/firmware/sizes.txt"));
     let kilobytes = |figure: &str| {
-        let line = sizes.lines().find(|line| line.starts_with(figure)).unwrap_or_else(|| panic!("no {figure}"));
+        let line = sizes
+            .lines()
+            .find(|line| line.starts_with(figure))
+            .unwrap_or_else(|| panic!("no {figure}"));
         let bytes = line.rsplit(' ').next().and_then(|last| last.parse::<u32>().ok()).unwrap();
         (bytes + 500) / 1000
     };
     // The table of times has this row too: the first is that of instructions.
     let deltas = "| sse, 12-byte deltas |";
-    let timed = read(benches).lines().filter(|line| line.starts_with(deltas)).nth(1).unwrap().to_owned();
+    let timed =
+        read(benches).lines().filter(|line| line.starts_with(deltas)).nth(1).unwrap().to_owned();
     let times_memchr = timed.trim_matches('|').split('|').nth(2).unwrap().trim().to_owned();
     for figure in [
         format!("| {} × in JSON, {} × streamed |", row(benches, "JSON")[1], row(benches, "SSE")[1]),
         format!("| {times_memchr} × |"),
-        format!("| {} and {}, *held* |", row(benches, "sse, 12-byte deltas")[3], row(benches, "whole JSON")[3]),
+        format!(
+            "| {} and {}, *held* |",
+            row(benches, "sse, 12-byte deltas")[3],
+            row(benches, "whole JSON")[3]
+        ),
         format!(
             "| {} KB of flash, {} KB of memory ({} KB with records of 4 KiB), *held* |",
             kilobytes("agent-tls flash"),
             kilobytes("agent-tls memory"),
             kilobytes("agent-tls-4k memory")
         ),
-        format!("| {} KB of flash, {} KB of memory, *held* |", kilobytes("agent-http flash"), kilobytes("agent-http memory")),
+        format!(
+            "| {} KB of flash, {} KB of memory, *held* |",
+            kilobytes("agent-http flash"),
+            kilobytes("agent-http memory")
+        ),
     ] {
         assert!(readme.contains(&figure), "README has no {figure}");
     }

@@ -1,11 +1,12 @@
-//! Inside core each room uses only rooms before it. So a reader can take the rooms in order, and the machine never sees a transport's
-//! bytes or a driver's future.
+//! Inside core each room uses only rooms before it. So a reader can take the rooms in order, and
+//! the machine never sees a transport's bytes or a driver's future.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The rooms in order. `transport`, `policy` and `observe` are words that the machine needs: what a reply's head says, what may be
-/// tried again, what is told. So they stand before it; what moves bytes and time is `drive` alone, at the end. `testing` may use all.
+/// The rooms in order. `transport`, `policy` and `observe` are words that the machine needs: what a
+/// reply's head says, what may be tried again, what is told. So they stand before it; what moves
+/// bytes and time is `drive` alone, at the end. `testing` may use all.
 const ROOMS: [&str; 16] = [
     "error",
     "time",
@@ -42,7 +43,9 @@ fn rust_files(directory: &Path, into: &mut Vec<PathBuf>) {
 
 /// The first names of all paths that begin at the crate's root.
 fn roots(code: &str, prefix: &str) -> Vec<String> {
-    let name = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let name = |text: &str| {
+        text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>()
+    };
     let mut found = Vec::new();
     for (at, _) in code.match_indices(prefix) {
         // Not the end of another name, nor of a longer path.
@@ -76,7 +79,10 @@ fn roots(code: &str, prefix: &str) -> Vec<String> {
 fn code(file: &Path) -> String {
     let text = std::fs::read_to_string(file).unwrap();
     let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
-    text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+    text.lines()
+        .map(|line| line.split("//").next().unwrap_or_default())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Which rooms each room uses, and in which file.
@@ -91,7 +97,8 @@ fn uses() -> BTreeMap<(String, String), PathBuf> {
         if room == "lib" {
             continue;
         }
-        // A room's own file is a child of the crate's root, and the files in it are that file's children.
+        // A room's own file is a child of the crate's root, and the files in it are that file's
+        // children.
         let is_own = parts.len() == 1 || parts[1] == "mod.rs";
         let code = code(&file);
         let mut used = roots(&code, "crate::");
@@ -114,7 +121,8 @@ fn each_room_uses_only_those_before_it() {
             wrong.push(format!("{room} has no place in the order: {}", file.display()));
             continue;
         };
-        // Names at the crate's root that are no rooms (macros, re-exports) are for users, not for the rooms.
+        // Names at the crate's root that are no rooms (macros, re-exports) are for users, not for
+        // the rooms.
         if place(&other).is_none_or(|other| other > own) {
             wrong.push(format!("{room} uses {other}: {}", file.display()));
         }

@@ -13,7 +13,9 @@ fn scenarios() -> Vec<Arc<Scenario>> {
     let mut from = vec![root.join("tests/scenarios")];
     // From where the caller stands, and that is the project's root; a test stands in its package.
     from.extend(std::env::var_os("SCENARIOS").map(|others| root.join(others)));
-    let read = |file: &PathBuf| Scenario::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let read = |file: &PathBuf| {
+        Scenario::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+    };
     files(&from).unwrap().iter().map(read).map(Arc::new).collect()
 }
 
@@ -24,7 +26,12 @@ fn one(name: &str) -> Arc<Scenario> {
 fn play_all(engine: &dyn Engine) {
     let scenarios = scenarios();
     assert!(scenarios.len() >= 60, "{} scenarios", scenarios.len());
-    let cuts = [None, Some(Cut { longest: 1, seed: 0 }), Some(Cut { longest: 7, seed: 1 }), Some(Cut { longest: 90, seed: 2 })];
+    let cuts = [
+        None,
+        Some(Cut { longest: 1, seed: 0 }),
+        Some(Cut { longest: 7, seed: 1 }),
+        Some(Cut { longest: 90, seed: 2 }),
+    ];
     let mut failed = Vec::new();
     for scenario in &scenarios {
         for cut in cuts {
@@ -52,10 +59,13 @@ fn over_a_boards_transport() {
     play_all(&Embassy { capacity: 64 * 1024 });
 }
 
-/// At every capacity a scenario either passes or ends in a capacity error, with all requests until then as they must be.
+/// At every capacity a scenario either passes or ends in a capacity error, with all requests until
+/// then as they must be.
 #[test]
 fn in_any_capacity() {
-    for name in ["parallel-calls-sse", "citations-json", "thinking-redacted-sse", "input-not-an-object-sse"] {
+    for name in
+        ["parallel-calls-sse", "citations-json", "thinking-redacted-sse", "input-not-an-object-sse"]
+    {
         let scenario = one(name);
         let mut fits = false;
         for capacity in (0..6000).step_by(41) {
@@ -65,7 +75,9 @@ fn in_any_capacity() {
                     assert!(full.needed > full.free, "{name} in {capacity}: {full}");
                     assert!(!fits, "{name}: fitted in less than {capacity}");
                 }
-                Ending::Message { .. } => fits |= replay.differences().is_empty() && replay.missing().is_none(),
+                Ending::Message { .. } => {
+                    fits |= replay.differences().is_empty() && replay.missing().is_none()
+                }
                 other => panic!("{name} in {capacity}: {other:?}"),
             }
         }
@@ -76,12 +88,21 @@ fn in_any_capacity() {
 /// The verdict, too: no capacity fails a scenario that does not fit.
 #[test]
 fn what_does_not_fit_passes() {
-    // What is appended needs room beside that for the answers, so the last one fits later than its bodies say.
-    for (name, most) in [("six-turns-json", 3000), ("parallel-calls-sse", 3000), ("append-and-max-tokens-json", 600)] {
+    // What is appended needs room beside that for the answers, so the last one fits later than its
+    // bodies say.
+    for (name, most) in [
+        ("six-turns-json", 3000),
+        ("parallel-calls-sse", 3000),
+        ("append-and-max-tokens-json", 600),
+    ] {
         let scenario = one(name);
         for capacity in (0..most).step_by(7) {
             let verdict = play(&Embedded { capacity }, &scenario, None);
-            assert!(verdict.differences.is_empty(), "{name} in {capacity}: {:?}", verdict.differences);
+            assert!(
+                verdict.differences.is_empty(),
+                "{name} in {capacity}: {:?}",
+                verdict.differences
+            );
         }
     }
 }
@@ -89,52 +110,104 @@ fn what_does_not_fit_passes() {
 /// What the runner is for: it must see each kind of difference.
 #[test]
 fn differences_are_seen() {
-    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/parallel-calls-sse.json")).unwrap();
+    let text = std::fs::read_to_string(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/parallel-calls-sse.json"),
+    )
+    .unwrap();
     let seen = |from: &str, to: &str| {
         assert!(text.contains(from), "{from}");
         let scenario = Arc::new(Scenario::parse(&text.replacen(from, to, 1)).unwrap());
-        [play(&Server, &scenario, None), play(&Embedded { capacity: 64 * 1024 }, &scenario, None)].map(|verdict| verdict.differences)
+        [play(&Server, &scenario, None), play(&Embedded { capacity: 64 * 1024 }, &scenario, None)]
+            .map(|verdict| verdict.differences)
     };
     for (from, to, difference) in [
-        ("\"stop_reason\": \"end_turn\"", "\"stop_reason\": \"refusal\"", "final.stop_reason: expected \"refusal\", got \"end_turn\""),
-        ("\"text\": \"3, nothing, noted.\"", "\"text\": \"4\"", "final.text: expected \"4\", got \"3, nothing, noted.\""),
-        ("\"max_tokens\": 512", "\"max_tokens\": 513", "request 1: max_tokens: expected 512, got 513"),
-        ("\"content\": \"3\"", "\"content\": \"5\"", "request 2: messages[2].content[0].content: expected \"3\", got \"5\""),
+        (
+            "\"stop_reason\": \"end_turn\"",
+            "\"stop_reason\": \"refusal\"",
+            "final.stop_reason: expected \"refusal\", got \"end_turn\"",
+        ),
+        (
+            "\"text\": \"3, nothing, noted.\"",
+            "\"text\": \"4\"",
+            "final.text: expected \"4\", got \"3, nothing, noted.\"",
+        ),
+        (
+            "\"max_tokens\": 512",
+            "\"max_tokens\": 513",
+            "request 1: max_tokens: expected 512, got 513",
+        ),
+        (
+            "\"content\": \"3\"",
+            "\"content\": \"5\"",
+            "request 2: messages[2].content[0].content: expected \"3\", got \"5\"",
+        ),
     ] {
         for differences in seen(from, to) {
-            assert!(differences.iter().any(|seen| seen == difference), "{difference}: {differences:?}");
+            assert!(
+                differences.iter().any(|seen| seen == difference),
+                "{difference}: {differences:?}"
+            );
         }
     }
     // One request more than the scenario has, and one fewer.
     let mut shorter = Scenario::parse(&text).unwrap();
     shorter.exchanges.pop();
-    assert!(play(&Server, &Arc::new(shorter), None).differences.iter().any(|seen| seen.starts_with("request 2: expected none")));
+    assert!(
+        play(&Server, &Arc::new(shorter), None)
+            .differences
+            .iter()
+            .any(|seen| seen.starts_with("request 2: expected none"))
+    );
     let mut longer = Scenario::parse(&text).unwrap();
     longer.exchanges.extend(Scenario::parse(&text).unwrap().exchanges.pop());
-    assert!(play(&Server, &Arc::new(longer), None).differences.contains(&"requests: expected 3, got 2".to_owned()));
+    assert!(
+        play(&Server, &Arc::new(longer), None)
+            .differences
+            .contains(&"requests: expected 3, got 2".to_owned())
+    );
 }
 
 /// A field that nothing reads is told, and one that is `null` is as none.
 #[test]
 fn fields_that_are_not_known() {
-    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/refusal-details-json.json")).unwrap();
+    let text = std::fs::read_to_string(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/refusal-details-json.json"),
+    )
+    .unwrap();
     let note = |from: &str, to: &str| {
         assert!(text.contains(from), "{from}");
-        let verdict = play(&Server, &Arc::new(Scenario::parse(&text.replacen(from, to, 1)).unwrap()), None);
+        let verdict =
+            play(&Server, &Arc::new(Scenario::parse(&text.replacen(from, to, 1)).unwrap()), None);
         assert!(verdict.differences.is_empty(), "{:?}", verdict.differences);
         verdict.note
     };
-    assert_eq!(note("\"source\"", "\"of_tomorrow\": 1, \"source\"").as_deref(), Some("not looked at: of_tomorrow"));
-    assert_eq!(note("\"final\": {", "\"final\": {\"usage\": 1,").as_deref(), Some("not looked at: final.usage"));
-    assert_eq!(note("\"status\": 200", "\"status\": 200, \"path\": \"/\"").as_deref(), Some("not looked at: exchanges[].path"));
+    assert_eq!(
+        note("\"source\"", "\"of_tomorrow\": 1, \"source\"").as_deref(),
+        Some("not looked at: of_tomorrow")
+    );
+    assert_eq!(
+        note("\"final\": {", "\"final\": {\"usage\": 1,").as_deref(),
+        Some("not looked at: final.usage")
+    );
+    assert_eq!(
+        note("\"status\": 200", "\"status\": 200, \"path\": \"/\"").as_deref(),
+        Some("not looked at: exchanges[].path")
+    );
     assert_eq!(note("\"status\": 200", "\"status\": 200, \"headers\": null"), None);
-    assert!(Scenario::parse(&text.replacen("\"stream\"", "\"threads\": true, \"stream\"", 1)).unwrap_err().contains("`threads`"));
+    assert!(
+        Scenario::parse(&text.replacen("\"stream\"", "\"threads\": true, \"stream\"", 1))
+            .unwrap_err()
+            .contains("`threads`")
+    );
 }
 
 /// An error whose body is no error of the API is known by its status alone.
 #[test]
 fn an_error_without_a_type() {
-    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/too-large-json.json")).unwrap();
+    let text = std::fs::read_to_string(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/too-large-json.json"),
+    )
+    .unwrap();
     let mut scenario = Scenario::parse(&text).unwrap();
     for exchange in &mut scenario.exchanges {
         exchange.body = "<html>".to_owned();

@@ -8,13 +8,16 @@ use toolrunner_core::drive::Hooks;
 
 /// Ends a run at once, from any task or interrupt: a button, a watchdog, a link that went down.
 ///
-/// It is [`Hooks`] for a driver. [`cancel`](Self::cancel) wakes the task that drives the run, whatever that waits for: the network, a
-/// tool, the pause before another try. A reply under way is taken back and its connection closed, a call under way is answered as
-/// cancelled, and the run ends with [`Outcome::Stopped`](toolrunner_core::run::Outcome::Stopped). The conversation is valid: after
-/// [`clear`](Self::clear), [`Run::resume`](toolrunner_core::run::Run::resume) or a message goes on with it.
+/// It is [`Hooks`] for a driver. [`cancel`](Self::cancel) wakes the task that drives the run,
+/// whatever that waits for: the network, a tool, the pause before another try. A reply under way is
+/// taken back and its connection closed, a call under way is answered as cancelled, and the run
+/// ends with [`Outcome::Stopped`](toolrunner_core::run::Outcome::Stopped). The conversation is
+/// valid: after [`clear`](Self::clear), [`Run::resume`](toolrunner_core::run::Run::resume) or a
+/// message goes on with it.
 ///
-/// One driver at a time waits with it; two that run at the same time need one each. The one thing that it cannot interrupt is a
-/// computation: the TLS handshake checks a signature in one piece, which takes a Cortex-M3 at 62 MHz about a second.
+/// One driver at a time waits with it; two that run at the same time need one each. The one thing
+/// that it cannot interrupt is a computation: the TLS handshake checks a signature in one piece,
+/// which takes a Cortex-M3 at 62 MHz about a second.
 ///
 /// ```
 /// use toolrunner_embassy::Cancel;
@@ -25,7 +28,8 @@ use toolrunner_core::drive::Hooks;
 /// CANCEL.cancel();
 /// # assert!(CANCEL.is_cancelled());
 /// ```
-/// A driver takes it by `driver.hooks(&CANCEL)`. Hooks of one's own that also decide about calls pass on both methods:
+/// A driver takes it by `driver.hooks(&CANCEL)`. Hooks of one's own that also decide about calls
+/// pass on both methods:
 /// ```
 /// use core::task::{Context, Poll};
 /// use toolrunner_embassy::{Cancel, core::drive::{Decision, Hooks}, core::run::Call};

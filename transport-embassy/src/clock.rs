@@ -12,8 +12,8 @@ pub struct EmbassyClock {
 }
 
 impl EmbassyClock {
-    /// A clock whose jitter starts from `seed`. Boards of one fleet should have different seeds (a serial number will do), so that
-    /// they do not all come back at once when the server does.
+    /// A clock whose jitter starts from `seed`. Boards of one fleet should have different seeds (a
+    /// serial number will do), so that they do not all come back at once when the server does.
     pub const fn new(seed: u32) -> Self {
         Self { state: Cell::new(seed) }
     }

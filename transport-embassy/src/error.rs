@@ -6,12 +6,14 @@ use toolrunner_core::transport::TransportError;
 #[cfg(feature = "tls")]
 use crate::tls::Refusal;
 
-/// An error of this transport. An error that the server reports about a request (an API error) is a reply, not one of these.
+/// An error of this transport. An error that the server reports about a request (an API error) is a
+/// reply, not one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Error {
-    /// This transport cannot use the base URL; the text says why. Usable are `http://host[:port][/path]` without TLS and `https` with TLS.
+    /// This transport cannot use the base URL; the text says why. Usable are
+    /// `http://host[:port][/path]` without TLS and `https` with TLS.
     BaseUrl(&'static str),
     /// A buffer is too small: which one, what was needed, and what there is.
     Capacity(Capacity),
@@ -23,18 +25,21 @@ pub enum Error {
     Dns,
     /// What came back is not HTTP/1.1.
     Http,
-    /// The stack refused to open a connection, without asking the network: all sockets are in use, or the board has no address.
+    /// The stack refused to open a connection, without asking the network: all sockets are in use,
+    /// or the board has no address.
     Socket,
     /// Nothing came, or nothing could be sent, in time.
     Timeout,
-    /// The server ended the handshake with an alert: most often it has only an RSA certificate, or no TLS 1.3.
+    /// The server ended the handshake with an alert: most often it has only an RSA certificate, or
+    /// no TLS 1.3.
     #[cfg(feature = "tls")]
     HandshakeRefused,
     /// The server is not who it should be.
     #[cfg(feature = "tls")]
     Refused(Refusal),
-    /// The server broke the rules of TLS after the handshake: a message or record that does not belong there, or that does not decrypt.
-    /// Also what this client does not support, a key update. The next request opens a new connection.
+    /// The server broke the rules of TLS after the handshake: a message or record that does not
+    /// belong there, or that does not decrypt. Also what this client does not support, a key
+    /// update. The next request opens a new connection.
     #[cfg(feature = "tls")]
     Session,
     /// The handshake failed.

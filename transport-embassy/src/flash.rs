@@ -1,8 +1,10 @@
 //! A snapshot in flash that survives a power cut at any moment.
 //!
-//! Two slots, written in turn. A slot is a header (magic number, sequence number, length, CRC-32 of all the rest) and the snapshot. The
-//! header is written last, so a slot that was cut short has none, or one whose checksum is wrong, and the other slot still has the
-//! snapshot before. A snapshot is any bytes; that they are of the version that the firmware expects is for who wrote them to say.
+//! Two slots, written in turn. A slot is a header (magic number, sequence number, length, CRC-32 of
+//! all the rest) and the snapshot. The header is written last, so a slot that was cut short has
+//! none, or one whose checksum is wrong, and the other slot still has the snapshot before. A
+//! snapshot is any bytes; that they are of the version that the firmware expects is for who wrote
+//! them to say.
 
 use embedded_storage_async::nor_flash::NorFlash;
 use toolrunner_core::error::{Capacity, What};
@@ -44,15 +46,23 @@ struct Found {
 }
 
 impl<F: NorFlash> SnapshotStore<F> {
-    /// Slots of `slot` bytes each, from byte `start` of `flash` on; both multiples of its erase size.
+    /// Slots of `slot` bytes each, from byte `start` of `flash` on; both multiples of its erase
+    /// size.
     ///
     /// # Errors
     /// `Layout`.
     pub fn new(flash: F, start: u32, slot: u32) -> Result<Self, FlashError<F::Error>> {
         let fits = |n: u32, of: usize| usize::try_from(n).is_ok_and(|n| n.is_multiple_of(of));
-        let end = slot.checked_mul(2).and_then(|both| both.checked_add(start)).and_then(|end| usize::try_from(end).ok());
+        let end = slot
+            .checked_mul(2)
+            .and_then(|both| both.checked_add(start))
+            .and_then(|end| usize::try_from(end).ok());
         let words = CHUNK.is_multiple_of(F::WRITE_SIZE) && CHUNK.is_multiple_of(F::READ_SIZE);
-        if !fits(start, F::ERASE_SIZE) || !fits(slot, F::ERASE_SIZE) || slot == 0 || end.is_none_or(|end| end > flash.capacity()) || !words
+        if !fits(start, F::ERASE_SIZE)
+            || !fits(slot, F::ERASE_SIZE)
+            || slot == 0
+            || end.is_none_or(|end| end > flash.capacity())
+            || !words
         {
             return Err(FlashError::Layout);
         }
@@ -70,10 +80,15 @@ impl<F: NorFlash> SnapshotStore<F> {
     /// Any. The snapshot before is then still there.
     pub async fn save(&mut self, snapshot: &[u8]) -> Result<(), FlashError<F::Error>> {
         if snapshot.len() > self.capacity() {
-            return Err(FlashError::Capacity(Capacity { what: What::Snapshot, needed: snapshot.len(), free: self.capacity() }));
+            return Err(FlashError::Capacity(Capacity {
+                what: What::Snapshot,
+                needed: snapshot.len(),
+                free: self.capacity(),
+            }));
         }
         let newest = self.newest().await?;
-        let (slot, sequence) = newest.map_or((0, 0), |found| (1 - found.slot, found.sequence.wrapping_add(1)));
+        let (slot, sequence) =
+            newest.map_or((0, 0), |found| (1 - found.slot, found.sequence.wrapping_add(1)));
         let at = self.address(slot);
         self.flash.erase(at, at + self.slot).await.map_err(FlashError::Flash)?;
         let mut to = at + OFFSET;
@@ -83,7 +98,9 @@ impl<F: NorFlash> SnapshotStore<F> {
         let len = u32::try_from(snapshot.len()).map_err(|_| FlashError::Layout)?;
         let mut header = [0; HEADER];
         let (fields, checksum) = header.split_at_mut(HEADER - 4);
-        for (place, field) in fields.chunks_exact_mut(4).zip([MAGIC, sequence.to_le_bytes(), len.to_le_bytes()]) {
+        for (place, field) in
+            fields.chunks_exact_mut(4).zip([MAGIC, sequence.to_le_bytes(), len.to_le_bytes()])
+        {
             place.copy_from_slice(&field);
         }
         let mut crc = Crc::new();
@@ -97,7 +114,8 @@ impl<F: NorFlash> SnapshotStore<F> {
         }
     }
 
-    /// Reads the newest snapshot to the front of `buffer` and gives its length, or `None` if there is none.
+    /// Reads the newest snapshot to the front of `buffer` and gives its length, or `None` if there
+    /// is none.
     ///
     /// # Errors
     /// `Capacity` if `buffer` is too small, and `Flash`.
@@ -106,7 +124,11 @@ impl<F: NorFlash> SnapshotStore<F> {
             return Ok(None);
         };
         let free = buffer.len();
-        let buffer = buffer.get_mut(..found.len).ok_or(FlashError::Capacity(Capacity { what: What::Snapshot, needed: found.len, free }))?;
+        let buffer = buffer.get_mut(..found.len).ok_or(FlashError::Capacity(Capacity {
+            what: What::Snapshot,
+            needed: found.len,
+            free,
+        }))?;
         let mut from = self.address(found.slot) + OFFSET;
         for piece in buffer.chunks_mut(CHUNK) {
             let mut chunk = [0; CHUNK];
@@ -129,7 +151,9 @@ impl<F: NorFlash> SnapshotStore<F> {
     async fn newest(&mut self) -> Result<Option<Found>, FlashError<F::Error>> {
         Ok(match (self.look(0).await?, self.look(1).await?) {
             // Sequence numbers may wrap round; two slots are never further apart than one step.
-            (Some(a), Some(b)) => Some(if b.sequence.wrapping_sub(a.sequence) < u32::MAX / 2 { b } else { a }),
+            (Some(a), Some(b)) => {
+                Some(if b.sequence.wrapping_sub(a.sequence) < u32::MAX / 2 { b } else { a })
+            }
             (a, b) => a.or(b),
         })
     }
@@ -139,9 +163,15 @@ impl<F: NorFlash> SnapshotStore<F> {
         let at = self.address(slot);
         let mut chunk = [0; CHUNK];
         self.flash.read(at, &mut chunk).await.map_err(FlashError::Flash)?;
-        let mut fields = chunk.chunks_exact(4).map(|field| <[u8; 4]>::try_from(field).unwrap_or_default());
+        let mut fields =
+            chunk.chunks_exact(4).map(|field| <[u8; 4]>::try_from(field).unwrap_or_default());
         let mut next = || fields.next().unwrap_or_default();
-        let (magic, sequence, len, checksum) = (next(), u32::from_le_bytes(next()), u32::from_le_bytes(next()), u32::from_le_bytes(next()));
+        let (magic, sequence, len, checksum) = (
+            next(),
+            u32::from_le_bytes(next()),
+            u32::from_le_bytes(next()),
+            u32::from_le_bytes(next()),
+        );
         let len = usize::try_from(len).unwrap_or(usize::MAX);
         if magic != MAGIC || len > self.capacity() {
             return Ok(None);
@@ -164,7 +194,10 @@ impl<F: NorFlash> SnapshotStore<F> {
         let mut chunk = [0xff; CHUNK];
         let len = bytes.len().next_multiple_of(F::WRITE_SIZE).min(CHUNK);
         chunk.get_mut(..bytes.len()).unwrap_or_default().copy_from_slice(bytes);
-        self.flash.write(at, chunk.get(..len).unwrap_or_default()).await.map_err(FlashError::Flash)?;
+        self.flash
+            .write(at, chunk.get(..len).unwrap_or_default())
+            .await
+            .map_err(FlashError::Flash)?;
         Ok(len as u32)
     }
 }

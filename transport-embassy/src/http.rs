@@ -1,11 +1,12 @@
 //! HTTP/1.1 as far as one client with one request at a time needs it, through one buffer.
 //!
-//! A request goes out as the slices that it consists of. A reply's head is read line by line. Of a line that is longer than the buffer
-//! only the beginning is seen, which is an error for the fields that frame the body and no loss for all others. A body is lent from the
-//! buffer as it comes.
+//! A request goes out as the slices that it consists of. A reply's head is read line by line. Of a
+//! line that is longer than the buffer only the beginning is seen, which is an error for the fields
+//! that frame the body and no loss for all others. A body is lent from the buffer as it comes.
 //!
-//! Why not reqwless: the type of its body's reader is private, so it cannot be named as the core's `Transport::Body`; and it is larger.
-//! Bytes, on a Cortex-M3, of a plain exchange (`http` in `examples/firmware/sizes.txt`):
+//! Why not reqwless: the type of its body's reader is private, so it cannot be named as the core's
+//! `Transport::Body`; and it is larger. Bytes, on a Cortex-M3, of a plain exchange (`http` in
+//! `examples/firmware/sizes.txt`):
 //!
 //! | | flash | memory |
 //! |---|---|---|
@@ -66,7 +67,16 @@ pub(crate) struct Http<L> {
 
 impl<L: Link> Http<L> {
     pub(crate) const fn new(link: L, idle: Duration) -> Self {
-        Self { link, held: 0..0, framing: Framing::Done, keep: false, heard: false, in_line: false, idle, deadline: Instant::MAX }
+        Self {
+            link,
+            held: 0..0,
+            framing: Framing::Done,
+            keep: false,
+            heard: false,
+            in_line: false,
+            idle,
+            deadline: Instant::MAX,
+        }
     }
 
     /// Whether the connection is open and nothing of an earlier exchange is left on it.
@@ -92,7 +102,12 @@ impl<L: Link> Http<L> {
     }
 
     /// Marks the connection as dirty, and sends the request.
-    pub(crate) async fn write_request(&mut self, target: &Target<'_>, head: &Head<'_>, body: &Body<'_>) -> Result<(), Error> {
+    pub(crate) async fn write_request(
+        &mut self,
+        target: &Target<'_>,
+        head: &Head<'_>,
+        body: &Body<'_>,
+    ) -> Result<(), Error> {
         self.held = 0..0;
         self.keep = false;
         self.heard = false;
@@ -100,7 +115,14 @@ impl<L: Link> Http<L> {
         self.framing = Framing::ToEnd;
         let mut digits = [0; 20];
         let length = decimal(body.len(), &mut digits);
-        for text in ["POST ", target.prefix, head.path, " HTTP/1.1\r\nhost: ", target.authority, "\r\ncontent-length: "] {
+        for text in [
+            "POST ",
+            target.prefix,
+            head.path,
+            " HTTP/1.1\r\nhost: ",
+            target.authority,
+            "\r\ncontent-length: ",
+        ] {
             self.put(text.as_bytes()).await?;
         }
         self.put(length).await?;
@@ -134,7 +156,9 @@ impl<L: Link> Http<L> {
                     return Err(Error::Closed);
                 }
                 let patience = self.patience();
-                with_deadline(patience, self.link.write(filled)).await.unwrap_or(Err(Error::Timeout))?;
+                with_deadline(patience, self.link.write(filled))
+                    .await
+                    .unwrap_or(Err(Error::Timeout))?;
                 self.held.end = 0;
                 continue;
             }
@@ -147,7 +171,8 @@ impl<L: Link> Http<L> {
         Ok(())
     }
 
-    /// Receives more behind what is held, moved to the buffer's front if there is no room; 0 at the connection's end.
+    /// Receives more behind what is held, moved to the buffer's front if there is no room; 0 at the
+    /// connection's end.
     async fn receive(&mut self) -> Result<usize, Error> {
         if self.held.is_empty() {
             self.held = 0..0;
@@ -163,14 +188,16 @@ impl<L: Link> Http<L> {
         }
         let patience = self.patience();
         let at = self.held.end;
-        let len = with_deadline(patience, self.link.read(at)).await.unwrap_or(Err(Error::Timeout))?;
+        let len =
+            with_deadline(patience, self.link.read(at)).await.unwrap_or(Err(Error::Timeout))?;
         self.heard |= len > 0;
         self.held.end += len;
         Ok(len)
     }
 
-    /// The next line without its end, as a range of the buffer. It counts as used. Of a line that the buffer cannot hold it is the
-    /// beginning, a whole buffer; [`Self::end_of_line`] passes over the rest.
+    /// The next line without its end, as a range of the buffer. It counts as used. Of a line that
+    /// the buffer cannot hold it is the beginning, a whole buffer; [`Self::end_of_line`] passes
+    /// over the rest.
     async fn line(&mut self) -> Result<Range<usize>, Error> {
         let mut looked_at = 0;
         loop {
@@ -243,7 +270,11 @@ impl<L: Link> Http<L> {
         let rest = line.strip_prefix(b"HTTP/1.").ok_or(Error::Http)?;
         let (&[minor, space, a, b, c], rest) = rest.split_first_chunk().ok_or(Error::Http)?;
         let digits = [a, b, c];
-        if !matches!(minor, b'0' | b'1') || space != b' ' || !digits.iter().all(u8::is_ascii_digit) || !matches!(rest, [] | [b' ', ..]) {
+        if !matches!(minor, b'0' | b'1')
+            || space != b' '
+            || !digits.iter().all(u8::is_ascii_digit)
+            || !matches!(rest, [] | [b' ', ..])
+        {
             return Err(Error::Http);
         }
         self.end_of_line().await?;
@@ -285,7 +316,11 @@ impl<L: Link> Http<L> {
                 }
                 chunked = true;
             } else if name.eq_ignore_ascii_case("connection") {
-                self.keep = if keep { !has_token(value, b"close") } else { has_token(value, b"keep-alive") };
+                self.keep = if keep {
+                    !has_token(value, b"close")
+                } else {
+                    has_token(value, b"keep-alive")
+                };
             } else {
                 head.field(name, value);
             }
@@ -363,7 +398,9 @@ impl<L: Link> Http<L> {
 
 /// Whether a field of this name says where a body ends, or whether the connection stays.
 fn is_framing(name: &[u8]) -> bool {
-    ["content-length", "transfer-encoding", "connection"].iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+    ["content-length", "transfer-encoding", "connection"]
+        .iter()
+        .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 /// A number without sign or spaces, in base 10 or 16.

@@ -1,16 +1,22 @@
-//! The loop that lets a Claude model use your tools, on a microcontroller: the transport, the clock, and where a conversation is kept.
+//! The loop that lets a Claude model use your tools, on a microcontroller: the transport, the
+//! clock, and where a conversation is kept.
 //!
-//! HTTP/1.1, plain or over verified TLS 1.3, on any stack that has [`embedded_nal_async::TcpConnect`] and
-//! [`embedded_nal_async::Dns`], embassy-net's for one; time-outs and clock by embassy-time. No heap and no `unsafe`.
+//! HTTP/1.1, plain or over verified TLS 1.3, on any stack that has
+//! [`embedded_nal_async::TcpConnect`] and [`embedded_nal_async::Dns`], embassy-net's for one;
+//! time-outs and clock by embassy-time. No heap and no `unsafe`.
 //!
 //! # What a board brings
-//! 1. A stack. With embassy-net: its `Runner::run` is **a task of its own** (joined with its users in one task it wakes itself for
-//!    ever), and `StackResources` has one socket for the transport and one more each for DHCP and DNS (too few panic). One connection
-//!    is enough: `TcpClientState<1, TX, RX>`.
-//! 2. A time driver for embassy-time, and for TLS a [`tls::WallClock`] that is set (RTC, SNTP) and a [`tls::Entropy`] that is random.
-//! 3. Memory: [`Resources`] or [`tls::Resources`] and the transcript, each a `static`. A stack: some 4 KiB without TLS, 22 KiB with
-//!    P-384 chains. Put it below the statics, so that one that is too deep faults; cortex-m-rt's usual place overwrites them silently.
-//! 4. Trust: [`tls::anchors::ANTHROPIC`], or the roots of a gateway of one's own. See [`tls`] for what is refused.
+//! 1. A stack. With embassy-net: its `Runner::run` is **a task of its own** (joined with its users
+//!    in one task it wakes itself for ever), and `StackResources` has one socket for the transport
+//!    and one more each for DHCP and DNS (too few panic). One connection is enough:
+//!    `TcpClientState<1, TX, RX>`.
+//! 2. A time driver for embassy-time, and for TLS a [`tls::WallClock`] that is set (RTC, SNTP) and
+//!    a [`tls::Entropy`] that is random.
+//! 3. Memory: [`Resources`] or [`tls::Resources`] and the transcript, each a `static`. A stack:
+//!    some 4 KiB without TLS, 22 KiB with P-384 chains. Put it below the statics, so that one that
+//!    is too deep faults; cortex-m-rt's usual place overwrites them silently.
+//! 4. Trust: [`tls::anchors::ANTHROPIC`], or the roots of a gateway of one's own. See [`tls`] for
+//!    what is refused.
 //!
 //! # The whole of it
 //! ```
@@ -49,8 +55,9 @@
 //!     # drop(outcome);
 //! }
 //! ```
-//! Without TLS: `Transport::new(Plain::new(tcp, dns, &mut resources.buffer), …)` with [`Plain`] and [`Resources`].
-//! `examples/firmware` is the same on emulated boards, with a stack, drivers, and a memory map.
+//! Without TLS: `Transport::new(Plain::new(tcp, dns, &mut resources.buffer), …)` with [`Plain`] and
+//! [`Resources`]. `examples/firmware` is the same on emulated boards, with a stack, drivers, and a
+//! memory map.
 //!
 //! # What happens when something is full
 //! | What | Size | When full |
@@ -66,7 +73,8 @@
 //!
 //! Each `Capacity` says what was needed and what there was.
 //!
-//! The README is a guide for boards: a whole firmware in one file, how much memory it takes, and what to do when some of it is full.
+//! The README is a guide for boards: a whole firmware in one file, how much memory it takes, and
+//! what to do when some of it is full.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -93,13 +101,16 @@ mod transport;
 
 /// The loop itself. Code that the macros of this crate write names it by this path.
 pub use toolrunner_core as core;
-/// Implements [`ToolInput`](trait@toolrunner_core::ToolInput): see [`toolrunner_core::ToolInput`](derive@toolrunner_core::ToolInput).
+/// Implements [`ToolInput`](trait@toolrunner_core::ToolInput): see
+/// [`toolrunner_core::ToolInput`](derive@toolrunner_core::ToolInput).
 #[cfg(feature = "macros")]
 pub use toolrunner_macros::ToolInputEmbassy as ToolInput;
-/// Makes a tool of a function: see [`toolrunner_core::tool`](macro@toolrunner_core::tool), also for its options.
+/// Makes a tool of a function: see [`toolrunner_core::tool`](macro@toolrunner_core::tool), also for
+/// its options.
 #[cfg(feature = "macros")]
 pub use toolrunner_macros::tool_embassy as tool;
-/// Makes tools of a board's methods: see [`toolrunner_core::toolbox`](macro@toolrunner_core::toolbox).
+/// Makes tools of a board's methods: see
+/// [`toolrunner_core::toolbox`](macro@toolrunner_core::toolbox).
 #[cfg(feature = "macros")]
 pub use toolrunner_macros::toolbox_embassy as toolbox;
 

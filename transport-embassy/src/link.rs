@@ -9,10 +9,15 @@ use embedded_nal_async::{AddrType, Dns, TcpConnect};
 
 use crate::{Error, Target};
 
-/// A stream of bytes to a server, that can be closed and opened anew, and the one buffer that all bytes go through.
+/// A stream of bytes to a server, that can be closed and opened anew, and the one buffer that all
+/// bytes go through.
 ///
-/// A future of a link may be dropped at any time. The link is then unusable, its buffer perhaps away, until it was closed.
-#[allow(async_fn_in_trait, reason = "a link is used on one task; whether its futures are Send follows from the stack's")]
+/// A future of a link may be dropped at any time. The link is then unusable, its buffer perhaps
+/// away, until it was closed.
+#[allow(
+    async_fn_in_trait,
+    reason = "a link is used on one task; whether its futures are Send follows from the stack's"
+)]
 pub trait Link {
     /// The buffer. Empty if a future was dropped, until the link is closed.
     fn buffer(&mut self) -> &mut [u8];
@@ -34,15 +39,24 @@ pub trait Link {
 }
 
 /// Looks the host up and connects.
-pub(crate) async fn dial<'a, T: TcpConnect, D: Dns>(tcp: &'a T, dns: &D, target: &Target<'_>) -> Result<T::Connection<'a>, Error> {
+pub(crate) async fn dial<'a, T: TcpConnect, D: Dns>(
+    tcp: &'a T,
+    dns: &D,
+    target: &Target<'_>,
+) -> Result<T::Connection<'a>, Error> {
     let address = match target.address() {
         Some(address) => IpAddr::V4(address),
-        None => dns.get_host_by_name(target.host, AddrType::Either).await.map_err(|_| Error::Dns)?,
+        None => {
+            dns.get_host_by_name(target.host, AddrType::Either).await.map_err(|_| Error::Dns)?
+        }
     };
     let mut connect = pin!(tcp.connect(SocketAddr::new(address, target.port)));
     let mut asked = false;
     poll_fn(|context| {
-        let connected = connect.as_mut().poll(context).map_err(|_| if asked { Error::Connect } else { Error::Socket });
+        let connected = connect
+            .as_mut()
+            .poll(context)
+            .map_err(|_| if asked { Error::Connect } else { Error::Socket });
         // What fails at once fails before a packet was sent.
         asked = true;
         connected
@@ -91,7 +105,8 @@ impl<T: TcpConnect, D: Dns> Link for Plain<'_, T, D> {
         connection.write_all(bytes).await.map_err(|_| Error::Closed)
     }
 
-    /// Nothing to do: a stack sends by itself, and embassy-net's `flush` waits until the server has acknowledged everything.
+    /// Nothing to do: a stack sends by itself, and embassy-net's `flush` waits until the server has
+    /// acknowledged everything.
     async fn flush(&mut self) -> Result<(), Error> {
         Ok(())
     }

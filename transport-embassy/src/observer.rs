@@ -3,7 +3,8 @@
 use defmt::{debug, info, trace, warn};
 use toolrunner_core::observe::{Event, Observer};
 
-/// Logs what a run does. What is said in the conversation is told at the level `trace` only; keys and header fields never.
+/// Logs what a run does. What is said in the conversation is told at the level `trace` only; keys
+/// and header fields never.
 ///
 /// | Level | What |
 /// |---|---|
@@ -21,7 +22,12 @@ impl Observer for DefmtObserver {
         match event {
             Event::Request { turn, attempt } => info!("turn {}, attempt {}", turn, attempt),
             Event::Retry { attempt, wait, error, .. } => {
-                warn!("attempt {} failed ({}), again in {} ms", attempt, error, wait.as_millis() as u64)
+                warn!(
+                    "attempt {} failed ({}), again in {} ms",
+                    attempt,
+                    error,
+                    wait.as_millis() as u64
+                )
             }
             Event::ToolStart { name, input, .. } => {
                 info!("tool {=str}", name.raw());
@@ -33,7 +39,9 @@ impl Observer for DefmtObserver {
                 }
                 trace!("result {=[u8]:a}", content.raw());
             }
-            Event::Stop { reason, usage, .. } => info!("{}: {} tokens in, {} out", reason, usage.input_tokens, usage.output_tokens),
+            Event::Stop { reason, usage, .. } => {
+                info!("{}: {} tokens in, {} out", reason, usage.input_tokens, usage.output_tokens)
+            }
             Event::BlockStart { index, .. } => debug!("block {} begins", index),
             Event::BlockStop { index, .. } => debug!("block {} is whole", index),
             Event::Unknown { raw } => debug!("unknown event, {} bytes", raw.raw().len()),

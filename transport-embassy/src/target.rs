@@ -21,7 +21,9 @@ pub struct Target<'a> {
     pub prefix: &'a str,
 }
 
-const HOST: Error = Error::BaseUrl("the base URL's host has a character that no host name has; IPv6 addresses are not supported");
+const HOST: Error = Error::BaseUrl(
+    "the base URL's host has a character that no host name has; IPv6 addresses are not supported",
+);
 
 impl<'a> Target<'a> {
     /// Reads `http[s]://host[:port][/path]`.
@@ -29,12 +31,19 @@ impl<'a> Target<'a> {
     /// # Errors
     /// [`Error::BaseUrl`], in words. User names and IPv6 addresses are not supported.
     pub fn parse(base_url: &'a str) -> Result<Self, Error> {
-        let BaseUrl { secure, authority, host, port, prefix } = BaseUrl::parse(base_url).map_err(Error::BaseUrl)?;
+        let BaseUrl { secure, authority, host, port, prefix } =
+            BaseUrl::parse(base_url).map_err(Error::BaseUrl)?;
         let may_be_host = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
         if !host.bytes().all(may_be_host) {
             return Err(HOST);
         }
-        Ok(Self { secure, authority, host, port: port.unwrap_or(if secure { 443 } else { 80 }), prefix })
+        Ok(Self {
+            secure,
+            authority,
+            host,
+            port: port.unwrap_or(if secure { 443 } else { 80 }),
+            prefix,
+        })
     }
 
     /// The host's address, if the host is one already.

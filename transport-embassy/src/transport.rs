@@ -11,17 +11,19 @@ use crate::{Error, Link, Target};
 /// The longest host and port of a base URL, in bytes.
 pub const MAX_AUTHORITY: usize = 128;
 
-/// The smallest buffer of a link, in bytes: the longest line of a reply's head that the transport reads, a `content-length` of 20 digits,
-/// fits in it.
+/// The smallest buffer of a link, in bytes: the longest line of a reply's head that the transport
+/// reads, a `content-length` of 20 digits, fits in it.
 pub const MIN_BUFFER: usize = 40;
 
 /// How long things may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// To look a name up, connect, and open the TLS session, all three together. A handshake costs a small chip seconds by itself.
+    /// To look a name up, connect, and open the TLS session, all three together. A handshake costs
+    /// a small chip seconds by itself.
     pub connect: Duration,
-    /// Between two pieces of a reply, before the first one, and for a piece of a request to go out. A model that thinks sends
-    /// nothing meanwhile but a `ping` now and then, and without streaming nothing at all.
+    /// Between two pieces of a reply, before the first one, and for a piece of a request to go out.
+    /// A model that thinks sends nothing meanwhile but a `ping` now and then, and without streaming
+    /// nothing at all.
     pub idle: Duration,
     /// From [`Transport::send`](CoreTransport::send) to the last byte of the reply's body.
     pub turn: Duration,
@@ -29,7 +31,11 @@ pub struct Timeouts {
 
 impl Timeouts {
     /// 30 seconds, 2 minutes, and the 10 minutes of the official clients.
-    pub const DEFAULT: Self = Self { connect: Duration::from_secs(30), idle: Duration::from_secs(120), turn: Duration::from_secs(600) };
+    pub const DEFAULT: Self = Self {
+        connect: Duration::from_secs(30),
+        idle: Duration::from_secs(120),
+        turn: Duration::from_secs(600),
+    };
 }
 
 impl Default for Timeouts {
@@ -40,9 +46,10 @@ impl Default for Timeouts {
 
 /// The core's transport: HTTP/1.1 over a [`Link`], plain or with TLS.
 ///
-/// The connection is kept from turn to turn. If the server has closed it meanwhile (it ends before a byte of the reply comes), the
-/// request is sent again at once over a new one, and only then; this is not counted as a retry. Every other failure is the core's to judge. A reply that is dropped
-/// before its end closes the connection, which also tells the server to stop.
+/// The connection is kept from turn to turn. If the server has closed it meanwhile (it ends before
+/// a byte of the reply comes), the request is sent again at once over a new one, and only then;
+/// this is not counted as a retry. Every other failure is the core's to judge. A reply that is
+/// dropped before its end closes the connection, which also tells the server to stop.
 #[derive(Debug)]
 pub struct Transport<L> {
     http: Http<L>,
@@ -66,17 +73,21 @@ impl<L: Link> Transport<L> {
         self.http.close();
         self.authority.clear();
         let (needed, free) = (target.authority.len(), MAX_AUTHORITY);
-        self.authority.push_str(target.authority).map_err(|_| Error::Capacity(Capacity { what: What::Host, needed, free }))?;
+        self.authority
+            .push_str(target.authority)
+            .map_err(|_| Error::Capacity(Capacity { what: What::Host, needed, free }))?;
         // Closed, so it is here.
         let free = self.http.link.buffer().len();
         if free < MIN_BUFFER {
             return Err(Error::Capacity(head_full(MIN_BUFFER, free)));
         }
-        let patience = self.timeouts.connect.min(self.http.deadline.saturating_duration_since(Instant::now()));
+        let patience =
+            self.timeouts.connect.min(self.http.deadline.saturating_duration_since(Instant::now()));
         with_timeout(patience, self.http.link.open(target)).await.unwrap_or(Err(Error::Timeout))
     }
 
-    /// Sends the request, over the connection that is there if it is of use, and waits for the first byte of the reply.
+    /// Sends the request, over the connection that is there if it is of use, and waits for the
+    /// first byte of the reply.
     async fn start(&mut self, head: &Head<'_>, body: &Body<'_>) -> Result<(), Error> {
         let target = Target::parse(head.base_url)?;
         if self.http.is_clean() && self.authority == target.authority {
@@ -90,7 +101,12 @@ impl<L: Link> Transport<L> {
         self.ask(&target, head, body).await
     }
 
-    async fn ask(&mut self, target: &Target<'_>, head: &Head<'_>, body: &Body<'_>) -> Result<(), Error> {
+    async fn ask(
+        &mut self,
+        target: &Target<'_>,
+        head: &Head<'_>,
+        body: &Body<'_>,
+    ) -> Result<(), Error> {
         self.http.write_request(target, head, body).await?;
         self.http.wait_for_reply().await
     }
@@ -103,7 +119,11 @@ impl<L: Link> CoreTransport for Transport<L> {
     where
         Self: 't;
 
-    async fn send<'t>(&'t mut self, head: &Head<'_>, body: &Body<'_>) -> Result<Reply<Self::Body<'t>>, Error> {
+    async fn send<'t>(
+        &'t mut self,
+        head: &Head<'_>,
+        body: &Body<'_>,
+    ) -> Result<Reply<Self::Body<'t>>, Error> {
         self.http.deadline = Instant::now().checked_add(self.timeouts.turn).unwrap_or(Instant::MAX);
         let head = match self.start(head, body).await {
             Ok(()) => self.http.read_head().await,
@@ -151,7 +171,8 @@ impl<L: Link> Read for ReplyBody<'_, L> {
 }
 
 impl<L: Link> Drop for ReplyBody<'_, L> {
-    /// Closes the connection if the body was not read to its end. Should this not run, the next request finds the connection dirty.
+    /// Closes the connection if the body was not read to its end. Should this not run, the next
+    /// request finds the connection dirty.
     fn drop(&mut self) {
         if !self.http.is_done() {
             self.http.close();

@@ -2,12 +2,15 @@
 #![cfg(feature = "flash")]
 
 use embassy_futures::block_on;
-use embedded_storage_async::nor_flash::{ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash};
+use embedded_storage_async::nor_flash::{
+    ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash,
+};
 use toolrunner_embassy::flash::{FlashError, SnapshotStore};
 
 const SECTOR: usize = 512;
 
-/// A flash whose bytes can be written once after they were erased, and whose power goes after so many bytes written or erased.
+/// A flash whose bytes can be written once after they were erased, and whose power goes after so
+/// many bytes written or erased.
 #[derive(Clone, Debug)]
 struct Flash<const WORD: usize> {
     bytes: Vec<u8>,
@@ -54,7 +57,9 @@ impl<const WORD: usize> ReadNorFlash for Flash<WORD> {
         if !at.is_multiple_of(WORD) || !bytes.len().is_multiple_of(WORD) {
             return Err(Failed::Rule("aligned reads"));
         }
-        bytes.copy_from_slice(self.bytes.get(at..at + bytes.len()).ok_or(Failed::Rule("reads within"))?);
+        bytes.copy_from_slice(
+            self.bytes.get(at..at + bytes.len()).ok_or(Failed::Rule("reads within"))?,
+        );
         Ok(())
     }
 
@@ -104,7 +109,8 @@ fn load<const WORD: usize>(store: &mut SnapshotStore<Flash<WORD>>) -> Option<Vec
 }
 
 fn cut_at_every_byte<const WORD: usize>() {
-    let (old, new, next): (Vec<u8>, Vec<u8>, Vec<u8>) = ((0..200).collect(), (50..211).collect(), vec![7; 448]);
+    let (old, new, next): (Vec<u8>, Vec<u8>, Vec<u8>) =
+        ((0..200).collect(), (50..211).collect(), vec![7; 448]);
     // With no snapshot before, with one, and with both slots full.
     for before in 0..3 {
         let mut power = 0;
@@ -128,7 +134,10 @@ fn cut_at_every_byte<const WORD: usize>() {
                 Err(FlashError::Flash(Failed::Power)) => {
                     let expected = if before == 0 { None } else { Some(&old) };
                     // Cut in the last word's padding, the new one may be whole already.
-                    assert!(found.as_ref() == expected || found.as_ref() == Some(&new), "cut at {power}: {found:?}");
+                    assert!(
+                        found.as_ref() == expected || found.as_ref() == Some(&new),
+                        "cut at {power}: {found:?}"
+                    );
                 }
                 Err(other) => panic!("cut at {power}: {other:?}"),
             }
@@ -161,7 +170,11 @@ fn a_flipped_bit_is_noticed() {
         let mut flash = flash.clone();
         flash.bytes[at] ^= 1;
         let padding = (16..64).contains(&(at - 2 * SECTOR));
-        assert_eq!(load(&mut store(flash)).as_deref(), Some(if padding { &b"two"[..] } else { b"one" }), "byte {at}");
+        assert_eq!(
+            load(&mut store(flash)).as_deref(),
+            Some(if padding { &b"two"[..] } else { b"one" }),
+            "byte {at}"
+        );
     }
 }
 
@@ -169,12 +182,19 @@ fn a_flipped_bit_is_noticed() {
 fn capacity_and_layout() {
     let mut full = store(Flash::<4>::new());
     assert_eq!(full.capacity(), SECTOR - 64);
-    let Err(FlashError::Capacity(capacity)) = block_on(full.save(&[0; SECTOR - 63])) else { panic!("too large") };
+    let Err(FlashError::Capacity(capacity)) = block_on(full.save(&[0; SECTOR - 63])) else {
+        panic!("too large")
+    };
     assert_eq!((capacity.needed, capacity.free), (SECTOR - 63, SECTOR - 64));
     block_on(full.save(&[1; SECTOR - 64])).expect("it fits");
-    let Err(FlashError::Capacity(capacity)) = block_on(full.load(&mut [0; 100])) else { panic!("too small") };
+    let Err(FlashError::Capacity(capacity)) = block_on(full.load(&mut [0; 100])) else {
+        panic!("too small")
+    };
     assert_eq!((capacity.needed, capacity.free), (SECTOR - 64, 100));
     for (start, slot) in [(1, 512), (0, 0), (0, 100), (1024, 1024), (u32::MAX - 511, 512)] {
-        assert!(matches!(SnapshotStore::new(Flash::<4>::new(), start, slot), Err(FlashError::Layout)), "{start} {slot}");
+        assert!(
+            matches!(SnapshotStore::new(Flash::<4>::new(), start, slot), Err(FlashError::Layout)),
+            "{start} {slot}"
+        );
     }
 }

@@ -25,9 +25,11 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of what the environment says: `ANTHROPIC_API_KEY`, `ANTHROPIC_AUTH_TOKEN`, `ANTHROPIC_BASE_URL`.
+    /// A client of what the environment says: `ANTHROPIC_API_KEY`, `ANTHROPIC_AUTH_TOKEN`,
+    /// `ANTHROPIC_BASE_URL`.
     ///
-    /// With a base URL and no key, requests carry no key: a gateway knows. With neither there is nobody to ask.
+    /// With a base URL and no key, requests carry no key: a gateway knows. With neither there is
+    /// nobody to ask.
     ///
     /// # Errors
     /// What is wrong or missing, by the variable's name.

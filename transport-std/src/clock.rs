@@ -26,8 +26,9 @@ pub trait DynClock: Send + Sync + 'static {
     fn jitter(&self) -> u32;
 }
 
-/// tokio's clock. Outside of a tokio runtime, and in one without timers, it waits on a thread, so that a run works there too, if not as
-/// cheaply: give [`RunBuilder::clock`](crate::RunBuilder::clock) that runtime's own timers.
+/// tokio's clock. Outside of a tokio runtime, and in one without timers, it waits on a thread, so
+/// that a run works there too, if not as cheaply: give
+/// [`RunBuilder::clock`](crate::RunBuilder::clock) that runtime's own timers.
 #[derive(Debug)]
 pub struct TokioClock {
     start: tokio::time::Instant,
@@ -48,7 +49,9 @@ impl DynClock for TokioClock {
         // Inside, so that nothing is asked of a runtime before there is something to wait for.
         Box::pin(async move {
             // A deadline beyond what the system's clock can say never comes.
-            let Some(deadline) = self.start.checked_add(Duration::from_micros(deadline.as_micros())) else {
+            let Some(deadline) =
+                self.start.checked_add(Duration::from_micros(deadline.as_micros()))
+            else {
                 return core::future::pending().await;
             };
             match sleep_until(deadline) {
@@ -65,8 +68,9 @@ impl DynClock for TokioClock {
     }
 }
 
-/// tokio's timer; nothing outside of a tokio runtime, and in one without timers. tokio panics there, and has no way to ask for them
-/// first: its message goes to the panic hook, once for each wait.
+/// tokio's timer; nothing outside of a tokio runtime, and in one without timers. tokio panics
+/// there, and has no way to ask for them first: its message goes to the panic hook, once for each
+/// wait.
 pub(crate) fn sleep_until(deadline: tokio::time::Instant) -> Option<Sleep> {
     Handle::try_current().ok()?;
     catch_unwind(|| tokio::time::sleep_until(deadline)).ok()

@@ -9,11 +9,12 @@ use crate::config::SetupError;
 use crate::escaped::Escaped;
 use crate::http::HttpError;
 
-/// Why a run could not go on. Whose fault it is stands in the variant; the run itself is whole, and calling it again goes on from
-/// where it was.
+/// Why a run could not go on. Whose fault it is stands in the variant; the run itself is whole, and
+/// calling it again goes on from where it was.
 ///
-/// What others said in it (a server, say) appears on one line and without control characters: see [`Escaped`](crate::Escaped). `Debug`
-/// shows the same text, because `main` shows an error that it returns in this form; `{:#?}` shows the parts.
+/// What others said in it (a server, say) appears on one line and without control characters: see
+/// [`Escaped`](crate::Escaped). `Debug` shows the same text, because `main` shows an error that it
+/// returns in this form; `{:#?}` shows the parts.
 #[non_exhaustive]
 pub enum Error {
     /// The server reported an error.
@@ -40,11 +41,13 @@ pub struct ApiFailure {
     pub error: core_error::ApiError,
     /// The error's `type` as the server spells it; empty if it names none.
     pub kind: String,
-    /// The error's `message`. Of what is no error of the API's (a proxy's page, say) the first line, at most 200 characters.
+    /// The error's `message`. Of what is no error of the API's (a proxy's page, say) the first
+    /// line, at most 200 characters.
     pub message: String,
     /// The id to name when asking the provider; empty if there is none.
     pub request_id: String,
-    /// The error's `details` as JSON, such as the paths of pictures that are too large; empty if there are none.
+    /// The error's `details` as JSON, such as the paths of pictures that are too large; empty if
+    /// there are none.
     pub details: String,
 }
 
@@ -54,8 +57,9 @@ pub struct ApiFailure {
 pub struct ProtocolFailure {
     /// What is wrong with it.
     pub error: core_error::Protocol,
-    /// The start of the event or the body that was not understood: at most 200 characters, control characters escaped. Empty if the
-    /// reply ended too early, or its events came in the wrong order.
+    /// The start of the event or the body that was not understood: at most 200 characters, control
+    /// characters escaped. Empty if the reply ended too early, or its events came in the wrong
+    /// order.
     pub received: String,
 }
 
@@ -139,7 +143,11 @@ impl core::error::Error for Error {
 
 impl Error {
     /// The machine's error with all that is known about it.
-    pub(crate) fn of(error: core_error::Error, transport: Option<HttpError>, machine: &Machine<'_>) -> Self {
+    pub(crate) fn of(
+        error: core_error::Error,
+        transport: Option<HttpError>,
+        machine: &Machine<'_>,
+    ) -> Self {
         match (error, transport) {
             (core_error::Error::Api(error), _) => {
                 let text = machine.api_error();
@@ -151,15 +159,28 @@ impl Error {
                     message: text
                         .filter(|text| !text.message.is_empty())
                         .map_or_else(|| start_of(machine.error_body()), |text| own(text.message)),
-                    request_id: text.map_or_else(|| machine.request_id().to_owned(), |text| own(text.request_id)),
+                    request_id: text.map_or_else(
+                        || machine.request_id().to_owned(),
+                        |text| own(text.request_id),
+                    ),
                     details: text
                         .and_then(|text| text.body.member("error")?.member("details"))
-                        .map_or_else(String::new, |details| if details.is_null() { String::new() } else { details.as_json().to_owned() }),
+                        .map_or_else(String::new, |details| {
+                            if details.is_null() {
+                                String::new()
+                            } else {
+                                details.as_json().to_owned()
+                            }
+                        }),
                 })
             }
-            (core_error::Error::Protocol(error), _) => Self::Protocol(ProtocolFailure { error, received: shown(machine.error_body()) }),
+            (core_error::Error::Protocol(error), _) => {
+                Self::Protocol(ProtocolFailure { error, received: shown(machine.error_body()) })
+            }
             (core_error::Error::Transport(_), Some(error)) => Self::Transport(error),
-            (core_error::Error::Transport(kind), None) => Self::Transport(HttpError::new(kind, error_text(kind))),
+            (core_error::Error::Transport(kind), None) => {
+                Self::Transport(HttpError::new(kind, error_text(kind)))
+            }
             (error, _) => error.into(),
         }
     }
@@ -187,7 +208,8 @@ impl Error {
     }
 }
 
-/// What a person needs to recognize a proxy's page, or the JSON of a gateway that has errors of its own shape.
+/// What a person needs to recognize a proxy's page, or the JSON of a gateway that has errors of its
+/// own shape.
 fn start_of(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body.get(..800).unwrap_or(body));
     let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
@@ -209,12 +231,22 @@ impl From<core_error::Error> for Error {
         match error {
             core_error::Error::Api(error) => {
                 let none = String::new;
-                Self::Api(ApiFailure { error, kind: none(), message: none(), request_id: none(), details: none() })
+                Self::Api(ApiFailure {
+                    error,
+                    kind: none(),
+                    message: none(),
+                    request_id: none(),
+                    details: none(),
+                })
             }
             core_error::Error::Capacity(full) => Self::Capacity(full),
             core_error::Error::Misuse(misuse) => Self::Misuse(misuse),
-            core_error::Error::Protocol(error) => Self::Protocol(ProtocolFailure { error, received: String::new() }),
-            core_error::Error::Transport(kind) => Self::Transport(HttpError::new(kind, error_text(kind))),
+            core_error::Error::Protocol(error) => {
+                Self::Protocol(ProtocolFailure { error, received: String::new() })
+            }
+            core_error::Error::Transport(kind) => {
+                Self::Transport(HttpError::new(kind, error_text(kind)))
+            }
             other => Self::Invalid(other.to_string()),
         }
     }

@@ -1,12 +1,14 @@
-//! Text of others on one line: text from a model, a tool, a panic or a server, made safe for a log or a terminal.
+//! Text of others on one line: text from a model, a tool, a panic or a server, made safe for a log
+//! or a terminal.
 
 use core::fmt::{self, Display, Formatter, Write};
 
 /// Shows a value on one line and without control over a terminal.
 ///
-/// Line ends (also Unicode's line and paragraph separators), all other control characters (C0, DEL and C1) and the characters that
-/// change the direction of text appear as escapes: `\n`, `\u{1b}`, `\u{2028}`. Everything else appears as it is, a backslash included.
-/// This crate shows in this way what it logs and what its errors say.
+/// Line ends (also Unicode's line and paragraph separators), all other control characters (C0, DEL
+/// and C1) and the characters that change the direction of text appear as escapes: `\n`, `\u{1b}`,
+/// `\u{2028}`. Everything else appears as it is, a backslash included. This crate shows in this way
+/// what it logs and what its errors say.
 ///
 /// ```
 /// use toolrunner_std::Escaped;
@@ -58,7 +60,10 @@ mod tests {
         for code in (0..0x20).chain(0x7f..0xa0).chain([0x2028, 0x2029, 0x202e, 0x2066]) {
             let c = char::from_u32(code).unwrap();
             let shown = Escaped(format!("a{c}b")).to_string();
-            assert!(shown.starts_with("a\\") && shown.ends_with('b') && !shown.contains(c), "{shown:?}");
+            assert!(
+                shown.starts_with("a\\") && shown.ends_with('b') && !shown.contains(c),
+                "{shown:?}"
+            );
         }
     }
 

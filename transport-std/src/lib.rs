@@ -1,7 +1,8 @@
 //! toolrunner on servers: the loop that lets a Claude model use your tools, over hyper and tokio.
 //!
-//! A [`Client`] knows whom to ask, its [`run`](Client::run) says with what, and a [`Run`] goes on to the end, by turns or by events.
-//! A tool is a function with [`#[tool]`](macro@tool), or a method of a [`#[toolbox]`](macro@toolbox).
+//! A [`Client`] knows whom to ask, its [`run`](Client::run) says with what, and a [`Run`] goes on
+//! to the end, by turns or by events. A tool is a function with [`#[tool]`](macro@tool), or a
+//! method of a [`#[toolbox]`](macro@toolbox).
 //!
 //! ```no_run
 //! use toolrunner_std::{Client, tool};
@@ -23,11 +24,12 @@
 //! println!("{}", run.until_done().await?.text());
 //! # Ok(()) }
 //! ```
-//! Clients are shared by cloning. A run belongs to one task: it is `Send` and not `Sync`, so a function that waits and needs one takes
-//! `&mut Run`, even if it only reads.
+//! Clients are shared by cloning. A run belongs to one task: it is `Send` and not `Sync`, so a
+//! function that waits and needs one takes `&mut Run`, even if it only reads.
 //!
-//! [`http`] carries bytes: connections kept and shared, TLS with the platform's roots, HTTP/2 where the server offers it,
-//! proxies from the environment. [`config`] says whom to ask and as whom. `init_logging` shows what happens.
+//! [`http`] carries bytes: connections kept and shared, TLS with the platform's roots, HTTP/2 where
+//! the server offers it, proxies from the environment. [`config`] says whom to ask and as whom.
+//! `init_logging` shows what happens.
 
 pub mod client;
 pub mod clock;
@@ -55,17 +57,18 @@ pub use params::Params;
 pub use run::{Decision, Finished, Run, RunBuilder, Turn};
 pub use tokio_util::sync::CancellationToken;
 
-/// Implements [`ToolInput`](trait@ToolInput) for a struct or an enum, so that tools can take it: see
-/// [`toolrunner_core::ToolInput`](derive@toolrunner_core::ToolInput).
+/// Implements [`ToolInput`](trait@ToolInput) for a struct or an enum, so that tools can take it:
+/// see [`toolrunner_core::ToolInput`](derive@toolrunner_core::ToolInput).
 #[doc(inline)]
 pub use toolrunner_core::macros::ToolInputStd as ToolInput;
 
 /// Makes a tool of a function, sync or async. Its options, and those of its arguments, are those of
-/// [`toolrunner_core::tool`](macro@toolrunner_core::tool); here the tool is [`Tools`] too, so its future must be `Send`.
+/// [`toolrunner_core::tool`](macro@toolrunner_core::tool); here the tool is [`Tools`] too, so its
+/// future must be `Send`.
 ///
 /// It takes what is [`ToolInput`](trait@ToolInput), and may return anything that is a
-/// [`ToolOutput`](toolrunner_core::tool::ToolOutput) or that serde can write, which the model reads as JSON text; or a `Result` of one
-/// and any error that can be displayed.
+/// [`ToolOutput`](toolrunner_core::tool::ToolOutput) or that serde can write, which the model reads
+/// as JSON text; or a `Result` of one and any error that can be displayed.
 ///
 /// ```
 /// use toolrunner_std::{ToolError, ToolInput, tool};
@@ -94,8 +97,9 @@ pub use toolrunner_core::macros::ToolInputStd as ToolInput;
 #[doc(inline)]
 pub use toolrunner_core::macros::tool_std as tool;
 
-/// Makes tools of those methods of an impl block that have `#[tool]`: the type, which owns what it uses, is then [`Tools`]. The methods
-/// take `&self`; everything else is as for [`tool`](macro@tool). What changes goes into a lock: calls of one turn run at the same time.
+/// Makes tools of those methods of an impl block that have `#[tool]`: the type, which owns what it
+/// uses, is then [`Tools`]. The methods take `&self`; everything else is as for
+/// [`tool`](macro@tool). What changes goes into a lock: calls of one turn run at the same time.
 #[doc(inline)]
 pub use toolrunner_core::macros::toolbox_std as toolbox;
 

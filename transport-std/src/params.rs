@@ -1,12 +1,13 @@
-//! A request's parameters: whatever the body has besides the conversation and the tools, as JSON, in order.
+//! A request's parameters: whatever the body has besides the conversation and the tools, as JSON,
+//! in order.
 
 use serde::Serialize;
 use toolrunner_core::json;
 
 use crate::error::Error;
 
-/// The members of a request's body, but for `messages`, `tools` and `stream`. In the order in which they were first said, so that the
-/// same parameters always make the same bytes.
+/// The members of a request's body, but for `messages`, `tools` and `stream`. In the order in which
+/// they were first said, so that the same parameters always make the same bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Params {
     list: Vec<(String, String)>,
@@ -24,17 +25,24 @@ impl Params {
     /// Sets a parameter to JSON text. Its place stays if it was said before.
     ///
     /// # Errors
-    /// If the text is not JSON, if a string in it has half of a surrogate pair (the API refuses it as no text), or if the parameter is one
-    /// that the loop writes itself: `messages`, `tools`, `stream`.
+    /// If the text is not JSON, if a string in it has half of a surrogate pair (the API refuses it
+    /// as no text), or if the parameter is one that the loop writes itself: `messages`, `tools`,
+    /// `stream`.
     pub fn set_json(&mut self, name: &str, value: impl Into<String>) -> Result<&mut Self, Error> {
         let value = value.into();
         if RESERVED.contains(&name) {
-            return Err(Error::Invalid(format!("the parameter {name:?} is the run's own: say it with the method of that name")));
+            return Err(Error::Invalid(format!(
+                "the parameter {name:?} is the run's own: say it with the method of that name"
+            )));
         }
         let checked = json::check(value.as_bytes());
-        let checked = checked.map_err(|error| Error::Invalid(format!("the parameter {name:?} is not valid JSON {error}")))?;
+        let checked = checked.map_err(|error| {
+            Error::Invalid(format!("the parameter {name:?} is not valid JSON {error}"))
+        })?;
         if let Some(at) = checked.lone_surrogate {
-            return Err(Error::Invalid(format!("the parameter {name:?} has half of a surrogate pair at byte {at}, which is not text")));
+            return Err(Error::Invalid(format!(
+                "the parameter {name:?} has half of a surrogate pair at byte {at}, which is not text"
+            )));
         }
         match self.list.iter_mut().find(|(known, _)| known == name) {
             Some((_, known)) => *known = value,
@@ -48,7 +56,8 @@ impl Params {
     /// # Errors
     /// As [`set_json`](Self::set_json), and if the value cannot be written as JSON.
     pub fn set(&mut self, name: &str, value: impl Serialize) -> Result<&mut Self, Error> {
-        let text = serde_json::to_string(&value).map_err(|error| Error::Invalid(format!("the parameter {name:?}: {error}")))?;
+        let text = serde_json::to_string(&value)
+            .map_err(|error| Error::Invalid(format!("the parameter {name:?}: {error}")))?;
         self.set_json(name, text)
     }
 

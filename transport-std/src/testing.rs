@@ -37,7 +37,8 @@ impl Scripted {
         Self { model: Arc::new(Mutex::new(model)), link: None }
     }
 
-    /// Carries the bodies of replies over `link`, which cuts them, resets or ends them early. Its delays take no time here.
+    /// Carries the bodies of replies over `link`, which cuts them, resets or ends them early. Its
+    /// delays take no time here.
     #[must_use]
     pub fn link(mut self, link: BadLink) -> Self {
         self.link = Some(Arc::new(Mutex::new(link)));
@@ -55,7 +56,10 @@ impl Scripted {
 
     /// The beginnings of a client that asks it.
     pub fn builder(&self) -> ClientBuilder {
-        ClientBuilder::new().base_url("http://scripted").api_key("test-key").transport(HttpTransport::from_dyn(self.clone()))
+        ClientBuilder::new()
+            .base_url("http://scripted")
+            .api_key("test-key")
+            .transport(HttpTransport::from_dyn(self.clone()))
     }
 
     /// The requests so far.
@@ -63,8 +67,9 @@ impl Scripted {
         self.model().requests().to_vec()
     }
 
-    /// The model, to look at it or change what it does next. It is locked meanwhile: a second `model()` before the first was let go,
-    /// in one statement even, waits for ever, and so does the client. For its requests there is [`requests`](Self::requests).
+    /// The model, to look at it or change what it does next. It is locked meanwhile: a second
+    /// `model()` before the first was let go, in one statement even, waits for ever, and so does
+    /// the client. For its requests there is [`requests`](Self::requests).
     pub fn model(&self) -> MutexGuard<'_, ScriptedModel> {
         self.model.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -73,8 +78,13 @@ impl Scripted {
 impl DynTransport for Scripted {
     fn send<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>) -> Sending<'a> {
         Box::pin(async move {
-            let mut request = Request::new(head.path, body.pieces().flatten().copied().collect::<Vec<u8>>());
-            request.headers = head.headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            let mut request =
+                Request::new(head.path, body.pieces().flatten().copied().collect::<Vec<u8>>());
+            request.headers = head
+                .headers
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect();
             let response = self.model().respond(request);
             let mut reply = ReplyHead::new(response.status);
             for (name, value) in &response.headers {
@@ -101,7 +111,11 @@ impl DynTransport for Scripted {
                 }
             }
             let body = HttpBody::from_pieces(pieces);
-            let body = if is_whole { body } else { body.then_error(HttpError::new(TransportKind::Closed, "the script reset it")) };
+            let body = if is_whole {
+                body
+            } else {
+                body.then_error(HttpError::new(TransportKind::Closed, "the script reset it"))
+            };
             Ok(Reply { head: reply, body })
         })
     }

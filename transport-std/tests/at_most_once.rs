@@ -1,5 +1,5 @@
-//! A call that started while its reply streamed is never forgotten: whatever the caller does, and whenever, it runs once, and the model
-//! reads its result.
+//! A call that started while its reply streamed is never forgotten: whatever the caller does, and
+//! whenever, it runs once, and the model reads its result.
 
 use core::pin::Pin;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,9 @@ use toolrunner_core::testing::validity::{Tail, check};
 use toolrunner_core::tool::{Input, RawTool};
 use toolrunner_core::transport::{Body, Head, Reply, ReplyHead};
 use toolrunner_std::http::{DynTransport, HttpBody, HttpError, HttpTransport, Sending};
-use toolrunner_std::{Client, Error, Event, Limits, OnBreak, Outcome, RetryPolicy, Run, RunBuilder};
+use toolrunner_std::{
+    Client, Error, Event, Limits, OnBreak, Outcome, RetryPolicy, Run, RunBuilder,
+};
 
 /// A server whose first reply calls `pay` and goes on for a while; the second says that it is done.
 #[derive(Clone)]
@@ -45,7 +47,8 @@ fn start() -> String {
 }
 
 fn block(index: usize, block: &str) -> String {
-    let start = format!(r#"{{"type":"content_block_start","index":{index},"content_block":{block}}}"#);
+    let start =
+        format!(r#"{{"type":"content_block_start","index":{index},"content_block":{block}}}"#);
     event(&start) + &event(&format!(r#"{{"type":"content_block_stop","index":{index}}}"#))
 }
 
@@ -54,8 +57,9 @@ fn pay(index: usize) -> String {
 }
 
 fn stop(reason: &str) -> String {
-    event(&format!(r#"{{"type":"message_delta","delta":{{"stop_reason":"{reason}","stop_sequence":null}},"usage":{{"output_tokens":9}}}}"#))
-        + &event(r#"{"type":"message_stop"}"#)
+    event(&format!(
+        r#"{{"type":"message_delta","delta":{{"stop_reason":"{reason}","stop_sequence":null}},"usage":{{"output_tokens":9}}}}"#
+    )) + &event(r#"{"type":"message_stop"}"#)
 }
 
 struct Pieces {
@@ -67,7 +71,10 @@ impl http_body::Body for Pieces {
     type Data = Bytes;
     type Error = HttpError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
         loop {
             if let Some(sleep) = &mut self.sleep {
                 core::task::ready!(sleep.as_mut().poll(context));
@@ -75,9 +82,15 @@ impl http_body::Body for Pieces {
             }
             match self.left.pop_front() {
                 None => return Poll::Ready(None),
-                Some(Piece::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(Bytes::from(data))))),
-                Some(Piece::Wait(millis)) => self.sleep = Some(Box::pin(tokio::time::sleep(Duration::from_millis(millis)))),
-                Some(Piece::Reset) => return Poll::Ready(Some(Err(HttpError::new(TransportKind::Closed, "reset")))),
+                Some(Piece::Data(data)) => {
+                    return Poll::Ready(Some(Ok(Frame::data(Bytes::from(data)))));
+                }
+                Some(Piece::Wait(millis)) => {
+                    self.sleep = Some(Box::pin(tokio::time::sleep(Duration::from_millis(millis))))
+                }
+                Some(Piece::Reset) => {
+                    return Poll::Ready(Some(Err(HttpError::new(TransportKind::Closed, "reset"))));
+                }
             }
         }
     }
@@ -96,9 +109,16 @@ impl DynTransport for Server {
             left.push_back(Piece::Wait(if self.calls == 1 { 30 } else { 0 }));
             left.extend(self.tail.iter().cloned());
         } else {
-            left.push_back(Piece::Data(start() + &block(0, r#"{"type":"text","text":"Done."}"#) + &stop("end_turn")));
+            left.push_back(Piece::Data(
+                start() + &block(0, r#"{"type":"text","text":"Done."}"#) + &stop("end_turn"),
+            ));
         }
-        Box::pin(async move { Ok(Reply { head: ReplyHead::new(200), body: HttpBody::from_body(Pieces { left, sleep: None }) }) })
+        Box::pin(async move {
+            Ok(Reply {
+                head: ReplyHead::new(200),
+                body: HttpBody::from_body(Pieces { left, sleep: None }),
+            })
+        })
     }
 }
 
@@ -117,17 +137,27 @@ impl Case {
 
     fn builder(&self) -> RunBuilder {
         let (ran, takes) = (Arc::clone(&self.ran), self.takes);
-        let tool = RawTool::new("pay", "Pay.", r#"{"type":"object","properties":{}}"#, move |_: Input| {
-            ran.fetch_add(1, Ordering::SeqCst);
-            async move {
-                if takes > 0 {
-                    tokio::time::sleep(Duration::from_millis(takes)).await;
+        let tool =
+            RawTool::new("pay", "Pay.", r#"{"type":"object","properties":{}}"#, move |_: Input| {
+                ran.fetch_add(1, Ordering::SeqCst);
+                async move {
+                    if takes > 0 {
+                        tokio::time::sleep(Duration::from_millis(takes)).await;
+                    }
+                    "paid 100 EUR".to_owned()
                 }
-                "paid 100 EUR".to_owned()
-            }
-        });
-        let client = Client::builder().base_url("http://server").api_key("k").transport(HttpTransport::from_dyn(self.server.clone()));
-        let builder = client.build().unwrap().run("m").tools(tool.unwrap()).eager(true).grace(Duration::from_millis(20));
+            });
+        let client = Client::builder()
+            .base_url("http://server")
+            .api_key("k")
+            .transport(HttpTransport::from_dyn(self.server.clone()));
+        let builder = client
+            .build()
+            .unwrap()
+            .run("m")
+            .tools(tool.unwrap())
+            .eager(true)
+            .grace(Duration::from_millis(20));
         builder.retry_policy(RetryPolicy { first_wait: Duration::ZERO, ..RetryPolicy::DEFAULT })
     }
 
@@ -135,7 +165,8 @@ impl Case {
         self.ran.load(Ordering::SeqCst)
     }
 
-    /// Drives the run to its end and says what the model read of its call. Every run ends well, and the tool ran once.
+    /// Drives the run to its end and says what the model read of its call. Every run ends well, and
+    /// the tool ran once.
     async fn end(&self, run: &mut Run, name: &str) -> String {
         for _ in 0..5 {
             match run.until_done().await.unwrap().outcome {
@@ -145,7 +176,9 @@ impl Case {
         }
         assert_eq!((self.ran(), run.message().unwrap().text().as_str()), (1, "Done."), "{name}");
         let last = self.server.sent.lock().unwrap().last().unwrap().clone();
-        let (_, result) = last.split_once(r#""tool_use_id":"t0","content":""#).unwrap_or_else(|| panic!("{name}: {last}"));
+        let (_, result) = last
+            .split_once(r#""tool_use_id":"t0","content":""#)
+            .unwrap_or_else(|| panic!("{name}: {last}"));
         result.split_once('"').unwrap().0.to_owned()
     }
 }
@@ -170,7 +203,17 @@ enum At {
     Drain,
 }
 
-const VERBS: [&str; 9] = ["nothing", "snapshot", "stop", "cancel", "user", "append", "answer", "close", "next_turn and stop"];
+const VERBS: [&str; 9] = [
+    "nothing",
+    "snapshot",
+    "stop",
+    "cancel",
+    "user",
+    "append",
+    "answer",
+    "close",
+    "next_turn and stop",
+];
 
 /// Whether the tool has ended by then or still runs, and wherever in the reply it is said.
 #[tokio::test]
@@ -189,11 +232,19 @@ async fn whatever_the_caller_says_a_started_call_runs_once_and_is_reported() {
                 let case = Case::new(takes, tail);
                 let mut run = case.builder().user("Pay.");
                 match at {
-                    At::Reply if takes == 0 => read_to(&mut run, |event| matches!(event, Event::ToolEnd { .. })).await,
-                    At::Reply => read_to(&mut run, |event| matches!(event, Event::ToolStart { .. })).await,
-                    At::Whole => read_to(&mut run, |event| matches!(event, Event::MessageStop)).await,
+                    At::Reply if takes == 0 => {
+                        read_to(&mut run, |event| matches!(event, Event::ToolEnd { .. })).await
+                    }
+                    At::Reply => {
+                        read_to(&mut run, |event| matches!(event, Event::ToolStart { .. })).await
+                    }
+                    At::Whole => {
+                        read_to(&mut run, |event| matches!(event, Event::MessageStop)).await
+                    }
                     At::Drain => {
-                        let late = tokio::time::timeout(Duration::from_millis(120), run.until_done()).await;
+                        let late =
+                            tokio::time::timeout(Duration::from_millis(120), run.until_done())
+                                .await;
                         assert!(late.is_err(), "{name}: it ended");
                     }
                 }
@@ -211,9 +262,14 @@ async fn whatever_the_caller_says_a_started_call_runs_once_and_is_reported() {
                     "cancel" => run.cancellation().cancel(),
                     "user" => drop(run.user("More.").unwrap()),
                     // While the reply streams it is too early for the first, and for the second.
-                    "append" => assert_eq!(run.append(r#"{"role":"user","content":"More."}"#).is_err(), at == At::Reply),
+                    "append" => assert_eq!(
+                        run.append(r#"{"role":"user","content":"More."}"#).is_err(),
+                        at == At::Reply
+                    ),
                     "close" => assert_eq!(run.close_open_calls().is_err(), at == At::Reply),
-                    "answer" if takes == 0 => assert!(run.answer("t0", "By hand.").is_err(), "{name}: it has a result"),
+                    "answer" if takes == 0 => {
+                        assert!(run.answer("t0", "By hand.").is_err(), "{name}: it has a result")
+                    }
                     "answer" => {
                         run.answer("t0", "By hand.").unwrap();
                         expected = "By hand.";
@@ -234,7 +290,8 @@ async fn whatever_the_caller_says_a_started_call_runs_once_and_is_reported() {
     }
 }
 
-/// A call that runs when the snapshot is taken is cancelled in the run that is resumed, and goes on in the other.
+/// A call that runs when the snapshot is taken is cancelled in the run that is resumed, and goes on
+/// in the other.
 #[tokio::test]
 async fn a_snapshot_changes_nothing_in_the_run() {
     let case = Case::new(80, vec![Piece::Data(stop("tool_use"))]);
@@ -266,12 +323,15 @@ async fn what_comes_from_outside_while_the_bodys_end_is_awaited() {
     }
 }
 
-/// A message behind a reply that is over closes the reply's calls, also one that still runs: nobody waits for it any more.
+/// A message behind a reply that is over closes the reply's calls, also one that still runs: nobody
+/// waits for it any more.
 #[tokio::test]
 async fn a_message_behind_a_call_that_still_runs() {
-    for (name, tail) in
-        [("ended", vec![Piece::Data(stop("end_turn"))]), ("cut", vec![Piece::Data(stop("max_tokens"))]), ("stopped", vec![])]
-    {
+    for (name, tail) in [
+        ("ended", vec![Piece::Data(stop("end_turn"))]),
+        ("cut", vec![Piece::Data(stop("max_tokens"))]),
+        ("stopped", vec![]),
+    ] {
         for resumes in [false, true] {
             let case = Case::new(60_000, tail.clone());
             let mut run = case.builder().on_break(OnBreak::KeepBlocks).user("Pay.");
@@ -279,7 +339,9 @@ async fn a_message_behind_a_call_that_still_runs() {
                 read_to(&mut run, |event| matches!(event, Event::ToolStart { .. })).await;
                 run.cancellation().cancel();
                 // Dropped within the grace period.
-                assert!(tokio::time::timeout(Duration::from_millis(2), run.until_done()).await.is_err());
+                assert!(
+                    tokio::time::timeout(Duration::from_millis(2), run.until_done()).await.is_err()
+                );
             } else {
                 read_to(&mut run, |event| matches!(event, Event::MessageStop)).await;
             }
@@ -296,7 +358,8 @@ async fn a_message_behind_a_call_that_still_runs() {
 /// However a reply ends early, once a call has started it is kept.
 #[tokio::test]
 async fn a_reply_that_ends_early_is_kept() {
-    let error = event(r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#);
+    let error =
+        event(r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#);
     let open: String = (5..140)
         .map(|i| event(&format!(r#"{{"type":"content_block_start","index":{i},"content_block":{{"type":"text","text":""}}}}"#)))
         .collect();
@@ -305,10 +368,28 @@ async fn a_reply_that_ends_early_is_kept() {
         ("end", vec![]),
         ("error", vec![Piece::Data(error)]),
         ("no json", vec![Piece::Data("data: {]\n\n".to_owned())]),
-        ("misplaced", vec![Piece::Data(block(2, r#"{"type":"tool_result","tool_use_id":"x","content":"x"}"#))]),
+        (
+            "misplaced",
+            vec![Piece::Data(block(
+                2,
+                r#"{"type":"tool_result","tool_use_id":"x","content":"x"}"#,
+            ))],
+        ),
         ("many open blocks", vec![Piece::Data(open), Piece::Reset]),
-        ("the same id", vec![Piece::Data(block(2, r#"{"type":"tool_use","id":"t0","name":"pay","input":{}}"#) + &stop("tool_use"))]),
-        ("full", vec![Piece::Data(block(2, &format!(r#"{{"type":"text","text":"{}"}}"#, "x".repeat(20_000))) + &stop("tool_use"))]),
+        (
+            "the same id",
+            vec![Piece::Data(
+                block(2, r#"{"type":"tool_use","id":"t0","name":"pay","input":{}}"#)
+                    + &stop("tool_use"),
+            )],
+        ),
+        (
+            "full",
+            vec![Piece::Data(
+                block(2, &format!(r#"{{"type":"text","text":"{}"}}"#, "x".repeat(20_000)))
+                    + &stop("tool_use"),
+            )],
+        ),
     ];
     for (name, tail) in ends {
         let case = Case::new(0, tail);
@@ -319,7 +400,8 @@ async fn a_reply_that_ends_early_is_kept() {
     }
 }
 
-/// More calls than a turn may have: those that ran are reported, and the others up to the bound are not run.
+/// More calls than a turn may have: those that ran are reported, and the others up to the bound are
+/// not run.
 #[tokio::test]
 async fn of_too_many_calls_those_that_ran_are_reported() {
     let mut case = Case::new(0, vec![Piece::Data(stop("tool_use"))]);
@@ -334,8 +416,13 @@ async fn of_too_many_calls_those_that_ran_are_reported() {
 #[tokio::test]
 async fn at_every_bound_of_the_conversation() {
     for capacity in (100..1_200).step_by(3) {
-        let mut case =
-            Case::new(0, vec![Piece::Data(block(4, r#"{"type":"text","text":"a longer text at the end"}"#) + &stop("tool_use"))]);
+        let mut case = Case::new(
+            0,
+            vec![Piece::Data(
+                block(4, r#"{"type":"text","text":"a longer text at the end"}"#)
+                    + &stop("tool_use"),
+            )],
+        );
         case.server.calls = 3;
         let mut run = case.builder().capacity(capacity).user("Pay.");
         let mut ended = run.until_done().await;
@@ -348,7 +435,12 @@ async fn at_every_bound_of_the_conversation() {
         let told = sent.iter().filter(|text| text.contains("tool_result")).count();
         assert!(case.ran() <= 3, "{capacity}: {} ran", case.ran());
         if case.ran() > 0 {
-            assert!(run.messages().contains("tool_result") || told > 0, "{capacity}: {} ran: {}", case.ran(), run.messages());
+            assert!(
+                run.messages().contains("tool_result") || told > 0,
+                "{capacity}: {} ran: {}",
+                case.ran(),
+                run.messages()
+            );
         }
         if let Err(error) = ended {
             assert!(matches!(error, Error::Capacity(_)), "{capacity}: {error}");

@@ -16,7 +16,10 @@ fn usage(input: u64) -> Usage {
 }
 
 fn call(id: &str, input: u64) -> Reply {
-    Reply::text("Let me add.").tool_use(id, "calculate_sum", r#"{"a":1,"b":2}"#).stop("tool_use").usage(usage(input))
+    Reply::text("Let me add.")
+        .tool_use(id, "calculate_sum", r#"{"a":1,"b":2}"#)
+        .stop("tool_use")
+        .usage(usage(input))
 }
 
 const FROM_80_000: Compaction = Compaction { threshold: 80_000, ..Compaction::DEFAULT };
@@ -31,7 +34,13 @@ async fn compaction_at_80_000_tokens() {
             .reply(Reply::text("We \"added\" 1 and 2.\nNext: say so."))
             .reply(Reply::text("3"));
         let scripted = Scripted::new(ScriptedModel::new(script));
-        let mut run = scripted.client().run("m").stream(stream).tools(calculate_sum).compaction(FROM_80_000).user("What is 1 + 2?");
+        let mut run = scripted
+            .client()
+            .run("m")
+            .stream(stream)
+            .tools(calculate_sum)
+            .compaction(FROM_80_000)
+            .user("What is 1 + 2?");
         let (mut texts, mut compacted) = (Vec::new(), 0);
         while let Some(event) = run.next_event().await.unwrap() {
             match event {
@@ -62,14 +71,19 @@ async fn compaction_at_80_000_tokens() {
             asked.contains(r#"{"role":"assistant","content":[{"type":"text","text":"Let me add."}]},{"role":"user","content":"Summarize"#),
             "{asked}"
         );
-        assert_eq!(requests[3].transcript(), br#"{"role":"user","content":"We \"added\" 1 and 2.\nNext: say so."}"#);
+        assert_eq!(
+            requests[3].transcript(),
+            br#"{"role":"user","content":"We \"added\" 1 and 2.\nNext: say so."}"#
+        );
     }
 }
 
 /// Never after the last turn, however long it was.
 #[tokio::test]
 async fn not_after_the_last_turn() {
-    let scripted = Scripted::new(ScriptedModel::new(Script::new().reply(Reply::text("3").usage(usage(90_000)))));
+    let scripted = Scripted::new(ScriptedModel::new(
+        Script::new().reply(Reply::text("3").usage(usage(90_000))),
+    ));
     let mut run = scripted.client().run("m").compaction(FROM_80_000).user("What is 1 + 2?");
     assert_eq!(run.until_done().await.unwrap().text(), "3");
     assert_eq!(scripted.model().requests().len(), 1);
@@ -83,35 +97,60 @@ async fn a_failed_summary_keeps_the_history() {
         Script::new().reply(call("t1", 90_000)).error(400, "invalid_request_error", "no"),
     ] {
         let scripted = Scripted::new(ScriptedModel::new(failure.reply(Reply::text("3"))));
-        let mut run = scripted.client().run("m").tools(calculate_sum).compaction(FROM_80_000).user("What is 1 + 2?");
+        let mut run = scripted
+            .client()
+            .run("m")
+            .tools(calculate_sum)
+            .compaction(FROM_80_000)
+            .user("What is 1 + 2?");
         assert_eq!(run.until_done().await.unwrap().text(), "3");
         let messages = run.messages();
         check(&messages.as_bytes()[1..messages.len() - 1], Tail::Closed).unwrap();
-        assert!(messages.contains(r#"{"type":"tool_result","tool_use_id":"t1","content":"3"}"#), "{messages}");
+        assert!(
+            messages.contains(r#"{"type":"tool_result","tool_use_id":"t1","content":"3"}"#),
+            "{messages}"
+        );
     }
 }
 
 /// Another model may summarise.
 #[tokio::test]
 async fn by_another_model() {
-    let script = Script::new().reply(call("t1", 90_000)).reply(Reply::text("Summary.")).reply(Reply::text("3"));
+    let script = Script::new()
+        .reply(call("t1", 90_000))
+        .reply(Reply::text("Summary."))
+        .reply(Reply::text("3"));
     let scripted = Scripted::new(ScriptedModel::new(script));
-    let mut run = scripted.client().run("big").tools(calculate_sum).compaction(FROM_80_000).summary_model("small").user("What is 1 + 2?");
+    let mut run = scripted
+        .client()
+        .run("big")
+        .tools(calculate_sum)
+        .compaction(FROM_80_000)
+        .summary_model("small")
+        .user("What is 1 + 2?");
     run.until_done().await.unwrap();
     let model = scripted.model();
-    let models: Vec<String> = model.requests().iter().map(|request| request.json().member("model").unwrap().to_string()).collect();
+    let models: Vec<String> = model
+        .requests()
+        .iter()
+        .map(|request| request.json().member("model").unwrap().to_string())
+        .collect();
     assert_eq!(models, [r#""big""#, r#""small""#, r#""big""#]);
 }
 
 fn server_summary() -> Reply {
-    Reply::new().block(r#"{"type":"compaction","content":"Summary.","encrypted_content":"zz"}"#).stop("compaction")
+    Reply::new()
+        .block(r#"{"type":"compaction","content":"Summary.","encrypted_content":"zz"}"#)
+        .stop("compaction")
 }
 
-/// The newer way: the server makes the summary, by a request of its own with the same parameters less what shapes a reply.
+/// The newer way: the server makes the summary, by a request of its own with the same parameters
+/// less what shapes a reply.
 #[tokio::test]
 async fn by_the_server() {
     for stream in [true, false] {
-        let script = Script::new().reply(call("t1", 100)).reply(server_summary()).reply(Reply::text("3"));
+        let script =
+            Script::new().reply(call("t1", 100)).reply(server_summary()).reply(Reply::text("3"));
         let scripted = Scripted::new(ScriptedModel::new(script).lenient());
         let mut run = scripted
             .client()
@@ -130,10 +169,19 @@ async fn by_the_server() {
         let model = scripted.model();
         let [_, asked, next] = model.requests() else { panic!("{:?}", model.requests().len()) };
         let has = |name: &str| asked.json().member(name).map(|value| value.to_string());
-        assert_eq!(has("compaction").as_deref(), Some(r#"{"type":"summarize","instructions":"Keep the numbers."}"#));
-        assert_eq!((has("stop_sequences"), has("context_management"), has("tool_choice")), (None, None, None));
+        assert_eq!(
+            has("compaction").as_deref(),
+            Some(r#"{"type":"summarize","instructions":"Keep the numbers."}"#)
+        );
+        assert_eq!(
+            (has("stop_sequences"), has("context_management"), has("tool_choice")),
+            (None, None, None)
+        );
         assert_eq!(has("output_config").as_deref(), Some(r#"{"effort":"low"}"#));
-        assert!(asked.json().to_string().contains(r#""tool_use_id":"t1""#), "the results go with it");
+        assert!(
+            asked.json().to_string().contains(r#""tool_use_id":"t1""#),
+            "the results go with it"
+        );
         assert_eq!(
             core::str::from_utf8(next.transcript()).unwrap(),
             r#"{"role":"assistant","content":[{"type":"compaction","content":"Summary.","encrypted_content":"zz"}]}"#
@@ -177,24 +225,41 @@ async fn by_the_server_without_a_summary() {
 /// What a summary costs is counted, whoever makes it; a compaction is no turn.
 #[tokio::test]
 async fn its_tokens_are_counted() {
-    // By the client: 90 000 in the turn, 100 for the summary, 50 in the last turn; 10 out of each is what `usage` says.
-    let script =
-        Script::new().reply(call("t1", 90_000)).reply(Reply::text("Summary.").usage(usage(100))).reply(Reply::text("3").usage(usage(50)));
+    // By the client: 90 000 in the turn, 100 for the summary, 50 in the last turn; 10 out of each
+    // is what `usage` says.
+    let script = Script::new()
+        .reply(call("t1", 90_000))
+        .reply(Reply::text("Summary.").usage(usage(100)))
+        .reply(Reply::text("3").usage(usage(50)));
     let scripted = Scripted::new(ScriptedModel::new(script));
-    let mut run = scripted.client().run("m").tools(calculate_sum).compaction(FROM_80_000).user("What is 1 + 2?");
+    let mut run = scripted
+        .client()
+        .run("m")
+        .tools(calculate_sum)
+        .compaction(FROM_80_000)
+        .user("What is 1 + 2?");
     let finished = run.until_done().await.unwrap();
     assert_eq!((run.turns(), scripted.requests().len()), (2, 3));
-    assert_eq!(finished.usage.input_total(), usage(90_000).input_total() + usage(100).input_total() + usage(50).input_total());
+    assert_eq!(
+        finished.usage.input_total(),
+        usage(90_000).input_total() + usage(100).input_total() + usage(50).input_total()
+    );
     assert_eq!(finished.usage.output_tokens, 3 * usage(1).output_tokens);
     assert_eq!(run.machine().turn_usage(), usage(50), "the last turn's own");
 
     // By the server.
-    let script = Script::new().reply(call("t1", 100)).reply(server_summary().usage(usage(200))).reply(Reply::text("3").usage(usage(50)));
+    let script = Script::new()
+        .reply(call("t1", 100))
+        .reply(server_summary().usage(usage(200)))
+        .reply(Reply::text("3").usage(usage(50)));
     let scripted = Scripted::new(ScriptedModel::new(script).lenient());
     let mut run = scripted.client().run("m").tools(calculate_sum).user("What is 1 + 2?");
     let _turn = run.next_turn().await.unwrap().unwrap();
     run.compact_on_server(None);
     let finished = run.until_done().await.unwrap();
-    assert_eq!(finished.usage.input_total(), usage(100).input_total() + usage(200).input_total() + usage(50).input_total());
+    assert_eq!(
+        finished.usage.input_total(),
+        usage(100).input_total() + usage(200).input_total() + usage(50).input_total()
+    );
     assert_eq!(run.turns(), 2);
 }

@@ -19,7 +19,10 @@ use toolrunner_std::{Client, Event};
 async fn one_connection_serves_one_request_after_another() {
     let server = Server::start(|_, n| match n % 2 {
         0 => Do::Answer(OK.to_owned()),
-        _ => Do::Answer("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n".to_owned()),
+        _ => Do::Answer(
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n"
+                .to_owned(),
+        ),
     })
     .await;
     let mut transport = transport();
@@ -53,11 +56,16 @@ data: {"type":"message_stop"}
 
 "#;
 
-/// The end is there once the connection has had its turn. A timer for it would be two system calls a reply.
+/// The end is there once the connection has had its turn. A timer for it would be two system calls
+/// a reply.
 #[tokio::test]
 async fn no_clock_is_asked_for_the_end_of_a_body_that_has_come() {
-    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
-    let server = Server::start(move |_, _| Do::Answer(format!("{head}{:x}\r\n{STREAM}\r\n0\r\n\r\n", STREAM.len()))).await;
+    let head =
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    let server = Server::start(move |_, _| {
+        Do::Answer(format!("{head}{:x}\r\n{STREAM}\r\n0\r\n\r\n", STREAM.len()))
+    })
+    .await;
     let client = Client::builder().base_url(server.url()).proxies(Proxies::none()).build().unwrap();
     let clock = Arc::new(VirtualClock::new(1));
     for _ in 0..5 {
@@ -112,7 +120,8 @@ async fn a_connection_closed_between_requests_is_replaced() {
     assert_eq!(server.connections(), 10);
 }
 
-/// Nobody drives the runtime between the two requests, so nothing has noticed the server's close when the second one begins.
+/// Nobody drives the runtime between the two requests, so nothing has noticed the server's close
+/// when the second one begins.
 #[test]
 fn a_connection_closed_while_the_runtime_stood_still_is_replaced() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -133,10 +142,14 @@ fn a_connection_closed_while_the_runtime_stood_still_is_replaced() {
         });
     });
     let url = format!("http://{}", told.recv().unwrap());
-    let client = Client::builder().base_url(&url).proxies(Proxies::none()).max_retries(0).build().unwrap();
+    let client =
+        Client::builder().base_url(&url).proxies(Proxies::none()).max_retries(0).build().unwrap();
     let runtime = runtime();
     for _ in 0..3 {
-        assert_eq!(runtime.block_on(client.run("m").user("Go.").until_done()).unwrap().text(), "ok");
+        assert_eq!(
+            runtime.block_on(client.run("m").user("Go.").until_done()).unwrap().text(),
+            "ok"
+        );
         std::thread::sleep(Duration::from_millis(400));
     }
 }
@@ -144,11 +157,25 @@ fn a_connection_closed_while_the_runtime_stood_still_is_replaced() {
 /// The server may have begun the turn, and somebody pays for it.
 #[tokio::test]
 async fn a_request_that_a_server_may_have_read_is_not_sent_again_in_silence() {
-    // The second request of each connection is read and answered by closing: the client saw nothing of a reply.
+    // The second request of each connection is read and answered by closing: the client saw nothing
+    // of a reply.
     let message = STREAM.to_owned();
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: {}\r\n\r\n", message.len());
-    let server = Server::start(move |_, n| if n == 0 { Do::Answer(format!("{head}{message}")) } else { Do::Last(String::new()) }).await;
-    let client = |retries| Client::builder().base_url(server.url()).proxies(Proxies::none()).max_retries(retries).build().unwrap();
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: {}\r\n\r\n",
+        message.len()
+    );
+    let server = Server::start(move |_, n| {
+        if n == 0 { Do::Answer(format!("{head}{message}")) } else { Do::Last(String::new()) }
+    })
+    .await;
+    let client = |retries| {
+        Client::builder()
+            .base_url(server.url())
+            .proxies(Proxies::none())
+            .max_retries(retries)
+            .build()
+            .unwrap()
+    };
     let sent = || server.requests.lock().unwrap().len();
 
     let none = client(0);
@@ -171,8 +198,10 @@ async fn a_request_that_a_server_may_have_read_is_not_sent_again_in_silence() {
 
 #[tokio::test]
 async fn a_request_of_which_a_part_was_sent_is_sent_again_at_once() {
-    // The second request of each connection is larger than what the system buffers, and the server closes without reading it.
-    let server = Server::start(|_, n| if n == 0 { Do::Answer(OK.to_owned()) } else { Do::Hang }).await;
+    // The second request of each connection is larger than what the system buffers, and the server
+    // closes without reading it.
+    let server =
+        Server::start(|_, n| if n == 0 { Do::Answer(OK.to_owned()) } else { Do::Hang }).await;
     let mut transport = transport();
     assert_eq!(exchange(&mut transport, &server.url()).await.unwrap().0, 200);
     let transcript = Arc::new(vec![b'1'; 30 << 20]);
@@ -188,7 +217,10 @@ async fn a_new_connection_closed_without_an_answer_is_an_error() {
     let server = Server::start(|_, _| Do::Last(String::new())).await;
     let error = exchange(&mut transport(), &server.url()).await.unwrap_err();
     assert_eq!(error.transport_kind(), TransportKind::Closed);
-    let text = format!("the connection to {} was closed before the reply's head: connection closed before message completed", server.url());
+    let text = format!(
+        "the connection to {} was closed before the reply's head: connection closed before message completed",
+        server.url()
+    );
     assert_eq!(error.to_string(), text);
     assert_eq!(server.connections(), 1);
 }
@@ -223,7 +255,11 @@ async fn dropping_a_body_whose_end_is_there_does_not() {
 
 #[tokio::test]
 async fn dropping_a_send_closes_the_connection() {
-    let server = Server::start(|c, _| if c == 0 { Do::Stall(String::new()) } else { Do::Answer(OK.to_owned()) }).await;
+    let server =
+        Server::start(
+            |c, _| if c == 0 { Do::Stall(String::new()) } else { Do::Answer(OK.to_owned()) },
+        )
+        .await;
     let mut transport = transport();
     let asked = async {
         while server.requests.lock().unwrap().is_empty() {
@@ -241,14 +277,20 @@ async fn dropping_a_send_closes_the_connection() {
 
 #[tokio::test]
 async fn a_server_that_answers_early_may_read_the_rest_but_gets_no_more() {
-    let server = Server::start(|_, _| Do::Early("HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\n{}".to_owned())).await;
+    let server = Server::start(|_, _| {
+        Do::Early("HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\n{}".to_owned())
+    })
+    .await;
     let mut transport = transport();
     let transcript = Arc::new(vec![b'1'; 30 << 20]);
     for connections in 1..=2 {
         let head = Head { base_url: &server.url(), path: "/v1/messages", headers: &HEADERS };
         let body = Body::new(&[b"["], &transcript, b"]").with_shared(&transcript);
         let mut reply = transport.send(&head, &body).await.unwrap();
-        assert_eq!((reply.head.status, read(&mut reply.body).await.unwrap()), (413, b"{}".to_vec()));
+        assert_eq!(
+            (reply.head.status, read(&mut reply.body).await.unwrap()),
+            (413, b"{}".to_vec())
+        );
         drop(reply);
         server.client_closes().await;
         assert_eq!(server.connections(), connections);
@@ -266,7 +308,8 @@ async fn a_large_transcript_is_let_go_before_the_head_is_handed_over() {
     let shared = Arc::new(room);
     for _ in 0..20 {
         let head = Head { base_url: &server.url(), path: "/v1/messages", headers: &HEADERS };
-        let body = Body::new(&[b"{\"a\":1,", b"\"messages\":["], &shared[..900_000], b"]}").with_shared(&shared);
+        let body = Body::new(&[b"{\"a\":1,", b"\"messages\":["], &shared[..900_000], b"]}")
+            .with_shared(&shared);
         let mut reply = transport.send(&head, &body).await.unwrap();
         assert_eq!(Arc::strong_count(&shared), 1);
         read(&mut reply.body).await.unwrap();

@@ -1,5 +1,6 @@
-//! Calls that start while their reply streams: when, which, how often, and what becomes of them when the reply goes another way.
-//! After the timelines of the official runners' tests, with the endings that we chose.
+//! Calls that start while their reply streams: when, which, how often, and what becomes of them
+//! when the reply goes another way. After the timelines of the official runners' tests, with the
+//! endings that we chose.
 
 mod common;
 
@@ -64,7 +65,12 @@ impl Tools for Kit {
         })
     }
 
-    async fn call(&self, i: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+    async fn call(
+        &self,
+        i: usize,
+        call: ToolCall<'_>,
+        out: &mut Output<'_>,
+    ) -> Result<(), ToolError> {
         self.log.say(format!("run {}", call.id));
         if i > 0 {
             self.permits.acquire().await.unwrap().forget();
@@ -105,12 +111,22 @@ fn reply(parts: &[Part], stop: &str) -> Answer {
                 breaks = true;
                 break;
             }
-            Text => (r#"{"type":"text","text":""}"#.to_owned(), r#"{"type":"text_delta","text":"Hm."}"#),
-            Fallback => (r#"{"type":"fallback","from":{"model":"a"},"to":{"model":"b"}}"#.to_owned(), ""),
-            Call(name, id) => (call_block(name, id), r#"{"type":"input_json_delta","partial_json":"{\"a\":1}"}"#),
-            Cut(name, id) => (call_block(name, id), r#"{"type":"input_json_delta","partial_json":"{\"a\":"}"#),
+            Text => {
+                (r#"{"type":"text","text":""}"#.to_owned(), r#"{"type":"text_delta","text":"Hm."}"#)
+            }
+            Fallback => {
+                (r#"{"type":"fallback","from":{"model":"a"},"to":{"model":"b"}}"#.to_owned(), "")
+            }
+            Call(name, id) => {
+                (call_block(name, id), r#"{"type":"input_json_delta","partial_json":"{\"a\":1}"}"#)
+            }
+            Cut(name, id) => {
+                (call_block(name, id), r#"{"type":"input_json_delta","partial_json":"{\"a\":"}"#)
+            }
         };
-        event(format!(r#"{{"type":"content_block_start","index":{index},"content_block":{block}}}"#));
+        event(format!(
+            r#"{{"type":"content_block_start","index":{index},"content_block":{block}}}"#
+        ));
         if !delta.is_empty() {
             event(format!(r#"{{"type":"content_block_delta","index":{index},"delta":{delta}}}"#));
         }
@@ -119,7 +135,9 @@ fn reply(parts: &[Part], stop: &str) -> Answer {
     if breaks {
         return Answer::chunks(200, vec![Chunk::Data(body.into_bytes()), Chunk::Reset]);
     }
-    event(format!(r#"{{"type":"message_delta","delta":{{"stop_reason":"{stop}","stop_sequence":null}},"usage":{{"output_tokens":9}}}}"#));
+    event(format!(
+        r#"{{"type":"message_delta","delta":{{"stop_reason":"{stop}","stop_sequence":null}},"usage":{{"output_tokens":9}}}}"#
+    ));
     event(r#"{"type":"message_stop"}"#.to_owned());
     Answer::raw(200, body)
 }
@@ -139,10 +157,17 @@ struct Bench {
 }
 
 /// An eager run over these answers and a last one.
-fn bench(list: impl IntoIterator<Item = Answer>, shape: impl FnOnce(RunBuilder) -> RunBuilder) -> Bench {
+fn bench(
+    list: impl IntoIterator<Item = Answer>,
+    shape: impl FnOnce(RunBuilder) -> RunBuilder,
+) -> Bench {
     let scripted = scripted(answers(list).reply(Reply::text("Done.")));
     let (log, permits) = (Log::default(), Arc::new(Semaphore::new(0)));
-    let builder = scripted.client().run("m").eager(true).tools(Kit { log: log.clone(), permits: Arc::clone(&permits) });
+    let builder = scripted
+        .client()
+        .run("m")
+        .eager(true)
+        .tools(Kit { log: log.clone(), permits: Arc::clone(&permits) });
     let run = shape(builder).user("Go.");
     Bench { scripted, log, permits, run }
 }
@@ -150,8 +175,15 @@ fn bench(list: impl IntoIterator<Item = Answer>, shape: impl FnOnce(RunBuilder) 
 impl Bench {
     /// Reads one event and logs it; false at the end.
     async fn read(&mut self) -> Result<bool, toolrunner_std::Error> {
-        let kind = |block: &Value<'_>| block.member("type").and_then(Value::as_text).unwrap_or_default().to_string();
-        let label = |block: &Value<'_>| block.member("id").and_then(Value::as_text).map_or_else(|| kind(block), |id| id.to_string());
+        let kind = |block: &Value<'_>| {
+            block.member("type").and_then(Value::as_text).unwrap_or_default().to_string()
+        };
+        let label = |block: &Value<'_>| {
+            block
+                .member("id")
+                .and_then(Value::as_text)
+                .map_or_else(|| kind(block), |id| id.to_string())
+        };
         let Some(event) = self.run.next_event().await? else { return Ok(false) };
         match event {
             Event::BlockStart { block, .. } => self.log.say(format!("+{}", label(&block))),
@@ -185,16 +217,25 @@ impl Bench {
     fn results(&self, i: usize) -> Vec<String> {
         let sent = conversations(&self.scripted).remove(i);
         let messages = Value::first(sent.as_bytes()).unwrap();
-        let text = |value: Option<Value<'_>>| value.and_then(Value::as_text).unwrap_or_default().to_string();
-        let blocks = messages.elements().flat_map(|message| message.member("content").unwrap_or_default().elements());
+        let text = |value: Option<Value<'_>>| {
+            value.and_then(Value::as_text).unwrap_or_default().to_string()
+        };
+        let blocks = messages
+            .elements()
+            .flat_map(|message| message.member("content").unwrap_or_default().elements());
         let results = blocks.filter(|block| block.member("tool_use_id").is_some());
-        results.map(|block| format!("{}: {}", text(block.member("tool_use_id")), text(block.member("content")))).collect()
+        results
+            .map(|block| {
+                format!("{}: {}", text(block.member("tool_use_id")), text(block.member("content")))
+            })
+            .collect()
     }
 }
 
 #[tokio::test]
 async fn a_call_starts_when_the_model_moves_on_and_the_last_when_it_stops_for_tools() {
-    let mut bench = bench([reply(&[Call("quick", "a"), Text, Call("quick", "b")], "tool_use")], |run| run);
+    let mut bench =
+        bench([reply(&[Call("quick", "a"), Text, Call("quick", "b")], "tool_use")], |run| run);
     bench.read_all().await.unwrap();
     assert_eq!(
         bench.log.all(),
@@ -220,8 +261,15 @@ async fn a_reader_that_leaves_starts_nothing() {
     bench.run.stop();
     assert_eq!(bench.log.count("run a"), 0);
     bench.run.resume();
-    assert_eq!(bench.run.until_done().await.unwrap().outcome, Outcome::Ended(Some(toolrunner_std::StopReason::EndTurn)));
-    assert_eq!(bench.log.count("run a"), 0, "the reply was dropped, and the next one asks for nothing");
+    assert_eq!(
+        bench.run.until_done().await.unwrap().outcome,
+        Outcome::Ended(Some(toolrunner_std::StopReason::EndTurn))
+    );
+    assert_eq!(
+        bench.log.count("run a"),
+        0,
+        "the reply was dropped, and the next one asks for nothing"
+    );
     assert_valid(&bench.run, &bench.scripted);
 }
 
@@ -230,7 +278,10 @@ async fn a_slow_call_does_not_hold_up_the_stream_and_results_keep_the_models_ord
     let parts = [Call("slow", "a"), Call("quick", "b"), Call("slow", "c")];
     let mut bench = bench([reply(&parts, "tool_use")], |run| run);
     bench.read_to("whole").await;
-    assert_eq!(bench.log.all(), "+a, -a, +b, start a, run a, -b, +c, start b, run b, end b, told b, -c, tool_use, start c, run c, whole");
+    assert_eq!(
+        bench.log.all(),
+        "+a, -a, +b, start a, run a, -b, +c, start b, run b, end b, told b, -c, tool_use, start c, run c, whole"
+    );
     bench.permits.add_permits(2);
     bench.read_all().await.unwrap();
     assert_eq!(bench.results(1), ["a: a in turn 1", "b: b in turn 1", "c: c in turn 1"]);
@@ -243,7 +294,13 @@ async fn levels_mix_and_results_wait_for_what_runs() {
     let mut bench = bench([reply(&parts, "tool_use")], |run| run);
     bench.permits.add_permits(1);
     let mut turn = bench.run.next_turn().await.unwrap().unwrap();
-    let ids: Vec<String> = turn.results().await.unwrap().iter().map(|result| result.tool_use_id().to_string()).collect();
+    let ids: Vec<String> = turn
+        .results()
+        .await
+        .unwrap()
+        .iter()
+        .map(|result| result.tool_use_id().to_string())
+        .collect();
     assert_eq!(ids, ["a", "b", "c"]);
     assert_eq!(bench.run.until_done().await.unwrap().text(), "Done.");
     for id in ["a", "c"] {
@@ -266,7 +323,10 @@ async fn the_bound_and_serial_tools_hold() {
     let parts = [Call("serial", "a"), Call("serial", "b"), Call("slow", "c"), Text];
     let mut serial = bench([reply(&parts, "tool_use")], |run| run);
     serial.read_to("whole").await;
-    assert_eq!((serial.log.count("run a"), serial.log.count("run b"), serial.log.count("run c")), (1, 0, 1));
+    assert_eq!(
+        (serial.log.count("run a"), serial.log.count("run b"), serial.log.count("run c")),
+        (1, 0, 1)
+    );
     serial.permits.add_permits(3);
     serial.read_all().await.unwrap();
     assert_eq!(serial.results(1).len(), 3);
@@ -325,7 +385,10 @@ async fn a_call_that_was_cut_off_never_runs_and_one_before_it_keeps_its_result()
         bench.permits.add_permits(1);
         let finished = bench.run.until_done().await.unwrap();
         assert!(matches!(finished.outcome, Outcome::Ended(Some(_))), "{stop}");
-        assert_eq!((bench.log.count("end a"), bench.log.count("end b"), bench.log.count("run cut")), (1, 1, 0));
+        assert_eq!(
+            (bench.log.count("end a"), bench.log.count("end b"), bench.log.count("run cut")),
+            (1, 1, 0)
+        );
         // The model hears of what was done when the run goes on, and of what was not.
         bench.run.user("Go on.").unwrap();
         bench.run.until_done().await.unwrap();
@@ -345,29 +408,39 @@ async fn a_refusal_starts_nothing() {
     }
 }
 
-/// A call of a paused turn that has run is answered as if the caller had: its effect is told, and the pause is over.
+/// A call of a paused turn that has run is answered as if the caller had: its effect is told, and
+/// the pause is over.
 #[tokio::test]
 async fn a_paused_turn_with_a_call_that_ran() {
-    let mut bench = bench([reply(&[Call("quick", "a"), Text, Call("quick", "b")], "pause_turn")], |run| run);
+    let mut bench =
+        bench([reply(&[Call("quick", "a"), Text, Call("quick", "b")], "pause_turn")], |run| run);
     bench.run.until_done().await.unwrap();
     assert_eq!(bench.log.all(), "run a, end a");
     assert_eq!(bench.results(1), ["a: a in turn 1", "b: Error: not run"]);
     assert_valid(&bench.run, &bench.scripted);
 }
-/// A call before the seam needs no answer, but one that ran had its effect: the model gets its result.
+/// A call before the seam needs no answer, but one that ran had its effect: the model gets its
+/// result.
 #[tokio::test]
 async fn after_a_fallback_nothing_starts_early_and_what_started_before_is_answered() {
     let parts = [Call("slow", "a"), Call("quick", "b"), Fallback, Call("quick", "c"), Text];
     let mut bench = bench([reply(&parts, "tool_use")], |run| run);
     bench.read_to("whole").await;
-    assert_eq!(bench.log.all(), "+a, -a, +b, start a, run a, -b, +fallback, -fallback, +c, -c, +text, -text, tool_use, whole");
+    assert_eq!(
+        bench.log.all(),
+        "+a, -a, +b, start a, run a, -b, +fallback, -fallback, +c, -c, +text, -text, tool_use, whole"
+    );
     bench.permits.add_permits(1);
     bench.read_all().await.unwrap();
-    assert_eq!((bench.log.count("end a"), bench.log.count("run b"), bench.log.count("end c")), (1, 0, 1));
+    assert_eq!(
+        (bench.log.count("end a"), bench.log.count("run b"), bench.log.count("end c")),
+        (1, 0, 1)
+    );
     assert_eq!(bench.results(1), ["a: a in turn 1", "b: Error: not run", "c: c in turn 1"]);
     assert_valid(&bench.run, &bench.scripted);
 }
-/// The reply is not asked for again: what is whole of it stays, and the model reads what was done, and what was not.
+/// The reply is not asked for again: what is whole of it stays, and the model reads what was done,
+/// and what was not.
 #[tokio::test]
 async fn a_stream_that_breaks_off_after_a_call_has_started_goes_on_with_its_result() {
     for keep in [OnBreak::Drop, OnBreak::KeepBlocks] {
@@ -378,7 +451,10 @@ async fn a_stream_that_breaks_off_after_a_call_has_started_goes_on_with_its_resu
         assert_eq!((finished.text().as_str(), bench.run.turns()), ("Done.", 2));
         assert_eq!(bench.log.all(), "run a, end a");
         assert_eq!(bench.results(1), ["a: a in turn 1", "b: Error: not run"]);
-        assert!(conversations(&bench.scripted)[1].contains("Hm."), "the text between them is whole");
+        assert!(
+            conversations(&bench.scripted)[1].contains("Hm."),
+            "the text between them is whole"
+        );
         assert_valid(&bench.run, &bench.scripted);
     }
 }
@@ -389,7 +465,10 @@ async fn a_broken_reply_is_told_and_is_a_turn() {
     let parts = || reply(&[Call("quick", "a"), Text, Text, Break], "");
     let mut bench = bench([parts()], |run| run.retry_policy(AT_ONCE));
     bench.read_all().await.unwrap();
-    assert_eq!(bench.log.all(), "+a, -a, +text, start a, run a, end a, told a, -text, +text, -text, broken, +text, -text, end_turn, whole");
+    assert_eq!(
+        bench.log.all(),
+        "+a, -a, +text, start a, run a, end a, told a, -text, +text, -text, broken, +text, -text, end_turn, whole"
+    );
     assert_valid(&bench.run, &bench.scripted);
 
     let mut bench = self::bench([parts()], |run| run.retry_policy(AT_ONCE));
@@ -416,15 +495,19 @@ async fn replies_that_break_off_again_and_again_are_an_error() {
 #[tokio::test]
 async fn a_stream_that_breaks_off_before_is_asked_for_again() {
     let again = reply(&[Call("quick", "a2"), Text], "tool_use");
-    let mut bench = bench([reply(&[Call("quick", "a"), Break], ""), again], |run| run.retry_policy(AT_ONCE));
+    let mut bench =
+        bench([reply(&[Call("quick", "a"), Break], ""), again], |run| run.retry_policy(AT_ONCE));
     bench.run.until_done().await.unwrap();
     assert_eq!(bench.log.all(), "run a2, end a2");
 }
-/// Even a policy that asks again for replies that were shown does not ask again once a call of the reply has run.
+/// Even a policy that asks again for replies that were shown does not ask again once a call of the
+/// reply has run.
 #[tokio::test]
 async fn after_output_a_reply_whose_call_has_started_is_not_asked_for_again() {
     let policy = RetryPolicy { after_output: true, ..AT_ONCE };
-    let mut bench = bench([reply(&[Call("quick", "a"), Text, Text, Break], "")], |run| run.retry_policy(policy));
+    let mut bench = bench([reply(&[Call("quick", "a"), Text, Text, Break], "")], |run| {
+        run.retry_policy(policy)
+    });
     bench.run.until_done().await.unwrap();
     assert_eq!(bench.log.all(), "run a, end a");
     assert_eq!(bench.results(1), ["a: a in turn 1"]);
@@ -466,11 +549,15 @@ async fn a_limit_that_would_keep_a_result_from_being_sent_keeps_its_call_from_st
 #[tokio::test]
 async fn a_turn_that_would_be_summarised_starts_nothing_early() {
     let compaction = Compaction { threshold: 5, prompt: "Summarise." };
-    let scripted =
-        scripted(answers([reply(&[Call("quick", "a"), Text], "tool_use")]).reply(Reply::text("All.")).reply(Reply::text("Done.")));
+    let scripted = scripted(
+        answers([reply(&[Call("quick", "a"), Text], "tool_use")])
+            .reply(Reply::text("All."))
+            .reply(Reply::text("Done.")),
+    );
     let log = Log::default();
     let kit = Kit { log: log.clone(), permits: Arc::new(Semaphore::new(0)) };
-    let mut run = scripted.client().run("m").eager(true).tools(kit).compaction(compaction).user("Go.");
+    let mut run =
+        scripted.client().run("m").eager(true).tools(kit).compaction(compaction).user("Go.");
     assert_eq!(run.until_done().await.unwrap().text(), "Done.");
     assert_eq!(log.all(), "");
     assert_valid(&run, &scripted);
@@ -483,7 +570,10 @@ async fn ids_may_come_again_in_a_later_reply_but_not_in_the_same() {
     assert_eq!(twice.log.all(), "run a, end a, run a, end a");
 
     // The reply is invalid, but the first call has run: what came before the second stays.
-    let mut bench = bench([reply(&[Text, Call("quick", "a"), Call("quick", "a"), Text], "tool_use")], |run| run.retry_policy(AT_ONCE));
+    let mut bench =
+        bench([reply(&[Text, Call("quick", "a"), Call("quick", "a"), Text], "tool_use")], |run| {
+            run.retry_policy(AT_ONCE)
+        });
     assert_eq!(bench.run.until_done().await.unwrap().text(), "Done.");
     assert_eq!(bench.log.all(), "run a, end a");
     assert_eq!(bench.results(1), ["a: a in turn 1"]);

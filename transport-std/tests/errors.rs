@@ -1,4 +1,5 @@
-//! What goes wrong, over HTTP on loopback, as the user reads it. After each error the run is whole and goes on from where it was.
+//! What goes wrong, over HTTP on loopback, as the user reads it. After each error the run is whole
+//! and goes on from where it was.
 
 mod common;
 mod support;
@@ -19,7 +20,11 @@ async fn error_of(answer: Answer) -> String {
     // The same call goes on.
     assert_eq!(run.until_done().await.unwrap().text(), "ok");
     let model = model.lock().unwrap();
-    assert_eq!(model.requests()[0].body, model.requests()[1].body, "nothing was lost, and nothing added");
+    assert_eq!(
+        model.requests()[0].body,
+        model.requests()[1].body,
+        "nothing was lost, and nothing added"
+    );
     assert!(model.complaints().is_empty());
     drop(model);
     error.to_string()
@@ -43,7 +48,12 @@ async fn wrong_key() {
     assert_eq!(api.error.status, 401);
     assert!(!api.request_id.is_empty());
     let id = &api.request_id;
-    assert_eq!(error.to_string(), format!("API error: authentication_error (status 401): invalid x-api-key [request id {id}]"));
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "API error: authentication_error (status 401): invalid x-api-key [request id {id}]"
+        )
+    );
     // The key can be changed, and the run goes on.
     run.change_settings(|client| client.api_key("right")).unwrap();
     assert_eq!(run.until_done().await.unwrap().text(), "ok");
@@ -51,7 +61,8 @@ async fn wrong_key() {
 
 #[tokio::test]
 async fn a_redirect() {
-    let text = error_of(Answer::raw(307, "").header("location", "http://127.0.0.1:9/elsewhere")).await;
+    let text =
+        error_of(Answer::raw(307, "").header("location", "http://127.0.0.1:9/elsewhere")).await;
     let why = "redirects are not followed, as they would carry the key elsewhere: give the base URL of where it leads";
     assert_eq!(text, format!("API error: status 307: {why} [request id req_scripted_0001]"));
 }
@@ -65,9 +76,14 @@ async fn wrong_tools() {
         tool
     };
     let client = client_of(answers([])).0;
-    let error = async |builder: toolrunner_std::RunBuilder| builder.user("Go.").until_done().await.unwrap_err().to_string();
+    let error = async |builder: toolrunner_std::RunBuilder| {
+        builder.user("Go.").until_done().await.unwrap_err().to_string()
+    };
     let run = || client.run("m");
-    assert_eq!(error(run().tools((echo("a"), echo("b"), echo("b")))).await, r#"two tools have the name "b""#);
+    assert_eq!(
+        error(run().tools((echo("a"), echo("b"), echo("b")))).await,
+        r#"two tools have the name "b""#
+    );
     assert_eq!(
         error(run().tools((echo("a"), echo("b c")))).await,
         r#""b c" is no tool's name, or not that of its definition: 1 to 128 of a-z, A-Z, 0-9, _ and -"#
@@ -83,7 +99,8 @@ async fn unreachable_host() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let client = Client::builder().base_url(&url).proxies(Proxies::none()).max_retries(0).build().unwrap();
+    let client =
+        Client::builder().base_url(&url).proxies(Proxies::none()).max_retries(0).build().unwrap();
     let mut run = client.run("m").user("Hello?");
     let text = run.until_done().await.unwrap_err().to_string();
     assert!(text.starts_with(&format!("could not connect to {url}: ")), "{text}");
@@ -97,7 +114,9 @@ async fn html_instead_of_json() {
     let html = |status| Answer::raw(status, page).header("content-type", "text/html");
     assert_eq!(
         error_of(html(200)).await,
-        format!("protocol error: the reply is neither an event stream nor a JSON object; it begins: {page}")
+        format!(
+            "protocol error: the reply is neither an event stream nor a JSON object; it begins: {page}"
+        )
     );
     assert_eq!(
         error_of(html(502)).await,
@@ -119,9 +138,16 @@ async fn what_came_instead_of_a_reply() {
     let text = error_of(Answer::raw(200, other)).await;
     let not_a_message = "protocol error: the reply is a JSON object, but not a message: it has no content; it begins: ";
     assert_eq!(text, format!("{not_a_message}{other}"));
-    let text = error_of(Answer::raw(200, format!("{{\"x\":\"\u{9b}31m\",\n\"y\":\"{}\"}}", "y".repeat(1000)))).await;
+    let text = error_of(Answer::raw(
+        200,
+        format!("{{\"x\":\"\u{9b}31m\",\n\"y\":\"{}\"}}", "y".repeat(1000)),
+    ))
+    .await;
     let shown = text.strip_prefix(not_a_message).unwrap();
-    assert!(shown.starts_with(r#"{"x":"\u{9b}31m",\n"y":"yyyy"#) && shown.chars().count() < 220, "{shown}");
+    assert!(
+        shown.starts_with(r#"{"x":"\u{9b}31m",\n"y":"yyyy"#) && shown.chars().count() < 220,
+        "{shown}"
+    );
     let text = error_of(Answer::raw(200, r#"{"detail":"Not authenticated"}"#)).await;
     assert_eq!(text, "API error: status 200: Not authenticated [request id req_scripted_0001]");
 }
@@ -132,9 +158,15 @@ async fn an_error_event_of_another_shape() {
     let start = r#"{"type":"message_start","message":{"role":"assistant","content":[]}}"#;
     for (data, told) in [
         ("Internal Server Error", "status 200: Internal Server Error"),
-        (r#"{"error":{"type":"invalid_request_error","message":"blocked"}}"#, "invalid_request_error (status 200): blocked"),
+        (
+            r#"{"error":{"type":"invalid_request_error","message":"blocked"}}"#,
+            "invalid_request_error (status 200): blocked",
+        ),
         (r#"{"message":"no capacity in this region"}"#, "status 200: no capacity in this region"),
-        (r#"{"error":{"type":"teapot_error","code":418}}"#, r#"teapot_error (status 200): {"error":{"type":"teapot_error","code":418}}"#),
+        (
+            r#"{"error":{"type":"teapot_error","code":418}}"#,
+            r#"teapot_error (status 200): {"error":{"type":"teapot_error","code":418}}"#,
+        ),
         (r#"["odd"]"#, r#"status 200: ["odd"]"#),
     ] {
         let body = format!("event: message_start\ndata: {start}\n\nevent: error\ndata: {data}\n\n");
@@ -145,13 +177,17 @@ async fn an_error_event_of_another_shape() {
 
 #[tokio::test]
 async fn an_error_event_in_the_stream() {
-    let text = error_of(Reply::text("Let me").error_event("overloaded_error", "Overloaded").into()).await;
+    let text =
+        error_of(Reply::text("Let me").error_event("overloaded_error", "Overloaded").into()).await;
     assert!(text.starts_with("API error: overloaded_error (status 200): Overloaded"), "{text}");
 }
 
 #[tokio::test]
 async fn an_error_without_a_body() {
-    assert_eq!(error_of(Answer::raw(500, "")).await, "API error: api_error (status 500) [request id req_scripted_0001]");
+    assert_eq!(
+        error_of(Answer::raw(500, "")).await,
+        "API error: api_error (status 500) [request id req_scripted_0001]"
+    );
     assert_eq!(
         error_of(Answer::raw(404, "{}").header("request-id", "req_9")).await,
         "API error: not_found_error (status 404): {}: is the base URL right? It is what comes before /v1/messages [request id req_9]"
@@ -172,7 +208,11 @@ async fn a_connection_that_is_reset() {
     for _ in 0..2 {
         // The script gives an answer that did not arrive again.
         let text = run.until_done().await.unwrap_err().to_string();
-        assert!(text.starts_with("the connection to http://127.0.0.1:") && text.contains("was closed before the reply's end"), "{text}");
+        assert!(
+            text.starts_with("the connection to http://127.0.0.1:")
+                && text.contains("was closed before the reply's end"),
+            "{text}"
+        );
     }
     let model = model.lock().unwrap();
     assert_eq!(model.requests()[0].body, model.requests()[1].body);
@@ -180,14 +220,20 @@ async fn a_connection_that_is_reset() {
 
 #[tokio::test]
 async fn a_read_timeout_of_this_run_only() {
-    let slow = || Answer::chunks(200, vec![Chunk::Wait(Duration::from_secs(2)), Chunk::Data(b"{}".to_vec())]);
-    let (client, _) = client_of(answers([Reply::text("one").into(), slow(), Reply::text("two").into()]));
+    let slow = || {
+        Answer::chunks(200, vec![Chunk::Wait(Duration::from_secs(2)), Chunk::Data(b"{}".to_vec())])
+    };
+    let (client, _) =
+        client_of(answers([Reply::text("one").into(), slow(), Reply::text("two").into()]));
     // The connection that waits was made with the client's time-out: the run's counts all the same.
     assert_eq!(client.run("m").user("Hello?").until_done().await.unwrap().text(), "one");
     let limit = Duration::from_millis(100);
     let mut run = client.run("m").settings(|client| client.read_timeout(limit)).user("Hello?");
     let text = run.until_done().await.unwrap_err().to_string();
-    assert!(text.starts_with("nothing came from http://127.0.0.1:") && text.ends_with(" for 100ms"), "{text}");
+    assert!(
+        text.starts_with("nothing came from http://127.0.0.1:") && text.ends_with(" for 100ms"),
+        "{text}"
+    );
     // It can be changed between turns.
     run.change_settings(|client| client.read_timeout(Duration::from_secs(30))).unwrap();
     assert_eq!(run.until_done().await.unwrap().text(), "two");
@@ -199,18 +245,34 @@ async fn a_bad_certificate() {
     let (_, other) = self_signed(&[]);
     let server = Server::start_with(Some(tls), |_, _| Do::Answer(OK.to_owned())).await;
     let url = format!("https://{}", server.address);
-    // Trusting another one, so that it does not depend on whether this machine has any roots. Retries would take a second.
-    let client = Client::builder().base_url(&url).transport(trusting(&other)).max_retries(2).build().unwrap();
+    // Trusting another one, so that it does not depend on whether this machine has any roots.
+    // Retries would take a second.
+    let client = Client::builder()
+        .base_url(&url)
+        .transport(trusting(&other))
+        .max_retries(2)
+        .build()
+        .unwrap();
     let mut run = client.run("m").user("Hello?");
     let text = run.until_done().await.unwrap_err().to_string();
-    assert!(text.starts_with(&format!("the TLS certificate of {url} was not accepted: invalid peer certificate: ")), "{text}");
+    assert!(
+        text.starts_with(&format!(
+            "the TLS certificate of {url} was not accepted: invalid peer certificate: "
+        )),
+        "{text}"
+    );
     assert_eq!(server.connections(), 1, "nobody knocks again at a door that cannot be trusted");
 }
 
 #[tokio::test]
 async fn an_error_after_the_tools_ran_does_not_run_them_again() {
     let overloaded = || Answer::error(529, "overloaded_error", "Overloaded");
-    let (client, model) = client_of(answers([calls(&["t1"], "a").into(), overloaded(), overloaded(), Reply::text("ok").into()]));
+    let (client, model) = client_of(answers([
+        calls(&["t1"], "a").into(),
+        overloaded(),
+        overloaded(),
+        Reply::text("ok").into(),
+    ]));
     let tool = echo("a");
     let mut run = client.run("m").tools(tool.clone()).user("Hello?");
     for _ in 0..2 {
@@ -224,7 +286,8 @@ async fn an_error_after_the_tools_ran_does_not_run_them_again() {
 
 #[tokio::test]
 async fn a_transcript_that_is_full() {
-    let (client, _) = client_of(answers([Reply::text(&"long ".repeat(200)).into(), Reply::text("short").into()]));
+    let (client, _) =
+        client_of(answers([Reply::text(&"long ".repeat(200)).into(), Reply::text("short").into()]));
     let mut run = client.run("m").capacity(500).user("Hello?");
     let text = run.until_done().await.unwrap_err().to_string();
     assert!(text.starts_with("transcript full: "), "{text}");
@@ -259,16 +322,25 @@ async fn an_error_in_json_of_another_shape() {
         (r#"{"error":{"code":5}}"#, r#"{"error":{"code":5}}"#),
     ] {
         let text = error_of(Answer::raw(403, body)).await;
-        assert_eq!(text, format!("API error: permission_error (status 403): {words} [request id req_scripted_0001]"));
+        assert_eq!(
+            text,
+            format!(
+                "API error: permission_error (status 403): {words} [request id req_scripted_0001]"
+            )
+        );
     }
 }
 
 #[tokio::test]
 async fn an_empty_message_of_the_user() {
-    let client = Client::builder().base_url("http://127.0.0.1:1").proxies(Proxies::none()).build().unwrap();
+    let client =
+        Client::builder().base_url("http://127.0.0.1:1").proxies(Proxies::none()).build().unwrap();
     let mut run = client.run("m").empty();
     assert_eq!(run.user("").unwrap_err().to_string(), "a message must not be empty");
-    assert_eq!(run.user(" \n\u{2003}").unwrap_err().to_string(), "a message must not be only white space");
+    assert_eq!(
+        run.user(" \n\u{2003}").unwrap_err().to_string(),
+        "a message must not be only white space"
+    );
     let text = run.append(r#"{"role":"tool","content":"x"}"#).unwrap_err().to_string();
     assert_eq!(text, "messages.0: the role must be user, assistant or system");
 }

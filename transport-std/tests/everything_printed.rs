@@ -1,5 +1,5 @@
-//! No key in anything that a run prints: what every crate logs at trace level, every `Debug`, every error, and what a tool's panic says;
-//! over real HTTP, with a key and with a bearer token.
+//! No key in anything that a run prints: what every crate logs at trace level, every `Debug`, every
+//! error, and what a tool's panic says; over real HTTP, with a key and with a bearer token.
 
 mod captured;
 mod common;
@@ -27,18 +27,24 @@ async fn nothing_that_is_printed_holds_a_key() {
 
     let with_key = |builder: ClientBuilder| builder.api_key(KEY);
     let with_token = |builder: ClientBuilder| builder.auth_token(KEY);
-    let with_header = |builder: ClientBuilder| builder.api_key("other").secret_header("x-gateway-key", KEY);
+    let with_header =
+        |builder: ClientBuilder| builder.api_key("other").secret_header("x-gateway-key", KEY);
     for with in [&with_key as &dyn Fn(ClientBuilder) -> ClientBuilder, &with_token, &with_header] {
         let script = Script::new()
             .error(529, "overloaded_error", "Overloaded")
             .header("retry-after-ms", "1")
-            .reply(Reply::text("Let me see.").tool_use("t1", "panics", "{}").tool_use("t2", "plain", "{}"))
+            .reply(
+                Reply::text("Let me see.")
+                    .tool_use("t1", "panics", "{}")
+                    .tool_use("t2", "plain", "{}"),
+            )
             .reply(Reply::text("Done."))
             .answer(Answer::error(401, "authentication_error", "invalid x-api-key"))
             .answer(Answer::raw(200, "<html>").header("content-type", "text/html"))
             .answer(Answer::raw(307, "").header("location", "http://127.0.0.1:9/elsewhere"));
         let (address, model) = serve(ScriptedModel::new(script));
-        let builder = with(Client::builder().base_url(format!("http://{address}")).proxies(Proxies::none()));
+        let builder =
+            with(Client::builder().base_url(format!("http://{address}")).proxies(Proxies::none()));
         add(&log, format!("{builder:?}"));
         let client = builder.build().unwrap();
         let tools = (fun("panics", |_| panic!("index 7")), fun("plain", |_| Ok("ok".to_owned())));
@@ -53,14 +59,26 @@ async fn nothing_that_is_printed_holds_a_key() {
             let error = run.user("More.").unwrap().until_done().await.unwrap_err();
             add(&log, format!("{error} {error:?}"));
         }
-        add(&log, format!("{client:?} {:?} {:?} {run:?} {:?}", client.settings(), client.settings().transport(), run.machine()));
+        add(
+            &log,
+            format!(
+                "{client:?} {:?} {:?} {run:?} {:?}",
+                client.settings(),
+                client.settings().transport(),
+                run.machine()
+            ),
+        );
         // It did go out, and only where it was meant to.
         let sent = format!("{:?}", model.lock().unwrap().requests());
         assert_eq!(sent.matches(KEY).count(), 6, "{sent}");
     }
     add(&log, format!("{:?}", Secret::from(KEY)));
     // A key that no header can carry.
-    let failed = Client::builder().base_url("http://127.0.0.1:9").api_key(format!("{KEY}\n")).build().unwrap_err();
+    let failed = Client::builder()
+        .base_url("http://127.0.0.1:9")
+        .api_key(format!("{KEY}\n"))
+        .build()
+        .unwrap_err();
     add(&log, format!("{failed} {failed:?}"));
     let _ = std::panic::take_hook();
 

@@ -42,11 +42,17 @@ async fn the_name_has_no_address() {
 async fn a_connection_that_does_not_come_about() {
     // TCP connects, TLS never answers: time to connect is up when a request could be sent.
     let server = Server::start(|_, _| Do::Answer(OK.to_owned())).await;
-    let mut impatient = HttpTransport::new(HttpSettings { connect_timeout: Duration::from_millis(150), ..settings() });
+    let mut impatient = HttpTransport::new(HttpSettings {
+        connect_timeout: Duration::from_millis(150),
+        ..settings()
+    });
     let start = Instant::now();
     let error = exchange(&mut impatient, &format!("https://{}", server.address)).await.unwrap_err();
     assert_eq!(error.transport_kind(), TransportKind::Timeout);
-    assert_eq!(error.to_string(), format!("could not connect to https://{} within 150ms", server.address));
+    assert_eq!(
+        error.to_string(),
+        format!("could not connect to https://{} within 150ms", server.address)
+    );
     assert!((Duration::from_millis(150)..Duration::from_secs(60)).contains(&start.elapsed()));
     server.client_closes().await;
 }
@@ -62,7 +68,9 @@ async fn a_head_that_does_not_come() {
 
 #[tokio::test]
 async fn a_body_that_stalls() {
-    let server = Server::start(|_, _| Do::Stall("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{".to_owned())).await;
+    let server =
+        Server::start(|_, _| Do::Stall("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{".to_owned()))
+            .await;
     let mut reply = send(&mut impatient(), &server.url()).await.unwrap();
     let error = read(&mut reply.body).await.unwrap_err();
     assert_eq!(error.transport_kind(), TransportKind::Timeout);
@@ -95,24 +103,41 @@ async fn the_time_counts_from_one_piece_to_the_next() {
 
 #[tokio::test]
 async fn a_body_that_breaks_off() {
-    for head in ["content-length: 9\r\n\r\n{", "transfer-encoding: chunked\r\n\r\n5\r\n{", "transfer-encoding: chunked\r\n\r\n1\r\n{\r\n"] {
-        let server = Server::start(move |_, _| Do::Last(format!("HTTP/1.1 200 OK\r\n{head}"))).await;
+    for head in [
+        "content-length: 9\r\n\r\n{",
+        "transfer-encoding: chunked\r\n\r\n5\r\n{",
+        "transfer-encoding: chunked\r\n\r\n1\r\n{\r\n",
+    ] {
+        let server =
+            Server::start(move |_, _| Do::Last(format!("HTTP/1.1 200 OK\r\n{head}"))).await;
         let mut reply = send(&mut transport(), &server.url()).await.unwrap();
         let error = read(&mut reply.body).await.unwrap_err();
         assert_eq!(error.transport_kind(), TransportKind::Closed);
         let text = error.to_string();
-        assert!(text.starts_with(&format!("the connection to {} was closed before the reply's end: ", server.url())), "{text}");
+        assert!(
+            text.starts_with(&format!(
+                "the connection to {} was closed before the reply's end: ",
+                server.url()
+            )),
+            "{text}"
+        );
     }
 }
 
 #[tokio::test]
 async fn no_http() {
-    for answer in ["220 mail.example ESMTP\r\n\r\n", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n"] {
+    for answer in [
+        "220 mail.example ESMTP\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
+    ] {
         let server = Server::start(move |_, _| Do::Stall(answer.to_owned())).await;
         let error = exchange(&mut transport(), &server.url()).await.unwrap_err();
         assert_eq!(error.transport_kind(), TransportKind::Http);
         let text = error.to_string();
-        assert!(text.starts_with(&format!("what came from {} is no valid HTTP: ", server.url())), "{text}");
+        assert!(
+            text.starts_with(&format!("what came from {} is no valid HTTP: ", server.url())),
+            "{text}"
+        );
     }
 }
 
@@ -121,16 +146,28 @@ async fn a_request_that_cannot_be_sent() {
     let mut transport = transport();
     let body = Body::new(&[], b"{}", b"");
     for (head, text) in [
-        (Head { base_url: "http://server", path: "/", headers: &[("x-api-key", "hush\n")] }, "the header \"x-api-key\" has no valid value"),
-        (Head { base_url: "http://server", path: "/", headers: &[("a b", "hush")] }, "the header \"a b\" has no valid name"),
-        (Head { base_url: "server", path: "/", headers: &[] }, "the base URL must begin with http:// or https://"),
+        (
+            Head { base_url: "http://server", path: "/", headers: &[("x-api-key", "hush\n")] },
+            "the header \"x-api-key\" has no valid value",
+        ),
+        (
+            Head { base_url: "http://server", path: "/", headers: &[("a b", "hush")] },
+            "the header \"a b\" has no valid name",
+        ),
+        (
+            Head { base_url: "server", path: "/", headers: &[] },
+            "the base URL must begin with http:// or https://",
+        ),
     ] {
         // The header is looked at when a connection is there; so is this one's.
         let server = Server::start(|_, _| Do::Answer(OK.to_owned())).await;
         let url = server.url();
         let head = if head.headers.is_empty() { head } else { Head { base_url: &url, ..head } };
         let error = transport.send(&head, &body).await.unwrap_err();
-        assert_eq!((error.transport_kind(), error.to_string().as_str()), (TransportKind::Setup, text));
+        assert_eq!(
+            (error.transport_kind(), error.to_string().as_str()),
+            (TransportKind::Setup, text)
+        );
         assert!(!format!("{error:?}").contains("hush"));
     }
 }
@@ -141,7 +178,9 @@ fn no_runtime() {
     let mut transport = transport();
     let mut sending = core::pin::pin!(exchange(&mut transport, "http://127.0.0.1:9"));
     let mut context = core::task::Context::from_waker(core::task::Waker::noop());
-    let core::task::Poll::Ready(Err(error)) = sending.as_mut().poll(&mut context) else { panic!("sent without a runtime") };
+    let core::task::Poll::Ready(Err(error)) = sending.as_mut().poll(&mut context) else {
+        panic!("sent without a runtime")
+    };
     assert_eq!(error.to_string(), "connections need a tokio runtime, and there is none here");
 }
 
@@ -155,12 +194,21 @@ async fn how_long_to_wait() {
         ("retry-after: Thu, 01 Jan 1970 00:00:00 GMT\r\n".to_owned(), None),
         ("retry-after: soon\r\n".to_owned(), None),
     ] {
-        let answer = format!("HTTP/1.1 429 Slow Down\r\nrequest-id: req_1\r\nx-should-retry: true\r\n{fields}content-length: 0\r\n\r\n");
+        let answer = format!(
+            "HTTP/1.1 429 Slow Down\r\nrequest-id: req_1\r\nx-should-retry: true\r\n{fields}content-length: 0\r\n\r\n"
+        );
         let server = Server::start(move |_, _| Do::Answer(answer.clone())).await;
         let head = send(&mut transport(), &server.url()).await.unwrap().head;
-        assert_eq!((head.status, head.should_retry, head.request_id.as_str()), (429, Some(true), "req_1"));
+        assert_eq!(
+            (head.status, head.should_retry, head.request_id.as_str()),
+            (429, Some(true), "req_1")
+        );
         match seconds {
-            Some(range) => assert!(range.contains(&head.retry_after.unwrap().as_secs()), "{fields}: {:?}", head.retry_after),
+            Some(range) => assert!(
+                range.contains(&head.retry_after.unwrap().as_secs()),
+                "{fields}: {:?}",
+                head.retry_after
+            ),
             None => assert_eq!(head.retry_after, None, "{fields}"),
         }
     }
@@ -172,7 +220,9 @@ impl DynTransport for Script {
     fn send<'a>(&'a self, _: &'a Head<'_>, body: &'a Body<'_>) -> Sending<'a> {
         Box::pin(async {
             let text = format!("{} bytes", body.len());
-            let body = HttpBody::from_pieces(["", "a piece, ", "", "another: "].map(str::to_owned).into_iter().chain([text]));
+            let body = HttpBody::from_pieces(
+                ["", "a piece, ", "", "another: "].map(str::to_owned).into_iter().chain([text]),
+            );
             let body = body.then_error(HttpError::new(TransportKind::Closed, "the script ends"));
             Ok(Reply { head: ReplyHead::new(200), body })
         })
@@ -181,7 +231,11 @@ impl DynTransport for Script {
 
 #[tokio::test]
 async fn a_script_may_stand_behind_the_handle() {
-    let settings = ClientBuilder::new().base_url("http://nowhere").transport(HttpTransport::from_dyn(Script)).settings().unwrap();
+    let settings = ClientBuilder::new()
+        .base_url("http://nowhere")
+        .transport(HttpTransport::from_dyn(Script))
+        .settings()
+        .unwrap();
     let mut reply = send(&mut settings.transport().clone(), settings.base_url()).await.unwrap();
     assert_eq!(reply.body.fill_buf().await.unwrap(), b"a piece, ");
     reply.body.consume(2);
@@ -198,5 +252,8 @@ async fn a_script_may_stand_behind_the_handle() {
             Err(error) => break error,
         }
     };
-    assert_eq!((rest.as_slice(), error.to_string().as_str()), (b"e, another: 20 bytes".as_slice(), "the script ends"));
+    assert_eq!(
+        (rest.as_slice(), error.to_string().as_str()),
+        (b"e, another: 20 bytes".as_slice(), "the script ends")
+    );
 }

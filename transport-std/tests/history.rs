@@ -1,4 +1,5 @@
-//! What is never sent or kept, as a server's runs see it: breakpoints, histories that are answered in part, rejected summaries.
+//! What is never sent or kept, as a server's runs see it: breakpoints, histories that are answered
+//! in part, rejected summaries.
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -20,32 +21,59 @@ const EPHEMERAL: &str = r#"{"type":"ephemeral"}"#;
 
 #[tokio::test]
 async fn a_breakpoint_on_every_result_is_refused_at_the_fifth() {
-    let turns = (0..6)
-        .fold(Script::new(), |script, n| script.reply(Reply::new().tool_use(&format!("toolu_{n}"), "double", &format!("{{\"n\":{n}}}"))));
+    let turns = (0..6).fold(Script::new(), |script, n| {
+        script.reply(Reply::new().tool_use(
+            &format!("toolu_{n}"),
+            "double",
+            &format!("{{\"n\":{n}}}"),
+        ))
+    });
     let scripted = Scripted::new(ScriptedModel::new(turns.reply(Reply::text("ok"))));
     let mut run = scripted.client().run("m").tools(double).user("Go.");
     let mut refused = None;
     while let Some(mut turn) = run.next_turn().await.unwrap() {
-        if let Err(error) = turn.results().await.unwrap().edit(|result| result.cache_control(EPHEMERAL).map(|_| ())) {
+        if let Err(error) =
+            turn.results().await.unwrap().edit(|result| result.cache_control(EPHEMERAL).map(|_| ()))
+        {
             refused.get_or_insert_with(|| error.to_string());
         }
     }
     assert!(refused.unwrap().contains("5 cache breakpoints"));
-    let counts = scripted.requests().iter().map(|request| String::from_utf8_lossy(&request.body).matches("cache_control").count()).max();
+    let counts = scripted
+        .requests()
+        .iter()
+        .map(|request| String::from_utf8_lossy(&request.body).matches("cache_control").count())
+        .max();
     assert_eq!(counts, Some(4));
 }
 
 #[tokio::test]
 async fn a_cancelled_run_is_taken_up_from_its_messages() {
     const ANY: &str = r#"{"type":"object","properties":{}}"#;
-    let fast = RawTool::new("fast", "d", ANY, |_: Input| async move { Ok::<_, ToolError>("done".to_owned()) }).unwrap();
+    let fast =
+        RawTool::new(
+            "fast",
+            "d",
+            ANY,
+            |_: Input| async move { Ok::<_, ToolError>("done".to_owned()) },
+        )
+        .unwrap();
     let slow = RawTool::new("slow", "d", ANY, |_: Input| async move {
         tokio::time::sleep(Duration::from_secs(60)).await;
         Ok::<_, ToolError>("late".to_owned())
     });
-    let calls = Reply::new().tool_use("toolu_1", "fast", "{}").tool_use("toolu_2", "slow", "{}").tool_use("toolu_3", "slow", "{}");
+    let calls = Reply::new()
+        .tool_use("toolu_1", "fast", "{}")
+        .tool_use("toolu_2", "slow", "{}")
+        .tool_use("toolu_3", "slow", "{}");
     let scripted = Scripted::new(ScriptedModel::new(Script::new().reply(calls)));
-    let mut run = scripted.client().run("m").tools((fast, slow.unwrap())).concurrency(1).grace(Duration::from_millis(10)).user("Go.");
+    let mut run = scripted
+        .client()
+        .run("m")
+        .tools((fast, slow.unwrap()))
+        .concurrency(1)
+        .grace(Duration::from_millis(10))
+        .user("Go.");
     let token = run.cancellation();
     tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -69,10 +97,20 @@ async fn a_summary_that_is_none_leaves_the_conversation() {
         (Reply::text("I cannot help with that.").stop("refusal"), "the model refused"),
     ] {
         // Thinking and a call: without the call nothing is left of the reply that could be sent.
-        let call = Reply::new().thinking("Hm.", "sig").tool_use("toolu_1", "double", r#"{"n":21}"#).usage(long);
-        let scripted = Scripted::new(ScriptedModel::new(Script::new().reply(call).reply(summary).reply(Reply::text("42"))));
+        let call = Reply::new()
+            .thinking("Hm.", "sig")
+            .tool_use("toolu_1", "double", r#"{"n":21}"#)
+            .usage(long);
+        let scripted = Scripted::new(ScriptedModel::new(
+            Script::new().reply(call).reply(summary).reply(Reply::text("42")),
+        ));
         let compaction = Compaction { threshold: 80_000, ..Compaction::DEFAULT };
-        let mut run = scripted.client().run("m").tools(double).compaction(compaction).user("What is 21 twice?");
+        let mut run = scripted
+            .client()
+            .run("m")
+            .tools(double)
+            .compaction(compaction)
+            .user("What is 21 twice?");
         let mut told = None;
         let finished = run.for_each_event(|event| {
             if let Event::NotCompacted { why } = event {
@@ -87,7 +125,9 @@ async fn a_summary_that_is_none_leaves_the_conversation() {
 
 #[tokio::test]
 async fn what_a_reply_said_is_shown_though_it_is_not_sent_back() {
-    let scripted = Scripted::new(ScriptedModel::new(Script::new().reply(Reply::text(" ")).reply(Reply::text("ok"))));
+    let scripted = Scripted::new(ScriptedModel::new(
+        Script::new().reply(Reply::text(" ")).reply(Reply::text("ok")),
+    ));
     let mut run = scripted.client().run("m").user("Hi");
     assert_eq!(run.until_done().await.unwrap().text(), " ");
     assert_eq!(run.messages(), r#"[{"role":"user","content":"Hi"}]"#);

@@ -1,4 +1,5 @@
-//! Runs that wait for an answer, by the thousand, are small. A program of its own, for it counts what the process allocates.
+//! Runs that wait for an answer, by the thousand, are small. A program of its own, for it counts
+//! what the process allocates.
 
 use allocation_counter::measure;
 use bytes::Bytes;
@@ -37,14 +38,21 @@ struct Same(Bytes);
 
 impl DynTransport for Same {
     fn send<'a>(&'a self, _: &'a Head<'_>, _: &'a Body<'_>) -> Sending<'a> {
-        Box::pin(async { Ok(Reply { head: ReplyHead::new(200), body: HttpBody::from_pieces([self.0.clone()]) }) })
+        Box::pin(async {
+            Ok(Reply { head: ReplyHead::new(200), body: HttpBody::from_pieces([self.0.clone()]) })
+        })
     }
 }
 
 /// A client whose model calls a tool whatever it is asked.
 fn client() -> Client {
-    let reply = ModelReply::text("Let me look.").tool_use("toolu_1", "get_weather", r#"{"location":"Paris"}"#);
-    let request = r#"{"model":"m","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"Hi"}]}"#;
+    let reply = ModelReply::text("Let me look.").tool_use(
+        "toolu_1",
+        "get_weather",
+        r#"{"location":"Paris"}"#,
+    );
+    let request =
+        r#"{"model":"m","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"Hi"}]}"#;
     let mut model = ScriptedModel::new(Script::new().reply(reply)).lenient();
     let same = Same(model.respond(Request::new("/v1/messages", request)).bytes().into());
     let builder = Client::builder().base_url("http://scripted").api_key("k");

@@ -7,10 +7,17 @@ use toolrunner_core::run::{MakeRoom, WhenFull};
 use toolrunner_core::testing::{Reply, Script};
 use toolrunner_std::{Limit, Limits, Outcome, Usage};
 
-/// Ten turns with one call each, the same every time, that cost 100 tokens in and 10 out; then an end.
+/// Ten turns with one call each, the same every time, that cost 100 tokens in and 10 out; then an
+/// end.
 fn script() -> Script {
-    let usage = Usage { input_tokens: 60, output_tokens: 10, cache_creation_input_tokens: 30, cache_read_input_tokens: 10 };
-    let turn = move |script: Script, n: usize| script.reply(calls(&[&format!("t{n}")], "a").usage(usage));
+    let usage = Usage {
+        input_tokens: 60,
+        output_tokens: 10,
+        cache_creation_input_tokens: 30,
+        cache_read_input_tokens: 10,
+    };
+    let turn =
+        move |script: Script, n: usize| script.reply(calls(&[&format!("t{n}")], "a").usage(usage));
     (0..10).fold(Script::new(), turn).reply(Reply::text("ok").usage(usage))
 }
 
@@ -26,12 +33,19 @@ async fn each_limit_has_its_outcome() {
         let (scripted, tool) = (scripted(script()), echo("a"));
         let mut run = scripted.client().run("m").tools(tool.clone()).limits(limits).user("Go.");
         let finished = run.until_done().await.unwrap();
-        assert_eq!((finished.outcome, run.turns(), tool.ran().len()), (Outcome::Limit(outcome), turns, ran), "{limits:?}");
+        assert_eq!(
+            (finished.outcome, run.turns(), tool.ran().len()),
+            (Outcome::Limit(outcome), turns, ran),
+            "{limits:?}"
+        );
         assert_eq!(u64::from(turns) * 100, finished.usage.input_total());
         assert_valid(&run, &scripted);
         *run.limits_mut() = Limits::NONE;
         let finished = run.until_done().await.unwrap();
-        assert_eq!((finished.text().as_str(), finished.usage.input_total(), finished.usage.output_tokens), ("ok", 1100, 110));
+        assert_eq!(
+            (finished.text().as_str(), finished.usage.input_total(), finished.usage.output_tokens),
+            ("ok", 1100, 110)
+        );
         assert_eq!(tool.ran(), (0..10).map(|n| format!("t{n}")).collect::<Vec<_>>());
         assert_valid(&run, &scripted);
     }
@@ -50,8 +64,12 @@ async fn a_run_dropped_before_its_calls_ran_none() {
 async fn a_conversation_that_is_nearly_full_drops_its_oldest_turns() {
     let scripted = scripted(script());
     let policy = WhenFull { room: 400, then: MakeRoom::DropOldest };
-    let mut run = scripted.client().run("m").tools(echo("a")).capacity(1200).when_full(policy).user("Go.");
+    let mut run =
+        scripted.client().run("m").tools(echo("a")).capacity(1200).when_full(policy).user("Go.");
     assert_eq!(run.until_done().await.unwrap().text(), "ok");
-    assert!(conversations(&scripted).iter().all(|sent| sent.len() <= 802), "room for a reply was left each time");
+    assert!(
+        conversations(&scripted).iter().all(|sent| sent.len() <= 802),
+        "room for a reply was left each time"
+    );
     assert_valid(&run, &scripted);
 }

@@ -1,4 +1,5 @@
-//! What the log says, and of whom: one record for each tool that fails, no line that somebody else wrote.
+//! What the log says, and of whom: one record for each tool that fails, no line that somebody else
+//! wrote.
 
 mod common;
 
@@ -59,7 +60,11 @@ impl core::error::Error for Outer {
 #[tokio::test]
 async fn one_record_for_each_tool_that_fails() {
     let log = Log::default();
-    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).with_max_level(tracing::Level::INFO).finish();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(log.clone())
+        .with_ansi(false)
+        .with_max_level(tracing::Level::INFO)
+        .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
     let chain = fun("chain", |_| Err(Outer(std::io::Error::other("cable cut")).into()));
     let panics = fun("panics", |_| panic!("index 7"));
@@ -68,15 +73,25 @@ async fn one_record_for_each_tool_that_fails() {
     let (mut late, over) = busy("late");
     late.shape = |definition| definition.blocking().timeout(Duration::from_millis(20));
     let names = ["chain", "panics", "own", "fine", "late"];
-    let reply = names.iter().enumerate().fold(Reply::new(), |reply, (i, name)| reply.tool_use(&format!("t{i}"), name, "{}"));
+    let reply = names
+        .iter()
+        .enumerate()
+        .fold(Reply::new(), |reply, (i, name)| reply.tool_use(&format!("t{i}"), name, "{}"));
     let scripted = scripted(Script::new().reply(reply).reply(Reply::text("ok")));
     let mut run = scripted.client().run("m").tools((chain, panics, own, fine, late)).user("Go.");
     run.until_done().await.unwrap();
     drop(over);
     let log = log.text();
-    let lines: Vec<&str> =
-        log.lines().filter_map(|line| Some(line.split_once(" ERROR ").or_else(|| line.split_once(" WARN "))?.1)).collect();
-    let mut lines: Vec<String> = lines.into_iter().map(|line| line.split(" backtrace=").next().unwrap().to_owned()).collect();
+    let lines: Vec<&str> = log
+        .lines()
+        .filter_map(|line| {
+            Some(line.split_once(" ERROR ").or_else(|| line.split_once(" WARN "))?.1)
+        })
+        .collect();
+    let mut lines: Vec<String> = lines
+        .into_iter()
+        .map(|line| line.split(" backtrace=").next().unwrap().to_owned())
+        .collect();
     lines.sort_unstable();
     let (id, jobs) = (run.id(), "toolrunner_std::run::jobs");
     let expected = [
@@ -85,7 +100,8 @@ async fn one_record_for_each_tool_that_fails() {
         ("own", 2, "the tool answered with an error: not on Sundays"),
         ("late", 4, "tool timed out after 20ms"),
     ];
-    let mut expected = expected.map(|(tool, i, text)| format!("call{{run={id} tool={tool} call=t{i}}}: {jobs}: {text}"));
+    let mut expected = expected
+        .map(|(tool, i, text)| format!("call{{run={id} tool={tool} call=t{i}}}: {jobs}: {text}"));
     expected.sort_unstable();
     assert_eq!(lines, expected, "{log}");
     assert_eq!(log.matches(" ERROR ").count(), 3, "a refusal is no error: {log}");
@@ -95,7 +111,11 @@ async fn one_record_for_each_tool_that_fails() {
 /// A log of everything that this crate says, of this thread.
 fn log_of(run: impl FnOnce(&Log)) -> String {
     let log = Log::default();
-    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).with_max_level(tracing::Level::TRACE).finish();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(log.clone())
+        .with_ansi(false)
+        .with_max_level(tracing::Level::TRACE)
+        .finish();
     tracing::subscriber::with_default(subscriber, || run(&log));
     log.text()
 }
@@ -112,7 +132,9 @@ fn nobody_elses_text_starts_a_line_or_reaches_the_terminal() {
     let log = log_of(|log| {
         block_on(async {
             let json = serde_json::to_string(EVIL).unwrap();
-            let call = |id: &str, name: &str, input: &str| format!(r#"{{"type":"tool_use","id":{id},"name":{name},"input":{input}}}"#);
+            let call = |id: &str, name: &str, input: &str| {
+                format!(r#"{{"type":"tool_use","id":{id},"name":{name},"input":{input}}}"#)
+            };
             let reply = Reply::new()
                 .block(&call(&json, &json, "{}")) // no such tool
                 .block(&call(r#""t2""#, r#""refuses""#, "{}"))
@@ -125,22 +147,34 @@ fn nobody_elses_text_starts_a_line_or_reaches_the_terminal() {
                 fun("panics", |_| panic!("{EVIL}")),
                 fun("fails", |_| Err(std::io::Error::other(EVIL).into())),
             );
-            let script = Script::new().error(529, EVIL, EVIL).header("retry-after-ms", "1").reply(reply).error(400, EVIL, EVIL);
+            let script = Script::new()
+                .error(529, EVIL, EVIL)
+                .header("retry-after-ms", "1")
+                .reply(reply)
+                .error(400, EVIL, EVIL);
             let scripted = scripted(script);
             let hook = std::panic::take_hook();
             std::panic::set_hook(Box::new(|_| {}));
             let mut run = scripted.client().run("m").tools(tools).user("Go.");
             let error = run.until_done().await.unwrap_err();
             std::panic::set_hook(hook);
-            for text in [error.to_string(), format!("{error:?}"), format!("{error:#?}").replace('\n', "")] {
+            for text in
+                [error.to_string(), format!("{error:?}"), format!("{error:#?}").replace('\n', "")]
+            {
                 writeln!(log.clone(), "2026 ERROR run={} {text}", run.id()).unwrap();
             }
         });
     });
     assert!(log.matches("forged").count() >= 10, "every text is in the log: {log}");
     for line in log.lines() {
-        assert!(line.starts_with("2026") && !line.contains("INFO forged: key accepted\r"), "a line of somebody else: {line:?}");
-        assert!(!line.contains(|c: char| c.is_control() || "\u{2028}\u{2029}\u{202e}".contains(c)), "{line:?}");
+        assert!(
+            line.starts_with("2026") && !line.contains("INFO forged: key accepted\r"),
+            "a line of somebody else: {line:?}"
+        );
+        assert!(
+            !line.contains(|c: char| c.is_control() || "\u{2028}\u{2029}\u{202e}".contains(c)),
+            "{line:?}"
+        );
     }
 }
 
@@ -152,10 +186,19 @@ fn every_line_of_a_run_names_it_and_the_callers_span_stays() {
                 tracing::info!("a tool's own line");
                 Ok("ok".to_owned())
             });
-            let reply = |n: usize| Reply::new().tool_use(&format!("a{n}"), "logs", "{}").tool_use(&format!("b{n}"), "none", "{}");
+            let reply = |n: usize| {
+                Reply::new().tool_use(&format!("a{n}"), "logs", "{}").tool_use(
+                    &format!("b{n}"),
+                    "none",
+                    "{}",
+                )
+            };
             let run = || {
                 let script = (0..2).fold(Script::new(), |script, n| {
-                    script.error(529, "overloaded_error", "x").header("retry-after-ms", "1").reply(reply(n))
+                    script
+                        .error(529, "overloaded_error", "x")
+                        .header("retry-after-ms", "1")
+                        .reply(reply(n))
                 });
                 let (client, _) = client_of(script.reply(Reply::text("ok")));
                 client.run("m").retry_policy(RetryPolicy::DEFAULT).tools(logs.clone()).user("Go.")
@@ -164,15 +207,31 @@ fn every_line_of_a_run_names_it_and_the_callers_span_stays() {
             assert_ne!(one.id(), two.id());
             let agent = |session| tracing::info_span!("agent", session);
             let (first, second) = (one.id(), two.id());
-            let (one, two) = tokio::join!(one.until_done().instrument(agent(first)), two.until_done().instrument(agent(second)));
+            let (one, two) = tokio::join!(
+                one.until_done().instrument(agent(first)),
+                two.until_done().instrument(agent(second))
+            );
             one.unwrap();
             two.unwrap();
         });
     });
-    let is_ours = |line: &&str| (line.contains("toolrunner_std") || line.contains("own line")) && !line.contains("connection ended");
+    let is_ours = |line: &&str| {
+        (line.contains("toolrunner_std") || line.contains("own line"))
+            && !line.contains("connection ended")
+    };
     let lines: Vec<&str> = log.lines().filter(is_ours).collect();
-    for (text, times) in [("links: request ", 10), ("links: reply ", 10), ("own line", 4), ("tool not found", 4), ("is sent again", 4)] {
-        assert_eq!(lines.iter().filter(|line| line.contains(text)).count(), times, "{text} in {log}");
+    for (text, times) in [
+        ("links: request ", 10),
+        ("links: reply ", 10),
+        ("own line", 4),
+        ("tool not found", 4),
+        ("is sent again", 4),
+    ] {
+        assert_eq!(
+            lines.iter().filter(|line| line.contains(text)).count(),
+            times,
+            "{text} in {log}"
+        );
     }
     for line in lines {
         let after = |text: &str| {
@@ -195,14 +254,27 @@ fn a_blocking_tool_keeps_the_callers_span() {
     for in_tokio in [true, false] {
         let log = log_of(|_| {
             let run = async {
-                let scripted = scripted(Script::new().reply(Reply::new().tool_use("t1", "blocks", "{}")).reply(Reply::text("ok")));
+                let scripted = scripted(
+                    Script::new()
+                        .reply(Reply::new().tool_use("t1", "blocks", "{}"))
+                        .reply(Reply::text("ok")),
+                );
                 let mut run = scripted.client().run("m").tools(blocks).user("Go.");
-                run.until_done().instrument(tracing::info_span!("agent", session = 7)).await.unwrap();
+                run.until_done()
+                    .instrument(tracing::info_span!("agent", session = 7))
+                    .await
+                    .unwrap();
             };
             if in_tokio { block_on(run) } else { smol::block_on(run) }
         });
-        let line = log.lines().find(|line| line.contains("from the pool")).unwrap_or_else(|| panic!("{log}"));
-        assert!(line.contains("agent{session=7}:call{run=") && line.contains("tool=blocks call=t1}"), "{line}");
+        let line = log
+            .lines()
+            .find(|line| line.contains("from the pool"))
+            .unwrap_or_else(|| panic!("{log}"));
+        assert!(
+            line.contains("agent{session=7}:call{run=") && line.contains("tool=blocks call=t1}"),
+            "{line}"
+        );
     }
 }
 
@@ -222,7 +294,10 @@ async fn a_retry_says_why() {
         }
     }
     let [first, second] = told.try_into().unwrap();
-    assert_eq!(first, ("Too many \"users\"\non C:\\temp".to_owned(), "req_scripted_0001".to_owned()));
+    assert_eq!(
+        first,
+        ("Too many \"users\"\non C:\\temp".to_owned(), "req_scripted_0001".to_owned())
+    );
     assert_eq!(second, ("<html>down".to_owned(), "req_scripted_0002".to_owned()));
 }
 
@@ -233,7 +308,12 @@ fn a_retry_says_why_there_was_no_connection() {
     drop(listener);
     let log = log_of(|_| {
         block_on(async {
-            let client = Client::builder().base_url(&url).proxies(Proxies::none()).max_retries(1).build().unwrap();
+            let client = Client::builder()
+                .base_url(&url)
+                .proxies(Proxies::none())
+                .max_retries(1)
+                .build()
+                .unwrap();
             let mut run = client.run("m").clock(Arc::new(VirtualClock::new(1))).user("Go.");
             let mut told = String::new();
             let error = loop {
@@ -243,7 +323,10 @@ fn a_retry_says_why_there_was_no_connection() {
                     Err(error) => break error,
                 }
             };
-            assert!(told.starts_with(&format!("could not connect to {url}: Connection refused")), "{told}");
+            assert!(
+                told.starts_with(&format!("could not connect to {url}: Connection refused")),
+                "{told}"
+            );
             assert_eq!(error.to_string(), told);
         });
     });
@@ -261,7 +344,10 @@ async fn debug_of_an_error_shows_its_message() {
     assert!(setup.to_string().starts_with("no API key: set ANTHROPIC_API_KEY"));
     let scripted = scripted(Script::new().error(401, "authentication_error", "invalid x-api-key"));
     let api = scripted.client().run("m").user("Go.").until_done().await.unwrap_err();
-    assert_eq!(format!("{api:?}"), "API error: authentication_error (status 401): invalid x-api-key [request id req_scripted_0001]");
+    assert_eq!(
+        format!("{api:?}"),
+        "API error: authentication_error (status 401): invalid x-api-key [request id req_scripted_0001]"
+    );
     assert!(format!("{api:#?}").contains("Authentication"), "{api:#?}");
     let proxy = Proxies::url("nonsense://x").unwrap_err();
     assert_eq!(format!("{proxy:?}"), proxy.to_string());

@@ -16,7 +16,10 @@ enum Unit {
 
 /// Get the current weather in a given location.
 #[tool(blocking)]
-fn get_weather(location: &str, #[tool(default = Unit::Fahrenheit)] unit: Unit) -> Result<String, ToolError> {
+fn get_weather(
+    location: &str,
+    #[tool(default = Unit::Fahrenheit)] unit: Unit,
+) -> Result<String, ToolError> {
     Ok(format!("{location}: 20 {}", if matches!(unit, Unit::Celsius) { 'C' } else { 'F' }))
 }
 
@@ -49,7 +52,10 @@ async fn tools_run_on_any_thread() {
     let tools = (get_weather, Counter { count: AtomicU32::new(1) });
     check_server_tools(&tools).unwrap();
     check_tools(&tools).unwrap();
-    assert!(Tools::definition(&tools, 0).unwrap().blocking && Tools::definition(&tools, 1).unwrap().serial == Some("led"));
+    assert!(
+        Tools::definition(&tools, 0).unwrap().blocking
+            && Tools::definition(&tools, 1).unwrap().serial == Some("led")
+    );
     assert_eq!(Toolbox::count(&tools), 2);
     let text = tokio::spawn(async move {
         let weather = call(&tools, "get_weather", r#"{"location":"Paris","unit":"celsius"}"#).await;
@@ -120,7 +126,12 @@ async fn the_model_reads_the_causes_of_any_error() {
     for i in 0..Toolbox::count(&tools) {
         let mut memory = Vec::new();
         let mut out = Output::growing(&mut memory);
-        let call = ToolCall::new(Text::from_raw("t"), Text::from_raw("n"), Value::first(b"{}").unwrap(), &mut []);
+        let call = ToolCall::new(
+            Text::from_raw("t"),
+            Text::from_raw("n"),
+            Value::first(b"{}").unwrap(),
+            &mut [],
+        );
         let error = Tools::call(&tools, i, call, &mut out).await.unwrap_err();
         assert_eq!(error.to_string(), "Error: reading the config: no such file", "tool {i}");
     }
@@ -130,18 +141,31 @@ async fn the_model_reads_the_causes_of_any_error() {
 #[tool(timeout_ms = 5000)]
 async fn whereabouts(context: &ToolContext<'_>, prefix: &str) -> String {
     let state: Option<&String> = context.state();
-    format!("{prefix} {} turn {} {:?} {}", context.id, context.turn, state, context.deadline.is_some())
+    format!(
+        "{prefix} {} turn {} {:?} {}",
+        context.id,
+        context.turn,
+        state,
+        context.deadline.is_some()
+    )
 }
 
 #[cfg(feature = "testing")]
 #[tokio::test]
 async fn a_tool_may_take_its_context() {
     use toolrunner_core::testing::{Reply, Script, ScriptedModel};
-    let script = Script::new().reply(Reply::new().tool_use("t1", "whereabouts", r#"{"prefix":"at"}"#)).reply(Reply::text("ok"));
+    let script = Script::new()
+        .reply(Reply::new().tool_use("t1", "whereabouts", r#"{"prefix":"at"}"#))
+        .reply(Reply::text("ok"));
     let scripted = toolrunner_std::testing::Scripted::new(ScriptedModel::new(script));
-    let mut run = scripted.client().run("m").tools(whereabouts).state("home".to_owned()).user("Go.");
+    let mut run =
+        scripted.client().run("m").tools(whereabouts).state("home".to_owned()).user("Go.");
     run.until_done().await.unwrap();
-    assert!(run.messages().contains(r#""content":"at t1 turn 1 Some(\"home\") true""#), "{}", run.messages());
+    assert!(
+        run.messages().contains(r#""content":"at t1 turn 1 Some(\"home\") true""#),
+        "{}",
+        run.messages()
+    );
     let properties = Tools::definition(&whereabouts, 0).unwrap().json;
     assert!(properties.contains("prefix") && !properties.contains("context"), "{properties}");
 }

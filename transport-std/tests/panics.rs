@@ -1,4 +1,5 @@
-//! What panics in a tool, a gate or a hook, also while it is dropped, is an answer for the model and goes no further.
+//! What panics in a tool, a gate or a hook, also while it is dropped, is an answer for the model
+//! and goes no further.
 
 mod common;
 
@@ -46,7 +47,8 @@ impl Tools for Tool {
             r#"{"name":"tool","input_schema":{"type":"object"}}"#
         };
         let tool = Definition::new(self.0, json);
-        (i == 0).then(|| if self.0 == "timed" { tool.timeout(Duration::from_millis(20)) } else { tool })
+        (i == 0)
+            .then(|| if self.0 == "timed" { tool.timeout(Duration::from_millis(20)) } else { tool })
     }
 
     async fn call(&self, _: usize, _: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
@@ -68,7 +70,10 @@ fn tool(name: &'static str, kind: Kind) -> Tool {
 
 /// A model that calls these tools and then says that it is done.
 fn model(names: &[&str]) -> Scripted {
-    let calls = names.iter().enumerate().fold(Reply::new(), |reply, (i, name)| reply.tool_use(&format!("t{i}"), name, "{}"));
+    let calls = names
+        .iter()
+        .enumerate()
+        .fold(Reply::new(), |reply, (i, name)| reply.tool_use(&format!("t{i}"), name, "{}"));
     scripted(Script::new().reply(calls).reply(Reply::text("Done.")))
 }
 
@@ -78,7 +83,11 @@ fn results(scripted: &Scripted) -> String {
 
 /// The run ends, and soon.
 async fn end(run: &mut Run) -> Outcome {
-    tokio::time::timeout(Duration::from_secs(20), run.until_done()).await.expect("it hangs").unwrap().outcome
+    tokio::time::timeout(Duration::from_secs(20), run.until_done())
+        .await
+        .expect("it hangs")
+        .unwrap()
+        .outcome
 }
 
 #[tokio::test]
@@ -105,7 +114,12 @@ async fn a_tool_that_panics_when_the_run_is_stopped_is_cancelled() {
 #[tokio::test]
 async fn a_tool_that_panics_when_its_grace_is_over_is_cancelled() {
     let scripted = model(&["tool"]);
-    let mut run = scripted.client().run("m").tools(tool("tool", Kind::Waits)).grace(Duration::from_millis(20)).user("Go.");
+    let mut run = scripted
+        .client()
+        .run("m")
+        .tools(tool("tool", Kind::Waits))
+        .grace(Duration::from_millis(20))
+        .user("Go.");
     run.cancellation().cancel();
     let token = run.cancellation();
     run.resume();
@@ -126,7 +140,11 @@ async fn a_tool_that_panics_when_its_grace_is_over_is_cancelled() {
 #[tokio::test]
 async fn two_tools_that_panic_when_they_are_dropped() {
     let scripted = model(&["timed", "tool", "tool"]);
-    let mut run = scripted.client().run("m").tools((tool("timed", Kind::Waits), tool("tool", Kind::Waits))).user("Go.");
+    let mut run = scripted
+        .client()
+        .run("m")
+        .tools((tool("timed", Kind::Waits), tool("tool", Kind::Waits)))
+        .user("Go.");
     assert!(tokio::time::timeout(Duration::from_millis(60), run.until_done()).await.is_err());
     drop(run);
 }

@@ -1,4 +1,5 @@
-//! How long is waited for a server that goes on sending, and in which runtimes anything can be waited for.
+//! How long is waited for a server that goes on sending, and in which runtimes anything can be
+//! waited for.
 
 mod support;
 
@@ -21,7 +22,8 @@ use toolrunner_std::{Client, ClientBuilder, Error, Event, HttpTransport};
 /// Longer than anything here may take, also on a busy machine.
 const FOR_EVER: Duration = Duration::from_secs(60);
 
-/// A server that begins each reply with `start` and then sends `piece` every 20 ms, `times` times, and closes.
+/// A server that begins each reply with `start` and then sends `piece` every 20 ms, `times` times,
+/// and closes.
 async fn trickle(start: impl Into<String>, piece: &'static str, times: usize) -> String {
     let (listener, start) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), start.into());
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -45,7 +47,10 @@ async fn trickle(start: impl Into<String>, piece: &'static str, times: usize) ->
 }
 
 fn client(url: &str) -> ClientBuilder {
-    Client::builder().base_url(url).proxies(Proxies::none()).connect_timeout(support::CONNECT_TIMEOUT)
+    Client::builder()
+        .base_url(url)
+        .proxies(Proxies::none())
+        .connect_timeout(support::CONNECT_TIMEOUT)
 }
 
 async fn error_of(client: ClientBuilder) -> Error {
@@ -61,23 +66,39 @@ const DELTA: &str = "event: content_block_delta\ndata: {\"type\":\"content_block
 
 #[tokio::test]
 async fn an_error_whose_body_trickles_is_told_by_its_status() {
-    let whole = r#"{"type":"error","error":{"type":"invalid_request_error","message":"no such model"}}"#;
+    let whole =
+        r#"{"type":"error","error":{"type":"invalid_request_error","message":"no such model"}}"#;
     for (body, text) in [
         (whole, "API error: invalid_request_error (status 400): no such model"),
         ("<html>Bad Request", "API error: invalid_request_error (status 400): <html>Bad Request"),
     ] {
-        let url = trickle(format!("HTTP/1.1 400 Bad Request\r\ncontent-length: 9999\r\n\r\n{body}"), " ", usize::MAX).await;
+        let url = trickle(
+            format!("HTTP/1.1 400 Bad Request\r\ncontent-length: 9999\r\n\r\n{body}"),
+            " ",
+            usize::MAX,
+        )
+        .await;
         let start = Instant::now();
         let error = error_of(client(&url)).await;
         assert!(error.to_string().starts_with(text), "{error}");
-        assert!(start.elapsed() >= Duration::from_secs(2), "the body had its time: {:?}", start.elapsed());
+        assert!(
+            start.elapsed() >= Duration::from_secs(2),
+            "the body had its time: {:?}",
+            start.elapsed()
+        );
     }
 }
 
 #[tokio::test]
 async fn an_error_whose_body_breaks_off_is_told_by_its_status() {
-    let server = Server::start(|_, _| Do::Last("HTTP/1.1 401 No\r\ncontent-length: 9999\r\n\r\nno".to_owned())).await;
-    assert_eq!(error_of(client(&server.url())).await.to_string(), "API error: authentication_error (status 401): no");
+    let server = Server::start(|_, _| {
+        Do::Last("HTTP/1.1 401 No\r\ncontent-length: 9999\r\n\r\nno".to_owned())
+    })
+    .await;
+    assert_eq!(
+        error_of(client(&server.url())).await.to_string(),
+        "API error: authentication_error (status 401): no"
+    );
 }
 
 #[tokio::test]
@@ -90,13 +111,19 @@ async fn a_stream_without_progress_ends() {
     ] {
         let url = trickle(format!("{STREAM}{MESSAGE_START}{TEXT_START}"), piece, usize::MAX).await;
         let error = error_of(client(&url).progress_timeout(Duration::from_millis(300))).await;
-        assert_eq!(error.to_string(), format!("the reply from {url} made no progress for 300ms"), "{piece}");
+        assert_eq!(
+            error.to_string(),
+            format!("the reply from {url} made no progress for 300ms"),
+            "{piece}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_reply_in_one_piece_must_come_in_that_time() {
-    let url = trickle("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n{", " ", usize::MAX).await;
+    let url =
+        trickle("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n{", " ", usize::MAX)
+            .await;
     let error = error_of(client(&url).progress_timeout(Duration::from_millis(300))).await;
     assert_eq!(error.to_string(), format!("the reply from {url} made no progress for 300ms"));
 }
@@ -121,10 +148,14 @@ async fn a_server_does_not_decide_how_long_is_waited() {
         ("7", Some(Duration::from_secs(5)), Duration::from_secs(5)),
         ("7200", Some(Duration::from_secs(9000)), Duration::from_secs(7200)),
     ] {
-        let busy = format!("HTTP/1.1 429 Slow Down\r\nretry-after: {asked}\r\ncontent-length: 0\r\n\r\n");
+        let busy =
+            format!("HTTP/1.1 429 Slow Down\r\nretry-after: {asked}\r\ncontent-length: 0\r\n\r\n");
         let server = Server::start(move |_, _| Do::Answer(busy.clone())).await;
         let clock = Arc::new(VirtualClock::new(1));
-        let builder = cap.into_iter().fold(client(&server.url()), ClientBuilder::retry_after_cap).max_retries(1);
+        let builder = cap
+            .into_iter()
+            .fold(client(&server.url()), ClientBuilder::retry_after_cap)
+            .max_retries(1);
         let mut run = builder.build().unwrap().run("m").clock(Arc::clone(&clock)).user("Hello?");
         // Each wait counts as a try, so it ends.
         run.until_done().await.unwrap_err();
@@ -170,7 +201,9 @@ async fn idle_connections_are_closed_by_their_age() {
 
 /// In a runtime of its own: what a client's request to this server gives.
 fn in_runtime(runtime: &Runtime, client: &Client) -> Result<String, Error> {
-    runtime.block_on(async { client.run("m").user("Hello?").until_done().await.map(|finished| finished.text()) })
+    runtime.block_on(async {
+        client.run("m").user("Hello?").until_done().await.map(|finished| finished.text())
+    })
 }
 
 #[test]
@@ -188,7 +221,10 @@ fn a_runtime_without_timers_or_io_is_told() {
         for _ in 0..2 {
             let error = in_runtime(&runtime, &client).unwrap_err();
             assert_eq!(error.to_string(), text);
-            assert!(matches!(&error, Error::Transport(error) if error.transport_kind() == TransportKind::Setup), "{error:#?}");
+            assert!(
+                matches!(&error, Error::Transport(error) if error.transport_kind() == TransportKind::Setup),
+                "{error:#?}"
+            );
         }
     }
 }
@@ -199,7 +235,10 @@ fn server_apart() -> (String, Arc<core::sync::atomic::AtomicUsize>) {
     std::thread::spawn(move || {
         in_new_runtime(async {
             let body = r#"{"id":"m","type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"ok"}],"stop_reason":"end_turn","usage":{"input_tokens":1,"output_tokens":1}}"#;
-            let answer = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            );
             let server = Server::start(move |_, _| Do::Answer(answer.clone())).await;
             tell.send((server.url(), Arc::clone(&server.connections))).unwrap();
             core::future::pending::<()>().await;
@@ -227,7 +266,10 @@ fn one_client_in_two_runtimes_that_live() {
     drop(a);
     assert_eq!(in_runtime(&b, &client).unwrap(), "ok");
     drop(b);
-    assert_eq!(in_new_runtime(async { client.run("m").user("Hello?").until_done().await.unwrap().text() }), "ok");
+    assert_eq!(
+        in_new_runtime(async { client.run("m").user("Hello?").until_done().await.unwrap().text() }),
+        "ok"
+    );
 }
 
 #[test]
@@ -244,7 +286,9 @@ fn a_reply_that_began_in_a_runtime_which_is_not_driven_ends() {
                         event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"}}\n\n\
                         event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
             let rest = if n == 0 { "" } else { rest };
-            stream.write_all(format!("{STREAM}{MESSAGE_START}{TEXT_START}{DELTA}{rest}").as_bytes()).unwrap();
+            stream
+                .write_all(format!("{STREAM}{MESSAGE_START}{TEXT_START}{DELTA}{rest}").as_bytes())
+                .unwrap();
             if n == 0 {
                 open.push(stream);
             }
@@ -258,7 +302,8 @@ fn a_reply_that_began_in_a_runtime_which_is_not_driven_ends() {
         // Not driven any more, and not dropped.
         let _ = timeout(Duration::from_millis(10), run.until_done()).await;
     });
-    let finished = b.block_on(async { timeout(FOR_EVER, run.until_done()).await.expect("it waits for ever") });
+    let finished =
+        b.block_on(async { timeout(FOR_EVER, run.until_done()).await.expect("it waits for ever") });
     assert!(finished.is_err() || finished.unwrap().text() == "a");
     assert_eq!(b.block_on(run.until_done()).unwrap().text(), "a");
 }
@@ -277,7 +322,9 @@ async fn replies_that_no_request_asked_for_are_told_as_what_they_are() {
     })
     .await;
     let url = server.url();
-    let compressed = format!("the reply from {url} is compressed (content-encoding: gzip), which was not asked for");
+    let compressed = format!(
+        "the reply from {url} is compressed (content-encoding: gzip), which was not asked for"
+    );
     for text in [
         compressed.clone(),
         format!("API error: permission_error (status 403): {compressed}"),

@@ -1,4 +1,5 @@
-//! The program's own cryptography is used where it has installed one. A program has only one default, so this is a program of its own.
+//! The program's own cryptography is used where it has installed one. A program has only one
+//! default, so this is a program of its own.
 
 mod support;
 
@@ -14,7 +15,8 @@ async fn an_installed_provider_is_used_and_none_is_installed() {
     assert!(CryptoProvider::get_default().is_none(), "that is the program's to say");
 
     // One without a single cipher suite can only fail, and says so.
-    let nothing = CryptoProvider { cipher_suites: Vec::new(), ..rustls::crypto::ring::default_provider() };
+    let nothing =
+        CryptoProvider { cipher_suites: Vec::new(), ..rustls::crypto::ring::default_provider() };
     nothing.install_default().unwrap();
     let error = exchange(&mut trusting(&pem), &url).await.unwrap_err();
     assert!(error.to_string().starts_with("TLS could not be set up: "), "{error}");

@@ -1,6 +1,7 @@
 //! Proxies, from the environment as from code.
 //!
-//! The environment is the process's, so these tests run themselves again as a child with the environment they want.
+//! The environment is the process's, so these tests run themselves again as a child with the
+//! environment they want.
 
 mod support;
 
@@ -19,7 +20,8 @@ async fn child_sends() {
     support::child_sends().await;
 }
 
-/// A proxy that opens tunnels, whatever it is asked for, to `server`; gives its URL, the requests, and how many tunnels.
+/// A proxy that opens tunnels, whatever it is asked for, to `server`; gives its URL, the requests,
+/// and how many tunnels.
 async fn tunnels(server: &Server) -> (String, Arc<Mutex<Vec<String>>>, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://user:hush@{}", listener.local_addr().unwrap());
@@ -52,7 +54,10 @@ async fn plain_http_is_forwarded() {
         let output = child("http://server.invalid/prefix", "", &[(name, url.clone())]).await;
         assert!(output.contains("status 200, 2 bytes"), "{output}");
         let (head, _) = proxy.requests.lock().unwrap().pop().unwrap();
-        assert!(head.starts_with("POST http://server.invalid/prefix/v1/messages HTTP/1.1\r\n"), "{head}");
+        assert!(
+            head.starts_with("POST http://server.invalid/prefix/v1/messages HTTP/1.1\r\n"),
+            "{head}"
+        );
         assert!(head.contains("\r\nhost: server.invalid\r\n"), "{head}");
         assert!(head.contains("\r\nproxy-authorization: Basic dXNlcjpwYXNz\r\n"), "{head}");
     }
@@ -63,7 +68,8 @@ async fn https_goes_through_a_tunnel() {
     let (tls, pem) = self_signed(&["http/1.1"]);
     let server = Server::start_with(Some(tls), |_, _| Do::Answer(OK.to_owned())).await;
     let (proxy, asked, _) = tunnels(&server).await;
-    let output = child(&format!("https://{}", server.address), &pem, &[("HTTPS_PROXY", proxy)]).await;
+    let output =
+        child(&format!("https://{}", server.address), &pem, &[("HTTPS_PROXY", proxy)]).await;
     assert!(output.contains("status 200, 2 bytes"), "{output}");
     let asked = asked.lock().unwrap()[0].to_ascii_lowercase();
     assert!(asked.starts_with(&format!("connect {} http/1.1\r\n", server.address)), "{asked}");
@@ -77,10 +83,18 @@ async fn https_goes_through_a_tunnel() {
 async fn no_proxy_is_heeded() {
     let server = Server::start(|_, _| Do::Answer(OK.to_owned())).await;
     let dead = "http://127.0.0.1:1".to_owned();
-    let output = child(&server.url(), "", &[("HTTP_PROXY", dead.clone()), ("NO_PROXY", "127.0.0.0/8".to_owned())]).await;
+    let output = child(
+        &server.url(),
+        "",
+        &[("HTTP_PROXY", dead.clone()), ("NO_PROXY", "127.0.0.0/8".to_owned())],
+    )
+    .await;
     assert!(output.contains("status 200, 2 bytes"), "{output}");
     let output = child(&server.url(), "", &[("HTTP_PROXY", dead)]).await;
-    let text = format!("error: could not connect to {} through the proxy 127.0.0.1:1: Connection refused", server.url());
+    let text = format!(
+        "error: could not connect to {} through the proxy 127.0.0.1:1: Connection refused",
+        server.url()
+    );
     assert!(output.contains(&text), "{output}");
 }
 
@@ -91,21 +105,30 @@ async fn a_tunnel_is_kept_like_any_connection() {
     let (proxy, _, opened) = tunnels(&server).await;
     let root_certificates = RootCertificate::from_pem(pem.as_bytes()).unwrap();
     let proxies = Proxies::url(&proxy).unwrap();
-    let mut transport = HttpTransport::new(HttpSettings { root_certificates, proxies, ..settings() });
+    let mut transport =
+        HttpTransport::new(HttpSettings { root_certificates, proxies, ..settings() });
     for _ in 0..3 {
-        assert_eq!(exchange(&mut transport, &format!("https://{}", server.address)).await.unwrap().0, 200);
+        assert_eq!(
+            exchange(&mut transport, &format!("https://{}", server.address)).await.unwrap().0,
+            200
+        );
     }
     assert_eq!(opened.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
 async fn a_tunnel_that_is_refused() {
-    let proxy =
-        Server::start(|_, _| Do::Answer("HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n".to_owned())).await;
+    let proxy = Server::start(|_, _| {
+        Do::Answer(
+            "HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        )
+    })
+    .await;
     let (_, pem) = self_signed(&[]);
     let root_certificates = RootCertificate::from_pem(pem.as_bytes()).unwrap();
     let proxies = Proxies::url(&proxy.url()).unwrap();
-    let mut transport = HttpTransport::new(HttpSettings { root_certificates, proxies, ..settings() });
+    let mut transport =
+        HttpTransport::new(HttpSettings { root_certificates, proxies, ..settings() });
     let error = exchange(&mut transport, "https://server.invalid").await.unwrap_err();
     assert_eq!(error.transport_kind(), TransportKind::Connect);
     let text = format!(
@@ -145,7 +168,8 @@ fn what_is_no_proxy_is_refused_and_no_password_is_shown() {
     for url in ["", "https://proxy", "ftp://proxy", "http://"] {
         assert!(Proxies::url(url).is_err(), "{url}");
     }
-    let settings = HttpSettings { proxies: Proxies::url("http://user:hush@proxy").unwrap(), ..settings() };
+    let settings =
+        HttpSettings { proxies: Proxies::url("http://user:hush@proxy").unwrap(), ..settings() };
     assert!(!format!("{settings:?}").contains("hush"));
     assert!(!format!("{:?}", trusting(&self_signed(&[]).1)).contains("hush"));
 }

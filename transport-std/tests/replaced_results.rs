@@ -8,15 +8,19 @@ use toolrunner_std::{Error, Run};
 
 /// As the API reports it; the paths say which results it means.
 fn too_large(path: &str) -> Answer {
-    let details = format!(r#"{{"error_code":"image_dimensions_too_large","max_side_length_pixels":2000,"paths":["{path}"]}}"#);
+    let details = format!(
+        r#"{{"error_code":"image_dimensions_too_large","max_side_length_pixels":2000,"paths":["{path}"]}}"#
+    );
     let error = format!(
         r#"{{"type":"invalid_request_error","message":"At least one of the image dimensions exceeds the limit","details":{details}}}"#
     );
     Answer::raw(400, format!(r#"{{"type":"error","error":{error},"request_id":"req_1"}}"#))
 }
 
-const PICTURE: &str = r#"[{"type":"image","source":{"type":"base64","media_type":"image/png","data":"iVBORw=="}}]"#;
-const SMALLER: &str = r#"[{"type":"image","source":{"type":"base64","media_type":"image/png","data":"aVZC"}}]"#;
+const PICTURE: &str =
+    r#"[{"type":"image","source":{"type":"base64","media_type":"image/png","data":"iVBORw=="}}]"#;
+const SMALLER: &str =
+    r#"[{"type":"image","source":{"type":"base64","media_type":"image/png","data":"aVZC"}}]"#;
 
 /// A tool that takes a picture, and the script of two turns with it.
 fn camera() -> common::Fun {
@@ -28,7 +32,9 @@ fn picture(draft: &mut toolrunner_std::run::ResultDraft) {
 }
 
 async fn refused(run: &mut Run) -> String {
-    let Err(Error::Api(failure)) = run.until_done().await else { panic!("the request was not refused") };
+    let Err(Error::Api(failure)) = run.until_done().await else {
+        panic!("the request was not refused")
+    };
     assert!(failure.details.contains("image_dimensions_too_large"), "{failure:?}");
     failure.details
 }
@@ -36,13 +42,22 @@ async fn refused(run: &mut Run) -> String {
 #[tokio::test]
 async fn a_result_of_the_last_turn() {
     let calls = Reply::new().tool_use("t1", "camera", "{}").tool_use("t2", "camera", "{}");
-    let script = Script::new().reply(calls).answer(too_large("messages.2.content.1.content.0")).reply(Reply::text("I see."));
+    let script = Script::new()
+        .reply(calls)
+        .answer(too_large("messages.2.content.1.content.0"))
+        .reply(Reply::text("I see."));
     let (scripted, camera) = (scripted(script), camera());
     let mut run = scripted.client().run("m").tools(camera.clone()).on_result(picture).user("Look.");
     assert!(refused(&mut run).await.contains("messages.2.content.1.content.0"));
     // A result that is no content is refused, and a call that is not there.
-    assert!(run.replace_result_json("t2", "5", false).is_err() && run.replace_result("t3", "x").is_err());
-    assert_eq!(run.replace_result_json("t2", SMALLER, false).unwrap().until_done().await.unwrap().text(), "I see.");
+    assert!(
+        run.replace_result_json("t2", "5", false).is_err()
+            && run.replace_result("t3", "x").is_err()
+    );
+    assert_eq!(
+        run.replace_result_json("t2", SMALLER, false).unwrap().until_done().await.unwrap().text(),
+        "I see."
+    );
     assert_eq!(camera.ran(), ["t1", "t2"]);
     let sent = conversations(&scripted).pop().unwrap();
     assert!(sent.contains(&format!(r#""tool_use_id":"t1","content":{PICTURE}}}"#)), "{sent}");
@@ -54,13 +69,20 @@ async fn a_result_of_the_last_turn() {
 #[tokio::test]
 async fn a_result_of_an_earlier_turn() {
     let call = |id: &str| Reply::text("Let me see.").tool_use(id, "camera", "{}");
-    let script = Script::new().reply(call("t1")).reply(call("t2")).answer(too_large("messages.2.content.0.content.0"));
+    let script = Script::new()
+        .reply(call("t1"))
+        .reply(call("t2"))
+        .answer(too_large("messages.2.content.0.content.0"));
     let script = script.reply(call("t3")).reply(Reply::text("I see."));
     let (scripted, camera) = (scripted(script), camera());
     let mut run = scripted.client().run("m").tools(camera.clone()).on_result(picture).user("Look.");
     refused(&mut run).await;
     for (id, text, is_error) in [
-        ("t1", r#""A longer text than what was there before, to see that what stands behind it moves: \"é\"""#, true),
+        (
+            "t1",
+            r#""A longer text than what was there before, to see that what stands behind it moves: \"é\"""#,
+            true,
+        ),
         ("t1", r#""-""#, false),
     ] {
         run.replace_result_json(id, text, is_error).unwrap();
@@ -71,7 +93,8 @@ async fn a_result_of_an_earlier_turn() {
     assert_eq!(camera.ran(), ["t1", "t2", "t3"]);
     let sent = conversations(&scripted).pop().unwrap();
     assert!(
-        sent.contains(r#""tool_use_id":"t1","content":"-"}"#) && sent.contains(&format!(r#""tool_use_id":"t2","content":{PICTURE}}}"#)),
+        sent.contains(r#""tool_use_id":"t1","content":"-"}"#)
+            && sent.contains(&format!(r#""tool_use_id":"t2","content":{PICTURE}}}"#)),
         "{sent}"
     );
     assert_valid(&run, &scripted);
@@ -87,7 +110,11 @@ async fn a_result_of_a_history() {
         r#"[{{"role":"user","content":"Look."}},{{"role":"assistant","content":[{{"type":"tool_use","id":"t1","name":"camera","input":{{}},"toolset_name":"t"}}]}},
             {{"role":"user","content":[{{"cache_control":{{"type":"ephemeral"}}, "content":{PICTURE}, "toolset_name":"t","tool_use_id":"t1","type":"tool_result"}},{{"type":"text","text":"Well?"}}]}}]"#
     );
-    let scripted = scripted(Script::new().answer(too_large("messages.2.content.0.content.0")).reply(Reply::text("I see.")));
+    let scripted = scripted(
+        Script::new()
+            .answer(too_large("messages.2.content.0.content.0"))
+            .reply(Reply::text("I see.")),
+    );
     let mut run = scripted.client().run("m").messages(&history);
     refused(&mut run).await;
     run.replace_result("t1", "a cat").unwrap().until_done().await.unwrap();

@@ -26,8 +26,10 @@ fn requests(scripted: &Scripted) -> usize {
 }
 
 const ASKED: &str = r#"{"role":"user","content":"Go."}"#;
-const CALLED: &str = r#"{"role":"assistant","content":[{"type":"tool_use","id":"t1","name":"a","input":{}}]}"#;
-const ANSWERED: &str = r#"{"role":"user","content":[{"type":"tool_result","tool_use_id":"t1","content":"a!"}]}"#;
+const CALLED: &str =
+    r#"{"role":"assistant","content":[{"type":"tool_use","id":"t1","name":"a","input":{}}]}"#;
+const ANSWERED: &str =
+    r#"{"role":"user","content":[{"type":"tool_result","tool_use_id":"t1","content":"a!"}]}"#;
 
 #[tokio::test]
 async fn row_01_tool_use_on_the_last_allowed_turn() {
@@ -50,7 +52,10 @@ async fn row_02_no_turns_at_all() {
     let (scripted, _, mut run) = start(one_call());
     run.limits_mut().turns = Some(0);
     let finished = run.until_done().await.unwrap();
-    assert_eq!((finished.outcome, finished.message, requests(&scripted)), (Outcome::Limit(Limit::Turns), None, 0));
+    assert_eq!(
+        (finished.outcome, finished.message, requests(&scripted)),
+        (Outcome::Limit(Limit::Turns), None, 0)
+    );
 }
 
 #[tokio::test]
@@ -81,7 +86,8 @@ async fn row_04_looking_at_the_results_and_appending() {
 #[tokio::test]
 async fn row_05_append_on_an_end_turn() {
     // What was appended is sent: an end that somebody adds to is none.
-    let (scripted, _, mut run) = start(Script::new().reply(Reply::text("one")).reply(Reply::text("two")));
+    let (scripted, _, mut run) =
+        start(Script::new().reply(Reply::text("one")).reply(Reply::text("two")));
     run.next_turn().await.unwrap().unwrap().append_user("More.").unwrap();
     assert_eq!(run.until_done().await.unwrap().text(), "two");
     assert_eq!(requests(&scripted), 2);
@@ -90,7 +96,8 @@ async fn row_05_append_on_an_end_turn() {
 
 #[tokio::test]
 async fn row_06_append_on_every_turn() {
-    // It goes on as long as the caller says more, and `max_turns` counts these turns like any other.
+    // It goes on as long as the caller says more, and `max_turns` counts these turns like any
+    // other.
     let (scripted, _, mut run) = start(Script::new().then(|_| Reply::text("again").into()));
     run.limits_mut().turns = Some(4);
     while let Some(mut turn) = run.next_turn().await.unwrap() {
@@ -107,12 +114,16 @@ async fn row_07_params_changed_on_a_tool_turn() {
     run.next_turn().await.unwrap().unwrap().params_mut().max_tokens(7);
     run.until_done().await.unwrap();
     assert_eq!(conversations(&scripted)[1], format!("[{ASKED},{CALLED},{ANSWERED}]"));
-    assert!(bodies(&scripted)[0].contains(r#""max_tokens":4096"#) && bodies(&scripted)[1].contains(r#""max_tokens":7"#));
+    assert!(
+        bodies(&scripted)[0].contains(r#""max_tokens":4096"#)
+            && bodies(&scripted)[1].contains(r#""max_tokens":7"#)
+    );
 }
 
 #[tokio::test]
 async fn row_08_params_from_inside_a_tool() {
-    // A tool has no hand on the run; it shares state with the caller, who has. `results()` is the place.
+    // A tool has no hand on the run; it shares state with the caller, who has. `results()` is the
+    // place.
     let asked = std::sync::Arc::new(core::sync::atomic::AtomicU32::new(0));
     let shared = std::sync::Arc::clone(&asked);
     let tool = fun("a", move |_| {
@@ -131,16 +142,27 @@ async fn row_08_params_from_inside_a_tool() {
 #[tokio::test]
 async fn row_09_unknown_tool() {
     // The model is told, and goes on.
-    let (scripted, _, mut run) = start(Script::new().reply(calls(&["t1"], "b")).reply(Reply::text("ok")));
+    let (scripted, _, mut run) =
+        start(Script::new().reply(calls(&["t1"], "b")).reply(Reply::text("ok")));
     run.until_done().await.unwrap();
-    assert!(conversations(&scripted)[1].contains(r#""content":"Error: Tool 'b' not found","is_error":true"#));
+    assert!(
+        conversations(&scripted)[1]
+            .contains(r#""content":"Error: Tool 'b' not found","is_error":true"#)
+    );
 }
 
 #[tokio::test]
 async fn row_10_two_tools_of_one_name() {
     // Found at set-up, before a token is spent.
     let scripted = scripted(one_call());
-    let error = scripted.client().run("m").tools((echo("a"), echo("a"))).user("Go.").until_done().await.unwrap_err();
+    let error = scripted
+        .client()
+        .run("m")
+        .tools((echo("a"), echo("a")))
+        .user("Go.")
+        .until_done()
+        .await
+        .unwrap_err();
     assert_eq!(error.to_string(), "two tools have the name \"a\"");
     assert_eq!(requests(&scripted), 0);
 }
@@ -151,20 +173,31 @@ async fn row_11_two_calls_with_the_same_id() {
     let (scripted, tool, mut run) = start(Script::new().then(|_| calls(&["t1", "t1"], "a").into()));
     run.retry_policy_mut().retries = 0;
     let error = run.until_done().await.unwrap_err();
-    assert_eq!(error.to_string(), "protocol error: unexpected event: expected calls that have a name and an id of their own");
+    assert_eq!(
+        error.to_string(),
+        "protocol error: unexpected event: expected calls that have a name and an id of their own"
+    );
     assert!(tool.ran().is_empty());
     assert_valid(&run, &scripted);
 }
 
 /// What the model reads when its input is streamed like this.
 async fn answer_to_input(input: &str) -> (String, Vec<String>) {
-    let script = Script::new().reply(Reply::new().tool_use_cut("t1", "a", input)).reply(Reply::text("ok"));
+    let script =
+        Script::new().reply(Reply::new().tool_use_cut("t1", "a", input)).reply(Reply::text("ok"));
     let (scripted, tool, mut run) = start(script);
     run.until_done().await.unwrap();
     assert_valid(&run, &scripted);
     let answer = run.machine().messages().to_vec();
     let answer = String::from_utf8(answer).unwrap();
-    let content = answer.split(r#""tool_use_id":"t1","content":"#).nth(1).unwrap().split("}]}").next().unwrap().to_owned();
+    let content = answer
+        .split(r#""tool_use_id":"t1","content":"#)
+        .nth(1)
+        .unwrap()
+        .split("}]}")
+        .next()
+        .unwrap()
+        .to_owned();
     (content, tool.ran())
 }
 
@@ -172,7 +205,10 @@ async fn answer_to_input(input: &str) -> (String, Vec<String>) {
 async fn row_12_input_that_is_no_object() {
     // The model is told what it wrote; the tool never sees it.
     let (content, ran) = answer_to_input("42").await;
-    assert_eq!(content, r#""Error: invalid input for tool 'a': input: expected an object, got number","is_error":true"#);
+    assert_eq!(
+        content,
+        r#""Error: invalid input for tool 'a': input: expected an object, got number","is_error":true"#
+    );
     assert!(ran.is_empty());
 }
 
@@ -186,8 +222,14 @@ async fn row_13_streamed_input_that_is_empty() {
 async fn row_14_streamed_input_that_is_cut() {
     // Never completed by a guess and executed: half a path is another path.
     let (content, ran) = answer_to_input(r#"{"location":"SF""#).await;
-    assert!(content.starts_with(r#""Error: invalid input for tool 'a': input: expected "#), "{content}");
-    assert!(content.ends_with(r#"got JSON that is cut off or broken there","is_error":true"#), "{content}");
+    assert!(
+        content.starts_with(r#""Error: invalid input for tool 'a': input: expected "#),
+        "{content}"
+    );
+    assert!(
+        content.ends_with(r#"got JSON that is cut off or broken there","is_error":true"#),
+        "{content}"
+    );
     assert!(ran.is_empty());
 }
 
@@ -195,7 +237,10 @@ async fn row_14_streamed_input_that_is_cut() {
 async fn row_15_streamed_input_that_is_garbage() {
     // Bad input never ends a run: the model can mend it.
     let (content, ran) = answer_to_input("{bad}").await;
-    assert!(content.ends_with(r#"got JSON that is cut off or broken there","is_error":true"#), "{content}");
+    assert!(
+        content.ends_with(r#"got JSON that is cut off or broken there","is_error":true"#),
+        "{content}"
+    );
     assert!(ran.is_empty());
 }
 
@@ -203,7 +248,9 @@ async fn row_15_streamed_input_that_is_garbage() {
 async fn row_16_streamed_input_that_is_an_array_or_a_string() {
     for (input, got) in [("[1]", "array"), ("\"x\"", "string")] {
         let (content, ran) = answer_to_input(input).await;
-        let expected = format!(r#""Error: invalid input for tool 'a': input: expected an object, got {got}","is_error":true"#);
+        let expected = format!(
+            r#""Error: invalid input for tool 'a': input: expected an object, got {got}","is_error":true"#
+        );
         assert_eq!((content, ran.len()), (expected, 0));
     }
 }
@@ -213,7 +260,10 @@ async fn row_17_max_tokens_inside_a_call() {
     // The call does not run, and the conversation can go on: no call stays without an answer.
     let cut = Reply::text("Let me").tool_use_cut("t1", "a", r#"{"x":"#).stop("max_tokens");
     let (scripted, tool, mut run) = start(Script::new().reply(cut).reply(Reply::text("ok")));
-    assert_eq!(run.until_done().await.unwrap().outcome, Outcome::Ended(Some(StopReason::MaxTokens)));
+    assert_eq!(
+        run.until_done().await.unwrap().outcome,
+        Outcome::Ended(Some(StopReason::MaxTokens))
+    );
     assert_eq!(run.user("Go on.").unwrap().until_done().await.unwrap().text(), "ok");
     assert!(tool.ran().is_empty());
     assert_valid(&run, &scripted);
@@ -228,7 +278,10 @@ async fn row_18_a_whole_call_before_a_cut_one() {
         run.until_done().await.unwrap();
         run.user("Go on.").unwrap().until_done().await.unwrap();
         assert!(tool.ran().is_empty());
-        assert!(conversations(&scripted)[1].contains(r#""tool_use_id":"t1","content":"Error: not run","is_error":true"#));
+        assert!(
+            conversations(&scripted)[1]
+                .contains(r#""tool_use_id":"t1","content":"Error: not run","is_error":true"#)
+        );
         assert_valid(&run, &scripted);
     }
 }
@@ -244,7 +297,8 @@ async fn row_19_refusal_with_a_call() {
 #[tokio::test]
 async fn row_20_pause_turn() {
     // Sent back unchanged, and counted: it was a reply.
-    let (scripted, _, mut run) = start(Script::new().reply(Reply::text("Hm").stop("pause_turn")).reply(Reply::text("ok")));
+    let (scripted, _, mut run) =
+        start(Script::new().reply(Reply::text("Hm").stop("pause_turn")).reply(Reply::text("ok")));
     assert_eq!(run.until_done().await.unwrap().text(), "ok");
     assert_eq!(run.turns(), 2);
     let paused = r#"{"role":"assistant","content":[{"type":"text","text":"Hm"}]}"#;
@@ -254,7 +308,8 @@ async fn row_20_pause_turn() {
 #[tokio::test]
 async fn row_21_pause_turn_with_a_call() {
     // Not answered: the server goes on with it. Not at a raised limit either.
-    let (scripted, tool, mut run) = start(Script::new().reply(calls(&["t1"], "a").stop("pause_turn")).reply(Reply::text("ok")));
+    let (scripted, tool, mut run) =
+        start(Script::new().reply(calls(&["t1"], "a").stop("pause_turn")).reply(Reply::text("ok")));
     run.limits_mut().turns = Some(1);
     run.until_done().await.unwrap();
     run.limits_mut().turns = None;
@@ -268,14 +323,18 @@ async fn row_22_empty_content() {
     // An end like any other. The empty message is not kept: the API would not take it back.
     let (scripted, _, mut run) = start(Script::new().reply(Reply::new()).reply(Reply::text("ok")));
     let finished = run.until_done().await.unwrap();
-    assert_eq!((finished.outcome, finished.text()), (Outcome::Ended(Some(StopReason::EndTurn)), String::new()));
+    assert_eq!(
+        (finished.outcome, finished.text()),
+        (Outcome::Ended(Some(StopReason::EndTurn)), String::new())
+    );
     run.user("Well?").unwrap().until_done().await.unwrap();
     assert_valid(&run, &scripted);
 }
 
 #[tokio::test]
 async fn row_23_end_turn_with_a_call() {
-    let (scripted, tool, mut run) = start(Script::new().reply(calls(&["t1"], "a").stop("end_turn")).reply(Reply::text("ok")));
+    let (scripted, tool, mut run) =
+        start(Script::new().reply(calls(&["t1"], "a").stop("end_turn")).reply(Reply::text("ok")));
     assert_eq!(run.until_done().await.unwrap().outcome, Outcome::Ended(Some(StopReason::EndTurn)));
     run.user("Go on.").unwrap().until_done().await.unwrap();
     assert!(tool.ran().is_empty());
@@ -287,7 +346,8 @@ async fn row_24_unknown_block() {
     // Back byte for byte, order of keys and big numbers included.
     let block = r#"{"type":"hologram","z":1,"a":{"n":123456789012345678901234567890,"f":1.0}}"#;
     for stream in [false, true] {
-        let (scripted, _, mut run) = start(Script::new().reply(Reply::new().block(block)).reply(Reply::text("ok")));
+        let (scripted, _, mut run) =
+            start(Script::new().reply(Reply::new().block(block)).reply(Reply::text("ok")));
         run.set_stream(stream).until_done().await.unwrap();
         run.user("Go on.").unwrap().until_done().await.unwrap();
         assert!(conversations(&scripted)[1].contains(block), "{}", conversations(&scripted)[1]);
@@ -307,16 +367,23 @@ async fn row_25_unknown_events_pings_and_comments() {
 
 #[tokio::test]
 async fn row_26_a_stream_without_its_end() {
-    // An error, never a message without a stop reason. Nobody was told a part of it, so it is asked for again.
-    let (scripted, _, mut run) = start(Script::new().reply(Reply::text("Half").ends_early()).reply(Reply::text("ok")));
+    // An error, never a message without a stop reason. Nobody was told a part of it, so it is asked
+    // for again.
+    let (scripted, _, mut run) =
+        start(Script::new().reply(Reply::text("Half").ends_early()).reply(Reply::text("ok")));
     assert_eq!(run.until_done().await.unwrap().text(), "ok");
     assert_eq!(conversations(&scripted), [format!("[{ASKED}]"), format!("[{ASKED}]")]);
 }
 
 #[tokio::test]
 async fn row_27_an_error_event_in_the_stream() {
-    // The same. Where text was told it is an error, because what was said cannot be taken back; the run is whole.
-    let script = || Script::new().reply(Reply::text("Half").error_event("overloaded_error", "Overloaded")).reply(Reply::text("ok"));
+    // The same. Where text was told it is an error, because what was said cannot be taken back; the
+    // run is whole.
+    let script = || {
+        Script::new()
+            .reply(Reply::text("Half").error_event("overloaded_error", "Overloaded"))
+            .reply(Reply::text("ok"))
+    };
     let (_, _, mut run) = start(script());
     assert_eq!(run.until_done().await.unwrap().text(), "ok");
     let (scripted, _, mut run) = start(script());
@@ -336,14 +403,18 @@ async fn row_28_an_error_body_with_status_200() {
     let body = r#"{"type":"error","error":{"type":"invalid_request_error","message":"No."}}"#;
     let (_, _, mut run) = start(answers([Answer::raw(200, body)]));
     let error = run.set_stream(false).until_done().await.unwrap_err();
-    assert!(matches!(&error, Error::Api(api) if api.message == "No." && api.error.status == 200), "{error}");
+    assert!(
+        matches!(&error, Error::Api(api) if api.message == "No." && api.error.status == 200),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn row_29_an_api_error_and_then_on() {
     // The same request again, no tool twice, and never an old message as if it were the answer.
     let bad = || Answer::error(400, "invalid_request_error", "No.");
-    let (scripted, tool, mut run) = start(answers([calls(&["t1"], "a").into(), bad(), bad(), Reply::text("ok").into()]));
+    let (scripted, tool, mut run) =
+        start(answers([calls(&["t1"], "a").into(), bad(), bad(), Reply::text("ok").into()]));
     for _ in 0..2 {
         assert_eq!(run.until_done().await.unwrap_err().api().unwrap().message, "No.");
     }
@@ -355,13 +426,17 @@ async fn row_29_an_api_error_and_then_on() {
 
 #[tokio::test]
 async fn row_30_structured_output_and_prose() {
-    // Nothing is parsed behind the caller's back, so prose in between harms nobody; the parameter goes through.
+    // Nothing is parsed behind the caller's back, so prose in between harms nobody; the parameter
+    // goes through.
     let reply = Reply::text("Let me look.").tool_use("t1", "a", "{}");
     let scripted = scripted(Script::new().reply(reply).reply(Reply::text(r#"{"ok":true}"#)));
     let format = r#"{"format":{"type":"json_schema","schema":{"type":"object"}}}"#;
-    let mut run = scripted.client().run("m").param_json("output_config", format).tools(echo("a")).user("Go.");
+    let mut run =
+        scripted.client().run("m").param_json("output_config", format).tools(echo("a")).user("Go.");
     assert_eq!(run.until_done().await.unwrap().text(), r#"{"ok":true}"#);
-    assert!(bodies(&scripted).iter().all(|body| body.contains(&format!(r#""output_config":{format}"#))));
+    assert!(
+        bodies(&scripted).iter().all(|body| body.contains(&format!(r#""output_config":{format}"#)))
+    );
 }
 
 #[tokio::test]
@@ -373,17 +448,25 @@ async fn row_31_cancel_while_a_tool_runs() {
     assert!(tokio::time::timeout(Duration::from_millis(50), run.until_done()).await.is_err());
     assert_eq!(run.user("Never mind.").unwrap().until_done().await.unwrap().text(), "ok");
     drop(over);
-    assert!(conversations(&scripted)[1].contains(r#""tool_use_id":"t1","content":"Error: cancelled","is_error":true"#));
+    assert!(
+        conversations(&scripted)[1]
+            .contains(r#""tool_use_id":"t1","content":"Error: cancelled","is_error":true"#)
+    );
     assert_valid(&run, &scripted);
 }
 
 #[tokio::test]
 async fn row_32_a_long_error_text() {
-    // Whole, like any result: what is cut, and how, the caller says (`result_cap`), and the cut is marked.
+    // Whole, like any result: what is cut, and how, the caller says (`result_cap`), and the cut is
+    // marked.
     for (cap, len) in [(None, 10_000), (Some(100), 100 + "\n[… 9900 bytes cut …]\n".len())] {
         let scripted = scripted(one_call());
-        let builder = scripted.client().run("m").tools(fun("a", |_| Err(ToolError::text("x".repeat(10_000)))));
-        let mut run = if let Some(cap) = cap { builder.result_cap(cap) } else { builder }.user("Go.");
+        let builder = scripted
+            .client()
+            .run("m")
+            .tools(fun("a", |_| Err(ToolError::text("x".repeat(10_000)))));
+        let mut run =
+            if let Some(cap) = cap { builder.result_cap(cap) } else { builder }.user("Go.");
         let mut turn = run.next_turn().await.unwrap().unwrap();
         assert_eq!(turn.results().await.unwrap().first_error().unwrap().len(), len);
     }
@@ -403,7 +486,8 @@ async fn row_33_one_call_of_several_fails() {
 
 #[tokio::test]
 async fn row_34_a_large_max_tokens_without_streaming() {
-    // Sent: how long a connection may be silent is a time-out that the caller can set, not a reason to refuse.
+    // Sent: how long a connection may be silent is a time-out that the caller can set, not a reason
+    // to refuse.
     let scripted = scripted(Script::new().reply(Reply::text("ok")));
     let mut run = scripted.client().run("m").max_tokens(64_000).stream(false).user("Go.");
     assert_eq!(run.until_done().await.unwrap().text(), "ok");

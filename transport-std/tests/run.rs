@@ -18,7 +18,9 @@ async fn says_hello() {
 async fn tells_events() {
     for stream in [true, false] {
         let scripted = Scripted::new(ScriptedModel::new(
-            Script::new().reply(Reply::text("Hi").tool_use("t1", "nope", "{}").stop("tool_use")).reply(Reply::text("Hello!")),
+            Script::new()
+                .reply(Reply::text("Hi").tool_use("t1", "nope", "{}").stop("tool_use"))
+                .reply(Reply::text("Hello!")),
         ));
         let mut run = scripted.client().run("m").stream(stream).user("Say hello.");
         let mut log = String::new();
@@ -26,13 +28,16 @@ async fn tells_events() {
             match event {
                 Event::Text { text, .. } => log += &format!("text {text};"),
                 Event::ToolStart { name, .. } => log += &format!("start {name};"),
-                Event::ToolEnd { content, is_error, .. } => log += &format!("end {content} {is_error};"),
+                Event::ToolEnd { content, is_error, .. } => {
+                    log += &format!("end {content} {is_error};")
+                }
                 _ => {}
             }
         }
         assert_eq!(
             log.replace(";text ", ""),
-            "text Hi;start nope;end \"Error: Tool 'nope' not found\" true;text Hello!;".replace(";text ", ""),
+            "text Hi;start nope;end \"Error: Tool 'nope' not found\" true;text Hello!;"
+                .replace(";text ", ""),
             "{stream}"
         );
     }
@@ -78,7 +83,15 @@ async fn tells_thinking_signatures_and_citations() {
             _ => {}
         }
     }
-    assert_eq!(log, ["0 thinks Hm, \"so\"", "0 signs c2ln", r#"1 cites {"type":"char_location","cited_text":"x"}"#, "1 says Cited."]);
+    assert_eq!(
+        log,
+        [
+            "0 thinks Hm, \"so\"",
+            "0 signs c2ln",
+            r#"1 cites {"type":"char_location","cited_text":"x"}"#,
+            "1 says Cited."
+        ]
+    );
     run.user("And?").unwrap();
     run.until_done().await.unwrap();
     let sent = String::from_utf8(scripted.requests()[1].transcript().to_vec()).unwrap();
@@ -140,7 +153,8 @@ async fn runs_tools() {
         )
         .reply(Reply::text("done"));
     let scripted = Scripted::new(ScriptedModel::new(script));
-    let mut run = scripted.client().run("m").tools((tools::get_weather, tools::calculate_sum)).user("go");
+    let mut run =
+        scripted.client().run("m").tools((tools::get_weather, tools::calculate_sum)).user("go");
     let finished = run.until_done().await.unwrap();
     assert_eq!(finished.text(), "done");
     let model = scripted.model();

@@ -1,4 +1,5 @@
-//! Definitions that the API would refuse are refused here, by the tool's name, before anything is sent.
+//! Definitions that the API would refuse are refused here, by the tool's name, before anything is
+//! sent.
 
 mod common;
 
@@ -7,7 +8,8 @@ use toolrunner_core::testing::{Reply, Script};
 use toolrunner_core::tool::{Declared, Definition, Input, Output, RawTool, ToolCall, Tools};
 use toolrunner_std::ToolError;
 
-const FOLDED: &str = r#"{"type":"object","properties":{"file":{"type":"string"}},"allOf":[{"required":["file"]}]}"#;
+const FOLDED: &str =
+    r#"{"type":"object","properties":{"file":{"type":"string"}},"allOf":[{"required":["file"]}]}"#;
 const CHOICE: &str = r#"{"type":"object","properties":{"file":{},"url":{}},"oneOf":[{"required":["file"]},{"required":["url"]}]}"#;
 
 async fn attach(_: Input) -> Result<String, ToolError> {
@@ -43,22 +45,36 @@ impl Tools for ByHand {
 async fn ask(tools: impl Tools) -> (Result<String, String>, Vec<String>) {
     let scripted = scripted(Script::new().reply(Reply::text("ok")));
     let mut run = scripted.client().run("m").tools(tools).user("Go.");
-    let ended = run.until_done().await.map(|finished| finished.text()).map_err(|error| error.to_string());
+    let ended =
+        run.until_done().await.map(|finished| finished.text()).map_err(|error| error.to_string());
     (ended, bodies(&scripted))
 }
 
 #[tokio::test]
 async fn a_schema_that_can_be_folded_is_sent_folded_and_one_that_cannot_is_refused_by_name() {
-    for schema in [FOLDED, r##"{"$ref":"#/$defs/a","$defs":{"a":{"type":"object","required":["file"]}}}"##] {
+    for schema in
+        [FOLDED, r##"{"$ref":"#/$defs/a","$defs":{"a":{"type":"object","required":["file"]}}}"##]
+    {
         for (ended, bodies) in [ask(raw(schema)).await, ask(declared(schema)).await] {
             assert_eq!(ended.as_deref(), Ok("ok"), "{schema}");
-            assert!(bodies[0].contains(r#""required":["file"]"#) && !bodies[0].contains("allOf"), "{}", bodies[0]);
+            assert!(
+                bodies[0].contains(r#""required":["file"]"#) && !bodies[0].contains("allOf"),
+                "{}",
+                bodies[0]
+            );
         }
     }
-    for schema in [CHOICE, r##"{"type":"object","$ref":"#/$defs/none"}"##, r#"{"type":"array"}"#, r#"{"type":"string","anyOf":[]}"#, "true"]
-    {
+    for schema in [
+        CHOICE,
+        r##"{"type":"object","$ref":"#/$defs/none"}"##,
+        r#"{"type":"array"}"#,
+        r#"{"type":"string","anyOf":[]}"#,
+        "true",
+    ] {
         let by_hand = ByHand(format!(r#"{{"name":"attach","input_schema":{schema}}}"#));
-        for (ended, bodies) in [ask(raw(schema)).await, ask(declared(schema)).await, ask((raw(FOLDED), by_hand)).await] {
+        for (ended, bodies) in
+            [ask(raw(schema)).await, ask(declared(schema)).await, ask((raw(FOLDED), by_hand)).await]
+        {
             let error = ended.unwrap_err();
             assert!(error.contains("\"attach\""), "{schema}: {error}");
             assert!(bodies.is_empty(), "{bodies:?}");
@@ -70,7 +86,9 @@ async fn a_schema_that_can_be_folded_is_sent_folded_and_one_that_cannot_is_refus
 async fn definitions_of_a_whole_body_are_judged_too() {
     let body = |schema: &str| {
         let tools = format!(r#"[{{"name":"attach","input_schema":{schema}}}]"#);
-        format!(r#"{{"model":"m","max_tokens":9,"messages":[{{"role":"user","content":"Go."}}],"tools":{tools}}}"#)
+        format!(
+            r#"{{"model":"m","max_tokens":9,"messages":[{{"role":"user","content":"Go."}}],"tools":{tools}}}"#
+        )
     };
     let scripted = scripted(Script::new().reply(Reply::text("ok")));
     let mut run = scripted.client().run("m").body(&body(FOLDED));
@@ -87,7 +105,10 @@ async fn definitions_of_a_whole_body_are_judged_too() {
 #[tokio::test]
 async fn the_input_is_checked_against_the_schema_as_it_was_given() {
     let call = |id: &str, input: &str| Reply::text("I call.").tool_use(id, "attach", input);
-    let script = Script::new().reply(call("t1", "{}")).reply(call("t2", r#"{"file":5}"#)).reply(call("t3", r#"{"file":"a"}"#));
+    let script = Script::new()
+        .reply(call("t1", "{}"))
+        .reply(call("t2", r#"{"file":5}"#))
+        .reply(call("t3", r#"{"file":"a"}"#));
     let scripted = scripted(script.reply(Reply::text("ok")));
     let mut run = scripted.client().run("m").tools(raw(FOLDED)).user("Go.");
     run.until_done().await.unwrap();

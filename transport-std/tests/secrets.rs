@@ -9,7 +9,11 @@ use support::{Do, OK, Server, exchange, self_signed, trusting};
 #[tokio::test]
 async fn a_log_of_everything_holds_no_key() {
     let log = Log::of_everything();
-    let plain = Server::start(|_, n| if n == 1 { Do::Last(OK.to_owned()) } else { Do::Answer(OK.to_owned()) }).await;
+    let plain =
+        Server::start(
+            |_, n| if n == 1 { Do::Last(OK.to_owned()) } else { Do::Answer(OK.to_owned()) },
+        )
+        .await;
     let (tls, pem) = self_signed(&["http/1.1"]);
     let secure = Server::start_with(Some(tls), |_, _| Do::Answer(OK.to_owned())).await;
     let (tls, http2_pem) = self_signed(&["h2"]);
@@ -20,12 +24,16 @@ async fn a_log_of_everything_holds_no_key() {
     for _ in 0..3 {
         let mut reply = exchange(&mut transport, &plain.url()).await;
         if let Err(error) = reply {
-            // The server's close came after the request had been written: that is left to the retry policy.
+            // The server's close came after the request had been written: that is left to the retry
+            // policy.
             assert!(!format!("{error} {error:?}").contains("hush"));
             reply = exchange(&mut transport, &plain.url()).await;
         }
         assert_eq!(reply.unwrap().0, 200);
-        assert_eq!(exchange(&mut transport, &format!("https://{}", secure.address)).await.unwrap().0, 200);
+        assert_eq!(
+            exchange(&mut transport, &format!("https://{}", secure.address)).await.unwrap().0,
+            200
+        );
     }
     let error = exchange(&mut transport, &format!("https://{}", http2.address)).await.unwrap_err();
     assert!(!format!("{error} {error:?}").contains("hush"));

@@ -1,5 +1,5 @@
-//! The official tool runners' own examples, one test each: what their users write, and what goes over the wire for it. Every request's
-//! body is asserted whole.
+//! The official tool runners' own examples, one test each: what their users write, and what goes
+//! over the wire for it. Every request's body is asserted whole.
 
 mod common;
 
@@ -83,18 +83,32 @@ fn weather_script() -> Script {
 
 #[tokio::test]
 async fn weather_and_sum() {
-    let reply = Reply::new().tool_use("t1", "get_weather", PARIS).tool_use("t2", "calculate_sum", r#"{"a":15,"b":27}"#);
+    let reply = Reply::new().tool_use("t1", "get_weather", PARIS).tool_use(
+        "t2",
+        "calculate_sum",
+        r#"{"a":15,"b":27}"#,
+    );
     let scripted = scripted(Script::new().reply(reply).reply(Reply::text("Sunny, and 42.")));
     let ask = "What's the weather like in Paris? Also, what's 15 + 27?";
-    let mut run = scripted.client().run("claude-opus-4-7").max_tokens(1024).tools((get_weather, calculate_sum)).user(ask);
+    let mut run = scripted
+        .client()
+        .run("claude-opus-4-7")
+        .max_tokens(1024)
+        .tools((get_weather, calculate_sum))
+        .user(ask);
     let finished = run.until_done().await.unwrap();
     assert_eq!(finished.text(), "Sunny, and 42.");
     assert_eq!(finished.outcome, Outcome::Ended(Some(StopReason::EndTurn)));
-    let calls = [call("t1", "get_weather", PARIS), call("t2", "calculate_sum", r#"{"a":15,"b":27}"#)].join(",");
+    let calls =
+        [call("t1", "get_weather", PARIS), call("t2", "calculate_sum", r#"{"a":15,"b":27}"#)]
+            .join(",");
     let answers = [result("t1", "Paris: 68°F, sunny"), result("t2", "42")].join(",");
     assert_eq!(
         bodies(&scripted),
-        [body(1024, &[WEATHER, SUM], &[&user(ask)]), body(1024, &[WEATHER, SUM], &[&user(ask), &assistant(&calls), &results(&answers)])]
+        [
+            body(1024, &[WEATHER, SUM], &[&user(ask)]),
+            body(1024, &[WEATHER, SUM], &[&user(ask), &assistant(&calls), &results(&answers)])
+        ]
     );
     assert_valid(&run, &scripted);
 }
@@ -103,15 +117,29 @@ async fn weather_and_sum() {
 async fn enum_unit_with_a_default() {
     let celsius = r#"{"location":"Paris","unit":"celsius"}"#;
     let kelvin = r#"{"location":"Paris","unit":"kelvin"}"#;
-    let reply = Reply::new().tool_use("t1", "get_weather", celsius).tool_use("t2", "get_weather", PARIS);
-    let scripted = scripted(Script::new().reply(reply.tool_use("t3", "get_weather", kelvin)).reply(Reply::text("20 °C.")));
+    let reply =
+        Reply::new().tool_use("t1", "get_weather", celsius).tool_use("t2", "get_weather", PARIS);
+    let scripted = scripted(
+        Script::new()
+            .reply(reply.tool_use("t3", "get_weather", kelvin))
+            .reply(Reply::text("20 °C.")),
+    );
     let mut run = scripted.client().run("claude-opus-4-7").tools(get_weather).user("Weather?");
     run.until_done().await.unwrap();
-    let calls = [call("t1", "get_weather", celsius), call("t2", "get_weather", PARIS), call("t3", "get_weather", kelvin)].join(",");
+    let calls = [
+        call("t1", "get_weather", celsius),
+        call("t2", "get_weather", PARIS),
+        call("t3", "get_weather", kelvin),
+    ]
+    .join(",");
     let wrong = r#"{"type":"tool_result","tool_use_id":"t3","content":"Error: invalid input for tool 'get_weather': unit: expected one of \"celsius\", \"fahrenheit\", got \"kelvin\"","is_error":true}"#;
-    let answers = [&result("t1", "Paris: 20°C, sunny"), &result("t2", "Paris: 68°F, sunny"), wrong].join(",");
+    let answers =
+        [&result("t1", "Paris: 20°C, sunny"), &result("t2", "Paris: 68°F, sunny"), wrong].join(",");
     let bodies = bodies(&scripted);
-    assert_eq!(bodies[1], body(4096, &[WEATHER], &[&user("Weather?"), &assistant(&calls), &results(&answers)]));
+    assert_eq!(
+        bodies[1],
+        body(4096, &[WEATHER], &[&user("Weather?"), &assistant(&calls), &results(&answers)])
+    );
     assert_eq!(bodies.len(), 2);
     assert_valid(&run, &scripted);
 }
@@ -119,7 +147,8 @@ async fn enum_unit_with_a_default() {
 #[tokio::test]
 async fn all_messages() {
     let scripted = scripted(weather_script());
-    let mut run = scripted.client().run("claude-opus-4-7").max_tokens(1024).tools(get_weather).user(ASK_SF);
+    let mut run =
+        scripted.client().run("claude-opus-4-7").max_tokens(1024).tools(get_weather).user(ASK_SF);
     let mut seen = Vec::new();
     while let Some(turn) = run.next_turn().await.unwrap() {
         let message = turn.message().unwrap();
@@ -130,20 +159,29 @@ async fn all_messages() {
     assert_valid(&run, &scripted);
 }
 
-/// The two requests about the weather in San Francisco: `max_tokens` of each, and what stands behind the result.
+/// The two requests about the weather in San Francisco: `max_tokens` of each, and what stands
+/// behind the result.
 fn weather_bodies(max_tokens: [u32; 2], appended: &[&str]) -> [String; 2] {
     let (ask, reply) = (user(ASK_SF), assistant(&call("t1", "get_weather", SF)));
     let answer = results(&result("t1", "San Francisco, CA: 68°F, sunny"));
-    let second: Vec<&str> = [ask.as_str(), &reply, &answer].into_iter().chain(appended.iter().copied()).collect();
+    let second: Vec<&str> =
+        [ask.as_str(), &reply, &answer].into_iter().chain(appended.iter().copied()).collect();
     [body(max_tokens[0], &[WEATHER], &[&ask]), body(max_tokens[1], &[WEATHER], &second)]
 }
 
 #[tokio::test]
 async fn a_concise_follow_up_by_append() {
     let scripted = scripted(weather_script());
-    let mut run = scripted.client().run("claude-opus-4-7").max_tokens(1024).max_turns(10).tools(get_weather).user(ASK_SF);
+    let mut run = scripted
+        .client()
+        .run("claude-opus-4-7")
+        .max_tokens(1024)
+        .max_turns(10)
+        .tools(get_weather)
+        .user(ASK_SF);
     while let Some(mut turn) = run.next_turn().await.unwrap() {
-        // Reply and results stay, whatever is appended; there is no second set of rules for a conversation that was touched.
+        // Reply and results stay, whatever is appended; there is no second set of rules for a
+        // conversation that was touched.
         if turn.calls().next().is_some() {
             turn.append_user("Please be concise.").unwrap();
         }
@@ -155,7 +193,8 @@ async fn a_concise_follow_up_by_append() {
 #[tokio::test]
 async fn max_tokens_raised_to_2048() {
     let scripted = scripted(weather_script());
-    let mut run = scripted.client().run("claude-opus-4-7").max_tokens(1024).tools(get_weather).user(ASK_SF);
+    let mut run =
+        scripted.client().run("claude-opus-4-7").max_tokens(1024).tools(get_weather).user(ASK_SF);
     while let Some(mut turn) = run.next_turn().await.unwrap() {
         turn.params_mut().max_tokens(2048);
     }
@@ -167,9 +206,19 @@ async fn max_tokens_raised_to_2048() {
 async fn a_turn_cut_at_max_tokens_is_retried_with_the_budget_doubled_up_to_8192() {
     const CEILING: u32 = 8192;
     let ask = "Give me a detailed weather report for every major US city.";
-    let cut = || Reply::text("Boston is").tool_use_cut("t9", "get_weather", r#"{"location":"Bo"#).stop("max_tokens");
+    let cut = || {
+        Reply::text("Boston is")
+            .tool_use_cut("t9", "get_weather", r#"{"location":"Bo"#)
+            .stop("max_tokens")
+    };
     let scripted = scripted(Script::new().reply(cut()).reply(cut()).reply(cut()).reply(cut()));
-    let mut run = scripted.client().run("claude-opus-4-7").max_tokens(1024).max_turns(10).tools(get_weather).user(ask);
+    let mut run = scripted
+        .client()
+        .run("claude-opus-4-7")
+        .max_tokens(1024)
+        .max_turns(10)
+        .tools(get_weather)
+        .user(ask);
     let (mut budget, mut log) = (1024, Vec::new());
     while let Some(mut turn) = run.next_turn().await.unwrap() {
         if turn.stop_reason() == Some(StopReason::MaxTokens) {
@@ -184,10 +233,20 @@ async fn a_turn_cut_at_max_tokens_is_retried_with_the_budget_doubled_up_to_8192(
         }
     }
     assert_eq!(log, ["2048", "4096", "8192", "ceiling"]);
-    assert_eq!(bodies(&scripted), [1024, 2048, 4096, 8192].map(|most| body(most, &[WEATHER], &[&user(ask)])));
+    assert_eq!(
+        bodies(&scripted),
+        [1024, 2048, 4096, 8192].map(|most| body(most, &[WEATHER], &[&user(ask)]))
+    );
     // The call that was cut is mended, so that what is kept is valid; it does not run.
     let mended = call("t9", "get_weather", r#"{"INVALID_JSON":"{\"location\":\"Bo"}"#);
-    assert_eq!(run.messages(), format!("[{},{}]", user(ask), assistant(&format!(r#"{{"type":"text","text":"Boston is"}},{mended}"#))));
+    assert_eq!(
+        run.messages(),
+        format!(
+            "[{},{}]",
+            user(ask),
+            assistant(&format!(r#"{{"type":"text","text":"Boston is"}},{mended}"#))
+        )
+    );
     assert_valid(&run, &scripted);
 }
 
@@ -201,9 +260,16 @@ const MY_TOOL: &str = r#"{"name":"my_tool","description":"A sample tool.","input
 
 #[tokio::test]
 async fn raise_on_is_error() {
-    let script = Script::new().reply(Reply::new().tool_use("t1", "my_tool", r#"{"query":"x"}"#)).reply(Reply::text("never"));
+    let script = Script::new()
+        .reply(Reply::new().tool_use("t1", "my_tool", r#"{"query":"x"}"#))
+        .reply(Reply::text("never"));
     let scripted = scripted(script);
-    let mut run = scripted.client().run("claude-opus-4-7").max_tokens(1024).tools(my_tool).user("Run the tool");
+    let mut run = scripted
+        .client()
+        .run("claude-opus-4-7")
+        .max_tokens(1024)
+        .tools(my_tool)
+        .user("Run the tool");
     async fn failing(run: &mut Run) -> Result<(), String> {
         while let Some(mut turn) = run.next_turn().await.map_err(|error| error.to_string())? {
             let results = turn.results().await.map_err(|error| error.to_string())?;
@@ -223,13 +289,19 @@ async fn raise_on_is_error() {
 #[tokio::test]
 async fn cache_control_on_results() {
     let scripted = scripted(weather_script());
-    let mut run = scripted.client().run("claude-opus-4-7").max_tokens(1024).tools(get_weather).user(ASK_SF);
+    let mut run =
+        scripted.client().run("claude-opus-4-7").max_tokens(1024).tools(get_weather).user(ASK_SF);
     while let Some(mut turn) = run.next_turn().await.unwrap() {
-        let edited = turn.results().await.unwrap().edit(|result| result.cache_control(r#"{"type":"ephemeral"}"#).map(|_| ()));
+        let edited = turn
+            .results()
+            .await
+            .unwrap()
+            .edit(|result| result.cache_control(r#"{"type":"ephemeral"}"#).map(|_| ()));
         edited.unwrap();
     }
     let mut expected = weather_bodies([1024, 1024], &[]);
-    expected[1] = expected[1].replace(r#"68°F, sunny"}"#, r#"68°F, sunny","cache_control":{"type":"ephemeral"}}"#);
+    expected[1] = expected[1]
+        .replace(r#"68°F, sunny"}"#, r#"68°F, sunny","cache_control":{"type":"ephemeral"}}"#);
     assert_eq!(bodies(&scripted), expected);
     assert_valid(&run, &scripted);
 }
@@ -237,7 +309,8 @@ async fn cache_control_on_results() {
 #[tokio::test]
 async fn a_stream_with_its_final_message() {
     let scripted = scripted(weather_script());
-    let mut run = scripted.client().run("claude-opus-4-7").max_tokens(1024).tools(get_weather).user(ASK_SF);
+    let mut run =
+        scripted.client().run("claude-opus-4-7").max_tokens(1024).tools(get_weather).user(ASK_SF);
     let (mut text, mut finals) = (String::new(), Vec::new());
     loop {
         let is_whole = match run.next_event().await.unwrap() {
@@ -264,7 +337,12 @@ async fn a_stream_with_its_final_message() {
 async fn stop_a_stream_after_100_words() {
     let long = "word ".repeat(500);
     let scripted = scripted(Script::new().reply(Reply::text(&long)).reply(Reply::text("Done.")));
-    let mut run = scripted.client().run("claude-opus-4-7").max_tokens(1024).tools(get_weather).user("Do something");
+    let mut run = scripted
+        .client()
+        .run("claude-opus-4-7")
+        .max_tokens(1024)
+        .tools(get_weather)
+        .user("Do something");
     let mut words = 0;
     while let Some(event) = run.next_event().await.unwrap() {
         if let Event::Text { text, .. } = event {
@@ -281,7 +359,10 @@ async fn stop_a_stream_after_100_words() {
     assert_valid(&run, &scripted);
     assert_eq!(run.user("Shorter, please.").unwrap().until_done().await.unwrap().text(), "Done.");
     let (ask, again) = (user("Do something"), user("Shorter, please."));
-    assert_eq!(bodies(&scripted), [body(1024, &[WEATHER], &[&ask]), body(1024, &[WEATHER], &[&ask, &again])]);
+    assert_eq!(
+        bodies(&scripted),
+        [body(1024, &[WEATHER], &[&ask]), body(1024, &[WEATHER], &[&ask, &again])]
+    );
 }
 
 /// A tool that might cause infinite loops.
@@ -302,16 +383,29 @@ async fn at_most_5_turns() {
         n += 1;
         Reply::new().tool_use(&format!("t{n}"), "recursive_tool", &format!("{{\"n\":{n}}}")).into()
     }));
-    let mut run =
-        scripted.client().run("claude-opus-4-7").max_tokens(1024).max_turns(5).tools(recursive_tool).user("Keep calling the tool");
+    let mut run = scripted
+        .client()
+        .run("claude-opus-4-7")
+        .max_tokens(1024)
+        .max_turns(5)
+        .tools(recursive_tool)
+        .user("Keep calling the tool");
     let finished = run.until_done().await.unwrap();
     assert_eq!(finished.outcome, Outcome::Limit(Limit::Turns));
     assert_eq!(finished.message.unwrap().stop_reason(), Some(StopReason::ToolUse));
     let mut messages = vec![user("Keep calling the tool")];
     let mut expected = Vec::new();
     for n in 1..=5 {
-        expected.push(body(1024, &[RECURSIVE], &messages.iter().map(String::as_str).collect::<Vec<_>>()));
-        messages.push(assistant(&call(&format!("t{n}"), "recursive_tool", &format!("{{\"n\":{n}}}"))));
+        expected.push(body(
+            1024,
+            &[RECURSIVE],
+            &messages.iter().map(String::as_str).collect::<Vec<_>>(),
+        ));
+        messages.push(assistant(&call(
+            &format!("t{n}"),
+            "recursive_tool",
+            &format!("{{\"n\":{n}}}"),
+        )));
         messages.push(results(&result(&format!("t{n}"), &format!("Called with {n}"))));
     }
     assert_eq!(bodies(&scripted), expected);
@@ -332,8 +426,17 @@ const GET_DATA: &str = r#"{"name":"get_data","description":"Get data by ID.","in
 #[tokio::test]
 async fn results_by_hand_get_data() {
     let input = r#"{"id":123}"#;
-    let scripted = scripted(Script::new().reply(Reply::new().tool_use("t1", "get_data", input)).reply(Reply::text("It is data.")));
-    let mut run = scripted.client().run("claude-opus-4-7").max_tokens(1024).tools(get_data).user("Get record 123");
+    let scripted = scripted(
+        Script::new()
+            .reply(Reply::new().tool_use("t1", "get_data", input))
+            .reply(Reply::text("It is data.")),
+    );
+    let mut run = scripted
+        .client()
+        .run("claude-opus-4-7")
+        .max_tokens(1024)
+        .tools(get_data)
+        .user("Get record 123");
     let mut first = run.next_turn().await.unwrap().unwrap();
     assert_eq!(first.stop_reason(), Some(StopReason::ToolUse));
     let made = first.results().await.unwrap().message_json().unwrap();
@@ -346,6 +449,9 @@ async fn results_by_hand_get_data() {
     }
     assert_eq!(texts, ["It is data."]);
     let (ask, reply) = (user("Get record 123"), assistant(&call("t1", "get_data", input)));
-    assert_eq!(bodies(&scripted), [body(1024, &[GET_DATA], &[&ask]), body(1024, &[GET_DATA], &[&ask, &reply, &made])]);
+    assert_eq!(
+        bodies(&scripted),
+        [body(1024, &[GET_DATA], &[&ask]), body(1024, &[GET_DATA], &[&ask, &reply, &made])]
+    );
     assert_valid(&run, &scripted);
 }

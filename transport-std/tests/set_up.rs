@@ -14,15 +14,27 @@ use toolrunner_std::{Error, ToolError};
 
 #[tokio::test]
 async fn tools_may_be_added_in_several_steps() {
-    let scripted = scripted(Script::new().reply(calls(&["a"], "first").tool_use("b", "second", "{}")).reply(Reply::text("Done.")));
+    let scripted = scripted(
+        Script::new()
+            .reply(calls(&["a"], "first").tool_use("b", "second", "{}"))
+            .reply(Reply::text("Done.")),
+    );
     let (first, second) = (echo("first"), echo("second"));
-    let mut run = scripted.client().run("m").tools(first.clone()).tools((second.clone(), echo("third"))).user("Go.");
+    let mut run = scripted
+        .client()
+        .run("m")
+        .tools(first.clone())
+        .tools((second.clone(), echo("third")))
+        .user("Go.");
     run.until_done().await.unwrap();
     assert_eq!((first.ran(), second.ran()), (vec!["a".to_owned()], vec!["b".to_owned()]));
     assert_valid(&run, &scripted);
 
     let mut run = scripted.client().run("m").tools(echo("same")).tools(echo("same")).user("Go.");
-    assert_eq!(run.until_done().await.unwrap_err().to_string(), r#"two tools have the name "same""#);
+    assert_eq!(
+        run.until_done().await.unwrap_err().to_string(),
+        r#"two tools have the name "same""#
+    );
 }
 
 /// What is wrong with how a run was made is the same error at each use.
@@ -44,10 +56,18 @@ impl Tools for Deaf {
     }
 
     fn definition(&self, i: usize) -> Option<Definition<'_>> {
-        (i == 0).then(|| Definition::new("deaf", r#"{"name":"deaf","input_schema":{"type":"object"}}"#).blocking())
+        (i == 0).then(|| {
+            Definition::new("deaf", r#"{"name":"deaf","input_schema":{"type":"object"}}"#)
+                .blocking()
+        })
     }
 
-    async fn call(&self, _: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+    async fn call(
+        &self,
+        _: usize,
+        call: ToolCall<'_>,
+        out: &mut Output<'_>,
+    ) -> Result<(), ToolError> {
         let context = call.context();
         while !context.is_cancelled() {
             std::thread::sleep(Duration::from_millis(1));

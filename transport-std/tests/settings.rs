@@ -1,4 +1,5 @@
-//! What a run asks for: bodies, parameters, settings; for all turns or for one, and changed between them.
+//! What a run asks for: bodies, parameters, settings; for all turns or for one, and changed between
+//! them.
 
 mod common;
 
@@ -12,8 +13,11 @@ fn texts(count: usize) -> Script {
 
 #[tokio::test]
 async fn any_first_body() {
-    let scripted =
-        scripted(Script::new().reply(Reply::new().tool_use("t1", "mine", "{}").tool_use("t2", "theirs", "{}")).reply(Reply::text("ok")));
+    let scripted = scripted(
+        Script::new()
+            .reply(Reply::new().tool_use("t1", "mine", "{}").tool_use("t2", "theirs", "{}"))
+            .reply(Reply::text("ok")),
+    );
     let server = r#"{"type":"web_search_20250305","name":"web_search"}"#;
     let theirs = r#"{"name":"theirs","input_schema":{"type":"object","x":1.50}}"#;
     let messages = r#"[{"role":"user","content":[{"type":"text","text":"Hi","cache_control":{"type":"ephemeral"}}]}]"#;
@@ -57,13 +61,20 @@ async fn parameters_of_one_turn() {
 #[tokio::test]
 async fn settings_of_a_run_change_only_what_they_say() {
     let scripted = scripted(texts(2));
-    let client = scripted.builder().body_field("metadata", "1").beta("one").max_retries(7).build().unwrap();
-    let builder = client.run("m").param("metadata", 2).settings(|client| client.beta("two").header("x-run", "yes").query("a", "b"));
+    let client =
+        scripted.builder().body_field("metadata", "1").beta("one").max_retries(7).build().unwrap();
+    let builder = client
+        .run("m")
+        .param("metadata", 2)
+        .settings(|client| client.beta("two").header("x-run", "yes").query("a", "b"));
     let mut run = builder.user("Go.");
     assert_eq!(run.retry_policy_mut().retries, 7);
     run.retry_policy_mut().retries = 3;
     run.until_done().await.unwrap();
-    run.change_settings(|client| client.auth_token("bearer").body_field("service_tier", "\"auto\"")).unwrap();
+    run.change_settings(|client| {
+        client.auth_token("bearer").body_field("service_tier", "\"auto\"")
+    })
+    .unwrap();
     assert_eq!(run.retry_policy_mut().retries, 3);
     assert!(run.change_settings(|client| client.base_url("no url")).is_err());
     run.user("More.").unwrap().until_done().await.unwrap();
@@ -73,19 +84,31 @@ async fn settings_of_a_run_change_only_what_they_say() {
         (first.path.as_str(), first.header("anthropic-beta"), first.header("x-run")),
         ("/v1/messages?a=b", Some("one,two"), Some("yes"))
     );
-    assert!(first.body.starts_with(br#"{"model":"m","metadata":2,"max_tokens":4096,"#), "{}", String::from_utf8_lossy(&first.body));
+    assert!(
+        first.body.starts_with(br#"{"model":"m","metadata":2,"max_tokens":4096,"#),
+        "{}",
+        String::from_utf8_lossy(&first.body)
+    );
     assert_eq!(
         (first.header("x-api-key"), second.header("x-api-key"), second.header("authorization")),
         (Some("test-key"), None, Some("Bearer bearer"))
     );
-    assert!(String::from_utf8_lossy(&second.body).contains(r#""metadata":2,"max_tokens":4096,"service_tier":"auto""#));
+    assert!(
+        String::from_utf8_lossy(&second.body)
+            .contains(r#""metadata":2,"max_tokens":4096,"service_tier":"auto""#)
+    );
     drop(model);
     let _: &Settings = run.settings();
 }
 
 #[tokio::test]
 async fn tools_changed_between_turns() {
-    let scripted = scripted(Script::new().reply(calls(&["t1"], "a")).reply(calls(&["t2"], "b")).reply(Reply::text("ok")));
+    let scripted = scripted(
+        Script::new()
+            .reply(calls(&["t1"], "a"))
+            .reply(calls(&["t2"], "b"))
+            .reply(Reply::text("ok")),
+    );
     let (a, b) = (echo("a"), echo("b"));
     let mut run = scripted.client().run("m").tools(a.clone()).user("Go.");
     let mut turn = run.next_turn().await.unwrap().unwrap();
@@ -105,9 +128,13 @@ async fn the_container_goes_with_the_next_request_unless_one_is_pinned() {
         (Some("{}"), r#""container":{"id":"c1"}"#),
         (Some(r#"{"skills":[]}"#), r#""container":{"id":"c1","skills":[]}"#),
     ] {
-        let scripted = scripted(Script::new().reply(calls(&["t1"], "a").container("c1")).reply(Reply::text("ok")));
+        let scripted = scripted(
+            Script::new().reply(calls(&["t1"], "a").container("c1")).reply(Reply::text("ok")),
+        );
         let builder = scripted.client().run("m").tools(echo("a"));
-        let mut run = if let Some(json) = pinned { builder.param_json("container", json) } else { builder }.user("Go.");
+        let mut run =
+            if let Some(json) = pinned { builder.param_json("container", json) } else { builder }
+                .user("Go.");
         run.until_done().await.unwrap();
         assert!(bodies(&scripted)[1].contains(sent), "{}", bodies(&scripted)[1]);
     }

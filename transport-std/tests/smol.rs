@@ -33,9 +33,16 @@ impl DynClock for SmolClock {
 
 /// One overloaded server, then calls of every kind of tool, then an end.
 fn script() -> Script {
-    let all =
-        Reply::new().tool_use("t1", "a", "{}").tool_use("t2", "blocking", "{}").tool_use("t3", "late", "{}").tool_use("t4", "bad", "{}");
-    Script::new().error(529, "overloaded_error", "Overloaded").reply(all).reply(calls(&["t5"], "a")).reply(Reply::text("ok"))
+    let all = Reply::new()
+        .tool_use("t1", "a", "{}")
+        .tool_use("t2", "blocking", "{}")
+        .tool_use("t3", "late", "{}")
+        .tool_use("t4", "bad", "{}");
+    Script::new()
+        .error(529, "overloaded_error", "Overloaded")
+        .reply(all)
+        .reply(calls(&["t5"], "a"))
+        .reply(Reply::text("ok"))
 }
 
 fn run_on_smol(clock: Option<SmolClock>) {
@@ -53,7 +60,8 @@ fn run_on_smol(clock: Option<SmolClock>) {
     bad.shape = |definition| definition.blocking();
     let scripted = scripted(script());
     let retry = RetryPolicy { first_wait: Duration::from_millis(10), ..RetryPolicy::DEFAULT };
-    let builder = scripted.client().run("m").tools((echo("a"), blocking, late, bad)).retry_policy(retry);
+    let builder =
+        scripted.client().run("m").tools((echo("a"), blocking, late, bad)).retry_policy(retry);
     let builder = if let Some(clock) = clock { builder.clock(clock) } else { builder };
     let mut run = builder.user("Go.");
     let (run, text) = smol::block_on(async {
@@ -66,7 +74,10 @@ fn run_on_smol(clock: Option<SmolClock>) {
     assert_eq!(text, "ok");
     let said = run.messages();
     assert!(said.contains(r#""content":"Some(\"toolrunner-blocking\")""#), "{said}");
-    assert!(said.contains("timed out after 50 ms") && said.contains("Error: tool panicked"), "{said}");
+    assert!(
+        said.contains("timed out after 50 ms") && said.contains("Error: tool panicked"),
+        "{said}"
+    );
     assert_valid(&run, &scripted);
 }
 

@@ -10,9 +10,12 @@ use toolrunner_std::{Decision, Limit, Outcome};
 
 #[tokio::test]
 async fn a_suspended_run_goes_on_in_another_process() {
-    let scripted = scripted(Script::new().reply(calls(&["t1", "t2"], "a")).reply(Reply::text("ok")));
+    let scripted =
+        scripted(Script::new().reply(calls(&["t1", "t2"], "a")).reply(Reply::text("ok")));
     let (first, second) = (echo("a"), echo("a"));
-    let gate = |call: toolrunner_std::run::GatedCall| async move { if call.id == "t1" { Decision::Allow } else { Decision::Suspend } };
+    let gate = |call: toolrunner_std::run::GatedCall| async move {
+        if call.id == "t1" { Decision::Allow } else { Decision::Suspend }
+    };
     let mut run = scripted.client().run("m").tools(first.clone()).gate(gate).user("Go.");
     assert_eq!(run.outcome(), None);
     assert_eq!(run.until_done().await.unwrap().outcome, Outcome::NeedsAnswer);
@@ -31,14 +34,21 @@ async fn a_suspended_run_goes_on_in_another_process() {
 
 #[tokio::test]
 async fn a_call_that_ran_when_the_process_died_is_not_run_again() {
-    let scripted =
-        scripted(Script::new().reply(Reply::new().tool_use("t1", "fast", "{}").tool_use("t2", "slow", "{}")).reply(Reply::text("ok")));
+    let scripted = scripted(
+        Script::new()
+            .reply(Reply::new().tool_use("t1", "fast", "{}").tool_use("t2", "slow", "{}"))
+            .reply(Reply::text("ok")),
+    );
     let (fast, (slow, over)) = (echo("fast"), busy("slow"));
     let mut run = scripted.client().run("m").tools((fast.clone(), slow.clone())).user("Go.");
     while slow.ran().is_empty() {
         assert!(tokio::time::timeout(Duration::from_millis(50), run.until_done()).await.is_err());
     }
-    let mut run = scripted.client().run("m").tools((fast.clone(), slow.clone())).resume(&run.snapshot().unwrap());
+    let mut run = scripted
+        .client()
+        .run("m")
+        .tools((fast.clone(), slow.clone()))
+        .resume(&run.snapshot().unwrap());
     assert_eq!(run.until_done().await.unwrap().text(), "ok");
     drop(over);
     assert_eq!((fast.ran().len(), slow.ran().len()), (1, 1));
@@ -52,7 +62,12 @@ async fn a_call_that_ran_when_the_process_died_is_not_run_again() {
 
 #[tokio::test]
 async fn at_a_limit_and_half_way_through_a_reply() {
-    let scripted = scripted(Script::new().reply(calls(&["t1"], "a")).reply(Reply::text("half")).reply(Reply::text("ok")));
+    let scripted = scripted(
+        Script::new()
+            .reply(calls(&["t1"], "a"))
+            .reply(Reply::text("half"))
+            .reply(Reply::text("ok")),
+    );
     let tool = echo("a");
     let mut run = scripted.client().run("m").tools(tool.clone()).max_turns(1).user("Go.");
     assert_eq!(run.until_done().await.unwrap().outcome, Outcome::Limit(Limit::Turns));
@@ -75,21 +90,30 @@ async fn what_is_no_snapshot_is_refused() {
     run.until_done().await.unwrap();
     let good = run.snapshot().unwrap();
     let newer = good.replace("\"toolrunner_snapshot\":1", "\"toolrunner_snapshot\":2");
-    let refused = async |text: &str| scripted.client().run("m").resume(text).until_done().await.unwrap_err().to_string();
+    let refused = async |text: &str| {
+        scripted.client().run("m").resume(text).until_done().await.unwrap_err().to_string()
+    };
     assert_eq!(refused(&newer).await, "the snapshot is of a newer version than this library reads");
     let older = good.replace("\"toolrunner_snapshot\":1", "\"toolrunner_snapshot\":0");
-    assert_eq!(refused(&older).await, "the snapshot is of an older version than this library reads");
+    assert_eq!(
+        refused(&older).await,
+        "the snapshot is of an older version than this library reads"
+    );
     for bad in ["", "{}", "[]", "{\"toolrunner_snapshot\":\"1\"}", &good[..good.len() - 1]] {
         assert_eq!(refused(bad).await, "this is no snapshot of a run", "{bad}");
     }
     let changed = good.replace("Go.", "No.");
     assert_ne!(changed, good);
-    assert_eq!(refused(&changed).await, "this is no snapshot of a run as it was written: its content does not match its sum");
+    assert_eq!(
+        refused(&changed).await,
+        "this is no snapshot of a run as it was written: its content does not match its sum"
+    );
     // Any digit changed: refused, or a run that still sends nothing that is not valid.
     for (i, _) in good.match_indices(|c: char| c.is_ascii_digit()) {
         let mut bytes = good.clone().into_bytes();
         bytes[i] = if bytes[i] == b'9' { b'0' } else { bytes[i] + 1 };
-        let mut run = scripted.client().run("m").max_turns(0).resume(core::str::from_utf8(&bytes).unwrap());
+        let mut run =
+            scripted.client().run("m").max_turns(0).resume(core::str::from_utf8(&bytes).unwrap());
         let _ = run.until_done().await;
         let _ = run.close_open_calls();
     }

@@ -42,14 +42,17 @@ impl Visit for Fields<'_> {
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        let parent = context.span(id).and_then(|span| span.parent()).map(|parent| parent.id().into_u64());
+        let parent =
+            context.span(id).and_then(|span| span.parent()).map(|parent| parent.id().into_u64());
         let mut span = Span { name: attributes.metadata().name(), parent, ..Span::default() };
         attributes.record(&mut Fields(&mut span.fields));
         self.0.lock().unwrap().insert(id.into_u64(), span);
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, _: Context<'_, S>) {
-        values.record(&mut Fields(&mut self.0.lock().unwrap().get_mut(&id.into_u64()).unwrap().fields));
+        values.record(&mut Fields(
+            &mut self.0.lock().unwrap().get_mut(&id.into_u64()).unwrap().fields,
+        ));
     }
 
     fn on_close(&self, id: Id, _: Context<'_, S>) {
@@ -64,7 +67,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
 
 impl Spans {
     fn subscriber(&self) -> impl Subscriber + use<> {
-        let only = tracing_subscriber::filter::Targets::new().with_target(TRACE_TARGET, tracing::Level::INFO);
+        let only = tracing_subscriber::filter::Targets::new()
+            .with_target(TRACE_TARGET, tracing::Level::INFO);
         Registry::default().with(self.clone().with_filter(only))
     }
 
@@ -74,7 +78,8 @@ impl Spans {
 }
 
 fn conversation() -> Script {
-    let calls = Reply::text("Looking.").tool_use("t1", "good", r#"{"a":1}"#).tool_use("t2", "bad", "{}");
+    let calls =
+        Reply::text("Looking.").tool_use("t1", "good", r#"{"a":1}"#).tool_use("t2", "bad", "{}");
     Script::new().reply(calls).reply(Reply::text("Done."))
 }
 
@@ -82,10 +87,14 @@ fn conversation() -> Script {
 async fn run_of(script: Script, content: Option<usize>) -> Spans {
     let spans = Spans::default();
     let _guard = tracing::subscriber::set_default(spans.subscriber());
-    let (good, bad) = (fun("good", |_| Ok("fine".to_owned())), fun("bad", |_| Err(ToolError::new("not today"))));
+    let (good, bad) =
+        (fun("good", |_| Ok("fine".to_owned())), fun("bad", |_| Err(ToolError::new("not today"))));
     let scripted = scripted(script);
     let run = scripted.client().run("claude-x").tools((good, bad)).clock(VirtualClock::new(1));
-    let run = run.agent_name("helper").conversation_id("c-7").retry_policy(RetryPolicy { retries: 1, ..RetryPolicy::DEFAULT });
+    let run = run
+        .agent_name("helper")
+        .conversation_id("c-7")
+        .retry_policy(RetryPolicy { retries: 1, ..RetryPolicy::DEFAULT });
     let run = content.into_iter().fold(run, |run, limit| run.trace_content(limit));
     run.user("Go.").until_done().await.unwrap();
     spans
@@ -103,7 +112,8 @@ async fn a_run_its_requests_and_its_calls_are_a_tree() {
     assert!(run.is_closed && run.parent.is_none());
 
     let requests = spans.named("chat");
-    let reasons: Vec<String> = requests.iter().map(|span| field(span, "gen_ai.response.finish_reasons")).collect();
+    let reasons: Vec<String> =
+        requests.iter().map(|span| field(span, "gen_ai.response.finish_reasons")).collect();
     assert_eq!(reasons, [r#"["tool_use"]"#, r#"["end_turn"]"#]);
     for request in &requests {
         assert!(request.is_closed && request.parent.is_some(), "{request:?}");
@@ -117,15 +127,23 @@ async fn a_run_its_requests_and_its_calls_are_a_tree() {
     calls.sort_by_key(|span| field(span, "gen_ai.tool.call.id"));
     let told: Vec<[String; 4]> = calls
         .iter()
-        .map(|span| ["otel.name", "gen_ai.tool.call.id", "otel.status_code", "error.type"].map(|name| field(span, name)))
+        .map(|span| {
+            ["otel.name", "gen_ai.tool.call.id", "otel.status_code", "error.type"]
+                .map(|name| field(span, name))
+        })
         .collect();
-    assert_eq!(told, [["execute_tool good", "t1", "OK", ""], ["execute_tool bad", "t2", "ERROR", "tool_error"]]);
+    assert_eq!(
+        told,
+        [["execute_tool good", "t1", "OK", ""], ["execute_tool bad", "t2", "ERROR", "tool_error"]]
+    );
     // All children of the one run, which is why it closes last.
     let parents: Vec<Option<u64>> = requests.iter().chain(&calls).map(|span| span.parent).collect();
     assert!(parents.iter().all(|parent| parent.is_some() && *parent == parents[0]), "{parents:?}");
     // No contents without the switch.
     for span in requests.iter().chain(&calls) {
-        assert!(span.fields.keys().all(|name| !name.contains("messages") && !name.contains("arguments") && !name.contains("result")));
+        assert!(span.fields.keys().all(|name| !name.contains("messages")
+            && !name.contains("arguments")
+            && !name.contains("result")));
     }
 }
 
@@ -134,12 +152,23 @@ async fn contents_are_recorded_on_request_up_to_their_limit() {
     let spans = run_of(conversation(), Some(4096)).await;
     let field = |span: &Span, name: &str| span.fields.get(name).cloned().unwrap_or_default();
     let requests = spans.named("chat");
-    assert_eq!(field(&requests[0], "gen_ai.input.messages"), r#"[{"parts":[{"content":"Go.","type":"text"}],"role":"user"}]"#);
+    assert_eq!(
+        field(&requests[0], "gen_ai.input.messages"),
+        r#"[{"parts":[{"content":"Go.","type":"text"}],"role":"user"}]"#
+    );
     assert!(field(&requests[0], "gen_ai.output.messages").contains(r#""arguments":{"a":1}"#));
-    assert!(field(&requests[1], "gen_ai.input.messages").contains(r#""response":"not today""#), "{requests:?}");
+    assert!(
+        field(&requests[1], "gen_ai.input.messages").contains(r#""response":"not today""#),
+        "{requests:?}"
+    );
     let calls = spans.named("execute_tool");
     assert!(calls.iter().any(|span| field(span, "gen_ai.tool.call.result") == "fine"), "{calls:?}");
-    assert!(requests.iter().chain(&calls).all(|span| !span.fields.contains_key("toolrunner.content.truncated")));
+    assert!(
+        requests
+            .iter()
+            .chain(&calls)
+            .all(|span| !span.fields.contains_key("toolrunner.content.truncated"))
+    );
 
     let spans = run_of(conversation(), Some(60)).await;
     let requests = spans.named("chat");
@@ -158,7 +187,11 @@ async fn a_retry_shares_its_requests_span_and_an_error_closes_all() {
     let spans = Spans::default();
     let _guard = tracing::subscriber::set_default(spans.subscriber());
     let scripted = scripted(Script::new().answer(busy()).answer(busy()));
-    let run = scripted.client().run("m").clock(VirtualClock::new(1)).retry_policy(RetryPolicy { retries: 1, ..RetryPolicy::DEFAULT });
+    let run = scripted
+        .client()
+        .run("m")
+        .clock(VirtualClock::new(1))
+        .retry_policy(RetryPolicy { retries: 1, ..RetryPolicy::DEFAULT });
     run.user("Go.").until_done().await.unwrap_err();
     for name in ["invoke_agent", "chat"] {
         let [span] = &spans.named(name)[..] else { panic!("one {name}") };
@@ -175,8 +208,14 @@ async fn runs_at_the_same_time_keep_their_children_apart() {
     let one = |id: usize| {
         async move {
             let scripted = scripted(conversation());
-            let tools = (fun("good", |_| Ok("fine".to_owned())), fun("bad", |_| Ok("fine".to_owned())));
-            let mut run = scripted.client().run("m").tools(tools).conversation_id(format!("c-{id}")).user("Go.");
+            let tools =
+                (fun("good", |_| Ok("fine".to_owned())), fun("bad", |_| Ok("fine".to_owned())));
+            let mut run = scripted
+                .client()
+                .run("m")
+                .tools(tools)
+                .conversation_id(format!("c-{id}"))
+                .user("Go.");
             while run.next_event().await.unwrap().is_some() {
                 tokio::task::yield_now().await;
             }
@@ -188,7 +227,11 @@ async fn runs_at_the_same_time_keep_their_children_apart() {
     assert_eq!((users.len(), spans.named("invoke_agent").len()), (8, 8));
     assert!(spans.named("invoke_agent").iter().all(|span| span.parent.is_some() && span.is_closed));
     let count = |name: &str, id: usize| {
-        spans.named(name).iter().filter(|span| span.fields.get("gen_ai.conversation.id") == Some(&format!("c-{id}"))).count()
+        spans
+            .named(name)
+            .iter()
+            .filter(|span| span.fields.get("gen_ai.conversation.id") == Some(&format!("c-{id}")))
+            .count()
     };
     for id in 0..8 {
         assert_eq!((count("chat", id), count("execute_tool", id)), (2, 2), "{id}");
@@ -202,10 +245,16 @@ async fn a_request_carries_the_traceparent_of_its_span() {
     let scripted = scripted(conversation());
     let tools = (fun("good", |_| Ok("fine".to_owned())), fun("bad", |_| Ok("fine".to_owned())));
     let run = scripted.client().run("m").tools(tools);
-    let run = run.propagate_trace(|span| Some(format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{:016x}-01", span.id()?.into_u64())));
+    let run = run.propagate_trace(|span| {
+        Some(format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{:016x}-01", span.id()?.into_u64()))
+    });
     run.user("Go.").until_done().await.unwrap();
     let sent = scripted.requests();
-    let headers: Vec<&str> = sent.iter().filter_map(|request| request.header("traceparent")).collect();
+    let headers: Vec<&str> =
+        sent.iter().filter_map(|request| request.header("traceparent")).collect();
     assert_eq!(headers.len(), 2);
-    assert!(headers.iter().all(|header| header.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-")), "{headers:?}");
+    assert!(
+        headers.iter().all(|header| header.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-")),
+        "{headers:?}"
+    );
 }

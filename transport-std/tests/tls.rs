@@ -20,7 +20,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use support::{CONNECT_TIMEOUT, Do, HEADERS, OK, Server, child, exchange, read, self_signed, send, settings, trusting};
+use support::{
+    CONNECT_TIMEOUT, Do, HEADERS, OK, Server, child, exchange, read, self_signed, send, settings,
+    trusting,
+};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
@@ -35,10 +38,14 @@ async fn a_certificate_that_nobody_vouches_for() {
     let (_, other) = self_signed(&[]);
     let server = Server::start_with(Some(tls), |_, _| Do::Answer(OK.to_owned())).await;
     // Trusting another one, so that it does not depend on whether this machine has any roots.
-    let error = exchange(&mut trusting(&other), &format!("https://{}", server.address)).await.unwrap_err();
+    let error =
+        exchange(&mut trusting(&other), &format!("https://{}", server.address)).await.unwrap_err();
     assert_eq!(error.transport_kind(), TransportKind::Tls);
     let text = error.to_string();
-    let start = format!("the TLS certificate of https://{} was not accepted: invalid peer certificate: ", server.address);
+    let start = format!(
+        "the TLS certificate of https://{} was not accepted: invalid peer certificate: ",
+        server.address
+    );
     assert!(text.starts_with(&start), "{text}");
     assert!(!error.transport_kind().is_transient());
 }
@@ -65,7 +72,10 @@ async fn a_server_without_tls() {
     let (_, pem) = self_signed(&[]);
     let error = exchange(&mut trusting(&pem), &format!("https://{plain}")).await.unwrap_err();
     assert_eq!(error.transport_kind(), TransportKind::Tls);
-    assert!(error.to_string().starts_with(&format!("no TLS session with https://{plain}: ")), "{error}");
+    assert!(
+        error.to_string().starts_with(&format!("no TLS session with https://{plain}: ")),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -74,7 +84,10 @@ async fn a_root_of_ones_own() {
     let server = Server::start_with(Some(tls), |_, _| Do::Answer(OK.to_owned())).await;
     let url = format!("https://{}", server.address);
     let certificate = RootCertificate::from_pem(pem.as_bytes()).unwrap().remove(0);
-    let builder = ClientBuilder::new().base_url(&url).proxies(settings().proxies).connect_timeout(CONNECT_TIMEOUT);
+    let builder = ClientBuilder::new()
+        .base_url(&url)
+        .proxies(settings().proxies)
+        .connect_timeout(CONNECT_TIMEOUT);
     let builder = builder.add_root_certificate(certificate);
     let mut transport = builder.settings().unwrap().transport().clone();
     for _ in 0..3 {
@@ -85,8 +98,16 @@ async fn a_root_of_ones_own() {
 
 #[test]
 fn what_is_no_certificate() {
-    assert_eq!(RootCertificate::from_pem(b"hello").unwrap_err().to_string(), "not a certificate: the PEM text holds none");
-    assert!(RootCertificate::from_der(b"hello").unwrap_err().to_string().starts_with("not a certificate: "));
+    assert_eq!(
+        RootCertificate::from_pem(b"hello").unwrap_err().to_string(),
+        "not a certificate: the PEM text holds none"
+    );
+    assert!(
+        RootCertificate::from_der(b"hello")
+            .unwrap_err()
+            .to_string()
+            .starts_with("not a certificate: ")
+    );
 }
 
 /// Says its length, in as many frames as it is told.
@@ -96,7 +117,10 @@ impl http_body::Body for Frames {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         if self.0 == 0 {
             return Poll::Ready(None);
         }
@@ -111,7 +135,10 @@ async fn http2_server(tls: TlsAcceptor) -> (SocketAddr, Arc<AtomicUsize>) {
 }
 
 /// The same, closing a connection when told.
-async fn http2_server_that_closes(tls: TlsAcceptor, close: Arc<Notify>) -> (SocketAddr, Arc<AtomicUsize>) {
+async fn http2_server_that_closes(
+    tls: TlsAcceptor,
+    close: Arc<Notify>,
+) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let connections = Arc::new(AtomicUsize::new(0));
@@ -129,14 +156,18 @@ async fn http2_server_that_closes(tls: TlsAcceptor, close: Arc<Notify>) -> (Sock
                     let path = request.uri().path().to_owned();
                     let mut body = request.into_body();
                     let mut length = 0;
-                    while let Some(frame) = core::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+                    while let Some(frame) =
+                        core::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await
+                    {
                         length += frame.unwrap().into_data().map_or(0, |data| data.len());
                     }
                     tokio::time::sleep(Duration::from_millis(20)).await;
-                    let reply = hyper::Response::builder().header("request-id", format!("{path} {length}"));
+                    let reply =
+                        hyper::Response::builder().header("request-id", format!("{path} {length}"));
                     Ok::<_, Infallible>(reply.body(Frames(3)).unwrap())
                 });
-                let serving = http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), serve);
+                let serving = http2::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), serve);
                 tokio::select! {
                     _ = serving => {}
                     () = close.notified() => {}
@@ -175,7 +206,11 @@ async fn http2_lets_the_transcript_go_too() {
     let mut transport = trusting(&pem);
     let transcript = Arc::new(vec![b'7'; 900_000]);
     for _ in 0..3 {
-        let head = Head { base_url: &format!("https://{address}"), path: "/v1/messages", headers: &HEADERS };
+        let head = Head {
+            base_url: &format!("https://{address}"),
+            path: "/v1/messages",
+            headers: &HEADERS,
+        };
         let body = Body::new(&[b"["], &transcript, b"]").with_shared(&transcript);
         let mut reply = transport.send(&head, &body).await.unwrap();
         assert_eq!(reply.head.request_id.as_str(), "/v1/messages 900002");
@@ -191,7 +226,11 @@ async fn an_http2_connection_that_is_silent_is_not_used_again() {
     let (tls, pem) = self_signed(&["h2"]);
     let (address, connections) = http2_server(tls).await;
     let root_certificates = RootCertificate::from_pem(pem.as_bytes()).unwrap();
-    let mut transport = HttpTransport::new(HttpSettings { read_timeout: Duration::from_millis(5), root_certificates, ..settings() });
+    let mut transport = HttpTransport::new(HttpSettings {
+        read_timeout: Duration::from_millis(5),
+        root_certificates,
+        ..settings()
+    });
     for n in 1..=2 {
         let error = exchange(&mut transport, &format!("https://{address}")).await.unwrap_err();
         assert_eq!(error.transport_kind(), TransportKind::Timeout);
@@ -221,7 +260,8 @@ async fn an_http2_connection_is_closed_by_its_age_but_not_under_a_request() {
     let url = format!("https://{address}");
     let root_certificates = RootCertificate::from_pem(pem.as_bytes()).unwrap();
     let idle_timeout = Duration::from_millis(300);
-    let mut transport = HttpTransport::new(HttpSettings { idle_timeout, root_certificates, ..settings() });
+    let mut transport =
+        HttpTransport::new(HttpSettings { idle_timeout, root_certificates, ..settings() });
     let held = send(&mut transport, &url).await.unwrap();
     tokio::time::sleep(idle_timeout * 4).await;
     assert_eq!(exchange(&mut transport, &url).await.unwrap().0, 200);
@@ -247,8 +287,12 @@ fn trusted(certificate: &CertificateDer<'static>) -> Arc<RootCertStore> {
 #[tokio::test]
 async fn a_configuration_of_ones_own_with_a_client_certificate() {
     let provider = || Arc::new(rustls::crypto::ring::default_provider());
-    let ((server_certificate, server_key), (client_certificate, client_key)) = (certificate(), certificate());
-    let verifier = WebPkiClientVerifier::builder_with_provider(trusted(&client_certificate), provider()).build().unwrap();
+    let ((server_certificate, server_key), (client_certificate, client_key)) =
+        (certificate(), certificate());
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(trusted(&client_certificate), provider())
+            .build()
+            .unwrap();
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -256,15 +300,27 @@ async fn a_configuration_of_ones_own_with_a_client_certificate() {
         .with_single_cert(vec![server_certificate.clone()], server_key)
         .unwrap();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let server = Server::start_with(Some(TlsAcceptor::from(Arc::new(config))), |_, _| Do::Answer(OK.to_owned())).await;
+    let server = Server::start_with(Some(TlsAcceptor::from(Arc::new(config))), |_, _| {
+        Do::Answer(OK.to_owned())
+    })
+    .await;
     let url = format!("https://{}", server.address);
 
     let own = || {
-        let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap();
         builder.with_root_certificates(trusted(&server_certificate))
     };
-    let with = own().with_client_auth_cert(vec![client_certificate.clone()], client_key.clone_key()).unwrap();
-    let builder = || ClientBuilder::new().base_url(&url).proxies(settings().proxies).connect_timeout(CONNECT_TIMEOUT);
+    let with = own()
+        .with_client_auth_cert(vec![client_certificate.clone()], client_key.clone_key())
+        .unwrap();
+    let builder = || {
+        ClientBuilder::new()
+            .base_url(&url)
+            .proxies(settings().proxies)
+            .connect_timeout(CONNECT_TIMEOUT)
+    };
     // One that offers another protocol first gets this crate's in its place.
     for protocols in [vec![], vec![b"spdy/3".to_vec(), b"http/1.1".to_vec()]] {
         let mut with = with.clone();
@@ -272,13 +328,20 @@ async fn a_configuration_of_ones_own_with_a_client_certificate() {
         let mut transport = builder().tls_config(with).settings().unwrap().transport().clone();
         assert_eq!(exchange(&mut transport, &url).await.unwrap(), (200, b"{}".to_vec()));
     }
-    let mut without = builder().tls_config(own().with_no_client_auth()).settings().unwrap().transport().clone();
-    assert_eq!(exchange(&mut without, &url).await.unwrap_err().transport_kind(), TransportKind::Tls);
+    let mut without =
+        builder().tls_config(own().with_no_client_auth()).settings().unwrap().transport().clone();
+    assert_eq!(
+        exchange(&mut without, &url).await.unwrap_err().transport_kind(),
+        TransportKind::Tls
+    );
 
     // One place decides who is trusted.
     let root = RootCertificate::from_der(&server_certificate).unwrap();
     let both = builder().tls_config(with).add_root_certificate(root).settings().unwrap_err();
-    assert_eq!(both.to_string(), "the TLS configuration has its own roots: add the root certificate to it, not to the client");
+    assert_eq!(
+        both.to_string(),
+        "the TLS configuration has its own roots: add the root certificate to it, not to the client"
+    );
 }
 
 #[tokio::test]

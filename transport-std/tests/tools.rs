@@ -1,4 +1,5 @@
-//! How calls run: at the same time, bounded, alone, in time, cancelled, past a gate; and what is left when one goes wrong.
+//! How calls run: at the same time, bounded, alone, in time, cancelled, past a gate; and what is
+//! left when one goes wrong.
 
 mod common;
 
@@ -35,7 +36,12 @@ impl Tools for Slow {
         (i == 0).then(|| (self.shape)(Definition::new("slow", json)))
     }
 
-    async fn call(&self, _: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+    async fn call(
+        &self,
+        _: usize,
+        call: ToolCall<'_>,
+        out: &mut Output<'_>,
+    ) -> Result<(), ToolError> {
         let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(now, Ordering::SeqCst);
         let context = call.context();
@@ -54,7 +60,14 @@ impl Tools for Slow {
 
 fn slow(millis: u64, shape: fn(Definition<'_>) -> Definition<'_>) -> Slow {
     let wait = Duration::from_millis(millis);
-    Slow { deaf: false, wait, shape, now: Arc::default(), most: Arc::default(), cancelled: Arc::default() }
+    Slow {
+        deaf: false,
+        wait,
+        shape,
+        now: Arc::default(),
+        most: Arc::default(),
+        cancelled: Arc::default(),
+    }
 }
 
 fn ids(count: usize) -> Vec<String> {
@@ -64,7 +77,9 @@ fn ids(count: usize) -> Vec<String> {
 /// One turn with so many calls of `slow`, then an end.
 fn many(count: usize) -> Script {
     let ids = ids(count);
-    Script::new().reply(calls(&ids.iter().map(String::as_str).collect::<Vec<_>>(), "slow")).reply(Reply::text("ok"))
+    Script::new()
+        .reply(calls(&ids.iter().map(String::as_str).collect::<Vec<_>>(), "slow"))
+        .reply(Reply::text("ok"))
 }
 
 /// The ids of the results of the last request.
@@ -79,7 +94,8 @@ async fn at_most_32_at_the_same_time_in_the_models_order() {
     for (bound, most) in [(None, DEFAULT_CONCURRENCY), (Some(3), 3), (Some(0), 1)] {
         let (scripted, tool) = (scripted(many(40)), slow(5, |definition| definition));
         let builder = scripted.client().run("m").tools(tool.clone());
-        let mut run = if let Some(bound) = bound { builder.concurrency(bound) } else { builder }.user("Go.");
+        let mut run =
+            if let Some(bound) = bound { builder.concurrency(bound) } else { builder }.user("Go.");
         assert_eq!(run.until_done().await.unwrap().text(), "ok");
         assert_eq!(tool.most.load(Ordering::SeqCst), most);
         assert_eq!(result_ids(&run), ids(40));
@@ -106,8 +122,15 @@ async fn serial_groups_run_beside_each_other() {
     ] {
         // Three tools that count together: one as said, one in the group "other", one free.
         let first = slow(20, shape);
-        let named = |name: &'static str, shape: fn(Definition<'_>) -> Definition<'_>| Named { name, slow: Slow { shape, ..first.clone() } };
-        let tools = (first.clone(), named("second", |definition| definition.serial_in("other")), named("third", |definition| definition));
+        let named = |name: &'static str, shape: fn(Definition<'_>) -> Definition<'_>| Named {
+            name,
+            slow: Slow { shape, ..first.clone() },
+        };
+        let tools = (
+            first.clone(),
+            named("second", |definition| definition.serial_in("other")),
+            named("third", |definition| definition),
+        );
         let reply = Reply::new()
             .tool_use("t1", "slow", "{}")
             .tool_use("t2", "slow", "{}")
@@ -144,7 +167,12 @@ impl Tools for Named {
         (i == 0).then(|| (self.slow.shape)(Definition::new(self.name, json)))
     }
 
-    async fn call(&self, i: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+    async fn call(
+        &self,
+        i: usize,
+        call: ToolCall<'_>,
+        out: &mut Output<'_>,
+    ) -> Result<(), ToolError> {
         self.slow.call(i, call, out).await
     }
 }
@@ -156,8 +184,11 @@ async fn a_panic_is_an_error_result() {
         if blocking {
             bad.shape = |definition| definition.blocking();
         }
-        let scripted =
-            scripted(Script::new().reply(Reply::new().tool_use("t1", "bad", "{}").tool_use("t2", "good", "{}")).reply(Reply::text("ok")));
+        let scripted = scripted(
+            Script::new()
+                .reply(Reply::new().tool_use("t1", "bad", "{}").tool_use("t2", "good", "{}"))
+                .reply(Reply::text("ok")),
+        );
         let mut run = scripted.client().run("m").tools((bad, echo("good"))).user("Go.");
         run.until_done().await.unwrap();
         let sent = conversations(&scripted).remove(1);
@@ -189,10 +220,16 @@ async fn a_blocking_tool_does_not_block_the_others() {
 
 #[tokio::test]
 async fn a_tool_that_hangs_runs_into_its_time_out() {
-    let (scripted, tool) = (scripted(many(2)), slow(60_000, |definition| definition.timeout(Duration::from_millis(20))));
+    let (scripted, tool) = (
+        scripted(many(2)),
+        slow(60_000, |definition| definition.timeout(Duration::from_millis(20))),
+    );
     let mut run = scripted.client().run("m").tools(tool).user("Go.");
     run.until_done().await.unwrap();
-    assert!(conversations(&scripted)[1].contains(r#""content":"Error: timed out after 20 ms","is_error":true"#));
+    assert!(
+        conversations(&scripted)[1]
+            .contains(r#""content":"Error: timed out after 20 ms","is_error":true"#)
+    );
     assert_valid(&run, &scripted);
 }
 
@@ -241,7 +278,13 @@ async fn a_time_limit_ends_what_is_under_way() {
     let (scripted, tool) = (scripted(many(1)), slow(60_000, |definition| definition));
     let limits = Limits { time: Some(Duration::from_millis(50)), ..Limits::NONE };
     // In virtual time, or on a slow machine it may be up before the tool runs.
-    let mut run = scripted.client().run("m").tools(tool.clone()).limits(limits).clock(VirtualClock::new(1)).user("Go.");
+    let mut run = scripted
+        .client()
+        .run("m")
+        .tools(tool.clone())
+        .limits(limits)
+        .clock(VirtualClock::new(1))
+        .user("Go.");
     assert_eq!(run.until_done().await.unwrap().outcome, Outcome::Limit(Limit::Time));
     assert_eq!(tool.cancelled.load(Ordering::SeqCst), 1);
     assert_valid(&run, &scripted);
@@ -253,8 +296,12 @@ async fn a_time_limit_ends_what_is_under_way() {
 #[tokio::test]
 async fn a_time_limit_does_not_wait_for_a_retry() {
     let clock = VirtualClock::new(1);
-    let scripted =
-        scripted(Script::new().error(529, "overloaded_error", "Overloaded").header("retry-after", "3600").reply(Reply::text("ok")));
+    let scripted = scripted(
+        Script::new()
+            .error(529, "overloaded_error", "Overloaded")
+            .header("retry-after", "3600")
+            .reply(Reply::text("ok")),
+    );
     let limits = Limits { time: Some(Duration::from_secs(10)), ..Limits::NONE };
     let mut run = scripted.client().run("m").limits(limits).clock(clock).user("Go.");
     assert_eq!(run.until_done().await.unwrap().outcome, Outcome::Limit(Limit::Time));
@@ -273,25 +320,51 @@ async fn tools_see_their_context_and_share_state() {
             let json = r#"{"name":"seen","input_schema":{"type":"object"}}"#;
             (i == 0).then(|| Definition::new("seen", json).timeout(Duration::from_secs(9)))
         }
-        async fn call(&self, _: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+        async fn call(
+            &self,
+            _: usize,
+            call: ToolCall<'_>,
+            out: &mut Output<'_>,
+        ) -> Result<(), ToolError> {
             let context = call.context();
-            let visits = context.state::<AtomicUsize>().ok_or(ToolError::new("no state"))?.fetch_add(1, Ordering::SeqCst);
-            assert!(context.state::<String>().is_none() && context.deadline.is_some() && !context.is_cancelled());
-            let _ = out.text(&format!("{} {} turn {} visit {visits}", context.id, context.name, context.turn));
+            let visits = context
+                .state::<AtomicUsize>()
+                .ok_or(ToolError::new("no state"))?
+                .fetch_add(1, Ordering::SeqCst);
+            assert!(
+                context.state::<String>().is_none()
+                    && context.deadline.is_some()
+                    && !context.is_cancelled()
+            );
+            let _ = out.text(&format!(
+                "{} {} turn {} visit {visits}",
+                context.id, context.name, context.turn
+            ));
             Ok(())
         }
     }
-    let scripted = scripted(Script::new().reply(calls(&["t1"], "seen")).reply(calls(&["t2"], "seen")).reply(Reply::text("ok")));
+    let scripted = scripted(
+        Script::new()
+            .reply(calls(&["t1"], "seen"))
+            .reply(calls(&["t2"], "seen"))
+            .reply(Reply::text("ok")),
+    );
     let mut run = scripted.client().run("m").tools(Seen).state(AtomicUsize::new(0)).user("Go.");
     run.until_done().await.unwrap();
     let sent = run.messages();
-    assert!(sent.contains("t1 seen turn 1 visit 0") && sent.contains("t2 seen turn 2 visit 1"), "{sent}");
+    assert!(
+        sent.contains("t1 seen turn 1 visit 0") && sent.contains("t2 seen turn 2 visit 1"),
+        "{sent}"
+    );
 }
 
 #[tokio::test]
 async fn a_gate_decides_about_every_call() {
-    let script = Script::new()
-        .reply(["allow", "deny", "input", "answer", "panic"].iter().fold(Reply::new(), |reply, id| reply.tool_use(id, "a", "{}")));
+    let script = Script::new().reply(
+        ["allow", "deny", "input", "answer", "panic"]
+            .iter()
+            .fold(Reply::new(), |reply, id| reply.tool_use(id, "a", "{}")),
+    );
     let scripted = scripted(script.reply(Reply::text("ok")));
     let tool = fun("a", |input| Ok(format!("got {input}")));
     let run = scripted.client().run("m").tools(tool.clone()).gate(|call| async move {
@@ -329,12 +402,18 @@ async fn a_gate_decides_about_every_call() {
 
 #[tokio::test]
 async fn a_gate_suspends_until_somebody_knows() {
-    let scripted = scripted(Script::new().reply(calls(&["t1", "t2", "t3"], "a")).reply(Reply::text("ok")));
+    let scripted =
+        scripted(Script::new().reply(calls(&["t1", "t2", "t3"], "a")).reply(Reply::text("ok")));
     let tool = echo("a");
-    let gate = |call: toolrunner_std::run::GatedCall| async move { if call.id == "t2" { Decision::Allow } else { Decision::Suspend } };
+    let gate = |call: toolrunner_std::run::GatedCall| async move {
+        if call.id == "t2" { Decision::Allow } else { Decision::Suspend }
+    };
     let mut run = scripted.client().run("m").tools(tool.clone()).gate(gate).user("Go.");
     assert_eq!(run.until_done().await.unwrap().outcome, Outcome::NeedsAnswer);
-    assert_eq!((tool.ran(), run.waiting_calls()), (vec!["t2".to_owned()], vec!["t1".to_owned(), "t3".to_owned()]));
+    assert_eq!(
+        (tool.ran(), run.waiting_calls()),
+        (vec!["t2".to_owned()], vec!["t1".to_owned(), "t3".to_owned()])
+    );
     assert_valid(&run, &scripted);
     run.allow("t1").unwrap().answer_json("t3", r#""no""#, true).unwrap();
     assert!(run.allow("t2").is_err(), "it has run");
@@ -347,14 +426,23 @@ async fn a_gate_suspends_until_somebody_knows() {
 #[tokio::test]
 async fn a_hook_sees_every_result_and_a_cap_cuts_it() {
     let long = fun("long", |_| Ok("ä".repeat(100)));
-    let scripted =
-        scripted(Script::new().reply(Reply::new().tool_use("t1", "long", "{}").tool_use("t2", "a", "{}")).reply(Reply::text("ok")));
+    let scripted = scripted(
+        Script::new()
+            .reply(Reply::new().tool_use("t1", "long", "{}").tool_use("t2", "a", "{}"))
+            .reply(Reply::text("ok")),
+    );
     let redact = |result: &mut ResultDraft| {
         if result.name == "a" {
             result.replace(&result.text().replace("a!", "[redacted]"));
         }
     };
-    let mut run = scripted.client().run("m").tools((long, echo("a"))).on_result(redact).result_cap(15).user("Go.");
+    let mut run = scripted
+        .client()
+        .run("m")
+        .tools((long, echo("a")))
+        .on_result(redact)
+        .result_cap(15)
+        .user("Go.");
     run.until_done().await.unwrap();
     let sent = run.messages();
     assert!(sent.contains(r#""content":"ääää\n[… 186 bytes cut …]\näää""#), "{sent}");

@@ -1,4 +1,5 @@
-//! Ids that a gateway repeats, made unique on a server: also for calls that start early, in histories and in snapshots.
+//! Ids that a gateway repeats, made unique on a server: also for calls that start early, in
+//! histories and in snapshots.
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -23,7 +24,12 @@ impl Tools for Echo {
         Some(Definition::new("echo", r#"{"name":"echo","input_schema":{"type":"object"}}"#))
     }
 
-    async fn call(&self, _: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+    async fn call(
+        &self,
+        _: usize,
+        call: ToolCall<'_>,
+        out: &mut Output<'_>,
+    ) -> Result<(), ToolError> {
         self.0.lock().unwrap().push(call.id.to_string());
         tokio::task::yield_now().await;
         Ok(out.text(&format!("I am {}", call.id))?)
@@ -31,21 +37,37 @@ impl Tools for Echo {
 }
 
 fn script() -> Script {
-    let turn = || Reply::text("Let me see.").tool_use("call_0", "echo", "{}").tool_use("call_1", "echo", "{}");
+    let turn = || {
+        Reply::text("Let me see.").tool_use("call_0", "echo", "{}").tool_use("call_1", "echo", "{}")
+    };
     Script::new().reply(turn()).reply(turn()).reply(Reply::text("Done."))
 }
 
 /// The ids of calls and results in this conversation, in order.
 fn ids(messages: &str) -> Vec<String> {
-    let blocks = Value::first(messages.as_bytes()).unwrap().elements().flat_map(|message| message.member("content").unwrap().elements());
-    blocks.filter_map(|block| Some(block.member("id").or_else(|| block.member("tool_use_id"))?.as_text()?.to_string())).collect()
+    let blocks = Value::first(messages.as_bytes())
+        .unwrap()
+        .elements()
+        .flat_map(|message| message.member("content").unwrap().elements());
+    blocks
+        .filter_map(|block| {
+            Some(block.member("id").or_else(|| block.member("tool_use_id"))?.as_text()?.to_string())
+        })
+        .collect()
 }
 
 #[tokio::test]
 async fn calls_events_and_results_have_the_new_id_however_calls_start() {
     for (eager, stream) in [(false, true), (true, true), (false, false)] {
         let (echo, scripted) = (Echo::default(), Scripted::new(ScriptedModel::new(script())));
-        let mut run = scripted.client().run("m").tools(echo.clone()).eager(eager).stream(stream).unique_ids(true).user("Go.");
+        let mut run = scripted
+            .client()
+            .run("m")
+            .tools(echo.clone())
+            .eager(eager)
+            .stream(stream)
+            .unique_ids(true)
+            .user("Go.");
         let mut told = Vec::new();
         let finished = run.for_each_event(|event| match event {
             Event::ToolStart { id, .. } => told.push(format!("start {id}")),
@@ -55,10 +77,20 @@ async fn calls_events_and_results_have_the_new_id_however_calls_start() {
         assert_eq!(finished.await.unwrap().text(), "Done.");
         assert_eq!(*echo.0.lock().unwrap(), ["call_0", "call_1", "call_0-2", "call_1-2"]);
         for id in ["call_0", "call_1", "call_0-2", "call_1-2"] {
-            assert_eq!(told.iter().filter(|said| **said == format!("start {id}")).count(), 1, "{told:?}");
-            assert_eq!(told.iter().filter(|said| **said == format!("end {id} \"I am {id}\"")).count(), 1, "{told:?}");
+            assert_eq!(
+                told.iter().filter(|said| **said == format!("start {id}")).count(),
+                1,
+                "{told:?}"
+            );
+            assert_eq!(
+                told.iter().filter(|said| **said == format!("end {id} \"I am {id}\"")).count(),
+                1,
+                "{told:?}"
+            );
         }
-        let all = ["call_0", "call_1", "call_0", "call_1", "call_0-2", "call_1-2", "call_0-2", "call_1-2"];
+        let all = [
+            "call_0", "call_1", "call_0", "call_1", "call_0-2", "call_1-2", "call_0-2", "call_1-2",
+        ];
         assert_eq!(ids(&run.messages()), all);
         assert_eq!(scripted.requests().len(), 3);
     }
@@ -71,15 +103,20 @@ async fn histories_and_snapshots_are_made_unique() {
     run.until_done().await.unwrap();
     let same = ["call_0", "call_1", "call_0", "call_1", "call_0", "call_1", "call_0", "call_1"];
     assert_eq!(ids(&run.messages()), same);
-    let unique = ["call_0-2", "call_1-2", "call_0-2", "call_1-2", "call_0", "call_1", "call_0", "call_1"];
+    let unique =
+        ["call_0-2", "call_1-2", "call_0-2", "call_1-2", "call_0", "call_1", "call_0", "call_1"];
 
     let client = Scripted::new(ScriptedModel::new(script())).client();
     let history = client.run("m").unique_ids(true).messages(&run.messages());
     assert_eq!(ids(&history.messages()), unique);
-    let mut restored = client.run("m").tools(Echo::default()).unique_ids(true).resume(&run.snapshot().unwrap());
+    let mut restored =
+        client.run("m").tools(Echo::default()).unique_ids(true).resume(&run.snapshot().unwrap());
     assert_eq!(ids(&restored.messages()), unique);
     restored.user("Again.").unwrap();
     assert_eq!(restored.until_done().await.unwrap().text(), "Done.");
-    let more = ["call_0-3", "call_1-3", "call_0-3", "call_1-3", "call_0-4", "call_1-4", "call_0-4", "call_1-4"];
+    let more = [
+        "call_0-3", "call_1-3", "call_0-3", "call_1-3", "call_0-4", "call_1-4", "call_0-4",
+        "call_1-4",
+    ];
     assert_eq!(ids(&restored.messages()), [unique, more].concat());
 }

@@ -1,5 +1,5 @@
-//! Whatever the caller says, in whatever order, at whatever moment: the conversation is valid, every request is one that the API
-//! takes, and no call runs twice.
+//! Whatever the caller says, in whatever order, at whatever moment: the conversation is valid,
+//! every request is one that the API takes, and no call runs twice.
 
 mod common;
 
@@ -51,7 +51,12 @@ impl Tools for Kinds {
         })
     }
 
-    async fn call(&self, i: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+    async fn call(
+        &self,
+        i: usize,
+        call: ToolCall<'_>,
+        out: &mut Output<'_>,
+    ) -> Result<(), ToolError> {
         *self.ran.lock().unwrap().entry(call.id.to_string()).or_default() += 1;
         // Pending a few times, so that it can be dropped in the middle.
         let mut left = if i == 1 { 5 } else { 1 };
@@ -81,7 +86,8 @@ fn model(seed: u64) -> Script {
         let mut reply = if below(3) == 0 { Reply::new() } else { Reply::text("Well") };
         for k in 0..below(4) {
             let id = format!("t{n}_{k}");
-            let name = ["quick", "slow", "fails", "panics", "serial", "declared", "nobody"][usize::try_from(below(7)).unwrap()];
+            let name = ["quick", "slow", "fails", "panics", "serial", "declared", "nobody"]
+                [usize::try_from(below(7)).unwrap()];
             let broken = ["{\"a\":", "[1]", "{bad}", "\"x\""];
             reply = match below(6) {
                 0 => reply.tool_use_cut(&id, name, broken[usize::try_from(below(4)).unwrap()]),
@@ -122,9 +128,17 @@ async fn say(run: &mut Run, rng: &mut Rng) -> Result<&'static str, Error> {
     let times = rng.next_u64() % 30;
     let open: Vec<String> = {
         let machine = run.machine();
-        machine.calls().filter_map(|i| machine.call(i)).filter(|call| !call.is_answered).map(|call| call.id.to_string()).collect()
+        machine
+            .calls()
+            .filter_map(|i| machine.call(i))
+            .filter(|call| !call.is_answered)
+            .map(|call| call.id.to_string())
+            .collect()
     };
-    let some = open.get(usize::try_from(rng.next_u64() % 4).unwrap()).cloned().unwrap_or_else(|| "nobody".to_owned());
+    let some = open
+        .get(usize::try_from(rng.next_u64() % 4).unwrap())
+        .cloned()
+        .unwrap_or_else(|| "nobody".to_owned());
     Ok(match rng.next_u64() % 21 {
         0 => run.user("More.").map(|_| "user")?,
         1 => run.append(r#"{"role":"user","content":"And?"}"#).map(|_| "append")?,
@@ -138,8 +152,12 @@ async fn say(run: &mut Run, rng: &mut Rng) -> Result<&'static str, Error> {
             "resume"
         }
         5 => run.answer(&some, "by hand").map(|_| "answer")?,
-        6 => run.answer_json(&some, r#"[{"type":"text","text":"no"}]"#, true).map(|_| "answer_json")?,
-        7 => run.replace_history(r#"[{"role":"user","content":"Anew."}]"#).map(|_| "replace_history")?,
+        6 => run
+            .answer_json(&some, r#"[{"type":"text","text":"no"}]"#, true)
+            .map(|_| "answer_json")?,
+        7 => run
+            .replace_history(r#"[{"role":"user","content":"Anew."}]"#)
+            .map(|_| "replace_history")?,
         8 => {
             run.params_mut().max_tokens(7);
             run.next_params_mut().max_tokens(8);
@@ -149,7 +167,11 @@ async fn say(run: &mut Run, rng: &mut Rng) -> Result<&'static str, Error> {
             let some = |n: u64| Some(u32::try_from(n).unwrap());
             *run.limits_mut() = match rng.next_u64() % 3 {
                 0 => Limits { turns: some(rng.next_u64() % 4), ..Limits::NONE },
-                1 => Limits { calls: some(rng.next_u64() % 4), time: Some(Duration::from_secs(2)), ..Limits::NONE },
+                1 => Limits {
+                    calls: some(rng.next_u64() % 4),
+                    time: Some(Duration::from_secs(2)),
+                    ..Limits::NONE
+                },
                 _ => Limits::NONE,
             };
             "limits"
@@ -164,7 +186,9 @@ async fn say(run: &mut Run, rng: &mut Rng) -> Result<&'static str, Error> {
             run.set_stream(rng.next_u64().is_multiple_of(2));
             "set_stream"
         }
-        14 | 15 => polled(times, run.next_event()).await.map_or(Ok("dropped event"), |event| event.map(|_| "event"))?,
+        14 | 15 => polled(times, run.next_event())
+            .await
+            .map_or(Ok("dropped event"), |event| event.map(|_| "event"))?,
         16 | 17 => match polled(times, run.next_turn()).await.transpose()?.flatten() {
             None => "no turn",
             Some(mut turn) => match rng.next_u64() % 4 {
@@ -174,7 +198,11 @@ async fn say(run: &mut Run, rng: &mut Rng) -> Result<&'static str, Error> {
                     if let Some(results) = polled(times, turn.results()).await {
                         let edit = |result: &mut toolrunner_std::run::ToolResult<'_>| {
                             result.cache_control(r#"{"type":"ephemeral"}"#).map(|_| ())?;
-                            if result.is_error() { result.replace("mended").map(|_| ()) } else { result.cap(2).map(|_| ()) }
+                            if result.is_error() {
+                                result.replace("mended").map(|_| ())
+                            } else {
+                                result.cap(2).map(|_| ())
+                            }
                         };
                         results?.edit(edit)?;
                     }
@@ -183,7 +211,9 @@ async fn say(run: &mut Run, rng: &mut Rng) -> Result<&'static str, Error> {
                 _ => "turn",
             },
         },
-        _ => polled(times, run.until_done()).await.map_or(Ok("dropped"), |finished| finished.map(|_| "done"))?,
+        _ => polled(times, run.until_done())
+            .await
+            .map_or(Ok("dropped"), |finished| finished.map(|_| "done"))?,
     })
 }
 
@@ -201,12 +231,28 @@ fn assert_sound(run: &Run, scripted: &Scripted, ran: &Kinds, seed: u64, log: &[S
         let again = Machine::from_snapshot(snapshot.as_bytes(), Transcript::growing());
         let mut bytes = Vec::new();
         let written = again.and_then(|machine| machine.snapshot(&mut bytes));
-        assert!(written.is_ok() && bytes == snapshot.as_bytes(), "seed {seed}: {written:?}\n{}\n{snapshot}", log.join(" "));
+        assert!(
+            written.is_ok() && bytes == snapshot.as_bytes(),
+            "seed {seed}: {written:?}\n{}\n{snapshot}",
+            log.join(" ")
+        );
         assert!(snapshot.len() < run.machine().messages().len() + SNAPSHOT_FRAME);
     }
     let complaints = scripted.model().complaints().join("\n");
-    assert!(complaints.is_empty(), "seed {seed}: {complaints}\n{}\n{}", log.join(" "), run.messages());
-    let twice: Vec<String> = ran.ran.lock().unwrap().iter().filter(|(_, times)| **times > 1).map(|(id, _)| id.clone()).collect();
+    assert!(
+        complaints.is_empty(),
+        "seed {seed}: {complaints}\n{}\n{}",
+        log.join(" "),
+        run.messages()
+    );
+    let twice: Vec<String> = ran
+        .ran
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|(_, times)| **times > 1)
+        .map(|(id, _)| id.clone())
+        .collect();
     assert!(twice.is_empty(), "seed {seed}: {twice:?} ran twice\n{}", log.join(" "));
 }
 
@@ -218,16 +264,22 @@ async fn any_verbs_in_any_order() {
             eprintln!("{info}");
         }
     }));
-    let seeds = std::env::var("VERBS_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(300);
+    let seeds =
+        std::env::var("VERBS_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(300);
     for seed in 0..seeds {
         let (scripted, kinds, mut rng) = (scripted(model(seed)), Kinds::default(), Rng::new(seed));
-        let builder = scripted.client().run("m").tools(kinds.clone()).clock(VirtualClock::new(seed));
+        let builder =
+            scripted.client().run("m").tools(kinds.clone()).clock(VirtualClock::new(seed));
         let builder = if seed.is_multiple_of(4) {
-            builder.gate(|call| async move { if call.id.ends_with("_1") { Decision::Suspend } else { Decision::Allow } })
+            builder.gate(|call| async move {
+                if call.id.ends_with("_1") { Decision::Suspend } else { Decision::Allow }
+            })
         } else {
             builder
         };
-        let builder = builder.capacity(if seed % 5 == 0 { 1500 } else { 100_000 }).concurrency(1 + usize::try_from(seed % 3).unwrap());
+        let builder = builder
+            .capacity(if seed % 5 == 0 { 1500 } else { 100_000 })
+            .concurrency(1 + usize::try_from(seed % 3).unwrap());
         let (mut run, mut log) = (builder.user("Go."), Vec::new());
         for _ in 0..60 {
             let said = say(&mut run, &mut rng).await;

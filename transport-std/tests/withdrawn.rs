@@ -25,7 +25,9 @@ fn computer() -> Declared {
 
 /// A call block with more members than the scripted model's own.
 fn member(id: &str, name: &str, toolset: &str, input: &str) -> String {
-    format!(r#"{{"type":"tool_use","id":"{id}","name":"{name}","input":{input},"toolset_name":"{toolset}"}}"#)
+    format!(
+        r#"{{"type":"tool_use","id":"{id}","name":"{name}","input":{input},"toolset_name":"{toolset}"}}"#
+    )
 }
 
 #[tokio::test]
@@ -37,7 +39,12 @@ async fn a_member_answers_calls_of_its_toolset_and_no_others() {
         .block(&member("t4", "click", "computer", "{}"));
     for eager in [false, true] {
         let scripted = scripted(Script::new().reply(reply.clone()).reply(Reply::text("Done.")));
-        let mut run = scripted.client().run("m").eager(eager).tools((computer(), click_on_screen, click_elsewhere)).user("Go.");
+        let mut run = scripted
+            .client()
+            .run("m")
+            .eager(eager)
+            .tools((computer(), click_on_screen, click_elsewhere))
+            .user("Go.");
         assert_eq!(run.until_done().await.unwrap().text(), "Done.");
         let last = conversations(&scripted).pop().unwrap();
         for result in [
@@ -57,13 +64,22 @@ async fn a_member_answers_calls_of_its_toolset_and_no_others() {
 
 #[tokio::test]
 async fn answers_by_hand_name_the_toolset_too() {
-    let reply = || ["t1", "t2", "t3"].iter().fold(Reply::new(), |reply, id| reply.block(&member(id, "click", "computer", "{\"x\":1}")));
-    let scripted = scripted(Script::new().reply(reply()).reply(reply()).reply(Reply::text("Done.")));
+    let reply = || {
+        ["t1", "t2", "t3"].iter().fold(Reply::new(), |reply, id| {
+            reply.block(&member(id, "click", "computer", "{\"x\":1}"))
+        })
+    };
+    let scripted =
+        scripted(Script::new().reply(reply()).reply(reply()).reply(Reply::text("Done.")));
     let mut run = scripted.client().run("m").tools((computer(), echo("click"))).user("Go.");
     let mut turn = run.next_turn().await.unwrap().unwrap();
     turn.answer("t1", "by hand").unwrap();
     turn.answer_json("t2", r#"[{"type":"text","text":"blocks"}]"#, true).unwrap();
-    turn.results().await.unwrap().edit(|result| result.cache_control(r#"{"type":"ephemeral"}"#).map(|_| ())).unwrap();
+    turn.results()
+        .await
+        .unwrap()
+        .edit(|result| result.cache_control(r#"{"type":"ephemeral"}"#).map(|_| ()))
+        .unwrap();
     let _ = run.next_turn().await.unwrap();
     run.close_open_calls().unwrap();
     let messages = run.messages();
@@ -84,7 +100,9 @@ const ADDITION: &str = r#"{"role":"system","content":[{"type":"tool_addition","t
 
 #[tokio::test]
 async fn a_removed_tool_does_not_start_early() {
-    let call = |id: &str| Reply::text("I pay.").tool_use(id, "pay", "{}").tool_use(&format!("{id}-2"), "pay", "{}");
+    let call = |id: &str| {
+        Reply::text("I pay.").tool_use(id, "pay", "{}").tool_use(&format!("{id}-2"), "pay", "{}")
+    };
     for (more, ran) in [(REMOVAL, 0), (ADDITION, 2)] {
         let pay = echo("pay");
         let scripted = scripted(Script::new().reply(call("t1")).reply(Reply::text("Done.")));
@@ -97,23 +115,41 @@ async fn a_removed_tool_does_not_start_early() {
     }
 }
 
-/// Beside what is removed, what the caller would have to answer: a declared tool that was removed waits for nobody.
+/// Beside what is removed, what the caller would have to answer: a declared tool that was removed
+/// waits for nobody.
 #[tokio::test]
 async fn a_removed_tool_that_is_declared_does_not_wait_for_the_caller() {
     let pay = Declared::new(r#"{"name":"pay","input_schema":{"type":"object"}}"#).unwrap();
-    let scripted = scripted(Script::new().reply(Reply::new().tool_use("t1", "pay", "{}")).reply(Reply::text("Done.")));
-    let mut run = scripted.client().run("m").tools(pay).messages(&format!(r#"[{{"role":"user","content":"Hi."}},{REMOVAL},{GO}]"#));
+    let scripted = scripted(
+        Script::new().reply(Reply::new().tool_use("t1", "pay", "{}")).reply(Reply::text("Done.")),
+    );
+    let mut run = scripted
+        .client()
+        .run("m")
+        .tools(pay)
+        .messages(&format!(r#"[{{"role":"user","content":"Hi."}},{REMOVAL},{GO}]"#));
     assert!(matches!(run.until_done().await.unwrap().outcome, Outcome::Ended(_)));
     assert!(conversations(&scripted).pop().unwrap().contains("Error: Tool 'pay' not found"));
 }
 
-/// The removal holds while the conversation has it: it goes with the part that is dropped or replaced.
+/// The removal holds while the conversation has it: it goes with the part that is dropped or
+/// replaced.
 #[tokio::test]
 async fn a_history_that_is_replaced_takes_its_removals_with_it() {
     let pay = echo("pay");
     let call = |id: &str| Reply::new().tool_use(id, "pay", "{}");
-    let scripted = scripted(Script::new().reply(call("t1")).reply(Reply::text("a")).reply(call("t2")).reply(Reply::text("b")));
-    let mut run = scripted.client().run("m").tools(pay.clone()).messages(&format!(r#"[{{"role":"user","content":"Hi."}},{REMOVAL},{GO}]"#));
+    let scripted = scripted(
+        Script::new()
+            .reply(call("t1"))
+            .reply(Reply::text("a"))
+            .reply(call("t2"))
+            .reply(Reply::text("b")),
+    );
+    let mut run = scripted
+        .client()
+        .run("m")
+        .tools(pay.clone())
+        .messages(&format!(r#"[{{"role":"user","content":"Hi."}},{REMOVAL},{GO}]"#));
     run.until_done().await.unwrap();
     assert_eq!(pay.ran(), [] as [String; 0]);
     run.replace_history(

@@ -14,7 +14,8 @@ use toolrunner_std::testing::Scripted;
 
 /// A whole reply with 128 calls and many small blocks.
 fn many_blocks(texts: usize) -> Vec<u8> {
-    let calls = (0..128).map(|i| format!(r#"{{"type":"tool_use","id":"id{i}","name":"t","input":{{}}}}"#));
+    let calls =
+        (0..128).map(|i| format!(r#"{{"type":"tool_use","id":"id{i}","name":"t","input":{{}}}}"#));
     let texts = (0..texts).map(|_| r#"{"type":"text","text":"x"}"#.to_owned());
     let blocks: Vec<String> = calls.chain(texts).collect();
     format!(r#"{{"content":[{}],"stop_reason":"tool_use"}}"#, blocks.join(",")).into_bytes()
@@ -22,7 +23,9 @@ fn many_blocks(texts: usize) -> Vec<u8> {
 
 /// A stream of so many pieces of text, in one read.
 fn many_pieces(count: usize) -> Vec<u8> {
-    let mut body = String::from("data: {\"type\":\"message_start\",\"message\":{\"role\":\"assistant\",\"usage\":{}}}\n\n");
+    let mut body = String::from(
+        "data: {\"type\":\"message_start\",\"message\":{\"role\":\"assistant\",\"usage\":{}}}\n\n",
+    );
     body.push_str("data: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n");
     for _ in 0..count {
         body.push_str("data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"x\"}}\n\n");
@@ -47,8 +50,8 @@ fn drive(body: Vec<u8>) -> (usize, Duration) {
     (polls, start.elapsed())
 }
 
-/// With the cost of every call a pass over the reply, 128 calls took about a hundred times as long as one. A share of that tells the two
-/// apart on any machine.
+/// With the cost of every call a pass over the reply, 128 calls took about a hundred times as long
+/// as one. A share of that tells the two apart on any machine.
 #[test]
 fn a_reply_with_many_calls_costs_what_its_bytes_cost() {
     let many = String::from_utf8(many_blocks(10_000)).unwrap();
@@ -60,7 +63,10 @@ fn a_reply_with_many_calls_costs_what_its_bytes_cost() {
     let time = |body: &str| (0..3).map(|_| drive(body.as_bytes().to_vec()).1).min().unwrap();
     let (one, many) = (time(&one), time(&many));
     println!("10 000 blocks: {one:?} with one call, {many:?} with 128");
-    assert!(many < one * 4 + Duration::from_millis(100), "{many:?} with 128 calls, {one:?} with one");
+    assert!(
+        many < one * 4 + Duration::from_millis(100),
+        "{many:?} with 128 calls, {one:?} with one"
+    );
 }
 
 #[test]

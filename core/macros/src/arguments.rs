@@ -70,12 +70,19 @@ impl Argument {
         }
         if let Expr::Path(path) = &**expr
             && path.path.segments.len() > 1
-            && path.path.segments.last().is_some_and(|last| last.ident.to_string().chars().any(char::is_lowercase))
+            && path
+                .path
+                .segments
+                .last()
+                .is_some_and(|last| last.ident.to_string().chars().any(char::is_lowercase))
         {
             // A variant without content: its derive gives it this function.
             return Ok(Some(quote!(#path.__tool_default())));
         }
-        Err(Error::new(expr.span(), "say beside this default what it is in JSON, for the schema: `default_json = \"…\"`"))
+        Err(Error::new(
+            expr.span(),
+            "say beside this default what it is in JSON, for the schema: `default_json = \"…\"`",
+        ))
     }
 
     /// The expression that reads it from `object`, with `?`.
@@ -86,17 +93,28 @@ impl Argument {
             return quote!(::core::default::Default::default());
         }
         match &options.default {
-            None => quote!(<#ty as #core::tool::ToolInput<'_>>::read_member(decoder, #object, #name)?),
-            Some(Fill::Expr(expr)) => quote!(<#ty as #core::tool::ToolInput<'_>>::read_member_or(decoder, #object, #name, || #expr)?),
-            Some(Fill::Quiet(expr)) => quote!(<#ty as #core::tool::ToolInput<'_>>::read_member_or(decoder, #object, #name, || #expr)?),
+            None => {
+                quote!(<#ty as #core::tool::ToolInput<'_>>::read_member(decoder, #object, #name)?)
+            }
+            Some(Fill::Expr(expr)) => {
+                quote!(<#ty as #core::tool::ToolInput<'_>>::read_member_or(decoder, #object, #name, || #expr)?)
+            }
+            Some(Fill::Quiet(expr)) => {
+                quote!(<#ty as #core::tool::ToolInput<'_>>::read_member_or(decoder, #object, #name, || #expr)?)
+            }
         }
     }
 }
 
 /// `[Property::new(…), …]`
-pub(crate) fn properties(arguments: &[Argument], core: &TokenStream, lifetime: &TokenStream) -> Result<TokenStream> {
+pub(crate) fn properties(
+    arguments: &[Argument],
+    core: &TokenStream,
+    lifetime: &TokenStream,
+) -> Result<TokenStream> {
     let listed = arguments.iter().filter(|argument| !argument.options.skip);
-    let properties = listed.map(|argument| argument.property(core, lifetime)).collect::<Result<Vec<_>>>()?;
+    let properties =
+        listed.map(|argument| argument.property(core, lifetime)).collect::<Result<Vec<_>>>()?;
     Ok(quote!([#(#properties),*]))
 }
 
@@ -120,16 +138,24 @@ fn json(expr: &Expr) -> Option<String> {
         Expr::Paren(paren) => json(&paren.expr),
         Expr::Unary(unary) if matches!(unary.op, UnOp::Neg(_)) => number(expr),
         Expr::Macro(mac) if mac.mac.path.is_ident("vec") => {
-            let items = mac.mac.parse_body_with(syn::punctuated::Punctuated::<Expr, syn::Token![,]>::parse_terminated).ok()?;
+            let items = mac
+                .mac
+                .parse_body_with(
+                    syn::punctuated::Punctuated::<Expr, syn::Token![,]>::parse_terminated,
+                )
+                .ok()?;
             list(&mut items.iter())
         }
         // `Some(x)`, `String::from("x")`, `Vec::new()`
         Expr::Call(call) => {
             let Expr::Path(function) = &*call.func else { return None };
-            let names: Vec<_> = function.path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+            let names: Vec<_> =
+                function.path.segments.iter().map(|segment| segment.ident.to_string()).collect();
             let names: Vec<_> = names.iter().map(String::as_str).collect();
             match (names.as_slice(), call.args.first()) {
-                (["Some" | "Box"] | ["String" | "Cow" | "Box", "from" | "new"], Some(inner)) => json(inner),
+                (["Some" | "Box"] | ["String" | "Cow" | "Box", "from" | "new"], Some(inner)) => {
+                    json(inner)
+                }
                 (["String", "new"], None) => Some("\"\"".to_owned()),
                 (["Vec", "new"], None) => Some("[]".to_owned()),
                 _ => None,
@@ -163,7 +189,9 @@ fn type_name(ty: &Type) -> String {
     match ty {
         Type::Reference(reference) => type_name(&reference.elem),
         Type::Group(group) => type_name(&group.elem),
-        Type::Path(path) => path.path.segments.last().map(|segment| segment.ident.to_string()).unwrap_or_default(),
+        Type::Path(path) => {
+            path.path.segments.last().map(|segment| segment.ident.to_string()).unwrap_or_default()
+        }
         _ => String::new(),
     }
 }

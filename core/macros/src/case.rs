@@ -25,7 +25,12 @@ impl Case {
             "SCREAMING_SNAKE_CASE" => Self::ScreamingSnake,
             "kebab-case" => Self::Kebab,
             "SCREAMING-KEBAB-CASE" => Self::ScreamingKebab,
-            _ => return Err(Error::new(text.span(), "not one of serde's cases, such as \"camelCase\" or \"kebab-case\"")),
+            _ => {
+                return Err(Error::new(
+                    text.span(),
+                    "not one of serde's cases, such as \"camelCase\" or \"kebab-case\"",
+                ));
+            }
         })
     }
 
@@ -34,13 +39,19 @@ impl Case {
         let words = words(name);
         let capital = |word: &String| {
             let mut chars = word.chars();
-            chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+            chars
+                .next()
+                .map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
         };
         match self {
             Self::Lower => words.concat(),
             Self::Upper => words.concat().to_uppercase(),
             Self::Pascal => words.iter().map(capital).collect(),
-            Self::Camel => words.iter().enumerate().map(|(i, word)| if i == 0 { word.clone() } else { capital(word) }).collect(),
+            Self::Camel => words
+                .iter()
+                .enumerate()
+                .map(|(i, word)| if i == 0 { word.clone() } else { capital(word) })
+                .collect(),
             Self::Snake => words.join("_"),
             Self::ScreamingSnake => words.join("_").to_uppercase(),
             Self::Kebab => words.join("-"),

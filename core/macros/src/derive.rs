@@ -6,7 +6,9 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::spanned::Spanned;
 use syn::visit::Visit;
-use syn::{Data, DeriveInput, Error, Field, Fields, GenericParam, Ident, Lifetime, Result, Variant};
+use syn::{
+    Data, DeriveInput, Error, Field, Fields, GenericParam, Ident, Lifetime, Result, Variant,
+};
 
 use crate::For;
 use crate::arguments::{self, Argument};
@@ -20,7 +22,8 @@ pub(crate) fn expand(item: TokenStream, target: For) -> TokenStream {
     }
 }
 
-/// What is generated of a type: the schema, and the body of `decode`, which has `value` and `decoder`.
+/// What is generated of a type: the schema, and the body of `decode`, which has `value` and
+/// `decoder`.
 struct Generated {
     schema: TokenStream,
     decode: TokenStream,
@@ -33,7 +36,8 @@ struct Context<'i> {
     ident: &'i Ident,
     lifetime: TokenStream,
     options: ContainerOptions,
-    /// Parts of the schema that need a constant of their own: a slice in an argument of a const function is not made `'static`.
+    /// Parts of the schema that need a constant of their own: a slice in an argument of a const
+    /// function is not made `'static`.
     constants: RefCell<Vec<TokenStream>>,
 }
 
@@ -45,8 +49,13 @@ fn generate(input: &DeriveInput, target: For) -> Result<TokenStream> {
     if let Some(second) = lifetimes.next() {
         return Err(Error::new(second.span(), "one lifetime at most: that of the input"));
     }
-    if let Some(generic) = input.generics.params.iter().find(|param| !matches!(param, GenericParam::Lifetime(_))) {
-        return Err(Error::new(generic.span(), "a type that tools take cannot be generic: its schema is one constant"));
+    if let Some(generic) =
+        input.generics.params.iter().find(|param| !matches!(param, GenericParam::Lifetime(_)))
+    {
+        return Err(Error::new(
+            generic.span(),
+            "a type that tools take cannot be generic: its schema is one constant",
+        ));
     }
     let (impl_lifetime, lifetime, schema_lifetime) = match own {
         Some(own) => (quote!(), quote!(#own), quote!(#own)),
@@ -115,14 +124,19 @@ impl Context<'_> {
             Fields::Unnamed(unnamed) => {
                 let ty = single(unnamed)?;
                 let schema = quote!((*<#ty as #core::tool::ToolInput<#lifetime>>::SCHEMA));
-                let decode = quote!(<#ty as #core::tool::ToolInput<'_>>::decode(value, decoder).map(Self));
+                let decode =
+                    quote!(<#ty as #core::tool::ToolInput<'_>>::decode(value, decoder).map(Self));
                 Ok(Generated { schema, decode, more })
             }
             Fields::Named(_) | Fields::Unit => {
                 let fields = self.fields(fields, self.options.rename_all, self.options.default)?;
                 let schema = self.object(&fields)?;
                 let read = fields.construct(&quote!(value), core);
-                Ok(Generated { schema, decode: quote!(::core::result::Result::Ok(Self #read)), more })
+                Ok(Generated {
+                    schema,
+                    decode: quote!(::core::result::Result::Ok(Self #read)),
+                    more,
+                })
             }
         }
     }
@@ -133,10 +147,14 @@ impl Context<'_> {
             let Field { ident: Some(ident), ty, .. } = field else { continue };
             let mut options = FieldOptions::take(&mut field.attrs.clone(), false)?;
             if default && options.default.is_none() {
-                options.default = Some(Fill::Quiet(quote!(<Self as ::core::default::Default>::default().#ident)));
+                options.default =
+                    Some(Fill::Quiet(quote!(<Self as ::core::default::Default>::default().#ident)));
             }
             let plain = ident.to_string().trim_start_matches("r#").to_owned();
-            let name = options.rename.clone().unwrap_or_else(|| case.map_or_else(|| plain.clone(), |case| case.apply(&plain)));
+            let name = options
+                .rename
+                .clone()
+                .unwrap_or_else(|| case.map_or_else(|| plain.clone(), |case| case.apply(&plain)));
             named.list.push(Argument { name, ty: ty.clone(), options });
             named.idents.push(ident.clone());
         }
@@ -151,8 +169,14 @@ impl Context<'_> {
                 continue;
             }
             let plain = variant.ident.to_string();
-            let name = options.rename.unwrap_or_else(|| self.options.rename_all.map_or_else(|| plain.clone(), |case| case.apply(&plain)));
-            cases.push(EnumCase { variant, name, rename_all: options.rename_all.or(self.options.rename_all_fields) });
+            let name = options.rename.unwrap_or_else(|| {
+                self.options.rename_all.map_or_else(|| plain.clone(), |case| case.apply(&plain))
+            });
+            cases.push(EnumCase {
+                variant,
+                name,
+                rename_all: options.rename_all.or(self.options.rename_all_fields),
+            });
         }
         if cases.is_empty() {
             return Err(Error::new(self.ident.span(), "an enum without variants has no value"));
@@ -212,7 +236,10 @@ impl Context<'_> {
         let (unit_names, unit_idents): (Vec<_>, Vec<_>) = units.into_iter().unzip();
         if !unit_names.is_empty() {
             let names = self.constant(&quote!(&'static str), &quote!([#(#unit_names),*]));
-            schemas.insert(0, quote!(#core::schema::Variant::new("", #core::schema::Schema::names(#names))));
+            schemas.insert(
+                0,
+                quote!(#core::schema::Variant::new("", #core::schema::Schema::names(#names))),
+            );
         }
         let decode = quote! {
             if let ::core::option::Option::Some(text) = value.as_text() {
@@ -240,11 +267,15 @@ impl Context<'_> {
             let (schema, read) = if empty {
                 (quote!(#core::schema::Schema::object(&[])), quote!(Self::#ident))
             } else if let Some(content_name) = &self.options.content {
-                let missing = quote!(decoder.member::<#core::json::Value<'_>>(value, #content_name)?);
+                let missing =
+                    quote!(decoder.member::<#core::json::Value<'_>>(value, #content_name)?);
                 let (schema, read) = self.content(case, &quote!(content))?;
                 let property = quote!([#core::schema::Property::new(#content_name, #schema, true)]);
                 let property = self.constant(&quote!(#core::schema::Property), &property);
-                (quote!(#core::schema::Schema::object(#property)), quote!({ let content = #missing; #read }))
+                (
+                    quote!(#core::schema::Schema::object(#property)),
+                    quote!({ let content = #missing; #read }),
+                )
             } else {
                 self.content(case, &quote!(value))?
             };
@@ -258,19 +289,27 @@ impl Context<'_> {
             ::core::result::Result::Err(decoder.error(value, "one of the allowed forms"))
         };
         let constant = self.constant(&quote!(#core::schema::Variant), &quote!([#(#schemas),*]));
-        let schema = quote!(#core::schema::Schema::variants(#core::schema::By::Tag(#tag), #constant));
+        let schema =
+            quote!(#core::schema::Schema::variants(#core::schema::By::Tag(#tag), #constant));
         Ok(Generated { schema, decode, more: quote!() })
     }
 
     /// The schema of a variant's content, and the expression that reads the variant from `source`.
-    fn content(&self, case: &EnumCase<'_>, source: &TokenStream) -> Result<(TokenStream, TokenStream)> {
+    fn content(
+        &self,
+        case: &EnumCase<'_>,
+        source: &TokenStream,
+    ) -> Result<(TokenStream, TokenStream)> {
         let (core, lifetime, ident) = (&self.core, &self.lifetime, &case.variant.ident);
         let description = docs(&case.variant.attrs).unwrap_or_default();
         match &case.variant.fields {
             Fields::Unnamed(unnamed) => {
                 let ty = single(unnamed)?;
                 let schema = quote!((*<#ty as #core::tool::ToolInput<#lifetime>>::SCHEMA).describe(#description));
-                Ok((schema, quote!(Self::#ident(<#ty as #core::tool::ToolInput<'_>>::decode(#source, decoder)?))))
+                Ok((
+                    schema,
+                    quote!(Self::#ident(<#ty as #core::tool::ToolInput<'_>>::decode(#source, decoder)?)),
+                ))
             }
             fields => {
                 let fields = self.fields(fields, case.rename_all, false)?;
@@ -305,7 +344,10 @@ impl Named {
 fn single(fields: &syn::FieldsUnnamed) -> Result<&syn::Type> {
     match (fields.unnamed.first(), fields.unnamed.len()) {
         (Some(field), 1) => Ok(&field.ty),
-        _ => Err(Error::new(fields.span(), "fields without names must be one alone: the model gives members by name")),
+        _ => Err(Error::new(
+            fields.span(),
+            "fields without names must be one alone: the model gives members by name",
+        )),
     }
 }
 
@@ -318,7 +360,12 @@ fn refuse_recursion(input: &DeriveInput) -> Result<()> {
 
     impl<'ast> Visit<'ast> for Find<'_> {
         fn visit_path(&mut self, path: &'ast syn::Path) {
-            if path.is_ident("Self") || path.segments.last().is_some_and(|last| path.segments.len() == 1 && last.ident == *self.ident) {
+            if path.is_ident("Self")
+                || path
+                    .segments
+                    .last()
+                    .is_some_and(|last| path.segments.len() == 1 && last.ident == *self.ident)
+            {
                 self.found.get_or_insert_with(|| path.span());
             }
             syn::visit::visit_path(self, path);

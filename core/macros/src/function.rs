@@ -31,14 +31,24 @@ enum Parameter {
 
 impl Tool {
     /// Takes the attributes of the parameters away that are for us; a receiver is stepped over.
-    pub(crate) fn of(signature: &mut Signature, description: Option<String>, options: ToolOptions) -> Result<Self> {
-        if let Some(generic) = signature.generics.params.iter().find(|param| !matches!(param, syn::GenericParam::Lifetime(_))) {
+    pub(crate) fn of(
+        signature: &mut Signature,
+        description: Option<String>,
+        options: ToolOptions,
+    ) -> Result<Self> {
+        if let Some(generic) = signature
+            .generics
+            .params
+            .iter()
+            .find(|param| !matches!(param, syn::GenericParam::Lifetime(_)))
+        {
             return Err(Error::new(
                 generic.span(),
                 "a tool cannot be generic: its schema is one constant. Write a tool for each type, or take `json::Value` (any JSON)",
             ));
         }
-        let name = options.name.as_ref().map_or_else(|| signature.ident.to_string(), syn::LitStr::value);
+        let name =
+            options.name.as_ref().map_or_else(|| signature.ident.to_string(), syn::LitStr::value);
         let name = name.trim_start_matches("r#").to_owned();
         check_name(&name, signature.ident.span())?;
         let mut parameters = Vec::new();
@@ -50,21 +60,45 @@ impl Tool {
                 continue;
             }
             let Pat::Ident(pattern) = &*typed.pat else {
-                return Err(Error::new(typed.pat.span(), "an argument of a tool needs a name: the model gives it by that name"));
+                return Err(Error::new(
+                    typed.pat.span(),
+                    "an argument of a tool needs a name: the model gives it by that name",
+                ));
             };
             if let Type::ImplTrait(ty) = &*typed.ty {
-                return Err(Error::new(ty.span(), "a tool cannot be generic: its schema is one constant. Name the type"));
+                return Err(Error::new(
+                    ty.span(),
+                    "a tool cannot be generic: its schema is one constant. Name the type",
+                ));
             }
-            let name = options.rename.clone().unwrap_or_else(|| pattern.ident.to_string().trim_start_matches("r#").to_owned());
+            let name = options
+                .rename
+                .clone()
+                .unwrap_or_else(|| pattern.ident.to_string().trim_start_matches("r#").to_owned());
             let same = |other: &Parameter| matches!(other, Parameter::Argument(_, argument) if argument.name == name);
             if parameters.iter().any(same) {
-                return Err(Error::new(pattern.span(), format!("two arguments are named \"{name}\"")));
+                return Err(Error::new(
+                    pattern.span(),
+                    format!("two arguments are named \"{name}\""),
+                ));
             }
             let argument = Argument { name, ty: (*typed.ty).clone(), options };
             parameters.push(Parameter::Argument(pattern.ident.clone(), Box::new(argument)));
         }
-        let description = options.description.as_ref().map(syn::LitStr::value).or(description).unwrap_or_default();
-        Ok(Self { name, function: signature.ident.clone(), asynchronous: signature.asyncness.is_some(), description, options, parameters })
+        let description = options
+            .description
+            .as_ref()
+            .map(syn::LitStr::value)
+            .or(description)
+            .unwrap_or_default();
+        Ok(Self {
+            name,
+            function: signature.ident.clone(),
+            asynchronous: signature.asyncness.is_some(),
+            description,
+            options,
+            parameters,
+        })
     }
 
     /// The constants `SCHEMA<suffix>` and `DEFINITION<suffix>`.
@@ -85,19 +119,29 @@ impl Tool {
         self.parameters = order
             .into_iter()
             .filter_map(|ident| match ident {
-                Ok(ident) => listed.next().map(|argument| Parameter::Argument(ident, Box::new(argument))),
+                Ok(ident) => {
+                    listed.next().map(|argument| Parameter::Argument(ident, Box::new(argument)))
+                }
                 Err(given) => Some(given),
             })
             .collect();
         let Self { name, description, options, .. } = self;
         let extra = options.extra.join(",");
         let text = quote!(#core::schema::text(&BYTES));
-        let [properties_name, schema_name, definition_name] = ["PROPERTIES", "SCHEMA", "DEFINITION"].map(|name| constant(name, suffix));
+        let [properties_name, schema_name, definition_name] =
+            ["PROPERTIES", "SCHEMA", "DEFINITION"].map(|name| constant(name, suffix));
         // What else was given for the definition is checked when it is used.
-        let new = if extra.is_empty() { quote!(made(#name, #text, #schema_name)) } else { quote!(new(#name, #text)) };
+        let new = if extra.is_empty() {
+            quote!(made(#name, #text, #schema_name))
+        } else {
+            quote!(new(#name, #text))
+        };
         let serial = options.serial.as_ref().map(|group| quote!(.serial_in(#group)));
         let blocking = options.blocking.then(|| quote!(.blocking()));
-        let timeout = options.timeout_ms.as_ref().map(|limit| quote!(.timeout(::core::time::Duration::from_millis(#limit))));
+        let timeout = options
+            .timeout_ms
+            .as_ref()
+            .map(|limit| quote!(.timeout(::core::time::Duration::from_millis(#limit))));
         let toolset = options.toolset.as_ref().map(|toolset| quote!(.member_of(#toolset)));
         let idempotent = options.idempotent.then(|| quote!(.idempotent()));
         let requires_approval = options.requires_approval.then(|| quote!(.requires_approval()));
@@ -112,8 +156,15 @@ impl Tool {
         })
     }
 
-    /// The expression that checks the input, reads it, runs `function` on `receiver` and writes what it returns. Uses `call` and `out`.
-    pub(crate) fn run(&self, core: &TokenStream, suffix: &str, function: &TokenStream, receiver: &TokenStream) -> TokenStream {
+    /// The expression that checks the input, reads it, runs `function` on `receiver` and writes
+    /// what it returns. Uses `call` and `out`.
+    pub(crate) fn run(
+        &self,
+        core: &TokenStream,
+        suffix: &str,
+        function: &TokenStream,
+        receiver: &TokenStream,
+    ) -> TokenStream {
         let name = &self.name;
         let schema_name = constant("SCHEMA", suffix);
         let (mut idents, mut reads, mut passed) = (Vec::new(), Vec::new(), Vec::new());
@@ -121,7 +172,10 @@ impl Tool {
             match parameter {
                 Parameter::Argument(ident, argument) => {
                     // Names of our own, that no constant or macro of the user's can meet.
-                    let ident = quote::format_ident!("argument_{}", ident.to_string().trim_start_matches("r#"));
+                    let ident = quote::format_ident!(
+                        "argument_{}",
+                        ident.to_string().trim_start_matches("r#")
+                    );
                     reads.push(argument.read(&quote!(input), core));
                     passed.push(quote!(#ident));
                     idents.push(ident);
@@ -131,7 +185,8 @@ impl Tool {
             }
         }
         let wait = self.asynchronous.then(|| quote!(.await));
-        let takes_context = self.parameters.iter().any(|parameter| matches!(parameter, Parameter::Context));
+        let takes_context =
+            self.parameters.iter().any(|parameter| matches!(parameter, Parameter::Context));
         let context = takes_context.then(|| quote!(let context_of_call = call.context();));
         let lenient = self.options.lenient.then(|| {
             quote! {
@@ -186,7 +241,8 @@ fn given(ty: &Type) -> Option<Parameter> {
     }
 }
 
-/// The implementations of `Toolbox`, and of `Tools` for servers: `count` tools, `definition` and `arms` by index `i`.
+/// The implementations of `Toolbox`, and of `Tools` for servers: `count` tools, `definition` and
+/// `arms` by index `i`.
 pub(crate) fn implementations(
     target: For,
     generics: &syn::Generics,
@@ -221,7 +277,11 @@ pub(crate) fn implementations(
             _ => ::core::result::Result::Err(#core::tool::not_found(&call, out)),
         }
     };
-    let toolbox_body = if target.tools() { quote!(#core::tool::Tools::call(self, i, call, out).await) } else { body.clone() };
+    let toolbox_body = if target.tools() {
+        quote!(#core::tool::Tools::call(self, i, call, out).await)
+    } else {
+        body.clone()
+    };
     let tools = target.tools().then(|| {
         quote! {
             #[automatically_derived]
@@ -246,7 +306,8 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream, target: For) -> To
         Ok(function) => function,
         Err(error) => {
             // What was written stays there, for editors.
-            let error = Error::new(error.span(), format!("#[tool] goes on a function: {error}")).into_compile_error();
+            let error = Error::new(error.span(), format!("#[tool] goes on a function: {error}"))
+                .into_compile_error();
             return quote!(#error #item);
         }
     };
@@ -273,13 +334,22 @@ fn generate(options: TokenStream, function: &mut ItemFn, target: For) -> Result<
         ));
     }
     let core = target.core();
-    let mut tool = Tool::of(&mut function.sig, docs(&function.attrs), ToolOptions::parse(options)?)?;
+    let mut tool =
+        Tool::of(&mut function.sig, docs(&function.attrs), ToolOptions::parse(options)?)?;
     let constants = tool.constants(&core, "")?;
     let ident = &function.sig.ident;
     let run = tool.run(&core, "", &quote!(#ident::run), &quote!(*self));
     let ty = ident.to_token_stream();
-    let implementations = implementations(target, &syn::Generics::default(), &ty, 1, &quote!(DEFINITION), &quote!(0 => #run));
-    let (doc_attributes, attributes): (Vec<_>, Vec<_>) = function.attrs.iter().partition(|attribute| attribute.path().is_ident("doc"));
+    let implementations = implementations(
+        target,
+        &syn::Generics::default(),
+        &ty,
+        1,
+        &quote!(DEFINITION),
+        &quote!(0 => #run),
+    );
+    let (doc_attributes, attributes): (Vec<_>, Vec<_>) =
+        function.attrs.iter().partition(|attribute| attribute.path().is_ident("doc"));
     let (vis, block) = (&function.vis, &function.block);
     let mut signature = function.sig.clone();
     signature.ident = Ident::new("run", ident.span());
@@ -298,7 +368,8 @@ fn generate(options: TokenStream, function: &mut ItemFn, target: For) -> Result<
         #vis struct #ident {}
 
         #(#doc_attributes)*
-        // A function, because a unit struct or a constant would take the name from every variable in its scope.
+        // A function, because a unit struct or a constant would take the name from every variable
+        // in its scope.
         #[allow(non_snake_case)]
         #vis const fn #ident() -> #ident {
             #ident {}

@@ -1,7 +1,8 @@
-//! `#[tool]`, `#[toolbox]` and `derive(ToolInput)`, once per crate that users depend on, so that the generated paths resolve there.
+//! `#[tool]`, `#[toolbox]` and `derive(ToolInput)`, once per crate that users depend on, so that
+//! the generated paths resolve there.
 //!
-//! Use them by the names that those crates give them: `toolrunner_std::tool`, `toolrunner_core::toolbox` and so on. There they are
-//! described, too.
+//! Use them by the names that those crates give them: `toolrunner_std::tool`,
+//! `toolrunner_core::toolbox` and so on. There they are described, too.
 
 #![forbid(unsafe_code)]
 

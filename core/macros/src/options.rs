@@ -54,7 +54,11 @@ impl ToolOptions {
         } else if is("description") {
             self.description = Some(meta.value()?.parse()?);
         } else if is("serial") {
-            let group = if meta.input.peek(syn::Token![=]) { meta.value()?.parse::<LitStr>()?.value() } else { String::new() };
+            let group = if meta.input.peek(syn::Token![=]) {
+                meta.value()?.parse::<LitStr>()?.value()
+            } else {
+                String::new()
+            };
             self.serial = Some(group);
         } else if is("toolset") {
             self.toolset = Some(meta.value()?.parse()?);
@@ -93,7 +97,9 @@ impl ToolOptions {
 
 /// The API's rule for names.
 pub(crate) fn check_name(name: &str, span: Span) -> Result<()> {
-    if (1..=128).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')) {
+    if (1..=128).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+    {
         return Ok(());
     }
     Err(Error::new(span, "a tool's name is 1 to 128 of the characters a-z, A-Z, 0-9, _ and -"))
@@ -145,12 +151,15 @@ impl FieldOptions {
             ("min_items", "min_items"),
             ("max_items", "max_items"),
         ];
-        if let Some((name, function)) = BOUNDS.into_iter().find(|(name, _)| meta.path.is_ident(name)) {
+        if let Some((name, function)) =
+            BOUNDS.into_iter().find(|(name, _)| meta.path.is_ident(name))
+        {
             let value: Expr = meta.value()?.parse()?;
             let argument = if name.contains('_') {
                 quote::quote!(#value)
             } else {
-                let text = number(&value).ok_or_else(|| Error::new(value.span(), "a bound is a number, written out"))?;
+                let text = number(&value)
+                    .ok_or_else(|| Error::new(value.span(), "a bound is a number, written out"))?;
                 quote::quote!(#text)
             };
             self.bounds.push((function, argument));
@@ -311,7 +320,8 @@ fn take_all(attributes: &mut Vec<Attribute>, name: &str) -> Vec<Attribute> {
     attributes.extract_if(.., |attribute| attribute.path().is_ident(name)).collect()
 }
 
-/// The doc comment: its lines without the space at their start, and without empty lines at either end.
+/// The doc comment: its lines without the space at their start, and without empty lines at either
+/// end.
 pub(crate) fn docs(attributes: &[Attribute]) -> Option<String> {
     let mut lines = Vec::new();
     for attribute in attributes {
@@ -341,7 +351,9 @@ pub(crate) fn number(expr: &Expr) -> Option<String> {
             let digits = float.base10_digits();
             Some(if digits.ends_with('.') { format!("{digits}0") } else { digits.to_owned() })
         }
-        Expr::Unary(ExprUnary { op: UnOp::Neg(_), expr, .. }) => number(expr).map(|digits| format!("-{digits}")),
+        Expr::Unary(ExprUnary { op: UnOp::Neg(_), expr, .. }) => {
+            number(expr).map(|digits| format!("-{digits}"))
+        }
         Expr::Group(group) => number(&group.expr),
         _ => None,
     }

@@ -12,13 +12,17 @@ use crate::options::{ToolOptions, docs};
 
 pub(crate) fn expand(options: &TokenStream, item: TokenStream, target: For) -> TokenStream {
     if !options.is_empty() {
-        let error = Error::new(options.span(), "#[toolbox] takes no options; each #[tool] in it does").into_compile_error();
+        let error =
+            Error::new(options.span(), "#[toolbox] takes no options; each #[tool] in it does")
+                .into_compile_error();
         return quote!(#error #item);
     }
     let mut block: ItemImpl = match syn::parse2(item.clone()) {
         Ok(block) => block,
         Err(error) => {
-            let error = Error::new(error.span(), format!("#[toolbox] goes on an impl block: {error}")).into_compile_error();
+            let error =
+                Error::new(error.span(), format!("#[toolbox] goes on an impl block: {error}"))
+                    .into_compile_error();
             return quote!(#error #item);
         }
     };
@@ -32,7 +36,8 @@ pub(crate) fn expand(options: &TokenStream, item: TokenStream, target: For) -> T
     }
 }
 
-/// Takes away what nobody else understands, so that the block stands beside an error as it was meant.
+/// Takes away what nobody else understands, so that the block stands beside an error as it was
+/// meant.
 fn strip(block: &mut ItemImpl) {
     for item in &mut block.items {
         if let ImplItem::Fn(method) = item {
@@ -46,7 +51,8 @@ fn strip(block: &mut ItemImpl) {
     }
 }
 
-/// Refuses a type with a lifetime in it: a server's calls run on other threads, and the compiler says that only as bounds of `Tools`.
+/// Refuses a type with a lifetime in it: a server's calls run on other threads, and the compiler
+/// says that only as bounds of `Tools`.
 fn owns(ty: &Type) -> Result<()> {
     struct Borrowed(Option<Error>);
     impl Visit<'_> for Borrowed {
@@ -65,7 +71,10 @@ fn owns(ty: &Type) -> Result<()> {
 fn generate(block: &mut ItemImpl, target: For) -> Result<TokenStream> {
     let core = target.core();
     if let Some((_, path, _)) = &block.trait_ {
-        return Err(Error::new(path.span(), "#[toolbox] goes on an impl block of the type itself, not of a trait"));
+        return Err(Error::new(
+            path.span(),
+            "#[toolbox] goes on an impl block of the type itself, not of a trait",
+        ));
     }
     if target.tools() {
         owns(&block.self_ty)?;
@@ -76,7 +85,10 @@ fn generate(block: &mut ItemImpl, target: For) -> Result<TokenStream> {
         match of_method(method) {
             Ok(Some(tool)) => {
                 if tools.iter().any(|other| other.name == tool.name) {
-                    let error = Error::new(tool.function.span(), format!("two tools of this toolbox are named \"{}\"", tool.name));
+                    let error = Error::new(
+                        tool.function.span(),
+                        format!("two tools of this toolbox are named \"{}\"", tool.name),
+                    );
                     add(&mut errors, error);
                 }
                 tools.push(tool);
@@ -89,10 +101,14 @@ fn generate(block: &mut ItemImpl, target: For) -> Result<TokenStream> {
         return Err(error);
     }
     if tools.is_empty() {
-        return Err(Error::new(block.self_ty.span(), "no tools: put #[tool] on the methods that the model may call"));
+        return Err(Error::new(
+            block.self_ty.span(),
+            "no tools: put #[tool] on the methods that the model may call",
+        ));
     }
     let ty = block.self_ty.to_token_stream();
-    let (mut constants, mut definitions, mut arms) = (TokenStream::new(), TokenStream::new(), TokenStream::new());
+    let (mut constants, mut definitions, mut arms) =
+        (TokenStream::new(), TokenStream::new(), TokenStream::new());
     for (i, tool) in tools.iter_mut().enumerate() {
         let suffix = format!("_{i}");
         constants.extend(tool.constants(&core, &suffix)?);
@@ -102,7 +118,8 @@ fn generate(block: &mut ItemImpl, target: For) -> Result<TokenStream> {
         let run = tool.run(&core, &suffix, &quote!(Self::#function), &quote!(self));
         arms.extend(quote!(#i => #run));
     }
-    let implementations = implementations(target, &block.generics, &ty, tools.len(), &definitions, &arms);
+    let implementations =
+        implementations(target, &block.generics, &ty, tools.len(), &definitions, &arms);
     Ok(quote! {
         const _: () = {
             #constants
@@ -113,7 +130,10 @@ fn generate(block: &mut ItemImpl, target: For) -> Result<TokenStream> {
 
 fn of_method(method: &mut ImplItemFn) -> Result<Option<Tool>> {
     let Some(options) = ToolOptions::take(&mut method.attrs)? else { return Ok(None) };
-    let shared = method.sig.receiver().is_some_and(|receiver| receiver.reference.is_some() && receiver.mutability.is_none());
+    let shared = method
+        .sig
+        .receiver()
+        .is_some_and(|receiver| receiver.reference.is_some() && receiver.mutability.is_none());
     if !shared {
         return Err(Error::new(
             method.sig.receiver().map_or_else(|| method.sig.ident.span(), Spanned::span),

@@ -1,4 +1,5 @@
-//! One call of a turn: asked for at the gate, run in the run's own memory as long as it may, and shown to the hook.
+//! One call of a turn: asked for at the gate, run in the run's own memory as long as it may, and
+//! shown to the hook.
 
 use core::pin::pin;
 
@@ -49,8 +50,8 @@ pub(super) async fn run_call<B: Toolbox + ?Sized, C: Clock, H: Hooks, O: Observe
     Ok(())
 }
 
-/// All of [`run_call`] that comes before a tool runs. A gate's decision does not leave this function: one that only ever allows, as `()`
-/// does, so takes the rest of it out of the program.
+/// All of [`run_call`] that comes before a tool runs. A gate's decision does not leave this
+/// function: one that only ever allows, as `()` does, so takes the rest of it out of the program.
 fn begin<'h, B: Toolbox + ?Sized, H: Hooks, O: Observer>(
     run: &mut Run<'_>,
     i: usize,
@@ -65,9 +66,18 @@ fn begin<'h, B: Toolbox + ?Sized, H: Hooks, O: Observer>(
         Some(toolset) => tools.find_member(toolset, call.name),
         None => tools.find(call.name).filter(|_| !is_withdrawn),
     };
-    let decision = if is_asked && !call.is_bad && found.is_some() { hooks.before(&call) } else { Decision::Allow };
+    let decision = if is_asked && !call.is_bad && found.is_some() {
+        hooks.before(&call)
+    } else {
+        Decision::Allow
+    };
     let is_declared = |t| tools.definition(t).is_some_and(|tool| call.name == *tool.name);
-    if !call.is_bad && found.is_none() && !is_withdrawn && call.toolset.is_none() && (0..tools.count()).any(is_declared) {
+    if !call.is_bad
+        && found.is_none()
+        && !is_withdrawn
+        && call.toolset.is_none()
+        && (0..tools.count()).any(is_declared)
+    {
         run.leave_to_caller(i);
         return Ok(Begun::Left);
     }
@@ -85,7 +95,9 @@ fn begin<'h, B: Toolbox + ?Sized, H: Hooks, O: Observer>(
     };
     match decision {
         Decision::Allow | Decision::Suspend => return Ok(Begun::Run(tool, None)),
-        Decision::Input(json) if is_object(json).is_ok() => return Ok(Begun::Run(tool, Value::first(json.as_bytes()))),
+        Decision::Input(json) if is_object(json).is_ok() => {
+            return Ok(Begun::Run(tool, Value::first(json.as_bytes())));
+        }
         Decision::Input(_) => run.answer_notice(i, Notice::NotRun)?,
         Decision::Answer(text) => answer_text(run, i, text, false)?,
         Decision::Deny(text) => answer_text(run, i, text, true)?,
@@ -112,7 +124,9 @@ async fn run_tool<B: Toolbox + ?Sized, C: Clock, H: Hooks>(
     let result = {
         let mut work = pin!(tools.call(tool, call, &mut out));
         match while_wanted(clock, hooks, until, work.as_mut()).await {
-            None if own.is_none_or(|own| clock.now() < own) && !hooks.grace().is_zero() => before(clock, hooks.grace(), work).await,
+            None if own.is_none_or(|own| clock.now() < own) && !hooks.grace().is_zero() => {
+                before(clock, hooks.grace(), work).await
+            }
             result => result,
         }
     };
@@ -140,6 +154,13 @@ fn answer_text(run: &mut Run<'_>, i: usize, text: &str, is_error: bool) -> Resul
     };
     let Called { mut out, .. } = run.start_call(i)?;
     let fits = out.text(text);
-    let written = settle(fits.map_err(ToolError::full).and(if is_error { Err(ToolError::written()) } else { Ok(()) }), out);
+    let written = settle(
+        fits.map_err(ToolError::full).and(if is_error {
+            Err(ToolError::written())
+        } else {
+            Ok(())
+        }),
+        out,
+    );
     run.end_call(i, written)
 }

@@ -19,16 +19,19 @@ pub enum Decision<'h> {
     Answer(&'h str),
     /// It does not run; the model reads this text as an error.
     Deny(&'h str),
-    /// The tool runs with this input, a JSON object; the conversation keeps the model's own. What is no object is not run.
+    /// The tool runs with this input, a JSON object; the conversation keeps the model's own. What
+    /// is no object is not run.
     Input(&'h str),
-    /// Nobody knows yet: the run ends with [`Outcome::NeedsAnswer`](crate::run::Outcome::NeedsAnswer) when all else is done, and goes on
-    /// after [`Driver::allow`](super::Driver::allow) or [`Run::answer`].
+    /// Nobody knows yet: the run ends with
+    /// [`Outcome::NeedsAnswer`](crate::run::Outcome::NeedsAnswer) when all else is done, and goes
+    /// on after [`Driver::allow`](super::Driver::allow) or [`Run::answer`].
     Suspend,
 }
 
-/// What a [`Driver`](super::Driver) asks and tells while it drives a run. Every method has a default that does nothing, and `()` is
-/// all of them: what is not used costs no code. To end a run at once from a button or an interrupt, use `toolrunner_embassy::Cancel` or
-/// another type that keeps the waker; an [`AtomicBool`] is seen only when the driver is polled for another reason.
+/// What a [`Driver`](super::Driver) asks and tells while it drives a run. Every method has a
+/// default that does nothing, and `()` is all of them: what is not used costs no code. To end a run
+/// at once from a button or an interrupt, use `toolrunner_embassy::Cancel` or another type that
+/// keeps the waker; an [`AtomicBool`] is seen only when the driver is polled for another reason.
 ///
 /// ```
 /// use toolrunner_core::drive::{Decision, Draft, Hooks};
@@ -54,27 +57,29 @@ pub trait Hooks {
         Decision::Allow
     }
 
-    /// Looks at what a tool gave, or what [`before`](Self::before) said in its place, before it is sent.
+    /// Looks at what a tool gave, or what [`before`](Self::before) said in its place, before it is
+    /// sent.
     fn after(&self, result: &mut Draft<'_, '_>) {
         let _ = result;
     }
 
-    /// Whether the run is to end now. A reply under way is taken back, a tool gets the [`grace`](Self::grace) period, and the run ends
-    /// with [`Outcome::Stopped`](crate::run::Outcome::Stopped); it goes on, when this is false again, after [`Run::resume`] or when
-    /// something is said.
+    /// Whether the run is to end now. A reply under way is taken back, a tool gets the
+    /// [`grace`](Self::grace) period, and the run ends with
+    /// [`Outcome::Stopped`](crate::run::Outcome::Stopped); it goes on, when this is false again,
+    /// after [`Run::resume`] or when something is said.
     fn is_cancelled(&self) -> bool {
         false
     }
 
-    /// Ready when [`is_cancelled`](Self::is_cancelled) is true. The default looks whenever the driver is polled anyway: one that must
-    /// end a wait at once keeps the waker and wakes it.
+    /// Ready when [`is_cancelled`](Self::is_cancelled) is true. The default looks whenever the
+    /// driver is polled anyway: one that must end a wait at once keeps the waker and wakes it.
     fn poll_cancelled(&self, context: &mut Context<'_>) -> Poll<()> {
         let _ = context;
         if self.is_cancelled() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// How long a tool may go on when the run is cancelled or its time is over; then its future is dropped, and the call is answered as
-    /// cancelled. Default: not at all.
+    /// How long a tool may go on when the run is cancelled or its time is over; then its future is
+    /// dropped, and the call is answered as cancelled. Default: not at all.
     fn grace(&self) -> Duration {
         Duration::ZERO
     }
@@ -87,8 +92,9 @@ pub trait Hooks {
 
 impl Hooks for () {}
 
-/// A flag that cancels the run, and stays set until the caller clears it. It has no waker: a run that waits for the network sees it when
-/// the next bytes come or the wait ends. `toolrunner_embassy::Cancel` is seen at once.
+/// A flag that cancels the run, and stays set until the caller clears it. It has no waker: a run
+/// that waits for the network sees it when the next bytes come or the wait ends.
+/// `toolrunner_embassy::Cancel` is seen at once.
 impl Hooks for AtomicBool {
     fn is_cancelled(&self) -> bool {
         self.load(Ordering::Relaxed)
@@ -175,6 +181,7 @@ impl<'r, 'b> Draft<'r, 'b> {
 
 /// Whether this is the JSON of an object.
 pub(super) fn is_object(json: &str) -> Result<(), Misuse> {
-    let is = check(json.as_bytes()).is_ok() && Value::first(json.as_bytes()).is_some_and(|value| value.kind() == Kind::Object);
+    let is = check(json.as_bytes()).is_ok()
+        && Value::first(json.as_bytes()).is_some_and(|value| value.kind() == Kind::Object);
     if is { Ok(()) } else { Err(Misuse::Json("a tool's input is a JSON object")) }
 }

@@ -4,13 +4,15 @@ use core::fmt;
 
 /// A message that the API would refuse, and why.
 ///
-/// `Display` writes the place as the API's own errors do: `messages.1.content.0: this call has no result in the next message`.
+/// `Display` writes the place as the API's own errors do: `messages.1.content.0: this call has no
+/// result in the next message`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Invalid {
     /// The message, counted from 0 among those that were checked.
     pub message: usize,
-    /// The block of its content, counted from 0. `None` if the rule is about the message as a whole.
+    /// The block of its content, counted from 0. `None` if the rule is about the message as a
+    /// whole.
     pub block: Option<usize>,
     /// The rule that it breaks.
     pub rule: Rule,
@@ -18,7 +20,8 @@ pub struct Invalid {
 
 macro_rules! rules {
     ($($(#[$doc:meta])* $variant:ident $text:literal,)*) => {
-        /// A rule of the Messages API for a conversation. A request that breaks one is refused, however often it is sent.
+        /// A rule of the Messages API for a conversation. A request that breaks one is refused,
+        /// however often it is sent.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[cfg_attr(feature = "defmt", derive(defmt::Format))]
         #[non_exhaustive]
@@ -44,17 +47,20 @@ rules! {
     CallInput "the input of a call must be an object",
     /// A content is a string, or an array of blocks.
     Content "expected a content that is a string or an array",
-    /// The calls of a message have different ids, and a caller does not append a call with an id that is in use.
+    /// The calls of a message have different ids, and a caller does not append a call with an id
+    /// that is in use.
     DuplicateId "another call has this id",
     /// A content is not empty.
     EmptyContent "the content must not be empty",
-    /// A result is not empty, and neither is a text block in it. Only a tool that succeeded may return the empty string.
+    /// A result is not empty, and neither is a text block in it. Only a tool that succeeded may
+    /// return the empty string.
     EmptyResult "the result must not be empty",
     /// A text block is not empty.
     EmptyText "a text block must not be empty",
     /// The result of a failed call is text.
     ErrorNotText "the result of a failed call must be text only",
-    /// A message is JSON, with a comma between it and the next, and not nested deeper than 130 levels.
+    /// A message is JSON, with a comma between it and the next, and not nested deeper than 130
+    /// levels.
     Json "expected a JSON object, with commas between objects",
     /// No string has half of a surrogate pair.
     LoneSurrogate "half of a surrogate pair is not text",

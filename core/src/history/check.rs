@@ -1,4 +1,5 @@
-//! Whether messages are such as the API takes, message by message and in one pass. Nothing is allocated.
+//! Whether messages are such as the API takes, message by message and in one pass. Nothing is
+//! allocated.
 
 use super::{Ids, Sort, breakpoints_in, has_call, is_answerable, is_blank, is_space, is_type};
 use crate::error::{Invalid, Rule};
@@ -11,10 +12,12 @@ pub enum Tail {
     /// Nothing is open: every call is answered.
     #[default]
     Closed,
-    /// The last turn is open: calls of the last assistant message may lack their results. If messages follow it, the first of them has a
-    /// result at least. Also right for the end of a paused turn, whose calls nobody answers.
+    /// The last turn is open: calls of the last assistant message may lack their results. If
+    /// messages follow it, the first of them has a result at least. Also right for the end of a
+    /// paused turn, whose calls nobody answers.
     Open,
-    /// It is what a request sends: closed, and if it ends with an assistant message, the model can continue that.
+    /// It is what a request sends: closed, and if it ends with an assistant message, the model can
+    /// continue that.
     Sent,
 }
 
@@ -34,7 +37,8 @@ pub(crate) enum Before<'a> {
 pub(crate) struct Checked {
     /// Cache breakpoints.
     pub(crate) breakpoints: usize,
-    /// Whether the last message is the assistant's and ends in white space, so that the model cannot continue it.
+    /// Whether the last message is the assistant's and ends in white space, so that the model
+    /// cannot continue it.
     pub(crate) ends_in_space: bool,
 }
 
@@ -66,9 +70,20 @@ struct Call<'a> {
 
 impl<'a> Turn<'a> {
     fn calls(self) -> impl Iterator<Item = Call<'a>> + Clone {
-        let due = self.content.elements().enumerate().filter(|(_, block)| is_type(*block, "fallback")).map(|(i, _)| i).last();
-        let calls = self.content.elements().enumerate().filter(|(_, block)| is_type(*block, "tool_use"));
-        calls.map(move |(block, call)| Call { block, id: text(call, "id"), is_due: due.is_none_or(|due| block > due) })
+        let due = self
+            .content
+            .elements()
+            .enumerate()
+            .filter(|(_, block)| is_type(*block, "fallback"))
+            .map(|(i, _)| i)
+            .last();
+        let calls =
+            self.content.elements().enumerate().filter(|(_, block)| is_type(*block, "tool_use"));
+        calls.map(move |(block, call)| Call {
+            block,
+            id: text(call, "id"),
+            is_due: due.is_none_or(|due| block > due),
+        })
     }
 }
 
@@ -83,8 +98,9 @@ const fn fail<T>(message: usize, block: Option<usize>, rule: Rule) -> Result<T, 
 
 /// Checks messages: JSON objects with commas between, and no brackets around them.
 ///
-/// Positions in errors count the messages that are checked, from 0. Not judged: calls of an assistant message that another one follows
-/// directly (a paused turn), calls before the last `fallback` block, whether server tools were answered, and members without a rule.
+/// Positions in errors count the messages that are checked, from 0. Not judged: calls of an
+/// assistant message that another one follows directly (a paused turn), calls before the last
+/// `fallback` block, whether server tools were answered, and members without a rule.
 pub(crate) fn check(messages: &[u8], before: Before<'_>, tail: Tail) -> Result<Checked, Invalid> {
     let mut found = Checked::default();
     let mut turn: Option<Turn<'_>> = None;
@@ -97,18 +113,22 @@ pub(crate) fn check(messages: &[u8], before: Before<'_>, tail: Tail) -> Result<C
         check_json(at, value)?;
         let Some(message) = Message::new(value) else { return fail(at, None, Rule::Message) };
         let Some(role) = message.role() else { return fail(at, None, Rule::Role) };
-        let earlier = value.offset_in(messages).and_then(|end| messages.get(..end)).unwrap_or_default();
+        let earlier =
+            value.offset_in(messages).and_then(|end| messages.get(..end)).unwrap_or_default();
         let blocks = Checks { at, before, earlier, turn }.content(message, role)?;
         found.breakpoints += breakpoints_in(message.content());
         found.ends_in_space = role == Role::Assistant && blocks.ends_in_space;
         match role {
             Role::Assistant => {
                 missing.map_or(Ok(()), Err)?;
-                // Directly behind another it goes on with a paused turn: what that one called is not judged.
+                // Directly behind another it goes on with a paused turn: what that one called is
+                // not judged.
                 turn = Some(Turn { at, content: message.content() });
             }
             Role::User => {
-                if let Some(unanswered) = turn.take().and_then(|turn| unanswered(turn, message.content())) {
+                if let Some(unanswered) =
+                    turn.take().and_then(|turn| unanswered(turn, message.content()))
+                {
                     if blocks.results == 0 || tail != Tail::Open {
                         return Err(unanswered);
                     }
@@ -119,12 +139,14 @@ pub(crate) fn check(messages: &[u8], before: Before<'_>, tail: Tail) -> Result<C
                 if at == 0 && matches!(before, Before::Nothing) {
                     return fail(at, None, Rule::SystemFirst);
                 }
-                if let Some(unanswered) = turn.take().and_then(|turn| unanswered(turn, Value::NULL)) {
+                if let Some(unanswered) = turn.take().and_then(|turn| unanswered(turn, Value::NULL))
+                {
                     return Err(unanswered);
                 }
             }
         }
-        rest = rest.get(value.offset_in(rest).unwrap_or(0) + value.raw().len()..).unwrap_or_default();
+        rest =
+            rest.get(value.offset_in(rest).unwrap_or(0) + value.raw().len()..).unwrap_or_default();
         rest = rest.get(skip_space(rest, 0)..).unwrap_or_default();
         at += 1;
         match rest.strip_prefix(b",") {
@@ -147,7 +169,9 @@ pub(crate) fn check(messages: &[u8], before: Before<'_>, tail: Tail) -> Result<C
 
 /// Grammar, and that every string is text.
 fn check_json(at: usize, message: Value<'_>) -> Result<(), Invalid> {
-    let Ok(checked) = check_to(MESSAGE_DEPTH, message.raw()) else { return fail(at, None, Rule::Json) };
+    let Ok(checked) = check_to(MESSAGE_DEPTH, message.raw()) else {
+        return fail(at, None, Rule::Json);
+    };
     let Some(lone) = checked.lone_surrogate else { return Ok(()) };
     let content = message.member("content").unwrap_or_default();
     let block = content.elements().position(|block| {
@@ -191,14 +215,24 @@ impl<'a> Checks<'a> {
             let rule = match (sort, role) {
                 (Sort::NoBlock, _) => Some(Rule::Block),
                 (Sort::EmptyText, _) => Some(Rule::EmptyText),
-                (Sort::Call | Sort::ServerCall, Role::Assistant) => self.wrong_call(sort, block, &mut ids, content.elements().take(i)),
+                (Sort::Call | Sort::ServerCall, Role::Assistant) => {
+                    self.wrong_call(sort, block, &mut ids, content.elements().take(i))
+                }
                 (Sort::Result, Role::User) if results < i => Some(Rule::ResultsFirst),
                 (Sort::Result, Role::User) => {
                     results += 1;
-                    self.wrong_place(block, &mut next, content.elements().take(i)).or_else(|| wrong_result(block))
+                    self.wrong_place(block, &mut next, content.elements().take(i))
+                        .or_else(|| wrong_result(block))
                 }
                 (Sort::Thinking, Role::Assistant) | (Sort::ToolChange, Role::System) => None,
-                (Sort::Call | Sort::ServerCall | Sort::Result | Sort::Thinking | Sort::ToolChange, _) => Some(Rule::Misplaced),
+                (
+                    Sort::Call
+                    | Sort::ServerCall
+                    | Sort::Result
+                    | Sort::Thinking
+                    | Sort::ToolChange,
+                    _,
+                ) => Some(Rule::Misplaced),
                 _ => None,
             };
             if let Some(rule) = rule {
@@ -211,7 +245,8 @@ impl<'a> Checks<'a> {
             Some((Sort::Thinking, _)) => self.fail(Some(count - 1), Rule::ThinkingLast),
             Some(_) if !says_something => self.fail(Some(0), Rule::Blank),
             Some((sort, block)) => {
-                let ends_in_space = matches!(sort, Sort::Text | Sort::BlankText) && ends_in_space(text(block, "text"));
+                let ends_in_space = matches!(sort, Sort::Text | Sort::BlankText)
+                    && ends_in_space(text(block, "text"));
                 Ok(Blocks { results, ends_in_space })
             }
             // It may be there for a parameter that it changes.
@@ -223,11 +258,20 @@ impl<'a> Checks<'a> {
     }
 
     /// What is wrong with a call. `others`: the blocks before it.
-    fn wrong_call(&self, sort: Sort, call: Value<'a>, ids: &mut Ids, others: impl Iterator<Item = Value<'a>>) -> Option<Rule> {
+    fn wrong_call(
+        &self,
+        sort: Sort,
+        call: Value<'a>,
+        ids: &mut Ids,
+        others: impl Iterator<Item = Value<'a>>,
+    ) -> Option<Rule> {
         let [id, name, input] = call.pick(["id", "name", "input"]);
         let id_and_name = [id, name];
-        let [id, name] = id_and_name.map(|value| value.and_then(Value::as_text).unwrap_or_default());
-        let has_id = |messages: &[u8]| Messages::new(messages).any(|message| has_call(message.content().elements(), id));
+        let [id, name] =
+            id_and_name.map(|value| value.and_then(Value::as_text).unwrap_or_default());
+        let has_id = |messages: &[u8]| {
+            Messages::new(messages).any(|message| has_call(message.content().elements(), id))
+        };
         let is_in_use = || matches!(self.before, Before::Messages(before) if has_id(before) || has_id(self.earlier));
         if id.is_empty() || name.is_empty() {
             Some(Rule::NamelessCall)
@@ -278,7 +322,8 @@ impl<'a> Checks<'a> {
 /// What is wrong with a result.
 fn wrong_result(result: Value<'_>) -> Option<Rule> {
     let [content, is_error] = result.pick(["content", "is_error"]);
-    let (content, is_error) = (content.unwrap_or_default(), is_error.and_then(Value::as_bool).unwrap_or(false));
+    let (content, is_error) =
+        (content.unwrap_or_default(), is_error.and_then(Value::as_bool).unwrap_or(false));
     if let Some(text) = content.as_text() {
         return (is_error && text.is_empty()).then_some(Rule::EmptyResult);
     }
@@ -296,7 +341,12 @@ fn wrong_result(result: Value<'_>) -> Option<Rule> {
 
 /// The first due call of `turn` that has no result in `content`.
 fn unanswered(turn: Turn<'_>, content: Value<'_>) -> Option<Invalid> {
-    let results = || content.elements().filter(|block| is_type(*block, "tool_result")).map(|result| text(result, "tool_use_id"));
+    let results = || {
+        content
+            .elements()
+            .filter(|block| is_type(*block, "tool_result"))
+            .map(|result| text(result, "tool_use_id"))
+    };
     let mut next = results();
     let missing = turn.calls().filter(|call| call.is_due).find(|call| {
         // In their order none has to be searched for.

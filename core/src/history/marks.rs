@@ -1,5 +1,6 @@
-//! Cache breakpoints: a request may have four, wherever they stand. Source: the API's error `A maximum of 4 blocks with cache_control may
-//! be provided`, and its reference on prompt caching: the request's own `cache_control` takes one of the four places.
+//! Cache breakpoints: a request may have four, wherever they stand. Source: the API's error `A
+//! maximum of 4 blocks with cache_control may be provided`, and its reference on prompt caching:
+//! the request's own `cache_control` takes one of the four places.
 
 use crate::json::{Kind, Value, plain_run};
 use crate::message::Messages;
@@ -16,7 +17,8 @@ pub(crate) fn breakpoints(messages: &[u8]) -> usize {
 
 /// Breakpoints in a content: on its blocks, and on the blocks in results.
 pub(crate) fn breakpoints_in(content: Value<'_>) -> usize {
-    let is_marked = |block: Value<'_>| usize::from(block.member(NAME).is_some_and(|value| !value.is_null()));
+    let is_marked =
+        |block: Value<'_>| usize::from(block.member(NAME).is_some_and(|value| !value.is_null()));
     let each = content.elements().map(|block| {
         let inner = block.member("content").filter(|content| content.kind() == Kind::Array);
         is_marked(block) + inner.map_or(0, |inner| inner.elements().map(is_marked).sum())
@@ -34,10 +36,18 @@ enum Member {
     Other,
 }
 
-/// Breakpoints in a body up to its messages, which lies in pieces cut anywhere: the request's own, and those on tools and on blocks of the
-/// system prompt. A deeper one, such as a schema's property of that name, does not count.
+/// Breakpoints in a body up to its messages, which lies in pieces cut anywhere: the request's own,
+/// and those on tools and on blocks of the system prompt. A deeper one, such as a schema's property
+/// of that name, does not count.
 pub(crate) fn breakpoints_in_front(pieces: &[&[u8]]) -> usize {
-    let mut front = Front { count: 0, depth: 0, member: Member::Other, name: [0; NAME.len()], len: 0, awaits_value: false };
+    let mut front = Front {
+        count: 0,
+        depth: 0,
+        member: Member::Other,
+        name: [0; NAME.len()],
+        len: 0,
+        awaits_value: false,
+    };
     let (mut in_string, mut is_escaped) = (false, false);
     for piece in pieces {
         let mut at = 0;
@@ -104,7 +114,8 @@ impl Front {
                     };
                 }
                 // Of the body itself, or of an object in one of its lists.
-                let counts = (self.depth == 1 && self.member == Member::Mark) || (self.depth == 3 && self.member == Member::List);
+                let counts = (self.depth == 1 && self.member == Member::Mark)
+                    || (self.depth == 3 && self.member == Member::List);
                 self.awaits_value = counts && is_mark;
             }
             _ => {}

@@ -1,4 +1,5 @@
-//! Whole numbers of a fixed size: as many limbs as reading and writing a float exactly takes at most.
+//! Whole numbers of a fixed size: as many limbs as reading and writing a float exactly takes at
+//! most.
 
 use core::cmp::Ordering;
 

@@ -8,8 +8,9 @@ use super::scan::{IS_LARGE, plain_key, plain_run, short_string_end, skip_space};
 
 /// The deepest nesting that [`check`] takes, in objects and arrays.
 ///
-/// An input or a result goes back in a request that has five more levels around it (body, messages, message, content, block). Many
-/// parsers, serde_json's among them, take 127 levels by default; so a request never has more.
+/// An input or a result goes back in a request that has five more levels around it (body, messages,
+/// message, content, block). Many parsers, serde_json's among them, take 127 levels by default; so
+/// a request never has more.
 pub const MAX_DEPTH: usize = 122;
 const TOO_DEEP: &str = "at most 122 levels";
 
@@ -18,7 +19,8 @@ const TOO_DEEP: &str = "at most 122 levels";
 pub struct Checked {
     /// Where the value ends: behind it there is only white space.
     pub end: usize,
-    /// The first `\uD800` to `\uDFFF` that is not half of a pair: legal JSON, but no text, and refused by the API.
+    /// The first `\uD800` to `\uDFFF` that is not half of a pair: legal JSON, but no text, and
+    /// refused by the API.
     pub lone_surrogate: Option<usize>,
 }
 
@@ -51,8 +53,9 @@ const fn fail<T>(at: usize, expected: &'static str) -> Result<T, JsonError> {
     Err(JsonError { at, expected })
 }
 
-/// The deepest that a message can be that has an input or a result in it which was checked by itself, and the deepest that what holds
-/// such messages can be. What was once taken is not refused when it comes back.
+/// The deepest that a message can be that has an input or a result in it which was checked by
+/// itself, and the deepest that what holds such messages can be. What was once taken is not refused
+/// when it comes back.
 pub(crate) const MESSAGE_DEPTH: usize = MAX_DEPTH + 3;
 pub(crate) const SNAPSHOT_DEPTH: usize = MESSAGE_DEPTH + 2;
 
@@ -83,8 +86,8 @@ impl Stack {
     }
 }
 
-/// Checks that `bytes` is one JSON value (RFC 8259) and nothing else but white space: grammar, UTF-8, nesting of at most
-/// [`MAX_DEPTH`]. Numbers may have any size.
+/// Checks that `bytes` is one JSON value (RFC 8259) and nothing else but white space: grammar,
+/// UTF-8, nesting of at most [`MAX_DEPTH`]. Numbers may have any size.
 ///
 /// # Errors
 /// The place and what was expected there.
@@ -100,7 +103,8 @@ pub(crate) fn check_to(most: usize, bytes: &[u8]) -> Result<Checked, JsonError> 
     walk.end()
 }
 
-/// [`check`] step by step, so that what is sought is found in the same pass. Whoever walks must go on to [`end`](Self::end).
+/// [`check`] step by step, so that what is sought is found in the same pass. Whoever walks must go
+/// on to [`end`](Self::end).
 pub(crate) struct Walk<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -120,7 +124,14 @@ impl<'a> Walk<'a> {
         {
             return fail(e.valid_up_to(), "valid UTF-8");
         }
-        Ok(Self { bytes, at: skip_space(bytes, 0), most: MAX_DEPTH, depth: 0, is_first: false, lone_surrogate: None })
+        Ok(Self {
+            bytes,
+            at: skip_space(bytes, 0),
+            most: MAX_DEPTH,
+            depth: 0,
+            is_first: false,
+            lone_surrogate: None,
+        })
     }
 
     /// Where the next value begins, or where the last one ended.
@@ -128,7 +139,8 @@ impl<'a> Walk<'a> {
         self.at
     }
 
-    /// Enters the value here if it is an object: then [`key`](Self::key) comes next. For a few levels, less than [`MAX_DEPTH`].
+    /// Enters the value here if it is an object: then [`key`](Self::key) comes next. For a few
+    /// levels, less than [`MAX_DEPTH`].
     pub(crate) fn enter(&mut self) -> bool {
         self.enter_by(b'{')
     }
@@ -147,7 +159,8 @@ impl<'a> Walk<'a> {
         self.is_first
     }
 
-    /// The name of the next member, still escaped: its value comes next. Nothing at the object's end, which is left.
+    /// The name of the next member, still escaped: its value comes next. Nothing at the object's
+    /// end, which is left.
     pub(crate) fn key(&mut self) -> Result<Option<&'a [u8]>, JsonError> {
         match self.plain_key() {
             Some(key) => Ok(Some(key)),
@@ -217,7 +230,12 @@ impl<'a> Walk<'a> {
 }
 
 /// The value that begins at `at`, with `outside` levels around it of `most`; gives where it ends.
-fn value(bytes: &[u8], mut at: usize, (outside, most): (usize, usize), lone: &mut Option<usize>) -> Result<usize, JsonError> {
+fn value(
+    bytes: &[u8],
+    mut at: usize,
+    (outside, most): (usize, usize),
+    lone: &mut Option<usize>,
+) -> Result<usize, JsonError> {
     let mut stack = Stack { bits: [0; 5], most, depth: outside };
     'value: loop {
         // A value begins at `at`.

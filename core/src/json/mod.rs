@@ -1,8 +1,9 @@
 //! JSON over bytes that are already there: checked once, then read lazily, in place.
 //!
-//! Nothing here allocates, recurses or panics. [`check`] is the grammar (RFC 8259, nesting at most [`MAX_DEPTH`]); [`Value`] and
-//! [`Text`] are views over checked bytes that find a member, or unescape a string, when asked. On bytes that were not checked the
-//! views give `None` or nonsense, never a panic.
+//! Nothing here allocates, recurses or panics. [`check`] is the grammar (RFC 8259, nesting at most
+//! [`MAX_DEPTH`]); [`Value`] and [`Text`] are views over checked bytes that find a member, or
+//! unescape a string, when asked. On bytes that were not checked the views give `None` or nonsense,
+//! never a panic.
 
 mod big;
 mod check;

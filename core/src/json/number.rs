@@ -1,7 +1,8 @@
 //! Numbers that `core::fmt` and core's float parser would make large (and able to panic).
 //!
-//! Reading and writing floats is exact (slow and small: whole-number arithmetic of up to 1280 bits) where the fast path does not
-//! reach. Comparing numbers, and taking whole ones, works on the decimal digits: `5.0` and `5e0` are the whole number 5, at any size.
+//! Reading and writing floats is exact (slow and small: whole-number arithmetic of up to 1280 bits)
+//! where the fast path does not reach. Comparing numbers, and taking whole ones, works on the
+//! decimal digits: `5.0` and `5e0` are the whole number 5, at any size.
 
 use core::cmp::Ordering;
 
@@ -9,13 +10,15 @@ use super::Sink;
 use super::big::{Big, DOUBLE, SINGLE};
 use crate::error::Capacity;
 
-/// Significant digits that [`parse_f64`] takes into account. Of what follows only counts whether it is zero.
+/// Significant digits that [`parse_f64`] takes into account. Of what follows only counts whether it
+/// is zero.
 const DIGITS: usize = 40;
 
 /// Reads a JSON number: the nearest `f64`, ties to even, like core's parser.
 ///
-/// Exact for up to 40 significant digits; beyond them a number that lies within 10⁻⁴⁰ of the middle between two floats may
-/// become the other one. `None` if it is no number, or too large for an `f64`; too small is zero.
+/// Exact for up to 40 significant digits; beyond them a number that lies within 10⁻⁴⁰ of the middle
+/// between two floats may become the other one. `None` if it is no number, or too large for an
+/// `f64`; too small is zero.
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
     let parts = Parts::of(text)?;
     let signed = |value: f64| if parts.negative { -value } else { value };
@@ -25,7 +28,8 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
     if parts.point > 310 {
         return None;
     }
-    // Fast (Clinger): both the digits and the power of ten are exact in an f64, so that one operation rounds once.
+    // Fast (Clinger): both the digits and the power of ten are exact in an f64, so that one
+    // operation rounds once.
     if let Some((mantissa, exp)) = parts.mantissa_u64()
         && mantissa <= 1 << 53
         && let Some(&power) = POWERS.get(usize::try_from(exp.unsigned_abs()).ok()?)
@@ -38,10 +42,13 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
 }
 
 /// The powers of ten that an `f64` holds exactly.
-const POWERS: [f64; 23] =
-    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22];
+const POWERS: [f64; 23] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
+    1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
+];
 
-/// The same for any number between 10⁻³³⁰ and 10³¹⁰: a long division whose quotient has 64 or 65 bits.
+/// The same for any number between 10⁻³³⁰ and 10³¹⁰: a long division whose quotient has 64 or 65
+/// bits.
 fn slow(parts: &Parts<'_>) -> Option<f64> {
     let mut numerator = Big::<DOUBLE>::from(0);
     let mut used = 0_i64;
@@ -62,7 +69,8 @@ fn slow(parts: &Parts<'_>) -> Option<f64> {
     } else {
         numerator.mul_power(5, exp.unsigned_abs());
     }
-    let shift = i32::try_from(denominator.bits()).ok()? + 64 - i32::try_from(numerator.bits()).ok()?;
+    let shift =
+        i32::try_from(denominator.bits()).ok()? + 64 - i32::try_from(numerator.bits()).ok()?;
     if shift >= 0 {
         numerator.shl(shift.unsigned_abs());
     } else {
@@ -102,7 +110,8 @@ fn compose(mantissa: u128, more: bool, exp: i32) -> Option<f64> {
     let kept = u64::try_from(kept).ok()?;
     const HIDDEN: u64 = 1 << 52;
     if kept < HIDDEN {
-        // Below the smallest normal number, where `exp` is -1074, or a short mantissa that has to be moved up.
+        // Below the smallest normal number, where `exp` is -1074, or a short mantissa that has to
+        // be moved up.
         let up = i32::try_from(kept.leading_zeros()).ok()? - 11;
         let up = up.min(exp + 1074);
         let (kept, exp) = (kept << up.unsigned_abs(), exp - up);
@@ -122,7 +131,8 @@ fn assemble(mantissa: u64, exp: i32) -> Option<f64> {
 #[derive(Clone, Copy)]
 struct Parts<'a> {
     negative: bool,
-    /// The digits before and behind the point, without zeros at the start and at the end of both together.
+    /// The digits before and behind the point, without zeros at the start and at the end of both
+    /// together.
     whole: &'a [u8],
     fraction: &'a [u8],
     /// The value is 0.d₁d₂d₃… · 10^point.
@@ -175,7 +185,9 @@ impl<'a> Parts<'a> {
 
     /// The number as `mantissa · 10^exp`, without the sign, if the mantissa fits.
     fn mantissa_u64(&self) -> Option<(u64, i64)> {
-        let mantissa = self.digits().try_fold(0_u64, |sum, digit| sum.checked_mul(10)?.checked_add(u64::from(digit)))?;
+        let mantissa = self
+            .digits()
+            .try_fold(0_u64, |sum, digit| sum.checked_mul(10)?.checked_add(u64::from(digit)))?;
         Some((mantissa, self.point.checked_sub(self.count())?))
     }
 
@@ -189,7 +201,9 @@ impl<'a> Parts<'a> {
             return Some(0);
         }
         let zeros = u32::try_from(self.point.checked_sub(self.count())?).ok()?;
-        let digits = self.digits().try_fold(0_u128, |sum, digit| sum.checked_mul(10)?.checked_add(u128::from(digit)))?;
+        let digits = self
+            .digits()
+            .try_fold(0_u128, |sum, digit| sum.checked_mul(10)?.checked_add(u128::from(digit)))?;
         digits.checked_mul(10_u128.checked_pow(zeros)?)
     }
 
@@ -201,7 +215,8 @@ impl<'a> Parts<'a> {
             (false, true) => return Ordering::Greater,
             (false, false) => {}
         }
-        // No zeros at either end: where the points are the same, the digits are in the order of text.
+        // No zeros at either end: where the points are the same, the digits are in the order of
+        // text.
         self.point.cmp(&other.point).then_with(|| self.digits().cmp(other.digits()))
     }
 }
@@ -216,7 +231,9 @@ fn exponent(text: &[u8]) -> Option<i64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let fold = |sum: i64, digit: &u8| (sum * 10 + i64::from(digit.wrapping_sub(b'0'))).min(1_000_000_000_000_000);
+    let fold = |sum: i64, digit: &u8| {
+        (sum * 10 + i64::from(digit.wrapping_sub(b'0'))).min(1_000_000_000_000_000)
+    };
     let amount = digits.iter().fold(0, fold);
     Some(if negative { -amount } else { amount })
 }
@@ -226,7 +243,8 @@ pub(crate) fn is_integer(text: &[u8]) -> bool {
     Parts::of(text).is_some_and(|parts| parts.is_integer())
 }
 
-/// A whole JSON number: whether it is below zero, and its amount. `None` if it is not whole or does not fit.
+/// A whole JSON number: whether it is below zero, and its amount. `None` if it is not whole or does
+/// not fit.
 pub(crate) fn parse_integer(text: &[u8]) -> Option<(bool, u128)> {
     let parts = Parts::of(text)?;
     if !parts.is_integer() {
@@ -259,7 +277,8 @@ pub(crate) fn compare(a: &[u8], b: &[u8]) -> Option<Ordering> {
     })
 }
 
-/// Whether `number` is a whole multiple of `of`. `None` if the digits are too many to tell, or `of` is zero.
+/// Whether `number` is a whole multiple of `of`. `None` if the digits are too many to tell, or `of`
+/// is zero.
 pub(crate) fn is_multiple(number: &[u8], of: &[u8]) -> Option<bool> {
     let (number, of) = (Parts::of(number)?, Parts::of(of)?);
     if number.is_zero() {
@@ -269,20 +288,29 @@ pub(crate) fn is_multiple(number: &[u8], of: &[u8]) -> Option<bool> {
     let (b, b_exp) = of.mantissa_u64()?;
     let shift = u32::try_from(a_exp.abs_diff(b_exp)).ok()?;
     let scaled = |mantissa: u64| u128::from(mantissa).checked_mul(10_u128.checked_pow(shift)?);
-    let (a, b) = if a_exp >= b_exp { (scaled(a)?, u128::from(b)) } else { (u128::from(a), scaled(b)?) };
+    let (a, b) =
+        if a_exp >= b_exp { (scaled(a)?, u128::from(b)) } else { (u128::from(a), scaled(b)?) };
     Some(a.checked_rem(b)? == 0)
 }
 
-/// Writes a number so that it reads back as the same, with as few digits as that takes and in serde_json's form: `5.0`, `0.1`,
-/// `1e16`. `NaN` and the infinities, for which JSON has no number, are `null`.
+/// Writes a number so that it reads back as the same, with as few digits as that takes and in
+/// serde_json's form: `5.0`, `0.1`, `1e16`. `NaN` and the infinities, for which JSON has no number,
+/// are `null`.
 ///
 /// # Errors
 /// The sink's.
 pub fn write_f64<S: Sink + ?Sized>(number: f64, sink: &mut S) -> Result<(), Capacity> {
     let bits = number.to_bits();
-    let (fraction, biased) = (bits & ((1 << 52) - 1), i32::try_from((bits >> 52) & 0x7ff).unwrap_or(0));
-    let (mantissa, exp) = if biased == 0 { (fraction, -1074) } else { (fraction | (1 << 52), biased - 1075) };
-    let float = Float { negative: number.is_sign_negative(), mantissa, exp, narrow_below: fraction == 0 && biased > 1 };
+    let (fraction, biased) =
+        (bits & ((1 << 52) - 1), i32::try_from((bits >> 52) & 0x7ff).unwrap_or(0));
+    let (mantissa, exp) =
+        if biased == 0 { (fraction, -1074) } else { (fraction | (1 << 52), biased - 1075) };
+    let float = Float {
+        negative: number.is_sign_negative(),
+        mantissa,
+        exp,
+        narrow_below: fraction == 0 && biased > 1,
+    };
     if number.is_finite() { float.write::<DOUBLE>(sink) } else { sink.put(b"null") }
 }
 
@@ -292,9 +320,16 @@ pub fn write_f64<S: Sink + ?Sized>(number: f64, sink: &mut S) -> Result<(), Capa
 /// The sink's.
 pub fn write_f32<S: Sink + ?Sized>(number: f32, sink: &mut S) -> Result<(), Capacity> {
     let bits = number.to_bits();
-    let (fraction, biased) = (u64::from(bits & ((1 << 23) - 1)), i32::try_from((bits >> 23) & 0xff).unwrap_or(0));
-    let (mantissa, exp) = if biased == 0 { (fraction, -149) } else { (fraction | (1 << 23), biased - 150) };
-    let float = Float { negative: number.is_sign_negative(), mantissa, exp, narrow_below: fraction == 0 && biased > 1 };
+    let (fraction, biased) =
+        (u64::from(bits & ((1 << 23) - 1)), i32::try_from((bits >> 23) & 0xff).unwrap_or(0));
+    let (mantissa, exp) =
+        if biased == 0 { (fraction, -149) } else { (fraction | (1 << 23), biased - 150) };
+    let float = Float {
+        negative: number.is_sign_negative(),
+        mantissa,
+        exp,
+        narrow_below: fraction == 0 && biased > 1,
+    };
     if number.is_finite() { float.write::<SINGLE>(sink) } else { sink.put(b"null") }
 }
 
@@ -303,7 +338,8 @@ struct Float {
     negative: bool,
     mantissa: u64,
     exp: i32,
-    /// Whether the next float below is only half as far as the next above: the mantissa is a power of two.
+    /// Whether the next float below is only half as far as the next above: the mantissa is a power
+    /// of two.
     narrow_below: bool,
 }
 
@@ -321,8 +357,8 @@ impl Float {
         layout(digits, point, sink)
     }
 
-    /// The fewest decimal digits that no other float is nearer to, and of those the nearest (Steele and White, Dragon4);
-    /// how many, and where the point is: the value is 0.d₁d₂d₃… · 10^point.
+    /// The fewest decimal digits that no other float is nearer to, and of those the nearest (Steele
+    /// and White, Dragon4); how many, and where the point is: the value is 0.d₁d₂d₃… · 10^point.
     fn digits<const LIMBS: usize>(&self, digits: &mut [u8; 17]) -> (usize, i32) {
         // value = value / scale; half the way to the neighbours = above / scale, below / scale.
         let mut value = Big::<LIMBS>::from(self.mantissa);
@@ -401,8 +437,12 @@ impl Float {
 
 /// Lays digits out as serde_json does: plain between 10⁻⁵ and 10¹⁶, with an exponent elsewhere.
 fn layout<S: Sink + ?Sized>(digits: &[u8], point: i32, sink: &mut S) -> Result<(), Capacity> {
-    let zeros = |count: i32| b"0000000000000000".get(..usize::try_from(count).unwrap_or(0)).unwrap_or_default();
-    let split = |at: i32| digits.split_at_checked(usize::try_from(at).unwrap_or(0)).unwrap_or((digits, b""));
+    let zeros = |count: i32| {
+        b"0000000000000000".get(..usize::try_from(count).unwrap_or(0)).unwrap_or_default()
+    };
+    let split = |at: i32| {
+        digits.split_at_checked(usize::try_from(at).unwrap_or(0)).unwrap_or((digits, b""))
+    };
     let count = i32::try_from(digits.len()).unwrap_or(0);
     let exponent = super::Decimal::new(u64::from((point - 1).unsigned_abs()));
     let parts: [&[u8]; 5] = match point {
@@ -414,7 +454,13 @@ fn layout<S: Sink + ?Sized>(digits: &[u8], point: i32, sink: &mut S) -> Result<(
         }
         _ => {
             let (first, rest) = split(1);
-            [first, if rest.is_empty() { b"" } else { b"." }, rest, if point > 0 { b"e" } else { b"e-" }, exponent.as_bytes()]
+            [
+                first,
+                if rest.is_empty() { b"" } else { b"." },
+                rest,
+                if point > 0 { b"e" } else { b"e-" },
+                exponent.as_bytes(),
+            ]
         }
     };
     parts.into_iter().filter(|part| !part.is_empty()).try_for_each(|part| sink.put(part))

@@ -1,6 +1,7 @@
 //! The byte loops under everything else.
 
-/// Copies `from` over `to`, which is of the same length: without a panic if it is not, which is a mistake of this crate's.
+/// Copies `from` over `to`, which is of the same length: without a panic if it is not, which is a
+/// mistake of this crate's.
 #[inline]
 pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
     debug_assert_eq!(to.len(), from.len());
@@ -10,8 +11,8 @@ pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
     }
 }
 
-/// Moves what is behind the first `by` bytes to the front, over them: without a panic if there are fewer, which is a mistake of this
-/// crate's.
+/// Moves what is behind the first `by` bytes to the front, over them: without a panic if there are
+/// fewer, which is a mistake of this crate's.
 #[inline]
 pub(crate) fn copy_down(bytes: &mut [u8], by: usize) {
     debug_assert!(by <= bytes.len());
@@ -21,13 +22,15 @@ pub(crate) fn copy_down(bytes: &mut [u8], by: usize) {
     }
 }
 
-/// Index of the first byte at or after `from` that ends a run of plain string bytes: `"`, `\` or a control character.
-/// The slice's length if there is none. Eight bytes at a time, and a long run on a large machine 32.
+/// Index of the first byte at or after `from` that ends a run of plain string bytes: `"`, `\` or a
+/// control character. The slice's length if there is none. Eight bytes at a time, and a long run on
+/// a large machine 32.
 pub(crate) fn plain_run(bytes: &[u8], from: usize) -> usize {
     plain_run_seen(bytes, from, &mut 0)
 }
 
-/// [`plain_run`], and in `seen` the bits of all that was looked at: if none has its high bit set, the run is ASCII.
+/// [`plain_run`], and in `seen` the bits of all that was looked at: if none has its high bit set,
+/// the run is ASCII.
 #[inline]
 pub(crate) fn plain_run_seen(bytes: &[u8], from: usize, seen: &mut u64) -> usize {
     let mut at = from;
@@ -60,7 +63,8 @@ const BEFORE_WIDE: usize = 16;
 /// Bytes of a step over a long run.
 const WIDE: usize = 32;
 
-/// Goes on from `at` as long as no byte of a step is a stop: a loop that the compiler makes of vector instructions.
+/// Goes on from `at` as long as no byte of a step is a stop: a loop that the compiler makes of
+/// vector instructions.
 #[inline(always)]
 fn skip_wide(bytes: &[u8], mut at: usize, seen: &mut u64, is_stop: impl Fn(u8) -> u8) -> usize {
     while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<WIDE>()) {
@@ -81,7 +85,9 @@ fn skip_wide(bytes: &[u8], mut at: usize, seen: &mut u64, is_stop: impl Fn(u8) -
 /// Out of line: few strings are long, and the others need not make room for its registers.
 #[inline(never)]
 fn skip_plain(bytes: &[u8], at: usize, seen: &mut u64) -> usize {
-    skip_wide(bytes, at, seen, |byte| u8::from(byte == b'"') | u8::from(byte == b'\\') | u8::from(byte < 0x20))
+    skip_wide(bytes, at, seen, |byte| {
+        u8::from(byte == b'"') | u8::from(byte == b'\\') | u8::from(byte < 0x20)
+    })
 }
 
 #[inline(never)]
@@ -89,7 +95,8 @@ fn skip_line(bytes: &[u8], at: usize) -> usize {
     skip_wide(bytes, at, &mut 0, |byte| u8::from(byte == b'\n') | u8::from(byte == b'\r'))
 }
 
-/// Index of the first line feed or carriage return at or after `from`; the length if there is none. Steps as in [`plain_run`].
+/// Index of the first line feed or carriage return at or after `from`; the length if there is none.
+/// Steps as in [`plain_run`].
 pub(crate) fn line_end(bytes: &[u8], from: usize) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
@@ -120,13 +127,17 @@ pub(crate) const fn is_ascii(seen: u64) -> bool {
     seen & 0x8080_8080_8080_8080 == 0
 }
 
-/// The high bit of each byte that is `"`, `\` or below 0x20. Bits above the lowest may be set wrongly: only the lowest counts.
+/// The high bit of each byte that is `"`, `\` or below 0x20. Bits above the lowest may be set
+/// wrongly: only the lowest counts.
 const fn stops(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
     let quote = word ^ (ONES * 0x22);
     let slash = word ^ (ONES * 0x5c);
-    ((quote.wrapping_sub(ONES) & !quote) | (slash.wrapping_sub(ONES) & !slash) | (word.wrapping_sub(ONES * 0x20) & !word)) & HIGH
+    ((quote.wrapping_sub(ONES) & !quote)
+        | (slash.wrapping_sub(ONES) & !slash)
+        | (word.wrapping_sub(ONES * 0x20) & !word))
+        & HIGH
 }
 
 /// The index of the quote that closes the string whose content begins at `from`.
@@ -138,7 +149,8 @@ pub(crate) fn string_end(bytes: &[u8], from: usize) -> Option<usize> {
     }
 }
 
-/// [`string_end`] of a string of less than 16 bytes without an escape: on a large machine most are found here, without a call.
+/// [`string_end`] of a string of less than 16 bytes without an escape: on a large machine most are
+/// found here, without a call.
 #[inline]
 pub(crate) fn short_string_end(bytes: &[u8], from: usize) -> Option<usize> {
     if !IS_LARGE {
@@ -154,8 +166,8 @@ pub(crate) fn short_string_end(bytes: &[u8], from: usize) -> Option<usize> {
     (bytes.get(at) == Some(&b'"')).then_some(at)
 }
 
-/// A member's name, still escaped, and where its value begins, of `"name":value` at `quote` without white space and with a short name: on
-/// a large machine most are found here.
+/// A member's name, still escaped, and where its value begins, of `"name":value` at `quote` without
+/// white space and with a short name: on a large machine most are found here.
 #[inline]
 pub(crate) fn plain_key(bytes: &[u8], quote: usize) -> Option<(&[u8], usize)> {
     if bytes.get(quote) != Some(&b'"') {

@@ -102,7 +102,10 @@ impl<'a> Text<'a> {
             used += bytes.len();
         }
         // Always whole characters; the error is for the type's sake.
-        buffer.get(..used).and_then(|bytes| core::str::from_utf8(bytes).ok()).ok_or_else(|| full(self))
+        buffer
+            .get(..used)
+            .and_then(|bytes| core::str::from_utf8(bytes).ok())
+            .ok_or_else(|| full(self))
     }
 }
 
@@ -196,7 +199,8 @@ impl<'a> Iterator for Pieces<'a> {
     fn next(&mut self) -> Option<Piece<'a>> {
         let bytes = self.raw.as_bytes();
         let mut run = plain_run(bytes, 0);
-        // A quote or a control character cannot stand here in checked text; elsewhere it stands for itself.
+        // A quote or a control character cannot stand here in checked text; elsewhere it stands for
+        // itself.
         while run < bytes.len() && bytes.get(run) != Some(&b'\\') {
             run = plain_run(bytes, run + 1);
         }
@@ -227,7 +231,8 @@ impl<'a> Iterator for Pieces<'a> {
     }
 }
 
-/// Takes a text part by part. One type for all takers, so that on a chip every text is written by the same code.
+/// Takes a text part by part. One type for all takers, so that on a chip every text is written by
+/// the same code.
 pub(crate) type Each<'e> = dyn FnMut(&str) -> fmt::Result + 'e;
 
 /// Gives a text's meaning to `each`, in parts.

@@ -47,15 +47,17 @@ impl<'a> Value<'a> {
     /// `[]`
     pub(crate) const EMPTY_ARRAY: Self = Self { raw: b"[]" };
 
-    /// The value that begins `bytes`, behind white space if there is any; what follows it is left out.
+    /// The value that begins `bytes`, behind white space if there is any; what follows it is left
+    /// out.
     pub fn first(bytes: &'a [u8]) -> Option<Self> {
         let start = skip_space(bytes, 0);
         let end = skip_value(bytes, start)?;
         bytes.get(start..end).map(|raw| Self { raw })
     }
 
-    /// The value that `bytes` are, all of them but for white space at their ends. They are not looked at: it is for bytes of which it
-    /// is known already that they are one value. Nothing if there are none.
+    /// The value that `bytes` are, all of them but for white space at their ends. They are not
+    /// looked at: it is for bytes of which it is known already that they are one value. Nothing if
+    /// there are none.
     pub(crate) fn whole(bytes: &'a [u8]) -> Option<Self> {
         let raw = bytes.trim_ascii();
         (!raw.is_empty()).then_some(Self { raw })
@@ -105,7 +107,10 @@ impl<'a> Value<'a> {
     /// The number, if it is written as a whole one and fits.
     pub fn as_u64(self) -> Option<u64> {
         let digit = |byte: &u8| byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
-        self.raw.iter().try_fold(0_u64, |number, byte| number.checked_mul(10)?.checked_add(digit(byte)?)).filter(|_| !self.raw.is_empty())
+        self.raw
+            .iter()
+            .try_fold(0_u64, |number, byte| number.checked_mul(10)?.checked_add(digit(byte)?))
+            .filter(|_| !self.raw.is_empty())
     }
 
     /// The members, if it is an object; none otherwise.
@@ -118,14 +123,16 @@ impl<'a> Value<'a> {
         Array { raw: if self.kind() == Kind::Array { self.raw } else { &[] }, at: 1 }
     }
 
-    /// The value of the member of this name. If several members have the name, the last one counts, as for most parsers (those of
-    /// Python, JavaScript and Go, and `serde_json::Value`): what the server reads is what is read here.
+    /// The value of the member of this name. If several members have the name, the last one counts,
+    /// as for most parsers (those of Python, JavaScript and Go, and `serde_json::Value`): what the
+    /// server reads is what is read here.
     pub fn member(self, name: &str) -> Option<Self> {
         let [found] = self.pick([name]);
         found
     }
 
-    /// The values of the members of these names, in one pass. Of several members of one name the last counts.
+    /// The values of the members of these names, in one pass. Of several members of one name the
+    /// last counts.
     pub(crate) fn pick<const N: usize>(self, names: [&str; N]) -> [Option<Self>; N] {
         self.members().pick(names)
     }
@@ -148,16 +155,22 @@ impl<'a> Value<'a> {
 
     /// Where this value begins in `whole`; nothing if it is no part of it.
     pub fn offset_in(self, whole: &[u8]) -> Option<usize> {
-        (self.raw.as_ptr().addr()).checked_sub(whole.as_ptr().addr()).filter(|at| at + self.raw.len() <= whole.len())
+        (self.raw.as_ptr().addr())
+            .checked_sub(whole.as_ptr().addr())
+            .filter(|at| at + self.raw.len() <= whole.len())
     }
 }
 
 /// Whether the content of a string, as it stands, means `text`, in which nothing needs an escape.
 pub(crate) fn means(raw: &[u8], text: &str) -> bool {
     let may_begin = |first: &u8| *first == b'\\' || Some(first) == text.as_bytes().first();
-    // An escape is longer than what it means. Most names differ in their first letter, and need no second look.
+    // An escape is longer than what it means. Most names differ in their first letter, and need no
+    // second look.
     raw == text.as_bytes()
-        || (raw.len() > text.len() && raw.first().is_some_and(may_begin) && raw.contains(&b'\\') && Text::from_bytes(raw) == *text)
+        || (raw.len() > text.len()
+            && raw.first().is_some_and(may_begin)
+            && raw.contains(&b'\\')
+            && Text::from_bytes(raw) == *text)
 }
 
 impl core::fmt::Debug for Value<'_> {
@@ -190,7 +203,11 @@ impl<'a> Object<'a> {
     /// The members of the object that begins `raw`, whatever follows it; none if it is no object.
     pub(crate) fn of(raw: &'a [u8]) -> Self {
         let start = skip_space(raw, 0);
-        if raw.get(start) == Some(&b'{') { Self { raw, at: start + 1 } } else { Self { raw: &[], at: 0 } }
+        if raw.get(start) == Some(&b'{') {
+            Self { raw, at: start + 1 }
+        } else {
+            Self { raw: &[], at: 0 }
+        }
     }
 
     /// The members that were given until now.
@@ -205,8 +222,8 @@ impl<'a> Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// The values of the members of these names among those that were not given yet, all of which are given then. Of several members of
-    /// one name the last counts.
+    /// The values of the members of these names among those that were not given yet, all of which
+    /// are given then. Of several members of one name the last counts.
     pub(crate) fn pick<const N: usize>(&mut self, names: [&str; N]) -> [Option<Value<'a>>; N] {
         let mut found = [None; N];
         self.pick_into(&names, &mut found);
@@ -215,7 +232,9 @@ impl<'a> Object<'a> {
 
     fn pick_into(&mut self, names: &[&str], found: &mut [Option<Value<'a>>]) {
         while let Some((key, value)) = self.next_raw() {
-            if let Some((_, place)) = names.iter().zip(found.iter_mut()).find(|(name, _)| means(key, name)) {
+            if let Some((_, place)) =
+                names.iter().zip(found.iter_mut()).find(|(name, _)| means(key, name))
+            {
                 *place = Some(value);
             }
         }

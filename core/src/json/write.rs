@@ -19,7 +19,8 @@ impl Sink for alloc::vec::Vec<u8> {
     }
 }
 
-/// `text` as the inside of a JSON string, in pieces: `"`, `\` and control characters escaped, all else as it is.
+/// `text` as the inside of a JSON string, in pieces: `"`, `\` and control characters escaped, all
+/// else as it is.
 pub const fn escape(text: &str) -> Escaped<'_> {
     Escaped { rest: text.as_bytes(), code: [0; 6] }
 }

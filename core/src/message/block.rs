@@ -2,8 +2,8 @@
 
 use crate::json::{Array, Kind, Text, Value};
 
-/// Writes a view type with an accessor for each field. A field is
-/// `text` (missing or no string: empty), `maybe_text`, `value` (missing: `null`), `maybe_value` (missing or `null`: nothing),
+/// Writes a view type with an accessor for each field. A field is `text` (missing or no string:
+/// empty), `maybe_text`, `value` (missing: `null`), `maybe_value` (missing or `null`: nothing),
 /// `flag` (true or not), `blocks` (a string, or an array of blocks).
 macro_rules! views {
     ($($(#[$doc:meta])* $view:ident { $($(#[$field_doc:meta])* $field:ident : $kind:ident,)* })*) => {$(
@@ -66,7 +66,8 @@ macro_rules! views {
 /// Writes [`Block`] and how a wire `type` becomes a variant.
 macro_rules! kinds {
     ($($(#[$doc:meta])* $variant:ident($view:ident) $text:literal,)*) => {
-        /// A block, by its kind. Kinds that are not listed are [`Unknown`](Self::Unknown), with all they hold.
+        /// A block, by its kind. Kinds that are not listed are [`Unknown`](Self::Unknown), with all
+        /// they hold.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[non_exhaustive]
         pub enum Block<'a> {
@@ -378,7 +379,10 @@ pub struct Blocks<'a> {
 impl<'a> Blocks<'a> {
     /// The blocks of `content`: an array's elements, or one text block for a plain string.
     pub fn new(content: Value<'a>) -> Self {
-        Self { plain: (content.kind() == Kind::String).then_some(content), array: content.elements() }
+        Self {
+            plain: (content.kind() == Kind::String).then_some(content),
+            array: content.elements(),
+        }
     }
 }
 

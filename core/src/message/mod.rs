@@ -4,9 +4,10 @@
 //! transcript  {"role":"user","content":"Hi"},{"role":"assistant","content":[{"type":"tool_use",…}]}
 //!             └──────── Message ──────────┘ └──────────────── Message ─ … └────── Block ─────┘
 //! ```
-//! [`Messages`] walks the transcript, [`Message::blocks`] a message; a [`Block`] tells its kind, and its view reads a field when it is
-//! asked. Nothing is allocated or copied, nothing is lost: `raw()` gives the bytes of each, unknown kinds and fields included.
-//! The bytes must have been [checked](crate::json::check); on others the views give nothing or nonsense, never a panic.
+//! [`Messages`] walks the transcript, [`Message::blocks`] a message; a [`Block`] tells its kind,
+//! and its view reads a field when it is asked. Nothing is allocated or copied, nothing is lost:
+//! `raw()` gives the bytes of each, unknown kinds and fields included. The bytes must have been
+//! [checked](crate::json::check); on others the views give nothing or nonsense, never a panic.
 //!
 //! With `alloc`, [`OwnedMessage`] and [`ReplyMessage`] own their text and lend the same views.
 
@@ -17,9 +18,9 @@ mod stop;
 mod usage;
 
 pub use block::{
-    Block, Blocks, BrowserState, Compaction, ContainerUpload, Document, Fallback, Image, McpToolListing, McpToolResult, McpToolUse,
-    RedactedThinking, SearchResult, ServerToolResult, ServerToolUse, TextBlock, Thinking, ToolChange, ToolReference, ToolResult, ToolUse,
-    Unknown,
+    Block, Blocks, BrowserState, Compaction, ContainerUpload, Document, Fallback, Image,
+    McpToolListing, McpToolResult, McpToolUse, RedactedThinking, SearchResult, ServerToolResult,
+    ServerToolUse, TextBlock, Thinking, ToolChange, ToolReference, ToolResult, ToolUse, Unknown,
 };
 #[cfg(feature = "alloc")]
 pub use owned::{NotAMessage, OwnedMessage, ReplyMessage};
@@ -109,7 +110,8 @@ impl<'a> Message<'a> {
         })
     }
 
-    /// The text of its text blocks, in order. Joined without anything between they are what the message says.
+    /// The text of its text blocks, in order. Joined without anything between they are what the
+    /// message says.
     pub fn texts(self) -> impl Iterator<Item = Text<'a>> {
         self.blocks().filter_map(|block| match block {
             Block::Text(text) => Some(text.text()),

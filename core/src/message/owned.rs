@@ -13,7 +13,8 @@ use crate::json::{JsonError, Text, Value, check, escape};
 pub enum NotAMessage {
     /// It is no JSON.
     Json(JsonError),
-    /// It has an escape that stands for half a character, which no request can carry; the offset in bytes.
+    /// It has an escape that stands for half a character, which no request can carry; the offset in
+    /// bytes.
     LoneSurrogate(usize),
     /// It is no object with a role and a content.
     Shape,
@@ -24,7 +25,9 @@ impl fmt::Display for NotAMessage {
         match self {
             Self::Json(e) => write!(f, "not valid JSON: {e}"),
             Self::LoneSurrogate(at) => write!(f, "at byte {at}: half of a surrogate pair"),
-            Self::Shape => f.write_str("not a message: expected an object with a role and a content"),
+            Self::Shape => {
+                f.write_str("not a message: expected an object with a role and a content")
+            }
         }
     }
 }
@@ -41,7 +44,8 @@ impl OwnedMessage {
     /// The message whose JSON is `json`. White space around it is left out.
     ///
     /// # Errors
-    /// What is wrong with it. Roles and kinds of block are not judged: those that are unknown here may be known to the server.
+    /// What is wrong with it. Roles and kinds of block are not judged: those that are unknown here
+    /// may be known to the server.
     pub fn from_json(json: &str) -> Result<Self, NotAMessage> {
         let checked = check(json.as_bytes()).map_err(NotAMessage::Json)?;
         if let Some(at) = checked.lone_surrogate {
@@ -143,11 +147,14 @@ impl ReplyMessage {
         OwnedMessage::from_json(json).map(|message| Self { message })
     }
 
-    /// The reply as the message that goes back in the next request: its role and its content, byte for byte.
+    /// The reply as the message that goes back in the next request: its role and its content, byte
+    /// for byte.
     pub fn to_message(&self) -> OwnedMessage {
         let (role, content) = (self.view().value().member("role"), self.view().content());
         let role = role.unwrap_or(Value::NULL).as_json();
-        OwnedMessage { json: alloc::format!("{{\"role\":{role},\"content\":{}}}", content.as_json()).into() }
+        OwnedMessage {
+            json: alloc::format!("{{\"role\":{role},\"content\":{}}}", content.as_json()).into(),
+        }
     }
 
     /// The JSON text, fields that have no accessor included.
@@ -231,9 +238,10 @@ impl fmt::Debug for ReplyMessage {
     }
 }
 
-/// Verbatim, through `serde_json::value::RawValue`: unknown kinds and fields, numbers of any size and the order of keys stay as they
-/// are. Only serde_json's own serializers and deserializers carry such values. A [`serde_json::Value`] in between rounds numbers, unless the
-/// program enables serde_json's feature `arbitrary_precision`.
+/// Verbatim, through `serde_json::value::RawValue`: unknown kinds and fields, numbers of any size
+/// and the order of keys stay as they are. Only serde_json's own serializers and deserializers
+/// carry such values. A [`serde_json::Value`] in between rounds numbers, unless the program enables
+/// serde_json's feature `arbitrary_precision`.
 #[cfg(feature = "serde")]
 mod bridge {
     use alloc::boxed::Box;
@@ -249,7 +257,8 @@ mod bridge {
         ($type:ident) => {
             impl Serialize for $type {
                 fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                    let raw: &RawValue = serde_json::from_str(self.as_json()).map_err(S::Error::custom)?;
+                    let raw: &RawValue =
+                        serde_json::from_str(self.as_json()).map_err(S::Error::custom)?;
                     raw.serialize(serializer)
                 }
             }

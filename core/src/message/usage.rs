@@ -24,8 +24,8 @@ impl Usage {
         this
     }
 
-    /// Takes over what a wire `usage` tells: within a turn the counts are cumulative, so a later one replaces an earlier one.
-    /// What is missing or `null` stays as it was.
+    /// Takes over what a wire `usage` tells: within a turn the counts are cumulative, so a later
+    /// one replaces an earlier one. What is missing or `null` stays as it was.
     pub fn overwrite(&mut self, usage: Value<'_>) {
         let mut counts = Counts::default();
         let mut members = usage.members();
@@ -46,13 +46,17 @@ impl Usage {
     pub const fn add(&mut self, turn: &Self) {
         self.input_tokens = self.input_tokens.saturating_add(turn.input_tokens);
         self.output_tokens = self.output_tokens.saturating_add(turn.output_tokens);
-        self.cache_creation_input_tokens = self.cache_creation_input_tokens.saturating_add(turn.cache_creation_input_tokens);
-        self.cache_read_input_tokens = self.cache_read_input_tokens.saturating_add(turn.cache_read_input_tokens);
+        self.cache_creation_input_tokens =
+            self.cache_creation_input_tokens.saturating_add(turn.cache_creation_input_tokens);
+        self.cache_read_input_tokens =
+            self.cache_read_input_tokens.saturating_add(turn.cache_read_input_tokens);
     }
 
     /// All input, from a cache or not.
     pub const fn input_total(&self) -> u64 {
-        self.input_tokens.saturating_add(self.cache_creation_input_tokens).saturating_add(self.cache_read_input_tokens)
+        self.input_tokens
+            .saturating_add(self.cache_creation_input_tokens)
+            .saturating_add(self.cache_read_input_tokens)
     }
 
     /// All input and all output.
@@ -68,8 +72,14 @@ pub(crate) struct Counts([Option<u64>; 4]);
 impl Counts {
     /// Takes note of a member, its name as it stands. Of two of one name the first counts.
     pub(crate) fn note(&mut self, name: &[u8], value: Value<'_>) {
-        const NAMES: [&str; 4] = ["input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"];
-        if let Some((count, _)) = self.0.iter_mut().zip(NAMES).find(|(_, known)| means(name, known)) {
+        const NAMES: [&str; 4] = [
+            "input_tokens",
+            "output_tokens",
+            "cache_creation_input_tokens",
+            "cache_read_input_tokens",
+        ];
+        if let Some((count, _)) = self.0.iter_mut().zip(NAMES).find(|(_, known)| means(name, known))
+        {
             *count = count.or(value.as_u64());
         }
     }

@@ -1,6 +1,7 @@
 //! What is kept of a reply that broke off and is not asked for again.
 //!
-//! Out of the way of runs that keep nothing: a chip that never says [`OnBreak::KeepBlocks`] does not carry it.
+//! Out of the way of runs that keep nothing: a chip that never says [`OnBreak::KeepBlocks`] does
+//! not carry it.
 
 use super::calls::CallsFound;
 use super::state::{Outcome, State, Turn};
@@ -11,18 +12,22 @@ use crate::json::{Piece, Value};
 use crate::transcript::Span;
 use crate::turn::BadInputs;
 
-/// What becomes of a reply whose stream broke off, or carried an `error` event, when it is not asked for again.
+/// What becomes of a reply whose stream broke off, or carried an `error` event, when it is not
+/// asked for again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum OnBreak {
-    /// It is taken back: the conversation is what it was before, and the same is asked again when the run goes on.
+    /// It is taken back: the conversation is what it was before, and the same is asked again when
+    /// the run goes on.
     #[default]
     Drop,
-    /// Its whole blocks stay as the model's last message: those before the first that is cut off, before the first call that could not be
-    /// answered (without an id of its own, or a server's without a result), and without empty text and thinking at their end. The run rests with [`Outcome::Broken`] until something is said; calls among the blocks do not
-    /// run, and are answered as not run when it goes on. If no block is whole, or there is no room for the answers, as
-    /// [`Drop`](Self::Drop).
+    /// Its whole blocks stay as the model's last message: those before the first that is cut off,
+    /// before the first call that could not be answered (without an id of its own, or a server's
+    /// without a result), and without empty text and thinking at their end. The run rests with
+    /// [`Outcome::Broken`] until something is said; calls among the blocks do not run, and are
+    /// answered as not run when it goes on. If no block is whole, or there is no room for the
+    /// answers, as [`Drop`](Self::Drop).
     KeepBlocks,
 }
 
@@ -30,9 +35,10 @@ pub enum OnBreak {
 pub(super) type Keep = fn(&mut Run<'_>) -> bool;
 
 impl Run<'_> {
-    /// Says what becomes of a reply that breaks off and is not asked for again. Default: [`OnBreak::Drop`]. The error is returned
-    /// either way. A reply that is abandoned, stopped or cancelled, or for which there is no room, is always taken back. A reply of which a
-    /// call has started (only a driver with `alloc` can do that) is never taken back, whatever is set here.
+    /// Says what becomes of a reply that breaks off and is not asked for again. Default:
+    /// [`OnBreak::Drop`]. The error is returned either way. A reply that is abandoned, stopped or
+    /// cancelled, or for which there is no room, is always taken back. A reply of which a call has
+    /// started (only a driver with `alloc` can do that) is never taken back, whatever is set here.
     pub fn on_break(&mut self, on_break: OnBreak) {
         self.keep = match on_break {
             OnBreak::Drop => None,
@@ -55,12 +61,14 @@ fn keep_blocks(run: &mut Run<'_>) -> bool {
     true
 }
 
-/// The whole blocks of the reply under way become the last message, as far as the API takes them: those up to `least` at any rate, which
-/// are known to have room for their answers. Says whether there are any; if not, nothing but the transcript's end has changed.
+/// The whole blocks of the reply under way become the last message, as far as the API takes them:
+/// those up to `least` at any rate, which are known to have room for their answers. Says whether
+/// there are any; if not, nothing but the transcript's end has changed.
 pub(super) fn keep_part(run: &mut Run<'_>, least: usize) -> bool {
     let mark = run.reply.mark;
     let mut turn = Turn { mark, start: mark + usize::from(mark > 0), ..Turn::none(mark) };
-    let end = run.reply.end_of_whole_blocks(&run.transcript).or_else(|| (least > 0).then_some(least));
+    let end =
+        run.reply.end_of_whole_blocks(&run.transcript).or_else(|| (least > 0).then_some(least));
     // There is room: something was cut off, or nothing was ever written behind it.
     if !end.is_some_and(|end| run.end_message(&mut turn, end.max(least))) {
         return false;
@@ -76,7 +84,8 @@ pub(super) fn keep_part(run: &mut Run<'_>, least: usize) -> bool {
         // No room for the answers to all calls: the last ones go.
         let mut turn = core::mem::replace(&mut run.turn, before);
         let last = run.blocks_of(&turn).take(begun).last();
-        let end = last.and_then(|last| Some(last.offset_in(run.transcript.bytes())? + last.raw().len()));
+        let end =
+            last.and_then(|last| Some(last.offset_in(run.transcript.bytes())? + last.raw().len()));
         if !end.is_some_and(|end| run.end_message(&mut turn, end)) {
             return false;
         }
@@ -105,7 +114,9 @@ impl Run<'_> {
     /// How many of the turn's blocks end at `end` or before it, without those that are left out.
     fn blocks_up_to(&self, turn: &Turn, end: usize) -> usize {
         let bytes = self.transcript.bytes();
-        let is_before = |block: &Value<'_>| block.offset_in(bytes).is_some_and(|at| at + block.raw().len() <= end);
+        let is_before = |block: &Value<'_>| {
+            block.offset_in(bytes).is_some_and(|at| at + block.raw().len() <= end)
+        };
         self.blocks_of(turn).take_while(is_before).filter(|block| !is_left_out(*block)).count()
     }
 
@@ -115,13 +126,19 @@ impl Run<'_> {
         if calls > MAX_CALLS {
             return Err(Capacity { what: What::Calls, needed: calls, free: MAX_CALLS }.into());
         }
-        let CallsFound { found, first, .. } = Self::find_calls(self.turn.message(self.transcript.bytes()), self.transcript.grows())?;
+        let CallsFound { found, first, .. } =
+            Self::find_calls(self.turn.message(self.transcript.bytes()), self.transcript.grows())?;
         (self.turn.found, self.turn.first, self.turn.calls) = (found, first, calls);
-        let answers = if self.turn.is_open() { self.reserve_for_others(usize::MAX) + self.results_frame() } else { 0 };
+        let answers = if self.turn.is_open() {
+            self.reserve_for_others(usize::MAX) + self.results_frame()
+        } else {
+            0
+        };
         Ok(self.transcript.reserve(answers)?)
     }
 
-    /// A broken reply is gone on from: its calls are closed, or it is dropped if not even that fits.
+    /// A broken reply is gone on from: its calls are closed, or it is dropped if not even that
+    /// fits.
     pub(super) fn go_on_from_broken(&mut self) {
         self.state = State::Ready;
         if self.turn.is_open() && self.close_open_calls().is_err() {
@@ -132,11 +149,20 @@ impl Run<'_> {
         }
     }
 
-    /// Takes white space off the end of the last message's text: the model cannot continue a text that ends so.
+    /// Takes white space off the end of the last message's text: the model cannot continue a text
+    /// that ends so.
     fn trim_end(&mut self) {
         let bytes = self.transcript.bytes();
-        let text = self.blocks_of(&self.turn).last().filter(|block| is_type(*block, "text")).and_then(|block| block.member("text"));
-        let Some((start, text)) = text.and_then(|text| Some((text.offset_in(bytes)? + 1, text.as_text()?))) else { return };
+        let text = self
+            .blocks_of(&self.turn)
+            .last()
+            .filter(|block| is_type(*block, "text"))
+            .and_then(|block| block.member("text"));
+        let Some((start, text)) =
+            text.and_then(|text| Some((text.offset_in(bytes)? + 1, text.as_text()?)))
+        else {
+            return;
+        };
         let (mut kept, len) = (0, text.raw_bytes().len());
         let mut pieces = text.pieces();
         while let Some(piece) = pieces.next() {

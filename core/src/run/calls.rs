@@ -22,12 +22,13 @@ pub struct Call<'a> {
     pub id: Text<'a>,
     /// The tool's name.
     pub name: Text<'a>,
-    /// The toolset that the tool is a member of, if it is one: then only a member of that toolset answers it, whatever other tool has
-    /// the name.
+    /// The toolset that the tool is a member of, if it is one: then only a member of that toolset
+    /// answers it, whatever other tool has the name.
     pub toolset: Option<Text<'a>>,
     /// The input: an object.
     pub input: Value<'a>,
-    /// Whether the model's input was no JSON object. Then [`input`](Self::input) holds what it wrote as a string, and no tool may run.
+    /// Whether the model's input was no JSON object. Then [`input`](Self::input) holds what it
+    /// wrote as a string, and no tool may run.
     pub is_bad: bool,
     /// Whether it was answered.
     pub is_answered: bool,
@@ -38,7 +39,8 @@ pub struct Call<'a> {
 pub struct Called<'a> {
     /// What the tool gets.
     pub call: ToolCall<'a>,
-    /// Where it writes: the transcript's free tail, less what the other calls of the turn need for an answer.
+    /// Where it writes: the transcript's free tail, less what the other calls of the turn need for
+    /// an answer.
     pub out: Output<'a>,
 }
 
@@ -73,7 +75,8 @@ pub(super) struct CallsFound {
 }
 
 impl Run<'_> {
-    /// The reply is whole: its calls are counted, and what comes next is decided by its stop reason.
+    /// The reply is whole: its calls are counted, and what comes next is decided by its stop
+    /// reason.
     pub(super) fn end_turn(&mut self) -> Result<(), Error> {
         let mark = self.reply.mark;
         let comma = usize::from(mark > 0);
@@ -92,11 +95,14 @@ impl Run<'_> {
             Some(StopReason::ToolUse) if calls > 0 => Ending::GoesOn,
             _ => Ending::Ended,
         };
-        let is_kept = self.reply.is_empty() || self.reply.is_kept_whole() || self.keep_message(mark, mark + comma, ending);
+        let is_kept = self.reply.is_empty()
+            || self.reply.is_kept_whole()
+            || self.keep_message(mark, mark + comma, ending);
         if !is_kept {
             self.reply.set_empty();
         }
-        let pauses = matches!(self.reply.stop, Some(StopReason::PauseTurn | StopReason::Compaction));
+        let pauses =
+            matches!(self.reply.stop, Some(StopReason::PauseTurn | StopReason::Compaction));
         // The next request would be the same as this one, and so on without an end.
         if self.reply.is_empty() && pauses {
             return Err(Protocol::Event { expected: "blocks in a turn that pauses" }.into());
@@ -107,8 +113,14 @@ impl Run<'_> {
             self.go_back_to_turn_before(mark);
         } else {
             let message = Span::new(mark + comma, end);
-            let calls_found =
-                if calls > 0 { Some(Self::find_calls(message.of(self.transcript.bytes()), self.transcript.grows())?) } else { None };
+            let calls_found = if calls > 0 {
+                Some(Self::find_calls(
+                    message.of(self.transcript.bytes()),
+                    self.transcript.grows(),
+                )?)
+            } else {
+                None
+            };
             // Field by field where it lies: a turn is too large to be made on a chip's stack first.
             let turn = &mut self.turn;
             *turn = Turn::none(mark);
@@ -117,7 +129,11 @@ impl Run<'_> {
             turn.runs = self.reply.stop == Some(StopReason::ToolUse);
             if let Some(CallsFound { found, first, fingerprint }) = calls_found {
                 (turn.found, turn.first) = (found, first);
-                self.repeats = if fingerprint == self.fingerprint { self.repeats.saturating_add(1) } else { 1 };
+                self.repeats = if fingerprint == self.fingerprint {
+                    self.repeats.saturating_add(1)
+                } else {
+                    1
+                };
                 self.fingerprint = fingerprint;
             }
         }
@@ -143,7 +159,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Finds the calls of a whole message. `grows`: whether there is memory for the places of all of them.
+    /// Finds the calls of a whole message. `grows`: whether there is memory for the places of all
+    /// of them.
     ///
     /// # Errors
     /// `Protocol` if one has no name or no id of its own: it could not be answered.
@@ -153,7 +170,8 @@ impl Run<'_> {
         let mut found = FoundCalls::new();
         let mut ids = Ids::NONE;
         for (i, block) in blocks_in(message).enumerate() {
-            let [kind, id, name, input, toolset] = block.pick(["type", "id", "name", "input", "toolset_name"]);
+            let [kind, id, name, input, toolset] =
+                block.pick(["type", "id", "name", "input", "toolset_name"]);
             let is = |name| kind.is_some_and(|kind| kind.is_text(name));
             if is("tool_use") {
                 seen += 1;
@@ -166,7 +184,10 @@ impl Run<'_> {
                     found.note(seen - 1, place, grows);
                 }
                 if !is_answerable([id, name], &mut ids, blocks_in(message).take(i)) {
-                    return Err(Protocol::Event { expected: "calls that have a name and an id of their own" }.into());
+                    return Err(Protocol::Event {
+                        expected: "calls that have a name and an id of their own",
+                    }
+                    .into());
                 }
             } else if is("fallback") {
                 first = seen;
@@ -175,7 +196,8 @@ impl Run<'_> {
         Ok(CallsFound { found, first, fingerprint })
     }
 
-    /// The last turn is the one that the first `end` bytes end with: see [`turn_before`](Self::turn_before).
+    /// The last turn is the one that the first `end` bytes end with: see
+    /// [`turn_before`](Self::turn_before).
     // Seldom, and a turn is large: not on the stack of those who call it.
     #[inline(never)]
     pub(super) fn go_back_to_turn_before(&mut self, end: usize) {
@@ -186,22 +208,28 @@ impl Run<'_> {
         blocks_in(turn.message(self.transcript.bytes()))
     }
 
-    /// The turn that the first `end` bytes of the conversation end with, if nothing is known of it but what stands there: a paused one
-    /// whose continuation was dropped, or one of a history that the caller gave. Its calls do not run, and are closed when something
-    /// else is said.
+    /// The turn that the first `end` bytes of the conversation end with, if nothing is known of it
+    /// but what stands there: a paused one whose continuation was dropped, or one of a history that
+    /// the caller gave. Its calls do not run, and are closed when something else is said.
     pub(super) fn turn_before(&self, end: usize) -> Turn {
         let bytes = self.transcript.bytes().get(..end).unwrap_or_default();
-        let last = Messages::new(bytes).last().filter(|message| message.role() == Some(Role::Assistant));
-        let Some(start) = last.and_then(|message| message.value().offset_in(bytes)) else { return Turn::none(end) };
+        let last =
+            Messages::new(bytes).last().filter(|message| message.role() == Some(Role::Assistant));
+        let Some(start) = last.and_then(|message| message.value().offset_in(bytes)) else {
+            return Turn::none(end);
+        };
         let mut turn = Turn { mark: self.mark_of(start), start, ..Turn::none(end) };
         let message = turn.message(bytes);
         for block in blocks_in(message) {
             if is_type(block, "tool_use") {
                 // Elsewhere they are searched for: it is seldom.
                 #[cfg(feature = "alloc")]
-                let [id, name, input, toolset] = block.pick(["id", "name", "input", "toolset_name"]);
+                let [id, name, input, toolset] =
+                    block.pick(["id", "name", "input", "toolset_name"]);
                 #[cfg(feature = "alloc")]
-                if let Some(place) = Found::of([id, name, input].map(Option::unwrap_or_default), toolset, message) {
+                if let Some(place) =
+                    Found::of([id, name, input].map(Option::unwrap_or_default), toolset, message)
+                {
                     turn.found.note(turn.calls, place, self.transcript.grows());
                 }
                 turn.calls += 1;
@@ -214,8 +242,8 @@ impl Run<'_> {
         turn
     }
 
-    /// Where the conversation is cut to be without the message that begins at `start`: behind the one before it, and before the comma. The
-    /// caller's own messages may have spaces there.
+    /// Where the conversation is cut to be without the message that begins at `start`: behind the
+    /// one before it, and before the comma. The caller's own messages may have spaces there.
     pub(super) fn mark_of(&self, start: usize) -> usize {
         let before = self.transcript.bytes().get(..start).unwrap_or_default().trim_ascii_end();
         before.strip_suffix(b",").unwrap_or(before).trim_ascii_end().len()
@@ -272,11 +300,15 @@ impl Run<'_> {
     /// Whether the call at `i` was neither started nor answered, nor left to the caller.
     pub fn is_pending(&self, i: usize) -> bool {
         let turn = &self.turn;
-        self.calls().contains(&i) && !turn.answered.has(i) && !turn.running.has(i) && !turn.for_caller.has(i)
+        self.calls().contains(&i)
+            && !turn.answered.has(i)
+            && !turn.running.has(i)
+            && !turn.for_caller.has(i)
     }
 
-    /// Says that a call was started in memory of its own, with a copy of its input. Its answer comes by [`answer`](Self::answer); if
-    /// [`step`](Self::step) finds none, it is answered as cancelled.
+    /// Says that a call was started in memory of its own, with a copy of its input. Its answer
+    /// comes by [`answer`](Self::answer); if [`step`](Self::step) finds none, it is answered as
+    /// cancelled.
     pub fn begin_call(&mut self, i: usize) {
         self.turn.running.set(i, true);
     }
@@ -286,7 +318,8 @@ impl Run<'_> {
         self.calls().find(|&i| self.turn.for_caller.has(i) && !self.turn.answered.has(i))
     }
 
-    /// Leaves a call to the caller: no tool here answers it. The run ends with [`Outcome::NeedsAnswer`] when nothing else is to do.
+    /// Leaves a call to the caller: no tool here answers it. The run ends with
+    /// [`Outcome::NeedsAnswer`] when nothing else is to do.
     pub fn leave_to_caller(&mut self, i: usize) {
         self.turn.running.set(i, false);
         self.turn.for_caller.set(i, true);
@@ -325,8 +358,9 @@ impl Run<'_> {
         Ok(false)
     }
 
-    /// Before the first call of a turn: room for the shortest answer to every call, or the reply is taken back. It stays if a call of it
-    /// was answered or began, for that may have had its effect: then more memory is needed.
+    /// Before the first call of a turn: room for the shortest answer to every call, or the reply is
+    /// taken back. It stays if a call of it was answered or began, for that may have had its
+    /// effect: then more memory is needed.
     pub(super) fn set_room_aside(&mut self) -> Result<(), Error> {
         if self.turn.has_room {
             return Ok(());
@@ -343,31 +377,42 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Bytes that the shortest answers to all open calls but `i` need. One pass over the message, however many calls it has.
+    /// Bytes that the shortest answers to all open calls but `i` need. One pass over the message,
+    /// however many calls it has.
     pub(super) fn reserve_for_others(&self, i: usize) -> usize {
         if self.turn.found.len() >= self.turn.calls {
             let others = self.calls().filter(|&j| j != i && !self.turn.answered.has(j));
             return others.map(|j| self.address_len(j) + SHORTEST).sum();
         }
-        let calls = self.blocks_of(&self.turn).filter(|block| is_type(*block, "tool_use")).enumerate();
-        let others = calls.filter(|(j, _)| *j != i && self.calls().contains(j) && !self.turn.answered.has(*j));
+        let calls =
+            self.blocks_of(&self.turn).filter(|block| is_type(*block, "tool_use")).enumerate();
+        let others = calls
+            .filter(|(j, _)| *j != i && self.calls().contains(j) && !self.turn.answered.has(*j));
         others.map(|(_, call)| address_bytes(call) + SHORTEST).sum()
     }
 
-    /// Bytes that the calls that are to be answered keep for their shortest answers: nothing else may use them.
+    /// Bytes that the calls that are to be answered keep for their shortest answers: nothing else
+    /// may use them.
     pub(super) fn kept_for_answers(&self) -> usize {
-        if self.turn.is_calling() { self.reserve_for_others(usize::MAX) + self.results_frame() } else { 0 }
+        if self.turn.is_calling() {
+            self.reserve_for_others(usize::MAX) + self.results_frame()
+        } else {
+            0
+        }
     }
 
     /// Bytes of the id of call `i`, and of what names its toolset if it has one.
     pub(super) fn address_len(&self, i: usize) -> usize {
         match self.turn.found.get(i) {
             Some(found) if found.toolset.text_len() == 0 => found.id.text_len(),
-            _ => self.call(i).map_or(0, |call| address_len(call.id.raw_bytes().len(), call.toolset)),
+            _ => {
+                self.call(i).map_or(0, |call| address_len(call.id.raw_bytes().len(), call.toolset))
+            }
         }
     }
 
-    /// Whether a tool may run the call, or what it is answered with instead: an input that is no object never reaches a tool.
+    /// Whether a tool may run the call, or what it is answered with instead: an input that is no
+    /// object never reaches a tool.
     ///
     /// # Errors
     /// `Misuse` if there is no such open call.
@@ -376,7 +421,8 @@ impl Run<'_> {
         if !call.is_bad {
             return Ok(false);
         }
-        let written = call.input.member("INVALID_JSON").and_then(Value::as_text).unwrap_or_default();
+        let written =
+            call.input.member("INVALID_JSON").and_then(Value::as_text).unwrap_or_default();
         let got = match written.raw().trim_ascii_start().as_bytes().first() {
             Some(b'[') => Kind::Array,
             Some(b'\\') => Kind::String,
@@ -392,7 +438,8 @@ impl Run<'_> {
         Ok(true)
     }
 
-    /// Starts a call in the run's own memory, one at a time. When the tool is done: [`settle`], then [`end_call`](Self::end_call).
+    /// Starts a call in the run's own memory, one at a time. When the tool is done: [`settle`],
+    /// then [`end_call`](Self::end_call).
     ///
     /// # Errors
     /// `Misuse` if there is no such open call.
@@ -404,7 +451,11 @@ impl Run<'_> {
     ///
     /// # Errors
     /// As [`start_call`](Self::start_call).
-    pub fn start_call_with<'a>(&'a mut self, i: usize, input: Option<Value<'a>>) -> Result<Called<'a>, Error> {
+    pub fn start_call_with<'a>(
+        &'a mut self,
+        i: usize,
+        input: Option<Value<'a>>,
+    ) -> Result<Called<'a>, Error> {
         let call = self.open_call(i)?;
         // Room to unescape in is only needed if there is an escape; it lies behind the output.
         let raw = input.unwrap_or(call.input).raw();
@@ -418,7 +469,8 @@ impl Run<'_> {
         let room = room.min(GROWING_RESULT);
         self.transcript.reserve((head + room + scratch).min(self.transcript.free()))?;
         let used = self.transcript.len();
-        let (conversation, tail) = self.transcript.whole_mut().split_at_mut_checked(used).ok_or(Misuse::NoSuchCall)?;
+        let (conversation, tail) =
+            self.transcript.whole_mut().split_at_mut_checked(used).ok_or(Misuse::NoSuchCall)?;
         let tail = tail.get_mut(head..).unwrap_or_default();
         let room = room.min(tail.len());
         let (out, rest) = tail.split_at_mut_checked(room).unwrap_or_default();
@@ -441,14 +493,17 @@ impl Run<'_> {
             return Err(Misuse::NoSuchCall.into());
         }
         match written.len {
-            Ok(len) if !self.is_content(i, len, written.is_error) => self.answer_empty(i, written.is_error),
+            Ok(len) if !self.is_content(i, len, written.is_error) => {
+                self.answer_empty(i, written.is_error)
+            }
             Ok(len) => self.commit_content(i, len, written.is_error),
             Err(full) => self.answer_notice(i, Notice::TooLarge(full)),
         }
     }
 }
 
-/// The most that a tool may write in place if the transcript grows: for more it needs a buffer of its own, and [`Run::answer`].
+/// The most that a tool may write in place if the transcript grows: for more it needs a buffer of
+/// its own, and [`Run::answer`].
 #[cfg(feature = "alloc")]
 const GROWING_RESULT: usize = 1024 * 1024;
 
@@ -458,7 +513,10 @@ pub(super) fn blocks_in(message: &[u8]) -> Array<'_> {
     // A message that was written here begins so; one of the caller's may not.
     match message.strip_prefix(HEAD) {
         Some(content) => Array::inside(content),
-        None => Value::first(message).and_then(|message| message.member("content")).unwrap_or_default().elements(),
+        None => Value::first(message)
+            .and_then(|message| message.member("content"))
+            .unwrap_or_default()
+            .elements(),
     }
 }
 
@@ -468,7 +526,10 @@ fn call_in<'a>(turn: &Turn, transcript: &'a [u8], i: usize) -> Option<[Option<Va
     if let Some(Found { id, name, input, toolset }) = turn.found.get(i) {
         return Some([id, name, input, toolset].map(|place| place.value(message)));
     }
-    let call = blocks_in(message).filter(|block| is_type(*block, "tool_use")).nth(i).filter(|_| i < turn.calls)?;
+    let call = blocks_in(message)
+        .filter(|block| is_type(*block, "tool_use"))
+        .nth(i)
+        .filter(|_| i < turn.calls)?;
     Some(call.pick(["id", "name", "input", "toolset_name"]))
 }
 
@@ -481,7 +542,8 @@ fn address_len(id: usize, toolset: Option<Text<'_>>) -> usize {
     id + toolset.map_or(0, |toolset| TOOLSET.len() + toolset.raw_bytes().len())
 }
 
-/// Whether a call has an id and a name: one that has not cannot be answered, and the API would take no such conversation again.
+/// Whether a call has an id and a name: one that has not cannot be answered, and the API would take
+/// no such conversation again.
 #[cfg(feature = "alloc")]
 pub(super) fn is_sound([id, name, _]: [Value<'_>; 3]) -> bool {
     [id, name].into_iter().all(|value| value.as_text().is_some_and(|text| !text.is_empty()))
@@ -493,8 +555,12 @@ pub(super) fn same_id(id: Option<Value<'_>>, other: Option<Value<'_>>) -> bool {
     matches!([id, other].map(|id| id.and_then(Value::as_text)), [Some(id), Some(other)] if same(id, other))
 }
 
-/// Bytes of a call's id as it stands, without its quotes, and of what names its toolset if it has one.
+/// Bytes of a call's id as it stands, without its quotes, and of what names its toolset if it has
+/// one.
 pub(super) fn address_bytes(call: Value<'_>) -> usize {
     let [id, toolset] = call.pick(["id", "toolset_name"]);
-    address_len(id.and_then(Value::as_text).map_or(0, |id| id.raw_bytes().len()), toolset.and_then(toolset_of))
+    address_len(
+        id.and_then(Value::as_text).map_or(0, |id| id.raw_bytes().len()),
+        toolset.and_then(toolset_of),
+    )
 }

@@ -1,4 +1,5 @@
-//! Results that are cut to a length: head and tail stay, between characters, and between them stands how much was cut.
+//! Results that are cut to a length: head and tail stay, between characters, and between them
+//! stands how much was cut.
 
 use super::Run;
 use crate::error::{Error, Misuse};
@@ -9,12 +10,12 @@ use crate::transcript::Span;
 const CUT: (&[u8], &[u8]) = ("\\n[… ".as_bytes(), " bytes cut …]\\n".as_bytes());
 
 impl Run<'_> {
-    /// Cuts every text in the result of call `i` that is longer than `bytes`, of UTF-8, without escapes. What stays is at most that
-    /// long; `\n[… N bytes cut …]\n` comes on top.
+    /// Cuts every text in the result of call `i` that is longer than `bytes`, of UTF-8, without
+    /// escapes. What stays is at most that long; `\n[… N bytes cut …]\n` comes on top.
     ///
     /// # Errors
-    /// `Misuse` if there is no such result, or it was sent; `Capacity` if there is no room for what says that something was cut: a text
-    /// before it may have been cut then.
+    /// `Misuse` if there is no such result, or it was sent; `Capacity` if there is no room for what
+    /// says that something was cut: a text before it may have been cut then.
     pub fn cap_result(&mut self, i: usize, bytes: usize) -> Result<(), Error> {
         self.ensure_unsent()?;
         let mut after = 0;
@@ -40,15 +41,20 @@ impl Run<'_> {
     /// The first text in the result of call `i` that begins behind `after`, without its quotes.
     fn next_text_of(&self, i: usize, after: usize) -> Result<Option<Span>, Error> {
         let bytes = self.transcript.bytes();
-        let content = self.result(i).ok_or(Misuse::NoSuchCall)?.member("content").unwrap_or_default();
+        let content =
+            self.result(i).ok_or(Misuse::NoSuchCall)?.member("content").unwrap_or_default();
         let inside = |text: Value<'_>| {
             let start = text.offset_in(bytes)? + 1;
-            Some(Span::new(start, start + text.raw().len().saturating_sub(2))).filter(|span| span.start > after)
+            Some(Span::new(start, start + text.raw().len().saturating_sub(2)))
+                .filter(|span| span.start > after)
         };
         if content.as_text().is_some() {
             return Ok(inside(content));
         }
-        let texts = content.elements().filter(|block| is_type(*block, "text")).filter_map(|block| block.member("text"));
+        let texts = content
+            .elements()
+            .filter(|block| is_type(*block, "text"))
+            .filter_map(|block| block.member("text"));
         Ok(texts.filter(|text| text.as_text().is_some()).find_map(inside))
     }
 }
@@ -84,7 +90,8 @@ fn cut_of(raw: &[u8], most: usize) -> Option<Cut> {
     Some(Cut { from: from.0, to: to.0, bytes: to.1.saturating_sub(from.1) })
 }
 
-/// The end of each character in a JSON string's content: where it stands, and how many bytes of text are before it.
+/// The end of each character in a JSON string's content: where it stands, and how many bytes of
+/// text are before it.
 #[derive(Clone)]
 struct Characters<'a> {
     raw: &'a [u8],

@@ -1,12 +1,15 @@
-//! Compaction on the client: when a turn was long, the model is asked for a summary, and the summary becomes the conversation.
+//! Compaction on the client: when a turn was long, the model is asked for a summary, and the
+//! summary becomes the conversation.
 //!
 //! ```text
 //! … history │cut last reply, its calls │keep  the reply without its calls, the question │ summary under way
 //!   └─ sent ─┘                               └──────────────── sent ─────────────────┘
 //! ```
-//! It is looked for only when the run would go on, before any call of the turn has run. It is no turn: no limit counts it, but its
-//! tokens are counted. If it fails, the conversation stays as it was and the run goes on with it; also if the summary is rejected: one of
-//! white space, cut off by `max_tokens` or the context window, a refusal, or without text. [`Run::rejected_summary`] says which.
+//! It is looked for only when the run would go on, before any call of the turn has run. It is no
+//! turn: no limit counts it, but its tokens are counted. If it fails, the conversation stays as it
+//! was and the run goes on with it; also if the summary is rejected: one of white space, cut off by
+//! `max_tokens` or the context window, a refusal, or without text. [`Run::rejected_summary`] says
+//! which.
 
 use super::Run;
 use super::state::{Bits, State, Turn};
@@ -20,7 +23,8 @@ use crate::wire::{PushParams, push_for_compaction};
 /// When and how a conversation is summarised. Off unless it is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Compaction {
-    /// Tokens of the last turn (input, output and caches) from which on it is done. Default 100 000.
+    /// Tokens of the last turn (input, output and caches) from which on it is done. Default
+    /// 100 000.
     pub threshold: u64,
     /// What the model is asked. Default [`SUMMARY_PROMPT`].
     pub prompt: &'static str,
@@ -103,15 +107,18 @@ impl Run<'_> {
         &mut self.compaction
     }
 
-    /// Whether what is sent, or comes, is a summary and no turn. Its events are nobody's but the run's.
+    /// Whether what is sent, or comes, is a summary and no turn. Its events are nobody's but the
+    /// run's.
     pub const fn is_compacting(&self) -> bool {
         self.compacting.is_some()
     }
 
-    /// Has the server compact the conversation before the next turn, by a request of its own: the same parameters and `compaction`,
-    /// less what cannot go with it: `context_management`, `stop_sequences`, an output format, a forced `tool_choice`. Its answer becomes
-    /// the conversation. It waits for a paused turn to end, and is passed over if the run ends with open calls. It is no turn, and is not
-    /// tried again; if it gives no summary, or a call beside it, the conversation stays as it is. A second word before it is sent changes nothing.
+    /// Has the server compact the conversation before the next turn, by a request of its own: the
+    /// same parameters and `compaction`, less what cannot go with it: `context_management`,
+    /// `stop_sequences`, an output format, a forced `tool_choice`. Its answer becomes the
+    /// conversation. It waits for a paused turn to end, and is passed over if the run ends with
+    /// open calls. It is no turn, and is not tried again; if it gives no summary, or a call beside
+    /// it, the conversation stays as it is. A second word before it is sent changes nothing.
     pub fn compact_on_server(&mut self) {
         self.server_compaction = true;
         // Only so does the code for it come along.
@@ -140,7 +147,8 @@ impl Run<'_> {
     }
 
     fn begin_on_server(&mut self) -> bool {
-        let paused = self.turn.end > self.turn.mark && self.reply.stop == Some(StopReason::PauseTurn);
+        let paused =
+            self.turn.end > self.turn.mark && self.reply.stop == Some(StopReason::PauseTurn);
         if !self.server_compaction || paused || self.transcript.is_empty() {
             return false;
         }
@@ -149,21 +157,32 @@ impl Run<'_> {
             return false;
         }
         let keep = self.transcript.len();
-        self.compacting =
-            Some(Compacting { by_server: true, cut: keep, keep, then: self.state, stop: self.reply.stop, usage: self.reply.usage });
+        self.compacting = Some(Compacting {
+            by_server: true,
+            cut: keep,
+            keep,
+            then: self.state,
+            stop: self.reply.stop,
+            usage: self.reply.usage,
+        });
         true
     }
 
     /// The server's reply is whole: it becomes the conversation, if it holds a summary.
     fn end_server_compaction(&mut self, compacting: Compacting, reply: &Turn) {
-        let says_something = |content: Value<'_>| content.as_text().is_none_or(|text| !is_blank(text)) && !content.is_null();
-        let has_summary =
-            self.blocks_of(reply).any(|block| is_type(block, "compaction") && block.member("content").is_some_and(says_something));
+        let says_something = |content: Value<'_>| {
+            content.as_text().is_none_or(|text| !is_blank(text)) && !content.is_null()
+        };
+        let has_summary = self.blocks_of(reply).any(|block| {
+            is_type(block, "compaction") && block.member("content").is_some_and(says_something)
+        });
         // It is no turn, so nobody would answer a call in it.
         if self.rejected.is_none() && self.reply.calls > 0 {
             self.rejected = Some(Rejected::Calls);
         }
-        if self.rejected.is_none() && !(has_summary && self.keep_message(reply.mark, reply.start, Ending::Ended)) {
+        if self.rejected.is_none()
+            && !(has_summary && self.keep_message(reply.mark, reply.start, Ending::Ended))
+        {
             self.rejected = Some(Rejected::NoText);
         }
         if self.rejected.is_some() {
@@ -201,8 +220,11 @@ impl Run<'_> {
         {
             return false;
         }
-        // Behind a paused turn that called something only the rest of that turn may come, which may be nothing but calls.
-        if self.turn.calls > 0 && (self.turn.mark == 0 || self.turn_before(self.turn.mark).calls > 0) {
+        // Behind a paused turn that called something only the rest of that turn may come, which may
+        // be nothing but calls.
+        if self.turn.calls > 0
+            && (self.turn.mark == 0 || self.turn_before(self.turn.mark).calls > 0)
+        {
             return false;
         }
         self.compaction_tried = true;
@@ -212,16 +234,26 @@ impl Run<'_> {
             self.transcript.truncate(keep);
             return false;
         }
-        self.compacting = Some(Compacting { by_server: false, cut, keep, then, stop: self.reply.stop, usage: self.reply.usage });
+        self.compacting = Some(Compacting {
+            by_server: false,
+            cut,
+            keep,
+            then,
+            stop: self.reply.stop,
+            usage: self.reply.usage,
+        });
         true
     }
 
-    /// Appends what is sent in place of what is behind the cut: what the API takes of the reply without its calls, and the question.
+    /// Appends what is sent in place of what is behind the cut: what the API takes of the reply
+    /// without its calls, and the question.
     fn write_question(&mut self, without_calls: bool, prompt: &str) -> Result<(), Capacity> {
         if without_calls {
             let message = Span::new(self.turn.start, self.turn.end);
             let is_call = |block: &Value<'_>| is_type(*block, "tool_use");
-            let stays = kept(self.blocks_of(&self.turn).filter(|block| !is_call(block)), Ending::Ended).count;
+            let stays =
+                kept(self.blocks_of(&self.turn).filter(|block| !is_call(block)), Ending::Ended)
+                    .count;
             // Block by block, by place: each is copied from the conversation to its end.
             let (mut at, mut seen, mut first) = (self.content_start(message), 0, true);
             while seen < stays
@@ -234,7 +266,11 @@ impl Run<'_> {
                 }
                 seen += 1;
                 if !is_left_out(block) {
-                    self.transcript.append(if first { b",{\"role\":\"assistant\",\"content\":[" } else { b"," })?;
+                    self.transcript.append(if first {
+                        b",{\"role\":\"assistant\",\"content\":["
+                    } else {
+                        b","
+                    })?;
                     first = false;
                     self.transcript.append_within(span)?;
                 }
@@ -258,7 +294,9 @@ impl Run<'_> {
         let comma = usize::from(end > mark);
         let reply = Turn { start: mark + comma, end, ..Turn::none(mark) };
         self.rejected = match self.reply.stop {
-            Some(StopReason::MaxTokens | StopReason::ModelContextWindowExceeded) => Some(Rejected::CutOff),
+            Some(StopReason::MaxTokens | StopReason::ModelContextWindowExceeded) => {
+                Some(Rejected::CutOff)
+            }
             Some(StopReason::Refusal) => Some(Rejected::Refused),
             Some(StopReason::PauseTurn) => Some(Rejected::Paused),
             _ => None,
@@ -269,7 +307,8 @@ impl Run<'_> {
             return Ok(());
         }
         let says_something = self.blocks_of(&reply).any(|block| {
-            let text = block.member("text").and_then(Value::as_text).filter(|_| is_type(block, "text"));
+            let text =
+                block.member("text").and_then(Value::as_text).filter(|_| is_type(block, "text"));
             text.is_some_and(|text| !is_blank(text))
         });
         if !says_something {
@@ -300,14 +339,18 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The content of the first text block behind `at` (raw, as it stands between its quotes), and where the block ends.
+    /// The content of the first text block behind `at` (raw, as it stands between its quotes), and
+    /// where the block ends.
     fn next_text(&self, reply: &Turn, at: usize) -> Option<(Span, usize)> {
         let bytes = self.transcript.bytes();
         self.blocks_of(reply).find_map(|block| {
             let start = block.offset_in(bytes).filter(|start| *start > at)?;
             let text = block.member("text").filter(|_| is_type(block, "text"))?;
             let from = text.offset_in(bytes)? + 1;
-            Some((Span::new(from, from + text.raw().len().saturating_sub(2)), start + block.raw().len() - 1))
+            Some((
+                Span::new(from, from + text.raw().len().saturating_sub(2)),
+                start + block.raw().len() - 1,
+            ))
         })
     }
 

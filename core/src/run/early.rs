@@ -1,13 +1,16 @@
-//! Calls that start while their reply still streams: for a driver whose tools run in memory of their own.
+//! Calls that start while their reply still streams: for a driver whose tools run in memory of
+//! their own.
 //!
 //! ```text
 //! transcript: … │mark ,{"role":"assistant","content":[ block, call, block, call │turn.end , block, half a blo │len
 //!                └──────────── the turn: never taken back ────────────────────┘
 //! ```
-//! A call that started may have had its effect, so from then on the part of the reply that ends with it is the run's last turn, with one
-//! state for each call as in any other turn. Only the results have to wait: they are kept here until the reply ends. Then they are put in
-//! their places, whether the reply is whole, broke off, was cancelled, or did not fit. A [snapshot](Run::snapshot) of a reply under way
-//! holds what would be kept if it broke off at that moment.
+//! A call that started may have had its effect, so from then on the part of the reply that ends
+//! with it is the run's last turn, with one state for each call as in any other turn. Only the
+//! results have to wait: they are kept here until the reply ends. Then they are put in their
+//! places, whether the reply is whole, broke off, was cancelled, or did not fit. A
+//! [snapshot](Run::snapshot) of a reply under way holds what would be kept if it broke off at that
+//! moment.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -33,7 +36,8 @@ const END: usize = 2;
 /// What a run knows of the calls that started before their reply was whole.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Early {
-    /// Whether a call of the reply under way has started. Then the run's turn is a part of that reply.
+    /// Whether a call of the reply under way has started. Then the run's turn is a part of that
+    /// reply.
     has_begun: bool,
     /// Nothing more starts before the reply ends.
     is_closed: bool,
@@ -54,7 +58,8 @@ struct Waiting {
     is_error: bool,
 }
 
-/// The calls that started before their reply was whole. Those with a result are in [`Early::results`].
+/// The calls that started before their reply was whole. Those with a result are in
+/// [`Early::results`].
 pub(super) struct Begun {
     running: Bits,
     for_caller: Bits,
@@ -75,12 +80,14 @@ impl Early {
 }
 
 impl Run<'_> {
-    /// Starts call `i` of the reply under way, whose block is whole, if it may start now. Says whether it did: then the call runs, as
-    /// after [`begin_call`](Self::begin_call), and the reply is never taken back.
+    /// Starts call `i` of the reply under way, whose block is whole, if it may start now. Says
+    /// whether it did: then the call runs, as after [`begin_call`](Self::begin_call), and the reply
+    /// is never taken back.
     ///
-    /// It may start if its input is an object, no block before it is still open, the calls up to it have names and ids of their own, no
-    /// `fallback` block came before it, the answers to all calls so far have room, and nothing that is known by now forbids that its result
-    /// is sent. A limit that is known only at the reply's end ([`Limits::repeats`]) forbids every early start.
+    /// It may start if its input is an object, no block before it is still open, the calls up to it
+    /// have names and ids of their own, no `fallback` block came before it, the answers to all
+    /// calls so far have room, and nothing that is known by now forbids that its result is sent. A
+    /// limit that is known only at the reply's end ([`Limits::repeats`]) forbids every early start.
     pub fn begin_early(&mut self, i: usize, now: Instant) -> bool {
         if self.early.is_closed || !self.may_start_early(i, now) {
             return false;
@@ -94,14 +101,16 @@ impl Run<'_> {
         true
     }
 
-    /// Whether a call of the reply under way has started. Then the reply is not asked for again, however it ends.
+    /// Whether a call of the reply under way has started. Then the reply is not asked for again,
+    /// however it ends.
     pub fn has_begun_early(&self) -> bool {
         self.state == State::Receiving && self.early.has_begun
     }
 
     fn may_start_early(&self, i: usize, now: Instant) -> bool {
         let Limits { turns, calls, input_tokens, output_tokens, time, repeats } = self.limits;
-        let (usage, count) = (self.reply.usage, u32::try_from(self.reply.calls).unwrap_or(u32::MAX));
+        let (usage, count) =
+            (self.reply.usage, u32::try_from(self.reply.calls).unwrap_or(u32::MAX));
         self.state == State::Receiving
             && self.compacting.is_none()
             && self.reply.is_streamed()
@@ -111,14 +120,19 @@ impl Run<'_> {
             && self.reply.is_closed_up_to(i)
             && turns.is_none_or(|most| self.turns.saturating_add(1) < most)
             && calls.is_none_or(|most| self.calls.saturating_add(count) <= most)
-            && input_tokens.is_none_or(|most| self.usage.input_total().saturating_add(usage.input_total()) < most)
-            && output_tokens.is_none_or(|most| self.usage.output_tokens.saturating_add(usage.output_tokens) < most)
+            && input_tokens.is_none_or(|most| {
+                self.usage.input_total().saturating_add(usage.input_total()) < most
+            })
+            && output_tokens.is_none_or(|most| {
+                self.usage.output_tokens.saturating_add(usage.output_tokens) < most
+            })
             && time.is_none_or(|most| self.started.is_some_and(|start| now.since(start) < most))
             && repeats.is_none()
             && self.compaction.is_none_or(|compaction| usage.total() < compaction.threshold)
     }
 
-    /// Makes the turn the part of the reply under way that ends with call `i`. Says whether it could: it changes nothing if not.
+    /// Makes the turn the part of the reply under way that ends with call `i`. Says whether it
+    /// could: it changes nothing if not.
     fn extend_turn(&mut self, i: usize) -> bool {
         let has_begun = self.early.has_begun;
         if has_begun && i < self.turn.calls {
@@ -128,15 +142,18 @@ impl Run<'_> {
         let start = mark + usize::from(mark > 0);
         let bytes = self.transcript.bytes();
         let message = bytes.get(start..).unwrap_or_default();
-        let (from, known) = if has_begun { (self.turn.end, self.turn.calls) } else { (start + HEAD - 1, 0) };
+        let (from, known) =
+            if has_begun { (self.turn.end, self.turn.calls) } else { (start + HEAD - 1, 0) };
         let mut found = if has_begun { self.turn.found.clone() } else { FoundCalls::new() };
         if found.len() != known {
             return false;
         }
         let mut end = None;
-        // It skips one byte: the bracket that opens the content, or the comma before the next block.
+        // It skips one byte: the bracket that opens the content, or the comma before the next
+        // block.
         for block in Array::inside(bytes.get(from..).unwrap_or_default()) {
-            let [kind, id, name, input, toolset] = block.pick(["type", "id", "name", "input", "toolset_name"]);
+            let [kind, id, name, input, toolset] =
+                block.pick(["type", "id", "name", "input", "toolset_name"]);
             let is = |name| kind.is_some_and(|kind| kind.is_text(name));
             if is("fallback") {
                 return false;
@@ -157,7 +174,11 @@ impl Run<'_> {
         }
         let Some(end) = end else { return false };
         if !has_begun {
-            let hold = END + FRAME_LEN + Array::inside(bytes.get(from..).unwrap_or_default()).map(answer_len).sum::<usize>();
+            let hold = END
+                + FRAME_LEN
+                + Array::inside(bytes.get(from..).unwrap_or_default())
+                    .map(answer_len)
+                    .sum::<usize>();
             if self.transcript.free() < hold {
                 return false;
             }
@@ -193,13 +214,19 @@ impl Run<'_> {
     ///
     /// # Errors
     /// `Misuse` if the call did not start, or has a result.
-    pub(super) fn keep_result(&mut self, i: usize, content: &[u8], is_error: bool) -> Result<(), Error> {
+    pub(super) fn keep_result(
+        &mut self,
+        i: usize,
+        content: &[u8],
+        is_error: bool,
+    ) -> Result<(), Error> {
         if !self.calls().contains(&i) || self.turn.answered.has(i) || self.is_pending(i) {
             return Err(Misuse::NoSuchCall.into());
         }
         let content = match check_content(content, is_error) {
             Ok(()) => content.to_vec(),
-            Err(_) => [b"\"", if is_error { EMPTY_ERROR } else { EMPTY_RESULT }.as_bytes(), b"\""].concat(),
+            Err(_) => [b"\"", if is_error { EMPTY_ERROR } else { EMPTY_RESULT }.as_bytes(), b"\""]
+                .concat(),
         };
         self.early.results.push(Waiting { call: i, content, is_error });
         self.turn.answered.set(i, true);
@@ -214,13 +241,15 @@ impl Run<'_> {
         self.keep_result(i, &content, true)
     }
 
-    /// The result of call `i` that waits for its reply's end: its content, and whether it is an error.
+    /// The result of call `i` that waits for its reply's end: its content, and whether it is an
+    /// error.
     pub(super) fn kept_result(&self, i: usize) -> Option<(Value<'_>, bool)> {
         let waiting = self.early.results.iter().find(|waiting| waiting.call == i)?;
         Some((Value::whole(&waiting.content)?, waiting.is_error))
     }
 
-    /// What started early is part of the turn that just became the last: results go to their places.
+    /// What started early is part of the turn that just became the last: results go to their
+    /// places.
     pub(super) fn put_results(&mut self) -> Result<(), Error> {
         let results = core::mem::take(&mut self.early.results);
         self.early.has_begun = false;
@@ -234,7 +263,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Before the reply that is whole becomes the turn: the states of its calls that started. Nothing if none did.
+    /// Before the reply that is whole becomes the turn: the states of its calls that started.
+    /// Nothing if none did.
     pub(super) fn begun_early(&self) -> Option<Begun> {
         let Turn { running, for_caller, .. } = self.turn;
         self.early.has_begun.then(|| Begun { running, for_caller, first: first_of(&self.turn) })
@@ -242,13 +272,18 @@ impl Run<'_> {
 
     /// Before the reply that is whole becomes the turn: sees that its calls can be answered.
     pub(super) fn ensure_room_for_answers(&self, start: usize) -> Result<(), Error> {
-        let blocks = Array::inside(self.transcript.bytes().get(start + HEAD - 1..).unwrap_or_default());
+        let blocks =
+            Array::inside(self.transcript.bytes().get(start + HEAD - 1..).unwrap_or_default());
         let needed = FRAME_LEN + blocks.map(answer_len).sum::<usize>();
-        if self.transcript.free() < needed { Err(self.transcript.full(needed).into()) } else { Ok(()) }
+        if self.transcript.free() < needed {
+            Err(self.transcript.full(needed).into())
+        } else {
+            Ok(())
+        }
     }
 
-    /// The reply is the turn: its calls that started have their states again, also those before a `fallback` block. Gives the end of the
-    /// calls that such a block forbids to start.
+    /// The reply is the turn: its calls that started have their states again, also those before a
+    /// `fallback` block. Gives the end of the calls that such a block forbids to start.
     pub(super) fn take_over(&mut self, begun: Begun) -> usize {
         let closed = self.turn.first;
         (self.turn.running, self.turn.for_caller) = (begun.running, begun.for_caller);
@@ -256,8 +291,9 @@ impl Run<'_> {
         closed
     }
 
-    /// The reply under way ends here, after a call of it had started: its whole blocks stay, calls of it that did not start are answered as
-    /// not run, and the run goes on when the others are done.
+    /// The reply under way ends here, after a call of it had started: its whole blocks stay, calls
+    /// of it that did not start are answered as not run, and the run goes on when the others are
+    /// done.
     pub(super) fn break_off(&mut self) {
         let words = self.reply.failure.of(self.transcript.whole()).to_vec();
         let prefix = core::mem::replace(&mut self.turn, Turn::none(self.reply.mark));
@@ -267,7 +303,8 @@ impl Run<'_> {
             self.take_back();
             return;
         }
-        (self.turn.answered, self.turn.running, self.turn.for_caller) = (prefix.answered, prefix.running, prefix.for_caller);
+        (self.turn.answered, self.turn.running, self.turn.for_caller) =
+            (prefix.answered, prefix.running, prefix.for_caller);
         self.turn.first = self.turn.first.min(first_of(&self.turn));
         self.turn.runs = true;
         self.state = State::Calling;
@@ -289,9 +326,15 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// After [`break_off`](Self::break_off): whether the run goes on by itself, and how long it waits before its next request. As many replies
-    /// in a row as the policy has retries may break, and at least one: if a server breaks every reply, the caller gets the error.
-    pub(super) fn goes_on_after_break(&mut self, retry_after: Option<Duration>, now: Instant, jitter: u32) -> Option<Duration> {
+    /// After [`break_off`](Self::break_off): whether the run goes on by itself, and how long it
+    /// waits before its next request. As many replies in a row as the policy has retries may break,
+    /// and at least one: if a server breaks every reply, the caller gets the error.
+    pub(super) fn goes_on_after_break(
+        &mut self,
+        retry_after: Option<Duration>,
+        now: Instant,
+        jitter: u32,
+    ) -> Option<Duration> {
         if self.early.breaks >= self.retry.retries.max(1) {
             self.early.breaks = 0;
             return None;
@@ -307,7 +350,8 @@ impl Run<'_> {
         self.early.breaks = 0;
     }
 
-    /// The run as it would be if the reply under way broke off now; nothing unless a call of it has started.
+    /// The run as it would be if the reply under way broke off now; nothing unless a call of it has
+    /// started.
     pub(super) fn as_if_broken(&self) -> Option<Run<'static>> {
         if !self.has_begun_early() {
             return None;
@@ -320,14 +364,16 @@ impl Run<'_> {
         run.reply.failure = Span::default();
         run.turn = self.turn.clone();
         run.early = self.early.clone();
-        (run.turns, run.calls, run.repeats, run.fingerprint) = (self.turns, self.calls, self.repeats, self.fingerprint);
+        (run.turns, run.calls, run.repeats, run.fingerprint) =
+            (self.turns, self.calls, self.repeats, self.fingerprint);
         (run.usage, run.compactions) = (self.usage, self.compactions);
         run.container = self.container.clone();
         run.break_off();
         Some(run)
     }
 
-    /// The run as it would be if its open calls were closed now; nothing unless messages were appended behind them.
+    /// The run as it would be if its open calls were closed now; nothing unless messages were
+    /// appended behind them.
     fn as_if_closed(&self) -> Option<Run<'static>> {
         let messages = self.messages();
         if !self.turn.is_open() || messages.len() <= self.turn.results_end {
@@ -341,13 +387,13 @@ impl Run<'_> {
         Some(run)
     }
 
-    /// The conversation as [`replace_history`](Self::replace_history) of another run accepts it, at any time. It is
-    /// [`messages`](Self::messages), with two differences:
+    /// The conversation as [`replace_history`](Self::replace_history) of another run accepts it, at
+    /// any time. It is [`messages`](Self::messages), with two differences:
     ///
-    /// - While a reply comes of which a call has started, it has what would stay if the reply broke off now: the complete blocks, and the
-    ///   results so far.
-    /// - If messages were [appended](Self::append) behind open calls, these calls have results that say that they did not run or were
-    ///   cancelled. Otherwise an open call has no result yet.
+    /// - While a reply comes of which a call has started, it has what would stay if the reply broke
+    ///   off now: the complete blocks, and the results so far.
+    /// - If messages were [appended](Self::append) behind open calls, these calls have results that
+    ///   say that they did not run or were cancelled. Otherwise an open call has no result yet.
     pub fn conversation(&self) -> alloc::borrow::Cow<'_, [u8]> {
         match self.as_if_broken().or_else(|| self.as_if_closed()) {
             Some(run) => run.messages().to_vec().into(),
@@ -359,7 +405,9 @@ impl Run<'_> {
 /// The first call that started.
 pub(super) fn first_of(turn: &Turn) -> usize {
     let Turn { answered, running, for_caller, .. } = turn;
-    (0..turn.calls).find(|&i| answered.has(i) || running.has(i) || for_caller.has(i)).unwrap_or(turn.calls)
+    (0..turn.calls)
+        .find(|&i| answered.has(i) || running.has(i) || for_caller.has(i))
+        .unwrap_or(turn.calls)
 }
 
 /// Bytes that the shortest answer to a block needs, if it is a call.

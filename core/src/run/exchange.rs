@@ -31,7 +31,8 @@ pub struct ApiErrorText<'a> {
 }
 
 impl Run<'_> {
-    /// After `Send`: the body, made of what comes before the conversation and the conversation. `before` ends with `"messages":[`.
+    /// After `Send`: the body, made of what comes before the conversation and the conversation.
+    /// `before` ends with `"messages":[`.
     pub fn body<'a>(&'a mut self, before: &'a [&'a [u8]]) -> Body<'a> {
         #[cfg(feature = "alloc")]
         self.transcript.share();
@@ -51,18 +52,22 @@ impl Run<'_> {
         body
     }
 
-    /// After `Send`: the reply's head is there. Its body goes to [`feed`](Self::feed), then [`end_of_body`](Self::end_of_body).
+    /// After `Send`: the reply's head is there. Its body goes to [`feed`](Self::feed), then
+    /// [`end_of_body`](Self::end_of_body).
     pub fn answered(&mut self, head: &ReplyHead) {
         self.head.take(head);
-        self.state = if (200..300).contains(&head.status) { State::Receiving } else { State::ErrorBody };
+        self.state =
+            if (200..300).contains(&head.status) { State::Receiving } else { State::ErrorBody };
     }
 
-    /// Whether the body that comes is an error's: if it breaks off, the error is the one that its status and what has come of it say.
+    /// Whether the body that comes is an error's: if it breaks off, the error is the one that its
+    /// status and what has come of it say.
     pub const fn is_receiving_error(&self) -> bool {
         matches!(self.state, State::ErrorBody)
     }
 
-    /// Takes bytes of the body, up to the first that make something happen; `input` is moved on. To be called until it gives nothing.
+    /// Takes bytes of the body, up to the first that make something happen; `input` is moved on. To
+    /// be called until it gives nothing.
     ///
     /// # Errors
     /// To be handed to [`failed`](Self::failed), which decides.
@@ -73,9 +78,14 @@ impl Run<'_> {
                 self.settle_reply(happened)
             }
             State::ErrorBody => {
-                // As much as there is room for: an error page may be long, and what it says stands at its start.
+                // As much as there is room for: an error page may be long, and what it says stands
+                // at its start.
                 let (start, kept) = (self.transcript.len(), self.failure.len());
-                let room = self.transcript.free().saturating_sub(kept).min(ERROR_BODY.saturating_sub(kept));
+                let room = self
+                    .transcript
+                    .free()
+                    .saturating_sub(kept)
+                    .min(ERROR_BODY.saturating_sub(kept));
                 let part = input.get(..room.min(input.len())).unwrap_or_default();
                 self.transcript.put_at(start + kept, part)?;
                 self.failure = Span::new(start, start + kept + part.len());
@@ -135,20 +145,29 @@ impl Run<'_> {
     #[inline(never)]
     fn end_reply(&mut self) -> Result<(), Error> {
         match self.compacting.take() {
-            Some(compacting) => self.summaries.map_or(Ok(()), |summaries| (summaries.end)(self, compacting)),
+            Some(compacting) => {
+                self.summaries.map_or(Ok(()), |summaries| (summaries.end)(self, compacting))
+            }
             None => self.end_turn(),
         }
     }
 
-    /// The request or its reply failed: with what [`feed`](Self::feed) or [`end_of_body`](Self::end_of_body) gave, with
-    /// [`Error::Transport`], or with `None` if the reply was abandoned. What came of the reply is taken back, unless
+    /// The request or its reply failed: with what [`feed`](Self::feed) or
+    /// [`end_of_body`](Self::end_of_body) gave, with [`Error::Transport`], or with `None` if the
+    /// reply was abandoned. What came of the reply is taken back, unless
     /// [`on_break`](Self::on_break) says else.
     ///
     /// Gives how long the run waits before it sends the same again. `jitter` is any number.
     ///
     /// # Errors
-    /// The error, if the policy does not allow another try. The run can go on: it sends the same again.
-    pub fn failed(&mut self, error: Option<Error>, now: Instant, jitter: u32) -> Result<Duration, Error> {
+    /// The error, if the policy does not allow another try. The run can go on: it sends the same
+    /// again.
+    pub fn failed(
+        &mut self,
+        error: Option<Error>,
+        now: Instant,
+        jitter: u32,
+    ) -> Result<Duration, Error> {
         if !matches!(self.state, State::Sending | State::Receiving | State::ErrorBody) {
             return Ok(Duration::ZERO);
         }
@@ -164,10 +183,15 @@ impl Run<'_> {
             self.cancel_compaction();
             return Ok(Duration::ZERO);
         };
-        let may = is_transient(&error, &self.head) && (!self.handed_on || self.retry.after_output) && !self.is_compacting_on_server();
+        let may = is_transient(&error, &self.head)
+            && (!self.handed_on || self.retry.after_output)
+            && !self.is_compacting_on_server();
         self.head.should_retry = None;
         let again = may && self.attempt < self.retry.retries;
-        let breaks = self.state == State::Receiving && self.compacting.is_none() && !again && !matches!(error, Error::Capacity(_));
+        let breaks = self.state == State::Receiving
+            && self.compacting.is_none()
+            && !again
+            && !matches!(error, Error::Capacity(_));
         if breaks && self.keep.is_some_and(|keep| keep(self)) {
             self.attempt = 0;
             return Err(error);
@@ -198,7 +222,8 @@ impl Run<'_> {
         self.take_back();
     }
 
-    /// Cuts the transcript back to before the reply under way. An API error's words are kept, in the tail.
+    /// Cuts the transcript back to before the reply under way. An API error's words are kept, in
+    /// the tail.
     pub(super) fn take_back(&mut self) {
         if self.reply.failure.len() > 0 {
             self.failure = self.reply.failure;
@@ -227,7 +252,11 @@ impl Run<'_> {
             HappenedKind::Citation => Event::Citation { index, citation: value() },
             HappenedKind::Compaction => Event::Compaction { index, text: text() },
             HappenedKind::Input => Event::Input { index, json: json() },
-            HappenedKind::MessageDelta => Event::Stop { reason: self.reply.stop, usage: self.reply.usage, raw: Value::whole(bytes) },
+            HappenedKind::MessageDelta => Event::Stop {
+                reason: self.reply.stop,
+                usage: self.reply.usage,
+                raw: Value::whole(bytes),
+            },
             HappenedKind::MessageStart => Event::MessageStart { message: value() },
             HappenedKind::MessageStop => Event::MessageStop,
             HappenedKind::Ping => Event::Ping,
@@ -238,8 +267,9 @@ impl Run<'_> {
         }
     }
 
-    /// What came with the last [`Error::Api`], at most its first 64 KiB; after an [`Error::Protocol`] the start of what came instead of
-    /// a reply, at most 512 bytes, if that was kept. It may be no JSON. Empty if there was no such error since the last request.
+    /// What came with the last [`Error::Api`], at most its first 64 KiB; after an
+    /// [`Error::Protocol`] the start of what came instead of a reply, at most 512 bytes, if that
+    /// was kept. It may be no JSON. Empty if there was no such error since the last request.
     pub fn error_body(&self) -> &[u8] {
         // What was said since stands where it stood.
         if self.failure.start < self.transcript.len() {
@@ -250,24 +280,36 @@ impl Run<'_> {
 
     /// What an observer learns about a request that is sent again after this error.
     pub(crate) fn retried_text(&self, error: Error) -> ApiErrorText<'_> {
-        let nothing = ApiErrorText { kind: Text::default(), message: Text::default(), request_id: Text::default(), body: Value::default() };
+        let nothing = ApiErrorText {
+            kind: Text::default(),
+            message: Text::default(),
+            request_id: Text::default(),
+            body: Value::default(),
+        };
         match error {
-            Error::Api(_) => {
-                self.api_error().unwrap_or_else(|| ApiErrorText { request_id: Text::from_raw(&self.head.request_id), ..nothing })
-            }
+            Error::Api(_) => self.api_error().unwrap_or_else(|| ApiErrorText {
+                request_id: Text::from_raw(&self.head.request_id),
+                ..nothing
+            }),
             _ => nothing,
         }
     }
 
-    /// The words of the last [`Error::Api`] since the last request, if they are JSON in a shape that has any: the API's, or one that
-    /// gateways use, such as `{"error":"…"}` and `{"detail":"…"}`. Otherwise [`error_body`](Self::error_body) is all there is.
+    /// The words of the last [`Error::Api`] since the last request, if they are JSON in a shape
+    /// that has any: the API's, or one that gateways use, such as `{"error":"…"}` and
+    /// `{"detail":"…"}`. Otherwise [`error_body`](Self::error_body) is all there is.
     pub fn api_error(&self) -> Option<ApiErrorText<'_>> {
         let ErrorWords { kind, message, body } = error_words(self.error_body())?;
         if kind.is_empty() && message.is_empty() {
             return None;
         }
         let request_id = body.member("request_id").and_then(Value::as_text);
-        Some(ApiErrorText { kind, message, request_id: request_id.unwrap_or_else(|| Text::from_raw(&self.head.request_id)), body })
+        Some(ApiErrorText {
+            kind,
+            message,
+            request_id: request_id.unwrap_or_else(|| Text::from_raw(&self.head.request_id)),
+            body,
+        })
     }
 }
 

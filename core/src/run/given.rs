@@ -14,13 +14,16 @@ use crate::transcript::Span;
 struct Open {
     /// Where the assistant message lies.
     reply: Span,
-    /// Where the message with some of its results lies, from behind the assistant message on; empty if there is none.
+    /// Where the message with some of its results lies, from behind the assistant message on; empty
+    /// if there is none.
     answers: Span,
 }
 
 /// The last turn, if calls of it have no result.
 fn open_turn(messages: &[u8]) -> Option<Open> {
-    let span = |message: Value<'_>| Some(Span::new(message.offset_in(messages)?, 0).with_len(message.raw().len()));
+    let span = |message: Value<'_>| {
+        Some(Span::new(message.offset_in(messages)?, 0).with_len(message.raw().len()))
+    };
     let (mut reply, mut answers) = (None, None);
     for message in Messages::new(messages) {
         if message.role() == Some(Role::Assistant) {
@@ -30,10 +33,14 @@ fn open_turn(messages: &[u8]) -> Option<Open> {
         }
     }
     let reply = span(reply?.value())?;
-    let Some(answers) = answers else { return Some(Open { reply, answers: Span::new(reply.end, reply.end) }) };
+    let Some(answers) = answers else {
+        return Some(Open { reply, answers: Span::new(reply.end, reply.end) });
+    };
     // The check says whether all are answered: it has refused what is not answered at all.
     let turn = Span::new(reply.start, span(answers.value())?.end);
-    check(turn.of(messages), Before::Others, Tail::Closed).is_err().then_some(Open { reply, answers: Span::new(reply.end, turn.end) })
+    check(turn.of(messages), Before::Others, Tail::Closed)
+        .is_err()
+        .then_some(Open { reply, answers: Span::new(reply.end, turn.end) })
 }
 
 impl Run<'_> {
@@ -49,12 +56,20 @@ impl Run<'_> {
         let open = open_turn(messages);
         // Results that are there already are put in order behind the conversation first.
         let answers = open.as_ref().map_or(0, |open| open.answers.len());
-        let needed = messages.len() + if answers > 0 { answers + 2 * (OPENING.len() + CLOSING.len()) } else { 0 };
+        let needed = messages.len()
+            + if answers > 0 { answers + 2 * (OPENING.len() + CLOSING.len()) } else { 0 };
         if needed > self.transcript.capacity() {
-            return Err(Capacity { what: What::Transcript, needed, free: self.transcript.capacity() }.into());
+            return Err(Capacity {
+                what: What::Transcript,
+                needed,
+                free: self.transcript.capacity(),
+            }
+            .into());
         }
         if let Some(open) = &open {
-            let calls = blocks_in(open.reply.of(messages)).filter(|block| is_type(*block, "tool_use")).count();
+            let calls = blocks_in(open.reply.of(messages))
+                .filter(|block| is_type(*block, "tool_use"))
+                .count();
             if calls > MAX_CALLS {
                 return Err(Capacity { what: What::Calls, needed: calls, free: MAX_CALLS }.into());
             }
@@ -70,8 +85,9 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Makes the last assistant message the turn, with the results that it has. Its calls do not run; those without a result can be
-    /// answered, and are answered as not run before anything is sent.
+    /// Makes the last assistant message the turn, with the results that it has. Its calls do not
+    /// run; those without a result can be answered, and are answered as not run before anything is
+    /// sent.
     fn adopt(&mut self, open: &Open) -> Result<(), Error> {
         let Span { start, end } = open.reply;
         let mut turn = Turn { mark: self.mark_of(start), start, ..Turn::none(end) };
@@ -90,8 +106,9 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Writes the message that answers the turn in part as this crate writes results: in the order of the calls, and whatever else it has
-    /// in a message of its own. `old`: what lies behind the assistant message up to its end.
+    /// Writes the message that answers the turn in part as this crate writes results: in the order
+    /// of the calls, and whatever else it has in a message of its own. `old`: what lies behind the
+    /// assistant message up to its end.
     fn sort_answers(&mut self, old: Span) -> Result<(), Error> {
         let before = self.transcript.len();
         for i in 0..self.turn.calls {
@@ -142,11 +159,20 @@ impl Run<'_> {
     fn answer_in(&self, span: Span, i: usize) -> Option<Span> {
         let call = self.blocks_of(&self.turn).filter(|block| is_type(*block, "tool_use")).nth(i)?;
         let id = call.member("id").and_then(Value::as_text)?;
-        let is_its = |result: &Value<'_>| result.member("tool_use_id").and_then(Value::as_text).is_some_and(|other| same(other, id));
-        self.content_of(span).filter(|block| is_type(*block, "tool_result")).find(is_its).and_then(|result| self.place_of(result))
+        let is_its = |result: &Value<'_>| {
+            result
+                .member("tool_use_id")
+                .and_then(Value::as_text)
+                .is_some_and(|other| same(other, id))
+        };
+        self.content_of(span)
+            .filter(|block| is_type(*block, "tool_result"))
+            .find(is_its)
+            .and_then(|result| self.place_of(result))
     }
 
-    /// Checks the conversation of a snapshot, whose turn is known: calls without a result are its, and what was appended lies behind it.
+    /// Checks the conversation of a snapshot, whose turn is known: calls without a result are its,
+    /// and what was appended lies behind it.
     ///
     /// # Errors
     /// `Misuse` with the first rule that is broken.
@@ -155,14 +181,20 @@ impl Run<'_> {
         let bytes = self.transcript.bytes();
         // What was appended has a comma before it, unless it is all there is.
         let appended = bytes.get(results_end..).unwrap_or_default().trim_ascii_start();
-        let appended = if results_end > 0 { appended.strip_prefix(b",").unwrap_or(appended) } else { appended };
+        let appended = if results_end > 0 {
+            appended.strip_prefix(b",").unwrap_or(appended)
+        } else {
+            appended
+        };
         let before = if results_end > 0 { Before::Others } else { Before::Nothing };
-        let mut checked = check(bytes.get(..results_end).unwrap_or_default(), Before::Nothing, Tail::Open)?;
+        let mut checked =
+            check(bytes.get(..results_end).unwrap_or_default(), Before::Nothing, Tail::Open)?;
         if !appended.is_empty() {
             checked = check(appended, before, Tail::Closed)?;
         }
         // A paused turn goes back as it is.
-        let is_paused = matches!(self.reply.stop, Some(StopReason::PauseTurn | StopReason::Compaction));
+        let is_paused =
+            matches!(self.reply.stop, Some(StopReason::PauseTurn | StopReason::Compaction));
         self.turn.is_given = start < end && !self.turn.runs && !is_paused;
         self.note_prefill(if is_paused { Checked::default() } else { checked });
         Ok(())
@@ -170,12 +202,18 @@ impl Run<'_> {
 
     /// Notes whether the conversation ends with a text that the model cannot continue.
     pub(super) fn note_prefill(&mut self, checked: Checked) {
-        self.unfit_prefill = if checked.ends_in_space { u32::try_from(self.transcript.len()).unwrap_or(0) } else { 0 };
+        self.unfit_prefill = if checked.ends_in_space {
+            u32::try_from(self.transcript.len()).unwrap_or(0)
+        } else {
+            0
+        };
     }
 
     /// Whether the model can continue the last message, if that is its own.
     pub(super) fn ensure_prefill(&self) -> Result<(), Error> {
-        if self.unfit_prefill == 0 || usize::try_from(self.unfit_prefill) != Ok(self.transcript.len()) {
+        if self.unfit_prefill == 0
+            || usize::try_from(self.unfit_prefill) != Ok(self.transcript.len())
+        {
             return Ok(());
         }
         let message = Messages::new(self.transcript.bytes()).count().saturating_sub(1);

@@ -9,8 +9,9 @@ use crate::message::Message;
 use crate::transcript::Span;
 
 impl Run<'_> {
-    /// Leaves out of the message that begins at `start`, and is the end of the conversation, what the API would refuse. If nothing is left
-    /// of it, the conversation is cut back to `mark`. Says whether something is left.
+    /// Leaves out of the message that begins at `start`, and is the end of the conversation, what
+    /// the API would refuse. If nothing is left of it, the conversation is cut back to `mark`. Says
+    /// whether something is left.
     pub(super) fn keep_message(&mut self, mark: usize, start: usize, ending: Ending) -> bool {
         let message = Span::new(start, self.transcript.len());
         let blocks = blocks_in(message.of(self.transcript.bytes()));
@@ -20,7 +21,9 @@ impl Run<'_> {
         }
         // The whole reply stays readable in the tail, if there is room for it.
         let len = self.transcript.len();
-        let said = if !matches!(ending, Ending::Broken { .. }) && self.transcript.append_within(message).is_ok() {
+        let said = if !matches!(ending, Ending::Broken { .. })
+            && self.transcript.append_within(message).is_ok()
+        {
             Span::new(len, self.transcript.len())
         } else {
             Span::default()
@@ -35,8 +38,9 @@ impl Run<'_> {
         stays > 0
     }
 
-    /// Moves the first `count` blocks together, without those that are left out, and ends the message behind them. What is written never
-    /// reaches what is still to be read, so one pass is enough.
+    /// Moves the first `count` blocks together, without those that are left out, and ends the
+    /// message behind them. What is written never reaches what is still to be read, so one pass is
+    /// enough.
     fn close_gaps(&mut self, message: Span, count: usize) {
         let first = self.content_start(message);
         let (mut read, mut write) = (first, first);
@@ -60,20 +64,24 @@ impl Run<'_> {
     /// Where the first block of a message lies.
     pub(super) fn content_start(&self, message: Span) -> usize {
         let bytes = self.transcript.bytes();
-        blocks_in(message.of(bytes)).next().and_then(|block| block.offset_in(bytes)).unwrap_or(message.end)
+        blocks_in(message.of(bytes))
+            .next()
+            .and_then(|block| block.offset_in(bytes))
+            .unwrap_or(message.end)
     }
 
     /// The block at or behind `at`, before which there may be a comma.
     pub(super) fn block_at(&self, at: usize) -> Option<Span> {
         let bytes = self.transcript.bytes();
         let at = skip_space(bytes, at);
-        let block = bytes.get(at + usize::from(bytes.get(at) == Some(&b','))..).and_then(Value::first)?;
+        let block =
+            bytes.get(at + usize::from(bytes.get(at) == Some(&b','))..).and_then(Value::first)?;
         let start = block.offset_in(bytes)?;
         Some(Span::new(start, start + block.raw().len()))
     }
 
-    /// The last reply as the model wrote it, if blocks of it were [left out of the conversation](crate::error::Rule), and until something is
-    /// written.
+    /// The last reply as the model wrote it, if blocks of it were [left out of the
+    /// conversation](crate::error::Rule), and until something is written.
     pub fn cut_reply(&self) -> Option<Message<'_>> {
         let said = self.said.span();
         let is_there = said.len() > 0 && said.start == self.transcript.len();

@@ -1,4 +1,5 @@
-//! Cache breakpoints, counted where they are added: the fifth of a request is refused before it is sent.
+//! Cache breakpoints, counted where they are added: the fifth of a request is refused before it is
+//! sent.
 
 use super::Run;
 use crate::error::{Error, Misuse};
@@ -32,10 +33,12 @@ impl Marks {
 }
 
 impl Run<'_> {
-    /// Tells what comes before the conversation in each request, in any pieces: a body up to `"messages":[`. The cache breakpoints in it
-    /// count too when [`append`](Self::append), [`replace_history`](Self::replace_history), [`answer`](Self::answer),
-    /// [`replace_result`](Self::replace_result) and [`add_to_result`](Self::add_to_result) are asked for another. Each request tells
-    /// it by itself; before the first one, or when it changes, a front end may.
+    /// Tells what comes before the conversation in each request, in any pieces: a body up to
+    /// `"messages":[`. The cache breakpoints in it count too when [`append`](Self::append),
+    /// [`replace_history`](Self::replace_history), [`answer`](Self::answer),
+    /// [`replace_result`](Self::replace_result) and [`add_to_result`](Self::add_to_result) are
+    /// asked for another. Each request tells it by itself; before the first one, or when it
+    /// changes, a front end may.
     ///
     /// # Errors
     /// `Misuse` if the request would have more breakpoints than the API takes.
@@ -55,7 +58,8 @@ impl Run<'_> {
         let settled = before + breakpoints(bytes.get(known..mark).unwrap_or_default());
         let last = breakpoints(bytes.get(mark..).unwrap_or_default());
         self.marks.len = u32::try_from(mark).unwrap_or(0);
-        self.marks.count = if self.marks.len == 0 { 0 } else { u16::try_from(settled).unwrap_or(u16::MAX) };
+        self.marks.count =
+            if self.marks.len == 0 { 0 } else { u16::try_from(settled).unwrap_or(u16::MAX) };
         settled + last
     }
 
@@ -71,7 +75,8 @@ impl Run<'_> {
         self.marks.ensure(count.saturating_sub(fewer))
     }
 
-    /// How many breakpoints the request would have with this result in the tail, if that is more than it may have.
+    /// How many breakpoints the request would have with this result in the tail, if that is more
+    /// than it may have.
     pub(super) fn excess_of(&mut self, content: Span) -> Option<usize> {
         let more = Value::whole(content.of(self.transcript.whole())).map_or(0, breakpoints_in);
         match self.ensure_breakpoints(more, 0) {
@@ -81,7 +86,11 @@ impl Run<'_> {
     }
 
     /// The same for a result's content that takes the place of another.
-    pub(super) fn ensure_breakpoints_of(&mut self, content: &[u8], instead_of: usize) -> Result<(), Error> {
+    pub(super) fn ensure_breakpoints_of(
+        &mut self,
+        content: &[u8],
+        instead_of: usize,
+    ) -> Result<(), Error> {
         let more = Value::whole(content).map_or(0, breakpoints_in);
         self.ensure_breakpoints(more, instead_of)
     }

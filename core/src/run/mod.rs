@@ -21,9 +21,11 @@
 //!   │ └───── all calls of Calling are answered            │          │
 //!   └─────────────────────────────────────────────────────┴──────────┘
 //! ```
-//! [`Run::step`] gives a [`Step`]; what follows are methods of the run. A driver that was dropped in the middle of a step loses
-//! nothing: the next `step()` finds what was abandoned. A request that was under way is sent again. A reply that was under way is taken
-//! back, unless a call of it had started. A call that was running is answered as cancelled, because it may have had its effect.
+//! [`Run::step`] gives a [`Step`]; what follows are methods of the run. A driver that was dropped
+//! in the middle of a step loses nothing: the next `step()` finds what was abandoned. A request
+//! that was under way is sent again. A reply that was under way is taken back, unless a call of it
+//! had started. A call that was running is answered as cancelled, because it may have had its
+//! effect.
 //!
 //! ```
 //! use toolrunner_core::run::{Outcome, Run, Step};
@@ -114,7 +116,8 @@ const _: () = assert!(MAX_CALLS == Bits::COUNT);
 
 /// A conversation and where its loop is. See the [module](self) for how to drive it.
 ///
-/// It owns nothing but its transcript's memory and a few hundred bytes; it knows no clock, no network and no tool.
+/// It owns nothing but its transcript's memory and a few hundred bytes; it knows no clock, no
+/// network and no tool.
 #[derive(Debug)]
 pub struct Run<'b> {
     transcript: Transcript<'b>,
@@ -138,7 +141,8 @@ pub struct Run<'b> {
     failure: Span,
     /// Where, in the tail, the complete last reply lies, if not all of it is in the conversation.
     said: Place,
-    /// The length of the conversation at which it ends with a text that the model cannot continue; 0 if it does not.
+    /// The length of the conversation at which it ends with a text that the model cannot continue;
+    /// 0 if it does not.
     unfit_prefill: u32,
     marks: marks::Marks,
     /// Tries of the request under way that failed.
@@ -153,8 +157,9 @@ pub struct Run<'b> {
     started: Option<Instant>,
     usage: Usage,
     when_full: WhenFull,
-    /// What looks at the limits, what makes room, what makes summaries and what renames calls: each is set by the method that lends its
-    /// setting, so that only who uses it has its code in the program.
+    /// What looks at the limits, what makes room, what makes summaries and what renames calls: each
+    /// is set by the method that lends its setting, so that only who uses it has its code in the
+    /// program.
     look_at_limits: Option<fn(&Run<'_>, Instant) -> Option<Limit>>,
     make_room: Option<fn(&mut Run<'_>) -> bool>,
     summaries: Option<&'static compact::Summaries>,
@@ -174,7 +179,8 @@ pub struct Run<'b> {
 
 impl<'b> Run<'b> {
     /// A run over `transcript`, which may hold a conversation already.
-    // Made where it is to lie: inlined, the caller's frame holds it a second time, for as long as that runs.
+    // Made where it is to lie: inlined, the caller's frame holds it a second time, for as long as
+    // that runs.
     #[inline(never)]
     pub fn new(transcript: Transcript<'b>) -> Self {
         Self {
@@ -223,12 +229,13 @@ impl<'b> Run<'b> {
         &self.transcript
     }
 
-    /// The messages that are complete, as JSON objects with commas between: the transcript without a reply that is under way, and without
-    /// the question for a summary.
+    /// The messages that are complete, as JSON objects with commas between: the transcript without
+    /// a reply that is under way, and without the question for a summary.
     ///
-    /// Open calls of the last turn have no results in it. [`replace_history`](Self::replace_history) of another run accepts that, unless
-    /// messages were [appended](Self::append) behind calls that all lack results: then use `conversation` (with `alloc`), or
-    /// [`close_open_calls`](Self::close_open_calls) before.
+    /// Open calls of the last turn have no results in it.
+    /// [`replace_history`](Self::replace_history) of another run accepts that, unless messages were
+    /// [appended](Self::append) behind calls that all lack results: then use `conversation` (with
+    /// `alloc`), or [`close_open_calls`](Self::close_open_calls) before.
     pub fn messages(&self) -> &[u8] {
         let bytes = self.transcript.bytes();
         let end = match (self.compacting, self.state) {
@@ -239,7 +246,8 @@ impl<'b> Run<'b> {
         bytes.get(..end).unwrap_or(bytes)
     }
 
-    /// What this run may spend. May be changed at any time: a run that ended at a limit goes on when that is raised.
+    /// What this run may spend. May be changed at any time: a run that ended at a limit goes on
+    /// when that is raised.
     pub const fn limits_mut(&mut self) -> &mut Limits {
         self.look_at_limits = Some(|run, now| run.look_at_limits(now));
         &mut self.limits
@@ -256,9 +264,9 @@ impl<'b> Run<'b> {
         &mut self.retry
     }
 
-    /// Takes over the limits and the retry policy of `config`. Neither replaces what was set on this run before, by
-    /// [`limits_mut`](Self::limits_mut), [`retry_mut`](Self::retry_mut) or an earlier call of this. A [`Driver`](crate::drive::Driver)
-    /// calls it before the first step.
+    /// Takes over the limits and the retry policy of `config`. Neither replaces what was set on
+    /// this run before, by [`limits_mut`](Self::limits_mut), [`retry_mut`](Self::retry_mut) or an
+    /// earlier call of this. A [`Driver`](crate::drive::Driver) calls it before the first step.
     pub const fn configure(&mut self, config: &Config<'_>) {
         if self.look_at_limits.is_none() {
             *self.limits_mut() = config.limits;
@@ -293,14 +301,16 @@ impl<'b> Run<'b> {
         self.reply.stop
     }
 
-    /// The container that a reply named first; it goes with every request from then on, unless the caller pinned one.
+    /// The container that a reply named first; it goes with every request from then on, unless the
+    /// caller pinned one.
     pub fn container(&self) -> Option<&str> {
         (!self.container.is_empty()).then_some(self.container.as_str())
     }
 
     /// The same, as a copy, unless `params` (members of the body) pins one.
     pub(crate) fn container_for(&self, params: &str) -> Option<Container> {
-        (!crate::wire::pins_container(params) && !self.container.is_empty()).then(|| self.container.clone())
+        (!crate::wire::pins_container(params) && !self.container.is_empty())
+            .then(|| self.container.clone())
     }
 
     /// Whether the reply under way is whole; what is left of its body does not matter.
@@ -308,7 +318,8 @@ impl<'b> Run<'b> {
         !matches!(self.state, State::Receiving | State::ErrorBody)
     }
 
-    /// Why the run is over, as far as is known before the next [`step`](Self::step), which looks at the limits; nothing if it goes on.
+    /// Why the run is over, as far as is known before the next [`step`](Self::step), which looks at
+    /// the limits; nothing if it goes on.
     pub const fn outcome(&self) -> Option<Outcome> {
         match self.state {
             State::Done(outcome) => Some(outcome),
@@ -326,25 +337,33 @@ impl<'b> Run<'b> {
         &self.head.request_id
     }
 
-    /// The model's last message, if it is the last thing that was said but for its results and what was appended. Blocks that the API would
-    /// refuse, such as an empty text, are in it until something is written: then it is what the conversation has of it.
+    /// The model's last message, if it is the last thing that was said but for its results and what
+    /// was appended. Blocks that the API would refuse, such as an empty text, are in it until
+    /// something is written: then it is what the conversation has of it.
     pub fn last_message(&self) -> Option<Message<'_>> {
         #[cfg(feature = "alloc")]
         if self.has_begun_early() {
-            return Messages::new(self.messages()).filter(|message| message.role() == Some(Role::Assistant)).last();
+            return Messages::new(self.messages())
+                .filter(|message| message.role() == Some(Role::Assistant))
+                .last();
         }
         if let Some(said) = self.cut_reply() {
             return Some(said);
         }
-        self.transcript.bytes().get(self.turn.start..self.turn.end).and_then(Value::whole).and_then(Message::new)
+        self.transcript
+            .bytes()
+            .get(self.turn.start..self.turn.end)
+            .and_then(Value::whole)
+            .and_then(Message::new)
     }
 
     /// What is to be done. Time passes only by this argument.
     ///
     /// # Errors
-    /// `Misuse` if there is nothing to send; `Capacity` if not even the shortest answers to the turn's calls fit: then the reply was
-    /// taken back, and the run would ask for it again; but if a call of it was answered already, or began, it stays, and the run can go
-    /// on from its [`snapshot`](Self::snapshot) in more memory.
+    /// `Misuse` if there is nothing to send; `Capacity` if not even the shortest answers to the
+    /// turn's calls fit: then the reply was taken back, and the run would ask for it again; but if
+    /// a call of it was answered already, or began, it stays, and the run can go on from its
+    /// [`snapshot`](Self::snapshot) in more memory.
     pub fn step(&mut self, now: Instant) -> Result<Step, Error> {
         loop {
             match self.state {
@@ -370,8 +389,9 @@ impl<'b> Run<'b> {
                     if self.compacting.is_some() {
                         return Ok(self.send(now));
                     }
-                    // A paused turn goes back as it is, unless some of its calls began early or were answered by the caller, or something
-                    // was said behind it. One of the caller's own history is not known to be paused.
+                    // A paused turn goes back as it is, unless some of its calls began early or
+                    // were answered by the caller, or something was said behind it. One of the
+                    // caller's own history is not known to be paused.
                     if self.turn.is_given
                         || self.turn.answered_count() > 0
                         || self.turn.running != Bits::NONE
@@ -447,14 +467,24 @@ impl<'b> Run<'b> {
 
     fn look_at_limits(&self, now: Instant) -> Option<Limit> {
         let Limits { turns, calls, input_tokens, output_tokens, time, repeats } = self.limits;
-        let pending = if self.turn.runs { u32::try_from(self.turn.open_count()).unwrap_or(u32::MAX) } else { 0 };
+        let pending = if self.turn.runs {
+            u32::try_from(self.turn.open_count()).unwrap_or(u32::MAX)
+        } else {
+            0
+        };
         let beyond = [
             (turns.is_some_and(|most| self.turns >= most), Limit::Turns),
             (calls.is_some_and(|most| self.calls.saturating_add(pending) > most), Limit::Calls),
             (input_tokens.is_some_and(|most| self.usage.input_total() >= most), Limit::InputTokens),
-            (output_tokens.is_some_and(|most| self.usage.output_tokens >= most), Limit::OutputTokens),
+            (
+                output_tokens.is_some_and(|most| self.usage.output_tokens >= most),
+                Limit::OutputTokens,
+            ),
             (repeats.is_some_and(|most| self.repeats > most), Limit::Repeats),
-            (time.is_some_and(|most| self.started.is_some_and(|start| now.since(start) >= most)), Limit::Time),
+            (
+                time.is_some_and(|most| self.started.is_some_and(|start| now.since(start) >= most)),
+                Limit::Time,
+            ),
         ];
         beyond.into_iter().find_map(|(is_beyond, limit)| is_beyond.then_some(limit))
     }

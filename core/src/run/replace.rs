@@ -1,7 +1,9 @@
-//! A result that was sent, replaced: because the API refuses it, for example for a picture that is too large.
+//! A result that was sent, replaced: because the API refuses it, for example for a picture that is
+//! too large.
 //!
-//! The API judges every message of every request, so a result that it refuses stays refused. The limits depend on the whole conversation
-//! (a picture may be larger if there are few), so a result that was once accepted can be refused later.
+//! The API judges every message of every request, so a result that it refuses stays refused. The
+//! limits depend on the whole conversation (a picture may be larger if there are few), so a result
+//! that was once accepted can be refused later.
 
 use super::Run;
 use super::results::{CONTENT, FAILED, HEAD, TOOLSET, check_content, marks_of};
@@ -19,29 +21,39 @@ struct Sent {
 }
 
 impl Run<'_> {
-    /// Replaces the content of the result of the call with this id, wherever it stands in the conversation: of several the last. The
-    /// tool does not run again. Other members of the result, such as `cache_control`, are gone.
+    /// Replaces the content of the result of the call with this id, wherever it stands in the
+    /// conversation: of several the last. The tool does not run again. Other members of the result,
+    /// such as `cache_control`, are gone.
     ///
-    /// `content` is a JSON string or an array of blocks. After an API error has ended a request, the next [`step`](Self::step) sends the
-    /// conversation with the new content.
+    /// `content` is a JSON string or an array of blocks. After an API error has ended a request,
+    /// the next [`step`](Self::step) sends the conversation with the new content.
     ///
     /// # Errors
-    /// `Misuse` if there is no such result, `content` is not as in [`answer`](Self::answer), or a request is under way; `Capacity` if it
-    /// does not fit: then the old one stays.
-    pub fn replace_result_of(&mut self, id: &str, content: &[u8], is_error: bool) -> Result<(), Error> {
+    /// `Misuse` if there is no such result, `content` is not as in [`answer`](Self::answer), or a
+    /// request is under way; `Capacity` if it does not fit: then the old one stays.
+    pub fn replace_result_of(
+        &mut self,
+        id: &str,
+        content: &[u8],
+        is_error: bool,
+    ) -> Result<(), Error> {
         self.ensure_unsent()?;
-        let is_it = |i: &usize| self.is_answered(*i) && self.call(*i).is_some_and(|call| call.id == *id);
+        let is_it =
+            |i: &usize| self.is_answered(*i) && self.call(*i).is_some_and(|call| call.id == *id);
         if let Some(i) = self.calls().find(is_it) {
             return self.replace_result(i, content, is_error);
         }
         check_content(content, is_error)?;
-        let sent = self.find_sent(id).ok_or(Misuse::Setting("the conversation has no result of a call with this id"))?;
+        let sent = self
+            .find_sent(id)
+            .ok_or(Misuse::Setting("the conversation has no result of a call with this id"))?;
         self.cancel_compaction();
         let fewer = Value::whole(sent.block.of(self.transcript.bytes())).map_or(0, marks_of);
         self.ensure_breakpoints_of(content, fewer)?;
         self.said = Place::NONE;
         let end: &[u8] = if is_error { FAILED } else { b"}" };
-        let address = sent.id.len() + sent.toolset.map_or(0, |toolset| TOOLSET.len() + toolset.len());
+        let address =
+            sent.id.len() + sent.toolset.map_or(0, |toolset| TOOLSET.len() + toolset.len());
         let new = HEAD.len() + address + CONTENT.len() + content.len() + end.len();
         self.reserve_beyond_answers(new)?;
         let start = self.transcript.len();
@@ -76,15 +88,22 @@ impl Run<'_> {
         let blocks = Messages::new(bytes).flat_map(|message| message.content().elements());
         let is_its = |block: &Value<'_>| {
             let [kind, own] = block.pick(["type", "tool_use_id"]);
-            kind.is_some_and(|kind| kind.is_text("tool_result")) && own.is_some_and(|own| own.is_text(id))
+            kind.is_some_and(|kind| kind.is_text("tool_result"))
+                && own.is_some_and(|own| own.is_text(id))
         };
         let result = blocks.filter(is_its).last()?;
         let place = |text: Text<'_>| {
             let start = text.raw_bytes().as_ptr().addr().checked_sub(bytes.as_ptr().addr())?;
             Some(Span::new(start, start + text.raw_bytes().len()))
         };
-        let [own, toolset] = result.pick(["tool_use_id", "toolset_name"]).map(|value| value.and_then(Value::as_text));
+        let [own, toolset] = result
+            .pick(["tool_use_id", "toolset_name"])
+            .map(|value| value.and_then(Value::as_text));
         let start = result.offset_in(bytes)?;
-        Some(Sent { block: Span::new(start, start + result.raw().len()), id: place(own?)?, toolset: toolset.and_then(place) })
+        Some(Sent {
+            block: Span::new(start, start + result.raw().len()),
+            id: place(own?)?,
+            toolset: toolset.and_then(place),
+        })
     }
 }

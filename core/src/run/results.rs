@@ -1,4 +1,5 @@
-//! Answers: one `tool_result` a call, all of a turn in one user message, in the model's order, whatever order they come in.
+//! Answers: one `tool_result` a call, all of a turn in one user message, in the model's order,
+//! whatever order they come in.
 
 use super::Run;
 use super::state::{Outcome, Place, State};
@@ -24,7 +25,8 @@ pub(super) const FRAME_LEN: usize = FRAME.len();
 
 /// An answer that always fits, because room for it is set aside.
 const NO_ROOM: &[u8] = b"\"Error: no room\"";
-/// Bytes of the longest answer for which room is set aside, but for the call's id: a comma, and a notice of at most 18 bytes.
+/// Bytes of the longest answer for which room is set aside, but for the call's id: a comma, and a
+/// notice of at most 18 bytes.
 pub(super) const SHORTEST: usize = 1 + HEAD.len() + CONTENT.len() + 18 + FAILED.len();
 
 /// Writes into a slice.
@@ -37,14 +39,21 @@ impl Sink for Slice<'_> {
     fn put(&mut self, new: &[u8]) -> Result<(), Capacity> {
         let free = self.bytes.len().saturating_sub(self.len);
         let full = Capacity { what: crate::error::What::Result, needed: new.len(), free };
-        copy(self.bytes.get_mut(self.len..).and_then(|rest| rest.get_mut(..new.len())).ok_or(full)?, new);
+        copy(
+            self.bytes
+                .get_mut(self.len..)
+                .and_then(|rest| rest.get_mut(..new.len()))
+                .ok_or(full)?,
+            new,
+        );
         self.len += new.len();
         Ok(())
     }
 }
 
 /// Writes an answer, given the tool's name and its toolset's.
-type WriteAnswer<'w> = dyn Fn(Text<'_>, Option<Text<'_>>, &mut Slice<'_>) -> Result<(), Capacity> + 'w;
+type WriteAnswer<'w> =
+    dyn Fn(Text<'_>, Option<Text<'_>>, &mut Slice<'_>) -> Result<(), Capacity> + 'w;
 
 /// Writes into the tail, from a place on.
 struct Tail<'r, 'b> {
@@ -71,7 +80,8 @@ impl Run<'_> {
         HEAD.len() + self.address_len(i) + CONTENT.len()
     }
 
-    /// The most that the content of a result may have, so that every other call can still be answered.
+    /// The most that the content of a result may have, so that every other call can still be
+    /// answered.
     pub(super) fn room_for_result(&self, i: usize) -> usize {
         let others = self.reserve_for_others(i);
         let around = self.result_head(i) + 1 + FAILED.len() + self.results_frame();
@@ -80,7 +90,8 @@ impl Run<'_> {
 
     /// Answers a call with content as it goes on the wire: a JSON string, or an array of blocks.
     ///
-    /// A result that does not fit becomes one that says so; the other calls' answers always have room.
+    /// A result that does not fit becomes one that says so; the other calls' answers always have
+    /// room.
     ///
     /// # Errors
     /// `Misuse` if there is no such open call, or if `content` is no such JSON.
@@ -90,13 +101,19 @@ impl Run<'_> {
         self.answer_checked(i, content, is_error)
     }
 
-    /// [`answer`](Self::answer) with content that an [`Output`](crate::tool::Output) made: a text is not checked again. What the API
-    /// does not take (no block, an empty text, a picture in a failed call) becomes [`EMPTY_RESULT`] or [`EMPTY_ERROR`], and a cache breakpoint
-    /// too many an error result that says so.
+    /// [`answer`](Self::answer) with content that an [`Output`](crate::tool::Output) made: a text
+    /// is not checked again. What the API does not take (no block, an empty text, a picture in a
+    /// failed call) becomes [`EMPTY_RESULT`] or [`EMPTY_ERROR`], and a cache breakpoint too many an
+    /// error result that says so.
     ///
     /// # Errors
     /// `Misuse` if there is no such open call.
-    pub fn answer_checked(&mut self, i: usize, content: &[u8], is_error: bool) -> Result<(), Error> {
+    pub fn answer_checked(
+        &mut self,
+        i: usize,
+        content: &[u8],
+        is_error: bool,
+    ) -> Result<(), Error> {
         #[cfg(feature = "alloc")]
         if self.has_begun_early() {
             return self.keep_result(i, content, is_error);
@@ -109,7 +126,8 @@ impl Run<'_> {
         }
         let room = self.room_for_result(i);
         if content.len() > room {
-            let full = Capacity { what: crate::error::What::Result, needed: content.len(), free: room };
+            let full =
+                Capacity { what: crate::error::What::Result, needed: content.len(), free: room };
             return self.answer_notice(i, Notice::TooLarge(full));
         }
         let at = self.transcript.len() + self.result_head(i);
@@ -117,9 +135,15 @@ impl Run<'_> {
         self.commit_content(i, content.len(), is_error)
     }
 
-    /// [`commit_result`](Self::commit_result) of what a tool wrote. If its cache breakpoints are too many for the request, the result says
-    /// so instead: the request must not have a fifth, and nobody but the tool could take one away.
-    pub(super) fn commit_content(&mut self, i: usize, len: usize, is_error: bool) -> Result<(), Error> {
+    /// [`commit_result`](Self::commit_result) of what a tool wrote. If its cache breakpoints are
+    /// too many for the request, the result says so instead: the request must not have a fifth, and
+    /// nobody but the tool could take one away.
+    pub(super) fn commit_content(
+        &mut self,
+        i: usize,
+        len: usize,
+        is_error: bool,
+    ) -> Result<(), Error> {
         let start = self.transcript.len() + self.result_head(i);
         match self.excess_of(Span::new(start, start + len)) {
             Some(count) => self.answer_notice(i, Notice::Breakpoints(count)),
@@ -127,7 +151,8 @@ impl Run<'_> {
         }
     }
 
-    /// Answers a call with one of the loop's own texts, or the shortest there is if that does not fit.
+    /// Answers a call with one of the loop's own texts, or the shortest there is if that does not
+    /// fit.
     pub fn answer_notice(&mut self, i: usize, notice: Notice<'_>) -> Result<(), Error> {
         #[cfg(feature = "alloc")]
         if self.has_begun_early() {
@@ -136,7 +161,8 @@ impl Run<'_> {
         self.answer_written(i, true, &|_, _, sink| notice.write_json(sink))
     }
 
-    /// Answers a call whose tool left what the API does not take: nothing, or an error that is no text.
+    /// Answers a call whose tool left what the API does not take: nothing, or an error that is no
+    /// text.
     pub(super) fn answer_empty(&mut self, i: usize, is_error: bool) -> Result<(), Error> {
         let text = if is_error { EMPTY_ERROR } else { EMPTY_RESULT };
         self.answer_written(i, is_error, &|_, _, sink| {
@@ -163,26 +189,43 @@ impl Run<'_> {
         })
     }
 
-    pub(super) fn answer_bad_input(&mut self, i: usize, error: Option<JsonError>, got: &str) -> Result<(), Error> {
-        self.answer_written(i, true, &|name, _, sink| Notice::InvalidJson { name, error, got }.write_json(sink))
+    pub(super) fn answer_bad_input(
+        &mut self,
+        i: usize,
+        error: Option<JsonError>,
+        got: &str,
+    ) -> Result<(), Error> {
+        self.answer_written(i, true, &|name, _, sink| {
+            Notice::InvalidJson { name, error, got }.write_json(sink)
+        })
     }
 
     /// Writes an answer in place; `write` gets the tool's name and its toolset's.
-    fn answer_written(&mut self, i: usize, is_error: bool, write: &WriteAnswer<'_>) -> Result<(), Error> {
+    fn answer_written(
+        &mut self,
+        i: usize,
+        is_error: bool,
+        write: &WriteAnswer<'_>,
+    ) -> Result<(), Error> {
         let call = self.open_call(i)?;
         let name_span = place_of(call.name, self.transcript.bytes());
         let toolset_span = call.toolset.map(|toolset| place_of(toolset, self.transcript.bytes()));
         let (head, used) = (self.result_head(i), self.transcript.len());
         // A notice has at most a few hundred bytes besides the names.
-        let room = self.room_for_result(i).min(name_span.len() + toolset_span.map_or(0, Span::len) + 512);
+        let room =
+            self.room_for_result(i).min(name_span.len() + toolset_span.map_or(0, Span::len) + 512);
         self.transcript.reserve(head + room)?;
         self.said = Place::NONE;
         let mut len = None;
         if let Some((conversation, tail)) = self.transcript.whole_mut().split_at_mut_checked(used) {
-            let text = |span: Span| Text::from_raw(core::str::from_utf8(span.of(conversation)).unwrap_or_default());
-            let bytes = tail.get_mut(head..).and_then(|rest| rest.get_mut(..room)).unwrap_or_default();
+            let text = |span: Span| {
+                Text::from_raw(core::str::from_utf8(span.of(conversation)).unwrap_or_default())
+            };
+            let bytes =
+                tail.get_mut(head..).and_then(|rest| rest.get_mut(..room)).unwrap_or_default();
             let mut slice = Slice { bytes, len: 0 };
-            len = write(text(name_span), toolset_span.map(text), &mut slice).ok().map(|()| slice.len);
+            len =
+                write(text(name_span), toolset_span.map(text), &mut slice).ok().map(|()| slice.len);
         }
         match len {
             Some(len) => self.commit_result(i, len, is_error),
@@ -194,13 +237,19 @@ impl Run<'_> {
     }
 
     /// Makes the content that stands in the tail, behind room for its head, the result of call `i`.
-    pub(super) fn commit_result(&mut self, i: usize, len: usize, is_error: bool) -> Result<(), Error> {
+    pub(super) fn commit_result(
+        &mut self,
+        i: usize,
+        len: usize,
+        is_error: bool,
+    ) -> Result<(), Error> {
         let call = self.call(i).ok_or(Misuse::NoSuchCall)?;
         let id = place_of(call.id, self.transcript.bytes());
         let toolset = call.toolset.map(|toolset| place_of(toolset, self.transcript.bytes()));
         let used = self.transcript.len();
         // All of it or nothing: from here on there is room.
-        self.transcript.reserve(self.result_head(i) + len + FAILED.len() + 1 + self.results_frame())?;
+        self.transcript
+            .reserve(self.result_head(i) + len + FAILED.len() + 1 + self.results_frame())?;
         let mut at = used;
         self.transcript.put_at(at, HEAD)?;
         at += HEAD.len();
@@ -218,7 +267,8 @@ impl Run<'_> {
         let before = self.turn.answered.count_below(i);
         let first = self.turn.results_end == self.turn.end;
         if first {
-            // The message around it goes behind the reply, which moves nothing but what was appended: the tail must move first.
+            // The message around it goes behind the reply, which moves nothing but what was
+            // appended: the tail must move first.
             let shift = FRAME.len();
             self.transcript.shift_tail(result, shift)?;
             result = result.shifted(shift);
@@ -248,7 +298,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Copies a part of the conversation into the tail, where there is room; gives where it ends there.
+    /// Copies a part of the conversation into the tail, where there is room; gives where it ends
+    /// there.
     pub(super) fn copy_to_tail(&mut self, from: Span, at: usize) -> usize {
         let (used, len) = (self.transcript.len(), from.len());
         if let Some((conversation, tail)) = self.transcript.whole_mut().split_at_mut_checked(used)
@@ -259,7 +310,8 @@ impl Run<'_> {
         at + len
     }
 
-    /// Where a result with `before` results before it goes: behind them, before the comma of the next.
+    /// Where a result with `before` results before it goes: behind them, before the comma of the
+    /// next.
     fn result_place(&self, before: usize) -> usize {
         let start = self.turn.end + OPENING.len();
         if before == self.turn.answered_count() {
@@ -281,7 +333,11 @@ impl Run<'_> {
     /// The results of the last turn as they stand, in the model's order: `tool_result` blocks.
     pub fn results(&self) -> impl Iterator<Item = Value<'_>> {
         let is_there = self.turn.results_end > self.turn.end;
-        self.results_of(self.transcript.bytes()).take(if is_there { self.turn.answered_count() } else { 0 })
+        self.results_of(self.transcript.bytes()).take(if is_there {
+            self.turn.answered_count()
+        } else {
+            0
+        })
     }
 
     /// The result of call `i`, if it was answered.
@@ -302,16 +358,27 @@ impl Run<'_> {
         let (call, result) = (self.call(i)?, self.result(i)?);
         let [content, is_error] = result.pick(["content", "is_error"]);
         let is_error = is_error.and_then(Value::as_bool).unwrap_or(false);
-        Some(Event::ToolEnd { id: call.id, name: call.name, content: content.unwrap_or_default(), is_error })
+        Some(Event::ToolEnd {
+            id: call.id,
+            name: call.name,
+            content: content.unwrap_or_default(),
+            is_error,
+        })
     }
 
-    /// Replaces the result of call `i` of the last turn, while no request is under way: before it is sent, or after the API has refused
-    /// it. For results of earlier turns: [`replace_result_of`](Self::replace_result_of).
+    /// Replaces the result of call `i` of the last turn, while no request is under way: before it
+    /// is sent, or after the API has refused it. For results of earlier turns:
+    /// [`replace_result_of`](Self::replace_result_of).
     ///
     /// # Errors
-    /// `Misuse` if there is no such result or `content` is not as in [`answer`](Self::answer); `Capacity` if it does not fit: then the
-    /// old one stays.
-    pub fn replace_result(&mut self, i: usize, content: &[u8], is_error: bool) -> Result<(), Error> {
+    /// `Misuse` if there is no such result or `content` is not as in [`answer`](Self::answer);
+    /// `Capacity` if it does not fit: then the old one stays.
+    pub fn replace_result(
+        &mut self,
+        i: usize,
+        content: &[u8],
+        is_error: bool,
+    ) -> Result<(), Error> {
         check_content(content, is_error)?;
         let old = self.result(i).map_or(0, marks_of);
         self.ensure_breakpoints_of(content, old)?;
@@ -348,7 +415,12 @@ impl Run<'_> {
     ///
     /// # Errors
     /// As [`replace_result`](Self::replace_result).
-    pub fn replace_result_text(&mut self, i: usize, text: &str, is_error: bool) -> Result<(), Error> {
+    pub fn replace_result_text(
+        &mut self,
+        i: usize,
+        text: &str,
+        is_error: bool,
+    ) -> Result<(), Error> {
         if text.is_empty() {
             return Err(Misuse::Json("a tool result's content must not be empty").into());
         }
@@ -373,7 +445,9 @@ impl Run<'_> {
             return Err(Misuse::Json("one or more members of an object, without its braces").into());
         }
         self.ensure_unsent()?;
-        let marks = Object::inside(member.as_bytes()).filter(|(name, value)| *name == *"cache_control" && !value.is_null()).count();
+        let marks = Object::inside(member.as_bytes())
+            .filter(|(name, value)| *name == *"cache_control" && !value.is_null())
+            .count();
         self.ensure_breakpoints(marks, 0)?;
         let old = self.result(i).ok_or(Misuse::NoSuchCall)?;
         let start = old.offset_in(self.transcript.bytes()).ok_or(Misuse::NoSuchCall)?;
@@ -400,7 +474,8 @@ impl Run<'_> {
     }
 }
 
-/// Checks what the API takes as a result: a string or an array of blocks, not empty, and only text if the call failed.
+/// Checks what the API takes as a result: a string or an array of blocks, not empty, and only text
+/// if the call failed.
 pub(super) fn check_content(content: &[u8], is_error: bool) -> Result<(), Misuse> {
     const SHAPE: Misuse = Misuse::Json("a tool result's content is a string or an array of blocks");
     const EMPTY: Misuse = Misuse::Json("a tool result's content must not be empty");

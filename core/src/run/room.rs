@@ -1,4 +1,5 @@
-//! What a run does when its transcript is nearly full: in fixed memory, and for long conversations anywhere.
+//! What a run does when its transcript is nearly full: in fixed memory, and for long conversations
+//! anywhere.
 
 use super::Run;
 use super::state::State;
@@ -7,11 +8,13 @@ use crate::transcript::Span;
 
 /// What is done when fewer than `room` bytes are free as a request is about to go out.
 ///
-/// Only whole turns are ever dropped: a reply goes with its results, and a prompt with all that answered it. The last turn stays.
+/// Only whole turns are ever dropped: a reply goes with its results, and a prompt with all that
+/// answered it. The last turn stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct WhenFull {
-    /// Bytes that a reply and its results should find free. 0: nothing is done, and a reply that does not fit is a capacity error.
+    /// Bytes that a reply and its results should find free. 0: nothing is done, and a reply that
+    /// does not fit is a capacity error.
     pub room: usize,
     /// What is done.
     pub then: MakeRoom,
@@ -22,8 +25,8 @@ pub struct WhenFull {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum MakeRoom {
-    /// The model is asked for a summary, whatever the tokens, if [`Run::compaction_mut`] is set. `room` must hold the question and the
-    /// summary too.
+    /// The model is asked for a summary, whatever the tokens, if [`Run::compaction_mut`] is set.
+    /// `room` must hold the question and the summary too.
     Compact,
     /// The oldest turns are dropped, as many as it takes.
     DropOldest,
@@ -43,8 +46,9 @@ impl Run<'_> {
         &mut self.when_full
     }
 
-    /// Gives back the memory that a growing transcript took and does not use, once the run rests: of thousands that wait for somebody each
-    /// then takes what was said in it. It grows again when the run goes on. Before that, and on a slice, nothing happens.
+    /// Gives back the memory that a growing transcript took and does not use, once the run rests:
+    /// of thousands that wait for somebody each then takes what was said in it. It grows again when
+    /// the run goes on. Before that, and on a slice, nothing happens.
     #[cfg(feature = "alloc")]
     pub fn shrink_to_fit(&mut self) {
         if let State::Done(_) = self.state {
@@ -80,7 +84,8 @@ impl Run<'_> {
 
     /// Drops the oldest turn, if that is not the last.
     ///
-    /// Of several prompts the first goes with all that answered it; of one prompt's turns the first reply and its results.
+    /// Of several prompts the first goes with all that answered it; of one prompt's turns the first
+    /// reply and its results.
     pub fn drop_oldest_turn(&mut self) -> bool {
         if !matches!(self.state, State::Ready | State::Calling | State::Done(_)) {
             return false;
@@ -88,7 +93,8 @@ impl Run<'_> {
         let Some(span) = self.oldest_turn() else { return false };
         self.transcript.remove(span);
         self.marks.forget();
-        self.unfit_prefill = self.unfit_prefill.saturating_sub(u32::try_from(span.len()).unwrap_or(u32::MAX));
+        self.unfit_prefill =
+            self.unfit_prefill.saturating_sub(u32::try_from(span.len()).unwrap_or(u32::MAX));
         let turn = &mut self.turn;
         for place in [&mut turn.mark, &mut turn.start, &mut turn.end, &mut turn.results_end] {
             *place = place.saturating_sub(span.len());
@@ -105,7 +111,9 @@ impl Run<'_> {
         let place = |message: Message<'_>| message.value().offset_in(bytes);
         let is_reply = |message: Message<'_>| message.role() == Some(Role::Assistant);
         // A system message cannot be the first.
-        let is_prompt = |message: Message<'_>| message.role() == Some(Role::User) && message.tool_results().next().is_none();
+        let is_prompt = |message: Message<'_>| {
+            message.role() == Some(Role::User) && message.tool_results().next().is_none()
+        };
         // The last turn stays, and what was said behind it.
         let last = self.turn.start.min(self.last_prompt(is_reply));
         let before_last = |at: &usize| *at <= last;

@@ -7,18 +7,21 @@
 //!  "running":[1,0,0,0],"for_caller":[0,0,0,0],"bad":[0,0,0,0],"runs":true,"counts":[1,0,1,305419896,0],
 //!  "usage":[120,45,0,0],"turn_usage":[120,45,0,0],"container":"","messages":[…],"sum":3735928559}
 //! ```
-//! **Compatibility.** A release reads every snapshot that an earlier release has written. A newer format that an older release would
-//! misread gets a higher version, and the older release refuses it with an error that says so. Members that a release does not know are
-//! ignored, so that a newer one can add some without a new version.
+//! **Compatibility.** A release reads every snapshot that an earlier release has written. A newer
+//! format that an older release would misread gets a higher version, and the older release refuses
+//! it with an error that says so. Members that a release does not know are ignored, so that a newer
+//! one can add some without a new version.
 //!
-//! **Changed snapshots.** `sum` is the FNV-1a hash (32 bits) of everything before it. A snapshot that was damaged or edited is refused; so
-//! keep the text as it is, not as parsed JSON. The first releases wrote no `sum`, and without one a snapshot is judged by its content
-//! alone: it is refused, or it continues with a valid conversation. A sum does not tell who wrote a snapshot.
+//! **Changed snapshots.** `sum` is the FNV-1a hash (32 bits) of everything before it. A snapshot
+//! that was damaged or edited is refused; so keep the text as it is, not as parsed JSON. The first
+//! releases wrote no `sum`, and without one a snapshot is judged by its content alone: it is
+//! refused, or it continues with a valid conversation. A sum does not tell who wrote a snapshot.
 //!
-//! It holds the conversation and where its loop is, and nothing that a program says in code: no key, no tools, no limits, no policy. A
-//! reply that was under way is not in it, and is asked for again. A call that was running counts as begun: it is answered as cancelled,
-//! for it may have had its effect. Calls that were answered keep their answers. Its length is that of the conversation and less than
-//! [`SNAPSHOT_FRAME`].
+//! It holds the conversation and where its loop is, and nothing that a program says in code: no
+//! key, no tools, no limits, no policy. A reply that was under way is not in it, and is asked for
+//! again. A call that was running counts as begun: it is answered as cancelled, for it may have had
+//! its effect. Calls that were answered keep their answers. Its length is that of the conversation
+//! and less than [`SNAPSHOT_FRAME`].
 
 use super::Run;
 use super::state::{Bits, Outcome, State, Turn};
@@ -46,7 +49,10 @@ impl<'b> Run<'b> {
     /// `Misuse` while a summary is under way; the sink's `Capacity`.
     pub fn snapshot(&self, out: &mut (impl Sink + ?Sized)) -> Result<(), Error> {
         if self.is_compacting() {
-            return Err(Misuse::State("a summary is under way: no snapshot can be made before its end").into());
+            return Err(Misuse::State(
+                "a summary is under way: no snapshot can be made before its end",
+            )
+            .into());
         }
         #[cfg(feature = "alloc")]
         if let Some(kept) = self.as_if_broken() {
@@ -63,17 +69,41 @@ impl<'b> Run<'b> {
             State::Done(Outcome::NeedsAnswer) => ("needs_answer", ""),
             State::Done(Outcome::Broken) => ("broken", ""),
             State::Done(Outcome::Stopped) => ("stopped", ""),
-            State::ErrorBody | State::Ready | State::Receiving | State::Sending | State::Waiting(_) => ("ready", ""),
+            State::ErrorBody
+            | State::Ready
+            | State::Receiving
+            | State::Sending
+            | State::Waiting(_) => ("ready", ""),
         };
-        let Turn { mark, start, end, results_end, first, calls, answered, running, for_caller, ref bad, runs, .. } = self.turn;
+        let Turn {
+            mark,
+            start,
+            end,
+            results_end,
+            first,
+            calls,
+            answered,
+            running,
+            for_caller,
+            ref bad,
+            runs,
+            ..
+        } = self.turn;
         let out = &mut Summed { out, sum: sum(&[]) };
         out.put(b"{\"toolrunner_snapshot\":")?;
         number(out, u64::from(SNAPSHOT_VERSION))?;
         text(out, "state", state)?;
         text(out, "detail", detail)?;
         text(out, "stop", self.reply.stop.map_or("", StopReason::name))?;
-        numbers(out, "turn", &[mark, start, end, results_end, first, calls].map(|n| u64::try_from(n).unwrap_or(u64::MAX)))?;
-        for (name, bits) in [("answered", answered), ("running", running), ("for_caller", for_caller)] {
+        numbers(
+            out,
+            "turn",
+            &[mark, start, end, results_end, first, calls]
+                .map(|n| u64::try_from(n).unwrap_or(u64::MAX)),
+        )?;
+        for (name, bits) in
+            [("answered", answered), ("running", running), ("for_caller", for_caller)]
+        {
             numbers(out, name, &bits.words().map(u64::from))?;
         }
         numbers(out, "bad", &bad.words().map(u64::from))?;
@@ -81,8 +111,22 @@ impl<'b> Run<'b> {
         let counts = [self.turns, self.calls, self.repeats, self.fingerprint, self.compactions];
         numbers(out, "counts", &counts.map(u64::from))?;
         for (name, usage) in [("usage", self.usage), ("turn_usage", self.reply.usage)] {
-            let Usage { input_tokens, output_tokens, cache_creation_input_tokens, cache_read_input_tokens } = usage;
-            numbers(out, name, &[input_tokens, output_tokens, cache_creation_input_tokens, cache_read_input_tokens])?;
+            let Usage {
+                input_tokens,
+                output_tokens,
+                cache_creation_input_tokens,
+                cache_read_input_tokens,
+            } = usage;
+            numbers(
+                out,
+                name,
+                &[
+                    input_tokens,
+                    output_tokens,
+                    cache_creation_input_tokens,
+                    cache_read_input_tokens,
+                ],
+            )?;
         }
         text(out, "container", &self.container)?;
         out.put(b",\"messages\":[")?;
@@ -97,7 +141,8 @@ impl<'b> Run<'b> {
     /// The same into `memory`; gives how long it is.
     ///
     /// # Errors
-    /// `Misuse` while a summary is under way; `Capacity` of [`What::Snapshot`], with all that is needed, if it does not fit.
+    /// `Misuse` while a summary is under way; `Capacity` of [`What::Snapshot`], with all that is
+    /// needed, if it does not fit.
     pub fn snapshot_into(&self, memory: &mut [u8]) -> Result<usize, Error> {
         let free = memory.len();
         let mut out = Fixed { memory, len: 0 };
@@ -108,12 +153,13 @@ impl<'b> Run<'b> {
         Ok(out.len)
     }
 
-    /// The run that a snapshot holds, over `transcript`, which is emptied. Limits and policies are the defaults: say them again. The
-    /// time limit counts anew.
+    /// The run that a snapshot holds, over `transcript`, which is emptied. Limits and policies are
+    /// the defaults: say them again. The time limit counts anew.
     ///
     /// # Errors
-    /// `Misuse` if it is not a snapshot, was changed after it was written, is of a newer version, or holds a conversation that the API
-    /// would refuse; `Capacity` if the conversation does not fit.
+    /// `Misuse` if it is not a snapshot, was changed after it was written, is of a newer version,
+    /// or holds a conversation that the API would refuse; `Capacity` if the conversation does not
+    /// fit.
     pub fn from_snapshot(snapshot: &[u8], mut transcript: Transcript<'b>) -> Result<Self, Error> {
         check_to(SNAPSHOT_DEPTH, snapshot).map_err(|_| NONE)?;
         let value = Value::first(snapshot).ok_or(NONE)?;
@@ -121,21 +167,34 @@ impl<'b> Run<'b> {
         match member("toolrunner_snapshot")?.as_u64() {
             Some(version) if version == u64::from(SNAPSHOT_VERSION) => {}
             Some(version) if version < u64::from(SNAPSHOT_VERSION) => {
-                return Err(Misuse::Setting("the snapshot is of an older version than this library reads").into());
+                return Err(Misuse::Setting(
+                    "the snapshot is of an older version than this library reads",
+                )
+                .into());
             }
             None => return Err(NONE),
-            Some(_) => return Err(Misuse::Setting("the snapshot is of a newer version than this library reads").into()),
+            Some(_) => {
+                return Err(Misuse::Setting(
+                    "the snapshot is of a newer version than this library reads",
+                )
+                .into());
+            }
         }
         if !is_as_written(snapshot, value) {
             return Err(Misuse::Setting("this is no snapshot of a run as it was written: its content does not match its sum").into());
         }
         let messages = member("messages")?;
-        let messages = messages.raw().strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).ok_or(NONE)?;
+        let messages = messages
+            .raw()
+            .strip_prefix(b"[")
+            .and_then(|rest| rest.strip_suffix(b"]"))
+            .ok_or(NONE)?;
         transcript.truncate(0);
         if !messages.is_empty() {
             transcript.push_json(messages)?;
         }
-        let [mark, start, end, results_end, first, calls] = read(member("turn")?)?.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+        let [mark, start, end, results_end, first, calls] =
+            read(member("turn")?)?.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
         let mut bits = [Bits::NONE; 3];
         for (bits, name) in bits.iter_mut().zip(["answered", "running", "for_caller"]) {
             *bits = Bits::from_words(words(member(name)?)?);
@@ -143,18 +202,34 @@ impl<'b> Run<'b> {
         let [answered, running, for_caller] = bits;
         let bad = BadInputs::from_words(words(member("bad")?)?);
         let runs = member("runs")?.as_bool().ok_or(NONE)?;
-        let turn = Turn { mark, start, end, results_end, first, calls, answered, running, for_caller, bad, runs, ..Turn::none(end) };
-        let [turns, called, repeats, fingerprint, compactions] = read(member("counts")?)?.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+        let turn = Turn {
+            mark,
+            start,
+            end,
+            results_end,
+            first,
+            calls,
+            answered,
+            running,
+            for_caller,
+            bad,
+            runs,
+            ..Turn::none(end)
+        };
+        let [turns, called, repeats, fingerprint, compactions] =
+            read(member("counts")?)?.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
         let mut run = Self::new(transcript);
         run.turn = turn;
-        (run.turns, run.calls, run.repeats, run.fingerprint, run.compactions) = (turns, called, repeats, fingerprint, compactions);
+        (run.turns, run.calls, run.repeats, run.fingerprint, run.compactions) =
+            (turns, called, repeats, fingerprint, compactions);
         run.usage = usage(member("usage")?)?;
         run.reply.usage = usage(member("turn_usage")?)?;
         run.reply.stop = stop_reason(member("stop")?)?;
         if run.turn.end > run.turn.mark {
             run.reply.set_restored();
         }
-        let container = member("container")?.as_text().and_then(crate::json::Text::as_plain).ok_or(NONE)?;
+        let container =
+            member("container")?.as_text().and_then(crate::json::Text::as_plain).ok_or(NONE)?;
         run.container.push_str(container).map_err(|_| NONE)?;
         let detail = member("detail")?;
         let state = member("state")?.as_text().ok_or(NONE)?;
@@ -162,7 +237,9 @@ impl<'b> Run<'b> {
             "calling" => State::Calling,
             "ready" => State::Ready,
             "ended" => State::Done(Outcome::Ended(stop_reason(detail)?)),
-            "limit" => State::Done(Outcome::Limit(LIMITS.into_iter().find(|limit| is(detail, limit_name(*limit))).ok_or(NONE)?)),
+            "limit" => State::Done(Outcome::Limit(
+                LIMITS.into_iter().find(|limit| is(detail, limit_name(*limit))).ok_or(NONE)?,
+            )),
             "needs_answer" => State::Done(Outcome::NeedsAnswer),
             "broken" => State::Done(Outcome::Broken),
             "stopped" => State::Done(Outcome::Stopped),
@@ -175,7 +252,8 @@ impl<'b> Run<'b> {
         Ok(run)
     }
 
-    /// Whether the turn's numbers say what stands in the transcript: a snapshot may come from anywhere.
+    /// Whether the turn's numbers say what stands in the transcript: a snapshot may come from
+    /// anywhere.
     fn turn_is_sound(&self) -> bool {
         let Turn { mark, start, end, results_end, first, calls, .. } = self.turn;
         let bytes = self.transcript.bytes();
@@ -197,9 +275,17 @@ impl<'b> Run<'b> {
         };
         if start == end {
             let is_behind_a_message = end == 0 || messages().any(|(_, last)| last == end);
-            return is_behind_a_message && mark == start && results_end == end && calls == 0 && first == 0 && self.state != State::Calling;
+            return is_behind_a_message
+                && mark == start
+                && results_end == end
+                && calls == 0
+                && first == 0
+                && self.state != State::Calling;
         }
-        let at = |from: usize, to: usize| Value::first(bytes.get(from..)?).filter(|value| Some(value.raw().len()) == to.checked_sub(from));
+        let at = |from: usize, to: usize| {
+            Value::first(bytes.get(from..)?)
+                .filter(|value| Some(value.raw().len()) == to.checked_sub(from))
+        };
         let Some(message) = at(start, end) else { return false };
         let content = message.member("content").unwrap_or_default();
         let (mut found, mut behind_fallback) = (0, 0);
@@ -212,8 +298,12 @@ impl<'b> Run<'b> {
         }
         let results = match results_end.checked_sub(end) {
             Some(0) => 0,
-            Some(_) => match at(end.saturating_add(1), results_end).and_then(|message| message.member("content")) {
-                Some(content) => content.elements().filter(|block| is_type(*block, "tool_result")).count(),
+            Some(_) => match at(end.saturating_add(1), results_end)
+                .and_then(|message| message.member("content"))
+            {
+                Some(content) => {
+                    content.elements().filter(|block| is_type(*block, "tool_result")).count()
+                }
                 None => return false,
             },
             None => return false,
@@ -222,8 +312,8 @@ impl<'b> Run<'b> {
             && messages().any(|(first, _)| first == start)
             && self.mark_of(start) == mark
             && found.min(super::MAX_CALLS) == calls
-            // A call before a fallback has no answer, unless it had started. One that its gate suspended then, and the caller allowed, is
-            // neither answered nor running.
+            // A call before a fallback has no answer, unless it had started. One that its gate
+            // suspended then, and the caller allowed, is neither answered nor running.
             && first <= behind_fallback
             && results == self.turn.answered_count()
             // A call without an id could never be answered.
@@ -233,7 +323,8 @@ impl<'b> Run<'b> {
     }
 
     fn is_answered_by_its_result(&self, i: usize) -> bool {
-        let id = self.result(i).and_then(|result| result.member("tool_use_id")).and_then(Value::as_text);
+        let id =
+            self.result(i).and_then(|result| result.member("tool_use_id")).and_then(Value::as_text);
         id.zip(self.call(i)).is_some_and(|(id, call)| id.raw() == call.id.raw())
     }
 }
@@ -241,8 +332,13 @@ impl<'b> Run<'b> {
 /// Whether the snapshot has no sum, or that of its content.
 fn is_as_written(snapshot: &[u8], value: Value<'_>) -> bool {
     let Some(stated) = value.member("sum") else { return true };
-    let content = value.raw().strip_suffix(b"}").and_then(|rest| rest.strip_suffix(stated.raw())).and_then(|rest| rest.strip_suffix(SUM));
-    content.is_some_and(|content| stated.as_u64() == Some(u64::from(sum(content)))) && snapshot.trim_ascii().len() == value.raw().len()
+    let content = value
+        .raw()
+        .strip_suffix(b"}")
+        .and_then(|rest| rest.strip_suffix(stated.raw()))
+        .and_then(|rest| rest.strip_suffix(SUM));
+    content.is_some_and(|content| stated.as_u64() == Some(u64::from(sum(content))))
+        && snapshot.trim_ascii().len() == value.raw().len()
 }
 
 /// The FNV-1a hash of 32 bits: a single byte that was changed always gives another.
@@ -275,7 +371,9 @@ struct Fixed<'m> {
 
 impl Sink for Fixed<'_> {
     fn put(&mut self, bytes: &[u8]) -> Result<(), Capacity> {
-        if let Some(place) = self.memory.get_mut(self.len..).and_then(|rest| rest.get_mut(..bytes.len())) {
+        if let Some(place) =
+            self.memory.get_mut(self.len..).and_then(|rest| rest.get_mut(..bytes.len()))
+        {
             copy(place, bytes);
         }
         self.len = self.len.saturating_add(bytes.len());
@@ -283,8 +381,15 @@ impl Sink for Fixed<'_> {
     }
 }
 
-const LIMITS: [Limit; 7] =
-    [Limit::Calls, Limit::InputTokens, Limit::OutputTokens, Limit::Repeats, Limit::Time, Limit::Transcript, Limit::Turns];
+const LIMITS: [Limit; 7] = [
+    Limit::Calls,
+    Limit::InputTokens,
+    Limit::OutputTokens,
+    Limit::Repeats,
+    Limit::Time,
+    Limit::Transcript,
+    Limit::Turns,
+];
 
 const fn limit_name(limit: Limit) -> &'static str {
     match limit {
@@ -308,7 +413,8 @@ fn stop_reason(value: Value<'_>) -> Result<Option<StopReason>, Error> {
 }
 
 fn usage(value: Value<'_>) -> Result<Usage, Error> {
-    let [input_tokens, output_tokens, cache_creation_input_tokens, cache_read_input_tokens] = read(value)?;
+    let [input_tokens, output_tokens, cache_creation_input_tokens, cache_read_input_tokens] =
+        read(value)?;
     Ok(Usage { input_tokens, output_tokens, cache_creation_input_tokens, cache_read_input_tokens })
 }
 

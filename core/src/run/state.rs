@@ -7,8 +7,8 @@ use crate::time::Instant;
 use crate::transcript::Span;
 use crate::turn::BadInputs;
 
-/// What a driver must do next. A driver handles every step, so the enum is exhaustive: a new step is a breaking change, which the
-/// compiler shows to every driver.
+/// What a driver must do next. A driver handles every step, so the enum is exhaustive: a new step
+/// is a breaking change, which the compiler shows to every driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Step {
@@ -16,7 +16,8 @@ pub enum Step {
     Call,
     /// Nothing: the run is over, until something is said.
     Done(Outcome),
-    /// Read the reply's body and feed it. Without one (it was dropped): [`failed`](super::Run::failed) with nothing.
+    /// Read the reply's body and feed it. Without one (it was dropped):
+    /// [`failed`](super::Run::failed) with nothing.
     Receive,
     /// Send a request with [`Run::body`](super::Run::body).
     Send,
@@ -29,7 +30,8 @@ pub enum Step {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Outcome {
-    /// A reply broke off and its whole blocks were kept: see [`OnBreak::KeepBlocks`](super::OnBreak::KeepBlocks).
+    /// A reply broke off and its whole blocks were kept: see
+    /// [`OnBreak::KeepBlocks`](super::OnBreak::KeepBlocks).
     Broken,
     /// The model stopped, for this reason; nothing if the server named none.
     Ended(Option<StopReason>),
@@ -130,17 +132,21 @@ pub(super) struct Turn {
     /// Calls that no tool here answers.
     pub(super) for_caller: Bits,
     pub(super) bad: BadInputs,
-    /// Whether the turn's stop reason asks for its calls: those of a paused one are nobody's to answer.
+    /// Whether the turn's stop reason asks for its calls: those of a paused one are nobody's to
+    /// answer.
     pub(super) runs: bool,
-    /// Whether it is of a history that the caller gave: then calls without a result are answered before anything is sent.
+    /// Whether it is of a history that the caller gave: then calls without a result are answered
+    /// before anything is sent.
     pub(super) is_given: bool,
     /// Whether room for the shortest answers was found.
     pub(super) has_room: bool,
-    /// Where the first calls stand in the message; those behind them are searched for. Empty if the turn was not read here.
+    /// Where the first calls stand in the message; those behind them are searched for. Empty if the
+    /// turn was not read here.
     pub(super) found: FoundCalls,
 }
 
-/// The places of a turn's calls: of all of them if the transcript grows, or else of the first two. It has no gap.
+/// The places of a turn's calls: of all of them if the transcript grows, or else of the first two.
+/// It has no gap.
 #[derive(Clone, Debug)]
 pub(super) struct FoundCalls {
     first: heapless::Vec<Found, 2>,
@@ -157,7 +163,8 @@ impl FoundCalls {
         }
     }
 
-    /// Keeps the place of call `i`; says whether it did. `grows`: whether there is memory for as many as come.
+    /// Keeps the place of call `i`; says whether it did. `grows`: whether there is memory for as
+    /// many as come.
     pub(super) fn note(&mut self, i: usize, place: Found, grows: bool) -> bool {
         if i != self.len() {
             return false;
@@ -203,11 +210,17 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Where the id, the name, the input and perhaps the toolset of a call stand in `message`; nothing if one of the first three is
-    /// missing.
-    pub(super) fn of(parts: [Value<'_>; 3], toolset: Option<Value<'_>>, message: &[u8]) -> Option<Self> {
+    /// Where the id, the name, the input and perhaps the toolset of a call stand in `message`;
+    /// nothing if one of the first three is missing.
+    pub(super) fn of(
+        parts: [Value<'_>; 3],
+        toolset: Option<Value<'_>>,
+        message: &[u8],
+    ) -> Option<Self> {
         let [id, name, input] = parts.map(|part| Place::of(part, message));
-        let toolset = toolset.filter(|toolset| toolset.as_text().is_some()).and_then(|toolset| Place::of(toolset, message));
+        let toolset = toolset
+            .filter(|toolset| toolset.as_text().is_some())
+            .and_then(|toolset| Place::of(toolset, message));
         Some(Self { id: id?, name: name?, input: input?, toolset: toolset.unwrap_or(Place::NONE) })
     }
 }
@@ -231,14 +244,18 @@ impl Place {
     }
 
     pub(super) fn span(self) -> Span {
-        let [start, end] = [self.start, self.end].map(|place| usize::try_from(place).unwrap_or(usize::MAX));
+        let [start, end] =
+            [self.start, self.end].map(|place| usize::try_from(place).unwrap_or(usize::MAX));
         Span::new(start, end)
     }
 
     /// Where `value` stands in `message`.
     pub(super) fn of(value: Value<'_>, message: &[u8]) -> Option<Self> {
         let start = value.offset_in(message)?;
-        Some(Self { start: u32::try_from(start).ok()?, end: u32::try_from(start + value.raw().len()).ok()? })
+        Some(Self {
+            start: u32::try_from(start).ok()?,
+            end: u32::try_from(start + value.raw().len()).ok()?,
+        })
     }
 
     /// Bytes of a string there, without its quotes.

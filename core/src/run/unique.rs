@@ -1,8 +1,10 @@
-//! Ids of calls, made unique: for conversations that are sent to a server which does not accept repeated ids.
+//! Ids of calls, made unique: for conversations that are sent to a server which does not accept
+//! repeated ids.
 //!
-//! Some gateways number the calls of each turn from 0. They accept their own ids, so by default an id goes back as it came. With
-//! [`Run::unique_ids`] a call whose id an earlier message uses is renamed when its block begins, before anything else sees it. The new id is
-//! the old one with a number behind it: `call_0` becomes `call_0-2`.
+//! Some gateways number the calls of each turn from 0. They accept their own ids, so by default an
+//! id goes back as it came. With [`Run::unique_ids`] a call whose id an earlier message uses is
+//! renamed when its block begins, before anything else sees it. The new id is the old one with a
+//! number behind it: `call_0` becomes `call_0-2`.
 
 #[cfg(feature = "alloc")]
 use alloc::collections::BTreeMap;
@@ -26,12 +28,14 @@ use crate::message::Role;
 use crate::transcript::Span;
 use crate::turn::Happened;
 
-/// What renames calls. A run knows it from [`Run::unique_ids`] on, so a program that does not use that does not contain the code.
+/// What renames calls. A run knows it from [`Run::unique_ids`] on, so a program that does not use
+/// that does not contain the code.
 #[derive(Debug)]
 pub(super) struct Unique {
     /// Renames the call whose block has just begun, if it is one and its id is in use.
     pub(super) in_reply: fn(&mut Run<'_>, Happened) -> Result<Happened, Error>,
-    /// The messages with unique ids, where only the first so many bytes may change. Nothing if they are unique.
+    /// The messages with unique ids, where only the first so many bytes may change. Nothing if they
+    /// are unique.
     #[cfg(feature = "alloc")]
     pub(super) in_history: fn(&[u8], usize) -> Option<Vec<u8>>,
 }
@@ -45,19 +49,23 @@ impl Unique {
 }
 
 impl Run<'_> {
-    /// Whether a call gets an id of its own if an earlier message has a call of the same id. Default: no, ids stay as the server made them.
+    /// Whether a call gets an id of its own if an earlier message has a call of the same id.
+    /// Default: no, ids stay as the server made them.
     ///
-    /// Servers that repeat ids accept them, so this is only for a conversation that is sent elsewhere too. A repeated id gets a number:
-    /// `call_0` becomes `call_0-2`. The block in the conversation, the events, the tool's call and its result all have the new id. The same
-    /// id twice in one reply stays a protocol error.
+    /// Servers that repeat ids accept them, so this is only for a conversation that is sent
+    /// elsewhere too. A repeated id gets a number: `call_0` becomes `call_0-2`. The block in the
+    /// conversation, the events, the tool's call and its result all have the new id. The same id
+    /// twice in one reply stays a protocol error.
     ///
-    /// It applies to replies from now on, and with `alloc` also to the conversation so far and to what
-    /// [`replace_history`](Self::replace_history) gets: there the last call that has an id keeps it, and earlier ones are renamed. Like limits,
-    /// it is not part of a [`snapshot`](Self::snapshot). Each call of a reply costs one search through the conversation, and a renamed one at
-    /// least two more.
+    /// It applies to replies from now on, and with `alloc` also to the conversation so far and to
+    /// what [`replace_history`](Self::replace_history) gets: there the last call that has an id
+    /// keeps it, and earlier ones are renamed. Like limits, it is not part of a
+    /// [`snapshot`](Self::snapshot). Each call of a reply costs one search through the
+    /// conversation, and a renamed one at least two more.
     ///
     /// # Errors
-    /// `Misuse` while a request is under way; `Capacity` if the conversation with its new ids does not fit. Then nothing has changed.
+    /// `Misuse` while a request is under way; `Capacity` if the conversation with its new ids does
+    /// not fit. Then nothing has changed.
     pub fn unique_ids(&mut self, on: bool) -> Result<(), Error> {
         self.ensure_idle()?;
         #[cfg(feature = "alloc")]
@@ -75,7 +83,12 @@ impl Run<'_> {
         let start = self.turn.start;
         let Some(new) = renamed(self.transcript.bytes(), start) else { return Ok(()) };
         if new.len() > self.transcript.capacity() {
-            return Err(Capacity { what: What::Transcript, needed: new.len(), free: self.transcript.capacity() }.into());
+            return Err(Capacity {
+                what: What::Transcript,
+                needed: new.len(),
+                free: self.transcript.capacity(),
+            }
+            .into());
         }
         let grown = new.len().saturating_sub(self.transcript.len());
         self.transcript.truncate(0);
@@ -85,7 +98,8 @@ impl Run<'_> {
             *place += grown;
         }
         if self.unfit_prefill > 0 {
-            self.unfit_prefill = self.unfit_prefill.saturating_add(u32::try_from(grown).unwrap_or(u32::MAX));
+            self.unfit_prefill =
+                self.unfit_prefill.saturating_add(u32::try_from(grown).unwrap_or(u32::MAX));
         }
         self.marks.forget();
         // They lay behind the conversation.
@@ -96,7 +110,9 @@ impl Run<'_> {
 
 /// The ids of all calls in `messages`.
 fn ids(messages: &[u8]) -> impl Iterator<Item = Text<'_>> {
-    let calls = Messages::new(messages).flat_map(|message| message.content().elements()).filter(|block| is_type(*block, "tool_use"));
+    let calls = Messages::new(messages)
+        .flat_map(|message| message.content().elements())
+        .filter(|block| is_type(*block, "tool_use"));
     calls.filter_map(|call| call.member("id").and_then(Value::as_text))
 }
 
@@ -108,9 +124,15 @@ fn is_numbered(id: Text<'_>, start: Text<'_>, number: &[u8]) -> bool {
 fn rename_begun(run: &mut Run<'_>, mut happened: Happened) -> Result<Happened, Error> {
     let bytes = run.transcript.bytes();
     let earlier = bytes.get(..run.reply.mark).unwrap_or_default();
-    let Some(call) = Value::whole(happened.span.of(bytes)).filter(|block| is_type(*block, "tool_use")) else { return Ok(happened) };
+    let Some(call) =
+        Value::whole(happened.span.of(bytes)).filter(|block| is_type(*block, "tool_use"))
+    else {
+        return Ok(happened);
+    };
     let Some(value) = call.member("id") else { return Ok(happened) };
-    let Some((id, start)) = value.as_text().zip(value.offset_in(bytes)) else { return Ok(happened) };
+    let Some((id, start)) = value.as_text().zip(value.offset_in(bytes)) else {
+        return Ok(happened);
+    };
     let (mut is_used, mut like_it) = (false, 1_u64);
     for other in ids(earlier) {
         let mut rest = chars(other);
@@ -145,7 +167,11 @@ fn renamed(messages: &[u8], end: usize) -> Option<Vec<u8>> {
         next: u64,
     }
 
-    let calls = || Messages::new(messages).enumerate().flat_map(|(at, message)| ids(message.raw()).map(move |id| (at, id.to_string())));
+    let calls = || {
+        Messages::new(messages)
+            .enumerate()
+            .flat_map(|(at, message)| ids(message.raw()).map(move |id| (at, id.to_string())))
+    };
     let mut uses: BTreeMap<String, Use> = BTreeMap::new();
     let mut is_unique = true;
     for (at, id) in calls() {
@@ -165,13 +191,17 @@ fn renamed(messages: &[u8], end: usize) -> Option<Vec<u8>> {
         if is_reply {
             changed.clear();
         }
-        let (kind, name) = if is_reply { ("tool_use", "id") } else { ("tool_result", "tool_use_id") };
+        let (kind, name) =
+            if is_reply { ("tool_use", "id") } else { ("tool_result", "tool_use_id") };
         for block in message.content().elements().filter(|block| is_type(*block, kind)) {
             let Some(value) = block.member(name) else { continue };
-            let Some((id, start)) = value.as_text().zip(value.offset_in(messages)) else { continue };
+            let Some((id, start)) = value.as_text().zip(value.offset_in(messages)) else {
+                continue;
+            };
             let id = id.to_string();
             if is_reply && !id.is_empty() && uses.get(&id).is_some_and(|used| used.last > at) {
-                let number = free_number(&id, uses.get(&id)?.next, |other| uses.contains_key(other));
+                let number =
+                    free_number(&id, uses.get(&id)?.next, |other| uses.contains_key(other));
                 uses.get_mut(&id)?.next = number + 1;
                 changed.insert(id.clone(), alloc::format!("-{number}"));
             }

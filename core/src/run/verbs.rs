@@ -1,4 +1,5 @@
-//! What a caller can say, at any time: every intent has its own word, and none can break the conversation.
+//! What a caller can say, at any time: every intent has its own word, and none can break the
+//! conversation.
 
 use super::Run;
 use super::state::{Outcome, State};
@@ -8,12 +9,14 @@ use crate::message::Role;
 use crate::tool::Notice;
 
 impl Run<'_> {
-    /// Says something: a user message. Calls that are still open are answered as not run, and the limits count anew. It may follow another
-    /// user message (if nothing of a reply could be kept, two are in a row): the API joins them.
+    /// Says something: a user message. Calls that are still open are answered as not run, and the
+    /// limits count anew. It may follow another user message (if nothing of a reply could be kept,
+    /// two are in a row): the API joins them.
     ///
     /// # Errors
-    /// `Capacity`: then nothing was added. `Misuse` while a request is under way: ask [`step`](Self::step) what is to be done; and for an
-    /// empty text or one of white space, which the API refuses.
+    /// `Capacity`: then nothing was added. `Misuse` while a request is under way: ask
+    /// [`step`](Self::step) what is to be done; and for an empty text or one of white space, which
+    /// the API refuses.
     pub fn user(&mut self, text: &str) -> Result<(), Error> {
         self.ensure_idle()?;
         self.cancel_compaction();
@@ -30,26 +33,38 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Appends a message of its own, as JSON: an object with `role` and `content`, or several with commas between. It comes behind the
-    /// reply and all its results, whether or not they are there yet. On a run that has ended, the run goes on with it.
+    /// Appends a message of its own, as JSON: an object with `role` and `content`, or several with
+    /// commas between. It comes behind the reply and all its results, whether or not they are there
+    /// yet. On a run that has ended, the run goes on with it.
     ///
-    /// Calls in the messages must be followed by their results. Results of the last reply's calls are not appended: [`answer`](Self::answer)
-    /// puts them in their place.
+    /// Calls in the messages must be followed by their results. Results of the last reply's calls
+    /// are not appended: [`answer`](Self::answer) puts them in their place.
     ///
     /// # Errors
-    /// `Misuse` if it is no message that the API takes, with the [rule](crate::error::Rule) that it breaks, the message (counted from 0 in
-    /// `messages`) and the block; and if the request would have more than four cache breakpoints. `Capacity` if it does not fit. Then
-    /// nothing was appended.
+    /// `Misuse` if it is no message that the API takes, with the [rule](crate::error::Rule) that it
+    /// breaks, the message (counted from 0 in `messages`) and the block; and if the request would
+    /// have more than four cache breakpoints. `Capacity` if it does not fit. Then nothing was
+    /// appended.
     pub fn append(&mut self, messages: &str) -> Result<(), Error> {
         self.ensure_idle()?;
         self.cancel_compaction();
-        let before = if self.transcript.is_empty() { Before::Nothing } else { Before::Messages(self.transcript.bytes()) };
+        let before = if self.transcript.is_empty() {
+            Before::Nothing
+        } else {
+            Before::Messages(self.transcript.bytes())
+        };
         let checked = check_some(messages.as_bytes(), before, Tail::Closed)?;
         let messages = messages.trim_ascii().as_bytes();
         self.ensure_breakpoints(checked.breakpoints, 0)?;
         self.reserve_with_answers(usize::from(!self.transcript.is_empty()) + messages.len())?;
-        // Behind a paused turn a message ends the pause: what that one called will not be answered later.
-        if !self.turn.runs || matches!(self.state, State::Done(Outcome::Broken | Outcome::Ended(_) | Outcome::Stopped)) {
+        // Behind a paused turn a message ends the pause: what that one called will not be answered
+        // later.
+        if !self.turn.runs
+            || matches!(
+                self.state,
+                State::Done(Outcome::Broken | Outcome::Ended(_) | Outcome::Stopped)
+            )
+        {
             self.close_open_calls()?;
         }
         self.transcript.push_json(messages)?;
@@ -60,7 +75,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Drops the last reply, with its results if there are any, and asks for it again. What was appended stays.
+    /// Drops the last reply, with its results if there are any, and asks for it again. What was
+    /// appended stays.
     ///
     /// # Errors
     /// `Misuse` if there is no reply to drop.
@@ -90,9 +106,11 @@ impl Run<'_> {
         self.state = State::Ready;
     }
 
-    /// Ends the run where it is, if it is not over already. It can go on: [`user`](Self::user), [`append`](Self::append), [`resume`](Self::resume).
+    /// Ends the run where it is, if it is not over already. It can go on: [`user`](Self::user),
+    /// [`append`](Self::append), [`resume`](Self::resume).
     pub fn stop(&mut self) {
-        // While it waits to send again the reply is taken back already, and something may have been appended since.
+        // While it waits to send again the reply is taken back already, and something may have been
+        // appended since.
         if let State::Sending | State::Receiving | State::ErrorBody = self.state {
             self.let_go();
         }
@@ -102,9 +120,10 @@ impl Run<'_> {
         }
     }
 
-    /// After [`stop`](Self::stop): goes on where it was. After [`Outcome::Broken`]: closes the kept calls and asks the model to go on.
-    /// Behind a kept text that is a prefill, which not every model takes (then say something instead); white space at its end is taken
-    /// off, because the API refuses it.
+    /// After [`stop`](Self::stop): goes on where it was. After [`Outcome::Broken`]: closes the kept
+    /// calls and asks the model to go on. Behind a kept text that is a prefill, which not every
+    /// model takes (then say something instead); white space at its end is taken off, because the
+    /// API refuses it.
     pub fn resume(&mut self) {
         if self.state == State::Done(Outcome::Broken) {
             self.go_on_from_broken();
@@ -114,15 +133,18 @@ impl Run<'_> {
         }
     }
 
-    /// Makes `messages` the conversation, in place of all that was said: JSON objects with commas between, or an array of them.
+    /// Makes `messages` the conversation, in place of all that was said: JSON objects with commas
+    /// between, or an array of them.
     ///
-    /// Calls of the last assistant message may lack results: none of them, or only some, as in the [`messages`](Self::messages) of a run
-    /// that was cancelled. They can be [answered](Self::answer); the others are answered as not run before anything is sent.
+    /// Calls of the last assistant message may lack results: none of them, or only some, as in the
+    /// [`messages`](Self::messages) of a run that was cancelled. They can be
+    /// [answered](Self::answer); the others are answered as not run before anything is sent.
     ///
     /// # Errors
-    /// `Misuse` if it is no conversation that the API takes, with the [rule](crate::error::Rule) that it breaks, the message (counted from
-    /// 0) and the block; and if the request would have more than four cache breakpoints. `Capacity` if it does not fit. Then the old
-    /// conversation stays.
+    /// `Misuse` if it is no conversation that the API takes, with the [rule](crate::error::Rule)
+    /// that it breaks, the message (counted from
+    /// 0) and the block; and if the request would have more than four cache breakpoints. `Capacity`
+    ///    if it does not fit. Then the old conversation stays.
     pub fn replace_history(&mut self, messages: &str) -> Result<(), Error> {
         self.ensure_idle()?;
         self.cancel_compaction();
@@ -144,7 +166,8 @@ impl Run<'_> {
         self.reserve_with_answers(0)?;
         for i in self.calls() {
             if !self.turn.answered.has(i) {
-                let notice = if self.turn.running.has(i) { Notice::Cancelled } else { Notice::NotRun };
+                let notice =
+                    if self.turn.running.has(i) { Notice::Cancelled } else { Notice::NotRun };
                 self.answer_notice(i, notice)?;
             }
         }
@@ -164,7 +187,11 @@ impl Run<'_> {
 
     /// Room for `more` bytes and the shortest answers to all open calls.
     fn reserve_with_answers(&mut self, more: usize) -> Result<(), Error> {
-        let answers = if self.turn.is_open() { self.reserve_for_others(usize::MAX) + self.results_frame() } else { 0 };
+        let answers = if self.turn.is_open() {
+            self.reserve_for_others(usize::MAX) + self.results_frame()
+        } else {
+            0
+        };
         Ok(self.transcript.reserve(more + answers)?)
     }
 
@@ -186,7 +213,10 @@ fn inside(bytes: &[u8]) -> &[u8] {
 /// Checks one message or more.
 fn check_some(messages: &[u8], before: Before<'_>, tail: Tail) -> Result<Checked, Error> {
     if messages.trim_ascii().is_empty() {
-        return Err(Misuse::Json("a message is an object with a role (user, assistant or system) and a content").into());
+        return Err(Misuse::Json(
+            "a message is an object with a role (user, assistant or system) and a content",
+        )
+        .into());
     }
     Ok(check(messages, before, tail)?)
 }

@@ -1,11 +1,13 @@
 //! Tools that the conversation takes away and gives back.
 //!
-//! A `tool_removal` or `tool_addition` block stands in a system message, or in the `tool_changes` of a compaction block, which stands for
-//! the system messages that it summed up. They hold in their order. A call of a tool that was removed does not run, as in the official
-//! runners: the model may still ask for it.
+//! A `tool_removal` or `tool_addition` block stands in a system message, or in the `tool_changes`
+//! of a compaction block, which stands for the system messages that it summed up. They hold in
+//! their order. A call of a tool that was removed does not run, as in the official runners: the
+//! model may still ask for it.
 //!
-//! References to tools of MCP servers and of toolsets name nothing that runs here. The wire format is that of the Messages API's
-//! `tool_addition` and `tool_removal` blocks; with beta `inline-tools-2026-09-15` an addition may carry the whole definition.
+//! References to tools of MCP servers and of toolsets name nothing that runs here. The wire format
+//! is that of the Messages API's `tool_addition` and `tool_removal` blocks; with beta
+//! `inline-tools-2026-09-15` an addition may carry the whole definition.
 
 use super::Run;
 use super::calls::{blocks_in, is_type};
@@ -23,16 +25,21 @@ pub(super) struct Changes {
 }
 
 impl Run<'_> {
-    /// Whether the tool that call `i` asks for was removed and not added again. A member of a toolset never is.
+    /// Whether the tool that call `i` asks for was removed and not added again. A member of a
+    /// toolset never is.
     pub fn is_withdrawn(&mut self, i: usize) -> bool {
         self.look_for_changes(self.turn.end);
         let bytes = self.transcript.bytes();
         let Some(call) = self.call(i).filter(|call| call.toolset.is_none()) else { return false };
         let tail = bytes.get(self.turn.results_end..).unwrap_or_default();
-        self.fold(call.name, [self.changes.span.of(bytes), tail].into_iter().flat_map(Messages::new))
+        self.fold(
+            call.name,
+            [self.changes.span.of(bytes), tail].into_iter().flat_map(Messages::new),
+        )
     }
 
-    /// The same for a tool that the reply under way asks for; a compaction block at its beginning counts.
+    /// The same for a tool that the reply under way asks for; a compaction block at its beginning
+    /// counts.
     pub fn is_withdrawn_early(&mut self, name: Text<'_>) -> bool {
         let mark = self.reply.mark;
         self.look_for_changes(mark);
@@ -40,10 +47,13 @@ impl Run<'_> {
         let before = self.fold(name, Messages::new(self.changes.span.of(bytes)));
         let reply = bytes.get(mark..).unwrap_or_default();
         let reply = reply.strip_prefix(b",").unwrap_or(reply);
-        blocks_in(reply).fold(before, |withdrawn, block| changed_by_compaction(block, name).unwrap_or(withdrawn))
+        blocks_in(reply).fold(before, |withdrawn, block| {
+            changed_by_compaction(block, name).unwrap_or(withdrawn)
+        })
     }
 
-    /// Looks at the messages before `end` that were not looked at, so that each is read once however many calls there are.
+    /// Looks at the messages before `end` that were not looked at, so that each is read once
+    /// however many calls there are.
     fn look_for_changes(&mut self, end: usize) {
         if self.transcript.take_edited() < self.changes.seen {
             self.changes = Changes::default();
@@ -60,7 +70,11 @@ impl Run<'_> {
         self.changes = Changes { seen, span };
     }
 
-    fn fold<'m>(&self, name: Text<'_>, messages: impl Iterator<Item = crate::message::Message<'m>>) -> bool {
+    fn fold<'m>(
+        &self,
+        name: Text<'_>,
+        messages: impl Iterator<Item = crate::message::Message<'m>>,
+    ) -> bool {
         let changes = messages.flat_map(|message| changes_of(message.value(), message.role()));
         changes.fold(false, |withdrawn, change| changed(change, name).unwrap_or(withdrawn))
     }
@@ -69,14 +83,19 @@ impl Run<'_> {
 /// The changes that a message makes.
 fn changes_of(message: Value<'_>, role: Option<Role>) -> impl Iterator<Item = Value<'_>> {
     let blocks = match role {
-        Some(Role::System | Role::Assistant) => message.member("content").unwrap_or_default().elements(),
+        Some(Role::System | Role::Assistant) => {
+            message.member("content").unwrap_or_default().elements()
+        }
         _ => Value::EMPTY_ARRAY.elements(),
     };
     let is_system = role == Some(Role::System);
     blocks.flat_map(move |block| {
         let own = (is_system && is_change(block)).then_some(block);
-        let list = (!is_system && is_type(block, "compaction")).then(|| block.member("tool_changes")).flatten();
-        own.into_iter().chain(list.unwrap_or_default().elements().filter(|change| is_change(*change)))
+        let list = (!is_system && is_type(block, "compaction"))
+            .then(|| block.member("tool_changes"))
+            .flatten();
+        own.into_iter()
+            .chain(list.unwrap_or_default().elements().filter(|change| is_change(*change)))
     })
 }
 
@@ -86,7 +105,10 @@ fn is_change(block: Value<'_>) -> bool {
 
 fn changed_by_compaction(block: Value<'_>, name: Text<'_>) -> Option<bool> {
     let list = is_type(block, "compaction").then(|| block.member("tool_changes")).flatten()?;
-    list.elements().filter(|change| is_change(*change)).filter_map(|change| changed(change, name)).last()
+    list.elements()
+        .filter(|change| is_change(*change))
+        .filter_map(|change| changed(change, name))
+        .last()
 }
 
 /// Whether a change takes the tool of this name away; nothing if it is about another.

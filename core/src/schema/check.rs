@@ -1,6 +1,7 @@
 //! An input against a schema's tree.
 //!
-//! Each shape has a [`Rule`], which its schema names: a chip whose tools take numbers and words has no code for variants and arrays.
+//! Each shape has a [`Rule`], which its schema names: a chip whose tools take numbers and words has
+//! no code for variants and arrays.
 
 use core::cmp::Ordering;
 
@@ -9,41 +10,50 @@ use crate::json::{Array, Kind, Object, Piece, Text, Value, compare};
 
 type Checked<T = ()> = Result<T, InputError<'static>>;
 
-/// How many arrays, objects and maps a [`Schema`] may have in one another. One that has more does not compile as a tool's input; one
-/// that is no tool's refuses what goes deeper.
+/// How many arrays, objects and maps a [`Schema`] may have in one another. One that has more does
+/// not compile as a tool's input; one that is no tool's refuses what goes deeper.
 ///
 /// A tool's arguments are an object, so one of them may have this many less one:
 ///
 #[cfg_attr(all(feature = "macros", feature = "alloc"), doc = "```")]
 #[cfg_attr(not(all(feature = "macros", feature = "alloc")), doc = "```ignore")]
 /// #[toolrunner_core::tool]
-/// fn deep(_argument: Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<u8>>>>>>>>>>>>>>>) {}
+/// fn deep(_argument:
+/// Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<u8>>>>>>>>>>>>>>>) {}
 /// ```
 #[cfg_attr(all(feature = "macros", feature = "alloc"), doc = "```compile_fail,E0080")]
 #[cfg_attr(not(all(feature = "macros", feature = "alloc")), doc = "```ignore")]
 /// #[toolrunner_core::tool]
-/// fn too_deep(_argument: Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<u8>>>>>>>>>>>>>>>>) {}
+/// fn too_deep(_argument:
+/// Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<u8>>>>>>>>>>>>>>>>) {}
 /// ```
 pub const SCHEMA_DEPTH: usize = 16;
 
 impl Schema {
-    /// Checks a value: types, members (missing, unknown, twice), allowed values, ranges, lengths (in characters).
+    /// Checks a value: types, members (missing, unknown, twice), allowed values, ranges, lengths
+    /// (in characters).
     ///
-    /// Goes as deep as the schema does, not as the input does, and does not recurse: the levels are kept in an array of
-    /// [`SCHEMA_DEPTH`], six words each.
+    /// Goes as deep as the schema does, not as the input does, and does not recurse: the levels are
+    /// kept in an array of [`SCHEMA_DEPTH`], six words each.
     ///
     /// # Errors
-    /// The first thing that is wrong, in the order of the schema for what is missing and of the input for all else.
+    /// The first thing that is wrong, in the order of the schema for what is missing and of the
+    /// input for all else.
     pub fn check(&self, value: Value<'_>) -> Checked {
         let check = Check { root: value.raw() };
         let mut levels: [Option<Level<'_, '_>>; SCHEMA_DEPTH] = [const { None }; SCHEMA_DEPTH];
         let mut depth = 0_usize;
         let (mut schema, mut value) = (self, value);
         loop {
-            let entered = if schema.nullable && value.is_null() { Entered::Whole } else { (schema.rule)(&check, schema, value)? };
+            let entered = if schema.nullable && value.is_null() {
+                Entered::Whole
+            } else {
+                (schema.rule)(&check, schema, value)?
+            };
             match entered {
                 Entered::Whole => {}
-                // A form of a variant, which is no variants of variants, or is inside the value: this comes to an end.
+                // A form of a variant, which is no variants of variants, or is inside the value:
+                // this comes to an end.
                 Entered::As(form, content) => {
                     (schema, value) = (form, content);
                     continue;
@@ -58,7 +68,10 @@ impl Schema {
             }
             // On to the next value, upwards through the levels that are at their end.
             (schema, value) = loop {
-                let Some(Some(level)) = depth.checked_sub(1).and_then(|top| levels.get_mut(top)) else { return Ok(()) };
+                let Some(Some(level)) = depth.checked_sub(1).and_then(|top| levels.get_mut(top))
+                else {
+                    return Ok(());
+                };
                 match (level.next)(&check, level)? {
                     Some(next) => break next,
                     None => depth -= 1,
@@ -69,7 +82,8 @@ impl Schema {
 }
 
 /// Checks a value by itself against a schema of the shape that it is for.
-pub(super) type Rule = for<'s, 'v> fn(&Check<'v>, &'s Schema, Value<'v>) -> Checked<Entered<'s, 'v>>;
+pub(super) type Rule =
+    for<'s, 'v> fn(&Check<'v>, &'s Schema, Value<'v>) -> Checked<Entered<'s, 'v>>;
 
 /// What a value's own check leaves to check.
 pub(super) enum Entered<'s, 'v> {
@@ -80,14 +94,16 @@ pub(super) enum Entered<'s, 'v> {
     Level(Level<'s, 'v>),
 }
 
-/// What remains of an array, an object or a map, the schema that it is under, and what gives the next value in it.
+/// What remains of an array, an object or a map, the schema that it is under, and what gives the
+/// next value in it.
 pub(super) struct Level<'s, 'v> {
     schema: &'s Schema,
     rest: Rest<'v>,
     next: Next,
 }
 
-type Next = for<'s, 'v> fn(&Check<'v>, &mut Level<'s, 'v>) -> Checked<Option<(&'s Schema, Value<'v>)>>;
+type Next =
+    for<'s, 'v> fn(&Check<'v>, &mut Level<'s, 'v>) -> Checked<Option<(&'s Schema, Value<'v>)>>;
 
 enum Rest<'v> {
     Items(Array<'v>),
@@ -100,7 +116,12 @@ pub(super) struct Check<'v> {
 }
 
 impl Check<'_> {
-    fn error(&self, value: Value<'_>, expected: Expected<'static>, got: Got) -> InputError<'static> {
+    fn error(
+        &self,
+        value: Value<'_>,
+        expected: Expected<'static>,
+        got: Got,
+    ) -> InputError<'static> {
         InputError::new(value.offset_in(self.root).unwrap_or(0), expected, got)
     }
 
@@ -122,71 +143,135 @@ impl Check<'_> {
     fn count(&self, bounds: Bounds, unit: &'static str, count: u64, value: Value<'_>) -> Checked {
         let min = u64::from(bounds.min);
         if count < min {
-            return Err(self.error(value, Expected::Count("at least", min, unit), Got::Count(count)));
+            return Err(self.error(
+                value,
+                Expected::Count("at least", min, unit),
+                Got::Count(count),
+            ));
         }
         match bounds.max.map(u64::from) {
-            Some(max) if count > max => Err(self.error(value, Expected::Count("at most", max, unit), Got::Count(count))),
+            Some(max) if count > max => {
+                Err(self.error(value, Expected::Count("at most", max, unit), Got::Count(count)))
+            }
             _ => Ok(()),
         }
     }
 }
 
-pub(super) const fn any<'s, 'v>(_: &Check<'v>, _: &'s Schema, _: Value<'v>) -> Checked<Entered<'s, 'v>> {
+pub(super) const fn any<'s, 'v>(
+    _: &Check<'v>,
+    _: &'s Schema,
+    _: Value<'v>,
+) -> Checked<Entered<'s, 'v>> {
     Ok(Entered::Whole)
 }
 
-pub(super) fn typed<'s, 'v>(check: &Check<'v>, schema: &'s Schema, value: Value<'v>) -> Checked<Entered<'s, 'v>> {
+pub(super) fn typed<'s, 'v>(
+    check: &Check<'v>,
+    schema: &'s Schema,
+    value: Value<'v>,
+) -> Checked<Entered<'s, 'v>> {
     check.of_type(schema, value).map(|()| Entered::Whole)
 }
 
-pub(super) fn names<'s, 'v>(check: &Check<'v>, schema: &'s Schema, value: Value<'v>) -> Checked<Entered<'s, 'v>> {
+pub(super) fn names<'s, 'v>(
+    check: &Check<'v>,
+    schema: &'s Schema,
+    value: Value<'v>,
+) -> Checked<Entered<'s, 'v>> {
     let Shape::Names(names) = schema.shape else { return Ok(Entered::Whole) };
     let known = value.as_text().is_some_and(|text| names.iter().any(|name| text == **name));
-    if known { Ok(Entered::Whole) } else { check.wrong(value, Expected::OneOf(Names::Plain(names), schema.nullable)) }
+    if known {
+        Ok(Entered::Whole)
+    } else {
+        check.wrong(value, Expected::OneOf(Names::Plain(names), schema.nullable))
+    }
 }
 
-pub(super) fn range<'s, 'v>(check: &Check<'v>, schema: &'s Schema, value: Value<'v>) -> Checked<Entered<'s, 'v>> {
+pub(super) fn range<'s, 'v>(
+    check: &Check<'v>,
+    schema: &'s Schema,
+    value: Value<'v>,
+) -> Checked<Entered<'s, 'v>> {
     check.of_type(schema, value)?;
-    let (Shape::Integer(range) | Shape::Number(range)) = schema.shape else { return Ok(Entered::Whole) };
-    if !range.minimum.is_empty() && compare(value.raw(), range.minimum.as_bytes()) == Some(Ordering::Less) {
+    let (Shape::Integer(range) | Shape::Number(range)) = schema.shape else {
+        return Ok(Entered::Whole);
+    };
+    if !range.minimum.is_empty()
+        && compare(value.raw(), range.minimum.as_bytes()) == Some(Ordering::Less)
+    {
         return check.wrong(value, Expected::Bound("at least", range.minimum));
     }
-    if !range.maximum.is_empty() && compare(value.raw(), range.maximum.as_bytes()) == Some(Ordering::Greater) {
+    if !range.maximum.is_empty()
+        && compare(value.raw(), range.maximum.as_bytes()) == Some(Ordering::Greater)
+    {
         return check.wrong(value, Expected::Bound("at most", range.maximum));
     }
     Ok(Entered::Whole)
 }
 
-pub(super) fn length<'s, 'v>(check: &Check<'v>, schema: &'s Schema, value: Value<'v>) -> Checked<Entered<'s, 'v>> {
+pub(super) fn length<'s, 'v>(
+    check: &Check<'v>,
+    schema: &'s Schema,
+    value: Value<'v>,
+) -> Checked<Entered<'s, 'v>> {
     check.of_type(schema, value)?;
     let Shape::String(bounds) = schema.shape else { return Ok(Entered::Whole) };
     let count = characters(value.as_text().unwrap_or_default());
     check.count(bounds, "character", count, value).map(|()| Entered::Whole)
 }
 
-pub(super) fn array<'s, 'v>(check: &Check<'v>, schema: &'s Schema, value: Value<'v>) -> Checked<Entered<'s, 'v>> {
+pub(super) fn array<'s, 'v>(
+    check: &Check<'v>,
+    schema: &'s Schema,
+    value: Value<'v>,
+) -> Checked<Entered<'s, 'v>> {
     check.of_type(schema, value)?;
     let Shape::Array(_, bounds) = schema.shape else { return Ok(Entered::Whole) };
-    check.count(bounds, "item", u64::try_from(value.elements().count()).unwrap_or(u64::MAX), value)?;
+    check.count(
+        bounds,
+        "item",
+        u64::try_from(value.elements().count()).unwrap_or(u64::MAX),
+        value,
+    )?;
     Ok(Entered::Level(Level { schema, rest: Rest::Items(value.elements()), next: next_item }))
 }
 
-fn next_item<'s, 'v>(_: &Check<'v>, level: &mut Level<'s, 'v>) -> Checked<Option<(&'s Schema, Value<'v>)>> {
-    let (Shape::Array(schema, _), Rest::Items(items)) = (level.schema.shape, &mut level.rest) else { return Ok(None) };
+fn next_item<'s, 'v>(
+    _: &Check<'v>,
+    level: &mut Level<'s, 'v>,
+) -> Checked<Option<(&'s Schema, Value<'v>)>> {
+    let (Shape::Array(schema, _), Rest::Items(items)) = (level.schema.shape, &mut level.rest)
+    else {
+        return Ok(None);
+    };
     Ok(items.next().map(|item| (schema, item)))
 }
 
-pub(super) fn map<'s, 'v>(check: &Check<'v>, schema: &'s Schema, value: Value<'v>) -> Checked<Entered<'s, 'v>> {
+pub(super) fn map<'s, 'v>(
+    check: &Check<'v>,
+    schema: &'s Schema,
+    value: Value<'v>,
+) -> Checked<Entered<'s, 'v>> {
     check.of_type(schema, value)?;
     Ok(Entered::Level(Level { schema, rest: Rest::Members(value.members()), next: next_of_map }))
 }
 
-fn next_of_map<'s, 'v>(_: &Check<'v>, level: &mut Level<'s, 'v>) -> Checked<Option<(&'s Schema, Value<'v>)>> {
-    let (Shape::Map(values), Rest::Members(members)) = (level.schema.shape, &mut level.rest) else { return Ok(None) };
+fn next_of_map<'s, 'v>(
+    _: &Check<'v>,
+    level: &mut Level<'s, 'v>,
+) -> Checked<Option<(&'s Schema, Value<'v>)>> {
+    let (Shape::Map(values), Rest::Members(members)) = (level.schema.shape, &mut level.rest) else {
+        return Ok(None);
+    };
     Ok(members.next().map(|(_, inner)| (values, inner)))
 }
 
-pub(super) fn object<'s, 'v>(check: &Check<'v>, schema: &'s Schema, value: Value<'v>) -> Checked<Entered<'s, 'v>> {
+pub(super) fn object<'s, 'v>(
+    check: &Check<'v>,
+    schema: &'s Schema,
+    value: Value<'v>,
+) -> Checked<Entered<'s, 'v>> {
     check.of_type(schema, value)?;
     let Shape::Object { tag, properties } = schema.shape else { return Ok(Entered::Whole) };
     if let Some((name, _)) = tag
@@ -202,8 +287,15 @@ pub(super) fn object<'s, 'v>(check: &Check<'v>, schema: &'s Schema, value: Value
     Ok(Entered::Level(Level { schema, rest: Rest::Members(value.members()), next: next_member }))
 }
 
-fn next_member<'s, 'v>(check: &Check<'v>, level: &mut Level<'s, 'v>) -> Checked<Option<(&'s Schema, Value<'v>)>> {
-    let (Shape::Object { tag, properties }, Rest::Members(rest)) = (level.schema.shape, &mut level.rest) else { return Ok(None) };
+fn next_member<'s, 'v>(
+    check: &Check<'v>,
+    level: &mut Level<'s, 'v>,
+) -> Checked<Option<(&'s Schema, Value<'v>)>> {
+    let (Shape::Object { tag, properties }, Rest::Members(rest)) =
+        (level.schema.shape, &mut level.rest)
+    else {
+        return Ok(None);
+    };
     while let Some((name, inner)) = rest.next() {
         let (known, property) = if let Some((tag, expected)) = tag
             && name == *tag
@@ -214,7 +306,13 @@ fn next_member<'s, 'v>(check: &Check<'v>, level: &mut Level<'s, 'v>) -> Checked<
             (tag, None)
         } else {
             let known = properties.iter().find(|property| name == *property.name);
-            let unknown = || check.error(inner, Expected::Member(Names::Properties(tag, properties)), Got::Unknown);
+            let unknown = || {
+                check.error(
+                    inner,
+                    Expected::Member(Names::Properties(tag, properties)),
+                    Got::Unknown,
+                )
+            };
             let known = known.ok_or_else(unknown)?;
             (known.name, Some(known))
         };
@@ -229,18 +327,29 @@ fn next_member<'s, 'v>(check: &Check<'v>, level: &mut Level<'s, 'v>) -> Checked<
     Ok(None)
 }
 
-pub(super) fn by_tag<'s, 'v>(check: &Check<'v>, schema: &'s Schema, value: Value<'v>) -> Checked<Entered<'s, 'v>> {
+pub(super) fn by_tag<'s, 'v>(
+    check: &Check<'v>,
+    schema: &'s Schema,
+    value: Value<'v>,
+) -> Checked<Entered<'s, 'v>> {
     check.of_type(schema, value)?;
     let Shape::Variants(By::Tag(tag), variants) = schema.shape else { return Ok(Entered::Whole) };
-    let Some(named) = value.member(tag) else { return Err(check.missing(value, tag, Types::STRING)) };
-    let chosen = named.as_text().and_then(|name| variants.iter().find(|variant| name == *variant.name));
+    let Some(named) = value.member(tag) else {
+        return Err(check.missing(value, tag, Types::STRING));
+    };
+    let chosen =
+        named.as_text().and_then(|name| variants.iter().find(|variant| name == *variant.name));
     match chosen {
         Some(variant) => Ok(Entered::As(&variant.schema, value)),
         None => check.wrong(named, Expected::OneOf(Names::Variants(variants), false)),
     }
 }
 
-pub(super) fn by_key<'s, 'v>(check: &Check<'v>, schema: &'s Schema, value: Value<'v>) -> Checked<Entered<'s, 'v>> {
+pub(super) fn by_key<'s, 'v>(
+    check: &Check<'v>,
+    schema: &'s Schema,
+    value: Value<'v>,
+) -> Checked<Entered<'s, 'v>> {
     check.of_type(schema, value)?;
     let Shape::Variants(By::Key, variants) = schema.shape else { return Ok(Entered::Whole) };
     if value.kind() == Kind::String {
@@ -249,7 +358,8 @@ pub(super) fn by_key<'s, 'v>(check: &Check<'v>, schema: &'s Schema, value: Value
             None => check.wrong(value, Expected::Type(Types::OBJECT)),
         };
     }
-    let (with_content, mut members) = (variants.iter().filter(|variant| !variant.name.is_empty()), value.members());
+    let (with_content, mut members) =
+        (variants.iter().filter(|variant| !variant.name.is_empty()), value.members());
     let Some((key, inner)) = members.next() else {
         return check.wrong(value, Expected::Words("an object with one member"));
     };
@@ -259,7 +369,10 @@ pub(super) fn by_key<'s, 'v>(check: &Check<'v>, schema: &'s Schema, value: Value
     match with_content.clone().find(|variant| key == *variant.name) {
         Some(variant) => Ok(Entered::As(&variant.schema, inner)),
         None => {
-            let named = variants.split_first().filter(|(first, _)| first.name.is_empty()).map_or(variants, |(_, rest)| rest);
+            let named = variants
+                .split_first()
+                .filter(|(first, _)| first.name.is_empty())
+                .map_or(variants, |(_, rest)| rest);
             Err(check.error(inner, Expected::Member(Names::Variants(named)), Got::Unknown))
         }
     }

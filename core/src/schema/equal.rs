@@ -23,7 +23,9 @@ pub(super) fn equal(a: Value<'_>, b: Value<'_>) -> bool {
     loop {
         let inside = match (a.kind(), b.kind()) {
             (Kind::Array, Kind::Array) => Some(Level::Arrays(a.elements(), b.elements())),
-            (Kind::Object, Kind::Object) if a.members().count() == b.members().count() => Some(Level::Objects(a.members(), b)),
+            (Kind::Object, Kind::Object) if a.members().count() == b.members().count() => {
+                Some(Level::Objects(a.members(), b))
+            }
             _ if scalars(a, b) => None,
             _ => return false,
         };
@@ -43,10 +45,12 @@ pub(super) fn equal(a: Value<'_>, b: Value<'_>) -> bool {
                 },
                 Some(Some(Level::Objects(left, right))) => match left.next() {
                     None => None,
-                    Some((name, a)) => match right.members().find(|(other, _)| same(*other, name)) {
-                        Some((_, b)) => Some((a, b)),
-                        None => return false,
-                    },
+                    Some((name, a)) => {
+                        match right.members().find(|(other, _)| same(*other, name)) {
+                            Some((_, b)) => Some((a, b)),
+                            None => return false,
+                        }
+                    }
                 },
                 _ => None,
             };
@@ -61,7 +65,9 @@ pub(super) fn equal(a: Value<'_>, b: Value<'_>) -> bool {
 
 fn scalars(a: Value<'_>, b: Value<'_>) -> bool {
     match (a.kind(), b.kind()) {
-        (Kind::String, Kind::String) => matches!((a.as_text(), b.as_text()), (Some(a), Some(b)) if same(a, b)),
+        (Kind::String, Kind::String) => {
+            matches!((a.as_text(), b.as_text()), (Some(a), Some(b)) if same(a, b))
+        }
         (Kind::Number, Kind::Number) => compare(a.raw(), b.raw()) == Some(Ordering::Equal),
         (Kind::Bool, Kind::Bool) | (Kind::Null, Kind::Null) => a.raw() == b.raw(),
         _ => false,

@@ -7,7 +7,8 @@ use crate::json::{Decimal, Each, Kind, Text, Value, number_parts, text_parts};
 
 /// Where an input does not fit its schema, what was expected there, and what was got.
 ///
-/// [`explain`](Self::explain) makes the text, for which the input is needed: `items[2].name: expected string, got 5`.
+/// [`explain`](Self::explain) makes the text, for which the input is needed: `items[2].name:
+/// expected string, got 5`.
 #[derive(Clone, Copy, Debug)]
 pub struct InputError<'s> {
     /// Offset of the value in the input.
@@ -93,7 +94,10 @@ impl Types {
 
     /// The type that JSON Schema names so.
     pub(crate) fn named(name: Text<'_>) -> Self {
-        Self::NAMES.iter().find(|(_, other)| name == **other).map_or(Self::NONE, |&(types, _)| types)
+        Self::NAMES
+            .iter()
+            .find(|(_, other)| name == **other)
+            .map_or(Self::NONE, |&(types, _)| types)
     }
 
     /// Whether a value is of one of these types.
@@ -102,7 +106,10 @@ impl Types {
             Kind::Array => self.has(Self::ARRAY),
             Kind::Bool => self.has(Self::BOOLEAN),
             Kind::Null => self.has(Self::NULL),
-            Kind::Number => self.has(Self::NUMBER) || (self.has(Self::INTEGER) && crate::json::is_integer(value.raw())),
+            Kind::Number => {
+                self.has(Self::NUMBER)
+                    || (self.has(Self::INTEGER) && crate::json::is_integer(value.raw()))
+            }
             Kind::Object => self.has(Self::OBJECT),
             Kind::String => self.has(Self::STRING),
         }
@@ -158,19 +165,27 @@ impl Explained<'_> {
 }
 
 /// Writes the path to the value at the error's place, and gives that value.
-fn path<'v>(input: Value<'v>, error: &InputError<'_>, each: &mut Each<'_>) -> Result<Value<'v>, fmt::Error> {
+fn path<'v>(
+    input: Value<'v>,
+    error: &InputError<'_>,
+    each: &mut Each<'_>,
+) -> Result<Value<'v>, fmt::Error> {
     let root = input.raw();
     let mut value = input;
     let mut first = true;
     // Each round goes one level down, towards the value that begins there.
     while value.offset_in(root).is_some_and(|at| at < error.at) {
         let holds = |inner: &Value<'_>| {
-            inner.offset_in(root).is_some_and(|start| start <= error.at && error.at < start.saturating_add(inner.raw().len()))
+            inner.offset_in(root).is_some_and(|start| {
+                start <= error.at && error.at < start.saturating_add(inner.raw().len())
+            })
         };
         if let Some((name, inner)) = value.members().find(|(_, inner)| holds(inner)) {
             member(Name::Text(name), first, each)?;
             value = inner;
-        } else if let Some((i, inner)) = value.elements().enumerate().find(|(_, inner)| holds(inner)) {
+        } else if let Some((i, inner)) =
+            value.elements().enumerate().find(|(_, inner)| holds(inner))
+        {
             if first {
                 each("input")?;
             }
@@ -197,7 +212,10 @@ fn member(name: Name<'_>, first: bool, each: &mut Each<'_>) -> fmt::Result {
         Name::Plain(plain) => Some(plain),
         Name::Text(text) => text.as_plain(),
     };
-    let simple = |name: &&str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+    let simple = |name: &&str| {
+        !name.is_empty()
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+    };
     if let Some(plain) = plain.filter(simple) {
         if !first {
             each(".")?;
@@ -287,7 +305,9 @@ impl Names<'_> {
     fn count(self) -> usize {
         match self {
             Self::Plain(names) => names.len(),
-            Self::Properties(tag, properties) => properties.len().saturating_add(usize::from(tag.is_some())),
+            Self::Properties(tag, properties) => {
+                properties.len().saturating_add(usize::from(tag.is_some()))
+            }
             Self::Variants(variants) => variants.len(),
             Self::Elements(array) => array.elements().count(),
             Self::Members(object) => object.map_or(0, |object| object.members().count()),
@@ -305,17 +325,21 @@ impl Names<'_> {
                 }
                 properties.iter().try_for_each(|property| quoted(property.name, &mut first, each))
             }
-            Self::Variants(variants) => variants.iter().try_for_each(|variant| quoted(variant.name, &mut first, each)),
+            Self::Variants(variants) => {
+                variants.iter().try_for_each(|variant| quoted(variant.name, &mut first, each))
+            }
             Self::Elements(array) => array.elements().try_for_each(|value| {
                 comma(&mut first, each)?;
                 each(value.as_json())
             }),
-            Self::Members(object) => object.into_iter().flat_map(Value::members).try_for_each(|(name, _)| {
-                comma(&mut first, each)?;
-                each("\"")?;
-                text_parts(name, each)?;
-                each("\"")
-            }),
+            Self::Members(object) => {
+                object.into_iter().flat_map(Value::members).try_for_each(|(name, _)| {
+                    comma(&mut first, each)?;
+                    each("\"")?;
+                    text_parts(name, each)?;
+                    each("\"")
+                })
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
-//! A raw schema as the API takes it: one object schema, without a combinator or a reference at its root.
+//! A raw schema as the API takes it: one object schema, without a combinator or a reference at its
+//! root.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -8,13 +9,16 @@ use super::raw::{is_refused, resolve, types_of};
 use super::{RAW_DEPTH, Types};
 use crate::json::{Kind, Text, Value, compare, same};
 
-/// The schema as one object schema that allows exactly the same inputs. Nothing if it is one already, or if there is none that does.
+/// The schema as one object schema that allows exactly the same inputs. Nothing if it is one
+/// already, or if there is none that does.
 ///
-/// `allOf`, a local `$ref`, and `anyOf` or `oneOf` of one branch are the same as their branches beside the root. An `anyOf` with a branch
-/// that allows everything says nothing. A real choice between forms cannot be folded.
+/// `allOf`, a local `$ref`, and `anyOf` or `oneOf` of one branch are the same as their branches
+/// beside the root. An `anyOf` with a branch that allows everything says nothing. A real choice
+/// between forms cannot be folded.
 pub(crate) fn fold(schema: Value<'_>) -> Option<String> {
     let types = schema.member("type");
-    let is_list = types.is_some_and(|types| types.kind() == Kind::Array && types.elements().count() == 1);
+    let is_list =
+        types.is_some_and(|types| types.kind() == Kind::Array && types.elements().count() == 1);
     if schema.kind() != Kind::Object || !(is_refused(schema) || is_list) || refers_inside(schema) {
         return None;
     }
@@ -32,9 +36,13 @@ pub(crate) fn fold(schema: Value<'_>) -> Option<String> {
         for (keyword, rule) in part.members() {
             let keyword = keyword.as_plain()?;
             match keyword {
-                "allOf" => branches.extend(rule.elements().filter(|branch| !is_everything(*branch))),
+                "allOf" => {
+                    branches.extend(rule.elements().filter(|branch| !is_everything(*branch)))
+                }
                 "anyOf" if rule.elements().any(is_everything) => {}
-                "anyOf" | "oneOf" if rule.elements().count() == 1 => branches.extend(rule.elements()),
+                "anyOf" | "oneOf" if rule.elements().count() == 1 => {
+                    branches.extend(rule.elements())
+                }
                 "$ref" => branches.push(resolve(schema, rule.as_text()?)?),
                 _ => folded.take(part, keyword, rule)?,
             }
@@ -50,17 +58,25 @@ pub(crate) fn fold(schema: Value<'_>) -> Option<String> {
 
 /// Whether a schema allows every value.
 fn is_everything(schema: Value<'_>) -> bool {
-    schema.as_bool() == Some(true) || (schema.kind() == Kind::Object && schema.members().next().is_none())
+    schema.as_bool() == Some(true)
+        || (schema.kind() == Kind::Object && schema.members().next().is_none())
 }
 
-/// Whether a reference points at a part that folding moves: only `#` and what is in `$defs` or `definitions` stays where it is.
+/// Whether a reference points at a part that folding moves: only `#` and what is in `$defs` or
+/// `definitions` stays where it is.
 fn refers_inside(schema: Value<'_>) -> bool {
     let mut left = Vec::from([schema]);
     while let Some(value) = left.pop() {
         for (name, inner) in value.members() {
-            let is_reference = name.as_plain().is_some_and(|name| matches!(name, "$ref" | "$dynamicRef" | "$recursiveRef"));
-            let stays = |path: &str| path == "#" || path.starts_with("#/$defs/") || path.starts_with("#/definitions/");
-            if is_reference && inner.as_text().is_some_and(|path| !path.as_plain().is_some_and(stays)) {
+            let is_reference = name
+                .as_plain()
+                .is_some_and(|name| matches!(name, "$ref" | "$dynamicRef" | "$recursiveRef"));
+            let stays = |path: &str| {
+                path == "#" || path.starts_with("#/$defs/") || path.starts_with("#/definitions/")
+            };
+            if is_reference
+                && inner.as_text().is_some_and(|path| !path.as_plain().is_some_and(stays))
+            {
                 return true;
             }
             left.push(inner);
@@ -109,14 +125,16 @@ impl<'s> Folded<'s> {
             "additionalProperties" | "patternProperties" => {}
             "minProperties" => self.keep_bound(keyword, rule, core::cmp::Ordering::Greater)?,
             "maxProperties" => self.keep_bound(keyword, rule, core::cmp::Ordering::Less)?,
-            "title" | "description" | "$schema" | "$comment" | "default" | "examples" | "deprecated" | "readOnly" | "writeOnly" => {
+            "title" | "description" | "$schema" | "$comment" | "default" | "examples"
+            | "deprecated" | "readOnly" | "writeOnly" => {
                 if !self.kept.iter().any(|(known, _)| *known == keyword) {
                     self.kept.push((keyword, rule));
                 }
             }
             // Nothing refers to those of another part.
             "$defs" | "definitions" if !is_root => {}
-            "enum" | "const" | "not" | "propertyNames" | "dependentRequired" | "dependentSchemas" | "dependencies" => {
+            "enum" | "const" | "not" | "propertyNames" | "dependentRequired"
+            | "dependentSchemas" | "dependencies" => {
                 match self.kept.iter().find(|(known, _)| *known == keyword) {
                     Some((_, other)) if equal(*other, rule) => {}
                     Some(_) => return None,
@@ -132,7 +150,12 @@ impl<'s> Folded<'s> {
     }
 
     /// Keeps the stricter of two bounds.
-    fn keep_bound(&mut self, keyword: &'s str, rule: Value<'s>, stricter: core::cmp::Ordering) -> Option<()> {
+    fn keep_bound(
+        &mut self,
+        keyword: &'s str,
+        rule: Value<'s>,
+        stricter: core::cmp::Ordering,
+    ) -> Option<()> {
         match self.kept.iter_mut().find(|(known, _)| *known == keyword) {
             Some((_, other)) => {
                 if compare(rule.raw(), other.raw())? == stricter {
@@ -144,7 +167,8 @@ impl<'s> Folded<'s> {
         Some(())
     }
 
-    /// What closes a part, closes the whole only if no other part has a property that this one has not.
+    /// What closes a part, closes the whole only if no other part has a property that this one has
+    /// not.
     fn closing(&self) -> Option<Vec<(&'static str, Value<'s>)>> {
         let mut found: Vec<(&'static str, Value<'s>)> = Vec::new();
         let mut patterns = 0_usize;
@@ -158,7 +182,9 @@ impl<'s> Folded<'s> {
                     patterns += 1;
                 } else {
                     let own = part.member("properties").map_or(0, |own| own.members().count());
-                    if own != self.properties.len() || (patterns > 0 && part.member("patternProperties").is_none()) {
+                    if own != self.properties.len()
+                        || (patterns > 0 && part.member("patternProperties").is_none())
+                    {
                         return None;
                     }
                 }
@@ -174,7 +200,11 @@ impl<'s> Folded<'s> {
 
     fn write(&self) -> Option<String> {
         let closing = self.closing()?;
-        let states_object = self.parts.iter().filter_map(|part| part.member("type")).any(|rule| types_of(rule) == Types::OBJECT);
+        let states_object = self
+            .parts
+            .iter()
+            .filter_map(|part| part.member("type"))
+            .any(|rule| types_of(rule) == Types::OBJECT);
         if !states_object {
             return None;
         }
@@ -210,12 +240,15 @@ impl<'s> Folded<'s> {
             member("properties", &properties);
         }
         if !self.required.is_empty() {
-            let names: Vec<String> = self.required.iter().map(|name| ["\"", name.raw(), "\""].concat()).collect();
+            let names: Vec<String> =
+                self.required.iter().map(|name| ["\"", name.raw(), "\""].concat()).collect();
             let mut required = String::new();
             list(&mut required, names.iter().map(String::as_str));
             member("required", &required);
         }
-        for (keyword, rule) in self.kept.iter().filter(|(keyword, _)| !annotates(keyword)).chain(&closing) {
+        for (keyword, rule) in
+            self.kept.iter().filter(|(keyword, _)| !annotates(keyword)).chain(&closing)
+        {
             member(keyword, rule.as_json());
         }
         json.push('}');

@@ -1,6 +1,7 @@
 //! An input read leniently: what some models write instead of what they were asked for.
 //!
-//! Off unless a tool asks for it, because it is a guess. Only the tool's own arguments are looked at, not what is inside them.
+//! Off unless a tool asks for it, because it is a guess. Only the tool's own arguments are looked
+//! at, not what is inside them.
 
 use alloc::string::{String, ToString};
 
@@ -17,8 +18,9 @@ struct Wanted {
 
 /// The input of a tool with this schema, read leniently; nothing if it stays as it is.
 ///
-/// A string stands for the JSON in it where a number, a boolean, an array or an object is expected: `"5"`, `"[1,2]"`. `null` counts as a
-/// missing argument where one may be missing and `null` is not allowed.
+/// A string stands for the JSON in it where a number, a boolean, an array or an object is expected:
+/// `"5"`, `"[1,2]"`. `null` counts as a missing argument where one may be missing and `null` is not
+/// allowed.
 #[doc(hidden)]
 pub fn lenient(schema: &Schema, input: Value<'_>) -> Option<String> {
     let Shape::Object { properties, .. } = schema.shape else { return None };
@@ -36,8 +38,11 @@ pub(crate) fn lenient_raw(schema: Value<'_>, input: Value<'_>) -> Option<String>
     read(input, &|name| {
         let (known, rule) = properties.members().find(|(known, _)| same(*known, name))?;
         let types = rule.member("type").map_or(Types::NONE, types_of);
-        let is_required = required.elements().filter_map(Value::as_text).any(|other| same(other, known));
-        let allows_null = types == Types::NONE || types.has(Types::NULL) || rule.member("nullable").and_then(Value::as_bool) == Some(true);
+        let is_required =
+            required.elements().filter_map(Value::as_text).any(|other| same(other, known));
+        let allows_null = types == Types::NONE
+            || types.has(Types::NULL)
+            || rule.member("nullable").and_then(Value::as_bool) == Some(true);
         Some(Wanted { types, null_is_missing: !is_required && !allows_null })
     })
 }
@@ -53,7 +58,8 @@ fn read(input: Value<'_>, wanted: &dyn Fn(Text<'_>) -> Option<Wanted>) -> Option
         let meant = wanted.and_then(|wanted| meant(value, wanted.types));
         changed |= meant.is_some();
         let comma = if json.len() > 1 { ",\"" } else { "\"" };
-        for part in [comma, name.raw(), "\":", meant.as_deref().unwrap_or_else(|| value.as_json())] {
+        for part in [comma, name.raw(), "\":", meant.as_deref().unwrap_or_else(|| value.as_json())]
+        {
             json.push_str(part);
         }
     }

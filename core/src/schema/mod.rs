@@ -1,8 +1,9 @@
 //! Input schemas: what a tool takes, as the model is told it and as its input is checked.
 //!
-//! A [`Schema`] is a constant tree that `derive(ToolInput)` and `#[tool]` build. It is written out as JSON at compile time, in
-//! declaration order and byte-stable, so that a definition is one constant in flash; and the same tree [checks](Schema::check) an
-//! input. A [`RawSchema`] checks against JSON Schema text that comes from elsewhere. Both give the same [`InputError`].
+//! A [`Schema`] is a constant tree that `derive(ToolInput)` and `#[tool]` build. It is written out
+//! as JSON at compile time, in declaration order and byte-stable, so that a definition is one
+//! constant in flash; and the same tree [checks](Schema::check) an input. A [`RawSchema`] checks
+//! against JSON Schema text that comes from elsewhere. Both give the same [`InputError`].
 
 mod check;
 mod equal;
@@ -120,8 +121,8 @@ pub struct Variant {
 }
 
 impl Variant {
-    /// By a tag: an object schema that is [tagged](Schema::tagged). By key: the schema of the content; or, with an empty name, the
-    /// [names](Schema::names) of all variants without content.
+    /// By a tag: an object schema that is [tagged](Schema::tagged). By key: the schema of the
+    /// content; or, with an empty name, the [names](Schema::names) of all variants without content.
     pub const fn new(name: &'static str, schema: Schema) -> Self {
         Self { name, schema }
     }
@@ -146,7 +147,10 @@ const fn is_whole_or_empty(text: &str) -> bool {
 const FREE: Range = Range { minimum: "", maximum: "" };
 const ANY_COUNT: Bounds = Bounds { min: 0, max: None };
 
-#[allow(clippy::panic, reason = "called in constants: a panic is an error of the compiler, with this text")]
+#[allow(
+    clippy::panic,
+    reason = "called in constants: a panic is an error of the compiler, with this text"
+)]
 impl Schema {
     /// Any JSON.
     pub const ANY: Self = Self::of(Shape::Any, check::any);
@@ -186,13 +190,16 @@ impl Schema {
     /// One of several forms.
     pub const fn variants(by: By, variants: &'static [Variant]) -> Self {
         let mut rest = variants;
-        // So that a check comes to an end: what follows a choice about a value is no choice about the same value.
+        // So that a check comes to an end: what follows a choice about a value is no choice about
+        // the same value.
         while let [variant, more @ ..] = rest {
             match (by, &variant.schema.shape) {
                 (By::Tag(_), Shape::Object { .. }) | (By::Key, Shape::Names(_)) => {}
                 (By::Key, _) if !variant.name.is_empty() => {}
                 (By::Tag(_), _) => panic!("a variant told by its tag is an object"),
-                (By::Key, _) => panic!("a variant without a name is the names of those without content"),
+                (By::Key, _) => {
+                    panic!("a variant without a name is the names of those without content")
+                }
             }
             rest = more;
         }
@@ -203,13 +210,16 @@ impl Schema {
         Self::of(Shape::Variants(by, variants), rule)
     }
 
-    /// Whether what is written of it is JSON whoever made it: no part of it was given as JSON text, but for whole numbers.
+    /// Whether what is written of it is JSON whoever made it: no part of it was given as JSON text,
+    /// but for whole numbers.
     pub(crate) const fn is_written_right(&self) -> bool {
         if matches!(self.default, Default::Json(_)) {
             return false;
         }
         match self.shape {
-            Shape::Integer(range) | Shape::Number(range) => is_whole_or_empty(range.minimum) && is_whole_or_empty(range.maximum),
+            Shape::Integer(range) | Shape::Number(range) => {
+                is_whole_or_empty(range.minimum) && is_whole_or_empty(range.maximum)
+            }
             Shape::Array(inner, _) | Shape::Map(inner) => inner.is_written_right(),
             Shape::Object { mut properties, .. } => {
                 while let [property, rest @ ..] = properties {
@@ -256,12 +266,15 @@ impl Schema {
         self
     }
 
-    /// The same object with one more member before the others: `name`, which must be the string `value`.
+    /// The same object with one more member before the others: `name`, which must be the string
+    /// `value`.
     #[must_use]
     pub const fn tagged(mut self, name: &'static str, value: &'static str) -> Self {
         match &mut self.shape {
             Shape::Object { tag, .. } => *tag = Some((name, value)),
-            _ => panic!("only an object can have a tag: the content of a tagged variant must be a struct"),
+            _ => panic!(
+                "only an object can have a tag: the content of a tagged variant must be a struct"
+            ),
         }
         self
     }

@@ -6,23 +6,29 @@ use super::check::characters;
 use super::equal::equal;
 use super::{Expected, Got, InputError, Name, Names, Types};
 use crate::error::Misuse;
-use crate::json::{self, Array, Kind, Object, Text, Value, compare, is_multiple, parse_integer, same};
+use crate::json::{
+    self, Array, Kind, Object, Text, Value, compare, is_multiple, parse_integer, same,
+};
 
-/// How many schemas deep a [`RawSchema`] is followed: a property, an item, a `$ref` and a branch of `anyOf` are one level each.
-/// An input for which that is not enough is refused.
+/// How many schemas deep a [`RawSchema`] is followed: a property, an item, a `$ref` and a branch of
+/// `anyOf` are one level each. An input for which that is not enough is refused.
 pub const RAW_DEPTH: usize = 32;
 
 /// A schema as JSON Schema text.
 ///
-/// **Checked**: `type` (one, or an array of them), `properties`, `required`, `additionalProperties`, `items`, `prefixItems`, `enum`,
-/// `const`, `minimum`, `maximum`, `exclusiveMinimum`, `exclusiveMaximum` (as numbers), `multipleOf` (where 38 digits are enough to
-/// tell), `minLength`, `maxLength`, `minItems`, `maxItems`, `minProperties`, `maxProperties`, `anyOf`, `oneOf`, `allOf`, `not`,
-/// local `$ref` (`#` and `#/$defs/…`), and `true` and `false` as schemas. `enum` and `const` compare 16 levels deep.
+/// **Checked**: `type` (one, or an array of them), `properties`, `required`,
+/// `additionalProperties`, `items`, `prefixItems`, `enum`, `const`, `minimum`, `maximum`,
+/// `exclusiveMinimum`, `exclusiveMaximum` (as numbers), `multipleOf` (where 38 digits are enough to
+/// tell), `minLength`, `maxLength`, `minItems`, `maxItems`, `minProperties`, `maxProperties`,
+/// `anyOf`, `oneOf`, `allOf`, `not`, local `$ref` (`#` and `#/$defs/…`), and `true` and `false` as
+/// schemas. `enum` and `const` compare 16 levels deep.
 ///
-/// **Ignored**: every other keyword, among them `pattern`, `format`, `uniqueItems`, `contains`, `propertyNames`, `if`, `dependent…` and
-/// `unevaluated…`; a `$ref` to elsewhere; and `additionalProperties` beside `patternProperties`. What is ignored allows everything.
+/// **Ignored**: every other keyword, among them `pattern`, `format`, `uniqueItems`, `contains`,
+/// `propertyNames`, `if`, `dependent…` and `unevaluated…`; a `$ref` to elsewhere; and
+/// `additionalProperties` beside `patternProperties`. What is ignored allows everything.
 ///
-/// No allocation and no recursion: the levels are kept in an array of [`RAW_DEPTH`], about 100 bytes each on 64 bit.
+/// No allocation and no recursion: the levels are kept in an array of [`RAW_DEPTH`], about 100
+/// bytes each on 64 bit.
 #[derive(Clone, Copy, Debug)]
 pub struct RawSchema<'s> {
     root: Value<'s>,
@@ -33,7 +39,8 @@ impl<'s> RawSchema<'s> {
     /// The schema that `json` states.
     ///
     /// # Errors
-    /// [`Misuse::Json`] if it is no JSON object, or has more than [`MAX_DEPTH`](json::MAX_DEPTH) levels.
+    /// [`Misuse::Json`] if it is no JSON object, or has more than [`MAX_DEPTH`](json::MAX_DEPTH)
+    /// levels.
     pub fn new(json: &'s str) -> Result<Self, Misuse> {
         const NONE: &str = "a schema is a JSON object";
         json::check(json.as_bytes()).map_err(|error| error.misuse(NONE))?;
@@ -46,7 +53,8 @@ impl<'s> RawSchema<'s> {
         Self { root, nullable: false }
     }
 
-    /// The same schema with OpenAPI's keyword `nullable`: where it is `true`, `null` is allowed too. Without this it is ignored.
+    /// The same schema with OpenAPI's keyword `nullable`: where it is `true`, `null` is allowed
+    /// too. Without this it is ignored.
     #[must_use]
     pub const fn nullable(mut self) -> Self {
         self.nullable = true;
@@ -56,7 +64,8 @@ impl<'s> RawSchema<'s> {
     /// Checks a value.
     ///
     /// # Errors
-    /// One thing that is wrong; where alternatives fail, what is wrong in the one that went deepest into the value.
+    /// One thing that is wrong; where alternatives fail, what is wrong in the one that went deepest
+    /// into the value.
     pub fn check(&self, value: Value<'_>) -> Result<(), InputError<'s>> {
         Machine {
             schema: self.root,
@@ -79,7 +88,8 @@ struct Frame<'s, 'v> {
     step: Step<'s, 'v>,
 }
 
-/// What a frame is at. Each step may put frames on top of it, one at a time, and learns how they ended.
+/// What a frame is at. Each step may put frames on top of it, one at a time, and learns how they
+/// ended.
 enum Step<'s, 'v> {
     /// What needs no other frame.
     Alone,
@@ -188,7 +198,11 @@ impl<'s, 'v> Machine<'s, 'v> {
                 How::Any => frame.step = Step::Keywords(rest.clone()),
                 How::One(false) => *how = How::One(true),
                 How::One(true) => {
-                    let error = self.error(value, Expected::Words("a value of only one of the allowed forms"), Got::Value);
+                    let error = self.error(
+                        value,
+                        Expected::Words("a value of only one of the allowed forms"),
+                        Got::Value,
+                    );
                     return self.failed(frame.level, error);
                 }
                 How::Not => {
@@ -225,7 +239,10 @@ impl<'s, 'v> Machine<'s, 'v> {
         loop {
             match &mut frame.step {
                 Step::Alone => {
-                    if self.nullable && value.is_null() && schema.member("nullable").and_then(Value::as_bool) == Some(true) {
+                    if self.nullable
+                        && value.is_null()
+                        && schema.member("nullable").and_then(Value::as_bool) == Some(true)
+                    {
                         return Ok(Next::Done);
                     }
                     match schema.as_bool() {
@@ -249,9 +266,13 @@ impl<'s, 'v> Machine<'s, 'v> {
                 Step::Elements(rest, index) => match rest.next() {
                     None => frame.step = Step::Keywords(schema.members()),
                     Some(inner) => {
-                        let prefix = schema.member("prefixItems").and_then(|prefix| prefix.elements().nth(*index));
+                        let prefix = schema
+                            .member("prefixItems")
+                            .and_then(|prefix| prefix.elements().nth(*index));
                         *index = index.saturating_add(1);
-                        if let Some(rule) = prefix.or_else(|| schema.member("items")).filter(is_schema) {
+                        if let Some(rule) =
+                            prefix.or_else(|| schema.member("items")).filter(is_schema)
+                        {
                             return Ok(Next::Push(rule, inner, level.saturating_add(1)));
                         }
                     }
@@ -272,15 +293,20 @@ impl<'s, 'v> Machine<'s, 'v> {
                         frame.step = branches(How::Not, EMPTY.elements());
                         return Ok(Next::Push(rule, value, level));
                     } else if keyword == *"$ref"
-                        && let Some(target) = rule.as_text().and_then(|path| resolve(self.schema, path))
+                        && let Some(target) =
+                            rule.as_text().and_then(|path| resolve(self.schema, path))
                     {
                         return Ok(Next::Push(target, value, level));
                     }
                 }
                 Step::Branches(how, list, rest) => match (list.next(), *how) {
-                    (Some(branch), _) if is_schema(&branch) => return Ok(Next::Push(branch, value, level)),
+                    (Some(branch), _) if is_schema(&branch) => {
+                        return Ok(Next::Push(branch, value, level));
+                    }
                     (Some(_), _) => {}
-                    (None, How::All | How::One(true) | How::Not) => frame.step = Step::Keywords(rest.clone()),
+                    (None, How::All | How::One(true) | How::Not) => {
+                        frame.step = Step::Keywords(rest.clone())
+                    }
                     (None, How::Any | How::One(false)) => {
                         return Err(match self.deepest {
                             Some((deepest, error)) if deepest > level => error,
@@ -293,9 +319,16 @@ impl<'s, 'v> Machine<'s, 'v> {
     }
 
     /// The schema for a member of the value, if there is one.
-    fn rule_of_member(&self, schema: Value<'s>, name: Text<'v>, inner: Value<'v>) -> Result<Option<Value<'s>>, InputError<'s>> {
+    fn rule_of_member(
+        &self,
+        schema: Value<'s>,
+        name: Text<'v>,
+        inner: Value<'v>,
+    ) -> Result<Option<Value<'s>>, InputError<'s>> {
         let properties = schema.member("properties");
-        if let Some((_, rule)) = properties.and_then(|properties| properties.members().find(|(known, _)| same(*known, name))) {
+        if let Some((_, rule)) = properties
+            .and_then(|properties| properties.members().find(|(known, _)| same(*known, name)))
+        {
             return Ok(Some(rule).filter(is_schema));
         }
         if schema.member("patternProperties").is_some() {
@@ -310,9 +343,19 @@ impl<'s, 'v> Machine<'s, 'v> {
     }
 
     /// A keyword that needs no other schema.
-    fn alone(&self, schema: Value<'s>, keyword: Text<'s>, rule: Value<'s>, value: Value<'v>) -> Checked<'s> {
+    fn alone(
+        &self,
+        schema: Value<'s>,
+        keyword: Text<'s>,
+        rule: Value<'s>,
+        value: Value<'v>,
+    ) -> Checked<'s> {
         let Some(keyword) = keyword.as_plain() else { return Ok(()) };
-        let number = || (value.kind() == Kind::Number && rule.kind() == Kind::Number).then(|| compare(value.raw(), rule.raw())).flatten();
+        let number = || {
+            (value.kind() == Kind::Number && rule.kind() == Kind::Number)
+                .then(|| compare(value.raw(), rule.raw()))
+                .flatten()
+        };
         match keyword {
             "type" => {
                 let types = types_of(rule);
@@ -320,38 +363,74 @@ impl<'s, 'v> Machine<'s, 'v> {
                     return self.wrong(value, Expected::Type(types));
                 }
             }
-            "enum" if rule.kind() == Kind::Array && !rule.elements().any(|allowed| equal(allowed, value)) => {
+            "enum"
+                if rule.kind() == Kind::Array
+                    && !rule.elements().any(|allowed| equal(allowed, value)) =>
+            {
                 return self.wrong(value, Expected::OneOf(Names::Elements(rule), false));
             }
-            "const" if !equal(rule, value) => return self.wrong(value, Expected::Bound("exactly", rule.as_json())),
-            "minimum" if number() == Some(Ordering::Less) => return self.wrong(value, Expected::Bound("at least", rule.as_json())),
-            "maximum" if number() == Some(Ordering::Greater) => return self.wrong(value, Expected::Bound("at most", rule.as_json())),
+            "const" if !equal(rule, value) => {
+                return self.wrong(value, Expected::Bound("exactly", rule.as_json()));
+            }
+            "minimum" if number() == Some(Ordering::Less) => {
+                return self.wrong(value, Expected::Bound("at least", rule.as_json()));
+            }
+            "maximum" if number() == Some(Ordering::Greater) => {
+                return self.wrong(value, Expected::Bound("at most", rule.as_json()));
+            }
             "exclusiveMinimum" if matches!(number(), Some(Ordering::Less | Ordering::Equal)) => {
                 return self.wrong(value, Expected::Bound("more than", rule.as_json()));
             }
             "exclusiveMaximum" if matches!(number(), Some(Ordering::Greater | Ordering::Equal)) => {
                 return self.wrong(value, Expected::Bound("less than", rule.as_json()));
             }
-            "multipleOf" if number().is_some() && is_multiple(value.raw(), rule.raw()) == Some(false) => {
+            "multipleOf"
+                if number().is_some() && is_multiple(value.raw(), rule.raw()) == Some(false) =>
+            {
                 return self.wrong(value, Expected::Bound("a multiple of", rule.as_json()));
             }
             "minLength" | "maxLength" => {
                 if let Some(text) = value.as_text() {
-                    return self.count(keyword == "minLength", rule, "character", characters(text), value);
+                    return self.count(
+                        keyword == "minLength",
+                        rule,
+                        "character",
+                        characters(text),
+                        value,
+                    );
                 }
             }
             "minItems" | "maxItems" if value.kind() == Kind::Array => {
-                return self.count(keyword == "minItems", rule, "item", number_of(value.elements()), value);
+                return self.count(
+                    keyword == "minItems",
+                    rule,
+                    "item",
+                    number_of(value.elements()),
+                    value,
+                );
             }
             "minProperties" | "maxProperties" if value.kind() == Kind::Object => {
-                return self.count(keyword == "minProperties", rule, "member", number_of(value.members()), value);
+                return self.count(
+                    keyword == "minProperties",
+                    rule,
+                    "member",
+                    number_of(value.members()),
+                    value,
+                );
             }
             "required" if value.kind() == Kind::Object => {
                 for name in rule.elements().filter_map(Value::as_text) {
                     if !value.members().any(|(other, _)| same(name, other)) {
-                        let properties = schema.member("properties").into_iter().flat_map(Value::members);
-                        let types = properties.filter(|(other, _)| same(name, *other)).find_map(|(_, rule)| rule.member("type"));
-                        let mut error = self.error(value, Expected::Type(types.map_or(Types::NONE, types_of)), Got::Nothing);
+                        let properties =
+                            schema.member("properties").into_iter().flat_map(Value::members);
+                        let types = properties
+                            .filter(|(other, _)| same(name, *other))
+                            .find_map(|(_, rule)| rule.member("type"));
+                        let mut error = self.error(
+                            value,
+                            Expected::Type(types.map_or(Types::NONE, types_of)),
+                            Got::Nothing,
+                        );
                         error.missing = Some(Name::Text(name));
                         return Err(error);
                     }
@@ -362,13 +441,24 @@ impl<'s, 'v> Machine<'s, 'v> {
         Ok(())
     }
 
-    fn count(&self, min: bool, rule: Value<'s>, unit: &'static str, count: u64, value: Value<'v>) -> Checked<'s> {
+    fn count(
+        &self,
+        min: bool,
+        rule: Value<'s>,
+        unit: &'static str,
+        count: u64,
+        value: Value<'v>,
+    ) -> Checked<'s> {
         let Some((false, bound)) = parse_integer(rule.raw()) else { return Ok(()) };
         let Ok(bound) = u64::try_from(bound) else { return Ok(()) };
         if if min { count >= bound } else { count <= bound } {
             return Ok(());
         }
-        Err(self.error(value, Expected::Count(if min { "at least" } else { "at most" }, bound, unit), Got::Count(count)))
+        Err(self.error(
+            value,
+            Expected::Count(if min { "at least" } else { "at most" }, bound, unit),
+            Got::Count(count),
+        ))
     }
 }
 
@@ -383,7 +473,8 @@ pub(super) fn resolve<'s>(root: Value<'s>, path: Text<'s>) -> Option<Value<'s>> 
     let mut rest = path.as_plain()?.strip_prefix('#')?;
     while !rest.is_empty() {
         rest = rest.strip_prefix('/')?;
-        let (part, more) = rest.split_at_checked(rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len()))?;
+        let (part, more) = rest
+            .split_at_checked(rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len()))?;
         at = at.members().find(|(name, _)| pointer_names(part, *name)).map(|(_, value)| value)?;
         rest = more;
     }
@@ -404,13 +495,19 @@ fn number_of<I: Iterator>(items: I) -> u64 {
 /// The types that `type` names.
 pub(super) fn types_of(rule: Value<'_>) -> Types {
     let one = rule.as_text().map_or(Types::NONE, Types::named);
-    rule.elements().filter_map(Value::as_text).fold(one, |types, name| types.and(Types::named(name)))
+    rule.elements()
+        .filter_map(Value::as_text)
+        .fold(one, |types, name| types.and(Types::named(name)))
 }
 
 /// What to say when no branch holds: the types, if that is what the branches differ in.
 fn no_form(schema: Value<'_>) -> Expected<'static> {
     let mut types = Types::NONE;
-    for branch in ["anyOf", "oneOf"].into_iter().filter_map(|name| schema.member(name)).flat_map(Value::elements) {
+    for branch in ["anyOf", "oneOf"]
+        .into_iter()
+        .filter_map(|name| schema.member(name))
+        .flat_map(Value::elements)
+    {
         match branch.member("type").map_or(Types::NONE, types_of) {
             Types::NONE => return Expected::Words("one of the allowed forms"),
             more => types = types.and(more),

@@ -10,9 +10,15 @@ pub const fn definition_len(name: &str, description: &str, schema: &Schema, extr
     out.len
 }
 
-/// `{"name":…,"description":…,"input_schema":…}` and the raw members `extra`. `N` is what [`definition_len`] gives.
+/// `{"name":…,"description":…,"input_schema":…}` and the raw members `extra`. `N` is what
+/// [`definition_len`] gives.
 #[doc(hidden)]
-pub const fn definition<const N: usize>(name: &str, description: &str, schema: &Schema, extra: &str) -> [u8; N] {
+pub const fn definition<const N: usize>(
+    name: &str,
+    description: &str,
+    schema: &Schema,
+    extra: &str,
+) -> [u8; N] {
     let mut out = Writer { bytes: [0; N], len: 0, depth: 0 };
     out.definition(name, description, schema, extra);
     out.bytes
@@ -36,9 +42,15 @@ struct Writer<const N: usize> {
     depth: usize,
 }
 
-#[allow(clippy::indexing_slicing, reason = "runs in constants, where an index that is out of bounds does not compile")]
+#[allow(
+    clippy::indexing_slicing,
+    reason = "runs in constants, where an index that is out of bounds does not compile"
+)]
 #[allow(clippy::integer_division_remainder_used, reason = "by ten")]
-#[allow(clippy::panic, reason = "runs in constants: a panic is an error of the compiler, with this text")]
+#[allow(
+    clippy::panic,
+    reason = "runs in constants: a panic is an error of the compiler, with this text"
+)]
 impl<const N: usize> Writer<N> {
     const fn byte(&mut self, byte: u8) {
         if self.len < N {
@@ -102,8 +114,8 @@ impl<const N: usize> Writer<N> {
         self.byte(b'}');
     }
 
-    /// The order of the members: type, description, what bounds the value, default, what is inside. A variant told by its key is
-    /// an object with that one member: `key`.
+    /// The order of the members: type, description, what bounds the value, default, what is inside.
+    /// A variant told by its key is an object with that one member: `key`.
     const fn schema(&mut self, schema: &Schema, key: Option<&Variant>) {
         self.byte(b'{');
         let start = self.len;
@@ -146,8 +158,12 @@ impl<const N: usize> Writer<N> {
                     self.raw(range.maximum);
                 }
             }
-            Shape::String(bounds) => self.bounds(start, "minLength", bounds.min, "maxLength", bounds.max),
-            Shape::Array(_, bounds) => self.bounds(start, "minItems", bounds.min, "maxItems", bounds.max),
+            Shape::String(bounds) => {
+                self.bounds(start, "minLength", bounds.min, "maxLength", bounds.max)
+            }
+            Shape::Array(_, bounds) => {
+                self.bounds(start, "minItems", bounds.min, "maxItems", bounds.max)
+            }
             Shape::Names(names) => {
                 self.key(start, "enum");
                 self.names(names, schema.nullable);
@@ -161,7 +177,9 @@ impl<const N: usize> Writer<N> {
         self.default(start, schema.default);
         self.depth += 1;
         match schema.shape {
-            Shape::Array(..) | Shape::Map(_) | Shape::Object { .. } if self.depth > SCHEMA_DEPTH => {
+            Shape::Array(..) | Shape::Map(_) | Shape::Object { .. }
+                if self.depth > SCHEMA_DEPTH =>
+            {
                 panic!("an input has at most 16 arrays, objects and maps in one another")
             }
             Shape::Array(items, _) => {
@@ -191,7 +209,14 @@ impl<const N: usize> Writer<N> {
         self.byte(b':');
     }
 
-    const fn bounds(&mut self, start: usize, min_name: &str, min: u32, max_name: &str, max: Option<u32>) {
+    const fn bounds(
+        &mut self,
+        start: usize,
+        min_name: &str,
+        min: u32,
+        max_name: &str,
+        max: Option<u32>,
+    ) {
         if min > 0 {
             self.key(start, min_name);
             self.number(min as u64);

@@ -17,10 +17,12 @@ const FREE: u64 = u64::MAX;
 /// Polls of a wait before it may move time.
 const PATIENCE: usize = 2;
 
-/// A clock that stands still until somebody waits, and then jumps to the earliest moment that somebody waits for. It records the waits.
+/// A clock that stands still until somebody waits, and then jumps to the earliest moment that
+/// somebody waits for. It records the waits.
 ///
-/// A wait that has begun lets everything else go on twice before time moves: what can go on without waiting goes first, and the driver
-/// asks for what is nearly there twice before it begins a wait of its own, which may be the shorter one. May be shared between threads.
+/// A wait that has begun lets everything else go on twice before time moves: what can go on without
+/// waiting goes first, and the driver asks for what is nearly there twice before it begins a wait
+/// of its own, which may be the shorter one. May be shared between threads.
 #[derive(Debug)]
 pub struct VirtualClock {
     now: AtomicU64,
@@ -82,7 +84,9 @@ struct Sleeper<'c> {
 
 impl<'c> Sleeper<'c> {
     fn new(clock: &'c VirtualClock, deadline: u64) -> Self {
-        let free = |place: &&AtomicU64| place.compare_exchange(FREE, deadline, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        let free = |place: &&AtomicU64| {
+            place.compare_exchange(FREE, deadline, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        };
         Self { place: clock.sleepers.iter().find(free) }
     }
 }

@@ -1,4 +1,5 @@
-//! The model of the demonstrations: it reads the prompt and the results of its calls, as far as two tools need it.
+//! The model of the demonstrations: it reads the prompt and the results of its calls, as far as two
+//! tools need it.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -16,14 +17,21 @@ const SUM: &str = "calculate_sum";
 /// Answers one request.
 pub(super) fn answer(request: &Request) -> Answer {
     let messages: Vec<Message<'_>> = request.messages().collect();
-    let called = messages.iter().rposition(|message| message.role() == Some(Role::Assistant)).and_then(|at| messages.get(at..));
+    let called = messages
+        .iter()
+        .rposition(|message| message.role() == Some(Role::Assistant))
+        .and_then(|at| messages.get(at..));
     if let Some([call, rest @ ..]) = called
         && let Some(answer) = rest.first()
         && answer.tool_results().next().is_some()
     {
         return from_results(*call, *answer).into();
     }
-    let prompt = messages.iter().rfind(|message| message.role() == Some(Role::User)).map(|message| said(*message)).unwrap_or_default();
+    let prompt = messages
+        .iter()
+        .rfind(|message| message.role() == Some(Role::User))
+        .map(|message| said(*message))
+        .unwrap_or_default();
     // Ids differ from turn to turn: the number of messages before does.
     from_prompt(request, &prompt, messages.len()).into()
 }
@@ -37,23 +45,34 @@ fn from_prompt(request: &Request, prompt: &str, turn: usize) -> Reply {
     let place = if request.has_tool(WEATHER) { place(prompt) } else { None };
     let sum = if request.has_tool(SUM) { sum(prompt) } else { None };
     let text = match (&place, sum) {
-        (Some(place), Some((a, b))) => format!("I'll look up the weather in {place} and add {a} and {b} for you."),
+        (Some(place), Some((a, b))) => {
+            format!("I'll look up the weather in {place} and add {a} and {b} for you.")
+        }
         (Some(place), None) => format!("I'll look up the weather in {place}."),
         (None, Some((a, b))) => format!("I'll add {a} and {b}."),
         (None, None) => return Reply::text(&introduction(request)),
     };
     let mut reply = Reply::text(&text);
     if let Some(place) = place {
-        reply = reply.tool_use(&format!("toolu_demo_{turn}_1"), WEATHER, &format!("{{\"location\":{}}}", quote(&place)));
+        reply = reply.tool_use(
+            &format!("toolu_demo_{turn}_1"),
+            WEATHER,
+            &format!("{{\"location\":{}}}", quote(&place)),
+        );
     }
     if let Some((a, b)) = sum {
-        reply = reply.tool_use(&format!("toolu_demo_{turn}_2"), SUM, &format!("{{\"a\":{a},\"b\":{b}}}"));
+        reply = reply.tool_use(
+            &format!("toolu_demo_{turn}_2"),
+            SUM,
+            &format!("{{\"a\":{a},\"b\":{b}}}"),
+        );
     }
     reply
 }
 
 fn introduction(request: &Request) -> String {
-    let names = request.tools().filter_map(|tool| Some(tool.member("name")?.as_text()?.to_string()));
+    let names =
+        request.tools().filter_map(|tool| Some(tool.member("name")?.as_text()?.to_string()));
     let tools = match names.collect::<Vec<_>>().join(", ") {
         none if none.is_empty() => "no tools".to_string(),
         names => format!("these tools: {names}"),
@@ -95,7 +114,8 @@ fn sum(prompt: &str) -> Option<(i64, i64)> {
 fn first_number(text: &str) -> Option<i64> {
     let text = text.trim_start();
     let sign = text.len() - text.strip_prefix('-').unwrap_or(text).len();
-    let digits = text.get(sign..)?.find(|c: char| !c.is_ascii_digit()).map_or(text.len(), |end| end + sign);
+    let digits =
+        text.get(sign..)?.find(|c: char| !c.is_ascii_digit()).map_or(text.len(), |end| end + sign);
     text.get(..digits)?.parse().ok()
 }
 
@@ -103,7 +123,10 @@ fn last_number(text: &str) -> Option<i64> {
     let text = text.trim_end();
     let digits = text.trim_end_matches(|c: char| c.is_ascii_digit());
     // A minus belongs to the number if nothing stands before it.
-    let sign = digits.strip_suffix('-').filter(|before| before.is_empty() || before.ends_with([' ', '('])).unwrap_or(digits);
+    let sign = digits
+        .strip_suffix('-')
+        .filter(|before| before.is_empty() || before.ends_with([' ', '(']))
+        .unwrap_or(digits);
     text.get(sign.len()..)?.parse().ok()
 }
 
@@ -121,8 +144,12 @@ fn from_results(call: Message<'_>, answer: Message<'_>) -> Reply {
 
 fn sentence(call: ToolUse<'_>, result: ToolResult<'_>) -> String {
     let name = call.name().to_string();
-    let text: String =
-        result.content().filter_map(|block| if let Block::Text(text) = block { Some(text.text().to_string()) } else { None }).collect();
+    let text: String = result
+        .content()
+        .filter_map(|block| {
+            if let Block::Text(text) = block { Some(text.text().to_string()) } else { None }
+        })
+        .collect();
     if result.is_error() {
         return format!("The tool {name} failed: {text}");
     }
@@ -137,13 +164,17 @@ fn sentence(call: ToolUse<'_>, result: ToolResult<'_>) -> String {
 /// A report of the weather, from whichever of the usual fields the result has.
 fn weather(asked: &str, result: &str) -> String {
     let checked = crate::json::check(result.as_bytes()).is_ok();
-    let Some(report) = Value::first(result.as_bytes()).filter(|value| checked && value.kind() == Kind::Object) else {
+    let Some(report) =
+        Value::first(result.as_bytes()).filter(|value| checked && value.kind() == Kind::Object)
+    else {
         return format!("The weather in {asked}: {result}.");
     };
     let field = |name: &str| report.member(name).filter(|value| !value.is_null()).map(plain);
     let place = field("location").unwrap_or_else(|| asked.to_string());
     match (field("condition"), field("temperature")) {
-        (Some(condition), Some(temperature)) => format!("The weather in {place}: {condition}, {temperature}."),
+        (Some(condition), Some(temperature)) => {
+            format!("The weather in {place}: {condition}, {temperature}.")
+        }
         (Some(one), None) | (None, Some(one)) => format!("The weather in {place}: {one}."),
         (None, None) => format!("The weather in {place}: {result}."),
     }

@@ -1,4 +1,5 @@
-//! The scripted model behind HTTP/1.1: bytes in, bytes out. A server on a socket is a loop around [`Connection::respond`].
+//! The scripted model behind HTTP/1.1: bytes in, bytes out. A server on a socket is a loop around
+//! [`Connection::respond`].
 //!
 //! ```no_run
 //! use std::io::{Read, Write};
@@ -74,7 +75,10 @@ struct RequestHead {
 
 impl RequestHead {
     fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(field, _)| field.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -101,8 +105,8 @@ impl Connection {
         self.closed
     }
 
-    /// Takes bytes that came in, in any pieces, and gives what goes out: nothing while a request is not whole.
-    /// At [`Chunk::Reset`] the connection is to be dropped.
+    /// Takes bytes that came in, in any pieces, and gives what goes out: nothing while a request is
+    /// not whole. At [`Chunk::Reset`] the connection is to be dropped.
     pub fn respond(&mut self, model: &mut ScriptedModel, bytes: &[u8]) -> Vec<Chunk> {
         let mut out = Vec::new();
         if self.closed {
@@ -115,9 +119,12 @@ impl Connection {
                 Ok(None) => break,
                 Err((status, message)) => {
                     self.closed = true;
-                    let body = error_json("invalid_request_error", message, "req_scripted_http").into_bytes();
-                    let headers = Vec::from([("content-type".to_string(), "application/json".to_string())]);
-                    let response = Response { status, headers, body: Vec::from([Chunk::Data(body)]) };
+                    let body = error_json("invalid_request_error", message, "req_scripted_http")
+                        .into_bytes();
+                    let headers =
+                        Vec::from([("content-type".to_string(), "application/json".to_string())]);
+                    let response =
+                        Response { status, headers, body: Vec::from([Chunk::Data(body)]) };
                     write(&response, Framing::Length, true, &mut out);
                 }
             }
@@ -125,8 +132,12 @@ impl Connection {
         out
     }
 
-    /// The next request if it is there as a whole, and whether the client wants the connection closed after it.
-    fn next_request(&mut self, out: &mut Vec<Chunk>) -> Result<Option<(Request, bool)>, (u16, &'static str)> {
+    /// The next request if it is there as a whole, and whether the client wants the connection
+    /// closed after it.
+    fn next_request(
+        &mut self,
+        out: &mut Vec<Chunk>,
+    ) -> Result<Option<(Request, bool)>, (u16, &'static str)> {
         let Some(head) = read_head(&self.input)? else {
             return Ok(None);
         };
@@ -141,7 +152,9 @@ impl Connection {
             return Err((413, "the body is larger than 32 MiB"));
         }
         let Some(body) = self.input.get(head.len..head.len + length) else {
-            if head.header("expect").is_some_and(|value| value.eq_ignore_ascii_case("100-continue")) && !self.continued {
+            if head.header("expect").is_some_and(|value| value.eq_ignore_ascii_case("100-continue"))
+                && !self.continued
+            {
                 self.continued = true;
                 out.push(Chunk::Data(b"HTTP/1.1 100 Continue\r\n\r\n".to_vec()));
             }
@@ -150,11 +163,18 @@ impl Connection {
         let body = body.to_vec();
         self.input.drain(..head.len + length);
         self.continued = false;
-        let close = head.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+        let close =
+            head.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
         Ok(Some((Request { path: head.path, headers: head.headers, body }, close)))
     }
 
-    fn answer(&mut self, model: &mut ScriptedModel, request: Request, close: bool, out: &mut Vec<Chunk>) {
+    fn answer(
+        &mut self,
+        model: &mut ScriptedModel,
+        request: Request,
+        close: bool,
+        out: &mut Vec<Chunk>,
+    ) {
         let streams = request.stream();
         let response = model.respond(request);
         let framing = match self.framing {
@@ -180,13 +200,19 @@ impl Connection {
 
 fn read_head(input: &[u8]) -> Result<Option<RequestHead>, (u16, &'static str)> {
     let Some(end) = input.windows(4).position(|part| part == b"\r\n\r\n") else {
-        return if input.len() > HEAD_LIMIT { Err((431, "the head is larger than 64 KiB")) } else { Ok(None) };
+        return if input.len() > HEAD_LIMIT {
+            Err((431, "the head is larger than 64 KiB"))
+        } else {
+            Ok(None)
+        };
     };
     let bad = (400, "not an HTTP/1.1 request");
     let head = input.get(..end).and_then(|head| core::str::from_utf8(head).ok()).ok_or(bad)?;
     let mut lines = head.split("\r\n");
     let mut words = lines.next().unwrap_or_default().split(' ');
-    let (Some(method), Some(path), Some("HTTP/1.1"), None) = (words.next(), words.next(), words.next(), words.next()) else {
+    let (Some(method), Some(path), Some("HTTP/1.1"), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
         return Err(bad);
     };
     let mut headers = Vec::new();
@@ -194,7 +220,12 @@ fn read_head(input: &[u8]) -> Result<Option<RequestHead>, (u16, &'static str)> {
         let (name, value) = line.split_once(':').ok_or(bad)?;
         headers.push((name.to_string(), value.trim().to_string()));
     }
-    Ok(Some(RequestHead { method: method.to_string(), path: path.to_string(), headers, len: end + 4 }))
+    Ok(Some(RequestHead {
+        method: method.to_string(),
+        path: path.to_string(),
+        headers,
+        len: end + 4,
+    }))
 }
 
 /// Writes head and body.
@@ -206,7 +237,9 @@ fn write(response: &Response, framing: Framing, close: bool, out: &mut Vec<Chunk
     match framing {
         Framing::Chunked => head += "transfer-encoding: chunked\r\n",
         Framing::Close => {}
-        Framing::Length | Framing::AsTheApi => head += &format!("content-length: {}\r\n", bytes(&response.body).len()),
+        Framing::Length | Framing::AsTheApi => {
+            head += &format!("content-length: {}\r\n", bytes(&response.body).len())
+        }
     }
     head += if close { "connection: close\r\n\r\n" } else { "\r\n" };
     out.push(Chunk::Data(head.into_bytes()));
@@ -214,7 +247,9 @@ fn write(response: &Response, framing: Framing, close: bool, out: &mut Vec<Chunk
         match chunk {
             Chunk::Data(data) if data.is_empty() => {}
             Chunk::Data(data) if framing == Framing::Chunked => {
-                out.push(Chunk::Data([format!("{:x}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat()));
+                out.push(Chunk::Data(
+                    [format!("{:x}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat(),
+                ));
             }
             Chunk::Reset => {
                 out.push(Chunk::Reset);

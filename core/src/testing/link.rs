@@ -38,9 +38,11 @@ impl Rng {
     }
 }
 
-/// A link that cuts what it carries into random pieces, holds them up, resets, or ends early: the same for the same seed.
+/// A link that cuts what it carries into random pieces, holds them up, resets, or ends early: the
+/// same for the same seed.
 ///
-/// It is data in, data out, so it goes over the body of a reply in memory as well as over the bytes of an HTTP connection.
+/// It is data in, data out, so it goes over the body of a reply in memory as well as over the bytes
+/// of an HTTP connection.
 #[derive(Clone, Debug)]
 pub struct BadLink {
     rng: Rng,
@@ -63,7 +65,14 @@ pub struct Carried {
 impl BadLink {
     /// A link that cuts into pieces of 1 to 32 bytes and does nothing worse.
     pub const fn new(seed: u64) -> Self {
-        Self { rng: Rng::new(seed), longest_piece: 32, delays: 0, longest_delay: Duration::ZERO, resets: 0, early_ends: 0 }
+        Self {
+            rng: Rng::new(seed),
+            longest_piece: 32,
+            delays: 0,
+            longest_delay: Duration::ZERO,
+            resets: 0,
+            early_ends: 0,
+        }
     }
 
     /// Bytes of the longest piece.

@@ -34,16 +34,21 @@ impl Response {
 
 /// All bytes in `chunks`.
 pub(super) fn bytes(chunks: &[Chunk]) -> Vec<u8> {
-    let data = chunks.iter().filter_map(|chunk| if let Chunk::Data(data) = chunk { Some(data.as_slice()) } else { None });
+    let data = chunks.iter().filter_map(|chunk| {
+        if let Chunk::Data(data) = chunk { Some(data.as_slice()) } else { None }
+    });
     data.collect::<Vec<_>>().concat()
 }
 
-/// A Messages API with a script for a model. It checks each request as the API would, records it, and gives the next answer; it does
-/// no I/O. Over it are [`ScriptedTransport`](super::ScriptedTransport) in memory and [`http1`](super::http1) for a socket.
+/// A Messages API with a script for a model. It checks each request as the API would, records it,
+/// and gives the next answer; it does no I/O. Over it are
+/// [`ScriptedTransport`](super::ScriptedTransport) in memory and [`http1`](super::http1) for a
+/// socket.
 ///
-/// A request that is not right is answered 400 with the reason, like the API; it uses up no answer. So are requests beyond the script.
-/// If an answer did not arrive ([`broken`](Self::broken)) and the very same request comes again, it gets the same answer, unless that
-/// broke by itself with an `error` event.
+/// A request that is not right is answered 400 with the reason, like the API; it uses up no answer.
+/// So are requests beyond the script. If an answer did not arrive ([`broken`](Self::broken)) and
+/// the very same request comes again, it gets the same answer, unless that broke by itself with an
+/// `error` event.
 ///
 /// ```
 /// use toolrunner_core::testing::{Reply, Request, Script, ScriptedModel};
@@ -85,8 +90,9 @@ impl ScriptedModel {
         Self::new(Script::new().then(brain))
     }
 
-    /// A model for demonstrations: it knows `get_weather` and `calculate_sum`, calls them when the prompt asks for the weather in a
-    /// place or has a sum of two numbers, and says what it read from their results. Otherwise it says what it is.
+    /// A model for demonstrations: it knows `get_weather` and `calculate_sum`, calls them when the
+    /// prompt asks for the weather in a place or has a sum of two numbers, and says what it read
+    /// from their results. Otherwise it says what it is.
     pub fn demo() -> Self {
         Self::answering(demo::answer)
     }
@@ -137,7 +143,8 @@ impl ScriptedModel {
     /// Answers one request.
     pub fn respond(&mut self, request: Request) -> Response {
         let request_id = format!("req_scripted_{:04}", self.requests.len() + 1);
-        let again = self.broken && self.requests.last().is_some_and(|last| last.body == request.body);
+        let again =
+            self.broken && self.requests.last().is_some_and(|last| last.body == request.body);
         self.broken = false;
         let answer = match self.refusal(&request) {
             Some(refusal) => refusal,
@@ -159,7 +166,11 @@ impl ScriptedModel {
         let brain: Option<&mut Brain> = self.script.then.as_mut();
         match brain {
             Some(brain) => brain(request),
-            None => self.complain(400, "invalid_request_error", "the script has no answer left".to_string()),
+            None => self.complain(
+                400,
+                "invalid_request_error",
+                "the script has no answer left".to_string(),
+            ),
         }
     }
 
@@ -179,9 +190,14 @@ impl ScriptedModel {
             return Some(self.complain(404, "not_found_error", format!("no such path: {path}")));
         }
         if let Some(key) = &self.key {
-            let bearer = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
+            let bearer =
+                request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
             if request.header("x-api-key").or(bearer) != Some(key) {
-                return Some(self.complain(401, "authentication_error", "invalid x-api-key".to_string()));
+                return Some(self.complain(
+                    401,
+                    "authentication_error",
+                    "invalid x-api-key".to_string(),
+                ));
             }
         }
         let wrong = self.wrong(request)?;
@@ -196,7 +212,9 @@ impl ScriptedModel {
         match check(&request.body) {
             Err(e) => return Some(format!("The request body is not valid JSON: {e}")),
             Ok(checked) if checked.lone_surrogate.is_some() => {
-                return Some("The request body is not valid JSON: no low surrogate in string".to_string());
+                return Some(
+                    "The request body is not valid JSON: no low surrogate in string".to_string(),
+                );
             }
             Ok(_) => {}
         }
@@ -218,16 +236,23 @@ impl ScriptedModel {
             return Some(wrong);
         }
         // Nobody answers the calls at the tail of a paused turn.
-        let open = self.paused && request.messages().last().and_then(|message| message.role()) == Some(Role::Assistant);
-        if let Err(invalid) = validity::check(request.transcript(), if open { Tail::Open } else { Tail::Sent }) {
+        let open = self.paused
+            && request.messages().last().and_then(|message| message.role())
+                == Some(Role::Assistant);
+        if let Err(invalid) =
+            validity::check(request.transcript(), if open { Tail::Open } else { Tail::Sent })
+        {
             return Some(invalid.to_string());
         }
-        let is_empty = |block: Value<'_>| block.member("text").and_then(Value::as_text).is_none_or(is_blank);
+        let is_empty =
+            |block: Value<'_>| block.member("text").and_then(Value::as_text).is_none_or(is_blank);
         if field("system").elements().any(is_empty) {
             return Some("system: text content blocks must be non-empty".to_string());
         }
         let count = breakpoints_in_front(&[&request.body]) + breakpoints(request.transcript());
-        (count > MAX_BREAKPOINTS).then(|| format!("A maximum of 4 blocks with cache_control may be provided. Found {count}."))
+        (count > MAX_BREAKPOINTS).then(|| {
+            format!("A maximum of 4 blocks with cache_control may be provided. Found {count}.")
+        })
     }
 
     fn render(&mut self, request: &Request, answer: &Answer, request_id: &str) -> Response {
@@ -235,7 +260,12 @@ impl ScriptedModel {
         let (status, body, content_type) = match &answer.kind {
             AnswerKind::Reply(reply) => {
                 self.paused = matches!(reply.stop_reason(), "pause_turn" | "compaction");
-                let model = request.json().member("model").and_then(Value::as_text).unwrap_or_default().to_string();
+                let model = request
+                    .json()
+                    .member("model")
+                    .and_then(Value::as_text)
+                    .unwrap_or_default()
+                    .to_string();
                 let id = format!("msg_scripted_{:04}", self.requests.len() + 1);
                 let context = Context { id, model: &model, request_len: request.body.len() };
                 if streams {
@@ -251,10 +281,15 @@ impl ScriptedModel {
             AnswerKind::Raw { status, body } => {
                 let text = bytes(body);
                 // Recorded replies tell in their text alone whether the turn is paused.
-                let says = |reason: &str| text.windows(reason.len()).any(|part| part == reason.as_bytes());
+                let says =
+                    |reason: &str| text.windows(reason.len()).any(|part| part == reason.as_bytes());
                 self.paused = says("\"pause_turn\"") || says("\"compaction\"");
                 let json = text.trim_ascii_start().starts_with(b"{");
-                (*status, body.clone(), if json { "application/json" } else { "text/event-stream; charset=utf-8" })
+                (
+                    *status,
+                    body.clone(),
+                    if json { "application/json" } else { "text/event-stream; charset=utf-8" },
+                )
             }
         };
         let mut headers = Vec::new();
@@ -270,7 +305,10 @@ impl ScriptedModel {
 
 impl core::fmt::Debug for ScriptedModel {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("ScriptedModel").field("script", &self.script).field("requests", &self.requests.len()).finish_non_exhaustive()
+        f.debug_struct("ScriptedModel")
+            .field("script", &self.script)
+            .field("requests", &self.requests.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -278,18 +316,27 @@ impl core::fmt::Debug for ScriptedModel {
 fn wrong_tools(request: &Request) -> Option<String> {
     let mut names: Vec<String> = Vec::new();
     for (i, tool) in request.tools().enumerate() {
-        let Some(name) = tool.member("name").and_then(Value::as_text).map(|name| name.to_string()) else {
+        let Some(name) = tool.member("name").and_then(Value::as_text).map(|name| name.to_string())
+        else {
             // Toolsets have no name of their own, but a type.
             if tool.member("type").is_some() {
                 continue;
             }
             return Some(format!("tools.{i}.name: Field required"));
         };
-        if name.is_empty() || name.len() > 128 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
-            return Some(format!("tools.{i}.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'"));
+        if name.is_empty()
+            || name.len() > 128
+            || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+        {
+            return Some(format!(
+                "tools.{i}.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'"
+            ));
         }
         if tool.member("type").and_then(Value::as_text).is_none_or(|kind| kind == *"custom") {
-            let schema = tool.member("input_schema").and_then(|schema| schema.member("type")).and_then(Value::as_text);
+            let schema = tool
+                .member("input_schema")
+                .and_then(|schema| schema.member("type"))
+                .and_then(Value::as_text);
             if schema.is_none_or(|kind| kind != *"object") {
                 return Some(format!("tools.{i}.input_schema.type: Input should be 'object'"));
             }

@@ -1,4 +1,5 @@
-//! How a reply looks on the wire: whole, or as a stream of server-sent events, in any style that a server may have.
+//! How a reply looks on the wire: whole, or as a stream of server-sent events, in any style that a
+//! server may have.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -29,7 +30,8 @@ pub struct Style {
     pub event_lines: bool,
     /// Whether all beyond ASCII is escaped.
     pub ascii: bool,
-    /// Bytes in a piece of the body, whatever the frames; without it, a frame is a piece, and so is a whole reply.
+    /// Bytes in a piece of the body, whatever the frames; without it, a frame is a piece, and so is
+    /// a whole reply.
     pub split: Option<usize>,
     /// Pause after each piece.
     pub pause: Duration,
@@ -93,35 +95,66 @@ impl Streamed {
     fn new(block: &ReplyBlock, size: usize) -> Self {
         let value = parse(&block.json);
         let grown = |kind: &str, field: &str, text: &str| -> Vec<String> {
-            let delta = |piece: &String| format!("{{\"type\":\"{kind}\",\"{field}\":{}}}", quote(piece));
+            let delta =
+                |piece: &String| format!("{{\"type\":\"{kind}\",\"{field}\":{}}}", quote(piece));
             cut(text, size).iter().map(delta).collect()
         };
         match Block::new(value) {
             Block::Text(text) => {
                 let mut deltas = grown("text_delta", "text", &text.text().to_string());
                 let citations = text.citations().unwrap_or(Value::NULL).elements();
-                deltas.extend(citations.map(|each| format!("{{\"type\":\"citations_delta\",\"citation\":{}}}", each.as_json())));
-                let citations = if text.citations().is_some_and(|value| value.kind() == Kind::Array) { "[]" } else { "null" };
-                Self { start: with_members(value, &[("text", "\"\""), ("citations", citations)]), deltas }
+                deltas.extend(citations.map(|each| {
+                    format!("{{\"type\":\"citations_delta\",\"citation\":{}}}", each.as_json())
+                }));
+                let citations = if text.citations().is_some_and(|value| value.kind() == Kind::Array)
+                {
+                    "[]"
+                } else {
+                    "null"
+                };
+                Self {
+                    start: with_members(value, &[("text", "\"\""), ("citations", citations)]),
+                    deltas,
+                }
             }
             Block::Thinking(thinking) => {
-                let mut deltas = grown("thinking_delta", "thinking", &thinking.thinking().to_string());
-                deltas.push(format!("{{\"type\":\"signature_delta\",\"signature\":\"{}\"}}", thinking.signature().raw()));
-                Self { start: with_members(value, &[("thinking", "\"\""), ("signature", "\"\"")]), deltas }
+                let mut deltas =
+                    grown("thinking_delta", "thinking", &thinking.thinking().to_string());
+                deltas.push(format!(
+                    "{{\"type\":\"signature_delta\",\"signature\":\"{}\"}}",
+                    thinking.signature().raw()
+                ));
+                Self {
+                    start: with_members(value, &[("thinking", "\"\""), ("signature", "\"\"")]),
+                    deltas,
+                }
             }
             Block::ToolUse(_) | Block::ServerToolUse(_) | Block::McpToolUse(_) => {
                 let input = value.member("input").unwrap_or(Value::NULL).as_json();
-                let input = block.streamed_input.as_deref().unwrap_or(if input == "{}" { "" } else { input });
+                let input = block.streamed_input.as_deref().unwrap_or(if input == "{}" {
+                    ""
+                } else {
+                    input
+                });
                 // The API's first piece of an input is empty.
-                let mut deltas = vec!["{\"type\":\"input_json_delta\",\"partial_json\":\"\"}".to_string()];
+                let mut deltas =
+                    vec!["{\"type\":\"input_json_delta\",\"partial_json\":\"\"}".to_string()];
                 deltas.extend(grown("input_json_delta", "partial_json", input));
                 Self { start: with_members(value, &[("input", "{}")]), deltas }
             }
             Block::Compaction(compaction) if compaction.content().is_some() => {
                 let field = |name| value.member(name).unwrap_or(Value::NULL).as_json();
                 let (content, encrypted) = (field("content"), field("encrypted_content"));
-                let delta = format!("{{\"type\":\"compaction_delta\",\"content\":{content},\"encrypted_content\":{encrypted}}}");
-                Self { start: with_members(value, &[("content", "null"), ("encrypted_content", "null")]), deltas: vec![delta] }
+                let delta = format!(
+                    "{{\"type\":\"compaction_delta\",\"content\":{content},\"encrypted_content\":{encrypted}}}"
+                );
+                Self {
+                    start: with_members(
+                        value,
+                        &[("content", "null"), ("encrypted_content", "null")],
+                    ),
+                    deltas: vec![delta],
+                }
             }
             _ => Self { start: value.as_json().to_string(), deltas: Vec::new() },
         }
@@ -139,7 +172,11 @@ impl Context<'_> {
     fn usage(&self, reply: &Reply) -> Usage {
         let tokens = |bytes: usize| u64::try_from(bytes / 4 + 1).unwrap_or(u64::MAX);
         let output = reply.blocks.iter().map(|block| block.json.len()).sum();
-        reply.usage.unwrap_or_else(|| Usage { input_tokens: tokens(self.request_len), output_tokens: tokens(output), ..Usage::default() })
+        reply.usage.unwrap_or_else(|| Usage {
+            input_tokens: tokens(self.request_len),
+            output_tokens: tokens(output),
+            ..Usage::default()
+        })
     }
 
     /// The message object.
@@ -159,7 +196,8 @@ impl Context<'_> {
 }
 
 fn wire_usage(usage: Usage) -> String {
-    let Usage { input_tokens, output_tokens, cache_creation_input_tokens, cache_read_input_tokens } = usage;
+    let Usage { input_tokens, output_tokens, cache_creation_input_tokens, cache_read_input_tokens } =
+        usage;
     format!(
         "{{\"input_tokens\":{input_tokens},\"cache_creation_input_tokens\":{cache_creation_input_tokens},\
          \"cache_read_input_tokens\":{cache_read_input_tokens},\"output_tokens\":{output_tokens}}}"
@@ -169,9 +207,14 @@ fn wire_usage(usage: Usage) -> String {
 /// The fields that say how the turn ended.
 fn stop_fields(reply: &Reply) -> String {
     let sequence = reply.stop_sequence.as_deref().map_or_else(|| "null".to_string(), quote);
-    let mut fields = format!("\"stop_reason\":{},\"stop_sequence\":{sequence}", quote(reply.stop_reason()));
+    let mut fields =
+        format!("\"stop_reason\":{},\"stop_sequence\":{sequence}", quote(reply.stop_reason()));
     if let Some(id) = &reply.container {
-        let _ = write!(fields, ",\"container\":{{\"id\":{},\"expires_at\":\"2030-01-01T00:00:00Z\"}}", quote(id));
+        let _ = write!(
+            fields,
+            ",\"container\":{{\"id\":{},\"expires_at\":\"2030-01-01T00:00:00Z\"}}",
+            quote(id)
+        );
     }
     fields
 }
@@ -214,7 +257,8 @@ pub(super) fn stream(reply: &Reply, style: &Style, context: &Context<'_>) -> Vec
     if style.comments {
         frames.out.push(format!(": a comment{}", frames.line_end().repeat(2)).into_bytes());
     }
-    let blocks: Vec<Streamed> = reply.blocks.iter().map(|block| Streamed::new(block, style.delta)).collect();
+    let blocks: Vec<Streamed> =
+        reply.blocks.iter().map(|block| Streamed::new(block, style.delta)).collect();
     for event in block_events(&blocks, style.interleaved) {
         frames.push(event.name, &event.rest);
         if style.pings && event.name != "content_block_delta" {
@@ -222,9 +266,15 @@ pub(super) fn stream(reply: &Reply, style: &Style, context: &Context<'_>) -> Vec
         }
     }
     if let Some((kind, message)) = &reply.error {
-        frames.push("error", &format!(",\"error\":{{\"type\":{},\"message\":{}}}", quote(kind), quote(message)));
+        frames.push(
+            "error",
+            &format!(",\"error\":{{\"type\":{},\"message\":{}}}", quote(kind), quote(message)),
+        );
     } else if !reply.ends_early {
-        frames.push("message_delta", &format!(",\"delta\":{{{}}},\"usage\":{}", stop_fields(reply), wire_usage(usage)));
+        frames.push(
+            "message_delta",
+            &format!(",\"delta\":{{{}}},\"usage\":{}", stop_fields(reply), wire_usage(usage)),
+        );
         frames.push("message_stop", "");
     }
     split(frames.out, style)
@@ -237,15 +287,25 @@ struct Event {
 
 /// The events of all blocks: one after the other, or all open at once.
 fn block_events(blocks: &[Streamed], interleaved: bool) -> Vec<Event> {
-    let start =
-        |i, block: &Streamed| Event { name: "content_block_start", rest: format!(",\"index\":{i},\"content_block\":{}", block.start) };
-    let delta = |i, delta: &String| Event { name: "content_block_delta", rest: format!(",\"index\":{i},\"delta\":{delta}") };
+    let start = |i, block: &Streamed| Event {
+        name: "content_block_start",
+        rest: format!(",\"index\":{i},\"content_block\":{}", block.start),
+    };
+    let delta = |i, delta: &String| Event {
+        name: "content_block_delta",
+        rest: format!(",\"index\":{i},\"delta\":{delta}"),
+    };
     let stop = |i| Event { name: "content_block_stop", rest: format!(",\"index\":{i}") };
     let mut events = Vec::new();
     if interleaved {
         events.extend(blocks.iter().enumerate().map(|(i, block)| start(i, block)));
         for round in 0..blocks.iter().map(|block| block.deltas.len()).max().unwrap_or(0) {
-            events.extend(blocks.iter().enumerate().filter_map(|(i, block)| Some(delta(i, block.deltas.get(round)?))));
+            events.extend(
+                blocks
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(i, block)| Some(delta(i, block.deltas.get(round)?))),
+            );
         }
         events.extend((0..blocks.len()).map(stop));
     } else {
@@ -275,7 +335,8 @@ impl Frames<'_> {
         if self.style.ascii {
             data = ascii(&data);
         }
-        let name = if self.style.event_lines { format!("event: {event}{end}") } else { String::new() };
+        let name =
+            if self.style.event_lines { format!("event: {event}{end}") } else { String::new() };
         self.out.push(format!("{name}data: {data}{end}{end}").into_bytes());
     }
 }
@@ -287,5 +348,9 @@ fn split(frames: Vec<Vec<u8>>, style: &Style) -> Vec<Chunk> {
         None => frames,
     };
     let pause = (!style.pause.is_zero()).then_some(Chunk::Wait(style.pause));
-    pieces.into_iter().flat_map(|piece| [Some(Chunk::Data(piece)), pause.clone()]).flatten().collect()
+    pieces
+        .into_iter()
+        .flat_map(|piece| [Some(Chunk::Data(piece)), pause.clone()])
+        .flatten()
+        .collect()
 }

@@ -27,7 +27,10 @@ impl Request {
 
     /// The value of a header field, its name in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(field, _)| field.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// The body; `null` if it is no JSON.
@@ -56,7 +59,9 @@ impl Request {
 
     /// Whether a tool of this name is defined.
     pub fn has_tool(&self, name: &str) -> bool {
-        self.tools().any(|tool| tool.member("name").and_then(Value::as_text).is_some_and(|text| text == *name))
+        self.tools().any(|tool| {
+            tool.member("name").and_then(Value::as_text).is_some_and(|text| text == *name)
+        })
     }
 
     /// Whether it asks for a stream.

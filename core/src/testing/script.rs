@@ -33,7 +33,8 @@ pub(super) struct ReplyBlock {
     pub(super) streamed_input: Option<String>,
 }
 
-/// A message of the model, built block by block. The same reply is rendered whole or as a stream, as the request asks.
+/// A message of the model, built block by block. The same reply is rendered whole or as a stream,
+/// as the request asks.
 ///
 /// ```
 /// use toolrunner_core::testing::Reply;
@@ -70,15 +71,24 @@ impl Reply {
 
     /// Adds a thinking block.
     pub fn thinking(self, thinking: &str, signature: &str) -> Self {
-        self.block(&format!("{{\"type\":\"thinking\",\"thinking\":{},\"signature\":{}}}", quote(thinking), quote(signature)))
+        self.block(&format!(
+            "{{\"type\":\"thinking\",\"thinking\":{},\"signature\":{}}}",
+            quote(thinking),
+            quote(signature)
+        ))
     }
 
     /// Adds a call. `input` is JSON.
     pub fn tool_use(self, id: &str, name: &str, input: &str) -> Self {
-        self.block(&format!("{{\"type\":\"tool_use\",\"id\":{},\"name\":{},\"input\":{input}}}", quote(id), quote(name)))
+        self.block(&format!(
+            "{{\"type\":\"tool_use\",\"id\":{},\"name\":{},\"input\":{input}}}",
+            quote(id),
+            quote(name)
+        ))
     }
 
-    /// Adds a call whose input is streamed as `input`, which may be cut off or no JSON at all. In a whole reply its input is `{}`.
+    /// Adds a call whose input is streamed as `input`, which may be cut off or no JSON at all. In a
+    /// whole reply its input is `{}`.
     pub fn tool_use_cut(mut self, id: &str, name: &str, input: &str) -> Self {
         self = self.tool_use(id, name, "{}");
         if let Some(block) = self.blocks.last_mut() {
@@ -129,13 +139,15 @@ impl Reply {
         self
     }
 
-    /// Breaks with an `error` event once all blocks were streamed. A whole reply is then the error, with status 200.
+    /// Breaks with an `error` event once all blocks were streamed. A whole reply is then the error,
+    /// with status 200.
     pub fn error_event(mut self, kind: &str, message: &str) -> Self {
         self.error = Some((kind.to_string(), message.to_string()));
         self
     }
 
-    /// Leaves out what comes after the last block's stop: the stream ends early. A whole reply ends before its last byte.
+    /// Leaves out what comes after the last block's stop: the stream ends early. A whole reply ends
+    /// before its last byte.
     pub const fn ends_early(mut self) -> Self {
         self.ends_early = true;
         self
@@ -168,8 +180,8 @@ impl Answer {
         AnswerKind::Error { status, kind: kind.to_string(), message: message.to_string() }.into()
     }
 
-    /// A body as it is. Its content type is `application/json` if it begins with `{`, else `text/event-stream`, if no header
-    /// says otherwise.
+    /// A body as it is. Its content type is `application/json` if it begins with `{`, else
+    /// `text/event-stream`, if no header says otherwise.
     pub fn raw(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self::chunks(status, vec![Chunk::Data(body.into())])
     }
@@ -267,6 +279,9 @@ impl Script {
 
 impl fmt::Debug for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Script").field("answers", &self.answers).field("then", &self.then.is_some()).finish()
+        f.debug_struct("Script")
+            .field("answers", &self.answers)
+            .field("then", &self.then.is_some())
+            .finish()
     }
 }

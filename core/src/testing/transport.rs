@@ -26,7 +26,8 @@ pub enum Fault {
     Clean,
     /// It fails before the request is out: the model does not see it.
     Unsent(TransportKind),
-    /// The model sees the request, but no reply's head arrives. With [`TransportKind::Timeout`] after the idle time.
+    /// The model sees the request, but no reply's head arrives. With [`TransportKind::Timeout`]
+    /// after the idle time.
     NoHead(TransportKind),
     /// The connection is reset after so many bytes of the body.
     ResetAt(usize),
@@ -68,7 +69,8 @@ impl TransportError for ScriptedError {
     }
 }
 
-/// Carries requests to a [`ScriptedModel`] and its answers back, in memory, over a link that may be bad.
+/// Carries requests to a [`ScriptedModel`] and its answers back, in memory, over a link that may be
+/// bad.
 #[derive(Debug)]
 pub struct ScriptedTransport {
     model: ScriptedModel,
@@ -83,7 +85,15 @@ pub struct ScriptedTransport {
 impl ScriptedTransport {
     /// A transport to `model`, without faults. Its pauses take no time.
     pub const fn new(model: ScriptedModel) -> Self {
-        Self { model, link: None, faults: VecDeque::new(), clock: None, idle: Duration::from_secs(600), connections: 0, connected: false }
+        Self {
+            model,
+            link: None,
+            faults: VecDeque::new(),
+            clock: None,
+            idle: Duration::from_secs(600),
+            connections: 0,
+            connected: false,
+        }
     }
 
     /// Carries the bodies of replies over `link`.
@@ -125,8 +135,12 @@ impl ScriptedTransport {
         self.connections
     }
 
-    /// A pause of this length, as a future that does not borrow the transport: it must be `Send`, and a script need not be `Sync`.
-    fn pause(&self, wait: Duration) -> impl Future<Output = Result<(), ScriptedError>> + Send + use<> {
+    /// A pause of this length, as a future that does not borrow the transport: it must be `Send`,
+    /// and a script need not be `Sync`.
+    fn pause(
+        &self,
+        wait: Duration,
+    ) -> impl Future<Output = Result<(), ScriptedError>> + Send + use<> {
         let (clock, idle) = (self.clock.clone(), self.idle);
         async move {
             if let Some(clock) = clock {
@@ -141,7 +155,11 @@ impl Transport for ScriptedTransport {
     type Error = ScriptedError;
     type Body<'t> = ScriptedBody<'t>;
 
-    async fn send<'t>(&'t mut self, head: &Head<'_>, body: &Body<'_>) -> Result<Reply<ScriptedBody<'t>>, ScriptedError> {
+    async fn send<'t>(
+        &'t mut self,
+        head: &Head<'_>,
+        body: &Body<'_>,
+    ) -> Result<Reply<ScriptedBody<'t>>, ScriptedError> {
         let fault = self.faults.pop_front().unwrap_or(Fault::Clean);
         if let Fault::Unsent(kind) = fault {
             self.connected = false;
@@ -154,7 +172,11 @@ impl Transport for ScriptedTransport {
         self.connected = false;
         let request = Request {
             path: head.path.to_string(),
-            headers: head.headers.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+            headers: head
+                .headers
+                .iter()
+                .map(|(name, value)| (name.to_string(), value.to_string()))
+                .collect(),
             body: body.pieces().collect::<Vec<_>>().concat(),
         };
         let response = self.model.respond(request);
@@ -184,7 +206,17 @@ impl Transport for ScriptedTransport {
         }
         let mut chunks = VecDeque::from(carried.chunks);
         chunks.extend(last);
-        Ok(Reply { head: reply_head, body: ScriptedBody { transport: self, chunks, current: Vec::new(), at: 0, whole, failed: None } })
+        Ok(Reply {
+            head: reply_head,
+            body: ScriptedBody {
+                transport: self,
+                chunks,
+                current: Vec::new(),
+                at: 0,
+                whole,
+                failed: None,
+            },
+        })
     }
 }
 

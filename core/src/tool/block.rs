@@ -76,7 +76,8 @@ impl<'b> Block<'b> {
         Self::of(Kind::Media("document", source))
     }
 
-    /// `{"type":"search_result",…}`: where it was found, and its texts. Give it a [`title`](Self::title): the API asks for one.
+    /// `{"type":"search_result",…}`: where it was found, and its texts. Give it a
+    /// [`title`](Self::title): the API asks for one.
     pub const fn search_result(source: &'b str, content: &'b [&'b str]) -> Self {
         Self::of(Kind::SearchResult { source, content })
     }
@@ -107,8 +108,9 @@ impl<'b> Block<'b> {
         self
     }
 
-    /// Members in JSON to go into the block as they are, such as `"cache_control":{"type":"ephemeral"}`; without braces. Not for a
-    /// [`raw`](Self::raw) block, which has its own.
+    /// Members in JSON to go into the block as they are, such as
+    /// `"cache_control":{"type":"ephemeral"}`; without braces. Not for a [`raw`](Self::raw) block,
+    /// which has its own.
     #[must_use]
     pub const fn with(mut self, members: &'b str) -> Self {
         self.raw = Some(members);
@@ -159,7 +161,11 @@ impl<'b> Block<'b> {
             member(sink, "context", context)?;
         }
         if let Some(enabled) = self.citations {
-            sink.put(if enabled { b",\"citations\":{\"enabled\":true}" } else { b",\"citations\":{\"enabled\":false}" })?;
+            sink.put(if enabled {
+                b",\"citations\":{\"enabled\":true}"
+            } else {
+                b",\"citations\":{\"enabled\":false}"
+            })?;
         }
         if let Some(raw) = self.raw {
             sink.put(b",")?;

@@ -9,7 +9,8 @@ use super::ToolError;
 use crate::json::Text;
 use crate::time::Instant;
 
-/// What surrounds one call: which it is, until when it may take, whether it was cancelled, and what all tools of the run share.
+/// What surrounds one call: which it is, until when it may take, whether it was cancelled, and what
+/// all tools of the run share.
 ///
 /// From [`ToolCall::context`](super::ToolCall::context).
 #[derive(Clone, Copy)]
@@ -21,14 +22,16 @@ pub struct ToolContext<'a> {
     pub name: Text<'a>,
     /// Which turn of the run asked for it, from 1.
     pub turn: u32,
-    /// When the call will be dropped, by the run's clock; nothing if it may take as long as it likes.
+    /// When the call will be dropped, by the run's clock; nothing if it may take as long as it
+    /// likes.
     pub deadline: Option<Instant>,
     pub(super) host: Option<&'a dyn ToolHost>,
 }
 
 /// What a front end offers to the tools that it runs, behind [`ToolContext`].
 pub trait ToolHost: Send + Sync {
-    /// Whether the call is to end soon: its result is not wanted any more, or only for a short time.
+    /// Whether the call is to end soon: its result is not wanted any more, or only for a short
+    /// time.
     fn is_cancelled(&self) -> bool {
         false
     }
@@ -39,8 +42,9 @@ pub trait ToolHost: Send + Sync {
         if self.is_cancelled() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// The answer to what the call asks, as JSON, if it is known; else takes note of the question, and the call is left to the caller.
-    /// `None` before the answer is known; an error where nobody can be asked, as by default.
+    /// The answer to what the call asks, as JSON, if it is known; else takes note of the question,
+    /// and the call is left to the caller. `None` before the answer is known; an error where nobody
+    /// can be asked, as by default.
     ///
     /// # Errors
     /// Nobody can be asked.
@@ -63,20 +67,25 @@ impl<'a> ToolContext<'a> {
 
     /// Waits until the call is cancelled; for ever if nobody does. For a `select` beside the work.
     pub async fn cancelled(&self) {
-        poll_fn(|context| self.host.map_or(Poll::Pending, |host| host.poll_cancelled(context))).await;
+        poll_fn(|context| self.host.map_or(Poll::Pending, |host| host.poll_cancelled(context)))
+            .await;
     }
 
     /// Asks a question, as JSON, of whoever runs the agent, and gives the answer, as JSON.
     ///
-    /// The first time there is no answer yet. The call then ends with the error that this method returns (return it at once, with `?`);
-    /// the error is not a result, and the model does not see it. The run goes on with its other calls and then waits. When the question is
-    /// answered the tool is called again from its beginning, with the same input, and this method returns the answer. So ask before you do
-    /// anything that must not happen twice. A tool may ask several questions, always in the same order.
+    /// The first time there is no answer yet. The call then ends with the error that this method
+    /// returns (return it at once, with `?`); the error is not a result, and the model does not see
+    /// it. The run goes on with its other calls and then waits. When the question is answered the
+    /// tool is called again from its beginning, with the same input, and this method returns the
+    /// answer. So ask before you do anything that must not happen twice. A tool may ask several
+    /// questions, always in the same order.
     ///
     /// # Errors
     /// The answer is not known yet, or nobody can be asked where the tool runs.
     pub fn ask(&self, question: &str) -> Result<&'a str, ToolError> {
-        let Some(host) = self.host else { return Err(ToolError::new("Error: nobody can be asked here")) };
+        let Some(host) = self.host else {
+            return Err(ToolError::new("Error: nobody can be asked here"));
+        };
         host.ask(question)?.ok_or(ToolError::new("Error: the question is not answered yet"))
     }
 

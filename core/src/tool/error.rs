@@ -17,9 +17,10 @@ const CUT: &str = " […cut]";
 
 /// Why a tool failed, in the words that the model is to read.
 ///
-/// A `ToolError`'s own text goes to the model **verbatim**. Any other error turns into one with `?` and reads
-/// `Error: <Display>: <its source's Display>: …`, down to its first cause. A source that the text before it already shows is left out.
-/// With `alloc` the error is kept as the [`source`](Self::source), for a log.
+/// A `ToolError`'s own text goes to the model **verbatim**. Any other error turns into one with `?`
+/// and reads `Error: <Display>: <its source's Display>: …`, down to its first cause. A source that
+/// the text before it already shows is left out. With `alloc` the error is kept as the
+/// [`source`](Self::source), for a log.
 ///
 /// An empty text reads [`EMPTY_ERROR`]: the API takes no empty error.
 #[derive(Debug)]
@@ -63,13 +64,14 @@ impl ToolError {
             #[cfg(feature = "std")]
             backtrace: {
                 let trace = std::backtrace::Backtrace::capture();
-                (trace.status() == std::backtrace::BacktraceStatus::Captured).then(|| alloc::boxed::Box::new(trace))
+                (trace.status() == std::backtrace::BacktraceStatus::Captured)
+                    .then(|| alloc::boxed::Box::new(trace))
             },
         }
     }
 
-    /// Where the error was made; nothing unless `RUST_BACKTRACE` or `RUST_LIB_BACKTRACE` asks for it. An error that is a constant has
-    /// none.
+    /// Where the error was made; nothing unless `RUST_BACKTRACE` or `RUST_LIB_BACKTRACE` asks for
+    /// it. An error that is a constant has none.
     #[cfg(feature = "std")]
     pub fn backtrace(&self) -> Option<&std::backtrace::Backtrace> {
         self.backtrace.as_deref()
@@ -82,8 +84,8 @@ impl ToolError {
 
     /// This text, verbatim: `ToolError::format(format_args!("no sensor {n}"))`.
     ///
-    /// Without `alloc` at most [`ERROR_TEXT`] bytes are kept, and a longer text says at its end that it was cut; for more,
-    /// write to the `Output` and return [`written`](Self::written).
+    /// Without `alloc` at most [`ERROR_TEXT`] bytes are kept, and a longer text says at its end
+    /// that it was cut; for more, write to the `Output` and return [`written`](Self::written).
     pub fn format(text: fmt::Arguments<'_>) -> Self {
         #[cfg(feature = "alloc")]
         return Self::traced(Repr::Text(alloc::fmt::format(text)));
@@ -99,8 +101,8 @@ impl ToolError {
         }
     }
 
-    /// Content blocks as JSON text, an array, verbatim. The API takes only text in a failed call: if there is any other block, what
-    /// the text blocks say goes to the model, and nothing else.
+    /// Content blocks as JSON text, an array, verbatim. The API takes only text in a failed call:
+    /// if there is any other block, what the text blocks say goes to the model, and nothing else.
     pub const fn static_blocks(json: &'static str) -> Self {
         Self::bare(Repr::StaticBlocks(json, write_blocks))
     }
@@ -116,20 +118,22 @@ impl ToolError {
         Self::traced(Repr::Text(text.into()))
     }
 
-    /// Content blocks as JSON text, an array, verbatim. The API takes only text in a failed call: if there is any other block, what
-    /// the text blocks say goes to the model, and nothing else.
+    /// Content blocks as JSON text, an array, verbatim. The API takes only text in a failed call:
+    /// if there is any other block, what the text blocks say goes to the model, and nothing else.
     #[cfg(feature = "alloc")]
     pub fn blocks(json: impl Into<alloc::string::String>) -> Self {
         Self::traced(Repr::Blocks(json.into()))
     }
 
-    /// `Error: <Display>` and the texts of its sources, with the error kept as the [`source`](Self::source).
+    /// `Error: <Display>` and the texts of its sources, with the error kept as the
+    /// [`source`](Self::source).
     #[cfg(feature = "alloc")]
     pub fn from_boxed(error: alloc::boxed::Box<dyn core::error::Error + Send + Sync>) -> Self {
         Self::traced(Repr::Source(error))
     }
 
-    /// The text of an error that cannot be kept, because it does not move between threads: with the texts of its sources.
+    /// The text of an error that cannot be kept, because it does not move between threads: with the
+    /// texts of its sources.
     #[doc(hidden)]
     pub fn from_chain(error: &(dyn core::error::Error + 'static)) -> Self {
         #[cfg(feature = "alloc")]
@@ -140,7 +144,10 @@ impl ToolError {
 
     /// `Error: `, the error's own text and those of its sources, as far as there is room.
     #[cfg(not(feature = "alloc"))]
-    fn bounded(error: &dyn fmt::Display, mut source: Option<&(dyn core::error::Error + 'static)>) -> Self {
+    fn bounded(
+        error: &dyn fmt::Display,
+        mut source: Option<&(dyn core::error::Error + 'static)>,
+    ) -> Self {
         use fmt::Write;
         let mut kept = Bounded { text: heapless::String::new(), cut: false };
         let _kept = write!(kept, "Error: {error}");
@@ -158,7 +165,8 @@ impl ToolError {
         Self::bare(Repr::Text(kept.text))
     }
 
-    /// As `?` would make it of the same error. On a chip without the formatter, which would be linked for this alone.
+    /// As `?` would make it of the same error. On a chip without the formatter, which would be
+    /// linked for this alone.
     pub(crate) fn full(full: Capacity) -> Self {
         #[cfg(feature = "alloc")]
         return full.into();
@@ -192,7 +200,8 @@ impl ToolError {
     /// # Errors
     /// `Capacity` of [`What::Result`](crate::error::What::Result) if it does not fit.
     pub fn write_to(&self, out: &mut Output<'_>) -> Result<(), Capacity> {
-        // Without the formatter where there is nothing to format: on a chip it would be linked for this alone.
+        // Without the formatter where there is nothing to format: on a chip it would be linked for
+        // this alone.
         let text = match &self.repr {
             Repr::Written => return non_empty(out),
             Repr::StaticBlocks(json, write) => return write(json, out),
@@ -221,7 +230,10 @@ fn write_blocks(blocks: &str, out: &mut Output<'_>) -> Result<(), Capacity> {
         Ok(()) => {
             if elements(blocks).any(|block| !is_text(block)) {
                 out.clear();
-                for text in elements(blocks).filter(|block| is_text(*block)).filter_map(|block| block.member("text")?.as_text()) {
+                for text in elements(blocks)
+                    .filter(|block| is_text(*block))
+                    .filter_map(|block| block.member("text")?.as_text())
+                {
                     let _counted = text_parts(text, &mut |part| {
                         let _counted = out.text(part);
                         Ok(())
@@ -269,7 +281,8 @@ impl fmt::Display for ToolError {
     }
 }
 
-/// An error and its sources as the model reads them: `Error: a: b: c`. An error that shows its source itself is not followed by it again.
+/// An error and its sources as the model reads them: `Error: a: b: c`. An error that shows its
+/// source itself is not followed by it again.
 #[cfg(feature = "alloc")]
 fn chain(error: &(dyn core::error::Error + 'static)) -> alloc::string::String {
     use alloc::string::ToString;
@@ -278,7 +291,9 @@ fn chain(error: &(dyn core::error::Error + 'static)) -> alloc::string::String {
     while let Some(cause) = source {
         let next = cause.to_string();
         // Not by `str::contains`, whose search can panic.
-        let is_shown = (0..).map_while(|at| text.as_bytes().get(at..)).any(|rest| rest.starts_with(next.as_bytes()));
+        let is_shown = (0..)
+            .map_while(|at| text.as_bytes().get(at..))
+            .any(|rest| rest.starts_with(next.as_bytes()));
         if !is_shown {
             if !text.is_empty() {
                 text.push_str(": ");
@@ -290,7 +305,8 @@ fn chain(error: &(dyn core::error::Error + 'static)) -> alloc::string::String {
     if text.is_empty() { EMPTY_ERROR.to_string() } else { alloc::format!("Error: {text}") }
 }
 
-/// `Error: <Display>` and the texts of its sources. With `alloc` the error is kept as the [`source`](ToolError::source).
+/// `Error: <Display>` and the texts of its sources. With `alloc` the error is kept as the
+/// [`source`](ToolError::source).
 impl<E: core::error::Error + Send + Sync + 'static> From<E> for ToolError {
     fn from(error: E) -> Self {
         #[cfg(feature = "alloc")]
@@ -311,7 +327,10 @@ struct Bounded {
 impl fmt::Write for Bounded {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for c in text.chars() {
-            if self.cut || self.text.len().saturating_add(c.len_utf8()).saturating_add(CUT.len()) > ERROR_TEXT || self.text.push(c).is_err()
+            if self.cut
+                || self.text.len().saturating_add(c.len_utf8()).saturating_add(CUT.len())
+                    > ERROR_TEXT
+                || self.text.push(c).is_err()
             {
                 self.cut = true;
                 return Ok(());

@@ -20,7 +20,8 @@ use crate::schema::{Expected, Got, InputError, Schema};
 /// | [`Value`] | anything | any JSON, as it stands |
 /// | `String`, `Cow<str>`, `Box<T>`, `Vec<T>`, `BTreeMap<String, T>` | as expected | with `alloc` |
 ///
-/// A type that is none of these can be made one by hand: state a [`SCHEMA`](Self::SCHEMA) and [`decode`](Self::decode) a value.
+/// A type that is none of these can be made one by hand: state a [`SCHEMA`](Self::SCHEMA) and
+/// [`decode`](Self::decode) a value.
 #[cfg_attr(
     feature = "alloc",
     diagnostic::on_unimplemented(
@@ -51,7 +52,8 @@ pub trait ToolInput<'a>: Sized {
     /// Reads a value that fits [`SCHEMA`](Self::SCHEMA).
     ///
     /// # Errors
-    /// What the schema does not say: a number outside the type's range, say. [`Decoder::error`] makes one.
+    /// What the schema does not say: a number outside the type's range, say. [`Decoder::error`]
+    /// makes one.
     fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>>;
 
     /// What a missing member is.
@@ -59,10 +61,15 @@ pub trait ToolInput<'a>: Sized {
         None
     }
 
-    /// For generated code: [`Decoder::member`], named through this trait, so that the compiler tells of a type that does not implement
-    /// it in the same words as where its schema is asked for, and so only once.
+    /// For generated code: [`Decoder::member`], named through this trait, so that the compiler
+    /// tells of a type that does not implement it in the same words as where its schema is asked
+    /// for, and so only once.
     #[doc(hidden)]
-    fn read_member(decoder: &mut Decoder<'a>, object: Value<'a>, name: &'static str) -> Result<Self, InputError<'static>> {
+    fn read_member(
+        decoder: &mut Decoder<'a>,
+        object: Value<'a>,
+        name: &'static str,
+    ) -> Result<Self, InputError<'static>> {
         decoder.member(object, name)
     }
 
@@ -86,7 +93,8 @@ pub struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    /// Reads `input`. `scratch` takes its unescaped strings: as long as the input is always enough; no escape, none needed.
+    /// Reads `input`. `scratch` takes its unescaped strings: as long as the input is always enough;
+    /// no escape, none needed.
     pub const fn new(input: Value<'a>, scratch: &'a mut [u8]) -> Self {
         Self { input, scratch }
     }
@@ -119,7 +127,11 @@ impl<'a> Decoder<'a> {
         let free = room.len();
         let Some((own, rest)) = room.split_at_mut_checked(needed) else {
             let count = |n| u64::try_from(n).unwrap_or(u64::MAX);
-            return Err(self.at(value, Expected::Count("at most", count(free), "byte"), Got::Count(count(needed))));
+            return Err(self.at(
+                value,
+                Expected::Count("at most", count(free), "byte"),
+                Got::Count(count(needed)),
+            ));
         };
         self.scratch = rest;
         text.decode(own).map_err(|_| self.wrong_type(value, &Schema::STRING))
@@ -129,7 +141,11 @@ impl<'a> Decoder<'a> {
     ///
     /// # Errors
     /// If it does not fit `T`, or is missing and `T` is not optional.
-    pub fn member<T: ToolInput<'a>>(&mut self, object: Value<'a>, name: &'static str) -> Result<T, InputError<'static>> {
+    pub fn member<T: ToolInput<'a>>(
+        &mut self,
+        object: Value<'a>,
+        name: &'static str,
+    ) -> Result<T, InputError<'static>> {
         match object.member(name) {
             Some(value) => T::decode(value, self),
             None => T::absent().ok_or_else(|| {
@@ -154,9 +170,15 @@ impl<'a> Decoder<'a> {
     }
 }
 
-/// Checks a call's input and makes it ready to be read; nothing if it does not fit, and then what is wrong is written.
+/// Checks a call's input and makes it ready to be read; nothing if it does not fit, and then what
+/// is wrong is written.
 #[doc(hidden)]
-pub fn begin<'a>(name: &'static str, schema: &Schema, call: ToolCall<'a>, out: &mut Output<'_>) -> Option<(Value<'a>, Decoder<'a>)> {
+pub fn begin<'a>(
+    name: &'static str,
+    schema: &Schema,
+    call: ToolCall<'a>,
+    out: &mut Output<'_>,
+) -> Option<(Value<'a>, Decoder<'a>)> {
     match schema.check(call.input) {
         Ok(()) => Some((call.input, Decoder::new(call.input, call.scratch))),
         Err(error) => {
@@ -168,9 +190,15 @@ pub fn begin<'a>(name: &'static str, schema: &Schema, call: ToolCall<'a>, out: &
 
 /// Writes what is wrong with an input as the result.
 #[doc(hidden)]
-pub fn invalid_input(name: &str, error: &InputError<'_>, input: Value<'_>, out: &mut Output<'_>) -> ToolError {
+pub fn invalid_input(
+    name: &str,
+    error: &InputError<'_>,
+    input: Value<'_>,
+    out: &mut Output<'_>,
+) -> ToolError {
     // A tool's name has nothing to escape.
-    let _counted = Notice::InvalidInput { name: Text::from_raw(name), error: error.explain(input) }.write_to(out);
+    let _counted = Notice::InvalidInput { name: Text::from_raw(name), error: error.explain(input) }
+        .write_to(out);
     ToolError::written()
 }
 
@@ -227,7 +255,8 @@ impl<'a> ToolInput<'a> for f64 {
     const SCHEMA: &'static Schema = &Schema::NUMBER;
 
     fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
-        parse_f64(value.raw()).ok_or_else(|| decoder.error(value, "number of at most 1.7976931348623157e308"))
+        parse_f64(value.raw())
+            .ok_or_else(|| decoder.error(value, "number of at most 1.7976931348623157e308"))
     }
 }
 
@@ -235,9 +264,14 @@ impl<'a> ToolInput<'a> for f32 {
     const SCHEMA: &'static Schema = &Schema::NUMBER;
 
     fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
-        #[allow(clippy::cast_possible_truncation, reason = "to the nearest f32, which is what is asked for")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "to the nearest f32, which is what is asked for"
+        )]
         let number = parse_f64(value.raw()).map(|number| number as Self);
-        number.filter(|number| number.is_finite()).ok_or_else(|| decoder.error(value, "number of at most 3.4028235e38"))
+        number
+            .filter(|number| number.is_finite())
+            .ok_or_else(|| decoder.error(value, "number of at most 3.4028235e38"))
     }
 }
 
@@ -266,7 +300,9 @@ impl<'a> ToolInput<'a> for char {
         for piece in text.pieces() {
             let (one, more) = match piece {
                 crate::json::Piece::Char(c) => (Some(c), false),
-                crate::json::Piece::Plain(plain) => (plain.chars().next(), plain.chars().nth(1).is_some()),
+                crate::json::Piece::Plain(plain) => {
+                    (plain.chars().next(), plain.chars().nth(1).is_some())
+                }
             };
             if more || found.is_some() {
                 return Err(decoder.error(value, "one character"));
@@ -318,7 +354,11 @@ impl<'a, const N: usize> ToolInput<'a> for heapless::String<N> {
             };
             if !fits {
                 let count = |n| u64::try_from(n).unwrap_or(u64::MAX);
-                return Err(decoder.at(value, Expected::Count("at most", count(N), "byte"), Got::Count(count(text.len()))));
+                return Err(decoder.at(
+                    value,
+                    Expected::Count("at most", count(N), "byte"),
+                    Got::Count(count(text.len())),
+                ));
             }
         }
         Ok(owned)
@@ -340,7 +380,8 @@ impl<'a, T: ToolInput<'a>, const N: usize> ToolInput<'a> for heapless::Vec<T, N>
 }
 
 impl<'a, T: ToolInput<'a>, const N: usize> ToolInput<'a> for [T; N] {
-    const SCHEMA: &'static Schema = &Schema::array(T::SCHEMA).min_items(bound(N)).max_items(bound(N));
+    const SCHEMA: &'static Schema =
+        &Schema::array(T::SCHEMA).min_items(bound(N)).max_items(bound(N));
 
     fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
         let items = heapless::Vec::<T, N>::decode(value, decoder)?;
@@ -375,7 +416,10 @@ mod owned {
     impl<'a> ToolInput<'a> for Cow<'a, str> {
         const SCHEMA: &'static Schema = &Schema::STRING;
 
-        fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
+        fn decode(
+            value: Value<'a>,
+            decoder: &mut Decoder<'a>,
+        ) -> Result<Self, InputError<'static>> {
             <Text<'_> as ToolInput<'_>>::decode(value, decoder).map(Self::from)
         }
     }
@@ -384,7 +428,10 @@ mod owned {
         const SCHEMA: &'static Schema = T::SCHEMA;
         const OPTIONAL: bool = T::OPTIONAL;
 
-        fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
+        fn decode(
+            value: Value<'a>,
+            decoder: &mut Decoder<'a>,
+        ) -> Result<Self, InputError<'static>> {
             T::decode(value, decoder).map(Self::new)
         }
 
@@ -396,7 +443,10 @@ mod owned {
     impl<'a, T: ToolInput<'a>> ToolInput<'a> for Vec<T> {
         const SCHEMA: &'static Schema = &Schema::array(T::SCHEMA);
 
-        fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
+        fn decode(
+            value: Value<'a>,
+            decoder: &mut Decoder<'a>,
+        ) -> Result<Self, InputError<'static>> {
             value.elements().map(|item| T::decode(item, decoder)).collect()
         }
     }
@@ -404,8 +454,14 @@ mod owned {
     impl<'a, T: ToolInput<'a>> ToolInput<'a> for BTreeMap<String, T> {
         const SCHEMA: &'static Schema = &Schema::map(T::SCHEMA);
 
-        fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
-            value.members().map(|(name, value)| Ok((String::from(name), T::decode(value, decoder)?))).collect()
+        fn decode(
+            value: Value<'a>,
+            decoder: &mut Decoder<'a>,
+        ) -> Result<Self, InputError<'static>> {
+            value
+                .members()
+                .map(|(name, value)| Ok((String::from(name), T::decode(value, decoder)?)))
+                .collect()
         }
     }
 }

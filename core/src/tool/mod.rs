@@ -1,7 +1,7 @@
 //! Tools: what the model may call.
 //!
-//! A [`Toolbox`] has tools by index: what each is ([`Definition`]) and how it runs ([`ToolCall`] in, [`Output`] out).
-//! `#[tool]` and `#[toolbox]` write one from plain functions.
+//! A [`Toolbox`] has tools by index: what each is ([`Definition`]) and how it runs ([`ToolCall`]
+//! in, [`Output`] out). `#[tool]` and `#[toolbox]` write one from plain functions.
 
 mod block;
 mod context;
@@ -52,24 +52,29 @@ pub struct Definition<'a> {
     pub name: &'a str,
     /// The whole definition as JSON, as it goes into the request's `tools`.
     pub json: &'a str,
-    /// The toolset that it is a member of, such as `computer`: it answers calls with this `toolset_name` and its name, and no others.
-    /// Nothing is sent of it, because the toolset's own entry in `tools` stands for all members.
+    /// The toolset that it is a member of, such as `computer`: it answers calls with this
+    /// `toolset_name` and its name, and no others. Nothing is sent of it, because the toolset's own
+    /// entry in `tools` stands for all members.
     pub toolset: Option<&'a str>,
     /// Whether [`Toolbox::call`] runs it. If not, the caller answers its calls, or the server does.
     pub runnable: bool,
-    /// The serial group that it is in: no two calls of one group run at the same time. The empty name is a group like any other.
+    /// The serial group that it is in: no two calls of one group run at the same time. The empty
+    /// name is a group like any other.
     pub serial: Option<&'a str>,
     /// Whether it blocks its thread, so that a server runs it where that does no harm.
     pub blocking: bool,
     /// How long a call may take; its future is dropped then.
     pub timeout: Option<Duration>,
-    /// Whether a call may run a second time without further effect. A server that lost a started call in a crash may then run it again.
+    /// Whether a call may run a second time without further effect. A server that lost a started
+    /// call in a crash may then run it again.
     ///
     /// The model does not see this, and the loop itself still runs every call at most once.
     pub idempotent: bool,
-    /// Whether a person must approve each call before it runs. The model does not see this. The loop does not enforce it: a gate does.
+    /// Whether a person must approve each call before it runs. The model does not see this. The
+    /// loop does not enforce it: a gate does.
     pub requires_approval: bool,
-    /// What checks name and JSON; none if they are right by the way they were made, and then no code for it is linked either.
+    /// What checks name and JSON; none if they are right by the way they were made, and then no
+    /// code for it is linked either.
     check: Option<toolbox::Check>,
 }
 
@@ -148,7 +153,8 @@ impl<'a> Definition<'a> {
         self
     }
 
-    /// Marks the tool as one whose calls a person must approve: see [`requires_approval`](Self::requires_approval).
+    /// Marks the tool as one whose calls a person must approve: see
+    /// [`requires_approval`](Self::requires_approval).
     #[must_use]
     pub const fn requires_approval(mut self) -> Self {
         self.requires_approval = true;
@@ -165,11 +171,13 @@ pub struct ToolCall<'a> {
     pub name: Text<'a>,
     /// The input: a checked JSON object.
     pub input: Value<'a>,
-    /// Room to unescape the input's strings into: as long as the input if it has an escape, else empty.
+    /// Room to unescape the input's strings into: as long as the input if it has an escape, else
+    /// empty.
     pub scratch: &'a mut [u8],
     /// Which turn of the run asked for it, from 1.
     pub turn: u32,
-    /// When the call will be dropped, by the run's clock; nothing if it may take as long as it likes.
+    /// When the call will be dropped, by the run's clock; nothing if it may take as long as it
+    /// likes.
     pub deadline: Option<Instant>,
     /// What the front end offers: cancellation and shared state, behind [`context`](Self::context).
     pub host: Option<&'a dyn ToolHost>,
@@ -177,11 +185,17 @@ pub struct ToolCall<'a> {
 
 impl<'a> ToolCall<'a> {
     /// A call with all that a tool needs.
-    pub const fn new(id: Text<'a>, name: Text<'a>, input: Value<'a>, scratch: &'a mut [u8]) -> Self {
+    pub const fn new(
+        id: Text<'a>,
+        name: Text<'a>,
+        input: Value<'a>,
+        scratch: &'a mut [u8],
+    ) -> Self {
         Self { id, name, input, scratch, turn: 0, deadline: None, host: None }
     }
 
-    /// For generated code: the same call with this input, if there is one: a JSON object that is not longer than the other.
+    /// For generated code: the same call with this input, if there is one: a JSON object that is
+    /// not longer than the other.
     #[cfg(feature = "alloc")]
     #[doc(hidden)]
     #[must_use]
@@ -194,12 +208,21 @@ impl<'a> ToolCall<'a> {
 
     /// What surrounds the call.
     pub const fn context(&self) -> ToolContext<'a> {
-        ToolContext { id: self.id, name: self.name, turn: self.turn, deadline: self.deadline, host: self.host }
+        ToolContext {
+            id: self.id,
+            name: self.name,
+            turn: self.turn,
+            deadline: self.deadline,
+            host: self.host,
+        }
     }
 }
 
 impl core::fmt::Debug for ToolCall<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("ToolCall").field("context", &self.context()).field("input", &self.input).finish_non_exhaustive()
+        f.debug_struct("ToolCall")
+            .field("context", &self.context())
+            .field("input", &self.input)
+            .finish_non_exhaustive()
     }
 }

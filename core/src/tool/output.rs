@@ -6,7 +6,8 @@ use super::texts::EMPTY_RESULT;
 use crate::error::{Capacity, Error, Misuse, What};
 use crate::json::{self, Kind, Sink, Text, Value, escape};
 
-/// Where a tool writes its result: the `content` of a `tool_result` as it goes on the wire, a JSON string or an array of blocks.
+/// Where a tool writes its result: the `content` of a `tool_result` as it goes on the wire, a JSON
+/// string or an array of blocks.
 ///
 /// ```
 /// use toolrunner_core::tool::{Block, Output};
@@ -20,12 +21,13 @@ use crate::json::{self, Kind, Sink, Text, Value, escape};
 /// out.block(Block::image_url("https://example.org/a.png").with(r#""cache_control":{"type":"ephemeral"}"#))?;
 /// # Ok::<(), toolrunner_core::error::Error>(())
 /// ```
-/// Text alone makes a string. As soon as there is a block the whole is an array, and text is a text block of its own; texts that
-/// follow each other are one. Nothing at all becomes [`EMPTY_RESULT`]; an empty text alone stays an empty string.
+/// Text alone makes a string. As soon as there is a block the whole is an array, and text is a text
+/// block of its own; texts that follow each other are one. Nothing at all becomes [`EMPTY_RESULT`];
+/// an empty text alone stays an empty string.
 ///
-/// **When it is full** nothing is cut silently: what no longer fits is counted, every later call fails, and so does
-/// [`finish`](Self::finish), with the number of bytes that the whole result needs. `write!` goes on without an error for that
-/// reason, so that everything is counted.
+/// **When it is full** nothing is cut silently: what no longer fits is counted, every later call
+/// fails, and so does [`finish`](Self::finish), with the number of bytes that the whole result
+/// needs. `write!` goes on without an error for that reason, so that everything is counted.
 #[derive(Debug)]
 pub struct Output<'a> {
     memory: Memory<'a>,
@@ -88,7 +90,14 @@ impl<'a> Output<'a> {
     #[cfg(feature = "alloc")]
     pub const fn growing(memory: &'a mut alloc::vec::Vec<u8>) -> Self {
         let start = memory.len();
-        Self { memory: Memory::Growing(memory), start, len: 0, limit: usize::MAX, lost: 0, form: Form::Empty }
+        Self {
+            memory: Memory::Growing(memory),
+            start,
+            len: 0,
+            limit: usize::MAX,
+            lost: 0,
+            form: Form::Empty,
+        }
     }
 
     /// Sets a bound below that of the memory, in bytes of JSON.
@@ -105,8 +114,14 @@ impl<'a> Output<'a> {
 
     /// Whether there is nothing that could be read: also a content that was given as `""` or `[]`.
     pub(crate) fn is_blank(&self) -> bool {
-        let nothing = |content: &[u8]| Value::first(content).is_some_and(|value| value.raw() == b"\"\"" || is_empty_array(value));
-        self.is_empty() || self.is_empty_text() || self.is_no_block() || (self.form == Form::Whole && self.written(0).is_some_and(nothing))
+        let nothing = |content: &[u8]| {
+            Value::first(content)
+                .is_some_and(|value| value.raw() == b"\"\"" || is_empty_array(value))
+        };
+        self.is_empty()
+            || self.is_empty_text()
+            || self.is_no_block()
+            || (self.form == Form::Whole && self.written(0).is_some_and(nothing))
     }
 
     fn is_empty_text(&self) -> bool {
@@ -157,7 +172,8 @@ impl<'a> Output<'a> {
     /// Appends a content block. A text block without text is left out: the API takes none.
     ///
     /// # Errors
-    /// `Capacity` if it is full; `Misuse` if raw JSON in the block is not valid, and then the block is left out.
+    /// `Capacity` if it is full; `Misuse` if raw JSON in the block is not valid, and then the block
+    /// is left out.
     pub fn block(&mut self, block: super::Block<'_>) -> Result<(), Error> {
         self.open_blocks();
         let mark = self.len;
@@ -178,8 +194,9 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
-    /// Makes `json` the whole content, in place of what was there: a string, or an array of blocks, as the wire has it; also an
-    /// empty one. Goes to the model byte for byte, but for text blocks without text beside others, of which the API takes none.
+    /// Makes `json` the whole content, in place of what was there: a string, or an array of blocks,
+    /// as the wire has it; also an empty one. Goes to the model byte for byte, but for text blocks
+    /// without text beside others, of which the API takes none.
     ///
     /// # Errors
     /// `Capacity` if it does not fit; `Misuse` if it is no such JSON.
@@ -190,7 +207,8 @@ impl<'a> Output<'a> {
             Kind::Array => value.elements().all(has_type),
             _ => false,
         });
-        let value = value.ok_or(Misuse::Json("a tool result's content is a string or an array of blocks"))?;
+        let value = value
+            .ok_or(Misuse::Json("a tool result's content is a string or an array of blocks"))?;
         self.clear();
         let said = || value.elements().filter(|block| !is_empty_text_block(*block));
         if said().next().is_some() && value.elements().any(is_empty_text_block) {
@@ -205,7 +223,8 @@ impl<'a> Output<'a> {
         Ok(self.state()?)
     }
 
-    /// What was too much, if it was: the bytes that the whole result needs, and the bytes that there are.
+    /// What was too much, if it was: the bytes that the whole result needs, and the bytes that
+    /// there are.
     pub fn overflow(&self) -> Option<Capacity> {
         let needed = self.len.saturating_add(self.lost).saturating_add(self.form.closing().len());
         (self.lost > 0).then_some(Capacity { what: What::Result, needed, free: self.limit })
@@ -225,7 +244,13 @@ impl<'a> Output<'a> {
         self.push(closing);
         self.state()?;
         let (start, end) = (self.start, self.start.saturating_add(self.len));
-        #[cfg_attr(not(feature = "alloc"), allow(clippy::infallible_destructuring_match, reason = "one form of memory without alloc"))]
+        #[cfg_attr(
+            not(feature = "alloc"),
+            allow(
+                clippy::infallible_destructuring_match,
+                reason = "one form of memory without alloc"
+            )
+        )]
         let memory: &'a [u8] = match self.memory {
             Memory::Fixed(memory) => memory,
             #[cfg(feature = "alloc")]
@@ -315,7 +340,11 @@ impl<'a> Output<'a> {
         }
         match &mut self.memory {
             Memory::Fixed(memory) => {
-                let Some(room) = memory.get_mut(self.len..).and_then(|rest| rest.get_mut(..bytes.len())) else { return };
+                let Some(room) =
+                    memory.get_mut(self.len..).and_then(|rest| rest.get_mut(..bytes.len()))
+                else {
+                    return;
+                };
                 json::copy(room, bytes);
             }
             #[cfg(feature = "alloc")]
@@ -351,7 +380,8 @@ impl<'a> Output<'a> {
     }
 }
 
-/// Appends text. Never fails: an [`Output`] that is full keeps count instead, and [`Output::finish`] tells.
+/// Appends text. Never fails: an [`Output`] that is full keeps count instead, and
+/// [`Output::finish`] tells.
 impl fmt::Write for Output<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let _counted = self.text(text);

@@ -21,7 +21,8 @@ pub type DefinitionText = &'static str;
 struct Declaration {
     json: DefinitionText,
     name: Range<usize>,
-    /// The input schema as it was given, if the API gets another one that allows the same. Inputs are checked against this one.
+    /// The input schema as it was given, if the API gets another one that allows the same. Inputs
+    /// are checked against this one.
     #[cfg(feature = "alloc")]
     given: Option<alloc::string::String>,
 }
@@ -32,14 +33,31 @@ impl Declaration {
         let bytes = json.as_bytes();
         const NONE: &str = "a tool's definition is a JSON object";
         json::check(bytes).map_err(|error| error.misuse(NONE))?;
-        let object = Value::first(bytes).filter(|value| value.kind() == Kind::Object).ok_or(Misuse::Json(NONE))?;
+        let object = Value::first(bytes)
+            .filter(|value| value.kind() == Kind::Object)
+            .ok_or(Misuse::Json(NONE))?;
         let name = match object.member("name") {
-            None if object.member("type").and_then(Value::as_text).is_some_and(|kind| kind != *"custom") => 0..0,
-            None => return Err(Misuse::Json("a tool's definition has a name, or a `type` of the API's own")),
+            None if object
+                .member("type")
+                .and_then(Value::as_text)
+                .is_some_and(|kind| kind != *"custom") =>
+            {
+                0..0
+            }
+            None => {
+                return Err(Misuse::Json(
+                    "a tool's definition has a name, or a `type` of the API's own",
+                ));
+            }
             Some(name) => {
-                let text = name.as_text().and_then(json::Text::as_plain).ok_or(Misuse::Json("a tool's name is a plain string"))?;
+                let text = name
+                    .as_text()
+                    .and_then(json::Text::as_plain)
+                    .ok_or(Misuse::Json("a tool's name is a plain string"))?;
                 if !is_name(text) {
-                    return Err(Misuse::Setting("a tool's name is 1 to 128 of a-z, A-Z, 0-9, _ and -"));
+                    return Err(Misuse::Setting(
+                        "a tool's name is 1 to 128 of a-z, A-Z, 0-9, _ and -",
+                    ));
                 }
                 let start = name.offset_in(bytes).unwrap_or(0).saturating_add(1);
                 start..start.saturating_add(text.len())
@@ -53,15 +71,22 @@ impl Declaration {
         Self { json, name }
     }
 
-    /// The same with an input schema that the API takes, if there is one that allows the same inputs; `check_tools` refuses the others.
+    /// The same with an input schema that the API takes, if there is one that allows the same
+    /// inputs; `check_tools` refuses the others.
     #[cfg(feature = "alloc")]
     fn folded(json: DefinitionText, name: Range<usize>) -> Self {
         use alloc::borrow::ToOwned;
-        let schema = Value::first(json.as_bytes()).and_then(|definition| definition.member("input_schema"));
+        let schema =
+            Value::first(json.as_bytes()).and_then(|definition| definition.member("input_schema"));
         let folded = schema.and_then(|schema| {
             let at = schema.offset_in(json.as_bytes())?;
-            let (before, after) = (json.get(..at)?, json.get(at.checked_add(schema.raw().len())?..)?);
-            Some(([before, &crate::schema::fold(schema)?, after].concat(), at, schema.as_json().to_owned()))
+            let (before, after) =
+                (json.get(..at)?, json.get(at.checked_add(schema.raw().len())?..)?);
+            Some((
+                [before, &crate::schema::fold(schema)?, after].concat(),
+                at,
+                schema.as_json().to_owned(),
+            ))
         });
         match folded {
             // A name behind the schema has moved.
@@ -83,7 +108,10 @@ impl Declaration {
         place.unwrap_or_default()
     }
 
-    #[cfg_attr(not(feature = "alloc"), allow(clippy::needless_borrow, reason = "with alloc the text may be owned"))]
+    #[cfg_attr(
+        not(feature = "alloc"),
+        allow(clippy::needless_borrow, reason = "with alloc the text may be owned")
+    )]
     fn definition(&self) -> Definition<'_> {
         let json: &str = &self.json;
         Definition::new(json.get(self.name.clone()).unwrap_or_default(), json)
@@ -99,8 +127,15 @@ impl Declaration {
     }
 
     /// The error, written, if the input is not what the schema asks for.
-    fn check(&self, call: &ToolCall<'_>, is_lenient: bool, out: &mut Output<'_>) -> Result<(), ToolError> {
-        let of = |schema| if is_lenient { RawSchema::of(schema).nullable() } else { RawSchema::of(schema) };
+    fn check(
+        &self,
+        call: &ToolCall<'_>,
+        is_lenient: bool,
+        out: &mut Output<'_>,
+    ) -> Result<(), ToolError> {
+        let of = |schema| {
+            if is_lenient { RawSchema::of(schema).nullable() } else { RawSchema::of(schema) }
+        };
         match self.schema().map_or(Ok(()), |schema| of(schema).check(call.input)) {
             Ok(()) => Ok(()),
             Err(error) => Err(invalid_input(self.definition().name, &error, call.input, out)),
@@ -108,7 +143,8 @@ impl Declaration {
     }
 }
 
-/// A tool without a function: the caller answers its calls (by `results`), or the server runs it, or it has no name at all.
+/// A tool without a function: the caller answers its calls (by `results`), or the server runs it,
+/// or it has no name at all.
 ///
 /// ```
 /// use toolrunner_core::tool::{Declared, Toolbox, check_tools};
@@ -125,13 +161,14 @@ pub struct Declared {
 impl Declared {
     /// The tool that `json` defines, as it goes into the request's `tools`.
     ///
-    /// The API takes no `anyOf`, `oneOf`, `allOf` and `$ref` at the root of an `input_schema`. With `alloc` such a schema is sent as one
-    /// object schema that allows exactly the same inputs, if there is one. Otherwise [`check_tools`](super::check_tools) refuses the tool
-    /// before anything is sent.
+    /// The API takes no `anyOf`, `oneOf`, `allOf` and `$ref` at the root of an `input_schema`. With
+    /// `alloc` such a schema is sent as one object schema that allows exactly the same inputs, if
+    /// there is one. Otherwise [`check_tools`](super::check_tools) refuses the tool before anything
+    /// is sent.
     ///
     /// # Errors
-    /// [`Misuse::Json`] if it is not a JSON object, or has neither a name nor a `type` of the API's own; [`Misuse::Setting`] if its name
-    /// is not 1 to 128 of `a-z`, `A-Z`, `0-9`, `_` and `-`.
+    /// [`Misuse::Json`] if it is not a JSON object, or has neither a name nor a `type` of the API's
+    /// own; [`Misuse::Setting`] if its name is not 1 to 128 of `a-z`, `A-Z`, `0-9`, `_` and `-`.
     pub fn new(json: impl Into<DefinitionText>) -> Result<Self, Misuse> {
         Declaration::new(json.into()).map(|declaration| Self { declaration })
     }
@@ -144,8 +181,9 @@ impl Declared {
 
 /// A tool whose definition is JSON text, run by a closure.
 ///
-/// Its input is checked against the definition's `input_schema`, as far as [`RawSchema`] goes; a definition without one (a client's
-/// tool of the API's own, such as `bash_20250124`) takes any object.
+/// Its input is checked against the definition's `input_schema`, as far as [`RawSchema`] goes; a
+/// definition without one (a client's tool of the API's own, such as `bash_20250124`) takes any
+/// object.
 ///
 /// ```
 /// use toolrunner_core::tool::{RawTool, Toolbox};
@@ -209,8 +247,9 @@ impl<R> RawTool<R> {
         })
     }
 
-    /// Makes it a member of a toolset, such as `computer`: it answers calls with this `toolset_name` and its name. Its definition is not
-    /// sent; declare the toolset itself, for example as `Declared::new(r#"{"type":"computer_toolset_20260801"}"#)`.
+    /// Makes it a member of a toolset, such as `computer`: it answers calls with this
+    /// `toolset_name` and its name. Its definition is not sent; declare the toolset itself, for
+    /// example as `Declared::new(r#"{"type":"computer_toolset_20260801"}"#)`.
     #[must_use]
     pub fn member_of(mut self, toolset: &'static str) -> Self {
         self.toolset = Some(toolset);
@@ -244,9 +283,11 @@ impl<R> RawTool<R> {
         self
     }
 
-    /// Reads inputs leniently, as some models write them. A string stands for the JSON in it where an argument is a number, a boolean, an
-    /// array or an object: `"5"`, `"[1,2]"`. `null` counts as missing for an argument that may be missing and must not be `null`. OpenAPI's
-    /// `nullable: true` allows `null`. Only the arguments are looked at, not what is inside them, but for `nullable`.
+    /// Reads inputs leniently, as some models write them. A string stands for the JSON in it where
+    /// an argument is a number, a boolean, an array or an object: `"5"`, `"[1,2]"`. `null` counts
+    /// as missing for an argument that may be missing and must not be `null`. OpenAPI's `nullable:
+    /// true` allows `null`. Only the arguments are looked at, not what is inside them, but for
+    /// `nullable`.
     ///
     /// Off by default: the model reads what is wrong, and corrects it.
     #[cfg(feature = "alloc")]
@@ -263,7 +304,8 @@ impl<R> RawTool<R> {
         self
     }
 
-    /// Marks the tool as one whose calls a person must approve: see [`Definition::requires_approval`].
+    /// Marks the tool as one whose calls a person must approve: see
+    /// [`Definition::requires_approval`].
     #[must_use]
     pub fn requires_approval(mut self) -> Self {
         self.requires_approval = true;
@@ -272,9 +314,11 @@ impl<R> RawTool<R> {
 
     fn definition(&self) -> Definition<'_> {
         let mut definition = self.declaration.definition();
-        (definition.serial, definition.blocking, definition.timeout) = (self.serial, self.blocking, self.timeout);
+        (definition.serial, definition.blocking, definition.timeout) =
+            (self.serial, self.blocking, self.timeout);
         definition.toolset = self.toolset;
-        (definition.idempotent, definition.requires_approval) = (self.idempotent, self.requires_approval);
+        (definition.idempotent, definition.requires_approval) =
+            (self.idempotent, self.requires_approval);
         definition
     }
 }
@@ -315,7 +359,9 @@ mod owned {
         /// # Errors
         /// serde_json's, with line and column.
         #[cfg(feature = "serde")]
-        pub fn deserialize<'a, T: serde::Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
+        pub fn deserialize<'a, T: serde::Deserialize<'a>>(
+            &'a self,
+        ) -> Result<T, serde_json::Error> {
             self.value().deserialize()
         }
     }
@@ -326,13 +372,15 @@ mod owned {
         Fut: Future,
         Fut::Output: ToolOutput,
     {
-        /// A tool from its name, its description, its input schema as JSON text, and a closure that is given the input and gives a
-        /// future of the result.
+        /// A tool from its name, its description, its input schema as JSON text, and a closure that
+        /// is given the input and gives a future of the result.
         ///
-        /// The input is always checked against this schema, also if the API is sent [another form of it](super::Declared::new).
+        /// The input is always checked against this schema, also if the API is sent [another form
+        /// of it](super::Declared::new).
         ///
         /// # Errors
-        /// [`Misuse::Json`] if the schema is not JSON; [`Misuse::Setting`] if the name is not 1 to 128 of `a-z`, `A-Z`, `0-9`, `_` and `-`.
+        /// [`Misuse::Json`] if the schema is not JSON; [`Misuse::Setting`] if the name is not 1 to
+        /// 128 of `a-z`, `A-Z`, `0-9`, `_` and `-`.
         pub fn new(name: &str, description: &str, schema: &str, run: F) -> Result<Self, Misuse> {
             let mut json = Vec::new();
             for (key, text) in [("{\"name\":\"", name), ("\",\"description\":\"", description)] {
@@ -342,8 +390,10 @@ mod owned {
             json.extend_from_slice(b"\",\"input_schema\":");
             json.extend_from_slice(schema.as_bytes());
             json.push(b'}');
-            let json = String::from_utf8(json).map_err(|_| Misuse::Json("a schema is a JSON object"))?;
-            crate::json::check(schema.as_bytes()).map_err(|error| error.misuse("a schema is a JSON object"))?;
+            let json =
+                String::from_utf8(json).map_err(|_| Misuse::Json("a schema is a JSON object"))?;
+            crate::json::check(schema.as_bytes())
+                .map_err(|error| error.misuse("a schema is a JSON object"))?;
             Self::of(json.into(), Async(run))
         }
 
@@ -351,7 +401,10 @@ mod owned {
         ///
         /// # Errors
         /// As [`Declared::new`](super::Declared::new).
-        pub fn from_definition(definition: impl Into<DefinitionText>, run: F) -> Result<Self, Misuse> {
+        pub fn from_definition(
+            definition: impl Into<DefinitionText>,
+            run: F,
+        ) -> Result<Self, Misuse> {
             Self::of(definition.into(), Async(run))
         }
     }

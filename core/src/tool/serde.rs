@@ -12,7 +12,8 @@ impl Output<'_> {
     /// Appends `value` as JSON text, written straight into the result.
     ///
     /// # Errors
-    /// `Capacity` if it is full; or what the type's own `Serialize` says, such as a map key that is no string.
+    /// `Capacity` if it is full; or what the type's own `Serialize` says, such as a map key that is
+    /// no string.
     pub fn json<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), ToolError> {
         let written = value.serialize(&mut Writer { out: self, first: true });
         self.state()?;
@@ -70,7 +71,8 @@ impl ser::Error for Error {
     }
 }
 
-/// Writes JSON into the text of a result. What has no room is counted by the output, so nothing here fails for it.
+/// Writes JSON into the text of a result. What has no room is counted by the output, so nothing
+/// here fails for it.
 struct Writer<'o, 'a> {
     out: &'o mut Output<'a>,
     /// Whether nothing stands in the innermost array or object yet.
@@ -110,7 +112,11 @@ struct Open<'w, 'o, 'a> {
 }
 
 impl<'w, 'o, 'a> Open<'w, 'o, 'a> {
-    fn new(writer: &'w mut Writer<'o, 'a>, opening: &str, closing: &'static str) -> Result<Self, Error> {
+    fn new(
+        writer: &'w mut Writer<'o, 'a>,
+        opening: &str,
+        closing: &'static str,
+    ) -> Result<Self, Error> {
         writer.raw(opening)?;
         writer.first = true;
         Ok(Self { writer, closing, verbatim: false })
@@ -218,11 +224,20 @@ impl<'w, 'o, 'a> ser::Serializer for &'w mut Writer<'o, 'a> {
         self.raw("null")
     }
 
-    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<(), Error> {
+    fn serialize_unit_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+    ) -> Result<(), Error> {
         self.string(variant)
     }
 
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<(), Error> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        value: &T,
+    ) -> Result<(), Error> {
         value.serialize(self)
     }
 
@@ -250,7 +265,13 @@ impl<'w, 'o, 'a> ser::Serializer for &'w mut Writer<'o, 'a> {
         Open::new(self, "[", "]")
     }
 
-    fn serialize_tuple_variant(self, _: &'static str, _: u32, variant: &'static str, _: usize) -> Result<Open<'w, 'o, 'a>, Error> {
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        _: usize,
+    ) -> Result<Open<'w, 'o, 'a>, Error> {
         self.variant(variant)?;
         Open::new(self, "[", "]}")
     }
@@ -266,7 +287,13 @@ impl<'w, 'o, 'a> ser::Serializer for &'w mut Writer<'o, 'a> {
         Open::new(self, "{", "}")
     }
 
-    fn serialize_struct_variant(self, _: &'static str, _: u32, variant: &'static str, _: usize) -> Result<Open<'w, 'o, 'a>, Error> {
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        _: usize,
+    ) -> Result<Open<'w, 'o, 'a>, Error> {
         self.variant(variant)?;
         Open::new(self, "{", "}}")
     }

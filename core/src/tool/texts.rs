@@ -19,14 +19,16 @@ pub const EMPTY_ERROR: &str = "Error: (no message)";
 pub enum Notice<'a> {
     /// No runnable tool has this name: `Error: Tool 'X' not found`.
     NotFound(Text<'a>),
-    /// The call is of a toolset's member that nothing here runs: `Error: Toolset 'T' member 'M' not found`.
+    /// The call is of a toolset's member that nothing here runs: `Error: Toolset 'T' member 'M' not
+    /// found`.
     MemberNotFound {
         /// The toolset's name.
         toolset: Text<'a>,
         /// The member's name.
         name: Text<'a>,
     },
-    /// The input does not fit the schema: `Error: invalid input for tool 'X': <path>: expected …, got …`.
+    /// The input does not fit the schema: `Error: invalid input for tool 'X': <path>: expected …,
+    /// got …`.
     InvalidInput {
         /// The tool's name.
         name: Text<'a>,
@@ -39,8 +41,8 @@ pub enum Notice<'a> {
     Cancelled,
     /// The tool took longer than it may: `Error: timed out after N ms`.
     TimedOut(Duration),
-    /// The model's input was no JSON object:
-    /// `Error: invalid input for tool 'X': input: expected an object, got …`, or what was wrong with the JSON, and where.
+    /// The model's input was no JSON object: `Error: invalid input for tool 'X': input: expected an
+    /// object, got …`, or what was wrong with the JSON, and where.
     InvalidJson {
         /// The tool's name.
         name: Text<'a>,
@@ -84,7 +86,13 @@ impl Notice<'_> {
             Self::Cancelled => each("Error: cancelled"),
             Self::TimedOut(limit) => {
                 each("Error: timed out after ")?;
-                number(limit.as_secs().saturating_mul(1000).saturating_add(u64::from(limit.subsec_millis())), each)?;
+                number(
+                    limit
+                        .as_secs()
+                        .saturating_mul(1000)
+                        .saturating_add(u64::from(limit.subsec_millis())),
+                    each,
+                )?;
                 each(" ms")
             }
             Self::InvalidJson { name, error, got } => {

@@ -5,7 +5,8 @@ use super::{Definition, Output, ToolCall, ToolError};
 use crate::error::Misuse;
 use crate::json::{self, Kind, Text, Value};
 
-/// Tools by index. `#[tool]` and `#[toolbox]` write this; a tuple of toolboxes is one whose counts add up.
+/// Tools by index. `#[tool]` and `#[toolbox]` write this; a tuple of toolboxes is one whose counts
+/// add up.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no tool",
     label = "neither a tool, nor a toolbox, nor a tuple of them",
@@ -23,17 +24,28 @@ pub trait Toolbox {
     ///
     /// # Errors
     /// What the model is to read: the driver makes it the result, see [`ToolError::write_to`].
-    async fn call(&self, i: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError>;
+    async fn call(
+        &self,
+        i: usize,
+        call: ToolCall<'_>,
+        out: &mut Output<'_>,
+    ) -> Result<(), ToolError>;
 
     /// The index of the first runnable tool of this name that is no member of a toolset.
     fn find(&self, name: Text<'_>) -> Option<usize> {
-        (0..self.count()).find(|&i| self.definition(i).is_some_and(|tool| tool.runnable && tool.toolset.is_none() && name == *tool.name))
+        (0..self.count()).find(|&i| {
+            self.definition(i)
+                .is_some_and(|tool| tool.runnable && tool.toolset.is_none() && name == *tool.name)
+        })
     }
 
     /// The index of the first runnable member of this name in this toolset.
     fn find_member(&self, toolset: Text<'_>, name: Text<'_>) -> Option<usize> {
         let is_in = |tool: &Definition<'_>| tool.toolset.is_some_and(|own| toolset == *own);
-        (0..self.count()).find(|&i| self.definition(i).is_some_and(|tool| tool.runnable && is_in(&tool) && name == *tool.name))
+        (0..self.count()).find(|&i| {
+            self.definition(i)
+                .is_some_and(|tool| tool.runnable && is_in(&tool) && name == *tool.name)
+        })
     }
 
     /// Lends this toolbox, so that it can be part of a tuple: `(board.by_ref(), now)`.
@@ -59,17 +71,28 @@ pub trait Tools: Send + Sync + 'static {
     ///
     /// # Errors
     /// What the model is to read: the driver makes it the result, see [`ToolError::write_to`].
-    fn call(&self, i: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> impl Future<Output = Result<(), ToolError>> + Send;
+    fn call(
+        &self,
+        i: usize,
+        call: ToolCall<'_>,
+        out: &mut Output<'_>,
+    ) -> impl Future<Output = Result<(), ToolError>> + Send;
 
     /// The index of the first runnable tool of this name that is no member of a toolset.
     fn find(&self, name: Text<'_>) -> Option<usize> {
-        (0..self.count()).find(|&i| self.definition(i).is_some_and(|tool| tool.runnable && tool.toolset.is_none() && name == *tool.name))
+        (0..self.count()).find(|&i| {
+            self.definition(i)
+                .is_some_and(|tool| tool.runnable && tool.toolset.is_none() && name == *tool.name)
+        })
     }
 
     /// The index of the first runnable member of this name in this toolset.
     fn find_member(&self, toolset: Text<'_>, name: Text<'_>) -> Option<usize> {
         let is_in = |tool: &Definition<'_>| tool.toolset.is_some_and(|own| toolset == *own);
-        (0..self.count()).find(|&i| self.definition(i).is_some_and(|tool| tool.runnable && is_in(&tool) && name == *tool.name))
+        (0..self.count()).find(|&i| {
+            self.definition(i)
+                .is_some_and(|tool| tool.runnable && is_in(&tool) && name == *tool.name)
+        })
     }
 }
 
@@ -82,8 +105,8 @@ pub fn not_found(call: &ToolCall<'_>, out: &mut Output<'_>) -> ToolError {
 
 /// Checks what the API would refuse, or what no loop could run: names, duplicates, definitions.
 ///
-/// A definition with a `type` of its own (a server's tool, or a client's such as `bash_20250124`) needs no input schema, and no
-/// name if it is not runnable.
+/// A definition with a `type` of its own (a server's tool, or a client's such as `bash_20250124`)
+/// needs no input schema, and no name if it is not runnable.
 ///
 /// # Errors
 /// [`Misuse`] with the index of the first tool that is wrong.
@@ -102,7 +125,10 @@ pub fn check_server_tools(tools: &(impl Tools + ?Sized)) -> Result<(), Misuse> {
 /// Checks one definition, the one at this index.
 pub(super) type Check = fn(&Definition<'_>, usize) -> Result<(), Misuse>;
 
-fn check<'t>(count: usize, definition: impl Fn(usize) -> Option<Definition<'t>>) -> Result<(), Misuse> {
+fn check<'t>(
+    count: usize,
+    definition: impl Fn(usize) -> Option<Definition<'t>>,
+) -> Result<(), Misuse> {
     for i in 0..count {
         let tool = definition(i).ok_or(Misuse::ToolDefinition(i))?;
         if tool.toolset.is_some() {
@@ -115,8 +141,10 @@ fn check<'t>(count: usize, definition: impl Fn(usize) -> Option<Definition<'t>>)
         }
         // Those without a name are the server's, and there may be several.
         if !tool.name.is_empty()
-            && let Some(first) =
-                (0..i).find(|&j| definition(j).is_some_and(|other| other.name == tool.name && other.toolset == tool.toolset))
+            && let Some(first) = (0..i).find(|&j| {
+                definition(j)
+                    .is_some_and(|other| other.name == tool.name && other.toolset == tool.toolset)
+            })
         {
             return Err(Misuse::DuplicateTool(first, i));
         }
@@ -125,7 +153,8 @@ fn check<'t>(count: usize, definition: impl Fn(usize) -> Option<Definition<'t>>)
 }
 
 pub(super) fn check_definition(tool: &Definition<'_>, i: usize) -> Result<(), Misuse> {
-    let checked = json::check(tool.json.as_bytes()).ok().filter(|checked| checked.lone_surrogate.is_none());
+    let checked =
+        json::check(tool.json.as_bytes()).ok().filter(|checked| checked.lone_surrogate.is_none());
     let json = checked.and_then(|_| Value::whole(tool.json.as_bytes()));
     let json = json.filter(|json| json.kind() == Kind::Object).ok_or(Misuse::ToolDefinition(i))?;
     let [kind, name, schema] = json.pick(["type", "name", "input_schema"]);
@@ -139,13 +168,15 @@ pub(super) fn check_definition(tool: &Definition<'_>, i: usize) -> Result<(), Mi
     if schema.is_some_and(crate::schema::is_refused) {
         return Err(Misuse::ToolSchema(i));
     }
-    let of_object = |schema: Value<'_>| schema.member("type").is_some_and(|kind| kind.is_text("object"));
+    let of_object =
+        |schema: Value<'_>| schema.member("type").is_some_and(|kind| kind.is_text("object"));
     if schema.map_or(typed, of_object) { Ok(()) } else { Err(Misuse::ToolDefinition(i)) }
 }
 
 /// Whether the API takes this as a tool's name: `^[a-zA-Z0-9_-]{1,128}$`.
 pub(crate) fn is_name(name: &str) -> bool {
-    (1..=128).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+    (1..=128).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }
 
 /// A toolbox that is lent, so that it can be part of a tuple: see [`Toolbox::by_ref`].
@@ -161,7 +192,12 @@ impl<T: Toolbox + ?Sized> Toolbox for ByRef<'_, T> {
         self.0.definition(i)
     }
 
-    async fn call(&self, i: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+    async fn call(
+        &self,
+        i: usize,
+        call: ToolCall<'_>,
+        out: &mut Output<'_>,
+    ) -> Result<(), ToolError> {
         self.0.call(i, call, out).await
     }
 }
@@ -176,12 +212,18 @@ impl<T: Tools> Tools for alloc::sync::Arc<T> {
         (**self).definition(i)
     }
 
-    async fn call(&self, i: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+    async fn call(
+        &self,
+        i: usize,
+        call: ToolCall<'_>,
+        out: &mut Output<'_>,
+    ) -> Result<(), ToolError> {
         (**self).call(i, call, out).await
     }
 }
 
-/// What `#[tool]` makes of a function. The function's name is then a function without arguments that returns this.
+/// What `#[tool]` makes of a function. The function's name is then a function without arguments
+/// that returns this.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "a function that returns `{Self}` is no tool",
@@ -193,8 +235,8 @@ pub trait ToolFunction {
     const DEFINITION: Definition<'static>;
 }
 
-/// A function under `#[tool]`, by its name: it stands for its tool wherever a toolbox is expected. The compiler shows the name of this
-/// trait where the attribute was forgotten.
+/// A function under `#[tool]`, by its name: it stands for its tool wherever a toolbox is expected.
+/// The compiler shows the name of this trait where the attribute was forgotten.
 #[doc(hidden)]
 pub trait HasToolAttribute {
     /// The tool.

@@ -1,11 +1,15 @@
 //! Blocks of a streamed reply: each grows at its hole, wherever it stands.
 //!
-//! `{"type":"text","text":"Hel│"}`: the hole is before the closing quote. What is behind a hole (the block's own end, and the blocks
-//! that began later) moves when the block grows; in order, that is two bytes.
+//! `{"type":"text","text":"Hel│"}`: the hole is before the closing quote. What is behind a hole
+//! (the block's own end, and the blocks that began later) moves when the block grows; in order,
+//! that is two bytes.
 
 mod hole;
 
-use super::input::{Half, begins_with_low, close_call, ends_with_high, ensure_named, escaped_unit, mend_surrogates, unescape_in_place};
+use super::input::{
+    Half, begins_with_low, close_call, ends_with_high, ensure_named, escaped_unit, mend_surrogates,
+    unescape_in_place,
+};
 use super::stream::Due;
 use super::{Happened, HappenedKind, Reply, kind_of, unexpected};
 use crate::error::{Capacity, Error};
@@ -25,7 +29,8 @@ pub(super) enum BlockKind {
     /// `tool_use`.
     Call,
     Compaction,
-    /// What only the user or the system may say: with it in a reply the API would take no conversation again.
+    /// What only the user or the system may say: with it in a reply the API would take no
+    /// conversation again.
     Misplaced,
     Other,
     /// `server_tool_use`, `mcp_tool_use`: grown like a call, but not ours to run.
@@ -51,7 +56,11 @@ impl BlockKind {
     }
 
     pub(super) fn ensure_said_by_the_model(self) -> Result<(), Error> {
-        if self == Self::Misplaced { Err(unexpected("blocks that a model may say")) } else { Ok(()) }
+        if self == Self::Misplaced {
+            Err(unexpected("blocks that a model may say"))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -119,7 +128,8 @@ impl Reply {
         }
         let start = t.len();
         let block = source.bytes(t);
-        let (kind, len) = (kind_of(Value::whole(block).and_then(|block| block.member("type"))), block.len());
+        let (kind, len) =
+            (kind_of(Value::whole(block).and_then(|block| block.member("type"))), block.len());
         kind.ensure_said_by_the_model()?;
         let before: &[u8] = match (self.has_blocks, start) {
             (true, _) => b",",
@@ -156,7 +166,8 @@ impl Reply {
         Ok(Happened { kind: HappenedKind::BlockStart, index: usize::from(place), span })
     }
 
-    /// The position among the open blocks of that with this index; without an index it is the only one. Nothing if it is not open.
+    /// The position among the open blocks of that with this index; without an index it is the only
+    /// one. Nothing if it is not open.
     pub(super) fn find(&self, index: Option<u16>) -> Result<Option<usize>, Error> {
         match (index, self.open.len()) {
             (Some(index), _) => Ok(self.open.iter().position(|block| block.index == index)),
@@ -167,8 +178,15 @@ impl Reply {
     }
 
     /// Opens a block of text that the stream did not open. Its first text stays due.
-    fn start_text(&mut self, index: Option<u16>, text: Source<'_>, lone: bool, t: &mut Transcript<'_>) -> Result<Happened, Error> {
-        // The text lies behind what is written now: the block, and what comes before a message's first.
+    fn start_text(
+        &mut self,
+        index: Option<u16>,
+        text: Source<'_>,
+        lone: bool,
+        t: &mut Transcript<'_>,
+    ) -> Result<Happened, Error> {
+        // The text lies behind what is written now: the block, and what comes before a message's
+        // first.
         const ROOM: usize = 64;
         let text = match text {
             Source::Chunk(bytes) => {
@@ -186,7 +204,8 @@ impl Reply {
         Ok(happened)
     }
 
-    /// [`delta`](Self::delta) of the one block that is open, to the field that grew last: nothing but the bytes. Nothing in any other case.
+    /// [`delta`](Self::delta) of the one block that is open, to the field that grew last: nothing
+    /// but the bytes. Nothing in any other case.
     pub(super) fn next_delta(
         &mut self,
         index: usize,
@@ -203,12 +222,17 @@ impl Reply {
             t.insert(hole, text)?;
             block.hole += text.len();
             block.span.end += text.len();
-            return Ok(Some(Happened { kind: HappenedKind::of(field), index: block.place(), span: Span::new(hole, block.hole) }));
+            return Ok(Some(Happened {
+                kind: HappenedKind::of(field),
+                index: block.place(),
+                span: Span::new(hole, block.hole),
+            }));
         }
         Ok(None)
     }
 
-    /// Adds to a block's field; gives what came in, where it now stands. `value` is a string's content, or a whole citation.
+    /// Adds to a block's field; gives what came in, where it now stands. `value` is a string's
+    /// content, or a whole citation.
     #[cfg_attr(target_pointer_width = "64", inline(never))]
     pub(super) fn delta(
         &mut self,
@@ -220,7 +244,9 @@ impl Reply {
     ) -> Result<Happened, Error> {
         match self.find(index)? {
             Some(position) => self.delta_at(position, field, value, lone, t),
-            None if field == Field::Text && self.open.is_empty() => self.start_text(index, value, lone, t),
+            None if field == Field::Text && self.open.is_empty() => {
+                self.start_text(index, value, lone, t)
+            }
             None => Err(unexpected("the index of an open block")),
         }
     }
@@ -237,11 +263,18 @@ impl Reply {
         let Some(block) = self.open.get(position) else { return Err(unexpected("an open block")) };
         let place = block.place();
         // An empty first piece says nothing: an input that came whole with the block's start stays.
-        if field == Field::Input && value.is_empty() && block.kind.is_call() && block.field.is_none() {
+        if field == Field::Input
+            && value.is_empty()
+            && block.kind.is_call()
+            && block.field.is_none()
+        {
             return Ok(Happened { kind: HappenedKind::Input, index: place, span: Span::default() });
         }
-        // As a rule the first piece decides, so the whole text is not read again when the block ends.
-        let says_something = field == Field::Text && !block.says_something && !is_blank(Text::from_bytes(value.bytes(t)));
+        // As a rule the first piece decides, so the whole text is not read again when the block
+        // ends.
+        let says_something = field == Field::Text
+            && !block.says_something
+            && !is_blank(Text::from_bytes(value.bytes(t)));
         let mut hole = self.hole(position, field, t)?;
         let before = hole;
         if let Some(block) = self.open.get_mut(position) {
@@ -259,10 +292,16 @@ impl Reply {
         }
         if field == Field::Input {
             let count = self.input(position, hole, value, t)?;
-            return Ok(Happened { kind: HappenedKind::Input, index: place, span: Span::new(before, hole + count) });
+            return Ok(Happened {
+                kind: HappenedKind::Input,
+                index: place,
+                span: Span::new(before, hole + count),
+            });
         }
         let count = self.bring_in(position, hole, value, t)?;
-        if field == Field::Citations && !t.whole().get(..hole).unwrap_or_default().trim_ascii_end().ends_with(b"[") {
+        if field == Field::Citations
+            && !t.whole().get(..hole).unwrap_or_default().trim_ascii_end().ends_with(b"[")
+        {
             self.insert(position, hole, b",", t)?;
             hole += 1;
         }
@@ -276,7 +315,8 @@ impl Reply {
                 told.start = told.start.saturating_sub(UNIT);
                 block.untold = None;
             }
-            if block.lone_surrogate && block.untold.is_none() && ends_with_high(told.of(t.whole())) {
+            if block.lone_surrogate && block.untold.is_none() && ends_with_high(told.of(t.whole()))
+            {
                 told.end = told.end.saturating_sub(UNIT);
                 block.untold = Some(field);
                 // So that what comes next does not go the short way.
@@ -287,12 +327,20 @@ impl Reply {
     }
 
     /// At a block's end: half of a pair that stayed alone, if there is one and it was not told yet.
-    pub(super) fn untold_half(&mut self, position: usize, t: &mut Transcript<'_>) -> Result<Option<Happened>, Error> {
+    pub(super) fn untold_half(
+        &mut self,
+        position: usize,
+        t: &mut Transcript<'_>,
+    ) -> Result<Option<Happened>, Error> {
         let Some(block) = self.open.get(position).copied() else { return Ok(None) };
         if block.half.is_some() {
             // A space begins no second half.
             let hole = self.flush_half(position, block.hole, Source::Chunk(b" "), t)?;
-            return Ok(Some(Happened { kind: HappenedKind::Input, index: block.place(), span: Span::new(block.hole, hole) }));
+            return Ok(Some(Happened {
+                kind: HappenedKind::Input,
+                index: block.place(),
+                span: Span::new(block.hole, hole),
+            }));
         }
         let Some(field) = block.untold else { return Ok(None) };
         let hole = self.hole(position, field, t)?;
@@ -304,8 +352,16 @@ impl Reply {
     }
 
     /// Adds to a call's input: unescaped, because it is JSON itself. Gives how much that is.
-    fn input(&mut self, position: usize, hole: usize, value: Source<'_>, t: &mut Transcript<'_>) -> Result<usize, Error> {
-        let Some(block) = self.open.get(position).copied() else { return Err(unexpected("an open block")) };
+    fn input(
+        &mut self,
+        position: usize,
+        hole: usize,
+        value: Source<'_>,
+        t: &mut Transcript<'_>,
+    ) -> Result<usize, Error> {
+        let Some(block) = self.open.get(position).copied() else {
+            return Err(unexpected("an open block"));
+        };
         let value = match value {
             Source::Chunk(raw) if raw.contains(&b'\\') => {
                 let start = t.len();
@@ -331,9 +387,18 @@ impl Reply {
         Ok(count)
     }
 
-    /// Writes a first half that stayed alone, unless `next` begins with the second. Gives the hole behind it.
-    fn flush_half(&mut self, position: usize, hole: usize, next: Source<'_>, t: &mut Transcript<'_>) -> Result<usize, Error> {
-        let Some(half) = self.open.get(position).and_then(|block| block.half) else { return Ok(hole) };
+    /// Writes a first half that stayed alone, unless `next` begins with the second. Gives the hole
+    /// behind it.
+    fn flush_half(
+        &mut self,
+        position: usize,
+        hole: usize,
+        next: Source<'_>,
+        t: &mut Transcript<'_>,
+    ) -> Result<usize, Error> {
+        let Some(half) = self.open.get(position).and_then(|block| block.half) else {
+            return Ok(hole);
+        };
         let raw = next.bytes(t);
         if raw.is_empty() || begins_with_low(raw) {
             return Ok(hole);
@@ -346,12 +411,20 @@ impl Reply {
         Ok(hole + UNIT)
     }
 
-    /// The end of a block: its input is checked, its lone surrogates are mended. No [half](Self::untold_half) is held back any more.
-    pub(super) fn stop_block(&mut self, position: usize, t: &mut Transcript<'_>) -> Result<Happened, Error> {
-        let Some(block) = self.open.get(position).copied() else { return Err(unexpected("an open block")) };
+    /// The end of a block: its input is checked, its lone surrogates are mended. No
+    /// [half](Self::untold_half) is held back any more.
+    pub(super) fn stop_block(
+        &mut self,
+        position: usize,
+        t: &mut Transcript<'_>,
+    ) -> Result<Happened, Error> {
+        let Some(block) = self.open.get(position).copied() else {
+            return Err(unexpected("an open block"));
+        };
         let mut span = block.span;
         if block.kind.is_call() {
-            let grown = (block.field == Some(Field::Input)).then_some(Span::new(block.input_start, block.hole));
+            let grown = (block.field == Some(Field::Input))
+                .then_some(Span::new(block.input_start, block.hole));
             let (end, bad) = close_call(t, span, grown)?;
             let (before, after) = (span.end, end);
             span.end = end;

@@ -49,9 +49,13 @@ impl BadInputs {
         if let Some(word) = self.calls.get_mut(call / 32) {
             *word |= 1 << (call % 32);
         }
-        // That it is bad counts; why is kept as long as there is room, and of the first 128 calls: a turn cannot have more.
-        if let (Ok(call), Ok(at)) = (u8::try_from(call), u32::try_from(fault.map_or(0, |fault| fault.at))) {
-            let _ = self.faults.push(Noted { expected: fault.map(|fault| fault.expected), at, call });
+        // That it is bad counts; why is kept as long as there is room, and of the first 128 calls:
+        // a turn cannot have more.
+        if let (Ok(call), Ok(at)) =
+            (u8::try_from(call), u32::try_from(fault.map_or(0, |fault| fault.at)))
+        {
+            let _ =
+                self.faults.push(Noted { expected: fault.map(|fault| fault.expected), at, call });
         }
     }
 
@@ -68,10 +72,12 @@ impl BadInputs {
     }
 }
 
-/// A mended input: what the model wrote, as a string in an object, as the provider's documentation proposes.
+/// A mended input: what the model wrote, as a string in an object, as the provider's documentation
+/// proposes.
 const MENDED: (&[u8], &[u8]) = (b"{\"INVALID_JSON\":\"", b"\"}");
 
-/// The first half of a surrogate pair whose second half may come with the next delta. It is never 0, which saves two bytes a block.
+/// The first half of a surrogate pair whose second half may come with the next delta. It is never
+/// 0, which saves two bytes a block.
 pub(super) type Half = Option<NonZeroU16>;
 
 /// A code unit as an escape.
@@ -91,7 +97,8 @@ pub(super) fn begins_with_low(raw: &[u8]) -> bool {
 /// Whether `raw`, the content of a string, ends with the escape of a pair's first half.
 pub(super) fn ends_with_high(raw: &[u8]) -> bool {
     let Some(at) = raw.len().checked_sub(6) else { return false };
-    let backslashes = raw.get(..at).unwrap_or_default().iter().rev().take_while(|byte| **byte == b'\\').count();
+    let backslashes =
+        raw.get(..at).unwrap_or_default().iter().rev().take_while(|byte| **byte == b'\\').count();
     // Behind an odd number of them the next one is no escape, but escaped.
     backslashes % 2 == 0 && unit(raw, at).is_some_and(|unit| (0xd800..0xdc00).contains(&unit))
 }
@@ -101,10 +108,11 @@ fn unit(raw: &[u8], at: usize) -> Option<u32> {
     if raw.get(at..)?.starts_with(b"\\u") { hex4(raw, at + 2) } else { None }
 }
 
-/// Unescapes the content of a JSON string where it stands and gives its new length, which is never more.
+/// Unescapes the content of a JSON string where it stands and gives its new length, which is never
+/// more.
 ///
-/// A first half at the end goes to `half`; a half alone stays the escape that it is. `half` may come in set only if
-/// [`begins_with_low`].
+/// A first half at the end goes to `half`; a half alone stays the escape that it is. `half` may
+/// come in set only if [`begins_with_low`].
 pub(super) fn unescape_in_place(bytes: &mut [u8], half: &mut Half) -> usize {
     let (mut read, mut write) = (0, 0);
     let mut utf8 = [0; 4];
@@ -176,7 +184,8 @@ fn put(bytes: &mut [u8], at: usize, byte: u8) {
     }
 }
 
-/// Replaces each lone surrogate's escape by that of U+FFFD, of the same length: the API refuses text that is none.
+/// Replaces each lone surrogate's escape by that of U+FFFD, of the same length: the API refuses
+/// text that is none.
 pub(super) fn mend_surrogates(bytes: &mut [u8]) {
     let mut at = 0;
     while at < bytes.len() {
@@ -186,7 +195,11 @@ pub(super) fn mend_surrogates(bytes: &mut [u8]) {
         }
         at += match unit(bytes, at) {
             None => 2,
-            Some(0xd800..0xdc00) if unit(bytes, at + 6).is_some_and(|low| (0xdc00..0xe000).contains(&low)) => 12,
+            Some(0xd800..0xdc00)
+                if unit(bytes, at + 6).is_some_and(|low| (0xdc00..0xe000).contains(&low)) =>
+            {
+                12
+            }
             Some(0xd800..0xe000) => {
                 if let Some(place) = bytes.get_mut(at..at + 6) {
                     copy(place, b"\\ufffd");
@@ -198,10 +211,15 @@ pub(super) fn mend_surrogates(bytes: &mut [u8]) {
     }
 }
 
-/// Makes an object of the input at `span`, if it is one in a form that gateways give it: nothing, `null` or `""` for no arguments, or a
-/// string that holds the object's JSON. Gives its new end; nothing if it is no object in any form. `grown`: it came in deltas, where
-/// what the model wrote is told apart from what is not there.
-pub(super) fn read_input(t: &mut Transcript<'_>, span: Span, grown: bool) -> Result<Option<usize>, Capacity> {
+/// Makes an object of the input at `span`, if it is one in a form that gateways give it: nothing,
+/// `null` or `""` for no arguments, or a string that holds the object's JSON. Gives its new end;
+/// nothing if it is no object in any form. `grown`: it came in deltas, where what the model wrote
+/// is told apart from what is not there.
+pub(super) fn read_input(
+    t: &mut Transcript<'_>,
+    span: Span,
+    grown: bool,
+) -> Result<Option<usize>, Capacity> {
     let text = span.of(t.whole()).trim_ascii();
     let is_empty = text.is_empty() || (!grown && (text == b"null" || text == b"\"\""));
     if is_empty {
@@ -222,14 +240,19 @@ pub(super) fn read_input(t: &mut Transcript<'_>, span: Span, grown: bool) -> Res
     }
 }
 
-/// Puts the object that the string at `span` holds in its place and gives the new end; nothing, and the string stays, if it holds none.
+/// Puts the object that the string at `span` holds in its place and gives the new end; nothing, and
+/// the string stays, if it holds none.
 fn open_string(t: &mut Transcript<'_>, span: Span) -> Result<Option<usize>, Capacity> {
     // Unescaped in the tail, so that the string is still there if it is none.
     let start = t.len();
     t.append_within(span)?;
     t.truncate(start);
     let copy = Span::new(start, 0).with_len(span.len());
-    let quotes = copy.of(t.whole()).iter().position(|byte| *byte == b'"').zip(copy.of(t.whole()).iter().rposition(|byte| *byte == b'"'));
+    let quotes = copy
+        .of(t.whole())
+        .iter()
+        .position(|byte| *byte == b'"')
+        .zip(copy.of(t.whole()).iter().rposition(|byte| *byte == b'"'));
     let Some((open, close)) = quotes else { return Ok(None) };
     let start = copy.start + open + 1;
     let content = t.whole_mut().get_mut(start..copy.start + close).unwrap_or_default();
@@ -250,8 +273,13 @@ fn open_string(t: &mut Transcript<'_>, span: Span) -> Result<Option<usize>, Capa
     Ok(Some(end))
 }
 
-/// Makes the input at `span` a JSON object: anything else is kept as a string in one. Gives its new end, and what was wrong.
-fn close_input(t: &mut Transcript<'_>, span: Span, grown: bool) -> Result<(usize, Option<Fault>), Capacity> {
+/// Makes the input at `span` a JSON object: anything else is kept as a string in one. Gives its new
+/// end, and what was wrong.
+fn close_input(
+    t: &mut Transcript<'_>,
+    span: Span,
+    grown: bool,
+) -> Result<(usize, Option<Fault>), Capacity> {
     if let Some(end) = read_input(t, span, grown)? {
         return Ok((end, None));
     }
@@ -295,21 +323,35 @@ fn mend_input(transcript: &mut Transcript<'_>, span: Span) -> Result<usize, Capa
     Ok(span.end + more + MENDED.0.len() + MENDED.1.len())
 }
 
-/// A call of the server's own goes back as it came: the API would take no conversation again in which one has no id or no name.
+/// A call of the server's own goes back as it came: the API would take no conversation again in
+/// which one has no id or no name.
 pub(super) fn ensure_named(call: Span, t: &Transcript<'_>) -> Result<(), Error> {
     let parts = Value::whole(call.of(t.whole())).unwrap_or_default().pick(["id", "name"]);
-    let is_text = |part: Option<Value<'_>>| part.and_then(Value::as_text).is_some_and(|text| !text.is_empty());
-    if parts.into_iter().all(is_text) { Ok(()) } else { Err(unexpected("server calls that have a name and an id")) }
+    let is_text = |part: Option<Value<'_>>| {
+        part.and_then(Value::as_text).is_some_and(|text| !text.is_empty())
+    };
+    if parts.into_iter().all(is_text) {
+        Ok(())
+    } else {
+        Err(unexpected("server calls that have a name and an id"))
+    }
 }
 
-/// Sees that the call in `block` has a JSON object for an input. `grown`: where the input is, if it came in pieces. Gives the block's
-/// new end.
-pub(super) fn close_call(t: &mut Transcript<'_>, block: Span, grown: Option<Span>) -> Result<(usize, Option<Fault>), Capacity> {
+/// Sees that the call in `block` has a JSON object for an input. `grown`: where the input is, if it
+/// came in pieces. Gives the block's new end.
+pub(super) fn close_call(
+    t: &mut Transcript<'_>,
+    block: Span,
+    grown: Option<Span>,
+) -> Result<(usize, Option<Fault>), Capacity> {
     let (input, end) = match grown {
         Some(input) => (input, block.end),
         None => {
-            let value = Value::whole(block.of(t.whole())).and_then(|value| value.member(Field::Input.member()));
-            match value.and_then(|value| Some(Span::new(value.offset_in(t.whole())?, 0).with_len(value.raw().len()))) {
+            let value = Value::whole(block.of(t.whole()))
+                .and_then(|value| value.member(Field::Input.member()));
+            match value.and_then(|value| {
+                Some(Span::new(value.offset_in(t.whole())?, 0).with_len(value.raw().len()))
+            }) {
                 Some(input) => (input, block.end),
                 None => {
                     let at = block.end.saturating_sub(1);

@@ -1,9 +1,11 @@
-//! A reply on its way in: bytes become events, and the assistant message grows in place at the transcript's end.
+//! A reply on its way in: bytes become events, and the assistant message grows in place at the
+//! transcript's end.
 //!
 //! ```text
 //! transcript: … earlier messages │mark ,{"role":"assistant","content":[ block, block, │len   tail: a frame in pieces
 //! ```
-//! The message's end (`]}`) is written when the reply is whole. Until then the run may cut back to the mark, and nothing was said.
+//! The message's end (`]}`) is written when the reply is whole. Until then the run may cut back to
+//! the mark, and nothing was said.
 
 mod blocks;
 mod input;
@@ -25,7 +27,12 @@ use whole::Whole;
 /// Most bytes that are kept of what came instead of a reply.
 const SHOWN: usize = 512;
 
-const NO_USAGE: Usage = Usage { input_tokens: 0, output_tokens: 0, cache_creation_input_tokens: 0, cache_read_input_tokens: 0 };
+const NO_USAGE: Usage = Usage {
+    input_tokens: 0,
+    output_tokens: 0,
+    cache_creation_input_tokens: 0,
+    cache_read_input_tokens: 0,
+};
 
 /// What a piece of a reply did, as plain data: `Run::event` lends it as an event.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +42,8 @@ pub struct Happened {
     pub(crate) span: Span,
 }
 
-/// As wide as what it stands beside, for it is handed from one to the next for every piece of a text.
+/// As wide as what it stands beside, for it is handed from one to the next for every piece of a
+/// text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(crate) enum HappenedKind {
@@ -44,7 +52,8 @@ pub(crate) enum HappenedKind {
     Citation,
     Compaction,
     Input,
-    /// The stop reason and the last usage; the span is the event's JSON, empty for a whole-JSON reply.
+    /// The stop reason and the last usage; the span is the event's JSON, empty for a whole-JSON
+    /// reply.
     MessageDelta,
     /// The span is the message's JSON as it came, without content in a stream.
     MessageStart,
@@ -57,14 +66,20 @@ pub(crate) enum HappenedKind {
 }
 
 impl Happened {
-    /// Whether it is about the message as a whole (its start, its end, its stop reason), and no part of a block.
+    /// Whether it is about the message as a whole (its start, its end, its stop reason), and no
+    /// part of a block.
     pub const fn is_of_message(&self) -> bool {
-        matches!(self.kind, HappenedKind::MessageStart | HappenedKind::MessageDelta | HappenedKind::MessageStop)
+        matches!(
+            self.kind,
+            HappenedKind::MessageStart | HappenedKind::MessageDelta | HappenedKind::MessageStop
+        )
     }
 
-    /// Whether the message grew: a block began or ended, or a piece came that is not empty. A server can send everything else for ever.
+    /// Whether the message grew: a block began or ended, or a piece came that is not empty. A
+    /// server can send everything else for ever.
     pub fn is_progress(&self) -> bool {
-        let is_of_block = self.kind.is_content() && !matches!(self.kind, HappenedKind::MessageDelta | HappenedKind::MessageStop);
+        let is_of_block = self.kind.is_content()
+            && !matches!(self.kind, HappenedKind::MessageDelta | HappenedKind::MessageStop);
         is_of_block && self.span.len() > 0
     }
 }
@@ -133,7 +148,8 @@ pub(crate) struct Reply {
     pub(crate) bad: BadInputs,
     pub(crate) stop: Option<StopReason>,
     pub(crate) usage: Usage,
-    /// Where, in the tail, what ended the reply lies: the API's error, or the start of what came instead of a reply.
+    /// Where, in the tail, what ended the reply lies: the API's error, or the start of what came
+    /// instead of a reply.
     pub(crate) failure: Span,
 }
 
@@ -163,8 +179,9 @@ impl Reply {
         !self.has_blocks
     }
 
-    /// Whether every block of the whole message goes back, as [`history::kept`](crate::history::kept) would find by reading all of them:
-    /// each text says something, and the last block is a text or a call. `false` if that is not known.
+    /// Whether every block of the whole message goes back, as
+    /// [`history::kept`](crate::history::kept) would find by reading all of them: each text says
+    /// something, and the last block is a text or a call. `false` if that is not known.
     pub(crate) const fn is_kept_whole(&self) -> bool {
         !self.has_blank_text && matches!(self.last, BlockKind::Text | BlockKind::Call)
     }
@@ -179,7 +196,8 @@ impl Reply {
         self.has_blocks = true;
     }
 
-    /// Where the blocks end that are whole, but for those behind one that is not; nothing if there are none, or if all was said.
+    /// Where the blocks end that are whole, but for those behind one that is not; nothing if there
+    /// are none, or if all was said.
     pub(crate) fn end_of_whole_blocks(&self, transcript: &Transcript<'_>) -> Option<usize> {
         if !self.is_streamed() || self.phase == Phase::Start || !self.has_blocks {
             return None;
@@ -189,14 +207,21 @@ impl Reply {
         if self.phase == Phase::Stopped {
             return transcript.len().checked_sub(2);
         }
-        let Some(cut) = self.open.iter().map(OpenBlock::start).min() else { return Some(transcript.len()) };
+        let Some(cut) = self.open.iter().map(OpenBlock::start).min() else {
+            return Some(transcript.len());
+        };
         // Before the first block there is no comma.
         let comma = cut.checked_sub(1)?;
         (transcript.bytes().get(comma) == Some(&b',')).then_some(comma)
     }
 
     /// Puts `new` into the block that has just begun, at `at`.
-    pub(crate) fn grow_begun(&mut self, at: usize, new: &[u8], transcript: &mut Transcript<'_>) -> Result<(), Capacity> {
+    pub(crate) fn grow_begun(
+        &mut self,
+        at: usize,
+        new: &[u8],
+        transcript: &mut Transcript<'_>,
+    ) -> Result<(), Capacity> {
         transcript.insert(at, new)?;
         match &mut self.form {
             Form::Whole(whole) => whole.block_grew(at, new.len()),
@@ -226,7 +251,9 @@ impl Reply {
         loop {
             match self.form {
                 Form::Unseen { mark } => {
-                    let Some(form) = self.form_of(mark, input, transcript)? else { return Ok(None) };
+                    let Some(form) = self.form_of(mark, input, transcript)? else {
+                        return Ok(None);
+                    };
                     self.form = form;
                 }
                 Form::Whole(ref mut whole) => {
@@ -237,24 +264,45 @@ impl Reply {
                     *input = &[];
                     return Ok(None);
                 }
-                Form::Stream if !matches!(self.due, Due::Nothing) => return self.next_due(transcript).map(Some),
+                Form::Stream if !matches!(self.due, Due::Nothing) => {
+                    return self.next_due(transcript).map(Some);
+                }
                 Form::Stream => {
                     let before = *input;
                     let Some(arrived) = self.sse.next(input, transcript)? else {
-                        return if self.sse.is_other_text() { Err(Protocol::NotAReply.into()) } else { Ok(None) };
+                        return if self.sse.is_other_text() {
+                            Err(Protocol::NotAReply.into())
+                        } else {
+                            Ok(None)
+                        };
                     };
                     let happened = match arrived {
                         // As it is said of the same event in any other form.
-                        Arrived::Delta { .. } if matches!(self.phase, Phase::Start) => return Err(unexpected("message_start first")),
-                        Arrived::Delta { index, field, text } => match self.next_delta(index, field, text, transcript)? {
-                            Some(happened) => return Ok(Some(happened)),
-                            None => Some(self.delta(u16::try_from(index).ok(), field, Source::Chunk(text), false, transcript)?),
-                        },
-                        Arrived::Plain(kind) => self.apply(kind, false, Source::Chunk(&[]), transcript, container)?,
-                        Arrived::Frame(name, data) => self.frame(name, data, transcript, container)?,
+                        Arrived::Delta { .. } if matches!(self.phase, Phase::Start) => {
+                            return Err(unexpected("message_start first"));
+                        }
+                        Arrived::Delta { index, field, text } => {
+                            match self.next_delta(index, field, text, transcript)? {
+                                Some(happened) => return Ok(Some(happened)),
+                                None => Some(self.delta(
+                                    u16::try_from(index).ok(),
+                                    field,
+                                    Source::Chunk(text),
+                                    false,
+                                    transcript,
+                                )?),
+                            }
+                        }
+                        Arrived::Plain(kind) => {
+                            self.apply(kind, false, Source::Chunk(&[]), transcript, container)?
+                        }
+                        Arrived::Frame(name, data) => {
+                            self.frame(name, data, transcript, container)?
+                        }
                     };
                     if !matches!(self.due, Due::Nothing) {
-                        // The frame's last byte, which ended a blank line and means nothing by itself, stays: whoever feeds comes again.
+                        // The frame's last byte, which ended a blank line and means nothing by
+                        // itself, stays: whoever feeds comes again.
                         let used = before.len().saturating_sub(input.len());
                         *input = before.get(used.saturating_sub(1)..).unwrap_or_default();
                     }
@@ -266,10 +314,16 @@ impl Reply {
         }
     }
 
-    /// What the body is, by its first byte behind white space and a byte order mark. Nothing if that is not there yet.
+    /// What the body is, by its first byte behind white space and a byte order mark. Nothing if
+    /// that is not there yet.
     // Out of line, as all that comes once a reply or seldom: what takes deltas needs the registers.
     #[cfg_attr(target_pointer_width = "64", inline(never))]
-    fn form_of(&mut self, mut mark: u8, input: &mut &[u8], transcript: &mut Transcript<'_>) -> Result<Option<Form>, Error> {
+    fn form_of(
+        &mut self,
+        mut mark: u8,
+        input: &mut &[u8],
+        transcript: &mut Transcript<'_>,
+    ) -> Result<Option<Form>, Error> {
         const MARK: &[u8] = b"\xef\xbb\xbf";
         loop {
             *input = input.trim_ascii_start();
@@ -296,7 +350,11 @@ impl Reply {
     }
 
     /// The body has ended. Gives what is still to tell; to be called until it gives nothing.
-    pub(crate) fn end(&mut self, transcript: &mut Transcript<'_>, container: &mut Container) -> Result<Option<Happened>, Error> {
+    pub(crate) fn end(
+        &mut self,
+        transcript: &mut Transcript<'_>,
+        container: &mut Container,
+    ) -> Result<Option<Happened>, Error> {
         match self.form {
             Form::Whole(_) => self.next_of_whole(transcript, container),
             Form::Unseen { .. } => Err(Protocol::EndedEarly.into()),
@@ -307,7 +365,12 @@ impl Reply {
 
     /// The error, with the start of what came kept for who wants to see it.
     #[cfg_attr(target_pointer_width = "64", inline(never))]
-    fn fail(&mut self, error: Protocol, came: Source<'_>, transcript: &mut Transcript<'_>) -> Error {
+    fn fail(
+        &mut self,
+        error: Protocol,
+        came: Source<'_>,
+        transcript: &mut Transcript<'_>,
+    ) -> Error {
         let start = came.bytes(transcript).len().min(SHOWN);
         // Where there is no room for it, it is not shown.
         self.failure = came.part(Span::new(0, start)).in_tail(transcript).unwrap_or_default();
@@ -317,7 +380,8 @@ impl Reply {
     /// The error that the server reports in a reply of status 200; its words lie at `words`.
     fn api_error(&mut self, words: Span, transcript: &Transcript<'_>) -> Error {
         self.failure = words;
-        let kind = error_words(words.of(transcript.whole())).map_or(ApiErrorKind::Unknown, |words| words.api_kind());
+        let kind = error_words(words.of(transcript.whole()))
+            .map_or(ApiErrorKind::Unknown, |words| words.api_kind());
         Error::Api(ApiError { status: 200, kind, retry_after: None })
     }
 
@@ -334,13 +398,17 @@ impl Reply {
 /// Room for the id of a container that a reply names and the next request sends on.
 pub(crate) type Container = heapless::String<96>;
 
-/// Takes the id of `{"id":…}`, unless there is one: a run stays in the container that it began in, as with the official runners.
+/// Takes the id of `{"id":…}`, unless there is one: a run stays in the container that it began in,
+/// as with the official runners.
 fn take_container(value: Option<Value<'_>>, container: &mut Container) -> Result<(), Capacity> {
     if !container.is_empty() {
         return Ok(());
     }
-    let Some(id) = value.and_then(|value| value.member("id")).and_then(Value::as_text) else { return Ok(()) };
-    let full = Capacity { what: What::Container, needed: id.raw().len(), free: container.capacity() };
+    let Some(id) = value.and_then(|value| value.member("id")).and_then(Value::as_text) else {
+        return Ok(());
+    };
+    let full =
+        Capacity { what: What::Container, needed: id.raw().len(), free: container.capacity() };
     container.push_str(id.raw()).map_err(|_| full)
 }
 
@@ -361,7 +429,8 @@ fn kind_of(kind: Option<Value<'_>>) -> BlockKind {
         ("tool_addition", BlockKind::Misplaced),
         ("tool_removal", BlockKind::Misplaced),
     ];
-    // By meaning, not by its bytes: the run finds its calls so, and one that is not counted would stay unanswered.
+    // By meaning, not by its bytes: the run finds its calls so, and one that is not counted would
+    // stay unanswered.
     let known = kind.and_then(|kind| KINDS.iter().find(|(name, _)| kind.is_text(name)));
     known.map_or(BlockKind::Other, |(_, kind)| *kind)
 }

@@ -3,13 +3,14 @@
 use super::blocks::OpenBlock;
 use crate::error::{Capacity, What};
 
-/// Most blocks that may be open at once. The API opens one at a time. A gateway that translates another API may open as many as the reply
-/// has calls.
+/// Most blocks that may be open at once. The API opens one at a time. A gateway that translates
+/// another API may open as many as the reply has calls.
 const MOST: usize = if cfg!(feature = "alloc") { 128 } else { 8 };
 /// Blocks that are kept without a heap.
 const FIRST: usize = if cfg!(feature = "alloc") { 2 } else { MOST };
 
-/// With `alloc`, what is beyond the first blocks is on the heap, so that a reply without them is small.
+/// With `alloc`, what is beyond the first blocks is on the heap, so that a reply without them is
+/// small.
 #[derive(Clone, Debug)]
 pub(super) struct OpenBlocks {
     first: heapless::Vec<OpenBlock, FIRST>,

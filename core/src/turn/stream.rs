@@ -35,17 +35,28 @@ impl Reply {
         let data = source.bytes(t);
         match name {
             // Their names say all; the data of an error may be anything.
-            Some(EventKind::Error) => return self.apply(WireKind::Error, false, source, t, container),
-            Some(EventKind::MessageStop) => return self.apply(WireKind::MessageStop, false, source, t, container),
-            Some(EventKind::Ping) => return self.apply(WireKind::Ping, false, source, t, container),
+            Some(EventKind::Error) => {
+                return self.apply(WireKind::Error, false, source, t, container);
+            }
+            Some(EventKind::MessageStop) => {
+                return self.apply(WireKind::MessageStop, false, source, t, container);
+            }
+            Some(EventKind::Ping) => {
+                return self.apply(WireKind::Ping, false, source, t, container);
+            }
             // The end of a stream, as OpenAI's API writes it.
             None if data.trim_ascii() == b"[DONE]" => {
-                return if self.may_end() { self.next_due_of(Due::MessageStop, t).map(Some) } else { Ok(None) };
+                return if self.may_end() {
+                    self.next_due_of(Due::MessageStop, t).map(Some)
+                } else {
+                    Ok(None)
+                };
             }
             None if data.trim_ascii().is_empty() => return Ok(None),
             _ => {}
         }
-        // In a stream that names its frames those without a name are something between's, unless they say that there is an error.
+        // In a stream that names its frames those without a name are something between's, unless
+        // they say that there is an error.
         let is_foreign = name.is_none() && self.sse.is_named();
         match parse(data, name) {
             Ok(wire) if !is_foreign || matches!(wire.kind, WireKind::Error) => {
@@ -66,7 +77,9 @@ impl Reply {
         container: &mut Container,
     ) -> Result<Option<Happened>, Error> {
         match (self.phase, kind) {
-            (_, WireKind::Ping) => Ok(Some(Happened { kind: HappenedKind::Ping, index: 0, span: Span::default() })),
+            (_, WireKind::Ping) => {
+                Ok(Some(Happened { kind: HappenedKind::Ping, index: 0, span: Span::default() }))
+            }
             (_, WireKind::Unknown) => {
                 let span = source.in_tail(t)?;
                 Ok(Some(Happened { kind: HappenedKind::Unknown, index: 0, span }))
@@ -78,14 +91,19 @@ impl Reply {
             (Phase::Start, WireKind::MessageStart { message, container: named, usage }) => {
                 self.phase = Phase::Open;
                 let span = source.part(message).in_tail(t)?;
-                let moved = |part: Span| Span::new(part.start.saturating_sub(message.start) + span.start, 0).with_len(part.len());
+                let moved = |part: Span| {
+                    Span::new(part.start.saturating_sub(message.start) + span.start, 0)
+                        .with_len(part.len())
+                };
                 let value = |part: Option<Span>| Value::whole(moved(part?).of(t.whole()));
                 self.usage.take(usage);
                 take_container(value(named), container)?;
                 Ok(Some(Happened { kind: HappenedKind::MessageStart, index: 0, span }))
             }
             (Phase::Start, _) => Err(unexpected("message_start first")),
-            (Phase::Open, WireKind::BlockStart { index, block }) => self.start_block(index, source.part(block), lone, t).map(Some),
+            (Phase::Open, WireKind::BlockStart { index, block }) => {
+                self.start_block(index, source.part(block), lone, t).map(Some)
+            }
             (Phase::Open, WireKind::BlockDelta { index, field, value, more }) => {
                 self.deltas(index, (field, value), more, lone, source, t).map(Some)
             }
@@ -96,7 +114,8 @@ impl Reply {
             },
             (Phase::Open, WireKind::MessageDelta { stop, container: named, usage }) => {
                 let span = source.in_tail(t)?;
-                let value = |part: Option<Span>| Value::whole(part?.shifted(span.start).of(t.whole()));
+                let value =
+                    |part: Option<Span>| Value::whole(part?.shifted(span.start).of(t.whole()));
                 if let Some(stop) = value(stop).and_then(Value::as_text) {
                     self.stop = Some(StopReason::from_text(stop));
                 }
@@ -123,14 +142,18 @@ impl Reply {
         source: Source<'_>,
         t: &mut Transcript<'_>,
     ) -> Result<Happened, Error> {
-        // In the order in which they stand: what is brought in first may overwrite what is before it.
+        // In the order in which they stand: what is brought in first may overwrite what is before
+        // it.
         let more_first = more.is_some_and(|more| more.start < value.start);
         let value = Some((field, source.part(value)));
         let more = more.map(|more| (Field::EncryptedContent, source.part(more)));
         let both = if more_first { [more, value] } else { [value, more] };
-        let place =
-            self.find(index)?.and_then(|position| self.open.get(position)).map_or_else(|| usize::from(self.blocks), OpenBlock::place);
-        let mut told = Happened { kind: HappenedKind::of(field), index: place, span: Span::default() };
+        let place = self
+            .find(index)?
+            .and_then(|position| self.open.get(position))
+            .map_or_else(|| usize::from(self.blocks), OpenBlock::place);
+        let mut told =
+            Happened { kind: HappenedKind::of(field), index: place, span: Span::default() };
         for (field, value) in both.into_iter().flatten() {
             let value = match field {
                 Field::Citations => Some(value),
@@ -172,7 +195,11 @@ impl Reply {
         };
         let Some(position) = stops else {
             self.finish(t)?;
-            return Ok(Happened { kind: HappenedKind::MessageStop, index: 0, span: Span::default() });
+            return Ok(Happened {
+                kind: HappenedKind::MessageStop,
+                index: 0,
+                span: Span::default(),
+            });
         };
         if let Some(half) = self.untold_half(position, t)? {
             self.due = due;
@@ -185,7 +212,10 @@ impl Reply {
     }
 
     /// The body has ended before `message_stop`.
-    pub(super) fn end_of_stream(&mut self, t: &mut Transcript<'_>) -> Result<Option<Happened>, Error> {
+    pub(super) fn end_of_stream(
+        &mut self,
+        t: &mut Transcript<'_>,
+    ) -> Result<Option<Happened>, Error> {
         if self.due != Due::Nothing {
             return self.next_due(t).map(Some);
         }
@@ -220,8 +250,12 @@ fn unquoted<'i>(value: Source<'i>, t: &Transcript<'_>) -> Result<Option<Source<'
         Source::Tail(span) => span.of(t.whole()),
     };
     match (raw.first(), value) {
-        (Some(b'"'), Source::Chunk(raw)) => Ok(Some(Source::Chunk(raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default()))),
-        (Some(b'"'), Source::Tail(span)) => Ok(Some(Source::Tail(Span::new(span.start + 1, span.end.saturating_sub(1))))),
+        (Some(b'"'), Source::Chunk(raw)) => {
+            Ok(Some(Source::Chunk(raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default())))
+        }
+        (Some(b'"'), Source::Tail(span)) => {
+            Ok(Some(Source::Tail(Span::new(span.start + 1, span.end.saturating_sub(1)))))
+        }
         (Some(b'n'), _) => Ok(None),
         _ => Err(unexpected("a string in a delta")),
     }

@@ -1,4 +1,5 @@
-//! A reply that comes as one JSON object: kept in the tail until it is whole, then told as the same events a stream would give.
+//! A reply that comes as one JSON object: kept in the tail until it is whole, then told as the same
+//! events a stream would give.
 
 use super::blocks::BlockKind;
 use super::input::{close_call, ensure_named, mend_surrogates, read_input};
@@ -48,7 +49,8 @@ enum Told {
 struct Block {
     kind: BlockKind,
     span: Span,
-    /// The member that its kind is told by: text, thinking, input or content. Empty if there is none.
+    /// The member that its kind is told by: text, thinking, input or content. Empty if there is
+    /// none.
     value: Span,
     /// Where its citations begin; 0 if it has none.
     citations: usize,
@@ -88,7 +90,11 @@ impl Whole {
 
 impl Reply {
     /// The next event of a body that is whole.
-    pub(super) fn next_of_whole(&mut self, t: &mut Transcript<'_>, container: &mut Container) -> Result<Option<Happened>, Error> {
+    pub(super) fn next_of_whole(
+        &mut self,
+        t: &mut Transcript<'_>,
+        container: &mut Container,
+    ) -> Result<Option<Happened>, Error> {
         loop {
             let Form::Whole(whole) = self.form else { return Ok(None) };
             let body = Span::new(t.len(), t.len() + whole.len);
@@ -98,22 +104,29 @@ impl Reply {
                     let content = self.open_whole(body, t, container)?;
                     (Told::Start { content }, event(HappenedKind::MessageStart, body))
                 }
-                Told::Start { content } => (self.place_content(content, t)?.map_or(Told::Blocks, Told::block), None),
+                Told::Start { content } => {
+                    (self.place_content(content, t)?.map_or(Told::Blocks, Told::block), None)
+                }
                 Told::Block { block, index, parts: CITATIONS } => match block.citations {
                     0 => (Told::Block { block, index, parts: CITATIONS + 1 }, None),
                     next => (Told::Citations { block, index, next }, None),
                 },
                 Told::Citations { block, index, next } => match next_citation(next, t) {
-                    Some(span) => {
-                        (Told::Citations { block, index, next: span.end }, Some(Happened { kind: HappenedKind::Citation, index, span }))
-                    }
+                    Some(span) => (
+                        Told::Citations { block, index, next: span.end },
+                        Some(Happened { kind: HappenedKind::Citation, index, span }),
+                    ),
                     None => (Told::Block { block, index, parts: CITATIONS + 1 }, None),
                 },
                 Told::Block { mut block, index, parts } => {
                     let happened = self.part_of_block(&mut block, index, parts, t)?;
                     let told = match happened {
                         Some(Happened { kind: HappenedKind::BlockStop, span, .. }) => {
-                            Block::at(span.end, t).map_or(Told::Blocks, |block| Told::Block { block, index: index + 1, parts: 0 })
+                            Block::at(span.end, t).map_or(Told::Blocks, |block| Told::Block {
+                                block,
+                                index: index + 1,
+                                parts: 0,
+                            })
                         }
                         _ => Told::Block { block, index, parts: parts + 1 },
                     };
@@ -133,9 +146,14 @@ impl Reply {
         }
     }
 
-    /// Checks the body, takes what is not content, and gives the place of the content's blocks: what stands between its
-    /// brackets, or a string.
-    fn open_whole(&mut self, body: Span, t: &mut Transcript<'_>, container: &mut Container) -> Result<Span, Error> {
+    /// Checks the body, takes what is not content, and gives the place of the content's blocks:
+    /// what stands between its brackets, or a string.
+    fn open_whole(
+        &mut self,
+        body: Span,
+        t: &mut Transcript<'_>,
+        container: &mut Container,
+    ) -> Result<Span, Error> {
         let came = Source::Tail(body);
         let parts = match Parts::find(body.of(t.whole())) {
             Ok(parts) => parts,
@@ -147,18 +165,29 @@ impl Reply {
         {
             mend_surrogates(bytes);
         }
-        let values = parts.found.map(|span| span.and_then(|span| Value::whole(span.shifted(body.start).of(t.whole()))));
+        let values = parts
+            .found
+            .map(|span| span.and_then(|span| Value::whole(span.shifted(body.start).of(t.whole()))));
         let [error, content, stop, usage, named] = values;
         // `null` is no content; a string is one text.
-        let kind = content.map(Value::kind).filter(|kind| matches!(kind, Kind::Array | Kind::Null | Kind::String));
-        let is_error =
-            says_error(error) || (kind.is_none() && error_words(body.of(t.whole())).is_some_and(|words| !words.message.is_empty()));
+        let kind = content
+            .map(Value::kind)
+            .filter(|kind| matches!(kind, Kind::Array | Kind::Null | Kind::String));
+        let is_error = says_error(error)
+            || (kind.is_none()
+                && error_words(body.of(t.whole())).is_some_and(|words| !words.message.is_empty()));
         if is_error {
             return Err(self.api_error(body, t));
         }
-        let Some((content, kind)) = content.zip(kind) else { return Err(self.fail(Protocol::NotAMessage, came, t)) };
+        let Some((content, kind)) = content.zip(kind) else {
+            return Err(self.fail(Protocol::NotAMessage, came, t));
+        };
         if !parts.has_blocks_only {
-            return Err(self.fail(Protocol::Event { expected: "content blocks that have one type" }, came, t));
+            return Err(self.fail(
+                Protocol::Event { expected: "content blocks that have one type" },
+                came,
+                t,
+            ));
         }
         self.stop = stop.and_then(Value::as_text).map(StopReason::from_text);
         if let Some(usage) = usage {
@@ -176,7 +205,11 @@ impl Reply {
     }
 
     /// Brings the content to where it stays; gives its first block.
-    fn place_content(&mut self, content: Span, t: &mut Transcript<'_>) -> Result<Option<Block>, Error> {
+    fn place_content(
+        &mut self,
+        content: Span,
+        t: &mut Transcript<'_>,
+    ) -> Result<Option<Block>, Error> {
         let inside = content.of(t.whole());
         if inside.trim_ascii().is_empty() || inside == b"\"\"" {
             return Ok(None);
@@ -188,14 +221,25 @@ impl Reply {
             t.append(b"}")?;
             t.insert(at, b"{\"type\":\"text\",\"text\":")?;
         }
-        let before: &[u8] = if at == 0 { b"{\"role\":\"assistant\",\"content\":[" } else { b",{\"role\":\"assistant\",\"content\":[" };
+        let before: &[u8] = if at == 0 {
+            b"{\"role\":\"assistant\",\"content\":["
+        } else {
+            b",{\"role\":\"assistant\",\"content\":["
+        };
         t.insert(at, before)?;
         self.has_blocks = true;
         Ok(Block::at(at + before.len(), t))
     }
 
-    /// What is to be told of a block: its start, its value, its signature, its end. `None`: it has no such part.
-    fn part_of_block(&mut self, block: &mut Block, index: usize, part: usize, t: &mut Transcript<'_>) -> Result<Option<Happened>, Error> {
+    /// What is to be told of a block: its start, its value, its signature, its end. `None`: it has
+    /// no such part.
+    fn part_of_block(
+        &mut self,
+        block: &mut Block,
+        index: usize,
+        part: usize,
+        t: &mut Transcript<'_>,
+    ) -> Result<Option<Happened>, Error> {
         if part == 1 && block.kind.is_call() {
             block.open_input(t)?;
         }
@@ -205,7 +249,11 @@ impl Reply {
         let inside = |place: Span, kind| {
             let value = Value::whole(place.of(t.bytes())).filter(|value| !value.is_null())?;
             let quote = usize::from(value.kind() == Kind::String);
-            Some(Happened { kind, index, span: Span::new(place.start + quote, place.end.saturating_sub(quote)) })
+            Some(Happened {
+                kind,
+                index,
+                span: Span::new(place.start + quote, place.end.saturating_sub(quote)),
+            })
         };
         match part {
             0 => {
@@ -218,17 +266,20 @@ impl Reply {
                 }
                 tell(HappenedKind::BlockStart, span)
             }
-            1 => Ok(match kind {
-                BlockKind::Text => inside(value, HappenedKind::Text),
-                BlockKind::Thinking => inside(value, HappenedKind::Thinking),
-                // JSON text, so a string keeps its quotes.
-                BlockKind::Call | BlockKind::ServerCall => {
-                    (value.len() > 0).then_some(Happened { kind: HappenedKind::Input, index, span: value })
-                }
-                BlockKind::Compaction => inside(value, HappenedKind::Compaction),
-                BlockKind::Misplaced | BlockKind::Other => None,
-            }),
-            2 if kind == BlockKind::Thinking => Ok(block.member("signature", t).and_then(|place| inside(place, HappenedKind::Signature))),
+            1 => {
+                Ok(match kind {
+                    BlockKind::Text => inside(value, HappenedKind::Text),
+                    BlockKind::Thinking => inside(value, HappenedKind::Thinking),
+                    // JSON text, so a string keeps its quotes.
+                    BlockKind::Call | BlockKind::ServerCall => (value.len() > 0)
+                        .then_some(Happened { kind: HappenedKind::Input, index, span: value }),
+                    BlockKind::Compaction => inside(value, HappenedKind::Compaction),
+                    BlockKind::Misplaced | BlockKind::Other => None,
+                })
+            }
+            2 if kind == BlockKind::Thinking => Ok(block
+                .member("signature", t)
+                .and_then(|place| inside(place, HappenedKind::Signature))),
             2 => Ok(None),
             _ => {
                 if kind.is_call() {
@@ -257,9 +308,11 @@ impl Block {
     fn at(at: usize, t: &Transcript<'_>) -> Option<Self> {
         let start = next_element(t, at)?;
         let raw = t.bytes().get(start..).filter(|rest| rest.starts_with(b"{"))?;
-        // What its type asks for is not known before the last `type`: so all of it is found in the one pass.
+        // What its type asks for is not known before the last `type`: so all of it is found in the
+        // one pass.
         let mut members = Object::of(raw);
-        let [kind, text, thinking, input, content, citations] = members.pick(["type", "text", "thinking", "input", "content", "citations"]);
+        let [kind, text, thinking, input, content, citations] =
+            members.pick(["type", "text", "thinking", "input", "content", "citations"]);
         let kind = kind_of(kind);
         let value = match kind {
             BlockKind::Text => text,
@@ -268,8 +321,11 @@ impl Block {
             BlockKind::Compaction | BlockKind::Misplaced | BlockKind::Other => content,
         };
         let value = value.and_then(|value| place_of(value, t)).unwrap_or_default();
-        let citations = citations.filter(|citations| kind == BlockKind::Text && citations.kind() == Kind::Array);
-        let citations = citations.and_then(|citations| place_of(citations, t)).map_or(0, |place| place.start + 1);
+        let citations = citations
+            .filter(|citations| kind == BlockKind::Text && citations.kind() == Kind::Array);
+        let citations = citations
+            .and_then(|citations| place_of(citations, t))
+            .map_or(0, |place| place.start + 1);
         Some(Self { kind, span: Span::new(start, start + members.end()), value, citations })
     }
 
@@ -315,7 +371,8 @@ impl Parts {
                 let start = walk.at();
                 let place = NAMES.iter().zip(found.iter_mut()).find(|(name, _)| means(key, name));
                 // Of several members of one name the last counts, as in the views.
-                if place.as_ref().is_some_and(|(name, _)| **name == "content") && walk.enter_array() {
+                if place.as_ref().is_some_and(|(name, _)| **name == "content") && walk.enter_array()
+                {
                     has_blocks_only = true;
                     while walk.element()? {
                         has_blocks_only &= is_block(&mut walk)?;
@@ -357,13 +414,15 @@ const CITATIONS: usize = 3;
 /// The first citation at or behind `at`.
 fn next_citation(at: usize, t: &Transcript<'_>) -> Option<Span> {
     let start = next_element(t, at)?;
-    let citation = t.bytes().get(start..).filter(|rest| !rest.starts_with(b"]")).and_then(Value::first)?;
+    let citation =
+        t.bytes().get(start..).filter(|rest| !rest.starts_with(b"]")).and_then(Value::first)?;
     Some(Span::new(start, start + citation.raw().len()))
 }
 
 /// The place of the element at or behind `at` in the content, which is the transcript's end.
 fn next_element(t: &Transcript<'_>, at: usize) -> Option<usize> {
     let rest = t.bytes().get(at..)?;
-    let skipped = rest.iter().position(|byte| !matches!(byte, b' ' | b'\n' | b'\r' | b'\t' | b','))?;
+    let skipped =
+        rest.iter().position(|byte| !matches!(byte, b' ' | b'\n' | b'\r' | b'\t' | b','))?;
     Some(at + skipped)
 }

@@ -31,7 +31,8 @@ impl<'a> BaseUrl<'a> {
     pub fn parse(url: &'a str) -> Result<Self, &'static str> {
         let (scheme, rest) = at_byte(url, b':').unwrap_or((url, ""));
         let secure = scheme.eq_ignore_ascii_case("https");
-        let rest = rest.strip_prefix("://").filter(|_| secure || scheme.eq_ignore_ascii_case("http"));
+        let rest =
+            rest.strip_prefix("://").filter(|_| secure || scheme.eq_ignore_ascii_case("http"));
         let rest = rest.ok_or("the base URL must begin with http:// or https://")?;
         if !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err("the base URL must be of printable ASCII characters without spaces");
@@ -46,11 +47,19 @@ impl<'a> BaseUrl<'a> {
         // Behind the bracket of an IPv6 address, which has colons of its own.
         let bracket = authority.bytes().position(|byte| byte == b']').unwrap_or(0);
         let colon = authority.bytes().skip(bracket).position(|byte| byte == b':');
-        let (host, port) = colon.and_then(|colon| authority.split_at_checked(bracket + colon)).unwrap_or((authority, ""));
+        let (host, port) = colon
+            .and_then(|colon| authority.split_at_checked(bracket + colon))
+            .unwrap_or((authority, ""));
         if host.is_empty() {
             return Err("the base URL must have a host");
         }
-        Ok(Self { secure, authority, host, port: port_of(port)?, prefix: prefix.trim_end_matches('/') })
+        Ok(Self {
+            secure,
+            authority,
+            host,
+            port: port_of(port)?,
+            prefix: prefix.trim_end_matches('/'),
+        })
     }
 }
 
@@ -64,15 +73,18 @@ fn port_of(text: &str) -> Result<Option<u16>, &'static str> {
         b'0'..=b'9' => number.checked_mul(10)?.checked_add(u16::from(digit - b'0')),
         _ => None,
     });
-    number.filter(|port| *port > 0).map(Some).ok_or("the base URL must have a port from 1 to 65535, if any")
+    number
+        .filter(|port| *port > 0)
+        .map(Some)
+        .ok_or("the base URL must have a port from 1 to 65535, if any")
 }
 
 fn at_byte(text: &str, byte: u8) -> Option<(&str, &str)> {
     text.split_at_checked(text.bytes().position(|other| other == byte)?)
 }
 
-/// The base URL without what `path`, which is sent below it, begins with: many gateways give their address as `…/v1` or
-/// `…/v1/messages`, and `/v1/messages` would follow it once more.
+/// The base URL without what `path`, which is sent below it, begins with: many gateways give their
+/// address as `…/v1` or `…/v1/messages`, and `/v1/messages` would follow it once more.
 ///
 /// ```
 /// use toolrunner_core::wire::base_of;
@@ -84,6 +96,8 @@ pub fn base_of<'a>(base_url: &'a str, path: &str) -> &'a str {
     let base = base_url.trim_end_matches('/');
     // Not of a host of that name: `http://v1`.
     let authority = base.bytes().position(|byte| byte == b':').map_or(0, |colon| colon + 3);
-    let repeated = ["/v1/messages", "/v1"].iter().find_map(|end| path.starts_with(*end).then(|| base.strip_suffix(*end))?);
+    let repeated = ["/v1/messages", "/v1"]
+        .iter()
+        .find_map(|end| path.starts_with(*end).then(|| base.strip_suffix(*end))?);
     repeated.filter(|base| base.len() > authority).map_or(base, |base| base.trim_end_matches('/'))
 }

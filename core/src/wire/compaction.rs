@@ -1,4 +1,5 @@
-//! What a request that asks the server for a compaction says of the caller's parameters: nothing of what shapes a reply.
+//! What a request that asks the server for a compaction says of the caller's parameters: nothing of
+//! what shapes a reply.
 //!
 //! The parameters stay the text that they are; what is left out is passed over between two slices.
 
@@ -8,7 +9,13 @@ use crate::json::{Kind, Object, Text, Value};
 
 /// Those that may go with a compaction, and the compaction itself.
 pub(crate) fn push_for_compaction<'a>(config: &Config<'a>, pieces: &mut Pieces<'a>) {
-    push_kept(pieces, config.params.as_bytes(), Object::inside(config.params.as_bytes()), Level::Params, true);
+    push_kept(
+        pieces,
+        config.params.as_bytes(),
+        Object::inside(config.params.as_bytes()),
+        Level::Params,
+        true,
+    );
     pieces.push(b",\"compaction\":");
     pieces.push(config.compaction.as_bytes());
 }
@@ -33,19 +40,36 @@ fn fate(level: Level, name: Text<'_>, value: Value<'_>) -> Fate {
     let is = |names: &[&str]| names.iter().any(|known| name == **known);
     match level {
         Level::OutputConfig if is(&["format"]) => Fate::Goes,
-        Level::Params if is(&["context_management", "stop_sequences", "output_format", "compaction"]) => Fate::Goes,
+        Level::Params
+            if is(&["context_management", "stop_sequences", "output_format", "compaction"]) =>
+        {
+            Fate::Goes
+        }
         Level::Params if is(&["tool_choice"]) => {
             let kind = value.member("type").and_then(Value::as_text).unwrap_or_default();
             if kind == *"any" || kind == *"tool" { Fate::Goes } else { Fate::Stays }
         }
-        Level::Params if is(&["fallbacks"]) && value.kind() == Kind::Array => Fate::Thinned(Level::Fallback),
-        Level::Params | Level::Fallback if is(&["output_config"]) && value.kind() == Kind::Object => Fate::Thinned(Level::OutputConfig),
+        Level::Params if is(&["fallbacks"]) && value.kind() == Kind::Array => {
+            Fate::Thinned(Level::Fallback)
+        }
+        Level::Params | Level::Fallback
+            if is(&["output_config"]) && value.kind() == Kind::Object =>
+        {
+            Fate::Thinned(Level::OutputConfig)
+        }
         _ => Fate::Stays,
     }
 }
 
-/// The members of `raw` that stay, with commas between; `comma`: one before the first too. What stays side by side is one slice.
-fn push_kept<'a>(pieces: &mut Pieces<'a>, raw: &'a [u8], mut members: Object<'a>, level: Level, mut comma: bool) {
+/// The members of `raw` that stay, with commas between; `comma`: one before the first too. What
+/// stays side by side is one slice.
+fn push_kept<'a>(
+    pieces: &mut Pieces<'a>,
+    raw: &'a [u8],
+    mut members: Object<'a>,
+    level: Level,
+    mut comma: bool,
+) {
     let offset = |part: &[u8]| part.as_ptr().addr().saturating_sub(raw.as_ptr().addr());
     let mut side_by_side: Option<(usize, usize)> = None;
     let mut flush = |pieces: &mut Pieces<'a>, span: Option<(usize, usize)>| {
@@ -61,7 +85,9 @@ fn push_kept<'a>(pieces: &mut Pieces<'a>, raw: &'a [u8], mut members: Object<'a>
         let start = offset(name).saturating_sub(1);
         let (at, end) = (offset(value.raw()), offset(value.raw()) + value.raw().len());
         match fate(level, Text::from_bytes(name), value) {
-            Fate::Stays => side_by_side = Some((side_by_side.map_or(start, |(start, _)| start), end)),
+            Fate::Stays => {
+                side_by_side = Some((side_by_side.map_or(start, |(start, _)| start), end))
+            }
             Fate::Goes => flush(pieces, side_by_side.take()),
             Fate::Thinned(inner) => {
                 flush(pieces, side_by_side.take());

@@ -1,4 +1,5 @@
-//! One event's JSON taken apart into ranges. Source: the Messages API's streaming reference; unknown types are values, not errors.
+//! One event's JSON taken apart into ranges. Source: the Messages API's streaming reference;
+//! unknown types are values, not errors.
 
 use crate::error::Protocol;
 use crate::json::{JsonError, Kind, Value, Walk, means};
@@ -108,10 +109,12 @@ pub(crate) const fn json_error(error: JsonError) -> Protocol {
     Protocol::Json { at: error.at, expected: error.expected }
 }
 
-/// Takes an event's JSON apart, in the one pass that checks it. What it is says its `type`; if that is not one of the API's, `named` does,
-/// which is the frame's name. An object with an `error` and no such type is an error.
+/// Takes an event's JSON apart, in the one pass that checks it. What it is says its `type`; if that
+/// is not one of the API's, `named` does, which is the frame's name. An object with an `error` and
+/// no such type is an error.
 pub(crate) fn parse(data: &[u8], named: Option<EventKind>) -> Result<Wire, Protocol> {
-    let (mut kind, mut index, mut delta, mut block, mut message) = (&[][..], None, None, None, None);
+    let (mut kind, mut index, mut delta, mut block, mut message) =
+        (&[][..], None, None, None, None);
     let mut has_error = false;
     let mut usage = Counts::default();
     let mut walk = Walk::new(data).map_err(json_error)?;
@@ -131,7 +134,9 @@ pub(crate) fn parse(data: &[u8], named: Option<EventKind>) -> Result<Wire, Proto
                 if means(key, "type") {
                     kind = value;
                 } else if means(key, "index") {
-                    index = Value::whole(value).and_then(Value::as_u64).and_then(|index| u16::try_from(index).ok());
+                    index = Value::whole(value)
+                        .and_then(Value::as_u64)
+                        .and_then(|index| u16::try_from(index).ok());
                 } else if means(key, "content_block") {
                     block = Some(Span::new(start, walk.at()));
                 } else if means(key, "error") {
@@ -143,7 +148,8 @@ pub(crate) fn parse(data: &[u8], named: Option<EventKind>) -> Result<Wire, Proto
         walk.value().map_err(json_error)?;
     }
     let checked = walk.end().map_err(json_error)?;
-    let typed = kind.strip_prefix(b"\"").and_then(|kind| EventKind::from_name(kind.strip_suffix(b"\"")?));
+    let typed =
+        kind.strip_prefix(b"\"").and_then(|kind| EventKind::from_name(kind.strip_suffix(b"\"")?));
     // `{"type":"overloaded_error",…}`: the error without what the API puts around it.
     has_error |= kind.ends_with(b"_error\"");
     let event = typed.or(if has_error { Some(EventKind::Error) } else { named });
@@ -154,7 +160,11 @@ pub(crate) fn parse(data: &[u8], named: Option<EventKind>) -> Result<Wire, Proto
         }
         Some(EventKind::BlockStart) => {
             let block = block.filter(|block| Value::whole(block.of(data)).is_some_and(is_block));
-            WireKind::BlockStart { index, block: block.ok_or(Protocol::Event { expected: "a content block that has one type" })? }
+            WireKind::BlockStart {
+                index,
+                block: block
+                    .ok_or(Protocol::Event { expected: "a content block that has one type" })?,
+            }
         }
         Some(EventKind::BlockStop) => WireKind::BlockStop { index },
         Some(EventKind::Error) => WireKind::Error,
@@ -163,7 +173,8 @@ pub(crate) fn parse(data: &[u8], named: Option<EventKind>) -> Result<Wire, Proto
             WireKind::MessageDelta { stop, container, usage }
         }
         Some(EventKind::MessageStart) => {
-            let (message, container, usage) = message.ok_or(Protocol::Event { expected: "a message" })?;
+            let (message, container, usage) =
+                message.ok_or(Protocol::Event { expected: "a message" })?;
             WireKind::MessageStart { message, container, usage }
         }
         Some(EventKind::MessageStop) => WireKind::MessageStop,
@@ -173,7 +184,8 @@ pub(crate) fn parse(data: &[u8], named: Option<EventKind>) -> Result<Wire, Proto
     Ok(Wire { kind, lone_surrogate: checked.lone_surrogate.is_some() })
 }
 
-/// Whether a member `error` says that there is one: gateways write `null`, `""` or `false` for no error.
+/// Whether a member `error` says that there is one: gateways write `null`, `""` or `false` for no
+/// error.
 pub(crate) fn says_error(error: Option<Value<'_>>) -> bool {
     error.is_some_and(|error| match error.kind() {
         Kind::Object | Kind::Array => true,
@@ -214,8 +226,8 @@ fn usage_here(walk: &mut Walk<'_>, usage: &mut Counts) -> Result<(), JsonError> 
     Ok(())
 }
 
-/// Whether this is a content block: an object with a type. With two that differ it would be one block to some readers and another to
-/// others.
+/// Whether this is a content block: an object with a type. With two that differ it would be one
+/// block to some readers and another to others.
 fn is_block(value: Value<'_>) -> bool {
     let mut kinds = value.members().filter(|(name, _)| *name == *"type").map(|(_, kind)| kind);
     kinds.next().is_some_and(|kind| kind.kind() == Kind::String && kinds.all(|other| other == kind))
@@ -264,11 +276,15 @@ impl Delta {
     /// Its field and value; `Unknown` if its type is.
     fn wire_kind(self, index: Option<u16>, data: &[u8]) -> WireKind {
         let delta = Value::whole(self.span.of(data)).unwrap_or_default();
-        let span = |value: Value<'_>| Some(Span::new(value.offset_in(data)?, 0).with_len(value.raw().len()));
+        let span = |value: Value<'_>| {
+            Some(Span::new(value.offset_in(data)?, 0).with_len(value.raw().len()))
+        };
         let field = self.field.or_else(|| field_of(delta.member("type")?.raw()));
         let Some((field, member)) = field else { return WireKind::Unknown };
         let more = match field {
-            Field::Compaction => delta.member("encrypted_content").filter(|value| !value.is_null()).and_then(span),
+            Field::Compaction => {
+                delta.member("encrypted_content").filter(|value| !value.is_null()).and_then(span)
+            }
             _ => None,
         };
         match self.value.or_else(|| delta.member(member).and_then(span)) {

@@ -1,6 +1,7 @@
-//! The events of which a reply has most (text, thinking and input deltas) and those that say next to nothing, in the exact form that the
-//! API sends: constant bytes compared, a closing quote found eight bytes at a time, no JSON parser. Whatever differs in one byte goes the
-//! general way from its first byte, with the same outcome.
+//! The events of which a reply has most (text, thinking and input deltas) and those that say next
+//! to nothing, in the exact form that the API sends: constant bytes compared, a closing quote found
+//! eight bytes at a time, no JSON parser. Whatever differs in one byte goes the general way from
+//! its first byte, with the same outcome.
 
 use super::event::{Field, WireKind};
 use crate::json::{hex4, is_ascii, plain_run_seen};
@@ -63,16 +64,22 @@ pub(super) fn delta(input: &[u8]) -> Option<FastDelta<'_>> {
     Some(FastDelta { index, field, text, used: input.len() - rest.len() })
 }
 
-/// An event without content at the start of `input`, if it is whole and in the exact form, and what follows it.
+/// An event without content at the start of `input`, if it is whole and in the exact form, and what
+/// follows it.
 pub(super) fn plain(input: &[u8]) -> Option<(WireKind, &[u8])> {
     let input = input.strip_prefix(b"event: ")?;
     let (kind, rest) = match input.first()? {
         b'c' => {
-            let rest = input.strip_prefix(b"content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":")?;
+            let rest = input.strip_prefix(
+                b"content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":",
+            )?;
             let (index, rest) = index(rest)?;
             (WireKind::BlockStop { index: u16::try_from(index).ok() }, rest)
         }
-        b'm' => (WireKind::MessageStop, input.strip_prefix(b"message_stop\ndata: {\"type\":\"message_stop\"")?),
+        b'm' => (
+            WireKind::MessageStop,
+            input.strip_prefix(b"message_stop\ndata: {\"type\":\"message_stop\"")?,
+        ),
         b'p' => {
             let rest = input.strip_prefix(b"ping\ndata: {\"type\":")?;
             (WireKind::Ping, rest.strip_prefix(b" ").unwrap_or(rest).strip_prefix(b"\"ping\"")?)
@@ -82,12 +89,15 @@ pub(super) fn plain(input: &[u8]) -> Option<(WireKind, &[u8])> {
     Some((kind, brace(rest)?.strip_prefix(b"\n\n")?))
 }
 
-/// A block's index of at most two digits, and what follows it: if that is a digit, no form goes on with it.
+/// A block's index of at most two digits, and what follows it: if that is a digit, no form goes on
+/// with it.
 #[inline]
 fn index(rest: &[u8]) -> Option<(usize, &[u8])> {
     let (index, rest) = match rest {
         [b'0', rest @ ..] => (0, rest),
-        [tens @ b'1'..=b'9', digit @ b'0'..=b'9', rest @ ..] => (usize::from(tens - b'0') * 10 + usize::from(digit - b'0'), rest),
+        [tens @ b'1'..=b'9', digit @ b'0'..=b'9', rest @ ..] => {
+            (usize::from(tens - b'0') * 10 + usize::from(digit - b'0'), rest)
+        }
         [digit @ b'1'..=b'9', rest @ ..] => (usize::from(digit - b'0'), rest),
         _ => return None,
     };

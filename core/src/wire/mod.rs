@@ -1,10 +1,12 @@
 //! What goes over the wire, both ways: a request's pieces, a stream's frames, an event's parts.
 //!
-//! Everything here is a view or a range; nothing is kept but a frame that came in pieces, and that lies in the transcript's tail.
+//! Everything here is a view or a range; nothing is kept but a frame that came in pieces, and that
+//! lies in the transcript's tail.
 //!
 //! # Gateways
-//! Many servers emulate the Messages API, and few send exactly what it sends. This is how a reply is read where they differ. Each row is
-//! pinned by a scenario in `tests/scenarios/gateway-*`. The rows on events are about streams; all others hold for both forms.
+//! Many servers emulate the Messages API, and few send exactly what it sends. This is how a reply
+//! is read where they differ. Each row is pinned by a scenario in `tests/scenarios/gateway-*`. The
+//! rows on events are about streams; all others hold for both forms.
 //!
 //! | What comes | What is made of it |
 //! |---|---|

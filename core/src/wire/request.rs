@@ -7,7 +7,8 @@ use crate::json::{Decimal, Kind, Object, Value, check, escape};
 use crate::policy::{Limits, RetryPolicy};
 use crate::tool::Toolbox;
 
-/// Most tools of a request whose body is made of slices: these lie in the driver's future while it sends.
+/// Most tools of a request whose body is made of slices: these lie in the driver's future while it
+/// sends.
 pub const MAX_TOOLS: usize = 24;
 /// Slices of a request's body before the conversation: those of the configuration and two a tool.
 const MAX_PIECES: usize = 16 + 2 * MAX_TOOLS;
@@ -41,7 +42,8 @@ impl core::fmt::Debug for Auth<'_> {
     }
 }
 
-/// What requests say besides the conversation and the tools. Const-constructible: a chip's is a constant in flash.
+/// What requests say besides the conversation and the tools. Const-constructible: a chip's is a
+/// constant in flash.
 ///
 /// ```
 /// use toolrunner_core::wire::{Auth, Config};
@@ -61,15 +63,17 @@ pub struct Config<'a> {
     pub max_tokens: u32,
     /// The system prompt, as text.
     pub system: Option<&'a str>,
-    /// Further members of the body as JSON, such as `"thinking":{"type":"adaptive"},"stop_sequences":["END"]`; without braces.
+    /// Further members of the body as JSON, such as
+    /// `"thinking":{"type":"adaptive"},"stop_sequences":["END"]`; without braces.
     pub params: &'a str,
-    /// The `compaction` member of a request that asks the server to compact ([`Run::compact_on_server`](crate::run::Run::compact_on_server)),
-    /// as JSON. Default `{"type":"summarize"}`; it may have `"instructions"`.
+    /// The `compaction` member of a request that asks the server to compact
+    /// ([`Run::compact_on_server`](crate::run::Run::compact_on_server)), as JSON. Default
+    /// `{"type":"summarize"}`; it may have `"instructions"`.
     pub compaction: &'a str,
     /// Whether replies are streamed. Default yes.
     pub stream: bool,
-    /// Scheme, authority and perhaps a path: see [`BaseUrl`](super::BaseUrl). A `/v1` or `/v1/messages` at its end with which
-    /// [`path`](Self::path) begins is sent once.
+    /// Scheme, authority and perhaps a path: see [`BaseUrl`](super::BaseUrl). A `/v1` or
+    /// `/v1/messages` at its end with which [`path`](Self::path) begins is sent once.
     pub base_url: &'a str,
     /// The path below the base URL, and a query if one is wanted.
     pub path: &'a str,
@@ -81,10 +85,11 @@ pub struct Config<'a> {
     pub betas: &'a str,
     /// Further header fields, names in lower case.
     pub headers: &'a [(&'a str, &'a str)],
-    /// What a run may spend, if the run itself has no limits. A run takes them over once, when a driver begins with it
-    /// ([`Run::configure`](crate::run::Run::configure)). Default: no limit.
+    /// What a run may spend, if the run itself has no limits. A run takes them over once, when a
+    /// driver begins with it ([`Run::configure`](crate::run::Run::configure)). Default: no limit.
     pub limits: Limits,
-    /// When requests are sent again, if the run itself has no retry policy. Taken over as [`limits`](Self::limits) are.
+    /// When requests are sent again, if the run itself has no retry policy. Taken over as
+    /// [`limits`](Self::limits) are.
     pub retry: RetryPolicy,
 }
 
@@ -201,8 +206,9 @@ impl<'a> Config<'a> {
         if !members(self.params.as_bytes()) {
             return Err(Misuse::Setting("params are members of a JSON object, without its braces"));
         }
-        if Object::inside(self.params.as_bytes()).any(|(_, value)| check(value.raw()).is_ok_and(|checked| checked.lone_surrogate.is_some()))
-        {
+        if Object::inside(self.params.as_bytes()).any(|(_, value)| {
+            check(value.raw()).is_ok_and(|checked| checked.lone_surrogate.is_some())
+        }) {
             return Err(Misuse::Setting("params have a lone surrogate, which is not text"));
         }
         if check(self.compaction.as_bytes()).is_err() {
@@ -215,7 +221,9 @@ impl<'a> Config<'a> {
         let is_wrong = |text: &str| text.bytes().any(|byte| byte < 0x20 || byte == 0x7f);
         let own = [self.api_version, self.betas, key, self.path, self.base_url];
         if own.into_iter().any(is_wrong) || self.headers.iter().any(|(_, value)| is_wrong(value)) {
-            return Err(Misuse::Setting("a header field, the key or the address has a control character"));
+            return Err(Misuse::Setting(
+                "a header field, the key or the address has a control character",
+            ));
         }
         if self.headers.len() + 6 > MAX_HEADERS {
             return Err(Misuse::Setting("too many header fields"));
@@ -258,10 +266,19 @@ pub(crate) fn members(text: &[u8]) -> bool {
     }
     let mut rest = text.trim_ascii();
     while !rest.is_empty() {
-        let Some(key) = Value::first(rest).filter(|key| key.kind() == Kind::String && check(key.raw()).is_ok()) else { return false };
-        let after = rest.get(key.raw().len()..).map(<[u8]>::trim_ascii_start).and_then(|rest| rest.strip_prefix(b":"));
+        let Some(key) =
+            Value::first(rest).filter(|key| key.kind() == Kind::String && check(key.raw()).is_ok())
+        else {
+            return false;
+        };
+        let after = rest
+            .get(key.raw().len()..)
+            .map(<[u8]>::trim_ascii_start)
+            .and_then(|rest| rest.strip_prefix(b":"));
         let Some(after) = after.map(<[u8]>::trim_ascii_start) else { return false };
-        let Some(value) = Value::first(after).filter(|value| check(value.raw()).is_ok()) else { return false };
+        let Some(value) = Value::first(after).filter(|value| check(value.raw()).is_ok()) else {
+            return false;
+        };
         rest = after.get(value.raw().len()..).unwrap_or_default().trim_ascii_start();
         match rest.strip_prefix(b",") {
             // A comma asks for one more.
@@ -273,8 +290,8 @@ pub(crate) fn members(text: &[u8]) -> bool {
     true
 }
 
-/// Whether a request's params name a container: an id, or an object with one. `null`, and an object without one (skills, say), take
-/// the id that a reply named.
+/// Whether a request's params name a container: an id, or an object with one. `null`, and an object
+/// without one (skills, say), take the id that a reply named.
 pub(crate) fn pins_container(params: &str) -> bool {
     let Some(value) = container_in(params) else { return false };
     match value.kind() {
@@ -285,7 +302,9 @@ pub(crate) fn pins_container(params: &str) -> bool {
 }
 
 fn container_in(params: &str) -> Option<Value<'_>> {
-    Object::inside(params.as_bytes()).find(|(name, _)| *name == *"container").map(|(_, value)| value)
+    Object::inside(params.as_bytes())
+        .find(|(name, _)| *name == *"container")
+        .map(|(_, value)| value)
 }
 
 /// Where in the params the id of a container goes, and what stands around it there.
@@ -296,14 +315,21 @@ struct ContainerPlace {
     after: &'static [u8],
 }
 
-/// The place for an id in params that name a container without one. Nothing if they name none at all.
+/// The place for an id in params that name a container without one. Nothing if they name none at
+/// all.
 fn container_place(params: &str) -> Option<ContainerPlace> {
     let value = container_in(params)?;
     let whole = params.as_bytes();
-    let null = if value.is_null() { Some(value) } else { value.member("id").filter(|id| id.is_null()) };
+    let null =
+        if value.is_null() { Some(value) } else { value.member("id").filter(|id| id.is_null()) };
     if let Some(null) = null {
         let start = null.offset_in(whole)?;
-        return Some(ContainerPlace { start, end: start.saturating_add(null.raw().len()), before: b"\"", after: b"\"" });
+        return Some(ContainerPlace {
+            start,
+            end: start.saturating_add(null.raw().len()),
+            before: b"\"",
+            after: b"\"",
+        });
     }
     let inside = value.offset_in(whole)?.saturating_add(1);
     let after: &[u8] = if value.members().next().is_some() { b"\"," } else { b"\"" };
@@ -321,8 +347,9 @@ pub struct Pieces<'a> {
 }
 
 impl<'a> Pieces<'a> {
-    /// The slices for `config` and `tools`. `max_tokens` and `container` are lent: the digits of the one, the id of the other, which
-    /// also goes into a `container` of the config's params that has none (`null`, or an object without one).
+    /// The slices for `config` and `tools`. `max_tokens` and `container` are lent: the digits of
+    /// the one, the id of the other, which also goes into a `container` of the config's params that
+    /// has none (`null`, or an object without one).
     ///
     /// # Errors
     /// `Capacity` of [`What::Tools`] if there are more than [`MAX_TOOLS`].
@@ -370,7 +397,8 @@ impl<'a> Pieces<'a> {
         self.push(b"\"");
     }
 
-    /// [`new`](Self::new) where it lies, which is half a kilobyte, and with parameters by `params` instead of all of them as they are.
+    /// [`new`](Self::new) where it lies, which is half a kilobyte, and with parameters by `params`
+    /// instead of all of them as they are.
     pub(crate) fn fill<T: Toolbox + ?Sized>(
         &mut self,
         config: &Config<'a>,

@@ -1,8 +1,10 @@
-//! Server-sent events out of a byte stream that may be cut anywhere. Source: the HTML standard's event stream format.
+//! Server-sent events out of a byte stream that may be cut anywhere. Source: the HTML standard's
+//! event stream format.
 //!
-//! A frame that is whole in the chunk is lent from there. One that is cut is put together in the transcript's tail:
-//! `[data lines so far][the line under way]`. Lines that cannot matter (comments, fields other than `data` and `event`, the data of an
-//! event with an unknown name) are not kept.
+//! A frame that is whole in the chunk is lent from there. One that is cut is put together in the
+//! transcript's tail: `[data lines so far][the line under way]`. Lines that cannot matter
+//! (comments, fields other than `data` and `event`, the data of an event with an unknown name) are
+//! not kept.
 
 use super::event::{EventKind, Field, WireKind};
 use super::fast;
@@ -59,7 +61,8 @@ impl<'i> Source<'i> {
 
 /// What a chunk gave.
 pub(crate) enum Arrived<'i> {
-    /// A text, thinking or input delta in the API's exact form: the string's content, still escaped, without half of a surrogate pair.
+    /// A text, thinking or input delta in the API's exact form: the string's content, still
+    /// escaped, without half of a surrogate pair.
     Delta { index: usize, field: Field, text: &'i [u8] },
     /// An event without content in the API's exact form.
     Plain(WireKind),
@@ -116,8 +119,8 @@ impl Sse {
         self.has_data || self.line > 0
     }
 
-    /// Whether this stream names its frames: one that is an event of a message had a name. Pings and errors do not count, since
-    /// gateways insert them into streams of their own form.
+    /// Whether this stream names its frames: one that is an event of a message had a name. Pings
+    /// and errors do not count, since gateways insert them into streams of their own form.
     pub(crate) const fn is_named(&self) -> bool {
         self.named
     }
@@ -134,14 +137,22 @@ impl Sse {
 
     /// The next frame in `input`, which is moved on. `None`: all was taken, and more is needed.
     #[inline]
-    pub(crate) fn next<'i>(&mut self, input: &mut &'i [u8], transcript: &mut Transcript<'_>) -> Result<Option<Arrived<'i>>, Capacity> {
+    pub(crate) fn next<'i>(
+        &mut self,
+        input: &mut &'i [u8],
+        transcript: &mut Transcript<'_>,
+    ) -> Result<Option<Arrived<'i>>, Capacity> {
         loop {
             if self.is_between()
                 && let Some(found) = fast::delta(input)
             {
                 self.named = true;
                 *input = input.get(found.used..).unwrap_or_default();
-                return Ok(Some(Arrived::Delta { index: found.index, field: found.field, text: found.text }));
+                return Ok(Some(Arrived::Delta {
+                    index: found.index,
+                    field: found.field,
+                    text: found.text,
+                }));
             }
             if input.is_empty() {
                 return Ok(None);
@@ -153,7 +164,10 @@ impl Sse {
     }
 
     /// At the body's end: the frame under way, as if the blank line behind it had come.
-    pub(crate) fn end(&mut self, transcript: &mut Transcript<'_>) -> Result<Option<(Option<EventKind>, Span)>, Capacity> {
+    pub(crate) fn end(
+        &mut self,
+        transcript: &mut Transcript<'_>,
+    ) -> Result<Option<(Option<EventKind>, Span)>, Capacity> {
         // The first ends the line under way, if there is one.
         for mut blank in [b"\n"; 2].map(<[u8; 1]>::as_slice) {
             if let Some(frame) = self.line(&mut blank, transcript)? {
@@ -165,12 +179,20 @@ impl Sse {
 
     /// Whether nothing of a frame was seen yet, so that one may begin here.
     const fn is_between(&self) -> bool {
-        !self.is_inside() && !self.is_ignored && matches!(self.name, Name::None) && !self.after_return
+        !self.is_inside()
+            && !self.is_ignored
+            && matches!(self.name, Name::None)
+            && !self.after_return
     }
 
-    /// A step the general way: a frame that is whole, or a line of one. Out of line, for most frames come the short way.
+    /// A step the general way: a frame that is whole, or a line of one. Out of line, for most
+    /// frames come the short way.
     #[cfg_attr(target_pointer_width = "64", inline(never))]
-    fn general<'i>(&mut self, input: &mut &'i [u8], transcript: &mut Transcript<'_>) -> Result<Option<Arrived<'i>>, Capacity> {
+    fn general<'i>(
+        &mut self,
+        input: &mut &'i [u8],
+        transcript: &mut Transcript<'_>,
+    ) -> Result<Option<Arrived<'i>>, Capacity> {
         if core::mem::take(&mut self.after_return)
             && let Some(rest) = input.strip_prefix(b"\n")
         {
@@ -194,7 +216,9 @@ impl Sse {
                 return Ok(name.and_then(|name| Some(Arrived::Frame(name, Source::Chunk(data?)))));
             }
         }
-        Ok(self.line(input, transcript)?.map(|(name, data)| Arrived::Frame(name, Source::Tail(data))))
+        Ok(self
+            .line(input, transcript)?
+            .map(|(name, data)| Arrived::Frame(name, Source::Tail(data))))
     }
 
     /// At a frame's end: what it is by its name, or nothing if its name is unknown.
@@ -209,8 +233,13 @@ impl Sse {
         }
     }
 
-    /// Takes the rest of a line, or all of `input` if the line does not end in it. Gives the frame that ended with it.
-    fn line(&mut self, input: &mut &[u8], transcript: &mut Transcript<'_>) -> Result<Option<(Option<EventKind>, Span)>, Capacity> {
+    /// Takes the rest of a line, or all of `input` if the line does not end in it. Gives the frame
+    /// that ended with it.
+    fn line(
+        &mut self,
+        input: &mut &[u8],
+        transcript: &mut Transcript<'_>,
+    ) -> Result<Option<(Option<EventKind>, Span)>, Capacity> {
         let end = line_end(input, 0);
         let (part, rest) = input.split_at_checked(end).unwrap_or((input, &[]));
         let base = transcript.len();
@@ -239,7 +268,10 @@ impl Sse {
         Ok(self.end_of_line(transcript))
     }
 
-    fn end_of_line(&mut self, transcript: &mut Transcript<'_>) -> Option<(Option<EventKind>, Span)> {
+    fn end_of_line(
+        &mut self,
+        transcript: &mut Transcript<'_>,
+    ) -> Option<(Option<EventKind>, Span)> {
         let base = transcript.len();
         if core::mem::take(&mut self.is_ignored) {
             return None;
@@ -279,7 +311,8 @@ impl Sse {
     }
 }
 
-/// The value of the field `name`, if the line is one of it: without the space that may stand before it.
+/// The value of the field `name`, if the line is one of it: without the space that may stand before
+/// it.
 fn field<'l>(line: &'l [u8], name: &[u8]) -> Option<&'l [u8]> {
     match line.strip_prefix(name)? {
         [] => Some(&[]),

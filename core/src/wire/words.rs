@@ -20,17 +20,27 @@ impl ErrorWords<'_> {
     }
 }
 
-/// The words of an error that is JSON: `{"error":{"type":…,"message":…}}` (the API, OpenAI), `{"error":"…"}`,
-/// `{"type":…,"message":…}`, `{"message":"…"}`, `{"detail":"…"}` and `"…"`. Nothing if it is no JSON.
+/// The words of an error that is JSON: `{"error":{"type":…,"message":…}}` (the API, OpenAI),
+/// `{"error":"…"}`, `{"type":…,"message":…}`, `{"message":"…"}`, `{"detail":"…"}` and `"…"`.
+/// Nothing if it is no JSON.
 pub(crate) fn error_words(bytes: &[u8]) -> Option<ErrorWords<'_>> {
     check(bytes).ok()?;
     let body = Value::first(bytes)?;
     let inner = body.member("error").filter(|error| says_error(Some(*error))).unwrap_or(body);
     if inner.kind() == Kind::String {
-        return Some(ErrorWords { kind: Text::default(), message: inner.as_text().unwrap_or_default(), body });
+        return Some(ErrorWords {
+            kind: Text::default(),
+            message: inner.as_text().unwrap_or_default(),
+            body,
+        });
     }
-    let [kind, message, detail] = inner.pick(["type", "message", "detail"]).map(|value| value.and_then(Value::as_text));
+    let [kind, message, detail] =
+        inner.pick(["type", "message", "detail"]).map(|value| value.and_then(Value::as_text));
     // The `type` of an event, which says of the error only that it is one.
     let kind = kind.filter(|kind| *kind != *"error");
-    Some(ErrorWords { kind: kind.unwrap_or_default(), message: message.or(detail).unwrap_or_default(), body })
+    Some(ErrorWords {
+        kind: kind.unwrap_or_default(),
+        message: message.or(detail).unwrap_or_default(),
+        body,
+    })
 }

@@ -1,4 +1,5 @@
-//! What the suites of the loop share: a run fed by hand, its events in words, tools that count, and the check after every step.
+//! What the suites of the loop share: a run fed by hand, its events in words, tools that count, and
+//! the check after every step.
 #![allow(dead_code, unreachable_pub, reason = "each suite is a program of its own and uses a part")]
 #![allow(
     clippy::unwrap_used,
@@ -21,7 +22,9 @@ use toolrunner_core::message::StopReason;
 use toolrunner_core::observe::{Event, Observer};
 use toolrunner_core::run::{Outcome, Run, Step};
 use toolrunner_core::testing::validity::{self, Tail};
-use toolrunner_core::testing::{Reply, Request, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock};
+use toolrunner_core::testing::{
+    Reply, Request, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock,
+};
 use toolrunner_core::time::Instant;
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Toolbox};
 use toolrunner_core::transcript::Transcript;
@@ -58,7 +61,9 @@ pub fn poll_at_most<F: Future>(future: F, polls: usize) -> Option<F::Output> {
 /// The body that the scripted model gives to a first request.
 pub fn rendered(reply: Reply, style: Style, stream: bool) -> Vec<u8> {
     let mut model = ScriptedModel::new(Script::new().reply(reply)).style(style).lenient();
-    let request = format!(r#"{{"model":"m","max_tokens":9,"stream":{stream},"messages":[{{"role":"user","content":"Hi"}}]}}"#);
+    let request = format!(
+        r#"{{"model":"m","max_tokens":9,"stream":{stream},"messages":[{{"role":"user","content":"Hi"}}]}}"#
+    );
     model.respond(Request::new("/v1/messages", request)).bytes()
 }
 
@@ -85,8 +90,13 @@ pub fn end(run: &mut Run<'_>, events: &mut Vec<String>) -> Result<(), Error> {
     Ok(())
 }
 
-/// One exchange by hand: `Send`, then a reply of this status in these pieces. Checks before and behind.
-pub fn exchange<'p>(run: &mut Run<'_>, status: u16, pieces: impl IntoIterator<Item = &'p [u8]>) -> (Vec<String>, Result<(), Error>) {
+/// One exchange by hand: `Send`, then a reply of this status in these pieces. Checks before and
+/// behind.
+pub fn exchange<'p>(
+    run: &mut Run<'_>,
+    status: u16,
+    pieces: impl IntoIterator<Item = &'p [u8]>,
+) -> (Vec<String>, Result<(), Error>) {
     assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
     assert_request(run);
     run.answered(&ReplyHead::new(status));
@@ -132,17 +142,24 @@ pub fn messages(run: &Run<'_>) -> Vec<Json> {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-/// The conversation is valid: as it stands, if no call is open; as it will be sent, if some are: those are pending and not judged,
-/// so each gets the shortest answer here before the check.
+/// The conversation is valid: as it stands, if no call is open; as it will be sent, if some are:
+/// those are pending and not judged, so each gets the shortest answer here before the check.
 pub fn assert_valid(run: &Run<'_>) {
     let mut messages = messages(run);
-    let open: Vec<String> =
-        run.calls().filter_map(|i| run.call(i)).filter(|call| !call.is_answered).map(|call| call.id.to_string()).collect();
+    let open: Vec<String> = run
+        .calls()
+        .filter_map(|i| run.call(i))
+        .filter(|call| !call.is_answered)
+        .map(|call| call.id.to_string())
+        .collect();
     let last = messages.iter().rposition(|message| message["role"] == "assistant");
     if let Some(last) = last.filter(|_| !open.is_empty()) {
-        let results: Vec<Json> =
-            open.iter().map(|id| json!({"type":"tool_result","tool_use_id":id,"content":"x","is_error":true})).collect();
-        let answered = messages.get(last + 1).is_some_and(|next| next["content"][0]["type"] == "tool_result");
+        let results: Vec<Json> = open
+            .iter()
+            .map(|id| json!({"type":"tool_result","tool_use_id":id,"content":"x","is_error":true}))
+            .collect();
+        let answered =
+            messages.get(last + 1).is_some_and(|next| next["content"][0]["type"] == "tool_result");
         if answered {
             messages[last + 1]["content"].as_array_mut().unwrap().extend(results);
         } else {
@@ -177,17 +194,35 @@ pub const ASKS: &str = r#"{"name":"asks","description":"","input_schema":{"type"
 impl Tool {
     /// Answers `ok`.
     pub fn plain() -> Self {
-        Self { name: "plain", json: PLAIN, act: |_, out| Ok(out.text("ok")?), yields: 0, timeout: None, runnable: true }
+        Self {
+            name: "plain",
+            json: PLAIN,
+            act: |_, out| Ok(out.text("ok")?),
+            yields: 0,
+            timeout: None,
+            runnable: true,
+        }
     }
 
     /// Fails with a text.
     pub fn failing() -> Self {
-        Self { name: "failing", json: FAILING, act: |_, _| Err(ToolError::new("no luck")), ..Self::plain() }
+        Self {
+            name: "failing",
+            json: FAILING,
+            act: |_, _| Err(ToolError::new("no luck")),
+            ..Self::plain()
+        }
     }
 
     /// Answers `late` after some polls.
     pub fn slow(yields: usize) -> Self {
-        Self { name: "slow", json: SLOW, act: |_, out| Ok(out.text("late")?), yields, ..Self::plain() }
+        Self {
+            name: "slow",
+            json: SLOW,
+            act: |_, out| Ok(out.text("late")?),
+            yields,
+            ..Self::plain()
+        }
     }
 
     /// Is answered by the caller.
@@ -210,7 +245,11 @@ pub struct Counting {
 
 impl Counting {
     pub fn new(tools: impl IntoIterator<Item = Tool>) -> Self {
-        Self { tools: tools.into_iter().collect(), began: Vec::new().into(), ended: Vec::new().into() }
+        Self {
+            tools: tools.into_iter().collect(),
+            began: Vec::new().into(),
+            ended: Vec::new().into(),
+        }
     }
 
     /// A plain tool, one that fails, and one that takes three polls.
@@ -236,7 +275,12 @@ impl Toolbox for Counting {
         })
     }
 
-    async fn call(&self, i: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+    async fn call(
+        &self,
+        i: usize,
+        call: ToolCall<'_>,
+        out: &mut Output<'_>,
+    ) -> Result<(), ToolError> {
         let tool = &self.tools[i];
         self.began.borrow_mut().push(call.id.to_string());
         yields(tool.yields).await;
@@ -288,7 +332,11 @@ pub fn drive<'d>(script: Script, tools: &'d Counting, clock: &'d VirtualClock) -
     drive_over(ScriptedTransport::new(ScriptedModel::new(script)), tools, clock)
 }
 
-pub fn drive_over<'d>(transport: ScriptedTransport, tools: &'d Counting, clock: &'d VirtualClock) -> Drive<'d> {
+pub fn drive_over<'d>(
+    transport: ScriptedTransport,
+    tools: &'d Counting,
+    clock: &'d VirtualClock,
+) -> Drive<'d> {
     Driver::new(Config::new("m", 64), transport, tools, clock).unwrap()
 }
 

@@ -1,4 +1,5 @@
-//! Text to the host's console. With the feature `quiet` there is none, and nothing that would make text is linked.
+//! Text to the host's console. With the feature `quiet` there is none, and nothing that would make
+//! text is linked.
 
 /// Prints as `write!` does. Compiled out with the feature `quiet`.
 #[macro_export]
@@ -31,7 +32,9 @@ pub fn number(name: &str, mut number: u32) {
             break;
         }
     }
-    name.bytes().chain(digits[digits.len() - len..].iter().copied()).for_each(semihosting::sys::arm_compat::sys_writec);
+    name.bytes()
+        .chain(digits[digits.len() - len..].iter().copied())
+        .for_each(semihosting::sys::arm_compat::sys_writec);
 }
 
 /// What [`print!`](crate::print) calls.
@@ -45,7 +48,8 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     crate::host::exit(101)
 }
 
-/// A fault ends the emulation too. One for want of stack does not get here: there is no stack to enter by, and QEMU gives up.
+/// A fault ends the emulation too. One for want of stack does not get here: there is no stack to
+/// enter by, and QEMU gives up.
 #[cortex_m_rt::exception]
 unsafe fn HardFault(frame: &cortex_m_rt::ExceptionFrame) -> ! {
     print!("fault at {:#x}\n", frame.pc());

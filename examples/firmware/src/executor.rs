@@ -1,5 +1,6 @@
-//! The executor of these images, which adds up the time in which there was nothing to do: what is left is what the work cost. A product
-//! takes embassy-executor's own (its feature `executor-thread`), which sleeps by WFE; QEMU does not sleep there.
+//! The executor of these images, which adds up the time in which there was nothing to do: what is
+//! left is what the work cost. A product takes embassy-executor's own (its feature
+//! `executor-thread`), which sleeps by WFE; QEMU does not sleep there.
 
 use core::cell::Cell;
 use core::marker::PhantomData;
@@ -37,9 +38,11 @@ impl Executor {
         init(self.inner.spawner());
         loop {
             WOKEN.store(false, Ordering::Relaxed);
-            // SAFETY: this is the only call, from one thread, and no task makes it again from within.
+            // SAFETY: this is the only call, from one thread, and no task makes it again from
+            // within.
             unsafe { self.inner.poll() };
-            // With interrupts off one that comes in between still ends the sleep, and its handler runs right after.
+            // With interrupts off one that comes in between still ends the sleep, and its handler
+            // runs right after.
             critical_section::with(|cs| {
                 if !WOKEN.load(Ordering::Relaxed) {
                     let from = time::cycles();

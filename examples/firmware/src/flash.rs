@@ -1,11 +1,14 @@
-//! A flash whose bytes are a file of the host, so that they stay when the board is off, and whose power can be cut.
+//! A flash whose bytes are a file of the host, so that they stay when the board is off, and whose
+//! power can be cut.
 
 use core::cell::Cell;
 use core::ffi::CStr;
 
 use embedded_storage_async::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
 use semihosting::fd::{AsFd as _, OwnedFd};
-use semihosting::sys::arm_compat::{OpenMode, sys_flen, sys_open, sys_read_orig, sys_seek, sys_write_orig};
+use semihosting::sys::arm_compat::{
+    OpenMode, sys_flen, sys_open, sys_read_orig, sys_seek, sys_write_orig,
+};
 
 use crate::{host, print};
 
@@ -14,7 +17,8 @@ pub const SECTOR: usize = 1024;
 /// Bytes that are written at once.
 const WORD: usize = 4;
 
-/// A flash as large as its file. Erased bytes are 0xff, and a word can be written once after it was erased.
+/// A flash as large as its file. Erased bytes are 0xff, and a word can be written once after it was
+/// erased.
 pub struct HostFlash<'p> {
     file: OwnedFd,
     capacity: usize,
@@ -22,7 +26,8 @@ pub struct HostFlash<'p> {
 }
 
 impl<'p> HostFlash<'p> {
-    /// The flash in the file at `path`. `power`: words that can be written before the power goes and the emulation ends, with success.
+    /// The flash in the file at `path`. `power`: words that can be written before the power goes
+    /// and the emulation ends, with success.
     ///
     /// # Errors
     /// `Other` if there is no such file.
@@ -32,7 +37,8 @@ impl<'p> HostFlash<'p> {
         Ok(Self { file, capacity, power })
     }
 
-    /// Goes to where `len` bytes begin that are in the flash and begin and end at a multiple of `unit`.
+    /// Goes to where `len` bytes begin that are in the flash and begin and end at a multiple of
+    /// `unit`.
     fn seek(&mut self, offset: u32, len: usize, unit: usize) -> Result<(), NorFlashErrorKind> {
         let at = offset as usize;
         if len > self.capacity || at > self.capacity - len {
@@ -47,7 +53,11 @@ impl<'p> HostFlash<'p> {
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), NorFlashErrorKind> {
         // What is answered is how much is missing.
-        if matches!(sys_write_orig(self.file.as_fd(), bytes), Ok(0)) { Ok(()) } else { Err(NorFlashErrorKind::Other) }
+        if matches!(sys_write_orig(self.file.as_fd(), bytes), Ok(0)) {
+            Ok(())
+        } else {
+            Err(NorFlashErrorKind::Other)
+        }
     }
 }
 
@@ -60,7 +70,11 @@ impl ReadNorFlash for HostFlash<'_> {
 
     async fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), NorFlashErrorKind> {
         self.seek(offset, bytes.len(), WORD)?;
-        if matches!(sys_read_orig(self.file.as_fd(), bytes), Ok(0)) { Ok(()) } else { Err(NorFlashErrorKind::Other) }
+        if matches!(sys_read_orig(self.file.as_fd(), bytes), Ok(0)) {
+            Ok(())
+        } else {
+            Err(NorFlashErrorKind::Other)
+        }
     }
 
     fn capacity(&self) -> usize {

@@ -1,8 +1,11 @@
-//! What an image has of the host by semihosting instead of by hardware: arguments, the date, randomness, and a way to end.
+//! What an image has of the host by semihosting instead of by hardware: arguments, the date,
+//! randomness, and a way to end.
 
 use core::mem::MaybeUninit;
 
-use semihosting::sys::arm_compat::{OpenMode, sys_get_cmdline_uninit, sys_open, sys_read_orig, sys_time};
+use semihosting::sys::arm_compat::{
+    OpenMode, sys_get_cmdline_uninit, sys_open, sys_read_orig, sys_time,
+};
 #[cfg(feature = "tls")]
 use toolrunner_embassy::tls::{Entropy, EntropyFailed, WallClock};
 
@@ -11,9 +14,13 @@ pub fn exit(code: i32) -> ! {
     semihosting::process::exit(code)
 }
 
-/// The command line: the words given by `arg=` after `-semihosting-config`, parted by spaces, in `buffer`.
+/// The command line: the words given by `arg=` after `-semihosting-config`, parted by spaces, in
+/// `buffer`.
 pub fn command_line(buffer: &mut [MaybeUninit<u8>]) -> &str {
-    sys_get_cmdline_uninit(buffer).ok().and_then(|line| core::str::from_utf8(line).ok()).unwrap_or_default()
+    sys_get_cmdline_uninit(buffer)
+        .ok()
+        .and_then(|line| core::str::from_utf8(line).ok())
+        .unwrap_or_default()
 }
 
 /// Fills `bytes` from the host's source of randomness.

@@ -1,4 +1,5 @@
-//! Board support for the firmware examples: two kinds of emulated boards, and what an image asks of the host that emulates it.
+//! Board support for the firmware examples: two kinds of emulated boards, and what an image asks of
+//! the host that emulates it.
 #![no_std]
 
 pub mod board;

@@ -8,10 +8,12 @@ use crate::board::Ethernet;
 use crate::host;
 use crate::names::HOST;
 
-/// One socket: the transport has one connection. Add one for DHCP and one for DNS where they are used; too few panic.
+/// One socket: the transport has one connection. Add one for DHCP and one for DNS where they are
+/// used; too few panic.
 const SOCKETS: usize = 1;
 
-/// The stack's work. A task of its own: joined with its users in one task it would wake itself for ever.
+/// The stack's work. A task of its own: joined with its users in one task it would wake itself for
+/// ever.
 #[embassy_executor::task]
 async fn run(mut runner: Runner<'static, Ethernet>) -> ! {
     runner.run().await
@@ -19,13 +21,23 @@ async fn run(mut runner: Runner<'static, Ethernet>) -> ! {
 
 /// Starts the stack. To be called once.
 pub fn start(spawner: Spawner) -> Stack<'static> {
-    static RESOURCES: ConstStaticCell<StackResources<SOCKETS>> = ConstStaticCell::new(StackResources::new());
-    let config =
-        StaticConfigV4 { address: Ipv4Cidr::new(Ipv4Address::new(10, 0, 2, 15), 24), gateway: Some(HOST), dns_servers: Default::default() };
-    // For port numbers and sequence numbers, so that a board that restarts does not look like itself before.
+    static RESOURCES: ConstStaticCell<StackResources<SOCKETS>> =
+        ConstStaticCell::new(StackResources::new());
+    let config = StaticConfigV4 {
+        address: Ipv4Cidr::new(Ipv4Address::new(10, 0, 2, 15), 24),
+        gateway: Some(HOST),
+        dns_servers: Default::default(),
+    };
+    // For port numbers and sequence numbers, so that a board that restarts does not look like
+    // itself before.
     let mut seed = [0; 8];
     host::random(&mut seed);
-    let (stack, runner) = embassy_net::new(Ethernet::start(), Config::ipv4_static(config), RESOURCES.take(), u64::from_le_bytes(seed));
+    let (stack, runner) = embassy_net::new(
+        Ethernet::start(),
+        Config::ipv4_static(config),
+        RESOURCES.take(),
+        u64::from_le_bytes(seed),
+    );
     if let Ok(task) = run(runner) {
         spawner.spawn(task);
     }

@@ -16,8 +16,9 @@ pub fn paint() {
     let here = cortex_m::register::msp::read() - MARGIN * 4;
     let mut address = end;
     while address < here {
-        // SAFETY: from the stack's end to well below the current frame nothing is in use: no interrupt's frame survives its handler,
-        // and one that comes now is below `here` only while it runs.
+        // SAFETY: from the stack's end to well below the current frame nothing is in use: no
+        // interrupt's frame survives its handler, and one that comes now is below `here` only while
+        // it runs.
         unsafe { (address as *mut u32).write_volatile(PAINT) };
         address += 4;
     }
@@ -26,7 +27,8 @@ pub fn paint() {
 /// Bytes of the stack that were ever used since [`paint`].
 pub fn deepest() -> u32 {
     let mut address = (&raw const _stack_end) as u32;
-    // SAFETY: reads of the stack's memory, which is all mapped; the loop ends at the current frame at the latest.
+    // SAFETY: reads of the stack's memory, which is all mapped; the loop ends at the current frame
+    // at the latest.
     while unsafe { (address as *const u32).read_volatile() } == PAINT {
         address += 4;
     }

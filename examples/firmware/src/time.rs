@@ -56,7 +56,8 @@ const TICK: u32 = crate::board::CLOCK_HZ / TICK_HZ as u32;
 
 /// Processor cycles since the start. To be called with interrupts off.
 pub fn cycles() -> u64 {
-    let (first, is_pending, second) = (SYST::get_current(), SCB::is_pendst_pending(), SYST::get_current());
+    let (first, is_pending, second) =
+        (SYST::get_current(), SCB::is_pendst_pending(), SYST::get_current());
     // A tick that came and was not counted yet: it may have come after the first look.
     let (ticks, left) = if is_pending { (DRIVER.now() + 1, second) } else { (DRIVER.now(), first) };
     ticks * u64::from(TICK) + u64::from(TICK - 1 - left)

@@ -3,7 +3,8 @@
 use rustls_pki_types::CertificateDer;
 use toolrunner_embassy::tls::{TrustAnchor, anchor_from_trusted_cert};
 
-static ROOT: CertificateDer<'static> = CertificateDer::from_slice(include_bytes!("../certificates/root.der"));
+static ROOT: CertificateDer<'static> =
+    CertificateDer::from_slice(include_bytes!("../certificates/root.der"));
 
 /// The test root of `certificates/`, whose key is public: for these examples and nothing else.
 ///

@@ -1,11 +1,13 @@
-//! A batch job that survives being stopped: its state is saved to a file after each turn, and the next start goes on from there.
+//! A batch job that survives being stopped: its state is saved to a file after each turn, and the
+//! next start goes on from there.
 //!
 //! ```text
 //! cargo run -p toolrunner-examples --bin batch -- state.json        # all of it
 //! cargo run -p toolrunner-examples --bin batch -- state.json 1      # one turn, as if the machine failed then; start it again
 //! ```
-//! What it shows: `snapshot` to save a run and `resume` to go on exactly where it was, in another process. `results` before saving, so
-//! that what the tools gave is in the snapshot: a call that ran before it does not run again; one that ran after it does.
+//! What it shows: `snapshot` to save a run and `resume` to go on exactly where it was, in another
+//! process. `results` before saving, so that what the tools gave is in the snapshot: a call that
+//! ran before it does not run again; one that ran after it does.
 
 use core::error::Error;
 use std::path::{Path, PathBuf};
@@ -26,7 +28,8 @@ async fn get_weather(
     format!("Sunny, 20°C in {location}")
 }
 
-const JOBS: [&str; 3] = ["What's the weather in Paris?", "What's the weather in Oslo?", "What's the weather in Rome?"];
+const JOBS: [&str; 3] =
+    ["What's the weather in Paris?", "What's the weather in Oslo?", "What's the weather in Rome?"];
 
 /// All that the job knows, as it stands in the file.
 #[derive(Default, Serialize, Deserialize)]
@@ -40,13 +43,15 @@ struct State {
 impl State {
     fn load(path: &Path) -> Result<Self, Box<dyn Error>> {
         match fs::read(path) {
-            Ok(json) => Ok(serde_json::from_slice(&json).map_err(|error| format!("{} is no state of this job: {error}", path.display()))?),
+            Ok(json) => Ok(serde_json::from_slice(&json)
+                .map_err(|error| format!("{} is no state of this job: {error}", path.display()))?),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Writes a new file beside the old one and then takes its place: whatever happens, one of them is whole.
+    /// Writes a new file beside the old one and then takes its place: whatever happens, one of them
+    /// is whole.
     fn save(&self, path: &Path) -> Result<(), Box<dyn Error>> {
         let new = path.with_extension("new");
         fs::write(&new, serde_json::to_vec_pretty(self)?)?;
@@ -95,7 +100,9 @@ async fn work(client: &Client, path: &Path, mut turns: u32) -> Result<(), Box<dy
 async fn main() -> ExitCode {
     init_logging();
     let mut arguments = env::args_os().skip(1);
-    let path = arguments.next().map_or_else(|| env::temp_dir().join("toolrunner-batch.json"), PathBuf::from);
+    let path = arguments
+        .next()
+        .map_or_else(|| env::temp_dir().join("toolrunner-batch.json"), PathBuf::from);
     let turns = match arguments.next().map(|turns| turns.to_string_lossy().parse()) {
         None => u32::MAX,
         Some(Ok(turns)) if turns > 0 => turns,

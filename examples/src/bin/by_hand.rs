@@ -1,7 +1,9 @@
-//! The loop by hand: the core's machine and nothing else. No future, no transport, no clock: this is what every driver does.
+//! The loop by hand: the core's machine and nothing else. No future, no transport, no clock: this
+//! is what every driver does.
 //!
-//! What it shows: `step` says what to do; the reply's bytes go in by `feed`, in any pieces; `event` lends what happened; a call is
-//! answered by `answer`. So it is fuzzed, and so it is put under an event loop of one's own.
+//! What it shows: `step` says what to do; the reply's bytes go in by `feed`, in any pieces; `event`
+//! lends what happened; a call is answered by `answer`. So it is fuzzed, and so it is put under an
+//! event loop of one's own.
 
 use std::process::ExitCode;
 
@@ -30,7 +32,8 @@ fn go(run: &mut Run<'_>, server: &mut ScriptedModel) -> Result<Outcome, Error> {
                     head.field(name, value.as_bytes());
                 }
                 run.answered(&head);
-                // From the network the pieces would come one after another; the machine does not care.
+                // From the network the pieces would come one after another; the machine does not
+                // care.
                 if let Err(error) = receive(run, &response.bytes()) {
                     // The policy decides: another try later, or the error.
                     let wait = run.failed(Some(error), now, 0)?;
@@ -72,7 +75,9 @@ fn tell(event: Event<'_>) {
     match event {
         Event::Text { text, .. } => println!("text: {text}"),
         Event::Input { json, .. } => println!("input: {json}"),
-        Event::Stop { reason: Some(reason), usage, .. } => println!("stop: {reason}, {} tokens out", usage.output_tokens),
+        Event::Stop { reason: Some(reason), usage, .. } => {
+            println!("stop: {reason}, {} tokens out", usage.output_tokens)
+        }
         _ => {}
     }
 }
@@ -86,7 +91,9 @@ fn main() -> ExitCode {
     let mut server = ScriptedModel::new(script);
     let mut memory = [0; 2048];
     let mut run = Run::new(Transcript::new(&mut memory));
-    let outcome = run.user("How long has this machine been running?").and_then(|()| go(&mut run, &mut server));
+    let outcome = run
+        .user("How long has this machine been running?")
+        .and_then(|()| go(&mut run, &mut server));
     match outcome {
         Ok(outcome) => println!("{outcome}"),
         Err(error) => {

@@ -1,7 +1,9 @@
-//! A chat in the terminal: text as it arrives, and a person who allows or denies each call before it runs.
+//! A chat in the terminal: text as it arrives, and a person who allows or denies each call before
+//! it runs.
 //!
-//! What it shows: one run over many prompts (`user` again), every event as it happens, and a `gate`, which is asked before each call.
-//! The model reads why a call was denied; a run that failed goes on with the next line.
+//! What it shows: one run over many prompts (`user` again), every event as it happens, and a
+//! `gate`, which is asked before each call. The model reads why a call was denied; a run that
+//! failed goes on with the next line.
 
 use core::error::Error;
 use std::io::{self, BufRead, Write};
@@ -30,7 +32,8 @@ fn calculate_sum(
     a.checked_add(b).ok_or("the sum is too large")
 }
 
-/// Asks the person about one call. The calls of a turn are asked about one after the other, since reading a line blocks.
+/// Asks the person about one call. The calls of a turn are asked about one after the other, since
+/// reading a line blocks.
 async fn approve(call: GatedCall) -> Decision {
     match read_line(&format!("  run {}({})? [y/n] ", call.name, call.input)) {
         Ok(Some(answer)) if answer.starts_with(['y', 'Y']) => Decision::Allow,
@@ -47,7 +50,12 @@ async fn chat() -> Result<(), Box<dyn Error>> {
     init_logging();
     let (client, _) = toolrunner_examples::client()?;
     println!("Ask for the weather in a place, or for a sum. An empty line ends the chat.");
-    let mut run = client.run("claude-opus-4-7").max_tokens(1024).tools((get_weather, calculate_sum)).gate(approve).empty();
+    let mut run = client
+        .run("claude-opus-4-7")
+        .max_tokens(1024)
+        .tools((get_weather, calculate_sum))
+        .gate(approve)
+        .empty();
     while let Some(prompt) = read_line("\nYou: ")? {
         run.user(&prompt)?;
         if let Err(error) = answer(&mut run).await {
@@ -65,7 +73,12 @@ async fn answer(run: &mut Run) -> Result<(), Box<dyn Error>> {
     let mut out = io::stdout();
     while let Some(event) = run.next_event().await? {
         match event {
-            Event::BlockStart { block, .. } if block.member("type").and_then(|kind| kind.as_text()).is_some_and(|kind| kind == *"text") => {
+            Event::BlockStart { block, .. }
+                if block
+                    .member("type")
+                    .and_then(|kind| kind.as_text())
+                    .is_some_and(|kind| kind == *"text") =>
+            {
                 write!(out, "\nModel: ")?;
             }
             Event::Text { text, .. } => {

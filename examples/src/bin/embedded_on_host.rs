@@ -1,8 +1,10 @@
-//! The chip's shape, on a laptop: the core's driver in fixed memory, tools that are methods of a board, no runtime.
+//! The chip's shape, on a laptop: the core's driver in fixed memory, tools that are methods of a
+//! board, no runtime.
 //!
-//! What it shows: `Driver` with a `Run` over a 4 KiB slice, `#[toolbox]` on `&self` state, an observer, a conversation that goes on,
-//! and what a full transcript says. Nothing that this file does itself takes memory from a heap; the scripted model, which stands
-//! where a board has its network, does.
+//! What it shows: `Driver` with a `Run` over a 4 KiB slice, `#[toolbox]` on `&self` state, an
+//! observer, a conversation that goes on, and what a full transcript says. Nothing that this file
+//! does itself takes memory from a heap; the scripted model, which stands where a board has its
+//! network, does.
 
 use core::cell::Cell;
 use core::time::Duration;
@@ -40,7 +42,11 @@ impl Board {
     /// Read the ambient temperature in degrees Celsius.
     #[tool]
     async fn temperature(&self) -> Result<f32, ToolError> {
-        if self.sensor_answers.replace(true) { Ok(28.5) } else { Err(ToolError::new("the sensor does not answer")) }
+        if self.sensor_answers.replace(true) {
+            Ok(28.5)
+        } else {
+            Err(ToolError::new("the sensor does not answer"))
+        }
     }
 }
 
@@ -62,9 +68,12 @@ impl Clock for Timer {
 }
 
 /// On a chip a constant in flash.
-const CONFIG: Config<'static> = Config::new("claude-haiku-4-5", 512).system("You look after a room.").base_url("http://192.168.1.2:8080");
+const CONFIG: Config<'static> = Config::new("claude-haiku-4-5", 512)
+    .system("You look after a room.")
+    .base_url("http://192.168.1.2:8080");
 
-/// What the model says: first the sensor fails, then it answers; in between the server is busy once.
+/// What the model says: first the sensor fails, then it answers; in between the server is busy
+/// once.
 fn script() -> ScriptedModel {
     let script = Script::new()
         .reply(Reply::text("I'll see.").tool_use("toolu_1", "temperature", "{}"))
@@ -79,18 +88,30 @@ fn script() -> ScriptedModel {
 fn see(event: &Event<'_>) {
     match event {
         Event::BlockStop { block, .. } if block.member("text").is_some() => {
-            println!("model: {}", block.member("text").and_then(|text| text.as_text()).unwrap_or_default());
+            println!(
+                "model: {}",
+                block.member("text").and_then(|text| text.as_text()).unwrap_or_default()
+            );
         }
         Event::ToolStart { name, input, .. } => println!("call: {name} {input}"),
-        Event::ToolEnd { content, is_error, .. } => println!("{}: {content}", if *is_error { "error" } else { "result" }),
-        Event::Retry { error, wait, .. } => println!("{error}: again in {} ms", Duration::as_millis(wait)),
+        Event::ToolEnd { content, is_error, .. } => {
+            println!("{}: {content}", if *is_error { "error" } else { "result" })
+        }
+        Event::Retry { error, wait, .. } => {
+            println!("{error}: again in {} ms", Duration::as_millis(wait))
+        }
         _ => {}
     }
 }
 
 async fn look_after_the_room() -> Result<(), DriveError<ScriptedError>> {
     let board = Board { led: Cell::new(false), sensor_answers: Cell::new(false) };
-    let mut driver = Driver::new(CONFIG, ScriptedTransport::new(script()), &board, Timer(Cell::new(Instant::ZERO)))?;
+    let mut driver = Driver::new(
+        CONFIG,
+        ScriptedTransport::new(script()),
+        &board,
+        Timer(Cell::new(Instant::ZERO)),
+    )?;
     let mut observer = Each(see);
 
     // On a chip a static.

@@ -1,5 +1,6 @@
-//! How an agent is tested without a network: its own code unchanged, a script for a model, a link that breaks, and a clock that does
-//! not wait. `cargo test -p toolrunner-examples --bin offline_test` runs the tests below; the program itself prints one run.
+//! How an agent is tested without a network: its own code unchanged, a script for a model, a link
+//! that breaks, and a clock that does not wait. `cargo test -p toolrunner-examples --bin
+//! offline_test` runs the tests below; the program itself prints one run.
 
 use toolrunner_core::testing::{Reply, Script, ScriptedModel};
 use toolrunner_std::testing::Scripted;
@@ -20,14 +21,20 @@ async fn stock(
 
 /// The agent: all that a program knows of the model is here.
 async fn answer(client: &Client, question: &str) -> Result<String, Error> {
-    let mut run = client.run("claude-opus-4-7").system("You answer questions about our stock.").max_turns(5).tools(stock).user(question);
+    let mut run = client
+        .run("claude-opus-4-7")
+        .system("You answer questions about our stock.")
+        .max_turns(5)
+        .tools(stock)
+        .user(question);
     Ok(run.until_done().await?.text())
 }
 
 /// A model that asks for article 7 and then says how many there are.
 fn asks_for_seven() -> ScriptedModel {
-    let script =
-        Script::new().reply(Reply::new().tool_use("toolu_1", "stock", r#"{"article":7}"#)).reply(Reply::text("There are 12 of them."));
+    let script = Script::new()
+        .reply(Reply::new().tool_use("toolu_1", "stock", r#"{"article":7}"#))
+        .reply(Reply::text("There are 12 of them."));
     ScriptedModel::new(script)
 }
 
@@ -54,21 +61,31 @@ mod tests {
     /// What the model was told of the calls of its last turn.
     fn results(scripted: &Scripted) -> Vec<String> {
         let requests = scripted.requests();
-        let message = requests.last().and_then(|request| request.messages().last()).expect("a request with a message");
-        let text = |block| if let Block::Text(text) = block { text.text().to_string() } else { String::new() };
+        let message = requests
+            .last()
+            .and_then(|request| request.messages().last())
+            .expect("a request with a message");
+        let text = |block| {
+            if let Block::Text(text) = block { text.text().to_string() } else { String::new() }
+        };
         message.tool_results().map(|result| result.content().map(text).collect()).collect()
     }
 
     #[tokio::test]
     async fn the_model_is_told_what_the_tool_found() {
         let scripted = Scripted::new(asks_for_seven());
-        assert_eq!(answer(&scripted.client(), "How many of 7?").await.unwrap(), "There are 12 of them.");
+        assert_eq!(
+            answer(&scripted.client(), "How many of 7?").await.unwrap(),
+            "There are 12 of them."
+        );
         assert_eq!(results(&scripted), ["12"]);
     }
 
     #[tokio::test]
     async fn an_unknown_article_is_told_and_does_not_end_the_run() {
-        let script = Script::new().reply(Reply::new().tool_use("toolu_1", "stock", r#"{"article":8}"#)).reply(Reply::text("No."));
+        let script = Script::new()
+            .reply(Reply::new().tool_use("toolu_1", "stock", r#"{"article":8}"#))
+            .reply(Reply::text("No."));
         let scripted = Scripted::new(ScriptedModel::new(script));
         assert_eq!(answer(&scripted.client(), "How many of 8?").await.unwrap(), "No.");
         assert_eq!(results(&scripted), ["there is no article 8"]);
@@ -76,7 +93,9 @@ mod tests {
 
     #[tokio::test]
     async fn bad_input_never_reaches_the_tool() {
-        let script = Script::new().reply(Reply::new().tool_use("toolu_1", "stock", r#"{"article":0}"#)).reply(Reply::text("Sorry."));
+        let script = Script::new()
+            .reply(Reply::new().tool_use("toolu_1", "stock", r#"{"article":0}"#))
+            .reply(Reply::text("Sorry."));
         let scripted = Scripted::new(ScriptedModel::new(script));
         answer(&scripted.client(), "How many of 0?").await.unwrap();
         let [told] = &results(&scripted)[..] else { panic!("one result") };

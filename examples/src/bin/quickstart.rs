@@ -1,10 +1,12 @@
-//! The whole loop in one program: two tools, a question that needs both, and all that happens as it happens.
+//! The whole loop in one program: two tools, a question that needs both, and all that happens as it
+//! happens.
 //!
 //! ```text
 //! cargo run -p toolrunner-examples --bin quickstart
 //! ```
-//! Without a key it talks to a scripted model that it starts itself, on this machine, over real HTTP. With `ANTHROPIC_API_KEY` set (and
-//! `ANTHROPIC_BASE_URL`, for another server) the same program talks to that server. `ANTHROPIC_LOG=debug` shows more.
+//! Without a key it talks to a scripted model that it starts itself, on this machine, over real
+//! HTTP. With `ANTHROPIC_API_KEY` set (and `ANTHROPIC_BASE_URL`, for another server) the same
+//! program talks to that server. `ANTHROPIC_LOG=debug` shows more.
 
 use core::error::Error;
 use std::io::{self, Write};
@@ -76,7 +78,8 @@ struct Options {
 
 /// What the command line says; nothing if it asks for help.
 fn options() -> Result<Option<Options>, lexopt::Error> {
-    let mut options = Options { model: "claude-opus-4-7".to_owned(), prompt: String::new(), stream: true };
+    let mut options =
+        Options { model: "claude-opus-4-7".to_owned(), prompt: String::new(), stream: true };
     let mut words: Vec<String> = Vec::new();
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
@@ -103,8 +106,12 @@ async fn ask(options: Options) -> Result<(), Box<dyn Error>> {
     }
     writeln!(out, "You: {}", options.prompt)?;
 
-    let mut run =
-        client.run(options.model).max_tokens(1024).stream(options.stream).tools((get_weather, calculate_sum)).user(&options.prompt);
+    let mut run = client
+        .run(options.model)
+        .max_tokens(1024)
+        .stream(options.stream)
+        .tools((get_weather, calculate_sum))
+        .user(&options.prompt);
     let mut is_talking = false;
     while let Some(event) = run.next_event().await? {
         match event {
@@ -145,7 +152,12 @@ async fn ask(options: Options) -> Result<(), Box<dyn Error>> {
         1 => "1 turn".to_owned(),
         many => format!("{many} turns"),
     };
-    writeln!(out, "\n{turns}, {} tokens in, {} tokens out", usage.input_total(), usage.output_tokens)?;
+    writeln!(
+        out,
+        "\n{turns}, {} tokens in, {} tokens out",
+        usage.input_total(),
+        usage.output_tokens
+    )?;
     Ok(())
 }
 

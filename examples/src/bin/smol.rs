@@ -1,7 +1,9 @@
-//! The loop on another executor: nothing of tokio runs here. Its two needs are said in code: a clock, and a transport.
+//! The loop on another executor: nothing of tokio runs here. Its two needs are said in code: a
+//! clock, and a transport.
 //!
-//! What it shows: `DynClock` over smol's timers, `DynTransport` over hyper on smol's sockets (plain HTTP, one connection per request;
-//! `toolrunner_std::http` has the real one, for tokio), and the same run as everywhere else.
+//! What it shows: `DynClock` over smol's timers, `DynTransport` over hyper on smol's sockets (plain
+//! HTTP, one connection per request; `toolrunner_std::http` has the real one, for tokio), and the
+//! same run as everywhere else.
 
 use core::error::Error;
 use core::time::Duration;
@@ -49,14 +51,21 @@ impl DynTransport for SmolTransport {
 }
 
 async fn exchange(head: &Head<'_>, body: &Body<'_>) -> Result<Reply<HttpBody>, HttpError> {
-    let no_http = |error: hyper::http::Error| HttpError::new(TransportKind::Other, "no such request can be made").with_source(error);
-    let closed = |error: hyper::Error| HttpError::new(TransportKind::Closed, "the connection broke").with_source(error);
+    let no_http = |error: hyper::http::Error| {
+        HttpError::new(TransportKind::Other, "no such request can be made").with_source(error)
+    };
+    let closed = |error: hyper::Error| {
+        HttpError::new(TransportKind::Closed, "the connection broke").with_source(error)
+    };
 
     let address = head.base_url.trim_start_matches("http://");
     let socket = smol::net::TcpStream::connect(address).await;
-    let socket =
-        socket.map_err(|error| HttpError::new(TransportKind::Connect, format!("could not connect to {address}")).with_source(error))?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(FuturesIo::new(socket)).await.map_err(closed)?;
+    let socket = socket.map_err(|error| {
+        HttpError::new(TransportKind::Connect, format!("could not connect to {address}"))
+            .with_source(error)
+    })?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(FuturesIo::new(socket)).await.map_err(closed)?;
     // The connection moves bytes until the reply's body was read or dropped.
     smol::spawn(async move {
         // What goes wrong here is told by the body too.
@@ -69,7 +78,10 @@ async fn exchange(head: &Head<'_>, body: &Body<'_>) -> Result<Reply<HttpBody>, H
         request = request.header(*name, *value);
     }
     let whole: Vec<u8> = body.pieces().flatten().copied().collect();
-    let response = sender.send_request(request.body(Full::new(Bytes::from(whole))).map_err(no_http)?).await.map_err(closed)?;
+    let response = sender
+        .send_request(request.body(Full::new(Bytes::from(whole))).map_err(no_http)?)
+        .await
+        .map_err(closed)?;
     let mut reply = ReplyHead::new(response.status().as_u16());
     for (name, value) in response.headers() {
         reply.field(name.as_str(), value.as_bytes());
@@ -89,9 +101,16 @@ async fn get_weather(
 
 async fn ask() -> Result<(), Box<dyn Error>> {
     let url = toolrunner_examples::loopback::serve(ScriptedModel::demo())?;
-    let client = Client::builder().base_url(url).transport(HttpTransport::from_dyn(SmolTransport)).build()?;
+    let client = Client::builder()
+        .base_url(url)
+        .transport(HttpTransport::from_dyn(SmolTransport))
+        .build()?;
     let clock = SmolClock { start: time::Instant::now() };
-    let mut run = client.run("claude-opus-4-7").clock(clock).tools(get_weather).user("What's the weather in Oslo?");
+    let mut run = client
+        .run("claude-opus-4-7")
+        .clock(clock)
+        .tools(get_weather)
+        .user("What's the weather in Oslo?");
     // `until_done` is Send: any executor with threads may run it.
     let finished = smol::spawn(async move { run.until_done().await }).await?;
     println!("{}", finished.text());

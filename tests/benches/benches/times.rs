@@ -1,7 +1,9 @@
-//! What the pieces of work cost in processor time, each beside its floors: the same bytes looked at, and copied; and a conversation over
-//! HTTP on loopback beside hyper, which sends the same requests and does not look at the replies.
+//! What the pieces of work cost in processor time, each beside its floors: the same bytes looked
+//! at, and copied; and a conversation over HTTP on loopback beside hyper, which sends the same
+//! requests and does not look at the replies.
 //!
-//! The time is that of this thread: what else the machine does, and the server, on a thread of its own, are not in it.
+//! The time is that of this thread: what else the machine does, and the server, on a thread of its
+//! own, are not in it.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -58,7 +60,10 @@ impl Measurement for Processor {
 
 fn main() {
     let criterion = Criterion::default().with_measurement(Processor(WallTime));
-    let short = criterion.sample_size(30).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+    let short = criterion
+        .sample_size(30)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1));
     let mut criterion = short.configure_from_args();
     for (name, make) in CASES {
         let mut work = make();
@@ -79,14 +84,26 @@ fn conversations(criterion: &mut Criterion<Processor>) {
     for stream in [false, true] {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let (address, requests) = serve(stream);
-        let client = Client::builder().base_url(format!("http://{address}")).api_key("k").build().expect("good settings");
+        let client = Client::builder()
+            .base_url(format!("http://{address}"))
+            .api_key("k")
+            .build()
+            .expect("good settings");
         runtime.block_on(converse(&client, stream));
         let requests = std::mem::take(&mut *requests.lock().expect("nobody panicked"));
         assert_eq!(requests.len(), TURNS);
         let mut sender = runtime.block_on(connect(address));
-        let mut group = criterion.benchmark_group(if stream { "conversation over HTTP, SSE" } else { "conversation over HTTP, JSON" });
-        group.bench_function("hyper", |bencher| bencher.iter(|| runtime.block_on(exchange(&mut sender, &requests))));
-        group.bench_function("toolrunner", |bencher| bencher.iter(|| runtime.block_on(converse(&client, stream))));
+        let mut group = criterion.benchmark_group(if stream {
+            "conversation over HTTP, SSE"
+        } else {
+            "conversation over HTTP, JSON"
+        });
+        group.bench_function("hyper", |bencher| {
+            bencher.iter(|| runtime.block_on(exchange(&mut sender, &requests)))
+        });
+        group.bench_function("toolrunner", |bencher| {
+            bencher.iter(|| runtime.block_on(converse(&client, stream)))
+        });
         group.finish();
     }
 }
@@ -105,7 +122,11 @@ fn calculate_sum(
 }
 
 async fn converse(client: &Client, stream: bool) {
-    let mut run = client.run("claude-opus-4-7").stream(stream).tools(calculate_sum).user("Add the numbers, one step at a time.");
+    let mut run = client
+        .run("claude-opus-4-7")
+        .stream(stream)
+        .tools(calculate_sum)
+        .user("Add the numbers, one step at a time.");
     while let Some(event) = run.next_event().await.expect("a good server") {
         black_box(event);
     }
@@ -115,7 +136,8 @@ async fn converse(client: &Client, stream: bool) {
 async fn connect(address: SocketAddr) -> SendRequest<Full<Bytes>> {
     let stream = TcpStream::connect(address).await.expect("a server");
     stream.set_nodelay(true).expect("a socket");
-    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("a server");
+    let (sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("a server");
     tokio::spawn(connection);
     sender
 }
@@ -123,7 +145,9 @@ async fn connect(address: SocketAddr) -> SendRequest<Full<Bytes>> {
 /// Sends these requests one after another, and does not look at what comes.
 async fn exchange(sender: &mut SendRequest<Full<Bytes>>, requests: &[Bytes]) {
     for request in requests {
-        let head = Request::post("/v1/messages").header("host", "localhost").header("content-type", "application/json");
+        let head = Request::post("/v1/messages")
+            .header("host", "localhost")
+            .header("content-type", "application/json");
         let request = head.body(Full::new(request.clone())).expect("a request");
         let mut body = sender.send_request(request).await.expect("a reply").into_body();
         while let Some(frame) = body.frame().await {
@@ -132,9 +156,11 @@ async fn exchange(sender: &mut SendRequest<Full<Bytes>>, requests: &[Bytes]) {
     }
 }
 
-/// Answers with one turn of the conversation after another, on a thread of its own. Gives what the first of them asked, too.
+/// Answers with one turn of the conversation after another, on a thread of its own. Gives what the
+/// first of them asked, too.
 fn serve(stream: bool) -> (SocketAddr, Arc<Mutex<Vec<Bytes>>>) {
-    let replies = [turn("toolu_1", stream), turn("toolu_2", stream), last_turn(stream)].map(Bytes::from);
+    let replies =
+        [turn("toolu_1", stream), turn("toolu_2", stream), last_turn(stream)].map(Bytes::from);
     let requests = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&requests);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -151,7 +177,12 @@ fn serve(stream: bool) -> (SocketAddr, Arc<Mutex<Vec<Bytes>>>) {
             }
             let kind = if stream { "text/event-stream" } else { "application/json" };
             let reply = replies.into_iter().nth(results).unwrap_or_default();
-            Ok::<_, hyper::Error>(Response::builder().header("content-type", kind).body(Full::new(reply)).expect("a reply"))
+            Ok::<_, hyper::Error>(
+                Response::builder()
+                    .header("content-type", kind)
+                    .body(Full::new(reply))
+                    .expect("a reply"),
+            )
         }
     });
     std::thread::spawn(move || {
@@ -161,7 +192,10 @@ fn serve(stream: bool) -> (SocketAddr, Arc<Mutex<Vec<Bytes>>>) {
             loop {
                 let (connection, _) = listener.accept().await.expect("a client");
                 connection.set_nodelay(true).expect("a socket");
-                tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(connection), answer.clone()));
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(connection), answer.clone()),
+                );
             }
         });
     });

@@ -12,7 +12,8 @@ use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::ReplyHead;
 
 const BEFORE: &[&[u8]] = &[b"{\"model\":\"m\",\"max_tokens\":9,\"messages\":["];
-const PLAIN: &str = "The quick brown fox jumps over the lazy dog, and the dog does not mind at all. ";
+const PLAIN: &str =
+    "The quick brown fox jumps over the lazy dog, and the dog does not mind at all. ";
 const ESCAPES: &str = "a \"quoted\" word,\n\ta back\\slash\n";
 const CJK: &str = "東京の天気は晴れです。気温は二十二度、";
 const INPUT: &str = r#"{"location":"San Francisco, CA","unit":"celsius","days":[1,2,3],"note":"a \"quoted\" note"}"#;
@@ -41,9 +42,23 @@ pub const CASES: [(&str, Make); 12] = [
     ("sse, CJK", || decode(stream(Reply::text(&CJK.repeat(150)), 100, false))),
     ("sse, CJK as \\u", || decode(stream(Reply::text(&CJK.repeat(50)), 100, true))),
     ("sse, tool input", || {
-        decode(stream(Reply::new().tool_use("toolu_1", "f", &format!("{{\"a\":[{}]}}", [INPUT; 80].join(","))), 100, false))
+        decode(stream(
+            Reply::new().tool_use(
+                "toolu_1",
+                "f",
+                &format!("{{\"a\":[{}]}}", [INPUT; 80].join(",")),
+            ),
+            100,
+            false,
+        ))
     }),
-    ("whole JSON", || decode(rendered(Reply::text(&PLAIN.repeat(100)).tool_use("toolu_1", "f", INPUT), Style::default(), false))),
+    ("whole JSON", || {
+        decode(rendered(
+            Reply::text(&PLAIN.repeat(100)).tool_use("toolu_1", "f", INPUT),
+            Style::default(),
+            false,
+        ))
+    }),
     ("append", append),
     ("emit", emit),
     ("schema check", schema),
@@ -60,7 +75,11 @@ pub fn plain() -> Vec<u8> {
 
 /// A turn of a conversation over HTTP: a call of `calculate_sum` with text before it.
 pub fn turn(id: &str, stream: bool) -> Vec<u8> {
-    rendered(Reply::text(PLAIN).tool_use(id, "calculate_sum", r#"{"a":15,"b":27}"#), Style::default(), stream)
+    rendered(
+        Reply::text(PLAIN).tool_use(id, "calculate_sum", r#"{"a":15,"b":27}"#),
+        Style::default(),
+        stream,
+    )
 }
 
 /// The last turn of such a conversation.
@@ -71,7 +90,9 @@ pub fn last_turn(stream: bool) -> Vec<u8> {
 /// What the scripted model answers with, as it goes over the wire.
 fn rendered(reply: Reply, style: Style, stream: bool) -> Vec<u8> {
     let mut model = ScriptedModel::new(Script::new().reply(reply)).style(style).lenient();
-    let request = format!(r#"{{"model":"m","max_tokens":9,"stream":{stream},"messages":[{{"role":"user","content":"Hi"}}]}}"#);
+    let request = format!(
+        r#"{{"model":"m","max_tokens":9,"stream":{stream},"messages":[{{"role":"user","content":"Hi"}}]}}"#
+    );
     model.respond(Request::new("/v1/messages", request)).bytes()
 }
 

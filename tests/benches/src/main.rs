@@ -1,4 +1,5 @@
-//! One piece of work, so many times: `bench CASE TIMES`. `bench --list` gives the cases, each with the bytes that it goes over.
+//! One piece of work, so many times: `bench CASE TIMES`. `bench --list` gives the cases, each with
+//! the bytes that it goes over.
 //!
 //! It measures nothing itself: `count.py` counts its instructions under callgrind.
 
@@ -16,10 +17,18 @@ fn named(name: &str) -> Option<Work> {
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let (name, times) = (arguments.next().unwrap_or_default(), arguments.next().and_then(|text| text.parse::<usize>().ok()));
+    let (name, times) = (
+        arguments.next().unwrap_or_default(),
+        arguments.next().and_then(|text| text.parse::<usize>().ok()),
+    );
     if name == "--list" {
-        let names = CASES.iter().map(|(name, _)| (*name).to_owned()).chain(FLOORS.iter().map(|(name, _)| format!("floor: {name}")));
-        names.for_each(|name| println!("{name}\t{}", named(&name).map_or(0, |work| work.bytes.len())));
+        let names = CASES
+            .iter()
+            .map(|(name, _)| (*name).to_owned())
+            .chain(FLOORS.iter().map(|(name, _)| format!("floor: {name}")));
+        names.for_each(|name| {
+            println!("{name}\t{}", named(&name).map_or(0, |work| work.bytes.len()))
+        });
         return ExitCode::SUCCESS;
     }
     let (Some(mut work), Some(times)) = (named(&name), times) else {

@@ -1,6 +1,7 @@
 //! An input as a row of choices: for targets that build something instead of reading it.
 
-/// Takes choices from bytes, and 0 for ever when they are used up, so that what is built has an end.
+/// Takes choices from bytes, and 0 for ever when they are used up, so that what is built has an
+/// end.
 pub struct Choices<'a> {
     bytes: core::slice::Iter<'a, u8>,
 }

@@ -21,16 +21,30 @@ const MOST: usize = 24;
 /// Writes all corpora under `home`.
 pub(crate) fn all(home: &Path) {
     let scenarios = scenarios(&home.join("../scenarios"));
-    let exchanges: Vec<&Value> = scenarios.iter().filter_map(|scenario| scenario["exchanges"].as_array()).flatten().collect();
-    let bodies: Vec<String> = exchanges.iter().filter_map(|exchange| Some(exchange["body"].as_str()?.to_owned())).collect();
+    let exchanges: Vec<&Value> = scenarios
+        .iter()
+        .filter_map(|scenario| scenario["exchanges"].as_array())
+        .flatten()
+        .collect();
+    let bodies: Vec<String> = exchanges
+        .iter()
+        .filter_map(|exchange| Some(exchange["body"].as_str()?.to_owned()))
+        .collect();
     let requests: Vec<&Value> = exchanges.iter().map(|exchange| &exchange["request"]).collect();
     let messages = |request: &Value| request["messages"].as_array().cloned().unwrap_or_default();
 
-    let json = bodies.iter().filter(|body| body.starts_with('{')).cloned().chain(requests.iter().map(|request| request.to_string()));
+    let json = bodies
+        .iter()
+        .filter(|body| body.starts_with('{'))
+        .cloned()
+        .chain(requests.iter().map(|request| request.to_string()));
     write(home, "json", json.map(String::into_bytes));
     write(home, "sse", bodies.iter().map(|body| [b"\x07", body.as_bytes()].concat()));
-    let conversations = requests.iter().map(|request| messages(request).iter().map(Value::to_string).collect::<Vec<_>>().join(","));
-    let single = requests.iter().flat_map(|request| messages(request)).map(|message| message.to_string());
+    let conversations = requests.iter().map(|request| {
+        messages(request).iter().map(Value::to_string).collect::<Vec<_>>().join(",")
+    });
+    let single =
+        requests.iter().flat_map(|request| messages(request)).map(|message| message.to_string());
     write(home, "transcript", single.chain(conversations).map(String::into_bytes));
     write(home, "snapshot", bodies.iter().filter_map(|body| snapshot(body)));
     // These are made of choices, for which one row of bytes is as good as another.
@@ -42,9 +56,15 @@ pub(crate) fn all(home: &Path) {
 }
 
 fn scenarios(folder: &Path) -> Vec<Value> {
-    let mut paths: Vec<_> = fs::read_dir(folder).expect("the scenarios").flatten().map(|entry| entry.path()).collect();
+    let mut paths: Vec<_> =
+        fs::read_dir(folder).expect("the scenarios").flatten().map(|entry| entry.path()).collect();
     paths.sort();
-    paths.iter().map(|path| serde_json::from_slice(&fs::read(path).expect("a scenario")).expect("a scenario")).collect()
+    paths
+        .iter()
+        .map(|path| {
+            serde_json::from_slice(&fs::read(path).expect("a scenario")).expect("a scenario")
+        })
+        .collect()
 }
 
 /// Runs that had this reply, with one of its calls answered.
@@ -66,20 +86,29 @@ fn snapshot(body: &str) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// The chain of the emulated board's server, whole, without its intermediate, and the other way round; and what is in it, for the
-/// target to sign.
+/// The chain of the emulated board's server, whole, without its intermediate, and the other way
+/// round; and what is in it, for the target to sign.
 fn certificates(home: &Path) {
-    let pem = fs::read(home.join("../../examples/firmware/certificates/server.pem")).expect("the server's certificates");
-    let chain: Vec<CertificateDer<'_>> = CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().expect("certificates");
+    let pem = fs::read(home.join("../../examples/firmware/certificates/server.pem"))
+        .expect("the server's certificates");
+    let chain: Vec<CertificateDer<'_>> =
+        CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().expect("certificates");
     let packed = |certificates: &[&CertificateDer<'_>]| -> Vec<u8> {
-        let one = |der: &&CertificateDer<'_>| [&u16::try_from(der.len()).expect("short").to_be_bytes(), der.as_ref()].concat();
+        let one = |der: &&CertificateDer<'_>| {
+            [&u16::try_from(der.len()).expect("short").to_be_bytes(), der.as_ref()].concat()
+        };
         certificates.iter().flat_map(one).collect()
     };
     let (leaf, middle) = (&chain[0], &chain[1]);
-    for (name, bytes) in [("right", packed(&[leaf, middle])), ("leaf", packed(&[leaf])), ("turned", packed(&[middle, leaf]))] {
+    for (name, bytes) in [
+        ("right", packed(&[leaf, middle])),
+        ("leaf", packed(&[leaf])),
+        ("turned", packed(&[middle, leaf])),
+    ] {
         fs::write(home.join("corpus/certificate").join(name), bytes).expect("written");
     }
-    let contents: Vec<CertificateDer<'_>> = chain.iter().map(|certificate| content(certificate).into()).collect();
+    let contents: Vec<CertificateDer<'_>> =
+        chain.iter().map(|certificate| content(certificate).into()).collect();
     let signed = [certificate::SIGNED, &packed(&contents.iter().collect::<Vec<_>>())].concat();
     fs::write(home.join("corpus/certificate/signed"), signed).expect("written");
 }
@@ -93,7 +122,10 @@ fn content(certificate: &[u8]) -> Vec<u8> {
         (&[3, 0x42, 0][..], [&[3, 0x42, 0], certificate::point().as_slice()].concat()),
         (&certificate::ECDSA_SHA256[..11], certificate::ECDSA_SHA256.to_vec()),
     ] {
-        let at = content.windows(start.len()).position(|part| part == start).expect("a key and an algorithm of these kinds");
+        let at = content
+            .windows(start.len())
+            .position(|part| part == start)
+            .expect("a key and an algorithm of these kinds");
         content.splice(at..at + with.len(), with);
     }
     content
@@ -107,7 +139,11 @@ fn write(home: &Path, name: &str, seeds: impl Iterator<Item = Vec<u8>>) {
     let folder = home.join("corpus").join(name);
     fs::create_dir_all(&folder).expect("a folder");
     // What was found once has a longer name, and stays.
-    for entry in fs::read_dir(&folder).expect("a folder").flatten().filter(|entry| entry.file_name().len() == 2) {
+    for entry in fs::read_dir(&folder)
+        .expect("a folder")
+        .flatten()
+        .filter(|entry| entry.file_name().len() == 2)
+    {
         fs::remove_file(entry.path()).expect("removed");
     }
     let step = seeds.len().div_ceil(MOST).max(1);

@@ -1,4 +1,5 @@
-//! What is fuzzed, for libFuzzer and for the stable harness alike. A target panics when what must hold does not.
+//! What is fuzzed, for libFuzzer and for the stable harness alike. A target panics when what must
+//! hold does not.
 
 pub mod choices;
 pub mod mutate;

@@ -1,7 +1,9 @@
-//! The stable harness: runs targets for some seconds each, from their corpora, with a seeded mutator.
+//! The stable harness: runs targets for some seconds each, from their corpora, with a seeded
+//! mutator.
 //!
-//! `cargo run --release -- [--seconds N] [--seed S] [TARGET…]`; `--grow` makes the corpora anew from the project's scenarios;
-//! `--again FILE TARGET` runs a target on one input. A finding is written to `findings/`, and makes it fail.
+//! `cargo run --release -- [--seconds N] [--seed S] [TARGET…]`; `--grow` makes the corpora anew
+//! from the project's scenarios; `--again FILE TARGET` runs a target on one input. A finding is
+//! written to `findings/`, and makes it fail.
 
 mod grow;
 
@@ -29,13 +31,19 @@ fn main() -> ExitCode {
             "--seed" => seed = number(arguments.next()).unwrap_or(seed),
             name if TARGETS.iter().any(|target| target.0 == name) => names.push(argument),
             _ => {
-                eprintln!("usage: fuzz [--grow] [--again FILE] [--seconds N] [--seed S] [{}]…", TARGETS.map(|target| target.0).join("|"));
+                eprintln!(
+                    "usage: fuzz [--grow] [--again FILE] [--seconds N] [--seed S] [{}]…",
+                    TARGETS.map(|target| target.0).join("|")
+                );
                 return ExitCode::from(2);
             }
         }
     }
     let (mut passed, mut failed) = (0, 0);
-    for target in TARGETS.iter().filter(|target| names.is_empty() || names.iter().any(|name| name == target.0)) {
+    for target in TARGETS
+        .iter()
+        .filter(|target| names.is_empty() || names.iter().any(|name| name == target.0))
+    {
         if let Some(file) = &again {
             (target.1)(&fs::read(file).expect("an input"));
             passed += 1;
@@ -65,20 +73,28 @@ fn fuzz((name, run): &Target, time: Duration, seed: u64) -> bool {
         let input = inputs.next().unwrap_or_else(|| mutator.mutated(&seeds));
         if catch_unwind(AssertUnwindSafe(|| run(&input))).is_err() {
             let file = home().join("findings").join(format!("{name}-{seed}-{executions}"));
-            let written = fs::create_dir_all(home().join("findings")).and_then(|()| fs::write(&file, &input));
-            println!("{name}: a finding after {executions} executions; {written:?} findings/{name}-{seed}-{executions}");
+            let written =
+                fs::create_dir_all(home().join("findings")).and_then(|()| fs::write(&file, &input));
+            println!(
+                "{name}: a finding after {executions} executions; {written:?} findings/{name}-{seed}-{executions}"
+            );
             return false;
         }
         executions += 1;
     }
     let rate = executions as f64 / start.elapsed().as_secs_f64();
-    println!("{name}: {executions} executions from {given} seeds in {} s ({rate:.0}/s), no finding", time.as_secs());
+    println!(
+        "{name}: {executions} executions from {given} seeds in {} s ({rate:.0}/s), no finding",
+        time.as_secs()
+    );
     true
 }
 
-/// The files of a folder, in the order of their names, so that a seed gives the same on every machine.
+/// The files of a folder, in the order of their names, so that a seed gives the same on every
+/// machine.
 fn read(folder: &Path) -> Vec<Vec<u8>> {
-    let mut paths: Vec<PathBuf> = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     paths.sort();
     paths.into_iter().filter_map(|path| fs::read(path).ok()).collect()
 }

@@ -1,4 +1,5 @@
-//! A small mutator with a seed: the same inputs for the same seed, on any compiler. It sees no coverage; libFuzzer does.
+//! A small mutator with a seed: the same inputs for the same seed, on any compiler. It sees no
+//! coverage; libFuzzer does.
 
 /// SplitMix64.
 pub struct Rng(u64);
@@ -22,7 +23,8 @@ impl Rng {
 /// Longest input, in bytes.
 const LONGEST: usize = 8192;
 
-/// What is worth to be put in anywhere: libFuzzer's dictionary, so that both engines say the same words.
+/// What is worth to be put in anywhere: libFuzzer's dictionary, so that both engines say the same
+/// words.
 const DICTIONARY: &str = include_str!("../dictionary");
 
 /// The words of a dictionary in libFuzzer's form: one in quotes per line.
@@ -31,7 +33,9 @@ const DICTIONARY: &str = include_str!("../dictionary");
 /// If a line is none.
 pub fn words(dictionary: &str) -> Vec<Vec<u8>> {
     let lines = dictionary.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines.map(|line| word(line).unwrap_or_else(|| panic!("no word of a dictionary: {line}"))).collect()
+    lines
+        .map(|line| word(line).unwrap_or_else(|| panic!("no word of a dictionary: {line}")))
+        .collect()
 }
 
 fn word(line: &str) -> Option<Vec<u8>> {

@@ -4,8 +4,8 @@ use toolrunner_core::testing::{Reply, Style};
 
 use crate::choices::Choices;
 
-/// A reply of at most 8 blocks, which is how many may be open at once. `name` is in the ids of its calls, twice, so that no one changed
-/// byte makes one id another.
+/// A reply of at most 8 blocks, which is how many may be open at once. `name` is in the ids of its
+/// calls, twice, so that no one changed byte makes one id another.
 pub fn reply(choices: &mut Choices<'_>, name: &str) -> Reply {
     let mut reply = Reply::new();
     for i in 0..choices.one_of(&[1, 2, 3, 1, 2, 4, 0, 8]) {
@@ -15,11 +15,17 @@ pub fn reply(choices: &mut Choices<'_>, name: &str) -> Reply {
             3 => reply.thinking(&text(choices), "c2ln"),
             4 => reply.block(&format!(r#"{{"type":"hologram","x":{}}}"#, json(choices, 3))),
             5 => reply.block(&server(choices, &id)),
-            _ => reply.tool_use(&id, choices.one_of(&["plain", "nope"]), &format!("{{\"a\":{}}}", json(choices, 3))),
+            _ => reply.tool_use(
+                &id,
+                choices.one_of(&["plain", "nope"]),
+                &format!("{{\"a\":{}}}", json(choices, 3)),
+            ),
         };
     }
     match choices.below(8) {
-        0 | 1 => reply.stop(choices.one_of(&["max_tokens", "refusal", "end_turn", "something_new"])),
+        0 | 1 => {
+            reply.stop(choices.one_of(&["max_tokens", "refusal", "end_turn", "something_new"]))
+        }
         2 => reply.stop_sequence("STOP"),
         3 => reply.container("container_1"),
         4 => reply.stop(choices.one_of(&["pause_turn", "compaction", "tool_use"])),
@@ -31,21 +37,40 @@ pub fn reply(choices: &mut Choices<'_>, name: &str) -> Reply {
 fn server(choices: &mut Choices<'_>, id: &str) -> String {
     let quoted = |text: String| serde_json::Value::from(text).to_string();
     match choices.below(8) {
-        0 => format!(r#"{{"type":"server_tool_use","id":"s{id}","name":"web_search","input":{{"q":{}}}}}"#, json(choices, 2)),
-        1 => format!(r#"{{"type":"mcp_tool_use","id":"m{id}","name":"n","server_name":"s","input":{{"q":{}}}}}"#, json(choices, 2)),
-        2 => format!(r#"{{"type":"web_search_tool_result","tool_use_id":"s{id}","content":[{}]}}"#, json(choices, 2)),
+        0 => format!(
+            r#"{{"type":"server_tool_use","id":"s{id}","name":"web_search","input":{{"q":{}}}}}"#,
+            json(choices, 2)
+        ),
+        1 => format!(
+            r#"{{"type":"mcp_tool_use","id":"m{id}","name":"n","server_name":"s","input":{{"q":{}}}}}"#,
+            json(choices, 2)
+        ),
+        2 => format!(
+            r#"{{"type":"web_search_tool_result","tool_use_id":"s{id}","content":[{}]}}"#,
+            json(choices, 2)
+        ),
         3 => r#"{"type":"redacted_thinking","data":"ZGF0YQ=="}"#.to_owned(),
         4 => r#"{"type":"fallback","from":{"model":"a"},"to":{"model":"b"}}"#.to_owned(),
-        5 => format!(r#"{{"type":"compaction","content":{},"encrypted_content":"ZQ=="}}"#, quoted(text(choices))),
+        5 => format!(
+            r#"{{"type":"compaction","content":{},"encrypted_content":"ZQ=="}}"#,
+            quoted(text(choices))
+        ),
         6 => r#"{"type":"compaction","content":null}"#.to_owned(),
         _ => {
-            let citations: Vec<String> = (0..choices.below(4)).map(|_| format!("{{\"cited_text\":{}}}", quoted(text(choices)))).collect();
-            format!(r#"{{"type":"text","text":{},"citations":[{}]}}"#, quoted(text(choices)), citations.join(","))
+            let citations: Vec<String> = (0..choices.below(4))
+                .map(|_| format!("{{\"cited_text\":{}}}", quoted(text(choices))))
+                .collect();
+            format!(
+                r#"{{"type":"text","text":{},"citations":[{}]}}"#,
+                quoted(text(choices)),
+                citations.join(",")
+            )
         }
     }
 }
 
-/// The same, with what no good server sends: calls that share an id or have none, and inputs that are cut or no object.
+/// The same, with what no good server sends: calls that share an id or have none, and inputs that
+/// are cut or no object.
 pub fn odd_reply(choices: &mut Choices<'_>, name: &str) -> Reply {
     let reply = reply(choices, name);
     let id = format!("{name}-9-{name}-9");
@@ -57,7 +82,11 @@ pub fn odd_reply(choices: &mut Choices<'_>, name: &str) -> Reply {
         4 => reply.block(r#"{"type":"tool_result","tool_use_id":"t","content":"x"}"#),
         5 => reply.error_event("overloaded_error", "Overloaded"),
         6 => reply.ends_early(),
-        7 => reply.tool_use_cut(&id, "plain", choices.one_of(&["{\"a\":", "[1]", "x", "\"\\", "{\"a\":\"\\ud83d\"}"])),
+        7 => reply.tool_use_cut(
+            &id,
+            "plain",
+            choices.one_of(&["{\"a\":", "[1]", "x", "\"\\", "{\"a\":\"\\ud83d\"}"]),
+        ),
         _ => reply.tool_use(&id, "plain", &json(choices, 2)),
     }
 }
@@ -77,9 +106,11 @@ pub fn style(choices: &mut Choices<'_>) -> Style {
 }
 
 fn text(choices: &mut Choices<'_>) -> String {
-    const PARTS: [&str; 12] = ["a", "word ", "\"", "\\", "\n", "\t", "\u{0}", "é", "日本", "😀", "</", "\u{2028}"];
+    const PARTS: [&str; 12] =
+        ["a", "word ", "\"", "\\", "\n", "\t", "\u{0}", "é", "日本", "😀", "</", "\u{2028}"];
     // Few choices, so that a short input has many replies. The API sends no empty text block.
-    let (length, first, step) = (1 + choices.below(40), choices.below(PARTS.len()), choices.below(PARTS.len()));
+    let (length, first, step) =
+        (1 + choices.below(40), choices.below(PARTS.len()), choices.below(PARTS.len()));
     (0..length).map(|i| PARTS[(first + i * step) % PARTS.len()]).collect()
 }
 
@@ -93,11 +124,14 @@ pub fn json(choices: &mut Choices<'_>, levels: usize) -> String {
         3 => choices.below(256).to_string(),
         4 => quoted(text(choices)),
         5 => {
-            let elements: Vec<String> = (0..choices.below(4)).map(|_| json(choices, levels - 1)).collect();
+            let elements: Vec<String> =
+                (0..choices.below(4)).map(|_| json(choices, levels - 1)).collect();
             format!("[{}]", elements.join(","))
         }
         _ => {
-            let members: Vec<String> = (0..choices.below(4)).map(|i| format!("\"m{i}\":{}", json(choices, levels - 1))).collect();
+            let members: Vec<String> = (0..choices.below(4))
+                .map(|i| format!("\"m{i}\":{}", json(choices, levels - 1)))
+                .collect();
             format!("{{{}}}", members.join(","))
         }
     }

@@ -1,11 +1,12 @@
-//! Runs conversations with one tool against a mock of the Messages API, through the public client as anybody would use it, for a bench
-//! that compares clients.
+//! Runs conversations with one tool against a mock of the Messages API, through the public client
+//! as anybody would use it, for a bench that compares clients.
 //!
 //! ```text
 //! bench-client base=http://127.0.0.1:PORT/SPEC loops=N conc=C stream=0|1 tool_ms=M result_bytes=R
 //! ```
-//! N conversations in all, C at a time, on one thread. A conversation: one user message, one tool, until no call is left; the tool waits
-//! M ms and gives `"<sum> "`, padded with `x` to R bytes. Each starts afresh; connections are kept. The last line of the output is
+//! N conversations in all, C at a time, on one thread. A conversation: one user message, one tool,
+//! until no call is left; the tool waits M ms and gives `"<sum> "`, padded with `x` to R bytes.
+//! Each starts afresh; connections are kept. The last line of the output is
 //! `{"loops":N,"secs":S,"tool_calls":T}`.
 
 use core::str::FromStr;
@@ -19,7 +20,8 @@ use tokio::task::JoinSet;
 use toolrunner_std::{Client, tool};
 
 static CALLS: AtomicU64 = AtomicU64::new(0);
-/// How long the tool waits, and how long its result is. A tool made of a function has no state of its own.
+/// How long the tool waits, and how long its result is. A tool made of a function has no state of
+/// its own.
 static TOOL: OnceLock<(Duration, usize)> = OnceLock::new();
 
 /// Adds two numbers.
@@ -42,8 +44,12 @@ struct Arguments {
 
 /// The value of `name=value` on the command line.
 fn argument<T: FromStr>(name: &str) -> Result<Option<T>, String> {
-    let given = std::env::args().skip(1).find_map(|word| Some(word.strip_prefix(name)?.strip_prefix('=')?.to_owned()));
-    given.map(|text| text.parse().map_err(|_| format!("{name}={text}: not a value of this kind"))).transpose()
+    let given = std::env::args()
+        .skip(1)
+        .find_map(|word| Some(word.strip_prefix(name)?.strip_prefix('=')?.to_owned()));
+    given
+        .map(|text| text.parse().map_err(|_| format!("{name}={text}: not a value of this kind")))
+        .transpose()
 }
 
 fn arguments() -> Result<Arguments, String> {
@@ -68,8 +74,15 @@ async fn converse(client: &Client, stream: bool) -> Result<(), toolrunner_std::E
     Ok(())
 }
 
-async fn work(client: Client, stream: bool, left: Arc<AtomicU64>) -> Result<(), toolrunner_std::Error> {
-    while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+async fn work(
+    client: Client,
+    stream: bool,
+    left: Arc<AtomicU64>,
+) -> Result<(), toolrunner_std::Error> {
+    while left
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+        .is_ok()
+    {
         converse(&client, stream).await?;
     }
     Ok(())
@@ -82,7 +95,8 @@ fn run() -> Result<(), Box<dyn core::error::Error>> {
     let left = Arc::new(AtomicU64::new(loops));
     let start = Instant::now();
     runtime.block_on(async {
-        let mut workers: JoinSet<_> = (0..conc).map(|_| work(client.clone(), stream, Arc::clone(&left))).collect();
+        let mut workers: JoinSet<_> =
+            (0..conc).map(|_| work(client.clone(), stream, Arc::clone(&left))).collect();
         while let Some(worker) = workers.join_next().await {
             worker??;
         }

@@ -3,7 +3,8 @@
 //! ```text
 //! conformance [--embedded] [--transport std|embedded|embassy] [--capacity BYTES] [--cut LONGEST] [--seed N] FILE|DIRECTORY...
 //! ```
-//! Each scenario runs twice: with the bodies of its replies whole, and cut into pieces of 1 to LONGEST bytes (16; 0: not cut).
+//! Each scenario runs twice: with the bodies of its replies whole, and cut into pieces of 1 to
+//! LONGEST bytes (16; 0: not cut).
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,8 +15,7 @@ use toolrunner_tests::replay::Cut;
 use toolrunner_tests::scenario::{Scenario, files};
 use toolrunner_tests::{Verdict, play};
 
-const USAGE: &str =
-    "usage: conformance [--embedded] [--transport std|embedded|embassy] [--capacity BYTES] [--cut LONGEST] [--seed N] FILE|DIRECTORY...";
+const USAGE: &str = "usage: conformance [--embedded] [--transport std|embedded|embassy] [--capacity BYTES] [--cut LONGEST] [--seed N] FILE|DIRECTORY...";
 
 struct Arguments {
     engine: Box<dyn Engine>,
@@ -24,7 +24,8 @@ struct Arguments {
 }
 
 fn arguments() -> Result<Arguments, String> {
-    let (mut transport, mut capacity, mut longest, mut seed, mut paths) = ("std".to_owned(), 64 * 1024, 16, 1, Vec::new());
+    let (mut transport, mut capacity, mut longest, mut seed, mut paths) =
+        ("std".to_owned(), 64 * 1024, 16, 1, Vec::new());
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("{word} wants a value"));
@@ -34,7 +35,10 @@ fn arguments() -> Result<Arguments, String> {
             "--transport" => transport = value()?,
             "--capacity" => capacity = number(value()?)?,
             "--cut" => longest = number(value()?)?,
-            "--seed" => seed = value().map(|text| text.parse().map_err(|_| format!("{text:?} is no number")))??,
+            "--seed" => {
+                seed = value()
+                    .map(|text| text.parse().map_err(|_| format!("{text:?} is no number")))??
+            }
             option if option.starts_with("--") => return Err(format!("unknown option {option}")),
             path => paths.push(PathBuf::from(path)),
         }
@@ -43,7 +47,8 @@ fn arguments() -> Result<Arguments, String> {
     if files.is_empty() {
         return Err("no scenario".to_owned());
     }
-    let engine = by_name(&transport, capacity).ok_or_else(|| format!("unknown transport {transport}"))?;
+    let engine =
+        by_name(&transport, capacity).ok_or_else(|| format!("unknown transport {transport}"))?;
     Ok(Arguments { engine, cut: (longest > 0).then_some(Cut { longest, seed }), files })
 }
 
@@ -72,11 +77,16 @@ fn main() -> ExitCode {
     for file in files {
         let (name, verdict) = match Scenario::read(&file) {
             Ok(scenario) => (scenario.name.clone(), judge(&*engine, scenario, cut)),
-            Err(error) => (file.display().to_string(), Verdict { differences: vec![error], note: None }),
+            Err(error) => {
+                (file.display().to_string(), Verdict { differences: vec![error], note: None })
+            }
         };
         if verdict.differences.is_empty() {
             passed += 1;
-            println!("ok    {name}{}", verdict.note.map(|note| format!(" ({note})")).unwrap_or_default());
+            println!(
+                "ok    {name}{}",
+                verdict.note.map(|note| format!(" ({note})")).unwrap_or_default()
+            );
         } else {
             failed += 1;
             println!("FAIL  {name}: {}", verdict.differences.join("; "));

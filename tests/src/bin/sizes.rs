@@ -1,11 +1,14 @@
-//! Measures what each stage of a firmware costs, and holds it: a figure that grows by more than 3 % over the one kept in
-//! `examples/firmware/sizes.txt` is a failure (10 % and 5,000 for instructions). `BLESS=1` writes that file anew; goals stay.
+//! Measures what each stage of a firmware costs, and holds it: a figure that grows by more than 3 %
+//! over the one kept in `examples/firmware/sizes.txt` is a failure (10 % and 5,000 for
+//! instructions). `BLESS=1` writes that file anew; goals stay.
 //!
-//! Needs what `firmware` needs, and Debian's llvm. The images have no log output. Flash is text and data; memory is statics and the
-//! deepest stack, which is painted before and looked at after a conversation of two questions. `turn` is thousands of instructions for
-//! one turn: all that was executed while a task had something to do, by the number of requests; with TLS it has its share of the one
-//! handshake in it. `core` is what the loop, its tools and the use of them come to: `agent-http` less `http`, and in memory less the
-//! transcript, which is the caller's. How the replies happen to be cut into packets moves it by some per cent.
+//! Needs what `firmware` needs, and Debian's llvm. The images have no log output. Flash is text and
+//! data; memory is statics and the deepest stack, which is painted before and looked at after a
+//! conversation of two questions. `turn` is thousands of instructions for one turn: all that was
+//! executed while a task had something to do, by the number of requests; with TLS it has its share
+//! of the one handshake in it. `core` is what the loop, its tools and the use of them come to:
+//! `agent-http` less `http`, and in memory less the transcript, which is the caller's. How the
+//! replies happen to be cut into packets moves it by some per cent.
 
 use core::fmt::Write as _;
 use core::net::Ipv4Addr;
@@ -23,7 +26,8 @@ const BOARD: &str = "lm3s6965evb";
 struct Stage {
     name: &'static str,
     program: &'static str,
-    /// Features beside the board's and `quiet`; TLS is `tls`, and with records of 4 KiB `small-records` too.
+    /// Features beside the board's and `quiet`; TLS is `tls`, and with records of 4 KiB
+    /// `small-records` too.
     features: &'static [&'static str],
     /// Requests that the image makes.
     turns: u32,
@@ -75,8 +79,12 @@ fn main() -> ExitCode {
     }
     for (stage, figures) in measured {
         for (figure, value) in figures {
-            let words = kept.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|words| words.starts_with(&[stage, figure]));
-            let word = |i: usize| words.as_ref().and_then(|words| words.get(i)).copied().unwrap_or("-");
+            let words = kept
+                .lines()
+                .map(|line| line.split(' ').collect::<Vec<_>>())
+                .find(|words| words.starts_with(&[stage, figure]));
+            let word =
+                |i: usize| words.as_ref().and_then(|words| words.get(i)).copied().unwrap_or("-");
             let (goal, last) = (word(2), word(3).parse::<u32>().unwrap_or(value));
             let verdict = match goal.parse::<u32>() {
                 _ if value > most(figure, last) => "FAILED, grown",
@@ -121,7 +129,17 @@ fn measure(firmware: &Path, stage: &Stage) -> Option<[(&'static str, u32); 6]> {
     let Stage { program, features, turns, .. } = *stage;
     let features = [&[BOARD, "quiet"], features].concat().join(",");
     let mut build = cargo(firmware);
-    build.args(["build", "--release", "--quiet", "--bin", program, "--features", &features, "--target-dir", "target/sizes"]);
+    build.args([
+        "build",
+        "--release",
+        "--quiet",
+        "--bin",
+        program,
+        "--features",
+        &features,
+        "--target-dir",
+        "target/sizes",
+    ]);
     build.args(["--config", SMALL]);
     if !build.status().ok()?.success() {
         return None;
@@ -136,11 +154,18 @@ fn measure(firmware: &Path, stage: &Stage) -> Option<[(&'static str, u32); 6]> {
     let (stack, cycles) = run(firmware, &image, stage.features)?;
     let turn = cycles / turns * INSTRUCTIONS_IN_A_CYCLE / 1000;
     let memory = data + bss + stack;
-    Some([("flash", text + data), ("statics", data + bss), ("stack", stack), ("memory", memory), ("future", future), ("turn", turn)])
+    Some([
+        ("flash", text + data),
+        ("statics", data + bss),
+        ("stack", stack),
+        ("memory", memory),
+        ("future", future),
+        ("turn", turn),
+    ])
 }
 
-/// Runs the image against a model that calls a tool and says something, and gives what it reports: its deepest stack, and the cycles in
-/// which it had something to do.
+/// Runs the image against a model that calls a tool and says something, and gives what it reports:
+/// its deepest stack, and the cycles in which it had something to do.
 fn run(firmware: &Path, image: &Path, features: &[&str]) -> Option<(u32, u32)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
     let port = listener.local_addr().ok()?.port();
@@ -150,16 +175,22 @@ fn run(firmware: &Path, image: &Path, features: &[&str]) -> Option<(u32, u32)> {
     let identity = tls.then(|| tls_identity(firmware, most));
     std::thread::spawn(move || {
         let mut model = ScriptedModel::new(Script::new().then(|request| {
-            let asked = request.transcript().windows(7).filter(|part| part == b"toolu_1").count() > 0;
-            if asked { Reply::text("Done.").into() } else { Reply::new().tool_use("toolu_1", "temperature", "{}").into() }
+            let asked =
+                request.transcript().windows(7).filter(|part| part == b"toolu_1").count() > 0;
+            if asked {
+                Reply::text("Done.").into()
+            } else {
+                Reply::new().tool_use("toolu_1", "temperature", "{}").into()
+            }
         }))
         .lenient();
         for socket in listener.incoming().flatten() {
-            let mut stream: Box<dyn Stream> = match identity.clone().map(rustls::ServerConnection::new) {
-                None => Box::new(socket),
-                Some(Ok(session)) => Box::new(rustls::StreamOwned::new(session, socket)),
-                Some(Err(_)) => return,
-            };
+            let mut stream: Box<dyn Stream> =
+                match identity.clone().map(rustls::ServerConnection::new) {
+                    None => Box::new(socket),
+                    Some(Ok(session)) => Box::new(rustls::StreamOwned::new(session, socket)),
+                    Some(Err(_)) => return,
+                };
             let (mut connection, mut buffer) = (Connection::new(), [0; 4096]);
             while let Ok(len @ 1..) = stream.read(&mut buffer) {
                 for chunk in connection.respond(&mut model, &buffer[..len]) {
@@ -171,12 +202,39 @@ fn run(firmware: &Path, image: &Path, features: &[&str]) -> Option<(u32, u32)> {
         }
     });
     let scheme = if tls { "https" } else { "http" };
-    let options = format!("enable=on,target=native,chardev=console,arg=image,arg={scheme}://api.test:{port}");
+    let options =
+        format!("enable=on,target=native,chardev=console,arg=image,arg={scheme}://api.test:{port}");
     let mut qemu = Command::new("timeout");
-    qemu.args(["60", "qemu-system-arm", "-M", BOARD, "-icount", "shift=4", "-nographic", "-monitor", "none", "-serial", "none"]);
-    qemu.args(["-chardev", "stdio,id=console", "-semihosting-config", &options, "-nic", "user,model=stellaris", "-kernel"]).arg(image);
+    qemu.args([
+        "60",
+        "qemu-system-arm",
+        "-M",
+        BOARD,
+        "-icount",
+        "shift=4",
+        "-nographic",
+        "-monitor",
+        "none",
+        "-serial",
+        "none",
+    ]);
+    qemu.args([
+        "-chardev",
+        "stdio,id=console",
+        "-semihosting-config",
+        &options,
+        "-nic",
+        "user,model=stellaris",
+        "-kernel",
+    ])
+    .arg(image);
     let printed = output(qemu.stdin(Stdio::null()))?;
-    let figure = |name: &str| printed.lines().find_map(|line| line.strip_prefix(name)).and_then(|figure| figure.trim().parse().ok());
+    let figure = |name: &str| {
+        printed
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .and_then(|figure| figure.trim().parse().ok())
+    };
     Some((figure("stack: ")?, figure("busy: ")?))
 }
 

@@ -1,5 +1,6 @@
-//! A board's configuration: the core's driver and the transport of `toolrunner_embassy`, in memory that does not grow, over a network
-//! that is a double: a server behind `TcpConnect` that speaks HTTP/1.1.
+//! A board's configuration: the core's driver and the transport of `toolrunner_embassy`, in memory
+//! that does not grow, over a network that is a double: a server behind `TcpConnect` that speaks
+//! HTTP/1.1.
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::collections::VecDeque;
@@ -14,7 +15,8 @@ use super::{Ending, Engine};
 use crate::replay::{Answer, Replay};
 use crate::scenario::Scenario;
 
-/// The core's `Driver` over `toolrunner_embassy::Transport`, with a transcript of so many bytes. Nothing here waits, so time stands.
+/// The core's `Driver` over `toolrunner_embassy::Transport`, with a transcript of so many bytes.
+/// Nothing here waits, so time stands.
 #[derive(Clone, Copy, Debug)]
 pub struct Embassy {
     /// Bytes of the transcript.
@@ -32,7 +34,8 @@ impl Engine for Embassy {
 
     fn run(&self, scenario: &Scenario, replay: &Arc<Replay>) -> Ending {
         let network = Network(replay);
-        // The size that a board has by default: scenarios with longer requests and events go through it in pieces.
+        // The size that a board has by default: scenarios with longer requests and events go
+        // through it in pieces.
         let mut resources: Resources = Resources::new();
         let link = Plain::new(&network, &network, &mut resources.buffer);
         run_over(Transport::new(link, Timeouts::DEFAULT), self.capacity, scenario)
@@ -50,7 +53,13 @@ impl TcpConnect for Network<'_> {
         Self: 'a;
 
     async fn connect<'a>(&'a self, _: SocketAddr) -> Result<Connection<'a>, ErrorKind> {
-        Ok(Connection { replay: self.0, received: Vec::new(), answered: 0, to_send: VecDeque::new(), is_closed: false })
+        Ok(Connection {
+            replay: self.0,
+            received: Vec::new(),
+            answered: 0,
+            to_send: VecDeque::new(),
+            is_closed: false,
+        })
     }
 }
 
@@ -80,10 +89,19 @@ struct Connection<'r> {
 impl Connection<'_> {
     /// Answers the request if it is there as a whole.
     fn respond(&mut self) {
-        let Some(end) = self.received.windows(4).position(|part| part == b"\r\n\r\n").map(|at| at + 4) else { return };
+        let Some(end) =
+            self.received.windows(4).position(|part| part == b"\r\n\r\n").map(|at| at + 4)
+        else {
+            return;
+        };
         let head = String::from_utf8_lossy(&self.received[..end]).into_owned();
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).and_then(|length| length.parse::<usize>().ok());
-        let Some(body) = length.and_then(|length| self.received.get(end..end + length)) else { return };
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "))
+            .and_then(|length| length.parse::<usize>().ok());
+        let Some(body) = length.and_then(|length| self.received.get(end..end + length)) else {
+            return;
+        };
         let Answer { head, headers, pieces } = self.replay.answer(body);
         self.received.clear();
         let mut text = format!("HTTP/1.1 {} Said\r\n", head.status);
@@ -114,7 +132,9 @@ impl Connection<'_> {
 
 /// Whether a field tells of the connection that a scenario was taken from, and not of its reply.
 fn is_of_the_connection(name: &str) -> bool {
-    ["connection", "content-encoding", "content-length", "transfer-encoding"].iter().any(|other| name.eq_ignore_ascii_case(other))
+    ["connection", "content-encoding", "content-length", "transfer-encoding"]
+        .iter()
+        .any(|other| name.eq_ignore_ascii_case(other))
 }
 
 impl ErrorType for Connection<'_> {
@@ -147,7 +167,8 @@ impl Read for Connection<'_> {
     }
 }
 
-/// Reads of the first piece, as a socket does: as much as fits, and never of two at once. Nothing if there is none.
+/// Reads of the first piece, as a socket does: as much as fits, and never of two at once. Nothing
+/// if there is none.
 pub fn read_piece(pieces: &mut VecDeque<Vec<u8>>, buffer: &mut [u8]) -> Option<usize> {
     let piece = pieces.front_mut()?;
     let len = piece.len().min(buffer.len());

@@ -1,4 +1,5 @@
-//! The chip's configuration: the core's driver over memory that does not grow, with tools in a `Toolbox`.
+//! The chip's configuration: the core's driver over memory that does not grow, with tools in a
+//! `Toolbox`.
 
 use std::sync::Arc;
 
@@ -46,8 +47,8 @@ pub(super) fn run_over(transport: impl Transport, capacity: usize, scenario: &Sc
     let mut reason = Reason(None);
     run.limits_mut().turns = scenario.config.max_iterations;
     let ended = block_on(drive(&mut run, scenario, transport, &mut reason));
-    // Calls that wait are not judged. With messages behind them the checker cannot tell that they wait: so they are closed, as they are
-    // when something else is said.
+    // Calls that wait are not judged. With messages behind them the checker cannot tell that they
+    // wait: so they are closed, as they are when something else is said.
     if run.next_call().is_some()
         && let Err(error) = run.close_open_calls()
     {
@@ -58,13 +59,20 @@ pub(super) fn run_over(transport: impl Transport, capacity: usize, scenario: &Sc
     }
     match ended {
         Ok(_) => ending(&run, reason),
-        Err(Error::Api(api)) => Ending::api(run.api_error().map(|text| text.kind.to_string()).unwrap_or_default(), api),
+        Err(Error::Api(api)) => {
+            Ending::api(run.api_error().map(|text| text.kind.to_string()).unwrap_or_default(), api)
+        }
         Err(Error::Capacity(full)) => Ending::Capacity(full),
         Err(error) => Ending::Error(error.to_string()),
     }
 }
 
-async fn drive(run: &mut Run<'_>, scenario: &Scenario, transport: impl Transport, reason: &mut Reason) -> Result<Outcome, Error> {
+async fn drive(
+    run: &mut Run<'_>,
+    scenario: &Scenario,
+    transport: impl Transport,
+    reason: &mut Reason,
+) -> Result<Outcome, Error> {
     run.unique_ids(scenario.config.unique_ids)?;
     let (mut model, mut max_tokens, mut params) = (String::new(), 0, Vec::new());
     for (name, value) in scenario.params() {
@@ -72,7 +80,9 @@ async fn drive(run: &mut Run<'_>, scenario: &Scenario, transport: impl Transport
             "model" => model = serde_json::from_str(value).unwrap_or_default(),
             "max_tokens" => max_tokens = value.parse().unwrap_or_default(),
             "messages" => run.replace_history(value)?,
-            _ => params.push(format!("{}:{value}", serde_json::to_string(&name).unwrap_or_default())),
+            _ => {
+                params.push(format!("{}:{value}", serde_json::to_string(&name).unwrap_or_default()))
+            }
         }
     }
     if scenario.has_empty_tools() {
@@ -81,7 +91,10 @@ async fn drive(run: &mut Run<'_>, scenario: &Scenario, transport: impl Transport
     let params = params.join(",");
     let tools = scenario.tools();
     let clock = VirtualClock::new(0);
-    let config = Config::new(&model, max_tokens).base_url("http://api.test").params(&params).stream(scenario.config.stream);
+    let config = Config::new(&model, max_tokens)
+        .base_url("http://api.test")
+        .params(&params)
+        .stream(scenario.config.stream);
     let mut driver = Driver::new(config, transport, &tools, &clock)?;
     loop {
         let ended = driver.next_turn(run, reason).await.map_err(plain)?;
@@ -130,8 +143,16 @@ fn ending(run: &Run<'_>, Reason(stop_reason): Reason) -> Ending {
     let message = run.last_message();
     Ending::Message {
         stop_reason,
-        text: message.into_iter().flat_map(|message| message.texts()).map(|text| text.to_string()).collect(),
-        tool_use: message.into_iter().flat_map(|message| message.tool_uses()).map(|call| call.name().to_string()).collect(),
+        text: message
+            .into_iter()
+            .flat_map(|message| message.texts())
+            .map(|text| text.to_string())
+            .collect(),
+        tool_use: message
+            .into_iter()
+            .flat_map(|message| message.tool_uses())
+            .map(|call| call.name().to_string())
+            .collect(),
     }
 }
 
@@ -140,7 +161,8 @@ struct Reason(Option<String>);
 
 impl Observer for Reason {
     fn see(&mut self, event: &Event<'_>) {
-        let named = |from: Option<Value<'_>>| Some(from?.member("stop_reason")?.as_text()?.to_string());
+        let named =
+            |from: Option<Value<'_>>| Some(from?.member("stop_reason")?.as_text()?.to_string());
         match event {
             Event::MessageStart { message } => self.0 = named(Some(*message)),
             Event::Stop { raw, .. } => {
@@ -199,7 +221,8 @@ impl Transport for InMemory<'_> {
         Self: 't;
 
     async fn send(&mut self, _: &Head<'_>, body: &Body<'_>) -> Result<Reply<Pieces>, Never> {
-        let Answer { head, pieces, .. } = self.0.answer(&body.pieces().collect::<Vec<_>>().concat());
+        let Answer { head, pieces, .. } =
+            self.0.answer(&body.pieces().collect::<Vec<_>>().concat());
         Ok(Reply { head, body: Pieces { pieces: pieces.into_iter(), piece: Vec::new(), read: 0 } })
     }
 }

@@ -41,7 +41,8 @@ pub enum Ending {
 }
 
 impl Ending {
-    /// With the server's error: its `type` as it is spelled, or what the status stands for if it has none.
+    /// With the server's error: its `type` as it is spelled, or what the status stands for if it
+    /// has none.
     fn api(spelled: String, error: ApiError) -> Self {
         let kind = if spelled.is_empty() { error.kind.name().to_owned() } else { spelled };
         Self::Api { kind, status: error.status }

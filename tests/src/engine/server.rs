@@ -22,7 +22,9 @@ struct InMemory(Arc<Replay>);
 impl DynTransport for InMemory {
     fn send<'a>(&'a self, _: &'a Head<'_>, body: &'a Body<'_>) -> Sending<'a> {
         let answer = self.0.answer(&body.pieces().collect::<Vec<_>>().concat());
-        Box::pin(async move { Ok(Reply { head: answer.head, body: HttpBody::from_pieces(answer.pieces) }) })
+        Box::pin(async move {
+            Ok(Reply { head: answer.head, body: HttpBody::from_pieces(answer.pieces) })
+        })
     }
 }
 
@@ -33,7 +35,11 @@ impl Engine for Server {
 
     fn run(&self, scenario: &Scenario, replay: &Arc<Replay>) -> Ending {
         let transport = HttpTransport::from_dyn(InMemory(Arc::clone(replay)));
-        let client = Client::builder().base_url("http://scenario.test").api_key("test-key").transport(transport).build();
+        let client = Client::builder()
+            .base_url("http://scenario.test")
+            .api_key("test-key")
+            .transport(transport)
+            .build();
         let client = match client {
             Ok(client) => client,
             Err(error) => return Ending::Error(error.to_string()),
@@ -50,7 +56,9 @@ impl Engine for Server {
         }
         let params = scenario.params.get();
         let mut run = match params.strip_prefix('{') {
-            Some(params) if scenario.has_empty_tools() => builder.body(&format!(r#"{{"tools":[],{params}"#)),
+            Some(params) if scenario.has_empty_tools() => {
+                builder.body(&format!(r#"{{"tools":[],{params}"#))
+            }
             _ => builder.body(params),
         };
         let ended = block_on(drive(&mut run, scenario, &tools));
@@ -84,14 +92,17 @@ async fn drive(run: &mut Run, scenario: &Scenario, tools: &ScenarioTools) -> Res
         if let Some(cache_control) = &config.result_cache_control {
             turn.results().await?;
             if turn.stop_reason() == Some(StopReason::ToolUse) {
-                let waiting = turn.calls().filter(|call| !call.is_answered && tools.is_declared(call.name));
+                let waiting =
+                    turn.calls().filter(|call| !call.is_answered && tools.is_declared(call.name));
                 for id in waiting.map(|call| call.id.to_string()).collect::<Vec<_>>() {
                     if let Some((content, is_error)) = tools.outcome(&id) {
                         turn.answer_json(&id, content, is_error)?;
                     }
                 }
             }
-            turn.results().await?.edit(|result| result.cache_control(cache_control.get()).map(|_| ()))?;
+            turn.results()
+                .await?
+                .edit(|result| result.cache_control(cache_control.get()).map(|_| ()))?;
         }
         if let Some(actions) = config.after_turn.get(&turn.number()) {
             if let Some(most) = actions.set_max_tokens {
@@ -120,8 +131,12 @@ fn ending(run: &Run) -> Ending {
     let message = run.message();
     let message = message.as_ref();
     Ending::Message {
-        stop_reason: message.and_then(|message| message.stop_reason_text()).map(|reason| reason.to_string()),
+        stop_reason: message
+            .and_then(|message| message.stop_reason_text())
+            .map(|reason| reason.to_string()),
         text: message.map(|message| message.text()).unwrap_or_default(),
-        tool_use: message.map(|message| message.tool_uses().map(|call| call.name().to_string()).collect()).unwrap_or_default(),
+        tool_use: message
+            .map(|message| message.tool_uses().map(|call| call.name().to_string()).collect())
+            .unwrap_or_default(),
     }
 }

@@ -1,5 +1,6 @@
-//! What every adapter must do, in one table that is played through each of them: `toolrunner_std`'s over hyper, `toolrunner_embassy`'s
-//! over its own HTTP/1.1. Real connections on loopback. What faults do to a conversation is `faults`' affair.
+//! What every adapter must do, in one table that is played through each of them: `toolrunner_std`'s
+//! over hyper, `toolrunner_embassy`'s over its own HTTP/1.1. Real connections on loopback. What
+//! faults do to a conversation is `faults`' affair.
 
 mod near;
 mod server;
@@ -77,8 +78,18 @@ fn connections() -> Vec<Row> {
         row("said to be closed", vec![vec![answer(&closing)]], three(), 3),
         row("HTTP/1.0", vec![vec![Act::Close(LENGTH.replace("1.1", "1.0"))]], three(), 3),
         row("ends with the connection", vec![vec![Act::Close(TO_END.into())]], three(), 3),
-        row("more than was announced", vec![vec![answer(&longer)], vec![answer(LENGTH)]], three(), 2),
-        row("fails, then well", vec![vec![Act::Close(half.into())], vec![answer(LENGTH)]], vec![closed(), hello(), hello()], 2),
+        row(
+            "more than was announced",
+            vec![vec![answer(&longer)], vec![answer(LENGTH)]],
+            three(),
+            2,
+        ),
+        row(
+            "fails, then well",
+            vec![vec![Act::Close(half.into())], vec![answer(LENGTH)]],
+            vec![closed(), hello(), hello()],
+            2,
+        ),
         row(
             "stalls, then well",
             vec![vec![Act::Stall(half.into())], vec![answer(LENGTH)]],
@@ -87,48 +98,99 @@ fn connections() -> Vec<Row> {
         ),
         Row {
             reads: Reads::First,
-            ..row("dropped half-way", vec![vec![Act::Stall(half.into())]], vec![Seen::Reply(ReplyHead::new(200), "hell".into()); 3], 3)
+            ..row(
+                "dropped half-way",
+                vec![vec![Act::Stall(half.into())]],
+                vec![Seen::Reply(ReplyHead::new(200), "hell".into()); 3],
+                3,
+            )
         },
     ]
 }
 
-/// A kept connection that ends when the second request has been read. A server may have begun the turn by then, so `toolrunner_std` leaves
-/// it to the retry policy, which counts it. `toolrunner_embassy` cannot see before it writes whether a connection was closed while it was
+/// A kept connection that ends when the second request has been read. A server may have begun the
+/// turn by then, so `toolrunner_std` leaves it to the retry policy, which counts it.
+/// `toolrunner_embassy` cannot see before it writes whether a connection was closed while it was
 /// idle, so it sends the request again at once.
 fn stale(sends_again: bool) -> Vec<Row> {
-    let (sees, connections) = if sends_again { (vec![hello(); 3], 3) } else { (vec![hello(), closed(), hello()], 2) };
+    let (sees, connections) =
+        if sends_again { (vec![hello(); 3], 3) } else { (vec![hello(), closed(), hello()], 2) };
     vec![
-        row("reset as the request arrives", vec![vec![answer(LENGTH), Act::Reset(String::new())]], sees.clone(), connections),
-        row("closed as the request arrives", vec![vec![answer(LENGTH), Act::Close(String::new())]], sees, connections),
+        row(
+            "reset as the request arrives",
+            vec![vec![answer(LENGTH), Act::Reset(String::new())]],
+            sees.clone(),
+            connections,
+        ),
+        row(
+            "closed as the request arrives",
+            vec![vec![answer(LENGTH), Act::Close(String::new())]],
+            sees,
+            connections,
+        ),
     ]
 }
 
 /// Heads and bodies.
 fn replies() -> Vec<Row> {
-    let fails = |name: &str, text: &str| one(name, Act::Stall(text.to_owned()), Seen::Fails(TransportKind::Http));
-    let fields = [("Retry-After", "7"), ("retry-after-ms", "1500"), ("X-Should-Retry", "true"), ("request-id", "req_1")];
-    let said = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect::<String>();
+    let fails = |name: &str, text: &str| {
+        one(name, Act::Stall(text.to_owned()), Seen::Fails(TransportKind::Http))
+    };
+    let fields = [
+        ("Retry-After", "7"),
+        ("retry-after-ms", "1500"),
+        ("X-Should-Retry", "true"),
+        ("request-id", "req_1"),
+    ];
+    let said =
+        fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect::<String>();
     let overloaded = format!("HTTP/1.1 529 \r\n{said}content-length: 2\r\n\r\n{{}}");
-    let early = format!("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nretry-after: 9\r\n\r\n{LENGTH}");
-    let many = LENGTH.replace("\r\n\r\n", &format!("\r\n{}\r\n", "x-field: of some length\r\n".repeat(60)));
+    let early = format!(
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nretry-after: 9\r\n\r\n{LENGTH}"
+    );
+    let many = LENGTH
+        .replace("\r\n\r\n", &format!("\r\n{}\r\n", "x-field: of some length\r\n".repeat(60)));
     let two_lengths = LENGTH.replace("\r\n\r\n", "\r\ncontent-length: 6\r\n\r\n");
-    let vast = LENGTH.replace("\r\n\r\n", &format!("\r\nconnection: {}\r\n\r\n", "c".repeat(1 << 20)));
+    let vast =
+        LENGTH.replace("\r\n\r\n", &format!("\r\nconnection: {}\r\n\r\n", "c".repeat(1 << 20)));
     vec![
-        one("what the loop needs of a head", answer(&overloaded), Seen::Reply(head(529, &fields), "{}".into())),
+        one(
+            "what the loop needs of a head",
+            answer(&overloaded),
+            Seen::Reply(head(529, &fields), "{}".into()),
+        ),
         one("heads before the head", answer(&early), hello()),
         one("many fields", answer(&many), hello()),
-        one("no body", answer("HTTP/1.1 204 No Content\r\n\r\n"), Seen::Reply(ReplyHead::new(204), String::new())),
-        one("an empty body", answer("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"), Seen::Reply(ReplyHead::new(200), String::new())),
-        one("a body without chunks", answer(&CHUNKED.replace("2;x=y\r\nhe\r\n3\r\nllo\r\n", "")), {
-            Seen::Reply(ReplyHead::new(200), String::new())
-        }),
+        one(
+            "no body",
+            answer("HTTP/1.1 204 No Content\r\n\r\n"),
+            Seen::Reply(ReplyHead::new(204), String::new()),
+        ),
+        one(
+            "an empty body",
+            answer("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"),
+            Seen::Reply(ReplyHead::new(200), String::new()),
+        ),
+        one(
+            "a body without chunks",
+            answer(&CHUNKED.replace("2;x=y\r\nhe\r\n3\r\nllo\r\n", "")),
+            { Seen::Reply(ReplyHead::new(200), String::new()) },
+        ),
         fails("a head too large", &vast),
         fails("two lengths", &two_lengths),
         fails("no HTTP", "220 mail.example ESMTP\r\n\r\n"),
         fails("a chunk's size is none", &CHUNKED.replace("2;x=y", "zz")),
         one("nothing comes", Act::Stall(String::new()), Seen::Fails(TransportKind::Timeout)),
-        one("half a head comes", Act::Stall(LENGTH[..20].into()), Seen::Fails(TransportKind::Timeout)),
-        one("half a chunk comes", Act::Stall(CHUNKED[..60].into()), Seen::Fails(TransportKind::Timeout)),
+        one(
+            "half a head comes",
+            Act::Stall(LENGTH[..20].into()),
+            Seen::Fails(TransportKind::Timeout),
+        ),
+        one(
+            "half a chunk comes",
+            Act::Stall(CHUNKED[..60].into()),
+            Seen::Fails(TransportKind::Timeout),
+        ),
     ]
 }
 
@@ -141,8 +203,11 @@ fn cuts() -> Vec<Row> {
             let (first, second) = text.split_at(at);
             let name = |what: &str| format!("{framing}, {what} after {at} bytes");
             // What ends with its connection does not tell its end from a cut.
-            let cut =
-                if framing == "to the end" && at >= body { Seen::Reply(ReplyHead::new(200), text[body..at].into()) } else { closed() };
+            let cut = if framing == "to the end" && at >= body {
+                Seen::Reply(ReplyHead::new(200), text[body..at].into())
+            } else {
+                closed()
+            };
             rows.push(one(&name("closed"), Act::Close(first.into()), cut));
             if framing != "to the end" {
                 rows.push(one(&name("reset"), Act::Reset(first.into()), closed()));
@@ -154,9 +219,13 @@ fn cuts() -> Vec<Row> {
 }
 
 async fn send<T: Transport>(transport: &mut T, url: &str, reads: Reads) -> Result<Seen, T::Error> {
-    let head =
-        Head { base_url: url, path: "/v1/messages?beta=true", headers: &[("x-api-key", "hush"), ("content-type", "application/json")] };
-    let mut reply = transport.send(&head, &Body::new(&[b"{\"messages\":", b"["], b"1,2", b"]}")).await?;
+    let head = Head {
+        base_url: url,
+        path: "/v1/messages?beta=true",
+        headers: &[("x-api-key", "hush"), ("content-type", "application/json")],
+    };
+    let mut reply =
+        transport.send(&head, &Body::new(&[b"{\"messages\":", b"["], b"1,2", b"]}")).await?;
     let mut all = Vec::new();
     loop {
         let piece = reply.body.fill_buf().await?;
@@ -179,15 +248,29 @@ async fn play<T: Transport>(row: &Row, transport: &mut T) -> Option<String> {
     let url = format!("http://localhost:{}", server.address.port());
     let mut seen = Vec::new();
     for _ in &row.sees {
-        seen.push(send(transport, &url, row.reads).await.unwrap_or_else(|error| Seen::Fails(error.kind())));
+        seen.push(
+            send(transport, &url, row.reads)
+                .await
+                .unwrap_or_else(|error| Seen::Fails(error.kind())),
+        );
         // Until the adapter may have seen what the server did after its reply.
-        tokio::time::sleep(core::time::Duration::from_millis(if row.sees.len() > 1 { 20 } else { 0 })).await;
+        tokio::time::sleep(core::time::Duration::from_millis(if row.sees.len() > 1 {
+            20
+        } else {
+            0
+        }))
+        .await;
     }
     if seen != row.sees {
         return Some(format!("{}: expected {:?}, got {seen:?}", row.name, row.sees));
     }
     if server.connections() != row.connections {
-        return Some(format!("{}: expected {} connections, got {}", row.name, row.connections, server.connections()));
+        return Some(format!(
+            "{}: expected {} connections, got {}",
+            row.name,
+            row.connections,
+            server.connections()
+        ));
     }
     for request in server.requests() {
         let mut lines: Vec<&str> = request.lines().collect();
@@ -245,9 +328,10 @@ async fn unreachable<T: Transport>(transport: &mut T) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
-    for (url, kind) in
-        [(format!("http://127.0.0.1:{port}"), TransportKind::Connect), ("http://no-such-host.invalid".to_owned(), TransportKind::Dns)]
-    {
+    for (url, kind) in [
+        (format!("http://127.0.0.1:{port}"), TransportKind::Connect),
+        ("http://no-such-host.invalid".to_owned(), TransportKind::Dns),
+    ] {
         let error = send(transport, &url, Reads::All).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{url}");
     }
@@ -259,16 +343,21 @@ fn nobody_there() {
     block_on(async { unreachable(&mut near::board(&mut [0; 1024])).await });
 }
 
-/// A line that a buffer of 1 KiB cannot hold is an error with numbers if it frames the body, and is passed over if it does not.
+/// A line that a buffer of 1 KiB cannot hold is an error with numbers if it frames the body, and is
+/// passed over if it does not.
 #[test]
 fn a_line_that_is_too_long() {
     let through = |name: &str| {
         block_on(async {
             let line = format!("\r\n{name}: {}\r\n\r\n", "c".repeat(1024));
-            let server = Server::start(vec![vec![answer(&LENGTH.replace("\r\n\r\n", &line))]]).await;
+            let server =
+                Server::start(vec![vec![answer(&LENGTH.replace("\r\n\r\n", &line))]]).await;
             let url = format!("http://localhost:{}", server.address.port());
             let mut buffer = [0; 1024];
-            send(&mut near::board(&mut buffer), &url, Reads::All).await.map(|_| ()).map_err(|error| error.capacity())
+            send(&mut near::board(&mut buffer), &url, Reads::All)
+                .await
+                .map(|_| ())
+                .map_err(|error| error.capacity())
         })
     };
     assert_eq!(through("connection"), Err(Some(toolrunner_core::transport::head_full(1025, 1024))));

@@ -18,11 +18,17 @@ const PATIENCE: Duration = Duration::from_millis(400);
 
 /// The server's adapter.
 pub(crate) fn server() -> HttpTransport {
-    HttpTransport::new(HttpSettings { read_timeout: PATIENCE, proxies: Proxies::none(), ..HttpSettings::default() })
+    HttpTransport::new(HttpSettings {
+        read_timeout: PATIENCE,
+        proxies: Proxies::none(),
+        ..HttpSettings::default()
+    })
 }
 
 /// The board's adapter, through a buffer of its default size.
-pub(crate) fn board(buffer: &mut [u8]) -> toolrunner_embassy::Transport<toolrunner_embassy::Plain<'_, Loopback, Loopback>> {
+pub(crate) fn board(
+    buffer: &mut [u8],
+) -> toolrunner_embassy::Transport<toolrunner_embassy::Plain<'_, Loopback, Loopback>> {
     static TIME: Once = Once::new();
     // embassy-time's clock goes with the host's.
     TIME.call_once(|| {
@@ -58,7 +64,11 @@ impl Dns for Loopback {
     type Error = std::io::Error;
 
     async fn get_host_by_name(&self, host: &str, _: AddrType) -> Result<IpAddr, std::io::Error> {
-        if host == "localhost" { Ok(Ipv4Addr::LOCALHOST.into()) } else { Err(std::io::ErrorKind::NotFound.into()) }
+        if host == "localhost" {
+            Ok(Ipv4Addr::LOCALHOST.into())
+        } else {
+            Err(std::io::ErrorKind::NotFound.into())
+        }
     }
 
     async fn get_host_by_address(&self, _: IpAddr, _: &mut [u8]) -> Result<usize, std::io::Error> {

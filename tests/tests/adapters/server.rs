@@ -103,7 +103,12 @@ async fn receive(stream: &mut TcpStream, have: &mut Vec<u8>) -> Option<String> {
     loop {
         if let Some(end) = have.windows(4).position(|part| part == b"\r\n\r\n") {
             let head = String::from_utf8(have[..end + 4].to_vec()).unwrap().to_ascii_lowercase();
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().parse::<usize>().unwrap();
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "))
+                .unwrap()
+                .parse::<usize>()
+                .unwrap();
             if let Some(body) = have.get(end + 4..end + 4 + length) {
                 let request = head + core::str::from_utf8(body).unwrap();
                 have.drain(..end + 4 + length);

@@ -1,4 +1,5 @@
-//! The board's adapter: `toolrunner_embassy::Transport` below the core's driver, over a network that is a double.
+//! The board's adapter: `toolrunner_embassy::Transport` below the core's driver, over a network
+//! that is a double.
 
 use core::cell::Cell;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -16,7 +17,8 @@ use crate::far::{Far, Then, Wire};
 use crate::talks::{place, yields};
 use crate::{Report, Trouble, fixed};
 
-/// Only one at a time: embassy-time has one clock for the whole program, and it goes on when a future waits for nothing else.
+/// Only one at a time: embassy-time has one clock for the whole program, and it goes on when a
+/// future waits for nothing else.
 pub(crate) fn run(far: &Arc<Mutex<Far>>, trouble: &Trouble) -> Report {
     static TIME: Mutex<()> = Mutex::new(());
     // A case that failed leaves nothing behind that the next one minds.
@@ -25,7 +27,9 @@ pub(crate) fn run(far: &Arc<Mutex<Far>>, trouble: &Trouble) -> Report {
     let network = Network { far, next: Cell::new(0) };
     let mut resources: Resources = Resources::new();
     let link = Plain::new(&network, &network, &mut resources.buffer);
-    fixed::run_over(Transport::new(link, Timeouts::DEFAULT), far, trouble, || MockDriver::get().advance(Duration::from_secs(60)))
+    fixed::run_over(Transport::new(link, Timeouts::DEFAULT), far, trouble, || {
+        MockDriver::get().advance(Duration::from_secs(60))
+    })
 }
 
 /// A network with the far end on it.
@@ -49,7 +53,12 @@ impl TcpConnect for Network<'_> {
             far.hits += 1;
             return Err(ErrorKind::ConnectionRefused);
         }
-        Ok(Connection { network: self, received: Vec::new(), to_send: VecDeque::new(), then: Then::Good })
+        Ok(Connection {
+            network: self,
+            received: Vec::new(),
+            to_send: VecDeque::new(),
+            then: Then::Good,
+        })
     }
 }
 

@@ -35,7 +35,8 @@ pub(crate) fn written(
     if streams || claim != Claim::Right {
         out.extend(b"transfer-encoding: chunked\r\n\r\n");
         for piece in body.chunks(150) {
-            let size = if claim == Claim::NoSize { "zz".to_owned() } else { format!("{:x}", piece.len()) };
+            let size =
+                if claim == Claim::NoSize { "zz".to_owned() } else { format!("{:x}", piece.len()) };
             out.extend(format!("{size}\r\n").bytes());
             out.extend(piece);
             out.extend(b"\r\n");
@@ -56,9 +57,14 @@ pub(crate) fn requested(have: &mut Vec<u8>) -> Option<Request> {
     let head = String::from_utf8_lossy(&have[..end]).into_owned();
     let mut lines = head.split("\r\n");
     let path = lines.next().and_then(|line| line.split(' ').nth(1)).unwrap_or_default().to_owned();
-    let headers: Vec<(String, String)> =
-        lines.filter_map(|line| line.split_once(": ")).map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
-    let length = headers.iter().find(|(name, _)| name == "content-length").map_or(0, |(_, value)| value.parse().unwrap());
+    let headers: Vec<(String, String)> = lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+        .collect();
+    let length = headers
+        .iter()
+        .find(|(name, _)| name == "content-length")
+        .map_or(0, |(_, value)| value.parse().unwrap());
     let body = have.get(end + 4..end + 4 + length)?.to_vec();
     have.drain(..end + 4 + length);
     Some(Request { path, headers, body })

@@ -1,4 +1,5 @@
-//! The far end: a model that gives the right reply, and one fault that makes something else of it until the fault ends.
+//! The far end: a model that gives the right reply, and one fault that makes something else of it
+//! until the fault ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -127,7 +128,17 @@ pub(crate) struct Far {
 impl Far {
     pub(crate) fn new(talk: &'static Talk, harm: Harm, at: usize, lasts: bool) -> Self {
         let model = ScriptedModel::answering(|request| talk.answer(request));
-        Self { talk, model, clock: Arc::default(), harm, at, lasts, hits: 0, is_over: false, bodies: Vec::new() }
+        Self {
+            talk,
+            model,
+            clock: Arc::default(),
+            harm,
+            at,
+            lasts,
+            hits: 0,
+            is_over: false,
+            bodies: Vec::new(),
+        }
     }
 
     /// The fault ends.
@@ -137,7 +148,10 @@ impl Far {
 
     /// Whether nobody listens when the exchange `at` comes.
     pub(crate) fn refuses(&self, at: usize) -> bool {
-        matches!(self.harm, Harm::Refused) && at == self.at && !self.is_over && (self.lasts || self.hits == 0)
+        matches!(self.harm, Harm::Refused)
+            && at == self.at
+            && !self.is_over
+            && (self.lasts || self.hits == 0)
     }
 
     /// Requests that the model refused, and why.
@@ -160,7 +174,8 @@ impl Far {
         if self.bodies.len() == place {
             self.bodies.push(body.clone());
         }
-        let (mut status, mut fields, mut then, mut claim) = (right.status, right.headers, Then::Good, Claim::Right);
+        let (mut status, mut fields, mut then, mut claim) =
+            (right.status, right.headers, Then::Good, Claim::Right);
         match harm {
             Harm::Cut(length, ending) => {
                 body.truncate(length);
@@ -179,7 +194,9 @@ impl Far {
                 status = other;
                 body = br#"{"type":"error","error":{"type":"some_error","message":"as the table has it"}}"#.to_vec();
                 fields.retain(|(name, _)| name != "content-type");
-                fields.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+                fields.extend(
+                    more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+                );
             }
             Harm::Jump(seconds) => {
                 self.clock.jump(seconds);
@@ -212,7 +229,8 @@ impl JumpingClock {
     /// What the clock shows when so many microseconds really passed, or the other way round.
     fn shown(&self, micros: u64, sign: i64) -> Instant {
         // An hour has passed when the test begins, so that there is something to jump back into.
-        let shown = i128::from(micros) + i128::from(sign) * (i128::from(self.micros.load(Ordering::SeqCst)) + 3_600_000_000);
+        let shown = i128::from(micros)
+            + i128::from(sign) * (i128::from(self.micros.load(Ordering::SeqCst)) + 3_600_000_000);
         Instant::from_micros(u64::try_from(shown.max(0)).unwrap_or(u64::MAX))
     }
 }

@@ -1,4 +1,5 @@
-//! The chip's loop: the core's driver with a transcript that does not grow, over a transport in memory or any other.
+//! The chip's loop: the core's driver with a transcript that does not grow, over a transport in
+//! memory or any other.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -22,7 +23,12 @@ pub(crate) fn run(far: &Arc<Mutex<Far>>, trouble: &Trouble) -> Report {
 }
 
 /// The conversation over any transport. `waits`: lets time pass, for a future that nobody woke.
-pub(crate) fn run_over(transport: impl Transport, far: &Mutex<Far>, trouble: &Trouble, waits: fn()) -> Report {
+pub(crate) fn run_over(
+    transport: impl Transport,
+    far: &Mutex<Far>,
+    trouble: &Trouble,
+    waits: fn(),
+) -> Report {
     let (clock, talk) = far.lock().unwrap().surroundings();
     let bench = Bench::default();
     let mut report = Report::default();
@@ -57,14 +63,22 @@ pub(crate) fn run_over(transport: impl Transport, far: &Mutex<Far>, trouble: &Tr
             let ended = {
                 let mut nobody = ();
                 let mut future = std::pin::pin!(driver.until_done(&mut run, &mut nobody));
-                poll(future.as_mut(), trouble.drop_after.filter(|_| report.drops == 0), &mut report.polls, waits)
+                poll(
+                    future.as_mut(),
+                    trouble.drop_after.filter(|_| report.drops == 0),
+                    &mut report.polls,
+                    waits,
+                )
             };
             report.look_at(run.messages());
             match ended {
                 None => report.drops += 1,
                 Some(Ok(outcome)) => {
                     report.outcomes.push(outcome.to_string());
-                    if matches!(outcome, Outcome::Ended(Some(toolrunner_core::message::StopReason::EndTurn))) {
+                    if matches!(
+                        outcome,
+                        Outcome::Ended(Some(toolrunner_core::message::StopReason::EndTurn))
+                    ) {
                         report.end(run.messages(), &bench, far);
                         return report;
                     }
@@ -87,7 +101,12 @@ pub(crate) fn run_over(transport: impl Transport, far: &Mutex<Far>, trouble: &Tr
 }
 
 /// Polls at most so many times.
-fn poll<T>(mut future: std::pin::Pin<&mut impl Future<Output = T>>, most: Option<usize>, polls: &mut usize, waits: fn()) -> Option<T> {
+fn poll<T>(
+    mut future: std::pin::Pin<&mut impl Future<Output = T>>,
+    most: Option<usize>,
+    polls: &mut usize,
+    waits: fn(),
+) -> Option<T> {
     let woken = Arc::new(Woken::default());
     let waker = Waker::from(Arc::clone(&woken));
     for _ in 0..most.unwrap_or(1_000_000) {
@@ -154,7 +173,11 @@ impl Transport for InMemory {
     async fn send(&mut self, head: &Head<'_>, body: &Body<'_>) -> Result<Reply<Pieces>, Failed> {
         yields(1).await;
         let mut request = Request::new(head.path, body.pieces().collect::<Vec<_>>().concat());
-        request.headers = head.headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        request.headers = head
+            .headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         let wire = self.0.lock().unwrap().answer(request);
         yields(1).await;
         let Told { head, body, ends } = wire.told().map_err(Failed)?;

@@ -20,7 +20,12 @@ pub(crate) struct Row {
     pub(crate) leaves: Leaves,
 }
 
-const fn row(name: &'static str, cases: fn(&[u8]) -> Vec<Harm>, named: &'static [&'static str], leaves: Leaves) -> Row {
+const fn row(
+    name: &'static str,
+    cases: fn(&[u8]) -> Vec<Harm>,
+    named: &'static [&'static str],
+    leaves: Leaves,
+) -> Row {
     Row { name, cases, named, leaves }
 }
 
@@ -33,26 +38,62 @@ pub(crate) const ROWS: &[Row] = &[
     row("reset before the head", |_| vec![Harm::NoHead("", Then::Reset)], CLOSED, Leaves::Same),
     row("reset in the head", |_| in_the_head(Then::Reset), BROKEN, Leaves::Same),
     row("closed in the head", |_| in_the_head(Then::Close), BROKEN, Leaves::Same),
-    row("stall before the head", |_| vec![Harm::NoHead("", Then::Stall)], &["transport Timeout"], Leaves::Same),
+    row(
+        "stall before the head",
+        |_| vec![Harm::NoHead("", Then::Stall)],
+        &["transport Timeout"],
+        Leaves::Same,
+    ),
     row("reset in the body", |body| cuts(body, Then::Reset), CLOSED, Leaves::Same),
     row("closed in the body", |body| cuts(body, Then::Close), BROKEN, Leaves::Same),
     row("stall in the body", |body| cuts(body, Then::Stall), &["transport Timeout"], Leaves::Same),
     row("garbage for a head", |_| heads(), BROKEN, Leaves::Same),
     row("garbage for a body", garbage, &["protocol error", "capacity"], Leaves::Same),
     row("wrong length", |_| lengths(), BROKEN, Leaves::Same),
-    row("4xx", |_| statuses(&[400, 401, 403, 404, 408, 409, 413, 422, 429, 499]), &["api 4"], Leaves::Same),
+    row(
+        "4xx",
+        |_| statuses(&[400, 401, 403, 404, 408, 409, 413, 422, 429, 499]),
+        &["api 4"],
+        Leaves::Same,
+    ),
     row("5xx and 529", |_| statuses(&[500, 502, 503, 504, 529, 599]), &["api 5"], Leaves::Same),
     row("error event", error_events, &["api 200"], Leaves::Same),
-    row("duplicate event", |body| events(body, |all, i| all.insert(i, all[i].clone())), &["protocol error"], Leaves::Valid),
-    row("missing event", |body| events(body, |all, i| drop(all.remove(i))), &["protocol error"], Leaves::Valid),
-    row("swapped events", |body| events(body, |all, i| swap(all, i)), &["protocol error"], Leaves::Valid),
-    row("clock jumps", |_| [3600, -3600, -9, 31_536_000].map(Harm::Jump).to_vec(), CLOSED, Leaves::Same),
+    row(
+        "duplicate event",
+        |body| events(body, |all, i| all.insert(i, all[i].clone())),
+        &["protocol error"],
+        Leaves::Valid,
+    ),
+    row(
+        "missing event",
+        |body| events(body, |all, i| drop(all.remove(i))),
+        &["protocol error"],
+        Leaves::Valid,
+    ),
+    row(
+        "swapped events",
+        |body| events(body, |all, i| swap(all, i)),
+        &["protocol error"],
+        Leaves::Valid,
+    ),
+    row(
+        "clock jumps",
+        |_| [3600, -3600, -9, 31_536_000].map(Harm::Jump).to_vec(),
+        CLOSED,
+        Leaves::Same,
+    ),
 ];
 
 fn in_the_head(then: Then) -> Vec<Harm> {
-    ["H", "HTTP/1.1 20", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\ncontent-ty", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r"]
-        .map(|bytes| Harm::NoHead(bytes, then))
-        .to_vec()
+    [
+        "H",
+        "HTTP/1.1 20",
+        "HTTP/1.1 200 OK\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-ty",
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r",
+    ]
+    .map(|bytes| Harm::NoHead(bytes, then))
+    .to_vec()
 }
 
 fn heads() -> Vec<Harm> {
@@ -73,8 +114,13 @@ fn lengths() -> Vec<Harm> {
 
 /// Every event's end, the bytes around it, and every 29th byte besides.
 fn cuts(body: &[u8], then: Then) -> Vec<Harm> {
-    let ends = body.windows(2).enumerate().filter(|(_, pair)| pair == b"\n\n").flat_map(|(at, _)| [at, at + 1, at + 2, at + 3]);
-    let mut all: Vec<usize> = ends.chain((0..body.len()).step_by(29)).filter(|at| *at < body.len()).collect();
+    let ends = body
+        .windows(2)
+        .enumerate()
+        .filter(|(_, pair)| pair == b"\n\n")
+        .flat_map(|(at, _)| [at, at + 1, at + 2, at + 3]);
+    let mut all: Vec<usize> =
+        ends.chain((0..body.len()).step_by(29)).filter(|at| *at < body.len()).collect();
     all.sort_unstable();
     all.dedup();
     all.into_iter().map(|at| Harm::Cut(at, then)).collect()
@@ -90,12 +136,17 @@ fn kind(body: &[u8]) -> &'static str {
 
 fn garbage(body: &[u8]) -> Vec<Harm> {
     let with = |bytes: &[u8], at: usize| [&body[..at], bytes, &body[at..]].concat();
-    // In the middle of an event's JSON. In its name it would make an event of another name, which is skipped.
+    // In the middle of an event's JSON. In its name it would make an event of another name, which
+    // is skipped.
     let middle = body.len() / 2;
     let rest = &body[middle..];
-    let middle = rest.windows(7).position(|part| part == b"data: {").map_or(middle, |at| middle + at + 12);
+    let middle =
+        rest.windows(7).position(|part| part == b"data: {").map_or(middle, |at| middle + at + 12);
     let mut all = vec![
-        Harm::Body(b"<html><body>Sign in to the hotel's network</body></html>".to_vec(), "text/html"),
+        Harm::Body(
+            b"<html><body>Sign in to the hotel's network</body></html>".to_vec(),
+            "text/html",
+        ),
         Harm::Body(Vec::new(), STREAM),
         Harm::Body(Vec::new(), JSON),
         Harm::Body(b"\0\x01\x02\xff\xfe\r\n\r\n\0".to_vec(), STREAM),
@@ -160,8 +211,17 @@ fn swap(all: &mut [Vec<u8>], i: usize) {
 
 fn error_events(body: &[u8]) -> Vec<Harm> {
     let mut cases = Vec::new();
-    for kind in ["overloaded_error", "api_error", "rate_limit_error", "timeout_error", "invalid_request_error", "new_error"] {
-        let json = format!(r#"{{"type":"error","error":{{"type":"{kind}","message":"as the table has it"}}}}"#);
+    for kind in [
+        "overloaded_error",
+        "api_error",
+        "rate_limit_error",
+        "timeout_error",
+        "invalid_request_error",
+        "new_error",
+    ] {
+        let json = format!(
+            r#"{{"type":"error","error":{{"type":"{kind}","message":"as the table has it"}}}}"#
+        );
         let all = records(body);
         if all.is_empty() {
             cases.push(Harm::Body(json.into_bytes(), JSON));
@@ -170,7 +230,10 @@ fn error_events(body: &[u8]) -> Vec<Harm> {
         // Behind the last event a reply is whole.
         for i in 0..all.len() {
             let record = format!("event: error\ndata: {json}\n\n");
-            cases.push(Harm::Body([all[..i].concat(), record.into_bytes(), all[i..].concat()].concat(), STREAM));
+            cases.push(Harm::Body(
+                [all[..i].concat(), record.into_bytes(), all[i..].concat()].concat(),
+                STREAM,
+            ));
         }
     }
     cases

@@ -58,7 +58,11 @@ impl Listening {
     }
 }
 
-async fn serve(mut socket: TcpStream, far: &Mutex<Far>, accepting: &Mutex<Option<JoinHandle<()>>>) -> io::Result<()> {
+async fn serve(
+    mut socket: TcpStream,
+    far: &Mutex<Far>,
+    accepting: &Mutex<Option<JoinHandle<()>>>,
+) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let mut have = Vec::new();
     while let Some(request) = read(&mut socket, &mut have).await? {
@@ -81,7 +85,9 @@ async fn serve(mut socket: TcpStream, far: &Mutex<Far>, accepting: &Mutex<Option
                 then
             }
             Wire::Reply { status, fields, body, then, claim } => {
-                socket.write_all(&written(status, &fields, &body, then, claim, streams, last)).await?;
+                socket
+                    .write_all(&written(status, &fields, &body, then, claim, streams, last))
+                    .await?;
                 if last { Then::Close } else { then }
             }
         };

@@ -1,8 +1,10 @@
-//! The same five conversations under every fault, on every adapter. Whatever happens: the error has its name, the conversation is valid
-//! whenever the run rests, no call runs twice, none is lost, and the run finishes when the fault ends.
+//! The same five conversations under every fault, on every adapter. Whatever happens: the error has
+//! its name, the conversation is valid whenever the run rests, no call runs twice, none is lost,
+//! and the run finishes when the fault ends.
 //!
-//! It prints a matrix: for each fault and adapter how many cases were tried, how many survived, and how many calls were lost or ran twice.
-//! Where not all cases of a fault were tried it says of how many.
+//! It prints a matrix: for each fault and adapter how many cases were tried, how many survived, and
+//! how many calls were lost or ran twice. Where not all cases of a fault were tried it says of how
+//! many.
 //!
 //! `cargo test -p toolrunner-tests --test faults -- --nocapture`
 #![allow(clippy::std_instead_of_core, reason = "a test runs on a server")]
@@ -31,7 +33,8 @@ use toolrunner_core::testing::validity::{self, Tail};
 pub(crate) struct Trouble {
     /// The first future is dropped after so many polls.
     drop_after: Option<usize>,
-    /// Bytes of the conversation at first; each time that is not enough, as many more as the error says.
+    /// Bytes of the conversation at first; each time that is not enough, as many more as the error
+    /// says.
     capacity: Option<usize>,
     /// Whether silence is part of it, so that nobody waits long for it.
     stalls: bool,
@@ -55,16 +58,24 @@ impl Report {
         if !messages.is_empty()
             && let Err(invalid) = validity::check(messages, Tail::Open)
         {
-            self.problems.push(format!("at rest: {invalid}: {}", String::from_utf8_lossy(messages)));
+            self.problems
+                .push(format!("at rest: {invalid}: {}", String::from_utf8_lossy(messages)));
         }
     }
 
     /// The conversation is over.
     fn end(&mut self, messages: &[u8], bench: &Bench, far: &Mutex<Far>) {
         if let Err(invalid) = validity::check(messages, Tail::Closed) {
-            self.problems.push(format!("at the end: {invalid}: {}", String::from_utf8_lossy(messages)));
+            self.problems
+                .push(format!("at the end: {invalid}: {}", String::from_utf8_lossy(messages)));
         }
-        self.problems.extend(far.lock().unwrap().complaints().iter().map(|text| format!("the model was sent: {text}")));
+        self.problems.extend(
+            far.lock()
+                .unwrap()
+                .complaints()
+                .iter()
+                .map(|text| format!("the model was sent: {text}")),
+        );
         self.transcript = messages.to_vec();
         self.began = bench.began();
     }
@@ -107,7 +118,8 @@ impl Adapter {
         (report, far.hits, far.bodies.clone())
     }
 
-    /// All cases of a fault where they are tried in memory. Sockets take their time: of many cases `most` are tried there.
+    /// All cases of a fault where they are tried in memory. Sockets take their time: of many cases
+    /// `most` are tried there.
     fn thin<T: Clone>(self, cases: Vec<T>, most: usize) -> Vec<T> {
         if self != Self::Server(Over::Http) || cases.len() <= most {
             return cases;
@@ -162,18 +174,31 @@ impl Case {
         if hits == 0 && !matches!(self.harm, Harm::None) {
             wrong.push("the fault did not happen".to_owned());
         }
-        let unnamed = report.errors.iter().filter(|error| !self.named.iter().any(|name| error.starts_with(name)));
+        let unnamed = report
+            .errors
+            .iter()
+            .filter(|error| !self.named.iter().any(|name| error.starts_with(name)));
         wrong.extend(unnamed.map(|error| format!("not its name: {error}")));
         if self.same.as_ref().is_some_and(|same| *same != report.transcript) {
-            wrong.push(format!("not the conversation that it would have been: {}", String::from_utf8_lossy(&report.transcript)));
+            wrong.push(format!(
+                "not the conversation that it would have been: {}",
+                String::from_utf8_lossy(&report.transcript)
+            ));
         }
         let mut began = report.began.clone();
         began.sort();
         began.dedup();
         let twice = report.began.len() - began.len();
-        let missing = if self.all_calls { self.talk.calls.iter().filter(|id| !began.iter().any(|ran| ran == **id)).count() } else { 0 };
+        let missing = if self.all_calls {
+            self.talk.calls.iter().filter(|id| !began.iter().any(|ran| ran == **id)).count()
+        } else {
+            0
+        };
         if twice + missing > 0 {
-            wrong.push(format!("{twice} calls ran twice, {missing} did not run: {:?}", report.began));
+            wrong.push(format!(
+                "{twice} calls ran twice, {missing} did not run: {:?}",
+                report.began
+            ));
         }
         tally.tried.fetch_add(1, Ordering::Relaxed);
         tally.lost.fetch_add(twice + missing, Ordering::Relaxed);
@@ -190,22 +215,30 @@ impl Case {
     }
 }
 
-/// How a conversation goes when nothing goes wrong: what is in the end, the bodies, and the polls that it takes.
+/// How a conversation goes when nothing goes wrong: what is in the end, the bodies, and the polls
+/// that it takes.
 fn calm(adapter: Adapter, talk: &'static Talk) -> (Vec<u8>, Vec<Vec<u8>>, usize) {
-    let (report, _, bodies) = adapter.run(Far::new(talk, Harm::None, 0, false), &Trouble::default());
-    assert_eq!((report.problems.as_slice(), report.errors.as_slice(), bodies.len()), (&[][..], &[][..], talk.exchanges()));
+    let (report, _, bodies) =
+        adapter.run(Far::new(talk, Harm::None, 0, false), &Trouble::default());
+    assert_eq!(
+        (report.problems.as_slice(), report.errors.as_slice(), bodies.len()),
+        (&[][..], &[][..], talk.exchanges())
+    );
     assert_eq!(report.began, talk.calls);
     (report.transcript, bodies, report.polls)
 }
 
-/// The cases of a row for one adapter: each at each exchange of each conversation, once and for as long as it may last.
+/// The cases of a row for one adapter: each at each exchange of each conversation, once and for as
+/// long as it may last.
 fn cases(row: &harms::Row, adapter: Adapter) -> Cases {
     let mut cases = Cases::default();
     for talk in &TALKS {
         let (transcript, bodies, _) = calm(adapter, talk);
         for (at, body) in bodies.iter().enumerate() {
             let harms = (row.cases)(body);
-            let stalls = |harm: &Harm| matches!(harm, Harm::Cut(_, Then::Stall) | Harm::NoHead(_, Then::Stall));
+            let stalls = |harm: &Harm| {
+                matches!(harm, Harm::Cut(_, Then::Stall) | Harm::NoHead(_, Then::Stall))
+            };
             let most = if harms.iter().any(stalls) { MOST_STALLS } else { MOST_HARMS };
             cases.all += harms.len() * 2;
             for harm in adapter.thin(harms, most) {
@@ -238,13 +271,15 @@ fn drops(adapter: Adapter) -> Cases {
         let all: Vec<usize> = (0..calm(adapter, talk).2).collect();
         cases.all += all.len();
         let thinned = adapter.thin(all, MOST_DROPS).into_iter();
-        cases.tried.extend(thinned.map(|polls| plain(talk, Trouble { drop_after: Some(polls), ..Trouble::default() }, &[])));
+        cases.tried.extend(thinned.map(|polls| {
+            plain(talk, Trouble { drop_after: Some(polls), ..Trouble::default() }, &[])
+        }));
     }
     cases
 }
 
-/// Every capacity, so that every step has one byte too little in one of them. The run then goes on from its snapshot, in as much more as
-/// the error asked for.
+/// Every capacity, so that every step has one byte too little in one of them. The run then goes on
+/// from its snapshot, in as much more as the error asked for.
 fn capacities(adapter: Adapter) -> Cases {
     let mut cases = Cases::default();
     for talk in &TALKS {
@@ -252,7 +287,9 @@ fn capacities(adapter: Adapter) -> Cases {
         cases.all += all.len();
         let thinned = adapter.thin(all, MOST_CAPACITIES).into_iter();
         let named: &[&str] = &["capacity transcript"];
-        cases.tried.extend(thinned.map(|bytes| plain(talk, Trouble { capacity: Some(bytes), ..Trouble::default() }, named)));
+        cases.tried.extend(thinned.map(|bytes| {
+            plain(talk, Trouble { capacity: Some(bytes), ..Trouble::default() }, named)
+        }));
     }
     cases
 }
@@ -279,7 +316,8 @@ fn every_fault_on_every_adapter() {
     ADAPTERS.iter().for_each(|(_, name)| print!("{name:>22}"));
     println!();
     type Row = Box<dyn Fn(Adapter) -> Cases>;
-    let mut rows: Vec<(&str, Row)> = ROWS.iter().map(|row| (row.name, Box::new(|adapter| cases(row, adapter)) as Row)).collect();
+    let mut rows: Vec<(&str, Row)> =
+        ROWS.iter().map(|row| (row.name, Box::new(|adapter| cases(row, adapter)) as Row)).collect();
     rows.push(("future dropped", Box::new(drops)));
     rows.push(("too little memory", Box::new(capacities)));
     let mut lost_in_all = 0;
@@ -289,7 +327,8 @@ fn every_fault_on_every_adapter() {
             let Cases { tried, all } = cases(adapter);
             let sampled = if tried.len() < all { format!(" of {all}") } else { String::new() };
             let tally = try_all(&tried, adapter, &problems);
-            let [tried, survived, lost] = [tally.tried, tally.survived, tally.lost].map(AtomicUsize::into_inner);
+            let [tried, survived, lost] =
+                [tally.tried, tally.survived, tally.lost].map(AtomicUsize::into_inner);
             line += &format!("{:>22}", format!("{tried}/{survived}/{lost}{sampled}"));
             lost_in_all += lost;
         }
@@ -297,5 +336,10 @@ fn every_fault_on_every_adapter() {
     }
     let problems = problems.into_inner().unwrap();
     println!("lost: {lost_in_all}");
-    assert!(problems.is_empty(), "{} cases did not survive; the first:\n{}", problems.len(), problems[..problems.len().min(8)].join("\n"));
+    assert!(
+        problems.is_empty(),
+        "{} cases did not survive; the first:\n{}",
+        problems.len(),
+        problems[..problems.len().min(8)].join("\n")
+    );
 }

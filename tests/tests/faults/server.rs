@@ -1,4 +1,5 @@
-//! The server's adapter: `toolrunner_std::Run`, over a transport in memory or real HTTP on loopback.
+//! The server's adapter: `toolrunner_std::Run`, over a transport in memory or real HTTP on
+//! loopback.
 
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -8,7 +9,9 @@ use toolrunner_core::error::Error as CoreError;
 use toolrunner_core::testing::Request;
 use toolrunner_core::transport::{Body, Head, Reply};
 use toolrunner_std::http::{DynTransport, Proxies, Sending};
-use toolrunner_std::{Client, Error, HttpBody, HttpError, HttpTransport, Outcome, Run, RunBuilder, StopReason};
+use toolrunner_std::{
+    Client, Error, HttpBody, HttpError, HttpTransport, Outcome, Run, RunBuilder, StopReason,
+};
 
 use crate::far::{Far, Told};
 use crate::http::Listening;
@@ -42,16 +45,28 @@ async fn converse(far: Arc<Mutex<Far>>, trouble: &Trouble, over: Over) -> Report
         server = Some(listening);
         builder.base_url(url).read_timeout(patience)
     } else {
-        builder.base_url("http://far.test").transport(HttpTransport::from_dyn(InMemory(Arc::clone(&far))))
+        builder
+            .base_url("http://far.test")
+            .transport(HttpTransport::from_dyn(InMemory(Arc::clone(&far))))
     };
     let client = builder.build().unwrap();
     let mut capacity = trouble.capacity.unwrap_or(16 * 1024);
     let begin = |capacity: usize| -> RunBuilder {
-        client.run("m").max_tokens(64).stream(talk.stream).tools(bench.clone()).clock(Arc::clone(&clock)).capacity(capacity)
+        client
+            .run("m")
+            .max_tokens(64)
+            .stream(talk.stream)
+            .tools(bench.clone())
+            .clock(Arc::clone(&clock))
+            .capacity(capacity)
     };
     let mut run = begin(capacity).empty();
     for _ in 0..1000 {
-        let said = if run.machine().transcript().is_empty() { run.user(PROMPT).map(|_| ()) } else { Ok(()) };
+        let said = if run.machine().transcript().is_empty() {
+            run.user(PROMPT).map(|_| ())
+        } else {
+            Ok(())
+        };
         let ended = match said {
             Ok(()) => {
                 let most = trouble.drop_after.filter(|_| report.drops == 0);
@@ -101,7 +116,11 @@ async fn drive(run: &mut Run, events: bool) -> Result<Outcome, Error> {
     run.until_done().await.map(|finished| finished.outcome)
 }
 
-async fn poll_at_most<T>(mut future: std::pin::Pin<&mut impl Future<Output = T>>, most: Option<usize>, polls: &mut usize) -> Option<T> {
+async fn poll_at_most<T>(
+    mut future: std::pin::Pin<&mut impl Future<Output = T>>,
+    most: Option<usize>,
+    polls: &mut usize,
+) -> Option<T> {
     let mut left = most.unwrap_or(usize::MAX);
     std::future::poll_fn(|context: &mut Context<'_>| {
         if left == 0 {
@@ -132,13 +151,21 @@ impl DynTransport for InMemory {
         Box::pin(async move {
             yields(1).await;
             let mut request = Request::new(head.path, body.pieces().collect::<Vec<_>>().concat());
-            request.headers = head.headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            request.headers = head
+                .headers
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect();
             let wire = self.0.lock().unwrap().answer(request);
             yields(1).await;
             let failed = |kind| HttpError::new(kind, "as the table has it");
             let Told { head, body, ends } = wire.told().map_err(failed)?;
-            let body = HttpBody::from_pieces(body.chunks(100).map(<[u8]>::to_vec).collect::<Vec<_>>());
-            Ok(Reply { head, body: if let Some(kind) = ends { body.then_error(failed(kind)) } else { body } })
+            let body =
+                HttpBody::from_pieces(body.chunks(100).map(<[u8]>::to_vec).collect::<Vec<_>>());
+            Ok(Reply {
+                head,
+                body: if let Some(kind) = ends { body.then_error(failed(kind)) } else { body },
+            })
         })
     }
 }

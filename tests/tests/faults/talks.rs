@@ -26,14 +26,23 @@ pub(crate) const TALKS: [Talk; 5] = [
     Talk {
         name: "one call",
         stream: true,
-        replies: || vec![Reply::text("Let me see.").tool_use("toolu_1", "add", r#"{"a":"\n\u0041 \"quoted\" 日本"}"#)],
+        replies: || {
+            vec![Reply::text("Let me see.").tool_use(
+                "toolu_1",
+                "add",
+                r#"{"a":"\n\u0041 \"quoted\" 日本"}"#,
+            )]
+        },
         calls: &["toolu_1"],
     },
     Talk {
         name: "calls at once",
         stream: true,
         replies: || {
-            let reply = Reply::new().thinking("Hm.", "c2ln").tool_use("toolu_1", "slow", "{}").tool_use("toolu_2", "fail", "{}");
+            let reply = Reply::new()
+                .thinking("Hm.", "c2ln")
+                .tool_use("toolu_1", "slow", "{}")
+                .tool_use("toolu_2", "fail", "{}");
             vec![reply.tool_use("toolu_3", "add", r#"{"a":[1,2,{"b":null}]}"#)]
         },
         calls: &["toolu_1", "toolu_2", "toolu_3"],
@@ -51,7 +60,9 @@ pub(crate) const TALKS: [Talk; 5] = [
         name: "pause",
         stream: true,
         replies: || {
-            let second = Reply::new().block(r#"{"type":"hologram","x":[1,{"y":"z"}]}"#).tool_use("toolu_1", "nope", "{}");
+            let second = Reply::new()
+                .block(r#"{"type":"hologram","x":[1,{"y":"z"}]}"#)
+                .tool_use("toolu_1", "nope", "{}");
             vec![Reply::text("Wait.").stop("pause_turn"), second.tool_use("toolu_2", "add", "{}")]
         },
         calls: &["toolu_2"],
@@ -72,7 +83,10 @@ impl Talk {
 
 /// Which exchange of its conversation a request is, from 0.
 pub(crate) fn place(request: &Request) -> usize {
-    request.messages().filter(|message| message.role() == Some(toolrunner_core::message::Role::Assistant)).count()
+    request
+        .messages()
+        .filter(|message| message.role() == Some(toolrunner_core::message::Role::Assistant))
+        .count()
 }
 
 const NAMES: [&str; 3] = ["add", "fail", "slow"];
@@ -113,7 +127,12 @@ impl Toolbox for Bench {
         Some(Definition::new(NAMES.get(i)?, DEFINITIONS.get(i)?))
     }
 
-    async fn call(&self, i: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+    async fn call(
+        &self,
+        i: usize,
+        call: ToolCall<'_>,
+        out: &mut Output<'_>,
+    ) -> Result<(), ToolError> {
         self.work(i, call.id.to_string(), out).await
     }
 }
@@ -127,7 +146,12 @@ impl Tools for Bench {
         Toolbox::definition(self, i)
     }
 
-    async fn call(&self, i: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+    async fn call(
+        &self,
+        i: usize,
+        call: ToolCall<'_>,
+        out: &mut Output<'_>,
+    ) -> Result<(), ToolError> {
         self.work(i, call.id.to_string(), out).await
     }
 }

@@ -1,7 +1,9 @@
 //! The signature algorithms that chains and handshakes may use, on RustCrypto.
 
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
-use rustls_pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id};
+use rustls_pki_types::{
+    AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id,
+};
 use sha2::{Digest as _, Sha256};
 
 /// What a certificate's signature may be.
@@ -16,13 +18,21 @@ pub(crate) static ALL: &[&dyn SignatureVerificationAlgorithm] = &[
 ];
 
 /// Checks a P-256 signature with SHA-256 over `message`.
-pub(crate) fn p256_sha256(point: &[u8], message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
+pub(crate) fn p256_sha256(
+    point: &[u8],
+    message: &[u8],
+    signature: &[u8],
+) -> Result<(), InvalidSignature> {
     Ecdsa { key: Key::P256, hash: Hash::Sha256 }.verify_signature(point, message, signature)
 }
 
 /// Checks a P-384 signature with SHA-384 over `message`.
 #[cfg(feature = "p384")]
-pub(crate) fn p384_sha384(point: &[u8], message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
+pub(crate) fn p384_sha384(
+    point: &[u8],
+    message: &[u8],
+    signature: &[u8],
+) -> Result<(), InvalidSignature> {
     Ecdsa { key: Key::P384, hash: Hash::Sha384 }.verify_signature(point, message, signature)
 }
 
@@ -82,7 +92,12 @@ fn p384_key(point: &[u8]) -> Option<p384::ecdsa::VerifyingKey> {
 }
 
 impl SignatureVerificationAlgorithm for Ecdsa {
-    fn verify_signature(&self, public_key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
+    fn verify_signature(
+        &self,
+        public_key: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), InvalidSignature> {
         match self.hash {
             Hash::Sha256 => self.verify_prehash(public_key, &Sha256::digest(message), signature),
             #[cfg(feature = "p384")]

@@ -1,7 +1,8 @@
 //! What the verifier reads of a certificate by itself: its key, and what that key may be used for.
 //!
-//! webpki checks chain, names, dates and extended key usage, but neither `keyUsage` nor, without a heap, gives the key away.
-//! The walk below sees only certificates that webpki has parsed; it is strict all the same and gives `None` on anything odd.
+//! webpki checks chain, names, dates and extended key usage, but neither `keyUsage` nor, without a
+//! heap, gives the key away. The walk below sees only certificates that webpki has parsed; it is
+//! strict all the same and gives `None` on anything odd.
 
 use rustls_pki_types::alg_id;
 
@@ -66,12 +67,14 @@ impl<'a> Certificate<'a> {
         })
     }
 
-    /// Whether the key may sign a TLS handshake: `digitalSignature`, or no statement about usage at all.
+    /// Whether the key may sign a TLS handshake: `digitalSignature`, or no statement about usage at
+    /// all.
     pub(crate) fn may_sign(&self) -> bool {
         self.key_usage.is_none_or(|bits| bits & DIGITAL_SIGNATURE != 0)
     }
 
-    /// Whether the key may sign certificates. An issuer that does not say so is none: RFC 5280, 4.2.1.3 obliges it to.
+    /// Whether the key may sign certificates. An issuer that does not say so is none: RFC 5280,
+    /// 4.2.1.3 obliges it to.
     pub(crate) fn may_issue(&self) -> bool {
         self.key_usage.is_some_and(|bits| bits & KEY_CERT_SIGN != 0)
     }
@@ -87,7 +90,8 @@ const EXTENSIONS: u8 = 0xa3;
 
 /// The contents of the object identifier 2.5.29.15.
 const ID_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x0f];
-/// The contents of the object identifier 1.2.840.113549.1.1, under which all of RSA's algorithms are.
+/// The contents of the object identifier 1.2.840.113549.1.1, under which all of RSA's algorithms
+/// are.
 const ID_PKCS_1: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01];
 
 fn is_rsa(algorithm: &[u8]) -> bool {
@@ -135,7 +139,9 @@ impl<'a> Der<'a> {
         let (len, rest) = match first {
             0..=0x7f => (usize::from(first), rest),
             0x81 => rest.split_first().map(|(&len, rest)| (usize::from(len), rest))?,
-            0x82 => rest.split_first_chunk().map(|(&len, rest)| (usize::from(u16::from_be_bytes(len)), rest))?,
+            0x82 => rest
+                .split_first_chunk()
+                .map(|(&len, rest)| (usize::from(u16::from_be_bytes(len)), rest))?,
             _ => return None,
         };
         let (content, rest) = rest.split_at_checked(len)?;

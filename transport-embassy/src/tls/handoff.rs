@@ -1,8 +1,10 @@
 //! Where a link and its session hand the buffer to each other.
 //!
-//! A TLS session borrows its record buffers for as long as it lives, so nothing that can reconnect can hold both. The [`session`]
-//! future can: it opens one session after the other in its own frame. The [`Secure`] link asks it for one thing at a time, gives it
-//! the buffer with the question, polls it until it answers, and has the buffer back with the answer. There is no second task.
+//! A TLS session borrows its record buffers for as long as it lives, so nothing that can reconnect
+//! can hold both. The [`session`] future can: it opens one session after the other in its own
+//! frame. The [`Secure`] link asks it for one thing at a time, gives it the buffer with the
+//! question, polls it until it answers, and has the buffer back with the answer. There is no second
+//! task.
 //!
 //! [`session`]: super::session
 //! [`Secure`]: super::Secure
@@ -40,7 +42,8 @@ pub(crate) struct Answer<'b> {
     pub(crate) result: Result<usize, Error>,
 }
 
-/// Connects one [`Secure`](super::Secure) link to one [`session`](super::session); declared before both.
+/// Connects one [`Secure`](super::Secure) link to one [`session`](super::session); declared before
+/// both.
 #[derive(Debug, Default)]
 pub struct Handoff<'b> {
     ask: RefCell<Option<Ask<'b>>>,
@@ -67,7 +70,8 @@ impl<'b> Handoff<'b> {
         self.closing.set(closing);
     }
 
-    /// The session's side: the next thing to do. Nobody is woken: the link polls the session when it has asked.
+    /// The session's side: the next thing to do. Nobody is woken: the link polls the session when
+    /// it has asked.
     pub(crate) async fn next(&self) -> Ask<'b> {
         poll_fn(|_| self.ask.take().map_or(Poll::Pending, Poll::Ready)).await
     }

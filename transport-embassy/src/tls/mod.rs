@@ -1,15 +1,20 @@
-//! TLS 1.3 that verifies the server: who is trusted, what the board must bring, and why a server was refused.
+//! TLS 1.3 that verifies the server: who is trusted, what the board must bring, and why a server
+//! was refused.
 //!
-//! The protocol is [embedded-tls]; chain, name, dates and extended key usage are [rustls-webpki]'s; key usage and pins are checked
-//! here. What embedded-tls offers is AES-128-GCM with a key exchange on P-256; certificates may be on P-256 and, with the feature
-//! `p384`, on P-384. **RSA is not supported**: a server that has only RSA certificates refuses the handshake, and a chain through an
-//! RSA issuer is [`Refusal::Rsa`].
+//! The protocol is [embedded-tls]; chain, name, dates and extended key usage are [rustls-webpki]'s;
+//! key usage and pins are checked here. What embedded-tls offers is AES-128-GCM with a key exchange
+//! on P-256; certificates may be on P-256 and, with the feature `p384`, on P-384. **RSA is not
+//! supported**: a server that has only RSA certificates refuses the handshake, and a chain through
+//! an RSA issuer is [`Refusal::Rsa`].
 //!
 //! A board brings two things, and both must be right:
-//! * [`Entropy`]: true randomness, drawn anew for every connection. With bytes that can be guessed, the session can be read.
-//! * [`WallClock`]: the date, from a clock that is set. With a wrong one, a certificate that was stolen years ago is accepted.
+//! * [`Entropy`]: true randomness, drawn anew for every connection. With bytes that can be guessed,
+//!   the session can be read.
+//! * [`WallClock`]: the date, from a clock that is set. With a wrong one, a certificate that was
+//!   stolen years ago is accepted.
 //!
-//! embedded-tls is a fork, `transport-embassy/tls` in the repository: upstream panics on some messages of a misbehaving server.
+//! embedded-tls is a fork, `transport-embassy/tls` in the repository: upstream panics on some
+//! messages of a misbehaving server.
 //!
 //! [embedded-tls]: embedded_tls
 //! [rustls-webpki]: webpki
@@ -36,7 +41,8 @@ pub use webpki::anchor_from_trusted_cert;
 pub struct Trust<'a> {
     /// The roots (or intermediates) that a server's chain must lead to.
     pub anchors: &'a [TrustAnchor<'a>],
-    /// Keys of which at least one must be in the chain, anchor and leaf included; empty for no such demand.
+    /// Keys of which at least one must be in the chain, anchor and leaf included; empty for no such
+    /// demand.
     pub pins: &'a [KeyPin],
 }
 
@@ -53,7 +59,8 @@ impl<'a> Trust<'a> {
         self
     }
 
-    /// Checks a chain, the leaf first, for `host` at `now` (seconds since 1970): what a handshake checks, but for its signature.
+    /// Checks a chain, the leaf first, for `host` at `now` (seconds since 1970): what a handshake
+    /// checks, but for its signature.
     ///
     /// For a tool or a test that has certificates and no connection.
     pub fn check(&self, host: &str, now: u64, chain: &[CertificateDer<'_>]) -> Result<(), Refusal> {
@@ -63,7 +70,8 @@ impl<'a> Trust<'a> {
 
 /// The SHA-256 of a key's SubjectPublicKeyInfo.
 ///
-/// `openssl x509 -in cert.pem -noout -pubkey | openssl pkey -pubin -outform der | sha256sum` prints it.
+/// `openssl x509 -in cert.pem -noout -pubkey | openssl pkey -pubin -outform der | sha256sum` prints
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyPin(pub [u8; 32]);
 
@@ -71,7 +79,8 @@ pub struct KeyPin(pub [u8; 32]);
 pub trait Entropy {
     /// Fills `bytes`, or says that the source has failed: then no connection is made.
     ///
-    /// Called for each connection, with 32 bytes. Must not block for long; a source that is slow gathers beforehand.
+    /// Called for each connection, with 32 bytes. Must not block for long; a source that is slow
+    /// gathers beforehand.
     fn fill(&mut self, bytes: &mut [u8]) -> Result<(), EntropyFailed>;
 }
 
@@ -87,7 +96,8 @@ pub struct EntropyFailed;
 
 /// The date and time, to see whether certificates are valid.
 pub trait WallClock {
-    /// Seconds since 1970-01-01 UTC; `None` as long as the clock is not set, and then no server is trusted.
+    /// Seconds since 1970-01-01 UTC; `None` as long as the clock is not set, and then no server is
+    /// trusted.
     fn unix_seconds(&self) -> Option<u64>;
 }
 
@@ -132,7 +142,8 @@ pub enum Refusal {
     TooManyCertificates,
     /// The chain leads to no anchor.
     UnknownIssuer,
-    /// A certificate is used for what it is not meant for: a client's as a server's, a leaf as an issuer.
+    /// A certificate is used for what it is not meant for: a client's as a server's, a leaf as an
+    /// issuer.
     Usage,
 }
 

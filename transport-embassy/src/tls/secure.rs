@@ -19,8 +19,13 @@ pub struct Secure<'a, 'b> {
 }
 
 impl<'a, 'b> Secure<'a, 'b> {
-    /// A link over `session`, which must have the same handoff, through this buffer. See [`super::Resources`] for the size.
-    pub fn new(handoff: &'a Handoff<'b>, session: Pin<&'a mut (dyn Future<Output = Infallible> + 'a)>, buffer: &'b mut [u8]) -> Self {
+    /// A link over `session`, which must have the same handoff, through this buffer. See
+    /// [`super::Resources`] for the size.
+    pub fn new(
+        handoff: &'a Handoff<'b>,
+        session: Pin<&'a mut (dyn Future<Output = Infallible> + 'a)>,
+        buffer: &'b mut [u8],
+    ) -> Self {
         Self { handoff, session, buffer: Some(buffer) }
     }
 
@@ -55,7 +60,10 @@ impl Link for Secure<'_, '_> {
         }
         let host = target.host.as_bytes();
         let free = self.buffer().len();
-        let place = self.buffer().get_mut(..host.len()).ok_or_else(|| Error::Capacity(head_full(host.len(), free)))?;
+        let place = self
+            .buffer()
+            .get_mut(..host.len())
+            .ok_or_else(|| Error::Capacity(head_full(host.len(), free)))?;
         place.copy_from_slice(host);
         self.perform(Job::Open { host: host.len(), port: target.port }).await.map(|_| ())
     }
@@ -72,7 +80,8 @@ impl Link for Secure<'_, '_> {
         self.perform(Job::Read(at)).await
     }
 
-    /// The session drops its connection and whatever it was waiting for in this one poll, so nobody needs to be woken.
+    /// The session drops its connection and whatever it was waiting for in this one poll, so nobody
+    /// needs to be woken.
     fn close(&mut self) {
         self.handoff.set_closing(true);
         let Poll::Pending = self.session.as_mut().poll(&mut Context::from_waker(Waker::noop()));

@@ -7,8 +7,8 @@ use embedded_io_async::{Read, Write};
 use embedded_nal_async::{Dns, TcpConnect};
 use embedded_tls::alert::AlertDescription;
 use embedded_tls::{
-    Aes128GcmSha256, CryptoProvider, CryptoRngCore, FlushPolicy, MaxFragmentLength, TlsConfig, TlsConnection, TlsContext, TlsError,
-    TlsVerifier,
+    Aes128GcmSha256, CryptoProvider, CryptoRngCore, FlushPolicy, MaxFragmentLength, TlsConfig,
+    TlsConnection, TlsContext, TlsError, TlsVerifier,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
@@ -32,7 +32,8 @@ pub struct Security<'a, C, E> {
     pub entropy: E,
 }
 
-/// The sessions of one [`Secure`](super::Secure) link. Pin it (`core::pin::pin!`) and give it to the link; it does nothing by itself.
+/// The sessions of one [`Secure`](super::Secure) link. Pin it (`core::pin::pin!`) and give it to
+/// the link; it does nothing by itself.
 pub async fn session<'b, T: TcpConnect, D: Dns, C: WallClock, E: Entropy>(
     handoff: &Handoff<'b>,
     records: Records<'_>,
@@ -47,7 +48,8 @@ pub async fn session<'b, T: TcpConnect, D: Dns, C: WallClock, E: Entropy>(
             handoff.give(buffer, Err(Error::Closed));
             continue;
         };
-        let name = buffer.get(..host).and_then(|name| core::str::from_utf8(name).ok()).unwrap_or_default();
+        let name =
+            buffer.get(..host).and_then(|name| core::str::from_utf8(name).ok()).unwrap_or_default();
         let target = Target { secure: true, authority: name, host: name, port, prefix: "" };
         let tcp = match select(handoff.closing(), dial(tcp, dns, &target)).await {
             Either::First(()) => Err(Error::Closed),
@@ -62,13 +64,19 @@ pub async fn session<'b, T: TcpConnect, D: Dns, C: WallClock, E: Entropy>(
         };
         let (needed, free) = (HELLO + name.len(), write.len());
         if free < needed {
-            handoff.give(buffer, Err(Error::Capacity(Capacity { what: What::Record, needed, free })));
+            handoff
+                .give(buffer, Err(Error::Capacity(Capacity { what: What::Record, needed, free })));
             continue;
         }
         let small = read.len() < FULL_RECORD;
         let mut tls = TlsConnection::new(tcp, read, write);
         tls.set_flush_policy(FlushPolicy::Relaxed);
-        let opened = match select(handoff.closing(), handshake(&mut tls, name, small, &mut security)).await {
+        let opened = match select(
+            handoff.closing(),
+            handshake(&mut tls, name, small, &mut security),
+        )
+        .await
+        {
             Either::First(()) => Err(Error::Closed),
             Either::Second(opened) => opened,
         };
@@ -87,9 +95,13 @@ const HELLO: usize = 174;
 const FULL_RECORD: usize = 16_640;
 
 /// Does what the link asks until it closes or something fails.
-async fn serve<S: Read + Write>(handoff: &Handoff<'_>, tls: &mut TlsConnection<'_, S, Aes128GcmSha256>) {
+async fn serve<S: Read + Write>(
+    handoff: &Handoff<'_>,
+    tls: &mut TlsConnection<'_, S, Aes128GcmSha256>,
+) {
     loop {
-        let Either::Second(Ask { job, buffer }) = select(handoff.closing(), handoff.next()).await else {
+        let Either::Second(Ask { job, buffer }) = select(handoff.closing(), handoff.next()).await
+        else {
             return;
         };
         let result = match select(handoff.closing(), perform(tls, job, buffer)).await {
@@ -103,7 +115,11 @@ async fn serve<S: Read + Write>(handoff: &Handoff<'_>, tls: &mut TlsConnection<'
     }
 }
 
-async fn perform<S: Read + Write>(tls: &mut TlsConnection<'_, S, Aes128GcmSha256>, job: Job, buffer: &mut [u8]) -> Result<usize, Error> {
+async fn perform<S: Read + Write>(
+    tls: &mut TlsConnection<'_, S, Aes128GcmSha256>,
+    job: Job,
+    buffer: &mut [u8],
+) -> Result<usize, Error> {
     match job {
         Job::Open { .. } => Err(Error::Closed),
         Job::Write(len) => {
@@ -130,8 +146,10 @@ async fn handshake<S: Read + Write, C: WallClock, E: Entropy>(
 ) -> Result<(), Error> {
     let mut seed = [0; 32];
     security.entropy.fill(&mut seed).map_err(|_| Error::Refused(Refusal::Entropy))?;
-    let mut provider =
-        Provider { random: ChaCha20Rng::from_seed(seed), verifier: Verifier::new(security.trust, host, security.clock.unix_seconds()) };
+    let mut provider = Provider {
+        random: ChaCha20Rng::from_seed(seed),
+        verifier: Verifier::new(security.trust, host, security.clock.unix_seconds()),
+    };
     let mut config = TlsConfig::new().with_server_name(host);
     if small {
         config = config.with_max_fragment_length(MaxFragmentLength::Bits12);
@@ -139,8 +157,11 @@ async fn handshake<S: Read + Write, C: WallClock, E: Entropy>(
     let opened = tls.open(TlsContext::new(&config, &mut provider)).await;
     match (opened, provider.verifier.verdict()) {
         (Ok(()), verdict) => verdict.map_err(Error::Refused),
-        // Why the verifier made embedded-tls give up. Before it had its say, the cause is embedded-tls' own.
-        (Err(_), Err(why)) if !matches!(why, Refusal::NoCertificate | Refusal::NoSignature) => Err(Error::Refused(why)),
+        // Why the verifier made embedded-tls give up. Before it had its say, the cause is
+        // embedded-tls' own.
+        (Err(_), Err(why)) if !matches!(why, Refusal::NoCertificate | Refusal::NoSignature) => {
+            Err(Error::Refused(why))
+        }
         (Err(e), _) => Err(failure(e)),
     }
 }
@@ -167,8 +188,13 @@ impl CryptoProvider for Provider<'_> {
 fn failure(error: TlsError) -> Error {
     match error {
         TlsError::Io(_) | TlsError::IoError | TlsError::ConnectionClosed => Error::Closed,
-        TlsError::HandshakeAborted(_, AlertDescription::HandshakeFailure | AlertDescription::ProtocolVersion) => Error::HandshakeRefused,
-        TlsError::RecordTooLarge { needed, free } => Error::Capacity(Capacity { what: What::Record, needed, free }),
+        TlsError::HandshakeAborted(
+            _,
+            AlertDescription::HandshakeFailure | AlertDescription::ProtocolVersion,
+        ) => Error::HandshakeRefused,
+        TlsError::RecordTooLarge { needed, free } => {
+            Error::Capacity(Capacity { what: What::Record, needed, free })
+        }
         _ => Error::Tls,
     }
 }

@@ -1,4 +1,5 @@
-//! Whether the server is who it says: the chain, the name, the dates, the usages, and the signature on this very handshake.
+//! Whether the server is who it says: the chain, the name, the dates, the usages, and the signature
+//! on this very handshake.
 //!
 //! ```text
 //!            certificate                       signature on the handshake
@@ -7,14 +8,16 @@
 //!     └── anything else ───────┴───────────────▶ Refused { why } ◀─────────────┘
 //! ```
 //!
-//! embedded-tls opens a session also when the server leaves its certificate or its signature out: `Finished` proves only that both
-//! sides have the same keys. So whoever opens a session must ask [`Verifier::verdict`] afterwards, and `tls::session` does.
+//! embedded-tls opens a session also when the server leaves its certificate or its signature out:
+//! `Finished` proves only that both sides have the same keys. So whoever opens a session must ask
+//! [`Verifier::verdict`] afterwards, and `tls::session` does.
 
 use core::cell::Cell;
 use core::time::Duration;
 
 use embedded_tls::{
-    Aes128GcmSha256, CertificateEntryRef, CertificateRef, CertificateVerifyRef, SignatureScheme, TlsError, TlsVerifier,
+    Aes128GcmSha256, CertificateEntryRef, CertificateRef, CertificateVerifyRef, SignatureScheme,
+    TlsError, TlsVerifier,
     alert::{AlertDescription, AlertLevel},
 };
 use rustls_pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
@@ -25,7 +28,8 @@ use super::algorithms;
 use super::certificate::{Certificate, Curve};
 use super::{KeyPin, Refusal, Trust};
 
-/// The most certificates of a server that are looked at: a leaf, intermediates, and perhaps a cross-signed root.
+/// The most certificates of a server that are looked at: a leaf, intermediates, and perhaps a
+/// cross-signed root.
 pub const MAX_CERTIFICATES: usize = 8;
 
 /// Bytes of the longest public key: an uncompressed point on P-384.
@@ -49,12 +53,14 @@ enum State {
 }
 
 impl<'a> Verifier<'a> {
-    /// A verifier for one handshake with `host` at `now` (seconds since 1970, `None` if the board does not know).
+    /// A verifier for one handshake with `host` at `now` (seconds since 1970, `None` if the board
+    /// does not know).
     pub(crate) const fn new(trust: Trust<'a>, host: &'a str, now: Option<u64>) -> Self {
         Self { trust, host, now, state: State::Expecting }
     }
 
-    /// Whether the server proved what it had to. Asked when the handshake is over, however it ended.
+    /// Whether the server proved what it had to. Asked when the handshake is over, however it
+    /// ended.
     pub(crate) const fn verdict(&self) -> Result<(), Refusal> {
         match self.state {
             State::Verified => Ok(()),
@@ -94,16 +100,21 @@ impl<'a> Verifier<'a> {
         let State::Certified { curve, point, transcript } = &self.state else {
             return Err(Refusal::Malformed);
         };
-        // RFC 8446, 4.4.3: what is signed is a fixed text and the hash of the handshake up to the certificate.
+        // RFC 8446, 4.4.3: what is signed is a fixed text and the hash of the handshake up to the
+        // certificate.
         let mut message = [0x20; 64 + CONTEXT.len() + 32];
         let (_, rest) = message.split_at_mut(64);
         let (context, hash) = rest.split_at_mut(CONTEXT.len());
         context.copy_from_slice(CONTEXT);
         hash.copy_from_slice(transcript);
         match (verify.signature_scheme, curve) {
-            (SignatureScheme::EcdsaSecp256r1Sha256, Curve::P256) => algorithms::p256_sha256(point, &message, verify.signature),
+            (SignatureScheme::EcdsaSecp256r1Sha256, Curve::P256) => {
+                algorithms::p256_sha256(point, &message, verify.signature)
+            }
             #[cfg(feature = "p384")]
-            (SignatureScheme::EcdsaSecp384r1Sha384, Curve::P384) => algorithms::p384_sha384(point, &message, verify.signature),
+            (SignatureScheme::EcdsaSecp384r1Sha384, Curve::P384) => {
+                algorithms::p384_sha384(point, &message, verify.signature)
+            }
             _ => return Err(Refusal::Key),
         }
         .map_err(|_| Refusal::Signature)?;
@@ -119,7 +130,11 @@ impl TlsVerifier<Aes128GcmSha256> for Verifier<'_> {
         Ok(())
     }
 
-    fn verify_certificate(&mut self, transcript: &Sha256, cert: CertificateRef<'_>) -> Result<(), TlsError> {
+    fn verify_certificate(
+        &mut self,
+        transcript: &Sha256,
+        cert: CertificateRef<'_>,
+    ) -> Result<(), TlsError> {
         let verdict = self.certified(transcript, &cert);
         self.state = self.judge(verdict)?;
         Ok(())
@@ -155,7 +170,15 @@ pub(crate) fn check_chain<'c>(
         })
     };
     entity
-        .verify_for_usage(algorithms::ALL, trust.anchors, issuers, now, KeyUsage::server_auth(), None, Some(&path))
+        .verify_for_usage(
+            algorithms::ALL,
+            trust.anchors,
+            issuers,
+            now,
+            KeyUsage::server_auth(),
+            None,
+            Some(&path),
+        )
         .map_err(|e| usage.get().unwrap_or_else(|| refusal(&e, chain)))?;
     entity.verify_is_valid_for_subject_name(&name).map_err(|e| refusal(&e, chain))?;
     match leaf.curve {
@@ -167,7 +190,11 @@ pub(crate) fn check_chain<'c>(
 }
 
 /// What webpki leaves to others: `keyCertSign` on every issuer below the anchor, and the pins.
-fn check_path(pins: &[KeyPin], leaf: &Certificate<'_>, path: &VerifiedPath<'_>) -> Result<(), Refusal> {
+fn check_path(
+    pins: &[KeyPin],
+    leaf: &Certificate<'_>,
+    path: &VerifiedPath<'_>,
+) -> Result<(), Refusal> {
     let pinned = |key_info: &[u8]| pins.contains(&KeyPin::of_key_info(key_info));
     let mut found = pins.is_empty() || pinned(leaf.key_info);
     for issuer in path.intermediate_certificates() {
@@ -178,7 +205,11 @@ fn check_path(pins: &[KeyPin], leaf: &Certificate<'_>, path: &VerifiedPath<'_>) 
         }
         found = found || pinned(issuer.key_info);
     }
-    if found || pins.contains(&KeyPin::of_anchor(path.anchor())) { Ok(()) } else { Err(Refusal::Pin) }
+    if found || pins.contains(&KeyPin::of_anchor(path.anchor())) {
+        Ok(())
+    } else {
+        Err(Refusal::Pin)
+    }
 }
 
 /// webpki's reason in our words. A chain that could not be followed says so if RSA is the cause.
@@ -188,18 +219,28 @@ fn refusal(error: &webpki::Error, chain: &[CertificateDer<'_>]) -> Refusal {
         E::CertExpired { .. } => Refusal::Expired,
         E::CertNotValidYet { .. } => Refusal::NotYetValid,
         E::CertNotValidForName(_) => Refusal::Name,
-        E::RequiredEkuNotFoundContext(_) | E::EmptyEkuExtension | E::CaUsedAsEndEntity | E::EndEntityUsedAsCa => Refusal::Usage,
+        E::RequiredEkuNotFoundContext(_)
+        | E::EmptyEkuExtension
+        | E::CaUsedAsEndEntity
+        | E::EndEntityUsedAsCa => Refusal::Usage,
         E::PathLenConstraintViolated | E::NameConstraintViolation => Refusal::Constraint,
         E::InvalidSignatureForPublicKey => Refusal::Signature,
-        E::UnknownIssuer | E::UnsupportedSignatureAlgorithmContext(_) | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
-            let rsa = chain.iter().filter_map(|der| Certificate::read(der)).any(|certificate| certificate.rsa);
+        E::UnknownIssuer
+        | E::UnsupportedSignatureAlgorithmContext(_)
+        | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+            let rsa = chain
+                .iter()
+                .filter_map(|der| Certificate::read(der))
+                .any(|certificate| certificate.rsa);
             match error {
                 _ if rsa => Refusal::Rsa,
                 E::UnknownIssuer => Refusal::UnknownIssuer,
                 _ => Refusal::Key,
             }
         }
-        E::MaximumPathBuildCallsExceeded | E::MaximumPathDepthExceeded | E::MaximumSignatureChecksExceeded => Refusal::TooManyCertificates,
+        E::MaximumPathBuildCallsExceeded
+        | E::MaximumPathDepthExceeded
+        | E::MaximumSignatureChecksExceeded => Refusal::TooManyCertificates,
         _ => Refusal::Malformed,
     }
 }
@@ -210,7 +251,8 @@ impl KeyPin {
         Self(Sha256::digest(der).into())
     }
 
-    /// The pin of an anchor's key. webpki keeps the SubjectPublicKeyInfo without its outer tag and length.
+    /// The pin of an anchor's key. webpki keeps the SubjectPublicKeyInfo without its outer tag and
+    /// length.
     pub(crate) fn of_anchor(anchor: &TrustAnchor<'_>) -> Self {
         let content: &[u8] = anchor.subject_public_key_info.as_ref();
         let mut hash = Sha256::new();
@@ -232,18 +274,28 @@ impl KeyPin {
 mod tests {
     use super::*;
 
-    /// embedded-tls asks nothing of a verifier when the server sends neither certificate nor signature, and opens the session.
+    /// embedded-tls asks nothing of a verifier when the server sends neither certificate nor
+    /// signature, and opens the session.
     #[test]
     fn silence_is_no_proof() {
         let trust = Trust::anchors(&[]);
         let mut verifier = Verifier::new(trust, "api.example.com", Some(1));
         assert_eq!(verifier.verdict(), Err(Refusal::NoCertificate));
-        let early = CertificateVerifyRef { signature_scheme: SignatureScheme::EcdsaSecp256r1Sha256, signature: &[] };
+        let early = CertificateVerifyRef {
+            signature_scheme: SignatureScheme::EcdsaSecp256r1Sha256,
+            signature: &[],
+        };
         assert!(verifier.verify_signature(early).is_err());
         assert_eq!(verifier.verdict(), Err(Refusal::Malformed));
-        verifier.state = State::Certified { curve: Curve::P256, point: heapless::Vec::new(), transcript: [0; 32] };
+        verifier.state = State::Certified {
+            curve: Curve::P256,
+            point: heapless::Vec::new(),
+            transcript: [0; 32],
+        };
         assert_eq!(verifier.verdict(), Err(Refusal::NoSignature));
-        assert!(verifier.verify_certificate(&Sha256::new(), CertificateRef::with_context(&[])).is_err());
+        assert!(
+            verifier.verify_certificate(&Sha256::new(), CertificateRef::with_context(&[])).is_err()
+        );
         assert_eq!(verifier.verdict(), Err(Refusal::Malformed));
     }
 }

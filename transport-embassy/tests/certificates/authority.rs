@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData as _,
-    SignatureAlgorithm, date_time_ymd,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PublicKeyData as _, SignatureAlgorithm, date_time_ymd,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -58,7 +58,11 @@ fn may_issue() -> Vec<KeyUsagePurpose> {
 /// An RSA key, which only OpenSSL makes here.
 pub(crate) fn rsa_key() -> KeyPair {
     let args = ["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"];
-    let made = Command::new("openssl").args(args).stderr(Stdio::null()).output().expect("the program openssl");
+    let made = Command::new("openssl")
+        .args(args)
+        .stderr(Stdio::null())
+        .output()
+        .expect("the program openssl");
     KeyPair::from_pem(&String::from_utf8(made.stdout).expect("PEM is text")).expect("an RSA key")
 }
 
@@ -74,7 +78,11 @@ impl Authority {
     }
 
     fn issue(&self, params: CertificateParams, key: KeyPair) -> Self {
-        let der = params.signed_by(&key, &Issuer::from_params(&self.params, &self.key)).expect("a certificate").der().to_vec();
+        let der = params
+            .signed_by(&key, &Issuer::from_params(&self.params, &self.key))
+            .expect("a certificate")
+            .der()
+            .to_vec();
         Self { params, key, der }
     }
 
@@ -82,7 +90,12 @@ impl Authority {
         self.intermediate_for(name, algorithm, may_issue())
     }
 
-    pub(crate) fn intermediate_for(&self, name: &str, algorithm: &'static SignatureAlgorithm, usages: Vec<KeyUsagePurpose>) -> Self {
+    pub(crate) fn intermediate_for(
+        &self,
+        name: &str,
+        algorithm: &'static SignatureAlgorithm,
+        usages: Vec<KeyUsagePurpose>,
+    ) -> Self {
         self.issue(authority_params(name, usages), KeyPair::generate_for(algorithm).expect("a key"))
     }
 
@@ -104,13 +117,26 @@ impl Authority {
 
     /// `other`'s name and key in a certificate of this authority.
     pub(crate) fn cross_sign(&self, other: &Self) -> Vec<u8> {
-        other.params.signed_by(&other.key, &Issuer::from_params(&self.params, &self.key)).expect("a certificate").der().to_vec()
+        other
+            .params
+            .signed_by(&other.key, &Issuer::from_params(&self.params, &self.key))
+            .expect("a certificate")
+            .der()
+            .to_vec()
     }
 
-    /// What a server with this leaf sends: the leaf and this authority, which is the anchor too until [`Chain::anchored`] says otherwise.
+    /// What a server with this leaf sends: the leaf and this authority, which is the anchor too
+    /// until [`Chain::anchored`] says otherwise.
     pub(crate) fn chain(&self, leaf: &Leaf) -> Chain {
-        let signed = leaf.params.signed_by(&leaf.key, &Issuer::from_params(&self.params, &self.key)).expect("a certificate");
-        Chain { sent: vec![signed.der().to_vec(), self.der.clone()], anchor: self.der.clone(), now: NOW }
+        let signed = leaf
+            .params
+            .signed_by(&leaf.key, &Issuer::from_params(&self.params, &self.key))
+            .expect("a certificate");
+        Chain {
+            sent: vec![signed.der().to_vec(), self.der.clone()],
+            anchor: self.der.clone(),
+            now: NOW,
+        }
     }
 
     pub(crate) fn der(&self) -> Vec<u8> {
@@ -171,31 +197,52 @@ impl Leaf {
 
 impl Clone for Leaf {
     fn clone(&self) -> Self {
-        Self { params: self.params.clone(), key: KeyPair::from_pem(&self.key.serialize_pem()).expect("the same key") }
+        Self {
+            params: self.params.clone(),
+            key: KeyPair::from_pem(&self.key.serialize_pem()).expect("the same key"),
+        }
     }
 }
 
 /// Whether OpenSSL accepts the chain; `None` if there is no OpenSSL here.
 pub(crate) fn openssl_accepts(chain: &Chain, host: &str) -> Option<bool> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("chain-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("chain-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
     std::fs::create_dir_all(&folder).expect("a folder for the certificates");
     let file = |name: &str, certificates: &[Vec<u8>]| {
         let path = folder.join(name);
-        std::fs::write(&path, certificates.iter().map(|der| pem_of_der(der)).collect::<String>()).expect("a file of PEM");
+        std::fs::write(&path, certificates.iter().map(|der| pem_of_der(der)).collect::<String>())
+            .expect("a file of PEM");
         path
     };
     let leaf = file("leaf.pem", &chain.sent[..1]);
     let untrusted = file("untrusted.pem", &chain.sent[1..]);
     let anchor = file("anchor.pem", core::slice::from_ref(&chain.anchor));
     let mut openssl = Command::new("openssl");
-    openssl.args(["verify", "-x509_strict", "-partial_chain", "-purpose", "sslserver", "-no-CAfile", "-no-CApath", "-no-CAstore"]);
-    openssl.args(["-verify_hostname", host, "-attime", &chain.now.to_string()]).arg("-trusted").arg(anchor);
+    openssl.args([
+        "verify",
+        "-x509_strict",
+        "-partial_chain",
+        "-purpose",
+        "sslserver",
+        "-no-CAfile",
+        "-no-CApath",
+        "-no-CAstore",
+    ]);
+    openssl
+        .args(["-verify_hostname", host, "-attime", &chain.now.to_string()])
+        .arg("-trusted")
+        .arg(anchor);
     if chain.sent.len() > 1 {
         openssl.arg("-untrusted").arg(untrusted);
     }
     let verdict = openssl.arg(leaf).output().ok()?;
-    eprintln!("{}{}", String::from_utf8_lossy(&verdict.stdout), String::from_utf8_lossy(&verdict.stderr));
+    eprintln!(
+        "{}{}",
+        String::from_utf8_lossy(&verdict.stdout),
+        String::from_utf8_lossy(&verdict.stderr)
+    );
     Some(verdict.status.success())
 }
 
@@ -205,9 +252,14 @@ fn pem_of_der(der: &[u8]) -> String {
     let mut text = String::from("-----BEGIN CERTIFICATE-----\n");
     for line in der.chunks(48) {
         for group in line.chunks(3) {
-            let bits = group.iter().fold(0_u32, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - group.len()));
+            let bits = group.iter().fold(0_u32, |bits, &byte| bits << 8 | u32::from(byte))
+                << (8 * (3 - group.len()));
             for i in 0..4 {
-                text.push(if i <= group.len() { char::from(ALPHABET[(bits >> (18 - 6 * i) & 63) as usize]) } else { '=' });
+                text.push(if i <= group.len() {
+                    char::from(ALPHABET[(bits >> (18 - 6 * i) & 63) as usize])
+                } else {
+                    '='
+                });
             }
         }
         text.push('\n');
@@ -217,7 +269,12 @@ fn pem_of_der(der: &[u8]) -> String {
 
 /// The first certificate of a PEM text.
 pub(crate) fn der_of_pem(text: &str) -> Vec<u8> {
-    let base64: Vec<u8> = text.lines().filter(|line| !line.starts_with("-----")).flat_map(str::bytes).filter(|&b| b != b'=').collect();
+    let base64: Vec<u8> = text
+        .lines()
+        .filter(|line| !line.starts_with("-----"))
+        .flat_map(str::bytes)
+        .filter(|&b| b != b'=')
+        .collect();
     let mut der = Vec::new();
     for group in base64.chunks(4) {
         let value = |b: &u8| ALPHABET.iter().position(|c| c == b).expect("base64") as u32;

@@ -1,19 +1,24 @@
-//! Verdicts on chains made here, against those of `openssl verify -x509_strict -partial_chain -purpose sslserver`.
+//! Verdicts on chains made here, against those of `openssl verify -x509_strict -partial_chain
+//! -purpose sslserver`.
 //!
-//! Needs the program `openssl`, 3.0 or newer. Without it the tests say so and judge by the expected verdicts alone.
+//! Needs the program `openssl`, 3.0 or newer. Without it the tests say so and judge by the expected
+//! verdicts alone.
 
 mod authority;
 
 use authority::{Authority, Chain, Leaf, NOW, openssl_accepts, rsa_key};
 use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose};
-use toolrunner_embassy::tls::{CertificateDer, KeyPin, Refusal, Trust, TrustAnchor, anchor_from_trusted_cert};
+use toolrunner_embassy::tls::{
+    CertificateDer, KeyPin, Refusal, Trust, TrustAnchor, anchor_from_trusted_cert,
+};
 
 const HOST: &str = "api.example.com";
 
 fn check(chain: &Chain, host: &str, pins: &[KeyPin]) -> Result<(), Refusal> {
     let anchor = CertificateDer::from(chain.anchor.as_slice());
     let anchors: [TrustAnchor<'_>; 1] = [anchor_from_trusted_cert(&anchor).expect("an anchor")];
-    let sent: Vec<CertificateDer<'_>> = chain.sent.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
+    let sent: Vec<CertificateDer<'_>> =
+        chain.sent.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
     Trust::anchors(&anchors).pinned(pins).check(host, chain.now, &sent)
 }
 
@@ -67,14 +72,16 @@ fn four_certificates() {
 
 #[test]
 fn a_cross_signed_tail() {
-    // The server sends its root once more, signed by an older root that is RSA and not trusted here.
+    // The server sends its root once more, signed by an older root that is RSA and not trusted
+    // here.
     let old = Authority::root_with_key("old root", rsa_key());
     let root = Authority::root("root", &rcgen::PKCS_ECDSA_P256_SHA256);
     let crossed = old.cross_sign(&root);
     let intermediate = root.intermediate("intermediate", &rcgen::PKCS_ECDSA_P256_SHA256);
     let chain = intermediate.chain(&Leaf::new(&[HOST])).with_der(&crossed);
     verdict(&chain.clone().anchored(&root), HOST, Ok(()));
-    // The same, trusting only the RSA root: sound, and OpenSSL takes it; here it is the refusal that says so.
+    // The same, trusting only the RSA root: sound, and OpenSSL takes it; here it is the refusal
+    // that says so.
     assert_eq!(check(&chain.clone().anchored(&old), HOST, &[]), Err(Refusal::Rsa));
 }
 
@@ -92,7 +99,8 @@ fn rsa_is_a_refusal_that_says_so() {
 #[test]
 fn forged_by_a_leaf() {
     let root = Authority::root("root", &rcgen::PKCS_ECDSA_P256_SHA256);
-    // Another customer of the same authority signs a certificate for our host with the key of its own.
+    // Another customer of the same authority signs a certificate for our host with the key of its
+    // own.
     let other = root.leaf_as_authority("other.example.com", false);
     verdict(&other.chain(&Leaf::new(&[HOST])).anchored(&root), HOST, Err(Refusal::Usage));
     // The same with keyCertSign in the leaf, but still no authority.
@@ -104,16 +112,26 @@ fn forged_by_a_leaf() {
 fn an_issuer_without_the_right_to_sign_certificates() {
     let root = Authority::root("root", &rcgen::PKCS_ECDSA_P256_SHA256);
     for usages in [vec![KeyUsagePurpose::CrlSign], vec![]] {
-        let intermediate = root.intermediate_for("intermediate", &rcgen::PKCS_ECDSA_P256_SHA256, usages);
-        verdict(&intermediate.chain(&Leaf::new(&[HOST])).anchored(&root), HOST, Err(Refusal::Usage));
+        let intermediate =
+            root.intermediate_for("intermediate", &rcgen::PKCS_ECDSA_P256_SHA256, usages);
+        verdict(
+            &intermediate.chain(&Leaf::new(&[HOST])).anchored(&root),
+            HOST,
+            Err(Refusal::Usage),
+        );
     }
 }
 
 #[test]
 fn a_leaf_that_may_not_sign() {
     let root = Authority::root("root", &rcgen::PKCS_ECDSA_P256_SHA256);
-    verdict(&root.chain(&Leaf::new(&[HOST]).usages(&[KeyUsagePurpose::CrlSign])), HOST, Err(Refusal::Usage));
-    // OpenSSL takes keyAgreement for a server of TLS 1.2. In TLS 1.3 the leaf must sign, so here it is refused.
+    verdict(
+        &root.chain(&Leaf::new(&[HOST]).usages(&[KeyUsagePurpose::CrlSign])),
+        HOST,
+        Err(Refusal::Usage),
+    );
+    // OpenSSL takes keyAgreement for a server of TLS 1.2. In TLS 1.3 the leaf must sign, so here it
+    // is refused.
     let chain = root.chain(&Leaf::new(&[HOST]).usages(&[KeyUsagePurpose::KeyAgreement]));
     assert_eq!(check(&chain, HOST, &[]), Err(Refusal::Usage));
     // No statement about usage restricts nothing.
@@ -124,7 +142,11 @@ fn a_leaf_that_may_not_sign() {
 fn a_client_s_certificate() {
     let root = Authority::root("root", &rcgen::PKCS_ECDSA_P256_SHA256);
     let leaf = Leaf::new(&[HOST]);
-    verdict(&root.chain(&leaf.clone().purposes(&[ExtendedKeyUsagePurpose::ClientAuth])), HOST, Err(Refusal::Usage));
+    verdict(
+        &root.chain(&leaf.clone().purposes(&[ExtendedKeyUsagePurpose::ClientAuth])),
+        HOST,
+        Err(Refusal::Usage),
+    );
     let both = [ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
     verdict(&root.chain(&leaf.clone().purposes(&both)), HOST, Ok(()));
     verdict(&root.chain(&leaf.purposes(&[])), HOST, Ok(()));
@@ -177,7 +199,8 @@ fn names() {
     verdict(&wildcard, HOST, Ok(()));
     verdict(&wildcard, "example.com", Err(Refusal::Name));
     verdict(&wildcard, "a.api.example.com", Err(Refusal::Name));
-    let many: Vec<String> = (0..40).map(|i| format!("host-{i}.example.com")).chain([HOST.to_owned()]).collect();
+    let many: Vec<String> =
+        (0..40).map(|i| format!("host-{i}.example.com")).chain([HOST.to_owned()]).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     verdict(&root.chain(&Leaf::new(&many)), HOST, Ok(()));
     verdict(&root.chain(&Leaf::new(&many[..40])), HOST, Err(Refusal::Name));
@@ -225,8 +248,12 @@ fn no_certificate() {
 #[test]
 fn the_built_in_anchors_are_debian_s() {
     use toolrunner_embassy::tls::anchors;
-    for (name, anchor) in [("GTS_Root_R4", &anchors::GTS_ROOT_R4), ("ISRG_Root_X2", &anchors::ISRG_ROOT_X2)] {
-        let Ok(text) = std::fs::read_to_string(format!("/usr/share/ca-certificates/mozilla/{name}.crt")) else {
+    for (name, anchor) in
+        [("GTS_Root_R4", &anchors::GTS_ROOT_R4), ("ISRG_Root_X2", &anchors::ISRG_ROOT_X2)]
+    {
+        let Ok(text) =
+            std::fs::read_to_string(format!("/usr/share/ca-certificates/mozilla/{name}.crt"))
+        else {
             eprintln!("{name}: ca-certificates is not installed, nothing to compare with");
             continue;
         };

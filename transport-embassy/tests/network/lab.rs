@@ -1,4 +1,5 @@
-//! Two embassy-net stacks in one process, with a wire between them that loses and doubles frames, in virtual time.
+//! Two embassy-net stacks in one process, with a wire between them that loses and doubles frames,
+//! in virtual time.
 
 use core::cell::RefCell;
 use core::pin::Pin;
@@ -43,7 +44,9 @@ pub(crate) struct Spawner(Rc<RefCell<Vec<Task>>>);
 
 impl Spawner {
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + 'static) {
-        self.0.borrow_mut().push(Task { future: Box::pin(future), ready: Arc::new(Ready(AtomicBool::new(true))) });
+        self.0
+            .borrow_mut()
+            .push(Task { future: Box::pin(future), ready: Arc::new(Ready(AtomicBool::new(true))) });
     }
 }
 
@@ -88,13 +91,24 @@ impl Lab {
         (kept(TcpClient::new(client, kept(TcpClientState::new()))), server)
     }
 
-    fn stack(&self, address: Ipv4Address, last: u8) -> (Stack<'static>, channel::Runner<'static, MTU>) {
-        let (mut frames, device) =
-            channel::new(kept(channel::State::<MTU, 8, 8>::new()), channel::driver::HardwareAddress::Ethernet([2, 0, 0, 0, 0, last]));
+    fn stack(
+        &self,
+        address: Ipv4Address,
+        last: u8,
+    ) -> (Stack<'static>, channel::Runner<'static, MTU>) {
+        let (mut frames, device) = channel::new(
+            kept(channel::State::<MTU, 8, 8>::new()),
+            channel::driver::HardwareAddress::Ethernet([2, 0, 0, 0, 0, last]),
+        );
         frames.set_link_state(channel::driver::LinkState::Up);
-        let config = StaticConfigV4 { address: Ipv4Cidr::new(address, 24), gateway: None, dns_servers: Default::default() };
+        let config = StaticConfigV4 {
+            address: Ipv4Cidr::new(address, 24),
+            gateway: None,
+            dns_servers: Default::default(),
+        };
         let config = embassy_net::Config::ipv4_static(config);
-        let (stack, mut runner) = embassy_net::new(device, config, kept(StackResources::<8>::new()), u64::from(last));
+        let (stack, mut runner) =
+            embassy_net::new(device, config, kept(StackResources::<8>::new()), u64::from(last));
         self.spawn(async move { runner.run().await });
         (stack, frames)
     }
@@ -106,7 +120,8 @@ impl Lab {
         let end = Instant::now() + Duration::from_secs(7200);
         loop {
             if ready.0.swap(false, Ordering::Relaxed)
-                && let Poll::Ready(value) = main.as_mut().poll(&mut Context::from_waker(&Waker::from(ready.clone())))
+                && let Poll::Ready(value) =
+                    main.as_mut().poll(&mut Context::from_waker(&Waker::from(ready.clone())))
             {
                 return value;
             }
@@ -115,7 +130,12 @@ impl Lab {
             for mut task in self.tasks.0.take() {
                 if task.ready.0.swap(false, Ordering::Relaxed) {
                     idle = false;
-                    if task.future.as_mut().poll(&mut Context::from_waker(&Waker::from(task.ready.clone()))).is_ready() {
+                    if task
+                        .future
+                        .as_mut()
+                        .poll(&mut Context::from_waker(&Waker::from(task.ready.clone())))
+                        .is_ready()
+                    {
                         continue;
                     }
                 }
@@ -136,7 +156,8 @@ impl Drop for Lab {
     }
 }
 
-/// Where [`kept`] things are, so that whoever looks for lost memory, as valgrind does, finds that these are not.
+/// Where [`kept`] things are, so that whoever looks for lost memory, as valgrind does, finds that
+/// these are not.
 static KEPT: Mutex<Vec<usize>> = Mutex::new(Vec::new());
 
 /// Keeps what a board would have in a static.
@@ -147,7 +168,11 @@ pub(crate) fn kept<T>(thing: T) -> &'static mut T {
 }
 
 /// Carries frames one way, each 1 ms late.
-async fn carry(mut from: channel::TxRunner<'static, MTU>, mut to: channel::RxRunner<'static, MTU>, wire: Wire) {
+async fn carry(
+    mut from: channel::TxRunner<'static, MTU>,
+    mut to: channel::RxRunner<'static, MTU>,
+    wire: Wire,
+) {
     let chosen = |every: usize, count: usize| every != 0 && count.is_multiple_of(every);
     for count in 1_usize.. {
         let frame = from.tx_buf().await.to_vec();

@@ -1,4 +1,5 @@
-//! The transport over a real TCP/IP stack to a scripted server on another, in virtual time and without a network.
+//! The transport over a real TCP/IP stack to a scripted server on another, in virtual time and
+//! without a network.
 
 mod lab;
 mod plain;
@@ -21,25 +22,45 @@ struct Names;
 impl Dns for Names {
     type Error = embedded_io_async::ErrorKind;
 
-    async fn get_host_by_name(&self, host: &str, _: AddrType) -> Result<core::net::IpAddr, Self::Error> {
-        if host == "api.example.com" { Ok(lab::SERVER.into()) } else { Err(embedded_io_async::ErrorKind::NotFound) }
+    async fn get_host_by_name(
+        &self,
+        host: &str,
+        _: AddrType,
+    ) -> Result<core::net::IpAddr, Self::Error> {
+        if host == "api.example.com" {
+            Ok(lab::SERVER.into())
+        } else {
+            Err(embedded_io_async::ErrorKind::NotFound)
+        }
     }
 
-    async fn get_host_by_address(&self, _: core::net::IpAddr, _: &mut [u8]) -> Result<usize, Self::Error> {
+    async fn get_host_by_address(
+        &self,
+        _: core::net::IpAddr,
+        _: &mut [u8],
+    ) -> Result<usize, Self::Error> {
         Err(embedded_io_async::ErrorKind::Unsupported)
     }
 }
 
 const HEADERS: &[(&str, &str)] = &[("x-api-key", "secret"), ("anthropic-version", "2023-06-01")];
 
-async fn post<'t, L: Link>(transport: &'t mut Transport<L>, base_url: &str, body: &str) -> Result<Reply<ReplyBody<'t, L>>, Error> {
+async fn post<'t, L: Link>(
+    transport: &'t mut Transport<L>,
+    base_url: &str,
+    body: &str,
+) -> Result<Reply<ReplyBody<'t, L>>, Error> {
     let (first, rest) = body.as_bytes().split_at(body.len() / 2);
     let head = Head { base_url, path: "/v1/messages", headers: HEADERS };
     transport.send(&head, &Body::new(&[b"{\"messages\":", first], rest, b"}")).await
 }
 
 /// The whole exchange: the head, and the body as text.
-async fn exchange<L: Link>(transport: &mut Transport<L>, base_url: &str, body: &str) -> Result<(ReplyHead, String), Error> {
+async fn exchange<L: Link>(
+    transport: &mut Transport<L>,
+    base_url: &str,
+    body: &str,
+) -> Result<(ReplyHead, String), Error> {
     let mut reply = post(transport, base_url, body).await?;
     let mut text = Vec::new();
     loop {

@@ -36,7 +36,8 @@ fn one(acts: Vec<Act>) -> (Result<(u16, String), Error>, Duration) {
     let (mut transport, _) = client(&lab, Wire::default(), 256, vec![acts]);
     lab.run(async {
         let start = Instant::now();
-        let outcome = exchange(&mut transport, URL, "[]").await.map(|(head, text)| (head.status, text));
+        let outcome =
+            exchange(&mut transport, URL, "[]").await.map(|(head, text)| (head.status, text));
         (outcome, start.elapsed())
     })
 }
@@ -49,8 +50,13 @@ fn reply(bytes: &str) -> Result<(u16, String), Error> {
 fn the_request_is_exact() {
     let lab = Lab::new();
     // A buffer that is smaller than the request.
-    let (mut transport, seen) = client(&lab, Wire::default(), 64, vec![vec![Act::Request, say(OK)]]);
-    lab.run(async { exchange(&mut transport, "http://api.example.com:8080/gateway/", "[1,2,3]").await.expect("a reply") });
+    let (mut transport, seen) =
+        client(&lab, Wire::default(), 64, vec![vec![Act::Request, say(OK)]]);
+    lab.run(async {
+        exchange(&mut transport, "http://api.example.com:8080/gateway/", "[1,2,3]")
+            .await
+            .expect("a reply")
+    });
     assert_eq!(
         seen.borrow().requests[0],
         "POST /gateway/v1/messages HTTP/1.1\r\nhost: api.example.com:8080\r\ncontent-length: 20\r\nx-api-key: secret\r\n\
@@ -67,12 +73,16 @@ fn a_body_of_known_length_in_chunks_and_to_the_end() {
     assert_eq!(reply("HTTP/1.0 200 OK\r\n\r\nhello"), Ok((200, "hello".into())));
     assert_eq!(reply("HTTP/1.1 200\r\ncontent-length: 0\r\n\r\n"), Ok((200, String::new())));
     assert_eq!(reply("HTTP/1.1 204 No Content\r\n\r\n"), Ok((204, String::new())));
-    assert_eq!(reply(&format!("HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n{OK}")), Ok((200, "hello".into())));
+    assert_eq!(
+        reply(&format!("HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n{OK}")),
+        Ok((200, "hello".into()))
+    );
 }
 
 #[test]
 fn a_reply_cut_anywhere_into_two() {
-    let text = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n";
+    let text =
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n";
     for at in 1..text.len() {
         let (first, rest) = text.split_at(at);
         let acts = vec![Act::Request, say(first), Act::Wait(Duration::from_millis(20)), say(rest)];
@@ -86,9 +96,14 @@ fn what_the_core_reads_of_a_head() {
     let lab = Lab::new();
     let text = "HTTP/1.1 529 Overloaded\r\nRequest-Id: req_1\r\nretry-after: 3\r\nretry-after-ms: 250\r\nX-Should-Retry: true\r\n\
                 set-cookie: a=b\r\ncontent-length: 2\r\n\r\n{}";
-    let (mut transport, _) = client(&lab, Wire::default(), 256, vec![vec![Act::Request, say(text)]]);
-    let (head, body) = lab.run(async { exchange(&mut transport, URL, "[]").await.expect("a reply") });
-    assert_eq!((head.status, head.request_id.as_str(), head.should_retry, body.as_str()), (529, "req_1", Some(true), "{}"));
+    let (mut transport, _) =
+        client(&lab, Wire::default(), 256, vec![vec![Act::Request, say(text)]]);
+    let (head, body) =
+        lab.run(async { exchange(&mut transport, URL, "[]").await.expect("a reply") });
+    assert_eq!(
+        (head.status, head.request_id.as_str(), head.should_retry, body.as_str()),
+        (529, "req_1", Some(true), "{}")
+    );
     assert_eq!(head.retry_after, Some(core::time::Duration::from_millis(250)));
 }
 
@@ -119,22 +134,34 @@ fn a_head_larger_than_the_buffer() {
         assert_eq!(reply(&line), Err(Error::Capacity(head_full(257, 256))), "{name}");
     }
     // Many lines that fit are no problem, however large the head is.
-    let lines = format!("HTTP/1.1 200 OK\r\n{}content-length: 5\r\n\r\nhello", "x-filler: abcdefgh\r\n".repeat(200));
+    let lines = format!(
+        "HTTP/1.1 200 OK\r\n{}content-length: 5\r\n\r\nhello",
+        "x-filler: abcdefgh\r\n".repeat(200)
+    );
     assert_eq!(reply(&lines), Ok((200, "hello".into())));
 }
 
-/// A long line at every place where it says nothing that is needed, of every length around the buffer's.
+/// A long line at every place where it says nothing that is needed, of every length around the
+/// buffer's.
 #[test]
 fn long_lines_that_nobody_reads() {
     for len in (230..280).chain([511, 512, 513, 1500, 5000]) {
         let long = "a".repeat(len);
         for head in [
             format!("HTTP/1.1 200 {long}\r\ncontent-length: 5\r\n\r\nhello"),
-            format!("HTTP/1.1 200 OK\r\ncontent-security-policy: {long}\r\ncontent-length: 5\r\n\r\nhello"),
-            format!("HTTP/1.1 200 OK\r\ncontent-length: 5\r\nset-cookie: {long}\r\nrequest-id: {long}\r\n\r\nhello"),
+            format!(
+                "HTTP/1.1 200 OK\r\ncontent-security-policy: {long}\r\ncontent-length: 5\r\n\r\nhello"
+            ),
+            format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nset-cookie: {long}\r\nrequest-id: {long}\r\n\r\nhello"
+            ),
             format!("HTTP/1.1 200 OK\r\n{long}: {long}\r\ncontent-length: 5\r\n\r\nhello"),
-            format!("HTTP/1.1 103 Early Hints\r\nlink: {long}\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"),
-            format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5;{long}\r\nhello\r\n0;{long}\r\nx: {long}\r\n\r\n"),
+            format!(
+                "HTTP/1.1 103 Early Hints\r\nlink: {long}\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
+            ),
+            format!(
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5;{long}\r\nhello\r\n0;{long}\r\nx: {long}\r\n\r\n"
+            ),
         ] {
             assert_eq!(reply(&head), Ok((200, "hello".into())), "{len}");
         }
@@ -145,9 +172,15 @@ fn long_lines_that_nobody_reads() {
 /// The outcome of one request through a buffer of `len` bytes, and how many connections there were.
 fn through(len: usize, url: &str) -> (Result<String, Error>, usize) {
     let lab = Lab::new();
-    let text = format!("HTTP/1.1 200 Everything is fine and more than forty bytes long\r\nx-filler: {}\r\n{}", "a".repeat(99), &OK[17..]);
-    let (mut transport, seen) = client(&lab, Wire::default(), len, vec![vec![Act::Request, say(text)]]);
-    let outcome = lab.run(async { exchange(&mut transport, url, "[]").await.map(|(_, text)| text) });
+    let text = format!(
+        "HTTP/1.1 200 Everything is fine and more than forty bytes long\r\nx-filler: {}\r\n{}",
+        "a".repeat(99),
+        &OK[17..]
+    );
+    let (mut transport, seen) =
+        client(&lab, Wire::default(), len, vec![vec![Act::Request, say(text)]]);
+    let outcome =
+        lab.run(async { exchange(&mut transport, url, "[]").await.map(|(_, text)| text) });
     let connections = seen.borrow().connections;
     (outcome, connections)
 }
@@ -165,47 +198,70 @@ fn a_buffer_that_is_too_small_is_named_before_anything_is_sent() {
 #[test]
 fn a_host_that_is_too_long_is_named_with_its_length() {
     let url = format!("http://{}", "a".repeat(200));
-    assert_eq!(through(256, &url), (Err(Error::Capacity(Capacity { what: What::Host, needed: 200, free: 128 })), 0));
+    assert_eq!(
+        through(256, &url),
+        (Err(Error::Capacity(Capacity { what: What::Host, needed: 200, free: 128 })), 0)
+    );
 }
 
 #[test]
 fn sockets_that_are_all_in_use_are_named() {
     let lab = Lab::new();
     let (tcp, server) = lab.network(Wire::default());
-    lab.spawn(serve(lab.spawner(), server, None, vec![vec![Act::Request, say(OK)]; 2], Log::default()));
-    let transport = || Transport::new(Plain::new(tcp, &Names, kept(vec![0; 256])), Timeouts::DEFAULT);
+    lab.spawn(serve(
+        lab.spawner(),
+        server,
+        None,
+        vec![vec![Act::Request, say(OK)]; 2],
+        Log::default(),
+    ));
+    let transport =
+        || Transport::new(Plain::new(tcp, &Names, kept(vec![0; 256])), Timeouts::DEFAULT);
     let (mut one, mut two) = (transport(), transport());
     lab.run(async {
         assert_eq!(exchange(&mut one, URL, "[]").await.expect("a reply").1, "hello");
         assert_eq!(exchange(&mut two, URL, "[]").await.map(|_| ()), Err(Error::Socket));
         // Somebody who does not answer is another thing.
         one.close();
-        assert_eq!(exchange(&mut two, "http://10.0.0.1:81", "[]").await.map(|_| ()), Err(Error::Connect));
+        assert_eq!(
+            exchange(&mut two, "http://10.0.0.1:81", "[]").await.map(|_| ()),
+            Err(Error::Connect)
+        );
         assert_eq!(exchange(&mut two, URL, "[]").await.expect("a reply").1, "hello");
     });
 }
 
-/// A run that waits for a reply, or for its second half, ends in the moment in which another task cancels it, and goes on afterwards.
+/// A run that waits for a reply, or for its second half, ends in the moment in which another task
+/// cancels it, and goes on afterwards.
 #[test]
 fn a_cancelled_run_ends_at_once() {
     static CANCEL: Cancel = Cancel::new();
     let whole = r#"{"role":"assistant","content":[{"type":"text","text":"hello"}],"stop_reason":"end_turn"}"#;
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", whole.len());
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        whole.len()
+    );
     for said in [String::new(), format!("{head}{}", &whole[..30])] {
         CANCEL.clear();
         let lab = Lab::new();
-        let script = vec![vec![Act::Request, say(said)], vec![Act::Request, say(format!("{head}{whole}"))]];
+        let script =
+            vec![vec![Act::Request, say(said)], vec![Act::Request, say(format!("{head}{whole}"))]];
         let (transport, seen) = client(&lab, Wire::default(), 256, script);
         lab.spawn(async {
             Timer::after_secs(2).await;
             CANCEL.cancel();
         });
         let config = Config::new("m", 64).stream(false).base_url(URL);
-        let mut driver = Driver::new(config, transport, &(), EmbassyClock::new(1)).expect("a configuration").hooks(&CANCEL);
+        let mut driver = Driver::new(config, transport, &(), EmbassyClock::new(1))
+            .expect("a configuration")
+            .hooks(&CANCEL);
         let mut run = Run::new(Transcript::new(kept([0; 512])));
         run.user("hello?").expect("room");
         lab.run(async {
-            assert_eq!(driver.until_done(&mut run, &mut ()).await.map_err(|e| e.error), Ok(Outcome::Stopped));
+            assert_eq!(
+                driver.until_done(&mut run, &mut ()).await.map_err(|e| e.error),
+                Ok(Outcome::Stopped)
+            );
             assert_eq!(Instant::now().as_millis(), 2000);
             CANCEL.clear();
             run.resume();
@@ -220,7 +276,8 @@ fn a_cancelled_run_ends_at_once() {
 fn keep_alive_over_three_turns() {
     let lab = Lab::new();
     let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
-    let script = vec![vec![Act::Request, say(OK), Act::Request, say(chunked), Act::Request, say(OK)]];
+    let script =
+        vec![vec![Act::Request, say(OK), Act::Request, say(chunked), Act::Request, say(OK)]];
     let (mut transport, seen) = client(&lab, Wire::default(), 256, script);
     lab.run(async {
         for _ in 0..3 {
@@ -235,7 +292,8 @@ fn keep_alive_over_three_turns() {
 fn the_server_closes_between_turns() {
     for close in ["content-length: 5\r\n", "content-length: 5\r\nConnection: Close\r\n"] {
         let lab = Lab::new();
-        let turn = vec![Act::Request, say(format!("HTTP/1.1 200 OK\r\n{close}\r\nhello")), Act::Close];
+        let turn =
+            vec![Act::Request, say(format!("HTTP/1.1 200 OK\r\n{close}\r\nhello")), Act::Close];
         let (mut transport, seen) = client(&lab, Wire::default(), 256, vec![turn; 3]);
         lab.run(async {
             for _ in 0..3 {
@@ -251,7 +309,8 @@ fn the_server_closes_between_turns() {
 fn a_dropped_reply_s_connection_is_not_used_again() {
     let lab = Lab::new();
     let half = vec![Act::Request, say("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello")];
-    let (mut transport, seen) = client(&lab, Wire::default(), 256, vec![half.clone(), half, vec![Act::Request, say(OK)]]);
+    let (mut transport, seen) =
+        client(&lab, Wire::default(), 256, vec![half.clone(), half, vec![Act::Request, say(OK)]]);
     lab.run(async {
         let mut reply = post(&mut transport, URL, "[]").await.expect("a reply");
         assert_eq!(reply.body.fill_buf().await, Ok(&b"hello"[..]));
@@ -272,7 +331,11 @@ fn a_send_that_is_dropped() {
     let script = vec![vec![Act::Request], vec![Act::Request, say(OK)]];
     let (mut transport, seen) = client(&lab, Wire::default(), 256, script);
     lab.run(async {
-        assert!(with_timeout(Duration::from_secs(1), exchange(&mut transport, URL, "[]")).await.is_err());
+        assert!(
+            with_timeout(Duration::from_secs(1), exchange(&mut transport, URL, "[]"))
+                .await
+                .is_err()
+        );
         assert_eq!(exchange(&mut transport, URL, "[]").await.expect("a reply").1, "hello");
     });
     assert_eq!(seen.borrow().connections, 2);
@@ -290,7 +353,8 @@ fn time_outs() {
     assert_eq!(silent.0, Err(Error::Timeout));
     assert_eq!(silent.1.as_secs(), 120);
     let slow = |pieces: usize, wait: u64| {
-        let mut acts = vec![Act::Request, say("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")];
+        let mut acts =
+            vec![Act::Request, say("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")];
         for _ in 0..pieces {
             acts.extend([Act::Wait(Duration::from_secs(wait)), say("1\r\na\r\n")]);
         }
@@ -309,10 +373,16 @@ fn nobody_is_there() {
     let lab = Lab::new();
     let (mut transport, _) = client(&lab, Wire::default(), 256, vec![vec![Act::Request, say(OK)]]);
     lab.run(async {
-        assert_eq!(exchange(&mut transport, "http://nowhere.example.com", "[]").await, Err(Error::Dns));
+        assert_eq!(
+            exchange(&mut transport, "http://nowhere.example.com", "[]").await,
+            Err(Error::Dns)
+        );
         assert_eq!(exchange(&mut transport, "http://10.0.0.1:9", "[]").await, Err(Error::Connect));
         let start = Instant::now();
-        assert_eq!(exchange(&mut transport, "http://10.0.0.77:80", "[]").await, Err(Error::Timeout));
+        assert_eq!(
+            exchange(&mut transport, "http://10.0.0.77:80", "[]").await,
+            Err(Error::Timeout)
+        );
         assert_eq!(start.elapsed().as_secs(), 30);
         assert_eq!(
             exchange(&mut transport, "https://api.example.com", "[]").await,
@@ -324,11 +394,14 @@ fn nobody_is_there() {
 
 #[test]
 fn lost_and_doubled_frames() {
-    for wire in [Wire { lose: 5, double: 0 }, Wire { lose: 0, double: 2 }, Wire { lose: 7, double: 3 }] {
+    for wire in
+        [Wire { lose: 5, double: 0 }, Wire { lose: 0, double: 2 }, Wire { lose: 7, double: 3 }]
+    {
         let lab = Lab::new();
         let text = "0123456789abcdef".repeat(1000);
         let reply = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}", text.len());
-        let (mut transport, seen) = client(&lab, wire, 1024, vec![vec![Act::Request, say(reply), Act::Request, say(OK)]]);
+        let (mut transport, seen) =
+            client(&lab, wire, 1024, vec![vec![Act::Request, say(reply), Act::Request, say(OK)]]);
         let question = "x".repeat(6000);
         lab.run(async {
             assert_eq!(exchange(&mut transport, URL, &question).await.expect("a reply").1, text);

@@ -1,5 +1,6 @@
-//! A TLS server that breaks the rules after the handshake. rustls makes the handshake; its keys then encrypt what it would never send.
-//! Also a module of the program that runs the firmware images.
+//! A TLS server that breaks the rules after the handshake. rustls makes the handshake; its keys
+//! then encrypt what it would never send. Also a module of the program that runs the firmware
+//! images.
 
 use aes_gcm::aead::AeadInPlace as _;
 use aes_gcm::{Aes128Gcm, KeyInit as _};
@@ -19,9 +20,13 @@ pub(crate) enum Rogue {
 }
 
 impl Rogue {
-    /// CertificateRequest with a context of two bytes, Finished, and EncryptedExtensions: the messages of the public reports.
-    pub(crate) const MESSAGES: [Self; 3] =
-        [Self::Message(13, &[2, 9, 9, 0, 8, 0, 13, 0, 4, 0, 2, 4, 3]), Self::Message(20, &[6; 32]), Self::Message(8, &[0, 0])];
+    /// CertificateRequest with a context of two bytes, Finished, and EncryptedExtensions: the
+    /// messages of the public reports.
+    pub(crate) const MESSAGES: [Self; 3] = [
+        Self::Message(13, &[2, 9, 9, 0, 8, 0, 13, 0, 4, 0, 2, 4, 3]),
+        Self::Message(20, &[6; 32]),
+        Self::Message(8, &[0, 0]),
+    ];
     /// KeyUpdate that asks for none in return, which the client does not support.
     pub(crate) const KEY_UPDATE: Self = Self::Message(24, &[0]);
 
@@ -47,8 +52,11 @@ fn record(kind: u8, payload: &[u8]) -> Vec<u8> {
 
 /// RFC 8446, 5.2: the content, its type and a tag, in a record that says it is application data.
 fn encrypted(session: ServerConnection, content: Option<(u8, Vec<u8>)>) -> Vec<u8> {
-    let (sequence, secrets) = session.dangerous_extract_secrets().expect("secrets after the handshake").tx;
-    let ConnectionTrafficSecrets::Aes128Gcm { key, iv } = secrets else { panic!("the client's only cipher suite") };
+    let (sequence, secrets) =
+        session.dangerous_extract_secrets().expect("secrets after the handshake").tx;
+    let ConnectionTrafficSecrets::Aes128Gcm { key, iv } = secrets else {
+        panic!("the client's only cipher suite")
+    };
     let mut nonce: [u8; 12] = iv.as_ref().try_into().expect("12 bytes");
     for (byte, count) in nonce.iter_mut().skip(4).zip(sequence.to_be_bytes()) {
         *byte ^= count;
@@ -59,7 +67,9 @@ fn encrypted(session: ServerConnection, content: Option<(u8, Vec<u8>)>) -> Vec<u
     });
     let header = record(23, &vec![0; bytes.len() + 16]);
     let cipher = Aes128Gcm::new_from_slice(key.as_ref()).expect("16 bytes");
-    let tag = cipher.encrypt_in_place_detached(&nonce.into(), &header[..5], &mut bytes).expect("a short record");
+    let tag = cipher
+        .encrypt_in_place_detached(&nonce.into(), &header[..5], &mut bytes)
+        .expect("a short record");
     bytes.extend_from_slice(&tag);
     record(23, &bytes)
 }

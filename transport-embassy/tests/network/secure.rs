@@ -1,4 +1,5 @@
-//! With TLS, to a server of rustls: the verdicts of a handshake, and the same keep-alive, drops and cuts.
+//! With TLS, to a server of rustls: the verdicts of a handshake, and the same keep-alive, drops and
+//! cuts.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,8 +11,8 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use toolrunner_core::error::{Capacity, What};
 use toolrunner_core::transport::head_full;
 use toolrunner_embassy::tls::{
-    CertificateDer, Entropy, EntropyFailed, Handoff, KeyPin, Refusal, Resources, Secure, Security, Trust, TrustAnchor, WallClock,
-    anchor_from_trusted_cert, session,
+    CertificateDer, Entropy, EntropyFailed, Handoff, KeyPin, Refusal, Resources, Secure, Security,
+    Trust, TrustAnchor, WallClock, anchor_from_trusted_cert, session,
 };
 use toolrunner_embassy::{Error, Timeouts, Transport};
 
@@ -47,8 +48,12 @@ impl Entropy for Counted {
 
 /// An RSA key, which only OpenSSL makes here.
 fn rsa_key() -> KeyPair {
-    let made = std::process::Command::new("openssl").args(["genpkey", "-algorithm", "RSA"]).output();
-    KeyPair::from_pem(&String::from_utf8(made.expect("the program openssl").stdout).expect("PEM is text")).expect("an RSA key")
+    let made =
+        std::process::Command::new("openssl").args(["genpkey", "-algorithm", "RSA"]).output();
+    KeyPair::from_pem(
+        &String::from_utf8(made.expect("the program openssl").stdout).expect("PEM is text"),
+    )
+    .expect("an RSA key")
 }
 
 /// A server's identity, and what the client holds of it.
@@ -67,7 +72,15 @@ struct Setup {
 impl Setup {
     fn good() -> Self {
         let algorithm = &rcgen::PKCS_ECDSA_P256_SHA256;
-        Self { host: "api.example.com", algorithm, now: Some(NOW), pins: &[], fragment: None, draws: Rc::default(), rsa: false }
+        Self {
+            host: "api.example.com",
+            algorithm,
+            now: Some(NOW),
+            pins: &[],
+            fragment: None,
+            draws: Rc::default(),
+            rsa: false,
+        }
     }
 
     /// A root's DER and a server with a certificate of it.
@@ -81,20 +94,30 @@ impl Setup {
         let mut leaf = CertificateParams::new(vec![self.host.to_owned()]).expect("a name");
         leaf.not_before = rcgen::date_time_ymd(2026, 1, 1);
         leaf.not_after = rcgen::date_time_ymd(2026, 12, 1);
-        let leaf_key = if self.rsa { rsa_key() } else { KeyPair::generate_for(self.algorithm).expect("a key") };
+        let leaf_key = if self.rsa {
+            rsa_key()
+        } else {
+            KeyPair::generate_for(self.algorithm).expect("a key")
+        };
         let leaf = leaf.signed_by(&leaf_key, &Issuer::from_params(&params, &key)).expect("a leaf");
-        let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .expect("TLS 1.3")
-            .with_no_client_auth()
-            .with_single_cert(vec![leaf.der().clone()], PrivatePkcs8KeyDer::from(leaf_key.serialize_der()).into())
-            .expect("an identity");
+        let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(
+            rustls::crypto::ring::default_provider(),
+        ))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("TLS 1.3")
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![leaf.der().clone()],
+            PrivatePkcs8KeyDer::from(leaf_key.serialize_der()).into(),
+        )
+        .expect("an identity");
         config.max_fragment_size = self.fragment;
         config.enable_secret_extraction = true;
         (root, config)
     }
 
-    /// Runs `test` with a transport to a server that follows `script`, through records of at most `RECORD` bytes.
+    /// Runs `test` with a transport to a server that follows `script`, through records of at most
+    /// `RECORD` bytes.
     fn run<const RECORD: usize, T>(
         &self,
         wire: Wire,
@@ -109,12 +132,14 @@ impl Setup {
         let root = CertificateDer::from(root);
         let anchors: [TrustAnchor<'_>; 1] = [anchor_from_trusted_cert(&root).expect("an anchor")];
         let trust = Trust::anchors(&anchors).pinned(self.pins);
-        let security = Security { trust, clock: Date(self.now), entropy: Counted(Rc::clone(&self.draws)) };
+        let security =
+            Security { trust, clock: Date(self.now), entropy: Counted(Rc::clone(&self.draws)) };
         let mut resources = Resources::<512, RECORD, 512>::new();
         let (buffer, records) = resources.split();
         let handoff = Handoff::new();
         let session = core::pin::pin!(session(&handoff, records, tcp, &Names, security));
-        let mut transport = Transport::new(Secure::new(&handoff, session, buffer), Timeouts::DEFAULT);
+        let mut transport =
+            Transport::new(Secure::new(&handoff, session, buffer), Timeouts::DEFAULT);
         let outcome = lab.run(test(&mut transport));
         (outcome, seen)
     }
@@ -122,7 +147,10 @@ impl Setup {
     /// How one request to a server of this identity goes.
     fn one(&self) -> Result<String, Error> {
         let script = vec![vec![Act::Request, say(OK)]];
-        self.run::<16_640, _>(Wire::default(), script, async |transport| exchange(transport, URL, "[]").await.map(|(_, text)| text)).0
+        self.run::<16_640, _>(Wire::default(), script, async |transport| {
+            exchange(transport, URL, "[]").await.map(|(_, text)| text)
+        })
+        .0
     }
 }
 
@@ -141,7 +169,8 @@ fn verdicts_of_a_handshake() {
     refused(Setup { pins: &[KeyPin([0; 32])], ..Setup::good() }, Refusal::Pin);
     refused(Setup { draws: Rc::new(255.into()), ..Setup::good() }, Refusal::Entropy);
     refused(Setup { algorithm: &rcgen::PKCS_ED25519, ..Setup::good() }, Refusal::Key);
-    // The server has nothing that this client could check, and says so before it shows a certificate.
+    // The server has nothing that this client could check, and says so before it shows a
+    // certificate.
     assert_eq!(Setup { rsa: true, ..Setup::good() }.one(), Err(Error::HandshakeRefused));
 }
 
@@ -149,14 +178,21 @@ fn verdicts_of_a_handshake() {
 fn one_session_for_all_turns_and_fresh_entropy_for_each_connection() {
     let setup = Setup::good();
     let turns = vec![Act::Request, say(OK), Act::Request, say(OK), Act::Close];
-    let (_, seen) = setup.run::<16_640, _>(Wire::default(), vec![turns.clone(), turns], async |transport| {
-        for _ in 0..4 {
-            assert_eq!(exchange(transport, URL, "[]").await.expect("a reply").1, "hello");
-            Timer::after_secs(5).await;
-        }
-    });
-    assert_eq!((seen.borrow().connections, seen.borrow().requests.len(), setup.draws.get()), (2, 4, 2));
-    assert!(seen.borrow().requests[0].starts_with("POST /v1/messages HTTP/1.1\r\nhost: api.example.com:8080\r\n"));
+    let (_, seen) =
+        setup.run::<16_640, _>(Wire::default(), vec![turns.clone(), turns], async |transport| {
+            for _ in 0..4 {
+                assert_eq!(exchange(transport, URL, "[]").await.expect("a reply").1, "hello");
+                Timer::after_secs(5).await;
+            }
+        });
+    assert_eq!(
+        (seen.borrow().connections, seen.borrow().requests.len(), setup.draws.get()),
+        (2, 4, 2)
+    );
+    assert!(
+        seen.borrow().requests[0]
+            .starts_with("POST /v1/messages HTTP/1.1\r\nhost: api.example.com:8080\r\n")
+    );
 }
 
 #[test]
@@ -164,7 +200,8 @@ fn dropped_in_the_middle() {
     let half = vec![Act::Request, say("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello")];
     let script = vec![half.clone(), half, vec![Act::Request, say(OK)]];
     let (_, seen) = Setup::good().run::<16_640, _>(Wire::default(), script, async |transport| {
-        // A reply that is let go, a read that is dropped, a reply that is forgotten: each time a new connection.
+        // A reply that is let go, a read that is dropped, a reply that is forgotten: each time a
+        // new connection.
         drop(post(transport, URL, "[]").await.expect("a reply"));
         let mut reply = post(transport, URL, "[]").await.expect("a reply");
         reply.body.consume(5);
@@ -177,9 +214,12 @@ fn dropped_in_the_middle() {
 
 #[test]
 fn a_handshake_that_is_dropped() {
-    let script = vec![vec![Act::Wait(Duration::from_secs(5)), Act::Request], vec![Act::Request, say(OK)]];
+    let script =
+        vec![vec![Act::Wait(Duration::from_secs(5)), Act::Request], vec![Act::Request, say(OK)]];
     Setup::good().run::<16_640, _>(Wire::default(), script, async |transport| {
-        assert!(with_timeout(Duration::from_secs(1), exchange(transport, URL, "[]")).await.is_err());
+        assert!(
+            with_timeout(Duration::from_secs(1), exchange(transport, URL, "[]")).await.is_err()
+        );
         assert_eq!(exchange(transport, URL, "[]").await.expect("a reply").1, "hello");
     });
 }
@@ -187,7 +227,8 @@ fn a_handshake_that_is_dropped() {
 #[test]
 fn a_stream_to_the_end_must_be_ended_by_the_server() {
     let open = say("HTTP/1.1 200 OK\r\n\r\nhello");
-    let script = vec![vec![Act::Request, open.clone(), Act::Close], vec![Act::Request, open, Act::Cut]];
+    let script =
+        vec![vec![Act::Request, open.clone(), Act::Close], vec![Act::Request, open, Act::Cut]];
     Setup::good().run::<16_640, _>(Wire::default(), script, async |transport| {
         assert_eq!(exchange(transport, URL, "[]").await.expect("a reply").1, "hello");
         // The same without close_notify may have been cut by anyone on the way.
@@ -203,29 +244,55 @@ fn record_full(needed: usize, free: usize) -> Error {
 #[test]
 fn records_larger_than_the_buffer() {
     let text = "0123456789abcdef".repeat(1000);
-    let script = vec![vec![Act::Request, say(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}", text.len()))]; 2];
-    let outcome = async |transport: &mut Transport<Secure<'_, '_>>| exchange(transport, URL, "[]").await.map(|(_, text)| text.len());
-    assert_eq!(Setup::good().run::<4352, _>(Wire::default(), script.clone(), outcome).0, Err(record_full(16_017, 4352)));
+    let script = vec![
+        vec![
+            Act::Request,
+            say(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}", text.len()))
+        ];
+        2
+    ];
+    let outcome = async |transport: &mut Transport<Secure<'_, '_>>| {
+        exchange(transport, URL, "[]").await.map(|(_, text)| text.len())
+    };
+    assert_eq!(
+        Setup::good().run::<4352, _>(Wire::default(), script.clone(), outcome).0,
+        Err(record_full(16_017, 4352))
+    );
     let small = Setup { fragment: Some(4096), ..Setup::good() };
     assert_eq!(small.run::<4352, _>(Wire::default(), script, outcome).0, Ok(16_000));
 }
 
-/// Messages of the handshake after its end, and records that nobody sends: an error, and the next request over a new connection.
+/// Messages of the handshake after its end, and records that nobody sends: an error, and the next
+/// request over a new connection.
 #[test]
 fn a_server_that_breaks_the_rules_after_the_handshake() {
     let plain = Rogue::MESSAGES.map(|rogue| match rogue {
         Rogue::Message(kind, body) => Rogue::PlainMessage(kind, body),
         other => other,
     });
-    let all = Rogue::MESSAGES.into_iter().chain(plain).chain([Rogue::KEY_UPDATE, Rogue::Nothing, Rogue::PlainClose]);
+    let all = Rogue::MESSAGES.into_iter().chain(plain).chain([
+        Rogue::KEY_UPDATE,
+        Rogue::Nothing,
+        Rogue::PlainClose,
+    ]);
     for rogue in all {
         // In place of a reply, and in the middle of one that goes on to the end of the connection.
         for said in ["", "HTTP/1.1 200 OK\r\n\r\nhello"] {
-            let script = vec![vec![Act::Request, say(said), Act::Rogue(rogue)], vec![Act::Request, say(OK)]];
-            let (_, seen) = Setup::good().run::<16_640, _>(Wire::default(), script, async |transport| {
-                assert_eq!(exchange(transport, URL, "[]").await.map(|(_, text)| text), Err(Error::Session), "{rogue:?} after {said:?}");
-                assert_eq!(exchange(transport, URL, "[]").await.expect("a reply").1, "hello", "{rogue:?} after {said:?}");
-            });
+            let script =
+                vec![vec![Act::Request, say(said), Act::Rogue(rogue)], vec![Act::Request, say(OK)]];
+            let (_, seen) =
+                Setup::good().run::<16_640, _>(Wire::default(), script, async |transport| {
+                    assert_eq!(
+                        exchange(transport, URL, "[]").await.map(|(_, text)| text),
+                        Err(Error::Session),
+                        "{rogue:?} after {said:?}"
+                    );
+                    assert_eq!(
+                        exchange(transport, URL, "[]").await.expect("a reply").1,
+                        "hello",
+                        "{rogue:?} after {said:?}"
+                    );
+                });
             assert_eq!(seen.borrow().connections, 2, "{rogue:?} after {said:?}");
         }
     }
@@ -236,10 +303,20 @@ fn through<const BUFFER: usize, const IN: usize, const OUT: usize>() -> Result<S
     let lab = Lab::new();
     let (tcp, server) = lab.network(Wire::default());
     let (root, config) = Setup::good().identity();
-    lab.spawn(serve(lab.spawner(), server, Some(Arc::new(config)), vec![vec![Act::Request, say(OK)]], Log::default()));
+    lab.spawn(serve(
+        lab.spawner(),
+        server,
+        Some(Arc::new(config)),
+        vec![vec![Act::Request, say(OK)]],
+        Log::default(),
+    ));
     let root = CertificateDer::from(root);
     let anchors = [anchor_from_trusted_cert(&root).expect("an anchor")];
-    let security = Security { trust: Trust::anchors(&anchors), clock: Date(Some(NOW)), entropy: Counted(Rc::default()) };
+    let security = Security {
+        trust: Trust::anchors(&anchors),
+        clock: Date(Some(NOW)),
+        entropy: Counted(Rc::default()),
+    };
     let mut resources = Resources::<BUFFER, IN, OUT>::new();
     let (buffer, records) = resources.split();
     let handoff = Handoff::new();
@@ -258,17 +335,24 @@ fn buffers_that_are_too_small_are_named() {
     assert_eq!(through::<512, 16_640, 189>(), Ok("hello".into()));
     // The smaller record makes the hello longer by the wish for small ones.
     assert!(through::<512, 4352, 189>().is_ok());
-    assert!(matches!(through::<512, 0, 512>(), Err(Error::Capacity(Capacity { what: What::Record, needed: 1.., free: 0 }))));
+    assert!(matches!(
+        through::<512, 0, 512>(),
+        Err(Error::Capacity(Capacity { what: What::Record, needed: 1.., free: 0 }))
+    ));
 }
 
 #[test]
 fn lost_and_doubled_frames() {
     let text = "0123456789abcdef".repeat(1000);
-    let script = vec![vec![Act::Request, say(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}", text.len()))]];
+    let script = vec![vec![
+        Act::Request,
+        say(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}", text.len())),
+    ]];
     let question = "x".repeat(6000);
-    let (_, seen) = Setup::good().run::<16_640, _>(Wire { lose: 7, double: 3 }, script, async |transport| {
-        assert_eq!(exchange(transport, URL, &question).await.expect("a reply").1, text);
-    });
+    let (_, seen) =
+        Setup::good().run::<16_640, _>(Wire { lose: 7, double: 3 }, script, async |transport| {
+            assert_eq!(exchange(transport, URL, &question).await.expect("a reply").1, text);
+        });
     assert!(seen.borrow().requests[0].ends_with(&format!("{question}}}")));
 }
 

@@ -42,7 +42,8 @@ pub(crate) struct Seen {
     pub(crate) requests: Vec<String>,
 }
 
-/// Serves each connection by its list of acts. A connection is held open after them until the client lets go.
+/// Serves each connection by its list of acts. A connection is held open after them until the
+/// client lets go.
 pub(crate) async fn serve(
     spawner: Spawner,
     stack: Stack<'static>,
@@ -54,7 +55,8 @@ pub(crate) async fn serve(
         let mut socket = TcpSocket::new(stack, kept([0; 4096]), kept([0; 4096]));
         socket.accept(PORT).await.expect("a connection");
         seen.borrow_mut().connections += 1;
-        let tls = tls.clone().map(|config| rustls::ServerConnection::new(config).expect("a session"));
+        let tls =
+            tls.clone().map(|config| rustls::ServerConnection::new(config).expect("a session"));
         let mut stream = Stream { socket, tls };
         let seen = Rc::clone(&seen);
         spawner.spawn(async move {

@@ -64,9 +64,10 @@ impl TlsCipherSuite for Aes256GcmSha384 {
 
 /// A TLS 1.3 verifier.
 ///
-/// The verifier is responsible for verifying certificates and signatures. Since certificate verification is
-/// an expensive process, this trait allows clients to choose how much verification should take place,
-/// and also to skip the verification if the server is verified through other means (I.e. a pre-shared key).
+/// The verifier is responsible for verifying certificates and signatures. Since certificate
+/// verification is an expensive process, this trait allows clients to choose how much verification
+/// should take place, and also to skip the verification if the server is verified through other
+/// means (I.e. a pre-shared key).
 pub trait TlsVerifier<CipherSuite>
 where
     CipherSuite: TlsCipherSuite,
@@ -87,7 +88,8 @@ where
 
     /// Verify the certificate signature.
     ///
-    /// The signature verification uses the transcript and certificate provided earlier to decode the provided signature.
+    /// The signature verification uses the transcript and certificate provided earlier to decode
+    /// the provided signature.
     fn verify_signature(&mut self, verify: CertificateVerifyRef) -> Result<(), crate::TlsError>;
 }
 
@@ -372,7 +374,8 @@ impl<'a> TlsConfig<'a> {
     /// writes. Note that the buffers need to include some overhead over the configured fragment
     /// length.
     ///
-    /// From [RFC 6066, Section 4.  Maximum Fragment Length Negotiation](https://www.rfc-editor.org/rfc/rfc6066#page-8):
+    /// From [RFC 6066, Section 4.  Maximum Fragment Length
+    /// Negotiation](https://www.rfc-editor.org/rfc/rfc6066#page-8):
     ///
     /// > Without this extension, TLS specifies a fixed maximum plaintext
     /// > fragment length of 2^14 bytes.  It may be desirable for constrained

@@ -1,5 +1,6 @@
-//! A server in memory that has the keys and sends what it must not, at every time at which it can send something. Whatever it sends,
-//! the client gives an error or goes on; a panic on a board is a reset.
+//! A server in memory that has the keys and sends what it must not, at every time at which it can
+//! send something. Whatever it sends, the client gives an error or goes on; a panic on a board is a
+//! reset.
 
 use aes_gcm::aead::AeadInPlace;
 use aes_gcm::{Aes128Gcm, KeyInit};
@@ -68,9 +69,11 @@ type Flight<'p> = &'p dyn Fn(Vec<Vec<u8>>) -> Vec<Record>;
 
 /// What the server sends in its encrypted flight, and after the client's Finished.
 struct Plan<'p> {
-    /// Changes the ServerHello, the whole message. Without it client and server have their first keys already.
+    /// Changes the ServerHello, the whole message. Without it client and server have their first
+    /// keys already.
     hello: Option<Change<'p>>,
-    /// Makes the flight's records of its four messages, each whole, of which Finished is computed. Without it they have all keys.
+    /// Makes the flight's records of its four messages, each whole, of which Finished is computed.
+    /// Without it they have all keys.
     flight: Option<Flight<'p>>,
     /// Whether the server asks for a certificate in its flight, as it may.
     request: bool,
@@ -220,7 +223,8 @@ impl Server<'_> {
             self.has_keys = true;
             self.send_flight();
         } else if kind == DATA && self.has_keys {
-            // The client's Finished, or its certificate before it, which needs no key to be told by.
+            // The client's Finished, or its certificate before it, which needs no key to be told
+            // by.
             if !self.plan.after.is_empty() {
                 self.keys.initialize_master_secret().expect("a secret");
                 self.send_after();
@@ -393,7 +397,8 @@ fn a_server_that_does_as_it_should() {
     ));
 }
 
-/// Every message of the handshake after its end, encrypted as only the server can, and in the clear as anyone on the way can.
+/// Every message of the handshake after its end, encrypted as only the server can, and in the clear
+/// as anyone on the way can.
 #[test]
 fn messages_after_the_handshake() {
     for kind in 0..=255 {

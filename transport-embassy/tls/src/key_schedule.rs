@@ -47,8 +47,8 @@ where
         label: &[u8],
         context_type: ContextType<CipherSuite>,
     ) -> Result<GenericArray<u8, N>, TlsError> {
-        //info!("make label {:?} {}", label, len);
-        // Max label buffer: hash_output (up to 48 for SHA-384) + 12 (longest label) + 10 (overhead) = 70
+        // info!("make label {:?} {}", label, len); Max label buffer: hash_output (up to 48 for
+        // SHA-384) + 12 (longest label) + 10 (overhead) = 70
         let mut hkdf_label = heapless::Vec::<u8, 70>::new();
         hkdf_label
             .extend_from_slice(&N::to_u16().to_be_bytes())

@@ -54,7 +54,8 @@ pub enum TlsError {
     InvalidTicketLength,
     UnknownExtensionType,
     InsufficientSpace,
-    /// A record from the server is larger than the buffer for it; both in bytes, without the header.
+    /// A record from the server is larger than the buffer for it; both in bytes, without the
+    /// header.
     RecordTooLarge {
         needed: usize,
         free: usize,

@@ -37,8 +37,9 @@ pub struct Session {
 /// let agent = Agent::new(Client::from_env()?, "claude-opus-4-7").system("Be brief.").tools(calculate_sum);
 /// # Ok::<(), toolrunner_std::SetupError>(())
 /// ```
-/// A tool that is marked `requires_approval` waits until somebody approves the call; one that is marked `idempotent` runs again if the
-/// server died while it ran. Tools ask the user with [`ask`](crate::ask()).
+/// A tool that is marked `requires_approval` waits until somebody approves the call; one that is
+/// marked `idempotent` runs again if the server died while it ran. Tools ask the user with
+/// [`ask`](crate::ask()).
 #[derive(Clone)]
 pub struct Agent {
     pub(crate) model: Option<String>,
@@ -68,27 +69,41 @@ impl Agent {
         Self::from_fn(model, move |_| client.run(&name))
     }
 
-    /// An agent of this model, with a client of what the environment says: see [`Client::from_env`]. The environment is read when the agent
-    /// is served, so that a program's other commands work without a key.
+    /// An agent of this model, with a client of what the environment says: see
+    /// [`Client::from_env`]. The environment is read when the agent is served, so that a program's
+    /// other commands work without a key.
     pub fn from_env(model: impl Into<String>) -> Self {
         let model = model.into();
-        let client = Arc::new(LazyLock::new(|| Client::from_env().map_err(|error| error.to_string())));
+        let client =
+            Arc::new(LazyLock::new(|| Client::from_env().map_err(|error| error.to_string())));
         let (name, known) = (model.clone(), Arc::clone(&client));
         let build = move |_: &Session| match &**known {
             Ok(client) => client.run(&name),
             // Nobody gets here: an agent that fails its check is not served.
-            Err(_) => Client::builder().base_url("http://127.0.0.1:0").build().map_or_else(|_| unreachable!(), |client| client.run(&name)),
+            Err(_) => Client::builder()
+                .base_url("http://127.0.0.1:0")
+                .build()
+                .map_or_else(|_| unreachable!(), |client| client.run(&name)),
         };
         let check = move || client.as_ref().as_ref().map(|_| ()).map_err(String::clone);
         Self { check: Some(Arc::new(check)), ..Self::from_fn(model, build) }
     }
 
-    /// An agent whose run is built for each turn, so that its tools can hold what belongs to the session's user. `model` is the name that
-    /// the event log shows.
+    /// An agent whose run is built for each turn, so that its tools can hold what belongs to the
+    /// session's user. `model` is the name that the event log shows.
     ///
-    /// The server sets the run's gate, its cancellation and its grace period; everything else is the builder's.
-    pub fn from_fn(model: impl Into<String>, build: impl Fn(&Session) -> RunBuilder + Send + Sync + 'static) -> Self {
-        Self { model: Some(model.into()), kind: Kind::Run(Arc::new(build)), system_messages: false, check: None }
+    /// The server sets the run's gate, its cancellation and its grace period; everything else is
+    /// the builder's.
+    pub fn from_fn(
+        model: impl Into<String>,
+        build: impl Fn(&Session) -> RunBuilder + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            model: Some(model.into()),
+            kind: Kind::Run(Arc::new(build)),
+            system_messages: false,
+            check: None,
+        }
     }
 
     /// An agent without a model: answers a message's text by a function. An error fails the turn.
@@ -98,13 +113,23 @@ impl Agent {
         A: Future<Output = Result<String, E>> + Send + 'static,
         E: fmt::Display,
     {
-        let answer = move |text| answer(text).map(|answer| answer.map_err(|error| error.to_string())).boxed();
-        Self { model: None, kind: Kind::Function(Arc::new(answer)), system_messages: false, check: None }
+        let answer = move |text| {
+            answer(text).map(|answer| answer.map_err(|error| error.to_string())).boxed()
+        };
+        Self {
+            model: None,
+            kind: Kind::Function(Arc::new(answer)),
+            system_messages: false,
+            check: None,
+        }
     }
 
     /// Changes how each run is built. No effect on an agent without a model.
     #[must_use]
-    pub fn configure(mut self, change: impl Fn(RunBuilder) -> RunBuilder + Send + Sync + 'static) -> Self {
+    pub fn configure(
+        mut self,
+        change: impl Fn(RunBuilder) -> RunBuilder + Send + Sync + 'static,
+    ) -> Self {
         if let Kind::Run(build) = self.kind {
             self.kind = Kind::Run(Arc::new(move |session| change(build(session))));
         }
@@ -124,7 +149,8 @@ impl Agent {
         self.configure(move |run| run.max_tokens(most))
     }
 
-    /// Most replies of the model in one turn. A turn that reaches it ends with the stop reason `max_iterations`.
+    /// Most replies of the model in one turn. A turn that reaches it ends with the stop reason
+    /// `max_iterations`.
     #[must_use]
     pub fn max_turns(self, most: u32) -> Self {
         self.configure(move |run| run.max_turns(most))
@@ -151,8 +177,8 @@ impl Agent {
         self.configure(move |run| run.tools(Arc::clone(&tools)))
     }
 
-    /// Whether messages of the role `system` go to the model as such, which only newer versions of the API take. Default: no; they are
-    /// sent as user messages.
+    /// Whether messages of the role `system` go to the model as such, which only newer versions of
+    /// the API take. Default: no; they are sent as user messages.
     #[must_use]
     pub const fn system_messages(mut self, sent: bool) -> Self {
         self.system_messages = sent;

@@ -71,7 +71,8 @@ enum Text {
 }
 
 impl Answers {
-    /// The answer to this question; several labels with commas between. `None` if it was not answered.
+    /// The answer to this question; several labels with commas between. `None` if it was not
+    /// answered.
     pub fn get(&self, question: &str) -> Option<String> {
         Some(match self.answers.get(question)? {
             Text::One(text) => text.clone(),
@@ -80,10 +81,12 @@ impl Answers {
     }
 }
 
-/// Asks the user. The session waits as `interrupted` until somebody answers, and holds nothing meanwhile.
+/// Asks the user. The session waits as `interrupted` until somebody answers, and holds nothing
+/// meanwhile.
 ///
-/// Return the error at once, with `?`: the tool is called again from its beginning when the answer is there, and then this function
-/// returns it. So ask before you do anything that must not happen twice.
+/// Return the error at once, with `?`: the tool is called again from its beginning when the answer
+/// is there, and then this function returns it. So ask before you do anything that must not happen
+/// twice.
 ///
 /// ```
 /// use toolrunner_serve::{Question, ask};

@@ -6,10 +6,12 @@ use std::path::Path;
 use ring::digest::{SHA256, digest};
 use subtle::ConstantTimeEq;
 
-/// The bearer tokens that a server knows, and whose they are. Without any, everybody may use the server, as the owner of the empty name.
+/// The bearer tokens that a server knows, and whose they are. Without any, everybody may use the
+/// server, as the owner of the empty name.
 #[derive(Clone, Default)]
 pub struct Tokens {
-    /// Owners, and the hashes of their tokens: of equal length, so that comparing takes the same time for all.
+    /// Owners, and the hashes of their tokens: of equal length, so that comparing takes the same
+    /// time for all.
     known: Vec<(String, [u8; 32])>,
 }
 
@@ -24,10 +26,13 @@ impl Tokens {
     /// Reads a file with a line `OWNER TOKEN` for each token; `#` starts a comment.
     ///
     /// # Errors
-    /// The file cannot be read, has a line of another form, or has no token at all. Names the line, never a token.
+    /// The file cannot be read, has a line of another form, or has no token at all. Names the line,
+    /// never a token.
     pub fn from_file(path: &Path) -> Result<Self, String> {
-        let text = std::fs::read_to_string(path).map_err(|error| format!("the tokens file {}: {error}", path.display()))?;
-        Self::from_text(&text).map_err(|error| format!("the tokens file {}: {error}", path.display()))
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| format!("the tokens file {}: {error}", path.display()))?;
+        Self::from_text(&text)
+            .map_err(|error| format!("the tokens file {}: {error}", path.display()))
     }
 
     /// The same from the file's text.
@@ -41,8 +46,15 @@ impl Tokens {
             let mut words = line.split_whitespace();
             match (words.next(), words.next(), words.next()) {
                 (None, ..) => {}
-                (Some(owner), Some(token), None) if owner.len() <= 128 => this.known.push((owner.to_owned(), hash(token))),
-                _ => return Err(format!("line {}: a line is `OWNER TOKEN`, the owner at most 128 bytes long", i + 1)),
+                (Some(owner), Some(token), None) if owner.len() <= 128 => {
+                    this.known.push((owner.to_owned(), hash(token)))
+                }
+                _ => {
+                    return Err(format!(
+                        "line {}: a line is `OWNER TOKEN`, the owner at most 128 bytes long",
+                        i + 1
+                    ));
+                }
             }
         }
         if this.known.is_empty() {
@@ -80,7 +92,9 @@ mod tests {
 
     #[test]
     fn reads_owners_and_tokens() {
-        let tokens = Tokens::from_text("# comment\nalice secret-a\n\n bob\tsecret-b # his\nalice second\n").unwrap();
+        let tokens =
+            Tokens::from_text("# comment\nalice secret-a\n\n bob\tsecret-b # his\nalice second\n")
+                .unwrap();
         assert_eq!(tokens.owner("secret-a"), Some("alice"));
         assert_eq!(tokens.owner("second"), Some("alice"));
         assert_eq!(tokens.owner("secret-b"), Some("bob"));

@@ -1,4 +1,5 @@
-//! Messages in the shape of chat completions, which the HTTP interface speaks, and what the model sees of them.
+//! Messages in the shape of chat completions, which the HTTP interface speaks, and what the model
+//! sees of them.
 
 use std::collections::HashSet;
 
@@ -78,7 +79,9 @@ impl ChatRole {
     }
 
     pub(crate) fn from_name(name: &str) -> Option<Self> {
-        [Self::System, Self::User, Self::Assistant, Self::Tool].into_iter().find(|role| role.name() == name)
+        [Self::System, Self::User, Self::Assistant, Self::Tool]
+            .into_iter()
+            .find(|role| role.name() == name)
     }
 }
 
@@ -104,7 +107,8 @@ impl Sent {
         match (serde_json::from_str::<String>(self.content.get()), image) {
             (Err(_), None) => self.content.clone(),
             (Err(_), Some(image)) => {
-                let mut blocks: Vec<Value> = serde_json::from_str(self.content.get()).unwrap_or_default();
+                let mut blocks: Vec<Value> =
+                    serde_json::from_str(self.content.get()).unwrap_or_default();
                 blocks.push(image);
                 raw(&blocks)
             }
@@ -152,20 +156,33 @@ pub(crate) fn text_of(content: &RawValue) -> Option<String> {
         return Some(text);
     }
     let blocks: Vec<Block> = serde_json::from_str(content.get()).ok()?;
-    let texts: Vec<String> = blocks.into_iter().filter(|block| block.kind == "text").filter_map(|block| block.text).collect();
+    let texts: Vec<String> = blocks
+        .into_iter()
+        .filter(|block| block.kind == "text")
+        .filter_map(|block| block.text)
+        .collect();
     (!texts.is_empty()).then(|| texts.join("\n"))
 }
 
-/// An image block of base64 data whose type its first bytes tell; `None` for a type that the API does not take.
+/// An image block of base64 data whose type its first bytes tell; `None` for a type that the API
+/// does not take.
 fn image_block(data: &str) -> Option<Value> {
     let data = data.split_once(";base64,").map_or(data, |(_, data)| data);
-    let types = [("iVBOR", "image/png"), ("/9j/", "image/jpeg"), ("R0lGOD", "image/gif"), ("UklGR", "image/webp")];
+    let types = [
+        ("iVBOR", "image/png"),
+        ("/9j/", "image/jpeg"),
+        ("R0lGOD", "image/gif"),
+        ("UklGR", "image/webp"),
+    ];
     let (_, media_type) = types.into_iter().find(|(start, _)| data.starts_with(start))?;
-    Some(json!({"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}))
+    Some(
+        json!({"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}),
+    )
 }
 
-/// The conversation that the model sees of these messages: JSON objects with commas between. It is always one that the API takes: a call
-/// without a result is left out, and so is a result without a call.
+/// The conversation that the model sees of these messages: JSON objects with commas between. It is
+/// always one that the API takes: a call without a result is left out, and so is a result without a
+/// call.
 pub(crate) fn transcript_of(messages: &[ChatMessage], system_messages: bool) -> String {
     let mut out: Vec<Value> = Vec::new();
     let mut rest = messages.iter().peekable();
@@ -181,11 +198,17 @@ pub(crate) fn transcript_of(messages: &[ChatMessage], system_messages: bool) -> 
                 push_assistant(&mut out, message, content, &results);
             }
             ChatRole::System | ChatRole::User | ChatRole::Tool => {
-                let role = if message.role == ChatRole::System && system_messages { "system" } else { "user" };
+                let role = if message.role == ChatRole::System && system_messages {
+                    "system"
+                } else {
+                    "user"
+                };
                 match (content, image) {
                     (Some(text), None) => out.push(json!({"role": role, "content": text})),
                     (None, Some(image)) => out.push(json!({"role": role, "content": [image]})),
-                    (Some(text), Some(image)) => out.push(json!({"role": role, "content": [{"type": "text", "text": text}, image]})),
+                    (Some(text), Some(image)) => out.push(
+                        json!({"role": role, "content": [{"type": "text", "text": text}, image]}),
+                    ),
                     (None, None) => {}
                 }
             }
@@ -196,14 +219,24 @@ pub(crate) fn transcript_of(messages: &[ChatMessage], system_messages: bool) -> 
 }
 
 /// An assistant message, and the user message with the results of its calls.
-fn push_assistant(out: &mut Vec<Value>, message: &ChatMessage, content: Option<&str>, results: &[&ChatMessage]) {
+fn push_assistant(
+    out: &mut Vec<Value>,
+    message: &ChatMessage,
+    content: Option<&str>,
+    results: &[&ChatMessage],
+) {
     let text = content.map(|text| json!({"type": "text", "text": text}));
     let (mut blocks, mut answers, mut seen) = (Vec::from_iter(text), Vec::new(), HashSet::new());
     for call in message.tool_calls.iter().flatten() {
         let result = results.iter().find(|result| result.tool_call_id.as_ref() == Some(&call.id));
-        let input = serde_json::from_str::<Value>(&call.function.arguments).ok().filter(Value::is_object);
-        let (Some(result), Some(input), true) = (result, input, seen.insert(&call.id)) else { continue };
-        blocks.push(json!({"type": "tool_use", "id": call.id, "name": call.function.name, "input": input}));
+        let input =
+            serde_json::from_str::<Value>(&call.function.arguments).ok().filter(Value::is_object);
+        let (Some(result), Some(input), true) = (result, input, seen.insert(&call.id)) else {
+            continue;
+        };
+        blocks.push(
+            json!({"type": "tool_use", "id": call.id, "name": call.function.name, "input": input}),
+        );
         let text = result.content.as_deref().filter(|text| !text.is_empty());
         answers.push(match text {
             Some(text) => json!({"type": "tool_result", "tool_use_id": call.id, "content": text}),
@@ -239,7 +272,8 @@ mod tests {
             {"role": "tool", "tool_call_id": "a", "content": "1"},
             {"role": "assistant", "content": "It is 1."},
         ]));
-        let json: Value = serde_json::from_str(&format!("[{}]", transcript_of(&state, false))).unwrap();
+        let json: Value =
+            serde_json::from_str(&format!("[{}]", transcript_of(&state, false))).unwrap();
         let expected = json!([
             {"role": "user", "content": "sum"},
             {"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "sum", "input": {"a": 1}}]},
@@ -257,7 +291,8 @@ mod tests {
             {"role": "assistant", "tool_calls": [{"id": "x", "function": {"name": "f", "arguments": "{}"}}]},
             {"role": "user", "base64_image": "iVBORw0KGgo="},
         ]));
-        let json: Value = serde_json::from_str(&format!("[{}]", transcript_of(&state, false))).unwrap();
+        let json: Value =
+            serde_json::from_str(&format!("[{}]", transcript_of(&state, false))).unwrap();
         assert_eq!(json[0], json!({"role": "user", "content": "Be kind."}));
         assert_eq!(json[1]["content"][0]["source"]["media_type"], "image/png");
         assert_eq!(json.as_array().unwrap().len(), 2);

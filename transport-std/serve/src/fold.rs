@@ -46,16 +46,31 @@ impl Chat {
             }
             "agent.tool_use" => {
                 self.flush_results();
-                let (name, input) = (seen.name.unwrap_or_default().into_owned(), seen.input.map_or("{}", |input| input.get()));
+                let (name, input) = (
+                    seen.name.unwrap_or_default().into_owned(),
+                    seen.input.map_or("{}", |input| input.get()),
+                );
                 // The event's id is as good as the model's, and unique in the session.
                 self.calls.push(ToolCall::new(seen.id.into_owned(), name, input.to_owned()));
             }
             "agent.tool_result" => {
                 self.flush_reply();
                 let tool_call_id = seen.tool_use_id.map(std::borrow::Cow::into_owned);
-                let place = self.order.iter().position(|id| Some(id) == tool_call_id.as_ref()).unwrap_or(usize::MAX);
+                let place = self
+                    .order
+                    .iter()
+                    .position(|id| Some(id) == tool_call_id.as_ref())
+                    .unwrap_or(usize::MAX);
                 let content = Some(seen.content.and_then(text_of).unwrap_or_default());
-                self.results.push((place, ChatMessage { role: ChatRole::Tool, content, tool_call_id, ..ChatMessage::default() }));
+                self.results.push((
+                    place,
+                    ChatMessage {
+                        role: ChatRole::Tool,
+                        content,
+                        tool_call_id,
+                        ..ChatMessage::default()
+                    },
+                ));
             }
             // The end of a request comes behind its reply; that of the results behind all of them.
             "span.model_request_end" => self.flush_reply(),
@@ -85,7 +100,12 @@ impl Chat {
         let content = self.text.take();
         if content.is_some() || tool_calls.is_some() {
             self.flush_results();
-            self.push(&ChatMessage { role: ChatRole::Assistant, content, tool_calls, ..ChatMessage::default() });
+            self.push(&ChatMessage {
+                role: ChatRole::Assistant,
+                content,
+                tool_calls,
+                ..ChatMessage::default()
+            });
         }
     }
 

@@ -1,4 +1,5 @@
-//! The run of a turn: the only module that knows [`Run`]. It reports [`Fact`]s and goes on only as far as it is allowed.
+//! The run of a turn: the only module that knows [`Run`]. It reports [`Fact`]s and goes on only as
+//! far as it is allowed.
 
 use core::time::Duration;
 use std::collections::{HashMap, VecDeque};
@@ -15,7 +16,10 @@ use uuid::Uuid;
 
 use crate::agent::{Agent, Kind, Session};
 use crate::chat::raw;
-use crate::engine::{CallState, Document, End, ErrorDetail, Fact, NewCall, Patch, Reply, Stop, Then, Usage, blocks_of};
+use crate::engine::{
+    CallState, Document, End, ErrorDetail, Fact, NewCall, Patch, Reply, Stop, Then, Usage,
+    blocks_of,
+};
 
 /// How long tools may go on after a cancel.
 const GRACE: Duration = Duration::from_secs(1);
@@ -58,15 +62,18 @@ impl Runner {
         watcher: Arc<dyn Watcher>,
     ) -> Self {
         match &agent.kind {
-            Kind::Run(build) => match Loop::new(build(session), transcript, document, results, watcher) {
-                Ok(this) => Self::Loop(Box::new(this)),
-                Err(error) => Self::Broken(Some(detail(&error))),
-            },
+            Kind::Run(build) => {
+                match Loop::new(build(session), transcript, document, results, watcher) {
+                    Ok(this) => Self::Loop(Box::new(this)),
+                    Err(error) => Self::Broken(Some(detail(&error))),
+                }
+            }
             Kind::Function(answer) => Self::Function(Function::new(Arc::clone(answer), transcript)),
         }
     }
 
-    /// The next thing that happens; for ever pending while nothing may happen. May be dropped and called again.
+    /// The next thing that happens; for ever pending while nothing may happen. May be dropped and
+    /// called again.
     pub(crate) async fn next(&mut self) -> Fact {
         match self {
             Self::Loop(this) => this.next().await,
@@ -150,7 +157,8 @@ impl Runner {
 /// Whether the run may be driven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Not before somebody says so: what came before is not stored, or all that is left waits for answers.
+    /// Not before somebody says so: what came before is not stored, or all that is left waits for
+    /// answers.
     Held,
     /// Yes.
     Goes,
@@ -231,7 +239,13 @@ impl Loop {
         for (i, call) in active.into_iter().flat_map(|active| &active.calls).enumerate() {
             let is_done = call.state == CallState::Done;
             let is_suspended = call.state == CallState::Waiting;
-            this.calls.push(Known { id: call.id.clone(), starts: false, is_done: false, is_suspended, answers: 0 });
+            this.calls.push(Known {
+                id: call.id.clone(),
+                starts: false,
+                is_done: false,
+                is_suspended,
+                answers: 0,
+            });
             if let Some((content, is_error)) = results.get(&i).filter(|_| is_done) {
                 this.run.answer_json(&call.id, content.get(), *is_error)?;
                 this.calls[i].is_done = true;
@@ -286,7 +300,10 @@ impl Loop {
             Ok(Some(event)) => match event {
                 Event::Request { .. } => {
                     self.watcher.model_request();
-                    self.reply = Incoming { event: format!("evt_{}", Uuid::now_v7().simple()), ..Incoming::default() };
+                    self.reply = Incoming {
+                        event: format!("evt_{}", Uuid::now_v7().simple()),
+                        ..Incoming::default()
+                    };
                     return;
                 }
                 Event::Text { index, text } => {
@@ -314,7 +331,10 @@ impl Loop {
 
     /// The next request waits until all results are stored.
     fn hold_if_done(&mut self) {
-        if !self.is_cancelled && self.phase == Phase::Goes && self.calls.iter().all(|call| call.is_done) {
+        if !self.is_cancelled
+            && self.phase == Phase::Goes
+            && self.calls.iter().all(|call| call.is_done)
+        {
             self.phase = Phase::Held;
         }
     }
@@ -324,16 +344,18 @@ impl Loop {
         let is_last = self.run.outcome().is_some();
         let usage = self.run.machine().turn_usage();
         let (mut texts, mut text_blocks, mut has_thinking) = (Vec::new(), Vec::new(), false);
-        let content = self.run.machine().last_message().and_then(|message| message.value().member("content"));
+        let content =
+            self.run.machine().last_message().and_then(|message| message.value().member("content"));
         for block in content.unwrap_or_default().elements() {
             match Block::new(block) {
                 Block::Text(text) => {
                     texts.push(text.text().to_string());
                     text_blocks.push(json_of(block));
                 }
-                _ if block
-                    .member("type")
-                    .is_some_and(|kind| kind.as_text().is_some_and(|kind| kind == *"thinking" || kind == *"redacted_thinking")) =>
+                _ if block.member("type").is_some_and(|kind| {
+                    kind.as_text()
+                        .is_some_and(|kind| kind == *"thinking" || kind == *"redacted_thinking")
+                }) =>
                 {
                     has_thinking = true;
                 }
@@ -354,14 +376,25 @@ impl Loop {
         let calls = self.new_calls(then == Then::More);
         self.calls = calls
             .iter()
-            .map(|call| Known { id: call.id.clone(), starts: call.starts, is_done: false, is_suspended: call.needs_approval, answers: 0 })
+            .map(|call| Known {
+                id: call.id.clone(),
+                starts: call.starts,
+                is_done: false,
+                is_suspended: call.needs_approval,
+                answers: 0,
+            })
             .collect();
         for call in calls.iter().filter(|call| call.needs_approval) {
             self.gate.decide(&call.id, Decision::Suspend);
         }
-        let frame = if then == Then::More { self.run.snapshot().ok().and_then(|json| frame_of(&json)) } else { None };
+        let frame = if then == Then::More {
+            self.run.snapshot().ok().and_then(|json| frame_of(&json))
+        } else {
+            None
+        };
         if then != Then::More {
-            // What was asked for and will not run is answered, so that the next turn finds a valid conversation.
+            // What was asked for and will not run is answered, so that the next turn finds a valid
+            // conversation.
             let _ = self.run.close_open_calls();
             self.phase = Phase::Over;
         } else if self.calls.is_empty() && !self.is_cancelled {
@@ -395,9 +428,18 @@ impl Loop {
             let tool = self.run.definition(&call).filter(|_| may_run);
             let needs_approval = tool.is_some_and(|tool| tool.requires_approval);
             // Those that others may keep waiting store their start when it comes.
-            let starts = tool.is_some_and(|tool| tool.serial.is_none() && tool.runnable) && !needs_approval && i < self.run.concurrency();
+            let starts = tool.is_some_and(|tool| tool.serial.is_none() && tool.runnable)
+                && !needs_approval
+                && i < self.run.concurrency();
             let idempotent = tool.is_some_and(|tool| tool.idempotent);
-            NewCall { id: call.id.to_string(), name, input: json_of(call.input), needs_approval, idempotent, starts }
+            NewCall {
+                id: call.id.to_string(),
+                name,
+                input: json_of(call.input),
+                needs_approval,
+                idempotent,
+                starts,
+            }
         });
         new.collect()
     }
@@ -406,17 +448,22 @@ impl Loop {
     fn over(&mut self) {
         match self.run.outcome() {
             Some(Outcome::NeedsAnswer) if !self.is_cancelled => self.suspended(),
-            Some(Outcome::Limit(Limit::Transcript)) => self.failed_with("transcript_full", "the conversation is too long for the agent"),
+            Some(Outcome::Limit(Limit::Transcript)) => {
+                self.failed_with("transcript_full", "the conversation is too long for the agent")
+            }
             Some(Outcome::Limit(_)) => {
                 let text = self.run.message().map(|message| message.text()).unwrap_or_default();
                 let fact = self.ended(End::Stop(Stop::MaxIterations, text));
                 self.facts.push_back(fact);
             }
-            Some(Outcome::Broken) => self.failed_with("reply_broken", "the model's reply broke off"),
+            Some(Outcome::Broken) => {
+                self.failed_with("reply_broken", "the model's reply broke off")
+            }
             _ => {
                 let text = core::mem::take(&mut self.reply.text);
                 let text = text.trim_end();
-                let partial = (!text.is_empty()).then(|| (core::mem::take(&mut self.reply.event), text.to_owned()));
+                let partial = (!text.is_empty())
+                    .then(|| (core::mem::take(&mut self.reply.event), text.to_owned()));
                 let fact = self.ended(End::Cancelled { partial });
                 self.facts.push_back(fact);
             }
@@ -477,7 +524,12 @@ impl Loop {
 
     /// What is new in a conversation.
     fn patch(&mut self, conversation: String) -> Option<Patch> {
-        let same = self.transcript.bytes().zip(conversation.bytes()).take_while(|(old, new)| old == new).count();
+        let same = self
+            .transcript
+            .bytes()
+            .zip(conversation.bytes())
+            .take_while(|(old, new)| old == new)
+            .count();
         let from = conversation.floor_char_boundary(same);
         if from == conversation.len() && from == self.transcript.len() {
             return None;
@@ -595,12 +647,20 @@ fn detail(error: &Error) -> ErrorDetail {
     let kind = |kind: &str| kind.to_owned();
     match error {
         Error::Api(failure) => ErrorDetail {
-            kind: if failure.kind.is_empty() { failure.error.kind.name().to_owned() } else { failure.kind.clone() },
+            kind: if failure.kind.is_empty() {
+                failure.error.kind.name().to_owned()
+            } else {
+                failure.kind.clone()
+            },
             message: failure.message.clone(),
             status: Some(failure.error.status),
         },
-        Error::Transport(_) => ErrorDetail { kind: kind("connection_error"), message: error.to_string(), status: None },
-        Error::Protocol(_) => ErrorDetail { kind: kind("protocol_error"), message: error.to_string(), status: None },
+        Error::Transport(_) => {
+            ErrorDetail { kind: kind("connection_error"), message: error.to_string(), status: None }
+        }
+        Error::Protocol(_) => {
+            ErrorDetail { kind: kind("protocol_error"), message: error.to_string(), status: None }
+        }
         _ => ErrorDetail { kind: kind("agent_error"), message: error.to_string(), status: None },
     }
 }
@@ -620,15 +680,21 @@ enum Answering {
 }
 
 impl Function {
-    fn new(answer: Arc<dyn Fn(String) -> BoxFuture<'static, Result<String, String>> + Send + Sync>, transcript: &str) -> Self {
+    fn new(
+        answer: Arc<dyn Fn(String) -> BoxFuture<'static, Result<String, String>> + Send + Sync>,
+        transcript: &str,
+    ) -> Self {
         Self { answer, transcript: transcript.to_owned(), state: Answering::Held }
     }
 
     fn proceed(&mut self) {
         let bytes = self.transcript.as_bytes();
         let last = toolrunner_std::core::message::Messages::new(bytes).last();
-        let content = last.and_then(|message| message.value().member("content")).unwrap_or_default();
-        let text = RawValue::from_string(content.as_json().to_owned()).ok().and_then(|content| crate::chat::text_of(&content));
+        let content =
+            last.and_then(|message| message.value().member("content")).unwrap_or_default();
+        let text = RawValue::from_string(content.as_json().to_owned())
+            .ok()
+            .and_then(|content| crate::chat::text_of(&content));
         self.state = Answering::Goes((self.answer)(text.unwrap_or_default()));
     }
 
@@ -643,13 +709,18 @@ impl Function {
             Answering::Goes(answer) => Some(answer.await),
         };
         self.state = Answering::Over;
-        let Some(answer) = answer else { return Fact::Ended { end: End::Cancelled { partial: None }, patch: None } };
+        let Some(answer) = answer else {
+            return Fact::Ended { end: End::Cancelled { partial: None }, patch: None };
+        };
         match answer {
             Ok(text) => {
-                let blocks = (!text.is_empty()).then(|| raw(&json!([{"type": "text", "text": text}])));
+                let blocks =
+                    (!text.is_empty()).then(|| raw(&json!([{"type": "text", "text": text}])));
                 let patch = blocks.is_some().then(|| {
-                    let patch =
-                        Patch { from: self.transcript.len() as u64, text: format!(",{}", json!({"role": "assistant", "content": text})) };
+                    let patch = Patch {
+                        from: self.transcript.len() as u64,
+                        text: format!(",{}", json!({"role": "assistant", "content": text})),
+                    };
                     self.transcript.push_str(&patch.text);
                     patch
                 });

@@ -6,7 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A point in time: milliseconds since 1970-01-01T00:00:00Z. Displayed and serialized as RFC 3339 in UTC.
+/// A point in time: milliseconds since 1970-01-01T00:00:00Z. Displayed and serialized as RFC 3339
+/// in UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub u64);
 
@@ -37,7 +38,8 @@ impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The formatter refuses years from 10000 on.
         let latest = Duration::from_secs(253_402_300_799);
-        humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(self.0).min(latest)).fmt(f)
+        humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(self.0).min(latest))
+            .fmt(f)
     }
 }
 

@@ -12,5 +12,13 @@ async fn keeps_the_promises() {
         let store = Arc::clone(&store);
         Box::pin(async move { store }) as _
     };
-    suite(Subject { open: Box::new(open), shared: false, crowd: 230, history: 10_000, largest: 16 << 20, rounds: 30 }).await;
+    suite(Subject {
+        open: Box::new(open),
+        shared: false,
+        crowd: 230,
+        history: 10_000,
+        largest: 16 << 20,
+        rounds: 30,
+    })
+    .await;
 }

@@ -1,7 +1,9 @@
-//! The Postgres store keeps the promises of all stores, also when a process is killed or the database is restarted.
+//! The Postgres store keeps the promises of all stores, also when a process is killed or the
+//! database is restarted.
 //!
-//! The environment variable `TOOLRUNNER_TEST_POSTGRES` is the URL of a server without a database, such as `postgres://me:secret@localhost:5432`;
-//! it has empty databases `suite`, `kills` and `errors`. `tests/stores.py` starts one.
+//! The environment variable `TOOLRUNNER_TEST_POSTGRES` is the URL of a server without a database,
+//! such as `postgres://me:secret@localhost:5432`; it has empty databases `suite`, `kills` and
+//! `errors`. `tests/stores.py` starts one.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -22,8 +24,15 @@ async fn open(database: &str) -> Arc<dyn Store> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "needs a Postgres server"]
 async fn keeps_the_promises() {
-    suite(Subject { open: Box::new(|| Box::pin(open("suite"))), shared: true, crowd: 230, history: 10_000, largest: 16 << 20, rounds: 30 })
-        .await;
+    suite(Subject {
+        open: Box::new(|| Box::pin(open("suite"))),
+        shared: true,
+        crowd: 230,
+        history: 10_000,
+        largest: 16 << 20,
+        rounds: 30,
+    })
+    .await;
 }
 
 const NAME: &str = "killed";
@@ -37,8 +46,9 @@ async fn writer() {
     }
 }
 
-/// Two processes write to one database and are killed; in some runs the server is stopped at once and started again, by the command
-/// `TOOLRUNNER_TEST_POSTGRES_RESTART`. `TOOLRUNNER_KILLS` says how often.
+/// Two processes write to one database and are killed; in some runs the server is stopped at once
+/// and started again, by the command `TOOLRUNNER_TEST_POSTGRES_RESTART`. `TOOLRUNNER_KILLS` says
+/// how often.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a Postgres server"]
 async fn survives_kills() {
@@ -70,14 +80,23 @@ async fn survives_kills() {
 #[tokio::test]
 async fn errors_do_not_show_the_password() {
     let refused = [
-        ("postgres://me:hunter2@127.0.0.1:1/none", "Postgres cannot be reached: error connecting to server: Connection refused"),
-        ("postgres://me:hunter2@no-such-host.invalid/none", "Postgres cannot be reached: error connecting to server: "),
+        (
+            "postgres://me:hunter2@127.0.0.1:1/none",
+            "Postgres cannot be reached: error connecting to server: Connection refused",
+        ),
+        (
+            "postgres://me:hunter2@no-such-host.invalid/none",
+            "Postgres cannot be reached: error connecting to server: ",
+        ),
         ("postgres://me:hunter2", "the Postgres URL is not valid"),
         // Characters that would have to be encoded.
         ("postgres://me:hun/ter2@127.0.0.1:1/none", "Postgres"),
         ("postgres://me:hun@hunter2@127.0.0.1:1/none", "Postgres"),
         ("postgres://me:x@127.0.0.1:1/none?hunter2=1", "the Postgres URL is not valid"),
-        ("postgres://me:%hunter2@127.0.0.1:1/none?sslmode=hunter2", "the Postgres URL is not valid"),
+        (
+            "postgres://me:%hunter2@127.0.0.1:1/none?sslmode=hunter2",
+            "the Postgres URL is not valid",
+        ),
         ("host=127.0.0.1 password='hunter2", "the Postgres URL is not valid"),
     ];
     for (url, expected) in refused {
@@ -93,14 +112,21 @@ async fn errors_do_not_show_the_password() {
 #[ignore = "needs a Postgres server"]
 async fn errors_say_what_the_server_says() {
     let error = PostgresStore::connect(&url("missing")).await.unwrap_err().to_string();
-    assert_eq!(error, "Postgres cannot be reached: database \"missing\" does not exist (SQLSTATE 3D000)");
+    assert_eq!(
+        error,
+        "Postgres cannot be reached: database \"missing\" does not exist (SQLSTATE 3D000)"
+    );
     let store = PostgresStore::connect(&url("errors")).await.unwrap();
     assert!(!format!("{store:?}").contains("secret"), "{store:?}");
     store.ready().await.unwrap();
     store.close().await.unwrap();
-    assert_eq!(store.ready().await.unwrap_err().to_string(), "Postgres cannot be reached: the store is closed");
+    assert_eq!(
+        store.ready().await.unwrap_err().to_string(),
+        "Postgres cannot be reached: the store is closed"
+    );
     // A newer version has been here.
-    let (client, connection) = tokio_postgres::connect(&url("errors"), tokio_postgres::NoTls).await.unwrap();
+    let (client, connection) =
+        tokio_postgres::connect(&url("errors"), tokio_postgres::NoTls).await.unwrap();
     let connection = tokio::spawn(connection);
     client.batch_execute("UPDATE toolrunner_schema SET version = 2").await.unwrap();
     let error = PostgresStore::connect(&url("errors")).await.unwrap_err().to_string();
@@ -108,9 +134,17 @@ async fn errors_say_what_the_server_says() {
     assert_eq!(error, expected);
     client.batch_execute("UPDATE toolrunner_schema SET version = 1").await.unwrap();
     // A server that must not write is not ready.
-    let store = PostgresStore::connect(&format!("{}?options=-cdefault_transaction_read_only%3Don", url("errors"))).await.unwrap();
+    let store = PostgresStore::connect(&format!(
+        "{}?options=-cdefault_transaction_read_only%3Don",
+        url("errors")
+    ))
+    .await
+    .unwrap();
     let error = store.ready().await.unwrap_err().to_string();
-    assert_eq!(error, "Postgres: cannot execute INSERT in a read-only transaction (SQLSTATE 25006)");
+    assert_eq!(
+        error,
+        "Postgres: cannot execute INSERT in a read-only transaction (SQLSTATE 25006)"
+    );
     drop(client);
     connection.await.unwrap().unwrap();
 }

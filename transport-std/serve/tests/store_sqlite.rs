@@ -1,4 +1,5 @@
-//! The SQLite store keeps the promises of all stores, also when a process is killed or the file is damaged.
+//! The SQLite store keeps the promises of all stores, also when a process is killed or the file is
+//! damaged.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -12,7 +13,9 @@ use bytes::Bytes;
 use toolrunner_serve::Timestamp;
 use toolrunner_serve::store::conformance::crash::{Plan, kill_writers, write_until_killed};
 use toolrunner_serve::store::conformance::{Subject, suite};
-use toolrunner_serve::store::{Commit, Committed, Holder, NewSession, Part, Record, Row, SqliteStore, Status, Store};
+use toolrunner_serve::store::{
+    Commit, Committed, Holder, NewSession, Part, Record, Row, SqliteStore, Status, Store,
+};
 use uuid::Uuid;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -23,7 +26,15 @@ async fn keeps_the_promises() {
         let path = path.clone();
         Box::pin(async move { Arc::new(SqliteStore::open(path).unwrap()) as Arc<dyn Store> }) as _
     };
-    suite(Subject { open: Box::new(open), shared: true, crowd: 230, history: 10_000, largest: 16 << 20, rounds: 30 }).await;
+    suite(Subject {
+        open: Box::new(open),
+        shared: true,
+        crowd: 230,
+        history: 10_000,
+        largest: 16 << 20,
+        rounds: 30,
+    })
+    .await;
 }
 
 const NAME: &str = "killed";
@@ -99,7 +110,8 @@ fn change(record: &Record, text: &str) -> Commit {
     }
 }
 
-/// A database with 40 commits, none of them in the main file yet; and how long the log was after each.
+/// A database with 40 commits, none of them in the main file yet; and how long the log was after
+/// each.
 async fn written(path: &Path) -> (Uuid, SqliteStore, Vec<u64>) {
     let store = SqliteStore::open(path).unwrap();
     let new = new_session();
@@ -109,13 +121,17 @@ async fn written(path: &Path) -> (Uuid, SqliteStore, Vec<u64>) {
     let mut ends = vec![fs::metadata(&wal).unwrap().len()];
     for number in 1..=40 {
         let now = record(&store, id).await;
-        assert_eq!(store.commit(change(&now, &format!("commit {number};"))).await.unwrap(), Committed::Done);
+        assert_eq!(
+            store.commit(change(&now, &format!("commit {number};"))).await.unwrap(),
+            Committed::Done
+        );
         ends.push(fs::metadata(&wal).unwrap().len());
     }
     (id, store, ends)
 }
 
-/// Copies of the file and its log as they are after a loss of power: the log ends, or holds rubbish, anywhere behind what was synced.
+/// Copies of the file and its log as they are after a loss of power: the log ends, or holds
+/// rubbish, anywhere behind what was synced.
 #[tokio::test]
 async fn opens_what_was_synced_after_a_torn_write() {
     let folder = tempfile::tempdir().unwrap();
@@ -125,8 +141,11 @@ async fn opens_what_was_synced_after_a_torn_write() {
     for (number, end) in ends.iter().enumerate().step_by(3) {
         let end = usize::try_from(*end).unwrap();
         let next = ends.get(number + 1).map_or(end + 5_000, |next| usize::try_from(*next).unwrap());
-        // Cut exactly there, in a frame's head, in a page, and just before the end of the next commit.
-        for (more, is_rubbish) in [(0, false), (9, false), (2_000, false), (next - end - 1, false), (2_000, true)] {
+        // Cut exactly there, in a frame's head, in a page, and just before the end of the next
+        // commit.
+        for (more, is_rubbish) in
+            [(0, false), (9, false), (2_000, false), (next - end - 1, false), (2_000, true)]
+        {
             let copy = folder.path().join(format!("copy-{number}-{more}-{is_rubbish}.db"));
             fs::write(&copy, &whole).unwrap();
             let mut log = log[..(end + more).min(log.len())].to_vec();
@@ -137,7 +156,12 @@ async fn opens_what_was_synced_after_a_torn_write() {
             fs::write(copy.with_extension("db-wal"), log).unwrap();
             let store = SqliteStore::open(&copy).unwrap();
             let now = record(&store, id).await;
-            assert_eq!((now.version, now.head), (number as u64 + 1, number as u64), "{}", copy.display());
+            assert_eq!(
+                (now.version, now.head),
+                (number as u64 + 1, number as u64),
+                "{}",
+                copy.display()
+            );
             let rows = store.rows(id, 0, 100, usize::MAX, Part::Events).await.unwrap();
             assert_eq!(rows.len(), number);
             // It goes on from there.
@@ -151,7 +175,8 @@ async fn opens_what_was_synced_after_a_torn_write() {
     store.close().await.unwrap();
 }
 
-/// A database that lost a part of its main file, or has rubbish in it, is refused; it does not pretend that sessions never existed.
+/// A database that lost a part of its main file, or has rubbish in it, is refused; it does not
+/// pretend that sessions never existed.
 #[tokio::test]
 async fn refuses_a_damaged_file() {
     let folder = tempfile::tempdir().unwrap();
@@ -165,7 +190,11 @@ async fn refuses_a_damaged_file() {
     for (name, bytes, expected) in [
         ("half", half, "database disk image is malformed"),
         ("rubbish", rubbish, "file is not a database"),
-        ("text", b"these are notes, and nobody wants to lose them".repeat(100), "file is not a database"),
+        (
+            "text",
+            b"these are notes, and nobody wants to lose them".repeat(100),
+            "file is not a database",
+        ),
     ] {
         let copy = folder.path().join(name);
         fs::write(&copy, &bytes).unwrap();
@@ -193,10 +222,16 @@ async fn refuses_what_is_not_its_own() {
     let newer = "a newer version of this program wrote it (its schema is 2, this version knows 1)";
     assert_eq!(refused(&path), format!("the SQLite database {name} cannot be opened: {newer}"));
     connection.pragma_update(None, "application_id", 7).unwrap();
-    assert_eq!(refused(&path), format!("the SQLite database {name} cannot be opened: it belongs to another program"));
+    assert_eq!(
+        refused(&path),
+        format!("the SQLite database {name} cannot be opened: it belongs to another program")
+    );
 
     let missing = folder.path().join("no/such/folder.db");
-    let text = format!("the SQLite database {} cannot be opened: No such file or directory (os error 2)", missing.display());
+    let text = format!(
+        "the SQLite database {} cannot be opened: No such file or directory (os error 2)",
+        missing.display()
+    );
     assert_eq!(refused(&missing), text);
     assert!(refused(folder.path()).ends_with("(os error 17)"), "{}", refused(folder.path()));
 }
@@ -211,7 +246,12 @@ async fn files_are_for_their_owner() {
     store.create(new_session()).await.unwrap();
     for file in fs::read_dir(folder.path()).unwrap() {
         let file = file.unwrap();
-        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{}", file.path().display());
+        assert_eq!(
+            file.metadata().unwrap().permissions().mode() & 0o777,
+            0o600,
+            "{}",
+            file.path().display()
+        );
     }
     store.close().await.unwrap();
     // What the owner has chosen stays.
@@ -250,11 +290,15 @@ async fn two_busy_processes_share_the_file() {
     for task in tasks {
         let (count, longest) = task.await.unwrap();
         println!("{count} commits, the longest took {longest:?}");
-        assert!(count > 0 && longest < Duration::from_secs(5), "{count} commits, the longest took {longest:?}");
+        assert!(
+            count > 0 && longest < Duration::from_secs(5),
+            "{count} commits, the longest took {longest:?}"
+        );
     }
 }
 
-/// Commits in a second by 1, 8 and 32 clients. Printed, not judged: `cargo test --release --test store_sqlite -- --ignored --nocapture figures`.
+/// Commits in a second by 1, 8 and 32 clients. Printed, not judged: `cargo test --release --test
+/// store_sqlite -- --ignored --nocapture figures`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "measures"]
 async fn figures() {
@@ -290,7 +334,10 @@ async fn figures() {
                 total += task.await.unwrap();
             }
             let way = if is_shared { "together" } else { "one by one" };
-            println!("{clients:>2} clients, {way:>10}: {:>6.0} commits/s", f64::from(total) / start.elapsed().as_secs_f64());
+            println!(
+                "{clients:>2} clients, {way:>10}: {:>6.0} commits/s",
+                f64::from(total) / start.elapsed().as_secs_f64()
+            );
         }
     }
 }

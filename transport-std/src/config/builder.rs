@@ -12,7 +12,10 @@ use toolrunner_core::json;
 use toolrunner_core::policy::RetryPolicy;
 use toolrunner_core::wire::{BaseUrl, base_of};
 
-use super::{DEFAULT_API_VERSION, DEFAULT_BASE_URL, DEFAULT_MAX_RETRIES, Header, Secret, Settings, SetupError};
+use super::{
+    DEFAULT_API_VERSION, DEFAULT_BASE_URL, DEFAULT_MAX_RETRIES, Header, Secret, Settings,
+    SetupError,
+};
 #[cfg(feature = "proxy")]
 use crate::http::Proxies;
 use crate::http::{HttpSettings, HttpTransport, RootCertificate, Timeouts, rustls};
@@ -20,9 +23,20 @@ use crate::http::{HttpSettings, HttpTransport, RootCertificate, Timeouts, rustls
 const PATH: &str = "/v1/messages";
 /// What a query need not escape (RFC 3986, unreserved).
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// Headers that belong to the transport: they say where a message ends, or what the connection does next.
-const NOT_SETTABLE: [&str; 10] =
-    ["connection", "content-length", "expect", "host", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
+/// Headers that belong to the transport: they say where a message ends, or what the connection does
+/// next.
+const NOT_SETTABLE: [&str; 10] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
 /// Headers whose values are secret though nobody says so.
 const SECRET: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "x-api-key"];
 
@@ -51,7 +65,8 @@ enum Credential {
 }
 
 impl ClientBuilder {
-    /// The defaults: the provider's own server, API version `2023-06-01`, 2 retries, 5 s to connect, 600 s between two reads.
+    /// The defaults: the provider's own server, API version `2023-06-01`, 2 retries, 5 s to
+    /// connect, 600 s between two reads.
     pub fn new() -> Self {
         Self {
             base_url: None,
@@ -69,16 +84,20 @@ impl ClientBuilder {
         }
     }
 
-    /// The defaults and `ANTHROPIC_API_KEY`, `ANTHROPIC_AUTH_TOKEN`, `ANTHROPIC_BASE_URL`. An empty variable counts as unset, white
-    /// space around a value as not there. With key and token both set, the key is used, and a warning logged.
+    /// The defaults and `ANTHROPIC_API_KEY`, `ANTHROPIC_AUTH_TOKEN`, `ANTHROPIC_BASE_URL`. An empty
+    /// variable counts as unset, white space around a value as not there. With key and token both
+    /// set, the key is used, and a warning logged.
     ///
     /// # Errors
-    /// If one of them is no UTF-8. That none is set is an error of [`settings`](Self::settings) only.
+    /// If one of them is no UTF-8. That none is set is an error of [`settings`](Self::settings)
+    /// only.
     pub fn from_env() -> Result<Self, SetupError> {
         Self::from_variables(|name| env::var_os(name))
     }
 
-    pub(super) fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, SetupError> {
+    pub(super) fn from_variables(
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, SetupError> {
         let read = |name: &'static str| match variable(name).map(OsString::into_string) {
             None => Ok(None),
             Some(Ok(value)) => Ok(Some(value.trim().to_owned()).filter(|value| !value.is_empty())),
@@ -86,16 +105,22 @@ impl ClientBuilder {
         };
         let mut builder = Self::new();
         builder.base_url = read("ANTHROPIC_BASE_URL")?;
-        let (key, token) = (read("ANTHROPIC_API_KEY")?.map(Secret::from), read("ANTHROPIC_AUTH_TOKEN")?.map(Secret::from));
+        let (key, token) = (
+            read("ANTHROPIC_API_KEY")?.map(Secret::from),
+            read("ANTHROPIC_AUTH_TOKEN")?.map(Secret::from),
+        );
         if key.is_some() && token.is_some() {
-            tracing::warn!("ANTHROPIC_API_KEY and ANTHROPIC_AUTH_TOKEN are both set; the key is used");
+            tracing::warn!(
+                "ANTHROPIC_API_KEY and ANTHROPIC_AUTH_TOKEN are both set; the key is used"
+            );
         }
         builder.credential = key.map(Credential::ApiKey).or_else(|| token.map(Credential::Token));
         Ok(builder)
     }
 
-    /// The server: `https://host`, with a port and a path if it has them. Requests go to `/v1/messages` below it. A `/v1` or
-    /// `/v1/messages` at its end, as many gateways give it, is left out, and so is a slash.
+    /// The server: `https://host`, with a port and a path if it has them. Requests go to
+    /// `/v1/messages` below it. A `/v1` or `/v1/messages` at its end, as many gateways give it, is
+    /// left out, and so is a slash.
     #[must_use]
     pub fn base_url(mut self, url: impl Into<String>) -> Self {
         self.base_url = Some(url.into());
@@ -105,14 +130,19 @@ impl ClientBuilder {
     /// A key, sent as `x-api-key`. In place of any credential said before; an empty one is none.
     #[must_use]
     pub fn api_key(mut self, key: impl Into<Secret>) -> Self {
-        self.credential = Some(key.into()).filter(|secret: &Secret| !secret.reveal().is_empty()).map(Credential::ApiKey);
+        self.credential = Some(key.into())
+            .filter(|secret: &Secret| !secret.reveal().is_empty())
+            .map(Credential::ApiKey);
         self
     }
 
-    /// A token, sent as `authorization: Bearer`. In place of any credential said before; an empty one is none.
+    /// A token, sent as `authorization: Bearer`. In place of any credential said before; an empty
+    /// one is none.
     #[must_use]
     pub fn auth_token(mut self, token: impl Into<Secret>) -> Self {
-        self.credential = Some(token.into()).filter(|secret: &Secret| !secret.reveal().is_empty()).map(Credential::Token);
+        self.credential = Some(token.into())
+            .filter(|secret: &Secret| !secret.reveal().is_empty())
+            .map(Credential::Token);
         self
     }
 
@@ -130,10 +160,15 @@ impl ClientBuilder {
         self
     }
 
-    /// An extra header. It takes the place of one of the same name, also of those that are sent anyway.
+    /// An extra header. It takes the place of one of the same name, also of those that are sent
+    /// anyway.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.headers.push(Header { name: name.into(), value: value.into().into(), is_secret: false });
+        self.headers.push(Header {
+            name: name.into(),
+            value: value.into().into(),
+            is_secret: false,
+        });
         self
     }
 
@@ -165,8 +200,9 @@ impl ClientBuilder {
         self
     }
 
-    /// The longest wait before a request is sent again that a server may ask for by `retry-after`. A longer one is cut to this, and the
-    /// request is then sent again as usual, counted as a retry. Zero ignores what servers ask for. Default: 60 s.
+    /// The longest wait before a request is sent again that a server may ask for by `retry-after`.
+    /// A longer one is cut to this, and the request is then sent again as usual, counted as a
+    /// retry. Zero ignores what servers ask for. Default: 60 s.
     #[must_use]
     pub const fn retry_after_cap(mut self, cap: Duration) -> Self {
         self.retry_after_cap = cap;
@@ -180,15 +216,16 @@ impl ClientBuilder {
         self
     }
 
-    /// How long nothing may come, be it the reply's head or the next piece of its body. Default: 600 s.
+    /// How long nothing may come, be it the reply's head or the next piece of its body. Default:
+    /// 600 s.
     #[must_use]
     pub const fn read_timeout(mut self, limit: Duration) -> Self {
         self.timeouts.read = Some(limit);
         self
     }
 
-    /// How long a reply may come without progress: pings, comments and events of unknown types do not count. Default: 600 s. See
-    /// [`HttpSettings::progress_timeout`].
+    /// How long a reply may come without progress: pings, comments and events of unknown types do
+    /// not count. Default: 600 s. See [`HttpSettings::progress_timeout`].
     #[must_use]
     pub const fn progress_timeout(mut self, limit: Duration) -> Self {
         self.timeouts.progress = Some(limit);
@@ -217,8 +254,9 @@ impl ClientBuilder {
         self
     }
 
-    /// A TLS configuration of the caller's own, for client certificates, other roots or another verifier. It decides alone who is
-    /// trusted, so it cannot be combined with [`add_root_certificate`](Self::add_root_certificate). Without ALPN protocols it gets this
+    /// A TLS configuration of the caller's own, for client certificates, other roots or another
+    /// verifier. It decides alone who is trusted, so it cannot be combined with
+    /// [`add_root_certificate`](Self::add_root_certificate). Without ALPN protocols it gets this
     /// crate's.
     ///
     /// ```no_run
@@ -236,8 +274,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Something else to carry the requests: a script, or a transport shared with other clients. Proxies, TLS and idle connections are
-    /// then its own affair, and what was said of them here has no effect; the other time-outs that were said here count.
+    /// Something else to carry the requests: a script, or a transport shared with other clients.
+    /// Proxies, TLS and idle connections are then its own affair, and what was said of them here
+    /// has no effect; the other time-outs that were said here count.
     #[must_use]
     pub fn transport(mut self, transport: HttpTransport) -> Self {
         self.transport = Some(transport);
@@ -247,13 +286,19 @@ impl ClientBuilder {
     /// Checks all of it.
     ///
     /// # Errors
-    /// The first thing that is wrong. Without a credential and a base URL: [`SetupError::NoCredential`].
+    /// The first thing that is wrong. Without a credential and a base URL:
+    /// [`SetupError::NoCredential`].
     pub fn settings(self) -> Result<Settings, SetupError> {
-        if self.credential.is_none() && self.base_url.is_none() && !self.headers.iter().any(Header::is_credential) {
+        if self.credential.is_none()
+            && self.base_url.is_none()
+            && !self.headers.iter().any(Header::is_credential)
+        {
             return Err(SetupError::NoCredential);
         }
         if self.http.tls.is_some() && !self.http.root_certificates.is_empty() {
-            return Err(SetupError::Tls("has its own roots: add the root certificate to it, not to the client"));
+            return Err(SetupError::Tls(
+                "has its own roots: add the root certificate to it, not to the client",
+            ));
         }
         let transport = match &self.transport {
             Some(transport) => transport.clone(),
@@ -284,19 +329,28 @@ impl ClientBuilder {
     }
 
     fn all_headers(&self) -> Result<Vec<Header>, SetupError> {
-        let plain = |name: &str, value: String| Header { name: name.to_owned(), value: value.into(), is_secret: false };
-        let mut all = vec![plain("content-type", "application/json".to_owned()), plain("anthropic-version", self.api_version.clone())];
+        let plain = |name: &str, value: String| Header {
+            name: name.to_owned(),
+            value: value.into(),
+            is_secret: false,
+        };
+        let mut all = vec![
+            plain("content-type", "application/json".to_owned()),
+            plain("anthropic-version", self.api_version.clone()),
+        ];
         if !self.betas.is_empty() {
             all.push(plain("anthropic-beta", self.betas.join(",")));
         }
         all.extend(self.credential.as_ref().map(Credential::header).transpose()?);
         for extra in &self.headers {
-            let name = HeaderName::from_bytes(extra.name.as_bytes()).map_err(|_| SetupError::HeaderName(extra.name.clone()))?;
+            let name = HeaderName::from_bytes(extra.name.as_bytes())
+                .map_err(|_| SetupError::HeaderName(extra.name.clone()))?;
             if NOT_SETTABLE.contains(&name.as_str()) {
                 return Err(SetupError::HeaderName(extra.name.clone()));
             }
             let is_secret = extra.is_secret || SECRET.contains(&name.as_str());
-            let extra = Header { name: name.as_str().to_owned(), value: extra.value.clone(), is_secret };
+            let extra =
+                Header { name: name.as_str().to_owned(), value: extra.value.clone(), is_secret };
             match all.iter_mut().find(|header| header.name == extra.name) {
                 Some(same) => *same = extra,
                 None => all.push(extra),
@@ -319,7 +373,9 @@ impl Credential {
     fn header(&self) -> Result<Header, SetupError> {
         let (name, value, which) = match self {
             Self::ApiKey(key) => ("x-api-key", key.clone(), "API key"),
-            Self::Token(token) => ("authorization", format!("Bearer {}", token.reveal()).into(), "token"),
+            Self::Token(token) => {
+                ("authorization", format!("Bearer {}", token.reveal()).into(), "token")
+            }
         };
         // Of other letters the header's encoding is nowhere agreed on.
         if !value.reveal().is_ascii() || !is_header_value(value.reveal()) {

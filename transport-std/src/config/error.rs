@@ -21,7 +21,8 @@ pub enum SetupError {
     Credential(&'static str),
     /// A header's name is none, or one that the transport sets itself.
     HeaderName(String),
-    /// The value of this header cannot be sent: it has a line end or another control character in it.
+    /// The value of this header cannot be sent: it has a line end or another control character in
+    /// it.
     HeaderValue(String),
     /// The extra body field of this name is no JSON; why.
     BodyField(String, String),
@@ -43,10 +44,17 @@ impl fmt::Display for SetupError {
             ),
             Self::Variable(name) => write!(f, "the environment variable {name} is not valid UTF-8"),
             Self::BaseUrl(why) => f.write_str(why),
-            Self::Credential(which) => write!(f, "the {which} holds a character that no header can carry"),
+            Self::Credential(which) => {
+                write!(f, "the {which} holds a character that no header can carry")
+            }
             Self::HeaderName(name) => write!(f, "{name:?} is no header that can be set"),
-            Self::HeaderValue(name) => write!(f, "the value of the header {name:?} holds a character that no header can carry"),
-            Self::BodyField(name, why) => write!(f, "the body field {name:?} is no valid JSON: {why}"),
+            Self::HeaderValue(name) => write!(
+                f,
+                "the value of the header {name:?} holds a character that no header can carry"
+            ),
+            Self::BodyField(name, why) => {
+                write!(f, "the body field {name:?} is no valid JSON: {why}")
+            }
             #[cfg(feature = "proxy")]
             Self::Proxy(e) => fmt::Display::fmt(e, f),
             Self::Certificate(e) => fmt::Display::fmt(e, f),

@@ -34,7 +34,8 @@ pub const DEFAULT_API_VERSION: &str = "2023-06-01";
 /// How often a request is sent again, at most, when nothing else is said.
 pub const DEFAULT_MAX_RETRIES: u32 = 2;
 
-/// What every request of a client has in common: checked, and ready to be sent. Made by [`ClientBuilder::settings`].
+/// What every request of a client has in common: checked, and ready to be sent. Made by
+/// [`ClientBuilder::settings`].
 #[derive(Clone)]
 pub struct Settings {
     base_url: String,
@@ -103,7 +104,10 @@ impl fmt::Debug for Settings {
             .field("base_url", &self.base_url)
             .field("path", &without_query(&self.path))
             .field("headers", &self.headers)
-            .field("body_fields", &self.body_fields.iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .field(
+                "body_fields",
+                &self.body_fields.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+            )
             .field("max_retries", &self.max_retries)
             .field("retry_after_cap", &self.retry_after_cap)
             .finish_non_exhaustive()
@@ -112,6 +116,10 @@ impl fmt::Debug for Settings {
 
 impl fmt::Debug for Header {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_secret { write!(f, "{}: …", self.name) } else { write!(f, "{}: {}", self.name, self.value.reveal()) }
+        if self.is_secret {
+            write!(f, "{}: …", self.name)
+        } else {
+            write!(f, "{}: {}", self.name, self.value.reveal())
+        }
     }
 }

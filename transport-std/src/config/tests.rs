@@ -3,7 +3,9 @@ use std::ffi::OsString;
 use super::*;
 
 fn from(variables: &[(&str, &str)]) -> Result<Settings, SetupError> {
-    let find = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| OsString::from(value));
+    let find = |name: &str| {
+        variables.iter().find(|(n, _)| *n == name).map(|(_, value)| OsString::from(value))
+    };
     ClientBuilder::from_variables(find)?.settings()
 }
 
@@ -18,7 +20,14 @@ fn a_key_goes_to_the_provider() {
     let settings = from(&[("ANTHROPIC_API_KEY", " key\n")]).unwrap();
     assert_eq!(settings.base_url(), "https://api.anthropic.com");
     let headers: Vec<_> = settings.headers().collect();
-    assert_eq!(headers, [("content-type", "application/json"), ("anthropic-version", "2023-06-01"), ("x-api-key", "key")]);
+    assert_eq!(
+        headers,
+        [
+            ("content-type", "application/json"),
+            ("anthropic-version", "2023-06-01"),
+            ("x-api-key", "key")
+        ]
+    );
     assert_eq!(settings.max_retries(), 2);
 }
 
@@ -31,7 +40,8 @@ fn a_token_is_a_bearer() {
 
 #[test]
 fn of_key_and_token_the_key_is_used() {
-    let settings = from(&[("ANTHROPIC_AUTH_TOKEN", "token"), ("ANTHROPIC_API_KEY", "key")]).unwrap();
+    let settings =
+        from(&[("ANTHROPIC_AUTH_TOKEN", "token"), ("ANTHROPIC_API_KEY", "key")]).unwrap();
     assert_eq!(header(&settings, "x-api-key"), Some("key"));
     assert_eq!(header(&settings, "authorization"), None);
 }
@@ -57,7 +67,8 @@ fn nothing_at_all_names_the_variables() {
 #[test]
 fn a_variable_that_is_no_text_is_named() {
     use std::os::unix::ffi::OsStringExt;
-    let error = ClientBuilder::from_variables(|_| Some(OsString::from_vec(vec![0xff]))).unwrap_err();
+    let error =
+        ClientBuilder::from_variables(|_| Some(OsString::from_vec(vec![0xff]))).unwrap_err();
     assert_eq!(error.to_string(), "the environment variable ANTHROPIC_BASE_URL is not valid UTF-8");
 }
 
@@ -94,7 +105,10 @@ fn everything_that_can_be_said_is_sent() {
         ]
     );
     let fields: Vec<_> = settings.body_fields().collect();
-    assert_eq!(fields, [("metadata", "{\"user_id\":\"u\"}"), ("service_tier", "\"standard_only\"")]);
+    assert_eq!(
+        fields,
+        [("metadata", "{\"user_id\":\"u\"}"), ("service_tier", "\"standard_only\"")]
+    );
     assert_eq!(settings.max_retries(), 5);
 }
 
@@ -133,21 +147,45 @@ fn what_is_wrong_is_told() {
         (local().base_url("server"), "the base URL must begin with http:// or https://"),
         (local().base_url("file:///server"), "the base URL is not a URL"),
         (local().base_url("http://u:p@server"), "the base URL must not hold a user or password"),
-        (local().base_url("http://server/?a=b"), "the base URL must not hold a query or a fragment"),
+        (
+            local().base_url("http://server/?a=b"),
+            "the base URL must not hold a query or a fragment",
+        ),
         (local().base_url("http://server/#a"), "the base URL must not hold a query or a fragment"),
         (local().base_url(""), "the base URL is not a URL"),
-        (local().base_url("http://server:70000"), "the base URL must have a port from 1 to 65535, if any"),
-        (local().base_url("http://server:65536/v1"), "the base URL must have a port from 1 to 65535, if any"),
-        (local().base_url("http://server:0"), "the base URL must have a port from 1 to 65535, if any"),
-        (local().base_url("http://[::1]:99999"), "the base URL must have a port from 1 to 65535, if any"),
+        (
+            local().base_url("http://server:70000"),
+            "the base URL must have a port from 1 to 65535, if any",
+        ),
+        (
+            local().base_url("http://server:65536/v1"),
+            "the base URL must have a port from 1 to 65535, if any",
+        ),
+        (
+            local().base_url("http://server:0"),
+            "the base URL must have a port from 1 to 65535, if any",
+        ),
+        (
+            local().base_url("http://[::1]:99999"),
+            "the base URL must have a port from 1 to 65535, if any",
+        ),
         (local().header("a b", "c"), "\"a b\" is no header that can be set"),
         (local().header("Content-Length", "1"), "\"Content-Length\" is no header that can be set"),
-        (local().header("a", "b\r\nc: d"), "the value of the header \"a\" holds a character that no header can carry"),
-        (local().beta("b\n"), "the value of the header \"anthropic-beta\" holds a character that no header can carry"),
+        (
+            local().header("a", "b\r\nc: d"),
+            "the value of the header \"a\" holds a character that no header can carry",
+        ),
+        (
+            local().beta("b\n"),
+            "the value of the header \"anthropic-beta\" holds a character that no header can carry",
+        ),
         (local().api_key("k\ney"), "the API key holds a character that no header can carry"),
         (local().api_key("clé"), "the API key holds a character that no header can carry"),
         (local().auth_token("k\ney"), "the token holds a character that no header can carry"),
-        (local().body_field("a", "{"), "the body field \"a\" is no valid JSON: at byte 1: expected a member name"),
+        (
+            local().body_field("a", "{"),
+            "the body field \"a\" is no valid JSON: at byte 1: expected a member name",
+        ),
     ] {
         assert_eq!(builder.settings().unwrap_err().to_string(), text);
     }
@@ -163,7 +201,9 @@ fn nothing_shows_a_secret() {
         .query("key", "hush-5")
         .header("authorization", "hush-4");
     let settings = builder.clone().settings().unwrap();
-    for text in [format!("{builder:#?}"), format!("{settings:#?}"), format!("{:?}", Secret::from("hush"))] {
+    for text in
+        [format!("{builder:#?}"), format!("{settings:#?}"), format!("{:?}", Secret::from("hush"))]
+    {
         assert!(!text.contains("hush"), "{text}");
     }
     assert!(format!("{settings:?}").contains("x-gateway: …"));
@@ -172,7 +212,8 @@ fn nothing_shows_a_secret() {
 #[test]
 fn an_empty_key_is_none() {
     assert_eq!(ClientBuilder::new().api_key("").settings().unwrap_err(), SetupError::NoCredential);
-    let settings = ClientBuilder::new().base_url("http://server").auth_token("").settings().unwrap();
+    let settings =
+        ClientBuilder::new().base_url("http://server").auth_token("").settings().unwrap();
     assert_eq!(header(&settings, "authorization"), None);
 }
 
@@ -180,6 +221,9 @@ fn an_empty_key_is_none() {
 fn one_run_may_differ() {
     let settings = ClientBuilder::new().api_key("key").beta("one").settings().unwrap();
     let other = settings.to_builder().beta("two").max_retries(0).settings().unwrap();
-    assert_eq!((header(&other, "anthropic-beta"), header(&other, "x-api-key")), (Some("one,two"), Some("key")));
+    assert_eq!(
+        (header(&other, "anthropic-beta"), header(&other, "x-api-key")),
+        (Some("one,two"), Some("key"))
+    );
     assert_eq!((other.max_retries(), settings.max_retries()), (0, 2));
 }

@@ -20,7 +20,8 @@ use super::idle::{IdleTimer, Late};
 
 /// The body of a reply. Owns what it reads from, so a reply may be kept while the run is used.
 ///
-/// Read to its end, it leaves the connection to the next request. Dropped before, it closes it (over HTTP/2: ends this stream).
+/// Read to its end, it leaves the connection to the next request. Dropped before, it closes it
+/// (over HTTP/2: ends this stream).
 pub struct HttpBody {
     /// What came and was not consumed yet.
     piece: Bytes,
@@ -61,7 +62,10 @@ impl Lease {
 
 impl HttpBody {
     pub(super) fn incoming(incoming: Incoming, host: Arc<Host>, lease: Lease) -> Self {
-        Self { piece: Bytes::new(), source: Source::Incoming(Box::new(Flow { incoming, host, lease: Some(lease) })) }
+        Self {
+            piece: Bytes::new(),
+            source: Source::Incoming(Box::new(Flow { incoming, host, lease: Some(lease) })),
+        }
     }
 
     /// A body that is there already, in the pieces that a reader is to see. For scripts.
@@ -75,7 +79,8 @@ impl HttpBody {
         Self { piece: Bytes::new(), source: Source::Other(Box::pin(body)) }
     }
 
-    /// The same as [`from_pieces`](Self::from_pieces), but it breaks off with this error where it would have ended. No effect on a body that comes over a connection.
+    /// The same as [`from_pieces`](Self::from_pieces), but it breaks off with this error where it
+    /// would have ended. No effect on a body that comes over a connection.
     pub fn then_error(mut self, error: HttpError) -> Self {
         if let Source::Pieces(pieces) = &mut self.source {
             pieces.push_back(Err(error));
@@ -83,13 +88,15 @@ impl HttpBody {
         self
     }
 
-    /// What has come and was not consumed: what `fill_buf` would give at once. Empty if it would have to read.
+    /// What has come and was not consumed: what `fill_buf` would give at once. Empty if it would
+    /// have to read.
     pub fn at_hand(&self) -> &[u8] {
         &self.piece
     }
 
-    /// The reply made progress: [`progress_timeout`](super::HttpSettings::progress_timeout) counts from now. The driver of a run calls
-    /// this for everything that it reads in a reply except pings and events of unknown types, which a server can send for ever.
+    /// The reply made progress: [`progress_timeout`](super::HttpSettings::progress_timeout) counts
+    /// from now. The driver of a run calls this for everything that it reads in a reply except
+    /// pings and events of unknown types, which a server can send for ever.
     ///
     /// Without effect on a body that does not come over a connection of this crate's.
     pub fn progressed(&mut self) {
@@ -121,7 +128,9 @@ impl HttpBody {
                 }
             },
             Source::Ended => None,
-            Source::Broken => Some(Err(HttpError::new(TransportKind::Closed, "the reply broke off before"))),
+            Source::Broken => {
+                Some(Err(HttpError::new(TransportKind::Closed, "the reply broke off before")))
+            }
         };
         match &next {
             Some(Ok(_)) => {}
@@ -150,7 +159,11 @@ impl Flow {
                     _ => {} // empty, or trailers
                 },
                 Poll::Ready(Ok(Some(Err(error)))) => {
-                    return Poll::Ready(Some(Err(HttpError::broken(&self.host.origin, "the reply's end", error))));
+                    return Poll::Ready(Some(Err(HttpError::broken(
+                        &self.host.origin,
+                        "the reply's end",
+                        error,
+                    ))));
                 }
                 Poll::Ready(Ok(None)) => {
                     self.end();
@@ -177,11 +190,14 @@ impl Flow {
 }
 
 impl Drop for Flow {
-    /// A reader that knows a message's end by its content may not have asked for the body's: if that is there already, the connection
-    /// is as good as new.
+    /// A reader that knows a message's end by its content may not have asked for the body's: if
+    /// that is there already, the connection is as good as new.
     fn drop(&mut self) {
         if self.lease.is_some()
-            && matches!(Pin::new(&mut self.incoming).poll_frame(&mut Context::from_waker(Waker::noop())), Poll::Ready(None))
+            && matches!(
+                Pin::new(&mut self.incoming).poll_frame(&mut Context::from_waker(Waker::noop())),
+                Poll::Ready(None)
+            )
         {
             self.end();
         }
@@ -234,6 +250,9 @@ impl fmt::Debug for HttpBody {
             Source::Ended => "ended",
             Source::Broken => "broken",
         };
-        f.debug_struct("HttpBody").field("unread", &self.piece.len()).field("source", &source).finish()
+        f.debug_struct("HttpBody")
+            .field("unread", &self.piece.len())
+            .field("source", &source)
+            .finish()
     }
 }

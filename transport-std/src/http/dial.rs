@@ -27,7 +27,10 @@ use crate::escaped::Escaped;
 /// A connection that can carry a request.
 pub(super) enum Dialed {
     Http1(http1::SendRequest<SentBody>, AbortHandle),
-    #[cfg_attr(not(feature = "http2"), expect(dead_code, reason = "made by HTTP/2's handshake alone"))]
+    #[cfg_attr(
+        not(feature = "http2"),
+        expect(dead_code, reason = "made by HTTP/2's handshake alone")
+    )]
     Http2(http2::Sender),
 }
 
@@ -49,7 +52,12 @@ impl Dialer {
     }
 
     /// Connects to `target`, with TLS if there is a configuration for it.
-    pub(super) async fn dial(&self, target: &Uri, via: Option<&Proxied>, tls: Option<Arc<ClientConfig>>) -> Result<Dialed, BoxError> {
+    pub(super) async fn dial(
+        &self,
+        target: &Uri,
+        via: Option<&Proxied>,
+        tls: Option<Arc<ClientConfig>>,
+    ) -> Result<Dialed, BoxError> {
         let stream = self.tcp(target, via).await?.into_inner();
         let Some(tls) = tls else {
             return http1(stream).await;
@@ -57,10 +65,18 @@ impl Dialer {
         let name = target.host().unwrap_or_default().trim_matches(['[', ']']);
         let name = ServerName::try_from(name.to_owned())?;
         let stream = TlsConnector::from(tls).connect(name, stream).await?;
-        if stream.get_ref().1.alpn_protocol() == Some(b"h2") { http2::handshake(stream).await } else { http1(stream).await }
+        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            http2::handshake(stream).await
+        } else {
+            http1(stream).await
+        }
     }
 
-    async fn tcp(&self, target: &Uri, via: Option<&Proxied>) -> Result<TokioIo<TcpStream>, BoxError> {
+    async fn tcp(
+        &self,
+        target: &Uri,
+        via: Option<&Proxied>,
+    ) -> Result<TokioIo<TcpStream>, BoxError> {
         let (mut tcp, target) = (self.tcp.clone(), target.clone());
         match via {
             Some(proxy) => proxy.connect(tcp, target).await,
@@ -69,7 +85,9 @@ impl Dialer {
     }
 }
 
-async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S) -> Result<Dialed, BoxError> {
+async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+) -> Result<Dialed, BoxError> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let task = tokio::spawn(async move {
         if let Err(error) = connection.await {

@@ -16,7 +16,8 @@ pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// A request or a reply that failed on its way.
 ///
-/// Its text names the server and the first cause; [`source`](Error::source) has all between. No header's value is in it.
+/// Its text names the server and the first cause; [`source`](Error::source) has all between. No
+/// header's value is in it.
 pub struct HttpError(Box<Inner>);
 
 struct Inner {
@@ -30,7 +31,8 @@ struct Inner {
 pub(super) struct DnsError(pub(super) io::Error);
 
 impl HttpError {
-    /// An error of one's own, for a [`DynTransport`](super::DynTransport) that is not this crate's. The text must hold no secret.
+    /// An error of one's own, for a [`DynTransport`](super::DynTransport) that is not this crate's.
+    /// The text must hold no secret.
     pub fn new(kind: TransportKind, text: impl Into<String>) -> Self {
         Self(Box::new(Inner { kind, text: text.into(), source: None }))
     }
@@ -47,9 +49,10 @@ impl HttpError {
             (TransportKind::Dns, format!("could not find the address of {origin}"))
         } else {
             match find::<rustls::Error>(&*source) {
-                Some(rustls::Error::InvalidCertificate(_)) => {
-                    (TransportKind::Tls, format!("the TLS certificate of {origin} was not accepted"))
-                }
+                Some(rustls::Error::InvalidCertificate(_)) => (
+                    TransportKind::Tls,
+                    format!("the TLS certificate of {origin} was not accepted"),
+                ),
                 Some(_) => (TransportKind::Tls, format!("no TLS session with {origin}")),
                 None => (TransportKind::Connect, format!("could not connect to {origin}")),
             }
@@ -65,8 +68,12 @@ impl HttpError {
     pub(super) fn late(origin: &str, late: Late) -> Self {
         let text = match late {
             Late::Silent(limit) => format!("nothing came from {origin} for {limit:?}"),
-            Late::Bound(Bound::Progress(limit)) => format!("the reply from {origin} made no progress for {limit:?}"),
-            Late::Bound(Bound::ErrorBody(limit)) => format!("the body of an error from {origin} did not end within {limit:?}"),
+            Late::Bound(Bound::Progress(limit)) => {
+                format!("the reply from {origin} made no progress for {limit:?}")
+            }
+            Late::Bound(Bound::ErrorBody(limit)) => {
+                format!("the body of an error from {origin} did not end within {limit:?}")
+            }
             Late::NoTimers => return Self::no_timers(),
         };
         Self::new(TransportKind::Timeout, text)
@@ -84,27 +91,36 @@ impl HttpError {
     }
 
     pub(super) fn no_io() -> Self {
-        Self::new(TransportKind::Setup, "connections need I/O, and this tokio runtime has none: build it with `enable_all` or `enable_io`")
+        Self::new(
+            TransportKind::Setup,
+            "connections need I/O, and this tokio runtime has none: build it with `enable_all` or `enable_io`",
+        )
     }
 
     /// The reply cannot be read: its body is in a coding that no request asked for.
     pub(super) fn compressed(origin: &str, coding: &str) -> Self {
         Self::new(
             TransportKind::Http,
-            format!("the reply from {origin} is compressed (content-encoding: {coding}), which was not asked for"),
+            format!(
+                "the reply from {origin} is compressed (content-encoding: {coding}), which was not asked for"
+            ),
         )
     }
 
     /// The connection failed before the reply's head, or in its body.
     pub(super) fn broken(origin: &str, before: &'static str, source: hyper::Error) -> Self {
-        let invalid_chunk =
-            find::<io::Error>(&source).is_some_and(|e| matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData));
+        let invalid_chunk = find::<io::Error>(&source).is_some_and(|e| {
+            matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
+        });
         let (kind, text) = if find::<rustls::Error>(&source).is_some() {
             (TransportKind::Tls, format!("the TLS session with {origin} failed before {before}"))
         } else if source.is_parse() || invalid_chunk {
             (TransportKind::Http, format!("what came from {origin} is no valid HTTP"))
         } else {
-            (TransportKind::Closed, format!("the connection to {origin} was closed before {before}"))
+            (
+                TransportKind::Closed,
+                format!("the connection to {origin} was closed before {before}"),
+            )
         };
         Self::new(kind, text).with_source(source)
     }
@@ -115,7 +131,8 @@ impl HttpError {
     }
 }
 
-/// The first error of this type in the chain, also inside an [`io::Error`], which does not give its inner error as its source.
+/// The first error of this type in the chain, also inside an [`io::Error`], which does not give its
+/// inner error as its source.
 fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -148,7 +165,11 @@ impl fmt::Debug for HttpError {
         if !f.alternate() {
             return fmt::Display::fmt(self, f);
         }
-        f.debug_struct("HttpError").field("kind", &self.0.kind).field("text", &self.0.text).field("source", &self.0.source).finish()
+        f.debug_struct("HttpError")
+            .field("kind", &self.0.kind)
+            .field("text", &self.0.text)
+            .field("source", &self.0.source)
+            .finish()
     }
 }
 

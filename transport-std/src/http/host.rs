@@ -1,4 +1,5 @@
-//! One server: where it is, the ways to write its URLs, and its connections that wait for a request.
+//! One server: where it is, the ways to write its URLs, and its connections that wait for a
+//! request.
 
 use core::fmt;
 use core::time::Duration;
@@ -33,7 +34,8 @@ pub(super) struct Http1 {
     runtime: Id,
 }
 
-/// hyper's end of the connection. Aborted, so that the socket is closed at once and not when hyper finds nobody listening.
+/// hyper's end of the connection. Aborted, so that the socket is closed at once and not when hyper
+/// finds nobody listening.
 struct Task(AbortHandle);
 
 impl Drop for Task {
@@ -43,12 +45,17 @@ impl Drop for Task {
 }
 
 impl Http1 {
-    pub(super) fn new(sender: http1::SendRequest<SentBody>, task: AbortHandle, timer: IdleTimer, runtime: Id) -> Self {
+    pub(super) fn new(
+        sender: http1::SendRequest<SentBody>,
+        task: AbortHandle,
+        timer: IdleTimer,
+        runtime: Id,
+    ) -> Self {
         Self { sender, timer, token: Token::default(), task: Task(task), runtime }
     }
 
-    /// Whether all of the last request was written and its body dropped. If not, the server answered early and would read the rest of
-    /// it as garbage.
+    /// Whether all of the last request was written and its body dropped. If not, the server
+    /// answered early and would read the rest of it as garbage.
     fn is_written(&self) -> bool {
         Arc::strong_count(&self.token) == 1
     }
@@ -89,8 +96,8 @@ pub(super) struct Host {
     pub(super) secure: bool,
     pub(super) header: HeaderValue,
     pub(super) via: Option<Proxied>,
-    /// Held while a connection is made whose protocol is not known yet, so that 100 first requests do not make 100 connections to a
-    /// server that serves them all on one.
+    /// Held while a connection is made whose protocol is not known yet, so that 100 first requests
+    /// do not make 100 connections to a server that serves them all on one.
     pub(super) gate: tokio::sync::Mutex<()>,
     /// The base URL's own path, without a slash at its end.
     prefix: String,
@@ -116,16 +123,23 @@ struct State {
 }
 
 impl Host {
-    pub(super) fn new(base_url: &str, routes: &Routes, max_idle: Duration) -> Result<Self, HttpError> {
+    pub(super) fn new(
+        base_url: &str,
+        routes: &Routes,
+        max_idle: Duration,
+    ) -> Result<Self, HttpError> {
         let bad = |why: &str| HttpError::new(TransportKind::Setup, why);
-        let uri = base_url.parse::<Uri>().map_err(|e| bad("the base URL is not a URL").with_source(e))?;
-        let BaseUrl { secure, host: name, port, prefix, .. } = BaseUrl::parse(base_url).map_err(bad)?;
+        let uri =
+            base_url.parse::<Uri>().map_err(|e| bad("the base URL is not a URL").with_source(e))?;
+        let BaseUrl { secure, host: name, port, prefix, .. } =
+            BaseUrl::parse(base_url).map_err(bad)?;
         let default_port = if secure { 443 } else { 80 };
         let named = match port.filter(|port| *port != default_port) {
             Some(port) => format!("{name}:{port}"),
             None => name.to_owned(),
         };
-        let header = HeaderValue::from_str(&named).map_err(|e| bad("the base URL does not have a valid host").with_source(e))?;
+        let header = HeaderValue::from_str(&named)
+            .map_err(|e| bad("the base URL does not have a valid host").with_source(e))?;
         let via = routes.to(&uri);
         let scheme = if secure { "https" } else { "http" };
         let prefix = prefix.to_owned();
@@ -135,9 +149,23 @@ impl Host {
         };
         // With the port, because a tunnel or a SOCKS proxy takes any URL for https.
         let port = port.unwrap_or(default_port);
-        let uri = Uri::builder().scheme(scheme).authority(format!("{name}:{port}")).path_and_query("/").build();
+        let uri = Uri::builder()
+            .scheme(scheme)
+            .authority(format!("{name}:{port}"))
+            .path_and_query("/")
+            .build();
         let uri = uri.map_err(|e| bad("the base URL does not have a valid host").with_source(e))?;
-        Ok(Self { origin, secure, header, via, gate: tokio::sync::Mutex::default(), prefix, max_idle, state: Mutex::default(), uri })
+        Ok(Self {
+            origin,
+            secure,
+            header,
+            via,
+            gate: tokio::sync::Mutex::default(),
+            prefix,
+            max_idle,
+            state: Mutex::default(),
+            uri,
+        })
     }
 
     /// The URL of `path` here.
@@ -147,21 +175,32 @@ impl Host {
         {
             return Ok(target.clone());
         }
-        let bad = |e: http::Error| HttpError::new(TransportKind::Setup, "a request's path is no path").with_source(e);
-        let whole = format!("{}{path}", self.prefix).parse::<PathAndQuery>().map_err(|e| bad(e.into()))?;
+        let bad = |e: http::Error| {
+            HttpError::new(TransportKind::Setup, "a request's path is no path").with_source(e)
+        };
+        let whole =
+            format!("{}{path}", self.prefix).parse::<PathAndQuery>().map_err(|e| bad(e.into()))?;
         let origin_form = Uri::builder().path_and_query(whole.clone()).build().map_err(bad)?;
         let scheme = if self.secure { Scheme::HTTPS } else { Scheme::HTTP };
-        let absolute = Uri::builder().scheme(scheme).authority(self.header.as_bytes()).path_and_query(whole).build().map_err(bad)?;
+        let absolute = Uri::builder()
+            .scheme(scheme)
+            .authority(self.header.as_bytes())
+            .path_and_query(whole)
+            .build()
+            .map_err(bad)?;
         let target = Target { origin_form, absolute };
         self.state().last = Some((path.into(), target.clone()));
         Ok(target)
     }
 
-    /// An idle connection of this runtime, the last one to come back first: the others may close in peace. Another runtime may not be
-    /// driven while this one waits, and its connections stand still then.
+    /// An idle connection of this runtime, the last one to come back first: the others may close in
+    /// peace. Another runtime may not be driven while this one waits, and its connections stand
+    /// still then.
     pub(super) fn take_waiting(&self, runtime: Id) -> Option<Http1> {
         let mut state = self.state();
-        while let Some(at) = state.waiting.iter().rposition(|(connection, _)| connection.runtime == runtime) {
+        while let Some(at) =
+            state.waiting.iter().rposition(|(connection, _)| connection.runtime == runtime)
+        {
             let (connection, since) = state.waiting.remove(at);
             if !connection.sender.is_closed() && since.elapsed() < self.max_idle {
                 return Some(connection);
@@ -190,7 +229,10 @@ impl Host {
     /// The HTTP/2 connection of this runtime, if there is one that lives.
     pub(super) fn shared(&self, runtime: Id) -> Option<Http2> {
         let mut state = self.state();
-        let (shared, used) = state.shared.iter_mut().find(|(shared, _)| shared.runtime == runtime && !shared.sender.is_closed())?;
+        let (shared, used) = state
+            .shared
+            .iter_mut()
+            .find(|(shared, _)| shared.runtime == runtime && !shared.sender.is_closed())?;
         *used = Instant::now();
         Some(shared.clone())
     }
@@ -209,7 +251,9 @@ impl Host {
 
     /// A request on this HTTP/2 connection is over.
     pub(super) fn release(&self, shared: &Http2) {
-        if let Some((_, used)) = self.state().shared.iter_mut().find(|(other, _)| other.number == shared.number) {
+        if let Some((_, used)) =
+            self.state().shared.iter_mut().find(|(other, _)| other.number == shared.number)
+        {
             *used = Instant::now();
         }
     }
@@ -219,7 +263,8 @@ impl Host {
         self.state().shared.retain(|(other, _)| other.number != shared.number);
     }
 
-    /// Starts the task that closes idle connections, unless it runs. Without it they are closed when another one comes back.
+    /// Starts the task that closes idle connections, unless it runs. Without it they are closed
+    /// when another one comes back.
     fn ensure_reaper(self: &Arc<Self>, state: &mut State) {
         if state.reaper.as_ref().is_some_and(|reaper| !reaper.is_finished()) {
             return;
@@ -229,7 +274,8 @@ impl Host {
         }
     }
 
-    /// Closes what has been idle for too long. Gives when to look again; nothing if there are no connections, and then the reaper ends.
+    /// Closes what has been idle for too long. Gives when to look again; nothing if there are no
+    /// connections, and then the reaper ends.
     fn close_old(&self) -> Option<Instant> {
         let mut state = self.state();
         let now = Instant::now();
@@ -237,7 +283,9 @@ impl Host {
         let max_idle = self.max_idle;
         // A request on a connection is not idleness.
         state.shared.retain(|(shared, used)| {
-            !shared.sender.is_closed() && (Arc::strong_count(&shared.token) > 1 || now.saturating_duration_since(*used) < max_idle)
+            !shared.sender.is_closed()
+                && (Arc::strong_count(&shared.token) > 1
+                    || now.saturating_duration_since(*used) < max_idle)
         });
         let oldest = state.waiting.first().map(|(_, since)| *since);
         let next = state.shared.iter().map(|(_, used)| *used).chain(oldest).min();
@@ -268,9 +316,12 @@ impl Host {
 }
 
 impl State {
-    /// Takes out the HTTP/1.1 connections that have been idle for too long: they stand at the front.
+    /// Takes out the HTTP/1.1 connections that have been idle for too long: they stand at the
+    /// front.
     fn take_old_waiting(&mut self, now: Instant, max_idle: Duration) -> Vec<(Http1, Instant)> {
-        let old = self.waiting.partition_point(|(_, since)| now.saturating_duration_since(*since) >= max_idle);
+        let old = self
+            .waiting
+            .partition_point(|(_, since)| now.saturating_duration_since(*since) >= max_idle);
         // Nothing is allocated for nothing.
         self.waiting.drain(..old).collect()
     }
@@ -290,7 +341,8 @@ mod tests {
     use super::*;
 
     fn host(base_url: &str) -> Host {
-        Host::new(base_url, &Routes::direct(), Duration::from_secs(90)).unwrap_or_else(|e| panic!("{e}"))
+        Host::new(base_url, &Routes::direct(), Duration::from_secs(90))
+            .unwrap_or_else(|e| panic!("{e}"))
     }
 
     #[test]
@@ -298,9 +350,15 @@ mod tests {
         for base_url in ["http://127.0.0.1:8080/spec/a", "http://127.0.0.1:8080/spec/a/"] {
             let target = host(base_url).target("/v1/messages?beta=true").unwrap();
             assert_eq!(target.origin_form.to_string(), "/spec/a/v1/messages?beta=true");
-            assert_eq!(target.absolute.to_string(), "http://127.0.0.1:8080/spec/a/v1/messages?beta=true");
+            assert_eq!(
+                target.absolute.to_string(),
+                "http://127.0.0.1:8080/spec/a/v1/messages?beta=true"
+            );
         }
-        assert_eq!(host("https://api.anthropic.com/").target("/v1/messages").unwrap().origin_form, "/v1/messages");
+        assert_eq!(
+            host("https://api.anthropic.com/").target("/v1/messages").unwrap().origin_form,
+            "/v1/messages"
+        );
     }
 
     #[test]
@@ -334,7 +392,8 @@ mod tests {
             ("http://", "the base URL is not a URL: empty string"),
             ("ht tp://secret", "the base URL is not a URL: invalid uri character"),
         ] {
-            let error = Host::new(base_url, &Routes::direct(), Duration::from_secs(90)).err().unwrap();
+            let error =
+                Host::new(base_url, &Routes::direct(), Duration::from_secs(90)).err().unwrap();
             assert_eq!(error.to_string(), text);
             assert!(!format!("{error:?}").contains("secret"));
         }

@@ -1,4 +1,5 @@
-//! What stands for HTTP/2 without the feature `http2`: it is not offered, and there is no such connection.
+//! What stands for HTTP/2 without the feature `http2`: it is not offered, and there is no such
+//! connection.
 
 use core::convert::Infallible;
 use core::future::Pending;
@@ -32,6 +33,8 @@ impl Sender {
 /// The only protocol offered to a server.
 pub(super) const OFFERED: &[&[u8]] = &[b"http/1.1"];
 
-pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(_: S) -> Result<Dialed, BoxError> {
+pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    _: S,
+) -> Result<Dialed, BoxError> {
     Err("the server chose HTTP/2, and the feature `http2` of toolrunner-std is off".into())
 }

@@ -15,8 +15,11 @@ pub(super) type Sender = http2::SendRequest<SentBody>;
 /// The protocols offered to a server, the preferred one first.
 pub(super) const OFFERED: &[&[u8]] = &[b"h2", b"http/1.1"];
 
-pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S) -> Result<Dialed, BoxError> {
-    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+) -> Result<Dialed, BoxError> {
+    let (mut sender, connection) =
+        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(error = %Escaped(error), "connection ended");

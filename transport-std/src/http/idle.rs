@@ -9,11 +9,13 @@ use tokio::time::{Instant, Sleep};
 
 use crate::clock::sleep_until;
 
-/// Ends a wait: for the next bytes after the read time-out, and for a whole body when its own bound has passed.
+/// Ends a wait: for the next bytes after the read time-out, and for a whole body when its own bound
+/// has passed.
 ///
-/// The timer stays registered from one request of a connection to the next: moving its deadline ahead is one atomic store, taking it out
-/// and putting it in again would be two locks per wait. It is made anew when another runtime polls it, because the first one's timers
-/// stand still while nobody drives that.
+/// The timer stays registered from one request of a connection to the next: moving its deadline
+/// ahead is one atomic store, taking it out and putting it in again would be two locks per wait. It
+/// is made anew when another runtime polls it, because the first one's timers stand still while
+/// nobody drives that.
 pub(super) struct IdleTimer {
     /// The read time-out.
     limit: Duration,
@@ -27,7 +29,8 @@ pub(super) struct IdleTimer {
 /// What bounds a body that goes on coming.
 #[derive(Clone, Copy)]
 pub(super) enum Bound {
-    /// A reply must make progress within this time: see [`HttpBody::progressed`](super::HttpBody::progressed).
+    /// A reply must make progress within this time: see
+    /// [`HttpBody::progressed`](super::HttpBody::progressed).
     Progress(Duration),
     /// An error's body must end within this time.
     ErrorBody(Duration),
@@ -72,7 +75,11 @@ impl IdleTimer {
     }
 
     /// Passes on what came; while nothing does, says which limit has passed.
-    pub(super) fn watch<T>(&mut self, cx: &mut Context<'_>, read: Poll<T>) -> Poll<Result<T, Late>> {
+    pub(super) fn watch<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        read: Poll<T>,
+    ) -> Poll<Result<T, Late>> {
         match read {
             Poll::Ready(read) => {
                 self.waiting = None;
@@ -90,14 +97,18 @@ impl IdleTimer {
             Some(late) if is_ours => late,
             _ => {
                 // A limit beyond the clock's range is no limit.
-                let silent = Instant::now().checked_add(self.limit).map(|end| (Late::Silent(self.limit), end));
+                let silent = Instant::now()
+                    .checked_add(self.limit)
+                    .map(|end| (Late::Silent(self.limit), end));
                 let bound = self.bound.map(|(bound, end)| (Late::Bound(bound), end));
                 let first = [bound, silent].into_iter().flatten().min_by_key(|(_, end)| *end);
                 let Some((late, deadline)) = first else { return Poll::Pending };
                 match &mut self.sleep {
                     Some((id, sleep)) if *id == runtime => sleep.as_mut().reset(deadline),
                     _ => {
-                        let Some(sleep) = sleep_until(deadline) else { return Poll::Ready(Late::NoTimers) };
+                        let Some(sleep) = sleep_until(deadline) else {
+                            return Poll::Ready(Late::NoTimers);
+                        };
                         self.sleep = Some((runtime, Box::pin(sleep)));
                     }
                 }
@@ -105,6 +116,8 @@ impl IdleTimer {
                 late
             }
         };
-        self.sleep.as_mut().map_or(Poll::Pending, |(_, sleep)| sleep.as_mut().poll(cx).map(|()| late))
+        self.sleep
+            .as_mut()
+            .map_or(Poll::Pending, |(_, sleep)| sleep.as_mut().poll(cx).map(|()| late))
     }
 }

@@ -12,7 +12,9 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use futures_util::FutureExt;
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, PROXY_AUTHORIZATION, RETRY_AFTER};
+use http::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, PROXY_AUTHORIZATION, RETRY_AFTER,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
@@ -70,7 +72,12 @@ impl DynTransport for Links {
         Box::pin(self.exchange(head, body, Timeouts::default()))
     }
 
-    fn send_within<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>, timeouts: Timeouts) -> Sending<'a> {
+    fn send_within<'a>(
+        &'a self,
+        head: &'a Head<'_>,
+        body: &'a Body<'_>,
+        timeouts: Timeouts,
+    ) -> Sending<'a> {
         Box::pin(self.exchange(head, body, timeouts))
     }
 }
@@ -81,32 +88,55 @@ impl Links {
         let routes = settings.proxies.routes();
         #[cfg(not(feature = "proxy"))]
         let routes = Routes;
-        Self { settings, routes, dialer: Dialer::new(), tls: OnceLock::new(), hosts: RwLock::default() }
+        Self {
+            settings,
+            routes,
+            dialer: Dialer::new(),
+            tls: OnceLock::new(),
+            hosts: RwLock::default(),
+        }
     }
 
-    async fn exchange(&self, head: &Head<'_>, body: &Body<'_>, timeouts: Timeouts) -> Result<Reply<HttpBody>, HttpError> {
+    async fn exchange(
+        &self,
+        head: &Head<'_>,
+        body: &Body<'_>,
+        timeouts: Timeouts,
+    ) -> Result<Reply<HttpBody>, HttpError> {
         let connect = timeouts.connect.unwrap_or(self.settings.connect_timeout);
         let read = timeouts.read.unwrap_or(self.settings.read_timeout);
         let progress = timeouts.progress.unwrap_or(self.settings.progress_timeout);
         let runtime = Handle::try_current().map_err(|_| HttpError::no_runtime())?.id();
         let host = self.host(head.base_url)?;
         let target = host.target(head.path)?;
-        tracing::debug!(to = host.origin, path = without_query(head.path), bytes = body.len(), "request");
+        tracing::debug!(
+            to = host.origin,
+            path = without_query(head.path),
+            bytes = body.len(),
+            "request"
+        );
         let mut may_wait = true;
         loop {
             let waiting = if may_wait { Self::waiting(&host, runtime).await } else { None };
             let (link, had_waited) = match waiting {
                 Some(link) => (link, true),
-                // Boxed, for it is large and rare: a request's future is moved, and should be small.
+                // Boxed, for it is large and rare: a request's future is moved, and should be
+                // small.
                 None => (Box::pin(self.connect(&host, runtime, connect)).await?, false),
             };
             let sent = match link {
-                Link::Http1(connection) => Self::send_http1(&host, connection, &target, head, body, read).await,
-                Link::Http2(connection) => Self::send_http2(&host, connection, &target, head, body, read).await,
+                Link::Http1(connection) => {
+                    Self::send_http1(&host, connection, &target, head, body, read).await
+                }
+                Link::Http2(connection) => {
+                    Self::send_http2(&host, connection, &target, head, body, read).await
+                }
             };
             match sent {
-                // An idle connection was closed by the server. The server cannot have begun a reply, so this is the same try, at most
-                // once more. A request that may have reached the server whole is the retry policy's affair: it may have to be paid for.
+                // An idle connection was closed by the server. The server cannot have begun a
+                // reply, so this is the same try, at most once more. A request that may have
+                // reached the server whole is the retry policy's affair: it may have to be paid
+                // for.
                 Err(Failure { unsent: true, error }) if had_waited => {
                     tracing::debug!(error = %Escaped(error), "the server had closed an idle connection; sending on a new one");
                     may_wait = false;
@@ -118,7 +148,9 @@ impl Links {
     }
 
     fn host(&self, base_url: &str) -> Result<Arc<Host>, HttpError> {
-        let find = |hosts: &[(Box<str>, Arc<Host>)]| hosts.iter().find(|(url, _)| **url == *base_url).map(|(_, host)| Arc::clone(host));
+        let find = |hosts: &[(Box<str>, Arc<Host>)]| {
+            hosts.iter().find(|(url, _)| **url == *base_url).map(|(_, host)| Arc::clone(host))
+        };
         if let Some(host) = find(&self.hosts.read().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(host);
         }
@@ -136,8 +168,9 @@ impl Links {
 
     /// A connection of this runtime that is there and fit.
     ///
-    /// Between two uses the runtime may not have been driven at all, as between two calls of `block_on`, so hyper may not know yet that the
-    /// server closed the connection meanwhile. Yielding lets the runtime look at its sockets first: a request that was written to a
+    /// Between two uses the runtime may not have been driven at all, as between two calls of
+    /// `block_on`, so hyper may not know yet that the server closed the connection meanwhile.
+    /// Yielding lets the runtime look at its sockets first: a request that was written to a
     /// connection is not sent again without being counted as a retry.
     async fn waiting(host: &Host, runtime: Id) -> Option<Link> {
         if host.shared(runtime).is_some() {
@@ -148,7 +181,8 @@ impl Links {
         }
         while let Some(mut connection) = host.take_waiting(runtime) {
             yield_now().await;
-            // It was read to its end and written to its end, so this waits for no one but hyper's own task.
+            // It was read to its end and written to its end, so this waits for no one but hyper's
+            // own task.
             let (sender, timer) = (&mut connection.sender, &mut connection.timer);
             let ready = poll_fn(|cx| {
                 let ready = sender.poll_ready(cx);
@@ -162,7 +196,12 @@ impl Links {
     }
 
     /// A new connection, or one that another request has just made.
-    async fn connect(&self, host: &Arc<Host>, runtime: Id, limit: Duration) -> Result<Link, HttpError> {
+    async fn connect(
+        &self,
+        host: &Arc<Host>,
+        runtime: Id,
+        limit: Duration,
+    ) -> Result<Link, HttpError> {
         let connecting = async {
             if host.is_http1_only() {
                 return self.dial(host, runtime).await;
@@ -185,7 +224,9 @@ impl Links {
         let mut connecting = pin!(AssertUnwindSafe(connecting).catch_unwind());
         let connected = poll_fn(|cx| match connecting.as_mut().poll(cx) {
             Poll::Ready(connected) => Poll::Ready(Some(connected)),
-            Poll::Pending => timer.as_mut().map_or(Poll::Pending, |timer| timer.as_mut().poll(cx).map(|()| None)),
+            Poll::Pending => {
+                timer.as_mut().map_or(Poll::Pending, |timer| timer.as_mut().poll(cx).map(|()| None))
+            }
         });
         match connected.await {
             Some(Ok(connected)) => connected,
@@ -201,7 +242,12 @@ impl Links {
         match dialed.map_err(|source| HttpError::connecting(&host.origin, source))? {
             Dialed::Http1(sender, task) => {
                 host.set_http1_only();
-                Ok(Link::Http1(Http1::new(sender, task, IdleTimer::new(self.settings.read_timeout), runtime)))
+                Ok(Link::Http1(Http1::new(
+                    sender,
+                    task,
+                    IdleTimer::new(self.settings.read_timeout),
+                    runtime,
+                )))
             }
             Dialed::Http2(sender) => Ok(Link::Http2(host.share(sender, runtime))),
         }
@@ -225,7 +271,8 @@ impl Links {
     ) -> Result<(Response<Incoming>, Lease), Failure> {
         connection.timer.begin(read);
         connection.token.store(false, Ordering::Relaxed);
-        let mut request = request(head, body, Some(Token::clone(&connection.token))).map_err(Failure::from)?;
+        let mut request =
+            request(head, body, Some(Token::clone(&connection.token))).map_err(Failure::from)?;
         request.headers_mut().insert(HOST, host.header.clone());
         *request.uri_mut() = match host.via.as_ref().and_then(Proxied::forwards) {
             Some(auth) => {
@@ -247,8 +294,9 @@ impl Links {
         };
         let response = answered(host, sent).map_err(|failure| {
             // Closed before the last byte of the request was on its way.
-            let unsent =
-                failure.unsent || (failure.error.transport_kind() == TransportKind::Closed && !connection.token.load(Ordering::Relaxed));
+            let unsent = failure.unsent
+                || (failure.error.transport_kind() == TransportKind::Closed
+                    && !connection.token.load(Ordering::Relaxed));
             Failure { unsent, ..failure }
         })?;
         Ok((response, Lease::Http1(connection)))
@@ -282,7 +330,8 @@ impl Links {
 /// Whether a panic is tokio's for want of I/O.
 fn lacks_io(panic: &(dyn Any + Send)) -> bool {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).is_some_and(|text| text.contains("enable_io"))
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .is_some_and(|text| text.contains("enable_io"))
 }
 
 /// A query may hold a key, so it is not shown.
@@ -291,11 +340,17 @@ pub(crate) fn without_query(path: &str) -> &str {
 }
 
 /// The request, but for its URL and what goes with it.
-fn request(head: &Head<'_>, body: &Body<'_>, token: Option<Token>) -> Result<Request<SentBody>, HttpError> {
+fn request(
+    head: &Head<'_>,
+    body: &Body<'_>,
+    token: Option<Token>,
+) -> Result<Request<SentBody>, HttpError> {
     let mut headers = HeaderMap::with_capacity(head.headers.len() + 3);
     for &(name, value) in head.headers {
         // The texts tell the name only: a value may be a key.
-        let bad = |what: &str| HttpError::new(TransportKind::Setup, format!("the header {name:?} has no valid {what}"));
+        let bad = |what: &str| {
+            HttpError::new(TransportKind::Setup, format!("the header {name:?} has no valid {what}"))
+        };
         let mut value = match value {
             // What almost every request has, without a copy of it.
             "application/json" => HeaderValue::from_static("application/json"),
@@ -328,13 +383,21 @@ fn answered(
         Ok(Err(mut error)) => {
             // hyper gives back what it had no connection for.
             let unsent = error.take_message().is_some();
-            Err(Failure { error: HttpError::broken(&host.origin, "the reply's head", error.into_error()), unsent })
+            Err(Failure {
+                error: HttpError::broken(&host.origin, "the reply's head", error.into_error()),
+                unsent,
+            })
         }
         Err(late) => Err(HttpError::late(&host.origin, late).into()),
     }
 }
 
-fn reply(response: Response<Incoming>, host: Arc<Host>, mut lease: Lease, progress: Duration) -> Result<Reply<HttpBody>, HttpError> {
+fn reply(
+    response: Response<Incoming>,
+    host: Arc<Host>,
+    mut lease: Lease,
+    progress: Duration,
+) -> Result<Reply<HttpBody>, HttpError> {
     let (parts, body) = response.into_parts();
     let mut head = ReplyHead::new(parts.status.as_u16());
     for (name, value) in &parts.headers {
@@ -347,12 +410,25 @@ fn reply(response: Response<Incoming>, host: Arc<Host>, mut lease: Lease, progre
     }
     tracing::debug!(status = head.status, request_id = head.request_id.as_str(), "reply");
     let is_error = !parts.status.is_success();
-    if let Some(coding) = parts.headers.get(CONTENT_ENCODING).filter(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        let error = HttpError::compressed(&host.origin, &String::from_utf8_lossy(coding.as_bytes()));
+    if let Some(coding) = parts
+        .headers
+        .get(CONTENT_ENCODING)
+        .filter(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    {
+        let error =
+            HttpError::compressed(&host.origin, &String::from_utf8_lossy(coding.as_bytes()));
         // The error is reported by its status all the same.
-        return if is_error { Ok(Reply { head, body: HttpBody::from_pieces([error.to_string()]) }) } else { Err(error) };
+        return if is_error {
+            Ok(Reply { head, body: HttpBody::from_pieces([error.to_string()]) })
+        } else {
+            Err(error)
+        };
     }
-    lease.timer().bound(if is_error { Bound::ErrorBody(ERROR_BODY_TIME) } else { Bound::Progress(progress) });
+    lease.timer().bound(if is_error {
+        Bound::ErrorBody(ERROR_BODY_TIME)
+    } else {
+        Bound::Progress(progress)
+    });
     Ok(Reply { head, body: HttpBody::incoming(body, host, lease) })
 }
 

@@ -8,17 +8,21 @@
 //!                      SentBody (no copy of the transcript) ► hyper ► HttpBody (lends hyper's own bytes)
 //! ```
 //!
-//! A connection is taken out of its host while a request is on it, and put back by the body that was read to its end. What is
-//! dropped before that closes its connection. Redirects are not followed: a key never goes where it was not sent.
+//! A connection is taken out of its host while a request is on it, and put back by the body that
+//! was read to its end. What is dropped before that closes its connection. Redirects are not
+//! followed: a key never goes where it was not sent.
 //!
-//! An idle connection is closed after [`HttpSettings::idle_timeout`]. A server may close it earlier, just when the next request is
-//! sent. If the server cannot have had the whole request, the transport sends it on a new connection, once, and the retry policy does not
-//! count that. Otherwise the server may have begun the turn, which may have to be paid for: the transport reports
-//! [`TransportKind::Closed`](toolrunner_core::error::TransportKind::Closed), and the retry policy decides.
+//! An idle connection is closed after [`HttpSettings::idle_timeout`]. A server may close it
+//! earlier, just when the next request is sent. If the server cannot have had the whole request,
+//! the transport sends it on a new connection, once, and the retry policy does not count that.
+//! Otherwise the server may have begun the turn, which may have to be paid for: the transport
+//! reports [`TransportKind::Closed`](toolrunner_core::error::TransportKind::Closed), and the retry
+//! policy decides.
 //!
-//! TLS uses the program's default [`CryptoProvider`](rustls::crypto::CryptoProvider) if one is installed, else that of the feature
-//! `aws-lc-rs`, else that of the feature `ring`. It trusts the platform's roots. With the feature `webpki-roots` a machine that has none
-//! uses Mozilla's, as compiled in.
+//! TLS uses the program's default [`CryptoProvider`](rustls::crypto::CryptoProvider) if one is
+//! installed, else that of the feature `aws-lc-rs`, else that of the feature `ring`. It trusts the
+//! platform's roots. With the feature `webpki-roots` a machine that has none uses Mozilla's, as
+//! compiled in.
 
 mod body;
 mod dial;
@@ -57,15 +61,22 @@ use links::Links;
 pub(crate) use links::without_query;
 
 /// The future of [`DynTransport::send`].
-pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Reply<HttpBody>, HttpError>> + Send + 'a>>;
+pub type Sending<'a> =
+    Pin<Box<dyn Future<Output = Result<Reply<HttpBody>, HttpError>> + Send + 'a>>;
 
-/// The object-safe twin of [`Transport`], for what may stand behind an [`HttpTransport`]: hyper, or a script in a test.
+/// The object-safe twin of [`Transport`], for what may stand behind an [`HttpTransport`]: hyper, or
+/// a script in a test.
 pub trait DynTransport: Send + Sync + 'static {
     /// As [`Transport::send`]; may be called again before an earlier reply was read.
     fn send<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>) -> Sending<'a>;
 
     /// The same with other time-outs than its own. One that knows none need not write this.
-    fn send_within<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>, timeouts: Timeouts) -> Sending<'a> {
+    fn send_within<'a>(
+        &'a self,
+        head: &'a Head<'_>,
+        body: &'a Body<'_>,
+        timeouts: Timeouts,
+    ) -> Sending<'a> {
         let _ = timeouts;
         self.send(head, body)
     }
@@ -85,20 +96,24 @@ pub struct Timeouts {
 /// How connections are made and how long they may be silent.
 #[derive(Clone)]
 pub struct HttpSettings {
-    /// How long a connection may take until it can carry a request: name, proxy, TCP and TLS together. Default: 5 s.
+    /// How long a connection may take until it can carry a request: name, proxy, TCP and TLS
+    /// together. Default: 5 s.
     pub connect_timeout: Duration,
-    /// How long nothing may come, be it the reply's head or the next piece of its body. Default: 600 s.
+    /// How long nothing may come, be it the reply's head or the next piece of its body. Default:
+    /// 600 s.
     pub read_timeout: Duration,
-    /// How long a reply may come without progress, counted from its head. Each part of the message is progress: a block's start or end, a
-    /// piece of text or input. Pings, comments and events of unknown types are not. A reply in one piece of JSON makes progress when it is
-    /// whole. Default: 600 s.
+    /// How long a reply may come without progress, counted from its head. Each part of the message
+    /// is progress: a block's start or end, a piece of text or input. Pings, comments and events of
+    /// unknown types are not. A reply in one piece of JSON makes progress when it is whole.
+    /// Default: 600 s.
     pub progress_timeout: Duration,
     /// How long a connection may be idle before it is closed. Default: 90 s.
     pub idle_timeout: Duration,
-    /// Roots trusted in addition to the platform's. Default: none. Without effect if there is a `tls`.
+    /// Roots trusted in addition to the platform's. Default: none. Without effect if there is a
+    /// `tls`.
     pub root_certificates: Vec<RootCertificate>,
-    /// A TLS configuration of the caller's own: client certificates, other roots, another verifier. Without ALPN protocols it gets this
-    /// crate's. Default: none.
+    /// A TLS configuration of the caller's own: client certificates, other roots, another verifier.
+    /// Without ALPN protocols it gets this crate's. Default: none.
     pub tls: Option<Arc<rustls::ClientConfig>>,
     /// Which proxies to use. Default: those of the environment when the transport is made.
     #[cfg(feature = "proxy")]
@@ -139,9 +154,9 @@ impl fmt::Debug for HttpSettings {
 
 /// A handle to connections. Clones share them; a run has one of its own.
 ///
-/// Connections need a tokio runtime with I/O and time; without one a request fails with an error that says so. A handle may be used in
-/// several runtimes: each uses the connections that it made. A reply must be read in the runtime where it was asked for, or its read
-/// time-out ends it.
+/// Connections need a tokio runtime with I/O and time; without one a request fails with an error
+/// that says so. A handle may be used in several runtimes: each uses the connections that it made.
+/// A reply must be read in the runtime where it was asked for, or its read time-out ends it.
 #[derive(Clone)]
 pub struct HttpTransport {
     shared: Arc<dyn DynTransport>,
@@ -150,7 +165,8 @@ pub struct HttpTransport {
 }
 
 impl HttpTransport {
-    /// Connections by hyper. None is made before the first request, and TLS is set up when the first `https` one is sent.
+    /// Connections by hyper. None is made before the first request, and TLS is set up when the
+    /// first `https` one is sent.
     pub fn new(settings: HttpSettings) -> Self {
         Self::from_dyn(Links::new(settings))
     }
@@ -160,12 +176,17 @@ impl HttpTransport {
         Self { shared: Arc::new(transport), timeouts: None }
     }
 
-    /// This handle with time-outs of its own, over the same connections. What is not said stays as it was.
+    /// This handle with time-outs of its own, over the same connections. What is not said stays as
+    /// it was.
     #[must_use]
     pub fn with_timeouts(mut self, timeouts: Timeouts) -> Self {
         let Timeouts { connect, read, progress } = timeouts;
         let old = self.timeouts();
-        let new = Timeouts { connect: connect.or(old.connect), read: read.or(old.read), progress: progress.or(old.progress) };
+        let new = Timeouts {
+            connect: connect.or(old.connect),
+            read: read.or(old.read),
+            progress: progress.or(old.progress),
+        };
         if new != old {
             self.timeouts = Some(Arc::new(new));
         }
@@ -195,7 +216,11 @@ impl Transport for HttpTransport {
     type Error = HttpError;
     type Body<'t> = HttpBody;
 
-    async fn send(&mut self, head: &Head<'_>, body: &Body<'_>) -> Result<Reply<HttpBody>, HttpError> {
+    async fn send(
+        &mut self,
+        head: &Head<'_>,
+        body: &Body<'_>,
+    ) -> Result<Reply<HttpBody>, HttpError> {
         self.shared.send_within(head, body, self.timeouts()).await
     }
 }

@@ -29,7 +29,8 @@ enum Which {
 pub struct BadProxy;
 
 impl Proxies {
-    /// What `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say, in capitals or not, as curl reads them.
+    /// What `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say, in capitals or not, as
+    /// curl reads them.
     pub const fn from_env() -> Self {
         Self(Which::Environment)
     }
@@ -39,14 +40,17 @@ impl Proxies {
         Self(Which::None)
     }
 
-    /// This one for every server: `http://`, `socks5://`, `socks5h://`, `socks4://` or `socks4a://`, with `user:password@` if it
-    /// asks for them. SOCKS proxies look names up themselves.
+    /// This one for every server: `http://`, `socks5://`, `socks5h://`, `socks4://` or
+    /// `socks4a://`, with `user:password@` if it asks for them. SOCKS proxies look names up
+    /// themselves.
     ///
     /// # Errors
     /// If it is no such URL.
     pub fn url(url: &str) -> Result<Self, BadProxy> {
         let matcher = Matcher::builder().all(url.to_owned()).build();
-        let usable = matcher.intercept(&Uri::from_static("http://server/")).map(|found| Proxied::new(&found, false));
+        let usable = matcher
+            .intercept(&Uri::from_static("http://server/"))
+            .map(|found| Proxied::new(&found, false));
         match usable {
             None | Some(Proxied::Unusable) => Err(BadProxy),
             Some(_) => Ok(Self(Which::Url(url.to_owned()))),
@@ -135,7 +139,8 @@ impl Proxied {
             Some("http") if secure => Self::Tunnel { proxy, auth: found.basic_auth().cloned() },
             Some("http") => Self::Forward { proxy, auth: found.basic_auth().cloned() },
             Some("socks5" | "socks5h") => {
-                let auth = found.raw_auth().map(|(user, password)| (user.to_owned(), password.to_owned()));
+                let auth =
+                    found.raw_auth().map(|(user, password)| (user.to_owned(), password.to_owned()));
                 Self::Socks5 { proxy: with_port(proxy), auth }
             }
             Some("socks4" | "socks4a") => Self::Socks4 { proxy: with_port(proxy) },
@@ -146,9 +151,10 @@ impl Proxied {
     /// `host:port` of the proxy, if it can be used.
     pub(super) fn name(&self) -> Option<&str> {
         match self {
-            Self::Forward { proxy, .. } | Self::Tunnel { proxy, .. } | Self::Socks5 { proxy, .. } | Self::Socks4 { proxy } => {
-                proxy.authority().map(http::uri::Authority::as_str)
-            }
+            Self::Forward { proxy, .. }
+            | Self::Tunnel { proxy, .. }
+            | Self::Socks5 { proxy, .. }
+            | Self::Socks4 { proxy } => proxy.authority().map(http::uri::Authority::as_str),
             Self::Unusable => None,
         }
     }
@@ -162,7 +168,11 @@ impl Proxied {
     }
 
     /// A connection to `target` through this proxy.
-    pub(super) async fn connect(&self, mut tcp: Tcp, target: Uri) -> Result<TokioIo<TcpStream>, BoxError> {
+    pub(super) async fn connect(
+        &self,
+        mut tcp: Tcp,
+        target: Uri,
+    ) -> Result<TokioIo<TcpStream>, BoxError> {
         Ok(match self {
             Self::Forward { proxy, .. } => tcp.call(proxy.clone()).await?,
             Self::Tunnel { proxy, auth } => {
@@ -180,7 +190,9 @@ impl Proxied {
                 socks.call(target).await?
             }
             Self::Socks4 { proxy } => SocksV4::new(proxy.clone(), tcp).call(target).await?,
-            Self::Unusable => return Err("a proxy that is reached by https:// cannot be used".into()),
+            Self::Unusable => {
+                return Err("a proxy that is reached by https:// cannot be used".into());
+            }
         })
     }
 }
@@ -193,6 +205,10 @@ fn with_port(proxy: Uri) -> Uri {
     let Some(host) = proxy.host() else {
         return proxy;
     };
-    let with_port = Uri::builder().scheme("socks5").authority(format!("{host}:1080")).path_and_query("/").build();
+    let with_port = Uri::builder()
+        .scheme("socks5")
+        .authority(format!("{host}:1080"))
+        .path_and_query("/")
+        .build();
     with_port.unwrap_or(proxy)
 }

@@ -11,8 +11,8 @@ use bytes::Buf;
 use http_body::{Frame, SizeHint};
 use toolrunner_core::transport::Body;
 
-/// Held by a connection, and by the bytes that are on their way over it: whoever holds it alone knows that these are dropped. It is
-/// set when hyper has taken the last of them.
+/// Held by a connection, and by the bytes that are on their way over it: whoever holds it alone
+/// knows that these are dropped. It is set when hyper has taken the last of them.
 pub(super) type Token = Arc<AtomicBool>;
 
 /// A request's body: one frame.
@@ -20,7 +20,8 @@ pub(super) struct SentBody(Option<SentBytes>);
 
 /// `[before][transcript][after]`, read from `at`.
 pub(super) struct SentBytes {
-    /// What stands around the transcript, in one buffer: it is small, and lent for too short a time.
+    /// What stands around the transcript, in one buffer: it is small, and lent for too short a
+    /// time.
     around: Vec<u8>,
     /// Where in `around` the transcript belongs.
     split: usize,
@@ -40,7 +41,11 @@ impl SentBody {
     pub(super) fn new(body: &Body<'_>, token: Option<Token>) -> Self {
         let shared = body.shared().filter(|shared| shared.len() >= body.transcript().len());
         let transcript = body.transcript();
-        let mut around = Vec::with_capacity(if shared.is_some() { body.len() - transcript.len() } else { body.len() });
+        let mut around = Vec::with_capacity(if shared.is_some() {
+            body.len() - transcript.len()
+        } else {
+            body.len()
+        });
         for piece in body.before() {
             around.extend_from_slice(piece);
         }
@@ -61,7 +66,10 @@ impl http_body::Body for SentBody {
     type Data = SentBytes;
     type Error = Infallible;
 
-    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<SentBytes>, Infallible>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<SentBytes>, Infallible>>> {
         Poll::Ready(self.get_mut().0.take().map(|bytes| Ok(Frame::data(bytes))))
     }
 
@@ -144,7 +152,10 @@ mod tests {
                 assert_eq!(sent.chunk().is_empty(), sent.remaining() == 0);
                 let mut slices = [IoSlice::new(&[]); 4];
                 let count = sent.chunks_vectored(&mut slices);
-                assert_eq!(slices[..count].iter().flat_map(|slice| slice.to_vec()).collect::<Vec<_>>(), &WHOLE[start..]);
+                assert_eq!(
+                    slices[..count].iter().flat_map(|slice| slice.to_vec()).collect::<Vec<_>>(),
+                    &WHOLE[start..]
+                );
                 assert_eq!(sent.copy_to_bytes(sent.remaining()), &WHOLE[start..]);
             }
         }

@@ -1,4 +1,5 @@
-//! TLS set-up: the platform's roots, read once per process and not before the first `https` request.
+//! TLS set-up: the platform's roots, read once per process and not before the first `https`
+//! request.
 
 use core::error::Error;
 use core::fmt;
@@ -41,7 +42,11 @@ impl RootCertificate {
         for der in CertificateDer::pem_slice_iter(pem) {
             found.push(Self::from_der(&der.map_err(|e| BadCertificate(e.to_string()))?)?);
         }
-        if found.is_empty() { Err(BadCertificate("the PEM text holds none".to_owned())) } else { Ok(found) }
+        if found.is_empty() {
+            Err(BadCertificate("the PEM text holds none".to_owned()))
+        } else {
+            Ok(found)
+        }
     }
 }
 
@@ -66,7 +71,8 @@ impl fmt::Debug for BadCertificate {
 
 impl Error for BadCertificate {}
 
-/// What to open a session with. Without settings of its own a transport uses one that the whole process shares, session tickets included.
+/// What to open a session with. Without settings of its own a transport uses one that the whole
+/// process shares, session tickets included.
 pub(super) fn client_config(settings: &HttpSettings) -> Result<Arc<ClientConfig>, HttpError> {
     static PLATFORM: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     if let Some(config) = &settings.tls {
@@ -128,7 +134,8 @@ fn build(extra: &[RootCertificate]) -> Result<Arc<ClientConfig>, HttpError> {
     Ok(Arc::new(config))
 }
 
-/// The cryptography: what the program has installed as its default, else what this crate was built with. Nothing is installed.
+/// The cryptography: what the program has installed as its default, else what this crate was built
+/// with. Nothing is installed.
 fn provider() -> Result<Arc<CryptoProvider>, HttpError> {
     if let Some(installed) = CryptoProvider::get_default() {
         return Ok(Arc::clone(installed));

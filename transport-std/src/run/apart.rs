@@ -8,8 +8,9 @@ use std::panic::catch_unwind;
 
 /// A future whose panics end it. It gives the future's output, or the panic's message.
 ///
-/// A future that is done, was aborted, or is let go of is dropped here, and what panics then is only logged. One thing cannot be caught: a
-/// value that panics while it is dropped *because* of a panic ends the process, as everywhere in Rust.
+/// A future that is done, was aborted, or is let go of is dropped here, and what panics then is
+/// only logged. One thing cannot be caught: a value that panics while it is dropped *because* of a
+/// panic ends the process, as everywhere in Rust.
 pub(super) struct Apart<F>(Option<F>);
 
 impl<F> Apart<F> {
@@ -58,7 +59,10 @@ fn drop_apart<T>(value: T) {
 /// A panic's message. Its payload is dropped, which may panic again.
 fn said(panic: Box<dyn Any + Send>) -> String {
     let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no message)").to_owned();
+    let text = text
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("(no message)")
+        .to_owned();
     let mut payload = panic;
     // Each payload may be followed by another, but nobody does that often.
     for _ in 0..8 {

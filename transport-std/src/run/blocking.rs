@@ -1,4 +1,5 @@
-//! Tools that block their thread, where that does no harm: tokio's pool, or on another runtime a thread of their own.
+//! Tools that block their thread, where that does no harm: tokio's pool, or on another runtime a
+//! thread of their own.
 
 use core::panic::AssertUnwindSafe;
 use core::pin::pin;
@@ -21,11 +22,14 @@ use crate::escaped::Escaped;
 type Given = JobEnd;
 
 /// Runs `work` where it may block. A panic goes on here.
-pub(super) async fn run<F: Future<Output = Given>>(work: impl FnOnce() -> F + Send + 'static) -> Given {
+pub(super) async fn run<F: Future<Output = Given>>(
+    work: impl FnOnce() -> F + Send + 'static,
+) -> Given {
     let caller = Caller::current();
     if let Ok(runtime) = Handle::try_current() {
         let inside = runtime.clone();
-        return match runtime.spawn_blocking(move || caller.scope(|| inside.block_on(work()))).await {
+        return match runtime.spawn_blocking(move || caller.scope(|| inside.block_on(work()))).await
+        {
             Ok(given) => given,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => resume_unwind(panic),
@@ -50,7 +54,8 @@ pub(super) async fn run<F: Future<Output = Given>>(work: impl FnOnce() -> F + Se
     }
 }
 
-/// Where the caller's log lines go, and the span that they belong to: a blocking tool's are to be found there too.
+/// Where the caller's log lines go, and the span that they belong to: a blocking tool's are to be
+/// found there too.
 struct Caller {
     dispatch: Dispatch,
     span: Span,

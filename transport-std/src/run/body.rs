@@ -32,7 +32,9 @@ impl Run {
             out.push(':');
             match container {
                 Some(id) if name == "container" => out.push_str(&with_id(json, id)),
-                _ if name == "model" && model.is_some() => out.push_str(&quoted(model.unwrap_or_default())),
+                _ if name == "model" && model.is_some() => {
+                    out.push_str(&quoted(model.unwrap_or_default()))
+                }
                 _ => out.push_str(json),
             }
             out.push(',');
@@ -65,9 +67,13 @@ impl Run {
         self.next_params.json(name).or_else(|| self.params.json(name))
     }
 
-    /// Whether the caller named a container: an id, or an object with one. An object without one gets that of the reply.
+    /// Whether the caller named a container: an id, or an object with one. An object without one
+    /// gets that of the reply.
     fn pins_container(&self) -> bool {
-        let Some(value) = self.param("container").and_then(|json| Value::first(json.as_bytes())) else { return false };
+        let Some(value) = self.param("container").and_then(|json| Value::first(json.as_bytes()))
+        else {
+            return false;
+        };
         match value.kind() {
             Kind::Null => false,
             Kind::Object => value.member("id").is_some_and(|id| !id.is_null()),
@@ -83,7 +89,10 @@ fn kept_by_compaction<'p>(name: &str, json: &'p str) -> Option<Cow<'p, str>> {
         "context_management" | "stop_sequences" | "output_format" => None,
         "output_config" => Some(without(value(), "format").into()),
         "tool_choice" => {
-            let forced = value().member("type").and_then(Value::as_text).is_some_and(|kind| kind == *"any" || kind == *"tool");
+            let forced = value()
+                .member("type")
+                .and_then(Value::as_text)
+                .is_some_and(|kind| kind == *"any" || kind == *"tool");
             (!forced).then_some(json.into())
         }
         "fallbacks" => {
@@ -91,7 +100,11 @@ fn kept_by_compaction<'p>(name: &str, json: &'p str) -> Option<Cow<'p, str>> {
                 Some(config) => {
                     let rest = without(fallback, "output_config");
                     let comma = if rest.len() > 2 { "," } else { "" };
-                    format!("{}{comma}\"output_config\":{}}}", &rest[..rest.len() - 1], without(config, "format"))
+                    format!(
+                        "{}{comma}\"output_config\":{}}}",
+                        &rest[..rest.len() - 1],
+                        without(config, "format")
+                    )
                 }
                 None => fallback.as_json().to_owned(),
             });
@@ -105,13 +118,17 @@ fn kept_by_compaction<'p>(name: &str, json: &'p str) -> Option<Cow<'p, str>> {
 /// An object without one of its members.
 fn without(object: Value<'_>, name: &str) -> String {
     let members = object.members().filter(|(key, _)| *key != *name);
-    let kept: Vec<String> = members.map(|(key, value)| format!("\"{}\":{}", key.raw(), value.as_json())).collect();
+    let kept: Vec<String> =
+        members.map(|(key, value)| format!("\"{}\":{}", key.raw(), value.as_json())).collect();
     format!("{{{}}}", kept.join(","))
 }
 
 /// A container object with this id, and whatever else it had; the id alone for `null`.
 fn with_id(json: &str, id: &str) -> String {
-    let Some(object) = Value::first(json.as_bytes()).filter(|value| value.kind() == Kind::Object) else { return quoted(id) };
+    let Some(object) = Value::first(json.as_bytes()).filter(|value| value.kind() == Kind::Object)
+    else {
+        return quoted(id);
+    };
     let mut out = format!("{{\"id\":{}", quoted(id));
     for (name, value) in object.members().filter(|(name, _)| *name != *"id") {
         out.push_str(",\"");

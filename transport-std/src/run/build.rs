@@ -28,7 +28,8 @@ static NEXT: AtomicUsize = AtomicUsize::new(1);
 /// Most tokens of a reply, if nothing else is said.
 pub const DEFAULT_MAX_TOKENS: u32 = 4096;
 
-/// Says what a run asks for; a prompt makes it a [`Run`]. What is wrong is told at the run's first use.
+/// Says what a run asks for; a prompt makes it a [`Run`]. What is wrong is told at the run's first
+/// use.
 #[derive(Debug)]
 #[must_use]
 pub struct RunBuilder {
@@ -66,7 +67,11 @@ impl RunBuilder {
                 invalid = invalid.or(Some(error));
             }
         }
-        let retry = RetryPolicy { retries: settings.max_retries(), retry_after_cap: settings.retry_after_cap(), ..RetryPolicy::DEFAULT };
+        let retry = RetryPolicy {
+            retries: settings.max_retries(),
+            retry_after_cap: settings.retry_after_cap(),
+            ..RetryPolicy::DEFAULT
+        };
         Self {
             params,
             stream: true,
@@ -126,8 +131,8 @@ impl RunBuilder {
         self
     }
 
-    /// Adds tools: one, or a tuple of tools and toolboxes. They come behind those that were added before. A name that is there already is
-    /// an error at the run's first use.
+    /// Adds tools: one, or a tuple of tools and toolboxes. They come behind those that were added
+    /// before. A name that is there already is an error at the run's first use.
     pub fn tools(mut self, tools: impl Tools) -> Self {
         match self.toolset.with(tools) {
             Ok(toolset) => self.toolset = toolset,
@@ -160,51 +165,65 @@ impl RunBuilder {
         self
     }
 
-    /// What becomes of a reply that breaks off and is not asked for again. Default: [`OnBreak::Drop`].
+    /// What becomes of a reply that breaks off and is not asked for again. Default:
+    /// [`OnBreak::Drop`].
     pub const fn on_break(mut self, on_break: OnBreak) -> Self {
         self.on_break = on_break;
         self
     }
 
-    /// Most calls of one turn that run at the same time. Default: [`DEFAULT_CONCURRENCY`]. At least 1.
+    /// Most calls of one turn that run at the same time. Default: [`DEFAULT_CONCURRENCY`]. At
+    /// least 1.
     pub fn concurrency(mut self, most: usize) -> Self {
         self.concurrency = most.max(1);
         self
     }
 
-    /// Whether a call may start while its reply still streams. Default: no, a turn's calls start when the reply is whole.
+    /// Whether a call may start while its reply still streams. Default: no, a turn's calls start
+    /// when the reply is whole.
     ///
-    /// A call starts when the model has moved on from it: at the next block, or when the reply says that it stops for tools. The
-    /// [gate](Self::gate) decides first, and [`concurrency`](Self::concurrency), serial tools and limits hold; with a limit of repeats
+    /// A call starts when the model has moved on from it: at the next block, or when the reply says
+    /// that it stops for tools. The [gate](Self::gate) decides first, and
+    /// [`concurrency`](Self::concurrency), serial tools and limits hold; with a limit of repeats
     /// none starts early. Results come in the model's order, as always. What it costs:
     ///
-    /// - A reply is never taken back or asked for again once a call of it has started. If it ends early (its stream breaks off, it is no valid
-    ///   reply, it has too many calls, the conversation is full, the run is cancelled or stopped), its complete blocks stay. Calls that had
-    ///   started keep their results; the others are answered as not run. Then the run goes on with the next request, after the wait of the
-    ///   retry policy, and tells [`Event::Broken`](crate::Event::Broken). If as many replies in a row break off as the policy has retries,
-    ///   and one more, the error is returned; the next call goes on.
-    /// - If the reply ends for another reason than its calls (`max_tokens`, a refusal), those that have started keep their results, which
-    ///   are told to the model when the run goes on; the others do not run.
-    /// - A [snapshot](Run::snapshot) taken after a call of the reply has started holds what would stay if the reply ended early at that moment.
-    /// - After a `fallback` block no more start early. Calls before it are answered only if one of them had started.
-    /// - A client-side summary does not replace a turn in which a call has started early; it may replace the next.
+    /// - A reply is never taken back or asked for again once a call of it has started. If it ends
+    ///   early (its stream breaks off, it is no valid reply, it has too many calls, the
+    ///   conversation is full, the run is cancelled or stopped), its complete blocks stay. Calls
+    ///   that had started keep their results; the others are answered as not run. Then the run goes
+    ///   on with the next request, after the wait of the retry policy, and tells
+    ///   [`Event::Broken`](crate::Event::Broken). If as many replies in a row break off as the
+    ///   policy has retries, and one more, the error is returned; the next call goes on.
+    /// - If the reply ends for another reason than its calls (`max_tokens`, a refusal), those that
+    ///   have started keep their results, which are told to the model when the run goes on; the
+    ///   others do not run.
+    /// - A [snapshot](Run::snapshot) taken after a call of the reply has started holds what would
+    ///   stay if the reply ended early at that moment.
+    /// - After a `fallback` block no more start early. Calls before it are answered only if one of
+    ///   them had started.
+    /// - A client-side summary does not replace a turn in which a call has started early; it may
+    ///   replace the next.
     pub const fn eager(mut self, eager: bool) -> Self {
         self.eager = eager;
         self
     }
 
-    /// Whether a call gets an id of its own if an earlier turn has a call of the same id: `call_0` becomes `call_0-2`, in the conversation,
-    /// the events, the tool's call and its result. Default: no, ids stay as the server made them.
+    /// Whether a call gets an id of its own if an earlier turn has a call of the same id: `call_0`
+    /// becomes `call_0-2`, in the conversation, the events, the tool's call and its result.
+    /// Default: no, ids stay as the server made them.
     ///
-    /// Some gateways number the calls of each turn from 0, and accept that. The option is for a conversation that is sent elsewhere too. It
-    /// also applies to a conversation that [`messages`](Self::messages), [`body`](Self::body) or [`resume`](Self::resume) gives: there the
-    /// last call that has an id keeps it, and earlier ones are renamed. The same id twice in one reply stays a protocol error.
+    /// Some gateways number the calls of each turn from 0, and accept that. The option is for a
+    /// conversation that is sent elsewhere too. It also applies to a conversation that
+    /// [`messages`](Self::messages), [`body`](Self::body) or [`resume`](Self::resume) gives: there
+    /// the last call that has an id keeps it, and earlier ones are renamed. The same id twice in
+    /// one reply stays a protocol error.
     pub const fn unique_ids(mut self, on: bool) -> Self {
         self.unique_ids = on;
         self
     }
 
-    /// Replaces the conversation by a summary that the model writes, when a turn was long. Default: never.
+    /// Replaces the conversation by a summary that the model writes, when a turn was long. Default:
+    /// never.
     pub const fn compaction(mut self, compaction: Compaction) -> Self {
         self.compaction = Some(compaction);
         self
@@ -222,20 +241,22 @@ impl RunBuilder {
         self
     }
 
-    /// What is done when the conversation nearly fills its [`capacity`](Self::capacity). Default: nothing.
+    /// What is done when the conversation nearly fills its [`capacity`](Self::capacity). Default:
+    /// nothing.
     pub const fn when_full(mut self, policy: WhenFull) -> Self {
         self.when_full = policy;
         self
     }
 
-    /// Something else to tell the time and to wait by: another runtime's timers, or a test's. Default: tokio's.
+    /// Something else to tell the time and to wait by: another runtime's timers, or a test's.
+    /// Default: tokio's.
     pub fn clock(mut self, clock: impl DynClock) -> Self {
         self.clock = SharedClock(Arc::new(clock));
         self
     }
 
-    /// Says something else for this run than the client does: key, base URL, betas, headers, query, body, time-outs, retries.
-    /// Connections stay shared.
+    /// Says something else for this run than the client does: key, base URL, betas, headers, query,
+    /// body, time-outs, retries. Connections stay shared.
     ///
     /// ```no_run
     /// # fn f(client: toolrunner_std::Client) {
@@ -259,7 +280,8 @@ impl RunBuilder {
         self
     }
 
-    /// The run, with a user message as its first. A text that is empty or only white space is reported at the run's first use.
+    /// The run, with a user message as its first. A text that is empty or only white space is
+    /// reported at the run's first use.
     pub fn user(self, text: &str) -> Run {
         let mut run = self.empty();
         if let Err(error) = run.machine.user(text) {
@@ -268,8 +290,9 @@ impl RunBuilder {
         run
     }
 
-    /// The run, with a conversation as its beginning: a JSON array of messages. What the API would refuse is reported at the run's first
-    /// use, with message and block; see [`Run::replace_history`].
+    /// The run, with a conversation as its beginning: a JSON array of messages. What the API would
+    /// refuse is reported at the run's first use, with message and block; see
+    /// [`Run::replace_history`].
     pub fn messages(self, json: &str) -> Run {
         let mut run = self.empty();
         run.render_prefix();
@@ -279,14 +302,18 @@ impl RunBuilder {
         run
     }
 
-    /// The run that begins with this request body, as JSON: its `messages`, and every other member as a parameter. Of its `tools`
-    /// those that [`tools`](Self::tools) has not are declared only: the server runs them, or the caller answers their calls.
+    /// The run that begins with this request body, as JSON: its `messages`, and every other member
+    /// as a parameter. Of its `tools` those that [`tools`](Self::tools) has not are declared only:
+    /// the server runs them, or the caller answers their calls.
     pub fn body(mut self, json: &str) -> Run {
         if let Err(error) = toolrunner_core::json::check(json.as_bytes()) {
-            self.note::<()>(Err(Error::Invalid(format!("the request body is not valid JSON {error}"))));
+            self.note::<()>(Err(Error::Invalid(format!(
+                "the request body is not valid JSON {error}"
+            ))));
         }
         let mut messages = "[]";
-        for (name, value) in Value::first(json.as_bytes()).map(Value::members).into_iter().flatten() {
+        for (name, value) in Value::first(json.as_bytes()).map(Value::members).into_iter().flatten()
+        {
             match name.to_string().as_str() {
                 "messages" => messages = value.as_json(),
                 "tools" => self.declared = Some(value.as_json().to_owned()),
@@ -300,8 +327,8 @@ impl RunBuilder {
         self.messages(messages)
     }
 
-    /// The run that [`Run::snapshot`] wrote, exactly where it was, with this builder's parameters, tools and limits. Calls that had run
-    /// do not run again.
+    /// The run that [`Run::snapshot`] wrote, exactly where it was, with this builder's parameters,
+    /// tools and limits. Calls that had run do not run again.
     ///
     /// ```no_run
     /// # async fn f(client: toolrunner_std::Client, run: toolrunner_std::Run) -> Result<(), Box<dyn std::error::Error>> {
@@ -316,10 +343,13 @@ impl RunBuilder {
     pub fn resume(self, snapshot: &str) -> Run {
         let (capacity, unique_ids) = (self.capacity, self.unique_ids);
         let mut run = self.empty();
-        let restored = Machine::from_snapshot(snapshot.as_bytes(), Transcript::growing_to(capacity)).and_then(|mut machine| {
-            machine.unique_ids(unique_ids)?;
-            Ok(machine)
-        });
+        let restored =
+            Machine::from_snapshot(snapshot.as_bytes(), Transcript::growing_to(capacity)).and_then(
+                |mut machine| {
+                    machine.unique_ids(unique_ids)?;
+                    Ok(machine)
+                },
+            );
         match restored {
             Ok(mut machine) => {
                 *machine.limits_mut() = *run.machine.limits();
@@ -402,7 +432,8 @@ impl RunBuilder {
     }
 }
 
-/// Says the body fields that `new` has and `old` had not, or other than that: what was said for the run stays.
+/// Says the body fields that `new` has and `old` had not, or other than that: what was said for the
+/// run stays.
 pub(super) fn apply_body_fields(old: &Settings, new: &Settings, params: &mut Params) {
     for (name, json) in new.body_fields() {
         if !old.body_fields().any(|known| known == (name, json)) {

@@ -24,19 +24,27 @@ pub(super) struct Dialogue {
 }
 
 impl Run {
-    /// Answers an open call instead of running its tool: the content's text. If the tool runs already it is dropped.
+    /// Answers an open call instead of running its tool: the content's text. If the tool runs
+    /// already it is dropped.
     ///
     /// # Errors
-    /// `Misuse` if no open call has this id; what was wrong with how the run was made, such as its snapshot.
+    /// `Misuse` if no open call has this id; what was wrong with how the run was made, such as its
+    /// snapshot.
     pub fn answer(&mut self, id: &str, text: &str) -> Result<&mut Self, Error> {
         self.answer_json(id, &crate::params::quoted(text), false)
     }
 
-    /// The same with content as it goes on the wire (a JSON string, or an array of blocks), and whether it is an error.
+    /// The same with content as it goes on the wire (a JSON string, or an array of blocks), and
+    /// whether it is an error.
     ///
     /// # Errors
     /// As [`answer`](Self::answer); `Misuse` if the content is none.
-    pub fn answer_json(&mut self, id: &str, content: &str, is_error: bool) -> Result<&mut Self, Error> {
+    pub fn answer_json(
+        &mut self,
+        id: &str,
+        content: &str,
+        is_error: bool,
+    ) -> Result<&mut Self, Error> {
         let call = self.open_call(id)?;
         self.render_prefix();
         self.machine.answer(call, content.as_bytes(), is_error)?;
@@ -45,22 +53,29 @@ impl Run {
         Ok(self)
     }
 
-    /// Replaces the result of the call with this id by a text, wherever it stands in the conversation; the tool does not run again. So a
-    /// result that the API refuses (a picture that is too large, for example) can be replaced, and the run goes on. Which one it is stands in the
-    /// [`details`](crate::ApiFailure::details) of the error.
+    /// Replaces the result of the call with this id by a text, wherever it stands in the
+    /// conversation; the tool does not run again. So a result that the API refuses (a picture that
+    /// is too large, for example) can be replaced, and the run goes on. Which one it is stands in
+    /// the [`details`](crate::ApiFailure::details) of the error.
     ///
     /// # Errors
-    /// `Misuse` if there is no such result, or a request is under way; `Capacity` if it does not fit. Then the old one stays.
+    /// `Misuse` if there is no such result, or a request is under way; `Capacity` if it does not
+    /// fit. Then the old one stays.
     pub fn replace_result(&mut self, id: &str, text: &str) -> Result<&mut Self, Error> {
         self.replace_result_json(id, &crate::params::quoted(text), false)
     }
 
-    /// [`replace_result`](Self::replace_result) with content as it goes on the wire (a JSON string, or an array of blocks), and whether it
-    /// is an error.
+    /// [`replace_result`](Self::replace_result) with content as it goes on the wire (a JSON string,
+    /// or an array of blocks), and whether it is an error.
     ///
     /// # Errors
     /// As [`replace_result`](Self::replace_result); `Misuse` if the content is not valid.
-    pub fn replace_result_json(&mut self, id: &str, content: &str, is_error: bool) -> Result<&mut Self, Error> {
+    pub fn replace_result_json(
+        &mut self,
+        id: &str,
+        content: &str,
+        is_error: bool,
+    ) -> Result<&mut Self, Error> {
         self.check_setup()?;
         self.machine.replace_result_of(id, content.as_bytes(), is_error)?;
         Ok(self)
@@ -79,14 +94,18 @@ impl Run {
         Ok(self)
     }
 
-    /// What the tool of this call [asked](toolrunner_core::tool::ToolContext::ask), as JSON, if it waits for the answer.
+    /// What the tool of this call [asked](toolrunner_core::tool::ToolContext::ask), as JSON, if it
+    /// waits for the answer.
     pub fn question(&self, id: &str) -> Option<&str> {
-        let call = self.machine.calls().find(|&i| self.machine.call(i).is_some_and(|call| !call.is_answered && call.id == *id))?;
+        let call = self.machine.calls().find(|&i| {
+            self.machine.call(i).is_some_and(|call| !call.is_answered && call.id == *id)
+        })?;
         self.dialogues.iter().find(|dialogue| dialogue.call == call)?.question.as_deref()
     }
 
-    /// Answers the next question of a call, as JSON: its tool is called again, after the [gate](crate::RunBuilder::gate), and finds the
-    /// answer. In a run that was made from a snapshot, say all answers again, in order, before the run goes on: a snapshot has none.
+    /// Answers the next question of a call, as JSON: its tool is called again, after the
+    /// [gate](crate::RunBuilder::gate), and finds the answer. In a run that was made from a
+    /// snapshot, say all answers again, in order, before the run goes on: a snapshot has none.
     ///
     /// # Errors
     /// As [`answer`](Self::answer).
@@ -113,14 +132,20 @@ impl Run {
         &mut self.dialogues[i]
     }
 
-    /// The calls that wait for the caller, as ids: tools without a function, and those that the gate suspended.
+    /// The calls that wait for the caller, as ids: tools without a function, and those that the
+    /// gate suspended.
     pub fn waiting_calls(&self) -> Vec<String> {
         let machine = &self.machine;
-        machine.calls().filter(|&i| machine.is_for_caller(i)).filter_map(|i| Some(machine.call(i)?.id.to_string())).collect()
+        machine
+            .calls()
+            .filter(|&i| machine.is_for_caller(i))
+            .filter_map(|i| Some(machine.call(i)?.id.to_string()))
+            .collect()
     }
 
-    /// Answers all open calls as not run (or as cancelled, those that were running), so that the conversation can be saved, or go on
-    /// somewhere else. A run that goes on by [`user`](Self::user) does this by itself.
+    /// Answers all open calls as not run (or as cancelled, those that were running), so that the
+    /// conversation can be saved, or go on somewhere else. A run that goes on by
+    /// [`user`](Self::user) does this by itself.
     ///
     /// # Errors
     /// `Capacity` if not even the shortest answers fit.
@@ -131,11 +156,14 @@ impl Run {
     }
 
     fn open_call(&mut self, id: &str) -> Result<usize, Error> {
-        // After a snapshot that could not be read no call is open, and that is not what is to be mended.
+        // After a snapshot that could not be read no call is open, and that is not what is to be
+        // mended.
         self.check_setup()?;
         let machine = &self.machine;
         let mut calls = machine.calls();
-        calls.find(|&i| machine.call(i).is_some_and(|call| !call.is_answered && call.id == *id)).ok_or(Error::Misuse(Misuse::NoSuchCall))
+        calls
+            .find(|&i| machine.call(i).is_some_and(|call| !call.is_answered && call.id == *id))
+            .ok_or(Error::Misuse(Misuse::NoSuchCall))
     }
 
     /// Starts as many calls as may run.
@@ -225,7 +253,13 @@ impl Run {
         Ok(())
     }
 
-    pub(super) fn hooked(&self, id: String, name: String, content: Vec<u8>, is_error: bool) -> (Vec<u8>, bool) {
+    pub(super) fn hooked(
+        &self,
+        id: String,
+        name: String,
+        content: Vec<u8>,
+        is_error: bool,
+    ) -> (Vec<u8>, bool) {
         if self.hook.is_none() && self.result_cap.is_none_or(|cap| content.len() <= cap) {
             return (content, is_error);
         }
@@ -249,7 +283,8 @@ impl Run {
         self.result_cap.and_then(|cap| capped(&content, cap)).unwrap_or(content)
     }
 
-    /// Drops the calls that run and whose answer the machine wrote itself: what is said behind a run that has ended closes its open calls.
+    /// Drops the calls that run and whose answer the machine wrote itself: what is said behind a
+    /// run that has ended closes its open calls.
     pub(super) fn drop_answered_jobs(&mut self) {
         for call in self.jobs.calls() {
             if self.machine.is_answered(call) || !self.machine.calls().contains(&call) {
@@ -258,8 +293,9 @@ impl Run {
         }
     }
 
-    /// Ends what is under way, because the run was cancelled or its time is over: a reply is taken back, unless a call of it has started;
-    /// tools are cancelled and have the grace period to end; then they are dropped, and their calls answered as cancelled.
+    /// Ends what is under way, because the run was cancelled or its time is over: a reply is taken
+    /// back, unless a call of it has started; tools are cancelled and have the grace period to end;
+    /// then they are dropped, and their calls answered as cancelled.
     pub(super) async fn wind_down(&mut self) -> Result<(), Error> {
         self.let_go_of_reply();
         self.jobs.cancel();

@@ -1,4 +1,5 @@
-//! The driver: one step after another, each told as plain data, so that any future may be dropped between two.
+//! The driver: one step after another, each told as plain data, so that any future may be dropped
+//! between two.
 
 use core::future::poll_fn;
 use core::pin::pin;
@@ -36,8 +37,9 @@ impl Run {
         self.finished()
     }
 
-    /// Goes on to the end of the model's next reply; nothing when there is none. The reply's calls have not run yet, unless they started
-    /// [eagerly](crate::RunBuilder::eager): they run at [`Turn::results`], or at the next `next_turn`, once.
+    /// Goes on to the end of the model's next reply; nothing when there is none. The reply's calls
+    /// have not run yet, unless they started [eagerly](crate::RunBuilder::eager): they run at
+    /// [`Turn::results`], or at the next `next_turn`, once.
     ///
     /// # Errors
     /// See [`Error`]. The run is whole: call it again to go on from where it was.
@@ -52,11 +54,13 @@ impl Run {
 
     /// Goes on to the next thing that happens; nothing when the run is over.
     ///
-    /// A text that was told cannot be taken back: a reply that breaks off later is an error then, unless the retry policy says else.
+    /// A text that was told cannot be taken back: a reply that breaks off later is an error then,
+    /// unless the retry policy says else.
     ///
-    /// Levels may be mixed. After [`Event::MessageStop`] the reply is whole: [`next_turn`](Self::next_turn) then gives that turn, to look at
-    /// its calls or to answer them, and another `next_event` runs them. With [`eager`](crate::RunBuilder::eager) some of its calls may have
-    /// started by then, or have their results already.
+    /// Levels may be mixed. After [`Event::MessageStop`] the reply is whole:
+    /// [`next_turn`](Self::next_turn) then gives that turn, to look at its calls or to answer them,
+    /// and another `next_event` runs them. With [`eager`](crate::RunBuilder::eager) some of its
+    /// calls may have started by then, or have their results already.
     ///
     /// # Errors
     /// See [`Error`]. The run is whole: call it again to go on from where it was.
@@ -66,7 +70,9 @@ impl Run {
                 self.let_others_run().await;
             }
             let what = match self.at_hand() {
-                Some(Ok(happened)) if self.note(happened) => return Ok(Some(self.machine.event(happened))),
+                Some(Ok(happened)) if self.note(happened) => {
+                    return Ok(Some(self.machine.event(happened)));
+                }
                 Some(Ok(_)) => continue,
                 Some(Err(failed)) => Some(self.failed(failed)?),
                 None => match self.advance(true).await? {
@@ -86,7 +92,10 @@ impl Run {
     ///
     /// # Errors
     /// As [`next_event`](Self::next_event).
-    pub async fn for_each_event(&mut self, mut see: impl FnMut(&Event<'_>) + Send) -> Result<Finished, Error> {
+    pub async fn for_each_event(
+        &mut self,
+        mut see: impl FnMut(&Event<'_>) + Send,
+    ) -> Result<Finished, Error> {
         while let Some(event) = self.next_event().await? {
             see(&event);
         }
@@ -95,12 +104,15 @@ impl Run {
 
     fn finished(&mut self) -> Result<Finished, Error> {
         match self.machine.step(self.clock.now())? {
-            Step::Done(outcome) => Ok(Finished { outcome, message: self.message(), usage: self.usage() }),
+            Step::Done(outcome) => {
+                Ok(Finished { outcome, message: self.message(), usage: self.usage() })
+            }
             _ => Err(Error::Invalid("the run is not over".to_owned())),
         }
     }
 
-    /// Whether nobody is told: of a turn's end, and of what is gone by now, such as a call of a reply that was dropped.
+    /// Whether nobody is told: of a turn's end, and of what is gone by now, such as a call of a
+    /// reply that was dropped.
     fn is_untold(&self, what: What) -> bool {
         match what {
             What::TurnEnd => true,
@@ -118,7 +130,12 @@ impl Run {
             What::NotCompacted(why) => Event::NotCompacted { why },
             What::Request { turn, attempt } => Event::Request { turn, attempt },
             What::Retry { attempt, wait, error } => {
-                let of = |text: fn(&Retried) -> &str| self.retried.as_deref().map(|retried| text_of(text(retried))).unwrap_or_default();
+                let of = |text: fn(&Retried) -> &str| {
+                    self.retried
+                        .as_deref()
+                        .map(|retried| text_of(text(retried)))
+                        .unwrap_or_default()
+                };
                 Event::Retry {
                     attempt,
                     wait,
@@ -159,7 +176,9 @@ impl Run {
                 self.let_others_run().await;
             }
             match self.at_hand() {
-                Some(Ok(happened)) if self.note(happened) && tell => return Ok(Some(What::Happened(happened))),
+                Some(Ok(happened)) if self.note(happened) && tell => {
+                    return Ok(Some(What::Happened(happened)));
+                }
                 Some(Ok(_)) => continue,
                 Some(Err(failed)) => return self.failed(failed).map(Some),
                 None => {}
@@ -177,7 +196,9 @@ impl Run {
                         self.start_early();
                         None
                     }
-                    Some(Either::Right(Ok(Some(happened)))) => (self.note(happened) && tell).then_some(What::Happened(happened)),
+                    Some(Either::Right(Ok(Some(happened)))) => {
+                        (self.note(happened) && tell).then_some(What::Happened(happened))
+                    }
                     Some(Either::Right(Ok(None))) => self.end_reply().await?,
                     Some(Either::Right(Err(failed))) => Some(self.failed(failed)?),
                     None => {
@@ -201,7 +222,10 @@ impl Run {
                     return Ok(None);
                 }
                 Step::Wait(until) => {
-                    if uninterrupted(&self.cancel, &self.clock, None, self.clock.wait_until(until)).await.is_none() {
+                    if uninterrupted(&self.cancel, &self.clock, None, self.clock.wait_until(until))
+                        .await
+                        .is_none()
+                    {
                         self.wind_down().await?;
                     }
                 }
@@ -243,10 +267,13 @@ impl Run {
     /// Whether what is under way must end: the run was cancelled, or its time is over.
     fn must_end(&self) -> bool {
         let is_under_way = || self.reply.is_some() || !self.jobs.is_empty();
-        self.cancellation_is_due() || (self.machine.deadline().is_some_and(|end| self.clock.now() >= end) && is_under_way())
+        self.cancellation_is_due()
+            || (self.machine.deadline().is_some_and(|end| self.clock.now() >= end)
+                && is_under_way())
     }
 
-    /// At rest, perhaps for long: what can be made again, and memory that is not used, is given back.
+    /// At rest, perhaps for long: what can be made again, and memory that is not used, is given
+    /// back.
     fn settle(&mut self) {
         self.machine.shrink_to_fit();
         self.envelope.shrink_to_fit();
@@ -274,8 +301,17 @@ impl Run {
         {
             headers.push(("traceparent", traceparent));
         }
-        let head = Head { base_url: self.settings.base_url(), path: self.settings.path(), headers: &headers };
-        tracing::debug!(run = self.id, turn = self.machine.turns() + 1, attempt = self.machine.attempt() + 1, "request");
+        let head = Head {
+            base_url: self.settings.base_url(),
+            path: self.settings.path(),
+            headers: &headers,
+        };
+        tracing::debug!(
+            run = self.id,
+            turn = self.machine.turns() + 1,
+            attempt = self.machine.attempt() + 1,
+            "request"
+        );
         let (deadline, before) = (self.machine.deadline(), [prefix]);
         let span = tracing::error_span!("request", run = self.id);
         let sending = send(&mut self.machine, &head, &before, &mut self.transport).instrument(span);
@@ -293,8 +329,8 @@ impl Run {
         }
     }
 
-    /// The next thing that happens in what has come already, without a future: one read may hold thousands of pieces. Nothing if more
-    /// must be read first, or something else comes before it.
+    /// The next thing that happens in what has come already, without a future: one read may hold
+    /// thousands of pieces. Nothing if more must be read first, or something else comes before it.
     #[inline]
     fn at_hand(&mut self) -> Option<Result<Happened, DriveError<HttpError>>> {
         // Beside calls that may run already each event is waited for, so that they get on too.
@@ -302,8 +338,11 @@ impl Run {
             return None;
         }
         let reply = self.reply.as_mut()?;
-        let is_cancelled = self.watch.get_or_insert_with(|| Watch::new(&self.cancel)).is_cancelled();
-        if (is_cancelled && !self.is_wound_down) || self.machine.deadline().is_some_and(|end| self.clock.now() >= end) {
+        let is_cancelled =
+            self.watch.get_or_insert_with(|| Watch::new(&self.cancel)).is_cancelled();
+        if (is_cancelled && !self.is_wound_down)
+            || self.machine.deadline().is_some_and(|end| self.clock.now() >= end)
+        {
             return None;
         }
         let chunk = reply.body_mut().at_hand();
@@ -317,7 +356,8 @@ impl Run {
         fed.map_err(DriveError::from).transpose()
     }
 
-    /// Takes note of what happened in a reply. Whether it is to be told: a summary is nobody's to see.
+    /// Takes note of what happened in a reply. Whether it is to be told: a summary is nobody's to
+    /// see.
     #[inline]
     fn note(&mut self, happened: Happened) -> bool {
         self.has_progressed |= happened.is_progress();
@@ -359,11 +399,20 @@ impl Run {
             self.trace.reply_ends(self.machine.turn_usage(), self.machine.request_id(), || None);
             if self.machine.compactions() > self.compactions {
                 self.compactions = self.machine.compactions();
-                tracing::info!(run = self.id, before, after, "the conversation was replaced by a summary");
+                tracing::info!(
+                    run = self.id,
+                    before,
+                    after,
+                    "the conversation was replaced by a summary"
+                );
                 return Ok(Some(What::Compacted { before, after }));
             }
             let why = self.machine.rejected_summary().unwrap_or("the reply has no summary");
-            tracing::warn!(run = self.id, why, "the conversation stays as it is: a summary was rejected");
+            tracing::warn!(
+                run = self.id,
+                why,
+                "the conversation stays as it is: a summary was rejected"
+            );
             return Ok(Some(What::NotCompacted(why)));
         }
         Ok(Some(What::TurnEnd))
@@ -401,13 +450,21 @@ impl Run {
         self.reply_ended_early(is_kept);
         match failed {
             Ok(wait) if is_kept => {
-                tracing::info!(?wait, "a reply ended early after a call had started, and the run goes on: {error}");
+                tracing::info!(
+                    ?wait,
+                    "a reply ended early after a call had started, and the run goes on: {error}"
+                );
                 self.untold.push_back(What::TurnEnd);
                 Ok(What::Broken { wait, error })
             }
             Ok(wait) => {
                 let full = Error::of(error, transport, &self.machine);
-                tracing::info!(run = self.id, attempt, ?wait, "request failed and is sent again: {full}");
+                tracing::info!(
+                    run = self.id,
+                    attempt,
+                    ?wait,
+                    "request failed and is sent again: {full}"
+                );
                 self.retried = Some(Box::new(Retried::new(&full)));
                 Ok(What::Retry { attempt, wait, error })
             }
@@ -446,7 +503,11 @@ pub(super) async fn uninterrupted<F: Future>(
         if cancelled.is_none() {
             cancelled.set(Some(cancel.cancelled()));
         }
-        if cancelled.as_mut().as_pin_mut().is_some_and(|cancelled| cancelled.poll(context).is_ready()) {
+        if cancelled
+            .as_mut()
+            .as_pin_mut()
+            .is_some_and(|cancelled| cancelled.poll(context).is_ready())
+        {
             return Poll::Ready(None);
         }
         let Some(deadline) = deadline else { return Poll::Pending };

@@ -1,4 +1,5 @@
-//! Calls that start while their reply still streams, if the run was built so: which may start, and when.
+//! Calls that start while their reply still streams, if the run was built so: which may start, and
+//! when.
 //!
 //! ```text
 //! block starts   block stops    next block, or a stop for tools
@@ -61,7 +62,14 @@ impl Early {
                 self.leave();
                 if is_type(*block, "tool_use") {
                     let (id, name, toolset) = (String::new(), String::new(), String::new());
-                    self.calls.push(EarlyCall { block: *index, id, name, toolset, input: Vec::new(), stage: Stage::Open });
+                    self.calls.push(EarlyCall {
+                        block: *index,
+                        id,
+                        name,
+                        toolset,
+                        input: Vec::new(),
+                        stage: Stage::Open,
+                    });
                 }
             }
             Event::BlockStop { index, block } => self.end_block(*index, *block),
@@ -73,7 +81,11 @@ impl Early {
 
     fn end_block(&mut self, index: usize, block: Value<'_>) {
         let text = |name| block.member(name).and_then(Value::as_text).unwrap_or_default();
-        let Some(call) = self.calls.iter_mut().find(|call| call.block == index && call.stage == Stage::Open) else { return };
+        let Some(call) =
+            self.calls.iter_mut().find(|call| call.block == index && call.stage == Stage::Open)
+        else {
+            return;
+        };
         call.stage = Stage::Whole;
         text("id").raw().clone_into(&mut call.id);
         text("name").raw().clone_into(&mut call.name);
@@ -114,7 +126,10 @@ impl Run {
             if toolset.is_none() && self.machine.is_withdrawn_early(name) {
                 continue;
             }
-            let entry = self.toolset.find(toolset, name).filter(|entry| entry.runnable && self.jobs.may_start(entry));
+            let entry = self
+                .toolset
+                .find(toolset, name)
+                .filter(|entry| entry.runnable && self.jobs.may_start(entry));
             let Some(entry) = entry else { continue };
             if !self.machine.begin_early(i, now) {
                 continue;

@@ -26,7 +26,8 @@ pub struct GatedCall {
 pub enum Decision {
     /// The tool runs.
     Allow,
-    /// The tool does not run; this is the answer: content as JSON (a string or an array of blocks), and whether it is an error.
+    /// The tool does not run; this is the answer: content as JSON (a string or an array of blocks),
+    /// and whether it is an error.
     Answer {
         /// A JSON string or an array of blocks.
         content: String,
@@ -35,8 +36,9 @@ pub enum Decision {
     },
     /// The tool runs with this input, a JSON object; the conversation keeps the model's own.
     Input(String),
-    /// Nobody knows yet: the run ends with [`Outcome::NeedsAnswer`](crate::Outcome::NeedsAnswer) when all else is done, and goes on
-    /// after [`Run::allow`](crate::Run::allow) or [`Run::answer`](crate::Run::answer).
+    /// Nobody knows yet: the run ends with [`Outcome::NeedsAnswer`](crate::Outcome::NeedsAnswer)
+    /// when all else is done, and goes on after [`Run::allow`](crate::Run::allow) or
+    /// [`Run::answer`](crate::Run::answer).
     Suspend,
 }
 
@@ -55,14 +57,18 @@ impl Decision {
     /// What can be carried out. Anything else becomes a denial that says so.
     fn checked(self) -> Self {
         let is = |json: &str, kinds: &[Kind]| {
-            check(json.as_bytes()).is_ok() && Value::first(json.as_bytes()).is_some_and(|value| kinds.contains(&value.kind()))
+            check(json.as_bytes()).is_ok()
+                && Value::first(json.as_bytes()).is_some_and(|value| kinds.contains(&value.kind()))
         };
         match self {
             Self::Input(json) if !is(&json, &[Kind::Object]) => {
                 tracing::error!("a gate changed an input to what is no JSON object");
                 Self::deny("Error: not run")
             }
-            Self::Answer { content, is_error } if !is(&content, &[Kind::String, Kind::Array]) || (is_error && content == "\"\"") => {
+            Self::Answer { content, is_error }
+                if !is(&content, &[Kind::String, Kind::Array])
+                    || (is_error && content == "\"\"") =>
+            {
                 tracing::error!("a gate's answer is neither a JSON string nor an array of blocks");
                 Self::Answer { content: quoted("Error: not run"), is_error }
             }
@@ -122,21 +128,30 @@ impl ResultDraft {
 
     /// Makes this text the content.
     pub fn replace(&mut self, text: &str) -> &mut Self {
-        self.content = quoted(if text.is_empty() && self.is_error { toolrunner_core::tool::EMPTY_ERROR } else { text });
+        self.content = quoted(if text.is_empty() && self.is_error {
+            toolrunner_core::tool::EMPTY_ERROR
+        } else {
+            text
+        });
         self
     }
 
     /// Makes this JSON the content, if it is a string or an array of blocks; says whether it was.
     pub fn replace_json(&mut self, content: &str) -> bool {
-        let kind = check(content.as_bytes()).ok().and_then(|_| Value::first(content.as_bytes())).map(Value::kind);
-        let fits = matches!(kind, Some(Kind::String | Kind::Array)) && !(self.is_error && content == "\"\"");
+        let kind = check(content.as_bytes())
+            .ok()
+            .and_then(|_| Value::first(content.as_bytes()))
+            .map(Value::kind);
+        let fits = matches!(kind, Some(Kind::String | Kind::Array))
+            && !(self.is_error && content == "\"\"");
         if fits {
             content.clone_into(&mut self.content);
         }
         fits
     }
 
-    /// Cuts every text that is longer than `bytes`: head and tail stay, and between them stands how much was cut.
+    /// Cuts every text that is longer than `bytes`: head and tail stay, and between them stands how
+    /// much was cut.
     pub fn cap(&mut self, bytes: usize) -> &mut Self {
         if let Some(capped) = capped(&self.content, bytes) {
             self.content = capped;
@@ -153,7 +168,11 @@ impl ResultDraft {
 pub(super) fn text_of(content: Value<'_>) -> String {
     match content.as_text() {
         Some(text) => text.to_string(),
-        None => content.elements().filter_map(|block| block.member("text")?.as_text()).map(|text| text.to_string()).collect(),
+        None => content
+            .elements()
+            .filter_map(|block| block.member("text")?.as_text())
+            .map(|text| text.to_string())
+            .collect(),
     }
 }
 
@@ -170,11 +189,15 @@ pub(super) fn capped(content: &str, bytes: usize) -> Option<String> {
     let blocks: Vec<String> = value
         .elements()
         .map(|block| {
-            let text = block.member("text").and_then(Value::as_text).and_then(|text| cut(&text.to_string(), bytes));
+            let text = block
+                .member("text")
+                .and_then(Value::as_text)
+                .and_then(|text| cut(&text.to_string(), bytes));
             let Some(text) = text else { return block.as_json().to_owned() };
             changed = true;
             let members = block.members().map(|(name, value)| {
-                let value = if name == *"text" { quoted(&text) } else { value.as_json().to_owned() };
+                let value =
+                    if name == *"text" { quoted(&text) } else { value.as_json().to_owned() };
                 format!("\"{}\":{value}", name.raw())
             });
             format!("{{{}}}", members.collect::<Vec<_>>().join(","))
@@ -183,8 +206,8 @@ pub(super) fn capped(content: &str, bytes: usize) -> Option<String> {
     changed.then(|| format!("[{}]", blocks.join(",")))
 }
 
-/// Head and tail of a text that is longer than `bytes`, and how much was cut between them. What is kept is at most `bytes` long; the
-/// mark comes on top.
+/// Head and tail of a text that is longer than `bytes`, and how much was cut between them. What is
+/// kept is at most `bytes` long; the mark comes on top.
 fn cut(text: &str, bytes: usize) -> Option<String> {
     if text.len() <= bytes {
         return None;
@@ -207,7 +230,8 @@ mod tests {
         for bytes in 0..20 {
             let text = "a🦀é".repeat(5);
             let short = cut(&text, bytes).unwrap();
-            let kept: usize = short.split("\n[").next().unwrap().len() + short.rsplit("]\n").next().unwrap().len();
+            let kept: usize = short.split("\n[").next().unwrap().len()
+                + short.rsplit("]\n").next().unwrap().len();
             assert!(kept <= bytes, "{bytes}: {short}");
         }
     }
@@ -225,7 +249,10 @@ mod tests {
     #[test]
     fn an_answer_that_is_none_is_not_sent() {
         let bad = Decision::Answer { content: "42".to_owned(), is_error: false }.checked();
-        assert_eq!(bad, Decision::Answer { content: "\"Error: not run\"".to_owned(), is_error: false });
+        assert_eq!(
+            bad,
+            Decision::Answer { content: "\"Error: not run\"".to_owned(), is_error: false }
+        );
         assert_eq!(Decision::Input("[1]".to_owned()).checked(), Decision::deny("Error: not run"));
         assert_eq!(Decision::Input("{}".to_owned()).checked(), Decision::Input("{}".to_owned()));
     }

@@ -1,4 +1,5 @@
-//! What a run's builder says of its calls: who decides, who looks at the results, what the tools share, how it is cancelled.
+//! What a run's builder says of its calls: who decides, who looks at the results, what the tools
+//! share, how it is cancelled.
 
 use core::any::Any;
 use core::time::Duration;
@@ -25,10 +26,12 @@ impl core::fmt::Debug for Hooks {
 }
 
 impl RunBuilder {
-    /// Decides about every call before its tool runs: let it run, deny it with a text, change its input, answer in its place, or
-    /// suspend the run until somebody knows. Called at the same time for the calls of one turn; a call waits for as long as it takes.
+    /// Decides about every call before its tool runs: let it run, deny it with a text, change its
+    /// input, answer in its place, or suspend the run until somebody knows. Called at the same time
+    /// for the calls of one turn; a call waits for as long as it takes.
     ///
-    /// If the gate panics, the tool does not run and the model reads `Error: not run`. The panic is logged and goes no further.
+    /// If the gate panics, the tool does not run and the model reads `Error: not run`. The panic is
+    /// logged and goes no further.
     ///
     /// ```
     /// # fn f(client: toolrunner_std::Client) {
@@ -47,16 +50,18 @@ impl RunBuilder {
         self
     }
 
-    /// Shows every tool's result before it is put into the conversation: to look at, to replace, or to cut.
+    /// Shows every tool's result before it is put into the conversation: to look at, to replace, or
+    /// to cut.
     ///
-    /// If the hook panics, the result stays as the tool gave it. The panic is logged and goes no further.
+    /// If the hook panics, the result stays as the tool gave it. The panic is logged and goes no
+    /// further.
     pub fn on_result(mut self, hook: impl Fn(&mut ResultDraft) + Send + Sync + 'static) -> Self {
         self.hooks.hook = Some(Arc::new(hook));
         self
     }
 
-    /// Most bytes of a text in a tool's result. Of a longer one head and tail stay, and what was cut is said between them.
-    /// Default: no such bound.
+    /// Most bytes of a text in a tool's result. Of a longer one head and tail stay, and what was
+    /// cut is said between them. Default: no such bound.
     pub const fn result_cap(mut self, bytes: usize) -> Self {
         self.hooks.result_cap = Some(bytes);
         self
@@ -75,7 +80,8 @@ impl RunBuilder {
         self
     }
 
-    /// How long tools may go on when the run is cancelled or its time is over. Default: [`DEFAULT_GRACE`](super::DEFAULT_GRACE).
+    /// How long tools may go on when the run is cancelled or its time is over. Default:
+    /// [`DEFAULT_GRACE`](super::DEFAULT_GRACE).
     pub const fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self

@@ -1,4 +1,5 @@
-//! Calls under way: each owns a copy of its input, so that nothing is lost when the driver's future is dropped.
+//! Calls under way: each owns a copy of its input, so that nothing is lost when the driver's future
+//! is dropped.
 
 use core::any::Any;
 use core::pin::Pin;
@@ -108,13 +109,24 @@ impl Jobs {
     }
 
     /// Starts a call inside the span `traced`; `ends` takes note of its end there.
-    pub(super) fn start(&mut self, job: Job, clock: SharedClock, traced: Span, ends: impl FnOnce(&Span, &Done) + Send + 'static) {
+    pub(super) fn start(
+        &mut self,
+        job: Job,
+        clock: SharedClock,
+        traced: Span,
+        ends: impl FnOnce(&Span, &Done) + Send + 'static,
+    ) {
         if self.cancel.is_cancelled() {
             self.cancel = CancellationToken::new();
         }
         let (abort, registration) = AbortHandle::new_pair();
         let cancel = self.cancel.child_token();
-        self.list.push(Entered { call: job.call, serial: job.entry.serial.clone(), abort, cancel: cancel.clone() });
+        self.list.push(Entered {
+            call: job.call,
+            serial: job.entry.serial.clone(),
+            abort,
+            cancel: cancel.clone(),
+        });
         // Inside the caller's span, and around what the tool itself logs.
         let span = tracing::error_span!("call", run = self.run, tool = %one_line(&job.name), call = %one_line(&job.id));
         let work = job.run(clock, cancel).instrument(span);
@@ -133,11 +145,13 @@ impl Jobs {
     pub(super) async fn next(&mut self) -> Option<Done> {
         loop {
             let Some(next) = self.running.next().await else {
-                // Nothing runs, whatever the list says: calls that are in it are answered as cancelled.
+                // Nothing runs, whatever the list says: calls that are in it are answered as
+                // cancelled.
                 self.list.clear();
                 return None;
             };
-            // An aborted one is not in the list any more. What a tool or a gate does wrong was caught before it comes here.
+            // An aborted one is not in the list any more. What a tool or a gate does wrong was
+            // caught before it comes here.
             if let Ok(Ok(done)) = next {
                 self.list.retain(|entered| entered.call != done.call);
                 return Some(done);
@@ -150,7 +164,8 @@ impl Jobs {
         self.list.shrink_to_fit();
     }
 
-    /// Drops this call, if it runs. Its cancellation is set too, because it may be on another thread.
+    /// Drops this call, if it runs. Its cancellation is set too, because it may be on another
+    /// thread.
     pub(super) fn abort(&mut self, call: usize) {
         self.list.retain(|entered| {
             if entered.call == call {
@@ -207,7 +222,10 @@ impl ToolHost for Host {
             return Poll::Ready(());
         }
         let mut waiting = self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        waiting.get_or_insert_with(|| Box::pin(self.cancel.clone().cancelled_owned())).as_mut().poll(context)
+        waiting
+            .get_or_insert_with(|| Box::pin(self.cancel.clone().cancelled_owned()))
+            .as_mut()
+            .poll(context)
     }
 
     fn ask(&self, question: &str) -> Result<Option<&str>, ToolError> {
@@ -232,7 +250,9 @@ impl Job {
                 Ok(Decision::Allow) => {}
                 Ok(Decision::Suspend) => return Done { call, end: JobEnd::Suspended },
                 Ok(Decision::Input(json)) => self.input = json.into_bytes(),
-                Ok(Decision::Answer { content, is_error }) => return Done { call, end: (content.into_bytes(), is_error).into() },
+                Ok(Decision::Answer { content, is_error }) => {
+                    return Done { call, end: (content.into_bytes(), is_error).into() };
+                }
                 // Nobody allowed it.
                 Err(panic) => {
                     tracing::error!("the gate panicked: {}", Escaped(&panic));
@@ -272,11 +292,16 @@ impl Job {
     }
 
     async fn work(self, deadline: Option<Instant>, cancel: CancellationToken) -> JobEnd {
-        if self.entry.blocking { blocking::run(move || self.call(deadline, cancel)).await } else { self.call(deadline, cancel).await }
+        if self.entry.blocking {
+            blocking::run(move || self.call(deadline, cancel)).await
+        } else {
+            self.call(deadline, cancel).await
+        }
     }
 
     async fn call(self, deadline: Option<Instant>, cancel: CancellationToken) -> JobEnd {
-        let mut scratch = if self.input.contains(&b'\\') { vec![0; self.input.len()] } else { Vec::new() };
+        let mut scratch =
+            if self.input.contains(&b'\\') { vec![0; self.input.len()] } else { Vec::new() };
         let mut content = Vec::new();
         let Some(input) = Value::first(&self.input) else { return notice(Notice::NotRun).into() };
         let host = Host {
@@ -287,18 +312,26 @@ impl Job {
             asked: AtomicUsize::new(0),
             question: std::sync::Mutex::new(None),
         };
-        let mut call = ToolCall::new(Text::from_raw(&self.id), Text::from_raw(&self.name), input, &mut scratch);
+        let mut call = ToolCall::new(
+            Text::from_raw(&self.id),
+            Text::from_raw(&self.name),
+            input,
+            &mut scratch,
+        );
         call.turn = self.turn;
         call.deadline = deadline;
         call.host = Some(&host);
         let mut out = Output::growing(&mut content);
         let result = self.tools.dyn_call(self.entry.index, call, &mut out).await;
-        let question = host.question.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let question =
+            host.question.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         if let Some(question) = question {
             return JobEnd::Asked(question);
         }
         let error = result.as_ref().err();
-        let fits = error.map_or(Ok(()), |error| error.write_to(&mut out)).and_then(|()| out.finish().map(<[u8]>::len));
+        let fits = error
+            .map_or(Ok(()), |error| error.write_to(&mut out))
+            .and_then(|()| out.finish().map(<[u8]>::len));
         let done = match fits {
             Ok(len) => {
                 content.truncate(len);
@@ -313,9 +346,14 @@ impl Job {
     }
 }
 
-/// One record for a tool that gave an error. One that the tool chose for the model to read is no failure of the program's.
+/// One record for a tool that gave an error. One that the tool chose for the model to read is no
+/// failure of the program's.
 fn log(error: &ToolError, content: &[u8]) {
-    let text = || Value::first(content).and_then(Value::as_text).map_or_else(|| error.to_string(), |text| text.to_string());
+    let text = || {
+        Value::first(content)
+            .and_then(Value::as_text)
+            .map_or_else(|| error.to_string(), |text| text.to_string())
+    };
     if error.source().is_none() {
         tracing::warn!("the tool answered with an error: {}", Escaped(text()));
         return;

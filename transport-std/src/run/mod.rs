@@ -10,8 +10,9 @@
 //! while let Some(event) = run.next_event().await? { /* … */ } // or event by event: text as it comes, tools, usage
 //! # Ok(()) }
 //! ```
-//! Any of these futures may be dropped at any time; calling again goes on. Calls that were running are kept and go on too. The loop asks
-//! nothing of tokio: on another runtime it needs a transport of that runtime's, and works best with a clock of its own.
+//! Any of these futures may be dropped at any time; calling again goes on. Calls that were running
+//! are kept and go on too. The loop asks nothing of tokio: on another runtime it needs a transport
+//! of that runtime's, and works best with a clock of its own.
 
 mod apart;
 mod blocking;
@@ -99,7 +100,8 @@ pub struct Run {
     summary: Option<usize>,
     /// The model's last message, while the conversation no longer has it.
     before_summary: Option<ReplyMessage>,
-    /// What the server is told about a compaction that it makes, as JSON; and whether `prefix` says it.
+    /// What the server is told about a compaction that it makes, as JSON; and whether `prefix` says
+    /// it.
     server_compaction: String,
     prefix_compacts: bool,
     /// Summaries that were told.
@@ -172,10 +174,12 @@ impl Finished {
 }
 
 impl Run {
-    /// Says something more: a user message behind all that was said. Calls that are still open are answered as not run.
+    /// Says something more: a user message behind all that was said. Calls that are still open are
+    /// answered as not run.
     ///
     /// # Errors
-    /// `Capacity` if the conversation is full, `Misuse` for a text that is empty or only white space. Then nothing was added.
+    /// `Capacity` if the conversation is full, `Misuse` for a text that is empty or only white
+    /// space. Then nothing was added.
     pub fn user(&mut self, text: &str) -> Result<&mut Self, Error> {
         self.abandon();
         self.machine.user(text)?;
@@ -183,13 +187,15 @@ impl Run {
         Ok(self)
     }
 
-    /// Appends a message of its own, as JSON: an object with `role` and `content`, or several with commas between. It comes behind the
-    /// last reply and all its results, also if they are not there yet. A run that had ended goes on with it. Calls in the messages must be
-    /// followed by their results; to answer a call of the last reply, say [`answer`](Self::answer).
+    /// Appends a message of its own, as JSON: an object with `role` and `content`, or several with
+    /// commas between. It comes behind the last reply and all its results, also if they are not
+    /// there yet. A run that had ended goes on with it. Calls in the messages must be followed by
+    /// their results; to answer a call of the last reply, say [`answer`](Self::answer).
     ///
     /// # Errors
-    /// `Misuse` if the API would refuse it: the text names the rule, the message (counted from 0 in what is appended) and the block. Also if
-    /// the request would have more than four cache breakpoints. `Capacity` if the conversation is full. Then nothing was appended.
+    /// `Misuse` if the API would refuse it: the text names the rule, the message (counted from 0 in
+    /// what is appended) and the block. Also if the request would have more than four cache
+    /// breakpoints. `Capacity` if the conversation is full. Then nothing was appended.
     pub fn append(&mut self, message: &str) -> Result<&mut Self, Error> {
         self.render_prefix();
         self.machine.append(message)?;
@@ -198,14 +204,17 @@ impl Run {
         Ok(self)
     }
 
-    /// Makes these messages the conversation: a JSON array of messages. What was said before is forgotten.
+    /// Makes these messages the conversation: a JSON array of messages. What was said before is
+    /// forgotten.
     ///
-    /// Calls of the last assistant message may lack results, all of them or some, as in the [`messages`](Self::messages) of a run that was
-    /// cancelled: they can be [answered](Self::answer), and are answered as not run before anything is sent.
+    /// Calls of the last assistant message may lack results, all of them or some, as in the
+    /// [`messages`](Self::messages) of a run that was cancelled: they can be
+    /// [answered](Self::answer), and are answered as not run before anything is sent.
     ///
     /// # Errors
-    /// `Misuse` if the API would refuse them: the text names the rule, the message (counted from 0) and the block. Also if the request would
-    /// have more than four cache breakpoints. `Capacity` if they do not fit. Then nothing changes.
+    /// `Misuse` if the API would refuse them: the text names the rule, the message (counted from 0)
+    /// and the block. Also if the request would have more than four cache breakpoints. `Capacity`
+    /// if they do not fit. Then nothing changes.
     pub fn replace_history(&mut self, messages: &str) -> Result<&mut Self, Error> {
         self.abandon();
         self.render_prefix();
@@ -227,15 +236,17 @@ impl Run {
         Ok(self)
     }
 
-    /// Ends the run where it is. A reply under way is taken back, unless a call of it has started: then its whole blocks stay. Calls that run
-    /// are dropped; if the run goes on, they are answered as cancelled.
+    /// Ends the run where it is. A reply under way is taken back, unless a call of it has started:
+    /// then its whole blocks stay. Calls that run are dropped; if the run goes on, they are
+    /// answered as cancelled.
     pub fn stop(&mut self) {
         self.abandon();
         self.machine.stop();
     }
 
-    /// After [`stop`](Self::stop), or when it was cancelled: goes on where it was. Calls that had not started run now. After
-    /// [`Outcome::Broken`] the kept calls are closed, and the model is asked to go on.
+    /// After [`stop`](Self::stop), or when it was cancelled: goes on where it was. Calls that had
+    /// not started run now. After [`Outcome::Broken`] the kept calls are closed, and the model is
+    /// asked to go on.
     pub fn resume(&mut self) -> &mut Self {
         self.machine.resume();
         self.drop_answered_jobs();
@@ -254,7 +265,8 @@ impl Run {
         &self.params
     }
 
-    /// Parameters of the next turn alone, in place of those of the same name. They are forgotten when its reply is whole.
+    /// Parameters of the next turn alone, in place of those of the same name. They are forgotten
+    /// when its reply is whole.
     ///
     /// ```no_run
     /// # async fn f(mut run: toolrunner_std::Run) -> Result<(), toolrunner_std::Error> {
@@ -274,7 +286,8 @@ impl Run {
         &self.settings
     }
 
-    /// Whom to ask from the next request on: key, base URL, betas, headers, query, body, time-outs, retries.
+    /// Whom to ask from the next request on: key, base URL, betas, headers, query, body, time-outs,
+    /// retries.
     pub fn set_settings(&mut self, settings: Settings) -> &mut Self {
         if settings.max_retries() != self.settings.max_retries() {
             self.machine.retry_mut().retries = settings.max_retries();
@@ -289,11 +302,15 @@ impl Run {
         self
     }
 
-    /// The same, said as changes: `run.change_settings(|client| client.beta("files-api-2025-04-14"))?`.
+    /// The same, said as changes: `run.change_settings(|client|
+    /// client.beta("files-api-2025-04-14"))?`.
     ///
     /// # Errors
     /// The first thing that is wrong with them. Then nothing changes.
-    pub fn change_settings(&mut self, change: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Result<&mut Self, Error> {
+    pub fn change_settings(
+        &mut self,
+        change: impl FnOnce(ClientBuilder) -> ClientBuilder,
+    ) -> Result<&mut Self, Error> {
         let settings = change(self.settings.to_builder()).settings()?;
         Ok(self.set_settings(settings))
     }
@@ -308,9 +325,11 @@ impl Run {
         Ok(self)
     }
 
-    /// Cancels the run from anywhere, also while it is driven: `run.cancellation().cancel()`. A reply under way is taken back; tools are
-    /// told by their context and have the grace period to end, then they are dropped and answered as cancelled. The run ends with
-    /// [`Outcome::Stopped`]; it goes on, with a new token, when something is said or [`resume`](Self::resume) is called.
+    /// Cancels the run from anywhere, also while it is driven: `run.cancellation().cancel()`. A
+    /// reply under way is taken back; tools are told by their context and have the grace period to
+    /// end, then they are dropped and answered as cancelled. The run ends with
+    /// [`Outcome::Stopped`]; it goes on, with a new token, when something is said or
+    /// [`resume`](Self::resume) is called.
     pub fn cancellation(&self) -> CancellationToken {
         self.cancel.clone()
     }
@@ -337,12 +356,16 @@ impl Run {
         self.machine.compaction_mut()
     }
 
-    /// Has the server compact the conversation before the next turn, or now if the run is over: by a request of its own with the same
-    /// parameters and `compaction`, less what cannot go with it (`context_management`, `stop_sequences`, an output format, a forced
-    /// `tool_choice`). Its answer becomes the conversation. It is no turn, and is not tried again; without a summary in the answer the
-    /// conversation stays as it is. The beta that the server asks for is the caller's to set.
+    /// Has the server compact the conversation before the next turn, or now if the run is over: by
+    /// a request of its own with the same parameters and `compaction`, less what cannot go with it
+    /// (`context_management`, `stop_sequences`, an output format, a forced `tool_choice`). Its
+    /// answer becomes the conversation. It is no turn, and is not tried again; without a summary in
+    /// the answer the conversation stays as it is. The beta that the server asks for is the
+    /// caller's to set.
     pub fn compact_on_server(&mut self, instructions: Option<&str>) -> &mut Self {
-        let more = instructions.map(|text| format!(",\"instructions\":{}", crate::params::quoted(text))).unwrap_or_default();
+        let more = instructions
+            .map(|text| format!(",\"instructions\":{}", crate::params::quoted(text)))
+            .unwrap_or_default();
         self.server_compaction = format!("{{\"type\":\"summarize\"{more}}}");
         self.machine.compact_on_server();
         self
@@ -355,10 +378,12 @@ impl Run {
         self
     }
 
-    /// The conversation as JSON: an array of messages, as the next request has them. [`RunBuilder::messages`] accepts it at any time.
+    /// The conversation as JSON: an array of messages, as the next request has them.
+    /// [`RunBuilder::messages`] accepts it at any time.
     ///
-    /// A reply under way is not in it, unless a call of it has started: then its complete blocks are. Open calls of the last turn have no
-    /// result in it; if messages were appended behind them, they have results that say that they did not run or were cancelled.
+    /// A reply under way is not in it, unless a call of it has started: then its complete blocks
+    /// are. Open calls of the last turn have no result in it; if messages were appended behind
+    /// them, they have results that say that they did not run or were cancelled.
     pub fn messages(&self) -> String {
         let bytes = self.machine.conversation();
         let mut json = String::with_capacity(bytes.len() + 2);
@@ -369,10 +394,12 @@ impl Run {
         json
     }
 
-    /// The run as JSON, to go on with later or in another process: [`RunBuilder::resume`]. It holds the conversation, its open calls and
-    /// what was counted; no key, no tools, no parameters, no limits. Calls that have run keep their results. Calls that run now are answered
-    /// as cancelled in the resumed run, because they may have had their effect. A reply under way is left out and asked for again, unless a
-    /// call of it has started ([`eager`](RunBuilder::eager)): then its whole blocks are part of the snapshot.
+    /// The run as JSON, to go on with later or in another process: [`RunBuilder::resume`]. It holds
+    /// the conversation, its open calls and what was counted; no key, no tools, no parameters, no
+    /// limits. Calls that have run keep their results. Calls that run now are answered as cancelled
+    /// in the resumed run, because they may have had their effect. A reply under way is left out
+    /// and asked for again, unless a call of it has started ([`eager`](RunBuilder::eager)): then
+    /// its whole blocks are part of the snapshot.
     ///
     /// It is one JSON object with a version of its own; another version is refused.
     ///
@@ -384,13 +411,15 @@ impl Run {
         String::from_utf8(json).map_err(|error| Error::Invalid(error.to_string()))
     }
 
-    /// The model's last message. Nothing before the first reply, or the first since [`RunBuilder::resume`].
+    /// The model's last message. Nothing before the first reply, or the first since
+    /// [`RunBuilder::resume`].
     pub fn message(&self) -> Option<ReplyMessage> {
         self.before_summary.clone().or_else(|| self.envelope.message(&self.machine))
     }
 
-    /// The run's number in this process, from 1: the field `run` of its log lines, and of the spans in which its requests and its tools
-    /// run. A run that is resumed from a snapshot has a number of its own.
+    /// The run's number in this process, from 1: the field `run` of its log lines, and of the spans
+    /// in which its requests and its tools run. A run that is resumed from a snapshot has a number
+    /// of its own.
     pub const fn id(&self) -> u64 {
         self.id
     }
@@ -400,8 +429,9 @@ impl Run {
         self.machine.usage()
     }
 
-    /// Why the run ended; nothing while it goes on. Of use after the last [`next_event`](Self::next_event) or
-    /// [`next_turn`](Self::next_turn); [`until_done`](Self::until_done) gives it with the rest.
+    /// Why the run ended; nothing while it goes on. Of use after the last
+    /// [`next_event`](Self::next_event) or [`next_turn`](Self::next_turn);
+    /// [`until_done`](Self::until_done) gives it with the rest.
     pub const fn outcome(&self) -> Option<Outcome> {
         self.machine.outcome()
     }
@@ -411,7 +441,8 @@ impl Run {
         self.machine.turns()
     }
 
-    /// The calls of the last reply that have no answer yet: after [`Outcome::NeedsAnswer`] those that the caller must answer.
+    /// The calls of the last reply that have no answer yet: after [`Outcome::NeedsAnswer`] those
+    /// that the caller must answer.
     ///
     /// ```no_run
     /// # async fn f(mut run: toolrunner_std::Run) -> Result<(), toolrunner_std::Error> {

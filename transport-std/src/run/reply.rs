@@ -11,7 +11,8 @@ pub(super) struct Envelope {
     whole: Fields,
     /// Those of a reply that is under way, and may be taken back.
     coming: Fields,
-    /// The last complete reply's content as the model wrote it, if not all of it stays in the conversation.
+    /// The last complete reply's content as the model wrote it, if not all of it stays in the
+    /// conversation.
     said: Option<Box<[u8]>>,
 }
 
@@ -33,7 +34,9 @@ impl Envelope {
                 // A whole-JSON reply has its content here: nothing but the brackets is kept.
                 let raw = message.raw();
                 let content = message.member("content").filter(|content| content.raw().len() > 2);
-                let parts = content.and_then(|content| Some((raw.split_at_checked(content.offset_in(raw)?)?, content.raw().len())));
+                let parts = content.and_then(|content| {
+                    Some((raw.split_at_checked(content.offset_in(raw)?)?, content.raw().len()))
+                });
                 match parts {
                     Some(((before, rest), len)) => {
                         start.extend_from_slice(before);
@@ -45,14 +48,16 @@ impl Envelope {
             }
             Event::Stop { raw: Some(raw), .. } => {
                 let before = Value::first(&self.coming.delta);
-                self.coming.delta = before.map_or_else(|| raw.raw().to_vec(), |before| together(before, *raw));
+                self.coming.delta =
+                    before.map_or_else(|| raw.raw().to_vec(), |before| together(before, *raw));
             }
             Event::MessageStop => self.end(),
             _ => {}
         }
     }
 
-    /// Keeps the content of the reply that is complete now, because the conversation has less of it.
+    /// Keeps the content of the reply that is complete now, because the conversation has less of
+    /// it.
     pub(super) fn keep(&mut self, said: Message<'_>) {
         self.said = Some(said.content().raw().into());
     }
@@ -80,7 +85,9 @@ impl Envelope {
         let start = Value::first(&self.whole.start)?;
         let event = Value::first(&self.whole.delta);
         let delta = event.and_then(|event| event.member("delta"));
-        let later = |name: &str| delta.and_then(|delta| delta.member(name)).filter(|value| !value.is_null());
+        let later = |name: &str| {
+            delta.and_then(|delta| delta.member(name)).filter(|value| !value.is_null())
+        };
         let mut json = vec![b'{'];
         // Whoever leaves it out: a reply is the assistant's.
         push_member(&mut json, "role", b"\"assistant\"");
@@ -132,8 +139,8 @@ fn push_member(json: &mut Vec<u8>, name: &str, value: &[u8]) {
     json.extend_from_slice(value);
 }
 
-/// Two events put together: a member that the later one leaves out, or has as `null`, stays. So it is with what `delta` and `usage`
-/// hold; counts are cumulative.
+/// Two events put together: a member that the later one leaves out, or has as `null`, stays. So it
+/// is with what `delta` and `usage` hold; counts are cumulative.
 fn together(first: Value<'_>, later: Value<'_>) -> Vec<u8> {
     let mut json = vec![b'{'];
     for name in ["delta", "usage"] {

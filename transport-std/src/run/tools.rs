@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use toolrunner_core::error::{Misuse, REFUSED_SCHEMA};
 use toolrunner_core::json::{Kind, Text, Value};
-use toolrunner_core::tool::{Declared, Definition, Output, ToolCall, ToolError, Tools, check_server_tools};
+use toolrunner_core::tool::{
+    Declared, Definition, Output, ToolCall, ToolError, Tools, check_server_tools,
+};
 
 use crate::error::Error;
 
-/// The object-safe twin of [`Tools`]; its methods' names differ so that the two never get in each other's way.
+/// The object-safe twin of [`Tools`]; its methods' names differ so that the two never get in each
+/// other's way.
 pub(crate) trait DynTools: Send + Sync {
     fn dyn_definition(&self, i: usize) -> Option<Definition<'_>>;
 
@@ -68,7 +71,8 @@ impl DynTools for Both {
     }
 }
 
-/// A run's tools. Of what they tell of themselves nothing is copied: thousands of runs may wait with the same tools.
+/// A run's tools. Of what they tell of themselves nothing is copied: thousands of runs may wait
+/// with the same tools.
 #[derive(Clone)]
 pub(crate) struct Toolset {
     pub(crate) tools: Arc<dyn DynTools>,
@@ -113,10 +117,12 @@ impl Toolset {
         Ok(Self { tools: Arc::new(Both { first: self.clone(), second: more }), count, declared })
     }
 
-    /// Adds definitions, a JSON array, that are not ours: those of a name that is known are left out.
+    /// Adds definitions, a JSON array, that are not ours: those of a name that is known are left
+    /// out.
     pub(crate) fn declare(&mut self, definitions: &str) -> Result<(), Error> {
         let list = Value::first(definitions.as_bytes()).filter(|list| list.kind() == Kind::Array);
-        let list = list.ok_or_else(|| Error::Invalid("the request body's tools are no array".to_owned()))?;
+        let list =
+            list.ok_or_else(|| Error::Invalid("the request body's tools are no array".to_owned()))?;
         let (mut json, mut names) = (String::from("["), Vec::<String>::new());
         for tool in list.elements() {
             if let Some(name) = name_of(tool) {
@@ -141,7 +147,10 @@ impl Toolset {
     pub(crate) fn write(&self, out: &mut String) {
         let start = out.len();
         // A toolset stands for its members.
-        let own = self.definitions().filter(|(_, tool)| tool.toolset.is_none()).map(|(_, tool)| tool.json);
+        let own = self
+            .definitions()
+            .filter(|(_, tool)| tool.toolset.is_none())
+            .map(|(_, tool)| tool.json);
         for json in own.chain(self.declared().map(Value::as_json)) {
             out.push_str(if out.len() == start { "\"tools\":[" } else { "," });
             out.push_str(json);
@@ -159,20 +168,40 @@ impl Toolset {
             (Some(toolset), Some(own)) => toolset == *own,
             (toolset, own) => toolset.is_none() && own.is_none(),
         };
-        if let Some((index, tool)) = self.definitions().find(|(_, tool)| name == *tool.name && is_in(tool.toolset)) {
+        if let Some((index, tool)) =
+            self.definitions().find(|(_, tool)| name == *tool.name && is_in(tool.toolset))
+        {
             let Definition { runnable, serial, blocking, timeout, .. } = tool;
-            return Some(Entry { index, runnable, serial: serial.map(Arc::from), blocking, timeout });
+            return Some(Entry {
+                index,
+                runnable,
+                serial: serial.map(Arc::from),
+                blocking,
+                timeout,
+            });
         }
         if toolset.is_some() {
             return None;
         }
         let name = name.to_string();
-        let entry = Entry { index: usize::MAX, runnable: false, serial: None, blocking: false, timeout: None };
-        self.declared().any(|tool| name_of(tool).is_some_and(|known| known == *name)).then_some(entry)
+        let entry = Entry {
+            index: usize::MAX,
+            runnable: false,
+            serial: None,
+            blocking: false,
+            timeout: None,
+        };
+        self.declared()
+            .any(|tool| name_of(tool).is_some_and(|known| known == *name))
+            .then_some(entry)
     }
 
     /// What that tool tells of itself, if it is one of `tools`.
-    pub(crate) fn definition(&self, toolset: Option<Text<'_>>, name: Text<'_>) -> Option<Definition<'_>> {
+    pub(crate) fn definition(
+        &self,
+        toolset: Option<Text<'_>>,
+        name: Text<'_>,
+    ) -> Option<Definition<'_>> {
         self.tools.dyn_definition(self.find(toolset, name)?.index)
     }
 
@@ -192,10 +221,18 @@ fn told_by_name(misuse: Misuse, tools: &impl Tools) -> Error {
     Error::Invalid(match misuse {
         Misuse::DuplicateTool(_, i) => format!("two tools have the name {:?}", name(i)),
         Misuse::ToolName(i) => {
-            format!("{:?} is no tool's name, or not that of its definition: 1 to 128 of a-z, A-Z, 0-9, _ and -", name(i))
+            format!(
+                "{:?} is no tool's name, or not that of its definition: 1 to 128 of a-z, A-Z, 0-9, _ and -",
+                name(i)
+            )
         }
-        Misuse::ToolSchema(i) => format!("the input schema of the tool {:?} {REFUSED_SCHEMA}", name(i)),
-        Misuse::ToolDefinition(i) => format!("the definition of the tool {:?} is no object with an input schema of type object", name(i)),
+        Misuse::ToolSchema(i) => {
+            format!("the input schema of the tool {:?} {REFUSED_SCHEMA}", name(i))
+        }
+        Misuse::ToolDefinition(i) => format!(
+            "the definition of the tool {:?} is no object with an input schema of type object",
+            name(i)
+        ),
         other => return other.into(),
     })
 }
@@ -207,6 +244,9 @@ fn name_of(definition: Value<'_>) -> Option<Text<'_>> {
 impl core::fmt::Debug for Toolset {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let declared = self.declared().filter_map(name_of).map(|name| name.to_string());
-        f.debug_set().entries(self.definitions().map(|(_, tool)| tool.name)).entries(declared).finish()
+        f.debug_set()
+            .entries(self.definitions().map(|(_, tool)| tool.name))
+            .entries(declared)
+            .finish()
     }
 }

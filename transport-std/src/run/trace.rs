@@ -1,5 +1,5 @@
-//! Spans for runs, model requests and tool calls, with the names and attributes of OpenTelemetry's conventions for generative AI
-//! (`gen_ai.*`, status "development").
+//! Spans for runs, model requests and tool calls, with the names and attributes of OpenTelemetry's
+//! conventions for generative AI (`gen_ai.*`, status "development").
 //!
 //! | Span | `otel.name` | Covers |
 //! |---|---|---|
@@ -7,10 +7,11 @@
 //! | `chat` | `chat {model}` | one model request with all its retries |
 //! | `execute_tool` | `execute_tool {tool}` | one call: gate, tool and time-out |
 //!
-//! Requests and calls are children of the run's span, whichever task polls them. Only the span of a call is entered, around the tool's own
-//! code, so that its spans and log lines are inside. All have the level `INFO` and the target [`TRACE_TARGET`]: a layer that prints lines should
-//! leave the target out, as `init_logging` does, because it would repeat all attributes in each line. Without a subscriber no span is made
-//! and nothing is formatted.
+//! Requests and calls are children of the run's span, whichever task polls them. Only the span of a
+//! call is entered, around the tool's own code, so that its spans and log lines are inside. All
+//! have the level `INFO` and the target [`TRACE_TARGET`]: a layer that prints lines should leave
+//! the target out, as `init_logging` does, because it would repeat all attributes in each line.
+//! Without a subscriber no span is made and nothing is formatted.
 
 use std::sync::Arc;
 
@@ -71,21 +72,25 @@ impl RunBuilder {
         self
     }
 
-    /// Names the conversation that the run belongs to in its spans (`gen_ai.conversation.id`). Runs have no such id of their own.
+    /// Names the conversation that the run belongs to in its spans (`gen_ai.conversation.id`). Runs
+    /// have no such id of their own.
     pub fn conversation_id(mut self, id: impl Into<String>) -> Self {
         self.trace.labels_mut().conversation = Some(id.into());
         self
     }
 
-    /// Records contents in the run's spans: messages, inputs and results, each up to `max_bytes`. Longer contents are left out from their
-    /// oldest end, and the attribute `toolrunner.content.truncated` is set. Images and documents are never recorded. Default: no contents.
+    /// Records contents in the run's spans: messages, inputs and results, each up to `max_bytes`.
+    /// Longer contents are left out from their oldest end, and the attribute
+    /// `toolrunner.content.truncated` is set. Images and documents are never recorded. Default: no
+    /// contents.
     pub fn trace_content(mut self, max_bytes: usize) -> Self {
         self.trace.labels_mut().content = Some(max_bytes);
         self
     }
 
-    /// Sends a `traceparent` header (W3C Trace Context) with each request: what `propagate` makes of the request's span, if anything.
-    /// A `traceparent` in the client's headers takes precedence. Default: no such header.
+    /// Sends a `traceparent` header (W3C Trace Context) with each request: what `propagate` makes
+    /// of the request's span, if anything. A `traceparent` in the client's headers takes
+    /// precedence. Default: no such header.
     pub fn propagate_trace(mut self, propagate: fn(&Span) -> Option<String>) -> Self {
         self.trace.labels_mut().propagate = Some(propagate);
         self
@@ -138,7 +143,14 @@ impl Trace {
     }
 
     /// A request is sent: its span, which a retry of it shares.
-    pub(super) fn request(&mut self, id: u64, params: &Params, settings: &Settings, is_stream: bool, now: Instant) {
+    pub(super) fn request(
+        &mut self,
+        id: u64,
+        params: &Params,
+        settings: &Settings,
+        is_stream: bool,
+        now: Instant,
+    ) {
         let Some(open) = self.open(id, params) else { return };
         open.sent = Some(now);
         open.attempts += 1;
@@ -151,7 +163,14 @@ impl Trace {
         }
     }
 
-    fn new_request(&self, parent: Option<Id>, id: u64, params: &Params, settings: &Settings, is_stream: bool) -> Span {
+    fn new_request(
+        &self,
+        parent: Option<Id>,
+        id: u64,
+        params: &Params,
+        settings: &Settings,
+        is_stream: bool,
+    ) -> Span {
         let request = tracing::info_span!(
             target: TRACE_TARGET,
             parent: parent,
@@ -199,7 +218,10 @@ impl Trace {
 
     /// The `traceparent` header of the request under way.
     pub(super) fn traceparent(&self) -> Option<String> {
-        self.labels.as_ref()?.propagate.and_then(|propagate| propagate(self.open.as_ref()?.request.as_ref()?))
+        self.labels
+            .as_ref()?
+            .propagate
+            .and_then(|propagate| propagate(self.open.as_ref()?.request.as_ref()?))
     }
 
     /// Whether what the request says is to be recorded.
@@ -209,7 +231,11 @@ impl Trace {
 
     /// The messages of the request under way, as a JSON array.
     pub(super) fn input(&self, messages: &str) {
-        let (Some(limit), Some(Some(request))) = (self.content(), self.open.as_ref().map(|open| &open.request)) else { return };
+        let (Some(limit), Some(Some(request))) =
+            (self.content(), self.open.as_ref().map(|open| &open.request))
+        else {
+            return;
+        };
         let messages: Vec<Json> = serde_json::from_str(messages).unwrap_or_default();
         record_messages(request, "gen_ai.input.messages", messages.iter(), limit);
     }
@@ -229,7 +255,12 @@ impl Trace {
     }
 
     /// The reply is whole, or what is kept of it. `message` is asked for only if a span wants it.
-    pub(super) fn reply_ends(&mut self, usage: Usage, request_id: &str, message: impl FnOnce() -> Option<ReplyMessage>) {
+    pub(super) fn reply_ends(
+        &mut self,
+        usage: Usage,
+        request_id: &str,
+        message: impl FnOnce() -> Option<ReplyMessage>,
+    ) {
         let Some((request, attempts)) = self.take_request() else { return };
         record_usage(&request, usage);
         request.record("toolrunner.attempts", attempts);
@@ -241,7 +272,8 @@ impl Trace {
         request.record("gen_ai.response.id", tracing::field::display(Escaped(message.id())));
         request.record("gen_ai.response.model", tracing::field::display(Escaped(message.model())));
         if let Some(reason) = message.stop_reason_text() {
-            request.record("gen_ai.response.finish_reasons", json!([reason.to_string()]).to_string());
+            request
+                .record("gen_ai.response.finish_reasons", json!([reason.to_string()]).to_string());
         }
         if let Some(limit) = self.content() {
             let message: Option<Json> = serde_json::from_str(message.as_json()).ok();
@@ -259,7 +291,9 @@ impl Trace {
 
     /// The span of a call.
     pub(super) fn call(&mut self, id: u64, params: &Params, job: &Job) -> Span {
-        let Some(parent) = self.open(id, params).map(|open| open.run.id()) else { return Span::none() };
+        let Some(parent) = self.open(id, params).map(|open| open.run.id()) else {
+            return Span::none();
+        };
         let span = tracing::info_span!(
             target: TRACE_TARGET,
             parent: parent,
@@ -280,7 +314,12 @@ impl Trace {
         );
         self.record_conversation(&span);
         if let Some(limit) = self.content() {
-            record_text(&span, "gen_ai.tool.call.arguments", &String::from_utf8_lossy(&job.input), limit);
+            record_text(
+                &span,
+                "gen_ai.tool.call.arguments",
+                &String::from_utf8_lossy(&job.input),
+                limit,
+            );
         }
         span
     }
@@ -352,7 +391,12 @@ fn record_usage(span: &Span, usage: Usage) {
 }
 
 /// Records the newest of `messages` that fit in `limit` bytes, in the conventions' form.
-fn record_messages<'a>(span: &Span, name: &'static str, messages: impl DoubleEndedIterator<Item = &'a Json>, limit: usize) {
+fn record_messages<'a>(
+    span: &Span,
+    name: &'static str,
+    messages: impl DoubleEndedIterator<Item = &'a Json>,
+    limit: usize,
+) {
     let (mut kept, mut bytes, mut is_cut) = (Vec::new(), 2, false);
     for message in messages.rev() {
         let text = in_parts(message).to_string();
@@ -397,7 +441,9 @@ fn part(block: &Json) -> Json {
     match block["type"].as_str().unwrap_or_default() {
         "text" => json!({"type": "text", "content": block["text"]}),
         "thinking" => json!({"type": "reasoning", "content": block["thinking"]}),
-        "tool_use" => json!({"type": "tool_call", "id": block["id"], "name": block["name"], "arguments": block["input"]}),
+        "tool_use" => {
+            json!({"type": "tool_call", "id": block["id"], "name": block["name"], "arguments": block["input"]})
+        }
         "tool_result" => {
             let content = serde_json::to_vec(&block["content"]).unwrap_or_default();
             json!({"type": "tool_call_response", "id": block["tool_use_id"], "response": without_data(&content)})
@@ -410,7 +456,9 @@ fn part(block: &Json) -> Json {
 fn without_data(content: &[u8]) -> String {
     match serde_json::from_slice(content) {
         Ok(Json::Array(blocks)) => {
-            let kept = blocks.into_iter().map(|block| if block["type"] == "text" { block } else { json!({"type": block["type"]}) });
+            let kept = blocks.into_iter().map(|block| {
+                if block["type"] == "text" { block } else { json!({"type": block["type"]}) }
+            });
             Json::Array(kept.collect()).to_string()
         }
         Ok(Json::String(text)) => text,

@@ -10,8 +10,9 @@ use super::Run;
 use crate::error::Error;
 use crate::params::Params;
 
-/// One whole reply of the model. Leave it alone, and its calls run and their results are sent at the next `next_turn`; or say something
-/// else. Nothing that is said here can make a call run twice, or break the conversation.
+/// One whole reply of the model. Leave it alone, and its calls run and their results are sent at
+/// the next `next_turn`; or say something else. Nothing that is said here can make a call run
+/// twice, or break the conversation.
 ///
 /// ```no_run
 /// # async fn f(mut run: toolrunner_std::Run) -> Result<(), toolrunner_std::Error> {
@@ -58,7 +59,8 @@ impl<'r> Turn<'r> {
         self.run.machine.stop_reason()
     }
 
-    /// Whether the run ends with this turn, if nothing more is said: the model needs no more calls. A limit may end it elsewhere too.
+    /// Whether the run ends with this turn, if nothing more is said: the model needs no more calls.
+    /// A limit may end it elsewhere too.
     pub const fn is_last(&self) -> bool {
         self.run.machine.outcome().is_some()
     }
@@ -78,8 +80,9 @@ impl<'r> Turn<'r> {
         self.run.machine.calls().filter_map(|i| self.run.machine.call(i))
     }
 
-    /// Runs the turn's calls, once, and gives their results to look at or edit before they are sent. Empty if the model asked for none,
-    /// or if its stop reason or a limit forbids that they run.
+    /// Runs the turn's calls, once, and gives their results to look at or edit before they are
+    /// sent. Empty if the model asked for none, or if its stop reason or a limit forbids that they
+    /// run.
     ///
     /// # Errors
     /// See [`Error`].
@@ -108,7 +111,12 @@ impl<'r> Turn<'r> {
     ///
     /// # Errors
     /// As there.
-    pub fn answer_json(&mut self, id: &str, content: &str, is_error: bool) -> Result<&mut Self, Error> {
+    pub fn answer_json(
+        &mut self,
+        id: &str,
+        content: &str,
+        is_error: bool,
+    ) -> Result<&mut Self, Error> {
         self.run.answer_json(id, content, is_error)?;
         Ok(self)
     }
@@ -217,9 +225,11 @@ impl ToolResults<'_> {
 
     /// The `tool_result` blocks as they will be sent, in the model's order.
     pub fn iter(&self) -> impl Iterator<Item = toolrunner_core::message::ToolResult<'_>> {
-        self.run.machine.results().filter_map(|result| match toolrunner_core::message::Block::new(result) {
-            toolrunner_core::message::Block::ToolResult(result) => Some(result),
-            _ => None,
+        self.run.machine.results().filter_map(|result| {
+            match toolrunner_core::message::Block::new(result) {
+                toolrunner_core::message::Block::ToolResult(result) => Some(result),
+                _ => None,
+            }
         })
     }
 
@@ -232,13 +242,16 @@ impl ToolResults<'_> {
     /// The message that will be sent, as JSON; nothing if there are no results.
     pub fn message_json(&self) -> Option<String> {
         let blocks: Vec<&str> = self.run.machine.results().map(Value::as_json).collect();
-        (!blocks.is_empty()).then(|| format!("{{\"role\":\"user\",\"content\":[{}]}}", blocks.join(",")))
+        (!blocks.is_empty())
+            .then(|| format!("{{\"role\":\"user\",\"content\":[{}]}}", blocks.join(",")))
     }
 
     /// The result of the call with this id, to edit.
     pub fn of(&mut self, id: &str) -> Option<ToolResult<'_>> {
         let machine = &self.run.machine;
-        let call = machine.calls().find(|&i| machine.call(i).is_some_and(|call| call.is_answered && call.id == *id))?;
+        let call = machine
+            .calls()
+            .find(|&i| machine.call(i).is_some_and(|call| call.is_answered && call.id == *id))?;
         Some(ToolResult { run: self.run, call })
     }
 
@@ -246,7 +259,10 @@ impl ToolResults<'_> {
     ///
     /// # Errors
     /// The first that `edit` gives.
-    pub fn edit(&mut self, mut edit: impl FnMut(&mut ToolResult<'_>) -> Result<(), Error>) -> Result<(), Error> {
+    pub fn edit(
+        &mut self,
+        mut edit: impl FnMut(&mut ToolResult<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         for call in self.run.machine.calls() {
             if self.run.machine.result(call).is_some() {
                 edit(&mut ToolResult { run: self.run, call })?;
@@ -265,12 +281,20 @@ impl ToolResult<'_> {
     /// Whether the tool failed.
     pub fn is_error(&self) -> bool {
         let result = self.run.machine.result(self.call);
-        result.and_then(|result| result.member("is_error")).and_then(Value::as_bool).unwrap_or(false)
+        result
+            .and_then(|result| result.member("is_error"))
+            .and_then(Value::as_bool)
+            .unwrap_or(false)
     }
 
     /// The content's text: of a string, or of all its text blocks, joined.
     pub fn text(&self) -> String {
-        let content = self.run.machine.result(self.call).and_then(|result| result.member("content")).unwrap_or_default();
+        let content = self
+            .run
+            .machine
+            .result(self.call)
+            .and_then(|result| result.member("content"))
+            .unwrap_or_default();
         super::gate::text_of(content)
     }
 
@@ -279,9 +303,10 @@ impl ToolResult<'_> {
         self.run.machine.call(self.call)
     }
 
-    /// Sets `cache_control` to this JSON, such as `{"type":"ephemeral"}`. A request may have four, in its tools, system prompt and messages
-    /// together, and results stay in the conversation: to cache each turn, set the request's own instead, which moves with the
-    /// conversation: `.param("cache_control", …)`.
+    /// Sets `cache_control` to this JSON, such as `{"type":"ephemeral"}`. A request may have four,
+    /// in its tools, system prompt and messages together, and results stay in the conversation: to
+    /// cache each turn, set the request's own instead, which moves with the conversation:
+    /// `.param("cache_control", …)`.
     ///
     /// # Errors
     /// `Misuse` if it is not JSON, or if it would be the fifth of the request.
@@ -308,23 +333,30 @@ impl ToolResult<'_> {
         self.replace_json(&crate::params::quoted(text), is_error)
     }
 
-    /// Cuts every text that is longer than `bytes`: head and tail stay, and the text between them says how much was cut. Members that were
-    /// added are gone if something was cut.
+    /// Cuts every text that is longer than `bytes`: head and tail stay, and the text between them
+    /// says how much was cut. Members that were added are gone if something was cut.
     ///
     /// # Errors
     /// `Capacity` if the conversation is full; then the old one stays.
     pub fn cap(&mut self, bytes: usize) -> Result<&mut Self, Error> {
-        let content = self.run.machine.result(self.call).and_then(|result| result.member("content")).unwrap_or_default();
+        let content = self
+            .run
+            .machine
+            .result(self.call)
+            .and_then(|result| result.member("content"))
+            .unwrap_or_default();
         match super::gate::capped(content.as_json(), bytes) {
             Some(content) => self.replace_json(&content, self.is_error()),
             None => Ok(self),
         }
     }
 
-    /// Replaces the content as it goes on the wire, and whether it is an error. Members that were added are gone.
+    /// Replaces the content as it goes on the wire, and whether it is an error. Members that were
+    /// added are gone.
     ///
     /// # Errors
-    /// `Misuse` if it is no content; `Capacity` if the conversation is full. Then the old one stays.
+    /// `Misuse` if it is no content; `Capacity` if the conversation is full. Then the old one
+    /// stays.
     pub fn replace_json(&mut self, content: &str, is_error: bool) -> Result<&mut Self, Error> {
         self.run.render_prefix();
         self.run.machine.replace_result(self.call, content.as_bytes(), is_error)?;

@@ -1,4 +1,5 @@
-//! Whether a run was cancelled, asked before every event of a reply: a token takes a lock for each answer, this none.
+//! Whether a run was cancelled, asked before every event of a reply: a token takes a lock for each
+//! answer, this none.
 
 use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -27,10 +28,14 @@ impl Wake for Told {
 impl Watch {
     pub(super) fn new(token: &CancellationToken) -> Self {
         // The first question asks the token.
-        Self { told: Arc::new(Told(AtomicBool::new(true))), waiting: Some(Box::pin(token.clone().cancelled_owned())) }
+        Self {
+            told: Arc::new(Told(AtomicBool::new(true))),
+            waiting: Some(Box::pin(token.clone().cancelled_owned())),
+        }
     }
 
-    /// Whether the token is cancelled: at once, for whoever cancels takes the note before his call returns.
+    /// Whether the token is cancelled: at once, for whoever cancels takes the note before his call
+    /// returns.
     pub(super) fn is_cancelled(&mut self) -> bool {
         self.told.0.load(Ordering::Acquire) && self.ask()
     }

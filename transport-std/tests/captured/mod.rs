@@ -17,7 +17,11 @@ impl Log {
         let log = Self::default();
         let writer = log.clone();
         tracing_subscriber::registry()
-            .with(tracing_subscriber::fmt::layer().with_writer(move || writer.clone()).with_ansi(false))
+            .with(
+                tracing_subscriber::fmt::layer()
+                    .with_writer(move || writer.clone())
+                    .with_ansi(false),
+            )
             .with(LevelFilter::TRACE)
             .init();
         log

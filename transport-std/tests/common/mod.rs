@@ -36,7 +36,12 @@ impl Tools for Fun {
         (i == 0).then(|| (self.shape)(Definition::new(self.name, &self.json)))
     }
 
-    async fn call(&self, _: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+    async fn call(
+        &self,
+        _: usize,
+        call: ToolCall<'_>,
+        out: &mut Output<'_>,
+    ) -> Result<(), ToolError> {
         self.ran.lock().unwrap().push(call.id.to_string());
         let text = (self.work)(&call.input)?;
         // Too much is told by the output itself.
@@ -53,8 +58,13 @@ impl Fun {
 }
 
 /// A tool that gives what `work` gives.
-pub fn fun(name: &'static str, work: impl Fn(&Value<'_>) -> Result<String, ToolError> + Send + Sync + 'static) -> Fun {
-    let json = format!(r#"{{"name":"{name}","description":"d","input_schema":{{"type":"object","properties":{{}}}}}}"#);
+pub fn fun(
+    name: &'static str,
+    work: impl Fn(&Value<'_>) -> Result<String, ToolError> + Send + Sync + 'static,
+) -> Fun {
+    let json = format!(
+        r#"{{"name":"{name}","description":"d","input_schema":{{"type":"object","properties":{{}}}}}}"#
+    );
     Fun { name, json, shape: |definition| definition, work: Arc::new(work), ran: Arc::default() }
 }
 
@@ -85,13 +95,20 @@ pub fn calls(ids: &[&str], name: &str) -> Reply {
 
 /// The messages of each request, as JSON.
 pub fn conversations(scripted: &Scripted) -> Vec<String> {
-    let of = |request: &toolrunner_core::testing::Request| format!("[{}]", String::from_utf8_lossy(request.transcript()));
+    let of = |request: &toolrunner_core::testing::Request| {
+        format!("[{}]", String::from_utf8_lossy(request.transcript()))
+    };
     scripted.model().requests().iter().map(of).collect()
 }
 
 /// The whole body of each request.
 pub fn bodies(scripted: &Scripted) -> Vec<String> {
-    scripted.model().requests().iter().map(|request| String::from_utf8(request.body.clone()).unwrap()).collect()
+    scripted
+        .model()
+        .requests()
+        .iter()
+        .map(|request| String::from_utf8(request.body.clone()).unwrap())
+        .collect()
 }
 
 /// Every request was one that the API takes, and what the run holds now is valid.
@@ -135,7 +152,8 @@ pub fn serve(model: ScriptedModel) -> (SocketAddr, Arc<Mutex<ScriptedModel>>) {
 /// A client of a server on loopback that answers like this, without retries.
 pub fn client_of(script: Script) -> (Client, Arc<Mutex<ScriptedModel>>) {
     let (address, model) = serve(ScriptedModel::new(script));
-    let builder = Client::builder().base_url(format!("http://{address}")).api_key("k").max_retries(0);
+    let builder =
+        Client::builder().base_url(format!("http://{address}")).api_key("k").max_retries(0);
     (builder.proxies(toolrunner_std::http::Proxies::none()).build().unwrap(), model)
 }
 

@@ -1,4 +1,5 @@
-//! The caller: drives a run at every level, lets go of futures, and adds and changes whatever can be.
+//! The caller: drives a run at every level, lets go of futures, and adds and changes whatever can
+//! be.
 
 use core::pin::{Pin, pin};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -109,19 +110,35 @@ pub(crate) fn converse(world: &Arc<World>) {
 }
 
 fn builder(world: &Arc<World>, eager: bool, concurrency: usize, gated: bool) -> RunBuilder {
-    let client = Client::builder().base_url("http://server").api_key("k").transport(HttpTransport::from_dyn(Server(Arc::clone(world))));
-    let builder = client.build().unwrap().run("m").tools(kit(world)).eager(eager).concurrency(concurrency);
-    let retry = RetryPolicy { first_wait: Duration::from_millis(3), after_output: world.chance(300), ..RetryPolicy::DEFAULT };
-    let builder = builder.clock(Arc::clone(&world.clock)).grace(Duration::from_millis(15)).retry_policy(retry);
+    let client = Client::builder()
+        .base_url("http://server")
+        .api_key("k")
+        .transport(HttpTransport::from_dyn(Server(Arc::clone(world))));
+    let builder =
+        client.build().unwrap().run("m").tools(kit(world)).eager(eager).concurrency(concurrency);
+    let retry = RetryPolicy {
+        first_wait: Duration::from_millis(3),
+        after_output: world.chance(300),
+        ..RetryPolicy::DEFAULT
+    };
+    let builder = builder
+        .clock(Arc::clone(&world.clock))
+        .grace(Duration::from_millis(15))
+        .retry_policy(retry);
     let builder = builder.on_break(world.one_of(&[OnBreak::Drop, OnBreak::KeepBlocks]));
-    let builder = if world.capacity < usize::MAX { builder.capacity(world.capacity) } else { builder };
+    let builder =
+        if world.capacity < usize::MAX { builder.capacity(world.capacity) } else { builder };
     let builder = if world.chance(100) { builder.on_result(|_| panic!("a hook")) } else { builder };
     let world = Arc::clone(world);
     if gated { builder.gate(move |call| gate(Arc::clone(&world), call)) } else { builder }
 }
 
 fn kit(world: &Arc<World>) -> Kit {
-    let count = if world.is_calm() || world.chance(800) { NAMES.len() } else { 1 + world.below(NAMES.len()) };
+    let count = if world.is_calm() || world.chance(800) {
+        NAMES.len()
+    } else {
+        1 + world.below(NAMES.len())
+    };
     Kit { world: Arc::clone(world), count }
 }
 
@@ -131,20 +148,30 @@ impl Caller {
     }
 
     fn messages(&self) -> Vec<Value> {
-        serde_json::from_str(&self.run.messages()).unwrap_or_else(|error| panic!("soak: the conversation is no JSON: {error}"))
+        serde_json::from_str(&self.run.messages())
+            .unwrap_or_else(|error| panic!("soak: the conversation is no JSON: {error}"))
     }
 
-    /// What must hold whenever the run rests, in its snapshot as in itself. Open calls are closed in a copy first.
+    /// What must hold whenever the run rests, in its snapshot as in itself. Open calls are closed
+    /// in a copy first.
     fn look(&self) {
-        let snapshot = self.run.snapshot().unwrap_or_else(|error| panic!("soak: no snapshot: {error}"));
+        let snapshot =
+            self.run.snapshot().unwrap_or_else(|error| panic!("soak: no snapshot: {error}"));
         let copy = Machine::from_snapshot(snapshot.as_bytes(), Transcript::growing());
-        let mut copy = copy.unwrap_or_else(|error| panic!("soak: its own snapshot: {error}: {snapshot}"));
-        copy.close_open_calls().unwrap_or_else(|error| panic!("soak: calls that cannot be closed: {error}: {snapshot}"));
+        let mut copy =
+            copy.unwrap_or_else(|error| panic!("soak: its own snapshot: {error}: {snapshot}"));
+        copy.close_open_calls().unwrap_or_else(|error| {
+            panic!("soak: calls that cannot be closed: {error}: {snapshot}")
+        });
         let raw = copy.messages();
-        let messages: Vec<Value> =
-            serde_json::from_slice(&[b"[", raw, b"]"].concat()).unwrap_or_else(|error| panic!("soak: no JSON: {error}"));
+        let messages: Vec<Value> = serde_json::from_slice(&[b"[", raw, b"]"].concat())
+            .unwrap_or_else(|error| panic!("soak: no JSON: {error}"));
         if let Err(wrong) = self.ledger().check(&messages, raw) {
-            panic!("soak: the conversation: {wrong}\n{}\n{:?}", String::from_utf8_lossy(raw), self.run);
+            panic!(
+                "soak: the conversation: {wrong}\n{}\n{:?}",
+                String::from_utf8_lossy(raw),
+                self.run
+            );
         }
         let own = self.messages().into_iter().filter(|message| message["role"] == "assistant");
         assert!(
@@ -194,7 +221,8 @@ impl Caller {
             33 => {
                 self.run.limits_mut().turns = world.one_of(&[None, Some(1), Some(3)]);
                 self.run.limits_mut().calls = world.one_of(&[None, None, Some(4)]);
-                self.run.limits_mut().time = world.one_of(&[None, None, Some(Duration::from_millis(100))]);
+                self.run.limits_mut().time =
+                    world.one_of(&[None, None, Some(Duration::from_millis(100))]);
             }
             34 => drop(self.run.set_stream(world.chance(800))),
             35 => drop(self.run.set_on_break(world.one_of(&[OnBreak::Drop, OnBreak::KeepBlocks]))),
@@ -229,7 +257,8 @@ impl Caller {
         let world = Arc::clone(&self.world);
         for _ in 0..1 + world.below(30) {
             let most = self.polls();
-            let told = drive(&world, most, self.run.next_event()).map(|told| told.map(|event| event.is_some()));
+            let told = drive(&world, most, self.run.next_event())
+                .map(|told| told.map(|event| event.is_some()));
             self.count(told.as_ref().map(Result::as_ref));
             if !matches!(told, Some(Ok(true))) {
                 return;
@@ -298,7 +327,13 @@ impl Caller {
                 // A tool that never ends.
                 None => self.run.cancellation().cancel(),
             }
-            assert!(tries < 150, "soak: it does not end: {failed:?} {:?} {:?} {}", self.run.outcome(), self.run, self.run.messages());
+            assert!(
+                tries < 150,
+                "soak: it does not end: {failed:?} {:?} {:?} {}",
+                self.run.outcome(),
+                self.run,
+                self.run.messages()
+            );
         }
         self.look();
     }

@@ -1,12 +1,16 @@
 //! What ran, what the model was told, and what must hold of both:
 //!
-//! 1. A call's tool runs at most once, with the input that the model gave or the gate put in its place.
-//! 2. Every request is one that the API takes: by the test kit's rules, and by those written down here.
-//! 3. The model reads what happened. If a tool returned something before a request was sent, that request has exactly this as the
-//!    call's result. If a tool was started and returned nothing, the result is one that says so (cancelled, timed out, panicked) or what
-//!    the caller answered in its place, and never `Error: not run`. If it was not started, the result is not a tool's.
-//! 4. Nothing is forgotten. A call whose tool was started is in every later request and in every snapshot, with its result, and so is
-//!    every word of the caller. Only the caller may take them out, by `retry`.
+//! 1. A call's tool runs at most once, with the input that the model gave or the gate put in its
+//!    place.
+//! 2. Every request is one that the API takes: by the test kit's rules, and by those written down
+//!    here.
+//! 3. The model reads what happened. If a tool returned something before a request was sent, that
+//!    request has exactly this as the call's result. If a tool was started and returned nothing,
+//!    the result is one that says so (cancelled, timed out, panicked) or what the caller answered
+//!    in its place, and never `Error: not run`. If it was not started, the result is not a tool's.
+//! 4. Nothing is forgotten. A call whose tool was started is in every later request and in every
+//!    snapshot, with its result, and so is every word of the caller. Only the caller may take them
+//!    out, by `retry`.
 //! 5. When the faults end, the run ends too, and 4 holds for the conversation that it leaves.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -91,13 +95,15 @@ impl Ledger {
         self.call(id).gate = Some(("TWICE".to_owned(), true));
     }
 
-    /// A request goes out, or a conversation is looked at whose open calls were closed: what is written down above holds.
+    /// A request goes out, or a conversation is looked at whose open calls were closed: what is
+    /// written down above holds.
     pub(crate) fn check(&self, messages: &[Value], raw: &[u8]) -> Result<(), String> {
         if let Some((id, _)) = self.calls.iter().find(|(_, call)| call.started > 1) {
             return Err(format!("call {id} ran twice"));
         }
         let is_paused = messages.last().is_some_and(|last| last["role"] == "assistant");
-        validity::check(raw, if is_paused { Tail::Open } else { Tail::Closed }).map_err(|invalid| invalid.to_string())?;
+        validity::check(raw, if is_paused { Tail::Open } else { Tail::Closed })
+            .map_err(|invalid| invalid.to_string())?;
         let results = pair(messages)?;
         for (id, call) in &self.calls {
             let Some(result) = results.get(id) else {
@@ -107,7 +113,9 @@ impl Ledger {
                 continue;
             };
             match result {
-                Some((text, is_error)) => call.judge(text, *is_error).map_err(|wrong| format!("call {id}: {wrong}: {call:?}"))?,
+                Some((text, is_error)) => call
+                    .judge(text, *is_error)
+                    .map_err(|wrong| format!("call {id}: {wrong}: {call:?}"))?,
                 None if call.returned.is_some() && !call.is_blocking => {
                     return Err(format!("call {id} returned, and has no result: {call:?}"));
                 }
@@ -143,32 +151,64 @@ impl Known {
                 Err("answered by hand, though its tool had returned".to_owned())
             };
         }
-        let notice = |texts: &[&str]| is_error && texts.iter().any(|notice| text.starts_with(notice));
+        let notice =
+            |texts: &[&str]| is_error && texts.iter().any(|notice| text.starts_with(notice));
         match (&self.returned, self.started) {
             (Some(returned), _) if is(returned) => Ok(()),
             // It came too late: nobody waited any more.
-            (Some(_), _) if self.is_blocking && notice(&["Error: cancelled", "Error: timed out after"]) => Ok(()),
-            // The conversation has a bound: then the text says how much there was, and how much fits.
+            (Some(_), _)
+                if self.is_blocking && notice(&["Error: cancelled", "Error: timed out after"]) =>
+            {
+                Ok(())
+            }
+            // The conversation has a bound: then the text says how much there was, and how much
+            // fits.
             (Some((returned, _)), _)
-                if too_large(text).is_some_and(|(needed, free)| is_error && needed > free && needed >= returned.len()) =>
+                if too_large(text).is_some_and(|(needed, free)| {
+                    is_error && needed > free && needed >= returned.len()
+                }) =>
             {
                 Ok(())
             }
             // Not even that text fits.
-            (Some((returned, _)), _) if is_error && text == "Error: no room" && returned.len() > text.len() => Ok(()),
+            (Some((returned, _)), _)
+                if is_error && text == "Error: no room" && returned.len() > text.len() =>
+            {
+                Ok(())
+            }
             (Some(_), _) => Err(format!("its tool returned something else than {text:?}")),
             (None, 0) if self.gate.as_ref().is_some_and(is) => Ok(()),
-            (None, 0) if notice(&["Error: not run", "Error: cancelled", "Error: Tool '", "Error: invalid input for tool '"]) => Ok(()),
+            (None, 0)
+                if notice(&[
+                    "Error: not run",
+                    "Error: cancelled",
+                    "Error: Tool '",
+                    "Error: invalid input for tool '",
+                ]) =>
+            {
+                Ok(())
+            }
             (None, 0) => Err(format!("nothing ran, and the result is {text:?}")),
-            (None, _) if notice(&["Error: cancelled", "Error: timed out after", "Error: tool panicked"]) => Ok(()),
-            (None, _) => Err(format!("its tool was started and did not return, and the result is {text:?}")),
+            (None, _)
+                if notice(&[
+                    "Error: cancelled",
+                    "Error: timed out after",
+                    "Error: tool panicked",
+                ]) =>
+            {
+                Ok(())
+            }
+            (None, _) => {
+                Err(format!("its tool was started and did not return, and the result is {text:?}"))
+            }
         }
     }
 }
 
 /// How many bytes a result has that does not fit, and how many would.
 fn too_large(text: &str) -> Option<(usize, usize)> {
-    let (needed, rest) = text.strip_prefix("Error: the result is too large: ")?.split_once(" bytes, at most ")?;
+    let (needed, rest) =
+        text.strip_prefix("Error: the result is too large: ")?.split_once(" bytes, at most ")?;
     Some((needed.parse().ok()?, rest.strip_suffix(" fit")?.parse().ok()?))
 }
 
@@ -176,7 +216,11 @@ fn blocks(message: &Value) -> impl Iterator<Item = &Value> {
     message["content"].as_array().into_iter().flatten()
 }
 
-fn ids<'m>(messages: &'m [Value], kind: &'m str, name: &'m str) -> impl Iterator<Item = String> + 'm {
+fn ids<'m>(
+    messages: &'m [Value],
+    kind: &'m str,
+    name: &'m str,
+) -> impl Iterator<Item = String> + 'm {
     messages
         .iter()
         .flat_map(blocks)
@@ -184,24 +228,42 @@ fn ids<'m>(messages: &'m [Value], kind: &'m str, name: &'m str) -> impl Iterator
         .filter_map(move |block| Some(block[name].as_str()?.to_owned()))
 }
 
-/// Every call with its result, if it has one. Our own rules: each call answered exactly once, in the message behind it, before all else.
+/// Every call with its result, if it has one. Our own rules: each call answered exactly once, in
+/// the message behind it, before all else.
 fn pair(messages: &[Value]) -> Result<BTreeMap<String, Option<(String, bool)>>, String> {
     let mut pairs = BTreeMap::new();
     if messages.first().is_some_and(|first| first["role"] != "user") {
         return Err("the first message is not the user's".to_owned());
     }
     for (at, message) in messages.iter().enumerate() {
-        if message["content"].as_str().is_some_and(str::is_empty) || message["content"].as_array().is_some_and(Vec::is_empty) {
+        if message["content"].as_str().is_some_and(str::is_empty)
+            || message["content"].as_array().is_some_and(Vec::is_empty)
+        {
             return Err(format!("message {at} is empty"));
         }
         let is = |kind: &'static str| move |block: &&Value| block["type"] == kind;
-        let calls: Vec<&str> = blocks(message).filter(is("tool_use")).filter_map(|block| block["id"].as_str()).collect();
+        let calls: Vec<&str> = blocks(message)
+            .filter(is("tool_use"))
+            .filter_map(|block| block["id"].as_str())
+            .collect();
         // Those before a `fallback` block need no result.
-        let seam = blocks(message).collect::<Vec<_>>().iter().rposition(|block| block["type"] == "fallback").unwrap_or(0);
+        let seam = blocks(message)
+            .collect::<Vec<_>>()
+            .iter()
+            .rposition(|block| block["type"] == "fallback")
+            .unwrap_or(0);
         let free = blocks(message).take(seam).filter(is("tool_use")).count();
         let next = messages.get(at + 1);
-        let results: Vec<&Value> = next.into_iter().flat_map(blocks).take_while(|block| block["type"] == "tool_result").collect();
-        let all = next.into_iter().flat_map(blocks).filter(|block| block["type"] == "tool_result").count();
+        let results: Vec<&Value> = next
+            .into_iter()
+            .flat_map(blocks)
+            .take_while(|block| block["type"] == "tool_result")
+            .collect();
+        let all = next
+            .into_iter()
+            .flat_map(blocks)
+            .filter(|block| block["type"] == "tool_result")
+            .count();
         if all != results.len() {
             return Err(format!("message {}: results behind something else", at + 1));
         }
@@ -225,7 +287,12 @@ fn pair(messages: &[Value]) -> Result<BTreeMap<String, Option<(String, bool)>>, 
             if result.is_none() && !is_open && i >= free {
                 return Err(format!("no result for {id}"));
             }
-            let text = |result: &&Value| (result["content"].as_str().unwrap_or_default().to_owned(), result["is_error"] == true);
+            let text = |result: &&Value| {
+                (
+                    result["content"].as_str().unwrap_or_default().to_owned(),
+                    result["is_error"] == true,
+                )
+            };
             if pairs.insert(id.to_owned(), result.map(text)).is_some() {
                 return Err(format!("two calls have the id {id}"));
             }

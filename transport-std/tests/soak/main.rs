@@ -1,13 +1,16 @@
-//! Conversations at random over the front end: whatever the caller does, and whatever the server and the tools do wrong, no call is lost,
-//! none runs twice, and no request is one that the API refuses. In memory, without a network; one seed is one conversation.
+//! Conversations at random over the front end: whatever the caller does, and whatever the server
+//! and the tools do wrong, no call is lost, none runs twice, and no request is one that the API
+//! refuses. In memory, without a network; one seed is one conversation.
 //!
 //! ```sh
 //! SOAK=20000 cargo test --release -p toolrunner-std --features testing --test soak -- --nocapture
 //! SOAK_SEED=42 cargo test -p toolrunner-std --features testing --test soak -- --nocapture   # one of them again
 //! ```
-//! A conversation is some dozens of steps, each chosen at random: drive the run at one of its three levels and drop the future after 0 to
-//! 30 polls, or say something, or change something ([`caller`]). The server ([`server`]) asks for tools ([`tools`]) and breaks a part of its
-//! replies. Then the faults end, and the run must come to its end too. What must hold is written down, and checked, in [`ledger`].
+//! A conversation is some dozens of steps, each chosen at random: drive the run at one of its three
+//! levels and drop the future after 0 to 30 polls, or say something, or change something
+//! ([`caller`]). The server ([`server`]) asks for tools ([`tools`]) and breaks a part of its
+//! replies. Then the faults end, and the run must come to its end too. What must hold is written
+//! down, and checked, in [`ledger`].
 
 mod caller;
 mod ledger;
@@ -18,7 +21,8 @@ use std::sync::{Arc, Mutex};
 
 use toolrunner_core::testing::Rng;
 
-/// What the parts of a conversation share. One thread drives it, but tools that block are on others.
+/// What the parts of a conversation share. One thread drives it, but tools that block are on
+/// others.
 pub(crate) struct World {
     pub(crate) rng: Mutex<Rng>,
     pub(crate) ledger: Mutex<ledger::Ledger>,
@@ -33,7 +37,13 @@ impl World {
     fn new(seed: u64) -> Arc<Self> {
         let mut rng = Rng::new(seed);
         let capacity = if rng.chance(60) { 4_000 + rng.below(12_000) } else { usize::MAX };
-        Arc::new(Self { capacity, rng: Mutex::new(rng), ledger: Mutex::default(), clock: Arc::default(), faults: Mutex::new(0) })
+        Arc::new(Self {
+            capacity,
+            rng: Mutex::new(rng),
+            ledger: Mutex::default(),
+            clock: Arc::default(),
+            faults: Mutex::new(0),
+        })
     }
 
     pub(crate) fn below(&self, limit: usize) -> usize {
@@ -67,9 +77,14 @@ fn no_call_is_lost_and_none_runs_twice() {
     std::panic::set_hook(Box::new(|panic| {
         let said = panic.payload_as_str().unwrap_or_default();
         // A panic of our own code is one too.
-        if said.starts_with("soak: ") || panic.location().is_some_and(|at| at.file().contains("/src/")) {
+        if said.starts_with("soak: ")
+            || panic.location().is_some_and(|at| at.file().contains("/src/"))
+        {
             // Whatever it was, the conversation itself may be long.
-            let short: String = said.chars().take(if number("SOAK_SEED").is_some() { usize::MAX } else { 300 }).collect();
+            let short: String = said
+                .chars()
+                .take(if number("SOAK_SEED").is_some() { usize::MAX } else { 300 })
+                .collect();
             eprintln!("{}: {short}", panic.location().map_or(String::new(), ToString::to_string));
         }
     }));
@@ -94,9 +109,19 @@ fn no_call_is_lost_and_none_runs_twice() {
     }
     println!("{count} conversations: {sum:?}; failed: {}", failed.len());
     let _ = std::panic::take_hook();
-    assert!(failed.is_empty(), "{} of {count} conversations failed; run one again with SOAK_SEED: {failed:?}", failed.len());
+    assert!(
+        failed.is_empty(),
+        "{} of {count} conversations failed; run one again with SOAK_SEED: {failed:?}",
+        failed.len()
+    );
     // What is not tried proves nothing.
     if count >= 1_000 {
-        assert!(sum.calls > count && sum.requests > count && sum.early > count / 10 && sum.drops > count, "{sum:?}");
+        assert!(
+            sum.calls > count
+                && sum.requests > count
+                && sum.early > count / 10
+                && sum.drops > count,
+            "{sum:?}"
+        );
     }
 }

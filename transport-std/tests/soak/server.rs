@@ -35,7 +35,10 @@ impl http_body::Body for Pieces {
     type Data = Bytes;
     type Error = HttpError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
         loop {
             if let Some(until) = &mut self.until {
                 core::task::ready!(until.as_mut().poll(context));
@@ -43,9 +46,13 @@ impl http_body::Body for Pieces {
             }
             match self.left.pop_front() {
                 None => return Poll::Ready(None),
-                Some(Piece::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(Bytes::from(data))))),
+                Some(Piece::Data(data)) => {
+                    return Poll::Ready(Some(Ok(Frame::data(Bytes::from(data)))));
+                }
                 Some(Piece::Wait(time)) => self.until = Some(self.world.clock.clone().wait(time)),
-                Some(Piece::Reset) => return Poll::Ready(Some(Err(HttpError::new(TransportKind::Closed, "reset")))),
+                Some(Piece::Reset) => {
+                    return Poll::Ready(Some(Err(HttpError::new(TransportKind::Closed, "reset"))));
+                }
             }
         }
     }
@@ -53,7 +60,8 @@ impl http_body::Body for Pieces {
 
 impl Drop for Pieces {
     fn drop(&mut self) {
-        self.world.ledger.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_streaming = false;
+        self.world.ledger.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_streaming =
+            false;
     }
 }
 
@@ -67,7 +75,8 @@ impl DynTransport for Server {
             if fault(&world) {
                 return Err(HttpError::new(TransportKind::Connect, "refused"));
             }
-            let request: Value = serde_json::from_slice(&bytes).unwrap_or_else(|error| panic!("soak: a request is no JSON: {error}"));
+            let request: Value = serde_json::from_slice(&bytes)
+                .unwrap_or_else(|error| panic!("soak: a request is no JSON: {error}"));
             let messages = request["messages"].as_array().cloned().unwrap_or_default();
             {
                 let mut ledger = world.ledger.lock().unwrap();
@@ -85,13 +94,20 @@ impl DynTransport for Server {
             if fault(&world) {
                 let status = world.one_of(&[400, 408, 429, 500, 529]);
                 let text = r#"{"type":"error","error":{"type":"overloaded_error","message":"m"}}"#;
-                return Ok(Reply { head: ReplyHead::new(status), body: HttpBody::from_pieces([text.to_owned()]) });
+                return Ok(Reply {
+                    head: ReplyHead::new(status),
+                    body: HttpBody::from_pieces([text.to_owned()]),
+                });
             }
             let streams = request["stream"] == true;
             let reply = if streams { stream(&world) } else { whole(&world) };
             let pieces = cut(&world, reply);
             world.ledger.lock().unwrap().is_streaming = true;
-            let body = HttpBody::from_body(Pieces { world: Arc::clone(&world), left: pieces, until: None });
+            let body = HttpBody::from_body(Pieces {
+                world: Arc::clone(&world),
+                left: pieces,
+                until: None,
+            });
             Ok(Reply { head: ReplyHead::new(200), body })
         })
     }
@@ -116,7 +132,9 @@ fn cut(world: &World, mut body: Vec<u8>) -> VecDeque<Piece> {
     for piece in body.chunks(size) {
         pieces.push_back(Piece::Data(piece.to_vec()));
         if world.chance(150) {
-            pieces.push_back(Piece::Wait(Duration::from_millis(u64::try_from(world.below(12)).unwrap())));
+            pieces.push_back(Piece::Wait(Duration::from_millis(
+                u64::try_from(world.below(12)).unwrap(),
+            )));
         }
     }
     if end.is_none() && world.chance(200) {
@@ -145,8 +163,10 @@ fn content(world: &World) -> (Vec<Value>, &'static str) {
         let id = format!("c{}", world.ledger.lock().unwrap().calls.len());
         let name = world.one_of(&NAMES);
         let name = if world.chance(40) { "nobody" } else { name };
-        let repeated =
-            world.chance(world.faults() / 20).then(|| blocks.iter().find_map(|block| block["id"].as_str().map(str::to_owned))).flatten();
+        let repeated = world
+            .chance(world.faults() / 20)
+            .then(|| blocks.iter().find_map(|block| block["id"].as_str().map(str::to_owned)))
+            .flatten();
         let id = repeated.unwrap_or(id);
         world.ledger.lock().unwrap().call(&id);
         blocks.push(json!({"type":"tool_use","id":id,"name":name,"input":{"a":world.below(100)}}));
@@ -186,11 +206,13 @@ fn stream(world: &World) -> Vec<u8> {
     // A gateway that translates may have two blocks open at once.
     let late = world.chance(world.faults() / 2).then(|| world.below(content.len()));
     for (index, mut block) in content.into_iter().enumerate() {
-        let input = block["input"].as_object().map(|input| Value::Object(input.clone()).to_string());
+        let input =
+            block["input"].as_object().map(|input| Value::Object(input.clone()).to_string());
         let delta = match (input, block["type"].as_str()) {
             (Some(input), _) => {
                 block["input"] = json!({});
-                let input = if world.chance(world.faults() / 10) { input.replace(':', "") } else { input };
+                let input =
+                    if world.chance(world.faults() / 10) { input.replace(':', "") } else { input };
                 Some(json!({"type":"input_json_delta","partial_json":input}))
             }
             (None, Some("text")) => {
@@ -211,13 +233,19 @@ fn stream(world: &World) -> Vec<u8> {
             event("error", json!({"error":{"type":"overloaded_error","message":"Overloaded"}}));
         }
         if world.chance(world.faults() / 20) {
-            event("content_block_start", json!({"index":index,"content_block":{"type":"tool_result","tool_use_id":"x","content":"x"}}));
+            event(
+                "content_block_start",
+                json!({"index":index,"content_block":{"type":"tool_result","tool_use_id":"x","content":"x"}}),
+            );
         }
     }
     if let Some(index) = late {
         event("content_block_stop", json!({"index":index}));
     }
-    event("message_delta", json!({"delta":{"stop_reason":stop,"stop_sequence":null},"usage":{"output_tokens":9}}));
+    event(
+        "message_delta",
+        json!({"delta":{"stop_reason":stop,"stop_sequence":null},"usage":{"output_tokens":9}}),
+    );
     event("message_stop", json!({}));
     body.into_bytes()
 }

@@ -10,8 +10,10 @@ use toolrunner_std::run::GatedCall;
 use super::World;
 use super::caller::turns;
 
-pub(crate) const NAMES: [&str; 12] =
-    ["plain", "slow", "serial", "fails", "panics", "payload", "hangs", "bomb", "forever", "block", "big", "caller"];
+pub(crate) const NAMES: [&str; 12] = [
+    "plain", "slow", "serial", "fails", "panics", "payload", "hangs", "bomb", "forever", "block",
+    "big", "caller",
+];
 
 pub(crate) struct Kit {
     pub(crate) world: Arc<World>,
@@ -61,7 +63,12 @@ impl Tools for Kit {
         })
     }
 
-    async fn call(&self, i: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+    async fn call(
+        &self,
+        i: usize,
+        call: ToolCall<'_>,
+        out: &mut Output<'_>,
+    ) -> Result<(), ToolError> {
         let (id, name, world) = (call.id.to_string(), NAMES[i], &self.world);
         world.ledger.lock().unwrap().start(&id, name);
         match name {

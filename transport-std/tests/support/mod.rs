@@ -1,5 +1,9 @@
 //! Servers on loopback that do what a test says, and a client's side of one request.
-#![allow(dead_code, unreachable_pub, reason = "each test file is a crate of its own, and uses its part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file is a crate of its own, and uses its part"
+)]
 
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -26,7 +30,8 @@ pub enum Do {
     Last(String),
     /// Answers, if only with nothing, and then only waits for the client to close.
     Stall(String),
-    /// Answers before it has read the body, which it reads afterwards, and waits for the next request.
+    /// Answers before it has read the body, which it reads afterwards, and waits for the next
+    /// request.
     Early(String),
     /// Closes when the head is there, and reads no body.
     Hang,
@@ -51,7 +56,10 @@ impl Server {
         Self::start_with(None, act).await
     }
 
-    pub async fn start_with(tls: Option<TlsAcceptor>, act: impl Fn(usize, usize) -> Do + Clone + Send + Sync + 'static) -> Self {
+    pub async fn start_with(
+        tls: Option<TlsAcceptor>,
+        act: impl Fn(usize, usize) -> Do + Clone + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Self {
             address: listener.local_addr().unwrap(),
@@ -59,12 +67,14 @@ impl Server {
             closed: Arc::new(Semaphore::new(0)),
             requests: Arc::default(),
         };
-        let (connections, closed, requests) = (server.connections.clone(), server.closed.clone(), server.requests.clone());
+        let (connections, closed, requests) =
+            (server.connections.clone(), server.closed.clone(), server.requests.clone());
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let number = connections.fetch_add(1, Ordering::SeqCst);
-                let (act, closed, requests, tls) = (act.clone(), closed.clone(), requests.clone(), tls.clone());
+                let (act, closed, requests, tls) =
+                    (act.clone(), closed.clone(), requests.clone(), tls.clone());
                 tokio::spawn(async move {
                     let act = |n| act(number, n);
                     let client_closed = match tls {
@@ -99,7 +109,11 @@ impl Server {
 }
 
 /// Serves one connection; says whether the client closed it.
-async fn converse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, requests: &Mutex<Vec<Request>>, act: impl Fn(usize) -> Do) -> bool {
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    requests: &Mutex<Vec<Request>>,
+    act: impl Fn(usize) -> Do,
+) -> bool {
     let mut have = Vec::new();
     for n in 0.. {
         let end = loop {
@@ -154,17 +168,27 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Settings for loopback: no proxy from whatever environment the test runs in.
 pub fn settings() -> HttpSettings {
-    HttpSettings { proxies: Proxies::none(), connect_timeout: CONNECT_TIMEOUT, ..HttpSettings::default() }
+    HttpSettings {
+        proxies: Proxies::none(),
+        connect_timeout: CONNECT_TIMEOUT,
+        ..HttpSettings::default()
+    }
 }
 
 pub fn transport() -> HttpTransport {
     HttpTransport::new(settings())
 }
 
-pub const HEADERS: [(&str, &str); 3] =
-    [("content-type", "application/json"), ("anthropic-version", "2023-06-01"), ("x-api-key", "hush-hush")];
+pub const HEADERS: [(&str, &str); 3] = [
+    ("content-type", "application/json"),
+    ("anthropic-version", "2023-06-01"),
+    ("x-api-key", "hush-hush"),
+];
 
-pub async fn send(transport: &mut HttpTransport, base_url: &str) -> Result<Reply<HttpBody>, HttpError> {
+pub async fn send(
+    transport: &mut HttpTransport,
+    base_url: &str,
+) -> Result<Reply<HttpBody>, HttpError> {
     let head = Head { base_url, path: "/v1/messages", headers: &HEADERS };
     transport.send(&head, &Body::new(&[b"{\"messages\":["], b"1,2,3", b"]}")).await
 }
@@ -183,12 +207,16 @@ pub async fn read(body: &mut HttpBody) -> Result<Vec<u8>, HttpError> {
 }
 
 /// One whole exchange.
-pub async fn exchange(transport: &mut HttpTransport, base_url: &str) -> Result<(u16, Vec<u8>), HttpError> {
+pub async fn exchange(
+    transport: &mut HttpTransport,
+    base_url: &str,
+) -> Result<(u16, Vec<u8>), HttpError> {
     let mut reply = send(transport, base_url).await?;
     Ok((reply.head.status, read(&mut reply.body).await?))
 }
 
-/// A certificate that nobody signed but itself, for 127.0.0.1: what a server needs, and the PEM text that a client may trust.
+/// A certificate that nobody signed but itself, for 127.0.0.1: what a server needs, and the PEM
+/// text that a client may trust.
 pub fn self_signed(protocols: &[&str]) -> (TlsAcceptor, String) {
     let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
     let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
@@ -205,7 +233,8 @@ pub fn self_signed(protocols: &[&str]) -> (TlsAcceptor, String) {
 
 /// A client that trusts this certificate beside the platform's.
 pub fn trusting(pem: &str) -> HttpTransport {
-    let root_certificates = toolrunner_std::http::RootCertificate::from_pem(pem.as_bytes()).unwrap();
+    let root_certificates =
+        toolrunner_std::http::RootCertificate::from_pem(pem.as_bytes()).unwrap();
     HttpTransport::new(HttpSettings { root_certificates, ..settings() })
 }
 
@@ -224,10 +253,14 @@ const VARIABLES: [&str; 11] = [
     "SSL_CERT_DIR",
 ];
 
-/// Runs the test `child_sends` of this file as a process with these variables and no others that matter; gives what it printed.
+/// Runs the test `child_sends` of this file as a process with these variables and no others that
+/// matter; gives what it printed.
 pub async fn child(url: &str, pem: &str, variables: &[(&str, String)]) -> String {
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "child_sends", "--nocapture"]).env("CHILD_URL", url).env("CHILD_PEM", pem);
+    command
+        .args(["--exact", "child_sends", "--nocapture"])
+        .env("CHILD_URL", url)
+        .env("CHILD_PEM", pem);
     for name in VARIABLES {
         command.env_remove(name);
     }
@@ -236,8 +269,8 @@ pub async fn child(url: &str, pem: &str, variables: &[(&str, String)]) -> String
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What that test does: as a child it sends one request and prints what came. By itself it is the parent of such a child, which has no
-/// variables and goes straight to the server.
+/// What that test does: as a child it sends one request and prints what came. By itself it is the
+/// parent of such a child, which has no variables and goes straight to the server.
 pub async fn child_sends() {
     let Ok(url) = std::env::var("CHILD_URL") else {
         let server = Server::start(|_, _| Do::Answer(OK.to_owned())).await;
@@ -247,9 +280,16 @@ pub async fn child_sends() {
         return;
     };
     let pem = std::env::var("CHILD_PEM").unwrap();
-    let root_certificates =
-        if pem.is_empty() { Vec::new() } else { toolrunner_std::http::RootCertificate::from_pem(pem.as_bytes()).unwrap() };
-    let mut transport = HttpTransport::new(HttpSettings { root_certificates, connect_timeout: CONNECT_TIMEOUT, ..HttpSettings::default() });
+    let root_certificates = if pem.is_empty() {
+        Vec::new()
+    } else {
+        toolrunner_std::http::RootCertificate::from_pem(pem.as_bytes()).unwrap()
+    };
+    let mut transport = HttpTransport::new(HttpSettings {
+        root_certificates,
+        connect_timeout: CONNECT_TIMEOUT,
+        ..HttpSettings::default()
+    });
     match exchange(&mut transport, &url).await {
         Ok((status, body)) => println!("status {status}, {} bytes", body.len()),
         Err(error) => println!("error: {error}"),

@@ -15,8 +15,15 @@ impl Reply {
     }
 
     /// Where `field` of the block grows; made if it must be.
-    pub(super) fn hole(&mut self, position: usize, field: Field, t: &mut Transcript<'_>) -> Result<usize, Error> {
-        let Some(block) = self.open.get(position).copied() else { return Err(unexpected("an open block")) };
+    pub(super) fn hole(
+        &mut self,
+        position: usize,
+        field: Field,
+        t: &mut Transcript<'_>,
+    ) -> Result<usize, Error> {
+        let Some(block) = self.open.get(position).copied() else {
+            return Err(unexpected("an open block"));
+        };
         let replaces = matches!(field, Field::Signature | Field::EncryptedContent);
         if block.field == Some(field) && !replaces {
             return Ok(block.hole);
@@ -76,7 +83,13 @@ impl Reply {
     }
 
     /// `null` becomes an empty string or array.
-    fn replace_null(&mut self, position: usize, span: Span, empty: &[u8; 2], t: &mut Transcript<'_>) {
+    fn replace_null(
+        &mut self,
+        position: usize,
+        span: Span,
+        empty: &[u8; 2],
+        t: &mut Transcript<'_>,
+    ) {
         if let Some(place) = t.whole_mut().get_mut(span.start..span.start + 2) {
             copy(place, empty);
         }
@@ -84,7 +97,13 @@ impl Reply {
     }
 
     /// Brings `value` in at a hole of the block and gives its length.
-    pub(super) fn bring_in(&mut self, position: usize, hole: usize, value: Source<'_>, t: &mut Transcript<'_>) -> Result<usize, Capacity> {
+    pub(super) fn bring_in(
+        &mut self,
+        position: usize,
+        hole: usize,
+        value: Source<'_>,
+        t: &mut Transcript<'_>,
+    ) -> Result<usize, Capacity> {
         match value {
             Source::Chunk(bytes) => {
                 self.insert(position, hole, bytes, t)?;
@@ -98,7 +117,13 @@ impl Reply {
         }
     }
 
-    pub(super) fn insert(&mut self, position: usize, at: usize, bytes: &[u8], t: &mut Transcript<'_>) -> Result<(), Capacity> {
+    pub(super) fn insert(
+        &mut self,
+        position: usize,
+        at: usize,
+        bytes: &[u8],
+        t: &mut Transcript<'_>,
+    ) -> Result<(), Capacity> {
         t.insert(at, bytes)?;
         self.block_grew(position, bytes.len());
         Ok(())
@@ -121,14 +146,20 @@ impl Reply {
         }
     }
 
-    /// What stood at or behind `before` stands at `after` now: the open blocks that began later move with it.
+    /// What stood at or behind `before` stands at `after` now: the open blocks that began later
+    /// move with it.
     pub(super) fn later_moved(&mut self, position: usize, before: usize, after: usize) {
         if self.open.len() < 2 || before == after {
             return;
         }
         for (i, block) in self.open.iter_mut().enumerate() {
             if i != position && block.span.start >= before {
-                for place in [&mut block.span.start, &mut block.span.end, &mut block.hole, &mut block.input_start] {
+                for place in [
+                    &mut block.span.start,
+                    &mut block.span.end,
+                    &mut block.hole,
+                    &mut block.input_start,
+                ] {
                     *place = (*place + after).saturating_sub(before);
                 }
             }

@@ -1,7 +1,9 @@
-//! An agent on a board: three tools on the board's state, two questions in one conversation, streamed, over HTTP or TLS.
+//! An agent on a board: three tools on the board's state, two questions in one conversation,
+//! streamed, over HTTP or TLS.
 //!
-//! `arg=agent,arg=BASE_URL[,arg=TRANSCRIPT[,arg=FIRST_BASE_URL]]`: where the model is, how many bytes of the transcript's memory are
-//! used, and where the first question goes instead, to see it fail.
+//! `arg=agent,arg=BASE_URL[,arg=TRANSCRIPT[,arg=FIRST_BASE_URL]]`: where the model is, how many
+//! bytes of the transcript's memory are used, and where the first question goes instead, to see it
+//! fail.
 #![no_std]
 #![no_main]
 
@@ -31,13 +33,19 @@ use toolrunner_firmware::{console, executor, host, network, print, stack, time};
 /// Bytes of a conversation.
 const TRANSCRIPT: usize = 8192;
 
-const CONFIG: Config<'static> =
-    Config::new("claude-haiku-4-5", 512).auth(Auth::Key("not-a-secret")).system("You look after a room. Be brief.");
+const CONFIG: Config<'static> = Config::new("claude-haiku-4-5", 512)
+    .auth(Auth::Key("not-a-secret"))
+    .system("You look after a room. Be brief.");
 
 /// Short, for the scenarios in which nothing comes.
-const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(5), idle: Duration::from_secs(3), turn: Duration::from_secs(60) };
+const TIMEOUTS: Timeouts = Timeouts {
+    connect: Duration::from_secs(5),
+    idle: Duration::from_secs(3),
+    turn: Duration::from_secs(60),
+};
 
-const QUESTIONS: [&str; 2] = ["Is it too warm in here? If so, switch the LED on.", "What did you do?"];
+const QUESTIONS: [&str; 2] =
+    ["Is it too warm in here? If so, switch the LED on.", "What did you do?"];
 
 /// What takes the place of a conversation that has grown too large.
 const FORGOTTEN: &str = r#"{"role":"user","content":"(Earlier messages did not fit.)"}"#;
@@ -59,7 +67,8 @@ impl Board {
     ) -> Result<(), ToolError> {
         self.led.set(on);
         let line = if on { "LED on" } else { "LED off" };
-        let line = heapless::String::try_from(line).map_err(|_| ToolError::new("the line is too long"))?;
+        let line =
+            heapless::String::try_from(line).map_err(|_| ToolError::new("the line is too long"))?;
         self.log.borrow_mut().push(line).map_err(|_| ToolError::new("the log is full"))
     }
 
@@ -82,7 +91,10 @@ impl Board {
     }
 }
 
-#[embassy_executor::main(entry = "cortex_m_rt::entry", executor = "toolrunner_firmware::executor::Executor")]
+#[embassy_executor::main(
+    entry = "cortex_m_rt::entry",
+    executor = "toolrunner_firmware::executor::Executor"
+)]
 async fn main(spawner: Spawner) {
     stack::paint();
     let Some(core) = cortex_m::Peripherals::take() else { host::exit(102) };
@@ -93,7 +105,8 @@ async fn main(spawner: Spawner) {
     let limit = words.next().and_then(|limit| limit.parse().ok()).unwrap_or(TRANSCRIPT);
     let first = words.next().unwrap_or(base_url);
 
-    static TCP: ConstStaticCell<TcpClientState<1, 1024, 2048>> = ConstStaticCell::new(TcpClientState::new());
+    static TCP: ConstStaticCell<TcpClientState<1, 1024, 2048>> =
+        ConstStaticCell::new(TcpClientState::new());
     let tcp = TcpClient::new(network::start(spawner), TCP.take());
 
     #[cfg(not(feature = "tls"))]
@@ -107,13 +120,21 @@ async fn main(spawner: Spawner) {
     {
         use toolrunner_embassy::tls::{Handoff, Resources, Secure, Security, Trust, session};
         const RECORD_IN: usize = if cfg!(feature = "small-records") { 4352 } else { 16_640 };
-        static RESOURCES: ConstStaticCell<Resources<1024, RECORD_IN>> = ConstStaticCell::new(Resources::new());
+        static RESOURCES: ConstStaticCell<Resources<1024, RECORD_IN>> =
+            ConstStaticCell::new(Resources::new());
         let (buffer, records) = RESOURCES.take().split();
         let anchors = [toolrunner_firmware::trust::anchor()];
-        let security = Security { trust: Trust::anchors(&anchors), clock: host::Host, entropy: host::Host };
+        let security =
+            Security { trust: Trust::anchors(&anchors), clock: host::Host, entropy: host::Host };
         let handoff = Handoff::new();
         let session = core::pin::pin!(session(&handoff, records, &tcp, &Names, security));
-        talk(Transport::new(Secure::new(&handoff, session, buffer), TIMEOUTS), base_url, limit, first).await;
+        talk(
+            Transport::new(Secure::new(&handoff, session, buffer), TIMEOUTS),
+            base_url,
+            limit,
+            first,
+        )
+        .await;
     }
     // A figure among defmt's frames would spoil one.
     if !cfg!(feature = "defmt") {
@@ -125,13 +146,19 @@ async fn main(spawner: Spawner) {
 
 async fn talk<L: Link>(transport: Transport<L>, base_url: &str, limit: usize, first: &str) {
     static MEMORY: ConstStaticCell<[u8; TRANSCRIPT]> = ConstStaticCell::new([0; TRANSCRIPT]);
-    let board = Board { led: Cell::new(false), celsius: 27.5, log: RefCell::new(heapless::Vec::new()) };
-    let Ok(mut driver) = Driver::new(CONFIG.base_url(first), transport, &board, EmbassyClock::new(1)) else { host::exit(104) };
+    let board =
+        Board { led: Cell::new(false), celsius: 27.5, log: RefCell::new(heapless::Vec::new()) };
+    let Ok(mut driver) =
+        Driver::new(CONFIG.base_url(first), transport, &board, EmbassyClock::new(1))
+    else {
+        host::exit(104)
+    };
     let memory = &mut MEMORY.take()[..];
     let mut run = Run::new(Transcript::new(memory.get_mut(..limit).unwrap_or_default()));
     for question in QUESTIONS {
         print!("> {question}\n");
-        // What went wrong once may go well the next time: the conversation is as before, and the same question goes on.
+        // What went wrong once may go well the next time: the conversation is as before, and the
+        // same question goes on.
         if ask(&mut driver, &mut run, Some(question)).await.is_err() {
             driver.config_mut().base_url = base_url;
             if ask(&mut driver, &mut run, None).await == Err(true) {
@@ -147,7 +174,8 @@ async fn talk<L: Link>(transport: Transport<L>, base_url: &str, limit: usize, fi
     print!("transcript: {} bytes\n", run.transcript().len());
 }
 
-/// Asks, or goes on with what was asked. An error is printed, and it is said whether the transcript was full.
+/// Asks, or goes on with what was asked. An error is printed, and it is said whether the transcript
+/// was full.
 async fn ask<L: Link>(
     driver: &mut Driver<'_, Transport<L>, Board, EmbassyClock>,
     run: &mut Run<'_>,
@@ -188,7 +216,9 @@ fn show(event: &Event<'_>) {
     match event {
         Event::Text { text, .. } => print!("{text}"),
         Event::ToolStart { name, input, .. } => print!("\n[{name} {}", raw(*input)),
-        Event::ToolEnd { content, is_error, .. } => print!(" {} {}]", if *is_error { "failed" } else { "gave" }, raw(*content)),
+        Event::ToolEnd { content, is_error, .. } => {
+            print!(" {} {}]", if *is_error { "failed" } else { "gave" }, raw(*content))
+        }
         Event::Retry { error, .. } => print!("[again: {error}]\n"),
         _ => {}
     }

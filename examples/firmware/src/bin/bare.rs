@@ -6,7 +6,10 @@ use embassy_executor::Spawner;
 use embassy_time::Timer;
 use toolrunner_firmware::{console, executor, host, stack, time};
 
-#[embassy_executor::main(entry = "cortex_m_rt::entry", executor = "toolrunner_firmware::executor::Executor")]
+#[embassy_executor::main(
+    entry = "cortex_m_rt::entry",
+    executor = "toolrunner_firmware::executor::Executor"
+)]
 async fn main(_spawner: Spawner) {
     stack::paint();
     let Some(core) = cortex_m::Peripherals::take() else { host::exit(102) };

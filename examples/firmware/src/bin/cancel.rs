@@ -1,4 +1,5 @@
-//! A run that an interrupt ends while it waits for a server that does not answer, and that goes on afterwards.
+//! A run that an interrupt ends while it waits for a server that does not answer, and that goes on
+//! afterwards.
 //!
 //! `arg=cancel,arg=BASE_URL`
 #![no_std]
@@ -18,12 +19,18 @@ use toolrunner_embassy::{Cancel, EmbassyClock, Plain, Resources, Timeouts, Trans
 use toolrunner_firmware::names::Names;
 use toolrunner_firmware::{board, console, host, network, print, stack, time};
 
-const CONFIG: Config<'static> = Config::new("claude-haiku-4-5", 512).auth(Auth::Key("not-a-secret"));
+const CONFIG: Config<'static> =
+    Config::new("claude-haiku-4-5", 512).auth(Auth::Key("not-a-secret"));
 
 /// Nothing comes for longer than the alarm takes.
-const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(5), idle: Duration::from_secs(30), turn: Duration::from_secs(60) };
+const TIMEOUTS: Timeouts = Timeouts {
+    connect: Duration::from_secs(5),
+    idle: Duration::from_secs(30),
+    turn: Duration::from_secs(60),
+};
 
-/// When the button is pressed, in milliseconds of the timer, which QEMU counts apart from the clock.
+/// When the button is pressed, in milliseconds of the timer, which QEMU counts apart from the
+/// clock.
 const ALARM: u32 = 2000;
 /// How late the run may end, in milliseconds.
 const LATE: u32 = 5;
@@ -42,19 +49,27 @@ fn pressed() {
     CANCEL.cancel();
 }
 
-#[embassy_executor::main(entry = "cortex_m_rt::entry", executor = "toolrunner_firmware::executor::Executor")]
+#[embassy_executor::main(
+    entry = "cortex_m_rt::entry",
+    executor = "toolrunner_firmware::executor::Executor"
+)]
 async fn main(spawner: Spawner) {
     stack::paint();
     let Some(core) = cortex_m::Peripherals::take() else { host::exit(102) };
     time::start(core.SYST);
     let mut line = [core::mem::MaybeUninit::uninit(); 160];
     let base_url = host::command_line(&mut line).split(' ').nth(1).unwrap_or_default();
-    static TCP: ConstStaticCell<TcpClientState<1, 1024, 2048>> = ConstStaticCell::new(TcpClientState::new());
+    static TCP: ConstStaticCell<TcpClientState<1, 1024, 2048>> =
+        ConstStaticCell::new(TcpClientState::new());
     static RESOURCES: ConstStaticCell<Resources> = ConstStaticCell::new(Resources::new());
     static MEMORY: ConstStaticCell<[u8; 2048]> = ConstStaticCell::new([0; 2048]);
     let tcp = TcpClient::new(network::start(spawner), TCP.take());
-    let transport = Transport::new(Plain::new(&tcp, &Names, &mut RESOURCES.take().buffer), TIMEOUTS);
-    let Ok(driver) = Driver::new(CONFIG.base_url(base_url), transport, &(), EmbassyClock::new(1)) else { host::exit(104) };
+    let transport =
+        Transport::new(Plain::new(&tcp, &Names, &mut RESOURCES.take().buffer), TIMEOUTS);
+    let Ok(driver) = Driver::new(CONFIG.base_url(base_url), transport, &(), EmbassyClock::new(1))
+    else {
+        host::exit(104)
+    };
     let mut driver = driver.hooks(&CANCEL);
     let mut run = Run::new(Transcript::new(MEMORY.take()));
     if run.user("Are you there?").is_err() {

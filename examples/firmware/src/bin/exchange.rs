@@ -1,4 +1,5 @@
-//! One exchange after the other through the transport, without the loop: what the board, the stack and TLS need by themselves.
+//! One exchange after the other through the transport, without the loop: what the board, the stack
+//! and TLS need by themselves.
 //!
 //! `arg=exchange,arg=BASE_URL` asks `BASE_URL/v1/messages` twice and prints status and body.
 #![no_std]
@@ -15,7 +16,10 @@ use toolrunner_embassy::{Error, Link, Timeouts, Transport};
 use toolrunner_firmware::names::Names;
 use toolrunner_firmware::{console, executor, host, network, print, stack, time};
 
-#[embassy_executor::main(entry = "cortex_m_rt::entry", executor = "toolrunner_firmware::executor::Executor")]
+#[embassy_executor::main(
+    entry = "cortex_m_rt::entry",
+    executor = "toolrunner_firmware::executor::Executor"
+)]
 async fn main(spawner: Spawner) {
     stack::paint();
     let Some(core) = cortex_m::Peripherals::take() else { host::exit(102) };
@@ -23,14 +27,22 @@ async fn main(spawner: Spawner) {
     let mut line = [MaybeUninit::uninit(); 160];
     let base_url = host::command_line(&mut line).split(' ').nth(1).unwrap_or_default();
 
-    static TCP: ConstStaticCell<TcpClientState<1, 1024, 2048>> = ConstStaticCell::new(TcpClientState::new());
+    static TCP: ConstStaticCell<TcpClientState<1, 1024, 2048>> =
+        ConstStaticCell::new(TcpClientState::new());
     let tcp = TcpClient::new(network::start(spawner), TCP.take());
 
     #[cfg(not(feature = "tls"))]
     {
         use toolrunner_embassy::{Plain, Resources};
         static RESOURCES: ConstStaticCell<Resources> = ConstStaticCell::new(Resources::new());
-        ask(Transport::new(Plain::new(&tcp, &Names, &mut RESOURCES.take().buffer), Timeouts::DEFAULT), base_url).await;
+        ask(
+            Transport::new(
+                Plain::new(&tcp, &Names, &mut RESOURCES.take().buffer),
+                Timeouts::DEFAULT,
+            ),
+            base_url,
+        )
+        .await;
     }
     #[cfg(feature = "tls")]
     {
@@ -38,10 +50,12 @@ async fn main(spawner: Spawner) {
         static RESOURCES: ConstStaticCell<Resources> = ConstStaticCell::new(Resources::new());
         let (buffer, records) = RESOURCES.take().split();
         let anchors = [toolrunner_firmware::trust::anchor()];
-        let security = Security { trust: Trust::anchors(&anchors), clock: host::Host, entropy: host::Host };
+        let security =
+            Security { trust: Trust::anchors(&anchors), clock: host::Host, entropy: host::Host };
         let handoff = Handoff::new();
         let session = core::pin::pin!(session(&handoff, records, &tcp, &Names, security));
-        ask(Transport::new(Secure::new(&handoff, session, buffer), Timeouts::DEFAULT), base_url).await;
+        ask(Transport::new(Secure::new(&handoff, session, buffer), Timeouts::DEFAULT), base_url)
+            .await;
     }
     console::number("stack: ", stack::deepest());
     console::number("busy: ", executor::busy());
@@ -58,7 +72,8 @@ async fn ask<L: Link>(mut transport: Transport<L>, base_url: &str) {
 }
 
 async fn one<L: Link>(transport: &mut Transport<L>, base_url: &str) -> Result<(), Error> {
-    let head = Head { base_url, path: "/v1/messages", headers: &[("content-type", "application/json")] };
+    let head =
+        Head { base_url, path: "/v1/messages", headers: &[("content-type", "application/json")] };
     let mut reply = transport.send(&head, &Body::new(&[b"{}"], b"", b"")).await?;
     print!("{} ", reply.head.status);
     loop {

@@ -12,12 +12,16 @@ use static_cell::ConstStaticCell;
 use toolrunner_firmware::names::HOST;
 use toolrunner_firmware::{console, executor, host, network, stack, time};
 
-#[embassy_executor::main(entry = "cortex_m_rt::entry", executor = "toolrunner_firmware::executor::Executor")]
+#[embassy_executor::main(
+    entry = "cortex_m_rt::entry",
+    executor = "toolrunner_firmware::executor::Executor"
+)]
 async fn main(spawner: Spawner) {
     stack::paint();
     let Some(core) = cortex_m::Peripherals::take() else { host::exit(102) };
     time::start(core.SYST);
-    static TCP: ConstStaticCell<TcpClientState<1, 1024, 2048>> = ConstStaticCell::new(TcpClientState::new());
+    static TCP: ConstStaticCell<TcpClientState<1, 1024, 2048>> =
+        ConstStaticCell::new(TcpClientState::new());
     let tcp = TcpClient::new(network::start(spawner), TCP.take());
     if let Ok(mut connection) = tcp.connect(SocketAddr::new(HOST.into(), 9)).await {
         let _ = connection.write_all(b"\n").await;

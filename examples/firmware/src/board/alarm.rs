@@ -1,4 +1,5 @@
-//! An interrupt after a time, by timer 0 of the LM3S6965 (data sheet, chapter "General-Purpose Timers").
+//! An interrupt after a time, by timer 0 of the LM3S6965 (data sheet, chapter "General-Purpose
+//! Timers").
 
 use core::cell::Cell;
 
@@ -47,7 +48,8 @@ pub fn after_millis(millis: u32, handler: fn()) {
     write(INTERVAL, CLOCK_HZ / 1000 * millis);
     write(INTERRUPT_MASK, TIME_OUT);
     write(CONTROL, TIME_OUT);
-    // SAFETY: the handler shares nothing with the code that it interrupts but what is in the critical section.
+    // SAFETY: the handler shares nothing with the code that it interrupts but what is in the
+    // critical section.
     unsafe { NVIC::unmask(Line) };
 }
 

@@ -38,7 +38,8 @@ static WAKER: AtomicWaker = AtomicWaker::new();
 #[derive(Clone, Copy)]
 struct Line;
 
-// SAFETY: the number is the controller's interrupt line on the board that is compiled for, and it never changes.
+// SAFETY: the number is the controller's interrupt line on the board that is compiled for, and it
+// never changes.
 unsafe impl InterruptNumber for Line {
     fn number(self) -> u16 {
         controller::INTERRUPT
@@ -57,7 +58,8 @@ impl Ethernet {
         static RECEIVED: ConstStaticCell<[u8; FRAME]> = ConstStaticCell::new([0; FRAME]);
         static SENDING: ConstStaticCell<[u8; FRAME]> = ConstStaticCell::new([0; FRAME]);
         controller::start(ADDRESS);
-        // SAFETY: the handler for all interrupts is below; it touches nothing but the controller's mask and the waker.
+        // SAFETY: the handler for all interrupts is below; it touches nothing but the controller's
+        // mask and the waker.
         unsafe { NVIC::unmask(Line) };
         Self { received: RECEIVED.take(), sending: SENDING.take() }
     }
@@ -132,13 +134,15 @@ impl TxToken for Sending<'_> {
 
 /// A register of the controller.
 fn read(address: u32) -> u32 {
-    // SAFETY: only called with addresses of the board's registers, all of which may be read at any time.
+    // SAFETY: only called with addresses of the board's registers, all of which may be read at any
+    // time.
     unsafe { (address as *const u32).read_volatile() }
 }
 
 /// A register of the controller.
 fn write(address: u32, value: u32) {
-    // SAFETY: only called with addresses of the controller's registers. The controller has no DMA, so no write touches memory.
+    // SAFETY: only called with addresses of the controller's registers. The controller has no DMA,
+    // so no write touches memory.
     unsafe { (address as *mut u32).write_volatile(value) }
 }
 

@@ -48,7 +48,8 @@ pub(super) fn has_frame() -> bool {
     read(FRAMES) != 0
 }
 
-/// Takes a frame out of the controller and gives its length. The first word has the length, which counts itself, and two bytes.
+/// Takes a frame out of the controller and gives its length. The first word has the length, which
+/// counts itself, and two bytes.
 pub(super) fn receive(frame: &mut [u8; FRAME]) -> usize {
     let [low, high, first, second] = read(DATA).to_le_bytes();
     let counted = usize::from(u16::from_le_bytes([low, high]));
@@ -69,7 +70,8 @@ pub(super) fn receive(frame: &mut [u8; FRAME]) -> usize {
 
 pub(super) fn send(frame: &[u8]) {
     while read(TRANSMIT_REQUEST) & 1 != 0 {}
-    let [low, high] = u16::try_from(frame.len().saturating_sub(HEADER)).unwrap_or_default().to_le_bytes();
+    let [low, high] =
+        u16::try_from(frame.len().saturating_sub(HEADER)).unwrap_or_default().to_le_bytes();
     write(DATA, u32::from_le_bytes([low, high, frame[0], frame[1]]));
     for word in words(&frame[2..]) {
         write(DATA, word);

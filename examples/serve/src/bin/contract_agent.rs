@@ -1,6 +1,8 @@
-//! The agent that the contract suite tests a server with: every kind of tool that a server must cope with.
+//! The agent that the contract suite tests a server with: every kind of tool that a server must
+//! cope with.
 //!
-//! `ANTHROPIC_BASE_URL=http://127.0.0.1:8999 ANTHROPIC_API_KEY=test cargo run -p toolrunner-examples-serve --bin contract_agent -- start`
+//! `ANTHROPIC_BASE_URL=http://127.0.0.1:8999 ANTHROPIC_API_KEY=test cargo run -p
+//! toolrunner-examples-serve --bin contract_agent -- start`
 
 use core::time::Duration;
 use std::io::Write;
@@ -24,7 +26,8 @@ fn calculate_sum(a: i64, b: i64) -> i64 {
 /// Sleep for some time.
 #[tool]
 async fn slow_tool(seconds: f64) -> Result<String, ToolError> {
-    let time = Duration::try_from_secs_f64(seconds).map_err(|_| ToolError::new("this is no time"))?;
+    let time =
+        Duration::try_from_secs_f64(seconds).map_err(|_| ToolError::new("this is no time"))?;
     tokio::time::sleep(time).await;
     Ok(format!("slept {seconds}"))
 }
@@ -43,7 +46,11 @@ fn dangerous_tool(path: String) -> String {
 
 /// Ask the user a question with options.
 #[tool]
-fn ask_user(context: &ToolContext<'_>, question: String, options: Vec<String>) -> Result<String, ToolError> {
+fn ask_user(
+    context: &ToolContext<'_>,
+    question: String,
+    options: Vec<String>,
+) -> Result<String, ToolError> {
     let asked = options.into_iter().fold(Question::new(&question), Question::option);
     let answers = ask(context, &[asked])?;
     Ok(format!("Answered {}", answers.get(&question).unwrap_or_default()))
@@ -52,7 +59,8 @@ fn ask_user(context: &ToolContext<'_>, question: String, options: Vec<String>) -
 /// Append a line to the record file, then sleep.
 #[tool]
 async fn record(note: String, #[tool(default = 0.0)] seconds: f64) -> Result<String, ToolError> {
-    let path = std::env::var("CONTRACT_RECORD_FILE").map_err(|_| ToolError::new("CONTRACT_RECORD_FILE is not set"))?;
+    let path = std::env::var("CONTRACT_RECORD_FILE")
+        .map_err(|_| ToolError::new("CONTRACT_RECORD_FILE is not set"))?;
     let mut file = std::fs::File::options().append(true).create(true).open(path)?;
     file.write_all(format!("{note}\n").as_bytes())?;
     tokio::time::sleep(Duration::try_from_secs_f64(seconds)?).await;
@@ -60,14 +68,18 @@ async fn record(note: String, #[tool(default = 0.0)] seconds: f64) -> Result<Str
 }
 
 fn main() -> ExitCode {
-    let agent = Agent::from_env("claude-test-1").max_tokens(1024).system("You are the contract agent.").max_turns(8).tools((
-        get_weather,
-        calculate_sum,
-        slow_tool,
-        failing_tool,
-        dangerous_tool,
-        ask_user,
-        record,
-    ));
+    let agent = Agent::from_env("claude-test-1")
+        .max_tokens(1024)
+        .system("You are the contract agent.")
+        .max_turns(8)
+        .tools((
+            get_weather,
+            calculate_sum,
+            slow_tool,
+            failing_tool,
+            dangerous_tool,
+            ask_user,
+            record,
+        ));
     toolrunner_serve::main(agent)
 }

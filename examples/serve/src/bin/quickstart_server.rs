@@ -1,7 +1,9 @@
-//! The quickstart's tools as a server: sessions that survive a restart, and a page to chat with them.
+//! The quickstart's tools as a server: sessions that survive a restart, and a page to chat with
+//! them.
 //!
-//! `cargo run -p toolrunner-examples-serve -- start`, then open <http://127.0.0.1:8000/>. Without a key in the environment a scripted model
-//! answers; it knows the weather and sums. `delete_note` shows what an approval looks like in a program of your own.
+//! `cargo run -p toolrunner-examples-serve -- start`, then open <http://127.0.0.1:8000/>. Without a
+//! key in the environment a scripted model answers; it knows the weather and sums. `delete_note`
+//! shows what an approval looks like in a program of your own.
 
 use std::process::ExitCode;
 
@@ -40,7 +42,11 @@ fn delete_note(
 fn main() -> ExitCode {
     match toolrunner_examples::client() {
         Ok((client, _)) => {
-            toolrunner_serve::main(Agent::new(client, "claude-opus-4-7").max_tokens(1024).tools((get_weather, calculate_sum, delete_note)))
+            toolrunner_serve::main(Agent::new(client, "claude-opus-4-7").max_tokens(1024).tools((
+                get_weather,
+                calculate_sum,
+                delete_note,
+            )))
         }
         Err(error) => toolrunner_examples::exit(Err(error)),
     }

@@ -1,7 +1,9 @@
-//! Everything async: the driver with its hooks, tools by the macros, and a transport that hands out bytes that the compiler cannot know.
+//! Everything async: the driver with its hooks, tools by the macros, and a transport that hands out
+//! bytes that the compiler cannot know.
 //!
-//! Every `async fn` has a path that panics, for a future that is polled again after its end, which nothing here does and no compiler
-//! sees; so this links with a real handler, and `symbols.py` holds the list of panics that are in the image.
+//! Every `async fn` has a path that panics, for a future that is polled again after its end, which
+//! nothing here does and no compiler sees; so this links with a real handler, and `symbols.py`
+//! holds the list of panics that are in the image.
 #![no_std]
 #![no_main]
 
@@ -64,9 +66,15 @@ impl Transport for Wire<'_> {
     where
         Self: 't;
 
-    async fn send<'t>(&'t mut self, head: &Head<'_>, body: &Body<'_>) -> Result<Reply<Bytes<'t>>, Failed> {
+    async fn send<'t>(
+        &'t mut self,
+        head: &Head<'_>,
+        body: &Body<'_>,
+    ) -> Result<Reply<Bytes<'t>>, Failed> {
         yields().await;
-        let sent = head.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() + head.base_url.len() + head.path.len();
+        let sent = head.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+            + head.base_url.len()
+            + head.path.len();
         if black_box(sent + body.len()) == 0 {
             return Err(Failed(black_box(TransportKind::Closed)));
         }
@@ -102,7 +110,10 @@ impl Read for Bytes<'_> {
 
 async fn yields() {
     let mut first = true;
-    core::future::poll_fn(|_| if core::mem::take(&mut first) { Poll::Pending } else { Poll::Ready(()) }).await;
+    core::future::poll_fn(|_| {
+        if core::mem::take(&mut first) { Poll::Pending } else { Poll::Ready(()) }
+    })
+    .await;
 }
 
 struct Time;
@@ -174,7 +185,10 @@ impl Board {
 
     /// Read the temperature.
     #[tool]
-    async fn temperature(&self, #[tool(default = Unit::Celsius)] unit: Unit) -> Result<f32, ToolError> {
+    async fn temperature(
+        &self,
+        #[tool(default = Unit::Celsius)] unit: Unit,
+    ) -> Result<f32, ToolError> {
         yields().await;
         match unit {
             Unit::Celsius => Ok(black_box(21.5)),
@@ -186,7 +200,11 @@ impl Board {
     #[tool]
     fn place(&self, place: Place<'_>) -> u64 {
         let whole = place.name.len() as u64;
-        if place.latitude.is_some_and(|latitude| latitude > 0.0) { whole } else { place.storeys.unsigned_abs() }
+        if place.latitude.is_some_and(|latitude| latitude > 0.0) {
+            whole
+        } else {
+            place.storeys.unsigned_abs()
+        }
     }
 }
 
@@ -202,9 +220,12 @@ const ECHO: &str = r#"{"name":"echo","input_schema":{"type":"object","properties
 /// Each way to drive a run.
 async fn talk(memory: &mut [u8], wire: &[u8], cancelled: &AtomicBool) -> Result<usize, Error> {
     let board = Board { led: Cell::new(false) };
-    let echo = RawTool::direct(black_box(ECHO), |input: Value<'_>, out: &mut Output<'_>| Ok(out.text(input.as_json())?))?;
+    let echo = RawTool::direct(black_box(ECHO), |input: Value<'_>, out: &mut Output<'_>| {
+        Ok(out.text(input.as_json())?)
+    })?;
     let tools = (board.by_ref(), log, echo);
-    let config = Config::new("m", 64).auth(Auth::Key("k")).base_url("http://a.test").stream(black_box(true));
+    let config =
+        Config::new("m", 64).auth(Auth::Key("k")).base_url("http://a.test").stream(black_box(true));
     let mut driver = Driver::new(config, Wire(wire), &tools, Time)?.hooks(Careful(cancelled));
     let mut run = Run::new(Transcript::new(memory));
     run.limits_mut().turns = Some(black_box(7));
@@ -217,13 +238,16 @@ async fn talk(memory: &mut [u8], wire: &[u8], cancelled: &AtomicBool) -> Result<
     loop {
         match driver.next_turn(&mut run, &mut observer).await {
             Ok(Some(outcome)) => drop(black_box(outcome)),
-            Ok(None) => driver.results(&mut run, &mut observer).await.map_err(|failed| failed.error)?,
+            Ok(None) => {
+                driver.results(&mut run, &mut observer).await.map_err(|failed| failed.error)?
+            }
             Err(failed) => drop(black_box(failed.error)),
         }
         if let Some(call) = run.call_for_caller() {
             driver.allow(&mut run, call, &mut observer).await.map_err(|failed| failed.error)?;
         }
-        let outcome = driver.until_done(&mut run, &mut observer).await.map_err(|failed| failed.error)?;
+        let outcome =
+            driver.until_done(&mut run, &mut observer).await.map_err(|failed| failed.error)?;
         if black_box(outcome) == Outcome::Stopped {
             break;
         }
@@ -231,7 +255,10 @@ async fn talk(memory: &mut [u8], wire: &[u8], cancelled: &AtomicBool) -> Result<
     let mut snapshot = [0; 512];
     let saved = run.snapshot_into(&mut snapshot)?;
     let mut memory = [0; 512];
-    let restored = Run::from_snapshot(snapshot.get(..saved).unwrap_or_default(), Transcript::new(&mut memory))?;
+    let restored = Run::from_snapshot(
+        snapshot.get(..saved).unwrap_or_default(),
+        Transcript::new(&mut memory),
+    )?;
     Ok(restored.transcript().len())
 }
 

@@ -9,7 +9,8 @@
 //! | `SERVER#id` | `-` | until when a server is alive |
 //! | `COUNT`, `SCHEMA` | `-` | how many sessions there are; the layout's version |
 //!
-//! `life` is another for each session, also for two of one id, so that nothing of a deleted session can show up in its successor.
+//! `life` is another for each session, also for two of one id, so that nothing of a deleted session
+//! can show up in its successor.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -25,7 +26,8 @@ pub(crate) type Item = HashMap<String, AttributeValue>;
 /// An item holds at most 400 KB.
 pub(crate) const PART: usize = 350_000;
 
-/// What is larger than this does not go into `META`, which has room for two such things and for small ones.
+/// What is larger than this does not go into `META`, which has room for two such things and for
+/// small ones.
 pub(crate) const INLINE: usize = 120_000;
 
 pub(crate) fn s(text: impl Into<String>) -> AttributeValue {
@@ -91,7 +93,11 @@ pub(crate) enum Place {
 
 impl Place {
     pub(crate) fn of(bytes: &Bytes, name: impl FnOnce() -> String) -> Self {
-        if bytes.len() <= INLINE { Self::Here(bytes.clone()) } else { Self::Parts { name: name(), count: bytes.len().div_ceil(PART) } }
+        if bytes.len() <= INLINE {
+            Self::Here(bytes.clone())
+        } else {
+            Self::Parts { name: name(), count: bytes.len().div_ceil(PART) }
+        }
     }
 
     /// `attribute` for the bytes, or `attribute` with `_at` and `_parts`.
@@ -112,11 +118,15 @@ impl Place {
             return Some(Self::Here(bytes));
         }
         let name = text(item, &format!("{attribute}_at"))?.to_owned();
-        Some(Self::Parts { name, count: usize::try_from(number(item, &format!("{attribute}_parts"))?).ok()? })
+        Some(Self::Parts {
+            name,
+            count: usize::try_from(number(item, &format!("{attribute}_parts"))?).ok()?,
+        })
     }
 }
 
-/// `META`: the record, and what the last commit added. The next commit writes that to items of its own before it replaces it.
+/// `META`: the record, and what the last commit added. The next commit writes that to items of its
+/// own before it replaces it.
 #[derive(Clone, Debug)]
 pub(crate) struct Meta {
     pub(crate) life: Uuid,
@@ -147,7 +157,9 @@ impl Meta {
             expires: number(item, "expires").map(Timestamp),
             version: number_of("version")?,
             head: number_of("head")?,
-            status: text(item, "status").and_then(Status::from_name).ok_or_else(|| unreadable("status"))?,
+            status: text(item, "status")
+                .and_then(Status::from_name)
+                .ok_or_else(|| unreadable("status"))?,
             messages: number_of("messages")?,
             holder: uuid(item, "holder"),
             fence: number_of("fence")?,
@@ -191,7 +203,8 @@ pub(crate) fn read_answer(item: &Item) -> Option<Idempotent> {
     })
 }
 
-/// Each row: its number, the event's length and bytes, and one more than the patch's length, or 0 without a patch.
+/// Each row: its number, the event's length and bytes, and one more than the patch's length, or 0
+/// without a patch.
 pub(crate) fn write_rows(rows: &[Row]) -> Bytes {
     let mut bytes = BytesMut::new();
     for row in rows {

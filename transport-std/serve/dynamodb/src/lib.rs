@@ -1,7 +1,7 @@
 //! Keeps the sessions of [`toolrunner_serve`] in DynamoDB.
 //!
-//! Any number of servers share one table. Every guarantee of [`Store`] rests on a conditional write of one item, so no transactions are
-//! needed. See [`DynamoStore`].
+//! Any number of servers share one table. Every guarantee of [`Store`] rests on a conditional write
+//! of one item, so no transactions are needed. See [`DynamoStore`].
 //!
 //! A program that can also keep its sessions in DynamoDB, by `start --store dynamodb:TABLE`:
 //!
@@ -27,7 +27,8 @@ use aws_smithy_http_client::{Builder, tls};
 use bytes::Bytes;
 use toolrunner_serve::Timestamp;
 use toolrunner_serve::store::{
-    Answer, Commit, Committed, Created, Deleted, Idempotent, Kind, NewSession, Page, Part, Query, Record, Row, Store, StoreError,
+    Answer, Commit, Committed, Created, Deleted, Idempotent, Kind, NewSession, Page, Part, Query,
+    Record, Row, Store, StoreError,
 };
 use uuid::Uuid;
 
@@ -46,12 +47,15 @@ const KNOWN: usize = 10_000;
 
 /// Keeps sessions in one DynamoDB table.
 ///
-/// A commit is one conditional update of the session's item, followed by a write of the rows that it added; a process that did not make
-/// the last commit itself reads the item first. Documents, rows and conversations of any size are split into parts. Reads of a session
-/// are consistent. A list may lag behind for a moment after a session was created, because indexes do; [`Store::count`] can be too high by
-/// one for each server that died while it created or deleted a session.
+/// A commit is one conditional update of the session's item, followed by a write of the rows that
+/// it added; a process that did not make the last commit itself reads the item first. Documents,
+/// rows and conversations of any size are split into parts. Reads of a session are consistent. A
+/// list may lag behind for a moment after a session was created, because indexes do;
+/// [`Store::count`] can be too high by one for each server that died while it created or deleted a
+/// session.
 ///
-/// [`Store::changed`] polls. Metadata must fit into an item with the rest: about 100 KB, as must an idempotency record.
+/// [`Store::changed`] polls. Metadata must fit into an item with the rest: about 100 KB, as must an
+/// idempotency record.
 #[derive(Debug)]
 pub struct DynamoStore {
     table: Table,
@@ -71,13 +75,16 @@ struct Known {
 impl DynamoStore {
     /// Uses the table of this name; creates it, with on-demand billing, if it does not exist.
     ///
-    /// Region, credentials and endpoint come from the SDK's environment: `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
-    /// `AWS_ENDPOINT_URL_DYNAMODB`, profiles, or the role of the machine.
+    /// Region, credentials and endpoint come from the SDK's environment: `AWS_REGION`,
+    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_ENDPOINT_URL_DYNAMODB`, profiles, or the
+    /// role of the machine.
     ///
     /// # Errors
     /// If DynamoDB cannot be reached or refuses, or the table is of another version.
     pub async fn connect(table: &str) -> Result<Self, StoreError> {
-        let http = Builder::new().tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring)).build_https();
+        let http = Builder::new()
+            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+            .build_https();
         let config = aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await;
         Self::with_client(Client::new(&config), table).await
     }
@@ -137,7 +144,14 @@ impl Store for DynamoStore {
         Box::pin(self.commit_change(commit))
     }
 
-    fn rows(&self, id: Uuid, after: u64, limit: usize, max_bytes: usize, part: Part) -> Answer<'_, Vec<Row>> {
+    fn rows(
+        &self,
+        id: Uuid,
+        after: u64,
+        limit: usize,
+        max_bytes: usize,
+        part: Part,
+    ) -> Answer<'_, Vec<Row>> {
         Box::pin(self.read_log(id, after, limit, max_bytes, part))
     }
 

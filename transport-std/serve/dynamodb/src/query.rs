@@ -1,4 +1,5 @@
-//! Questions about many sessions. An index may lag behind, so what it finds is looked at in its item before it counts.
+//! Questions about many sessions. An index may lag behind, so what it finds is looked at in its
+//! item before it counts.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -32,11 +33,19 @@ impl DynamoStore {
             let (keys, next) = self.table.query_index(LIST, &owner, range, None, 100).await?;
             let ids: Vec<_> = keys.iter().filter_map(id_of).collect();
             let attributes = "pk gone owner metadata created updated status messages";
-            let metas: HashMap<_, _> =
-                self.table.read_metas(&ids, attributes).await?.into_iter().filter_map(|item| Some((id_of(&item)?, item))).collect();
+            let metas: HashMap<_, _> = self
+                .table
+                .read_metas(&ids, attributes)
+                .await?
+                .into_iter()
+                .filter_map(|item| Some((id_of(&item)?, item)))
+                .collect();
             for key in &keys {
                 let (Some(id), Some(place)) = (id_of(key), text(key, "place")) else { continue };
-                let Some(summary) = metas.get(&id).and_then(|item| summary(id, item, &query)) else { continue };
+                let Some(summary) = metas.get(&id).and_then(|item| summary(id, item, &query))
+                else {
+                    continue;
+                };
                 if page.sessions.len() == limit {
                     page.next = Some(last);
                     return Ok(page);
@@ -54,8 +63,10 @@ impl DynamoStore {
     pub(crate) async fn versions_of(&self, ids: &[Uuid]) -> Result<Vec<Option<u64>>, StoreError> {
         let different: Vec<_> = ids.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
         let found = self.table.read_metas(&different, "pk gone version").await?;
-        let version = |item: &Item| (!item.contains_key("gone")).then(|| number(item, "version")).flatten();
-        let versions: HashMap<_, _> = found.iter().filter_map(|item| Some((id_of(item)?, version(item)))).collect();
+        let version =
+            |item: &Item| (!item.contains_key("gone")).then(|| number(item, "version")).flatten();
+        let versions: HashMap<_, _> =
+            found.iter().filter_map(|item| Some((id_of(item)?, version(item)))).collect();
         Ok(ids.iter().map(|id| versions.get(id).copied().flatten()).collect())
     }
 
@@ -68,11 +79,19 @@ impl DynamoStore {
     }
 
     async fn is_alive(&self, server: Uuid, now: Timestamp) -> Result<(Uuid, bool), StoreError> {
-        let until = self.table.read(&format!("SERVER#{server}"), "-").await?.and_then(|item| number(&item, "until"));
+        let until = self
+            .table
+            .read(&format!("SERVER#{server}"), "-")
+            .await?
+            .and_then(|item| number(&item, "until"));
         Ok((server, until.is_some_and(|until| until > now.0)))
     }
 
-    pub(crate) async fn find_orphans(&self, now: Timestamp, limit: usize) -> Result<Vec<Uuid>, StoreError> {
+    pub(crate) async fn find_orphans(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Uuid>, StoreError> {
         let (mut orphans, mut start) = (Vec::new(), None);
         let mut alive: HashMap<Uuid, bool> = HashMap::new();
         loop {
@@ -81,12 +100,20 @@ impl DynamoStore {
             let running: Vec<_> = self.table.read_metas(&ids, "pk gone status holder").await?;
             let running: Vec<_> = running
                 .iter()
-                .filter(|item| !item.contains_key("gone") && text(item, "status") == Some(Status::Running.name()))
+                .filter(|item| {
+                    !item.contains_key("gone")
+                        && text(item, "status") == Some(Status::Running.name())
+                })
                 .filter_map(|item| Some((id_of(item)?, uuid(item, "holder"))))
                 .collect();
-            let unknown: BTreeSet<_> =
-                running.iter().filter_map(|(_, holder)| *holder).filter(|holder| !alive.contains_key(holder)).collect();
-            alive.extend(try_join_all(unknown.into_iter().map(|server| self.is_alive(server, now))).await?);
+            let unknown: BTreeSet<_> = running
+                .iter()
+                .filter_map(|(_, holder)| *holder)
+                .filter(|holder| !alive.contains_key(holder))
+                .collect();
+            alive.extend(
+                try_join_all(unknown.into_iter().map(|server| self.is_alive(server, now))).await?,
+            );
             for (id, holder) in running {
                 if !holder.and_then(|holder| alive.get(&holder).copied()).unwrap_or(false) {
                     orphans.push(id);
@@ -105,8 +132,13 @@ impl DynamoStore {
     pub(crate) async fn sweep_due(&self, now: Timestamp) -> Result<Vec<Uuid>, StoreError> {
         let (mut gone, mut start) = (Vec::new(), None);
         loop {
-            let (keys, next) = self.table.query_index(DUE, "1", Some(("expires <= :range", n(now.0))), start, 100).await?;
-            let mut removals = stream::iter(keys).map(|item| self.remove_due(item, now)).buffer_unordered(REMOVALS);
+            let (keys, next) = self
+                .table
+                .query_index(DUE, "1", Some(("expires <= :range", n(now.0))), start, 100)
+                .await?;
+            let mut removals = stream::iter(keys)
+                .map(|item| self.remove_due(item, now))
+                .buffer_unordered(REMOVALS);
             while let Some(removed) = removals.next().await {
                 gone.extend(removed?);
             }
@@ -117,23 +149,33 @@ impl DynamoStore {
         }
     }
 
-    /// What the index found, if it still is due: a session, which is returned, or an answer or a server.
+    /// What the index found, if it still is due: a session, which is returned, or an answer or a
+    /// server.
     async fn remove_due(&self, item: Item, now: Timestamp) -> Result<Option<Uuid>, StoreError> {
-        let Some(id) = id_of(&item) else { return self.remove_item(&item, now).await.map(|()| None) };
+        let Some(id) = id_of(&item) else {
+            return self.remove_item(&item, now).await.map(|()| None);
+        };
         let Some(found) = self.table.read(&session_key(id), "META").await? else { return Ok(None) };
         match Meta::read(id, &found)? {
             // Its removal was interrupted, or it stands in the way of a creation.
-            None if number(&found, "expires").is_some_and(|expires| expires <= now.0) => self.bury(id, &found).await.map(|()| None),
+            None if number(&found, "expires").is_some_and(|expires| expires <= now.0) => {
+                self.bury(id, &found).await.map(|()| None)
+            }
             // If it is changed meanwhile, the next sweep sees whether it still is due.
-            Some(meta) if meta.record.expires.is_some_and(|expires| expires <= now) => Ok(self.delete_version(&meta).await?.then_some(id)),
+            Some(meta) if meta.record.expires.is_some_and(|expires| expires <= now) => {
+                Ok(self.delete_version(&meta).await?.then_some(id))
+            }
             _ => Ok(None),
         }
     }
 
     async fn remove_item(&self, item: &Item, now: Timestamp) -> Result<(), StoreError> {
         let (Some(pk), Some(sk)) = (text(item, "pk"), text(item, "sk")) else { return Ok(()) };
-        let delete = self.table.client.delete_item().table_name(&self.table.name).set_key(Some(key(pk, sk)));
-        let delete = delete.condition_expression("expires <= :now").expression_attribute_values(":now", n(now.0));
+        let delete =
+            self.table.client.delete_item().table_name(&self.table.name).set_key(Some(key(pk, sk)));
+        let delete = delete
+            .condition_expression("expires <= :now")
+            .expression_attribute_values(":now", n(now.0));
         match delete.send().await {
             Ok(_) => Ok(()),
             Err(error) if is_refused(&error) => Ok(()),

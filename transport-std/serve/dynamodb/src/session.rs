@@ -1,20 +1,24 @@
-//! Sessions one by one. What holds a change together is one conditional write of `META`: before it, only things are written that nothing
-//! refers to yet; after it, only copies of what it says.
+//! Sessions one by one. What holds a change together is one conditional write of `META`: before it,
+//! only things are written that nothing refers to yet; after it, only copies of what it says.
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use bytes::Bytes;
 use toolrunner_serve::Timestamp;
-use toolrunner_serve::store::{Commit, Committed, Created, Deleted, Holder, Idempotent, NewSession, Part, Record, Row, Status, StoreError};
+use toolrunner_serve::store::{
+    Commit, Committed, Created, Deleted, Holder, Idempotent, NewSession, Part, Record, Row, Status,
+    StoreError,
+};
 use uuid::Uuid;
 
 use crate::item::{
-    Item, Meta, Place, answer_key, key, n, read_answer, read_rows, row_key, s, session_key, text, uuid, write_answer, write_metadata,
-    write_rows,
+    Item, Meta, Place, answer_key, key, n, read_answer, read_rows, row_key, s, session_key, text,
+    uuid, write_answer, write_metadata, write_rows,
 };
 use crate::table::{DUE, LIST, RUN, failed, is_refused};
 use crate::{DynamoStore, Known};
 
-/// How long a claim of another creation is waited for, in steps, before that creation is made impossible.
+/// How long a claim of another creation is waited for, in steps, before that creation is made
+/// impossible.
 const CLAIM_TRIES: u32 = 40;
 const CLAIM_PAUSE: core::time::Duration = core::time::Duration::from_millis(50);
 
@@ -39,7 +43,12 @@ impl DynamoStore {
         }
     }
 
-    async fn fetch(&self, id: Uuid, life: Uuid, place: &Place) -> Result<Option<Bytes>, StoreError> {
+    async fn fetch(
+        &self,
+        id: Uuid,
+        life: Uuid,
+        place: &Place,
+    ) -> Result<Option<Bytes>, StoreError> {
         match place {
             Place::Here(bytes) => Ok(Some(bytes.clone())),
             Place::Parts { name, count } => self.table.read_parts(id, life, name, *count).await,
@@ -55,8 +64,14 @@ impl DynamoStore {
     }
 
     /// The answer to a key. A claim is an answer only if the session that it names has it.
-    pub(crate) async fn answer(&self, scope: &str, key: &str) -> Result<Option<Idempotent>, StoreError> {
-        let Some(item) = self.table.read(&answer_key(scope, key), "-").await? else { return Ok(None) };
+    pub(crate) async fn answer(
+        &self,
+        scope: &str,
+        key: &str,
+    ) -> Result<Option<Idempotent>, StoreError> {
+        let Some(item) = self.table.read(&answer_key(scope, key), "-").await? else {
+            return Ok(None);
+        };
         if !item.contains_key("claim") {
             return Ok(read_answer(&item));
         }
@@ -66,20 +81,34 @@ impl DynamoStore {
             return Ok(Some(answer));
         }
         // Meanwhile it may have become one.
-        let item = self.table.read(&answer_key(scope, key), "-").await?.filter(|item| !item.contains_key("claim"));
+        let item = self
+            .table
+            .read(&answer_key(scope, key), "-")
+            .await?
+            .filter(|item| !item.contains_key("claim"));
         Ok(item.as_ref().and_then(read_answer))
     }
 
-    /// Says which session will have the answer, unless there is an answer. `expect` is the claim that is replaced; `None` for any.
-    async fn claim(&self, one: &Idempotent, session: Uuid, life: Uuid, expect: Option<Option<Uuid>>) -> Result<bool, StoreError> {
+    /// Says which session will have the answer, unless there is an answer. `expect` is the claim
+    /// that is replaced; `None` for any.
+    async fn claim(
+        &self,
+        one: &Idempotent,
+        session: Uuid,
+        life: Uuid,
+        expect: Option<Option<Uuid>>,
+    ) -> Result<bool, StoreError> {
         let mut item = key(&answer_key(&one.scope, &one.key), "-");
         item.extend([("claim".into(), s(session)), ("life".into(), s(life))]);
         item.extend(expiry(one.expires));
-        let mut put = self.table.client.put_item().table_name(&self.table.name).set_item(Some(item));
+        let mut put =
+            self.table.client.put_item().table_name(&self.table.name).set_item(Some(item));
         put = match expect {
             None => put.condition_expression("attribute_not_exists(pk) OR attribute_exists(claim)"),
             Some(None) => put.condition_expression("attribute_not_exists(pk)"),
-            Some(Some(life)) => put.condition_expression("life = :life").expression_attribute_values(":life", s(life)),
+            Some(Some(life)) => put
+                .condition_expression("life = :life")
+                .expression_attribute_values(":life", s(life)),
         };
         match put.send().await {
             Ok(_) => Ok(true),
@@ -90,7 +119,14 @@ impl DynamoStore {
 
     /// Writes what the last commit added to items of its own.
     async fn settle(&self, meta: &Meta) -> Result<(), StoreError> {
-        self.settle_parts(meta.record.id, meta.life, meta.record.head, meta.tail.as_ref(), meta.answer.as_ref()).await
+        self.settle_parts(
+            meta.record.id,
+            meta.life,
+            meta.record.head,
+            meta.tail.as_ref(),
+            meta.answer.as_ref(),
+        )
+        .await
     }
 
     async fn settle_parts(
@@ -128,7 +164,9 @@ impl DynamoStore {
             // A creation that is refused does not use its key up.
             let delete = self.table.client.delete_item().table_name(&self.table.name);
             let delete = delete.set_key(Some(key(&answer_key(&one.scope, &one.key), "-")));
-            let delete = delete.condition_expression("life = :life").expression_attribute_values(":life", s(life));
+            let delete = delete
+                .condition_expression("life = :life")
+                .expression_attribute_values(":life", s(life));
             match delete.send().await {
                 Ok(_) => {}
                 // Another creation has the claim, and stopped this one: its answer counts.
@@ -144,20 +182,34 @@ impl DynamoStore {
     }
 
     /// Claims the key for a creation; the answer, if there is one.
-    async fn claim_creation(&self, one: &Idempotent, id: Uuid, life: Uuid, now: Timestamp) -> Result<Option<Idempotent>, StoreError> {
+    async fn claim_creation(
+        &self,
+        one: &Idempotent,
+        id: Uuid,
+        life: Uuid,
+        now: Timestamp,
+    ) -> Result<Option<Idempotent>, StoreError> {
         let mut tries = 0;
         loop {
             if self.claim(one, id, life, Some(None)).await? {
                 return Ok(None);
             }
-            let Some(item) = self.table.read(&answer_key(&one.scope, &one.key), "-").await? else { continue };
-            let (Some(session), Some(other)) = (uuid(&item, "claim"), uuid(&item, "life")) else { return Ok(read_answer(&item)) };
+            let Some(item) = self.table.read(&answer_key(&one.scope, &one.key), "-").await? else {
+                continue;
+            };
+            let (Some(session), Some(other)) = (uuid(&item, "claim"), uuid(&item, "life")) else {
+                return Ok(read_answer(&item));
+            };
             if other == life {
                 return Ok(None);
             }
             let meta = self.meta(session).await?;
             if let Some(meta) = meta.filter(|meta| meta.life == other) {
-                if meta.answer.as_ref().is_some_and(|answer| answer.scope == one.scope && answer.key == one.key) {
+                if meta
+                    .answer
+                    .as_ref()
+                    .is_some_and(|answer| answer.scope == one.scope && answer.key == one.key)
+                {
                     self.settle(&meta).await?;
                 }
                 continue;
@@ -172,14 +224,17 @@ impl DynamoStore {
             let mut item = key(&session_key(session), "META");
             item.extend([("gone".into(), n(1)), ("life".into(), s(Uuid::new_v4()))]);
             item.extend([(DUE.into(), s("1")), ("expires".into(), n(now.after(TOMBSTONE).0))]);
-            let put = self.table.client.put_item().table_name(&self.table.name).set_item(Some(item));
+            let put =
+                self.table.client.put_item().table_name(&self.table.name).set_item(Some(item));
             match put.condition_expression("attribute_not_exists(pk)").send().await {
                 Ok(_) => {}
                 Err(error) if is_refused(&error) => {}
                 Err(error) => return Err(failed(error)),
             }
             // Unless it was faster: then its session is there now.
-            if self.meta(session).await?.is_none_or(|meta| meta.life != other) && self.claim(one, id, life, Some(Some(other))).await? {
+            if self.meta(session).await?.is_none_or(|meta| meta.life != other)
+                && self.claim(one, id, life, Some(Some(other))).await?
+            {
                 return Ok(None);
             }
         }
@@ -264,7 +319,11 @@ impl DynamoStore {
                 if meta.record.version != commit.expect {
                     return self.refusal(&commit).await;
                 }
-                Known { life: meta.life, version: meta.record.version, document: Some(meta.document) }
+                Known {
+                    life: meta.life,
+                    version: meta.record.version,
+                    document: Some(meta.document),
+                }
             }
         };
         if let Some(one) = &commit.idempotent
@@ -294,20 +353,26 @@ impl DynamoStore {
                 Ok(refusal)
             }
             Some(head) => {
-                let settled = self.settle_parts(id, life, head, tail.as_ref(), commit.idempotent.as_ref()).await;
+                let settled = self
+                    .settle_parts(id, life, head, tail.as_ref(), commit.idempotent.as_ref())
+                    .await;
                 if let Some(old) = &known.document {
                     self.forget_parts(id, life, old).await;
                 }
                 // If it failed, the next commit does it.
                 if settled.is_ok() {
-                    self.know(id, Known { life, version: commit.expect + 1, document: Some(document) });
+                    self.know(
+                        id,
+                        Known { life, version: commit.expect + 1, document: Some(document) },
+                    );
                 }
                 Ok(Committed::Done)
             }
         }
     }
 
-    /// Removes parts that nothing refers to any more. If that fails they stay until the session is removed.
+    /// Removes parts that nothing refers to any more. If that fails they stay until the session is
+    /// removed.
     async fn forget_parts(&self, id: Uuid, life: Uuid, place: &Place) {
         if let Place::Parts { name, count } = place {
             let _ = self.table.remove_parts(id, life, name, *count).await;
@@ -315,7 +380,13 @@ impl DynamoStore {
     }
 
     /// The conditional write. The new head, or `None` if it was refused.
-    async fn update(&self, commit: &Commit, life: Uuid, document: &Place, tail: Option<&Place>) -> Result<Option<u64>, StoreError> {
+    async fn update(
+        &self,
+        commit: &Commit,
+        life: Uuid,
+        document: &Place,
+        tail: Option<&Place>,
+    ) -> Result<Option<u64>, StoreError> {
         let mut set: Item = [
             ("updated".into(), n(commit.now.0)),
             ("status".into(), s(commit.status.name())),
@@ -340,16 +411,35 @@ impl DynamoStore {
         if let Holder::Take(server) = commit.holder {
             set.insert("holder".into(), s(server));
         }
-        let optional = ["document", "document_at", "document_parts", "tail", "tail_at", "tail_parts", "answer", "expires", DUE, RUN];
-        let mut remove: Vec<_> = optional.into_iter().filter(|name| !set.contains_key(*name)).collect();
+        let optional = [
+            "document",
+            "document_at",
+            "document_parts",
+            "tail",
+            "tail_at",
+            "tail_parts",
+            "answer",
+            "expires",
+            DUE,
+            RUN,
+        ];
+        let mut remove: Vec<_> =
+            optional.into_iter().filter(|name| !set.contains_key(*name)).collect();
         if commit.holder == Holder::Release {
             remove.push("holder");
         }
-        let mut update = self.table.client.update_item().table_name(&self.table.name).set_key(Some(key(&session_key(commit.id), "META")));
+        let mut update = self
+            .table
+            .client
+            .update_item()
+            .table_name(&self.table.name)
+            .set_key(Some(key(&session_key(commit.id), "META")));
         let mut assignments = vec!["#head = #head + :rows".to_owned()];
         for (name, value) in set {
             assignments.push(format!("#{name} = :{name}"));
-            update = update.expression_attribute_names(format!("#{name}"), &name).expression_attribute_values(format!(":{name}"), value);
+            update = update
+                .expression_attribute_names(format!("#{name}"), &name)
+                .expression_attribute_values(format!(":{name}"), value);
         }
         if matches!(commit.holder, Holder::Take(_)) {
             assignments.push("#fence = #fence + :one".into());
@@ -368,7 +458,11 @@ impl DynamoStore {
             update = update.expression_attribute_names("#fence", "fence");
         }
         let update = update
-            .update_expression(format!("SET {} REMOVE {}", assignments.join(", "), removals.join(", ")))
+            .update_expression(format!(
+                "SET {} REMOVE {}",
+                assignments.join(", "),
+                removals.join(", ")
+            ))
             .condition_expression(condition)
             .expression_attribute_names("#head", "head")
             .expression_attribute_names("#life", "life")
@@ -381,14 +475,16 @@ impl DynamoStore {
                 // It matters only with rows; moto does not return what stays as it is.
                 let head = answer.attributes().and_then(|item| crate::item::number(item, "head"));
                 let head = head.or_else(|| commit.rows.is_empty().then_some(0));
-                head.map(Some).ok_or_else(|| StoreError::new("DynamoDB does not return what it updated"))
+                head.map(Some)
+                    .ok_or_else(|| StoreError::new("DynamoDB does not return what it updated"))
             }
             Err(error) if is_refused(&error) => Ok(None),
             Err(error) => Err(failed(error)),
         }
     }
 
-    /// Why a commit was refused. `Done` if it was not: the SDK tries again when it gets no answer, and the second try is refused.
+    /// Why a commit was refused. `Done` if it was not: the SDK tries again when it gets no answer,
+    /// and the second try is refused.
     async fn refusal(&self, commit: &Commit) -> Result<Committed, StoreError> {
         self.forget(commit.id);
         let record = self.load_record(commit.id).await?;
@@ -403,7 +499,11 @@ impl DynamoStore {
         Ok(Committed::Conflict(record.map(Box::new)))
     }
 
-    pub(crate) async fn delete_session(&self, id: Uuid, expect: Option<u64>) -> Result<Deleted, StoreError> {
+    pub(crate) async fn delete_session(
+        &self,
+        id: Uuid,
+        expect: Option<u64>,
+    ) -> Result<Deleted, StoreError> {
         loop {
             let Some(meta) = self.meta(id).await? else { return Ok(Deleted::Missing) };
             if expect.is_some_and(|expect| expect != meta.record.version) {
@@ -421,10 +521,24 @@ impl DynamoStore {
         // The answer outlives the session.
         self.settle(meta).await?;
         let mut tombstone = key(&session_key(id), "META");
-        tombstone.extend([("gone".into(), n(1)), ("life".into(), s(meta.life)), (DUE.into(), s("1")), ("expires".into(), n(0))]);
-        let put = self.table.client.put_item().table_name(&self.table.name).set_item(Some(tombstone.clone()));
-        let put = put.condition_expression("#version = :version AND life = :life").expression_attribute_names("#version", "version");
-        let put = put.expression_attribute_values(":version", n(meta.record.version)).expression_attribute_values(":life", s(meta.life));
+        tombstone.extend([
+            ("gone".into(), n(1)),
+            ("life".into(), s(meta.life)),
+            (DUE.into(), s("1")),
+            ("expires".into(), n(0)),
+        ]);
+        let put = self
+            .table
+            .client
+            .put_item()
+            .table_name(&self.table.name)
+            .set_item(Some(tombstone.clone()));
+        let put = put
+            .condition_expression("#version = :version AND life = :life")
+            .expression_attribute_names("#version", "version");
+        let put = put
+            .expression_attribute_values(":version", n(meta.record.version))
+            .expression_attribute_values(":life", s(meta.life));
         match put.send().await {
             Ok(_) => {}
             Err(error) if is_refused(&error) => return Ok(false),
@@ -441,10 +555,23 @@ impl DynamoStore {
     pub(crate) async fn bury(&self, id: Uuid, tombstone: &Item) -> Result<(), StoreError> {
         let mut start = None;
         loop {
-            let query = self.table.client.query().table_name(&self.table.name).consistent_read(true).set_exclusive_start_key(start);
-            let query = query.key_condition_expression("pk = :pk").expression_attribute_values(":pk", s(session_key(id)));
+            let query = self
+                .table
+                .client
+                .query()
+                .table_name(&self.table.name)
+                .consistent_read(true)
+                .set_exclusive_start_key(start);
+            let query = query
+                .key_condition_expression("pk = :pk")
+                .expression_attribute_values(":pk", s(session_key(id)));
             let answer = query.projection_expression("pk, sk").send().await.map_err(failed)?;
-            let keys = answer.items.unwrap_or_default().into_iter().filter(|item| text(item, "sk") != Some("META")).collect();
+            let keys = answer
+                .items
+                .unwrap_or_default()
+                .into_iter()
+                .filter(|item| text(item, "sk") != Some("META"))
+                .collect();
             self.table.remove(keys).await?;
             start = answer.last_evaluated_key;
             if start.is_none() {
@@ -452,8 +579,15 @@ impl DynamoStore {
             }
         }
         let life = tombstone.get("life").cloned().unwrap_or_else(|| s(""));
-        let delete = self.table.client.delete_item().table_name(&self.table.name).set_key(Some(key(&session_key(id), "META")));
-        let delete = delete.condition_expression("attribute_exists(gone) AND life = :life").expression_attribute_values(":life", life);
+        let delete = self
+            .table
+            .client
+            .delete_item()
+            .table_name(&self.table.name)
+            .set_key(Some(key(&session_key(id), "META")));
+        let delete = delete
+            .condition_expression("attribute_exists(gone) AND life = :life")
+            .expression_attribute_values(":life", life);
         match delete.send().await {
             Ok(_) => Ok(()),
             Err(error) if is_refused(&error) => Ok(()),
@@ -461,7 +595,14 @@ impl DynamoStore {
         }
     }
 
-    pub(crate) async fn read_log(&self, id: Uuid, after: u64, limit: usize, max_bytes: usize, part: Part) -> Result<Vec<Row>, StoreError> {
+    pub(crate) async fn read_log(
+        &self,
+        id: Uuid,
+        after: u64,
+        limit: usize,
+        max_bytes: usize,
+        part: Part,
+    ) -> Result<Vec<Row>, StoreError> {
         let (mut rows, mut size) = (Vec::new(), 0);
         let Some(meta) = self.meta(id).await? else { return Ok(rows) };
         let (life, head) = (meta.life, meta.record.head);
@@ -485,7 +626,8 @@ impl DynamoStore {
             }
             Ok::<_, StoreError>(rows.len() >= limit)
         };
-        let lost = || StoreError::new(format!("rows of session {id} are missing in the DynamoDB table"));
+        let lost =
+            || StoreError::new(format!("rows of session {id} are missing in the DynamoDB table"));
         let mut start = None;
         let last = match &meta.tail {
             Some(_) => head - 1,
@@ -493,7 +635,13 @@ impl DynamoStore {
         };
         // The tail need not have an item of its own yet; the commit before it has.
         while after < last {
-            let query = self.table.client.query().table_name(&self.table.name).consistent_read(true).set_exclusive_start_key(start.take());
+            let query = self
+                .table
+                .client
+                .query()
+                .table_name(&self.table.name)
+                .consistent_read(true)
+                .set_exclusive_start_key(start.take());
             let query = query
                 .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
                 .expression_attribute_values(":pk", s(session_key(id)))

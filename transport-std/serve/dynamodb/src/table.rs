@@ -5,8 +5,9 @@ use core::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, DeleteRequest, GlobalSecondaryIndex, KeySchemaElement, KeyType, KeysAndAttributes, Projection,
-    ProjectionType, PutRequest, ScalarAttributeType, TableStatus, TimeToLiveSpecification, WriteRequest,
+    AttributeDefinition, BillingMode, DeleteRequest, GlobalSecondaryIndex, KeySchemaElement,
+    KeyType, KeysAndAttributes, Projection, ProjectionType, PutRequest, ScalarAttributeType,
+    TableStatus, TimeToLiveSpecification, WriteRequest,
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
@@ -44,7 +45,10 @@ where
     SdkError<E>: core::error::Error,
 {
     if let Some(service) = error.as_service_error() {
-        let (code, text) = (service.code().unwrap_or("an error without a code"), service.message().unwrap_or_default());
+        let (code, text) = (
+            service.code().unwrap_or("an error without a code"),
+            service.message().unwrap_or_default(),
+        );
         return StoreError::new(format!("DynamoDB: {code}: {text}"));
     }
     let mut text = error.to_string();
@@ -62,7 +66,8 @@ fn incomplete(error: aws_sdk_dynamodb::error::BuildError) -> StoreError {
 
 /// Whether a conditional write was refused.
 pub(crate) fn is_refused<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
-    error.as_service_error().and_then(ProvideErrorMetadata::code) == Some("ConditionalCheckFailedException")
+    error.as_service_error().and_then(ProvideErrorMetadata::code)
+        == Some("ConditionalCheckFailedException")
 }
 
 impl Table {
@@ -72,10 +77,24 @@ impl Table {
         let mut tries = 0;
         loop {
             match self.client.describe_table().table_name(&self.name).send().await {
-                Ok(answer) if answer.table().and_then(|table| table.table_status()) == Some(&TableStatus::Active) => break,
+                Ok(answer)
+                    if answer.table().and_then(|table| table.table_status())
+                        == Some(&TableStatus::Active) =>
+                {
+                    break;
+                }
                 Ok(_) if tries < 100 => tokio::time::sleep(pause).await,
-                Ok(_) => return Err(StoreError::new(format!("the DynamoDB table {} does not become active", self.name))),
-                Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => {
+                Ok(_) => {
+                    return Err(StoreError::new(format!(
+                        "the DynamoDB table {} does not become active",
+                        self.name
+                    )));
+                }
+                Err(error)
+                    if error
+                        .as_service_error()
+                        .is_some_and(|error| error.is_resource_not_found_exception()) =>
+                {
                     self.create().await?;
                 }
                 Err(error) => return Err(failed(error)),
@@ -83,26 +102,46 @@ impl Table {
             tries += 1;
             pause = (pause * 2).min(Duration::from_secs(2));
         }
-        let put = self.client.put_item().table_name(&self.name).set_item(Some(key("SCHEMA", "-"))).item("version", n(SCHEMA));
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(key("SCHEMA", "-")))
+            .item("version", n(SCHEMA));
         match put.condition_expression("attribute_not_exists(pk)").send().await {
             Ok(_) => return Ok(()),
             Err(error) if is_refused(&error) => {}
             Err(error) => return Err(failed(error)),
         }
-        let found = self.read("SCHEMA", "-").await?.and_then(|item| number(&item, "version")).unwrap_or_default();
+        let found = self
+            .read("SCHEMA", "-")
+            .await?
+            .and_then(|item| number(&item, "version"))
+            .unwrap_or_default();
         if found == SCHEMA {
             return Ok(());
         }
-        let text =
-            format!("another version of this program uses the DynamoDB table {} (schema {found}, this version knows {SCHEMA})", self.name);
+        let text = format!(
+            "another version of this program uses the DynamoDB table {} (schema {found}, this version knows {SCHEMA})",
+            self.name
+        );
         Err(StoreError::new(text))
     }
 
     async fn create(&self) -> Result<(), StoreError> {
-        let element =
-            |name: &str, kind: KeyType| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().map_err(incomplete);
+        let element = |name: &str, kind: KeyType| {
+            KeySchemaElement::builder()
+                .attribute_name(name)
+                .key_type(kind)
+                .build()
+                .map_err(incomplete)
+        };
         let attribute = |name: &str, kind: ScalarAttributeType| {
-            AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build().map_err(incomplete)
+            AttributeDefinition::builder()
+                .attribute_name(name)
+                .attribute_type(kind)
+                .build()
+                .map_err(incomplete)
         };
         let index = |name: &str, range: &str| {
             GlobalSecondaryIndex::builder()
@@ -134,28 +173,57 @@ impl Table {
         match create.send().await {
             Ok(_) => {}
             // Another server was faster.
-            Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_in_use_exception()) => return Ok(()),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|error| error.is_resource_in_use_exception()) =>
+            {
+                return Ok(());
+            }
             Err(error) => return Err(failed(error)),
         }
-        // Only answers and servers have a `ttl`: DynamoDB removes them when no server sweeps. What does not know the call does without.
-        let spec = TimeToLiveSpecification::builder().enabled(true).attribute_name("ttl").build().map_err(incomplete)?;
-        let _ = self.client.update_time_to_live().table_name(&self.name).time_to_live_specification(spec).send().await;
+        // Only answers and servers have a `ttl`: DynamoDB removes them when no server sweeps. What
+        // does not know the call does without.
+        let spec = TimeToLiveSpecification::builder()
+            .enabled(true)
+            .attribute_name("ttl")
+            .build()
+            .map_err(incomplete)?;
+        let _ = self
+            .client
+            .update_time_to_live()
+            .table_name(&self.name)
+            .time_to_live_specification(spec)
+            .send()
+            .await;
         Ok(())
     }
 
     /// One item, as it is now.
     pub(crate) async fn read(&self, pk: &str, sk: &str) -> Result<Option<Item>, StoreError> {
-        let get = self.client.get_item().table_name(&self.name).set_key(Some(key(pk, sk))).consistent_read(true);
+        let get = self
+            .client
+            .get_item()
+            .table_name(&self.name)
+            .set_key(Some(key(pk, sk)))
+            .consistent_read(true);
         Ok(get.send().await.map_err(failed)?.item)
     }
 
-    /// Some attributes of the items `META` of these sessions, which must all be different; those that exist, in any order.
-    pub(crate) async fn read_metas(&self, ids: &[Uuid], attributes: &str) -> Result<Vec<Item>, StoreError> {
+    /// Some attributes of the items `META` of these sessions, which must all be different; those
+    /// that exist, in any order.
+    pub(crate) async fn read_metas(
+        &self,
+        ids: &[Uuid],
+        attributes: &str,
+    ) -> Result<Vec<Item>, StoreError> {
         let mut found = Vec::new();
         for ids in ids.chunks(100) {
             // Words such as `status` must not stand in an expression.
-            let names: Vec<_> = attributes.split(' ').map(|name| (format!("#{name}"), name.to_owned())).collect();
-            let projection = names.iter().map(|(alias, _)| alias.as_str()).collect::<Vec<_>>().join(", ");
+            let names: Vec<_> =
+                attributes.split(' ').map(|name| (format!("#{name}"), name.to_owned())).collect();
+            let projection =
+                names.iter().map(|(alias, _)| alias.as_str()).collect::<Vec<_>>().join(", ");
             let wanted = KeysAndAttributes::builder()
                 .set_keys(Some(ids.iter().map(|id| key(&session_key(*id), "META")).collect()))
                 .set_expression_attribute_names(Some(names.into_iter().collect()))
@@ -166,7 +234,13 @@ impl Table {
             let mut open = Some([(self.name.clone(), wanted)].into());
             let mut tries = 0;
             while let Some(wanted) = open.take() {
-                let answer = self.client.batch_get_item().set_request_items(Some(wanted)).send().await.map_err(failed)?;
+                let answer = self
+                    .client
+                    .batch_get_item()
+                    .set_request_items(Some(wanted))
+                    .send()
+                    .await
+                    .map_err(failed)?;
                 found.extend(answer.responses.unwrap_or_default().into_values().flatten());
                 open = answer.unprocessed_keys.filter(|keys| !keys.is_empty());
                 if open.is_some() {
@@ -191,8 +265,18 @@ impl Table {
             let mut open = requests.to_vec();
             let mut tries = 0;
             loop {
-                let answer = self.client.batch_write_item().request_items(&self.name, open).send().await.map_err(failed)?;
-                open = answer.unprocessed_items.unwrap_or_default().remove(&self.name).unwrap_or_default();
+                let answer = self
+                    .client
+                    .batch_write_item()
+                    .request_items(&self.name, open)
+                    .send()
+                    .await
+                    .map_err(failed)?;
+                open = answer
+                    .unprocessed_items
+                    .unwrap_or_default()
+                    .remove(&self.name)
+                    .unwrap_or_default();
                 if open.is_empty() {
                     break;
                 }
@@ -204,20 +288,35 @@ impl Table {
 
     /// Writes items that nobody else writes otherwise.
     pub(crate) async fn put(&self, items: Vec<Item>) -> Result<(), StoreError> {
-        let request =
-            |item| Ok(WriteRequest::builder().put_request(PutRequest::builder().set_item(Some(item)).build().map_err(incomplete)?).build());
+        let request = |item| {
+            Ok(WriteRequest::builder()
+                .put_request(
+                    PutRequest::builder().set_item(Some(item)).build().map_err(incomplete)?,
+                )
+                .build())
+        };
         self.write(items.into_iter().map(request).collect::<Result<_, _>>()?).await
     }
 
     pub(crate) async fn remove(&self, keys: Vec<Item>) -> Result<(), StoreError> {
         let request = |key| {
-            Ok(WriteRequest::builder().delete_request(DeleteRequest::builder().set_key(Some(key)).build().map_err(incomplete)?).build())
+            Ok(WriteRequest::builder()
+                .delete_request(
+                    DeleteRequest::builder().set_key(Some(key)).build().map_err(incomplete)?,
+                )
+                .build())
         };
         self.write(keys.into_iter().map(request).collect::<Result<_, _>>()?).await
     }
 
     /// Writes bytes in parts. They are there before anything refers to them.
-    pub(crate) async fn put_parts(&self, id: Uuid, life: Uuid, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    pub(crate) async fn put_parts(
+        &self,
+        id: Uuid,
+        life: Uuid,
+        name: &str,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
         let item = |(number, part)| {
             let mut item = key(&session_key(id), &part_key(life, name, number));
             item.insert("bytes".into(), crate::item::b(part));
@@ -229,7 +328,13 @@ impl Table {
     }
 
     /// The bytes; `None` if they are not all there (any more).
-    pub(crate) async fn read_parts(&self, id: Uuid, life: Uuid, name: &str, count: usize) -> Result<Option<Bytes>, StoreError> {
+    pub(crate) async fn read_parts(
+        &self,
+        id: Uuid,
+        life: Uuid,
+        name: &str,
+        count: usize,
+    ) -> Result<Option<Bytes>, StoreError> {
         let pk = session_key(id);
         let keys = (0..count).map(|part| part_key(life, name, part));
         let mut parts = stream::iter(keys.map(|sk| self.read_part(&pk, sk))).buffered(READS);
@@ -245,19 +350,42 @@ impl Table {
         Ok(self.read(pk, &sk).await?.and_then(|item| blob(&item, "bytes")))
     }
 
-    pub(crate) async fn remove_parts(&self, id: Uuid, life: Uuid, name: &str, count: usize) -> Result<(), StoreError> {
-        self.remove((0..count).map(|part| key(&session_key(id), &part_key(life, name, part))).collect()).await
+    pub(crate) async fn remove_parts(
+        &self,
+        id: Uuid,
+        life: Uuid,
+        name: &str,
+        count: usize,
+    ) -> Result<(), StoreError> {
+        self.remove(
+            (0..count).map(|part| key(&session_key(id), &part_key(life, name, part))).collect(),
+        )
+        .await
     }
 
     /// Adds to the number of sessions; `false` if that would pass the limit.
-    pub(crate) async fn add_to_count(&self, difference: i64, limit: Option<u64>) -> Result<bool, StoreError> {
-        let update = self.client.update_item().table_name(&self.name).set_key(Some(key("COUNT", "-")));
+    pub(crate) async fn add_to_count(
+        &self,
+        difference: i64,
+        limit: Option<u64>,
+    ) -> Result<bool, StoreError> {
+        let update =
+            self.client.update_item().table_name(&self.name).set_key(Some(key("COUNT", "-")));
         let update = update.update_expression("ADD sessions :difference, changes :one");
-        let update = update.expression_attribute_values(":difference", aws_sdk_dynamodb::types::AttributeValue::N(difference.to_string()));
+        let update = update.expression_attribute_values(
+            ":difference",
+            aws_sdk_dynamodb::types::AttributeValue::N(difference.to_string()),
+        );
         let mut update = update.expression_attribute_values(":one", n(1));
         if let Some(limit) = limit {
-            let condition = if limit == 0 { "sessions < :limit" } else { "attribute_not_exists(sessions) OR sessions < :limit" };
-            update = update.condition_expression(condition).expression_attribute_values(":limit", n(limit));
+            let condition = if limit == 0 {
+                "sessions < :limit"
+            } else {
+                "attribute_not_exists(sessions) OR sessions < :limit"
+            };
+            update = update
+                .condition_expression(condition)
+                .expression_attribute_values(":limit", n(limit));
         }
         match update.send().await {
             Ok(_) => Ok(true),
@@ -275,12 +403,20 @@ impl Table {
         start: Option<Item>,
         limit: i32,
     ) -> Result<(Vec<Item>, Option<Item>), StoreError> {
-        let mut query = self.client.query().table_name(&self.name).index_name(index).limit(limit).set_exclusive_start_key(start);
-        query = query.expression_attribute_names("#hash", index).expression_attribute_values(":hash", s(hash));
+        let mut query = self
+            .client
+            .query()
+            .table_name(&self.name)
+            .index_name(index)
+            .limit(limit)
+            .set_exclusive_start_key(start);
+        query = query
+            .expression_attribute_names("#hash", index)
+            .expression_attribute_values(":hash", s(hash));
         query = match range {
-            Some((condition, value)) => {
-                query.key_condition_expression(format!("#hash = :hash AND {condition}")).expression_attribute_values(":range", value)
-            }
+            Some((condition, value)) => query
+                .key_condition_expression(format!("#hash = :hash AND {condition}"))
+                .expression_attribute_values(":range", value),
             None => query.key_condition_expression("#hash = :hash"),
         };
         let answer = query.send().await.map_err(failed)?;

@@ -1,7 +1,9 @@
-//! The DynamoDB store keeps the promises of all stores, on two servers that answer as DynamoDB does.
+//! The DynamoDB store keeps the promises of all stores, on two servers that answer as DynamoDB
+//! does.
 //!
-//! `TOOLRUNNER_TEST_MOTO` and `TOOLRUNNER_TEST_DYNALITE` are their URLs; dynalite keeps its data when it is killed and started again by
-//! the command `TOOLRUNNER_TEST_DYNALITE_RESTART`. `tests/stores.py` starts both.
+//! `TOOLRUNNER_TEST_MOTO` and `TOOLRUNNER_TEST_DYNALITE` are their URLs; dynalite keeps its data
+//! when it is killed and started again by the command `TOOLRUNNER_TEST_DYNALITE_RESTART`.
+//! `tests/stores.py` starts both.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -33,14 +35,30 @@ async fn open(server: &'static str, table: &'static str) -> Arc<dyn Store> {
 #[ignore = "needs moto"]
 async fn keeps_the_promises_on_moto() {
     let open = || Box::pin(open("TOOLRUNNER_TEST_MOTO", "suite")) as _;
-    suite(Subject { open: Box::new(open), shared: true, crowd: 101, history: 10_000, largest: 2 << 20, rounds: 5 }).await;
+    suite(Subject {
+        open: Box::new(open),
+        shared: true,
+        crowd: 101,
+        history: 10_000,
+        largest: 2 << 20,
+        rounds: 5,
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "needs dynalite"]
 async fn keeps_the_promises_on_dynalite() {
     let open = || Box::pin(open("TOOLRUNNER_TEST_DYNALITE", "suite")) as _;
-    suite(Subject { open: Box::new(open), shared: true, crowd: 101, history: 10_000, largest: 2 << 20, rounds: 5 }).await;
+    suite(Subject {
+        open: Box::new(open),
+        shared: true,
+        crowd: 101,
+        history: 10_000,
+        largest: 2 << 20,
+        rounds: 5,
+    })
+    .await;
 }
 
 const NAME: &str = "killed";
@@ -54,8 +72,8 @@ async fn writer() {
     }
 }
 
-/// Two processes write to one table and are killed; in some runs dynalite is killed with them and started again.
-/// `TOOLRUNNER_KILLS` says how often.
+/// Two processes write to one table and are killed; in some runs dynalite is killed with them and
+/// started again. `TOOLRUNNER_KILLS` says how often.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs dynalite"]
 async fn survives_kills() {

@@ -6,7 +6,12 @@ use serde_json::{Value, json};
 
 use super::client::{Client, Problem};
 
-pub(super) async fn run(client: &Client, message: Option<String>, session: Option<String>, as_json: bool) -> Result<(), Problem> {
+pub(super) async fn run(
+    client: &Client,
+    message: Option<String>,
+    session: Option<String>,
+    as_json: bool,
+) -> Result<(), Problem> {
     let id = match session {
         Some(id) => {
             client.get(&format!("/sessions/{id}")).await?;
@@ -77,7 +82,9 @@ impl Chat<'_> {
     }
 
     async fn turn(&mut self, text: &str) -> Result<(), Problem> {
-        self.client.post(&format!("{}/messages", self.path), &json!({"content": text}), None).await?;
+        self.client
+            .post(&format!("{}/messages", self.path), &json!({"content": text}), None)
+            .await?;
         self.show().await?;
         self.answer_interrupts().await?;
         let session = self.client.get(&self.path).await?;
@@ -93,8 +100,14 @@ impl Chat<'_> {
                 return Ok(());
             }
             for interrupt in &open {
-                let value = if interrupt["type"] == "tool_approval" { approve(interrupt).await } else { choose(interrupt).await };
-                let Some(value) = value else { return Err(Problem::Other("the session waits for an answer".to_owned())) };
+                let value = if interrupt["type"] == "tool_approval" {
+                    approve(interrupt).await
+                } else {
+                    choose(interrupt).await
+                };
+                let Some(value) = value else {
+                    return Err(Problem::Other("the session waits for an answer".to_owned()));
+                };
                 let body = json!({"interrupt_id": interrupt["interrupt_id"], "value": value});
                 self.client.post(&format!("{}/resume", self.path), &body, None).await?;
             }
@@ -156,7 +169,9 @@ fn show(event: &str, data: &Value, shown: &mut String) {
             println!("{}", text.strip_prefix(shown.as_str()).unwrap_or(&text));
             shown.clear();
         }
-        "agent.tool_use" => println!("  call   {} {}", data["name"].as_str().unwrap_or_default(), data["input"]),
+        "agent.tool_use" => {
+            println!("  call   {} {}", data["name"].as_str().unwrap_or_default(), data["input"])
+        }
         "agent.tool_result" => {
             let failed = if data["is_error"] == true { " (failed)" } else { "" };
             let blocks = data["content"].as_array().into_iter().flatten();
@@ -169,7 +184,11 @@ fn show(event: &str, data: &Value, shown: &mut String) {
 
 async fn approve(interrupt: &Value) -> Option<Value> {
     let payload = &interrupt["payload"];
-    println!("The agent wants to call {} with {}", payload["tool_name"].as_str().unwrap_or_default(), payload["tool_args"]);
+    println!(
+        "The agent wants to call {} with {}",
+        payload["tool_name"].as_str().unwrap_or_default(),
+        payload["tool_args"]
+    );
     let line = ask("Approve? [y/N] ").await?;
     Some(json!({"approved": matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes")}))
 }
@@ -181,11 +200,23 @@ async fn choose(interrupt: &Value) -> Option<Value> {
         println!("{text}");
         let options = question["options"].as_array().cloned().unwrap_or_default();
         for (i, option) in options.iter().enumerate() {
-            let description = option["description"].as_str().filter(|text| !text.is_empty()).map(|text| format!(": {text}"));
-            println!("  {}. {}{}", i + 1, option["label"].as_str().unwrap_or_default(), description.unwrap_or_default());
+            let description = option["description"]
+                .as_str()
+                .filter(|text| !text.is_empty())
+                .map(|text| format!(": {text}"));
+            println!(
+                "  {}. {}{}",
+                i + 1,
+                option["label"].as_str().unwrap_or_default(),
+                description.unwrap_or_default()
+            );
         }
         let line = ask("Number, or your own words: ").await?;
-        let chosen = line.trim().parse::<usize>().ok().and_then(|n| options.get(n.checked_sub(1)?)?["label"].as_str());
+        let chosen = line
+            .trim()
+            .parse::<usize>()
+            .ok()
+            .and_then(|n| options.get(n.checked_sub(1)?)?["label"].as_str());
         answers.insert(text.to_owned(), chosen.unwrap_or_else(|| line.trim()).into());
     }
     Some(json!({"answers": answers}))

@@ -65,27 +65,42 @@ impl Client {
         self.json(self.request("GET", path).body(Full::default()).map_err(other)?).await
     }
 
-    pub(super) async fn post(&self, path: &str, body: &Value, key: Option<&str>) -> Result<Value, Problem> {
+    pub(super) async fn post(
+        &self,
+        path: &str,
+        body: &Value,
+        key: Option<&str>,
+    ) -> Result<Value, Problem> {
         let mut request = self.request("POST", path).header("content-type", "application/json");
         if let Some(key) = key {
             request = request.header("idempotency-key", key);
         }
-        let body = if body.is_null() { Full::default() } else { Full::new(Bytes::from(body.to_string())) };
+        let body =
+            if body.is_null() { Full::default() } else { Full::new(Bytes::from(body.to_string())) };
         self.json(request.body(body).map_err(other)?).await
     }
 
     pub(super) async fn delete(&self, path: &str) -> Result<(), Problem> {
-        self.send(self.request("DELETE", path).body(Full::default()).map_err(other)?).await.map(|_| ())
+        self.send(self.request("DELETE", path).body(Full::default()).map_err(other)?)
+            .await
+            .map(|_| ())
     }
 
     /// The session when no turn of it runs any more, or when the time is up.
     pub(super) async fn settled(&self, id: &str, timeout: Option<f64>) -> Result<Value, Problem> {
-        let end = timeout.map(|seconds| tokio::time::Instant::now() + core::time::Duration::from_secs_f64(seconds.clamp(0.0, 1e9)));
+        let end = timeout.map(|seconds| {
+            tokio::time::Instant::now()
+                + core::time::Duration::from_secs_f64(seconds.clamp(0.0, 1e9))
+        });
         loop {
             // Proxies cut off what is silent for long.
-            let left = end.map_or(25.0, |end| end.saturating_duration_since(tokio::time::Instant::now()).as_secs_f64().min(25.0));
+            let left = end.map_or(25.0, |end| {
+                end.saturating_duration_since(tokio::time::Instant::now()).as_secs_f64().min(25.0)
+            });
             let session = self.get(&format!("/sessions/{id}?wait=true&timeout={left:.3}")).await?;
-            if session["status"] != "running" || end.is_some_and(|end| tokio::time::Instant::now() >= end) {
+            if session["status"] != "running"
+                || end.is_some_and(|end| tokio::time::Instant::now() >= end)
+            {
                 return Ok(session);
             }
         }
@@ -95,19 +110,30 @@ impl Client {
     pub(super) async fn pages(&self, path: String) -> Result<Vec<Value>, Problem> {
         let (mut rows, mut next) = (Vec::new(), Some(path));
         while let Some(path) = next {
-            let response = self.send(self.request("GET", &path).body(Full::default()).map_err(other)?).await?;
+            let response =
+                self.send(self.request("GET", &path).body(Full::default()).map_err(other)?).await?;
             let link = response.headers().get("link").and_then(|link| link.to_str().ok());
-            next = link.and_then(|link| Some(link.strip_prefix('<')?.split_once(">; rel=\"next\"")?.0.to_owned()));
+            next = link.and_then(|link| {
+                Some(link.strip_prefix('<')?.split_once(">; rel=\"next\"")?.0.to_owned())
+            });
             match body_of(response).await? {
                 Value::Array(page) => rows.extend(page),
-                other => return Err(Problem::Other(format!("the server's answer is not a list: {other}"))),
+                other => {
+                    return Err(Problem::Other(format!(
+                        "the server's answer is not a list: {other}"
+                    )));
+                }
             }
         }
         Ok(rows)
     }
 
     /// Shows each event of a stream, until it ends. Goes on where it was cut off.
-    pub(super) async fn follow(&self, path: &str, mut see: impl FnMut(&str, &str) + Send) -> Result<(), Problem> {
+    pub(super) async fn follow(
+        &self,
+        path: &str,
+        mut see: impl FnMut(&str, &str) + Send,
+    ) -> Result<(), Problem> {
         let mut last = None::<String>;
         let mut failures = 0;
         loop {
@@ -167,7 +193,8 @@ impl Client {
     fn request(&self, method: &str, path: &str) -> hyper::http::request::Builder {
         let prefix = self.url.path().trim_end_matches('/');
         let host = &self.url[url::Position::BeforeHost..url::Position::AfterPort];
-        let mut request = Request::builder().method(method).uri(format!("{prefix}{path}")).header("host", host);
+        let mut request =
+            Request::builder().method(method).uri(format!("{prefix}{path}")).header("host", host);
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
@@ -185,7 +212,15 @@ impl Client {
         let stream = TcpStream::connect((host.as_str(), port)).await.map_err(refused)?;
         let response = if self.url.scheme() == "https" {
             let name = ServerName::try_from(host).map_err(other)?;
-            exchange(crate::tls::connector().map_err(other)?.connect(name, stream).await.map_err(other)?, request).await?
+            exchange(
+                crate::tls::connector()
+                    .map_err(other)?
+                    .connect(name, stream)
+                    .await
+                    .map_err(other)?,
+                request,
+            )
+            .await?
         } else {
             exchange(stream, request).await?
         };
@@ -203,11 +238,15 @@ async fn body_of(response: Response<Incoming>) -> Result<Value, Problem> {
     if bytes.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&bytes).map_err(other) }
 }
 
-async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Problem>
+async fn exchange<S>(
+    stream: S,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<Incoming>, Problem>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let (mut send, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(other)?;
+    let (mut send, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(other)?;
     tokio::spawn(connection);
     send.send_request(request).await.map_err(other)
 }

@@ -15,9 +15,11 @@ use crate::agent::Agent;
 use crate::store::Kind;
 use client::{Client, Problem};
 
-/// Makes a program of an agent: `start` serves it, the other commands talk to a server. See `--help`.
+/// Makes a program of an agent: `start` serves it, the other commands talk to a server. See
+/// `--help`.
 ///
-/// Exit codes: 0 for success, 1 if a request failed, 2 for a wrong command line, 3 if a turn that was waited for failed.
+/// Exit codes: 0 for success, 1 if a request failed, 2 for a wrong command line, 3 if a turn that
+/// was waited for failed.
 ///
 /// ```no_run
 /// fn main() -> std::process::ExitCode {
@@ -40,7 +42,9 @@ pub fn main_with(agent: Agent, stores: &[Kind]) -> ExitCode {
     };
     let done = runtime.block_on(async {
         match command {
-            Command::Start(options) => start::run(agent, stores, options).await.map_err(Problem::Other),
+            Command::Start(options) => {
+                start::run(agent, stores, options).await.map_err(Problem::Other)
+            }
             other => talk(other).await,
         }
     });
@@ -225,7 +229,8 @@ impl Server {
     fn client(&self) -> Result<Client, Problem> {
         let token = match &self.token_file {
             Some(path) => {
-                let text = std::fs::read_to_string(path).map_err(|error| Problem::Other(format!("{}: {error}", path.display())))?;
+                let text = std::fs::read_to_string(path)
+                    .map_err(|error| Problem::Other(format!("{}: {error}", path.display())))?;
                 Some(text.lines().next().unwrap_or_default().trim().to_owned())
             }
             None => std::env::var("TOOLRUNNER_TOKEN").ok(),
@@ -247,7 +252,10 @@ fn without_nulls(value: &Value) -> Value {
     match value {
         Value::Object(object) => {
             let members = object.iter().filter(|(_, value)| !value.is_null());
-            members.map(|(name, value)| (name.clone(), without_nulls(value))).collect::<Map<_, _>>().into()
+            members
+                .map(|(name, value)| (name.clone(), without_nulls(value)))
+                .collect::<Map<_, _>>()
+                .into()
         }
         Value::Array(list) => list.iter().map(without_nulls).collect(),
         other => other.clone(),
@@ -257,7 +265,9 @@ fn without_nulls(value: &Value) -> Value {
 /// Fails if a turn that was waited for did.
 fn check_turn(session: &Value) -> Result<(), Problem> {
     if session["status"] == "error" {
-        return Err(Problem::Turn(session["error"].as_str().unwrap_or("the turn failed").to_owned()));
+        return Err(Problem::Turn(
+            session["error"].as_str().unwrap_or("the turn failed").to_owned(),
+        ));
     }
     Ok(())
 }
@@ -279,14 +289,20 @@ async fn talk(command: Command) -> Result<(), Problem> {
             Ok(())
         }
         Command::Create { server, metadata } => {
-            let metadata: Map<String, Value> = metadata.into_iter().map(|(key, value)| (key, value.into())).collect();
-            let session = server.client()?.post("/sessions", &json!({"metadata": metadata}), None).await?;
+            let metadata: Map<String, Value> =
+                metadata.into_iter().map(|(key, value)| (key, value.into())).collect();
+            let session =
+                server.client()?.post("/sessions", &json!({"metadata": metadata}), None).await?;
             server.show(&session);
             Ok(())
         }
         Command::Get { server, id, wait, timeout } => {
             let client = server.client()?;
-            let session = if wait { client.settled(&id, timeout).await? } else { client.get(&format!("/sessions/{id}")).await? };
+            let session = if wait {
+                client.settled(&id, timeout).await?
+            } else {
+                client.get(&format!("/sessions/{id}")).await?
+            };
             server.show(&session);
             if wait { check_turn(&session) } else { Ok(()) }
         }
@@ -319,10 +335,11 @@ async fn talk(command: Command) -> Result<(), Problem> {
             let client = server.client()?;
             let mut body = json!({"role": role, "content": message});
             if let Some(url) = webhook_url {
-                body["webhook"] =
-                    json!({"url": url, "token": webhook_token, "secret": webhook_secret, "include_messages": webhook_include_messages});
+                body["webhook"] = json!({"url": url, "token": webhook_token, "secret": webhook_secret, "include_messages": webhook_include_messages});
             }
-            let sent = client.post(&format!("/sessions/{id}/messages"), &body, idempotency_key.as_deref()).await?;
+            let sent = client
+                .post(&format!("/sessions/{id}/messages"), &body, idempotency_key.as_deref())
+                .await?;
             if !wait {
                 server.show(&sent);
                 return Ok(());
@@ -333,14 +350,19 @@ async fn talk(command: Command) -> Result<(), Problem> {
         }
         Command::Messages { server, id, anthropic } => {
             let format = if anthropic { "?format=anthropic" } else { "" };
-            let messages = server.client()?.get(&format!("/sessions/{id}/messages{format}")).await?;
+            let messages =
+                server.client()?.get(&format!("/sessions/{id}/messages{format}")).await?;
             server.show(&messages);
             Ok(())
         }
         Command::Events { server, id, mut after, follow } => {
             let client = server.client()?;
             if follow {
-                return client.follow(&format!("/sessions/{id}/events?after={after}"), |_, data| println!("{data}")).await;
+                return client
+                    .follow(&format!("/sessions/{id}/events?after={after}"), |_, data| {
+                        println!("{data}")
+                    })
+                    .await;
             }
             loop {
                 let page = client.get(&format!("/sessions/{id}/events?after={after}")).await?;
@@ -351,22 +373,29 @@ async fn talk(command: Command) -> Result<(), Problem> {
                 }
             }
         }
-        Command::Chat { server, message, session } => chat::run(&server.client()?, message, session, server.json).await,
+        Command::Chat { server, message, session } => {
+            chat::run(&server.client()?, message, session, server.json).await
+        }
         Command::Resume { server, id, interrupt, value, approve, reject: _, reason } => {
             let value = match value {
-                Some(value) => serde_json::from_str(&value).map_err(|error| Problem::Other(format!("the answer is not JSON: {error}")))?,
+                Some(value) => serde_json::from_str(&value)
+                    .map_err(|error| Problem::Other(format!("the answer is not JSON: {error}")))?,
                 None => match reason {
                     Some(reason) => json!({"approved": approve, "reason": reason}),
                     None => json!({"approved": approve}),
                 },
             };
             let body = json!({"interrupt_id": interrupt, "value": value});
-            let state = server.client()?.post(&format!("/sessions/{id}/resume"), &body, None).await?;
+            let state =
+                server.client()?.post(&format!("/sessions/{id}/resume"), &body, None).await?;
             server.show(&state);
             Ok(())
         }
         Command::Cancel { server, id } => {
-            let state = server.client()?.post(&format!("/sessions/{id}/cancel"), &Value::Null, None).await?;
+            let state = server
+                .client()?
+                .post(&format!("/sessions/{id}/cancel"), &Value::Null, None)
+                .await?;
             server.show(&state);
             Ok(())
         }

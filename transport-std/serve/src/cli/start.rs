@@ -21,7 +21,8 @@ const DEFAULT_STORE: &str = "memory:";
 /// How the agent is served.
 #[derive(Debug, Args)]
 pub(super) struct Start {
-    /// The address to listen at. Anything but a loopback address lets other machines in: then use --tokens, and TLS in front.
+    /// The address to listen at. Anything but a loopback address lets other machines in: then use
+    /// --tokens, and TLS in front.
     #[arg(long, default_value = "127.0.0.1")]
     host: IpAddr,
     /// The port; 0 for any that is free.
@@ -33,7 +34,8 @@ pub(super) struct Start {
     /// Delete a session this many seconds after its last turn; 0 for never.
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = super::seconds)]
     ttl: Duration,
-    /// End a turn as failed after this many seconds, without the time that it waits for answers; 0 for never.
+    /// End a turn as failed after this many seconds, without the time that it waits for answers; 0
+    /// for never.
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = super::seconds)]
     timeout: Duration,
     /// Most sessions; 0 for no limit.
@@ -42,7 +44,8 @@ pub(super) struct Start {
     /// Let clients choose the ids of sessions, with PUT.
     #[arg(long)]
     allow_custom_ids: bool,
-    /// Where sessions are kept: sqlite:PATH, postgres://…, or memory: for sessions that need not last.
+    /// Where sessions are kept: sqlite:PATH, postgres://…, or memory: for sessions that need not
+    /// last.
     #[arg(long, value_name = "URL", default_value = DEFAULT_STORE, env = "TOOLRUNNER_STORE", hide_env_values = true)]
     store: String,
     /// Ask for bearer tokens: a line `OWNER TOKEN` for each in this file.
@@ -51,10 +54,12 @@ pub(super) struct Start {
     /// Let webhooks go to private and loopback addresses.
     #[arg(long)]
     allow_private_webhooks: bool,
-    /// Let pages of this origin use the server from a browser, such as https://example.org. May be repeated.
+    /// Let pages of this origin use the server from a browser, such as https://example.org. May be
+    /// repeated.
     #[arg(long, value_name = "ORIGIN")]
     cors: Vec<String>,
-    /// When the server is told to stop: how many seconds turns may go on. Then they are left for another server, or the next start.
+    /// When the server is told to stop: how many seconds turns may go on. Then they are left for
+    /// another server, or the next start.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = super::seconds)]
     drain: Duration,
     /// What is logged: error, warn, info, debug, or a filter such as toolrunner_serve=debug.
@@ -63,9 +68,11 @@ pub(super) struct Start {
 }
 
 pub(super) async fn run(agent: Agent, kinds: &[Kind], start: Start) -> Result<(), String> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&start.log).map_err(|error| format!("--log: {error}"))?;
+    let filter = tracing_subscriber::EnvFilter::try_new(&start.log)
+        .map_err(|error| format!("--log: {error}"))?;
     // A program may have set up its own.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
     if let Some(check) = &agent.check {
         check()?;
     }
@@ -83,16 +90,19 @@ pub(super) async fn run(agent: Agent, kinds: &[Kind], start: Start) -> Result<()
     let store = crate::store::open(&start.store, kinds).await.map_err(|error| error.to_string())?;
     let server = Server::new(agent, store, options);
     let address = SocketAddr::new(start.host, start.port);
-    let listener = TcpListener::bind(address).await.map_err(|error| format!("{address}: {error}"))?;
+    let listener =
+        TcpListener::bind(address).await.map_err(|error| format!("{address}: {error}"))?;
     server.begin().await.map_err(|error| error.to_string())?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     println!("Serving at http://{address}");
     let stopping = std::sync::Arc::clone(&server);
-    let served = axum::serve(listener, crate::http::router(std::sync::Arc::clone(&server))).with_graceful_shutdown(async move {
-        stop_signal().await;
-        // Streams end now, so that their connections do; clients go on with another server, or this one when it is back.
-        stopping.begin_drain();
-    });
+    let served = axum::serve(listener, crate::http::router(std::sync::Arc::clone(&server)))
+        .with_graceful_shutdown(async move {
+            stop_signal().await;
+            // Streams end now, so that their connections do; clients go on with another server, or
+            // this one when it is back.
+            stopping.begin_drain();
+        });
     let served = IntoFuture::into_future(served);
     let drained = server.drained();
     tokio::pin!(served);

@@ -41,12 +41,20 @@ pub(crate) struct Answer {
 }
 
 /// Begins a turn with this message. The server of the context holds it.
-pub(crate) fn send(record: &Record, mut document: Document, message: &Message, context: &mut Context<'_>) -> Result<Change, Refusal> {
+pub(crate) fn send(
+    record: &Record,
+    mut document: Document,
+    message: &Message,
+    context: &mut Context<'_>,
+) -> Result<Change, Refusal> {
     if let Status::Running | Status::Interrupted = record.status {
         return Err(Refusal::Busy(record.status));
     }
     let json = message.sent.for_model(context.rules.system_messages);
-    let patch = Patch { from: document.transcript, text: if document.transcript > 0 { format!(",{json}") } else { json } };
+    let patch = Patch {
+        from: document.transcript,
+        text: if document.transcript > 0 { format!(",{json}") } else { json },
+    };
     document.turn += 1;
     document.turn_after = record.head;
     document.response = None;
@@ -64,20 +72,31 @@ pub(crate) fn send(record: &Record, mut document: Document, message: &Message, c
     (edit.status, edit.holder) = (Status::Running, Holder::Take(context.server));
     edit.messages += 1;
     let role = (message.sent.role != ChatRole::User).then(|| message.sent.role.name());
-    edit.tell(context.ids, Detail::UserMessage { content: message.sent.blocks(), role }).patch = Some(patch);
+    edit.tell(context.ids, Detail::UserMessage { content: message.sent.blocks(), role }).patch =
+        Some(patch);
     edit.tell(context.ids, Detail::StatusRunning { trace_id: message.trace_id.clone() });
     edit.begin_request(context);
     Ok(Change::of(&edit, record, context))
 }
 
-/// Answers an interrupt. When it was the last one, the turn goes on, held by the server of the context.
-pub(crate) fn resume(record: &Record, mut document: Document, answer: &Answer, context: &mut Context<'_>) -> Result<Change, Refusal> {
+/// Answers an interrupt. When it was the last one, the turn goes on, held by the server of the
+/// context.
+pub(crate) fn resume(
+    record: &Record,
+    mut document: Document,
+    answer: &Answer,
+    context: &mut Context<'_>,
+) -> Result<Change, Refusal> {
     let value: Value = serde_json::from_str(answer.value.get()).unwrap_or_default();
     let canonical = value.to_string();
     if document.check_answer(&answer.interrupt_id, &canonical)? {
         return Ok(Change::Nothing);
     }
-    let waits = |call: &Call| call.interrupt.as_ref().is_some_and(|interrupt| interrupt.interrupt_id == answer.interrupt_id);
+    let waits = |call: &Call| {
+        call.interrupt
+            .as_ref()
+            .is_some_and(|interrupt| interrupt.interrupt_id == answer.interrupt_id)
+    };
     let found = document.active.as_ref().and_then(|active| active.calls.iter().position(waits));
     let Some(i) = found else {
         return Err(match record.status {
@@ -108,7 +127,8 @@ pub(crate) fn resume(record: &Record, mut document: Document, answer: &Answer, c
             edit.tell(context.ids, Detail::CustomToolResult { custom_tool_use_id: event, content });
         }
     }
-    let goes_on = record.status == Status::Interrupted && edit.document.open_interrupts().next().is_none();
+    let goes_on =
+        record.status == Status::Interrupted && edit.document.open_interrupts().next().is_none();
     if goes_on {
         (edit.status, edit.holder) = (Status::Running, Holder::Take(context.server));
         edit.tell(context.ids, Detail::StatusRunning { trace_id });
@@ -137,14 +157,22 @@ impl Approval {
     fn of(value: &Value) -> Result<Self, Refusal> {
         let bad = |at, kind, text| Refusal::BadAnswer { at, kind, text };
         let Some(object) = value.as_object() else {
-            return Err(bad(Vec::new(), "dict_type", "Input should be an object with `approved`, true or false"));
+            return Err(bad(
+                Vec::new(),
+                "dict_type",
+                "Input should be an object with `approved`, true or false",
+            ));
         };
         match object.get("approved") {
             None => Err(bad(vec!["approved"], "missing", "Field required")),
             Some(Value::Bool(approved)) => match object.get("reason") {
                 None | Some(Value::Null) => Ok(Self { approved: *approved, reason: None }),
-                Some(Value::String(reason)) => Ok(Self { approved: *approved, reason: Some(reason.clone()) }),
-                Some(_) => Err(bad(vec!["reason"], "string_type", "Input should be a valid string")),
+                Some(Value::String(reason)) => {
+                    Ok(Self { approved: *approved, reason: Some(reason.clone()) })
+                }
+                Some(_) => {
+                    Err(bad(vec!["reason"], "string_type", "Input should be a valid string"))
+                }
             },
             Some(_) => Err(bad(vec!["approved"], "bool_type", "Input should be a valid boolean")),
         }
@@ -158,16 +186,25 @@ fn check_answers(value: &Value) -> Result<(), Refusal> {
     };
     match object.get("answers") {
         Some(Value::Object(_)) => Ok(()),
-        Some(_) => Err(bad(vec!["answers"], "dict_type", "Input should be an object: the label of the answer by question")),
+        Some(_) => Err(bad(
+            vec!["answers"],
+            "dict_type",
+            "Input should be an object: the label of the answer by question",
+        )),
         None => Err(bad(vec!["answers"], "missing", "Field required")),
     }
 }
 
-/// Asks the turn under way to end. Its holder ends it; of an interrupted turn the server of the context becomes the holder.
+/// Asks the turn under way to end. Its holder ends it; of an interrupted turn the server of the
+/// context becomes the holder.
 pub(crate) fn cancel(record: &Record, document: Document, context: &mut Context<'_>) -> Change {
     let mut edit = Edit::of(record, document);
     match &mut edit.document.active {
-        Some(active) if !active.cancelled && !matches!(record.status, Status::Idle | Status::Error) => active.cancelled = true,
+        Some(active)
+            if !active.cancelled && !matches!(record.status, Status::Idle | Status::Error) =>
+        {
+            active.cancelled = true
+        }
         _ => return Change::Nothing,
     }
     edit.tell(context.ids, Detail::UserInterrupt {});
@@ -177,8 +214,9 @@ pub(crate) fn cancel(record: &Record, document: Document, context: &mut Context<
     Change::of(&edit, record, context)
 }
 
-/// Makes the server of the context the holder of a running session whose holder is dead. Calls that had started are answered: whether they
-/// had their effect is not known. Those that may run again are open again.
+/// Makes the server of the context the holder of a running session whose holder is dead. Calls that
+/// had started are answered: whether they had their effect is not known. Those that may run again
+/// are open again.
 pub(crate) fn take_over(record: &Record, document: Document, context: &mut Context<'_>) -> Change {
     if record.status != Status::Running {
         return Change::Nothing;
@@ -187,7 +225,10 @@ pub(crate) fn take_over(record: &Record, document: Document, context: &mut Conte
     edit.holder = Holder::Take(context.server);
     let calls = edit.document.active.as_ref().map_or(0, |active| active.calls.len());
     for i in 0..calls {
-        let Some(call) = edit.document.active.as_mut().and_then(|active| active.calls.get_mut(i)) else { continue };
+        let Some(call) = edit.document.active.as_mut().and_then(|active| active.calls.get_mut(i))
+        else {
+            continue;
+        };
         if call.state != CallState::Started {
             continue;
         }

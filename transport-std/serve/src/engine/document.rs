@@ -13,7 +13,8 @@ const ANSWERS: usize = 64;
 /// What a session is, beside its record and its log.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Document {
-    /// Commits of workers so far: tells a worker whether a commit whose outcome it does not know was applied.
+    /// Commits of workers so far: tells a worker whether a commit whose outcome it does not know
+    /// was applied.
     #[serde(default)]
     pub(crate) steps: u64,
     /// Turns so far, the one under way included.
@@ -57,7 +58,8 @@ pub(crate) struct Active {
     /// The id of the `span.model_request_start` event whose end is not logged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) request: Option<String>,
-    /// Where the run stands after the turn's last reply, as its front end writes it; nothing before the first reply.
+    /// Where the run stands after the turn's last reply, as its front end writes it; nothing before
+    /// the first reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) frame: Option<String>,
     /// The log's head before the last reply: its calls' results come behind.
@@ -157,14 +159,20 @@ pub(crate) struct Webhook {
 impl Document {
     /// Reads a record's document.
     pub(crate) fn of(record: &Record) -> Result<Self, StoreError> {
-        let broken = |error| StoreError::new(format!("the document of session {} cannot be read", record.id)).because(error);
+        let broken = |error| {
+            StoreError::new(format!("the document of session {} cannot be read", record.id))
+                .because(error)
+        };
         serde_json::from_slice(&record.document).map_err(broken)
     }
 
     /// The interrupts that are open, in the order of their calls.
     pub(crate) fn open_interrupts(&self) -> impl Iterator<Item = &Interrupt> {
         let calls = self.active.as_ref().map(|active| active.calls.as_slice()).unwrap_or_default();
-        calls.iter().filter(|call| call.state == CallState::Waiting).filter_map(|call| call.interrupt.as_ref())
+        calls
+            .iter()
+            .filter(|call| call.state == CallState::Waiting)
+            .filter_map(|call| call.interrupt.as_ref())
     }
 
     /// Whether this answer was given before: `Ok(false)` if none was, an error if another was.

@@ -138,7 +138,10 @@ pub(crate) struct Usage {
 
 impl Usage {
     pub(crate) const fn total(self) -> u64 {
-        self.input_tokens + self.output_tokens + self.cache_creation_input_tokens + self.cache_read_input_tokens
+        self.input_tokens
+            + self.output_tokens
+            + self.cache_creation_input_tokens
+            + self.cache_read_input_tokens
     }
 }
 
@@ -150,8 +153,8 @@ pub(crate) struct Draft {
     pub(crate) patch: Option<Patch>,
 }
 
-/// A change of the conversation that the model sees: from a byte offset on it is this text. The conversation is kept as JSON objects with
-/// commas between, without the brackets.
+/// A change of the conversation that the model sees: from a byte offset on it is this text. The
+/// conversation is kept as JSON objects with commas between, without the brackets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Patch {
     pub(crate) from: u64,
@@ -172,7 +175,11 @@ impl Patch {
     #[must_use]
     pub(crate) fn apply(bytes: &[u8], transcript: &mut String) -> bool {
         let Some((from, text)) = bytes.split_first_chunk::<8>() else { return false };
-        let (Ok(from), Ok(text)) = (usize::try_from(u64::from_be_bytes(*from)), core::str::from_utf8(text)) else { return false };
+        let (Ok(from), Ok(text)) =
+            (usize::try_from(u64::from_be_bytes(*from)), core::str::from_utf8(text))
+        else {
+            return false;
+        };
         let fits = transcript.is_char_boundary(from);
         if fits {
             transcript.truncate(from);
@@ -196,7 +203,14 @@ impl Draft {
             #[serde(flatten)]
             detail: &'a Detail,
         }
-        let event = Event { id: &self.id, seq, kind: self.detail.kind(), turn, processed_at: now, detail: &self.detail };
+        let event = Event {
+            id: &self.id,
+            seq,
+            kind: self.detail.kind(),
+            turn,
+            processed_at: now,
+            detail: &self.detail,
+        };
         // Maps with string keys and JSON texts that were checked: nothing in it can fail.
         let event = serde_json::to_vec(&event).unwrap_or_default();
         Row { seq, event: event.into(), patch: self.patch.as_ref().map(Patch::to_bytes) }
@@ -230,7 +244,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) error: Option<SeenError>,
 }
 
-/// A stop reason: of a session an object, of a model request a string, which is of no interest here.
+/// A stop reason: of a session an object, of a model request a string, which is of no interest
+/// here.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum SeenStop {

@@ -21,7 +21,8 @@ pub(crate) enum Fact {
     ToolDone { call: usize, content: Box<RawValue>, is_error: bool },
     /// A tool asks the user, and ended: the questions.
     Asked { call: usize, questions: Box<RawValue> },
-    /// Nothing runs any more, and calls wait for answers: what the turn took, in milliseconds, since it was held last.
+    /// Nothing runs any more, and calls wait for answers: what the turn took, in milliseconds,
+    /// since it was held last.
     Waiting { spent: u64 },
     /// The run is over, without another reply.
     Ended { end: End, patch: Option<Patch> },
@@ -73,7 +74,8 @@ pub(crate) enum Then {
 pub(crate) enum End {
     /// It stopped by itself; with its last text.
     Stop(Stop, String),
-    /// It was cancelled; with the text of the reply that was under way, and the id that its previews had.
+    /// It was cancelled; with the text of the reply that was under way, and the id that its
+    /// previews had.
     Cancelled { partial: Option<(String, String)> },
     /// It failed.
     Failed(ErrorDetail),
@@ -140,7 +142,10 @@ impl Edit {
         for NewCall { id, name, input, needs_approval, idempotent, starts } in &reply.calls {
             let event = event_id(context.ids);
             let evaluated_permission = if *needs_approval { "ask" } else { "allow" };
-            self.tell_as(event.clone(), Detail::ToolUse { name: name.clone(), input: input.clone(), evaluated_permission });
+            self.tell_as(
+                event.clone(),
+                Detail::ToolUse { name: name.clone(), input: input.clone(), evaluated_permission },
+            );
             let mut call = Call {
                 id: id.clone(),
                 event,
@@ -153,7 +158,8 @@ impl Edit {
                 answers: Vec::new(),
             };
             if *needs_approval {
-                let payload = json!({"type": "tool_approval", "tool_name": name, "tool_args": input});
+                let payload =
+                    json!({"type": "tool_approval", "tool_name": name, "tool_args": input});
                 call.interrupt(InterruptKind::ToolApproval, raw(&payload));
             }
             calls.push(call);
@@ -161,7 +167,8 @@ impl Edit {
         if reply.text_blocks.is_some() || !calls.is_empty() {
             self.messages += 1;
         }
-        let (reply_after, is_cancelled) = (self.head, self.document.active.as_ref().is_some_and(|active| active.cancelled));
+        let (reply_after, is_cancelled) =
+            (self.head, self.document.active.as_ref().is_some_and(|active| active.cancelled));
         let Some(active) = &mut self.document.active else { return };
         active.calls = calls;
         active.frame = Some(reply.frame.clone());
@@ -170,13 +177,22 @@ impl Edit {
         let start = active.request.take();
         if let Some(model_request_start_id) = start {
             let (model_usage, stop_reason) = (reply.usage, reply.stop_reason.clone());
-            self.tell(context.ids, Detail::ModelRequestEnd { model_request_start_id, model_usage, is_error: false, stop_reason });
+            self.tell(
+                context.ids,
+                Detail::ModelRequestEnd {
+                    model_request_start_id,
+                    model_usage,
+                    is_error: false,
+                    stop_reason,
+                },
+            );
         }
         match reply.then {
             Then::End(stop) => {
                 let stop = if is_cancelled { Stop::Cancelled } else { stop };
                 self.close_calls(context, "Error: not run: the turn ended before this call");
-                self.document.response = Some(ChatMessage::new(ChatRole::Assistant, reply.text.clone()));
+                self.document.response =
+                    Some(ChatMessage::new(ChatRole::Assistant, reply.text.clone()));
                 self.rest(Status::Idle, stop, context);
             }
             Then::More if reply.calls.is_empty() && !is_cancelled => self.begin_request(context),
@@ -205,7 +221,12 @@ impl Edit {
     fn interrupt(&mut self, spent: u64, context: &mut Context<'_>) {
         let Some(active) = &mut self.document.active else { return };
         // An answer may have come meanwhile, or a cancel.
-        if active.cancelled || active.calls.iter().any(|call| matches!(call.state, CallState::Open | CallState::Started)) {
+        if active.cancelled
+            || active
+                .calls
+                .iter()
+                .any(|call| matches!(call.state, CallState::Open | CallState::Started))
+        {
             return;
         }
         active.spent += spent;
@@ -222,7 +243,9 @@ impl Edit {
         self.fail_request(context.ids);
         let text = match end {
             End::Cancelled { .. } => "Error: cancelled before this call had a result",
-            End::Stop(Stop::MaxIterations, _) => "Error: not run: the limit of model requests was reached",
+            End::Stop(Stop::MaxIterations, _) => {
+                "Error: not run: the limit of model requests was reached"
+            }
             End::Stop(..) => "Error: not run: the turn ended before this call",
             End::Failed(_) => "Error: the turn failed before this call had a result",
         };
@@ -243,7 +266,8 @@ impl Edit {
             }
             End::Failed(error) => {
                 let Some(active) = &self.document.active else { return };
-                let (mark, before, keeps) = (active.mark, active.messages_before, active.tool_finished);
+                let (mark, before, keeps) =
+                    (active.mark, active.messages_before, active.tool_finished);
                 self.document.error = Some(error.line());
                 self.messages = before;
                 self.tell(context.ids, Detail::Error { error: error.clone() });
@@ -266,7 +290,8 @@ impl Edit {
 impl Call {
     fn interrupt(&mut self, kind: InterruptKind, payload: Box<RawValue>) {
         self.interrupts += 1;
-        // The first is known by the event's id, as an approval is; a tool that asks again needs another.
+        // The first is known by the event's id, as an approval is; a tool that asks again needs
+        // another.
         let interrupt_id = match self.interrupts {
             1 => self.event.clone(),
             n => format!("{}.{n}", self.event),

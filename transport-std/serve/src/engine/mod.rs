@@ -1,21 +1,25 @@
 //! What a session does, without I/O: every change of a session is computed here, and nowhere else.
 //!
-//! A session's state is its [`Record`] with the [`Document`] in it, and its log. Two kinds of change exist, and each is one
-//! [`Commit`](crate::store::Commit), so that it happens as a whole or not at all:
+//! A session's state is its [`Record`] with the [`Document`] in it, and its log. Two kinds of
+//! change exist, and each is one [`Commit`](crate::store::Commit), so that it happens as a whole or
+//! not at all:
 //!
-//! - **Commands** ([`send`], [`resume`], [`cancel`], [`take_over`], [`release`]) come from outside and may come from any server. Each is a
-//!   function from the state to a commit, or to a [`Refusal`]. If the commit conflicts, the command is computed again from the new state.
-//! - **Facts** ([`Fact`]) come from the run that the turn's holder drives: a reply, a tool that ended, the run's end. [`Worker`] turns them
-//!   into commits and says, by [`Effect`]s, what the run may do next. A run makes no request and starts no tool that the worker has not
-//!   allowed, and the worker allows it only when everything before it is stored:
+//! - **Commands** ([`send`], [`resume`], [`cancel`], [`take_over`], [`release`]) come from outside
+//!   and may come from any server. Each is a function from the state to a commit, or to a
+//!   [`Refusal`]. If the commit conflicts, the command is computed again from the new state.
+//! - **Facts** ([`Fact`]) come from the run that the turn's holder drives: a reply, a tool that
+//!   ended, the run's end. [`Worker`] turns them into commits and says, by [`Effect`]s, what the
+//!   run may do next. A run makes no request and starts no tool that the worker has not allowed,
+//!   and the worker allows it only when everything before it is stored:
 //!
 //! ```text
 //!  message ─commit─▶ request ─ reply ─commit(reply, starts)─▶ tools run ─ result ─commit─▶ … all results stored ─▶ request ─ …
 //!                                          │                                                    ▲
 //!                                          └─ calls that wait for approval: interrupted ─ resume ┘   end ─commit(idle)
 //! ```
-//! So a tool runs at most once: its start is stored before it runs; who finds a started call without a result, after a crash, does not
-//! run it again. And nothing acknowledged is lost: the next step begins after the store has the last one.
+//! So a tool runs at most once: its start is stored before it runs; who finds a started call
+//! without a result, after a crash, does not run it again. And nothing acknowledged is lost: the
+//! next step begins after the store has the last one.
 
 mod command;
 mod document;
@@ -30,7 +34,9 @@ use core::fmt;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-pub(crate) use command::{Answer, Change, Message, cancel, nothing, release, resume, send, take_over};
+pub(crate) use command::{
+    Answer, Change, Message, cancel, nothing, release, resume, send, take_over,
+};
 pub(crate) use document::{Active, CallState, Document, Interrupt, Webhook};
 pub(crate) use event::{ErrorDetail, Patch, Seen, Stop, Usage};
 pub(crate) use fact::{End, Fact, NewCall, Reply, Then, blocks_of};
@@ -120,7 +126,14 @@ struct Edit {
 
 impl Edit {
     fn of(record: &Record, document: Document) -> Self {
-        Self { head: record.head, document, status: record.status, messages: record.messages, holder: Holder::Keep, events: Vec::new() }
+        Self {
+            head: record.head,
+            document,
+            status: record.status,
+            messages: record.messages,
+            holder: Holder::Keep,
+            events: Vec::new(),
+        }
     }
 
     /// Adds an event.
@@ -148,11 +161,17 @@ impl Edit {
 
     /// Ends the model request under way as failed, if there is one.
     fn fail_request(&mut self, ids: &mut dyn Ids) {
-        if let Some(start) = self.document.active.as_mut().and_then(|active| active.request.take()) {
+        if let Some(start) = self.document.active.as_mut().and_then(|active| active.request.take())
+        {
             let usage = Usage::default();
             self.tell(
                 ids,
-                Detail::ModelRequestEnd { model_request_start_id: start, model_usage: usage, is_error: true, stop_reason: None },
+                Detail::ModelRequestEnd {
+                    model_request_start_id: start,
+                    model_usage: usage,
+                    is_error: true,
+                    stop_reason: None,
+                },
             );
         }
     }
@@ -164,7 +183,10 @@ impl Edit {
     }
 
     fn finish_call(&mut self, ids: &mut dyn Ids, i: usize, content: Box<RawValue>, is_error: bool) {
-        let Some(call) = self.document.active.as_mut().and_then(|active| active.calls.get_mut(i)) else { return };
+        let Some(call) = self.document.active.as_mut().and_then(|active| active.calls.get_mut(i))
+        else {
+            return;
+        };
         call.state = CallState::Done;
         call.interrupt = None;
         let tool_use_id = call.event.clone();
@@ -176,7 +198,11 @@ impl Edit {
     fn commit(&self, record: &Record, context: &mut Context<'_>, fence: Option<u64>) -> Commit {
         let rests = matches!(self.status, Status::Idle | Status::Error);
         let turn = self.document.turn;
-        let rows = self.events.iter().zip(record.head + 1..).map(|(event, seq)| event.row(seq, turn, context.now));
+        let rows = self
+            .events
+            .iter()
+            .zip(record.head + 1..)
+            .map(|(event, seq)| event.row(seq, turn, context.now));
         Commit {
             id: record.id,
             expect: record.version,

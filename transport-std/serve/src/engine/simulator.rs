@@ -1,7 +1,9 @@
-//! The engine under two servers that crash, a store that fails, and a clock of its own: many schedules, each from one seed.
+//! The engine under two servers that crash, a store that fails, and a clock of its own: many
+//! schedules, each from one seed.
 //!
-//! One session is driven by clients that send, answer and cancel. Each server has workers around the real [`Worker`]; runs, tools and the
-//! network are played. After each schedule the log is judged: see [`World::judge`]. `SIMULATOR_SCHEDULES` says how many are run.
+//! One session is driven by clients that send, answer and cancel. Each server has workers around
+//! the real [`Worker`]; runs, tools and the network are played. After each schedule the log is
+//! judged: see [`World::judge`]. `SIMULATOR_SCHEDULES` says how many are run.
 
 use core::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
@@ -180,7 +182,8 @@ impl World {
             idempotent: None,
         };
         let _ = now(store.create(new));
-        let server = |id| Server { id, life: 0, is_up: true, workers: Vec::new(), is_in_doubt: false };
+        let server =
+            |id| Server { id, life: 0, is_up: true, workers: Vec::new(), is_in_doubt: false };
         let servers = vec![server(chance.id()), server(chance.id())];
         let calm = 5_000 + chance.below(20_000);
         let mut this = Self {
@@ -234,7 +237,12 @@ impl World {
 
     fn context<T>(&mut self, server: usize, f: impl FnOnce(&mut Context<'_>) -> T) -> T {
         let id = self.servers[server].id;
-        f(&mut Context { now: Timestamp(self.now), server: id, ids: &mut self.chance, rules: &self.rules })
+        f(&mut Context {
+            now: Timestamp(self.now),
+            server: id,
+            ids: &mut self.chance,
+            rules: &self.rules,
+        })
     }
 
     fn record(&self) -> Record {
@@ -290,7 +298,9 @@ impl World {
             let mut document = Document::of(&record).unwrap();
             if self.plant == Plant::ForgetsStarts {
                 let calls = document.active.iter_mut().flat_map(|active| &mut active.calls);
-                calls.filter(|call| call.state == CallState::Started).for_each(|call| call.state = CallState::Open);
+                calls
+                    .filter(|call| call.state == CallState::Started)
+                    .for_each(|call| call.state = CallState::Open);
             }
             let change = self.context(server, |context| take_over(&record, document, context));
             self.send_command(server, change);
@@ -299,7 +309,9 @@ impl World {
         let version = self.record().version;
         let life = self.servers[server].life;
         for worker in 0..self.servers[server].workers.len() {
-            let is_new = self.servers[server].workers[worker].as_mut().is_some_and(|played| played.worker.changed(Some(version)));
+            let is_new = self.servers[server].workers[worker]
+                .as_mut()
+                .is_some_and(|played| played.worker.changed(Some(version)));
             if is_new {
                 let wait = self.chance.below(50);
                 self.after(wait, Later::Load(Address { server, life, worker }));
@@ -325,19 +337,28 @@ impl World {
                 let message = Message { sent, webhook: None, trace_id: None };
                 self.context(server, |context| send(&record, document, &message, context)).unwrap()
             }
-            Status::Running if self.chance.percent(10) => self.context(server, |context| cancel(&record, document, context)),
+            Status::Running if self.chance.percent(10) => {
+                self.context(server, |context| cancel(&record, document, context))
+            }
             Status::Interrupted | Status::Running => {
                 let open: Vec<Interrupt> = document.open_interrupts().cloned().collect();
-                let Some(interrupt) = open.get(usize::try_from(self.chance.below(open.len() as u64)).unwrap()) else { return };
+                let Some(interrupt) =
+                    open.get(usize::try_from(self.chance.below(open.len() as u64)).unwrap())
+                else {
+                    return;
+                };
                 if self.chance.percent(5) {
                     self.context(server, |context| cancel(&record, document, context))
                 } else {
                     let value = match interrupt.kind {
-                        InterruptKind::ToolApproval => raw(&json!({"approved": self.chance.percent(60)})),
+                        InterruptKind::ToolApproval => {
+                            raw(&json!({"approved": self.chance.percent(60)}))
+                        }
                         InterruptKind::UserInput => raw(&json!({"answers": {"q": "a"}})),
                     };
                     let answer = Answer { interrupt_id: interrupt.interrupt_id.clone(), value };
-                    self.context(server, |context| resume(&record, document, &answer, context)).unwrap()
+                    self.context(server, |context| resume(&record, document, &answer, context))
+                        .unwrap()
                 }
             }
             _ => return,
@@ -355,7 +376,8 @@ impl World {
         if self.now >= self.calm || !self.chance.percent(15) {
             return Fate::Arrives;
         }
-        [Fate::Lost, Fate::AppliedSilently, Fate::AppliedLate][usize::try_from(self.chance.below(3)).unwrap()]
+        [Fate::Lost, Fate::AppliedSilently, Fate::AppliedLate]
+            [usize::try_from(self.chance.below(3)).unwrap()]
     }
 
     /// The store gets a commit, and answers.
@@ -379,7 +401,10 @@ impl World {
         if fate == Fate::Lost {
             return;
         }
-        let is_message = commit.rows.first().is_some_and(|row| row.event.windows(14).any(|text| text == b"\"user.message\""));
+        let is_message = commit
+            .rows
+            .first()
+            .is_some_and(|row| row.event.windows(14).any(|text| text == b"\"user.message\""));
         let (rows, before) = (commit.rows.clone(), self.record());
         let after = before.after(&commit);
         let takes = matches!(commit.holder, Holder::Take(_));
@@ -418,12 +443,28 @@ impl World {
                 CallState::Waiting => At::Aside,
                 _ => At::Open,
             };
-            PlayedCall { id: call.id.clone(), at, answers: call.answers.len(), asks: call.id.ends_with('?') }
+            PlayedCall {
+                id: call.id.clone(),
+                at,
+                answers: call.answers.len(),
+                asks: call.id.ends_with('?'),
+            }
         });
-        let run = Run { calls: calls.collect(), replies: 0, transcript: document.transcript, era: 0, is_over: false, has_waited: false };
+        let run = Run {
+            calls: calls.collect(),
+            replies: 0,
+            transcript: document.transcript,
+            era: 0,
+            is_over: false,
+            has_waited: false,
+        };
         let played = Played { worker: Worker::new(record, document), run };
         self.servers[server].workers.push(Some(played));
-        let address = Address { server, life: self.servers[server].life, worker: self.servers[server].workers.len() - 1 };
+        let address = Address {
+            server,
+            life: self.servers[server].life,
+            worker: self.servers[server].workers.len() - 1,
+        };
         self.tell(address, Input::Begin);
         self.drive(address);
     }
@@ -449,7 +490,12 @@ impl World {
         }
         let server = &mut self.servers[address.server];
         let (id, played) = (server.id, server.workers[address.worker].as_mut().unwrap());
-        let mut context = Context { now: Timestamp(self.now), server: id, ids: &mut self.chance, rules: &self.rules };
+        let mut context = Context {
+            now: Timestamp(self.now),
+            server: id,
+            ids: &mut self.chance,
+            rules: &self.rules,
+        };
         let effects = played.worker.step(input, &mut context);
         for effect in effects {
             self.perform(address, effect);
@@ -480,16 +526,25 @@ impl World {
             }
             Effect::Allow(call) => {
                 let Some(played) = self.played(address) else { return };
-                let answers = played.worker.document().active.as_ref().map_or(0, |active| active.calls[call].answers.len());
+                let answers = played
+                    .worker
+                    .document()
+                    .active
+                    .as_ref()
+                    .map_or(0, |active| active.calls[call].answers.len());
                 let Some(known) = played.run.calls.get_mut(call) else { return };
                 known.answers = answers;
-                if self.plant == Plant::RunsWithoutLeave && known_is_running(&self.servers, address, call) {
+                if self.plant == Plant::RunsWithoutLeave
+                    && known_is_running(&self.servers, address, call)
+                {
                     return;
                 }
                 self.start(address, call);
             }
             Effect::Answer(call) => {
-                if let Some(call) = self.played(address).and_then(|played| played.run.calls.get_mut(call)) {
+                if let Some(call) =
+                    self.played(address).and_then(|played| played.run.calls.get_mut(call))
+                {
                     call.at = At::Done;
                 }
             }
@@ -505,8 +560,10 @@ impl World {
                 if let Effect::Over(record) = &effect
                     && self.plant == Plant::Nothing
                 {
-                    let rows = now(self.store.rows(self.session, 0, 10_000, usize::MAX, Part::Events));
-                    let stored: Vec<_> = rows.into_iter().filter(|row| row.seq <= record.head).collect();
+                    let rows =
+                        now(self.store.rows(self.session, 0, 10_000, usize::MAX, Part::Events));
+                    let stored: Vec<_> =
+                        rows.into_iter().filter(|row| row.seq <= record.head).collect();
                     self.acknowledge(&stored);
                 }
                 self.servers[address.server].workers[address.worker] = None;
@@ -517,7 +574,11 @@ impl World {
     /// What the model says.
     fn reply(&mut self, address: Address) -> Fact {
         if self.chance.percent(4) {
-            let error = ErrorDetail { kind: "overloaded_error".to_owned(), message: "busy".to_owned(), status: Some(529) };
+            let error = ErrorDetail {
+                kind: "overloaded_error".to_owned(),
+                message: "busy".to_owned(),
+                status: Some(529),
+            };
             return Fact::Ended { end: End::Failed(error), patch: None };
         }
         let Some(played) = self.played(address) else { unreachable!() };
@@ -527,13 +588,21 @@ impl World {
         let mut calls = Vec::new();
         for _ in 0..count {
             self.calls += 1;
-            let (needs_approval, asks, idempotent) = (self.chance.percent(20), self.chance.percent(15), self.chance.percent(25));
+            let (needs_approval, asks, idempotent) =
+                (self.chance.percent(20), self.chance.percent(15), self.chance.percent(25));
             let id = format!("call{}{}", self.calls, if asks { "?" } else { "" });
             if idempotent {
                 self.idempotent.insert(id.clone());
             }
             let starts = !needs_approval && self.chance.percent(70);
-            calls.push(NewCall { id, name: "t".to_owned(), input: raw(&json!({})), needs_approval, idempotent, starts });
+            calls.push(NewCall {
+                id,
+                name: "t".to_owned(),
+                input: raw(&json!({})),
+                needs_approval,
+                idempotent,
+                starts,
+            });
         }
         let text = ",x".repeat(usize::try_from(replies).unwrap());
         Fact::Reply(Reply {
@@ -552,7 +621,10 @@ impl World {
 
     /// A tool runs: the only place where anything has an effect.
     fn start(&mut self, address: Address, call: usize) {
-        let Some(known) = self.played(address).and_then(|played| played.run.calls.get_mut(call)) else { return };
+        let Some(known) = self.played(address).and_then(|played| played.run.calls.get_mut(call))
+        else {
+            return;
+        };
         if known.at == At::Done {
             return;
         }
@@ -600,13 +672,19 @@ impl World {
             _ => {}
         }
         let starting: Vec<usize> = match &fact {
-            Fact::Reply(reply) => {
-                reply.calls.iter().enumerate().filter(|(_, call)| !call.starts && !call.needs_approval).map(|(i, _)| i).collect()
-            }
+            Fact::Reply(reply) => reply
+                .calls
+                .iter()
+                .enumerate()
+                .filter(|(_, call)| !call.starts && !call.needs_approval)
+                .map(|(i, _)| i)
+                .collect(),
             _ => Vec::new(),
         };
         let open: Vec<usize> = match &fact {
-            Fact::Reply(reply) if self.plant == Plant::RunsWithoutLeave => (0..reply.calls.len()).collect(),
+            Fact::Reply(reply) if self.plant == Plant::RunsWithoutLeave => {
+                (0..reply.calls.len()).collect()
+            }
             _ => Vec::new(),
         };
         self.tell(address, Input::Fact(fact));
@@ -619,14 +697,22 @@ impl World {
         self.drive(address);
     }
 
-    /// What a run does by itself: calls that were made anew ask at the gate, and when nothing runs it waits.
+    /// What a run does by itself: calls that were made anew ask at the gate, and when nothing runs
+    /// it waits.
     fn drive(&mut self, address: Address) {
         let Some(played) = self.played(address) else { return };
         let run = &mut played.run;
-        let states: Vec<CallState> =
-            played.worker.document().active.iter().flat_map(|active| &active.calls).map(|call| call.state).collect();
+        let states: Vec<CallState> = played
+            .worker
+            .document()
+            .active
+            .iter()
+            .flat_map(|active| &active.calls)
+            .map(|call| call.state)
+            .collect();
         let is_first = run.replies == 0;
-        let open: Vec<usize> = (0..run.calls.len()).filter(|&i| run.calls[i].at == At::Open).collect();
+        let open: Vec<usize> =
+            (0..run.calls.len()).filter(|&i| run.calls[i].at == At::Open).collect();
         if is_first && !run.has_waited {
             for i in open.iter().copied().filter(|&i| states.get(i) == Some(&CallState::Open)) {
                 self.tell(address, Input::Fact(Fact::Starting(i)));
@@ -681,7 +767,8 @@ impl World {
         }
         let record = self.record();
         let rows = now(self.store.rows(self.session, 0, 10_000, usize::MAX, Part::Events));
-        let events: Vec<Value> = rows.iter().map(|row| serde_json::from_slice(&row.event).unwrap()).collect();
+        let events: Vec<Value> =
+            rows.iter().map(|row| serde_json::from_slice(&row.event).unwrap()).collect();
         for (row, event) in self.acknowledged.iter().zip(1..) {
             let stored = rows.get(usize::try_from(row.0 - 1).unwrap()).map(|row| &row.event);
             if stored != Some(row.1) {
@@ -697,7 +784,9 @@ impl World {
             match text("type").as_str() {
                 "user.message" => {
                     if is_under_way || !open.is_empty() {
-                        return Err(format!("a turn began while another was under way, at row {seq}"));
+                        return Err(format!(
+                            "a turn began while another was under way, at row {seq}"
+                        ));
                     }
                     (turn, is_under_way, sent) = (turn + 1, true, sent + 1);
                 }
@@ -709,7 +798,9 @@ impl World {
                 }
                 "session.status_idle" if event["stop_reason"]["type"] != "requires_action" => {
                     if !open.is_empty() {
-                        return Err(format!("the turn ended at row {seq} with calls that have no result"));
+                        return Err(format!(
+                            "the turn ended at row {seq} with calls that have no result"
+                        ));
                     }
                     if !core::mem::replace(&mut is_under_way, false) {
                         return Err(format!("a turn ended twice, at row {seq}"));
@@ -751,11 +842,16 @@ fn first_wrong(seeds: core::ops::Range<u64>, plant: Plant) -> Option<(u64, Strin
 
 #[test]
 fn no_step_is_lost_and_no_tool_runs_twice() {
-    let schedules = std::env::var("SIMULATOR_SCHEDULES").ok().and_then(|count| count.parse().ok()).unwrap_or(300);
+    let schedules = std::env::var("SIMULATOR_SCHEDULES")
+        .ok()
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(300);
     let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
     std::thread::scope(|scope| {
         let part = schedules / threads + 1;
-        let halves: Vec<_> = (0..threads).map(|i| scope.spawn(move || first_wrong(i * part..(i + 1) * part, Plant::Nothing))).collect();
+        let halves: Vec<_> = (0..threads)
+            .map(|i| scope.spawn(move || first_wrong(i * part..(i + 1) * part, Plant::Nothing)))
+            .collect();
         for half in halves {
             let wrong = half.join().unwrap();
             assert!(wrong.is_none(), "{wrong:?}");
@@ -765,7 +861,9 @@ fn no_step_is_lost_and_no_tool_runs_twice() {
 
 #[test]
 fn the_judge_notices_what_is_broken_on_purpose() {
-    for plant in [Plant::RunsWithoutLeave, Plant::NoCompareAndSet, Plant::LosesCommits, Plant::ForgetsStarts] {
+    for plant in
+        [Plant::RunsWithoutLeave, Plant::NoCompareAndSet, Plant::LosesCommits, Plant::ForgetsStarts]
+    {
         let wrong = first_wrong(0..2_000, plant);
         assert!(wrong.is_some(), "{plant:?} goes unnoticed");
     }
@@ -780,9 +878,16 @@ fn schedules_do_something() {
         runs += world.runs.values().sum::<u32>();
         turns += world.messages;
         let rows = now(world.store.rows(world.session, 0, 10_000, usize::MAX, Part::Events));
-        let texts: Vec<String> = rows.iter().map(|row| String::from_utf8_lossy(&row.event).into_owned()).collect();
+        let texts: Vec<String> =
+            rows.iter().map(|row| String::from_utf8_lossy(&row.event).into_owned()).collect();
         interrupts += texts.iter().filter(|text| text.contains("requires_action")).count();
-        takeovers += texts.iter().filter(|text| text.contains("the server stopped while this call ran")).count();
+        takeovers += texts
+            .iter()
+            .filter(|text| text.contains("the server stopped while this call ran"))
+            .count();
     }
-    assert!(runs > 300 && turns > 300 && interrupts > 50 && takeovers > 20, "{runs} {turns} {interrupts} {takeovers}");
+    assert!(
+        runs > 300 && turns > 300 && interrupts > 50 && takeovers > 20,
+        "{runs} {turns} {interrupts} {takeovers}"
+    );
 }

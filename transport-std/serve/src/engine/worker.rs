@@ -1,4 +1,5 @@
-//! The holder of a turn: makes facts durable, one commit after another, and lets the run go on only behind them.
+//! The holder of a turn: makes facts durable, one commit after another, and lets the run go on only
+//! behind them.
 
 use super::document::{CallState, Document};
 use super::fact::Fact;
@@ -14,7 +15,8 @@ pub(crate) enum Input {
     Fact(Fact),
     /// What became of [`Effect::Commit`].
     Stored(Result<Committed, StoreError>),
-    /// The session as it is stored now: the answer to [`Effect::Load`], or after somebody else changed it. `None` if it is gone.
+    /// The session as it is stored now: the answer to [`Effect::Load`], or after somebody else
+    /// changed it. `None` if it is gone.
     Loaded(Option<Box<Record>>),
 }
 
@@ -39,7 +41,8 @@ pub(crate) enum Effect {
     Over(Box<Record>),
 }
 
-/// Holds one turn of one session. Makes no I/O: [`step`](Self::step) takes what happened and gives what is to be done.
+/// Holds one turn of one session. Makes no I/O: [`step`](Self::step) takes what happened and gives
+/// what is to be done.
 #[derive(Debug)]
 pub(crate) struct Worker {
     /// The session as stored, as far as is known.
@@ -95,7 +98,9 @@ impl Worker {
             is_over: false,
         };
         this.forget_calls();
-        for (told, call) in this.calls.iter_mut().zip(this.document.active.iter().flat_map(|active| &active.calls)) {
+        for (told, call) in
+            this.calls.iter_mut().zip(this.document.active.iter().flat_map(|active| &active.calls))
+        {
             // A run that is made anew is given the results with its beginning.
             told.done = call.state == CallState::Done;
         }
@@ -122,11 +127,14 @@ impl Worker {
             Input::Begin => {}
             Input::Fact(fact) => self.note(fact),
             Input::Stored(Ok(Committed::Done)) => self.stored(&mut effects),
-            Input::Stored(Ok(Committed::Conflict(record))) => self.adopt(record, context, &mut effects),
+            Input::Stored(Ok(Committed::Conflict(record))) => {
+                self.adopt(record, context, &mut effects)
+            }
             // A worker's commits have no key.
             Input::Stored(Ok(Committed::Replay(_)) | Err(_)) => effects.push(Effect::Load),
             Input::Loaded(record) => match (&record, &self.flight) {
-                // Not applied yet, as far as can be seen. The same commit again is harmless if it is applied after all.
+                // Not applied yet, as far as can be seen. The same commit again is harmless if it
+                // is applied after all.
                 (Some(record), Some(flight)) if record.version == self.record.version => {
                     effects.push(Effect::Commit(Box::new(flight.commit.clone())));
                 }
@@ -181,11 +189,21 @@ impl Worker {
         self.calls.clear();
         self.has_proceeded = false;
         let calls = self.document.active.iter().flat_map(|active| &active.calls);
-        self.calls.extend(calls.map(|call| Told { suspended: call.state == CallState::Waiting, ..Told::default() }));
+        self.calls.extend(
+            calls.map(|call| Told {
+                suspended: call.state == CallState::Waiting,
+                ..Told::default()
+            }),
+        );
     }
 
     /// The session was changed by somebody else, or by the commit whose outcome was not known.
-    fn adopt(&mut self, record: Option<Box<Record>>, context: &Context<'_>, effects: &mut Vec<Effect>) {
+    fn adopt(
+        &mut self,
+        record: Option<Box<Record>>,
+        context: &Context<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
         let document = record.as_ref().and_then(|record| Document::of(record).ok());
         let (Some(record), Some(document)) = (record, document) else { return self.stop(effects) };
         if record.version <= self.record.version {
@@ -274,7 +292,8 @@ impl Worker {
                     effects.push(Effect::Answer(i));
                 }
                 CallState::Waiting => told.suspended = true,
-                // It was answered while others ran: the run has put it aside, and does not ask by itself.
+                // It was answered while others ran: the run has put it aside, and does not ask by
+                // itself.
                 CallState::Open if told.suspended => {
                     (told.suspended, told.allowed) = (false, false);
                     self.facts.push(Fact::Starting(i));

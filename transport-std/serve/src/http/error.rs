@@ -68,13 +68,19 @@ impl From<Failure> for ApiError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::NotFound => Self::not_found(),
-            Failure::Precondition => Self::plain(StatusCode::PRECONDITION_FAILED, "The session has another version"),
+            Failure::Precondition => {
+                Self::plain(StatusCode::PRECONDITION_FAILED, "The session has another version")
+            }
             Failure::Store(error) => Self::Store(error),
             Failure::Refused(Refusal::BadAnswer { at, kind, text }) => {
-                let loc = [json!("body"), json!("value")].into_iter().chain(at.into_iter().map(Value::from));
+                let loc = [json!("body"), json!("value")]
+                    .into_iter()
+                    .chain(at.into_iter().map(Value::from));
                 Self::one(Invalid { kind, loc: loc.collect(), msg: text.to_owned() })
             }
-            Failure::Refused(refusal @ Refusal::UnknownInterrupt(_)) => Self::Plain(StatusCode::NOT_FOUND, refusal.to_string()),
+            Failure::Refused(refusal @ Refusal::UnknownInterrupt(_)) => {
+                Self::Plain(StatusCode::NOT_FOUND, refusal.to_string())
+            }
             Failure::Refused(refusal) => Self::Plain(StatusCode::CONFLICT, refusal.to_string()),
         }
     }
@@ -85,15 +91,24 @@ impl IntoResponse for ApiError {
         let (status, detail) = match self {
             Self::Plain(status, text) => (status, json!(text)),
             Self::Invalid(list) => (StatusCode::UNPROCESSABLE_ENTITY, json!(list)),
-            Self::Unauthorized => (StatusCode::UNAUTHORIZED, json!("A valid bearer token is required")),
+            Self::Unauthorized => {
+                (StatusCode::UNAUTHORIZED, json!("A valid bearer token is required"))
+            }
             Self::Store(error) => {
                 tracing::error!("{error}");
-                (StatusCode::SERVICE_UNAVAILABLE, json!("The store does not answer; whether the request was carried out is not known"))
+                (
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    json!(
+                        "The store does not answer; whether the request was carried out is not known"
+                    ),
+                )
             }
         };
         let mut response = (status, Json(json!({"detail": detail}))).into_response();
         if status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }

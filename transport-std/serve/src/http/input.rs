@@ -15,8 +15,11 @@ pub(crate) const MOST_BYTES: usize = 16 << 20;
 
 /// Reads the whole body.
 pub(crate) async fn bytes_of(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
-    let too_large = || ApiError::plain(StatusCode::PAYLOAD_TOO_LARGE, "Request body is larger than 16 MiB");
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let too_large =
+        || ApiError::plain(StatusCode::PAYLOAD_TOO_LARGE, "Request body is larger than 16 MiB");
+    let length = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > MOST_BYTES) {
         return Err(too_large());
     }
@@ -30,7 +33,11 @@ pub(crate) fn json_of(bytes: &[u8]) -> Result<Option<Value>, ApiError> {
         return Ok(None);
     }
     serde_json::from_slice(bytes).map(Some).map_err(|error| {
-        ApiError::one(Invalid::new("json_invalid", &[json!("body"), json!(error.column())], format!("JSON decode error: {error}")))
+        ApiError::one(Invalid::new(
+            "json_invalid",
+            &[json!("body"), json!(error.column())],
+            format!("JSON decode error: {error}"),
+        ))
     })
 }
 
@@ -48,7 +55,11 @@ impl Check {
         match value {
             Value::Object(object) => Some(object),
             _ => {
-                self.fail("model_attributes_type", loc, "Input should be a valid dictionary or object to extract fields from");
+                self.fail(
+                    "model_attributes_type",
+                    loc,
+                    "Input should be a valid dictionary or object to extract fields from",
+                );
                 None
             }
         }
@@ -65,7 +76,12 @@ impl Check {
     }
 
     /// The member of this name, if it is there and not null.
-    fn string(&mut self, object: &mut Map<String, Value>, loc: &[Value], name: &str) -> Option<String> {
+    fn string(
+        &mut self,
+        object: &mut Map<String, Value>,
+        loc: &[Value],
+        name: &str,
+    ) -> Option<String> {
         match object.remove(name) {
             None | Some(Value::Null) => None,
             Some(Value::String(text)) => Some(text),
@@ -76,7 +92,12 @@ impl Check {
         }
     }
 
-    fn required(&mut self, object: &mut Map<String, Value>, loc: &[Value], name: &str) -> Option<String> {
+    fn required(
+        &mut self,
+        object: &mut Map<String, Value>,
+        loc: &[Value],
+        name: &str,
+    ) -> Option<String> {
         if !object.contains_key(name) {
             self.fail("missing", &at(loc, name), "Field required");
             return None;
@@ -88,7 +109,12 @@ impl Check {
         self.string(object, loc, name)
     }
 
-    fn role(&mut self, object: &mut Map<String, Value>, loc: &[Value], default: Option<ChatRole>) -> ChatRole {
+    fn role(
+        &mut self,
+        object: &mut Map<String, Value>,
+        loc: &[Value],
+        default: Option<ChatRole>,
+    ) -> ChatRole {
         let role = match (object.remove("role"), default) {
             (None, Some(default)) => return default,
             (None, None) => {
@@ -98,7 +124,11 @@ impl Check {
             (Some(role), _) => role,
         };
         role.as_str().and_then(ChatRole::from_name).unwrap_or_else(|| {
-            self.fail("literal_error", &at(loc, "role"), "Input should be 'system', 'user', 'assistant' or 'tool'");
+            self.fail(
+                "literal_error",
+                &at(loc, "role"),
+                "Input should be 'system', 'user', 'assistant' or 'tool'",
+            );
             ChatRole::User
         })
     }
@@ -109,12 +139,16 @@ impl Check {
         let content = self.string(&mut object, loc, "content");
         let reasoning = self.string(&mut object, loc, "reasoning");
         let details = object.remove("reasoning_details").filter(|value| !value.is_null());
-        let reasoning_details = details.and_then(|value| self.list(value, &at(loc, "reasoning_details")));
+        let reasoning_details =
+            details.and_then(|value| self.list(value, &at(loc, "reasoning_details")));
         let calls = object.remove("tool_calls").filter(|value| !value.is_null());
         let tool_calls = calls.and_then(|value| {
             let loc = at(loc, "tool_calls");
             let list = self.list(value, &loc)?;
-            let calls = list.into_iter().enumerate().filter_map(|(i, call)| self.tool_call(call, &at_index(&loc, i)));
+            let calls = list
+                .into_iter()
+                .enumerate()
+                .filter_map(|(i, call)| self.tool_call(call, &at_index(&loc, i)));
             Some(calls.collect())
         });
         let tool_call_id = self.string(&mut object, loc, "tool_call_id");
@@ -124,11 +158,25 @@ impl Check {
             None | Some(Value::Null) => None,
             Some(Value::Object(params)) => Some(params),
             Some(_) => {
-                self.fail("dict_type", &at(loc, "user_params"), "Input should be a valid dictionary");
+                self.fail(
+                    "dict_type",
+                    &at(loc, "user_params"),
+                    "Input should be a valid dictionary",
+                );
                 None
             }
         };
-        Some(ChatMessage { role, content, reasoning, reasoning_details, tool_calls, tool_call_id, name, base64_image, user_params })
+        Some(ChatMessage {
+            role,
+            content,
+            reasoning,
+            reasoning_details,
+            tool_calls,
+            tool_call_id,
+            name,
+            base64_image,
+            user_params,
+        })
     }
 
     fn tool_call(&mut self, value: Value, loc: &[Value]) -> Option<ToolCall> {
@@ -163,14 +211,22 @@ impl Check {
                 }
                 return raw(&blocks);
             }
-            Some(_) => self.fail("string_type", loc, "Input should be a valid string or a list of content blocks"),
+            Some(_) => self.fail(
+                "string_type",
+                loc,
+                "Input should be a valid string or a list of content blocks",
+            ),
         }
         Box::default()
     }
 
     fn block(&mut self, block: &Value, loc: &[Value]) {
         if !block.is_object() {
-            return self.fail("model_attributes_type", loc, "Input should be a valid dictionary or object to extract fields from");
+            return self.fail(
+                "model_attributes_type",
+                loc,
+                "Input should be a valid dictionary or object to extract fields from",
+            );
         }
         let needs = match block.get("type").and_then(Value::as_str) {
             Some("text") => "text",
@@ -185,24 +241,45 @@ impl Check {
         match (needs, block.get(needs)) {
             (_, None) => self.fail("missing", &at(loc, needs), "Field required"),
             ("text", Some(Value::String(text))) if text.trim().is_empty() => {
-                self.fail("string_too_short", &at(loc, needs), "A text must have more than white space");
+                self.fail(
+                    "string_too_short",
+                    &at(loc, needs),
+                    "A text must have more than white space",
+                );
             }
-            ("text", Some(Value::String(_))) | ("source", Some(Value::Object(_))) | ("content", Some(Value::Array(_))) => {}
-            ("text", Some(_)) => self.fail("string_type", &at(loc, needs), "Input should be a valid string"),
-            ("source", Some(_)) => self.fail("dict_type", &at(loc, needs), "Input should be a valid dictionary"),
+            ("text", Some(Value::String(_)))
+            | ("source", Some(Value::Object(_)))
+            | ("content", Some(Value::Array(_))) => {}
+            ("text", Some(_)) => {
+                self.fail("string_type", &at(loc, needs), "Input should be a valid string")
+            }
+            ("source", Some(_)) => {
+                self.fail("dict_type", &at(loc, needs), "Input should be a valid dictionary")
+            }
             _ => self.fail("list_type", &at(loc, needs), "Input should be a valid list"),
         }
     }
 
-    fn webhook(&mut self, value: Option<Value>, loc: &[Value], allow_private: bool) -> Option<Webhook> {
+    fn webhook(
+        &mut self,
+        value: Option<Value>,
+        loc: &[Value],
+        allow_private: bool,
+    ) -> Option<Webhook> {
         let mut object = self.object(value.filter(|value| !value.is_null())?, loc)?;
         let url = self.required(&mut object, loc, "url");
-        if let Some(Err(text)) = url.as_deref().map(|url| crate::server::check_url(url, allow_private)) {
+        if let Some(Err(text)) =
+            url.as_deref().map(|url| crate::server::check_url(url, allow_private))
+        {
             self.fail("url_parsing", &at(loc, "url"), text);
         }
         let token = self.string(&mut object, loc, "token");
         if token.as_deref().is_some_and(|token| axum::http::HeaderValue::from_str(token).is_err()) {
-            self.fail("value_error", &at(loc, "token"), "A token has printable ASCII characters only");
+            self.fail(
+                "value_error",
+                &at(loc, "token"),
+                "A token has printable ASCII characters only",
+            );
         }
         let secret = self.string(&mut object, loc, "secret");
         if secret.as_deref().is_some_and(|secret| crate::server::key_of(secret).is_none()) {
@@ -212,7 +289,11 @@ impl Check {
             None | Some(Value::Null) => false,
             Some(Value::Bool(include)) => include,
             Some(_) => {
-                self.fail("bool_type", &at(loc, "include_messages"), "Input should be a valid boolean");
+                self.fail(
+                    "bool_type",
+                    &at(loc, "include_messages"),
+                    "Input should be a valid boolean",
+                );
                 false
             }
         };
@@ -245,7 +326,8 @@ const METADATA: (usize, usize, usize) = (32, 64, 512);
 pub(crate) fn new_session(body: &[u8]) -> Result<NewSession, ApiError> {
     let (mut check, loc) = (Check { errors: Vec::new() }, [json!("body")]);
     let mut new = NewSession::default();
-    let object = json_of(body)?.filter(|value| !value.is_null()).and_then(|value| check.object(value, &loc));
+    let object =
+        json_of(body)?.filter(|value| !value.is_null()).and_then(|value| check.object(value, &loc));
     let Some(mut object) = object else { return check.done(new) };
     if let Some(state) = object.remove("state").filter(|value| !value.is_null()) {
         let loc = at(&loc, "state");
@@ -266,7 +348,11 @@ pub(crate) fn new_session(body: &[u8]) -> Result<NewSession, ApiError> {
                 Value::String(value) if key.len() <= key_bytes && value.len() <= value_bytes => {
                     new.metadata.insert(key, value);
                 }
-                Value::String(_) => check.fail("string_too_long", &loc, "A key has at most 64 bytes, a value at most 512"),
+                Value::String(_) => check.fail(
+                    "string_too_long",
+                    &loc,
+                    "A key has at most 64 bytes, a value at most 512",
+                ),
                 _ => check.fail("string_type", &loc, "Input should be a valid string"),
             }
         }
@@ -274,12 +360,19 @@ pub(crate) fn new_session(body: &[u8]) -> Result<NewSession, ApiError> {
     check.done(new)
 }
 
-pub(crate) fn message(body: &[u8], allow_private: bool, trace_id: Option<String>) -> Result<Message, ApiError> {
+pub(crate) fn message(
+    body: &[u8],
+    allow_private: bool,
+    trace_id: Option<String>,
+) -> Result<Message, ApiError> {
     let (mut check, loc) = (Check { errors: Vec::new() }, [json!("body")]);
     let Some(value) = json_of(body)? else { return Err(missing(&loc)) };
-    let Some(mut object) = check.object(value, &loc) else { return Err(ApiError::Invalid(check.errors)) };
+    let Some(mut object) = check.object(value, &loc) else {
+        return Err(ApiError::Invalid(check.errors));
+    };
     let role = check.role(&mut object, &loc, Some(ChatRole::User));
-    let content = check.content(object.remove("content").filter(|value| !value.is_null()), &at(&loc, "content"));
+    let content = check
+        .content(object.remove("content").filter(|value| !value.is_null()), &at(&loc, "content"));
     let base64_image = check.string(&mut object, &loc, "base64_image");
     let webhook = check.webhook(object.remove("webhook"), &at(&loc, "webhook"), allow_private);
     check.done(Message { sent: Sent { role, content, base64_image }, webhook, trace_id })
@@ -293,13 +386,17 @@ pub(crate) fn answer(body: &[u8]) -> Result<crate::engine::Answer, ApiError> {
     }
     let (mut check, loc) = (Check { errors: Vec::new() }, [json!("body")]);
     let Some(value) = json_of(body)? else { return Err(missing(&loc)) };
-    let Some(mut object) = check.object(value, &loc) else { return Err(ApiError::Invalid(check.errors)) };
+    let Some(mut object) = check.object(value, &loc) else {
+        return Err(ApiError::Invalid(check.errors));
+    };
     let interrupt_id = check.required(&mut object, &loc, "interrupt_id").unwrap_or_default();
     if !object.contains_key("value") {
         check.fail("missing", &at(&loc, "value"), "Field required");
     }
     // As it was written: an answer may hold numbers that would be rounded.
-    let value = serde_json::from_slice::<Value<'_>>(body).map(|value| value.value.to_owned()).unwrap_or_default();
+    let value = serde_json::from_slice::<Value<'_>>(body)
+        .map(|value| value.value.to_owned())
+        .unwrap_or_default();
     check.done(crate::engine::Answer { interrupt_id, value })
 }
 
@@ -313,7 +410,11 @@ pub(crate) struct Parameters(pub(crate) Vec<(String, String)>);
 
 impl Parameters {
     pub(crate) fn of(query: Option<&str>) -> Self {
-        Self(url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect())
+        Self(
+            url::form_urlencoded::parse(query.unwrap_or_default().as_bytes())
+                .into_owned()
+                .collect(),
+        )
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
@@ -334,14 +435,21 @@ impl Parameters {
     /// A time in seconds: at least 0, at most a day.
     pub(crate) fn seconds(&self, name: &str) -> Result<Option<core::time::Duration>, ApiError> {
         let Some(text) = self.get(name) else { return Ok(None) };
-        let seconds: f64 = text.trim().parse().ok().filter(|number: &f64| !number.is_nan()).ok_or_else(|| {
-            let text = "Input should be a valid number, unable to parse string as a number";
-            ApiError::one(Invalid::query("float_parsing", name, text))
-        })?;
+        let seconds: f64 =
+            text.trim().parse().ok().filter(|number: &f64| !number.is_nan()).ok_or_else(|| {
+                let text = "Input should be a valid number, unable to parse string as a number";
+                ApiError::one(Invalid::query("float_parsing", name, text))
+            })?;
         Ok(Some(core::time::Duration::from_secs_f64(seconds.clamp(0.0, 86_400.0))))
     }
 
-    pub(crate) fn integer(&self, name: &str, default: u64, least: u64, most: u64) -> Result<u64, ApiError> {
+    pub(crate) fn integer(
+        &self,
+        name: &str,
+        default: u64,
+        least: u64,
+        most: u64,
+    ) -> Result<u64, ApiError> {
         let Some(text) = self.get(name) else { return Ok(default) };
         let Ok(number) = text.trim().parse::<i128>() else {
             let text = "Input should be a valid integer, unable to parse string as an integer";
@@ -352,7 +460,11 @@ impl Parameters {
             return Err(ApiError::one(Invalid::query("greater_than_equal", name, text)));
         }
         if number > i128::from(most) {
-            return Err(ApiError::one(Invalid::query("less_than_equal", name, format!("Input should be less than or equal to {most}"))));
+            return Err(ApiError::one(Invalid::query(
+                "less_than_equal",
+                name,
+                format!("Input should be less than or equal to {most}"),
+            )));
         }
         Ok(u64::try_from(number).unwrap_or(most))
     }
@@ -362,8 +474,14 @@ impl Parameters {
 pub(crate) fn trace_id(headers: &HeaderMap) -> Option<String> {
     let mut parts = headers.get("traceparent")?.to_str().ok()?.split('-');
     let (version, trace, span) = (parts.next()?, parts.next()?, parts.next()?);
-    let is_hex = |text: &str, len| text.len() == len && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let is_valid = is_hex(version, 2) && version != "ff" && is_hex(trace, 32) && is_hex(span, 16) && trace.bytes().any(|byte| byte != b'0');
+    let is_hex = |text: &str, len| {
+        text.len() == len && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let is_valid = is_hex(version, 2)
+        && version != "ff"
+        && is_hex(trace, 32)
+        && is_hex(span, 16)
+        && trace.bytes().any(|byte| byte != b'0');
     is_valid.then(|| trace.to_owned())
 }
 
@@ -376,5 +494,7 @@ pub(crate) fn names_version(header: &str, version: u64) -> bool {
 /// Whether the client asks for a stream of events.
 pub(crate) fn wants_events(headers: &HeaderMap) -> bool {
     let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
-    accepts.flat_map(|accept| accept.split(',')).any(|kind| kind.split(';').next().is_some_and(|kind| kind.trim() == "text/event-stream"))
+    accepts
+        .flat_map(|accept| accept.split(','))
+        .any(|kind| kind.split(';').next().is_some_and(|kind| kind.trim() == "text/event-stream"))
 }

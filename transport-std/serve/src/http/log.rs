@@ -38,13 +38,18 @@ pub(super) async fn messages(
         }
     };
     let record = server.load(id_of(&id)?, &owner.0).await?;
-    let json = if for_model { as_blocks(&server.transcript(&record).await?) } else { server.messages(&record).await? };
+    let json = if for_model {
+        as_blocks(&server.transcript(&record).await?)
+    } else {
+        server.messages(&record).await?
+    };
     Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
 }
 
 /// A conversation whose contents are all blocks.
 fn as_blocks(transcript: &str) -> String {
-    let mut messages: Vec<Value> = serde_json::from_str(&format!("[{transcript}]")).unwrap_or_default();
+    let mut messages: Vec<Value> =
+        serde_json::from_str(&format!("[{transcript}]")).unwrap_or_default();
     for message in &mut messages {
         if let Some(Value::String(text)) = message.get("content") {
             message["content"] = serde_json::json!([{"type": "text", "text": text}]);
@@ -63,7 +68,8 @@ pub(super) struct EventsBody {
     last_seq: u64,
 }
 
-/// The session's events: a page, or with `Accept: text/event-stream` a stream that goes on behind `Last-Event-ID`.
+/// The session's events: a page, or with `Accept: text/event-stream` a stream that goes on behind
+/// `Last-Event-ID`.
 #[utoipa::path(get, path = "/sessions/{session_id}/events", tag = "log",
     params(("session_id" = Uuid, Path), ("after" = Option<u64>, Query), ("limit" = Option<u64>, Query, description = "1 to 1000; 1000 if absent"),
         ("event_deltas[]" = Option<String>, Query, description = "`agent.message`: previews of messages, in a stream"), ("Last-Event-ID" = Option<u64>, Header)),
@@ -78,10 +84,18 @@ pub(super) async fn events(
     let query = Parameters::of(query.as_deref());
     let after = query.integer("after", 0, 0, i64::MAX as u64)?;
     let limit = query.integer("limit", 1000, 1, 1000)?;
-    let deltas: Vec<&str> =
-        query.0.iter().filter(|(name, _)| name == "event_deltas[]" || name == "event_deltas").map(|(_, kind)| kind.as_str()).collect();
+    let deltas: Vec<&str> = query
+        .0
+        .iter()
+        .filter(|(name, _)| name == "event_deltas[]" || name == "event_deltas")
+        .map(|(_, kind)| kind.as_str())
+        .collect();
     if deltas.iter().any(|kind| *kind != "agent.message") {
-        return Err(ApiError::one(Invalid::query("literal_error", "event_deltas[]", "Input should be 'agent.message'")));
+        return Err(ApiError::one(Invalid::query(
+            "literal_error",
+            "event_deltas[]",
+            "Input should be 'agent.message'",
+        )));
     }
     let record = server.load(id_of(&id)?, &owner.0).await?;
     if input::wants_events(&headers) {
@@ -93,10 +107,16 @@ pub(super) async fn events(
 }
 
 fn last_event(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
-    let Some(id) = text(headers, "last-event-id").filter(|id| !id.is_empty()) else { return Ok(None) };
+    let Some(id) = text(headers, "last-event-id").filter(|id| !id.is_empty()) else {
+        return Ok(None);
+    };
     id.trim().parse().map(Some).map_err(|_| {
         let loc = [Value::from("header"), Value::from("Last-Event-ID")];
-        ApiError::one(Invalid::new("int_parsing", &loc, "Input should be the id of an event: a number"))
+        ApiError::one(Invalid::new(
+            "int_parsing",
+            &loc,
+            "Input should be the id of an event: a number",
+        ))
     })
 }
 

@@ -49,19 +49,33 @@ pub(crate) fn router(server: Arc<Server>) -> Router {
         .route("/sessions/{session_id}/events", get(log::events))
         .route("/sessions/{session_id}/stream", get(log::stream))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&server), authorize));
-    let open = playground::ASSETS.iter().fold(open, |open, asset| open.route(asset.path, get(move || page(asset))));
+    let open = playground::ASSETS
+        .iter()
+        .fold(open, |open, asset| open.route(asset.path, get(move || page(asset))));
     let mut router = open
         .route("/", get(|| async { Redirect::temporary("/playground") }))
         .merge(owned)
         .fallback(|| async { ApiError::plain(StatusCode::NOT_FOUND, "Not Found") })
-        .method_not_allowed_fallback(|| async { ApiError::plain(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed") });
-    let origins: Vec<HeaderValue> = server.options.origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect();
+        .method_not_allowed_fallback(|| async {
+            ApiError::plain(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
+        });
+    let origins: Vec<HeaderValue> = server
+        .options
+        .origins
+        .iter()
+        .filter_map(|origin| HeaderValue::from_str(origin).ok())
+        .collect();
     if !origins.is_empty() {
         let cors = CorsLayer::new()
             .allow_origin(origins)
             .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
             .allow_headers(tower_http::cors::AllowHeaders::mirror_request())
-            .expose_headers([header::ETAG, header::LINK, header::LOCATION, header::HeaderName::from_static("idempotency-replayed")]);
+            .expose_headers([
+                header::ETAG,
+                header::LINK,
+                header::LOCATION,
+                header::HeaderName::from_static("idempotency-replayed"),
+            ]);
         router = router.layer(cors);
     }
     router.with_state(server)
@@ -79,9 +93,17 @@ async fn page(asset: &'static playground::Asset) -> Response {
 }
 
 /// Finds out for whom a request is made.
-async fn authorize(State(server): State<Arc<Server>>, mut request: Request, next: Next) -> Response {
+async fn authorize(
+    State(server): State<Arc<Server>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let tokens = &server.options.tokens;
-    let owner = if tokens.is_empty() { Some("") } else { bearer(request.headers()).and_then(|token| tokens.owner(token)) };
+    let owner = if tokens.is_empty() {
+        Some("")
+    } else {
+        bearer(request.headers()).and_then(|token| tokens.owner(token))
+    };
     let Some(owner) = owner else { return ApiError::Unauthorized.into_response() };
     request.extensions_mut().insert(Owner(owner.into()));
     next.run(request).await
@@ -108,7 +130,12 @@ struct Health {
 async fn health(State(server): State<Arc<Server>>) -> Result<Json<Health>, ApiError> {
     let total_sessions = server.store.count().await?;
     let max_workers = server.options.workers.unwrap_or(0);
-    Ok(Json(Health { status: "ok", max_workers, running_workers: server.running(), total_sessions }))
+    Ok(Json(Health {
+        status: "ok",
+        max_workers,
+        running_workers: server.running(),
+        total_sessions,
+    }))
 }
 
 /// Whether the server takes requests: 503 while it shuts down, or if its store does not answer.
@@ -122,7 +149,8 @@ async fn ready(State(server): State<Arc<Server>>) -> Response {
             "the store does not answer"
         }
     };
-    (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": status, "detail": status}))).into_response()
+    (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": status, "detail": status})))
+        .into_response()
 }
 
 /// Figures for Prometheus.
@@ -161,10 +189,23 @@ struct Kept {
 
 impl Once {
     /// What the header says; `None` without it.
-    fn of(headers: &HeaderMap, owner: &Owner, route: &str, session: Option<Uuid>, body: &[u8]) -> Result<Option<Self>, ApiError> {
+    fn of(
+        headers: &HeaderMap,
+        owner: &Owner,
+        route: &str,
+        session: Option<Uuid>,
+        body: &[u8],
+    ) -> Result<Option<Self>, ApiError> {
         let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
-        let bad = |text: &str| ApiError::one(Invalid::new("value_error", &[json!("header"), json!("Idempotency-Key")], text));
-        let key = key.to_str().map_err(|_| bad("Idempotency-Key: only visible ASCII characters"))?;
+        let bad = |text: &str| {
+            ApiError::one(Invalid::new(
+                "value_error",
+                &[json!("header"), json!("Idempotency-Key")],
+                text,
+            ))
+        };
+        let key =
+            key.to_str().map_err(|_| bad("Idempotency-Key: only visible ASCII characters"))?;
         if key.is_empty() || key.len() > 255 {
             return Err(bad("Idempotency-Key: 1 to 255 characters"));
         }
@@ -179,16 +220,26 @@ impl Once {
 
     /// The answer that was given before.
     async fn kept(&self, server: &Server) -> Result<Option<Kept>, ApiError> {
-        server.store.recall(&self.scope, &self.key).await?.map(|known| self.replay(&known)).transpose()
+        server
+            .store
+            .recall(&self.scope, &self.key)
+            .await?
+            .map(|known| self.replay(&known))
+            .transpose()
     }
 
     fn replay(&self, known: &Idempotent) -> Result<Kept, ApiError> {
         if known.fingerprint != self.fingerprint {
             let text = "Idempotency-Key was used with another request";
-            return Err(ApiError::one(Invalid::new("value_error", &[json!("header"), json!("Idempotency-Key")], text)));
+            return Err(ApiError::one(Invalid::new(
+                "value_error",
+                &[json!("header"), json!("Idempotency-Key")],
+                text,
+            )));
         }
-        serde_json::from_slice(&known.answer)
-            .map_err(|error| crate::store::StoreError::new("a stored answer cannot be read").because(error).into())
+        serde_json::from_slice(&known.answer).map_err(|error| {
+            crate::store::StoreError::new("a stored answer cannot be read").because(error).into()
+        })
     }
 
     fn keep(&self, kept: &Kept) -> Idempotent {
@@ -206,7 +257,9 @@ impl Kept {
     fn respond(&self, is_replay: bool) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::OK);
         let mut response = (status, Json(&self.body)).into_response();
-        if let Some(location) = self.location.as_deref().and_then(|location| HeaderValue::from_str(location).ok()) {
+        if let Some(location) =
+            self.location.as_deref().and_then(|location| HeaderValue::from_str(location).ok())
+        {
             response.headers_mut().insert(header::LOCATION, location);
         }
         mark(&mut response, is_replay);

@@ -143,11 +143,15 @@ pub(super) async fn create_as(
 ) -> Result<Response, ApiError> {
     let new = input::new_session(&input::bytes_of(&headers, body).await?)?;
     if !server.options.allow_custom_ids {
-        let mut refused = ApiError::plain(StatusCode::METHOD_NOT_ALLOWED, "Custom session IDs are not enabled").into_response();
+        let mut refused =
+            ApiError::plain(StatusCode::METHOD_NOT_ALLOWED, "Custom session IDs are not enabled")
+                .into_response();
         refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET,HEAD,DELETE"));
         return Ok(refused);
     }
-    let Some(id) = canonical(&id) else { return Err(ApiError::plain(StatusCode::BAD_REQUEST, "Session ID must be a valid UUID")) };
+    let Some(id) = canonical(&id) else {
+        return Err(ApiError::plain(StatusCode::BAD_REQUEST, "Session ID must be a valid UUID"));
+    };
     store(&server, &owner, id, new, None).await
 }
 
@@ -158,11 +162,21 @@ async fn kept(once: Option<&Once>, server: &Server) -> Result<Option<Kept>, ApiE
     }
 }
 
-async fn store(server: &Server, owner: &Owner, id: Uuid, new: input::NewSession, once: Option<Once>) -> Result<Response, ApiError> {
+async fn store(
+    server: &Server,
+    owner: &Owner,
+    id: Uuid,
+    new: input::NewSession,
+    once: Option<Once>,
+) -> Result<Response, ApiError> {
     let now = Timestamp::now();
     let base = (!new.state.is_empty()).then(|| Base::new(&new.state, server.rules.system_messages));
-    let document = Document { transcript: base.as_ref().map_or(0, |base| base.transcript.len() as u64), ..Document::default() };
-    let json = serde_json::to_vec(&document).map_err(|error| StoreError::new("the session cannot be written").because(error))?;
+    let document = Document {
+        transcript: base.as_ref().map_or(0, |base| base.transcript.len() as u64),
+        ..Document::default()
+    };
+    let json = serde_json::to_vec(&document)
+        .map_err(|error| StoreError::new("the session cannot be written").because(error))?;
     let mut record = Record {
         id,
         owner: owner.0.to_string(),
@@ -199,10 +213,17 @@ async fn store(server: &Server, owner: &Owner, id: Uuid, new: input::NewSession,
     });
     match (created.await?, once) {
         (Created::Done, _) => Ok(kept.respond(false)),
-        (Created::Exists, _) => Err(ApiError::plain(StatusCode::CONFLICT, "Session already exists")),
-        (Created::Full, _) => Err(ApiError::plain(StatusCode::SERVICE_UNAVAILABLE, "Maximum number of sessions reached")),
+        (Created::Exists, _) => {
+            Err(ApiError::plain(StatusCode::CONFLICT, "Session already exists"))
+        }
+        (Created::Full, _) => Err(ApiError::plain(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Maximum number of sessions reached",
+        )),
         (Created::Replay(known), Some(once)) => Ok(once.replay(&known)?.respond(true)),
-        (Created::Replay(_), None) => Err(StoreError::new("the store knows a key that was not given").into()),
+        (Created::Replay(_), None) => {
+            Err(StoreError::new("the store knows a key that was not given").into())
+        }
     }
 }
 
@@ -235,9 +256,12 @@ pub(super) async fn list(
     let limit = query.integer("limit", 100, 1, 1000)?;
     let status = query.get("status").map(|name| {
         let text = "Input should be 'idle', 'running', 'interrupted' or 'error'";
-        Status::from_name(name).ok_or_else(|| ApiError::one(Invalid::query("literal_error", "status", text)))
+        Status::from_name(name)
+            .ok_or_else(|| ApiError::one(Invalid::query("literal_error", "status", text)))
     });
-    let metadata = query.0.iter().filter_map(|(name, value)| Some((name.strip_prefix("metadata.")?.to_owned(), value.clone())));
+    let metadata = query.0.iter().filter_map(|(name, value)| {
+        Some((name.strip_prefix("metadata.")?.to_owned(), value.clone()))
+    });
     let page = server.store.list(Query {
         owner: owner.0.to_string(),
         after: query.get("after").map(str::to_owned),
@@ -246,26 +270,32 @@ pub(super) async fn list(
         metadata: metadata.collect(),
     });
     let page = page.await?;
-    let rows = page.sessions.into_iter().map(|Summary { id, metadata, created, updated, status, messages }| SummaryBody {
-        session_id: id,
-        total_messages: messages,
-        status,
-        metadata,
-        created_at: created,
-        updated_at: updated,
-    });
+    let rows = page.sessions.into_iter().map(
+        |Summary { id, metadata, created, updated, status, messages }| SummaryBody {
+            session_id: id,
+            total_messages: messages,
+            status,
+            metadata,
+            created_at: created,
+            updated_at: updated,
+        },
+    );
     let mut response = Json(rows.collect::<Vec<_>>()).into_response();
     if let Some(next) = page.next {
         let mut link = url::form_urlencoded::Serializer::new(String::new());
-        link.extend_pairs(query.0.iter().filter(|(name, _)| name != "after")).append_pair("after", &next);
-        if let Ok(link) = HeaderValue::from_str(&format!("</sessions?{}>; rel=\"next\"", link.finish())) {
+        link.extend_pairs(query.0.iter().filter(|(name, _)| name != "after"))
+            .append_pair("after", &next);
+        if let Ok(link) =
+            HeaderValue::from_str(&format!("</sessions?{}>; rel=\"next\"", link.finish()))
+        {
             response.headers_mut().insert(header::LINK, link);
         }
     }
     Ok(response)
 }
 
-/// Reads a session. With `wait=true` the answer comes when no turn runs, or after `timeout` seconds.
+/// Reads a session. With `wait=true` the answer comes when no turn runs, or after `timeout`
+/// seconds.
 #[utoipa::path(get, path = "/sessions/{session_id}", tag = "sessions",
     params(("session_id" = Uuid, Path), ("wait" = Option<bool>, Query), ("timeout" = Option<f64>, Query),
         ("If-None-Match" = Option<String>, Header)),
@@ -280,8 +310,14 @@ pub(super) async fn read(
     let query = Parameters::of(raw.as_deref());
     let (waits, timeout) = (query.bool("wait")?, query.seconds("timeout")?);
     let id = id_of(&id)?;
-    let record = if waits { settled(&server, id, &owner, timeout).await? } else { server.load(id, &owner.0).await? };
-    if text(&headers, "if-none-match").is_some_and(|header| input::names_version(header, record.version)) {
+    let record = if waits {
+        settled(&server, id, &owner, timeout).await?
+    } else {
+        server.load(id, &owner.0).await?
+    };
+    if text(&headers, "if-none-match")
+        .is_some_and(|header| input::names_version(header, record.version))
+    {
         let tag = [(header::ETAG, format!("\"{}\"", record.version))];
         return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
     }
@@ -289,7 +325,12 @@ pub(super) async fn read(
 }
 
 /// The session when no turn of it runs any more, or when the time is up.
-pub(super) async fn settled(server: &Server, id: Uuid, owner: &Owner, timeout: Option<Duration>) -> Result<Record, ApiError> {
+pub(super) async fn settled(
+    server: &Server,
+    id: Uuid,
+    owner: &Owner,
+    timeout: Option<Duration>,
+) -> Result<Record, ApiError> {
     let first = server.load(id, &owner.0).await?;
     if first.status != Status::Running {
         return Ok(first);
@@ -305,7 +346,9 @@ pub(super) async fn settled(server: &Server, id: Uuid, owner: &Owner, timeout: O
     loop {
         versions.mark_unchanged();
         let record = match server.load(id, &owner.0).await {
-            Err(crate::server::Failure::NotFound) => return Err(ApiError::plain(StatusCode::NOT_FOUND, "Session deleted")),
+            Err(crate::server::Failure::NotFound) => {
+                return Err(ApiError::plain(StatusCode::NOT_FOUND, "Session deleted"));
+            }
             record => record?,
         };
         if record.status != Status::Running {
@@ -335,8 +378,10 @@ pub(super) async fn delete(
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
     let header = text(&headers, "if-match").map(str::to_owned);
-    let fits = |version| header.as_deref().is_some_and(|header| input::names_version(header, version));
-    let expect: Option<&(dyn Fn(u64) -> bool + Sync)> = if header.is_some() { Some(&fits) } else { None };
+    let fits =
+        |version| header.as_deref().is_some_and(|header| input::names_version(header, version));
+    let expect: Option<&(dyn Fn(u64) -> bool + Sync)> =
+        if header.is_some() { Some(&fits) } else { None };
     server.delete(id_of(&id)?, &owner.0, expect).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -50,14 +50,27 @@ pub(crate) fn respond(server: Arc<Server>, id: Uuid, after: u64, view: View) -> 
     let live = server.hub.live(id);
     let versions = live.versions();
     let previews = matches!(view, View::Events { previews: true, .. }).then(|| live.previews());
-    let mut feed = Feed { server, live, versions, previews, shown: None, view, after, frames: VecDeque::new(), is_over: false };
+    let mut feed = Feed {
+        server,
+        live,
+        versions,
+        previews,
+        shown: None,
+        view,
+        after,
+        frames: VecDeque::new(),
+        is_over: false,
+    };
     // So that a client knows that it is connected before anything happens.
     feed.frames.push_back(Bytes::from_static(b": connected\n\n"));
     let frames = stream::unfold(feed, |mut feed| async move {
         let frame = feed.next().await?;
         Some((Ok::<_, core::convert::Infallible>(frame), feed))
     });
-    let headers = [(header::CONTENT_TYPE, "text/event-stream; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")];
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
     let mut response = (headers, Body::from_stream(frames)).into_response();
     // nginx keeps streams back otherwise.
     response.headers_mut().insert("x-accel-buffering", header::HeaderValue::from_static("no"));
@@ -160,11 +173,15 @@ impl Feed {
             }
             View::States(states) => {
                 let interrupts = match seen.stop() {
-                    Some(Stop::RequiresAction) => open_interrupts(&self.server, self.live.id, seen.turn).await,
+                    Some(Stop::RequiresAction) => {
+                        open_interrupts(&self.server, self.live.id, seen.turn).await
+                    }
                     _ => None,
                 };
                 if let Some((name, data)) = states.see(&seen, self.live.id, interrupts) {
-                    self.frames.push_back(format!("event: {name}\nid: {}\ndata: {data}\n\n", seen.seq).into());
+                    self.frames.push_back(
+                        format!("event: {name}\nid: {}\ndata: {data}\n\n", seen.seq).into(),
+                    );
                 }
             }
         }
@@ -188,7 +205,12 @@ pub(crate) struct States {
 }
 
 impl States {
-    fn see(&mut self, seen: &Seen<'_>, id: Uuid, interrupts: Option<Value>) -> Option<(&'static str, Value)> {
+    fn see(
+        &mut self,
+        seen: &Seen<'_>,
+        id: Uuid,
+        interrupts: Option<Value>,
+    ) -> Option<(&'static str, Value)> {
         if seen.turn != self.turn {
             *self = Self { turn: seen.turn, ..Self::default() };
         }

@@ -57,7 +57,8 @@ pub(super) struct WebhookBody {
 #[allow(dead_code, reason = "describes the body, which is read by hand for its error messages")]
 pub(super) struct ResumeBody {
     interrupt_id: String,
-    /// For `tool_approval` `{"approved": bool, "reason"?: string}`, for `user_input` `{"answers": {question: label}}`.
+    /// For `tool_approval` `{"approved": bool, "reason"?: string}`, for `user_input` `{"answers":
+    /// {question: label}}`.
     #[schema(value_type = Value)]
     value: Value,
 }
@@ -84,20 +85,25 @@ async fn apply(
         after,
     };
     let header = text(headers, "if-match").map(str::to_owned);
-    let fits = |version| header.as_deref().is_some_and(|header| input::names_version(header, version));
-    let expect: Option<&(dyn Fn(u64) -> bool + Sync)> = if header.is_some() { Some(&fits) } else { None };
+    let fits =
+        |version| header.as_deref().is_some_and(|header| input::names_version(header, version));
+    let expect: Option<&(dyn Fn(u64) -> bool + Sync)> =
+        if header.is_some() { Some(&fits) } else { None };
     let after = |record: &Record| Document::of(record).map_or(0, |document| document.turn_after);
     let keep = |record: &Record| once.map(|once| once.keep(&kept(record, after(record))));
     let idempotent: Option<&Keep<'_>> = if once.is_some() { Some(&keep) } else { None };
     match (server.apply(id, &owner.0, expect, idempotent, command).await?, once) {
         (Applied::Done(record), _) => Ok((kept(&record, after(&record)), false)),
         (Applied::Replay(known), Some(once)) => Ok((once.replay(&known)?, true)),
-        (Applied::Replay(_), None) => Err(StoreError::new("the store knows a key that was not given").into()),
+        (Applied::Replay(_), None) => {
+            Err(StoreError::new("the store knows a key that was not given").into())
+        }
     }
 }
 
-/// Sends a message: begins a turn. With `Accept: text/event-stream` the answer is the stream of the turn's events; with `wait` the answer
-/// is the session when the turn is over, or 202 after that many seconds.
+/// Sends a message: begins a turn. With `Accept: text/event-stream` the answer is the stream of the
+/// turn's events; with `wait` the answer is the session when the turn is over, or 202 after that
+/// many seconds.
 #[utoipa::path(post, path = "/sessions/{session_id}/messages", tag = "turns", request_body = MessageBody,
     params(("session_id" = Uuid, Path), ("wait" = Option<f64>, Query), ("Idempotency-Key" = Option<String>, Header), ("If-Match" = Option<String>, Header)),
     responses((status = 202, body = StateBody), (status = 200, body = sessions::SessionBody<'_>), (status = 404), (status = 409), (status = 412), (status = 413), (status = 422, body = [Invalid])))]
@@ -110,20 +116,36 @@ pub(super) async fn send(
     body: Body,
 ) -> Result<Response, ApiError> {
     let bytes = input::bytes_of(&headers, body).await?;
-    let message = input::message(&bytes, server.options.allow_private_webhooks, input::trace_id(&headers))?;
+    let message =
+        input::message(&bytes, server.options.allow_private_webhooks, input::trace_id(&headers))?;
     let wait = Parameters::of(raw.as_deref()).seconds("wait")?;
     let id = id_of(&id)?;
     let once = Once::of(&headers, &owner, "POST messages", Some(id), &bytes)?;
     if server.is_draining() {
-        return Err(ApiError::plain(StatusCode::SERVICE_UNAVAILABLE, "The server is shutting down"));
+        return Err(ApiError::plain(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The server is shutting down",
+        ));
     }
-    let command = |record: &Record, document, context: &mut Context<'_>| engine::send(record, document, &message, context);
-    let (kept, is_replay) = apply(&server, id, &owner, &headers, once.as_ref(), StatusCode::ACCEPTED, command).await?;
+    let command = |record: &Record, document, context: &mut Context<'_>| {
+        engine::send(record, document, &message, context)
+    };
+    let (kept, is_replay) =
+        apply(&server, id, &owner, &headers, once.as_ref(), StatusCode::ACCEPTED, command).await?;
     let mut response = if input::wants_events(&headers) {
-        sse::respond(Arc::clone(&server), id, kept.after, sse::View::Events { previews: false, one_turn: true })
+        sse::respond(
+            Arc::clone(&server),
+            id,
+            kept.after,
+            sse::View::Events { previews: false, one_turn: true },
+        )
     } else if let Some(wait) = wait {
         let record = sessions::settled(&server, id, &owner, Some(wait)).await?;
-        if record.status == Status::Running { kept.respond(is_replay) } else { sessions::respond(&record, StatusCode::OK)? }
+        if record.status == Status::Running {
+            kept.respond(is_replay)
+        } else {
+            sessions::respond(&record, StatusCode::OK)?
+        }
     } else {
         kept.respond(is_replay)
     };
@@ -146,8 +168,11 @@ pub(super) async fn resume(
     let answer = input::answer(&bytes)?;
     let id = id_of(&id)?;
     let once = Once::of(&headers, &owner, "POST resume", Some(id), &bytes)?;
-    let command = |record: &Record, document, context: &mut Context<'_>| engine::resume(record, document, &answer, context);
-    let (kept, is_replay) = apply(&server, id, &owner, &headers, once.as_ref(), StatusCode::OK, command).await?;
+    let command = |record: &Record, document, context: &mut Context<'_>| {
+        engine::resume(record, document, &answer, context)
+    };
+    let (kept, is_replay) =
+        apply(&server, id, &owner, &headers, once.as_ref(), StatusCode::OK, command).await?;
     Ok(Kept { location: None, ..kept }.respond(is_replay))
 }
 
@@ -165,7 +190,10 @@ pub(super) async fn cancel(
     let bytes = input::bytes_of(&headers, body).await?;
     let id = id_of(&id)?;
     let once = Once::of(&headers, &owner, "POST cancel", Some(id), &bytes)?;
-    let command = |record: &Record, document, context: &mut Context<'_>| Ok(engine::cancel(record, document, context));
-    let (kept, is_replay) = apply(&server, id, &owner, &headers, once.as_ref(), StatusCode::ACCEPTED, command).await?;
+    let command = |record: &Record, document, context: &mut Context<'_>| {
+        Ok(engine::cancel(record, document, context))
+    };
+    let (kept, is_replay) =
+        apply(&server, id, &owner, &headers, once.as_ref(), StatusCode::ACCEPTED, command).await?;
     Ok(kept.respond(is_replay))
 }

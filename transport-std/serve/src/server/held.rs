@@ -10,8 +10,8 @@ use uuid::Uuid;
 /// How long a commit whose outcome is not known may still be on its way to the store.
 const DOUBT: Duration = Duration::from_secs(120);
 
-/// The turns of this server. Without it, a turn whose first commit was stored while its server learned of a failure would wait for ever:
-/// its holder lives and does not know of it.
+/// The turns of this server. Without it, a turn whose first commit was stored while its server
+/// learned of a failure would wait for ever: its holder lives and does not know of it.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     inner: Mutex<Inner>,
@@ -27,7 +27,8 @@ struct Inner {
 impl Held {
     /// A task works on this session.
     pub(super) fn begin(&self, id: Uuid) {
-        *self.inner.lock().unwrap_or_else(PoisonError::into_inner).tasks.entry(id).or_default() += 1;
+        *self.inner.lock().unwrap_or_else(PoisonError::into_inner).tasks.entry(id).or_default() +=
+            1;
     }
 
     /// A task that worked on this session has ended.
@@ -43,7 +44,11 @@ impl Held {
 
     /// Whether this server became the holder of the session is not known.
     pub(super) fn doubt(&self, id: Uuid) {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).doubtful.insert(id, Instant::now());
+        self.inner
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .doubtful
+            .insert(id, Instant::now());
     }
 
     /// Sessions that this server may hold and does not work on.

@@ -14,11 +14,15 @@ use uuid::Uuid;
 use super::held::Held;
 use super::{Live, Server, webhook};
 use crate::agent::Session;
-use crate::engine::{Active, CallState, Change, Document, Effect, ErrorDetail, Fact, Input, Seen, Stop, Worker, release};
+use crate::engine::{
+    Active, CallState, Change, Document, Effect, ErrorDetail, Fact, Input, Seen, Stop, Worker,
+    release,
+};
 use crate::runner::{Preview, Results, Runner, Watcher};
 use crate::store::{Committed, Record, Status, StoreError, Timestamp};
 
-/// How long to wait before a failed access to the store is tried again: doubled each time, up to the second.
+/// How long to wait before a failed access to the store is tried again: doubled each time, up to
+/// the second.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
@@ -41,7 +45,8 @@ impl Server {
         });
     }
 
-    /// Gives up a turn, so that another server, or this one when it is started again, takes it over at once.
+    /// Gives up a turn, so that another server, or this one when it is started again, takes it over
+    /// at once.
     async fn let_go(&self, id: Uuid) {
         for _ in 0..5 {
             let Ok(Some(record)) = self.store.load(id).await else { return };
@@ -111,25 +116,34 @@ impl<'s> Hold<'s> {
             };
             // A cancel needs no worker: it only ends what is there.
             let is_cancelled = document.active.as_ref().is_some_and(|active| active.cancelled);
-            let Some(workers) = server.workers.as_ref().filter(|_| !is_cancelled) else { break (document, None) };
+            let Some(workers) = server.workers.as_ref().filter(|_| !is_cancelled) else {
+                break (document, None);
+            };
             tokio::select! {
                 permit = workers.acquire() => break (document, permit.ok()),
                 () = newer(&mut versions, record.version) => {}
             }
             // It was cancelled or deleted while it waited.
             match server.store.load(id).await {
-                Ok(Some(now)) if now.fence == record.fence && now.holder == Some(server.id) => record = now,
+                Ok(Some(now)) if now.fence == record.fence && now.holder == Some(server.id) => {
+                    record = now
+                }
                 Ok(_) => return,
                 Err(_) => tokio::time::sleep(FIRST_WAIT).await,
             }
         };
         let _counted = Counted::new(&server.running);
         let (transcript, results) = beginning(server, &record, &document).await;
-        let session = Session { id, owner: record.owner.clone(), metadata: record.metadata.clone() };
+        let session =
+            Session { id, owner: record.owner.clone(), metadata: record.metadata.clone() };
         let watcher = Arc::new(Seer { server: Arc::clone(server), live: Arc::clone(&live) });
-        let runner = Runner::new(&server.agent, &session, &transcript, &document, &results, watcher);
+        let runner =
+            Runner::new(&server.agent, &session, &transcript, &document, &results, watcher);
         let spent = document.active.as_ref().map_or(0, |active| active.spent);
-        let timeout = server.options.timeout.map(|timeout| timeout.saturating_sub(Duration::from_millis(spent)));
+        let timeout = server
+            .options
+            .timeout
+            .map(|timeout| timeout.saturating_sub(Duration::from_millis(spent)));
         let this = Hold {
             server,
             live,
@@ -163,8 +177,16 @@ impl<'s> Hold<'s> {
                     Effect::Load => self.load = Some(load(self.server, self.live.id).boxed()),
                     Effect::Proceed => self.runner.proceed(),
                     Effect::Allow(call) => {
-                        let known = self.worker.document().active.as_ref().and_then(|active| active.calls.get(call));
-                        self.runner.answer_questions(call, known.map(|call| call.answers.as_slice()).unwrap_or_default());
+                        let known = self
+                            .worker
+                            .document()
+                            .active
+                            .as_ref()
+                            .and_then(|active| active.calls.get(call));
+                        self.runner.answer_questions(
+                            call,
+                            known.map(|call| call.answers.as_slice()).unwrap_or_default(),
+                        );
                         self.runner.allow(call);
                     }
                     Effect::Answer(call) => {
@@ -229,18 +251,23 @@ impl<'s> Hold<'s> {
         if let Some(transcript) = self.runner.transcript(self.worker.document().transcript) {
             self.server.cache.put(record.id, record.head, transcript);
         }
-        let Some(active) = self.last.filter(|_| record.status != Status::Interrupted) else { return };
+        let Some(active) = self.last.filter(|_| record.status != Status::Interrupted) else {
+            return;
+        };
         let duration = Timestamp::now().since(active.started);
         let stop = self.server.last_stop(&record).await;
         self.server.metrics.turn(stop.unwrap_or(Stop::EndTurn), duration);
         if let Some(hook) = active.webhook.clone() {
             let server = Arc::clone(self.server);
-            self.server.tasks.spawn(async move { webhook::deliver(&server, record, hook, &active, duration).await });
+            self.server.tasks.spawn(async move {
+                webhook::deliver(&server, record, hook, &active, duration).await
+            });
         }
     }
 }
 
-/// What the run begins with: the conversation, and the results of calls that it does not hold yet. Tried until the store gives it.
+/// What the run begins with: the conversation, and the results of calls that it does not hold yet.
+/// Tried until the store gives it.
 async fn beginning(server: &Server, record: &Record, document: &Document) -> (String, Results) {
     let mut wait = FIRST_WAIT;
     let transcript = loop {
@@ -252,7 +279,9 @@ async fn beginning(server: &Server, record: &Record, document: &Document) -> (St
         wait = (wait * 2).min(LONGEST_WAIT);
     };
     let results = match &document.active {
-        Some(active) if active.calls.iter().any(|call| call.state == CallState::Done) => results(server, record.id, active).await,
+        Some(active) if active.calls.iter().any(|call| call.state == CallState::Done) => {
+            results(server, record.id, active).await
+        }
         _ => Results::new(),
     };
     (transcript, results)
@@ -274,8 +303,12 @@ async fn results(server: &Server, id: Uuid, active: &Active) -> Results {
         };
         let Some(last) = rows.last() else { return results };
         after = last.seq;
-        for seen in rows.iter().filter_map(Seen::of).filter(|seen| seen.kind == "agent.tool_result") {
-            let call = active.calls.iter().position(|call| Some(call.event.as_str()) == seen.tool_use_id.as_deref());
+        for seen in rows.iter().filter_map(Seen::of).filter(|seen| seen.kind == "agent.tool_result")
+        {
+            let call = active
+                .calls
+                .iter()
+                .position(|call| Some(call.event.as_str()) == seen.tool_use_id.as_deref());
             if let (Some(call), Some(content)) = (call, seen.content) {
                 results.insert(call, (content.to_owned(), seen.is_error));
             }

@@ -1,4 +1,5 @@
-//! What a server does beside its turns: it says that it is alive, takes over from those that are not, and cleans up.
+//! What a server does beside its turns: it says that it is alive, takes over from those that are
+//! not, and cleans up.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -17,7 +18,8 @@ const SWEEP: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 const ORPHANS: usize = 64;
 
 impl Server {
-    /// Begins. The first sign of life is stored before it returns, so that no other server takes this one's turns.
+    /// Begins. The first sign of life is stored before it returns, so that no other server takes
+    /// this one's turns.
     pub(crate) async fn begin(self: &Arc<Self>) -> Result<(), StoreError> {
         self.store.beat(self.id, Timestamp::now().after(ALIVE)).await?;
         let server = Arc::clone(self);
@@ -40,7 +42,8 @@ impl Server {
         self.drain.clone().cancelled_owned()
     }
 
-    /// Ends: takes no more turns, gives those that run this long to end, lets go of the rest, and closes the store.
+    /// Ends: takes no more turns, gives those that run this long to end, lets go of the rest, and
+    /// closes the store.
     pub(crate) async fn end(self: &Arc<Self>, grace: Duration) {
         self.begin_drain();
         self.tasks.close();
@@ -78,7 +81,9 @@ impl Server {
     async fn adopt_orphans(self: &Arc<Self>) -> Result<(), StoreError> {
         for id in self.held.doubtful() {
             let record = self.store.load(id).await?;
-            if let Some(record) = record.filter(|record| record.status == Status::Running && record.holder == Some(self.id)) {
+            if let Some(record) = record
+                .filter(|record| record.status == Status::Running && record.holder == Some(self.id))
+            {
                 self.adopt(record).await?;
             }
         }
@@ -92,7 +97,11 @@ impl Server {
 
     async fn adopt(self: &Arc<Self>, record: Record) -> Result<(), StoreError> {
         let (id, document) = (record.id, Document::of(&record)?);
-        let Change::Commit(commit) = self.with_context(|context| take_over(&record, document, context)) else { return Ok(()) };
+        let Change::Commit(commit) =
+            self.with_context(|context| take_over(&record, document, context))
+        else {
+            return Ok(());
+        };
         let after = record.after(&commit);
         match self.store.commit(*commit).await {
             Ok(Committed::Done) => {
@@ -122,7 +131,10 @@ impl Server {
                 continue;
             }
             match self.store.versions(&watched).await {
-                Ok(versions) => watched.into_iter().zip(versions).for_each(|(id, version)| self.hub.changed(id, version)),
+                Ok(versions) => watched
+                    .into_iter()
+                    .zip(versions)
+                    .for_each(|(id, version)| self.hub.changed(id, version)),
                 Err(error) => {
                     tracing::warn!("changes of other servers cannot be seen: {error}");
                     tokio::time::sleep(BEAT).await;

@@ -67,14 +67,23 @@ impl Hub {
         if all.len() >= 64 && all.len().is_power_of_two() {
             all.retain(|_, live| live.strong_count() > 0);
         }
-        let live = Arc::new(Live { id, version: watch::Sender::new(Some(0)), previews: broadcast::Sender::new(PREVIEWS) });
+        let live = Arc::new(Live {
+            id,
+            version: watch::Sender::new(Some(0)),
+            previews: broadcast::Sender::new(PREVIEWS),
+        });
         all.insert(id, Arc::downgrade(&live));
         live
     }
 
     /// Tells who watches the session that it has this version now, or is gone.
     pub(crate) fn changed(&self, id: Uuid, version: Option<u64>) {
-        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner).get(&id).and_then(Weak::upgrade);
+        let live = self
+            .live
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&id)
+            .and_then(Weak::upgrade);
         if let Some(live) = live {
             live.changed(version);
         }

@@ -40,7 +40,8 @@ impl Metrics {
             }
         }
         self.durations.fetch_add(1, Ordering::Relaxed);
-        self.millis.fetch_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.millis
+            .fetch_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     pub(crate) fn model_request(&self) {
@@ -50,7 +51,11 @@ impl Metrics {
     pub(crate) fn tool_call(&self, name: &str, is_error: bool) {
         let mut calls = self.tool_calls.lock().unwrap_or_else(PoisonError::into_inner);
         // The model chooses the name: it must not grow the server.
-        let name = if calls.len() < 1000 || calls.contains_key(&(name.to_owned(), is_error)) { name } else { "(other)" };
+        let name = if calls.len() < 1000 || calls.contains_key(&(name.to_owned(), is_error)) {
+            name
+        } else {
+            "(other)"
+        };
         *calls.entry((name.to_owned(), is_error)).or_default() += 1;
     }
 
@@ -65,29 +70,51 @@ impl Metrics {
             // A String takes everything.
             let _ = out.write_fmt(text);
         };
-        put(format_args!("# HELP toolrunner_sessions Sessions in the store.\n# TYPE toolrunner_sessions gauge\n"));
+        put(format_args!(
+            "# HELP toolrunner_sessions Sessions in the store.\n# TYPE toolrunner_sessions gauge\n"
+        ));
         put(format_args!("toolrunner_sessions {sessions}\n"));
-        put(format_args!("# HELP toolrunner_turns_running Turns that this server works on.\n# TYPE toolrunner_turns_running gauge\n"));
+        put(format_args!(
+            "# HELP toolrunner_turns_running Turns that this server works on.\n# TYPE toolrunner_turns_running gauge\n"
+        ));
         put(format_args!("toolrunner_turns_running {running}\n"));
-        put(format_args!("# HELP toolrunner_turns_total Turns that ended here, by stop reason.\n# TYPE toolrunner_turns_total counter\n"));
+        put(format_args!(
+            "# HELP toolrunner_turns_total Turns that ended here, by stop reason.\n# TYPE toolrunner_turns_total counter\n"
+        ));
         let turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         for name in ["cancelled", "end_turn", "error", "max_iterations", "refusal"] {
-            put(format_args!("toolrunner_turns_total{{stop_reason=\"{name}\"}} {}\n", turns.get(name).copied().unwrap_or(0)));
+            put(format_args!(
+                "toolrunner_turns_total{{stop_reason=\"{name}\"}} {}\n",
+                turns.get(name).copied().unwrap_or(0)
+            ));
         }
         let name = "toolrunner_turn_duration_seconds";
-        put(format_args!("# HELP {name} From the message to the turn's end.\n# TYPE {name} histogram\n"));
+        put(format_args!(
+            "# HELP {name} From the message to the turn's end.\n# TYPE {name} histogram\n"
+        ));
         for (bucket, bound) in self.buckets.iter().zip(BOUNDS) {
-            put(format_args!("{name}_bucket{{le=\"{bound}\"}} {}\n", bucket.load(Ordering::Relaxed)));
+            put(format_args!(
+                "{name}_bucket{{le=\"{bound}\"}} {}\n",
+                bucket.load(Ordering::Relaxed)
+            ));
         }
         let count = self.durations.load(Ordering::Relaxed);
         let sum = Duration::from_millis(self.millis.load(Ordering::Relaxed)).as_secs_f64();
-        put(format_args!("{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {sum}\n{name}_count {count}\n"));
+        put(format_args!(
+            "{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {sum}\n{name}_count {count}\n"
+        ));
         let name = "toolrunner_model_requests_total";
-        put(format_args!("# HELP {name} Requests to the model, retries included.\n# TYPE {name} counter\n"));
+        put(format_args!(
+            "# HELP {name} Requests to the model, retries included.\n# TYPE {name} counter\n"
+        ));
         put(format_args!("{name} {}\n", self.model_requests.load(Ordering::Relaxed)));
         let name = "toolrunner_tool_calls_total";
-        put(format_args!("# HELP {name} Calls of tools that have a result.\n# TYPE {name} counter\n"));
-        for ((tool, is_error), count) in self.tool_calls.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        put(format_args!(
+            "# HELP {name} Calls of tools that have a result.\n# TYPE {name} counter\n"
+        ));
+        for ((tool, is_error), count) in
+            self.tool_calls.lock().unwrap_or_else(PoisonError::into_inner).iter()
+        {
             let tool = tool.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
             put(format_args!("{name}{{tool=\"{tool}\",is_error=\"{is_error}\"}} {count}\n"));
         }

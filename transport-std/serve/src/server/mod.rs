@@ -1,4 +1,5 @@
-//! The server behind the HTTP interface: applies commands, holds turns, takes over from the dead, cleans up.
+//! The server behind the HTTP interface: applies commands, holds turns, takes over from the dead,
+//! cleans up.
 
 mod cache;
 mod held;
@@ -20,7 +21,9 @@ use uuid::Uuid;
 use crate::agent::Agent;
 use crate::chat::ChatMessage;
 use crate::engine::{Change, Context, Document, Patch, RandomIds, Refusal, Rules, Seen, Stop};
-use crate::store::{Committed, Deleted, Holder, Idempotent, Part, Record, Row, Store, StoreError, Timestamp};
+use crate::store::{
+    Committed, Deleted, Holder, Idempotent, Part, Record, Row, Store, StoreError, Timestamp,
+};
 
 pub(crate) use hub::Live;
 pub(crate) use webhook::{check_url, key_of};
@@ -70,7 +73,8 @@ impl From<Refusal> for Failure {
     }
 }
 
-/// Makes the answer that the store keeps under an idempotency key, from the session as the command leaves it.
+/// Makes the answer that the store keeps under an idempotency key, from the session as the command
+/// leaves it.
 pub(crate) type Keep<'a> = dyn Fn(&Record) -> Option<Idempotent> + Sync + 'a;
 
 /// What a command came to.
@@ -107,7 +111,11 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn new(agent: Agent, store: Arc<dyn Store>, options: Options) -> Arc<Self> {
-        let rules = Rules { ttl: options.ttl, model: agent.model.clone(), system_messages: agent.system_messages };
+        let rules = Rules {
+            ttl: options.ttl,
+            model: agent.model.clone(),
+            system_messages: agent.system_messages,
+        };
         Arc::new(Self {
             id: Uuid::now_v7(),
             workers: options.workers.map(Semaphore::new),
@@ -139,7 +147,12 @@ impl Server {
 
     fn with_context<T>(&self, f: impl FnOnce(&mut Context<'_>) -> T) -> T {
         let mut ids = RandomIds;
-        f(&mut Context { now: Timestamp::now(), server: self.id, ids: &mut ids, rules: &self.rules })
+        f(&mut Context {
+            now: Timestamp::now(),
+            server: self.id,
+            ids: &mut ids,
+            rules: &self.rules,
+        })
     }
 
     /// The session, if it is this owner's.
@@ -148,8 +161,9 @@ impl Server {
         record.ok_or(Failure::NotFound)
     }
 
-    /// Changes a session by `command`, which is computed anew as long as others change it at the same time. `expect` is the version that
-    /// the caller wants to change; `answer` makes what is remembered under the key.
+    /// Changes a session by `command`, which is computed anew as long as others change it at the
+    /// same time. `expect` is the version that the caller wants to change; `answer` makes what is
+    /// remembered under the key.
     pub(crate) async fn apply(
         self: &Arc<Self>,
         id: Uuid,
@@ -165,15 +179,20 @@ impl Server {
             }
             let document = Document::of(&record)?;
             let change = self.with_context(|context| command(&record, document, context))?;
-            let mut commit = match change {
-                Change::Commit(commit) => commit,
-                Change::Nothing if idempotent.is_none() => return Ok(Applied::Done(Box::new(record))),
-                // So that the same answer is given again.
-                Change::Nothing => {
-                    let document = Document::of(&record)?;
-                    Box::new(self.with_context(|context| crate::engine::nothing(&record, document, context)))
-                }
-            };
+            let mut commit =
+                match change {
+                    Change::Commit(commit) => commit,
+                    Change::Nothing if idempotent.is_none() => {
+                        return Ok(Applied::Done(Box::new(record)));
+                    }
+                    // So that the same answer is given again.
+                    Change::Nothing => {
+                        let document = Document::of(&record)?;
+                        Box::new(self.with_context(|context| {
+                            crate::engine::nothing(&record, document, context)
+                        }))
+                    }
+                };
             let after = record.after(&commit);
             commit.idempotent = idempotent.and_then(|make| make(&after));
             let takes = matches!(commit.holder, Holder::Take(_));
@@ -207,7 +226,12 @@ impl Server {
     }
 
     /// Deletes a session. A turn of it that runs ends.
-    pub(crate) async fn delete(&self, id: Uuid, owner: &str, expect: Option<&(dyn Fn(u64) -> bool + Sync)>) -> Result<(), Failure> {
+    pub(crate) async fn delete(
+        &self,
+        id: Uuid,
+        owner: &str,
+        expect: Option<&(dyn Fn(u64) -> bool + Sync)>,
+    ) -> Result<(), Failure> {
         loop {
             let record = self.load(id, owner).await?;
             if expect.is_some_and(|fits| !fits(record.version)) {
@@ -230,14 +254,17 @@ impl Server {
         let known = self.cache.get(record.id).filter(|(head, _)| *head <= record.head);
         let (mut after, mut transcript) = match known {
             Some((head, transcript)) => (head, transcript.to_string()),
-            None => (0, self.base(record.id).await?.map(|base| base.transcript).unwrap_or_default()),
+            None => {
+                (0, self.base(record.id).await?.map(|base| base.transcript).unwrap_or_default())
+            }
         };
         while after < record.head {
             let rows = self.store.rows(record.id, after, 256, 1 << 20, Part::Patches).await?;
             let Some(last) = rows.last() else { break };
             after = last.seq;
             for row in rows.iter().filter(|row| row.seq <= record.head) {
-                let fits = row.patch.as_ref().is_some_and(|patch| Patch::apply(patch, &mut transcript));
+                let fits =
+                    row.patch.as_ref().is_some_and(|patch| Patch::apply(patch, &mut transcript));
                 if !fits {
                     return Err(StoreError::new(format!(
                         "row {} of session {} does not fit the conversation before it",
@@ -253,7 +280,8 @@ impl Server {
     async fn base(&self, id: Uuid) -> Result<Option<Base>, StoreError> {
         let Some(bytes) = self.store.base(id).await? else { return Ok(None) };
         let base = Base::from_bytes(&bytes);
-        base.map(Some).ok_or_else(|| StoreError::new(format!("the beginning of session {id} cannot be read")))
+        base.map(Some)
+            .ok_or_else(|| StoreError::new(format!("the beginning of session {id} cannot be read")))
     }
 
     /// All messages of the session, as JSON objects in the shape of chat completions.
@@ -271,7 +299,12 @@ impl Server {
     }
 
     /// Rows of a page of the log.
-    pub(crate) async fn events(&self, id: Uuid, after: u64, limit: usize) -> Result<Vec<Row>, StoreError> {
+    pub(crate) async fn events(
+        &self,
+        id: Uuid,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
         self.store.rows(id, after, limit, 256 << 10, Part::Events).await
     }
 
@@ -292,8 +325,14 @@ pub(crate) struct Base {
 
 impl Base {
     pub(crate) fn new(messages: &[ChatMessage], system_messages: bool) -> Self {
-        let chat: Vec<String> = messages.iter().map(|message| serde_json::to_string(message).unwrap_or_default()).collect();
-        Self { chat: chat.join(","), transcript: crate::chat::transcript_of(messages, system_messages) }
+        let chat: Vec<String> = messages
+            .iter()
+            .map(|message| serde_json::to_string(message).unwrap_or_default())
+            .collect();
+        Self {
+            chat: chat.join(","),
+            transcript: crate::chat::transcript_of(messages, system_messages),
+        }
     }
 
     pub(crate) fn to_bytes(&self) -> bytes::Bytes {
@@ -303,7 +342,9 @@ impl Base {
 
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (len, rest) = bytes.split_first_chunk::<8>()?;
-        let (chat, transcript) = core::str::from_utf8(rest).ok()?.split_at_checked(usize::try_from(u64::from_be_bytes(*len)).ok()?)?;
+        let (chat, transcript) = core::str::from_utf8(rest)
+            .ok()?
+            .split_at_checked(usize::try_from(u64::from_be_bytes(*len)).ok()?)?;
         Some(Self { chat: chat.to_owned(), transcript: transcript.to_owned() })
     }
 }

@@ -27,8 +27,13 @@ use crate::store::{Record, Status, Timestamp};
 /// How long one attempt may take.
 const ATTEMPT: Duration = Duration::from_secs(10);
 /// The waits before further attempts.
-const WAITS: [Duration; 5] =
-    [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(15), Duration::from_secs(60), Duration::from_secs(300)];
+const WAITS: [Duration; 5] = [
+    Duration::from_secs(1),
+    Duration::from_secs(4),
+    Duration::from_secs(15),
+    Duration::from_secs(60),
+    Duration::from_secs(300),
+];
 
 /// Sends webhooks.
 pub(crate) struct Sender {
@@ -61,9 +66,16 @@ struct TraceMetrics<'a> {
 }
 
 /// Tells the turn's webhook how it ended, and tries again where that may help.
-pub(super) async fn deliver(server: &Arc<Server>, record: Record, webhook: Webhook, active: &Active, duration: Duration) {
+pub(super) async fn deliver(
+    server: &Arc<Server>,
+    record: Record,
+    webhook: Webhook,
+    active: &Active,
+    duration: Duration,
+) {
     let Ok(document) = Document::of(&record) else { return };
-    let messages = if webhook.include_messages { server.messages(&record).await.ok() } else { None };
+    let messages =
+        if webhook.include_messages { server.messages(&record).await.ok() } else { None };
     let payload = Payload {
         session_id: record.id,
         status: record.status,
@@ -81,10 +93,13 @@ pub(super) async fn deliver(server: &Arc<Server>, record: Record, webhook: Webho
     let id = format!("msg_{}", Uuid::now_v7().simple());
     let mut waits = WAITS.into_iter();
     loop {
-        let attempt = tokio::time::timeout(ATTEMPT, server.webhooks.send(&webhook, &id, body.clone()));
+        let attempt =
+            tokio::time::timeout(ATTEMPT, server.webhooks.send(&webhook, &id, body.clone()));
         let problem = match attempt.await {
             Ok(Ok(status)) if status.is_success() => return,
-            Ok(Ok(status)) if !(status.is_server_error() || matches!(status.as_u16(), 408 | 429)) => {
+            Ok(Ok(status))
+                if !(status.is_server_error() || matches!(status.as_u16(), 408 | 429)) =>
+            {
                 tracing::warn!(session = %record.id, %status, "the webhook was refused");
                 return server.metrics.webhook_failed();
             }
@@ -127,14 +142,21 @@ impl Sender {
     }
 
     async fn send(&self, webhook: &Webhook, id: &str, body: Bytes) -> Result<StatusCode, Problem> {
-        let url = Url::parse(&webhook.url).map_err(|error| Problem::Forbidden(error.to_string()))?;
+        let url =
+            Url::parse(&webhook.url).map_err(|error| Problem::Forbidden(error.to_string()))?;
         check(&url, self.allow_private).map_err(|text| Problem::Forbidden(text.to_owned()))?;
-        let (host, port) = (url.host().ok_or(Problem::Forbidden(String::new()))?, url.port_or_known_default().unwrap_or(80));
+        let (host, port) = (
+            url.host().ok_or(Problem::Forbidden(String::new()))?,
+            url.port_or_known_default().unwrap_or(80),
+        );
         let name = host.to_string();
         let stream = self.connect(&host, port).await?;
         let now = Timestamp::now().0 / 1000;
         let mut request = Request::post(&url[url::Position::BeforePath..url::Position::AfterQuery])
-            .header("host", url.port().map_or_else(|| name.clone(), |port| format!("{name}:{port}")))
+            .header(
+                "host",
+                url.port().map_or_else(|| name.clone(), |port| format!("{name}:{port}")),
+            )
             .header("content-type", "application/json")
             .header("user-agent", concat!("toolrunner-serve/", env!("CARGO_PKG_VERSION")))
             .header("webhook-id", id)
@@ -144,28 +166,39 @@ impl Sender {
         }
         if let Some(key) = webhook.secret.as_deref().and_then(key_of) {
             let signed = [format!("{id}.{now}.").as_bytes(), &body].concat();
-            let signature = ring::hmac::sign(&ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &key), &signed);
-            request = request.header("webhook-signature", format!("v1,{}", BASE64.encode(signature)));
+            let signature =
+                ring::hmac::sign(&ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &key), &signed);
+            request =
+                request.header("webhook-signature", format!("v1,{}", BASE64.encode(signature)));
         }
         let request = request.body(Full::new(body)).map_err(Problem::failed)?;
         if url.scheme() == "https" {
-            let tls = self.tls.get_or_try_init(async || crate::tls::connector().map_err(Problem::failed)).await?;
-            let name = ServerName::try_from(name.trim_matches(['[', ']']).to_owned()).map_err(Problem::failed)?;
+            let tls = self
+                .tls
+                .get_or_try_init(async || crate::tls::connector().map_err(Problem::failed))
+                .await?;
+            let name = ServerName::try_from(name.trim_matches(['[', ']']).to_owned())
+                .map_err(Problem::failed)?;
             exchange(tls.connect(name, stream).await.map_err(Problem::failed)?, request).await
         } else {
             exchange(stream, request).await
         }
     }
 
-    /// Connects to an address that may be asked: the one that was checked, whatever the name stands for a moment later.
+    /// Connects to an address that may be asked: the one that was checked, whatever the name stands
+    /// for a moment later.
     async fn connect(&self, host: &Host<&str>, port: u16) -> Result<TcpStream, Problem> {
         let addresses: Vec<SocketAddr> = match host {
-            Host::Domain(name) => tokio::net::lookup_host((*name, port)).await.map_err(Problem::failed)?.collect(),
+            Host::Domain(name) => {
+                tokio::net::lookup_host((*name, port)).await.map_err(Problem::failed)?.collect()
+            }
             Host::Ipv4(address) => vec![(*address, port).into()],
             Host::Ipv6(address) => vec![(*address, port).into()],
         };
         let mut last = Problem::Forbidden("the name stands for a private address".to_owned());
-        for address in addresses.into_iter().filter(|address| self.allow_private || !is_private(address.ip())) {
+        for address in
+            addresses.into_iter().filter(|address| self.allow_private || !is_private(address.ip()))
+        {
             match TcpStream::connect(address).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = Problem::failed(error),
@@ -179,7 +212,9 @@ async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<StatusC
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let (mut send, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(Problem::failed)?;
+    let (mut send, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(Problem::failed)?;
     let asked = send.send_request(request);
     tokio::pin!(connection, asked);
     tokio::select! {
@@ -197,7 +232,8 @@ pub(crate) fn key_of(secret: &str) -> Option<Vec<u8>> {
     BASE64.decode(secret.strip_prefix("whsec_")?).ok().filter(|key| !key.is_empty())
 }
 
-/// Says what is wrong with the address of a webhook, as far as that can be seen without asking for the name.
+/// Says what is wrong with the address of a webhook, as far as that can be seen without asking for
+/// the name.
 pub(crate) fn check_url(url: &str, allow_private: bool) -> Result<(), &'static str> {
     check(&Url::parse(url).map_err(|_| "Input should be a valid URL")?, allow_private)
 }
@@ -215,10 +251,15 @@ fn check(url: &Url, allow_private: bool) -> Result<(), &'static str> {
         Some(Host::Ipv4(address)) => is_private(address.into()),
         Some(Host::Ipv6(address)) => is_private(address.into()),
     };
-    if is_private && !allow_private { Err("Webhooks to private addresses are not allowed") } else { Ok(()) }
+    if is_private && !allow_private {
+        Err("Webhooks to private addresses are not allowed")
+    } else {
+        Ok(())
+    }
 }
 
-/// Whether an address leads to this machine, to its network, or to no single machine of the Internet.
+/// Whether an address leads to this machine, to its network, or to no single machine of the
+/// Internet.
 fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
@@ -240,7 +281,9 @@ fn is_private(address: IpAddr) -> bool {
             let parts = v6.segments();
             // Addresses of IPv4 in other clothes: mapped, compatible, NAT64, 6to4.
             let inner = match parts {
-                [0, 0, 0, 0, 0, 0xffff | 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
+                [0, 0, 0, 0, 0, 0xffff | 0, high, low]
+                | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+                | [0x2002, high, low, ..] => {
                     Some(IpAddr::V4((u32::from(high) << 16 | u32::from(low)).into()))
                 }
                 _ => None,
@@ -285,7 +328,9 @@ mod tests {
             assert!(check_url(url, false).is_err(), "{url}");
             assert!(check_url(url, true).is_ok(), "{url}");
         }
-        for url in ["https://example.org/hook", "http://93.184.216.34/", "https://[2606:4700::1111]/"] {
+        for url in
+            ["https://example.org/hook", "http://93.184.216.34/", "https://[2606:4700::1111]/"]
+        {
             assert!(check_url(url, false).is_ok(), "{url}");
         }
         for url in ["ftp://example.org/", "file:///etc/passwd", "nonsense", "http://"] {

@@ -9,11 +9,12 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use super::{
-    Answer, Commit, Committed, Created, Deleted, Idempotent, NewSession, Page, Part, Query, Record, Row, Status, Store, StoreError,
-    Summary, Timestamp,
+    Answer, Commit, Committed, Created, Deleted, Idempotent, NewSession, Page, Part, Query, Record,
+    Row, Status, Store, StoreError, Summary, Timestamp,
 };
 
-/// Keeps sessions in memory: they are gone when the process ends. For tests, and for agents whose sessions need not last.
+/// Keeps sessions in memory: they are gone when the process ends. For tests, and for agents whose
+/// sessions need not last.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     inner: Mutex<Inner>,
@@ -115,12 +116,19 @@ impl Inner {
         if let Some(answer) = self.known(commit.idempotent.as_ref()) {
             return Committed::Replay(answer);
         }
-        let Some(session) = self.sessions.get_mut(&commit.id) else { return Committed::Conflict(None) };
+        let Some(session) = self.sessions.get_mut(&commit.id) else {
+            return Committed::Conflict(None);
+        };
         let record = &mut session.record;
-        if record.version != commit.expect || commit.fence.is_some_and(|fence| fence != record.fence) {
+        if record.version != commit.expect
+            || commit.fence.is_some_and(|fence| fence != record.fence)
+        {
             return Committed::Conflict(Some(Box::new(record.clone())));
         }
-        debug_assert!(commit.rows.iter().zip(record.head + 1..).all(|(row, seq)| row.seq == seq), "rows follow the head");
+        debug_assert!(
+            commit.rows.iter().zip(record.head + 1..).all(|(row, seq)| row.seq == seq),
+            "rows follow the head"
+        );
         if let Some(expires) = record.expires {
             self.expiring.remove(&(expires, commit.id));
         }
@@ -140,7 +148,10 @@ impl Inner {
 
     fn rows(&self, id: Uuid, after: u64, limit: usize, max_bytes: usize, part: Part) -> Vec<Row> {
         let Some(session) = self.sessions.get(&id) else { return Vec::new() };
-        let rest = usize::try_from(after).ok().and_then(|after| session.rows.get(after..)).unwrap_or_default();
+        let rest = usize::try_from(after)
+            .ok()
+            .and_then(|after| session.rows.get(after..))
+            .unwrap_or_default();
         let (mut rows, mut bytes) = (Vec::new(), 0);
         for row in rest {
             let row = match (part, &row.patch) {
@@ -165,7 +176,10 @@ impl Inner {
             let Some(Session { record, .. }) = self.sessions.get(id) else { continue };
             let fits = record.owner == query.owner
                 && query.status.is_none_or(|status| record.status == status)
-                && query.metadata.iter().all(|(key, value)| record.metadata.get(key) == Some(value));
+                && query
+                    .metadata
+                    .iter()
+                    .all(|(key, value)| record.metadata.get(key) == Some(value));
             if !fits {
                 continue;
             }
@@ -175,7 +189,14 @@ impl Inner {
             }
             last = place;
             let Record { id, ref metadata, created, updated, status, messages, .. } = *record;
-            page.sessions.push(Summary { id, metadata: metadata.clone(), created, updated, status, messages });
+            page.sessions.push(Summary {
+                id,
+                metadata: metadata.clone(),
+                created,
+                updated,
+                status,
+                messages,
+            });
         }
         page
     }
@@ -204,7 +225,12 @@ impl Inner {
     }
 
     fn sweep(&mut self, now: Timestamp) -> Vec<Uuid> {
-        let gone: Vec<Uuid> = self.expiring.iter().take_while(|(expires, _)| *expires <= now).map(|(_, id)| *id).collect();
+        let gone: Vec<Uuid> = self
+            .expiring
+            .iter()
+            .take_while(|(expires, _)| *expires <= now)
+            .map(|(_, id)| *id)
+            .collect();
         for id in &gone {
             self.delete(*id, None);
         }
@@ -235,7 +261,14 @@ impl Store for MemoryStore {
         self.with(|inner| inner.commit(commit))
     }
 
-    fn rows(&self, id: Uuid, after: u64, limit: usize, max_bytes: usize, part: Part) -> Answer<'_, Vec<Row>> {
+    fn rows(
+        &self,
+        id: Uuid,
+        after: u64,
+        limit: usize,
+        max_bytes: usize,
+        part: Part,
+    ) -> Answer<'_, Vec<Row>> {
         self.with(|inner| inner.rows(id, after, limit, max_bytes, part))
     }
 
@@ -270,7 +303,11 @@ impl Store for MemoryStore {
     }
 
     fn versions(&self, ids: &[Uuid]) -> Answer<'_, Vec<Option<u64>>> {
-        self.with(|inner| ids.iter().map(|id| inner.sessions.get(id).map(|session| session.record.version)).collect())
+        self.with(|inner| {
+            ids.iter()
+                .map(|id| inner.sessions.get(id).map(|session| session.record.version))
+                .collect()
+        })
     }
 
     fn changed(&self) -> BoxFuture<'_, ()> {

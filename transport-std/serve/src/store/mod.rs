@@ -1,25 +1,33 @@
 //! Where sessions are kept.
 //!
-//! A [`Store`] keeps one [`Record`] a session and, beside it, the session's log: numbered [`Row`]s that are only ever appended. Each
-//! change of a session is one [`Commit`]: it names the version that it was made from, and the store applies it as a whole or refuses it
-//! as a whole. That is the only primitive on which one turn at a time, takeover and at-most-once rest, so a store needs no locks and no
-//! transactions that span requests.
+//! A [`Store`] keeps one [`Record`] a session and, beside it, the session's log: numbered [`Row`]s
+//! that are only ever appended. Each change of a session is one [`Commit`]: it names the version
+//! that it was made from, and the store applies it as a whole or refuses it as a whole. That is the
+//! only primitive on which one turn at a time, takeover and at-most-once rest, so a store needs no
+//! locks and no transactions that span requests.
 //!
 //! # Guarantees of every store
-//! 1. **Durable.** When a method that changes something returns `Ok`, the change survives the death of the process, and for stores on
-//!    disk the loss of power. The memory store survives neither; it has all other guarantees.
-//! 2. **Atomic.** After a crash at any point a commit is there as a whole (record, rows, idempotency record) or not at all. A reader
-//!    never sees rows beyond [`Record::head`], nor a record whose rows are missing.
-//! 3. **Compare and set.** Of several commits that expect the same version exactly one succeeds. Every commit adds 1 to the version.
-//! 4. **Fenced.** [`Holder::Take`] adds 1 to [`Record::fence`]. A commit that names another fence is refused, whatever its version.
-//! 5. **Read your writes.** A load after a successful commit, by any process, sees that commit or a later one.
-//! 6. **Recognizable.** [`Record::token`] is that of the last commit. A writer whose commit failed with an error does not know whether
-//!    it was applied: it loads the record and compares the token.
-//! 7. **Once by key.** A change with an [`Idempotent`] whose scope and key are known is refused with the answer that was stored with
-//!    the first one, and changes nothing. Kept for at least [`IDEMPOTENCY_TTL`], also when the session is deleted meanwhile.
+//! 1. **Durable.** When a method that changes something returns `Ok`, the change survives the death
+//!    of the process, and for stores on disk the loss of power. The memory store survives neither;
+//!    it has all other guarantees.
+//! 2. **Atomic.** After a crash at any point a commit is there as a whole (record, rows,
+//!    idempotency record) or not at all. A reader never sees rows beyond [`Record::head`], nor a
+//!    record whose rows are missing.
+//! 3. **Compare and set.** Of several commits that expect the same version exactly one succeeds.
+//!    Every commit adds 1 to the version.
+//! 4. **Fenced.** [`Holder::Take`] adds 1 to [`Record::fence`]. A commit that names another fence
+//!    is refused, whatever its version.
+//! 5. **Read your writes.** A load after a successful commit, by any process, sees that commit or a
+//!    later one.
+//! 6. **Recognizable.** [`Record::token`] is that of the last commit. A writer whose commit failed
+//!    with an error does not know whether it was applied: it loads the record and compares the
+//!    token.
+//! 7. **Once by key.** A change with an [`Idempotent`] whose scope and key are known is refused
+//!    with the answer that was stored with the first one, and changes nothing. Kept for at least
+//!    [`IDEMPOTENCY_TTL`], also when the session is deleted meanwhile.
 //!
-//! No guarantee depends on clocks: all times are the caller's. A server whose clock is wrong can take over a session too early, which
-//! the fence makes harmless.
+//! No guarantee depends on clocks: all times are the caller's. A server whose clock is wrong can
+//! take over a session too early, which the fence makes harmless.
 
 #[cfg(feature = "testing")]
 pub mod conformance;
@@ -48,13 +56,14 @@ pub use sqlite::SqliteStore;
 /// How long an [`Idempotent`] is kept at least.
 pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What a method of a [`Store`] gives: a future that is boxed, so that stores can be chosen at run time.
+/// What a method of a [`Store`] gives: a future that is boxed, so that stores can be chosen at run
+/// time.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 /// Keeps sessions. See the [module](self) for what every implementation guarantees.
 ///
-/// Ids are unique over all owners. Methods may be called from many tasks at once; none may block its thread for longer than a few
-/// microseconds (a store that does has threads of its own).
+/// Ids are unique over all owners. Methods may be called from many tasks at once; none may block
+/// its thread for longer than a few microseconds (a store that does has threads of its own).
 pub trait Store: Send + Sync + 'static {
     /// Adds a session with version 1, an empty log and fence 0.
     fn create(&self, session: NewSession) -> Answer<'_, Created>;
@@ -65,14 +74,24 @@ pub trait Store: Send + Sync + 'static {
     /// What [`NewSession::base`] was; `None` if there was nothing, or there is no such session.
     fn base(&self, id: Uuid) -> Answer<'_, Option<Bytes>>;
 
-    /// Applies one change, if the record's version, and its fence if one is named, are those that the change expects. See [`Commit`].
+    /// Applies one change, if the record's version, and its fence if one is named, are those that
+    /// the change expects. See [`Commit`].
     fn commit(&self, commit: Commit) -> Answer<'_, Committed>;
 
-    /// Rows of the session's log with `seq > after`, in order, up to [`Record::head`]. Empty if there are none, or no such session.
+    /// Rows of the session's log with `seq > after`, in order, up to [`Record::head`]. Empty if
+    /// there are none, or no such session.
     ///
-    /// At most `limit` rows, and no more once their bytes add up to `max_bytes`; but at least one, if there is one. With
-    /// [`Part::Events`] the rows have no `patch`; with [`Part::Patches`] only rows that have a patch are returned, without their event.
-    fn rows(&self, id: Uuid, after: u64, limit: usize, max_bytes: usize, part: Part) -> Answer<'_, Vec<Row>>;
+    /// At most `limit` rows, and no more once their bytes add up to `max_bytes`; but at least one,
+    /// if there is one. With [`Part::Events`] the rows have no `patch`; with [`Part::Patches`] only
+    /// rows that have a patch are returned, without their event.
+    fn rows(
+        &self,
+        id: Uuid,
+        after: u64,
+        limit: usize,
+        max_bytes: usize,
+        part: Part,
+    ) -> Answer<'_, Vec<Row>>;
 
     /// Sessions in order of creation. See [`Query`].
     fn list(&self, query: Query) -> Answer<'_, Page>;
@@ -80,29 +99,35 @@ pub trait Store: Send + Sync + 'static {
     /// How many sessions there are, of all owners.
     fn count(&self) -> Answer<'_, u64>;
 
-    /// Removes the session with its base and its log, whatever its status, if its version is `expect` or that is `None`.
+    /// Removes the session with its base and its log, whatever its status, if its version is
+    /// `expect` or that is `None`.
     fn delete(&self, id: Uuid, expect: Option<u64>) -> Answer<'_, Deleted>;
 
     /// The answer stored under this key; `None` if there is none.
     fn recall(&self, scope: &str, key: &str) -> Answer<'_, Option<Idempotent>>;
 
-    /// Says that `server` is alive, for sessions that it [holds](Record::holder), until `until`. The latest call counts.
+    /// Says that `server` is alive, for sessions that it [holds](Record::holder), until `until`.
+    /// The latest call counts.
     fn beat(&self, server: Uuid, until: Timestamp) -> Answer<'_, ()>;
 
-    /// Sessions, at most `limit`, whose status is [`Status::Running`] and which nobody works on: they have no holder, or the holder never
-    /// [beat](Self::beat) or is not alive at `now` any more. Any order.
+    /// Sessions, at most `limit`, whose status is [`Status::Running`] and which nobody works on:
+    /// they have no holder, or the holder never [beat](Self::beat) or is not alive at `now` any
+    /// more. Any order.
     fn orphans(&self, now: Timestamp, limit: usize) -> Answer<'_, Vec<Uuid>>;
 
-    /// Removes sessions whose [`Record::expires`] is at or before `now`, idempotency records whose [`Idempotent::expires`] is, and servers
-    /// that were last alive more than a day before. Returns the sessions that were removed. May stop early: it is called again.
+    /// Removes sessions whose [`Record::expires`] is at or before `now`, idempotency records whose
+    /// [`Idempotent::expires`] is, and servers that were last alive more than a day before. Returns
+    /// the sessions that were removed. May stop early: it is called again.
     fn sweep(&self, now: Timestamp) -> Answer<'_, Vec<Uuid>>;
 
-    /// The versions of these sessions, in the same order; `None` for those that do not exist. Cheap: it is asked often.
+    /// The versions of these sessions, in the same order; `None` for those that do not exist.
+    /// Cheap: it is asked often.
     fn versions(&self, ids: &[Uuid]) -> Answer<'_, Vec<Option<u64>>>;
 
-    /// Returns when another process may have changed something since the last call. May return without a reason; must return within a
-    /// second of a change. The default returns after 200 ms. A store that only one process uses never returns; one with a cheap way to
-    /// know (`LISTEN`, SQLite's `data_version`) uses it.
+    /// Returns when another process may have changed something since the last call. May return
+    /// without a reason; must return within a second of a change. The default returns after 200 ms.
+    /// A store that only one process uses never returns; one with a cheap way to know (`LISTEN`,
+    /// SQLite's `data_version`) uses it.
     fn changed(&self) -> BoxFuture<'_, ()> {
         Box::pin(tokio::time::sleep(Duration::from_millis(200)))
     }
@@ -125,12 +150,15 @@ pub struct Kind {
     pub open: fn(String) -> Answer<'static, Arc<dyn Store>>,
 }
 
-/// Opens the store that a URL names: `memory:`, `sqlite:PATH`, `postgres://…` with the feature `postgres`, or one of these kinds.
+/// Opens the store that a URL names: `memory:`, `sqlite:PATH`, `postgres://…` with the feature
+/// `postgres`, or one of these kinds.
 ///
 /// # Errors
 /// The URL names no store that is known here, or the store cannot be opened.
 pub async fn open(url: &str, kinds: &[Kind]) -> Result<Arc<dyn Store>, StoreError> {
-    let kind = url.split_once(':').and_then(|(scheme, rest)| Some((kinds.iter().find(|kind| kind.scheme == scheme)?, rest)));
+    let kind = url
+        .split_once(':')
+        .and_then(|(scheme, rest)| Some((kinds.iter().find(|kind| kind.scheme == scheme)?, rest)));
     if let Some((kind, rest)) = kind {
         return (kind.open)(rest.to_owned()).await;
     }
@@ -140,15 +168,21 @@ pub async fn open(url: &str, kinds: &[Kind]) -> Result<Arc<dyn Store>, StoreErro
         Some(("sqlite", path)) if !path.is_empty() => {
             let path = path.to_owned();
             let opened = tokio::task::spawn_blocking(move || SqliteStore::open(path)).await;
-            Ok(Arc::new(opened.map_err(|error| StoreError::new("the store cannot be opened").because(error))??))
+            Ok(Arc::new(
+                opened.map_err(|error| {
+                    StoreError::new("the store cannot be opened").because(error)
+                })??,
+            ))
         }
         #[cfg(feature = "postgres")]
         Some(("postgres" | "postgresql", _)) => Ok(Arc::new(PostgresStore::connect(url).await?)),
-        Some(("dynamodb", _)) => {
-            Err(StoreError::new("a program that keeps sessions in DynamoDB needs the package toolrunner-serve-dynamodb"))
-        }
+        Some(("dynamodb", _)) => Err(StoreError::new(
+            "a program that keeps sessions in DynamoDB needs the package toolrunner-serve-dynamodb",
+        )),
         // Not the whole URL: it may hold a password.
-        Some((scheme, _)) => Err(StoreError::new(format!("no store is known for URLs of the scheme {scheme:?}"))),
+        Some((scheme, _)) => {
+            Err(StoreError::new(format!("no store is known for URLs of the scheme {scheme:?}")))
+        }
         None => Err(StoreError::new("a store is named by a URL, such as `memory:`")),
     }
 }
@@ -299,7 +333,8 @@ pub struct Commit {
     pub id: Uuid,
     /// The version that it was made from.
     pub expect: u64,
-    /// The fence that the writer holds; `None` if it holds nothing, as for a cancel that comes from another server.
+    /// The fence that the writer holds; `None` if it holds nothing, as for a cancel that comes from
+    /// another server.
     pub fence: Option<u64>,
     /// Becomes [`Record::token`]: unique to this commit.
     pub token: Uuid,
@@ -313,7 +348,8 @@ pub struct Commit {
     pub messages: u64,
     /// Becomes [`Record::document`].
     pub document: Bytes,
-    /// Appended to the log. Their numbers follow [`Record::head`] without a gap; the last becomes the head. May be empty.
+    /// Appended to the log. Their numbers follow [`Record::head`] without a gap; the last becomes
+    /// the head. May be empty.
     pub rows: Vec<Row>,
     /// What becomes of [`Record::holder`].
     pub holder: Holder,
@@ -337,7 +373,8 @@ pub enum Holder {
 pub enum Committed {
     /// It was applied; the record's version is `expect + 1`.
     Done,
-    /// It was refused: version or fence are others. With the record as it is now; `None` if there is no such session.
+    /// It was refused: version or fence are others. With the record as it is now; `None` if there
+    /// is no such session.
     Conflict(Option<Box<Record>>),
     /// The key is known; nothing was changed. Checked before the version.
     Replay(Idempotent),
@@ -361,7 +398,8 @@ pub struct Row {
     pub seq: u64,
     /// The event, as clients see it: a JSON object.
     pub event: Bytes,
-    /// How the event changes the conversation that the model sees, for the engine alone; `None` if it does not.
+    /// How the event changes the conversation that the model sees, for the engine alone; `None` if
+    /// it does not.
     pub patch: Option<Bytes>,
 }
 
@@ -394,7 +432,8 @@ pub struct Query {
 pub struct Page {
     /// The sessions, in order of creation; those of one millisecond, by one store, too.
     pub sessions: Vec<Summary>,
-    /// The place of the last, if more follow: of letters, digits, `-`, `_` and `.` only. It stays valid when sessions come and go.
+    /// The place of the last, if more follow: of letters, digits, `-`, `_` and `.` only. It stays
+    /// valid when sessions come and go.
     pub next: Option<String>,
 }
 
@@ -418,12 +457,14 @@ pub struct Summary {
 /// A change that happens once by key, and what it was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Idempotent {
-    /// Where the key counts. At most 200 bytes. A scope is that of creations, or that of the commits of one session: a store without
-    /// transactions cannot tell which of two sessions was first.
+    /// Where the key counts. At most 200 bytes. A scope is that of creations, or that of the
+    /// commits of one session: a store without transactions cannot tell which of two sessions was
+    /// first.
     pub scope: String,
     /// The client's key. At most 255 bytes.
     pub key: String,
-    /// What tells one request from another: the same key with another fingerprint is the client's mistake. The store does not compare it.
+    /// What tells one request from another: the same key with another fingerprint is the client's
+    /// mistake. The store does not compare it.
     pub fingerprint: Bytes,
     /// The answer, for the HTTP layer alone.
     pub answer: Bytes,

@@ -1,6 +1,8 @@
-//! Processes that write and are killed: what they said was stored must be there, and nothing may be there by half.
+//! Processes that write and are killed: what they said was stored must be there, and nothing may be
+//! there by half.
 //!
-//! A test that is started again as a child calls [`write_until_killed`] with its standard output; the parent calls [`kill_writers`].
+//! A test that is started again as a child calls [`write_until_killed`] with its standard output;
+//! the parent calls [`kill_writers`].
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader, Write};
@@ -27,7 +29,8 @@ fn ids(name: &str) -> [Uuid; SESSIONS] {
     })
 }
 
-/// Rows of the commit that makes `version`, and whether it has a key. All of it follows from version and token, so that a reader knows it.
+/// Rows of the commit that makes `version`, and whether it has a key. All of it follows from
+/// version and token, so that a reader knows it.
 fn plan(version: u64, token: Uuid, head: u64) -> (Vec<Row>, bool) {
     let count = 1 + version % 4;
     let size = match version % 50 {
@@ -38,19 +41,28 @@ fn plan(version: u64, token: Uuid, head: u64) -> (Vec<Row>, bool) {
     let row = |part| {
         let mut event = format!("{version}/{part}/{count}/{token}/").into_bytes();
         event.extend(noise(version, size));
-        Row { seq: head + part, patch: (part == 1).then(|| format!("{version}").into()), event: event.into() }
+        Row {
+            seq: head + part,
+            patch: (part == 1).then(|| format!("{version}").into()),
+            event: event.into(),
+        }
     };
     ((1..=count).map(row).collect(), version.is_multiple_of(3))
 }
 
 fn key(id: Uuid, version: u64, token: Uuid) -> Idempotent {
-    Idempotent { answer: token.to_string().into(), ..idempotent(&id.to_string(), &version.to_string()) }
+    Idempotent {
+        answer: token.to_string().into(),
+        ..idempotent(&id.to_string(), &version.to_string())
+    }
 }
 
-/// Writes to the sessions of this name until the process ends, and prints a line after each commit that was answered. With a store error
-/// it loads the session and goes on, as a server does; it prints that too.
+/// Writes to the sessions of this name until the process ends, and prints a line after each commit
+/// that was answered. With a store error it loads the session and goes on, as a server does; it
+/// prints that too.
 pub async fn write_until_killed(store: Handle, name: &str) {
-    let tasks: Vec<_> = ids(name).into_iter().map(|id| tokio::spawn(write(Arc::clone(&store), id))).collect();
+    let tasks: Vec<_> =
+        ids(name).into_iter().map(|id| tokio::spawn(write(Arc::clone(&store), id))).collect();
     for task in tasks {
         task.await.expect("a writer");
     }
@@ -64,7 +76,10 @@ async fn write(store: Handle, id: Uuid) {
         let (rows, has_key) = plan(record.version + 1, token, record.head);
         let next = Commit {
             token,
-            document: noise(record.version + 1, if (record.version + 1).is_multiple_of(40) { 1 << 20 } else { 2_000 }),
+            document: noise(
+                record.version + 1,
+                if (record.version + 1).is_multiple_of(40) { 1 << 20 } else { 2_000 },
+            ),
             idempotent: has_key.then(|| key(id, record.version + 1, token)),
             rows,
             ..change(&record, 0)
@@ -114,7 +129,8 @@ async fn patient(store: &Handle, id: Uuid) -> Record {
     panic!("the store does not answer any more")
 }
 
-/// `println!` would go to the test's own capture; a line must be out in one piece before the process dies.
+/// `println!` would go to the test's own capture; a line must be out in one piece before the
+/// process dies.
 fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(format!("\n@ {line}\n").as_bytes());
@@ -130,7 +146,8 @@ struct Writer {
 
 impl Writer {
     fn start(mut command: Command) -> Self {
-        let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the writer starts");
+        let mut process =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the writer starts");
         let out = process.stdout.take().expect("its output");
         let (sender, lines) = channel();
         std::thread::spawn(move || {
@@ -163,13 +180,17 @@ pub struct Plan<'a> {
     pub writers: usize,
     /// How often.
     pub runs: usize,
-    /// Called before the writers are killed in each run, for instance to kill the database as well and start it again.
+    /// Called before the writers are killed in each run, for instance to kill the database as well
+    /// and start it again.
     pub before: &'a (dyn Fn(usize) + Sync),
 }
 
 impl core::fmt::Debug for Plan<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Plan").field("name", &self.name).field("runs", &self.runs).finish_non_exhaustive()
+        f.debug_struct("Plan")
+            .field("name", &self.name)
+            .field("runs", &self.runs)
+            .finish_non_exhaustive()
     }
 }
 
@@ -184,7 +205,8 @@ pub struct Seen {
     pub failed: usize,
 }
 
-/// Starts writers, kills them at a random moment, and checks what they left; again and again on the same sessions.
+/// Starts writers, kills them at a random moment, and checks what they left; again and again on the
+/// same sessions.
 ///
 /// # Panics
 /// If anything that was answered is lost, or anything is there by half.
@@ -198,10 +220,13 @@ pub async fn kill_writers(plan: Plan<'_>) -> Seen {
             // From the first commit on.
             match writer.lines.recv_timeout(Duration::from_secs(60)) {
                 Ok(line) => lines.push(line),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => panic!("run {run}: a writer does not write"),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    panic!("run {run}: a writer does not write")
+                }
             }
         }
-        let until = Instant::now() + Duration::from_micros(Uuid::new_v4().as_u128() as u64 % 120_000);
+        let until =
+            Instant::now() + Duration::from_micros(Uuid::new_v4().as_u128() as u64 % 120_000);
         tokio::time::sleep_until(until.into()).await;
         (plan.before)(run);
         for writer in writers {
@@ -216,7 +241,10 @@ pub async fn kill_writers(plan: Plan<'_>) -> Seen {
                 continue;
             };
             let (version, head) = (version.parse().unwrap(), head.parse().unwrap());
-            let before = stored.entry(id.parse().unwrap()).or_default().insert(version, (head, token.parse().unwrap()));
+            let before = stored
+                .entry(id.parse().unwrap())
+                .or_default()
+                .insert(version, (head, token.parse().unwrap()));
             assert_eq!(before, None, "run {run}: version {version} was given twice");
         }
         let store = (plan.open)().await;
@@ -225,11 +253,20 @@ pub async fn kill_writers(plan: Plan<'_>) -> Seen {
             let stored = stored.remove(&id).unwrap_or_default();
             let from = versions.insert(id, (record.version, record.head)).unwrap_or((1, 0));
             let last = stored.keys().last().copied().unwrap_or(from.0);
-            assert!(record.version >= last, "run {run}: version {last} was answered, {} is there", record.version);
-            // Each process has at most one commit on its way, or several that failed with the database.
+            assert!(
+                record.version >= last,
+                "run {run}: version {last} was answered, {} is there",
+                record.version
+            );
+            // Each process has at most one commit on its way, or several that failed with the
+            // database.
             if lines.iter().all(|line| line.starts_with("stored")) {
                 let most = last + plan.writers as u64;
-                assert!(record.version <= most, "run {run}: {} is there, {last} was answered", record.version);
+                assert!(
+                    record.version <= most,
+                    "run {run}: {} is there, {last} was answered",
+                    record.version
+                );
             }
             seen.unanswered += check(&store, &record, from, &stored).await;
             seen.kept += stored.len();
@@ -239,8 +276,14 @@ pub async fn kill_writers(plan: Plan<'_>) -> Seen {
     seen
 }
 
-/// Reads all that was written after version and head `from`; returns how many commits were not answered.
-async fn check(store: &Handle, record: &Record, from: (u64, u64), stored: &BTreeMap<u64, (u64, Uuid)>) -> usize {
+/// Reads all that was written after version and head `from`; returns how many commits were not
+/// answered.
+async fn check(
+    store: &Handle,
+    record: &Record,
+    from: (u64, u64),
+    stored: &BTreeMap<u64, (u64, Uuid)>,
+) -> usize {
     let id = record.id;
     let (mut version, mut head) = from;
     let mut unanswered = 0;
@@ -254,20 +297,28 @@ async fn check(store: &Handle, record: &Record, from: (u64, u64), stored: &BTree
         rows.extend(page);
         // Whole commits only; the last may go on in the next page.
         while let Some(first) = rows.first() {
-            let text = String::from_utf8_lossy(&first.event[..first.event.len().min(80)]).into_owned();
+            let text =
+                String::from_utf8_lossy(&first.event[..first.event.len().min(80)]).into_owned();
             let parts: Vec<_> = text.split('/').collect();
-            let (count, token): (usize, Uuid) = (parts[2].parse().unwrap(), parts[3].parse().unwrap());
+            let (count, token): (usize, Uuid) =
+                (parts[2].parse().unwrap(), parts[3].parse().unwrap());
             if rows.len() < count {
                 break;
             }
             version += 1;
             let (expected, has_key) = plan(version, token, head);
             for (row, expected) in rows.drain(..count).zip(&expected) {
-                assert!(row.seq == expected.seq && row.event == expected.event, "row {} of version {version} is another", row.seq);
+                assert!(
+                    row.seq == expected.seq && row.event == expected.event,
+                    "row {} of version {version} is another",
+                    row.seq
+                );
             }
             head += count as u64;
             match stored.get(&version) {
-                Some(answered) => assert_eq!(*answered, (head, token), "version {version} is another's"),
+                Some(answered) => {
+                    assert_eq!(*answered, (head, token), "version {version} is another's")
+                }
                 None => unanswered += 1,
             }
             if has_key {
@@ -276,13 +327,24 @@ async fn check(store: &Handle, record: &Record, from: (u64, u64), stored: &BTree
             }
         }
     }
-    assert_eq!((rows.len(), version, head), (0, record.version, record.head), "record and log agree");
+    assert_eq!(
+        (rows.len(), version, head),
+        (0, record.version, record.head),
+        "record and log agree"
+    );
     if version > 1 {
-        assert_eq!(record.document, noise(version, if version.is_multiple_of(40) { 1 << 20 } else { 2_000 }));
+        assert_eq!(
+            record.document,
+            noise(version, if version.is_multiple_of(40) { 1 << 20 } else { 2_000 })
+        );
     }
     // No key of a commit that is not there.
     for beyond in version + 1..version + 4 {
-        assert_eq!(store.recall(&id.to_string(), &beyond.to_string()).await.unwrap(), None, "a key without its commit");
+        assert_eq!(
+            store.recall(&id.to_string(), &beyond.to_string()).await.unwrap(),
+            None,
+            "a key without its commit"
+        );
     }
     unanswered
 }

@@ -5,21 +5,35 @@ use super::*;
 pub(super) async fn fence_out_the_former_holder(one: &Handle, two: &Handle) {
     let (first, second) = (Uuid::new_v4(), Uuid::new_v4());
     let record = session(one).await;
-    let held = commit(one, Commit { status: Status::Running, holder: Holder::Take(first), ..change(&record, 1) }).await;
+    let held = commit(
+        one,
+        Commit { status: Status::Running, holder: Holder::Take(first), ..change(&record, 1) },
+    )
+    .await;
     assert_eq!((held.holder, held.fence), (Some(first), 1));
     let taken = commit(two, Commit { holder: Holder::Take(second), ..change(&held, 0) }).await;
     assert_eq!((taken.holder, taken.fence), (Some(second), 2));
-    // The first has not noticed. Neither its old version helps it, nor the new one that it may have learned of.
+    // The first has not noticed. Neither its old version helps it, nor the new one that it may have
+    // learned of.
     for expect in [held.version, taken.version] {
         let stale = Commit { expect, fence: Some(held.fence), ..change(&taken, 1) };
-        assert_eq!(one.commit(stale).await.unwrap(), Committed::Conflict(Some(Box::new(taken.clone()))));
+        assert_eq!(
+            one.commit(stale).await.unwrap(),
+            Committed::Conflict(Some(Box::new(taken.clone())))
+        );
     }
-    // Somebody who holds nothing may change it, as a cancel does; the holder's fence stays good, its version does not.
+    // Somebody who holds nothing may change it, as a cancel does; the holder's fence stays good,
+    // its version does not.
     let cancelled = commit(one, change(&taken, 1)).await;
     assert_eq!((cancelled.holder, cancelled.fence), (Some(second), 2));
     let behind = Commit { fence: Some(2), ..change(&taken, 1) };
     assert!(matches!(two.commit(behind).await.unwrap(), Committed::Conflict(Some(_))));
-    let done = Commit { status: Status::Idle, holder: Holder::Release, fence: Some(2), ..change(&cancelled, 1) };
+    let done = Commit {
+        status: Status::Idle,
+        holder: Holder::Release,
+        fence: Some(2),
+        ..change(&cancelled, 1)
+    };
     let released = commit(two, done).await;
     assert_eq!((released.holder, released.fence), (None, 2));
     one.delete(record.id, None).await.unwrap();
@@ -32,13 +46,16 @@ pub(super) async fn end_when_a_server_dies(one: &Handle, two: &Handle) {
     let mut ids = Vec::new();
     for holder in [Holder::Take(alive), Holder::Take(dead), Holder::Take(silent), Holder::Keep] {
         let record = session(one).await;
-        ids.push(commit(one, Commit { status: Status::Running, holder, ..change(&record, 0) }).await.id);
+        ids.push(
+            commit(one, Commit { status: Status::Running, holder, ..change(&record, 0) }).await.id,
+        );
     }
     // Held, but not running: nobody needs to take it over.
     let record = session(one).await;
     let idle = commit(one, Commit { holder: Holder::Take(dead), ..change(&record, 0) }).await;
     let record = session(one).await;
-    let interrupted = commit(one, Commit { status: Status::Interrupted, ..change(&record, 0) }).await;
+    let interrupted =
+        commit(one, Commit { status: Status::Interrupted, ..change(&record, 0) }).await;
     let orphans = async |now: u64, limit| {
         let mut found = two.orphans(Timestamp(now), limit).await.unwrap();
         found.sort_by_key(|id| ids.iter().position(|known| known == id));
@@ -57,7 +74,8 @@ pub(super) async fn end_when_a_server_dies(one: &Handle, two: &Handle) {
     let record = load(one, ids[0]).await;
     let record = commit(two, Commit { holder: Holder::Take(dead), ..change(&record, 0) }).await;
     assert_eq!(orphans(15_000, 100).await, ids[2..]);
-    commit(two, Commit { status: Status::Error, holder: Holder::Release, ..change(&record, 0) }).await;
+    commit(two, Commit { status: Status::Error, holder: Holder::Release, ..change(&record, 0) })
+        .await;
     assert_eq!(orphans(40_000, 100).await, ids[1..]);
     // A server is forgotten long after it was last alive, not before.
     two.sweep(Timestamp(31_000)).await.unwrap();
@@ -78,13 +96,22 @@ pub(super) async fn changes_are_noticed(one: &Handle, two: &Handle) {
         };
         tokio::time::sleep(Duration::from_millis(30)).await;
         assert_eq!(two.commit(change(&record, 0)).await.unwrap(), Committed::Done);
-        tokio::time::timeout(Duration::from_secs(1), waiting).await.expect("told within a second").unwrap();
-        assert_eq!(one.versions(&[record.id]).await.unwrap(), [Some(record.version + 1)], "what is told of can be seen");
+        tokio::time::timeout(Duration::from_secs(1), waiting)
+            .await
+            .expect("told within a second")
+            .unwrap();
+        assert_eq!(
+            one.versions(&[record.id]).await.unwrap(),
+            [Some(record.version + 1)],
+            "what is told of can be seen"
+        );
     }
     // A change that came while nobody waited is not lost.
     let record = load(two, record.id).await;
     assert_eq!(two.commit(change(&record, 0)).await.unwrap(), Committed::Done);
     tokio::time::sleep(Duration::from_millis(100)).await;
-    tokio::time::timeout(Duration::from_secs(1), one.changed()).await.expect("told of what came before");
+    tokio::time::timeout(Duration::from_secs(1), one.changed())
+        .await
+        .expect("told of what came before");
     two.delete(record.id, None).await.unwrap();
 }

@@ -48,7 +48,8 @@ pub(super) async fn commits_change_what_they_name(one: &Handle, two: &Handle) {
 
 pub(super) async fn refused_commits_change_nothing(one: &Handle, two: &Handle) {
     let record = session(one).await;
-    let record = commit(one, Commit { holder: Holder::Take(Uuid::new_v4()), ..change(&record, 2) }).await;
+    let record =
+        commit(one, Commit { holder: Holder::Take(Uuid::new_v4()), ..change(&record, 2) }).await;
     let refused = Commit {
         status: other(record.status),
         document: Bytes::from_static(b"lost"),
@@ -65,12 +66,23 @@ pub(super) async fn refused_commits_change_nothing(one: &Handle, two: &Handle) {
     ];
     for wrong in wrong {
         let text = format!("version {}, fence {:?}", wrong.expect, wrong.fence);
-        assert_eq!(two.commit(wrong).await.unwrap(), Committed::Conflict(Some(Box::new(record.clone()))), "{text}");
+        assert_eq!(
+            two.commit(wrong).await.unwrap(),
+            Committed::Conflict(Some(Box::new(record.clone()))),
+            "{text}"
+        );
         assert_eq!(load(one, record.id).await, record, "{text}");
-        assert_eq!(one.rows(record.id, 0, 10, usize::MAX, Part::Events).await.unwrap().len(), 2, "{text}");
+        assert_eq!(
+            one.rows(record.id, 0, 10, usize::MAX, Part::Events).await.unwrap().len(),
+            2,
+            "{text}"
+        );
     }
     assert_eq!(one.recall("refused", "key").await.unwrap(), None);
-    assert_eq!(two.commit(Commit { id: Uuid::new_v4(), ..refused.clone() }).await.unwrap(), Committed::Conflict(None));
+    assert_eq!(
+        two.commit(Commit { id: Uuid::new_v4(), ..refused.clone() }).await.unwrap(),
+        Committed::Conflict(None)
+    );
     assert_eq!(one.recall("refused", "key").await.unwrap(), None);
     // The same change, from the right version with the right fence.
     let record = commit(two, Commit { fence: Some(1), ..refused.clone() }).await;
@@ -85,8 +97,12 @@ pub(super) async fn is_read_in_pages(one: &Handle, two: &Handle) {
         record = commit(one, change(&record, size)).await;
     }
     let id = record.id;
-    let events = |range: core::ops::RangeInclusive<u64>| range.map(|seq| Row { patch: None, ..row(seq) }).collect::<Vec<_>>();
-    let patches = |seqs: &[u64]| seqs.iter().map(|seq| Row { event: Bytes::new(), ..row(*seq) }).collect::<Vec<_>>();
+    let events = |range: core::ops::RangeInclusive<u64>| {
+        range.map(|seq| Row { patch: None, ..row(seq) }).collect::<Vec<_>>()
+    };
+    let patches = |seqs: &[u64]| {
+        seqs.iter().map(|seq| Row { event: Bytes::new(), ..row(*seq) }).collect::<Vec<_>>()
+    };
     for store in [one, two] {
         let read = |after, limit, max_bytes, part| store.rows(id, after, limit, max_bytes, part);
         assert_eq!(read(0, 100, usize::MAX, Part::Events).await.unwrap(), events(1..=9));
@@ -135,7 +151,10 @@ pub(super) async fn can_be_long(one: &Handle, two: &Handle, rows: usize) {
     let patches = one.rows(id, 0, rows, usize::MAX, Part::Patches).await.unwrap();
     assert_eq!(patches.len(), rows / 3);
     assert!(patches.iter().all(|patch| patch.seq.is_multiple_of(3)));
-    assert_eq!(two.rows(id, last - 1, 10, usize::MAX, Part::Events).await.unwrap(), [Row { patch: None, ..row(last) }]);
+    assert_eq!(
+        two.rows(id, last - 1, 10, usize::MAX, Part::Events).await.unwrap(),
+        [Row { patch: None, ..row(last) }]
+    );
     assert_eq!(one.delete(id, None).await.unwrap(), super::super::Deleted::Done);
 }
 
@@ -148,9 +167,14 @@ pub(super) async fn answers_once_by_key(one: &Handle, two: &Handle) {
     for key in keys {
         assert_eq!(two.recall(&scope, key).await.unwrap(), None);
         let answer = idempotent(&scope, key);
-        record = commit(one, Commit { idempotent: Some(answer.clone()), ..change(&record, 1) }).await;
+        record =
+            commit(one, Commit { idempotent: Some(answer.clone()), ..change(&record, 1) }).await;
         assert_eq!(two.recall(&scope, key).await.unwrap(), Some(answer.clone()));
-        let again = Idempotent { fingerprint: Bytes::from_static(b"other"), answer: Bytes::from_static(b"never"), ..answer.clone() };
+        let again = Idempotent {
+            fingerprint: Bytes::from_static(b"other"),
+            answer: Bytes::from_static(b"never"),
+            ..answer.clone()
+        };
         let repeated = Commit { idempotent: Some(again.clone()), ..change(&record, 1) };
         assert_eq!(two.commit(repeated.clone()).await.unwrap(), Committed::Replay(answer.clone()));
         // The key is looked at before the version, the fence and the session.
@@ -167,18 +191,34 @@ pub(super) async fn answers_once_by_key(one: &Handle, two: &Handle) {
     let new = NewSession { idempotent: Some(answer.clone()), ..new_session("creations") };
     assert_eq!(one.create(new.clone()).await.unwrap(), Created::Done);
     assert_eq!(two.create(new.clone()).await.unwrap(), Created::Replay(answer.clone()));
-    assert_eq!(one.create(NewSession { limit: Some(0), ..new.clone() }).await.unwrap(), Created::Replay(answer.clone()));
+    assert_eq!(
+        one.create(NewSession { limit: Some(0), ..new.clone() }).await.unwrap(),
+        Created::Replay(answer.clone())
+    );
     let second = NewSession { id: Uuid::now_v7(), ..new.clone() };
     assert_eq!(two.create(second.clone()).await.unwrap(), Created::Replay(answer.clone()));
     assert_eq!(one.load(second.id).await.unwrap(), None);
     // A creation that is refused does not use its key up.
-    let refused = NewSession { idempotent: Some(idempotent("creations", "refused")), ..new_session("creations") };
-    assert_eq!(one.create(NewSession { id: new.id, ..refused.clone() }).await.unwrap(), Created::Exists);
-    assert_eq!(two.create(NewSession { limit: Some(0), ..refused.clone() }).await.unwrap(), Created::Full);
+    let refused = NewSession {
+        idempotent: Some(idempotent("creations", "refused")),
+        ..new_session("creations")
+    };
+    assert_eq!(
+        one.create(NewSession { id: new.id, ..refused.clone() }).await.unwrap(),
+        Created::Exists
+    );
+    assert_eq!(
+        two.create(NewSession { limit: Some(0), ..refused.clone() }).await.unwrap(),
+        Created::Full
+    );
     assert_eq!(one.recall("creations", "refused").await.unwrap(), None);
     assert_eq!(two.create(refused.clone()).await.unwrap(), Created::Done);
     for id in [new.id, refused.id] {
         one.delete(id, None).await.unwrap();
     }
-    assert_eq!(two.create(new).await.unwrap(), Created::Replay(answer), "a key outlives the session that it made");
+    assert_eq!(
+        two.create(new).await.unwrap(),
+        Created::Replay(answer),
+        "a key outlives the session that it made"
+    );
 }

@@ -1,7 +1,8 @@
 //! What every [`Store`] must do, as one suite of checks.
 //!
-//! A store's own tests call [`suite`] with a function that opens one more handle to the same, empty store. The checks panic with what
-//! they found. [`crash`] is the other half: a process that writes, is killed at any moment, and a check of what it left.
+//! A store's own tests call [`suite`] with a function that opens one more handle to the same, empty
+//! store. The checks panic with what they found. [`crash`] is the other half: a process that
+//! writes, is killed at any moment, and a check of what it left.
 
 pub mod crash;
 mod leases;
@@ -17,7 +18,10 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
-use super::{Commit, Committed, Created, Holder, Idempotent, NewSession, Query, Record, Row, Status, Store, Summary, Timestamp};
+use super::{
+    Commit, Committed, Created, Holder, Idempotent, NewSession, Query, Record, Row, Status, Store,
+    Summary, Timestamp,
+};
 
 /// What the suite runs on.
 pub struct Subject {
@@ -37,11 +41,15 @@ pub struct Subject {
 
 impl core::fmt::Debug for Subject {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Subject").field("shared", &self.shared).field("history", &self.history).finish_non_exhaustive()
+        f.debug_struct("Subject")
+            .field("shared", &self.shared)
+            .field("history", &self.history)
+            .finish_non_exhaustive()
     }
 }
 
-/// Runs every check, one after another, and prints how long each took. The store must be empty, and nobody else may use it.
+/// Runs every check, one after another, and prints how long each took. The store must be empty, and
+/// nobody else may use it.
 ///
 /// # Panics
 /// If the store does not keep one of its promises.

@@ -16,11 +16,15 @@ pub(super) async fn one_of_many_commits_wins(one: &Handle, two: &Handle, rounds:
             async move { (next.clone(), store.commit(next).await.unwrap()) }
         })
         .await;
-        let (won, lost): (Vec<_>, Vec<_>) = results.into_iter().partition(|(_, result)| *result == Committed::Done);
+        let (won, lost): (Vec<_>, Vec<_>) =
+            results.into_iter().partition(|(_, result)| *result == Committed::Done);
         assert_eq!(won.len(), 1, "round {round}");
         let (winner, _) = &won[0];
         let now = load(if round % 2 == 0 { one } else { two }, record.id).await;
-        assert_eq!((&now.document, now.token, now.version), (&winner.document, winner.token, record.version + 1));
+        assert_eq!(
+            (&now.document, now.token, now.version),
+            (&winner.document, winner.token, record.version + 1)
+        );
         assert_eq!(now.head, record.head + winner.rows.len() as u64);
         for (_, result) in lost {
             // A later version it cannot be: nobody has tried again.
@@ -31,7 +35,8 @@ pub(super) async fn one_of_many_commits_wins(one: &Handle, two: &Handle, rounds:
     one.delete(record.id, None).await.unwrap();
 }
 
-/// Everybody tries until it succeeded `rounds` times: each success is one version and its rows, in one piece.
+/// Everybody tries until it succeeded `rounds` times: each success is one version and its rows, in
+/// one piece.
 pub(super) async fn every_commit_counts_once(one: &Handle, two: &Handle, rounds: usize) {
     const WRITERS: usize = 6;
     let record = session(one).await;
@@ -41,8 +46,11 @@ pub(super) async fn every_commit_counts_once(one: &Handle, two: &Handle, rounds:
         async move {
             for round in 0..rounds {
                 loop {
-                    let rows =
-                        (1..=3).map(|part| Row { seq: record.head + part, event: format!("{task}/{round}/{part}").into(), patch: None });
+                    let rows = (1..=3).map(|part| Row {
+                        seq: record.head + part,
+                        event: format!("{task}/{round}/{part}").into(),
+                        patch: None,
+                    });
                     let next = Commit { rows: rows.collect(), ..change(&record, 0) };
                     match store.commit(next).await.unwrap() {
                         Committed::Done => {
@@ -65,7 +73,8 @@ pub(super) async fn every_commit_counts_once(one: &Handle, two: &Handle, rounds:
     assert!(rows.iter().zip(1..).all(|(row, seq)| row.seq == seq), "without gaps");
     let mut seen = HashSet::new();
     for three in rows.chunks(3) {
-        let texts: Vec<_> = three.iter().map(|row| String::from_utf8(row.event.to_vec()).unwrap()).collect();
+        let texts: Vec<_> =
+            three.iter().map(|row| String::from_utf8(row.event.to_vec()).unwrap()).collect();
         let name = texts[0].strip_suffix("/1").expect("the first of its commit").to_owned();
         assert_eq!(texts[1..], [format!("{name}/2"), format!("{name}/3")]);
         assert!(seen.insert(name), "twice: {texts:?}");
@@ -78,16 +87,23 @@ pub(super) async fn one_key_creates_one_session(one: &Handle, two: &Handle, roun
         let (owner, key) = (format!("race-{}", Uuid::new_v4()), format!("key {round}"));
         let results = at_once(one, two, TASKS, |task, store| {
             let answer = format!("{task}").into();
-            let new = NewSession { idempotent: Some(Idempotent { answer, ..idempotent(&owner, &key) }), ..new_session(&owner) };
+            let new = NewSession {
+                idempotent: Some(Idempotent { answer, ..idempotent(&owner, &key) }),
+                ..new_session(&owner)
+            };
             async move { (new.id, task, store.create(new).await.unwrap()) }
         })
         .await;
-        let winners: Vec<_> = results.iter().filter(|(.., result)| *result == Created::Done).collect();
+        let winners: Vec<_> =
+            results.iter().filter(|(.., result)| *result == Created::Done).collect();
         assert_eq!(winners.len(), 1, "round {round}: {results:?}");
         let (id, task, _) = winners[0];
         let kept = Idempotent { answer: format!("{task}").into(), ..idempotent(&owner, &key) };
         for (.., result) in &results {
-            assert!(*result == Created::Done || *result == Created::Replay(kept.clone()), "{result:?}");
+            assert!(
+                *result == Created::Done || *result == Created::Replay(kept.clone()),
+                "{result:?}"
+            );
         }
         let there = list(two, query(&owner)).await;
         assert_eq!(there.iter().map(|session| session.id).collect::<Vec<_>>(), [*id]);
@@ -101,7 +117,10 @@ pub(super) async fn one_key_commits_once(one: &Handle, two: &Handle, rounds: usi
         let (scope, key) = (record.id.to_string(), format!("key {round}"));
         // Each tries again from the version that it is told, as a server does.
         let results = at_once(one, two, TASKS, |task, store| {
-            let (mut record, answer) = (record.clone(), Idempotent { answer: format!("{task}").into(), ..idempotent(&scope, &key) });
+            let (mut record, answer) = (
+                record.clone(),
+                Idempotent { answer: format!("{task}").into(), ..idempotent(&scope, &key) },
+            );
             async move {
                 loop {
                     let next = Commit { idempotent: Some(answer.clone()), ..change(&record, 1) };
@@ -113,11 +132,15 @@ pub(super) async fn one_key_commits_once(one: &Handle, two: &Handle, rounds: usi
             }
         })
         .await;
-        let winners: Vec<_> = results.iter().filter(|(_, result)| *result == Committed::Done).collect();
+        let winners: Vec<_> =
+            results.iter().filter(|(_, result)| *result == Committed::Done).collect();
         assert_eq!(winners.len(), 1, "round {round}");
         let (kept, _) = winners[0];
         for (_, result) in &results {
-            assert!(*result == Committed::Done || *result == Committed::Replay(kept.clone()), "{result:?}");
+            assert!(
+                *result == Committed::Done || *result == Committed::Replay(kept.clone()),
+                "{result:?}"
+            );
         }
         let now = load(two, record.id).await;
         assert_eq!((now.version, now.head), (record.version + 1, record.head + 1));
@@ -128,7 +151,15 @@ pub(super) async fn one_key_commits_once(one: &Handle, two: &Handle, rounds: usi
 
 pub(super) async fn one_server_takes_over(one: &Handle, two: &Handle, rounds: usize) {
     let record = session(one).await;
-    let mut record = commit(one, Commit { status: Status::Running, holder: Holder::Take(Uuid::new_v4()), ..change(&record, 0) }).await;
+    let mut record = commit(
+        one,
+        Commit {
+            status: Status::Running,
+            holder: Holder::Take(Uuid::new_v4()),
+            ..change(&record, 0)
+        },
+    )
+    .await;
     for round in 0..rounds {
         // The former holder goes on writing while others take the session from it.
         let results = at_once(one, two, TASKS, |task, store| {
@@ -147,8 +178,12 @@ pub(super) async fn one_server_takes_over(one: &Handle, two: &Handle, rounds: us
         assert_eq!(winners.len(), 1, "round {round}: {results:?}");
         let now = load(two, record.id).await;
         match winners[0].1 {
-            Holder::Take(server) => assert_eq!((now.holder, now.fence), (Some(server), record.fence + 1)),
-            Holder::Keep | Holder::Release => assert_eq!((now.holder, now.fence), (record.holder, record.fence)),
+            Holder::Take(server) => {
+                assert_eq!((now.holder, now.fence), (Some(server), record.fence + 1))
+            }
+            Holder::Keep | Holder::Release => {
+                assert_eq!((now.holder, now.fence), (record.holder, record.fence))
+            }
         }
         record = now;
     }
@@ -164,7 +199,11 @@ pub(super) async fn a_limit_holds(one: &Handle, two: &Handle) {
     })
     .await;
     assert_eq!(results.iter().filter(|result| **result == Created::Done).count(), 3, "{results:?}");
-    assert_eq!(results.iter().filter(|result| **result == Created::Full).count(), TASKS - 3, "{results:?}");
+    assert_eq!(
+        results.iter().filter(|result| **result == Created::Full).count(),
+        TASKS - 3,
+        "{results:?}"
+    );
     for session in list(one, query(owner)).await {
         one.delete(session.id, None).await.unwrap();
     }
@@ -177,7 +216,9 @@ pub(super) async fn a_session_is_deleted_once(one: &Handle, two: &Handle, rounds
             let record = record.clone();
             async move {
                 match task {
-                    0 => (store.commit(change(&record, 1)).await.unwrap() == Committed::Done, false),
+                    0 => {
+                        (store.commit(change(&record, 1)).await.unwrap() == Committed::Done, false)
+                    }
                     _ => (false, store.delete(record.id, Some(1)).await.unwrap() == Deleted::Done),
                 }
             }

@@ -12,7 +12,10 @@ pub(super) async fn are_counted_and_limited(one: &Handle, two: &Handle) {
     assert_eq!(one.create(new(Some(2))).await.unwrap(), Created::Full);
     // An id that is taken is the better answer; a limit of another size is as good.
     assert_eq!(one.create(first.clone()).await.unwrap(), Created::Exists);
-    assert_eq!(two.create(NewSession { owner: "another".into(), ..new(Some(1)) }).await.unwrap(), Created::Full);
+    assert_eq!(
+        two.create(NewSession { owner: "another".into(), ..new(Some(1)) }).await.unwrap(),
+        Created::Full
+    );
     assert_eq!(one.count().await.unwrap(), 2);
     assert_eq!(two.delete(first.id, None).await.unwrap(), Deleted::Done);
     assert_eq!(one.count().await.unwrap(), 1);
@@ -25,7 +28,10 @@ pub(super) async fn are_counted_and_limited(one: &Handle, two: &Handle) {
 }
 
 pub(super) async fn expire(one: &Handle, two: &Handle, crowd: usize) {
-    let new = |expires: Option<u64>| NewSession { expires: expires.map(Timestamp), ..new_session("expiring") };
+    let new = |expires: Option<u64>| NewSession {
+        expires: expires.map(Timestamp),
+        ..new_session("expiring")
+    };
     let (early, late, never) = (new(Some(5_000)), new(Some(9_000)), new(None));
     let (early, late, never) = (early.id, late.id, {
         for session in [&early, &late, &never] {
@@ -43,8 +49,10 @@ pub(super) async fn expire(one: &Handle, two: &Handle, crowd: usize) {
     let record = commit(one, Commit { expires: None, ..change(&record, 1) }).await;
     assert_eq!(record.expires, None);
     assert_eq!(two.sweep(Timestamp(1_000_000)).await.unwrap(), Vec::<Uuid>::new());
-    let record = commit(one, Commit { expires: Some(Timestamp(20_000)), ..change(&record, 1) }).await;
-    let record = commit(two, Commit { expires: Some(Timestamp(30_000)), ..change(&record, 1) }).await;
+    let record =
+        commit(one, Commit { expires: Some(Timestamp(20_000)), ..change(&record, 1) }).await;
+    let record =
+        commit(two, Commit { expires: Some(Timestamp(30_000)), ..change(&record, 1) }).await;
     assert_eq!(record.expires, Some(Timestamp(30_000)));
     assert_eq!(two.sweep(Timestamp(29_999)).await.unwrap(), Vec::<Uuid>::new());
     assert_eq!(one.sweep(Timestamp(30_000)).await.unwrap(), [late]);
@@ -83,7 +91,8 @@ pub(super) async fn expire(one: &Handle, two: &Handle, crowd: usize) {
 const AWKWARD: [&str; 8] = ["", "'", "\"", "\\u0000", "\0", "$.a[0]", "ü€😀\u{feff}", "a\nb\t%_"];
 
 pub(super) async fn are_loaded_as_created(one: &Handle, two: &Handle) {
-    let metadata: BTreeMap<String, String> = AWKWARD.iter().zip(AWKWARD.iter().rev()).map(|(k, v)| ((*k).into(), (*v).into())).collect();
+    let metadata: BTreeMap<String, String> =
+        AWKWARD.iter().zip(AWKWARD.iter().rev()).map(|(k, v)| ((*k).into(), (*v).into())).collect();
     let every_byte: Bytes = (0..=u8::MAX).collect();
     let new = NewSession {
         metadata: metadata.clone(),
@@ -160,7 +169,10 @@ pub(super) async fn are_listed_in_order(one: &Handle, two: &Handle) {
         paged.extend(found(page.sessions));
         after = page.next;
         let Some(place) = &after else { break };
-        assert!(place.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)), "{place:?} fits into a link");
+        assert!(
+            place.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)),
+            "{place:?} fits into a link"
+        );
     }
     assert_eq!((paged, sizes), (ids.clone(), vec![3, 3, 1]));
     let whole = page(None, 7).await.unwrap();
@@ -169,17 +181,26 @@ pub(super) async fn are_listed_in_order(one: &Handle, two: &Handle) {
     // Filters, also across pages.
     let red = [("colour".to_owned(), "red".to_owned())];
     let reds: Vec<_> = ids.iter().copied().step_by(2).collect();
-    assert_eq!(found(list(two, Query { metadata: red.clone().into(), ..query(owner) }).await), reds);
-    let some = two.list(Query { metadata: red.clone().into(), limit: 2, ..query(owner) }).await.unwrap();
+    assert_eq!(
+        found(list(two, Query { metadata: red.clone().into(), ..query(owner) }).await),
+        reds
+    );
+    let some =
+        two.list(Query { metadata: red.clone().into(), limit: 2, ..query(owner) }).await.unwrap();
     assert_eq!(found(some.sessions), reds[..2]);
-    let rest = two.list(Query { metadata: red.clone().into(), limit: 2, after: some.next, ..query(owner) }).await.unwrap();
+    let rest = two
+        .list(Query { metadata: red.clone().into(), limit: 2, after: some.next, ..query(owner) })
+        .await
+        .unwrap();
     assert_eq!((found(rest.sessions), rest.next), (reds[2..].to_vec(), None));
     let both = red.into_iter().chain([("'number\"".to_owned(), "2".to_owned())]).collect();
     assert_eq!(found(list(two, Query { metadata: both, ..query(owner) }).await), [ids[2]]);
     let none = [("colour".to_owned(), "re".to_owned())].into();
     assert_eq!(list(two, Query { metadata: none, ..query(owner) }).await, []);
     let record = load(one, ids[4]).await;
-    let changed = commit(one, Commit { status: Status::Interrupted, messages: 9, ..change(&record, 1) }).await;
+    let changed =
+        commit(one, Commit { status: Status::Interrupted, messages: 9, ..change(&record, 1) })
+            .await;
     let interrupted = list(two, Query { status: Some(Status::Interrupted), ..query(owner) }).await;
     let expected = Summary {
         id: ids[4],
@@ -200,9 +221,13 @@ pub(super) async fn are_listed_in_order(one: &Handle, two: &Handle) {
     }
     let new = new_session(owner);
     assert_eq!(one.create(new.clone()).await.unwrap(), Created::Done);
-    assert_eq!(found(page(first.next, 9).await.unwrap().sessions), [ids[4], ids[5], ids[6], new.id]);
+    assert_eq!(
+        found(page(first.next, 9).await.unwrap().sessions),
+        [ids[4], ids[5], ids[6], new.id]
+    );
     assert_eq!(list(one, query("nobody")).await, []);
-    for session in [list(one, query(owner)).await, list(one, query("another owner")).await].concat() {
+    for session in [list(one, query(owner)).await, list(one, query("another owner")).await].concat()
+    {
         one.delete(session.id, None).await.unwrap();
     }
 }
@@ -213,8 +238,15 @@ pub(super) async fn are_deleted_whole(one: &Handle, two: &Handle) {
     let id = new.id;
     assert_eq!(one.create(new.clone()).await.unwrap(), Created::Done);
     let record = load(one, id).await;
-    let record =
-        commit(one, Commit { status: Status::Running, idempotent: Some(idempotent("deleted", "kept")), ..change(&record, 3) }).await;
+    let record = commit(
+        one,
+        Commit {
+            status: Status::Running,
+            idempotent: Some(idempotent("deleted", "kept")),
+            ..change(&record, 3)
+        },
+    )
+    .await;
     assert_eq!(two.delete(id, Some(1)).await.unwrap(), Deleted::Conflict);
     assert_eq!(load(one, id).await, record);
     assert_eq!(two.delete(id, Some(2)).await.unwrap(), Deleted::Done);
@@ -236,7 +268,10 @@ pub(super) async fn are_deleted_whole(one: &Handle, two: &Handle) {
     assert_eq!((record.version, record.head, record.status, record.fence), (1, 0, Status::Idle, 0));
     assert_eq!(one.rows(id, 0, 10, usize::MAX, Part::Events).await.unwrap(), []);
     let record = commit(one, change(&record, 1)).await;
-    assert_eq!(two.rows(id, 0, 10, usize::MAX, Part::Events).await.unwrap(), [Row { patch: None, ..row(1) }]);
+    assert_eq!(
+        two.rows(id, 0, 10, usize::MAX, Part::Events).await.unwrap(),
+        [Row { patch: None, ..row(1) }]
+    );
     assert_eq!(two.delete(id, Some(record.version)).await.unwrap(), Deleted::Done);
 }
 
@@ -257,7 +292,8 @@ pub(super) fn noise(seed: u64, size: usize) -> Bytes {
 pub(super) async fn can_be_large(one: &Handle, two: &Handle, largest: usize) {
     const MIB: usize = 1 << 20;
     let base = noise(1, 8 * MIB);
-    let new = NewSession { document: noise(2, MIB), base: Some(base.clone()), ..new_session("large") };
+    let new =
+        NewSession { document: noise(2, MIB), base: Some(base.clone()), ..new_session("large") };
     let id = new.id;
     assert_eq!(one.create(new).await.unwrap(), Created::Done);
     assert_eq!(two.base(id).await.unwrap(), Some(base));
@@ -265,9 +301,19 @@ pub(super) async fn can_be_large(one: &Handle, two: &Handle, largest: usize) {
     assert_eq!(record.document, noise(2, MIB));
     // Grows, shrinks, vanishes; with large rows and small ones between.
     let mut rows = Vec::new();
-    for (seed, size, row_size) in [(3, 3 * MIB, MIB), (4, 10, 1), (5, MIB + 1, largest), (6, 400 * 1024, 400 * 1024), (7, 0, 100)] {
+    for (seed, size, row_size) in [
+        (3, 3 * MIB, MIB),
+        (4, 10, 1),
+        (5, MIB + 1, largest),
+        (6, 400 * 1024, 400 * 1024),
+        (7, 0, 100),
+    ] {
         let first = record.head + 1;
-        let large = Row { seq: first, event: noise(seed, row_size), patch: Some(noise(seed + 100, row_size)) };
+        let large = Row {
+            seq: first,
+            event: noise(seed, row_size),
+            patch: Some(noise(seed + 100, row_size)),
+        };
         let added = vec![large, row(first + 1), row(first + 2)];
         rows.extend(added.clone());
         let next = Commit { document: noise(seed, size), rows: added, ..change(&record, 0) };
@@ -276,10 +322,22 @@ pub(super) async fn can_be_large(one: &Handle, two: &Handle, largest: usize) {
     }
     let events = one.rows(id, 0, 100, usize::MAX, Part::Events).await.unwrap();
     let expected: Vec<_> = rows.iter().map(|row| Row { patch: None, ..row.clone() }).collect();
-    assert!(events == expected, "events of {:?} bytes", events.iter().map(|row| row.event.len()).collect::<Vec<_>>());
+    assert!(
+        events == expected,
+        "events of {:?} bytes",
+        events.iter().map(|row| row.event.len()).collect::<Vec<_>>()
+    );
     let patches = two.rows(id, 0, 100, usize::MAX, Part::Patches).await.unwrap();
-    let expected: Vec<_> = rows.into_iter().filter(|row| row.patch.is_some()).map(|row| Row { event: Bytes::new(), ..row }).collect();
-    assert!(patches == expected, "patches of {:?} bytes", patches.iter().map(|row| row.patch.as_ref().map(Bytes::len)).collect::<Vec<_>>());
+    let expected: Vec<_> = rows
+        .into_iter()
+        .filter(|row| row.patch.is_some())
+        .map(|row| Row { event: Bytes::new(), ..row })
+        .collect();
+    assert!(
+        patches == expected,
+        "patches of {:?} bytes",
+        patches.iter().map(|row| row.patch.as_ref().map(Bytes::len)).collect::<Vec<_>>()
+    );
     assert_eq!(one.delete(id, None).await.unwrap(), Deleted::Done);
     assert_eq!(two.base(id).await.unwrap(), None);
 }

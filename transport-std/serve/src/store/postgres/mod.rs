@@ -8,7 +8,9 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
+use deadpool_postgres::{
+    Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
+};
 use futures_util::future::BoxFuture;
 use tokio_postgres::Config;
 use tokio_postgres::error::SqlState;
@@ -16,7 +18,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use uuid::Uuid;
 
 use super::{
-    Answer, Commit, Committed, Created, Deleted, Idempotent, NewSession, Page, Part, Query, Record, Row, Store, StoreError, Timestamp,
+    Answer, Commit, Committed, Created, Deleted, Idempotent, NewSession, Page, Part, Query, Record,
+    Row, Store, StoreError, Timestamp,
 };
 use wake::Wake;
 
@@ -31,11 +34,14 @@ const SILENCE: Duration = Duration::from_secs(30);
 
 /// Keeps sessions in a Postgres database, version 12 or later, which any number of servers share.
 ///
-/// Tables are called `toolrunner_…` and are created when they do not exist, in the first schema of the role's search path.
+/// Tables are called `toolrunner_…` and are created when they do not exist, in the first schema of
+/// the role's search path.
 ///
-/// A change that was answered is as durable as the database's `synchronous_commit` makes it; `off` is replaced by `on`. Connections that
-/// are lost are made again; a read that meets a lost connection is tried once more. Between the servers and the database there can be a
-/// pooler if it keeps prepared statements and the state of a session (not PgBouncer's transaction mode before 1.21).
+/// A change that was answered is as durable as the database's `synchronous_commit` makes it; `off`
+/// is replaced by `on`. Connections that are lost are made again; a read that meets a lost
+/// connection is tried once more. Between the servers and the database there can be a pooler if it
+/// keeps prepared statements and the state of a session (not PgBouncer's transaction mode before
+/// 1.21).
 #[derive(Debug)]
 pub struct PostgresStore {
     pool: Pool,
@@ -43,14 +49,17 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// Connects to `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, and creates the tables if they do not exist.
+    /// Connects to `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, and creates the tables if they do
+    /// not exist.
     ///
-    /// Special characters in the password are percent-encoded. Parameters are those of [`tokio_postgres::Config`]. With
-    /// `sslmode=require` the connection is encrypted, with `prefer`, the default, if the server can. The certificate is checked then, with
-    /// the system's root certificates or those of the file that the environment variable `SSL_CERT_FILE` names.
+    /// Special characters in the password are percent-encoded. Parameters are those of
+    /// [`tokio_postgres::Config`]. With `sslmode=require` the connection is encrypted, with
+    /// `prefer`, the default, if the server can. The certificate is checked then, with the system's
+    /// root certificates or those of the file that the environment variable `SSL_CERT_FILE` names.
     ///
     /// # Errors
-    /// If the URL cannot be parsed, the database does not let us in, or its tables are of another version. No error contains the password.
+    /// If the URL cannot be parsed, the database does not let us in, or its tables are of another
+    /// version. No error contains the password.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         // What the parser says can contain parts of a password with unencoded characters.
         let mut config: Config = url.parse().map_err(|_| {
@@ -86,12 +95,15 @@ impl PostgresStore {
         self.pool.get().await.map_err(unavailable)
     }
 
-    async fn commit_once(&self, commit: &Commit) -> Result<Result<Committed, tokio_postgres::Error>, StoreError> {
+    async fn commit_once(
+        &self,
+        commit: &Commit,
+    ) -> Result<Result<Committed, tokio_postgres::Error>, StoreError> {
         Ok(query::commit(&self.client().await?, commit).await)
     }
 
-    /// Tries once more if the connection is lost. The first try may have been applied all the same: then the second is refused, and the
-    /// record has this commit's token.
+    /// Tries once more if the connection is lost. The first try may have been applied all the same:
+    /// then the second is refused, and the record has this commit's token.
     async fn commit_surely(&self, commit: Commit) -> Result<Committed, StoreError> {
         let result = match self.commit_once(&commit).await? {
             Err(error) if is_lost(&error) => self.commit_once(&commit).await?.map_err(failed)?,
@@ -127,7 +139,8 @@ macro_rules! repeatable {
 impl Store for PostgresStore {
     fn create(&self, session: NewSession) -> Answer<'_, Created> {
         Box::pin(async move {
-            let created = query::create(&mut self.client().await?, &session).await.map_err(failed)?;
+            let created =
+                query::create(&mut self.client().await?, &session).await.map_err(failed)?;
             self.wake.own.notify_one();
             Ok(created)
         })
@@ -150,7 +163,14 @@ impl Store for PostgresStore {
         })
     }
 
-    fn rows(&self, id: Uuid, after: u64, limit: usize, max_bytes: usize, part: Part) -> Answer<'_, Vec<Row>> {
+    fn rows(
+        &self,
+        id: Uuid,
+        after: u64,
+        limit: usize,
+        max_bytes: usize,
+        part: Part,
+    ) -> Answer<'_, Vec<Row>> {
         repeatable!(self, |client| query::rows(&client, id, after, limit, max_bytes, part))
     }
 
@@ -164,7 +184,8 @@ impl Store for PostgresStore {
 
     fn delete(&self, id: Uuid, expect: Option<u64>) -> Answer<'_, Deleted> {
         Box::pin(async move {
-            let deleted = query::delete(&mut self.client().await?, id, expect).await.map_err(failed)?;
+            let deleted =
+                query::delete(&mut self.client().await?, id, expect).await.map_err(failed)?;
             self.wake.own.notify_one();
             Ok(deleted)
         })
@@ -228,10 +249,12 @@ impl Store for PostgresStore {
 /// Roots are loaded once, when the store connects.
 fn tls() -> Result<MakeRustlsConnect, StoreError> {
     let mut roots = rustls::RootCertStore::empty();
-    // Without any, only servers without encryption can be reached, and that is said when one is not.
+    // Without any, only servers without encryption can be reached, and that is said when one is
+    // not.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config =
+        rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let config = config.map_err(|error| StoreError::new("TLS for Postgres").because(error))?;
     Ok(MakeRustlsConnect::new(config.with_root_certificates(roots).with_no_client_auth()))
 }
@@ -261,7 +284,9 @@ fn is_lost(error: &tokio_postgres::Error) -> bool {
     let source = core::error::Error::source(error);
     error.is_closed()
         || source.is_some_and(|source| source.is::<std::io::Error>())
-        || error.code().is_some_and(|code| [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN].contains(code))
+        || error
+            .code()
+            .is_some_and(|code| [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN].contains(code))
 }
 
 fn failed(error: tokio_postgres::Error) -> StoreError {
@@ -270,7 +295,9 @@ fn failed(error: tokio_postgres::Error) -> StoreError {
 
 fn unavailable(error: PoolError) -> StoreError {
     let reason = match &error {
-        PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => reason(error),
+        PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
+            reason(error)
+        }
         PoolError::Timeout(_) => format!("no connection within {} seconds", PATIENCE.as_secs()),
         PoolError::Closed => "the store is closed".into(),
         PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => error.to_string(),

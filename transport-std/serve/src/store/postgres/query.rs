@@ -1,6 +1,7 @@
 //! The statements: each function is what one method of the store does on a connection.
 //!
-//! Everything that must hold together is one statement, or a transaction whose first statement takes the session's row.
+//! Everything that must hold together is one statement, or a transaction whose first statement
+//! takes the session's row.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +13,14 @@ use tokio_postgres::{Error, Row as SqlRow};
 use uuid::Uuid;
 
 use crate::store::{
-    Commit, Committed, Created, Deleted, Holder, IDEMPOTENCY_TTL, Idempotent, NewSession, Page, Part, Query, Record, Row, Status, Summary,
-    Timestamp,
+    Commit, Committed, Created, Deleted, Holder, IDEMPOTENCY_TTL, Idempotent, NewSession, Page,
+    Part, Query, Record, Row, Status, Summary, Timestamp,
 };
 
 type Result<T> = core::result::Result<T, Error>;
 
-/// Postgres' integers are signed. Nothing that is counted gets that far; a time that does means "never".
+/// Postgres' integers are signed. Nothing that is counted gets that far; a time that does means
+/// "never".
 fn integer(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
@@ -42,7 +44,9 @@ fn bytes(row: &SqlRow, column: usize) -> Result<Bytes> {
 /// A column that only this crate writes, in one of the forms that it writes.
 struct Text<T>(T);
 
-impl<'a, T: core::str::FromStr<Err: Into<Box<dyn core::error::Error + Sync + Send>>>> tokio_postgres::types::FromSql<'a> for Text<T> {
+impl<'a, T: core::str::FromStr<Err: Into<Box<dyn core::error::Error + Sync + Send>>>>
+    tokio_postgres::types::FromSql<'a> for Text<T>
+{
     fn from_sql(
         kind: &tokio_postgres::types::Type,
         raw: &'a [u8],
@@ -90,15 +94,27 @@ pub(super) fn label(key: &str, value: &str) -> Vec<u8> {
     label
 }
 
-async fn execute(client: &Object, statement: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<u64> {
+async fn execute(
+    client: &Object,
+    statement: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<u64> {
     client.execute(&client.prepare_cached(statement).await?, parameters).await
 }
 
-async fn first(client: &Object, statement: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Option<SqlRow>> {
+async fn first(
+    client: &Object,
+    statement: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<Option<SqlRow>> {
     client.query_opt(&client.prepare_cached(statement).await?, parameters).await
 }
 
-async fn all(client: &Object, statement: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<SqlRow>> {
+async fn all(
+    client: &Object,
+    statement: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<SqlRow>> {
     client.query(&client.prepare_cached(statement).await?, parameters).await
 }
 
@@ -125,7 +141,9 @@ impl<'a> Parts<'a> {
 
 /// Two changes with the same key, of which the other was a moment faster: this one was undone.
 fn is_known_key(error: &Error) -> bool {
-    error.as_db_error().is_some_and(|error| *error.code() == SqlState::UNIQUE_VIOLATION && error.table() == Some("toolrunner_answers"))
+    error.as_db_error().is_some_and(|error| {
+        *error.code() == SqlState::UNIQUE_VIOLATION && error.table() == Some("toolrunner_answers")
+    })
 }
 
 const CREATE: &str = "
@@ -171,7 +189,9 @@ pub(super) async fn create(client: &mut Object, new: &NewSession) -> Result<Crea
     let made = if limit.is_some() {
         // One after another: each counts what the one before it created.
         let transaction = client.transaction().await?;
-        transaction.execute("SELECT pg_advisory_xact_lock(hashtext('toolrunner_sessions'))", &[]).await?;
+        transaction
+            .execute("SELECT pg_advisory_xact_lock(hashtext('toolrunner_sessions'))", &[])
+            .await?;
         let made = transaction.query_opt(&statement, &parameters).await;
         match made {
             Ok(made) => transaction.commit().await.map(|()| made),
@@ -189,7 +209,9 @@ pub(super) async fn create(client: &mut Object, new: &NewSession) -> Result<Crea
     if let Some(answer) = known(client, new.idempotent.as_ref()).await? {
         return Ok(Created::Replay(answer));
     }
-    let exists = first(client, "SELECT 1 FROM toolrunner_sessions WHERE id = $1", &[&new.id]).await?.is_some();
+    let exists = first(client, "SELECT 1 FROM toolrunner_sessions WHERE id = $1", &[&new.id])
+        .await?
+        .is_some();
     Ok(if exists { Created::Exists } else { Created::Full })
 }
 
@@ -216,7 +238,8 @@ pub(super) async fn load(client: &Object, id: Uuid) -> Result<Option<Record>> {
 }
 
 pub(super) async fn base(client: &Object, id: Uuid) -> Result<Option<Bytes>> {
-    let statement = "SELECT base FROM toolrunner_sessions JOIN toolrunner_bases USING (n) WHERE id = $1";
+    let statement =
+        "SELECT base FROM toolrunner_sessions JOIN toolrunner_bases USING (n) WHERE id = $1";
     first(client, statement, &[&id]).await?.map(|row| bytes(&row, 0)).transpose()
 }
 
@@ -284,7 +307,14 @@ pub(super) async fn commit(client: &Object, commit: &Commit) -> Result<Committed
     Ok(Committed::Conflict(load(client, commit.id).await?.map(Box::new)))
 }
 
-pub(super) async fn rows(client: &Object, id: Uuid, after: u64, limit: usize, max_bytes: usize, part: Part) -> Result<Vec<Row>> {
+pub(super) async fn rows(
+    client: &Object,
+    id: Uuid,
+    after: u64,
+    limit: usize,
+    max_bytes: usize,
+    part: Part,
+) -> Result<Vec<Row>> {
     // `before` counts the bytes of the rows before, so the first is always there.
     let statement = match part {
         Part::Events => {
@@ -300,7 +330,9 @@ pub(super) async fn rows(client: &Object, id: Uuid, after: u64, limit: usize, ma
              ) AS found WHERE before < $4 ORDER BY seq"
         }
     };
-    let found = all(client, statement, &[&id, &integer(after), &size(limit), &size(max_bytes.max(1))]).await?;
+    let found =
+        all(client, statement, &[&id, &integer(after), &size(limit), &size(max_bytes.max(1))])
+            .await?;
     let row = |row: &SqlRow| {
         let patch = row.try_get::<_, Option<Vec<u8>>>(1)?.map(Bytes::from);
         Ok(Row { seq: unsigned(row, 0)?, patch, event: bytes(row, 2)? })
@@ -316,7 +348,12 @@ pub(super) async fn list(client: &Object, query: &Query) -> Result<Page> {
          WHERE owner = $1 AND n > $2 AND ($3::text IS NULL OR status = $3) AND labels @> $4 ORDER BY n LIMIT $5";
     // One more than the page holds says whether more follow.
     let some = size(limit).saturating_add(1);
-    let mut found = all(client, statement, &[&query.owner, &after, &query.status.map(Status::name), &labels, &some]).await?;
+    let mut found = all(
+        client,
+        statement,
+        &[&query.owner, &after, &query.status.map(Status::name), &labels, &some],
+    )
+    .await?;
     let has_more = found.len() > limit;
     found.truncate(limit);
     let summary = |row: &SqlRow| {
@@ -330,7 +367,10 @@ pub(super) async fn list(client: &Object, query: &Query) -> Result<Page> {
         })
     };
     let last = found.last().filter(|_| has_more).map(|row| row.try_get::<_, i64>(0)).transpose()?;
-    Ok(Page { sessions: found.iter().map(summary).collect::<Result<_>>()?, next: last.map(|n| n.to_string()) })
+    Ok(Page {
+        sessions: found.iter().map(summary).collect::<Result<_>>()?,
+        next: last.map(|n| n.to_string()),
+    })
 }
 
 pub(super) async fn count(client: &Object) -> Result<u64> {
@@ -338,7 +378,8 @@ pub(super) async fn count(client: &Object) -> Result<u64> {
     row.map_or(Ok(0), |row| unsigned(&row, 0))
 }
 
-/// What belongs to sessions that are gone. A statement of its own: it sees what was committed while the first waited for their rows.
+/// What belongs to sessions that are gone. A statement of its own: it sees what was committed while
+/// the first waited for their rows.
 const CLEAR: &str = "
 WITH bases AS (DELETE FROM toolrunner_bases WHERE n = ANY($1))
 DELETE FROM toolrunner_log WHERE n = ANY($1)";
@@ -350,7 +391,9 @@ pub(super) async fn delete(client: &mut Object, id: Uuid, expect: Option<u64>) -
         .await?;
     let Some(row) = transaction.query_opt(&delete, &[&id, &expect.map(integer)]).await? else {
         transaction.rollback().await?;
-        let exists = first(client, "SELECT 1 FROM toolrunner_sessions WHERE id = $1", &[&id]).await?.is_some();
+        let exists = first(client, "SELECT 1 FROM toolrunner_sessions WHERE id = $1", &[&id])
+            .await?
+            .is_some();
         return Ok(if exists { Deleted::Conflict } else { Deleted::Missing });
     };
     let clear = transaction.prepare_cached(CLEAR).await?;
@@ -367,7 +410,8 @@ async fn known(client: &Object, idempotent: Option<&Idempotent>) -> Result<Optio
 }
 
 pub(super) async fn recall(client: &Object, scope: &str, key: &str) -> Result<Option<Idempotent>> {
-    let statement = "SELECT fingerprint, answer, expires FROM toolrunner_answers WHERE scope = $1 AND key = $2";
+    let statement =
+        "SELECT fingerprint, answer, expires FROM toolrunner_answers WHERE scope = $1 AND key = $2";
     let Some(row) = first(client, statement, &[&scope, &key]).await? else { return Ok(None) };
     Ok(Some(Idempotent {
         scope: scope.to_owned(),
@@ -379,7 +423,8 @@ pub(super) async fn recall(client: &Object, scope: &str, key: &str) -> Result<Op
 }
 
 pub(super) async fn beat(client: &Object, server: Uuid, until: Timestamp) -> Result<()> {
-    let statement = "INSERT INTO toolrunner_servers VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET until = $2";
+    let statement =
+        "INSERT INTO toolrunner_servers VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET until = $2";
     execute(client, statement, &[&server, &integer(until.0)]).await.map(|_| ())
 }
 
@@ -410,9 +455,11 @@ pub(super) async fn sweep(client: &mut Object, now: Timestamp) -> Result<Vec<Uui
         let clear = transaction.prepare_cached(CLEAR).await?;
         transaction.execute(&clear, &[&places]).await?;
     }
-    let answers = transaction.prepare_cached("DELETE FROM toolrunner_answers WHERE expires <= $1").await?;
+    let answers =
+        transaction.prepare_cached("DELETE FROM toolrunner_answers WHERE expires <= $1").await?;
     transaction.execute(&answers, &[&now]).await?;
-    let servers = transaction.prepare_cached("DELETE FROM toolrunner_servers WHERE until <= $1").await?;
+    let servers =
+        transaction.prepare_cached("DELETE FROM toolrunner_servers WHERE until <= $1").await?;
     let a_day = i64::try_from(IDEMPOTENCY_TTL.as_millis()).unwrap_or(i64::MAX);
     transaction.execute(&servers, &[&now.saturating_sub(a_day)]).await?;
     transaction.commit().await?;
@@ -420,8 +467,13 @@ pub(super) async fn sweep(client: &mut Object, now: Timestamp) -> Result<Vec<Uui
 }
 
 pub(super) async fn versions(client: &Object, ids: &[Uuid]) -> Result<Vec<Option<u64>>> {
-    let found = all(client, "SELECT id, version FROM toolrunner_sessions WHERE id = ANY($1)", &[&ids]).await?;
-    let versions = found.iter().map(|row| Ok((row.try_get(0)?, unsigned(row, 1)?))).collect::<Result<BTreeMap<Uuid, u64>>>()?;
+    let found =
+        all(client, "SELECT id, version FROM toolrunner_sessions WHERE id = ANY($1)", &[&ids])
+            .await?;
+    let versions = found
+        .iter()
+        .map(|row| Ok((row.try_get(0)?, unsigned(row, 1)?)))
+        .collect::<Result<BTreeMap<Uuid, u64>>>()?;
     Ok(ids.iter().map(|id| versions.get(id).copied()).collect())
 }
 

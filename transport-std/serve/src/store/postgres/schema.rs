@@ -9,10 +9,12 @@ use crate::store::StoreError;
 /// The version of the tables. A database with a greater one is refused.
 const SCHEMA: i32 = 1;
 
-/// Held while tables are created, so that servers that start at the same time do not both try: `TRun`.
+/// Held while tables are created, so that servers that start at the same time do not both try:
+/// `TRun`.
 const LOCK: i64 = 0x5452_756e;
 
-/// `n` is the place in the order of creation. `labels` are the metadata once more, for searching: see [`super::query::label`].
+/// `n` is the place in the order of creation. `labels` are the metadata once more, for searching:
+/// see [`super::query::label`].
 const TABLES: &str = "
 CREATE TABLE toolrunner_schema (version integer NOT NULL);
 CREATE TABLE toolrunner_sessions (
@@ -59,8 +61,9 @@ pub(super) async fn prepare(client: &mut Object) -> Result<(), StoreError> {
     if version == SCHEMA {
         return Ok(());
     }
-    let text =
-        format!("the Postgres database was prepared by another version of this program (schema {version}, this version knows {SCHEMA})");
+    let text = format!(
+        "the Postgres database was prepared by another version of this program (schema {version}, this version knows {SCHEMA})"
+    );
     Err(StoreError::new(text))
 }
 
@@ -70,7 +73,11 @@ async fn version(client: &impl GenericClient) -> Result<Option<i32>, Error> {
     if client.query_opt(tables, &[]).await?.is_none() {
         return Ok(None);
     }
-    client.query_one("SELECT version FROM toolrunner_schema", &[]).await.map(|row| row.get(0)).map(Some)
+    client
+        .query_one("SELECT version FROM toolrunner_schema", &[])
+        .await
+        .map(|row| row.get(0))
+        .map(Some)
 }
 
 async fn create(client: &mut Object) -> Result<i32, Error> {

@@ -1,7 +1,8 @@
-//! How servers tell each other that something has changed: `NOTIFY` after a commit, `LISTEN` on a connection of its own.
+//! How servers tell each other that something has changed: `NOTIFY` after a commit, `LISTEN` on a
+//! connection of its own.
 //!
-//! A notification is not part of the commit: Postgres lets transactions that notify commit only one after another. One that is lost with
-//! its process costs the others at most [`POLL`].
+//! A notification is not part of the commit: Postgres lets transactions that notify commit only one
+//! after another. One that is lost with its process costs the others at most [`POLL`].
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -91,7 +92,11 @@ async fn listen(config: Config, tls: MakeRustlsConnect, others: Arc<Notify>, nam
                     message = messages.next() => message,
                 };
                 match message {
-                    Some(Ok(AsyncMessage::Notification(notification))) if notification.payload() != name => others.notify_one(),
+                    Some(Ok(AsyncMessage::Notification(notification)))
+                        if notification.payload() != name =>
+                    {
+                        others.notify_one()
+                    }
                     Some(Ok(_)) => {}
                     Some(Err(_)) | None => break,
                 }

@@ -17,7 +17,8 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::{
-    Answer, Commit, Committed, Created, Deleted, Idempotent, NewSession, Page, Part, Query, Record, Row, Store, StoreError, Timestamp,
+    Answer, Commit, Committed, Created, Deleted, Idempotent, NewSession, Page, Part, Query, Record,
+    Row, Store, StoreError, Timestamp,
 };
 use writer::{Writer, failed};
 
@@ -29,11 +30,12 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// Keeps sessions in one file, by SQLite. Several processes on one machine may share the file.
 ///
-/// The file is a database in write-ahead mode with `synchronous=FULL`: a change that was answered survives the loss of power, as far as
-/// the disk tells the truth. Changes that wait at the same time share one wait for the disk. The file must be on a local file system.
+/// The file is a database in write-ahead mode with `synchronous=FULL`: a change that was answered
+/// survives the loss of power, as far as the disk tells the truth. Changes that wait at the same
+/// time share one wait for the disk. The file must be on a local file system.
 ///
-/// Beside the file SQLite keeps two more, `…-wal` and `…-shm`. A copy of the file alone lacks what the first one holds: use
-/// `sqlite3 FILE '.backup COPY'` to copy a database that is in use.
+/// Beside the file SQLite keeps two more, `…-wal` and `…-shm`. A copy of the file alone lacks what
+/// the first one holds: use `sqlite3 FILE '.backup COPY'` to copy a database that is in use.
 #[derive(Debug)]
 pub struct SqliteStore {
     writer: Writer,
@@ -52,20 +54,34 @@ struct Readers {
 }
 
 impl SqliteStore {
-    /// Opens the database in the file `path`; creates it, readable and writable for its owner only, if there is no such file.
+    /// Opens the database in the file `path`; creates it, readable and writable for its owner only,
+    /// if there is no such file.
     ///
-    /// Blocks until the file is open: milliseconds, or longer while another process recovers the database.
+    /// Blocks until the file is open: milliseconds, or longer while another process recovers the
+    /// database.
     ///
     /// # Errors
-    /// If the file cannot be opened or created, is damaged, is no SQLite database or one of another program, was written by a newer
-    /// version of this crate, or is on a file system that does not allow a write-ahead log.
+    /// If the file cannot be opened or created, is damaged, is no SQLite database or one of another
+    /// program, was written by a newer version of this crate, or is on a file system that does not
+    /// allow a write-ahead log.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref();
         let connection = schema::writer(path)?;
-        let seen = connection.pragma_query_value(None, "data_version", |row| row.get(0)).map_err(failed)?;
+        let seen = connection
+            .pragma_query_value(None, "data_version", |row| row.get(0))
+            .map_err(failed)?;
         let (writer, thread) = Writer::start(connection)?;
-        let readers = Readers { path: path.to_owned(), idle: Mutex::default(), permits: Semaphore::new(READERS) };
-        Ok(Self { writer, thread: Mutex::new(Some(thread)), readers: Arc::new(readers), seen: AtomicI64::new(seen) })
+        let readers = Readers {
+            path: path.to_owned(),
+            idle: Mutex::default(),
+            permits: Semaphore::new(READERS),
+        };
+        Ok(Self {
+            writer,
+            thread: Mutex::new(Some(thread)),
+            readers: Arc::new(readers),
+            seen: AtomicI64::new(seen),
+        })
     }
 
     fn write<T, F>(&self, change: F) -> Answer<'_, T>
@@ -82,7 +98,12 @@ impl SqliteStore {
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         Box::pin(async move {
-            let _permit = self.readers.permits.acquire().await.map_err(|_| StoreError::new("the SQLite database is closed"))?;
+            let _permit = self
+                .readers
+                .permits
+                .acquire()
+                .await
+                .map_err(|_| StoreError::new("the SQLite database is closed"))?;
             let readers = Arc::clone(&self.readers);
             let task = tokio::task::spawn_blocking(move || {
                 let connection = readers.take()?;
@@ -90,7 +111,11 @@ impl SqliteStore {
                 readers.put(connection);
                 Ok(result)
             });
-            task.await.map_err(|error| StoreError::new("a read of the SQLite database did not end").because(error))?.map_err(failed)
+            task.await
+                .map_err(|error| {
+                    StoreError::new("a read of the SQLite database did not end").because(error)
+                })?
+                .map_err(failed)
         })
     }
 }
@@ -126,7 +151,14 @@ impl Store for SqliteStore {
         self.write(move |connection| query::commit(connection, &commit))
     }
 
-    fn rows(&self, id: Uuid, after: u64, limit: usize, max_bytes: usize, part: Part) -> Answer<'_, Vec<Row>> {
+    fn rows(
+        &self,
+        id: Uuid,
+        after: u64,
+        limit: usize,
+        max_bytes: usize,
+        part: Part,
+    ) -> Answer<'_, Vec<Row>> {
         self.read(move |connection| query::rows(connection, id, after, limit, max_bytes, part))
     }
 
@@ -178,7 +210,8 @@ impl Store for SqliteStore {
         Box::pin(async move {
             loop {
                 tokio::time::sleep(POLL).await;
-                // The writer's connection, because that one does not count this process' own changes.
+                // The writer's connection, because that one does not count this process' own
+                // changes.
                 match self.writer.data_version().await {
                     Ok(version) if self.seen.swap(version, Ordering::Relaxed) == version => {}
                     // What is wrong with the database is learned by who uses it.

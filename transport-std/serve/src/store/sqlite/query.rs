@@ -8,11 +8,12 @@ use rusqlite::{Connection, OptionalExtension, Result, Row as SqlRow, params, par
 use uuid::Uuid;
 
 use crate::store::{
-    Commit, Committed, Created, Deleted, Holder, IDEMPOTENCY_TTL, Idempotent, NewSession, Page, Part, Query, Record, Row, Status, Summary,
-    Timestamp,
+    Commit, Committed, Created, Deleted, Holder, IDEMPOTENCY_TTL, Idempotent, NewSession, Page,
+    Part, Query, Record, Row, Status, Summary, Timestamp,
 };
 
-/// SQLite's integers are signed. Nothing that is counted gets that far; a time that does means "never".
+/// SQLite's integers are signed. Nothing that is counted gets that far; a time that does means
+/// "never".
 fn integer(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
@@ -34,13 +35,19 @@ fn bytes(row: &SqlRow<'_>, column: usize) -> Result<Bytes> {
 }
 
 /// A value that this version cannot have written.
-fn unreadable(column: usize, kind: rusqlite::types::Type, error: impl Into<Box<dyn core::error::Error + Send + Sync>>) -> rusqlite::Error {
+fn unreadable(
+    column: usize,
+    kind: rusqlite::types::Type,
+    error: impl Into<Box<dyn core::error::Error + Send + Sync>>,
+) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, kind, error.into())
 }
 
 fn status(row: &SqlRow<'_>, column: usize) -> Result<Status> {
     let name = row.get_ref(column)?.as_str()?;
-    Status::from_name(name).ok_or_else(|| unreadable(column, rusqlite::types::Type::Text, format!("no status is called {name:?}")))
+    Status::from_name(name).ok_or_else(|| {
+        unreadable(column, rusqlite::types::Type::Text, format!("no status is called {name:?}"))
+    })
 }
 
 fn metadata(row: &SqlRow<'_>, column: usize) -> Result<BTreeMap<String, String>> {
@@ -48,7 +55,8 @@ fn metadata(row: &SqlRow<'_>, column: usize) -> Result<BTreeMap<String, String>>
     if text == "{}" {
         return Ok(BTreeMap::new());
     }
-    serde_json::from_str(text).map_err(|error| unreadable(column, rusqlite::types::Type::Text, error))
+    serde_json::from_str(text)
+        .map_err(|error| unreadable(column, rusqlite::types::Type::Text, error))
 }
 
 pub(super) fn create(connection: &Connection, new: &NewSession) -> Result<Created> {
@@ -63,7 +71,8 @@ pub(super) fn create(connection: &Connection, new: &NewSession) -> Result<Create
     {
         return Ok(Created::Full);
     }
-    let metadata = serde_json::to_string(&new.metadata).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    let metadata = serde_json::to_string(&new.metadata)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
     let mut insert = connection.prepare_cached(
         "INSERT INTO sessions (id, owner, metadata, created, updated, expires, version, head, status, messages, holder, fence, token, document)
          VALUES (?1, ?2, ?3, ?4, ?4, ?5, 1, 0, ?6, ?7, NULL, 0, ?8, ?9)",
@@ -83,17 +92,24 @@ pub(super) fn create(connection: &Connection, new: &NewSession) -> Result<Create
     ])?;
     let n = connection.last_insert_rowid();
     for (key, value) in &new.metadata {
-        connection.prepare_cached("INSERT INTO labels (n, key, value) VALUES (?1, ?2, ?3)")?.execute(params![n, key, value])?;
+        connection
+            .prepare_cached("INSERT INTO labels (n, key, value) VALUES (?1, ?2, ?3)")?
+            .execute(params![n, key, value])?;
     }
     if let Some(base) = &new.base {
-        connection.prepare_cached("INSERT INTO bases (n, base) VALUES (?1, ?2)")?.execute(params![n, &base[..]])?;
+        connection
+            .prepare_cached("INSERT INTO bases (n, base) VALUES (?1, ?2)")?
+            .execute(params![n, &base[..]])?;
     }
     remember(connection, new.idempotent.as_ref())?;
     Ok(Created::Done)
 }
 
 fn place(connection: &Connection, id: Uuid) -> Result<Option<i64>> {
-    connection.prepare_cached("SELECT n FROM sessions WHERE id = ?1")?.query_row([id.as_bytes()], |row| row.get(0)).optional()
+    connection
+        .prepare_cached("SELECT n FROM sessions WHERE id = ?1")?
+        .query_row([id.as_bytes()], |row| row.get(0))
+        .optional()
 }
 
 pub(super) fn load(connection: &Connection, id: Uuid) -> Result<Option<Record>> {
@@ -123,7 +139,8 @@ pub(super) fn load(connection: &Connection, id: Uuid) -> Result<Option<Record>> 
 }
 
 pub(super) fn base(connection: &Connection, id: Uuid) -> Result<Option<Bytes>> {
-    let mut select = connection.prepare_cached("SELECT base FROM sessions JOIN bases USING (n) WHERE id = ?1")?;
+    let mut select = connection
+        .prepare_cached("SELECT base FROM sessions JOIN bases USING (n) WHERE id = ?1")?;
     select.query_row([id.as_bytes()], |row| bytes(row, 0)).optional()
 }
 
@@ -163,7 +180,8 @@ pub(super) fn commit(connection: &Connection, commit: &Commit) -> Result<Committ
     let Some((n, head)) = applied.optional()? else {
         return Ok(Committed::Conflict(load(connection, commit.id)?.map(Box::new)));
     };
-    let mut insert = connection.prepare_cached("INSERT INTO log (n, seq, patch, event) VALUES (?1, ?2, ?3, ?4)")?;
+    let mut insert = connection
+        .prepare_cached("INSERT INTO log (n, seq, patch, event) VALUES (?1, ?2, ?3, ?4)")?;
     let mut seq = head - integer(commit.rows.len() as u64);
     for row in &commit.rows {
         seq += 1;
@@ -174,7 +192,14 @@ pub(super) fn commit(connection: &Connection, commit: &Commit) -> Result<Committ
     Ok(Committed::Done)
 }
 
-pub(super) fn rows(connection: &Connection, id: Uuid, after: u64, limit: usize, max_bytes: usize, part: Part) -> Result<Vec<Row>> {
+pub(super) fn rows(
+    connection: &Connection,
+    id: Uuid,
+    after: u64,
+    limit: usize,
+    max_bytes: usize,
+    part: Part,
+) -> Result<Vec<Row>> {
     let mut select = connection.prepare_cached(match part {
         Part::Events => "SELECT seq, NULL, event FROM log WHERE n = (SELECT n FROM sessions WHERE id = ?1) AND seq > ?2 ORDER BY seq",
         Part::Patches => {
@@ -235,7 +260,8 @@ pub(super) fn count(connection: &Connection) -> Result<u64> {
 }
 
 pub(super) fn delete(connection: &Connection, id: Uuid, expect: Option<u64>) -> Result<Deleted> {
-    let mut delete = connection.prepare_cached("DELETE FROM sessions WHERE id = ?1 AND (?2 IS NULL OR version = ?2)")?;
+    let mut delete = connection
+        .prepare_cached("DELETE FROM sessions WHERE id = ?1 AND (?2 IS NULL OR version = ?2)")?;
     if delete.execute(params![id.as_bytes(), expect.map(integer)])? > 0 {
         return Ok(Deleted::Done);
     }
@@ -246,8 +272,14 @@ fn known(connection: &Connection, idempotent: Option<&Idempotent>) -> Result<Opt
     idempotent.map_or(Ok(None), |one| recall(connection, &one.scope, &one.key))
 }
 
-pub(super) fn recall(connection: &Connection, scope: &str, key: &str) -> Result<Option<Idempotent>> {
-    let mut select = connection.prepare_cached("SELECT fingerprint, answer, expires FROM answers WHERE scope = ?1 AND key = ?2")?;
+pub(super) fn recall(
+    connection: &Connection,
+    scope: &str,
+    key: &str,
+) -> Result<Option<Idempotent>> {
+    let mut select = connection.prepare_cached(
+        "SELECT fingerprint, answer, expires FROM answers WHERE scope = ?1 AND key = ?2",
+    )?;
     let answer = |row: &SqlRow<'_>| {
         Ok(Idempotent {
             scope: scope.to_owned(),
@@ -261,14 +293,20 @@ pub(super) fn recall(connection: &Connection, scope: &str, key: &str) -> Result<
 }
 
 fn remember(connection: &Connection, idempotent: Option<&Idempotent>) -> Result<()> {
-    let Some(Idempotent { scope, key, fingerprint, answer, expires }) = idempotent else { return Ok(()) };
+    let Some(Idempotent { scope, key, fingerprint, answer, expires }) = idempotent else {
+        return Ok(());
+    };
     let mut insert =
         connection.prepare_cached("INSERT INTO answers (scope, key, fingerprint, answer, expires) VALUES (?1, ?2, ?3, ?4, ?5)")?;
-    insert.execute(params![scope, key, &fingerprint[..], &answer[..], integer(expires.0)]).map(|_| ())
+    insert
+        .execute(params![scope, key, &fingerprint[..], &answer[..], integer(expires.0)])
+        .map(|_| ())
 }
 
 pub(super) fn beat(connection: &Connection, server: Uuid, until: Timestamp) -> Result<()> {
-    let mut insert = connection.prepare_cached("INSERT INTO servers (id, until) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET until = ?2")?;
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO servers (id, until) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET until = ?2",
+    )?;
     insert.execute(params![server.as_bytes(), integer(until.0)]).map(|_| ())
 }
 
@@ -285,8 +323,12 @@ pub(super) fn sweep(connection: &Connection, now: Timestamp) -> Result<Vec<Uuid>
     let mut delete = connection.prepare_cached(
         "DELETE FROM sessions WHERE n IN (SELECT n FROM sessions WHERE expires <= ?1 ORDER BY expires LIMIT ?2) RETURNING id",
     )?;
-    let gone = delete.query_map(params![integer(now.0), SWEEP as i64], |row| uuid(row, 0))?.collect::<Result<Vec<_>>>()?;
-    connection.prepare_cached("DELETE FROM answers WHERE expires <= ?1")?.execute([integer(now.0)])?;
+    let gone = delete
+        .query_map(params![integer(now.0), SWEEP as i64], |row| uuid(row, 0))?
+        .collect::<Result<Vec<_>>>()?;
+    connection
+        .prepare_cached("DELETE FROM answers WHERE expires <= ?1")?
+        .execute([integer(now.0)])?;
     let long_ago = integer(now.0).saturating_sub(integer(IDEMPOTENCY_TTL.as_millis() as u64));
     connection.prepare_cached("DELETE FROM servers WHERE until <= ?1")?.execute([long_ago])?;
     Ok(gone)
@@ -297,5 +339,7 @@ pub(super) const SWEEP: usize = 100;
 
 pub(super) fn versions(connection: &Connection, ids: &[Uuid]) -> Result<Vec<Option<u64>>> {
     let mut select = connection.prepare_cached("SELECT version FROM sessions WHERE id = ?1")?;
-    ids.iter().map(|id| select.query_row([id.as_bytes()], |row| unsigned(row, 0)).optional()).collect()
+    ids.iter()
+        .map(|id| select.query_row([id.as_bytes()], |row| unsigned(row, 0)).optional())
+        .collect()
 }

@@ -15,7 +15,8 @@ const APPLICATION: i32 = 0x5452_756e;
 /// The version of the tables. A file with a greater one is refused.
 const SCHEMA: i32 = 1;
 
-/// `n` is the place in the order of creation and is never used again. `patch` stands before `event` so that it is read without the event.
+/// `n` is the place in the order of creation and is never used again. `patch` stands before `event`
+/// so that it is read without the event.
 const TABLES: &str = "
 CREATE TABLE sessions (
     n INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -61,7 +62,8 @@ CREATE TRIGGER session_removed AFTER DELETE ON sessions BEGIN
 END;
 ";
 
-/// Another process holds the write lock for milliseconds at a time. SQLite's own handler sleeps for up to 100 ms between its tries.
+/// Another process holds the write lock for milliseconds at a time. SQLite's own handler sleeps for
+/// up to 100 ms between its tries.
 const BUSY_STEP: Duration = Duration::from_millis(2);
 const BUSY_TRIES: i32 = 5_000;
 
@@ -82,7 +84,8 @@ pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
 /// Opens the file for writing; creates it, for its owner only, if it does not exist.
 pub(super) fn writer(path: &Path) -> Result<Connection, StoreError> {
     let failed = |error: Box<dyn core::error::Error + Send + Sync>| {
-        StoreError::new(format!("the SQLite database {} cannot be opened", path.display())).because(error)
+        StoreError::new(format!("the SQLite database {} cannot be opened", path.display()))
+            .because(error)
     };
     let refused = |text: String| failed(text.into());
     create_file(path).map_err(|error| failed(error.into()))?;
@@ -93,11 +96,15 @@ pub(super) fn writer(path: &Path) -> Result<Connection, StoreError> {
         return Err(refused("it belongs to another program".into()));
     }
     if schema > SCHEMA {
-        return Err(refused(format!("a newer version of this program wrote it (its schema is {schema}, this version knows {SCHEMA})")));
+        return Err(refused(format!(
+            "a newer version of this program wrote it (its schema is {schema}, this version knows {SCHEMA})"
+        )));
     }
     let mode = use_wal(&connection).map_err(|error| failed(error.into()))?;
     if mode != "wal" {
-        return Err(refused(format!("its file system does not allow a write-ahead log (journal mode {mode})")));
+        return Err(refused(format!(
+            "its file system does not allow a write-ahead log (journal mode {mode})"
+        )));
     }
     create_tables(connection).map_err(|error| failed(error.into()))
 }
@@ -118,7 +125,11 @@ fn create_file(path: &Path) -> io::Result<()> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     match options.open(path) {
         Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !fs::metadata(path)?.is_dir() => Ok(()),
+        Err(error)
+            if error.kind() == io::ErrorKind::AlreadyExists && !fs::metadata(path)?.is_dir() =>
+        {
+            Ok(())
+        }
         Err(error) => Err(error),
     }
 }
@@ -126,15 +137,19 @@ fn create_file(path: &Path) -> io::Result<()> {
 /// Application, schema and the number of tables.
 fn marks(connection: &Connection) -> rusqlite::Result<(i32, i32, i64)> {
     let number = |name| connection.pragma_query_value(None, name, |row| row.get(0));
-    let tables = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let tables =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     Ok((number("application_id")?, number("user_version")?, tables))
 }
 
-/// The busy handler is not asked while the mode changes, which two processes that open a new file try at the same time.
+/// The busy handler is not asked while the mode changes, which two processes that open a new file
+/// try at the same time.
 fn use_wal(connection: &Connection) -> rusqlite::Result<String> {
     for _ in 0..BUSY_TRIES {
         match connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)) {
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => std::thread::sleep(BUSY_STEP),
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                std::thread::sleep(BUSY_STEP)
+            }
             result => return result,
         }
     }
@@ -142,7 +157,8 @@ fn use_wal(connection: &Connection) -> rusqlite::Result<String> {
 }
 
 fn create_tables(mut connection: Connection) -> rusqlite::Result<Connection> {
-    // Each commit waits until it is on the disk. The two others matter on macOS only, where fsync alone does not reach the disk.
+    // Each commit waits until it is on the disk. The two others matter on macOS only, where fsync
+    // alone does not reach the disk.
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "fullfsync", "on")?;
     connection.pragma_update(None, "checkpoint_fullfsync", "on")?;

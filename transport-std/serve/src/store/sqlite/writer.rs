@@ -1,7 +1,8 @@
 //! The one thread that writes: it gathers changes that wait and commits them together.
 //!
-//! A commit costs one wait for the disk, whatever it holds. While the thread waits for the disk, more changes arrive; they share the next
-//! commit. So throughput grows with the number of clients, and a single client waits for one commit only.
+//! A commit costs one wait for the disk, whatever it holds. While the thread waits for the disk,
+//! more changes arrive; they share the next commit. So throughput grows with the number of clients,
+//! and a single client waits for one commit only.
 
 use core::time::Duration;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -13,7 +14,8 @@ use tokio::sync::oneshot;
 
 use crate::store::StoreError;
 
-/// A transaction takes no more changes after this time, so that the first does not wait for the last.
+/// A transaction takes no more changes after this time, so that the first does not wait for the
+/// last.
 const GATHERING: Duration = Duration::from_millis(5);
 
 /// Sends changes to the thread. The thread ends when this is dropped.
@@ -32,8 +34,11 @@ impl Writer {
     /// Starts the thread.
     pub(super) fn start(connection: Connection) -> Result<(Self, JoinHandle<()>), StoreError> {
         let (messages, inbox) = channel();
-        let thread = thread::Builder::new().name("sqlite-writer".into()).spawn(move || write(&connection, &inbox));
-        let thread = thread.map_err(|error| StoreError::new("no thread for the SQLite database").because(error))?;
+        let thread = thread::Builder::new()
+            .name("sqlite-writer".into())
+            .spawn(move || write(&connection, &inbox));
+        let thread = thread
+            .map_err(|error| StoreError::new("no thread for the SQLite database").because(error))?;
         Ok((Self { messages }, thread))
     }
 
@@ -118,7 +123,9 @@ fn write(connection: &Connection, inbox: &Receiver<Message>) {
         match message {
             Message::Close => return,
             Message::DataVersion(reply) => {
-                let version = connection.prepare_cached("PRAGMA data_version").and_then(|mut get| get.query_row([], |row| row.get(0)));
+                let version = connection
+                    .prepare_cached("PRAGMA data_version")
+                    .and_then(|mut get| get.query_row([], |row| row.get(0)));
                 let _ = reply.send(version);
             }
             Message::Change(first) => waiting = transact(connection, first, inbox),
@@ -127,13 +134,19 @@ fn write(connection: &Connection, inbox: &Receiver<Message>) {
     }
 }
 
-/// One transaction with the change and those that wait behind it. Returns the first message that is none.
-fn transact(connection: &Connection, first: Box<dyn Change>, inbox: &Receiver<Message>) -> Option<Message> {
+/// One transaction with the change and those that wait behind it. Returns the first message that is
+/// none.
+fn transact(
+    connection: &Connection,
+    first: Box<dyn Change>,
+    inbox: &Receiver<Message>,
+) -> Option<Message> {
     if let Err(error) = execute(connection, "BEGIN IMMEDIATE") {
         first.end(Err(&error.to_string()));
         return None;
     }
-    let (start, mut changes, mut next, mut failure) = (Instant::now(), Vec::new(), Some(first), None);
+    let (start, mut changes, mut next, mut failure) =
+        (Instant::now(), Vec::new(), Some(first), None);
     let mut other = None;
     while let Some(mut change) = next.take() {
         failure = run(connection, &mut *change).err();
@@ -147,7 +160,9 @@ fn transact(connection: &Connection, first: Box<dyn Change>, inbox: &Receiver<Me
             Err(_) => {}
         }
     }
-    let committed = failure.map_or_else(|| execute(connection, "COMMIT"), Err).map_err(|error| error.to_string());
+    let committed = failure
+        .map_or_else(|| execute(connection, "COMMIT"), Err)
+        .map_err(|error| error.to_string());
     if committed.is_err() {
         // Fails if SQLite has rolled back by itself.
         let _ = execute(connection, "ROLLBACK");
