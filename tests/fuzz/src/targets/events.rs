@@ -52,12 +52,10 @@ fn message(reply: &Reply, style: &Style, stream: bool) -> Result<(Vec<u8>, Strin
         Ok(())
     };
     if let Err(error) = read() {
-        assert!(
-            matches!(error, Error::Protocol(_))
-                && body.windows(10).any(|part| part == b"pause_turn"),
-            "{error}: {}",
-            String::from_utf8_lossy(&body)
-        );
+        let said = String::from_utf8_lossy(&body);
+        // After a compaction too the model wants to go on.
+        let pauses = ["pause_turn", "compaction"].iter().any(|stop| said.contains(stop));
+        assert!(matches!(error, Error::Protocol(_)) && pauses, "{error}: {said}");
         return Err(error);
     }
     let known = format!("{:?} {:?} {:?}", run.stop_reason(), run.turn_usage(), run.container());
