@@ -125,7 +125,8 @@ fn any_verb(rng: &mut Rng, run: &mut Run<'_>, tools: &Counting) {
         7 | 8 => drop(run.answer(i, br#""answered by hand""#, rng.chance(300))),
         9 => drop(run.answer_notice(i, Notice::NotRun)),
         10 => {
-            drop(run.replace_result(i, br#"[{"type":"text","text":"replaced"}]"#, rng.chance(300)))
+            let content = br#"[{"type":"text","text":"replaced"}]"#;
+            let _ = run.replace_result(i, content, rng.chance(300));
         }
         11 => drop(run.add_to_result(i, r#""cache_control":{"type":"ephemeral"}"#)),
         12 => drop(run.close_open_calls()),
@@ -355,7 +356,7 @@ fn random_run(seed: u64, mut run: Run<'_>, steps: usize) -> usize {
             // The scripted model repeats an answer that was not read to its end, and an error for
             // which there is no room is not.
             Err(_) if round % 9 == 8 => {
-                drop(run.replace_history(r#"{"role":"user","content":"x"}"#))
+                let _ = run.replace_history(r#"{"role":"user","content":"x"}"#);
             }
             Err(_) => {}
         }

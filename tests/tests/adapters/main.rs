@@ -174,7 +174,7 @@ fn replies() -> Vec<Row> {
         one(
             "a body without chunks",
             answer(&CHUNKED.replace("2;x=y\r\nhe\r\n3\r\nllo\r\n", "")),
-            { Seen::Reply(ReplyHead::new(200), String::new()) },
+            Seen::Reply(ReplyHead::new(200), String::new()),
         ),
         fails("a head too large", &vast),
         fails("two lengths", &two_lengths),
