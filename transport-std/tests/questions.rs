@@ -1,6 +1,6 @@
 //! Tools that ask a question: the run waits for the answer, and the tool is called again with it.
 
-use std::cell::Cell;
+use core::cell::Cell;
 
 use toolrunner_core::testing::{Reply, Script, ScriptedModel};
 use toolrunner_std::testing::Scripted;
