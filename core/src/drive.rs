@@ -22,7 +22,7 @@ use crate::run::{Happened, Outcome, Run, Step};
 use crate::time::{Clock, Instant};
 use crate::tool::{Toolbox, check_tools};
 use crate::transport::{Head, Reply, Transport, TransportError};
-use crate::wire::{Config, Pieces, base_of};
+use crate::wire::{Config, Front, Pieces, base_of};
 
 use calls::run_call;
 
@@ -87,6 +87,7 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock> Driver<'d, T, B, C> {
     #[inline]
     pub fn new(config: Config<'d>, transport: T, tools: &'d B, clock: C) -> Result<Self, Misuse> {
         config.check()?;
+        config.check_beside_tools(tools.count())?;
         check_tools(tools)?;
         let configure =
             config.configures_runs().then_some(configure as fn(&mut Run<'_>, &Config<'_>));
@@ -308,10 +309,11 @@ pub async fn open<'t, T: Transport, B: Toolbox + ?Sized>(
     transport: &'t mut T,
 ) -> Result<ReplyUnderWay<T::Body<'t>>, DriveError<T::Error>> {
     let max_tokens = Decimal::new(u64::from(config.max_tokens));
-    let container = run.container_for(config.params);
-    let params = run.params_of_compaction();
+    // A copy, because the run is written to while the front is lent.
+    let container = run.container_copy();
+    let front = Front::new(config, &max_tokens).with(container.as_deref(), run.compaction_rules());
     let mut pieces = Pieces::empty();
-    pieces.fill(config, tools, &max_tokens, container.as_deref(), params).map_err(Error::from)?;
+    pieces.fill(front, tools).map_err(Error::from)?;
     run.note_front(pieces.as_slices())?;
     let fields = config.fields();
     let head = Head {

@@ -49,7 +49,7 @@ fn capacities_are_those_of_the_code() {
         (
             "Header fields, on a chip",
             "12, of which 6 are ours",
-            "core/src/wire/request.rs",
+            "core/src/wire/config.rs",
             "MAX_HEADERS: usize = 12;",
         ),
         (

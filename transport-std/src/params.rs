@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 use toolrunner_core::json;
+use toolrunner_core::wire::OWN_MEMBERS;
 
 use crate::error::Error;
 
@@ -12,9 +13,6 @@ use crate::error::Error;
 pub struct Params {
     list: Vec<(String, String)>,
 }
-
-/// What the loop itself writes.
-const RESERVED: [&str; 3] = ["messages", "stream", "tools"];
 
 impl Params {
     /// The value of a parameter, as JSON text.
@@ -30,7 +28,7 @@ impl Params {
     /// `stream`.
     pub fn set_json(&mut self, name: &str, value: impl Into<String>) -> Result<&mut Self, Error> {
         let value = value.into();
-        if RESERVED.contains(&name) {
+        if OWN_MEMBERS.contains(&name) {
             return Err(Error::Invalid(format!(
                 "the parameter {name:?} is the run's own: say it with the method of that name"
             )));

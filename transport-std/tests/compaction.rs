@@ -190,6 +190,45 @@ async fn by_the_server() {
     }
 }
 
+/// Whatever the caller's parameters, a request for a compaction has each member once, and a
+/// container as any other request.
+#[tokio::test]
+async fn a_compaction_has_no_member_twice() {
+    // The value of a parameter, and that of the member in the request for a compaction.
+    const CASES: [(&str, &str, Option<&str>); 8] = [
+        ("compaction", r#"{"type":"mine"}"#, Some(r#"{"type":"summarize"}"#)),
+        ("output_config", "null", Some("null")),
+        ("fallbacks", "[7]", Some("[7]")),
+        ("tool_choice", r#"{"type":"tool","name":"calculate_sum"}"#, None),
+        ("container", r#""mine""#, Some(r#""mine""#)),
+        ("container", "null", Some(r#""c1""#)),
+        ("container", "{}", Some(r#"{"id":"c1"}"#)),
+        ("container", r#"{"skills":[],"id":null}"#, Some(r#"{"skills":[],"id":"c1"}"#)),
+    ];
+    for (name, json, expected) in CASES {
+        let script = Script::new()
+            .reply(call("t1", 100).container("c1"))
+            .reply(server_summary())
+            .reply(Reply::text("3"));
+        let scripted = Scripted::new(ScriptedModel::new(script).lenient());
+        let builder = scripted.client().run("m").tools(calculate_sum).param_json(name, json);
+        let mut run = builder.user("What is 1 + 2?");
+        let _turn = run.next_turn().await.unwrap().unwrap();
+        run.compact_on_server(None);
+        assert_eq!(run.until_done().await.unwrap().text(), "3");
+        let model = scripted.model();
+        let asked = model.requests()[1].json();
+        let names: Vec<String> = asked.members().map(|(name, _)| name.to_string()).collect();
+        let mut once = names.clone();
+        once.sort();
+        once.dedup();
+        assert_eq!(once.len(), names.len(), "a member twice: {names:?}");
+        assert_eq!(asked.member(name).map(|value| value.as_json()), expected, "{name}: {json}");
+        let container = asked.member("container").map(|value| value.as_json());
+        assert!(container.is_some(), "no container beside {name}: {json}");
+    }
+}
+
 /// After the last turn it is done at once, and the last message is still handed out.
 #[tokio::test]
 async fn by_the_server_after_the_last_turn() {

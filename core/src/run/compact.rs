@@ -18,7 +18,7 @@ use crate::history::{Ending, is_blank, is_left_out, is_type, kept};
 use crate::json::{Value, escape};
 use crate::message::{StopReason, Usage};
 use crate::transcript::Span;
-use crate::wire::{PushParams, push_for_compaction};
+use crate::wire::ServerCompaction;
 
 /// When and how a conversation is summarised. Off unless it is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,12 +123,12 @@ impl Run<'_> {
         self.server_compaction = true;
         // Only so does the code for it come along.
         self.summaries = Some(&Summaries::CODE);
-        self.compaction_params = Some(push_for_compaction);
+        self.compaction_rules = Some(ServerCompaction::RULES);
     }
 
-    /// What makes the parameters of the next request, if not all go as they are.
-    pub(crate) fn params_of_compaction(&self) -> Option<PushParams> {
-        self.compaction_params.filter(|_| self.is_compacting_on_server())
+    /// The rules for the members of the next request, if not all go as they are.
+    pub(crate) fn compaction_rules(&self) -> Option<ServerCompaction> {
+        self.compaction_rules.filter(|_| self.is_compacting_on_server())
     }
 
     /// Whether what is sent asks the server for a `compaction` block.

@@ -98,7 +98,7 @@ use crate::time::Instant;
 use crate::transcript::{Span, Transcript};
 use crate::transport::ReplyHead;
 use crate::turn::{Container, Reply};
-use crate::wire::{Config, PushParams};
+use crate::wire::{Config, Front, ServerCompaction};
 
 pub use crate::turn::Happened;
 pub use broken::OnBreak;
@@ -170,8 +170,8 @@ pub struct Run<'b> {
     compaction_tried: bool,
     /// Whether the server is to compact before the next turn.
     server_compaction: bool,
-    /// What makes the parameters of such a request, once one was asked for.
-    compaction_params: Option<PushParams>,
+    /// The rules for the members of such a request, once one was asked for.
+    compaction_rules: Option<ServerCompaction>,
     compactions: u32,
     /// Why the last summary was rejected, if it was.
     rejected: Option<compact::Rejected>,
@@ -218,7 +218,7 @@ impl<'b> Run<'b> {
             compacting: None,
             compaction_tried: false,
             server_compaction: false,
-            compaction_params: None,
+            compaction_rules: None,
             compactions: 0,
             rejected: None,
         }
@@ -307,10 +307,16 @@ impl<'b> Run<'b> {
         (!self.container.is_empty()).then_some(self.container.as_str())
     }
 
-    /// The same, as a copy, unless `params` (members of the body) pins one.
-    pub(crate) fn container_for(&self, params: &str) -> Option<Container> {
-        (!crate::wire::pins_container(params) && !self.container.is_empty())
-            .then(|| self.container.clone())
+    /// A copy of the [`container`](Self::container).
+    pub(crate) fn container_copy(&self) -> Option<Container> {
+        (!self.container.is_empty()).then(|| self.container.clone())
+    }
+
+    /// Adds to the front of the next request what the run knows: the
+    /// [container](Self::container), and whether the request asks the server to compact, which
+    /// leaves members out.
+    pub fn complete<'a>(&'a self, front: Front<'a>) -> Front<'a> {
+        front.with(self.container(), self.compaction_rules())
     }
 
     /// Whether the reply under way is whole; what is left of its body does not matter.

@@ -95,6 +95,12 @@ impl<'a> Definition<'a> {
         }
     }
 
+    /// The definition as JSON, if it has an entry of its own in a request's `tools`. The members of
+    /// a toolset have none.
+    pub const fn listed_json(&self) -> Option<&'a str> {
+        if self.toolset.is_none() { Some(self.json) } else { None }
+    }
+
     /// The same, of a good name and of a JSON that was made of them and this schema.
     #[doc(hidden)]
     pub const fn made(name: &'a str, json: &'a str, schema: &Schema) -> Self {

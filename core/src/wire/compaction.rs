@@ -3,115 +3,148 @@
 //!
 //! The parameters stay the text that they are; what is left out is passed over between two slices.
 
-use super::Config;
-use super::request::Pieces;
+use super::request::write_container;
 use crate::json::{Kind, Object, Text, Value};
 
-/// Those that may go with a compaction, and the compaction itself.
-pub(crate) fn push_for_compaction<'a>(config: &Config<'a>, pieces: &mut Pieces<'a>) {
-    push_kept(
-        pieces,
-        config.params.as_bytes(),
-        Object::inside(config.params.as_bytes()),
-        Level::Params,
-        true,
-    );
-    pieces.push(b",\"compaction\":");
-    pieces.push(config.compaction.as_bytes());
+/// Takes the slices of a body, in order.
+type Push<'p, 'a> = dyn FnMut(&'a [u8]) + 'p;
+
+type WriteMembers =
+    for<'a> fn(&'a str, Option<&'a str>, bool, &mut (dyn FnMut(&'a [u8]) + '_)) -> bool;
+
+/// What writes the caller's members in a request for a compaction. A pointer, so that only a program
+/// that asks for one is linked with this file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ServerCompaction {
+    write: WriteMembers,
+}
+
+impl ServerCompaction {
+    /// The rules of this module.
+    pub(crate) const RULES: Self = Self {
+        write: |members, container, comma, push| {
+            let members = members.as_bytes();
+            let level = Level::Params { container };
+            write_kept(push, members, Object::inside(members), level, comma)
+        },
+    };
+
+    /// Writes those of `members` that may go with a compaction, and returns whether there are any;
+    /// `comma`: with one before the first too.
+    pub(super) fn write<'a>(
+        self,
+        members: &'a str,
+        container: Option<&'a str>,
+        comma: bool,
+        push: &mut Push<'_, 'a>,
+    ) -> bool {
+        (self.write)(members, container, comma, push)
+    }
 }
 
 /// Whose members are looked at.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Level {
-    Params,
+#[derive(Clone, Copy)]
+enum Level<'a> {
+    Params {
+        /// The container that a reply named.
+        container: Option<&'a str>,
+    },
     Fallback,
     OutputConfig,
 }
 
 /// What becomes of a member.
-enum Fate {
+enum Fate<'a> {
     Stays,
     Goes,
     /// It stays without something in it: of this level.
-    Thinned(Level),
+    Thinned(Level<'a>),
+    /// It stays, and gets this container.
+    Container(&'a str),
 }
 
-fn fate(level: Level, name: Text<'_>, value: Value<'_>) -> Fate {
+fn fate<'a>(level: Level<'a>, name: Text<'_>, value: Value<'_>) -> Fate<'a> {
     let is = |names: &[&str]| names.iter().any(|known| name == **known);
     match level {
         Level::OutputConfig if is(&["format"]) => Fate::Goes,
-        Level::Params
+        Level::Params { .. }
             if is(&["context_management", "stop_sequences", "output_format", "compaction"]) =>
         {
             Fate::Goes
         }
-        Level::Params if is(&["tool_choice"]) => {
+        Level::Params { .. } if is(&["tool_choice"]) => {
             let kind = value.member("type").and_then(Value::as_text).unwrap_or_default();
             if kind == *"any" || kind == *"tool" { Fate::Goes } else { Fate::Stays }
         }
-        Level::Params if is(&["fallbacks"]) && value.kind() == Kind::Array => {
+        Level::Params { .. } if is(&["fallbacks"]) && value.kind() == Kind::Array => {
             Fate::Thinned(Level::Fallback)
         }
-        Level::Params | Level::Fallback
+        Level::Params { .. } | Level::Fallback
             if is(&["output_config"]) && value.kind() == Kind::Object =>
         {
             Fate::Thinned(Level::OutputConfig)
         }
+        Level::Params { container: Some(id) } if is(&["container"]) => Fate::Container(id),
         _ => Fate::Stays,
     }
 }
 
 /// The members of `raw` that stay, with commas between; `comma`: one before the first too. What
-/// stays side by side is one slice.
-fn push_kept<'a>(
-    pieces: &mut Pieces<'a>,
+/// stays side by side is one slice. Returns whether anything was written.
+fn write_kept<'a>(
+    push: &mut Push<'_, 'a>,
     raw: &'a [u8],
     mut members: Object<'a>,
-    level: Level,
+    level: Level<'a>,
     mut comma: bool,
-) {
+) -> bool {
     let offset = |part: &[u8]| part.as_ptr().addr().saturating_sub(raw.as_ptr().addr());
     let mut side_by_side: Option<(usize, usize)> = None;
-    let mut flush = |pieces: &mut Pieces<'a>, span: Option<(usize, usize)>| {
+    let mut any = false;
+    let mut flush = |push: &mut Push<'_, 'a>, span: Option<(usize, usize)>| {
         let Some((start, end)) = span else { return };
         if comma {
-            pieces.push(b",");
+            push(b",");
         }
-        comma = true;
-        pieces.push(raw.get(start..end).unwrap_or_default());
+        (comma, any) = (true, true);
+        push(raw.get(start..end).unwrap_or_default());
     };
     while let Some((name, value)) = members.next_raw() {
         // With the quote before it.
         let start = offset(name).saturating_sub(1);
         let (at, end) = (offset(value.raw()), offset(value.raw()) + value.raw().len());
-        match fate(level, Text::from_bytes(name), value) {
-            Fate::Stays => {
-                side_by_side = Some((side_by_side.map_or(start, |(start, _)| start), end))
-            }
-            Fate::Goes => flush(pieces, side_by_side.take()),
-            Fate::Thinned(inner) => {
-                flush(pieces, side_by_side.take());
-                flush(pieces, Some((start, at)));
-                push_thinned(pieces, value, inner);
-            }
+        let fate = fate(level, Text::from_bytes(name), value);
+        if let Fate::Stays = fate {
+            side_by_side = Some((side_by_side.map_or(start, |(start, _)| start), end));
+            continue;
+        }
+        flush(push, side_by_side.take());
+        if let Fate::Thinned(_) | Fate::Container(_) = fate {
+            flush(push, Some((start, at)));
+        }
+        match fate {
+            Fate::Thinned(inner) => write_thinned(push, value, inner),
+            Fate::Container(id) => write_container(value, id, push),
+            Fate::Stays | Fate::Goes => {}
         }
     }
-    flush(pieces, side_by_side);
+    flush(push, side_by_side);
+    any
 }
 
 /// An object without what does not go; of an array each of its objects.
-fn push_thinned<'a>(pieces: &mut Pieces<'a>, value: Value<'a>, level: Level) {
-    let object = |pieces: &mut Pieces<'a>, object: Value<'a>| {
-        pieces.push(b"{");
-        push_kept(pieces, object.raw(), Object::of(object.raw()), level, false);
-        pieces.push(b"}");
+fn write_thinned<'a>(push: &mut Push<'_, 'a>, value: Value<'a>, level: Level<'a>) {
+    let object = |push: &mut Push<'_, 'a>, object: Value<'a>| {
+        push(b"{");
+        write_kept(push, object.raw(), Object::of(object.raw()), level, false);
+        push(b"}");
     };
     if value.kind() != Kind::Array {
-        return object(pieces, value);
+        return object(push, value);
     }
     for (i, each) in value.elements().enumerate() {
-        pieces.push(if i == 0 { b"[" } else { b"," });
-        if each.kind() == Kind::Object { object(pieces, each) } else { pieces.push(each.raw()) }
+        push(if i == 0 { b"[" } else { b"," });
+        if each.kind() == Kind::Object { object(push, each) } else { push(each.raw()) }
     }
-    pieces.push(if value.elements().next().is_none() { b"[]" } else { b"]" });
+    push(if value.elements().next().is_none() { b"[]" } else { b"]" });
 }

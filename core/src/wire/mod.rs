@@ -43,6 +43,7 @@
 
 mod base_url;
 mod compaction;
+mod config;
 mod event;
 mod fast;
 mod request;
@@ -50,9 +51,11 @@ mod sse;
 mod words;
 
 pub use base_url::{BaseUrl, base_of};
-pub(crate) use compaction::push_for_compaction;
+pub(crate) use compaction::ServerCompaction;
+pub(crate) use config::members;
+pub use config::{API_VERSION, Auth, BASE_URL, Config, MAX_HEADERS};
 pub(crate) use event::{EventKind, Field, WireKind, json_error, parse, says_error};
-pub use request::{API_VERSION, Auth, BASE_URL, Config, MAX_HEADERS, MAX_TOOLS, Pieces};
-pub(crate) use request::{PushParams, members, pins_container};
+pub(crate) use request::Pieces;
+pub use request::{Front, MAX_TOOLS, OWN_MEMBERS};
 pub(crate) use sse::{Arrived, Source, Sse};
 pub(crate) use words::{ErrorWords, error_words};

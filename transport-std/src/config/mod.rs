@@ -28,9 +28,9 @@ pub use secret::Secret;
 use crate::http::{HttpTransport, without_query};
 
 /// The server that is asked when no other is named.
-pub const DEFAULT_BASE_URL: &str = "https://api.anthropic.com";
+pub const DEFAULT_BASE_URL: &str = toolrunner_core::wire::BASE_URL;
 /// The API version that is asked for when no other is named.
-pub const DEFAULT_API_VERSION: &str = "2023-06-01";
+pub const DEFAULT_API_VERSION: &str = toolrunner_core::wire::API_VERSION;
 /// How often a request is sent again, at most, when nothing else is said.
 pub const DEFAULT_MAX_RETRIES: u32 = 2;
 

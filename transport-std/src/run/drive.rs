@@ -16,6 +16,7 @@ use toolrunner_core::time::{Clock, Instant};
 use toolrunner_core::transport::Head;
 use tracing::Instrument;
 
+use super::body::Prefix;
 use super::early::{Early, beside};
 use super::watch::Watch;
 use super::what::{Retried, What, text_of};
@@ -289,7 +290,7 @@ impl Run {
             self.before_summary = self.message();
         }
         self.render_prefix();
-        let prefix = self.prefix.as_deref().unwrap_or_default();
+        let prefix = self.prefix.as_ref().map(Prefix::bytes).unwrap_or_default();
         self.trace.request(self.id, &self.params, &self.settings, self.stream, self.clock.now());
         if self.trace.wants_input() {
             self.trace.input(&self.messages());

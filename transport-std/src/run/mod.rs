@@ -89,21 +89,15 @@ pub struct Run {
     /// What was wrong with how the run was made: told at its first use.
     invalid: Option<Error>,
     /// The body up to the conversation, kept until something in it changes.
-    prefix: Option<Vec<u8>>,
-    /// The container that `prefix` names.
-    container: Option<String>,
-    /// The model that `prefix` names, if it is that of a summary.
-    prefix_model: Option<String>,
+    prefix: Option<body::Prefix>,
     /// The model that summarises; the run's own if none is named.
     summary_model: Option<String>,
     /// Length of the conversation while a summary of it is under way.
     summary: Option<usize>,
     /// The model's last message, while the conversation no longer has it.
     before_summary: Option<ReplyMessage>,
-    /// What the server is told about a compaction that it makes, as JSON; and whether `prefix` says
-    /// it.
+    /// What the server is told about a compaction that it makes, as JSON.
     server_compaction: String,
-    prefix_compacts: bool,
     /// Summaries that were told.
     compactions: u32,
     /// The reply whose body comes; beside the machine, never in it.

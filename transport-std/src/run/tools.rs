@@ -143,23 +143,12 @@ impl Toolset {
         Ok(())
     }
 
-    /// Writes `"tools":[…],` as the request has it; nothing if there are no tools.
-    pub(crate) fn write(&self, out: &mut String) {
-        let start = out.len();
-        // A toolset stands for its members.
-        let own = self
-            .definitions()
-            .filter(|(_, tool)| tool.toolset.is_none())
-            .map(|(_, tool)| tool.json);
-        for json in own.chain(self.declared().map(Value::as_json)) {
-            out.push_str(if out.len() == start { "\"tools\":[" } else { "," });
-            out.push_str(json);
-        }
-        if out.len() > start {
-            out.push_str("],");
-        } else if self.declared.is_some() {
-            out.push_str("\"tools\":[],");
-        }
+    /// The definitions that a request lists. None if there are no tools and the caller's body had
+    /// none, not even an empty list.
+    pub(crate) fn listed(&self) -> Option<impl Iterator<Item = &str>> {
+        let own = self.definitions().filter_map(|(_, tool)| tool.listed_json());
+        (self.count > 0 || self.declared.is_some())
+            .then(|| own.chain(self.declared().map(Value::as_json)))
     }
 
     /// The tool of this name; of a toolset, only a member of it.
