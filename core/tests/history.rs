@@ -356,7 +356,7 @@ fn what_was_appended_behind_open_calls_is_accepted_elsewhere() {
         if answered {
             run.answer(0, br#""one""#, false).unwrap();
         }
-        run.begin_call(1);
+        assert!(run.begin_call(1) && !run.begin_call(1), "a call begins once");
         run.append(r#"{"role":"user","content":"By the way."}"#).unwrap();
         let text = |bytes: &[u8]| std::str::from_utf8(bytes).unwrap().to_owned();
         let mut other = common::run();

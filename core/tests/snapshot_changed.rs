@@ -269,3 +269,23 @@ fn a_changed_snapshot_without_a_sum_is_refused_or_goes_on_with_a_valid_conversat
     );
     assert!(taken > 500, "{taken}");
 }
+
+/// A call that waits for the caller and was started by hand has begun, and does not begin again.
+/// The first releases wrote such a snapshot as one that still waits.
+#[test]
+fn a_call_for_the_caller_that_was_running_is_cancelled() {
+    let old = OLD.iter().find(|(name, _)| *name == "needs_answer").unwrap().1;
+    let mut run = load(old).unwrap();
+    let waiting = run.call_for_caller().unwrap();
+    let _dropped = run.start_call(waiting).unwrap();
+    let (now, bit) = (save(&run), format!("\"running\":[{},0,0,0]", 1 << waiting));
+    assert!(now.contains(&bit) && now.contains("\"state\":\"calling\""), "{now}");
+    let both = old.replace("\"running\":[0,0,0,0]", &bit);
+    assert!(both != old && both.contains("needs_answer"));
+    for mut run in [run, load(&both).unwrap()] {
+        assert_eq!((run.call_for_caller(), run.is_pending(waiting)), (None, false));
+        go_on(&mut run).unwrap();
+        let text = String::from_utf8_lossy(run.transcript().bytes()).into_owned();
+        assert!(text.contains("Error: cancelled"), "{text}");
+    }
+}

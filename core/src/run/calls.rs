@@ -1,7 +1,7 @@
 //! The calls of a turn: found in the message, started, answered.
 
 use super::results::{SHORTEST, TOOLSET};
-use super::state::{Bits, Found, FoundCalls, Outcome, Place, State, Turn};
+use super::state::{CallState, Found, FoundCalls, Outcome, Place, State, Turn};
 use super::{MAX_CALLS, Run};
 use crate::error::{Capacity, Error, Misuse, Protocol, What};
 use crate::history::{Ending, Ids, is_answerable};
@@ -266,7 +266,7 @@ impl Run<'_> {
             toolset: toolset.and_then(toolset_of),
             input: input?,
             is_bad: self.is_bad(i),
-            is_answered: self.turn.answered.has(i),
+            is_answered: self.turn.is_answered(i),
         })
     }
 
@@ -289,7 +289,7 @@ impl Run<'_> {
 
     /// Whether there is a call at `i` and it was answered.
     pub fn is_answered(&self, i: usize) -> bool {
-        self.calls().contains(&i) && self.turn.answered.has(i)
+        self.calls().contains(&i) && self.turn.is_answered(i)
     }
 
     /// The first call that was neither started nor answered, nor left to the caller.
@@ -299,52 +299,47 @@ impl Run<'_> {
 
     /// Whether the call at `i` was neither started nor answered, nor left to the caller.
     pub fn is_pending(&self, i: usize) -> bool {
-        let turn = &self.turn;
-        self.calls().contains(&i)
-            && !turn.answered.has(i)
-            && !turn.running.has(i)
-            && !turn.for_caller.has(i)
+        self.calls().contains(&i) && self.turn.states.is(i, CallState::Open)
     }
 
-    /// Says that a call was started in memory of its own, with a copy of its input. Its answer
+    /// Begins a call that runs in memory of its own, with a copy of its input, if it is
+    /// [pending](Self::is_pending). Returns whether it may run: each call begins once. Its answer
     /// comes by [`answer`](Self::answer); if [`step`](Self::step) finds none, it is answered as
     /// cancelled.
-    pub fn begin_call(&mut self, i: usize) {
-        self.turn.running.set(i, true);
+    #[must_use = "a call that did not begin must not run"]
+    pub fn begin_call(&mut self, i: usize) -> bool {
+        self.is_pending(i) && self.turn.states.set(i, CallState::Running)
     }
 
     /// The first call that waits for the caller's answer.
     pub fn call_for_caller(&self) -> Option<usize> {
-        self.calls().find(|&i| self.turn.for_caller.has(i) && !self.turn.answered.has(i))
+        self.calls().find(|&i| self.is_for_caller(i))
     }
 
     /// Leaves a call to the caller: no tool here answers it. The run ends with
     /// [`Outcome::NeedsAnswer`] when nothing else is to do.
     pub fn leave_to_caller(&mut self, i: usize) {
-        self.turn.running.set(i, false);
-        self.turn.for_caller.set(i, true);
+        self.turn.states.set(i, CallState::ForCaller);
     }
 
     /// Gives a call that was left to the caller back to the tools: it is pending again.
     pub fn give_to_tools(&mut self, i: usize) {
-        if self.turn.for_caller.has(i) && !self.turn.answered.has(i) {
-            self.turn.for_caller.set(i, false);
-            if self.state == State::Done(Outcome::NeedsAnswer) {
-                self.state = State::Calling;
-            }
+        let was_given = self.is_for_caller(i) && self.turn.states.set(i, CallState::Open);
+        if was_given && self.state == State::Done(Outcome::NeedsAnswer) {
+            self.state = State::Calling;
         }
     }
 
     /// Whether the call at `i` was left to the caller and is not answered.
     pub fn is_for_caller(&self, i: usize) -> bool {
-        self.turn.for_caller.has(i) && !self.turn.answered.has(i)
+        self.turn.states.is(i, CallState::ForCaller)
     }
 
     /// Whether calls are to be answered. What was running and abandoned is answered as cancelled.
     pub(super) fn open_calls(&mut self) -> Result<bool, Error> {
         self.set_room_aside()?;
         for i in self.calls() {
-            if self.turn.running.has(i) && !self.turn.answered.has(i) {
+            if self.turn.states.is(i, CallState::Running) {
                 self.answer_notice(i, Notice::Cancelled)?;
             }
         }
@@ -368,7 +363,7 @@ impl Run<'_> {
         let needed = self.reserve_for_others(usize::MAX) + self.results_frame();
         let free = self.transcript.free();
         if needed > free {
-            if self.turn.answered_count() == 0 && self.turn.running == Bits::NONE {
+            if self.turn.answered_count() == 0 && !self.turn.is_running() {
                 self.drop_reply();
             }
             return Err(Capacity { what: What::Transcript, needed, free }.into());
@@ -381,13 +376,13 @@ impl Run<'_> {
     /// however many calls it has.
     pub(super) fn reserve_for_others(&self, i: usize) -> usize {
         if self.turn.found.len() >= self.turn.calls {
-            let others = self.calls().filter(|&j| j != i && !self.turn.answered.has(j));
+            let others = self.calls().filter(|&j| j != i && !self.turn.is_answered(j));
             return others.map(|j| self.address_len(j) + SHORTEST).sum();
         }
         let calls =
             self.blocks_of(&self.turn).filter(|block| is_type(*block, "tool_use")).enumerate();
         let others = calls
-            .filter(|(j, _)| *j != i && self.calls().contains(j) && !self.turn.answered.has(*j));
+            .filter(|(j, _)| *j != i && self.calls().contains(j) && !self.turn.is_answered(*j));
         others.map(|(_, call)| address_bytes(call) + SHORTEST).sum()
     }
 
@@ -461,7 +456,8 @@ impl Run<'_> {
         let raw = input.unwrap_or(call.input).raw();
         let scratch = if raw.contains(&b'\\') { raw.len() } else { 0 };
         let room = self.room_for_result(i);
-        self.turn.running.set(i, true);
+        self.give_to_tools(i);
+        self.turn.states.set(i, CallState::Running);
         self.said = Place::NONE;
         let turn = self.turns;
         let head = self.result_head(i);
@@ -489,7 +485,7 @@ impl Run<'_> {
     /// `Misuse` if the call was not started.
     pub fn end_call(&mut self, i: usize, written: Written) -> Result<(), Error> {
         self.open_call(i)?;
-        if !self.turn.running.has(i) {
+        if !self.turn.states.is(i, CallState::Running) {
             return Err(Misuse::NoSuchCall.into());
         }
         match written.len {

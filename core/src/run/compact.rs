@@ -12,7 +12,7 @@
 //! which.
 
 use super::Run;
-use super::state::{Bits, State, Turn};
+use super::state::{State, Turn};
 use crate::error::{Capacity, Error};
 use crate::history::{Ending, is_blank, is_left_out, is_type, kept};
 use crate::json::{Value, escape};
@@ -215,7 +215,7 @@ impl Run<'_> {
         let untouched = self.transcript.len() == self.turn.end && self.turn.end > self.turn.mark;
         if self.compaction_tried
             || !untouched
-            || self.turn.running != Bits::NONE
+            || self.turn.is_running()
             || (self.turn_usage().total() < threshold && !self.wants_summary())
         {
             return false;

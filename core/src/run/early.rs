@@ -18,7 +18,7 @@ use core::time::Duration;
 use super::broken::keep_part;
 use super::calls::{address_bytes, is_sound, is_type, same_id};
 use super::results::{FRAME_LEN, SHORTEST, check_content};
-use super::state::{Bits, Found, FoundCalls, State, Turn};
+use super::state::{CallState, CallStates, Found, FoundCalls, State, Turn};
 use super::{MAX_CALLS, Run};
 use crate::error::{Error, Misuse};
 use crate::json::{Array, Value};
@@ -61,8 +61,7 @@ struct Waiting {
 /// The calls that started before their reply was whole. Those with a result are in
 /// [`Early::results`].
 pub(super) struct Begun {
-    running: Bits,
-    for_caller: Bits,
+    states: CallStates,
     first: usize,
 }
 
@@ -96,9 +95,7 @@ impl Run<'_> {
             self.early.is_closed = true;
             return false;
         }
-        self.turn.running.set(i, true);
-        self.turn.for_caller.set(i, false);
-        true
+        self.turn.states.set(i, CallState::Running)
     }
 
     /// Whether a call of the reply under way has started. Then the reply is not asked for again,
@@ -220,7 +217,7 @@ impl Run<'_> {
         content: &[u8],
         is_error: bool,
     ) -> Result<(), Error> {
-        if !self.calls().contains(&i) || self.turn.answered.has(i) || self.is_pending(i) {
+        if !self.calls().contains(&i) || self.turn.is_answered(i) || self.is_pending(i) {
             return Err(Misuse::NoSuchCall.into());
         }
         let content = match check_content(content, is_error) {
@@ -229,8 +226,7 @@ impl Run<'_> {
                 .concat(),
         };
         self.early.results.push(Waiting { call: i, content, is_error });
-        self.turn.answered.set(i, true);
-        self.turn.running.set(i, false);
+        self.turn.states.set(i, CallState::Answered);
         Ok(())
     }
 
@@ -255,7 +251,7 @@ impl Run<'_> {
         self.early.has_begun = false;
         self.early.hold = 0;
         for waiting in &results {
-            self.turn.answered.set(waiting.call, false);
+            self.turn.states.set(waiting.call, CallState::Running);
         }
         for Waiting { call, content, is_error } in results {
             self.answer_checked(call, &content, is_error)?;
@@ -266,8 +262,14 @@ impl Run<'_> {
     /// Before the reply that is whole becomes the turn: the states of its calls that started.
     /// Nothing if none did.
     pub(super) fn begun_early(&self) -> Option<Begun> {
-        let Turn { running, for_caller, .. } = self.turn;
-        self.early.has_begun.then(|| Begun { running, for_caller, first: first_of(&self.turn) })
+        let first = first_of(&self.turn);
+        self.early.has_begun.then(|| {
+            let mut states = self.turn.states;
+            for waiting in &self.early.results {
+                states.set(waiting.call, CallState::Running);
+            }
+            Begun { states, first }
+        })
     }
 
     /// Before the reply that is whole becomes the turn: sees that its calls can be answered.
@@ -286,7 +288,7 @@ impl Run<'_> {
     /// `fallback` block. Gives the end of the calls that such a block forbids to start.
     pub(super) fn take_over(&mut self, begun: Begun) -> usize {
         let closed = self.turn.first;
-        (self.turn.running, self.turn.for_caller) = (begun.running, begun.for_caller);
+        self.turn.states = begun.states;
         self.turn.first = closed.min(begun.first);
         closed
     }
@@ -303,8 +305,7 @@ impl Run<'_> {
             self.take_back();
             return;
         }
-        (self.turn.answered, self.turn.running, self.turn.for_caller) =
-            (prefix.answered, prefix.running, prefix.for_caller);
+        self.turn.states = prefix.states;
         self.turn.first = self.turn.first.min(first_of(&self.turn));
         self.turn.runs = true;
         self.state = State::Calling;
@@ -404,10 +405,7 @@ impl Run<'_> {
 
 /// The first call that started.
 pub(super) fn first_of(turn: &Turn) -> usize {
-    let Turn { answered, running, for_caller, .. } = turn;
-    (0..turn.calls)
-        .find(|&i| answered.has(i) || running.has(i) || for_caller.has(i))
-        .unwrap_or(turn.calls)
+    (0..turn.calls).find(|&i| !turn.states.is(i, CallState::Open)).unwrap_or(turn.calls)
 }
 
 /// Bytes that the shortest answer to a block needs, if it is a call.

@@ -2,7 +2,7 @@
 
 use super::calls::blocks_in;
 use super::results::{CLOSING, OPENING};
-use super::state::{Bits, Turn};
+use super::state::{CallState, Turn};
 use super::{MAX_CALLS, Run};
 use crate::error::{Capacity, Error, Invalid, Misuse, Rule, What};
 use crate::history::{Before, Checked, Tail, check, is_type};
@@ -111,12 +111,13 @@ impl Run<'_> {
     /// assistant message up to its end.
     fn sort_answers(&mut self, old: Span) -> Result<(), Error> {
         let before = self.transcript.len();
+        let mut is_first = true;
         for i in 0..self.turn.calls {
             if let Some(result) = self.answer_in(old, i) {
-                let is_first = self.turn.answered == Bits::NONE;
                 self.transcript.append(if is_first { OPENING } else { b"," })?;
                 self.transcript.append_within(result)?;
-                self.turn.answered.set(i, true);
+                is_first = false;
+                self.turn.states.set(i, CallState::Answered);
                 if i < self.turn.first {
                     // Then those before a `fallback` block are answered too.
                     self.turn.first = 0;

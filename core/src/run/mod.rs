@@ -107,12 +107,12 @@ pub use compact::{Compaction, SUMMARY_PROMPT};
 pub use exchange::ApiErrorText;
 pub use room::{MakeRoom, WhenFull};
 pub use snapshot::{SNAPSHOT_FRAME, SNAPSHOT_VERSION};
-use state::{Bits, Place, State, Turn};
+use state::{CallStates, Place, State, Turn};
 pub use state::{Outcome, Step};
 
 /// Most calls of one turn.
 pub const MAX_CALLS: usize = crate::history::MAX_CALLS;
-const _: () = assert!(MAX_CALLS == Bits::COUNT);
+const _: () = assert!(MAX_CALLS == CallStates::COUNT);
 
 /// A conversation and where its loop is. See the [module](self) for how to drive it.
 ///
@@ -400,7 +400,7 @@ impl<'b> Run<'b> {
                     // caller's own history is not known to be paused.
                     if self.turn.is_given
                         || self.turn.answered_count() > 0
-                        || self.turn.running != Bits::NONE
+                        || self.turn.is_running()
                         || self.transcript.len() > self.turn.results_end
                     {
                         self.close_open_calls()?;

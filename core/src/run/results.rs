@@ -2,7 +2,7 @@
 //! whatever order they come in.
 
 use super::Run;
-use super::state::{Outcome, Place, State};
+use super::state::{CallState, Outcome, Place, State};
 use crate::error::{Capacity, Error, Misuse};
 use crate::history::breakpoints_in;
 use crate::json::{Array, JsonError, Kind, Object, Sink, Text, Value, check, copy, escape};
@@ -264,7 +264,7 @@ impl Run<'_> {
         self.transcript.put_at(at, end)?;
         let mut result = Span::new(used, at + end.len());
 
-        let before = self.turn.answered.count_below(i);
+        let before = self.turn.answered_before(i);
         let first = self.turn.results_end == self.turn.end;
         if first {
             // The message around it goes behind the reply, which moves nothing but what was
@@ -289,8 +289,7 @@ impl Run<'_> {
             self.transcript.insert(comma, b",")?;
         }
         self.turn.results_end += count + usize::from(comma.is_some());
-        self.turn.answered.set(i, true);
-        self.turn.running.set(i, false);
+        self.turn.states.set(i, CallState::Answered);
         self.calls = self.calls.saturating_add(1);
         if self.state == State::Done(Outcome::NeedsAnswer) && self.call_for_caller().is_none() {
             self.state = State::Calling;
@@ -342,10 +341,10 @@ impl Run<'_> {
 
     /// The result of call `i`, if it was answered.
     pub fn result(&self, i: usize) -> Option<Value<'_>> {
-        if !self.calls().contains(&i) || !self.turn.answered.has(i) {
+        if !self.calls().contains(&i) || !self.turn.is_answered(i) {
             return None;
         }
-        self.results().nth(self.turn.answered.count_below(i))
+        self.results().nth(self.turn.answered_before(i))
     }
 
     /// The event that tells the answer to call `i`, if it was answered.
@@ -406,7 +405,7 @@ impl Run<'_> {
         };
         self.transcript.remove(gone);
         self.turn.results_end -= gone.len();
-        self.turn.answered.set(i, false);
+        self.turn.states.set(i, CallState::Running);
         self.calls = self.calls.saturating_sub(1);
         Ok(())
     }

@@ -24,7 +24,7 @@
 //! and less than [`SNAPSHOT_FRAME`].
 
 use super::Run;
-use super::state::{Bits, Outcome, State, Turn};
+use super::state::{CallState, CallStates, Outcome, State, Turn};
 use crate::error::{Capacity, Error, Misuse, What};
 use crate::history::is_type;
 use crate::json::{Decimal, Kind, SNAPSHOT_DEPTH, Sink, Value, check_to, copy, escape};
@@ -39,6 +39,12 @@ pub const SNAPSHOT_VERSION: u32 = 1;
 pub const SNAPSHOT_FRAME: usize = 1536;
 
 const NONE: Error = Error::Misuse(Misuse::Setting("this is no snapshot of a run"));
+/// The states of calls that a snapshot has, and the names of their members.
+const CALL_STATES: [(&str, CallState); 3] = [
+    ("answered", CallState::Answered),
+    ("running", CallState::Running),
+    ("for_caller", CallState::ForCaller),
+];
 /// Before the sum, which is the last member.
 const SUM: &[u8] = b",\"sum\":";
 
@@ -75,20 +81,8 @@ impl<'b> Run<'b> {
             | State::Sending
             | State::Waiting(_) => ("ready", ""),
         };
-        let Turn {
-            mark,
-            start,
-            end,
-            results_end,
-            first,
-            calls,
-            answered,
-            running,
-            for_caller,
-            ref bad,
-            runs,
-            ..
-        } = self.turn;
+        let Turn { mark, start, end, results_end, first, calls, ref states, ref bad, runs, .. } =
+            self.turn;
         let out = &mut Summed { out, sum: sum(&[]) };
         out.put(b"{\"toolrunner_snapshot\":")?;
         number(out, u64::from(SNAPSHOT_VERSION))?;
@@ -101,10 +95,8 @@ impl<'b> Run<'b> {
             &[mark, start, end, results_end, first, calls]
                 .map(|n| u64::try_from(n).unwrap_or(u64::MAX)),
         )?;
-        for (name, bits) in
-            [("answered", answered), ("running", running), ("for_caller", for_caller)]
-        {
-            numbers(out, name, &bits.words().map(u64::from))?;
+        for (name, state) in CALL_STATES {
+            numbers(out, name, &states.words(state).map(u64::from))?;
         }
         numbers(out, "bad", &bad.words().map(u64::from))?;
         out.put(if runs { b",\"runs\":true" } else { b",\"runs\":false" })?;
@@ -195,11 +187,11 @@ impl<'b> Run<'b> {
         }
         let [mark, start, end, results_end, first, calls] =
             read(member("turn")?)?.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
-        let mut bits = [Bits::NONE; 3];
-        for (bits, name) in bits.iter_mut().zip(["answered", "running", "for_caller"]) {
-            *bits = Bits::from_words(words(member(name)?)?);
+        let mut states = CallStates::OPEN;
+        // The first releases wrote calls in several states: an answer counts most.
+        for (name, state) in CALL_STATES.into_iter().rev() {
+            states.set_words(words(member(name)?)?, state);
         }
-        let [answered, running, for_caller] = bits;
         let bad = BadInputs::from_words(words(member("bad")?)?);
         let runs = member("runs")?.as_bool().ok_or(NONE)?;
         let turn = Turn {
@@ -209,9 +201,7 @@ impl<'b> Run<'b> {
             results_end,
             first,
             calls,
-            answered,
-            running,
-            for_caller,
+            states,
             bad,
             runs,
             ..Turn::none(end)
@@ -245,6 +235,10 @@ impl<'b> Run<'b> {
             "stopped" => State::Done(Outcome::Stopped),
             _ => return Err(NONE),
         };
+        // The first releases wrote so while a call that waits for the caller was running.
+        if run.state == State::Done(Outcome::NeedsAnswer) && run.turn.is_running() {
+            run.state = State::Calling;
+        }
         if !run.turn_is_sound() {
             return Err(NONE);
         }
@@ -318,8 +312,8 @@ impl<'b> Run<'b> {
             && results == self.turn.answered_count()
             // A call without an id could never be answered.
             && (!self.turn.runs || (first..calls).all(|i| self.call(i).is_some()))
-            && self.turn.answered.count_below(first) == 0
-            && (first..calls).filter(|&i| self.turn.answered.has(i)).all(|i| self.is_answered_by_its_result(i))
+            && self.turn.answered_before(first) == 0
+            && (first..calls).filter(|&i| self.turn.is_answered(i)).all(|i| self.is_answered_by_its_result(i))
     }
 
     fn is_answered_by_its_result(&self, i: usize) -> bool {

@@ -71,39 +71,94 @@ pub(super) enum State {
     Waiting(Instant),
 }
 
-/// A set of small numbers.
+/// Where one call of a turn is.
+///
+/// ```text
+///  ┌──────┐  a tool starts   ┌─────────┐   answer   ┌──────────┐
+///  │ Open │ ───────────────▶ │ Running │ ─────────▶ │ Answered │
+///  └──────┘                  └─────────┘ ◀───────── └──────────┘
+///   ▲    │                     │     ▲   its result      ▲
+///   │    │ no tool here answers│     │   is taken out    │ answer
+///   │    ▼                     ▼     │ a tool starts     │
+///   │  ┌───────────────────────────────┐                 │
+///   └─ │           ForCaller           │ ────────────────┘
+///      └───────────────────────────────┘   (from Open too)
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Bits([u32; 4]);
+pub(super) enum CallState {
+    /// Neither started nor answered.
+    Open,
+    /// A tool has started: the call never starts again.
+    Running,
+    /// No tool here answers it.
+    ForCaller,
+    /// It has a result.
+    Answered,
+}
 
-impl Bits {
+/// The states of a turn's calls, two bits each.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CallStates([u32; 8]);
+
+impl CallStates {
     pub(super) const COUNT: usize = 128;
-    pub(super) const NONE: Self = Self([0; 4]);
-
-    pub(super) const fn words(self) -> [u32; 4] {
-        self.0
-    }
-
-    pub(super) const fn from_words(words: [u32; 4]) -> Self {
-        Self(words)
-    }
+    pub(super) const OPEN: Self = Self([0; 8]);
 
     // In many places: on a chip a call each.
     #[cfg_attr(target_os = "none", inline(never))]
-    pub(super) fn has(self, i: usize) -> bool {
-        self.0.get(i / 32).is_some_and(|word| word >> (i % 32) & 1 == 1)
-    }
-
-    pub(super) fn set(&mut self, i: usize, on: bool) {
-        if let Some(word) = self.0.get_mut(i / 32) {
-            let bit = 1 << (i % 32);
-            *word = if on { *word | bit } else { *word & !bit };
+    pub(super) fn get(&self, i: usize) -> CallState {
+        match self.0.get(i / 16).map_or(0, |word| word >> (i % 16 * 2) & 3) {
+            0 => CallState::Open,
+            1 => CallState::Running,
+            2 => CallState::ForCaller,
+            _ => CallState::Answered,
         }
     }
 
-    /// How many there are below `end`.
+    pub(super) fn is(&self, i: usize, state: CallState) -> bool {
+        self.get(i) == state
+    }
+
+    /// Moves a call to another state, unless it cannot come to it from its own.
     #[cfg_attr(target_os = "none", inline(never))]
-    pub(super) fn count_below(self, end: usize) -> usize {
-        (0..end.min(Self::COUNT)).filter(|&i| self.has(i)).count()
+    pub(super) fn set(&mut self, i: usize, to: CallState) -> bool {
+        use CallState::{Answered, ForCaller, Open, Running};
+        let allowed = match (self.get(i), to) {
+            (Open | ForCaller, _) | (Running, Running | ForCaller | Answered) => true,
+            // Its result is taken out to be written again. No tool runs for it.
+            (Answered, Running | Answered) => true,
+            (Running, Open) | (Answered, Open | ForCaller) => false,
+        };
+        if allowed && let Some(word) = self.0.get_mut(i / 16) {
+            let at = i % 16 * 2;
+            let bits = match to {
+                Open => 0,
+                Running => 1,
+                ForCaller => 2,
+                Answered => 3,
+            };
+            *word = *word & !(3 << at) | bits << at;
+        }
+        allowed
+    }
+
+    /// The calls in this state, one bit each.
+    pub(super) fn words(&self, state: CallState) -> [u32; 4] {
+        let mut words = [0_u32; 4];
+        for i in (0..Self::COUNT).filter(|&i| self.is(i, state)) {
+            if let Some(word) = words.get_mut(i / 32) {
+                *word |= 1 << (i % 32);
+            }
+        }
+        words
+    }
+
+    /// Moves the calls in `words`, one bit each, to this state.
+    pub(super) fn set_words(&mut self, words: [u32; 4], state: CallState) {
+        let has = |i: &usize| words.get(i / 32).is_some_and(|word| word >> (i % 32) & 1 == 1);
+        for i in (0..Self::COUNT).filter(has) {
+            self.set(i, state);
+        }
     }
 }
 
@@ -127,10 +182,7 @@ pub(super) struct Turn {
     pub(super) first: usize,
     /// All calls: those that need an answer are `first..calls`.
     pub(super) calls: usize,
-    pub(super) answered: Bits,
-    pub(super) running: Bits,
-    /// Calls that no tool here answers.
-    pub(super) for_caller: Bits,
+    pub(super) states: CallStates,
     pub(super) bad: BadInputs,
     /// Whether the turn's stop reason asks for its calls: those of a paused one are nobody's to
     /// answer.
@@ -278,9 +330,7 @@ impl Turn {
             results_end: at,
             first: 0,
             calls: 0,
-            answered: Bits::NONE,
-            running: Bits::NONE,
-            for_caller: Bits::NONE,
+            states: CallStates::OPEN,
             bad: BadInputs::NONE,
             runs: false,
             is_given: false,
@@ -298,9 +348,14 @@ impl Turn {
         self.span().of(transcript)
     }
 
+    /// Whether call `i` has a result.
+    pub(super) fn is_answered(&self, i: usize) -> bool {
+        self.states.is(i, CallState::Answered)
+    }
+
     /// Whether a call waits for its answer.
     pub(super) fn is_open(&self) -> bool {
-        (self.first..self.calls).any(|i| !self.answered.has(i))
+        (self.first..self.calls).any(|i| !self.is_answered(i))
     }
 
     /// Whether calls are to be run or answered before the next request.
@@ -308,11 +363,22 @@ impl Turn {
         self.runs && self.is_open()
     }
 
+    /// Whether a tool has started whose call has no result.
+    pub(super) fn is_running(&self) -> bool {
+        (0..self.calls).any(|i| self.states.is(i, CallState::Running))
+    }
+
     pub(super) fn open_count(&self) -> usize {
-        (self.first..self.calls).filter(|&i| !self.answered.has(i)).count()
+        (self.first..self.calls).filter(|&i| !self.is_answered(i)).count()
     }
 
     pub(super) fn answered_count(&self) -> usize {
-        self.answered.count_below(self.calls)
+        self.answered_before(self.calls)
+    }
+
+    /// How many of the calls before `i` have a result.
+    #[cfg_attr(target_os = "none", inline(never))]
+    pub(super) fn answered_before(&self, i: usize) -> usize {
+        (0..i.min(CallStates::COUNT)).filter(|&i| self.is_answered(i)).count()
     }
 }

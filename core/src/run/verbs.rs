@@ -2,7 +2,7 @@
 //! conversation.
 
 use super::Run;
-use super::state::{Outcome, State};
+use super::state::{CallState, Outcome, State};
 use crate::error::{Error, Misuse};
 use crate::history::{Before, Checked, Tail, check, is_space};
 use crate::message::Role;
@@ -165,11 +165,12 @@ impl Run<'_> {
         self.cancel_compaction();
         self.reserve_with_answers(0)?;
         for i in self.calls() {
-            if !self.turn.answered.has(i) {
-                let notice =
-                    if self.turn.running.has(i) { Notice::Cancelled } else { Notice::NotRun };
-                self.answer_notice(i, notice)?;
-            }
+            let notice = match self.turn.states.get(i) {
+                CallState::Answered => continue,
+                CallState::Running => Notice::Cancelled,
+                CallState::Open | CallState::ForCaller => Notice::NotRun,
+            };
+            self.answer_notice(i, notice)?;
         }
         Ok(())
     }

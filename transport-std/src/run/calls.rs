@@ -205,7 +205,9 @@ impl Run {
                         gate: self.gate.clone().filter(|_| !self.allowed.contains(&i)),
                         answers: self.answers_of(i),
                     };
-                    self.machine.begin_call(i);
+                    if !self.machine.begin_call(i) {
+                        continue;
+                    }
                     let span = self.trace.call(self.id, &self.params, &job);
                     self.jobs.start(job, self.clock.clone(), span, self.trace.ends_call());
                     self.untold.push_back(What::ToolStart(i));
