@@ -57,8 +57,6 @@ pub(crate) struct Http<L> {
     framing: Framing,
     /// Whether the server keeps the connection after this reply.
     keep: bool,
-    /// Whether anything of this reply has come.
-    pub(crate) heard: bool,
     /// Whether the rest of a line that the buffer could not hold is still to be passed over.
     in_line: bool,
     pub(crate) idle: Duration,
@@ -72,7 +70,6 @@ impl<L: Link> Http<L> {
             held: 0..0,
             framing: Framing::Done,
             keep: false,
-            heard: false,
             in_line: false,
             idle,
             deadline: Instant::MAX,
@@ -110,7 +107,6 @@ impl<L: Link> Http<L> {
     ) -> Result<(), Error> {
         self.held = 0..0;
         self.keep = false;
-        self.heard = false;
         self.in_line = false;
         self.framing = Framing::ToEnd;
         let mut digits = [0; 20];
@@ -190,7 +186,6 @@ impl<L: Link> Http<L> {
         let at = self.held.end;
         let len =
             with_deadline(patience, self.link.read(at)).await.unwrap_or(Err(Error::Timeout))?;
-        self.heard |= len > 0;
         self.held.end += len;
         Ok(len)
     }

@@ -4,6 +4,7 @@ use core::future::poll_fn;
 use core::net::{IpAddr, SocketAddr};
 use core::pin::pin;
 
+use embassy_futures::poll_once;
 use embedded_io_async::{Read as _, Write as _};
 use embedded_nal_async::{AddrType, Dns, TcpConnect};
 
@@ -33,6 +34,11 @@ pub trait Link {
 
     /// Receives into the buffer from `at` on and says how much; 0 at the end of the stream.
     async fn read(&mut self, at: usize) -> Result<usize, Error>;
+
+    /// Whether the connection, on which no reply is awaited, must not be used again: the server has
+    /// ended it, or has sent bytes that no request asked for. Does not wait. Call it between two
+    /// exchanges only, and close the link if it says so: what has come is lost.
+    async fn is_stale(&mut self) -> bool;
 
     /// Drops the connection, if there is one. The buffer is here afterwards.
     fn close(&mut self);
@@ -115,6 +121,13 @@ impl<T: TcpConnect, D: Dns> Link for Plain<'_, T, D> {
         let connection = self.connection.as_mut().ok_or(Error::Closed)?;
         let free = self.buffer.get_mut(at..).unwrap_or_default();
         connection.read(free).await.map_err(|_| Error::Closed)
+    }
+
+    async fn is_stale(&mut self) -> bool {
+        match self.connection.as_mut() {
+            Some(connection) => poll_once(connection.read(self.buffer)).is_ready(),
+            None => true,
+        }
     }
 
     fn close(&mut self) {

@@ -46,10 +46,12 @@ impl Default for Timeouts {
 
 /// The core's transport: HTTP/1.1 over a [`Link`], plain or with TLS.
 ///
-/// The connection is kept from turn to turn. If the server has closed it meanwhile (it ends before
-/// a byte of the reply comes), the request is sent again at once over a new one, and only then;
-/// this is not counted as a retry. Every other failure is the core's to judge. A reply that is
-/// dropped before its end closes the connection, which also tells the server to stop.
+/// The connection is kept from turn to turn. If the server has closed it meanwhile, or has sent
+/// something that no request asked for, the request goes over a new one. A connection that breaks
+/// before the whole request is sent is replaced too, and the request is sent again at once: no
+/// server can have acted on it. Every other failure is the core's to judge, so a request that a
+/// closing server may have read counts as a failed try, and `Event::Retry` reports it. A reply that
+/// is dropped before its end closes the connection, which also tells the server to stop.
 #[derive(Debug)]
 pub struct Transport<L> {
     http: Http<L>,
@@ -90,24 +92,19 @@ impl<L: Link> Transport<L> {
     /// first byte of the reply.
     async fn start(&mut self, head: &Head<'_>, body: &Body<'_>) -> Result<(), Error> {
         let target = Target::parse(head.base_url)?;
-        if self.http.is_clean() && self.authority == target.authority {
-            match self.ask(&target, head, body).await {
-                // The server had closed the connection between two turns.
-                Err(Error::Closed) if !self.http.heard => {}
-                other => return other,
+        if self.http.is_clean()
+            && self.authority == target.authority
+            && !self.http.link.is_stale().await
+        {
+            match self.http.write_request(&target, head, body).await {
+                // The connection broke before the server had the whole request.
+                Err(Error::Closed) => {}
+                Ok(()) => return self.http.wait_for_reply().await,
+                Err(other) => return Err(other),
             }
         }
         self.open(&target).await?;
-        self.ask(&target, head, body).await
-    }
-
-    async fn ask(
-        &mut self,
-        target: &Target<'_>,
-        head: &Head<'_>,
-        body: &Body<'_>,
-    ) -> Result<(), Error> {
-        self.http.write_request(target, head, body).await?;
+        self.http.write_request(&target, head, body).await?;
         self.http.wait_for_reply().await
     }
 }

@@ -26,6 +26,8 @@ pub(crate) enum Job {
     Flush,
     /// Receive into the buffer from here on.
     Read(usize),
+    /// Say whether anything has come since the last reply, the end included: 1 if so, else 0.
+    Probe,
 }
 
 /// A job and the buffer for it.

@@ -80,6 +80,10 @@ impl Link for Secure<'_, '_> {
         self.perform(Job::Read(at)).await
     }
 
+    async fn is_stale(&mut self) -> bool {
+        self.perform(Job::Probe).await != Ok(0)
+    }
+
     /// The session drops its connection and whatever it was waiting for in this one poll, so nobody
     /// needs to be woken.
     fn close(&mut self) {

@@ -1,9 +1,11 @@
 //! One TLS session after the other, in a future that the link polls.
 
+use core::cell::Cell;
 use core::convert::Infallible;
 
+use embassy_futures::poll_once;
 use embassy_futures::select::{Either, select};
-use embedded_io_async::{Read, Write};
+use embedded_io_async::{ErrorType, Read, Write};
 use embedded_nal_async::{Dns, TcpConnect};
 use embedded_tls::alert::AlertDescription;
 use embedded_tls::{
@@ -69,7 +71,8 @@ pub async fn session<'b, T: TcpConnect, D: Dns, C: WallClock, E: Entropy>(
             continue;
         }
         let small = read.len() < FULL_RECORD;
-        let mut tls = TlsConnection::new(tcp, read, write);
+        let heard = Cell::new(false);
+        let mut tls = TlsConnection::new(Heard { tcp, heard: &heard }, read, write);
         tls.set_flush_policy(FlushPolicy::Relaxed);
         let opened = match select(
             handoff.closing(),
@@ -83,8 +86,36 @@ pub async fn session<'b, T: TcpConnect, D: Dns, C: WallClock, E: Entropy>(
         let failed = opened.is_err();
         handoff.give(buffer, opened.map(|()| 0));
         if !failed {
-            serve(handoff, &mut tls).await;
+            serve(handoff, &mut tls, &heard).await;
         }
+    }
+}
+
+/// A connection that takes note of what comes.
+struct Heard<'h, S> {
+    tcp: S,
+    heard: &'h Cell<bool>,
+}
+
+impl<S: ErrorType> ErrorType for Heard<'_, S> {
+    type Error = S::Error;
+}
+
+impl<S: Read> Read for Heard<'_, S> {
+    async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, S::Error> {
+        let len = self.tcp.read(buffer).await?;
+        self.heard.set(true);
+        Ok(len)
+    }
+}
+
+impl<S: Write> Write for Heard<'_, S> {
+    async fn write(&mut self, bytes: &[u8]) -> Result<usize, S::Error> {
+        self.tcp.write(bytes).await
+    }
+
+    async fn flush(&mut self) -> Result<(), S::Error> {
+        self.tcp.flush().await
     }
 }
 
@@ -98,13 +129,14 @@ const FULL_RECORD: usize = 16_640;
 async fn serve<S: Read + Write>(
     handoff: &Handoff<'_>,
     tls: &mut TlsConnection<'_, S, Aes128GcmSha256>,
+    heard: &Cell<bool>,
 ) {
     loop {
         let Either::Second(Ask { job, buffer }) = select(handoff.closing(), handoff.next()).await
         else {
             return;
         };
-        let result = match select(handoff.closing(), perform(tls, job, buffer)).await {
+        let result = match select(handoff.closing(), perform(tls, heard, job, buffer)).await {
             Either::First(()) => Err(Error::Closed),
             Either::Second(result) => result,
         };
@@ -117,6 +149,7 @@ async fn serve<S: Read + Write>(
 
 async fn perform<S: Read + Write>(
     tls: &mut TlsConnection<'_, S, Aes128GcmSha256>,
+    heard: &Cell<bool>,
     job: Job,
     buffer: &mut [u8],
 ) -> Result<usize, Error> {
@@ -135,6 +168,12 @@ async fn perform<S: Read + Write>(
                 other => other,
             }),
         },
+        Job::Probe => {
+            heard.set(false);
+            // A part of a record leaves the read pending, and is lost with it.
+            let came = poll_once(tls.read(buffer)).is_ready() || heard.get();
+            Ok(usize::from(came))
+        }
     }
 }
 

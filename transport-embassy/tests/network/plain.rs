@@ -5,8 +5,9 @@ use std::rc::Rc;
 use embassy_time::{Duration, Instant, Timer, with_timeout};
 use embedded_io_async::BufRead as _;
 use toolrunner_core::drive::Driver;
-use toolrunner_core::error::{Capacity, What};
+use toolrunner_core::error::{Capacity, Error as CoreError, What};
 use toolrunner_core::message::StopReason;
+use toolrunner_core::observe::{Event, Observer};
 use toolrunner_core::run::{Outcome, Run};
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::head_full;
@@ -302,6 +303,85 @@ fn the_server_closes_between_turns() {
             }
         });
         assert_eq!((seen.borrow().connections, seen.borrow().requests.len()), (3, 3));
+    }
+}
+
+/// Whole replies to whole requests, over a driver: how often the run reported a retry, and what the
+/// server saw.
+fn two_runs(script: Vec<Vec<Act>>, wait: u64) -> (u32, Vec<Result<Outcome, CoreError>>, Log) {
+    struct Retries(u32);
+    impl Observer for Retries {
+        fn see(&mut self, event: &Event<'_>) {
+            self.0 += u32::from(matches!(event, Event::Retry { .. }));
+        }
+    }
+    let lab = Lab::new();
+    let (transport, seen) = client(&lab, Wire::default(), 256, script);
+    let config = Config::new("m", 64).stream(false).base_url(URL);
+    let mut driver =
+        Driver::new(config, transport, &(), EmbassyClock::new(1)).expect("a configuration");
+    let mut retries = Retries(0);
+    let outcomes = lab.run(async {
+        let mut outcomes = Vec::new();
+        for _ in 0..2 {
+            let mut run = Run::new(Transcript::new(kept([0; 512])));
+            run.user("hello?").expect("room");
+            let outcome = driver.until_done(&mut run, &mut retries).await.map_err(|e| e.error);
+            outcomes.push(outcome);
+            Timer::after_millis(wait).await;
+        }
+        outcomes
+    });
+    (retries.0, outcomes, seen)
+}
+
+const ENDED: Result<Outcome, CoreError> = Ok(Outcome::Ended(Some(StopReason::EndTurn)));
+
+fn message(text: &str) -> String {
+    let body = format!(
+        r#"{{"role":"assistant","content":[{{"type":"text","text":"{text}"}}],"stop_reason":"end_turn"}}"#
+    );
+    format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// A server that reads a request on a kept connection and closes may have begun the turn, so the
+/// second try is counted and reported. One that closes before the request is not.
+#[test]
+fn a_request_that_a_server_may_have_read_is_not_sent_again_in_silence() {
+    let again = || vec![Act::Request, say(message("hello"))];
+    for end in [Act::Close, Act::Cut] {
+        let read = [again(), vec![Act::Request, end.clone()]].concat();
+        let (retries, outcomes, seen) = two_runs(vec![read, again()], 1000);
+        assert_eq!((retries, outcomes), (1, vec![ENDED, ENDED]), "{end:?}");
+        assert_eq!((seen.borrow().connections, seen.borrow().requests.len()), (2, 3));
+
+        let before = [again(), vec![end.clone()]].concat();
+        let (retries, outcomes, seen) = two_runs(vec![before, again()], 1000);
+        assert_eq!((retries, outcomes), (0, vec![ENDED, ENDED]), "{end:?}");
+        assert_eq!((seen.borrow().connections, seen.borrow().requests.len()), (2, 2));
+    }
+}
+
+/// A second reply behind the first one is not the reply to the next request, whether it comes with
+/// the first one, in pieces, or later.
+#[test]
+fn a_reply_that_no_request_asked_for_is_not_read() {
+    let poison = message("poison");
+    let (head, rest) = poison.split_at(1);
+    for extra in [
+        vec![say(&poison)],
+        vec![Act::Wait(Duration::from_millis(20)), say(&poison)],
+        vec![Act::Wait(Duration::from_millis(20)), say(head)],
+        vec![say(head), Act::Wait(Duration::from_millis(20)), say(rest)],
+    ] {
+        let first = [vec![Act::Request, say(message("hello"))], extra.clone()].concat();
+        let script = vec![first, vec![Act::Request, say(message("hello"))]];
+        let (retries, outcomes, seen) = two_runs(script, 1000);
+        assert_eq!((retries, outcomes), (0, vec![ENDED, ENDED]), "{extra:?}");
+        assert_eq!(seen.borrow().connections, 2, "{extra:?}");
     }
 }
 

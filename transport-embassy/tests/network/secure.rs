@@ -195,6 +195,38 @@ fn one_session_for_all_turns_and_fresh_entropy_for_each_connection() {
     );
 }
 
+/// What comes between two exchanges closes the session, even if it is a part of a record.
+#[test]
+fn a_session_on_which_something_came_unasked_is_not_used_again() {
+    for extra in [vec![Act::Close], vec![Act::Cut], vec![say(OK)]] {
+        let first = [vec![Act::Request, say(OK)], extra.clone()].concat();
+        let script = vec![first, vec![Act::Request, say(OK)]];
+        let (_, seen) =
+            Setup::good().run::<16_640, _>(Wire::default(), script, async |transport| {
+                for _ in 0..2 {
+                    assert_eq!(exchange(transport, URL, "[]").await.expect("a reply").1, "hello");
+                    Timer::after_secs(5).await;
+                }
+            });
+        assert_eq!((seen.borrow().connections, seen.borrow().requests.len()), (2, 2), "{extra:?}");
+    }
+}
+
+/// The same of a session on which the server closes after it has read the whole request: the
+/// caller decides whether the request is sent again.
+#[test]
+fn a_request_that_a_server_may_have_read_is_the_callers_to_send_again() {
+    let script =
+        vec![vec![Act::Request, say(OK), Act::Request, Act::Close], vec![Act::Request, say(OK)]];
+    let (_, seen) = Setup::good().run::<16_640, _>(Wire::default(), script, async |transport| {
+        assert_eq!(exchange(transport, URL, "[]").await.expect("a reply").1, "hello");
+        let closed = exchange(transport, URL, "[]").await.map(|_| ());
+        assert_eq!(closed, Err(Error::Closed));
+        assert_eq!(exchange(transport, URL, "[]").await.expect("a reply").1, "hello");
+    });
+    assert_eq!((seen.borrow().connections, seen.borrow().requests.len()), (2, 3));
+}
+
 #[test]
 fn dropped_in_the_middle() {
     let half = vec![Act::Request, say("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello")];
