@@ -78,6 +78,38 @@ async fn compaction_at_80_000_tokens() {
     }
 }
 
+/// The last reply is thinking and a call, which is left out of the request for a summary. The model
+/// refuses a message that ends in thinking, so the thinking is left out too.
+#[tokio::test]
+async fn a_reply_of_thinking_and_a_call_can_be_summarised() {
+    for stream in [true, false] {
+        let thinks = Reply::new()
+            .thinking("Let me add.", "c2ln")
+            .tool_use("t2", "calculate_sum", r#"{"a":1,"b":2}"#)
+            .stop("tool_use")
+            .usage(usage(90_000));
+        let script = Script::new()
+            .reply(call("t1", 100))
+            .reply(thinks)
+            .reply(Reply::text("We added 1 and 2."))
+            .reply(Reply::text("3"));
+        let scripted = Scripted::new(ScriptedModel::new(script));
+        let mut run = scripted
+            .client()
+            .run("m")
+            .stream(stream)
+            .tools(calculate_sum)
+            .compaction(FROM_80_000)
+            .user("What is 1 + 2?");
+        assert_eq!(run.until_done().await.unwrap().text(), "3");
+        let model = scripted.model();
+        assert_eq!(model.complaints(), &[] as &[String]);
+        let asked = String::from_utf8(model.requests()[2].transcript().to_vec()).unwrap();
+        assert!(asked.contains("Summarize") && !asked.contains("thinking"), "{asked}");
+        assert!(run.messages().starts_with(r#"[{"role":"user","content":"We added 1 and 2."}"#));
+    }
+}
+
 /// Never after the last turn, however long it was.
 #[tokio::test]
 async fn not_after_the_last_turn() {

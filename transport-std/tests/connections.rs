@@ -154,6 +154,57 @@ fn a_connection_closed_while_the_runtime_stood_still_is_replaced() {
     }
 }
 
+/// A second reply behind the first one is not the reply to the next request, whether the runtime was
+/// driven meanwhile or not.
+#[test]
+fn a_reply_that_no_request_asked_for_is_not_read() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let reply = |stream: &str| {
+        format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: {}\r\n\r\n{stream}",
+            stream.len()
+        )
+    };
+    let (expected, poison) = (reply(STREAM), reply(&STREAM.replace("\"ok\"", "\"poison\"")));
+    assert_ne!(expected, poison);
+    for cut in [0, 1, poison.len()] {
+        let (expected, poison) = (expected.clone(), poison.clone());
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            runtime().block_on(async {
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+                tell.send(listener.local_addr().unwrap()).unwrap();
+                loop {
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    let mut request = vec![0; 1 << 16];
+                    assert!(stream.read(&mut request).await.unwrap() > 0);
+                    let (now, later) = poison.split_at(cut);
+                    stream.write_all(format!("{expected}{now}").as_bytes()).await.unwrap();
+                    sleep(Duration::from_millis(50)).await;
+                    let _ = stream.write_all(later.as_bytes()).await;
+                }
+            });
+        });
+        let url = format!("http://{}", told.recv().unwrap());
+        let client = Client::builder()
+            .base_url(&url)
+            .proxies(Proxies::none())
+            .max_retries(0)
+            .build()
+            .unwrap();
+        let runtime = runtime();
+        let text = || {
+            runtime
+                .block_on(async { client.run("m").user("Go.").until_done().await.unwrap().text() })
+        };
+        assert_eq!(text(), "ok");
+        std::thread::sleep(Duration::from_millis(200));
+        assert_eq!(text(), "ok", "{cut}: the runtime stood still");
+        runtime.block_on(async { sleep(Duration::from_millis(200)).await });
+        assert_eq!(text(), "ok", "{cut}: the runtime was driven");
+    }
+}
+
 /// The server may have begun the turn, and somebody pays for it.
 #[tokio::test]
 async fn a_request_that_a_server_may_have_read_is_not_sent_again_in_silence() {
