@@ -78,13 +78,14 @@ async fn compaction_at_80_000_tokens() {
     }
 }
 
-/// The last reply is thinking and a call, which is left out of the request for a summary. The model
-/// refuses a message that ends in thinking, so the thinking is left out too.
+/// Of the last reply the call is left out of the request for a summary. The model refuses a message
+/// that ends in thinking, so the thinking before the call is left out too.
 #[tokio::test]
 async fn a_reply_of_thinking_and_a_call_can_be_summarised() {
-    for stream in [true, false] {
-        let thinks = Reply::new()
-            .thinking("Let me add.", "c2ln")
+    for (stream, text) in [(true, ""), (false, ""), (true, "I add."), (false, "I add.")] {
+        let begins = if text.is_empty() { Reply::new() } else { Reply::text(text) };
+        let thinks = begins
+            .thinking("Let me think.", "c2ln")
             .tool_use("t2", "calculate_sum", r#"{"a":1,"b":2}"#)
             .stop("tool_use")
             .usage(usage(90_000));
@@ -105,7 +106,8 @@ async fn a_reply_of_thinking_and_a_call_can_be_summarised() {
         let model = scripted.model();
         assert_eq!(model.complaints(), &[] as &[String]);
         let asked = String::from_utf8(model.requests()[2].transcript().to_vec()).unwrap();
-        assert!(asked.contains("Summarize") && !asked.contains("thinking"), "{asked}");
+        assert!(asked.contains("Summarize") && asked.contains(text), "{asked}");
+        assert!(!asked.contains("think"), "{asked}");
         assert!(run.messages().starts_with(r#"[{"role":"user","content":"We added 1 and 2."}"#));
     }
 }
