@@ -30,6 +30,18 @@ impl Board {
     }
 }
 
+/// Before anything is sent, and in words: the API would refuse the whole request.
+#[test]
+fn a_raw_tool_of_an_illegal_name_is_refused_when_it_is_made() {
+    let long = "a".repeat(129);
+    for name in ["my tool!", "", "ä", "a\nb", &long] {
+        let tool =
+            RawTool::new(name, "", "{}", |_: Input| async { Ok::<_, ToolError>("") }).map(|_| ());
+        let refused = tool.unwrap_err().to_string();
+        assert!(refused.contains("a tool's name is"), "{name:?}: {refused}");
+    }
+}
+
 #[test]
 fn idempotent_and_requires_approval_are_part_of_the_definition_and_not_of_its_json() {
     let raw = |name| {

@@ -67,6 +67,36 @@ fn capacities_are_those_of_the_code() {
             "ERROR_BODY: usize = 64 * 1024;",
         ),
         (
+            "The wait that a server asks for (`retry-after`)",
+            "60 s",
+            "core/src/policy.rs",
+            "retry_after_cap: Duration::from_secs(60),",
+        ),
+        (
+            "Time in which a reply makes no progress, on a server: pings, comments, unknown events and empty pieces do not count",
+            "600 s",
+            "transport-std/src/http/mod.rs",
+            "progress_timeout: Duration::from_secs(600),",
+        ),
+        (
+            "Time that the body of an error takes, on a server",
+            "2 s",
+            "transport-std/src/http/links.rs",
+            "ERROR_BODY_TIME: Duration = Duration::from_secs(2);",
+        ),
+        (
+            "Age of an idle connection, on a server",
+            "90 s",
+            "transport-std/src/http/mod.rs",
+            "idle_timeout: Duration::from_secs(90),",
+        ),
+        (
+            "Idle connections, on a server",
+            "1024 a server, 64 servers",
+            "transport-std/src/http/links.rs",
+            "MAX_HOSTS: usize = 64;",
+        ),
+        (
             "Connection buffer, on a chip",
             "1 KiB",
             "transport-embassy/src/resources.rs",

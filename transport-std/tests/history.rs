@@ -47,6 +47,28 @@ async fn a_breakpoint_on_every_result_is_refused_at_the_fifth() {
     assert_eq!(counts, Some(4));
 }
 
+/// README's way to cache a conversation: the request's own breakpoint, however many turns there are.
+#[tokio::test]
+async fn a_requests_own_breakpoint_is_one_in_every_request() {
+    let turns = (0..6).fold(Script::new(), |script, n| {
+        script.reply(Reply::new().tool_use(
+            &format!("toolu_{n}"),
+            "double",
+            &format!("{{\"n\":{n}}}"),
+        ))
+    });
+    let scripted = Scripted::new(ScriptedModel::new(turns.reply(Reply::text("ok"))));
+    let mut run = scripted.client().run("m").tools(double).user("Go.");
+    run.params_mut().set_json("cache_control", EPHEMERAL).unwrap();
+    assert_eq!(run.until_done().await.unwrap().text(), "ok");
+    let counts: Vec<usize> = scripted
+        .requests()
+        .iter()
+        .map(|request| String::from_utf8_lossy(&request.body).matches("cache_control").count())
+        .collect();
+    assert_eq!(counts, [1; 7]);
+}
+
 #[tokio::test]
 async fn a_cancelled_run_is_taken_up_from_its_messages() {
     const ANY: &str = r#"{"type":"object","properties":{}}"#;

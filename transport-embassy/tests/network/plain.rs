@@ -468,6 +468,10 @@ fn nobody_is_there() {
             exchange(&mut transport, "https://api.example.com", "[]").await,
             Err(Error::BaseUrl("a base URL with https needs a link with TLS"))
         );
+        assert_eq!(
+            exchange(&mut transport, "http://api.example.com:70000", "[]").await,
+            Err(Error::BaseUrl("the base URL must have a port from 1 to 65535, if any"))
+        );
         assert_eq!(exchange(&mut transport, URL, "[]").await.expect("a reply").1, "hello");
     });
 }
