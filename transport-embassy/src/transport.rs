@@ -47,11 +47,15 @@ impl Default for Timeouts {
 /// The core's transport: HTTP/1.1 over a [`Link`], plain or with TLS.
 ///
 /// The connection is kept from turn to turn. If the server has closed it meanwhile, or has sent
-/// something that no request asked for, the request goes over a new one. A connection that breaks
-/// before the whole request is sent is replaced too, and the request is sent again at once: no
-/// server can have acted on it. Every other failure is the core's to judge, so a request that a
-/// closing server may have read counts as a failed try, and `Event::Retry` reports it. A reply that
-/// is dropped before its end closes the connection, which also tells the server to stop.
+/// something that no request asked for, the request goes over a new one. To see that, a read of the
+/// connection is polled once before each request, and dropped if nothing has come: the stack must
+/// lose nothing by that, as embassy-net does not.
+///
+/// A connection that breaks before the whole request is sent is replaced too, and the request is
+/// sent again at once: no server can have acted on it. Every other failure is the core's to judge,
+/// so a request that a closing server may have read counts as a failed try, and `Event::Retry`
+/// reports it. A reply that is dropped before its end closes the connection, which also tells the
+/// server to stop.
 #[derive(Debug)]
 pub struct Transport<L> {
     http: Http<L>,

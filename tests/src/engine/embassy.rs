@@ -161,8 +161,12 @@ impl Read for Connection<'_> {
         match read_piece(&mut self.to_send, buffer) {
             Some(len) => Ok(len),
             None if self.is_closed => Ok(0),
-            // One that asks for more than was said would wait for ever.
-            None => Err(ErrorKind::TimedOut),
+            None => {
+                // A look at a kept connection goes no further. One that asks for more than was
+                // said would wait for ever.
+                tokio::task::yield_now().await;
+                Err(ErrorKind::TimedOut)
+            }
         }
     }
 }
