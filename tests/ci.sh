@@ -4,6 +4,7 @@
 #   tests/ci.sh             all parts, with the time of each
 #   tests/ci.sh PART...     only these
 #   tests/ci.sh --list      their names
+#   tests/ci.sh dynamodb    the store in DynamoDB, whose SDK takes minutes to build
 #   tests/ci.sh long        what takes hours: 200 000 random conversations; more than 500 servers and as many writers are killed
 #
 # On Debian, as root, it installs what it needs. Elsewhere it says what is missing and which parts it skipped for that; with NO_SKIP=1
@@ -17,7 +18,7 @@ if [ -n "${SCENARIOS:-}" ]; then
 fi
 
 # In the order in which they run: what fails soonest first.
-PARTS=(fmt deny deps clippy unit soak faults doc conformance serve playground fuzz valgrind bench targets no_panic firmware sizes)
+PARTS=(fmt deny deps clippy unit soak faults doc conformance serve stores kills playground fuzz valgrind bench targets no_panic firmware sizes)
 
 # Debian's packages of a part, besides rustup's toolchain.
 packages() {
@@ -28,8 +29,10 @@ packages() {
     clippy | unit | soak | faults | doc | conformance | fuzz) echo gcc libc6-dev ca-certificates ;;
     serve) echo python3 curl gcc libc6-dev ca-certificates ;;
     playground) echo chromium python3 curl gcc libc6-dev ca-certificates ;;
+    stores) echo postgresql python3 gcc libc6-dev ca-certificates ;;
+    kills) echo postgresql nginx-light python3 curl gcc libc6-dev ca-certificates ;;
+    dynamodb) echo python3-venv curl gcc libc6-dev ca-certificates ;;
     long) echo valgrind postgresql nginx-light python3-venv curl gcc libc6-dev ca-certificates ;;
-    stores | kills) echo postgresql nginx-light python3-venv curl gcc libc6-dev ca-certificates ;;
     valgrind | bench) echo valgrind python3 gcc libc6-dev ca-certificates ;;
     targets) echo rustc-web cargo-web rust-web-src gcc libc6-dev ca-certificates ;;
     no_panic) echo rustc-web cargo-web rust-web-src lld llvm python3 gcc libc6-dev ca-certificates ;;
@@ -50,7 +53,7 @@ part_fmt() {
 }
 
 part_clippy() {
-    # The DynamoDB store is left out here and in `doc`: its SDK takes minutes. See `stores`.
+    # The DynamoDB store is left out here and in `doc`: its SDK takes minutes. See `dynamodb`.
     cargo clippy --workspace --exclude toolrunner-serve-dynamodb --all-targets --all-features -- -D warnings
     cargo clippy -p toolrunner-core --no-default-features -- -D warnings
     cargo clippy -p toolrunner-core --features alloc -- -D warnings
@@ -85,7 +88,7 @@ part_faults() {
 
 # The engine of serving under many schedules of crashes and failures, and the HTTP contract on the stores that need nothing installed.
 part_serve() {
-    SIMULATOR_SCHEDULES=100000 cargo test --release -p toolrunner-serve --lib simulator
+    SIMULATOR_SCHEDULES=100000 cargo test --profile soak -p toolrunner-serve --lib simulator
     cargo build -p toolrunner-examples-serve --bins
     local store
     for store in memory sqlite; do
@@ -131,15 +134,23 @@ part_conformance() {
     done
 }
 
-# The suite that every store must pass, on each; databases, run by tests/stores.py, and processes that write are killed this many times.
+# The suite that every store must pass, in memory, SQLite and Postgres. Processes that write, and the database, which tests/stores.py
+# runs, are killed this many times.
 part_stores() {
-    cargo clippy -p toolrunner-serve-dynamodb --all-targets --all-features -- -D warnings
-    TOOLRUNNER_KILLS=${STORE_KILLS:-5} python3 tests/stores.py bash -ec '
-        # One after another: one of them kills the database.
-        options=(--include-ignored --skip figures --test-threads 1)
-        cargo test -p toolrunner-serve --features postgres,testing --test store_memory --test store_sqlite --test store_postgres -- "${options[@]}"
-        cargo test -p toolrunner-serve-dynamodb -- "${options[@]}"'
+    TOOLRUNNER_KILLS=${STORE_KILLS:-5} python3 tests/stores.py --without moto --without dynalite \
+        cargo test -p toolrunner-serve --features postgres,testing --test store_memory --test store_sqlite --test store_postgres -- \
+        "${STORE_TESTS[@]}"
 }
+
+# The same suite in DynamoDB, on moto and dynalite.
+part_dynamodb() {
+    cargo clippy -p toolrunner-serve-dynamodb --all-targets --all-features -- -D warnings
+    TOOLRUNNER_KILLS=${STORE_KILLS:-5} python3 tests/stores.py --without postgres \
+        cargo test -p toolrunner-serve-dynamodb -- "${STORE_TESTS[@]}"
+}
+
+# One test after another: one of them kills the database.
+STORE_TESTS=(--include-ignored --skip figures --test-threads 1)
 
 # The contract suite on Postgres; servers that are killed in the middle of turns, on SQLite and on Postgres behind nginx.
 part_kills() {
@@ -156,6 +167,7 @@ part_long() {
     # Ten times as many conversations, none of them one of those above.
     SOAK_FIRST=1000001 SOAK=200000 part_soak
     STORE_KILLS=200 part_stores
+    STORE_KILLS=200 part_dynamodb
     SERVER_KILLS=300 part_kills
 }
 
@@ -263,7 +275,7 @@ lacks() {
         return
     fi
     case $1 in
-    playground | stores | long) command -v npm >/dev/null || missing+=("npm, with Node.js 20 or later") ;;&
+    playground | dynamodb | long) command -v npm >/dev/null || missing+=("npm, with Node.js 20 or later") ;;&
     fmt) cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt >/dev/null 2>&1 || missing+=(rustfmt) ;;
     clippy) cargo clippy --version >/dev/null 2>&1 || rustup component add clippy >/dev/null 2>&1 || missing+=(clippy) ;;
     unit | soak | faults | doc | conformance | fuzz) command -v cc >/dev/null || missing+=("a C compiler") ;;
