@@ -29,7 +29,7 @@
 //!
 //! [`http`] carries bytes: connections kept and shared, TLS with the platform's roots, HTTP/2 where
 //! the server offers it, proxies from the environment. [`config`] says whom to ask and as whom.
-//! `init_logging` shows what happens.
+//! `init_logging` shows what happens; `otel` exports traces.
 
 pub mod client;
 pub mod clock;
@@ -39,6 +39,8 @@ mod escaped;
 pub mod http;
 #[cfg(feature = "logging")]
 mod logging;
+#[cfg(feature = "otel")]
+pub mod otel;
 mod params;
 pub mod run;
 #[cfg(feature = "testing")]

@@ -28,6 +28,7 @@ mod notice;
 mod reply;
 mod tools;
 mod trace;
+mod trace_parent;
 mod turn;
 mod watch;
 mod what;
@@ -63,6 +64,7 @@ use what::{Retried, What};
 pub use build::{DEFAULT_MAX_TOKENS, RunBuilder};
 pub use gate::{Decision, GatedCall, ResultDraft};
 pub use trace::TRACE_TARGET;
+pub use trace_parent::{BadTraceParent, TraceParent};
 pub use turn::{ToolResult, ToolResults, Turn};
 
 /// Most calls of one turn that run at the same time, if nothing else is said.

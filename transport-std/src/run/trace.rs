@@ -24,8 +24,8 @@ use toolrunner_core::wire::BaseUrl;
 use tracing::field::Empty;
 use tracing::{Id, Span};
 
-use super::RunBuilder;
 use super::jobs::{Done, Job, JobEnd};
+use super::{RunBuilder, TraceParent};
 use crate::config::Settings;
 use crate::error::Error;
 use crate::escaped::Escaped;
@@ -44,6 +44,7 @@ struct Labels {
     conversation: Option<String>,
     content: Option<usize>,
     propagate: Option<Propagate>,
+    parent: Option<TraceParent>,
 }
 
 /// The spans of a run.
@@ -88,9 +89,18 @@ impl RunBuilder {
         self
     }
 
+    /// Makes the run a part of a trace of the caller's. With the feature `otel` and its layer, the
+    /// run's span becomes a child of this one, whatever the current span is. Without it, requests
+    /// carry this header as it is.
+    pub fn trace_parent(mut self, parent: TraceParent) -> Self {
+        self.trace.labels_mut().parent = Some(parent);
+        self
+    }
+
     /// Sends a `traceparent` header (W3C Trace Context) with each request: what `propagate` makes
     /// of the request's span, if anything. A `traceparent` in the client's headers takes
-    /// precedence. Default: no such header.
+    /// precedence. Default: that of the request's span, with the feature `otel` and its layer; or
+    /// else that of [`trace_parent`](Self::trace_parent); or else no such header.
     pub fn propagate_trace(mut self, propagate: fn(&Span) -> Option<String>) -> Self {
         self.trace.labels_mut().propagate = Some(propagate);
         self
@@ -128,10 +138,14 @@ impl Trace {
                 gen_ai.usage.cache_write.input_tokens = Empty,
                 error.type = Empty,
                 toolrunner.outcome = Empty,
-                run = id,
+                run = id.cast_signed(),
             );
             if run.is_disabled() {
                 return None;
+            }
+            #[cfg(feature = "otel")]
+            if let Some(parent) = labels.and_then(|labels| labels.parent.as_ref()) {
+                crate::otel::set_parent(&run, parent);
             }
             if let Some(agent) = agent {
                 run.record("gen_ai.agent.name", agent);
@@ -181,7 +195,7 @@ impl Trace {
             gen_ai.operation.name = "chat",
             gen_ai.provider.name = "anthropic",
             gen_ai.request.model = %Escaped(text_of(params, "model")),
-            gen_ai.request.max_tokens = params.json("max_tokens").and_then(|json| json.parse::<u64>().ok()),
+            gen_ai.request.max_tokens = params.json("max_tokens").and_then(|json| json.parse::<i64>().ok()),
             gen_ai.request.stream = is_stream.then_some(true),
             gen_ai.conversation.id = Empty,
             gen_ai.input.messages = Empty,
@@ -200,11 +214,14 @@ impl Trace {
             error.type = Empty,
             toolrunner.attempts = Empty,
             toolrunner.content.truncated = Empty,
-            run = id,
+            run = id.cast_signed(),
         );
         if let Ok(url) = BaseUrl::parse(settings.base_url()) {
             request.record("server.address", url.host);
-            request.record("server.port", url.port.unwrap_or(if url.secure { 443 } else { 80 }));
+            request.record(
+                "server.port",
+                i64::from(url.port.unwrap_or(if url.secure { 443 } else { 80 })),
+            );
         }
         self.record_conversation(&request);
         request
@@ -218,10 +235,16 @@ impl Trace {
 
     /// The `traceparent` header of the request under way.
     pub(super) fn traceparent(&self) -> Option<String> {
-        self.labels
-            .as_ref()?
-            .propagate
-            .and_then(|propagate| propagate(self.open.as_ref()?.request.as_ref()?))
+        let labels = self.labels.as_deref();
+        let request = self.open.as_ref().and_then(|open| open.request.as_ref());
+        if let Some(propagate) = labels.and_then(|labels| labels.propagate) {
+            return propagate(request?);
+        }
+        #[cfg(feature = "otel")]
+        if let Some(own) = request.and_then(crate::otel::traceparent) {
+            return Some(own.to_string());
+        }
+        labels?.parent.as_ref().map(TraceParent::to_string)
     }
 
     /// Whether what the request says is to be recorded.
@@ -263,7 +286,7 @@ impl Trace {
     ) {
         let Some((request, attempts)) = self.take_request() else { return };
         record_usage(&request, usage);
-        request.record("toolrunner.attempts", attempts);
+        request.record("toolrunner.attempts", i64::from(attempts));
         request.record("otel.status_code", "OK");
         if !request_id.is_empty() {
             request.record("anthropic.request.id", request_id);
@@ -284,7 +307,7 @@ impl Trace {
     /// The request under way failed for good, or was given up.
     pub(super) fn request_fails(&mut self, kind: &str) {
         let Some((request, attempts)) = self.take_request() else { return };
-        request.record("toolrunner.attempts", attempts);
+        request.record("toolrunner.attempts", i64::from(attempts));
         request.record("error.type", kind);
         request.record("otel.status_code", "ERROR");
     }
@@ -310,7 +333,7 @@ impl Trace {
             gen_ai.conversation.id = Empty,
             error.type = Empty,
             toolrunner.content.truncated = Empty,
-            run = id,
+            run = id.cast_signed(),
         );
         self.record_conversation(&span);
         if let Some(limit) = self.content() {
@@ -384,10 +407,12 @@ fn text_of(params: &Params, name: &str) -> String {
 
 /// Tokens as the conventions count them: the input includes what a cache gave or took.
 fn record_usage(span: &Span, usage: Usage) {
-    span.record("gen_ai.usage.input_tokens", usage.input_total());
-    span.record("gen_ai.usage.output_tokens", usage.output_tokens);
-    span.record("gen_ai.usage.cache_read.input_tokens", usage.cache_read_input_tokens);
-    span.record("gen_ai.usage.cache_write.input_tokens", usage.cache_creation_input_tokens);
+    // Signed, as the numbers of OpenTelemetry are: others would be exported as text.
+    let record = |name, tokens| span.record(name, i64::try_from(tokens).unwrap_or(i64::MAX));
+    record("gen_ai.usage.input_tokens", usage.input_total());
+    record("gen_ai.usage.output_tokens", usage.output_tokens);
+    record("gen_ai.usage.cache_read.input_tokens", usage.cache_read_input_tokens);
+    record("gen_ai.usage.cache_write.input_tokens", usage.cache_creation_input_tokens);
 }
 
 /// Records the newest of `messages` that fit in `limit` bytes, in the conventions' form.

@@ -1,0 +1,92 @@
+//! OTLP by HTTP and protobuf, over this crate's own connections.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use embedded_io_async::BufRead;
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
+use tokio::runtime::Handle;
+use toolrunner_core::transport::{Body, Head, Transport};
+
+use super::TracesError;
+use crate::http::HttpTransport;
+
+/// How long a batch may take, unless `OTEL_EXPORTER_OTLP_TRACES_TIMEOUT` or
+/// `OTEL_EXPORTER_OTLP_TIMEOUT` says otherwise: OpenTelemetry's default.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Most that is read of a collector's answer.
+const ANSWER: usize = 64 * 1024;
+
+/// An exporter to this URL, or to the one that the environment names.
+pub(super) fn exporter(url: Option<String>) -> Result<SpanExporter, TracesError> {
+    let runtime = Handle::try_current()
+        .map_err(|_| TracesError("OTLP needs a tokio runtime to send spans".to_owned()))?;
+    let client = Client { transport: HttpTransport::default(), runtime, timeout: timeout() };
+    let builder = SpanExporter::builder().with_http().with_http_client(client);
+    match url {
+        Some(url) => builder.with_endpoint(url),
+        None => builder,
+    }
+    .build()
+    .map_err(|error| TracesError(error.to_string()))
+}
+
+fn timeout() -> Duration {
+    ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok()?.trim().parse().ok())
+        .map_or(TIMEOUT, Duration::from_millis)
+}
+
+/// Sends batches in the runtime, since the thread that exports them has none.
+#[derive(Clone, Debug)]
+struct Client {
+    transport: HttpTransport,
+    runtime: Handle,
+    timeout: Duration,
+}
+
+#[async_trait::async_trait]
+impl HttpClient for Client {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let (this, timeout) = (self.clone(), self.timeout);
+        let sending = async move { tokio::time::timeout(timeout, this.send(&request)).await };
+        self.runtime.spawn(sending).await?.map_err(|_| "the collector did not answer in time")?
+    }
+}
+
+impl Client {
+    async fn send(mut self, request: &Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let uri = request.uri();
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+            return Err("the collector's URL has no host".into());
+        };
+        let mut headers = Vec::with_capacity(request.headers().len());
+        for (name, value) in request.headers() {
+            headers.push((name.as_str(), value.to_str()?));
+        }
+        let head = Head {
+            base_url: &format!("{scheme}://{authority}"),
+            path: uri.path_and_query().map_or("/v1/traces", |path| path.as_str()),
+            headers: &headers,
+        };
+        let body = Arc::new(request.body().to_vec());
+        let body = Body::new(&[], &body, &[]).with_shared(&body);
+        let mut reply = self.transport.send(&head, &body).await?;
+        let mut answer = Vec::new();
+        loop {
+            let piece = reply.body.fill_buf().await?;
+            if piece.is_empty() {
+                break;
+            }
+            if answer.len() + piece.len() > ANSWER {
+                return Err("the collector's answer is too long".into());
+            }
+            let len = piece.len();
+            answer.extend_from_slice(piece);
+            reply.body.consume(len);
+        }
+        Ok(Response::builder().status(reply.head.status).body(answer.into())?)
+    }
+}
