@@ -58,6 +58,7 @@ part_clippy() {
     cargo clippy -p toolrunner-core --no-default-features -- -D warnings
     cargo clippy -p toolrunner-core --features alloc -- -D warnings
     cargo clippy -p toolrunner-std --no-default-features -- -D warnings
+    cargo clippy -p toolrunner-serve --no-default-features -- -D warnings
 }
 
 part_unit() {
@@ -86,7 +87,8 @@ part_faults() {
     cargo test -q -p toolrunner-tests --test faults -- --nocapture
 }
 
-# The engine of serving under many schedules of crashes and failures, and the HTTP contract on the stores that need nothing installed.
+# The engine of serving under many schedules of crashes and failures, the HTTP contract on the stores that need nothing installed, and
+# the traces of a server.
 part_serve() {
     SIMULATOR_SCHEDULES=100000 cargo test --profile soak -p toolrunner-serve --lib simulator
     cargo build -p toolrunner-examples-serve --bins
@@ -94,6 +96,7 @@ part_serve() {
     for store in memory sqlite; do
         python3 tests/serve/run.py target/debug/contract_agent --store "$store" --patience 4
     done
+    python3 tests/serve/traces.py target/debug/contract_agent
 }
 
 # The page of the server in headless Chromium, as wide as a desktop and as a phone.
@@ -176,7 +179,7 @@ part_deps() {
     python3 tests/deps.py
     cargo test -p toolrunner-tests --test rooms
     local feature printed
-    for feature in "" http2 proxy ring aws-lc-rs webpki-roots logging testing; do
+    for feature in "" http2 proxy ring aws-lc-rs webpki-roots logging otel testing; do
         echo "toolrunner-std with the features [$feature]"
         printed=$(cargo check -q -p toolrunner-std --no-default-features --features "$feature" 2>&1) || { echo "$printed" && return 1; }
         # A warning is a failure, without other flags that would have everything built twice.

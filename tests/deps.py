@@ -18,12 +18,12 @@ TREES = [
     ("toolrunner-core", ["--features", "serde"], 20),
     ("toolrunner-std", ["--no-default-features"], 60),
     ("toolrunner-std", [], 72),
-    ("toolrunner-std", ["--all-features"], 84),
+    ("toolrunner-std", ["--all-features"], 108),
 ]
 # Features that a shared crate may have with all of ours on.
 SHARED = {
     "bytes": "default std",
-    "futures-util": "alloc slab std",
+    "futures-util": "alloc async-await async-await-macro futures-macro futures-sink sink slab std",
     "http": "default std",
     "hyper": "client default http1 http2",
     "hyper-util": "client client-legacy client-proxy default tokio",
@@ -36,6 +36,8 @@ SHARED = {
     "tracing": "std",
     "tracing-subscriber": "alloc fmt registry sharded-slab std thread_local",
 }
+# The feature `otel` alone may bring these, so only `--all-features` does.
+OTEL = {"futures-util": "async-await async-await-macro futures-macro futures-sink sink"}
 # Features that depend on one of ours: with none of these on, they must be off.
 OPTIONAL = {"hyper": "http2", "hyper-util": "client-proxy", "rustls": "aws-lc-rs aws_lc_rs ring"}
 
@@ -61,6 +63,8 @@ for package, features, most in TREES:
         problems.append(f"{title}: {len(crates)} crates: {' '.join(sorted(name for name, _ in crates))}")
     for (name, version), on in crates.items():
         allowed = set(SHARED.get(name, "").split())
+        if "--all-features" not in features:
+            allowed -= set(OTEL.get(name, "").split())
         if "--no-default-features" in features:
             allowed -= set(OPTIONAL.get(name, "").split())
         if name in SHARED and not on <= allowed:

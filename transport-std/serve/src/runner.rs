@@ -60,10 +60,20 @@ impl Runner {
         document: &Document,
         results: &Results,
         watcher: Arc<dyn Watcher>,
+        trace_content: Option<usize>,
     ) -> Self {
         match &agent.kind {
             Kind::Run(build) => {
-                match Loop::new(build(session), transcript, document, results, watcher) {
+                let mut builder = build(session).conversation_id(session.id);
+                let parent =
+                    document.active.as_ref().and_then(|active| active.trace_parent.as_ref());
+                if let Some(parent) = parent.and_then(|parent| parent.parse().ok()) {
+                    builder = builder.trace_parent(parent);
+                }
+                if let Some(most) = trace_content {
+                    builder = builder.trace_content(most);
+                }
+                match Loop::new(builder, transcript, document, results, watcher) {
                     Ok(this) => Self::Loop(Box::new(this)),
                     Err(error) => Self::Broken(Some(detail(&error))),
                 }

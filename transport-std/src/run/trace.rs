@@ -7,6 +7,9 @@
 //! | `chat` | `chat {model}` | one model request with all its retries |
 //! | `execute_tool` | `execute_tool {tool}` | one call: gate, tool and time-out |
 //!
+//! A call that the gate suspends, or whose tool asks a question, has a span with the attribute
+//! `toolrunner.suspended`; when it goes on it has another.
+//!
 //! Requests and calls are children of the run's span, whichever task polls them. Only the span of a
 //! call is entered, around the tool's own code, so that its spans and log lines are inside. All
 //! have the level `INFO` and the target [`TRACE_TARGET`]: a layer that prints lines should leave
@@ -333,6 +336,7 @@ impl Trace {
             gen_ai.conversation.id = Empty,
             error.type = Empty,
             toolrunner.content.truncated = Empty,
+            toolrunner.suspended = Empty,
             run = id.cast_signed(),
         );
         self.record_conversation(&span);
@@ -351,7 +355,10 @@ impl Trace {
     pub(super) fn ends_call(&self) -> impl FnOnce(&Span, &Done) + Send + use<> {
         let limit = self.content();
         move |span, done| {
-            let JobEnd::Answer(content, is_error) = &done.end else { return };
+            let JobEnd::Answer(content, is_error) = &done.end else {
+                span.record("toolrunner.suspended", true);
+                return;
+            };
             span.record("otel.status_code", if *is_error { "ERROR" } else { "OK" });
             if *is_error {
                 span.record("error.type", "tool_error");

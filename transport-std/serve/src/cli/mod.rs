@@ -3,6 +3,7 @@
 mod chat;
 mod client;
 mod start;
+mod telemetry;
 
 use core::time::Duration;
 use std::path::PathBuf;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use tokio::net::TcpListener;
 
+use super::telemetry::Telemetry;
 use crate::agent::Agent;
 use crate::auth::Tokens;
 use crate::server::{Options, Server};
@@ -58,21 +59,31 @@ pub(super) struct Start {
     /// repeated.
     #[arg(long, value_name = "ORIGIN")]
     cors: Vec<String>,
+    /// Write the spans of runs, model requests and tool calls to a file in this directory, as JSON
+    /// lines.
+    #[cfg(feature = "otel")]
+    #[arg(long, value_name = "DIR")]
+    pub(super) traces: Option<PathBuf>,
+    /// Include messages, tool inputs and tool results in spans, each up to this many bytes.
+    #[arg(long, value_name = "BYTES")]
+    trace_content: Option<usize>,
     /// When the server is told to stop: how many seconds turns may go on. Then they are left for
     /// another server, or the next start.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = super::seconds)]
     drain: Duration,
     /// What is logged: error, warn, info, debug, or a filter such as toolrunner_serve=debug.
     #[arg(long, value_name = "FILTER", default_value = "warn", env = "TOOLRUNNER_LOG")]
-    log: String,
+    pub(super) log: String,
 }
 
 pub(super) async fn run(agent: Agent, kinds: &[Kind], start: Start) -> Result<(), String> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&start.log)
-        .map_err(|error| format!("--log: {error}"))?;
-    // A program may have set up its own.
-    let _ =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let telemetry = Telemetry::begin(&start)?;
+    let served = serve(agent, kinds, start).await;
+    let flushed = telemetry.end().await;
+    served.and(flushed)
+}
+
+async fn serve(agent: Agent, kinds: &[Kind], start: Start) -> Result<(), String> {
     if let Some(check) = &agent.check {
         check()?;
     }
@@ -84,6 +95,7 @@ pub(super) async fn run(agent: Agent, kinds: &[Kind], start: Start) -> Result<()
         max_sessions: (start.max_sessions > 0).then_some(start.max_sessions),
         allow_custom_ids: start.allow_custom_ids,
         allow_private_webhooks: start.allow_private_webhooks,
+        trace_content: start.trace_content,
         tokens: start.tokens.as_deref().map(Tokens::from_file).transpose()?.unwrap_or_default(),
         origins: start.cors,
     };

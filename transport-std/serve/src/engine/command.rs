@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use toolrunner_std::run::TraceParent;
 
 use super::document::{Active, Call, CallState, InterruptKind, Webhook};
 use super::event::{Detail, Patch, StopReason};
@@ -30,7 +31,7 @@ impl Change {
 pub(crate) struct Message {
     pub(crate) sent: Sent,
     pub(crate) webhook: Option<Webhook>,
-    pub(crate) trace_id: Option<String>,
+    pub(crate) trace_parent: Option<TraceParent>,
 }
 
 /// An answer to an interrupt.
@@ -55,13 +56,15 @@ pub(crate) fn send(
         from: document.transcript,
         text: if document.transcript > 0 { format!(",{json}") } else { json },
     };
+    let trace_id = message.trace_parent.as_ref().map(|parent| parent.trace_id().to_owned());
     document.turn += 1;
     document.turn_after = record.head;
     document.response = None;
     document.error = None;
     document.active = Some(Active {
         started: context.now,
-        trace_id: message.trace_id.clone(),
+        trace_id: trace_id.clone(),
+        trace_parent: message.trace_parent.as_ref().map(TraceParent::to_string),
         webhook: message.webhook.clone(),
         mark: document.transcript,
         messages_before: record.messages,
@@ -74,7 +77,7 @@ pub(crate) fn send(
     let role = (message.sent.role != ChatRole::User).then(|| message.sent.role.name());
     edit.tell(context.ids, Detail::UserMessage { content: message.sent.blocks(), role }).patch =
         Some(patch);
-    edit.tell(context.ids, Detail::StatusRunning { trace_id: message.trace_id.clone() });
+    edit.tell(context.ids, Detail::StatusRunning { trace_id });
     edit.begin_request(context);
     Ok(Change::of(&edit, record, context))
 }

@@ -43,6 +43,9 @@ pub(crate) struct Active {
     pub(crate) started: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) trace_id: Option<String>,
+    /// The `traceparent` header of the message: the parent of the turn's runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) trace_parent: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) webhook: Option<Webhook>,
     /// Length of the conversation before the turn.

@@ -334,7 +334,7 @@ impl World {
         let change = match record.status {
             Status::Idle | Status::Error if self.messages < 4 => {
                 let sent = Sent { role: ChatRole::User, content: raw("go"), base64_image: None };
-                let message = Message { sent, webhook: None, trace_id: None };
+                let message = Message { sent, webhook: None, trace_parent: None };
                 self.context(server, |context| send(&record, document, &message, context)).unwrap()
             }
             Status::Running if self.chance.percent(10) => {

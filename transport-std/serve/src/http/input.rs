@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+use toolrunner_std::run::TraceParent;
 
 use super::error::{ApiError, Invalid};
 use crate::chat::{ChatMessage, ChatRole, Function, Sent, ToolCall, raw};
@@ -363,7 +364,7 @@ pub(crate) fn new_session(body: &[u8]) -> Result<NewSession, ApiError> {
 pub(crate) fn message(
     body: &[u8],
     allow_private: bool,
-    trace_id: Option<String>,
+    trace_parent: Option<TraceParent>,
 ) -> Result<Message, ApiError> {
     let (mut check, loc) = (Check { errors: Vec::new() }, [json!("body")]);
     let Some(value) = json_of(body)? else { return Err(missing(&loc)) };
@@ -375,7 +376,7 @@ pub(crate) fn message(
         .content(object.remove("content").filter(|value| !value.is_null()), &at(&loc, "content"));
     let base64_image = check.string(&mut object, &loc, "base64_image");
     let webhook = check.webhook(object.remove("webhook"), &at(&loc, "webhook"), allow_private);
-    check.done(Message { sent: Sent { role, content, base64_image }, webhook, trace_id })
+    check.done(Message { sent: Sent { role, content, base64_image }, webhook, trace_parent })
 }
 
 pub(crate) fn answer(body: &[u8]) -> Result<crate::engine::Answer, ApiError> {
@@ -470,19 +471,11 @@ impl Parameters {
     }
 }
 
-/// The trace id of a W3C `traceparent` header.
-pub(crate) fn trace_id(headers: &HeaderMap) -> Option<String> {
-    let mut parts = headers.get("traceparent")?.to_str().ok()?.split('-');
-    let (version, trace, span) = (parts.next()?, parts.next()?, parts.next()?);
-    let is_hex = |text: &str, len| {
-        text.len() == len && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let is_valid = is_hex(version, 2)
-        && version != "ff"
-        && is_hex(trace, 32)
-        && is_hex(span, 16)
-        && trace.bytes().any(|byte| byte != b'0');
-    is_valid.then(|| trace.to_owned())
+/// The `traceparent` header, if there is exactly one and it is valid.
+pub(crate) fn trace_parent(headers: &HeaderMap) -> Option<TraceParent> {
+    let mut all = headers.get_all("traceparent").iter();
+    let header = all.next().filter(|_| all.next().is_none())?;
+    header.to_str().ok()?.trim().parse().ok()
 }
 
 /// Whether an entity tag of a version is among those that a header names.

@@ -116,8 +116,11 @@ pub(super) async fn send(
     body: Body,
 ) -> Result<Response, ApiError> {
     let bytes = input::bytes_of(&headers, body).await?;
-    let message =
-        input::message(&bytes, server.options.allow_private_webhooks, input::trace_id(&headers))?;
+    let message = input::message(
+        &bytes,
+        server.options.allow_private_webhooks,
+        input::trace_parent(&headers),
+    )?;
     let wait = Parameters::of(raw.as_deref()).seconds("wait")?;
     let id = id_of(&id)?;
     let once = Once::of(&headers, &owner, "POST messages", Some(id), &bytes)?;

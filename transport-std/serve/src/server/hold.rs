@@ -137,8 +137,15 @@ impl<'s> Hold<'s> {
         let session =
             Session { id, owner: record.owner.clone(), metadata: record.metadata.clone() };
         let watcher = Arc::new(Seer { server: Arc::clone(server), live: Arc::clone(&live) });
-        let runner =
-            Runner::new(&server.agent, &session, &transcript, &document, &results, watcher);
+        let runner = Runner::new(
+            &server.agent,
+            &session,
+            &transcript,
+            &document,
+            &results,
+            watcher,
+            server.options.trace_content,
+        );
         let spent = document.active.as_ref().map_or(0, |active| active.spent);
         let timeout = server
             .options

@@ -44,6 +44,8 @@ pub struct Options {
     pub allow_custom_ids: bool,
     /// Whether webhooks may go to private, loopback and link-local addresses.
     pub allow_private_webhooks: bool,
+    /// Most bytes of each content in spans: messages, inputs and results. `None` for no contents.
+    pub trace_content: Option<usize>,
     /// Who may use the server; empty for everybody.
     pub tokens: crate::auth::Tokens,
     /// Origins of web pages that may use the server from a browser, besides its own page.
