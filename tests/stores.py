@@ -19,6 +19,9 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent / "serve"))
+from run import free_port
+
 TOOLS = Path(__file__).parent.parent / "target/stores"
 PYTHON_PACKAGES = ["moto==5.2.5", "flask", "flask-cors", "py-partiql-parser"]
 # One request after another: moto tests the condition of a write and writes in two steps without a lock.
@@ -29,12 +32,6 @@ from werkzeug.serving import run_simple
 run_simple("127.0.0.1", int(sys.argv[1]), DomainDispatcherApplication(create_backend_app), threaded=False)
 """
 DYNALITE = "dynalite@4.0.0"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def wait_for(port, process, name):

@@ -5,15 +5,21 @@ usage: run.py AGENT [--store sqlite|memory|URL] [--patience F] [--only NAME,...]
 
 AGENT is the binary of `contract_agent`. Starts the scripted model and four servers on free ports of loopback: the one that is tested, its
 peer on the same store, one with limits, one with tokens. `memory` has no peer and no restart, which is said by skips."""
-import argparse, os, pathlib, shlex, signal, socket, subprocess, sys, tempfile, time, urllib.request
+import argparse, os, pathlib, random, shlex, signal, socket, subprocess, sys, tempfile, time, urllib.request
 
 HERE = pathlib.Path(__file__).parent
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port where nobody listens, below those that systems give to connections: it stays free while its server is restarted."""
+    for port in random.sample(range(20000, 32000), 100):
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
+    sys.exit("no port is free")
 
 
 class Servers:
