@@ -1,0 +1,219 @@
+//! The calls of a turn: given out, decided about, answered.
+
+use core::ffi::c_char;
+
+use toolrunner_core::error::{Error, Misuse};
+use toolrunner_core::json::Text;
+use toolrunner_core::run::{Called, Run, settle};
+use toolrunner_core::schema::RawSchema;
+use toolrunner_core::tool::{EMPTY_RESULT, ToolError, Toolbox, invalid_input};
+
+use crate::machine::{Machine, Tools};
+use crate::raw;
+use crate::types::*;
+
+/// What becomes of a call before C sees it.
+enum Found {
+    /// It was answered: nobody here can run it.
+    Answered,
+    /// This tool runs it; -1 for a member of a toolset.
+    Tool(i32),
+}
+
+impl Machine {
+    /// The next call that C can run. Those that it cannot are answered on the way.
+    fn next_call(&mut self) -> Result<Option<(usize, i32)>, Error> {
+        while let Some(i) = self.run.next_call() {
+            if let Found::Tool(tool) = find(&mut self.run, self.tools, i)? {
+                self.run.begin_call(i);
+                return Ok(Some((i, tool)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn lend_call(&self, i: usize, tool: i32) -> Result<toolrunner_call, Error> {
+        let call = self.run.call(i).ok_or(Misuse::NoSuchCall)?;
+        let text = |text: Text<'_>| raw::lend(text.raw().as_bytes());
+        Ok(toolrunner_call {
+            index: u32::try_from(i).unwrap_or(u32::MAX),
+            tool,
+            id: text(call.id),
+            name: text(call.name),
+            toolset: call.toolset.map_or(toolrunner_text::EMPTY, text),
+            input: raw::lend(call.input.raw()),
+        })
+    }
+}
+
+fn find(run: &mut Run<'_>, tools: Tools, i: usize) -> Result<Found, Error> {
+    if run.refuse_bad_input(i)? {
+        return Ok(Found::Answered);
+    }
+    let is_withdrawn = run.is_withdrawn(i);
+    let call = run.call(i).ok_or(Misuse::NoSuchCall)?;
+    if call.toolset.is_some() {
+        return Ok(Found::Tool(-1));
+    }
+    let Some(tool) = tools.find(call.name).filter(|_| !is_withdrawn) else {
+        run.answer_not_found(i)?;
+        return Ok(Found::Answered);
+    };
+    // The definition was checked, so that there is a schema if there is anything.
+    let schema = tools.schema(tool).and_then(|schema| RawSchema::new(schema.as_json()).ok());
+    let wrong = schema.and_then(|schema| schema.check(call.input).err());
+    let number = i32::try_from(tool).unwrap_or(-1);
+    if wrong.is_none() {
+        return Ok(Found::Tool(number));
+    }
+    let definition = tools.definition(tool);
+    let name = definition.as_ref().map_or("", |tool| tool.name);
+    let Called { call, mut out, .. } = run.start_call(i)?;
+    let result = match schema.map_or(Ok(()), |schema| schema.check(call.input)) {
+        Ok(()) => Ok(()),
+        Err(error) => Err(invalid_input(name, &error, call.input, &mut out)),
+    };
+    let written = settle(result, out);
+    run.end_call(i, written)?;
+    Ok(Found::Answered)
+}
+
+/// After `TOOLRUNNER_STEP_CALL`: gives out the next call. Gives 1, or 0 if there is no other, or an
+/// error. Calls of tools that do not exist and inputs that do not fit the tool's schema are
+/// answered by the library, and are not given out.
+///
+/// Several may be given out before the first is answered, and answers may come in any order. This
+/// is the place for a gate: a call that must not run is answered with `is_error`, and one that a
+/// person has to decide about is handed to `toolrunner_suspend`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn toolrunner_next_call(
+    machine: *mut toolrunner_t,
+    call: *mut toolrunner_call,
+) -> i32 {
+    // SAFETY: the contract of the crate's documentation.
+    unsafe {
+        raw::with(machine, |machine| {
+            let Some((i, tool)) = machine.next_call()? else { return Ok(0) };
+            raw::give(call, machine.lend_call(i, tool)?);
+            Ok(1)
+        })
+    }
+}
+
+/// Answers a call with a text, which is copied. A text that does not fit into the memory becomes an
+/// error that says so, for the model to read. `is_error`: not 0 if the tool failed, or was not
+/// allowed to run.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn toolrunner_answer(
+    machine: *mut toolrunner_t,
+    call: u32,
+    text: *const c_char,
+    len: usize,
+    is_error: i32,
+) -> i32 {
+    // SAFETY: the contract of the crate's documentation.
+    unsafe {
+        raw::with(machine, |machine| {
+            let text = raw::text(text, len)?;
+            answer(&mut machine.run, place(call), text, is_error != 0)?;
+            Ok(TOOLRUNNER_OK)
+        })
+    }
+}
+
+fn answer(run: &mut Run<'_>, i: usize, text: &str, is_error: bool) -> Result<(), Error> {
+    let text = match (text, is_error) {
+        ("", true) => "Error: not allowed",
+        ("", false) => EMPTY_RESULT,
+        (text, _) => text,
+    };
+    let Called { mut out, .. } = run.start_call(i)?;
+    let fits = out.text(text).map_err(ToolError::from);
+    let result = fits.and(if is_error { Err(ToolError::written()) } else { Ok(()) });
+    let written = settle(result, out);
+    run.end_call(i, written)
+}
+
+/// The same with content as the API takes it: a JSON string, or an array of blocks, such as
+/// pictures.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn toolrunner_answer_json(
+    machine: *mut toolrunner_t,
+    call: u32,
+    content: *const c_char,
+    len: usize,
+    is_error: i32,
+) -> i32 {
+    // SAFETY: the contract of the crate's documentation.
+    unsafe {
+        raw::with(machine, |machine| {
+            machine.run.answer(place(call), raw::bytes(content, len), is_error != 0)?;
+            Ok(TOOLRUNNER_OK)
+        })
+    }
+}
+
+/// Leaves a call undecided that was given out: the run ends with `TOOLRUNNER_OUTCOME_NEEDS_ANSWER`
+/// when all else is done. It can be kept as a snapshot meanwhile. `toolrunner_allow` or an answer
+/// lets it go on.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn toolrunner_suspend(machine: *mut toolrunner_t, call: u32) -> i32 {
+    // SAFETY: the contract of the crate's documentation.
+    unsafe {
+        raw::with(machine, |machine| {
+            let i = place(call);
+            machine.run.call(i).filter(|call| !call.is_answered).ok_or(Misuse::NoSuchCall)?;
+            machine.run.leave_to_caller(i);
+            Ok(TOOLRUNNER_OK)
+        })
+    }
+}
+
+/// The next call that was suspended: gives 1, or 0 if there is none. It is not given out by this.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn toolrunner_suspended(
+    machine: *mut toolrunner_t,
+    call: *mut toolrunner_call,
+) -> i32 {
+    // SAFETY: the contract of the crate's documentation.
+    unsafe {
+        raw::with(machine, |machine| {
+            let Some(i) = machine.run.call_for_caller() else { return Ok(0) };
+            raw::give(call, lend_known(machine, i)?);
+            Ok(1)
+        })
+    }
+}
+
+/// Gives out a call that was suspended: it may run now, and is to be answered before the next step.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn toolrunner_allow(
+    machine: *mut toolrunner_t,
+    call: u32,
+    given: *mut toolrunner_call,
+) -> i32 {
+    // SAFETY: the contract of the crate's documentation.
+    unsafe {
+        raw::with(machine, |machine| {
+            let i = place(call);
+            if !machine.run.is_for_caller(i) {
+                return Err(Misuse::NoSuchCall.into());
+            }
+            machine.run.give_to_tools(i);
+            machine.run.begin_call(i);
+            raw::give(given, lend_known(machine, i)?);
+            Ok(TOOLRUNNER_OK)
+        })
+    }
+}
+
+/// A call whose tool is known to exist, or is a member of a toolset.
+fn lend_known(machine: &Machine, i: usize) -> Result<toolrunner_call, Error> {
+    let call = machine.run.call(i).ok_or(Misuse::NoSuchCall)?;
+    let tool = if call.toolset.is_some() { None } else { machine.tools.find(call.name) };
+    machine.lend_call(i, tool.and_then(|tool| i32::try_from(tool).ok()).unwrap_or(-1))
+}
+
+fn place(call: u32) -> usize {
+    usize::try_from(call).unwrap_or(usize::MAX)
+}

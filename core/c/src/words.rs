@@ -1,0 +1,209 @@
+//! Errors and texts for people, without `core::fmt`, which is large and can panic.
+
+use toolrunner_core::error::{Capacity, Error, Misuse, Protocol, TransportKind};
+use toolrunner_core::json::{Decimal, Piece, Sink, Text};
+use toolrunner_core::policy::Limit;
+use toolrunner_core::run::Run;
+
+use crate::machine::{Machine, code};
+use crate::raw;
+use crate::types::{TOOLRUNNER_OK, toolrunner_error_info, toolrunner_text};
+
+/// As much of a text as fits, and how much there is.
+pub(crate) struct Cut<'o> {
+    out: &'o mut [u8],
+    len: usize,
+}
+
+impl Sink for Cut<'_> {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), Capacity> {
+        // The last byte is that of the zero.
+        let end = self.out.len().saturating_sub(1);
+        let room = self.out.get_mut(self.len..end).unwrap_or_default();
+        for (place, byte) in room.iter_mut().zip(bytes) {
+            *place = *byte;
+        }
+        self.len = self.len.saturating_add(bytes.len());
+        Ok(())
+    }
+}
+
+impl Cut<'_> {
+    pub(crate) fn put_text(&mut self, text: &str) -> Result<(), Capacity> {
+        self.put(text.as_bytes())
+    }
+
+    fn put_number(&mut self, number: usize) -> Result<(), Capacity> {
+        self.put(Decimal::new(u64::try_from(number).unwrap_or(u64::MAX)).as_bytes())
+    }
+
+    /// Writes what a text means.
+    fn put_meaning(&mut self, text: Text<'_>) -> Result<(), Capacity> {
+        let mut utf8 = [0; 4];
+        for piece in text.pieces() {
+            match piece {
+                Piece::Plain(text) => self.put_text(text)?,
+                Piece::Char(c) => self.put_text(c.encode_utf8(&mut utf8))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes a text with a zero at its end, as much of it as fits; gives how long it is. `out` is
+/// zeroed before.
+pub(crate) fn written(
+    out: &mut [u8],
+    write: impl FnOnce(&mut Cut<'_>) -> Result<(), Capacity>,
+) -> usize {
+    let mut cut = Cut { out, len: 0 };
+    let _never_full = write(&mut cut);
+    cut.len
+}
+
+pub(crate) fn put_last_text(run: &Run<'_>, out: &mut Cut<'_>) -> Result<(), Capacity> {
+    let Some(message) = run.last_message() else { return Ok(()) };
+    for text in message.texts() {
+        out.put_meaning(text)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn put_error(machine: &Machine, out: &mut Cut<'_>) -> Result<(), Capacity> {
+    let Some(error) = machine.error else { return Ok(()) };
+    match error {
+        Error::Api(error) => {
+            out.put_text("API error: ")?;
+            out.put_text(error.kind.name())?;
+            out.put_text(" (status ")?;
+            out.put_number(usize::from(error.status))?;
+            out.put_text(")")?;
+            if let Some(words) = machine.run.api_error() {
+                out.put_text(": ")?;
+                out.put_meaning(words.message)?;
+                if !words.request_id.is_empty() {
+                    out.put_text(" [request id ")?;
+                    out.put_meaning(words.request_id)?;
+                    out.put_text("]")?;
+                }
+            }
+            Ok(())
+        }
+        Error::Capacity(Capacity { what, needed, free }) => {
+            out.put_text(what.name())?;
+            out.put_text(" full: ")?;
+            out.put_number(needed)?;
+            out.put_text(" needed, ")?;
+            out.put_number(free)?;
+            out.put_text(" free")
+        }
+        Error::Misuse(misuse) => {
+            out.put_text("misuse: ")?;
+            put_misuse(misuse, out)
+        }
+        Error::Protocol(wrong) => {
+            out.put_text("protocol error: ")?;
+            let (before, text) = match wrong {
+                Protocol::EndedEarly => ("", "the reply ended before its end"),
+                Protocol::NotAMessage => {
+                    ("", "the reply is a JSON object, but not a message: it has no content")
+                }
+                Protocol::NotAReply => {
+                    ("", "the reply is neither an event stream nor a JSON object")
+                }
+                Protocol::Json { expected, .. } => ("invalid JSON: expected ", expected),
+                Protocol::Event { expected } => ("unexpected event: expected ", expected),
+                _ => ("", "the reply is not valid UTF-8"),
+            };
+            out.put_text(before)?;
+            out.put_text(text)
+        }
+        Error::Transport(kind) => out.put_text(match kind {
+            TransportKind::Closed => "the connection was closed",
+            TransportKind::Connect => "no connection",
+            TransportKind::Dns => "the name has no address",
+            TransportKind::Http => "what came back is no valid HTTP",
+            TransportKind::Timeout => "nothing came in time",
+            TransportKind::Tls => "the TLS session failed",
+            _ => "the transport failed",
+        }),
+        _ => out.put_text("an error"),
+    }
+}
+
+fn put_misuse(misuse: Misuse, out: &mut Cut<'_>) -> Result<(), Capacity> {
+    let (before, number, after) = match misuse {
+        Misuse::Setting(text) | Misuse::State(text) | Misuse::Json(text) => {
+            return out.put_text(text);
+        }
+        Misuse::NoSuchCall => return out.put_text("there is no such open call"),
+        Misuse::NoMessages => {
+            return out.put_text("nothing to send: the run has no message yet");
+        }
+        Misuse::Invalid(invalid) => {
+            out.put_text("messages.")?;
+            out.put_number(invalid.message)?;
+            if let Some(block) = invalid.block {
+                out.put_text(".content.")?;
+                out.put_number(block)?;
+            }
+            out.put_text(": ")?;
+            return out.put_text(invalid.rule.text());
+        }
+        Misuse::Breakpoints(count) => {
+            ("a request may have 4 cache breakpoints, and this would have ", count, "")
+        }
+        Misuse::DuplicateTool(_, i) => ("tool ", i, " has the name of another"),
+        Misuse::ToolName(i) => {
+            ("the name of tool ", i, " must be 1 to 128 of a-z, A-Z, 0-9, _ and -")
+        }
+        Misuse::ToolDefinition(i) => {
+            ("the definition of tool ", i, " is no object with an input schema of type object")
+        }
+        Misuse::ToolSchema(i) => (
+            "the input schema of tool ",
+            i,
+            " has anyOf, oneOf, allOf or $ref at its root, which the API refuses",
+        ),
+        _ => return out.put_text("the call is not allowed"),
+    };
+    out.put_text(before)?;
+    out.put_number(number)?;
+    out.put_text(after)
+}
+
+pub(crate) fn info(error: Option<Error>) -> toolrunner_error_info {
+    let mut info = toolrunner_error_info {
+        code: error.as_ref().map_or(TOOLRUNNER_OK, code),
+        status: 0,
+        needed: 0,
+        free: 0,
+        what: toolrunner_text::EMPTY,
+    };
+    match error {
+        Some(Error::Api(error)) => {
+            info.status = u32::from(error.status);
+            info.what = raw::lend(error.kind.name().as_bytes());
+        }
+        Some(Error::Capacity(full)) => {
+            [info.needed, info.free] =
+                [full.needed, full.free].map(|count| u64::try_from(count).unwrap_or(u64::MAX));
+            info.what = raw::lend(full.what.name().as_bytes());
+        }
+        _ => {}
+    }
+    info
+}
+
+pub(crate) const fn limit_name(limit: Limit) -> &'static str {
+    match limit {
+        Limit::Calls => "calls",
+        Limit::InputTokens => "input tokens",
+        Limit::OutputTokens => "output tokens",
+        Limit::Repeats => "repeats",
+        Limit::Time => "time",
+        Limit::Transcript => "transcript",
+        Limit::Turns => "turns",
+        _ => "",
+    }
+}
