@@ -1,0 +1,542 @@
+//! Whole conversations through the C interface.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
+
+mod support;
+
+use core::ptr;
+
+use support::*;
+use toolrunner::*;
+use toolrunner_core::testing::http1::Framing;
+use toolrunner_core::testing::{Reply, Request, Script, ScriptedModel};
+
+/// Two calls and a text with escapes.
+fn two_calls() -> ScriptedModel {
+    ScriptedModel::new(
+        Script::new()
+            .reply(
+                Reply::text("Both \"now\".\n")
+                    .tool_use("t1", "sum", r#"{"a":15,"b":27}"#)
+                    .tool_use("t2", "note", r#"{"text":"x\ny"}"#),
+            )
+            .reply(Reply::text("42 \u{1f600} \\o/")),
+    )
+    .require_key("key")
+}
+
+fn run_two_calls(program: &mut Program, model: &mut ScriptedModel) {
+    assert_eq!(program.user("Add 15 and 27."), TOOLRUNNER_OK);
+    assert_eq!(program.go(model), TOOLRUNNER_STEP_CALL, "{}", program.error());
+    let first = program.next_call().unwrap();
+    assert_eq!((first.tool, first.id.as_str(), first.name.as_str()), (0, "t1", "sum"));
+    assert_eq!(first.input, r#"{"a":15,"b":27}"#);
+    let second = program.next_call().unwrap();
+    assert_eq!((second.tool, second.input.as_str()), (1, r#"{"text":"x\ny"}"#));
+    assert_eq!(program.next_call(), None);
+    // In any order: the model's order is kept.
+    assert_eq!(program.answer(second.index, "", false), TOOLRUNNER_OK);
+    assert_eq!(program.answer(first.index, "a \"b\"", false), TOOLRUNNER_OK);
+    assert_eq!(program.answer(first.index, "again", false), TOOLRUNNER_ERROR_MISUSE);
+    assert_eq!(program.error(), "misuse: there is no such open call");
+    assert_eq!(program.go(model), TOOLRUNNER_STEP_DONE, "{}", program.error());
+    assert_eq!(program.outcome(), (TOOLRUNNER_OUTCOME_ENDED, "end_turn".to_owned()));
+}
+
+#[test]
+fn a_conversation_over_http_in_any_pieces() {
+    for step in [1, 2, 7, 100, 65536] {
+        let (mut model, mut program) =
+            (two_calls(), Program::new(&config(Some(c"Say \"hi\"\n\\")), 4096));
+        program.step = step;
+        run_two_calls(&mut program, &mut model);
+        assert_eq!(program.text, "Both \"now\".\n42 \u{1f600} \\o/");
+        assert_eq!(program.told(toolrunner_last_text), "42 \u{1f600} \\o/");
+        assert_eq!(model.complaints(), &[] as &[String]);
+        let body = model.requests()[1].json();
+        assert_eq!(body.member("system").unwrap().as_json(), r#""Say \"hi\"\n\\""#);
+        assert_eq!(body.member("temperature").unwrap().as_json(), "0");
+        assert_eq!(body.member("tools").unwrap().elements().count(), 2);
+        let messages = program.messages();
+        assert!(
+            messages.contains(
+                r#"[{"type":"tool_result","tool_use_id":"t1","content":"a \"b\""},{"type":"tool_result","tool_use_id":"t2","content":"#
+            ),
+            "{messages}"
+        );
+        assert!(
+            program.requests[0].starts_with(
+                "POST /gateway/v1/messages HTTP/1.1\r\nhost: scripted:8080\r\ncontent-type: application/json\r\n"
+            ),
+            "{}",
+            program.requests[0]
+        );
+        let ends = program.kinds.iter().filter(|kind| **kind == TOOLRUNNER_EVENT_MESSAGE_STOP);
+        assert_eq!(ends.count(), 2);
+        let mut usage = toolrunner_usage {
+            input_tokens: 0,
+            output_tokens: 0,
+            cache_creation_input_tokens: 0,
+            cache_read_input_tokens: 0,
+        };
+        // SAFETY: there is a place for the result.
+        assert_eq!(unsafe { toolrunner_tokens(program.at(), &raw mut usage) }, TOOLRUNNER_OK);
+        assert!(usage.input_tokens > 0 && usage.output_tokens > 0);
+        // SAFETY: the machine is the program's.
+        assert_eq!(unsafe { toolrunner_turns(program.at()) }, 2);
+    }
+}
+
+#[test]
+fn a_conversation_in_every_framing_streamed_and_whole() {
+    for whole_replies in [0, 1] {
+        for framing in [Framing::Length, Framing::Chunked, Framing::Close] {
+            let (mut model, mut program) = (
+                two_calls(),
+                Program::new(&toolrunner_config { whole_replies, ..config(None) }, 4096),
+            );
+            program.user("Add.");
+            assert_eq!(program.step(), TOOLRUNNER_STEP_SEND);
+            assert_eq!(program.exchange(&mut model, framing), TOOLRUNNER_OK);
+            assert_eq!(
+                program.step(),
+                TOOLRUNNER_STEP_CALL,
+                "{framing:?} {whole_replies} {}",
+                program.error()
+            );
+            assert_eq!(program.text, "Both \"now\".\n");
+            // SAFETY: the machine is the program's.
+            let done = unsafe { toolrunner_http_is_done(program.at()) };
+            assert_eq!(done, if matches!(framing, Framing::Close) { 1 } else { 2 }, "{framing:?}");
+            assert_eq!(model.complaints(), &[] as &[String]);
+        }
+    }
+}
+
+/// A program with an HTTP client of its own sees no HTTP.
+#[test]
+fn a_reply_that_a_client_has_read() {
+    let (mut model, mut program) = (two_calls(), Program::new(&config(None), 4096));
+    program.user("Add.");
+    assert_eq!(program.step(), TOOLRUNNER_STEP_SEND);
+    let mut request = Request::new("/v1/messages", program.pull(toolrunner_body));
+    let empty = toolrunner_text { ptr: ptr::null(), len: 0 };
+    let (mut name, mut value) = (empty, empty);
+    // SAFETY: there are places for the results.
+    unsafe {
+        assert_eq!(toolrunner_body_len(program.at()), request.body.len());
+        for i in 0.. {
+            if toolrunner_field(program.at(), i, &raw mut name, &raw mut value) == 0 {
+                break;
+            }
+            request.headers.push((string(name), string(value)));
+        }
+        assert_eq!(toolrunner_url(program.at(), &raw mut name, &raw mut value), TOOLRUNNER_OK);
+    }
+    assert_eq!(string(name) + &string(value), "http://scripted:8080/gateway/v1/messages");
+    let response = model.respond(request);
+    assert_eq!(response.status, 200);
+    // SAFETY: the lengths are right.
+    unsafe {
+        assert_eq!(toolrunner_reply(program.at(), 200), TOOLRUNNER_OK);
+        assert_eq!(toolrunner_reply_is_whole(program.at()), 0);
+        for (name, value) in &response.headers {
+            let code = toolrunner_reply_field(
+                program.at(),
+                name.as_ptr().cast(),
+                name.len(),
+                value.as_ptr().cast(),
+                value.len(),
+            );
+            assert_eq!(code, TOOLRUNNER_OK);
+        }
+        let (bytes, mut at) = (response.bytes(), 0);
+        loop {
+            let (mut used, mut event) = (0, NOTHING);
+            let rest = &bytes[at..];
+            let code = toolrunner_feed(
+                program.at(),
+                rest.as_ptr().cast(),
+                rest.len(),
+                &raw mut used,
+                &raw mut event,
+            );
+            at += used;
+            program.see(event);
+            if code == 0 {
+                break;
+            }
+            assert_eq!(code, 1);
+        }
+        assert_eq!(toolrunner_end_of_body(program.at(), ptr::null_mut()), 0);
+        assert_eq!(toolrunner_reply_is_whole(program.at()), 1);
+    }
+    assert_eq!(program.text, "Both \"now\".\n");
+    assert_eq!(program.step(), TOOLRUNNER_STEP_CALL);
+}
+
+#[test]
+fn calls_that_nobody_can_run_are_answered_by_the_library() {
+    let mut model = ScriptedModel::new(
+        Script::new()
+            .reply(
+                Reply::new()
+                    .tool_use("t1", "missing", "{}")
+                    .tool_use("t2", "sum", r#"{"a":1,"b":"x"}"#)
+                    .tool_use_cut("t3", "sum", r#"{"a":1"#)
+                    .tool_use("t4", "sum", r#"{"a":1,"b":2}"#),
+            )
+            .reply(Reply::text("Done.")),
+    );
+    let mut program = Program::new(&config(None), 4096);
+    program.user("Go.");
+    assert_eq!(program.go(&mut model), TOOLRUNNER_STEP_CALL);
+    let call = program.next_call().unwrap();
+    assert_eq!((call.index, call.id.as_str()), (3, "t4"));
+    assert_eq!(program.next_call(), None);
+    program.answer(call.index, "3", false);
+    assert_eq!(program.go(&mut model), TOOLRUNNER_STEP_DONE);
+    let messages = program.messages();
+    for text in [
+        "Error: Tool 'missing' not found",
+        "invalid input for tool 'sum': b: expected integer",
+        "JSON that is cut off",
+        r#""tool_use_id":"t4","content":"3""#,
+    ] {
+        assert!(messages.contains(text), "{text}: {messages}");
+    }
+    assert_eq!(model.complaints(), &[] as &[String]);
+}
+
+#[test]
+fn a_gate_denies_suspends_and_allows_across_a_snapshot() {
+    let (mut model, mut program) = (two_calls(), Program::new(&config(None), 4096));
+    program.user("Add.");
+    assert_eq!(program.go(&mut model), TOOLRUNNER_STEP_CALL);
+    let (first, second) = (program.next_call().unwrap(), program.next_call().unwrap());
+    assert_eq!(program.answer(first.index, "Not today.", true), TOOLRUNNER_OK);
+    // SAFETY: the machine is the program's.
+    unsafe {
+        assert_eq!(toolrunner_suspend(program.at(), second.index), TOOLRUNNER_OK);
+        assert_eq!(toolrunner_suspend(program.at(), first.index), TOOLRUNNER_ERROR_MISUSE);
+        assert_eq!(toolrunner_suspend(program.at(), 9), TOOLRUNNER_ERROR_MISUSE);
+    }
+    assert_eq!(program.step(), TOOLRUNNER_STEP_DONE);
+    assert_eq!(program.outcome().0, TOOLRUNNER_OUTCOME_NEEDS_ANSWER);
+    let snapshot = program.snapshot();
+    drop(program);
+
+    let mut program = Program::restore(&config(None), 4096, &snapshot);
+    assert_eq!(program.outcome().0, TOOLRUNNER_OUTCOME_NEEDS_ANSWER);
+    assert_eq!(program.given(toolrunner_suspended).unwrap(), second);
+    // SAFETY: null is no place for a result.
+    unsafe {
+        assert_eq!(
+            toolrunner_allow(program.at(), first.index, ptr::null_mut()),
+            TOOLRUNNER_ERROR_MISUSE
+        );
+        assert_eq!(toolrunner_allow(program.at(), second.index, ptr::null_mut()), TOOLRUNNER_OK);
+    }
+    // It is given out: not a second time.
+    assert_eq!(program.next_call(), None);
+    assert_eq!(program.answer(second.index, "noted", false), TOOLRUNNER_OK);
+    assert_eq!(program.go(&mut model), TOOLRUNNER_STEP_DONE);
+    let messages = program.messages();
+    assert!(messages.contains(r#""content":"Not today.","is_error":true"#), "{messages}");
+    assert!(messages.contains(r#""content":"noted"}"#), "{messages}");
+    assert_eq!(model.complaints(), &[] as &[String]);
+}
+
+/// A call that was given out when the program died does not run again.
+#[test]
+fn a_call_given_out_runs_at_most_once_across_a_crash() {
+    let (mut model, mut program) = (two_calls(), Program::new(&config(None), 4096));
+    program.user("Add.");
+    assert_eq!(program.go(&mut model), TOOLRUNNER_STEP_CALL);
+    assert_eq!(program.next_call().unwrap().id, "t1");
+    let snapshot = program.snapshot();
+    let mut program = Program::restore(&config(None), 4096, &snapshot);
+    assert_eq!(program.step(), TOOLRUNNER_STEP_CALL);
+    let second = program.next_call().unwrap();
+    assert_eq!(second.id, "t2");
+    program.answer(second.index, "noted", false);
+    assert_eq!(program.go(&mut model), TOOLRUNNER_STEP_DONE);
+    let messages = program.messages();
+    assert!(
+        messages.contains(r#""tool_use_id":"t1","content":"Error: "#)
+            && messages.contains("cancel"),
+        "{messages}"
+    );
+    // A changed snapshot is refused, and the reason is told.
+    let mut other = Program::empty(4096);
+    let (place, changed) = (other.at(), snapshot.replace("Add.", "Bad."));
+    let mut memory = vec![0_u8; 4096];
+    // SAFETY: the lengths are right, and the memory outlives the last use.
+    let code = unsafe {
+        toolrunner_restore(
+            place,
+            &config(None),
+            memory.as_mut_ptr().cast(),
+            memory.len(),
+            changed.as_ptr().cast(),
+            changed.len(),
+        )
+    };
+    assert_eq!(code, TOOLRUNNER_ERROR_MISUSE);
+    assert!(other.error().contains("does not match its sum"), "{}", other.error());
+    assert_eq!(other.user("Hi"), TOOLRUNNER_ERROR_MISUSE);
+}
+
+#[test]
+fn a_cancelled_reply_is_taken_back_and_the_run_goes_on() {
+    let (mut model, mut program) = (two_calls(), Program::new(&config(None), 4096));
+    program.user("Add.");
+    let before = program.messages();
+    assert_eq!(program.step(), TOOLRUNNER_STEP_SEND);
+    let head = b"HTTP/1.1 200 OK\r\n\r\nevent: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"role\":\"assistant\",\"content\":[]}}\n\n";
+    assert_eq!(program.feed_http(head), 0);
+    assert_eq!(program.kinds, [TOOLRUNNER_EVENT_MESSAGE_START]);
+    assert_eq!(program.step(), TOOLRUNNER_STEP_RECEIVE);
+    // SAFETY: the machine is the program's.
+    assert_eq!(unsafe { toolrunner_cancel(program.at()) }, TOOLRUNNER_OK);
+    assert_eq!(program.step(), TOOLRUNNER_STEP_DONE);
+    assert_eq!(program.outcome().0, TOOLRUNNER_OUTCOME_STOPPED);
+    assert_eq!(program.messages(), before);
+    // SAFETY: the same.
+    assert_eq!(unsafe { toolrunner_resume(program.at()) }, TOOLRUNNER_OK);
+    assert_eq!(program.go(&mut model), TOOLRUNNER_STEP_CALL);
+}
+
+#[test]
+fn errors_are_retried_as_the_policy_says_and_told_in_words() {
+    let mut model = ScriptedModel::new(
+        Script::new().error(529, "overloaded_error", "Busy").header("retry-after", "2").error(
+            400,
+            "invalid_request_error",
+            "A \"bad\" thing",
+        ),
+    );
+    let mut program = Program::new(&config(None), 4096);
+    program.user("Go.");
+    assert_eq!(program.go(&mut model), TOOLRUNNER_ERROR_API);
+    assert_eq!(program.now, 2000);
+    let told = program.error();
+    assert!(
+        told.starts_with(
+            "API error: invalid_request_error (status 400): A \"bad\" thing [request id req_"
+        ),
+        "{told}"
+    );
+    let mut info = toolrunner_error_info {
+        code: 0,
+        status: 0,
+        needed: 0,
+        free: 0,
+        what: toolrunner_text { ptr: ptr::null(), len: 0 },
+    };
+    // SAFETY: there is a place for the result.
+    unsafe { toolrunner_error(program.at(), &raw mut info) };
+    assert_eq!((info.code, info.status), (TOOLRUNNER_ERROR_API, 400));
+    assert_eq!(string(info.what), "invalid_request_error");
+
+    // SAFETY: the machine is the program's.
+    unsafe { toolrunner_retries(program.at(), 1, 10, 10, 0) };
+    assert_eq!(program.step(), TOOLRUNNER_STEP_SEND);
+    assert_eq!(program.failed(TOOLRUNNER_FAILED_CONNECT), TOOLRUNNER_OK);
+    assert_eq!(program.step(), TOOLRUNNER_STEP_WAIT);
+    assert!(program.now <= 2010, "{}", program.now);
+    assert_eq!(program.step(), TOOLRUNNER_STEP_SEND);
+    assert_eq!(program.failed(TOOLRUNNER_FAILED_TIMEOUT), TOOLRUNNER_ERROR_TRANSPORT);
+    assert_eq!(program.error(), "nothing came in time");
+    assert_eq!(program.step(), TOOLRUNNER_STEP_SEND);
+    assert_eq!(program.feed_http(b"SSH-2.0\r\n"), TOOLRUNNER_ERROR_TRANSPORT);
+    assert_eq!(program.failed(TOOLRUNNER_FAILED_CLOSED), TOOLRUNNER_ERROR_TRANSPORT);
+    assert_eq!(program.error(), "what came back is no valid HTTP");
+}
+
+#[test]
+fn what_does_not_fit_says_how_much_it_needs() {
+    let mut program = Program::new(&config(None), 64);
+    assert_eq!(program.user(&"x".repeat(100)), TOOLRUNNER_ERROR_CAPACITY);
+    let mut info = toolrunner_error_info {
+        code: 0,
+        status: 0,
+        needed: 0,
+        free: 0,
+        what: toolrunner_text { ptr: ptr::null(), len: 0 },
+    };
+    // SAFETY: there is a place for the result.
+    unsafe { toolrunner_error(program.at(), &raw mut info) };
+    assert_eq!((info.needed, info.free, string(info.what).as_str()), (128, 64, "transcript"));
+    assert_eq!(program.error(), "transcript full: 128 needed, 64 free");
+    let mut short = [b'x'; 12];
+    // SAFETY: the length is right.
+    let len =
+        unsafe { toolrunner_error_text(program.at(), short.as_mut_ptr().cast(), short.len()) };
+    assert_eq!((len, &short), (36, b"transcript \0"));
+}
+
+#[test]
+fn limits_end_a_run_and_raised_ones_let_it_go_on() {
+    let (mut model, mut program) = (two_calls(), Program::new(&config(None), 4096));
+    // SAFETY: the machine is the program's.
+    let limit =
+        |program: &mut Program, which, most| unsafe { toolrunner_limit(program.at(), which, most) };
+    assert_eq!(limit(&mut program, TOOLRUNNER_LIMIT_TURNS, 1), TOOLRUNNER_OK);
+    assert_eq!(limit(&mut program, 99, 1), TOOLRUNNER_ERROR_MISUSE);
+    program.user("Add.");
+    assert_eq!(program.go(&mut model), TOOLRUNNER_STEP_DONE);
+    assert_eq!(program.outcome(), (TOOLRUNNER_OUTCOME_LIMIT, "turns".to_owned()));
+    limit(&mut program, TOOLRUNNER_LIMIT_TURNS, TOOLRUNNER_UNLIMITED);
+    assert_eq!(program.go(&mut model), TOOLRUNNER_STEP_CALL);
+    // SAFETY: the machine is the program's.
+    unsafe {
+        assert_eq!(toolrunner_when_full(program.at(), TOOLRUNNER_FULL_STOP, 4096), TOOLRUNNER_OK);
+    }
+    // Calls that were not given out wait; those that were are answered as cancelled.
+    program.next_call();
+    program.next_call();
+    assert_eq!(program.step(), TOOLRUNNER_STEP_DONE);
+    assert_eq!(program.outcome(), (TOOLRUNNER_OUTCOME_LIMIT, "transcript".to_owned()));
+}
+
+#[test]
+fn what_no_request_could_carry_is_refused_at_init() {
+    let json = leaked(
+        "[{\"name\":\"a\",\"input_schema\":{\"type\":\"object\"}},{\"name\":\"a\",\"input_schema\":{\"type\":\"object\"}}]",
+    );
+    let good = config(None);
+    let cases = [
+        (toolrunner_config { abi: 0, ..good }, "another version"),
+        (toolrunner_config { model: ptr::null(), ..good }, "model"),
+        (toolrunner_config { model: c"\xff".as_ptr(), ..good }, "UTF-8"),
+        (toolrunner_config { tools: c"{}".as_ptr(), ..good }, "JSON array"),
+        (toolrunner_config { tools: json, ..good }, "tool 1 has the name of another"),
+        (
+            toolrunner_config {
+                tools: c"[{\"name\":\"a b\",\"input_schema\":{\"type\":\"object\"}}]".as_ptr(),
+                ..good
+            },
+            "name of tool 0",
+        ),
+        (toolrunner_config { params: c"{".as_ptr(), ..good }, "params"),
+        (toolrunner_config { base_url: c"scripted".as_ptr(), ..good }, "http://"),
+        (toolrunner_config { api_key: c"a\r\nb".as_ptr(), ..good }, "control character"),
+    ];
+    for (config, why) in cases {
+        let mut program = Program::empty(64);
+        assert_eq!(program.init(&config), TOOLRUNNER_ERROR_MISUSE, "{why}");
+        assert!(program.error().contains(why), "{why}: {}", program.error());
+        assert_eq!(program.step(), TOOLRUNNER_ERROR_MISUSE);
+    }
+}
+
+#[test]
+fn json_is_read_without_a_parser() {
+    let lend = |text: &'static str| toolrunner_text { ptr: text.as_ptr().cast(), len: text.len() };
+    let empty = toolrunner_text { ptr: ptr::null(), len: 0 };
+    let object = lend(r#"{"a":{"b":[1,"two",-3]},"c":1.5e2,"d":"\u00e9\n","e":9007199254740993}"#);
+    let (mut value, mut integer, mut number) = (empty, 0, 0.0);
+    // SAFETY: there are places for the results.
+    unsafe {
+        assert_eq!(toolrunner_member(object, c"a".as_ptr(), &raw mut value), 1);
+        assert_eq!(toolrunner_member(value, c"b".as_ptr(), &raw mut value), 1);
+        let array = value;
+        assert_eq!(toolrunner_element(array, 2, &raw mut value), 1);
+        assert_eq!((toolrunner_integer(value, &raw mut integer), integer), (1, -3));
+        assert_eq!(toolrunner_element(array, 1, &raw mut value), 1);
+        assert_eq!(unescaped(value), "two");
+        assert_eq!(toolrunner_integer(value, &raw mut integer), 0);
+        assert_eq!(toolrunner_number(value, &raw mut number), 0);
+        assert_eq!(toolrunner_element(array, 3, &raw mut value), 0);
+        assert_eq!((value.len, toolrunner_element(object, 0, &raw mut value)), (0, 0));
+        assert_eq!(toolrunner_member(object, c"c".as_ptr(), &raw mut value), 1);
+        assert_eq!((toolrunner_number(value, &raw mut number), number), (1, 150.0));
+        assert_eq!((toolrunner_integer(value, &raw mut integer), integer), (1, 150));
+        assert_eq!(toolrunner_member(object, c"d".as_ptr(), &raw mut value), 1);
+        assert_eq!(unescaped(value), "é\n");
+        assert_eq!(toolrunner_member(object, c"e".as_ptr(), &raw mut value), 1);
+        assert_eq!(
+            (toolrunner_integer(value, &raw mut integer), integer),
+            (1, 9_007_199_254_740_993)
+        );
+        assert_eq!(toolrunner_member(object, c"x".as_ptr(), &raw mut value), 0);
+        assert_eq!(toolrunner_member(object, ptr::null(), &raw mut value), 0);
+        assert_eq!(toolrunner_integer(empty, ptr::null_mut()), 0);
+        assert_eq!(toolrunner_unescape(lend("cut"), ptr::null_mut(), 0), 3);
+        assert_eq!(toolrunner_size(), size_of::<toolrunner_t>());
+        assert_eq!(toolrunner_abi(), TOOLRUNNER_ABI);
+    }
+}
+
+/// Without a machine every function says so and does nothing.
+#[test]
+fn null_and_empty_places_are_refused() {
+    let mut empty = Program::empty(1);
+    for machine in [ptr::null_mut(), empty.at()] {
+        let (null, out) = (ptr::null(), ptr::null_mut());
+        // SAFETY: null is allowed everywhere.
+        let codes = unsafe {
+            [
+                toolrunner_step(machine, 0, ptr::null_mut()),
+                toolrunner_user(machine, null, 0),
+                toolrunner_append(machine, null, 0),
+                toolrunner_replace_history(machine, null, 0),
+                toolrunner_retry(machine),
+                toolrunner_cancel(machine),
+                toolrunner_resume(machine),
+                toolrunner_outcome(machine, ptr::null_mut()),
+                toolrunner_tokens(machine, ptr::null_mut()),
+                toolrunner_turns(machine),
+                toolrunner_messages(machine, ptr::null_mut()),
+                toolrunner_error(machine, ptr::null_mut()),
+                toolrunner_head(machine, 0, out, 0),
+                toolrunner_body(machine, 0, out, 0),
+                toolrunner_field(machine, 0, ptr::null_mut(), ptr::null_mut()),
+                toolrunner_url(machine, ptr::null_mut(), ptr::null_mut()),
+                toolrunner_feed_http(machine, null, 0, ptr::null_mut(), ptr::null_mut()),
+                toolrunner_close_http(machine, ptr::null_mut()),
+                toolrunner_http_is_done(machine),
+                toolrunner_reply(machine, 200),
+                toolrunner_reply_field(machine, null, 0, null, 0),
+                toolrunner_feed(machine, null, 0, ptr::null_mut(), ptr::null_mut()),
+                toolrunner_end_of_body(machine, ptr::null_mut()),
+                toolrunner_reply_is_whole(machine),
+                toolrunner_failed(machine, 0, 0, 0),
+                toolrunner_next_call(machine, ptr::null_mut()),
+                toolrunner_answer(machine, 0, null, 0, 0),
+                toolrunner_answer_json(machine, 0, null, 0, 0),
+                toolrunner_suspend(machine, 0),
+                toolrunner_suspended(machine, ptr::null_mut()),
+                toolrunner_allow(machine, 0, ptr::null_mut()),
+                toolrunner_snapshot(machine, out, 0, ptr::null_mut()),
+                toolrunner_limit(machine, 1, 1),
+                toolrunner_retries(machine, 1, 1, 1, 1),
+                toolrunner_when_full(machine, 1, 1),
+            ]
+        };
+        assert_eq!(codes, [TOOLRUNNER_ERROR_MISUSE; 35]);
+        // SAFETY: the same.
+        unsafe {
+            assert_eq!(toolrunner_body_len(machine), 0);
+            assert_eq!(toolrunner_last_text(machine, out, 0), 0);
+            assert_eq!(toolrunner_error_text(machine, out, 0), "there is no machine".len());
+        }
+    }
+    // SAFETY: the same.
+    unsafe {
+        let null = ptr::null_mut();
+        assert_eq!(toolrunner_init(null, &config(None), null.cast(), 0), TOOLRUNNER_ERROR_MISUSE);
+        assert_eq!(
+            toolrunner_init(empty.at(), ptr::null(), null.cast(), 0),
+            TOOLRUNNER_ERROR_MISUSE
+        );
+    }
+    assert_eq!(empty.error(), "misuse: there is no configuration");
+}
