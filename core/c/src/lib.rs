@@ -42,11 +42,15 @@ pub use read::*;
 pub use state::*;
 pub use types::*;
 
-/// Never runs: `tests/ci.sh c` finds no panic in the libraries. With another compiler or profile a
-/// panic stops here, and does not unwind into C.
+/// Never runs: `tests/c.py` finds no panic in the libraries. With another compiler or profile a panic
+/// stops here, and does not unwind into C.
 #[cfg(all(panic = "abort", not(test)))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // In a page, where a loop would hang, an exception.
+    #[cfg(target_arch = "wasm32")]
+    core::arch::wasm32::unreachable();
+    #[cfg(not(target_arch = "wasm32"))]
     loop {
         core::hint::spin_loop();
     }

@@ -1,0 +1,145 @@
+// Runs the module in Node.js: test.mjs WASM URL, where URL is the scripted model of the examples.
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import test from "node:test";
+
+import { ToolRunner, ToolRunnerError, load } from "./index.js";
+
+const [wasm, baseUrl] = process.argv.slice(2);
+const bytes = await readFile(wasm);
+const module = await load(bytes);
+
+const object = (properties) => ({ type: "object", properties, required: Object.keys(properties) });
+const tools = [
+  {
+    name: "get_weather",
+    description: "Get the current weather in a given location.",
+    input_schema: object({ location: { type: "string" } }),
+    run: async ({ location }) => ({ temperature: "20°C", condition: location === "Paris" ? "Sunny" : "Rainy" }),
+  },
+  {
+    name: "calculate_sum",
+    description: "Add two numbers together.",
+    input_schema: object({ a: { type: "integer" }, b: { type: "integer" } }),
+    run: ({ a, b }) => String(a + b),
+  },
+];
+const options = { model: "claude-haiku-4-5", system: 'Say "hi".\n', tools, baseUrl };
+const PROMPT = "What's the weather like in Paris? Also, what's 15 + 27?";
+const ANSWER = "The weather in Paris: Sunny, 20°C. 15 + 27 = 42.";
+
+/** A server that answers each request with the next of these. */
+async function serve(t, ...answers) {
+  const server = createServer((request, response) => {
+    request.resume().on("end", () => answers.shift()(response));
+  });
+  await new Promise((done) => server.listen(0, "127.0.0.1", done));
+  t.after(() => (server.closeAllConnections(), server.close()));
+  return `http://127.0.0.1:${server.address().port}`;
+}
+
+test("the module imports nothing", () => {
+  assert.deepEqual(WebAssembly.Module.imports(module), []);
+});
+
+test("a conversation streams text and runs tools", async () => {
+  const run = new ToolRunner(module, options);
+  const pieces = [];
+  const results = [];
+  const result = await run.ask(PROMPT, {
+    onText: (text) => pieces.push(text),
+    onResult: (call, result) => results.push(`${call.name} ${result}`),
+  });
+  assert.deepEqual([result.outcome, result.detail, result.text], ["ended", "end_turn", ANSWER]);
+  assert.ok(pieces.length > 10 && pieces.join("").endsWith(ANSWER), pieces.join("|"));
+  assert.deepEqual(results.sort(), ["calculate_sum 42", 'get_weather {"temperature":"20°C","condition":"Sunny"}']);
+  assert.equal(run.messages().length, 4);
+  assert.ok(result.usage.inputTokens > 0 && result.usage.outputTokens > 0);
+});
+
+test("a conversation without streaming", async () => {
+  const result = await new ToolRunner(module, { ...options, stream: false }).ask(PROMPT);
+  assert.equal(result.text, ANSWER);
+});
+
+test("a cancelled run keeps its conversation and goes on", async () => {
+  const run = new ToolRunner(module, options);
+  const cancelled = new AbortController();
+  const result = await run.ask(PROMPT, { signal: cancelled.signal, onText: () => cancelled.abort() });
+  assert.equal(result.outcome, "stopped");
+  assert.deepEqual(run.messages(), [{ role: "user", content: PROMPT }]);
+  run.resume();
+  assert.equal((await run.run()).text, ANSWER);
+});
+
+test("calls that are cancelled are answered as cancelled", async () => {
+  const cancelled = new AbortController();
+  const slow = { ...tools[1], run: () => new Promise(() => setTimeout(() => cancelled.abort(), 10)) };
+  const run = new ToolRunner(module, { ...options, tools: [slow] });
+  assert.equal((await run.ask("15 + 27", { signal: cancelled.signal })).outcome, "stopped");
+  run.resume();
+  const text = (await run.run()).text;
+  assert.match(JSON.stringify(run.messages()), /cancelled/, text);
+});
+
+test("a gate denies", async () => {
+  const run = new ToolRunner(module, options);
+  await run.ask(PROMPT, { gate: (call) => call.name === "calculate_sum" || { deny: "Not today." } });
+  const results = run.messages()[2].content;
+  assert.deepEqual(results.map((result) => [result.content, result.is_error]), [["Not today.", true], ["42", undefined]]);
+});
+
+test("a suspended call waits in a snapshot", async () => {
+  const first = new ToolRunner(module, options);
+  const result = await first.ask("15 + 27", { gate: async () => "suspend" });
+  assert.equal(result.outcome, "needs_answer");
+  const second = new ToolRunner(module, { ...options, snapshot: first.snapshot() });
+  const call = second.suspended();
+  assert.deepEqual([call.name, call.input], ["calculate_sum", { a: 15, b: 27 }]);
+  assert.equal((await second.allow(call)).text, "15 + 27 = 42.");
+});
+
+test("what a tool throws the model reads", async () => {
+  const broken = { ...tools[1], run: () => { throw new Error("no numbers"); } };
+  const run = new ToolRunner(module, { ...options, tools: [broken] });
+  await run.ask("15 + 27");
+  const [answer] = run.messages()[2].content;
+  assert.deepEqual([answer.content, answer.is_error], ["Error: no numbers", true]);
+});
+
+test("errors are retried, and told in words", async (t) => {
+  const error = (status, fields, type, message) => (response) =>
+    response.writeHead(status, fields).end(JSON.stringify({ type: "error", error: { type, message } }));
+  const url = await serve(
+    t,
+    error(529, { "retry-after-ms": "20" }, "overloaded_error", "Busy"),
+    (response) => response.destroy(),
+    error(400, { "request-id": "req_7" }, "invalid_request_error", "Ünfit"),
+  );
+  const run = new ToolRunner(module, { ...options, baseUrl: url });
+  await assert.rejects(run.ask("Hi"), (error) => {
+    assert.ok(error instanceof ToolRunnerError);
+    assert.equal(error.kind, "api");
+    assert.equal(error.message, "API error: invalid_request_error (status 400): Ünfit [request id req_7]");
+    return true;
+  });
+});
+
+test("what callbacks throw reaches the caller, and the run goes on", async () => {
+  const run = new ToolRunner(module, options);
+  const onText = () => { throw new TypeError("mine"); };
+  await assert.rejects(run.ask(PROMPT, { onText }), /mine/);
+  assert.equal((await run.run()).text, ANSWER);
+});
+
+test("what cannot be is refused with its reason", () => {
+  const refused = (changes, reason) => assert.throws(() => new ToolRunner(module, { ...options, ...changes }), reason);
+  refused({ model: 'a"b' }, /model/);
+  refused({ baseUrl: "nowhere" }, /http/);
+  refused({ tools: [{ name: "a b", input_schema: { type: "object" } }] }, /name of tool 0/);
+  refused({ limits: { wrong: 1 } }, /limit/);
+  refused({ memory: 16, snapshot: new ToolRunner(module, options).snapshot().replace("ready", "nope") }, /sum/);
+  const small = new ToolRunner(module, { ...options, memory: 64 });
+  assert.throws(() => small.user("x".repeat(100_000)), /transcript full: 100028 needed, 64 free/);
+});

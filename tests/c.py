@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+"""Checks what other languages use: the C libraries, their header, the WebAssembly module, and the programs over them.
+
+usage: c.py [header|library|desktop|python|firmware|module|node|browser]...
+
+Each is a check by itself and builds what it needs. The scripted model that the programs talk to is the examples' own."""
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TARGET = ROOT / "target"
+HEADER = ROOT / "core/c/include/toolrunner.h"
+PROMPT = "What's the weather like in Paris? Also, what's 15 + 27?"
+ANSWER = "The weather in Paris: Sunny, 68°F. 15 + 27 = 42."
+# The module's size: it is loaded by every page. See README.md in core/c.
+MODULE_BYTES = 190_000
+# A check of bounds in core's search for a byte: the optimiser does not see that it never fails when it optimises for size alone.
+MODULE_PANICS = {"panic_bounds_check", "panic_fmt"}
+# What the libraries take from C.
+NEEDED = {"bcmp", "memcmp", "memcpy", "memmove", "memset", "strlen"}
+# Debian's toolchain has the sources of core, for targets that rustup's has not installed.
+CHIP = {
+    **{name: value for name, value in os.environ.items() if name not in ("RUSTUP_TOOLCHAIN", "CARGO", "RUSTFLAGS")},
+    "RUSTC_BOOTSTRAP": "1",
+    "RUSTC": "/usr/bin/rustc",
+}
+
+
+def run(*command, **options):
+    return subprocess.run(list(map(str, command)), check=True, cwd=options.pop("cwd", ROOT), **options)
+
+
+def output(*command, **options):
+    return run(*command, stdout=subprocess.PIPE, text=True, **options).stdout
+
+
+def fail(words):
+    sys.exit(f"tests/c.py: {words}")
+
+
+class Scripted:
+    """The scripted model on a port of this machine."""
+
+    def __enter__(self):
+        run("cargo", "build", "-q", "-p", "toolrunner-examples", "--bin", "scripted_server")
+        self.process = subprocess.Popen([TARGET / "debug/scripted_server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        return self.process.stdout.readline().strip()
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def library(kind):
+    """Builds the static or the shared library for this machine."""
+    run("cargo", "rustc", "-q", "-p", "toolrunner-c", "--profile", "c", "--crate-type", kind)
+    return TARGET / "c" / {"staticlib": "libtoolrunner.a", "cdylib": "libtoolrunner.so"}[kind]
+
+
+def check_header():
+    """The header is what cbindgen makes of the sources, and C and C++ compile it."""
+    tool = TARGET / "tools/bin/cbindgen"
+    if not tool.exists():
+        run("cargo", "install", "-q", "--locked", "--root", TARGET / "tools", "cbindgen@0.29.4")
+    arguments = [tool, "--quiet", "--config", "core/c/cbindgen.toml", "--output", HEADER]
+    if "BLESS" in os.environ:
+        run(*arguments, "core/c")
+    elif subprocess.run([*map(str, arguments), "--verify", "core/c"], cwd=ROOT).returncode:
+        fail("include/toolrunner.h is not what cbindgen makes of the sources: BLESS=1 tests/c.py header")
+    for language, standard in ("c", "c99"), ("c++", "c++11"):
+        run("cc", "-x", language, f"-std={standard}", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", HEADER)
+
+
+def check_library():
+    """No panic is in the shared library, it needs nothing but C's memory functions, and it has what the header says."""
+    symbols = [line.split()[-2:] for line in output("nm", library("cdylib")).splitlines()]
+    names = {name.split("@")[0]: kind for kind, name in symbols}
+    if panics := [name for name in names if re.search("panick|rust_begin_unwind|unwind", name, re.I)]:
+        fail(f"the library can panic: {panics}")
+    if wanted := {name for name, kind in names.items() if kind == "U"} - NEEDED:
+        fail(f"the library needs {wanted}")
+    declared = set(re.findall(r"\b(toolrunner_\w+)\(", re.sub("//.*|/\\*.*?\\*/", "", HEADER.read_text(), flags=re.S)))
+    exported = {name for name, kind in names.items() if kind == "T" and name.startswith("toolrunner_")}
+    if declared != exported:
+        fail(f"only in the header or only in the library: {declared ^ exported}")
+    print(f"libtoolrunner.so: {len(exported)} functions, no panic")
+
+
+def compiled():
+    program = TARGET / "c/quickstart"
+    run("cc", "-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O1", "-g", "-Icore/c/include", "examples/c/quickstart.c",
+        library("staticlib"), "-o", program)
+    return program
+
+
+def check_desktop():
+    """The C program says what is expected, also under memcheck."""
+    program = compiled()
+    with Scripted() as url:
+        said = output(program, url)
+        expected = (ROOT / "examples/c/quickstart.txt").read_text()
+        if said != expected:
+            fail(f"quickstart.c said:\n{said}\nnot:\n{expected}")
+        checked = output("valgrind", "-q", "--error-exitcode=9", "--leak-check=full", program, url)
+        if checked != expected:
+            fail("quickstart.c says something else under valgrind")
+    failed = subprocess.run([program, "http://127.0.0.1:1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if (failed.returncode, failed.stderr) != (1, "error: request: no connection\n"):
+        fail(f"without a server quickstart.c ends with {failed.returncode}: {failed.stderr}")
+    print("examples/c/quickstart.c: as expected, also under memcheck")
+
+
+def check_python():
+    """The ctypes program says what is expected."""
+    with Scripted() as url:
+        said = output(sys.executable, "examples/python/quickstart.py", library("cdylib"), url)
+    if ANSWER not in said:
+        fail(f"quickstart.py said:\n{said}")
+    print("examples/python/quickstart.py: as expected")
+
+
+def sections(module):
+    """The sections of a module: id, name if it is custom, all bytes."""
+    def number(at):
+        value = shift = 0
+        while True:
+            byte = module[at]
+            value, shift, at = value | (byte & 127) << shift, shift + 7, at + 1
+            if byte < 128:
+                return value, at
+    at = 8
+    while at < len(module):
+        length, start = number(at + 1)
+        name = None
+        if module[at] == 0:
+            size, place = number(start)
+            name = module[place:place + size].decode()
+        yield module[at], name, module[at:start + length]
+        at = start + length
+
+
+def module():
+    """Builds the module, checks it, and writes it without its names."""
+    flags = "-C linker=wasm-ld -C link-arg=--export=__heap_base"
+    run("/usr/bin/cargo", "rustc", "-q", "-p", "toolrunner-c", "--profile", "c", "--crate-type", "cdylib", "--target", "wasm32-unknown-unknown",
+        "--target-dir", "target/wasm", "-Z", "build-std=core", env={**CHIP, "RUSTFLAGS": flags, "CARGO_PROFILE_C_OPT_LEVEL": "z"})
+    built = (TARGET / "wasm/wasm32-unknown-unknown/c/toolrunner.wasm").read_bytes()
+    parts = list(sections(built))
+    names = b"".join(part for _, name, part in parts if name == "name")
+    if not names:
+        fail("the module has no names to look for panics in")
+    panics = {name.decode() for name in re.findall(rb"9panicking\d+(\w*?)(?=[^\w]|$)", names)}
+    if panics - MODULE_PANICS:
+        fail(f"the module can panic: {panics - MODULE_PANICS}")
+    if any(kind == 2 for kind, _, _ in parts):
+        fail("the module imports something")
+    small = built[:8] + b"".join(part for kind, _, part in parts if kind != 0)
+    path = TARGET / "wasm/toolrunner.wasm"
+    path.write_bytes(small)
+    print(f"toolrunner.wasm: {len(small)} bytes, at most {MODULE_BYTES}; imports nothing; panics: {', '.join(sorted(panics)) or 'none'}")
+    if len(small) > MODULE_BYTES:
+        fail("the module is too large")
+    return path
+
+
+def built_module():
+    path = TARGET / "wasm/toolrunner.wasm"
+    return path if path.exists() else module()
+
+
+def check_node():
+    """The JavaScript package in Node.js."""
+    path = built_module()
+    with Scripted() as url:
+        run("node", "core/c/js/test.mjs", path, url)
+
+
+def check_browser():
+    """The page of the package's example in headless Chromium: text appears as it streams."""
+    path = built_module()
+    modules = TARGET / "playground"
+    if not (modules / "node_modules/playwright-core").exists():
+        modules.mkdir(parents=True, exist_ok=True)
+        run("npm", "install", "--no-audit", "--no-fund", "--prefix", modules, "playwright-core@1.64.1")
+    with Scripted() as url:
+        run("node", "tests/browser.mjs", modules, path, url)
+
+
+CHECKS = {
+    "header": check_header,
+    "library": check_library,
+    "desktop": check_desktop,
+    "python": check_python,
+    "module": module,
+    "node": check_node,
+    "browser": check_browser,
+}
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or CHECKS:
+        CHECKS[name]()
