@@ -82,7 +82,7 @@ def check_library():
         fail(f"the library can panic: {panics}")
     if wanted := {name for name, kind in names.items() if kind == "U"} - NEEDED:
         fail(f"the library needs {wanted}")
-    declared = set(re.findall(r"\b(toolrunner_\w+)\(", re.sub("//.*|/\\*.*?\\*/", "", HEADER.read_text(), flags=re.S)))
+    declared = set(re.findall(r"\b(toolrunner_\w+)\(", re.sub(r"//.*|/\*[\s\S]*?\*/", "", HEADER.read_text())))
     exported = {name for name, kind in names.items() if kind == "T" and name.startswith("toolrunner_")}
     if declared != exported:
         fail(f"only in the header or only in the library: {declared ^ exported}")
@@ -120,6 +120,30 @@ def check_python():
     if ANSWER not in said:
         fail(f"quickstart.py said:\n{said}")
     print("examples/python/quickstart.py: as expected")
+
+
+def check_firmware():
+    """The C firmware in QEMU, over a serial line to the scripted model."""
+    folder, target = ROOT / "examples/c/firmware", "thumbv7m-none-eabi"
+    run("/usr/bin/cargo", "rustc", "-q", "-p", "toolrunner-c", "--profile", "c", "--crate-type", "staticlib", "--target", target,
+        "--target-dir", "target/chips", "-Z", "build-std=core", env=CHIP)
+    image = TARGET / "chips" / target / "c/firmware.elf"
+    run("arm-none-eabi-gcc", "-mcpu=cortex-m3", "-mthumb", "-std=c11", "-Os", "-g", "-Wall", "-Wextra", "-Werror", "-ffreestanding",
+        "-nostdlib", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections,--no-warn-execstack", "-Icore/c/include", "-T", folder / "link.ld",
+        folder / "board.c", folder / "main.c", image.parent / "libtoolrunner.a", "-lgcc", "-o", image)
+    size = output("arm-none-eabi-size", image).splitlines()[1].split()
+    if panics := [line for line in output("arm-none-eabi-nm", image).splitlines() if "panicking" in line]:
+        fail(f"the firmware can panic: {panics}")
+    with Scripted() as url:
+        serial = "tcp:" + url.removeprefix("http://")
+        said = output("qemu-system-arm", "-M", "lm3s6965evb", "-display", "none", "-monitor", "none", "-semihosting-config",
+                      "enable=on,target=native", "-serial", serial, "-kernel", image, stderr=subprocess.STDOUT, timeout=120)
+    # QEMU's own word about a timer that nobody set.
+    said = said.replace("Timer with period zero, disabling\n", "")
+    expected = (folder / "expected.txt").read_text()
+    if said != expected:
+        fail(f"the firmware said:\n{said}\nnot:\n{expected}")
+    print(f"examples/c/firmware: as expected; flash {int(size[0]) + int(size[1])} bytes, static RAM {int(size[1]) + int(size[2])} bytes")
 
 
 def sections(module):
@@ -194,6 +218,7 @@ CHECKS = {
     "library": check_library,
     "desktop": check_desktop,
     "python": check_python,
+    "firmware": check_firmware,
     "module": module,
     "node": check_node,
     "browser": check_browser,

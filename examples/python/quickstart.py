@@ -81,8 +81,7 @@ class ToolRunner:
             **{name: value.encode() if isinstance(value, str) else value for name, value in config.items()},
         )
         self.memory = ctypes.create_string_buffer(1024 * 1024)
-        self.machine = ctypes.create_string_buffer(c.toolrunner_size() + 8)
-        # ctypes' buffers are aligned for pointers, which is enough on 64 bit.
+        self.machine = (c_uint64 * (c.toolrunner_size() // 8))()
         self.do("init", ctypes.byref(self.config), self.memory, c_size_t(len(self.memory)))
         self.do("user", *self.lend(prompt))
 

@@ -24,8 +24,9 @@ impl Machine {
     /// The next call that C can run. Those that it cannot are answered on the way.
     fn next_call(&mut self) -> Result<Option<(usize, i32)>, Error> {
         while let Some(i) = self.run.next_call() {
-            if let Found::Tool(tool) = find(&mut self.run, self.tools, i)? {
-                self.run.begin_call(i);
+            if let Found::Tool(tool) = find(&mut self.run, self.tools, i)?
+                && self.run.begin_call(i)
+            {
                 return Ok(Some((i, tool)));
             }
         }
@@ -200,7 +201,9 @@ pub unsafe extern "C" fn toolrunner_allow(
                 return Err(Misuse::NoSuchCall.into());
             }
             machine.run.give_to_tools(i);
-            machine.run.begin_call(i);
+            if !machine.run.begin_call(i) {
+                return Err(Misuse::NoSuchCall.into());
+            }
             raw::give(given, lend_known(machine, i)?);
             Ok(TOOLRUNNER_OK)
         })

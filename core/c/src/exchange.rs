@@ -9,7 +9,7 @@ use toolrunner_core::run::{Happened, Run, Step};
 use toolrunner_core::time::Instant;
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Toolbox};
 use toolrunner_core::transport::ReplyHead;
-use toolrunner_core::wire::{BaseUrl, Pieces, base_of};
+use toolrunner_core::wire::{BaseUrl, Front, Pieces, base_of};
 
 use crate::http::{Http, Part};
 use crate::machine::{Machine, put_system};
@@ -73,9 +73,12 @@ impl Machine {
     ) -> Result<R, Error> {
         let config = self.config;
         let max_tokens = Decimal::new(u64::from(config.max_tokens));
-        let container = self.run.container_for(config.params);
+        // A copy, because the run is written to while the front is lent.
+        let container = self.run.container_copy();
+        let rules = self.run.compaction_rules();
         let tools = Inside(self.tools.inside());
-        let pieces = Pieces::new(&config, &tools, &max_tokens, container.as_deref())?;
+        let mut pieces = Pieces::empty();
+        pieces.fill(Front::new(&config, &max_tokens).with(container.as_deref(), rules), &tools)?;
         work(&mut self.run, pieces.as_slices())
     }
 

@@ -127,7 +127,7 @@ impl Run<'_> {
     }
 
     /// The rules for the members of the next request, if not all go as they are.
-    pub(crate) fn compaction_rules(&self) -> Option<ServerCompaction> {
+    pub fn compaction_rules(&self) -> Option<ServerCompaction> {
         self.compaction_rules.filter(|_| self.is_compacting_on_server())
     }
 

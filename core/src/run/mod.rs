@@ -308,7 +308,7 @@ impl<'b> Run<'b> {
     }
 
     /// A copy of the [`container`](Self::container).
-    pub(crate) fn container_copy(&self) -> Option<Container> {
+    pub fn container_copy(&self) -> Option<Container> {
         (!self.container.is_empty()).then(|| self.container.clone())
     }
 

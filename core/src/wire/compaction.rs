@@ -15,7 +15,7 @@ type WriteMembers =
 /// What writes the caller's members in a request for a compaction. A pointer, so that only a program
 /// that asks for one is linked with this file.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ServerCompaction {
+pub struct ServerCompaction {
     write: WriteMembers,
 }
 

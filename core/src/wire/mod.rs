@@ -51,11 +51,10 @@ mod sse;
 mod words;
 
 pub use base_url::{BaseUrl, base_of};
-pub(crate) use compaction::ServerCompaction;
+pub use compaction::ServerCompaction;
 pub(crate) use config::members;
 pub use config::{API_VERSION, Auth, BASE_URL, Config, MAX_HEADERS};
 pub(crate) use event::{EventKind, Field, WireKind, json_error, parse, says_error};
-pub(crate) use request::Pieces;
-pub use request::{Front, MAX_TOOLS, OWN_MEMBERS};
+pub use request::{Front, MAX_TOOLS, OWN_MEMBERS, Pieces};
 pub(crate) use sse::{Arrived, Source, Sse};
 pub(crate) use words::{ErrorWords, error_words};

@@ -46,7 +46,7 @@ struct Typed<'a> {
 
 impl<'a> Front<'a> {
     /// The members of `config`. `max_tokens` has the digits of its limit.
-    pub(crate) const fn new(config: &Config<'a>, max_tokens: &'a Decimal) -> Self {
+    pub const fn new(config: &Config<'a>, max_tokens: &'a Decimal) -> Self {
         let typed = Typed { model: config.model, max_tokens, system: config.system };
         Self {
             typed: Some(typed),
@@ -66,8 +66,9 @@ impl<'a> Front<'a> {
     }
 
     /// Adds what a run knows: the container that a reply named, and the rules for a compaction if
-    /// the request asks for one.
-    pub(crate) const fn with(
+    /// the request asks for one ([`Run::compaction_rules`](crate::run::Run::compaction_rules)).
+    /// [`Run::complete`](crate::run::Run::complete) does this, and lends the run.
+    pub const fn with(
         mut self,
         container: Option<&'a str>,
         server_compaction: Option<ServerCompaction>,
@@ -203,14 +204,15 @@ pub(super) fn write_container<'a>(
     push(whole.get(end..).unwrap_or_default());
 }
 
-/// The slices of a [`Front`].
+/// The slices of a [`Front`] and of the definitions of its tools.
 #[derive(Debug)]
-pub(crate) struct Pieces<'a> {
+pub struct Pieces<'a> {
     list: Vec<&'a [u8], MAX_PIECES>,
 }
 
 impl<'a> Pieces<'a> {
-    pub(crate) const fn empty() -> Self {
+    /// No slices.
+    pub const fn empty() -> Self {
         Self { list: Vec::new() }
     }
 
@@ -218,7 +220,7 @@ impl<'a> Pieces<'a> {
     ///
     /// # Errors
     /// `Capacity` of [`What::Tools`] if there are more than [`MAX_TOOLS`].
-    pub(crate) fn fill<T: Toolbox + ?Sized>(
+    pub fn fill<T: Toolbox + ?Sized>(
         &mut self,
         front: Front<'a>,
         tools: &'a T,
@@ -234,7 +236,7 @@ impl<'a> Pieces<'a> {
     }
 
     /// The slices, in order.
-    pub(crate) fn as_slices(&self) -> &[&'a [u8]] {
+    pub fn as_slices(&self) -> &[&'a [u8]] {
         &self.list
     }
 }
