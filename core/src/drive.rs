@@ -86,8 +86,7 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock> Driver<'d, T, B, C> {
     // Inlined, so that the compiler sees whether a constant configuration has limits.
     #[inline]
     pub fn new(config: Config<'d>, transport: T, tools: &'d B, clock: C) -> Result<Self, Misuse> {
-        config.check()?;
-        config.check_beside_tools(tools.count())?;
+        config.check_beside(tools.count())?;
         check_tools(tools)?;
         let configure =
             config.configures_runs().then_some(configure as fn(&mut Run<'_>, &Config<'_>));

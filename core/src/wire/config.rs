@@ -3,7 +3,7 @@
 use heapless::Vec;
 
 use crate::error::Misuse;
-use crate::json::{Kind, Object, Text, Value, check, escape};
+use crate::json::{Kind, Object, Value, check, escape};
 use crate::policy::{Limits, RetryPolicy};
 
 /// Most header fields of a request, the caller's extra ones included.
@@ -13,10 +13,6 @@ pub const MAX_HEADERS: usize = 12;
 pub const BASE_URL: &str = "https://api.anthropic.com";
 /// The API version that is asked for if nothing else is said.
 pub const API_VERSION: &str = "2023-06-01";
-
-const TWICE: Misuse = Misuse::Setting(
-    "params have no member that the request has already: model, max_tokens, messages, stream, system, tools",
-);
 
 /// How the caller shows who it is. `Debug` does not tell the secret.
 #[derive(Clone, Copy)]
@@ -193,6 +189,15 @@ impl<'a> Config<'a> {
     /// # Errors
     /// [`Misuse::Setting`], in words.
     pub fn check(&self) -> Result<(), Misuse> {
+        self.check_beside(0)
+    }
+
+    /// [`check`](Self::check) for requests that list this many tools: then
+    /// [`params`](Self::params) have no `tools`.
+    ///
+    /// # Errors
+    /// [`Misuse::Setting`], in words.
+    pub(crate) fn check_beside(&self, tools: usize) -> Result<(), Misuse> {
         let plain = |text: &str| escape(text).len() == text.len();
         if self.model.is_empty() || !plain(self.model) {
             return Err(Misuse::Setting("the model's name is not empty and needs no escape"));
@@ -205,13 +210,17 @@ impl<'a> Config<'a> {
         if !members(self.params.as_bytes()) {
             return Err(Misuse::Setting("params are members of a JSON object, without its braces"));
         }
-        if Object::inside(self.params.as_bytes()).any(|(_, value)| {
-            check(value.raw()).is_ok_and(|checked| checked.lone_surrogate.is_some())
-        }) {
-            return Err(Misuse::Setting("params have a lone surrogate, which is not text"));
-        }
-        if Object::inside(self.params.as_bytes()).any(|(name, _)| self.writes(name)) {
-            return Err(TWICE);
+        for (name, value) in Object::inside(self.params.as_bytes()) {
+            if check(value.raw()).is_ok_and(|checked| checked.lone_surrogate.is_some()) {
+                return Err(Misuse::Setting("params have a lone surrogate, which is not text"));
+            }
+            let own = ["model", "max_tokens", "messages", "stream"].iter().any(|own| name == **own);
+            let (system, listed) = (self.system.is_some(), tools > 0);
+            if own || (system && name == *"system") || (listed && name == *"tools") {
+                return Err(Misuse::Setting(
+                    "params have a member that the request has already, such as model",
+                ));
+            }
         }
         if check(self.compaction.as_bytes()).is_err() {
             return Err(Misuse::Setting("what the server is told about a compaction is JSON"));
@@ -231,25 +240,6 @@ impl<'a> Config<'a> {
             return Err(Misuse::Setting("too many header fields"));
         }
         Ok(())
-    }
-
-    /// Checks that there are no `tools` in [`params`](Self::params) if the request lists tools.
-    ///
-    /// # Errors
-    /// [`Misuse::Setting`], in words.
-    pub(crate) fn check_beside_tools(&self, count: usize) -> Result<(), Misuse> {
-        let lists = |(name, _): (Text<'_>, _)| name == *"tools";
-        if count > 0 && Object::inside(self.params.as_bytes()).any(lists) {
-            return Err(TWICE);
-        }
-        Ok(())
-    }
-
-    /// Whether a request always has this member without [`params`](Self::params). It has `tools`
-    /// only if there are some.
-    fn writes(&self, name: Text<'_>) -> bool {
-        let typed = ["model", "max_tokens", "messages", "stream"].iter().any(|own| name == **own);
-        typed || (self.system.is_some() && name == *"system")
     }
 
     /// The header fields of a request.
