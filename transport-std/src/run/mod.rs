@@ -28,6 +28,7 @@ mod notice;
 mod reply;
 mod tools;
 mod trace;
+mod trace_content;
 mod trace_parent;
 mod turn;
 mod watch;
