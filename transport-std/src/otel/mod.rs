@@ -45,7 +45,7 @@ use opentelemetry_sdk::trace::{
 use tracing::{Level, Metadata, Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::run::{TRACE_TARGET, TraceParent};
@@ -195,7 +195,7 @@ impl Traces {
             .with_threads(false)
             .with_target(false)
             .with_tracked_inactivity(false)
-            .with_filter(filter_fn(is_exported))
+            .with_filter(filter_fn(is_exported).with_max_level_hint(LevelFilter::INFO))
     }
 
     /// Exports what is left, and ends. Spans that are closed later are lost.
