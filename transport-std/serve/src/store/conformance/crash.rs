@@ -213,6 +213,12 @@ pub struct Seen {
 pub async fn kill_writers(plan: Plan<'_>) -> Seen {
     let mut seen = Seen::default();
     let mut versions = HashMap::new();
+    // Before the writers, which can be killed before they have created all of them.
+    let store = (plan.open)().await;
+    for id in ids(plan.name) {
+        first(&store, id).await;
+    }
+    store.close().await.unwrap();
     for run in 0..plan.runs {
         let writers: Vec<_> = (0..plan.writers).map(|_| Writer::start((plan.writer)())).collect();
         let mut lines = Vec::new();
