@@ -102,7 +102,8 @@ impl DynamoStore {
                 .iter()
                 .filter(|item| {
                     !item.contains_key("gone")
-                        && text(item, "status") == Some(Status::Running.name())
+                        && (item.contains_key("holder")
+                            || text(item, "status") == Some(Status::Running.name()))
                 })
                 .filter_map(|item| Some((id_of(item)?, uuid(item, "holder"))))
                 .collect();

@@ -405,7 +405,8 @@ impl DynamoStore {
         if let Some(expires) = commit.expires {
             set.extend([("expires".into(), n(expires.0)), (DUE.into(), s("1"))]);
         }
-        if commit.status == Status::Running {
+        let is_running = commit.status == Status::Running;
+        if is_running || matches!(commit.holder, Holder::Take(_)) {
             set.insert(RUN.into(), s("1"));
         }
         if let Holder::Take(server) = commit.holder {
@@ -421,12 +422,14 @@ impl DynamoStore {
             "answer",
             "expires",
             DUE,
-            RUN,
         ];
         let mut remove: Vec<_> =
             optional.into_iter().filter(|name| !set.contains_key(*name)).collect();
         if commit.holder == Holder::Release {
             remove.push("holder");
+            if !is_running {
+                remove.push(RUN);
+            }
         }
         let mut update = self
             .table

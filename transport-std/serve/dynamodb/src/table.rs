@@ -21,7 +21,7 @@ const SCHEMA: u64 = 1;
 
 /// By owner, in order of creation.
 pub(crate) const LIST: &str = "list";
-/// Running sessions only.
+/// Sessions that are running or held; while nobody takes or releases one, it stays.
 pub(crate) const RUN: &str = "run";
 /// What expires, by time.
 pub(crate) const DUE: &str = "due";

@@ -217,15 +217,23 @@ pub(crate) fn cancel(record: &Record, document: Document, context: &mut Context<
     Change::of(&edit, record, context)
 }
 
-/// Makes the server of the context the holder of a running session whose holder is dead. Calls that
+/// Makes the server of the context the holder of a session whose holder is dead: of its turn, if
+/// one runs, and of the webhooks that are not delivered. Calls that
 /// had started are answered: whether they had their effect is not known. Those that may run again
 /// are open again.
 pub(crate) fn take_over(record: &Record, document: Document, context: &mut Context<'_>) -> Change {
-    if record.status != Status::Running {
-        return Change::Nothing;
-    }
     let mut edit = Edit::of(record, document);
     edit.holder = Holder::Take(context.server);
+    if record.status != Status::Running {
+        return match (record.holder, edit.document.deliveries.is_empty()) {
+            (None, _) => Change::Nothing,
+            (Some(_), true) => {
+                edit.holder = Holder::Release;
+                Change::of(&edit, record, context)
+            }
+            (Some(_), false) => Change::of(&edit, record, context),
+        };
+    }
     let calls = edit.document.active.as_ref().map_or(0, |active| active.calls.len());
     for i in 0..calls {
         let Some(call) = edit.document.active.as_mut().and_then(|active| active.calls.get_mut(i))
@@ -258,6 +266,33 @@ pub(crate) fn release(record: &Record, document: Document, context: &mut Context
     let mut edit = Edit::of(record, document);
     edit.holder = Holder::Release;
     Change::of(&edit, record, context)
+}
+
+/// Forgets a webhook that was delivered or given up. After the last one nobody holds a session
+/// that rests.
+pub(crate) fn delivered(
+    record: &Record,
+    document: Document,
+    delivery: &str,
+    context: &mut Context<'_>,
+) -> Change {
+    let mut edit = Edit::of(record, document);
+    let before = edit.document.deliveries.len();
+    edit.document.deliveries.retain(|known| known.id != delivery);
+    if edit.document.deliveries.len() == before {
+        return Change::Nothing;
+    }
+    let is_last = edit.document.deliveries.is_empty();
+    if is_last && record.status != Status::Running && record.holder == Some(context.server) {
+        edit.holder = Holder::Release;
+    }
+    let mut commit = edit.commit(record, context, None);
+    // Nothing that a client asked for changed, and the session's time begins with its turn's end.
+    commit.now = record.updated;
+    if commit.expires.is_some() {
+        commit.expires = context.rules.ttl.map(|ttl| record.updated.after(ttl));
+    }
+    Change::Commit(Box::new(commit))
 }
 
 /// Changes nothing: for what is to be remembered with a commit.

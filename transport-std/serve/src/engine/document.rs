@@ -5,10 +5,13 @@ use serde_json::value::RawValue;
 
 use super::Refusal;
 use crate::chat::ChatMessage;
-use crate::store::{Record, StoreError, Timestamp};
+use crate::store::{Record, Status, StoreError, Timestamp};
 
 /// How many answers to interrupts a session remembers after their turn.
 const ANSWERS: usize = 64;
+
+/// Most webhooks of one session that wait for their delivery. The oldest is dropped for a newer one.
+const DELIVERIES: usize = 64;
 
 /// What a session is, beside its record and its log.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -35,6 +38,29 @@ pub(crate) struct Document {
     /// Answers to interrupts, so that the same answer can be given again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) answered: Vec<Answered>,
+    /// Webhooks of turns that have ended, in order, until they are delivered or given up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) deliveries: Vec<Delivery>,
+}
+
+/// The end of a turn that a webhook is to be told.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Delivery {
+    /// The `webhook-id`: the same for each attempt, whichever server makes it.
+    pub(crate) id: String,
+    pub(crate) webhook: Webhook,
+    /// The log's head at the end of the turn.
+    pub(crate) head: u64,
+    pub(crate) status: Status,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) response: Option<ChatMessage>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) trace_id: Option<String>,
+    /// How long the turn took, in milliseconds.
+    pub(crate) duration: u64,
+    pub(crate) tokens: u64,
 }
 
 /// A turn under way: from the user's message until the session is idle.
@@ -192,6 +218,13 @@ impl Document {
             self.answered.remove(0);
         }
         self.answered.push(Answered { interrupt_id, value });
+    }
+
+    pub(super) fn add_delivery(&mut self, delivery: Delivery) {
+        if self.deliveries.len() >= DELIVERIES {
+            self.deliveries.remove(0);
+        }
+        self.deliveries.push(delivery);
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::command::idle;
-use super::document::{Call, CallState, Interrupt, InterruptKind};
+use super::document::{Call, CallState, Delivery, Interrupt, InterruptKind};
 use super::event::{Detail, ErrorDetail, Patch, Stop, Usage};
 use super::{Context, Edit, event_id};
 use crate::chat::{ChatMessage, ChatRole, raw};
@@ -235,7 +235,7 @@ impl Edit {
         if event_ids.is_empty() {
             return;
         }
-        (self.status, self.holder) = (Status::Interrupted, Holder::Release);
+        (self.status, self.holder) = (Status::Interrupted, self.let_go());
         self.tell(context.ids, idle(Stop::RequiresAction, event_ids));
     }
 
@@ -281,9 +281,30 @@ impl Edit {
 
     /// The turn is over.
     fn rest(&mut self, status: Status, stop: Stop, context: &mut Context<'_>) {
-        (self.status, self.holder) = (status, Holder::Release);
-        self.document.active = None;
+        let active = self.document.active.take();
         self.tell(context.ids, idle(stop, Vec::new()));
+        if let Some(active) = active
+            && let Some(webhook) = active.webhook
+        {
+            self.document.add_delivery(Delivery {
+                id: format!("msg_{}", context.ids.id().simple()),
+                webhook,
+                head: self.head + self.events.len() as u64,
+                status,
+                response: self.document.response.clone(),
+                error: self.document.error.clone(),
+                trace_id: active.trace_id,
+                duration: u64::try_from(context.now.since(active.started).as_millis())
+                    .unwrap_or(u64::MAX),
+                tokens: active.tokens,
+            });
+        }
+        (self.status, self.holder) = (status, self.let_go());
+    }
+
+    /// What becomes of the holder when the turn stops: it stays while webhooks wait for it.
+    fn let_go(&self) -> Holder {
+        if self.document.deliveries.is_empty() { Holder::Release } else { Holder::Keep }
     }
 }
 

@@ -35,9 +35,9 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 pub(crate) use command::{
-    Answer, Change, Message, cancel, nothing, release, resume, send, take_over,
+    Answer, Change, Message, cancel, delivered, nothing, release, resume, send, take_over,
 };
-pub(crate) use document::{Active, CallState, Document, Interrupt, Webhook};
+pub(crate) use document::{Active, CallState, Delivery, Document, Interrupt, Webhook};
 pub(crate) use event::{ErrorDetail, Patch, Seen, Stop, Usage};
 pub(crate) use fact::{End, Fact, NewCall, Reply, Then, blocks_of};
 pub(crate) use worker::{Effect, Input, Worker};
@@ -209,7 +209,12 @@ impl Edit {
             fence,
             token: context.ids.id(),
             now: context.now,
-            expires: context.rules.ttl.filter(|_| rests).map(|ttl| context.now.after(ttl)),
+            // A session whose webhooks are not delivered is kept until they are.
+            expires: context
+                .rules
+                .ttl
+                .filter(|_| rests && self.document.deliveries.is_empty())
+                .map(|ttl| context.now.after(ttl)),
             status: self.status,
             messages: self.messages,
             // Maps with string keys and JSON texts that were checked: nothing in it can fail.

@@ -12,7 +12,7 @@ use tokio::time::Sleep;
 use uuid::Uuid;
 
 use super::held::Held;
-use super::{Live, Server, webhook};
+use super::{Live, Server};
 use crate::agent::Session;
 use crate::engine::{
     Active, CallState, Change, Document, Effect, ErrorDetail, Fact, Input, Seen, Stop, Worker,
@@ -23,8 +23,8 @@ use crate::store::{Committed, Record, Status, StoreError, Timestamp};
 
 /// How long to wait before a failed access to the store is tried again: doubled each time, up to
 /// the second.
-const FIRST_WAIT: Duration = Duration::from_millis(50);
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
+pub(super) const FIRST_WAIT: Duration = Duration::from_millis(50);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 impl Server {
     /// Works on the turn of a session that this server has just become the holder of.
@@ -133,6 +133,8 @@ impl<'s> Hold<'s> {
             }
         };
         let _counted = Counted::new(&server.running);
+        // Those of former turns, which another server may have left.
+        server.deliver_all(&record, &document);
         let (transcript, results) = beginning(server, &record, &document).await;
         let session =
             Session { id, owner: record.owner.clone(), metadata: record.metadata.clone() };
@@ -258,18 +260,13 @@ impl<'s> Hold<'s> {
         if let Some(transcript) = self.runner.transcript(self.worker.document().transcript) {
             self.server.cache.put(record.id, record.head, transcript);
         }
+        self.server.deliver_all(&record, self.worker.document());
         let Some(active) = self.last.filter(|_| record.status != Status::Interrupted) else {
             return;
         };
         let duration = Timestamp::now().since(active.started);
         let stop = self.server.last_stop(&record).await;
         self.server.metrics.turn(stop.unwrap_or(Stop::EndTurn), duration);
-        if let Some(hook) = active.webhook.clone() {
-            let server = Arc::clone(self.server);
-            self.server.tasks.spawn(async move {
-                webhook::deliver(&server, record, hook, &active, duration).await
-            });
-        }
     }
 }
 

@@ -55,6 +55,10 @@ impl Server {
         if tokio::time::timeout(Duration::from_secs(5), self.tasks.wait()).await.is_err() {
             tracing::warn!("some turns did not end in time; another server takes them over");
         }
+        // Others take over what is left, now and not only when this server's last beat has run out.
+        if let Err(error) = self.store.beat(self.id, Timestamp(0)).await {
+            tracing::warn!("others are not told that this server has ended: {error}");
+        }
         if let Err(error) = self.store.close().await {
             tracing::error!("{error}");
         }
@@ -77,7 +81,8 @@ impl Server {
         }
     }
 
-    /// Takes over turns whose holder is dead, and those that this server holds without knowing.
+    /// Takes over turns and webhooks whose holder is dead, and turns that this server holds without
+    /// knowing.
     async fn adopt_orphans(self: &Arc<Self>) -> Result<(), StoreError> {
         for id in self.held.doubtful() {
             let record = self.store.load(id).await?;
@@ -105,9 +110,13 @@ impl Server {
         let after = record.after(&commit);
         match self.store.commit(*commit).await {
             Ok(Committed::Done) => {
-                tracing::info!(session = %id, "took over a turn");
                 self.hub.changed(id, Some(after.version));
-                self.hold(after);
+                if after.status == Status::Running {
+                    tracing::info!(session = %id, "took over a turn");
+                    self.hold(after);
+                } else {
+                    self.deliver_all(&after, &Document::of(&after)?);
+                }
                 Ok(())
             }
             // Another server was faster.

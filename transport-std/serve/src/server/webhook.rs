@@ -1,8 +1,15 @@
 //! Tells others that a turn has ended.
+//!
+//! What is to be told is stored with the turn's end, in [`Document::deliveries`], and stays there
+//! until an attempt succeeds or is the last one. The session's holder makes the attempts and keeps
+//! the session meanwhile, so that a server that finds the holder dead goes on. A server that dies
+//! between an attempt and its record leaves a webhook that is sent again: at least once, with the
+//! same id.
 
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -20,9 +27,10 @@ use url::{Host, Url};
 use uuid::Uuid;
 
 use super::Server;
+use super::hold::{FIRST_WAIT, LONGEST_WAIT};
 use crate::chat::ChatMessage;
-use crate::engine::{Active, Document, Webhook};
-use crate::store::{Record, Status, Timestamp};
+use crate::engine::{Change, Delivery, Document, Webhook, delivered};
+use crate::store::{Committed, Record, Status, StoreError, Timestamp};
 
 /// How long one attempt may take.
 const ATTEMPT: Duration = Duration::from_secs(10);
@@ -38,6 +46,8 @@ const WAITS: [Duration; 5] = [
 /// Sends webhooks.
 pub(crate) struct Sender {
     allow_private: bool,
+    /// The ids of what is being delivered.
+    now: Mutex<HashSet<String>>,
     /// Made when it is used first: reading the platform's roots takes memory.
     tls: OnceCell<TlsConnector>,
 }
@@ -65,61 +75,162 @@ struct TraceMetrics<'a> {
     has_error: bool,
 }
 
-/// Tells the turn's webhook how it ended, and tries again where that may help.
-pub(super) async fn deliver(
-    server: &Arc<Server>,
-    record: Record,
-    webhook: Webhook,
-    active: &Active,
-    duration: Duration,
-) {
-    let Ok(document) = Document::of(&record) else { return };
-    let messages =
-        if webhook.include_messages { server.messages(&record).await.ok() } else { None };
-    let payload = Payload {
-        session_id: record.id,
-        status: record.status,
-        response: document.response.as_ref(),
-        error: document.error.as_deref(),
-        messages: messages.and_then(|json| RawValue::from_string(json).ok()),
-        trace_metrics: TraceMetrics {
-            trace_id: active.trace_id.as_deref(),
-            total_duration: duration.as_secs_f64(),
-            total_tokens: active.tokens,
-            has_error: record.status == Status::Error,
-        },
-    };
-    let body = Bytes::from(serde_json::to_vec(&payload).unwrap_or_default());
-    let id = format!("msg_{}", Uuid::now_v7().simple());
-    let mut waits = WAITS.into_iter();
-    loop {
-        let attempt =
-            tokio::time::timeout(ATTEMPT, server.webhooks.send(&webhook, &id, body.clone()));
-        let problem = match attempt.await {
-            Ok(Ok(status)) if status.is_success() => return,
-            Ok(Ok(status))
-                if !(status.is_server_error() || matches!(status.as_u16(), 408 | 429)) =>
-            {
-                tracing::warn!(session = %record.id, %status, "the webhook was refused");
-                return server.metrics.webhook_failed();
-            }
-            Ok(Ok(status)) => format!("status {status}"),
-            Ok(Err(Problem::Forbidden(text))) => {
-                tracing::warn!(session = %record.id, "the webhook is not sent: {text}");
-                return server.metrics.webhook_failed();
-            }
-            Ok(Err(Problem::Failed(text))) => text,
-            Err(_) => "no answer in time".to_owned(),
-        };
-        let Some(wait) = waits.next() else {
-            tracing::warn!(session = %record.id, "the webhook is given up: {problem}");
-            return server.metrics.webhook_failed();
-        };
-        tracing::debug!(session = %record.id, ?wait, "the webhook is tried again: {problem}");
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = server.release.cancelled() => return server.metrics.webhook_failed(),
+impl Server {
+    /// Delivers the webhooks that this session has waiting, each in a task of its own. Whoever holds
+    /// the session does that, so it is called whenever this server becomes its holder.
+    pub(super) fn deliver_all(self: &Arc<Self>, record: &Record, document: &Document) {
+        for delivery in &document.deliveries {
+            let Some(guard) = Delivering::begin(self, &delivery.id) else { continue };
+            let (server, record, delivery) = (Arc::clone(self), record.clone(), delivery.clone());
+            self.tasks.spawn(async move {
+                let released = server.release.clone();
+                tokio::select! {
+                    // It is stored: whoever finds this server dead goes on.
+                    () = released.cancelled() => {}
+                    () = server.deliver(record, &delivery) => {}
+                }
+                drop(guard);
+            });
         }
+    }
+
+    /// Tells the webhook how its turn ended, and tries again where that may help.
+    async fn deliver(self: &Arc<Self>, record: Record, delivery: &Delivery) {
+        let id = record.id;
+        let body = self.payload(record, delivery).await;
+        let mut waits = WAITS.into_iter();
+        loop {
+            let attempt = tokio::time::timeout(
+                ATTEMPT,
+                self.webhooks.send(&delivery.webhook, &delivery.id, body.clone()),
+            );
+            let problem = match attempt.await {
+                Ok(Ok(status)) if status.is_success() => break,
+                Ok(Ok(status))
+                    if !(status.is_server_error() || matches!(status.as_u16(), 408 | 429)) =>
+                {
+                    tracing::warn!(session = %id, %status, "the webhook was refused");
+                    self.metrics.webhook_failed();
+                    break;
+                }
+                Ok(Ok(status)) => format!("status {status}"),
+                Ok(Err(Problem::Forbidden(text))) => {
+                    tracing::warn!(session = %id, "the webhook is not sent: {text}");
+                    self.metrics.webhook_failed();
+                    break;
+                }
+                Ok(Err(Problem::Failed(text))) => text,
+                Err(_) => "no answer in time".to_owned(),
+            };
+            let Some(wait) = waits.next() else {
+                tracing::warn!(session = %id, "the webhook is given up: {problem}");
+                self.metrics.webhook_failed();
+                break;
+            };
+            tracing::debug!(session = %id, ?wait, "the webhook is tried again: {problem}");
+            tokio::time::sleep(wait).await;
+            if !self.still_delivers(id, delivery).await {
+                return;
+            }
+        }
+        self.forget_delivery(id, delivery).await;
+    }
+
+    /// What is sent: made from the turn's end, whatever came after it.
+    async fn payload(&self, record: Record, delivery: &Delivery) -> Bytes {
+        let messages = if delivery.webhook.include_messages {
+            let then = Record { head: delivery.head.min(record.head), ..record.clone() };
+            let mut wait = FIRST_WAIT;
+            loop {
+                match self.messages(&then).await {
+                    Ok(json) => break RawValue::from_string(json).ok(),
+                    Err(error) => tracing::warn!(session = %record.id, "{error}"),
+                }
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(LONGEST_WAIT);
+            }
+        } else {
+            None
+        };
+        let payload = Payload {
+            session_id: record.id,
+            status: delivery.status,
+            response: delivery.response.as_ref(),
+            error: delivery.error.as_deref(),
+            messages,
+            trace_metrics: TraceMetrics {
+                trace_id: delivery.trace_id.as_deref(),
+                total_duration: Duration::from_millis(delivery.duration).as_secs_f64(),
+                total_tokens: delivery.tokens,
+                has_error: delivery.status == Status::Error,
+            },
+        };
+        serde_json::to_vec(&payload).unwrap_or_default().into()
+    }
+
+    /// Whether the webhook still waits, and for this server. While the store does not answer it
+    /// does: a webhook that comes twice is better than one that never comes.
+    async fn still_delivers(&self, id: Uuid, delivery: &Delivery) -> bool {
+        match self.store.load(id).await {
+            Ok(Some(record)) => {
+                record.holder == Some(self.id)
+                    && Document::of(&record).is_ok_and(|document| {
+                        document.deliveries.iter().any(|known| known.id == delivery.id)
+                    })
+            }
+            Ok(None) => false,
+            Err(_) => true,
+        }
+    }
+
+    /// Stores that the webhook needs no more attempts; tried until the store answers.
+    async fn forget_delivery(&self, id: Uuid, delivery: &Delivery) {
+        let mut wait = FIRST_WAIT;
+        loop {
+            match self.try_forget_delivery(id, delivery).await {
+                Ok(true) => return,
+                Ok(false) => continue,
+                Err(error) => tracing::warn!(session = %id, "{error}"),
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    async fn try_forget_delivery(&self, id: Uuid, delivery: &Delivery) -> Result<bool, StoreError> {
+        let Some(record) = self.store.load(id).await? else { return Ok(true) };
+        let document = Document::of(&record)?;
+        let change =
+            self.with_context(|context| delivered(&record, document, &delivery.id, context));
+        let Change::Commit(commit) = change else { return Ok(true) };
+        match self.store.commit(*commit).await? {
+            Committed::Done => {
+                self.hub.changed(id, Some(record.version + 1));
+                Ok(true)
+            }
+            Committed::Conflict(None) => Ok(true),
+            Committed::Conflict(Some(_)) | Committed::Replay(_) => Ok(false),
+        }
+    }
+}
+
+/// Says that a webhook is being delivered, as long as it lives.
+struct Delivering {
+    server: Arc<Server>,
+    id: String,
+}
+
+impl Delivering {
+    /// `None` if a task of this server delivers it already.
+    fn begin(server: &Arc<Server>, id: &str) -> Option<Self> {
+        let mut now = server.webhooks.now.lock().unwrap_or_else(PoisonError::into_inner);
+        now.insert(id.to_owned()).then(|| Self { server: Arc::clone(server), id: id.to_owned() })
+    }
+}
+
+impl Drop for Delivering {
+    fn drop(&mut self) {
+        self.server.webhooks.now.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
     }
 }
 
@@ -138,7 +249,7 @@ impl Problem {
 
 impl Sender {
     pub(super) fn new(allow_private: bool) -> Self {
-        Self { allow_private, tls: OnceCell::new() }
+        Self { allow_private, now: Mutex::default(), tls: OnceCell::new() }
     }
 
     async fn send(&self, webhook: &Webhook, id: &str, body: Bytes) -> Result<StatusCode, Problem> {

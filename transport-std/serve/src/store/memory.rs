@@ -27,8 +27,8 @@ struct Inner {
     order: BTreeMap<u64, Uuid>,
     /// How many sessions were ever created.
     created: u64,
-    /// Sessions that are running, so that orphans are found without a look at all others.
-    running: BTreeSet<Uuid>,
+    /// Sessions that are running or held, so that orphans are found without a look at all others.
+    at_work: BTreeSet<Uuid>,
     /// By `expires`: sessions that may be swept.
     expiring: BTreeSet<(Timestamp, Uuid)>,
     /// By scope and key.
@@ -135,12 +135,12 @@ impl Inner {
         if let Some(expires) = commit.expires {
             self.expiring.insert((expires, commit.id));
         }
-        if commit.status == Status::Running {
-            self.running.insert(commit.id);
-        } else {
-            self.running.remove(&commit.id);
-        }
         *record = record.after(&commit);
+        if record.status == Status::Running || record.holder.is_some() {
+            self.at_work.insert(commit.id);
+        } else {
+            self.at_work.remove(&commit.id);
+        }
         session.rows.extend(commit.rows);
         self.remember(commit.idempotent);
         Committed::Done
@@ -209,7 +209,7 @@ impl Inner {
         let (place, expires) = (session.place, session.record.expires);
         self.sessions.remove(&id);
         self.order.remove(&place);
-        self.running.remove(&id);
+        self.at_work.remove(&id);
         if let Some(expires) = expires {
             self.expiring.remove(&(expires, id));
         }
@@ -221,7 +221,7 @@ impl Inner {
             let holder = self.sessions.get(id).and_then(|session| session.record.holder);
             holder.and_then(|holder| self.servers.get(&holder)).is_some_and(|until| *until > now)
         };
-        self.running.iter().filter(|id| !is_held(id)).take(limit).copied().collect()
+        self.at_work.iter().filter(|id| !is_held(id)).take(limit).copied().collect()
     }
 
     fn sweep(&mut self, now: Timestamp) -> Vec<Uuid> {

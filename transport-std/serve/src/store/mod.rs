@@ -110,9 +110,10 @@ pub trait Store: Send + Sync + 'static {
     /// The latest call counts.
     fn beat(&self, server: Uuid, until: Timestamp) -> Answer<'_, ()>;
 
-    /// Sessions, at most `limit`, whose status is [`Status::Running`] and which nobody works on:
-    /// they have no holder, or the holder never [beat](Self::beat) or is not alive at `now` any
-    /// more. Any order.
+    /// Sessions, at most `limit`, which somebody should work on and nobody does: those whose
+    /// [holder](Record::holder) never [beat](Self::beat) or is not alive at `now` any more,
+    /// whatever their status, and those whose status is [`Status::Running`] without a holder. Any
+    /// order.
     fn orphans(&self, now: Timestamp, limit: usize) -> Answer<'_, Vec<Uuid>>;
 
     /// Removes sessions whose [`Record::expires`] is at or before `now`, idempotency records whose

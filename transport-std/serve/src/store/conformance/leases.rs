@@ -50,12 +50,14 @@ pub(super) async fn end_when_a_server_dies(one: &Handle, two: &Handle) {
             commit(one, Commit { status: Status::Running, holder, ..change(&record, 0) }).await.id,
         );
     }
-    // Held, but not running: nobody needs to take it over.
-    let record = session(one).await;
-    let idle = commit(one, Commit { holder: Holder::Take(dead), ..change(&record, 0) }).await;
+    // Not running and not held: nobody needs to take it over.
     let record = session(one).await;
     let interrupted =
         commit(one, Commit { status: Status::Interrupted, ..change(&record, 0) }).await;
+    let record = session(one).await;
+    let held = commit(one, Commit { holder: Holder::Take(alive), ..change(&record, 0) }).await;
+    let released = Commit { holder: Holder::Release, ..change(&held, 0) };
+    let idle = commit(one, released).await;
     let orphans = async |now: u64, limit| {
         let mut found = two.orphans(Timestamp(now), limit).await.unwrap();
         found.sort_by_key(|id| ids.iter().position(|known| known == id));
@@ -77,6 +79,14 @@ pub(super) async fn end_when_a_server_dies(one: &Handle, two: &Handle) {
     commit(two, Commit { status: Status::Error, holder: Holder::Release, ..change(&record, 0) })
         .await;
     assert_eq!(orphans(40_000, 100).await, ids[1..]);
+    // Held, but not running: the holder has something left to do.
+    let held = commit(one, Commit { holder: Holder::Take(dead), ..change(&idle, 0) }).await;
+    assert!(!orphans(29_999, 100).await.contains(&held.id));
+    assert!(orphans(40_000, 100).await.contains(&held.id));
+    let held = commit(two, change(&held, 0)).await;
+    assert!(orphans(40_000, 100).await.contains(&held.id), "a commit that keeps the holder");
+    commit(two, Commit { holder: Holder::Release, ..change(&held, 0) }).await;
+    assert!(!orphans(40_000, 100).await.contains(&held.id));
     // A server is forgotten long after it was last alive, not before.
     two.sweep(Timestamp(31_000)).await.unwrap();
     assert_eq!(orphans(29_999, 100).await, ids[2..]);

@@ -429,7 +429,7 @@ pub(super) async fn beat(client: &Object, server: Uuid, until: Timestamp) -> Res
 }
 
 pub(super) async fn orphans(client: &Object, now: Timestamp, limit: usize) -> Result<Vec<Uuid>> {
-    let statement = "SELECT id FROM toolrunner_sessions AS session WHERE status = 'running'
+    let statement = "SELECT id FROM toolrunner_sessions AS session WHERE (status = 'running' OR holder IS NOT NULL)
          AND NOT EXISTS (SELECT 1 FROM toolrunner_servers AS server WHERE server.id = session.holder AND until > $1) LIMIT $2";
     let found = all(client, statement, &[&integer(now.0), &size(limit)]).await?;
     found.iter().map(|row| row.try_get(0)).collect()

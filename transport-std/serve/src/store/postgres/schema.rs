@@ -37,7 +37,7 @@ CREATE TABLE toolrunner_sessions (
 );
 CREATE INDEX toolrunner_sessions_by_owner ON toolrunner_sessions (owner, n);
 CREATE INDEX toolrunner_sessions_by_expiry ON toolrunner_sessions (expires) WHERE expires IS NOT NULL;
-CREATE INDEX toolrunner_sessions_at_work ON toolrunner_sessions (n) WHERE status = 'running';
+CREATE INDEX toolrunner_sessions_at_work ON toolrunner_sessions (n) WHERE status = 'running' OR holder IS NOT NULL;
 CREATE TABLE toolrunner_bases (n bigint PRIMARY KEY, base bytea NOT NULL);
 CREATE TABLE toolrunner_log (n bigint, seq bigint, event bytea NOT NULL, patch bytea, PRIMARY KEY (n, seq));
 CREATE TABLE toolrunner_answers (

@@ -312,8 +312,9 @@ pub(super) fn beat(connection: &Connection, server: Uuid, until: Timestamp) -> R
 
 pub(super) fn orphans(connection: &Connection, now: Timestamp, limit: usize) -> Result<Vec<Uuid>> {
     let mut select = connection.prepare_cached(
-        "SELECT id FROM sessions WHERE status = 'running'
-         AND NOT EXISTS (SELECT 1 FROM servers WHERE servers.id = holder AND until > ?1) LIMIT ?2",
+        "SELECT id FROM sessions WHERE status = 'running' AND holder IS NULL
+         UNION ALL SELECT id FROM sessions WHERE holder IS NOT NULL
+             AND NOT EXISTS (SELECT 1 FROM servers WHERE servers.id = holder AND until > ?1) LIMIT ?2",
     )?;
     select.query_map(params![integer(now.0), integer(limit as u64)], |row| uuid(row, 0))?.collect()
 }

@@ -37,7 +37,6 @@ CREATE TABLE sessions (
 );
 CREATE INDEX sessions_by_owner ON sessions (owner, n);
 CREATE INDEX sessions_by_expiry ON sessions (expires) WHERE expires IS NOT NULL;
-CREATE INDEX sessions_at_work ON sessions (n, holder) WHERE status = 'running';
 CREATE TABLE labels (n INTEGER NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (n, key)) WITHOUT ROWID;
 CREATE TABLE bases (n INTEGER PRIMARY KEY, base BLOB NOT NULL);
 CREATE TABLE log (n INTEGER NOT NULL, seq INTEGER NOT NULL, patch BLOB, event BLOB NOT NULL, PRIMARY KEY (n, seq)) WITHOUT ROWID;
@@ -60,6 +59,13 @@ CREATE TRIGGER session_removed AFTER DELETE ON sessions BEGIN
     DELETE FROM bases WHERE n = old.n;
     DELETE FROM log WHERE n = old.n;
 END;
+";
+
+/// What [`TABLES`] had otherwise in files of before; and what every file has.
+const INDEXES: &str = "
+DROP INDEX IF EXISTS sessions_at_work;
+CREATE INDEX IF NOT EXISTS sessions_held ON sessions (holder) WHERE holder IS NOT NULL;
+CREATE INDEX IF NOT EXISTS sessions_left ON sessions (n) WHERE status = 'running' AND holder IS NULL;
 ";
 
 /// Another process holds the write lock for milliseconds at a time. SQLite's own handler sleeps for
@@ -171,6 +177,7 @@ fn create_tables(mut connection: Connection) -> rusqlite::Result<Connection> {
         transaction.pragma_update(None, "application_id", APPLICATION)?;
         transaction.pragma_update(None, "user_version", SCHEMA)?;
     }
+    transaction.execute_batch(INDEXES)?;
     transaction.commit()?;
     Ok(connection)
 }
