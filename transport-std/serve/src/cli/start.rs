@@ -67,6 +67,11 @@ pub(super) struct Start {
     /// Include messages, tool inputs and tool results in spans, each up to this many bytes.
     #[arg(long, value_name = "BYTES")]
     trace_content: Option<usize>,
+    /// A host name that requests may be addressed to, besides localhost and addresses. May be
+    /// repeated. Without it a server that listens at a loopback address and asks for no tokens
+    /// answers to no other name, and one that does not answers to any.
+    #[arg(long, value_name = "NAME")]
+    allowed_host: Vec<String>,
     /// When the server is told to stop: how many seconds turns may go on. Then they are left for
     /// another server, or the next start.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = super::seconds)]
@@ -88,6 +93,9 @@ async fn serve(agent: Agent, kinds: &[Kind], start: Start) -> Result<(), String>
         check()?;
     }
     let some = |duration: Duration| (!duration.is_zero()).then_some(duration);
+    let tokens = start.tokens.as_deref().map(Tokens::from_file).transpose()?.unwrap_or_default();
+    let is_closed =
+        !start.allowed_host.is_empty() || (start.host.is_loopback() && tokens.is_empty());
     let options = Options {
         workers: (start.workers > 0).then_some(start.workers),
         ttl: some(start.ttl),
@@ -96,8 +104,9 @@ async fn serve(agent: Agent, kinds: &[Kind], start: Start) -> Result<(), String>
         allow_custom_ids: start.allow_custom_ids,
         allow_private_webhooks: start.allow_private_webhooks,
         trace_content: start.trace_content,
-        tokens: start.tokens.as_deref().map(Tokens::from_file).transpose()?.unwrap_or_default(),
+        tokens,
         origins: start.cors,
+        hosts: is_closed.then_some(start.allowed_host),
     };
     let store = crate::store::open(&start.store, kinds).await.map_err(|error| error.to_string())?;
     let server = Server::new(agent, store, options);

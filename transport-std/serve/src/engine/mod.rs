@@ -38,7 +38,7 @@ pub(crate) use command::{
     Answer, Change, Message, cancel, delivered, nothing, release, resume, send, take_over,
 };
 pub(crate) use document::{Active, CallState, Delivery, Document, Interrupt, Webhook};
-pub(crate) use event::{ErrorDetail, Patch, Seen, Stop, Usage};
+pub(crate) use event::{ErrorDetail, Patch, Seen, SeenError, Stop, Usage};
 pub(crate) use fact::{End, Fact, NewCall, Reply, Then, blocks_of};
 pub(crate) use worker::{Effect, Input, Worker};
 

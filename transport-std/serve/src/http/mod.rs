@@ -4,6 +4,7 @@ mod error;
 mod input;
 mod log;
 mod openapi;
+mod origin;
 mod sessions;
 mod sse;
 mod turns;
@@ -78,7 +79,9 @@ pub(crate) fn router(server: Arc<Server>) -> Router {
             ]);
         router = router.layer(cors);
     }
-    router.with_state(server)
+    router
+        .layer(middleware::from_fn_with_state(Arc::clone(&server), origin::check))
+        .with_state(server)
 }
 
 /// A file of the playground.

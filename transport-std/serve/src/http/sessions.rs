@@ -331,7 +331,28 @@ pub(super) async fn settled(
     owner: &Owner,
     timeout: Option<Duration>,
 ) -> Result<Record, ApiError> {
+    settled_since(server, id, owner, timeout, None).await
+}
+
+/// The session when its turn is over that began behind this row of the log, or any turn, or when
+/// the time is up. After a later turn has begun this is the session as that turn found it.
+pub(super) async fn settled_since(
+    server: &Server,
+    id: Uuid,
+    owner: &Owner,
+    timeout: Option<Duration>,
+    after: Option<u64>,
+) -> Result<Record, ApiError> {
+    let is_past = |record: &Record| -> Result<bool, ApiError> {
+        Ok(match after {
+            Some(after) => Document::of(record)?.turn_after != after,
+            None => false,
+        })
+    };
     let first = server.load(id, &owner.0).await?;
+    if is_past(&first)? {
+        return Ok(server.after_turn(&first, after.unwrap_or(0)).await?);
+    }
     if first.status != Status::Running {
         return Ok(first);
     }
@@ -351,6 +372,9 @@ pub(super) async fn settled(
             }
             record => record?,
         };
+        if is_past(&record)? {
+            return Ok(server.after_turn(&record, after.unwrap_or(0)).await?);
+        }
         if record.status != Status::Running {
             return Ok(record);
         }

@@ -143,7 +143,8 @@ pub(super) async fn send(
             sse::View::Events { previews: false, one_turn: true },
         )
     } else if let Some(wait) = wait {
-        let record = sessions::settled(&server, id, &owner, Some(wait)).await?;
+        let after = Some(kept.after);
+        let record = sessions::settled_since(&server, id, &owner, Some(wait), after).await?;
         if record.status == Status::Running {
             kept.respond(is_replay)
         } else {

@@ -19,7 +19,7 @@ use crate::engine::{
     release,
 };
 use crate::runner::{Preview, Results, Runner, Watcher};
-use crate::store::{Committed, Record, Status, StoreError, Timestamp};
+use crate::store::{Committed, Record, Row, Status, StoreError, Timestamp};
 
 /// How long to wait before a failed access to the store is tried again: doubled each time, up to
 /// the second.
@@ -102,6 +102,8 @@ struct Hold<'s> {
     load: Option<BoxFuture<'s, Option<Box<Record>>>>,
     /// The turn as it was before it ended.
     last: Option<Active>,
+    /// The last row of the last commit.
+    last_row: Option<Row>,
 }
 
 impl<'s> Hold<'s> {
@@ -164,6 +166,7 @@ impl<'s> Hold<'s> {
             commit: None,
             load: None,
             last: None,
+            last_row: None,
         };
         this.go_on().await;
     }
@@ -182,7 +185,10 @@ impl<'s> Hold<'s> {
             }
             for effect in effects {
                 match effect {
-                    Effect::Commit(commit) => self.commit = Some(self.server.store.commit(*commit)),
+                    Effect::Commit(commit) => {
+                        self.last_row = commit.rows.last().cloned();
+                        self.commit = Some(self.server.store.commit(*commit));
+                    }
                     Effect::Load => self.load = Some(load(self.server, self.live.id).boxed()),
                     Effect::Proceed => self.runner.proceed(),
                     Effect::Allow(call) => {
@@ -265,7 +271,11 @@ impl<'s> Hold<'s> {
             return;
         };
         let duration = Timestamp::now().since(active.started);
-        let stop = self.server.last_stop(&record).await;
+        let own = self.last_row.as_ref().filter(|row| row.seq == record.head);
+        let stop = match own.and_then(Seen::of).and_then(|seen| seen.stop()) {
+            Some(stop) => Some(stop),
+            None => self.server.last_stop(&record).await,
+        };
         self.server.metrics.turn(stop.unwrap_or(Stop::EndTurn), duration);
     }
 }

@@ -19,10 +19,12 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::agent::Agent;
-use crate::chat::ChatMessage;
-use crate::engine::{Change, Context, Document, Patch, RandomIds, Refusal, Rules, Seen, Stop};
+use crate::chat::{ChatMessage, ChatRole};
+use crate::engine::{
+    Change, Context, Document, Patch, RandomIds, Refusal, Rules, Seen, SeenError, Stop,
+};
 use crate::store::{
-    Committed, Deleted, Holder, Idempotent, Part, Record, Row, Store, StoreError, Timestamp,
+    Committed, Deleted, Holder, Idempotent, Part, Record, Row, Status, Store, StoreError, Timestamp,
 };
 
 pub(crate) use hub::Live;
@@ -50,6 +52,9 @@ pub struct Options {
     pub tokens: crate::auth::Tokens,
     /// Origins of web pages that may use the server from a browser, besides its own page.
     pub origins: Vec<String>,
+    /// Host names that requests may be addressed to, besides `localhost`, names without a dot and
+    /// addresses; `None` for any.
+    pub hosts: Option<Vec<String>>,
 }
 
 /// Why something could not be done.
@@ -198,6 +203,8 @@ impl Server {
             let after = record.after(&commit);
             commit.idempotent = idempotent.and_then(|make| make(&after));
             let takes = matches!(commit.holder, Holder::Take(_));
+            // The turn that begins finds the conversation here and does not read the log.
+            let known = if takes { self.conversation_after(&record, &commit.rows) } else { None };
             let token = commit.token;
             let committed = match self.store.commit(*commit).await {
                 Ok(committed) => committed,
@@ -215,6 +222,9 @@ impl Server {
             match committed {
                 Committed::Done => {
                     self.hub.changed(id, Some(after.version));
+                    if let Some(transcript) = known {
+                        self.cache.put(id, after.head, &transcript);
+                    }
                     if takes {
                         self.hold(after.clone());
                     }
@@ -278,6 +288,17 @@ impl Server {
         Ok(transcript)
     }
 
+    /// The conversation with these rows behind the record's, if the one before is known.
+    fn conversation_after(&self, record: &Record, rows: &[Row]) -> Option<String> {
+        let mut transcript = match self.cache.get(record.id) {
+            Some((head, transcript)) if head == record.head => transcript.to_string(),
+            _ if record.head == 0 && record.messages == 0 => String::new(),
+            _ => return None,
+        };
+        let mut patches = rows.iter().filter_map(|row| row.patch.as_ref());
+        patches.all(|patch| Patch::apply(patch, &mut transcript)).then_some(transcript)
+    }
+
     /// The conversation that the session began with.
     async fn base(&self, id: Uuid) -> Result<Option<Base>, StoreError> {
         let Some(bytes) = self.store.base(id).await? else { return Ok(None) };
@@ -308,6 +329,45 @@ impl Server {
         limit: usize,
     ) -> Result<Vec<Row>, StoreError> {
         self.store.rows(id, after, limit, 256 << 10, Part::Events).await
+    }
+
+    /// The session as it was after a former turn: the one that began behind this row of the log.
+    pub(crate) async fn after_turn(
+        &self,
+        record: &Record,
+        mut after: u64,
+    ) -> Result<Record, StoreError> {
+        let mut then = Record { status: Status::Idle, ..record.clone() };
+        let mut document = Document { active: None, ..Document::of(record)? };
+        (document.response, document.error) = (None, None);
+        let mut text = String::new();
+        'log: loop {
+            let rows = self.events(record.id, after, 256).await?;
+            let Some(last) = rows.last() else { break };
+            after = last.seq;
+            for seen in rows.iter().filter_map(Seen::of) {
+                match &*seen.kind {
+                    // The answer is the text of the last reply.
+                    "span.model_request_start" => text.clear(),
+                    "agent.message" => {
+                        text = seen.content.and_then(crate::chat::text_of).unwrap_or_default();
+                    }
+                    "session.error" => document.error = seen.error.as_ref().map(SeenError::line),
+                    _ => {}
+                }
+                match seen.stop() {
+                    None | Some(Stop::RequiresAction) => continue,
+                    Some(Stop::Error) => then.status = Status::Error,
+                    Some(Stop::Cancelled) => {}
+                    Some(_) => {
+                        document.response = Some(ChatMessage::new(ChatRole::Assistant, text));
+                    }
+                }
+                break 'log;
+            }
+        }
+        then.document = serde_json::to_vec(&document).unwrap_or_default().into();
+        Ok(then)
     }
 
     /// Why the session's last turn ended, by its last event.

@@ -120,6 +120,29 @@ impl SqliteStore {
     }
 }
 
+impl SqliteStore {
+    /// A read of a few rows by their key. Not on another thread: the pages are in memory as a rule,
+    /// and then the way there and back costs more than the read.
+    fn look<T, F>(&self, read: F) -> Answer<'_, T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        Box::pin(async move {
+            let _permit = self
+                .readers
+                .permits
+                .acquire()
+                .await
+                .map_err(|_| StoreError::new("the SQLite database is closed"))?;
+            let connection = self.readers.take().map_err(failed)?;
+            let result = read(&connection).map_err(failed)?;
+            self.readers.put(connection);
+            Ok(result)
+        })
+    }
+}
+
 impl Readers {
     fn take(&self) -> rusqlite::Result<Connection> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -140,7 +163,7 @@ impl Store for SqliteStore {
     }
 
     fn load(&self, id: Uuid) -> Answer<'_, Option<Record>> {
-        self.read(move |connection| query::load(connection, id))
+        self.look(move |connection| query::load(connection, id))
     }
 
     fn base(&self, id: Uuid) -> Answer<'_, Option<Bytes>> {
@@ -167,7 +190,7 @@ impl Store for SqliteStore {
     }
 
     fn count(&self) -> Answer<'_, u64> {
-        self.read(query::count)
+        self.look(query::count)
     }
 
     fn delete(&self, id: Uuid, expect: Option<u64>) -> Answer<'_, Deleted> {
@@ -176,7 +199,7 @@ impl Store for SqliteStore {
 
     fn recall(&self, scope: &str, key: &str) -> Answer<'_, Option<Idempotent>> {
         let (scope, key) = (scope.to_owned(), key.to_owned());
-        self.read(move |connection| query::recall(connection, &scope, &key))
+        self.look(move |connection| query::recall(connection, &scope, &key))
     }
 
     fn beat(&self, server: Uuid, until: Timestamp) -> Answer<'_, ()> {
@@ -203,7 +226,7 @@ impl Store for SqliteStore {
 
     fn versions(&self, ids: &[Uuid]) -> Answer<'_, Vec<Option<u64>>> {
         let ids = ids.to_owned();
-        self.read(move |connection| query::versions(connection, &ids))
+        self.look(move |connection| query::versions(connection, &ids))
     }
 
     fn changed(&self) -> BoxFuture<'_, ()> {

@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+"""Measures what a served agent costs, and compares it with the goals.
+
+usage: figures.py FOLDER [--seconds S] [--json FILE] [--strict]
+
+FOLDER holds the release builds of `contract_agent` and `echo_agent` (target/release). Everything runs on a durable SQLite store in a
+temporary folder, with load.py's method: CPU time of the process, which does not depend on what else the machine does. --strict makes
+a missed goal an error. The stalled reader is one whose system buffers are filled: what the process then needs more than with a reader
+that reads is the reader's cost."""
+import argparse, json, os, pathlib, socket, subprocess, sys, tempfile, time, urllib.request
+from run import HERE, Servers, free_port
+
+GOALS = [
+    ("no-op turn, CPU-ms", 0.3),
+    ("turn with one tool call, CPU-ms", 1.0),
+    ("approvals that did not get pending, of 1000", 0),
+    ("a plain turn beside 1000 pending approvals, s", 1.0),
+    ("idle, MiB resident", 20),
+    ("with 10 000 idle sessions, MiB resident", 100),
+    ("a stalled stream reader, MiB", 1.0),
+]
+
+
+def rss(pid):
+    text = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(text.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def post(url, body=None):
+    data = json.dumps(body).encode() if body is not None else b""
+    request = urllib.request.Request(url, data=data, headers={"content-type": "application/json"}, method="POST")
+    return json.loads(urllib.request.urlopen(request, timeout=60).read())
+
+
+def load(base, pid, folder, *options):
+    out = folder / "load.json"
+    command = [sys.executable, str(HERE / "load.py"), base, "--pid", str(pid), "--json", str(out), *options]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    rows = json.loads(out.read_text())["rows"]
+    for row in rows:
+        if row["errors"]:
+            sys.exit(f"{row['name']}: {row['errors']}")
+    return rows
+
+
+def idle_sessions(base, pid):
+    """10 000 sessions, each with a turn that is over."""
+    for _ in range(10_000):
+        post(f"{base}/sessions")
+    time.sleep(1)
+    return rss(pid)
+
+
+def stalled_reader(base, pid):
+    """A client that opens a session's stream and stops reading, while 32 MiB are said."""
+    session = post(f"{base}/sessions")["session_id"]
+    turn = lambda: post(f"{base}/sessions/{session}/messages?wait=60", {"content": "size 1000000"})
+    turn()
+    before = rss(pid)
+    host, port = "127.0.0.1", int(base.rsplit(":", 1)[1])
+    reader = socket.socket()
+    reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    reader.connect((host, port))
+    request = f"GET /sessions/{session}/events?event_deltas[]=agent.message HTTP/1.1\r\nhost: {host}:{port}\r\naccept: text/event-stream\r\n\r\n"
+    reader.sendall(request.encode())
+    time.sleep(1)
+    stalled = rss(pid)
+    # The same turns without a reader: what they leave behind is no reader's.
+    with reader:
+        for _ in range(4):
+            turn()
+        with_reader = rss(pid)
+    time.sleep(1)
+    for _ in range(4):
+        turn()
+    return max(stalled - before, with_reader - rss(pid), 0.0)
+
+
+def measure(folder, where, seconds):
+    servers = Servers(where / "contract_agent", folder)
+    store = lambda name: f"sqlite:{folder}/{name}.db"
+    found = {}
+    try:
+        servers.fake()
+        servers.agent = where / "echo_agent"
+        base = servers.start("echo", free_port(), "--store", store("echo"))
+        pid = servers.running["echo"].pid
+        found["idle, MiB resident"] = rss(pid)
+        row = load(base, pid, folder, "--only", "turns", "--conc", "8", "--seconds", seconds)[0]
+        found["no-op turn, CPU-ms"] = row["cpu_ms_per_op"]
+        found["turns per second (8 clients)"] = row["per_s"]
+        servers.running.pop("echo").kill()
+        base = servers.start("idle", free_port(), "--store", store("idle"))
+        found["with 10 000 idle sessions, MiB resident"] = idle_sessions(base, servers.running["idle"].pid)
+        servers.running.pop("idle").kill()
+        servers.agent = where / "contract_agent"
+        base = servers.start("contract", free_port(), "--store", store("contract"))
+        pid = servers.running["contract"].pid
+        tool = 'call calculate_sum {"a": 1, "b": 2}'
+        row = load(base, pid, folder, "--only", "turns", "--conc", "8", "--seconds", seconds, "--body", tool)[0]
+        found["turn with one tool call, CPU-ms"] = row["cpu_ms_per_op"]
+        found["a stalled stream reader, MiB"] = stalled_reader(base, pid)
+        pending = load(base, pid, folder, "--only", "pending", "--pending", "1000", "--seconds", seconds)[0]
+        found["approvals that did not get pending, of 1000"] = 1000 - pending["status"].get("interrupted", 0)
+        found["a plain turn beside 1000 pending approvals, s"] = plain_beside(base)
+        return found
+    finally:
+        servers.stop()
+
+
+def plain_beside(base):
+    for _ in range(1000):
+        session = post(f"{base}/sessions")["session_id"]
+        post(f"{base}/sessions/{session}/messages", {"content": 'call dangerous_tool {"path": "/tmp/x"}'})
+    session = post(f"{base}/sessions")["session_id"]
+    start = time.monotonic()
+    body = post(f"{base}/sessions/{session}/messages?wait=30", {"content": "say hello"})
+    if body["status"] != "idle":
+        sys.exit(f"the plain turn is {body['status']}")
+    return time.monotonic() - start
+
+
+def main():
+    a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    a.add_argument("folder", type=pathlib.Path)
+    a.add_argument("--seconds", default="5")
+    a.add_argument("--json", type=pathlib.Path)
+    a.add_argument("--strict", action="store_true")
+    o = a.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        found = measure(pathlib.Path(folder), o.folder.resolve(), o.seconds)
+    print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}\n\n| figure | found | goal |\n|---|---|---|")
+    missed = 0
+    for name, goal in GOALS:
+        missed += found[name] > goal
+        print(f"| {name} | {found[name]:.3g}{' (missed)' if found[name] > goal else ''} | {goal} |")
+    for name in found.keys() - {name for name, _ in GOALS}:
+        print(f"| {name} | {found[name]:.3g} | |")
+    if o.json:
+        o.json.write_text(json.dumps(found, indent=1))
+    return 1 if missed and o.strict else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
