@@ -18,7 +18,8 @@ if [ -n "${SCENARIOS:-}" ]; then
 fi
 
 # In the order in which they run: what fails soonest first.
-PARTS=(fmt deny deps clippy unit soak faults doc conformance serve stores kills playground fuzz valgrind bench targets no_panic firmware sizes)
+PARTS=(fmt deny deps clippy unit soak faults doc conformance serve stores kills playground fuzz valgrind bench c wasm targets
+    no_panic firmware sizes)
 
 # Debian's packages of a part, besides rustup's toolchain.
 packages() {
@@ -28,6 +29,8 @@ packages() {
     deps) echo python3 gcc libc6-dev ca-certificates ;;
     clippy | unit | soak | faults | doc | conformance | fuzz) echo gcc libc6-dev ca-certificates ;;
     serve) echo python3 curl gcc libc6-dev ca-certificates ;;
+    c) echo valgrind python3 rustc-web cargo-web rust-web-src gcc-arm-none-eabi qemu-system-arm gcc g++ libc6-dev ca-certificates ;;
+    wasm) echo chromium rustc-web cargo-web rust-web-src lld python3 gcc libc6-dev ca-certificates ;;
     playground) echo chromium python3 curl gcc libc6-dev ca-certificates ;;
     stores) echo postgresql python3 gcc libc6-dev ca-certificates ;;
     kills) echo postgresql nginx-light python3 curl gcc libc6-dev ca-certificates ;;
@@ -174,6 +177,16 @@ part_long() {
     SERVER_KILLS=300 part_kills
 }
 
+# The C interface: header, library, and programs over it in C, in Python and on a Cortex-M in QEMU. See core/c/README.md.
+part_c() {
+    python3 tests/c.py header library desktop python firmware
+}
+
+# The same as a WebAssembly module: its size, and its JavaScript package in Node.js and in headless Chromium.
+part_wasm() {
+    python3 tests/c.py module node browser
+}
+
 # What a dependency on core or on toolrunner-std brings along, the order of core's rooms, and that each feature builds by itself.
 part_deps() {
     python3 tests/deps.py
@@ -278,7 +291,7 @@ lacks() {
         return
     fi
     case $1 in
-    playground | dynamodb | long) command -v npm >/dev/null || missing+=("npm, with Node.js 20 or later") ;;&
+    playground | dynamodb | long | wasm) command -v npm >/dev/null || missing+=("npm, with Node.js 20 or later") ;;&
     fmt) cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt >/dev/null 2>&1 || missing+=(rustfmt) ;;
     clippy) cargo clippy --version >/dev/null 2>&1 || rustup component add clippy >/dev/null 2>&1 || missing+=(clippy) ;;
     unit | soak | faults | doc | conformance | fuzz) command -v cc >/dev/null || missing+=("a C compiler") ;;
