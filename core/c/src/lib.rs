@@ -8,7 +8,7 @@
 //! All functions have the same contract, which the header states:
 //!
 //! - A `toolrunner_t *` is null, or points to a `toolrunner_t` that no other thread uses during the
-//!   call. Before [`toolrunner_init`](machine::toolrunner_init) its bytes are all zero.
+//!   call. Before [`toolrunner_init`] its bytes are all zero.
 //! - A pointer with a length is null, or points to as many bytes that are initialised and do not
 //!   change during the call. A pointer to a result is null, or points to a place for it.
 //! - What was given at init, the texts of the configuration and the memory, stays in place, and
