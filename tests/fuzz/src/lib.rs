@@ -10,7 +10,7 @@ pub mod targets;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     ("json", targets::json::run),
     ("sse", targets::sse::run),
     ("events", targets::events::run),
@@ -18,5 +18,6 @@ pub const TARGETS: [Target; 8] = [
     ("schema", targets::schema::run),
     ("snapshot", targets::snapshot::run),
     ("machine", targets::machine::run),
+    ("c", targets::c::run),
     ("certificate", targets::certificate::run),
 ];

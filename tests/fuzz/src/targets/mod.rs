@@ -1,5 +1,6 @@
 //! The targets.
 
+pub mod c;
 pub mod certificate;
 pub mod events;
 pub mod json;
