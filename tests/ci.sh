@@ -180,6 +180,7 @@ part_long() {
 # The C interface: header, library, and programs over it in C, in Python and on a Cortex-M in QEMU. See core/c/README.md.
 part_c() {
     python3 tests/c.py header library desktop python firmware
+    python3 tests/valgrind.py c
 }
 
 # The same as a WebAssembly module: its size, and its JavaScript package in Node.js and in headless Chromium.

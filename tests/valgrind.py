@@ -1,4 +1,4 @@
-"""Runs the tests of core and of both transports under valgrind's memcheck: as many programs at a time as there are processors.
+"""Runs the tests of core, of its C interface and of both transports under valgrind's memcheck: as many programs at a time as there are processors.
 
     valgrind.py [NAME...]       all, or only these suites and packages: core/fold, core
 
@@ -15,6 +15,7 @@ import threading
 
 PACKAGES = [
     ("toolrunner-core", ["--all-features"]),
+    ("toolrunner-c", []),
     # With ring, which the lists below are about, and not with both providers of TLS.
     ("toolrunner-std", ["--features", "logging,testing,webpki-roots"]),
     ("toolrunner-embassy", ["--features", "flash"]),

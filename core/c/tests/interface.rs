@@ -408,16 +408,14 @@ fn limits_end_a_run_and_raised_ones_let_it_go_on() {
 
 #[test]
 fn what_no_request_could_carry_is_refused_at_init() {
-    let json = leaked(
-        "[{\"name\":\"a\",\"input_schema\":{\"type\":\"object\"}},{\"name\":\"a\",\"input_schema\":{\"type\":\"object\"}}]",
-    );
+    let twice = c"[{\"name\":\"a\",\"input_schema\":{\"type\":\"object\"}},{\"name\":\"a\",\"input_schema\":{\"type\":\"object\"}}]";
     let good = config(None);
     let cases = [
         (toolrunner_config { abi: 0, ..good }, "another version"),
         (toolrunner_config { model: ptr::null(), ..good }, "model"),
         (toolrunner_config { model: c"\xff".as_ptr(), ..good }, "UTF-8"),
         (toolrunner_config { tools: c"{}".as_ptr(), ..good }, "JSON array"),
-        (toolrunner_config { tools: json, ..good }, "tool 1 has the name of another"),
+        (toolrunner_config { tools: twice.as_ptr(), ..good }, "tool 1 has the name of another"),
         (
             toolrunner_config {
                 tools: c"[{\"name\":\"a b\",\"input_schema\":{\"type\":\"object\"}}]".as_ptr(),

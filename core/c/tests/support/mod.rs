@@ -2,7 +2,6 @@
 
 use core::ffi::{CStr, c_char};
 use core::ptr;
-use std::ffi::CString;
 
 use toolrunner::*;
 use toolrunner_core::testing::http1::{Connection, Framing};
@@ -319,9 +318,4 @@ impl Program {
         assert_eq!(text.len(), len);
         text
     }
-}
-
-/// A text of a configuration that is not a constant.
-pub(crate) fn leaked(text: &str) -> *const c_char {
-    CString::new(text).unwrap().into_raw()
 }
