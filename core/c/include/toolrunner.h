@@ -372,13 +372,11 @@ int32_t toolrunner_error(struct toolrunner_t *machine, struct toolrunner_error_i
 // It is meant for people, and its text is not fixed.
 size_t toolrunner_error_text(struct toolrunner_t *machine, char *out, size_t cap);
 
-// What is to be done: one of `TOOLRUNNER_STEP_…`, or an error. `now_ms` is a clock that never goes
-// back; time passes only by it. `until_ms`: for `TOOLRUNNER_STEP_WAIT`, when to ask again.
+// What is to be done: one of `TOOLRUNNER_STEP_…`, or an error. `now_ms` is a clock that never
+// goes back; time passes only by it. `until_ms`: for `TOOLRUNNER_STEP_WAIT`, when to ask again.
 //
 // Calls that were given out and not answered are answered as cancelled.
-int32_t toolrunner_step(struct toolrunner_t *machine,
-                        uint64_t now_ms,
-                        uint64_t *until_ms);
+int32_t toolrunner_step(struct toolrunner_t *machine, uint64_t now_ms, uint64_t *until_ms);
 
 // After `TOOLRUNNER_STEP_SEND`: the request's head as HTTP/1.1, from byte `offset` on. Gives how
 // many bytes it wrote to `out`, 0 behind the end, or an error. For programs without an HTTP client

@@ -25,7 +25,9 @@ mod machine;
 
 mod state;
 
-mod exchange;
+mod request;
+
+mod reply;
 
 mod calls;
 
@@ -36,14 +38,15 @@ mod raw;
 mod words;
 
 pub use calls::*;
-pub use exchange::*;
 pub use machine::*;
 pub use read::*;
+pub use reply::*;
+pub use request::*;
 pub use state::*;
 pub use types::*;
 
-/// Never runs: `tests/c.py` finds no panic in the libraries. With another compiler or profile a panic
-/// stops here, and does not unwind into C.
+/// Never runs: `tests/c.py` finds no panic in the libraries. With another compiler or profile a
+/// panic stops here, and does not unwind into C.
 #[cfg(all(panic = "abort", not(test)))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
