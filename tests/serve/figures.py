@@ -52,10 +52,11 @@ def idle_sessions(base, pid):
 
 
 def stalled_reader(base, pid):
-    """A client that opens a session's stream and stops reading, while 32 MiB are said."""
+    """A client that opens a session's stream and stops reading, while 2 MB are said in messages of 30 KB."""
     session = post(f"{base}/sessions")["session_id"]
-    turn = lambda: post(f"{base}/sessions/{session}/messages?wait=60", {"content": "size 1000000"})
-    turn()
+    turn = lambda: post(f"{base}/sessions/{session}/messages?wait=60", {"content": "size 30000"})
+    for _ in range(60):
+        turn()
     before = rss(pid)
     host, port = "127.0.0.1", int(base.rsplit(":", 1)[1])
     reader = socket.socket()
@@ -67,11 +68,11 @@ def stalled_reader(base, pid):
     stalled = rss(pid)
     # The same turns without a reader: what they leave behind is no reader's.
     with reader:
-        for _ in range(4):
+        for _ in range(60):
             turn()
         with_reader = rss(pid)
     time.sleep(1)
-    for _ in range(4):
+    for _ in range(60):
         turn()
     return max(stalled - before, with_reader - rss(pid), 0.0)
 

@@ -145,19 +145,26 @@ fn transact(
         first.end(Err(&error.to_string()));
         return None;
     }
-    let (start, mut changes, mut next, mut failure) =
-        (Instant::now(), Vec::new(), Some(first), None);
-    let mut other = None;
-    while let Some(mut change) = next.take() {
-        failure = run(connection, &mut *change).err();
-        changes.push(change);
-        if failure.is_some() || start.elapsed() >= GATHERING {
-            break;
-        }
+    // The first change needs no savepoint: if it fails, there is nothing else to keep.
+    let mut first = first;
+    first.run(connection);
+    if first.has_failed() {
+        let _ = execute(connection, "ROLLBACK");
+        first.end(Ok(()));
+        return None;
+    }
+    let (start, mut changes, mut failure, mut other) = (Instant::now(), vec![first], None, None);
+    while failure.is_none() && start.elapsed() < GATHERING {
         match inbox.try_recv() {
-            Ok(Message::Change(change)) => next = Some(change),
-            Ok(message) => other = Some(message),
-            Err(_) => {}
+            Ok(Message::Change(mut change)) => {
+                failure = run(connection, &mut *change).err();
+                changes.push(change);
+            }
+            Ok(message) => {
+                other = Some(message);
+                break;
+            }
+            Err(_) => break,
         }
     }
     let committed = failure
