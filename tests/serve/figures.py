@@ -44,7 +44,7 @@ def load(base, pid, folder, *options):
 
 
 def idle_sessions(base, pid):
-    """10 000 sessions, each with a turn that is over."""
+    """Resident memory beside 10 000 new sessions."""
     for _ in range(10_000):
         post(f"{base}/sessions")
     time.sleep(1)
