@@ -99,7 +99,10 @@ part_serve() {
     for store in memory sqlite; do
         python3 tests/serve/run.py target/debug/contract_agent --store "$store" --patience 4
     done
+    python3 tests/serve/run.py target/debug/contract_agent --profile motus --patience 3
     python3 tests/serve/traces.py target/debug/contract_agent
+    python3 tests/serve/webhooks.py target/debug/contract_agent --patience 2
+    python3 tests/serve/interface.py target/debug/contract_agent
 }
 
 # The page of the server in headless Chromium, as wide as a desktop and as a phone.
@@ -165,6 +168,7 @@ part_kills() {
     python3 tests/serve/kills.py "$agent" --kills "$kills"
     python3 tests/stores.py --without moto --without dynalite bash -ec "
         python3 tests/serve/run.py '$agent' --patience 4 --store \"\$TOOLRUNNER_TEST_POSTGRES/contract\"
+        python3 tests/serve/webhooks.py '$agent' --patience 2 --store \"\$TOOLRUNNER_TEST_POSTGRES/hooks\"
         python3 tests/serve/kills.py '$agent' --kills '$kills' --nginx --store \"\$TOOLRUNNER_TEST_POSTGRES/serve\""
 }
 
