@@ -22,6 +22,8 @@ use crate::store::Row;
 const SILENCE: Duration = Duration::from_secs(15);
 /// Most rows that are read at once.
 const PAGE: usize = 64;
+/// About how many bytes of rows are read at once. A client that stops reading keeps them in memory.
+const PAGE_BYTES: usize = 128 * 1024;
 
 /// What of the log is sent, and how.
 pub(crate) enum View {
@@ -41,6 +43,8 @@ struct Feed {
     shown: Option<Arc<str>>,
     view: View,
     after: u64,
+    /// How many rows are read next: few where rows are long.
+    page: usize,
     frames: VecDeque<Bytes>,
     is_over: bool,
 }
@@ -58,6 +62,7 @@ pub(crate) fn respond(server: Arc<Server>, id: Uuid, after: u64, view: View) -> 
         shown: None,
         view,
         after,
+        page: 4,
         frames: VecDeque::new(),
         is_over: false,
     };
@@ -91,9 +96,11 @@ impl Feed {
             if !self.frames.is_empty() {
                 continue;
             }
-            match self.server.events(self.live.id, self.after, PAGE).await {
+            match self.server.events(self.live.id, self.after, self.page).await {
                 Ok(rows) if rows.is_empty() => self.wait().await,
                 Ok(rows) => {
+                    let bytes: usize = rows.iter().map(|row| row.event.len()).sum();
+                    self.page = (PAGE_BYTES * rows.len() / bytes.max(1)).clamp(1, PAGE);
                     for row in &rows {
                         self.after = row.seq;
                         self.see(row).await;
