@@ -219,7 +219,7 @@ part_targets() {
     # Every feature but those that need a heap; then those.
     for target in "${CHIPS[@]}"; do
         echo "# $target"
-        chip_cargo check -q -p toolrunner-core -p toolrunner-embassy --features \
+        chip_cargo check -q -p toolrunner-core -p toolrunner-c -p toolrunner-embassy --features \
             toolrunner-core/macros,toolrunner-core/defmt,toolrunner-embassy/defmt,toolrunner-embassy/flash \
             --target "$target" --target-dir target/chips -Z build-std=core
         chip_cargo check -q -p toolrunner-core --features macros,defmt,serde --target "$target" --target-dir target/chips \

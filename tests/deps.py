@@ -13,6 +13,7 @@ root = Path(__file__).parent.parent
 TREES = [
     ("toolrunner-core", [], 14),
     ("toolrunner-core", ["--features", "alloc"], 14),
+    ("toolrunner-c", [], 10),
     ("toolrunner-core", ["--features", "macros"], 14),
     ("toolrunner-core", ["--features", "macros,alloc,std"], 14),
     ("toolrunner-core", ["--features", "serde"], 20),
