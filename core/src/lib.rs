@@ -1,23 +1,23 @@
 //! The loop that lets a Claude model use your tools: no_std, allocation-free, sans-I/O.
 //!
-//! The rooms, each of which uses only those before it:
+//! The modules are listed in order: each uses only the modules above it.
 //!
-//! | Room | What |
+//! | Module | Contents |
 //! |---|---|
-//! | [`error`], [`time`] | whose fault; time as an argument |
-//! | [`json`] | checked once, then read lazily, in place |
-//! | [`message`] | views over messages and blocks |
-//! | [`history`] | what the API takes as a conversation |
+//! | [`error`], [`time`] | errors by origin; time as an argument |
+//! | [`json`] | JSON, validated once and then read lazily, in place |
+//! | [`message`] | views of messages and blocks |
+//! | [`history`] | what the API accepts as a conversation |
 //! | [`schema`], [`mod@tool`] | schemas as constants; tools, their inputs and results |
 //! | [`transcript`] | the conversation as the bytes of the next request |
-//! | [`transport`], [`policy`], [`wire`] | the seam; limits and retries; requests, frames, events |
-//! | [`observe`], [`run`] | what is told; the loop as a machine |
-//! | [`drive`] | machine, transport, tools and clock together |
+//! | [`transport`], [`policy`], [`wire`] | the transport trait; limits and retries; requests, frames, events |
+//! | [`observe`], [`run`] | events and observers; the loop as a state machine |
+//! | [`drive`] | the driver: machine, transport, tools and clock combined |
 //!
-//! Start at [`run`] for the machine, at [`drive`] for a chip; a server has its own front end in
-//! `toolrunner_std`.
+//! Start with [`run`] for the state machine, or with [`drive`] for a microcontroller. A server uses
+//! the front end in `toolrunner_std`.
 #![no_std]
-// The list is core/clippy.toml. Cargo.toml allows it, for the tests.
+// core/clippy.toml lists the methods. Cargo.toml allows them in tests.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 #[cfg(feature = "alloc")]
@@ -46,30 +46,31 @@ pub mod wire;
 
 pub use tool::ToolInput;
 
-/// Makes a tool of a function, sync or async.
+/// Turns a function, sync or async, into a tool.
 ///
-/// The function's name then stands for the tool: `(now, calculate_sum)` is a
-/// [`Toolbox`](tool::Toolbox) of two tools. It is still the name of a function, so variables,
-/// arguments and patterns may have the same name. `name()` makes the tool as a value of the type
+/// The function's name then also denotes the tool: `(now, calculate_sum)` is a
+/// [`Toolbox`](tool::Toolbox) of two tools. It remains the name of a function, so variables,
+/// arguments and patterns can have the same name. `name()` creates the tool, a value of the type
 /// `name`, and `name().run(…)` calls the function itself, for example in a test.
 ///
-/// The doc comment is the tool's description, those of the arguments are theirs. The input is
-/// checked against the schema before the function runs. What it may take: [`ToolInput`]; what it
-/// may return: [`ToolOutput`](tool::ToolOutput), or a `Result` of one and any error that can be
-/// displayed. Two arguments are no part of the schema: to an `out: &mut Output<'_>` the tool may
-/// write its result itself, and a `context: &ToolContext<'_>` tells it what surrounds the call: see
-/// [`ToolContext`](tool::ToolContext).
+/// The function's doc comment becomes the description of the tool, and the doc comment of an
+/// argument becomes the description of that argument. The input is checked against the schema
+/// before the function runs. [`ToolInput`] lists the types that an argument can have. The function
+/// can return any [`ToolOutput`](tool::ToolOutput), or a `Result` of one and any error that
+/// implements `Display`. Two kinds of argument are not part of the schema: through an `out: &mut
+/// Output<'_>` the tool can write its result itself, and a `context: &ToolContext<'_>` describes
+/// the circumstances of the call: see [`ToolContext`](tool::ToolContext).
 ///
-/// Of the tool: `name = "…"`, `description = "…"`, `toolset = "…"` (a member of the API's toolset
-/// of this name), `strict`, `serial` or `serial = "group"` (no two calls of one group run at the
-/// same time), `blocking`, `timeout_ms = …`, `lenient` (with `alloc`: reads `"5"` as a number where
-/// one is expected, and so on, see [`RawTool::lenient`](tool::RawTool::lenient)), `idempotent` (a
-/// call may run a second time without further effect), `requires_approval` (a person must approve
-/// each call; a gate enforces it), `defer_loading`, `eager_input_streaming`, `raw = "…"` (members
-/// of the definition in JSON, without braces, such as `raw =
-/// r#""cache_control":{"type":"ephemeral"}"#`). Of an argument, as `#[tool(…)]`: `default = …`
-/// (with `default_json = "…"` where the macro cannot tell what it is in JSON), `rename = "…"`,
-/// `description = "…"`, `min`, `max`, `min_len`, `max_len`, `min_items`, `max_items`.
+/// Options of the tool: `name = "…"`, `description = "…"`, `toolset = "…"` (the tool is a member of
+/// the API's toolset with this name), `strict`, `serial` or `serial = "group"` (no two calls of one
+/// group run at the same time), `blocking`, `timeout_ms = …`, `lenient` (with `alloc`: accepts
+/// `"5"` where a number is expected, and so on, see [`RawTool::lenient`](tool::RawTool::lenient)),
+/// `idempotent` (a call may run a second time without further effect), `requires_approval` (a
+/// person must approve each call; a gate enforces it), `defer_loading`, `eager_input_streaming`,
+/// `raw = "…"` (members of the definition as JSON, without braces, such as `raw =
+/// r#""cache_control":{"type":"ephemeral"}"#`). Options of an argument, written as `#[tool(…)]`:
+/// `default = …` (with `default_json = "…"` where the macro cannot derive the JSON form), `rename =
+/// "…"`, `description = "…"`, `min`, `max`, `min_len`, `max_len`, `min_items`, `max_items`.
 ///
 /// ```
 /// use toolrunner_core::tool;
@@ -90,10 +91,10 @@ pub use tool::ToolInput;
 #[cfg(feature = "macros")]
 pub use toolrunner_macros::tool_core as tool;
 
-/// Makes tools of those methods of an impl block that have `#[tool]`: the type is then a
-/// [`Toolbox`](tool::Toolbox).
+/// Turns the methods of an impl block that are marked `#[tool]` into tools. The type then
+/// implements [`Toolbox`](tool::Toolbox).
 ///
-/// The methods take `&self`; everything else is as for [`tool`](macro@tool).
+/// The methods take `&self`. All other rules and options are those of [`tool`](macro@tool).
 ///
 /// ```
 /// use core::cell::Cell;
@@ -118,13 +119,15 @@ pub use toolrunner_macros::toolbox_core as toolbox;
 
 /// Implements [`ToolInput`](trait@ToolInput) for a struct or an enum.
 ///
-/// Doc comments are descriptions. Fields take the same `#[tool(…)]` as arguments of a tool. Of
-/// serde's attributes `rename`, `rename_all`, `rename_all_fields`, `tag`, `content`, `default` and
-/// `skip` are honoured, and those that would change what is read in a way that no schema says are
-/// refused; a type without serde writes the same as `#[tool(…)]`. Unknown members are never taken.
+/// Doc comments become descriptions. Fields accept the same `#[tool(…)]` options as the arguments
+/// of a tool. Of serde's attributes, `rename`, `rename_all`, `rename_all_fields`, `tag`, `content`,
+/// `default` and `skip` are honoured; those that would change the input in a way that no schema can
+/// express are rejected. A type that does not use serde writes the same attributes as `#[tool(…)]`.
+/// Unknown members are always rejected.
 ///
-/// An enum without content is a string of its names; with content it is told by its tag, or else by
-/// its key, as in serde. A type that contains itself is refused: its schema would have no end.
+/// An enum whose variants have no fields is a string: the name of a variant. Otherwise the variant
+/// is identified by its tag, or by its key if there is no tag, as in serde. A recursive type is
+/// rejected, because its schema would be infinite.
 ///
 /// ```
 /// use toolrunner_core::ToolInput;
@@ -147,7 +150,7 @@ pub use toolrunner_macros::toolbox_core as toolbox;
 #[cfg(feature = "macros")]
 pub use toolrunner_macros::ToolInputCore as ToolInput;
 
-/// For the crates that give the macros on under their own paths.
+/// For crates that re-export the macros under their own paths.
 #[cfg(feature = "macros")]
 #[doc(hidden)]
 pub use toolrunner_macros as macros;

@@ -1,4 +1,4 @@
-//! What a run tells while it goes on.
+//! The events of a run, and the observers that receive them.
 
 use core::time::Duration;
 
@@ -6,129 +6,131 @@ use crate::error::Error;
 use crate::json::{Text, Value};
 use crate::message::{StopReason, Usage};
 
-/// One thing that happened. All parts are lent.
+/// One event of a run. All parts are borrowed.
 ///
-/// A streamed reply and a whole-JSON one give the same events; in the latter a block's text is one
-/// piece.
+/// A streamed reply and a reply in one JSON document produce the same events; in the latter case
+/// the text of a block is one piece.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
     /// A block begins. In a stream its text or input is still empty.
     BlockStart {
-        /// Its place in the message.
+        /// The block's index in the message.
         index: usize,
-        /// The block as it came.
+        /// The block as it was received.
         block: Value<'a>,
     },
-    /// A block is whole.
+    /// A block is complete.
     BlockStop {
-        /// Its place in the message.
+        /// The block's index in the message.
         index: usize,
-        /// The block as it goes back to the model.
+        /// The block as it is sent back to the model.
         block: Value<'a>,
     },
-    /// A reply ended early after a call of it had started: its complete blocks stay, and the run
-    /// goes on with the results after a wait.
+    /// A reply broke off after one of its calls had started. Its complete blocks stay in the
+    /// conversation, and the run continues with the results after a delay.
     Broken {
-        /// How long the run waits before its next request.
+        /// The delay before the next request.
         wait: Duration,
-        /// Why it ended.
+        /// The reason why the reply broke off.
         error: Error,
     },
-    /// A citation of a text block.
+    /// A citation in a text block.
     Citation {
-        /// The block's place in the message.
+        /// The block's index in the message.
         index: usize,
         /// The citation.
         citation: Value<'a>,
     },
-    /// The conversation was replaced by a summary.
+    /// A summary replaced the conversation.
     Compacted {
-        /// Bytes of the transcript before.
+        /// The length of the transcript before, in bytes.
         before: usize,
-        /// Bytes of the transcript now.
+        /// The length of the transcript now, in bytes.
         after: usize,
     },
-    /// A piece of a summary that the server made.
+    /// A piece of a summary that the server generates.
     Compaction {
-        /// The block's place in the message.
+        /// The block's index in the message.
         index: usize,
         /// The piece.
         text: Text<'a>,
     },
-    /// A piece of a call's input: JSON text, cut anywhere. Of a call without arguments there may be
-    /// none.
+    /// A piece of a call's input: JSON text, cut at any position. A call without arguments may have
+    /// no piece.
     Input {
-        /// The block's place in the message.
+        /// The block's index in the message.
         index: usize,
         /// The piece.
         json: &'a str,
     },
     /// A reply begins.
     MessageStart {
-        /// The message as it came: id, model, first usage. In a whole-JSON reply all of it.
+        /// The message as it was received, with its id, model and first usage. For a reply in one
+        /// JSON document it is the whole message.
         message: Value<'a>,
     },
-    /// A reply is whole.
+    /// A reply is complete.
     MessageStop,
-    /// A summary came that cannot replace the conversation, which stays as it is: it was cut off,
-    /// refused, or has no text.
+    /// A summary was received but does not replace the conversation, which stays as it was: the
+    /// summary was cut off, was refused, or contains no text.
     NotCompacted {
-        /// Why, in words.
+        /// The reason, in words.
         why: &'static str,
     },
-    /// The server shows that it is there.
+    /// The server sent a keep-alive event.
     Ping,
-    /// A request goes out.
+    /// A request is about to be sent.
     Request {
-        /// Which turn of the run, from 1.
+        /// The number of the turn in this run, starting at 1.
         turn: u32,
-        /// Which try of it, from 1.
+        /// The number of the attempt in this turn, starting at 1.
         attempt: u32,
     },
-    /// A request failed and is sent again after a wait.
+    /// A request failed and is sent again after a delay.
     Retry {
-        /// Which try failed, from 1.
+        /// The number of the attempt that failed, starting at 1.
         attempt: u32,
-        /// How long the run waits.
+        /// The delay before the next attempt.
         wait: Duration,
-        /// Why.
+        /// The error of the failed attempt.
         error: Error,
-        /// The server's message, or on a server the cause of the connection's failure: `could not
-        /// connect to …: Connection refused`. Empty if there is nothing to add to `error`. **Text
-        /// of others**: it may hold line ends and control characters.
+        /// The server's message, or with the server transport the cause of a connection failure:
+        /// `could not connect to …: Connection refused`. Empty if there is nothing to add to
+        /// `error`. **This text is not trusted**: it may contain line breaks and control
+        /// characters.
         message: Text<'a>,
-        /// The id to name when asking the provider. Empty if there is none.
+        /// The id to quote when you contact the provider. Empty if there is none.
         request_id: Text<'a>,
     },
-    /// A thinking block's signature.
+    /// The signature of a thinking block.
     Signature {
-        /// The block's place in the message.
+        /// The block's index in the message.
         index: usize,
         /// The signature.
         signature: Text<'a>,
     },
-    /// Why the reply ends, and what it cost. It may come more than once in a stream; the last one
-    /// counts, and a reason that came stays.
+    /// The stop reason of the reply, and its usage. A stream may contain several of these events.
+    /// The last one counts, but a reason that was received stays.
     Stop {
-        /// The reason; nothing if the server named none.
+        /// The stop reason, or `None` if the server has not named one.
         reason: Option<StopReason>,
         /// The turn's usage.
         usage: Usage,
-        /// The event as it came; none in a whole-JSON reply.
+        /// The event as it was received, or `None` for a reply in one JSON document.
         raw: Option<Value<'a>>,
     },
-    /// A piece of text. It ends between two characters: half of a surrogate pair is held back until
-    /// the next piece.
+    /// A piece of text. It ends at a character boundary: half of a surrogate pair is held back
+    /// until the next piece.
     Text {
-        /// The block's place in the message.
+        /// The block's index in the message.
         index: usize,
         /// The piece.
         text: Text<'a>,
     },
     /// A piece of thinking.
     Thinking {
-        /// The block's place in the message.
+        /// The block's index in the message.
         index: usize,
         /// The piece.
         text: Text<'a>,
@@ -141,36 +143,37 @@ pub enum Event<'a> {
         name: Text<'a>,
         /// The result's content: a string or blocks.
         content: Value<'a>,
-        /// Whether the tool failed.
+        /// Whether the call failed.
         is_error: bool,
     },
-    /// A call starts: its gate is asked, if there is one, and then its tool runs. A call that the
-    /// gate denies or answers has its [`ToolEnd`](Self::ToolEnd) at once; one that it suspends has
-    /// none, and is told again when it is allowed. A call of a declared tool, which is the caller's
-    /// to answer, does not start.
+    /// A call starts: its gate decides, if there is one, and then its tool runs. For a call that
+    /// the gate denies or answers, [`ToolEnd`](Self::ToolEnd) follows immediately. A call that the
+    /// gate suspends has no `ToolEnd`, and produces another `ToolStart` when it is allowed. A call
+    /// of a declared tool, which the caller must answer, does not start.
     ToolStart {
         /// The call's id.
         id: Text<'a>,
         /// The tool's name.
         name: Text<'a>,
-        /// Its input.
+        /// The input of the call.
         input: Value<'a>,
     },
-    /// A delta of an unknown type, or an event of an unknown type in a frame without a name. It
-    /// changed nothing. Frames with an unknown name are skipped without being told.
+    /// A delta of an unknown type, or an event of an unknown type in a frame without a name. It has
+    /// no effect. Frames with an unknown name are skipped without an event.
     Unknown {
-        /// The event as it came.
+        /// The event as it was received.
         raw: Value<'a>,
     },
 }
 
-/// Is told what happens, and cannot change it.
+/// Receives the events of a run. It cannot change the run.
 pub trait Observer {
-    /// Something happened.
+    /// Receives one event.
     fn see(&mut self, event: &Event<'_>);
 
-    /// Whether pieces of a reply reach somebody who cannot be made to forget them: then a reply
-    /// that breaks off is not asked for again by itself. `()` says no.
+    /// Returns whether this observer passes pieces of a reply on to someone who cannot be made to
+    /// forget them. If so, a reply that breaks off is not requested again automatically. The
+    /// default is `true`; `()` returns `false`.
     fn hands_on(&self) -> bool {
         true
     }
@@ -194,7 +197,7 @@ impl<O: Observer + ?Sized> Observer for &mut O {
     }
 }
 
-/// Makes an observer of a closure.
+/// An observer that calls a closure with each event.
 #[derive(Debug)]
 pub struct Each<F>(pub F);
 

@@ -1,4 +1,5 @@
-//! When to try again, how long to wait, and when a run must end.
+//! Retries and limits: when a request is sent again, how long to wait before that, and when a run
+//! must end.
 
 use core::time::Duration;
 
@@ -6,27 +7,30 @@ use crate::error::{ApiErrorKind, Error, Protocol};
 use crate::time::micros;
 use crate::transport::ReplyHead;
 
-/// What a run may spend until its next prompt. Absent is unlimited. Each limit ends the run with an
-/// outcome that names it; what was said stays, and a raised limit lets the run go on from there.
+/// The limits of a run, counted from one prompt to the next. `None` means unlimited. When a limit
+/// is reached, the run ends with an outcome that names it. The conversation is kept, and the run
+/// can continue once the limit is raised.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Limits {
-    /// Most replies of the model, paused ones and those asked for again included. 0 sends nothing.
+    /// The maximum number of model replies, including paused replies and replies that were
+    /// requested again. With 0, nothing is sent.
     pub turns: Option<u32>,
-    /// Most calls that are run or answered. A turn's calls are run all or not at all.
+    /// The maximum number of calls that are run or answered. The calls of one turn either all run
+    /// or none of them does.
     pub calls: Option<u32>,
-    /// Most input tokens, caches included, added up over the turns.
+    /// The maximum number of input tokens, including caches, summed over the turns.
     pub input_tokens: Option<u64>,
-    /// Most output tokens, added up over the turns.
+    /// The maximum number of output tokens, summed over the turns.
     pub output_tokens: Option<u64>,
-    /// Longest time since the first request.
+    /// The maximum time since the first request.
     pub time: Option<Duration>,
-    /// Most times in a row that a turn's calls may be the same, names and inputs.
+    /// The maximum number of turns in a row whose calls are identical in names and inputs.
     pub repeats: Option<u32>,
 }
 
 impl Limits {
-    /// No limit at all.
+    /// No limits.
     pub const NONE: Self = Self {
         turns: None,
         calls: None,
@@ -37,28 +41,29 @@ impl Limits {
     };
 }
 
-/// Which limit ended a run.
+/// The limit that ended a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Limit {
-    /// [`Limits::calls`].
+    /// The number of calls: [`Limits::calls`].
     Calls,
-    /// [`Limits::input_tokens`].
+    /// The number of input tokens: [`Limits::input_tokens`].
     InputTokens,
-    /// [`Limits::output_tokens`].
+    /// The number of output tokens: [`Limits::output_tokens`].
     OutputTokens,
-    /// [`Limits::repeats`].
+    /// The number of identical turns in a row: [`Limits::repeats`].
     Repeats,
-    /// [`Limits::time`].
+    /// The time since the first request: [`Limits::time`].
     Time,
-    /// The transcript is nearly full, and no room could be made: see `WhenFull` of the run.
+    /// The transcript is nearly full, and no space could be freed: see
+    /// [`WhenFull`](crate::run::WhenFull).
     Transcript,
-    /// [`Limits::turns`].
+    /// The number of model replies: [`Limits::turns`].
     Turns,
 }
 
-/// What is limited, in words.
+/// Writes what is limited, in words.
 impl core::fmt::Display for Limit {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
@@ -73,31 +78,35 @@ impl core::fmt::Display for Limit {
     }
 }
 
-/// When a request is sent again.
+/// Determines when a failed request is sent again.
 ///
-/// The reply's `x-should-retry` decides first. Otherwise a request is sent again after the statuses
-/// 408, 409, 429 and 500 to 599, after a connection that failed, and after a reply that broke off
-/// or was not valid. An error in a reply of status 200 is retried if its type is
+/// The reply's `x-should-retry` header takes precedence. Without it, a request is sent again after
+/// the statuses 408, 409, 429 and 500 to 599, after a connection failure, and after a reply that
+/// broke off or was not valid. An error in a reply with status 200 is retried if its type is
 /// `overloaded_error`, `api_error`, `rate_limit_error` or `timeout_error`. A reply is not retried
-/// if a part of it was handed on that cannot be taken back, and one that is not the API's at all.
+/// after a part of it has been passed on and cannot be taken back. A reply that does not come from
+/// the API at all is never retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RetryPolicy {
-    /// Most tries of one request after the first. Default 2.
+    /// The maximum number of further attempts after the first. Default: 2.
     pub retries: u32,
-    /// The first wait, if the server names none; doubled each time. Default 0.5 s.
+    /// The delay before the first retry if the server specifies none. It doubles with each retry.
+    /// Default: 0.5 s.
     pub first_wait: Duration,
-    /// The longest such wait. Default 8 s.
+    /// The maximum of that delay. Default: 8 s.
     pub longest_wait: Duration,
-    /// The longest wait that a server may ask for (`retry-after`). A longer one is cut to this, and
-    /// counts as a try as usual. Zero ignores what servers ask for. Default 60 s.
+    /// The maximum delay that a server may request (`retry-after`). A longer one is shortened to
+    /// this value and counts as an attempt as usual. Zero ignores the server's requests. Default:
+    /// 60 s.
     pub retry_after_cap: Duration,
-    /// Whether a reply is asked for again even when a part of it was handed on. Default no.
+    /// Whether a reply is requested again even if a part of it has been passed on. Default:
+    /// `false`.
     pub after_output: bool,
 }
 
 impl RetryPolicy {
-    /// The defaults, as the official SDKs have them.
+    /// The default values, which are those of the official SDKs.
     pub const DEFAULT: Self = Self {
         retries: 2,
         first_wait: Duration::from_millis(500),
@@ -106,8 +115,9 @@ impl RetryPolicy {
         after_output: false,
     };
 
-    /// How long to wait before try `attempt` (1 is the first retry): what the server asks for, up
-    /// to the cap, or the policy's own wait. `jitter` is any number.
+    /// Returns the delay before retry number `attempt` (1 is the first retry): the delay that the
+    /// server requests, up to the cap, or else the delay of this policy. `jitter` is any number; it
+    /// shortens the policy's own delay by up to a quarter.
     pub fn wait(&self, attempt: u32, retry_after: Option<Duration>, jitter: u32) -> Duration {
         if let Some(wait) =
             retry_after.map(|wait| wait.min(self.retry_after_cap)).filter(|wait| !wait.is_zero())
@@ -117,7 +127,8 @@ impl RetryPolicy {
         let times = 1_u32.checked_shl(attempt.saturating_sub(1)).map(u64::from);
         let doubled = times.map_or(u64::MAX, |times| micros(self.first_wait).saturating_mul(times));
         let wait = doubled.min(micros(self.longest_wait));
-        // Up to a quarter less, in steps of 1/1024: no product is larger than the wait itself.
+        // At most a quarter less, in steps of 1/1024. No intermediate product exceeds the delay
+        // itself.
         Duration::from_micros(
             wait.saturating_sub((wait >> 10).wrapping_mul(u64::from(jitter & 0xff))),
         )
@@ -130,7 +141,7 @@ impl Default for RetryPolicy {
     }
 }
 
-/// Whether the same request may succeed a moment later.
+/// Returns whether the same request may succeed a moment later.
 pub(crate) fn is_transient(error: &Error, head: &ReplyHead) -> bool {
     match error {
         Error::Api(api) if api.status == 200 => {
