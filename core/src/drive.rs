@@ -1,9 +1,9 @@
-//! The driver: a run, a transport, tools and a clock, brought together. The same for a server and a
-//! chip.
+//! The driver combines a run, a transport, tools and a clock. It is the same on a server and on a
+//! microcontroller.
 //!
-//! [`Driver::until_done`] is a fold over turns; a turn is a fold over events; an event is a fold
-//! over [`Run::step`]. Any future here may be dropped at any time: the next call finds what was
-//! abandoned.
+//! [`Driver::until_done`] repeats [`Driver::next_turn`], which handles the steps of [`Run::step`]
+//! until a reply is complete. Any future of this module may be dropped at any time: the next call
+//! finds what was abandoned.
 
 mod calls;
 mod hooks;
@@ -28,16 +28,16 @@ use calls::run_call;
 
 pub use hooks::{Decision, Draft, Hooks};
 
-/// How long the rest of a body is waited for when the reply is whole, so that the connection can be
-/// used again.
+/// The maximum time to wait for the rest of a body after the reply is complete, so that the
+/// connection can be reused.
 const DRAIN: Duration = Duration::from_millis(1000);
 
-/// An error of a run, and the transport's own if it was one.
+/// An error of a run, with the transport's own error if the transport failed.
 #[derive(Debug)]
 pub struct DriveError<E> {
-    /// What went wrong, and whose fault it was.
+    /// What went wrong.
     pub error: Error,
-    /// The transport's own words.
+    /// The transport's own error.
     pub transport: Option<E>,
 }
 
@@ -53,7 +53,8 @@ impl<E> From<Misuse> for DriveError<E> {
     }
 }
 
-/// The transport's own words, if it failed: they say more than its kind does.
+/// Writes the transport's own message if the transport failed, because it says more than the kind
+/// does.
 impl<E: core::fmt::Display> core::fmt::Display for DriveError<E> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match (&self.error, &self.transport) {
@@ -65,7 +66,8 @@ impl<E: core::fmt::Display> core::fmt::Display for DriveError<E> {
 
 impl<E: core::fmt::Debug + core::fmt::Display> core::error::Error for DriveError<E> {}
 
-/// What it takes to drive runs, one after another: borrowed, so that a chip's are statics.
+/// Drives runs, one after another. The tools and the configuration are borrowed, so that they can
+/// be statics on a chip.
 #[derive(Debug)]
 pub struct Driver<'d, T, B: ?Sized, C, H = ()> {
     config: Config<'d>,
@@ -73,16 +75,17 @@ pub struct Driver<'d, T, B: ?Sized, C, H = ()> {
     tools: &'d B,
     clock: C,
     hooks: H,
-    /// Hands the configuration's limits and retry policy to a run. Set only if there are some, so
-    /// that a program without limits is linked without their code.
+    /// Applies the limits and the retry policy of the configuration to a run. Set only if there are
+    /// some, so that the code for limits is not linked into a program without limits.
     configure: Option<fn(&mut Run<'_>, &Config<'_>)>,
 }
 
 impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock> Driver<'d, T, B, C> {
-    /// A driver.
+    /// Creates a driver.
     ///
     /// # Errors
-    /// `Misuse` for what no request could carry: see [`Config::check`] and [`check_tools`].
+    /// `Misuse` if the configuration or the tools cannot be part of a request: see
+    /// [`Config::check`] and [`check_tools`].
     // Inlined, so that the compiler sees whether a constant configuration has limits.
     #[inline]
     pub fn new(config: Config<'d>, transport: T, tools: &'d B, clock: C) -> Result<Self, Misuse> {
@@ -95,22 +98,21 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock> Driver<'d, T, B, C> {
 }
 
 impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock, H: Hooks> Driver<'d, T, B, C, H> {
-    /// The same with other hooks: who decides about calls, looks at results, and ends a run from
-    /// outside.
+    /// Replaces the hooks, which decide about calls, look at results, and end a run from outside.
     pub fn hooks<N: Hooks>(self, hooks: N) -> Driver<'d, T, B, C, N> {
         let Self { config, transport, tools, clock, configure, .. } = self;
         Driver { config, transport, tools, clock, hooks, configure }
     }
 
-    /// The configuration, which may be changed between turns. Its limits and retry policy apply to
-    /// runs that begin afterwards; those of a run under way are [`Run::limits_mut`] and
+    /// Returns the configuration, which may be changed between turns. Its limits and retry policy
+    /// apply to runs that begin afterwards. For a run in progress use [`Run::limits_mut`] and
     /// [`Run::retry_mut`].
     pub const fn config_mut(&mut self) -> &mut Config<'d> {
         self.configure = Some(configure);
         &mut self.config
     }
 
-    /// The transport.
+    /// Returns the transport.
     pub const fn transport_mut(&mut self) -> &mut T {
         &mut self.transport
     }
@@ -118,7 +120,7 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock, H: Hooks> Driver<'d, T, B,
     /// Drives `run` until it is over. Tools run one at a time.
     ///
     /// # Errors
-    /// See [`Error`]. The run can go on: call it again.
+    /// See [`Error`]. The run can continue: call this method again.
     pub async fn until_done<O: Observer>(
         &mut self,
         run: &mut Run<'_>,
@@ -131,12 +133,12 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock, H: Hooks> Driver<'d, T, B,
         }
     }
 
-    /// Drives `run` to the end of the model's next reply. The reply's calls run at the beginning of
-    /// the next `next_turn`, so that the caller may look at them, answer them, or stop. Gives the
-    /// outcome when there is no next turn.
+    /// Drives `run` to the end of the model's next reply. The calls of that reply run at the
+    /// beginning of the following `next_turn`, so that the caller can look at them, answer them, or
+    /// stop the run. Returns the outcome if there is no next turn.
     ///
     /// # Errors
-    /// See [`Error`]. The run can go on: call it again.
+    /// See [`Error`]. The run can continue: call this method again.
     pub async fn next_turn<O: Observer>(
         &mut self,
         run: &mut Run<'_>,
@@ -167,7 +169,7 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock, H: Hooks> Driver<'d, T, B,
                             .await?;
                     }
                 }
-                // The last reply was dropped half-way.
+                // The future that read the last reply was dropped.
                 Step::Receive => {
                     run.failed(None, self.clock.now(), self.clock.jitter())?;
                 }
@@ -181,7 +183,7 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock, H: Hooks> Driver<'d, T, B,
                     };
                     match done {
                         Some(done) => done?,
-                        // What was under way is taken back; why, the next step says.
+                        // The partial reply is discarded. The next step determines why.
                         None => drop(run.failed(None, self.clock.now(), 0)?),
                     }
                     if run.turns() > before {
@@ -192,12 +194,12 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock, H: Hooks> Driver<'d, T, B,
         }
     }
 
-    /// Runs the calls of the reply that [`next_turn`](Self::next_turn) gave, once, so that their
-    /// results can be read and edited ([`Run::replace_result`], [`Run::add_to_result`]) before they
-    /// are sent. Nothing to do if there are none, or if a limit forbids it.
+    /// Runs the calls of the reply that [`next_turn`](Self::next_turn) ended with, once, so that
+    /// their results can be read and edited ([`Run::replace_result`], [`Run::add_to_result`])
+    /// before they are sent. Does nothing if there are no calls, or if a limit forbids them.
     ///
     /// # Errors
-    /// See [`Error`]. The run can go on.
+    /// See [`Error`]. The run can continue.
     pub async fn results<O: Observer>(
         &mut self,
         run: &mut Run<'_>,
@@ -206,7 +208,7 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock, H: Hooks> Driver<'d, T, B,
         if let Some(configure) = self.configure {
             configure(run, &self.config);
         }
-        // Without an open call a step would be the next request.
+        // Without an open call, the next step would be the next request.
         while run.is_calling()
             && run.next_call().is_some()
             && !self.hooks.is_cancelled()
@@ -218,11 +220,11 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock, H: Hooks> Driver<'d, T, B,
         Ok(())
     }
 
-    /// Runs a call that was suspended ([`Decision::Suspend`]), without asking again. The run then
-    /// goes on as before.
+    /// Runs call `i`, which was suspended ([`Decision::Suspend`]), without asking the gate again.
+    /// The run then continues as before.
     ///
     /// # Errors
-    /// `Misuse` if no such call waits for the caller. The run can go on.
+    /// `Misuse` if call `i` does not wait for the caller. The run can continue.
     pub async fn allow<O: Observer>(
         &mut self,
         run: &mut Run<'_>,
@@ -237,12 +239,12 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock, H: Hooks> Driver<'d, T, B,
     }
 }
 
-/// [`Run::configure`], of every lifetime.
+/// [`Run::configure`] for any lifetimes.
 const fn configure(run: &mut Run<'_>, config: &Config<'_>) {
     run.configure(config);
 }
 
-/// One request and its reply.
+/// Sends one request and reads its reply.
 async fn exchange<T: Transport, B: Toolbox + ?Sized, C: Clock, O: Observer>(
     config: &Config<'_>,
     transport: &mut T,
@@ -259,7 +261,7 @@ async fn exchange<T: Transport, B: Toolbox + ?Sized, C: Clock, O: Observer>(
         Ok(mut reply) => {
             let outcome = loop {
                 match reply.next_happened(run).await {
-                    // A summary is nobody's to see.
+                    // The events of a summary are not shown.
                     Ok(Some(_)) if is_summary => {}
                     Ok(Some(happened)) if observer.hands_on() => observer.see(&run.event(happened)),
                     Ok(Some(happened)) => observer.see(&run.peek(happened)),
@@ -297,10 +299,10 @@ async fn exchange<T: Transport, B: Toolbox + ?Sized, C: Clock, O: Observer>(
     }
 }
 
-/// After [`Step::Send`]: sends the request and gives the reply, whose body comes.
+/// Sends the request after [`Step::Send`] and returns the reply, whose body is still to be read.
 ///
 /// # Errors
-/// To be handed to [`Run::failed`], which decides.
+/// Pass every error to [`Run::failed`], which decides whether to retry.
 pub async fn open<'t, T: Transport, B: Toolbox + ?Sized>(
     run: &mut Run<'_>,
     config: &Config<'_>,
@@ -308,7 +310,7 @@ pub async fn open<'t, T: Transport, B: Toolbox + ?Sized>(
     transport: &'t mut T,
 ) -> Result<ReplyUnderWay<T::Body<'t>>, DriveError<T::Error>> {
     let max_tokens = Decimal::new(u64::from(config.max_tokens));
-    // A copy, because the run is written to while the front is lent.
+    // A copy, because the run is changed while the front borrows the container.
     let container = run.container_copy();
     let front = Front::new(config, &max_tokens).with(container.as_deref(), run.compaction_rules());
     let mut pieces = Pieces::empty();
@@ -324,10 +326,11 @@ pub async fn open<'t, T: Transport, B: Toolbox + ?Sized>(
     opened(run, sent)
 }
 
-/// [`open`] with a head and the body's beginning made by the caller.
+/// Sends the request after [`Step::Send`], like [`open`], with a head and a beginning of the body
+/// (up to `"messages":[`) that the caller provides.
 ///
 /// # Errors
-/// To be handed to [`Run::failed`], which decides.
+/// Pass every error to [`Run::failed`], which decides whether to retry.
 pub async fn send<'t, T: Transport>(
     run: &mut Run<'_>,
     head: &Head<'_>,
@@ -339,7 +342,7 @@ pub async fn send<'t, T: Transport>(
     opened(run, sent)
 }
 
-/// Tells the run of the head of its reply.
+/// Passes the head of the reply to the run.
 fn opened<B, E: TransportError>(
     run: &mut Run<'_>,
     sent: Result<Reply<B>, E>,
@@ -358,7 +361,7 @@ fn transport_error<E: TransportError>(error: E) -> DriveError<E> {
     DriveError { error: named, transport: Some(error) }
 }
 
-/// A reply whose body comes. It lies beside the run, never in it, so that any future may be
+/// A reply whose body is being read. It is stored outside the run, so that any future may be
 /// dropped.
 #[derive(Debug)]
 pub struct ReplyUnderWay<B> {
@@ -370,17 +373,17 @@ impl<B: BufRead> ReplyUnderWay<B>
 where
     B::Error: TransportError,
 {
-    /// The body, for a driver that knows more of it than that it can be read. What it consumes
-    /// there it must have fed to the run.
+    /// Returns the body, for a driver that knows its concrete type. Bytes that the driver consumes
+    /// from it must have been fed to the run.
     pub const fn body_mut(&mut self) -> &mut B {
         &mut self.body
     }
 
-    /// The next thing that happens once all bytes have come, which needs no reading. Nothing
-    /// before, or if there is no more.
+    /// Returns the next event after all bytes have arrived, without reading. Returns `None` before
+    /// that, or if there are no more events.
     ///
     /// # Errors
-    /// To be handed to [`Run::failed`], which decides.
+    /// Pass every error to [`Run::failed`], which decides whether to retry.
     pub fn next_at_end(&self, run: &mut Run<'_>) -> Option<Result<Happened, DriveError<B::Error>>> {
         if !self.at_end || run.reply_is_whole() {
             return None;
@@ -388,10 +391,11 @@ where
         run.end_of_body().map_err(DriveError::from).transpose()
     }
 
-    /// The next thing that happens; nothing when the reply is whole. `Run::event` lends it.
+    /// Returns the next event, or `None` when the reply is complete. [`Run::event`] converts it to
+    /// an [`Event`].
     ///
     /// # Errors
-    /// To be handed to [`Run::failed`], which decides.
+    /// Pass every error to [`Run::failed`], which decides whether to retry.
     pub async fn next_happened(
         &mut self,
         run: &mut Run<'_>,
@@ -405,7 +409,7 @@ where
             }
             let chunk = match self.body.fill_buf().await {
                 Ok(chunk) => chunk,
-                // What has come of an error's body is enough to report the error.
+                // The part of an error's body that has arrived is enough to report the error.
                 Err(_) if run.is_receiving_error() => &[],
                 Err(error) => return Err(transport_error(error)),
             };
@@ -424,8 +428,8 @@ where
         }
     }
 
-    /// Reads what is left of the body when the reply is whole, for a short time: so the connection
-    /// can be used again.
+    /// Reads the rest of the body after the reply is complete, for at most one second, so that the
+    /// connection can be reused.
     pub async fn drain<C: Clock>(&mut self, clock: &C) {
         if self.at_end {
             return;
@@ -441,14 +445,14 @@ where
                 }
             }
         };
-        // What did not end in time is dropped with the body, and its connection with it.
+        // If this takes too long, the body is dropped, and its connection with it.
         let _ = before(clock, DRAIN, drained).await;
     }
 }
 
-/// What `future` gives, unless `limit` passes first: then it is dropped. It is asked twice before
-/// the clock is: what only waits for another task, as a body's end often does, is there when that
-/// has had its turn, and a timer is dear.
+/// Returns the output of `future`, or drops it and returns `None` after `limit`. The future is
+/// polled twice before the clock is: a future that only waits for another task, as the end of a
+/// body often does, is ready after that task has run, and a timer is expensive.
 async fn before<C: Clock, F: Future>(clock: &C, limit: Duration, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut wait = pin!(clock.wait_until(clock.now().after(limit)));
@@ -465,14 +469,14 @@ async fn before<C: Clock, F: Future>(clock: &C, limit: Duration, future: F) -> O
     .await
 }
 
-/// Polls `future` in a frame of its own: on a chip a tool's call needs no stack for what a request
-/// has on it.
+/// Polls `future` in a stack frame of its own, so that on a chip a tool call does not also need the
+/// stack space of a request.
 #[cfg_attr(target_os = "none", inline(never))]
 fn poll_apart<F: Future>(future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
     future.poll(cx)
 }
 
-/// What `future` gives, unless the run is cancelled first, or `until` passes.
+/// Returns the output of `future`, or `None` if the run is cancelled first or `until` passes.
 async fn while_wanted<C: Clock, H: Hooks, F: Future>(
     clock: &C,
     hooks: &H,
@@ -492,7 +496,7 @@ async fn while_wanted<C: Clock, H: Hooks, F: Future>(
     .await
 }
 
-/// Tells an observer of a call's answer.
+/// Reports the answer to call `i` to an observer, if it was answered.
 pub fn tell_result<O: Observer>(run: &Run<'_>, i: usize, observer: &mut O) {
     if let Some(event) = run.tool_end(i) {
         observer.see(&event);

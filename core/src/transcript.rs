@@ -1,13 +1,13 @@
-//! The conversation as it is kept: the JSON text of the next request's `messages`, without the
+//! The conversation as it is stored: the JSON text of the next request's `messages`, without the
 //! outer brackets.
 //!
 //! ```text
 //!  0                                   len                      capacity
 //!  ├── {"role":"user",…},{"role":… ─────┼── the tail: free ────────┤
 //! ```
-//! What was said once is never written again: a turn costs what is new in it. The bytes behind
-//! `len` are *the tail*: there a frame that came in pieces is put together, and a tool writes its
-//! result before it is counted in.
+//! Stored messages are never written again: a turn costs only what it adds. The bytes after `len`
+//! are *the tail*. A frame that arrives in pieces is assembled there, and a tool writes its result
+//! there before it becomes part of the conversation.
 
 #[cfg(feature = "alloc")]
 use alloc::{sync::Arc, vec::Vec};
@@ -15,13 +15,13 @@ use alloc::{sync::Arc, vec::Vec};
 use crate::error::{Capacity, What};
 use crate::json::{Sink, copy, copy_down, escape};
 
-/// The most that a growing transcript holds if nothing else is said: what the API takes as one
+/// The default limit of a growing transcript, in bytes: the most that the API accepts in one
 /// request.
 #[cfg(feature = "alloc")]
 pub const GROWING_LIMIT: usize = 32 * 1024 * 1024;
 
-/// Bytes behind a place that are kept aside while something is put in: what closes a block or a
-/// message.
+/// The number of bytes after an insertion point that [`Transcript::insert_tail`] saves on the
+/// stack: enough for the brackets that close a block or a message.
 const KEPT: usize = 16;
 
 const TEXT_HEAD: &[u8] = b"{\"role\":\"";
@@ -30,13 +30,13 @@ const TEXT_MIDDLE: &[u8] = b"\",\"content\":\"";
 #[derive(Debug)]
 enum Buffer<'b> {
     Slice(&'b mut [u8]),
-    /// Initialised to its end, so that the code for slices serves it.
+    /// Initialised to its full length, so that it shares the code for slices.
     #[cfg(feature = "alloc")]
     Growing {
         bytes: Vec<u8>,
         limit: usize,
     },
-    /// Lent to a transport that must own what it sends.
+    /// Shared with a transport that must own what it sends.
     #[cfg(feature = "alloc")]
     Shared {
         bytes: Arc<Vec<u8>>,
@@ -44,21 +44,21 @@ enum Buffer<'b> {
     },
 }
 
-/// The conversation's bytes, in a caller's slice or, with `alloc`, in a buffer that grows up to a
-/// limit.
+/// The bytes of the conversation, in a slice of the caller or, with `alloc`, in a buffer that grows
+/// up to a limit.
 ///
-/// Nothing is ever cut: what does not fit is not written, and the error says how much was needed
-/// and how much was free.
+/// Nothing is ever truncated: content that does not fit is not written, and the error reports how
+/// many bytes were needed and how many were free.
 #[derive(Debug)]
 pub struct Transcript<'b> {
     buffer: Buffer<'b>,
     len: usize,
-    /// Bytes from the front that were neither cut nor written over since
-    /// [`take_edited`](Self::take_edited).
+    /// The number of bytes from the front that have been neither removed nor overwritten since the
+    /// last call of [`take_edited`](Self::take_edited).
     edited: usize,
 }
 
-/// A place in the transcript or its tail.
+/// A range of bytes in the transcript or its tail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(crate) struct Span {
@@ -83,7 +83,7 @@ impl Span {
         Self { start: self.start + by, end: self.end + by }
     }
 
-    // In dozens of places: on a chip a call each.
+    // Not inlined on a chip, because there are dozens of callers.
     #[cfg_attr(target_os = "none", inline(never))]
     pub(crate) fn of(self, bytes: &[u8]) -> &[u8] {
         bytes.get(self.start..self.end).unwrap_or_default()
@@ -91,27 +91,28 @@ impl Span {
 }
 
 impl<'b> Transcript<'b> {
-    /// An empty transcript in `memory`, which bounds it. A chip's is a static.
+    /// Creates an empty transcript in `memory`, whose length is the capacity. On a chip the memory
+    /// is usually a static.
     pub const fn new(memory: &'b mut [u8]) -> Self {
         Self { buffer: Buffer::Slice(memory), len: 0, edited: 0 }
     }
 
-    /// The bytes of the conversation.
+    /// Returns the bytes of the conversation.
     pub fn bytes(&self) -> &[u8] {
         self.whole().get(..self.len).unwrap_or_default()
     }
 
-    /// Bytes in use.
+    /// Returns the number of bytes in use.
     pub const fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether nothing was said yet.
+    /// Returns whether the conversation is empty.
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The most that it can hold, in bytes.
+    /// Returns the most bytes that the transcript can hold.
     pub const fn capacity(&self) -> usize {
         match &self.buffer {
             Buffer::Slice(bytes) => bytes.len(),
@@ -120,17 +121,17 @@ impl<'b> Transcript<'b> {
         }
     }
 
-    /// Whether its memory grows when it must.
+    /// Returns whether the memory grows on demand.
     pub(crate) const fn grows(&self) -> bool {
         !matches!(self.buffer, Buffer::Slice(_))
     }
 
-    /// Bytes that are free.
+    /// Returns the number of free bytes.
     pub const fn free(&self) -> usize {
         self.capacity().saturating_sub(self.len)
     }
 
-    /// Conversation and tail, as far as there is memory for it now.
+    /// Returns the conversation and the tail, as far as memory is allocated for it.
     #[inline]
     pub(crate) fn whole(&self) -> &[u8] {
         match &self.buffer {
@@ -150,18 +151,18 @@ impl<'b> Transcript<'b> {
             Buffer::Slice(bytes) => bytes,
             #[cfg(feature = "alloc")]
             Buffer::Growing { bytes, .. } => bytes,
-            // Never: it was just taken back.
+            // Unreachable: `take_back` has just made it `Growing`.
             #[cfg(feature = "alloc")]
             Buffer::Shared { .. } => &mut [],
         }
     }
 
-    /// What `needed` more bytes would have met with.
+    /// Returns the error for `needed` more bytes that do not fit.
     pub(crate) const fn full(&self, needed: usize) -> Capacity {
         Capacity { what: What::Transcript, needed, free: self.free() }
     }
 
-    /// Sees to `room` bytes of tail behind `len`.
+    /// Ensures that the tail has at least `room` bytes.
     #[inline]
     pub(crate) fn reserve(&mut self, room: usize) -> Result<(), Capacity> {
         if room > self.free() {
@@ -185,7 +186,7 @@ impl<'b> Transcript<'b> {
         Ok(())
     }
 
-    /// Writes `new` into the tail at `at` without counting it in.
+    /// Writes `new` into the tail at `at`, without making it part of the conversation.
     pub(crate) fn put_at(&mut self, at: usize, new: &[u8]) -> Result<(), Capacity> {
         let room = at.saturating_sub(self.len) + new.len();
         self.reserve(room)?;
@@ -199,16 +200,16 @@ impl<'b> Transcript<'b> {
         Ok(())
     }
 
-    /// Puts `new` in at `at`; what stood there comes behind it.
+    /// Inserts `new` at `at` and moves the bytes after it back.
     #[inline]
     pub(crate) fn insert(&mut self, at: usize, new: &[u8]) -> Result<(), Capacity> {
         let (len, count) = (self.len, new.len());
-        // Memory that is there is never more than what is allowed.
+        // Allocated memory never exceeds the limit.
         if self.whole().len() < len + count {
             self.reserve(count)?;
         }
         let Some(moved) = self.whole_mut().get_mut(at..len + count) else { return Ok(()) };
-        // As a rule two bytes stand behind the place: what closes a text and its block.
+        // Usually two bytes follow the insertion point: those that close a text and its block.
         if moved.len() == count + 2
             && let Some(closing) = moved.first_chunk::<2>().copied()
             && let Some((place, end)) = moved.split_last_chunk_mut::<2>()
@@ -228,8 +229,7 @@ impl<'b> Transcript<'b> {
         Ok(())
     }
 
-    /// Makes room for `count` bytes at `at` and counts them in; their content is for the caller to
-    /// write.
+    /// Inserts a gap of `count` bytes at `at`. The caller must write the content of the gap.
     pub(crate) fn open_gap(&mut self, at: usize, count: usize) -> Result<(), Capacity> {
         self.reserve(count)?;
         let len = self.len;
@@ -238,8 +238,8 @@ impl<'b> Transcript<'b> {
         Ok(())
     }
 
-    /// Brings `span` of the tail in at `at`; what stood there comes behind it. The rest of the tail
-    /// is lost.
+    /// Moves `span` of the tail to `at` and makes it part of the conversation. The bytes after `at`
+    /// move back. The rest of the tail is lost.
     pub(crate) fn insert_tail(&mut self, at: usize, span: Span) -> Result<(), Capacity> {
         let (len, count) = (self.len, span.len());
         if at == len {
@@ -247,7 +247,7 @@ impl<'b> Transcript<'b> {
             self.len += count;
             return Ok(());
         }
-        // A few bytes behind the place, as a rule: what closes a block or a message.
+        // Usually only a few bytes follow: those that close a block or a message.
         if let Some(behind) = len.checked_sub(at)
             && behind <= KEPT
         {
@@ -266,8 +266,8 @@ impl<'b> Transcript<'b> {
             self.len += count;
             return Ok(());
         }
-        // Side by side first, then the two change places: three reversals need no memory of their
-        // own.
+        // First move the range to the end of the conversation, then swap the two neighbours: three
+        // reversals need no additional memory.
         self.move_within(span, len);
         if let Some(both) = self.whole_mut().get_mut(at..len + count) {
             both.reverse();
@@ -280,15 +280,15 @@ impl<'b> Transcript<'b> {
         Ok(())
     }
 
-    /// Moves bytes of the tail back by `by`, so that as many can be inserted before them.
+    /// Moves a range of the tail back by `by` bytes, so that `by` bytes can be inserted before it.
     pub(crate) fn shift_tail(&mut self, from: Span, by: usize) -> Result<(), Capacity> {
         self.reserve(from.end.saturating_sub(self.len) + by)?;
         copy_up(self.whole_mut().get_mut(from.start..from.end + by).unwrap_or_default(), by);
         Ok(())
     }
 
-    /// After cutting back: brings bytes of what was the tail to where the tail begins now. Gives
-    /// their place.
+    /// Moves a range of the former tail to the start of the current tail, after the conversation
+    /// was truncated. Returns its new range, which is empty if nothing was kept.
     pub(crate) fn keep_in_tail(&mut self, span: Span) -> Span {
         let to = self.len;
         if span.start < to || span.len() == 0 {
@@ -311,7 +311,7 @@ impl<'b> Transcript<'b> {
         Ok(())
     }
 
-    /// Writes over what stands at `at`.
+    /// Overwrites the bytes at `at`.
     pub(crate) fn overwrite(&mut self, at: usize, new: &[u8]) {
         self.edited = self.edited.min(at);
         for (to, from) in self.whole_mut().get_mut(at..).unwrap_or_default().iter_mut().zip(new) {
@@ -319,13 +319,13 @@ impl<'b> Transcript<'b> {
         }
     }
 
-    /// Copies a part of the conversation towards its front.
+    /// Copies a part of the conversation towards the front.
     pub(crate) fn copy_down(&mut self, from: Span, to: usize) {
         self.edited = self.edited.min(to);
         self.move_within(from, to);
     }
 
-    /// Moves bytes towards the front, or leaves them.
+    /// Moves bytes towards the front. Does nothing if `to` is not before them.
     fn move_within(&mut self, from: Span, to: usize) {
         if from.start <= to {
             return;
@@ -335,7 +335,7 @@ impl<'b> Transcript<'b> {
         }
     }
 
-    /// Takes `span` out; what stood behind it moves up.
+    /// Removes `span` and moves the bytes after it up.
     pub(crate) fn remove(&mut self, span: Span) {
         let len = self.len;
         if span.end > len || span.start >= span.end {
@@ -346,13 +346,14 @@ impl<'b> Transcript<'b> {
         self.edited = self.edited.min(span.start);
     }
 
-    /// How many bytes from the front are what they were when this was asked last. What is inserted
-    /// does not count: it is inserted at the end, and for its results behind the last turn.
+    /// Returns how many bytes from the front are unchanged since the previous call, and starts
+    /// counting again. Insertions do not count, because they happen only at the end, or after the
+    /// last turn for its results.
     pub(crate) fn take_edited(&mut self) -> usize {
         core::mem::replace(&mut self.edited, usize::MAX)
     }
 
-    /// Cuts back to the first `len` bytes.
+    /// Truncates the conversation to its first `len` bytes.
     pub(crate) const fn truncate(&mut self, len: usize) {
         if len < self.len {
             self.len = len;
@@ -362,7 +363,7 @@ impl<'b> Transcript<'b> {
         }
     }
 
-    /// Bytes that a message of one text takes here.
+    /// Returns the number of bytes that a message with this text adds.
     pub(crate) fn text_len(&self, role: &str, text: &str) -> usize {
         usize::from(self.len > 0)
             + TEXT_HEAD.len()
@@ -372,10 +373,10 @@ impl<'b> Transcript<'b> {
             + 2
     }
 
-    /// Appends a message of one text.
+    /// Appends a message whose content is one text.
     ///
     /// # Errors
-    /// `Capacity`: then nothing was written.
+    /// `Capacity` if the message does not fit. In this case nothing is written.
     pub fn push_text(&mut self, role: &str, text: &str) -> Result<(), Capacity> {
         self.reserve(self.text_len(role, text))?;
         if self.len > 0 {
@@ -388,7 +389,7 @@ impl<'b> Transcript<'b> {
         self.append(b"\"}")
     }
 
-    /// Appends messages that are JSON already, without their outer brackets.
+    /// Appends messages that are already JSON, without their outer brackets.
     pub(crate) fn push_json(&mut self, messages: &[u8]) -> Result<(), Capacity> {
         let comma = usize::from(self.len > 0);
         self.reserve(comma + messages.len())?;
@@ -399,8 +400,8 @@ impl<'b> Transcript<'b> {
     }
 }
 
-/// Moves all but the last `by` bytes up by `by`. The one place that copies upwards, so that its
-/// bounds are seen where they are used.
+/// Moves all but the last `by` bytes back by `by`. All copies towards the end happen here, so that
+/// the bounds are visible beside the copy.
 #[inline(never)]
 fn copy_up(bytes: &mut [u8], by: usize) {
     if let Some(kept) = bytes.len().checked_sub(by) {
@@ -411,12 +412,12 @@ fn copy_up(bytes: &mut [u8], by: usize) {
 
 #[cfg(feature = "alloc")]
 impl Transcript<'static> {
-    /// An empty transcript that grows up to [`GROWING_LIMIT`].
+    /// Creates an empty transcript that grows up to [`GROWING_LIMIT`].
     pub const fn growing() -> Self {
         Self::growing_to(GROWING_LIMIT)
     }
 
-    /// An empty transcript that grows up to `limit` bytes.
+    /// Creates an empty transcript that grows up to `limit` bytes.
     pub const fn growing_to(limit: usize) -> Self {
         Self { buffer: Buffer::Growing { bytes: Vec::new(), limit }, len: 0, edited: 0 }
     }
@@ -424,7 +425,7 @@ impl Transcript<'static> {
 
 #[cfg(feature = "alloc")]
 impl Transcript<'_> {
-    /// Makes the buffer shareable, if it is one that grows: [`shared`](Self::shared) then lends a
+    /// Makes the buffer shareable if it is one that grows. [`shared`](Self::shared) then returns a
     /// handle until the next write.
     pub(crate) fn share(&mut self) {
         if let Buffer::Growing { bytes, limit } = &mut self.buffer {
@@ -439,7 +440,8 @@ impl Transcript<'_> {
         }
     }
 
-    /// The sole owner again. If a transport still holds its handle, the bytes are copied.
+    /// Makes this transcript the sole owner of its bytes again. If a transport still holds a
+    /// handle, the bytes are copied.
     #[inline]
     fn take_back(&mut self) {
         if let Buffer::Shared { .. } = self.buffer {
@@ -447,7 +449,7 @@ impl Transcript<'_> {
         }
     }
 
-    /// Gives back what it grew by and does not use, unless a transport still holds its handle.
+    /// Releases the memory that is allocated but not used, unless a transport still holds a handle.
     pub(crate) fn shrink_to_fit(&mut self) {
         if let Buffer::Shared { bytes, .. } = &mut self.buffer
             && Arc::get_mut(bytes).is_none()
@@ -461,7 +463,7 @@ impl Transcript<'_> {
         }
     }
 
-    /// Gets memory for `wanted` bytes, and as a rule for more.
+    /// Allocates memory for `wanted` bytes, and usually for more.
     #[cold]
     fn grow(&mut self, wanted: usize) {
         if let Buffer::Growing { bytes, limit } = &mut self.buffer {

@@ -1,8 +1,8 @@
-//! What carries bytes: one small trait, implemented over hyper, over reqwless, and over a script in
-//! memory.
+//! The transport: a small trait for whatever carries bytes, implemented over hyper, over reqwless,
+//! and over a script in memory.
 //!
-//! An adapter contains no decision: whether a status is an error, whether to retry, what a header
-//! means is the core's affair.
+//! An adapter makes no decisions: the core decides whether a status is an error, whether to retry,
+//! and what a header means.
 
 use core::time::Duration;
 
@@ -14,17 +14,18 @@ use crate::error::{Capacity, Misuse, TransportKind, What};
 /// The head of a request. The adapter adds `host` and `content-length`, and nothing else.
 #[derive(Clone, Copy)]
 pub struct Head<'a> {
-    /// Scheme, authority and perhaps a path: `https://api.anthropic.com`. The adapter connects
-    /// there.
+    /// The scheme, the authority and an optional path: `https://api.anthropic.com`. The adapter
+    /// connects to this authority.
     pub base_url: &'a str,
-    /// What follows the base URL, query included: `/v1/messages`.
+    /// The part of the URL after the base URL, including the query: `/v1/messages`.
     pub path: &'a str,
-    /// Header fields, in order, names in lower case. **Some are secret**: never log the values.
+    /// The header fields, in order, with names in lower case. **Some values are secret**: never log
+    /// them.
     pub headers: &'a [(&'a str, &'a str)],
 }
 
 impl core::fmt::Debug for Head<'_> {
-    /// Names only: a value may be a key.
+    /// Omits the values of the header fields: a value may be a key.
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Head")
             .field("path", &self.path)
@@ -33,10 +34,10 @@ impl core::fmt::Debug for Head<'_> {
     }
 }
 
-/// The body of a request: slices that are already there.
+/// The body of a request: slices of bytes that already exist.
 #[derive(Clone, Copy, Debug)]
 pub struct Body<'a> {
-    /// What comes before the transcript.
+    /// The slices before the transcript.
     before: &'a [&'a [u8]],
     transcript: &'a [u8],
     after: &'a [u8],
@@ -45,7 +46,7 @@ pub struct Body<'a> {
 }
 
 impl<'a> Body<'a> {
-    /// A body of slices.
+    /// Creates a body of slices.
     pub const fn new(before: &'a [&'a [u8]], transcript: &'a [u8], after: &'a [u8]) -> Self {
         Self {
             before,
@@ -56,94 +57,96 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// The same with an owned handle to the transcript, which is the first `transcript.len()` bytes
-    /// of `shared`.
+    /// Adds an owned handle to the transcript, which must be the first `transcript.len()` bytes of
+    /// `shared`.
     #[cfg(feature = "alloc")]
     pub const fn with_shared(mut self, shared: &'a alloc::sync::Arc<alloc::vec::Vec<u8>>) -> Self {
         self.shared = Some(shared);
         self
     }
 
-    /// The bytes in all: what `content-length` says.
+    /// Returns the total number of bytes, which is the value of `content-length`.
     pub fn len(&self) -> usize {
         self.pieces().map(<[u8]>::len).sum()
     }
 
-    /// Whether there is nothing, which never is so for a request.
+    /// Returns whether the body is empty. The body of a request never is.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// All slices, in order.
+    /// Returns all slices, in order.
     pub fn pieces(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         self.before.iter().copied().chain([self.transcript, self.after])
     }
 
-    /// The slices before the transcript.
+    /// Returns the slices before the transcript: the parameters and the tools, up to
+    /// `"messages":[`.
     pub const fn before(&self) -> &'a [&'a [u8]] {
         self.before
     }
 
-    /// The transcript.
+    /// Returns the transcript: the messages of the conversation.
     pub const fn transcript(&self) -> &'a [u8] {
         self.transcript
     }
 
-    /// What follows the transcript.
+    /// Returns the slice after the transcript, which closes the request body.
     pub const fn after(&self) -> &'a [u8] {
         self.after
     }
 
-    /// A handle to the buffer whose first `transcript().len()` bytes are the transcript, for a
-    /// transport that must own what it sends. Let go of it before the reply's head is handed over,
-    /// or the run copies its transcript.
+    /// Returns a handle to the buffer whose first `transcript().len()` bytes are the transcript,
+    /// for a transport that must own what it sends. Drop the handle before you return the head of
+    /// the reply; otherwise the run copies its transcript.
     #[cfg(feature = "alloc")]
     pub const fn shared(&self) -> Option<&'a alloc::sync::Arc<alloc::vec::Vec<u8>>> {
         self.shared
     }
 }
 
-/// Most bytes of a request id that are kept. Longer ones are left out.
+/// The maximum length of a request id, in bytes. A longer id is ignored.
 pub const REQUEST_ID_LEN: usize = 64;
 
-/// What the loop needs of a reply's head. An adapter makes it of the status and gives it every
-/// header field.
+/// The parts of a reply's head that the loop needs. An adapter creates it from the status and
+/// passes every header field to [`field`](Self::field).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReplyHead {
-    /// HTTP status.
+    /// The HTTP status.
     pub status: u16,
-    /// `x-should-retry`, which decides before the status does.
+    /// `x-should-retry`, which takes precedence over the status.
     pub should_retry: Option<bool>,
-    /// `retry-after-ms` or `retry-after` in seconds, whatever its length.
+    /// `retry-after-ms`, or `retry-after` in seconds, without a cap.
     pub retry_after: Option<Duration>,
-    /// `request-id`, for questions to the provider. Empty if there was none.
+    /// `request-id`, to quote when you contact the provider. Empty if there was none.
     pub request_id: String<REQUEST_ID_LEN>,
     exact: bool,
 }
 
 impl ReplyHead {
-    /// A head of this status and no fields.
+    /// Creates a head with this status and no fields.
     pub fn new(status: u16) -> Self {
         Self { status, ..Self::default() }
     }
 
-    /// Becomes `other`, where it lies: a clone would be made on the stack first.
+    /// Copies `other` in place, because a clone would first be created on the stack.
     pub(crate) fn take(&mut self, other: &Self) {
         let Self { status, should_retry, retry_after, ref request_id, exact } = *other;
         (self.status, self.should_retry, self.retry_after, self.exact) =
             (status, should_retry, retry_after, exact);
         self.request_id.clear();
-        // It is as long as there.
+        // Both ids have the same capacity.
         let _fits = self.request_id.push_str(request_id);
     }
 
-    /// Takes a header field; one that the loop does not need is ignored. `name` in any case.
+    /// Reads a header field. A field that the loop does not need is ignored. The case of `name`
+    /// does not matter.
     ///
-    /// `retry-after` as a date is ignored here: an adapter that knows the date gives it as
-    /// `retry-after-ms`.
+    /// `retry-after` as a date is ignored: an adapter that knows the current date can pass the
+    /// difference as `retry-after-ms`.
     pub fn field(&mut self, name: &str, value: &[u8]) {
         const KNOWN: [&str; 4] = ["x-should-retry", "retry-after-ms", "retry-after", "request-id"];
-        // Of many fields few are known: those are not read.
+        // Most fields are not known, and their values need not be read.
         let Some(name) = KNOWN.into_iter().find(|known| name.eq_ignore_ascii_case(known)) else {
             return;
         };
@@ -174,8 +177,8 @@ impl ReplyHead {
     }
 }
 
-/// A decimal number that is not negative, times 1000, digits beyond the third after the point left
-/// out.
+/// Parses a non-negative decimal number and returns it times 1000. Digits after the third decimal
+/// place are dropped.
 fn thousandths(text: &str) -> Option<u64> {
     let point = text.bytes().position(|byte| byte == b'.').unwrap_or(text.len());
     let whole = text.get(..point)?;
@@ -192,60 +195,60 @@ fn thousandths(text: &str) -> Option<u64> {
     Some(milli)
 }
 
-/// A reply whose head is there and whose body comes.
+/// A reply whose head has arrived and whose body can be read.
 #[derive(Debug)]
 pub struct Reply<B> {
-    /// Status and fields.
+    /// The status and the header fields.
     pub head: ReplyHead,
-    /// The body, which may come in any pieces.
+    /// The body, which may arrive in pieces of any size.
     pub body: B,
 }
 
-/// An error of a transport: what it was, for the retry policy and for people.
+/// An error of a transport, described for the retry policy and for people.
 pub trait TransportError: core::fmt::Debug {
-    /// The kind that the loop reports and decides by.
+    /// Returns the kind of the error, which the loop reports and uses to decide about retries.
     fn kind(&self) -> TransportKind;
 
-    /// The buffer that was too small, if that is what went wrong. Reported instead of
+    /// Returns the buffer that was too small, if that is what went wrong. It is reported instead of
     /// [`kind`](Self::kind).
     fn capacity(&self) -> Option<Capacity> {
         None
     }
 
-    /// The setting that this transport cannot use, such as a base URL, if that is what went wrong.
-    /// Reported instead of [`kind`](Self::kind), and never retried.
+    /// Returns the setting that this transport cannot use, such as a base URL, if that is what went
+    /// wrong. It is reported instead of [`kind`](Self::kind), and is never retried.
     fn misuse(&self) -> Option<Misuse> {
         None
     }
 }
 
-/// The wrapper's `What` for a head that is too large, so that adapters say it alike.
+/// Returns the error for a head that is too large, so that all adapters report it in the same way.
 pub const fn head_full(needed: usize, free: usize) -> Capacity {
     Capacity { what: What::Head, needed, free }
 }
 
-/// Sends a request and gives back the reply, whose body borrows the transport and nothing else.
+/// Sends a request and returns the reply, whose body borrows the transport and nothing else.
 ///
-/// Any future here may be dropped at any time, and a reply may be dropped before its end. A
-/// connection is *dirty* from the moment that `send` writes until the reply's body was read to its
-/// end; a dirty connection is never used again.
+/// Any future of this trait may be dropped at any time, and a reply may be dropped before its end.
+/// A connection is *dirty* from the moment that `send` writes until the body of the reply has been
+/// read to its end. A dirty connection must not be reused.
 ///
-/// The body is read by [`BufRead`]: an empty slice from `fill_buf` is its end, and only its end. A
-/// body that breaks off (short of its content-length, or in the middle of a chunk) is an error of
-/// kind [`TransportKind::Closed`].
+/// The body is read through [`BufRead`]: an empty slice from `fill_buf` marks its end, and nothing
+/// else. A body that breaks off (before its content-length is reached, or in the middle of a chunk)
+/// is an error of kind [`TransportKind::Closed`].
 #[allow(
     async_fn_in_trait,
     reason = "a driver is generic over its transport, so whether its future is Send follows from the transport's"
 )]
 pub trait Transport {
-    /// What can go wrong.
+    /// The errors of this transport.
     type Error: TransportError + embedded_io_async::Error;
-    /// A reply's body.
+    /// The body of a reply.
     type Body<'t>: BufRead<Error = Self::Error>
     where
         Self: 't;
 
-    /// Sends `head` and `body` by POST and waits for the reply's head.
+    /// Sends `head` and `body` with the method POST and waits for the head of the reply.
     async fn send<'t>(
         &'t mut self,
         head: &Head<'_>,

@@ -1,4 +1,4 @@
-//! One call of a turn: asked for at the gate, run in the run's own memory as long as it may, and
+//! One call of a turn: decided by the gate, run in the run's own memory within its time limit, and
 //! shown to the hook.
 
 use core::pin::pin;
@@ -12,19 +12,19 @@ use crate::run::{Called, Run, settle};
 use crate::time::Clock;
 use crate::tool::{EMPTY_RESULT, Notice, ToolError, Toolbox};
 
-/// What became of a call before any tool ran.
+/// The state of a call before any tool ran.
 enum Begun<'h> {
-    /// It is answered, without a tool of this name or with an input that no tool may see.
+    /// Answered by the loop: no tool has this name, or the input must not reach a tool.
     Answered,
-    /// It is answered by the gate.
+    /// Answered by the gate.
     Decided,
-    /// It waits for the caller.
+    /// Left to the caller.
     Left,
-    /// This tool runs, with this input if it is not the model's.
+    /// The tool with this index runs, with this input if it differs from the model's.
     Run(usize, Option<Value<'h>>),
 }
 
-/// Answers a call: asks the gate if it `is_asked`, and runs its tool in the run's own memory.
+/// Answers a call: asks the gate if `is_asked`, and runs the tool in the run's own memory.
 pub(super) async fn run_call<B: Toolbox + ?Sized, C: Clock, H: Hooks, O: Observer>(
     run: &mut Run<'_>,
     i: usize,
@@ -50,8 +50,9 @@ pub(super) async fn run_call<B: Toolbox + ?Sized, C: Clock, H: Hooks, O: Observe
     Ok(())
 }
 
-/// All of [`run_call`] that comes before a tool runs. A gate's decision does not leave this
-/// function: one that only ever allows, as `()` does, so takes the rest of it out of the program.
+/// Does everything in [`run_call`] that happens before a tool runs. A gate's decision does not
+/// leave this function, so that a gate that only ever allows, such as `()`, removes the rest of it
+/// from the program.
 fn begin<'h, B: Toolbox + ?Sized, H: Hooks, O: Observer>(
     run: &mut Run<'_>,
     i: usize,
@@ -105,7 +106,7 @@ fn begin<'h, B: Toolbox + ?Sized, H: Hooks, O: Observer>(
     Ok(Begun::Decided)
 }
 
-/// Runs a tool, as long as it may, in the run's own memory.
+/// Runs a tool within its time limit, in the run's own memory.
 async fn run_tool<B: Toolbox + ?Sized, C: Clock, H: Hooks>(
     run: &mut Run<'_>,
     i: usize,
@@ -145,7 +146,7 @@ async fn run_tool<B: Toolbox + ?Sized, C: Clock, H: Hooks>(
     }
 }
 
-/// Answers a call with a text that no tool gave.
+/// Answers a call with a text that does not come from a tool.
 fn answer_text(run: &mut Run<'_>, i: usize, text: &str, is_error: bool) -> Result<(), Error> {
     let text = match (text, is_error) {
         ("", true) => "Error: not allowed",

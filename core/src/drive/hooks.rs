@@ -1,4 +1,4 @@
-//! Who may look at calls and results while a run is driven, and end it from outside.
+//! Hooks: they look at calls and results while a run is driven, and can end it from outside.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll};
@@ -9,29 +9,29 @@ use crate::json::{Kind, Value, check};
 use crate::run::{Call, Run};
 use crate::tool::ToolHost;
 
-/// What is said to a call before its tool runs.
+/// The decision about a call before its tool runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Decision<'h> {
     /// The tool runs.
     Allow,
-    /// It does not run; the model reads this text as the result.
+    /// The tool does not run. The model receives this text as the result.
     Answer(&'h str),
-    /// It does not run; the model reads this text as an error.
+    /// The tool does not run. The model receives this text as an error.
     Deny(&'h str),
-    /// The tool runs with this input, a JSON object; the conversation keeps the model's own. What
-    /// is no object is not run.
+    /// The tool runs with this input, a JSON object, while the conversation keeps the model's own
+    /// input. If the text is not an object, the tool does not run.
     Input(&'h str),
-    /// Nobody knows yet: the run ends with
-    /// [`Outcome::NeedsAnswer`](crate::run::Outcome::NeedsAnswer) when all else is done, and goes
-    /// on after [`Driver::allow`](super::Driver::allow) or [`Run::answer`].
+    /// The decision is postponed: the run ends with
+    /// [`Outcome::NeedsAnswer`](crate::run::Outcome::NeedsAnswer) when everything else is done, and
+    /// continues after [`Driver::allow`](super::Driver::allow) or [`Run::answer`].
     Suspend,
 }
 
-/// What a [`Driver`](super::Driver) asks and tells while it drives a run. Every method has a
-/// default that does nothing, and `()` is all of them: what is not used costs no code. To end a run
-/// at once from a button or an interrupt, use `toolrunner_embassy::Cancel` or another type that
-/// keeps the waker; an [`AtomicBool`] is seen only when the driver is polled for another reason.
+/// Callbacks of a [`Driver`](super::Driver) while it drives a run. Every method has a default that
+/// does nothing, and `()` uses all defaults: unused hooks cost no code. To end a run immediately
+/// from a button or an interrupt, use `toolrunner_embassy::Cancel` or another type that stores the
+/// waker. An [`AtomicBool`] takes effect only when the driver is polled for another reason.
 ///
 /// ```
 /// use toolrunner_core::drive::{Decision, Draft, Hooks};
@@ -51,40 +51,43 @@ pub enum Decision<'h> {
 /// }
 /// ```
 pub trait Hooks {
-    /// Decides about a call of a tool that exists here and whose input is an object.
+    /// Decides about a call. It is asked only if the tool exists here and the input is an object.
+    /// The default allows the call.
     fn before(&self, call: &Call<'_>) -> Decision<'_> {
         let _ = call;
         Decision::Allow
     }
 
-    /// Looks at what a tool gave, or what [`before`](Self::before) said in its place, before it is
-    /// sent.
+    /// Looks at a result before it is sent: what a tool returned, or what [`before`](Self::before)
+    /// answered instead.
     fn after(&self, result: &mut Draft<'_, '_>) {
         let _ = result;
     }
 
-    /// Whether the run is to end now. A reply under way is taken back, a tool gets the
+    /// Returns whether the run must end now. A partial reply is discarded, a tool gets the
     /// [`grace`](Self::grace) period, and the run ends with
-    /// [`Outcome::Stopped`](crate::run::Outcome::Stopped); it goes on, when this is false again,
-    /// after [`Run::resume`] or when something is said.
+    /// [`Outcome::Stopped`](crate::run::Outcome::Stopped). When this is `false` again, the run
+    /// continues after [`Run::resume`], [`Run::user`] or [`Run::append`].
     fn is_cancelled(&self) -> bool {
         false
     }
 
-    /// Ready when [`is_cancelled`](Self::is_cancelled) is true. The default looks whenever the
-    /// driver is polled anyway: one that must end a wait at once keeps the waker and wakes it.
+    /// Returns `Ready` when [`is_cancelled`](Self::is_cancelled) is true. The default checks
+    /// whenever the driver is polled anyway. To end a wait immediately, store the waker and wake
+    /// it.
     fn poll_cancelled(&self, context: &mut Context<'_>) -> Poll<()> {
         let _ = context;
         if self.is_cancelled() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// How long a tool may go on when the run is cancelled or its time is over; then its future is
-    /// dropped, and the call is answered as cancelled. Default: not at all.
+    /// Returns how long a tool may continue after the run is cancelled or its time is over. After
+    /// that its future is dropped, and the call is answered as cancelled. The default is zero.
     fn grace(&self) -> Duration {
         Duration::ZERO
     }
 
-    /// What tools find behind their context: cancellation and shared state. Default: nothing.
+    /// Returns what tools can reach through their context: cancellation and shared state. The
+    /// default is nothing.
     fn host(&self) -> Option<&dyn ToolHost> {
         None
     }
@@ -93,8 +96,8 @@ pub trait Hooks {
 impl Hooks for () {}
 
 /// A flag that cancels the run, and stays set until the caller clears it. It has no waker: a run
-/// that waits for the network sees it when the next bytes come or the wait ends.
-/// `toolrunner_embassy::Cancel` is seen at once.
+/// that waits for the network notices it when the next bytes arrive or the wait ends.
+/// `toolrunner_embassy::Cancel` takes effect immediately.
 impl Hooks for AtomicBool {
     fn is_cancelled(&self) -> bool {
         self.load(Ordering::Relaxed)
@@ -127,7 +130,7 @@ impl<H: Hooks + ?Sized> Hooks for &H {
     }
 }
 
-/// A result that was not sent yet, to look at and to change.
+/// A result that has not been sent yet, to be inspected or changed.
 #[derive(Debug)]
 pub struct Draft<'r, 'b> {
     run: &'r mut Run<'b>,
@@ -139,47 +142,51 @@ impl<'r, 'b> Draft<'r, 'b> {
         Self { run, call }
     }
 
-    /// The call that it answers.
+    /// Returns the call that the result answers.
     pub fn call(&self) -> Option<Call<'_>> {
         self.run.call(self.call)
     }
 
-    /// The content as it goes on the wire: a string or an array of blocks.
+    /// Returns the content in its wire format: a string or an array of blocks.
     pub fn content(&self) -> Value<'_> {
         self.run.result(self.call).and_then(|result| result.member("content")).unwrap_or_default()
     }
 
-    /// Whether the model is told that the call failed.
+    /// Returns whether the result reports a failed call to the model.
     pub fn is_error(&self) -> bool {
         self.run.result(self.call).is_some_and(|result| result.member("is_error").is_some())
     }
 
-    /// Makes this text the content.
+    /// Replaces the content with this text.
     ///
     /// # Errors
-    /// As [`Run::replace_result`].
+    /// `Misuse` if there is no such result or the text is empty; `Capacity` if it does not fit. In
+    /// both cases the old content stays.
     pub fn replace(&mut self, text: &str, is_error: bool) -> Result<(), Error> {
         self.run.replace_result_text(self.call, text, is_error)
     }
 
-    /// Makes this JSON the content: a string or an array of blocks.
+    /// Replaces the content with this JSON: a string or an array of blocks.
     ///
     /// # Errors
-    /// As [`Run::replace_result`].
+    /// `Misuse` if there is no such result, if `content` is not valid content (see
+    /// [`Run::answer`]), or if the request would have too many cache breakpoints; `Capacity` if it
+    /// does not fit. In these cases the old content stays.
     pub fn replace_json(&mut self, content: &str, is_error: bool) -> Result<(), Error> {
         self.run.replace_result(self.call, content.as_bytes(), is_error)
     }
 
-    /// Cuts every text that is longer than `bytes`: see [`Run::cap_result`].
+    /// Truncates every text that is longer than `bytes`: see [`Run::cap_result`].
     ///
     /// # Errors
-    /// As there.
+    /// `Misuse` if there is no such result; `Capacity` if there is no space for the note that text
+    /// was cut. A text before it may have been truncated in this case.
     pub fn cap(&mut self, bytes: usize) -> Result<(), Error> {
         self.run.cap_result(self.call, bytes)
     }
 }
 
-/// Whether this is the JSON of an object.
+/// Checks that the text is a JSON object.
 pub(super) fn is_object(json: &str) -> Result<(), Misuse> {
     let is = check(json.as_bytes()).is_ok()
         && Value::first(json.as_bytes()).is_some_and(|value| value.kind() == Kind::Object);
