@@ -1,7 +1,7 @@
-//! What is kept of a reply that broke off and is not asked for again.
+//! What is kept of a reply that broke off and is not requested again.
 //!
-//! Out of the way of runs that keep nothing: a chip that never says [`OnBreak::KeepBlocks`] does
-//! not carry it.
+//! Kept apart from runs that keep nothing: a program that never sets [`OnBreak::KeepBlocks`] does
+//! not contain this code.
 
 use super::calls::CallsFound;
 use super::state::{Outcome, State, Turn};
@@ -12,33 +12,34 @@ use crate::json::{Piece, Value};
 use crate::transcript::Span;
 use crate::turn::BadInputs;
 
-/// What becomes of a reply whose stream broke off, or carried an `error` event, when it is not
-/// asked for again.
+/// What happens to a reply whose stream broke off, or contained an `error` event, if it is not
+/// requested again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum OnBreak {
-    /// It is taken back: the conversation is what it was before, and the same is asked again when
-    /// the run goes on.
+    /// The reply is discarded: the conversation is what it was before, and the same request is sent
+    /// again when the run continues.
     #[default]
     Drop,
-    /// Its whole blocks stay as the model's last message: those before the first that is cut off,
-    /// before the first call that could not be answered (without an id of its own, or a server's
-    /// without a result), and without empty text and thinking at their end. The run rests with
-    /// [`Outcome::Broken`] until something is said; calls among the blocks do not run, and are
-    /// answered as not run when it goes on. If no block is whole, or there is no room for the
-    /// answers, as [`Drop`](Self::Drop).
+    /// The complete blocks of the reply stay as the model's last message: the blocks before the
+    /// first one that is cut off, and before the first call that could not be answered (one without
+    /// an id of its own, or a server's call without a result), without empty text and thinking at
+    /// their end. The run ends with [`Outcome::Broken`] until the caller says something. Calls
+    /// among the blocks do not run, and are answered as not run when the run continues. If no block
+    /// is complete, or there is no space for the answers, the reply is discarded as with
+    /// [`Drop`](Self::Drop).
     KeepBlocks,
 }
 
-/// Tries to keep the whole blocks of the reply under way; says whether there are any.
+/// Tries to keep the complete blocks of the current reply, and returns whether there are any.
 pub(super) type Keep = fn(&mut Run<'_>) -> bool;
 
 impl Run<'_> {
-    /// Says what becomes of a reply that breaks off and is not asked for again. Default:
-    /// [`OnBreak::Drop`]. The error is returned either way. A reply that is abandoned, stopped or
-    /// cancelled, or for which there is no room, is always taken back. A reply of which a call has
-    /// started (only a driver with `alloc` can do that) is never taken back, whatever is set here.
+    /// Sets what happens to a reply that breaks off and is not requested again. Default:
+    /// [`OnBreak::Drop`]. The error is returned in both cases. A reply that is abandoned, stopped
+    /// or cancelled, or that does not fit, is always discarded. A reply of which a call has started
+    /// (only a driver with `alloc` can do that) is never discarded, regardless of this setting.
     pub fn on_break(&mut self, on_break: OnBreak) {
         self.keep = match on_break {
             OnBreak::Drop => None,
@@ -47,10 +48,10 @@ impl Run<'_> {
     }
 }
 
-/// The whole blocks become the last message, and the run rests.
+/// Makes the complete blocks the last message and ends the run.
 fn keep_blocks(run: &mut Run<'_>) -> bool {
     let words = run.reply.failure;
-    // The server's words may lie where the message's end is to stand.
+    // The server's error text may be where the end of the message goes.
     let fits = words.len() == 0 || run.transcript.shift_tail(words, 2).is_ok();
     run.reply.failure = if fits && words.len() > 0 { words.shifted(2) } else { Span::default() };
     if !keep_part(run, 0) {
@@ -61,15 +62,15 @@ fn keep_blocks(run: &mut Run<'_>) -> bool {
     true
 }
 
-/// The whole blocks of the reply under way become the last message, as far as the API takes them:
-/// those up to `least` at any rate, which are known to have room for their answers. Says whether
-/// there are any; if not, nothing but the transcript's end has changed.
+/// Makes the complete blocks of the current reply the last message, as far as the API accepts them.
+/// The blocks up to `least` are kept in any case, because their answers are known to fit. Returns
+/// whether there are any blocks; if not, only the end of the transcript has changed.
 pub(super) fn keep_part(run: &mut Run<'_>, least: usize) -> bool {
     let mark = run.reply.mark;
     let mut turn = Turn { mark, start: mark + usize::from(mark > 0), ..Turn::none(mark) };
     let end =
         run.reply.end_of_whole_blocks(&run.transcript).or_else(|| (least > 0).then_some(least));
-    // There is room: something was cut off, or nothing was ever written behind it.
+    // This fits: something was cut off, or nothing was written after it.
     if !end.is_some_and(|end| run.end_message(&mut turn, end.max(least))) {
         return false;
     }
@@ -81,7 +82,7 @@ pub(super) fn keep_part(run: &mut Run<'_>, least: usize) -> bool {
     turn.results_end = turn.end;
     let before = core::mem::replace(&mut run.turn, turn);
     if run.read_calls().is_err() {
-        // No room for the answers to all calls: the last ones go.
+        // The answers to all calls do not fit: drop the last blocks.
         let mut turn = core::mem::replace(&mut run.turn, before);
         let last = run.blocks_of(&turn).take(begun).last();
         let end =
@@ -102,7 +103,7 @@ pub(super) fn keep_part(run: &mut Run<'_>, least: usize) -> bool {
 }
 
 impl Run<'_> {
-    /// Cuts the reply under way at `end`, behind a block, and ends its message there.
+    /// Truncates the current reply at `end`, after a block, and ends its message there.
     fn end_message(&mut self, turn: &mut Turn, end: usize) -> bool {
         self.transcript.truncate(end);
         let ended = self.transcript.append(b"]}").is_ok();
@@ -111,7 +112,8 @@ impl Run<'_> {
         ended
     }
 
-    /// How many of the turn's blocks end at `end` or before it, without those that are left out.
+    /// Returns how many of the turn's blocks end at or before `end`, without those that are left
+    /// out.
     fn blocks_up_to(&self, turn: &Turn, end: usize) -> usize {
         let bytes = self.transcript.bytes();
         let is_before = |block: &Value<'_>| {
@@ -120,7 +122,7 @@ impl Run<'_> {
         self.blocks_of(turn).take_while(is_before).filter(|block| !is_left_out(*block)).count()
     }
 
-    /// Finds the calls of what was kept, and sees that there is room for their answers.
+    /// Finds the calls of the blocks that were kept, and checks that their answers fit.
     fn read_calls(&mut self) -> Result<(), Error> {
         let calls = self.blocks_of(&self.turn).filter(|block| is_type(*block, "tool_use")).count();
         if calls > MAX_CALLS {
@@ -137,8 +139,8 @@ impl Run<'_> {
         Ok(self.transcript.reserve(answers)?)
     }
 
-    /// A broken reply is gone on from: its calls are closed, or it is dropped if not even that
-    /// fits.
+    /// Continues after a broken reply: closes its calls, or drops the reply if their answers do not
+    /// fit.
     pub(super) fn go_on_from_broken(&mut self) {
         self.state = State::Ready;
         if self.turn.is_open() && self.close_open_calls().is_err() {
@@ -149,8 +151,8 @@ impl Run<'_> {
         }
     }
 
-    /// Takes white space off the end of the last message's text: the model cannot continue a text
-    /// that ends so.
+    /// Removes white space from the end of the last message's text, because the model cannot
+    /// continue a text that ends with it.
     fn trim_end(&mut self) {
         let bytes = self.transcript.bytes();
         let text = self
@@ -166,7 +168,7 @@ impl Run<'_> {
         let (mut kept, len) = (0, text.raw_bytes().len());
         let mut pieces = text.pieces();
         while let Some(piece) = pieces.next() {
-            // Up to here, as it stands.
+            // The end of this piece in the raw text.
             let end = len - pieces.left();
             match piece {
                 Piece::Plain(plain) => match plain.trim_end_matches(is_space).len() {

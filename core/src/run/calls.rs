@@ -15,36 +15,36 @@ use crate::turn::BadInputs;
 
 pub(super) use crate::history::is_type;
 
-/// A call that waits for its answer.
+/// A call of the last turn.
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
-    /// Its id.
+    /// The id of the call.
     pub id: Text<'a>,
     /// The tool's name.
     pub name: Text<'a>,
-    /// The toolset that the tool is a member of, if it is one: then only a member of that toolset
-    /// answers it, whatever other tool has the name.
+    /// The toolset that the tool belongs to, if any. In this case only a member of that toolset can
+    /// answer the call, even if another tool has the same name.
     pub toolset: Option<Text<'a>>,
-    /// The input: an object.
+    /// The input, a JSON object.
     pub input: Value<'a>,
-    /// Whether the model's input was no JSON object. Then [`input`](Self::input) holds what it
-    /// wrote as a string, and no tool may run.
+    /// Whether the model's input was not a JSON object. In this case [`input`](Self::input)
+    /// contains what the model wrote as a string, and no tool may run.
     pub is_bad: bool,
-    /// Whether it was answered.
+    /// Whether the call was answered.
     pub is_answered: bool,
 }
 
-/// A call under way in the run's own memory: what the tool gets, and where it writes.
+/// A running call in the run's own memory: what the tool receives, and where it writes.
 #[derive(Debug)]
 pub struct Called<'a> {
-    /// What the tool gets.
+    /// What the tool receives.
     pub call: ToolCall<'a>,
-    /// Where it writes: the transcript's free tail, less what the other calls of the turn need for
-    /// an answer.
+    /// Where the tool writes: the free tail of the transcript, less what the other calls of the
+    /// turn need for an answer.
     pub out: Output<'a>,
 }
 
-/// What a tool left in its output, as plain data.
+/// The result of a tool, as plain data: what it left in its output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Written {
     len: Result<usize, Capacity>,
@@ -52,31 +52,30 @@ pub struct Written {
 }
 
 impl Written {
-    /// Whether the tool failed.
+    /// Returns whether the tool failed, or its result did not fit.
     pub const fn is_error(&self) -> bool {
         self.is_error || self.len.is_err()
     }
 }
 
-/// Ends an output with what the tool returned.
+/// Completes an output with what the tool returned.
 pub fn settle(result: Result<(), ToolError>, mut out: Output<'_>) -> Written {
     let is_error = result.is_err();
     let fits = result.map_or_else(|error| error.write_to(&mut out), |()| Ok(()));
     Written { len: fits.and_then(|()| out.finish()).map(<[u8]>::len), is_error }
 }
 
-/// What a turn knows of its calls from the start.
+/// What a turn knows about its calls from the start.
 pub(super) struct CallsFound {
     pub(super) found: FoundCalls,
-    /// Calls before the last `fallback` block.
+    /// The number of calls before the last `fallback` block.
     pub(super) first: usize,
-    /// A sum over what they ask for.
+    /// A hash of the names and inputs of the calls.
     fingerprint: u32,
 }
 
 impl Run<'_> {
-    /// The reply is whole: its calls are counted, and what comes next is decided by its stop
-    /// reason.
+    /// Ends a complete reply: counts its calls and derives the next state from its stop reason.
     pub(super) fn end_turn(&mut self) -> Result<(), Error> {
         let mark = self.reply.mark;
         let comma = usize::from(mark > 0);
@@ -103,12 +102,12 @@ impl Run<'_> {
         }
         let pauses =
             matches!(self.reply.stop, Some(StopReason::PauseTurn | StopReason::Compaction));
-        // The next request would be the same as this one, and so on without an end.
+        // The next request would be identical to this one, and so on without end.
         if self.reply.is_empty() && pauses {
             return Err(Protocol::Event { expected: "blocks in a turn that pauses" }.into());
         }
         let end = self.transcript.len();
-        // Behind a paused turn a reply may have nothing to say; then that turn is still the last.
+        // After a paused turn a reply may be empty. Then the paused turn is still the last.
         if self.reply.is_empty() {
             self.go_back_to_turn_before(mark);
         } else {
@@ -121,7 +120,7 @@ impl Run<'_> {
             } else {
                 None
             };
-            // Field by field where it lies: a turn is too large to be made on a chip's stack first.
+            // Field by field, in place: a turn is too large to be built on a chip's stack first.
             let turn = &mut self.turn;
             *turn = Turn::none(mark);
             (turn.start, turn.end, turn.results_end, turn.calls) = (message.start, end, end, calls);
@@ -159,11 +158,11 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Finds the calls of a whole message. `grows`: whether there is memory for the places of all
-    /// of them.
+    /// Finds the calls of a complete message. `grows`: whether memory may be allocated for the
+    /// positions of all of them.
     ///
     /// # Errors
-    /// `Protocol` if one has no name or no id of its own: it could not be answered.
+    /// `Protocol` if a call has no name or no id of its own, because it could not be answered.
     pub(super) fn find_calls(message: &[u8], grows: bool) -> Result<CallsFound, Error> {
         let (mut seen, mut first) = (0, 0);
         let mut fingerprint = 0x811c_9dc5_u32;
@@ -179,7 +178,7 @@ impl Run<'_> {
                 for &byte in parts.iter().skip(1).flat_map(|part| part.raw()) {
                     fingerprint = (fingerprint ^ u32::from(byte)).wrapping_mul(0x0100_0193);
                 }
-                // The list has no gap: what is not in it is searched for.
+                // The list has no gaps. Calls that are not in it are searched for.
                 if let Some(place) = Found::of(parts, toolset, message) {
                     found.note(seen - 1, place, grows);
                 }
@@ -196,9 +195,9 @@ impl Run<'_> {
         Ok(CallsFound { found, first, fingerprint })
     }
 
-    /// The last turn is the one that the first `end` bytes end with: see
+    /// Makes the turn at the end of the first `end` bytes the last turn: see
     /// [`turn_before`](Self::turn_before).
-    // Seldom, and a turn is large: not on the stack of those who call it.
+    // Not inlined: this is rare, and a turn is too large for the caller's stack frame.
     #[inline(never)]
     pub(super) fn go_back_to_turn_before(&mut self, end: usize) {
         self.turn = self.turn_before(end);
@@ -208,9 +207,9 @@ impl Run<'_> {
         blocks_in(turn.message(self.transcript.bytes()))
     }
 
-    /// The turn that the first `end` bytes of the conversation end with, if nothing is known of it
-    /// but what stands there: a paused one whose continuation was dropped, or one of a history that
-    /// the caller gave. Its calls do not run, and are closed when something else is said.
+    /// Returns the turn at the end of the first `end` bytes of the conversation, from the
+    /// transcript alone: a paused turn whose continuation was dropped, or a turn of a history that
+    /// the caller provided. Its calls do not run. They are closed when something else is said.
     pub(super) fn turn_before(&self, end: usize) -> Turn {
         let bytes = self.transcript.bytes().get(..end).unwrap_or_default();
         let last =
@@ -222,7 +221,7 @@ impl Run<'_> {
         let message = turn.message(bytes);
         for block in blocks_in(message) {
             if is_type(block, "tool_use") {
-                // Elsewhere they are searched for: it is seldom.
+                // Without `alloc` they are searched for, because this is rare.
                 #[cfg(feature = "alloc")]
                 let [id, name, input, toolset] =
                     block.pick(["id", "name", "input", "toolset_name"]);
@@ -237,24 +236,25 @@ impl Run<'_> {
                 turn.first = turn.calls;
             }
         }
-        // Beyond what can be counted nothing can be closed either.
+        // Calls beyond the maximum could not be closed either.
         turn.calls = turn.calls.min(MAX_CALLS);
         turn
     }
 
-    /// Where the conversation is cut to be without the message that begins at `start`: behind the
-    /// one before it, and before the comma. The caller's own messages may have spaces there.
+    /// Returns where to truncate the conversation to remove the message that begins at `start`:
+    /// after the message before it, and before the comma. Messages from the caller may have spaces
+    /// there.
     pub(super) fn mark_of(&self, start: usize) -> usize {
         let before = self.transcript.bytes().get(..start).unwrap_or_default().trim_ascii_end();
         before.strip_suffix(b",").unwrap_or(before).trim_ascii_end().len()
     }
 
-    /// The indices of the turn's calls that need an answer, answered or not.
+    /// Returns the indices of the turn's calls that need an answer, whether or not they have one.
     pub const fn calls(&self) -> core::ops::Range<usize> {
         self.turn.first..self.turn.calls
     }
 
-    /// The call at `i`.
+    /// Returns call `i`, or `None` if there is no such call that needs an answer.
     pub fn call(&self, i: usize) -> Option<Call<'_>> {
         if !self.calls().contains(&i) {
             return None;
@@ -278,7 +278,7 @@ impl Run<'_> {
         self.turn.bad.has(i)
     }
 
-    /// The call at `i`, if it may be answered now.
+    /// Returns call `i` if it may be answered now.
     pub(super) fn open_call(&self, i: usize) -> Result<Call<'_>, Error> {
         self.ensure_idle()?;
         if self.is_compacting() {
@@ -287,42 +287,42 @@ impl Run<'_> {
         Ok(self.call(i).filter(|call| !call.is_answered).ok_or(Misuse::NoSuchCall)?)
     }
 
-    /// Whether there is a call at `i` and it was answered.
+    /// Returns whether call `i` exists and was answered.
     pub fn is_answered(&self, i: usize) -> bool {
         self.calls().contains(&i) && self.turn.is_answered(i)
     }
 
-    /// The first call that was neither started nor answered, nor left to the caller.
+    /// Returns the first call that was neither started nor answered nor left to the caller.
     pub fn next_call(&self) -> Option<usize> {
         self.calls().find(|&i| self.is_pending(i))
     }
 
-    /// Whether the call at `i` was neither started nor answered, nor left to the caller.
+    /// Returns whether call `i` was neither started nor answered nor left to the caller.
     pub fn is_pending(&self, i: usize) -> bool {
         self.calls().contains(&i) && self.turn.states.is(i, CallState::Open)
     }
 
-    /// Begins a call that runs in memory of its own, with a copy of its input, if it is
-    /// [pending](Self::is_pending). Returns whether it may run: each call begins once. Its answer
-    /// comes by [`answer`](Self::answer); if [`step`](Self::step) finds none, it is answered as
-    /// cancelled.
+    /// Starts a call that runs in memory of its own, with a copy of its input, if the call is
+    /// [pending](Self::is_pending). Returns whether it may run: each call starts at most once.
+    /// Answer it with [`answer`](Self::answer). If the call has no answer at the next
+    /// [`step`](Self::step), it is answered as cancelled.
     #[must_use = "a call that did not begin must not run"]
     pub fn begin_call(&mut self, i: usize) -> bool {
         self.is_pending(i) && self.turn.states.set(i, CallState::Running)
     }
 
-    /// The first call that waits for the caller's answer.
+    /// Returns the first call that waits for the caller's answer.
     pub fn call_for_caller(&self) -> Option<usize> {
         self.calls().find(|&i| self.is_for_caller(i))
     }
 
-    /// Leaves a call to the caller: no tool here answers it. The run ends with
-    /// [`Outcome::NeedsAnswer`] when nothing else is to do.
+    /// Leaves call `i` to the caller, because no tool here answers it. The run ends with
+    /// [`Outcome::NeedsAnswer`] when nothing else remains to be done.
     pub fn leave_to_caller(&mut self, i: usize) {
         self.turn.states.set(i, CallState::ForCaller);
     }
 
-    /// Gives a call that was left to the caller back to the tools: it is pending again.
+    /// Returns call `i`, which was left to the caller, to the tools: it is pending again.
     pub fn give_to_tools(&mut self, i: usize) {
         let was_given = self.is_for_caller(i) && self.turn.states.set(i, CallState::Open);
         if was_given && self.state == State::Done(Outcome::NeedsAnswer) {
@@ -330,12 +330,13 @@ impl Run<'_> {
         }
     }
 
-    /// Whether the call at `i` was left to the caller and is not answered.
+    /// Returns whether call `i` was left to the caller and has no answer.
     pub fn is_for_caller(&self, i: usize) -> bool {
         self.turn.states.is(i, CallState::ForCaller)
     }
 
-    /// Whether calls are to be answered. What was running and abandoned is answered as cancelled.
+    /// Returns whether calls must be answered. Calls that were running and abandoned are answered
+    /// as cancelled.
     pub(super) fn open_calls(&mut self) -> Result<bool, Error> {
         self.set_room_aside()?;
         for i in self.calls() {
@@ -353,9 +354,9 @@ impl Run<'_> {
         Ok(false)
     }
 
-    /// Before the first call of a turn: room for the shortest answer to every call, or the reply is
-    /// taken back. It stays if a call of it was answered or began, for that may have had its
-    /// effect: then more memory is needed.
+    /// Reserves space for the shortest answer to every call before the first call of a turn runs,
+    /// or discards the reply. The reply stays if one of its calls was answered or started, because
+    /// that call may have had its effect: in this case more memory is needed.
     pub(super) fn set_room_aside(&mut self) -> Result<(), Error> {
         if self.turn.has_room {
             return Ok(());
@@ -372,8 +373,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Bytes that the shortest answers to all open calls but `i` need. One pass over the message,
-    /// however many calls it has.
+    /// Returns the number of bytes that the shortest answers to all open calls except `i` need. One
+    /// pass over the message, however many calls it has.
     pub(super) fn reserve_for_others(&self, i: usize) -> usize {
         if self.turn.found.len() >= self.turn.calls {
             let others = self.calls().filter(|&j| j != i && !self.turn.is_answered(j));
@@ -386,8 +387,8 @@ impl Run<'_> {
         others.map(|(_, call)| address_bytes(call) + SHORTEST).sum()
     }
 
-    /// Bytes that the calls that are to be answered keep for their shortest answers: nothing else
-    /// may use them.
+    /// Returns the number of bytes reserved for the shortest answers to the open calls. Nothing
+    /// else may use them.
     pub(super) fn kept_for_answers(&self) -> usize {
         if self.turn.is_calling() {
             self.reserve_for_others(usize::MAX) + self.results_frame()
@@ -396,7 +397,8 @@ impl Run<'_> {
         }
     }
 
-    /// Bytes of the id of call `i`, and of what names its toolset if it has one.
+    /// Returns the number of bytes of the id of call `i`, and of the part that names its toolset if
+    /// it has one.
     pub(super) fn address_len(&self, i: usize) -> usize {
         match self.turn.found.get(i) {
             Some(found) if found.toolset.text_len() == 0 => found.id.text_len(),
@@ -406,8 +408,8 @@ impl Run<'_> {
         }
     }
 
-    /// Whether a tool may run the call, or what it is answered with instead: an input that is no
-    /// object never reaches a tool.
+    /// Answers call `i` with an error if its input is not an object, because such an input never
+    /// reaches a tool. Returns whether it did. If not, a tool may run the call.
     ///
     /// # Errors
     /// `Misuse` if there is no such open call.
@@ -433,8 +435,8 @@ impl Run<'_> {
         Ok(true)
     }
 
-    /// Starts a call in the run's own memory, one at a time. When the tool is done: [`settle`],
-    /// then [`end_call`](Self::end_call).
+    /// Starts call `i` in the run's own memory. Only one call can run there at a time. When the
+    /// tool is done, call [`settle`], then [`end_call`](Self::end_call).
     ///
     /// # Errors
     /// `Misuse` if there is no such open call.
@@ -442,17 +444,19 @@ impl Run<'_> {
         self.start_call_with(i, None)
     }
 
-    /// The same with another input than the model's, which the conversation keeps: a JSON object.
+    /// Starts call `i` in the run's own memory, with another input than the model's if `input` is
+    /// `Some`: a JSON object. The conversation keeps the model's input. Only one call can run there
+    /// at a time. When the tool is done, call [`settle`], then [`end_call`](Self::end_call).
     ///
     /// # Errors
-    /// As [`start_call`](Self::start_call).
+    /// `Misuse` if there is no such open call.
     pub fn start_call_with<'a>(
         &'a mut self,
         i: usize,
         input: Option<Value<'a>>,
     ) -> Result<Called<'a>, Error> {
         let call = self.open_call(i)?;
-        // Room to unescape in is only needed if there is an escape; it lies behind the output.
+        // Space for unescaping is needed only if there is an escape. It is placed after the output.
         let raw = input.unwrap_or(call.input).raw();
         let scratch = if raw.contains(&b'\\') { raw.len() } else { 0 };
         let room = self.room_for_result(i);
@@ -479,7 +483,8 @@ impl Run<'_> {
         Ok(Called { call, out: Output::new(out) })
     }
 
-    /// Commits what the tool wrote. A result that did not fit becomes one that says so.
+    /// Makes the output of the tool the result of call `i`. A result that did not fit becomes an
+    /// error result that says so.
     ///
     /// # Errors
     /// `Misuse` if the call was not started.
@@ -498,15 +503,15 @@ impl Run<'_> {
     }
 }
 
-/// The most that a tool may write in place if the transcript grows: for more it needs a buffer of
-/// its own, and [`Run::answer`].
+/// The most bytes that a tool may write in place if the transcript grows. A longer result needs a
+/// buffer of its own, and [`Run::answer`].
 #[cfg(feature = "alloc")]
 const GROWING_RESULT: usize = 1024 * 1024;
 
-/// The blocks of a message, which may be cut off: then those that are whole.
+/// Returns the blocks of a message. If the message is cut off, returns the complete ones.
 pub(super) fn blocks_in(message: &[u8]) -> Array<'_> {
     const HEAD: &[u8] = b"{\"role\":\"assistant\",\"content\":";
-    // A message that was written here begins so; one of the caller's may not.
+    // Messages written by this crate begin this way. A message from the caller need not.
     match message.strip_prefix(HEAD) {
         Some(content) => Array::inside(content),
         None => Value::first(message)
@@ -516,7 +521,7 @@ pub(super) fn blocks_in(message: &[u8]) -> Array<'_> {
     }
 }
 
-/// Id, name, input and toolset of a turn's `i`th call.
+/// Returns the id, the name, the input and the toolset of the `i`th call of a turn.
 fn call_in<'a>(turn: &Turn, transcript: &'a [u8], i: usize) -> Option<[Option<Value<'a>>; 4]> {
     let message = turn.message(transcript);
     if let Some(Found { id, name, input, toolset }) = turn.found.get(i) {
@@ -529,7 +534,7 @@ fn call_in<'a>(turn: &Turn, transcript: &'a [u8], i: usize) -> Option<[Option<Va
     Some(call.pick(["id", "name", "input", "toolset_name"]))
 }
 
-/// The toolset that a call names, unless that is `null` or empty.
+/// Returns the toolset that a call names, unless that is `null` or empty.
 fn toolset_of(value: Value<'_>) -> Option<Text<'_>> {
     value.as_text().filter(|name| !name.is_empty())
 }
@@ -538,21 +543,21 @@ fn address_len(id: usize, toolset: Option<Text<'_>>) -> usize {
     id + toolset.map_or(0, |toolset| TOOLSET.len() + toolset.raw_bytes().len())
 }
 
-/// Whether a call has an id and a name: one that has not cannot be answered, and the API would take
-/// no such conversation again.
+/// Returns whether a call has an id and a name. A call without them cannot be answered, and the API
+/// would not accept the conversation again.
 #[cfg(feature = "alloc")]
 pub(super) fn is_sound([id, name, _]: [Value<'_>; 3]) -> bool {
     [id, name].into_iter().all(|value| value.as_text().is_some_and(|text| !text.is_empty()))
 }
 
-/// Whether two ids are the same, in any spelling.
+/// Returns whether two ids are equal, however they are escaped.
 #[cfg(feature = "alloc")]
 pub(super) fn same_id(id: Option<Value<'_>>, other: Option<Value<'_>>) -> bool {
     matches!([id, other].map(|id| id.and_then(Value::as_text)), [Some(id), Some(other)] if same(id, other))
 }
 
-/// Bytes of a call's id as it stands, without its quotes, and of what names its toolset if it has
-/// one.
+/// Returns the number of bytes of a call's id in its raw form, without quotes, and of the part that
+/// names its toolset if it has one.
 pub(super) fn address_bytes(call: Value<'_>) -> usize {
     let [id, toolset] = call.pick(["id", "toolset_name"]);
     address_len(

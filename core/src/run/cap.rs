@@ -1,5 +1,5 @@
-//! Results that are cut to a length: head and tail stay, between characters, and between them
-//! stands how much was cut.
+//! Truncation of results: the beginning and the end of a text stay, cut at character boundaries,
+//! with a note of how much was cut between them.
 
 use super::Run;
 use crate::error::{Error, Misuse};
@@ -10,12 +10,13 @@ use crate::transcript::Span;
 const CUT: (&[u8], &[u8]) = ("\\n[… ".as_bytes(), " bytes cut …]\\n".as_bytes());
 
 impl Run<'_> {
-    /// Cuts every text in the result of call `i` that is longer than `bytes`, of UTF-8, without
-    /// escapes. What stays is at most that long; `\n[… N bytes cut …]\n` comes on top.
+    /// Truncates every text in the result of call `i` that is longer than `bytes`, counted in UTF-8
+    /// without escapes. The parts that stay have at most that length; the note `\n[… N bytes cut
+    /// …]\n` is added to it.
     ///
     /// # Errors
-    /// `Misuse` if there is no such result, or it was sent; `Capacity` if there is no room for what
-    /// says that something was cut: a text before it may have been cut then.
+    /// `Misuse` if there is no such result, or it was already sent. `Capacity` if there is no space
+    /// for the note: a text before it may have been truncated in this case.
     pub fn cap_result(&mut self, i: usize, bytes: usize) -> Result<(), Error> {
         self.ensure_unsent()?;
         let mut after = 0;
@@ -38,7 +39,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The first text in the result of call `i` that begins behind `after`, without its quotes.
+    /// Returns the first text in the result of call `i` that begins after `after`, without its
+    /// quotes.
     fn next_text_of(&self, i: usize, after: usize) -> Result<Option<Span>, Error> {
         let bytes = self.transcript.bytes();
         let content =
@@ -59,7 +61,8 @@ impl Run<'_> {
     }
 }
 
-/// What is cut out of a JSON string's content: from and to where, and how much text that is.
+/// The part that is cut out of a JSON string's content: its start and end, and the length of its
+/// text.
 struct Cut {
     from: usize,
     to: usize,
@@ -67,7 +70,7 @@ struct Cut {
 }
 
 fn cut_of(raw: &[u8], most: usize) -> Option<Cut> {
-    // Escapes only make it longer.
+    // Escapes only make a text longer.
     if raw.len() <= most {
         return None;
     }
@@ -90,8 +93,8 @@ fn cut_of(raw: &[u8], most: usize) -> Option<Cut> {
     Some(Cut { from: from.0, to: to.0, bytes: to.1.saturating_sub(from.1) })
 }
 
-/// The end of each character in a JSON string's content: where it stands, and how many bytes of
-/// text are before it.
+/// Iterates over the characters of a JSON string's content. Each item is the end of a character and
+/// the length of the text up to there.
 #[derive(Clone)]
 struct Characters<'a> {
     raw: &'a [u8],
@@ -106,7 +109,7 @@ impl Iterator for Characters<'_> {
         let rest = self.raw.get(self.at..)?;
         let (len, bytes) = match (rest.first()?, rest.get(1)) {
             (b'\\', Some(b'u')) => match unit(rest) {
-                // Both halves together are one character.
+                // A surrogate pair is one character.
                 Some(0xd800..0xdc00) => (12, 4),
                 Some(0..0x80) => (6, 1),
                 Some(0x80..0x800) => (6, 2),
@@ -124,7 +127,7 @@ impl Iterator for Characters<'_> {
     }
 }
 
-/// The code unit of the escape that `raw` begins with.
+/// Returns the code unit of the escape at the start of `raw`.
 fn unit(raw: &[u8]) -> Option<u32> {
     let digits = raw.get(2..6)?;
     digits.iter().try_fold(0, |unit, &digit| Some(unit * 16 + char::from(digit).to_digit(16)?))

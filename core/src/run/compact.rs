@@ -1,15 +1,15 @@
-//! Compaction on the client: when a turn was long, the model is asked for a summary, and the
-//! summary becomes the conversation.
+//! Compaction on the client: after a long turn, the model is asked for a summary, which then
+//! replaces the conversation.
 //!
 //! ```text
 //! … history │cut last reply, its calls │keep  the reply without its calls, the question │ summary under way
 //!   └─ sent ─┘                               └──────────────── sent ─────────────────┘
 //! ```
-//! It is looked for only when the run would go on, before any call of the turn has run. It is no
-//! turn: no limit counts it, but its tokens are counted. If it fails, the conversation stays as it
-//! was and the run goes on with it; also if the summary is rejected: one of white space, cut off by
-//! `max_tokens` or the context window, a refusal, or without text. [`Run::rejected_summary`] says
-//! which.
+//! Compaction is considered only when the run would continue, before any call of the turn has run.
+//! A summary is not a turn: no limit counts it, but its tokens are counted. If it fails, the
+//! conversation stays as it was and the run continues with it. The same happens if the summary is
+//! rejected: because it is only white space, was cut off by `max_tokens` or the context window, is
+//! a refusal, or has no text. [`Run::rejected_summary`] returns the reason.
 
 use super::Run;
 use super::state::{State, Turn};
@@ -20,23 +20,23 @@ use crate::message::{StopReason, Usage};
 use crate::transcript::Span;
 use crate::wire::ServerCompaction;
 
-/// When and how a conversation is summarised. Off unless it is set.
+/// When and how a conversation is summarised. Off by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Compaction {
-    /// Tokens of the last turn (input, output and caches) from which on it is done. Default
-    /// 100 000.
+    /// The threshold: the number of tokens of the last turn (input, output and caches) from which
+    /// on the conversation is summarised. Default: 100,000.
     pub threshold: u64,
-    /// What the model is asked. Default [`SUMMARY_PROMPT`].
+    /// The prompt for the summary. Default: [`SUMMARY_PROMPT`].
     pub prompt: &'static str,
 }
 
-/// What the model is asked for a summary with, if nothing else is said.
+/// The default prompt for a summary.
 pub const SUMMARY_PROMPT: &str = "Summarize this conversation so that the work can go on from your summary alone: it will replace all that \
 was said above. Say what was asked for and under which conditions, what was done and found (names, numbers, paths and identifiers exactly \
 as they are), what was decided and why, what was tried and failed, and what is to be done next. Write only the summary.";
 
 impl Compaction {
-    /// From 100 000 tokens on, with [`SUMMARY_PROMPT`].
+    /// Summarises from 100,000 tokens on, with [`SUMMARY_PROMPT`].
     pub const DEFAULT: Self = Self { threshold: 100_000, prompt: SUMMARY_PROMPT };
 }
 
@@ -46,23 +46,24 @@ impl Default for Compaction {
     }
 }
 
-/// A summary under way.
+/// A summary in progress.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Compacting {
-    /// Whether the server makes it, as a `compaction` block.
+    /// Whether the server generates it, as a `compaction` block.
     pub(super) by_server: bool,
-    /// The end of the history that is sent as it stands.
+    /// The end of the history that is sent unchanged.
     pub(super) cut: usize,
-    /// The end of the conversation as it is.
+    /// The end of the conversation in its current form.
     pub(super) keep: usize,
     /// What the run was about to do.
     then: State,
-    /// How the last turn ended, and what it cost: the summary's reply takes its place for a while.
+    /// The stop reason and the usage of the last turn, which the reply with the summary replaces
+    /// temporarily.
     stop: Option<StopReason>,
     usage: Usage,
 }
 
-/// Why a summary does not replace the conversation.
+/// The reason why a summary does not replace the conversation.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Rejected {
     Calls,
@@ -84,7 +85,8 @@ impl Rejected {
     }
 }
 
-/// What begins and ends summaries. A run knows it from the first word about them on.
+/// The code that begins and ends summaries. It is set when summaries are first configured or
+/// requested.
 #[derive(Debug)]
 pub(super) struct Summaries {
     begin: fn(&mut Run<'_>) -> bool,
@@ -101,47 +103,50 @@ impl Summaries {
 }
 
 impl Run<'_> {
-    /// When the conversation is summarised; nothing for never, which is the default.
+    /// Returns the setting for summaries on the client, to be changed at any time. `None`, the
+    /// default, means never.
     pub const fn compaction_mut(&mut self) -> &mut Option<Compaction> {
         self.summaries = Some(&Summaries::CODE);
         &mut self.compaction
     }
 
-    /// Whether what is sent, or comes, is a summary and no turn. Its events are nobody's but the
-    /// run's.
+    /// Returns whether the current request or reply is a summary and not a turn. Its events are
+    /// only for the run itself.
     pub const fn is_compacting(&self) -> bool {
         self.compacting.is_some()
     }
 
-    /// Has the server compact the conversation before the next turn, by a request of its own: the
-    /// same parameters and `compaction`, less what cannot go with it: `context_management`,
-    /// `stop_sequences`, an output format, a forced `tool_choice`. Its answer becomes the
-    /// conversation. It waits for a paused turn to end, and is passed over if the run ends with
-    /// open calls. It is no turn, and is not tried again; if it gives no summary, or a call beside
-    /// it, the conversation stays as it is. A second word before it is sent changes nothing.
+    /// Requests that the server compacts the conversation before the next turn, by a separate
+    /// request: the same parameters and `compaction`, without those that cannot be combined with
+    /// it: `context_management`, `stop_sequences`, an output format, a forced `tool_choice`. The
+    /// server's answer becomes the conversation. The request waits for a paused turn to end, and is
+    /// dropped if the run ends with open calls. It is not a turn, and is not retried. If the reply
+    /// contains no summary, or also a call, the conversation stays as it is. A second call before
+    /// the request is sent has no effect.
     pub fn compact_on_server(&mut self) {
         self.server_compaction = true;
-        // Only so does the code for it come along.
+        // Set here, so that a program that does not call this does not contain the code.
         self.summaries = Some(&Summaries::CODE);
         self.compaction_rules = Some(ServerCompaction::RULES);
     }
 
-    /// The rules for the members of the next request, if not all go as they are.
+    /// Returns the rules for the members of the next request, or `None` if they are all sent
+    /// unchanged.
     pub fn compaction_rules(&self) -> Option<ServerCompaction> {
         self.compaction_rules.filter(|_| self.is_compacting_on_server())
     }
 
-    /// Whether what is sent asks the server for a `compaction` block.
+    /// Returns whether the current request asks the server for a `compaction` block.
     pub fn is_compacting_on_server(&self) -> bool {
         self.compacting.is_some_and(|compacting| compacting.by_server)
     }
 
-    /// Begins the server's compaction if it was asked for and may be.
+    /// Begins the server's compaction if it was requested and is possible.
     pub(super) fn begin_server_compaction(&mut self) -> bool {
         self.summaries.is_some_and(|summaries| (summaries.begin_on_server)(self))
     }
 
-    /// Begins a summary if one is due. Where there is no room for it, the run goes on without.
+    /// Begins a summary if one is due. If it does not fit, the run continues without it.
     pub(super) fn begin_compaction(&mut self) -> bool {
         self.summaries.is_some_and(|summaries| (summaries.begin)(self))
     }
@@ -168,7 +173,7 @@ impl Run<'_> {
         true
     }
 
-    /// The server's reply is whole: it becomes the conversation, if it holds a summary.
+    /// Ends the server's reply: it becomes the conversation, if it contains a summary.
     fn end_server_compaction(&mut self, compacting: Compacting, reply: &Turn) {
         let says_something = |content: Value<'_>| {
             content.as_text().is_none_or(|text| !is_blank(text)) && !content.is_null()
@@ -176,7 +181,7 @@ impl Run<'_> {
         let has_summary = self.blocks_of(reply).any(|block| {
             is_type(block, "compaction") && block.member("content").is_some_and(says_something)
         });
-        // It is no turn, so nobody would answer a call in it.
+        // It is not a turn, so nothing would answer a call in it.
         if self.rejected.is_none() && self.reply.calls > 0 {
             self.rejected = Some(Rejected::Calls);
         }
@@ -196,7 +201,8 @@ impl Run<'_> {
         self.state = compacting.then;
     }
 
-    /// Why the last summary did not replace the conversation, in words, if it did not.
+    /// Returns the reason why the last summary did not replace the conversation, in words, or
+    /// `None` if it did or there was no summary.
     pub const fn rejected_summary(&self) -> Option<&'static str> {
         match self.rejected {
             Some(rejected) => Some(rejected.text()),
@@ -204,14 +210,14 @@ impl Run<'_> {
         }
     }
 
-    /// How often the conversation was replaced by a summary.
+    /// Returns how many times a summary has replaced the conversation.
     pub const fn compactions(&self) -> u32 {
         self.compactions
     }
 
     fn begin_here(&mut self) -> bool {
         let Some(Compaction { threshold, prompt }) = self.compaction else { return false };
-        // A call that runs is not dropped: the model must hear of it.
+        // A running call is not dropped: the model must learn about it.
         let untouched = self.transcript.len() == self.turn.end && self.turn.end > self.turn.mark;
         if self.compaction_tried
             || !untouched
@@ -220,7 +226,7 @@ impl Run<'_> {
         {
             return false;
         }
-        // Behind a paused turn that called something only the rest of that turn may come, which may
+        // Only the rest of a paused turn may follow if that turn contains calls, and the rest may
         // be nothing but calls.
         if self.turn.calls > 0
             && (self.turn.mark == 0 || self.turn_before(self.turn.mark).calls > 0)
@@ -245,8 +251,8 @@ impl Run<'_> {
         true
     }
 
-    /// Appends what is sent in place of what is behind the cut: what the API takes of the reply
-    /// without its calls, and the question.
+    /// Appends what is sent instead of the part after the cut: the blocks of the reply that the API
+    /// accepts, without its calls, and the prompt for the summary.
     fn write_question(&mut self, without_calls: bool, prompt: &str) -> Result<(), Capacity> {
         if without_calls {
             let message = Span::new(self.turn.start, self.turn.end);
@@ -254,7 +260,7 @@ impl Run<'_> {
             let stays =
                 kept(self.blocks_of(&self.turn).filter(|block| !is_call(block)), Ending::Ended)
                     .count;
-            // Block by block, by place: each is copied from the conversation to its end.
+            // Block by block, by position: each is copied from the conversation to its end.
             let (mut at, mut seen, mut first) = (self.content_start(message), 0, true);
             while seen < stays
                 && let Some(span) = self.block_at(at)
@@ -284,7 +290,7 @@ impl Run<'_> {
         self.transcript.append(b"\"}]}")
     }
 
-    /// The summary is whole: it becomes the conversation, if it is one.
+    /// Ends a summary: it becomes the conversation, if it is valid.
     fn end_compaction(&mut self, compacting: Compacting) -> Result<(), Error> {
         const HEAD: &[u8] = b"{\"role\":\"user\",\"content\":\"";
         self.usage.add(&self.reply.usage);
@@ -318,7 +324,7 @@ impl Run<'_> {
             self.restore(compacting);
             return Ok(());
         }
-        // Text by text to the front: what is there is not needed any more.
+        // Move the texts to the front one by one. The bytes there are no longer needed.
         let (mut write, mut at) = (HEAD.len(), reply.start);
         while let Some((text, behind)) = self.next_text(&reply, at) {
             at = behind;
@@ -339,8 +345,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The content of the first text block behind `at` (raw, as it stands between its quotes), and
-    /// where the block ends.
+    /// Returns the content of the first text block after `at` (raw, without its quotes), and where
+    /// the block ends.
     fn next_text(&self, reply: &Turn, at: usize) -> Option<(Span, usize)> {
         let bytes = self.transcript.bytes();
         self.blocks_of(reply).find_map(|block| {
@@ -354,7 +360,7 @@ impl Run<'_> {
         })
     }
 
-    /// The conversation is as it was, and the run does what it was about to do.
+    /// Restores the conversation, and continues with what the run was about to do.
     pub(super) fn restore(&mut self, compacting: Compacting) {
         self.transcript.truncate(compacting.keep);
         (self.reply.stop, self.reply.usage) = (compacting.stop, compacting.usage);
@@ -363,7 +369,7 @@ impl Run<'_> {
         self.state = compacting.then;
     }
 
-    /// Lets go of a summary under way.
+    /// Abandons a summary in progress.
     pub(super) fn cancel_compaction(&mut self) {
         if let Some(compacting) = self.compacting.take() {
             self.compaction_tried = false;

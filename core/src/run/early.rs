@@ -1,16 +1,16 @@
-//! Calls that start while their reply still streams: for a driver whose tools run in memory of
+//! Calls that start while their reply is still streaming, for a driver whose tools run in memory of
 //! their own.
 //!
 //! ```text
 //! transcript: … │mark ,{"role":"assistant","content":[ block, call, block, call │turn.end , block, half a blo │len
 //!                └──────────── the turn: never taken back ────────────────────┘
 //! ```
-//! A call that started may have had its effect, so from then on the part of the reply that ends
-//! with it is the run's last turn, with one state for each call as in any other turn. Only the
-//! results have to wait: they are kept here until the reply ends. Then they are put in their
-//! places, whether the reply is whole, broke off, was cancelled, or did not fit. A
-//! [snapshot](Run::snapshot) of a reply under way holds what would be kept if it broke off at that
-//! moment.
+//! A call that started may have had its effect. Therefore the part of the reply that ends with it
+//! is the run's last turn from then on, with one state for each call as in any other turn. Only the
+//! results have to wait: they are stored here until the reply ends. Then they are put in their
+//! places, whether the reply is complete, broke off, was cancelled, or did not fit. A
+//! [snapshot](Run::snapshot) during a reply contains what would be kept if the reply broke off at
+//! that moment.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -28,26 +28,27 @@ use crate::tool::{EMPTY_ERROR, EMPTY_RESULT, Notice};
 use crate::transcript::{Span, Transcript};
 use crate::turn::{Happened, HappenedKind};
 
-/// Bytes of a message before its first block.
+/// The number of bytes of a message before its first block.
 const HEAD: usize = "{\"role\":\"assistant\",\"content\":[".len();
-/// Bytes behind its last.
+/// The number of bytes after its last block.
 const END: usize = 2;
 
-/// What a run knows of the calls that started before their reply was whole.
+/// What a run knows about the calls that started before their reply was complete.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Early {
-    /// Whether a call of the reply under way has started. Then the run's turn is a part of that
+    /// Whether a call of the current reply has started. If so, the run's turn is a part of that
     /// reply.
     has_begun: bool,
-    /// Nothing more starts before the reply ends.
+    /// Whether no further call may start before the reply ends.
     is_closed: bool,
-    /// Bytes that must stay free: the message's end, and the shortest answers to its calls.
+    /// The number of bytes that must stay free: for the end of the message, and for the shortest
+    /// answers to its calls.
     hold: usize,
-    /// Results that wait for the reply's end.
+    /// The results that wait for the end of the reply.
     results: Vec<Waiting>,
-    /// Replies in a row that ended early after a call had started.
+    /// The number of replies in a row that ended early after a call had started.
     breaks: u32,
-    /// Before then no request goes out. Zero: one may go out.
+    /// No request is sent before this instant. Zero if one may be sent now.
     pause: Instant,
 }
 
@@ -58,7 +59,7 @@ struct Waiting {
     is_error: bool,
 }
 
-/// The calls that started before their reply was whole. Those with a result are in
+/// The calls that started before their reply was complete. The results of the answered ones are in
 /// [`Early::results`].
 pub(super) struct Begun {
     states: CallStates,
@@ -66,7 +67,7 @@ pub(super) struct Begun {
 }
 
 impl Early {
-    /// Another reply begins.
+    /// Prepares for another reply.
     pub(super) fn begin_reply(&mut self) {
         let breaks = self.breaks;
         *self = Self { breaks, ..Self::default() };
@@ -79,14 +80,15 @@ impl Early {
 }
 
 impl Run<'_> {
-    /// Starts call `i` of the reply under way, whose block is whole, if it may start now. Says
-    /// whether it did: then the call runs, as after [`begin_call`](Self::begin_call), and the reply
-    /// is never taken back.
+    /// Starts call `i` of the current reply, whose block must be complete, if it may start now.
+    /// Returns whether it did. If so, the call runs, as after [`begin_call`](Self::begin_call), and
+    /// the reply is never discarded.
     ///
-    /// It may start if its input is an object, no block before it is still open, the calls up to it
-    /// have names and ids of their own, no `fallback` block came before it, the answers to all
-    /// calls so far have room, and nothing that is known by now forbids that its result is sent. A
-    /// limit that is known only at the reply's end ([`Limits::repeats`]) forbids every early start.
+    /// The call may start if its input is an object, no block before it is still open, the calls up
+    /// to it have names and ids of their own, no `fallback` block came before it, the answers to
+    /// all calls so far fit, and nothing that is already known forbids sending its result. A limit
+    /// that can be checked only at the end of the reply ([`Limits::repeats`]) forbids every early
+    /// start.
     pub fn begin_early(&mut self, i: usize, now: Instant) -> bool {
         if self.early.is_closed || !self.may_start_early(i, now) {
             return false;
@@ -98,8 +100,8 @@ impl Run<'_> {
         self.turn.states.set(i, CallState::Running)
     }
 
-    /// Whether a call of the reply under way has started. Then the reply is not asked for again,
-    /// however it ends.
+    /// Returns whether a call of the current reply has started. If so, the reply is not requested
+    /// again, however it ends.
     pub fn has_begun_early(&self) -> bool {
         self.state == State::Receiving && self.early.has_begun
     }
@@ -128,8 +130,8 @@ impl Run<'_> {
             && self.compaction.is_none_or(|compaction| usage.total() < compaction.threshold)
     }
 
-    /// Makes the turn the part of the reply under way that ends with call `i`. Says whether it
-    /// could: it changes nothing if not.
+    /// Makes the part of the current reply that ends with call `i` the turn. Returns whether it
+    /// could. If not, nothing changes.
     fn extend_turn(&mut self, i: usize) -> bool {
         let has_begun = self.early.has_begun;
         if has_begun && i < self.turn.calls {
@@ -146,8 +148,8 @@ impl Run<'_> {
             return false;
         }
         let mut end = None;
-        // It skips one byte: the bracket that opens the content, or the comma before the next
-        // block.
+        // The iterator skips one byte: the bracket that opens the content, or the comma before the
+        // next block.
         for block in Array::inside(bytes.get(from..).unwrap_or_default()) {
             let [kind, id, name, input, toolset] =
                 block.pick(["type", "id", "name", "input", "toolset_name"]);
@@ -189,7 +191,7 @@ impl Run<'_> {
         true
     }
 
-    /// Sees that what must stay free while calls run is free.
+    /// Checks that the space that must stay free while calls run is free.
     #[inline]
     pub(super) fn keep_hold(&mut self, happened: Option<Happened>) -> Result<(), Error> {
         if self.early.hold == 0 { Ok(()) } else { self.check_hold(happened) }
@@ -207,10 +209,10 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Keeps a call's result until its reply ends.
+    /// Stores the result of call `i` until its reply ends.
     ///
     /// # Errors
-    /// `Misuse` if the call did not start, or has a result.
+    /// `Misuse` if the call has not started, or already has a result.
     pub(super) fn keep_result(
         &mut self,
         i: usize,
@@ -230,22 +232,23 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// [`keep_result`](Self::keep_result) with one of the loop's own texts.
+    /// Stores a standard text of the loop as the result of call `i`, as
+    /// [`keep_result`](Self::keep_result) does.
     pub(super) fn keep_notice(&mut self, i: usize, notice: Notice<'_>) -> Result<(), Error> {
         let mut content = Vec::new();
         notice.write_json(&mut content)?;
         self.keep_result(i, &content, true)
     }
 
-    /// The result of call `i` that waits for its reply's end: its content, and whether it is an
-    /// error.
+    /// Returns the result of call `i` that waits for the end of its reply: its content, and whether
+    /// it is an error.
     pub(super) fn kept_result(&self, i: usize) -> Option<(Value<'_>, bool)> {
         let waiting = self.early.results.iter().find(|waiting| waiting.call == i)?;
         Some((Value::whole(&waiting.content)?, waiting.is_error))
     }
 
-    /// What started early is part of the turn that just became the last: results go to their
-    /// places.
+    /// Puts the stored results in their places. The calls that started early must be part of the
+    /// last turn.
     pub(super) fn put_results(&mut self) -> Result<(), Error> {
         let results = core::mem::take(&mut self.early.results);
         self.early.has_begun = false;
@@ -259,8 +262,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Before the reply that is whole becomes the turn: the states of its calls that started.
-    /// Nothing if none did.
+    /// Returns the states of the calls that started, before the complete reply becomes the turn, or
+    /// `None` if no call did.
     pub(super) fn begun_early(&self) -> Option<Begun> {
         let first = first_of(&self.turn);
         self.early.has_begun.then(|| {
@@ -272,7 +275,7 @@ impl Run<'_> {
         })
     }
 
-    /// Before the reply that is whole becomes the turn: sees that its calls can be answered.
+    /// Checks that the calls can be answered, before the complete reply becomes the turn.
     pub(super) fn ensure_room_for_answers(&self, start: usize) -> Result<(), Error> {
         let blocks =
             Array::inside(self.transcript.bytes().get(start + HEAD - 1..).unwrap_or_default());
@@ -284,8 +287,9 @@ impl Run<'_> {
         }
     }
 
-    /// The reply is the turn: its calls that started have their states again, also those before a
-    /// `fallback` block. Gives the end of the calls that such a block forbids to start.
+    /// Restores the states of the calls that started, including those before a `fallback` block,
+    /// after the reply has become the turn. Returns the end of the calls that such a block forbids
+    /// to start.
     pub(super) fn take_over(&mut self, begun: Begun) -> usize {
         let closed = self.turn.first;
         self.turn.states = begun.states;
@@ -293,14 +297,14 @@ impl Run<'_> {
         closed
     }
 
-    /// The reply under way ends here, after a call of it had started: its whole blocks stay, calls
-    /// of it that did not start are answered as not run, and the run goes on when the others are
+    /// Ends the current reply after one of its calls had started: its complete blocks stay, its
+    /// calls that did not start are answered as not run, and the run continues when the others are
     /// done.
     pub(super) fn break_off(&mut self) {
         let words = self.reply.failure.of(self.transcript.whole()).to_vec();
         let prefix = core::mem::replace(&mut self.turn, Turn::none(self.reply.mark));
         if !keep_part(self, prefix.end) {
-            // Never: what has started is whole, and has room.
+            // Unreachable: a call that has started is complete, and its answer fits.
             self.turn = prefix;
             self.take_back();
             return;
@@ -309,7 +313,7 @@ impl Run<'_> {
         self.turn.first = self.turn.first.min(first_of(&self.turn));
         self.turn.runs = true;
         self.state = State::Calling;
-        // There is room for each.
+        // Each answer fits.
         let _ = self.put_results();
         let _ = self.close_pending(usize::MAX);
         let at = self.transcript.len();
@@ -327,9 +331,10 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// After [`break_off`](Self::break_off): whether the run goes on by itself, and how long it
-    /// waits before its next request. As many replies in a row as the policy has retries may break,
-    /// and at least one: if a server breaks every reply, the caller gets the error.
+    /// Returns how long the run waits before its next request after [`break_off`](Self::break_off),
+    /// or `None` if it does not continue automatically. As many replies in a row as the policy has
+    /// retries may break off, and at least one: if a server breaks every reply, the caller gets the
+    /// error.
     pub(super) fn goes_on_after_break(
         &mut self,
         retry_after: Option<Duration>,
@@ -346,13 +351,13 @@ impl Run<'_> {
         Some(wait)
     }
 
-    /// A reply was whole.
+    /// Resets the count of broken replies after a complete one.
     pub(super) const fn forget_breaks(&mut self) {
         self.early.breaks = 0;
     }
 
-    /// The run as it would be if the reply under way broke off now; nothing unless a call of it has
-    /// started.
+    /// Returns the run as it would be if the current reply broke off now, or `None` if none of its
+    /// calls has started.
     pub(super) fn as_if_broken(&self) -> Option<Run<'static>> {
         if !self.has_begun_early() {
             return None;
@@ -373,8 +378,8 @@ impl Run<'_> {
         Some(run)
     }
 
-    /// The run as it would be if its open calls were closed now; nothing unless messages were
-    /// appended behind them.
+    /// Returns the run as it would be if its open calls were closed now, or `None` if no messages
+    /// were appended after them.
     fn as_if_closed(&self) -> Option<Run<'static>> {
         let messages = self.messages();
         if !self.turn.is_open() || messages.len() <= self.turn.results_end {
@@ -388,12 +393,12 @@ impl Run<'_> {
         Some(run)
     }
 
-    /// The conversation as [`replace_history`](Self::replace_history) of another run accepts it, at
-    /// any time. It is [`messages`](Self::messages), with two differences:
+    /// Returns the conversation in a form that [`replace_history`](Self::replace_history) of
+    /// another run accepts, at any time. It is [`messages`](Self::messages), with two differences:
     ///
-    /// - While a reply comes of which a call has started, it has what would stay if the reply broke
-    ///   off now: the complete blocks, and the results so far.
-    /// - If messages were [appended](Self::append) behind open calls, these calls have results that
+    /// - While a reply is being received of which a call has started, it contains what would stay
+    ///   if the reply broke off now: the complete blocks, and the results so far.
+    /// - If messages were [appended](Self::append) after open calls, these calls have results that
     ///   say that they did not run or were cancelled. Otherwise an open call has no result yet.
     pub fn conversation(&self) -> alloc::borrow::Cow<'_, [u8]> {
         match self.as_if_broken().or_else(|| self.as_if_closed()) {
@@ -403,12 +408,12 @@ impl Run<'_> {
     }
 }
 
-/// The first call that started.
+/// Returns the first call that started, or the number of calls if none did.
 pub(super) fn first_of(turn: &Turn) -> usize {
     (0..turn.calls).find(|&i| !turn.states.is(i, CallState::Open)).unwrap_or(turn.calls)
 }
 
-/// Bytes that the shortest answer to a block needs, if it is a call.
+/// Returns the number of bytes that the shortest answer to a block needs, if the block is a call.
 fn answer_len(block: Value<'_>) -> usize {
     if is_type(block, "tool_use") { address_bytes(block) + SHORTEST } else { 0 }
 }

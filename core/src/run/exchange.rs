@@ -1,4 +1,4 @@
-//! One exchange: a request goes out and its reply comes, or what comes instead.
+//! One exchange: a request is sent, and its reply or an error is received.
 
 use core::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::transport::{Body, ReplyHead};
 use crate::turn::{Happened, HappenedKind};
 use crate::wire::{ErrorWords, error_words};
 
-/// Most bytes of an error's body that are kept.
+/// The most bytes of an error's body that are kept.
 const ERROR_BODY: usize = 64 * 1024;
 
 /// An API error in the server's own words.
@@ -24,15 +24,15 @@ pub struct ApiErrorText<'a> {
     pub kind: Text<'a>,
     /// The error's `message`.
     pub message: Text<'a>,
-    /// The id to name when asking the provider. Empty if the server named none.
+    /// The id to quote when you contact the provider. Empty if the server named none.
     pub request_id: Text<'a>,
-    /// All of it.
+    /// The whole body.
     pub body: Value<'a>,
 }
 
 impl Run<'_> {
-    /// After `Send`: the body, made of what comes before the conversation and the conversation.
-    /// `before` ends with `"messages":[`.
+    /// Returns the body of the request, after [`Step::Send`](super::Step::Send). `before` is the
+    /// part before the conversation, in pieces of any size, and must end with `"messages":[`.
     pub fn body<'a>(&'a mut self, before: &'a [&'a [u8]]) -> Body<'a> {
         #[cfg(feature = "alloc")]
         self.transcript.share();
@@ -52,25 +52,25 @@ impl Run<'_> {
         body
     }
 
-    /// After `Send`: the reply's head is there. Its body goes to [`feed`](Self::feed), then
-    /// [`end_of_body`](Self::end_of_body).
+    /// Takes the head of the reply, after [`Step::Send`](super::Step::Send). Pass the body to
+    /// [`feed`](Self::feed), then call [`end_of_body`](Self::end_of_body).
     pub fn answered(&mut self, head: &ReplyHead) {
         self.head.take(head);
         self.state =
             if (200..300).contains(&head.status) { State::Receiving } else { State::ErrorBody };
     }
 
-    /// Whether the body that comes is an error's: if it breaks off, the error is the one that its
-    /// status and what has come of it say.
+    /// Returns whether the body that is being received is an error's. If it breaks off, the error
+    /// is derived from the status and the part that has arrived.
     pub const fn is_receiving_error(&self) -> bool {
         matches!(self.state, State::ErrorBody)
     }
 
-    /// Takes bytes of the body, up to the first that make something happen; `input` is moved on. To
-    /// be called until it gives nothing.
+    /// Takes bytes of the body, up to and including the first that produce an event, and advances
+    /// `input` past them. Call it until it returns `None`.
     ///
     /// # Errors
-    /// To be handed to [`failed`](Self::failed), which decides.
+    /// Pass every error to [`failed`](Self::failed), which decides whether to retry.
     pub fn feed(&mut self, input: &mut &[u8]) -> Result<Option<Happened>, Error> {
         match self.state {
             State::Receiving => {
@@ -78,8 +78,7 @@ impl Run<'_> {
                 self.settle_reply(happened)
             }
             State::ErrorBody => {
-                // As much as there is room for: an error page may be long, and what it says stands
-                // at its start.
+                // As much as fits: an error page may be long, and the message is at its start.
                 let (start, kept) = (self.transcript.len(), self.failure.len());
                 let room = self
                     .transcript
@@ -91,7 +90,7 @@ impl Run<'_> {
                 self.failure = Span::new(start, start + kept + part.len());
                 let is_cut = part.len() < input.len();
                 *input = &[];
-                // It may never end: what there is room for is enough.
+                // The body may never end, so the part that fits is enough.
                 if is_cut { Err(self.error_of_body()) } else { Ok(None) }
             }
             _ => {
@@ -101,10 +100,10 @@ impl Run<'_> {
         }
     }
 
-    /// The body has ended. To be called until it gives nothing.
+    /// Ends the body. Call it until it returns `None`.
     ///
     /// # Errors
-    /// To be handed to [`failed`](Self::failed), which decides.
+    /// Pass every error to [`failed`](Self::failed), which decides whether to retry.
     pub fn end_of_body(&mut self) -> Result<Option<Happened>, Error> {
         match self.state {
             State::Receiving => {
@@ -125,7 +124,7 @@ impl Run<'_> {
         Error::Api(ApiError { status: self.head.status, kind, retry_after: self.head.retry_after })
     }
 
-    /// Looks at what happened for what the run itself must do about it.
+    /// Does what the run itself must do about an event.
     #[inline]
     fn settle_reply(&mut self, mut happened: Option<Happened>) -> Result<Option<Happened>, Error> {
         if let Some(Happened { kind: HappenedKind::MessageStop, .. }) = happened {
@@ -141,7 +140,7 @@ impl Run<'_> {
         Ok(happened)
     }
 
-    // Out of line, for it comes once a reply, and what asks for it at every event.
+    // Not inlined: this runs once per reply, while its caller runs for every event.
     #[inline(never)]
     fn end_reply(&mut self) -> Result<(), Error> {
         match self.compacting.take() {
@@ -152,16 +151,16 @@ impl Run<'_> {
         }
     }
 
-    /// The request or its reply failed: with what [`feed`](Self::feed) or
-    /// [`end_of_body`](Self::end_of_body) gave, with [`Error::Transport`], or with `None` if the
-    /// reply was abandoned. What came of the reply is taken back, unless
-    /// [`on_break`](Self::on_break) says else.
+    /// Reports that the request or its reply failed: with an error from [`feed`](Self::feed) or
+    /// [`end_of_body`](Self::end_of_body), with [`Error::Transport`], or with `None` if the reply
+    /// was abandoned. The partial reply is discarded, unless [`on_break`](Self::on_break) is set to
+    /// keep it or one of its calls has started.
     ///
-    /// Gives how long the run waits before it sends the same again. `jitter` is any number.
+    /// Returns how long the run waits before it sends the next request. `jitter` is any number.
     ///
     /// # Errors
-    /// The error, if the policy does not allow another try. The run can go on: it sends the same
-    /// again.
+    /// The error, if the policy does not allow another attempt. The run can continue: the next
+    /// [`step`](Self::step) sends the same request again.
     pub fn failed(
         &mut self,
         error: Option<Error>,
@@ -201,7 +200,7 @@ impl Run<'_> {
             self.attempt = 0;
             self.state = State::Ready;
             if let Some(compacting) = self.compacting.take() {
-                // The conversation is as good as before, so the run goes on with it.
+                // The conversation is unchanged, so the run continues without a summary.
                 self.restore(compacting);
                 return Ok(Duration::ZERO);
             }
@@ -213,7 +212,7 @@ impl Run<'_> {
         Ok(wait)
     }
 
-    /// Lets go of the reply under way: it is taken back, or kept if a call of it has started.
+    /// Abandons the current reply: it is discarded, or kept if one of its calls has started.
     pub(super) fn let_go(&mut self) {
         #[cfg(feature = "alloc")]
         if self.has_begun_early() {
@@ -222,7 +221,7 @@ impl Run<'_> {
         self.take_back();
     }
 
-    /// Cuts the transcript back to before the reply under way. An API error's words are kept, in
+    /// Truncates the transcript to before the current reply. The text of an API error is kept in
     /// the tail.
     pub(super) fn take_back(&mut self) {
         if self.reply.failure.len() > 0 {
@@ -233,13 +232,15 @@ impl Run<'_> {
         self.failure = self.transcript.keep_in_tail(self.failure);
     }
 
-    /// Lends what happened. Of a reply's content it counts as handed on: it cannot be taken back.
+    /// Converts what [`feed`](Self::feed) returned to an event, and marks the content of a reply as
+    /// passed on: the reply is then not retried automatically if it breaks off.
     pub fn event(&mut self, happened: Happened) -> Event<'_> {
         self.handed_on |= happened.kind.is_content();
         self.peek(happened)
     }
 
-    /// Lends what happened to one who forgets it if the reply is taken back.
+    /// Converts what [`feed`](Self::feed) returned to an event, for an observer that can forget it
+    /// if the reply is discarded.
     pub fn peek(&self, happened: Happened) -> Event<'_> {
         let Happened { kind, index, span } = happened;
         let bytes = span.of(self.transcript.whole());
@@ -267,18 +268,19 @@ impl Run<'_> {
         }
     }
 
-    /// What came with the last [`Error::Api`], at most its first 64 KiB; after an
-    /// [`Error::Protocol`] the start of what came instead of a reply, at most 512 bytes, if that
-    /// was kept. It may be no JSON. Empty if there was no such error since the last request.
+    /// Returns the body that came with the last [`Error::Api`], at most its first 64 KiB. After an
+    /// [`Error::Protocol`], returns the start of what was received instead of a reply, at most 512
+    /// bytes, if it was kept. The bytes need not be JSON. Empty if there was no such error since
+    /// the last request, or if something was written to the transcript since.
     pub fn error_body(&self) -> &[u8] {
-        // What was said since stands where it stood.
+        // A later message has overwritten it.
         if self.failure.start < self.transcript.len() {
             return &[];
         }
         self.failure.of(self.transcript.whole())
     }
 
-    /// What an observer learns about a request that is sent again after this error.
+    /// Returns the text for the event about a request that is sent again after this error.
     pub(crate) fn retried_text(&self, error: Error) -> ApiErrorText<'_> {
         let nothing = ApiErrorText {
             kind: Text::default(),
@@ -295,9 +297,9 @@ impl Run<'_> {
         }
     }
 
-    /// The words of the last [`Error::Api`] since the last request, if they are JSON in a shape
-    /// that has any: the API's, or one that gateways use, such as `{"error":"…"}` and
-    /// `{"detail":"…"}`. Otherwise [`error_body`](Self::error_body) is all there is.
+    /// Returns the text of the last [`Error::Api`] since the last request, if its body is JSON in a
+    /// known shape: the API's, or one that gateways use, such as `{"error":"…"}` and
+    /// `{"detail":"…"}`. Otherwise only [`error_body`](Self::error_body) is available.
     pub fn api_error(&self) -> Option<ApiErrorText<'_>> {
         let ErrorWords { kind, message, body } = error_words(self.error_body())?;
         if kind.is_empty() && message.is_empty() {
@@ -313,7 +315,7 @@ impl Run<'_> {
     }
 }
 
-/// How long the server asks to wait.
+/// Returns the delay that the server requests.
 const fn retry_after(error: Error) -> Option<Duration> {
     match error {
         Error::Api(api) => api.retry_after,

@@ -1,4 +1,4 @@
-//! The history that a caller gives: checked, and its last turn understood.
+//! A history that the caller provides: its check, and the interpretation of its last turn.
 
 use super::calls::blocks_in;
 use super::results::{CLOSING, OPENING};
@@ -10,16 +10,16 @@ use crate::json::{Array, Value, same};
 use crate::message::{Messages, Role, StopReason};
 use crate::transcript::Span;
 
-/// The last assistant message of a history, and the message that answers it in part.
+/// The last assistant message of a history, and the message with some of its answers.
 struct Open {
-    /// Where the assistant message lies.
+    /// The position of the assistant message.
     reply: Span,
-    /// Where the message with some of its results lies, from behind the assistant message on; empty
-    /// if there is none.
+    /// The position of the message with some of its results, starting at the end of the assistant
+    /// message. Empty if there is none.
     answers: Span,
 }
 
-/// The last turn, if calls of it have no result.
+/// Returns the last turn, if some of its calls have no result.
 fn open_turn(messages: &[u8]) -> Option<Open> {
     let span = |message: Value<'_>| {
         Some(Span::new(message.offset_in(messages)?, 0).with_len(message.raw().len()))
@@ -36,7 +36,8 @@ fn open_turn(messages: &[u8]) -> Option<Open> {
     let Some(answers) = answers else {
         return Some(Open { reply, answers: Span::new(reply.end, reply.end) });
     };
-    // The check says whether all are answered: it has refused what is not answered at all.
+    // The check finds out whether all calls are answered. It has already refused a turn that no
+    // message answers.
     let turn = Span::new(reply.start, span(answers.value())?.end);
     check(turn.of(messages), Before::Others, Tail::Closed)
         .is_err()
@@ -44,17 +45,17 @@ fn open_turn(messages: &[u8]) -> Option<Open> {
 }
 
 impl Run<'_> {
-    /// Makes `messages`, which were checked, the conversation.
+    /// Replaces the conversation with `messages`, which must have been checked.
     ///
     /// # Errors
-    /// `Capacity`: then the old conversation stays.
+    /// `Capacity` if they do not fit. In this case the old conversation stays.
     pub(super) fn take_history(&mut self, messages: &[u8], checked: Checked) -> Result<(), Error> {
         #[cfg(feature = "alloc")]
         let renamed = self.unique.and_then(|unique| (unique.in_history)(messages, messages.len()));
         #[cfg(feature = "alloc")]
         let messages = renamed.as_deref().unwrap_or(messages);
         let open = open_turn(messages);
-        // Results that are there already are put in order behind the conversation first.
+        // Existing results are first put in order after the conversation.
         let answers = open.as_ref().map_or(0, |open| open.answers.len());
         let needed = messages.len()
             + if answers > 0 { answers + 2 * (OPENING.len() + CLOSING.len()) } else { 0 };
@@ -85,9 +86,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Makes the last assistant message the turn, with the results that it has. Its calls do not
-    /// run; those without a result can be answered, and are answered as not run before anything is
-    /// sent.
+    /// Makes the last assistant message the turn, with its existing results. Its calls do not run.
+    /// Those without a result can be answered, and are answered as not run before anything is sent.
     fn adopt(&mut self, open: &Open) -> Result<(), Error> {
         let Span { start, end } = open.reply;
         let mut turn = Turn { mark: self.mark_of(start), start, ..Turn::none(end) };
@@ -106,9 +106,9 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Writes the message that answers the turn in part as this crate writes results: in the order
-    /// of the calls, and whatever else it has in a message of its own. `old`: what lies behind the
-    /// assistant message up to its end.
+    /// Rewrites the message that answers some calls of the turn in the form in which this crate
+    /// writes results: in the order of the calls, with any other blocks in a message of their own.
+    /// `old`: the range from the end of the assistant message to the end of that message.
     fn sort_answers(&mut self, old: Span) -> Result<(), Error> {
         let before = self.transcript.len();
         let mut is_first = true;
@@ -119,7 +119,7 @@ impl Run<'_> {
                 is_first = false;
                 self.turn.states.set(i, CallState::Answered);
                 if i < self.turn.first {
-                    // Then those before a `fallback` block are answered too.
+                    // In this case the calls before a `fallback` block are answered too.
                     self.turn.first = 0;
                 }
             }
@@ -144,7 +144,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The blocks of the message at the end of `span`, behind a comma.
+    /// Returns the blocks of the message at the end of `span`, after a comma.
     fn content_of(&self, span: Span) -> Array<'_> {
         let behind = span.of(self.transcript.bytes()).trim_ascii_start();
         let message = behind.strip_prefix(b",").and_then(Value::first);
@@ -156,7 +156,7 @@ impl Run<'_> {
         Some(Span::new(start, start + block.raw().len()))
     }
 
-    /// The result of call `i` of the turn in the message at the end of `span`.
+    /// Returns the result of call `i` of the turn in the message at the end of `span`.
     fn answer_in(&self, span: Span, i: usize) -> Option<Span> {
         let call = self.blocks_of(&self.turn).filter(|block| is_type(*block, "tool_use")).nth(i)?;
         let id = call.member("id").and_then(Value::as_text)?;
@@ -172,15 +172,15 @@ impl Run<'_> {
             .and_then(|result| self.place_of(result))
     }
 
-    /// Checks the conversation of a snapshot, whose turn is known: calls without a result are its,
-    /// and what was appended lies behind it.
+    /// Checks the conversation of a snapshot, whose turn is known: calls without a result belong to
+    /// it, and appended messages follow it.
     ///
     /// # Errors
     /// `Misuse` with the first rule that is broken.
     pub(super) fn check_history(&mut self) -> Result<(), Error> {
         let Turn { start, end, results_end, .. } = self.turn;
         let bytes = self.transcript.bytes();
-        // What was appended has a comma before it, unless it is all there is.
+        // Appended messages have a comma before them, unless nothing precedes them.
         let appended = bytes.get(results_end..).unwrap_or_default().trim_ascii_start();
         let appended = if results_end > 0 {
             appended.strip_prefix(b",").unwrap_or(appended)
@@ -193,7 +193,7 @@ impl Run<'_> {
         if !appended.is_empty() {
             checked = check(appended, before, Tail::Closed)?;
         }
-        // A paused turn goes back as it is.
+        // A paused turn is sent back unchanged.
         let is_paused =
             matches!(self.reply.stop, Some(StopReason::PauseTurn | StopReason::Compaction));
         self.turn.is_given = start < end && !self.turn.runs && !is_paused;
@@ -201,7 +201,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Notes whether the conversation ends with a text that the model cannot continue.
+    /// Records whether the conversation ends with a text that the model cannot continue.
     pub(super) fn note_prefill(&mut self, checked: Checked) {
         self.unfit_prefill = if checked.ends_in_space {
             u32::try_from(self.transcript.len()).unwrap_or(0)
@@ -210,7 +210,7 @@ impl Run<'_> {
         };
     }
 
-    /// Whether the model can continue the last message, if that is its own.
+    /// Checks that the model can continue the last message, if that is its own.
     pub(super) fn ensure_prefill(&self) -> Result<(), Error> {
         if self.unfit_prefill == 0
             || usize::try_from(self.unfit_prefill) != Ok(self.transcript.len())

@@ -1,4 +1,5 @@
-//! What of a reply stays in the conversation: the rules are those of [`history`](crate::history).
+//! Which parts of a reply stay in the conversation. The rules are those of
+//! [`history`](crate::history).
 
 use super::Run;
 use super::calls::blocks_in;
@@ -9,9 +10,9 @@ use crate::message::Message;
 use crate::transcript::Span;
 
 impl Run<'_> {
-    /// Leaves out of the message that begins at `start`, and is the end of the conversation, what
-    /// the API would refuse. If nothing is left of it, the conversation is cut back to `mark`. Says
-    /// whether something is left.
+    /// Removes the blocks that the API would refuse from the message that begins at `start`, which
+    /// must be the end of the conversation. If no block is left, truncates the conversation to
+    /// `mark`. Returns whether a block is left.
     pub(super) fn keep_message(&mut self, mark: usize, start: usize, ending: Ending) -> bool {
         let message = Span::new(start, self.transcript.len());
         let blocks = blocks_in(message.of(self.transcript.bytes()));
@@ -19,7 +20,7 @@ impl Run<'_> {
         if is_all {
             return true;
         }
-        // The whole reply stays readable in the tail, if there is room for it.
+        // The complete reply stays readable in the tail, if it fits.
         let len = self.transcript.len();
         let said = if !matches!(ending, Ending::Broken { .. })
             && self.transcript.append_within(message).is_ok()
@@ -39,7 +40,7 @@ impl Run<'_> {
     }
 
     /// Moves the first `count` blocks together, without those that are left out, and ends the
-    /// message behind them. What is written never reaches what is still to be read, so one pass is
+    /// message after them. The write position never overtakes the read position, so one pass is
     /// enough.
     fn close_gaps(&mut self, message: Span, count: usize) {
         let first = self.content_start(message);
@@ -61,7 +62,7 @@ impl Run<'_> {
         self.transcript.truncate(write + 2);
     }
 
-    /// Where the first block of a message lies.
+    /// Returns the position of the first block of a message.
     pub(super) fn content_start(&self, message: Span) -> usize {
         let bytes = self.transcript.bytes();
         blocks_in(message.of(bytes))
@@ -70,7 +71,7 @@ impl Run<'_> {
             .unwrap_or(message.end)
     }
 
-    /// The block at or behind `at`, before which there may be a comma.
+    /// Returns the block at `at`, or after the white space and the comma there.
     pub(super) fn block_at(&self, at: usize) -> Option<Span> {
         let bytes = self.transcript.bytes();
         let at = skip_space(bytes, at);
@@ -80,8 +81,8 @@ impl Run<'_> {
         Some(Span::new(start, start + block.raw().len()))
     }
 
-    /// The last reply as the model wrote it, if blocks of it were [left out of the
-    /// conversation](crate::error::Rule), and until something is written.
+    /// Returns the last reply as the model wrote it, if some of its blocks were [left out of the
+    /// conversation](crate::error::Rule). It is available until the next write to the transcript.
     pub fn cut_reply(&self) -> Option<Message<'_>> {
         let said = self.said.span();
         let is_there = said.len() > 0 && said.start == self.transcript.len();

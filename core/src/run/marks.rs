@@ -1,4 +1,4 @@
-//! Cache breakpoints, counted where they are added: the fifth of a request is refused before it is
+//! Cache breakpoints, counted when they are added: the fifth in a request is refused before it is
 //! sent.
 
 use super::Run;
@@ -7,12 +7,13 @@ use crate::history::{MAX_BREAKPOINTS, breakpoints, breakpoints_in, breakpoints_i
 use crate::json::Value;
 use crate::transcript::Span;
 
-/// What is known of the breakpoints of a request.
+/// What is known about the breakpoints of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Marks {
-    /// Those in the first `len` bytes of the conversation, which do not change any more.
+    /// The number of breakpoints in the first `len` bytes of the conversation, which no longer
+    /// change.
     count: u16,
-    /// Those before the messages, as far as is known.
+    /// The number of breakpoints before the messages, as far as it is known.
     in_front: u16,
     len: u32,
 }
@@ -20,39 +21,39 @@ pub(super) struct Marks {
 impl Marks {
     pub(super) const NONE: Self = Self { count: 0, len: 0, in_front: 0 };
 
-    /// Whether the conversation may have so many.
+    /// Checks that the conversation may have this number of breakpoints.
     pub(super) fn ensure(self, count: usize) -> Result<(), Error> {
         let count = count + usize::from(self.in_front);
         if count > MAX_BREAKPOINTS { Err(Misuse::Breakpoints(count).into()) } else { Ok(()) }
     }
 
-    /// The beginning of the conversation changed.
+    /// Forgets the count, because the beginning of the conversation has changed.
     pub(super) const fn forget(&mut self) {
         (self.count, self.len) = (0, 0);
     }
 }
 
 impl Run<'_> {
-    /// Tells what comes before the conversation in each request, in any pieces: a body up to
-    /// `"messages":[`. The cache breakpoints in it count too when [`append`](Self::append),
-    /// [`replace_history`](Self::replace_history), [`answer`](Self::answer),
-    /// [`replace_result`](Self::replace_result) and [`add_to_result`](Self::add_to_result) are
-    /// asked for another. Each request tells it by itself; before the first one, or when it
-    /// changes, a front end may.
+    /// Counts the cache breakpoints before the conversation. `front` is the beginning of each
+    /// request's body, up to `"messages":[`, in pieces of any size. These breakpoints count when
+    /// [`append`](Self::append), [`replace_history`](Self::replace_history),
+    /// [`answer`](Self::answer), [`replace_result`](Self::replace_result) and
+    /// [`add_to_result`](Self::add_to_result) check the limit. The driver calls this for each
+    /// request. A front end may call it before the first request, or when the front changes.
     ///
     /// # Errors
-    /// `Misuse` if the request would have more breakpoints than the API takes.
+    /// `Misuse` if the request would have more breakpoints than the API accepts.
     pub fn note_front(&mut self, front: &[&[u8]]) -> Result<(), Error> {
         self.marks.in_front = u16::try_from(breakpoints_in_front(front)).unwrap_or(u16::MAX);
         let count = self.breakpoints();
         self.marks.ensure(count)
     }
 
-    /// Cache breakpoints in the conversation.
+    /// Returns the number of cache breakpoints in the conversation.
     fn breakpoints(&mut self) -> usize {
         let mark = self.turn.mark;
         let known = usize::try_from(self.marks.len).ok().filter(|known| *known <= mark);
-        // What is before the last turn stays as it is, so it is counted once.
+        // The part before the last turn does not change, so it is counted once.
         let (known, before) = known.map_or((0, 0), |known| (known, usize::from(self.marks.count)));
         let bytes = self.transcript.bytes();
         let settled = before + breakpoints(bytes.get(known..mark).unwrap_or_default());
@@ -63,10 +64,10 @@ impl Run<'_> {
         settled + last
     }
 
-    /// Whether `more` breakpoints may be added, in place of `fewer`.
+    /// Checks that `more` breakpoints may replace `fewer` existing ones.
     ///
     /// # Errors
-    /// `Misuse` with how many there would be.
+    /// `Misuse` with the number that the request would have.
     pub(super) fn ensure_breakpoints(&mut self, more: usize, fewer: usize) -> Result<(), Error> {
         if more <= fewer {
             return Ok(());
@@ -75,8 +76,8 @@ impl Run<'_> {
         self.marks.ensure(count.saturating_sub(fewer))
     }
 
-    /// How many breakpoints the request would have with this result in the tail, if that is more
-    /// than it may have.
+    /// Returns the number of breakpoints that the request would have with this result in the tail,
+    /// if that is more than allowed.
     pub(super) fn excess_of(&mut self, content: Span) -> Option<usize> {
         let more = Value::whole(content.of(self.transcript.whole())).map_or(0, breakpoints_in);
         match self.ensure_breakpoints(more, 0) {
@@ -85,7 +86,7 @@ impl Run<'_> {
         }
     }
 
-    /// The same for a result's content that takes the place of another.
+    /// Checks that the breakpoints of a result's content may replace `instead_of` existing ones.
     pub(super) fn ensure_breakpoints_of(
         &mut self,
         content: &[u8],

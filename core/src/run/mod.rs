@@ -1,4 +1,5 @@
-//! The loop as a machine without I/O: it says what to do next, and is told what came of it.
+//! The loop as a state machine without I/O: it decides what to do next, and its driver reports what
+//! happened.
 //!
 //! ```text
 //!       step(): Send          answered(2xx)              the whole reply has calls
@@ -21,11 +22,11 @@
 //!   │ └───── all calls of Calling are answered            │          │
 //!   └─────────────────────────────────────────────────────┴──────────┘
 //! ```
-//! [`Run::step`] gives a [`Step`]; what follows are methods of the run. A driver that was dropped
-//! in the middle of a step loses nothing: the next `step()` finds what was abandoned. A request
-//! that was under way is sent again. A reply that was under way is taken back, unless a call of it
-//! had started. A call that was running is answered as cancelled, because it may have had its
-//! effect.
+//! [`Run::step`] returns a [`Step`], and the documentation of [`Run`] groups the methods that carry
+//! it out. A driver that is dropped in the middle of a step loses nothing: the next `step()` finds
+//! what was abandoned. An unfinished request is sent again. A partial reply is discarded, unless
+//! one of its calls has started. A call that was running is answered as cancelled, because it may
+//! have had its effect.
 //!
 //! ```
 //! use toolrunner_core::run::{Outcome, Run, Step};
@@ -110,77 +111,180 @@ pub use snapshot::{SNAPSHOT_FRAME, SNAPSHOT_VERSION};
 use state::{CallStates, Place, State, Turn};
 pub use state::{Outcome, Step};
 
-/// Most calls of one turn.
+/// The maximum number of calls in one turn.
 pub const MAX_CALLS: usize = crate::history::MAX_CALLS;
 const _: () = assert!(MAX_CALLS == CallStates::COUNT);
 
-/// A conversation and where its loop is. See the [module](self) for how to drive it.
+/// A conversation and the state of its loop.
 ///
-/// It owns nothing but its transcript's memory and a few hundred bytes; it knows no clock, no
-/// network and no tool.
+/// A run owns only the memory of its transcript and a few hundred bytes. It uses no clock, no
+/// network and no tool: a driver calls its methods. [`Driver`](crate::drive::Driver) is one; the
+/// [module](self) shows how to write another.
+///
+/// # Methods by purpose
+///
+/// **Ask** what to do next: [`step`](Self::step), [`next_call`](Self::next_call),
+/// [`call_for_caller`](Self::call_for_caller), [`outcome`](Self::outcome),
+/// [`deadline`](Self::deadline), [`is_within_limits`](Self::is_within_limits),
+/// [`is_calling`](Self::is_calling).
+///
+/// **Send** a request and **feed** its reply, after [`Step::Send`] and [`Step::Receive`]:
+/// [`complete`](Self::complete), [`note_front`](Self::note_front) and [`body`](Self::body) for the
+/// request; [`answered`](Self::answered), [`feed`](Self::feed), [`end_of_body`](Self::end_of_body),
+/// [`reply_is_whole`](Self::reply_is_whole), [`is_receiving_error`](Self::is_receiving_error) and
+/// [`failed`](Self::failed) for the reply; [`event`](Self::event), [`peek`](Self::peek) and
+/// [`tool_end`](Self::tool_end) for an observer.
+///
+/// **Answer** the calls of a turn, after [`Step::Call`]: [`call`](Self::call) and
+/// [`is_withdrawn`](Self::is_withdrawn) to decide; [`refuse_bad_input`](Self::refuse_bad_input),
+/// [`answer_not_found`](Self::answer_not_found) and [`answer_notice`](Self::answer_notice) to
+/// answer without a tool; [`start_call`](Self::start_call),
+/// [`start_call_with`](Self::start_call_with) and [`end_call`](Self::end_call) to run a tool in the
+/// run's memory; [`begin_call`](Self::begin_call), [`answer`](Self::answer) and
+/// [`answer_checked`](Self::answer_checked) to run it elsewhere;
+/// [`leave_to_caller`](Self::leave_to_caller) and [`give_to_tools`](Self::give_to_tools) to wait
+/// for a person; with `alloc`, `begin_early`, `has_begun_early` and
+/// [`is_withdrawn_early`](Self::is_withdrawn_early) to start a call before its reply is complete.
+///
+/// **Edit** results before they are sent: [`cap_result`](Self::cap_result),
+/// [`replace_result`](Self::replace_result), [`replace_result_text`](Self::replace_result_text),
+/// [`add_to_result`](Self::add_to_result); after they were sent,
+/// [`replace_result_of`](Self::replace_result_of).
+///
+/// **Say** something as the caller, between requests: [`user`](Self::user),
+/// [`append`](Self::append), [`retry`](Self::retry), [`replace_history`](Self::replace_history),
+/// [`close_open_calls`](Self::close_open_calls), [`drop_oldest_turn`](Self::drop_oldest_turn); at
+/// any time: [`stop`](Self::stop), [`resume`](Self::resume),
+/// [`compact_on_server`](Self::compact_on_server).
+///
+/// **Set** how the run behaves: [`configure`](Self::configure), [`limits_mut`](Self::limits_mut),
+/// [`retry_mut`](Self::retry_mut), [`on_break`](Self::on_break),
+/// [`when_full_mut`](Self::when_full_mut), [`compaction_mut`](Self::compaction_mut),
+/// [`unique_ids`](Self::unique_ids).
+///
+/// **Look** at the conversation and the counters: [`messages`](Self::messages),
+/// [`transcript`](Self::transcript), `conversation` (with `alloc`),
+/// [`last_message`](Self::last_message), [`cut_reply`](Self::cut_reply),
+/// [`stop_reason`](Self::stop_reason), [`request_id`](Self::request_id); [`calls`](Self::calls),
+/// [`is_pending`](Self::is_pending), [`is_answered`](Self::is_answered),
+/// [`is_for_caller`](Self::is_for_caller), [`results`](Self::results), [`result`](Self::result);
+/// [`turns`](Self::turns), [`attempt`](Self::attempt), [`usage`](Self::usage),
+/// [`turn_usage`](Self::turn_usage), [`limits`](Self::limits); [`api_error`](Self::api_error),
+/// [`error_body`](Self::error_body); [`container`](Self::container),
+/// [`container_copy`](Self::container_copy); [`is_compacting`](Self::is_compacting),
+/// [`is_compacting_on_server`](Self::is_compacting_on_server),
+/// [`compaction_rules`](Self::compaction_rules), [`compactions`](Self::compactions),
+/// [`rejected_summary`](Self::rejected_summary).
+///
+/// **Create and store** a run: [`new`](Self::new), [`snapshot`](Self::snapshot),
+/// [`snapshot_into`](Self::snapshot_into), [`from_snapshot`](Self::from_snapshot); with `alloc`,
+/// `shrink_to_fit`.
+///
+/// # Examples
+///
+/// ```
+/// use toolrunner_core::run::{Run, Step};
+/// use toolrunner_core::time::Instant;
+/// use toolrunner_core::transcript::Transcript;
+/// use toolrunner_core::transport::ReplyHead;
+///
+/// let mut memory = [0; 2048];
+/// let mut run = Run::new(Transcript::new(&mut memory));
+///
+/// // Set a limit, and say something.
+/// run.limits_mut().turns = Some(5);
+/// run.user("Is the door open?")?;
+///
+/// // Ask what to do next. After sending the request, feed its reply.
+/// assert_eq!(run.step(Instant::ZERO)?, Step::Send);
+/// run.answered(&ReplyHead::new(200));
+/// let mut reply = &br#"{"content":[{"type":"tool_use","id":"t1","name":"door","input":{}}],
+///     "usage":{"input_tokens":9,"output_tokens":4},"stop_reason":"tool_use"}"#[..];
+/// while run.feed(&mut reply)?.is_some() {}
+/// while run.end_of_body()?.is_some() {}
+///
+/// // Answer the calls, and edit a result.
+/// assert_eq!(run.step(Instant::ZERO)?, Step::Call);
+/// while let Some(i) = run.next_call() {
+///     run.answer(i, br#""open""#, false)?;
+/// }
+/// run.replace_result(0, br#""closed""#, false)?;
+///
+/// // Look at the counters and at the conversation.
+/// assert_eq!((run.turns(), run.usage().output_tokens), (1, 4));
+/// assert!(run.messages().ends_with(br#""content":"closed"}]}"#));
+///
+/// // Store the run. The results are sent after it is restored.
+/// let mut bytes = [0; 4096];
+/// let len = run.snapshot_into(&mut bytes)?;
+/// let mut memory = [0; 2048];
+/// let mut restored = Run::from_snapshot(&bytes[..len], Transcript::new(&mut memory))?;
+/// assert_eq!(restored.step(Instant::ZERO)?, Step::Send);
+/// # Ok::<(), toolrunner_core::error::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Run<'b> {
     transcript: Transcript<'b>,
     state: State,
     limits: Limits,
     retry: RetryPolicy,
-    /// Whether the retry policy was set, by the caller or from a configuration.
+    /// Whether the retry policy was set, by the caller or by a configuration.
     has_retry: bool,
-    /// What keeps a part of a reply that broke off, if anything does.
+    /// Keeps a part of a reply that broke off, if set.
     keep: Option<broken::Keep>,
     reply: Reply,
     turn: Turn,
-    /// Calls that started before their reply was whole.
+    /// The calls that started before their reply was complete.
     #[cfg(feature = "alloc")]
     early: early::Early,
-    /// Where the conversation changes its tools.
+    /// The part of the conversation that changes its tools.
     changes: withdrawn::Changes,
     head: ReplyHead,
     container: Container,
-    /// Where, in the tail, the JSON of the last API error lies; until the next write.
+    /// The JSON of the last API error, in the tail. Valid until the next write.
     failure: Span,
-    /// Where, in the tail, the complete last reply lies, if not all of it is in the conversation.
+    /// The complete last reply, in the tail, if the conversation does not contain all of it.
     said: Place,
-    /// The length of the conversation at which it ends with a text that the model cannot continue;
-    /// 0 if it does not.
+    /// The length of the conversation at which it ends with a text that the model cannot continue,
+    /// or 0 if it does not end so.
     unfit_prefill: u32,
     marks: marks::Marks,
-    /// Tries of the request under way that failed.
+    /// Failed attempts of the current request.
     attempt: u32,
-    /// Whether a part of the reply under way was handed on.
+    /// Whether a part of the current reply was passed on to an observer.
     handed_on: bool,
     turns: u32,
     calls: u32,
-    /// A sum over the last turn's calls, and how often in a row it was the same.
+    /// A hash of the last turn's calls, and for how many turns in a row it was the same.
     fingerprint: u32,
     repeats: u32,
     started: Option<Instant>,
     usage: Usage,
     when_full: WhenFull,
-    /// What looks at the limits, what makes room, what makes summaries and what renames calls: each
-    /// is set by the method that lends its setting, so that only who uses it has its code in the
-    /// program.
+    /// The code that checks the limits, frees space, makes summaries and renames calls. Each is set
+    /// by the method that enables the feature, so that a program that does not use the feature does
+    /// not contain its code.
     look_at_limits: Option<fn(&Run<'_>, Instant) -> Option<Limit>>,
     make_room: Option<fn(&mut Run<'_>) -> bool>,
     summaries: Option<&'static compact::Summaries>,
     unique: Option<&'static unique::Unique>,
     compaction: Option<Compaction>,
     compacting: Option<compact::Compacting>,
-    /// Whether the last turn's summary was tried.
+    /// Whether a summary of the last turn was tried.
     compaction_tried: bool,
-    /// Whether the server is to compact before the next turn.
+    /// Whether the server compacts before the next turn.
     server_compaction: bool,
-    /// The rules for the members of such a request, once one was asked for.
+    /// The rules for the members of such a request, once one was requested.
     compaction_rules: Option<ServerCompaction>,
     compactions: u32,
-    /// Why the last summary was rejected, if it was.
+    /// The reason why the last summary was rejected, if it was.
     rejected: Option<compact::Rejected>,
 }
 
 impl<'b> Run<'b> {
-    /// A run over `transcript`, which may hold a conversation already.
-    // Made where it is to lie: inlined, the caller's frame holds it a second time, for as long as
-    // that runs.
+    /// Creates a run over `transcript`, which may already hold a conversation.
+    // Not inlined: the run is built in place. Inlined, the caller's stack frame would hold a second
+    // copy of it.
     #[inline(never)]
     pub fn new(transcript: Transcript<'b>) -> Self {
         Self {
@@ -224,18 +328,18 @@ impl<'b> Run<'b> {
         }
     }
 
-    /// The conversation.
+    /// Returns the transcript, which stores the conversation.
     pub const fn transcript(&self) -> &Transcript<'b> {
         &self.transcript
     }
 
-    /// The messages that are complete, as JSON objects with commas between: the transcript without
-    /// a reply that is under way, and without the question for a summary.
+    /// Returns the complete messages, as JSON objects separated by commas: the transcript without a
+    /// partial reply and without the request for a summary.
     ///
     /// Open calls of the last turn have no results in it.
     /// [`replace_history`](Self::replace_history) of another run accepts that, unless messages were
-    /// [appended](Self::append) behind calls that all lack results: then use `conversation` (with
-    /// `alloc`), or [`close_open_calls`](Self::close_open_calls) before.
+    /// [appended](Self::append) after calls that all lack results. In this case use `conversation`
+    /// (with `alloc`), or call [`close_open_calls`](Self::close_open_calls) first.
     pub fn messages(&self) -> &[u8] {
         let bytes = self.transcript.bytes();
         let end = match (self.compacting, self.state) {
@@ -246,27 +350,28 @@ impl<'b> Run<'b> {
         bytes.get(..end).unwrap_or(bytes)
     }
 
-    /// What this run may spend. May be changed at any time: a run that ended at a limit goes on
-    /// when that is raised.
+    /// Returns the limits of this run, to be changed at any time. A run that ended at a limit
+    /// continues when that limit is raised.
     pub const fn limits_mut(&mut self) -> &mut Limits {
         self.look_at_limits = Some(|run, now| run.look_at_limits(now));
         &mut self.limits
     }
 
-    /// What this run may spend.
+    /// Returns the limits of this run.
     pub const fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// When requests are sent again. May be changed at any time.
+    /// Returns the retry policy, to be changed at any time.
     pub const fn retry_mut(&mut self) -> &mut RetryPolicy {
         self.has_retry = true;
         &mut self.retry
     }
 
-    /// Takes over the limits and the retry policy of `config`. Neither replaces what was set on
-    /// this run before, by [`limits_mut`](Self::limits_mut), [`retry_mut`](Self::retry_mut) or an
-    /// earlier call of this. A [`Driver`](crate::drive::Driver) calls it before the first step.
+    /// Applies the limits and the retry policy of `config`. Neither replaces a value that was set
+    /// on this run before, by [`limits_mut`](Self::limits_mut), [`retry_mut`](Self::retry_mut) or
+    /// an earlier call of this method. A [`Driver`](crate::drive::Driver) calls it before the first
+    /// step.
     pub const fn configure(&mut self, config: &Config<'_>) {
         if self.look_at_limits.is_none() {
             *self.limits_mut() = config.limits;
@@ -276,56 +381,55 @@ impl<'b> Run<'b> {
         }
     }
 
-    /// Replies of the model since the last prompt.
+    /// Returns the number of model replies since the last prompt.
     pub const fn turns(&self) -> u32 {
         self.turns
     }
 
-    /// Failed tries of the request under way.
+    /// Returns the number of failed attempts of the current request.
     pub const fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// Tokens of all turns of this run, over all prompts.
+    /// Returns the tokens of all turns of this run, over all prompts.
     pub const fn usage(&self) -> Usage {
         self.usage
     }
 
-    /// Tokens of the last turn.
+    /// Returns the tokens of the last turn.
     pub const fn turn_usage(&self) -> Usage {
         self.reply.usage
     }
 
-    /// Why the last turn ended.
+    /// Returns the reason why the last turn ended, or `None` if the server has not named one.
     pub const fn stop_reason(&self) -> Option<StopReason> {
         self.reply.stop
     }
 
-    /// The container that a reply named first; it goes with every request from then on, unless the
-    /// caller pinned one.
+    /// Returns the first container that a reply named. Every later request passes it on, unless the
+    /// caller pinned a container.
     pub fn container(&self) -> Option<&str> {
         (!self.container.is_empty()).then_some(self.container.as_str())
     }
 
-    /// A copy of the [`container`](Self::container).
+    /// Returns a copy of the [`container`](Self::container).
     pub fn container_copy(&self) -> Option<Container> {
         (!self.container.is_empty()).then(|| self.container.clone())
     }
 
-    /// Adds to the front of the next request what the run knows: the
-    /// [container](Self::container), and whether the request asks the server to compact, which
-    /// leaves members out.
+    /// Adds to the front of the next request what the run knows: the [container](Self::container),
+    /// and whether the request asks the server to compact, which omits some members.
     pub fn complete<'a>(&'a self, front: Front<'a>) -> Front<'a> {
         front.with(self.container(), self.compaction_rules())
     }
 
-    /// Whether the reply under way is whole; what is left of its body does not matter.
+    /// Returns whether the current reply is complete. The rest of its body does not matter then.
     pub const fn reply_is_whole(&self) -> bool {
         !matches!(self.state, State::Receiving | State::ErrorBody)
     }
 
-    /// Why the run is over, as far as is known before the next [`step`](Self::step), which looks at
-    /// the limits; nothing if it goes on.
+    /// Returns the reason why the run is over, or `None` if it continues. Limits are checked only
+    /// by the next [`step`](Self::step).
     pub const fn outcome(&self) -> Option<Outcome> {
         match self.state {
             State::Done(outcome) => Some(outcome),
@@ -333,19 +437,19 @@ impl<'b> Run<'b> {
         }
     }
 
-    /// Whether the turn's calls are what comes next.
+    /// Returns whether the calls of the turn come next.
     pub fn is_calling(&self) -> bool {
         self.state == State::Calling
     }
 
-    /// The id of the last reply, as its head had it.
+    /// Returns the request id from the head of the last reply. Empty if there was none.
     pub fn request_id(&self) -> &str {
         &self.head.request_id
     }
 
-    /// The model's last message, if it is the last thing that was said but for its results and what
-    /// was appended. Blocks that the API would refuse, such as an empty text, are in it until
-    /// something is written: then it is what the conversation has of it.
+    /// Returns the model's last message, if only its results and appended messages follow it.
+    /// Blocks that the API would refuse, such as an empty text, are included until the next write
+    /// to the transcript. After that, this is the message as the conversation contains it.
     pub fn last_message(&self) -> Option<Message<'_>> {
         #[cfg(feature = "alloc")]
         if self.has_begun_early() {
@@ -363,18 +467,19 @@ impl<'b> Run<'b> {
             .and_then(Message::new)
     }
 
-    /// What is to be done. Time passes only by this argument.
+    /// Returns what to do next. Time passes only through `now`.
     ///
     /// # Errors
-    /// `Misuse` if there is nothing to send; `Capacity` if not even the shortest answers to the
-    /// turn's calls fit: then the reply was taken back, and the run would ask for it again; but if
-    /// a call of it was answered already, or began, it stays, and the run can go on from its
-    /// [`snapshot`](Self::snapshot) in more memory.
+    /// `Misuse` if there is nothing to send. `Capacity` if not even the shortest answers to the
+    /// calls of the turn fit: then the reply is discarded, and the run would request it again. If
+    /// one of its calls was already answered or started, the reply stays instead, and the run can
+    /// continue from its [`snapshot`](Self::snapshot) in more memory.
     pub fn step(&mut self, now: Instant) -> Result<Step, Error> {
         loop {
             match self.state {
                 State::Waiting(until) => {
-                    // Nobody waits for what the time limit would forbid.
+                    // A wait ends at the deadline at the latest, because the time limit forbids
+                    // anything after it.
                     let until = self.deadline().map_or(until, |end| until.min(end));
                     if now < until {
                         return Ok(Step::Wait(until));
@@ -395,9 +500,9 @@ impl<'b> Run<'b> {
                     if self.compacting.is_some() {
                         return Ok(self.send(now));
                     }
-                    // A paused turn goes back as it is, unless some of its calls began early or
-                    // were answered by the caller, or something was said behind it. One of the
-                    // caller's own history is not known to be paused.
+                    // A paused turn is sent back unchanged, unless some of its calls started early
+                    // or were answered by the caller, or a message was appended after it. A turn in
+                    // a history from the caller is not known to be paused.
                     if self.turn.is_given
                         || self.turn.answered_count() > 0
                         || self.turn.is_running()
@@ -456,17 +561,18 @@ impl<'b> Run<'b> {
         Step::Send
     }
 
-    /// When [`Limits::time`] ends the run; nothing if it does not, or nothing was sent yet.
+    /// Returns when [`Limits::time`] ends the run, or `None` if there is no such limit or nothing
+    /// was sent yet.
     pub fn deadline(&self) -> Option<Instant> {
         Some(self.started?.after(self.limits.time?))
     }
 
-    /// Whether no limit forbids that the run goes on.
+    /// Returns whether the limits allow the run to continue.
     pub fn is_within_limits(&self, now: Instant) -> bool {
         self.exceeded(now).is_none()
     }
 
-    /// The limit that forbids another request, if one does.
+    /// Returns the limit that forbids another request, if one does.
     fn exceeded(&self, now: Instant) -> Option<Limit> {
         self.look_at_limits.and_then(|look_at_limits| look_at_limits(self, now))
     }

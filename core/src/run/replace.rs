@@ -1,9 +1,9 @@
-//! A result that was sent, replaced: because the API refuses it, for example for a picture that is
-//! too large.
+//! Replacement of a result that was already sent, because the API refuses it, for example for a
+//! picture that is too large.
 //!
-//! The API judges every message of every request, so a result that it refuses stays refused. The
+//! The API checks every message of every request, so a result that it refuses stays refused. Its
 //! limits depend on the whole conversation (a picture may be larger if there are few), so a result
-//! that was once accepted can be refused later.
+//! that was accepted once can be refused later.
 
 use super::Run;
 use super::results::{CONTENT, FAILED, HEAD, TOOLSET, check_content, marks_of};
@@ -13,7 +13,7 @@ use crate::json::{Text, Value};
 use crate::message::Messages;
 use crate::transcript::Span;
 
-/// The parts of a result that stay.
+/// The parts of a result that do not change.
 struct Sent {
     block: Span,
     id: Span,
@@ -21,16 +21,18 @@ struct Sent {
 }
 
 impl Run<'_> {
-    /// Replaces the content of the result of the call with this id, wherever it stands in the
-    /// conversation: of several the last. The tool does not run again. Other members of the result,
-    /// such as `cache_control`, are gone.
+    /// Replaces the content of the result of the call with this id, anywhere in the conversation.
+    /// If several calls have this id, the last one counts. The tool does not run again. Other
+    /// members of the result, such as `cache_control`, are removed.
     ///
     /// `content` is a JSON string or an array of blocks. After an API error has ended a request,
     /// the next [`step`](Self::step) sends the conversation with the new content.
     ///
     /// # Errors
-    /// `Misuse` if there is no such result, `content` is not as in [`answer`](Self::answer), or a
-    /// request is under way; `Capacity` if it does not fit: then the old one stays.
+    /// `Misuse` if there is no such result, if `content` is not valid content as for
+    /// [`answer`](Self::answer), if the request would have more than four cache breakpoints, or
+    /// while a request is in progress; `Capacity` if it does not fit. In all cases the old content
+    /// stays.
     pub fn replace_result_of(
         &mut self,
         id: &str,
@@ -70,7 +72,7 @@ impl Run<'_> {
         let old = sent.block;
         self.transcript.insert_tail(old.start, Span::new(start, at))?;
         self.transcript.remove(old.shifted(new));
-        // What stands behind it has moved.
+        // The bytes after it have moved.
         let turn = &mut self.turn;
         for place in [&mut turn.mark, &mut turn.start, &mut turn.end, &mut turn.results_end] {
             if *place >= old.end {
@@ -82,7 +84,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The last result of a call with this id.
+    /// Returns the last result of a call with this id.
     fn find_sent(&self, id: &str) -> Option<Sent> {
         let bytes = self.transcript.bytes();
         let blocks = Messages::new(bytes).flat_map(|message| message.content().elements());

@@ -1,5 +1,5 @@
-//! Answers: one `tool_result` a call, all of a turn in one user message, in the model's order,
-//! whatever order they come in.
+//! Answers: one `tool_result` for each call, all of a turn in one user message, in the model's
+//! order, whatever order they arrive in.
 
 use super::Run;
 use super::state::{CallState, Outcome, Place, State};
@@ -11,25 +11,25 @@ use crate::tool::{EMPTY_ERROR, EMPTY_RESULT, Notice, is_empty_text_block};
 use crate::transcript::{Span, Transcript};
 
 pub(super) const HEAD: &[u8] = b"{\"type\":\"tool_result\",\"tool_use_id\":\"";
-/// Between the id and the toolset's name, if the call has one.
+/// Between the id and the name of the toolset, if the call has one.
 pub(super) const TOOLSET: &[u8] = b"\",\"toolset_name\":\"";
 pub(super) const CONTENT: &[u8] = b"\",\"content\":";
 pub(super) const FAILED: &[u8] = b",\"is_error\":true}";
-/// The message around the results, and where its results begin.
+/// The beginning of the message that contains the results.
 pub(super) const OPENING: &[u8] = b",{\"role\":\"user\",\"content\":[";
-/// What ends a message whose content is an array.
+/// The end of a message whose content is an array.
 pub(super) const CLOSING: &[u8] = b"]}";
 const FRAME: &[u8] = b",{\"role\":\"user\",\"content\":[]}";
 #[cfg(feature = "alloc")]
 pub(super) const FRAME_LEN: usize = FRAME.len();
 
-/// An answer that always fits, because room for it is set aside.
+/// An answer that always fits, because space for it is reserved.
 const NO_ROOM: &[u8] = b"\"Error: no room\"";
-/// Bytes of the longest answer for which room is set aside, but for the call's id: a comma, and a
-/// notice of at most 18 bytes.
+/// The number of bytes of the longest answer for which space is reserved, without the id of the
+/// call: a comma, and a notice of at most 18 bytes.
 pub(super) const SHORTEST: usize = 1 + HEAD.len() + CONTENT.len() + 18 + FAILED.len();
 
-/// Writes into a slice.
+/// A sink that writes into a slice.
 struct Slice<'a> {
     bytes: &'a mut [u8],
     len: usize,
@@ -51,11 +51,11 @@ impl Sink for Slice<'_> {
     }
 }
 
-/// Writes an answer, given the tool's name and its toolset's.
+/// Writes an answer. It receives the names of the tool and of its toolset.
 type WriteAnswer<'w> =
     dyn Fn(Text<'_>, Option<Text<'_>>, &mut Slice<'_>) -> Result<(), Capacity> + 'w;
 
-/// Writes into the tail, from a place on.
+/// A sink that writes into the tail, starting at a position.
 struct Tail<'r, 'b> {
     transcript: &'r mut Transcript<'b>,
     at: usize,
@@ -70,41 +70,43 @@ impl Sink for Tail<'_, '_> {
 }
 
 impl Run<'_> {
-    /// Bytes of the message around the results, if it is not there yet.
+    /// Returns the number of bytes of the message around the results, if it does not exist yet.
     pub(super) fn results_frame(&self) -> usize {
         if self.turn.results_end == self.turn.end { FRAME.len() } else { 0 }
     }
 
-    /// Bytes before a result's content.
+    /// Returns the number of bytes before the content of a result.
     pub(super) fn result_head(&self, i: usize) -> usize {
         HEAD.len() + self.address_len(i) + CONTENT.len()
     }
 
-    /// The most that the content of a result may have, so that every other call can still be
-    /// answered.
+    /// Returns the maximum length of the content of a result that leaves enough space to answer
+    /// every other call.
     pub(super) fn room_for_result(&self, i: usize) -> usize {
         let others = self.reserve_for_others(i);
         let around = self.result_head(i) + 1 + FAILED.len() + self.results_frame();
         self.transcript.free().saturating_sub(others + around)
     }
 
-    /// Answers a call with content as it goes on the wire: a JSON string, or an array of blocks.
+    /// Answers call `i` with content in its wire format: a JSON string, or an array of blocks.
     ///
-    /// A result that does not fit becomes one that says so; the other calls' answers always have
-    /// room.
+    /// A result that does not fit becomes an error result that says so. There is always space for
+    /// the answers to the other calls.
     ///
     /// # Errors
-    /// `Misuse` if there is no such open call, or if `content` is no such JSON.
+    /// `Misuse` if there is no such open call, if `content` is not valid JSON of this form, or if
+    /// the request would have more than four cache breakpoints.
     pub fn answer(&mut self, i: usize, content: &[u8], is_error: bool) -> Result<(), Error> {
         check_content(content, is_error)?;
         self.ensure_breakpoints_of(content, 0)?;
         self.answer_checked(i, content, is_error)
     }
 
-    /// [`answer`](Self::answer) with content that an [`Output`](crate::tool::Output) made: a text
-    /// is not checked again. What the API does not take (no block, an empty text, a picture in a
-    /// failed call) becomes [`EMPTY_RESULT`] or [`EMPTY_ERROR`], and a cache breakpoint too many an
-    /// error result that says so.
+    /// Answers call `i` with content that an [`Output`](crate::tool::Output) produced: a text is
+    /// not validated again, unlike in [`answer`](Self::answer). Content that the API does not
+    /// accept (no block, an empty text, a picture in a failed call) becomes [`EMPTY_RESULT`] or
+    /// [`EMPTY_ERROR`]. With too many cache breakpoints, the call gets an error result that says
+    /// so.
     ///
     /// # Errors
     /// `Misuse` if there is no such open call.
@@ -135,9 +137,9 @@ impl Run<'_> {
         self.commit_content(i, content.len(), is_error)
     }
 
-    /// [`commit_result`](Self::commit_result) of what a tool wrote. If its cache breakpoints are
-    /// too many for the request, the result says so instead: the request must not have a fifth, and
-    /// nobody but the tool could take one away.
+    /// Commits what a tool wrote, as [`commit_result`](Self::commit_result) does. If its cache
+    /// breakpoints are too many for the request, the result says so instead: the request must not
+    /// have a fifth, and only the tool could remove one.
     pub(super) fn commit_content(
         &mut self,
         i: usize,
@@ -151,8 +153,8 @@ impl Run<'_> {
         }
     }
 
-    /// Answers a call with one of the loop's own texts, or the shortest there is if that does not
-    /// fit.
+    /// Answers call `i` with a standard text of the loop, or with the shortest answer if that does
+    /// not fit.
     pub fn answer_notice(&mut self, i: usize, notice: Notice<'_>) -> Result<(), Error> {
         #[cfg(feature = "alloc")]
         if self.has_begun_early() {
@@ -161,8 +163,8 @@ impl Run<'_> {
         self.answer_written(i, true, &|_, _, sink| notice.write_json(sink))
     }
 
-    /// Answers a call whose tool left what the API does not take: nothing, or an error that is no
-    /// text.
+    /// Answers a call whose tool produced something that the API does not accept: nothing, or an
+    /// error that is not text.
     pub(super) fn answer_empty(&mut self, i: usize, is_error: bool) -> Result<(), Error> {
         let text = if is_error { EMPTY_ERROR } else { EMPTY_RESULT };
         self.answer_written(i, is_error, &|_, _, sink| {
@@ -172,13 +174,13 @@ impl Run<'_> {
         })
     }
 
-    /// Whether what a tool wrote, in the tail behind room for its head, is what the API takes.
+    /// Returns whether the API accepts what a tool wrote in the tail, after the space for its head.
     pub(super) fn is_content(&self, i: usize, len: usize, is_error: bool) -> bool {
         let start = self.transcript.len() + self.result_head(i);
         check_content(Span::new(start, start + len).of(self.transcript.whole()), is_error).is_ok()
     }
 
-    /// Answers a call of a tool that does not exist here.
+    /// Answers call `i`, whose tool does not exist here, with an error that says so.
     ///
     /// # Errors
     /// `Misuse` if there is no such open call.
@@ -200,7 +202,7 @@ impl Run<'_> {
         })
     }
 
-    /// Writes an answer in place; `write` gets the tool's name and its toolset's.
+    /// Writes an answer in place. `write` receives the names of the tool and of its toolset.
     fn answer_written(
         &mut self,
         i: usize,
@@ -211,7 +213,7 @@ impl Run<'_> {
         let name_span = place_of(call.name, self.transcript.bytes());
         let toolset_span = call.toolset.map(|toolset| place_of(toolset, self.transcript.bytes()));
         let (head, used) = (self.result_head(i), self.transcript.len());
-        // A notice has at most a few hundred bytes besides the names.
+        // Without the names, a notice has at most a few hundred bytes.
         let room =
             self.room_for_result(i).min(name_span.len() + toolset_span.map_or(0, Span::len) + 512);
         self.transcript.reserve(head + room)?;
@@ -236,7 +238,7 @@ impl Run<'_> {
         }
     }
 
-    /// Makes the content that stands in the tail, behind room for its head, the result of call `i`.
+    /// Makes the content in the tail, after the space for its head, the result of call `i`.
     pub(super) fn commit_result(
         &mut self,
         i: usize,
@@ -247,7 +249,7 @@ impl Run<'_> {
         let id = place_of(call.id, self.transcript.bytes());
         let toolset = call.toolset.map(|toolset| place_of(toolset, self.transcript.bytes()));
         let used = self.transcript.len();
-        // All of it or nothing: from here on there is room.
+        // All or nothing: after this, everything fits.
         self.transcript
             .reserve(self.result_head(i) + len + FAILED.len() + 1 + self.results_frame())?;
         let mut at = used;
@@ -267,8 +269,8 @@ impl Run<'_> {
         let before = self.turn.answered_before(i);
         let first = self.turn.results_end == self.turn.end;
         if first {
-            // The message around it goes behind the reply, which moves nothing but what was
-            // appended: the tail must move first.
+            // The message around the results is inserted after the reply, which moves only appended
+            // messages. The tail must be moved out of the way first.
             let shift = FRAME.len();
             self.transcript.shift_tail(result, shift)?;
             result = result.shifted(shift);
@@ -297,8 +299,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Copies a part of the conversation into the tail, where there is room; gives where it ends
-    /// there.
+    /// Copies a part of the conversation into the tail, where there must be space. Returns the end
+    /// of the copy.
     pub(super) fn copy_to_tail(&mut self, from: Span, at: usize) -> usize {
         let (used, len) = (self.transcript.len(), from.len());
         if let Some((conversation, tail)) = self.transcript.whole_mut().split_at_mut_checked(used)
@@ -309,8 +311,8 @@ impl Run<'_> {
         at + len
     }
 
-    /// Where a result with `before` results before it goes: behind them, before the comma of the
-    /// next.
+    /// Returns where to insert a result that has `before` results before it: after them, and before
+    /// the comma of the next one.
     fn result_place(&self, before: usize) -> usize {
         let start = self.turn.end + OPENING.len();
         if before == self.turn.answered_count() {
@@ -329,7 +331,8 @@ impl Run<'_> {
         Array::inside(bytes.get(from..self.turn.results_end).unwrap_or_default())
     }
 
-    /// The results of the last turn as they stand, in the model's order: `tool_result` blocks.
+    /// Returns the results of the last turn that exist so far, in the model's order: `tool_result`
+    /// blocks.
     pub fn results(&self) -> impl Iterator<Item = Value<'_>> {
         let is_there = self.turn.results_end > self.turn.end;
         self.results_of(self.transcript.bytes()).take(if is_there {
@@ -339,7 +342,7 @@ impl Run<'_> {
         })
     }
 
-    /// The result of call `i`, if it was answered.
+    /// Returns the result of call `i`, a `tool_result` block, if the call was answered.
     pub fn result(&self, i: usize) -> Option<Value<'_>> {
         if !self.calls().contains(&i) || !self.turn.is_answered(i) {
             return None;
@@ -347,7 +350,7 @@ impl Run<'_> {
         self.results().nth(self.turn.answered_before(i))
     }
 
-    /// The event that tells the answer to call `i`, if it was answered.
+    /// Returns the event for the answer to call `i`, if the call was answered.
     pub fn tool_end(&self, i: usize) -> Option<Event<'_>> {
         #[cfg(feature = "alloc")]
         if let Some((content, is_error)) = self.kept_result(i) {
@@ -365,13 +368,15 @@ impl Run<'_> {
         })
     }
 
-    /// Replaces the result of call `i` of the last turn, while no request is under way: before it
-    /// is sent, or after the API has refused it. For results of earlier turns:
+    /// Replaces the result of call `i` of the last turn, while no request is in progress: before
+    /// the result is sent, or after the API has refused it. For results of earlier turns use
     /// [`replace_result_of`](Self::replace_result_of).
     ///
     /// # Errors
-    /// `Misuse` if there is no such result or `content` is not as in [`answer`](Self::answer);
-    /// `Capacity` if it does not fit: then the old one stays.
+    /// `Misuse` if there is no such result, if `content` is not valid content as for
+    /// [`answer`](Self::answer), if the request would have more than four cache breakpoints, or
+    /// while a request is in progress; `Capacity` if it does not fit. In all cases the old result
+    /// stays.
     pub fn replace_result(
         &mut self,
         i: usize,
@@ -387,7 +392,8 @@ impl Run<'_> {
         self.commit_result(i, content.len(), is_error)
     }
 
-    /// Takes a result out that was not sent, if there is room for one with `len` bytes of content.
+    /// Removes a result that has not been sent, if there is space for one with `len` bytes of
+    /// content.
     fn take_result(&mut self, i: usize, len: usize) -> Result<(), Error> {
         let bytes = self.transcript.bytes();
         let old = self.result(i).ok_or(Misuse::NoSuchCall)?;
@@ -396,7 +402,7 @@ impl Run<'_> {
         self.ensure_unsent()?;
         self.reserve_beyond_answers(self.result_head(i) + len + FAILED.len() + 1)?;
         let comma = usize::from(self.turn.answered_count() > 1);
-        // Out with the old one and one comma beside it.
+        // Remove the old result and one comma beside it.
         let is_first = start == self.turn.end + OPENING.len();
         let gone = match (comma, is_first) {
             (0, _) => span,
@@ -410,10 +416,12 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The same with a text as the content.
+    /// Replaces the result of call `i` of the last turn with a text, while no request is in
+    /// progress.
     ///
     /// # Errors
-    /// As [`replace_result`](Self::replace_result).
+    /// `Misuse` if there is no such result, if `text` is empty, or while a request is in progress;
+    /// `Capacity` if it does not fit. In all cases the old result stays.
     pub fn replace_result_text(
         &mut self,
         i: usize,
@@ -435,10 +443,13 @@ impl Run<'_> {
         self.commit_result(i, len, is_error)
     }
 
-    /// Adds a member such as `"cache_control":{"type":"ephemeral"}` to the result of call `i`.
+    /// Adds members such as `"cache_control":{"type":"ephemeral"}` to the result of call `i` of the
+    /// last turn, while no request is in progress.
     ///
     /// # Errors
-    /// As [`replace_result`](Self::replace_result).
+    /// `Misuse` if there is no such result, if `member` is not one or more members of an object
+    /// without the braces, if the request would have more than four cache breakpoints, or while a
+    /// request is in progress; `Capacity` if it does not fit.
     pub fn add_to_result(&mut self, i: usize, member: &str) -> Result<(), Error> {
         if member.trim_ascii().is_empty() || !crate::wire::members(member.as_bytes()) {
             return Err(Misuse::Json("one or more members of an object, without its braces").into());
@@ -458,7 +469,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Room for `more` bytes that are no answer to an open call.
+    /// Reserves space for `more` bytes that are not part of an answer to an open call.
     pub(super) fn reserve_beyond_answers(&mut self, more: usize) -> Result<(), Capacity> {
         self.transcript.reserve(more + self.kept_for_answers())
     }
@@ -473,8 +484,8 @@ impl Run<'_> {
     }
 }
 
-/// Checks what the API takes as a result: a string or an array of blocks, not empty, and only text
-/// if the call failed.
+/// Checks that the API accepts this content of a result: a string or an array of blocks. For a
+/// failed call, only text that is not empty is accepted.
 pub(super) fn check_content(content: &[u8], is_error: bool) -> Result<(), Misuse> {
     const SHAPE: Misuse = Misuse::Json("a tool result's content is a string or an array of blocks");
     const EMPTY: Misuse = Misuse::Json("a tool result's content must not be empty");
@@ -506,13 +517,13 @@ pub(super) fn check_content(content: &[u8], is_error: bool) -> Result<(), Misuse
     Ok(())
 }
 
-/// Cache breakpoints of a result, and in it.
+/// Returns the number of cache breakpoints of a result, including those of its content.
 pub(super) fn marks_of(result: Value<'_>) -> usize {
     let own = result.member("cache_control").is_some_and(|value| !value.is_null());
     usize::from(own) + result.member("content").map_or(0, breakpoints_in)
 }
 
-/// Where a text of the transcript stands in it.
+/// Returns the position of a text in the transcript, which must contain it.
 fn place_of(text: Text<'_>, bytes: &[u8]) -> Span {
     let start = text.raw_bytes().as_ptr().addr().saturating_sub(bytes.as_ptr().addr());
     Span::new(start, start + text.raw_bytes().len())

@@ -1,54 +1,57 @@
-//! What a run does when its transcript is nearly full: in fixed memory, and for long conversations
-//! anywhere.
+//! What a run does when its transcript is nearly full: in fixed memory, and with long conversations
+//! on any system.
 
 use super::Run;
 use super::state::State;
 use crate::message::{Message, Messages, Role};
 use crate::transcript::Span;
 
-/// What is done when fewer than `room` bytes are free as a request is about to go out.
+/// What a run does when fewer than `room` bytes are free before a request.
 ///
-/// Only whole turns are ever dropped: a reply goes with its results, and a prompt with all that
-/// answered it. The last turn stays.
+/// Only whole turns are dropped: a reply together with its results, and a prompt together with all
+/// its replies. The last turn stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct WhenFull {
-    /// Bytes that a reply and its results should find free. 0: nothing is done, and a reply that
-    /// does not fit is a capacity error.
+    /// The number of bytes that should be free for a reply and its results. With 0, nothing is
+    /// done, and a reply that does not fit is a capacity error.
     pub room: usize,
-    /// What is done.
+    /// How the run frees space.
     pub then: MakeRoom,
 }
 
-/// How room is made.
+/// How a run frees space in its transcript.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum MakeRoom {
-    /// The model is asked for a summary, whatever the tokens, if [`Run::compaction_mut`] is set.
-    /// `room` must hold the question and the summary too.
+    /// The model is asked for a summary, regardless of the number of tokens, if
+    /// [`Run::compaction_mut`] is set. `room` must also leave enough space for the request for a
+    /// summary and for the summary.
     Compact,
-    /// The oldest turns are dropped, as many as it takes.
+    /// As many of the oldest turns as necessary are dropped.
     DropOldest,
     /// The run ends with [`Limit::Transcript`](crate::policy::Limit::Transcript).
     Stop,
 }
 
 impl WhenFull {
-    /// Nothing is done.
+    /// Nothing is done. A reply that does not fit is a capacity error.
     pub const NEVER: Self = Self { room: 0, then: MakeRoom::Stop };
 }
 
 impl Run<'_> {
-    /// What is done when the transcript is nearly full. Default: [`WhenFull::NEVER`].
+    /// Returns the setting for a transcript that is nearly full, to be changed at any time.
+    /// Default: [`WhenFull::NEVER`].
     pub const fn when_full_mut(&mut self) -> &mut WhenFull {
         self.make_room = Some(|run| run.make_room());
         &mut self.when_full
     }
 
-    /// Gives back the memory that a growing transcript took and does not use, once the run rests:
-    /// of thousands that wait for somebody each then takes what was said in it. It grows again when
-    /// the run goes on. Before that, and on a slice, nothing happens.
+    /// Releases the memory that a growing transcript has allocated and does not use, if the run is
+    /// over. A server with thousands of idle runs then uses only the memory of their conversations.
+    /// The transcript grows again when the run continues. Does nothing while the run is in
+    /// progress, or if the transcript is a slice.
     #[cfg(feature = "alloc")]
     pub fn shrink_to_fit(&mut self) {
         if let State::Done(_) = self.state {
@@ -56,22 +59,22 @@ impl Run<'_> {
         }
     }
 
-    /// Whether the transcript is nearly full.
+    /// Returns whether the transcript is nearly full.
     pub(super) fn lacks_room(&self) -> bool {
         self.transcript.free() < self.when_full.room
     }
 
-    /// Whether a summary would make room.
+    /// Returns whether a summary is needed to free space.
     pub(super) fn wants_summary(&self) -> bool {
         self.when_full.then == MakeRoom::Compact && self.lacks_room()
     }
 
-    /// Before a request: whether there is room, now or after turns were dropped.
+    /// Frees space before a request. Returns whether there is enough.
     fn make_room(&mut self) -> bool {
         while self.lacks_room() {
             let made = match self.when_full.then {
                 MakeRoom::DropOldest => self.drop_oldest_turn(),
-                // The summary was tried before, or is about to be.
+                // The summary was already tried, or is about to be requested.
                 MakeRoom::Compact => return true,
                 MakeRoom::Stop => false,
             };
@@ -82,10 +85,11 @@ impl Run<'_> {
         true
     }
 
-    /// Drops the oldest turn, if that is not the last.
+    /// Drops the oldest turn, unless it is the last one, and returns whether it did. Does nothing
+    /// during a request or a wait.
     ///
-    /// Of several prompts the first goes with all that answered it; of one prompt's turns the first
-    /// reply and its results.
+    /// If there are several prompts, drops the first prompt with all its replies and results. If
+    /// there is one prompt, drops its first reply with the results.
     pub fn drop_oldest_turn(&mut self) -> bool {
         if !matches!(self.state, State::Ready | State::Calling | State::Done(_)) {
             return false;
@@ -99,7 +103,7 @@ impl Run<'_> {
         for place in [&mut turn.mark, &mut turn.start, &mut turn.end, &mut turn.results_end] {
             *place = place.saturating_sub(span.len());
         }
-        // What now stands before the turn may have spaces behind it.
+        // The message that is now before the turn may have spaces after it.
         if self.turn.start < self.turn.end {
             self.turn.mark = self.mark_of(self.turn.start);
         }
@@ -110,11 +114,11 @@ impl Run<'_> {
         let bytes = self.transcript.bytes();
         let place = |message: Message<'_>| message.value().offset_in(bytes);
         let is_reply = |message: Message<'_>| message.role() == Some(Role::Assistant);
-        // A system message cannot be the first.
+        // A system message cannot be the first message.
         let is_prompt = |message: Message<'_>| {
             message.role() == Some(Role::User) && message.tool_results().next().is_none()
         };
-        // The last turn stays, and what was said behind it.
+        // The last turn stays, and the messages after it.
         let last = self.turn.start.min(self.last_prompt(is_reply));
         let before_last = |at: &usize| *at <= last;
 
@@ -126,7 +130,7 @@ impl Run<'_> {
         if let Some(end) = next_prompt.and_then(place).filter(before_last) {
             return Some(Span::new(0, end));
         }
-        // One prompt: its first reply, up to the next that follows results.
+        // One prompt: drop its first reply, up to the next reply that follows results.
         let mut messages = Messages::new(bytes).skip_while(|message| !is_reply(*message));
         let start = place(messages.next()?)?;
         let mut behind_results = false;
@@ -138,7 +142,8 @@ impl Run<'_> {
         next.and_then(place).filter(before_last).map(|end| Span::new(start, end))
     }
 
-    /// Where the prompt under way begins, if nothing has answered it yet; the end if something has.
+    /// Returns where the current prompt begins if no reply follows it, or the end of the
+    /// conversation.
     fn last_prompt(&self, is_reply: impl Fn(Message<'_>) -> bool) -> usize {
         let bytes = self.transcript.bytes();
         let mut last = None;

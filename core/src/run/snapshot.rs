@@ -1,6 +1,7 @@
-//! A run as bytes: suspended here, gone on with there, by another process or after a crash.
+//! A run as bytes: suspended here, and continued elsewhere, by another process or after a crash.
 //!
-//! A snapshot is one JSON object, so that it can be looked at and kept anywhere as text. Version 1:
+//! A snapshot is one JSON object, so that it can be inspected and stored anywhere as text. Version
+//! 1:
 //!
 //! ```json
 //! {"toolrunner_snapshot":1,"state":"calling","detail":"","stop":"tool_use","turn":[33,34,190,190,0,2],"answered":[0,0,0,0],
@@ -9,19 +10,20 @@
 //! ```
 //! **Compatibility.** A release reads every snapshot that an earlier release has written. A newer
 //! format that an older release would misread gets a higher version, and the older release refuses
-//! it with an error that says so. Members that a release does not know are ignored, so that a newer
-//! one can add some without a new version.
+//! it with an error that says so. A release ignores unknown members, so that a newer release can
+//! add some without a new version.
 //!
 //! **Changed snapshots.** `sum` is the FNV-1a hash (32 bits) of everything before it. A snapshot
-//! that was damaged or edited is refused; so keep the text as it is, not as parsed JSON. The first
-//! releases wrote no `sum`, and without one a snapshot is judged by its content alone: it is
-//! refused, or it continues with a valid conversation. A sum does not tell who wrote a snapshot.
+//! that was damaged or edited is refused, so store the text unchanged, not as parsed JSON. The
+//! first releases wrote no `sum`. A snapshot without one is checked by its content alone: either it
+//! is refused, or it continues with a valid conversation. A sum does not prove who wrote a
+//! snapshot.
 //!
-//! It holds the conversation and where its loop is, and nothing that a program says in code: no
-//! key, no tools, no limits, no policy. A reply that was under way is not in it, and is asked for
-//! again. A call that was running counts as begun: it is answered as cancelled, for it may have had
-//! its effect. Calls that were answered keep their answers. Its length is that of the conversation
-//! and less than [`SNAPSHOT_FRAME`].
+//! A snapshot contains the conversation and the state of its loop, and nothing that a program sets
+//! in code: no key, no tools, no limits, no policy. A partial reply is not included, and is
+//! requested again. A call that was running counts as started: it is answered as cancelled, because
+//! it may have had its effect. Calls that were answered keep their answers. The length of a
+//! snapshot is that of the conversation plus less than [`SNAPSHOT_FRAME`].
 
 use super::Run;
 use super::state::{CallState, CallStates, Outcome, State, Turn};
@@ -33,26 +35,26 @@ use crate::policy::Limit;
 use crate::transcript::Transcript;
 use crate::turn::BadInputs;
 
-/// The version that is written: the newest that is read.
+/// The version that this release writes, and the newest that it reads.
 pub const SNAPSHOT_VERSION: u32 = 1;
-/// Most bytes of a snapshot around its messages.
+/// The maximum number of bytes of a snapshot besides its messages.
 pub const SNAPSHOT_FRAME: usize = 1536;
 
 const NONE: Error = Error::Misuse(Misuse::Setting("this is no snapshot of a run"));
-/// The states of calls that a snapshot has, and the names of their members.
+/// The states of calls that a snapshot contains, and the names of their members.
 const CALL_STATES: [(&str, CallState); 3] = [
     ("answered", CallState::Answered),
     ("running", CallState::Running),
     ("for_caller", CallState::ForCaller),
 ];
-/// Before the sum, which is the last member.
+/// The text before the sum, which is the last member.
 const SUM: &[u8] = b",\"sum\":";
 
 impl<'b> Run<'b> {
-    /// Writes the run as it is now. A reply under way is left out.
+    /// Writes the run in its current state to `out`. A partial reply is left out.
     ///
     /// # Errors
-    /// `Misuse` while a summary is under way; the sink's `Capacity`.
+    /// `Misuse` while a summary is in progress; `Capacity` if the sink is full.
     pub fn snapshot(&self, out: &mut (impl Sink + ?Sized)) -> Result<(), Error> {
         if self.is_compacting() {
             return Err(Misuse::State(
@@ -130,11 +132,12 @@ impl<'b> Run<'b> {
         Ok(out.put(b"}")?)
     }
 
-    /// The same into `memory`; gives how long it is.
+    /// Writes the run in its current state to `memory`, and returns the length of the snapshot. A
+    /// partial reply is left out.
     ///
     /// # Errors
-    /// `Misuse` while a summary is under way; `Capacity` of [`What::Snapshot`], with all that is
-    /// needed, if it does not fit.
+    /// `Misuse` while a summary is in progress; `Capacity` of [`What::Snapshot`], with the total
+    /// number of bytes needed, if the snapshot does not fit.
     pub fn snapshot_into(&self, memory: &mut [u8]) -> Result<usize, Error> {
         let free = memory.len();
         let mut out = Fixed { memory, len: 0 };
@@ -145,13 +148,13 @@ impl<'b> Run<'b> {
         Ok(out.len)
     }
 
-    /// The run that a snapshot holds, over `transcript`, which is emptied. Limits and policies are
-    /// the defaults: say them again. The time limit counts anew.
+    /// Restores the run of a snapshot over `transcript`, whose content is replaced. Limits and
+    /// policies have their defaults: set them again. The time limit counts from zero.
     ///
     /// # Errors
-    /// `Misuse` if it is not a snapshot, was changed after it was written, is of a newer version,
-    /// or holds a conversation that the API would refuse; `Capacity` if the conversation does not
-    /// fit.
+    /// `Misuse` if `snapshot` is not a snapshot, was changed after it was written, has a newer
+    /// version, or contains a conversation that the API would refuse; `Capacity` if the
+    /// conversation does not fit.
     pub fn from_snapshot(snapshot: &[u8], mut transcript: Transcript<'b>) -> Result<Self, Error> {
         check_to(SNAPSHOT_DEPTH, snapshot).map_err(|_| NONE)?;
         let value = Value::first(snapshot).ok_or(NONE)?;
@@ -188,7 +191,7 @@ impl<'b> Run<'b> {
         let [mark, start, end, results_end, first, calls] =
             read(member("turn")?)?.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
         let mut states = CallStates::OPEN;
-        // The first releases wrote calls in several states: an answer counts most.
+        // The first releases wrote a call in several states: an answer takes precedence.
         for (name, state) in CALL_STATES.into_iter().rev() {
             states.set_words(words(member(name)?)?, state);
         }
@@ -235,7 +238,7 @@ impl<'b> Run<'b> {
             "stopped" => State::Done(Outcome::Stopped),
             _ => return Err(NONE),
         };
-        // The first releases wrote so while a call that waits for the caller was running.
+        // The first releases wrote this state while a call that waits for the caller was running.
         if run.state == State::Done(Outcome::NeedsAnswer) && run.turn.is_running() {
             run.state = State::Calling;
         }
@@ -246,14 +249,14 @@ impl<'b> Run<'b> {
         Ok(run)
     }
 
-    /// Whether the turn's numbers say what stands in the transcript: a snapshot may come from
-    /// anywhere.
+    /// Returns whether the numbers of the turn match the transcript, because a snapshot may come
+    /// from anywhere.
     fn turn_is_sound(&self) -> bool {
         let Turn { mark, start, end, results_end, first, calls, .. } = self.turn;
         let bytes = self.transcript.bytes();
         let waits_for_answers = match self.state {
             State::Calling => self.turn.runs,
-            // Else they would be sent without their answers.
+            // Otherwise the calls would be sent without their answers.
             State::Ready => !self.turn.is_calling(),
             State::Done(Outcome::NeedsAnswer) => self.turn.runs && self.call_for_caller().is_some(),
             _ => true,
@@ -306,8 +309,8 @@ impl<'b> Run<'b> {
             && messages().any(|(first, _)| first == start)
             && self.mark_of(start) == mark
             && found.min(super::MAX_CALLS) == calls
-            // A call before a fallback has no answer, unless it had started. One that its gate
-            // suspended then, and the caller allowed, is neither answered nor running.
+            // A call before a fallback has no answer, unless it had started. A call that its gate
+            // then suspended and the caller allowed is neither answered nor running.
             && first <= behind_fallback
             && results == self.turn.answered_count()
             // A call without an id could never be answered.
@@ -323,7 +326,7 @@ impl<'b> Run<'b> {
     }
 }
 
-/// Whether the snapshot has no sum, or that of its content.
+/// Returns whether the snapshot has no sum, or the sum of its content.
 fn is_as_written(snapshot: &[u8], value: Value<'_>) -> bool {
     let Some(stated) = value.member("sum") else { return true };
     let content = value
@@ -335,7 +338,7 @@ fn is_as_written(snapshot: &[u8], value: Value<'_>) -> bool {
         && snapshot.trim_ascii().len() == value.raw().len()
 }
 
-/// The FNV-1a hash of 32 bits: a single byte that was changed always gives another.
+/// Returns the FNV-1a hash (32 bits). A change of a single byte always changes it.
 fn sum(bytes: &[u8]) -> u32 {
     add(0x811c_9dc5, bytes)
 }
@@ -344,7 +347,7 @@ fn add(sum: u32, bytes: &[u8]) -> u32 {
     bytes.iter().fold(sum, |sum, &byte| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
-/// Sums up what goes through.
+/// A sink that hashes what passes through it.
 struct Summed<'o, S: ?Sized> {
     out: &'o mut S,
     sum: u32,
@@ -357,7 +360,7 @@ impl<S: Sink + ?Sized> Sink for Summed<'_, S> {
     }
 }
 
-/// Writes what fits, and counts all.
+/// A sink that writes what fits, and counts all bytes.
 struct Fixed<'m> {
     memory: &'m mut [u8],
     len: usize,
@@ -420,7 +423,7 @@ fn words(value: Value<'_>) -> Result<[u32; 4], Error> {
     Ok(words)
 }
 
-/// An array of exactly so many numbers.
+/// Reads an array of exactly `N` numbers.
 fn read<const N: usize>(value: Value<'_>) -> Result<[u64; N], Error> {
     if value.kind() != Kind::Array || value.elements().count() != N {
         return Err(NONE);

@@ -1,4 +1,4 @@
-//! Where a run is, as data.
+//! The state of a run, as data.
 
 use crate::json::Value;
 use crate::message::StopReason;
@@ -7,43 +7,44 @@ use crate::time::Instant;
 use crate::transcript::Span;
 use crate::turn::BadInputs;
 
-/// What a driver must do next. A driver handles every step, so the enum is exhaustive: a new step
-/// is a breaking change, which the compiler shows to every driver.
+/// What a driver must do next. A driver handles every step, so the enum is exhaustive: adding a
+/// step is a breaking change, and the compiler points it out in every driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Step {
-    /// Answer the calls that [`Run::next_call`](super::Run::next_call) gives, then ask again.
+    /// Answer the calls that [`Run::next_call`](super::Run::next_call) returns, then call
+    /// [`Run::step`](super::Run::step) again.
     Call,
-    /// Nothing: the run is over, until something is said.
+    /// Nothing: the run is over until the caller says something.
     Done(Outcome),
-    /// Read the reply's body and feed it. Without one (it was dropped):
-    /// [`failed`](super::Run::failed) with nothing.
+    /// Read the body of the reply and feed it. If the body no longer exists because it was dropped,
+    /// call [`failed`](super::Run::failed) with `None`.
     Receive,
     /// Send a request with [`Run::body`](super::Run::body).
     Send,
-    /// Wait until then and ask again.
+    /// Wait until this instant, then call [`Run::step`](super::Run::step) again.
     Wait(Instant),
 }
 
-/// Why a run is over.
+/// The reason why a run is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Outcome {
-    /// A reply broke off and its whole blocks were kept: see
+    /// A reply broke off and its complete blocks were kept: see
     /// [`OnBreak::KeepBlocks`](super::OnBreak::KeepBlocks).
     Broken,
-    /// The model stopped, for this reason; nothing if the server named none.
+    /// The model stopped, for this reason; `None` if the server named none.
     Ended(Option<StopReason>),
-    /// A limit was reached. Open calls stay pending and run, once, if it is raised.
+    /// A limit was reached. Open calls stay pending, and run once if the limit is raised.
     Limit(Limit),
-    /// The caller must answer a call: no tool here can.
+    /// The caller must answer a call, because no tool here does.
     NeedsAnswer,
-    /// The caller stopped it.
+    /// The caller stopped the run.
     Stopped,
 }
 
-/// For people.
+/// Describes the outcome for people.
 impl core::fmt::Display for Outcome {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
@@ -59,19 +60,19 @@ impl core::fmt::Display for Outcome {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// The calls of the last turn are to be answered.
+    /// The calls of the last turn must be answered.
     Calling,
     Done(Outcome),
-    /// The body of an error is coming.
+    /// The body of an error reply is being received.
     ErrorBody,
-    /// The next request can go out.
+    /// The next request can be sent.
     Ready,
     Receiving,
     Sending,
     Waiting(Instant),
 }
 
-/// Where one call of a turn is.
+/// The state of one call of a turn.
 ///
 /// ```text
 ///  ┌──────┐  a tool starts   ┌─────────┐   answer   ┌──────────┐
@@ -88,11 +89,11 @@ pub(super) enum State {
 pub(super) enum CallState {
     /// Neither started nor answered.
     Open,
-    /// A tool has started: the call never starts again.
+    /// A tool has started. The call never starts again.
     Running,
-    /// No tool here answers it.
+    /// Left to the caller, because no tool here answers it.
     ForCaller,
-    /// It has a result.
+    /// Answered: it has a result.
     Answered,
 }
 
@@ -104,7 +105,7 @@ impl CallStates {
     pub(super) const COUNT: usize = 128;
     pub(super) const OPEN: Self = Self([0; 8]);
 
-    // In many places: on a chip a call each.
+    // Not inlined on a chip, because there are many callers.
     #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn get(&self, i: usize) -> CallState {
         match self.0.get(i / 16).map_or(0, |word| word >> (i % 16 * 2) & 3) {
@@ -119,13 +120,13 @@ impl CallStates {
         self.get(i) == state
     }
 
-    /// Moves a call to another state, unless it cannot come to it from its own.
+    /// Moves a call to another state, and returns whether its current state allows that.
     #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn set(&mut self, i: usize, to: CallState) -> bool {
         use CallState::{Answered, ForCaller, Open, Running};
         let allowed = match (self.get(i), to) {
             (Open | ForCaller, _) | (Running, Running | ForCaller | Answered) => true,
-            // Its result is taken out to be written again. No tool runs for it.
+            // The result is removed to be written again. No tool runs for it.
             (Answered, Running | Answered) => true,
             (Running, Open) | (Answered, Open | ForCaller) => false,
         };
@@ -142,7 +143,7 @@ impl CallStates {
         allowed
     }
 
-    /// The calls in this state, one bit each.
+    /// Returns the calls in this state, one bit each.
     pub(super) fn words(&self, state: CallState) -> [u32; 4] {
         let mut words = [0_u32; 4];
         for i in (0..Self::COUNT).filter(|&i| self.is(i, state)) {
@@ -162,7 +163,7 @@ impl CallStates {
     }
 }
 
-/// The last whole reply and what became of its calls.
+/// The last complete reply and the state of its calls.
 ///
 /// ```text
 /// … ,{"role":"assistant",…} ,{"role":"user","content":[result, result]} ,appended …
@@ -170,35 +171,35 @@ impl CallStates {
 /// ```
 #[derive(Clone, Debug)]
 pub(super) struct Turn {
-    /// Length of the transcript before the message, and before its comma.
+    /// The length of the transcript before the message and before its comma.
     pub(super) mark: usize,
-    /// Where the message begins.
+    /// The start of the message.
     pub(super) start: usize,
-    /// Where it ends.
+    /// The end of the message.
     pub(super) end: usize,
-    /// Where the message with its results ends; `end` if there is none yet.
+    /// The end of the message with the results, or `end` if there is none yet.
     pub(super) results_end: usize,
-    /// Calls that come before the last `fallback` block: they need no answer.
+    /// The number of calls before the last `fallback` block. They need no answer.
     pub(super) first: usize,
-    /// All calls: those that need an answer are `first..calls`.
+    /// The number of all calls. Those in `first..calls` need an answer.
     pub(super) calls: usize,
     pub(super) states: CallStates,
     pub(super) bad: BadInputs,
-    /// Whether the turn's stop reason asks for its calls: those of a paused one are nobody's to
-    /// answer.
+    /// Whether the turn's stop reason asks for its calls to run. The calls of a paused turn must
+    /// not be answered.
     pub(super) runs: bool,
-    /// Whether it is of a history that the caller gave: then calls without a result are answered
-    /// before anything is sent.
+    /// Whether the turn is part of a history that the caller provided. In this case calls without a
+    /// result are answered before anything is sent.
     pub(super) is_given: bool,
-    /// Whether room for the shortest answers was found.
+    /// Whether space for the shortest answers was found.
     pub(super) has_room: bool,
-    /// Where the first calls stand in the message; those behind them are searched for. Empty if the
-    /// turn was not read here.
+    /// The positions of the first calls in the message. The other calls are searched for. Empty if
+    /// the turn was not parsed here.
     pub(super) found: FoundCalls,
 }
 
-/// The places of a turn's calls: of all of them if the transcript grows, or else of the first two.
-/// It has no gap.
+/// The positions of a turn's calls: of all calls if the transcript grows, otherwise of the first
+/// two. There are no gaps.
 #[derive(Clone, Debug)]
 pub(super) struct FoundCalls {
     first: heapless::Vec<Found, 2>,
@@ -215,8 +216,8 @@ impl FoundCalls {
         }
     }
 
-    /// Keeps the place of call `i`; says whether it did. `grows`: whether there is memory for as
-    /// many as come.
+    /// Stores the position of call `i` and returns whether it did. `grows`: whether memory may be
+    /// allocated for any number of calls.
     pub(super) fn note(&mut self, i: usize, place: Found, grows: bool) -> bool {
         if i != self.len() {
             return false;
@@ -251,19 +252,19 @@ impl FoundCalls {
     }
 }
 
-/// Where the parts of a call stand, counted from the message's start.
+/// The positions of the parts of a call, relative to the start of the message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found {
     pub(super) id: Place,
     pub(super) name: Place,
     pub(super) input: Place,
-    /// Empty if the call is of no toolset.
+    /// Empty if the call does not belong to a toolset.
     pub(super) toolset: Place,
 }
 
 impl Found {
-    /// Where the id, the name, the input and perhaps the toolset of a call stand in `message`;
-    /// nothing if one of the first three is missing.
+    /// Returns the positions of the id, the name, the input and the optional toolset of a call in
+    /// `message`, or `None` if one of the first three is missing.
     pub(super) fn of(
         parts: [Value<'_>; 3],
         toolset: Option<Value<'_>>,
@@ -287,7 +288,7 @@ pub(super) struct Place {
 impl Place {
     pub(super) const NONE: Self = Self { start: 0, end: 0 };
 
-    /// Nothing if it lies beyond what can be said so.
+    /// Returns an empty place if the span does not fit in 32 bits.
     pub(super) fn at(span: Span) -> Self {
         match (u32::try_from(span.start), u32::try_from(span.end)) {
             (Ok(start), Ok(end)) => Self { start, end },
@@ -301,7 +302,7 @@ impl Place {
         Span::new(start, end)
     }
 
-    /// Where `value` stands in `message`.
+    /// Returns the position of `value` in `message`.
     pub(super) fn of(value: Value<'_>, message: &[u8]) -> Option<Self> {
         let start = value.offset_in(message)?;
         Some(Self {
@@ -310,12 +311,12 @@ impl Place {
         })
     }
 
-    /// Bytes of a string there, without its quotes.
+    /// Returns the length of the string at this place, in bytes, without its quotes.
     pub(super) fn text_len(self) -> usize {
         usize::try_from(self.end.saturating_sub(self.start)).unwrap_or(usize::MAX).saturating_sub(2)
     }
 
-    /// What stands there.
+    /// Returns the value at this place.
     pub(super) fn value(self, message: &[u8]) -> Option<Value<'_>> {
         Value::whole(self.span().of(message))
     }
@@ -343,27 +344,27 @@ impl Turn {
         Span::new(self.start, self.end)
     }
 
-    /// The message's bytes.
+    /// Returns the bytes of the message.
     pub(super) fn message<'a>(&self, transcript: &'a [u8]) -> &'a [u8] {
         self.span().of(transcript)
     }
 
-    /// Whether call `i` has a result.
+    /// Returns whether call `i` has a result.
     pub(super) fn is_answered(&self, i: usize) -> bool {
         self.states.is(i, CallState::Answered)
     }
 
-    /// Whether a call waits for its answer.
+    /// Returns whether a call has no answer yet.
     pub(super) fn is_open(&self) -> bool {
         (self.first..self.calls).any(|i| !self.is_answered(i))
     }
 
-    /// Whether calls are to be run or answered before the next request.
+    /// Returns whether calls must run or be answered before the next request.
     pub(super) fn is_calling(&self) -> bool {
         self.runs && self.is_open()
     }
 
-    /// Whether a tool has started whose call has no result.
+    /// Returns whether a tool has started whose call has no result yet.
     pub(super) fn is_running(&self) -> bool {
         (0..self.calls).any(|i| self.states.is(i, CallState::Running))
     }
@@ -376,7 +377,7 @@ impl Turn {
         self.answered_before(self.calls)
     }
 
-    /// How many of the calls before `i` have a result.
+    /// Returns how many of the calls before `i` have a result.
     #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn answered_before(&self, i: usize) -> usize {
         (0..i.min(CallStates::COUNT)).filter(|&i| self.is_answered(i)).count()

@@ -1,10 +1,9 @@
-//! Ids of calls, made unique: for conversations that are sent to a server which does not accept
-//! repeated ids.
+//! Unique call ids, for conversations that are sent to a server which does not accept repeated ids.
 //!
-//! Some gateways number the calls of each turn from 0. They accept their own ids, so by default an
-//! id goes back as it came. With [`Run::unique_ids`] a call whose id an earlier message uses is
-//! renamed when its block begins, before anything else sees it. The new id is the old one with a
-//! number behind it: `call_0` becomes `call_0-2`.
+//! Some gateways number the calls of each turn from 0. They accept their own ids, so by default ids
+//! are sent back unchanged. With [`Run::unique_ids`], a call whose id occurs in an earlier message
+//! is renamed when its block begins, before anything else sees it. The new id is the old id
+//! followed by a number: `call_0` becomes `call_0-2`.
 
 #[cfg(feature = "alloc")]
 use alloc::collections::BTreeMap;
@@ -28,14 +27,14 @@ use crate::message::Role;
 use crate::transcript::Span;
 use crate::turn::Happened;
 
-/// What renames calls. A run knows it from [`Run::unique_ids`] on, so a program that does not use
-/// that does not contain the code.
+/// The code that renames calls. [`Run::unique_ids`] sets it, so that a program that does not use it
+/// does not contain the code.
 #[derive(Debug)]
 pub(super) struct Unique {
     /// Renames the call whose block has just begun, if it is one and its id is in use.
     pub(super) in_reply: fn(&mut Run<'_>, Happened) -> Result<Happened, Error>,
-    /// The messages with unique ids, where only the first so many bytes may change. Nothing if they
-    /// are unique.
+    /// Returns the messages with unique ids, or `None` if the ids are already unique. Only messages
+    /// that begin before the position in the second argument may change.
     #[cfg(feature = "alloc")]
     pub(super) in_history: fn(&[u8], usize) -> Option<Vec<u8>>,
 }
@@ -49,23 +48,23 @@ impl Unique {
 }
 
 impl Run<'_> {
-    /// Whether a call gets an id of its own if an earlier message has a call of the same id.
-    /// Default: no, ids stay as the server made them.
+    /// Sets whether a call is renamed if an earlier message contains a call with the same id.
+    /// Default: `false`, ids stay as the server created them.
     ///
-    /// Servers that repeat ids accept them, so this is only for a conversation that is sent
-    /// elsewhere too. A repeated id gets a number: `call_0` becomes `call_0-2`. The block in the
+    /// Servers that repeat ids accept them, so this is only for a conversation that is also sent
+    /// elsewhere. A repeated id gets a number: `call_0` becomes `call_0-2`. The block in the
     /// conversation, the events, the tool's call and its result all have the new id. The same id
-    /// twice in one reply stays a protocol error.
+    /// twice in one reply remains a protocol error.
     ///
-    /// It applies to replies from now on, and with `alloc` also to the conversation so far and to
-    /// what [`replace_history`](Self::replace_history) gets: there the last call that has an id
-    /// keeps it, and earlier ones are renamed. Like limits, it is not part of a
+    /// The setting applies to future replies, and with `alloc` also to the existing conversation
+    /// and to the messages of [`replace_history`](Self::replace_history): there the last call with
+    /// an id keeps it, and earlier ones are renamed. Like limits, the setting is not part of a
     /// [`snapshot`](Self::snapshot). Each call of a reply costs one search through the
     /// conversation, and a renamed one at least two more.
     ///
     /// # Errors
-    /// `Misuse` while a request is under way; `Capacity` if the conversation with its new ids does
-    /// not fit. Then nothing has changed.
+    /// `Misuse` while a request is in progress; `Capacity` if the conversation does not fit with
+    /// its new ids. In both cases nothing changes.
     pub fn unique_ids(&mut self, on: bool) -> Result<(), Error> {
         self.ensure_idle()?;
         #[cfg(feature = "alloc")]
@@ -76,7 +75,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Makes the ids before the last turn unique. That turn stays as it is.
+    /// Makes the ids before the last turn unique. That turn does not change.
     #[cfg(feature = "alloc")]
     fn rename_earlier(&mut self) -> Result<(), Error> {
         self.cancel_compaction();
@@ -102,13 +101,13 @@ impl Run<'_> {
                 self.unfit_prefill.saturating_add(u32::try_from(grown).unwrap_or(u32::MAX));
         }
         self.marks.forget();
-        // They lay behind the conversation.
+        // They were in the tail, which has been overwritten.
         (self.said, self.failure) = (Place::NONE, Span::default());
         Ok(())
     }
 }
 
-/// The ids of all calls in `messages`.
+/// Returns the ids of all calls in `messages`.
 fn ids(messages: &[u8]) -> impl Iterator<Item = Text<'_>> {
     let calls = Messages::new(messages)
         .flat_map(|message| message.content().elements())
@@ -116,7 +115,7 @@ fn ids(messages: &[u8]) -> impl Iterator<Item = Text<'_>> {
     calls.filter_map(|call| call.member("id").and_then(Value::as_text))
 }
 
-/// Whether `id` is `start` and a hyphen and `number`.
+/// Returns whether `id` consists of `start`, a hyphen and `number`.
 fn is_numbered(id: Text<'_>, start: Text<'_>, number: &[u8]) -> bool {
     chars(id).eq(chars(start).chain(['-']).chain(number.iter().copied().map(char::from)))
 }
@@ -145,7 +144,7 @@ fn rename_begun(run: &mut Run<'_>, mut happened: Happened) -> Result<Happened, E
     if !is_used || id.is_empty() {
         return Ok(happened);
     }
-    // As a rule the ids like it are its own repetitions, so the first number is free.
+    // Usually the similar ids are its own repetitions, so the first number is free.
     let mut number = Decimal::new(like_it);
     while ids(earlier).any(|other| is_numbered(other, id, number.as_bytes())) {
         like_it += 1;
@@ -161,7 +160,7 @@ fn rename_begun(run: &mut Run<'_>, mut happened: Happened) -> Result<Happened, E
 
 #[cfg(feature = "alloc")]
 fn renamed(messages: &[u8], end: usize) -> Option<Vec<u8>> {
-    /// Where an id occurs last, and the number that its next repetition gets.
+    /// The last message with an id, and the number for its next repetition.
     struct Use {
         last: usize,
         next: u64,
@@ -181,7 +180,7 @@ fn renamed(messages: &[u8], end: usize) -> Option<Vec<u8>> {
         return None;
     }
     let (mut new, mut copied) = (Vec::with_capacity(messages.len()), 0);
-    // The ids of the last assistant message that changed.
+    // The ids of the last assistant message that were changed.
     let mut changed: BTreeMap<String, String> = BTreeMap::new();
     for (at, message) in Messages::new(messages).enumerate() {
         if message.value().offset_in(messages)? >= end {
@@ -217,7 +216,7 @@ fn renamed(messages: &[u8], end: usize) -> Option<Vec<u8>> {
     Some(new)
 }
 
-/// The first number from `number` on with which `id` is not in use.
+/// Returns the first number, starting at `number`, with which `id` is not in use.
 #[cfg(feature = "alloc")]
 fn free_number(id: &str, mut number: u64, is_used: impl Fn(&str) -> bool) -> u64 {
     while is_used(&alloc::format!("{id}-{number}")) {

@@ -1,5 +1,5 @@
-//! What a caller can say, at any time: every intent has its own word, and none can break the
-//! conversation.
+//! What a caller can say at any time: each intention has its own method, and none can make the
+//! conversation invalid.
 
 use super::Run;
 use super::state::{CallState, Outcome, State};
@@ -9,14 +9,14 @@ use crate::message::Role;
 use crate::tool::Notice;
 
 impl Run<'_> {
-    /// Says something: a user message. Calls that are still open are answered as not run, and the
-    /// limits count anew. It may follow another user message (if nothing of a reply could be kept,
-    /// two are in a row): the API joins them.
+    /// Appends a user message. Calls that are still open are answered as not run, and the limits
+    /// count from zero again. It may follow another user message (two in a row occur when nothing
+    /// of a reply could be kept): the API joins them.
     ///
     /// # Errors
-    /// `Capacity`: then nothing was added. `Misuse` while a request is under way: ask
-    /// [`step`](Self::step) what is to be done; and for an empty text or one of white space, which
-    /// the API refuses.
+    /// `Capacity` if it does not fit: then nothing was added. `Misuse` while a request is in
+    /// progress (call [`step`](Self::step) to see what to do), and for a text that is empty or only
+    /// white space, which the API refuses.
     pub fn user(&mut self, text: &str) -> Result<(), Error> {
         self.ensure_idle()?;
         self.cancel_compaction();
@@ -33,18 +33,18 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Appends a message of its own, as JSON: an object with `role` and `content`, or several with
-    /// commas between. It comes behind the reply and all its results, whether or not they are there
-    /// yet. On a run that has ended, the run goes on with it.
+    /// Appends a message as JSON: an object with `role` and `content`, or several objects separated
+    /// by commas. It is placed after the reply and all its results, even if these do not exist yet.
+    /// A run that has ended continues with it.
     ///
-    /// Calls in the messages must be followed by their results. Results of the last reply's calls
-    /// are not appended: [`answer`](Self::answer) puts them in their place.
+    /// Calls in the messages must be followed by their results. Do not append results of the last
+    /// reply's calls: [`answer`](Self::answer) puts them in their place.
     ///
     /// # Errors
-    /// `Misuse` if it is no message that the API takes, with the [rule](crate::error::Rule) that it
-    /// breaks, the message (counted from 0 in `messages`) and the block; and if the request would
-    /// have more than four cache breakpoints. `Capacity` if it does not fit. Then nothing was
-    /// appended.
+    /// `Misuse` if it is not a message that the API accepts, with the [rule](crate::error::Rule)
+    /// that it breaks, the message (counted from 0 in `messages`) and the block; and if the request
+    /// would have more than four cache breakpoints. `Capacity` if it does not fit. In all cases
+    /// nothing is appended.
     pub fn append(&mut self, messages: &str) -> Result<(), Error> {
         self.ensure_idle()?;
         self.cancel_compaction();
@@ -57,7 +57,7 @@ impl Run<'_> {
         let messages = messages.trim_ascii().as_bytes();
         self.ensure_breakpoints(checked.breakpoints, 0)?;
         self.reserve_with_answers(usize::from(!self.transcript.is_empty()) + messages.len())?;
-        // Behind a paused turn a message ends the pause: what that one called will not be answered
+        // A message after a paused turn ends the pause: the calls of that turn will not be answered
         // later.
         if !self.turn.runs
             || matches!(
@@ -75,11 +75,10 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Drops the last reply, with its results if there are any, and asks for it again. What was
-    /// appended stays.
+    /// Removes the last reply and its results, and requests it again. Appended messages stay.
     ///
     /// # Errors
-    /// `Misuse` if there is no reply to drop.
+    /// `Misuse` if there is no reply to remove, or while a request is in progress.
     pub fn retry(&mut self) -> Result<(), Error> {
         self.ensure_idle()?;
         self.cancel_compaction();
@@ -96,20 +95,20 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Takes the last reply out, with its results. What was appended stays.
+    /// Removes the last reply and its results. Appended messages stay.
     pub(super) fn drop_reply(&mut self) {
         let span = crate::transcript::Span::new(self.turn.mark, self.turn.results_end);
-        // At the very start a comma stays behind the gap, if something follows.
+        // At the very start, a comma remains after the gap if something follows.
         let comma = usize::from(self.turn.mark == 0 && span.end < self.transcript.len());
         self.transcript.remove(crate::transcript::Span::new(span.start, span.end + comma));
         self.go_back_to_turn_before(span.start);
         self.state = State::Ready;
     }
 
-    /// Ends the run where it is, if it is not over already. It can go on: [`user`](Self::user),
-    /// [`append`](Self::append), [`resume`](Self::resume).
+    /// Ends the run where it is, if it is not over already. It continues after
+    /// [`user`](Self::user), [`append`](Self::append) or [`resume`](Self::resume).
     pub fn stop(&mut self) {
-        // While it waits to send again the reply is taken back already, and something may have been
+        // During a wait before a retry the reply is already discarded, and a message may have been
         // appended since.
         if let State::Sending | State::Receiving | State::ErrorBody = self.state {
             self.let_go();
@@ -120,10 +119,10 @@ impl Run<'_> {
         }
     }
 
-    /// After [`stop`](Self::stop): goes on where it was. After [`Outcome::Broken`]: closes the kept
-    /// calls and asks the model to go on. Behind a kept text that is a prefill, which not every
-    /// model takes (then say something instead); white space at its end is taken off, because the
-    /// API refuses it.
+    /// Continues the run. After [`stop`](Self::stop) it continues where it was. After
+    /// [`Outcome::Broken`] it closes the kept calls and asks the model to continue. If the kept
+    /// reply ends with text, that text is then a prefill, which not every model accepts (if so, say
+    /// something instead). White space at its end is removed, because the API refuses it.
     pub fn resume(&mut self) {
         if self.state == State::Done(Outcome::Broken) {
             self.go_on_from_broken();
@@ -133,18 +132,19 @@ impl Run<'_> {
         }
     }
 
-    /// Makes `messages` the conversation, in place of all that was said: JSON objects with commas
-    /// between, or an array of them.
+    /// Replaces the whole conversation with `messages`: JSON objects separated by commas, or an
+    /// array of them. The limits count from zero again.
     ///
-    /// Calls of the last assistant message may lack results: none of them, or only some, as in the
+    /// Calls of the last assistant message may lack results, all of them or only some, as in the
     /// [`messages`](Self::messages) of a run that was cancelled. They can be
-    /// [answered](Self::answer); the others are answered as not run before anything is sent.
+    /// [answered](Self::answer). Any that are still open are answered as not run before anything is
+    /// sent.
     ///
     /// # Errors
-    /// `Misuse` if it is no conversation that the API takes, with the [rule](crate::error::Rule)
-    /// that it breaks, the message (counted from
-    /// 0) and the block; and if the request would have more than four cache breakpoints. `Capacity`
-    ///    if it does not fit. Then the old conversation stays.
+    /// `Misuse` if it is not a conversation that the API accepts, with the
+    /// [rule](crate::error::Rule) that it breaks, the message (counted from zero) and the block; if
+    /// the request would have more than four cache breakpoints; and while a request is in progress.
+    /// `Capacity` if it does not fit. In all cases the old conversation stays.
     pub fn replace_history(&mut self, messages: &str) -> Result<(), Error> {
         self.ensure_idle()?;
         self.cancel_compaction();
@@ -156,10 +156,11 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Answers the calls that will not run, so that the conversation can go on.
+    /// Answers the calls that will not run, so that the conversation can continue.
     ///
     /// # Errors
-    /// `Capacity` if not even that fits: then none was answered.
+    /// `Capacity` if not even these answers fit: then no call was answered. `Misuse` while a
+    /// request is in progress.
     pub fn close_open_calls(&mut self) -> Result<(), Error> {
         self.ensure_idle()?;
         self.cancel_compaction();
@@ -175,7 +176,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// A new prompt: the run is ready, and what the limits count is nothing yet.
+    /// Starts a new prompt: the run is ready, and the counters of the limits are zero.
     fn prompt(&mut self) {
         self.state = State::Ready;
         self.turns = 0;
@@ -186,7 +187,7 @@ impl Run<'_> {
         self.started = None;
     }
 
-    /// Room for `more` bytes and the shortest answers to all open calls.
+    /// Reserves space for `more` bytes and the shortest answers to all open calls.
     fn reserve_with_answers(&mut self, more: usize) -> Result<(), Error> {
         let answers = if self.turn.is_open() {
             self.reserve_for_others(usize::MAX) + self.results_frame()
@@ -206,12 +207,12 @@ impl Run<'_> {
     }
 }
 
-/// What stands between an array's brackets; the bytes themselves if it is none.
+/// Returns the text between the brackets of an array, or all bytes if it is not an array.
 fn inside(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).unwrap_or(bytes).trim_ascii()
 }
 
-/// Checks one message or more.
+/// Checks one or more messages.
 fn check_some(messages: &[u8], before: Before<'_>, tail: Tail) -> Result<Checked, Error> {
     if messages.trim_ascii().is_empty() {
         return Err(Misuse::Json(

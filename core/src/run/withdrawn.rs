@@ -1,13 +1,13 @@
-//! Tools that the conversation takes away and gives back.
+//! Tools that the conversation removes and adds again.
 //!
-//! A `tool_removal` or `tool_addition` block stands in a system message, or in the `tool_changes`
-//! of a compaction block, which stands for the system messages that it summed up. They hold in
-//! their order. A call of a tool that was removed does not run, as in the official runners: the
-//! model may still ask for it.
+//! A `tool_removal` or `tool_addition` block is part of a system message, or of the `tool_changes`
+//! of a compaction block, which represents the system messages that it summarises. The blocks take
+//! effect in order. A call of a removed tool does not run, as in the official runners: the model
+//! may still request it.
 //!
-//! References to tools of MCP servers and of toolsets name nothing that runs here. The wire format
-//! is that of the Messages API's `tool_addition` and `tool_removal` blocks; with beta
-//! `inline-tools-2026-09-15` an addition may carry the whole definition.
+//! References to tools of MCP servers and of toolsets do not refer to anything that runs here. The
+//! wire format is that of the `tool_addition` and `tool_removal` blocks of the Messages API. With
+//! the beta `inline-tools-2026-09-15` an addition may contain the whole definition.
 
 use super::Run;
 use super::calls::{blocks_in, is_type};
@@ -15,18 +15,18 @@ use crate::json::{Text, Value, same};
 use crate::message::{Messages, Role};
 use crate::transcript::Span;
 
-/// Which part of the conversation has such blocks, as far as it was looked at.
+/// The part of the conversation that contains such blocks, as far as it was searched.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Changes {
-    /// Everything before this was looked at.
+    /// Everything before this position was searched.
     seen: usize,
-    /// From the first message with a change to the last.
+    /// The range from the first message with a change to the last.
     span: Span,
 }
 
 impl Run<'_> {
-    /// Whether the tool that call `i` asks for was removed and not added again. A member of a
-    /// toolset never is.
+    /// Returns whether the tool that call `i` requests was removed and not added again. A member of
+    /// a toolset is never removed.
     pub fn is_withdrawn(&mut self, i: usize) -> bool {
         self.look_for_changes(self.turn.end);
         let bytes = self.transcript.bytes();
@@ -38,8 +38,8 @@ impl Run<'_> {
         )
     }
 
-    /// The same for a tool that the reply under way asks for; a compaction block at its beginning
-    /// counts.
+    /// Returns whether a tool that the current reply requests was removed and not added again. A
+    /// compaction block at the beginning of the reply counts.
     pub fn is_withdrawn_early(&mut self, name: Text<'_>) -> bool {
         let mark = self.reply.mark;
         self.look_for_changes(mark);
@@ -52,7 +52,7 @@ impl Run<'_> {
         })
     }
 
-    /// Looks at the messages before `end` that were not looked at, so that each is read once
+    /// Searches the messages before `end` that were not searched yet, so that each is read once,
     /// however many calls there are.
     fn look_for_changes(&mut self, end: usize) {
         if self.transcript.take_edited() < self.changes.seen {
@@ -80,7 +80,7 @@ impl Run<'_> {
     }
 }
 
-/// The changes that a message makes.
+/// Returns the changes that a message makes.
 fn changes_of(message: Value<'_>, role: Option<Role>) -> impl Iterator<Item = Value<'_>> {
     let blocks = match role {
         Some(Role::System | Role::Assistant) => {
@@ -111,7 +111,7 @@ fn changed_by_compaction(block: Value<'_>, name: Text<'_>) -> Option<bool> {
         .last()
 }
 
-/// Whether a change takes the tool of this name away; nothing if it is about another.
+/// Returns whether a change removes the tool with this name, or `None` if it is about another tool.
 fn changed(change: Value<'_>, name: Text<'_>) -> Option<bool> {
     let tool = change.member("tool")?;
     let named = if is_type(tool, "tool_reference") {
