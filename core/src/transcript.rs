@@ -200,7 +200,7 @@ impl<'b> Transcript<'b> {
         Ok(())
     }
 
-    /// Inserts `new` at `at` and moves the bytes after it back.
+    /// Inserts `new` at `at` and moves the bytes after it towards the end.
     #[inline]
     pub(crate) fn insert(&mut self, at: usize, new: &[u8]) -> Result<(), Capacity> {
         let (len, count) = (self.len, new.len());
@@ -239,7 +239,7 @@ impl<'b> Transcript<'b> {
     }
 
     /// Moves `span` of the tail to `at` and makes it part of the conversation. The bytes after `at`
-    /// move back. The rest of the tail is lost.
+    /// move towards the end. The rest of the tail is lost.
     pub(crate) fn insert_tail(&mut self, at: usize, span: Span) -> Result<(), Capacity> {
         let (len, count) = (self.len, span.len());
         if at == len {
@@ -280,7 +280,8 @@ impl<'b> Transcript<'b> {
         Ok(())
     }
 
-    /// Moves a range of the tail back by `by` bytes, so that `by` bytes can be inserted before it.
+    /// Moves a range of the tail towards the end by `by` bytes, so that `by` bytes can be inserted
+    /// before it.
     pub(crate) fn shift_tail(&mut self, from: Span, by: usize) -> Result<(), Capacity> {
         self.reserve(from.end.saturating_sub(self.len) + by)?;
         copy_up(self.whole_mut().get_mut(from.start..from.end + by).unwrap_or_default(), by);
@@ -335,7 +336,7 @@ impl<'b> Transcript<'b> {
         }
     }
 
-    /// Removes `span` and moves the bytes after it up.
+    /// Removes `span` and moves the bytes after it towards the front.
     pub(crate) fn remove(&mut self, span: Span) {
         let len = self.len;
         if span.end > len || span.start >= span.end {
@@ -400,7 +401,7 @@ impl<'b> Transcript<'b> {
     }
 }
 
-/// Moves all but the last `by` bytes back by `by`. All copies towards the end happen here, so that
+/// Moves all but the last `by` bytes towards the end by `by`. All such copies happen here, so that
 /// the bounds are visible beside the copy.
 #[inline(never)]
 fn copy_up(bytes: &mut [u8], by: usize) {

@@ -1,7 +1,7 @@
 //! What is kept of a reply that broke off and is not requested again.
 //!
-//! Kept apart from runs that keep nothing: a program that never sets [`OnBreak::KeepBlocks`] does
-//! not contain this code.
+//! A module of its own: a program that never sets [`OnBreak::KeepBlocks`] does not contain this
+//! code.
 
 use super::calls::CallsFound;
 use super::state::{Outcome, State, Turn};

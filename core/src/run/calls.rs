@@ -322,7 +322,7 @@ impl Run<'_> {
         self.turn.states.set(i, CallState::ForCaller);
     }
 
-    /// Returns call `i`, which was left to the caller, to the tools: it is pending again.
+    /// Hands call `i`, which was left to the caller, back to the tools: it is pending again.
     pub fn give_to_tools(&mut self, i: usize) {
         let was_given = self.is_for_caller(i) && self.turn.states.set(i, CallState::Open);
         if was_given && self.state == State::Done(Outcome::NeedsAnswer) {

@@ -116,7 +116,7 @@ impl Run<'_> {
         self.compacting.is_some()
     }
 
-    /// Requests that the server compacts the conversation before the next turn, by a separate
+    /// Requests that the server compact the conversation before the next turn, in a separate
     /// request: the same parameters and `compaction`, without those that cannot be combined with
     /// it: `context_management`, `stop_sequences`, an output format, a forced `tool_choice`. The
     /// server's answer becomes the conversation. The request waits for a paused turn to end, and is

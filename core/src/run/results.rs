@@ -484,8 +484,8 @@ impl Run<'_> {
     }
 }
 
-/// Checks that the API accepts this content of a result: a string or an array of blocks. For a
-/// failed call, only text that is not empty is accepted.
+/// Checks that the API accepts this content of a result: a string or an array of blocks, without
+/// empty text blocks. The content of a failed call must be text and must not be empty.
 pub(super) fn check_content(content: &[u8], is_error: bool) -> Result<(), Misuse> {
     const SHAPE: Misuse = Misuse::Json("a tool result's content is a string or an array of blocks");
     const EMPTY: Misuse = Misuse::Json("a tool result's content must not be empty");

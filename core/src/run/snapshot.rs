@@ -1,7 +1,7 @@
 //! A run as bytes: suspended here, and continued elsewhere, by another process or after a crash.
 //!
-//! A snapshot is one JSON object, so that it can be inspected and stored anywhere as text. Version
-//! 1:
+//! A snapshot is one JSON object, so that it can be inspected and stored anywhere as text. This is
+//! version 1:
 //!
 //! ```json
 //! {"toolrunner_snapshot":1,"state":"calling","detail":"","stop":"tool_use","turn":[33,34,190,190,0,2],"answered":[0,0,0,0],
