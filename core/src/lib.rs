@@ -10,7 +10,7 @@
 //! | [`history`] | what the API accepts as a conversation |
 //! | [`schema`], [`mod@tool`] | schemas as constants; tools, their inputs and results |
 //! | [`transcript`] | the conversation as the bytes of the next request |
-//! | [`transport`], [`policy`], [`wire`] | the transport trait; limits and retries; requests, frames, events |
+//! | [`transport`], [`policy`], [`wire`] | transport trait; limits and retries; the wire format |
 //! | [`observe`], [`run`] | events and observers; the loop as a state machine |
 //! | [`drive`] | the driver: machine, transport, tools and clock combined |
 //!
