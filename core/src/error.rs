@@ -1,14 +1,14 @@
-//! What can go wrong, by who is at fault.
+//! Errors, grouped by who is at fault.
 //!
-//! | Variant | Whose fault | What to do |
+//! | Variant | Who is at fault | What to do |
 //! |---|---|---|
-//! | [`Error::Capacity`] | the memory that the caller gave | give more, or shorten the conversation; nothing was lost |
-//! | [`Error::Transport`] | the network | go on with the run: it sends again |
-//! | [`Error::Api`] | the server says what: the caller's request, its key, or the server's load | see [`ApiError`] |
-//! | [`Error::Protocol`] | the server, or something between | go on with the run: the reply was taken back. `Run::error_body` has the start of what was not understood |
-//! | [`Error::Misuse`] | the calling code | mend it |
+//! | [`Error::Capacity`] | the caller: a buffer is too small | provide a larger buffer, or shorten the conversation; no data was lost |
+//! | [`Error::Transport`] | the network | continue the run: it sends the request again |
+//! | [`Error::Api`] | depends on the error: the caller's request, the API key, or the server's load | see [`ApiError`] |
+//! | [`Error::Protocol`] | the server or an intermediary | continue the run: the reply was removed. `Run::error_body` returns the start of the text that was not understood |
+//! | [`Error::Misuse`] | the calling code | fix the code |
 //!
-//! After any of them the transcript is valid and the run can go on.
+//! After any of these errors the transcript is valid and the run can continue.
 
 mod invalid;
 
@@ -19,38 +19,38 @@ use embedded_io_async::ErrorKind;
 
 pub use invalid::{Invalid, Rule};
 
-/// A buffer that was full: nothing was cut, and what did not fit was not written.
+/// A buffer was too small. Nothing was truncated, and the data that did not fit was not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Capacity {
-    /// Which buffer.
+    /// The buffer or limit that was exceeded.
     pub what: What,
-    /// How much had to fit, in the unit of `what` (bytes, or items).
+    /// The space that was required, in the unit of `what` (bytes or items).
     pub needed: usize,
-    /// How much was free.
+    /// The space that was free, in the unit of `what` (bytes or items).
     pub free: usize,
 }
 
-/// The bounded things that can be full.
+/// The buffers and limits that can be exceeded, each with the unit of its sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum What {
     /// Calls in one turn.
     Calls,
-    /// Bytes of the container id that a reply names.
+    /// Bytes of the container ID in a reply.
     Container,
     /// Levels of nesting in a JSON text.
     Depth,
-    /// Bytes of a request's head or of a reply's.
+    /// Bytes of the head of a request or a reply.
     Head,
     /// Bytes of the host and port in a base URL.
     Host,
-    /// Bytes of a tool's input, where it is unescaped.
+    /// Bytes of the buffer into which a tool's input is unescaped.
     Input,
-    /// Blocks open at once in a streamed reply.
+    /// Blocks that are open at the same time in a streamed reply.
     OpenBlocks,
-    /// Bytes of a TLS record, without its header.
+    /// Bytes of a TLS record, excluding its header.
     Record,
     /// Bytes of a reply.
     Reply,
@@ -65,7 +65,7 @@ pub enum What {
 }
 
 impl What {
-    /// The plain name, as error texts have it.
+    /// Returns the name that error messages use.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Calls => "calls of one turn",
@@ -93,32 +93,32 @@ impl fmt::Display for Capacity {
 
 impl core::error::Error for Capacity {}
 
-/// How a transport failed.
+/// The way in which a transport failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum TransportKind {
-    /// The connection ended or was reset.
+    /// The connection was closed or reset.
     Closed,
-    /// No connection could be made.
+    /// No connection could be established.
     Connect,
-    /// The name has no address.
+    /// The host name could not be resolved.
     Dns,
-    /// What came back is no HTTP, or a head larger than its buffer.
+    /// The response is not valid HTTP, or its head is larger than the buffer for it.
     Http,
-    /// Anything else.
+    /// Any other failure.
     Other,
-    /// The request cannot be sent as the caller set things up: an unusable base URL or header, a
-    /// runtime without I/O. Never retried.
+    /// The request cannot be sent because of the caller's setup: the base URL or a header is
+    /// unusable, or the runtime has no I/O. Never retried.
     Setup,
-    /// Nothing came in time.
+    /// No data arrived before the timeout.
     Timeout,
     /// The server could not be verified, or the TLS session failed. Never retried.
     Tls,
 }
 
 impl TransportKind {
-    /// Whether the same request may succeed a moment later.
+    /// Returns whether the same request may succeed a moment later.
     pub const fn is_transient(self) -> bool {
         matches!(self, Self::Closed | Self::Connect | Self::Dns | Self::Timeout | Self::Other)
     }
@@ -137,8 +137,8 @@ impl TransportKind {
     }
 }
 
-/// The one mapping of a transport's failures to `embedded-io` kinds, for the errors that transports
-/// give to readers of a body.
+/// Converts a transport failure to an `embedded-io` error kind. Every transport uses this mapping
+/// for the errors that it returns to readers of a body.
 impl From<TransportKind> for ErrorKind {
     fn from(kind: TransportKind) -> Self {
         match kind {
@@ -154,40 +154,42 @@ impl From<TransportKind> for ErrorKind {
     }
 }
 
-/// An error that the server reported, as a status or as an `error` event in a stream.
+/// An error that the server reported, either as an HTTP status or as an `error` event in a stream.
 ///
-/// Its texts (`message`, an unlisted `type`, the request id) are lent by the run: `Run::api_error`,
-/// and `Run::error_body` if the error is not JSON.
+/// The run holds the texts of the error: `Run::api_error` returns its `message`, its `type` (listed
+/// in [`ApiErrorKind`] or not) and the request ID. If the error is not JSON, `Run::error_body`
+/// returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ApiError {
-    /// HTTP status; 200 for an error in a stream, or in a whole reply of that status.
+    /// The HTTP status. It is 200 for an error inside a stream or in a whole reply with status 200.
     pub status: u16,
-    /// The error's `type`, or what the status stands for when the body names none.
+    /// The error's `type`. If the body names none, the kind that corresponds to the status.
     pub kind: ApiErrorKind,
-    /// How long the server asks to wait.
+    /// How long the server asks the client to wait before it retries.
     pub retry_after: Option<Duration>,
 }
 
 macro_rules! api_error_kinds {
     ($($(#[$doc:meta])* $variant:ident $text:literal $status:literal,)*) => {
-        /// The `type` of an API error. Source: the Messages API's table of errors.
+        /// The `type` of an API error. Source: the table of errors in the Messages API's
+        /// documentation.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[cfg_attr(feature = "defmt", derive(defmt::Format))]
         #[non_exhaustive]
-        pub enum ApiErrorKind { $($(#[$doc])* $variant,)* /// A type that is not listed, or none and a status that says nothing.
+        pub enum ApiErrorKind { $($(#[$doc])* $variant,)* /// A type that is not listed, or no type and a status without a kind.
             Unknown }
 
         impl ApiErrorKind {
-            /// The kind that a `type` text names.
+            /// Returns the kind for a `type`, or `Unknown` if the type is not listed.
             pub fn from_type(text: &str) -> Self {
                 match text { $($text => Self::$variant,)* _ => Self::Unknown }
             }
-            /// The kind that a status stands for.
+            /// Returns the kind for an HTTP status, or `Unknown` if no kind corresponds to it.
             pub const fn from_status(status: u16) -> Self {
                 match status { $($status => Self::$variant,)* 500..=599 => Self::Api, _ => Self::Unknown }
             }
-            /// The `type` text.
+            /// Returns the `type` as the API writes it.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* Self::Unknown => "unknown_error" }
             }
@@ -196,102 +198,107 @@ macro_rules! api_error_kinds {
 }
 
 api_error_kinds! {
-    /// 500, and every 5xx that has no kind of its own.
+    /// 500, and every other 5xx status without a kind of its own.
     Api "api_error" 500,
     /// 401: the key is wrong or missing.
     Authentication "authentication_error" 401,
-    /// 402.
+    /// 402: there is a problem with billing or payment.
     Billing "billing_error" 402,
-    /// 409.
+    /// 409: the request conflicts with the state of a resource.
     Conflict "conflict_error" 409,
-    /// 400.
+    /// 400: the request is malformed or breaks a rule of the API.
     InvalidRequest "invalid_request_error" 400,
-    /// 404.
+    /// 404: the resource does not exist.
     NotFound "not_found_error" 404,
-    /// 529.
+    /// 529: the API is temporarily overloaded.
     Overloaded "overloaded_error" 529,
-    /// 403.
+    /// 403: the key lacks permission for the resource.
     Permission "permission_error" 403,
-    /// 429.
+    /// 429: the account has reached a rate limit.
     RateLimit "rate_limit_error" 429,
-    /// 413.
+    /// 413: the request body is too large.
     RequestTooLarge "request_too_large" 413,
-    /// 504.
+    /// 504: the server timed out while it processed the request.
     Timeout "timeout_error" 504,
 }
 
-/// What a server, or something between, sent that is no reply.
+/// Data from the server, or from an intermediary, that is not a valid reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Protocol {
-    /// The reply ended before its end.
+    /// The reply ended before it was complete.
     EndedEarly,
-    /// A reply of status 200 that is a JSON object but no message: it has no `content`. Another API
-    /// answers at this address, say.
+    /// A reply of status 200 is a JSON object but not a message, because it has no `content`. For
+    /// example, a different API may be served at this address.
     NotAMessage,
-    /// A 200 that is neither an event stream nor a JSON object: a proxy's page, say.
+    /// A reply of status 200 is neither an event stream nor a JSON object. For example, it may be a
+    /// proxy's web page.
     NotAReply,
-    /// JSON that is none, or not of the shape that its place asks for; the offset is into that JSON
-    /// text.
+    /// The text is not valid JSON, or does not have the required shape. The offset is relative to
+    /// that JSON text.
     Json {
-        /// Where, in bytes.
+        /// The offset of the error, in bytes.
         at: usize,
-        /// What was expected there.
+        /// What was expected at that offset.
         expected: &'static str,
     },
-    /// An event that does not fit those before it.
+    /// An event that cannot follow the events before it.
     Event {
-        /// What was expected.
+        /// What was expected instead.
         expected: &'static str,
     },
-    /// Bytes that are no UTF-8.
+    /// The bytes are not valid UTF-8.
     Utf8,
 }
 
-/// A call that the run's state does not allow, or an argument that no request could carry.
+/// A method call that the state of the run does not allow, or an argument that no request can
+/// carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Misuse {
-    /// More cache breakpoints than a request may have: how many there would be, in tools, system
-    /// prompt and messages together.
+    /// A request would have more cache breakpoints than the API allows. Contains the total number
+    /// in its tools, system prompt and messages.
     Breakpoints(usize),
-    /// Two tools have the same name; the numbers are their indices.
+    /// Two tools have the same name. Contains their indices.
     DuplicateTool(usize, usize),
-    /// A tool's name is not one that the API takes (`^[a-zA-Z0-9_-]{1,128}$`); its index.
+    /// The name of a tool does not match the pattern that the API requires,
+    /// `^[a-zA-Z0-9_-]{1,128}$`. Contains the index of the tool.
     ToolName(usize),
-    /// A tool's definition is no JSON object with an object for a schema; its index.
+    /// The definition of a tool is not a JSON object whose schema is an object. Contains the index
+    /// of the tool.
     ToolDefinition(usize),
-    /// A tool's input schema has `anyOf`, `oneOf`, `allOf` or `$ref` at its root, which the API
-    /// refuses; its index.
+    /// The input schema of a tool has `anyOf`, `oneOf`, `allOf` or `$ref` at its root, which the
+    /// API rejects. Contains the index of the tool.
     ToolSchema(usize),
-    /// A message that the API would refuse.
+    /// A message that the API would reject.
     Invalid(Invalid),
-    /// What was given as JSON is none, or not of the shape that its place asks for.
+    /// A JSON argument is not valid JSON, or does not have the required shape.
     Json(&'static str),
-    /// The method does not fit the run's state; the text says what does.
+    /// The method cannot be called in the current state of the run. The text names the required
+    /// state.
     State(&'static str),
-    /// No call of this turn has this id or index, or it was answered already.
+    /// No call of this turn has this ID or index, or the call already has a result.
     NoSuchCall,
-    /// The run has nothing to send: no message yet.
+    /// The run has no message yet, so there is nothing to send.
     NoMessages,
-    /// A setting that no request could carry.
+    /// A setting that no request can carry. The text explains why.
     Setting(&'static str),
 }
 
-/// An error of a run. See the [module](self) for whose fault each is.
+/// An error of a run. The [module documentation](self) explains who is at fault for each variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Error {
     /// The server reported an error.
     Api(ApiError),
-    /// A buffer is full.
+    /// A buffer is too small.
     Capacity(Capacity),
     /// The calling code did something that is not allowed.
     Misuse(Misuse),
-    /// The server sent something that is no reply.
+    /// The server sent something that is not a valid reply.
     Protocol(Protocol),
     /// The network failed.
     Transport(TransportKind),
@@ -322,7 +329,7 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// What is wrong with a schema that has a choice at its root.
+/// The text that describes a schema with a choice at its root.
 #[doc(hidden)]
 pub const REFUSED_SCHEMA: &str = "has `anyOf`, `oneOf`, `allOf` or `$ref` at its root, which the API refuses, and no single object schema \
                                   allows the same inputs: put the choice into a property";

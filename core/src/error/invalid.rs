@@ -1,34 +1,34 @@
-//! What is wrong with messages that the API would refuse, and where.
+//! Messages that the API would reject: the rule that is broken, and the position.
 
 use core::fmt;
 
-/// A message that the API would refuse, and why.
+/// A message that the API would reject, and the rule that it breaks.
 ///
-/// `Display` writes the place as the API's own errors do: `messages.1.content.0: this call has no
-/// result in the next message`.
+/// `Display` writes the position in the same form as the API's own errors: `messages.1.content.0:
+/// this call has no result in the next message`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Invalid {
-    /// The message, counted from 0 among those that were checked.
+    /// The index of the message among the messages that were checked, counted from 0.
     pub message: usize,
-    /// The block of its content, counted from 0. `None` if the rule is about the message as a
-    /// whole.
+    /// The index of the block in the message's content, counted from 0. `None` if the rule concerns
+    /// the whole message.
     pub block: Option<usize>,
-    /// The rule that it breaks.
+    /// The rule that the message breaks.
     pub rule: Rule,
 }
 
 macro_rules! rules {
     ($($(#[$doc:meta])* $variant:ident $text:literal,)*) => {
-        /// A rule of the Messages API for a conversation. A request that breaks one is refused,
-        /// however often it is sent.
+        /// A rule of the Messages API for conversations. The API rejects a request that breaks a
+        /// rule, no matter how often the request is sent.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[cfg_attr(feature = "defmt", derive(defmt::Format))]
         #[non_exhaustive]
         pub enum Rule { $($(#[$doc])* $variant,)* }
 
         impl Rule {
-            /// What is wrong, in words.
+            /// Returns the text that describes the violation.
             pub const fn text(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
             }
@@ -37,52 +37,52 @@ macro_rules! rules {
 }
 
 rules! {
-    /// A call has one result.
+    /// A call must have exactly one result.
     AnsweredTwice "this call has a result already",
-    /// A message is not only white space.
+    /// A message must not consist of white space only.
     Blank "the text must not be only white space",
-    /// A block is an object with a `type`.
+    /// A block must be an object with a `type`.
     Block "expected an object with a type",
-    /// The input of a call is an object.
+    /// The input of a call must be an object.
     CallInput "the input of a call must be an object",
-    /// A content is a string, or an array of blocks.
+    /// The content must be a string or an array of blocks.
     Content "expected a content that is a string or an array",
-    /// The calls of a message have different ids, and a caller does not append a call with an id
-    /// that is in use.
+    /// The calls of a message must have different IDs. A call that the caller appends must not
+    /// reuse an ID that is already in use.
     DuplicateId "another call has this id",
-    /// A content is not empty.
+    /// The content must not be empty.
     EmptyContent "the content must not be empty",
-    /// A result is not empty, and neither is a text block in it. Only a tool that succeeded may
-    /// return the empty string.
+    /// A result must not be empty, and neither must a text block in it. Only a tool that succeeded
+    /// may return the empty string.
     EmptyResult "the result must not be empty",
-    /// A text block is not empty.
+    /// A text block must not be empty.
     EmptyText "a text block must not be empty",
-    /// The result of a failed call is text.
+    /// The result of a failed call must consist of text.
     ErrorNotText "the result of a failed call must be text only",
-    /// A message is JSON, with a comma between it and the next, and not nested deeper than 130
-    /// levels.
+    /// The messages must be JSON, separated by commas, and nested at most 125 levels deep.
     Json "expected a JSON object, with commas between objects",
-    /// No string has half of a surrogate pair.
+    /// A string must not contain an unpaired surrogate.
     LoneSurrogate "half of a surrogate pair is not text",
-    /// A message is an object.
+    /// A message must be an object.
     Message "expected an object",
-    /// Calls and thinking are the assistant's, results the user's, changes of tools the system's.
+    /// Only the assistant may have calls and thinking, only the user results, and only the system
+    /// tool changes.
     Misplaced "a message of this role must not have such a block",
-    /// A call has an id and a name.
+    /// A call must have an ID and a name.
     NamelessCall "a call must have an id and a name",
-    /// A result answers a call of the assistant message before it.
+    /// A result must answer a call of the preceding assistant message.
     Orphan "this result has no call in the message before",
-    /// Results come before any other block.
+    /// Results must come before all other blocks.
     ResultsFirst "results must come before other blocks",
-    /// The role is `user`, `assistant` or `system`.
+    /// The role must be `user`, `assistant` or `system`.
     Role "the role must be user, assistant or system",
-    /// A system message follows another message.
+    /// A system message must follow another message.
     SystemFirst "the first message must not be a system message: give the system prompt as a parameter",
-    /// An assistant message does not end in thinking.
+    /// An assistant message must not end with thinking.
     ThinkingLast "an assistant message must not end in thinking",
-    /// Text that the model is to continue does not end in white space.
+    /// Text that the model is to continue must not end with white space.
     TrailingSpace "the model cannot continue a text that ends in white space",
-    /// Every call is answered in the user message that follows.
+    /// Every call must have a result in the next user message.
     Unanswered "this call has no result in the next message",
 }
 
