@@ -1,10 +1,11 @@
-//! The kinds of block, and a view for each.
+//! The kinds of blocks, and a view for each kind.
 
 use crate::json::{Array, Kind, Text, Value};
 
-/// Writes a view type with an accessor for each field. A field is `text` (missing or no string:
-/// empty), `maybe_text`, `value` (missing: `null`), `maybe_value` (missing or `null`: nothing),
-/// `flag` (true or not), `blocks` (a string, or an array of blocks).
+/// Defines view types with one accessor per field. A field is `text` (empty if the member is
+/// missing or not a string), `maybe_text` (`None` in these cases), `value` (`null` if the member is
+/// missing), `maybe_value` (`None` if it is missing or `null`), `flag` (whether it is `true`) or
+/// `blocks` (a string, or an array of blocks).
 macro_rules! views {
     ($($(#[$doc:meta])* $view:ident { $($(#[$field_doc:meta])* $field:ident : $kind:ident,)* })*) => {$(
         $(#[$doc])*
@@ -14,12 +15,13 @@ macro_rules! views {
         impl<'a> $view<'a> {
             $(views!(@field $(#[$field_doc])* $field $kind);)*
 
-            /// The block as JSON: every field, listed above or not.
+            /// Returns the block as a JSON value, with all its fields, including those without an
+            /// accessor.
             pub const fn value(self) -> Value<'a> {
                 self.0
             }
 
-            /// The bytes of the block.
+            /// Returns the bytes of the block.
             pub const fn raw(self) -> &'a [u8] {
                 self.0.raw()
             }
@@ -63,21 +65,21 @@ macro_rules! views {
     };
 }
 
-/// Writes [`Block`] and how a wire `type` becomes a variant.
+/// Defines [`Block`], and the mapping from a block's `type` to a variant.
 macro_rules! kinds {
     ($($(#[$doc:meta])* $variant:ident($view:ident) $text:literal,)*) => {
-        /// A block, by its kind. Kinds that are not listed are [`Unknown`](Self::Unknown), with all
-        /// they hold.
+        /// A block, by its kind. A kind that is not listed becomes [`Unknown`](Self::Unknown), and
+        /// all its fields remain available.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[non_exhaustive]
         pub enum Block<'a> {
             $($(#[$doc])* $variant($view<'a>),)*
-            /// A kind that is not listed, or a block without one.
+            /// A block whose kind is not listed, or that has no `type`.
             Unknown(Unknown<'a>),
         }
 
         impl<'a> Block<'a> {
-            /// The block that `value` is. A plain string is a text block.
+            /// Creates a view of the block in `value`. A string becomes a text block.
             pub fn new(value: Value<'a>) -> Self {
                 if value.kind() == Kind::String {
                     return Self::Text(TextBlock(value));
@@ -87,7 +89,7 @@ macro_rules! kinds {
                 Self::Unknown(Unknown(value))
             }
 
-            /// The block's `type`; empty if it has none.
+            /// Returns the block's `type`, or an empty text if it has none.
             pub fn kind(self) -> Text<'a> {
                 match self {
                     $(Self::$variant(_) => Text::from_raw($text),)*
@@ -95,7 +97,7 @@ macro_rules! kinds {
                 }
             }
 
-            /// The block as JSON.
+            /// Returns the block as a JSON value.
             pub const fn value(self) -> Value<'a> {
                 match self {
                     $(Self::$variant(block) => block.0,)*
@@ -109,267 +111,268 @@ macro_rules! kinds {
 kinds! {
     /// Text.
     Text(TextBlock) "text",
-    /// A picture.
+    /// An image.
     Image(Image) "image",
-    /// A document: PDF, plain text, or blocks.
+    /// A document: a PDF, plain text, or blocks.
     Document(Document) "document",
-    /// A result of the caller's own search, to be cited.
+    /// A search result that the caller provides so that the model can cite it.
     SearchResult(SearchResult) "search_result",
     /// The model's thinking.
     Thinking(Thinking) "thinking",
-    /// Thinking that only the server can read.
+    /// Encrypted thinking that only the server can read.
     RedactedThinking(RedactedThinking) "redacted_thinking",
-    /// A call that the caller runs.
+    /// A call of a tool that the caller runs.
     ToolUse(ToolUse) "tool_use",
-    /// The answer to a call that the caller ran.
+    /// The result of a call that the caller ran.
     ToolResult(ToolResult) "tool_result",
-    /// A call that the server runs.
+    /// A call of a tool that the server runs.
     ServerToolUse(ServerToolUse) "server_tool_use",
-    /// What the server's web search found.
+    /// The result of a web search by the server.
     WebSearchToolResult(ServerToolResult) "web_search_tool_result",
-    /// What the server fetched.
+    /// The result of a web fetch by the server.
     WebFetchToolResult(ServerToolResult) "web_fetch_tool_result",
-    /// What code on the server gave.
+    /// The result of code that ran on the server.
     CodeExecutionToolResult(ServerToolResult) "code_execution_tool_result",
-    /// What a shell on the server gave.
+    /// The result of a shell command that ran on the server.
     BashCodeExecutionToolResult(ServerToolResult) "bash_code_execution_tool_result",
-    /// What the server's editor gave.
+    /// The result of a command of the server's text editor.
     TextEditorCodeExecutionToolResult(ServerToolResult) "text_editor_code_execution_tool_result",
-    /// The tools that the server's search found.
+    /// The tools that the server's tool search found.
     ToolSearchToolResult(ServerToolResult) "tool_search_tool_result",
-    /// What the advisor model said.
+    /// The answer of the advisor model.
     AdvisorToolResult(ServerToolResult) "advisor_tool_result",
-    /// A call to an MCP server, made by the API.
+    /// A call that the API made to an MCP server.
     McpToolUse(McpToolUse) "mcp_tool_use",
-    /// What the MCP server answered.
+    /// The result of a call to an MCP server.
     McpToolResult(McpToolResult) "mcp_tool_result",
-    /// The tools that an MCP server has.
+    /// The tools of an MCP server.
     McpToolListing(McpToolListing) "mcp_tool_listing",
     /// A file in the container.
     ContainerUpload(ContainerUpload) "container_upload",
-    /// A summary that stands for what came before it.
+    /// A summary that replaces the earlier part of the conversation.
     Compaction(Compaction) "compaction",
-    /// From here on another model spoke.
+    /// The point from which a different model continues the reply.
     Fallback(Fallback) "fallback",
-    /// A tool that the model may call from here on.
+    /// A tool that the model may call from this point on.
     ToolAddition(ToolChange) "tool_addition",
-    /// A tool that the model may no longer call.
+    /// A tool that the model may no longer call from this point on.
     ToolRemoval(ToolChange) "tool_removal",
-    /// A tool that a result names.
+    /// A reference to a tool, in a result.
     ToolReference(ToolReference) "tool_reference",
-    /// What a browser shows.
+    /// The state of a browser.
     BrowserState(BrowserState) "browser_state",
 }
 
 impl<'a> Block<'a> {
-    /// The bytes of the block.
+    /// Returns the bytes of the block.
     pub const fn raw(self) -> &'a [u8] {
         self.value().raw()
     }
 }
 
 views! {
-    /// See [`Block::Image`].
+    /// An image. See [`Block::Image`].
     Image {
-        /// Where its data is: `base64`, `url` or `file`.
+        /// The source of the image data: `base64`, `url` or `file`.
         source: value,
-        /// Where the caller wants it cached.
+        /// The cache breakpoint that the caller set on this block, if any.
         cache_control: maybe_value,
     }
-    /// See [`Block::Document`].
+    /// A document. See [`Block::Document`].
     Document {
-        /// Where its data is: `base64`, `text`, `content`, `url` or `file`.
+        /// The source of the document data: `base64`, `text`, `content`, `url` or `file`.
         source: value,
-        /// Its title.
+        /// The title of the document.
         title: maybe_text,
-        /// What the model should know about it.
+        /// Information about the document for the model.
         context: maybe_text,
-        /// Whether it may be cited.
+        /// Whether the model may cite the document.
         citations: maybe_value,
-        /// Where the caller wants it cached.
+        /// The cache breakpoint that the caller set on this block, if any.
         cache_control: maybe_value,
     }
-    /// See [`Block::SearchResult`].
+    /// A search result that the caller provides. See [`Block::SearchResult`].
     SearchResult {
-        /// Where it was found.
+        /// The source of the search result, such as its URL.
         source: text,
-        /// Its title.
+        /// The title of the search result.
         title: text,
-        /// Its text.
+        /// The text of the search result, as blocks.
         content: blocks,
-        /// Whether it may be cited.
+        /// Whether the model may cite the search result.
         citations: maybe_value,
-        /// Where the caller wants it cached.
+        /// The cache breakpoint that the caller set on this block, if any.
         cache_control: maybe_value,
     }
-    /// See [`Block::Thinking`].
+    /// The model's thinking. See [`Block::Thinking`].
     Thinking {
-        /// What the model thought, or a summary of it; may be empty.
+        /// The text of the thinking, or a summary of it. May be empty.
         thinking: text,
-        /// The server's seal: goes back unchanged.
+        /// The server's signature of the thinking. It must be sent back unchanged.
         signature: text,
     }
-    /// See [`Block::RedactedThinking`].
+    /// Encrypted thinking. See [`Block::RedactedThinking`].
     RedactedThinking {
-        /// What the server reads: goes back unchanged.
+        /// The encrypted data, which only the server can read. It must be sent back unchanged.
         data: text,
     }
-    /// See [`Block::ToolUse`].
+    /// A call of a tool that the caller runs. See [`Block::ToolUse`].
     ToolUse {
-        /// What the result refers to.
+        /// The ID of the call, which its result refers to.
         id: text,
-        /// The tool.
+        /// The name of the tool.
         name: text,
-        /// The input; an object unless the model erred.
+        /// The input of the call. It is an object unless the model made a mistake.
         input: value,
-        /// Who calls: the model (`direct`), or code on the server.
+        /// The caller of the tool: the model (`direct`), or code on the server.
         caller: maybe_value,
         /// The toolset that the tool belongs to.
         toolset_name: maybe_text,
     }
-    /// See [`Block::ToolResult`].
+    /// The result of a call that the caller ran. See [`Block::ToolResult`].
     ToolResult {
-        /// The call that it answers.
+        /// The ID of the call that the result answers.
         tool_use_id: text,
-        /// The answer; a string reads as one text block.
+        /// The content of the result. A string counts as one text block.
         content: blocks,
         /// Whether the call failed.
         is_error: flag,
-        /// Where the caller wants it cached.
+        /// The cache breakpoint that the caller set on this block, if any.
         cache_control: maybe_value,
         /// The toolset that the tool belongs to.
         toolset_name: maybe_text,
     }
-    /// See [`Block::ServerToolUse`].
+    /// A call of a tool that the server runs. See [`Block::ServerToolUse`].
     ServerToolUse {
-        /// What the result refers to.
+        /// The ID of the call, which its result refers to.
         id: text,
-        /// The server's tool.
+        /// The name of the server's tool.
         name: text,
-        /// The input.
+        /// The input of the call.
         input: value,
-        /// Who calls: the model, or code on the server.
+        /// The caller of the tool: the model, or code on the server.
         caller: maybe_value,
     }
-    /// A result of a tool that the server ran: see the `…ToolResult` variants of [`Block`].
+    /// The result of a tool that the server ran. See the `…ToolResult` variants of [`Block`].
     ServerToolResult {
-        /// The call that it answers.
+        /// The ID of the call that the result answers.
         tool_use_id: text,
-        /// The answer, in the tool's own shape.
+        /// The content of the result. Its shape depends on the tool.
         content: value,
-        /// Who called.
+        /// The caller of the tool.
         caller: maybe_value,
     }
-    /// See [`Block::McpToolUse`].
+    /// A call that the API made to an MCP server. See [`Block::McpToolUse`].
     McpToolUse {
-        /// What the result refers to.
+        /// The ID of the call, which its result refers to.
         id: text,
-        /// The tool.
+        /// The name of the tool.
         name: text,
-        /// The MCP server.
+        /// The name of the MCP server.
         server_name: text,
-        /// The input.
+        /// The input of the call.
         input: value,
     }
-    /// See [`Block::McpToolResult`].
+    /// The result of a call to an MCP server. See [`Block::McpToolResult`].
     McpToolResult {
-        /// The call that it answers.
+        /// The ID of the call that the result answers.
         tool_use_id: text,
         /// Whether the call failed.
         is_error: flag,
-        /// The answer.
+        /// The content of the result.
         content: blocks,
     }
-    /// See [`Block::McpToolListing`].
+    /// The tools of an MCP server. See [`Block::McpToolListing`].
     McpToolListing {
-        /// The MCP server.
+        /// The name of the MCP server.
         mcp_server_name: text,
-        /// Its tools.
+        /// The tools of the server.
         tools: value,
     }
-    /// See [`Block::ContainerUpload`].
+    /// A file in the container. See [`Block::ContainerUpload`].
     ContainerUpload {
-        /// The file.
+        /// The ID of the file.
         file_id: text,
     }
-    /// See [`Block::Compaction`].
+    /// A summary of the earlier conversation. See [`Block::Compaction`].
     Compaction {
-        /// The summary, if it can be read.
+        /// The summary, if the server provides it as plain text.
         content: maybe_text,
-        /// The summary as only the server can read it.
+        /// The encrypted summary, which only the server can read.
         encrypted_content: maybe_text,
-        /// The server's seal.
+        /// The server's signature of the summary.
         signature: maybe_text,
-        /// Changes of the tools among what was summed up.
+        /// The changes of the tools in the part of the conversation that the summary replaces.
         tool_changes: maybe_value,
     }
-    /// See [`Block::Fallback`].
+    /// The point from which a different model continues. See [`Block::Fallback`].
     Fallback {
-        /// The model that spoke before: `{"model":…}`.
+        /// The model that wrote the preceding blocks: `{"model":…}`.
         from: value,
-        /// The model that speaks from here on: `{"model":…}`.
+        /// The model that writes the following blocks: `{"model":…}`.
         to: value,
-        /// Why.
+        /// The reason for the change.
         trigger: maybe_value,
     }
-    /// See [`Block::ToolAddition`] and [`Block::ToolRemoval`].
+    /// A change of the tools. See [`Block::ToolAddition`] and [`Block::ToolRemoval`].
     ToolChange {
-        /// The tool: a reference to it, or its definition.
+        /// The tool, as a reference or as a definition.
         tool: value,
     }
-    /// See [`Block::ToolReference`].
+    /// A reference to a tool. See [`Block::ToolReference`].
     ToolReference {
-        /// The tool.
+        /// The name of the tool, if the reference uses the field `name`.
         name: maybe_text,
-        /// The tool, as results of the tool search spell it.
+        /// The name of the tool, if the reference uses the field `tool_name`, as results of the
+        /// tool search do.
         tool_name: maybe_text,
     }
-    /// See [`Block::BrowserState`].
+    /// The state of a browser. See [`Block::BrowserState`].
     BrowserState {}
-    /// See [`Block::Unknown`].
+    /// A block whose kind is not listed. See [`Block::Unknown`].
     Unknown {}
 }
 
-/// See [`Block::Text`]. Also stands for a content that is a plain string.
+/// A text block. See [`Block::Text`]. Also represents content that is a plain string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TextBlock<'a>(Value<'a>);
 
 impl<'a> TextBlock<'a> {
-    /// The text.
+    /// Returns the text, or an empty text if the block has none.
     pub fn text(self) -> Text<'a> {
         let text = if self.0.kind() == Kind::String { Some(self.0) } else { self.0.member("text") };
         text.and_then(Value::as_text).unwrap_or_default()
     }
 
-    /// What the text is drawn from, if the model cites.
+    /// Returns the citations of the text, or `None` if the text has none.
     pub fn citations(self) -> Option<Value<'a>> {
         self.0.member("citations").filter(|value| !value.is_null())
     }
 
-    /// Where the caller wants it cached.
+    /// Returns the cache breakpoint that the caller set on this block, or `None` if there is none.
     pub fn cache_control(self) -> Option<Value<'a>> {
         self.0.member("cache_control").filter(|value| !value.is_null())
     }
 
-    /// The block as JSON: an object, or the plain string.
+    /// Returns the block as a JSON value: an object, or the plain string.
     pub const fn value(self) -> Value<'a> {
         self.0
     }
 
-    /// The bytes of the block.
+    /// Returns the bytes of the block.
     pub const fn raw(self) -> &'a [u8] {
         self.0.raw()
     }
 }
 
 impl<'a> Unknown<'a> {
-    /// The `type` that it names; empty if it names none.
+    /// Returns the block's `type`, or an empty text if it has none.
     pub fn kind(self) -> Text<'a> {
         self.0.member("type").and_then(Value::as_text).unwrap_or_default()
     }
 }
 
-/// Iterator over the blocks of a content.
+/// An iterator over the blocks of a content.
 #[derive(Clone, Debug)]
 pub struct Blocks<'a> {
     plain: Option<Value<'a>>,
@@ -377,7 +380,8 @@ pub struct Blocks<'a> {
 }
 
 impl<'a> Blocks<'a> {
-    /// The blocks of `content`: an array's elements, or one text block for a plain string.
+    /// Creates an iterator over the blocks of `content`: the elements of an array, or one text
+    /// block for a string.
     pub fn new(content: Value<'a>) -> Self {
         Self {
             plain: (content.kind() == Kind::String).then_some(content),

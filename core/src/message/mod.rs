@@ -1,15 +1,18 @@
-//! Messages and their blocks, as views over the JSON text that they stand in.
+//! Messages and their blocks, as views of the JSON text in which they are stored.
 //!
 //! ```text
 //! transcript  {"role":"user","content":"Hi"},{"role":"assistant","content":[{"type":"tool_use",…}]}
 //!             └──────── Message ──────────┘ └──────────────── Message ─ … └────── Block ─────┘
 //! ```
-//! [`Messages`] walks the transcript, [`Message::blocks`] a message; a [`Block`] tells its kind,
-//! and its view reads a field when it is asked. Nothing is allocated or copied, nothing is lost:
-//! `raw()` gives the bytes of each, unknown kinds and fields included. The bytes must have been
-//! [checked](crate::json::check); on others the views give nothing or nonsense, never a panic.
+//! [`Messages`] iterates over the messages of a transcript, and [`Message::blocks`] over the blocks
+//! of a message. A [`Block`] identifies the kind of a block and contains a view of it. The view
+//! reads a field when its accessor is called. Nothing is allocated or copied, and nothing is lost:
+//! `raw()` returns the bytes of each value, including unknown kinds and fields.
 //!
-//! With `alloc`, [`OwnedMessage`] and [`ReplyMessage`] own their text and lend the same views.
+//! The bytes must have been [checked](crate::json::check). For other bytes the views return no
+//! value or a wrong one, but never panic.
+//!
+//! With `alloc`, [`OwnedMessage`] and [`ReplyMessage`] own their text and provide the same views.
 
 mod block;
 #[cfg(feature = "alloc")]
@@ -30,26 +33,26 @@ pub use usage::Usage;
 
 use crate::json::{Kind, Text, Value};
 
-/// Who a message is from.
+/// The author of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Role {
     /// The model.
     Assistant,
-    /// Instructions in the middle of a conversation, changes of the tools among them.
+    /// Instructions in the middle of a conversation, including changes of the tools.
     System,
-    /// The caller; tool results too.
+    /// The caller. Its messages also carry the tool results.
     User,
 }
 
 impl Role {
-    /// The role that a JSON string names.
+    /// Returns the role that `text` names, or `None` if it is unknown.
     pub fn from_text(text: Text<'_>) -> Option<Self> {
         [Self::Assistant, Self::System, Self::User].into_iter().find(|role| text == *role.name())
     }
 
-    /// The name on the wire.
+    /// Returns the role as the API writes it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Assistant => "assistant",
@@ -59,42 +62,45 @@ impl Role {
     }
 }
 
-/// One message where it stands. Also of a whole reply, which is a message with more fields.
+/// A view of one message in its JSON text. It is also used for a whole reply, which is a message
+/// with additional fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a>(Value<'a>);
 
 impl<'a> Message<'a> {
-    /// The message that `value` is; nothing if it is no object.
+    /// Returns a view of the message in `value`, or `None` if `value` is not an object.
     pub fn new(value: Value<'a>) -> Option<Self> {
         (value.kind() == Kind::Object).then_some(Self(value))
     }
 
-    /// The message as JSON.
+    /// Returns the message as a JSON value.
     pub const fn value(self) -> Value<'a> {
         self.0
     }
 
-    /// The bytes of the message.
+    /// Returns the bytes of the message.
     pub const fn raw(self) -> &'a [u8] {
         self.0.raw()
     }
 
-    /// Who it is from; nothing if its role is missing or unknown.
+    /// Returns the role of the message, or `None` if the role is missing or unknown.
     pub fn role(self) -> Option<Role> {
         Role::from_text(self.0.member("role")?.as_text()?)
     }
 
-    /// The content as it stands: a string or an array.
+    /// Returns the content as it is stored: a string or an array. Returns `null` if there is no
+    /// content.
     pub fn content(self) -> Value<'a> {
         self.0.member("content").unwrap_or(Value::NULL)
     }
 
-    /// The blocks, in order. A content that is a plain string is one text block.
+    /// Returns an iterator over the blocks, in order. If the content is a string, it counts as one
+    /// text block.
     pub fn blocks(self) -> Blocks<'a> {
         Blocks::new(self.content())
     }
 
-    /// The calls that the model asks the caller to run, in order.
+    /// Returns an iterator over the calls that the caller must run, in order.
     pub fn tool_uses(self) -> impl Iterator<Item = ToolUse<'a>> {
         self.blocks().filter_map(|block| match block {
             Block::ToolUse(call) => Some(call),
@@ -102,7 +108,7 @@ impl<'a> Message<'a> {
         })
     }
 
-    /// The results that the message carries, in order.
+    /// Returns an iterator over the tool results in the message, in order.
     pub fn tool_results(self) -> impl Iterator<Item = ToolResult<'a>> {
         self.blocks().filter_map(|block| match block {
             Block::ToolResult(result) => Some(result),
@@ -110,8 +116,8 @@ impl<'a> Message<'a> {
         })
     }
 
-    /// The text of its text blocks, in order. Joined without anything between they are what the
-    /// message says.
+    /// Returns an iterator over the texts of the text blocks, in order. Concatenated without a
+    /// separator, they form the text of the message.
     pub fn texts(self) -> impl Iterator<Item = Text<'a>> {
         self.blocks().filter_map(|block| match block {
             Block::Text(text) => Some(text.text()),
@@ -120,14 +126,15 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Iterator over the messages of a transcript: objects with commas between and no brackets around.
+/// An iterator over the messages of a transcript: objects that are separated by commas, without
+/// enclosing brackets.
 #[derive(Clone, Debug)]
 pub struct Messages<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Messages<'a> {
-    /// The messages in `transcript`.
+    /// Creates an iterator over the messages in `transcript`.
     pub const fn new(transcript: &'a [u8]) -> Self {
         Self { rest: transcript }
     }

@@ -7,16 +7,16 @@ use core::fmt;
 use super::{Blocks, Message, Role, StopReason, ToolUse, Usage};
 use crate::json::{JsonError, Text, Value, check, escape};
 
-/// Why a text is no message.
+/// The reason why a text is not a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotAMessage {
-    /// It is no JSON.
+    /// The text is not valid JSON.
     Json(JsonError),
-    /// It has an escape that stands for half a character, which no request can carry; the offset in
+    /// A string contains an unpaired surrogate, which no request can carry. Contains its offset in
     /// bytes.
     LoneSurrogate(usize),
-    /// It is no object with a role and a content.
+    /// The text is not an object with a role and a content.
     Shape,
 }
 
@@ -34,18 +34,20 @@ impl fmt::Display for NotAMessage {
 
 impl core::error::Error for NotAMessage {}
 
-/// A message that owns its JSON text. It goes back to the wire byte for byte as it came.
+/// A message that owns its JSON text. The text is sent back to the API byte for byte as it was
+/// received.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OwnedMessage {
     json: Box<str>,
 }
 
 impl OwnedMessage {
-    /// The message whose JSON is `json`. White space around it is left out.
+    /// Creates a message from its JSON text. White space around the text is removed.
     ///
     /// # Errors
-    /// What is wrong with it. Roles and kinds of block are not judged: those that are unknown here
-    /// may be known to the server.
+    /// Returns [`NotAMessage`] if `json` is not valid JSON, contains an unpaired surrogate, or is
+    /// not an object with a role and a content. Roles and kinds of blocks are not checked, because
+    /// the server may know values that are unknown here.
     pub fn from_json(json: &str) -> Result<Self, NotAMessage> {
         let checked = check(json.as_bytes()).map_err(NotAMessage::Json)?;
         if let Some(at) = checked.lone_surrogate {
@@ -61,12 +63,12 @@ impl OwnedMessage {
         Ok(Self { json: json.into() })
     }
 
-    /// A message of the user that says `text`.
+    /// Creates a message of the user with the content `text`.
     pub fn user(text: &str) -> Self {
         Self::plain(Role::User, text)
     }
 
-    /// A message of the model that says `text`.
+    /// Creates a message of the model with the content `text`.
     pub fn assistant(text: &str) -> Self {
         Self::plain(Role::Assistant, text)
     }
@@ -76,51 +78,51 @@ impl OwnedMessage {
         json.extend_from_slice(b"{\"role\":\"");
         json.extend_from_slice(role.name().as_bytes());
         json.extend_from_slice(b"\",\"content\":\"");
-        // A growing vector is never full, and the escaped form of a text is a text.
+        // A vector never runs out of space, and the escaped form of a text is valid UTF-8.
         let _ = escape(text).write_to(&mut json);
         json.extend_from_slice(b"\"}");
         Self { json: String::from_utf8(json).unwrap_or_default().into() }
     }
 
-    /// The JSON text.
+    /// Returns the JSON text.
     pub fn as_json(&self) -> &str {
         &self.json
     }
 
-    /// The same message as a view.
+    /// Returns a view of the message.
     pub fn view(&self) -> Message<'_> {
         Message(Value::first(self.json.as_bytes()).unwrap_or(Value::NULL))
     }
 
-    /// Who it is from; nothing if the role is unknown.
+    /// Returns the role of the message, or `None` if the role is unknown.
     pub fn role(&self) -> Option<Role> {
         self.view().role()
     }
 
-    /// The blocks, in order.
+    /// Returns an iterator over the blocks, in order.
     pub fn blocks(&self) -> Blocks<'_> {
         self.view().blocks()
     }
 
-    /// All text blocks, joined.
+    /// Returns the text of all text blocks, concatenated.
     pub fn text(&self) -> String {
         use fmt::Write;
         let mut all = String::new();
         for text in self.view().texts() {
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = write!(all, "{text}");
         }
         all
     }
 
-    /// The calls that the model asks the caller to run, in order.
+    /// Returns an iterator over the calls that the caller must run, in order.
     pub fn tool_uses(&self) -> impl Iterator<Item = ToolUse<'_>> {
         self.view().tool_uses()
     }
 }
 
 impl From<Message<'_>> for OwnedMessage {
-    /// Copies the message's text.
+    /// Copies the text of the message.
     fn from(message: Message<'_>) -> Self {
         Self { json: message.value().as_json().into() }
     }
@@ -132,23 +134,24 @@ impl fmt::Debug for OwnedMessage {
     }
 }
 
-/// A whole reply that owns its JSON text: a message, and what the server tells about it.
+/// A whole reply that owns its JSON text: a message, and the server's information about it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ReplyMessage {
     message: OwnedMessage,
 }
 
 impl ReplyMessage {
-    /// The reply whose JSON is `json`.
+    /// Creates a reply from its JSON text. White space around the text is removed.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns [`NotAMessage`] if `json` is not valid JSON, contains an unpaired surrogate, or is
+    /// not an object with a role and a content.
     pub fn from_json(json: &str) -> Result<Self, NotAMessage> {
         OwnedMessage::from_json(json).map(|message| Self { message })
     }
 
-    /// The reply as the message that goes back in the next request: its role and its content, byte
-    /// for byte.
+    /// Returns the message to send back in the next request: the role and the content of the reply,
+    /// byte for byte.
     pub fn to_message(&self) -> OwnedMessage {
         let (role, content) = (self.view().value().member("role"), self.view().content());
         let role = role.unwrap_or(Value::NULL).as_json();
@@ -157,12 +160,12 @@ impl ReplyMessage {
         }
     }
 
-    /// The JSON text, fields that have no accessor included.
+    /// Returns the JSON text, including fields without an accessor.
     pub fn as_json(&self) -> &str {
         self.message.as_json()
     }
 
-    /// A field of the reply, whichever; nothing if it is missing or `null`.
+    /// Returns any field of the reply by name, or `None` if the field is missing or `null`.
     pub fn field(&self, name: &str) -> Option<Value<'_>> {
         self.view().value().member(name).filter(|value| !value.is_null())
     }
@@ -171,62 +174,64 @@ impl ReplyMessage {
         self.field(name).and_then(Value::as_text)
     }
 
-    /// The server's id of the message; empty if there is none.
+    /// Returns the server's ID of the message, or an empty text if there is none.
     pub fn id(&self) -> Text<'_> {
         self.text_field("id").unwrap_or_default()
     }
 
-    /// The model that spoke; empty if the reply does not say.
+    /// Returns the name of the model that wrote the reply, or an empty text if the reply does not
+    /// name it.
     pub fn model(&self) -> Text<'_> {
         self.text_field("model").unwrap_or_default()
     }
 
-    /// Why the turn ended; nothing if the reply does not say.
+    /// Returns the reason why the turn ended, or `None` if the reply does not contain it.
     pub fn stop_reason(&self) -> Option<StopReason> {
         self.text_field("stop_reason").map(StopReason::from_text)
     }
 
-    /// Why the turn ended, as the server spells it.
+    /// Returns the reason why the turn ended as the server writes it, or `None` if the reply does
+    /// not contain it.
     pub fn stop_reason_text(&self) -> Option<Text<'_>> {
         self.text_field("stop_reason")
     }
 
-    /// The stop sequence that came.
+    /// Returns the stop sequence that the model produced, or `None` if there is none.
     pub fn stop_sequence(&self) -> Option<Text<'_>> {
         self.text_field("stop_sequence")
     }
 
-    /// More about a refusal.
+    /// Returns the details of a refusal, or `None` if there are none.
     pub fn stop_details(&self) -> Option<Value<'_>> {
         self.field("stop_details")
     }
 
-    /// The id of the container that code on the server ran in.
+    /// Returns the ID of the container in which code ran on the server, or `None` if there is none.
     pub fn container_id(&self) -> Option<Text<'_>> {
         self.field("container")?.member("id")?.as_text()
     }
 
-    /// Tokens of the turn.
+    /// Returns the number of tokens that the turn used.
     pub fn usage(&self) -> Usage {
         self.field("usage").map(Usage::from_wire).unwrap_or_default()
     }
 
-    /// The same reply as a view.
+    /// Returns a view of the reply.
     pub fn view(&self) -> Message<'_> {
         self.message.view()
     }
 
-    /// The blocks, in order.
+    /// Returns an iterator over the blocks, in order.
     pub fn blocks(&self) -> Blocks<'_> {
         self.message.blocks()
     }
 
-    /// All text blocks, joined.
+    /// Returns the text of all text blocks, concatenated.
     pub fn text(&self) -> String {
         self.message.text()
     }
 
-    /// The calls that the model asks the caller to run, in order.
+    /// Returns an iterator over the calls that the caller must run, in order.
     pub fn tool_uses(&self) -> impl Iterator<Item = ToolUse<'_>> {
         self.message.tool_uses()
     }
@@ -238,10 +243,10 @@ impl fmt::Debug for ReplyMessage {
     }
 }
 
-/// Verbatim, through `serde_json::value::RawValue`: unknown kinds and fields, numbers of any size
-/// and the order of keys stay as they are. Only serde_json's own serializers and deserializers
-/// carry such values. A [`serde_json::Value`] in between rounds numbers, unless the program enables
-/// serde_json's feature `arbitrary_precision`.
+/// Serializes messages verbatim through `serde_json::value::RawValue`: unknown kinds and fields,
+/// numbers of any size and the order of keys are preserved. Only serde_json's own serializers and
+/// deserializers support such values. A [`serde_json::Value`] in between rounds numbers, unless the
+/// program enables the feature `arbitrary_precision` of serde_json.
 #[cfg(feature = "serde")]
 mod bridge {
     use alloc::boxed::Box;

@@ -1,24 +1,24 @@
-//! Why a turn ended.
+//! The reasons why a turn ends.
 
 use crate::json::Text;
 
 macro_rules! stop_reasons {
     ($($(#[$doc:meta])* $variant:ident $text:literal,)*) => {
-        /// Why a turn ended.
+        /// The reason why a turn ended.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[cfg_attr(feature = "defmt", derive(defmt::Format))]
         #[non_exhaustive]
-        pub enum StopReason { $($(#[$doc])* $variant,)* /// One that is not listed: the run ends and no tool runs.
+        pub enum StopReason { $($(#[$doc])* $variant,)* /// A stop reason that is not listed. The run ends, and no tool runs.
             Unknown }
 
         impl StopReason {
-            /// The stop reason that a JSON string names.
+            /// Returns the stop reason that `text` names, or `Unknown` if it is not listed.
             pub fn from_text(text: Text<'_>) -> Self {
                 $(if text == *$text { return Self::$variant; })*
                 Self::Unknown
             }
 
-            /// The name on the wire; `unknown` for one that is not listed.
+            /// Returns the stop reason as the API writes it, or `unknown` if it is not listed.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* Self::Unknown => "unknown" }
             }
@@ -27,19 +27,21 @@ macro_rules! stop_reasons {
 }
 
 stop_reasons! {
-    /// The turn was ended by a compaction of the conversation; the reply is sent back unchanged.
+    /// The server ended the turn to compact the conversation. The run sends the reply back
+    /// unchanged.
     Compaction "compaction",
-    /// The model has said all.
+    /// The model finished its reply.
     EndTurn "end_turn",
     /// The reply reached `max_tokens`.
     MaxTokens "max_tokens",
     /// The context window is full.
     ModelContextWindowExceeded "model_context_window_exceeded",
-    /// A server tool runs long; the reply is sent back unchanged and the model goes on.
+    /// A server tool is running for a long time. The run sends the reply back unchanged, and the
+    /// model continues.
     PauseTurn "pause_turn",
-    /// The model declined.
+    /// The model refused to answer.
     Refusal "refusal",
-    /// One of the caller's stop sequences came.
+    /// The model produced one of the caller's stop sequences.
     StopSequence "stop_sequence",
     /// The model waits for the results of its calls.
     ToolUse "tool_use",

@@ -1,31 +1,33 @@
-//! What a turn cost.
+//! The number of tokens that a turn used.
 
 use crate::json::{Value, means};
 
-/// Tokens of one turn, or of several added up.
+/// The number of tokens that one turn used, or the sum over several turns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Usage {
-    /// Input that was neither read from a cache nor written to one.
+    /// Input tokens that were neither read from a cache nor written to one.
     pub input_tokens: u64,
-    /// Output, thinking included.
+    /// Output tokens, including thinking.
     pub output_tokens: u64,
-    /// Input that was written to a cache.
+    /// Input tokens that were written to a cache.
     pub cache_creation_input_tokens: u64,
-    /// Input that was read from a cache.
+    /// Input tokens that were read from a cache.
     pub cache_read_input_tokens: u64,
 }
 
 impl Usage {
-    /// The usage that a wire object tells; what it does not tell is 0.
+    /// Creates a usage from a `usage` object of the API. Counts that are missing or `null`
+    /// become 0.
     pub fn from_wire(usage: Value<'_>) -> Self {
         let mut this = Self::default();
         this.overwrite(usage);
         this
     }
 
-    /// Takes over what a wire `usage` tells: within a turn the counts are cumulative, so a later
-    /// one replaces an earlier one. What is missing or `null` stays as it was.
+    /// Replaces the counts by those in `usage`, a `usage` object of the API. Within a turn the
+    /// counts are cumulative, so a later one replaces an earlier one. Counts that are missing or
+    /// `null` stay unchanged.
     pub fn overwrite(&mut self, usage: Value<'_>) {
         let mut counts = Counts::default();
         let mut members = usage.members();
@@ -42,7 +44,7 @@ impl Usage {
         self.cache_read_input_tokens = read.unwrap_or(self.cache_read_input_tokens);
     }
 
-    /// Adds another turn's tokens.
+    /// Adds the tokens of another turn. Each sum saturates at [`u64::MAX`].
     pub const fn add(&mut self, turn: &Self) {
         self.input_tokens = self.input_tokens.saturating_add(turn.input_tokens);
         self.output_tokens = self.output_tokens.saturating_add(turn.output_tokens);
@@ -52,25 +54,27 @@ impl Usage {
             self.cache_read_input_tokens.saturating_add(turn.cache_read_input_tokens);
     }
 
-    /// All input, from a cache or not.
+    /// Returns the total number of input tokens, cached or not.
     pub const fn input_total(&self) -> u64 {
         self.input_tokens
             .saturating_add(self.cache_creation_input_tokens)
             .saturating_add(self.cache_read_input_tokens)
     }
 
-    /// All input and all output.
+    /// Returns the total number of input and output tokens.
     pub const fn total(&self) -> u64 {
         self.input_total().saturating_add(self.output_tokens)
     }
 }
 
-/// What a wire `usage` tells, in the order of [`Usage`]'s fields, collected member by member.
+/// The counts in a `usage` object of the API, in the order of the fields of [`Usage`]. They are
+/// collected member by member.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts([Option<u64>; 4]);
 
 impl Counts {
-    /// Takes note of a member, its name as it stands. Of two of one name the first counts.
+    /// Records a member. `name` is the name as it is stored, still escaped. If a name occurs twice,
+    /// the first count is used.
     pub(crate) fn note(&mut self, name: &[u8], value: Value<'_>) {
         const NAMES: [&str; 4] = [
             "input_tokens",
