@@ -1,18 +1,19 @@
-//! Whole numbers of a fixed size: as many limbs as reading and writing a float exactly takes at
-//! most.
+//! Unsigned integers of a fixed size. The sizes are the largest that are needed to read and write
+//! floats exactly.
 
 use core::cmp::Ordering;
 
-/// Limbs that an `f64` takes: 1280 bits.
+/// The number of limbs for an `f64`: 1280 bits.
 pub(super) const DOUBLE: usize = 40;
-/// Limbs that an `f32` takes: its smallest, scaled by 10^45 and shifted, has 180 bits.
+/// The number of limbs for an `f32`: its smallest value, scaled by 10^45 and shifted, has 180 bits.
 pub(super) const SINGLE: usize = 7;
 
-/// Least significant limb first. What goes beyond is lost; the callers stay within.
+/// An unsigned integer with the least significant limb first. Bits that do not fit are discarded;
+/// the callers stay within the size.
 #[derive(Clone, Copy)]
 pub(super) struct Big<const LIMBS: usize>([u32; LIMBS]);
 
-/// The low and the high half.
+/// Splits `word` into its low and its high half.
 const fn halves(word: u64) -> (u32, u32) {
     let [a, b, c, d, e, f, g, h] = word.to_le_bytes();
     (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]))
@@ -30,14 +31,14 @@ impl<const LIMBS: usize> From<u64> for Big<LIMBS> {
 }
 
 impl<const LIMBS: usize> Big<LIMBS> {
-    /// `self = self * factor + carry`
+    /// Computes `self = self * factor + carry`.
     pub(super) fn mul_add(&mut self, factor: u32, mut carry: u32) {
         for limb in &mut self.0 {
             (*limb, carry) = halves(u64::from(*limb) * u64::from(factor) + u64::from(carry));
         }
     }
 
-    /// `self = self * base^exp`
+    /// Computes `self = self * base^exp`.
     pub(super) fn mul_power(&mut self, base: u32, exp: u32) {
         for _ in 0..exp {
             self.mul_add(base, 0);
@@ -67,7 +68,7 @@ impl<const LIMBS: usize> Big<LIMBS> {
         }
     }
 
-    /// `other` is not larger.
+    /// Computes `self = self - other`. `other` must not be larger than `self`.
     pub(super) fn sub(&mut self, other: &Self) {
         let mut borrow = false;
         for (limb, &less) in self.0.iter_mut().zip(&other.0) {
@@ -85,7 +86,7 @@ impl<const LIMBS: usize> Big<LIMBS> {
         self.0.iter().all(|&limb| limb == 0)
     }
 
-    /// How many bits the number has.
+    /// Returns the number of bits of the number, without leading zeros.
     pub(super) fn bits(&self) -> u32 {
         let mut bits = 0;
         for (&limb, below) in self.0.iter().zip((0_u32..).step_by(32)) {

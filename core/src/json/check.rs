@@ -1,4 +1,4 @@
-//! The grammar: one pass, no recursion, every byte looked at.
+//! The JSON grammar: a checker that reads every byte in one pass, without recursion.
 
 use core::fmt;
 
@@ -6,31 +6,31 @@ use crate::error::Misuse;
 
 use super::scan::{IS_LARGE, plain_key, plain_run, short_string_end, skip_space};
 
-/// The deepest nesting that [`check`] takes, in objects and arrays.
+/// The deepest nesting of objects and arrays that [`check`] accepts.
 ///
-/// An input or a result goes back in a request that has five more levels around it (body, messages,
-/// message, content, block). Many parsers, serde_json's among them, take 127 levels by default; so
-/// a request never has more.
+/// A request encloses an input or a result in five more levels (body, messages, message, content,
+/// block). Many parsers, including serde_json, accept 127 levels by default. This limit ensures
+/// that a request never has more.
 pub const MAX_DEPTH: usize = 122;
 const TOO_DEEP: &str = "at most 122 levels";
 
-/// What [`check`] learned about a JSON text besides that it is one.
+/// The properties of a valid JSON text that [`check`] finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checked {
-    /// Where the value ends: behind it there is only white space.
+    /// The offset at which the value ends. Only white space follows it.
     pub end: usize,
-    /// The first `\uD800` to `\uDFFF` that is not half of a pair: legal JSON, but no text, and
-    /// refused by the API.
+    /// The offset of the first unpaired surrogate, an escape from `\uD800` to `\uDFFF` that is not
+    /// part of a pair. It is valid JSON, but not valid text, and the API rejects it.
     pub lone_surrogate: Option<usize>,
 }
 
-/// Where a JSON text goes wrong, and what was expected there.
+/// The position of an error in a JSON text, and what was expected there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct JsonError {
-    /// Offset in bytes. The text's length if it ends too early.
+    /// The offset of the error in bytes. If the text ends too early, this is its length.
     pub at: usize,
-    /// What was expected there.
+    /// What was expected at the offset.
     pub expected: &'static str,
 }
 
@@ -43,7 +43,8 @@ impl fmt::Display for JsonError {
 impl core::error::Error for JsonError {}
 
 impl JsonError {
-    /// What the caller is told of its own text: that it is too deep, or else `what`.
+    /// Converts the error in a caller's JSON argument to a [`Misuse`]. The text says that the JSON
+    /// is nested too deeply, or else it is `what`.
     pub(crate) fn misuse(self, what: &'static str) -> Misuse {
         Misuse::Json(if self.expected == TOO_DEEP { TOO_DEEP } else { what })
     }
@@ -53,13 +54,13 @@ const fn fail<T>(at: usize, expected: &'static str) -> Result<T, JsonError> {
     Err(JsonError { at, expected })
 }
 
-/// The deepest that a message can be that has an input or a result in it which was checked by
-/// itself, and the deepest that what holds such messages can be. What was once taken is not refused
-/// when it comes back.
+/// The deepest nesting of a message that contains an input or a result that was checked on its own,
+/// and of a text that contains such messages. Without these larger limits, data that was accepted
+/// once could be rejected when it is read again.
 pub(crate) const MESSAGE_DEPTH: usize = MAX_DEPTH + 3;
 pub(crate) const SNAPSHOT_DEPTH: usize = MESSAGE_DEPTH + 2;
 
-/// One bit a level: whether it is an object.
+/// The enclosing levels, with one bit each: whether the level is an object.
 struct Stack {
     bits: [u32; 5],
     most: usize,
@@ -79,23 +80,23 @@ impl Stack {
         true
     }
 
-    /// Whether the innermost level is an object; `None` outside of all.
+    /// Returns whether the innermost level is an object, or `None` outside all levels.
     fn top(&self) -> Option<bool> {
         let level = self.depth.checked_sub(1)?;
         self.bits.get(level / 32).map(|word| word & (1 << (level % 32)) != 0)
     }
 }
 
-/// Checks that `bytes` is one JSON value (RFC 8259) and nothing else but white space: grammar,
-/// UTF-8, nesting of at most [`MAX_DEPTH`]. Numbers may have any size.
+/// Checks that `bytes` is one JSON value (RFC 8259), surrounded by nothing but white space. Checks
+/// the grammar, UTF-8, and that the nesting is at most [`MAX_DEPTH`]. Numbers may have any size.
 ///
 /// # Errors
-/// The place and what was expected there.
+/// Returns the offset of the first error and what was expected there.
 pub fn check(bytes: &[u8]) -> Result<Checked, JsonError> {
     check_to(MAX_DEPTH, bytes)
 }
 
-/// [`check`] with another depth, of at most 160 levels.
+/// Checks like [`check`], but with a maximum nesting of `most`, which must be at most 160 levels.
 pub(crate) fn check_to(most: usize, bytes: &[u8]) -> Result<Checked, JsonError> {
     let mut walk = Walk::new(bytes)?;
     walk.most = most;
@@ -103,22 +104,25 @@ pub(crate) fn check_to(most: usize, bytes: &[u8]) -> Result<Checked, JsonError> 
     walk.end()
 }
 
-/// [`check`] step by step, so that what is sought is found in the same pass. Whoever walks must go
-/// on to [`end`](Self::end).
+/// A checker that works like [`check`], but step by step, so that the caller can find values in the
+/// same pass. The caller must continue until [`end`](Self::end), or the rest of the text is not
+/// checked.
 pub(crate) struct Walk<'a> {
     bytes: &'a [u8],
     at: usize,
     most: usize,
     depth: usize,
-    /// An object or array was just entered: no comma before what is first in it.
+    /// Whether the checker has just entered an object or an array, so that no comma precedes the
+    /// next item.
     is_first: bool,
     lone_surrogate: Option<usize>,
 }
 
 impl<'a> Walk<'a> {
-    /// At the outermost value of `bytes`.
+    /// Creates a checker at the outermost value of `bytes`, and checks that `bytes` is valid UTF-8.
     pub(crate) fn new(bytes: &'a [u8]) -> Result<Self, JsonError> {
-        // What is ASCII, as most is, is found so in steps that the check of UTF-8 has not.
+        // Most texts are ASCII, and the check for ASCII takes larger steps than the check for
+        // UTF-8.
         if (!IS_LARGE || !bytes.is_ascii())
             && let Err(e) = core::str::from_utf8(bytes)
         {
@@ -134,18 +138,20 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// Where the next value begins, or where the last one ended.
+    /// Returns the offset at which the next value begins or the last one ended.
     pub(crate) const fn at(&self) -> usize {
         self.at
     }
 
-    /// Enters the value here if it is an object: then [`key`](Self::key) comes next. For a few
-    /// levels, less than [`MAX_DEPTH`].
+    /// Enters the value at the current offset if it is an object, and returns whether it did. The
+    /// caller must then call [`key`](Self::key). The nesting is not limited here, so this is only
+    /// for fewer levels than [`MAX_DEPTH`].
     pub(crate) fn enter(&mut self) -> bool {
         self.enter_by(b'{')
     }
 
-    /// Enters the value here if it is an array: then [`element`](Self::element) comes next.
+    /// Enters the value at the current offset if it is an array, and returns whether it did. The
+    /// caller must then call [`element`](Self::element).
     pub(crate) fn enter_array(&mut self) -> bool {
         self.enter_by(b'[')
     }
@@ -159,8 +165,8 @@ impl<'a> Walk<'a> {
         self.is_first
     }
 
-    /// The name of the next member, still escaped: its value comes next. Nothing at the object's
-    /// end, which is left.
+    /// Returns the name of the next member, still escaped, and advances to its value. At the end of
+    /// the object, leaves the object and returns `None`.
     pub(crate) fn key(&mut self) -> Result<Option<&'a [u8]>, JsonError> {
         match self.plain_key() {
             Some(key) => Ok(Some(key)),
@@ -168,7 +174,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// [`key`](Self::key) of any form. Out of line, for most names come the short way.
+    /// Reads a name of any form for [`key`](Self::key). This is out of line because most names take
+    /// the fast path.
     #[cfg_attr(target_pointer_width = "64", inline(never))]
     fn any_key(&mut self) -> Result<Option<&'a [u8]>, JsonError> {
         if !self.next(b'}', "',' or '}'")? {
@@ -180,7 +187,8 @@ impl<'a> Walk<'a> {
         Ok(self.bytes.get(start..end))
     }
 
-    /// [`key`](Self::key) by the short way, if it is one for that: else nothing is done.
+    /// Reads a short name without white space for [`key`](Self::key). For other names, returns
+    /// `None` and does not advance.
     #[inline]
     fn plain_key(&mut self) -> Option<&'a [u8]> {
         let comma = !self.is_first;
@@ -192,7 +200,8 @@ impl<'a> Walk<'a> {
         Some(key)
     }
 
-    /// Whether there is another element: its value comes next. At the array's end it is left.
+    /// Advances to the next element and returns `true`. At the end of the array, leaves the array
+    /// and returns `false`.
     pub(crate) fn element(&mut self) -> Result<bool, JsonError> {
         self.next(b']', "',' or ']'")
     }
@@ -212,14 +221,14 @@ impl<'a> Walk<'a> {
         Ok(true)
     }
 
-    /// The value here, all of it.
+    /// Checks the whole value at the current offset, and returns its bytes.
     pub(crate) fn value(&mut self) -> Result<&'a [u8], JsonError> {
         let start = self.at;
         self.at = value(self.bytes, start, (self.depth, self.most), &mut self.lone_surrogate)?;
         Ok(self.bytes.get(start..self.at).unwrap_or_default())
     }
 
-    /// Behind the outermost value.
+    /// Checks that only white space follows the outermost value.
     pub(crate) fn end(&self) -> Result<Checked, JsonError> {
         let end = skip_space(self.bytes, self.at);
         if end < self.bytes.len() {
@@ -229,7 +238,8 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The value that begins at `at`, with `outside` levels around it of `most`; gives where it ends.
+/// Checks the value that begins at `at`, and returns the offset at which it ends. `outside` is the
+/// number of enclosing levels, and `most` the maximum number of levels.
 fn value(
     bytes: &[u8],
     mut at: usize,
@@ -266,7 +276,7 @@ fn value(
             Some(b'n') => at = literal(bytes, at, b"null")?,
             _ => return fail(at, "a value"),
         }
-        // A value has ended, or an empty container has its closing bracket at `at`.
+        // A value has ended, or the closing bracket of an empty container is at `at`.
         loop {
             if stack.depth <= outside {
                 return Ok(at);
@@ -292,7 +302,8 @@ fn value(
     }
 }
 
-/// A member's name and colon; gives where the name ends and its value begins.
+/// Checks the name of a member and the colon after it. Returns the offsets at which the name ends
+/// and at which the value begins.
 fn key(bytes: &[u8], at: usize, lone: &mut Option<usize>) -> Result<(usize, usize), JsonError> {
     if bytes.get(at) != Some(&b'"') {
         return fail(at, "a member name");
@@ -305,7 +316,7 @@ fn key(bytes: &[u8], at: usize, lone: &mut Option<usize>) -> Result<(usize, usiz
     Ok((behind.saturating_sub(1), skip_space(bytes, at + 1)))
 }
 
-/// The rest of a string; gives the index behind its closing quote.
+/// Checks the rest of a string, and returns the offset after its closing quote.
 #[inline]
 fn string(bytes: &[u8], at: usize, lone: &mut Option<usize>) -> Result<usize, JsonError> {
     match short_string_end(bytes, at) {
@@ -341,7 +352,8 @@ fn any_string(bytes: &[u8], mut at: usize, lone: &mut Option<usize>) -> Result<u
     }
 }
 
-/// The four hexadecimal digits at `at`, as a UTF-16 code unit.
+/// Returns the four hexadecimal digits at `at` as a UTF-16 code unit, or `None` if there are no
+/// such digits.
 pub(crate) fn hex4(bytes: &[u8], at: usize) -> Option<u32> {
     let digits = bytes.get(at..)?.first_chunk::<4>()?;
     let mut unit = 0;

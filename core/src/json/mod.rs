@@ -1,9 +1,9 @@
-//! JSON over bytes that are already there: checked once, then read lazily, in place.
+//! JSON text in memory: checked once, then read lazily and in place.
 //!
-//! Nothing here allocates, recurses or panics. [`check`] is the grammar (RFC 8259, nesting at most
-//! [`MAX_DEPTH`]); [`Value`] and [`Text`] are views over checked bytes that find a member, or
-//! unescape a string, when asked. On bytes that were not checked the views give `None` or nonsense,
-//! never a panic.
+//! Nothing in this module allocates, recurses or panics. [`check`] checks the grammar (RFC 8259,
+//! nested at most [`MAX_DEPTH`] levels). [`Value`] and [`Text`] are views of checked bytes that
+//! find a member or unescape a string on demand. For bytes that were not checked, the views return
+//! `None` or a wrong value, but never panic.
 
 mod big;
 mod check;

@@ -1,8 +1,9 @@
-//! Numbers that `core::fmt` and core's float parser would make large (and able to panic).
+//! Reading, writing and comparing numbers. `core::fmt` and core's float parser would need more code
+//! and could panic.
 //!
-//! Reading and writing floats is exact (slow and small: whole-number arithmetic of up to 1280 bits)
-//! where the fast path does not reach. Comparing numbers, and taking whole ones, works on the
-//! decimal digits: `5.0` and `5e0` are the whole number 5, at any size.
+//! Reading and writing floats is exact. Where the fast path does not apply, it uses integer
+//! arithmetic with up to 1280 bits, which is slow but small. Comparing numbers and reading integers
+//! works on the decimal digits: `5.0` and `5e0` are the integer 5, at any size.
 
 use core::cmp::Ordering;
 
@@ -10,15 +11,15 @@ use super::Sink;
 use super::big::{Big, DOUBLE, SINGLE};
 use crate::error::Capacity;
 
-/// Significant digits that [`parse_f64`] takes into account. Of what follows only counts whether it
-/// is zero.
+/// The number of significant digits that [`parse_f64`] takes into account. Of the following digits
+/// it only considers whether they are all zero.
 const DIGITS: usize = 40;
 
-/// Reads a JSON number: the nearest `f64`, ties to even, like core's parser.
+/// Reads a JSON number and returns the nearest `f64`, with ties to even, like core's parser.
 ///
-/// Exact for up to 40 significant digits; beyond them a number that lies within 10⁻⁴⁰ of the middle
-/// between two floats may become the other one. `None` if it is no number, or too large for an
-/// `f64`; too small is zero.
+/// The result is exact for up to 40 significant digits. With more digits, a number within 10⁻⁴⁰ of
+/// the midpoint between two floats may be rounded to the other one. Returns `None` if `text` is not
+/// a number, or is too large for an `f64`. Numbers that are too small become zero.
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
     let parts = Parts::of(text)?;
     let signed = |value: f64| if parts.negative { -value } else { value };
@@ -28,8 +29,8 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
     if parts.point > 310 {
         return None;
     }
-    // Fast (Clinger): both the digits and the power of ten are exact in an f64, so that one
-    // operation rounds once.
+    // The fast path (Clinger): both the digits and the power of ten are exact in an `f64`, so that
+    // a single operation rounds once.
     if let Some((mantissa, exp)) = parts.mantissa_u64()
         && mantissa <= 1 << 53
         && let Some(&power) = POWERS.get(usize::try_from(exp.unsigned_abs()).ok()?)
@@ -41,14 +42,14 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
     slow(&parts).map(signed)
 }
 
-/// The powers of ten that an `f64` holds exactly.
+/// The powers of ten that an `f64` represents exactly.
 const POWERS: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
     1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
 ];
 
-/// The same for any number between 10⁻³³⁰ and 10³¹⁰: a long division whose quotient has 64 or 65
-/// bits.
+/// Returns the nearest `f64` for any number between 10⁻³³⁰ and 10³¹⁰, by a long division whose
+/// quotient has 64 or 65 bits.
 fn slow(parts: &Parts<'_>) -> Option<f64> {
     let mut numerator = Big::<DOUBLE>::from(0);
     let mut used = 0_i64;
@@ -89,10 +90,11 @@ fn slow(parts: &Parts<'_>) -> Option<f64> {
     compose(quotient, !numerator.is_zero(), exp - shift)
 }
 
-/// The `f64` nearest to `mantissa · 2^exp`, or to a little more if `more`.
+/// Returns the `f64` that is nearest to `mantissa · 2^exp`, or to a slightly larger number if
+/// `more`.
 fn compose(mantissa: u128, more: bool, exp: i32) -> Option<f64> {
     let bits = i32::try_from(128 - mantissa.leading_zeros()).ok()?;
-    // So many bits go: all but 53, or more below the smallest normal number.
+    // The number of bits to remove: all but 53, or more below the smallest normal number.
     let cut = (bits - 53).max(-1074 - exp);
     let (kept, exp) = if cut <= 0 {
         (mantissa, exp)
@@ -110,8 +112,8 @@ fn compose(mantissa: u128, more: bool, exp: i32) -> Option<f64> {
     let kept = u64::try_from(kept).ok()?;
     const HIDDEN: u64 = 1 << 52;
     if kept < HIDDEN {
-        // Below the smallest normal number, where `exp` is -1074, or a short mantissa that has to
-        // be moved up.
+        // The number is below the smallest normal number, where `exp` is -1074, or the mantissa is
+        // short and must be shifted up.
         let up = i32::try_from(kept.leading_zeros()).ok()? - 11;
         let up = up.min(exp + 1074);
         let (kept, exp) = (kept << up.unsigned_abs(), exp - up);
@@ -120,22 +122,22 @@ fn compose(mantissa: u128, more: bool, exp: i32) -> Option<f64> {
     assemble(kept, exp)
 }
 
-/// `mantissa` has 53 bits, or is 2^53.
+/// Assembles a float. `mantissa` must have 53 bits, or be 2^53.
 fn assemble(mantissa: u64, exp: i32) -> Option<f64> {
     let biased = u64::try_from(exp + 1075).ok()?;
     let value = f64::from_bits((biased << 52) + (mantissa - (1 << 52)));
     (biased < 2047 && value.is_finite()).then_some(value)
 }
 
-/// A JSON number, taken apart.
+/// The parts of a JSON number.
 #[derive(Clone, Copy)]
 struct Parts<'a> {
     negative: bool,
-    /// The digits before and behind the point, without zeros at the start and at the end of both
-    /// together.
+    /// The digits before and after the point, without the zeros at the start and at the end of the
+    /// whole sequence.
     whole: &'a [u8],
     fraction: &'a [u8],
-    /// The value is 0.d₁d₂d₃… · 10^point.
+    /// The position of the point: the value is 0.d₁d₂d₃… · 10^point.
     point: i64,
 }
 
@@ -173,17 +175,18 @@ impl<'a> Parts<'a> {
         self.whole.is_empty() && self.fraction.is_empty()
     }
 
-    /// The significant digits' values.
+    /// Returns the values of the significant digits.
     fn digits(&self) -> impl Iterator<Item = u8> + use<'a> {
         self.whole.iter().chain(self.fraction).map(|digit| digit.wrapping_sub(b'0'))
     }
 
-    /// How many significant digits there are.
+    /// Returns the number of significant digits.
     fn count(&self) -> i64 {
         i64::try_from(self.whole.len().saturating_add(self.fraction.len())).unwrap_or(i64::MAX)
     }
 
-    /// The number as `mantissa · 10^exp`, without the sign, if the mantissa fits.
+    /// Returns the number as `mantissa · 10^exp`, without the sign, or `None` if the mantissa does
+    /// not fit.
     fn mantissa_u64(&self) -> Option<(u64, i64)> {
         let mantissa = self
             .digits()
@@ -195,7 +198,7 @@ impl<'a> Parts<'a> {
         self.is_zero() || self.point >= self.count()
     }
 
-    /// The amount of a whole number.
+    /// Returns the absolute value of an integer, or `None` if it does not fit.
     fn whole_u128(&self) -> Option<u128> {
         if self.is_zero() {
             return Some(0);
@@ -207,7 +210,7 @@ impl<'a> Parts<'a> {
         digits.checked_mul(10_u128.checked_pow(zeros)?)
     }
 
-    /// The order of the amounts, without signs.
+    /// Compares the absolute values.
     fn cmp_amount(&self, other: &Self) -> Ordering {
         match (self.is_zero(), other.is_zero()) {
             (true, true) => return Ordering::Equal,
@@ -215,13 +218,14 @@ impl<'a> Parts<'a> {
             (false, true) => return Ordering::Greater,
             (false, false) => {}
         }
-        // No zeros at either end: where the points are the same, the digits are in the order of
-        // text.
+        // There are no zeros at either end. If the points are at the same position, the digits
+        // compare like text.
         self.point.cmp(&other.point).then_with(|| self.digits().cmp(other.digits()))
     }
 }
 
-/// The exponent's value, at most 10¹⁵ either way: no text is long enough to make up for that.
+/// Returns the value of the exponent, clamped to ±10¹⁵. No text is long enough to compensate for
+/// such an exponent.
 fn exponent(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
         [b'-', rest @ ..] => (true, rest),
@@ -238,13 +242,13 @@ fn exponent(text: &[u8]) -> Option<i64> {
     Some(if negative { -amount } else { amount })
 }
 
-/// Whether a JSON number is whole: `5`, `5.0`, `1e2`, `12.5e1`.
+/// Returns whether a JSON number is an integer, such as `5`, `5.0`, `1e2` or `12.5e1`.
 pub(crate) fn is_integer(text: &[u8]) -> bool {
     Parts::of(text).is_some_and(|parts| parts.is_integer())
 }
 
-/// A whole JSON number: whether it is below zero, and its amount. `None` if it is not whole or does
-/// not fit.
+/// Reads a JSON number that is an integer. Returns whether it is negative, and its absolute value.
+/// Returns `None` if the number is not an integer or does not fit.
 pub(crate) fn parse_integer(text: &[u8]) -> Option<(bool, u128)> {
     let parts = Parts::of(text)?;
     if !parts.is_integer() {
@@ -254,19 +258,20 @@ pub(crate) fn parse_integer(text: &[u8]) -> Option<(bool, u128)> {
     Some((parts.negative && amount != 0, amount))
 }
 
-/// [`parse_integer`] for amounts of 64 bits, which a chip reads without arithmetic of 128.
+/// Works like [`parse_integer`], but for absolute values of 64 bits, so that a microcontroller
+/// needs no 128-bit arithmetic.
 pub(crate) fn parse_small_integer(text: &[u8]) -> Option<(bool, u64)> {
     let parts = Parts::of(text)?;
     if parts.is_zero() {
         return Some((false, 0));
     }
-    // What is not whole has an exponent below zero.
+    // If the number is not an integer, this exponent is negative.
     let (digits, zeros) = parts.mantissa_u64()?;
     let amount = digits.checked_mul(10_u64.checked_pow(u32::try_from(zeros).ok()?)?)?;
     Some((parts.negative, amount))
 }
 
-/// The order of two JSON numbers, exact at any size.
+/// Compares two JSON numbers, exactly and at any size.
 pub(crate) fn compare(a: &[u8], b: &[u8]) -> Option<Ordering> {
     let (a, b) = (Parts::of(a)?, Parts::of(b)?);
     Some(match (a.negative && !a.is_zero(), b.negative && !b.is_zero()) {
@@ -277,8 +282,8 @@ pub(crate) fn compare(a: &[u8], b: &[u8]) -> Option<Ordering> {
     })
 }
 
-/// Whether `number` is a whole multiple of `of`. `None` if the digits are too many to tell, or `of`
-/// is zero.
+/// Returns whether `number` is an integer multiple of `of`. Returns `None` if there are too many
+/// digits to decide, or if `of` is zero.
 pub(crate) fn is_multiple(number: &[u8], of: &[u8]) -> Option<bool> {
     let (number, of) = (Parts::of(number)?, Parts::of(of)?);
     if number.is_zero() {
@@ -293,12 +298,12 @@ pub(crate) fn is_multiple(number: &[u8], of: &[u8]) -> Option<bool> {
     Some(a.checked_rem(b)? == 0)
 }
 
-/// Writes a number so that it reads back as the same, with as few digits as that takes and in
-/// serde_json's form: `5.0`, `0.1`, `1e16`. `NaN` and the infinities, for which JSON has no number,
-/// are `null`.
+/// Writes a number with the fewest digits that read back as the same `f64`, in the same form as
+/// serde_json: `5.0`, `0.1`, `1e16`. Writes `null` for `NaN` and the infinities, which JSON cannot
+/// represent.
 ///
 /// # Errors
-/// The sink's.
+/// Returns the error of the sink.
 pub fn write_f64<S: Sink + ?Sized>(number: f64, sink: &mut S) -> Result<(), Capacity> {
     let bits = number.to_bits();
     let (fraction, biased) =
@@ -314,10 +319,12 @@ pub fn write_f64<S: Sink + ?Sized>(number: f64, sink: &mut S) -> Result<(), Capa
     if number.is_finite() { float.write::<DOUBLE>(sink) } else { sink.put(b"null") }
 }
 
-/// Writes a number so that it reads back as the same `f32`. As [`write_f64`].
+/// Writes a number with the fewest digits that read back as the same `f32`, in the same form as
+/// serde_json: `5.0`, `0.1`, `1e16`. Writes `null` for `NaN` and the infinities, which JSON cannot
+/// represent.
 ///
 /// # Errors
-/// The sink's.
+/// Returns the error of the sink.
 pub fn write_f32<S: Sink + ?Sized>(number: f32, sink: &mut S) -> Result<(), Capacity> {
     let bits = number.to_bits();
     let (fraction, biased) =
@@ -338,8 +345,8 @@ struct Float {
     negative: bool,
     mantissa: u64,
     exp: i32,
-    /// Whether the next float below is only half as far as the next above: the mantissa is a power
-    /// of two.
+    /// Whether the distance to the next lower float is half the distance to the next higher one.
+    /// This is the case if the mantissa is a power of two.
     narrow_below: bool,
 }
 
@@ -357,10 +364,12 @@ impl Float {
         layout(digits, point, sink)
     }
 
-    /// The fewest decimal digits that no other float is nearer to, and of those the nearest (Steele
-    /// and White, Dragon4); how many, and where the point is: the value is 0.d₁d₂d₃… · 10^point.
+    /// Computes the shortest sequence of decimal digits that no other float is closer to, and of
+    /// several such sequences the closest (Steele and White, Dragon4). Returns the number of digits
+    /// and the position of the point: the value is 0.d₁d₂d₃… · 10^point.
     fn digits<const LIMBS: usize>(&self, digits: &mut [u8; 17]) -> (usize, i32) {
-        // value = value / scale; half the way to the neighbours = above / scale, below / scale.
+        // The value is value / scale. Half the distances to its neighbours are above / scale and
+        // below / scale.
         let mut value = Big::<LIMBS>::from(self.mantissa);
         let (mut scale, mut above, mut below) = (Big::from(1), Big::from(1), Big::from(1));
         if self.exp >= 0 {
@@ -376,7 +385,8 @@ impl Float {
         scale.shl(twice);
         above.shl(twice - 1);
         let even = self.mantissa & 1 == 0;
-        // log10 of the value, from the binary logarithm; at most one too small.
+        // The decimal logarithm of the value, computed from the binary logarithm. It is too small
+        // by at most one.
         let log2 = self.exp + 63 - i32::try_from(self.mantissa.leading_zeros()).unwrap_or(0);
         let mut point = log2.saturating_mul(30_103).div_euclid(100_000);
         if point >= 0 {
@@ -424,7 +434,8 @@ impl Float {
                     Ordering::Equal => digit % 2 == 1,
                     Ordering::Greater => true,
                 };
-                // A digit of 9 never goes up here: the one before would have ended it.
+                // A digit of 9 never increases here, because the digit before it would have ended
+                // the loop.
                 let up = high && (!low || nearer_above);
                 *slot = b'0' + digit + u8::from(up);
                 break;
@@ -435,7 +446,8 @@ impl Float {
     }
 }
 
-/// Lays digits out as serde_json does: plain between 10⁻⁵ and 10¹⁶, with an exponent elsewhere.
+/// Writes digits in the same form as serde_json: without an exponent between 10⁻⁵ and 10¹⁶, and
+/// with an exponent elsewhere.
 fn layout<S: Sink + ?Sized>(digits: &[u8], point: i32, sink: &mut S) -> Result<(), Capacity> {
     let zeros = |count: i32| {
         b"0000000000000000".get(..usize::try_from(count).unwrap_or(0)).unwrap_or_default()

@@ -1,7 +1,7 @@
-//! The byte loops under everything else.
+//! The byte loops that everything else in this module uses.
 
-/// Copies `from` over `to`, which is of the same length: without a panic if it is not, which is a
-/// mistake of this crate's.
+/// Copies `from` over `to`, which must have the same length. If the lengths differ, which is a bug
+/// in this crate, does nothing instead of panicking.
 #[inline]
 pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
     debug_assert_eq!(to.len(), from.len());
@@ -11,8 +11,8 @@ pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
     }
 }
 
-/// Moves what is behind the first `by` bytes to the front, over them: without a panic if there are
-/// fewer, which is a mistake of this crate's.
+/// Moves the bytes after the first `by` bytes to the front, and overwrites those. If there are
+/// fewer bytes, which is a bug in this crate, does nothing instead of panicking.
 #[inline]
 pub(crate) fn copy_down(bytes: &mut [u8], by: usize) {
     debug_assert!(by <= bytes.len());
@@ -22,15 +22,15 @@ pub(crate) fn copy_down(bytes: &mut [u8], by: usize) {
     }
 }
 
-/// Index of the first byte at or after `from` that ends a run of plain string bytes: `"`, `\` or a
-/// control character. The slice's length if there is none. Eight bytes at a time, and a long run on
-/// a large machine 32.
+/// Returns the index of the first byte at or after `from` that ends a run of plain string bytes:
+/// `"`, `\` or a control character. Returns the length of the slice if there is none. Reads 8 bytes
+/// at a time, and 32 bytes in a long run on a large machine.
 pub(crate) fn plain_run(bytes: &[u8], from: usize) -> usize {
     plain_run_seen(bytes, from, &mut 0)
 }
 
-/// [`plain_run`], and in `seen` the bits of all that was looked at: if none has its high bit set,
-/// the run is ASCII.
+/// Works like [`plain_run`], and also adds the bits of all bytes that were read to `seen`. If no
+/// byte has its high bit set, the run is ASCII.
 #[inline]
 pub(crate) fn plain_run_seen(bytes: &[u8], from: usize, seen: &mut u64) -> usize {
     let mut at = from;
@@ -56,14 +56,15 @@ pub(crate) fn plain_run_seen(bytes: &[u8], from: usize, seen: &mut u64) -> usize
     at
 }
 
-/// Whether the machine has vector registers, and room for code that a chip would rather not have.
+/// Whether the machine has vector registers, and enough memory for code that would be too large for
+/// a microcontroller.
 pub(super) const IS_LARGE: bool = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
-/// Bytes of a run that are looked at eight at a time before it counts as long.
+/// The number of bytes of a run that are read 8 at a time before the run is treated as long.
 const BEFORE_WIDE: usize = 16;
-/// Bytes of a step over a long run.
+/// The number of bytes in one step over a long run.
 const WIDE: usize = 32;
 
-/// Goes on from `at` as long as no byte of a step is a stop: a loop that the compiler makes of
+/// Advances from `at` while no byte of a step is a stop byte. The compiler turns this loop into
 /// vector instructions.
 #[inline(always)]
 fn skip_wide(bytes: &[u8], mut at: usize, seen: &mut u64, is_stop: impl Fn(u8) -> u8) -> usize {
@@ -82,7 +83,8 @@ fn skip_wide(bytes: &[u8], mut at: usize, seen: &mut u64, is_stop: impl Fn(u8) -
     at
 }
 
-/// Out of line: few strings are long, and the others need not make room for its registers.
+/// Advances over plain string bytes. This is out of line because few strings are long, so that the
+/// code for short strings does not need to reserve registers for it.
 #[inline(never)]
 fn skip_plain(bytes: &[u8], at: usize, seen: &mut u64) -> usize {
     skip_wide(bytes, at, seen, |byte| {
@@ -95,8 +97,9 @@ fn skip_line(bytes: &[u8], at: usize) -> usize {
     skip_wide(bytes, at, &mut 0, |byte| u8::from(byte == b'\n') | u8::from(byte == b'\r'))
 }
 
-/// Index of the first line feed or carriage return at or after `from`; the length if there is none.
-/// Steps as in [`plain_run`].
+/// Returns the index of the first line feed or carriage return at or after `from`, or the length of
+/// the slice if there is none. Reads 8 bytes at a time, and 32 bytes in a long run on a large
+/// machine.
 pub(crate) fn line_end(bytes: &[u8], from: usize) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
@@ -122,13 +125,13 @@ pub(crate) fn line_end(bytes: &[u8], from: usize) -> usize {
     at
 }
 
-/// Whether bytes whose bits are in `seen` are all ASCII.
+/// Returns whether all bytes that were ORed into `seen` are ASCII.
 pub(crate) const fn is_ascii(seen: u64) -> bool {
     seen & 0x8080_8080_8080_8080 == 0
 }
 
-/// The high bit of each byte that is `"`, `\` or below 0x20. Bits above the lowest may be set
-/// wrongly: only the lowest counts.
+/// Sets the high bit of each byte that is `"`, `\` or below 0x20. Bits above the lowest set bit may
+/// be wrong, so only the lowest is meaningful.
 const fn stops(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
@@ -140,7 +143,7 @@ const fn stops(word: u64) -> u64 {
         & HIGH
 }
 
-/// The index of the quote that closes the string whose content begins at `from`.
+/// Returns the index of the quote that closes the string whose content begins at `from`.
 #[inline]
 pub(crate) fn string_end(bytes: &[u8], from: usize) -> Option<usize> {
     match short_string_end(bytes, from) {
@@ -149,8 +152,8 @@ pub(crate) fn string_end(bytes: &[u8], from: usize) -> Option<usize> {
     }
 }
 
-/// [`string_end`] of a string of less than 16 bytes without an escape: on a large machine most are
-/// found here, without a call.
+/// Finds the closing quote like [`string_end`], but only of a string of less than 16 bytes without
+/// an escape. On a large machine this finds most strings, without a function call.
 #[inline]
 pub(crate) fn short_string_end(bytes: &[u8], from: usize) -> Option<usize> {
     if !IS_LARGE {
@@ -166,8 +169,9 @@ pub(crate) fn short_string_end(bytes: &[u8], from: usize) -> Option<usize> {
     (bytes.get(at) == Some(&b'"')).then_some(at)
 }
 
-/// A member's name, still escaped, and where its value begins, of `"name":value` at `quote` without
-/// white space and with a short name: on a large machine most are found here.
+/// Returns the name of a member, still escaped, and the index at which its value begins. Recognizes
+/// `"name":value` at `quote` only if it contains no white space and the name is short. On a large
+/// machine most members have this form.
 #[inline]
 pub(crate) fn plain_key(bytes: &[u8], quote: usize) -> Option<(&[u8], usize)> {
     if bytes.get(quote) != Some(&b'"') {
@@ -192,7 +196,7 @@ fn any_string_end(bytes: &[u8], from: usize) -> Option<usize> {
     }
 }
 
-/// The index of the first byte at or after `from` that is not white space.
+/// Returns the index of the first byte at or after `from` that is not white space.
 pub(crate) fn skip_space(bytes: &[u8], from: usize) -> usize {
     let mut at = from;
     while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(at) {
@@ -201,7 +205,7 @@ pub(crate) fn skip_space(bytes: &[u8], from: usize) -> usize {
     at
 }
 
-/// The index behind the value that begins at `at`; its inside is not checked.
+/// Returns the index after the value that begins at `at`. Does not check the inside of the value.
 pub(crate) fn skip_value(bytes: &[u8], at: usize) -> Option<usize> {
     match bytes.get(at)? {
         b'"' => Some(string_end(bytes, at + 1)? + 1),

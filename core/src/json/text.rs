@@ -1,4 +1,4 @@
-//! A JSON string as it stands in the text, unescaped only when it is read.
+//! JSON strings, unescaped only when they are read.
 
 use core::fmt;
 
@@ -8,34 +8,36 @@ use crate::error::{Capacity, What};
 
 /// The content of a JSON string, still escaped, without its quotes.
 ///
-/// `Display` writes the meaning; so does `to_string()`. A lone surrogate reads as U+FFFD.
+/// `Display`, and therefore `to_string()`, writes the unescaped text. An unpaired surrogate reads
+/// as U+FFFD.
 #[derive(Clone, Copy, Default)]
 pub struct Text<'a> {
-    /// UTF-8, as all checked text is; looked at again only by who reads it.
+    /// Valid UTF-8, like all checked text. It is validated again only when it is read as a `str`.
     raw: &'a [u8],
 }
 
-/// A part of a [`Text`]'s meaning.
+/// A part of the unescaped form of a [`Text`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Piece<'a> {
-    /// Characters that stand for themselves.
+    /// Characters that are not escaped.
     Plain(&'a str),
-    /// One character that stood as an escape.
+    /// One character that is written as an escape.
     Char(char),
 }
 
 impl<'a> Text<'a> {
-    /// The text whose escaped form is `raw`.
+    /// Creates a text from its escaped form.
     pub const fn from_raw(raw: &'a str) -> Self {
         Self { raw: raw.as_bytes() }
     }
 
-    /// The same from bytes that were checked. Others read as empty if they are no UTF-8.
+    /// Creates a text from the bytes of its escaped form, which must have been checked. Bytes that
+    /// are not valid UTF-8 read as an empty text.
     pub(crate) const fn from_bytes(raw: &'a [u8]) -> Self {
         Self { raw }
     }
 
-    /// The escaped form, as it stands in the JSON.
+    /// Returns the escaped form, as it is written in the JSON.
     pub const fn raw(self) -> &'a str {
         match core::str::from_utf8(self.raw) {
             Ok(raw) => raw,
@@ -43,12 +45,12 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// The bytes of the escaped form.
+    /// Returns the bytes of the escaped form.
     pub(crate) const fn raw_bytes(self) -> &'a [u8] {
         self.raw
     }
 
-    /// The meaning, if it needs no unescaping.
+    /// Returns the text if it contains no escapes, and `None` otherwise.
     pub fn as_plain(self) -> Option<&'a str> {
         self.is_plain().then(|| self.raw())
     }
@@ -57,17 +59,18 @@ impl<'a> Text<'a> {
         !self.raw.contains(&b'\\')
     }
 
-    /// Whether there is nothing in it.
+    /// Returns whether the text is empty.
     pub const fn is_empty(self) -> bool {
         self.raw.is_empty()
     }
 
-    /// The meaning, in pieces.
+    /// Returns an iterator over the pieces of the unescaped text.
     pub const fn pieces(self) -> Pieces<'a> {
         Pieces { raw: self.raw() }
     }
 
-    /// Bytes of the meaning in UTF-8. Never more than [`raw`](Self::raw) has.
+    /// Returns the length of the unescaped text in bytes of UTF-8. It is never greater than the
+    /// length of [`raw`](Self::raw).
     pub fn len(self) -> usize {
         self.pieces()
             .map(|piece| match piece {
@@ -77,10 +80,10 @@ impl<'a> Text<'a> {
             .sum()
     }
 
-    /// Unescapes into `buffer`, if that is needed, and gives the meaning.
+    /// Returns the unescaped text. Unescapes it into `buffer` if it contains escapes.
     ///
     /// # Errors
-    /// `Capacity` of [`What::Input`] if the buffer is too short.
+    /// Returns `Capacity` with [`What::Input`] if the buffer is too short.
     pub fn decode<'b>(self, buffer: &'b mut [u8]) -> Result<&'b str, Capacity>
     where
         'a: 'b,
@@ -101,7 +104,7 @@ impl<'a> Text<'a> {
             copy(room.ok_or_else(|| full(self))?, bytes);
             used += bytes.len();
         }
-        // Always whole characters; the error is for the type's sake.
+        // The bytes are always whole characters. The error only satisfies the return type.
         buffer
             .get(..used)
             .and_then(|bytes| core::str::from_utf8(bytes).ok())
@@ -152,7 +155,7 @@ impl defmt::Format for Text<'_> {
 
 impl PartialEq<str> for Text<'_> {
     fn eq(&self, other: &str) -> bool {
-        // An escape is longer than what it means.
+        // An escape is longer than the character that it represents.
         if self.raw.len() <= other.len() {
             return self.raw == other.as_bytes() && self.is_plain();
         }
@@ -180,14 +183,14 @@ impl PartialEq<&str> for Text<'_> {
     }
 }
 
-/// Iterator over a text's [`Piece`]s.
+/// An iterator over the [`Piece`]s of a text.
 #[derive(Clone, Debug)]
 pub struct Pieces<'a> {
     raw: &'a str,
 }
 
 impl Pieces<'_> {
-    /// Bytes of the escaped form that were not given yet.
+    /// Returns the number of bytes of the escaped form that the iterator has not returned yet.
     pub(crate) const fn left(&self) -> usize {
         self.raw.len()
     }
@@ -199,8 +202,8 @@ impl<'a> Iterator for Pieces<'a> {
     fn next(&mut self) -> Option<Piece<'a>> {
         let bytes = self.raw.as_bytes();
         let mut run = plain_run(bytes, 0);
-        // A quote or a control character cannot stand here in checked text; elsewhere it stands for
-        // itself.
+        // Checked text contains no quotes or control characters here. In other text they represent
+        // themselves.
         while run < bytes.len() && bytes.get(run) != Some(&b'\\') {
             run = plain_run(bytes, run + 1);
         }
@@ -231,11 +234,11 @@ impl<'a> Iterator for Pieces<'a> {
     }
 }
 
-/// Takes a text part by part. One type for all takers, so that on a chip every text is written by
-/// the same code.
+/// A function that receives a text part by part. All callers use this one type, so that a
+/// microcontroller needs only one copy of the code that writes texts.
 pub(crate) type Each<'e> = dyn FnMut(&str) -> fmt::Result + 'e;
 
-/// Gives a text's meaning to `each`, in parts.
+/// Calls `each` with the parts of the unescaped text, in order.
 pub(crate) fn text_parts(text: Text<'_>, each: &mut Each<'_>) -> fmt::Result {
     for piece in text.pieces() {
         match piece {
@@ -246,12 +249,12 @@ pub(crate) fn text_parts(text: Text<'_>, each: &mut Each<'_>) -> fmt::Result {
     Ok(())
 }
 
-/// Gives a number's digits to `each`.
+/// Calls `each` with the decimal digits of a number.
 pub(crate) fn number_parts(number: u64, each: &mut Each<'_>) -> fmt::Result {
     each(core::str::from_utf8(super::Decimal::new(number).as_bytes()).unwrap_or_default())
 }
 
-/// Whether two texts mean the same.
+/// Returns whether the unescaped forms of two texts are equal.
 pub(crate) fn same(a: Text<'_>, b: Text<'_>) -> bool {
     match (a.as_plain(), b.as_plain()) {
         (Some(a), Some(b)) => a == b,
@@ -261,7 +264,7 @@ pub(crate) fn same(a: Text<'_>, b: Text<'_>) -> bool {
     }
 }
 
-/// A text's meaning, character by character.
+/// Returns an iterator over the characters of the unescaped text.
 pub(crate) fn chars(text: Text<'_>) -> impl Iterator<Item = char> {
     text.pieces().flat_map(|piece| {
         let (plain, one) = match piece {

@@ -1,15 +1,15 @@
-//! A JSON value as a slice of checked text.
+//! JSON values, as slices of checked text.
 
 use super::scan::{plain_key, skip_space, skip_value, string_end};
 use super::text::Text;
 
-/// A JSON value where it stands: a slice without white space at its ends.
+/// A JSON value in its text: a slice without white space at its ends.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Value<'a> {
     raw: &'a [u8],
 }
 
-/// What a value is, by its first byte.
+/// The kind of a JSON value, which its first byte determines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Kind {
@@ -28,7 +28,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The name that JSON Schema has for it.
+    /// Returns the name of the kind in JSON Schema.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Array => "array",
@@ -42,38 +42,39 @@ impl Kind {
 }
 
 impl<'a> Value<'a> {
-    /// `null`.
+    /// The value `null`.
     pub const NULL: Value<'static> = Value { raw: b"null" };
-    /// `[]`
+    /// The value `[]`.
     pub(crate) const EMPTY_ARRAY: Self = Self { raw: b"[]" };
 
-    /// The value that begins `bytes`, behind white space if there is any; what follows it is left
-    /// out.
+    /// Returns the value at the start of `bytes`, after optional white space. Ignores the bytes
+    /// that follow the value. Returns `None` if there is no value.
     pub fn first(bytes: &'a [u8]) -> Option<Self> {
         let start = skip_space(bytes, 0);
         let end = skip_value(bytes, start)?;
         bytes.get(start..end).map(|raw| Self { raw })
     }
 
-    /// The value that `bytes` are, all of them but for white space at their ends. They are not
-    /// looked at: it is for bytes of which it is known already that they are one value. Nothing if
-    /// there are none.
+    /// Creates a value from all of `bytes`, without the white space at their ends. The bytes are
+    /// not examined, so the caller must know that they are exactly one value. Returns `None` if
+    /// there are no bytes.
     pub(crate) fn whole(bytes: &'a [u8]) -> Option<Self> {
         let raw = bytes.trim_ascii();
         (!raw.is_empty()).then_some(Self { raw })
     }
 
-    /// The bytes of the value.
+    /// Returns the bytes of the value.
     pub const fn raw(self) -> &'a [u8] {
         self.raw
     }
 
-    /// The bytes of the value as text. Empty if they are no UTF-8, which checked bytes always are.
+    /// Returns the bytes of the value as a `str`. Returns an empty `str` if they are not valid
+    /// UTF-8, which checked bytes always are.
     pub fn as_json(self) -> &'a str {
         core::str::from_utf8(self.raw).unwrap_or_default()
     }
 
-    /// What it is.
+    /// Returns the kind of the value.
     pub fn kind(self) -> Kind {
         match self.raw.first() {
             Some(b'{') => Kind::Object,
@@ -85,17 +86,17 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Whether it is `null`.
+    /// Returns whether the value is `null`.
     pub fn is_null(self) -> bool {
         self.kind() == Kind::Null
     }
 
-    /// The string's content.
+    /// Returns the content of a string, or `None` if the value is not a string.
     pub fn as_text(self) -> Option<Text<'a>> {
         self.raw.strip_prefix(b"\"")?.strip_suffix(b"\"").map(Text::from_bytes)
     }
 
-    /// The boolean.
+    /// Returns the boolean, or `None` if the value is not a boolean.
     pub fn as_bool(self) -> Option<bool> {
         match self.raw {
             b"true" => Some(true),
@@ -104,7 +105,8 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The number, if it is written as a whole one and fits.
+    /// Returns the number if it is written as a non-negative integer and fits in a `u64`, and
+    /// `None` otherwise.
     pub fn as_u64(self) -> Option<u64> {
         let digit = |byte: &u8| byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
         self.raw
@@ -113,31 +115,33 @@ impl<'a> Value<'a> {
             .filter(|_| !self.raw.is_empty())
     }
 
-    /// The members, if it is an object; none otherwise.
+    /// Returns an iterator over the members of an object. If the value is not an object, the
+    /// iterator is empty.
     pub fn members(self) -> Object<'a> {
         Object { raw: if self.kind() == Kind::Object { self.raw } else { &[] }, at: 1 }
     }
 
-    /// The elements, if it is an array; none otherwise.
+    /// Returns an iterator over the elements of an array. If the value is not an array, the
+    /// iterator is empty.
     pub fn elements(self) -> Array<'a> {
         Array { raw: if self.kind() == Kind::Array { self.raw } else { &[] }, at: 1 }
     }
 
-    /// The value of the member of this name. If several members have the name, the last one counts,
-    /// as for most parsers (those of Python, JavaScript and Go, and `serde_json::Value`): what the
-    /// server reads is what is read here.
+    /// Returns the value of the member `name`, or `None` if there is none. If several members have
+    /// this name, returns the last one, like most parsers (those of Python, JavaScript and Go, and
+    /// `serde_json::Value`). The server therefore reads the same value.
     pub fn member(self, name: &str) -> Option<Self> {
         let [found] = self.pick([name]);
         found
     }
 
-    /// The values of the members of these names, in one pass. Of several members of one name the
-    /// last counts.
+    /// Returns the values of the members with these names, in one pass. If several members have the
+    /// same name, returns the last one.
     pub(crate) fn pick<const N: usize>(self, names: [&str; N]) -> [Option<Self>; N] {
         self.members().pick(names)
     }
 
-    /// Whether it has a member of this name: nothing behind the first is read.
+    /// Returns whether there is a member `name`. Does not read past the first one.
     pub(crate) fn has_member(self, name: &str) -> bool {
         let mut members = self.members();
         while let Some((key, _)) = members.next_raw() {
@@ -148,12 +152,12 @@ impl<'a> Value<'a> {
         false
     }
 
-    /// Whether it is a string that means `text`.
+    /// Returns whether the value is a string whose unescaped form is `text`.
     pub(crate) fn is_text(self, text: &str) -> bool {
         self.as_text().is_some_and(|inside| inside == *text)
     }
 
-    /// Where this value begins in `whole`; nothing if it is no part of it.
+    /// Returns the offset of this value in `whole`, or `None` if it is not a part of `whole`.
     pub fn offset_in(self, whole: &[u8]) -> Option<usize> {
         (self.raw.as_ptr().addr())
             .checked_sub(whole.as_ptr().addr())
@@ -161,11 +165,12 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Whether the content of a string, as it stands, means `text`, in which nothing needs an escape.
+/// Returns whether the unescaped form of `raw`, the content of a string, equals `text`. `text` must
+/// not contain characters that need an escape.
 pub(crate) fn means(raw: &[u8], text: &str) -> bool {
     let may_begin = |first: &u8| *first == b'\\' || Some(first) == text.as_bytes().first();
-    // An escape is longer than what it means. Most names differ in their first letter, and need no
-    // second look.
+    // An escape is longer than the character that it represents. Most names differ in their first
+    // letter, so the other comparisons are rarely needed.
     raw == text.as_bytes()
         || (raw.len() > text.len()
             && raw.first().is_some_and(may_begin)
@@ -192,7 +197,7 @@ impl defmt::Format for Value<'_> {
     }
 }
 
-/// Iterator over an object's members, in their order.
+/// An iterator over the members of an object, in order.
 #[derive(Clone, Debug)]
 pub struct Object<'a> {
     raw: &'a [u8],
@@ -200,7 +205,8 @@ pub struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// The members of the object that begins `raw`, whatever follows it; none if it is no object.
+    /// Creates an iterator over the members of the object at the start of `raw`. Ignores the bytes
+    /// after the object. If there is no object, the iterator is empty.
     pub(crate) fn of(raw: &'a [u8]) -> Self {
         let start = skip_space(raw, 0);
         if raw.get(start) == Some(&b'{') {
@@ -210,20 +216,21 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// The members that were given until now.
+    /// Returns an iterator over the members that this iterator has already returned.
     pub(crate) fn given(&self) -> Self {
         Self::of(self.raw.get(..self.at).unwrap_or_default())
     }
 
-    /// The members in `raw`, which stands without its braces.
+    /// Creates an iterator over the members in `raw`, the inside of an object without its braces.
     pub(crate) const fn inside(raw: &'a [u8]) -> Self {
         Self { raw, at: 0 }
     }
 }
 
 impl<'a> Object<'a> {
-    /// The values of the members of these names among those that were not given yet, all of which
-    /// are given then. Of several members of one name the last counts.
+    /// Returns the values of the members with these names among the members that the iterator has
+    /// not returned yet, and advances the iterator to the end. If several members have the same
+    /// name, returns the last one.
     pub(crate) fn pick<const N: usize>(&mut self, names: [&str; N]) -> [Option<Value<'a>>; N] {
         let mut found = [None; N];
         self.pick_into(&names, &mut found);
@@ -240,7 +247,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// The next member, its name as it stands: still escaped, without its quotes.
+    /// Returns the next member. Its name is as it is stored: still escaped, without its quotes.
     pub(crate) fn next_raw(&mut self) -> Option<(&'a [u8], Value<'a>)> {
         let quote = self.at + usize::from(self.raw.get(self.at) == Some(&b','));
         let (key, start) = match plain_key(self.raw, quote) {
@@ -252,7 +259,7 @@ impl<'a> Object<'a> {
         Some((key, Value { raw }))
     }
 
-    /// The next member's name, and where its value begins.
+    /// Returns the name of the next member, and the offset at which its value begins.
     #[cfg_attr(target_pointer_width = "64", inline(never))]
     fn any_key(&self) -> Option<(&'a [u8], usize)> {
         let mut at = skip_space(self.raw, self.at);
@@ -271,7 +278,8 @@ impl<'a> Object<'a> {
         Some((key, skip_space(self.raw, colon + 1)))
     }
 
-    /// When there is no member left: where the object ends.
+    /// Returns the offset at which the object ends. Call it only when the iterator has no members
+    /// left.
     pub(crate) fn end(&self) -> usize {
         skip_space(self.raw, self.at) + 1
     }
@@ -286,7 +294,7 @@ impl<'a> Iterator for Object<'a> {
     }
 }
 
-/// Iterator over an array's elements.
+/// An iterator over the elements of an array, in order.
 #[derive(Clone, Debug)]
 pub struct Array<'a> {
     raw: &'a [u8],
@@ -294,7 +302,8 @@ pub struct Array<'a> {
 }
 
 impl<'a> Array<'a> {
-    /// The elements of the array that begins `raw`, whatever follows it.
+    /// Creates an iterator over the elements of the array at the start of `raw`. Ignores the bytes
+    /// after the array.
     pub(crate) const fn inside(raw: &'a [u8]) -> Self {
         Self { raw, at: 1 }
     }

@@ -1,13 +1,13 @@
-//! Writing JSON: into whatever takes bytes.
+//! Writing JSON to any sink of bytes.
 
 use crate::error::Capacity;
 
-/// Takes bytes, all of them or none.
+/// A destination for bytes that accepts either all bytes of a write or none.
 pub trait Sink {
     /// Appends `bytes`.
     ///
     /// # Errors
-    /// The buffer that is full; then nothing was written.
+    /// Returns the buffer that is too small. In this case nothing was written.
     fn put(&mut self, bytes: &[u8]) -> Result<(), Capacity>;
 }
 
@@ -19,13 +19,13 @@ impl Sink for alloc::vec::Vec<u8> {
     }
 }
 
-/// `text` as the inside of a JSON string, in pieces: `"`, `\` and control characters escaped, all
-/// else as it is.
+/// Returns the escaped form of `text`, for use inside a JSON string: `"`, `\` and control
+/// characters are escaped, and all other characters are unchanged.
 pub const fn escape(text: &str) -> Escaped<'_> {
     Escaped { rest: text.as_bytes(), code: [0; 6] }
 }
 
-/// The escaped form of a text. [`Escaped::write_to`] is the way to use it.
+/// The escaped form of a text. Use [`Escaped::write_to`] to write it.
 #[derive(Clone, Debug)]
 pub struct Escaped<'a> {
     rest: &'a [u8],
@@ -33,7 +33,7 @@ pub struct Escaped<'a> {
 }
 
 impl<'a> Escaped<'a> {
-    /// Bytes of the escaped form.
+    /// Returns the length of the escaped form in bytes.
     pub fn len(&self) -> usize {
         let mut each = self.clone();
         let mut sum = 0;
@@ -43,7 +43,7 @@ impl<'a> Escaped<'a> {
         sum
     }
 
-    /// Whether there is nothing.
+    /// Returns whether the text is empty.
     pub const fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
@@ -51,7 +51,7 @@ impl<'a> Escaped<'a> {
     /// Appends the escaped form to `sink`.
     ///
     /// # Errors
-    /// The sink's; then a part of the text may have been written.
+    /// Returns the error of the sink. In this case a part of the text may have been written.
     pub fn write_to<S: Sink + ?Sized>(mut self, sink: &mut S) -> Result<(), Capacity> {
         while let Some(part) = self.next_part() {
             sink.put(part)?;
@@ -59,7 +59,7 @@ impl<'a> Escaped<'a> {
         Ok(())
     }
 
-    /// The next run of plain bytes, or one escape.
+    /// Returns the next run of plain bytes, or one escape.
     fn next_part(&mut self) -> Option<&[u8]> {
         let run = super::plain_run(self.rest, 0);
         if run > 0 {
@@ -86,7 +86,7 @@ impl<'a> Escaped<'a> {
     }
 }
 
-/// A whole number in decimal, without `core::fmt`.
+/// An unsigned integer in decimal, formatted without `core::fmt`.
 #[derive(Clone, Copy, Debug)]
 pub struct Decimal {
     digits: [u8; 20],
@@ -94,12 +94,12 @@ pub struct Decimal {
 }
 
 impl Decimal {
-    /// The digits of `number`.
+    /// Formats `number`.
     pub fn new(mut number: u64) -> Self {
         let mut digits = [b'0'; 20];
         let mut start = digits.len();
         for (i, digit) in digits.iter_mut().enumerate().rev() {
-            // The remainder by ten always fits.
+            // The remainder modulo 10 always fits.
             *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
             number /= 10;
             start = i;
@@ -110,7 +110,7 @@ impl Decimal {
         Self { digits, start }
     }
 
-    /// The digits as ASCII.
+    /// Returns the digits as ASCII.
     pub fn as_bytes(&self) -> &[u8] {
         self.digits.get(self.start..).unwrap_or_default()
     }
