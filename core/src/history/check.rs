@@ -1,61 +1,61 @@
-//! Whether messages are such as the API takes, message by message and in one pass. Nothing is
-//! allocated.
+//! Checks whether messages follow the rules of the API, message by message and in one pass, without
+//! allocating.
 
 use super::{Ids, Sort, breakpoints_in, has_call, is_answerable, is_blank, is_space, is_type};
 use crate::error::{Invalid, Rule};
 use crate::json::{Kind, MESSAGE_DEPTH, Text, Value, chars, check_to, same, skip_space};
 use crate::message::{Message, Messages, Role};
 
-/// What the end of a conversation is.
+/// The requirement for the end of a conversation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tail {
-    /// Nothing is open: every call is answered.
+    /// The last turn is complete: every call has a result.
     #[default]
     Closed,
-    /// The last turn is open: calls of the last assistant message may lack their results. If
-    /// messages follow it, the first of them has a result at least. Also right for the end of a
-    /// paused turn, whose calls nobody answers.
+    /// The last turn may be open: calls of the last assistant message may lack their results. If
+    /// messages follow it, the first of them must have at least one result. This is also the
+    /// requirement for the end of a paused turn, whose calls nobody answers.
     Open,
-    /// It is what a request sends: closed, and if it ends with an assistant message, the model can
-    /// continue that.
+    /// The conversation can be sent in a request. Every call has a result, and if the conversation
+    /// ends with an assistant message, the model can continue that message.
     Sent,
 }
 
-/// What the checked messages follow.
+/// The part of the conversation that precedes the checked messages.
 #[derive(Clone, Copy)]
 pub(crate) enum Before<'a> {
-    /// Nothing: they are all of the conversation.
+    /// Nothing: the checked messages are the whole conversation.
     Nothing,
-    /// These messages, in which no call has the id of one that is checked.
+    /// These messages. No call in them may have the ID of a checked call.
     Messages(&'a [u8]),
-    /// Messages that do not matter.
+    /// Messages that do not matter for the check.
     Others,
 }
 
-/// What a check finds besides that the messages are valid.
+/// The properties of valid messages that [`check`] finds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Checked {
-    /// Cache breakpoints.
+    /// The number of cache breakpoints.
     pub(crate) breakpoints: usize,
-    /// Whether the last message is the assistant's and ends in white space, so that the model
-    /// cannot continue it.
+    /// Whether the last message is an assistant message that ends with white space. The model
+    /// cannot continue such a message.
     pub(crate) ends_in_space: bool,
 }
 
-/// The assistant message whose results may come now.
+/// The assistant message whose results may come next.
 #[derive(Clone, Copy)]
 struct Turn<'a> {
     at: usize,
     content: Value<'a>,
 }
 
-/// Checks of one message.
+/// The checks of one message.
 struct Checks<'a> {
     at: usize,
-    /// The conversation that it is appended to, and what is appended before it.
+    /// The conversation that the message is appended to, and the checked messages before it.
     before: Before<'a>,
     earlier: &'a [u8],
-    /// The assistant message directly before it, if there is one.
+    /// The assistant message directly before the message, if there is one.
     turn: Option<Turn<'a>>,
 }
 
@@ -64,7 +64,8 @@ struct Checks<'a> {
 struct Call<'a> {
     block: usize,
     id: Text<'a>,
-    /// Calls before the last `fallback` block may be answered or not.
+    /// Whether the call must have a result. A call before the last `fallback` block may have one,
+    /// but does not need one.
     is_due: bool,
 }
 
@@ -87,7 +88,7 @@ impl<'a> Turn<'a> {
     }
 }
 
-/// A member that is a string; empty if it is not one.
+/// Returns the string in the member `name`, or an empty text if there is no such string.
 fn text<'a>(value: Value<'a>, name: &str) -> Text<'a> {
     value.member(name).and_then(Value::as_text).unwrap_or_default()
 }
@@ -96,15 +97,18 @@ const fn fail<T>(message: usize, block: Option<usize>, rule: Rule) -> Result<T, 
     Err(Invalid { message, block, rule })
 }
 
-/// Checks messages: JSON objects with commas between, and no brackets around them.
+/// Checks messages: JSON objects that are separated by commas, without enclosing brackets.
 ///
-/// Positions in errors count the messages that are checked, from 0. Not judged: calls of an
-/// assistant message that another one follows directly (a paused turn), calls before the last
-/// `fallback` block, whether server tools were answered, and members without a rule.
+/// Not checked are the calls of an assistant message that is directly followed by another assistant
+/// message (a paused turn), calls before the last `fallback` block, whether server tools have
+/// results, and members without a rule.
+///
+/// # Errors
+/// Returns the first violation. Its position counts the checked messages from 0.
 pub(crate) fn check(messages: &[u8], before: Before<'_>, tail: Tail) -> Result<Checked, Invalid> {
     let mut found = Checked::default();
     let mut turn: Option<Turn<'_>> = None;
-    // The first call without a result of a turn that has some.
+    // The first call without a result, in a turn that has some results.
     let mut missing: Option<Invalid> = None;
     let mut rest = messages.get(skip_space(messages, 0)..).unwrap_or_default();
     let mut at = 0;
@@ -121,8 +125,8 @@ pub(crate) fn check(messages: &[u8], before: Before<'_>, tail: Tail) -> Result<C
         match role {
             Role::Assistant => {
                 missing.map_or(Ok(()), Err)?;
-                // Directly behind another it goes on with a paused turn: what that one called is
-                // not judged.
+                // An assistant message directly after another one continues a paused turn. The
+                // calls of the earlier message are not checked.
                 turn = Some(Turn { at, content: message.content() });
             }
             Role::User => {
@@ -150,7 +154,7 @@ pub(crate) fn check(messages: &[u8], before: Before<'_>, tail: Tail) -> Result<C
         rest = rest.get(skip_space(rest, 0)..).unwrap_or_default();
         at += 1;
         match rest.strip_prefix(b",") {
-            // A comma asks for one more.
+            // A comma must be followed by another message.
             Some(more) if skip_space(more, 0) < more.len() => rest = more,
             None if rest.is_empty() => {}
             _ => return fail(at, None, Rule::Json),
@@ -167,7 +171,7 @@ pub(crate) fn check(messages: &[u8], before: Before<'_>, tail: Tail) -> Result<C
     Ok(found)
 }
 
-/// Grammar, and that every string is text.
+/// Checks the grammar, and that strings contain no unpaired surrogates.
 fn check_json(at: usize, message: Value<'_>) -> Result<(), Invalid> {
     let Ok(checked) = check_to(MESSAGE_DEPTH, message.raw()) else {
         return fail(at, None, Rule::Json);
@@ -181,15 +185,16 @@ fn check_json(at: usize, message: Value<'_>) -> Result<(), Invalid> {
     fail(at, block, Rule::LoneSurrogate)
 }
 
-/// What the blocks of a message are.
+/// The properties of a message's blocks.
 struct Blocks {
     results: usize,
-    /// Whether a message that ends here can be continued.
+    /// Whether the text of the message ends with white space.
     ends_in_space: bool,
 }
 
 impl<'a> Checks<'a> {
-    /// A content is a string or an array of blocks, each at its place, and says something.
+    /// Checks the content: it must be a string or an array of blocks, the role of the message must
+    /// allow each block, and there must be something other than white space and thinking.
     fn content(&self, message: Message<'a>, role: Role) -> Result<Blocks, Invalid> {
         let content = message.content();
         match content.kind() {
@@ -207,7 +212,7 @@ impl<'a> Checks<'a> {
         let content = message.content();
         let (mut results, mut count, mut says_something) = (0, 0, false);
         let mut ids = Ids::NONE;
-        // As a rule results come in the order of the calls, so the next call is looked at first.
+        // Results usually have the order of the calls, so the next call is compared first.
         let mut next = self.turn.map(Turn::calls);
         let mut last = None;
         for (i, block) in content.elements().enumerate() {
@@ -249,7 +254,7 @@ impl<'a> Checks<'a> {
                     && ends_in_space(text(block, "text"));
                 Ok(Blocks { results, ends_in_space })
             }
-            // It may be there for a parameter that it changes.
+            // The message may exist only for a parameter that it changes.
             None if role == Role::System && message.value().member("output_config").is_some() => {
                 Ok(Blocks { results, ends_in_space: false })
             }
@@ -257,7 +262,7 @@ impl<'a> Checks<'a> {
         }
     }
 
-    /// What is wrong with a call. `others`: the blocks before it.
+    /// Returns the rule that a call breaks, if any. `others` are the blocks before the call.
     fn wrong_call(
         &self,
         sort: Sort,
@@ -286,7 +291,8 @@ impl<'a> Checks<'a> {
         }
     }
 
-    /// Whether a result is at a place where its call has none yet. `others`: the blocks before it.
+    /// Returns the rule that the position of a result breaks, if any: its call must be in the
+    /// preceding message and must not have a result yet. `others` are the blocks before the result.
     fn wrong_place(
         &self,
         result: Value<'a>,
@@ -297,7 +303,7 @@ impl<'a> Checks<'a> {
         let is_it = |call: Call<'_>| same(call.id, id);
         let mut ahead = next.clone();
         if ahead.as_mut().and_then(Iterator::next).is_some_and(is_it) {
-            // No call that was passed or skipped: it was not answered before.
+            // The iterator has not passed this call, so the call had no result before.
             *next = ahead;
             return None;
         }
@@ -319,7 +325,7 @@ impl<'a> Checks<'a> {
     }
 }
 
-/// What is wrong with a result.
+/// Returns the rule that the content of a result breaks, if any.
 fn wrong_result(result: Value<'_>) -> Option<Rule> {
     let [content, is_error] = result.pick(["content", "is_error"]);
     let (content, is_error) =
@@ -339,7 +345,7 @@ fn wrong_result(result: Value<'_>) -> Option<Rule> {
     says_nothing.then_some(Rule::EmptyResult)
 }
 
-/// The first due call of `turn` that has no result in `content`.
+/// Returns the first call of `turn` that must have a result but has none in `content`.
 fn unanswered(turn: Turn<'_>, content: Value<'_>) -> Option<Invalid> {
     let results = || {
         content
@@ -349,7 +355,7 @@ fn unanswered(turn: Turn<'_>, content: Value<'_>) -> Option<Invalid> {
     };
     let mut next = results();
     let missing = turn.calls().filter(|call| call.is_due).find(|call| {
-        // In their order none has to be searched for.
+        // If the results have the order of the calls, no search is needed.
         let mut ahead = next.clone();
         if ahead.next().is_some_and(|id| same(id, call.id)) {
             next = ahead;
@@ -360,7 +366,7 @@ fn unanswered(turn: Turn<'_>, content: Value<'_>) -> Option<Invalid> {
     Some(Invalid { message: turn.at, block: Some(missing.block), rule: Rule::Unanswered })
 }
 
-/// Whether a text ends in white space.
+/// Returns whether a text ends with white space.
 fn ends_in_space(text: Text<'_>) -> bool {
     chars(text).last().is_some_and(is_space)
 }

@@ -1,21 +1,21 @@
-//! Cache breakpoints: a request may have four, wherever they stand. Source: the API's error `A
-//! maximum of 4 blocks with cache_control may be provided`, and its reference on prompt caching:
-//! the request's own `cache_control` takes one of the four places.
+//! Counting cache breakpoints. A request may have four, at any position. Sources: the API's error
+//! `A maximum of 4 blocks with cache_control may be provided`, and the API's reference on prompt
+//! caching, which states that the request's own `cache_control` counts as one of the four.
 
 use crate::json::{Kind, Value, plain_run};
 use crate::message::Messages;
 
-/// Most cache breakpoints of a request.
+/// The maximum number of cache breakpoints in a request.
 pub(crate) const MAX_BREAKPOINTS: usize = 4;
 
 const NAME: &str = "cache_control";
 
-/// Breakpoints in messages.
+/// Returns the number of breakpoints in messages.
 pub(crate) fn breakpoints(messages: &[u8]) -> usize {
     Messages::new(messages).map(|message| breakpoints_in(message.content())).sum()
 }
 
-/// Breakpoints in a content: on its blocks, and on the blocks in results.
+/// Returns the number of breakpoints in a content: on its blocks, and on the blocks inside results.
 pub(crate) fn breakpoints_in(content: Value<'_>) -> usize {
     let is_marked =
         |block: Value<'_>| usize::from(block.member(NAME).is_some_and(|value| !value.is_null()));
@@ -26,19 +26,19 @@ pub(crate) fn breakpoints_in(content: Value<'_>) -> usize {
     each.sum()
 }
 
-/// What of the front of a body can have a breakpoint.
+/// The members of a body that can contain a breakpoint.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Member {
     /// The request's own `cache_control`.
     Mark,
-    /// `tools` and `system`, whose elements may have one.
+    /// `tools` and `system`, whose elements may have a breakpoint.
     List,
     Other,
 }
 
-/// Breakpoints in a body up to its messages, which lies in pieces cut anywhere: the request's own,
-/// and those on tools and on blocks of the system prompt. A deeper one, such as a schema's property
-/// of that name, does not count.
+/// Returns the number of breakpoints in a body up to its messages: the request's own, and those on
+/// tools and on blocks of the system prompt. The pieces of the body may be split at any byte. A
+/// deeper `cache_control`, such as a schema's property of that name, does not count.
 pub(crate) fn breakpoints_in_front(pieces: &[&[u8]]) -> usize {
     let mut front = Front {
         count: 0,
@@ -55,7 +55,7 @@ pub(crate) fn breakpoints_in_front(pieces: &[&[u8]]) -> usize {
             if is_escaped {
                 is_escaped = false;
             } else if in_string {
-                // Most bytes are in strings.
+                // Most bytes are inside strings.
                 let end = plain_run(piece, at);
                 front.add_to_name(piece.get(at..end).unwrap_or_default());
                 in_string = piece.get(end) != Some(&b'"');
@@ -71,13 +71,14 @@ pub(crate) fn breakpoints_in_front(pieces: &[&[u8]]) -> usize {
     front.count
 }
 
-/// A walk over a body's structure.
+/// The state of a scan over the structure of a body.
 struct Front {
     count: usize,
     depth: usize,
-    /// The member of the body that it is in.
+    /// The member of the body that the scan is in.
     member: Member,
-    /// The last string, as far as a name that matters is long, and how long it is.
+    /// The beginning of the last string, up to the length of the longest name that matters, and the
+    /// length of that string.
     name: [u8; NAME.len()],
     len: usize,
     /// Whether the value of a `cache_control` comes next.
@@ -92,11 +93,11 @@ impl Front {
         self.len += part.len();
     }
 
-    /// A byte outside of strings, or one that begins one.
+    /// Processes a byte outside of strings, or the quote that begins a string.
     fn step(&mut self, byte: u8) {
         if self.awaits_value && !byte.is_ascii_whitespace() {
             self.awaits_value = false;
-            // `null` does not count.
+            // `null` is not a breakpoint.
             self.count += usize::from(byte != b'n');
         }
         match byte {
@@ -113,7 +114,7 @@ impl Front {
                         _ => Member::Other,
                     };
                 }
-                // Of the body itself, or of an object in one of its lists.
+                // The member belongs to the body itself, or to an object in one of its lists.
                 let counts = (self.depth == 1 && self.member == Member::Mark)
                     || (self.depth == 3 && self.member == Member::List);
                 self.awaits_value = counts && is_mark;

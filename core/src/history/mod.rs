@@ -1,20 +1,21 @@
-//! What the Messages API takes as a conversation: every rule in one place.
+//! The rules of the Messages API for a conversation, all in one place.
 //!
-//! A request that breaks a rule is refused, however often it is sent, and so is every later request
-//! that carries the same message. So nothing of that kind may be sent or kept. The rules come from
-//! the API's own error messages; [`Rule`](crate::error::Rule) lists them.
+//! The API rejects a request that breaks a rule, no matter how often the request is sent, and also
+//! every later request that contains the same message. Such messages must therefore be neither sent
+//! nor stored. The rules come from the API's own error messages; [`Rule`](crate::error::Rule) lists
+//! them.
 //!
-//! | Question | Answer | Who asks |
+//! | Question | Answer | Used by |
 //! |---|---|---|
-//! | What of a reply goes back? | `kept` | the end of a turn, a reply that broke off, the request for a summary |
-//! | May the caller add this? | `check`, `is_blank` | `user`, `append`, `replace_history`, snapshots, `testing::validity` |
-//! | How many cache breakpoints are there? | `breakpoints`, `breakpoints_in_front` | whatever adds one, and every request |
+//! | Which blocks of a reply are sent back? | `kept` | the end of a turn, an interrupted reply, the request for a summary |
+//! | May the caller add this message? | `check`, `is_blank` | `user`, `append`, `replace_history`, snapshots, `testing::validity` |
+//! | How many cache breakpoints are there? | `breakpoints`, `breakpoints_in_front` | code that adds a breakpoint, and every request |
 //!
-//! Decisions where the API differs by place or by time: a conversation may begin with an assistant
-//! message (the API has accepted that since October 2024, and a compaction on the server leaves
-//! one), two messages of one role may follow each other (the API joins them), and the id of a call
-//! may occur again in a later turn (some gateways number calls from 0 in each turn, and accept
-//! their own).
+//! The behavior of the API depends on the endpoint and has changed over time. This module decides
+//! as follows. A conversation may begin with an assistant message: the API has accepted that since
+//! October 2024, and a compaction on the server produces one. Two consecutive messages may have the
+//! same role: the API joins them. The ID of a call may occur again in a later turn: some gateways
+//! number calls from 0 in each turn, and accept their own IDs.
 
 mod check;
 mod marks;
@@ -25,16 +26,16 @@ pub(crate) use marks::{MAX_BREAKPOINTS, breakpoints, breakpoints_in, breakpoints
 
 use crate::json::{Kind, Text, Value, chars, same};
 
-/// Whether a character is white space: to Unicode, or to Python, which also counts four separators
-/// among the control characters.
+/// Returns whether a character is white space according to Unicode or to Python, which also
+/// includes four separators among the control characters.
 pub(crate) fn is_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}')
 }
 
-/// Whether a text has nothing but white space.
+/// Returns whether a text contains nothing but white space.
 pub(crate) fn is_blank(text: Text<'_>) -> bool {
-    // As a rule the first byte decides, and the rest is not looked at. White space beyond ASCII
-    // begins with one of these four bytes.
+    // The first byte usually decides, and the rest is not read. White space beyond ASCII begins
+    // with one of these four bytes.
     let is_other = |byte: &u8| {
         byte.is_ascii_graphic() && *byte != b'\\'
             || *byte >= 0x80 && !matches!(byte, 0xc2 | 0xe1..=0xe3)
@@ -42,19 +43,19 @@ pub(crate) fn is_blank(text: Text<'_>) -> bool {
     !text.raw_bytes().first().is_some_and(is_other) && chars(text).all(is_space)
 }
 
-/// Whether `block` is of this type.
+/// Returns whether the `type` of `block` is `name`.
 pub(crate) fn is_type(block: Value<'_>, name: &str) -> bool {
     block.member("type").is_some_and(|kind| kind.is_text(name))
 }
 
-/// What a block is, as far as the rules tell blocks apart.
+/// The kinds of blocks that the rules distinguish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sort {
-    /// It is not an object with a type.
+    /// Not an object with a `type`.
     NoBlock,
-    /// A text block without text: the API refuses it wherever it stands.
+    /// A text block without text. The API rejects it at any position.
     EmptyText,
-    /// A text block of white space. It may stand beside other blocks, but not alone.
+    /// A text block of white space. It may appear next to other blocks, but not alone.
     BlankText,
     Text,
     Thinking,
@@ -62,9 +63,9 @@ enum Sort {
     Call,
     /// A call that the server runs.
     ServerCall,
-    /// The answer to a call that the caller ran.
+    /// The result of a call that the caller ran.
     Result,
-    /// A tool that is added or removed.
+    /// The addition or removal of a tool.
     ToolChange,
     Other,
 }
@@ -100,44 +101,45 @@ impl Sort {
         SORTS.iter().find(|(name, _)| kind.is_text(name)).map_or(Self::Other, |(_, sort)| *sort)
     }
 
-    /// Whether it makes a message that the API takes.
+    /// Returns whether one such block is enough for a message that the API accepts.
     const fn says_something(self) -> bool {
         !matches!(self, Self::EmptyText | Self::BlankText | Self::Thinking)
     }
 }
 
-/// Whether a block is a text block that does not consist of white space alone.
+/// Returns whether a block is a text block that contains more than white space.
 pub(crate) fn has_text(block: Value<'_>) -> bool {
     Sort::of(block) == Sort::Text
 }
 
-/// Whether a block of a reply is left out wherever it stands.
+/// Returns whether a block of a reply is always removed, at any position.
 pub(crate) fn is_left_out(block: Value<'_>) -> bool {
     Sort::of(block) == Sort::EmptyText
 }
 
-/// Most calls of a turn: more could not be answered.
+/// The maximum number of calls in a turn. More calls could not be answered.
 pub(crate) const MAX_CALLS: usize = 128;
 
-/// How a reply ended.
+/// The way in which a reply ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// The turn goes on: for results, or because it was paused. Its server calls may be open.
+    /// The turn continues, because it waits for results or was paused. Its server calls may lack
+    /// results.
     GoesOn,
-    /// The model has ended its turn. A server call at its end would stay without a result.
+    /// The model ended its turn. A server call at the end of the reply would never get a result.
     Ended,
-    /// The reply broke off, and these are its complete blocks. So many of them stay at any rate: of
-    /// those that are not [left out](is_left_out).
+    /// The reply was interrupted, and these are its complete blocks. At least the first `least`
+    /// blocks are kept, not counting those that are [always removed](is_left_out).
     Broken { least: usize },
 }
 
-/// How many of a reply's blocks go back: those behind are cut, and of those before, [those that say
-/// nothing](is_left_out) are left out. 0 if nothing is left that the API would take as a message:
-/// there must be more than thinking and white space.
+/// Determines how many blocks of a reply are sent back. The blocks after them are cut off, and
+/// among them the blocks that are [always removed](is_left_out) are removed. The number is 0 if the
+/// rest is not a message that the API accepts: there must be more than thinking and white space.
 pub(crate) fn kept<'a>(blocks: impl Iterator<Item = Value<'a>> + Clone, ending: Ending) -> Kept {
     let least = if let Ending::Broken { least } = ending { Some(least) } else { None };
     let (mut end, mut says_something) = (0, false);
-    // Found in the one pass: a reply may be long.
+    // Computed in the same pass, because a reply may be long.
     let mut is_all = true;
     let (mut seen, mut calls) = (0, 0);
     let mut ids = Ids::NONE;
@@ -146,8 +148,8 @@ pub(crate) fn kept<'a>(blocks: impl Iterator<Item = Value<'a>> + Clone, ending: 
         let sort = Sort::of(block);
         seen += usize::from(sort != Sort::EmptyText);
         calls += usize::from(sort == Sort::Call);
-        // Behind what stays at any rate, the first block that cannot stand ends a reply that broke
-        // off.
+        // After the blocks that must be kept, the first block that is not allowed ends an
+        // interrupted reply.
         let may_end = least.is_some_and(|least| seen > least);
         match sort {
             Sort::EmptyText => {
@@ -178,28 +180,29 @@ pub(crate) fn kept<'a>(blocks: impl Iterator<Item = Value<'a>> + Clone, ending: 
         says_something |= sort.says_something();
         end = i + 1;
     }
-    // After a `break` a block was seen that does not stay.
+    // After a `break`, `seen` includes a block that is not kept.
     let count = if says_something { end } else { 0 };
     Kept { count, is_all: is_all && seen == count }
 }
 
-/// What of a reply goes back.
+/// The part of a reply that is sent back.
 pub(crate) struct Kept {
-    /// How many of its blocks, from the first; those that say nothing are left out of them.
+    /// The number of its blocks, from the first one. It includes the empty text blocks that are
+    /// removed.
     pub(crate) count: usize,
-    /// Whether that is the whole reply.
+    /// Whether this is the whole reply.
     pub(crate) is_all: bool,
 }
 
-/// Whether `result` is that of the server's call.
+/// Returns whether `result` is the result of the server's call `call`.
 fn answers(result: Value<'_>, call: Value<'_>) -> bool {
     let [answered, id] =
         [result.member("tool_use_id"), call.member("id")].map(|id| id.and_then(Value::as_text));
     matches!((answered, id), (Some(answered), Some(id)) if same(answered, id))
 }
 
-/// Whether a call of this id and name has a name, and an id that no call in `before` has: without
-/// them it cannot be answered.
+/// Returns whether a call with this ID and name can be answered: it must have a name, and an ID
+/// that no call in `before` has.
 pub(crate) fn is_answerable<'a>(
     id_and_name: [Option<Value<'a>>; 2],
     ids: &mut Ids,
@@ -209,7 +212,7 @@ pub(crate) fn is_answerable<'a>(
     !id.is_empty() && !name.is_empty() && (!ids.note(id) || !has_call(before, id))
 }
 
-/// Whether there is a call with this id, in any spelling.
+/// Returns whether there is a call with this ID. The IDs may be escaped differently.
 pub(crate) fn has_call<'a>(mut blocks: impl Iterator<Item = Value<'a>>, id: Text<'_>) -> bool {
     blocks.any(|block| {
         let [kind, other] = block.pick(["type", "id"]);
@@ -218,13 +221,14 @@ pub(crate) fn has_call<'a>(mut blocks: impl Iterator<Item = Value<'a>>, id: Text
     })
 }
 
-/// The ids so far, as a filter: an id that it does not know is new, and nothing has to be searched.
+/// A filter of the IDs seen so far. An ID that the filter does not contain is new, and no search is
+/// needed.
 pub(crate) struct Ids([u32; 32]);
 
 impl Ids {
     pub(crate) const NONE: Self = Self([0; 32]);
 
-    /// Notes an id. Says whether it may have been noted before.
+    /// Adds an ID. Returns whether it may have been added before.
     fn note(&mut self, id: Text<'_>) -> bool {
         let hash = chars(id)
             .fold(0x811c_9dc5_u32, |hash, c| (hash ^ u32::from(c)).wrapping_mul(0x0100_0193));
