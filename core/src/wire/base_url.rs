@@ -1,22 +1,22 @@
-//! Where the API is: what a base URL may be, and what of it is kept.
+//! Base URLs: the address of the API.
 
-/// A base URL, taken apart: `http[s]://host[:port][/path]`.
+/// The parts of a base URL, `http[s]://host[:port][/path]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BaseUrl<'a> {
     /// Whether the scheme is `https`.
     pub secure: bool,
-    /// Host and port as written.
+    /// The host and port as they are written in the URL.
     pub authority: &'a str,
-    /// The host alone. An IPv6 address has its brackets.
+    /// The host without the port. An IPv6 address includes its brackets.
     pub host: &'a str,
-    /// The port, if one is given: 1 to 65535.
+    /// The port from 1 to 65535, or `None` if the URL has none.
     pub port: Option<u16>,
-    /// The path, which comes before that of each request. It does not end with a slash.
+    /// The path, which precedes the path of each request. It does not end with a slash.
     pub prefix: &'a str,
 }
 
 impl<'a> BaseUrl<'a> {
-    /// Reads a base URL.
+    /// Parses a base URL.
     ///
     /// ```
     /// use toolrunner_core::wire::BaseUrl;
@@ -27,7 +27,7 @@ impl<'a> BaseUrl<'a> {
     /// ```
     ///
     /// # Errors
-    /// What is wrong with it, as a sentence.
+    /// Returns a sentence that describes the problem.
     pub fn parse(url: &'a str) -> Result<Self, &'static str> {
         let (scheme, rest) = at_byte(url, b':').unwrap_or((url, ""));
         let secure = scheme.eq_ignore_ascii_case("https");
@@ -44,7 +44,7 @@ impl<'a> BaseUrl<'a> {
         if authority.bytes().any(|byte| byte == b'@') {
             return Err("the base URL must not hold a user or password");
         }
-        // Behind the bracket of an IPv6 address, which has colons of its own.
+        // Skip the brackets of an IPv6 address, because the address contains colons.
         let bracket = authority.bytes().position(|byte| byte == b']').unwrap_or(0);
         let colon = authority.bytes().skip(bracket).position(|byte| byte == b':');
         let (host, port) = colon
@@ -63,7 +63,7 @@ impl<'a> BaseUrl<'a> {
     }
 }
 
-/// The port of `:port`; nothing of nothing.
+/// Parses `:port`. Returns `None` if `text` is empty.
 fn port_of(text: &str) -> Result<Option<u16>, &'static str> {
     if text.is_empty() {
         return Ok(None);
@@ -83,8 +83,9 @@ fn at_byte(text: &str, byte: u8) -> Option<(&str, &str)> {
     text.split_at_checked(text.bytes().position(|other| other == byte)?)
 }
 
-/// The base URL without what `path`, which is sent below it, begins with: many gateways give their
-/// address as `…/v1` or `…/v1/messages`, and `/v1/messages` would follow it once more.
+/// Returns the base URL without the part at its end that `path` begins with. `path` is the path
+/// that requests append to the base URL. Many gateways document their address as `…/v1` or
+/// `…/v1/messages`, to which `/v1/messages` must not be appended again.
 ///
 /// ```
 /// use toolrunner_core::wire::base_of;
@@ -94,7 +95,7 @@ fn at_byte(text: &str, byte: u8) -> Option<(&str, &str)> {
 /// ```
 pub fn base_of<'a>(base_url: &'a str, path: &str) -> &'a str {
     let base = base_url.trim_end_matches('/');
-    // Not of a host of that name: `http://v1`.
+    // Keep a host of that name, such as in `http://v1`.
     let authority = base.bytes().position(|byte| byte == b':').map_or(0, |colon| colon + 3);
     let repeated = ["/v1/messages", "/v1"]
         .iter()

@@ -1,19 +1,20 @@
-//! What a request that asks the server for a compaction says of the caller's parameters: nothing of
-//! what shapes a reply.
+//! The rules for the caller's parameters in a request that asks the server for a compaction: such a
+//! request must not contain parameters that shape a reply.
 //!
-//! The parameters stay the text that they are; what is left out is passed over between two slices.
+//! The parameters are not copied. The writer skips the parts that it leaves out by splitting the
+//! text into slices.
 
 use super::request::write_container;
 use crate::json::{Kind, Object, Text, Value};
 
-/// Takes the slices of a body, in order.
+/// A function that receives the slices of a body, in order.
 type Push<'p, 'a> = dyn FnMut(&'a [u8]) + 'p;
 
 type WriteMembers =
     for<'a> fn(&'a str, Option<&'a str>, bool, &mut (dyn FnMut(&'a [u8]) + '_)) -> bool;
 
-/// What writes the caller's members in a request for a compaction. A pointer, so that only a program
-/// that asks for one is linked with this file.
+/// Writes the caller's members in a request for a compaction. This is a function pointer, so that
+/// this file is linked only into programs that request a compaction.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerCompaction {
     write: WriteMembers,
@@ -29,8 +30,8 @@ impl ServerCompaction {
         },
     };
 
-    /// Writes those of `members` that may go with a compaction, and returns whether there are any;
-    /// `comma`: with one before the first too.
+    /// Writes the members that may accompany a compaction, and returns whether there are any. If
+    /// `comma`, writes a comma before the first member, too.
     pub(super) fn write<'a>(
         self,
         members: &'a str,
@@ -42,7 +43,7 @@ impl ServerCompaction {
     }
 }
 
-/// Whose members are looked at.
+/// The object whose members are examined.
 #[derive(Clone, Copy)]
 enum Level<'a> {
     Params {
@@ -53,13 +54,13 @@ enum Level<'a> {
     OutputConfig,
 }
 
-/// What becomes of a member.
+/// The treatment of a member.
 enum Fate<'a> {
     Stays,
     Goes,
-    /// It stays without something in it: of this level.
+    /// The member stays, but without the parts that the rules of this level remove.
     Thinned(Level<'a>),
-    /// It stays, and gets this container.
+    /// The member stays and gets this container.
     Container(&'a str),
 }
 
@@ -89,8 +90,8 @@ fn fate<'a>(level: Level<'a>, name: Text<'_>, value: Value<'_>) -> Fate<'a> {
     }
 }
 
-/// The members of `raw` that stay, with commas between; `comma`: one before the first too. What
-/// stays side by side is one slice. Returns whether anything was written.
+/// Writes the members of `raw` that stay, separated by commas. If `comma`, writes a comma before
+/// the first member, too. Adjacent members become one slice. Returns whether anything was written.
 fn write_kept<'a>(
     push: &mut Push<'_, 'a>,
     raw: &'a [u8],
@@ -110,7 +111,7 @@ fn write_kept<'a>(
         push(raw.get(start..end).unwrap_or_default());
     };
     while let Some((name, value)) = members.next_raw() {
-        // With the quote before it.
+        // Includes the opening quote of the name.
         let start = offset(name).saturating_sub(1);
         let (at, end) = (offset(value.raw()), offset(value.raw()) + value.raw().len());
         let fate = fate(level, Text::from_bytes(name), value);
@@ -132,7 +133,8 @@ fn write_kept<'a>(
     any
 }
 
-/// An object without what does not go; of an array each of its objects.
+/// Writes an object without the members that the rules remove. For an array, does this for each
+/// object in it.
 fn write_thinned<'a>(push: &mut Push<'_, 'a>, value: Value<'a>, level: Level<'a>) {
     let object = |push: &mut Push<'_, 'a>, object: Value<'a>| {
         push(b"{");

@@ -6,23 +6,24 @@ use crate::error::Misuse;
 use crate::json::{Kind, Object, Value, check, escape};
 use crate::policy::{Limits, RetryPolicy};
 
-/// Most header fields of a request, the caller's extra ones included.
+/// The maximum number of header fields in a request, including the caller's additional ones.
 pub const MAX_HEADERS: usize = 12;
 
-/// The API's address.
+/// The address of the API.
 pub const BASE_URL: &str = "https://api.anthropic.com";
-/// The API version that is asked for if nothing else is said.
+/// The default version of the API.
 pub const API_VERSION: &str = "2023-06-01";
 
-/// How the caller shows who it is. `Debug` does not tell the secret.
+/// The credentials that a request sends. `Debug` does not print the secret.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub enum Auth<'a> {
-    /// `authorization: Bearer …`; the text with `Bearer ` before it.
+    /// A bearer token, sent as `authorization: Bearer …`. The text must include the prefix `Bearer
+    /// `.
     Bearer(&'a str),
-    /// `x-api-key`.
+    /// An API key, sent as `x-api-key`.
     Key(&'a str),
-    /// Nothing: a gateway knows.
+    /// No credentials, for example because a gateway adds them.
     None,
 }
 
@@ -36,8 +37,8 @@ impl core::fmt::Debug for Auth<'_> {
     }
 }
 
-/// What requests say besides the conversation and the tools. Const-constructible: a chip's is a
-/// constant in flash.
+/// The settings of requests, apart from the conversation and the tools. All constructors are
+/// `const`, so that the configuration of a microcontroller can be a constant in flash.
 ///
 /// ```
 /// use toolrunner_core::wire::{Auth, Config};
@@ -51,45 +52,48 @@ impl core::fmt::Debug for Auth<'_> {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Config<'a> {
-    /// The model's name.
+    /// The name of the model.
     pub model: &'a str,
-    /// Most tokens of a reply.
+    /// The maximum number of tokens in a reply.
     pub max_tokens: u32,
     /// The system prompt, as text.
     pub system: Option<&'a str>,
-    /// Further members of the body as JSON, such as
-    /// `"thinking":{"type":"adaptive"},"stop_sequences":["END"]`; without braces, and without those
+    /// Further members of the body as JSON, without braces, such as
+    /// `"thinking":{"type":"adaptive"},"stop_sequences":["END"]`. They must not include the members
     /// that the other fields and the run write.
     pub params: &'a str,
-    /// The `compaction` member of a request that asks the server to compact
-    /// ([`Run::compact_on_server`](crate::run::Run::compact_on_server)), as JSON. Default
-    /// `{"type":"summarize"}`; it may have `"instructions"`.
+    /// The `compaction` member, as JSON, of a request that asks the server to compact
+    /// ([`Run::compact_on_server`](crate::run::Run::compact_on_server)). It may have
+    /// `"instructions"`. The default is `{"type":"summarize"}`.
     pub compaction: &'a str,
-    /// Whether replies are streamed. Default yes.
+    /// Whether replies are streamed. The default is `true`.
     pub stream: bool,
-    /// Scheme, authority and perhaps a path: see [`BaseUrl`](super::BaseUrl). A `/v1` or
-    /// `/v1/messages` at its end with which [`path`](Self::path) begins is sent once.
+    /// The base URL: the scheme, the authority and optionally a path. See
+    /// [`BaseUrl`](super::BaseUrl). If it ends with `/v1` or `/v1/messages` and
+    /// [`path`](Self::path) begins with the same text, this text is sent only once.
     pub base_url: &'a str,
-    /// The path below the base URL, and a query if one is wanted.
+    /// The path below the base URL, optionally with a query.
     pub path: &'a str,
-    /// Who asks.
+    /// The credentials.
     pub auth: Auth<'a>,
-    /// `anthropic-version`.
+    /// The version of the API, sent as `anthropic-version`.
     pub api_version: &'a str,
-    /// `anthropic-beta`: names with commas between. None if empty.
+    /// The names of beta features, separated by commas, sent as `anthropic-beta`. If empty, the
+    /// header is not sent.
     pub betas: &'a str,
-    /// Further header fields, names in lower case.
+    /// Additional header fields, with names in lower case.
     pub headers: &'a [(&'a str, &'a str)],
-    /// What a run may spend, if the run itself has no limits. A run takes them over once, when a
-    /// driver begins with it ([`Run::configure`](crate::run::Run::configure)). Default: no limit.
+    /// The limits of a run that has no limits of its own. A run takes them over once, when a driver
+    /// starts it ([`Run::configure`](crate::run::Run::configure)). The default is no limit.
     pub limits: Limits,
-    /// When requests are sent again, if the run itself has no retry policy. Taken over as
-    /// [`limits`](Self::limits) are.
+    /// The retry policy of a run that has no retry policy of its own. A run takes it over once,
+    /// when a driver starts it ([`Run::configure`](crate::run::Run::configure)).
     pub retry: RetryPolicy,
 }
 
 impl<'a> Config<'a> {
-    /// The defaults: the provider's address, its version of 2023-06-01, streamed, no key.
+    /// Creates a configuration with the default values: the provider's address, API version
+    /// 2023-06-01, streamed replies, no credentials.
     pub const fn new(model: &'a str, max_tokens: u32) -> Self {
         Self {
             model,
@@ -179,24 +183,24 @@ impl<'a> Config<'a> {
         self
     }
 
-    /// Whether a run has anything to take over.
+    /// Returns whether there are limits or a retry policy that a run must take over.
     pub(crate) fn configures_runs(&self) -> bool {
         self.limits != Limits::NONE || self.retry != RetryPolicy::DEFAULT
     }
 
-    /// Checks what no request could carry.
+    /// Checks for settings that no request can carry.
     ///
     /// # Errors
-    /// [`Misuse::Setting`], in words.
+    /// Returns [`Misuse::Setting`] with a description of the problem.
     pub fn check(&self) -> Result<(), Misuse> {
         self.check_beside(0)
     }
 
-    /// [`check`](Self::check) for requests that list this many tools: then
-    /// [`params`](Self::params) have no `tools`.
+    /// Checks the settings like [`check`](Self::check), but for requests that list `tools` tools.
+    /// If there are any, [`params`](Self::params) must not contain `tools`.
     ///
     /// # Errors
-    /// [`Misuse::Setting`], in words.
+    /// Returns [`Misuse::Setting`] with a description of the problem.
     pub(crate) fn check_beside(&self, tools: usize) -> Result<(), Misuse> {
         let plain = |text: &str| escape(text).len() == text.len();
         if self.model.is_empty() || !plain(self.model) {
@@ -242,12 +246,13 @@ impl<'a> Config<'a> {
         Ok(())
     }
 
-    /// The header fields of a request.
-    // Made where they are to lie, and not in the caller's frame first.
+    /// Returns the header fields of a request.
+    // Not inlined, so that the fields are created in their final location and do not use stack
+    // space in the caller's frame.
     #[inline(never)]
     pub fn fields(&self) -> Vec<(&'a str, &'a str), MAX_HEADERS> {
         let mut fields = Vec::new();
-        // More than fit are refused at set-up.
+        // `check` rejects more fields than fit.
         let mut add = |name, value| {
             let _fits = fields.push((name, value));
         };
@@ -269,9 +274,9 @@ impl<'a> Config<'a> {
     }
 }
 
-/// Whether `text` is the inside of a JSON object.
+/// Returns whether `text` is the inside of a JSON object.
 pub(crate) fn members(text: &[u8]) -> bool {
-    // White space to Rust, but not to JSON.
+    // Rust treats a form feed as white space, but JSON does not.
     if text.contains(&0x0c) {
         return false;
     }
@@ -292,7 +297,7 @@ pub(crate) fn members(text: &[u8]) -> bool {
         };
         rest = after.get(value.raw().len()..).unwrap_or_default().trim_ascii_start();
         match rest.strip_prefix(b",") {
-            // A comma asks for one more.
+            // A comma must be followed by another member.
             Some(more) if !more.trim_ascii_start().is_empty() => rest = more.trim_ascii_start(),
             Some(_) => return false,
             None => return rest.is_empty(),

@@ -1,12 +1,12 @@
-//! One event's JSON taken apart into ranges. Source: the Messages API's streaming reference;
-//! unknown types are values, not errors.
+//! Parsing the JSON of one event into ranges. Source: the streaming reference of the Messages API.
+//! Unknown types are values, not errors.
 
 use crate::error::Protocol;
 use crate::json::{JsonError, Kind, Value, Walk, means};
 use crate::message::Counts;
 use crate::transcript::Span;
 
-/// Which value of a block a delta adds to.
+/// The member of a block that a delta extends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Field {
     Citations,
@@ -19,7 +19,7 @@ pub(crate) enum Field {
 }
 
 impl Field {
-    /// The member's name in the block.
+    /// Returns the name of the member in the block.
     pub(crate) const fn member(self) -> &'static str {
         match self {
             Self::Citations => "citations",
@@ -33,11 +33,11 @@ impl Field {
     }
 }
 
-/// An event: what it is and where its parts lie in the event's JSON.
+/// An event: its kind, and the ranges of its parts in the event's JSON.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wire {
     pub(crate) kind: WireKind,
-    /// A code unit that is no text was in it.
+    /// Whether the event contains an unpaired surrogate.
     pub(crate) lone_surrogate: bool,
 }
 
@@ -47,7 +47,7 @@ pub(crate) enum WireKind {
         index: Option<u16>,
         field: Field,
         value: Span,
-        /// `encrypted_content` of a compaction delta.
+        /// The `encrypted_content` of a compaction delta.
         more: Option<Span>,
     },
     BlockStart {
@@ -70,11 +70,11 @@ pub(crate) enum WireKind {
     },
     MessageStop,
     Ping,
-    /// An event, or a delta, of a type that is not known here.
+    /// An event or a delta whose type is not known here.
     Unknown,
 }
 
-/// The events of the API: by their frame's name, or by the `type` in their JSON.
+/// The events of the API, named by their frame or by the `type` in their JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EventKind {
     BlockDelta,
@@ -88,9 +88,9 @@ pub(crate) enum EventKind {
 }
 
 impl EventKind {
-    /// The event of this name.
+    /// Returns the event with this name, or `None` if it is unknown.
     pub(crate) fn from_name(name: &[u8]) -> Option<Self> {
-        // A table, which is a third of the code that a match makes of so many texts.
+        // A table, because it needs a third of the code of a `match` over so many strings.
         const EVENTS: [(&[u8], EventKind); 8] = [
             (b"content_block_delta", EventKind::BlockDelta),
             (b"content_block_start", EventKind::BlockStart),
@@ -109,9 +109,9 @@ pub(crate) const fn json_error(error: JsonError) -> Protocol {
     Protocol::Json { at: error.at, expected: error.expected }
 }
 
-/// Takes an event's JSON apart, in the one pass that checks it. What it is says its `type`; if that
-/// is not one of the API's, `named` does, which is the frame's name. An object with an `error` and
-/// no such type is an error.
+/// Parses and checks the JSON of an event in one pass. Its `type` determines the event. If that is
+/// not a type of the API, an object with an `error` is an error, and otherwise the event is
+/// `named`, the frame's name.
 pub(crate) fn parse(data: &[u8], named: Option<EventKind>) -> Result<Wire, Protocol> {
     let (mut kind, mut index, mut delta, mut block, mut message) =
         (&[][..], None, None, None, None);
@@ -150,7 +150,7 @@ pub(crate) fn parse(data: &[u8], named: Option<EventKind>) -> Result<Wire, Proto
     let checked = walk.end().map_err(json_error)?;
     let typed =
         kind.strip_prefix(b"\"").and_then(|kind| EventKind::from_name(kind.strip_suffix(b"\"")?));
-    // `{"type":"overloaded_error",…}`: the error without what the API puts around it.
+    // `{"type":"overloaded_error",…}` is an error without the object in which the API wraps it.
     has_error |= kind.ends_with(b"_error\"");
     let event = typed.or(if has_error { Some(EventKind::Error) } else { named });
     let kind = match event {
@@ -184,8 +184,8 @@ pub(crate) fn parse(data: &[u8], named: Option<EventKind>) -> Result<Wire, Proto
     Ok(Wire { kind, lone_surrogate: checked.lone_surrogate.is_some() })
 }
 
-/// Whether a member `error` says that there is one: gateways write `null`, `""` or `false` for no
-/// error.
+/// Returns whether a member `error` reports an error. Gateways write `null`, `""` or `false` if
+/// there is none.
 pub(crate) fn says_error(error: Option<Value<'_>>) -> bool {
     error.is_some_and(|error| match error.kind() {
         Kind::Object | Kind::Array => true,
@@ -194,7 +194,8 @@ pub(crate) fn says_error(error: Option<Value<'_>>) -> bool {
     })
 }
 
-/// A message, or whatever stands in its place; gives its container, and notes what it cost.
+/// Reads a message, or any other value in its position. Returns the range of its container, and
+/// adds its counts of tokens to `usage`.
 fn message_here(walk: &mut Walk<'_>, usage: &mut Counts) -> Result<Option<Span>, JsonError> {
     let mut container = None;
     if !walk.enter() {
@@ -214,7 +215,7 @@ fn message_here(walk: &mut Walk<'_>, usage: &mut Counts) -> Result<Option<Span>,
     Ok(container)
 }
 
-/// A usage, or whatever stands in its place.
+/// Reads a usage, or any other value in its position.
 fn usage_here(walk: &mut Walk<'_>, usage: &mut Counts) -> Result<(), JsonError> {
     if !walk.enter() {
         return walk.value().map(drop);
@@ -226,8 +227,8 @@ fn usage_here(walk: &mut Walk<'_>, usage: &mut Counts) -> Result<(), JsonError> 
     Ok(())
 }
 
-/// Whether this is a content block: an object with a type. With two that differ it would be one
-/// block to some readers and another to others.
+/// Returns whether a value is a content block: an object with a type. If a block had two different
+/// types, readers would disagree on its kind.
 fn is_block(value: Value<'_>) -> bool {
     let mut kinds = value.members().filter(|(name, _)| *name == *"type").map(|(_, kind)| kind);
     kinds.next().is_some_and(|kind| kind.kind() == Kind::String && kinds.all(|other| other == kind))
@@ -237,16 +238,16 @@ fn is_block(value: Value<'_>) -> bool {
 #[derive(Clone, Copy)]
 struct Delta {
     span: Span,
-    /// The field that its type names, and the member that holds the value.
+    /// The field that the delta's type names, and the member that contains the value.
     field: Option<(Field, &'static str)>,
-    /// That member, if the type stands before all others.
+    /// The range of that member, if the type comes before all other members.
     value: Option<Span>,
-    /// Of a message's delta: its stop reason and its container.
+    /// The stop reason and the container of a message delta.
     ending: [Option<Span>; 2],
 }
 
 impl Delta {
-    /// Whatever stands where a delta should.
+    /// Reads a delta, or any other value in its position.
     fn walk(walk: &mut Walk<'_>) -> Result<Self, JsonError> {
         let start = walk.at();
         let (mut field, mut value) = (None, None);
@@ -273,7 +274,7 @@ impl Delta {
         Ok(Self { span: Span::new(start, walk.at()), field, value, ending: [stop, container] })
     }
 
-    /// Its field and value; `Unknown` if its type is.
+    /// Returns the delta with its field and value, or `Unknown` if its type is unknown.
     fn wire_kind(self, index: Option<u16>, data: &[u8]) -> WireKind {
         let delta = Value::whole(self.span.of(data)).unwrap_or_default();
         let span = |value: Value<'_>| {
@@ -294,7 +295,7 @@ impl Delta {
     }
 }
 
-/// The field that a delta's type names, and the member that holds its value.
+/// Returns the field that a delta's type names, and the member that contains its value.
 fn field_of(kind: &[u8]) -> Option<(Field, &'static str)> {
     const FIELDS: [(&[u8], Field, &str); 6] = [
         (b"\"text_delta\"", Field::Text, "text"),

@@ -1,22 +1,22 @@
-//! The events of which a reply has most (text, thinking and input deltas) and those that say next
-//! to nothing, in the exact form that the API sends: constant bytes compared, a closing quote found
-//! eight bytes at a time, no JSON parser. Whatever differs in one byte goes the general way from
-//! its first byte, with the same outcome.
+//! A fast path for the most frequent events of a reply (text, thinking and input deltas) and for
+//! events without content. It recognizes only the exact form that the API sends: it compares
+//! constant bytes, finds the closing quote eight bytes at a time, and uses no JSON parser. An event
+//! that differs in one byte takes the general path from its first byte, with the same result.
 
 use super::event::{Field, WireKind};
 use crate::json::{hex4, is_ascii, plain_run_seen};
 
-/// A delta found by its form.
+/// A delta in the exact form of the API.
 pub(super) struct FastDelta<'i> {
     pub(super) index: usize,
     pub(super) field: Field,
-    /// The string's content, still escaped; no half of a surrogate pair is in it.
+    /// The content of the string, still escaped. It contains no half of a surrogate pair.
     pub(super) text: &'i [u8],
-    /// Bytes of the whole frame, blank line included.
+    /// The length of the whole frame in bytes, including the blank line.
     pub(super) used: usize,
 }
 
-// In two, for the compiler compares what is short in place.
+// Split in two, because the compiler compares short strings inline.
 const NAME: &[u8] = b"event: content_block_delta\n";
 const HEAD: &[u8] = b"data: {\"type\":\"content_block_delta\",\"index\":";
 const MIDDLE: &[u8] = b",\"delta\":{\"type\":\"";
@@ -24,7 +24,7 @@ const TEXT: &[u8] = b"text_delta\",\"text\":\"";
 const INPUT: &[u8] = b"input_json_delta\",\"partial_json\":\"";
 const THINKING: &[u8] = b"thinking_delta\",\"thinking\":\"";
 
-/// The delta at the start of `input`, if it is whole and in the exact form.
+/// Returns the delta at the start of `input`, if it is complete and in the exact form.
 pub(super) fn delta(input: &[u8]) -> Option<FastDelta<'_>> {
     let (index, rest) = index(input.strip_prefix(NAME)?.strip_prefix(HEAD)?)?;
     let rest = rest.strip_prefix(MIDDLE)?;
@@ -42,7 +42,8 @@ pub(super) fn delta(input: &[u8]) -> Option<FastDelta<'_>> {
             b'"' => break,
             b'\\' => match text.get(end + 1)? {
                 b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => end += 2,
-                // A code unit of a pair goes the general way, which knows of halves.
+                // A code unit of a surrogate pair takes the general path, which handles separated
+                // halves.
                 b'u' => match hex4(text, end + 2)? {
                     0xd800..0xe000 => return None,
                     _ => end += 6,
@@ -55,7 +56,7 @@ pub(super) fn delta(input: &[u8]) -> Option<FastDelta<'_>> {
     let (text, rest) = text.split_at_checked(end)?;
     let rest = match rest.strip_prefix(b"\"}}\n\n") {
         Some(rest) => rest,
-        // The API pads its events with spaces, before either brace.
+        // The API pads its events with spaces before either brace.
         None => brace(brace(rest.get(1..)?)?)?.strip_prefix(b"\n\n")?,
     };
     if !is_ascii(seen) {
@@ -64,8 +65,8 @@ pub(super) fn delta(input: &[u8]) -> Option<FastDelta<'_>> {
     Some(FastDelta { index, field, text, used: input.len() - rest.len() })
 }
 
-/// An event without content at the start of `input`, if it is whole and in the exact form, and what
-/// follows it.
+/// Returns the event without content at the start of `input`, and the bytes after it, if the event
+/// is complete and in the exact form.
 pub(super) fn plain(input: &[u8]) -> Option<(WireKind, &[u8])> {
     let input = input.strip_prefix(b"event: ")?;
     let (kind, rest) = match input.first()? {
@@ -89,8 +90,8 @@ pub(super) fn plain(input: &[u8]) -> Option<(WireKind, &[u8])> {
     Some((kind, brace(rest)?.strip_prefix(b"\n\n")?))
 }
 
-/// A block's index of at most two digits, and what follows it: if that is a digit, no form goes on
-/// with it.
+/// Returns the index of a block, with at most two digits, and the bytes after it. A third digit
+/// needs no check, because no form continues with a digit.
 #[inline]
 fn index(rest: &[u8]) -> Option<(usize, &[u8])> {
     let (index, rest) = match rest {

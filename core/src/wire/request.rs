@@ -1,8 +1,9 @@
-//! The request writer: the body of a request up to its messages, for every front end.
+//! The request writer: writes the body of a request up to its messages, for every front end.
 //!
-//! Members come from typed fields ([`Config`]) or as JSON. The rules for `container` and for what
-//! goes with a compaction are here and in [`compaction`](super::compaction), once for both. The
-//! writer copies nothing: it lends slices, and whoever asked for the body keeps or joins them.
+//! Members come from typed fields ([`Config`]) or from JSON. The rules for `container` and for
+//! requests with a compaction are implemented only once, here and in
+//! [`compaction`](super::compaction). The writer copies nothing: it passes slices to the caller,
+//! which stores or joins them.
 
 use heapless::Vec;
 
@@ -12,20 +13,22 @@ use crate::error::{Capacity, What};
 use crate::json::{Decimal, Kind, Object, Value};
 use crate::tool::Toolbox;
 
-/// Most tools of a request whose body is made of slices: these lie in the driver's future while it
-/// sends.
+/// The maximum number of tools in a request whose body consists of slices. The slices are stored in
+/// the driver's future while it sends the request.
 pub const MAX_TOOLS: usize = 24;
-/// Slices of a request's body before the conversation: those of the configuration and two a tool.
+/// The maximum number of slices in a body before the conversation: those of the configuration, and
+/// two per tool.
 const MAX_PIECES: usize = 16 + 2 * MAX_TOOLS;
 
-/// The members that every body gets from the run. A caller's members cannot have these names.
+/// The names of the members that the run writes into every body. The caller's members must not have
+/// these names.
 pub const OWN_MEMBERS: [&str; 3] = ["messages", "stream", "tools"];
 
-/// What a request's body has before its messages.
+/// The part of a request's body that precedes its messages.
 ///
-/// A [`Driver`](crate::drive::Driver) makes one from its [`Config`]. A front end that keeps
-/// parameters as JSON makes one with [`from_members`](Self::from_members), lets the run add what it
-/// knows ([`Run::complete`](crate::run::Run::complete)), and writes it.
+/// A [`Driver`](crate::drive::Driver) creates one from its [`Config`]. A front end that stores
+/// parameters as JSON creates one with [`from_members`](Self::from_members), lets the run add its
+/// own values ([`Run::complete`](crate::run::Run::complete)), and writes it.
 #[derive(Clone, Copy, Debug)]
 pub struct Front<'a> {
     typed: Option<Typed<'a>>,
@@ -36,7 +39,7 @@ pub struct Front<'a> {
     server_compaction: Option<ServerCompaction>,
 }
 
-/// Members that a [`Config`] has fields for.
+/// The members for which a [`Config`] has fields.
 #[derive(Clone, Copy, Debug)]
 struct Typed<'a> {
     model: &'a str,
@@ -45,7 +48,8 @@ struct Typed<'a> {
 }
 
 impl<'a> Front<'a> {
-    /// The members of `config`. `max_tokens` has the digits of its limit.
+    /// Creates a front from the members of `config`. `max_tokens` must contain the digits of
+    /// [`Config::max_tokens`].
     pub const fn new(config: &Config<'a>, max_tokens: &'a Decimal) -> Self {
         let typed = Typed { model: config.model, max_tokens, system: config.system };
         Self {
@@ -58,16 +62,16 @@ impl<'a> Front<'a> {
         }
     }
 
-    /// All members as JSON, without braces: `"model":"m","max_tokens":512`. They must be valid, and
-    /// none may have a name of [`OWN_MEMBERS`]. `compaction` is the member of that name in a
-    /// request that asks the server to compact.
+    /// Creates a front from JSON members without braces, such as `"model":"m","max_tokens":512`.
+    /// They must be valid, and none may have a name in [`OWN_MEMBERS`]. `compaction` is the value
+    /// of the member `compaction` in a request that asks the server to compact.
     pub const fn from_members(members: &'a str, stream: bool, compaction: &'a str) -> Self {
         Self { typed: None, members, stream, container: None, compaction, server_compaction: None }
     }
 
-    /// Adds what a run knows: the container that a reply named, and the rules for a compaction if
-    /// the request asks for one ([`Run::compaction_rules`](crate::run::Run::compaction_rules)).
-    /// [`Run::complete`](crate::run::Run::complete) does this, and lends the run.
+    /// Adds the values of a run: the container that a reply named, and the rules for a compaction
+    /// if the request asks for one ([`Run::compaction_rules`](crate::run::Run::compaction_rules)).
+    /// [`Run::complete`](crate::run::Run::complete) does the same, but borrows the run.
     pub const fn with(
         mut self,
         container: Option<&'a str>,
@@ -78,8 +82,8 @@ impl<'a> Front<'a> {
         self
     }
 
-    /// Joins the front to one text, with the definitions in `tools` as JSON. Without `tools` the
-    /// body has no such member.
+    /// Joins the front to one text, with the definitions in `tools` as JSON. If `tools` is `None`,
+    /// the body has no member `tools`.
     #[cfg(feature = "alloc")]
     pub fn to_vec(self, tools: Option<impl Iterator<Item = &'a str>>) -> alloc::vec::Vec<u8> {
         let mut joined = alloc::vec::Vec::new();
@@ -121,7 +125,7 @@ impl<'a> Front<'a> {
             has_members = true;
             write_members(self.members, self.container, push);
         }
-        // What begins with a comma begins without where nothing stands before.
+        // The text begins with a comma, which is left out if no member precedes it.
         let mut member = |text: &'a [u8], push: &mut dyn FnMut(&'a [u8])| {
             push(text.get(usize::from(!has_members)..).unwrap_or_default());
             has_members = true;
@@ -155,7 +159,8 @@ impl<'a> Front<'a> {
     }
 }
 
-/// The members as they are, with `container` where it belongs.
+/// Writes the members unchanged, except that `container` is inserted into the caller's member of
+/// that name.
 fn write_members<'a>(
     members: &'a str,
     container: Option<&'a str>,
@@ -178,8 +183,8 @@ fn container_in(members: &str) -> Option<Value<'_>> {
         .map(|(_, value)| value)
 }
 
-/// The caller's `container`. An id in it stays. An object without one gets the id of the reply, and
-/// `null` is replaced by it.
+/// Writes the caller's `container`. An ID in it stays unchanged. An object without an ID gets the
+/// ID from the reply, and `null` is replaced by this ID.
 pub(super) fn write_container<'a>(
     value: Value<'a>,
     id: &'a str,
@@ -211,15 +216,15 @@ pub struct Pieces<'a> {
 }
 
 impl<'a> Pieces<'a> {
-    /// No slices.
+    /// Creates an empty list of slices.
     pub const fn empty() -> Self {
         Self { list: Vec::new() }
     }
 
-    /// Writes `front` where it is to lie, which is half a kilobyte.
+    /// Writes `front` in place, so that this value, which is half a kilobyte, is not moved.
     ///
     /// # Errors
-    /// `Capacity` of [`What::Tools`] if there are more than [`MAX_TOOLS`].
+    /// Returns `Capacity` with [`What::Tools`] if there are more than [`MAX_TOOLS`] tools.
     pub fn fill<T: Toolbox + ?Sized>(
         &mut self,
         front: Front<'a>,
@@ -235,7 +240,7 @@ impl<'a> Pieces<'a> {
         Ok(())
     }
 
-    /// The slices, in order.
+    /// Returns the slices in order.
     pub fn as_slices(&self) -> &[&'a [u8]] {
         &self.list
     }

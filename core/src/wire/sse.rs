@@ -1,10 +1,10 @@
-//! Server-sent events out of a byte stream that may be cut anywhere. Source: the HTML standard's
-//! event stream format.
+//! Decodes server-sent events from a byte stream that may be split at any byte. Source: the event
+//! stream format in the HTML standard.
 //!
-//! A frame that is whole in the chunk is lent from there. One that is cut is put together in the
-//! transcript's tail: `[data lines so far][the line under way]`. Lines that cannot matter
-//! (comments, fields other than `data` and `event`, the data of an event with an unknown name) are
-//! not kept.
+//! A frame that is complete in its chunk is borrowed from the chunk. A frame that is split is
+//! assembled in the transcript's tail: `[data lines so far][current line]`. Lines without effect
+//! (comments, fields other than `data` and `event`, and the data of an event with an unknown name)
+//! are not stored.
 
 use super::event::{EventKind, Field, WireKind};
 use super::fast;
@@ -12,11 +12,11 @@ use crate::error::Capacity;
 use crate::json::{copy_down, line_end};
 use crate::transcript::{Span, Transcript};
 
-/// Where the bytes of an event lie.
+/// The location of an event's bytes.
 #[derive(Clone, Copy)]
 pub(crate) enum Source<'i> {
     Chunk(&'i [u8]),
-    /// In the transcript's tail.
+    /// The bytes are in the transcript's tail.
     Tail(Span),
 }
 
@@ -38,7 +38,7 @@ impl<'i> Source<'i> {
         }
     }
 
-    /// The part of it that `span` names.
+    /// Returns the part at the range `span`.
     pub(crate) fn part(self, span: Span) -> Self {
         match self {
             Self::Chunk(data) => Self::Chunk(span.of(data)),
@@ -46,7 +46,8 @@ impl<'i> Source<'i> {
         }
     }
 
-    /// Brings the bytes into the tail, where they can be lent from.
+    /// Copies the bytes to the tail, unless they are there already, so that they can be borrowed
+    /// from it. Returns their range.
     pub(crate) fn in_tail(self, transcript: &mut Transcript<'_>) -> Result<Span, Capacity> {
         match self {
             Self::Tail(span) => Ok(span),
@@ -59,46 +60,47 @@ impl<'i> Source<'i> {
     }
 }
 
-/// What a chunk gave.
+/// The result of decoding a part of a chunk.
 pub(crate) enum Arrived<'i> {
-    /// A text, thinking or input delta in the API's exact form: the string's content, still
-    /// escaped, without half of a surrogate pair.
+    /// A text, thinking or input delta in the exact form of the API. `text` is the content of the
+    /// string, still escaped, without halves of surrogate pairs.
     Delta { index: usize, field: Field, text: &'i [u8] },
-    /// An event without content in the API's exact form.
+    /// An event without content in the exact form of the API.
     Plain(WireKind),
-    /// A frame's data, and what its name says that it is. A frame without a name may be anything.
+    /// The data of a frame, and the event that its name specifies. A frame without a name may be
+    /// any event.
     Frame(Option<EventKind>, Source<'i>),
 }
 
-/// The name of the frame under way.
+/// The name of the current frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Name {
-    /// No `event` field, or the standard's default name, `message`.
+    /// There is no `event` field, or it has the standard's default value, `message`.
     None,
     Known(EventKind),
     Unknown,
 }
 
-/// The decoder's state: how much lies in the tail.
+/// The state of the decoder: how much data is in the tail.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sse {
     data: usize,
     line: usize,
     has_data: bool,
-    /// The line under way does not matter: nothing of it is kept.
+    /// The current line has no effect and is not stored.
     is_ignored: bool,
-    /// The last byte was a carriage return: a line feed that follows belongs to it.
+    /// The last byte was a carriage return. A line feed after it belongs to the same line end.
     after_return: bool,
     name: Name,
-    /// This stream names its frames.
+    /// Whether the frames of this stream have names.
     named: bool,
-    /// A comment, a name or data was there: it is an event stream.
+    /// Whether a comment, a name or data occurred, so that this is an event stream.
     seen: bool,
-    /// Bytes of lines that do not matter, before anything was seen.
+    /// The number of bytes in lines without effect, before any part of an event stream occurred.
     skipped: usize,
 }
 
-/// The most that may come before something that only an event stream has.
+/// The maximum number of bytes before anything that occurs only in an event stream.
 const MOST_SKIPPED: usize = 16 * 1024;
 
 impl Sse {
@@ -114,28 +116,30 @@ impl Sse {
         skipped: 0,
     };
 
-    /// Whether a frame is under way.
+    /// Returns whether a frame is incomplete.
     pub(crate) const fn is_inside(&self) -> bool {
         self.has_data || self.line > 0
     }
 
-    /// Whether this stream names its frames: one that is an event of a message had a name. Pings
-    /// and errors do not count, since gateways insert them into streams of their own form.
+    /// Returns whether the frames of this stream have names: a frame with an event of a message had
+    /// one. Pings and errors do not count, because gateways insert them in a form of their own.
     pub(crate) const fn is_named(&self) -> bool {
         self.named
     }
 
-    /// Whether anything came that only an event stream has.
+    /// Returns whether anything occurred that occurs only in an event stream.
     pub(crate) const fn is_stream(&self) -> bool {
         self.seen
     }
 
-    /// Whether so much came without anything of the kind that this is another text.
+    /// Returns whether so many bytes occurred without any part of an event stream that this must be
+    /// another kind of text.
     pub(crate) const fn is_other_text(&self) -> bool {
         !self.seen && self.skipped > MOST_SKIPPED
     }
 
-    /// The next frame in `input`, which is moved on. `None`: all was taken, and more is needed.
+    /// Returns the next frame in `input`, and advances `input`. Returns `None` if all bytes were
+    /// consumed and more are needed.
     #[inline]
     pub(crate) fn next<'i>(
         &mut self,
@@ -163,12 +167,12 @@ impl Sse {
         }
     }
 
-    /// At the body's end: the frame under way, as if the blank line behind it had come.
+    /// Ends the current frame at the end of the body, as if a blank line followed, and returns it.
     pub(crate) fn end(
         &mut self,
         transcript: &mut Transcript<'_>,
     ) -> Result<Option<(Option<EventKind>, Span)>, Capacity> {
-        // The first ends the line under way, if there is one.
+        // The first line feed ends the current line, if there is one.
         for mut blank in [b"\n"; 2].map(<[u8; 1]>::as_slice) {
             if let Some(frame) = self.line(&mut blank, transcript)? {
                 return Ok(Some(frame));
@@ -177,7 +181,7 @@ impl Sse {
         Ok(None)
     }
 
-    /// Whether nothing of a frame was seen yet, so that one may begin here.
+    /// Returns whether the decoder is between two frames, so that a frame may begin here.
     const fn is_between(&self) -> bool {
         !self.is_inside()
             && !self.is_ignored
@@ -185,8 +189,8 @@ impl Sse {
             && !self.after_return
     }
 
-    /// A step the general way: a frame that is whole, or a line of one. Out of line, for most
-    /// frames come the short way.
+    /// Decodes a complete frame or one line of a frame on the general path. This is out of line
+    /// because most frames take the fast path.
     #[cfg_attr(target_pointer_width = "64", inline(never))]
     fn general<'i>(
         &mut self,
@@ -211,7 +215,7 @@ impl Sse {
                 self.skipped = self.skipped.saturating_add(used);
                 *input = input.get(used..).unwrap_or_default();
                 self.name = name;
-                // Also a frame without data ends here, and its name with it.
+                // A frame without data ends here, too, and its name with it.
                 let name = self.end_of_frame();
                 return Ok(name.and_then(|name| Some(Arrived::Frame(name, Source::Chunk(data?)))));
             }
@@ -221,7 +225,7 @@ impl Sse {
             .map(|(name, data)| Arrived::Frame(name, Source::Tail(data))))
     }
 
-    /// At a frame's end: what it is by its name, or nothing if its name is unknown.
+    /// Ends a frame. Returns the event that its name specifies, or `None` if the name is unknown.
     fn end_of_frame(&mut self) -> Option<Option<EventKind>> {
         match core::mem::replace(&mut self.name, Name::None) {
             Name::None => Some(None),
@@ -233,8 +237,8 @@ impl Sse {
         }
     }
 
-    /// Takes the rest of a line, or all of `input` if the line does not end in it. Gives the frame
-    /// that ended with it.
+    /// Consumes the rest of a line, or all of `input` if the line does not end in it. Returns the
+    /// frame that ended with the line, if any.
     fn line(
         &mut self,
         input: &mut &[u8],
@@ -311,8 +315,8 @@ impl Sse {
     }
 }
 
-/// The value of the field `name`, if the line is one of it: without the space that may stand before
-/// it.
+/// Returns the value of the field `name` in a line, without the optional space before the value.
+/// Returns `None` if the line has another field.
 fn field<'l>(line: &'l [u8], name: &[u8]) -> Option<&'l [u8]> {
     match line.strip_prefix(name)? {
         [] => Some(&[]),
@@ -321,7 +325,7 @@ fn field<'l>(line: &'l [u8], name: &[u8]) -> Option<&'l [u8]> {
     }
 }
 
-/// The name that a line gives its frame, if it gives one.
+/// Returns the name that a line specifies for its frame, if any.
 fn name_of(line: &[u8]) -> Option<Name> {
     Some(match field(line, b"event")? {
         b"" | b"message" => Name::None,
@@ -329,17 +333,18 @@ fn name_of(line: &[u8]) -> Option<Name> {
     })
 }
 
-/// A frame that is whole in its chunk.
+/// A frame that is complete in its chunk.
 struct Frame<'i> {
     data: Option<&'i [u8]>,
     name: Name,
-    /// As of [`Sse`].
+    /// Whether the frame contains something that occurs only in an event stream, like
+    /// [`Sse::seen`].
     seen: bool,
-    /// Bytes of the whole frame, blank line included.
+    /// The length of the whole frame in bytes, including the blank line.
     used: usize,
 }
 
-/// The frame that begins `input`, if it is whole and has at most one data line.
+/// Returns the frame at the start of `input`, if it is complete and has at most one data line.
 fn whole_frame(input: &[u8]) -> Option<Frame<'_>> {
     let (mut data, mut name, mut seen) = (None, Name::None, false);
     let mut at = 0;
@@ -347,7 +352,7 @@ fn whole_frame(input: &[u8]) -> Option<Frame<'_>> {
         let end = line_end(input, at);
         let next = match (input.get(end)?, input.get(end + 1)) {
             (b'\r', Some(b'\n')) => end + 2,
-            // Alone at the chunk's end it may be half of a pair.
+            // At the end of the chunk, a line feed that belongs to it may still follow.
             (b'\r', None) => return None,
             _ => end + 1,
         };

@@ -1,28 +1,28 @@
-//! An error's own words, in whichever shape it comes.
+//! The text of an error in JSON, in any of its known shapes.
 
 use super::event::says_error;
 use crate::error::ApiErrorKind;
 use crate::json::{Kind, Text, Value, check};
 
-/// What an error says. A part that it does not have is empty.
+/// The text of an error. A part that the error does not have is empty.
 #[derive(Clone, Copy)]
 pub(crate) struct ErrorWords<'a> {
     pub(crate) kind: Text<'a>,
     pub(crate) message: Text<'a>,
-    /// All of it.
+    /// The whole JSON value.
     pub(crate) body: Value<'a>,
 }
 
 impl ErrorWords<'_> {
-    /// The kind that its `type` names.
+    /// Returns the kind that the error's `type` names.
     pub(crate) fn api_kind(&self) -> ApiErrorKind {
         ApiErrorKind::from_type(self.kind.raw())
     }
 }
 
-/// The words of an error that is JSON: `{"error":{"type":…,"message":…}}` (the API, OpenAI),
-/// `{"error":"…"}`, `{"type":…,"message":…}`, `{"message":"…"}`, `{"detail":"…"}` and `"…"`.
-/// Nothing if it is no JSON.
+/// Returns the text of an error in JSON: `{"error":{"type":…,"message":…}}` (the API, OpenAI),
+/// `{"error":"…"}`, `{"type":…,"message":…}`, `{"message":"…"}`, `{"detail":"…"}` or `"…"`. Returns
+/// `None` if `bytes` is not JSON.
 pub(crate) fn error_words(bytes: &[u8]) -> Option<ErrorWords<'_>> {
     check(bytes).ok()?;
     let body = Value::first(bytes)?;
@@ -36,7 +36,7 @@ pub(crate) fn error_words(bytes: &[u8]) -> Option<ErrorWords<'_>> {
     }
     let [kind, message, detail] =
         inner.pick(["type", "message", "detail"]).map(|value| value.and_then(Value::as_text));
-    // The `type` of an event, which says of the error only that it is one.
+    // This is the `type` of an event. It states only that the event is an error.
     let kind = kind.filter(|kind| *kind != *"error");
     Some(ErrorWords {
         kind: kind.unwrap_or_default(),
