@@ -1,8 +1,8 @@
-//! Blocks of a streamed reply: each grows at its hole, wherever it stands.
+//! The blocks of a streamed reply. Each block grows at its hole, at any position in the message.
 //!
-//! `{"type":"text","text":"Hel│"}`: the hole is before the closing quote. What is behind a hole
-//! (the block's own end, and the blocks that began later) moves when the block grows; in order,
-//! that is two bytes.
+//! In `{"type":"text","text":"Hel│"}`, the hole is before the closing quote. When the block grows,
+//! the bytes after the hole move: the end of the block, and the blocks that began later. If the
+//! blocks arrive in order, this is only two bytes.
 
 mod hole;
 
@@ -18,29 +18,29 @@ use crate::json::{Text, Value};
 use crate::transcript::{Span, Transcript};
 use crate::wire::{Field, Source};
 
-/// A block of text before its first delta.
+/// A text block before its first delta.
 const TEXT_BLOCK: &[u8] = b"{\"type\":\"text\",\"text\":\"\"}";
-/// Bytes of an escaped code unit, `\uXXXX`.
+/// The length of an escaped code unit, `\uXXXX`, in bytes.
 const UNIT: usize = 6;
 
-/// What a block is, as far as growing it goes.
+/// The kinds of blocks that grow in different ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BlockKind {
     /// `tool_use`.
     Call,
     Compaction,
-    /// What only the user or the system may say: with it in a reply the API would take no
-    /// conversation again.
+    /// A block that only the user or the system may send. If a reply contained one, the API would
+    /// reject the conversation from then on.
     Misplaced,
     Other,
-    /// `server_tool_use`, `mcp_tool_use`: grown like a call, but not ours to run.
+    /// `server_tool_use` or `mcp_tool_use`: grows like a call, but the server runs it.
     ServerCall,
     Text,
     Thinking,
 }
 
 impl BlockKind {
-    /// Whether a delta of `field` may come even if the block began without that member.
+    /// Returns whether a delta of `field` is allowed even if the block began without that member.
     const fn has(self, field: Field) -> bool {
         match self {
             Self::Text => matches!(field, Field::Text | Field::Citations),
@@ -66,31 +66,32 @@ impl BlockKind {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OpenBlock {
-    /// As the stream counts.
+    /// The block's index in the stream.
     index: u16,
-    /// Its place in the message.
+    /// The block's position in the message.
     place: u16,
     kind: BlockKind,
-    /// The block's JSON in the transcript.
+    /// The range of the block's JSON in the transcript.
     span: Span,
-    /// The field that grew last, and where it grows.
+    /// The field that grew last. It grows at `hole`.
     field: Option<Field>,
     hole: usize,
-    /// Where the input began, once it grows.
+    /// The offset at which the input begins. Set only once the input grows.
     input_start: usize,
-    /// Which call of the reply it is. Beyond what it can hold there are more than a turn may have.
+    /// The index of the call among the calls of the reply. It saturates at the maximum, which is
+    /// beyond the number of calls that a turn may have.
     call: u8,
-    /// Of an input: half of a surrogate pair that is not in the transcript yet.
+    /// The pending half of a surrogate pair in an input. It is not in the transcript yet.
     half: Half,
-    /// The text that ends with half of a pair, which was not told yet.
+    /// The field that ends with half of a surrogate pair that no event has reported yet.
     untold: Option<Field>,
     lone_surrogate: bool,
-    /// A piece of its text is known that is not blank.
+    /// Whether a part of its text is known that is not blank.
     says_something: bool,
 }
 
 impl OpenBlock {
-    /// Its place in the message.
+    /// Returns the block's position in the message.
     pub(super) fn place(&self) -> usize {
         usize::from(self.place)
     }
@@ -99,12 +100,12 @@ impl OpenBlock {
         self.span.start
     }
 
-    /// So many bytes were put into it, before anything in it grew.
+    /// Extends the block by `count` bytes, which were inserted before any field of the block grew.
     pub(super) const fn grow_by(&mut self, count: usize) {
         self.span.end += count;
     }
 
-    /// How many calls began before it; of a call its own number.
+    /// Returns the number of calls that began before this block. For a call, this is its own index.
     #[cfg(feature = "alloc")]
     pub(super) fn calls_before(&self) -> usize {
         usize::from(self.call)
@@ -112,7 +113,7 @@ impl OpenBlock {
 }
 
 impl Reply {
-    /// Adds a block at the message's end.
+    /// Appends a block to the message.
     pub(super) fn start_block(
         &mut self,
         index: Option<u16>,
@@ -121,7 +122,7 @@ impl Reply {
         t: &mut Transcript<'_>,
     ) -> Result<Happened, Error> {
         let place = self.blocks;
-        // Indices may begin again, as where a gateway makes one stream of several.
+        // An index may occur again, for example if a gateway joins several streams into one.
         let index = index.unwrap_or(place);
         if self.open.iter().any(|block| block.index == index) {
             return Err(unexpected("a block index that no open block has"));
@@ -136,7 +137,8 @@ impl Reply {
             (false, 0) => b"{\"role\":\"assistant\",\"content\":[",
             (false, _) => b",{\"role\":\"assistant\",\"content\":[",
         };
-        // All of it or nothing: what is whole of the reply may be kept.
+        // Reserve space for everything first, so that a failure leaves no part of a block behind.
+        // The complete part of a reply may be kept.
         t.reserve(before.len() + len)?;
         match source {
             Source::Chunk(block) => t.append(block)?,
@@ -166,8 +168,8 @@ impl Reply {
         Ok(Happened { kind: HappenedKind::BlockStart, index: usize::from(place), span })
     }
 
-    /// The position among the open blocks of that with this index; without an index it is the only
-    /// one. Nothing if it is not open.
+    /// Returns the position of the block with this index among the open blocks, or `None` if it is
+    /// not open. Without an index, returns the position of the only open block.
     pub(super) fn find(&self, index: Option<u16>) -> Result<Option<usize>, Error> {
         match (index, self.open.len()) {
             (Some(index), _) => Ok(self.open.iter().position(|block| block.index == index)),
@@ -177,7 +179,8 @@ impl Reply {
         }
     }
 
-    /// Opens a block of text that the stream did not open. Its first text stays due.
+    /// Starts a text block for a text delta that the stream sent without starting a block. The text
+    /// itself remains due.
     fn start_text(
         &mut self,
         index: Option<u16>,
@@ -185,8 +188,8 @@ impl Reply {
         lone: bool,
         t: &mut Transcript<'_>,
     ) -> Result<Happened, Error> {
-        // The text lies behind what is written now: the block, and what comes before a message's
-        // first.
+        // The text must be stored behind the bytes that are written now: the block, and the start
+        // of a message before its first block.
         const ROOM: usize = 64;
         let text = match text {
             Source::Chunk(bytes) => {
@@ -204,8 +207,9 @@ impl Reply {
         Ok(happened)
     }
 
-    /// [`delta`](Self::delta) of the one block that is open, to the field that grew last: nothing
-    /// but the bytes. Nothing in any other case.
+    /// Handles a delta on the fast path: the only open block continues the field that grew last, so
+    /// that only the bytes are inserted. Returns `None` in all other cases, for which
+    /// [`delta`](Self::delta) is needed.
     pub(super) fn next_delta(
         &mut self,
         index: usize,
@@ -231,8 +235,8 @@ impl Reply {
         Ok(None)
     }
 
-    /// Adds to a block's field; gives what came in, where it now stands. `value` is a string's
-    /// content, or a whole citation.
+    /// Appends a value to a field of a block. Returns the event with the new range of the value.
+    /// `value` is the content of a string, or a whole citation.
     #[cfg_attr(target_pointer_width = "64", inline(never))]
     pub(super) fn delta(
         &mut self,
@@ -251,7 +255,7 @@ impl Reply {
         }
     }
 
-    /// [`delta`](Self::delta) of the block at this position.
+    /// Appends a value to a field of the open block at this position, like [`delta`](Self::delta).
     pub(super) fn delta_at(
         &mut self,
         position: usize,
@@ -262,7 +266,8 @@ impl Reply {
     ) -> Result<Happened, Error> {
         let Some(block) = self.open.get(position) else { return Err(unexpected("an open block")) };
         let place = block.place();
-        // An empty first piece says nothing: an input that came whole with the block's start stays.
+        // An empty first piece has no meaning: an input that arrived whole with the start of the
+        // block stays.
         if field == Field::Input
             && value.is_empty()
             && block.kind.is_call()
@@ -270,7 +275,7 @@ impl Reply {
         {
             return Ok(Happened { kind: HappenedKind::Input, index: place, span: Span::default() });
         }
-        // As a rule the first piece decides, so the whole text is not read again when the block
+        // The first piece usually decides, so that the whole text is not read again when the block
         // ends.
         let says_something = field == Field::Text
             && !block.says_something
@@ -284,7 +289,7 @@ impl Reply {
         if field == Field::Input {
             hole = self.flush_half(position, hole, value, t)?;
         }
-        // What the hole needed was written over the first bytes of the tail.
+        // Making the hole overwrote the first bytes of the tail.
         if let Source::Tail(span) = value
             && span.start < t.len()
         {
@@ -310,7 +315,7 @@ impl Reply {
         if let Some(block) = self.open.get_mut(position)
             && matches!(field, Field::Text | Field::Thinking | Field::Compaction)
         {
-            // Half of a pair waits for the other half.
+            // Half of a surrogate pair is held back until the other half arrives.
             if block.untold == Some(field) {
                 told.start = told.start.saturating_sub(UNIT);
                 block.untold = None;
@@ -319,14 +324,15 @@ impl Reply {
             {
                 told.end = told.end.saturating_sub(UNIT);
                 block.untold = Some(field);
-                // So that what comes next does not go the short way.
+                // Ensures that the next delta does not take the fast path.
                 block.field = None;
             }
         }
         Ok(Happened { kind: HappenedKind::of(field), index: place, span: told })
     }
 
-    /// At a block's end: half of a pair that stayed alone, if there is one and it was not told yet.
+    /// At the end of a block, returns the event for an unpaired half of a surrogate pair, if there
+    /// is one that no event has reported yet.
     pub(super) fn untold_half(
         &mut self,
         position: usize,
@@ -334,7 +340,7 @@ impl Reply {
     ) -> Result<Option<Happened>, Error> {
         let Some(block) = self.open.get(position).copied() else { return Ok(None) };
         if block.half.is_some() {
-            // A space begins no second half.
+            // A space does not begin the second half of a pair.
             let hole = self.flush_half(position, block.hole, Source::Chunk(b" "), t)?;
             return Ok(Some(Happened {
                 kind: HappenedKind::Input,
@@ -351,7 +357,8 @@ impl Reply {
         Ok(Some(Happened { kind: HappenedKind::of(field), index: block.place(), span }))
     }
 
-    /// Adds to a call's input: unescaped, because it is JSON itself. Gives how much that is.
+    /// Appends to the input of a call. The input is unescaped, because it is JSON itself. Returns
+    /// the number of bytes.
     fn input(
         &mut self,
         position: usize,
@@ -387,8 +394,8 @@ impl Reply {
         Ok(count)
     }
 
-    /// Writes a first half that stayed alone, unless `next` begins with the second. Gives the hole
-    /// behind it.
+    /// Writes a pending first half of a surrogate pair, unless `next` begins with the second half.
+    /// Returns the offset of the hole after it.
     fn flush_half(
         &mut self,
         position: usize,
@@ -411,8 +418,8 @@ impl Reply {
         Ok(hole + UNIT)
     }
 
-    /// The end of a block: its input is checked, its lone surrogates are mended. No
-    /// [half](Self::untold_half) is held back any more.
+    /// Ends a block: checks its input and replaces its unpaired surrogates. The caller must already
+    /// have reported a [half](Self::untold_half) that was held back.
     pub(super) fn stop_block(
         &mut self,
         position: usize,

@@ -1,4 +1,5 @@
-//! A call's input: unescaped as it comes, checked when it is whole, mended if it is no object.
+//! The input of a call: unescaped while it arrives, checked when it is complete, and wrapped in an
+//! object if it is not an object itself.
 
 use core::num::NonZeroU16;
 
@@ -10,13 +11,14 @@ use crate::json::{JsonError, Kind, Value, check, copy, hex4};
 use crate::transcript::{Span, Transcript};
 use crate::wire::Field;
 
-/// What is wrong with an input that is no JSON object: with its JSON, or nothing if it is JSON.
+/// The fault of an input that is not a JSON object: the error in its JSON, or `None` if it is valid
+/// JSON.
 pub(crate) type Fault = Option<JsonError>;
 
-/// Most inputs of one reply whose fault is kept in detail.
+/// The maximum number of inputs per reply whose fault is stored in detail.
 const MAX_FAULTS: usize = 4;
 
-/// The fault of one call, small: a run keeps several.
+/// The fault of one call in a compact form, because a run stores several.
 #[derive(Clone, Debug)]
 struct Noted {
     expected: Option<&'static str>,
@@ -24,10 +26,10 @@ struct Noted {
     call: u8,
 }
 
-/// The calls of a reply whose input is no JSON object, and why.
+/// The calls of a reply whose input is not a JSON object, and the faults of these inputs.
 #[derive(Clone, Debug)]
 pub(crate) struct BadInputs {
-    /// One bit a call, for the first 128: a turn cannot have more.
+    /// One bit per call, for the first 128 calls. A turn cannot have more.
     calls: [u32; 4],
     faults: Vec<Noted, MAX_FAULTS>,
 }
@@ -35,7 +37,7 @@ pub(crate) struct BadInputs {
 impl BadInputs {
     pub(crate) const NONE: Self = Self { calls: [0; 4], faults: Vec::new() };
 
-    /// Which calls, one bit each. Why is not among it.
+    /// Returns the calls with a bad input, with one bit per call. This does not include the faults.
     pub(crate) const fn words(&self) -> [u32; 4] {
         self.calls
     }
@@ -44,13 +46,13 @@ impl BadInputs {
         Self { calls, faults: Vec::new() }
     }
 
-    /// The `call`th call of the reply has a bad input.
+    /// Records that the call with the index `call` in the reply has a bad input.
     pub(super) fn note(&mut self, call: usize, fault: Fault) {
         if let Some(word) = self.calls.get_mut(call / 32) {
             *word |= 1 << (call % 32);
         }
-        // That it is bad counts; why is kept as long as there is room, and of the first 128 calls:
-        // a turn cannot have more.
+        // The bit above is what matters. The fault is stored only while there is space, and only
+        // for the first 128 calls, because a turn cannot have more.
         if let (Ok(call), Ok(at)) =
             (u8::try_from(call), u32::try_from(fault.map_or(0, |fault| fault.at)))
         {
@@ -59,12 +61,12 @@ impl BadInputs {
         }
     }
 
-    /// Whether the call's input is no object.
+    /// Returns whether the input of the call is not an object.
     pub(crate) fn has(&self, call: usize) -> bool {
         self.calls.get(call / 32).is_some_and(|word| word >> (call % 32) & 1 == 1)
     }
 
-    /// Why, as far as that was kept.
+    /// Returns the fault of the call's input, or `None` if it was not stored.
     pub(crate) fn fault(&self, call: usize) -> Option<Fault> {
         let noted = self.faults.iter().find(|noted| usize::from(noted.call) == call)?;
         let at = usize::try_from(noted.at).unwrap_or(usize::MAX);
@@ -72,15 +74,15 @@ impl BadInputs {
     }
 }
 
-/// A mended input: what the model wrote, as a string in an object, as the provider's documentation
-/// proposes.
+/// The start and the end of an object that wraps a bad input. The object contains the model's text
+/// as a string, as the provider's documentation recommends.
 const MENDED: (&[u8], &[u8]) = (b"{\"INVALID_JSON\":\"", b"\"}");
 
-/// The first half of a surrogate pair whose second half may come with the next delta. It is never
-/// 0, which saves two bytes a block.
+/// The first half of a surrogate pair whose second half may arrive with the next delta. It is never
+/// 0, which saves two bytes per block.
 pub(super) type Half = Option<NonZeroU16>;
 
-/// A code unit as an escape.
+/// Returns a code unit as an escape.
 pub(super) fn escaped_unit(unit: u32) -> [u8; 6] {
     let hex = |shift: u32| match (unit >> shift) & 15 {
         nibble @ 0..10 => b'0' + u8::try_from(nibble).unwrap_or(0),
@@ -89,30 +91,32 @@ pub(super) fn escaped_unit(unit: u32) -> [u8; 6] {
     [b'\\', b'u', hex(12), hex(8), hex(4), hex(0)]
 }
 
-/// Whether `raw` begins with the escape of a pair's second half.
+/// Returns whether `raw` begins with the escape of a second half of a surrogate pair.
 pub(super) fn begins_with_low(raw: &[u8]) -> bool {
     unit(raw, 0).is_some_and(|unit| (0xdc00..0xe000).contains(&unit))
 }
 
-/// Whether `raw`, the content of a string, ends with the escape of a pair's first half.
+/// Returns whether `raw`, the content of a string, ends with the escape of a first half of a
+/// surrogate pair.
 pub(super) fn ends_with_high(raw: &[u8]) -> bool {
     let Some(at) = raw.len().checked_sub(6) else { return false };
     let backslashes =
         raw.get(..at).unwrap_or_default().iter().rev().take_while(|byte| **byte == b'\\').count();
-    // Behind an odd number of them the next one is no escape, but escaped.
+    // After an odd number of backslashes, the next backslash is itself escaped.
     backslashes % 2 == 0 && unit(raw, at).is_some_and(|unit| (0xd800..0xdc00).contains(&unit))
 }
 
-/// The code unit that stands escaped at `at`.
+/// Returns the code unit whose escape is at `at`, or `None` if there is none.
 fn unit(raw: &[u8], at: usize) -> Option<u32> {
     if raw.get(at..)?.starts_with(b"\\u") { hex4(raw, at + 2) } else { None }
 }
 
-/// Unescapes the content of a JSON string where it stands and gives its new length, which is never
-/// more.
+/// Unescapes the content of a JSON string in place, and returns its new length, which is never
+/// greater.
 ///
-/// A first half at the end goes to `half`; a half alone stays the escape that it is. `half` may
-/// come in set only if [`begins_with_low`].
+/// A first half of a surrogate pair at the end is stored in `half`. Any other unpaired half stays
+/// escaped. `half` may only be set on entry if `bytes` [begins with a second
+/// half](begins_with_low).
 pub(super) fn unescape_in_place(bytes: &mut [u8], half: &mut Half) -> usize {
     let (mut read, mut write) = (0, 0);
     let mut utf8 = [0; 4];
@@ -151,7 +155,7 @@ pub(super) fn unescape_in_place(bytes: &mut [u8], half: &mut Half) -> usize {
                 };
                 (Some(char), 2)
             }
-            // A lone one at the end, which checked text has not.
+            // A single backslash at the end, which checked text does not contain.
             None => (None, 1),
         };
         match char {
@@ -184,8 +188,8 @@ fn put(bytes: &mut [u8], at: usize, byte: u8) {
     }
 }
 
-/// Replaces each lone surrogate's escape by that of U+FFFD, of the same length: the API refuses
-/// text that is none.
+/// Replaces each escape of an unpaired surrogate by that of U+FFFD, which has the same length. The
+/// API rejects unpaired surrogates.
 pub(super) fn mend_surrogates(bytes: &mut [u8]) {
     let mut at = 0;
     while at < bytes.len() {
@@ -211,10 +215,11 @@ pub(super) fn mend_surrogates(bytes: &mut [u8]) {
     }
 }
 
-/// Makes an object of the input at `span`, if it is one in a form that gateways give it: nothing,
-/// `null` or `""` for no arguments, or a string that holds the object's JSON. Gives its new end;
-/// nothing if it is no object in any form. `grown`: it came in deltas, where what the model wrote
-/// is told apart from what is not there.
+/// Makes the input at `span` an object, if it has a form in which gateways send objects: an empty
+/// input, `null` or `""` for no arguments, or a string that contains the JSON of an object. Returns
+/// the new end of the input, or `None` if it does not represent an object. `grown` states that the
+/// input arrived in deltas; then `null` and `""` are text from the model and do not mean that there
+/// are no arguments.
 pub(super) fn read_input(
     t: &mut Transcript<'_>,
     span: Span,
@@ -240,10 +245,10 @@ pub(super) fn read_input(
     }
 }
 
-/// Puts the object that the string at `span` holds in its place and gives the new end; nothing, and
-/// the string stays, if it holds none.
+/// Replaces the string at `span` by the object that it contains, and returns the new end. If the
+/// string contains no object, returns `None` and leaves the string unchanged.
 fn open_string(t: &mut Transcript<'_>, span: Span) -> Result<Option<usize>, Capacity> {
-    // Unescaped in the tail, so that the string is still there if it is none.
+    // Unescaped in the tail, so that the string is still intact if it contains no object.
     let start = t.len();
     t.append_within(span)?;
     t.truncate(start);
@@ -256,7 +261,7 @@ fn open_string(t: &mut Transcript<'_>, span: Span) -> Result<Option<usize>, Capa
     let Some((open, close)) = quotes else { return Ok(None) };
     let start = copy.start + open + 1;
     let content = t.whole_mut().get_mut(start..copy.start + close).unwrap_or_default();
-    // Half of a pair at the end is no end of an object.
+    // An object cannot end with half of a surrogate pair, so the half is not needed.
     let len = unescape_in_place(content, &mut None);
     let object = Span::new(start, start + len);
     let text = object.of(t.whole());
@@ -273,8 +278,8 @@ fn open_string(t: &mut Transcript<'_>, span: Span) -> Result<Option<usize>, Capa
     Ok(Some(end))
 }
 
-/// Makes the input at `span` a JSON object: anything else is kept as a string in one. Gives its new
-/// end, and what was wrong.
+/// Makes the input at `span` a JSON object. Wraps any other input as a string in an object. Returns
+/// the new end of the input, and the fault if there is one.
 fn close_input(
     t: &mut Transcript<'_>,
     span: Span,
@@ -287,7 +292,7 @@ fn close_input(
     Ok((mend_input(t, span)?, Some(error)))
 }
 
-/// Makes the text at `span` the string of a mended input; gives its new end.
+/// Wraps the text at `span` as a string in an object, and returns its new end.
 fn mend_input(transcript: &mut Transcript<'_>, span: Span) -> Result<usize, Capacity> {
     let extra = |byte: u8| match byte {
         b'"' | b'\\' => 1,
@@ -297,7 +302,7 @@ fn mend_input(transcript: &mut Transcript<'_>, span: Span) -> Result<usize, Capa
     let more: usize = span.of(transcript.whole()).iter().map(|&byte| extra(byte)).sum();
     transcript.reserve(more + MENDED.0.len() + MENDED.1.len())?;
     transcript.open_gap(span.end, more)?;
-    // From the end, so that nothing is overwritten before it was read.
+    // Works backwards from the end, so that no byte is overwritten before it has been read.
     if let Some(bytes) = transcript.whole_mut().get_mut(span.start..span.end + more) {
         let (mut read, mut write) = (span.len(), bytes.len());
         while read > 0 && read < write {
@@ -323,8 +328,8 @@ fn mend_input(transcript: &mut Transcript<'_>, span: Span) -> Result<usize, Capa
     Ok(span.end + more + MENDED.0.len() + MENDED.1.len())
 }
 
-/// A call of the server's own goes back as it came: the API would take no conversation again in
-/// which one has no id or no name.
+/// Checks that a server call has an ID and a name. Server calls are sent back as they arrived, and
+/// the API would reject every later request with one that has no ID or no name.
 pub(super) fn ensure_named(call: Span, t: &Transcript<'_>) -> Result<(), Error> {
     let parts = Value::whole(call.of(t.whole())).unwrap_or_default().pick(["id", "name"]);
     let is_text = |part: Option<Value<'_>>| {
@@ -337,8 +342,9 @@ pub(super) fn ensure_named(call: Span, t: &Transcript<'_>) -> Result<(), Error> 
     }
 }
 
-/// Sees that the call in `block` has a JSON object for an input. `grown`: where the input is, if it
-/// came in pieces. Gives the block's new end.
+/// Ensures that the input of the call in `block` is a JSON object. `grown` is the range of the
+/// input if it arrived in pieces. Returns the new end of the block, and the fault of the input if
+/// there is one.
 pub(super) fn close_call(
     t: &mut Transcript<'_>,
     block: Span,

@@ -1,11 +1,11 @@
-//! A reply on its way in: bytes become events, and the assistant message grows in place at the
-//! transcript's end.
+//! Receiving a reply: bytes become events, and the assistant message grows in place at the end of
+//! the transcript.
 //!
 //! ```text
 //! transcript: … earlier messages │mark ,{"role":"assistant","content":[ block, block, │len   tail: a frame in pieces
 //! ```
-//! The message's end (`]}`) is written when the reply is whole. Until then the run may cut back to
-//! the mark, and nothing was said.
+//! The end of the message (`]}`) is written when the reply is complete. Until then the run may
+//! truncate the transcript to the mark, which removes the whole reply.
 
 mod blocks;
 mod input;
@@ -24,7 +24,7 @@ use open::OpenBlocks;
 use stream::Due;
 use whole::Whole;
 
-/// Most bytes that are kept of what came instead of a reply.
+/// The maximum number of bytes that are kept of a response that is not a reply.
 const SHOWN: usize = 512;
 
 const NO_USAGE: Usage = Usage {
@@ -34,7 +34,7 @@ const NO_USAGE: Usage = Usage {
     cache_read_input_tokens: 0,
 };
 
-/// What a piece of a reply did, as plain data: `Run::event` lends it as an event.
+/// The effect of a part of a reply, as plain data. `Run::event` returns it as an event.
 #[derive(Clone, Copy, Debug)]
 pub struct Happened {
     pub(crate) kind: HappenedKind,
@@ -42,7 +42,7 @@ pub struct Happened {
     pub(crate) span: Span,
 }
 
-/// As wide as what it stands beside, for it is handed from one to the next for every piece of a
+/// As wide as the fields next to it in [`Happened`], because it is passed on for every piece of a
 /// text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
@@ -52,10 +52,10 @@ pub(crate) enum HappenedKind {
     Citation,
     Compaction,
     Input,
-    /// The stop reason and the last usage; the span is the event's JSON, empty for a whole-JSON
-    /// reply.
+    /// The stop reason and the last usage. The span is the JSON of the event, or empty for a
+    /// whole-JSON reply.
     MessageDelta,
-    /// The span is the message's JSON as it came, without content in a stream.
+    /// The span is the JSON of the message as it arrived. In a stream it has no content.
     MessageStart,
     MessageStop,
     Ping,
@@ -66,8 +66,8 @@ pub(crate) enum HappenedKind {
 }
 
 impl Happened {
-    /// Whether it is about the message as a whole (its start, its end, its stop reason), and no
-    /// part of a block.
+    /// Returns whether the event concerns the message as a whole (its start, its end or its stop
+    /// reason) and not a part of a block.
     pub const fn is_of_message(&self) -> bool {
         matches!(
             self.kind,
@@ -75,8 +75,8 @@ impl Happened {
         )
     }
 
-    /// Whether the message grew: a block began or ended, or a piece came that is not empty. A
-    /// server can send everything else for ever.
+    /// Returns whether the message grew: a block began or ended, or a non-empty piece arrived. A
+    /// server can send all other events without end.
     pub fn is_progress(&self) -> bool {
         let is_of_block = self.kind.is_content()
             && !matches!(self.kind, HappenedKind::MessageDelta | HappenedKind::MessageStop);
@@ -85,7 +85,7 @@ impl Happened {
 }
 
 impl HappenedKind {
-    /// What a delta of `field` is told as.
+    /// Returns the kind of event that reports a delta of `field`.
     const fn of(field: Field) -> Self {
         match field {
             Field::Citations => Self::Citation,
@@ -97,7 +97,7 @@ impl HappenedKind {
         }
     }
 
-    /// Whether a reader who was told cannot be made to forget it.
+    /// Returns whether the event is content, which cannot be taken back once it was reported.
     pub(crate) const fn is_content(self) -> bool {
         !matches!(self, Self::MessageStart | Self::Ping | Self::Unknown)
     }
@@ -105,7 +105,7 @@ impl HappenedKind {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    /// Nothing came yet but white space, and so many bytes of a byte order mark.
+    /// Only white space and the first `mark` bytes of a byte order mark have arrived.
     Unseen {
         mark: u8,
     },
@@ -119,37 +119,39 @@ enum Phase {
     Start,
     /// Between `message_start` and `message_stop`.
     Open,
-    /// The message is whole; what still comes is read and not looked at.
+    /// The message is complete. The rest of the body is read and ignored.
     Stopped,
 }
 
-/// The state of a reply under way.
+/// The state of a reply that is being received.
 #[derive(Clone, Debug)]
 pub(crate) struct Reply {
     form: Form,
     phase: Phase,
     sse: Sse,
-    /// What is still to tell of the last frame.
+    /// The events of the last frame that have not been returned yet.
     due: Due,
     open: OpenBlocks,
-    /// Blocks so far: the place of the next one in the message, whatever index the stream gives it.
+    /// The number of blocks so far. This is the position of the next block in the message,
+    /// regardless of its index in the stream.
     blocks: u16,
-    /// Length of the transcript before this reply.
+    /// The length of the transcript before this reply.
     pub(crate) mark: usize,
     /// Whether the message has a block.
     has_blocks: bool,
-    /// Whether a text block ended that has nothing but white space.
+    /// Whether a text block has ended that contains only white space.
     has_blank_text: bool,
-    /// What the message's last block is, as far as it was seen.
+    /// The kind of the last block that has arrived.
     last: BlockKind,
-    /// Calls so far: `tool_use` blocks.
+    /// The number of calls so far (`tool_use` blocks).
     pub(crate) calls: usize,
-    /// Calls whose input is no JSON object: their block was mended and they must not run.
+    /// The calls whose input is not a JSON object. Their input was wrapped in an object, and they
+    /// must not run.
     pub(crate) bad: BadInputs,
     pub(crate) stop: Option<StopReason>,
     pub(crate) usage: Usage,
-    /// Where, in the tail, what ended the reply lies: the API's error, or the start of what came
-    /// instead of a reply.
+    /// The range, in the tail, of the text that ended the reply: the API's error, or the start of a
+    /// response that is not a reply.
     pub(crate) failure: Span,
 }
 
@@ -174,35 +176,36 @@ impl Reply {
         }
     }
 
-    /// Whether the message has no block: then it is not in the transcript.
+    /// Returns whether the message has no block. Then it is not in the transcript.
     pub(crate) const fn is_empty(&self) -> bool {
         !self.has_blocks
     }
 
-    /// Whether every block of the whole message goes back, as
-    /// [`history::kept`](crate::history::kept) would find by reading all of them: each text says
-    /// something, and the last block is a text or a call. `false` if that is not known.
+    /// Returns whether every block of the complete message is sent back, so that
+    /// [`history::kept`](crate::history::kept) does not need to read all of them: each text
+    /// contains more than white space, and the last block is a text or a call. Returns `false` if
+    /// this is not known.
     pub(crate) const fn is_kept_whole(&self) -> bool {
         !self.has_blank_text && matches!(self.last, BlockKind::Text | BlockKind::Call)
     }
 
-    /// Nothing of the message stays in the transcript.
+    /// Records that no part of the message is in the transcript any more.
     pub(crate) const fn set_empty(&mut self) {
         self.has_blocks = false;
     }
 
-    /// The reply of a run that was restored: it is in the transcript.
+    /// Records that the message is in the transcript, for the reply of a restored run.
     pub(crate) const fn set_restored(&mut self) {
         self.has_blocks = true;
     }
 
-    /// Where the blocks end that are whole, but for those behind one that is not; nothing if there
-    /// are none, or if all was said.
+    /// Returns the offset at which the complete blocks end. Complete blocks after an incomplete one
+    /// do not count. Returns `None` if there are none, or if the reply is not a stream.
     pub(crate) fn end_of_whole_blocks(&self, transcript: &Transcript<'_>) -> Option<usize> {
         if !self.is_streamed() || self.phase == Phase::Start || !self.has_blocks {
             return None;
         }
-        // The message's end is written, but something was wrong with the whole of it.
+        // The end of the message is written, but the complete message was not accepted.
         #[cfg(feature = "alloc")]
         if self.phase == Phase::Stopped {
             return transcript.len().checked_sub(2);
@@ -210,12 +213,12 @@ impl Reply {
         let Some(cut) = self.open.iter().map(OpenBlock::start).min() else {
             return Some(transcript.len());
         };
-        // Before the first block there is no comma.
+        // There is no comma before the first block.
         let comma = cut.checked_sub(1)?;
         (transcript.bytes().get(comma) == Some(&b',')).then_some(comma)
     }
 
-    /// Puts `new` into the block that has just begun, at `at`.
+    /// Inserts `new` at `at` into the block that has just begun.
     pub(crate) fn grow_begun(
         &mut self,
         at: usize,
@@ -230,18 +233,18 @@ impl Reply {
         Ok(())
     }
 
-    /// Whether call `i` of the reply and every block before it is whole.
+    /// Returns whether call `i` of the reply and every block before it are complete.
     #[cfg(feature = "alloc")]
     pub(crate) fn is_closed_up_to(&self, i: usize) -> bool {
         self.open.iter().all(|block| block.calls_before() > i)
     }
 
-    /// Whether it comes as a stream, as far as is known.
+    /// Returns whether the reply is a stream, as far as is known.
     pub(crate) const fn is_streamed(&self) -> bool {
         matches!(self.form, Form::Stream)
     }
 
-    /// Takes bytes, up to the first that make something happen. `input` is moved on.
+    /// Consumes bytes, up to the first ones that cause an event. Advances `input`.
     pub(crate) fn feed(
         &mut self,
         input: &mut &[u8],
@@ -277,7 +280,7 @@ impl Reply {
                         };
                     };
                     let happened = match arrived {
-                        // As it is said of the same event in any other form.
+                        // The general path returns the same error for this event.
                         Arrived::Delta { .. } if matches!(self.phase, Phase::Start) => {
                             return Err(unexpected("message_start first"));
                         }
@@ -301,8 +304,9 @@ impl Reply {
                         }
                     };
                     if !matches!(self.due, Due::Nothing) {
-                        // The frame's last byte, which ended a blank line and means nothing by
-                        // itself, stays: whoever feeds comes again.
+                        // More events are due. Leave the last byte of the frame in the input, so
+                        // that the caller feeds again. The byte ends a blank line and has no
+                        // meaning by itself.
                         let used = before.len().saturating_sub(input.len());
                         *input = before.get(used.saturating_sub(1)..).unwrap_or_default();
                     }
@@ -314,9 +318,10 @@ impl Reply {
         }
     }
 
-    /// What the body is, by its first byte behind white space and a byte order mark. Nothing if
-    /// that is not there yet.
-    // Out of line, as all that comes once a reply or seldom: what takes deltas needs the registers.
+    /// Determines the form of the body from its first byte after white space and a byte order mark.
+    /// Returns `None` if this byte has not arrived yet.
+    // Out of line, like everything that runs only once per reply or rarely, because the code for
+    // deltas needs the registers.
     #[cfg_attr(target_pointer_width = "64", inline(never))]
     fn form_of(
         &mut self,
@@ -337,11 +342,13 @@ impl Reply {
             }
             return match first {
                 b'{' => Ok(Some(Form::Whole(Whole::new()))),
-                // A page. A stream may begin with any field, since unknown ones are ignored.
+                // An HTML page. A stream, however, may begin with any field, because unknown fields
+                // are ignored.
                 b'<' => Err(self.fail(Protocol::NotAReply, Source::Chunk(input), transcript)),
                 b'd' | b'e' => Ok(Some(Form::Stream)),
                 _ => {
-                    // Perhaps a text: lines that no stream has are not put where it lies now.
+                    // This may be another kind of text. Its start is stored now, because lines
+                    // without a field of an event stream are not stored later.
                     self.fail(Protocol::NotAReply, Source::Chunk(input), transcript);
                     Ok(Some(Form::Stream))
                 }
@@ -349,7 +356,8 @@ impl Reply {
         }
     }
 
-    /// The body has ended. Gives what is still to tell; to be called until it gives nothing.
+    /// Handles the end of the body. Returns the next event that is due. Call it until it returns
+    /// `None`.
     pub(crate) fn end(
         &mut self,
         transcript: &mut Transcript<'_>,
@@ -363,7 +371,7 @@ impl Reply {
         }
     }
 
-    /// The error, with the start of what came kept for who wants to see it.
+    /// Returns the error, and stores the start of the response for display.
     #[cfg_attr(target_pointer_width = "64", inline(never))]
     fn fail(
         &mut self,
@@ -372,12 +380,13 @@ impl Reply {
         transcript: &mut Transcript<'_>,
     ) -> Error {
         let start = came.bytes(transcript).len().min(SHOWN);
-        // Where there is no room for it, it is not shown.
+        // If there is no space for it, it is not stored.
         self.failure = came.part(Span::new(0, start)).in_tail(transcript).unwrap_or_default();
         error.into()
     }
 
-    /// The error that the server reports in a reply of status 200; its words lie at `words`.
+    /// Returns the error that the server reported in a reply with status 200. `words` is the range
+    /// of its text.
     fn api_error(&mut self, words: Span, transcript: &Transcript<'_>) -> Error {
         self.failure = words;
         let kind = error_words(words.of(transcript.whole()))
@@ -385,7 +394,7 @@ impl Reply {
         Error::Api(ApiError { status: 200, kind, retry_after: None })
     }
 
-    /// Writes the message's end. A message without content is none.
+    /// Writes the end of the message. A message without content is not written.
     fn finish(&mut self, transcript: &mut Transcript<'_>) -> Result<(), Capacity> {
         if self.has_blocks {
             transcript.append(b"]}")?;
@@ -395,11 +404,11 @@ impl Reply {
     }
 }
 
-/// Room for the id of a container that a reply names and the next request sends on.
+/// A buffer for the ID of the container that a reply names and the next request sends.
 pub(crate) type Container = heapless::String<96>;
 
-/// Takes the id of `{"id":…}`, unless there is one: a run stays in the container that it began in,
-/// as with the official runners.
+/// Stores the ID in `{"id":…}`, unless an ID is already stored. A run stays in the container in
+/// which it began, as with the official runners.
 fn take_container(value: Option<Value<'_>>, container: &mut Container) -> Result<(), Capacity> {
     if !container.is_empty() {
         return Ok(());
@@ -416,7 +425,7 @@ const fn unexpected(expected: &'static str) -> Error {
     Error::Protocol(Protocol::Event { expected })
 }
 
-/// The kind of a block, by the value of its `type`.
+/// Returns the kind of a block for the value of its `type`.
 fn kind_of(kind: Option<Value<'_>>) -> BlockKind {
     const KINDS: [(&str, BlockKind); 9] = [
         ("text", BlockKind::Text),
@@ -429,8 +438,8 @@ fn kind_of(kind: Option<Value<'_>>) -> BlockKind {
         ("tool_addition", BlockKind::Misplaced),
         ("tool_removal", BlockKind::Misplaced),
     ];
-    // By meaning, not by its bytes: the run finds its calls so, and one that is not counted would
-    // stay unanswered.
+    // Compares the unescaped text and not the bytes, because the run finds its calls in the same
+    // way. A call that is not counted would never get a result.
     let known = kind.and_then(|kind| KINDS.iter().find(|(name, _)| kind.is_text(name)));
     known.map_or(BlockKind::Other, |(_, kind)| *kind)
 }

@@ -1,16 +1,16 @@
-//! The blocks of a reply that are open, in the order in which they began.
+//! The open blocks of a reply, in the order in which they began.
 
 use super::blocks::OpenBlock;
 use crate::error::{Capacity, What};
 
-/// Most blocks that may be open at once. The API opens one at a time. A gateway that translates
-/// another API may open as many as the reply has calls.
+/// The maximum number of blocks that may be open at the same time. The API opens one at a time. A
+/// gateway that translates another API may open as many as the reply has calls.
 const MOST: usize = if cfg!(feature = "alloc") { 128 } else { 8 };
-/// Blocks that are kept without a heap.
+/// The number of blocks that are stored without a heap.
 const FIRST: usize = if cfg!(feature = "alloc") { 2 } else { MOST };
 
-/// With `alloc`, what is beyond the first blocks is on the heap, so that a reply without them is
-/// small.
+/// The list of open blocks. With `alloc`, all but the first blocks are stored on the heap, so that
+/// a reply with few open blocks stays small.
 #[derive(Clone, Debug)]
 pub(super) struct OpenBlocks {
     first: heapless::Vec<OpenBlock, FIRST>,
@@ -28,8 +28,10 @@ impl OpenBlocks {
         }
     }
 
+    /// Appends a block.
+    ///
     /// # Errors
-    /// `Capacity` if as many as may be are open.
+    /// Returns `Capacity` if the maximum number of blocks is already open.
     pub(super) fn push(&mut self, block: OpenBlock) -> Result<(), Capacity> {
         let pushed = self.first.push(block);
         #[cfg(feature = "alloc")]
@@ -62,13 +64,13 @@ impl OpenBlocks {
         if self.first.len() < FIRST {
             let mut at = 0..;
             if let Some(block) = self.rest.first().cloned() {
-                // There is a place: one was just taken out.
+                // There is space, because one block was just removed.
                 let _ = self.first.push(block);
                 self.rest.retain(|_| at.next() != Some(0));
             }
         }
         if self.rest.is_empty() {
-            // A run that rests keeps no memory for it.
+            // Frees the memory, so that an idle run does not keep it.
             self.rest = alloc::vec::Vec::new();
         }
     }
@@ -111,7 +113,7 @@ impl OpenBlocks {
         self.get_mut(self.len().checked_sub(1)?)
     }
 
-    /// The one block that is open; nothing if more are.
+    /// Returns the only open block, or `None` if no block or more than one is open.
     pub(super) fn only(&mut self) -> Option<&mut OpenBlock> {
         match &mut *self.first {
             [block] => Some(block),

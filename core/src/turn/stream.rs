@@ -1,4 +1,4 @@
-//! A streamed reply: what each frame does, by the phase it comes in.
+//! A streamed reply: the effect of each frame, depending on the current phase.
 
 use super::blocks::OpenBlock;
 use super::{Container, Happened, HappenedKind, Phase, Reply, take_container, unexpected};
@@ -8,20 +8,20 @@ use crate::message::StopReason;
 use crate::transcript::{Span, Transcript};
 use crate::wire::{EventKind, Field, Source, WireKind, parse};
 
-/// What is still to tell of a frame that made more than one thing happen.
+/// The events that are still due, if a frame has caused more than one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
     Nothing,
-    /// The block at this position among the open ones ends.
+    /// The end of the block at this position among the open blocks.
     BlockStop(usize),
-    /// The message ends, and before it what is still open.
+    /// The end of the message, preceded by the ends of all open blocks.
     MessageStop,
-    /// The text that opened the only block; it lies in the tail.
+    /// The text that opened the only block. It is stored in the tail.
     Text(Span),
 }
 
 impl Reply {
-    /// Takes a frame: by its name, or by its JSON's `type` if it has no name.
+    /// Handles a frame. Its name determines the event, or the `type` in its JSON if it has no name.
     #[cfg_attr(target_pointer_width = "64", inline(never))]
     pub(super) fn frame(
         &mut self,
@@ -30,11 +30,12 @@ impl Reply {
         t: &mut Transcript<'_>,
         container: &mut Container,
     ) -> Result<Option<Happened>, Error> {
-        // It is a stream, and no other text.
+        // This is an event stream and not another kind of text, so the stored start of the response
+        // is not needed.
         self.failure = Span::default();
         let data = source.bytes(t);
         match name {
-            // Their names say all; the data of an error may be anything.
+            // The name is sufficient for these events. The data of an error may be any text.
             Some(EventKind::Error) => {
                 return self.apply(WireKind::Error, false, source, t, container);
             }
@@ -44,7 +45,7 @@ impl Reply {
             Some(EventKind::Ping) => {
                 return self.apply(WireKind::Ping, false, source, t, container);
             }
-            // The end of a stream, as OpenAI's API writes it.
+            // The end of a stream in the form of OpenAI's API.
             None if data.trim_ascii() == b"[DONE]" => {
                 return if self.may_end() {
                     self.next_due_of(Due::MessageStop, t).map(Some)
@@ -55,8 +56,8 @@ impl Reply {
             None if data.trim_ascii().is_empty() => return Ok(None),
             _ => {}
         }
-        // In a stream that names its frames those without a name are something between's, unless
-        // they say that there is an error.
+        // In a stream whose frames have names, frames without a name come from an intermediary.
+        // They are ignored unless they report an error.
         let is_foreign = name.is_none() && self.sse.is_named();
         match parse(data, name) {
             Ok(wire) if !is_foreign || matches!(wire.kind, WireKind::Error) => {
@@ -67,7 +68,8 @@ impl Reply {
         }
     }
 
-    /// All that an event may do, by the phase it comes in.
+    /// Applies an event, depending on the current phase. This match lists everything that an event
+    /// may do.
     pub(super) fn apply(
         &mut self,
         kind: WireKind,
@@ -109,7 +111,7 @@ impl Reply {
             }
             (Phase::Open, WireKind::BlockStop { index }) => match self.find(index)? {
                 Some(position) => self.next_due_of(Due::BlockStop(position), t).map(Some),
-                // It has ended already.
+                // The block has already ended.
                 None => Ok(None),
             },
             (Phase::Open, WireKind::MessageDelta { stop, container: named, usage }) => {
@@ -123,16 +125,16 @@ impl Reply {
                 self.usage.take(usage);
                 Ok(Some(Happened { kind: HappenedKind::MessageDelta, index: 0, span }))
             }
-            // A gateway may leave out a block's stop; what is open ends here.
+            // A gateway may omit the end of a block. All open blocks end here.
             (Phase::Open, WireKind::MessageStop) => self.next_due_of(Due::MessageStop, t).map(Some),
-            // Repeated: the message has begun.
+            // A repeated start: the message has already begun.
             (Phase::Open, WireKind::MessageStart { .. }) => Ok(None),
-            // Never reached: a stream is not looked at once it has stopped.
+            // Unreachable, because a stream is not read after it has stopped.
             (Phase::Stopped, _) => Ok(None),
         }
     }
 
-    /// A delta's value, and the encrypted one of a compaction beside it.
+    /// Handles the value of a delta, and the encrypted value of a compaction next to it.
     fn deltas(
         &mut self,
         index: Option<u16>,
@@ -142,8 +144,8 @@ impl Reply {
         source: Source<'_>,
         t: &mut Transcript<'_>,
     ) -> Result<Happened, Error> {
-        // In the order in which they stand: what is brought in first may overwrite what is before
-        // it.
+        // The values are handled in the order of their positions, because inserting the first one
+        // may overwrite the bytes before it.
         let more_first = more.is_some_and(|more| more.start < value.start);
         let value = Some((field, source.part(value)));
         let more = more.map(|more| (Field::EncryptedContent, source.part(more)));
@@ -165,7 +167,8 @@ impl Reply {
             if field != Field::EncryptedContent {
                 told = happened;
             } else if happened.span.start <= told.span.start {
-                // What nobody can read is not told; what was told stands behind it and moved.
+                // The encrypted value is not reported, because nobody can read it. The reported
+                // value is stored after it and has moved.
                 let moved = |place: usize| (place + t.len()).saturating_sub(before);
                 told.span = Span::new(moved(told.span.start), moved(told.span.end));
             }
@@ -173,19 +176,20 @@ impl Reply {
         Ok(told)
     }
 
-    /// Whether the message has all that it needs to be whole: a stop reason, and no open block.
+    /// Returns whether the message has everything that makes it complete: a stop reason, and no
+    /// open block.
     fn may_end(&self) -> bool {
         self.phase == Phase::Open && self.stop.is_some() && self.open.is_empty()
     }
 
-    /// The next thing that is due.
+    /// Returns the next event that is due.
     #[cfg_attr(target_pointer_width = "64", inline(never))]
     pub(super) fn next_due(&mut self, t: &mut Transcript<'_>) -> Result<Happened, Error> {
         let due = core::mem::replace(&mut self.due, Due::Nothing);
         self.next_due_of(due, t)
     }
 
-    /// The first thing of what is due; the rest stays due.
+    /// Returns the first event of `due`, and keeps the rest due.
     fn next_due_of(&mut self, due: Due, t: &mut Transcript<'_>) -> Result<Happened, Error> {
         let stops = match due {
             Due::Text(text) => return self.delta_at(0, Field::Text, Source::Tail(text), false, t),
@@ -211,7 +215,7 @@ impl Reply {
         self.stop_block(position, t)
     }
 
-    /// The body has ended before `message_stop`.
+    /// Handles the end of the body before `message_stop`.
     pub(super) fn end_of_stream(
         &mut self,
         t: &mut Transcript<'_>,
@@ -219,7 +223,7 @@ impl Reply {
         if self.due != Due::Nothing {
             return self.next_due(t).map(Some);
         }
-        // A server that fails may leave out the blank line behind its error.
+        // A server that fails may omit the blank line after its error.
         if self.sse.is_inside()
             && let Some((name, words)) = self.sse.end(t)?
         {
@@ -243,7 +247,7 @@ impl Reply {
     }
 }
 
-/// The content of a JSON string; nothing for `null`.
+/// Returns the content of a JSON string, or `None` for `null`.
 fn unquoted<'i>(value: Source<'i>, t: &Transcript<'_>) -> Result<Option<Source<'i>>, Error> {
     let raw = match value {
         Source::Chunk(raw) => raw,

@@ -1,5 +1,5 @@
-//! A reply that comes as one JSON object: kept in the tail until it is whole, then told as the same
-//! events a stream would give.
+//! A reply that arrives as one JSON object. It is stored in the tail until it is complete, and then
+//! reported as the same events as a stream.
 
 use super::blocks::BlockKind;
 use super::input::{close_call, ensure_named, mend_surrogates, read_input};
@@ -11,29 +11,29 @@ use crate::message::StopReason;
 use crate::transcript::{Span, Transcript};
 use crate::wire::{Source, error_words, json_error, says_error};
 
-/// How far a whole-JSON reply is.
+/// The progress of a whole-JSON reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Whole {
-    /// Bytes of the body in the tail.
+    /// The length of the body in the tail, in bytes.
     len: usize,
     told: Told,
 }
 
-/// What was told of it.
+/// The events that have been returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
     Nothing,
-    /// `message_start`; the body still lies in the tail, with its content here.
+    /// `message_start` was returned. The body is still in the tail, with its content at this range.
     Start {
         content: Span,
     },
-    /// The content is in its place; `parts` events of this block were told.
+    /// The content is at its final position. `parts` events of this block were returned.
     Block {
         block: Block,
         index: usize,
         parts: usize,
     },
-    /// The citations of that block up to `next` were told.
+    /// The citations of this block up to `next` were returned.
     Citations {
         block: Block,
         index: usize,
@@ -44,15 +44,15 @@ enum Told {
     Stop,
 }
 
-/// A block in its place, found in one pass.
+/// A block at its final position, with ranges that were found in one pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Block {
     kind: BlockKind,
     span: Span,
-    /// The member that its kind is told by: text, thinking, input or content. Empty if there is
-    /// none.
+    /// The range of the member that contains the block's value: text, thinking, input or content.
+    /// Empty if there is none.
     value: Span,
-    /// Where its citations begin; 0 if it has none.
+    /// The offset at which its citations begin, or 0 if it has none.
     citations: usize,
 }
 
@@ -67,14 +67,15 @@ impl Whole {
         Self { len: 0, told: Told::Nothing }
     }
 
-    /// Keeps bytes of the body.
+    /// Stores bytes of the body.
     pub(super) fn take(&mut self, bytes: &[u8], t: &mut Transcript<'_>) -> Result<(), Capacity> {
         t.put_at(t.len() + self.len, bytes)?;
         self.len += bytes.len();
         Ok(())
     }
 
-    /// So many bytes were put in at `at`, in the block whose events come now.
+    /// Adjusts the ranges after `count` bytes were inserted at `at`, into the block whose events
+    /// are due next.
     pub(super) fn block_grew(&mut self, at: usize, count: usize) {
         if let Told::Block { block, .. } = &mut self.told {
             block.span.end += count;
@@ -89,7 +90,7 @@ impl Whole {
 }
 
 impl Reply {
-    /// The next event of a body that is whole.
+    /// Returns the next event of a complete body.
     pub(super) fn next_of_whole(
         &mut self,
         t: &mut Transcript<'_>,
@@ -146,8 +147,8 @@ impl Reply {
         }
     }
 
-    /// Checks the body, takes what is not content, and gives the place of the content's blocks:
-    /// what stands between its brackets, or a string.
+    /// Checks the body, reads everything except the content, and returns the range of the content's
+    /// blocks: the inside of the array's brackets, or a string.
     fn open_whole(
         &mut self,
         body: Span,
@@ -169,7 +170,7 @@ impl Reply {
             .found
             .map(|span| span.and_then(|span| Value::whole(span.shifted(body.start).of(t.whole()))));
         let [error, content, stop, usage, named] = values;
-        // `null` is no content; a string is one text.
+        // `null` is an empty content, and a string is one text block.
         let kind = content
             .map(Value::kind)
             .filter(|kind| matches!(kind, Kind::Array | Kind::Null | Kind::String));
@@ -204,7 +205,7 @@ impl Reply {
         })
     }
 
-    /// Brings the content to where it stays; gives its first block.
+    /// Moves the content to its final position, and returns its first block.
     fn place_content(
         &mut self,
         content: Span,
@@ -231,8 +232,8 @@ impl Reply {
         Ok(Block::at(at + before.len(), t))
     }
 
-    /// What is to be told of a block: its start, its value, its signature, its end. `None`: it has
-    /// no such part.
+    /// Returns the event for a part of a block: its start, its value, its signature or its end.
+    /// Returns `None` if the block has no such part.
     fn part_of_block(
         &mut self,
         block: &mut Block,
@@ -245,7 +246,7 @@ impl Reply {
         }
         let Block { kind, mut span, value, .. } = *block;
         let tell = |kind, span| Ok(Some(Happened { kind, index, span }));
-        // A string without its quotes.
+        // Returns the event for a value, with the range of a string without its quotes.
         let inside = |place: Span, kind| {
             let value = Value::whole(place.of(t.bytes())).filter(|value| !value.is_null())?;
             let quote = usize::from(value.kind() == Kind::String);
@@ -270,7 +271,7 @@ impl Reply {
                 Ok(match kind {
                     BlockKind::Text => inside(value, HappenedKind::Text),
                     BlockKind::Thinking => inside(value, HappenedKind::Thinking),
-                    // JSON text, so a string keeps its quotes.
+                    // The value is JSON text, so a string keeps its quotes.
                     BlockKind::Call | BlockKind::ServerCall => (value.len() > 0)
                         .then_some(Happened { kind: HappenedKind::Input, index, span: value }),
                     BlockKind::Compaction => inside(value, HappenedKind::Compaction),
@@ -304,12 +305,12 @@ impl Reply {
 }
 
 impl Block {
-    /// The block at or behind `at` in the content, which is the transcript's end.
+    /// Returns the block at or after `at` in the content, which is at the end of the transcript.
     fn at(at: usize, t: &Transcript<'_>) -> Option<Self> {
         let start = next_element(t, at)?;
         let raw = t.bytes().get(start..).filter(|rest| rest.starts_with(b"{"))?;
-        // What its type asks for is not known before the last `type`: so all of it is found in the
-        // one pass.
+        // The kind is not known before the last `type` member, so all members that any kind needs
+        // are found in one pass.
         let mut members = Object::of(raw);
         let [kind, text, thinking, input, content, citations] =
             members.pick(["type", "text", "thinking", "input", "content", "citations"]);
@@ -329,7 +330,7 @@ impl Block {
         Some(Self { kind, span: Span::new(start, start + members.end()), value, citations })
     }
 
-    /// Makes an object of its input, if that is one in another form.
+    /// Makes the block's input an object, if it represents one in another form.
     fn open_input(&mut self, t: &mut Transcript<'_>) -> Result<(), Capacity> {
         // An object was checked with the body.
         if self.value.len() > 0
@@ -342,7 +343,7 @@ impl Block {
         Ok(())
     }
 
-    /// The place of its member of this name.
+    /// Returns the range of the block's member `name`.
     fn member(&self, name: &str, t: &Transcript<'_>) -> Option<Span> {
         place_of(Value::whole(self.span.of(t.bytes()))?.member(name)?, t)
     }
@@ -352,11 +353,11 @@ fn place_of(value: Value<'_>, t: &Transcript<'_>) -> Option<Span> {
     Some(Span::new(value.offset_in(t.bytes())?, 0).with_len(value.raw().len()))
 }
 
-/// What the loop needs of a whole reply, found in the one pass that checks it.
+/// The parts of a whole reply that the loop needs, found in the same pass that checks the reply.
 struct Parts {
-    /// Where, in the body: `error`, `content`, `stop_reason`, `usage`, `container`.
+    /// The ranges in the body of `error`, `content`, `stop_reason`, `usage` and `container`.
     found: [Option<Span>; 5],
-    /// The content's elements are objects with a type.
+    /// Whether all elements of the content are objects with a type.
     has_blocks_only: bool,
     lone_surrogate: bool,
 }
@@ -370,7 +371,7 @@ impl Parts {
             while let Some(key) = walk.key()? {
                 let start = walk.at();
                 let place = NAMES.iter().zip(found.iter_mut()).find(|(name, _)| means(key, name));
-                // Of several members of one name the last counts, as in the views.
+                // If several members have the same name, the last one is used, as in the views.
                 if place.as_ref().is_some_and(|(name, _)| **name == "content") && walk.enter_array()
                 {
                     has_blocks_only = true;
@@ -391,7 +392,8 @@ impl Parts {
     }
 }
 
-/// Whether the value here is a content block: an object with a type, as in a stream.
+/// Checks the value at the current offset, and returns whether it is a content block: an object
+/// with a single type, as in a stream.
 fn is_block(walk: &mut Walk<'_>) -> Result<bool, JsonError> {
     let (mut kind, mut is_one): (Option<&[u8]>, _) = (None, true);
     if walk.enter() {
@@ -408,10 +410,10 @@ fn is_block(walk: &mut Walk<'_>) -> Result<bool, JsonError> {
     Ok(is_one && kind.is_some_and(|kind| kind.starts_with(b"\"")))
 }
 
-/// Which part of a block its citations are.
+/// The number of a block's citations among its parts.
 const CITATIONS: usize = 3;
 
-/// The first citation at or behind `at`.
+/// Returns the range of the first citation at or after `at`.
 fn next_citation(at: usize, t: &Transcript<'_>) -> Option<Span> {
     let start = next_element(t, at)?;
     let citation =
@@ -419,7 +421,8 @@ fn next_citation(at: usize, t: &Transcript<'_>) -> Option<Span> {
     Some(Span::new(start, start + citation.raw().len()))
 }
 
-/// The place of the element at or behind `at` in the content, which is the transcript's end.
+/// Returns the offset of the element at or after `at` in the content, which is at the end of the
+/// transcript.
 fn next_element(t: &Transcript<'_>, at: usize) -> Option<usize> {
     let rest = t.bytes().get(at..)?;
     let skipped =

@@ -1,4 +1,4 @@
-//! The place in a block where it grows.
+//! The hole of a block, which is the position at which the block grows.
 
 use super::{Reply, unexpected};
 use crate::error::{Capacity, Error};
@@ -14,7 +14,7 @@ impl Reply {
         }
     }
 
-    /// Where `field` of the block grows; made if it must be.
+    /// Returns the offset at which `field` of the block grows. Inserts the member if it is missing.
     pub(super) fn hole(
         &mut self,
         position: usize,
@@ -82,7 +82,7 @@ impl Reply {
         Ok(hole)
     }
 
-    /// `null` becomes an empty string or array.
+    /// Replaces `null` by an empty string or array.
     fn replace_null(
         &mut self,
         position: usize,
@@ -96,7 +96,7 @@ impl Reply {
         self.remove(position, Span::new(span.start + 2, span.end), t);
     }
 
-    /// Brings `value` in at a hole of the block and gives its length.
+    /// Inserts `value` at a hole of the block, and returns its length.
     pub(super) fn bring_in(
         &mut self,
         position: usize,
@@ -146,8 +146,7 @@ impl Reply {
         }
     }
 
-    /// What stood at or behind `before` stands at `after` now: the open blocks that began later
-    /// move with it.
+    /// Moves the open blocks that began later, after the data at `before` has moved to `after`.
     pub(super) fn later_moved(&mut self, position: usize, before: usize, after: usize) {
         if self.open.len() < 2 || before == after {
             return;
