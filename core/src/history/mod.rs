@@ -11,11 +11,11 @@
 //! | May the caller add this message? | `check`, `is_blank` | `user`, `append`, `replace_history`, snapshots, `testing::validity` |
 //! | How many cache breakpoints are there? | `breakpoints`, `breakpoints_in_front` | code that adds a breakpoint, and every request |
 //!
-//! The behavior of the API depends on the endpoint and has changed over time. This module decides
-//! as follows. A conversation may begin with an assistant message: the API has accepted that since
-//! October 2024, and a compaction on the server produces one. Two consecutive messages may have the
-//! same role: the API joins them. The ID of a call may occur again in a later turn: some gateways
-//! number calls from 0 in each turn, and accept their own IDs.
+//! Some rules vary between servers or have changed over time. This module decides as follows. A
+//! conversation may begin with an assistant message: the API has accepted that since October 2024,
+//! and a compaction on the server produces one. Two consecutive messages may have the same role:
+//! the API joins them. The ID of a call may occur again in a later turn: some gateways number calls
+//! from 0 in each turn, and accept their own IDs.
 
 mod check;
 mod marks;

@@ -54,10 +54,11 @@ const fn fail<T>(at: usize, expected: &'static str) -> Result<T, JsonError> {
     Err(JsonError { at, expected })
 }
 
-/// The deepest nesting of a message that contains an input or a result that was checked on its own,
-/// and of a text that contains such messages. Without these larger limits, data that was accepted
-/// once could be rejected when it is read again.
+/// The deepest nesting of a message that contains an input or a result. Inputs and results are
+/// checked on their own, so without this larger limit, data that was accepted once could be
+/// rejected when it is read again as part of a message.
 pub(crate) const MESSAGE_DEPTH: usize = MAX_DEPTH + 3;
+/// The deepest nesting of a snapshot, which contains messages of depth [`MESSAGE_DEPTH`].
 pub(crate) const SNAPSHOT_DEPTH: usize = MESSAGE_DEPTH + 2;
 
 /// The enclosing levels, with one bit each: whether the level is an object.

@@ -25,7 +25,7 @@ impl Usage {
         this
     }
 
-    /// Replaces the counts by those in `usage`, a `usage` object of the API. Within a turn the
+    /// Replaces the counts with those in `usage`, a `usage` object of the API. Within a turn the
     /// counts are cumulative, so a later one replaces an earlier one. Counts that are missing or
     /// `null` stay unchanged.
     pub fn overwrite(&mut self, usage: Value<'_>) {

@@ -188,8 +188,8 @@ fn put(bytes: &mut [u8], at: usize, byte: u8) {
     }
 }
 
-/// Replaces each escape of an unpaired surrogate by that of U+FFFD, which has the same length. The
-/// API rejects unpaired surrogates.
+/// Replaces each escape of an unpaired surrogate with that of U+FFFD, which has the same length.
+/// The API rejects unpaired surrogates.
 pub(super) fn mend_surrogates(bytes: &mut [u8]) {
     let mut at = 0;
     while at < bytes.len() {
@@ -245,7 +245,7 @@ pub(super) fn read_input(
     }
 }
 
-/// Replaces the string at `span` by the object that it contains, and returns the new end. If the
+/// Replaces the string at `span` with the object that it contains, and returns the new end. If the
 /// string contains no object, returns `None` and leaves the string unchanged.
 fn open_string(t: &mut Transcript<'_>, span: Span) -> Result<Option<usize>, Capacity> {
     // Unescaped in the tail, so that the string is still intact if it contains no object.

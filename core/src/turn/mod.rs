@@ -42,8 +42,8 @@ pub struct Happened {
     pub(crate) span: Span,
 }
 
-/// As wide as the fields next to it in [`Happened`], because it is passed on for every piece of a
-/// text.
+/// The kind of an event. It is as wide as the fields next to it in [`Happened`], because it is
+/// passed on for every piece of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(crate) enum HappenedKind {

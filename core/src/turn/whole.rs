@@ -410,7 +410,7 @@ fn is_block(walk: &mut Walk<'_>) -> Result<bool, JsonError> {
     Ok(is_one && kind.is_some_and(|kind| kind.starts_with(b"\"")))
 }
 
-/// The number of a block's citations among its parts.
+/// The index of the citations among the parts of a block.
 const CITATIONS: usize = 3;
 
 /// Returns the range of the first citation at or after `at`.

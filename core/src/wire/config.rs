@@ -18,8 +18,7 @@ pub const API_VERSION: &str = "2023-06-01";
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub enum Auth<'a> {
-    /// A bearer token, sent as `authorization: Bearer …`. The text must include the prefix `Bearer
-    /// `.
+    /// The value of the header `authorization`, including the scheme: `Bearer …`.
     Bearer(&'a str),
     /// An API key, sent as `x-api-key`.
     Key(&'a str),

@@ -122,7 +122,8 @@ impl Sse {
     }
 
     /// Returns whether the frames of this stream have names: a frame with an event of a message had
-    /// one. Pings and errors do not count, because gateways insert them in a form of their own.
+    /// one. Pings and errors do not count, because gateways insert them into streams of a different
+    /// form.
     pub(crate) const fn is_named(&self) -> bool {
         self.named
     }

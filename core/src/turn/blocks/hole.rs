@@ -82,7 +82,7 @@ impl Reply {
         Ok(hole)
     }
 
-    /// Replaces `null` by an empty string or array.
+    /// Replaces `null` with an empty string or array.
     fn replace_null(
         &mut self,
         position: usize,
