@@ -1,9 +1,11 @@
-//! Content blocks that a tool can answer with.
+//! Content blocks of a tool's result.
 
 use crate::error::Capacity;
 use crate::json::{Sink, escape};
 
-/// A content block of a tool's result. Borrowed; [`Output::block`](super::Output::block) writes it.
+/// A content block of a tool's result.
+///
+/// A block borrows its contents. [`Output::block`](super::Output::block) writes it.
 #[derive(Clone, Copy, Debug)]
 pub struct Block<'b> {
     kind: Kind<'b>,
@@ -25,29 +27,29 @@ enum Kind<'b> {
     Raw(&'b str),
 }
 
-/// Where an image or a document comes from.
+/// The source of an image or a document.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Source<'b> {
-    /// Bytes in base64, and their media type.
+    /// Base64 text and its media type.
     Base64 {
-        /// Such as `image/png` or `application/pdf`.
+        /// The media type, such as `image/png` or `application/pdf`.
         media_type: &'b str,
         /// The base64 text.
         data: &'b str,
     },
-    /// Bytes, written in base64, and their media type.
+    /// Bytes and their media type. They are encoded as base64 when the block is written.
     Bytes {
-        /// Such as `image/png` or `application/pdf`.
+        /// The media type, such as `image/png` or `application/pdf`.
         media_type: &'b str,
-        /// The bytes themselves.
+        /// The bytes, not encoded.
         data: &'b [u8],
     },
-    /// An address that the server fetches.
+    /// A URL that the server fetches.
     Url(&'b str),
-    /// The id of an uploaded file.
+    /// The ID of an uploaded file.
     File(&'b str),
-    /// Plain text. For documents only.
+    /// Plain text. Only documents can have this source.
     Text(&'b str),
 }
 
@@ -56,76 +58,79 @@ impl<'b> Block<'b> {
         Self { kind, title: None, context: None, citations: None, raw: None }
     }
 
-    /// `{"type":"text",…}`
+    /// Creates a text block: `{"type":"text",…}`.
     pub const fn text(text: &'b str) -> Self {
         Self::of(Kind::Text(text))
     }
 
-    /// `{"type":"image",…}`
+    /// Creates an image block: `{"type":"image",…}`.
     pub const fn image(source: Source<'b>) -> Self {
         Self::of(Kind::Media("image", source))
     }
 
-    /// An image that the server fetches.
+    /// Creates an image block for an image that the server fetches from `url`.
     pub const fn image_url(url: &'b str) -> Self {
         Self::image(Source::Url(url))
     }
 
-    /// `{"type":"document",…}`
+    /// Creates a document block: `{"type":"document",…}`.
     pub const fn document(source: Source<'b>) -> Self {
         Self::of(Kind::Media("document", source))
     }
 
-    /// `{"type":"search_result",…}`: where it was found, and its texts. Give it a
-    /// [`title`](Self::title): the API asks for one.
+    /// Creates a search result block: `{"type":"search_result",…}`.
+    ///
+    /// `source` is the place where the result was found, and `content` holds its texts. The API
+    /// also requires a title: set it with [`title`](Self::title).
     pub const fn search_result(source: &'b str, content: &'b [&'b str]) -> Self {
         Self::of(Kind::SearchResult { source, content })
     }
 
-    /// A block that is JSON text already: an object with a `type`.
+    /// Creates a block from JSON text, which must be an object with a `type`.
     pub const fn raw(json: &'b str) -> Self {
         Self::of(Kind::Raw(json))
     }
 
-    /// The title of a document or a search result.
+    /// Sets the title of a document or a search result.
     #[must_use]
     pub const fn title(mut self, title: &'b str) -> Self {
         self.title = Some(title);
         self
     }
 
-    /// What a document is about; not cited.
+    /// Sets the context of a document: a description that the model does not cite.
     #[must_use]
     pub const fn context(mut self, context: &'b str) -> Self {
         self.context = Some(context);
         self
     }
 
-    /// Whether the model cites a document or a search result.
+    /// Sets whether the model cites a document or a search result.
     #[must_use]
     pub const fn citations(mut self, enabled: bool) -> Self {
         self.citations = Some(enabled);
         self
     }
 
-    /// Members in JSON to go into the block as they are, such as
-    /// `"cache_control":{"type":"ephemeral"}`; without braces. Not for a [`raw`](Self::raw) block,
-    /// which has its own.
+    /// Adds JSON members to the block verbatim, such as `"cache_control":{"type":"ephemeral"}`.
+    ///
+    /// `members` has no surrounding braces. It is ignored for a [`raw`](Self::raw) block, which
+    /// states its own members.
     #[must_use]
     pub const fn with(mut self, members: &'b str) -> Self {
         self.raw = Some(members);
         self
     }
 
-    /// Whether there is JSON in it that somebody else wrote.
+    /// Returns whether the block contains JSON text that the caller supplied.
     pub(super) const fn has_raw(&self) -> bool {
         self.raw.is_some() || matches!(self.kind, Kind::Raw(_))
     }
 
-    /// Writes the block as JSON. Raw parts are written as they are.
+    /// Writes the block as JSON. Raw parts are written verbatim.
     ///
     /// # Errors
-    /// The sink's; then a part may have been written.
+    /// Returns the sink's error. Part of the block may have been written by then.
     pub fn write_to<S: Sink + ?Sized>(&self, sink: &mut S) -> Result<(), Capacity> {
         match self.kind {
             Kind::Text(text) => {
@@ -207,7 +212,7 @@ impl Source<'_> {
     }
 }
 
-/// `,"name":"text"`
+/// Writes `,"name":"text"`.
 fn member<S: Sink + ?Sized>(sink: &mut S, name: &str, text: &str) -> Result<(), Capacity> {
     sink.put(b",\"")?;
     sink.put(name.as_bytes())?;
@@ -216,7 +221,7 @@ fn member<S: Sink + ?Sized>(sink: &mut S, name: &str, text: &str) -> Result<(), 
     sink.put(b"\"")
 }
 
-/// RFC 4648 with padding.
+/// Encodes `data` as base64 with padding (RFC 4648).
 fn base64<S: Sink + ?Sized>(data: &[u8], sink: &mut S) -> Result<(), Capacity> {
     const fn digit(six: u8) -> u8 {
         match six {

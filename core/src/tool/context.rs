@@ -1,4 +1,4 @@
-//! What surrounds a call, for tools that want to know.
+//! The context of a call.
 
 use core::any::Any;
 use core::fmt;
@@ -9,79 +9,84 @@ use super::ToolError;
 use crate::json::Text;
 use crate::time::Instant;
 
-/// What surrounds one call: which it is, until when it may take, whether it was cancelled, and what
-/// all tools of the run share.
+/// The context of one call: its identity, its deadline, its cancellation, and the state that all
+/// tools of the run share.
 ///
-/// From [`ToolCall::context`](super::ToolCall::context).
+/// [`ToolCall::context`](super::ToolCall::context) returns it.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct ToolContext<'a> {
-    /// The call's id, unique in the conversation.
+    /// The call's ID, unique in the conversation.
     pub id: Text<'a>,
     /// The tool's name.
     pub name: Text<'a>,
-    /// Which turn of the run asked for it, from 1.
+    /// The turn of the run that made the call, counted from 1.
     pub turn: u32,
-    /// When the call will be dropped, by the run's clock; nothing if it may take as long as it
-    /// likes.
+    /// The time, by the run's clock, when the call is dropped. `None` if the call has no time
+    /// limit.
     pub deadline: Option<Instant>,
     pub(super) host: Option<&'a dyn ToolHost>,
 }
 
-/// What a front end offers to the tools that it runs, behind [`ToolContext`].
+/// The services that a front end offers to the tools that it runs. Tools use them through
+/// [`ToolContext`].
 pub trait ToolHost: Send + Sync {
-    /// Whether the call is to end soon: its result is not wanted any more, or only for a short
-    /// time.
+    /// Returns whether the call was cancelled and should end soon. Its result is no longer wanted,
+    /// or only for a short time.
     fn is_cancelled(&self) -> bool {
         false
     }
 
-    /// Ready when [`is_cancelled`](Self::is_cancelled) is true.
+    /// Returns `Ready` once [`is_cancelled`](Self::is_cancelled) returns `true`.
     fn poll_cancelled(&self, context: &mut Context<'_>) -> Poll<()> {
         let _ = context;
         if self.is_cancelled() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// The answer to what the call asks, as JSON, if it is known; else takes note of the question,
-    /// and the call is left to the caller. `None` before the answer is known; an error where nobody
-    /// can be asked, as by default.
+    /// Returns the answer to `question`, as JSON, or `None` if it is not known yet.
+    ///
+    /// If it is not known, the implementation records the question and the caller answers it later.
+    /// The default implementation always fails.
     ///
     /// # Errors
-    /// Nobody can be asked.
+    /// Returns an error if nobody can answer questions in this front end.
     fn ask(&self, question: &str) -> Result<Option<&str>, ToolError> {
         let _ = question;
         Err(ToolError::new("Error: nobody can be asked here"))
     }
 
-    /// What all tools of the run share; nothing if the run was given nothing.
+    /// Returns the state that all tools of the run share, or `None` if the run has none.
     fn state(&self) -> Option<&(dyn Any + Send + Sync)> {
         None
     }
 }
 
 impl<'a> ToolContext<'a> {
-    /// Whether the call is to end soon: what it gives in the grace period still counts.
+    /// Returns whether the call was cancelled and should end soon. A result that it returns in the
+    /// grace period still counts.
     pub fn is_cancelled(&self) -> bool {
         self.host.is_some_and(ToolHost::is_cancelled)
     }
 
-    /// Waits until the call is cancelled; for ever if nobody does. For a `select` beside the work.
+    /// Waits until the call is cancelled. Never returns if it is not cancelled. Use it in a
+    /// `select` with the tool's own work.
     pub async fn cancelled(&self) {
         poll_fn(|context| self.host.map_or(Poll::Pending, |host| host.poll_cancelled(context)))
             .await;
     }
 
-    /// Asks a question, as JSON, of whoever runs the agent, and gives the answer, as JSON.
+    /// Asks a question, as JSON, and returns the answer, as JSON. The caller of the run answers it.
     ///
-    /// The first time there is no answer yet. The call then ends with the error that this method
-    /// returns (return it at once, with `?`); the error is not a result, and the model does not see
-    /// it. The run goes on with its other calls and then waits. When the question is answered the
-    /// tool is called again from its beginning, with the same input, and this method returns the
-    /// answer. So ask before you do anything that must not happen twice. A tool may ask several
-    /// questions, always in the same order.
+    /// On the first call there is no answer yet, and this method returns an error. Return it at
+    /// once with `?`. It is not a result, and the model does not receive it. The run finishes its
+    /// other calls and then waits. After the question is answered, the tool is called again from
+    /// its beginning with the same input, and this method returns the answer. Therefore ask before
+    /// you do anything that must not happen twice. A tool may ask several questions, always in the
+    /// same order.
     ///
     /// # Errors
-    /// The answer is not known yet, or nobody can be asked where the tool runs.
+    /// Returns an error if the answer is not known yet, or if nobody can answer questions where the
+    /// tool runs.
     pub fn ask(&self, question: &str) -> Result<&'a str, ToolError> {
         let Some(host) = self.host else {
             return Err(ToolError::new("Error: nobody can be asked here"));
@@ -89,7 +94,7 @@ impl<'a> ToolContext<'a> {
         host.ask(question)?.ok_or(ToolError::new("Error: the question is not answered yet"))
     }
 
-    /// What all tools of the run share, if it is a `T`.
+    /// Returns the state that all tools of the run share, if it has the type `T`.
     pub fn state<T: Any>(&self) -> Option<&'a T> {
         self.host?.state()?.downcast_ref()
     }

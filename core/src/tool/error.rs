@@ -1,4 +1,4 @@
-//! How a tool fails.
+//! The error of a tool.
 
 use core::fmt;
 
@@ -9,24 +9,24 @@ use crate::error::Capacity;
 use crate::json::number_parts;
 use crate::json::{Array, Value, text_parts};
 
-/// Bytes of a formatted error text that are kept without `alloc`.
+/// The maximum size of a formatted error text without `alloc`, in bytes.
 pub const ERROR_TEXT: usize = 96;
 #[cfg(not(feature = "alloc"))]
-/// What ends a text that was longer than [`ERROR_TEXT`].
+/// The end of a text that was longer than [`ERROR_TEXT`].
 const CUT: &str = " […cut]";
 
-/// Why a tool failed, in the words that the model is to read.
+/// The reason why a tool failed, in the words that the model receives.
 ///
-/// A `ToolError`'s own text goes to the model **verbatim**. Any other error turns into one with `?`
-/// and reads `Error: <Display>: <its source's Display>: …`, down to its first cause. A source that
-/// the text before it already shows is left out. With `alloc` the error is kept as the
-/// [`source`](Self::source), for a log.
+/// A `ToolError`'s own text goes to the model **verbatim**. `?` converts any other error into a
+/// `ToolError` with the text `Error: <Display>: <its source's Display>: …`, down to the first
+/// cause. A source that the text before it already shows is left out. With `alloc` the error is
+/// kept as the [`source`](Self::source), so that it can be logged.
 ///
-/// An empty text reads [`EMPTY_ERROR`]: the API takes no empty error.
+/// An empty text becomes [`EMPTY_ERROR`], because the API does not accept an empty error.
 #[derive(Debug)]
 pub struct ToolError {
     repr: Repr,
-    /// Where it was made, if the environment asks for backtraces.
+    /// The place where the error was created, if the environment enables backtraces.
     #[cfg(feature = "std")]
     backtrace: Option<alloc::boxed::Box<std::backtrace::Backtrace>>,
 }
@@ -34,7 +34,8 @@ pub struct ToolError {
 #[derive(Debug)]
 enum Repr {
     Static(&'static str),
-    /// Blocks, and what writes them, which is so linked only where there are any.
+    /// Blocks, and the function that writes them. The pointer ensures that this function is linked
+    /// only into programs that use blocks.
     StaticBlocks(&'static str, fn(&str, &mut Output<'_>) -> Result<(), Capacity>),
     Written,
     #[cfg(not(feature = "alloc"))]
@@ -56,7 +57,7 @@ impl ToolError {
         }
     }
 
-    /// With a backtrace, if `RUST_BACKTRACE` or `RUST_LIB_BACKTRACE` asks for one.
+    /// Creates an error with a backtrace, if `RUST_BACKTRACE` or `RUST_LIB_BACKTRACE` enables them.
     #[cfg(feature = "alloc")]
     fn traced(repr: Repr) -> Self {
         Self {
@@ -70,22 +71,26 @@ impl ToolError {
         }
     }
 
-    /// Where the error was made; nothing unless `RUST_BACKTRACE` or `RUST_LIB_BACKTRACE` asks for
-    /// it. An error that is a constant has none.
+    /// Returns the backtrace of the place where the error was created.
+    ///
+    /// Returns `None` unless `RUST_BACKTRACE` or `RUST_LIB_BACKTRACE` enables backtraces. An error
+    /// that is a constant never has one.
     #[cfg(feature = "std")]
     pub fn backtrace(&self) -> Option<&std::backtrace::Backtrace> {
         self.backtrace.as_deref()
     }
 
-    /// This text, verbatim.
+    /// Creates an error from a static text, which goes to the model verbatim.
     pub const fn new(text: &'static str) -> Self {
         Self::bare(Repr::Static(text))
     }
 
-    /// This text, verbatim: `ToolError::format(format_args!("no sensor {n}"))`.
+    /// Creates an error from a formatted text, which goes to the model verbatim:
+    /// `ToolError::format(format_args!("no sensor {n}"))`.
     ///
-    /// Without `alloc` at most [`ERROR_TEXT`] bytes are kept, and a longer text says at its end
-    /// that it was cut; for more, write to the `Output` and return [`written`](Self::written).
+    /// Without `alloc` at most [`ERROR_TEXT`] bytes are kept, and a longer text ends with a note
+    /// that it was cut. For a longer text, write it to the `Output` and return
+    /// [`written`](Self::written).
     pub fn format(text: fmt::Arguments<'_>) -> Self {
         #[cfg(feature = "alloc")]
         return Self::traced(Repr::Text(alloc::fmt::format(text)));
@@ -101,39 +106,43 @@ impl ToolError {
         }
     }
 
-    /// Content blocks as JSON text, an array, verbatim. The API takes only text in a failed call:
-    /// if there is any other block, what the text blocks say goes to the model, and nothing else.
+    /// Creates an error from content blocks: a static JSON text that is an array of blocks.
+    ///
+    /// Text blocks go to the model verbatim. The API accepts only text in a failed call, so if
+    /// there is any other block, the model receives only the contents of the text blocks.
     pub const fn static_blocks(json: &'static str) -> Self {
         Self::bare(Repr::StaticBlocks(json, write_blocks))
     }
 
-    /// What the tool wrote to its [`Output`] is the error.
+    /// Creates an error whose text is what the tool wrote to its [`Output`].
     pub const fn written() -> Self {
         Self::bare(Repr::Written)
     }
 
-    /// This text, verbatim.
+    /// Creates an error from a text, which goes to the model verbatim.
     #[cfg(feature = "alloc")]
     pub fn text(text: impl Into<alloc::string::String>) -> Self {
         Self::traced(Repr::Text(text.into()))
     }
 
-    /// Content blocks as JSON text, an array, verbatim. The API takes only text in a failed call:
-    /// if there is any other block, what the text blocks say goes to the model, and nothing else.
+    /// Creates an error from content blocks: a JSON text that is an array of blocks.
+    ///
+    /// Text blocks go to the model verbatim. The API accepts only text in a failed call, so if
+    /// there is any other block, the model receives only the contents of the text blocks.
     #[cfg(feature = "alloc")]
     pub fn blocks(json: impl Into<alloc::string::String>) -> Self {
         Self::traced(Repr::Blocks(json.into()))
     }
 
-    /// `Error: <Display>` and the texts of its sources, with the error kept as the
-    /// [`source`](Self::source).
+    /// Creates an error with the text `Error: <Display>`, followed by the texts of the error's
+    /// sources. The error is kept as the [`source`](Self::source).
     #[cfg(feature = "alloc")]
     pub fn from_boxed(error: alloc::boxed::Box<dyn core::error::Error + Send + Sync>) -> Self {
         Self::traced(Repr::Source(error))
     }
 
-    /// The text of an error that cannot be kept, because it does not move between threads: with the
-    /// texts of its sources.
+    /// Creates an error from the text of `error` and the texts of its sources. Use it for an error
+    /// that cannot be kept because it cannot move between threads.
     #[doc(hidden)]
     pub fn from_chain(error: &(dyn core::error::Error + 'static)) -> Self {
         #[cfg(feature = "alloc")]
@@ -142,7 +151,8 @@ impl ToolError {
         Self::bounded(&error, error.source())
     }
 
-    /// `Error: `, the error's own text and those of its sources, as far as there is room.
+    /// Creates an error from `Error: `, the error's own text and the texts of its sources, as far
+    /// as they fit into [`ERROR_TEXT`] bytes.
     #[cfg(not(feature = "alloc"))]
     fn bounded(
         error: &dyn fmt::Display,
@@ -165,8 +175,9 @@ impl ToolError {
         Self::bare(Repr::Text(kept.text))
     }
 
-    /// As `?` would make it of the same error. On a chip without the formatter, which would be
-    /// linked for this alone.
+    /// Creates the error that `?` would create from `full`.
+    ///
+    /// On a chip this avoids the formatter, which would be linked for this error alone.
     pub(crate) fn full(full: Capacity) -> Self {
         #[cfg(feature = "alloc")]
         return full.into();
@@ -186,7 +197,7 @@ impl ToolError {
         }
     }
 
-    /// The error that this one was made from. None without `alloc`.
+    /// Returns the error that this one was created from. Always `None` without `alloc`.
     pub fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match &self.repr {
             #[cfg(feature = "alloc")]
@@ -195,12 +206,13 @@ impl ToolError {
         }
     }
 
-    /// Makes this error the result in `out`, in place of what was there.
+    /// Replaces the result in `out` with this error.
     ///
     /// # Errors
-    /// `Capacity` of [`What::Result`](crate::error::What::Result) if it does not fit.
+    /// Returns `Capacity` of [`What::Result`](crate::error::What::Result) if the error does not
+    /// fit.
     pub fn write_to(&self, out: &mut Output<'_>) -> Result<(), Capacity> {
-        // Without the formatter where there is nothing to format: on a chip it would be linked for
+        // Avoid the formatter where there is nothing to format: on a chip it would be linked for
         // this alone.
         let text = match &self.repr {
             Repr::Written => return non_empty(out),
@@ -223,7 +235,7 @@ impl ToolError {
     }
 }
 
-/// Makes the text of `blocks` the result, or the blocks themselves if they hold nothing else.
+/// Replaces the result with `blocks`, or with only their text if one of them is not a text block.
 fn write_blocks(blocks: &str, out: &mut Output<'_>) -> Result<(), Capacity> {
     out.clear();
     match out.content(blocks) {
@@ -243,7 +255,7 @@ fn write_blocks(blocks: &str, out: &mut Output<'_>) -> Result<(), Capacity> {
             non_empty(out)
         }
         Err(crate::error::Error::Capacity(full)) => Err(full),
-        // Blocks that are none are better read as text than not at all.
+        // Invalid blocks are written as text, so that the error is not lost.
         Err(_) => out.text(blocks),
     }
 }
@@ -264,7 +276,7 @@ fn non_empty(out: &mut Output<'_>) -> Result<(), Capacity> {
     out.state()
 }
 
-/// What the model reads. Blocks as their JSON.
+/// Writes the text that the model receives. Blocks are written as JSON.
 impl fmt::Display for ToolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.repr {
@@ -281,8 +293,8 @@ impl fmt::Display for ToolError {
     }
 }
 
-/// An error and its sources as the model reads them: `Error: a: b: c`. An error that shows its
-/// source itself is not followed by it again.
+/// Returns an error and its sources as the model receives them: `Error: a: b: c`. A source that the
+/// text before it already shows is left out.
 #[cfg(feature = "alloc")]
 fn chain(error: &(dyn core::error::Error + 'static)) -> alloc::string::String {
     use alloc::string::ToString;
@@ -290,7 +302,7 @@ fn chain(error: &(dyn core::error::Error + 'static)) -> alloc::string::String {
     let mut source = error.source();
     while let Some(cause) = source {
         let next = cause.to_string();
-        // Not by `str::contains`, whose search can panic.
+        // `str::contains` is not used because its search can panic.
         let is_shown = (0..)
             .map_while(|at| text.as_bytes().get(at..))
             .any(|rest| rest.starts_with(next.as_bytes()));
@@ -305,8 +317,8 @@ fn chain(error: &(dyn core::error::Error + 'static)) -> alloc::string::String {
     if text.is_empty() { EMPTY_ERROR.to_string() } else { alloc::format!("Error: {text}") }
 }
 
-/// `Error: <Display>` and the texts of its sources. With `alloc` the error is kept as the
-/// [`source`](ToolError::source).
+/// Converts an error to `Error: <Display>`, followed by the texts of its sources. With `alloc` the
+/// error is kept as the [`source`](ToolError::source).
 impl<E: core::error::Error + Send + Sync + 'static> From<E> for ToolError {
     fn from(error: E) -> Self {
         #[cfg(feature = "alloc")]
@@ -316,7 +328,7 @@ impl<E: core::error::Error + Send + Sync + 'static> From<E> for ToolError {
     }
 }
 
-/// Keeps the first part of what is written, and leaves room for [`CUT`].
+/// Keeps the beginning of a text and leaves room for [`CUT`].
 #[cfg(not(feature = "alloc"))]
 struct Bounded {
     text: heapless::String<ERROR_TEXT>,

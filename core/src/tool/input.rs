@@ -1,26 +1,27 @@
-//! What a tool takes: from JSON to the types of its arguments.
+//! Conversion of a tool's JSON input to the types of its arguments.
 
 use super::{Notice, Output, ToolCall, ToolError};
 use crate::json::{Text, Value, parse_f64, parse_integer, parse_small_integer};
 use crate::schema::{Expected, Got, InputError, Schema};
 
-/// A type that a tool can take. `derive(ToolInput)` writes it for structs and enums.
+/// A type that a tool can take as an argument. `derive(ToolInput)` implements it for structs and
+/// enums.
 ///
 /// | Type | Schema | Note |
 /// |---|---|---|
 /// | `bool` | boolean | |
-/// | integers | integer | no limits are stated: the type's own range is checked when the input is read; `5.0` and `1e2` are integers |
+/// | integers | integer | the schema states no limits: the type's range is checked when the input is decoded; `5.0` and `1e2` are integers |
 /// | `f32`, `f64` | number | |
-/// | `&str`, [`Text`] | string | borrowed from the input; `&str` is unescaped into the call's scratch room if it has an escape |
+/// | `&str`, [`Text`] | string | borrowed from the input; `&str` is unescaped into the call's scratch buffer if it contains an escape |
 /// | `char` | string of one character | |
 /// | `heapless::String<N>` | string, `maxLength` N | holds N bytes |
 /// | `heapless::Vec<T, N>` | array, `maxItems` N | |
 /// | `[T; N]` | array of N items | |
 /// | `Option<T>` | T or null, not required | |
-/// | [`Value`] | anything | any JSON, as it stands |
+/// | [`Value`] | anything | any JSON, unchanged |
 /// | `String`, `Cow<str>`, `Box<T>`, `Vec<T>`, `BTreeMap<String, T>` | as expected | with `alloc` |
 ///
-/// A type that is none of these can be made one by hand: state a [`SCHEMA`](Self::SCHEMA) and
+/// For any other type, implement the trait by hand: state a [`SCHEMA`](Self::SCHEMA) and
 /// [`decode`](Self::decode) a value.
 #[cfg_attr(
     feature = "alloc",
@@ -43,27 +44,30 @@ use crate::schema::{Expected, Got, InputError, Schema};
     )
 )]
 pub trait ToolInput<'a>: Sized {
-    /// What the model is told, and what is checked before [`decode`](Self::decode).
+    /// The schema that the model receives. The input is checked against it before
+    /// [`decode`](Self::decode) runs.
     const SCHEMA: &'static Schema;
 
-    /// Whether a member of this type may be missing: see [`absent`](Self::absent).
+    /// Whether a member of this type may be missing. [`absent`](Self::absent) returns its value
+    /// then.
     const OPTIONAL: bool = false;
 
-    /// Reads a value that fits [`SCHEMA`](Self::SCHEMA).
+    /// Decodes a value that fits [`SCHEMA`](Self::SCHEMA).
     ///
     /// # Errors
-    /// What the schema does not say: a number outside the type's range, say. [`Decoder::error`]
-    /// makes one.
+    /// Returns an error if the value breaks a rule that the schema does not state, such as the
+    /// range of a number type. [`Decoder::error`] creates one.
     fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>>;
 
-    /// What a missing member is.
+    /// Returns the value of a missing member, or `None` if the member is required.
     fn absent() -> Option<Self> {
         None
     }
 
-    /// For generated code: [`Decoder::member`], named through this trait, so that the compiler
-    /// tells of a type that does not implement it in the same words as where its schema is asked
-    /// for, and so only once.
+    /// Calls [`Decoder::member`], for generated code.
+    ///
+    /// The call goes through this trait so that the compiler reports a type that does not implement
+    /// it in the same words as at the place that needs its schema, and therefore only once.
     #[doc(hidden)]
     fn read_member(
         decoder: &mut Decoder<'a>,
@@ -73,7 +77,10 @@ pub trait ToolInput<'a>: Sized {
         decoder.member(object, name)
     }
 
-    /// For generated code: [`Decoder::member_or`] in the same way.
+    /// Calls [`Decoder::member_or`], for generated code.
+    ///
+    /// The call goes through this trait so that the compiler reports a type that does not implement
+    /// it only once.
     #[doc(hidden)]
     fn read_member_or(
         decoder: &mut Decoder<'a>,
@@ -85,7 +92,8 @@ pub trait ToolInput<'a>: Sized {
     }
 }
 
-/// An input while it is read: where errors are placed, and the room that is left for unescaping.
+/// The state of decoding one input: the input itself, for the positions of errors, and the
+/// remaining scratch buffer for unescaped strings.
 #[derive(Debug)]
 pub struct Decoder<'a> {
     input: Value<'a>,
@@ -93,13 +101,15 @@ pub struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    /// Reads `input`. `scratch` takes its unescaped strings: as long as the input is always enough;
-    /// no escape, none needed.
+    /// Creates a decoder for `input`.
+    ///
+    /// `scratch` holds the strings that have to be unescaped. A buffer as long as the input is
+    /// always sufficient. An input without escapes needs none.
     pub const fn new(input: Value<'a>, scratch: &'a mut [u8]) -> Self {
         Self { input, scratch }
     }
 
-    /// The error that `value`, a part of the input, is not `expected`.
+    /// Returns the error that `value`, a part of the input, is not `expected`.
     pub fn error(&self, value: Value<'_>, expected: &'static str) -> InputError<'static> {
         self.at(value, Expected::Words(expected), Got::Value)
     }
@@ -108,15 +118,16 @@ impl<'a> Decoder<'a> {
         InputError::new(value.offset_in(self.input.raw()).unwrap_or(0), expected, got)
     }
 
-    /// The error that `value` is not of the type that `schema` states.
+    /// Returns the error that `value` does not have the type that `schema` states.
     pub fn wrong_type(&self, value: Value<'_>, schema: &Schema) -> InputError<'static> {
         self.at(value, Expected::Type(schema.types()), Got::Value)
     }
 
-    /// A string's meaning: borrowed from the input, or unescaped into the scratch room.
+    /// Returns the contents of a string, borrowed from the input or unescaped into the scratch
+    /// buffer.
     ///
     /// # Errors
-    /// If `value` is no string, or the room is too small.
+    /// Returns an error if `value` is not a string, or if the scratch buffer is too small.
     pub fn text(&mut self, value: Value<'a>) -> Result<&'a str, InputError<'static>> {
         let text = value.as_text().ok_or_else(|| self.wrong_type(value, &Schema::STRING))?;
         if let Some(plain) = text.as_plain() {
@@ -137,10 +148,11 @@ impl<'a> Decoder<'a> {
         text.decode(own).map_err(|_| self.wrong_type(value, &Schema::STRING))
     }
 
-    /// The member `name` of `object`.
+    /// Decodes the member `name` of `object`.
     ///
     /// # Errors
-    /// If it does not fit `T`, or is missing and `T` is not optional.
+    /// Returns an error if the member does not fit `T`, or if it is missing and `T` is not
+    /// optional.
     pub fn member<T: ToolInput<'a>>(
         &mut self,
         object: Value<'a>,
@@ -156,10 +168,10 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// The member `name` of `object`, or the default if it is missing.
+    /// Decodes the member `name` of `object`. Returns the default if it is missing.
     ///
     /// # Errors
-    /// If it does not fit `T`.
+    /// Returns an error if the member does not fit `T`.
     pub fn member_or<T: ToolInput<'a>>(
         &mut self,
         object: Value<'a>,
@@ -170,8 +182,8 @@ impl<'a> Decoder<'a> {
     }
 }
 
-/// Checks a call's input and makes it ready to be read; nothing if it does not fit, and then what
-/// is wrong is written.
+/// Checks a call's input and returns it with a decoder. If the input does not fit the schema,
+/// writes the reason to `out` and returns `None`.
 #[doc(hidden)]
 pub fn begin<'a>(
     name: &'static str,
@@ -188,7 +200,7 @@ pub fn begin<'a>(
     }
 }
 
-/// Writes what is wrong with an input as the result.
+/// Writes the reason why an input is invalid as the result.
 #[doc(hidden)]
 pub fn invalid_input(
     name: &str,
@@ -196,7 +208,7 @@ pub fn invalid_input(
     input: Value<'_>,
     out: &mut Output<'_>,
 ) -> ToolError {
-    // A tool's name has nothing to escape.
+    // A tool's name contains no characters that need escapes.
     let _counted = Notice::InvalidInput { name: Text::from_raw(name), error: error.explain(input) }
         .write_to(out);
     ToolError::written()
@@ -219,7 +231,7 @@ macro_rules! integers {
                 let number = $parse(value.raw()).and_then(|(negative, amount): (bool, $unsigned)| {
                     const ZERO: $signed = 0;
                     if negative {
-                        // Below zero there is one more than above.
+                        // The negative range has one value more than the positive range.
                         ZERO.checked_sub_unsigned(amount).and_then(|number| Self::try_from(number).ok())
                     } else {
                         Self::try_from(amount).ok()
@@ -334,7 +346,7 @@ impl<'a, T: ToolInput<'a>> ToolInput<'a> for Option<T> {
     }
 }
 
-/// A capacity as a schema's bound.
+/// Converts a capacity to a bound of a schema. A capacity above `u32::MAX` becomes `u32::MAX`.
 #[allow(clippy::cast_possible_truncation, reason = "compared first")]
 const fn bound(capacity: usize) -> u32 {
     if capacity > u32::MAX as usize { u32::MAX } else { capacity as u32 }

@@ -1,7 +1,8 @@
-//! Tools: what the model may call.
+//! Tools: the functions that the model can call.
 //!
-//! A [`Toolbox`] has tools by index: what each is ([`Definition`]) and how it runs ([`ToolCall`]
-//! in, [`Output`] out). `#[tool]` and `#[toolbox]` write one from plain functions.
+//! A [`Toolbox`] holds tools by index. For each tool it has a [`Definition`] and a function that
+//! takes a [`ToolCall`] and writes to an [`Output`]. `#[tool]` and `#[toolbox]` generate a toolbox
+//! from plain functions.
 
 mod block;
 mod context;
@@ -44,42 +45,44 @@ use crate::json::{Text, Value};
 use crate::schema::Schema;
 use crate::time::Instant;
 
-/// What a toolbox tells of one tool: what goes on the wire, and how to run it.
+/// The definition of one tool: the JSON that is sent to the model, and how the tool runs.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Definition<'a> {
-    /// The name that the model calls.
+    /// The name that the model uses in calls.
     pub name: &'a str,
-    /// The whole definition as JSON, as it goes into the request's `tools`.
+    /// The whole definition as JSON, as it is written to the `tools` of a request.
     pub json: &'a str,
-    /// The toolset that it is a member of, such as `computer`: it answers calls with this
-    /// `toolset_name` and its name, and no others. Nothing is sent of it, because the toolset's own
-    /// entry in `tools` stands for all members.
+    /// The toolset that contains this tool, such as `computer`.
+    ///
+    /// A member of a toolset answers only calls with this `toolset_name` and its own name. Its
+    /// definition is not sent, because the toolset's own entry in `tools` covers all members.
     pub toolset: Option<&'a str>,
-    /// Whether [`Toolbox::call`] runs it. If not, the caller answers its calls, or the server does.
+    /// Whether [`Toolbox::call`] runs the tool. Otherwise the caller or the server answers its
+    /// calls.
     pub runnable: bool,
-    /// The serial group that it is in: no two calls of one group run at the same time. The empty
-    /// name is a group like any other.
+    /// The serial group of the tool. Two calls of one group never run at the same time. The empty
+    /// string is a group like any other.
     pub serial: Option<&'a str>,
-    /// Whether it blocks its thread, so that a server runs it where that does no harm.
+    /// Whether the tool blocks its thread. A server runs such a tool where blocking does no harm.
     pub blocking: bool,
-    /// How long a call may take; its future is dropped then.
+    /// The time limit of a call. When it expires, the call's future is dropped.
     pub timeout: Option<Duration>,
-    /// Whether a call may run a second time without further effect. A server that lost a started
+    /// Whether running a call a second time has no further effect. A server that lost a started
     /// call in a crash may then run it again.
     ///
-    /// The model does not see this, and the loop itself still runs every call at most once.
+    /// The model does not receive this, and the loop itself still runs every call at most once.
     pub idempotent: bool,
-    /// Whether a person must approve each call before it runs. The model does not see this. The
+    /// Whether a person must approve each call before it runs. The model does not receive this. The
     /// loop does not enforce it: a gate does.
     pub requires_approval: bool,
-    /// What checks name and JSON; none if they are right by the way they were made, and then no
-    /// code for it is linked either.
+    /// The function that checks the name and the JSON. `None` if they are correct by construction,
+    /// so that the code of the check is not linked.
     check: Option<toolbox::Check>,
 }
 
 impl<'a> Definition<'a> {
-    /// A runnable tool of this name and definition.
+    /// Creates the definition of a runnable tool.
     pub const fn new(name: &'a str, json: &'a str) -> Self {
         Self {
             name,
@@ -95,13 +98,14 @@ impl<'a> Definition<'a> {
         }
     }
 
-    /// The definition as JSON, if it has an entry of its own in a request's `tools`. The members of
-    /// a toolset have none.
+    /// Returns the definition as JSON if it has its own entry in the `tools` of a request. Members
+    /// of a toolset have no entry.
     pub const fn listed_json(&self) -> Option<&'a str> {
         if self.toolset.is_none() { Some(self.json) } else { None }
     }
 
-    /// The same, of a good name and of a JSON that was made of them and this schema.
+    /// Creates a definition from a valid name and from a JSON text that was generated from this
+    /// name and `schema`. For generated code.
     #[doc(hidden)]
     pub const fn made(name: &'a str, json: &'a str, schema: &Schema) -> Self {
         let mut this = Self::new(name, json);
@@ -111,41 +115,44 @@ impl<'a> Definition<'a> {
         this
     }
 
-    /// Makes it a member of this [`toolset`](Self::toolset).
+    /// Makes the tool a member of this [`toolset`](Self::toolset).
     #[must_use]
     pub const fn member_of(mut self, toolset: &'a str) -> Self {
         self.toolset = Some(toolset);
         self
     }
 
-    /// The same, declared only: the caller answers its calls, or the server does.
+    /// Marks the tool as declared only: the caller or the server answers its calls.
     #[must_use]
     pub const fn declared(mut self) -> Self {
         self.runnable = false;
         self
     }
 
-    /// The same, never beside another that says so: in the unnamed serial group.
+    /// Adds the tool to the unnamed serial group: it never runs at the same time as another tool of
+    /// that group.
     #[must_use]
     pub const fn serial(self) -> Self {
         self.serial_in("")
     }
 
-    /// The same, never beside another of this serial group.
+    /// Adds the tool to a serial group: it never runs at the same time as another tool of that
+    /// group.
     #[must_use]
     pub const fn serial_in(mut self, group: &'a str) -> Self {
         self.serial = Some(group);
         self
     }
 
-    /// The same, run where blocking a thread does no harm.
+    /// Marks the tool as [`blocking`](Self::blocking), so that a server runs it where blocking a
+    /// thread does no harm.
     #[must_use]
     pub const fn blocking(mut self) -> Self {
         self.blocking = true;
         self
     }
 
-    /// The same with a time-out.
+    /// Sets the time limit of a call. When it expires, the call's future is dropped.
     #[must_use]
     pub const fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
@@ -159,7 +166,7 @@ impl<'a> Definition<'a> {
         self
     }
 
-    /// Marks the tool as one whose calls a person must approve: see
+    /// Marks the tool as one whose calls a person must approve. See
     /// [`requires_approval`](Self::requires_approval).
     #[must_use]
     pub const fn requires_approval(mut self) -> Self {
@@ -168,29 +175,30 @@ impl<'a> Definition<'a> {
     }
 }
 
-/// One call, as a tool sees it.
+/// One call, as its tool receives it.
 #[non_exhaustive]
 pub struct ToolCall<'a> {
-    /// The call's id, unique in the conversation.
+    /// The call's ID, unique in the conversation.
     pub id: Text<'a>,
     /// The tool's name.
     pub name: Text<'a>,
-    /// The input: a checked JSON object.
+    /// The input: a valid JSON object.
     pub input: Value<'a>,
-    /// Room to unescape the input's strings into: as long as the input if it has an escape, else
-    /// empty.
+    /// A buffer for the input's unescaped strings. It is as long as the input if the input contains
+    /// an escape, and empty otherwise.
     pub scratch: &'a mut [u8],
-    /// Which turn of the run asked for it, from 1.
+    /// The turn of the run that made the call, counted from 1.
     pub turn: u32,
-    /// When the call will be dropped, by the run's clock; nothing if it may take as long as it
-    /// likes.
+    /// The time, by the run's clock, when the call is dropped. `None` if the call has no time
+    /// limit.
     pub deadline: Option<Instant>,
-    /// What the front end offers: cancellation and shared state, behind [`context`](Self::context).
+    /// The services of the front end, such as cancellation and shared state. Use them through
+    /// [`context`](Self::context).
     pub host: Option<&'a dyn ToolHost>,
 }
 
 impl<'a> ToolCall<'a> {
-    /// A call with all that a tool needs.
+    /// Creates a call without a deadline and without a host.
     pub const fn new(
         id: Text<'a>,
         name: Text<'a>,
@@ -200,8 +208,9 @@ impl<'a> ToolCall<'a> {
         Self { id, name, input, scratch, turn: 0, deadline: None, host: None }
     }
 
-    /// For generated code: the same call with this input, if there is one: a JSON object that is
-    /// not longer than the other.
+    /// Replaces the input with `json`, if there is one. For generated code.
+    ///
+    /// `json` must be a JSON object that is not longer than the original input.
     #[cfg(feature = "alloc")]
     #[doc(hidden)]
     #[must_use]
@@ -212,7 +221,7 @@ impl<'a> ToolCall<'a> {
         self
     }
 
-    /// What surrounds the call.
+    /// Returns the context of the call.
     pub const fn context(&self) -> ToolContext<'a> {
         ToolContext {
             id: self.id,

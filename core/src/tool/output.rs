@@ -1,4 +1,4 @@
-//! Where a tool writes its result.
+//! The buffer for a tool's result.
 
 use core::fmt;
 
@@ -6,8 +6,10 @@ use super::texts::EMPTY_RESULT;
 use crate::error::{Capacity, Error, Misuse, What};
 use crate::json::{self, Kind, Sink, Text, Value, escape};
 
-/// Where a tool writes its result: the `content` of a `tool_result` as it goes on the wire, a JSON
-/// string or an array of blocks.
+/// The buffer that a tool writes its result to.
+///
+/// It holds the `content` of a `tool_result` in its wire format: a JSON string or an array of
+/// blocks.
 ///
 /// ```
 /// use toolrunner_core::tool::{Block, Output};
@@ -21,23 +23,23 @@ use crate::json::{self, Kind, Sink, Text, Value, escape};
 /// out.block(Block::image_url("https://example.org/a.png").with(r#""cache_control":{"type":"ephemeral"}"#))?;
 /// # Ok::<(), toolrunner_core::error::Error>(())
 /// ```
-/// Text alone makes a string. As soon as there is a block the whole is an array, and text is a text
-/// block of its own; texts that follow each other are one. Nothing at all becomes [`EMPTY_RESULT`];
-/// an empty text alone stays an empty string.
+/// Text alone becomes a string. As soon as there is a block, the content becomes an array, and text
+/// becomes a text block of its own. Consecutive texts are joined. If nothing was written, the
+/// result is [`EMPTY_RESULT`]. A single empty text remains an empty string.
 ///
-/// **When it is full** nothing is cut silently: what no longer fits is counted, every later call
-/// fails, and so does [`finish`](Self::finish), with the number of bytes that the whole result
-/// needs. `write!` goes on without an error for that reason, so that everything is counted.
+/// **When it is full**, nothing is cut silently. Bytes that do not fit are counted, and every later
+/// call fails. [`finish`](Self::finish) fails too and reports the size of the whole result in
+/// bytes. `write!` never fails for this reason, so that all bytes are counted.
 #[derive(Debug)]
 pub struct Output<'a> {
     memory: Memory<'a>,
-    /// Bytes before the result: what a growing memory held already.
+    /// The number of bytes before the result, which a growing buffer already contained.
     start: usize,
-    /// Bytes of the result, without its closing.
+    /// The size of the result in bytes, without its closing characters.
     len: usize,
-    /// The most that the result may have, closing included.
+    /// The maximum size of the result in bytes, including its closing characters.
     limit: usize,
-    /// Bytes that had no room.
+    /// The number of bytes that did not fit.
     lost: usize,
     form: Form,
 }
@@ -49,23 +51,23 @@ enum Memory<'a> {
     Growing(&'a mut alloc::vec::Vec<u8>),
 }
 
-/// What is open.
+/// The JSON construct that is open at the end of the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    /// Nothing yet.
+    /// Nothing was written yet.
     Empty,
-    /// A string.
+    /// A string is open.
     Text,
-    /// An array, between two blocks.
+    /// An array is open, between two blocks.
     Blocks,
-    /// An array, in the text of a block.
+    /// An array is open, inside the text of a block.
     BlockText,
-    /// Nothing: the whole content was given.
+    /// Nothing is open: the whole content was written at once.
     Whole,
 }
 
 impl Form {
-    /// What ends the JSON.
+    /// Returns the characters that complete the JSON.
     const fn closing(self) -> &'static [u8] {
         match self {
             Self::Empty | Self::Whole => b"",
@@ -76,17 +78,19 @@ impl Form {
     }
 }
 
-/// How a text block begins.
+/// The beginning of a text block.
 const TEXT_BLOCK: &[u8] = br#"{"type":"text","text":""#;
 
 impl<'a> Output<'a> {
-    /// Writes into `memory`, from its start; its length is the bound.
+    /// Creates an output that writes to `memory` from its start. The length of `memory` is the
+    /// limit.
     pub const fn new(memory: &'a mut [u8]) -> Self {
         let limit = memory.len();
         Self { memory: Memory::Fixed(memory), start: 0, len: 0, limit, lost: 0, form: Form::Empty }
     }
 
-    /// Appends to `memory`, with no bound but [`limit`](Self::limit)'s.
+    /// Creates an output that appends to `memory`. There is no limit unless [`limit`](Self::limit)
+    /// sets one.
     #[cfg(feature = "alloc")]
     pub const fn growing(memory: &'a mut alloc::vec::Vec<u8>) -> Self {
         let start = memory.len();
@@ -100,19 +104,21 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Sets a bound below that of the memory, in bytes of JSON.
+    /// Sets the maximum size of the result in bytes of JSON. A limit above the current one has no
+    /// effect.
     #[must_use]
     pub fn limit(mut self, bytes: usize) -> Self {
         self.limit = self.limit.min(bytes);
         self
     }
 
-    /// Whether nothing was written.
+    /// Returns whether nothing was written.
     pub fn is_empty(&self) -> bool {
         self.len == 0 && self.lost == 0
     }
 
-    /// Whether there is nothing that could be read: also a content that was given as `""` or `[]`.
+    /// Returns whether the result has no contents. This includes a content that was set to `""` or
+    /// `[]`.
     pub(crate) fn is_blank(&self) -> bool {
         let nothing = |content: &[u8]| {
             Value::first(content)
@@ -128,12 +134,12 @@ impl<'a> Output<'a> {
         self.form == Form::Text && self.len == 1 && self.lost == 0
     }
 
-    /// An array was opened, and no block is in it.
+    /// Returns whether an array was opened but has no block yet.
     fn is_no_block(&self) -> bool {
         self.form == Form::Blocks && self.len == 1 && self.lost == 0
     }
 
-    /// Forgets all that was written, also that it was too much.
+    /// Discards everything that was written, including the count of bytes that did not fit.
     pub fn clear(&mut self) {
         self.truncate(0);
         self.lost = 0;
@@ -143,10 +149,11 @@ impl<'a> Output<'a> {
     /// Appends text.
     ///
     /// # Errors
-    /// `Capacity` of [`What::Result`] if it is full, now or before.
+    /// Returns `Capacity` of [`What::Result`] if the text does not fit, or if an earlier write did
+    /// not fit.
     pub fn text(&mut self, text: &str) -> Result<(), Capacity> {
         if text.is_empty() {
-            // Said verbatim: an empty string is not nothing.
+            // An empty string is not the same as no result, so it is kept verbatim.
             if self.form == Form::Empty {
                 self.open(Form::Text, b"\"");
             }
@@ -169,11 +176,12 @@ impl<'a> Output<'a> {
         self.state()
     }
 
-    /// Appends a content block. A text block without text is left out: the API takes none.
+    /// Appends a content block. A text block without text is left out, because the API does not
+    /// accept it.
     ///
     /// # Errors
-    /// `Capacity` if it is full; `Misuse` if raw JSON in the block is not valid, and then the block
-    /// is left out.
+    /// Returns `Capacity` if the block does not fit. Returns `Misuse` if raw JSON in the block is
+    /// invalid; the block is then left out.
     pub fn block(&mut self, block: super::Block<'_>) -> Result<(), Error> {
         self.open_blocks();
         let mark = self.len;
@@ -194,12 +202,15 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
-    /// Makes `json` the whole content, in place of what was there: a string, or an array of blocks,
-    /// as the wire has it; also an empty one. Goes to the model byte for byte, but for text blocks
-    /// without text beside others, of which the API takes none.
+    /// Replaces the whole content with `json`.
+    ///
+    /// `json` is a string or an array of blocks in the wire format, and may be empty. It goes to
+    /// the model byte for byte, with one exception: text blocks without text are removed if there
+    /// are other blocks, because the API does not accept them.
     ///
     /// # Errors
-    /// `Capacity` if it does not fit; `Misuse` if it is no such JSON.
+    /// Returns `Capacity` if `json` does not fit. Returns `Misuse` if it is neither a string nor an
+    /// array of blocks.
     pub fn content(&mut self, json: &str) -> Result<(), Error> {
         let value = json::check(json.as_bytes()).ok().and_then(|_| Value::first(json.as_bytes()));
         let value = value.filter(|value| match value.kind() {
@@ -223,17 +234,17 @@ impl<'a> Output<'a> {
         Ok(self.state()?)
     }
 
-    /// What was too much, if it was: the bytes that the whole result needs, and the bytes that
-    /// there are.
+    /// Returns the overflow, if there was one: the size of the whole result and the limit, in
+    /// bytes.
     pub fn overflow(&self) -> Option<Capacity> {
         let needed = self.len.saturating_add(self.lost).saturating_add(self.form.closing().len());
         (self.lost > 0).then_some(Capacity { what: What::Result, needed, free: self.limit })
     }
 
-    /// Ends the result and gives it: one complete JSON value.
+    /// Completes the result and returns it as one JSON value.
     ///
     /// # Errors
-    /// `Capacity` of [`What::Result`] if it did not fit.
+    /// Returns `Capacity` of [`What::Result`] if the result did not fit.
     pub fn finish(mut self) -> Result<&'a [u8], Capacity> {
         if self.is_empty() || self.is_no_block() {
             self.clear();
@@ -259,7 +270,7 @@ impl<'a> Output<'a> {
         Ok(memory.get(start..end).unwrap_or_default())
     }
 
-    /// The error, if there was one.
+    /// Returns the error of an overflow, if there was one.
     pub(crate) fn state(&self) -> Result<(), Capacity> {
         self.overflow().map_or(Ok(()), Err)
     }
@@ -269,10 +280,10 @@ impl<'a> Output<'a> {
         self.push(opening);
     }
 
-    /// From whatever there is to an array between two blocks.
+    /// Turns the content into an array and ends the block that is open.
     fn open_blocks(&mut self) {
         if self.is_empty_text() {
-            // No block can hold it.
+            // A text block cannot hold an empty string.
             self.clear();
         }
         match self.form {
@@ -293,7 +304,7 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Opens a content that was given whole again, so that more can follow.
+    /// Reopens a content that was written at once, so that more can follow.
     fn rewrite_whole(&mut self) {
         if self.is_blank() {
             return self.clear();
@@ -303,13 +314,13 @@ impl<'a> Output<'a> {
         self.form = if string { Form::Text } else { Form::Blocks };
     }
 
-    /// Puts the opening of a text block where the string's quote is, behind the `[`.
+    /// Replaces the string's opening quote, after the `[`, with the beginning of a text block.
     fn replace_quote(&mut self) {
-        // The opening ends in that quote.
+        // The beginning of a text block ends with that quote.
         self.insert(1, TEXT_BLOCK.strip_suffix(b"\"").unwrap_or_default());
     }
 
-    /// Makes room at `at` and writes `bytes` there.
+    /// Inserts `bytes` at `at`.
     fn insert(&mut self, at: usize, bytes: &[u8]) {
         let before = self.len;
         self.push(bytes);
@@ -380,8 +391,8 @@ impl<'a> Output<'a> {
     }
 }
 
-/// Appends text. Never fails: an [`Output`] that is full keeps count instead, and
-/// [`Output::finish`] tells.
+/// Appends text. Never fails: an [`Output`] that is full counts the bytes, and [`Output::finish`]
+/// reports the overflow.
 impl fmt::Write for Output<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let _counted = self.text(text);
@@ -389,7 +400,7 @@ impl fmt::Write for Output<'_> {
     }
 }
 
-/// Takes all that comes, so that what does not fit is counted to its end.
+/// Accepts all bytes, so that bytes that do not fit are counted to the end.
 struct Counted<'o, 'a>(&'o mut Output<'a>);
 
 impl Sink for Counted<'_, '_> {
@@ -403,12 +414,12 @@ fn is_empty_array(value: Value<'_>) -> bool {
     value.kind() == Kind::Array && value.elements().next().is_none()
 }
 
-/// Whether these bytes are one JSON object with a `type`.
+/// Returns whether `bytes` is one JSON object with a `type`.
 fn is_block(bytes: &[u8]) -> bool {
     json::check(bytes).is_ok() && Value::first(bytes).is_some_and(has_type)
 }
 
-/// Whether a block is a text block without text.
+/// Returns whether a block is a text block without text.
 pub(crate) fn is_empty_text_block(block: Value<'_>) -> bool {
     block.member("type").is_some_and(|kind| kind.is_text("text"))
         && block.member("text").and_then(Value::as_text).is_none_or(Text::is_empty)

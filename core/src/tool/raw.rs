@@ -1,4 +1,4 @@
-//! Tools whose schema is JSON text, and tools that are only declared.
+//! Tools with a schema in JSON text, and tools that are only declared.
 
 use core::ops::Range;
 use core::time::Duration;
@@ -9,26 +9,26 @@ use crate::error::Misuse;
 use crate::json::{self, Kind, Value};
 use crate::schema::RawSchema;
 
-/// The text of a definition: `&'static str`, and with `alloc` also `String`.
+/// The text of a definition: a `&'static str`, or a `String` with `alloc`.
 #[cfg(feature = "alloc")]
 pub type DefinitionText = alloc::borrow::Cow<'static, str>;
-/// The text of a definition: `&'static str`, and with `alloc` also `String`.
+/// The text of a definition: a `&'static str`, or a `String` with `alloc`.
 #[cfg(not(feature = "alloc"))]
 pub type DefinitionText = &'static str;
 
-/// A definition and where its name is in it.
+/// A definition and the position of its name in the JSON text.
 #[derive(Clone, Debug)]
 struct Declaration {
     json: DefinitionText,
     name: Range<usize>,
-    /// The input schema as it was given, if the API gets another one that allows the same. Inputs
-    /// are checked against this one.
+    /// The original input schema, if the API receives an equivalent one instead. Inputs are checked
+    /// against the original.
     #[cfg(feature = "alloc")]
     given: Option<alloc::string::String>,
 }
 
 impl Declaration {
-    /// A JSON object that has a name which the API takes, or a `type` of the API's own.
+    /// Checks that `json` is an object with a valid name or with a `type` of the API's own.
     fn new(json: DefinitionText) -> Result<Self, Misuse> {
         let bytes = json.as_bytes();
         const NONE: &str = "a tool's definition is a JSON object";
@@ -71,8 +71,10 @@ impl Declaration {
         Self { json, name }
     }
 
-    /// The same with an input schema that the API takes, if there is one that allows the same
-    /// inputs; `check_tools` refuses the others.
+    /// Creates a declaration whose input schema the API accepts.
+    ///
+    /// A schema that the API refuses is replaced by an equivalent one, if there is one.
+    /// `check_tools` refuses the others.
     #[cfg(feature = "alloc")]
     fn folded(json: DefinitionText, name: Range<usize>) -> Self {
         use alloc::borrow::ToOwned;
@@ -89,7 +91,7 @@ impl Declaration {
             ))
         });
         match folded {
-            // A name behind the schema has moved.
+            // A name after the schema has moved.
             Some((json, at, given)) => {
                 let name = if name.start < at { name } else { Self::name_in(&json) };
                 Self { json: json.into(), name, given: Some(given) }
@@ -117,7 +119,7 @@ impl Declaration {
         Definition::new(json.get(self.name.clone()).unwrap_or_default(), json)
     }
 
-    /// The schema that inputs are checked against, if there is one.
+    /// Returns the schema that inputs are checked against, if there is one.
     fn schema(&self) -> Option<Value<'_>> {
         #[cfg(feature = "alloc")]
         if let Some(given) = &self.given {
@@ -126,7 +128,7 @@ impl Declaration {
         Value::first(self.json.as_bytes()).and_then(|definition| definition.member("input_schema"))
     }
 
-    /// The error, written, if the input is not what the schema asks for.
+    /// Checks the input against the schema. If it does not fit, writes the reason to `out`.
     fn check(
         &self,
         call: &ToolCall<'_>,
@@ -143,8 +145,10 @@ impl Declaration {
     }
 }
 
-/// A tool without a function: the caller answers its calls (by `results`), or the server runs it,
-/// or it has no name at all.
+/// A tool without a function.
+///
+/// The caller answers its calls (with `results`), or the server runs it. Its definition may have no
+/// name.
 ///
 /// ```
 /// use toolrunner_core::tool::{Declared, Toolbox, check_tools};
@@ -159,31 +163,32 @@ pub struct Declared {
 }
 
 impl Declared {
-    /// The tool that `json` defines, as it goes into the request's `tools`.
+    /// Creates a tool from its definition, as it is written to the `tools` of a request.
     ///
-    /// The API takes no `anyOf`, `oneOf`, `allOf` and `$ref` at the root of an `input_schema`. With
-    /// `alloc` such a schema is sent as one object schema that allows exactly the same inputs, if
-    /// there is one. Otherwise [`check_tools`](super::check_tools) refuses the tool before anything
-    /// is sent.
+    /// The API does not accept `anyOf`, `oneOf`, `allOf` or `$ref` at the root of an
+    /// `input_schema`. With `alloc` such a schema is sent as one object schema that allows exactly
+    /// the same inputs, if there is one. Otherwise [`check_tools`](super::check_tools) refuses the
+    /// tool before anything is sent.
     ///
     /// # Errors
-    /// [`Misuse::Json`] if it is not a JSON object, or has neither a name nor a `type` of the API's
-    /// own; [`Misuse::Setting`] if its name is not 1 to 128 of `a-z`, `A-Z`, `0-9`, `_` and `-`.
+    /// Returns [`Misuse::Json`] if `json` is not a JSON object, or has neither a name nor a `type`
+    /// of the API's own. Returns [`Misuse::Setting`] if the name does not consist of 1 to 128 of
+    /// the characters `a-z`, `A-Z`, `0-9`, `_` and `-`.
     pub fn new(json: impl Into<DefinitionText>) -> Result<Self, Misuse> {
         Declaration::new(json.into()).map(|declaration| Self { declaration })
     }
 
-    /// What is sent of it.
+    /// Returns the definition, as it is sent.
     pub fn definition(&self) -> Definition<'_> {
         self.declaration.definition().declared()
     }
 }
 
-/// A tool whose definition is JSON text, run by a closure.
+/// A tool whose definition is JSON text and whose function is a closure.
 ///
-/// Its input is checked against the definition's `input_schema`, as far as [`RawSchema`] goes; a
-/// definition without one (a client's tool of the API's own, such as `bash_20250124`) takes any
-/// object.
+/// The input is checked against the definition's `input_schema`, to the extent that [`RawSchema`]
+/// supports it. A definition without a schema accepts any object. An example is a tool of the API's
+/// own that the client runs, such as `bash_20250124`.
 ///
 /// ```
 /// use toolrunner_core::tool::{RawTool, Toolbox};
@@ -211,20 +216,22 @@ pub struct RawTool<R> {
     run: R,
 }
 
-/// How a [`RawTool`] runs: a closure that writes its result.
+/// The function of a [`RawTool`]: a closure that writes its result.
 #[derive(Clone, Copy, Debug)]
 pub struct Direct<F>(F);
 
-/// How a [`RawTool`] runs: a closure that gives a future.
+/// The function of a [`RawTool`]: a closure that returns a future.
 #[cfg(feature = "alloc")]
 #[derive(Clone, Copy, Debug)]
 pub struct Async<F>(F);
 
 impl<F: Fn(Value<'_>, &mut Output<'_>) -> Result<(), ToolError>> RawTool<Direct<F>> {
-    /// A tool with a whole definition, and a closure that is given the input and writes the result.
+    /// Creates a tool from its whole definition and a closure. The closure takes the input and
+    /// writes the result.
     ///
     /// # Errors
-    /// As [`Declared::new`].
+    /// Returns [`Misuse::Json`] or [`Misuse::Setting`] if the definition is invalid; see
+    /// [`Declared::new`].
     pub fn direct(definition: impl Into<DefinitionText>, run: F) -> Result<Self, Misuse> {
         Self::of(definition.into(), Direct(run))
     }
@@ -247,49 +254,57 @@ impl<R> RawTool<R> {
         })
     }
 
-    /// Makes it a member of a toolset, such as `computer`: it answers calls with this
-    /// `toolset_name` and its name. Its definition is not sent; declare the toolset itself, for
-    /// example as `Declared::new(r#"{"type":"computer_toolset_20260801"}"#)`.
+    /// Makes the tool a member of a toolset, such as `computer`.
+    ///
+    /// It answers calls with this `toolset_name` and its own name. Its definition is not sent.
+    /// Declare the toolset itself, for example with
+    /// `Declared::new(r#"{"type":"computer_toolset_20260801"}"#)`.
     #[must_use]
     pub fn member_of(mut self, toolset: &'static str) -> Self {
         self.toolset = Some(toolset);
         self
     }
 
-    /// The same, never run beside another tool that says so.
+    /// Adds the tool to the unnamed serial group: it never runs at the same time as another tool of
+    /// that group.
     #[must_use]
     pub fn serial(self) -> Self {
         self.serial_in("")
     }
 
-    /// The same, never run beside another tool of this serial group.
+    /// Adds the tool to a serial group: it never runs at the same time as another tool of that
+    /// group.
     #[must_use]
     pub fn serial_in(mut self, group: &'static str) -> Self {
         self.serial = Some(group);
         self
     }
 
-    /// The same, run where blocking a thread does no harm.
+    /// Marks the tool as [`blocking`](Definition::blocking), so that a server runs it where
+    /// blocking a thread does no harm.
     #[must_use]
     pub fn blocking(mut self) -> Self {
         self.blocking = true;
         self
     }
 
-    /// The same with a time-out.
+    /// Sets the time limit of a call. When it expires, the call's future is dropped.
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
         self
     }
 
-    /// Reads inputs leniently, as some models write them. A string stands for the JSON in it where
-    /// an argument is a number, a boolean, an array or an object: `"5"`, `"[1,2]"`. `null` counts
-    /// as missing for an argument that may be missing and must not be `null`. OpenAPI's `nullable:
-    /// true` allows `null`. Only the arguments are looked at, not what is inside them, but for
-    /// `nullable`.
+    /// Accepts some invalid inputs that some models write. Off by default: the model receives the
+    /// error and corrects its input.
     ///
-    /// Off by default: the model reads what is wrong, and corrects it.
+    /// - A string is replaced by the JSON that it contains where an argument is a number, a
+    ///   boolean, an array or an object: `"5"`, `"[1,2]"`.
+    /// - `null` counts as missing for an argument that is not required and must not be `null`.
+    /// - OpenAPI's `nullable: true` allows `null`.
+    ///
+    /// Only the arguments themselves are read leniently, not the values inside them. The exception
+    /// is `nullable`, which applies everywhere.
     #[cfg(feature = "alloc")]
     #[must_use]
     pub fn lenient(mut self) -> Self {
@@ -304,7 +319,7 @@ impl<R> RawTool<R> {
         self
     }
 
-    /// Marks the tool as one whose calls a person must approve: see
+    /// Marks the tool as one whose calls a person must approve. See
     /// [`Definition::requires_approval`].
     #[must_use]
     pub fn requires_approval(mut self) -> Self {
@@ -333,7 +348,7 @@ mod owned {
     use super::{Async, DefinitionText, Misuse, RawTool, Value};
     use crate::json::escape;
 
-    /// The input of one call, owned: a JSON object that fits the tool's schema.
+    /// The owned input of one call: a JSON object that fits the tool's schema.
     #[derive(Clone, Debug)]
     pub struct Input {
         json: String,
@@ -344,20 +359,20 @@ mod owned {
             Self { json: value.as_json().to_owned() }
         }
 
-        /// The input as JSON text.
+        /// Returns the input as JSON text.
         pub fn json(&self) -> &str {
             &self.json
         }
 
-        /// The input as a value to look into.
+        /// Returns the input as a JSON value.
         pub fn value(&self) -> Value<'_> {
             Value::first(self.json.as_bytes()).unwrap_or(Value::EMPTY_ARRAY)
         }
 
-        /// The input as any `Deserialize`, by serde_json.
+        /// Deserializes the input with serde_json.
         ///
         /// # Errors
-        /// serde_json's, with line and column.
+        /// Returns serde_json's error, which states the line and the column.
         #[cfg(feature = "serde")]
         pub fn deserialize<'a, T: serde::Deserialize<'a>>(
             &'a self,
@@ -372,15 +387,15 @@ mod owned {
         Fut: Future,
         Fut::Output: ToolOutput,
     {
-        /// A tool from its name, its description, its input schema as JSON text, and a closure that
-        /// is given the input and gives a future of the result.
+        /// Creates a tool from its name, its description, its input schema as JSON text, and a
+        /// closure. The closure takes the input and returns a future of the result.
         ///
-        /// The input is always checked against this schema, also if the API is sent [another form
+        /// The input is always checked against this schema, even if the API receives [another form
         /// of it](super::Declared::new).
         ///
         /// # Errors
-        /// [`Misuse::Json`] if the schema is not JSON; [`Misuse::Setting`] if the name is not 1 to
-        /// 128 of `a-z`, `A-Z`, `0-9`, `_` and `-`.
+        /// Returns [`Misuse::Json`] if the schema is not JSON. Returns [`Misuse::Setting`] if the
+        /// name does not consist of 1 to 128 of the characters `a-z`, `A-Z`, `0-9`, `_` and `-`.
         pub fn new(name: &str, description: &str, schema: &str, run: F) -> Result<Self, Misuse> {
             let mut json = Vec::new();
             for (key, text) in [("{\"name\":\"", name), ("\",\"description\":\"", description)] {
@@ -397,10 +412,12 @@ mod owned {
             Self::of(json.into(), Async(run))
         }
 
-        /// A tool from its whole definition, and a closure as for [`new`](Self::new).
+        /// Creates a tool from its whole definition and a closure. The closure takes the input and
+        /// returns a future of the result.
         ///
         /// # Errors
-        /// As [`Declared::new`](super::Declared::new).
+        /// Returns [`Misuse::Json`] or [`Misuse::Setting`] if the definition is invalid; see
+        /// [`Declared::new`](super::Declared::new).
         pub fn from_definition(
             definition: impl Into<DefinitionText>,
             run: F,

@@ -1,17 +1,20 @@
-//! What a tool may return, and how that becomes a result.
+//! The types that a tool can return, and their conversion to a result.
 
 use super::{Block, Output, ToolError};
 use crate::json::{self, Sink, Text, Value};
 
 /// A type that a tool can return.
 ///
-/// Texts go to the model as they are; numbers and booleans as JSON has them; `()` leaves what the
-/// tool wrote itself, and if that is nothing the result reads
-/// [`EMPTY_RESULT`](super::EMPTY_RESULT); [`Block`]s are content blocks. With the feature `serde` a
-/// tool made by `#[tool]` may also return any other `Serialize`, which becomes JSON text; [`Json`]
-/// does that where a `ToolOutput` is asked for. Bytes (`Vec<u8>` and its like) do not compile as a
-/// result: write an image as a [`Block`] of [`Source::Bytes`](super::Source::Bytes), or return
-/// `Json(bytes)` for a list of numbers.
+/// - Texts go to the model verbatim.
+/// - Numbers and booleans are written as in JSON.
+/// - `()` keeps what the tool wrote itself. If it wrote nothing, the result is
+///   [`EMPTY_RESULT`](super::EMPTY_RESULT).
+/// - [`Block`]s are content blocks.
+///
+/// With the feature `serde` a function with `#[tool]` may also return any other `Serialize`, which
+/// becomes JSON text. [`Json`] does the same where a `ToolOutput` is required. Bytes (`Vec<u8>` and
+/// similar types) do not compile as a result: write an image as a [`Block`] of
+/// [`Source::Bytes`](super::Source::Bytes), or return `Json(bytes)` for a list of numbers.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a tool's result",
     label = "not a result that the model can read",
@@ -19,10 +22,10 @@ use crate::json::{self, Sink, Text, Value};
     note = "or derive `serde::Serialize`: the result is then JSON text (with the feature `serde`, which `toolrunner_std` has on)"
 )]
 pub trait ToolOutput {
-    /// Appends it to the result.
+    /// Appends the value to the result.
     ///
     /// # Errors
-    /// What the model is to read instead.
+    /// Returns the error that the model receives instead of the result.
     fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError>;
 }
 
@@ -52,7 +55,7 @@ impl ToolOutput for bool {
 
 impl ToolOutput for Text<'_> {
     fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError> {
-        // All of it is tried, so that the error tells how much it needs.
+        // All parts are written even after an overflow, so that the error states the whole size.
         let _never = json::text_parts(self, &mut |part| {
             let _counted = out.text(part);
             Ok(())
@@ -141,12 +144,12 @@ impl ToolOutput for f32 {
     }
 }
 
-/// Takes JSON and writes it as the text of a result.
+/// Writes JSON as the text of a result.
 pub(super) struct AsText<'o, 'a>(pub(super) &'o mut Output<'a>);
 
 impl Sink for AsText<'_, '_> {
     fn put(&mut self, bytes: &[u8]) -> Result<(), crate::error::Capacity> {
-        // What is put is always whole characters.
+        // Each part consists of whole characters.
         self.0.text(core::str::from_utf8(bytes).unwrap_or_default())
     }
 }
@@ -191,9 +194,10 @@ impl<T: serde::Serialize> ToolOutput for Json<T> {
     }
 }
 
-/// For generated code: what a function returns, whatever it is, becomes a result. Which of several
-/// ways is taken is found by method resolution: `(&&&&Probe(&value)).kind()` takes the impl for
-/// `&&&Probe` before that for `&&Probe`, and so on down to `Probe`.
+/// Conversion of a function's return value to a result, for generated code.
+///
+/// Method resolution selects one of several conversions: `(&&&&Probe(&value)).kind()` prefers the
+/// impl for `&&&Probe` to the one for `&&Probe`, and so on down to `Probe`.
 #[doc(hidden)]
 pub mod kinds {
     use core::convert::Infallible;
@@ -237,7 +241,7 @@ pub mod kinds {
         }
     }
 
-    /// Bytes, which serde would write as a list of numbers.
+    /// Types of bytes, which serde would write as a list of numbers.
     #[cfg(feature = "serde")]
     pub trait Bytes {}
 
@@ -275,7 +279,8 @@ pub mod kinds {
         impl<T: Bytes> Bytes for Vec<T> {}
     }
 
-    /// What no bytes are: the call of `write` then says what to return instead.
+    /// A trait that no type of bytes implements. The compiler's error at the call of `write` states
+    /// what to return instead.
     #[cfg(feature = "serde")]
     #[diagnostic::on_unimplemented(
         message = "a tool cannot return the bytes of `{Self}`: the model would read a list of numbers",
@@ -349,7 +354,8 @@ pub mod kinds {
         }
     }
 
-    /// Neither: the call of `write` then says what a result can be.
+    /// All other types. The compiler's error at the call of `write` states which types a result can
+    /// have.
     pub trait OtherKind {
         fn output_kind(&self) -> IsOutput {
             IsOutput
@@ -403,7 +409,7 @@ pub mod kinds {
     #[derive(Debug)]
     pub struct IsLocal;
 
-    /// An error that stays on its thread: `Box<dyn Error>`.
+    /// An error that cannot leave its thread: `Box<dyn Error>`.
     #[cfg(feature = "alloc")]
     pub trait LocalKind {
         fn error_kind(&self) -> IsLocal {
@@ -427,7 +433,7 @@ pub mod kinds {
     #[derive(Debug)]
     pub struct IsDisplay;
 
-    /// The rest: the call of `convert` then says what an error must be.
+    /// All other types. The compiler's error at the call of `convert` states what an error must be.
     pub trait DisplayKind {
         fn error_kind(&self) -> IsDisplay {
             IsDisplay

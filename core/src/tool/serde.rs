@@ -1,4 +1,4 @@
-//! The bridge to serde: any `Serialize` as a result, any `Deserialize` from an input.
+//! The bridge to serde: any `Serialize` as a result, and any `Deserialize` from an input.
 
 use core::fmt;
 
@@ -9,11 +9,11 @@ use super::{Output, ToolError};
 use crate::json::{escape, write_f32, write_f64};
 
 impl Output<'_> {
-    /// Appends `value` as JSON text, written straight into the result.
+    /// Appends `value` as JSON text, serialized directly into the result.
     ///
     /// # Errors
-    /// `Capacity` if it is full; or what the type's own `Serialize` says, such as a map key that is
-    /// no string.
+    /// Returns `Capacity` if the text does not fit, or the error of the type's own `Serialize`. A
+    /// map key that is not a string, a number or a boolean is an error.
     pub fn json<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), ToolError> {
         let written = value.serialize(&mut Writer { out: self, first: true });
         self.state()?;
@@ -23,26 +23,26 @@ impl Output<'_> {
 
 #[cfg(feature = "alloc")]
 impl<'a> crate::json::Value<'a> {
-    /// Reads it as any `Deserialize`, by serde_json.
+    /// Deserializes the value with serde_json.
     ///
     /// # Errors
-    /// serde_json's, with line and column.
+    /// Returns serde_json's error, which states the line and the column.
     pub fn deserialize<T: serde::Deserialize<'a>>(self) -> Result<T, serde_json::Error> {
         serde_json::from_slice(self.raw())
     }
 }
 
-/// Why a value has no JSON.
+/// The reason why a value cannot be written as JSON.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The type's own words. Cut without `alloc`.
+    /// The type's own error message. It is cut to 64 bytes without `alloc`.
     #[cfg(feature = "alloc")]
     Custom(alloc::string::String),
-    /// The type's own words.
+    /// The type's own error message, cut to 64 bytes.
     #[cfg(not(feature = "alloc"))]
     Custom(heapless::String<64>),
-    /// A map's key is neither a string nor a number nor a boolean.
+    /// A map has a key that is not a string, a number or a boolean.
     Key,
 }
 
@@ -71,11 +71,11 @@ impl ser::Error for Error {
     }
 }
 
-/// Writes JSON into the text of a result. What has no room is counted by the output, so nothing
-/// here fails for it.
+/// Writes JSON to the text of a result. The output counts the bytes that do not fit, so an overflow
+/// is not an error here.
 struct Writer<'o, 'a> {
     out: &'o mut Output<'a>,
-    /// Whether nothing stands in the innermost array or object yet.
+    /// Whether the innermost array or object is still empty.
     first: bool,
 }
 
@@ -95,7 +95,7 @@ impl Writer<'_, '_> {
         if core::mem::take(&mut self.first) { Ok(()) } else { self.raw(",") }
     }
 
-    /// `{"name":` for a variant with content.
+    /// Writes `{"name":` for a variant with contents.
     fn variant(&mut self, name: &str) -> Result<(), Error> {
         self.raw("{")?;
         self.string(name)?;
@@ -103,11 +103,11 @@ impl Writer<'_, '_> {
     }
 }
 
-/// An array or object under way; `closing` ends it.
+/// An array or object that is being written. `closing` ends it.
 struct Open<'w, 'o, 'a> {
     writer: &'w mut Writer<'o, 'a>,
     closing: &'static str,
-    /// serde_json's way to hand on JSON that is text already.
+    /// Whether this is one of the structs by which serde_json passes on JSON text.
     verbatim: bool,
 }
 
@@ -312,7 +312,7 @@ impl Writer<'_, '_> {
     }
 }
 
-/// Takes text and writes it as the inside of a JSON string.
+/// Writes text as the contents of a JSON string.
 struct Escaping<'o, 'a>(&'o mut Output<'a>);
 
 impl fmt::Write for Escaping<'_, '_> {
@@ -382,9 +382,9 @@ impl ser::SerializeMap for Open<'_, '_, '_> {
     }
 }
 
-/// A map's key: a string, or a number or boolean made one.
+/// Writes a map's key: a string, or a number or boolean as a string.
 struct Key<'w, 'o, 'a>(&'w mut Writer<'o, 'a>);
-/// The string in serde_json's number and raw value, written as it is.
+/// Writes the string in serde_json's `Number` or `RawValue` verbatim.
 struct Verbatim<'w, 'o, 'a>(&'w mut Writer<'o, 'a>);
 
 macro_rules! quoted {

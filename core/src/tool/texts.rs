@@ -1,4 +1,4 @@
-//! Every text that the loop itself tells the model, in one place.
+//! All texts that the loop itself sends to the model.
 
 use core::fmt;
 use core::time::Duration;
@@ -8,18 +8,18 @@ use crate::error::Capacity;
 use crate::json::{Each, Sink, Text, escape, number_parts as number, text_parts as text};
 use crate::schema::Explained;
 
-/// What the model is told when a tool gave nothing.
+/// The result of a tool that wrote nothing.
 pub const EMPTY_RESULT: &str = "(no output)";
-/// What the model is told when a tool failed without a word.
+/// The text of an error that has no message.
 pub const EMPTY_ERROR: &str = "Error: (no message)";
 
-/// An answer to a call that no tool gave: always an error.
+/// An error that answers a call instead of its tool.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Notice<'a> {
     /// No runnable tool has this name: `Error: Tool 'X' not found`.
     NotFound(Text<'a>),
-    /// The call is of a toolset's member that nothing here runs: `Error: Toolset 'T' member 'M' not
+    /// No member of the toolset with this name is runnable: `Error: Toolset 'T' member 'M' not
     /// found`.
     MemberNotFound {
         /// The toolset's name.
@@ -32,36 +32,36 @@ pub enum Notice<'a> {
     InvalidInput {
         /// The tool's name.
         name: Text<'a>,
-        /// What is wrong.
+        /// The reason.
         error: Explained<'a>,
     },
     /// The tool panicked: `Error: tool panicked`.
     Panicked,
     /// The run was cancelled while the call was open: `Error: cancelled`.
     Cancelled,
-    /// The tool took longer than it may: `Error: timed out after N ms`.
+    /// The tool exceeded its time limit: `Error: timed out after N ms`.
     TimedOut(Duration),
-    /// The model's input was no JSON object: `Error: invalid input for tool 'X': input: expected an
-    /// object, got …`, or what was wrong with the JSON, and where.
+    /// The model's input is not a JSON object: `Error: invalid input for tool 'X': input: expected
+    /// an object, got …`. If the input is not JSON, the text states the error and its position.
     InvalidJson {
         /// The tool's name.
         name: Text<'a>,
-        /// What is wrong with the JSON; nothing if it is JSON.
+        /// The syntax error, or `None` if the input is JSON.
         error: Option<crate::json::JsonError>,
-        /// What it is, if it is JSON.
+        /// The kind of the input, if it is JSON.
         got: &'a str,
     },
     /// The call was answered without running it: `Error: not run`.
     NotRun,
-    /// The result had no room: `Error: the result is too large: N bytes, at most M fit`.
+    /// The result did not fit: `Error: the result is too large: N bytes, at most M fit`.
     TooLarge(Capacity),
-    /// With the result the request would have more cache breakpoints than the API allows:
-    /// `Error: the request would have N cache breakpoints, at most 4 are allowed`.
+    /// With the result, the request would exceed the API's limit of cache breakpoints: `Error: the
+    /// request would have N cache breakpoints, at most 4 are allowed`.
     Breakpoints(usize),
 }
 
 impl Notice<'_> {
-    /// Gives the text to `each`, in parts.
+    /// Passes the text to `each`, in parts.
     fn parts(self, each: &mut Each<'_>) -> fmt::Result {
         match self {
             Self::NotFound(name) => {
@@ -128,14 +128,14 @@ impl Notice<'_> {
         }
     }
 
-    /// Writes it as a JSON string, quotes included: a tool result's `content`.
+    /// Writes the text as a JSON string with its quotes: the `content` of a tool result.
     ///
     /// # Errors
-    /// The sink's; then a part may have been written.
+    /// Returns the sink's error. Part of the text may have been written by then.
     pub fn write_json<S: Sink + ?Sized>(self, sink: &mut S) -> Result<(), Capacity> {
         sink.put(b"\"")?;
         let mut full = Ok(());
-        // The error itself goes round the formatter's, which says nothing.
+        // The sink's error is kept here, because `fmt::Error` carries no information.
         let _told: fmt::Result = self.parts(&mut |part| {
             full = escape(part).write_to(sink);
             full.map_err(|_| fmt::Error)
@@ -144,13 +144,13 @@ impl Notice<'_> {
         sink.put(b"\"")
     }
 
-    /// Makes it the result in `out`, in place of what was there.
+    /// Replaces the result in `out` with this text.
     ///
     /// # Errors
-    /// `Capacity` of [`What::Result`](crate::error::What::Result).
+    /// Returns `Capacity` of [`What::Result`](crate::error::What::Result) if the text does not fit.
     pub fn write_to(self, out: &mut Output<'_>) -> Result<(), Capacity> {
         out.clear();
-        // Each part is tried, so that the error tells how much the whole needs.
+        // All parts are written even after an overflow, so that the error states the whole size.
         let _counted: fmt::Result = self.parts(&mut |part| {
             let _counted = out.text(part);
             Ok(())
@@ -159,7 +159,7 @@ impl Notice<'_> {
     }
 }
 
-/// The text as the model sees it.
+/// Writes the text as the model receives it.
 impl fmt::Display for Notice<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.parts(&mut |part| f.write_str(part))

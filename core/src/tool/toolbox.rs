@@ -1,12 +1,14 @@
-//! What runs tools, and how several of them become one.
+//! Toolboxes: traits that run tools, and their combination into one.
 
 use super::texts::Notice;
 use super::{Definition, Output, ToolCall, ToolError};
 use crate::error::Misuse;
 use crate::json::{self, Kind, Text, Value};
 
-/// Tools by index. `#[tool]` and `#[toolbox]` write this; a tuple of toolboxes is one whose counts
-/// add up.
+/// Tools by index.
+///
+/// `#[tool]` and `#[toolbox]` implement this trait. A tuple of toolboxes is a toolbox with the
+/// tools of all its members, in order.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no tool",
     label = "neither a tool, nor a toolbox, nor a tuple of them",
@@ -14,16 +16,18 @@ use crate::json::{self, Kind, Text, Value};
 )]
 #[allow(async_fn_in_trait, reason = "on a chip nothing is Send; `Tools` is the same with Send")]
 pub trait Toolbox {
-    /// How many tools there are.
+    /// Returns the number of tools.
     fn count(&self) -> usize;
 
-    /// The tool at `i`; none from [`count`](Self::count) on. The same whenever it is asked.
+    /// Returns the tool at `i`, or `None` if `i` is not below [`count`](Self::count). Every call
+    /// must return the same definition.
     fn definition(&self, i: usize) -> Option<Definition<'_>>;
 
     /// Runs the tool at `i` and writes its result to `out`, which is empty.
     ///
     /// # Errors
-    /// What the model is to read: the driver makes it the result, see [`ToolError::write_to`].
+    /// Returns the error that the model receives. The driver writes it to the result with
+    /// [`ToolError::write_to`].
     async fn call(
         &self,
         i: usize,
@@ -31,7 +35,8 @@ pub trait Toolbox {
         out: &mut Output<'_>,
     ) -> Result<(), ToolError>;
 
-    /// The index of the first runnable tool of this name that is no member of a toolset.
+    /// Returns the index of the first runnable tool with this name that is not a member of a
+    /// toolset.
     fn find(&self, name: Text<'_>) -> Option<usize> {
         (0..self.count()).find(|&i| {
             self.definition(i)
@@ -39,7 +44,7 @@ pub trait Toolbox {
         })
     }
 
-    /// The index of the first runnable member of this name in this toolset.
+    /// Returns the index of the first runnable tool with this name in this toolset.
     fn find_member(&self, toolset: Text<'_>, name: Text<'_>) -> Option<usize> {
         let is_in = |tool: &Definition<'_>| tool.toolset.is_some_and(|own| toolset == *own);
         (0..self.count()).find(|&i| {
@@ -48,29 +53,32 @@ pub trait Toolbox {
         })
     }
 
-    /// Lends this toolbox, so that it can be part of a tuple: `(board.by_ref(), now)`.
+    /// Borrows this toolbox, so that it can be part of a tuple: `(board.by_ref(), now)`.
     fn by_ref(&self) -> ByRef<'_, Self> {
         ByRef(self)
     }
 }
 
-/// [`Toolbox`] for servers: calls can run on other threads. Implement it with `async fn call`.
+/// A [`Toolbox`] for servers, whose calls can run on other threads. Implement it with `async fn
+/// call`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no tool for a server",
     label = "neither a tool, nor a toolbox, nor a tuple of them",
     note = "put `#[tool]` on the function, or `#[toolbox]` on the impl block whose methods are tools: those of `toolrunner_std`"
 )]
 pub trait Tools: Send + Sync + 'static {
-    /// How many tools there are.
+    /// Returns the number of tools.
     fn count(&self) -> usize;
 
-    /// The tool at `i`; none from [`count`](Self::count) on. The same whenever it is asked.
+    /// Returns the tool at `i`, or `None` if `i` is not below [`count`](Self::count). Every call
+    /// must return the same definition.
     fn definition(&self, i: usize) -> Option<Definition<'_>>;
 
     /// Runs the tool at `i` and writes its result to `out`, which is empty.
     ///
     /// # Errors
-    /// What the model is to read: the driver makes it the result, see [`ToolError::write_to`].
+    /// Returns the error that the model receives. The driver writes it to the result with
+    /// [`ToolError::write_to`].
     fn call(
         &self,
         i: usize,
@@ -78,7 +86,8 @@ pub trait Tools: Send + Sync + 'static {
         out: &mut Output<'_>,
     ) -> impl Future<Output = Result<(), ToolError>> + Send;
 
-    /// The index of the first runnable tool of this name that is no member of a toolset.
+    /// Returns the index of the first runnable tool with this name that is not a member of a
+    /// toolset.
     fn find(&self, name: Text<'_>) -> Option<usize> {
         (0..self.count()).find(|&i| {
             self.definition(i)
@@ -86,7 +95,7 @@ pub trait Tools: Send + Sync + 'static {
         })
     }
 
-    /// The index of the first runnable member of this name in this toolset.
+    /// Returns the index of the first runnable tool with this name in this toolset.
     fn find_member(&self, toolset: Text<'_>, name: Text<'_>) -> Option<usize> {
         let is_in = |tool: &Definition<'_>| tool.toolset.is_some_and(|own| toolset == *own);
         (0..self.count()).find(|&i| {
@@ -96,33 +105,35 @@ pub trait Tools: Send + Sync + 'static {
     }
 }
 
-/// What a toolbox answers to an index that it does not have.
+/// Writes the answer to a call whose index the toolbox does not have.
 #[doc(hidden)]
 pub fn not_found(call: &ToolCall<'_>, out: &mut Output<'_>) -> ToolError {
     let _counted = Notice::NotFound(call.name).write_to(out);
     ToolError::written()
 }
 
-/// Checks what the API would refuse, or what no loop could run: names, duplicates, definitions.
+/// Checks for tools that the API would refuse or that no loop could run: invalid names, duplicate
+/// names and invalid definitions.
 ///
-/// A definition with a `type` of its own (a server's tool, or a client's such as `bash_20250124`)
-/// needs no input schema, and no name if it is not runnable.
+/// A definition with a `type` of its own needs no input schema, and no name if it is not runnable.
+/// Such a tool runs on the server, or on the client like `bash_20250124`.
 ///
 /// # Errors
-/// [`Misuse`] with the index of the first tool that is wrong.
+/// Returns [`Misuse`] with the index of the first invalid tool.
 pub fn check_tools(tools: &(impl Toolbox + ?Sized)) -> Result<(), Misuse> {
     check(tools.count(), |i| tools.definition(i))
 }
 
-/// [`check_tools`] for [`Tools`].
+/// Checks for tools that the API would refuse or that no loop could run. This is [`check_tools`]
+/// for [`Tools`].
 ///
 /// # Errors
-/// [`Misuse`] with the index of the first tool that is wrong.
+/// Returns [`Misuse`] with the index of the first invalid tool.
 pub fn check_server_tools(tools: &(impl Tools + ?Sized)) -> Result<(), Misuse> {
     check(tools.count(), |i| tools.definition(i))
 }
 
-/// Checks one definition, the one at this index.
+/// A function that checks a definition. It takes the definition and its index.
 pub(super) type Check = fn(&Definition<'_>, usize) -> Result<(), Misuse>;
 
 fn check<'t>(
@@ -132,14 +143,14 @@ fn check<'t>(
     for i in 0..count {
         let tool = definition(i).ok_or(Misuse::ToolDefinition(i))?;
         if tool.toolset.is_some() {
-            // Nothing is sent of it.
+            // Its definition is not sent, so only the name matters.
             if !tool.runnable || !is_name(tool.name) {
                 return Err(Misuse::ToolName(i));
             }
         } else if let Some(check) = tool.check {
             check(&tool, i)?;
         }
-        // Those without a name are the server's, and there may be several.
+        // Tools without a name run on the server, and there may be several.
         if !tool.name.is_empty()
             && let Some(first) = (0..i).find(|&j| {
                 definition(j)
@@ -173,13 +184,13 @@ pub(super) fn check_definition(tool: &Definition<'_>, i: usize) -> Result<(), Mi
     if schema.map_or(typed, of_object) { Ok(()) } else { Err(Misuse::ToolDefinition(i)) }
 }
 
-/// Whether the API takes this as a tool's name: `^[a-zA-Z0-9_-]{1,128}$`.
+/// Returns whether the API accepts `name` as a tool's name: `^[a-zA-Z0-9_-]{1,128}$`.
 pub(crate) fn is_name(name: &str) -> bool {
     (1..=128).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }
 
-/// A toolbox that is lent, so that it can be part of a tuple: see [`Toolbox::by_ref`].
+/// A borrowed toolbox, which can be part of a tuple. See [`Toolbox::by_ref`].
 #[derive(Debug)]
 pub struct ByRef<'t, T: ?Sized>(&'t T);
 
@@ -222,8 +233,8 @@ impl<T: Tools> Tools for alloc::sync::Arc<T> {
     }
 }
 
-/// What `#[tool]` makes of a function. The function's name is then a function without arguments
-/// that returns this.
+/// The tool that `#[tool]` generates from a function. The function's name becomes a function
+/// without arguments that returns this tool.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "a function that returns `{Self}` is no tool",
@@ -231,18 +242,18 @@ impl<T: Tools> Tools for alloc::sync::Arc<T> {
     note = "put `#[tool]` on the function, or `#[toolbox]` on the impl block whose methods are tools"
 )]
 pub trait ToolFunction {
-    /// What it tells of itself.
+    /// The definition of the tool.
     const DEFINITION: Definition<'static>;
 }
 
-/// A function under `#[tool]`, by its name: it stands for its tool wherever a toolbox is expected.
-/// The compiler shows the name of this trait where the attribute was forgotten.
+/// A function with `#[tool]`, by its name. It can be used as its tool wherever a toolbox is
+/// expected. The compiler shows the name of this trait if the attribute is missing.
 #[doc(hidden)]
 pub trait HasToolAttribute {
-    /// The tool.
+    /// The generated tool.
     type Tool: ToolFunction;
 
-    /// Makes the tool.
+    /// Creates the tool.
     fn tool(&self) -> Self::Tool;
 }
 
