@@ -1,7 +1,7 @@
-//! An input against a schema's tree.
+//! Checks of an input against a schema tree.
 //!
-//! Each shape has a [`Rule`], which its schema names: a chip whose tools take numbers and words has
-//! no code for variants and arrays.
+//! Each shape has a [`Rule`], which its schema points to. A chip whose tools take only numbers and
+//! strings therefore links no code for variants and arrays.
 
 use core::cmp::Ordering;
 
@@ -10,11 +10,12 @@ use crate::json::{Array, Kind, Object, Piece, Text, Value, compare};
 
 type Checked<T = ()> = Result<T, InputError<'static>>;
 
-/// How many arrays, objects and maps a [`Schema`] may have in one another. One that has more does
-/// not compile as a tool's input; one that is no tool's refuses what goes deeper.
+/// The maximum nesting of arrays, objects and maps in a [`Schema`].
 ///
-/// A tool's arguments are an object, so one of them may have this many less one:
+/// A deeper schema does not compile as a tool's input. A deeper schema that does not belong to a
+/// tool refuses values at the levels beyond.
 ///
+/// A tool's arguments are an object, so each argument may use one level less:
 #[cfg_attr(all(feature = "macros", feature = "alloc"), doc = "```")]
 #[cfg_attr(not(all(feature = "macros", feature = "alloc")), doc = "```ignore")]
 /// #[toolrunner_core::tool]
@@ -30,15 +31,15 @@ type Checked<T = ()> = Result<T, InputError<'static>>;
 pub const SCHEMA_DEPTH: usize = 16;
 
 impl Schema {
-    /// Checks a value: types, members (missing, unknown, twice), allowed values, ranges, lengths
-    /// (in characters).
+    /// Checks a value: types, members (missing, unknown and repeated), allowed values, ranges, and
+    /// lengths (in characters).
     ///
-    /// Goes as deep as the schema does, not as the input does, and does not recurse: the levels are
-    /// kept in an array of [`SCHEMA_DEPTH`], six words each.
+    /// The check is as deep as the schema, not as the input. It does not recurse: the levels are
+    /// stored in an array of [`SCHEMA_DEPTH`] entries of six words each.
     ///
     /// # Errors
-    /// The first thing that is wrong, in the order of the schema for what is missing and of the
-    /// input for all else.
+    /// Returns the first error. Missing members are found in the order of the schema, all other
+    /// errors in the order of the input.
     pub fn check(&self, value: Value<'_>) -> Checked {
         let check = Check { root: value.raw() };
         let mut levels: [Option<Level<'_, '_>>; SCHEMA_DEPTH] = [const { None }; SCHEMA_DEPTH];
@@ -52,8 +53,8 @@ impl Schema {
             };
             match entered {
                 Entered::Whole => {}
-                // A form of a variant, which is no variants of variants, or is inside the value:
-                // this comes to an end.
+                // The next check is for a value inside this one, or for the form of a variant,
+                // which is not itself a set of variants. Therefore the loop terminates.
                 Entered::As(form, content) => {
                     (schema, value) = (form, content);
                     continue;
@@ -66,7 +67,7 @@ impl Schema {
                     depth += 1;
                 }
             }
-            // On to the next value, upwards through the levels that are at their end.
+            // Find the next value, and leave the levels that have no more.
             (schema, value) = loop {
                 let Some(Some(level)) = depth.checked_sub(1).and_then(|top| levels.get_mut(top))
                 else {
@@ -81,21 +82,21 @@ impl Schema {
     }
 }
 
-/// Checks a value by itself against a schema of the shape that it is for.
+/// A function that checks a value on its own against a schema of the rule's shape.
 pub(super) type Rule =
     for<'s, 'v> fn(&Check<'v>, &'s Schema, Value<'v>) -> Checked<Entered<'s, 'v>>;
 
-/// What a value's own check leaves to check.
+/// The checks that remain after a value's own check.
 pub(super) enum Entered<'s, 'v> {
     Whole,
-    /// This value against this schema.
+    /// Check this value against this schema.
     As(&'s Schema, Value<'v>),
-    /// What is in the value.
+    /// Check the values inside the value.
     Level(Level<'s, 'v>),
 }
 
-/// What remains of an array, an object or a map, the schema that it is under, and what gives the
-/// next value in it.
+/// An array, an object or a map: the values that remain, its schema, and the function that returns
+/// the next value.
 pub(super) struct Level<'s, 'v> {
     schema: &'s Schema,
     rest: Rest<'v>,
@@ -316,7 +317,7 @@ fn next_member<'s, 'v>(
             let known = known.ok_or_else(unknown)?;
             (known.name, Some(known))
         };
-        // All names are known ones here, and those are few.
+        // All names are known here, and there are few of them.
         if rest.given().filter(|(other, _)| *other == *known).nth(1).is_some() {
             return check.wrong(inner, Expected::Words("one member of this name"));
         }
@@ -378,7 +379,7 @@ pub(super) fn by_key<'s, 'v>(
     }
 }
 
-/// The characters of a text's meaning.
+/// Counts the characters of a text, with escapes decoded.
 pub(super) fn characters(text: Text<'_>) -> u64 {
     text.pieces().fold(0, |sum: u64, piece| {
         sum.saturating_add(match piece {

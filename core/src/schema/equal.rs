@@ -1,21 +1,22 @@
-//! Whether two JSON values are equal.
+//! Comparison of two JSON values.
 
 use core::cmp::Ordering;
 
 use crate::json::{Array, Kind, Object, Value, compare, same};
 
-/// Levels of nesting that are compared; deeper values count as different.
+/// The maximum nesting that is compared. Deeper values count as different.
 const DEPTH: usize = 16;
 
-/// What is left to compare of one level.
+/// The values of one level that remain to be compared.
 enum Level<'a, 'b> {
-    /// Elements, in their order.
+    /// Elements, in order.
     Arrays(Array<'a>, Array<'b>),
-    /// Members of the first, in any order in the second.
+    /// Members of the first object. They may be in any order in the second.
     Objects(Object<'a>, Value<'b>),
 }
 
-/// Equal as JSON Schema has it: numbers by amount, strings by meaning, members in any order.
+/// Returns whether two values are equal by the rules of JSON Schema: numbers by value, strings by
+/// their decoded text, and members in any order.
 pub(super) fn equal(a: Value<'_>, b: Value<'_>) -> bool {
     let mut levels: [Option<Level<'_, '_>>; DEPTH] = [const { None }; DEPTH];
     let mut depth = 0_usize;
@@ -34,7 +35,7 @@ pub(super) fn equal(a: Value<'_>, b: Value<'_>) -> bool {
             *slot = Some(level);
             depth += 1;
         }
-        // On to the next pair, upwards through the levels that are at their end.
+        // Find the next pair, and leave the levels that have no more.
         loop {
             let Some(top) = depth.checked_sub(1) else { return true };
             let next = match levels.get_mut(top) {

@@ -1,38 +1,39 @@
-//! What is wrong with an input, in words that let the model do better.
+//! Errors of an input, in words that help the model to correct it.
 
 use core::fmt;
 
 use super::{Property, Variant};
 use crate::json::{Decimal, Each, Kind, Text, Value, number_parts, text_parts};
 
-/// Where an input does not fit its schema, what was expected there, and what was got.
+/// An error of an input: the place where it does not fit its schema, what was expected, and what
+/// was found.
 ///
-/// [`explain`](Self::explain) makes the text, for which the input is needed: `items[2].name:
+/// [`explain`](Self::explain) returns the text, for which the input is required: `items[2].name:
 /// expected string, got 5`.
 #[derive(Clone, Copy, Debug)]
 pub struct InputError<'s> {
-    /// Offset of the value in the input.
+    /// The offset of the value in the input, in bytes.
     pub(crate) at: usize,
-    /// The member of that value that is missing.
+    /// The missing member of that value.
     pub(crate) missing: Option<Name<'s>>,
     pub(crate) expected: Expected<'s>,
     pub(crate) got: Got,
 }
 
-/// A member's name as it stands in a schema: a constant, or part of a JSON text.
+/// A member's name in a schema: a constant, or part of a JSON text.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Name<'s> {
     Plain(&'s str),
     Text(Text<'s>),
 }
 
-/// A list of what is allowed.
+/// A list of allowed names or values.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Names<'s> {
     Plain(&'static [&'static str]),
     Properties(Option<(&'static str, &'static str)>, &'static [Property]),
     Variants(&'static [Variant]),
-    /// The elements of an array, as JSON.
+    /// The elements of an array, written as JSON.
     Elements(Value<'s>),
     /// The names of an object's members.
     Members(Option<Value<'s>>),
@@ -41,20 +42,20 @@ pub(crate) enum Names<'s> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Expected<'s> {
     Type(Types),
-    /// One of these values; or `null`.
+    /// One of these values, or `null` if the flag is set.
     OneOf(Names<'s>, bool),
-    /// A member of one of these names.
+    /// A member with one of these names.
     Member(Names<'s>),
-    /// Words, and a JSON number.
+    /// A phrase and a JSON value.
     Bound(&'static str, &'s str),
-    /// Words, a count, and what is counted.
+    /// A phrase, a count, and its unit.
     Count(&'static str, u64, &'static str),
     Words(&'static str),
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Got {
-    /// The value that stands there.
+    /// The value at the offset.
     Value,
     Nothing,
     Unknown,
@@ -92,7 +93,7 @@ impl Types {
         self.0 & other.0 != 0
     }
 
-    /// The type that JSON Schema names so.
+    /// Returns the type with this name in JSON Schema.
     pub(crate) fn named(name: Text<'_>) -> Self {
         Self::NAMES
             .iter()
@@ -100,7 +101,7 @@ impl Types {
             .map_or(Self::NONE, |&(types, _)| types)
     }
 
-    /// Whether a value is of one of these types.
+    /// Returns whether a value has one of these types.
     pub(crate) fn fit(self, value: Value<'_>) -> bool {
         match value.kind() {
             Kind::Array => self.has(Self::ARRAY),
@@ -121,25 +122,26 @@ impl<'s> InputError<'s> {
         Self { at, missing: None, expected, got }
     }
 
-    /// Offset in bytes of the value in the input.
+    /// Returns the offset of the value in the input, in bytes.
     pub const fn at(&self) -> usize {
         self.at
     }
 
-    /// The error in words: `<path>: expected …, got …`. `input` is what was checked.
+    /// Returns the error as a text: `<path>: expected …, got …`. `input` must be the input that was
+    /// checked.
     pub const fn explain<'e>(&'e self, input: Value<'e>) -> Explained<'e> {
         Explained { error: self, input }
     }
 }
 
-/// `Display`: `<path>: expected …, got …`.
+/// An [`InputError`] as a text. Its `Display` writes `<path>: expected …, got …`.
 #[derive(Clone, Copy, Debug)]
 pub struct Explained<'e> {
     error: &'e InputError<'e>,
     input: Value<'e>,
 }
 
-/// The most characters of a wrong value that are shown.
+/// The maximum number of characters of a wrong value that are shown.
 const SHOWN: usize = 60;
 
 impl fmt::Display for Explained<'_> {
@@ -149,7 +151,7 @@ impl fmt::Display for Explained<'_> {
 }
 
 impl Explained<'_> {
-    /// Gives the text to `each`, in parts.
+    /// Passes the text to `each`, in parts.
     pub(crate) fn parts(&self, each: &mut Each<'_>) -> fmt::Result {
         let value = path(self.input, self.error, each)?;
         each(": expected ")?;
@@ -164,7 +166,7 @@ impl Explained<'_> {
     }
 }
 
-/// Writes the path to the value at the error's place, and gives that value.
+/// Writes the path to the value with the error, and returns that value.
 fn path<'v>(
     input: Value<'v>,
     error: &InputError<'_>,
@@ -173,7 +175,7 @@ fn path<'v>(
     let root = input.raw();
     let mut value = input;
     let mut first = true;
-    // Each round goes one level down, towards the value that begins there.
+    // Each iteration descends one level towards the value that begins at the offset.
     while value.offset_in(root).is_some_and(|at| at < error.at) {
         let holds = |inner: &Value<'_>| {
             inner.offset_in(root).is_some_and(|start| {
@@ -206,7 +208,7 @@ fn path<'v>(
     Ok(value)
 }
 
-/// `.name`, or `["odd name"]`.
+/// Writes `.name` or `["odd name"]`.
 fn member(name: Name<'_>, first: bool, each: &mut Each<'_>) -> fmt::Result {
     let plain = match name {
         Name::Plain(plain) => Some(plain),
@@ -233,7 +235,7 @@ fn member(name: Name<'_>, first: bool, each: &mut Each<'_>) -> fmt::Result {
     each("\"]")
 }
 
-/// A value in short: scalars as they are, cut if they are long.
+/// Writes a value in short form: scalars as they are, but cut if they are long.
 fn shown(value: Value<'_>, each: &mut Each<'_>) -> fmt::Result {
     match value.kind() {
         Kind::Array => each("array"),
@@ -314,7 +316,7 @@ impl Names<'_> {
         }
     }
 
-    /// The names in quotes, with commas between.
+    /// Writes the names in quotes, separated by commas.
     fn list(self, each: &mut Each<'_>) -> fmt::Result {
         let mut first = true;
         match self {

@@ -1,5 +1,5 @@
-//! A raw schema as the API takes it: one object schema, without a combinator or a reference at its
-//! root.
+//! Conversion of a raw schema to the form that the API accepts: one object schema without a
+//! combinator or a reference at its root.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -9,12 +9,12 @@ use super::raw::{is_refused, resolve, types_of};
 use super::{RAW_DEPTH, Types};
 use crate::json::{Kind, Text, Value, compare, same};
 
-/// The schema as one object schema that allows exactly the same inputs. Nothing if it is one
-/// already, or if there is none that does.
+/// Returns the schema as one object schema that allows exactly the same inputs. Returns `None` if
+/// it already is one, or if there is no such schema.
 ///
-/// `allOf`, a local `$ref`, and `anyOf` or `oneOf` of one branch are the same as their branches
-/// beside the root. An `anyOf` with a branch that allows everything says nothing. A real choice
-/// between forms cannot be folded.
+/// `allOf`, a local `$ref`, and an `anyOf` or `oneOf` with one branch are merged into the root. An
+/// `anyOf` with a branch that allows every value has no effect and is dropped. A real choice
+/// between several forms cannot be folded.
 pub(crate) fn fold(schema: Value<'_>) -> Option<String> {
     let types = schema.member("type");
     let is_list =
@@ -27,7 +27,7 @@ pub(crate) fn fold(schema: Value<'_>) -> Option<String> {
     let mut seen = 0_usize;
     while let Some(part) = left.pop() {
         seen += 1;
-        // A reference to what refers to it again has no end.
+        // A reference that leads back to itself would never end.
         if seen > RAW_DEPTH {
             return None;
         }
@@ -50,20 +50,20 @@ pub(crate) fn fold(schema: Value<'_>) -> Option<String> {
         if branches.iter().any(|branch| branch.kind() != Kind::Object) {
             return None;
         }
-        // The first is the next.
+        // The stack is popped from its end, so the first branch is pushed last.
         left.extend(branches.into_iter().rev());
     }
     folded.write()
 }
 
-/// Whether a schema allows every value.
+/// Returns whether a schema allows every value.
 fn is_everything(schema: Value<'_>) -> bool {
     schema.as_bool() == Some(true)
         || (schema.kind() == Kind::Object && schema.members().next().is_none())
 }
 
-/// Whether a reference points at a part that folding moves: only `#` and what is in `$defs` or
-/// `definitions` stays where it is.
+/// Returns whether a reference points to a part that folding moves. Only `#` and the contents of
+/// `$defs` and `definitions` keep their place.
 fn refers_inside(schema: Value<'_>) -> bool {
     let mut left = Vec::from([schema]);
     while let Some(value) = left.pop() {
@@ -86,24 +86,24 @@ fn refers_inside(schema: Value<'_>) -> bool {
     false
 }
 
-/// The parts of a schema that hold together: the root first.
+/// The parts of a schema that apply together, the root first.
 #[derive(Default)]
 struct Folded<'s> {
     root: Value<'s>,
     parts: Vec<Value<'s>>,
-    /// Keywords that stay as they are.
+    /// Keywords that are kept unchanged.
     kept: Vec<(&'s str, Value<'s>)>,
     properties: Vec<(Text<'s>, Vec<Value<'s>>)>,
     required: Vec<Text<'s>>,
 }
 
 impl<'s> Folded<'s> {
-    /// Takes a keyword of a part; nothing if it cannot stand beside the others.
+    /// Adds a keyword of a part. Returns `None` if it cannot be combined with the other keywords.
     fn take(&mut self, part: Value<'s>, keyword: &'s str, rule: Value<'s>) -> Option<()> {
         let is_root = part.raw().as_ptr() == self.root.raw().as_ptr();
         match keyword {
             "type" if !types_of(rule).has(Types::OBJECT) => return None,
-            // Together they are `object`, if one says so alone.
+            // The combined type is `object` if one part allows only objects.
             "type" => {}
             "properties" => {
                 for (name, property) in rule.members() {
@@ -121,7 +121,7 @@ impl<'s> Folded<'s> {
                     }
                 }
             }
-            // Looked at when all parts are known.
+            // Handled when all parts are known.
             "additionalProperties" | "patternProperties" => {}
             "minProperties" => self.keep_bound(keyword, rule, core::cmp::Ordering::Greater)?,
             "maxProperties" => self.keep_bound(keyword, rule, core::cmp::Ordering::Less)?,
@@ -131,7 +131,7 @@ impl<'s> Folded<'s> {
                     self.kept.push((keyword, rule));
                 }
             }
-            // Nothing refers to those of another part.
+            // No reference points to the definitions of another part.
             "$defs" | "definitions" if !is_root => {}
             "enum" | "const" | "not" | "propertyNames" | "dependentRequired"
             | "dependentSchemas" | "dependencies" => {
@@ -142,7 +142,7 @@ impl<'s> Folded<'s> {
                 }
             }
             "anyOf" | "oneOf" => return None,
-            // What other keywords mean may depend on where they stand.
+            // The meaning of other keywords may depend on their place.
             _ if is_root => self.kept.push((keyword, rule)),
             _ => return None,
         }
@@ -167,8 +167,10 @@ impl<'s> Folded<'s> {
         Some(())
     }
 
-    /// What closes a part, closes the whole only if no other part has a property that this one has
-    /// not.
+    /// Returns the keywords that restrict additional members, or `None` if they cannot be combined.
+    ///
+    /// A keyword that closes one part closes the whole schema only if no other part has a property
+    /// that this part lacks.
     fn closing(&self) -> Option<Vec<(&'static str, Value<'s>)>> {
         let mut found: Vec<(&'static str, Value<'s>)> = Vec::new();
         let mut patterns = 0_usize;

@@ -1,7 +1,7 @@
-//! An input read leniently: what some models write instead of what they were asked for.
+//! Lenient reading of an input, for models that write an argument in the wrong form.
 //!
-//! Off unless a tool asks for it, because it is a guess. Only the tool's own arguments are looked
-//! at, not what is inside them.
+//! A tool must enable this, because it is a guess. Only the tool's own arguments are converted, not
+//! the values inside them.
 
 use alloc::string::{String, ToString};
 
@@ -9,18 +9,18 @@ use super::raw::types_of;
 use super::{Schema, Shape, Types};
 use crate::json::{Kind, Text, Value, check, same};
 
-/// What an argument may be.
+/// The values that an argument allows.
 struct Wanted {
     types: Types,
-    /// Whether it may be missing and may not be `null`.
+    /// Whether the argument is optional and must not be `null`.
     null_is_missing: bool,
 }
 
-/// The input of a tool with this schema, read leniently; nothing if it stays as it is.
+/// Converts the input of a tool with this schema. Returns `None` if there is nothing to convert.
 ///
-/// A string stands for the JSON in it where a number, a boolean, an array or an object is expected:
-/// `"5"`, `"[1,2]"`. `null` counts as a missing argument where one may be missing and `null` is not
-/// allowed.
+/// A string is replaced by the JSON that it contains where a number, a boolean, an array or an
+/// object is expected: `"5"`, `"[1,2]"`. `null` counts as a missing argument if the argument is
+/// optional and must not be `null`.
 #[doc(hidden)]
 pub fn lenient(schema: &Schema, input: Value<'_>) -> Option<String> {
     let Shape::Object { properties, .. } = schema.shape else { return None };
@@ -31,7 +31,8 @@ pub fn lenient(schema: &Schema, input: Value<'_>) -> Option<String> {
     })
 }
 
-/// [`lenient`] for a schema as JSON Schema text.
+/// Converts the input of a tool whose schema is JSON Schema text. Returns `None` if there is
+/// nothing to convert. The rules are those of [`lenient`].
 pub(crate) fn lenient_raw(schema: Value<'_>, input: Value<'_>) -> Option<String> {
     let properties = schema.member("properties")?;
     let required = schema.member("required").unwrap_or_default();
@@ -67,7 +68,7 @@ fn read(input: Value<'_>, wanted: &dyn Fn(Text<'_>) -> Option<Wanted>) -> Option
     changed.then_some(json)
 }
 
-/// The JSON in a string, if that is of one of the types, and the string itself is not.
+/// Returns the JSON inside a string if it has one of the types and the string itself does not.
 fn meant(value: Value<'_>, types: Types) -> Option<String> {
     if value.kind() != Kind::String || types == Types::NONE || types.has(Types::STRING) {
         return None;

@@ -1,9 +1,10 @@
-//! Input schemas: what a tool takes, as the model is told it and as its input is checked.
+//! Input schemas: they describe a tool's arguments to the model, and its input is checked against
+//! them.
 //!
-//! A [`Schema`] is a constant tree that `derive(ToolInput)` and `#[tool]` build. It is written out
-//! as JSON at compile time, in declaration order and byte-stable, so that a definition is one
-//! constant in flash; and the same tree [checks](Schema::check) an input. A [`RawSchema`] checks
-//! against JSON Schema text that comes from elsewhere. Both give the same [`InputError`].
+//! A [`Schema`] is a constant tree that `derive(ToolInput)` and `#[tool]` build. The compiler
+//! writes it as JSON, in declaration order and always with the same bytes, so that a definition is
+//! one constant in flash. The same tree [checks](Schema::check) an input. A [`RawSchema`] checks an
+//! input against JSON Schema text from another source. Both return an [`InputError`].
 
 mod check;
 mod equal;
@@ -31,13 +32,16 @@ pub use raw::{RAW_DEPTH, RawSchema};
 #[doc(hidden)]
 pub use write::{definition, definition_len, text};
 
-/// What a value may be. Built by the const functions here, each of which gives a changed copy.
+/// A schema: the set of values that are allowed.
 ///
-/// A function that does not fit (a `minimum` for a string) does not compile in a constant.
+/// The const functions of this type build a schema. Each returns a changed copy. In a constant, a
+/// function that does not fit the schema (such as a `minimum` for a string) is a compile-time
+/// error.
 #[derive(Clone, Copy, Debug)]
 pub struct Schema {
     pub(crate) shape: Shape,
-    /// What checks values against the shape: so only what some schema of a program needs is in it.
+    /// The function that checks values against the shape. The pointer ensures that a program links
+    /// only the checks that its schemas use.
     rule: Rule,
     pub(crate) nullable: bool,
     pub(crate) description: &'static str,
@@ -58,31 +62,31 @@ pub(crate) enum Shape {
     Variants(By, &'static [Variant]),
 }
 
-/// Bounds as JSON numbers, so that they are exact at any size. Empty: none.
+/// Bounds as JSON numbers, so that they are exact at any size. An empty string is no bound.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Range {
     pub(crate) minimum: &'static str,
     pub(crate) maximum: &'static str,
 }
 
-/// Bounds of a count: characters, or items.
+/// Bounds of a count of characters or items.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     pub(crate) min: u32,
     pub(crate) max: Option<u32>,
 }
 
-/// A value to take when a member is missing, as the schema states it.
+/// The value of a missing member, as the schema states it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Default {
-    /// There is none.
+    /// No default.
     None,
     /// JSON text.
     Json(&'static str),
     /// A string.
     Text(&'static str),
-    /// A whole number.
+    /// An integer.
     Integer(i64),
     /// A boolean.
     Boolean(bool),
@@ -97,19 +101,19 @@ pub struct Property {
 }
 
 impl Property {
-    /// A member of this name, required or not.
+    /// Creates a member with this name.
     pub const fn new(name: &'static str, schema: Schema, required: bool) -> Self {
         Self { name, schema, required }
     }
 }
 
-/// How the variants of an enum are told apart. As in serde.
+/// How an input identifies the variant of an enum. The forms are those of serde.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum By {
-    /// By the string in this member of an object.
+    /// The string in this member of an object.
     Tag(&'static str),
-    /// By the name of an object's only member; a variant without content is a string.
+    /// The name of an object's only member. A variant without contents is a string.
     Key,
 }
 
@@ -121,14 +125,17 @@ pub struct Variant {
 }
 
 impl Variant {
-    /// By a tag: an object schema that is [tagged](Schema::tagged). By key: the schema of the
-    /// content; or, with an empty name, the [names](Schema::names) of all variants without content.
+    /// Creates a variant.
+    ///
+    /// With [`By::Tag`], `schema` must be a [tagged](Schema::tagged) object schema. With
+    /// [`By::Key`], it is the schema of the contents. With [`By::Key`] and an empty name, it is the
+    /// [names](Schema::names) of all variants without contents.
     pub const fn new(name: &'static str, schema: Schema) -> Self {
         Self { name, schema }
     }
 }
 
-/// Whether it is a whole number as JSON has it, or nothing.
+/// Returns whether a text is empty or an integer in JSON syntax.
 const fn is_whole_or_empty(text: &str) -> bool {
     let mut digits = match text.as_bytes() {
         [b'-', digits @ ..] => digits,
@@ -152,11 +159,11 @@ const ANY_COUNT: Bounds = Bounds { min: 0, max: None };
     reason = "called in constants: a panic is an error of the compiler, with this text"
 )]
 impl Schema {
-    /// Any JSON.
+    /// Any JSON value.
     pub const ANY: Self = Self::of(Shape::Any, check::any);
     /// `true` or `false`.
     pub const BOOLEAN: Self = Self::of(Shape::Boolean, check::typed);
-    /// A whole number of any size; `5.0` and `1e2` are whole numbers.
+    /// An integer of any size. `5.0` and `1e2` are integers.
     pub const INTEGER: Self = Self::of(Shape::Integer(FREE), check::typed);
     /// A number.
     pub const NUMBER: Self = Self::of(Shape::Number(FREE), check::typed);
@@ -167,31 +174,34 @@ impl Schema {
         Self { shape, rule, nullable: false, description: "", default: Default::None }
     }
 
-    /// One of these strings.
+    /// Creates a schema for a string that is one of `names`.
     pub const fn names(names: &'static [&'static str]) -> Self {
         Self::of(Shape::Names(names), check::names)
     }
 
-    /// An array.
+    /// Creates a schema for an array.
     pub const fn array(items: &'static Self) -> Self {
         Self::of(Shape::Array(items, ANY_COUNT), check::array)
     }
 
-    /// An object with these members and no others.
+    /// Creates a schema for an object with these members and no others.
     pub const fn object(properties: &'static [Property]) -> Self {
         Self::of(Shape::Object { tag: None, properties }, check::object)
     }
 
-    /// An object with any members, whose values are all alike.
+    /// Creates a schema for an object with any members, whose values all have the same schema.
     pub const fn map(values: &'static Self) -> Self {
         Self::of(Shape::Map(values), check::map)
     }
 
-    /// One of several forms.
+    /// Creates a schema for one of several forms.
+    ///
+    /// # Panics
+    /// Panics if a variant does not have the form that `by` requires. See [`Variant::new`].
     pub const fn variants(by: By, variants: &'static [Variant]) -> Self {
         let mut rest = variants;
-        // So that a check comes to an end: what follows a choice about a value is no choice about
-        // the same value.
+        // A choice must not lead to another choice about the same value. Otherwise a check might
+        // not terminate.
         while let [variant, more @ ..] = rest {
             match (by, &variant.schema.shape) {
                 (By::Tag(_), Shape::Object { .. }) | (By::Key, Shape::Names(_)) => {}
@@ -210,8 +220,8 @@ impl Schema {
         Self::of(Shape::Variants(by, variants), rule)
     }
 
-    /// Whether what is written of it is JSON whoever made it: no part of it was given as JSON text,
-    /// but for whole numbers.
+    /// Returns whether the written schema is always valid JSON: it contains no JSON text from the
+    /// caller except integers.
     pub(crate) const fn is_written_right(&self) -> bool {
         if matches!(self.default, Default::Json(_)) {
             return false;
@@ -243,14 +253,14 @@ impl Schema {
         }
     }
 
-    /// The same, or `null`.
+    /// Also allows `null`.
     #[must_use]
     pub const fn nullable(mut self) -> Self {
         self.nullable = true;
         self
     }
 
-    /// The same with a description; an empty one leaves what there is.
+    /// Sets the description. An empty description has no effect.
     #[must_use]
     pub const fn describe(mut self, description: &'static str) -> Self {
         if !description.is_empty() {
@@ -259,15 +269,17 @@ impl Schema {
         self
     }
 
-    /// The same with a default.
+    /// Sets the default.
     #[must_use]
     pub const fn default(mut self, default: Default) -> Self {
         self.default = default;
         self
     }
 
-    /// The same object with one more member before the others: `name`, which must be the string
-    /// `value`.
+    /// Adds a member before the others to an object: `name`, which must be the string `value`.
+    ///
+    /// # Panics
+    /// Panics if the schema is not for an object.
     #[must_use]
     pub const fn tagged(mut self, name: &'static str, value: &'static str) -> Self {
         match &mut self.shape {
@@ -279,7 +291,10 @@ impl Schema {
         self
     }
 
-    /// The same number, at least `minimum`, which is a JSON number.
+    /// Sets the minimum of a number. `minimum` is a JSON number.
+    ///
+    /// # Panics
+    /// Panics if the schema is not for a number.
     #[must_use]
     pub const fn minimum(mut self, minimum: &'static str) -> Self {
         match &mut self.shape {
@@ -292,7 +307,10 @@ impl Schema {
         self
     }
 
-    /// The same number, at most `maximum`, which is a JSON number.
+    /// Sets the maximum of a number. `maximum` is a JSON number.
+    ///
+    /// # Panics
+    /// Panics if the schema is not for a number.
     #[must_use]
     pub const fn maximum(mut self, maximum: &'static str) -> Self {
         match &mut self.shape {
@@ -305,7 +323,10 @@ impl Schema {
         self
     }
 
-    /// The same string of at least so many characters.
+    /// Sets the minimum length of a string in characters.
+    ///
+    /// # Panics
+    /// Panics if the schema is not for a string.
     #[must_use]
     pub const fn min_length(mut self, characters: u32) -> Self {
         match &mut self.shape {
@@ -318,7 +339,10 @@ impl Schema {
         self
     }
 
-    /// The same string of at most so many characters.
+    /// Sets the maximum length of a string in characters.
+    ///
+    /// # Panics
+    /// Panics if the schema is not for a string.
     #[must_use]
     pub const fn max_length(mut self, characters: u32) -> Self {
         match &mut self.shape {
@@ -331,7 +355,10 @@ impl Schema {
         self
     }
 
-    /// The same array of at least so many items.
+    /// Sets the minimum number of items of an array.
+    ///
+    /// # Panics
+    /// Panics if the schema is not for an array.
     #[must_use]
     pub const fn min_items(mut self, items: u32) -> Self {
         match &mut self.shape {
@@ -341,7 +368,10 @@ impl Schema {
         self
     }
 
-    /// The same array of at most so many items.
+    /// Sets the maximum number of items of an array.
+    ///
+    /// # Panics
+    /// Panics if the schema is not for an array.
     #[must_use]
     pub const fn max_items(mut self, items: u32) -> Self {
         match &mut self.shape {
@@ -351,7 +381,7 @@ impl Schema {
         self
     }
 
-    /// The JSON types of the values; for an error text.
+    /// Returns the JSON types of the values, for an error text.
     pub(crate) fn types(&self) -> Types {
         let types = match self.shape {
             Shape::Any => return Types::NONE,

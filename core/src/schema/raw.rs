@@ -1,4 +1,4 @@
-//! An input against JSON Schema text.
+//! Checks of an input against JSON Schema text.
 
 use core::cmp::Ordering;
 
@@ -10,25 +10,25 @@ use crate::json::{
     self, Array, Kind, Object, Text, Value, compare, is_multiple, parse_integer, same,
 };
 
-/// How many schemas deep a [`RawSchema`] is followed: a property, an item, a `$ref` and a branch of
-/// `anyOf` are one level each. An input for which that is not enough is refused.
+/// The maximum nesting of schemas that a [`RawSchema`] follows. A property, an item, a `$ref` and a
+/// branch of `anyOf` are one level each. An input that needs more levels is refused.
 pub const RAW_DEPTH: usize = 32;
 
 /// A schema as JSON Schema text.
 ///
-/// **Checked**: `type` (one, or an array of them), `properties`, `required`,
+/// **Checked**: `type` (a name or an array of names), `properties`, `required`,
 /// `additionalProperties`, `items`, `prefixItems`, `enum`, `const`, `minimum`, `maximum`,
-/// `exclusiveMinimum`, `exclusiveMaximum` (as numbers), `multipleOf` (where 38 digits are enough to
-/// tell), `minLength`, `maxLength`, `minItems`, `maxItems`, `minProperties`, `maxProperties`,
+/// `exclusiveMinimum`, `exclusiveMaximum` (as numbers), `multipleOf` (if 38 digits are enough to
+/// decide), `minLength`, `maxLength`, `minItems`, `maxItems`, `minProperties`, `maxProperties`,
 /// `anyOf`, `oneOf`, `allOf`, `not`, local `$ref` (`#` and `#/$defs/…`), and `true` and `false` as
-/// schemas. `enum` and `const` compare 16 levels deep.
+/// schemas. `enum` and `const` compare values up to 16 levels deep.
 ///
-/// **Ignored**: every other keyword, among them `pattern`, `format`, `uniqueItems`, `contains`,
-/// `propertyNames`, `if`, `dependent…` and `unevaluated…`; a `$ref` to elsewhere; and
-/// `additionalProperties` beside `patternProperties`. What is ignored allows everything.
+/// **Ignored**: every other keyword, including `pattern`, `format`, `uniqueItems`, `contains`,
+/// `propertyNames`, `if`, `dependent…` and `unevaluated…`; a `$ref` to another document; and
+/// `additionalProperties` if there are `patternProperties`. An ignored keyword allows every value.
 ///
-/// No allocation and no recursion: the levels are kept in an array of [`RAW_DEPTH`], about 100
-/// bytes each on 64 bit.
+/// A check does not allocate and does not recurse. The levels are stored in an array of
+/// [`RAW_DEPTH`] entries of about 100 bytes each on a 64-bit target.
 #[derive(Clone, Copy, Debug)]
 pub struct RawSchema<'s> {
     root: Value<'s>,
@@ -36,11 +36,11 @@ pub struct RawSchema<'s> {
 }
 
 impl<'s> RawSchema<'s> {
-    /// The schema that `json` states.
+    /// Creates a schema from JSON Schema text.
     ///
     /// # Errors
-    /// [`Misuse::Json`] if it is no JSON object, or has more than [`MAX_DEPTH`](json::MAX_DEPTH)
-    /// levels.
+    /// Returns [`Misuse::Json`] if `json` is not a JSON object, or if it has more than
+    /// [`MAX_DEPTH`](json::MAX_DEPTH) levels.
     pub fn new(json: &'s str) -> Result<Self, Misuse> {
         const NONE: &str = "a schema is a JSON object";
         json::check(json.as_bytes()).map_err(|error| error.misuse(NONE))?;
@@ -48,13 +48,13 @@ impl<'s> RawSchema<'s> {
         root.map(Self::of).ok_or(Misuse::Json(NONE))
     }
 
-    /// The same from a value that was checked.
+    /// Creates a schema from a value that is known to be valid JSON.
     pub(crate) const fn of(root: Value<'s>) -> Self {
         Self { root, nullable: false }
     }
 
-    /// The same schema with OpenAPI's keyword `nullable`: where it is `true`, `null` is allowed
-    /// too. Without this it is ignored.
+    /// Enables OpenAPI's keyword `nullable`: where it is `true`, `null` is allowed too. By default
+    /// the keyword is ignored.
     #[must_use]
     pub const fn nullable(mut self) -> Self {
         self.nullable = true;
@@ -64,8 +64,8 @@ impl<'s> RawSchema<'s> {
     /// Checks a value.
     ///
     /// # Errors
-    /// One thing that is wrong; where alternatives fail, what is wrong in the one that went deepest
-    /// into the value.
+    /// Returns one error. If all alternatives of a value fail, this is the error that was found
+    /// deepest in the value.
     pub fn check(&self, value: Value<'_>) -> Result<(), InputError<'s>> {
         Machine {
             schema: self.root,
@@ -79,27 +79,27 @@ impl<'s> RawSchema<'s> {
     }
 }
 
-/// One schema being applied to one value.
+/// One schema that is being applied to one value.
 struct Frame<'s, 'v> {
     schema: Value<'s>,
     value: Value<'v>,
-    /// How deep the value is in the input.
+    /// The depth of the value in the input.
     level: u8,
     step: Step<'s, 'v>,
 }
 
-/// What a frame is at. Each step may put frames on top of it, one at a time, and learns how they
-/// ended.
+/// The progress of a frame. Each step may push frames on top of it, one at a time, and receives
+/// their results.
 enum Step<'s, 'v> {
-    /// What needs no other frame.
+    /// The keywords that need no other frame.
     Alone,
-    /// The members that remain.
+    /// The remaining members.
     Members(Object<'v>),
-    /// The elements that remain, and the index of the next.
+    /// The remaining elements, and the index of the next one.
     Elements(Array<'v>, usize),
-    /// The keywords that remain.
+    /// The remaining keywords.
     Keywords(Object<'s>),
-    /// The branches of one that remain, and then the keywords.
+    /// The remaining branches of a keyword, and then the remaining keywords.
     Branches(How, Array<'s>, Object<'s>),
 }
 
@@ -107,12 +107,12 @@ enum Step<'s, 'v> {
 enum How {
     All,
     Any,
-    /// Whether one has held already.
+    /// Whether a branch has already matched.
     One(bool),
     Not,
 }
 
-/// What a frame does next.
+/// The next action of a frame.
 enum Next<'s, 'v> {
     Push(Value<'s>, Value<'v>, u8),
     Done,
@@ -120,12 +120,12 @@ enum Next<'s, 'v> {
 
 struct Machine<'s, 'v> {
     schema: Value<'s>,
-    /// Whether `nullable` means something.
+    /// Whether the keyword `nullable` is enabled.
     nullable: bool,
     input: &'v [u8],
     frames: [Option<Frame<'s, 'v>>; RAW_DEPTH],
     used: usize,
-    /// Since the last `anyOf` or `oneOf` began: the error deepest in the value.
+    /// The error deepest in the value, since the last `anyOf` or `oneOf` began.
     deepest: Option<(u8, InputError<'s>)>,
 }
 
@@ -142,7 +142,7 @@ impl<'s, 'v> Machine<'s, 'v> {
                         self.put_back(frame);
                         self.push(schema, value, level)
                     }
-                    // The frame stays popped: the one below hears of it.
+                    // The frame stays popped, and the frame below receives its result.
                     Ok(Next::Done) => self.held(),
                     Err(error) => self.failed(frame.level, error),
                 };
@@ -188,7 +188,7 @@ impl<'s, 'v> Machine<'s, 'v> {
         Err(self.error(value, expected, Got::Value))
     }
 
-    /// A frame has ended well: what that means to the branch of the frame below.
+    /// Passes the success of a frame to the frame below it.
     fn held(&mut self) -> Checked<'s> {
         let Some(mut frame) = self.take() else { return Ok(()) };
         let value = frame.value;
@@ -215,7 +215,7 @@ impl<'s, 'v> Machine<'s, 'v> {
         Ok(())
     }
 
-    /// Notes an error that ends its frame.
+    /// Records an error that ends its frame.
     fn failed(&mut self, level: u8, error: InputError<'s>) -> Checked<'s> {
         if self.deepest.is_none_or(|(deepest, _)| level > deepest) {
             self.deepest = Some((level, error));
@@ -223,7 +223,7 @@ impl<'s, 'v> Machine<'s, 'v> {
         Err(error)
     }
 
-    /// A frame has ended in an error: what that means to the frame below, which is off the stack.
+    /// Passes the error of a frame to the frame below it, which was popped.
     fn branch_failed(&mut self, mut frame: Frame<'s, 'v>, error: InputError<'s>) -> Checked<'s> {
         match &mut frame.step {
             Step::Branches(How::Not, _, rest) => frame.step = Step::Keywords(rest.clone()),
@@ -318,7 +318,7 @@ impl<'s, 'v> Machine<'s, 'v> {
         }
     }
 
-    /// The schema for a member of the value, if there is one.
+    /// Returns the schema for a member of the value, if there is one.
     fn rule_of_member(
         &self,
         schema: Value<'s>,
@@ -342,7 +342,7 @@ impl<'s, 'v> Machine<'s, 'v> {
         }
     }
 
-    /// A keyword that needs no other schema.
+    /// Checks a keyword that needs no other schema.
     fn alone(
         &self,
         schema: Value<'s>,
@@ -462,12 +462,13 @@ impl<'s, 'v> Machine<'s, 'v> {
     }
 }
 
-/// Whether the API refuses this as a tool's input schema because of what stands at its root.
+/// Returns whether the API refuses this input schema because of a keyword at its root.
 pub(crate) fn is_refused(schema: Value<'_>) -> bool {
     ["anyOf", "oneOf", "allOf", "$ref"].into_iter().any(|keyword| schema.member(keyword).is_some())
 }
 
-/// The schema at `#` or `#/a/b` of a root, with `~0`, `~1` and no percent codes.
+/// Returns the schema at `#` or `#/a/b` of a root. The path may contain `~0` and `~1`, but no
+/// percent encoding.
 pub(super) fn resolve<'s>(root: Value<'s>, path: Text<'s>) -> Option<Value<'s>> {
     let mut at = root;
     let mut rest = path.as_plain()?.strip_prefix('#')?;
@@ -481,7 +482,7 @@ pub(super) fn resolve<'s>(root: Value<'s>, path: Text<'s>) -> Option<Value<'s>> 
     is_schema(&at).then_some(at)
 }
 
-/// An array without elements.
+/// An empty array.
 const EMPTY: Value<'static> = Value::EMPTY_ARRAY;
 
 fn is_schema(value: &Value<'_>) -> bool {
@@ -492,7 +493,7 @@ fn number_of<I: Iterator>(items: I) -> u64 {
     u64::try_from(items.count()).unwrap_or(u64::MAX)
 }
 
-/// The types that `type` names.
+/// Returns the types that the keyword `type` lists.
 pub(super) fn types_of(rule: Value<'_>) -> Types {
     let one = rule.as_text().map_or(Types::NONE, Types::named);
     rule.elements()
@@ -500,7 +501,7 @@ pub(super) fn types_of(rule: Value<'_>) -> Types {
         .fold(one, |types, name| types.and(Types::named(name)))
 }
 
-/// What to say when no branch holds: the types, if that is what the branches differ in.
+/// Returns what was expected when no branch matches: the types, if every branch states one.
 fn no_form(schema: Value<'_>) -> Expected<'static> {
     let mut types = Types::NONE;
     for branch in ["anyOf", "oneOf"]
@@ -516,7 +517,7 @@ fn no_form(schema: Value<'_>) -> Expected<'static> {
     Expected::Type(types)
 }
 
-/// Whether a part of a JSON pointer stands for `name`.
+/// Returns whether a part of a JSON pointer refers to `name`.
 fn pointer_names(part: &str, name: Text<'_>) -> bool {
     let Some(mut name) = name.as_plain() else { return false };
     let mut escaped = false;

@@ -1,8 +1,8 @@
-//! A schema as JSON text, written by the compiler.
+//! Writing of a schema as JSON text at compile time.
 
 use super::{By, Default, Property, SCHEMA_DEPTH, Schema, Shape, Variant};
 
-/// Bytes of the definition that [`definition`] writes.
+/// Returns the size of the definition that [`definition`] writes, in bytes.
 #[doc(hidden)]
 pub const fn definition_len(name: &str, description: &str, schema: &Schema, extra: &str) -> usize {
     let mut out = Writer { bytes: [], len: 0, depth: 0 };
@@ -10,8 +10,8 @@ pub const fn definition_len(name: &str, description: &str, schema: &Schema, extr
     out.len
 }
 
-/// `{"name":…,"description":…,"input_schema":…}` and the raw members `extra`. `N` is what
-/// [`definition_len`] gives.
+/// Writes `{"name":…,"description":…,"input_schema":…}` and the raw members `extra`. `N` is the
+/// result of [`definition_len`].
 #[doc(hidden)]
 pub const fn definition<const N: usize>(
     name: &str,
@@ -24,7 +24,7 @@ pub const fn definition<const N: usize>(
     out.bytes
 }
 
-/// What [`definition`] wrote, as text.
+/// Returns the bytes that [`definition`] wrote as text.
 #[doc(hidden)]
 #[allow(clippy::panic, reason = "runs in constants, on what was text")]
 pub const fn text(bytes: &[u8]) -> &str {
@@ -34,11 +34,11 @@ pub const fn text(bytes: &[u8]) -> &str {
     }
 }
 
-/// Keeps the first `N` bytes and counts all.
+/// Stores the first `N` bytes and counts all of them.
 struct Writer<const N: usize> {
     bytes: [u8; N],
     len: usize,
-    /// Arrays, objects and maps that what is written is in.
+    /// The number of arrays, objects and maps that surround the current position.
     depth: usize,
 }
 
@@ -67,7 +67,7 @@ impl<const N: usize> Writer<N> {
         }
     }
 
-    /// A string with its quotes.
+    /// Writes a string with its quotes.
     const fn string(&mut self, text: &str) {
         const HEX: &[u8; 16] = b"0123456789abcdef";
         self.byte(b'"');
@@ -114,8 +114,8 @@ impl<const N: usize> Writer<N> {
         self.byte(b'}');
     }
 
-    /// The order of the members: type, description, what bounds the value, default, what is inside.
-    /// A variant told by its key is an object with that one member: `key`.
+    /// Writes a schema. The order of its members is: type, description, bounds, default, nested
+    /// schemas. A variant that is identified by its key is an object with that one member, `key`.
     const fn schema(&mut self, schema: &Schema, key: Option<&Variant>) {
         self.byte(b'{');
         let start = self.len;
@@ -200,7 +200,7 @@ impl<const N: usize> Writer<N> {
         self.byte(b'}');
     }
 
-    /// `"name":`, behind a comma if something stands between `start` and here.
+    /// Writes `"name":`, after a comma if anything was written since `start`.
     const fn key(&mut self, start: usize, name: &str) {
         if self.len > start {
             self.byte(b',');
@@ -246,7 +246,7 @@ impl<const N: usize> Writer<N> {
         }
     }
 
-    /// The array of `enum`.
+    /// Writes the array of `enum`.
     const fn names(&mut self, names: &[&str], null: bool) {
         self.byte(b'[');
         let mut i = 0;
@@ -263,7 +263,7 @@ impl<const N: usize> Writer<N> {
         self.byte(b']');
     }
 
-    /// The array of `anyOf`.
+    /// Writes the array of `anyOf`.
     const fn variants(&mut self, by: By, variants: &[Variant], null: bool) {
         self.byte(b'[');
         let mut i = 0;
@@ -282,7 +282,7 @@ impl<const N: usize> Writer<N> {
         self.byte(b']');
     }
 
-    /// The value of `properties` and what follows it.
+    /// Writes the value of `properties` and the members that follow it.
     const fn object(&mut self, tag: Option<(&str, &str)>, properties: &[Property]) {
         self.byte(b'{');
         let start = self.len;
