@@ -1,4 +1,4 @@
-//! A clock for tests: hours pass at once.
+//! A clock for tests, on which waits take no real time.
 
 use alloc::vec::Vec;
 use core::future::poll_fn;
@@ -9,20 +9,20 @@ use core::time::Duration;
 use super::link::Rng;
 use crate::time::{Clock, Instant};
 
-/// Waits that are kept; later ones are counted, not kept.
+/// The maximum number of waits that are recorded. Later waits are only counted.
 const KEPT: usize = 256;
-/// Waits that may be under way at the same time and be kept in order.
+/// The maximum number of concurrent waits that are completed in the order of their deadlines.
 const SLEEPERS: usize = 32;
 const FREE: u64 = u64::MAX;
-/// Polls of a wait before it may move time.
+/// The number of polls of a wait before it may advance the time.
 const PATIENCE: usize = 2;
 
-/// A clock that stands still until somebody waits, and then jumps to the earliest moment that
-/// somebody waits for. It records the waits.
+/// A clock whose time advances only when somebody waits. It then jumps to the earliest deadline of
+/// all waits. It records the waits.
 ///
-/// A wait that has begun lets everything else go on twice before time moves: what can go on without
-/// waiting goes first, and the driver asks for what is nearly there twice before it begins a wait
-/// of its own, which may be the shorter one. May be shared between threads.
+/// Before a wait advances the time, it yields twice. Work that can continue without waiting runs
+/// first. The driver polls twice for almost finished work before it starts a wait of its own, which
+/// may be shorter. Threads can share this clock.
 #[derive(Debug)]
 pub struct VirtualClock {
     now: AtomicU64,
@@ -40,7 +40,7 @@ impl Default for VirtualClock {
 }
 
 impl VirtualClock {
-    /// A clock at [`Instant::ZERO`]; `seed` chooses its jitter.
+    /// Creates a clock at [`Instant::ZERO`]. `seed` determines its jitter.
     pub const fn new(seed: u64) -> Self {
         Self {
             now: AtomicU64::new(0),
@@ -52,13 +52,14 @@ impl VirtualClock {
         }
     }
 
-    /// Moves time on by hand.
+    /// Advances the time by hand.
     pub fn advance(&self, by: Duration) {
         let now = self.now().after(by);
         self.now.fetch_max(now.as_micros(), Ordering::SeqCst);
     }
 
-    /// How long each wait was meant to be, in the order in which they began; at most 256.
+    /// Returns the requested length of each wait, in the order in which the waits began. At most
+    /// 256 waits are recorded.
     pub fn waits(&self) -> Vec<Duration> {
         let kept = self.waits.iter().take(self.count.load(Ordering::SeqCst));
         kept.map(|micros| Duration::from_micros(micros.load(Ordering::SeqCst))).collect()
@@ -71,13 +72,13 @@ impl VirtualClock {
         }
     }
 
-    /// Whether nobody waits for an earlier moment.
+    /// Returns whether no wait has an earlier deadline.
     fn is_next(&self, deadline: u64) -> bool {
         self.sleepers.iter().all(|other| other.load(Ordering::SeqCst) >= deadline)
     }
 }
 
-/// A place among those who wait, given back when the wait ends or is dropped.
+/// An entry in the list of waits. It is freed when the wait ends or is dropped.
 struct Sleeper<'c> {
     place: Option<&'c AtomicU64>,
 }

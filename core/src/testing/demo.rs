@@ -1,5 +1,5 @@
-//! The model of the demonstrations: it reads the prompt and the results of its calls, as far as two
-//! tools need it.
+//! The model of the demonstrations. It interprets the prompt and the results of its calls, as far
+//! as two tools need it.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -32,11 +32,11 @@ pub(super) fn answer(request: &Request) -> Answer {
         .rfind(|message| message.role() == Some(Role::User))
         .map(|message| said(*message))
         .unwrap_or_default();
-    // Ids differ from turn to turn: the number of messages before does.
+    // The number of previous messages differs from turn to turn, and therefore so do the IDs.
     from_prompt(request, &prompt, messages.len()).into()
 }
 
-/// All text of a message.
+/// Returns all text of a message.
 fn said(message: Message<'_>) -> String {
     message.texts().map(|text| text.to_string()).collect::<Vec<_>>().join(" ")
 }
@@ -82,7 +82,7 @@ fn introduction(request: &Request) -> String {
     )
 }
 
-/// The place that is named behind "in", if the prompt is about the weather.
+/// Returns the place after the word "in", if the prompt is about the weather.
 fn place(prompt: &str) -> Option<String> {
     if !prompt.to_lowercase().split(|c: char| !c.is_alphanumeric()).any(|word| word == "weather") {
         return None;
@@ -103,7 +103,7 @@ fn place(prompt: &str) -> Option<String> {
     (!place.is_empty()).then(|| place.join(" ").trim_end_matches(',').to_string())
 }
 
-/// The numbers of the first `N + M`.
+/// Returns the numbers of the first `N + M`.
 fn sum(prompt: &str) -> Option<(i64, i64)> {
     prompt.char_indices().filter(|(_, c)| *c == '+').find_map(|(at, _)| {
         let (before, after) = prompt.split_at_checked(at)?;
@@ -122,7 +122,8 @@ fn first_number(text: &str) -> Option<i64> {
 fn last_number(text: &str) -> Option<i64> {
     let text = text.trim_end();
     let digits = text.trim_end_matches(|c: char| c.is_ascii_digit());
-    // A minus belongs to the number if nothing stands before it.
+    // A minus sign belongs to the number only after a space, after a parenthesis, or at the
+    // beginning.
     let sign = digits
         .strip_suffix('-')
         .filter(|before| before.is_empty() || before.ends_with([' ', '(']))
@@ -130,7 +131,7 @@ fn last_number(text: &str) -> Option<i64> {
     text.get(sign.len()..)?.parse().ok()
 }
 
-/// Says what the results are, from the results.
+/// Creates a reply that states the results.
 fn from_results(call: Message<'_>, answer: Message<'_>) -> Reply {
     let sentences = answer.tool_results().map(|result| {
         let id = result.tool_use_id().to_string();
@@ -161,7 +162,7 @@ fn sentence(call: ToolUse<'_>, result: ToolResult<'_>) -> String {
     }
 }
 
-/// A report of the weather, from whichever of the usual fields the result has.
+/// Formats a weather report from the usual fields that the result contains.
 fn weather(asked: &str, result: &str) -> String {
     let checked = crate::json::check(result.as_bytes()).is_ok();
     let Some(report) =
@@ -180,7 +181,7 @@ fn weather(asked: &str, result: &str) -> String {
     }
 }
 
-/// A value as a person reads it.
+/// Returns a value in readable form: a string without its quotes, anything else as JSON.
 fn plain(value: Value<'_>) -> String {
     value.as_text().map_or_else(|| value.as_json().to_string(), |text| text.to_string())
 }

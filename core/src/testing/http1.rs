@@ -1,5 +1,5 @@
-//! The scripted model behind HTTP/1.1: bytes in, bytes out. A server on a socket is a loop around
-//! [`Connection::respond`].
+//! The scripted model behind HTTP/1.1: bytes in, bytes out. A server on a socket is a loop that
+//! calls [`Connection::respond`].
 //!
 //! ```no_run
 //! use std::io::{Read, Write};
@@ -35,26 +35,26 @@ use super::render::error_json;
 use super::request::Request;
 use super::script::Chunk;
 
-/// Longest head of a request, in bytes.
+/// The maximum size of a request's head, in bytes.
 const HEAD_LIMIT: usize = 64 * 1024;
-/// Longest body of a request, in bytes: the API's limit.
+/// The maximum size of a request's body, in bytes. This is the API's limit.
 const BODY_LIMIT: usize = 32 * 1024 * 1024;
 
-/// How the end of a body is told.
+/// How the end of a body is marked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
-    /// Streams in chunks, all else by its length: as the API does.
+    /// Like the API: chunked for streams, by length for everything else.
     #[default]
     AsTheApi,
-    /// By `content-length`.
+    /// By a `content-length` header.
     Length,
-    /// In chunks.
+    /// By chunked encoding.
     Chunked,
     /// By closing the connection.
     Close,
 }
 
-/// One connection to the scripted model, as the server sees it.
+/// The server side of one connection to the scripted model.
 #[derive(Debug, Default)]
 pub struct Connection {
     input: Vec<u8>,
@@ -64,12 +64,12 @@ pub struct Connection {
     closed: bool,
 }
 
-/// A request's head, read.
+/// A parsed request head.
 struct RequestHead {
     method: String,
     path: String,
     headers: Vec<(String, String)>,
-    /// Bytes of the head.
+    /// The size of the head in bytes.
     len: usize,
 }
 
@@ -83,30 +83,31 @@ impl RequestHead {
 }
 
 impl Connection {
-    /// A fresh connection.
+    /// Creates a connection.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Tells the end of bodies in this way.
+    /// Sets how the end of a body is marked.
     pub const fn framing(mut self, framing: Framing) -> Self {
         self.framing = framing;
         self
     }
 
-    /// Sends all that it sends, heads included, over `link`.
+    /// Sends all output, including heads, over `link`.
     pub fn link(mut self, link: BadLink) -> Self {
         self.link = Some(link);
         self
     }
 
-    /// Whether the server closes the connection once what [`respond`](Self::respond) gave was sent.
+    /// Returns whether the server closes the connection after the output of
+    /// [`respond`](Self::respond) was sent.
     pub const fn is_closed(&self) -> bool {
         self.closed
     }
 
-    /// Takes bytes that came in, in any pieces, and gives what goes out: nothing while a request is
-    /// not whole. At [`Chunk::Reset`] the connection is to be dropped.
+    /// Processes received bytes, in pieces of any size, and returns the output. The output is empty
+    /// while a request is incomplete. The caller must drop the connection at [`Chunk::Reset`].
     pub fn respond(&mut self, model: &mut ScriptedModel, bytes: &[u8]) -> Vec<Chunk> {
         let mut out = Vec::new();
         if self.closed {
@@ -132,8 +133,8 @@ impl Connection {
         out
     }
 
-    /// The next request if it is there as a whole, and whether the client wants the connection
-    /// closed after it.
+    /// Returns the next request if it is complete, and whether the client wants to close the
+    /// connection after it.
     fn next_request(
         &mut self,
         out: &mut Vec<Chunk>,
@@ -228,7 +229,7 @@ fn read_head(input: &[u8]) -> Result<Option<RequestHead>, (u16, &'static str)> {
     }))
 }
 
-/// Writes head and body.
+/// Writes the head and the body.
 fn write(response: &Response, framing: Framing, close: bool, out: &mut Vec<Chunk>) {
     let mut head = format!("HTTP/1.1 {} {}\r\n", response.status, reason(response.status));
     for (name, value) in &response.headers {

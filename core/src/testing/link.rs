@@ -1,23 +1,24 @@
-//! Chance from a seed, and a link that uses it to do to bytes what networks do.
+//! A seeded random number generator, and a link that uses it to simulate network faults.
 
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::script::Chunk;
 
-/// Numbers that look random and are the same for the same seed (SplitMix64). For tests only.
+/// A pseudorandom number generator (SplitMix64). The same seed produces the same numbers. For tests
+/// only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rng {
     state: u64,
 }
 
 impl Rng {
-    /// A row of numbers that `seed` chooses. Any seed is good.
+    /// Creates a generator. Every seed is suitable.
     pub const fn new(seed: u64) -> Self {
         Self { state: seed }
     }
 
-    /// Any number.
+    /// Returns the next number.
     pub const fn next_u64(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.state;
@@ -26,23 +27,23 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// A number below `limit`; 0 if `limit` is 0.
+    /// Returns a number below `limit`, or 0 if `limit` is 0.
     pub fn below(&mut self, limit: usize) -> usize {
         let limit = u64::try_from(limit).unwrap_or(u64::MAX);
         usize::try_from(self.next_u64().checked_rem(limit).unwrap_or(0)).unwrap_or(0)
     }
 
-    /// True in `per_mille` of a thousand cases.
+    /// Returns `true` with a probability of `per_mille` in a thousand.
     pub fn chance(&mut self, per_mille: usize) -> bool {
         self.below(1000) < per_mille
     }
 }
 
-/// A link that cuts what it carries into random pieces, holds them up, resets, or ends early: the
-/// same for the same seed.
+/// A link that splits its data into random pieces, delays them, resets the connection, or ends
+/// early. The same seed produces the same faults.
 ///
-/// It is data in, data out, so it goes over the body of a reply in memory as well as over the bytes
-/// of an HTTP connection.
+/// It does no I/O, so it works on the body of a reply in memory as well as on the bytes of an HTTP
+/// connection.
 #[derive(Clone, Debug)]
 pub struct BadLink {
     rng: Rng,
@@ -53,17 +54,17 @@ pub struct BadLink {
     early_ends: usize,
 }
 
-/// What came through a [`BadLink`].
+/// The output of a [`BadLink`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Carried {
     /// The pieces.
     pub chunks: Vec<Chunk>,
-    /// Whether all bytes came through.
+    /// Whether all bytes were delivered.
     pub whole: bool,
 }
 
 impl BadLink {
-    /// A link that cuts into pieces of 1 to 32 bytes and does nothing worse.
+    /// Creates a link that splits data into pieces of 1 to 32 bytes and has no other faults.
     pub const fn new(seed: u64) -> Self {
         Self {
             rng: Rng::new(seed),
@@ -75,26 +76,26 @@ impl BadLink {
         }
     }
 
-    /// Bytes of the longest piece.
+    /// Sets the maximum size of a piece, in bytes.
     pub const fn longest_piece(mut self, bytes: usize) -> Self {
         self.longest_piece = bytes;
         self
     }
 
-    /// Holds up so many of a thousand pieces, for at most `longest`.
+    /// Delays `per_mille` of a thousand pieces, by at most `longest`.
     pub const fn delays(mut self, per_mille: usize, longest: Duration) -> Self {
         self.delays = per_mille;
         self.longest_delay = longest;
         self
     }
 
-    /// Resets so many of a thousand replies, at any byte.
+    /// Resets the connection in `per_mille` of a thousand replies, at any byte.
     pub const fn resets(mut self, per_mille: usize) -> Self {
         self.resets = per_mille;
         self
     }
 
-    /// Ends so many of a thousand replies early, at any byte, as if they were whole.
+    /// Ends `per_mille` of a thousand replies early, at any byte, as if they were complete.
     pub const fn early_ends(mut self, per_mille: usize) -> Self {
         self.early_ends = per_mille;
         self
@@ -135,7 +136,7 @@ impl BadLink {
     }
 }
 
-/// The first `length` bytes of a body, and the pauses among them.
+/// Returns the first `length` bytes of a body, and the pauses between them.
 pub(super) fn cut_at(chunks: &[Chunk], length: usize) -> Carried {
     let mut left = length;
     let mut out = Vec::new();

@@ -1,6 +1,6 @@
-//! Testing without a network: a model that follows a script, links that break, a clock that only
-//! moves when it is waited on, and the check that a transcript is valid. For the tests of this
-//! crate and for yours; sans-I/O like the rest.
+//! Tests without a network: a model that follows a script, links with faults, a clock whose time
+//! advances only when it is waited on, and a check that a transcript is valid. It serves the tests
+//! of this crate and yours, and does no I/O like the rest of the crate.
 
 mod clock;
 mod demo;

@@ -14,25 +14,25 @@ use crate::history::{MAX_BREAKPOINTS, breakpoints, breakpoints_in_front, is_blan
 use crate::json::{Kind, Value, check};
 use crate::message::Role;
 
-/// What the server sends back.
+/// A response of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// HTTP status.
+    /// The HTTP status.
     pub status: u16,
-    /// Header fields: content type, request id, and those of the script.
+    /// The header fields: content type, request ID, and those of the script.
     pub headers: Vec<(String, String)>,
-    /// The body in pieces, with its pauses.
+    /// The body in pieces, with pauses.
     pub body: Vec<Chunk>,
 }
 
 impl Response {
-    /// All bytes of the body.
+    /// Returns all bytes of the body.
     pub fn bytes(&self) -> Vec<u8> {
         bytes(&self.body)
     }
 }
 
-/// All bytes in `chunks`.
+/// Returns all bytes in `chunks`.
 pub(super) fn bytes(chunks: &[Chunk]) -> Vec<u8> {
     let data = chunks.iter().filter_map(|chunk| {
         if let Chunk::Data(data) = chunk { Some(data.as_slice()) } else { None }
@@ -40,15 +40,14 @@ pub(super) fn bytes(chunks: &[Chunk]) -> Vec<u8> {
     data.collect::<Vec<_>>().concat()
 }
 
-/// A Messages API with a script for a model. It checks each request as the API would, records it,
-/// and gives the next answer; it does no I/O. Over it are
-/// [`ScriptedTransport`](super::ScriptedTransport) in memory and [`http1`](super::http1) for a
-/// socket.
+/// A Messages API whose model follows a script. It checks each request as the API would, records
+/// it, and returns the next answer. It does no I/O: [`ScriptedTransport`](super::ScriptedTransport)
+/// connects it in memory and [`http1`](super::http1) to a socket.
 ///
-/// A request that is not right is answered 400 with the reason, like the API; it uses up no answer.
-/// So are requests beyond the script. If an answer did not arrive ([`broken`](Self::broken)) and
-/// the very same request comes again, it gets the same answer, unless that broke by itself with an
-/// `error` event.
+/// An invalid request is answered with status 400 and the reason, like by the API, and does not use
+/// up an answer. So is a request after the end of the script. If an answer did not arrive
+/// ([`broken`](Self::broken)) and an identical request follows, it gets the same answer, unless
+/// that answer itself ended with an `error` event.
 ///
 /// ```
 /// use toolrunner_core::testing::{Reply, Request, Script, ScriptedModel};
@@ -70,7 +69,7 @@ pub struct ScriptedModel {
 }
 
 impl ScriptedModel {
-    /// A model that follows `script`.
+    /// Creates a model that follows `script`.
     pub fn new(script: Script) -> Self {
         Self {
             script,
@@ -85,57 +84,62 @@ impl ScriptedModel {
         }
     }
 
-    /// A model that answers each request with what `brain` makes of it.
+    /// Creates a model that calls `brain` to answer each request.
     pub fn answering(brain: impl FnMut(&Request) -> Answer + Send + 'static) -> Self {
         Self::new(Script::new().then(brain))
     }
 
-    /// A model for demonstrations: it knows `get_weather` and `calculate_sum`, calls them when the
-    /// prompt asks for the weather in a place or has a sum of two numbers, and says what it read
-    /// from their results. Otherwise it says what it is.
+    /// Creates a model for demonstrations.
+    ///
+    /// It knows `get_weather` and `calculate_sum`. It calls them when the prompt asks for the
+    /// weather in a place or contains a sum of two numbers, and then states their results.
+    /// Otherwise it introduces itself.
     pub fn demo() -> Self {
         Self::answering(demo::answer)
     }
 
-    /// Writes replies in this style.
+    /// Sets the style of the replies.
     pub fn style(mut self, style: Style) -> Self {
         self.style = style;
         self
     }
 
-    /// Takes only requests with this key, as `x-api-key` or as bearer; others are answered 401.
+    /// Accepts only requests with this key, as `x-api-key` or as a bearer token. Others are
+    /// answered with status 401.
     pub fn require_key(mut self, key: &str) -> Self {
         self.key = Some(key.to_string());
         self
     }
 
-    /// Answers whatever the request is: for scripts whose requests are checked by other means.
+    /// Answers every request without checking it, for scripts whose requests are checked by other
+    /// means.
     pub const fn lenient(mut self) -> Self {
         self.lenient = true;
         self
     }
 
-    /// The requests so far, those that were refused included.
+    /// Returns the requests so far, including those that were refused.
     pub fn requests(&self) -> &[Request] {
         &self.requests
     }
 
-    /// Why requests were refused, in order.
+    /// Returns the reasons why requests were refused, in order.
     pub fn complaints(&self) -> &[String] {
         &self.complaints
     }
 
-    /// Answers of the script that are left.
+    /// Returns the number of answers that remain in the script.
     pub fn left(&self) -> usize {
         self.script.answers.len()
     }
 
-    /// Tells that the last answer did not arrive whole. The same request again gets it again.
+    /// Reports that the last answer did not arrive completely. An identical request then gets the
+    /// same answer again.
     pub const fn broken(&mut self) {
         self.broken = true;
     }
 
-    /// Tells that the last answer did arrive after all.
+    /// Reports that the last answer arrived after all.
     pub(super) const fn arrived(&mut self) {
         self.broken = false;
     }
@@ -180,7 +184,7 @@ impl ScriptedModel {
         answer
     }
 
-    /// The error that the API would answer, if the request is not right.
+    /// Returns the error that the API would return, if the request is invalid.
     fn refusal(&mut self, request: &Request) -> Option<Answer> {
         if self.lenient {
             return None;
@@ -204,7 +208,7 @@ impl ScriptedModel {
         Some(self.complain(400, "invalid_request_error", wrong))
     }
 
-    /// What is wrong with the body, or with the fields that belong to it.
+    /// Returns what is wrong with the body, or with the fields that belong to it.
     fn wrong(&self, request: &Request) -> Option<String> {
         if request.header("anthropic-version").is_none() {
             return Some("anthropic-version: header is required".to_string());
@@ -235,7 +239,7 @@ impl ScriptedModel {
         if let Some(wrong) = wrong_tools(request) {
             return Some(wrong);
         }
-        // Nobody answers the calls at the tail of a paused turn.
+        // Calls at the end of a paused turn are not answered.
         let open = self.paused
             && request.messages().last().and_then(|message| message.role())
                 == Some(Role::Assistant);
@@ -280,7 +284,7 @@ impl ScriptedModel {
             }
             AnswerKind::Raw { status, body } => {
                 let text = bytes(body);
-                // Recorded replies tell in their text alone whether the turn is paused.
+                // Only the text of a recorded reply shows whether the turn is paused.
                 let says =
                     |reason: &str| text.windows(reason.len()).any(|part| part == reason.as_bytes());
                 self.paused = says("\"pause_turn\"") || says("\"compaction\"");
@@ -312,13 +316,13 @@ impl core::fmt::Debug for ScriptedModel {
     }
 }
 
-/// What is wrong with the tool definitions.
+/// Returns what is wrong with the tool definitions.
 fn wrong_tools(request: &Request) -> Option<String> {
     let mut names: Vec<String> = Vec::new();
     for (i, tool) in request.tools().enumerate() {
         let Some(name) = tool.member("name").and_then(Value::as_text).map(|name| name.to_string())
         else {
-            // Toolsets have no name of their own, but a type.
+            // Toolsets have a type instead of a name.
             if tool.member("type").is_some() {
                 continue;
             }

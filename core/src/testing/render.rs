@@ -1,5 +1,5 @@
-//! How a reply looks on the wire: whole, or as a stream of server-sent events, in any style that a
-//! server may have.
+//! The wire format of a reply, whole or as a stream of server-sent events. The [`Style`] covers the
+//! variations between servers.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -13,32 +13,32 @@ use super::text::{parse, quote};
 use crate::json::{Kind, Value};
 use crate::message::{Block, Usage};
 
-/// How replies are written. All styles mean the same.
+/// How replies are written. The style does not change their meaning.
 #[derive(Clone, Debug)]
 pub struct Style {
-    /// Characters in a delta. At least 1.
+    /// The number of characters in a delta, at least 1.
     pub delta: usize,
-    /// Whether `ping` events come in between.
+    /// Whether to insert `ping` events.
     pub pings: bool,
-    /// Whether comment lines come in between.
+    /// Whether to insert comment lines.
     pub comments: bool,
-    /// Whether all blocks are open at once and grow in turn, as some gateways have it.
+    /// Whether all blocks are open at once and grow in turn, as with some gateways.
     pub interleaved: bool,
-    /// Whether lines end in CR LF.
+    /// Whether lines end with CR LF.
     pub crlf: bool,
     /// Whether a frame has an `event:` line.
     pub event_lines: bool,
-    /// Whether all beyond ASCII is escaped.
+    /// Whether all characters outside ASCII are escaped.
     pub ascii: bool,
-    /// Bytes in a piece of the body, whatever the frames; without it, a frame is a piece, and so is
-    /// a whole reply.
+    /// The size of a piece of the body in bytes, regardless of frames. If `None`, each frame is a
+    /// piece, and so is a whole reply.
     pub split: Option<usize>,
-    /// Pause after each piece.
+    /// The pause after each piece.
     pub pause: Duration,
 }
 
 impl Default for Style {
-    /// As the API has it, in deltas of 12 characters.
+    /// Returns the API's style, with deltas of 12 characters.
     fn default() -> Self {
         Self {
             delta: 12,
@@ -54,7 +54,7 @@ impl Default for Style {
     }
 }
 
-/// The same JSON with all beyond ASCII escaped. Outside of strings JSON has none.
+/// Escapes all characters outside ASCII in a JSON text. They occur only in strings.
 fn ascii(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     let mut units = [0; 2];
@@ -70,7 +70,7 @@ fn ascii(json: &str) -> String {
     out
 }
 
-/// The object `value` with these members' values replaced where they stand.
+/// Returns the object `value` with the values of some members replaced in place.
 fn with_members(value: Value<'_>, changes: &[(&str, &str)]) -> String {
     let members = value.members().map(|(name, member)| {
         let change = changes.iter().find(|(changed, _)| name == **changed);
@@ -79,13 +79,13 @@ fn with_members(value: Value<'_>, changes: &[(&str, &str)]) -> String {
     format!("{{{}}}", members.collect::<Vec<_>>().join(","))
 }
 
-/// `text` in pieces of `size` characters.
+/// Splits `text` into pieces of `size` characters.
 fn cut(text: &str, size: usize) -> Vec<String> {
     let chars: Vec<char> = text.chars().collect();
     chars.chunks(size.max(1)).map(|piece| piece.iter().collect()).collect()
 }
 
-/// A block in a stream: what it starts as, and what it grows by.
+/// A block in a stream: its initial value and its deltas.
 struct Streamed {
     start: String,
     deltas: Vec<String>,
@@ -161,7 +161,7 @@ impl Streamed {
     }
 }
 
-/// What the server adds to a reply.
+/// The data that the server adds to a reply.
 pub(super) struct Context<'a> {
     pub(super) id: String,
     pub(super) model: &'a str,
@@ -179,7 +179,7 @@ impl Context<'_> {
         })
     }
 
-    /// The message object.
+    /// Returns the message object.
     fn message(&self, reply: &Reply, content: &str, stop: &str, usage: Usage) -> String {
         let mut json = format!(
             "{{\"id\":{},\"type\":\"message\",\"role\":\"assistant\",\"model\":{},\"content\":[{content}],{stop},\"usage\":{}",
@@ -204,7 +204,7 @@ fn wire_usage(usage: Usage) -> String {
     )
 }
 
-/// The fields that say how the turn ended.
+/// Returns the fields that state how the turn ended.
 fn stop_fields(reply: &Reply) -> String {
     let sequence = reply.stop_sequence.as_deref().map_or_else(|| "null".to_string(), quote);
     let mut fields =
@@ -219,7 +219,7 @@ fn stop_fields(reply: &Reply) -> String {
     fields
 }
 
-/// An error in the API's shape.
+/// Returns an error in the API's format.
 pub(super) fn error_json(kind: &str, message: &str, request_id: &str) -> String {
     format!(
         "{{\"type\":\"error\",\"error\":{{\"type\":{},\"message\":{}}},\"request_id\":{}}}",
@@ -229,7 +229,7 @@ pub(super) fn error_json(kind: &str, message: &str, request_id: &str) -> String 
     )
 }
 
-/// The body of a whole reply.
+/// Returns the body of a whole reply.
 pub(super) fn whole(reply: &Reply, style: &Style, context: &Context<'_>) -> Vec<Chunk> {
     let mut json = match &reply.error {
         Some((kind, message)) => error_json(kind, message, &context.id),
@@ -247,7 +247,7 @@ pub(super) fn whole(reply: &Reply, style: &Style, context: &Context<'_>) -> Vec<
     split(vec![json.into_bytes()], style)
 }
 
-/// The body of a streamed reply.
+/// Returns the body of a streamed reply.
 pub(super) fn stream(reply: &Reply, style: &Style, context: &Context<'_>) -> Vec<Chunk> {
     let usage = context.usage(reply);
     let first = Usage { output_tokens: usage.output_tokens.min(1), ..usage };
@@ -285,7 +285,7 @@ struct Event {
     rest: String,
 }
 
-/// The events of all blocks: one after the other, or all open at once.
+/// Returns the events of all blocks: one block after the other, or all open at once.
 fn block_events(blocks: &[Streamed], interleaved: bool) -> Vec<Event> {
     let start = |i, block: &Streamed| Event {
         name: "content_block_start",
@@ -328,7 +328,7 @@ impl Frames<'_> {
         if self.style.crlf { "\r\n" } else { "\n" }
     }
 
-    /// One frame. `rest` is what follows the type in the data.
+    /// Writes one frame. `rest` follows the type in the data.
     fn push(&mut self, event: &str, rest: &str) {
         let end = self.line_end();
         let mut data = format!("{{\"type\":\"{event}\"{rest}}}");
@@ -341,7 +341,7 @@ impl Frames<'_> {
     }
 }
 
-/// The pieces of a body, with its pauses.
+/// Splits a body into pieces, with pauses.
 fn split(frames: Vec<Vec<u8>>, style: &Style) -> Vec<Chunk> {
     let pieces = match style.split {
         Some(size) => frames.concat().chunks(size.max(1)).map(<[u8]>::to_vec).collect(),

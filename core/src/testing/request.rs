@@ -1,4 +1,4 @@
-//! What the model is asked.
+//! A request to the scripted model.
 
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -7,25 +7,25 @@ use alloc::vec::Vec;
 use crate::json::{Array, Value, check};
 use crate::message::Messages;
 
-/// A request as the server sees it.
+/// A request, as the server receives it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
-    /// The path, query included.
+    /// The path, including the query.
     pub path: String,
-    /// Header fields, in order.
+    /// The header fields, in order.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
 }
 
 impl Request {
-    /// A request with the fields that every request must have.
+    /// Creates a request with the header fields that every request must have.
     pub fn new(path: &str, body: impl Into<Vec<u8>>) -> Self {
         let version = ("anthropic-version".to_string(), "2023-06-01".to_string());
         Self { path: path.to_string(), headers: vec![version], body: body.into() }
     }
 
-    /// The value of a header field, its name in any case.
+    /// Returns the value of a header field. The case of the name does not matter.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
@@ -33,7 +33,7 @@ impl Request {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The body; `null` if it is no JSON.
+    /// Returns the body as JSON, or `null` if it is not valid JSON.
     pub fn json(&self) -> Value<'_> {
         if check(&self.body).is_err() {
             return Value::NULL;
@@ -41,30 +41,30 @@ impl Request {
         Value::first(&self.body).unwrap_or(Value::NULL)
     }
 
-    /// The messages as a transcript has them: no brackets around.
+    /// Returns the messages in the format of a transcript: without surrounding brackets.
     pub fn transcript(&self) -> &[u8] {
         let messages = self.json().member("messages").unwrap_or(Value::NULL).raw();
         messages.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).unwrap_or_default()
     }
 
-    /// The messages.
+    /// Returns the messages.
     pub fn messages(&self) -> Messages<'_> {
         Messages::new(self.transcript())
     }
 
-    /// The tool definitions.
+    /// Returns the tool definitions.
     pub fn tools(&self) -> Array<'_> {
         self.json().member("tools").unwrap_or(Value::NULL).elements()
     }
 
-    /// Whether a tool of this name is defined.
+    /// Returns whether a tool with this name is defined.
     pub fn has_tool(&self, name: &str) -> bool {
         self.tools().any(|tool| {
             tool.member("name").and_then(Value::as_text).is_some_and(|text| text == *name)
         })
     }
 
-    /// Whether it asks for a stream.
+    /// Returns whether the request asks for a stream.
     pub fn stream(&self) -> bool {
         self.json().member("stream").and_then(Value::as_bool).unwrap_or(false)
     }

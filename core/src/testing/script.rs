@@ -1,4 +1,4 @@
-//! What a scripted model answers: replies built block by block, errors, and bytes as they are.
+//! The answers of a scripted model: replies that are built block by block, errors, and raw bytes.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -13,12 +13,12 @@ use super::request::Request;
 use super::text::{quote, text_of};
 use crate::message::Usage;
 
-/// A part of a body on its way: bytes, a pause, or the end of the connection before the body's end.
+/// A part of a body in transit: bytes, a pause, or a reset of the connection before the body's end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Chunk {
     /// Bytes that arrive together.
     Data(Vec<u8>),
-    /// Nothing comes for so long.
+    /// A pause of this length without any bytes.
     Wait(Duration),
     /// The connection is reset.
     Reset,
@@ -29,12 +29,12 @@ pub enum Chunk {
 pub(super) struct ReplyBlock {
     /// The block as JSON.
     pub(super) json: String,
-    /// What the stream gives for the input in its place: text that may be cut or no JSON at all.
+    /// The text that the stream contains instead of the input. It may be cut off or invalid JSON.
     pub(super) streamed_input: Option<String>,
 }
 
-/// A message of the model, built block by block. The same reply is rendered whole or as a stream,
-/// as the request asks.
+/// A message of the model, built block by block. The request determines whether it is rendered
+/// whole or as a stream.
 ///
 /// ```
 /// use toolrunner_core::testing::Reply;
@@ -54,12 +54,12 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// A reply without a block.
+    /// Creates a reply without blocks.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A reply that says `text`.
+    /// Creates a reply with a text block.
     pub fn text(text: &str) -> Self {
         Self::new().and_text(text)
     }
@@ -87,8 +87,8 @@ impl Reply {
         ))
     }
 
-    /// Adds a call whose input is streamed as `input`, which may be cut off or no JSON at all. In a
-    /// whole reply its input is `{}`.
+    /// Adds a call whose input is streamed as `input`, which may be cut off or invalid JSON. In a
+    /// whole reply the input is `{}`.
     pub fn tool_use_cut(mut self, id: &str, name: &str, input: &str) -> Self {
         self = self.tool_use(id, name, "{}");
         if let Some(block) = self.blocks.last_mut() {
@@ -103,64 +103,67 @@ impl Reply {
         self
     }
 
-    /// The stop reason. Without it: `tool_use` if there is a call, else `end_turn`.
+    /// Sets the stop reason. The default is `tool_use` if there is a call, and `end_turn`
+    /// otherwise.
     pub fn stop(mut self, reason: &str) -> Self {
         self.stop = Some(reason.to_string());
         self
     }
 
-    /// Ends at a stop sequence.
+    /// Ends the reply at a stop sequence.
     pub fn stop_sequence(mut self, sequence: &str) -> Self {
         self.stop_sequence = Some(sequence.to_string());
         self.stop("stop_sequence")
     }
 
-    /// The model that spoke. Without it: the one that the request names.
+    /// Sets the name of the model that replied. The default is the model of the request.
     pub fn model(mut self, model: &str) -> Self {
         self.model = Some(model.to_string());
         self
     }
 
-    /// Tokens. Without it: a quarter of the bytes in and out.
+    /// Sets the token counts. The default is a quarter of the bytes of the request and of the
+    /// reply.
     pub const fn usage(mut self, usage: Usage) -> Self {
         self.usage = Some(usage);
         self
     }
 
-    /// The id of the container that code ran in.
+    /// Sets the ID of the container in which code ran.
     pub fn container(mut self, id: &str) -> Self {
         self.container = Some(id.to_string());
         self
     }
 
-    /// Another field of the message; `value` is JSON. A stream has it in its first event.
+    /// Adds another field to the message. `value` is JSON. In a stream it is part of the first
+    /// event.
     pub fn field(mut self, name: &str, value: &str) -> Self {
         self.fields.push((name.to_string(), value.to_string()));
         self
     }
 
-    /// Breaks with an `error` event once all blocks were streamed. A whole reply is then the error,
-    /// with status 200.
+    /// Ends a stream with an `error` event after all blocks. A whole reply is replaced by the
+    /// error, with status 200.
     pub fn error_event(mut self, kind: &str, message: &str) -> Self {
         self.error = Some((kind.to_string(), message.to_string()));
         self
     }
 
-    /// Leaves out what comes after the last block's stop: the stream ends early. A whole reply ends
-    /// before its last byte.
+    /// Omits everything after the end of the last block, so that the stream ends early. A whole
+    /// reply lacks its last byte.
     pub const fn ends_early(mut self) -> Self {
         self.ends_early = true;
         self
     }
 
-    /// The stop reason that goes on the wire.
+    /// Returns the stop reason that is sent.
     pub(super) fn stop_reason(&self) -> &str {
         let calls = || self.blocks.iter().any(|block| text_of(&block.json, "type") == "tool_use");
         self.stop.as_deref().unwrap_or_else(|| if calls() { "tool_use" } else { "end_turn" })
     }
 }
 
-/// What the model answers to one request.
+/// The model's answer to one request.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub(super) kind: AnswerKind,
@@ -175,23 +178,25 @@ pub(super) enum AnswerKind {
 }
 
 impl Answer {
-    /// An error in the API's shape.
+    /// Creates an error in the API's format.
     pub fn error(status: u16, kind: &str, message: &str) -> Self {
         AnswerKind::Error { status, kind: kind.to_string(), message: message.to_string() }.into()
     }
 
-    /// A body as it is. Its content type is `application/json` if it begins with `{`, else
-    /// `text/event-stream`, if no header says otherwise.
+    /// Creates an answer with a raw body. Unless a header states otherwise, the content type is
+    /// `application/json` if the body begins with `{`, and `text/event-stream` if not.
     pub fn raw(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self::chunks(status, vec![Chunk::Data(body.into())])
     }
 
-    /// A body in pieces, with pauses, as it is.
+    /// Creates an answer with a raw body in pieces, with pauses. The content type is chosen as in
+    /// [`raw`](Self::raw).
     pub fn chunks(status: u16, body: Vec<Chunk>) -> Self {
         AnswerKind::Raw { status, body }.into()
     }
 
-    /// Whether it is a reply that breaks with an `error` event: nobody reads on behind that.
+    /// Returns whether this is a reply that ends with an `error` event. Clients read nothing after
+    /// it.
     pub(super) fn breaks(&self) -> bool {
         matches!(&self.kind, AnswerKind::Reply(reply) if reply.error.is_some())
     }
@@ -215,10 +220,10 @@ impl From<AnswerKind> for Answer {
     }
 }
 
-/// Answers from the request.
+/// A function that answers a request.
 pub(super) type Brain = Box<dyn FnMut(&Request) -> Answer + Send>;
 
-/// Answers in the order in which requests come.
+/// A list of answers, in the order of the requests.
 ///
 /// ```
 /// use toolrunner_core::testing::{Reply, Script};
@@ -235,7 +240,7 @@ pub struct Script {
 }
 
 impl Script {
-    /// A script without an answer.
+    /// Creates a script without answers.
     pub fn new() -> Self {
         Self::default()
     }
@@ -251,12 +256,12 @@ impl Script {
         self.answer(reply)
     }
 
-    /// Adds an error in the API's shape.
+    /// Adds an error in the API's format.
     pub fn error(self, status: u16, kind: &str, message: &str) -> Self {
         self.answer(Answer::error(status, kind, message))
     }
 
-    /// Adds a body as it is: see [`Answer::raw`].
+    /// Adds a raw body. See [`Answer::raw`].
     pub fn raw(self, status: u16, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Self {
         let answer = Answer::raw(status, body);
         self.answer(headers.iter().fold(answer, |answer, (name, value)| answer.header(name, value)))
@@ -270,7 +275,7 @@ impl Script {
         self
     }
 
-    /// When the answers are used up, `brain` answers, from the request.
+    /// Calls `brain` for each request after the answers are used up.
     pub fn then(mut self, brain: impl FnMut(&Request) -> Answer + Send + 'static) -> Self {
         self.then = Some(Box::new(brain));
         self

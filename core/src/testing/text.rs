@@ -1,11 +1,11 @@
-//! JSON as text: how a script is written.
+//! Helpers for JSON text in scripts.
 
 use alloc::string::{String, ToString};
 use alloc::vec;
 
 use crate::json::{Value, escape};
 
-/// `text` as a JSON string.
+/// Returns `text` as a JSON string.
 pub(super) fn quote(text: &str) -> String {
     let mut json = vec![b'"'];
     // A vector is never full.
@@ -14,7 +14,7 @@ pub(super) fn quote(text: &str) -> String {
     String::from_utf8(json).unwrap_or_default()
 }
 
-/// The text of a member; empty if there is none.
+/// Returns the text of a member, or an empty text if there is none.
 pub(super) fn text_of(json: &str, member: &str) -> String {
     parse(json).member(member).and_then(Value::as_text).unwrap_or_default().to_string()
 }

@@ -1,4 +1,4 @@
-//! A transport in memory, over a scripted model.
+//! A transport in memory, connected to a scripted model.
 
 use alloc::collections::VecDeque;
 use alloc::string::ToString;
@@ -18,29 +18,29 @@ use crate::error::TransportKind;
 use crate::time::Clock;
 use crate::transport::{Body, Head, Reply, ReplyHead, Transport, TransportError};
 
-/// What goes wrong with one request.
+/// A fault of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// Nothing.
+    /// No fault.
     Clean,
-    /// It fails before the request is out: the model does not see it.
+    /// The request fails before it is sent. The model does not receive it.
     Unsent(TransportKind),
-    /// The model sees the request, but no reply's head arrives. With [`TransportKind::Timeout`]
-    /// after the idle time.
+    /// The model receives the request, but the head of the reply does not arrive. With
+    /// [`TransportKind::Timeout`] the request fails after the idle timeout.
     NoHead(TransportKind),
-    /// The connection is reset after so many bytes of the body.
+    /// The connection is reset after this many bytes of the body.
     ResetAt(usize),
-    /// The body ends after so many bytes, as if it were whole.
+    /// The body ends after this many bytes, as if it were complete.
     EndAt(usize),
-    /// Nothing comes after so many bytes of the body, until the idle time is over.
+    /// After this many bytes of the body no data arrives until the idle timeout expires.
     StallAt(usize),
 }
 
 /// An error of the [`ScriptedTransport`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScriptedError {
-    /// What went wrong.
+    /// The kind of the error.
     pub kind: TransportKind,
 }
 
@@ -69,8 +69,8 @@ impl TransportError for ScriptedError {
     }
 }
 
-/// Carries requests to a [`ScriptedModel`] and its answers back, in memory, over a link that may be
-/// bad.
+/// A transport that carries requests to a [`ScriptedModel`] and its answers back, in memory, over a
+/// link that may have faults.
 #[derive(Debug)]
 pub struct ScriptedTransport {
     model: ScriptedModel,
@@ -83,7 +83,8 @@ pub struct ScriptedTransport {
 }
 
 impl ScriptedTransport {
-    /// A transport to `model`, without faults. Its pauses take no time.
+    /// Creates a transport to `model` without faults. Pauses take no time unless a
+    /// [`clock`](Self::clock) is set.
     pub const fn new(model: ScriptedModel) -> Self {
         Self {
             model,
@@ -102,41 +103,43 @@ impl ScriptedTransport {
         self
     }
 
-    /// What goes wrong with the next requests, one each; then nothing.
+    /// Sets the faults of the next requests, one fault per request. Later requests have no fault.
     pub fn faults(mut self, faults: &[Fault]) -> Self {
         self.faults.extend(faults);
         self
     }
 
-    /// Pauses take their time on this clock.
+    /// Sets the clock on which pauses take time.
     pub fn clock(mut self, clock: Arc<VirtualClock>) -> Self {
         self.clock = Some(clock);
         self
     }
 
-    /// How long nothing may come before it is [`TransportKind::Timeout`]; 600 s without it.
+    /// Sets the idle timeout: the longest pause before the request fails with
+    /// [`TransportKind::Timeout`]. The default is 600 s.
     pub const fn idle(mut self, idle: Duration) -> Self {
         self.idle = idle;
         self
     }
 
-    /// The model: its requests and complaints.
+    /// Returns the model, for its requests and complaints.
     pub const fn model(&self) -> &ScriptedModel {
         &self.model
     }
 
-    /// The model, to change what it does next.
+    /// Returns the model, to change its further answers.
     pub const fn model_mut(&mut self) -> &mut ScriptedModel {
         &mut self.model
     }
 
-    /// Connections so far: one serves all requests whose replies were read to their end.
+    /// Returns the number of connections so far. A connection is reused only if the last reply was
+    /// read to its end.
     pub const fn connections(&self) -> usize {
         self.connections
     }
 
-    /// A pause of this length, as a future that does not borrow the transport: it must be `Send`,
-    /// and a script need not be `Sync`.
+    /// Returns a future that waits for a pause of this length. It does not borrow the transport,
+    /// because it must be `Send` and a script need not be `Sync`.
     fn pause(
         &self,
         wait: Duration,
@@ -168,7 +171,7 @@ impl Transport for ScriptedTransport {
         if !self.connected {
             self.connections += 1;
         }
-        // Dirty until the body was read to its end.
+        // The connection is dirty until the body has been read to its end.
         self.connected = false;
         let request = Request {
             path: head.path.to_string(),
@@ -180,7 +183,7 @@ impl Transport for ScriptedTransport {
             body: body.pieces().collect::<Vec<_>>().concat(),
         };
         let response = self.model.respond(request);
-        // Until it has arrived, which the body knows.
+        // The answer counts as broken until its body has been read.
         self.model.broken();
         if let Fault::NoHead(kind) = fault {
             if kind == TransportKind::Timeout {
@@ -220,7 +223,7 @@ impl Transport for ScriptedTransport {
     }
 }
 
-/// The body of a scripted reply: its pieces, one by one.
+/// The body of a scripted reply, which returns one piece at a time.
 #[derive(Debug)]
 pub struct ScriptedBody<'t> {
     transport: &'t mut ScriptedTransport,
@@ -232,7 +235,7 @@ pub struct ScriptedBody<'t> {
 }
 
 impl ScriptedBody<'_> {
-    /// Whether there are bytes, or the end.
+    /// Waits until there are bytes, or the end of the body.
     async fn next_piece(&mut self) -> Result<(), ScriptedError> {
         while self.at >= self.current.len() {
             match self.chunks.pop_front() {
