@@ -1,4 +1,4 @@
-//! A list of arguments or fields: its schema, and how each is read.
+//! A list of arguments or fields: its schema, and the code that reads each of them.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -7,16 +7,16 @@ use syn::{Error, Expr, ExprLit, Lit, Result, Type, UnOp};
 
 use crate::options::{FieldOptions, Fill, number};
 
-/// One argument or field.
+/// An argument or a field.
 pub(crate) struct Argument {
-    /// Its name in the JSON.
+    /// The name in the JSON.
     pub(crate) name: String,
     pub(crate) ty: Type,
     pub(crate) options: FieldOptions,
 }
 
 impl Argument {
-    /// `Property::new(…)`
+    /// Generates `Property::new(…)`.
     fn property(&self, core: &TokenStream, lifetime: &TokenStream) -> Result<TokenStream> {
         let Self { name, ty, options } = self;
         let description = options.description.as_deref().unwrap_or_default();
@@ -38,7 +38,7 @@ impl Argument {
         })
     }
 
-    /// What the schema says of the default.
+    /// Generates the default for the schema, if it is known.
     fn default(&self, core: &TokenStream) -> Result<Option<TokenStream>> {
         if let Some(json) = &self.options.default_json {
             return Ok(Some(quote!(#core::schema::Default::Json(#json))));
@@ -76,7 +76,7 @@ impl Argument {
                 .last()
                 .is_some_and(|last| last.ident.to_string().chars().any(char::is_lowercase))
         {
-            // A variant without content: its derive gives it this function.
+            // A variant without contents: its derive generates this function.
             return Ok(Some(quote!(#path.__tool_default())));
         }
         Err(Error::new(
@@ -85,8 +85,8 @@ impl Argument {
         ))
     }
 
-    /// The expression that reads it from `object`, with `?`.
-    /// Uses `decoder`, a `&mut Decoder`.
+    /// Generates the expression that reads the value from `object`. It uses `?` and `decoder`, a
+    /// `&mut Decoder`.
     pub(crate) fn read(&self, object: &TokenStream, core: &TokenStream) -> TokenStream {
         let Self { name, ty, options } = self;
         if options.skip {
@@ -106,7 +106,7 @@ impl Argument {
     }
 }
 
-/// `[Property::new(…), …]`
+/// Generates `[Property::new(…), …]`.
 pub(crate) fn properties(
     arguments: &[Argument],
     core: &TokenStream,
@@ -118,7 +118,7 @@ pub(crate) fn properties(
     Ok(quote!([#(#properties),*]))
 }
 
-/// An expression that is written out, as JSON.
+/// Returns a literal expression as JSON.
 fn json(expr: &Expr) -> Option<String> {
     if let Some(number) = number(expr) {
         return Some(number);
@@ -184,7 +184,7 @@ fn quoted(text: &str) -> String {
     json
 }
 
-/// The last name of a type, seen through references and `Option`.
+/// Returns the last name of a type, ignoring references.
 fn type_name(ty: &Type) -> String {
     match ty {
         Type::Reference(reference) => type_name(&reference.elem),

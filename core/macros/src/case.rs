@@ -1,4 +1,4 @@
-//! serde's `rename_all`.
+//! The cases of serde's `rename_all`.
 
 use syn::{Error, LitStr, Result};
 
@@ -60,7 +60,8 @@ impl Case {
     }
 }
 
-/// The words of a name, in lower case. As in serde a word begins at `_` and at each capital.
+/// Returns the words of a name in lower case. As in serde, a word begins at `_` and at each capital
+/// letter.
 fn words(name: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     for c in name.chars() {

@@ -22,12 +22,12 @@ pub(crate) fn expand(item: TokenStream, target: For) -> TokenStream {
     }
 }
 
-/// What is generated of a type: the schema, and the body of `decode`, which has `value` and
-/// `decoder`.
+/// The code that is generated for a type: the schema, and the body of `decode`, which can use
+/// `value` and `decoder`.
 struct Generated {
     schema: TokenStream,
     decode: TokenStream,
-    /// Beside the trait.
+    /// Items outside the trait implementation.
     more: TokenStream,
 }
 
@@ -36,8 +36,8 @@ struct Context<'i> {
     ident: &'i Ident,
     lifetime: TokenStream,
     options: ContainerOptions,
-    /// Parts of the schema that need a constant of their own: a slice in an argument of a const
-    /// function is not made `'static`.
+    /// Parts of the schema that need their own constant: a slice in an argument of a const function
+    /// is not promoted to `'static`.
     constants: RefCell<Vec<TokenStream>>,
 }
 
@@ -102,7 +102,7 @@ fn generate(input: &DeriveInput, target: For) -> Result<TokenStream> {
 }
 
 impl Context<'_> {
-    /// Makes a slice a constant, and gives the path to it.
+    /// Makes a slice a constant, and returns the path of the constant.
     fn constant(&self, item: &TokenStream, elements: &TokenStream) -> TokenStream {
         let mut constants = self.constants.borrow_mut();
         let name = quote::format_ident!("__TOOL_INPUT_{}", constants.len());
@@ -189,7 +189,7 @@ impl Context<'_> {
         }
     }
 
-    /// An enum without content: strings.
+    /// Generates code for an enum without contents: strings.
     fn of_names(&self, cases: &[EnumCase<'_>]) -> Generated {
         let (core, ident) = (&self.core, self.ident);
         let names: Vec<_> = cases.iter().map(|case| &case.name).collect();
@@ -219,7 +219,7 @@ impl Context<'_> {
         Generated { schema: all, decode, more }
     }
 
-    /// `"unit"` or `{"name": content}`
+    /// Generates code for the form `"unit"` or `{"name": content}`.
     fn by_key(&self, cases: &[EnumCase<'_>]) -> Result<Generated> {
         let core = &self.core;
         let (mut schemas, mut arms, mut units) = (Vec::new(), Vec::new(), Vec::new());
@@ -257,7 +257,7 @@ impl Context<'_> {
         Ok(Generated { schema, decode, more: quote!() })
     }
 
-    /// `{"tag": "name", …}` or `{"tag": "name", "content": …}`
+    /// Generates code for the form `{"tag": "name", …}` or `{"tag": "name", "content": …}`.
     fn by_tag(&self, tag: &str, cases: &[EnumCase<'_>]) -> Result<Generated> {
         let core = &self.core;
         let (mut schemas, mut arms) = (Vec::new(), Vec::new());
@@ -294,7 +294,8 @@ impl Context<'_> {
         Ok(Generated { schema, decode, more: quote!() })
     }
 
-    /// The schema of a variant's content, and the expression that reads the variant from `source`.
+    /// Generates the schema of a variant's contents, and the expression that reads the variant from
+    /// `source`.
     fn content(
         &self,
         case: &EnumCase<'_>,
@@ -333,7 +334,7 @@ struct Named {
 }
 
 impl Named {
-    /// `{ field: …, }`
+    /// Generates `{ field: …, }`.
     fn construct(&self, source: &TokenStream, core: &TokenStream) -> TokenStream {
         let reads = self.list.iter().map(|argument| argument.read(source, core));
         let idents = &self.idents;
@@ -351,7 +352,7 @@ fn single(fields: &syn::FieldsUnnamed) -> Result<&syn::Type> {
     }
 }
 
-/// A type that contains itself would have an endless schema.
+/// Refuses a type that contains itself, because its schema would be infinite.
 fn refuse_recursion(input: &DeriveInput) -> Result<()> {
     struct Find<'i> {
         ident: &'i Ident,

@@ -1,4 +1,4 @@
-//! `#[tool]` on a function, and what it shares with `#[toolbox]`.
+//! `#[tool]` on a function, and the code that it shares with `#[toolbox]`.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
@@ -9,7 +9,7 @@ use crate::For;
 use crate::arguments::{self, Argument};
 use crate::options::{FieldOptions, ToolOptions, check_name, docs};
 
-/// A function or method as a tool.
+/// A function or method that is a tool.
 pub(crate) struct Tool {
     pub(crate) name: String,
     pub(crate) function: Ident,
@@ -19,18 +19,19 @@ pub(crate) struct Tool {
     parameters: Vec<Parameter>,
 }
 
-/// What the function is called with.
+/// A parameter of the function.
 enum Parameter {
     /// Part of the input.
     Argument(Ident, Box<Argument>),
-    /// `&ToolContext`: what surrounds the call.
+    /// `&ToolContext`: the context of the call.
     Context,
-    /// `&mut Output`: where the tool writes its result itself.
+    /// `&mut Output`: the buffer to which the tool writes its result itself.
     Output,
 }
 
 impl Tool {
-    /// Takes the attributes of the parameters away that are for us; a receiver is stepped over.
+    /// Parses a function's signature. Removes the macro's own attributes from the parameters and
+    /// ignores a receiver.
     pub(crate) fn of(
         signature: &mut Signature,
         description: Option<String>,
@@ -101,7 +102,7 @@ impl Tool {
         })
     }
 
-    /// The constants `SCHEMA<suffix>` and `DEFINITION<suffix>`.
+    /// Generates the constants `SCHEMA<suffix>` and `DEFINITION<suffix>`.
     pub(crate) fn constants(&mut self, core: &TokenStream, suffix: &str) -> Result<TokenStream> {
         let arguments: Vec<_> = core::mem::take(&mut self.parameters);
         let (mut listed, mut order) = (Vec::new(), Vec::new());
@@ -130,7 +131,7 @@ impl Tool {
         let text = quote!(#core::schema::text(&BYTES));
         let [properties_name, schema_name, definition_name] =
             ["PROPERTIES", "SCHEMA", "DEFINITION"].map(|name| constant(name, suffix));
-        // What else was given for the definition is checked when it is used.
+        // Extra members of the definition are checked when it is used.
         let new = if extra.is_empty() {
             quote!(made(#name, #text, #schema_name))
         } else {
@@ -156,8 +157,8 @@ impl Tool {
         })
     }
 
-    /// The expression that checks the input, reads it, runs `function` on `receiver` and writes
-    /// what it returns. Uses `call` and `out`.
+    /// Generates the expression that checks the input, reads it, runs `function` on `receiver`, and
+    /// writes the value that it returns. The expression uses `call` and `out`.
     pub(crate) fn run(
         &self,
         core: &TokenStream,
@@ -171,7 +172,7 @@ impl Tool {
         for parameter in &self.parameters {
             match parameter {
                 Parameter::Argument(ident, argument) => {
-                    // Names of our own, that no constant or macro of the user's can meet.
+                    // The prefix avoids conflicts with the user's constants and macros.
                     let ident = quote::format_ident!(
                         "argument_{}",
                         ident.to_string().trim_start_matches("r#")
@@ -230,7 +231,8 @@ fn constant(name: &str, suffix: &str) -> Ident {
     quote::format_ident!("{name}{suffix}")
 }
 
-/// What is not the model's to give: `&mut Output<…>`, `&ToolContext<…>`.
+/// Returns the parameter for a type that is not part of the input: `&mut Output<…>` or
+/// `&ToolContext<…>`.
 fn given(ty: &Type) -> Option<Parameter> {
     let Type::Reference(reference) = ty else { return None };
     let Type::Path(path) = &*reference.elem else { return None };
@@ -241,8 +243,8 @@ fn given(ty: &Type) -> Option<Parameter> {
     }
 }
 
-/// The implementations of `Toolbox`, and of `Tools` for servers: `count` tools, `definition` and
-/// `arms` by index `i`.
+/// Generates the implementation of `Toolbox`, and for servers also that of `Tools`. `count` is the
+/// number of tools; `definitions` and `arms` are indexed by `i`.
 pub(crate) fn implementations(
     target: For,
     generics: &syn::Generics,
@@ -305,7 +307,7 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream, target: For) -> To
     let mut function: ItemFn = match syn::parse2(item.clone()) {
         Ok(function) => function,
         Err(error) => {
-            // What was written stays there, for editors.
+            // Keep the item, so that editors can still analyze it.
             let error = Error::new(error.span(), format!("#[tool] goes on a function: {error}"))
                 .into_compile_error();
             return quote!(#error #item);
@@ -353,7 +355,8 @@ fn generate(options: TokenStream, function: &mut ItemFn, target: For) -> Result<
     let (vis, block) = (&function.vis, &function.block);
     let mut signature = function.sig.clone();
     signature.ident = Ident::new("run", ident.span());
-    // By value, so that elided lifetimes of the result are those of the arguments, as written.
+    // `self` is taken by value, so that elided lifetimes in the result refer to the arguments, as
+    // in the original function.
     signature.inputs.insert(0, syn::parse_quote!(self));
     if let ReturnType::Type(_, ty) = &signature.output
         && let Type::ImplTrait(opaque) = &**ty
@@ -368,8 +371,8 @@ fn generate(options: TokenStream, function: &mut ItemFn, target: For) -> Result<
         #vis struct #ident {}
 
         #(#doc_attributes)*
-        // A function, because a unit struct or a constant would take the name from every variable
-        // in its scope.
+        // This is a function, because a unit struct or a constant would conflict with every
+        // variable of the same name in its scope.
         #[allow(non_snake_case)]
         #vis const fn #ident() -> #ident {
             #ident {}

@@ -1,8 +1,8 @@
-//! `#[tool]`, `#[toolbox]` and `derive(ToolInput)`, once per crate that users depend on, so that
-//! the generated paths resolve there.
+//! The macros `#[tool]`, `#[toolbox]` and `derive(ToolInput)`.
 //!
-//! Use them by the names that those crates give them: `toolrunner_std::tool`,
-//! `toolrunner_core::toolbox` and so on. There they are described, too.
+//! Each macro exists once for each crate that users depend on, so that the generated paths resolve
+//! there. Use the macros through the names that those crates export, such as `toolrunner_std::tool`
+//! and `toolrunner_core::toolbox`. They are documented there.
 
 #![forbid(unsafe_code)]
 
@@ -17,7 +17,7 @@ use proc_macro::TokenStream;
 use proc_macro2::TokenStream as Tokens;
 use quote::quote;
 
-/// For which crate code is generated.
+/// The crate for which code is generated.
 #[derive(Clone, Copy)]
 enum For {
     Core,
@@ -26,7 +26,7 @@ enum For {
 }
 
 impl For {
-    /// The path of toolrunner-core.
+    /// Returns the path of toolrunner-core.
     fn core(self) -> Tokens {
         match self {
             Self::Core => quote!(::toolrunner_core),
@@ -35,7 +35,7 @@ impl For {
         }
     }
 
-    /// Whether `Tools` is implemented beside `Toolbox`.
+    /// Returns whether `Tools` is implemented in addition to `Toolbox`.
     fn tools(self) -> bool {
         matches!(self, Self::Std)
     }

@@ -1,4 +1,4 @@
-//! What stands in `#[tool(…)]` and `#[serde(…)]`, and in doc comments.
+//! The options in `#[tool(…)]` and `#[serde(…)]`, and doc comments.
 
 use proc_macro2::{Span, TokenStream};
 use syn::meta::ParseNestedMeta;
@@ -8,21 +8,21 @@ use syn::{Attribute, Error, Expr, ExprLit, ExprUnary, Lit, LitInt, LitStr, Meta,
 
 use crate::case::Case;
 
-/// Of a tool: `#[tool(name = "…", strict, …)]`.
+/// The options of a tool: `#[tool(name = "…", strict, …)]`.
 #[derive(Default)]
 pub(crate) struct ToolOptions {
     pub(crate) name: Option<LitStr>,
     pub(crate) description: Option<LitStr>,
-    /// The serial group; empty if it has no name.
+    /// The serial group. An empty string is the unnamed group.
     pub(crate) serial: Option<String>,
-    /// The toolset that it is a member of.
+    /// The toolset that contains the tool.
     pub(crate) toolset: Option<LitStr>,
     pub(crate) blocking: bool,
     pub(crate) timeout_ms: Option<LitInt>,
     pub(crate) lenient: bool,
     pub(crate) idempotent: bool,
     pub(crate) requires_approval: bool,
-    /// Members of the definition, as JSON.
+    /// Extra members of the definition, as JSON.
     pub(crate) extra: Vec<String>,
 }
 
@@ -33,7 +33,8 @@ impl ToolOptions {
         Ok(options)
     }
 
-    /// Of a method: all its `#[tool]` and `#[tool(…)]` taken together; nothing if there is none.
+    /// Removes all `#[tool]` and `#[tool(…)]` attributes of a method and combines them. Returns
+    /// `None` if there are none.
     pub(crate) fn take(attributes: &mut Vec<Attribute>) -> Result<Option<Self>> {
         let mut found = None;
         for attribute in take_all(attributes, "tool") {
@@ -95,7 +96,7 @@ impl ToolOptions {
     }
 }
 
-/// The API's rule for names.
+/// Checks a name against the API's rule.
 pub(crate) fn check_name(name: &str, span: Span) -> Result<()> {
     if (1..=128).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
@@ -108,13 +109,13 @@ pub(crate) fn check_name(name: &str, span: Span) -> Result<()> {
 /// How a missing member is filled in.
 #[derive(Clone)]
 pub(crate) enum Fill {
-    /// By this expression, of which the schema tells.
+    /// With this expression, which the schema states.
     Expr(Box<Expr>),
-    /// By this expression, of which the schema does not tell.
+    /// With this expression, which the schema does not state.
     Quiet(TokenStream),
 }
 
-/// Of an argument or a field.
+/// The options of an argument or a field.
 #[derive(Default)]
 pub(crate) struct FieldOptions {
     pub(crate) rename: Option<String>,
@@ -122,12 +123,13 @@ pub(crate) struct FieldOptions {
     pub(crate) default: Option<Fill>,
     pub(crate) default_json: Option<LitStr>,
     pub(crate) skip: bool,
-    /// Calls on the schema: the function's name, and its argument.
+    /// Calls on the schema: the name of the function, and its argument.
     pub(crate) bounds: Vec<(&'static str, TokenStream)>,
 }
 
 impl FieldOptions {
-    /// Takes the attributes away that are for us: also doc comments and serde's, if `all`.
+    /// Reads the options, and removes the macro's own attributes. If `all` is set, doc comments are
+    /// removed too.
     pub(crate) fn take(attributes: &mut Vec<Attribute>, all: bool) -> Result<Self> {
         let mut options = Self { description: docs(attributes), ..Self::default() };
         if all {
@@ -184,7 +186,7 @@ impl FieldOptions {
         Ok(())
     }
 
-    /// serde's attributes on a field: what they change in what is read is done here, too.
+    /// Reads serde's attributes of a field, as far as they change what is read.
     fn serde(&mut self, meta: &ParseNestedMeta<'_>) -> Result<()> {
         let is = |name| meta.path.is_ident(name);
         if is("rename") {
@@ -207,7 +209,7 @@ impl FieldOptions {
     }
 }
 
-/// Of a struct or enum.
+/// The options of a struct or an enum.
 #[derive(Default)]
 pub(crate) struct ContainerOptions {
     pub(crate) rename_all: Option<Case>,
@@ -253,7 +255,7 @@ impl ContainerOptions {
     }
 }
 
-/// Of a variant: `rename` and `rename_all`.
+/// The options of a variant: `rename` and `rename_all`.
 #[derive(Default)]
 pub(crate) struct VariantOptions {
     pub(crate) rename: Option<String>,
@@ -290,7 +292,8 @@ impl VariantOptions {
     }
 }
 
-/// `rename = "…"`, or the `deserialize` of `rename(serialize = "…", deserialize = "…")`.
+/// Returns the name in `rename = "…"`, or the `deserialize` name in `rename(serialize = "…",
+/// deserialize = "…")`.
 fn renamed(meta: &ParseNestedMeta<'_>) -> Result<Option<String>> {
     if meta.input.peek(syn::Token![=]) {
         return Ok(Some(meta.value()?.parse::<LitStr>()?.value()));
@@ -306,7 +309,7 @@ fn renamed(meta: &ParseNestedMeta<'_>) -> Result<Option<String>> {
     Ok(name)
 }
 
-/// Steps over an option that means nothing here.
+/// Skips an option that has no effect here.
 fn ignore(meta: &ParseNestedMeta<'_>) -> Result<()> {
     if meta.input.peek(syn::Token![=]) {
         meta.value()?.parse::<Expr>()?;
@@ -320,8 +323,8 @@ fn take_all(attributes: &mut Vec<Attribute>, name: &str) -> Vec<Attribute> {
     attributes.extract_if(.., |attribute| attribute.path().is_ident(name)).collect()
 }
 
-/// The doc comment: its lines without the space at their start, and without empty lines at either
-/// end.
+/// Returns the doc comment without the space at the beginning of each line, and without empty lines
+/// at either end.
 pub(crate) fn docs(attributes: &[Attribute]) -> Option<String> {
     let mut lines = Vec::new();
     for attribute in attributes {
@@ -330,7 +333,7 @@ pub(crate) fn docs(attributes: &[Attribute]) -> Option<String> {
             && let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = &meta.value
         {
             let text = text.value();
-            // A block comment is one attribute of several lines, which may begin with a star.
+            // A block comment is one attribute with several lines, which may begin with a star.
             let block = text.contains('\n');
             lines.extend(text.lines().map(|line| {
                 let line = if block { line.trim_start().trim_start_matches('*') } else { line };
@@ -343,7 +346,7 @@ pub(crate) fn docs(attributes: &[Attribute]) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// A number that is written out, as JSON.
+/// Returns a literal number as JSON.
 pub(crate) fn number(expr: &Expr) -> Option<String> {
     match expr {
         Expr::Lit(ExprLit { lit: Lit::Int(int), .. }) => Some(int.base10_digits().to_owned()),

@@ -36,8 +36,8 @@ pub(crate) fn expand(options: &TokenStream, item: TokenStream, target: For) -> T
     }
 }
 
-/// Takes away what nobody else understands, so that the block stands beside an error as it was
-/// meant.
+/// Removes the attributes that only this macro understands, so that the block itself compiles next
+/// to the macro's error.
 fn strip(block: &mut ItemImpl) {
     for item in &mut block.items {
         if let ImplItem::Fn(method) = item {
@@ -51,8 +51,8 @@ fn strip(block: &mut ItemImpl) {
     }
 }
 
-/// Refuses a type with a lifetime in it: a server's calls run on other threads, and the compiler
-/// says that only as bounds of `Tools`.
+/// Refuses a type that contains a lifetime. A server's calls run on other threads, and the compiler
+/// would report this only through the bounds of `Tools`.
 fn owns(ty: &Type) -> Result<()> {
     struct Borrowed(Option<Error>);
     impl Visit<'_> for Borrowed {
