@@ -1,18 +1,18 @@
 /* toolrunner: the loop that lets a Claude model use your tools, without I/O and without allocation.
  *
- * Made of the Rust sources by cbindgen; README.md beside it shows the loop of a program.
+ * cbindgen generates this file from the Rust sources. README.md shows the loop of a program.
  *
  * The contract of all functions:
- * - A `toolrunner_t *` points to memory that no other thread uses during the call. Before
- *   toolrunner_init() its bytes are all zero. Null is refused.
- * - A pointer with a length points to as many bytes, or is null with length 0. A pointer to a result
- *   is null if the result is not wanted.
- * - What was given to toolrunner_init(), the texts of the configuration and the memory, stays in
- *   place, and nobody else writes to it, as long as the machine is used.
- * - A function that gives an int32_t gives 0 or more if it worked, or else a TOOLRUNNER_ERROR_….
- *   After any error the conversation is valid and the run can go on.
- * - No function allocates, blocks, calls back, or keeps a pointer that it was given, but for those
- *   of toolrunner_init().
+ * - A `toolrunner_t *` points to memory that no other thread uses during the call. All its bytes
+ *   are zero before toolrunner_init(). Null is refused.
+ * - A pointer with a length points to that many bytes, or is null with length 0. A pointer to a
+ *   result is null if the result is not wanted.
+ * - The texts of the configuration and the memory, which are passed to toolrunner_init(), stay in
+ *   place and are not written by anyone else as long as the machine is used.
+ * - A function that returns an int32_t returns 0 or more on success, and a TOOLRUNNER_ERROR_…
+ *   otherwise. After any error the conversation is valid and the run can continue.
+ * - No function allocates, blocks, calls back, or keeps a pointer that was passed to it, except for
+ *   the pointers passed to toolrunner_init().
  */
 
 #ifndef TOOLRUNNER_H
@@ -22,246 +22,247 @@
 #include <stdint.h>
 
 // The version of this interface. It changes when a program that was compiled with an older header
-// would not work with the library; what is only added does not change it.
+// would not work with the library. Additions alone do not change it.
 #define TOOLRUNNER_ABI 1
 
-// Most of the size of a `toolrunner_t`, in words of the machine's.
+// Most of the size of a `toolrunner_t`, in machine words.
 #define TOOLRUNNER_WORDS 480
 
-// Returned by functions that had nothing to say, or that found nothing.
+// Success, without a result or with nothing found.
 #define TOOLRUNNER_OK 0
 
-// The server reported an error: `toolrunner_error_text` has its words.
+// The server reported an error. `toolrunner_error_text` returns its message.
 #define TOOLRUNNER_ERROR_API -1
 
-// A buffer was full. Nothing was lost; `toolrunner_error` says how much was needed.
+// A buffer was full. Nothing was lost. `toolrunner_error` reports how much was needed.
 #define TOOLRUNNER_ERROR_CAPACITY -2
 
-// The call was not allowed, or an argument was wrong, or there is no machine.
+// The call was not allowed, an argument was invalid, or there is no machine.
 #define TOOLRUNNER_ERROR_MISUSE -3
 
-// The server, or something between, sent what is no reply.
+// The server, or something between, sent an invalid reply.
 #define TOOLRUNNER_ERROR_PROTOCOL -4
 
 // The network failed.
 #define TOOLRUNNER_ERROR_TRANSPORT -5
 
-// The run is over, until something is said: see `toolrunner_outcome`.
+// The run has ended, until a new message is added. See `toolrunner_outcome`.
 #define TOOLRUNNER_STEP_DONE 0
 
 // Send a request and read its reply.
 #define TOOLRUNNER_STEP_SEND 1
 
-// Answer the calls that `toolrunner_next_call` gives, all of them, then ask again.
+// Answer all calls that `toolrunner_next_call` hands out, then get the next step.
 #define TOOLRUNNER_STEP_CALL 2
 
-// Wait until the time that `toolrunner_step` gave, and ask again.
+// Wait until the time that `toolrunner_step` returned, then get the next step.
 #define TOOLRUNNER_STEP_WAIT 3
 
-// A reply was abandoned half-way: read the rest of it, or call `toolrunner_failed`.
+// A reply was abandoned before its end. Read the rest of it, or call `toolrunner_failed`.
 #define TOOLRUNNER_STEP_RECEIVE 4
 
-// The run goes on.
+// The run has not ended.
 #define TOOLRUNNER_OUTCOME_NONE 0
 
-// The model stopped; the detail is its stop reason, such as `end_turn`.
+// The model stopped. The detail is its stop reason, such as `end_turn`.
 #define TOOLRUNNER_OUTCOME_ENDED 1
 
-// A limit was reached; the detail names it. Open calls run if it is raised.
+// A limit was reached. The detail is its name. Open calls run if the limit is raised.
 #define TOOLRUNNER_OUTCOME_LIMIT 2
 
-// A call waits for the caller's answer: one that was suspended.
+// A suspended call waits for the caller's answer.
 #define TOOLRUNNER_OUTCOME_NEEDS_ANSWER 3
 
-// The caller stopped it.
+// The caller stopped the run.
 #define TOOLRUNNER_OUTCOME_STOPPED 4
 
-// A later version's.
+// An outcome of a later version.
 #define TOOLRUNNER_OUTCOME_OTHER 5
 
-// The transport failed in no way that is listed, or the request was given up: it is taken back and
-// sent again at the next step.
+// No listed reason applies, or the caller abandoned the request. It is taken back and sent again
+// at the next step.
 #define TOOLRUNNER_FAILED_GIVEN_UP 0
 
-// The connection ended or was reset.
+// The connection was closed or reset.
 #define TOOLRUNNER_FAILED_CLOSED 1
 
-// No connection could be made.
+// No connection could be established.
 #define TOOLRUNNER_FAILED_CONNECT 2
 
-// The name has no address.
+// The host name could not be resolved.
 #define TOOLRUNNER_FAILED_DNS 3
 
-// What came back is no HTTP.
+// The reply is not HTTP.
 #define TOOLRUNNER_FAILED_HTTP 4
 
-// Nothing came in time.
+// A timeout expired before data arrived.
 #define TOOLRUNNER_FAILED_TIMEOUT 5
 
-// The server could not be verified, or the TLS session failed. Never tried again.
+// The server could not be verified, or the TLS session failed. Never retried.
 #define TOOLRUNNER_FAILED_TLS 6
 
-// Anything else.
+// Any other failure.
 #define TOOLRUNNER_FAILED_OTHER 7
 
-// Nothing happened yet.
+// No event yet.
 #define TOOLRUNNER_EVENT_NONE 0
 
-// A reply begins; `data` is its message as JSON.
+// A reply begins. `data` is its message as JSON.
 #define TOOLRUNNER_EVENT_MESSAGE_START 1
 
-// A block begins; `data` is the block as JSON.
+// A block begins. `data` is the block as JSON.
 #define TOOLRUNNER_EVENT_BLOCK_START 2
 
-// A piece of text; `data` is the inside of a JSON string: see `toolrunner_unescape`.
+// A piece of text. `data` is the contents of a JSON string: see `toolrunner_unescape`.
 #define TOOLRUNNER_EVENT_TEXT 3
 
-// A piece of thinking; `data` is the inside of a JSON string.
+// A piece of thinking. `data` is the contents of a JSON string.
 #define TOOLRUNNER_EVENT_THINKING 4
 
-// A piece of a call's input; `data` is JSON text, cut anywhere.
+// A piece of a call's input. `data` is JSON text, cut at any position.
 #define TOOLRUNNER_EVENT_INPUT 5
 
-// A block is whole; `data` is the block as JSON, as it goes back to the model.
+// A block is complete. `data` is the block as JSON, as it is sent back to the model.
 #define TOOLRUNNER_EVENT_BLOCK_STOP 6
 
-// Why the reply ends; `data` is the stop reason. It may come more than once.
+// The reply has a stop reason, which is `data`. This event may occur more than once.
 #define TOOLRUNNER_EVENT_STOP 7
 
-// The reply is whole.
+// The reply is complete.
 #define TOOLRUNNER_EVENT_MESSAGE_STOP 8
 
-// Something else, such as a citation or a sign of life; `data` is JSON or empty.
+// Another event, such as a citation or a ping. `data` is JSON or empty.
 #define TOOLRUNNER_EVENT_OTHER 9
 
-// Most replies of the model.
+// The maximum number of replies of the model.
 #define TOOLRUNNER_LIMIT_TURNS 1
 
-// Most calls.
+// The maximum number of calls.
 #define TOOLRUNNER_LIMIT_CALLS 2
 
-// Most input tokens, caches included.
+// The maximum number of input tokens, including cached ones.
 #define TOOLRUNNER_LIMIT_INPUT_TOKENS 3
 
-// Most output tokens.
+// The maximum number of output tokens.
 #define TOOLRUNNER_LIMIT_OUTPUT_TOKENS 4
 
-// Most milliseconds since the first request.
+// The maximum time since the first request, in milliseconds.
 #define TOOLRUNNER_LIMIT_TIME_MS 5
 
-// Most times in a row that a turn's calls may be the same.
+// The maximum number of consecutive turns with the same calls.
 #define TOOLRUNNER_LIMIT_REPEATS 6
 
-// For `toolrunner_limit`: no limit.
+// No limit, for `toolrunner_limit`.
 #define TOOLRUNNER_UNLIMITED 18446744073709551615ull
 
-// The oldest turns are dropped when the memory is nearly full.
+// Drop the oldest turns when the memory is nearly full.
 #define TOOLRUNNER_FULL_DROP_OLDEST 1
 
-// The run ends with a limit when the memory is nearly full.
+// End the run with a limit when the memory is nearly full.
 #define TOOLRUNNER_FULL_STOP 2
 
-// A machine: a conversation and where its loop is. It lies where the caller puts it, in static
-// memory for example, with all bytes zero before `toolrunner_init`. It needs no clean-up. Do not
-// copy it.
+// A machine: a conversation and the state of its loop. The caller provides its storage, for
+// example in static memory, with all bytes zero before `toolrunner_init`. It needs no cleanup. Do
+// not copy it.
 typedef struct toolrunner_t {
-  // Nobody's but the library's.
+  // Private to the library.
   uint64_t state;
-  // The same.
+  // Private to the library.
   size_t opaque[TOOLRUNNER_WORDS];
 } toolrunner_t;
 
-// What requests say besides the conversation. The texts end with a zero byte, are UTF-8, and stay
-// in place as long as the machine is used. Null stands for the default.
+// The contents of requests apart from the conversation. The texts end with a zero byte, are UTF-8,
+// and stay in place as long as the machine is used. A null pointer selects the default.
 typedef struct toolrunner_config {
   // `TOOLRUNNER_ABI`, so that a library of another version refuses the program.
   uint32_t abi;
-  // Most tokens of a reply.
+  // The maximum number of tokens of a reply.
   uint32_t max_tokens;
-  // The model's name. Has no default.
+  // The model's name. It has no default.
   const char *model;
   // The system prompt, as plain text.
   const char *system;
-  // The tools, as the JSON array that the API takes: `[{"name":…,"description":…,
+  // The tools, as the JSON array in the API's format: `[{"name":…,"description":…,
   // "input_schema":{…}}]`.
   const char *tools;
-  // Further members of the request's body as JSON, without braces:
+  // Additional members of the request's body as JSON, without braces:
   // `"thinking":{"type":"adaptive"},"temperature":0`.
   const char *params;
-  // Scheme, host and perhaps a port and a path. Default: `https://api.anthropic.com`.
+  // Scheme, host, and optionally a port and a path. Default: `https://api.anthropic.com`.
   const char *base_url;
-  // The path below it. Default: `/v1/messages`.
+  // The path below the base URL. Default: `/v1/messages`.
   const char *path;
-  // The key, sent as `x-api-key`. Default: none.
+  // The API key, sent as `x-api-key`. Default: none.
   const char *api_key;
-  // The value of `authorization`, with `Bearer ` before the token. Used instead of `api_key`.
+  // The value of the `authorization` header, with `Bearer ` before the token. It replaces
+  // `api_key`.
   const char *authorization;
-  // The value of `anthropic-beta`: names with commas between. Default: none.
+  // The value of the `anthropic-beta` header: names separated by commas. Default: none.
   const char *betas;
-  // Not 0: replies come as one JSON object instead of a stream.
+  // If not 0, replies arrive as one JSON object instead of a stream.
   uint32_t whole_replies;
-  // 0.
+  // Must be 0.
   uint32_t reserved;
 } toolrunner_config;
 
-// Bytes that the library lends, without a zero at the end. They are valid until the next call with
-// the same machine, unless the function says otherwise.
+// Bytes that the library lends, without a terminating zero byte. They are valid until the next
+// call with the same machine, unless the function says otherwise.
 typedef struct toolrunner_text {
-  // The first byte; not null when `len` is not 0.
+  // The first byte. Not null if `len` is not 0.
   const char *ptr;
-  // How many bytes there are.
+  // The number of bytes.
   size_t len;
 } toolrunner_text;
 
-// Tokens.
+// Numbers of tokens.
 typedef struct toolrunner_usage {
-  // Input that was neither read from a cache nor written to one.
+  // Input tokens that were neither read from a cache nor written to one.
   uint64_t input_tokens;
-  // Output, thinking included.
+  // Output tokens, including thinking.
   uint64_t output_tokens;
-  // Input that was written to a cache.
+  // Input tokens that were written to a cache.
   uint64_t cache_creation_input_tokens;
-  // Input that was read from a cache.
+  // Input tokens that were read from a cache.
   uint64_t cache_read_input_tokens;
 } toolrunner_usage;
 
-// The last error in numbers.
+// The numbers of the last error.
 typedef struct toolrunner_error_info {
-  // One of `TOOLRUNNER_ERROR_…`; 0 if there was none.
+  // One of `TOOLRUNNER_ERROR_…`, or 0 if there was no error.
   int32_t code;
-  // The HTTP status of an API error; 200 for one in a stream.
+  // The HTTP status of an API error; 200 for an error in a stream.
   uint32_t status;
-  // What a capacity error needed, in bytes as a rule, and what was free.
+  // The size that a capacity error needed, usually in bytes.
   uint64_t needed;
-  // See `needed`.
+  // The size that was free at a capacity error, usually in bytes.
   uint64_t free;
   // The `type` of an API error, or the name of the buffer that was full. Always valid.
   struct toolrunner_text what;
 } toolrunner_error_info;
 
-// One thing that happened in a reply.
+// An event in a reply.
 typedef struct toolrunner_event {
   // One of `TOOLRUNNER_EVENT_…`.
   uint32_t kind;
-  // The place of the block in the message, if it is about a block.
+  // The index of the block in the message, if the event is about a block.
   uint32_t index;
-  // What it is about. Valid until the next call with the machine.
+  // The data of the event. Valid until the next call with the machine.
   struct toolrunner_text data;
 } toolrunner_event;
 
-// One call of a tool. The texts are valid until the next call with the machine.
+// A call of a tool. The texts are valid until the next call with the machine.
 typedef struct toolrunner_call {
-  // Its number in the turn, by which it is answered.
+  // The number of the call in the turn, which identifies it in an answer.
   uint32_t index;
-  // The tool's place in the `tools` of the configuration; -1 for a member of a toolset.
+  // The index of the tool in the `tools` of the configuration; -1 for a member of a toolset.
   int32_t tool;
-  // Its id: the inside of a JSON string.
+  // The ID of the call: the contents of a JSON string.
   struct toolrunner_text id;
-  // The tool's name: the inside of a JSON string.
+  // The tool's name: the contents of a JSON string.
   struct toolrunner_text name;
-  // The toolset that the tool is a member of, such as `computer`. Empty if it is of none.
+  // The toolset that contains the tool, such as `computer`. Empty if there is none.
   struct toolrunner_text toolset;
-  // Its input: a JSON object that fits the tool's `input_schema`. See `toolrunner_member`.
+  // The input: a JSON object that fits the tool's `input_schema`. See `toolrunner_member`.
   struct toolrunner_text input;
 } toolrunner_call;
 
@@ -269,23 +270,26 @@ typedef struct toolrunner_call {
 extern "C" {
 #endif // __cplusplus
 
-// Makes a machine in `place`, over `memory` of `len` bytes, which the conversation and a reply
-// that comes have to fit into: 4 KiB do for short ones, 64 KiB and more for long ones. Both stay
-// in place, and nobody else writes to them, as long as the machine is used.
+// Creates a machine in `place`, which uses `memory` of `len` bytes. The conversation and an
+// incoming reply must fit into it: 4 KiB are enough for short conversations, long ones need 64 KiB
+// or more. `place` and `memory` must stay in place and must not be written by anyone else as long
+// as the machine is used.
 //
-// Gives 0, or `TOOLRUNNER_ERROR_MISUSE` if the configuration is one that no request could carry,
-// or of another version. Then `toolrunner_error_text` says why, and the other functions do
+// Returns 0, or `TOOLRUNNER_ERROR_MISUSE` if the configuration is not valid for any request, or
+// has another version. `toolrunner_error_text` then returns the reason, and the other functions do
 // nothing.
 int32_t toolrunner_init(struct toolrunner_t *place,
                         const struct toolrunner_config *config,
                         char *memory,
                         size_t len);
 
-// The same with the conversation that a snapshot holds. Limits and policies are the defaults: set
-// them again. The snapshot is needed only during the call, and must not lie in `memory`.
+// Creates a machine like `toolrunner_init`, with the conversation from a snapshot. Limits and
+// policies have their defaults: set them again. The snapshot is needed only during the call, and
+// must not overlap `memory`.
 //
-// Gives `TOOLRUNNER_ERROR_MISUSE` also if it is no snapshot, was changed after it was written, or
-// is of a newer version; `TOOLRUNNER_ERROR_CAPACITY` if the conversation does not fit.
+// Returns 0. Returns `TOOLRUNNER_ERROR_MISUSE` if the configuration is not valid, or if the
+// snapshot is not a snapshot, was changed after it was written, or has a newer version. Returns
+// `TOOLRUNNER_ERROR_CAPACITY` if the conversation does not fit.
 int32_t toolrunner_restore(struct toolrunner_t *place,
                            const struct toolrunner_config *config,
                            char *memory,
@@ -293,233 +297,245 @@ int32_t toolrunner_restore(struct toolrunner_t *place,
                            const char *snapshot,
                            size_t snapshot_len);
 
-// Writes the run as it is now into `out`: a JSON object, from which `toolrunner_restore` goes on,
-// in another process or after a crash. A reply under way is left out. A call that was given out
-// and not answered counts as begun: after a restore the model reads that it was interrupted, and
-// it does not run again.
+// Writes the state of the run to `out`: a JSON object from which `toolrunner_restore` continues,
+// in another process or after a crash. An unfinished reply is left out. A call that was handed out
+// and not answered counts as started. After a restore it does not run again, and the model
+// receives an error that it was interrupted.
 //
-// `written`: how long it is, also if it does not fit. Gives 0, or `TOOLRUNNER_ERROR_CAPACITY`.
+// `written` receives the size of the snapshot in bytes, even if it does not fit. Returns 0, or
+// `TOOLRUNNER_ERROR_CAPACITY`.
 int32_t toolrunner_snapshot(struct toolrunner_t *machine, char *out, size_t cap, size_t *written);
 
-// Sets what the run may spend until its next prompt: `which` is one of `TOOLRUNNER_LIMIT_…`,
-// `most` a number or `TOOLRUNNER_UNLIMITED`. May be called at any time: a run that ended at a
-// limit goes on when that is raised. Default: no limit.
-int32_t toolrunner_limit(struct toolrunner_t *machine, int32_t which, uint64_t most);
+// Limits what the run may spend until its next prompt. `which` is one of `TOOLRUNNER_LIMIT_…`, and
+// `most` is a number or `TOOLRUNNER_UNLIMITED`. This function may be called at any time. A run
+// that ended at a limit continues when the limit is raised. By default there are no limits.
+int32_t toolrunner_limit(struct toolrunner_t *machine,
+                         int32_t which,
+                         uint64_t most);
 
-// Sets when requests are sent again: most tries after the first (default 2), the first wait
-// (default 500 ms; doubled each time), the longest (default 8000 ms), and the longest that a
-// server may ask for (default 60000 ms).
+// Sets when requests are sent again: the maximum number of retries (default 2), the first wait in
+// milliseconds (default 500, doubled for each retry), the longest wait (default 8000 ms), and the
+// longest wait that the server may ask for (default 60000 ms).
 int32_t toolrunner_retries(struct toolrunner_t *machine,
                            uint32_t retries,
                            uint32_t first_wait_ms,
                            uint32_t longest_wait_ms,
                            uint32_t longest_asked_ms);
 
-// Sets what is done when fewer than `room` bytes of the memory are free as a request is about to
-// go out: one of `TOOLRUNNER_FULL_…`. Default: nothing, and a reply that does not fit is a
-// capacity error.
+// Sets what happens if fewer than `room` bytes of the memory are free before a request: one of
+// `TOOLRUNNER_FULL_…`. By default nothing happens, and a reply that does not fit is a capacity
+// error.
 int32_t toolrunner_when_full(struct toolrunner_t *machine, int32_t what, size_t room);
 
-// The version of the interface that the library has: `TOOLRUNNER_ABI` of its header.
+// Returns the version of the interface of the library: the `TOOLRUNNER_ABI` of its header.
 uint32_t toolrunner_abi(void);
 
-// Bytes of a `toolrunner_t`, for languages that do not read the header.
+// Returns the size of a `toolrunner_t` in bytes, for languages that do not read the header.
 size_t toolrunner_size(void);
 
-// Says something: a user message. Calls that are still open are answered as not run, and the
-// limits count anew. Gives 0 or an error; then nothing was added.
+// Appends a user message. Open calls are answered as not run, and the limits count from the
+// beginning again. Returns 0, or an error; then nothing was added.
 int32_t toolrunner_user(struct toolrunner_t *machine, const char *text, size_t len);
 
-// Appends a message as JSON, `{"role":…,"content":…}`, or several with commas between. It comes
-// behind the reply and all its results.
+// Appends a message as JSON, `{"role":…,"content":…}`, or several messages separated by commas.
+// They follow the reply and all its results.
 int32_t toolrunner_append(struct toolrunner_t *machine, const char *messages, size_t len);
 
-// Makes `messages`, a JSON array, the conversation.
+// Replaces the conversation with `messages`, a JSON array.
 int32_t toolrunner_replace_history(struct toolrunner_t *machine, const char *messages, size_t len);
 
-// Drops the last reply, with its results if there are any, and asks for it again.
+// Removes the last reply, with its results if there are any, and requests it again.
 int32_t toolrunner_retry(struct toolrunner_t *machine);
 
-// Ends the run where it is. A reply under way is taken back: close its connection. It can go on,
-// by `toolrunner_resume` or when something is said.
+// Stops the run at its current state. An unfinished reply is discarded: close its connection. The
+// run continues after `toolrunner_resume` or a new message.
 int32_t toolrunner_cancel(struct toolrunner_t *machine);
 
-// Goes on after `toolrunner_cancel`.
+// Continues the run after `toolrunner_cancel`.
 int32_t toolrunner_resume(struct toolrunner_t *machine);
 
-// Why the run is over: one of `TOOLRUNNER_OUTCOME_…`. `detail`: the stop reason or the limit, a
-// constant text.
+// Returns why the run ended: one of `TOOLRUNNER_OUTCOME_…`. `detail` receives the stop reason or
+// the limit, as a constant text.
 int32_t toolrunner_outcome(struct toolrunner_t *machine, struct toolrunner_text *detail);
 
-// Tokens of all turns.
+// Reads the number of tokens of all turns.
 int32_t toolrunner_tokens(struct toolrunner_t *machine, struct toolrunner_usage *usage);
 
-// Replies of the model since the last prompt.
+// Returns the number of the model's replies since the last prompt.
 int32_t toolrunner_turns(struct toolrunner_t *machine);
 
-// The conversation: JSON objects with commas between, without brackets.
+// Reads the conversation: JSON objects separated by commas, without brackets.
 int32_t toolrunner_messages(struct toolrunner_t *machine, struct toolrunner_text *messages);
 
-// The text of the model's last message, unescaped. Writes at most `cap` bytes to `out`, a zero at
-// the end included, and gives how many bytes there are without the zero: if that is `cap` or more,
-// the text was cut.
+// Writes the text of the model's last message to `out`, without escapes. Writes at most `cap`
+// bytes, including a zero byte at the end. Returns the size of the text in bytes without the zero
+// byte. If it is `cap` or more, the text was cut.
 size_t toolrunner_last_text(struct toolrunner_t *machine, char *out, size_t cap);
 
-// The last error in numbers. `code` is 0 if there was none.
+// Reads the numbers of the last error. `code` is 0 if there was none.
 int32_t toolrunner_error(struct toolrunner_t *machine, struct toolrunner_error_info *error);
 
-// The last error in words, the server's own included. Writes and gives as `toolrunner_last_text`.
-// It is meant for people, and its text is not fixed.
+// Writes the message of the last error to `out`, including the server's own message. Writes at
+// most `cap` bytes, including a zero byte at the end. Returns the size of the message in bytes
+// without the zero byte. If it is `cap` or more, the message was cut. The message is for people,
+// and its wording may change.
 size_t toolrunner_error_text(struct toolrunner_t *machine, char *out, size_t cap);
 
-// What is to be done: one of `TOOLRUNNER_STEP_…`, or an error. `now_ms` is a clock that never
-// goes back; time passes only by it. `until_ms`: for `TOOLRUNNER_STEP_WAIT`, when to ask again.
+// Returns the next step, one of `TOOLRUNNER_STEP_…`, or an error. `now_ms` is the time of a
+// monotonic clock in milliseconds. The machine has no other source of time. For
+// `TOOLRUNNER_STEP_WAIT`, `until_ms` receives the time of the next call of this function.
 //
-// Calls that were given out and not answered are answered as cancelled.
+// Calls that were handed out and not answered are answered as cancelled.
 int32_t toolrunner_step(struct toolrunner_t *machine, uint64_t now_ms, uint64_t *until_ms);
 
-// After `TOOLRUNNER_STEP_SEND`: the request's head as HTTP/1.1, from byte `offset` on. Gives how
-// many bytes it wrote to `out`, 0 behind the end, or an error. For programs without an HTTP client
-// of their own.
+// Writes the request's head as HTTP/1.1 to `out`, from byte `offset`, after
+// `TOOLRUNNER_STEP_SEND`. Returns the number of bytes written, 0 at the end, or an error. For
+// programs without an HTTP client.
 int32_t toolrunner_head(struct toolrunner_t *machine, size_t offset, char *out, size_t cap);
 
-// After `TOOLRUNNER_STEP_SEND`: the request's body, from byte `offset` on. Gives how many bytes it
-// wrote to `out`, 0 behind the end, or an error.
+// Writes the request's body to `out`, from byte `offset`, after `TOOLRUNNER_STEP_SEND`. Returns
+// the number of bytes written, 0 at the end, or an error.
 int32_t toolrunner_body(struct toolrunner_t *machine, size_t offset, char *out, size_t cap);
 
-// Bytes of the request's body: its `content-length`. 0 if there is no machine.
+// Returns the size of the request's body in bytes: its `content-length`. Returns 0 if there is no
+// machine.
 size_t toolrunner_body_len(struct toolrunner_t *machine);
 
-// A field of the request's head, for programs with an HTTP client: gives 1, or 0 if there are not
-// so many. `host` and `content-length` are the client's. A value may be the key: never log them.
-// The texts are those of the configuration, or constants.
+// Reads a header field of the request, for programs with an HTTP client. Returns 1, or 0 if there
+// are not that many fields. The client itself adds `host` and `content-length`. A value may be the
+// API key, so never log the values. The texts belong to the configuration or are constants.
 int32_t toolrunner_field(struct toolrunner_t *machine,
                          size_t i,
                          struct toolrunner_text *name,
                          struct toolrunner_text *value);
 
-// The address of requests, for programs with an HTTP client, in two parts that follow each other:
-// base URL and path. The texts are those of the configuration, or constants.
+// Reads the URL of requests, for programs with an HTTP client. It consists of two parts, base URL
+// and path, which must be joined. The texts belong to the configuration or are constants.
 int32_t toolrunner_url(struct toolrunner_t *machine,
                        struct toolrunner_text *base,
                        struct toolrunner_text *path);
 
-// Takes bytes that the socket gave: the reply's head and body as HTTP/1.1. Gives 1 if something
-// happened, 0 if all bytes were read or the reply is at its end, or an error, which
-// `toolrunner_failed` has to decide about. `used`: how many bytes it read. To be called with the
-// rest until it gives 0.
+// Processes bytes from the socket: the reply's head and body as HTTP/1.1. Returns 1 if there is an
+// event, 0 if all bytes were read or the reply has ended, or an error. Report an error with
+// `toolrunner_failed`. `used` receives the number of bytes read. Call this function with the
+// remaining bytes until it returns 0.
 int32_t toolrunner_feed_http(struct toolrunner_t *machine,
                              const char *bytes,
                              size_t len,
                              size_t *used,
                              struct toolrunner_event *event);
 
-// The socket has no more bytes: the connection was closed. Gives as `toolrunner_feed_http`, and is
-// to be called until it gives 0.
+// Reports that the connection was closed and there are no more bytes. Returns 1 if there is an
+// event, 0 if there are no more events, or an error. Report an error with `toolrunner_failed`.
+// Call this function until it returns 0.
 int32_t toolrunner_close_http(struct toolrunner_t *machine, struct toolrunner_event *event);
 
-// Whether the reply that `toolrunner_feed_http` reads is at its end: 1, 2 if the connection can
-// carry another request, or 0.
+// Returns whether `toolrunner_feed_http` has read the reply to its end: 1 if it has, 2 if the
+// connection can also carry another request, and 0 if it has not.
 int32_t toolrunner_http_is_done(struct toolrunner_t *machine);
 
-// For programs with an HTTP client: the reply's status is there. Its fields follow by
-// `toolrunner_reply_field`, its body by `toolrunner_feed` and `toolrunner_end_of_body`.
+// Begins a reply with this HTTP status, for programs with an HTTP client. Pass its header fields
+// to `toolrunner_reply_field`, and its body to `toolrunner_feed` and `toolrunner_end_of_body`.
 int32_t toolrunner_reply(struct toolrunner_t *machine, uint32_t status);
 
-// A field of the reply's head. Those that the loop needs are `retry-after`, `retry-after-ms`,
-// `x-should-retry` and `request-id`; others are ignored.
+// Adds a header field of the reply. The loop uses `retry-after`, `retry-after-ms`,
+// `x-should-retry` and `request-id`. Other fields are ignored.
 int32_t toolrunner_reply_field(struct toolrunner_t *machine,
                                const char *name,
                                size_t name_len,
                                const char *value,
                                size_t value_len);
 
-// Takes bytes of the reply's body, in any pieces. Gives 1 if something happened, 0 if all bytes
-// were read, or an error, which `toolrunner_failed` has to decide about. `used`: how many bytes it
-// read. To be called with the rest until it gives 0.
+// Processes bytes of the reply's body, in pieces of any size. Returns 1 if there is an event, 0 if
+// all bytes were read, or an error. Report an error with `toolrunner_failed`. `used` receives the
+// number of bytes read. Call this function with the remaining bytes until it returns 0.
 int32_t toolrunner_feed(struct toolrunner_t *machine,
                         const char *bytes,
                         size_t len,
                         size_t *used,
                         struct toolrunner_event *event);
 
-// The reply's body has ended. Gives as `toolrunner_feed`, and is to be called until it gives 0.
+// Reports the end of the reply's body. Returns 1 if there is an event, 0 if there are no more
+// events, or an error. Report an error with `toolrunner_failed`. Call this function until it
+// returns 0.
 int32_t toolrunner_end_of_body(struct toolrunner_t *machine, struct toolrunner_event *event);
 
-// Whether the reply is whole: 1, or 0. What is left of its body does not matter then, but for
-// using the connection again.
+// Returns 1 if the reply is complete, and 0 if not. The rest of a complete reply's body matters
+// only if the connection is to be used again.
 int32_t toolrunner_reply_is_whole(struct toolrunner_t *machine);
 
-// The request or its reply failed: after an error of the functions above, which it knows, or in
-// the transport, for the reason `why` (`TOOLRUNNER_FAILED_…`). What came of the reply is taken
-// back. `jitter` is any number, different each time.
+// Reports that the request or its reply failed: after an error of the functions above, which the
+// machine knows, or after an error of the transport, whose reason is `why`
+// (`TOOLRUNNER_FAILED_…`). The received part of the reply is discarded. `jitter` is any number,
+// which should be different in each call.
 //
-// Gives 0 if the run goes on: the next step says whether to wait. Otherwise the error; the run can
-// go on all the same: it sends the same again.
+// Returns 0 if the run continues. The next step then states whether to wait. Otherwise returns the
+// error. The run can continue even then: it sends the same request again.
 int32_t toolrunner_failed(struct toolrunner_t *machine,
                           int32_t why,
                           uint64_t now_ms,
                           uint32_t jitter);
 
-// After `TOOLRUNNER_STEP_CALL`: gives out the next call. Gives 1, or 0 if there is no other, or an
-// error. Calls of tools that do not exist and inputs that do not fit the tool's schema are
-// answered by the library, and are not given out.
+// Hands out the next call, after `TOOLRUNNER_STEP_CALL`. Returns 1, 0 if there are no more calls,
+// or an error. The library itself answers calls of unknown tools and calls whose input does not
+// fit the tool's schema. It does not hand them out.
 //
-// Several may be given out before the first is answered, and answers may come in any order. This
-// is the place for a gate: a call that must not run is answered with `is_error`, and one that a
-// person has to decide about is handed to `toolrunner_suspend`.
+// Several calls may be handed out before the first is answered, and the answers may come in any
+// order. This is the place for an approval gate: answer a call that must not run with `is_error`,
+// and pass a call that a person must decide about to `toolrunner_suspend`.
 int32_t toolrunner_next_call(struct toolrunner_t *machine, struct toolrunner_call *call);
 
-// Answers a call with a text, which is copied. A text that does not fit into the memory becomes an
-// error that says so, for the model to read. `is_error`: not 0 if the tool failed, or was not
-// allowed to run.
+// Answers a call with a text. The text is copied. If it does not fit into the memory, the model
+// receives an error that says so. `is_error` is not 0 if the tool failed or was not allowed to
+// run.
 int32_t toolrunner_answer(struct toolrunner_t *machine,
                           uint32_t call,
                           const char *text,
                           size_t len,
                           int32_t is_error);
 
-// The same with content as the API takes it: a JSON string, or an array of blocks, such as
-// pictures.
+// Answers a call with content in the API's format: a JSON string, or an array of blocks such as
+// images. The content is copied. `is_error` is not 0 if the tool failed or was not allowed to run.
 int32_t toolrunner_answer_json(struct toolrunner_t *machine,
                                uint32_t call,
                                const char *content,
                                size_t len,
                                int32_t is_error);
 
-// Leaves a call undecided that was given out: the run ends with `TOOLRUNNER_OUTCOME_NEEDS_ANSWER`
-// when all else is done. It can be kept as a snapshot meanwhile. `toolrunner_allow` or an answer
-// lets it go on.
+// Leaves a call undecided that was handed out. When everything else is done, the run ends with
+// `TOOLRUNNER_OUTCOME_NEEDS_ANSWER`. It can be saved as a snapshot meanwhile. `toolrunner_allow`
+// or an answer lets it continue.
 int32_t toolrunner_suspend(struct toolrunner_t *machine, uint32_t call);
 
-// The next call that was suspended: gives 1, or 0 if there is none. It is not given out by this.
+// Returns 1 and the next suspended call, or 0 if there is none. This does not hand the call out.
 int32_t toolrunner_suspended(struct toolrunner_t *machine, struct toolrunner_call *call);
 
-// Gives out a call that was suspended: it may run now, and is to be answered before the next step.
+// Hands out a call that was suspended. It may run now, and must be answered before the next step.
 int32_t toolrunner_allow(struct toolrunner_t *machine,
                          uint32_t call,
                          struct toolrunner_call *given);
 
-// Finds a member of a JSON object that the library lent: gives 1 and its value as JSON, or 0 if
-// there is none. A value that is a string has its quotes.
+// Finds a member of a JSON object that came from the library. Returns 1 and the value as JSON, or
+// 0 if there is no such member. A string value includes its quotes.
 int32_t toolrunner_member(struct toolrunner_text object,
                           const char *name,
                           struct toolrunner_text *value);
 
-// The `i`th element of a JSON array that the library lent, counted from 0: gives 1, or 0 if there
-// are not so many.
+// Reads the element at index `i`, counted from 0, of a JSON array that came from the library.
+// Returns 1, or 0 if there are not that many elements.
 int32_t toolrunner_element(struct toolrunner_text array, size_t i, struct toolrunner_text *value);
 
-// A JSON number that is whole: gives 1, or 0 if it is no number, not whole, or too large.
+// Reads a JSON number that is an integer. Returns 1, or 0 if it is not a number, not an integer,
+// or too large.
 int32_t toolrunner_integer(struct toolrunner_text json, int64_t *number);
 
-// A JSON number: gives 1, or 0 if it is none, or too large.
+// Reads a JSON number. Returns 1, or 0 if it is not a number, or too large.
 int32_t toolrunner_number(struct toolrunner_text json, double *number);
 
-// What a JSON string means, with its quotes or without them: the text of an event, a name, a
-// member of an input. Writes at most `cap` bytes to `out`, a zero at the end included, and gives
-// how many bytes there are without the zero, never more than `string` has: if that is `cap` or
-// more, the text was cut.
+// Decodes the escapes of a JSON string, with or without its quotes: the text of an event, a name,
+// or a member of an input. Writes at most `cap` bytes to `out`, including a zero byte at the end.
+// Returns the size of the decoded text in bytes without the zero byte, which is never more than
+// the size of `string`. If it is `cap` or more, the text was cut.
 size_t toolrunner_unescape(struct toolrunner_text string, char *out, size_t cap);
 
 #ifdef __cplusplus

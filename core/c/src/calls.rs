@@ -1,4 +1,4 @@
-//! The calls of a turn: given out, decided about, answered.
+//! The calls of a turn: handing them out, deciding about them, and answering them.
 
 use core::ffi::c_char;
 
@@ -12,16 +12,16 @@ use crate::machine::{Machine, Tools};
 use crate::raw;
 use crate::types::*;
 
-/// What becomes of a call before C sees it.
+/// The result of examining a call before C receives it.
 enum Found {
-    /// It was answered: nobody here can run it.
+    /// The call was answered, because no tool here can run it.
     Answered,
-    /// This tool runs it; -1 for a member of a toolset.
+    /// This tool runs the call; -1 for a member of a toolset.
     Tool(i32),
 }
 
 impl Machine {
-    /// The next call that C can run. Those that it cannot are answered on the way.
+    /// Returns the next call that C can run. Calls that it cannot run are answered first.
     fn next_call(&mut self) -> Result<Option<(usize, i32)>, Error> {
         while let Some(i) = self.run.next_call() {
             if let Found::Tool(tool) = find(&mut self.run, self.tools, i)?
@@ -60,7 +60,7 @@ fn find(run: &mut Run<'_>, tools: Tools, i: usize) -> Result<Found, Error> {
         run.answer_not_found(i)?;
         return Ok(Found::Answered);
     };
-    // The definition was checked, so that there is a schema if there is anything.
+    // The definition was checked, so a schema is valid if there is one.
     let schema = tools.schema(tool).and_then(|schema| RawSchema::new(schema.as_json()).ok());
     let wrong = schema.and_then(|schema| schema.check(call.input).err());
     let number = i32::try_from(tool).unwrap_or(-1);
@@ -79,19 +79,19 @@ fn find(run: &mut Run<'_>, tools: Tools, i: usize) -> Result<Found, Error> {
     Ok(Found::Answered)
 }
 
-/// After `TOOLRUNNER_STEP_CALL`: gives out the next call. Gives 1, or 0 if there is no other, or an
-/// error. Calls of tools that do not exist and inputs that do not fit the tool's schema are
-/// answered by the library, and are not given out.
+/// Hands out the next call, after `TOOLRUNNER_STEP_CALL`. Returns 1, 0 if there are no more calls,
+/// or an error. The library itself answers calls of unknown tools and calls whose input does not
+/// fit the tool's schema. It does not hand them out.
 ///
-/// Several may be given out before the first is answered, and answers may come in any order. This
-/// is the place for a gate: a call that must not run is answered with `is_error`, and one that a
-/// person has to decide about is handed to `toolrunner_suspend`.
+/// Several calls may be handed out before the first is answered, and the answers may come in any
+/// order. This is the place for an approval gate: answer a call that must not run with `is_error`,
+/// and pass a call that a person must decide about to `toolrunner_suspend`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_next_call(
     machine: *mut toolrunner_t,
     call: *mut toolrunner_call,
 ) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
             let Some((i, tool)) = machine.next_call()? else { return Ok(0) };
@@ -101,9 +101,9 @@ pub unsafe extern "C" fn toolrunner_next_call(
     }
 }
 
-/// Answers a call with a text, which is copied. A text that does not fit into the memory becomes an
-/// error that says so, for the model to read. `is_error`: not 0 if the tool failed, or was not
-/// allowed to run.
+/// Answers a call with a text. The text is copied. If it does not fit into the memory, the model
+/// receives an error that says so. `is_error` is not 0 if the tool failed or was not allowed to
+/// run.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_answer(
     machine: *mut toolrunner_t,
@@ -112,7 +112,7 @@ pub unsafe extern "C" fn toolrunner_answer(
     len: usize,
     is_error: i32,
 ) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
             let text = raw::text(text, len)?;
@@ -129,14 +129,14 @@ fn answer(run: &mut Run<'_>, i: usize, text: &str, is_error: bool) -> Result<(),
         (text, _) => text,
     };
     let Called { mut out, .. } = run.start_call(i)?;
-    // What does not fit is told by the end of the output.
+    // The end of the output reports text that does not fit.
     let _fits = out.text(text);
     let written = settle(if is_error { Err(ToolError::written()) } else { Ok(()) }, out);
     run.end_call(i, written)
 }
 
-/// The same with content as the API takes it: a JSON string, or an array of blocks, such as
-/// pictures.
+/// Answers a call with content in the API's format: a JSON string, or an array of blocks such as
+/// images. The content is copied. `is_error` is not 0 if the tool failed or was not allowed to run.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_answer_json(
     machine: *mut toolrunner_t,
@@ -145,7 +145,7 @@ pub unsafe extern "C" fn toolrunner_answer_json(
     len: usize,
     is_error: i32,
 ) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
             machine.run.answer(place(call), raw::bytes(content, len), is_error != 0)?;
@@ -154,12 +154,12 @@ pub unsafe extern "C" fn toolrunner_answer_json(
     }
 }
 
-/// Leaves a call undecided that was given out: the run ends with `TOOLRUNNER_OUTCOME_NEEDS_ANSWER`
-/// when all else is done. It can be kept as a snapshot meanwhile. `toolrunner_allow` or an answer
-/// lets it go on.
+/// Leaves a call undecided that was handed out. When everything else is done, the run ends with
+/// `TOOLRUNNER_OUTCOME_NEEDS_ANSWER`. It can be saved as a snapshot meanwhile. `toolrunner_allow`
+/// or an answer lets it continue.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_suspend(machine: *mut toolrunner_t, call: u32) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
             let i = place(call);
@@ -170,13 +170,13 @@ pub unsafe extern "C" fn toolrunner_suspend(machine: *mut toolrunner_t, call: u3
     }
 }
 
-/// The next call that was suspended: gives 1, or 0 if there is none. It is not given out by this.
+/// Returns 1 and the next suspended call, or 0 if there is none. This does not hand the call out.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_suspended(
     machine: *mut toolrunner_t,
     call: *mut toolrunner_call,
 ) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
             let Some(i) = machine.run.call_for_caller() else { return Ok(0) };
@@ -186,14 +186,14 @@ pub unsafe extern "C" fn toolrunner_suspended(
     }
 }
 
-/// Gives out a call that was suspended: it may run now, and is to be answered before the next step.
+/// Hands out a call that was suspended. It may run now, and must be answered before the next step.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_allow(
     machine: *mut toolrunner_t,
     call: u32,
     given: *mut toolrunner_call,
 ) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
             let i = place(call);
@@ -210,7 +210,7 @@ pub unsafe extern "C" fn toolrunner_allow(
     }
 }
 
-/// A call whose tool is known to exist, or is a member of a toolset.
+/// Returns a call whose tool exists, or that is of a member of a toolset.
 fn lend_known(machine: &Machine, i: usize) -> Result<toolrunner_call, Error> {
     let call = machine.run.call(i).ok_or(Misuse::NoSuchCall)?;
     let tool = if call.toolset.is_some() { None } else { machine.tools.find(call.name) };

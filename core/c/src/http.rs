@@ -1,12 +1,13 @@
-//! A reply as HTTP/1.1 sends it: head, framing, end. For programs that have a socket and no HTTP.
+//! A parser for replies in HTTP/1.1: head, framing and end. It is for programs that have a socket
+//! but no HTTP client.
 
 use toolrunner_core::error::{Error, TransportKind};
 use toolrunner_core::transport::ReplyHead;
 
-/// Most bytes of a line that are looked at. No field that matters is longer; the rest of others is
-/// passed over.
+/// The number of bytes of a line that are kept. No field that matters is longer, and the rest of
+/// other lines is skipped.
 const LINE: usize = 160;
-/// Most bytes of all heads of a reply, and of a body's trailer.
+/// The maximum size of all heads of a reply, and of a body's trailer, in bytes.
 const HEAD: u32 = 64 * 1024;
 const WRONG: Error = Error::Transport(TransportKind::Http);
 
@@ -14,12 +15,12 @@ const WRONG: Error = Error::Transport(TransportKind::Http);
 enum State {
     Status,
     Field,
-    /// So many bytes of the body are to come.
+    /// The number of bytes of the body that are still missing.
     Length(u64),
     ChunkSize,
-    /// So many bytes of the chunk are to come.
+    /// The number of bytes of the chunk that are still missing.
     Chunk(u64),
-    /// The empty line behind a chunk.
+    /// The empty line after a chunk.
     ChunkEnd,
     Trailer,
     /// The body ends with the connection.
@@ -27,7 +28,7 @@ enum State {
     Done,
 }
 
-/// How the body is framed, as far as the fields have said.
+/// The framing of the body, as far as the header fields have stated it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Framing {
     Unknown,
@@ -35,14 +36,14 @@ enum Framing {
     Chunked,
 }
 
-/// What stands at the front of the bytes.
+/// The part of the reply at the beginning of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// As many bytes of the body.
+    /// This many bytes of the body.
     Body(usize),
     /// The end of the reply.
     End,
-    /// Nothing more: other bytes are needed.
+    /// Nothing. More input is needed.
     More,
 }
 
@@ -51,12 +52,12 @@ pub(crate) struct Http {
     state: State,
     framing: Framing,
     line: [u8; LINE],
-    /// Bytes of the line, also those that are not kept.
+    /// The number of bytes of the line, including those that are not kept.
     len: usize,
-    /// Bytes of lines so far.
+    /// The number of bytes of all lines so far.
     lines: u32,
     stays_open: bool,
-    /// Whether the machine was told of the head.
+    /// Whether the head was passed to the machine.
     is_told: bool,
 }
 
@@ -73,31 +74,31 @@ impl Http {
         }
     }
 
-    /// Whether the machine was told of the head before; now it is.
+    /// Marks the head as passed to the machine. Returns whether it was already.
     pub(crate) const fn tell(&mut self) -> bool {
         core::mem::replace(&mut self.is_told, true)
     }
 
-    /// Whether the machine was told of the head.
+    /// Returns whether the head was passed to the machine.
     pub(crate) const fn was_told(&self) -> bool {
         self.is_told
     }
 
-    /// Whether the reply was read to its end.
+    /// Returns whether the reply was read to its end.
     pub(crate) const fn is_done(&self) -> bool {
         matches!(self.state, State::Done)
     }
 
-    /// Whether the reply was read to its end and the connection can carry another request.
+    /// Returns whether the reply was read to its end and the connection can carry another request.
     pub(crate) const fn can_go_on(&self) -> bool {
         self.is_done() && self.stays_open
     }
 
-    /// Reads `input` up to a part of the body, and moves it on. What is found in the head goes to
+    /// Reads `input` up to a part of the body, and advances it. The header fields are written to
     /// `head`.
     ///
     /// # Errors
-    /// If it is no HTTP.
+    /// Returns an error if the input is not HTTP.
     pub(crate) fn next(&mut self, input: &mut &[u8], head: &mut ReplyHead) -> Result<Part, Error> {
         loop {
             match self.state {
@@ -123,7 +124,7 @@ impl Http {
         }
     }
 
-    /// So many bytes of the body were read.
+    /// Records that this many bytes of the body were read.
     pub(crate) fn consume(&mut self, len: usize) {
         let len = u64::try_from(len).unwrap_or(u64::MAX);
         if let State::Length(left) | State::Chunk(left) = &mut self.state {
@@ -131,10 +132,10 @@ impl Http {
         }
     }
 
-    /// The connection was closed.
+    /// Records that the connection was closed.
     ///
     /// # Errors
-    /// If the reply is not whole.
+    /// Returns an error if the reply is incomplete.
     pub(crate) const fn close(&mut self) -> Result<(), Error> {
         self.stays_open = false;
         match self.state {
@@ -146,7 +147,7 @@ impl Http {
         }
     }
 
-    /// Takes bytes of a line; says whether it is whole.
+    /// Reads bytes of a line. Returns whether the line is complete.
     fn take_line(&mut self, input: &mut &[u8]) -> Result<bool, Error> {
         while let Some((&byte, rest)) = input.split_first() {
             *input = rest;
@@ -180,7 +181,7 @@ impl Http {
             }
             State::Field if line.is_empty() && len <= 1 => {
                 self.state = match (head.status, self.framing) {
-                    // The reply itself comes behind.
+                    // The actual reply follows.
                     (100..200, _) => State::Status,
                     (204 | 304, _) => State::Length(0),
                     (_, Framing::Chunked) => State::ChunkSize,
@@ -193,7 +194,7 @@ impl Http {
                 let (name, value) =
                     match colon.and_then(|at| Some((line.get(..at)?, line.get(at + 1..)?))) {
                         Some(parts) => parts,
-                        // A line that is longer than what is kept has its colon behind that, perhaps.
+                        // The colon of a line that is too long may be in the part that is not kept.
                         None if len > LINE => return Ok(()),
                         None => return Err(WRONG),
                     };
@@ -218,14 +219,14 @@ impl Http {
             State::Trailer if line.is_empty() && len <= 1 => self.state = State::Done,
             _ => {}
         }
-        // The lines of chunks have no bound together.
+        // The total size of the lines between chunks is not limited.
         if matches!(self.state, State::Chunk(_)) {
             self.lines = 0;
         }
         Ok(())
     }
 
-    /// How the body is framed, if this field says it.
+    /// Returns the framing of the body, if this field states it.
     fn framing_of(&mut self, name: &[u8], value: &[u8]) -> Option<Result<Framing, Error>> {
         if name.eq_ignore_ascii_case(b"transfer-encoding") {
             let is_chunked = value.eq_ignore_ascii_case(b"chunked");
@@ -251,7 +252,8 @@ impl Http {
     }
 }
 
-/// The status of a status line, and whether the version is 1.1.
+/// Returns the status in a status line, and whether the connection stays open by default (HTTP/1.1
+/// and later).
 fn status(line: &[u8]) -> Option<(u16, bool)> {
     let rest = line.strip_prefix(b"HTTP/1.")?;
     let (version, rest) = rest.split_first()?;
@@ -271,7 +273,7 @@ fn decimal(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// The size of a chunk; extensions behind it do not matter.
+/// Returns the size of a chunk. Extensions after it are ignored.
 fn hexadecimal(line: &[u8]) -> Option<u64> {
     let end = line.iter().position(|byte| *byte == b';').unwrap_or(line.len());
     let digits = line.get(..end)?.trim_ascii();
@@ -289,8 +291,8 @@ fn hexadecimal(line: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// The status, the body, whether the end was seen and whether the connection stays open;
-    /// nothing if it is no HTTP.
+    /// Returns the status, the body, whether the end was found, and whether the connection stays
+    /// open. Returns `None` if the input is not HTTP.
     fn read(bytes: &[u8], step: usize) -> Option<(u16, Vec<u8>, bool, bool)> {
         let (mut http, mut head, mut body) = (Http::new(), ReplyHead::default(), Vec::new());
         for piece in bytes.chunks(step) {

@@ -1,4 +1,4 @@
-//! Init, snapshots and settings.
+//! Initialization, snapshots and settings.
 
 use core::ffi::c_char;
 use core::time::Duration;
@@ -16,22 +16,22 @@ use crate::http::Http;
 use crate::raw;
 use crate::types::*;
 
-/// A conversation and what its requests say besides it.
+/// A conversation and the other contents of its requests.
 pub(crate) struct Machine {
     pub(crate) run: Run<'static>,
-    /// Without the system prompt, which is escaped on its way out.
+    /// The configuration without the system prompt, which is escaped when it is sent.
     pub(crate) config: Config<'static>,
     pub(crate) system: Option<&'static str>,
     pub(crate) tools: Tools,
-    /// The last error, to be told.
+    /// The last error, for `toolrunner_error` and `toolrunner_error_text`.
     pub(crate) error: Option<Error>,
-    /// What a reply broke with, for the retry policy.
+    /// The error that ended a reply, for the retry policy.
     pub(crate) broke: Option<Error>,
     pub(crate) head: ReplyHead,
-    /// Whether the head has come and none of the body.
+    /// Whether the head has arrived and no part of the body.
     pub(crate) has_head: bool,
     pub(crate) http: Http,
-    /// Whether init failed: then it can only tell why.
+    /// Whether the initialization failed. The machine can then only report the error.
     pub(crate) is_void: bool,
 }
 
@@ -52,7 +52,7 @@ impl Machine {
         }
     }
 
-    /// Tells why there is none.
+    /// Creates a machine that can only report why its initialization failed.
     fn void(error: Error) -> Self {
         let setup =
             Setup { config: Config::new("", 0), system: None, tools: Tools(Value::default()) };
@@ -61,7 +61,7 @@ impl Machine {
         this
     }
 
-    /// Keeps an error to be told, and gives its code.
+    /// Stores an error and returns its code.
     pub(crate) fn note(&mut self, error: Error) -> i32 {
         self.error = Some(error);
         code(&error)
@@ -78,7 +78,7 @@ pub(crate) const fn code(error: &Error) -> i32 {
     }
 }
 
-/// The tools' definitions: a JSON array.
+/// The definitions of the tools, a JSON array.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tools(Value<'static>);
 
@@ -93,7 +93,7 @@ impl Tools {
         Ok(tools)
     }
 
-    /// What stands between the array's brackets.
+    /// Returns the text between the array's brackets.
     pub(crate) fn inside(self) -> &'static str {
         let json = self.0.as_json();
         json.strip_prefix('[')
@@ -119,17 +119,17 @@ impl Toolbox for Tools {
             name.and_then(|name| name.as_plain()).unwrap_or_default(),
             tool.as_json(),
         );
-        // A tool without a name is the server's.
+        // A tool without a name runs on the server.
         Some(if name.is_some() { definition } else { definition.declared() })
     }
 
     async fn call(&self, _: usize, _: ToolCall<'_>, _: &mut Output<'_>) -> Result<(), ToolError> {
-        // C runs the tools.
+        // The C program runs the tools.
         Err(ToolError::written())
     }
 }
 
-/// A configuration that was checked.
+/// A checked configuration.
 struct Setup {
     config: Config<'static>,
     system: Option<&'static str>,
@@ -138,7 +138,7 @@ struct Setup {
 
 impl Setup {
     /// # Safety
-    /// The texts are as `toolrunner_config` says.
+    /// The texts must satisfy the contract of `toolrunner_config`.
     unsafe fn new(given: Option<&toolrunner_config>) -> Result<Self, Error> {
         let given = given.ok_or(Misuse::Setting("there is no configuration"))?;
         if given.abi != TOOLRUNNER_ABI {
@@ -159,7 +159,7 @@ impl Setup {
             ..
         } = *given;
         let text = |start| {
-            // SAFETY: by this function's contract.
+            // SAFETY: guaranteed by this function's contract.
             unsafe { raw::constant(start) }
         };
         let mut config = Config::new(text(model)?.unwrap_or_default(), max_tokens);
@@ -179,12 +179,13 @@ impl Setup {
     }
 }
 
-/// Makes a machine in `place`, over `memory` of `len` bytes, which the conversation and a reply
-/// that comes have to fit into: 4 KiB do for short ones, 64 KiB and more for long ones. Both stay
-/// in place, and nobody else writes to them, as long as the machine is used.
+/// Creates a machine in `place`, which uses `memory` of `len` bytes. The conversation and an
+/// incoming reply must fit into it: 4 KiB are enough for short conversations, long ones need 64 KiB
+/// or more. `place` and `memory` must stay in place and must not be written by anyone else as long
+/// as the machine is used.
 ///
-/// Gives 0, or `TOOLRUNNER_ERROR_MISUSE` if the configuration is one that no request could carry,
-/// or of another version. Then `toolrunner_error_text` says why, and the other functions do
+/// Returns 0, or `TOOLRUNNER_ERROR_MISUSE` if the configuration is not valid for any request, or
+/// has another version. `toolrunner_error_text` then returns the reason, and the other functions do
 /// nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_init(
@@ -193,15 +194,17 @@ pub unsafe extern "C" fn toolrunner_init(
     memory: *mut c_char,
     len: usize,
 ) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe { make(place, config, memory, len, |transcript| Ok(Run::new(transcript))) }
 }
 
-/// The same with the conversation that a snapshot holds. Limits and policies are the defaults: set
-/// them again. The snapshot is needed only during the call, and must not lie in `memory`.
+/// Creates a machine like `toolrunner_init`, with the conversation from a snapshot. Limits and
+/// policies have their defaults: set them again. The snapshot is needed only during the call, and
+/// must not overlap `memory`.
 ///
-/// Gives `TOOLRUNNER_ERROR_MISUSE` also if it is no snapshot, was changed after it was written, or
-/// is of a newer version; `TOOLRUNNER_ERROR_CAPACITY` if the conversation does not fit.
+/// Returns 0. Returns `TOOLRUNNER_ERROR_MISUSE` if the configuration is not valid, or if the
+/// snapshot is not a snapshot, was changed after it was written, or has a newer version. Returns
+/// `TOOLRUNNER_ERROR_CAPACITY` if the conversation does not fit.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_restore(
     place: *mut toolrunner_t,
@@ -211,7 +214,7 @@ pub unsafe extern "C" fn toolrunner_restore(
     snapshot: *const c_char,
     snapshot_len: usize,
 ) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         let snapshot = raw::bytes(snapshot, snapshot_len);
         make(place, config, memory, len, |transcript| Run::from_snapshot(snapshot, transcript))
@@ -219,7 +222,7 @@ pub unsafe extern "C" fn toolrunner_restore(
 }
 
 /// # Safety
-/// As of [`toolrunner_init`].
+/// The contract is that of [`toolrunner_init`].
 unsafe fn make(
     place: *mut toolrunner_t,
     config: *const toolrunner_config,
@@ -230,8 +233,8 @@ unsafe fn make(
     if place.is_null() {
         return TOOLRUNNER_ERROR_MISUSE;
     }
-    // SAFETY: `place` is not null; all else is this function's contract. The memory is the
-    // machine's alone from now on, so it may be lent for as long as it likes.
+    // SAFETY: `place` is not null. This function's contract guarantees the rest. From now on the
+    // machine has exclusive access to the memory, so the borrow may have any lifetime.
     unsafe {
         let made = Setup::new(raw::lent(config)).and_then(|setup| {
             run(Transcript::new(raw::memory(memory, len))).map(|run| Machine::new(setup, run))
@@ -242,12 +245,13 @@ unsafe fn make(
     }
 }
 
-/// Writes the run as it is now into `out`: a JSON object, from which `toolrunner_restore` goes on,
-/// in another process or after a crash. A reply under way is left out. A call that was given out
-/// and not answered counts as begun: after a restore the model reads that it was interrupted, and
-/// it does not run again.
+/// Writes the state of the run to `out`: a JSON object from which `toolrunner_restore` continues,
+/// in another process or after a crash. An unfinished reply is left out. A call that was handed out
+/// and not answered counts as started. After a restore it does not run again, and the model
+/// receives an error that it was interrupted.
 ///
-/// `written`: how long it is, also if it does not fit. Gives 0, or `TOOLRUNNER_ERROR_CAPACITY`.
+/// `written` receives the size of the snapshot in bytes, even if it does not fit. Returns 0, or
+/// `TOOLRUNNER_ERROR_CAPACITY`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_snapshot(
     machine: *mut toolrunner_t,
@@ -255,7 +259,7 @@ pub unsafe extern "C" fn toolrunner_snapshot(
     cap: usize,
     written: *mut usize,
 ) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
             match machine.run.snapshot_into(raw::memory(out, cap)) {
@@ -272,16 +276,16 @@ pub unsafe extern "C" fn toolrunner_snapshot(
     }
 }
 
-/// Sets what the run may spend until its next prompt: `which` is one of `TOOLRUNNER_LIMIT_…`,
-/// `most` a number or `TOOLRUNNER_UNLIMITED`. May be called at any time: a run that ended at a
-/// limit goes on when that is raised. Default: no limit.
+/// Limits what the run may spend until its next prompt. `which` is one of `TOOLRUNNER_LIMIT_…`, and
+/// `most` is a number or `TOOLRUNNER_UNLIMITED`. This function may be called at any time. A run
+/// that ended at a limit continues when the limit is raised. By default there are no limits.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_limit(
     machine: *mut toolrunner_t,
     which: i32,
     most: u64,
 ) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
             let most = (most != TOOLRUNNER_UNLIMITED).then_some(most);
@@ -302,9 +306,9 @@ pub unsafe extern "C" fn toolrunner_limit(
     }
 }
 
-/// Sets when requests are sent again: most tries after the first (default 2), the first wait
-/// (default 500 ms; doubled each time), the longest (default 8000 ms), and the longest that a
-/// server may ask for (default 60000 ms).
+/// Sets when requests are sent again: the maximum number of retries (default 2), the first wait in
+/// milliseconds (default 500, doubled for each retry), the longest wait (default 8000 ms), and the
+/// longest wait that the server may ask for (default 60000 ms).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_retries(
     machine: *mut toolrunner_t,
@@ -313,7 +317,7 @@ pub unsafe extern "C" fn toolrunner_retries(
     longest_wait_ms: u32,
     longest_asked_ms: u32,
 ) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
             let policy = machine.run.retry_mut();
@@ -327,16 +331,16 @@ pub unsafe extern "C" fn toolrunner_retries(
     }
 }
 
-/// Sets what is done when fewer than `room` bytes of the memory are free as a request is about to
-/// go out: one of `TOOLRUNNER_FULL_…`. Default: nothing, and a reply that does not fit is a
-/// capacity error.
+/// Sets what happens if fewer than `room` bytes of the memory are free before a request: one of
+/// `TOOLRUNNER_FULL_…`. By default nothing happens, and a reply that does not fit is a capacity
+/// error.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_when_full(
     machine: *mut toolrunner_t,
     what: i32,
     room: usize,
 ) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
             let then = match what {
@@ -350,19 +354,19 @@ pub unsafe extern "C" fn toolrunner_when_full(
     }
 }
 
-/// The version of the interface that the library has: `TOOLRUNNER_ABI` of its header.
+/// Returns the version of the interface of the library: the `TOOLRUNNER_ABI` of its header.
 #[unsafe(no_mangle)]
 pub extern "C" fn toolrunner_abi() -> u32 {
     TOOLRUNNER_ABI
 }
 
-/// Bytes of a `toolrunner_t`, for languages that do not read the header.
+/// Returns the size of a `toolrunner_t` in bytes, for languages that do not read the header.
 #[unsafe(no_mangle)]
 pub extern "C" fn toolrunner_size() -> usize {
     size_of::<toolrunner_t>()
 }
 
-/// Bytes that a system prompt takes in the body.
+/// Writes a system prompt as a member of the body.
 pub(crate) fn put_system(system: &str, out: &mut impl Sink) -> Result<(), Error> {
     out.put(b",\"system\":\"")?;
     escape(system).write_to(out)?;

@@ -1,4 +1,5 @@
-//! From C's pointers to Rust's references: every `unsafe` of this crate, or its reason, is here.
+//! Conversion of C's pointers to Rust's references. Every `unsafe` block of this crate, or the
+//! reason for it, is here.
 
 use core::ffi::{CStr, c_char};
 use core::slice;
@@ -8,10 +9,10 @@ use toolrunner_core::error::{Error, Misuse};
 use crate::machine::Machine;
 use crate::types::{TOOLRUNNER_ERROR_MISUSE, toolrunner_t, toolrunner_text};
 
-/// In the first word of a `toolrunner_t` that holds a machine.
+/// The first word of a `toolrunner_t` that holds a machine.
 pub(crate) const MAGIC: u32 = 0x7472_6d31;
 
-/// What lies in a `toolrunner_t` after init.
+/// The contents of a `toolrunner_t` after its initialization.
 #[repr(C)]
 pub(crate) struct Held {
     magic: u32,
@@ -21,42 +22,43 @@ pub(crate) struct Held {
 const _: () = assert!(size_of::<Held>() <= size_of::<toolrunner_t>());
 const _: () = assert!(align_of::<Held>() <= align_of::<toolrunner_t>());
 
-/// Puts a machine into its place.
+/// Writes a machine to its place.
 ///
 /// # Safety
-/// `place` is as the crate's documentation says of a `toolrunner_t *`, and not null.
+/// `place` must not be null, and must satisfy the contract for a `toolrunner_t *` in the crate's
+/// documentation.
 pub(crate) unsafe fn put(place: *mut toolrunner_t, machine: Machine) {
-    // SAFETY: by the caller's contract the place is valid for writes, and the assertions above say
-    // that size and alignment suffice. What lay there needs no drop: without `alloc` a machine owns
-    // nothing.
+    // SAFETY: by the caller's contract the place is valid for writes, and the assertions above
+    // check that its size and alignment suffice. The previous contents need no drop, because a
+    // machine owns nothing without `alloc`.
     unsafe { place.cast::<Held>().write(Held { magic: MAGIC, machine }) }
 }
 
-/// The machine at `place`; nothing if there is none.
+/// Returns the machine at `place`, or `None` if there is none.
 ///
 /// # Safety
-/// `place` is as the crate's documentation says of a `toolrunner_t *`; the reference is not used
-/// after the call from C ends.
+/// `place` must satisfy the contract for a `toolrunner_t *` in the crate's documentation. The
+/// reference must not be used after the call from C ends.
 pub(crate) unsafe fn machine<'a>(place: *const toolrunner_t) -> Option<&'a mut Machine> {
     if place.is_null() {
         return None;
     }
-    // SAFETY: not null, so by the caller's contract initialised for at least its first word.
+    // SAFETY: not null, so by the caller's contract at least the first word is initialized.
     let magic = unsafe { place.cast::<u32>().read() };
     if magic != MAGIC {
         return None;
     }
-    // SAFETY: only `put` writes the magic number, together with a machine, and by the caller's
-    // contract nobody else uses it during this call. The constness of `place` is C's promise that
-    // what it asks about does not change, which `&mut` does not break by itself.
+    // SAFETY: only `put` writes the magic number, together with a machine. By the caller's contract
+    // nothing else uses the machine during this call. `place` is const because functions that only
+    // read do not change the machine. `&mut` alone does not break this promise.
     Some(unsafe { &mut (*place.cast::<Held>().cast_mut()).machine })
 }
 
-/// Calls `work` with the machine at `place` and gives its code; an error is kept for
+/// Calls `work` with the machine at `place` and returns its code. An error is stored for
 /// `toolrunner_error`.
 ///
 /// # Safety
-/// As of [`machine`].
+/// The contract is that of [`machine`].
 pub(crate) unsafe fn with(
     place: *mut toolrunner_t,
     work: impl FnOnce(&mut Machine) -> Result<i32, Error>,
@@ -71,52 +73,52 @@ pub(crate) unsafe fn with(
     }
 }
 
-/// The bytes that C lends for this call. Null is the empty slice.
+/// Returns the bytes that C lends for this call. Null is an empty slice.
 ///
 /// # Safety
-/// As the crate's documentation says of a pointer with a length; the slice is not used after the
-/// call from C ends.
+/// The pointer must satisfy the contract for a pointer with a length in the crate's documentation.
+/// The slice must not be used after the call from C ends.
 pub(crate) unsafe fn bytes<'a>(start: *const c_char, len: usize) -> &'a [u8] {
     if start.is_null() || len == 0 || isize::try_from(len).is_err() {
         return &[];
     }
-    // SAFETY: not null and not longer than an object can be; by the caller's contract initialised
-    // and unchanged meanwhile.
+    // SAFETY: not null, and not longer than an object can be. By the caller's contract the bytes
+    // are initialized and do not change meanwhile.
     unsafe { slice::from_raw_parts(start.cast(), len) }
 }
 
-/// The text that C lends for this call.
+/// Returns the text that C lends for this call.
 ///
 /// # Safety
-/// As of [`bytes`].
+/// The contract is that of [`bytes`].
 pub(crate) unsafe fn text<'a>(start: *const c_char, len: usize) -> Result<&'a str, Error> {
     // SAFETY: the caller's contract is that of `bytes`.
     let bytes = unsafe { bytes(start, len) };
     core::str::from_utf8(bytes).map_err(|_| Misuse::Setting("a text is not UTF-8").into())
 }
 
-/// The memory that C lends to be written to. Null is the empty slice.
+/// Returns the memory that C lends for writing. Null is an empty slice.
 ///
 /// # Safety
-/// As of [`bytes`], and nobody else reads or writes there meanwhile. The bytes need not be
-/// initialised: they are zeroed first.
+/// The contract is that of [`bytes`]. In addition, nothing else may read or write the memory
+/// meanwhile. The bytes need not be initialized: they are zeroed first.
 pub(crate) unsafe fn memory<'a>(start: *mut c_char, len: usize) -> &'a mut [u8] {
     if start.is_null() || len == 0 || isize::try_from(len).is_err() {
         return &mut [];
     }
-    // SAFETY: not null and not longer than an object can be; by the caller's contract valid for
-    // writes, and zeroed before it is a slice.
+    // SAFETY: not null, and not longer than an object can be. By the caller's contract the memory
+    // is valid for writes, and it is zeroed before it becomes a slice.
     unsafe {
         start.write_bytes(0, len);
         slice::from_raw_parts_mut(start.cast(), len)
     }
 }
 
-/// A text of a configuration, which ends with a zero byte. Null is nothing.
+/// Returns a text of a configuration, which ends with a zero byte. Null is `None`.
 ///
 /// # Safety
-/// `start` is null or points to a zero-terminated text that stays as it is as long as the machine
-/// is used.
+/// `start` must be null or point to a zero-terminated text that does not change as long as the
+/// machine is used.
 pub(crate) unsafe fn constant(start: *const c_char) -> Result<Option<&'static str>, Error> {
     if start.is_null() {
         return Ok(None);
@@ -126,10 +128,10 @@ pub(crate) unsafe fn constant(start: *const c_char) -> Result<Option<&'static st
     text.to_str().map(Some).map_err(|_| Misuse::Setting("a text is not UTF-8").into())
 }
 
-/// Writes a result to where C wants it. Null is nowhere.
+/// Writes a result to `place`. Does nothing if `place` is null.
 ///
 /// # Safety
-/// As the crate's documentation says of a pointer to a result.
+/// `place` must satisfy the contract for a pointer to a result in the crate's documentation.
 pub(crate) unsafe fn give<T>(place: *mut T, value: T) {
     if !place.is_null() {
         // SAFETY: not null, so by the caller's contract valid for a write and aligned.
@@ -137,16 +139,16 @@ pub(crate) unsafe fn give<T>(place: *mut T, value: T) {
     }
 }
 
-/// What C lends to be read, if it is not null.
+/// Returns a reference to a value that C lends, or `None` if the pointer is null.
 ///
 /// # Safety
-/// As of [`machine`], for a `T`.
+/// The contract is that of [`machine`], for a `T`.
 pub(crate) unsafe fn lent<'a, T>(place: *const T) -> Option<&'a T> {
-    // SAFETY: by the caller's contract null, or initialised, aligned and unchanged meanwhile.
+    // SAFETY: by the caller's contract null, or initialized, aligned and unchanged meanwhile.
     unsafe { place.as_ref() }
 }
 
-/// Lends bytes to C.
+/// Returns a text for C that refers to `bytes`.
 pub(crate) const fn lend(bytes: &[u8]) -> toolrunner_text {
     toolrunner_text { ptr: bytes.as_ptr().cast(), len: bytes.len() }
 }

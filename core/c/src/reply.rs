@@ -14,7 +14,7 @@ use crate::raw;
 use crate::types::*;
 
 impl Machine {
-    /// Tells the run of the head before the first byte of the body.
+    /// Passes the head to the run before the first byte of the body.
     fn begin_body(&mut self) {
         if core::mem::take(&mut self.has_head) {
             self.run.answered(&self.head);
@@ -65,7 +65,7 @@ impl Machine {
         let whole = self.http.close();
         let has_begun = self.http.was_told();
         match whole {
-            // What has come of an error's body is enough to report the error.
+            // A partial body is enough to report the server's error.
             Err(_) if has_begun && self.run.is_receiving_error() => self.end_of_body(),
             Err(_) if has_begun && self.run.reply_is_whole() => Ok(None),
             Err(error) => {
@@ -76,7 +76,7 @@ impl Machine {
         }
     }
 
-    /// Lends what happened to C.
+    /// Converts an event for C, without copying its data.
     fn lend(&mut self, happened: Happened) -> toolrunner_event {
         let (kind, index, data) = match self.run.event(happened) {
             Event::MessageStart { message } => (TOOLRUNNER_EVENT_MESSAGE_START, 0, message.raw()),
@@ -105,10 +105,10 @@ impl Machine {
 const NOTHING: toolrunner_event =
     toolrunner_event { kind: TOOLRUNNER_EVENT_NONE, index: 0, data: toolrunner_text::EMPTY };
 
-/// Takes bytes that the socket gave: the reply's head and body as HTTP/1.1. Gives 1 if something
-/// happened, 0 if all bytes were read or the reply is at its end, or an error, which
-/// `toolrunner_failed` has to decide about. `used`: how many bytes it read. To be called with the
-/// rest until it gives 0.
+/// Processes bytes from the socket: the reply's head and body as HTTP/1.1. Returns 1 if there is an
+/// event, 0 if all bytes were read or the reply has ended, or an error. Report an error with
+/// `toolrunner_failed`. `used` receives the number of bytes read. Call this function with the
+/// remaining bytes until it returns 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_feed_http(
     machine: *mut toolrunner_t,
@@ -117,7 +117,7 @@ pub unsafe extern "C" fn toolrunner_feed_http(
     used: *mut usize,
     event: *mut toolrunner_event,
 ) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
             let mut input = raw::bytes(bytes, len);
@@ -129,14 +129,15 @@ pub unsafe extern "C" fn toolrunner_feed_http(
     }
 }
 
-/// The socket has no more bytes: the connection was closed. Gives as `toolrunner_feed_http`, and is
-/// to be called until it gives 0.
+/// Reports that the connection was closed and there are no more bytes. Returns 1 if there is an
+/// event, 0 if there are no more events, or an error. Report an error with `toolrunner_failed`.
+/// Call this function until it returns 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_close_http(
     machine: *mut toolrunner_t,
     event: *mut toolrunner_event,
 ) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
             let happened = machine.close_http();
@@ -145,11 +146,11 @@ pub unsafe extern "C" fn toolrunner_close_http(
     }
 }
 
-/// Whether the reply that `toolrunner_feed_http` reads is at its end: 1, 2 if the connection can
-/// carry another request, or 0.
+/// Returns whether `toolrunner_feed_http` has read the reply to its end: 1 if it has, 2 if the
+/// connection can also carry another request, and 0 if it has not.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_http_is_done(machine: *mut toolrunner_t) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
             Ok(i32::from(machine.http.is_done()) + i32::from(machine.http.can_go_on()))
@@ -157,11 +158,11 @@ pub unsafe extern "C" fn toolrunner_http_is_done(machine: *mut toolrunner_t) -> 
     }
 }
 
-/// For programs with an HTTP client: the reply's status is there. Its fields follow by
-/// `toolrunner_reply_field`, its body by `toolrunner_feed` and `toolrunner_end_of_body`.
+/// Begins a reply with this HTTP status, for programs with an HTTP client. Pass its header fields
+/// to `toolrunner_reply_field`, and its body to `toolrunner_feed` and `toolrunner_end_of_body`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_reply(machine: *mut toolrunner_t, status: u32) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
             machine.head = ReplyHead::new(u16::try_from(status).unwrap_or(u16::MAX));
@@ -171,8 +172,8 @@ pub unsafe extern "C" fn toolrunner_reply(machine: *mut toolrunner_t, status: u3
     }
 }
 
-/// A field of the reply's head. Those that the loop needs are `retry-after`, `retry-after-ms`,
-/// `x-should-retry` and `request-id`; others are ignored.
+/// Adds a header field of the reply. The loop uses `retry-after`, `retry-after-ms`,
+/// `x-should-retry` and `request-id`. Other fields are ignored.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_reply_field(
     machine: *mut toolrunner_t,
@@ -181,7 +182,7 @@ pub unsafe extern "C" fn toolrunner_reply_field(
     value: *const c_char,
     value_len: usize,
 ) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
             let name = raw::text(name, name_len)?;
@@ -191,9 +192,9 @@ pub unsafe extern "C" fn toolrunner_reply_field(
     }
 }
 
-/// Takes bytes of the reply's body, in any pieces. Gives 1 if something happened, 0 if all bytes
-/// were read, or an error, which `toolrunner_failed` has to decide about. `used`: how many bytes it
-/// read. To be called with the rest until it gives 0.
+/// Processes bytes of the reply's body, in pieces of any size. Returns 1 if there is an event, 0 if
+/// all bytes were read, or an error. Report an error with `toolrunner_failed`. `used` receives the
+/// number of bytes read. Call this function with the remaining bytes until it returns 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_feed(
     machine: *mut toolrunner_t,
@@ -202,7 +203,7 @@ pub unsafe extern "C" fn toolrunner_feed(
     used: *mut usize,
     event: *mut toolrunner_event,
 ) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
             let mut input = raw::bytes(bytes, len);
@@ -214,13 +215,15 @@ pub unsafe extern "C" fn toolrunner_feed(
     }
 }
 
-/// The reply's body has ended. Gives as `toolrunner_feed`, and is to be called until it gives 0.
+/// Reports the end of the reply's body. Returns 1 if there is an event, 0 if there are no more
+/// events, or an error. Report an error with `toolrunner_failed`. Call this function until it
+/// returns 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_end_of_body(
     machine: *mut toolrunner_t,
     event: *mut toolrunner_event,
 ) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
             let happened = machine.end_of_body();
@@ -229,11 +232,11 @@ pub unsafe extern "C" fn toolrunner_end_of_body(
     }
 }
 
-/// Whether the reply is whole: 1, or 0. What is left of its body does not matter then, but for
-/// using the connection again.
+/// Returns 1 if the reply is complete, and 0 if not. The rest of a complete reply's body matters
+/// only if the connection is to be used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_reply_is_whole(machine: *mut toolrunner_t) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
             Ok(i32::from(machine.run.reply_is_whole() && !machine.has_head))
@@ -241,12 +244,13 @@ pub unsafe extern "C" fn toolrunner_reply_is_whole(machine: *mut toolrunner_t) -
     }
 }
 
-/// The request or its reply failed: after an error of the functions above, which it knows, or in
-/// the transport, for the reason `why` (`TOOLRUNNER_FAILED_…`). What came of the reply is taken
-/// back. `jitter` is any number, different each time.
+/// Reports that the request or its reply failed: after an error of the functions above, which the
+/// machine knows, or after an error of the transport, whose reason is `why`
+/// (`TOOLRUNNER_FAILED_…`). The received part of the reply is discarded. `jitter` is any number,
+/// which should be different in each call.
 ///
-/// Gives 0 if the run goes on: the next step says whether to wait. Otherwise the error; the run can
-/// go on all the same: it sends the same again.
+/// Returns 0 if the run continues. The next step then states whether to wait. Otherwise returns the
+/// error. The run can continue even then: it sends the same request again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_failed(
     machine: *mut toolrunner_t,
@@ -254,7 +258,7 @@ pub unsafe extern "C" fn toolrunner_failed(
     now_ms: u64,
     jitter: u32,
 ) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
             machine.has_head = false;
@@ -277,14 +281,14 @@ pub unsafe extern "C" fn toolrunner_failed(
 }
 
 /// # Safety
-/// `event` is as the crate's documentation says.
+/// `event` must satisfy the contract in the crate's documentation.
 unsafe fn give_event(
     machine: &mut Machine,
     happened: Result<Option<Happened>, Error>,
     event: *mut toolrunner_event,
 ) -> Result<i32, Error> {
     let told = happened.as_ref().ok().copied().flatten().map(|it| machine.lend(it));
-    // SAFETY: by this function's contract.
+    // SAFETY: guaranteed by this function's contract.
     unsafe { raw::give(event, told.unwrap_or(NOTHING)) };
     Ok(i32::from(happened?.is_some()))
 }

@@ -1,4 +1,4 @@
-//! What is to be done, and the request.
+//! The next step, and the request.
 
 use core::ffi::c_char;
 
@@ -14,10 +14,11 @@ use crate::machine::{Machine, put_system};
 use crate::raw;
 use crate::types::*;
 
-/// Slices of a body before its system prompt: up to the digits of `max_tokens`.
+/// The number of slices of a body before its system prompt: up to the digits of `max_tokens`.
 const BEFORE_SYSTEM: usize = 4;
 
-/// The inside of the array of definitions, as if it were one: a request may have any number.
+/// The contents of the array of definitions, presented as one definition. A request may contain any
+/// number of definitions.
 struct Inside(&'static str);
 
 impl Toolbox for Inside {
@@ -34,7 +35,7 @@ impl Toolbox for Inside {
     }
 }
 
-/// A part of what is written through it, and how much that is in all.
+/// Stores a window of the bytes that are written to it, and counts all of them.
 struct Window<'o> {
     skip: usize,
     out: &'o mut [u8],
@@ -64,14 +65,14 @@ impl Sink for Window<'_> {
 }
 
 impl Machine {
-    /// Calls `work` with what comes before the conversation in a request's body.
+    /// Calls `work` with the part of a request's body before the conversation.
     fn with_front<R>(
         &mut self,
         work: impl FnOnce(&mut Run<'static>, &[&[u8]]) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let config = self.config;
         let max_tokens = Decimal::new(u64::from(config.max_tokens));
-        // A copy, because the run is written to while the front is lent.
+        // This is a copy, because the run is modified while the front is borrowed.
         let container = self.run.container_copy();
         let rules = self.run.compaction_rules();
         let tools = Inside(self.tools.inside());
@@ -119,17 +120,18 @@ impl Machine {
     }
 }
 
-/// What is to be done: one of `TOOLRUNNER_STEP_…`, or an error. `now_ms` is a clock that never
-/// goes back; time passes only by it. `until_ms`: for `TOOLRUNNER_STEP_WAIT`, when to ask again.
+/// Returns the next step, one of `TOOLRUNNER_STEP_…`, or an error. `now_ms` is the time of a
+/// monotonic clock in milliseconds. The machine has no other source of time. For
+/// `TOOLRUNNER_STEP_WAIT`, `until_ms` receives the time of the next call of this function.
 ///
-/// Calls that were given out and not answered are answered as cancelled.
+/// Calls that were handed out and not answered are answered as cancelled.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_step(
     machine: *mut toolrunner_t,
     now_ms: u64,
     until_ms: *mut u64,
 ) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
             let step = machine.run.step(Instant::from_micros(now_ms.saturating_mul(1000)))?;
@@ -149,7 +151,7 @@ pub unsafe extern "C" fn toolrunner_step(
                     TOOLRUNNER_STEP_SEND
                 }
                 Step::Wait(until) => {
-                    // Rounded up, so that the wait is over then.
+                    // Rounded up, so that the wait is over at that time.
                     raw::give(until_ms, until.as_micros().div_ceil(1000));
                     TOOLRUNNER_STEP_WAIT
                 }
@@ -158,9 +160,9 @@ pub unsafe extern "C" fn toolrunner_step(
     }
 }
 
-/// After `TOOLRUNNER_STEP_SEND`: the request's head as HTTP/1.1, from byte `offset` on. Gives how
-/// many bytes it wrote to `out`, 0 behind the end, or an error. For programs without an HTTP client
-/// of their own.
+/// Writes the request's head as HTTP/1.1 to `out`, from byte `offset`, after
+/// `TOOLRUNNER_STEP_SEND`. Returns the number of bytes written, 0 at the end, or an error. For
+/// programs without an HTTP client.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_head(
     machine: *mut toolrunner_t,
@@ -168,7 +170,7 @@ pub unsafe extern "C" fn toolrunner_head(
     out: *mut c_char,
     cap: usize,
 ) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
             let mut window = Window::new(offset, raw::memory(out, small(cap)));
@@ -178,8 +180,8 @@ pub unsafe extern "C" fn toolrunner_head(
     }
 }
 
-/// After `TOOLRUNNER_STEP_SEND`: the request's body, from byte `offset` on. Gives how many bytes it
-/// wrote to `out`, 0 behind the end, or an error.
+/// Writes the request's body to `out`, from byte `offset`, after `TOOLRUNNER_STEP_SEND`. Returns
+/// the number of bytes written, 0 at the end, or an error.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_body(
     machine: *mut toolrunner_t,
@@ -187,7 +189,7 @@ pub unsafe extern "C" fn toolrunner_body(
     out: *mut c_char,
     cap: usize,
 ) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
             let mut window = Window::new(offset, raw::memory(out, small(cap)));
@@ -197,11 +199,12 @@ pub unsafe extern "C" fn toolrunner_body(
     }
 }
 
-/// Bytes of the request's body: its `content-length`. 0 if there is no machine.
+/// Returns the size of the request's body in bytes: its `content-length`. Returns 0 if there is no
+/// machine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_body_len(machine: *mut toolrunner_t) -> usize {
     let mut len = 0;
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     let code = unsafe {
         raw::with(machine, |machine| {
             len = machine.body_len()?;
@@ -211,9 +214,9 @@ pub unsafe extern "C" fn toolrunner_body_len(machine: *mut toolrunner_t) -> usiz
     if code == TOOLRUNNER_OK { len } else { 0 }
 }
 
-/// A field of the request's head, for programs with an HTTP client: gives 1, or 0 if there are not
-/// so many. `host` and `content-length` are the client's. A value may be the key: never log them.
-/// The texts are those of the configuration, or constants.
+/// Reads a header field of the request, for programs with an HTTP client. Returns 1, or 0 if there
+/// are not that many fields. The client itself adds `host` and `content-length`. A value may be the
+/// API key, so never log the values. The texts belong to the configuration or are constants.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_field(
     machine: *mut toolrunner_t,
@@ -221,7 +224,7 @@ pub unsafe extern "C" fn toolrunner_field(
     name: *mut toolrunner_text,
     value: *mut toolrunner_text,
 ) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
             let fields = machine.config.fields();
@@ -233,15 +236,15 @@ pub unsafe extern "C" fn toolrunner_field(
     }
 }
 
-/// The address of requests, for programs with an HTTP client, in two parts that follow each other:
-/// base URL and path. The texts are those of the configuration, or constants.
+/// Reads the URL of requests, for programs with an HTTP client. It consists of two parts, base URL
+/// and path, which must be joined. The texts belong to the configuration or are constants.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_url(
     machine: *mut toolrunner_t,
     base: *mut toolrunner_text,
     path: *mut toolrunner_text,
 ) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
             let config = machine.config;
@@ -252,7 +255,7 @@ pub unsafe extern "C" fn toolrunner_url(
     }
 }
 
-/// As many bytes as fit the number that a function gives.
+/// Limits a size to the largest number that a function can return.
 fn small(cap: usize) -> usize {
     cap.min(usize::try_from(i32::MAX).unwrap_or(usize::MAX))
 }

@@ -1,4 +1,4 @@
-//! What the caller says, and what can be asked.
+//! The caller's messages and controls, and the state of the run.
 
 use core::ffi::c_char;
 
@@ -8,15 +8,15 @@ use crate::raw;
 use crate::types::*;
 use crate::words::{put_error, put_last_text, written};
 
-/// Says something: a user message. Calls that are still open are answered as not run, and the
-/// limits count anew. Gives 0 or an error; then nothing was added.
+/// Appends a user message. Open calls are answered as not run, and the limits count from the
+/// beginning again. Returns 0, or an error; then nothing was added.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_user(
     machine: *mut toolrunner_t,
     text: *const c_char,
     len: usize,
 ) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
             machine.run.user(raw::text(text, len)?)?;
@@ -25,15 +25,15 @@ pub unsafe extern "C" fn toolrunner_user(
     }
 }
 
-/// Appends a message as JSON, `{"role":…,"content":…}`, or several with commas between. It comes
-/// behind the reply and all its results.
+/// Appends a message as JSON, `{"role":…,"content":…}`, or several messages separated by commas.
+/// They follow the reply and all its results.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_append(
     machine: *mut toolrunner_t,
     messages: *const c_char,
     len: usize,
 ) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
             machine.run.append(raw::text(messages, len)?)?;
@@ -42,14 +42,14 @@ pub unsafe extern "C" fn toolrunner_append(
     }
 }
 
-/// Makes `messages`, a JSON array, the conversation.
+/// Replaces the conversation with `messages`, a JSON array.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_replace_history(
     machine: *mut toolrunner_t,
     messages: *const c_char,
     len: usize,
 ) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
             machine.run.replace_history(raw::text(messages, len)?)?;
@@ -58,10 +58,10 @@ pub unsafe extern "C" fn toolrunner_replace_history(
     }
 }
 
-/// Drops the last reply, with its results if there are any, and asks for it again.
+/// Removes the last reply, with its results if there are any, and requests it again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_retry(machine: *mut toolrunner_t) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
             machine.run.retry()?;
@@ -70,11 +70,11 @@ pub unsafe extern "C" fn toolrunner_retry(machine: *mut toolrunner_t) -> i32 {
     }
 }
 
-/// Ends the run where it is. A reply under way is taken back: close its connection. It can go on,
-/// by `toolrunner_resume` or when something is said.
+/// Stops the run at its current state. An unfinished reply is discarded: close its connection. The
+/// run continues after `toolrunner_resume` or a new message.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_cancel(machine: *mut toolrunner_t) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
             machine.has_head = false;
@@ -84,10 +84,10 @@ pub unsafe extern "C" fn toolrunner_cancel(machine: *mut toolrunner_t) -> i32 {
     }
 }
 
-/// Goes on after `toolrunner_cancel`.
+/// Continues the run after `toolrunner_cancel`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_resume(machine: *mut toolrunner_t) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
             machine.run.resume();
@@ -96,14 +96,14 @@ pub unsafe extern "C" fn toolrunner_resume(machine: *mut toolrunner_t) -> i32 {
     }
 }
 
-/// Why the run is over: one of `TOOLRUNNER_OUTCOME_…`. `detail`: the stop reason or the limit, a
-/// constant text.
+/// Returns why the run ended: one of `TOOLRUNNER_OUTCOME_…`. `detail` receives the stop reason or
+/// the limit, as a constant text.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_outcome(
     machine: *mut toolrunner_t,
     detail: *mut toolrunner_text,
 ) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
             let (outcome, text) = match machine.run.outcome() {
@@ -124,13 +124,13 @@ pub unsafe extern "C" fn toolrunner_outcome(
     }
 }
 
-/// Tokens of all turns.
+/// Reads the number of tokens of all turns.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_tokens(
     machine: *mut toolrunner_t,
     usage: *mut toolrunner_usage,
 ) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
             let sum = machine.run.usage();
@@ -146,22 +146,22 @@ pub unsafe extern "C" fn toolrunner_tokens(
     }
 }
 
-/// Replies of the model since the last prompt.
+/// Returns the number of the model's replies since the last prompt.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_turns(machine: *mut toolrunner_t) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| Ok(i32::try_from(machine.run.turns()).unwrap_or(i32::MAX)))
     }
 }
 
-/// The conversation: JSON objects with commas between, without brackets.
+/// Reads the conversation: JSON objects separated by commas, without brackets.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_messages(
     machine: *mut toolrunner_t,
     messages: *mut toolrunner_text,
 ) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
             raw::give(messages, raw::lend(machine.run.messages()));
@@ -170,29 +170,29 @@ pub unsafe extern "C" fn toolrunner_messages(
     }
 }
 
-/// The text of the model's last message, unescaped. Writes at most `cap` bytes to `out`, a zero at
-/// the end included, and gives how many bytes there are without the zero: if that is `cap` or more,
-/// the text was cut.
+/// Writes the text of the model's last message to `out`, without escapes. Writes at most `cap`
+/// bytes, including a zero byte at the end. Returns the size of the text in bytes without the zero
+/// byte. If it is `cap` or more, the text was cut.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_last_text(
     machine: *mut toolrunner_t,
     out: *mut c_char,
     cap: usize,
 ) -> usize {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     let found = unsafe { raw::machine(machine) };
-    // SAFETY: the same.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     let out = unsafe { raw::memory(out, cap) };
     written(out, |out| found.map_or(Ok(()), |machine| put_last_text(&machine.run, out)))
 }
 
-/// The last error in numbers. `code` is 0 if there was none.
+/// Reads the numbers of the last error. `code` is 0 if there was none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_error(
     machine: *mut toolrunner_t,
     error: *mut toolrunner_error_info,
 ) -> i32 {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         let Some(machine) = raw::machine(machine) else { return TOOLRUNNER_ERROR_MISUSE };
         raw::give(error, crate::words::info(machine.error));
@@ -200,17 +200,19 @@ pub unsafe extern "C" fn toolrunner_error(
     }
 }
 
-/// The last error in words, the server's own included. Writes and gives as `toolrunner_last_text`.
-/// It is meant for people, and its text is not fixed.
+/// Writes the message of the last error to `out`, including the server's own message. Writes at
+/// most `cap` bytes, including a zero byte at the end. Returns the size of the message in bytes
+/// without the zero byte. If it is `cap` or more, the message was cut. The message is for people,
+/// and its wording may change.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_error_text(
     machine: *mut toolrunner_t,
     out: *mut c_char,
     cap: usize,
 ) -> usize {
-    // SAFETY: the contract of the crate's documentation.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     let found = unsafe { raw::machine(machine) };
-    // SAFETY: the same.
+    // SAFETY: the caller upholds the contract in the crate's documentation.
     let out = unsafe { raw::memory(out, cap) };
     written(out, |out| match found {
         Some(machine) => put_error(machine, out),

@@ -1,4 +1,4 @@
-//! Errors and texts for people, without `core::fmt`, which is large and can panic.
+//! Error messages and texts for people, without `core::fmt`, which is large and can panic.
 
 use toolrunner_core::error::{Capacity, Error, Misuse, Protocol, TransportKind};
 use toolrunner_core::json::{Decimal, Piece, Sink, Text};
@@ -9,7 +9,7 @@ use crate::machine::{Machine, code};
 use crate::raw;
 use crate::types::{TOOLRUNNER_OK, toolrunner_error_info, toolrunner_text};
 
-/// As much of a text as fits, and how much there is.
+/// Stores as much of a text as fits, and counts all of its bytes.
 pub(crate) struct Cut<'o> {
     out: &'o mut [u8],
     len: usize,
@@ -17,7 +17,7 @@ pub(crate) struct Cut<'o> {
 
 impl Sink for Cut<'_> {
     fn put(&mut self, bytes: &[u8]) -> Result<(), Capacity> {
-        // The last byte is that of the zero.
+        // The last byte is reserved for the terminating zero.
         let end = self.out.len().saturating_sub(1);
         let room = self.out.get_mut(self.len..end).unwrap_or_default();
         for (place, byte) in room.iter_mut().zip(bytes) {
@@ -37,7 +37,7 @@ impl Cut<'_> {
         self.put(Decimal::new(u64::try_from(number).unwrap_or(u64::MAX)).as_bytes())
     }
 
-    /// Writes what a text means.
+    /// Writes a text with its escapes decoded.
     fn put_meaning(&mut self, text: Text<'_>) -> Result<(), Capacity> {
         let mut utf8 = [0; 4];
         for piece in text.pieces() {
@@ -50,8 +50,8 @@ impl Cut<'_> {
     }
 }
 
-/// Writes a text with a zero at its end, as much of it as fits; gives how long it is. `out` is
-/// zeroed before.
+/// Writes as much of a text as fits, with a zero byte at its end. Returns the size of the whole
+/// text in bytes. The caller has zeroed `out`.
 pub(crate) fn written(
     out: &mut [u8],
     write: impl FnOnce(&mut Cut<'_>) -> Result<(), Capacity>,
