@@ -129,14 +129,14 @@ impl<'a> Definition<'a> {
         self
     }
 
-    /// Adds the tool to the unnamed serial group: it never runs at the same time as another tool of
-    /// that group.
+    /// Adds the tool to the unnamed serial group: its calls never run at the same time as other
+    /// calls of that group.
     #[must_use]
     pub const fn serial(self) -> Self {
         self.serial_in("")
     }
 
-    /// Adds the tool to a serial group: it never runs at the same time as another tool of that
+    /// Adds the tool to a serial group: its calls never run at the same time as other calls of that
     /// group.
     #[must_use]
     pub const fn serial_in(mut self, group: &'a str) -> Self {

@@ -28,7 +28,7 @@ struct Declaration {
 }
 
 impl Declaration {
-    /// Checks that `json` is an object with a valid name or with a `type` of the API's own.
+    /// Checks that `json` is an object with a valid name, or with a `type` that the API defines.
     fn new(json: DefinitionText) -> Result<Self, Misuse> {
         let bytes = json.as_bytes();
         const NONE: &str = "a tool's definition is a JSON object";
@@ -172,8 +172,8 @@ impl Declared {
     ///
     /// # Errors
     /// Returns [`Misuse::Json`] if `json` is not a JSON object, or has neither a name nor a `type`
-    /// of the API's own. Returns [`Misuse::Setting`] if the name does not consist of 1 to 128 of
-    /// the characters `a-z`, `A-Z`, `0-9`, `_` and `-`.
+    /// that the API defines. Returns [`Misuse::Setting`] if the name does not consist of 1 to 128
+    /// of the characters `a-z`, `A-Z`, `0-9`, `_` and `-`.
     pub fn new(json: impl Into<DefinitionText>) -> Result<Self, Misuse> {
         Declaration::new(json.into()).map(|declaration| Self { declaration })
     }
@@ -187,8 +187,8 @@ impl Declared {
 /// A tool whose definition is JSON text and whose function is a closure.
 ///
 /// The input is checked against the definition's `input_schema`, to the extent that [`RawSchema`]
-/// supports it. A definition without a schema accepts any object. An example is a tool of the API's
-/// own that the client runs, such as `bash_20250124`.
+/// supports it. A definition without a schema accepts any object. An example is a tool that the API
+/// defines and the client runs, such as `bash_20250124`.
 ///
 /// ```
 /// use toolrunner_core::tool::{RawTool, Toolbox};
@@ -265,14 +265,14 @@ impl<R> RawTool<R> {
         self
     }
 
-    /// Adds the tool to the unnamed serial group: it never runs at the same time as another tool of
-    /// that group.
+    /// Adds the tool to the unnamed serial group: its calls never run at the same time as other
+    /// calls of that group.
     #[must_use]
     pub fn serial(self) -> Self {
         self.serial_in("")
     }
 
-    /// Adds the tool to a serial group: it never runs at the same time as another tool of that
+    /// Adds the tool to a serial group: its calls never run at the same time as other calls of that
     /// group.
     #[must_use]
     pub fn serial_in(mut self, group: &'static str) -> Self {

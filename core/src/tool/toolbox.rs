@@ -115,8 +115,8 @@ pub fn not_found(call: &ToolCall<'_>, out: &mut Output<'_>) -> ToolError {
 /// Checks for tools that the API would refuse or that no loop could run: invalid names, duplicate
 /// names and invalid definitions.
 ///
-/// A definition with a `type` of its own needs no input schema, and no name if it is not runnable.
-/// Such a tool runs on the server, or on the client like `bash_20250124`.
+/// A definition with a `type` other than `custom` needs no input schema, and no name if it is not
+/// runnable. Such a tool runs on the server, or on the client like `bash_20250124`.
 ///
 /// # Errors
 /// Returns [`Misuse`] with the index of the first invalid tool.
