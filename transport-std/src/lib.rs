@@ -1,8 +1,8 @@
-//! toolrunner on servers: the loop that lets a Claude model use your tools, over hyper and tokio.
+//! toolrunner for servers: the loop that lets a Claude model use your tools, over hyper and tokio.
 //!
-//! A [`Client`] knows whom to ask, its [`run`](Client::run) says with what, and a [`Run`] goes on
-//! to the end, by turns or by events. A tool is a function with [`#[tool]`](macro@tool), or a
-//! method of a [`#[toolbox]`](macro@toolbox).
+//! A [`Client`] holds the server and the credentials, and its [`run`](Client::run) configures a
+//! run. A [`Run`] continues until it is done; you drive it by turns or by events. A tool is a
+//! function with [`#[tool]`](macro@tool), or a method of a [`#[toolbox]`](macro@toolbox).
 //!
 //! ```no_run
 //! use toolrunner_std::{Client, tool};
@@ -24,12 +24,12 @@
 //! println!("{}", run.until_done().await?.text());
 //! # Ok(()) }
 //! ```
-//! Clients are shared by cloning. A run belongs to one task: it is `Send` and not `Sync`, so a
-//! function that waits and needs one takes `&mut Run`, even if it only reads.
+//! Clones of a client share its connections. A run belongs to one task: it is `Send` but not
+//! `Sync`, so an async function that needs a run takes `&mut Run`, even if it only reads.
 //!
-//! [`http`] carries bytes: connections kept and shared, TLS with the platform's roots, HTTP/2 where
-//! the server offers it, proxies from the environment. [`config`] says whom to ask and as whom.
-//! `init_logging` shows what happens; `otel` exports traces.
+//! [`http`] carries bytes: pooled connections, TLS with the platform's roots, HTTP/2 if the server
+//! offers it, and proxies from the environment. [`config`] has the server and the credentials.
+//! `init_logging` logs to stderr; `otel` exports traces.
 
 pub mod client;
 pub mod clock;
@@ -59,18 +59,19 @@ pub use params::Params;
 pub use run::{Decision, Finished, Run, RunBuilder, Turn};
 pub use tokio_util::sync::CancellationToken;
 
-/// Implements [`ToolInput`](trait@ToolInput) for a struct or an enum, so that tools can take it:
+/// Implements [`ToolInput`](trait@ToolInput) for a struct or an enum, so that tools can accept it:
 /// see [`toolrunner_core::ToolInput`](derive@toolrunner_core::ToolInput).
 #[doc(inline)]
 pub use toolrunner_core::macros::ToolInputStd as ToolInput;
 
-/// Makes a tool of a function, sync or async. Its options, and those of its arguments, are those of
-/// [`toolrunner_core::tool`](macro@toolrunner_core::tool); here the tool is [`Tools`] too, so its
-/// future must be `Send`.
+/// Makes a tool of a sync or async function. The options of the attribute and of the arguments are
+/// those of [`toolrunner_core::tool`](macro@toolrunner_core::tool). The tool implements [`Tools`]
+/// too, so its future must be `Send`.
 ///
-/// It takes what is [`ToolInput`](trait@ToolInput), and may return anything that is a
-/// [`ToolOutput`](toolrunner_core::tool::ToolOutput) or that serde can write, which the model reads
-/// as JSON text; or a `Result` of one and any error that can be displayed.
+/// Each argument is a [`ToolInput`](trait@ToolInput). The function returns a
+/// [`ToolOutput`](toolrunner_core::tool::ToolOutput), or any value that serde can serialize, which
+/// is sent to the model as JSON text, or a `Result` of one of these and any error that implements
+/// `Display`.
 ///
 /// ```
 /// use toolrunner_std::{ToolError, ToolInput, tool};
@@ -99,9 +100,10 @@ pub use toolrunner_core::macros::ToolInputStd as ToolInput;
 #[doc(inline)]
 pub use toolrunner_core::macros::tool_std as tool;
 
-/// Makes tools of those methods of an impl block that have `#[tool]`: the type, which owns what it
-/// uses, is then [`Tools`]. The methods take `&self`; everything else is as for
-/// [`tool`](macro@tool). What changes goes into a lock: calls of one turn run at the same time.
+/// Makes tools of the methods with `#[tool]` in an impl block. The type then implements [`Tools`]
+/// and must own what it uses. The methods take `&self`; everything else is as for
+/// [`tool`](macro@tool). Put mutable state behind a lock, because calls of one turn run
+/// concurrently.
 #[doc(inline)]
 pub use toolrunner_core::macros::toolbox_std as toolbox;
 

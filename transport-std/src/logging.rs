@@ -1,4 +1,4 @@
-//! What happens, on stderr.
+//! Logging to stderr.
 
 use std::env;
 use std::io;
@@ -11,11 +11,12 @@ use tracing_subscriber::{fmt, registry};
 
 use crate::run::TRACE_TARGET;
 
-/// Prints this library's log to stderr as far as `ANTHROPIC_LOG` says: `error`, `warn`, `info`,
-/// `debug` or `off`. Unset or empty is `off`. Other libraries' logs stay off, and no secret is ever
-/// in ours.
+/// Logs this library's messages to stderr at the level in `ANTHROPIC_LOG`: `error`, `warn`, `info`,
+/// `debug` or `off`. Unset or empty means `off`. Other libraries' messages are not logged, and the
+/// log never contains a secret.
 ///
-/// For programs that do not set up `tracing` themselves; in one that did, this has no effect.
+/// This is for programs that do not set up `tracing` themselves; if the program has a subscriber,
+/// this has no effect.
 pub fn init_logging() {
     let wanted = env::var("ANTHROPIC_LOG").unwrap_or_default();
     let Some(level) = level(&wanted) else {
@@ -29,9 +30,9 @@ pub fn init_logging() {
     }
     let ours =
         Targets::new().with_target("toolrunner_std", level).with_target("toolrunner_core", level);
-    // Spans for traces carry more than a line should repeat.
+    // The spans for traces carry more attributes than a log line should repeat.
     let ours = ours.with_target(TRACE_TARGET, LevelFilter::OFF);
-    // Fails if the program has a subscriber already, and then that one is right.
+    // This fails if the program already has a subscriber, which then takes precedence.
     let _ = registry()
         .with(fmt::layer().with_writer(io::stderr).with_ansi(false))
         .with(ours)

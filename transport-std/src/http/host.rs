@@ -1,5 +1,4 @@
-//! One server: where it is, the ways to write its URLs, and its connections that wait for a
-//! request.
+//! One server: its address, the forms of its URLs, and its idle connections.
 
 use core::fmt;
 use core::time::Duration;
@@ -20,12 +19,13 @@ use super::sent::{SentBody, Token};
 use super::{HttpError, http2};
 use crate::clock::sleep_until;
 
-/// Idle connections kept per server. More are closed when they come back.
+/// The maximum number of idle connections per server. Further ones are closed when their reply
+/// ends.
 const MAX_WAITING: usize = 1024;
-/// How often idle connections are looked at, at most.
+/// The shortest interval between two checks for old idle connections.
 const LEAST_NAP: Duration = Duration::from_secs(1);
 
-/// An HTTP/1.1 connection, held by whoever has a request on it. Dropping it closes it.
+/// An HTTP/1.1 connection, owned by the request that uses it. Dropping it closes it.
 pub(super) struct Http1 {
     pub(super) sender: http1::SendRequest<SentBody>,
     pub(super) timer: IdleTimer,
@@ -34,8 +34,8 @@ pub(super) struct Http1 {
     runtime: Id,
 }
 
-/// hyper's end of the connection. Aborted, so that the socket is closed at once and not when hyper
-/// finds nobody listening.
+/// hyper's task for the connection. It is aborted on drop, so that the socket is closed at once and
+/// not when hyper notices that the sender was dropped.
 struct Task(AbortHandle);
 
 impl Drop for Task {
@@ -54,8 +54,8 @@ impl Http1 {
         Self { sender, timer, token: Token::default(), task: Task(task), runtime }
     }
 
-    /// Whether all of the last request was written and its body dropped. If not, the server
-    /// answered early and would read the rest of it as garbage.
+    /// Returns whether the whole last request was written and its body dropped. Otherwise the
+    /// server answered early, and would read the rest of that request as garbage.
     fn is_written(&self) -> bool {
         Arc::strong_count(&self.token) == 1
     }
@@ -72,51 +72,51 @@ impl fmt::Debug for Http1 {
 pub(super) struct Http2 {
     pub(super) sender: http2::Sender,
     runtime: Id,
-    /// Which one it is, among those to this server.
+    /// Identifies the connection among those to this server.
     number: u64,
-    /// Held by all who have a request on it.
+    /// Cloned by every request on this connection, so that its count shows whether it is in use.
     token: Arc<()>,
 }
 
-/// The URL of a request, in the two ways it may have to be written.
+/// The URL of a request, in the two forms in which it may be written.
 #[derive(Clone)]
 pub(super) struct Target {
-    /// Path and query: HTTP/1.1, direct.
+    /// Path and query: for HTTP/1.1 without a proxy.
     pub(super) origin_form: Uri,
-    /// The whole URL: HTTP/2, and HTTP/1.1 to a proxy.
+    /// The whole URL: for HTTP/2, and for HTTP/1.1 to a proxy.
     pub(super) absolute: Uri,
 }
 
-/// A server by its base URL.
+/// A server, identified by its base URL.
 pub(super) struct Host {
-    /// `scheme://host:port`, and the proxy if there is one, for people.
+    /// `scheme://host:port`, and the proxy if there is one, for messages.
     pub(super) origin: String,
-    /// Where to connect, with the port.
+    /// The address to connect to, with the port.
     pub(super) uri: Uri,
     pub(super) secure: bool,
     pub(super) header: HeaderValue,
     pub(super) via: Option<Proxied>,
-    /// Held while a connection is made whose protocol is not known yet, so that 100 first requests
-    /// do not make 100 connections to a server that serves them all on one.
+    /// Held while a connection is made whose protocol is not yet known, so that 100 simultaneous
+    /// first requests do not make 100 connections to a server that serves them all on one.
     pub(super) gate: tokio::sync::Mutex<()>,
-    /// The base URL's own path, without a slash at its end.
+    /// The path of the base URL, without a trailing slash.
     prefix: String,
-    /// How long a connection may be idle and still be trusted.
+    /// How long a connection may be idle and still be used.
     max_idle: Duration,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Idle HTTP/1.1 connections, each with the time since when: the oldest first.
+    /// The idle HTTP/1.1 connections, oldest first, each with the time since when it is idle.
     waiting: Vec<(Http1, Instant)>,
-    /// HTTP/2 connections, at most one per runtime, each with the time of its last use.
+    /// The HTTP/2 connections, at most one per runtime, each with the time of its last use.
     shared: Vec<(Http2, Instant)>,
-    /// Closes connections that have been idle for too long, while there are any.
+    /// The task that closes old idle connections, while there are any connections.
     reaper: Option<AbortHandle>,
-    /// How many HTTP/2 connections there have been.
+    /// The number of HTTP/2 connections made so far.
     count: u64,
-    /// What the server speaks, once known.
+    /// Whether the server is known to offer only HTTP/1.1.
     http1_only: bool,
     /// The last path, which most likely is the next one too.
     last: Option<(Box<str>, Target)>,
@@ -147,7 +147,7 @@ impl Host {
             Some(proxy) => format!("{scheme}://{named} through the proxy {proxy}"),
             None => format!("{scheme}://{named}"),
         };
-        // With the port, because a tunnel or a SOCKS proxy takes any URL for https.
+        // With the port, because tunnels and SOCKS proxies otherwise treat any URL as https.
         let port = port.unwrap_or(default_port);
         let uri = Uri::builder()
             .scheme(scheme)
@@ -168,7 +168,7 @@ impl Host {
         })
     }
 
-    /// The URL of `path` here.
+    /// Returns the URL of `path` on this server.
     pub(super) fn target(&self, path: &str) -> Result<Target, HttpError> {
         if let Some((last, target)) = &self.state().last
             && **last == *path
@@ -193,9 +193,9 @@ impl Host {
         Ok(target)
     }
 
-    /// An idle connection of this runtime, the last one to come back first: the others may close in
-    /// peace. Another runtime may not be driven while this one waits, and its connections stand
-    /// still then.
+    /// Returns an idle connection of this runtime, the most recently used one first, so that the
+    /// others can reach their idle time-out. Connections of other runtimes are not used: their
+    /// runtime may not be driven while this one waits, and then they make no progress.
     pub(super) fn take_waiting(&self, runtime: Id) -> Option<Http1> {
         let mut state = self.state();
         while let Some(at) =
@@ -209,7 +209,7 @@ impl Host {
         None
     }
 
-    /// Takes back a connection whose reply was read to its end.
+    /// Takes back a connection after its reply was read to its end.
     pub(super) fn put_back(self: &Arc<Self>, connection: Http1) {
         if connection.sender.is_closed() || !connection.is_written() {
             return;
@@ -221,12 +221,12 @@ impl Host {
             state.waiting.push((connection, now));
             self.ensure_reaper(&mut state);
         }
-        // Closed when the lock is free.
+        // Old connections are closed after the lock is released.
         drop(state);
         drop(old);
     }
 
-    /// The HTTP/2 connection of this runtime, if there is one that lives.
+    /// Returns the open HTTP/2 connection of this runtime, if there is one.
     pub(super) fn shared(&self, runtime: Id) -> Option<Http2> {
         let mut state = self.state();
         let (shared, used) = state
@@ -237,7 +237,7 @@ impl Host {
         Some(shared.clone())
     }
 
-    /// Shares a new HTTP/2 connection from now on.
+    /// Makes a new HTTP/2 connection available to further requests.
     pub(super) fn share(self: &Arc<Self>, sender: http2::Sender, runtime: Id) -> Http2 {
         let mut state = self.state();
         state.count += 1;
@@ -249,7 +249,7 @@ impl Host {
         shared
     }
 
-    /// A request on this HTTP/2 connection is over.
+    /// Marks the end of a request on this HTTP/2 connection.
     pub(super) fn release(&self, shared: &Http2) {
         if let Some((_, used)) =
             self.state().shared.iter_mut().find(|(other, _)| other.number == shared.number)
@@ -258,13 +258,13 @@ impl Host {
         }
     }
 
-    /// Shares this HTTP/2 connection no more: something was wrong with it.
+    /// Stops sharing this HTTP/2 connection, because it failed.
     pub(super) fn forget(&self, shared: &Http2) {
         self.state().shared.retain(|(other, _)| other.number != shared.number);
     }
 
-    /// Starts the task that closes idle connections, unless it runs. Without it they are closed
-    /// when another one comes back.
+    /// Starts the task that closes old idle connections, unless it is running. Outside a runtime
+    /// there is no such task; old connections are then closed when another one comes back.
     fn ensure_reaper(self: &Arc<Self>, state: &mut State) {
         if state.reaper.as_ref().is_some_and(|reaper| !reaper.is_finished()) {
             return;
@@ -274,14 +274,14 @@ impl Host {
         }
     }
 
-    /// Closes what has been idle for too long. Gives when to look again; nothing if there are no
-    /// connections, and then the reaper ends.
+    /// Closes connections that have been idle for too long. Returns when to check again, or `None`
+    /// if there are no connections, and then the reaper ends.
     fn close_old(&self) -> Option<Instant> {
         let mut state = self.state();
         let now = Instant::now();
         let old = state.take_old_waiting(now, self.max_idle);
         let max_idle = self.max_idle;
-        // A request on a connection is not idleness.
+        // A connection with a request on it is not idle.
         state.shared.retain(|(shared, used)| {
             !shared.sender.is_closed()
                 && (Arc::strong_count(&shared.token) > 1
@@ -294,11 +294,12 @@ impl Host {
         }
         drop(state);
         drop(old);
-        // Not at once: a connection with a request on it may be the oldest for long.
+        // Wait at least a little: a connection with a request on it may be the oldest for a long
+        // time.
         Some((next?.checked_add(self.max_idle)?).max(now + LEAST_NAP.min(self.max_idle)))
     }
 
-    /// Whether a new connection can only be HTTP/1.1.
+    /// Returns whether a new connection can only be HTTP/1.1.
     pub(super) fn is_http1_only(&self) -> bool {
         !self.secure || self.state().http1_only
     }
@@ -310,27 +311,27 @@ impl Host {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // No state is half-changed when something panics in here.
+        // No code can panic between two related changes of the state, so a poisoned lock is
+        // harmless.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// Takes out the HTTP/1.1 connections that have been idle for too long: they stand at the
-    /// front.
+    /// Removes the HTTP/1.1 connections that have been idle for too long. They are at the front.
     fn take_old_waiting(&mut self, now: Instant, max_idle: Duration) -> Vec<(Http1, Instant)> {
         let old = self
             .waiting
             .partition_point(|(_, since)| now.saturating_duration_since(*since) >= max_idle);
-        // Nothing is allocated for nothing.
+        // Allocates nothing if there are none.
         self.waiting.drain(..old).collect()
     }
 }
 
-/// Closes all idle connections.
+/// Closes idle connections as they become too old.
 async fn reap(host: Weak<Host>) {
     while let Some(next) = host.upgrade().and_then(|host| host.close_old()) {
-        // Without timers connections are closed when another one comes back.
+        // Without timers, old connections are closed when another one comes back.
         let Some(sleep) = sleep_until(next.into()) else { return };
         sleep.await;
     }

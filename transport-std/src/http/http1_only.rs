@@ -1,5 +1,5 @@
-//! What stands for HTTP/2 without the feature `http2`: it is not offered, and there is no such
-//! connection.
+//! Replaces `http2` if the feature `http2` is off: HTTP/2 is not offered, so there are no such
+//! connections.
 
 use core::convert::Infallible;
 use core::future::Pending;
@@ -13,7 +13,7 @@ use super::dial::Dialed;
 use super::error::BoxError;
 use super::sent::SentBody;
 
-/// There is none.
+/// Has no values, because there are no HTTP/2 connections.
 #[derive(Clone)]
 pub(super) struct Sender(Infallible);
 

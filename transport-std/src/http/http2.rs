@@ -1,4 +1,4 @@
-//! HTTP/2: hyper's sender, its handshake, and what is offered in TLS.
+//! HTTP/2: hyper's sender, the handshake, and the protocols offered in TLS.
 
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -9,7 +9,7 @@ use super::error::BoxError;
 use super::sent::SentBody;
 use crate::escaped::Escaped;
 
-/// Puts requests on a connection. Clones share it.
+/// Sends requests on a connection. Clones share the connection.
 pub(super) type Sender = http2::SendRequest<SentBody>;
 
 /// The protocols offered to a server, the preferred one first.

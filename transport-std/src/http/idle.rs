@@ -9,24 +9,25 @@ use tokio::time::{Instant, Sleep};
 
 use crate::clock::sleep_until;
 
-/// Ends a wait: for the next bytes after the read time-out, and for a whole body when its own bound
-/// has passed.
+/// Limits a wait: for the next bytes by the read time-out, and for a whole body by a bound of its
+/// own.
 ///
-/// The timer stays registered from one request of a connection to the next: moving its deadline
-/// ahead is one atomic store, taking it out and putting it in again would be two locks per wait. It
-/// is made anew when another runtime polls it, because the first one's timers stand still while
+/// The timer stays registered from one request of a connection to the next: moving its deadline is
+/// one atomic store, while removing and adding it takes two locks per wait. If another runtime
+/// polls the timer, it is created again, because the first runtime's timers do not advance while
+/// nothing drives that runtime.
 /// nobody drives that.
 pub(super) struct IdleTimer {
     /// The read time-out.
     limit: Duration,
-    /// What bounds the body as a whole, and until when.
+    /// The bound on the body as a whole, and when it ends.
     bound: Option<(Bound, Instant)>,
     sleep: Option<(Id, Pin<Box<Sleep>>)>,
-    /// Whether a wait is under way, and what ends it.
+    /// Which limit ends the current wait, if there is one.
     waiting: Option<Late>,
 }
 
-/// What bounds a body that goes on coming.
+/// A bound on a body that keeps sending data.
 #[derive(Clone, Copy)]
 pub(super) enum Bound {
     /// A reply must make progress within this time: see
@@ -39,9 +40,9 @@ pub(super) enum Bound {
 /// Why a wait was ended.
 #[derive(Clone, Copy)]
 pub(super) enum Late {
-    /// Nothing came for this long.
+    /// Nothing was received for this long.
     Silent(Duration),
-    /// What came was no progress.
+    /// Data was received, but a bound was reached.
     Bound(Bound),
     /// There is no clock: the runtime has no timers, or there is no runtime.
     NoTimers,
@@ -52,29 +53,29 @@ impl IdleTimer {
         Self { limit, bound: None, sleep: None, waiting: None }
     }
 
-    /// Begins a request: another read time-out, and no bound on a body yet.
+    /// Starts a request with this read time-out, and without a bound on its body.
     pub(super) const fn begin(&mut self, limit: Duration) {
         self.limit = limit;
         self.bound = None;
         self.waiting = None;
     }
 
-    /// Bounds the body that comes from now on.
+    /// Sets a bound on the body, counted from now.
     pub(super) fn bound(&mut self, bound: Bound) {
         let (Bound::Progress(limit) | Bound::ErrorBody(limit)) = bound;
-        // A limit beyond the clock's range is no limit.
+        // The clock cannot represent this limit, so there is none.
         self.bound = Instant::now().checked_add(limit).map(|end| (bound, end));
         self.waiting = None;
     }
 
-    /// The reply made progress, so its bound counts from now.
+    /// Restarts the progress bound, because the reply made progress.
     pub(super) fn progressed(&mut self) {
         if let Some((bound @ Bound::Progress(_), _)) = self.bound {
             self.bound(bound);
         }
     }
 
-    /// Passes on what came; while nothing does, says which limit has passed.
+    /// Passes on the result of a read. While the read is pending, returns which limit has passed.
     pub(super) fn watch<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -96,7 +97,7 @@ impl IdleTimer {
         let late = match self.waiting {
             Some(late) if is_ours => late,
             _ => {
-                // A limit beyond the clock's range is no limit.
+                // The clock cannot represent this limit, so there is none.
                 let silent = Instant::now()
                     .checked_add(self.limit)
                     .map(|end| (Late::Silent(self.limit), end));

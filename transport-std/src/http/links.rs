@@ -1,4 +1,4 @@
-//! A request and its reply's head, over a connection that waits or a new one.
+//! Sends a request and receives the reply's head, on an idle connection or a new one.
 
 use core::any::Any;
 use core::future::poll_fn;
@@ -36,9 +36,9 @@ use super::{DynTransport, HttpError, HttpSettings, Sending, Timeouts, tls};
 use crate::clock::sleep_until;
 use crate::escaped::Escaped;
 
-/// Servers remembered. One more drops the oldest, with its connections.
+/// The maximum number of servers remembered. One more drops the oldest, with its connections.
 const MAX_HOSTS: usize = 64;
-/// How long the body of an error may take. What has come by then is reported.
+/// The time limit for the body of an error. Whatever was received by then is reported.
 const ERROR_BODY_TIME: Duration = Duration::from_secs(2);
 
 static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -54,16 +54,16 @@ pub(super) struct Links {
     hosts: RwLock<Vec<(Box<str>, Arc<Host>)>>,
 }
 
-/// A connection to put a request on.
+/// A connection for a request.
 enum Link {
     Http1(Http1),
     Http2(Http2),
 }
 
-/// No head came.
+/// Why no head was received.
 struct Failure {
     error: HttpError,
-    /// Whether the server cannot have had the whole request.
+    /// Whether the server cannot have received the whole request.
     unsent: bool,
 }
 
@@ -120,8 +120,8 @@ impl Links {
             let waiting = if may_wait { Self::waiting(&host, runtime).await } else { None };
             let (link, had_waited) = match waiting {
                 Some(link) => (link, true),
-                // Boxed, for it is large and rare: a request's future is moved, and should be
-                // small.
+                // Boxed, because it is large and rarely needed: a request's future is moved, so it
+                // should be small.
                 None => (Box::pin(self.connect(&host, runtime, connect)).await?, false),
             };
             let sent = match link {
@@ -133,10 +133,10 @@ impl Links {
                 }
             };
             match sent {
-                // An idle connection was closed by the server. The server cannot have begun a
-                // reply, so this is the same try, at most once more. A request that may have
-                // reached the server whole is the retry policy's affair: it may have to be paid
-                // for.
+                // The server had closed an idle connection. It cannot have begun a reply, so this
+                // is still the same attempt, repeated at most once. Whether to repeat a request
+                // that may have reached the server completely is decided by the retry policy,
+                // because both may be billed.
                 Err(Failure { unsent: true, error }) if had_waited => {
                     tracing::debug!(error = %Escaped(error), "the server had closed an idle connection; sending on a new one");
                     may_wait = false;
@@ -166,12 +166,12 @@ impl Links {
         Ok(host)
     }
 
-    /// A connection of this runtime that is there and fit.
+    /// Returns an idle connection of this runtime that can take a request.
     ///
-    /// Between two uses the runtime may not have been driven at all, as between two calls of
-    /// `block_on`, so hyper may not know yet that the server closed the connection meanwhile.
-    /// Yielding lets the runtime look at its sockets first: a request that was written to a
-    /// connection is not sent again without being counted as a retry.
+    /// The runtime may not have been driven at all since the last use, as between two calls of
+    /// `block_on`, so hyper may not yet know that the server has closed the connection. Yielding
+    /// lets the runtime poll its sockets first, because a request that was written to a connection
+    /// is not sent again without being counted as a retry.
     async fn waiting(host: &Host, runtime: Id) -> Option<Link> {
         if host.shared(runtime).is_some() {
             yield_now().await;
@@ -181,8 +181,7 @@ impl Links {
         }
         while let Some(mut connection) = host.take_waiting(runtime) {
             yield_now().await;
-            // It was read to its end and written to its end, so this waits for no one but hyper's
-            // own task.
+            // The last request and reply are complete, so this waits only for hyper's own task.
             let (sender, timer) = (&mut connection.sender, &mut connection.timer);
             let ready = poll_fn(|cx| {
                 let ready = sender.poll_ready(cx);
@@ -195,7 +194,7 @@ impl Links {
         None
     }
 
-    /// A new connection, or one that another request has just made.
+    /// Makes a new connection, or returns one that another request has just made.
     async fn connect(
         &self,
         host: &Arc<Host>,
@@ -215,12 +214,12 @@ impl Links {
             }
             self.dial(host, runtime).await
         };
-        // A limit beyond the clock's range is no limit.
+        // The clock cannot represent this limit, so there is none.
         let mut timer = match Instant::now().checked_add(limit) {
             Some(end) => Some(pin!(sleep_until(end).ok_or_else(HttpError::no_timers)?)),
             None => None,
         };
-        // tokio panics where a runtime has no I/O, and has no way to ask for it first.
+        // tokio panics in a runtime without I/O, and offers no way to check for it first.
         let mut connecting = pin!(AssertUnwindSafe(connecting).catch_unwind());
         let connected = poll_fn(|cx| match connecting.as_mut().poll(cx) {
             Poll::Ready(connected) => Poll::Ready(Some(connected)),
@@ -293,7 +292,7 @@ impl Links {
             .await
         };
         let response = answered(host, sent).map_err(|failure| {
-            // Closed before the last byte of the request was on its way.
+            // The connection was closed before the last byte of the request was written.
             let unsent = failure.unsent
                 || (failure.error.transport_kind() == TransportKind::Closed
                     && !connection.token.load(Ordering::Relaxed));
@@ -321,25 +320,26 @@ impl Links {
             })
             .await
         };
-        // A connection that failed one request is not offered to others; those on it go on.
+        // A connection that failed one request is not used for others; its current requests
+        // continue.
         let response = answered(host, sent).inspect_err(|_| host.forget(&connection))?;
         Ok((response, Lease::Http2(timer, connection)))
     }
 }
 
-/// Whether a panic is tokio's for want of I/O.
+/// Returns whether tokio panicked because the runtime has no I/O.
 fn lacks_io(panic: &(dyn Any + Send)) -> bool {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .is_some_and(|text| text.contains("enable_io"))
 }
 
-/// A query may hold a key, so it is not shown.
+/// Removes the query, which must not be shown because it may contain a key.
 pub(crate) fn without_query(path: &str) -> &str {
     path.split_once('?').map_or(path, |(path, _)| path)
 }
 
-/// The request, but for its URL and what goes with it.
+/// Creates the request, except for its URL and the headers that depend on it.
 fn request(
     head: &Head<'_>,
     body: &Body<'_>,
@@ -347,12 +347,12 @@ fn request(
 ) -> Result<Request<SentBody>, HttpError> {
     let mut headers = HeaderMap::with_capacity(head.headers.len() + 3);
     for &(name, value) in head.headers {
-        // The texts tell the name only: a value may be a key.
+        // The messages contain only the name, because a value may be a key.
         let bad = |what: &str| {
             HttpError::new(TransportKind::Setup, format!("the header {name:?} has no valid {what}"))
         };
         let mut value = match value {
-            // What almost every request has, without a copy of it.
+            // Almost every request has these values, so they are not copied.
             "application/json" => HeaderValue::from_static("application/json"),
             API_VERSION => HeaderValue::from_static(API_VERSION),
             other => HeaderValue::from_str(other).map_err(|_| bad("value"))?,
@@ -373,7 +373,7 @@ fn request(
     Ok(request)
 }
 
-/// The reply's head, or why there is none.
+/// Returns the reply's head, or why there is none.
 fn answered(
     host: &Host,
     sent: Result<Result<Response<Incoming>, TrySendError<Request<SentBody>>>, Late>,
@@ -381,7 +381,7 @@ fn answered(
     match sent {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(mut error)) => {
-            // hyper gives back what it had no connection for.
+            // hyper returns the request if it had no connection for it.
             let unsent = error.take_message().is_some();
             Err(Failure {
                 error: HttpError::broken(&host.origin, "the reply's head", error.into_error()),
@@ -417,7 +417,7 @@ fn reply(
     {
         let error =
             HttpError::compressed(&host.origin, &String::from_utf8_lossy(coding.as_bytes()));
-        // The error is reported by its status all the same.
+        // The error is still reported by its status.
         return if is_error {
             Ok(Reply { head, body: HttpBody::from_pieces([error.to_string()]) })
         } else {
@@ -432,7 +432,7 @@ fn reply(
     Ok(Reply { head, body: HttpBody::incoming(body, host, lease) })
 }
 
-/// The milliseconds from now to an HTTP date that is not past.
+/// Returns the milliseconds from now until an HTTP date, or `None` if it is past or invalid.
 fn until(date: &HeaderValue) -> Option<u128> {
     let date = httpdate::parse_http_date(date.to_str().ok()?).ok()?;
     date.duration_since(SystemTime::now()).ok().map(|wait| wait.as_millis())

@@ -1,4 +1,4 @@
-//! The transport: hyper underneath, one cheap handle on top.
+//! The transport: a cheap handle to connections that hyper drives.
 //!
 //! ```text
 //! HttpTransport ──► dyn DynTransport ──► Links: one Host per base URL
@@ -8,21 +8,21 @@
 //!                      SentBody (no copy of the transcript) ► hyper ► HttpBody (lends hyper's own bytes)
 //! ```
 //!
-//! A connection is taken out of its host while a request is on it, and put back by the body that
-//! was read to its end. What is dropped before that closes its connection. Redirects are not
-//! followed: a key never goes where it was not sent.
+//! A connection is removed from its host while it carries a request, and put back when its body was
+//! read to the end. A body that is dropped before its end closes its connection. Redirects are not
+//! followed, so that a key is never sent to another server.
 //!
 //! An idle connection is closed after [`HttpSettings::idle_timeout`]. A server may close it
-//! earlier, just when the next request is sent. If the server cannot have had the whole request,
-//! the transport sends it on a new connection, once, and the retry policy does not count that.
-//! Otherwise the server may have begun the turn, which may have to be paid for: the transport
-//! reports [`TransportKind::Closed`](toolrunner_core::error::TransportKind::Closed), and the retry
-//! policy decides.
+//! earlier, just when the next request is sent. If the server cannot have received the whole
+//! request, the transport sends it on a new connection, once, and the retry policy does not count
+//! that. Otherwise the server may have begun the turn, which may be billed: the transport reports
+//! [`TransportKind::Closed`](toolrunner_core::error::TransportKind::Closed), and the retry policy
+//! decides.
 //!
 //! TLS uses the program's default [`CryptoProvider`](rustls::crypto::CryptoProvider) if one is
 //! installed, else that of the feature `aws-lc-rs`, else that of the feature `ring`. It trusts the
-//! platform's roots. With the feature `webpki-roots` a machine that has none uses Mozilla's, as
-//! compiled in.
+//! platform's root certificates. With the feature `webpki-roots`, Mozilla's compiled-in roots are
+//! used on a machine that has none.
 
 mod body;
 mod dial;
@@ -64,13 +64,15 @@ pub(crate) use links::without_query;
 pub type Sending<'a> =
     Pin<Box<dyn Future<Output = Result<Reply<HttpBody>, HttpError>> + Send + 'a>>;
 
-/// The object-safe twin of [`Transport`], for what may stand behind an [`HttpTransport`]: hyper, or
-/// a script in a test.
+/// The object-safe counterpart of [`Transport`], implemented by whatever carries the requests of an
+/// [`HttpTransport`]: hyper, or a script in a test.
 pub trait DynTransport: Send + Sync + 'static {
-    /// As [`Transport::send`]; may be called again before an earlier reply was read.
+    /// Sends a request and returns the reply's head and body, as [`Transport::send`] does. It may
+    /// be called again before an earlier reply was read to its end.
     fn send<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>) -> Sending<'a>;
 
-    /// The same with other time-outs than its own. One that knows none need not write this.
+    /// Sends a request as [`send`](Self::send) does, with these time-outs instead of the
+    /// transport's own. By default it ignores them and calls `send`.
     fn send_within<'a>(
         &'a self,
         head: &'a Head<'_>,
@@ -82,38 +84,39 @@ pub trait DynTransport: Send + Sync + 'static {
     }
 }
 
-/// Time-outs of one request; where nothing is said, the transport's own.
+/// Time-outs of one request. The transport's own apply where a field is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timeouts {
-    /// How long a connection may take until it can carry a request.
+    /// The time limit for making a connection that can carry a request.
     pub connect: Option<Duration>,
-    /// How long nothing may come, be it the reply's head or the next piece of its body.
+    /// How long to wait without receiving anything, for the reply's head or the next piece of its
+    /// body.
     pub read: Option<Duration>,
     /// How long a reply may make no progress: see [`HttpSettings::progress_timeout`].
     pub progress: Option<Duration>,
 }
 
-/// How connections are made and how long they may be silent.
+/// How connections are made, and their time-outs.
 #[derive(Clone)]
 pub struct HttpSettings {
-    /// How long a connection may take until it can carry a request: name, proxy, TCP and TLS
-    /// together. Default: 5 s.
+    /// The time limit for making a connection that can carry a request: name resolution, proxy, TCP
+    /// and TLS together. Default: 5 s.
     pub connect_timeout: Duration,
-    /// How long nothing may come, be it the reply's head or the next piece of its body. Default:
-    /// 600 s.
+    /// How long to wait without receiving anything, for the reply's head or the next piece of its
+    /// body. Default: 600 s.
     pub read_timeout: Duration,
-    /// How long a reply may come without progress, counted from its head. Each part of the message
-    /// is progress: a block's start or end, a piece of text or input. Pings, comments and events of
-    /// unknown types are not. A reply in one piece of JSON makes progress when it is whole.
-    /// Default: 600 s.
+    /// How long a reply may make no progress, counted from its head. Each part of the message is
+    /// progress: a block's start or end, a piece of text or input. Pings, comments and events of
+    /// unknown types are not. A reply that is a single JSON document makes progress only when it is
+    /// complete. Default: 600 s.
     pub progress_timeout: Duration,
     /// How long a connection may be idle before it is closed. Default: 90 s.
     pub idle_timeout: Duration,
-    /// Roots trusted in addition to the platform's. Default: none. Without effect if there is a
-    /// `tls`.
+    /// Root certificates to trust in addition to the platform's. Ignored if `tls` is set. Default:
+    /// none.
     pub root_certificates: Vec<RootCertificate>,
     /// A TLS configuration of the caller's own: client certificates, other roots, another verifier.
-    /// Without ALPN protocols it gets this crate's. Default: none.
+    /// If it lists no ALPN protocols, this crate's are added. Default: none.
     pub tls: Option<Arc<rustls::ClientConfig>>,
     /// Which proxies to use. Default: those of the environment when the transport is made.
     #[cfg(feature = "proxy")]
@@ -136,7 +139,7 @@ impl Default for HttpSettings {
 }
 
 impl fmt::Debug for HttpSettings {
-    /// Of a TLS configuration only whether there is one.
+    /// Shows of a TLS configuration only whether there is one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("HttpSettings");
         shown
@@ -152,32 +155,33 @@ impl fmt::Debug for HttpSettings {
     }
 }
 
-/// A handle to connections. Clones share them; a run has one of its own.
+/// A handle to connections. Clones share them; each run has its own handle.
 ///
-/// Connections need a tokio runtime with I/O and time; without one a request fails with an error
+/// Connections need a tokio runtime with I/O and time; without one, a request fails with an error
 /// that says so. A handle may be used in several runtimes: each uses the connections that it made.
-/// A reply must be read in the runtime where it was asked for, or its read time-out ends it.
+/// A reply must be read in the runtime in which its request was sent; otherwise its read time-out
+/// ends it.
 #[derive(Clone)]
 pub struct HttpTransport {
     shared: Arc<dyn DynTransport>,
-    /// Shared by clones, because each run has a handle of its own. Nothing if none was set.
+    /// Shared by clones, because each run has its own handle. `None` if none was set.
     timeouts: Option<Arc<Timeouts>>,
 }
 
 impl HttpTransport {
-    /// Connections by hyper. None is made before the first request, and TLS is set up when the
-    /// first `https` one is sent.
+    /// Creates a transport over hyper. It connects when the first request is sent, and sets up TLS
+    /// when the first `https` request is sent.
     pub fn new(settings: HttpSettings) -> Self {
         Self::from_dyn(Links::new(settings))
     }
 
-    /// Another one behind the same handle: a script in a test, or another HTTP library.
+    /// Creates a handle to another transport: a script in a test, or another HTTP library.
     pub fn from_dyn(transport: impl DynTransport) -> Self {
         Self { shared: Arc::new(transport), timeouts: None }
     }
 
-    /// This handle with time-outs of its own, over the same connections. What is not said stays as
-    /// it was.
+    /// Returns this handle with other time-outs over the same connections. Fields that are `None`
+    /// keep the current value.
     #[must_use]
     pub fn with_timeouts(mut self, timeouts: Timeouts) -> Self {
         let Timeouts { connect, read, progress } = timeouts;

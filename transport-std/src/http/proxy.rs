@@ -1,4 +1,4 @@
-//! Proxies: which stands between, and how a connection goes through it.
+//! Proxies: which one to use for a server, and how to connect through it.
 
 use core::error::Error;
 use core::fmt;
@@ -24,28 +24,28 @@ enum Which {
     Url(String),
 }
 
-/// A proxy's URL that cannot be used.
+/// The error for a proxy URL that cannot be used.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct BadProxy;
 
 impl Proxies {
-    /// What `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say, in capitals or not, as
-    /// curl reads them.
+    /// Uses the proxies of `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, in upper or
+    /// lower case, as curl does.
     pub const fn from_env() -> Self {
         Self(Which::Environment)
     }
 
-    /// None, whatever the environment says.
+    /// Uses no proxy, regardless of the environment.
     pub const fn none() -> Self {
         Self(Which::None)
     }
 
-    /// This one for every server: `http://`, `socks5://`, `socks5h://`, `socks4://` or
-    /// `socks4a://`, with `user:password@` if it asks for them. SOCKS proxies look names up
-    /// themselves.
+    /// Uses this proxy for every server: `http://`, `socks5://`, `socks5h://`, `socks4://` or
+    /// `socks4a://`, with `user:password@` if the proxy requires it. A SOCKS proxy resolves host
+    /// names itself.
     ///
     /// # Errors
-    /// If it is no such URL.
+    /// Returns an error if `url` is not such a URL.
     pub fn url(url: &str) -> Result<Self, BadProxy> {
         let matcher = Matcher::builder().all(url.to_owned()).build();
         let usable = matcher
@@ -67,7 +67,7 @@ impl Proxies {
 }
 
 impl fmt::Debug for Proxies {
-    /// Without the URL, which may hold a password.
+    /// Omits the URL, which may contain a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             Which::Environment => "Proxies(from the environment)",
@@ -83,7 +83,7 @@ impl fmt::Display for BadProxy {
     }
 }
 
-/// The message, because `main` shows an error it returns in this form.
+/// Writes the message, because `main` prints an error that it returns with `Debug`.
 impl fmt::Debug for BadProxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -92,26 +92,26 @@ impl fmt::Debug for BadProxy {
 
 impl Error for BadProxy {}
 
-/// Finds the proxy of a server.
+/// Finds the proxy for a server.
 pub(super) struct Routes(Option<Matcher>);
 
 impl Routes {
-    /// No proxy for any server.
+    /// Uses no proxy for any server.
     #[cfg(test)]
     pub(super) const fn direct() -> Self {
         Self(None)
     }
 
-    /// The proxy between here and `target`, if there is one.
+    /// Returns the proxy for `target`, if there is one.
     pub(super) fn to(&self, target: &Uri) -> Option<Proxied> {
         let secure = target.scheme() == Some(&http::uri::Scheme::HTTPS);
         self.0.as_ref()?.intercept(target).map(|found| Proxied::new(&found, secure))
     }
 }
 
-/// A proxy on the way to a server.
+/// The proxy for a server.
 pub(super) enum Proxied {
-    /// An HTTP proxy that gets the whole URL and passes the request on.
+    /// An HTTP proxy that receives the whole URL and forwards the request.
     Forward {
         proxy: Uri,
         auth: Option<HeaderValue>,
@@ -128,7 +128,7 @@ pub(super) enum Proxied {
     Socks4 {
         proxy: Uri,
     },
-    /// A proxy that is itself reached by TLS.
+    /// A proxy that must itself be reached over TLS, which is not supported.
     Unusable,
 }
 
@@ -148,7 +148,7 @@ impl Proxied {
         }
     }
 
-    /// `host:port` of the proxy, if it can be used.
+    /// Returns `host:port` of the proxy, or `None` if it cannot be used.
     pub(super) fn name(&self) -> Option<&str> {
         match self {
             Self::Forward { proxy, .. }
@@ -159,7 +159,8 @@ impl Proxied {
         }
     }
 
-    /// Whether requests name the whole URL, and the credentials that each of them carries.
+    /// Returns `Some` if requests must carry the whole URL, with the credentials to send in each of
+    /// them.
     pub(super) const fn forwards(&self) -> Option<Option<&HeaderValue>> {
         match self {
             Self::Forward { auth, .. } => Some(auth.as_ref()),
@@ -167,7 +168,7 @@ impl Proxied {
         }
     }
 
-    /// A connection to `target` through this proxy.
+    /// Connects to `target` through this proxy.
     pub(super) async fn connect(
         &self,
         mut tcp: Tcp,
@@ -197,7 +198,7 @@ impl Proxied {
     }
 }
 
-/// SOCKS has a port of its own, which the connector does not know.
+/// Adds the default port of SOCKS, which the connector does not know.
 fn with_port(proxy: Uri) -> Uri {
     if proxy.port().is_some() {
         return proxy;

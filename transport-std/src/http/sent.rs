@@ -1,4 +1,4 @@
-//! The body of a request as hyper takes it: owned, in one frame, without a copy of the transcript.
+//! The body of a request for hyper: owned, in one frame, without a copy of the transcript.
 
 use core::convert::Infallible;
 use core::pin::Pin;
@@ -11,8 +11,8 @@ use bytes::Buf;
 use http_body::{Frame, SizeHint};
 use toolrunner_core::transport::Body;
 
-/// Held by a connection, and by the bytes that are on their way over it: whoever holds it alone
-/// knows that these are dropped. It is set when hyper has taken the last of them.
+/// Shared by a connection and the bytes that are sent over it: if the connection is the only owner,
+/// those bytes have been dropped. The flag is set when hyper has taken the last of them.
 pub(super) type Token = Arc<AtomicBool>;
 
 /// A request's body: one frame.
@@ -20,10 +20,10 @@ pub(super) struct SentBody(Option<SentBytes>);
 
 /// `[before][transcript][after]`, read from `at`.
 pub(super) struct SentBytes {
-    /// What stands around the transcript, in one buffer: it is small, and lent for too short a
-    /// time.
+    /// The bytes around the transcript, copied into one buffer: they are few, and lent for too
+    /// short a time.
     around: Vec<u8>,
-    /// Where in `around` the transcript belongs.
+    /// The offset in `around` at which the transcript belongs.
     split: usize,
     transcript: Transcript,
     at: usize,
@@ -31,9 +31,9 @@ pub(super) struct SentBytes {
 }
 
 enum Transcript {
-    /// The first so many bytes of a buffer that the run owns too.
+    /// The first bytes of a buffer that the run owns too, and their number.
     Shared(Arc<Vec<u8>>, usize),
-    /// A run on slices only: copied into `around`.
+    /// The transcript of a run that uses only slices, copied into `around`.
     Copied,
 }
 
@@ -92,7 +92,7 @@ impl SentBytes {
         [before, transcript, after]
     }
 
-    /// What is left of each piece.
+    /// Returns the rest of each piece.
     fn left(&self) -> [&[u8]; 3] {
         let mut skip = self.at;
         self.pieces().map(|piece| {

@@ -1,4 +1,4 @@
-//! TLS set-up: the platform's roots, read once per process and not before the first `https`
+//! TLS set-up. The platform's root certificates are read once per process, at the first `https`
 //! request.
 
 use core::error::Error;
@@ -18,25 +18,25 @@ use super::{HttpError, HttpSettings};
 #[derive(Clone, PartialEq, Eq)]
 pub struct RootCertificate(CertificateDer<'static>);
 
-/// What was given as a certificate is none.
+/// The error for data that is not a certificate.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BadCertificate(String);
 
 impl RootCertificate {
-    /// One certificate as DER.
+    /// Reads one certificate in DER format.
     ///
     /// # Errors
-    /// If it is no X.509 certificate.
+    /// Returns an error if it is not an X.509 certificate.
     pub fn from_der(der: &[u8]) -> Result<Self, BadCertificate> {
         let der = CertificateDer::from(der.to_vec());
         RootCertStore::empty().add(der.clone()).map_err(|e| BadCertificate(e.to_string()))?;
         Ok(Self(der))
     }
 
-    /// All certificates of a PEM text; what else is in it is passed over.
+    /// Reads all certificates of a PEM text and ignores everything else in it.
     ///
     /// # Errors
-    /// If one is no X.509 certificate, or there is none.
+    /// Returns an error if one of them is not an X.509 certificate, or if there are none.
     pub fn from_pem(pem: &[u8]) -> Result<Vec<Self>, BadCertificate> {
         let mut found = Vec::new();
         for der in CertificateDer::pem_slice_iter(pem) {
@@ -62,7 +62,7 @@ impl fmt::Display for BadCertificate {
     }
 }
 
-/// The message, because `main` shows an error that it returns in this form.
+/// Writes the message, because `main` prints an error that it returns with `Debug`.
 impl fmt::Debug for BadCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -71,8 +71,8 @@ impl fmt::Debug for BadCertificate {
 
 impl Error for BadCertificate {}
 
-/// What to open a session with. Without settings of its own a transport uses one that the whole
-/// process shares, session tickets included.
+/// Returns the TLS configuration. Transports without TLS settings of their own share one
+/// configuration per process, including its session tickets.
 pub(super) fn client_config(settings: &HttpSettings) -> Result<Arc<ClientConfig>, HttpError> {
     static PLATFORM: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     if let Some(config) = &settings.tls {
@@ -88,7 +88,7 @@ pub(super) fn client_config(settings: &HttpSettings) -> Result<Arc<ClientConfig>
     Ok(Arc::clone(PLATFORM.get_or_init(|| config)))
 }
 
-/// A configuration of the caller's own, with protocols that this transport speaks.
+/// Returns the caller's configuration, limited to ALPN protocols that this transport supports.
 fn with_protocols(config: &Arc<ClientConfig>) -> Arc<ClientConfig> {
     let is_offered = |protocol: &Vec<u8>| OFFERED.contains(&protocol.as_slice());
     if !config.alpn_protocols.is_empty() && config.alpn_protocols.iter().all(is_offered) {
@@ -134,8 +134,8 @@ fn build(extra: &[RootCertificate]) -> Result<Arc<ClientConfig>, HttpError> {
     Ok(Arc::new(config))
 }
 
-/// The cryptography: what the program has installed as its default, else what this crate was built
-/// with. Nothing is installed.
+/// Returns the cryptography provider: the program's default if one is installed, else the one that
+/// this crate was built with. Installs nothing.
 fn provider() -> Result<Arc<CryptoProvider>, HttpError> {
     if let Some(installed) = CryptoProvider::get_default() {
         return Ok(Arc::clone(installed));

@@ -1,4 +1,4 @@
-//! What every exporter has in common.
+//! The part that all exporters share.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
@@ -9,11 +9,11 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
-/// Lists of strings, which `tracing` can only carry as JSON text.
+/// Attributes that are lists of strings, which `tracing` can carry only as JSON text.
 const LISTS: [&str; 1] = ["gen_ai.response.finish_reasons"];
 
-/// Gives attributes the types of the conventions before they are exported, and counts the spans
-/// that are lost.
+/// Converts attributes to the types of the conventions before they are exported, and counts lost
+/// spans.
 #[derive(Debug)]
 pub(super) struct Conventions<E> {
     pub(super) exporter: E,

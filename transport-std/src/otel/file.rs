@@ -1,4 +1,5 @@
-//! Spans as JSON lines: each line is an OTLP message with one span, in OTLP's JSON.
+//! Export of spans as JSON lines: each line is an OTLP message with one span, in OTLP's JSON
+//! format.
 
 use std::fs;
 use std::io::Write;
@@ -15,7 +16,7 @@ use serde_json::{Value as Json, json};
 
 use super::TracesError;
 
-/// The file of this process.
+/// The trace file of this process.
 #[derive(Debug)]
 pub(super) struct File {
     file: Mutex<fs::File>,
@@ -43,7 +44,7 @@ impl SpanExporter for File {
             text += &line(&self.resource, span).to_string();
             text.push('\n');
         }
-        // At once, so that a process that is killed leaves whole lines.
+        // One write, so that a process that is killed leaves complete lines.
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         file.write_all(text.as_bytes())
             .map_err(|error| OTelSdkError::InternalFailure(format!("the traces' file: {error}")))
@@ -84,7 +85,7 @@ fn line(resource: &Json, span: &SpanData) -> Json {
     if span.dropped_attributes_count > 0 {
         out["droppedAttributesCount"] = span.dropped_attributes_count.into();
     }
-    // Those that the program adds by OpenTelemetry's own interface.
+    // Events that the program adds with OpenTelemetry's own API.
     if !span.events.is_empty() {
         let events = span.events.iter().map(|event| {
             json!({"name": event.name, "timeUnixNano": nanoseconds(event.timestamp), "attributes": pairs(&event.attributes)})
@@ -107,7 +108,7 @@ fn line(resource: &Json, span: &SpanData) -> Json {
     }]})
 }
 
-/// As OTLP's JSON writes 64-bit numbers.
+/// Formats a time as OTLP's JSON writes 64-bit numbers: as a string.
 fn nanoseconds(time: SystemTime) -> String {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos().to_string()
 }
