@@ -1,11 +1,12 @@
-//! The client: whom to ask, and the runs that ask.
+//! The client: the server and credentials that requests use, and the builder of its runs.
 
 use std::sync::Arc;
 
 use crate::config::{ClientBuilder, Settings, SetupError};
 use crate::run::RunBuilder;
 
-/// Asks one server as one caller. Clones are cheap and share connections.
+/// Sends requests to one server with one set of credentials. Clones are cheap and share
+/// connections.
 ///
 /// ```no_run
 /// use core::time::Duration;
@@ -25,29 +26,29 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of what the environment says: `ANTHROPIC_API_KEY`, `ANTHROPIC_AUTH_TOKEN`,
-    /// `ANTHROPIC_BASE_URL`.
+    /// Creates a client from the environment variables `ANTHROPIC_API_KEY`, `ANTHROPIC_AUTH_TOKEN`
+    /// and `ANTHROPIC_BASE_URL`.
     ///
-    /// With a base URL and no key, requests carry no key: a gateway knows. With neither there is
-    /// nobody to ask.
+    /// If a base URL is set but no key or token, requests carry no credential, because a gateway
+    /// may not need one. If neither is set, this fails.
     ///
     /// # Errors
-    /// What is wrong or missing, by the variable's name.
+    /// Returns the first setting that is missing or invalid, with the name of its variable.
     pub fn from_env() -> Result<Self, SetupError> {
         ClientBuilder::from_env()?.build()
     }
 
-    /// Says everything in code.
+    /// Returns a builder with which the program sets everything itself.
     pub fn builder() -> ClientBuilder {
         ClientBuilder::new()
     }
 
-    /// A run with this model: say the rest, then a prompt.
+    /// Starts the configuration of a run with this model: set its options, then a prompt.
     pub fn run(&self, model: impl Into<String>) -> RunBuilder {
         RunBuilder::new(Arc::clone(&self.settings), model.into())
     }
 
-    /// What every request of this client has in common.
+    /// Returns the settings that all requests of this client share.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
@@ -60,10 +61,10 @@ impl From<Settings> for Client {
 }
 
 impl ClientBuilder {
-    /// A client of these settings.
+    /// Checks these settings and makes a client from them.
     ///
     /// # Errors
-    /// The first thing that is wrong with them.
+    /// Returns the first invalid setting.
     pub fn build(self) -> Result<Client, SetupError> {
         self.settings().map(Client::from)
     }

@@ -1,4 +1,4 @@
-//! Time for a run: tokio's, or another runtime's.
+//! Clocks for a run: tokio's, or one of another runtime.
 
 use core::hash::BuildHasher;
 use core::pin::Pin;
@@ -16,19 +16,19 @@ use toolrunner_core::time::{Clock, Instant};
 /// The future of [`DynClock::wait_until`].
 pub type Waiting<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
-/// The object-safe twin of [`Clock`].
+/// The object-safe counterpart of [`Clock`].
 pub trait DynClock: Send + Sync + 'static {
-    /// The time now.
+    /// Returns the current time.
     fn now(&self) -> Instant;
     /// Waits until `deadline`.
     fn wait_until(&self, deadline: Instant) -> Waiting<'_>;
-    /// Any number.
+    /// Returns an arbitrary number, which spreads out retries.
     fn jitter(&self) -> u32;
 }
 
-/// tokio's clock. Outside of a tokio runtime, and in one without timers, it waits on a thread, so
-/// that a run works there too, if not as cheaply: give
-/// [`RunBuilder::clock`](crate::RunBuilder::clock) that runtime's own timers.
+/// tokio's clock. Outside a tokio runtime, or in one without timers, each wait uses a thread: a run
+/// works there too, but at a higher cost. To avoid that, pass a clock with that runtime's own
+/// timers to [`RunBuilder::clock`](crate::RunBuilder::clock).
 #[derive(Debug)]
 pub struct TokioClock {
     start: tokio::time::Instant,
@@ -46,9 +46,10 @@ impl DynClock for TokioClock {
     }
 
     fn wait_until(&self, deadline: Instant) -> Waiting<'_> {
-        // Inside, so that nothing is asked of a runtime before there is something to wait for.
+        // Inside the future, so that the runtime is not needed before there is something to wait
+        // for.
         Box::pin(async move {
-            // A deadline beyond what the system's clock can say never comes.
+            // The system's clock cannot represent this deadline, so it never arrives.
             let Some(deadline) =
                 self.start.checked_add(Duration::from_micros(deadline.as_micros()))
             else {
@@ -62,28 +63,28 @@ impl DynClock for TokioClock {
     }
 
     fn jitter(&self) -> u32 {
-        // The keys of a new hasher differ from those of the last.
+        // The keys of each new hasher differ from those of the previous one.
         let number = RandomState::new().hash_one(0);
         u32::try_from(number & 0xffff_ffff).unwrap_or(0)
     }
 }
 
-/// tokio's timer; nothing outside of a tokio runtime, and in one without timers. tokio panics
-/// there, and has no way to ask for them first: its message goes to the panic hook, once for each
-/// wait.
+/// Returns tokio's timer, or `None` outside a tokio runtime and in one without timers. tokio panics
+/// there, and offers no way to check for timers first. The panic is caught, but its message goes to
+/// the panic hook, once for each wait.
 pub(crate) fn sleep_until(deadline: tokio::time::Instant) -> Option<Sleep> {
     Handle::try_current().ok()?;
     catch_unwind(|| tokio::time::sleep_until(deadline)).ok()
 }
 
-/// The thread ends early if the wait is dropped.
+/// Waits on a thread of its own. The thread ends early if the wait is dropped.
 async fn wait_on_a_thread(deadline: tokio::time::Instant) {
     let (waiter, dropped) = mpsc::channel::<()>();
     let (tell, told) = oneshot::channel();
     let spawned = thread::Builder::new().name("toolrunner-timer".to_owned()).spawn(move || {
         let left = deadline.saturating_duration_since(tokio::time::Instant::now());
         let _ = dropped.recv_timeout(left);
-        // Nobody may be waiting any more.
+        // The waiter may have been dropped.
         let _ = tell.send(());
     });
     if spawned.is_ok() {
@@ -95,7 +96,7 @@ async fn wait_on_a_thread(deadline: tokio::time::Instant) {
     drop(waiter);
 }
 
-/// A clock that others look at too: a test's, say.
+/// A clock that others share, such as a test.
 impl<C: DynClock + ?Sized> DynClock for std::sync::Arc<C> {
     fn now(&self) -> Instant {
         (**self).now()
@@ -125,7 +126,7 @@ impl DynClock for toolrunner_core::testing::VirtualClock {
     }
 }
 
-/// A shared clock, as the core takes it.
+/// A shared clock that implements the core's [`Clock`].
 #[derive(Clone)]
 pub(crate) struct SharedClock(pub(crate) std::sync::Arc<dyn DynClock>);
 
@@ -142,7 +143,7 @@ impl Default for SharedClock {
 }
 
 impl SharedClock {
-    /// As [`Clock::wait_until`], boxed already.
+    /// Waits until `deadline`, as [`Clock::wait_until`] does, but returns a boxed future.
     pub(crate) fn wait_until(&self, deadline: Instant) -> Waiting<'_> {
         self.0.wait_until(deadline)
     }

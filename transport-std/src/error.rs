@@ -1,4 +1,4 @@
-//! What can go wrong with a run, for people.
+//! The errors of a run, with messages for people.
 
 use core::fmt;
 
@@ -9,23 +9,23 @@ use crate::config::SetupError;
 use crate::escaped::Escaped;
 use crate::http::HttpError;
 
-/// Why a run could not go on. Whose fault it is stands in the variant; the run itself is whole, and
-/// calling it again goes on from where it was.
+/// Why a run could not continue. The variant says which side caused it. The run itself is intact:
+/// call it again to continue where it stopped.
 ///
-/// What others said in it (a server, say) appears on one line and without control characters: see
-/// [`Escaped`](crate::Escaped). `Debug` shows the same text, because `main` shows an error that it
-/// returns in this form; `{:#?}` shows the parts.
+/// Text from others, such as a server, is shown on one line and without control characters: see
+/// [`Escaped`](crate::Escaped). `Debug` writes the same text as `Display`, because `main` prints an
+/// error that it returns with `Debug`; `{:#?}` shows the parts.
 #[non_exhaustive]
 pub enum Error {
     /// The server reported an error.
     Api(ApiFailure),
-    /// A bound was reached: what was full, how much was needed, how much was free.
+    /// A limit was reached: what was full, how much was needed, how much was free.
     Capacity(core_error::Capacity),
-    /// The calling code said something that cannot be.
+    /// The calling code made an invalid request.
     Misuse(core_error::Misuse),
-    /// The calling code said something that cannot be, in detail.
+    /// The calling code made an invalid request; the text has the details.
     Invalid(String),
-    /// What came is not a reply of the Messages API.
+    /// The data received is not a reply of the Messages API.
     Protocol(ProtocolFailure),
     /// The client could not be set up.
     Setup(SetupError),
@@ -33,32 +33,32 @@ pub enum Error {
     Transport(HttpError),
 }
 
-/// An error that the server reported, in its words.
+/// An error that the server reported, in its own words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ApiFailure {
-    /// Status, kind, and how long to wait.
+    /// The status, the kind, and how long to wait before a retry.
     pub error: core_error::ApiError,
-    /// The error's `type` as the server spells it; empty if it names none.
+    /// The error's `type` as the server spells it, or empty if there is none.
     pub kind: String,
-    /// The error's `message`. Of what is no error of the API's (a proxy's page, say) the first
-    /// line, at most 200 characters.
+    /// The error's `message`. If the body is not an error of the API (such as a proxy's page), this
+    /// is its first line, up to 200 characters.
     pub message: String,
-    /// The id to name when asking the provider; empty if there is none.
+    /// The request id to quote to the provider, or empty if there is none.
     pub request_id: String,
-    /// The error's `details` as JSON, such as the paths of pictures that are too large; empty if
+    /// The error's `details` as JSON, such as the paths of images that are too large, or empty if
     /// there are none.
     pub details: String,
 }
 
-/// Something that is not a reply, and what came instead.
+/// Data that is not a valid reply, with the start of what was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProtocolFailure {
-    /// What is wrong with it.
+    /// What is wrong with the data.
     pub error: core_error::Protocol,
-    /// The start of the event or the body that was not understood: at most 200 characters, control
-    /// characters escaped. Empty if the reply ended too early, or its events came in the wrong
+    /// The start of the event or body that was not understood: at most 200 characters, with control
+    /// characters escaped. Empty if the reply ended too early, or if its events came in the wrong
     /// order.
     pub received: String,
 }
@@ -142,7 +142,7 @@ impl core::error::Error for Error {
 }
 
 impl Error {
-    /// The machine's error with all that is known about it.
+    /// Converts the machine's error, and adds everything that is known about it.
     pub(crate) fn of(
         error: core_error::Error,
         transport: Option<HttpError>,
@@ -185,7 +185,8 @@ impl Error {
         }
     }
 
-    /// The same error once more: a mistake in how a run was made is reported at each use.
+    /// Clones the error, to report a mistake in the set-up of a run at each use. A transport error
+    /// becomes [`Invalid`](Self::Invalid).
     pub(crate) fn again(&self) -> Self {
         match self {
             Self::Api(failure) => Self::Api(failure.clone()),
@@ -194,12 +195,12 @@ impl Error {
             Self::Invalid(text) => Self::Invalid(text.clone()),
             Self::Protocol(protocol) => Self::Protocol(protocol.clone()),
             Self::Setup(setup) => Self::Setup(setup.clone()),
-            // No network is used to make a run.
+            // No network is used to set up a run.
             Self::Transport(error) => Self::Invalid(error.to_string()),
         }
     }
 
-    /// The server's error, if it is one.
+    /// Returns the error that the server reported, or `None` if the error has another cause.
     pub const fn api(&self) -> Option<&ApiFailure> {
         match self {
             Self::Api(failure) => Some(failure),
@@ -208,15 +209,16 @@ impl Error {
     }
 }
 
-/// What a person needs to recognize a proxy's page, or the JSON of a gateway that has errors of its
-/// own shape.
+/// Returns what a person needs to recognize a proxy's page, or a gateway's errors in a JSON format
+/// of its own.
 fn start_of(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body.get(..800).unwrap_or(body));
     let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
     line.chars().filter(|c| !c.is_control()).take(200).collect()
 }
 
-/// What was not understood, so that nothing in it acts on a terminal or begins a line.
+/// Returns the start of data that was not understood, escaped so that it cannot control a terminal
+/// or start a line.
 fn shown(received: &[u8]) -> String {
     let text = String::from_utf8_lossy(received.get(..800).unwrap_or(received));
     Escaped(text.trim().chars().take(200).collect::<String>()).to_string()

@@ -1,14 +1,14 @@
-//! Text of others on one line: text from a model, a tool, a panic or a server, made safe for a log
-//! or a terminal.
+//! Display of untrusted text on one line: text from a model, a tool, a panic or a server, made safe
+//! for a log or a terminal.
 
 use core::fmt::{self, Display, Formatter, Write};
 
-/// Shows a value on one line and without control over a terminal.
+/// Displays a value on one line, and without control sequences for a terminal.
 ///
-/// Line ends (also Unicode's line and paragraph separators), all other control characters (C0, DEL
-/// and C1) and the characters that change the direction of text appear as escapes: `\n`, `\u{1b}`,
-/// `\u{2028}`. Everything else appears as it is, a backslash included. This crate shows in this way
-/// what it logs and what its errors say.
+/// Line ends (including Unicode's line and paragraph separators), all other control characters (C0,
+/// DEL and C1) and the characters that change the direction of text are shown as escapes: `\n`,
+/// `\u{1b}`, `\u{2028}`. Everything else is unchanged, including a backslash. This crate escapes
+/// its log messages and error messages in this way.
 ///
 /// ```
 /// use toolrunner_std::Escaped;

@@ -1,5 +1,5 @@
-//! A request's parameters: whatever the body has besides the conversation and the tools, as JSON,
-//! in order.
+//! The parameters of a request: all members of its body except the conversation and the tools, as
+//! JSON, in order.
 
 use serde::Serialize;
 use toolrunner_core::json;
@@ -7,25 +7,25 @@ use toolrunner_core::wire::OWN_MEMBERS;
 
 use crate::error::Error;
 
-/// The members of a request's body, but for `messages`, `tools` and `stream`. In the order in which
-/// they were first said, so that the same parameters always make the same bytes.
+/// The members of a request's body, except `messages`, `tools` and `stream`. They keep the order in
+/// which they were first set, so that the same parameters always produce the same bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Params {
     list: Vec<(String, String)>,
 }
 
 impl Params {
-    /// The value of a parameter, as JSON text.
+    /// Returns the value of a parameter, as JSON text.
     pub fn json(&self, name: &str) -> Option<&str> {
         self.list.iter().find(|(known, _)| known == name).map(|(_, json)| json.as_str())
     }
 
-    /// Sets a parameter to JSON text. Its place stays if it was said before.
+    /// Sets a parameter to JSON text. A parameter that is already set keeps its position.
     ///
     /// # Errors
-    /// If the text is not JSON, if a string in it has half of a surrogate pair (the API refuses it
-    /// as no text), or if the parameter is one that the loop writes itself: `messages`, `tools`,
-    /// `stream`.
+    /// Returns an error if the text is not valid JSON, if a string in it contains an unpaired
+    /// surrogate (which the API rejects), or if the loop writes this parameter itself: `messages`,
+    /// `tools`, `stream`.
     pub fn set_json(&mut self, name: &str, value: impl Into<String>) -> Result<&mut Self, Error> {
         let value = value.into();
         if OWN_MEMBERS.contains(&name) {
@@ -49,17 +49,18 @@ impl Params {
         Ok(self)
     }
 
-    /// Sets a parameter to anything that serde writes.
+    /// Sets a parameter to any value that serde can serialize.
     ///
     /// # Errors
-    /// As [`set_json`](Self::set_json), and if the value cannot be written as JSON.
+    /// Returns the errors of [`set_json`](Self::set_json), or an error if the value cannot be
+    /// written as JSON.
     pub fn set(&mut self, name: &str, value: impl Serialize) -> Result<&mut Self, Error> {
         let text = serde_json::to_string(&value)
             .map_err(|error| Error::Invalid(format!("the parameter {name:?}: {error}")))?;
         self.set_json(name, text)
     }
 
-    /// Takes a parameter out.
+    /// Removes a parameter.
     pub fn remove(&mut self, name: &str) -> &mut Self {
         self.list.retain(|(known, _)| known != name);
         self
@@ -80,7 +81,7 @@ impl Params {
         self.put("system", quoted(text))
     }
 
-    /// Names and values, in order.
+    /// Returns the names and JSON values, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.list.iter().map(|(name, json)| (name.as_str(), json.as_str()))
     }
@@ -94,7 +95,7 @@ impl Params {
     }
 }
 
-/// A text as a JSON string.
+/// Returns `text` as a JSON string.
 pub(crate) fn quoted(text: &str) -> String {
     let mut out = vec![b'"'];
     // A Vec is never full.

@@ -1,4 +1,4 @@
-//! A scripted model behind a client, in process: no network, no key.
+//! A scripted model behind a client, in the same process: no network, no credential.
 //!
 //! ```
 //! # async fn f() -> Result<(), toolrunner_std::Error> {
@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::http::{DynTransport, HttpBody, HttpError, HttpTransport, Sending};
 use toolrunner_core::error::TransportKind;
 
-/// A scripted model, shared between the client that asks it and the test that looks at it.
+/// A scripted model, shared between the client that uses it and the test that inspects it.
 #[derive(Clone, Debug)]
 pub struct Scripted {
     model: Arc<Mutex<ScriptedModel>>,
@@ -32,29 +32,29 @@ pub struct Scripted {
 }
 
 impl Scripted {
-    /// This model.
+    /// Wraps this model.
     pub fn new(model: ScriptedModel) -> Self {
         Self { model: Arc::new(Mutex::new(model)), link: None }
     }
 
-    /// Carries the bodies of replies over `link`, which cuts them, resets or ends them early. Its
-    /// delays take no time here.
+    /// Passes the bodies of replies through `link`, which splits them, resets them or ends them
+    /// early. Its delays take no time here.
     #[must_use]
     pub fn link(mut self, link: BadLink) -> Self {
         self.link = Some(Arc::new(Mutex::new(link)));
         self
     }
 
-    /// A client that asks it.
+    /// Returns a client that uses this model.
     pub fn client(&self) -> Client {
         match self.builder().build() {
             Ok(client) => client,
-            // Nothing in these settings can be wrong.
+            // These settings are always valid.
             Err(error) => unreachable!("{}", Error::from(error)),
         }
     }
 
-    /// The beginnings of a client that asks it.
+    /// Returns the builder of a client that uses this model.
     pub fn builder(&self) -> ClientBuilder {
         ClientBuilder::new()
             .base_url("http://scripted")
@@ -62,14 +62,14 @@ impl Scripted {
             .transport(HttpTransport::from_dyn(self.clone()))
     }
 
-    /// The requests so far.
+    /// Returns the requests received so far.
     pub fn requests(&self) -> Vec<Request> {
         self.model().requests().to_vec()
     }
 
-    /// The model, to look at it or change what it does next. It is locked meanwhile: a second
-    /// `model()` before the first was let go, in one statement even, waits for ever, and so does
-    /// the client. For its requests there is [`requests`](Self::requests).
+    /// Locks and returns the model, to inspect it or to change what it does next. While the guard
+    /// exists, another `model()`, even in the same statement, deadlocks, and so does a request of
+    /// the client. To read the requests, use [`requests`](Self::requests).
     pub fn model(&self) -> MutexGuard<'_, ScriptedModel> {
         self.model.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! Settings as they are said, before they are checked.
+//! The settings of a client before they are checked.
 
 use core::fmt;
 use core::time::Duration;
@@ -21,10 +21,9 @@ use crate::http::Proxies;
 use crate::http::{HttpSettings, HttpTransport, RootCertificate, Timeouts, rustls};
 
 const PATH: &str = "/v1/messages";
-/// What a query need not escape (RFC 3986, unreserved).
+/// Escapes every character of a query except those that RFC 3986 calls unreserved.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// Headers that belong to the transport: they say where a message ends, or what the connection does
-/// next.
+/// Headers that belong to the transport: they delimit a message or control the connection.
 const NOT_SETTABLE: [&str; 10] = [
     "connection",
     "content-length",
@@ -37,10 +36,11 @@ const NOT_SETTABLE: [&str; 10] = [
     "transfer-encoding",
     "upgrade",
 ];
-/// Headers whose values are secret though nobody says so.
+/// Headers whose values are treated as secret even if the caller does not mark them.
 const SECRET: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "x-api-key"];
 
-/// Says whom to ask, and as whom. Nothing is checked before [`settings`](Self::settings).
+/// Configures a [`Client`](crate::Client): the server, the credential and the connections. Nothing
+/// is checked before [`settings`](Self::settings).
 #[derive(Clone)]
 pub struct ClientBuilder {
     base_url: Option<String>,
@@ -53,7 +53,7 @@ pub struct ClientBuilder {
     max_retries: u32,
     retry_after_cap: Duration,
     http: HttpSettings,
-    /// The time-outs that were said.
+    /// The time-outs that the caller set.
     timeouts: Timeouts,
     transport: Option<HttpTransport>,
 }
@@ -65,8 +65,8 @@ enum Credential {
 }
 
 impl ClientBuilder {
-    /// The defaults: the provider's own server, API version `2023-06-01`, 2 retries, 5 s to
-    /// connect, 600 s between two reads.
+    /// Creates a builder with the defaults: the provider's own server, API version `2023-06-01`, 2
+    /// retries, a connect time-out of 5 s, and a read time-out of 600 s.
     pub fn new() -> Self {
         Self {
             base_url: None,
@@ -84,13 +84,14 @@ impl ClientBuilder {
         }
     }
 
-    /// The defaults and `ANTHROPIC_API_KEY`, `ANTHROPIC_AUTH_TOKEN`, `ANTHROPIC_BASE_URL`. An empty
-    /// variable counts as unset, white space around a value as not there. With key and token both
-    /// set, the key is used, and a warning logged.
+    /// Creates a builder with the defaults and the values of `ANTHROPIC_API_KEY`,
+    /// `ANTHROPIC_AUTH_TOKEN` and `ANTHROPIC_BASE_URL`. An empty variable counts as unset, and
+    /// white space around a value is removed. If both key and token are set, the key is used and a
+    /// warning is logged.
     ///
     /// # Errors
-    /// If one of them is no UTF-8. That none is set is an error of [`settings`](Self::settings)
-    /// only.
+    /// Returns an error if one of the variables is not valid UTF-8. If none is set,
+    /// [`settings`](Self::settings) reports that later.
     pub fn from_env() -> Result<Self, SetupError> {
         Self::from_variables(|name| env::var_os(name))
     }
@@ -118,16 +119,17 @@ impl ClientBuilder {
         Ok(builder)
     }
 
-    /// The server: `https://host`, with a port and a path if it has them. Requests go to
-    /// `/v1/messages` below it. A `/v1` or `/v1/messages` at its end, as many gateways give it, is
-    /// left out, and so is a slash.
+    /// Sets the server: `https://host`, optionally with a port and a path. Requests go to
+    /// `/v1/messages` below it. A trailing slash is removed, and so is a trailing `/v1` or
+    /// `/v1/messages`, which many gateways include in their URL.
     #[must_use]
     pub fn base_url(mut self, url: impl Into<String>) -> Self {
         self.base_url = Some(url.into());
         self
     }
 
-    /// A key, sent as `x-api-key`. In place of any credential said before; an empty one is none.
+    /// Sets the API key, which is sent as `x-api-key`. It replaces any credential set before; an
+    /// empty key removes it.
     #[must_use]
     pub fn api_key(mut self, key: impl Into<Secret>) -> Self {
         self.credential = Some(key.into())
@@ -136,8 +138,8 @@ impl ClientBuilder {
         self
     }
 
-    /// A token, sent as `authorization: Bearer`. In place of any credential said before; an empty
-    /// one is none.
+    /// Sets a token, which is sent as `authorization: Bearer`. It replaces any credential set
+    /// before; an empty token removes it.
     #[must_use]
     pub fn auth_token(mut self, token: impl Into<Secret>) -> Self {
         self.credential = Some(token.into())
@@ -146,22 +148,22 @@ impl ClientBuilder {
         self
     }
 
-    /// The API version. Default: [`DEFAULT_API_VERSION`].
+    /// Sets the API version. Default: [`DEFAULT_API_VERSION`].
     #[must_use]
     pub fn api_version(mut self, version: impl Into<String>) -> Self {
         self.api_version = version.into();
         self
     }
 
-    /// One more beta, sent in `anthropic-beta`.
+    /// Adds a beta, which is sent in `anthropic-beta`.
     #[must_use]
     pub fn beta(mut self, beta: impl Into<String>) -> Self {
         self.betas.push(beta.into());
         self
     }
 
-    /// An extra header. It takes the place of one of the same name, also of those that are sent
-    /// anyway.
+    /// Adds a header. It replaces an earlier header of the same name, including those that the
+    /// client sends by default.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push(Header {
@@ -172,74 +174,76 @@ impl ClientBuilder {
         self
     }
 
-    /// The same with a value that is never shown.
+    /// Adds a header whose value is never shown. It replaces an earlier header of the same name,
+    /// including those that the client sends by default.
     #[must_use]
     pub fn secret_header(mut self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
         self.headers.push(Header { name: name.into(), value: value.into(), is_secret: true });
         self
     }
 
-    /// An extra `name=value` in the query; escaped here.
+    /// Adds `name=value` to the query of every request, percent-encoded.
     #[must_use]
     pub fn query(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.query.push((name.into(), value.into()));
         self
     }
 
-    /// An extra field of the request's body, its value as JSON text. The last one of a name counts.
+    /// Adds a field to the body of every request, with its value as JSON text. The last value of a
+    /// name is used.
     #[must_use]
     pub fn body_field(mut self, name: impl Into<String>, json: impl Into<String>) -> Self {
         self.body_fields.push((name.into(), json.into()));
         self
     }
 
-    /// How often a request is sent again, at most. Default: [`DEFAULT_MAX_RETRIES`].
+    /// Sets the maximum number of retries of a request. Default: [`DEFAULT_MAX_RETRIES`].
     #[must_use]
     pub const fn max_retries(mut self, retries: u32) -> Self {
         self.max_retries = retries;
         self
     }
 
-    /// The longest wait before a request is sent again that a server may ask for by `retry-after`.
-    /// A longer one is cut to this, and the request is then sent again as usual, counted as a
-    /// retry. Zero ignores what servers ask for. Default: 60 s.
+    /// Sets the longest wait before a retry that a server may request with `retry-after`. A longer
+    /// one is cut to this value, and the request is then retried as usual. Zero ignores
+    /// `retry-after`. Default: 60 s.
     #[must_use]
     pub const fn retry_after_cap(mut self, cap: Duration) -> Self {
         self.retry_after_cap = cap;
         self
     }
 
-    /// How long a connection may take until it can carry a request. Default: 5 s.
+    /// Sets the time limit for making a connection that can carry a request. Default: 5 s.
     #[must_use]
     pub const fn connect_timeout(mut self, limit: Duration) -> Self {
         self.timeouts.connect = Some(limit);
         self
     }
 
-    /// How long nothing may come, be it the reply's head or the next piece of its body. Default:
-    /// 600 s.
+    /// Sets how long the client waits without receiving anything, for the reply's head or for the
+    /// next piece of its body. Default: 600 s.
     #[must_use]
     pub const fn read_timeout(mut self, limit: Duration) -> Self {
         self.timeouts.read = Some(limit);
         self
     }
 
-    /// How long a reply may come without progress: pings, comments and events of unknown types do
-    /// not count. Default: 600 s. See [`HttpSettings::progress_timeout`].
+    /// Sets how long a reply may make no progress while it is received: pings, comments and events
+    /// of unknown types are not progress. Default: 600 s. See [`HttpSettings::progress_timeout`].
     #[must_use]
     pub const fn progress_timeout(mut self, limit: Duration) -> Self {
         self.timeouts.progress = Some(limit);
         self
     }
 
-    /// How long a connection may be idle before it is closed. Default: 90 s.
+    /// Sets how long a connection may be idle before it is closed. Default: 90 s.
     #[must_use]
     pub const fn idle_timeout(mut self, limit: Duration) -> Self {
         self.http.idle_timeout = limit;
         self
     }
 
-    /// Which proxies to use. Default: those of the environment.
+    /// Sets which proxies to use. Default: those of the environment.
     #[cfg(feature = "proxy")]
     #[must_use]
     pub fn proxies(mut self, proxies: Proxies) -> Self {
@@ -247,17 +251,17 @@ impl ClientBuilder {
         self
     }
 
-    /// A root certificate to trust in addition to the platform's.
+    /// Adds a root certificate to trust in addition to the platform's.
     #[must_use]
     pub fn add_root_certificate(mut self, certificate: RootCertificate) -> Self {
         self.http.root_certificates.push(certificate);
         self
     }
 
-    /// A TLS configuration of the caller's own, for client certificates, other roots or another
-    /// verifier. It decides alone who is trusted, so it cannot be combined with
-    /// [`add_root_certificate`](Self::add_root_certificate). Without ALPN protocols it gets this
-    /// crate's.
+    /// Sets a TLS configuration of the caller's own, for client certificates, other roots or
+    /// another verifier. It alone decides which servers are trusted, so it cannot be combined with
+    /// [`add_root_certificate`](Self::add_root_certificate). If it lists no ALPN protocols, this
+    /// crate's are added.
     ///
     /// ```no_run
     /// use toolrunner_std::ClientBuilder;
@@ -274,19 +278,19 @@ impl ClientBuilder {
         self
     }
 
-    /// Something else to carry the requests: a script, or a transport shared with other clients.
-    /// Proxies, TLS and idle connections are then its own affair, and what was said of them here
-    /// has no effect; the other time-outs that were said here count.
+    /// Sets what carries the requests: a script for a test, or a transport shared with other
+    /// clients. It has its own proxies, TLS settings and idle connections, so those set on this
+    /// builder have no effect; the other time-outs set here apply.
     #[must_use]
     pub fn transport(mut self, transport: HttpTransport) -> Self {
         self.transport = Some(transport);
         self
     }
 
-    /// Checks all of it.
+    /// Checks the settings.
     ///
     /// # Errors
-    /// The first thing that is wrong. Without a credential and a base URL:
+    /// Returns the first invalid setting. Without a credential and a base URL, returns
     /// [`SetupError::NoCredential`].
     pub fn settings(self) -> Result<Settings, SetupError> {
         if self.credential.is_none()
@@ -377,7 +381,7 @@ impl Credential {
                 ("authorization", format!("Bearer {}", token.reveal()).into(), "token")
             }
         };
-        // Of other letters the header's encoding is nowhere agreed on.
+        // The encoding of non-ASCII characters in a header is not standardized.
         if !value.reveal().is_ascii() || !is_header_value(value.reveal()) {
             return Err(SetupError::Credential(which));
         }
@@ -414,7 +418,7 @@ fn checked_body_fields(fields: &[(String, String)]) -> Result<Vec<(String, Strin
 }
 
 impl fmt::Debug for ClientBuilder {
-    /// Without what nobody has checked yet: a base URL or a header may hold a key.
+    /// Omits values that are not yet checked: a base URL or a header may contain a key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientBuilder")
             .field("credential", &self.credential)

@@ -1,4 +1,4 @@
-//! What can be wrong with a client's settings.
+//! Errors in a client's settings.
 
 use core::error::Error;
 use core::fmt;
@@ -7,31 +7,31 @@ use crate::http::BadCertificate;
 #[cfg(feature = "proxy")]
 use crate::http::BadProxy;
 
-/// Why no client could be made. Its text says what to mend, and holds no secret.
+/// Why a client could not be made. The message says what to correct, and contains no secret.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SetupError {
-    /// No key, no token, and no base URL of a server that might need none.
+    /// There is no key, no token, and no base URL of a server that might need neither.
     NoCredential,
-    /// An environment variable holds bytes that are no UTF-8.
+    /// The environment variable of this name is not valid UTF-8.
     Variable(&'static str),
-    /// The base URL; why.
+    /// The base URL is invalid; the value says why.
     BaseUrl(&'static str),
-    /// The key or the token cannot be sent as a header; which.
+    /// The key or the token cannot be sent as a header; the value says which one.
     Credential(&'static str),
-    /// A header's name is none, or one that the transport sets itself.
+    /// This header's name is invalid, or the transport sets this header itself.
     HeaderName(String),
-    /// The value of this header cannot be sent: it has a line end or another control character in
-    /// it.
+    /// The value of this header cannot be sent, because it contains a line end or another control
+    /// character.
     HeaderValue(String),
-    /// The extra body field of this name is no JSON; why.
+    /// The value of an extra body field is not valid JSON: the field's name, and why.
     BodyField(String, String),
-    /// The proxy's URL.
+    /// The proxy's URL is invalid.
     #[cfg(feature = "proxy")]
     Proxy(BadProxy),
-    /// A root certificate.
+    /// A root certificate is invalid.
     Certificate(BadCertificate),
-    /// The TLS configuration; why.
+    /// The TLS configuration cannot be used; the value says why.
     Tls(&'static str),
 }
 
@@ -63,7 +63,7 @@ impl fmt::Display for SetupError {
     }
 }
 
-/// The message, because `main` shows an error that it returns in this form.
+/// Writes the message, because `main` prints an error that it returns with `Debug`.
 impl fmt::Debug for SetupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

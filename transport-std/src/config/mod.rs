@@ -1,4 +1,4 @@
-//! Whom to ask, and as whom: read from the environment, or said in code, and checked once.
+//! The settings of a client: read from the environment or set in code, and checked once.
 //!
 //! ```
 //! use toolrunner_std::ClientBuilder;
@@ -27,14 +27,14 @@ pub use secret::Secret;
 
 use crate::http::{HttpTransport, without_query};
 
-/// The server that is asked when no other is named.
+/// The server that is used if none is set.
 pub const DEFAULT_BASE_URL: &str = toolrunner_core::wire::BASE_URL;
-/// The API version that is asked for when no other is named.
+/// The API version that is sent if none is set.
 pub const DEFAULT_API_VERSION: &str = toolrunner_core::wire::API_VERSION;
-/// How often a request is sent again, at most, when nothing else is said.
+/// The maximum number of retries of a request if none is set.
 pub const DEFAULT_MAX_RETRIES: u32 = 2;
 
-/// What every request of a client has in common: checked, and ready to be sent. Made by
+/// The settings that all requests of a client share, checked and ready to use. Created by
 /// [`ClientBuilder::settings`].
 #[derive(Clone)]
 pub struct Settings {
@@ -48,7 +48,7 @@ pub struct Settings {
     builder: Arc<ClientBuilder>,
 }
 
-/// A header field. Every value is wiped when it is dropped; the secret ones are never shown.
+/// A header field. Every value is wiped when it is dropped; secret values are never shown.
 #[derive(Clone)]
 struct Header {
     name: String,
@@ -57,42 +57,44 @@ struct Header {
 }
 
 impl Settings {
-    /// Scheme, host, port and path prefix, without a slash at the end.
+    /// Returns the scheme, host, port and path prefix, without a trailing slash.
     pub fn base_url(&self) -> &str {
         &self.base_url
     }
 
-    /// What follows the base URL, with the extra query: `/v1/messages`.
+    /// Returns the path that follows the base URL, `/v1/messages`, with the extra query.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The header fields, names in lower case, each name once. **Some values are secret.**
+    /// Returns the header fields, with names in lower case and each name once. **Some values are
+    /// secret.**
     pub fn headers(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.headers.iter().map(|header| (header.name.as_str(), header.value.reveal()))
     }
 
-    /// Extra fields of the request's body: name, and value as JSON.
+    /// Returns the extra fields of the request's body: name, and value as JSON text.
     pub fn body_fields(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.body_fields.iter().map(|(name, json)| (name.as_str(), json.as_str()))
     }
 
-    /// How often a request is sent again, at most.
+    /// Returns the maximum number of retries of a request.
     pub const fn max_retries(&self) -> u32 {
         self.max_retries
     }
 
-    /// The longest wait before a request is sent again that a server may ask for.
+    /// Returns the longest wait before a retry that a server may request with `retry-after`.
     pub const fn retry_after_cap(&self) -> Duration {
         self.retry_after_cap
     }
 
-    /// The connections. Clones share them.
+    /// Returns the transport, which holds the connections. Clones share them.
     pub const fn transport(&self) -> &HttpTransport {
         &self.transport
     }
 
-    /// What these were made of, to say something else for one run. The connections stay shared.
+    /// Returns a builder with these settings, to change some of them for one run. Connections stay
+    /// shared.
     pub fn to_builder(&self) -> ClientBuilder {
         ClientBuilder::clone(&self.builder).transport(self.transport.clone())
     }

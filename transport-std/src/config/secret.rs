@@ -1,18 +1,20 @@
-//! A key that is not shown by accident.
+//! A secret that is not shown by accident.
 
 use core::fmt;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-/// A text that `Debug` does not show, and that is wiped from memory when its last clone is dropped.
+/// A string that `Debug` does not show, and that is wiped from memory when its last clone is
+/// dropped.
 ///
-/// That goes for this copy. Those that HTTP makes of a header while it sends it are not wiped.
+/// This applies only to the copy in this value. The copies that the HTTP implementation makes of a
+/// header while it sends it are not wiped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Arc<Zeroizing<String>>);
 
 impl Secret {
-    /// The text itself.
+    /// Returns the text.
     pub fn reveal(&self) -> &str {
         &self.0
     }

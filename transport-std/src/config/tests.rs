@@ -128,7 +128,7 @@ fn a_base_url_may_have_what_every_path_begins_with() {
         ("http://server/claude/v1/messages", "http://server/claude"),
         ("http://[::1]:80/v1", "http://[::1]:80"),
         ("HTTP://server/v1", "HTTP://server"),
-        // What only looks like it.
+        // These only resemble such a suffix.
         ("http://v1", "http://v1"),
         ("http://server/v2", "http://server/v2"),
         ("http://server/api-v1", "http://server/api-v1"),

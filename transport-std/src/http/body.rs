@@ -1,4 +1,4 @@
-//! The body of a reply: hyper's own bytes, lent.
+//! The body of a reply, which lends hyper's own bytes.
 
 use core::fmt;
 use core::future::poll_fn;
@@ -18,12 +18,12 @@ use super::HttpError;
 use super::host::{Host, Http1, Http2};
 use super::idle::{IdleTimer, Late};
 
-/// The body of a reply. Owns what it reads from, so a reply may be kept while the run is used.
+/// The body of a reply. It owns what it reads from, so a reply may be kept while the run is used.
 ///
-/// Read to its end, it leaves the connection to the next request. Dropped before, it closes it
-/// (over HTTP/2: ends this stream).
+/// A body that is read to its end returns the connection for the next request. A body that is
+/// dropped earlier closes its connection (over HTTP/2: ends its stream).
 pub struct HttpBody {
-    /// What came and was not consumed yet.
+    /// The bytes that were received and are not yet consumed.
     piece: Bytes,
     source: Source,
 }
@@ -33,19 +33,19 @@ enum Source {
     Other(Pin<Box<dyn Body<Data = Bytes, Error = HttpError> + Send>>),
     Pieces(VecDeque<Result<Bytes, HttpError>>),
     Ended,
-    /// An error was told. What follows is not the end, so it cannot be told as one.
+    /// An error was reported. Whatever follows must not look like a regular end.
     Broken,
 }
 
-/// A body that comes over a connection.
+/// A body that is received over a connection.
 struct Flow {
     incoming: Incoming,
     host: Arc<Host>,
-    /// Until the end.
+    /// Held until the end of the body.
     lease: Option<Lease>,
 }
 
-/// What a body holds of its connection.
+/// A body's hold on its connection.
 pub(super) enum Lease {
     Http1(Http1),
     Http2(IdleTimer, Http2),
@@ -68,19 +68,19 @@ impl HttpBody {
         }
     }
 
-    /// A body that is there already, in the pieces that a reader is to see. For scripts.
+    /// Creates a body from data in memory, for scripts. A reader receives it in these pieces.
     pub fn from_pieces<P: Into<Bytes>>(pieces: impl IntoIterator<Item = P>) -> Self {
         let pieces = pieces.into_iter().map(|piece| Ok(piece.into())).collect();
         Self { piece: Bytes::new(), source: Source::Pieces(pieces) }
     }
 
-    /// A body that another HTTP library gives, piece by piece as it comes. Trailers are left out.
+    /// Creates a body from one of another HTTP library. Trailers are ignored.
     pub fn from_body(body: impl Body<Data = Bytes, Error = HttpError> + Send + 'static) -> Self {
         Self { piece: Bytes::new(), source: Source::Other(Box::pin(body)) }
     }
 
-    /// The same as [`from_pieces`](Self::from_pieces), but it breaks off with this error where it
-    /// would have ended. No effect on a body that comes over a connection.
+    /// Makes a body from [`from_pieces`](Self::from_pieces) fail with this error where it would
+    /// have ended. This has no effect on other bodies.
     pub fn then_error(mut self, error: HttpError) -> Self {
         if let Source::Pieces(pieces) = &mut self.source {
             pieces.push_back(Err(error));
@@ -88,17 +88,18 @@ impl HttpBody {
         self
     }
 
-    /// What has come and was not consumed: what `fill_buf` would give at once. Empty if it would
-    /// have to read.
+    /// Returns the bytes that were received and are not yet consumed, which `fill_buf` would return
+    /// without waiting. Empty if `fill_buf` would have to read.
     pub fn at_hand(&self) -> &[u8] {
         &self.piece
     }
 
-    /// The reply made progress: [`progress_timeout`](super::HttpSettings::progress_timeout) counts
-    /// from now. The driver of a run calls this for everything that it reads in a reply except
-    /// pings and events of unknown types, which a server can send for ever.
+    /// Reports that the reply made progress, which restarts
+    /// [`progress_timeout`](super::HttpSettings::progress_timeout). The driver of a run calls this
+    /// for everything in a reply except pings and events of unknown types, which a server can send
+    /// forever.
     ///
-    /// Without effect on a body that does not come over a connection of this crate's.
+    /// This has no effect on a body that is not received over one of this crate's connections.
     pub fn progressed(&mut self) {
         if let Source::Incoming(flow) = &mut self.source
             && let Some(lease) = &mut flow.lease
@@ -107,7 +108,7 @@ impl HttpBody {
         }
     }
 
-    /// The next piece, which is not empty; `None` at the end.
+    /// Returns the next piece, which is not empty, or `None` at the end.
     async fn next_piece(&mut self) -> Result<Option<Bytes>, HttpError> {
         let next = match &mut self.source {
             Source::Incoming(flow) => flow.next().await,
@@ -170,7 +171,7 @@ impl Flow {
                     return Poll::Ready(None);
                 }
                 Poll::Ready(Err(late)) => {
-                    // A connection that went silent is not offered to others.
+                    // A connection that went silent is not used for other requests.
                     if let (Lease::Http2(_, shared), Late::Silent(_)) = (lease, late) {
                         self.host.forget(shared);
                     }
@@ -190,8 +191,8 @@ impl Flow {
 }
 
 impl Drop for Flow {
-    /// A reader that knows a message's end by its content may not have asked for the body's: if
-    /// that is there already, the connection is as good as new.
+    /// A reader that recognizes the end of a message by its content may not have read the end of
+    /// the body. If that end has already been received, the connection can be reused.
     fn drop(&mut self) {
         if self.lease.is_some()
             && matches!(
@@ -220,7 +221,7 @@ impl BufRead for HttpBody {
 
     fn consume(&mut self, amount: usize) {
         if amount >= self.piece.len() {
-            // Let go at once of what hyper reads into.
+            // Releases hyper's read buffer at once.
             drop(mem::take(&mut self.piece));
         } else {
             self.piece.advance(amount);

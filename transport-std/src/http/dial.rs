@@ -1,4 +1,4 @@
-//! How a connection comes about: proxy, name, TCP, TLS, handshake.
+//! Making a connection: proxy, name resolution, TCP, TLS, handshake.
 
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -24,7 +24,7 @@ use super::proxy::Proxied;
 use super::sent::SentBody;
 use crate::escaped::Escaped;
 
-/// A connection that can carry a request.
+/// A new connection that can carry a request.
 pub(super) enum Dialed {
     Http1(http1::SendRequest<SentBody>, AbortHandle),
     #[cfg_attr(
@@ -34,10 +34,10 @@ pub(super) enum Dialed {
     Http2(http2::Sender),
 }
 
-/// Makes TCP connections.
+/// The connector for TCP.
 pub(super) type Tcp = HttpConnector<Resolver>;
 
-/// Makes connections. Holds none.
+/// Makes connections, but keeps none.
 pub(super) struct Dialer {
     tcp: Tcp,
 }
@@ -51,7 +51,7 @@ impl Dialer {
         Self { tcp }
     }
 
-    /// Connects to `target`, with TLS if there is a configuration for it.
+    /// Connects to `target`, with TLS if `tls` is set.
     pub(super) async fn dial(
         &self,
         target: &Uri,
@@ -98,7 +98,7 @@ async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     Ok(Dialed::Http1(sender, task.abort_handle()))
 }
 
-/// The system's resolver, whose errors can be told from others.
+/// The system's resolver, with an error type that identifies failed look-ups.
 #[derive(Clone)]
 pub(super) struct Resolver(GaiResolver);
 

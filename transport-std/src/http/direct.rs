@@ -1,4 +1,4 @@
-//! What stands for proxies without the feature `proxy`: every server is reached directly.
+//! Replaces `proxy` if the feature `proxy` is off: every server is reached directly.
 
 use http::{HeaderValue, Uri};
 use hyper_util::rt::TokioIo;
@@ -21,7 +21,7 @@ impl Routes {
     }
 }
 
-/// There is none.
+/// Has no values, because there are no proxies.
 pub(super) enum Proxied {}
 
 impl Proxied {

@@ -1,4 +1,4 @@
-//! What can go wrong between here and the reply's end, told to people and to the retry policy.
+//! Errors between the request and the reply's end, for people and for the retry policy.
 
 use core::error::Error;
 use core::fmt;
@@ -14,10 +14,10 @@ use crate::escaped::Escaped;
 
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// A request or a reply that failed on its way.
+/// A request or a reply that failed in transit.
 ///
-/// Its text names the server and the first cause; [`source`](Error::source) has all between. No
-/// header's value is in it.
+/// The message names the server and the root cause; [`source`](Error::source) returns the errors in
+/// between. It contains no header values.
 pub struct HttpError(Box<Inner>);
 
 struct Inner {
@@ -26,24 +26,25 @@ struct Inner {
     source: Option<BoxError>,
 }
 
-/// A name that has no address.
+/// A host name that could not be resolved.
 #[derive(Debug)]
 pub(super) struct DnsError(pub(super) io::Error);
 
 impl HttpError {
-    /// An error of one's own, for a [`DynTransport`](super::DynTransport) that is not this crate's.
-    /// The text must hold no secret.
+    /// Creates an error for another implementation of [`DynTransport`](super::DynTransport). The
+    /// text must contain no secret.
     pub fn new(kind: TransportKind, text: impl Into<String>) -> Self {
         Self(Box::new(Inner { kind, text: text.into(), source: None }))
     }
 
-    /// The same with what caused it, whose first cause is told after the text.
+    /// Adds the cause of this error. The message then ends with its root cause.
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
     }
 
-    /// No connection came about. `origin` is `scheme://host:port`, with what stands between.
+    /// The error if no connection could be made. `origin` is `scheme://host:port`, and the proxy if
+    /// there is one.
     pub(super) fn connecting(origin: &str, source: BoxError) -> Self {
         let (kind, text) = if find::<DnsError>(&*source).is_some() {
             (TransportKind::Dns, format!("could not find the address of {origin}"))
@@ -64,7 +65,7 @@ impl HttpError {
         Self::new(TransportKind::Timeout, format!("could not connect to {origin} within {limit:?}"))
     }
 
-    /// A wait for the server was ended.
+    /// The error if a wait for the server took too long.
     pub(super) fn late(origin: &str, late: Late) -> Self {
         let text = match late {
             Late::Silent(limit) => format!("nothing came from {origin} for {limit:?}"),
@@ -97,7 +98,8 @@ impl HttpError {
         )
     }
 
-    /// The reply cannot be read: its body is in a coding that no request asked for.
+    /// The error if a reply cannot be read because its body has a content coding that no request
+    /// accepts.
     pub(super) fn compressed(origin: &str, coding: &str) -> Self {
         Self::new(
             TransportKind::Http,
@@ -107,7 +109,7 @@ impl HttpError {
         )
     }
 
-    /// The connection failed before the reply's head, or in its body.
+    /// The error if the connection failed before the reply's head, or while its body was received.
     pub(super) fn broken(origin: &str, before: &'static str, source: hyper::Error) -> Self {
         let invalid_chunk = find::<io::Error>(&source).is_some_and(|e| {
             matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
@@ -125,14 +127,14 @@ impl HttpError {
         Self::new(kind, text).with_source(source)
     }
 
-    /// How it failed: what the retry policy goes by.
+    /// Returns the kind of failure, from which the retry policy decides.
     pub fn transport_kind(&self) -> TransportKind {
         self.0.kind
     }
 }
 
-/// The first error of this type in the chain, also inside an [`io::Error`], which does not give its
-/// inner error as its source.
+/// Returns the first error of type `E` in the chain. Looks inside an [`io::Error`] too, which does
+/// not return its inner error as its source.
 fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -159,7 +161,8 @@ impl fmt::Display for HttpError {
     }
 }
 
-/// The text, because `main` shows an error that it returns in this form; with `{:#?}` the parts.
+/// Writes the message, because `main` prints an error that it returns with `Debug`. `{:#?}` shows
+/// the parts.
 impl fmt::Debug for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !f.alternate() {

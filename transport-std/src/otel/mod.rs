@@ -14,16 +14,16 @@
 //! traces.shutdown().await?;
 //! # Ok(()) }
 //! ```
-//! The layer turns `tracing` spans into spans of OpenTelemetry: those of [runs](crate::run) and
-//! those that the program makes itself, from level `INFO` on. Log lines are not exported. A span is
-//! exported when it is closed, so the run's span comes last.
+//! The layer turns `tracing` spans of level `INFO` and above into OpenTelemetry spans: those of
+//! [runs](crate::run) and those that the program creates itself. Log lines are not exported. A span
+//! is exported when it is closed, so the run's span comes last.
 //!
-//! With the layer each request of a run carries the `traceparent` of its span, see
+//! With the layer, each request of a run carries the `traceparent` of its span; see
 //! [`RunBuilder::propagate_trace`](crate::RunBuilder::propagate_trace).
 //!
-//! Spans are exported from a thread of its own, in batches. If it cannot keep up, spans are
-//! dropped and a line in the log says so. What the variables `OTEL_BSP_*`, `OTEL_TRACES_SAMPLER`,
-//! `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SPAN_*` of OpenTelemetry say holds here too.
+//! A separate thread exports spans in batches. If it cannot keep up, spans are dropped and a log
+//! line reports it. The OpenTelemetry variables `OTEL_BSP_*`, `OTEL_TRACES_SAMPLER`,
+//! `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SPAN_*` apply here too.
 
 mod export;
 mod file;
@@ -50,15 +50,15 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::run::{TRACE_TARGET, TraceParent};
 
-/// Where spans are exported to. See the [module](self).
+/// Exports spans until it is shut down. See the [module](self).
 #[derive(Debug)]
 pub struct Traces {
     provider: SdkTracerProvider,
-    /// How many spans an exporter lost.
+    /// The number of spans that an exporter lost.
     lost: Arc<AtomicUsize>,
 }
 
-/// What [`Traces`] are made of.
+/// Configures [`Traces`].
 #[derive(Clone, Debug, Default)]
 pub struct TracesBuilder {
     service_name: Option<String>,
@@ -72,7 +72,7 @@ enum Endpoint {
     Named(String),
 }
 
-/// Spans cannot be exported, or not all of them were.
+/// Why spans cannot be exported, or were not all exported.
 #[derive(Debug)]
 pub struct TracesError(String);
 
@@ -85,15 +85,15 @@ impl fmt::Display for TracesError {
 impl core::error::Error for TracesError {}
 
 impl TracesBuilder {
-    /// The attribute `service.name` of the resource. Default: the variable `OTEL_SERVICE_NAME`, or
-    /// else `unknown_service`.
+    /// Sets the attribute `service.name` of the resource. Default: the variable
+    /// `OTEL_SERVICE_NAME`, or else `unknown_service`.
     #[must_use]
     pub fn service_name(mut self, name: impl Into<String>) -> Self {
         self.service_name = Some(name.into());
         self
     }
 
-    /// Sends spans by OTLP (HTTP, protobuf) to a collector's URL, such as
+    /// Sends spans with OTLP (HTTP, protobuf) to a collector's URL, such as
     /// `http://127.0.0.1:4318/v1/traces`.
     #[must_use]
     pub fn otlp(mut self, url: impl Into<String>) -> Self {
@@ -101,10 +101,10 @@ impl TracesBuilder {
         self
     }
 
-    /// The same, if the environment names a collector: `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, or
-    /// `OTEL_EXPORTER_OTLP_ENDPOINT` without `/v1/traces`. `OTEL_EXPORTER_OTLP_HEADERS` and
-    /// `OTEL_EXPORTER_OTLP_TIMEOUT` (milliseconds) hold as well. `OTEL_SDK_DISABLED=true` and
-    /// `OTEL_TRACES_EXPORTER=none` switch it off.
+    /// Sends spans with OTLP (HTTP, protobuf) to the collector that the environment names, if any:
+    /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, or `OTEL_EXPORTER_OTLP_ENDPOINT` without `/v1/traces`.
+    /// `OTEL_EXPORTER_OTLP_HEADERS` and `OTEL_EXPORTER_OTLP_TIMEOUT` (milliseconds) apply as well.
+    /// `OTEL_SDK_DISABLED=true` or `OTEL_TRACES_EXPORTER=none` disables this.
     #[must_use]
     pub fn otlp_from_env(mut self) -> Self {
         let is = |name: &str, value: &str| {
@@ -120,7 +120,7 @@ impl TracesBuilder {
         self
     }
 
-    /// Writes spans to a new file in this directory, which is made if it is missing. The file is
+    /// Writes spans to a new file in this directory, which is created if it is missing. The file is
     /// called `traces-SECONDS-PROCESS.jsonl`. Each line is the OTLP JSON of one span, so a
     /// collector can read the file too. Files are never deleted.
     #[must_use]
@@ -129,16 +129,16 @@ impl TracesBuilder {
         self
     }
 
-    /// Whether spans are exported anywhere.
+    /// Returns whether spans are exported anywhere.
     pub fn exports(&self) -> bool {
         self.directory.is_some() || self.endpoint.is_some()
     }
 
-    /// Begins to export. Must be called in a tokio runtime if there is a collector.
+    /// Starts the export. If there is a collector, this must be called in a tokio runtime.
     ///
     /// # Errors
-    /// The directory or the file cannot be written, the collector's URL is invalid, or there is no
-    /// runtime.
+    /// Returns an error if the directory or the file cannot be written, if the collector's URL is
+    /// invalid, or if there is no runtime.
     pub fn build(self) -> Result<Traces, TracesError> {
         let mut resource = Resource::builder();
         if let Some(name) = self.service_name {
@@ -160,7 +160,8 @@ impl TracesBuilder {
     }
 }
 
-/// Exports in batches, once a second unless `OTEL_BSP_SCHEDULE_DELAY` says otherwise.
+/// Creates a processor that exports in batches, once a second unless `OTEL_BSP_SCHEDULE_DELAY` is
+/// set.
 fn processor(exporter: impl SpanExporter + 'static, lost: &Arc<AtomicUsize>) -> BatchSpanProcessor {
     let mut config = BatchConfigBuilder::default();
     if std::env::var_os("OTEL_BSP_SCHEDULE_DELAY").is_none() {
@@ -176,12 +177,12 @@ fn processor(exporter: impl SpanExporter + 'static, lost: &Arc<AtomicUsize>) -> 
 }
 
 impl Traces {
-    /// Begins with nowhere to export to.
+    /// Returns a builder without an exporter.
     pub fn builder() -> TracesBuilder {
         TracesBuilder::default()
     }
 
-    /// The layer for the program's `tracing` subscriber.
+    /// Returns the layer for the program's `tracing` subscriber.
     pub fn layer<S>(&self) -> impl Layer<S> + Send + Sync + 'static + use<S>
     where
         S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
@@ -198,13 +199,13 @@ impl Traces {
             .with_filter(filter_fn(is_exported).with_max_level_hint(LevelFilter::INFO))
     }
 
-    /// Exports what is left, and ends. Spans that are closed later are lost.
+    /// Exports the remaining spans, and ends. Spans that are closed later are lost.
     ///
     /// # Errors
-    /// Spans could not be exported, now or earlier.
+    /// Returns an error if spans could not be exported, now or earlier.
     pub async fn shutdown(self) -> Result<(), TracesError> {
         let (done, end) = tokio::sync::oneshot::channel();
-        // It blocks until the exporters are done, which may need the thread that called.
+        // `shutdown` blocks until the exporters are done, and they may need this thread.
         let provider = self.provider;
         let thread = std::thread::Builder::new().name("traces".to_owned()).spawn(move || {
             let _ = done.send(provider.shutdown());
@@ -221,7 +222,8 @@ impl Traces {
     }
 }
 
-/// Spans of runs and of the program, but not those that only mark this project's log lines.
+/// Selects spans of runs and of the program, but not those that only annotate this project's log
+/// lines.
 fn is_exported(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     metadata.is_span()
@@ -229,8 +231,8 @@ fn is_exported(metadata: &Metadata<'_>) -> bool {
         && (target == TRACE_TARGET || !target.starts_with("toolrunner_std::"))
 }
 
-/// The `traceparent` header of what a span does, for requests to other services; `None` unless the
-/// span is one that [`Traces`] export.
+/// Returns the `traceparent` header for requests to other services within `span`, or `None` if
+/// [`Traces`] do not export the span.
 pub fn traceparent(span: &Span) -> Option<TraceParent> {
     let context = span.context();
     let context = context.span().span_context().clone();
@@ -239,7 +241,7 @@ pub fn traceparent(span: &Span) -> Option<TraceParent> {
     context.is_valid().then(|| format!("00-{trace}-{span}-{sampled:02x}"))?.parse().ok()
 }
 
-/// Makes `span` a child of a span of another process. No effect without the layer.
+/// Makes `span` a child of a span of another process. Has no effect without the layer.
 pub(crate) fn set_parent(span: &Span, parent: &TraceParent) {
     let (Ok(trace), Ok(id)) =
         (TraceId::from_hex(parent.trace_id()), SpanId::from_hex(parent.span_id()))

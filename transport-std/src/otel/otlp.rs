@@ -1,4 +1,4 @@
-//! OTLP by HTTP and protobuf, over this crate's own connections.
+//! OTLP over HTTP with protobuf, on this crate's own connections.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use toolrunner_core::transport::{Body, Head, Transport};
 use super::TracesError;
 use crate::http::HttpTransport;
 
-/// How long a batch may take, unless `OTEL_EXPORTER_OTLP_TRACES_TIMEOUT` or
-/// `OTEL_EXPORTER_OTLP_TIMEOUT` says otherwise: OpenTelemetry's default.
+/// The time limit for a batch, unless `OTEL_EXPORTER_OTLP_TRACES_TIMEOUT` or
+/// `OTEL_EXPORTER_OTLP_TIMEOUT` is set. OpenTelemetry's default.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Most that is read of a collector's answer.
+/// The maximum length of a collector's answer, in bytes.
 const ANSWER: usize = 64 * 1024;
 
-/// An exporter to this URL, or to the one that the environment names.
+/// Creates an exporter to this URL, or to the one in the environment.
 pub(super) fn exporter(url: Option<String>) -> Result<SpanExporter, TracesError> {
     let runtime = Handle::try_current()
         .map_err(|_| TracesError("OTLP needs a tokio runtime to send spans".to_owned()))?;
@@ -39,7 +39,7 @@ fn timeout() -> Duration {
         .map_or(TIMEOUT, Duration::from_millis)
 }
 
-/// Sends batches in the runtime, since the thread that exports them has none.
+/// Sends batches on the runtime, because the exporting thread has none.
 #[derive(Clone, Debug)]
 struct Client {
     transport: HttpTransport,

@@ -1,4 +1,4 @@
-//! Code of others, kept apart: what panics in it, also while it is dropped, goes no further.
+//! Isolation of foreign code: a panic in it is caught, including one in a destructor.
 
 use core::any::Any;
 use core::panic::AssertUnwindSafe;
@@ -6,11 +6,12 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 use std::panic::catch_unwind;
 
-/// A future whose panics end it. It gives the future's output, or the panic's message.
+/// A future that ends if the inner one panics. Its output is that of the inner future, or the
+/// panic's message.
 ///
-/// A future that is done, was aborted, or is let go of is dropped here, and what panics then is
-/// only logged. One thing cannot be caught: a value that panics while it is dropped *because* of a
-/// panic ends the process, as everywhere in Rust.
+/// The inner future is dropped in here, when it is done, aborted or no longer needed, and a panic
+/// during that drop is only logged. One case cannot be caught: a value that panics while it is
+/// dropped *because* of a panic aborts the process, as everywhere in Rust.
 pub(super) struct Apart<F>(Option<F>);
 
 impl<F> Apart<F> {
@@ -29,14 +30,14 @@ impl<F: Future + Unpin> Future for Apart<F> {
             Ok(Poll::Ready(output)) => Ok(output),
             Err(panic) => Err(said(panic)),
         };
-        // What it gave counts, whatever its remains do.
+        // The output counts even if dropping the future panics.
         let future = self.0.take();
         drop_apart(future);
         Poll::Ready(output)
     }
 }
 
-// A future is moved only into its drop: it is behind a pointer of its own.
+// The future moves only when it is dropped: it is behind a pointer of its own.
 impl<F> Unpin for Apart<F> {}
 
 impl<F> Drop for Apart<F> {
@@ -45,7 +46,7 @@ impl<F> Drop for Apart<F> {
     }
 }
 
-/// Runs `work`; gives the panic's message if it panics.
+/// Runs `work`. Returns the panic's message if it panics.
 pub(super) fn run_apart<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(said)
 }
@@ -56,7 +57,7 @@ fn drop_apart<T>(value: T) {
     }
 }
 
-/// A panic's message. Its payload is dropped, which may panic again.
+/// Returns a panic's message. Its payload is dropped, which may panic again.
 fn said(panic: Box<dyn Any + Send>) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text
@@ -64,7 +65,8 @@ fn said(panic: Box<dyn Any + Send>) -> String {
         .unwrap_or("(no message)")
         .to_owned();
     let mut payload = panic;
-    // Each payload may be followed by another, but nobody does that often.
+    // Dropping a payload may panic with another payload; a chain of more than a few is not
+    // expected.
     for _ in 0..8 {
         match catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             Ok(()) => return text,

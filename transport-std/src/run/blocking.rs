@@ -1,5 +1,5 @@
-//! Tools that block their thread, where that does no harm: tokio's pool, or on another runtime a
-//! thread of their own.
+//! Blocking tools, run where they do no harm: in tokio's pool, or on another runtime on a thread of
+//! their own.
 
 use core::panic::AssertUnwindSafe;
 use core::pin::pin;
@@ -18,10 +18,10 @@ use super::jobs::JobEnd;
 use super::notice::notice;
 use crate::escaped::Escaped;
 
-/// What a call gives.
+/// The result of a call.
 type Given = JobEnd;
 
-/// Runs `work` where it may block. A panic goes on here.
+/// Runs `work` where it may block. If it panics, the panic resumes in the caller.
 pub(super) async fn run<F: Future<Output = Given>>(
     work: impl FnOnce() -> F + Send + 'static,
 ) -> Given {
@@ -40,7 +40,7 @@ pub(super) async fn run<F: Future<Output = Given>>(
     }
     let (give, given) = oneshot::channel();
     let spawned = thread::Builder::new().name("toolrunner-blocking".to_owned()).spawn(move || {
-        // If nobody waits any more, nobody wants to know.
+        // The send fails if the caller no longer waits, and then nobody needs the result.
         let _ = give.send(catch_unwind(AssertUnwindSafe(|| caller.scope(|| block_on(work())))));
     });
     if let Err(error) = spawned {
@@ -54,8 +54,7 @@ pub(super) async fn run<F: Future<Output = Given>>(
     }
 }
 
-/// Where the caller's log lines go, and the span that they belong to: a blocking tool's are to be
-/// found there too.
+/// The caller's log subscriber and span, so that the log lines of a blocking tool appear there too.
 struct Caller {
     dispatch: Dispatch,
     span: Span,

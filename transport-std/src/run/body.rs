@@ -1,21 +1,22 @@
-//! The request's body up to its messages, written again when something in it changed.
+//! The front of a request's body, up to its messages. It is rendered again when a part of it
+//! changes.
 //!
-//! What is in it besides the caller's parameters, and which of those a request has, is decided by
-//! core's writer.
+//! Core's writer decides which members it has besides the caller's parameters, and which of those a
+//! request carries.
 
 use toolrunner_core::wire::Front;
 
 use super::Run;
 use crate::params::quoted;
 
-/// The front of a request's body, and what of the run is in it.
+/// The front of a request's body, and the state of the run that it depends on.
 #[derive(Debug)]
 pub(super) struct Prefix {
     bytes: Vec<u8>,
     container: Option<String>,
-    /// The model, if it is that of a summary.
+    /// The model, if this is the request for a summary.
     model: Option<String>,
-    /// Whether it asks the server for a compaction.
+    /// Whether this request asks the server for a compaction.
     compacts: bool,
 }
 
@@ -26,7 +27,8 @@ impl Prefix {
 }
 
 impl Run {
-    /// The body up to the conversation: parameters in their order, then tools.
+    /// Renders the body up to the conversation, unless it is current: parameters in their order,
+    /// then tools.
     pub(super) fn render_prefix(&mut self) {
         let container = self.machine.container();
         let compacts = self.machine.is_compacting_on_server();
@@ -43,13 +45,13 @@ impl Run {
         let front = Front::from_members(&members, self.stream, &self.server_compaction);
         let bytes = self.machine.complete(front).to_vec(self.toolset.listed());
         let container = container.map(str::to_owned);
-        // What is wrong with it is an error when it is sent.
+        // If this finds an error, it is reported when the request is sent.
         let _ = self.machine.note_front(&[&bytes]);
         self.prefix = Some(Prefix { bytes, container, model, compacts });
     }
 
-    /// The caller's parameters as members of an object: those of the next turn, and the model of a
-    /// summary, in place of those of the same name.
+    /// Returns the caller's parameters as members of an object. Those of the next turn, and the
+    /// model of a summary, replace those of the same name.
     fn members(&self, model: Option<&str>) -> String {
         let model = model.map(quoted);
         let mut members = String::new();

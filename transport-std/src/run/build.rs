@@ -1,4 +1,4 @@
-//! What a run is, before its first word.
+//! The configuration of a run before its first message.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
@@ -25,11 +25,11 @@ use crate::params::Params;
 /// The number of the next run.
 static NEXT: AtomicUsize = AtomicUsize::new(1);
 
-/// Most tokens of a reply, if nothing else is said.
+/// The maximum number of tokens of a reply if none is set.
 pub const DEFAULT_MAX_TOKENS: u32 = 4096;
 
-/// Says what a run asks for; a prompt makes it a [`Run`]. What is wrong is told at the run's first
-/// use.
+/// Configures a run; a prompt makes it a [`Run`]. Mistakes in the configuration are reported when
+/// the run is first used.
 #[derive(Debug)]
 #[must_use]
 pub struct RunBuilder {
@@ -53,7 +53,7 @@ pub struct RunBuilder {
     pub(super) trace: Trace,
     pub(super) cancel: CancellationToken,
     pub(super) grace: Duration,
-    /// Definitions that came with a whole body.
+    /// The tool definitions of a request body that was passed as a whole.
     declared: Option<String>,
 }
 
@@ -105,34 +105,35 @@ impl RunBuilder {
         }
     }
 
-    /// Most tokens of a reply. Default: [`DEFAULT_MAX_TOKENS`].
+    /// Sets the maximum number of tokens of a reply. Default: [`DEFAULT_MAX_TOKENS`].
     pub fn max_tokens(mut self, most: u32) -> Self {
         self.params.max_tokens(most);
         self
     }
 
-    /// The system prompt.
+    /// Sets the system prompt.
     pub fn system(mut self, text: &str) -> Self {
         self.params.system(text);
         self
     }
 
-    /// Any parameter of the request, from anything that serde writes: `.param("temperature", 0.5)`.
+    /// Sets a parameter of the request to any value that serde can serialize:
+    /// `.param("temperature", 0.5)`.
     pub fn param(mut self, name: &str, value: impl Serialize) -> Self {
         let set = self.params.set(name, value).map(|_| ());
         self.note(set);
         self
     }
 
-    /// Any parameter of the request, as JSON text.
+    /// Sets a parameter of the request to JSON text.
     pub fn param_json(mut self, name: &str, json: &str) -> Self {
         let set = self.params.set_json(name, json).map(|_| ());
         self.note(set);
         self
     }
 
-    /// Adds tools: one, or a tuple of tools and toolboxes. They come behind those that were added
-    /// before. A name that is there already is an error at the run's first use.
+    /// Adds tools: one, or a tuple of tools and toolboxes. They follow those added before. A name
+    /// that is already in use is reported when the run is first used.
     pub fn tools(mut self, tools: impl Tools) -> Self {
         match self.toolset.with(tools) {
             Ok(toolset) => self.toolset = toolset,
@@ -141,66 +142,66 @@ impl RunBuilder {
         self
     }
 
-    /// Whether replies are streamed. Default: yes.
+    /// Sets whether replies are streamed. Default: yes.
     pub const fn stream(mut self, stream: bool) -> Self {
         self.stream = stream;
         self
     }
 
-    /// Most replies of the model; absent is unlimited, 0 sends nothing.
+    /// Sets the maximum number of replies of the model. Without it there is no limit; 0 sends
+    /// nothing.
     pub const fn max_turns(mut self, most: u32) -> Self {
         self.limits.turns = Some(most);
         self
     }
 
-    /// What the run may spend.
+    /// Sets what the run may spend: see [`Limits`].
     pub const fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// When requests are sent again.
+    /// Sets when failed requests are retried.
     pub const fn retry_policy(mut self, retry: RetryPolicy) -> Self {
         self.retry = retry;
         self
     }
 
-    /// What becomes of a reply that breaks off and is not asked for again. Default:
-    /// [`OnBreak::Drop`].
+    /// Sets what happens to a reply that breaks off and is not retried. Default: [`OnBreak::Drop`].
     pub const fn on_break(mut self, on_break: OnBreak) -> Self {
         self.on_break = on_break;
         self
     }
 
-    /// Most calls of one turn that run at the same time. Default: [`DEFAULT_CONCURRENCY`]. At
-    /// least 1.
+    /// Sets how many calls of one turn may run at the same time, at least 1. Default:
+    /// [`DEFAULT_CONCURRENCY`].
     pub fn concurrency(mut self, most: usize) -> Self {
         self.concurrency = most.max(1);
         self
     }
 
-    /// Whether a call may start while its reply still streams. Default: no, a turn's calls start
-    /// when the reply is whole.
+    /// Sets whether a call may start while its reply is still streamed. Default: no, a turn's calls
+    /// start when the reply is complete.
     ///
-    /// A call starts when the model has moved on from it: at the next block, or when the reply says
-    /// that it stops for tools. The [gate](Self::gate) decides first, and
-    /// [`concurrency`](Self::concurrency), serial tools and limits hold; with a limit of repeats
-    /// none starts early. Results come in the model's order, as always. What it costs:
+    /// A call starts when the model has moved on from it: at the next block, or when the reply
+    /// stops for tools. The [gate](Self::gate) decides first, and
+    /// [`concurrency`](Self::concurrency), serial tools and limits apply; with a limit on repeated
+    /// calls, none starts early. Results are in the model's order, as always. The costs are:
     ///
-    /// - A reply is never taken back or asked for again once a call of it has started. If it ends
-    ///   early (its stream breaks off, it is no valid reply, it has too many calls, the
+    /// - A reply is never dropped or requested again once one of its calls has started. If it ends
+    ///   early (its stream breaks off, it is not a valid reply, it has too many calls, the
     ///   conversation is full, the run is cancelled or stopped), its complete blocks stay. Calls
-    ///   that had started keep their results; the others are answered as not run. Then the run goes
-    ///   on with the next request, after the wait of the retry policy, and tells
-    ///   [`Event::Broken`](crate::Event::Broken). If as many replies in a row break off as the
-    ///   policy has retries, and one more, the error is returned; the next call goes on.
-    /// - If the reply ends for another reason than its calls (`max_tokens`, a refusal), those that
-    ///   have started keep their results, which are told to the model when the run goes on; the
-    ///   others do not run.
-    /// - A [snapshot](Run::snapshot) taken after a call of the reply has started holds what would
-    ///   stay if the reply ended early at that moment.
-    /// - After a `fallback` block no more start early. Calls before it are answered only if one of
-    ///   them had started.
+    ///   that had started keep their results; the others are answered as not run. The run then
+    ///   reports [`Event::Broken`](crate::Event::Broken), and continues with the next request after
+    ///   the wait of the retry policy. If more replies in a row break off than the policy has
+    ///   retries, the error is returned; the next call of the run continues it.
+    /// - If the reply ends for a reason other than its calls (`max_tokens`, a refusal), the calls
+    ///   that have started keep their results, which are sent to the model when the run continues;
+    ///   the others do not run.
+    /// - A [snapshot](Run::snapshot) taken after a call of the reply has started contains what
+    ///   would stay if the reply ended early at that moment.
+    /// - After a `fallback` block, no further call starts early. Calls before it are answered only
+    ///   if one of them had started.
     /// - A client-side summary does not replace a turn in which a call has started early; it may
     ///   replace the next.
     pub const fn eager(mut self, eager: bool) -> Self {
@@ -208,55 +209,54 @@ impl RunBuilder {
         self
     }
 
-    /// Whether a call gets an id of its own if an earlier turn has a call of the same id: `call_0`
+    /// Sets whether a call gets a new id if an earlier turn has a call with the same id: `call_0`
     /// becomes `call_0-2`, in the conversation, the events, the tool's call and its result.
     /// Default: no, ids stay as the server made them.
     ///
-    /// Some gateways number the calls of each turn from 0, and accept that. The option is for a
-    /// conversation that is sent elsewhere too. It also applies to a conversation that
-    /// [`messages`](Self::messages), [`body`](Self::body) or [`resume`](Self::resume) gives: there
-    /// the last call that has an id keeps it, and earlier ones are renamed. The same id twice in
-    /// one reply stays a protocol error.
+    /// Some gateways number the calls of each turn from 0, and accept such ids. Use this option for
+    /// a conversation that is also sent elsewhere. It also applies to a conversation that
+    /// [`messages`](Self::messages), [`body`](Self::body) or [`resume`](Self::resume) starts with:
+    /// there the last call with an id keeps it, and earlier ones are renamed. The same id twice in
+    /// one reply is still a protocol error.
     pub const fn unique_ids(mut self, on: bool) -> Self {
         self.unique_ids = on;
         self
     }
 
-    /// Replaces the conversation by a summary that the model writes, when a turn was long. Default:
-    /// never.
+    /// Sets when the conversation is replaced by a summary that the model writes. Default: never.
     pub const fn compaction(mut self, compaction: Compaction) -> Self {
         self.compaction = Some(compaction);
         self
     }
 
-    /// The model that writes summaries. Default: the run's own.
+    /// Sets the model that writes summaries. Default: the run's own.
     pub fn summary_model(mut self, model: impl Into<String>) -> Self {
         self.summary_model = Some(model.into());
         self
     }
 
-    /// Most bytes of the conversation. Default: what the API takes as one request.
+    /// Sets the maximum size of the conversation, in bytes. Default: the maximum size of a request
+    /// to the API.
     pub const fn capacity(mut self, bytes: usize) -> Self {
         self.capacity = bytes;
         self
     }
 
-    /// What is done when the conversation nearly fills its [`capacity`](Self::capacity). Default:
-    /// nothing.
+    /// Sets what happens when the conversation nearly fills its [`capacity`](Self::capacity).
+    /// Default: nothing.
     pub const fn when_full(mut self, policy: WhenFull) -> Self {
         self.when_full = policy;
         self
     }
 
-    /// Something else to tell the time and to wait by: another runtime's timers, or a test's.
-    /// Default: tokio's.
+    /// Sets the clock: another runtime's timers, or a test's clock. Default: tokio's.
     pub fn clock(mut self, clock: impl DynClock) -> Self {
         self.clock = SharedClock(Arc::new(clock));
         self
     }
 
-    /// Says something else for this run than the client does: key, base URL, betas, headers, query,
-    /// body, time-outs, retries. Connections stay shared.
+    /// Changes the client's settings for this run: credential, base URL, betas, headers, query,
+    /// body fields, time-outs, retries. Connections stay shared.
     ///
     /// ```no_run
     /// # fn f(client: toolrunner_std::Client) {
@@ -280,8 +280,8 @@ impl RunBuilder {
         self
     }
 
-    /// The run, with a user message as its first. A text that is empty or only white space is
-    /// reported at the run's first use.
+    /// Creates the run, with a user message as its first. A text that is empty or only white space
+    /// is reported when the run is first used.
     pub fn user(self, text: &str) -> Run {
         let mut run = self.empty();
         if let Err(error) = run.machine.user(text) {
@@ -290,8 +290,8 @@ impl RunBuilder {
         run
     }
 
-    /// The run, with a conversation as its beginning: a JSON array of messages. What the API would
-    /// refuse is reported at the run's first use, with message and block; see
+    /// Creates the run from a conversation: a JSON array of messages. If the API would refuse it,
+    /// the error is reported when the run is first used, with message and block; see
     /// [`Run::replace_history`].
     pub fn messages(self, json: &str) -> Run {
         let mut run = self.empty();
@@ -302,9 +302,9 @@ impl RunBuilder {
         run
     }
 
-    /// The run that begins with this request body, as JSON: its `messages`, and every other member
-    /// as a parameter. Of its `tools` those that [`tools`](Self::tools) has not are declared only:
-    /// the server runs them, or the caller answers their calls.
+    /// Creates the run from a request body in JSON: its `messages` become the conversation, and
+    /// every other member a parameter. Tools of the body that [`tools`](Self::tools) did not add
+    /// are only declared: the server runs them, or the caller answers their calls.
     pub fn body(mut self, json: &str) -> Run {
         if let Err(error) = toolrunner_core::json::check(json.as_bytes()) {
             self.note::<()>(Err(Error::Invalid(format!(
@@ -327,8 +327,8 @@ impl RunBuilder {
         self.messages(messages)
     }
 
-    /// The run that [`Run::snapshot`] wrote, exactly where it was, with this builder's parameters,
-    /// tools and limits. Calls that had run do not run again.
+    /// Restores the run that [`Run::snapshot`] wrote, exactly where it was, with this builder's
+    /// parameters, tools and limits. Calls that had run do not run again.
     ///
     /// ```no_run
     /// # async fn f(client: toolrunner_std::Client, run: toolrunner_std::Run) -> Result<(), Box<dyn std::error::Error>> {
@@ -339,7 +339,8 @@ impl RunBuilder {
     /// let finished = run.until_done().await?;
     /// # Ok(()) }
     /// ```
-    /// What is no snapshot, or one of another version, is told at the run's first use.
+    /// A text that is not a snapshot, or is one of another version, is reported when the run is
+    /// first used.
     pub fn resume(self, snapshot: &str) -> Run {
         let (capacity, unique_ids) = (self.capacity, self.unique_ids);
         let mut run = self.empty();
@@ -366,7 +367,7 @@ impl RunBuilder {
         run
     }
 
-    /// The run, with nothing said yet.
+    /// Creates the run without any message.
     pub fn empty(mut self) -> Run {
         if let Some(declared) = self.declared.take()
             && let Err(error) = self.toolset.declare(&declared)
@@ -382,7 +383,7 @@ impl RunBuilder {
         *machine.compaction_mut() = self.compaction;
         *machine.when_full_mut() = self.when_full;
         machine.on_break(self.on_break);
-        // No request is under way, and there is no call that would have to be renamed.
+        // This cannot fail: no request is under way, and no call has to be renamed.
         let _ = machine.unique_ids(self.unique_ids);
         let id = NEXT.fetch_add(1, Ordering::Relaxed) as u64;
         Run {
@@ -429,8 +430,8 @@ impl RunBuilder {
     }
 }
 
-/// Says the body fields that `new` has and `old` had not, or other than that: what was said for the
-/// run stays.
+/// Sets the body fields that `new` adds or changes. Parameters that were set for the run stay
+/// otherwise.
 pub(super) fn apply_body_fields(old: &Settings, new: &Settings, params: &mut Params) {
     for (name, json) in new.body_fields() {
         if !old.body_fields().any(|known| known == (name, json)) {

@@ -1,4 +1,4 @@
-//! The calls of a turn: asked for at the gate, run, and their results put in place.
+//! The calls of a turn: passed to the gate, run, and their results stored.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::what::What;
 use crate::error::Error;
 use crate::escaped::Escaped;
 
-/// What the tool of a call asked, and what it was answered.
+/// The questions that the tool of a call asked, and the answers.
 pub(super) struct Dialogue {
     call: usize,
     answers: Vec<String>,
@@ -24,21 +24,22 @@ pub(super) struct Dialogue {
 }
 
 impl Run {
-    /// Answers an open call instead of running its tool: the content's text. If the tool runs
-    /// already it is dropped.
+    /// Answers an open call with this text instead of running its tool. If the tool is already
+    /// running, it is dropped.
     ///
     /// # Errors
-    /// `Misuse` if no open call has this id; what was wrong with how the run was made, such as its
-    /// snapshot.
+    /// Returns `Misuse` if no open call has this id, or the error of the run's configuration, such
+    /// as of its snapshot.
     pub fn answer(&mut self, id: &str, text: &str) -> Result<&mut Self, Error> {
         self.answer_json(id, &crate::params::quoted(text), false)
     }
 
-    /// The same with content as it goes on the wire (a JSON string, or an array of blocks), and
-    /// whether it is an error.
+    /// Answers an open call with content in wire format (a JSON string, or an array of blocks),
+    /// instead of running its tool. `is_error` reports a failure to the model. If the tool is
+    /// already running, it is dropped.
     ///
     /// # Errors
-    /// As [`answer`](Self::answer); `Misuse` if the content is none.
+    /// Returns the errors of [`answer`](Self::answer), or `Misuse` if the content is not valid.
     pub fn answer_json(
         &mut self,
         id: &str,
@@ -53,23 +54,25 @@ impl Run {
         Ok(self)
     }
 
-    /// Replaces the result of the call with this id by a text, wherever it stands in the
-    /// conversation; the tool does not run again. So a result that the API refuses (a picture that
-    /// is too large, for example) can be replaced, and the run goes on. Which one it is stands in
-    /// the [`details`](crate::ApiFailure::details) of the error.
+    /// Replaces the result of the call with this id by a text, anywhere in the conversation; the
+    /// tool does not run again. Use this to replace a result that the API refuses, such as an image
+    /// that is too large, and then continue the run. The [`details`](crate::ApiFailure::details) of
+    /// the error name the result.
     ///
     /// # Errors
-    /// `Misuse` if there is no such result, or a request is under way; `Capacity` if it does not
-    /// fit. Then the old one stays.
+    /// Returns `Misuse` if there is no such result or a request is under way, or `Capacity` if the
+    /// text does not fit. Then the old result stays.
     pub fn replace_result(&mut self, id: &str, text: &str) -> Result<&mut Self, Error> {
         self.replace_result_json(id, &crate::params::quoted(text), false)
     }
 
-    /// [`replace_result`](Self::replace_result) with content as it goes on the wire (a JSON string,
-    /// or an array of blocks), and whether it is an error.
+    /// Replaces the result of the call with this id by content in wire format (a JSON string, or an
+    /// array of blocks), as [`replace_result`](Self::replace_result) does with a text. `is_error`
+    /// reports a failure to the model.
     ///
     /// # Errors
-    /// As [`replace_result`](Self::replace_result); `Misuse` if the content is not valid.
+    /// Returns the errors of [`replace_result`](Self::replace_result), or `Misuse` if the content
+    /// is not valid.
     pub fn replace_result_json(
         &mut self,
         id: &str,
@@ -81,10 +84,11 @@ impl Run {
         Ok(self)
     }
 
-    /// Lets a call run that the [gate](crate::RunBuilder::gate) suspended, or would be asked about.
+    /// Allows a call that the [gate](crate::RunBuilder::gate) suspended to run, or one that has not
+    /// reached it.
     ///
     /// # Errors
-    /// As [`answer`](Self::answer).
+    /// Returns the errors of [`answer`](Self::answer).
     pub fn allow(&mut self, id: &str) -> Result<&mut Self, Error> {
         let call = self.open_call(id)?;
         if !self.allowed.contains(&call) {
@@ -94,8 +98,8 @@ impl Run {
         Ok(self)
     }
 
-    /// What the tool of this call [asked](toolrunner_core::tool::ToolContext::ask), as JSON, if it
-    /// waits for the answer.
+    /// Returns the question, as JSON, that the tool of this call
+    /// [asked](toolrunner_core::tool::ToolContext::ask), if the tool waits for the answer.
     pub fn question(&self, id: &str) -> Option<&str> {
         let call = self.machine.calls().find(|&i| {
             self.machine.call(i).is_some_and(|call| !call.is_answered && call.id == *id)
@@ -103,12 +107,12 @@ impl Run {
         self.dialogues.iter().find(|dialogue| dialogue.call == call)?.question.as_deref()
     }
 
-    /// Answers the next question of a call, as JSON: its tool is called again, after the
-    /// [gate](crate::RunBuilder::gate), and finds the answer. In a run that was made from a
-    /// snapshot, say all answers again, in order, before the run goes on: a snapshot has none.
+    /// Answers the next question of a call, as JSON. Its tool is called again, after the
+    /// [gate](crate::RunBuilder::gate), and receives the answer. A snapshot contains no answers: in
+    /// a resumed run, give all of them again, in order, before the run continues.
     ///
     /// # Errors
-    /// As [`answer`](Self::answer).
+    /// Returns the errors of [`answer`](Self::answer).
     pub fn answer_question(&mut self, id: &str, answer: &str) -> Result<&mut Self, Error> {
         let call = self.open_call(id)?;
         let dialogue = self.dialogue(call);
@@ -132,8 +136,8 @@ impl Run {
         &mut self.dialogues[i]
     }
 
-    /// The calls that wait for the caller, as ids: tools without a function, and those that the
-    /// gate suspended.
+    /// Returns the ids of the calls that wait for the caller: calls of tools without a function,
+    /// and those that the gate suspended.
     pub fn waiting_calls(&self) -> Vec<String> {
         let machine = &self.machine;
         machine
@@ -143,12 +147,12 @@ impl Run {
             .collect()
     }
 
-    /// Answers all open calls as not run (or as cancelled, those that were running), so that the
-    /// conversation can be saved, or go on somewhere else. A run that goes on by
-    /// [`user`](Self::user) does this by itself.
+    /// Answers all open calls as not run (those that were running as cancelled), so that the
+    /// conversation can be saved, or continued elsewhere. A run that continues with
+    /// [`user`](Self::user) does this itself.
     ///
     /// # Errors
-    /// `Capacity` if not even the shortest answers fit.
+    /// Returns `Capacity` if even the shortest answers do not fit.
     pub fn close_open_calls(&mut self) -> Result<&mut Self, Error> {
         self.machine.close_open_calls()?;
         self.jobs.clear();
@@ -156,8 +160,7 @@ impl Run {
     }
 
     fn open_call(&mut self, id: &str) -> Result<usize, Error> {
-        // After a snapshot that could not be read no call is open, and that is not what is to be
-        // mended.
+        // If a snapshot could not be read, no call is open; report the actual mistake instead.
         self.check_setup()?;
         let machine = &self.machine;
         let mut calls = machine.calls();
@@ -217,9 +220,9 @@ impl Run {
         Ok(())
     }
 
-    /// Takes the next result, and starts what may run in its place.
+    /// Waits for the next result, and starts the calls that may run in its place.
     pub(super) async fn next_result(&mut self) -> Result<(), Error> {
-        // Some may have started before the others of their turn were looked at.
+        // Some calls may have started early, before the others of their turn were examined.
         if self.may_start_more() {
             self.start_calls()?;
         }
@@ -232,7 +235,7 @@ impl Run {
         Ok(())
     }
 
-    /// Puts a result in its place.
+    /// Stores a result in the conversation.
     pub(super) fn stage(&mut self, done: Done) -> Result<(), Error> {
         let (content, is_error) = match done.end {
             JobEnd::Answer(content, is_error) => (content, is_error),
@@ -274,7 +277,7 @@ impl Run {
                     content = String::from_utf8(bytes).unwrap_or_default();
                     return (self.capped(content).into_bytes(), is_error);
                 }
-                // The tool has run: what it gave stands.
+                // The tool has run, so its result stays as it is.
                 Err(panic) => tracing::error!("the hook on results panicked: {panic}"),
             }
         }
@@ -285,8 +288,8 @@ impl Run {
         self.result_cap.and_then(|cap| capped(&content, cap)).unwrap_or(content)
     }
 
-    /// Drops the calls that run and whose answer the machine wrote itself: what is said behind a
-    /// run that has ended closes its open calls.
+    /// Drops running calls that the machine has answered itself: a message after the end of a run
+    /// closes its open calls.
     pub(super) fn drop_answered_jobs(&mut self) {
         for call in self.jobs.calls() {
             if self.machine.is_answered(call) || !self.machine.calls().contains(&call) {
@@ -295,9 +298,9 @@ impl Run {
         }
     }
 
-    /// Ends what is under way, because the run was cancelled or its time is over: a reply is taken
-    /// back, unless a call of it has started; tools are cancelled and have the grace period to end;
-    /// then they are dropped, and their calls answered as cancelled.
+    /// Ends everything under way, because the run was cancelled or its time is over. A reply is
+    /// dropped, unless one of its calls has started. Tools are cancelled and have the grace period
+    /// to end; then they are dropped, and their calls answered as cancelled.
     pub(super) async fn wind_down(&mut self) -> Result<(), Error> {
         self.let_go_of_reply();
         self.jobs.cancel();

@@ -1,5 +1,5 @@
-//! The driver: one step after another, each told as plain data, so that any future may be dropped
-//! between two.
+//! The driver: one step after another, each returned as plain data, so that a future may be dropped
+//! between any two.
 
 use core::future::poll_fn;
 use core::pin::pin;
@@ -25,25 +25,26 @@ use crate::clock::{SharedClock, Waiting};
 use crate::error::Error;
 use crate::http::HttpError;
 
-/// Most pieces of a reply that are taken in a row before others on the same thread have a turn.
+/// The maximum number of pieces of a reply that are read in a row before other tasks on the same
+/// thread may run.
 const MOST_AT_ONCE: u32 = 256;
 
 impl Run {
-    /// Goes on until the run is over: through all turns and all tools.
+    /// Continues until the run is over, through all turns and tool calls.
     ///
     /// # Errors
-    /// See [`Error`]. The run is whole: call it again to go on from where it was.
+    /// See [`Error`]. The run stays intact: call it again to continue where it stopped.
     pub async fn until_done(&mut self) -> Result<Finished, Error> {
         while self.advance(false).await?.is_some() {}
         self.finished()
     }
 
-    /// Goes on to the end of the model's next reply; nothing when there is none. The reply's calls
-    /// have not run yet, unless they started [eagerly](crate::RunBuilder::eager): they run at
-    /// [`Turn::results`], or at the next `next_turn`, once.
+    /// Continues to the end of the model's next reply. Returns `None` when the run is over. The
+    /// reply's calls have not run yet, unless they started [eagerly](crate::RunBuilder::eager):
+    /// they run once, at [`Turn::results`] or at the next `next_turn`.
     ///
     /// # Errors
-    /// See [`Error`]. The run is whole: call it again to go on from where it was.
+    /// See [`Error`]. The run stays intact: call it again to continue where it stopped.
     pub async fn next_turn(&mut self) -> Result<Option<Turn<'_>>, Error> {
         while let Some(what) = self.advance(false).await? {
             if let What::TurnEnd = what {
@@ -53,18 +54,18 @@ impl Run {
         Ok(None)
     }
 
-    /// Goes on to the next thing that happens; nothing when the run is over.
+    /// Continues to the next event. Returns `None` when the run is over.
     ///
-    /// A text that was told cannot be taken back: a reply that breaks off later is an error then,
-    /// unless the retry policy says else.
+    /// Text that was returned cannot be taken back: if the reply breaks off after that, it is an
+    /// error, unless the retry policy allows a retry.
     ///
-    /// Levels may be mixed. After [`Event::MessageStop`] the reply is whole:
-    /// [`next_turn`](Self::next_turn) then gives that turn, to look at its calls or to answer them,
-    /// and another `next_event` runs them. With [`eager`](crate::RunBuilder::eager) some of its
-    /// calls may have started by then, or have their results already.
+    /// The three levels may be mixed. After [`Event::MessageStop`] the reply is complete:
+    /// [`next_turn`](Self::next_turn) then returns that turn, so that you can inspect or answer its
+    /// calls, and another `next_event` runs them. With [`eager`](crate::RunBuilder::eager), some of
+    /// its calls may already have started, or have results.
     ///
     /// # Errors
-    /// See [`Error`]. The run is whole: call it again to go on from where it was.
+    /// See [`Error`]. The run stays intact: call it again to continue where it stopped.
     pub async fn next_event(&mut self) -> Result<Option<Event<'_>>, Error> {
         loop {
             if self.busy >= MOST_AT_ONCE {
@@ -89,10 +90,10 @@ impl Run {
         }
     }
 
-    /// Goes on to the end of the run and tells `see` each thing that happens.
+    /// Continues to the end of the run, and passes each event to `see`.
     ///
     /// # Errors
-    /// As [`next_event`](Self::next_event).
+    /// Returns the errors of [`next_event`](Self::next_event).
     pub async fn for_each_event(
         &mut self,
         mut see: impl FnMut(&Event<'_>) + Send,
@@ -112,8 +113,8 @@ impl Run {
         }
     }
 
-    /// Whether nobody is told: of a turn's end, and of what is gone by now, such as a call of a
-    /// reply that was dropped.
+    /// Returns whether the caller does not receive this event: a turn's end, or an event about
+    /// something that no longer exists, such as a call of a dropped reply.
     fn is_untold(&self, what: What) -> bool {
         match what {
             What::TurnEnd => true,
@@ -154,16 +155,16 @@ impl Run {
         })
     }
 
-    /// Tells what was wrong with how the run was made.
+    /// Returns the error in the run's configuration, if there is one.
     pub(super) fn check_setup(&mut self) -> Result<(), Error> {
         match &self.invalid {
-            // The same each time: nothing can be sent.
+            // The same error each time, because nothing can be sent.
             Some(error) => Err(error.again()),
             None => Ok(()),
         }
     }
 
-    /// One thing further. `tell`: whether what happens is handed on.
+    /// Advances by one step. `tell` is whether the caller receives events of the reply.
     pub(super) async fn advance(&mut self, tell: bool) -> Result<Option<What>, Error> {
         self.check_setup()?;
         loop {
@@ -231,13 +232,13 @@ impl Run {
                     }
                 }
                 Step::Receive => {
-                    // The reply was dropped half-way.
+                    // The reply's future was dropped before its end.
                     self.machine.failed(None, self.clock.now(), 0)?;
                 }
                 Step::Call => self.start_calls()?,
                 Step::Send if !self.announced && !self.machine.is_compacting() => {
                     self.announced = true;
-                    // All calls of the turn before have their answers.
+                    // All calls of the previous turn are answered.
                     self.dialogues.clear();
                     let (turn, attempt) = (self.machine.turns() + 1, self.machine.attempt() + 1);
                     return Ok(Some(What::Request { turn, attempt }));
@@ -251,7 +252,8 @@ impl Run {
         }
     }
 
-    /// One read may hold a whole reply: whoever shares the thread has a turn, on any executor.
+    /// Yields to other tasks of the thread, on any executor, because one read may hold a whole
+    /// reply.
     async fn let_others_run(&mut self) {
         self.busy = 0;
         let mut had_a_turn = false;
@@ -265,7 +267,7 @@ impl Run {
         .await;
     }
 
-    /// Whether what is under way must end: the run was cancelled, or its time is over.
+    /// Returns whether work under way must end, because the run was cancelled or its time is over.
     fn must_end(&self) -> bool {
         let is_under_way = || self.reply.is_some() || !self.jobs.is_empty();
         self.cancellation_is_due()
@@ -273,8 +275,8 @@ impl Run {
                 && is_under_way())
     }
 
-    /// At rest, perhaps for long: what can be made again, and memory that is not used, is given
-    /// back.
+    /// Releases unused memory, and what can be created again, because the run may now rest for a
+    /// long time.
     fn settle(&mut self) {
         self.machine.shrink_to_fit();
         self.envelope.shrink_to_fit();
@@ -286,7 +288,8 @@ impl Run {
     async fn send(&mut self) -> Result<Option<What>, Error> {
         self.summary = self.machine.is_compacting().then(|| self.machine.transcript().len());
         if self.summary.is_some() && self.before_summary.is_none() {
-            // What the conversation forgets is still the last message.
+            // The last message must stay available, though the conversation will no longer contain
+            // it.
             self.before_summary = self.message();
         }
         self.render_prefix();
@@ -330,11 +333,12 @@ impl Run {
         }
     }
 
-    /// The next thing that happens in what has come already, without a future: one read may hold
-    /// thousands of pieces. Nothing if more must be read first, or something else comes before it.
+    /// Returns the next event in the bytes already received, without a future, because one read may
+    /// hold thousands of pieces. Returns `None` if more must be read first, or if something else
+    /// takes precedence.
     #[inline]
     fn at_hand(&mut self) -> Option<Result<Happened, DriveError<HttpError>>> {
-        // Beside calls that may run already each event is waited for, so that they get on too.
+        // While calls may already be running, each event is awaited, so that they progress too.
         if self.eager || !self.untold.is_empty() || self.machine.reply_is_whole() {
             return None;
         }
@@ -357,8 +361,8 @@ impl Run {
         fed.map_err(DriveError::from).transpose()
     }
 
-    /// Takes note of what happened in a reply. Whether it is to be told: a summary is nobody's to
-    /// see.
+    /// Records what happened in a reply. Returns whether the caller receives the event: those of a
+    /// summary are internal.
     #[inline]
     fn note(&mut self, happened: Happened) -> bool {
         self.has_progressed |= happened.is_progress();
@@ -375,7 +379,7 @@ impl Run {
         true
     }
 
-    // A reply has three of them.
+    // Out of line, because a reply has only three such events.
     #[inline(never)]
     fn note_of_message(&mut self, happened: Happened) {
         self.trace.reply_begins(|| self.clock.now());
@@ -383,13 +387,13 @@ impl Run {
         if let Some(said) = self.machine.cut_reply() {
             self.envelope.keep(said);
         }
-        // Before any event and any wait: from here on the caller may do whatever they want.
+        // Before any event and any wait, because from then on the caller may call anything.
         if self.machine.reply_is_whole() {
             self.turn_ended();
         }
     }
 
-    /// The reply is whole, and its body is read to the end.
+    /// Completes a reply whose message is complete, and reads its body to the end.
     async fn end_reply(&mut self) -> Result<Option<What>, Error> {
         if let Some(reply) = &mut self.reply {
             reply.drain(&self.clock).await;
@@ -419,7 +423,7 @@ impl Run {
         Ok(Some(What::TurnEnd))
     }
 
-    /// A reply is the last turn now: settings for one turn only have had their effect.
+    /// Records that the reply is the last turn. Settings for one turn end here.
     pub(super) fn turn_ended(&mut self) {
         self.early = Early::default();
         self.allowed.clear();
@@ -477,7 +481,7 @@ impl Run {
         }
     }
 
-    /// A reply did not become whole. If its blocks are kept they are the last message.
+    /// Records that a reply ended early. If its blocks are kept, they are the last message.
     pub(super) fn reply_ended_early(&mut self, is_kept: bool) {
         self.early = Early::default();
         if is_kept {
@@ -487,7 +491,7 @@ impl Run {
     }
 }
 
-/// What `future` gives; nothing if the run is cancelled first, or its time is over.
+/// Returns the output of `future`, or `None` if the run is cancelled first or its time is over.
 pub(super) async fn uninterrupted<F: Future>(
     cancel: &CancellationToken,
     clock: &SharedClock,
@@ -500,7 +504,7 @@ pub(super) async fn uninterrupted<F: Future>(
         if let Poll::Ready(output) = future.as_mut().poll(context) {
             return Poll::Ready(Some(output));
         }
-        // Neither a listener nor a timer is made for what is there at once.
+        // A future that is ready at once needs neither a listener nor a timer.
         if cancelled.is_none() {
             cancelled.set(Some(cancel.cancelled()));
         }

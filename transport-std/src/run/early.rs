@@ -1,5 +1,5 @@
-//! Calls that start while their reply still streams, if the run was built so: which may start, and
-//! when.
+//! Calls that start while their reply is still streamed, if
+//! [`RunBuilder::eager`](super::RunBuilder::eager) is set: which ones may start, and when.
 //!
 //! ```text
 //! block starts   block stops    next block, or a stop for tools
@@ -22,22 +22,23 @@ use super::Run;
 use super::jobs::{Done, Job, Jobs};
 use super::what::What;
 
-/// The calls of the reply that streams.
+/// The calls of the reply that is being streamed.
 #[derive(Debug, Default)]
 pub(super) struct Early {
     calls: Vec<EarlyCall>,
-    /// Nothing more starts: what follows a `fallback`, or a reply that did not stop for tools.
+    /// Whether no further call may start: after a `fallback` block, or in a reply that did not stop
+    /// for tools.
     is_closed: bool,
 }
 
-/// One of them, with copies of what a job needs: the block moves as the reply grows.
+/// A call, with copies of what its job needs, because the block moves as the reply grows.
 #[derive(Debug)]
 struct EarlyCall {
     /// The index of its block.
     block: usize,
     id: String,
     name: String,
-    /// Empty if the call is of no toolset.
+    /// Empty if the call is not of a toolset.
     toolset: String,
     input: Vec<u8>,
     stage: Stage,
@@ -45,9 +46,9 @@ struct EarlyCall {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Stage {
-    /// Its block streams.
+    /// Its block is being streamed.
     Open,
-    /// Its block is whole, and the model may still be at it.
+    /// Its block is complete, but the model may not have moved on.
     Whole,
     /// The model has moved on.
     Left,
@@ -93,7 +94,7 @@ impl Early {
         call.input = block.member("input").map_or_else(Vec::new, |input| input.raw().to_vec());
     }
 
-    /// The model has moved on from every call that is whole.
+    /// Marks that the model has moved on from every call whose block is complete.
     fn leave(&mut self) {
         for call in self.calls.iter_mut().filter(|call| call.stage == Stage::Whole) {
             call.stage = Stage::Left;
@@ -102,7 +103,7 @@ impl Early {
 }
 
 impl Run {
-    /// Looks at what happened in a reply for calls that may start.
+    /// Checks an event of the reply for calls that may start.
     pub(super) fn see_early(&mut self, happened: Happened) {
         self.early.see(&self.machine.peek(happened));
         self.start_early();
@@ -120,7 +121,7 @@ impl Run {
             if call.stage != Stage::Left {
                 continue;
             }
-            // What no tool here runs is answered when the reply is whole.
+            // A call that no tool here runs is answered when the reply is complete.
             let (name, toolset) = (Text::from_raw(&call.name), Text::from_raw(&call.toolset));
             let toolset = Some(toolset).filter(|toolset| !toolset.is_empty());
             if toolset.is_none() && self.machine.is_withdrawn_early(name) {
@@ -153,7 +154,7 @@ impl Run {
         }
     }
 
-    /// Whether there are calls that may start beside those that run.
+    /// Returns whether further calls may start beside the running ones.
     pub(super) fn may_start_more(&self) -> bool {
         self.machine.is_calling()
             && self.machine.next_call().is_some()
@@ -162,7 +163,7 @@ impl Run {
     }
 }
 
-/// What `future` gives, or a call that is done before.
+/// Returns the output of `future`, or a call that is done first.
 pub(super) async fn beside<F: Future>(jobs: &mut Jobs, future: F) -> Either<Done, F::Output> {
     let mut has_jobs = !jobs.is_empty();
     let (mut done, mut future) = (pin!(jobs.next()), pin!(future));

@@ -1,4 +1,4 @@
-//! Before a call and after it: who may look, and say something else.
+//! The gate before a call and the hook after it, which may change its input or its result.
 
 use core::pin::Pin;
 
@@ -6,7 +6,7 @@ use toolrunner_core::json::{Kind, Value, check};
 
 use crate::params::quoted;
 
-/// A call that waits for its decision. Owned, so that a person may take their time.
+/// A call that waits for a decision. It is owned, so that a person may take any time to decide.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GatedCall {
@@ -16,45 +16,45 @@ pub struct GatedCall {
     pub name: String,
     /// The input as JSON: an object.
     pub input: String,
-    /// Which turn of the run asked for it, from 1.
+    /// The number of the turn that contains the call, from 1.
     pub turn: u32,
 }
 
-/// What a gate says to a call.
+/// A gate's decision about a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Decision {
     /// The tool runs.
     Allow,
-    /// The tool does not run; this is the answer: content as JSON (a string or an array of blocks),
-    /// and whether it is an error.
+    /// The tool does not run; the call is answered with this content instead.
     Answer {
         /// A JSON string or an array of blocks.
         content: String,
-        /// Whether the model is told that it failed.
+        /// Whether the answer reports a failure to the model.
         is_error: bool,
     },
-    /// The tool runs with this input, a JSON object; the conversation keeps the model's own.
+    /// The tool runs with this input, a JSON object; the conversation keeps the model's input.
     Input(String),
-    /// Nobody knows yet: the run ends with [`Outcome::NeedsAnswer`](crate::Outcome::NeedsAnswer)
-    /// when all else is done, and goes on after [`Run::allow`](crate::Run::allow) or
-    /// [`Run::answer`](crate::Run::answer).
+    /// The decision is not yet known. The run ends with
+    /// [`Outcome::NeedsAnswer`](crate::Outcome::NeedsAnswer) when everything else is done, and
+    /// continues after [`Run::allow`](crate::Run::allow) or [`Run::answer`](crate::Run::answer).
     Suspend,
 }
 
 impl Decision {
-    /// Not allowed; the model reads why, as an error.
+    /// Denies the call. The model receives `text` as an error, or `Error: not allowed` if it is
+    /// empty.
     pub fn deny(text: &str) -> Self {
         let text = if text.is_empty() { "Error: not allowed" } else { text };
         Self::Answer { content: quoted(text), is_error: true }
     }
 
-    /// This text is the answer; the tool does not run.
+    /// Answers the call with this text; the tool does not run.
     pub fn answer(text: &str) -> Self {
         Self::Answer { content: quoted(text), is_error: false }
     }
 
-    /// What can be carried out. Anything else becomes a denial that says so.
+    /// Returns the decision if it can be carried out, or else one that answers `Error: not run`.
     fn checked(self) -> Self {
         let is = |json: &str, kinds: &[Kind]| {
             check(json.as_bytes()).is_ok()
@@ -90,12 +90,12 @@ where
     D: Future<Output = Decision> + Send + 'static,
 {
     fn dyn_decide(&self, call: GatedCall) -> Deciding<'_> {
-        // Inside, so that a panic of the closure itself is one of the future.
+        // Inside the future, so that a panic of the closure itself is also one of the future.
         Box::pin(async move { self(call).await.checked() })
     }
 }
 
-/// A result on its way into the conversation, for a hook to look at and to change.
+/// A result before it is added to the conversation, for a hook to inspect and change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ResultDraft {
@@ -108,7 +108,7 @@ pub struct ResultDraft {
     content: String,
 }
 
-/// A function that sees every result of a tool.
+/// A function that receives every result of a tool.
 pub(super) type Hook = dyn Fn(&mut ResultDraft) + Send + Sync;
 
 impl ResultDraft {
@@ -116,17 +116,17 @@ impl ResultDraft {
         Self { id, name, is_error, content }
     }
 
-    /// The content as it will go on the wire: a JSON string or an array of blocks.
+    /// Returns the content in wire format: a JSON string or an array of blocks.
     pub fn content(&self) -> &str {
         &self.content
     }
 
-    /// The content's text: of a string, or of all its text blocks, joined.
+    /// Returns the text of the content: that of a string, or of all text blocks, joined.
     pub fn text(&self) -> String {
         text_of(Value::first(self.content.as_bytes()).unwrap_or_default())
     }
 
-    /// Makes this text the content.
+    /// Replaces the content with this text.
     pub fn replace(&mut self, text: &str) -> &mut Self {
         self.content = quoted(if text.is_empty() && self.is_error {
             toolrunner_core::tool::EMPTY_ERROR
@@ -136,7 +136,8 @@ impl ResultDraft {
         self
     }
 
-    /// Makes this JSON the content, if it is a string or an array of blocks; says whether it was.
+    /// Replaces the content with this JSON if it is a string or an array of blocks, and returns
+    /// whether it was. An error's content must not be an empty string.
     pub fn replace_json(&mut self, content: &str) -> bool {
         let kind = check(content.as_bytes())
             .ok()
@@ -150,8 +151,8 @@ impl ResultDraft {
         fits
     }
 
-    /// Cuts every text that is longer than `bytes`: head and tail stay, and between them stands how
-    /// much was cut.
+    /// Cuts every text that is longer than `bytes`. Its beginning and end stay, with a note of how
+    /// much was cut between them.
     pub fn cap(&mut self, bytes: usize) -> &mut Self {
         if let Some(capped) = capped(&self.content, bytes) {
             self.content = capped;
@@ -164,7 +165,7 @@ impl ResultDraft {
     }
 }
 
-/// The text of a content: of a string, or of all its text blocks, joined.
+/// Returns the text of a content: that of a string, or of all text blocks, joined.
 pub(super) fn text_of(content: Value<'_>) -> String {
     match content.as_text() {
         Some(text) => text.to_string(),
@@ -176,7 +177,8 @@ pub(super) fn text_of(content: Value<'_>) -> String {
     }
 }
 
-/// A content whose texts are longer than `bytes`, cut; nothing if none is.
+/// Returns a content in which every text longer than `bytes` is cut, or `None` if there is no such
+/// text.
 pub(super) fn capped(content: &str, bytes: usize) -> Option<String> {
     if content.len() <= bytes {
         return None;
@@ -206,8 +208,8 @@ pub(super) fn capped(content: &str, bytes: usize) -> Option<String> {
     changed.then(|| format!("[{}]", blocks.join(",")))
 }
 
-/// Head and tail of a text that is longer than `bytes`, and how much was cut between them. What is
-/// kept is at most `bytes` long; the mark comes on top.
+/// Returns the beginning and the end of a text longer than `bytes`, with a note of how much was cut
+/// between them. The two parts together have at most `bytes` bytes; the note is extra.
 fn cut(text: &str, bytes: usize) -> Option<String> {
     if text.len() <= bytes {
         return None;

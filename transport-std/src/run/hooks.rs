@@ -1,5 +1,5 @@
-//! What a run's builder says of its calls: who decides, who looks at the results, what the tools
-//! share, how it is cancelled.
+//! The options of a run for its calls: the gate, the hook on results, the tools' shared state, and
+//! cancellation.
 
 use core::any::Any;
 use core::time::Duration;
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::RunBuilder;
 use super::gate::{Decision, DynGate, GatedCall, Hook, ResultDraft};
 
-/// Who may look at calls and results, and what tools share.
+/// The hooks on calls and results, and the tools' shared state.
 #[derive(Default)]
 pub(super) struct Hooks {
     pub(super) gate: Option<Arc<dyn DynGate>>,
@@ -26,12 +26,13 @@ impl core::fmt::Debug for Hooks {
 }
 
 impl RunBuilder {
-    /// Decides about every call before its tool runs: let it run, deny it with a text, change its
-    /// input, answer in its place, or suspend the run until somebody knows. Called at the same time
-    /// for the calls of one turn; a call waits for as long as it takes.
+    /// Sets a gate that decides about every call before its tool runs: allow it, deny it with a
+    /// text, change its input, answer it, or suspend the run until the decision is known. The gate
+    /// is called concurrently for the calls of one turn, and a call waits for as long as the gate
+    /// takes.
     ///
-    /// If the gate panics, the tool does not run and the model reads `Error: not run`. The panic is
-    /// logged and goes no further.
+    /// If the gate panics, the tool does not run and the model receives `Error: not run`. The panic
+    /// is logged and not propagated.
     ///
     /// ```
     /// # fn f(client: toolrunner_std::Client) {
@@ -50,37 +51,37 @@ impl RunBuilder {
         self
     }
 
-    /// Shows every tool's result before it is put into the conversation: to look at, to replace, or
-    /// to cut.
+    /// Sets a hook that receives every tool's result before it is added to the conversation, to
+    /// inspect, replace or cut it.
     ///
-    /// If the hook panics, the result stays as the tool gave it. The panic is logged and goes no
-    /// further.
+    /// If the hook panics, the result stays as the tool returned it. The panic is logged and not
+    /// propagated.
     pub fn on_result(mut self, hook: impl Fn(&mut ResultDraft) + Send + Sync + 'static) -> Self {
         self.hooks.hook = Some(Arc::new(hook));
         self
     }
 
-    /// Most bytes of a text in a tool's result. Of a longer one head and tail stay, and what was
-    /// cut is said between them. Default: no such bound.
+    /// Sets the maximum size of a text in a tool's result, in bytes. Longer text keeps its
+    /// beginning and end, with a note of how much was cut. Default: no limit.
     pub const fn result_cap(mut self, bytes: usize) -> Self {
         self.hooks.result_cap = Some(bytes);
         self
     }
 
-    /// Something that all tools of the run share: they find it by its type, with
+    /// Sets a value that all tools of the run share. A tool accesses it by its type, with
     /// [`ToolContext::state`](toolrunner_core::tool::ToolContext::state).
     pub fn state<T: Any + Send + Sync>(mut self, state: T) -> Self {
         self.hooks.state = Some(Arc::new(state));
         self
     }
 
-    /// A token that cancels the run: see [`Run::cancellation`](super::Run::cancellation).
+    /// Sets the token that cancels the run: see [`Run::cancellation`](super::Run::cancellation).
     pub fn cancellation(mut self, token: CancellationToken) -> Self {
         self.cancel = token;
         self
     }
 
-    /// How long tools may go on when the run is cancelled or its time is over. Default:
+    /// Sets how long tools may continue after the run is cancelled or its time is over. Default:
     /// [`DEFAULT_GRACE`](super::DEFAULT_GRACE).
     pub const fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;

@@ -1,4 +1,4 @@
-//! Calls under way: each owns a copy of its input, so that nothing is lost when the driver's future
+//! Calls under way. Each owns a copy of its input, so that nothing is lost when the driver's future
 //! is dropped.
 
 use core::any::Any;
@@ -23,7 +23,7 @@ use super::tools::{DynTools, Entry};
 use crate::clock::SharedClock;
 use crate::escaped::Escaped;
 
-/// What became of a call.
+/// A call that is done.
 pub(super) struct Done {
     pub(super) call: usize,
     pub(super) end: JobEnd,
@@ -31,7 +31,7 @@ pub(super) struct Done {
 
 /// How a job ended.
 pub(super) enum JobEnd {
-    /// With a result: the content as it goes on the wire, and whether it is an error.
+    /// With a result: the content in wire format, and whether it is an error.
     Answer(Vec<u8>, bool),
     /// The gate left the call to the caller.
     Suspended,
@@ -45,7 +45,7 @@ impl From<(Vec<u8>, bool)> for JobEnd {
     }
 }
 
-/// What a call needs to run anywhere.
+/// Everything that a call needs, so that it can run on any thread.
 pub(super) struct Job {
     pub(super) call: usize,
     pub(super) id: Arc<str>,
@@ -55,9 +55,9 @@ pub(super) struct Job {
     pub(super) entry: Entry,
     pub(super) tools: Arc<dyn DynTools>,
     pub(super) state: Option<Arc<dyn Any + Send + Sync>>,
-    /// Asked first, unless the caller has decided already.
+    /// Decides before the tool runs; `None` if the caller has already decided.
     pub(super) gate: Option<Arc<dyn DynGate>>,
-    /// Answers to what the tool asked in earlier calls, in order.
+    /// The answers to the tool's questions in earlier calls, in order.
     pub(super) answers: Arc<[String]>,
 }
 
@@ -66,12 +66,12 @@ type Running = Abortable<Apart<Pin<Box<dyn Future<Output = Done> + Send>>>>;
 /// The calls of a turn that are running.
 #[derive(Default)]
 pub(super) struct Jobs {
-    /// The number of their run.
+    /// The number of the run that the calls belong to.
     run: u64,
     running: FuturesUnordered<Running>,
-    /// Those of `running` that were not aborted.
+    /// The calls in `running` that were not aborted.
     list: Vec<Entered>,
-    /// Tells the running tools that they are to end.
+    /// Requests all running tools to end.
     cancel: CancellationToken,
 }
 
@@ -79,7 +79,7 @@ struct Entered {
     call: usize,
     serial: Option<Arc<str>>,
     abort: AbortHandle,
-    /// Tells this call alone that it is to end.
+    /// Requests this call alone to end.
     cancel: CancellationToken,
 }
 
@@ -90,7 +90,7 @@ impl core::fmt::Debug for Jobs {
 }
 
 impl Jobs {
-    /// None yet, of the run of this number.
+    /// Creates an empty list for the run of this number.
     pub(super) fn of(run: u64) -> Self {
         Self { run, ..Self::default() }
     }
@@ -103,12 +103,12 @@ impl Jobs {
         self.list.is_empty()
     }
 
-    /// Whether no call of the tool's serial group runs.
+    /// Returns whether no call of the tool's serial group is running.
     pub(super) fn may_start(&self, entry: &Entry) -> bool {
         entry.serial.is_none() || self.list.iter().all(|entered| entered.serial != entry.serial)
     }
 
-    /// Starts a call inside the span `traced`; `ends` takes note of its end there.
+    /// Starts a call inside the span `traced`; `ends` records its end there.
     pub(super) fn start(
         &mut self,
         job: Job,
@@ -127,7 +127,7 @@ impl Jobs {
             abort,
             cancel: cancel.clone(),
         });
-        // Inside the caller's span, and around what the tool itself logs.
+        // Inside the caller's span, and around the tool's own log lines.
         let span = tracing::error_span!("call", run = self.run, tool = %one_line(&job.name), call = %one_line(&job.id));
         let work = job.run(clock, cancel).instrument(span);
         let work: Pin<Box<dyn Future<Output = Done> + Send>> = match traced.is_disabled() {
@@ -141,17 +141,17 @@ impl Jobs {
         self.running.push(Abortable::new(Apart::new(work), registration));
     }
 
-    /// The next that is done.
+    /// Waits for the next call that is done.
     pub(super) async fn next(&mut self) -> Option<Done> {
         loop {
             let Some(next) = self.running.next().await else {
-                // Nothing runs, whatever the list says: calls that are in it are answered as
+                // Nothing is running, whatever the list contains. Calls still in it are answered as
                 // cancelled.
                 self.list.clear();
                 return None;
             };
-            // An aborted one is not in the list any more. What a tool or a gate does wrong was
-            // caught before it comes here.
+            // An aborted call is no longer in the list. Panics of tools and gates were caught
+            // before this point.
             if let Ok(Ok(done)) = next {
                 self.list.retain(|entered| entered.call != done.call);
                 return Some(done);
@@ -159,12 +159,12 @@ impl Jobs {
         }
     }
 
-    /// Gives back the memory that is not used.
+    /// Releases unused memory.
     pub(super) fn shrink_to_fit(&mut self) {
         self.list.shrink_to_fit();
     }
 
-    /// Drops this call, if it runs. Its cancellation is set too, because it may be on another
+    /// Drops this call if it is running. Its token is cancelled too, because it may be on another
     /// thread.
     pub(super) fn abort(&mut self, call: usize) {
         self.list.retain(|entered| {
@@ -179,12 +179,13 @@ impl Jobs {
         }
     }
 
-    /// Tells all that run that they are to end.
+    /// Requests all running calls to end.
     pub(super) fn cancel(&self) {
         self.cancel.cancel();
     }
 
-    /// Drops all that run. They are told, for those that are on other threads.
+    /// Drops all running calls. Their tokens are cancelled too, because they may be on other
+    /// threads.
     pub(super) fn clear(&mut self) {
         if !self.list.is_empty() {
             self.cancel.cancel();
@@ -193,22 +194,22 @@ impl Jobs {
         self.list.clear();
     }
 
-    /// The calls that run.
+    /// Returns the calls that are running.
     pub(super) fn calls(&self) -> Vec<usize> {
         self.list.iter().map(|entered| entered.call).collect()
     }
 }
 
-/// What a tool of this front end finds behind its context.
+/// Implements the context of a tool for this front end.
 struct Host {
     cancel: CancellationToken,
-    /// Made when a tool waits for it.
+    /// Created when a tool waits for it.
     waiting: std::sync::Mutex<Option<Pin<Box<WaitForCancellationFutureOwned>>>>,
     state: Option<Arc<dyn Any + Send + Sync>>,
     answers: Arc<[String]>,
-    /// How many questions the tool has asked.
+    /// The number of questions that the tool has asked in this call.
     asked: AtomicUsize,
-    /// The first that has no answer.
+    /// The first question without an answer.
     question: std::sync::Mutex<Option<String>>,
 }
 
@@ -253,7 +254,7 @@ impl Job {
                 Ok(Decision::Answer { content, is_error }) => {
                     return Done { call, end: (content.into_bytes(), is_error).into() };
                 }
-                // Nobody allowed it.
+                // The gate did not allow the call.
                 Err(panic) => {
                     tracing::error!("the gate panicked: {}", Escaped(&panic));
                     return Done { call, end: notice(Notice::NotRun).into() };
@@ -261,7 +262,7 @@ impl Job {
             }
         }
         let deadline = limit.map(|limit| clock.now().after(limit));
-        // A tool that ran into its time-out is told, for the case that it is on another thread.
+        // A tool that timed out is cancelled too, because it may be on another thread.
         let told = cancel.clone();
         let work = Apart::new(Box::pin(self.work(deadline, cancel)));
         let done = match (limit, deadline) {
@@ -346,8 +347,8 @@ impl Job {
     }
 }
 
-/// One record for a tool that gave an error. One that the tool chose for the model to read is no
-/// failure of the program's.
+/// Logs a tool's error. An error that the tool chose to return to the model is only a warning,
+/// because it is not a failure of the program.
 fn log(error: &ToolError, content: &[u8]) {
     let text = || {
         Value::first(content)
@@ -362,7 +363,7 @@ fn log(error: &ToolError, content: &[u8]) {
     tracing::error!(backtrace, "tool failed: {}", Escaped(text()));
 }
 
-/// A name or an id as it came, for a log.
+/// Returns a raw name or id for a log.
 fn one_line(raw: &str) -> Escaped<Text<'_>> {
     Escaped(Text::from_raw(raw))
 }

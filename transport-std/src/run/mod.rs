@@ -1,6 +1,6 @@
-//! A run: from a prompt until the loop stops. The front end over the core's machine.
+//! A run: from a prompt until the loop stops. This is the front end of the core's machine.
 //!
-//! Three levels, one machine:
+//! It can be driven at three levels:
 //!
 //! ```no_run
 //! # async fn f(client: toolrunner_std::Client) -> Result<(), toolrunner_std::Error> {
@@ -10,9 +10,9 @@
 //! while let Some(event) = run.next_event().await? { /* … */ } // or event by event: text as it comes, tools, usage
 //! # Ok(()) }
 //! ```
-//! Any of these futures may be dropped at any time; calling again goes on. Calls that were running
-//! are kept and go on too. The loop asks nothing of tokio: on another runtime it needs a transport
-//! of that runtime's, and works best with a clock of its own.
+//! Each of these futures may be dropped at any time; another call continues the run. Calls that
+//! were running are kept and continue too. The loop itself does not need tokio: another runtime
+//! needs a transport of its own, and should have a clock of its own.
 
 mod apart;
 mod blocking;
@@ -68,14 +68,14 @@ pub use trace::TRACE_TARGET;
 pub use trace_parent::{BadTraceParent, TraceParent};
 pub use turn::{ToolResult, ToolResults, Turn};
 
-/// Most calls of one turn that run at the same time, if nothing else is said.
+/// The maximum number of calls of one turn that run at the same time, if none is set.
 pub const DEFAULT_CONCURRENCY: usize = 32;
-/// How long tools may go on when their run is cancelled, if nothing else is said.
+/// How long tools may continue after their run is cancelled, if no grace period is set.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(5);
 
-/// A conversation with the model and its tools. Made by [`Client::run`](crate::Client::run).
+/// A conversation with the model and its tools. Created by [`Client::run`](crate::Client::run).
 pub struct Run {
-    /// Of this process: what its log lines name it by.
+    /// The number in this process, which identifies the run in log lines.
     id: u64,
     machine: Machine<'static>,
     settings: Arc<Settings>,
@@ -85,57 +85,57 @@ pub struct Run {
     stream: bool,
     toolset: Toolset,
     concurrency: usize,
-    /// Whether calls may start while their reply streams, and those that did.
+    /// Whether calls may start while their reply is streamed.
     eager: bool,
     on_break: OnBreak,
     early: Early,
-    /// What was wrong with how the run was made: told at its first use.
+    /// The error in the run's configuration, reported at its first use.
     invalid: Option<Error>,
-    /// The body up to the conversation, kept until something in it changes.
+    /// The body up to the conversation, kept until a part of it changes.
     prefix: Option<body::Prefix>,
-    /// The model that summarises; the run's own if none is named.
+    /// The model that writes summaries; the run's own if `None`.
     summary_model: Option<String>,
-    /// Length of the conversation while a summary of it is under way.
+    /// The length of the conversation while a summary of it is under way.
     summary: Option<usize>,
-    /// The model's last message, while the conversation no longer has it.
+    /// The model's last message, while the conversation no longer contains it.
     before_summary: Option<ReplyMessage>,
-    /// What the server is told about a compaction that it makes, as JSON.
+    /// The `compaction` parameter for a compaction on the server, as JSON.
     server_compaction: String,
-    /// Summaries that were told.
+    /// The number of summaries already reported.
     compactions: u32,
-    /// The reply whose body comes; beside the machine, never in it.
+    /// The reply whose body is being received. It is kept beside the machine, never in it.
     reply: Option<ReplyUnderWay<HttpBody>>,
-    /// Whether the reply made progress since its body was last waited for.
+    /// Whether the reply made progress since the last wait for its body.
     has_progressed: bool,
-    /// Whether the request under way was told as an event.
+    /// Whether the request under way was reported as an event.
     announced: bool,
     envelope: Envelope,
     jobs: Jobs,
-    /// The spans that are open.
+    /// The open spans.
     trace: Trace,
-    /// What the request failed with that is sent again.
+    /// The failure of the request that is retried.
     retried: Option<Box<Retried>>,
-    /// What happened and was not told yet.
+    /// Events that are not yet reported.
     untold: VecDeque<What>,
-    /// What the next turn alone asks for.
+    /// Parameters of the next turn only.
     next_params: Params,
     gate: Option<Arc<dyn DynGate>>,
-    /// Calls of this turn for which the gate is not asked any more.
+    /// Calls of this turn that the caller allowed, so the gate is not asked.
     allowed: Vec<usize>,
-    /// What tools of this turn asked.
+    /// The questions of this turn's tools.
     dialogues: Vec<calls::Dialogue>,
     hook: Option<Arc<Hook>>,
     result_cap: Option<usize>,
-    /// What the tools share.
+    /// The state that the tools share.
     state: Option<Arc<dyn Any + Send + Sync>>,
     cancel: CancellationToken,
-    /// Set up by the first reply.
+    /// Created by the first reply.
     watch: Option<Watch>,
-    /// Whether `cancel` has had its effect.
+    /// Whether the cancellation by `cancel` has taken effect.
     is_wound_down: bool,
-    /// Pieces of replies since others had a chance to run.
+    /// The number of pieces of replies read since other tasks could run.
     busy: u32,
-    /// How long tools may go on when the run is cancelled.
+    /// How long tools may continue after the run is cancelled.
     grace: Duration,
 }
 
@@ -155,28 +155,29 @@ impl fmt::Debug for Run {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finished {
-    /// Why.
+    /// Why the run ended.
     pub outcome: Outcome,
-    /// The model's last message; nothing if there was none.
+    /// The model's last message, or `None` if there was none.
     pub message: Option<ReplyMessage>,
-    /// Tokens of all turns of the run.
+    /// The tokens of all turns of the run.
     pub usage: Usage,
 }
 
 impl Finished {
-    /// The last message's text: all its text blocks, joined. Empty if there is none.
+    /// Returns the text of the last message: all its text blocks, joined. Empty if there is no
+    /// message.
     pub fn text(&self) -> String {
         self.message.as_ref().map(ReplyMessage::text).unwrap_or_default()
     }
 }
 
 impl Run {
-    /// Says something more: a user message behind all that was said. Calls that are still open are
-    /// answered as not run.
+    /// Appends a user message to the conversation and continues the run. Calls that are still open
+    /// are answered as not run.
     ///
     /// # Errors
-    /// `Capacity` if the conversation is full, `Misuse` for a text that is empty or only white
-    /// space. Then nothing was added.
+    /// Returns `Capacity` if the conversation is full, or `Misuse` if the text is empty or only
+    /// white space. Then nothing was added.
     pub fn user(&mut self, text: &str) -> Result<&mut Self, Error> {
         self.abandon();
         self.machine.user(text)?;
@@ -184,15 +185,16 @@ impl Run {
         Ok(self)
     }
 
-    /// Appends a message of its own, as JSON: an object with `role` and `content`, or several with
-    /// commas between. It comes behind the last reply and all its results, also if they are not
-    /// there yet. A run that had ended goes on with it. Calls in the messages must be followed by
-    /// their results; to answer a call of the last reply, say [`answer`](Self::answer).
+    /// Appends a message in JSON: an object with `role` and `content`, or several separated by
+    /// commas. It follows the last reply and all its results, even if those are not available yet.
+    /// A run that had ended continues with it. Calls in the messages must be followed by their
+    /// results; to answer a call of the last reply, use [`answer`](Self::answer).
     ///
     /// # Errors
-    /// `Misuse` if the API would refuse it: the text names the rule, the message (counted from 0 in
-    /// what is appended) and the block. Also if the request would have more than four cache
-    /// breakpoints. `Capacity` if the conversation is full. Then nothing was appended.
+    /// Returns `Misuse` if the API would refuse the message: the text names the rule, the message
+    /// (counted from 0 in what is appended) and the block. Also if the request would have more than
+    /// four cache breakpoints. Returns `Capacity` if the conversation is full. Then nothing was
+    /// appended.
     pub fn append(&mut self, message: &str) -> Result<&mut Self, Error> {
         self.render_prefix();
         self.machine.append(message)?;
@@ -201,17 +203,16 @@ impl Run {
         Ok(self)
     }
 
-    /// Makes these messages the conversation: a JSON array of messages. What was said before is
-    /// forgotten.
+    /// Replaces the conversation with a JSON array of messages.
     ///
-    /// Calls of the last assistant message may lack results, all of them or some, as in the
+    /// Calls of the last assistant message may lack some or all results, as in the
     /// [`messages`](Self::messages) of a run that was cancelled: they can be
-    /// [answered](Self::answer), and are answered as not run before anything is sent.
+    /// [answered](Self::answer), and are otherwise answered as not run before anything is sent.
     ///
     /// # Errors
-    /// `Misuse` if the API would refuse them: the text names the rule, the message (counted from 0)
-    /// and the block. Also if the request would have more than four cache breakpoints. `Capacity`
-    /// if they do not fit. Then nothing changes.
+    /// Returns `Misuse` if the API would refuse the messages: the text names the rule, the message
+    /// (counted from 0) and the block. Also if the request would have more than four cache
+    /// breakpoints. Returns `Capacity` if they do not fit. Then nothing changes.
     pub fn replace_history(&mut self, messages: &str) -> Result<&mut Self, Error> {
         self.abandon();
         self.render_prefix();
@@ -221,10 +222,10 @@ impl Run {
         Ok(self)
     }
 
-    /// Drops the last reply, with its results, and asks for it again. What was appended stays.
+    /// Drops the last reply, with its results, and requests it again. Appended messages stay.
     ///
     /// # Errors
-    /// `Misuse` if there is no reply.
+    /// Returns `Misuse` if there is no reply.
     pub fn retry(&mut self) -> Result<&mut Self, Error> {
         self.abandon();
         self.machine.retry()?;
@@ -233,17 +234,17 @@ impl Run {
         Ok(self)
     }
 
-    /// Ends the run where it is. A reply under way is taken back, unless a call of it has started:
-    /// then its whole blocks stay. Calls that run are dropped; if the run goes on, they are
+    /// Ends the run where it is. A reply under way is dropped, unless one of its calls has started:
+    /// then its complete blocks stay. Running calls are dropped; if the run continues, they are
     /// answered as cancelled.
     pub fn stop(&mut self) {
         self.abandon();
         self.machine.stop();
     }
 
-    /// After [`stop`](Self::stop), or when it was cancelled: goes on where it was. Calls that had
-    /// not started run now. After [`Outcome::Broken`] the kept calls are closed, and the model is
-    /// asked to go on.
+    /// Continues a run after [`stop`](Self::stop) or after it was cancelled. Calls that had not
+    /// started run now. After [`Outcome::Broken`], the kept calls are closed, and the model is
+    /// asked to continue.
     pub fn resume(&mut self) -> &mut Self {
         self.machine.resume();
         self.drop_answered_jobs();
@@ -251,19 +252,19 @@ impl Run {
         self
     }
 
-    /// The request's parameters, for all later turns.
+    /// Returns the request's parameters, to change them for all later turns.
     pub fn params_mut(&mut self) -> &mut Params {
         self.prefix = None;
         &mut self.params
     }
 
-    /// The request's parameters.
+    /// Returns the request's parameters.
     pub const fn params(&self) -> &Params {
         &self.params
     }
 
-    /// Parameters of the next turn alone, in place of those of the same name. They are forgotten
-    /// when its reply is whole.
+    /// Returns the parameters of the next turn only, which replace those of the same name. They are
+    /// discarded when its reply is complete.
     ///
     /// ```no_run
     /// # async fn f(mut run: toolrunner_std::Run) -> Result<(), toolrunner_std::Error> {
@@ -278,13 +279,13 @@ impl Run {
         &mut self.next_params
     }
 
-    /// Whom the run asks, and as whom.
+    /// Returns the settings of the run's requests: the server, the credential and the connections.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Whom to ask from the next request on: key, base URL, betas, headers, query, body, time-outs,
-    /// retries.
+    /// Sets the settings from the next request on: credential, base URL, betas, headers, query,
+    /// body fields, time-outs, retries.
     pub fn set_settings(&mut self, settings: Settings) -> &mut Self {
         if settings.max_retries() != self.settings.max_retries() {
             self.machine.retry_mut().retries = settings.max_retries();
@@ -299,11 +300,11 @@ impl Run {
         self
     }
 
-    /// The same, said as changes: `run.change_settings(|client|
-    /// client.beta("files-api-2025-04-14"))?`.
+    /// Changes the settings from the next request on:
+    /// `run.change_settings(|client| client.beta("files-api-2025-04-14"))?`.
     ///
     /// # Errors
-    /// The first thing that is wrong with them. Then nothing changes.
+    /// Returns the first invalid setting. Then nothing changes.
     pub fn change_settings(
         &mut self,
         change: impl FnOnce(ClientBuilder) -> ClientBuilder,
@@ -312,53 +313,57 @@ impl Run {
         Ok(self.set_settings(settings))
     }
 
-    /// Other tools, from the next request on. Calls that run already go on with the old ones.
+    /// Replaces the tools, from the next request on. Calls that are already running continue with
+    /// the old ones.
     ///
     /// # Errors
-    /// As for [`RunBuilder::tools`]. Then nothing changes.
+    /// Returns an error if two tools have the same name, or if a name, schema or definition is
+    /// invalid; see [`RunBuilder::tools`]. Then nothing changes.
     pub fn set_tools(&mut self, tools: impl Tools) -> Result<&mut Self, Error> {
         self.toolset = Toolset::new(tools)?;
         self.prefix = None;
         Ok(self)
     }
 
-    /// Cancels the run from anywhere, also while it is driven: `run.cancellation().cancel()`. A
-    /// reply under way is taken back; tools are told by their context and have the grace period to
-    /// end, then they are dropped and answered as cancelled. The run ends with
-    /// [`Outcome::Stopped`]; it goes on, with a new token, when something is said or
-    /// [`resume`](Self::resume) is called.
+    /// Returns the token that cancels the run from anywhere, also while it is driven:
+    /// `run.cancellation().cancel()`. A reply under way is dropped, unless one of its calls has
+    /// started. Tools see the cancellation in their context and have the grace period to end; then
+    /// they are dropped and answered as cancelled. The run ends with [`Outcome::Stopped`]; it
+    /// continues, with a new token, when a message is added or [`resume`](Self::resume) is called.
     pub fn cancellation(&self) -> CancellationToken {
         self.cancel.clone()
     }
 
-    /// What the run may spend. A run that ended at a limit goes on when that is raised.
+    /// Returns the limits of the run, to change them. A run that ended at a limit continues when
+    /// the limit is raised.
     pub const fn limits_mut(&mut self) -> &mut Limits {
         self.machine.limits_mut()
     }
 
-    /// When requests are sent again.
+    /// Returns the retry policy, to change it.
     pub const fn retry_policy_mut(&mut self) -> &mut RetryPolicy {
         self.machine.retry_mut()
     }
 
-    /// What becomes of a reply that breaks off and is not asked for again, from now on.
+    /// Sets what happens from now on to a reply that breaks off and is not retried.
     pub fn set_on_break(&mut self, on_break: OnBreak) -> &mut Self {
         self.on_break = on_break;
         self.machine.on_break(on_break);
         self
     }
 
-    /// When the conversation is summarised, if ever.
+    /// Returns the setting for client-side summaries of the conversation, to change it. `None`
+    /// means never.
     pub const fn compaction_mut(&mut self) -> &mut Option<Compaction> {
         self.machine.compaction_mut()
     }
 
-    /// Has the server compact the conversation before the next turn, or now if the run is over: by
-    /// a request of its own with the same parameters and `compaction`, less what cannot go with it
-    /// (`context_management`, `stop_sequences`, an output format, a forced `tool_choice`). Its
-    /// answer becomes the conversation. It is no turn, and is not tried again; without a summary in
-    /// the answer the conversation stays as it is. The beta that the server asks for is the
-    /// caller's to set.
+    /// Requests that the server compacts the conversation before the next turn, or now if the run
+    /// is over. This sends a separate request with the same parameters and `compaction`, without
+    /// those that cannot be combined with it (`context_management`, `stop_sequences`, an output
+    /// format, a forced `tool_choice`). Its reply becomes the conversation. It is not a turn, and
+    /// is not retried; if the reply contains no summary, the conversation stays as it is. The
+    /// caller must set the beta that the server requires.
     pub fn compact_on_server(&mut self, instructions: Option<&str>) -> &mut Self {
         let more = instructions
             .map(|text| format!(",\"instructions\":{}", crate::params::quoted(text)))
@@ -368,19 +373,19 @@ impl Run {
         self
     }
 
-    /// Whether replies are streamed, from the next request on.
+    /// Sets whether replies are streamed, from the next request on.
     pub fn set_stream(&mut self, stream: bool) -> &mut Self {
         self.prefix = None;
         self.stream = stream;
         self
     }
 
-    /// The conversation as JSON: an array of messages, as the next request has them.
+    /// Returns the conversation as JSON: an array of messages, as in the next request.
     /// [`RunBuilder::messages`] accepts it at any time.
     ///
-    /// A reply under way is not in it, unless a call of it has started: then its complete blocks
-    /// are. Open calls of the last turn have no result in it; if messages were appended behind
-    /// them, they have results that say that they did not run or were cancelled.
+    /// It does not include a reply under way, unless one of its calls has started: then it includes
+    /// the complete blocks. Open calls of the last turn have no result in it; if messages were
+    /// appended after them, they have results that say that they did not run or were cancelled.
     pub fn messages(&self) -> String {
         let bytes = self.machine.conversation();
         let mut json = String::with_capacity(bytes.len() + 2);
@@ -391,55 +396,55 @@ impl Run {
         json
     }
 
-    /// The run as JSON, to go on with later or in another process: [`RunBuilder::resume`]. It holds
-    /// the conversation, its open calls and what was counted; no key, no tools, no parameters, no
-    /// limits. Calls that have run keep their results. Calls that run now are answered as cancelled
-    /// in the resumed run, because they may have had their effect. A reply under way is left out
-    /// and asked for again, unless a call of it has started ([`eager`](RunBuilder::eager)): then
-    /// its whole blocks are part of the snapshot.
+    /// Returns the run as JSON, to continue it later or in another process with
+    /// [`RunBuilder::resume`]. It contains the conversation, its open calls and the counters, but
+    /// no credential, tools, parameters or limits. Calls that have run keep their results. Calls
+    /// that are running are answered as cancelled in the resumed run, because they may have had
+    /// side effects. A reply under way is omitted and requested again, unless one of its calls has
+    /// started ([`eager`](RunBuilder::eager)): then its complete blocks are part of the snapshot.
     ///
-    /// It is one JSON object with a version of its own; another version is refused.
+    /// The snapshot is one JSON object with a format version; other versions are refused.
     ///
     /// # Errors
-    /// `Misuse` while a summary of the conversation is under way.
+    /// Returns `Misuse` while a summary of the conversation is under way.
     pub fn snapshot(&self) -> Result<String, Error> {
         let mut json = Vec::with_capacity(self.machine.messages().len() + 1024);
         self.machine.snapshot(&mut json)?;
         String::from_utf8(json).map_err(|error| Error::Invalid(error.to_string()))
     }
 
-    /// The model's last message. Nothing before the first reply, or the first since
-    /// [`RunBuilder::resume`].
+    /// Returns the model's last message, or `None` before the first reply, or before the first one
+    /// after [`RunBuilder::resume`].
     pub fn message(&self) -> Option<ReplyMessage> {
         self.before_summary.clone().or_else(|| self.envelope.message(&self.machine))
     }
 
-    /// The run's number in this process, from 1: the field `run` of its log lines, and of the spans
-    /// in which its requests and its tools run. A run that is resumed from a snapshot has a number
-    /// of its own.
+    /// Returns the run's number in this process, from 1. It is the field `run` of its log lines,
+    /// and of the spans in which its requests and its tools run. A run that is resumed from a
+    /// snapshot gets a new number.
     pub const fn id(&self) -> u64 {
         self.id
     }
 
-    /// Tokens of all turns.
+    /// Returns the tokens of all turns.
     pub const fn usage(&self) -> Usage {
         self.machine.usage()
     }
 
-    /// Why the run ended; nothing while it goes on. Of use after the last
+    /// Returns why the run ended, or `None` while it continues. Useful after the last
     /// [`next_event`](Self::next_event) or [`next_turn`](Self::next_turn);
-    /// [`until_done`](Self::until_done) gives it with the rest.
+    /// [`until_done`](Self::until_done) returns it with its result.
     pub const fn outcome(&self) -> Option<Outcome> {
         self.machine.outcome()
     }
 
-    /// Replies of the model since the last prompt.
+    /// Returns the number of replies of the model since the last prompt.
     pub const fn turns(&self) -> u32 {
         self.machine.turns()
     }
 
-    /// The calls of the last reply that have no answer yet: after [`Outcome::NeedsAnswer`] those
-    /// that the caller must answer.
+    /// Returns the unanswered calls of the last reply: after [`Outcome::NeedsAnswer`], those that
+    /// the caller must answer.
     ///
     /// ```no_run
     /// # async fn f(mut run: toolrunner_std::Run) -> Result<(), toolrunner_std::Error> {
@@ -456,22 +461,23 @@ impl Run {
         self.machine.calls().filter_map(|i| self.machine.call(i)).filter(|call| !call.is_answered)
     }
 
-    /// What the tool of this call tells of itself; `None` if no tool here is called so.
+    /// Returns the definition of the called tool, or `None` if there is no tool of that name here.
     pub fn definition(&self, call: &Call<'_>) -> Option<Definition<'_>> {
         self.toolset.definition(call.toolset, call.name)
     }
 
-    /// Most calls of one turn that run at the same time: see [`RunBuilder::concurrency`].
+    /// Returns how many calls of one turn may run at the same time: see
+    /// [`RunBuilder::concurrency`].
     pub const fn concurrency(&self) -> usize {
         self.concurrency
     }
 
-    /// The machine below: its transcript, its calls.
+    /// Returns the underlying machine, for its transcript and its calls.
     pub const fn machine(&self) -> &Machine<'static> {
         &self.machine
     }
 
-    /// Lets go of what is under way.
+    /// Drops the reply and the calls that are under way.
     fn abandon(&mut self) {
         self.let_go_of_reply();
         self.jobs.clear();
@@ -481,7 +487,7 @@ impl Run {
     fn let_go_of_reply(&mut self) {
         if self.reply.take().is_some() || self.announced {
             let (was_whole, turns) = (self.machine.reply_is_whole(), self.machine.turns());
-            // Nothing failed, so there is no error to tell.
+            // Nothing failed, so there is no error to report.
             let _ = self.machine.failed(None, self.clock.now(), 0);
             self.announced = false;
             self.trace.request_fails("cancelled");
@@ -491,7 +497,7 @@ impl Run {
         }
     }
 
-    /// A cancellation that had its effect is over.
+    /// Ends a cancellation that has taken effect.
     fn go_on(&mut self) {
         if self.is_wound_down {
             self.is_wound_down = false;

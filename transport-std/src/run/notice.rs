@@ -1,8 +1,8 @@
-//! What the loop itself says in place of a tool.
+//! The loop's own texts in place of a tool's result.
 
 use toolrunner_core::tool::Notice;
 
-/// One of the loop's own texts as content.
+/// Returns one of the loop's own texts as content, and that it is an error.
 pub(super) fn notice(notice: Notice<'_>) -> (Vec<u8>, bool) {
     let mut content = Vec::new();
     // A Vec is never full.

@@ -1,26 +1,26 @@
-//! What a reply tells besides its content, kept so that the whole message can be handed out.
+//! The fields of a reply besides its content, kept to rebuild the complete message.
 
 use toolrunner_core::json::Value;
 use toolrunner_core::message::{Message, ReplyMessage};
 use toolrunner_core::observe::Event;
 use toolrunner_core::run::Run as Machine;
 
-/// The last whole reply's own fields, as they came.
+/// The fields of the last complete reply, as received.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Envelope {
     whole: Fields,
-    /// Those of a reply that is under way, and may be taken back.
+    /// The fields of a reply that is under way, and may be dropped.
     coming: Fields,
-    /// The last complete reply's content as the model wrote it, if not all of it stays in the
-    /// conversation.
+    /// The last complete reply's content as the model wrote it, if the conversation does not keep
+    /// all of it.
     said: Option<Box<[u8]>>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Fields {
-    /// `message_start`'s message, without content.
+    /// The message of `message_start`, without content.
     start: Vec<u8>,
-    /// `message_delta`: all of them, put together.
+    /// All `message_delta` events, merged.
     delta: Vec<u8>,
 }
 
@@ -31,7 +31,8 @@ impl Envelope {
                 let Fields { start, delta } = &mut self.coming;
                 delta.clear();
                 start.clear();
-                // A whole-JSON reply has its content here: nothing but the brackets is kept.
+                // A reply that is a single JSON document has its content here: only the brackets
+                // are kept.
                 let raw = message.raw();
                 let content = message.member("content").filter(|content| content.raw().len() > 2);
                 let parts = content.and_then(|content| {
@@ -56,26 +57,26 @@ impl Envelope {
         }
     }
 
-    /// Keeps the content of the reply that is complete now, because the conversation has less of
+    /// Keeps the content of the reply that is now complete, because the conversation keeps less of
     /// it.
     pub(super) fn keep(&mut self, said: Message<'_>) {
         self.said = Some(said.content().raw().into());
     }
 
-    /// A reply has ended: it is complete, or broke off.
+    /// Records that a reply has ended: it is complete, or broke off.
     pub(super) fn end(&mut self) {
         core::mem::swap(&mut self.whole, &mut self.coming);
         self.said = None;
     }
 
-    /// Gives back the memory that is not used.
+    /// Releases unused memory.
     pub(super) fn shrink_to_fit(&mut self) {
         self.coming = Fields::default();
         self.whole.start.shrink_to_fit();
         self.whole.delta.shrink_to_fit();
     }
 
-    /// The whole message.
+    /// Returns the complete message.
     pub(super) fn message(&self, machine: &Machine<'_>) -> Option<ReplyMessage> {
         if machine.turns() == 0 || self.whole.start.is_empty() {
             return None;
@@ -89,7 +90,7 @@ impl Envelope {
             delta.and_then(|delta| delta.member(name)).filter(|value| !value.is_null())
         };
         let mut json = vec![b'{'];
-        // Whoever leaves it out: a reply is the assistant's.
+        // Some servers omit the role, but a reply is always the assistant's.
         push_member(&mut json, "role", b"\"assistant\"");
         let mut has_content = false;
         for (name, value) in start.members().filter(|(name, _)| *name != *"content") {
@@ -139,8 +140,8 @@ fn push_member(json: &mut Vec<u8>, name: &str, value: &[u8]) {
     json.extend_from_slice(value);
 }
 
-/// Two events put together: a member that the later one leaves out, or has as `null`, stays. So it
-/// is with what `delta` and `usage` hold; counts are cumulative.
+/// Merges two events: a member that the later one omits, or has as `null`, stays. The members of
+/// `delta` and `usage` are merged in the same way; counts are cumulative.
 fn together(first: Value<'_>, later: Value<'_>) -> Vec<u8> {
     let mut json = vec![b'{'];
     for name in ["delta", "usage"] {
@@ -156,7 +157,8 @@ fn together(first: Value<'_>, later: Value<'_>) -> Vec<u8> {
     json
 }
 
-/// The members of both; of one that both have the later, unless it is `null`.
+/// Merges the members of two objects. If both have a member, the later value is used, unless it is
+/// `null`.
 fn merged(first: Value<'_>, later: Value<'_>) -> Vec<u8> {
     let given = |name: &str| later.member(name).filter(|value| !value.is_null());
     let mut json = vec![b'{'];

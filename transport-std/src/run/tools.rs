@@ -1,4 +1,4 @@
-//! Tools behind a pointer: a run holds whichever it was given.
+//! Tools behind a pointer, so that `Run` is not generic over them.
 
 use core::pin::Pin;
 use std::sync::Arc;
@@ -11,8 +11,7 @@ use toolrunner_core::tool::{
 
 use crate::error::Error;
 
-/// The object-safe twin of [`Tools`]; its methods' names differ so that the two never get in each
-/// other's way.
+/// The object-safe counterpart of [`Tools`]. The method names differ, so that they never conflict.
 pub(crate) trait DynTools: Send + Sync {
     fn dyn_definition(&self, i: usize) -> Option<Definition<'_>>;
 
@@ -39,7 +38,7 @@ impl<T: Tools> DynTools for T {
     }
 }
 
-/// Tools that were added one after the other.
+/// Two sets of tools that were added one after the other.
 struct Both {
     first: Toolset,
     second: Toolset,
@@ -71,13 +70,13 @@ impl DynTools for Both {
     }
 }
 
-/// A run's tools. Of what they tell of themselves nothing is copied: thousands of runs may wait
-/// with the same tools.
+/// A run's tools. Definitions are not copied, because thousands of idle runs may share the same
+/// tools.
 #[derive(Clone)]
 pub(crate) struct Toolset {
     pub(crate) tools: Arc<dyn DynTools>,
     count: usize,
-    /// Definitions that came with a whole body: a JSON array.
+    /// The tool definitions of a request body that was passed as a whole: a JSON array.
     declared: Option<Arc<str>>,
 }
 
@@ -86,7 +85,7 @@ pub(crate) struct Toolset {
 pub(crate) struct Entry {
     pub(crate) index: usize,
     pub(crate) runnable: bool,
-    /// The serial group, if it is in one.
+    /// The serial group of the tool, if it has one.
     pub(crate) serial: Option<Arc<str>>,
     pub(crate) blocking: bool,
     pub(crate) timeout: Option<core::time::Duration>,
@@ -102,7 +101,7 @@ impl Toolset {
         Ok(Self { count: tools.count(), tools: Arc::new(tools), declared: None })
     }
 
-    /// These tools and, behind them, others.
+    /// Returns these tools followed by others.
     pub(crate) fn with<T: Tools>(&self, tools: T) -> Result<Self, Error> {
         let more = Self::new(tools)?;
         if self.count == 0 {
@@ -117,8 +116,8 @@ impl Toolset {
         Ok(Self { tools: Arc::new(Both { first: self.clone(), second: more }), count, declared })
     }
 
-    /// Adds definitions, a JSON array, that are not ours: those of a name that is known are left
-    /// out.
+    /// Adds definitions, a JSON array, of tools that do not run here. Those whose name is already
+    /// known are left out.
     pub(crate) fn declare(&mut self, definitions: &str) -> Result<(), Error> {
         let list = Value::first(definitions.as_bytes()).filter(|list| list.kind() == Kind::Array);
         let list =
@@ -143,15 +142,15 @@ impl Toolset {
         Ok(())
     }
 
-    /// The definitions that a request lists. None if there are no tools and the caller's body had
-    /// none, not even an empty list.
+    /// Returns the definitions that a request lists, or `None` if there are no tools and the
+    /// caller's body had no list, not even an empty one.
     pub(crate) fn listed(&self) -> Option<impl Iterator<Item = &str>> {
         let own = self.definitions().filter_map(|(_, tool)| tool.listed_json());
         (self.count > 0 || self.declared.is_some())
             .then(|| own.chain(self.declared().map(Value::as_json)))
     }
 
-    /// The tool of this name; of a toolset, only a member of it.
+    /// Returns the tool of this name. If `toolset` is set, only a member of that toolset matches.
     pub(crate) fn find(&self, toolset: Option<Text<'_>>, name: Text<'_>) -> Option<Entry> {
         let is_in = |own: Option<&str>| match (toolset, own) {
             (Some(toolset), Some(own)) => toolset == *own,
@@ -185,7 +184,7 @@ impl Toolset {
             .then_some(entry)
     }
 
-    /// What that tool tells of itself, if it is one of `tools`.
+    /// Returns the definition of this tool, if it is one of `tools`.
     pub(crate) fn definition(
         &self,
         toolset: Option<Text<'_>>,
@@ -204,7 +203,8 @@ impl Toolset {
     }
 }
 
-/// The machine counts tools; people know them by name.
+/// Replaces tool indices in an error by names: the machine counts tools, but people know them by
+/// name.
 fn told_by_name(misuse: Misuse, tools: &impl Tools) -> Error {
     let name = |i| tools.definition(i).map_or("", |tool| tool.name);
     Error::Invalid(match misuse {

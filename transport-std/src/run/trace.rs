@@ -8,13 +8,13 @@
 //! | `execute_tool` | `execute_tool {tool}` | one call: gate, tool and time-out |
 //!
 //! A call that the gate suspends, or whose tool asks a question, has a span with the attribute
-//! `toolrunner.suspended`; when it goes on it has another.
+//! `toolrunner.suspended`; when it continues, it has another span.
 //!
 //! Requests and calls are children of the run's span, whichever task polls them. Only the span of a
-//! call is entered, around the tool's own code, so that its spans and log lines are inside. All
-//! have the level `INFO` and the target [`TRACE_TARGET`]: a layer that prints lines should leave
-//! the target out, as `init_logging` does, because it would repeat all attributes in each line.
-//! Without a subscriber no span is made and nothing is formatted.
+//! call is entered, around the tool's own code, so that the tool's spans and log lines are inside.
+//! All spans have the level `INFO` and the target [`TRACE_TARGET`]. A layer that prints lines
+//! should exclude the target, as `init_logging` does, because it would repeat all attributes in
+//! each line. Without a subscriber, no span is created and nothing is formatted.
 
 use std::sync::Arc;
 
@@ -38,10 +38,10 @@ use crate::params::Params;
 /// The target of the spans of runs: see [`RunBuilder::agent_name`].
 pub const TRACE_TARGET: &str = "toolrunner_std::trace";
 
-/// Makes the `traceparent` header of a request from the request's span.
+/// Creates the `traceparent` header of a request from the request's span.
 type Propagate = fn(&Span) -> Option<String>;
 
-/// What the application says of its spans.
+/// The application's settings for its spans.
 #[derive(Clone, Debug, Default)]
 struct Labels {
     agent: Option<String>,
@@ -55,7 +55,7 @@ struct Labels {
 #[derive(Debug, Default)]
 pub(super) struct Trace {
     labels: Option<Arc<Labels>>,
-    /// Apart from the run: most runs are not traced, and a run that rests has no span.
+    /// Boxed: most runs are not traced, and a run at rest has no open span.
     open: Option<Box<Open>>,
 }
 
@@ -64,45 +64,45 @@ pub(super) struct Trace {
 struct Open {
     run: Span,
     request: Option<Span>,
-    /// When the request was sent, until its reply begins.
+    /// The time when the request was sent, until its reply begins.
     sent: Option<Instant>,
-    /// How often the request was sent.
+    /// How many times the request was sent.
     attempts: u32,
 }
 
 impl RunBuilder {
-    /// Names the agent in the run's spans (`gen_ai.agent.name`).
+    /// Sets the name of the agent in the run's spans (`gen_ai.agent.name`).
     pub fn agent_name(mut self, name: impl Into<String>) -> Self {
         self.trace.labels_mut().agent = Some(name.into());
         self
     }
 
-    /// Names the conversation that the run belongs to in its spans (`gen_ai.conversation.id`). Runs
-    /// have no such id of their own.
+    /// Sets the id of the conversation that the run belongs to in its spans
+    /// (`gen_ai.conversation.id`). Runs have no such id of their own.
     pub fn conversation_id(mut self, id: impl Into<String>) -> Self {
         self.trace.labels_mut().conversation = Some(id.into());
         self
     }
 
     /// Records contents in the run's spans: messages, inputs and results, each up to `max_bytes`.
-    /// Longer contents are left out from their oldest end, and the attribute
-    /// `toolrunner.content.truncated` is set. Images and documents are never recorded. Default: no
-    /// contents.
+    /// If messages are longer, the oldest are omitted; an input or result that is longer is omitted
+    /// completely. In both cases, the attribute `toolrunner.content.truncated` is set. Images and
+    /// documents are never recorded. Default: no contents.
     pub fn trace_content(mut self, max_bytes: usize) -> Self {
         self.trace.labels_mut().content = Some(max_bytes);
         self
     }
 
-    /// Makes the run a part of a trace of the caller's. With the feature `otel` and its layer, the
-    /// run's span becomes a child of this one, whatever the current span is. Without it, requests
-    /// carry this header as it is.
+    /// Makes the run part of the caller's trace. With the feature `otel` and its layer, the run's
+    /// span becomes a child of this one, whatever the current span is. Without them, requests carry
+    /// this header unchanged.
     pub fn trace_parent(mut self, parent: TraceParent) -> Self {
         self.trace.labels_mut().parent = Some(parent);
         self
     }
 
-    /// Sends a `traceparent` header (W3C Trace Context) with each request: what `propagate` makes
-    /// of the request's span, if anything. A `traceparent` in the client's headers takes
+    /// Sends a `traceparent` header (W3C Trace Context) with each request: the one that `propagate`
+    /// returns for the request's span, if any. A `traceparent` in the client's headers takes
     /// precedence. Default: that of the request's span, with the feature `otel` and its layer; or
     /// else that of [`trace_parent`](Self::trace_parent); or else no such header.
     pub fn propagate_trace(mut self, propagate: fn(&Span) -> Option<String>) -> Self {
@@ -120,7 +120,8 @@ impl Trace {
         self.labels.as_ref()?.content
     }
 
-    /// The open spans, the run's first among them; nothing if nobody wants them.
+    /// Returns the open spans, and opens the run's span first. Returns `None` if no subscriber
+    /// wants them.
     fn open(&mut self, id: u64, params: &Params) -> Option<&mut Open> {
         if self.open.is_none() {
             let labels = self.labels.as_deref();
@@ -160,7 +161,7 @@ impl Trace {
         self.open.as_deref_mut()
     }
 
-    /// A request is sent: its span, which a retry of it shares.
+    /// Records that a request is sent. Retries of a request share its span.
     pub(super) fn request(
         &mut self,
         id: u64,
@@ -237,7 +238,7 @@ impl Trace {
         }
     }
 
-    /// The `traceparent` header of the request under way.
+    /// Returns the `traceparent` header of the request under way.
     pub(super) fn traceparent(&self) -> Option<String> {
         let labels = self.labels.as_deref();
         let request = self.open.as_ref().and_then(|open| open.request.as_ref());
@@ -251,12 +252,12 @@ impl Trace {
         labels?.parent.as_ref().map(TraceParent::to_string)
     }
 
-    /// Whether what the request says is to be recorded.
+    /// Returns whether the contents of a request are recorded.
     pub(super) fn wants_input(&self) -> bool {
         self.content().is_some() && self.open.is_some()
     }
 
-    /// The messages of the request under way, as a JSON array.
+    /// Records the messages of the request under way, which are a JSON array.
     pub(super) fn input(&self, messages: &str) {
         let (Some(limit), Some(Some(request))) =
             (self.content(), self.open.as_ref().map(|open| &open.request))
@@ -267,7 +268,7 @@ impl Trace {
         record_messages(request, "gen_ai.input.messages", messages.iter(), limit);
     }
 
-    /// The reply begins.
+    /// Records that the reply begins.
     pub(super) fn reply_begins(&mut self, now: impl FnOnce() -> Instant) {
         let Some(open) = &mut self.open else { return };
         if let (Some(sent), Some(request)) = (open.sent.take(), &open.request) {
@@ -275,13 +276,14 @@ impl Trace {
         }
     }
 
-    /// The request's span, which ends, and how often the request was sent.
+    /// Takes the request's span, which ends, and how many times the request was sent.
     fn take_request(&mut self) -> Option<(Span, u32)> {
         let open = self.open.as_mut()?;
         Some((open.request.take()?, core::mem::take(&mut open.attempts)))
     }
 
-    /// The reply is whole, or what is kept of it. `message` is asked for only if a span wants it.
+    /// Records that the reply is complete, or that a part of it is kept. `message` is called only
+    /// if there is a span.
     pub(super) fn reply_ends(
         &mut self,
         usage: Usage,
@@ -308,7 +310,7 @@ impl Trace {
         }
     }
 
-    /// The request under way failed for good, or was given up.
+    /// Records that the request under way failed and is not retried, or was abandoned.
     pub(super) fn request_fails(&mut self, kind: &str) {
         let Some((request, attempts)) = self.take_request() else { return };
         request.record("toolrunner.attempts", i64::from(attempts));
@@ -316,7 +318,7 @@ impl Trace {
         request.record("otel.status_code", "ERROR");
     }
 
-    /// The span of a call.
+    /// Creates the span of a call.
     pub(super) fn call(&mut self, id: u64, params: &Params, job: &Job) -> Span {
         let Some(parent) = self.open(id, params).map(|open| open.run.id()) else {
             return Span::none();
@@ -352,7 +354,7 @@ impl Trace {
         span
     }
 
-    /// What takes note of a call's end in its span.
+    /// Returns a function that records a call's end in its span.
     pub(super) fn ends_call(&self) -> impl FnOnce(&Span, &Done) + Send + use<> {
         let limit = self.content();
         move |span, done| {
@@ -370,7 +372,7 @@ impl Trace {
         }
     }
 
-    /// The run is over.
+    /// Records that the run is over.
     pub(super) fn run_ends(&mut self, outcome: Option<Outcome>, usage: Usage) {
         let Some(Open { run, .. }) = self.open.take().map(|open| *open) else { return };
         record_usage(&run, usage);
@@ -380,7 +382,7 @@ impl Trace {
         }
     }
 
-    /// The run stops with an error.
+    /// Records that the run stops with an error.
     pub(super) fn run_fails(&mut self, error: &Error, usage: Usage) {
         let kind = kind_of(error);
         self.request_fails(&kind);
@@ -392,7 +394,7 @@ impl Trace {
     }
 }
 
-/// The error's `error.type`: the API's type or the status where the API has one.
+/// Returns the `error.type` of an error: the API's error type, or the status if it has none.
 fn kind_of(error: &Error) -> String {
     match error {
         Error::Api(failure) if !failure.kind.is_empty() => Escaped(&failure.kind).to_string(),
@@ -404,7 +406,7 @@ fn kind_of(error: &Error) -> String {
     }
 }
 
-/// A name or an id of a call, as it came.
+/// Returns a raw name or id of a call for a span.
 fn raw(text: &str) -> Escaped<Text<'_>> {
     Escaped(Text::from_raw(text))
 }
@@ -413,9 +415,10 @@ fn text_of(params: &Params, name: &str) -> String {
     params.json(name).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
 }
 
-/// Tokens as the conventions count them: the input includes what a cache gave or took.
+/// Records token counts as the conventions define them: the input includes tokens read from or
+/// written to a cache.
 fn record_usage(span: &Span, usage: Usage) {
-    // Signed, as the numbers of OpenTelemetry are: others would be exported as text.
+    // Signed, as OpenTelemetry's numbers are: others would be exported as text.
     let record = |name, tokens| span.record(name, i64::try_from(tokens).unwrap_or(i64::MAX));
     record("gen_ai.usage.input_tokens", usage.input_total());
     record("gen_ai.usage.output_tokens", usage.output_tokens);

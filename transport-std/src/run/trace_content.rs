@@ -1,9 +1,9 @@
-//! What spans hold of contents: messages in the conventions' form, up to a limit.
+//! Recording of contents in spans: messages in the format of the conventions, up to a limit.
 
 use serde_json::{Value as Json, json};
 use tracing::Span;
 
-/// Records the newest of `messages` that fit in `limit` bytes, in the conventions' form.
+/// Records the newest of `messages` that fit in `limit` bytes, in the format of the conventions.
 pub(super) fn record_messages<'a>(
     span: &Span,
     name: &'static str,
@@ -27,7 +27,7 @@ pub(super) fn record_messages<'a>(
     }
 }
 
-/// Records `text`, or nothing but that it is too long.
+/// Records `text`, or only that it is too long.
 pub(super) fn record_text(span: &Span, name: &'static str, text: &str, limit: usize) {
     if text.len() <= limit {
         span.record(name, text);
@@ -36,7 +36,7 @@ pub(super) fn record_text(span: &Span, name: &'static str, text: &str, limit: us
     }
 }
 
-/// A message in the conventions' form: a role and parts.
+/// Converts a message to the format of the conventions: a role and parts.
 fn in_parts(message: &Json) -> Json {
     let parts: Vec<Json> = match &message["content"] {
         Json::String(text) => vec![json!({"type": "text", "content": text})],
@@ -65,7 +65,7 @@ fn part(block: &Json) -> Json {
     }
 }
 
-/// A tool's content as JSON text, with only the types of its blocks that are not text.
+/// Returns a tool's content as JSON text, with only the types of blocks that are not text.
 pub(super) fn without_data(content: &[u8]) -> String {
     match serde_json::from_slice(content) {
         Ok(Json::Array(blocks)) => {

@@ -14,33 +14,34 @@ use core::str::FromStr;
 /// assert_eq!(parent.to_string(), header);
 /// # Ok::<(), toolrunner_std::run::BadTraceParent>(())
 /// ```
-/// A header of a later version is read as the specification demands: by its first four fields. Of
-/// the flags only `sampled` is kept.
+/// A header of a later version is parsed as the specification requires: by its first four fields.
+/// Only the flag `sampled` is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceParent(String);
 
-/// The text is no `traceparent` header. The specification demands to go on as if there were none.
+/// The error for a text that is not a `traceparent` header. The specification requires such a
+/// header to be ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BadTraceParent;
 
 impl TraceParent {
-    /// The trace's id: 32 hexadecimal digits in lower case.
+    /// Returns the trace id: 32 hexadecimal digits in lower case.
     pub fn trace_id(&self) -> &str {
         &self.0[3..35]
     }
 
-    /// The span's id: 16 hexadecimal digits in lower case.
+    /// Returns the span id: 16 hexadecimal digits in lower case.
     pub fn span_id(&self) -> &str {
         &self.0[36..52]
     }
 
-    /// Whether the caller records the trace.
+    /// Returns whether the caller records the trace.
     pub fn is_sampled(&self) -> bool {
         self.0.ends_with('1')
     }
 
-    /// The header's value.
+    /// Returns the header's value.
     pub fn as_str(&self) -> &str {
         &self.0
     }

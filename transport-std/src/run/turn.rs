@@ -1,4 +1,4 @@
-//! A turn in the caller's hands: the reply is there, its calls have not run.
+//! A turn handed to the caller: the reply is complete, but its calls have not run.
 
 use toolrunner_core::error::Misuse;
 use toolrunner_core::json::Value;
@@ -10,9 +10,9 @@ use super::Run;
 use crate::error::Error;
 use crate::params::Params;
 
-/// One whole reply of the model. Leave it alone, and its calls run and their results are sent at
-/// the next `next_turn`; or say something else. Nothing that is said here can make a call run
-/// twice, or break the conversation.
+/// One complete reply of the model. By default, the next `next_turn` runs its calls and sends their
+/// results; the methods of this type change that. None of them can make a call run twice, or break
+/// the conversation.
 ///
 /// ```no_run
 /// # async fn f(mut run: toolrunner_std::Run) -> Result<(), toolrunner_std::Error> {
@@ -41,48 +41,49 @@ impl<'r> Turn<'r> {
         Self { run }
     }
 
-    /// The reply: content, stop reason, usage, and every other field as it came.
+    /// Returns the reply: content, stop reason, usage, and every other field as received.
     ///
     /// # Errors
-    /// Never for a reply that the API sent; `Misuse` if it named nothing at all.
+    /// Returns `Misuse` if the reply contained no message at all, which never happens with replies
+    /// of the API.
     pub fn message(&self) -> Result<ReplyMessage, Error> {
         self.run.message().ok_or(Error::Misuse(Misuse::State("there is no reply")))
     }
 
-    /// The reply's text: all its text blocks, joined.
+    /// Returns the text of the reply: all its text blocks, joined.
     pub fn text(&self) -> String {
         self.run.message().map(|message| message.text()).unwrap_or_default()
     }
 
-    /// Why the reply ended.
+    /// Returns why the reply ended.
     pub const fn stop_reason(&self) -> Option<StopReason> {
         self.run.machine.stop_reason()
     }
 
-    /// Whether the run ends with this turn, if nothing more is said: the model needs no more calls.
-    /// A limit may end it elsewhere too.
+    /// Returns whether the run ends with this turn unless a message is added, because the model
+    /// needs no further calls. A limit may still end the run after another turn.
     pub const fn is_last(&self) -> bool {
         self.run.machine.outcome().is_some()
     }
 
-    /// Tokens of this turn.
+    /// Returns the tokens of this turn.
     pub const fn usage(&self) -> Usage {
         self.run.machine.turn_usage()
     }
 
-    /// Which turn it is, from 1.
+    /// Returns the number of the turn, from 1.
     pub const fn number(&self) -> u32 {
         self.run.machine.turns()
     }
 
-    /// The calls that the model asks for, in its order.
+    /// Returns the model's calls, in its order.
     pub fn calls(&self) -> impl Iterator<Item = Call<'_>> {
         self.run.machine.calls().filter_map(|i| self.run.machine.call(i))
     }
 
-    /// Runs the turn's calls, once, and gives their results to look at or edit before they are
-    /// sent. Empty if the model asked for none, or if its stop reason or a limit forbids that they
-    /// run.
+    /// Runs the turn's calls, once, and returns their results, to inspect or edit before they are
+    /// sent. Empty if there are no calls, or if the stop reason or a limit prevents them from
+    /// running.
     ///
     /// # Errors
     /// See [`Error`].
@@ -98,19 +99,21 @@ impl<'r> Turn<'r> {
         }
     }
 
-    /// As [`Run::answer`].
+    /// Answers an open call with this text instead of running its tool, as [`Run::answer`] does.
     ///
     /// # Errors
-    /// As there.
+    /// Returns `Misuse` if no open call has this id.
     pub fn answer(&mut self, id: &str, text: &str) -> Result<&mut Self, Error> {
         self.run.answer(id, text)?;
         Ok(self)
     }
 
-    /// As [`Run::answer_json`].
+    /// Answers an open call with content in wire format (a JSON string, or an array of blocks)
+    /// instead of running its tool, as [`Run::answer_json`] does. `is_error` reports a failure to
+    /// the model.
     ///
     /// # Errors
-    /// As there.
+    /// Returns `Misuse` if no open call has this id, or if the content is not valid.
     pub fn answer_json(
         &mut self,
         id: &str,
@@ -121,76 +124,79 @@ impl<'r> Turn<'r> {
         Ok(self)
     }
 
-    /// As [`Run::allow`].
+    /// Allows a call to run without asking the gate, as [`Run::allow`] does.
     ///
     /// # Errors
-    /// As there.
+    /// Returns `Misuse` if no open call has this id.
     pub fn allow(&mut self, id: &str) -> Result<&mut Self, Error> {
         self.run.allow(id)?;
         Ok(self)
     }
 
-    /// As [`Run::append`].
+    /// Appends a message in JSON after the results, as [`Run::append`] does.
     ///
     /// # Errors
-    /// As there.
+    /// Returns `Misuse` if the API would refuse the message, or `Capacity` if the conversation is
+    /// full. Then nothing was appended.
     pub fn append(&mut self, message: &str) -> Result<&mut Self, Error> {
         self.run.append(message)?;
         Ok(self)
     }
 
-    /// Appends a user message, behind the results.
+    /// Appends a user message after the results.
     ///
     /// # Errors
-    /// As [`Run::append`].
+    /// Returns the errors of [`Run::append`].
     pub fn append_user(&mut self, text: &str) -> Result<&mut Self, Error> {
         self.append(&format!("{{\"role\":\"user\",\"content\":{}}}", crate::params::quoted(text)))
     }
 
-    /// As [`Run::params_mut`].
+    /// Returns the request's parameters, to change them for all later turns, as [`Run::params_mut`]
+    /// does.
     pub fn params_mut(&mut self) -> &mut Params {
         self.run.params_mut()
     }
 
-    /// As [`Run::next_params_mut`].
+    /// Returns the parameters of the next turn only, as [`Run::next_params_mut`] does.
     pub fn next_params_mut(&mut self) -> &mut Params {
         self.run.next_params_mut()
     }
 
-    /// As [`Run::retry`].
+    /// Drops this reply, with its results, and requests it again, as [`Run::retry`] does.
     ///
     /// # Errors
-    /// As there.
+    /// Returns `Misuse` if there is no reply.
     pub fn retry(self) -> Result<(), Error> {
         self.run.retry().map(|_| ())
     }
 
-    /// As [`Run::replace_history`].
+    /// Replaces the conversation with a JSON array of messages, as [`Run::replace_history`] does.
     ///
     /// # Errors
-    /// As there.
+    /// Returns `Misuse` if the API would refuse the messages, or `Capacity` if they do not fit.
+    /// Then nothing changes.
     pub fn replace_history(self, messages: &str) -> Result<(), Error> {
         self.run.replace_history(messages).map(|_| ())
     }
 
-    /// As [`Run::stop`].
+    /// Ends the run where it is, as [`Run::stop`] does. Running calls are dropped.
     pub fn stop(self) {
         self.run.stop();
     }
 
-    /// The run itself.
+    /// Returns the run.
     pub const fn run(&mut self) -> &mut Run {
         self.run
     }
 }
 
 impl Run {
-    /// Whether the run was cancelled and does not know yet.
+    /// Returns whether the run was cancelled and the cancellation has not taken effect yet.
     pub(super) fn cancellation_is_due(&self) -> bool {
         self.cancel.is_cancelled() && !self.is_wound_down
     }
 
-    /// Whether calls are to run now.
+    /// Returns whether calls must run now.
     fn has_open_turn(&mut self) -> Result<bool, Error> {
         if self.machine.next_call().is_none() || !self.machine.is_calling() {
             return Ok(false);
@@ -213,17 +219,17 @@ pub struct ToolResult<'t> {
 }
 
 impl ToolResults<'_> {
-    /// How many there are.
+    /// Returns the number of results.
     pub fn len(&self) -> usize {
         self.run.machine.results().count()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no results.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The `tool_result` blocks as they will be sent, in the model's order.
+    /// Returns the `tool_result` blocks as they will be sent, in the model's order.
     pub fn iter(&self) -> impl Iterator<Item = toolrunner_core::message::ToolResult<'_>> {
         self.run.machine.results().filter_map(|result| {
             match toolrunner_core::message::Block::new(result) {
@@ -233,20 +239,20 @@ impl ToolResults<'_> {
         })
     }
 
-    /// The text of the first result that is an error.
+    /// Returns the text of the first result that is an error.
     pub fn first_error(&self) -> Option<String> {
         let failed = self.iter().find(|result| result.is_error())?;
         Some(super::gate::text_of(failed.value().member("content").unwrap_or_default()))
     }
 
-    /// The message that will be sent, as JSON; nothing if there are no results.
+    /// Returns the message that will be sent, as JSON, or `None` if there are no results.
     pub fn message_json(&self) -> Option<String> {
         let blocks: Vec<&str> = self.run.machine.results().map(Value::as_json).collect();
         (!blocks.is_empty())
             .then(|| format!("{{\"role\":\"user\",\"content\":[{}]}}", blocks.join(",")))
     }
 
-    /// The result of the call with this id, to edit.
+    /// Returns the result of the call with this id, to edit it.
     pub fn of(&mut self, id: &str) -> Option<ToolResult<'_>> {
         let machine = &self.run.machine;
         let call = machine
@@ -255,10 +261,10 @@ impl ToolResults<'_> {
         Some(ToolResult { run: self.run, call })
     }
 
-    /// Edits each result in turn.
+    /// Calls `edit` with each result, in order.
     ///
     /// # Errors
-    /// The first that `edit` gives.
+    /// Returns the first error of `edit`.
     pub fn edit(
         &mut self,
         mut edit: impl FnMut(&mut ToolResult<'_>) -> Result<(), Error>,
@@ -273,12 +279,12 @@ impl ToolResults<'_> {
 }
 
 impl ToolResult<'_> {
-    /// The block as it will be sent.
+    /// Returns the block as it will be sent, as JSON.
     pub fn json(&self) -> &str {
         self.run.machine.result(self.call).map(Value::as_json).unwrap_or_default()
     }
 
-    /// Whether the tool failed.
+    /// Returns whether the tool failed.
     pub fn is_error(&self) -> bool {
         let result = self.run.machine.result(self.call);
         result
@@ -287,7 +293,7 @@ impl ToolResult<'_> {
             .unwrap_or(false)
     }
 
-    /// The content's text: of a string, or of all its text blocks, joined.
+    /// Returns the text of the content: that of a string, or of all text blocks, joined.
     pub fn text(&self) -> String {
         let content = self
             .run
@@ -298,18 +304,19 @@ impl ToolResult<'_> {
         super::gate::text_of(content)
     }
 
-    /// The call that it answers.
+    /// Returns the call that this result answers.
     pub fn call(&self) -> Option<Call<'_>> {
         self.run.machine.call(self.call)
     }
 
-    /// Sets `cache_control` to this JSON, such as `{"type":"ephemeral"}`. A request may have four,
-    /// in its tools, system prompt and messages together, and results stay in the conversation: to
-    /// cache each turn, set the request's own instead, which moves with the conversation:
-    /// `.param("cache_control", …)`.
+    /// Sets `cache_control` to this JSON, such as `{"type":"ephemeral"}`. A request may have four
+    /// cache breakpoints, in its tools, system prompt and messages together, and results stay in
+    /// the conversation. To cache each turn, set the breakpoint of the request instead, which moves
+    /// with the conversation: `.param("cache_control", …)`.
     ///
     /// # Errors
-    /// `Misuse` if it is not JSON, or if it would be the fifth of the request.
+    /// Returns `Misuse` if `json` is not valid, or if it would be the fifth breakpoint of the
+    /// request.
     pub fn cache_control(&mut self, json: &str) -> Result<&mut Self, Error> {
         self.add(&format!("\"cache_control\":{json}"))
     }
@@ -317,27 +324,28 @@ impl ToolResult<'_> {
     /// Adds members in JSON to the block, such as `"cache_control":{"type":"ephemeral"}`.
     ///
     /// # Errors
-    /// `Misuse` if they are none.
+    /// Returns `Misuse` if `members` are not valid members of a JSON object.
     pub fn add(&mut self, members: &str) -> Result<&mut Self, Error> {
         self.run.render_prefix();
         self.run.machine.add_to_result(self.call, members)?;
         Ok(self)
     }
 
-    /// Replaces the content by a text.
+    /// Replaces the content with a text.
     ///
     /// # Errors
-    /// `Capacity` if the conversation is full; then the old one stays.
+    /// Returns `Capacity` if the conversation is full; then the old content stays.
     pub fn replace(&mut self, text: &str) -> Result<&mut Self, Error> {
         let is_error = self.is_error();
         self.replace_json(&crate::params::quoted(text), is_error)
     }
 
-    /// Cuts every text that is longer than `bytes`: head and tail stay, and the text between them
-    /// says how much was cut. Members that were added are gone if something was cut.
+    /// Cuts every text that is longer than `bytes`. Its beginning and end stay, with a note of how
+    /// much was cut between them. If something was cut, members that were added to the block are
+    /// removed.
     ///
     /// # Errors
-    /// `Capacity` if the conversation is full; then the old one stays.
+    /// Returns `Capacity` if the conversation is full; then the old content stays.
     pub fn cap(&mut self, bytes: usize) -> Result<&mut Self, Error> {
         let content = self
             .run
@@ -351,12 +359,12 @@ impl ToolResult<'_> {
         }
     }
 
-    /// Replaces the content as it goes on the wire, and whether it is an error. Members that were
-    /// added are gone.
+    /// Replaces the content, in wire format, and whether it is an error. Members that were added to
+    /// the block are removed.
     ///
     /// # Errors
-    /// `Misuse` if it is no content; `Capacity` if the conversation is full. Then the old one
-    /// stays.
+    /// Returns `Misuse` if `content` is not valid, or `Capacity` if the conversation is full. Then
+    /// the old content stays.
     pub fn replace_json(&mut self, content: &str, is_error: bool) -> Result<&mut Self, Error> {
         self.run.render_prefix();
         self.run.machine.replace_result(self.call, content.as_bytes(), is_error)?;

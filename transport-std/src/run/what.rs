@@ -1,4 +1,4 @@
-//! What the driver's steps tell, as plain data.
+//! The events of the driver's steps, as plain data.
 
 use core::time::Duration;
 
@@ -9,7 +9,7 @@ use toolrunner_core::run::Happened;
 use crate::error::Error;
 use crate::params::quoted;
 
-/// What a request that is sent again failed with, each as a JSON string.
+/// The failure of a request that is retried, each field as a JSON string.
 #[derive(Debug)]
 pub(super) struct Retried {
     pub(super) message: String,
@@ -27,12 +27,12 @@ impl Retried {
     }
 }
 
-/// The text of a JSON string.
+/// Returns the text of a JSON string.
 pub(super) fn text_of(json: &str) -> Text<'_> {
     Value::first(json.as_bytes()).and_then(Value::as_text).unwrap_or_default()
 }
 
-/// What a step told.
+/// The event of a step.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum What {
     Broken {
@@ -56,6 +56,6 @@ pub(super) enum What {
     },
     ToolEnd(usize),
     ToolStart(usize),
-    /// The reply is whole and its connection free again. Not told.
+    /// The reply is complete and its connection free again. The caller does not receive this.
     TurnEnd,
 }
