@@ -1,4 +1,4 @@
-//! What the examples share: the server that they talk to when there is no other.
+//! Shared code of the examples: the server that they use if the environment names none.
 
 pub mod loopback;
 
@@ -10,24 +10,24 @@ use toolrunner_core::testing::ScriptedModel;
 use toolrunner_std::http::Proxies;
 use toolrunner_std::{Client, SetupError};
 
-/// Whom to ask: the server that the environment names, or else the scripted model on this machine.
-/// Also whether it is the latter.
+/// Returns a client for the server that the environment names, or else for the scripted model on
+/// this machine, and whether it is the latter.
 ///
 /// # Errors
-/// What is wrong with the environment, or that no port could be opened.
+/// Returns an error if the environment is invalid, or if no port could be opened.
 pub fn client() -> Result<(Client, bool), Box<dyn Error>> {
     match Client::from_env() {
         Ok(client) => Ok((client, false)),
         Err(SetupError::NoCredential) => {
             let url = loopback::serve(ScriptedModel::demo())?;
-            // A proxy of the environment would not reach this machine's own loopback.
+            // A proxy of the environment would not reach this machine's loopback interface.
             Ok((Client::builder().base_url(url).proxies(Proxies::none()).build()?, true))
         }
         Err(error) => Err(error.into()),
     }
 }
 
-/// Ends a program: silently if it went well or nobody reads its output any more, else with the
+/// Ends a program: silently if it succeeded or if its output is no longer read, otherwise with the
 /// error and status 1.
 pub fn exit(result: Result<(), Box<dyn Error>>) -> ExitCode {
     match result {

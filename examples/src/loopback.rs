@@ -1,5 +1,5 @@
-//! The scripted Messages API on a port of this machine, over real HTTP, in threads: it serves any
-//! client on any executor.
+//! The scripted Messages API on a port of this machine, over real HTTP, in threads, so that it
+//! serves any client on any executor.
 
 use core::time::Duration;
 use std::io::{self, Read, Write};
@@ -10,11 +10,11 @@ use std::thread;
 use toolrunner_core::testing::http1::Connection;
 use toolrunner_core::testing::{Chunk, ScriptedModel, Style};
 
-/// Serves `model` until the program ends, in small pieces with small pauses, so that a person sees
-/// text arrive. Gives its base URL.
+/// Serves `model` until the program ends, in small pieces with short pauses, so that a person sees
+/// text arrive. Returns its base URL.
 ///
 /// # Errors
-/// If no port can be opened.
+/// Returns an error if no port can be opened.
 pub fn serve(model: ScriptedModel) -> io::Result<String> {
     let model =
         model.style(Style { delta: 5, pause: Duration::from_millis(12), ..Style::default() });
@@ -24,7 +24,7 @@ pub fn serve(model: ScriptedModel) -> io::Result<String> {
     thread::spawn(move || {
         for socket in listener.incoming().flatten() {
             let model = Arc::clone(&model);
-            // A client that goes away in the middle is its own affair.
+            // A client may disconnect at any time.
             thread::spawn(move || answer(socket, &model));
         }
     });

@@ -1,13 +1,13 @@
-//! A batch job that survives being stopped: its state is saved to a file after each turn, and the
-//! next start goes on from there.
+//! A batch job that survives being stopped: it saves its state to a file after each turn, and the
+//! next start continues from there.
 //!
 //! ```text
 //! cargo run -p toolrunner-examples --bin batch -- state.json        # all of it
 //! cargo run -p toolrunner-examples --bin batch -- state.json 1      # one turn, as if the machine failed then; start it again
 //! ```
-//! What it shows: `snapshot` to save a run and `resume` to go on exactly where it was, in another
-//! process. `results` before saving, so that what the tools gave is in the snapshot: a call that
-//! ran before it does not run again; one that ran after it does.
+//! This example shows `snapshot` to save a run, and `resume` to continue it exactly where it was,
+//! in another process. It calls `results` before saving, so that the snapshot contains the tools'
+//! results: calls that ran before the snapshot do not run again; calls that started after it do.
 
 use core::error::Error;
 use std::path::{Path, PathBuf};
@@ -31,12 +31,12 @@ async fn get_weather(
 const JOBS: [&str; 3] =
     ["What's the weather in Paris?", "What's the weather in Oslo?", "What's the weather in Rome?"];
 
-/// All that the job knows, as it stands in the file.
+/// The whole state of the job, as it is stored in the file.
 #[derive(Default, Serialize, Deserialize)]
 struct State {
     /// The answers to the first jobs.
     answers: Vec<String>,
-    /// The run of the job under way: its snapshot, which is JSON.
+    /// The snapshot, in JSON, of the run under way.
     run: Option<Box<RawValue>>,
 }
 
@@ -50,8 +50,7 @@ impl State {
         }
     }
 
-    /// Writes a new file beside the old one and then takes its place: whatever happens, one of them
-    /// is whole.
+    /// Writes a new file and renames it over the old one, so that one complete file always exists.
     fn save(&self, path: &Path) -> Result<(), Box<dyn Error>> {
         let new = path.with_extension("new");
         fs::write(&new, serde_json::to_vec_pretty(self)?)?;
@@ -59,7 +58,7 @@ impl State {
     }
 }
 
-/// Works until all is done, or for so many turns.
+/// Works until all jobs are done, or for at most `turns` turns.
 async fn work(client: &Client, path: &Path, mut turns: u32) -> Result<(), Box<dyn Error>> {
     let mut state = State::load(path)?;
     while let Some(job) = JOBS.get(state.answers.len()) {
@@ -75,7 +74,7 @@ async fn work(client: &Client, path: &Path, mut turns: u32) -> Result<(), Box<dy
             }
         };
         while let Some(mut turn) = run.next_turn().await? {
-            // Runs the turn's calls now, so that what is saved has their results.
+            // Runs the turn's calls now, so that the saved state contains their results.
             turn.results().await?;
             turns -= 1;
             if turn.is_last() {

@@ -1,9 +1,9 @@
-//! The loop by hand: the core's machine and nothing else. No future, no transport, no clock: this
-//! is what every driver does.
+//! The loop by hand: only the core's machine, without futures, transport or clock. Every driver
+//! does what this program does.
 //!
-//! What it shows: `step` says what to do; the reply's bytes go in by `feed`, in any pieces; `event`
-//! lends what happened; a call is answered by `answer`. So it is fuzzed, and so it is put under an
-//! event loop of one's own.
+//! This example shows that `step` returns what to do next; `feed` takes the reply's bytes, in
+//! pieces of any size; `event` lends what happened; and `answer` answers a call. The fuzzers drive
+//! the machine in this way, and so can your own event loop.
 
 use std::process::ExitCode;
 
@@ -15,7 +15,7 @@ use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::ReplyHead;
 
-/// What a request says before the conversation.
+/// The request body before the conversation.
 const BEFORE: &[u8] =
     br#"{"model":"m","max_tokens":100,"stream":true,"tools":[{"name":"uptime","input_schema":{"type":"object"}}],"messages":["#;
 
@@ -32,10 +32,9 @@ fn go(run: &mut Run<'_>, server: &mut ScriptedModel) -> Result<Outcome, Error> {
                     head.field(name, value.as_bytes());
                 }
                 run.answered(&head);
-                // From the network the pieces would come one after another; the machine does not
-                // care.
+                // A network would deliver the bytes in pieces; the machine accepts any.
                 if let Err(error) = receive(run, &response.bytes()) {
-                    // The policy decides: another try later, or the error.
+                    // The policy decides whether to retry later or to return the error.
                     let wait = run.failed(Some(error), now, 0)?;
                     println!("failed: {error}; again after {wait:?}");
                 }
@@ -49,7 +48,7 @@ fn go(run: &mut Run<'_>, server: &mut ScriptedModel) -> Result<Outcome, Error> {
                     run.answer(i, br#""3 days""#, false)?;
                 }
             }
-            // The reply was dropped half-way, which this program never does.
+            // The reply was dropped before its end, which never happens in this program.
             Step::Receive => {
                 run.failed(None, now, 0)?;
             }

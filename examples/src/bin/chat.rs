@@ -1,9 +1,9 @@
 //! A chat in the terminal: text as it arrives, and a person who allows or denies each call before
 //! it runs.
 //!
-//! What it shows: one run over many prompts (`user` again), every event as it happens, and a
-//! `gate`, which is asked before each call. The model reads why a call was denied; a run that
-//! failed goes on with the next line.
+//! This example shows one run over many prompts (`user` is called again), every event as it
+//! happens, and a `gate`, which decides about each call. The model receives the reason for a
+//! denial; a run that failed continues with the next line.
 
 use core::error::Error;
 use std::io::{self, BufRead, Write};
@@ -32,7 +32,7 @@ fn calculate_sum(
     a.checked_add(b).ok_or("the sum is too large")
 }
 
-/// Asks the person about one call. The calls of a turn are asked about one after the other, since
+/// Asks the person about one call. Calls of one turn are handled one after the other, because
 /// reading a line blocks.
 async fn approve(call: GatedCall) -> Decision {
     match read_line(&format!("  run {}({})? [y/n] ", call.name, call.input)) {
@@ -59,7 +59,7 @@ async fn chat() -> Result<(), Box<dyn Error>> {
     while let Some(prompt) = read_line("\nYou: ")? {
         run.user(&prompt)?;
         if let Err(error) = answer(&mut run).await {
-            // The run is whole: what was said stays said, and the next line goes on from here.
+            // The run is intact: the conversation is kept, and the next line continues it.
             println!("\n(that failed: {error})");
         }
     }
@@ -68,7 +68,7 @@ async fn chat() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Shows what happens until the model needs no more calls.
+/// Shows what happens until the model needs no further calls.
 async fn answer(run: &mut Run) -> Result<(), Box<dyn Error>> {
     let mut out = io::stdout();
     while let Some(event) = run.next_event().await? {
@@ -93,12 +93,13 @@ async fn answer(run: &mut Run) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A line that the person types; nothing if it is empty, or if there are no more.
+/// Reads a line that the person types. Returns `None` if it is empty, or if there are no more
+/// lines.
 fn read_line(prompt: &str) -> io::Result<Option<String>> {
     print!("{prompt}");
     io::stdout().flush()?;
     let mut line = String::new();
-    // Blocks this program's only thread, in which nothing else is under way.
+    // Blocks the only thread of this program, which has nothing else to do.
     io::stdin().lock().read_line(&mut line)?;
     let line = line.trim();
     Ok((!line.is_empty()).then(|| line.to_owned()))

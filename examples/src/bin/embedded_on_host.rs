@@ -1,10 +1,9 @@
-//! The chip's shape, on a laptop: the core's driver in fixed memory, tools that are methods of a
-//! board, no runtime.
+//! The structure of a chip's program, on a laptop: the core's driver in fixed memory, tools that
+//! are methods of a board, no runtime.
 //!
-//! What it shows: `Driver` with a `Run` over a 4 KiB slice, `#[toolbox]` on `&self` state, an
-//! observer, a conversation that goes on, and what a full transcript says. Nothing that this file
-//! does itself takes memory from a heap; the scripted model, which stands where a board has its
-//! network, does.
+//! This example shows a `Driver` with a `Run` over a 4 KiB slice, `#[toolbox]` on `&self` state, an
+//! observer, a conversation that continues, and the error for a full transcript. The code in this
+//! file does not use a heap; the scripted model, which replaces a board's network, does.
 
 use core::cell::Cell;
 use core::time::Duration;
@@ -21,7 +20,7 @@ use toolrunner_core::toolbox;
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::wire::Config;
 
-/// A board with a lamp and a sensor. On a chip the fields are pins and buses.
+/// A board with a lamp and a sensor. On a chip, the fields are pins and buses.
 struct Board {
     led: Cell<bool>,
     sensor_answers: Cell<bool>,
@@ -50,7 +49,7 @@ impl Board {
     }
 }
 
-/// The chip's timer. Here it stands still but for waits, so that a retry takes no time.
+/// The chip's timer. Here only waits advance it, so that a retry takes no time.
 struct Timer(Cell<Instant>);
 
 impl Clock for Timer {
@@ -63,16 +62,16 @@ impl Clock for Timer {
     }
 
     fn jitter(&self) -> u32 {
-        4 // a board asks its random number generator
+        4 // a board uses its random number generator
     }
 }
 
-/// On a chip a constant in flash.
+/// On a chip, this is a constant in flash.
 const CONFIG: Config<'static> = Config::new("claude-haiku-4-5", 512)
     .system("You look after a room.")
     .base_url("http://192.168.1.2:8080");
 
-/// What the model says: first the sensor fails, then it answers; in between the server is busy
+/// The model's replies: first the sensor fails, then it answers; in between, the server is busy
 /// once.
 fn script() -> ScriptedModel {
     let script = Script::new()
@@ -114,19 +113,19 @@ async fn look_after_the_room() -> Result<(), DriveError<ScriptedError>> {
     )?;
     let mut observer = Each(see);
 
-    // On a chip a static.
+    // On a chip, this is a static.
     let mut memory = [0; 4096];
     let mut run = Run::new(Transcript::new(&mut memory));
     run.user("Is it too warm in here? If so, switch the LED on.")?;
     let outcome = driver.until_done(&mut run, &mut observer).await?;
     println!("{outcome}; the LED is {}", if board.led.get() { "on" } else { "off" });
 
-    // The conversation goes on in the same memory.
+    // The conversation continues in the same memory.
     run.user("Is the LED on?")?;
     driver.until_done(&mut run, &mut observer).await?;
     println!("the transcript: {} of {} bytes", run.transcript().len(), run.transcript().capacity());
 
-    // What does not fit is not written, and nothing that was said is lost.
+    // A message that does not fit is not written, and the conversation stays intact.
     let long = "How warm was it? ".repeat(200);
     match run.user(&long) {
         Err(Error::Capacity(full)) => println!("{full}"),

@@ -1,6 +1,7 @@
-//! How an agent is tested without a network: its own code unchanged, a script for a model, a link
-//! that breaks, and a clock that does not wait. `cargo test -p toolrunner-examples --bin
-//! offline_test` runs the tests below; the program itself prints one run.
+//! How to test an agent without a network: its own code unchanged, a script instead of a model, a
+//! link that breaks, and a clock that does not wait.
+//! `cargo test -p toolrunner-examples --bin offline_test` runs the tests below; the program itself
+//! prints one run.
 
 use toolrunner_core::testing::{Reply, Script, ScriptedModel};
 use toolrunner_std::testing::Scripted;
@@ -19,7 +20,7 @@ async fn stock(
     }
 }
 
-/// The agent: all that a program knows of the model is here.
+/// The agent. Only this function uses the model.
 async fn answer(client: &Client, question: &str) -> Result<String, Error> {
     let mut run = client
         .run("claude-opus-4-7")
@@ -30,7 +31,7 @@ async fn answer(client: &Client, question: &str) -> Result<String, Error> {
     Ok(run.until_done().await?.text())
 }
 
-/// A model that asks for article 7 and then says how many there are.
+/// Returns a model that requests article 7 and then answers with its stock.
 fn asks_for_seven() -> ScriptedModel {
     let script = Script::new()
         .reply(Reply::new().tool_use("toolu_1", "stock", r#"{"article":7}"#))
@@ -58,7 +59,7 @@ mod tests {
 
     use super::*;
 
-    /// What the model was told of the calls of its last turn.
+    /// Returns the results that the model received for the calls of its last turn.
     fn results(scripted: &Scripted) -> Vec<String> {
         let requests = scripted.requests();
         let message = requests

@@ -1,12 +1,12 @@
-//! The whole loop in one program: two tools, a question that needs both, and all that happens as it
+//! The whole loop in one program: two tools, a question that needs both, and every event as it
 //! happens.
 //!
 //! ```text
 //! cargo run -p toolrunner-examples --bin quickstart
 //! ```
-//! Without a key it talks to a scripted model that it starts itself, on this machine, over real
-//! HTTP. With `ANTHROPIC_API_KEY` set (and `ANTHROPIC_BASE_URL`, for another server) the same
-//! program talks to that server. `ANTHROPIC_LOG=debug` shows more.
+//! Without a key, it uses a scripted model that it starts itself, on this machine, over real HTTP.
+//! With `ANTHROPIC_API_KEY` set (and `ANTHROPIC_BASE_URL` for another server), it uses that server.
+//! `ANTHROPIC_LOG=debug` logs more.
 
 use core::error::Error;
 use std::io::{self, Write};
@@ -38,7 +38,7 @@ async fn get_weather(
     #[tool(default = Unit::Fahrenheit)]
     unit: Unit,
 ) -> Weather {
-    // The same weather everywhere: this is where a program would ask a weather service.
+    // The same weather everywhere: a real program would query a weather service here.
     let _everywhere = location;
     let temperature = match unit {
         Unit::Celsius => "20°C",
@@ -76,7 +76,7 @@ struct Options {
     stream: bool,
 }
 
-/// What the command line says; nothing if it asks for help.
+/// Parses the command line. Returns `None` if it requests help.
 fn options() -> Result<Option<Options>, lexopt::Error> {
     let mut options =
         Options { model: "claude-opus-4-7".to_owned(), prompt: String::new(), stream: true };
@@ -142,7 +142,7 @@ async fn ask(options: Options) -> Result<(), Box<dyn Error>> {
         }
     }
 
-    // All events were seen: this gives how it ended, and asks nothing more.
+    // All events were received: this returns how the run ended, and sends no request.
     let finished = run.until_done().await?;
     if finished.outcome != Outcome::Ended(Some(StopReason::EndTurn)) {
         writeln!(out, "\nThe run ended early: {}.", finished.outcome)?;

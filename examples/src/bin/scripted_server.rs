@@ -1,6 +1,5 @@
-//! The scripted model of the examples as a server on a port of this machine, for programs in other
-//! languages. It prints its address and runs until its standard input
-//! ends.
+//! The examples' scripted model as a server on a port of this machine, for programs in other
+//! languages. It prints its address and runs until its standard input ends.
 
 use std::io::{Read, stdin};
 

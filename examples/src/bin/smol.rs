@@ -1,9 +1,9 @@
-//! The loop on another executor: nothing of tokio runs here. Its two needs are said in code: a
-//! clock, and a transport.
+//! The loop on another executor: tokio does not run here. The run needs two things from the
+//! program: a clock and a transport.
 //!
-//! What it shows: `DynClock` over smol's timers, `DynTransport` over hyper on smol's sockets (plain
-//! HTTP, one connection per request; `toolrunner_std::http` has the real one, for tokio), and the
-//! same run as everywhere else.
+//! This example shows `DynClock` over smol's timers, `DynTransport` over hyper on smol's sockets
+//! (plain HTTP, one connection per request; `toolrunner_std::http` is the complete transport, for
+//! tokio), and the same run as everywhere else.
 
 use core::error::Error;
 use core::time::Duration;
@@ -66,9 +66,9 @@ async fn exchange(head: &Head<'_>, body: &Body<'_>) -> Result<Reply<HttpBody>, H
     })?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(FuturesIo::new(socket)).await.map_err(closed)?;
-    // The connection moves bytes until the reply's body was read or dropped.
+    // The connection transfers bytes until the reply's body was read or dropped.
     smol::spawn(async move {
-        // What goes wrong here is told by the body too.
+        // The body reports the same errors.
         let _ = connection.await;
     })
     .detach();
@@ -111,7 +111,7 @@ async fn ask() -> Result<(), Box<dyn Error>> {
         .clock(clock)
         .tools(get_weather)
         .user("What's the weather in Oslo?");
-    // `until_done` is Send: any executor with threads may run it.
+    // `until_done` is `Send`: any executor with threads may run it.
     let finished = smol::spawn(async move { run.until_done().await }).await?;
     println!("{}", finished.text());
     Ok(())
