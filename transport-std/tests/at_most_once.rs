@@ -1,5 +1,5 @@
-//! A call that started while its reply streamed is never forgotten: whatever the caller does, and
-//! whenever, it runs once, and the model reads its result.
+//! A call that started while its reply was streamed is never forgotten: whatever the caller does,
+//! and whenever, the call runs once, and the model receives its result.
 
 use core::pin::Pin;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -19,12 +19,12 @@ use toolrunner_std::{
     Client, Error, Event, Limits, OnBreak, Outcome, RetryPolicy, Run, RunBuilder,
 };
 
-/// A server whose first reply calls `pay` and goes on for a while; the second says that it is done.
+/// A server whose first reply calls `pay` and continues for a while; the second reply is an end.
 #[derive(Clone)]
 struct Server {
     /// How the first reply ends.
     tail: Vec<Piece>,
-    /// More blocks behind the call, and how often it is called in all.
+    /// The number of further blocks after the call, and of calls in all.
     calls: usize,
     sent: Arc<Mutex<Vec<String>>>,
 }
@@ -122,7 +122,7 @@ impl DynTransport for Server {
     }
 }
 
-/// What one case is made of.
+/// The parts of one case.
 struct Case {
     server: Server,
     ran: Arc<AtomicUsize>,
@@ -165,8 +165,8 @@ impl Case {
         self.ran.load(Ordering::SeqCst)
     }
 
-    /// Drives the run to its end and says what the model read of its call. Every run ends well, and
-    /// the tool ran once.
+    /// Drives the run to its end and returns the result that the model received for its call.
+    /// Asserts that every run ends well and that the tool ran once.
     async fn end(&self, run: &mut Run, name: &str) -> String {
         for _ in 0..5 {
             match run.until_done().await.unwrap().outcome {
@@ -183,7 +183,7 @@ impl Case {
     }
 }
 
-/// Until the tool was told to have ended, or the reply to be whole.
+/// Reads events until `is_it` accepts one.
 async fn read_to(run: &mut Run, is_it: impl Fn(&Event<'_>) -> bool) {
     while let Some(event) = run.next_event().await.unwrap() {
         if is_it(&event) {
@@ -195,11 +195,11 @@ async fn read_to(run: &mut Run, is_it: impl Fn(&Event<'_>) -> bool) {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum At {
-    /// While the reply streams.
+    /// While the reply is streamed.
     Reply,
-    /// Just after its end was told.
+    /// Just after its end was reported.
     Whole,
-    /// While its body's end is awaited.
+    /// While the end of its body is awaited.
     Drain,
 }
 
@@ -215,7 +215,7 @@ const VERBS: [&str; 9] = [
     "next_turn and stop",
 ];
 
-/// Whether the tool has ended by then or still runs, and wherever in the reply it is said.
+/// Covers a tool that has ended and one that still runs, and every place in the reply.
 #[tokio::test]
 async fn whatever_the_caller_says_a_started_call_runs_once_and_is_reported() {
     for takes in [0, 60_000] {
@@ -248,7 +248,7 @@ async fn whatever_the_caller_says_a_started_call_runs_once_and_is_reported() {
                         assert!(late.is_err(), "{name}: it ended");
                     }
                 }
-                // It began to run before its reply was whole.
+                // The call starts to run before its reply is complete.
                 if takes > 0 && case.ran() == 0 {
                     let _ = tokio::time::timeout(Duration::from_millis(1), run.next_event()).await;
                 }
@@ -261,7 +261,7 @@ async fn whatever_the_caller_says_a_started_call_runs_once_and_is_reported() {
                     }
                     "cancel" => run.cancellation().cancel(),
                     "user" => drop(run.user("More.").unwrap()),
-                    // While the reply streams it is too early for the first, and for the second.
+                    // While the reply is streamed, it is too early for either of these.
                     "append" => assert_eq!(
                         run.append(r#"{"role":"user","content":"More."}"#).is_err(),
                         at == At::Reply
@@ -290,7 +290,7 @@ async fn whatever_the_caller_says_a_started_call_runs_once_and_is_reported() {
     }
 }
 
-/// A call that runs when the snapshot is taken is cancelled in the run that is resumed, and goes on
+/// A call that is running when the snapshot is taken is cancelled in the resumed run, and continues
 /// in the other.
 #[tokio::test]
 async fn a_snapshot_changes_nothing_in_the_run() {
@@ -302,7 +302,7 @@ async fn a_snapshot_changes_nothing_in_the_run() {
     assert_eq!(case.end(&mut run, "itself").await, "paid 100 EUR");
 }
 
-/// A cancel or the time limit while the body's end is awaited.
+/// Cancels the run, or lets its time limit pass, while the body's end is awaited.
 #[tokio::test]
 async fn what_comes_from_outside_while_the_bodys_end_is_awaited() {
     for cancels in [true, false] {
@@ -323,8 +323,8 @@ async fn what_comes_from_outside_while_the_bodys_end_is_awaited() {
     }
 }
 
-/// A message behind a reply that is over closes the reply's calls, also one that still runs: nobody
-/// waits for it any more.
+/// A message after the end of a reply closes the reply's calls, including one that is still
+/// running, because its result is no longer needed.
 #[tokio::test]
 async fn a_message_behind_a_call_that_still_runs() {
     for (name, tail) in [
@@ -338,7 +338,7 @@ async fn a_message_behind_a_call_that_still_runs() {
             if name == "stopped" {
                 read_to(&mut run, |event| matches!(event, Event::ToolStart { .. })).await;
                 run.cancellation().cancel();
-                // Dropped within the grace period.
+                // The future is dropped within the grace period.
                 assert!(
                     tokio::time::timeout(Duration::from_millis(2), run.until_done()).await.is_err()
                 );
@@ -355,7 +355,7 @@ async fn a_message_behind_a_call_that_still_runs() {
     }
 }
 
-/// However a reply ends early, once a call has started it is kept.
+/// Once a call has started, its reply is kept, however the reply ends early.
 #[tokio::test]
 async fn a_reply_that_ends_early_is_kept() {
     let error =
@@ -400,7 +400,7 @@ async fn a_reply_that_ends_early_is_kept() {
     }
 }
 
-/// More calls than a turn may have: those that ran are reported, and the others up to the bound are
+/// More calls than a turn may have: those that ran are reported, and the others up to the limit are
 /// not run.
 #[tokio::test]
 async fn of_too_many_calls_those_that_ran_are_reported() {
@@ -412,7 +412,7 @@ async fn of_too_many_calls_those_that_ran_are_reported() {
     assert_eq!(case.server.sent.lock().unwrap()[1].matches("paid 100 EUR").count(), 128);
 }
 
-/// A full conversation has room for the answers of what has started, or nothing starts.
+/// A full conversation has room for the results of the calls that have started, or none starts.
 #[tokio::test]
 async fn at_every_bound_of_the_conversation() {
     for capacity in (100..1_200).step_by(3) {

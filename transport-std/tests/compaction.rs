@@ -1,4 +1,4 @@
-//! Compaction on the client: a long turn, and the conversation becomes the model's summary.
+//! Compaction on the client: after a long turn, the model's summary replaces the conversation.
 
 use toolrunner_core::testing::validity::{Tail, check};
 use toolrunner_core::testing::{Reply, Script, ScriptedModel};
@@ -24,7 +24,7 @@ fn call(id: &str, input: u64) -> Reply {
 
 const FROM_80_000: Compaction = Compaction { threshold: 80_000, ..Compaction::DEFAULT };
 
-/// The seeds' example: compaction from 80 000 tokens on.
+/// The official runners' example: compaction from 80 000 tokens on.
 #[tokio::test]
 async fn compaction_at_80_000_tokens() {
     for stream in [true, false] {
@@ -53,7 +53,7 @@ async fn compaction_at_80_000_tokens() {
             }
         }
         assert_eq!(compacted, 1);
-        // The summary is nobody's to see, and no turn.
+        // The summary is internal: it is not reported as text, and is not a turn.
         assert!(!texts.concat().contains("Next: say so."), "{texts:?}");
         assert_eq!(run.turns(), 3);
         assert_eq!(
@@ -64,7 +64,8 @@ async fn compaction_at_80_000_tokens() {
         assert_eq!(model.complaints(), &[] as &[String]);
         let requests = model.requests();
         assert_eq!(requests.len(), 4);
-        // What is summarised: the last reply without its call, which never ran, and the question.
+        // The request for the summary has the last reply without its call, which never ran, and the
+        // question.
         let asked = core::str::from_utf8(requests[2].transcript()).unwrap().to_owned();
         assert!(asked.contains(r#""tool_use_id":"t1""#) && !asked.contains("t2"), "{asked}");
         assert!(
@@ -78,7 +79,7 @@ async fn compaction_at_80_000_tokens() {
     }
 }
 
-/// Of the last reply the call is left out of the request for a summary. The model refuses a message
+/// The call of the last reply is left out of the request for a summary. The API refuses a message
 /// that ends in thinking, so the thinking before the call is left out too.
 #[tokio::test]
 async fn a_reply_of_thinking_and_a_call_can_be_summarised() {
@@ -112,7 +113,7 @@ async fn a_reply_of_thinking_and_a_call_can_be_summarised() {
     }
 }
 
-/// Never after the last turn, however long it was.
+/// No compaction happens after the last turn, however long it was.
 #[tokio::test]
 async fn not_after_the_last_turn() {
     let scripted = Scripted::new(ScriptedModel::new(
@@ -123,7 +124,7 @@ async fn not_after_the_last_turn() {
     assert_eq!(scripted.model().requests().len(), 1);
 }
 
-/// An empty summary, or one that fails, keeps the history: the call runs and the run goes on.
+/// If the summary is empty or fails, the history stays: the call runs and the run continues.
 #[tokio::test]
 async fn a_failed_summary_keeps_the_history() {
     for failure in [
@@ -147,7 +148,7 @@ async fn a_failed_summary_keeps_the_history() {
     }
 }
 
-/// Another model may summarise.
+/// Another model may write the summary.
 #[tokio::test]
 async fn by_another_model() {
     let script = Script::new()
@@ -178,8 +179,8 @@ fn server_summary() -> Reply {
         .stop("compaction")
 }
 
-/// The newer way: the server makes the summary, by a request of its own with the same parameters
-/// less what shapes a reply.
+/// The newer way: the server makes the summary, in a separate request with the same parameters,
+/// except those that shape a reply.
 #[tokio::test]
 async fn by_the_server() {
     for stream in [true, false] {
@@ -225,10 +226,10 @@ async fn by_the_server() {
 }
 
 /// Whatever the caller's parameters, a request for a compaction has each member once, and a
-/// container as any other request.
+/// container as in any other request.
 #[tokio::test]
 async fn a_compaction_has_no_member_twice() {
-    // The value of a parameter, and that of the member in the request for a compaction.
+    // A parameter and its value, and the value of that member in the request for a compaction.
     const CASES: [(&str, &str, Option<&str>); 8] = [
         ("compaction", r#"{"type":"mine"}"#, Some(r#"{"type":"summarize"}"#)),
         ("output_config", "null", Some("null")),
@@ -263,7 +264,7 @@ async fn a_compaction_has_no_member_twice() {
     }
 }
 
-/// After the last turn it is done at once, and the last message is still handed out.
+/// After the last turn it happens at once, and the last message is still available.
 #[tokio::test]
 async fn by_the_server_after_the_last_turn() {
     let script = Script::new().reply(Reply::text("3")).reply(server_summary());
@@ -278,7 +279,8 @@ async fn by_the_server_after_the_last_turn() {
     assert!(run.messages().starts_with(r#"[{"role":"assistant","content":[{"type":"compaction""#));
 }
 
-/// No summary in the answer, or an error: the conversation stays, and it is not tried again.
+/// Without a summary in the answer, or after an error, the conversation stays, and there is no
+/// retry.
 #[tokio::test]
 async fn by_the_server_without_a_summary() {
     for answer in [
@@ -295,11 +297,12 @@ async fn by_the_server_without_a_summary() {
     }
 }
 
-/// What a summary costs is counted, whoever makes it; a compaction is no turn.
+/// The tokens of a summary are counted, whether the client or the server makes it; a compaction is
+/// not a turn.
 #[tokio::test]
 async fn its_tokens_are_counted() {
-    // By the client: 90 000 in the turn, 100 for the summary, 50 in the last turn; 10 out of each
-    // is what `usage` says.
+    // By the client: 90 000 in the turn, 100 for the summary, 50 in the last turn; `usage` reports
+    // 10 output tokens of each.
     let script = Script::new()
         .reply(call("t1", 90_000))
         .reply(Reply::text("Summary.").usage(usage(100)))

@@ -1,4 +1,4 @@
-//! Which connections are used again, and which never.
+//! Which connections are reused, and which never.
 
 mod support;
 
@@ -28,7 +28,7 @@ async fn one_connection_serves_one_request_after_another() {
     let mut transport = transport();
     for _ in 0..20 {
         assert_eq!(exchange(&mut transport, &server.url()).await.unwrap(), (200, b"{}".to_vec()));
-        // Another handle, the same connections.
+        // Another handle uses the same connections.
         assert_eq!(exchange(&mut transport.clone(), &server.url()).await.unwrap().0, 200);
     }
     assert_eq!(server.connections(), 1);
@@ -56,8 +56,8 @@ data: {"type":"message_stop"}
 
 "#;
 
-/// The end is there once the connection has had its turn. A timer for it would be two system calls
-/// a reply.
+/// The end of the body is available once the connection's task has run. A timer for it would cost
+/// two system calls per reply.
 #[tokio::test]
 async fn no_clock_is_asked_for_the_end_of_a_body_that_has_come() {
     let head =
@@ -120,8 +120,8 @@ async fn a_connection_closed_between_requests_is_replaced() {
     assert_eq!(server.connections(), 10);
 }
 
-/// Nobody drives the runtime between the two requests, so nothing has noticed the server's close
-/// when the second one begins.
+/// Nothing drives the runtime between the two requests, so the server's close is unnoticed when the
+/// second request begins.
 #[test]
 fn a_connection_closed_while_the_runtime_stood_still_is_replaced() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -154,8 +154,8 @@ fn a_connection_closed_while_the_runtime_stood_still_is_replaced() {
     }
 }
 
-/// A second reply behind the first one is not the reply to the next request, whether the runtime was
-/// driven meanwhile or not.
+/// A second reply on the connection is not the reply to the next request, whether or not the
+/// runtime was driven between the requests.
 #[test]
 fn a_reply_that_no_request_asked_for_is_not_read() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -205,11 +205,11 @@ fn a_reply_that_no_request_asked_for_is_not_read() {
     }
 }
 
-/// The server may have begun the turn, and somebody pays for it.
+/// The server may have begun the turn, which is billed.
 #[tokio::test]
 async fn a_request_that_a_server_may_have_read_is_not_sent_again_in_silence() {
-    // The second request of each connection is read and answered by closing: the client saw nothing
-    // of a reply.
+    // The second request of each connection is read and answered by closing, so the client receives
+    // no part of a reply.
     let message = STREAM.to_owned();
     let head = format!(
         "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: {}\r\n\r\n",
@@ -249,7 +249,7 @@ async fn a_request_that_a_server_may_have_read_is_not_sent_again_in_silence() {
 
 #[tokio::test]
 async fn a_request_of_which_a_part_was_sent_is_sent_again_at_once() {
-    // The second request of each connection is larger than what the system buffers, and the server
+    // The second request of each connection is larger than the system's buffers, and the server
     // closes without reading it.
     let server =
         Server::start(|_, n| if n == 0 { Do::Answer(OK.to_owned()) } else { Do::Hang }).await;
@@ -353,7 +353,7 @@ async fn a_server_that_answers_early_may_read_the_rest_but_gets_no_more() {
 async fn a_large_transcript_is_let_go_before_the_head_is_handed_over() {
     let server = Server::start(|_, _| Do::Answer(OK.to_owned())).await;
     let mut transport = transport();
-    // 900 KB, and room behind them that does not belong to the request.
+    // 900 KB, followed by spare room that is not part of the request.
     let mut room = vec![b'7'; 900_000];
     room.resize(1 << 20, 0);
     let shared = Arc::new(room);

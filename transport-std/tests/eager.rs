@@ -1,6 +1,6 @@
-//! Calls that start while their reply streams: when, which, how often, and what becomes of them
-//! when the reply goes another way. After the timelines of the official runners' tests, with the
-//! endings that we chose.
+//! Calls that start while their reply is streamed: when, which, how many times, and what happens to
+//! them when the reply ends in another way. The timelines are those of the official runners' tests,
+//! with the outcomes that this project chose.
 
 mod common;
 
@@ -18,7 +18,7 @@ use toolrunner_core::tool::{Definition, Output, ToolCall, Tools};
 use toolrunner_std::testing::Scripted;
 use toolrunner_std::{Compaction, Decision, Limits, Outcome, Run, RunBuilder, ToolError};
 
-/// What happened, in order: what the reader was told, and what the tools did.
+/// What happened, in order: the events that the reader received, and what the tools did.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<String>>>);
 
@@ -36,7 +36,7 @@ impl Log {
     }
 }
 
-/// `quick` ends at once, `slow` and `serial` when the test lets it.
+/// `quick` ends at once; `slow` and `serial` end when the test releases them.
 #[derive(Clone)]
 struct Kit {
     log: Log,
@@ -84,7 +84,7 @@ impl Tools for Kit {
 enum Part {
     Text,
     Fallback,
-    /// Tool and id; the tool's name may be one that nobody has.
+    /// Tool and id; the tool may be unknown.
     Call(&'static str, &'static str),
     /// A call whose input is cut off.
     Cut(&'static str, &'static str),
@@ -93,7 +93,7 @@ enum Part {
 }
 use Part::{Break, Call, Cut, Fallback, Text};
 
-/// A streamed reply of these parts.
+/// Builds a streamed reply of these parts.
 fn reply(parts: &[Part], stop: &str) -> Answer {
     let mut body = String::from(
         "data: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"m\",\"content\":[],\
@@ -146,7 +146,7 @@ fn call_block(name: &str, id: &str) -> String {
     format!(r#"{{"type":"tool_use","id":"{id}","name":"{name}","input":{{}}}}"#)
 }
 
-/// No time is lost between two requests.
+/// Retries without waiting.
 const AT_ONCE: RetryPolicy = RetryPolicy { first_wait: Duration::ZERO, ..RetryPolicy::DEFAULT };
 
 struct Bench {
@@ -156,7 +156,7 @@ struct Bench {
     run: Run,
 }
 
-/// An eager run over these answers and a last one.
+/// Starts an eager run over these answers and a last one.
 fn bench(
     list: impl IntoIterator<Item = Answer>,
     shape: impl FnOnce(RunBuilder) -> RunBuilder,
@@ -173,7 +173,7 @@ fn bench(
 }
 
 impl Bench {
-    /// Reads one event and logs it; false at the end.
+    /// Reads one event and logs it; returns false at the end.
     async fn read(&mut self) -> Result<bool, toolrunner_std::Error> {
         let kind = |block: &Value<'_>| {
             block.member("type").and_then(Value::as_text).unwrap_or_default().to_string()
@@ -213,7 +213,7 @@ impl Bench {
         Ok(())
     }
 
-    /// The results that request `i` carries, as `id: content`.
+    /// Returns the results in request `i`, as `id: content`.
     fn results(&self, i: usize) -> Vec<String> {
         let sent = conversations(&self.scripted).remove(i);
         let messages = Value::first(sent.as_bytes()).unwrap();
@@ -333,7 +333,7 @@ async fn the_bound_and_serial_tools_hold() {
     assert_valid(&serial.run, &serial.scripted);
 }
 
-/// A bound that frees up while the reply streams lets the next start early too.
+/// A place that becomes free while the reply is streamed lets the next call start early too.
 #[tokio::test]
 async fn a_place_that_is_free_again_is_used_at_once() {
     let parts = [Call("quick", "a"), Call("quick", "b"), Text, Text];
@@ -389,7 +389,7 @@ async fn a_call_that_was_cut_off_never_runs_and_one_before_it_keeps_its_result()
             (bench.log.count("end a"), bench.log.count("end b"), bench.log.count("run cut")),
             (1, 1, 0)
         );
-        // The model hears of what was done when the run goes on, and of what was not.
+        // When the run continues, the model is told which calls ran, and which did not.
         bench.run.user("Go on.").unwrap();
         bench.run.until_done().await.unwrap();
         assert_eq!(bench.results(1), ["a: a in turn 1", "b: b in turn 1", "cut: Error: not run"]);
@@ -397,7 +397,7 @@ async fn a_call_that_was_cut_off_never_runs_and_one_before_it_keeps_its_result()
     }
 }
 
-/// The last whole call of a reply that ends otherwise is one that the model never moved on from.
+/// If a reply ends for another reason, the model never moved on from its last complete call.
 #[tokio::test]
 async fn a_refusal_starts_nothing() {
     for stop in ["refusal", "max_tokens", "end_turn", "pause_turn"] {
@@ -408,8 +408,8 @@ async fn a_refusal_starts_nothing() {
     }
 }
 
-/// A call of a paused turn that has run is answered as if the caller had: its effect is told, and
-/// the pause is over.
+/// A call of a paused turn that has run is answered as if the caller had answered it: its result is
+/// sent, and the pause is over.
 #[tokio::test]
 async fn a_paused_turn_with_a_call_that_ran() {
     let mut bench =
@@ -419,8 +419,8 @@ async fn a_paused_turn_with_a_call_that_ran() {
     assert_eq!(bench.results(1), ["a: a in turn 1", "b: Error: not run"]);
     assert_valid(&bench.run, &bench.scripted);
 }
-/// A call before the seam needs no answer, but one that ran had its effect: the model gets its
-/// result.
+/// A call before the `fallback` block needs no answer, but one that ran may have had side effects:
+/// the model receives its result.
 #[tokio::test]
 async fn after_a_fallback_nothing_starts_early_and_what_started_before_is_answered() {
     let parts = [Call("slow", "a"), Call("quick", "b"), Fallback, Call("quick", "c"), Text];
@@ -439,7 +439,7 @@ async fn after_a_fallback_nothing_starts_early_and_what_started_before_is_answer
     assert_eq!(bench.results(1), ["a: a in turn 1", "b: Error: not run", "c: c in turn 1"]);
     assert_valid(&bench.run, &bench.scripted);
 }
-/// The reply is not asked for again: what is whole of it stays, and the model reads what was done,
+/// The reply is not requested again: its complete blocks stay, and the model is told what was done,
 /// and what was not.
 #[tokio::test]
 async fn a_stream_that_breaks_off_after_a_call_has_started_goes_on_with_its_result() {
@@ -459,7 +459,7 @@ async fn a_stream_that_breaks_off_after_a_call_has_started_goes_on_with_its_resu
     }
 }
 
-/// An event reports that the reply broke off, and `next_turn` gives it like any other.
+/// An event reports that the reply broke off, and `next_turn` returns it like any other.
 #[tokio::test]
 async fn a_broken_reply_is_told_and_is_a_turn() {
     let parts = || reply(&[Call("quick", "a"), Text, Text, Break], "");
@@ -479,7 +479,7 @@ async fn a_broken_reply_is_told_and_is_a_turn() {
     assert_eq!(bench.run.until_done().await.unwrap().text(), "Done.");
 }
 
-/// A server that breaks every reply is the caller's to hear of, and nothing is lost then either.
+/// If a server breaks off every reply, the caller gets an error, and nothing is lost.
 #[tokio::test]
 async fn replies_that_break_off_again_and_again_are_an_error() {
     let broken = |id| reply(&[Call("quick", id), Text, Text, Break], "");
@@ -500,8 +500,8 @@ async fn a_stream_that_breaks_off_before_is_asked_for_again() {
     bench.run.until_done().await.unwrap();
     assert_eq!(bench.log.all(), "run a2, end a2");
 }
-/// Even a policy that asks again for replies that were shown does not ask again once a call of the
-/// reply has run.
+/// Even a policy that retries replies whose text was shown does not retry once a call of the reply
+/// has run.
 #[tokio::test]
 async fn after_output_a_reply_whose_call_has_started_is_not_asked_for_again() {
     let policy = RetryPolicy { after_output: true, ..AT_ONCE };
@@ -569,7 +569,7 @@ async fn ids_may_come_again_in_a_later_reply_but_not_in_the_same() {
     twice.run.until_done().await.unwrap();
     assert_eq!(twice.log.all(), "run a, end a, run a, end a");
 
-    // The reply is invalid, but the first call has run: what came before the second stays.
+    // The reply is invalid, but the first call has run: the blocks before the second call stay.
     let mut bench =
         bench([reply(&[Text, Call("quick", "a"), Call("quick", "a"), Text], "tool_use")], |run| {
             run.retry_policy(AT_ONCE)

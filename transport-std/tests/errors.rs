@@ -1,5 +1,5 @@
-//! What goes wrong, over HTTP on loopback, as the user reads it. After each error the run is whole
-//! and goes on from where it was.
+//! Errors, over HTTP on loopback, as the user sees them. After each error the run is intact and
+//! continues where it stopped.
 
 mod common;
 mod support;
@@ -12,12 +12,12 @@ use toolrunner_core::testing::{Answer, Chunk, Reply, Script, ScriptedModel};
 use toolrunner_std::http::Proxies;
 use toolrunner_std::{Client, ClientBuilder, Error};
 
-/// The error of a run against this answer, which then goes on with a good one.
+/// Returns the error of a run against this answer. The run then continues with a good answer.
 async fn error_of(answer: Answer) -> String {
     let (client, model) = client_of(answers([answer, Reply::text("ok").into()]));
     let mut run = client.run("m").user("Hello?");
     let error = run.until_done().await.unwrap_err();
-    // The same call goes on.
+    // The same call continues the run.
     assert_eq!(run.until_done().await.unwrap().text(), "ok");
     let model = model.lock().unwrap();
     assert_eq!(
@@ -54,7 +54,7 @@ async fn wrong_key() {
             "API error: authentication_error (status 401): invalid x-api-key [request id {id}]"
         )
     );
-    // The key can be changed, and the run goes on.
+    // The key can be changed, and the run continues.
     run.change_settings(|client| client.api_key("right")).unwrap();
     assert_eq!(run.until_done().await.unwrap().text(), "ok");
 }
@@ -67,7 +67,7 @@ async fn a_redirect() {
     assert_eq!(text, format!("API error: status 307: {why} [request id req_scripted_0001]"));
 }
 
-/// Of several tools the one that is wrong is told by its name, before a token is spent.
+/// If one of several tools is invalid, the error contains its name, and no request is sent.
 #[tokio::test]
 async fn wrong_tools() {
     let without_schema = |name: &'static str| {
@@ -131,7 +131,8 @@ async fn an_error_with_status_200() {
     assert_eq!(text, "API error: overloaded_error (status 200): Overloaded [request id req_7]");
 }
 
-/// What came instead of a reply is shown: bounded, and nothing in it acts on a terminal.
+/// The data received instead of a reply is shown: limited in length, and without effect on a
+/// terminal.
 #[tokio::test]
 async fn what_came_instead_of_a_reply() {
     let other = r#"{"object":"chat.completion","choices":[]}"#;
@@ -206,7 +207,7 @@ async fn a_connection_that_is_reset() {
     let (client, model) = client_of(answers([Answer::chunks(200, body)]));
     let mut run = client.run("m").user("Hello?");
     for _ in 0..2 {
-        // The script gives an answer that did not arrive again.
+        // The script repeats an answer that did not arrive.
         let text = run.until_done().await.unwrap_err().to_string();
         assert!(
             text.starts_with("the connection to http://127.0.0.1:")
@@ -225,7 +226,7 @@ async fn a_read_timeout_of_this_run_only() {
     };
     let (client, _) =
         client_of(answers([Reply::text("one").into(), slow(), Reply::text("two").into()]));
-    // The connection that waits was made with the client's time-out: the run's counts all the same.
+    // The idle connection was made with the client's time-out, but the run's time-out applies.
     assert_eq!(client.run("m").user("Hello?").until_done().await.unwrap().text(), "one");
     let limit = Duration::from_millis(100);
     let mut run = client.run("m").settings(|client| client.read_timeout(limit)).user("Hello?");
@@ -245,8 +246,8 @@ async fn a_bad_certificate() {
     let (_, other) = self_signed(&[]);
     let server = Server::start_with(Some(tls), |_, _| Do::Answer(OK.to_owned())).await;
     let url = format!("https://{}", server.address);
-    // Trusting another one, so that it does not depend on whether this machine has any roots.
-    // Retries would take a second.
+    // The client trusts another certificate, so that the test does not depend on this machine's
+    // roots. Retries would take a second.
     let client = Client::builder()
         .base_url(&url)
         .transport(trusting(&other))

@@ -1,5 +1,6 @@
-//! No key in anything that a run prints: what every crate logs at trace level, every `Debug`, every
-//! error, and what a tool's panic says; over real HTTP, with a key and with a bearer token.
+//! No key appears in anything that a run prints: the trace-level log of every crate, every `Debug`,
+//! every error, and the message of a tool's panic; over real HTTP, with a key and with a bearer
+//! token.
 
 mod captured;
 mod common;
@@ -14,7 +15,7 @@ use toolrunner_std::{Client, ClientBuilder, Secret};
 
 const KEY: &str = "sk-hush-0123456789";
 
-/// Puts something printed beside what is logged.
+/// Adds printed text to the captured log.
 fn add(log: &Log, text: impl core::fmt::Display) {
     writeln!(log.clone(), "{text}").unwrap();
 }
@@ -68,7 +69,7 @@ async fn nothing_that_is_printed_holds_a_key() {
                 run.machine()
             ),
         );
-        // It did go out, and only where it was meant to.
+        // The key was sent, and only where it was meant to be.
         let sent = format!("{:?}", model.lock().unwrap().requests());
         assert_eq!(sent.matches(KEY).count(), 6, "{sent}");
     }

@@ -1,4 +1,4 @@
-//! Every way to fail: its kind, and its text.
+//! Every failure: its kind, and its text.
 
 mod support;
 
@@ -19,7 +19,7 @@ fn impatient() -> HttpTransport {
 
 #[tokio::test]
 async fn nobody_listens() {
-    // A port that was free a moment ago, and is not given out again at once.
+    // A port that was just free, and is not assigned again at once.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
@@ -40,7 +40,8 @@ async fn the_name_has_no_address() {
 
 #[tokio::test]
 async fn a_connection_that_does_not_come_about() {
-    // TCP connects, TLS never answers: time to connect is up when a request could be sent.
+    // TCP connects, but TLS never answers: the connect time-out covers everything up to a usable
+    // connection.
     let server = Server::start(|_, _| Do::Answer(OK.to_owned())).await;
     let mut impatient = HttpTransport::new(HttpSettings {
         connect_timeout: Duration::from_millis(150),
@@ -74,7 +75,7 @@ async fn a_body_that_stalls() {
     let mut reply = send(&mut impatient(), &server.url()).await.unwrap();
     let error = read(&mut reply.body).await.unwrap_err();
     assert_eq!(error.transport_kind(), TransportKind::Timeout);
-    // Its end is still not told as one.
+    // Its end is still not reported as a regular end.
     assert_eq!(reply.body.fill_buf().await.unwrap_err().transport_kind(), TransportKind::Closed);
     server.client_closes().await;
 }
@@ -159,7 +160,7 @@ async fn a_request_that_cannot_be_sent() {
             "the base URL must begin with http:// or https://",
         ),
     ] {
-        // The header is looked at when a connection is there; so is this one's.
+        // The header is checked when there is a connection, so this one needs a server too.
         let server = Server::start(|_, _| Do::Answer(OK.to_owned())).await;
         let url = server.url();
         let head = if head.headers.is_empty() { head } else { Head { base_url: &url, ..head } };
@@ -174,7 +175,7 @@ async fn a_request_that_cannot_be_sent() {
 
 #[test]
 fn no_runtime() {
-    // A future polled outside of tokio says so, and does not panic.
+    // A future that is polled outside tokio returns an error, and does not panic.
     let mut transport = transport();
     let mut sending = core::pin::pin!(exchange(&mut transport, "http://127.0.0.1:9"));
     let mut context = core::task::Context::from_waker(core::task::Waker::noop());

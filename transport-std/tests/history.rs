@@ -1,5 +1,5 @@
-//! What is never sent or kept, as a server's runs see it: breakpoints, histories that are answered
-//! in part, rejected summaries.
+//! What a server's runs never send or keep: too many breakpoints, unanswered calls of a history,
+//! rejected summaries.
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -47,7 +47,8 @@ async fn a_breakpoint_on_every_result_is_refused_at_the_fifth() {
     assert_eq!(counts, Some(4));
 }
 
-/// README's way to cache a conversation: the request's own breakpoint, however many turns there are.
+/// The README's way to cache a conversation: the request's own breakpoint, however many turns there
+/// are.
 #[tokio::test]
 async fn a_requests_own_breakpoint_is_one_in_every_request() {
     let turns = (0..6).fold(Script::new(), |script, n| {
@@ -118,7 +119,7 @@ async fn a_summary_that_is_none_leaves_the_conversation() {
         (Reply::text("First the user asked for").stop("max_tokens"), "the summary was cut off"),
         (Reply::text("I cannot help with that.").stop("refusal"), "the model refused"),
     ] {
-        // Thinking and a call: without the call nothing is left of the reply that could be sent.
+        // Thinking and a call: without the call, no part of the reply could be sent.
         let call = Reply::new()
             .thinking("Hm.", "sig")
             .tool_use("toolu_1", "double", r#"{"n":21}"#)

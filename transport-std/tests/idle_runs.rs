@@ -1,5 +1,5 @@
-//! Runs that wait for an answer, by the thousand, are small. A program of its own, for it counts
-//! what the process allocates.
+//! Thousands of runs that wait for an answer are small. This is a program of its own, because it
+//! counts the allocations of the process.
 
 use allocation_counter::measure;
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use toolrunner_std::run::GatedCall;
 use toolrunner_std::{Client, Decision, Outcome, Run, tool};
 
 const RUNS: usize = 10_000;
-/// What each may hold beside its conversation: 40 MB for all.
+/// The maximum size of each run besides its conversation: 40 MB for all.
 const MOST_EACH: usize = 4_000;
 
 /// Get the current weather in a given location.
@@ -44,7 +44,7 @@ impl DynTransport for Same {
     }
 }
 
-/// A client whose model calls a tool whatever it is asked.
+/// Returns a client whose model answers every request with a tool call.
 fn client() -> Client {
     let reply = ModelReply::text("Let me look.").tool_use(
         "toolu_1",
@@ -59,7 +59,7 @@ fn client() -> Client {
     builder.transport(HttpTransport::from_dyn(same)).build().unwrap()
 }
 
-/// One that waits to be allowed its call.
+/// Returns a run that waits for permission for its call.
 async fn suspended(client: &Client) -> Run {
     let gate = |_: GatedCall| async { Decision::Suspend };
     let run = client.run("claude-opus-4-7").tools((get_weather, calculate_sum)).gate(gate);
@@ -72,7 +72,7 @@ async fn suspended(client: &Client) -> Run {
 fn ten_thousand_that_wait_for_an_answer_take_forty_megabytes_at_most() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let client = client();
-    // What the first one sets up for all is not counted to each.
+    // Shared data that the first run sets up is not counted for each run.
     runtime.block_on(suspended(&client));
     let mut runs = Vec::new();
     let held = measure(|| {
@@ -89,7 +89,7 @@ fn ten_thousand_that_wait_for_an_answer_take_forty_megabytes_at_most() {
     assert!(each <= MOST_EACH, "{each} bytes each");
 }
 
-/// Allowing one call again and again does not make its run larger.
+/// Allowing one call repeatedly does not make its run larger.
 #[test]
 fn a_call_that_is_allowed_often_is_kept_once() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -1,4 +1,4 @@
-//! Limits: each ends the run with an outcome that names it, and a raised one lets it go on.
+//! Limits: each ends the run with an outcome that names it, and raising it continues the run.
 
 mod common;
 
@@ -7,7 +7,7 @@ use toolrunner_core::run::{MakeRoom, WhenFull};
 use toolrunner_core::testing::{Reply, Script};
 use toolrunner_std::{Limit, Limits, Outcome, Usage};
 
-/// Ten turns with one call each, the same every time, that cost 100 tokens in and 10 out; then an
+/// Ten turns with one call each, always the same, that cost 100 input and 10 output tokens; then an
 /// end.
 fn script() -> Script {
     let usage = Usage {

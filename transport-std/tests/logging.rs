@@ -1,5 +1,5 @@
-//! What the log says, and of whom: one record for each tool that fails, no line that somebody else
-//! wrote.
+//! The contents of the log: one record for each tool that fails, and no line that is forged by
+//! others.
 
 mod common;
 
@@ -108,7 +108,7 @@ async fn one_record_for_each_tool_that_fails() {
     assert_eq!(log.matches("INFO").count(), 2, "one for each turn: {log}");
 }
 
-/// A log of everything that this crate says, of this thread.
+/// Captures everything that this crate logs on this thread.
 fn log_of(run: impl FnOnce(&Log)) -> String {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt()
@@ -124,7 +124,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-/// What starts a line of a log, or makes a terminal do something, in every place that others write.
+/// Text that would start a log line or control a terminal, for every place that others write.
 const EVIL: &str = "x\n2026-11-28T00:00:00Z  INFO forged: key accepted\r\u{1b}[31m\u{9b}31m\u{85}\u{2028}\u{2029}\u{202e}";
 
 #[test]
@@ -136,7 +136,7 @@ fn nobody_elses_text_starts_a_line_or_reaches_the_terminal() {
                 format!(r#"{{"type":"tool_use","id":{id},"name":{name},"input":{input}}}"#)
             };
             let reply = Reply::new()
-                .block(&call(&json, &json, "{}")) // no such tool
+                .block(&call(&json, &json, "{}")) // unknown tool
                 .block(&call(r#""t2""#, r#""refuses""#, "{}"))
                 .block(&call(r#""t3""#, r#""panics""#, "{}"))
                 .block(&call(r#""t4""#, r#""fails""#, "{}"))
@@ -334,7 +334,7 @@ fn a_retry_says_why_there_was_no_connection() {
     assert!(line.contains(&format!("could not connect to {url}: Connection refused")), "{line}");
 }
 
-/// What `main` prints of an error that it returns.
+/// What `main` prints for an error that it returns.
 #[tokio::test]
 async fn debug_of_an_error_shows_its_message() {
     let setup = ClientBuilder::new().build().unwrap_err();

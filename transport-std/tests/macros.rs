@@ -1,4 +1,4 @@
-//! The macros by this crate's paths: tools that run on any thread.
+//! The macros with this crate's paths: tools that run on any thread.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 

@@ -1,4 +1,5 @@
-//! What a collector of OpenTelemetry receives of runs, and what is in the file of a directory.
+//! The spans that an OpenTelemetry collector receives of runs, and those in the file of a
+//! directory.
 #![cfg(all(feature = "otel", feature = "testing"))]
 
 mod common;
@@ -30,12 +31,12 @@ use tracing::instrument::WithSubscriber;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
 
-/// A collector on loopback, and what it received.
+/// A collector on loopback, and the requests that it received.
 #[derive(Clone, Default)]
 struct Collector(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
 
 impl Collector {
-    /// Begins to listen; its URL for traces.
+    /// Starts to listen; returns the URL for traces.
     async fn listen(&self) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/v1/traces", listener.local_addr().unwrap());
@@ -98,7 +99,7 @@ fn conversation() -> Script {
     Script::new().reply(calls).reply(Reply::text("Done."))
 }
 
-/// A run of two turns, with two calls at the same time: a good one and a bad one.
+/// Drives a run of two turns, with two concurrent calls: a good one and a bad one.
 async fn converse(scripted: &Scripted, parent: Option<&str>, content: Option<usize>) {
     let tools =
         (fun("good", |_| Ok("fine".to_owned())), fun("bad", |_| Err(ToolError::new("not today"))));
@@ -211,7 +212,7 @@ async fn a_collector_receives_the_tree_of_a_run() {
     let service = resource.attributes.iter().find(|pair| pair.key == "service.name").unwrap();
     assert_eq!(service.value.as_ref().unwrap().value, Some(text("tests")));
 
-    // Each request carried its own span to the model.
+    // Each request carried the header of its own span to the model.
     let mut expected: Vec<String> =
         requests.iter().map(|span| format!("00-{TRACE}-{}-01", hex(&span.span_id))).collect();
     let mut sent: Vec<String> = scripted
@@ -233,7 +234,8 @@ async fn runs_at_the_same_time_keep_their_children() {
     let tasks: Vec<_> = (1..=16)
         .map(|id: usize| {
             let all = async move {
-                // Every other one has a span of the program above it, and no caller.
+                // Every second run has a span of the program as its parent, and no trace of a
+                // caller.
                 let parent = format!("00-{id:032x}-{id:016x}-01");
                 if id.is_multiple_of(2) {
                     converse(&scripted(conversation()), Some(&parent), None).await;
@@ -350,7 +352,7 @@ async fn what_cannot_be_exported_is_an_error() {
     let error = Traces::builder().otlp("no url at all").build().unwrap_err().to_string();
     assert!(error.contains("no url at all"), "{error}");
 
-    // Nobody listens there: the end says what was lost, and soon.
+    // Nothing listens there: `shutdown` reports the loss, and soon.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/v1/traces", listener.local_addr().unwrap());
     drop(listener);

@@ -1,5 +1,5 @@
-//! What panics in a tool, a gate or a hook, also while it is dropped, is an answer for the model
-//! and goes no further.
+//! A panic in a tool, a gate or a hook, including one during a drop, becomes an answer for the
+//! model and is not propagated.
 
 mod common;
 
@@ -13,7 +13,7 @@ use toolrunner_core::tool::{Definition, Output, ToolCall, Tools};
 use toolrunner_std::testing::Scripted;
 use toolrunner_std::{Decision, Outcome, Run, ToolError};
 
-/// Panics when it is dropped, even if that would end the process.
+/// Panics when it is dropped, even during another panic, which aborts the process.
 struct Bomb;
 
 impl Drop for Bomb {
@@ -24,11 +24,11 @@ impl Drop for Bomb {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
-    /// Waits for ever with a bomb in its hands.
+    /// Waits forever and holds a bomb.
     Waits,
-    /// Panics with one as its message.
+    /// Panics with a bomb as its message.
     Throws,
-    /// Returns a result; its future has a bomb in it until it is dropped.
+    /// Returns a result; its future holds a bomb until it is dropped.
     Plain,
 }
 
@@ -68,7 +68,7 @@ fn tool(name: &'static str, kind: Kind) -> Tool {
     Tool(name, kind, Arc::default())
 }
 
-/// A model that calls these tools and then says that it is done.
+/// Returns a model that calls these tools and then ends.
 fn model(names: &[&str]) -> Scripted {
     let calls = names
         .iter()
@@ -81,7 +81,7 @@ fn results(scripted: &Scripted) -> String {
     conversations(scripted)[1].split_once("tool_result").expect("a result").1.to_owned()
 }
 
-/// The run ends, and soon.
+/// Drives the run to its end, within a time limit.
 async fn end(run: &mut Run) -> Outcome {
     tokio::time::timeout(Duration::from_secs(20), run.until_done())
         .await
@@ -136,7 +136,7 @@ async fn a_tool_that_panics_when_its_grace_is_over_is_cancelled() {
     assert_valid(&run, &scripted);
 }
 
-/// Two at once do not end the process, nor does a run that is dropped with them.
+/// Two such panics at once do not end the process, nor does dropping a run that holds them.
 #[tokio::test]
 async fn two_tools_that_panic_when_they_are_dropped() {
     let scripted = model(&["timed", "tool", "tool"]);

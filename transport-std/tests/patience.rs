@@ -1,5 +1,5 @@
-//! How long is waited for a server that goes on sending, and in which runtimes anything can be
-//! waited for.
+//! How long a run waits for a server that keeps sending, and in which runtimes a run can wait at
+//! all.
 
 mod support;
 
@@ -19,11 +19,11 @@ use toolrunner_core::testing::VirtualClock;
 use toolrunner_std::http::{HttpSettings, Proxies};
 use toolrunner_std::{Client, ClientBuilder, Error, Event, HttpTransport};
 
-/// Longer than anything here may take, also on a busy machine.
+/// Longer than anything here may take, even on a busy machine.
 const FOR_EVER: Duration = Duration::from_secs(60);
 
-/// A server that begins each reply with `start` and then sends `piece` every 20 ms, `times` times,
-/// and closes.
+/// Starts a server that begins each reply with `start`, then sends `piece` every 20 ms, `times`
+/// times, and closes.
 async fn trickle(start: impl Into<String>, piece: &'static str, times: usize) -> String {
     let (listener, start) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), start.into());
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -130,7 +130,7 @@ async fn a_reply_in_one_piece_must_come_in_that_time() {
 
 #[tokio::test]
 async fn progress_counts_from_the_last_piece() {
-    // It takes three seconds in all, and each piece is there within one.
+    // The reply takes three seconds in all, and each piece arrives within one.
     let end = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
     let url = trickle(format!("{end}{MESSAGE_START}{TEXT_START}"), DELTA, 150).await;
     let error = error_of(client(&url).progress_timeout(Duration::from_secs(1))).await;
@@ -157,7 +157,7 @@ async fn a_server_does_not_decide_how_long_is_waited() {
             .fold(client(&server.url()), ClientBuilder::retry_after_cap)
             .max_retries(1);
         let mut run = builder.build().unwrap().run("m").clock(Arc::clone(&clock)).user("Hello?");
-        // Each wait counts as a try, so it ends.
+        // Each wait counts as an attempt, so this ends.
         run.until_done().await.unwrap_err();
         assert_eq!(clock.waits(), [waited], "{asked}");
         assert_eq!(server.requests.lock().unwrap().len(), 2);
@@ -177,7 +177,7 @@ async fn idle_connections_are_closed_by_their_age() {
         support::read(&mut reply.body).await.unwrap();
     }
     assert_eq!(server.connections(), 8);
-    // Light traffic keeps one of them alive, and not the others.
+    // Light traffic keeps one of them open, but not the others.
     let mut busy = transport.clone();
     let url = server.url();
     let traffic = async {
@@ -195,11 +195,11 @@ async fn idle_connections_are_closed_by_their_age() {
         () = traffic => {}
         () = closed => {}
     }
-    // Without traffic the last one goes too.
+    // Without traffic, the last one is closed too.
     server.client_closes().await;
 }
 
-/// In a runtime of its own: what a client's request to this server gives.
+/// Sends a client's request to this server in the given runtime, and returns the result.
 fn in_runtime(runtime: &Runtime, client: &Client) -> Result<String, Error> {
     runtime.block_on(async {
         client.run("m").user("Hello?").until_done().await.map(|finished| finished.text())
@@ -229,7 +229,7 @@ fn a_runtime_without_timers_or_io_is_told() {
     }
 }
 
-/// A server in a thread and a runtime of its own that answers with a message.
+/// Starts a server, in a thread and a runtime of its own, that answers with a message.
 fn server_apart() -> (String, Arc<core::sync::atomic::AtomicUsize>) {
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
@@ -261,7 +261,7 @@ fn one_client_in_two_runtimes_that_live() {
             assert_eq!(in_runtime(runtime, &client).unwrap(), "ok");
         }
     }
-    // Each has a connection of its own, and keeps it.
+    // Each runtime makes one connection, and keeps it.
     assert_eq!(connections.load(core::sync::atomic::Ordering::SeqCst), 2);
     drop(a);
     assert_eq!(in_runtime(&b, &client).unwrap(), "ok");
@@ -299,7 +299,7 @@ fn a_reply_that_began_in_a_runtime_which_is_not_driven_ends() {
     let mut run = client.run("m").user("Hello?");
     a.block_on(async {
         while !matches!(run.next_event().await.unwrap(), Some(Event::BlockStart { .. })) {}
-        // Not driven any more, and not dropped.
+        // No longer driven, but not dropped.
         let _ = timeout(Duration::from_millis(10), run.until_done()).await;
     });
     let finished =

@@ -1,5 +1,5 @@
-//! The program's own cryptography is used where it has installed one. A program has only one
-//! default, so this is a program of its own.
+//! The program's own cryptography provider is used if one is installed. A program has only one
+//! default provider, so this test is a program of its own.
 
 mod support;
 
@@ -14,7 +14,7 @@ async fn an_installed_provider_is_used_and_none_is_installed() {
     assert_eq!(exchange(&mut trusting(&pem), &url).await.unwrap().0, 200);
     assert!(CryptoProvider::get_default().is_none(), "that is the program's to say");
 
-    // One without a single cipher suite can only fail, and says so.
+    // A provider without cipher suites always fails, which shows that it is used.
     let nothing =
         CryptoProvider { cipher_suites: Vec::new(), ..rustls::crypto::ring::default_provider() };
     nothing.install_default().unwrap();

@@ -1,7 +1,7 @@
-//! Proxies, from the environment as from code.
+//! Proxies, from the environment and from code.
 //!
-//! The environment is the process's, so these tests run themselves again as a child with the
-//! environment they want.
+//! The environment belongs to the process, so these tests run themselves again as a child process
+//! with the environment that they need.
 
 mod support;
 
@@ -20,8 +20,8 @@ async fn child_sends() {
     support::child_sends().await;
 }
 
-/// A proxy that opens tunnels, whatever it is asked for, to `server`; gives its URL, the requests,
-/// and how many tunnels.
+/// Starts a proxy that opens a tunnel to `server` for every request. Returns its URL, the requests,
+/// and the number of tunnels.
 async fn tunnels(server: &Server) -> (String, Arc<Mutex<Vec<String>>>, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://user:hush@{}", listener.local_addr().unwrap());

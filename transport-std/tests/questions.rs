@@ -7,7 +7,7 @@ use toolrunner_std::testing::Scripted;
 use toolrunner_std::{Outcome, Run, ToolContext, ToolError, tool};
 
 thread_local! {
-    /// Calls of `paint` by the test of this thread.
+    /// The number of calls of `paint` by the test of this thread.
     static CALLS: Cell<u32> = const { Cell::new(0) };
 }
 
@@ -41,7 +41,7 @@ async fn a_tool_asks_and_is_called_again_with_the_answers() {
     assert_eq!(run.until_done().await.unwrap().outcome, Outcome::NeedsAnswer);
     assert_eq!(run.question("t1"), Some(r#""How many coats?""#));
 
-    // Elsewhere, from a snapshot: the answers are said again.
+    // In another run, from a snapshot, the answers must be given again.
     let snapshot = run.snapshot().unwrap();
     let mut run = scripted.client().run("m").tools(paint).resume(&snapshot);
     run.answer_question("t1", r#""red""#).unwrap().answer_question("t1", "2").unwrap();

@@ -6,7 +6,7 @@ use common::{assert_valid, conversations, fun, scripted};
 use toolrunner_core::testing::{Answer, Reply, Script};
 use toolrunner_std::{Error, Run};
 
-/// As the API reports it; the paths say which results it means.
+/// The error that the API reports; the paths name the results.
 fn too_large(path: &str) -> Answer {
     let details = format!(
         r#"{{"error_code":"image_dimensions_too_large","max_side_length_pixels":2000,"paths":["{path}"]}}"#
@@ -22,7 +22,7 @@ const PICTURE: &str =
 const SMALLER: &str =
     r#"[{"type":"image","source":{"type":"base64","media_type":"image/png","data":"aVZC"}}]"#;
 
-/// A tool that takes a picture, and the script of two turns with it.
+/// Returns a tool that takes a picture; the script has two turns with it.
 fn camera() -> common::Fun {
     fun("camera", |_| Ok("a picture".to_owned()))
 }
@@ -49,7 +49,7 @@ async fn a_result_of_the_last_turn() {
     let (scripted, camera) = (scripted(script), camera());
     let mut run = scripted.client().run("m").tools(camera.clone()).on_result(picture).user("Look.");
     assert!(refused(&mut run).await.contains("messages.2.content.1.content.0"));
-    // A result that is no content is refused, and a call that is not there.
+    // Invalid content is refused, and so is an unknown call.
     assert!(
         run.replace_result_json("t2", "5", false).is_err()
             && run.replace_result("t3", "x").is_err()
@@ -65,7 +65,7 @@ async fn a_result_of_the_last_turn() {
     assert_valid(&run, &scripted);
 }
 
-/// The limit depends on how many pictures there are: one that was accepted may be refused later.
+/// The limit depends on the number of images: one that was accepted may be refused later.
 #[tokio::test]
 async fn a_result_of_an_earlier_turn() {
     let call = |id: &str| Reply::text("Let me see.").tool_use(id, "camera", "{}");
@@ -98,12 +98,12 @@ async fn a_result_of_an_earlier_turn() {
         "{sent}"
     );
     assert_valid(&run, &scripted);
-    // What was replaced is what a snapshot holds.
+    // The snapshot contains the replacement.
     let resumed = scripted.client().run("m").tools(camera).resume(&snapshot);
     assert!(resumed.messages().contains(r#""tool_use_id":"t1","content":"-"}"#));
 }
 
-/// Another process that takes up the conversation may mend it too.
+/// Another process that continues the conversation may replace a result too.
 #[tokio::test]
 async fn a_result_of_a_history() {
     let history = format!(

@@ -1,4 +1,5 @@
-//! The edge cases on which the official tool runners differ, row by row: what ours does, and why.
+//! The edge cases in which the official tool runners differ, row by row: the behaviour of this one,
+//! and the reason.
 
 mod common;
 
@@ -9,7 +10,7 @@ use toolrunner_core::testing::{Answer, Reply, Script};
 use toolrunner_std::testing::Scripted;
 use toolrunner_std::{Error, Limit, Outcome, Run, StopReason, ToolError};
 
-/// A run with the tool `a`, over this script.
+/// Starts a run with the tool `a` and this script.
 fn start(script: Script) -> (Scripted, Fun, Run) {
     let (scripted, tool) = (scripted(script), echo("a"));
     let run = scripted.client().run("m").tools(tool.clone()).user("Go.");
@@ -33,7 +34,7 @@ const ANSWERED: &str =
 
 #[tokio::test]
 async fn row_01_tool_use_on_the_last_allowed_turn() {
-    // No tool runs whose result would never be sent; a raised limit runs it, once.
+    // No tool runs whose result would never be sent; raising the limit runs it, once.
     let (scripted, tool, mut run) = start(one_call());
     run.limits_mut().turns = Some(1);
     let finished = run.until_done().await.unwrap();
@@ -48,7 +49,7 @@ async fn row_01_tool_use_on_the_last_allowed_turn() {
 
 #[tokio::test]
 async fn row_02_no_turns_at_all() {
-    // 0 means none, absent means unlimited: two things, two words.
+    // 0 means none, and absent means unlimited: the two differ.
     let (scripted, _, mut run) = start(one_call());
     run.limits_mut().turns = Some(0);
     let finished = run.until_done().await.unwrap();
@@ -60,7 +61,8 @@ async fn row_02_no_turns_at_all() {
 
 #[tokio::test]
 async fn row_03_append_on_a_tool_use_turn() {
-    // To say more is not to take over: reply and results stay, and the message comes behind them.
+    // Appending a message does not replace the turn: the reply and its results stay, and the
+    // message follows them.
     let (scripted, tool, mut run) = start(one_call());
     run.next_turn().await.unwrap().unwrap().append_user("Hurry.").unwrap();
     run.until_done().await.unwrap();
@@ -71,7 +73,7 @@ async fn row_03_append_on_a_tool_use_turn() {
 
 #[tokio::test]
 async fn row_04_looking_at_the_results_and_appending() {
-    // Each call runs at most once, however often its result is looked at.
+    // Each call runs at most once, however often its result is read.
     let (scripted, tool, mut run) = start(one_call());
     let mut turn = run.next_turn().await.unwrap().unwrap();
     for _ in 0..3 {
@@ -85,7 +87,7 @@ async fn row_04_looking_at_the_results_and_appending() {
 
 #[tokio::test]
 async fn row_05_append_on_an_end_turn() {
-    // What was appended is sent: an end that somebody adds to is none.
+    // The appended message is sent: a run does not end if a message was added.
     let (scripted, _, mut run) =
         start(Script::new().reply(Reply::text("one")).reply(Reply::text("two")));
     run.next_turn().await.unwrap().unwrap().append_user("More.").unwrap();
@@ -96,8 +98,8 @@ async fn row_05_append_on_an_end_turn() {
 
 #[tokio::test]
 async fn row_06_append_on_every_turn() {
-    // It goes on as long as the caller says more, and `max_turns` counts these turns like any
-    // other.
+    // The run continues as long as the caller appends messages, and `max_turns` counts these turns
+    // like any other.
     let (scripted, _, mut run) = start(Script::new().then(|_| Reply::text("again").into()));
     run.limits_mut().turns = Some(4);
     while let Some(mut turn) = run.next_turn().await.unwrap() {
@@ -109,7 +111,7 @@ async fn row_06_append_on_every_turn() {
 
 #[tokio::test]
 async fn row_07_params_changed_on_a_tool_turn() {
-    // Parameters are parameters: the conversation is not touched.
+    // Changing parameters does not change the conversation.
     let (scripted, _, mut run) = start(one_call());
     run.next_turn().await.unwrap().unwrap().params_mut().max_tokens(7);
     run.until_done().await.unwrap();
@@ -122,8 +124,8 @@ async fn row_07_params_changed_on_a_tool_turn() {
 
 #[tokio::test]
 async fn row_08_params_from_inside_a_tool() {
-    // A tool has no hand on the run; it shares state with the caller, who has. `results()` is the
-    // place.
+    // A tool cannot change the run; it shares state with the caller, who can. `results()` is the
+    // place for that.
     let asked = std::sync::Arc::new(core::sync::atomic::AtomicU32::new(0));
     let shared = std::sync::Arc::clone(&asked);
     let tool = fun("a", move |_| {
@@ -141,7 +143,7 @@ async fn row_08_params_from_inside_a_tool() {
 
 #[tokio::test]
 async fn row_09_unknown_tool() {
-    // The model is told, and goes on.
+    // The model receives an error, and the run continues.
     let (scripted, _, mut run) =
         start(Script::new().reply(calls(&["t1"], "b")).reply(Reply::text("ok")));
     run.until_done().await.unwrap();
@@ -153,7 +155,7 @@ async fn row_09_unknown_tool() {
 
 #[tokio::test]
 async fn row_10_two_tools_of_one_name() {
-    // Found at set-up, before a token is spent.
+    // Detected during set-up, before any request.
     let scripted = scripted(one_call());
     let error = scripted
         .client()
@@ -169,7 +171,7 @@ async fn row_10_two_tools_of_one_name() {
 
 #[tokio::test]
 async fn row_11_two_calls_with_the_same_id() {
-    // No answer could say which of them it answers, so the reply is refused before a tool runs.
+    // No answer could identify its call, so the reply is refused before a tool runs.
     let (scripted, tool, mut run) = start(Script::new().then(|_| calls(&["t1", "t1"], "a").into()));
     run.retry_policy_mut().retries = 0;
     let error = run.until_done().await.unwrap_err();
@@ -181,7 +183,8 @@ async fn row_11_two_calls_with_the_same_id() {
     assert_valid(&run, &scripted);
 }
 
-/// What the model reads when its input is streamed like this.
+/// Returns the result that the model receives for input that is streamed like this, and the calls
+/// that ran.
 async fn answer_to_input(input: &str) -> (String, Vec<String>) {
     let script =
         Script::new().reply(Reply::new().tool_use_cut("t1", "a", input)).reply(Reply::text("ok"));
@@ -203,7 +206,7 @@ async fn answer_to_input(input: &str) -> (String, Vec<String>) {
 
 #[tokio::test]
 async fn row_12_input_that_is_no_object() {
-    // The model is told what it wrote; the tool never sees it.
+    // The model is told what it wrote; the tool never receives it.
     let (content, ran) = answer_to_input("42").await;
     assert_eq!(
         content,
@@ -214,13 +217,13 @@ async fn row_12_input_that_is_no_object() {
 
 #[tokio::test]
 async fn row_13_streamed_input_that_is_empty() {
-    // A tool without parameters is called so.
+    // Models call a tool without parameters in this way.
     assert_eq!(answer_to_input("").await, (r#""a!""#.to_owned(), vec!["t1".to_owned()]));
 }
 
 #[tokio::test]
 async fn row_14_streamed_input_that_is_cut() {
-    // Never completed by a guess and executed: half a path is another path.
+    // Never completed by guessing and executed: half a path is a different path.
     let (content, ran) = answer_to_input(r#"{"location":"SF""#).await;
     assert!(
         content.starts_with(r#""Error: invalid input for tool 'a': input: expected "#),
@@ -235,7 +238,7 @@ async fn row_14_streamed_input_that_is_cut() {
 
 #[tokio::test]
 async fn row_15_streamed_input_that_is_garbage() {
-    // Bad input never ends a run: the model can mend it.
+    // Bad input never ends a run: the model can correct it.
     let (content, ran) = answer_to_input("{bad}").await;
     assert!(
         content.ends_with(r#"got JSON that is cut off or broken there","is_error":true"#),
@@ -257,7 +260,7 @@ async fn row_16_streamed_input_that_is_an_array_or_a_string() {
 
 #[tokio::test]
 async fn row_17_max_tokens_inside_a_call() {
-    // The call does not run, and the conversation can go on: no call stays without an answer.
+    // The call does not run, and the conversation can continue: every call has an answer.
     let cut = Reply::text("Let me").tool_use_cut("t1", "a", r#"{"x":"#).stop("max_tokens");
     let (scripted, tool, mut run) = start(Script::new().reply(cut).reply(Reply::text("ok")));
     assert_eq!(
@@ -271,7 +274,7 @@ async fn row_17_max_tokens_inside_a_call() {
 
 #[tokio::test]
 async fn row_18_a_whole_call_before_a_cut_one() {
-    // Neither runs: only the stop reason `tool_use` says that the model wants its calls run.
+    // Neither runs: only the stop reason `tool_use` says that the model wants its calls to run.
     for stop in ["max_tokens", "refusal"] {
         let cut = Reply::new().tool_use("t1", "a", "{}").tool_use_cut("t2", "a", "{\"x").stop(stop);
         let (scripted, tool, mut run) = start(Script::new().reply(cut).reply(Reply::text("ok")));
@@ -296,7 +299,7 @@ async fn row_19_refusal_with_a_call() {
 
 #[tokio::test]
 async fn row_20_pause_turn() {
-    // Sent back unchanged, and counted: it was a reply.
+    // Sent back unchanged, and counted, because it was a reply.
     let (scripted, _, mut run) =
         start(Script::new().reply(Reply::text("Hm").stop("pause_turn")).reply(Reply::text("ok")));
     assert_eq!(run.until_done().await.unwrap().text(), "ok");
@@ -307,7 +310,7 @@ async fn row_20_pause_turn() {
 
 #[tokio::test]
 async fn row_21_pause_turn_with_a_call() {
-    // Not answered: the server goes on with it. Not at a raised limit either.
+    // Not answered, because the server continues it. A raised limit does not change that.
     let (scripted, tool, mut run) =
         start(Script::new().reply(calls(&["t1"], "a").stop("pause_turn")).reply(Reply::text("ok")));
     run.limits_mut().turns = Some(1);
@@ -320,7 +323,7 @@ async fn row_21_pause_turn_with_a_call() {
 
 #[tokio::test]
 async fn row_22_empty_content() {
-    // An end like any other. The empty message is not kept: the API would not take it back.
+    // An end like any other. The empty message is not kept, because the API would refuse it.
     let (scripted, _, mut run) = start(Script::new().reply(Reply::new()).reply(Reply::text("ok")));
     let finished = run.until_done().await.unwrap();
     assert_eq!(
@@ -343,7 +346,7 @@ async fn row_23_end_turn_with_a_call() {
 
 #[tokio::test]
 async fn row_24_unknown_block() {
-    // Back byte for byte, order of keys and big numbers included.
+    // Sent back byte for byte, including the order of keys and large numbers.
     let block = r#"{"type":"hologram","z":1,"a":{"n":123456789012345678901234567890,"f":1.0}}"#;
     for stream in [false, true] {
         let (scripted, _, mut run) =
@@ -356,7 +359,7 @@ async fn row_24_unknown_block() {
 
 #[tokio::test]
 async fn row_25_unknown_events_pings_and_comments() {
-    // A delta makes an event, a frame with an unknown name is skipped.
+    // An unknown delta produces an event; a frame with an unknown name is skipped.
     let (_, _, mut run) = start(Script::new().raw(200, &[], common::NOISY_STREAM));
     let mut unknown = 0;
     while let Some(event) = run.next_event().await.unwrap() {
@@ -367,8 +370,8 @@ async fn row_25_unknown_events_pings_and_comments() {
 
 #[tokio::test]
 async fn row_26_a_stream_without_its_end() {
-    // An error, never a message without a stop reason. Nobody was told a part of it, so it is asked
-    // for again.
+    // An error, never a message without a stop reason. No part of it was reported, so the request
+    // is retried.
     let (scripted, _, mut run) =
         start(Script::new().reply(Reply::text("Half").ends_early()).reply(Reply::text("ok")));
     assert_eq!(run.until_done().await.unwrap().text(), "ok");
@@ -377,8 +380,8 @@ async fn row_26_a_stream_without_its_end() {
 
 #[tokio::test]
 async fn row_27_an_error_event_in_the_stream() {
-    // The same. Where text was told it is an error, because what was said cannot be taken back; the
-    // run is whole.
+    // Also retried. If text was reported it is an error, because that text cannot be taken back;
+    // the run is intact.
     let script = || {
         Script::new()
             .reply(Reply::text("Half").error_event("overloaded_error", "Overloaded"))
@@ -411,7 +414,8 @@ async fn row_28_an_error_body_with_status_200() {
 
 #[tokio::test]
 async fn row_29_an_api_error_and_then_on() {
-    // The same request again, no tool twice, and never an old message as if it were the answer.
+    // Sends the same request again, runs no tool twice, and never returns an old message as the
+    // answer.
     let bad = || Answer::error(400, "invalid_request_error", "No.");
     let (scripted, tool, mut run) =
         start(answers([calls(&["t1"], "a").into(), bad(), bad(), Reply::text("ok").into()]));
@@ -426,8 +430,8 @@ async fn row_29_an_api_error_and_then_on() {
 
 #[tokio::test]
 async fn row_30_structured_output_and_prose() {
-    // Nothing is parsed behind the caller's back, so prose in between harms nobody; the parameter
-    // goes through.
+    // The loop does not parse the output, so prose before it does no harm; the parameter is passed
+    // on.
     let reply = Reply::text("Let me look.").tool_use("t1", "a", "{}");
     let scripted = scripted(Script::new().reply(reply).reply(Reply::text(r#"{"ok":true}"#)));
     let format = r#"{"format":{"type":"json_schema","schema":{"type":"object"}}}"#;
@@ -441,7 +445,7 @@ async fn row_30_structured_output_and_prose() {
 
 #[tokio::test]
 async fn row_31_cancel_while_a_tool_runs() {
-    // The call is answered: what it did is not known, and the model is told so.
+    // The call is answered: its effect is unknown, and the model is told so.
     let scripted = scripted(one_call());
     let (tool, over) = busy("a");
     let mut run = scripted.client().run("m").tools(tool).user("Go.");
@@ -457,8 +461,8 @@ async fn row_31_cancel_while_a_tool_runs() {
 
 #[tokio::test]
 async fn row_32_a_long_error_text() {
-    // Whole, like any result: what is cut, and how, the caller says (`result_cap`), and the cut is
-    // marked.
+    // Complete, like any result: the caller decides whether it is cut (`result_cap`), and the cut
+    // is marked.
     for (cap, len) in [(None, 10_000), (Some(100), 100 + "\n[… 9900 bytes cut …]\n".len())] {
         let scripted = scripted(one_call());
         let builder = scripted
@@ -486,8 +490,8 @@ async fn row_33_one_call_of_several_fails() {
 
 #[tokio::test]
 async fn row_34_a_large_max_tokens_without_streaming() {
-    // Sent: how long a connection may be silent is a time-out that the caller can set, not a reason
-    // to refuse.
+    // It is sent: how long a connection may be silent is a time-out that the caller can set, not a
+    // reason to refuse.
     let scripted = scripted(Script::new().reply(Reply::text("ok")));
     let mut run = scripted.client().run("m").max_tokens(64_000).stream(false).user("Go.");
     assert_eq!(run.until_done().await.unwrap().text(), "ok");

@@ -1,4 +1,4 @@
-//! Runs over a scripted model, in process.
+//! Runs with a scripted model, in the same process.
 
 use toolrunner_core::testing::{Reply, Script, ScriptedModel};
 use toolrunner_std::testing::Scripted;
@@ -43,7 +43,7 @@ async fn tells_events() {
     }
 }
 
-/// Thinking, its signature, and citations are told as they come, and go back as they came.
+/// Thinking, its signature and citations are reported as they arrive, and sent back unchanged.
 #[tokio::test]
 async fn tells_thinking_signatures_and_citations() {
     const STREAM: &str = concat!(
@@ -162,7 +162,8 @@ async fn runs_tools() {
     assert!(last.ends_with(r#"{"role":"user","content":[{"type":"tool_result","tool_use_id":"t1","content":"Paris: 20 Fahrenheit"},{"type":"tool_result","tool_use_id":"t2","content":"42"}]}]}"#), "{last}");
 }
 
-/// What gateways leave out or cut: the message has all of it, and the events tell the same text.
+/// Fields that gateways omit or split: the message has all of them, and the events report the same
+/// text.
 #[tokio::test]
 async fn a_message_in_the_pieces_of_a_gateway() {
     let body = [

@@ -1,5 +1,5 @@
-//! Definitions that the API would refuse are refused here, by the tool's name, before anything is
-//! sent.
+//! Definitions that the API would refuse are refused during set-up, by the tool's name, before
+//! anything is sent.
 
 mod common;
 
@@ -24,7 +24,7 @@ fn declared(schema: &str) -> Declared {
     Declared::new(format!(r#"{{"name":"attach","input_schema":{schema}}}"#)).unwrap()
 }
 
-/// A toolbox that somebody wrote by hand.
+/// A toolbox that is written by hand.
 struct ByHand(String);
 
 impl Tools for ByHand {
@@ -41,7 +41,7 @@ impl Tools for ByHand {
     }
 }
 
-/// What comes of one turn with these tools, and the bodies that were sent.
+/// Returns the result of one turn with these tools, and the bodies that were sent.
 async fn ask(tools: impl Tools) -> (Result<String, String>, Vec<String>) {
     let scripted = scripted(Script::new().reply(Reply::text("ok")));
     let mut run = scripted.client().run("m").tools(tools).user("Go.");
@@ -101,7 +101,7 @@ async fn definitions_of_a_whole_body_are_judged_too() {
     assert_eq!(bodies(&scripted).len(), 1);
 }
 
-/// A rule that folding cannot keep in the order it had is still told as it was written.
+/// A rule that folding cannot keep in its original order is still reported as it was written.
 #[tokio::test]
 async fn the_input_is_checked_against_the_schema_as_it_was_given() {
     let call = |id: &str, input: &str| Reply::text("I call.").tool_use(id, "attach", input);

@@ -1,4 +1,5 @@
-//! No key in what is logged, by us or by what we use, whatever the level.
+//! No key appears in the log, neither in this crate's messages nor in those of its dependencies, at
+//! any level.
 
 mod captured;
 mod support;
@@ -17,15 +18,14 @@ async fn a_log_of_everything_holds_no_key() {
     let (tls, pem) = self_signed(&["http/1.1"]);
     let secure = Server::start_with(Some(tls), |_, _| Do::Answer(OK.to_owned())).await;
     let (tls, http2_pem) = self_signed(&["h2"]);
-    // It speaks HTTP/1.1 where HTTP/2 was agreed on: the request is written, and fails.
+    // The server speaks HTTP/1.1 although HTTP/2 was negotiated: the request is written, and fails.
     let http2 = Server::start_with(Some(tls), |_, _| Do::Stall(OK.to_owned())).await;
 
     let mut transport = trusting(&(pem + &http2_pem));
     for _ in 0..3 {
         let mut reply = exchange(&mut transport, &plain.url()).await;
         if let Err(error) = reply {
-            // The server's close came after the request had been written: that is left to the retry
-            // policy.
+            // The server closed after the request had been written, so the retry policy decides.
             assert!(!format!("{error} {error:?}").contains("hush"));
             reply = exchange(&mut transport, &plain.url()).await;
         }

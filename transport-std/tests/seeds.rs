@@ -1,5 +1,5 @@
-//! The official tool runners' own examples, one test each: what their users write, and what goes
-//! over the wire for it. Every request's body is asserted whole.
+//! The official tool runners' own examples, one test each: the code that their users write, and
+//! what is sent for it. The tests compare the complete body of every request.
 
 mod common;
 
@@ -43,7 +43,7 @@ fn calculate_sum(
 const WEATHER: &str = r#"{"name":"get_weather","description":"Get the current weather in a given location.","input_schema":{"type":"object","properties":{"location":{"type":"string","description":"The city and state, e.g. San Francisco, CA"},"unit":{"type":"string","description":"Temperature unit","enum":["celsius","fahrenheit"],"default":"fahrenheit"}},"required":["location"],"additionalProperties":false}}"#;
 const SUM: &str = r#"{"name":"calculate_sum","description":"Add two numbers together.","input_schema":{"type":"object","properties":{"a":{"type":"integer","description":"First number"},"b":{"type":"integer","description":"Second number"}},"required":["a","b"],"additionalProperties":false}}"#;
 
-/// A request's body.
+/// Builds a request's body.
 fn body(max_tokens: u32, tools: &[&str], messages: &[&str]) -> String {
     format!(
         r#"{{"model":"claude-opus-4-7","max_tokens":{max_tokens},"stream":true,"tools":[{}],"messages":[{}]}}"#,
@@ -76,7 +76,7 @@ const PARIS: &str = r#"{"location":"Paris"}"#;
 const SF: &str = r#"{"location":"San Francisco, CA"}"#;
 const ASK_SF: &str = "What's the weather in San Francisco?";
 
-/// The weather in San Francisco, asked for and then told.
+/// The model calls the weather tool for San Francisco and then answers.
 fn weather_script() -> Script {
     Script::new().reply(Reply::new().tool_use("t1", "get_weather", SF)).reply(Reply::text("Sunny."))
 }
@@ -159,8 +159,8 @@ async fn all_messages() {
     assert_valid(&run, &scripted);
 }
 
-/// The two requests about the weather in San Francisco: `max_tokens` of each, and what stands
-/// behind the result.
+/// Builds the two requests about the weather in San Francisco, with the `max_tokens` of each and
+/// the messages after the result.
 fn weather_bodies(max_tokens: [u32; 2], appended: &[&str]) -> [String; 2] {
     let (ask, reply) = (user(ASK_SF), assistant(&call("t1", "get_weather", SF)));
     let answer = results(&result("t1", "San Francisco, CA: 68°F, sunny"));
@@ -180,8 +180,8 @@ async fn a_concise_follow_up_by_append() {
         .tools(get_weather)
         .user(ASK_SF);
     while let Some(mut turn) = run.next_turn().await.unwrap() {
-        // Reply and results stay, whatever is appended; there is no second set of rules for a
-        // conversation that was touched.
+        // Reply and results stay, whatever is appended; there are no separate rules for a
+        // conversation that was changed.
         if turn.calls().next().is_some() {
             turn.append_user("Please be concise.").unwrap();
         }
@@ -237,7 +237,7 @@ async fn a_turn_cut_at_max_tokens_is_retried_with_the_budget_doubled_up_to_8192(
         bodies(&scripted),
         [1024, 2048, 4096, 8192].map(|most| body(most, &[WEATHER], &[&user(ask)]))
     );
-    // The call that was cut is mended, so that what is kept is valid; it does not run.
+    // The call that was cut is repaired, so that the stored message is valid; it does not run.
     let mended = call("t9", "get_weather", r#"{"INVALID_JSON":"{\"location\":\"Bo"}"#);
     assert_eq!(
         run.messages(),
@@ -354,7 +354,7 @@ async fn stop_a_stream_after_100_words() {
     }
     assert!(words < 500, "{words}");
     run.stop();
-    // What was half said is not kept: a reply without an end is none.
+    // A partial reply is not kept, because it has no end.
     assert_eq!(run.messages(), format!("[{}]", user("Do something")));
     assert_valid(&run, &scripted);
     assert_eq!(run.user("Shorter, please.").unwrap().until_done().await.unwrap().text(), "Done.");
@@ -441,7 +441,7 @@ async fn results_by_hand_get_data() {
     assert_eq!(first.stop_reason(), Some(StopReason::ToolUse));
     let made = first.results().await.unwrap().message_json().unwrap();
     assert_eq!(made, results(&result("t1", "Data for ID 123")));
-    // Asking twice runs nothing twice.
+    // Reading the results twice runs nothing twice.
     assert_eq!(first.results().await.unwrap().message_json().unwrap(), made);
     let mut texts = Vec::new();
     while let Some(turn) = run.next_turn().await.unwrap() {

@@ -1,4 +1,4 @@
-//! How a run is made, step by step; and a blocking tool whose call somebody else answers.
+//! How a run is configured, step by step; and a blocking tool whose call the caller answers.
 
 mod common;
 
@@ -37,7 +37,7 @@ async fn tools_may_be_added_in_several_steps() {
     );
 }
 
-/// What is wrong with how a run was made is the same error at each use.
+/// A mistake in a run's configuration is the same error at each use.
 #[tokio::test]
 async fn a_mistake_is_told_the_same_way_each_time() {
     let scripted = scripted(Script::new());

@@ -1,5 +1,5 @@
-//! What a run asks for: bodies, parameters, settings; for all turns or for one, and changed between
-//! them.
+//! The requests of a run: bodies, parameters, settings; for all turns or for one, and changed
+//! between turns.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! The loop on another runtime: smol's executor and timers, no tokio runtime anywhere.
+//! The loop on another runtime: smol's executor and timers, without any tokio runtime.
 
 mod common;
 
@@ -31,7 +31,7 @@ impl DynClock for SmolClock {
     }
 }
 
-/// One overloaded server, then calls of every kind of tool, then an end.
+/// One reply of an overloaded server, then calls of every kind of tool, then an end.
 fn script() -> Script {
     let all = Reply::new()
         .tool_use("t1", "a", "{}")

@@ -1,4 +1,4 @@
-//! A run that stops here and goes on there.
+//! A run that stops in one place and continues in another.
 
 mod common;
 
@@ -108,7 +108,7 @@ async fn what_is_no_snapshot_is_refused() {
         refused(&changed).await,
         "this is no snapshot of a run as it was written: its content does not match its sum"
     );
-    // Any digit changed: refused, or a run that still sends nothing that is not valid.
+    // Any change of a digit is either refused, or gives a run that still sends only valid requests.
     for (i, _) in good.match_indices(|c: char| c.is_ascii_digit()) {
         let mut bytes = good.clone().into_bytes();
         bytes[i] = if bytes[i] == b'9' { b'0' } else { bytes[i] + 1 };

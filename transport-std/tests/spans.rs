@@ -1,4 +1,4 @@
-//! Spans of runs: their tree, their names and attributes, and what is recorded of contents.
+//! The spans of runs: their tree, their names and attributes, and the contents that they record.
 
 mod common;
 
@@ -24,7 +24,7 @@ struct Span {
     is_closed: bool,
 }
 
-/// Every span that was made, by its id.
+/// Every span that was created, by its id.
 #[derive(Clone, Default)]
 struct Spans(Arc<Mutex<BTreeMap<u64, Span>>>);
 
@@ -57,7 +57,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
 
     fn on_close(&self, id: Id, _: Context<'_, S>) {
         let mut spans = self.0.lock().unwrap();
-        // The registry uses an id again, so a closed span moves out of the way.
+        // The registry reuses ids, so a closed span moves to a new key.
         let mut span = spans.remove(&id.into_u64()).unwrap();
         span.is_closed = true;
         let free = spans.keys().next_back().map_or(0, |last| *last).max(1 << 60) + 1;
@@ -83,7 +83,7 @@ fn conversation() -> Script {
     Script::new().reply(calls).reply(Reply::text("Done."))
 }
 
-/// A run of two turns with a good call and a bad one.
+/// Drives a run of two turns with a good call and a bad one.
 async fn run_of(script: Script, content: Option<usize>) -> Spans {
     let spans = Spans::default();
     let _guard = tracing::subscriber::set_default(spans.subscriber());
@@ -136,10 +136,10 @@ async fn a_run_its_requests_and_its_calls_are_a_tree() {
         told,
         [["execute_tool good", "t1", "OK", ""], ["execute_tool bad", "t2", "ERROR", "tool_error"]]
     );
-    // All children of the one run, which is why it closes last.
+    // All are children of the run's span, which is why it closes last.
     let parents: Vec<Option<u64>> = requests.iter().chain(&calls).map(|span| span.parent).collect();
     assert!(parents.iter().all(|parent| parent.is_some() && *parent == parents[0]), "{parents:?}");
-    // No contents without the switch.
+    // Contents are not recorded unless enabled.
     for span in requests.iter().chain(&calls) {
         assert!(span.fields.keys().all(|name| !name.contains("messages")
             && !name.contains("arguments")

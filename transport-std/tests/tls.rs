@@ -1,4 +1,4 @@
-//! TLS: who is trusted, and what is spoken over it.
+//! TLS: which servers are trusted, and which protocols are used over it.
 
 mod support;
 
@@ -37,7 +37,8 @@ async fn a_certificate_that_nobody_vouches_for() {
     let (tls, _) = self_signed(&["http/1.1"]);
     let (_, other) = self_signed(&[]);
     let server = Server::start_with(Some(tls), |_, _| Do::Answer(OK.to_owned())).await;
-    // Trusting another one, so that it does not depend on whether this machine has any roots.
+    // The client trusts another certificate, so that the test does not depend on this machine's
+    // roots.
     let error =
         exchange(&mut trusting(&other), &format!("https://{}", server.address)).await.unwrap_err();
     assert_eq!(error.transport_kind(), TransportKind::Tls);
@@ -110,7 +111,7 @@ fn what_is_no_certificate() {
     );
 }
 
-/// Says its length, in as many frames as it is told.
+/// A body of this many frames, which reports its length.
 struct Frames(usize);
 
 impl http_body::Body for Frames {
@@ -129,12 +130,12 @@ impl http_body::Body for Frames {
     }
 }
 
-/// An HTTP/2 server, and the number of its connections.
+/// Starts an HTTP/2 server; returns its address and the number of its connections.
 async fn http2_server(tls: TlsAcceptor) -> (SocketAddr, Arc<AtomicUsize>) {
     http2_server_that_closes(tls, Arc::new(Notify::new())).await
 }
 
-/// The same, closing a connection when told.
+/// Starts an HTTP/2 server that closes a connection when notified.
 async fn http2_server_that_closes(
     tls: TlsAcceptor,
     close: Arc<Notify>,
@@ -215,7 +216,7 @@ async fn http2_lets_the_transcript_go_too() {
         let mut reply = transport.send(&head, &body).await.unwrap();
         assert_eq!(reply.head.request_id.as_str(), "/v1/messages 900002");
         assert_eq!(Arc::strong_count(&transcript), 1);
-        // One stream dropped half-way is no harm to the connection.
+        // Dropping one stream before its end does not harm the connection.
         assert_eq!(reply.body.fill_buf().await.unwrap(), b"piece ");
     }
     assert_eq!(connections.load(Ordering::SeqCst), 1);
@@ -248,7 +249,7 @@ async fn an_http2_connection_closed_between_requests_is_replaced() {
         assert_eq!(exchange(&mut transport, &format!("https://{address}")).await.unwrap().0, 200);
         assert_eq!(connections.load(Ordering::SeqCst), n);
         close.notify_one();
-        // Until the client has seen it.
+        // Wait until the client has noticed it.
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
@@ -272,7 +273,7 @@ async fn an_http2_connection_is_closed_by_its_age_but_not_under_a_request() {
     assert_eq!(connections.load(Ordering::SeqCst), 2);
 }
 
-/// A certificate for 127.0.0.1 and its key.
+/// Creates a certificate for 127.0.0.1 and its key.
 fn certificate() -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
     let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
     (made.cert.der().clone(), PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap())
@@ -321,7 +322,7 @@ async fn a_configuration_of_ones_own_with_a_client_certificate() {
             .proxies(settings().proxies)
             .connect_timeout(CONNECT_TIMEOUT)
     };
-    // One that offers another protocol first gets this crate's in its place.
+    // A configuration that offers another protocol first gets this crate's protocols instead.
     for protocols in [vec![], vec![b"spdy/3".to_vec(), b"http/1.1".to_vec()]] {
         let mut with = with.clone();
         with.alpn_protocols = protocols;
@@ -335,7 +336,7 @@ async fn a_configuration_of_ones_own_with_a_client_certificate() {
         TransportKind::Tls
     );
 
-    // One place decides who is trusted.
+    // Only one place decides which servers are trusted.
     let root = RootCertificate::from_der(&server_certificate).unwrap();
     let both = builder().tls_config(with).add_root_certificate(root).settings().unwrap_err();
     assert_eq!(
@@ -351,12 +352,13 @@ async fn child_sends() {
 
 #[tokio::test]
 async fn a_machine_without_roots() {
-    // The platform's roots are looked for when TLS is first wanted; without it nothing is missing.
+    // The platform's roots are loaded when TLS is first used; without TLS, their absence does not
+    // matter.
     let none = [("SSL_CERT_FILE", "/dev/null".to_owned())];
     let server = Server::start(|_, _| Do::Answer(OK.to_owned())).await;
     let output = child(&server.url(), "", &none).await;
     assert!(output.contains("status 200, 2 bytes"), "{output}");
-    // With the feature `webpki-roots` there are always some, which do not know this server.
+    // With the feature `webpki-roots` there are always some, but they do not include this server's.
     let (tls, pem) = self_signed(&[]);
     let server = Server::start_with(Some(tls), |_, _| Do::Answer(OK.to_owned())).await;
     let output = child(&format!("https://{}", server.address), "", &none).await;
@@ -366,7 +368,7 @@ async fn a_machine_without_roots() {
         "error: this machine has no root certificates to check a server by: install them".to_owned()
     };
     assert!(output.contains(&text), "{output}");
-    // One of the client's own is enough.
+    // One root of the client's own is enough.
     let output = child(&format!("https://{}", server.address), &pem, &none).await;
     assert!(output.contains("status 200, 2 bytes"), "{output}");
 }

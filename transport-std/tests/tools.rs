@@ -1,5 +1,5 @@
-//! How calls run: at the same time, bounded, alone, in time, cancelled, past a gate; and what is
-//! left when one goes wrong.
+//! How calls run: concurrently, up to a limit, serially, within time-outs, with cancellation,
+//! through a gate; and what remains when one fails.
 
 mod common;
 
@@ -14,10 +14,10 @@ use toolrunner_core::tool::{Definition, Output, ToolCall, Tools};
 use toolrunner_std::run::{DEFAULT_CONCURRENCY, ResultDraft};
 use toolrunner_std::{Decision, Limit, Limits, Outcome, Run, ToolError};
 
-/// A tool that waits for `wait`, and counts how many of it run at the same time.
+/// A tool that waits for `wait`, and counts how many calls of it run at the same time.
 #[derive(Clone)]
 struct Slow {
-    /// Does not listen to a cancellation.
+    /// Whether it ignores cancellation.
     deaf: bool,
     wait: Duration,
     shape: fn(Definition<'_>) -> Definition<'_>,
@@ -74,7 +74,7 @@ fn ids(count: usize) -> Vec<String> {
     (0..count).map(|i| format!("t{i:03}")).collect()
 }
 
-/// One turn with so many calls of `slow`, then an end.
+/// One turn with this many calls of `slow`, then an end.
 fn many(count: usize) -> Script {
     let ids = ids(count);
     Script::new()
@@ -82,7 +82,7 @@ fn many(count: usize) -> Script {
         .reply(Reply::text("ok"))
 }
 
-/// The ids of the results of the last request.
+/// Returns the ids of the results in the last request.
 fn result_ids(run: &Run) -> Vec<String> {
     Messages::new(run.machine().messages())
         .flat_map(|message| message.tool_results().map(|result| result.tool_use_id().to_string()))
@@ -112,7 +112,7 @@ async fn serial_tools_run_one_at_a_time() {
     assert_valid(&run, &scripted);
 }
 
-/// Calls of one group one at a time, beside those of another and of none.
+/// Calls of one group run one at a time, concurrently with those of other groups and of none.
 #[tokio::test]
 async fn serial_groups_run_beside_each_other() {
     for (shape, most) in [
@@ -120,7 +120,8 @@ async fn serial_groups_run_beside_each_other() {
         (|definition| definition.serial_in("other"), 2),
         (|definition| definition.serial(), 3),
     ] {
-        // Three tools that count together: one as said, one in the group "other", one free.
+        // Three tools that share one count: one as configured, one in the group "other", one in no
+        // group.
         let first = slow(20, shape);
         let named = |name: &'static str, shape: fn(Definition<'_>) -> Definition<'_>| Named {
             name,
@@ -146,7 +147,7 @@ async fn serial_groups_run_beside_each_other() {
     }
 }
 
-/// A slow tool of another name.
+/// A slow tool with another name.
 #[derive(Clone)]
 struct Named {
     name: &'static str,
@@ -199,7 +200,7 @@ async fn a_panic_is_an_error_result() {
 
 #[tokio::test]
 async fn a_blocking_tool_does_not_block_the_others() {
-    // On one thread: if it blocked, the other would never let it go.
+    // On one thread: if the tool blocked it, the other tool could never release it.
     let (give, wait) = std::sync::mpsc::channel::<()>();
     let (give, wait) = (Mutex::new(give), Mutex::new(wait));
     let mut blocking = fun("blocking", move |_| {
@@ -237,7 +238,7 @@ async fn a_tool_that_hangs_runs_into_its_time_out() {
 async fn a_dropped_future_loses_no_result_and_runs_nothing_twice() {
     let (scripted, tool) = (scripted(many(3)), echo("slow"));
     let mut run = scripted.client().run("m").tools((tool.clone(),)).concurrency(1).user("Go.");
-    // Polled once and dropped, again and again.
+    // Polled once and dropped, repeatedly.
     let mut polls = 0;
     let finished = loop {
         polls += 1;
@@ -266,7 +267,7 @@ async fn cancelling_tells_the_tools_and_gives_them_time() {
         assert_eq!(run.until_done().await.unwrap().outcome, Outcome::Stopped);
         assert_valid(&run, &scripted);
         assert_eq!(run.messages().matches(told).count(), 2, "{told}: {}", run.messages());
-        // It stays so until something is said, and then it goes on.
+        // It stays stopped until it is resumed, and then continues.
         assert_eq!(run.until_done().await.unwrap().outcome, Outcome::Stopped);
         assert_eq!(run.resume().until_done().await.unwrap().text(), "ok");
         assert_valid(&run, &scripted);
@@ -277,7 +278,7 @@ async fn cancelling_tells_the_tools_and_gives_them_time() {
 async fn a_time_limit_ends_what_is_under_way() {
     let (scripted, tool) = (scripted(many(1)), slow(60_000, |definition| definition));
     let limits = Limits { time: Some(Duration::from_millis(50)), ..Limits::NONE };
-    // In virtual time, or on a slow machine it may be up before the tool runs.
+    // In virtual time, because on a slow machine the time might be over before the tool runs.
     let mut run = scripted
         .client()
         .run("m")

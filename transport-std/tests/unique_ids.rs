@@ -11,7 +11,7 @@ use toolrunner_core::tool::{Definition, Output, ToolCall, Tools};
 use toolrunner_std::testing::Scripted;
 use toolrunner_std::{Event, ToolError};
 
-/// Answers with the call's id, and keeps it.
+/// Answers with the call's id, and records it.
 #[derive(Clone, Default)]
 struct Echo(Arc<Mutex<Vec<String>>>);
 
@@ -43,7 +43,7 @@ fn script() -> Script {
     Script::new().reply(turn()).reply(turn()).reply(Reply::text("Done."))
 }
 
-/// The ids of calls and results in this conversation, in order.
+/// Returns the ids of calls and results in this conversation, in order.
 fn ids(messages: &str) -> Vec<String> {
     let blocks = Value::first(messages.as_bytes())
         .unwrap()

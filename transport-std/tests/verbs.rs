@@ -1,5 +1,5 @@
-//! Whatever the caller says, in whatever order, at whatever moment: the conversation is valid,
-//! every request is one that the API takes, and no call runs twice.
+//! Whatever the caller does, in any order, at any moment: the conversation is valid, the API would
+//! accept every request, and no call runs twice.
 
 mod common;
 
@@ -19,7 +19,7 @@ use toolrunner_core::transcript::Transcript;
 use toolrunner_std::testing::Scripted;
 use toolrunner_std::{Decision, Error, Limits, Run, ToolError};
 
-/// Tools of every kind, by what their names say, and how often each call ran.
+/// Tools of every kind, as their names say, and how often each call ran.
 #[derive(Clone, Default)]
 struct Kinds {
     ran: Arc<Mutex<HashMap<String, usize>>>,
@@ -58,7 +58,7 @@ impl Tools for Kinds {
         out: &mut Output<'_>,
     ) -> Result<(), ToolError> {
         *self.ran.lock().unwrap().entry(call.id.to_string()).or_default() += 1;
-        // Pending a few times, so that it can be dropped in the middle.
+        // Pending a few times, so that it can be dropped in between.
         let mut left = if i == 1 { 5 } else { 1 };
         poll_fn(|context| {
             left -= 1;
@@ -77,7 +77,7 @@ impl Tools for Kinds {
     }
 }
 
-/// A model that says anything.
+/// Returns a model with random replies.
 fn model(seed: u64) -> Script {
     let (mut rng, mut n) = (Rng::new(seed), 0);
     let mut below = move |n: u64| rng.next_u64() % n;
@@ -109,7 +109,7 @@ fn model(seed: u64) -> Script {
     })
 }
 
-/// Polls at most so often, then drops it. `None` if it was dropped.
+/// Polls at most this many times, then drops the future. Returns `None` if it was dropped.
 async fn polled<F: Future>(times: u64, future: F) -> Option<F::Output> {
     let (mut future, mut left) = (pin!(future), times);
     poll_fn(|context| {
@@ -123,7 +123,7 @@ async fn polled<F: Future>(times: u64, future: F) -> Option<F::Output> {
     .await
 }
 
-/// Says something at random.
+/// Calls a random method of the run.
 async fn say(run: &mut Run, rng: &mut Rng) -> Result<&'static str, Error> {
     let times = rng.next_u64() % 30;
     let open: Vec<String> = {
@@ -220,7 +220,8 @@ async fn say(run: &mut Run, rng: &mut Rng) -> Result<&'static str, Error> {
 #[track_caller]
 fn assert_sound(run: &Run, scripted: &Scripted, ran: &Kinds, seed: u64, log: &[String]) {
     let machine = run.machine();
-    // What was appended behind a turn that is still open: its results will be put between.
+    // A message that was appended after a turn that is still open: the turn's results will be
+    // inserted before it.
     let has_open = || machine.calls().filter_map(|i| machine.call(i)).any(|call| !call.is_answered);
     if let Err(invalid) = check(machine.messages(), Tail::Open)
         && !(invalid.rule == Rule::Unanswered && has_open())
@@ -258,7 +259,7 @@ fn assert_sound(run: &Run, scripted: &Scripted, ran: &Kinds, seed: u64, log: &[S
 
 #[tokio::test]
 async fn any_verbs_in_any_order() {
-    // The tools' panics are wanted; what they say is not.
+    // The tools' panics are expected, so their messages are hidden.
     std::panic::set_hook(Box::new(|info| {
         if !info.to_string().contains("it panicked") {
             eprintln!("{info}");
@@ -286,7 +287,7 @@ async fn any_verbs_in_any_order() {
             log.push(said.map_or_else(|error| format!("({error})"), str::to_owned));
             assert_sound(&run, &scripted, &kinds, seed, &log);
         }
-        // And after all that it can be closed and saved.
+        // After all that, the run can be closed and saved.
         run.stop();
         if run.close_open_calls().is_ok() && !run.machine().messages().is_empty() {
             let saved = check(run.machine().messages(), Tail::Closed);

@@ -1,4 +1,4 @@
-//! Which tool answers a call: one that was not removed, and of a toolset only a member.
+//! Which tool answers a call: one that was not removed, and for a toolset only one of its members.
 
 mod common;
 
@@ -23,7 +23,7 @@ fn computer() -> Declared {
     Declared::new(r#"{"type":"computer_toolset_20260801"}"#).unwrap()
 }
 
-/// A call block with more members than the scripted model's own.
+/// Builds a call block with more members than the scripted model's own.
 fn member(id: &str, name: &str, toolset: &str, input: &str) -> String {
     format!(
         r#"{{"type":"tool_use","id":"{id}","name":"{name}","input":{input},"toolset_name":"{toolset}"}}"#
@@ -55,7 +55,7 @@ async fn a_member_answers_calls_of_its_toolset_and_no_others() {
         ] {
             assert!(last.contains(result), "{result}: {last}");
         }
-        // The toolset is declared once, and its member is no entry of its own.
+        // The toolset is declared once, and its member is not a separate entry.
         let body = common::bodies(&scripted).pop().unwrap();
         assert_eq!(body.matches(r#""name":"click","description""#).count(), 1, "{body}");
         assert_valid(&run, &scripted);
@@ -115,8 +115,7 @@ async fn a_removed_tool_does_not_start_early() {
     }
 }
 
-/// Beside what is removed, what the caller would have to answer: a declared tool that was removed
-/// waits for nobody.
+/// A removed tool that is only declared: its call does not wait for the caller.
 #[tokio::test]
 async fn a_removed_tool_that_is_declared_does_not_wait_for_the_caller() {
     let pay = Declared::new(r#"{"name":"pay","input_schema":{"type":"object"}}"#).unwrap();
@@ -132,7 +131,7 @@ async fn a_removed_tool_that_is_declared_does_not_wait_for_the_caller() {
     assert!(conversations(&scripted).pop().unwrap().contains("Error: Tool 'pay' not found"));
 }
 
-/// The removal holds while the conversation has it: it goes with the part that is dropped or
+/// A removal applies while the conversation contains it: it ends when that part is dropped or
 /// replaced.
 #[tokio::test]
 async fn a_history_that_is_replaced_takes_its_removals_with_it() {

@@ -1,4 +1,4 @@
-//! How much work a reply is: in proportion to its size, whatever is in it, and not all at once.
+//! The work for a reply: proportional to its size, whatever its contents, and not all at once.
 
 mod common;
 
@@ -12,7 +12,7 @@ use common::{answers, echo};
 use toolrunner_core::testing::{Answer, Reply, ScriptedModel};
 use toolrunner_std::testing::Scripted;
 
-/// A whole reply with 128 calls and many small blocks.
+/// Builds a complete reply with 128 calls and many small blocks.
 fn many_blocks(texts: usize) -> Vec<u8> {
     let calls =
         (0..128).map(|i| format!(r#"{{"type":"tool_use","id":"id{i}","name":"t","input":{{}}}}"#));
@@ -21,7 +21,7 @@ fn many_blocks(texts: usize) -> Vec<u8> {
     format!(r#"{{"content":[{}],"stop_reason":"tool_use"}}"#, blocks.join(",")).into_bytes()
 }
 
-/// A stream of so many pieces of text, in one read.
+/// Builds a stream of this many pieces of text, in one read.
 fn many_pieces(count: usize) -> Vec<u8> {
     let mut body = String::from(
         "data: {\"type\":\"message_start\",\"message\":{\"role\":\"assistant\",\"usage\":{}}}\n\n",
@@ -36,9 +36,9 @@ fn many_pieces(count: usize) -> Vec<u8> {
     body.into_bytes()
 }
 
-/// Drives to the end; gives how often it let others run, and how long it took.
+/// Drives a run to its end; returns how often it yielded, and how long it took.
 fn drive(body: Vec<u8>) -> (usize, Duration) {
-    // The model's own look at the requests is not what is measured.
+    // The model's own check of the requests must not be measured.
     let script = answers([Answer::raw(200, body)]).reply(Reply::text("Done."));
     let scripted = Scripted::new(ScriptedModel::new(script).lenient());
     let mut run = scripted.client().run("m").tools(echo("t")).user("Go.");
@@ -50,8 +50,8 @@ fn drive(body: Vec<u8>) -> (usize, Duration) {
     (polls, start.elapsed())
 }
 
-/// With the cost of every call a pass over the reply, 128 calls took about a hundred times as long
-/// as one. A share of that tells the two apart on any machine.
+/// When each call cost a pass over the reply, 128 calls took about a hundred times as long as one.
+/// A fraction of that distinguishes the two on any machine.
 #[test]
 fn a_reply_with_many_calls_costs_what_its_bytes_cost() {
     let many = String::from_utf8(many_blocks(10_000)).unwrap();

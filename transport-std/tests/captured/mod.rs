@@ -1,4 +1,4 @@
-//! What a program logs, kept to be looked through.
+//! Captures a program's log, so that tests can search it.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -7,12 +7,13 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// The text so far, of all its clones.
+/// The text so far, shared by all clones.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// One that keeps what every crate of this program logs, at every level. Once in a program.
+    /// Captures what every crate of this program logs, at every level. May be called once in a
+    /// program.
     pub(crate) fn of_everything() -> Self {
         let log = Self::default();
         let writer = log.clone();

@@ -1,4 +1,4 @@
-//! What the suites share: tools written by hand, a server on loopback, and looks into requests.
+//! Shared by the suites: tools written by hand, a server on loopback, and accessors for requests.
 #![allow(dead_code, unreachable_pub, reason = "each suite uses a part of it")]
 
 use core::net::SocketAddr;
@@ -17,7 +17,7 @@ use toolrunner_std::{Client, Run};
 
 pub type Work = dyn Fn(&Value<'_>) -> Result<String, ToolError> + Send + Sync;
 
-/// A tool of one function, and how often it ran.
+/// A tool of one function, and the calls that it ran.
 #[derive(Clone)]
 pub struct Fun {
     pub name: &'static str,
@@ -44,20 +44,20 @@ impl Tools for Fun {
     ) -> Result<(), ToolError> {
         self.ran.lock().unwrap().push(call.id.to_string());
         let text = (self.work)(&call.input)?;
-        // Too much is told by the output itself.
+        // The output itself reports that it is full.
         let _ = out.text(&text);
         Ok(())
     }
 }
 
 impl Fun {
-    /// The ids of the calls that ran.
+    /// Returns the ids of the calls that ran.
     pub fn ran(&self) -> Vec<String> {
         self.ran.lock().unwrap().clone()
     }
 }
 
-/// A tool that gives what `work` gives.
+/// Creates a tool that returns the output of `work`.
 pub fn fun(
     name: &'static str,
     work: impl Fn(&Value<'_>) -> Result<String, ToolError> + Send + Sync + 'static,
@@ -68,12 +68,13 @@ pub fn fun(
     Fun { name, json, shape: |definition| definition, work: Arc::new(work), ran: Arc::default() }
 }
 
-/// A tool that says its name.
+/// Creates a tool that returns its name.
 pub fn echo(name: &'static str) -> Fun {
     fun(name, move |_| Ok(format!("{name}!")))
 }
 
-/// A blocking tool that works until what comes with it is dropped, so it is late on any machine.
+/// Creates a blocking tool that works until the returned sender is dropped, so that it is late on
+/// any machine.
 pub fn busy(name: &'static str) -> (Fun, mpsc::Sender<()>) {
     let (over, until_over) = mpsc::channel();
     let until_over = Mutex::new(until_over);
@@ -93,7 +94,7 @@ pub fn calls(ids: &[&str], name: &str) -> Reply {
     ids.iter().fold(Reply::new(), |reply, id| reply.tool_use(id, name, "{}"))
 }
 
-/// The messages of each request, as JSON.
+/// Returns the messages of each request, as JSON.
 pub fn conversations(scripted: &Scripted) -> Vec<String> {
     let of = |request: &toolrunner_core::testing::Request| {
         format!("[{}]", String::from_utf8_lossy(request.transcript()))
@@ -101,7 +102,7 @@ pub fn conversations(scripted: &Scripted) -> Vec<String> {
     scripted.model().requests().iter().map(of).collect()
 }
 
-/// The whole body of each request.
+/// Returns the complete body of each request.
 pub fn bodies(scripted: &Scripted) -> Vec<String> {
     scripted
         .model()
@@ -111,7 +112,7 @@ pub fn bodies(scripted: &Scripted) -> Vec<String> {
         .collect()
 }
 
-/// Every request was one that the API takes, and what the run holds now is valid.
+/// Asserts that the API would accept every request, and that the run's conversation is valid.
 #[track_caller]
 pub fn assert_valid(run: &Run, scripted: &Scripted) {
     assert_eq!(scripted.model().complaints(), [] as [String; 0]);
@@ -120,7 +121,7 @@ pub fn assert_valid(run: &Run, scripted: &Scripted) {
     }
 }
 
-/// A scripted model on loopback. The thread ends with the process.
+/// Serves a scripted model on loopback. The thread ends with the process.
 pub fn serve(model: ScriptedModel) -> (SocketAddr, Arc<Mutex<ScriptedModel>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -149,7 +150,7 @@ pub fn serve(model: ScriptedModel) -> (SocketAddr, Arc<Mutex<ScriptedModel>>) {
     (address, model)
 }
 
-/// A client of a server on loopback that answers like this, without retries.
+/// Returns a client, without retries, of a server on loopback that answers with this script.
 pub fn client_of(script: Script) -> (Client, Arc<Mutex<ScriptedModel>>) {
     let (address, model) = serve(ScriptedModel::new(script));
     let builder =
@@ -161,7 +162,7 @@ pub fn answers(list: impl IntoIterator<Item = Answer>) -> Script {
     list.into_iter().fold(Script::new(), Script::answer)
 }
 
-/// A stream with comments, pings, and an event and a delta that nobody knows.
+/// A stream with comments, pings, and an event and a delta of unknown types.
 pub const NOISY_STREAM: &str = concat!(
     ": a comment\n\n",
     "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m1\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"m\",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{\"input_tokens\":1,\"output_tokens\":1}}}\n\n",

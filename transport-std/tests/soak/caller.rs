@@ -1,5 +1,5 @@
-//! The caller: drives a run at every level, lets go of futures, and adds and changes whatever can
-//! be.
+//! The caller: drives a run at every level, drops futures, and adds and changes everything that can
+//! be changed.
 
 use core::pin::{Pin, pin};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +20,7 @@ use super::ledger::Ledger;
 use super::server::Server;
 use super::tools::{Kit, NAMES, gate};
 
-/// A clock that the caller moves on, in microseconds.
+/// A clock that the caller advances, in microseconds.
 #[derive(Debug, Default)]
 pub(crate) struct StepClock(AtomicU64);
 
@@ -29,7 +29,7 @@ impl StepClock {
         self.0.fetch_add(millis * 1_000, Ordering::Relaxed);
     }
 
-    /// Until so much later.
+    /// Waits for this time.
     pub(crate) fn wait(self: Arc<Self>, time: Duration) -> Waiting<'static> {
         let until = self.now().after(time);
         Box::pin(async move { self.wait_until(until).await })
@@ -42,7 +42,7 @@ impl DynClock for StepClock {
     }
 
     fn wait_until(&self, deadline: Instant) -> Waiting<'_> {
-        // Nobody is woken: the caller polls as long as it likes.
+        // Wakes at every poll, because the caller polls as often as it likes.
         Box::pin(core::future::poll_fn(move |context| {
             context.waker().wake_by_ref();
             if self.now() >= deadline { Poll::Ready(()) } else { Poll::Pending }
@@ -54,7 +54,7 @@ impl DynClock for StepClock {
     }
 }
 
-/// Lets others have so many turns.
+/// Yields to other tasks this many times.
 pub(crate) async fn turns(mut count: usize) {
     core::future::poll_fn(|context| {
         if count == 0 {
@@ -67,7 +67,7 @@ pub(crate) async fn turns(mut count: usize) {
     .await;
 }
 
-/// Polls at most so often; nothing if the future is not done by then, and is dropped.
+/// Polls at most this many times. Returns `None` if the future is not done by then, and drops it.
 fn drive<T>(world: &World, most: usize, future: impl Future<Output = T>) -> Option<T> {
     let mut future: Pin<&mut _> = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
@@ -101,7 +101,8 @@ pub(crate) fn converse(world: &Arc<World>) {
     for _ in 0..10 + world.below(40) {
         world.ledger.lock().unwrap().figures.operations += 1;
         caller.step();
-        // Every request is judged, and the end; a look at each step would take most of the time.
+        // Every request is checked, and the end; a check after each step would take most of the
+        // time.
         if world.chance(350) {
             caller.look();
         }
@@ -152,8 +153,8 @@ impl Caller {
             .unwrap_or_else(|error| panic!("soak: the conversation is no JSON: {error}"))
     }
 
-    /// What must hold whenever the run rests, in its snapshot as in itself. Open calls are closed
-    /// in a copy first.
+    /// Checks what must hold whenever the run rests, for its snapshot as well. Open calls are
+    /// closed in a copy first.
     fn look(&self) {
         let snapshot =
             self.run.snapshot().unwrap_or_else(|error| panic!("soak: no snapshot: {error}"));
@@ -227,7 +228,7 @@ impl Caller {
             34 => drop(self.run.set_stream(world.chance(800))),
             35 => drop(self.run.set_on_break(world.one_of(&[OnBreak::Drop, OnBreak::KeepBlocks]))),
             36 => world.clock.step(50),
-            // Nothing but limits that are lifted.
+            // Lifts all limits.
             _ => *self.run.limits_mut() = Limits::NONE,
         }
     }
@@ -282,7 +283,7 @@ impl Caller {
         }
     }
 
-    /// Answers a call in place of its tool.
+    /// Answers a call instead of its tool.
     fn answer(&mut self) {
         let open: Vec<String> = self.run.open_calls().map(|call| call.id.to_string()).collect();
         if open.is_empty() {
@@ -295,14 +296,14 @@ impl Caller {
         }
     }
 
-    /// Goes on from a snapshot, as after a crash: what ran then is gone.
+    /// Continues from a snapshot, as after a crash: whatever was running is lost.
     fn restore(&mut self) {
         let Ok(snapshot) = self.run.snapshot() else { return };
         self.ledger().figures.snapshots += 1;
         self.run = builder(&self.world, self.eager, self.concurrency, self.gated).resume(&snapshot);
     }
 
-    /// The faults end, and so does the run, with nothing lost.
+    /// Ends the faults; the run must then end too, with nothing lost.
     fn end(mut self) {
         let world = Arc::clone(&self.world);
         *world.faults.lock().unwrap() = 0;
@@ -318,7 +319,7 @@ impl Caller {
                     Outcome::NeedsAnswer => self.answer(),
                     _ => drop(self.run.resume()),
                 },
-                // A conversation that is full ends here; what is in it counts all the same.
+                // A conversation that is full ends here; its contents are still checked.
                 Some(Err(Error::Capacity(full))) => {
                     assert!(full.needed > full.free, "soak: {full:?}");
                     break;

@@ -1,45 +1,44 @@
-//! What ran, what the model was told, and what must hold of both:
+//! What ran, what the model received, and the rules for both:
 //!
-//! 1. A call's tool runs at most once, with the input that the model gave or the gate put in its
-//!    place.
-//! 2. Every request is one that the API takes: by the test kit's rules, and by those written down
-//!    here.
-//! 3. The model reads what happened. If a tool returned something before a request was sent, that
+//! 1. A call's tool runs at most once, with the input of the model or the one that the gate
+//!    replaced it with.
+//! 2. The API would accept every request, by the test kit's rules and by those in this file.
+//! 3. The model is told what happened. If a tool returned something before a request was sent, that
 //!    request has exactly this as the call's result. If a tool was started and returned nothing,
-//!    the result is one that says so (cancelled, timed out, panicked) or what the caller answered
-//!    in its place, and never `Error: not run`. If it was not started, the result is not a tool's.
+//!    the result is one that says so (cancelled, timed out, panicked) or the caller's answer, and
+//!    never `Error: not run`. If it was not started, the result is not a tool's.
 //! 4. Nothing is forgotten. A call whose tool was started is in every later request and in every
-//!    snapshot, with its result, and so is every word of the caller. Only the caller may take them
-//!    out, by `retry`.
-//! 5. When the faults end, the run ends too, and 4 holds for the conversation that it leaves.
+//!    snapshot, with its result, and so is every message of the caller. Only the caller may remove
+//!    them, with `retry`.
+//! 5. When the faults end, the run ends too, and rule 4 holds for its final conversation.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use toolrunner_core::testing::validity::{self, Tail};
 
-/// What is known of a call.
+/// Everything known about a call.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Known {
     pub(crate) tool: String,
     pub(crate) started: u32,
     /// What its tool returned, and whether as an error.
     pub(crate) returned: Option<(String, bool)>,
-    /// The gate's answer in its tool's place, and whether it is an error.
+    /// The gate's answer instead of the tool's result, and whether it is an error.
     pub(crate) gate: Option<(String, bool)>,
-    /// The caller's answer in its place.
+    /// The caller's answer instead of the tool's result.
     pub(crate) by_hand: Option<String>,
-    /// Its tool ran on another thread, so what it returned may have come too late.
+    /// Whether its tool ran on another thread, so that its result may have come too late.
     pub(crate) is_blocking: bool,
 }
 
-/// What was done, to show that it was not nothing.
+/// Counts what happened, to show that the test was not empty.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Figures {
     pub(crate) operations: u64,
     pub(crate) requests: u64,
     pub(crate) calls: u64,
-    /// Calls that ran before their reply was whole.
+    /// Calls that ran before their reply was complete.
     pub(crate) early: u64,
     pub(crate) drops: u64,
     pub(crate) snapshots: u64,
@@ -63,12 +62,12 @@ impl Figures {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     pub(crate) calls: BTreeMap<String, Known>,
-    /// Calls that the caller took out.
+    /// Calls that the caller removed.
     forgotten: BTreeSet<String>,
     /// The caller's messages, in order.
     pub(crate) said: Vec<String>,
     pub(crate) is_calm: bool,
-    /// A reply's body comes.
+    /// Whether a reply's body is being received.
     pub(crate) is_streaming: bool,
     pub(crate) figures: Figures,
 }
@@ -78,7 +77,7 @@ impl Ledger {
         self.calls.entry(id.to_owned()).or_default()
     }
 
-    /// A tool runs.
+    /// Records that a tool runs.
     pub(crate) fn start(&mut self, id: &str, tool: &str) {
         self.figures.calls += 1;
         self.figures.early += u64::from(self.is_streaming);
@@ -86,7 +85,7 @@ impl Ledger {
         call.started += 1;
         tool.clone_into(&mut call.tool);
         if call.started > 1 {
-            // A panic in here would be the tool's, which is caught.
+            // A panic here would count as the tool's, which is caught.
             self.is_twice(id);
         }
     }
@@ -95,8 +94,8 @@ impl Ledger {
         self.call(id).gate = Some(("TWICE".to_owned(), true));
     }
 
-    /// A request goes out, or a conversation is looked at whose open calls were closed: what is
-    /// written down above holds.
+    /// Checks the rules above for a request that is sent, or for a conversation whose open calls
+    /// were closed.
     pub(crate) fn check(&self, messages: &[Value], raw: &[u8]) -> Result<(), String> {
         if let Some((id, _)) = self.calls.iter().find(|(_, call)| call.started > 1) {
             return Err(format!("call {id} ran twice"));
@@ -133,7 +132,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// The caller took out what is not in this conversation any more.
+    /// Records what the caller removed: the calls that are no longer in this conversation.
     pub(crate) fn forget(&mut self, messages: &[Value]) {
         let there: BTreeSet<String> = ids(messages, "tool_use", "id").collect();
         self.forgotten.extend(self.calls.keys().filter(|id| !there.contains(*id)).cloned());
@@ -141,7 +140,7 @@ impl Ledger {
 }
 
 impl Known {
-    /// Whether this is what the model must read.
+    /// Checks that this is the result that the model must receive.
     fn judge(&self, text: &str, is_error: bool) -> Result<(), String> {
         let is = |expected: &(String, bool)| expected.0 == text && expected.1 == is_error;
         if self.by_hand.as_deref() == Some(text) && !is_error {
@@ -155,14 +154,14 @@ impl Known {
             |texts: &[&str]| is_error && texts.iter().any(|notice| text.starts_with(notice));
         match (&self.returned, self.started) {
             (Some(returned), _) if is(returned) => Ok(()),
-            // It came too late: nobody waited any more.
+            // It came too late: the run no longer waited.
             (Some(_), _)
                 if self.is_blocking && notice(&["Error: cancelled", "Error: timed out after"]) =>
             {
                 Ok(())
             }
-            // The conversation has a bound: then the text says how much there was, and how much
-            // fits.
+            // The conversation has a limit: the text then says how large the result was, and how
+            // much fits.
             (Some((returned, _)), _)
                 if too_large(text).is_some_and(|(needed, free)| {
                     is_error && needed > free && needed >= returned.len()
@@ -205,7 +204,7 @@ impl Known {
     }
 }
 
-/// How many bytes a result has that does not fit, and how many would.
+/// Returns the size of a result that does not fit, and the size that would.
 fn too_large(text: &str) -> Option<(usize, usize)> {
     let (needed, rest) =
         text.strip_prefix("Error: the result is too large: ")?.split_once(" bytes, at most ")?;
@@ -228,8 +227,8 @@ fn ids<'m>(
         .filter_map(move |block| Some(block[name].as_str()?.to_owned()))
 }
 
-/// Every call with its result, if it has one. Our own rules: each call answered exactly once, in
-/// the message behind it, before all else.
+/// Returns every call with its result, if it has one. Checks this project's own rules: each call is
+/// answered exactly once, in the next message, before all other blocks.
 fn pair(messages: &[Value]) -> Result<BTreeMap<String, Option<(String, bool)>>, String> {
     let mut pairs = BTreeMap::new();
     if messages.first().is_some_and(|first| first["role"] != "user") {
@@ -246,7 +245,7 @@ fn pair(messages: &[Value]) -> Result<BTreeMap<String, Option<(String, bool)>>, 
             .filter(is("tool_use"))
             .filter_map(|block| block["id"].as_str())
             .collect();
-        // Those before a `fallback` block need no result.
+        // Calls before a `fallback` block need no result.
         let seam = blocks(message)
             .collect::<Vec<_>>()
             .iter()
@@ -276,7 +275,7 @@ fn pair(messages: &[Value]) -> Result<BTreeMap<String, Option<(String, bool)>>, 
         } else if !results.is_empty() {
             return Err(format!("message {}: results behind no reply", at + 1));
         }
-        // Nobody answers the calls of a paused turn.
+        // The calls of a paused turn are not answered.
         let is_open = next.is_none_or(|next| next["role"] == "assistant");
         for (i, id) in calls.into_iter().enumerate() {
             let mut own = results.iter().filter(|result| result["tool_use_id"] == id);

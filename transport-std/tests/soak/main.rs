@@ -1,16 +1,15 @@
-//! Conversations at random over the front end: whatever the caller does, and whatever the server
-//! and the tools do wrong, no call is lost, none runs twice, and no request is one that the API
-//! refuses. In memory, without a network; one seed is one conversation.
+//! Random conversations with the front end: whatever the caller does, and whatever the server and
+//! the tools do wrong, no call is lost, none runs twice, and the API would refuse no request. In
+//! memory, without a network; one seed is one conversation.
 //!
 //! ```sh
 //! SOAK=20000 cargo test --release -p toolrunner-std --features testing --test soak -- --nocapture
 //! SOAK_SEED=42 cargo test -p toolrunner-std --features testing --test soak -- --nocapture   # one of them again
 //! ```
-//! A conversation is some dozens of steps, each chosen at random: drive the run at one of its three
-//! levels and drop the future after 0 to 30 polls, or say something, or change something
-//! ([`caller`]). The server ([`server`]) asks for tools ([`tools`]) and breaks a part of its
-//! replies. Then the faults end, and the run must come to its end too. What must hold is written
-//! down, and checked, in [`ledger`].
+//! A conversation is some dozens of random steps: drive the run at one of its three levels and drop
+//! the future after 0 to 30 polls, or add a message, or change something ([`caller`]). The server
+//! ([`server`]) calls tools ([`tools`]) and breaks some of its replies. Then the faults end, and
+//! the run must end too. The rules are written down, and checked, in [`ledger`].
 
 mod caller;
 mod ledger;
@@ -21,15 +20,15 @@ use std::sync::{Arc, Mutex};
 
 use toolrunner_core::testing::Rng;
 
-/// What the parts of a conversation share. One thread drives it, but tools that block are on
-/// others.
+/// The state that the parts of a conversation share. One thread drives it, but blocking tools run
+/// on others.
 pub(crate) struct World {
     pub(crate) rng: Mutex<Rng>,
     pub(crate) ledger: Mutex<ledger::Ledger>,
     pub(crate) clock: Arc<caller::StepClock>,
-    /// Most bytes of the conversation: some conversations reach it.
+    /// The maximum size of the conversation, in bytes: some conversations reach it.
     pub(crate) capacity: usize,
-    /// Faults in a thousand replies; 0 when the trouble is over.
+    /// Faults per thousand replies; 0 when the faults have ended.
     pub(crate) faults: Mutex<usize>,
 }
 
@@ -73,14 +72,14 @@ fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn no_call_is_lost_and_none_runs_twice() {
-    // Tools panic by the thousand.
+    // Tools panic thousands of times.
     std::panic::set_hook(Box::new(|panic| {
         let said = panic.payload_as_str().unwrap_or_default();
-        // A panic of our own code is one too.
+        // A panic in this project's own code is a failure too.
         if said.starts_with("soak: ")
             || panic.location().is_some_and(|at| at.file().contains("/src/"))
         {
-            // Whatever it was, the conversation itself may be long.
+            // The conversation in the message may be long.
             let short: String = said
                 .chars()
                 .take(if number("SOAK_SEED").is_some() { usize::MAX } else { 300 })
@@ -114,7 +113,7 @@ fn no_call_is_lost_and_none_runs_twice() {
         "{} of {count} conversations failed; run one again with SOAK_SEED: {failed:?}",
         failed.len()
     );
-    // What is not tried proves nothing.
+    // A case that did not occur proves nothing.
     if count >= 1_000 {
         assert!(
             sum.calls > count

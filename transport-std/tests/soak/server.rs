@@ -1,4 +1,4 @@
-//! The model: it judges each request, asks for tools at random, and breaks a part of its replies.
+//! The model: it checks each request, calls tools at random, and breaks some of its replies.
 
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -20,7 +20,7 @@ pub(crate) struct Server(pub Arc<World>);
 
 enum Piece {
     Data(Vec<u8>),
-    /// Nothing comes for a moment.
+    /// Nothing arrives for a moment.
     Wait(Duration),
     Reset,
 }
@@ -113,7 +113,7 @@ impl DynTransport for Server {
     }
 }
 
-/// Pieces of a body, perhaps with pauses, perhaps not all of it.
+/// Splits a body into pieces, perhaps with pauses, perhaps incomplete.
 fn cut(world: &World, mut body: Vec<u8>) -> VecDeque<Piece> {
     let mut end = None;
     if world.chance(world.faults()) {
@@ -138,14 +138,14 @@ fn cut(world: &World, mut body: Vec<u8>) -> VecDeque<Piece> {
         }
     }
     if end.is_none() && world.chance(200) {
-        // Its end comes late: what is waited for is no part of the reply.
+        // The end of the body comes late: the run must not wait for it as part of the reply.
         pieces.push_back(Piece::Wait(Duration::from_millis(900)));
     }
     pieces.extend(end);
     pieces
 }
 
-/// The blocks of a reply, and why it stops.
+/// Returns the blocks of a reply, and its stop reason.
 fn content(world: &World) -> (Vec<Value>, &'static str) {
     let mut blocks = Vec::new();
     let is_calm = world.is_calm();

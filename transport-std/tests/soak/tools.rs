@@ -17,11 +17,11 @@ pub(crate) const NAMES: [&str; 12] = [
 
 pub(crate) struct Kit {
     pub(crate) world: Arc<World>,
-    /// How many of the tools there are: the others are unknown.
+    /// The number of existing tools: the others are unknown.
     pub(crate) count: usize,
 }
 
-/// Panics when it is dropped, unless that would end the process.
+/// Panics when it is dropped, except during another panic.
 struct Bomb;
 
 impl Drop for Bomb {
@@ -80,7 +80,7 @@ impl Tools for Kit {
                 let _bomb = Bomb;
                 core::future::pending::<()>().await;
             }
-            // In the end somebody must cancel it.
+            // It ends only if it is cancelled.
             "forever" if !world.is_calm() => core::future::pending().await,
             "block" => {
                 world.ledger.lock().unwrap().call(&id).is_blocking = true;
@@ -99,7 +99,7 @@ impl Tools for Kit {
     }
 }
 
-/// Decides by chance, and writes its decision down.
+/// Decides at random, and records its decision.
 pub(crate) async fn gate(world: Arc<World>, call: GatedCall) -> Decision {
     if world.chance(200) {
         turns(world.below(5)).await;

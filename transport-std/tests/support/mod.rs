@@ -1,4 +1,4 @@
-//! Servers on loopback that do what a test says, and a client's side of one request.
+//! Servers on loopback that behave as a test says, and the client's side of one request.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -28,12 +28,11 @@ pub enum Do {
     Answer(String),
     /// Answers and closes.
     Last(String),
-    /// Answers, if only with nothing, and then only waits for the client to close.
+    /// Answers, perhaps with nothing, and then only waits for the client to close.
     Stall(String),
-    /// Answers before it has read the body, which it reads afterwards, and waits for the next
-    /// request.
+    /// Answers before it has read the body, then reads the body, and waits for the next request.
     Early(String),
-    /// Closes when the head is there, and reads no body.
+    /// Closes after it has read the head, and reads no body.
     Hang,
 }
 
@@ -42,16 +41,16 @@ pub type Request = (String, Vec<u8>);
 
 pub struct Server {
     pub address: SocketAddr,
-    /// Connections so far.
+    /// The number of connections so far.
     pub connections: Arc<AtomicUsize>,
-    /// One permit for every connection that the client closed.
+    /// Has one permit for every connection that the client closed.
     pub closed: Arc<Semaphore>,
-    /// In the order they came.
+    /// The requests in the order of their arrival.
     pub requests: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Server {
-    /// Answers request `n` of connection `c` (from 0) by `act(c, n)`.
+    /// Starts a server that answers request `n` of connection `c` (from 0) with `act(c, n)`.
     pub async fn start(act: impl Fn(usize, usize) -> Do + Clone + Send + Sync + 'static) -> Self {
         Self::start_with(None, act).await
     }
@@ -101,14 +100,14 @@ impl Server {
         self.connections.load(Ordering::SeqCst)
     }
 
-    /// Waits until the client closed one more connection.
+    /// Waits until the client has closed one more connection.
     pub async fn client_closes(&self) {
         let permit = tokio::time::timeout(Duration::from_secs(60), self.closed.acquire()).await;
         permit.expect("the client did not close").unwrap().forget();
     }
 }
 
-/// Serves one connection; says whether the client closed it.
+/// Serves one connection; returns whether the client closed it.
 async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
     requests: &Mutex<Vec<Request>>,
@@ -163,10 +162,10 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     false
 }
 
-/// A handshake takes seconds under valgrind, more on a busy machine.
+/// A handshake takes seconds under valgrind, and more on a busy machine.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Settings for loopback: no proxy from whatever environment the test runs in.
+/// Returns settings for loopback, without the proxies of the environment in which the test runs.
 pub fn settings() -> HttpSettings {
     HttpSettings {
         proxies: Proxies::none(),
@@ -206,7 +205,7 @@ pub async fn read(body: &mut HttpBody) -> Result<Vec<u8>, HttpError> {
     }
 }
 
-/// One whole exchange.
+/// Sends one request and reads its whole reply.
 pub async fn exchange(
     transport: &mut HttpTransport,
     base_url: &str,
@@ -215,8 +214,8 @@ pub async fn exchange(
     Ok((reply.head.status, read(&mut reply.body).await?))
 }
 
-/// A certificate that nobody signed but itself, for 127.0.0.1: what a server needs, and the PEM
-/// text that a client may trust.
+/// Creates a self-signed certificate for 127.0.0.1: returns the acceptor for a server, and the PEM
+/// text for a client that trusts it.
 pub fn self_signed(protocols: &[&str]) -> (TlsAcceptor, String) {
     let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
     let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
@@ -231,14 +230,14 @@ pub fn self_signed(protocols: &[&str]) -> (TlsAcceptor, String) {
     (TlsAcceptor::from(Arc::new(config)), made.cert.pem())
 }
 
-/// A client that trusts this certificate beside the platform's.
+/// Returns a client that trusts this certificate in addition to the platform's.
 pub fn trusting(pem: &str) -> HttpTransport {
     let root_certificates =
         toolrunner_std::http::RootCertificate::from_pem(pem.as_bytes()).unwrap();
     HttpTransport::new(HttpSettings { root_certificates, ..settings() })
 }
 
-/// What a child is not to inherit.
+/// The variables that a child must not inherit.
 const VARIABLES: [&str; 11] = [
     "HTTP_PROXY",
     "http_proxy",
@@ -254,7 +253,7 @@ const VARIABLES: [&str; 11] = [
 ];
 
 /// Runs the test `child_sends` of this file as a process with these variables and no others that
-/// matter; gives what it printed.
+/// matter. Returns its output.
 pub async fn child(url: &str, pem: &str, variables: &[(&str, String)]) -> String {
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
     command
@@ -269,8 +268,8 @@ pub async fn child(url: &str, pem: &str, variables: &[(&str, String)]) -> String
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What that test does: as a child it sends one request and prints what came. By itself it is the
-/// parent of such a child, which has no variables and goes straight to the server.
+/// The body of that test: as a child, it sends one request and prints the reply. Otherwise, it is
+/// the parent of such a child, which has no variables and connects directly to the server.
 pub async fn child_sends() {
     let Ok(url) = std::env::var("CHILD_URL") else {
         let server = Server::start(|_, _| Do::Answer(OK.to_owned())).await;
