@@ -1,4 +1,4 @@
-//! Bytes that a tool gives or takes.
+//! Bytes that a tool returns or accepts.
 #![cfg(all(feature = "macros", feature = "alloc", feature = "serde"))]
 #![allow(
     clippy::unwrap_used,

@@ -1,6 +1,6 @@
-//! What is nested 100 000 deep, wherever it may come in, on a stack of 64 KiB: an error that says
-//! so, or an answer. Nothing recurses. That nothing does is also read off the images, by
-//! `tests/no-panic/image.py`.
+//! Data nested 100 000 levels deep, in every place where it can enter, on a stack of 64 KiB: it
+//! gives a clear error or an answer. Nothing recurses, which `tests/no-panic/image.py` also checks
+//! in the images.
 #![cfg(feature = "testing")]
 #![allow(
     clippy::unwrap_used,
@@ -30,10 +30,10 @@ use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::ReplyHead;
 
 const LEVELS: usize = 100_000;
-/// What a chip might have; a test's thread has 2 MiB.
+/// A chip might have this much; a test's thread has 2 MiB.
 const STACK: usize = 64 * 1024;
 
-/// Runs `test` on a small stack. One that is too small ends the program.
+/// Runs `test` on a small stack. An overflow ends the program.
 fn on_a_small_stack(test: impl FnOnce() + Send) {
     std::thread::scope(|scope| {
         std::thread::Builder::new()
@@ -45,7 +45,7 @@ fn on_a_small_stack(test: impl FnOnce() + Send) {
     });
 }
 
-/// Arrays in arrays, and objects in objects; so many.
+/// Returns arrays in arrays, and objects in objects, with this many levels.
 fn nested(levels: usize) -> [String; 2] {
     [
         ["[".repeat(levels), "]".repeat(levels)].concat(),
@@ -59,7 +59,7 @@ fn json_and_what_is_made_of_it() {
         for deep in nested(LEVELS) {
             let error = json::check(deep.as_bytes()).unwrap_err();
             assert_eq!(error.expected, "at most 122 levels");
-            // Unchecked it can be looked at.
+            // A view of unchecked data works.
             let value = Value::first(deep.as_bytes()).unwrap();
             let (mut inner, mut levels) = (value, 0);
             while let Some(next) = inner
@@ -104,8 +104,8 @@ fn a_raw_schema() {
                 TEXT
             );
         }
-        // As deep as JSON goes: the levels of a schema are fewer, and one that does not get to the
-        // end refuses.
+        // As deep as JSON may be: the schema allows fewer levels, and a schema whose check does not
+        // reach the end refuses.
         let [deep, _] = nested(126);
         let schema = RawSchema::new(r##"{"items":{"$ref":"#"}}"##).unwrap();
         let value = Value::first(deep.as_bytes()).unwrap();
@@ -116,7 +116,7 @@ fn a_raw_schema() {
     });
 }
 
-/// A schema that is within itself, which no tool's can be.
+/// A schema that contains itself, which no tool's schema can.
 static LIST: Schema = Schema::array(&LIST);
 static TREE: Schema = Schema::object(&[Property::new("a", Schema::map(&TREE), true)]);
 
@@ -139,7 +139,7 @@ fn a_value_under_a_schema() {
                 .check(objects)
                 .is_ok()
         );
-        // Where nothing else ends it, the levels that are kept do.
+        // If nothing else ends the check, the limit of levels does.
         let error = LIST.check(arrays).unwrap_err();
         assert_eq!(
             error.explain(arrays).to_string(),
@@ -178,7 +178,7 @@ fn a_tools_input_and_result() {
     });
 }
 
-/// A reply that has a block of its own kind with `value` in it, whole or streamed.
+/// Returns a reply that has a block of an unknown kind with `value` in it, complete or streamed.
 fn reply(value: &str, stream: bool) -> Vec<u8> {
     let reply = Reply::new().block(&format!(r#"{{"type":"hologram","x":{value}}}"#));
     rendered(reply, Style::default(), stream)
@@ -209,7 +209,8 @@ fn a_reply() {
     });
 }
 
-/// Whatever was taken goes back in a request that a parser with the usual limit takes.
+/// Everything that was accepted is sent back in a request that a parser with the usual limit
+/// accepts.
 #[test]
 fn a_request_is_not_deeper_than_common_parsers_take() {
     let sent = |run: &mut Run<'_>| {
@@ -249,7 +250,7 @@ fn a_request_is_not_deeper_than_common_parsers_take() {
                 }
                 sent(&mut run);
             }
-            // What the caller says itself.
+            // Messages of the caller.
             let mut run = Run::new(Transcript::growing());
             run.user("Hi").unwrap();
             if run
@@ -264,7 +265,7 @@ fn a_request_is_not_deeper_than_common_parsers_take() {
     assert_eq!(taken, [118, 121, 120, 122]);
 }
 
-/// The deepest that a reply can be is kept, saved and restored.
+/// The deepest possible reply is kept, saved and restored.
 #[test]
 fn as_deep_as_may_be() {
     for stream in [true, false] {

@@ -1,5 +1,5 @@
 //! Raw schemas with a combinator or a reference at their root: sent as one object schema that
-//! allows the same, or refused.
+//! allows the same values, or refused.
 #![cfg(feature = "alloc")]
 #![allow(
     clippy::unwrap_used,
@@ -15,7 +15,7 @@ use toolrunner_core::json::Value;
 use toolrunner_core::schema::RawSchema;
 use toolrunner_core::tool::{Declared, check_tools};
 
-/// The schema that the API is sent.
+/// Returns the schema that is sent to the API.
 fn sent(schema: &str) -> Result<String, Misuse> {
     let tool = Declared::new(format!(r#"{{"description":"","input_schema":{schema},"name":"t"}}"#))
         .unwrap();
@@ -58,7 +58,7 @@ fn what_holds_together_is_one_schema() {
             {"allOf":[{"minProperties":2},{}]}, true]}"#,
         r#"{"type":"object","description":"d","properties":{"a":{"type":"string"},"b":{"type":"integer"}},"required":["a","b"],"minProperties":2}"#,
     );
-    // One property under two rules.
+    // One property with two rules.
     folds(
         r#"{"type":"object","properties":{"a":{"type":"string"},"b":{}},"allOf":[{"properties":{"a":{"minLength":2},"b":{}}}]}"#,
         r#"{"type":"object","properties":{"a":{"allOf":[{"type":"string"},{"minLength":2}]},"b":{}}}"#,
@@ -134,7 +134,7 @@ fn what_cannot_be_folded_is_refused() {
         r#"{"type":"object","allOf":[{"keyword-of-tomorrow":1}]}"#,
         // A reference to a part that would move.
         r##"{"type":"object","properties":{"a":{},"b":{"$ref":"#/properties/a"}},"allOf":[{"properties":{"a":{"type":"string"}}}]}"##,
-        // Nobody says that it is an object.
+        // Nothing says that it is an object.
         r#"{"allOf":[{"properties":{"a":{}}}]}"#,
     ] {
         refused(schema);
@@ -146,7 +146,7 @@ fn what_cannot_be_folded_is_refused() {
     }
 }
 
-/// A small generator, so that the same schemas come each time.
+/// A small generator, so that every run uses the same schemas.
 struct Random(u64);
 
 impl Random {

@@ -1,5 +1,5 @@
-//! Replies of gateways that emulate the API: what a scenario cannot say of them, such as events and
-//! errors. See the table of `toolrunner_core::wire`, and `tests/scenarios/gateway-*`.
+//! Replies of gateways that emulate the API: details that a scenario cannot express, such as events
+//! and errors. See the table of `toolrunner_core::wire`, and `tests/scenarios/gateway-*`.
 #![cfg(feature = "testing")]
 #![allow(
     clippy::unwrap_used,
@@ -39,12 +39,12 @@ fn delta(text: &str) -> String {
     )
 }
 
-/// Frames without names.
+/// Builds frames without names.
 fn unnamed(events: &[&str]) -> Vec<u8> {
     events.iter().map(|event| format!("data: {event}\n\n")).collect::<String>().into_bytes()
 }
 
-/// Frames of these names, with this data.
+/// Builds frames of these names, with this data.
 fn named(frames: &[(&str, &str)]) -> Vec<u8> {
     frames
         .iter()
@@ -53,13 +53,13 @@ fn named(frames: &[(&str, &str)]) -> Vec<u8> {
         .into_bytes()
 }
 
-/// A whole stream of named frames around these.
+/// Builds a complete stream of named frames around these.
 fn around(frames: &[(&str, &str)]) -> Vec<u8> {
     let all = [("message_start", START)].into_iter().chain(frames.iter().copied());
     named(&all.chain([("message_delta", REASON), ("message_stop", END)]).collect::<Vec<_>>())
 }
 
-/// What a body makes of a run: the events, how it ended, the conversation.
+/// Feeds a body to a run: returns the events, how it ended, and the run.
 fn made(body: &[u8]) -> (Vec<String>, Result<(), Error>, Run<'static>) {
     let one = |piece: usize| {
         let mut run = Run::new(Transcript::growing());
@@ -83,7 +83,7 @@ fn made(body: &[u8]) -> (Vec<String>, Result<(), Error>, Run<'static>) {
     whole
 }
 
-/// The content of the reply that a body is.
+/// Returns the content of the reply in a body.
 fn content(body: &[u8]) -> Json {
     let (_, ended, run) = made(body);
     assert_eq!(ended, Ok(()), "{}", String::from_utf8_lossy(body));
@@ -118,7 +118,7 @@ fn a_frame_is_what_its_name_says_or_its_type_where_it_has_none() {
             ),
             ("content_block_stop", STOP),
         ]),
-        // A type that is another event than the name's, as the official clients read it.
+        // A type that names another event than the frame's name, read as the official clients do.
         around(&[
             ("content_block_start", TEXT),
             ("content_block_start", hi),
@@ -134,7 +134,7 @@ fn a_frame_is_what_its_name_says_or_its_type_where_it_has_none() {
             ("ping", "pong"),
             ("content_block_stop", STOP),
         ]),
-        // What needs no data has any.
+        // Events that need no data, with any data.
         [
             named(&[
                 ("message_start", START),
@@ -174,7 +174,7 @@ fn frames_without_a_name_are_left_out_of_a_stream_that_names_its_frames() {
         );
         assert_eq!(content(with.as_bytes()), text("Hi"), "{foreign}");
     }
-    // A ping, an error and an unknown event with a name do not name the stream.
+    // A ping, an error or an unknown event with a name does not make it a stream of named frames.
     for name in ["ping", "keepalive"] {
         let body = [
             named(&[(name, "{}")]),
@@ -218,7 +218,7 @@ fn an_index_may_be_left_out_or_begin_again() {
         content(&body),
         json!([{"type":"text","text":"Hi"}, call, {"type":"text","text":"!"}])
     );
-    // Events tell the place in the message.
+    // Events report the index in the message.
     let (events, ..) = made(&body);
     let starts: Vec<_> = events.iter().filter(|event| event.starts_with("BlockSt")).collect();
     let expected = [
@@ -258,7 +258,7 @@ fn a_text_opens_its_block_where_no_block_is_open() {
     let exact = named(&[("content_block_delta", hi), ("content_block_delta", &delta(" there"))]);
     for body in [
         unnamed(&[START, hi, &delta(" there"), STOP, REASON, END]),
-        // Nor is its end told.
+        // The block's end is missing too.
         unnamed(&[START, hi, &delta(" there"), REASON, END]),
         unnamed(&[START, &hi.replace("\"index\":0,", ""), &delta(" there"), STOP, REASON, END]),
         [
@@ -281,7 +281,7 @@ fn a_text_opens_its_block_where_no_block_is_open() {
         assert_eq!(kinds.iter().filter(|kind| **kind == "BlockStart").count(), 1, "{kinds:?}");
         assert_eq!(kinds.iter().filter(|kind| **kind == "BlockStop").count(), 1, "{kinds:?}");
     }
-    // In memory that is just enough, and not.
+    // In memory that is just enough, and in less.
     let body = unnamed(&[START, hi, STOP, REASON, END]);
     for size in 0..600 {
         let mut memory = vec![0; size];
@@ -326,7 +326,7 @@ fn a_reply_is_whole_once_its_reason_is_known_and_its_blocks_are_closed() {
     }
 }
 
-/// The kind and the message of the error that a body is, and whether it is asked for again.
+/// Returns the kind and the message of the error in a body, and whether the request is retried.
 fn error_in(body: &[u8]) -> (ApiErrorKind, String, bool) {
     let (_, ended, run) = made(body);
     let Err(Error::Api(api)) = ended else {
@@ -364,7 +364,7 @@ fn an_error_is_told_in_the_servers_words_whatever_its_shape() {
         (r#"{"error":"as a text"}"#, Unknown, "as a text", false),
         (r#"{"type":"overloaded_error","message":"bare"}"#, Overloaded, "bare", true),
         (r#"{"error":{"type":"x"}}"#, Unknown, r#"{"error":{"type":"x"}}"#, false),
-        // Only where its name says that it is an error.
+        // Only if the frame's name says that it is an error.
         (r#"{"message":"no capacity"}"#, Unknown, "no capacity", false),
         (r#"{"detail":"not now"}"#, Unknown, "not now", false),
         (r#""as a string""#, Unknown, "as a string", false),
@@ -390,7 +390,7 @@ fn an_error_is_told_in_the_servers_words_whatever_its_shape() {
                 expected,
                 "{data}"
             );
-            // All of the body, and as the last frame without a blank line.
+            // As the whole body, and as the last frame without a blank line.
             assert_eq!(error_in(data.as_bytes()), expected, "{data}");
             assert_eq!(
                 error_in(&[&unnamed(&[START]), b"data: ".as_slice(), data.as_bytes()].concat()),
@@ -429,17 +429,17 @@ fn what_is_no_reply_is_kept_to_be_shown() {
         run.user("Hi").unwrap();
         let (_, ended) = exchange(&mut run, 200, [body.as_slice()]);
         assert_eq!(ended, Err(Error::Protocol(error)));
-        // It is not asked for again.
+        // The request is not retried.
         assert!(run.failed(ended.err(), Instant::ZERO, 0).is_err());
         assert_eq!(run.error_body(), body);
     }
     let (_, ended, run) = made(&unnamed(&[START, "what is this"]));
     assert!(matches!(ended, Err(Error::Protocol(Protocol::Json { .. }))));
     assert_eq!(run.error_body(), b"what is this");
-    // Of a long one the start.
+    // Only the start of a long body is kept.
     let long = format!("{{\"x\":\"{}\"}}", "y".repeat(2000));
     assert_eq!(made(long.as_bytes()).2.error_body(), &long.as_bytes()[..512]);
-    // Of what came in the wrong order nothing is kept.
+    // Nothing is kept of an event in the wrong order.
     let (_, ended, run) = made(&unnamed(&[TEXT]));
     assert!(matches!(ended, Err(Error::Protocol(Protocol::Event { .. }))));
     assert_eq!(run.error_body(), b"");
@@ -481,7 +481,7 @@ fn an_input_in_another_form_is_the_object() {
         (&*quoted, value.clone()),
         (&*ascii, value.clone()),
         (r#""  {\"a\":1} ""#, json!({"a":1})),
-        // What holds no object is the model's mistake.
+        // An input without an object is the model's mistake.
         ("\"x\"", json!({"INVALID_JSON":"\"x\""})),
         (r#""[1]""#, json!({"INVALID_JSON":r#""[1]""#})),
         (r#""{\"a\":""#, json!({"INVALID_JSON":r#""{\"a\":""#})),
@@ -501,7 +501,7 @@ fn an_input_in_another_form_is_the_object() {
             assert_eq!(content(whole.as_bytes())[1], json!({"type":"text","text":"x"}), "{input}");
             let start =
                 format!(r#"{{"type":"content_block_start","index":0,"content_block":{block}}}"#);
-            // A server's call that nothing follows stays only where the turn was paused.
+            // A server's call that nothing follows stays only if the turn was paused.
             let paused = REASON.replace("end_turn", "pause_turn");
             assert_eq!(
                 content(&unnamed(&[START, &start, STOP, &paused, END]))[0]["input"],
@@ -524,7 +524,7 @@ fn an_input_in_another_form_is_the_object() {
             "{input}"
         );
     }
-    // Without an input at all.
+    // Without any input.
     let whole =
         br#"{"content":[{"type":"tool_use","id":"a","name":"b"}],"stop_reason":"tool_use"}"#;
     assert_eq!(content(whole)[0]["input"], json!({}));
@@ -563,7 +563,7 @@ fn a_byte_order_mark_and_unknown_fields_are_passed_over() {
     }
 }
 
-/// What the events tell of a text, and what the message says.
+/// Returns a text as the events report it, and as it is in the message.
 fn told(events: &[String], deltas: &[&str]) -> (String, String) {
     let all: Vec<&str> = [START, TEXT]
         .into_iter()
@@ -614,7 +614,7 @@ fn a_pair_cut_between_two_deltas_is_told_whole() {
             .map(|piece| if *piece == "CITATION" { citation.to_owned() } else { delta(piece) })
             .collect();
         let deltas: Vec<&str> = deltas.iter().map(String::as_str).collect();
-        // Also where the block's end is left out.
+        // Also if the block's end is omitted.
         for end in [vec![STOP, REASON, END], vec![REASON, END], vec![STOP, REASON]] {
             let end: Vec<String> = end.into_iter().map(str::to_owned).collect();
             assert_eq!(
@@ -627,7 +627,7 @@ fn a_pair_cut_between_two_deltas_is_told_whole() {
                 .chain(deltas.iter().copied())
                 .chain(end.iter().map(String::as_str))
                 .collect();
-            // Cut anywhere: the same events.
+            // Cut at any place, the events are the same.
             assert_eq!(made(&unnamed(&all)).1, Ok(()));
         }
     }

@@ -1,5 +1,5 @@
-//! What a caller may add and what of a reply stays: nothing that the API would refuse is sent or
-//! kept.
+//! What a caller may add, and what stays of a reply: nothing is sent or kept that the API would
+//! refuse.
 #![cfg(feature = "testing")]
 #![allow(
     clippy::unwrap_used,
@@ -177,7 +177,7 @@ fn a_prefill_that_ends_in_white_space_is_reported() {
         error.ends_with("messages.1: the model cannot continue a text that ends in white space"),
         "{error}"
     );
-    // It may be followed by something else.
+    // Another message may follow it.
     run.user("And?").unwrap();
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
 }
@@ -223,8 +223,8 @@ fn of_a_reply_what_says_nothing_does_not_stay() {
     }
 }
 
-/// A judge of its own, over a common JSON library: what the API's error messages say, and no rule
-/// of the crate's.
+/// A separate validity check with a common JSON library: it uses the rules in the API's error
+/// messages, and no code of the crate.
 fn judge(messages: &[Json]) -> bool {
     let blocks = |message: &Json| match &message["content"] {
         Json::String(text) => vec![json!({"type":"text","text":text})],
@@ -245,8 +245,8 @@ fn judge(messages: &[Json]) -> bool {
         {
             return false;
         }
-        // Thinking and white space alone say nothing: that is stricter than what is known of the
-        // API.
+        // Thinking and white space alone are not enough: this is stricter than the known rules of
+        // the API.
         let thinks = of("thinking").len();
         if texts.len() + thinks == blocks.len() && texts.iter().all(blank) {
             return false;
@@ -325,7 +325,7 @@ fn random_histories_are_judged_as_by_another_judge() {
         let history = messages.join(",");
         let parsed: Vec<Json> = serde_json::from_str(&format!("[{history}]")).unwrap();
         assert_eq!(check(history.as_bytes(), Tail::Closed).is_ok(), judge(&parsed), "{history}");
-        // What is taken, open or not, is closed and valid when it is sent.
+        // An accepted history, open or not, is closed and valid when it is sent.
         let mut run =
             toolrunner_core::run::Run::new(toolrunner_core::transcript::Transcript::growing());
         if run.replace_history(&history).is_ok() {
@@ -336,7 +336,7 @@ fn random_histories_are_judged_as_by_another_judge() {
                 std::str::from_utf8(run.messages()).unwrap()
             ))
             .unwrap();
-            // Two messages of the user in a row are one to the API.
+            // The API reads two user messages in a row as one.
             assert!(check(run.messages(), Tail::Sent).is_ok(), "{history}\n{sent:?}");
         } else {
             refused += 1;
@@ -361,7 +361,7 @@ fn what_was_appended_behind_open_calls_is_accepted_elsewhere() {
         let text = |bytes: &[u8]| std::str::from_utf8(bytes).unwrap().to_owned();
         let mut other = common::run();
         if !answered {
-            // As it lies in the transcript, the calls are unanswered in the middle.
+            // In the stored form, the calls in the middle are unanswered.
             assert!(other.replace_history(&text(run.messages())).is_err());
         }
         let before = run.messages().to_vec();
@@ -392,7 +392,7 @@ fn the_question_for_a_summary_is_not_part_of_the_messages() {
     assert_eq!(run.messages(), before);
 }
 
-/// Tools whose results have a cache breakpoint each.
+/// Tools whose results have one cache breakpoint each.
 fn caching() -> Counting {
     Counting::new([Tool::plain().acting(|_, out| {
         Ok(out.content(r#"[{"type":"text","text":"long","cache_control":{"type":"ephemeral"}}]"#)?)
@@ -417,7 +417,7 @@ fn a_tools_own_output_does_not_bring_the_fifth_breakpoint() {
     assert_eq!(results.len(), 7);
     for (i, result) in results.iter().enumerate() {
         let refused = "Error: the request would have 5 cache breakpoints, at most 4 are allowed";
-        // The request's own is the fourth.
+        // The request's own breakpoint is the fourth.
         assert_eq!(result["content"] == refused, i >= 3, "{result}");
         assert_eq!(result["is_error"] == true, i >= 3, "{result}");
     }
@@ -513,7 +513,7 @@ fn one_id_twice_in_a_reply_is_an_error_in_any_spelling_and_form() {
         let error = exchange(&mut run(), 200, [body.as_bytes()]).1.unwrap_err();
         assert!(matches!(error, Error::Protocol(_)), "{error}");
     }
-    // The first has started: it stays, and the second is not part of the conversation.
+    // The first call has started: it stays, and the second is not part of the conversation.
     let mut eager = run();
     assert_eq!(eager.step(Instant::ZERO), Ok(Step::Send));
     eager.answered(&ReplyHead::new(200));

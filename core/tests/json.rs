@@ -1,4 +1,4 @@
-//! The json room against serde_json: the same verdict on every text, and the same meaning.
+//! The module `json` against serde_json: the same verdict on every text, and the same meaning.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -20,7 +20,7 @@ use toolrunner_core::json::{
     Decimal, JsonError, Kind, MAX_DEPTH, Piece, Sink, Text, Value, check, escape,
 };
 
-/// Documents that are valid, with something of everything.
+/// Valid documents with every feature of JSON.
 const VALID: &[&str] = &[
     "null",
     " true ",
@@ -48,7 +48,7 @@ const VALID: &[&str] = &[
     r#"{"text":"a long run of plain characters, longer than eight bytes, then \\ and \" and more plain characters"}"#,
 ];
 
-/// Texts that are not.
+/// Invalid texts.
 const INVALID: &[&str] = &[
     "",
     " ",
@@ -109,8 +109,8 @@ const INVALID: &[&str] = &[
     "\u{a0}1",
 ];
 
-/// Whether serde_json takes it. As a raw value: then lone surrogates are none of its business
-/// either.
+/// Returns whether serde_json accepts the text. It parses a raw value, because then it does not
+/// check for lone surrogates either.
 fn serde_takes(bytes: &[u8]) -> bool {
     serde_json::from_slice::<&RawValue>(bytes).is_ok()
 }
@@ -121,7 +121,7 @@ fn same_verdict(bytes: &[u8]) {
     assert_eq!(ours.is_ok(), serde_takes(bytes), "{ours:?} on {}", String::from_utf8_lossy(bytes));
 }
 
-/// xorshift64: the same numbers every time.
+/// xorshift64: the same numbers in every run.
 struct Xorshift(u64);
 
 impl Xorshift {
@@ -133,7 +133,7 @@ impl Xorshift {
     }
 }
 
-/// The value as serde_json has it, built through the views.
+/// Builds serde_json's value through the views.
 fn rebuild(value: Value<'_>) -> serde_json::Value {
     match value.kind() {
         Kind::Null => serde_json::Value::Null,
@@ -149,12 +149,12 @@ fn rebuild(value: Value<'_>) -> serde_json::Value {
     }
 }
 
-/// A number with all its digits, which serde_json's own would round.
+/// Keeps all digits of a number, which serde_json would round.
 fn digits(number: &str) -> serde_json::Value {
     format!("the number {number}").into()
 }
 
-/// The value as serde_json reads it, numbers as [`digits`].
+/// Returns the value as serde_json reads it, with numbers as [`digits`].
 fn reference(json: &[u8]) -> serde_json::Result<serde_json::Value> {
     let raw: &RawValue = serde_json::from_slice(json)?;
     let json = raw.get().as_bytes();
@@ -215,7 +215,7 @@ fn invalid_utf8() {
 fn every_prefix_is_refused() {
     for text in VALID {
         let text = text.trim_ascii();
-        // A number's prefix may be a number.
+        // A prefix of a number may be a number.
         let number = matches!(Value::first(text.as_bytes()).unwrap().kind(), Kind::Number);
         for end in 0..text.len() {
             same_verdict(&text.as_bytes()[..end]);
@@ -255,7 +255,7 @@ fn depth() {
         let deeper = nested(most + 1, open, close);
         assert_eq!(check(deeper.as_bytes()).unwrap_err().expected, "at most 122 levels");
     }
-    // Nothing recurses: neither the check nor the views on what was never checked.
+    // Nothing recurses: neither the check, nor the views of unchecked data.
     for deep in
         [b"[".repeat(100_000), b"{\"a\":".repeat(100_000), nested(100_000, "[", "]").into_bytes()]
     {
@@ -264,7 +264,7 @@ fn depth() {
         assert_eq!(value.is_some(), deep.ends_with(b"]"));
         assert_eq!(value.map_or(0, |value| value.elements().count()), usize::from(value.is_some()));
     }
-    // Siblings are no depth.
+    // Siblings do not count as depth.
     let wide = format!("[{}[]]", "[],".repeat(100_000));
     assert!(check(wide.as_bytes()).is_ok());
     assert_eq!(Value::first(wide.as_bytes()).unwrap().elements().count(), 100_001);
@@ -288,7 +288,7 @@ fn lone_surrogates() {
     ];
     for (text, lone, meaning) in cases {
         assert_eq!(check(text.as_bytes()).unwrap().lone_surrogate, lone, "{text}");
-        // serde_json has no text for half a character.
+        // serde_json cannot represent half of a surrogate pair.
         assert_eq!(
             serde_json::from_str::<serde_json::Value>(text).is_err(),
             lone.is_some(),
@@ -342,7 +342,7 @@ fn random_mutations() {
     assert!(taken > 5_000, "{taken}");
 }
 
-/// Everything that the views do, on bytes that may be anything: it must end, and not panic.
+/// Calls every method of the views, on arbitrary bytes: it must end, and not panic.
 fn walk(bytes: &[u8]) {
     fn each(value: Value<'_>, depth: usize) {
         let _ = (
@@ -367,7 +367,7 @@ fn views() {
     let text = r#"{"a":1,"\u0062":[true,"x",null],"a":2,"n":18446744073709551616,"neg":-1,"whole":5.0,"max":18446744073709551615}"#;
     let value = Value::first(text.as_bytes()).unwrap();
     let member = |name: &str| value.member(name);
-    // Of two members of one name the last counts.
+    // If two members have the same name, the last counts.
     assert_eq!(member("a").and_then(Value::as_u64), Some(2));
     assert_eq!(
         member("b").unwrap().elements().map(Value::kind).collect::<Vec<_>>(),
@@ -383,7 +383,7 @@ fn views() {
     assert_eq!(names, ["array", "boolean", "null", "number", "object", "string"]);
 }
 
-/// Some text of any characters, escaped in any of the ways that JSON has.
+/// Returns a text of random characters, escaped in any way that JSON allows.
 fn random_string(rng: &mut Xorshift) -> String {
     const PIECES: &[&str] = &[
         "a",
@@ -442,7 +442,7 @@ fn text_means_what_serde_says() {
     }
 }
 
-/// A sink that takes so many bytes.
+/// A sink with a limit of this many bytes.
 struct Small(Vec<u8>, usize);
 
 impl Sink for Small {

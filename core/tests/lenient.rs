@@ -1,4 +1,4 @@
-//! Inputs that are read leniently, and only if the tool asks for it.
+//! Inputs that are read leniently, only if the tool requests it.
 #![cfg(all(feature = "macros", feature = "alloc", feature = "serde"))]
 #![allow(
     clippy::unwrap_used,
@@ -62,7 +62,7 @@ fn a_tool_that_asks_for_it_takes_json_in_strings_and_null_for_what_is_missing() 
     assert_eq!(call(&take, all).unwrap(), "5 [1, 2] true 5 7 None");
     let escaped = r#"{"number":"\u0035","list":" [ 1 ] ","on":false,"text":"a \"b\"","size":"9","maybe":"null"}"#;
     assert_eq!(call(&take, escaped).unwrap(), "5 [1] false a \"b\" 9 Some(\"null\")");
-    // Any other JSON is an error as before, and so is null for a required argument.
+    // Any other JSON is still an error, and so is null for a required argument.
     let told = "Error: invalid input for tool 'take': ";
     for (input, error) in [
         (

@@ -1,4 +1,5 @@
-//! What no server and no tool should do: a clear error or a result that says so, and nothing lost.
+//! Misbehaviour of servers and tools: it gives a clear error, or a result that says so, and nothing
+//! is lost.
 #![cfg(feature = "testing")]
 #![allow(
     clippy::unwrap_used,
@@ -33,8 +34,8 @@ use toolrunner_core::wire::Config;
 
 const PROMPT: &str = r#"{"role":"user","content":"Hi"}"#;
 
-/// What this body is, in pieces of some sizes and in both kinds of memory. The prompt is still
-/// there, and the run goes on.
+/// Returns the error for this body, in pieces of some sizes and in both kinds of memory. Asserts
+/// that the prompt is kept and that the run continues.
 fn refused(body: &[u8]) -> Error {
     let mut errors = Vec::new();
     let mut memory = vec![0; 3 * body.len() + 4096];
@@ -58,7 +59,7 @@ fn refused(body: &[u8]) -> Error {
     errors[0]
 }
 
-/// A stream whose last frame has this data.
+/// Returns a stream whose last frame has this data.
 fn frame(data: &[u8]) -> Vec<u8> {
     let whole = rendered(Reply::text("x").ends_early(), Style::default(), true);
     let mut body = whole;
@@ -90,7 +91,7 @@ fn json_100_000_deep() {
         refused(&frame(&event)),
         Error::Protocol(Protocol::Json { expected: "at most 122 levels", .. })
     ));
-    // As an input it is the model's fault, and answered.
+    // In an input, it is the model's mistake, and is answered.
     let tools = Counting::usual();
     let results = results_of(
         Reply::new().tool_use_cut("toolu_1", "plain", core::str::from_utf8(&deep).unwrap()),
@@ -111,7 +112,7 @@ fn results_of(reply: Reply, tools: &Counting) -> Json {
     last_request(&mut driver)[2]["content"].clone()
 }
 
-/// Feeds `piece` for ever, after `start`; gives the error and checks that nothing was lost.
+/// Feeds `piece` forever, after `start`. Returns the error and checks that nothing was lost.
 fn endless(mut run: Run<'_>, start: &[u8], piece: &[u8]) -> Error {
     run.user("Hi").unwrap();
     let mut fed = 0;
@@ -149,7 +150,7 @@ fn an_endless_line_and_an_endless_reply() {
         {
             let error = endless(run, start, piece);
             let Error::Capacity(full) = error else {
-                // Where the first byte tells that it is no reply.
+                // The first byte shows that it is not a reply.
                 assert_eq!(
                     (error, start),
                     (Error::Protocol(Protocol::NotAReply), b"nonsense".as_slice())
@@ -160,7 +161,7 @@ fn an_endless_line_and_an_endless_reply() {
             assert!(full.needed > full.free);
         }
     }
-    // A comment takes no room, however long it is.
+    // A comment uses no memory, however long it is.
     let mut memory = vec![0; 1024];
     let mut run = Run::new(Transcript::new(&mut memory));
     run.user("Hi").unwrap();
@@ -170,7 +171,7 @@ fn an_endless_line_and_an_endless_reply() {
     assert_eq!(ended, Ok(()));
 }
 
-/// The time that a reply takes grows with its length, not with its square.
+/// The time for a reply grows with its length, not with the square of its length.
 #[test]
 fn thousands_of_citations() {
     let citations = (0..20_000).map(|i| format!("{{\"n\":{i}}}")).collect::<Vec<_>>().join(" , ");
@@ -280,7 +281,7 @@ fn what_is_no_reply() {
             "{body}"
         );
     }
-    // An error page is told by its status, whatever it says.
+    // An error page is reported by its status, whatever its text is.
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
     let mut driver = drive(
         Script::new().raw(502, &[], "<html>Bad gateway</html>").reply(Reply::text("Hello")),
@@ -301,7 +302,7 @@ fn events_that_do_not_fit_those_before() {
     let open =
         r#"{"type":"content_block_start","index":3,"content_block":{"type":"text","text":""}}"#;
     let event = |json: &str| String::from_utf8(frame(json.as_bytes())).unwrap();
-    // Each behind a block that is closed, and the last ones behind one that is open.
+    // Each after a block that is closed, and the last ones after one that is open.
     let events = [
         event(
             r#"{"type":"content_block_delta","index":7,"delta":{"type":"thinking_delta","thinking":"never began"}}"#,
@@ -334,7 +335,7 @@ fn events_that_do_not_fit_those_before() {
     }
     let event = b"data: {\"type\":\"content_block_stop\",\"index\":0}\n\n";
     assert!(matches!(refused(event), Error::Protocol(Protocol::Event { .. })));
-    // A delta of a kind that its block has no member for.
+    // A delta of a kind for which its block has no member.
     for (block, delta) in [
         (
             r#"{"type":"tool_use","id":"a","name":"b","input":{}}"#,

@@ -1,5 +1,4 @@
-//! What is kept of a reply that breaks off and is not asked for again: nothing, or its whole
-//! blocks.
+//! What is kept of a reply that breaks off and is not retried: nothing, or its complete blocks.
 #![cfg(feature = "testing")]
 #![allow(
     clippy::unwrap_used,
@@ -35,7 +34,7 @@ fn keeping() -> Run<'static> {
     run
 }
 
-/// The stream of `reply` up to `mark`, then a reset.
+/// Returns the stream of `reply` up to `mark`, then a reset.
 fn cut_before(reply: Reply, mark: &str) -> Answer {
     let body = String::from_utf8(rendered(reply, Style::default(), true)).unwrap();
     let at = body.find(mark).unwrap_or_else(|| panic!("no {mark} in {body}"));
@@ -46,7 +45,7 @@ fn text_of(run: &Run<'_>) -> String {
     String::from_utf8(run.transcript().bytes().to_vec()).unwrap()
 }
 
-/// What is left of `reply` cut at `mark`.
+/// Returns what is kept of `reply` if it is cut at `mark`.
 fn left_of(reply: Reply, mark: &str) -> (Outcome, String) {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
     let mut driver = drive(
@@ -58,7 +57,7 @@ fn left_of(reply: Reply, mark: &str) -> (Outcome, String) {
     assert_eq!(until_done(&mut driver, &mut run), Err(Error::Transport(TransportKind::Closed)));
     let kept = text_of(&run).strip_prefix(USER).unwrap().to_owned();
     let rests = run.outcome();
-    // It goes on, whatever was kept.
+    // The run continues, whatever was kept.
     run.user("Go on.").unwrap();
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
     assert_eq!(tools.began(), [""; 0]);
@@ -69,7 +68,7 @@ fn left_of(reply: Reply, mark: &str) -> (Outcome, String) {
 fn whole_blocks_stay_and_the_cut_one_goes() {
     let reply = || Reply::text("First.").tool_use("t1", "plain", r#"{"a":1}"#).and_text("Last.");
     let kept = r#",{"role":"assistant","content":[{"type":"text","text":"First."},{"type":"tool_use","id":"t1","name":"plain","input":{"a":1}}]}"#;
-    // In the middle of the last text, before it, and behind the call.
+    // In the middle of the last text, before it, and after the call.
     assert_eq!(
         left_of(reply(), r#"{"type":"content_block_stop","index":2"#),
         (Outcome::Broken, kept.to_owned())
@@ -83,7 +82,7 @@ fn whole_blocks_stay_and_the_cut_one_goes() {
         left_of(reply(), r#"{"type":"content_block_stop","index":1"#),
         (Outcome::Broken, first.to_owned())
     );
-    // Nothing is whole: as if nothing had come.
+    // No block is complete: as if nothing had been received.
     assert_eq!(
         left_of(reply(), r#"{"type":"content_block_stop","index":0"#),
         (Outcome::Stopped, String::new())
@@ -106,7 +105,7 @@ fn what_could_not_stand_at_the_end_goes_too() {
     };
     let (_, all) = left_of(reply(), r#"{"type":"content_block_start","index":3"#);
     assert!(all.contains("s1") && all.ends_with(r#""content":[]}]}"#), "{all}");
-    // A server's call without a result, and what comes behind it.
+    // A server's call without a result, and a block that follows it.
     assert_eq!(left_of(reply(), r#"{"type":"message_delta""#).1, all);
     let (rests, kept) = left_of(
         Reply::new().thinking("Well.", "c2ln").and_text("So."),
@@ -231,7 +230,8 @@ fn a_kept_reply_can_be_asked_for_again() {
     assert_eq!(last_request(&mut driver).len(), 1);
 }
 
-/// Cut at every byte, in memory of many sizes: always valid, and it always goes on.
+/// Cut at every byte, in memory of many sizes, the conversation is always valid, and the run always
+/// continues.
 #[test]
 fn cut_at_every_byte() {
     let reply = || {

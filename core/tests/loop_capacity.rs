@@ -1,5 +1,4 @@
-//! Fixed memory of every size: what does not fit is an error that tells the truth, and nothing is
-//! lost by it.
+//! Fixed memory of every size: an overflow is an error with exact numbers, and nothing is lost.
 #![cfg(feature = "testing")]
 #![allow(
     clippy::unwrap_used,
@@ -29,8 +28,8 @@ use toolrunner_core::transcript::Transcript;
 
 const ENDED: Outcome = Outcome::Ended(Some(StopReason::EndTurn));
 
-/// A conversation of three turns. If it is `long`, also answers for which there may be no room:
-/// they depend on how much there is.
+/// Drives a conversation of three turns. If it is `long`, it also makes answers for which there may
+/// be no room; they depend on the free memory.
 fn converse(
     memory: &mut [u8],
     style: &Style,
@@ -72,7 +71,7 @@ fn converse(
             assert_eq!(full.what, What::Transcript);
             assert!(full.needed > full.free, "{full:?}");
             assert!(full.free <= run.transcript().capacity(), "{full:?}");
-            // The run goes on with less said.
+            // The run continues with a shorter conversation.
             run.replace_history(r#"{"role":"user","content":"x"}"#).unwrap();
             assert_valid(&run);
             Err(full)
@@ -81,8 +80,8 @@ fn converse(
     }
 }
 
-/// Every capacity: the run ends, or tells how much it lacks. With exactly that much more the step
-/// that failed passes; with one byte less it does not.
+/// For every capacity, the run ends, or reports how much it lacks. With exactly that much more, the
+/// failed step passes; with one byte less, it does not.
 #[test]
 fn every_capacity_ends_or_tells_the_truth() {
     let mut memory = vec![0; 16_384];
@@ -192,7 +191,7 @@ fn without_room_for_answers_the_reply_is_taken_back_and_no_tool_runs() {
     run.user("Hi").unwrap();
     assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
     let before = run.transcript().bytes().to_vec();
-    // What is said behind it needs room beside the answers.
+    // A message after the answers needs room in addition to them.
     assert!(matches!(run.append(r#"{"role":"user","content":"x"}"#), Err(Error::Capacity(_))));
     assert!(matches!(run.user("x"), Err(Error::Capacity(_))));
     assert_eq!(run.transcript().bytes(), before);
@@ -200,7 +199,7 @@ fn without_room_for_answers_the_reply_is_taken_back_and_no_tool_runs() {
     assert_eq!(full.what, What::Transcript);
     assert!(tools.began().is_empty());
     assert_eq!(messages(&run), [json!({"role":"user","content":"Hi"})]);
-    // It would be asked for again; here the caller asks for less.
+    // The request would be retried; here the caller reduces it.
     run.append(r#"{"role":"user","content":"One call at a time, please."}"#).unwrap();
     assert!(matches!(until_done(&mut driver, &mut run), Err(Error::Capacity(_))));
     assert_eq!(messages(&run).len(), 2, "what was appended stays");
@@ -209,7 +208,7 @@ fn without_room_for_answers_the_reply_is_taken_back_and_no_tool_runs() {
 
 #[test]
 fn what_is_said_leaves_room_for_the_answers() {
-    // However much is appended, replaced or added while calls are open: each can still be answered.
+    // However much is appended, replaced or added while calls are open, each can still be answered.
     for capacity in (900..2400).step_by(30) {
         let mut memory = vec![0; capacity];
         let mut run = Run::new(Transcript::new(&mut memory));
@@ -246,7 +245,7 @@ fn a_prompt_that_does_not_fit_says_nothing() {
     let mut memory = [0; 100];
     let mut run = Run::new(Transcript::new(&mut memory));
     let Err(Error::Capacity(full)) = run.user(&"\"".repeat(50)) else { panic!() };
-    // {"role":"user","content":"…"} and two bytes for each quote.
+    // {"role":"user","content":"…"} and two bytes for each quotation mark.
     assert_eq!(full, Capacity { what: What::Transcript, needed: 28 + 100, free: 100 });
     assert!(run.transcript().is_empty());
     run.user("Hi").unwrap();

@@ -1,4 +1,4 @@
-//! A driver's configuration holds limits and a retry policy; a run without its own takes them over.
+//! A driver's configuration holds limits and a retry policy; a run without its own uses them.
 #![cfg(feature = "testing")]
 #![allow(
     clippy::unwrap_used,
@@ -50,7 +50,7 @@ fn limits_of_the_configuration_end_a_run() {
     let mut one = driver(CONFIG.limits(turns(1)), script, &tools, &clock);
     let mut run = run();
     assert_eq!(until_done(&mut one, &mut run), Ok(Outcome::Limit(Limit::Turns)));
-    // The run's own limit, once it has one, is the one that counts.
+    // If the run has its own limit, that one applies.
     run.limits_mut().turns = Some(2);
     assert_eq!(until_done(&mut one, &mut run), ENDED);
     assert_eq!(*run.limits(), turns(2));

@@ -1,5 +1,5 @@
-//! The driver's hooks without a heap: who decides about calls, looks at results, and ends a run
-//! from outside; and its time limit.
+//! The driver's hooks without a heap: the gate, the hook on results, and cancellation; and the time
+//! limit.
 #![cfg(feature = "testing")]
 #![allow(
     clippy::unwrap_used,
@@ -39,7 +39,7 @@ use toolrunner_core::wire::Config;
 
 const ENDED: Result<Outcome, Error> = Ok(Outcome::Ended(Some(StopReason::EndTurn)));
 
-/// A driver over a script with hooks.
+/// Returns a driver with a script and hooks.
 fn hooked<'d, H: Hooks>(
     script: Script,
     tools: &'d Counting,
@@ -60,7 +60,7 @@ fn go<H: Hooks>(
     outcome
 }
 
-/// The contents of the results in the conversation, and whether each is an error.
+/// Returns the contents of the results in the conversation, and whether each is an error.
 fn results(run: &Run<'_>) -> Vec<(String, bool)> {
     let blocks = messages(run)
         .into_iter()
@@ -145,8 +145,8 @@ fn a_gate_decides_before_each_call() {
     }
 }
 
-/// Suspended here, gone on with elsewhere from bytes: what has run does not run again, and the
-/// allowed call runs once.
+/// Suspended here and continued elsewhere from a snapshot: calls that have run do not run again,
+/// and the allowed call runs once.
 #[test]
 fn a_suspended_call_goes_on_in_another_process() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
@@ -176,7 +176,7 @@ fn a_suspended_call_goes_on_in_another_process() {
     assert_eq!(results(&run).len(), 3);
 }
 
-/// Replaces one result, caps all.
+/// Replaces one result, and limits the length of all.
 struct Editor;
 
 impl Hooks for Editor {
@@ -232,7 +232,7 @@ fn a_hook_sees_each_result() {
     assert_eq!(sent[2]["is_error"], true);
 }
 
-/// The same cut as the std front end's, at every length, whatever is escaped.
+/// The cut is the same as in the std front end, at every length, with any escapes.
 #[test]
 fn capped_between_characters() {
     let text = "a🦀é\n\"\\\u{1}".repeat(4);
@@ -276,8 +276,8 @@ fn slow_stream(script: Script, clock: &std::sync::Arc<VirtualClock>) -> Scripted
         .clock(std::sync::Arc::clone(clock))
 }
 
-/// Cancelled after any number of polls: valid, stopped, and it goes on from there; no call runs
-/// twice.
+/// Cancelled after any number of polls, the run is valid and stopped, and continues from there; no
+/// call runs twice.
 #[test]
 fn a_flag_ends_the_run_wherever_it_is() {
     let (mut stopped, mut cancelled) = (0, 0);
@@ -389,7 +389,7 @@ fn a_grace_period_and_a_host_behind_the_context() {
     }
 }
 
-/// Tidies up for a minute when it is cancelled, by the clock of the run.
+/// Cleans up for a minute when it is cancelled, by the clock of the run.
 struct Tidy<'c>(&'c VirtualClock);
 
 impl Toolbox for Tidy<'_> {
@@ -402,7 +402,7 @@ impl Toolbox for Tidy<'_> {
     }
 
     async fn call(&self, _: usize, _: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
-        // The driver sees meanwhile that the run is cancelled.
+        // Meanwhile, the driver notices that the run is cancelled.
         let mut was_polled = false;
         poll_fn(|_| {
             if std::mem::replace(&mut was_polled, true) { Poll::Ready(()) } else { Poll::Pending }
@@ -413,7 +413,7 @@ impl Toolbox for Tidy<'_> {
     }
 }
 
-/// Also when what it bounds waits for the same clock, and longer.
+/// Also if the tool waits for the same clock, and longer.
 #[test]
 fn a_grace_period_is_no_longer_than_it_says() {
     for (grace, expected) in [(1, ("Error: cancelled", true)), (90, ("tidy", false))] {
@@ -440,7 +440,7 @@ fn a_grace_period_is_no_longer_than_it_says() {
 fn the_end_of_a_body_is_waited_for_one_second() {
     let clock = std::sync::Arc::new(VirtualClock::new(0));
     let script = Script::new().reply(Reply::text("Done."));
-    // All of it comes, and then nothing, though the transport would wait for ten minutes.
+    // The whole reply arrives, and then nothing, though the transport would wait for ten minutes.
     let transport = ScriptedTransport::new(ScriptedModel::new(script))
         .clock(std::sync::Arc::clone(&clock))
         .faults(&[Fault::StallAt(9999)]);
@@ -468,7 +468,7 @@ fn the_time_limit_holds_while_a_tool_runs_and_while_a_reply_comes() {
     assert_eq!(results(&run), [("Error: cancelled".to_owned(), true)], "the other has not begun");
     assert_eq!(tools.began(), ["t1"]);
 
-    // A reply that never comes, though the transport would wait for ten minutes.
+    // A reply that never arrives, though the transport would wait for ten minutes.
     let clock = std::sync::Arc::new(VirtualClock::new(0));
     let script = Script::new().reply(Reply::text("Never.")).reply(Reply::text("Done."));
     let transport = slow_stream(script, &clock).faults(&[Fault::StallAt(100)]);
@@ -481,8 +481,8 @@ fn the_time_limit_holds_while_a_tool_runs_and_while_a_reply_comes() {
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
 }
 
-/// The request for a compaction by the server: the caller's parameters less what cannot go with it,
-/// as they stand.
+/// The request for a compaction by the server has the caller's parameters, unchanged, except those
+/// that cannot be combined with it.
 #[test]
 fn the_server_compacts_by_a_request_of_its_own() {
     const CASES: [(&str, &str); 9] = [
@@ -555,7 +555,8 @@ fn the_server_compacts_by_a_request_of_its_own() {
     }
 }
 
-/// The server's summary is no turn: a call beside it would stay unanswered in every later request.
+/// The server's summary is not a turn: a call beside it would stay unanswered in every later
+/// request.
 #[test]
 fn a_summary_of_the_server_with_a_call_beside_it_is_none() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
@@ -572,8 +573,8 @@ fn a_summary_of_the_server_with_a_call_beside_it_is_none() {
     assert_valid(&run);
 }
 
-/// A call that the gate suspends starts twice; one of a declared tool, which is for the caller,
-/// never does.
+/// A call that the gate suspends starts twice; a call of a declared tool, which the caller answers,
+/// never starts.
 #[test]
 fn what_is_told_of_calls_that_wait() {
     let (tools, clock) = (Counting::new([Tool::plain(), Tool::asks()]), VirtualClock::new(0));
@@ -601,7 +602,7 @@ fn what_is_told_of_calls_that_wait() {
     assert_eq!(told.take(), ["suspended", "suspended"]);
 }
 
-/// The hooks are asked about nothing that cannot run.
+/// The hooks are not called for calls that cannot run.
 #[test]
 fn nobody_is_asked_about_what_cannot_run() {
     struct Count(Cell<usize>, Cell<usize>);

@@ -1,5 +1,5 @@
-//! A whole run on slices allocates nothing, and is small. A program of its own, for it counts what
-//! the process allocates.
+//! A whole run on slices allocates nothing, and is small. This is a program of its own, because it
+//! counts the allocations of the process.
 #![cfg(feature = "testing")]
 #![allow(
     clippy::unwrap_used,
@@ -30,7 +30,7 @@ use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::{Body, Head, Reply, ReplyHead, Transport, TransportError};
 use toolrunner_core::wire::{Auth, Config};
 
-/// A transport whose replies are constants, given in pieces of some bytes.
+/// A transport whose replies are constants, delivered in pieces of some bytes.
 struct Recorded {
     replies: &'static [(u16, &'static str)],
     next: usize,
@@ -101,7 +101,7 @@ impl Transport for Recorded {
     }
 }
 
-/// Time passes when it is waited for.
+/// Only waits advance the time.
 struct Steps(Cell<u64>);
 
 impl Clock for Steps {

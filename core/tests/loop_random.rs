@@ -1,6 +1,6 @@
-//! Whatever the caller does, in whatever order, whatever the network does, wherever a future is
-//! dropped, however little memory there is: the conversation is valid whenever the run rests, no
-//! call runs twice, and the run ends when the trouble does.
+//! Whatever the caller does, in any order, whatever the network does, wherever a future is dropped,
+//! however little memory there is: the conversation is valid whenever the run rests, no call runs
+//! twice, and the run ends when the faults end.
 #![cfg(feature = "testing")]
 #![allow(
     clippy::unwrap_used,
@@ -34,7 +34,7 @@ use toolrunner_core::testing::{
 use toolrunner_core::tool::Notice;
 use toolrunner_core::transcript::Transcript;
 
-/// Every request is valid: nothing is open but the tail of a paused turn.
+/// Asserts that a request is valid: nothing is open except the tail of a paused turn.
 fn assert_request(request: &Request) {
     let paused = request.messages().last().and_then(|message| message.role())
         == Some(toolrunner_core::message::Role::Assistant);
@@ -45,7 +45,7 @@ fn assert_request(request: &Request) {
     }
 }
 
-/// A reply of any kind. Ids are never used twice.
+/// Returns a reply of any kind. Ids are never used twice.
 fn any_reply(rng: &mut Rng, id: &mut usize) -> Answer {
     if rng.chance(120) {
         let (status, kind) =
@@ -106,14 +106,14 @@ fn tools() -> Counting {
     Counting::new([Tool::plain(), Tool::failing(), Tool::slow(3), Tool::asks(), large])
 }
 
-/// One word of the caller's, whatever the run's state.
+/// Calls a random method as the caller, whatever the run's state.
 fn any_verb(rng: &mut Rng, run: &mut Run<'_>, tools: &Counting) {
     let i = rng.below(4);
     match rng.below(20) {
         0 => drop(run.user("Something else.")),
         1 | 2 => drop(run.append(r#"{"role":"user","content":"By the way, \"this\"."}"#)),
-        // The reply is gone; if its last bytes were not read, the scripted model says the same
-        // again, with the same ids.
+        // The reply was dropped; if its last bytes were not read, the scripted model repeats it,
+        // with the same ids.
         3 if run.retry().is_ok() => tools.began.borrow_mut().clear(),
         4 if rng.chance(300)
             && run.replace_history(r#"[{"role":"user","content":"From the start."}]"#).is_ok() =>
@@ -155,7 +155,7 @@ fn any_verb(rng: &mut Rng, run: &mut Run<'_>, tools: &Counting) {
     }
 }
 
-/// Decides at random, edits results, and cancels after so many looks.
+/// Decides at random, edits results, and cancels after a number of checks.
 struct Chaos {
     rng: std::cell::RefCell<Rng>,
     looks: std::cell::Cell<usize>,
@@ -175,7 +175,7 @@ impl Hooks for Chaos {
 
     fn after(&self, result: &mut Draft<'_, '_>) {
         let mut rng = self.rng.borrow_mut();
-        // What does not fit is left as it is.
+        // A replacement that does not fit changes nothing.
         match rng.below(6) {
             0 => drop(result.replace("replaced by the hook", rng.chance(300))),
             1 => drop(result.replace_json(
@@ -198,8 +198,8 @@ impl Hooks for Chaos {
     }
 }
 
-/// Another run takes the conversation as its history and sends it, with or without another message
-/// behind it.
+/// Asserts that another run accepts the conversation as its history and can send it, with or
+/// without another message after it.
 fn assert_accepted_elsewhere(run: &Run<'_>) {
     let history = run.conversation();
     if history.is_empty() {
@@ -219,7 +219,7 @@ fn assert_accepted_elsewhere(run: &Run<'_>) {
                 validity::check(other.messages(), Tail::Sent)
                     .unwrap_or_else(|invalid| panic!("{invalid}\n{history}"));
             }
-            // The model's last text may end in white space: then something must be said.
+            // The model's last text may end in white space: then a message must follow.
             Err(error) => assert!(
                 !says_more && error.to_string().contains("white space"),
                 "{error}\n{history}"
@@ -231,7 +231,7 @@ fn assert_accepted_elsewhere(run: &Run<'_>) {
 
 fn assert_rests(run: &Run<'_>, tools: &Counting, trace: &[String]) {
     let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        // A question for a summary lies behind the conversation until it is answered.
+        // The request for a summary follows the conversation until it is answered.
         if run.reply_is_whole() && !run.is_compacting() {
             assert_valid(run);
         }
@@ -247,7 +247,7 @@ fn assert_rests(run: &Run<'_>, tools: &Counting, trace: &[String]) {
     }
 }
 
-/// One run with this seed; gives whether it ended, and how many calls ran.
+/// Drives one run with this seed. Returns whether it ended, and how many calls ran.
 fn random_run(seed: u64, mut run: Run<'_>, steps: usize) -> usize {
     let mut rng = Rng::new(seed);
     let clock = Arc::new(VirtualClock::new(seed));
@@ -256,7 +256,7 @@ fn random_run(seed: u64, mut run: Run<'_>, steps: usize) -> usize {
     let (mut replies, mut id, calm) = (Rng::new(seed ^ 1), 0, Arc::clone(&left));
     let script = Script::new().then(move |request| {
         assert_request(request);
-        // When it is calm, the model says one more thing and ends.
+        // When the faults have ended, the model writes one more text and ends.
         match calm.load(std::sync::atomic::Ordering::SeqCst) {
             usize::MAX => any_reply(&mut replies, &mut id),
             _ => Reply::text("Done.").into(),
@@ -354,7 +354,7 @@ fn random_run(seed: u64, mut run: Run<'_>, steps: usize) -> usize {
                 }
             }
             // The scripted model repeats an answer that was not read to its end, and an error for
-            // which there is no room is not.
+            // which there is no room is not read to its end.
             Err(_) if round % 9 == 8 => {
                 let _ = run.replace_history(r#"{"role":"user","content":"x"}"#);
             }
@@ -364,7 +364,7 @@ fn random_run(seed: u64, mut run: Run<'_>, steps: usize) -> usize {
     panic!("did not end: {trace:#?}");
 }
 
-/// How many seeds: `SEEDS=N` tries more of them than a usual test run has time for.
+/// Returns the number of seeds: `SEEDS=N` tries more than a usual test run has time for.
 fn seeds(usual: u64) -> u64 {
     std::env::var("SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(usual)
 }
@@ -387,7 +387,7 @@ fn random_verbs_drops_faults_and_limits_in_memory_that_does_not_grow() {
     assert!(calls > 100, "only {calls} calls ran");
 }
 
-/// The same conversation with the driver's future dropped after each number of polls.
+/// Drops the driver's future after each number of polls in the same conversation.
 #[test]
 fn a_future_dropped_at_every_await() {
     let reply = || {

@@ -1,4 +1,4 @@
-//! When a request is sent again, and how long the run waits before.
+//! When a request is retried, and how long the run waits before.
 #![cfg(feature = "testing")]
 #![allow(
     clippy::unwrap_used,
@@ -28,7 +28,7 @@ use toolrunner_core::testing::{
 
 const ENDED: Result<Outcome, Error> = Ok(Outcome::Ended(Some(StopReason::EndTurn)));
 
-/// Answers all requests with this error, and gives how many there were and how long the run waited
+/// Answers all requests with this error. Returns how many there were and how long the run waited
 /// between them.
 fn tried(status: u16, headers: &[(&str, &str)], retries: u32, seed: u64) -> (usize, Vec<Duration>) {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(seed));
@@ -96,7 +96,7 @@ fn the_wait_doubles_up_to_eight_seconds_less_at_most_a_quarter() {
         all.push(waits[6]);
     }
     all.sort();
-    // It does vary, over most of its range.
+    // It varies over most of its range.
     assert!(all[49] - all[0] > Duration::from_secs(1), "{all:?}");
 }
 
@@ -114,7 +114,7 @@ fn no_number_of_attempts_is_too_large() {
     assert_eq!(ask(Duration::MAX, Duration::from_secs(86400)), Duration::from_secs(86400));
     assert_eq!(ask(Duration::ZERO, Duration::from_secs(7)), Duration::from_millis(500));
     let longest = RetryPolicy { first_wait: Duration::MAX, longest_wait: Duration::MAX, ..policy };
-    // Half a million years are not cut short by much.
+    // Half a million years are hardly shortened.
     assert!(longest.wait(40, None, 0) >= Duration::from_micros(u64::MAX - 1));
 }
 
@@ -140,7 +140,7 @@ fn connections_that_fail() {
             let ended = until_done(&mut driver, &mut run);
             assert_eq!(ended, if again { ENDED } else { Err(Error::Transport(kind)) }, "{fault:?}");
             assert_eq!(clock.waits().len(), if again { 2 } else { 0 });
-            // It goes on all the same when it is asked to.
+            // It still continues when the caller asks it to.
             let _ = until_done(&mut driver, &mut run);
             run.limits_mut().turns = Some(9);
             assert_eq!(until_done(&mut driver, &mut run), ENDED);

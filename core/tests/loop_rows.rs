@@ -1,4 +1,4 @@
-//! The edge cases in which the official runners differ, and what this one does. One test a row,
+//! The edge cases in which the official runners differ, and what this one does. One test per row,
 //! named after it.
 //!
 //! | Row | Here |
@@ -6,35 +6,35 @@
 //! | `tool_use` on the last allowed turn | the calls stay pending; a raised limit runs them, once |
 //! | a limit of 0 turns | nothing is sent |
 //! | a message appended on a `tool_use` turn | it follows the results; the tool runs once |
-//! | reply and results appended by the caller | cannot be said: the reply is always there, its calls run once |
-//! | a message appended on an `end_turn` turn | the run goes on with it |
-//! | a message appended on every turn | bounded by the limit of turns |
-//! | unknown tool | an error result; the run goes on |
+//! | reply and results appended by the caller | not possible: the reply is always there, its calls run once |
+//! | a message appended on an `end_turn` turn | the run continues with it |
+//! | a message appended on every turn | only the limit of turns ends the run |
+//! | unknown tool | an error result; the run continues |
 //! | two tools, same name | refused before the first request (`loop_bad_input.rs`) |
-//! | two calls, same id | a protocol error; the reply is taken back: the API would never take it again |
+//! | two calls, same id | a protocol error; the reply is dropped, because the API would refuse it |
 //! | input is not an object | an error result; no tool runs |
 //! | streamed input empty | `{}` |
 //! | streamed input cut off, stop reason `tool_use` | an error result; no tool runs |
 //! | streamed input is garbage | an error result; no tool runs |
 //! | streamed input `[1]` or `"x"` | an error result; no tool runs |
-//! | `max_tokens` with a cut-off call | the run ends, nothing runs; when it goes on the call is answered as not run |
+//! | `max_tokens` with a cut-off call | the run ends, nothing runs; if it continues, the call is answered as not run |
 //! | `refusal` with `tool_use` | the run ends, nothing runs |
 //! | `pause_turn` | sent back unchanged; counts as a turn |
-//! | `pause_turn` without a block | a failed try: the next request would be the same |
+//! | `pause_turn` without a block | a failed attempt, because the next request would be the same |
 //! | `pause_turn` with a client's `tool_use` | sent back unchanged, not answered |
 //! | empty content | the run ends |
 //! | `end_turn` with a `tool_use` block | the run ends, nothing runs |
-//! | unknown block type | goes back byte for byte |
-//! | unknown event or delta, ping, comments | told, and otherwise ignored |
-//! | stream without `message_stop` | an error; asked for again if nothing was handed on |
-//! | `error` event in the stream | an API error; asked for again if nothing was handed on |
-//! | 200 with an error for a body | an API error |
-//! | API error on a later request, then on | the same is sent again; tools are not run again |
+//! | unknown block type | sent back byte for byte |
+//! | unknown event or delta, ping, comments | reported, and otherwise ignored |
+//! | stream without `message_stop` | an error; retried if no part was reported |
+//! | `error` event in the stream | an API error; retried if no part was reported |
+//! | 200 with an error as its body | an API error |
+//! | API error on a later request, then continued | the same request is sent again; tools do not run again |
 //! | cancelled while a tool runs | the call is answered as cancelled |
 //! | one call fails beside others | the others run and are answered |
 //!
-//! Rows about parameters changed in the middle, structured output, long error texts and the guard
-//! against long requests that are not streamed belong to the front end.
+//! Rows about changed parameters, structured output, long error texts and the guard against long
+//! requests that are not streamed belong to the front end.
 #![cfg(feature = "testing")]
 #![allow(
     clippy::unwrap_used,
@@ -111,8 +111,8 @@ fn append_on_a_tool_use_turn() {
 
 #[test]
 fn append_reply_and_results() {
-    // The reply is in the conversation and its results are there to be read: nothing runs again for
-    // being looked at.
+    // The reply is in the conversation and its results can be read: reading them runs nothing
+    // again.
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
     let mut driver =
         drive(Script::new().reply(called()).reply(Reply::text("Done.")), &tools, &clock);
@@ -339,8 +339,8 @@ fn pause_turn() {
     }
 }
 
-/// A turn that pauses before it said anything would be asked for again with the same request,
-/// without an end: it is a failed try.
+/// A turn that pauses before it has any content would be requested again with the same request,
+/// without end: it counts as a failed attempt.
 #[test]
 fn pause_turn_without_content() {
     for (reason, reply) in [
@@ -375,8 +375,8 @@ fn pause_turn_with_a_clients_tool_use() {
     run.limits_mut().turns = Some(1);
     run.limits_mut().calls = Some(0);
     assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::Limit(Limit::Turns)));
-    // A raised limit resumes the pause; it runs nothing, and a call that is not to be run is no
-    // call to count.
+    // A raised limit resumes the pause. It runs nothing, and a call that does not run is not
+    // counted.
     run.limits_mut().turns = Some(2);
     assert_eq!(
         block_on(driver.until_done(&mut run, &mut ())).unwrap(),
@@ -388,8 +388,8 @@ fn pause_turn_with_a_clients_tool_use() {
     assert_eq!(sent[1]["content"][1]["id"], "toolu_1");
 }
 
-/// A call may have begun before the reply said that it pauses. If nobody waits for its end, the
-/// model hears that it was cancelled.
+/// A call may have begun before the reply said that it pauses. If the caller does not wait for its
+/// end, the model is told that it was cancelled.
 #[test]
 fn pause_turn_behind_a_call_that_began_early() {
     let mut run = run();
@@ -493,7 +493,7 @@ fn unknown_events_pings_and_comments() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
     let style = Style { pings: true, comments: true, ..Style::default() };
     let mut body = rendered(Reply::text("Hello"), style, true);
-    // One with an unknown name is skipped, one without a name makes an event.
+    // A frame with an unknown name is skipped; one without a name produces an event.
     let strange = b"event: strange\ndata: no JSON\n\ndata: {\"type\":\"strange\",\"x\":1}\n\n";
     let mut with = strange.to_vec();
     with.append(&mut body);
@@ -517,10 +517,10 @@ fn stream_without_message_stop() {
         let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
         let mut driver = drive(script(), &tools, &clock);
         let mut run = run();
-        // Nobody was told: it is asked for again.
+        // No part was reported: the request is retried.
         assert_eq!(until_done(&mut driver, &mut run), ENDED);
         assert_eq!(messages(&run)[1]["content"][0]["text"], "Hello");
-        // Somebody was told: it is their decision. The run goes on from where it was.
+        // A part was reported: the caller decides. The run continues where it stopped.
         let mut driver = drive(script(), &tools, &clock);
         let mut run = common::run();
         let failed = block_on(driver.until_done(&mut run, &mut Seen::default())).unwrap_err();
@@ -531,7 +531,7 @@ fn stream_without_message_stop() {
         assert_eq!(messages(&run).len(), 1);
         assert_valid(&run);
         assert_eq!(until_done(&mut driver, &mut run), ENDED);
-        // Unless the policy says otherwise.
+        // Unless the policy allows a retry.
         let mut driver = drive(script(), &tools, &clock);
         let mut run = common::run();
         run.retry_mut().after_output = true;
@@ -556,11 +556,11 @@ fn error_event_in_the_stream() {
         ("overloaded_error", "Over\"loaded")
     );
     assert_eq!(plain(text.request_id), "req_scripted_0001");
-    // What is said next takes the place of the words.
+    // The next message replaces the error text.
     run.append(r#"{"role":"user","content":"Still there?"}"#).unwrap();
     assert!(run.api_error().is_none());
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
-    // An error that no second try can mend.
+    // An error that a retry cannot correct.
     let mut driver = drive(
         Script::new().reply(Reply::new().error_event("invalid_request_error", "No")),
         &tools,
@@ -621,7 +621,7 @@ fn cancelled_while_a_tool_runs() {
     assert_valid(&run);
     assert_eq!(tools.began(), ["toolu_1"]);
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
-    // It may have had its effect: it is not run again.
+    // The call may have had side effects, so it is not run again.
     assert_eq!(tools.began(), ["toolu_1", "toolu_2"]);
     assert_eq!(
         last_request(&mut driver)[2]["content"],

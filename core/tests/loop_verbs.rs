@@ -1,5 +1,5 @@
-//! What a caller can say and do with a turn, in any order: the results, retries, limits, stops, and
-//! what is refused.
+//! What a caller can do with a turn, in any order: results, retries, limits, stops, and what is
+//! refused.
 #![cfg(feature = "testing")]
 #![allow(
     clippy::unwrap_used,
@@ -261,7 +261,7 @@ fn what_the_api_would_not_take_is_refused() {
     }
     assert!(run.append(r#"{"role":"user","content":"x"},"#).is_err());
     assert!(run.append(r#"{"role":"user","content":"\ud83d"}"#).is_err());
-    // A form feed is white space to Rust, but not to JSON.
+    // A form feed is white space in Rust, but not in JSON.
     assert!(
         run.append(
             "{\"role\":\"user\",\"content\":\"x\"},\u{c}{\"role\":\"user\",\"content\":\"y\"}"
@@ -274,7 +274,7 @@ fn what_the_api_would_not_take_is_refused() {
     {
         assert!(run.answer(0, wrong.as_bytes(), false).is_err(), "{wrong}");
     }
-    // A tool that succeeded may have nothing to say; one that failed may not.
+    // A tool that succeeded may return nothing; one that failed may not.
     for wrong in [r#""""#, "[]", r#"[{"type":"image","source":{}}]"#] {
         assert!(run.answer(0, wrong.as_bytes(), true).is_err(), "{wrong}");
     }
@@ -288,7 +288,7 @@ fn what_the_api_would_not_take_is_refused() {
 #[test]
 fn what_is_behind_a_paused_turn_never_leaves_its_calls_open() {
     let paused = || called().stop("pause_turn");
-    // Its continuation is dropped, or says nothing; then something else is said.
+    // Its continuation is dropped, or has no content; then another message is added.
     for second in [Reply::text("Go on."), Reply::new().stop("refusal")] {
         let mut run = run();
         say(&mut run, paused());
@@ -301,7 +301,7 @@ fn what_is_behind_a_paused_turn_never_leaves_its_calls_open() {
         assert_valid(&run);
         assert_eq!(messages(&run)[2]["content"], json!([failure("toolu_1", "Error: not run")]));
     }
-    // Some of its calls are answered by hand: then all are.
+    // If some of its calls are answered by hand, all are.
     let mut run = run();
     say(&mut run, paused().tool_use("toolu_2", "plain", "{}"));
     run.answer(1, br#""by hand""#, false).unwrap();

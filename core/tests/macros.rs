@@ -22,7 +22,7 @@ use toolrunner_core::tool::{
 };
 use toolrunner_core::{ToolInput, tool, toolbox};
 
-/// Polls a future that never has to wait.
+/// Polls a future that never waits.
 fn ready<F: Future>(future: F) -> F::Output {
     let mut future = std::pin::pin!(future);
     match future.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
@@ -31,7 +31,7 @@ fn ready<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Checks the tools, and each definition as if nothing were known of how it was made.
+/// Checks the tools, and each definition without relying on how it was made.
 fn check_all(tools: &impl Toolbox) {
     check_tools(tools).unwrap();
     for i in 0..tools.count() {
@@ -39,7 +39,7 @@ fn check_all(tools: &impl Toolbox) {
     }
 }
 
-/// Calls the tool of this name: its `content`, and whether it is an error.
+/// Calls the tool of this name. Returns its `content`, and whether it is an error.
 fn call(tools: &impl Toolbox, name: &str, input: &str) -> (String, bool) {
     let mut memory = Vec::new();
     let mut out = Output::growing(&mut memory);
@@ -64,7 +64,7 @@ fn ok(tools: &impl Toolbox, name: &str, input: &str) -> String {
     content
 }
 
-/// The text of the error, unescaped.
+/// Returns the text of the error, unescaped.
 fn error(tools: &impl Toolbox, name: &str, input: &str) -> String {
     let (content, failed) = call(tools, name, input);
     assert!(failed, "{content}");
@@ -547,7 +547,7 @@ fn raw_tools() {
     assert_eq!(ok(&tools, "temperature", "{}"), r#""21.5""#);
 }
 
-/// A type whose schema is not what it should be.
+/// A type with an invalid schema.
 struct Wrong<const WHICH: usize>;
 
 impl<'a, const WHICH: usize> ToolInput<'a> for Wrong<WHICH> {
@@ -565,8 +565,8 @@ impl<'a, const WHICH: usize> ToolInput<'a> for Wrong<WHICH> {
     }
 }
 
-/// What is put together by the compiler is right, unless it was given JSON as text: then it is
-/// checked.
+/// A schema that is composed at compile time is valid, except if it was given as JSON text: then it
+/// is checked.
 #[test]
 fn json_that_was_given_for_a_schema_is_checked() {
     #[tool]

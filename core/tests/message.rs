@@ -1,4 +1,4 @@
-//! Messages and blocks as views, and the owned ones over them.
+//! Messages and blocks as views, and the owned types over them.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -77,7 +77,7 @@ fn what_is_no_message() {
     assert_eq!(block("{}").kind().raw(), "");
 }
 
-/// Every kind with a name of its own, and the variant's name.
+/// Every kind that has its own name, and the variant's name.
 #[test]
 fn every_kind_of_block() {
     let kinds = [
@@ -110,7 +110,7 @@ fn every_kind_of_block() {
         ("brand_new", "Unknown"),
     ];
     for (kind, variant) in kinds {
-        // Wherever the type stands, and whatever else there is.
+        // Wherever the type is, and whatever other members there are.
         let json = format!(
             r#"{{"x":{{"type":"text"}},"big":123456789012345678901234567890,"type":"{kind}"}}"#
         );
@@ -347,7 +347,8 @@ fn usage_is_cumulative_in_a_turn_and_added_over_turns() {
 mod owned {
     use toolrunner_core::message::{NotAMessage, OwnedMessage, ReplyMessage, Role, StopReason};
 
-    /// Spaces, an unknown block, unknown fields, an odd order, big and precise numbers: all stay.
+    /// Spaces, an unknown block, unknown fields, an unusual order, large and precise numbers: all
+    /// stay.
     pub(super) const REPLY: &str = r#"{"stop_reason": "tool_use", "id":"msg_1","role":"assistant","model":"m","content":[{"type":"text","text":"a\u00e9"},
         {"n":12345678901234567890123,"type":"new","f":1.500}, {"type":"text","text":"b"},{"type":"tool_use","id":"t","name":"f","input":{"z":1,"a":2}}],
         "stop_sequence":null,"container":{"id":"c","expires_at":"x"},"usage":{"input_tokens":3,"output_tokens":4},"future":{"x":[]}}"#;
@@ -434,7 +435,7 @@ mod owned {
     fn serde_and_back_byte_for_byte() {
         let reply: ReplyMessage = serde_json::from_str(REPLY).unwrap();
         assert_eq!(serde_json::to_string(&reply).unwrap(), REPLY);
-        // In a list, from bytes, from a value: as a part of what a caller keeps.
+        // In a list, from bytes and from a value: as part of a caller's data.
         let list: Vec<OwnedMessage> =
             serde_json::from_slice(format!("[{REPLY}, {REPLY}]").as_bytes()).unwrap();
         assert_eq!(serde_json::to_string(&list).unwrap(), format!("[{REPLY},{REPLY}]"));

@@ -1,5 +1,5 @@
-//! What a result looks like on the wire, when it is full, and what the model is told when a tool
-//! fails.
+//! Results in wire format, results that do not fit, and the text that the model receives when a
+//! tool fails.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::std_instead_of_core, reason = "tests")]
 
 use std::fmt::Write;
@@ -12,7 +12,7 @@ use toolrunner_core::tool::{
     Toolbox, check_tools,
 };
 
-/// What `write` makes of an empty output.
+/// Returns what `write` writes to an empty output.
 fn content(write: impl FnOnce(&mut Output<'_>)) -> String {
     let mut memory = [0; 1024];
     let mut out = Output::new(&mut memory);
@@ -112,7 +112,7 @@ fn raw_json_that_is_none_is_refused_and_left_out() {
     assert_eq!(json, r#"[{"type":"text","text":"good"}]"#);
 }
 
-/// The API takes no text block without text: it goes, and takes nothing else with it.
+/// The API accepts no text block without text: it is left out, and nothing else with it.
 #[test]
 fn text_blocks_without_text_are_left_out() {
     const PICTURE: &str = r#"{"type":"image","source":{"type":"url","url":"https://x/a.png"}}"#;
@@ -150,7 +150,8 @@ fn text_blocks_without_text_are_left_out() {
     assert_eq!(written, format!("\"{EMPTY_ERROR}\""));
 }
 
-/// Every size of memory: the result is whole, or the error tells exactly how much it needs.
+/// For every size of memory, the result is complete, or the error reports exactly how much it
+/// needs.
 #[test]
 fn full_at_every_size() {
     let write = |out: &mut Output<'_>| {
@@ -165,8 +166,8 @@ fn full_at_every_size() {
         write(&mut out);
         let full = Capacity { what: What::Result, needed: whole.len(), free: size };
         if size < whole.len() {
-            // The opening that turns a text into a block is counted when it is needed: never too
-            // little is asked for by the end.
+            // The opening that turns a text into a block is counted when it is needed: in the end,
+            // never too little is requested.
             let told = out.overflow().unwrap();
             assert!(told.free == full.free && told.needed > size, "{told:?}");
             assert_eq!(out.text("x").unwrap_err().what, What::Result);
@@ -240,7 +241,7 @@ fn the_model_is_told_the_whole_chain() {
         (&["reading the config", "no such file"][..], "Error: reading the config: no such file"),
         (&["a", "b", "c", "d"], "Error: a: b: c: d"),
         (&["a"], "Error: a"),
-        // Who shows its source itself does not say it twice.
+        // An error that shows its source itself is not repeated.
         (&["a: b", "b"], "Error: a: b"),
         (&["a: b: c", "b: c", "c"], "Error: a: b: c"),
         (&["a", "b: c", "c"], "Error: a: b: c"),
@@ -288,7 +289,7 @@ fn the_source_is_kept() {
     assert!(memory.starts_with(b"before["));
 }
 
-/// Without a heap it is made without the formatter.
+/// Without a heap, the text is made without the formatter.
 #[test]
 fn a_result_that_does_not_fit_says_what_its_capacity_says() {
     let mut memory = [0; 4];

@@ -1,4 +1,4 @@
-//! JSON Schema text: what is checked, what is ignored, and the words for what is wrong.
+//! JSON Schema text: what is checked, what is ignored, and the error texts.
 #![allow(clippy::unwrap_used, clippy::std_instead_of_core, reason = "tests")]
 
 use toolrunner_core::json::Value;

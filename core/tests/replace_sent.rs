@@ -7,7 +7,7 @@ use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::ReplyHead;
 
-/// One request, and this reply to it.
+/// Does one request, with this reply.
 fn exchange(run: &mut Run<'_>, mut reply: &[u8]) {
     assert_eq!(run.step(Instant::ZERO).unwrap(), Step::Send);
     run.answered(&ReplyHead::new(200));
@@ -41,7 +41,7 @@ fn what_does_not_fit_leaves_the_old_one_and_the_turn_stays_where_it_is() {
     assert!(run.replace_result_of("t2", b"\"x\"", false).is_err(), "it has none yet");
 
     run.replace_result_of("t1", br#""another one, and longer""#, true).unwrap();
-    // The open call is found where it stands now, and answered there.
+    // The open call is found at its new place, and answered there.
     assert_eq!(run.call(0).unwrap().id.to_string(), "t2");
     run.answer(0, br#""two""#, false).unwrap();
     run.replace_result_of("t2", br#""2""#, false).unwrap();

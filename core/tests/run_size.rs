@@ -1,10 +1,10 @@
-//! A run is small, with and without `alloc`. It needs no other feature, so that both are built.
-//! What a chip's run costs, with pointers of 32 bits, is in `examples/firmware/sizes.txt`.
+//! A run is small, with and without `alloc`. This needs no other feature, so that both are built.
+//! The size of a chip's run, with pointers of 32 bits, is in `examples/firmware/sizes.txt`.
 #![cfg(target_pointer_width = "64")]
 
 use toolrunner_core::run::Run;
 
-/// Most bytes of a run. The last measured: 1688 without `alloc`, 1776 with it.
+/// The maximum size of a run, in bytes. Last measured: 1688 without `alloc`, 1776 with it.
 const MOST: usize = if cfg!(feature = "alloc") { 1792 } else { 1696 };
 
 #[test]

@@ -1,5 +1,5 @@
 //! The official tool runners' own examples in fixed memory: the same conversations as on a server,
-//! from a slice, one test each. What a server's user writes for them stands in toolrunner-std's
+//! in a slice, one test each. The corresponding code of a server's user is in toolrunner-std's
 //! suite of the same name.
 #![cfg(all(feature = "testing", feature = "macros"))]
 #![allow(
@@ -60,7 +60,7 @@ fn get_data(id: i64) -> i64 {
 
 type Drive<'d, B> = Driver<'d, ScriptedTransport, B, &'d VirtualClock>;
 
-/// Runs `play` over 8 KiB.
+/// Runs `play` in 8 KiB.
 fn over<B: Toolbox>(
     script: Script,
     tools: &B,

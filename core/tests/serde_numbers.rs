@@ -1,6 +1,5 @@
-//! Numbers of any size stay exact through serde, though no feature of serde_json is on that says
-//! so: such a feature would be on in the whole of a user's program, and change what its own types
-//! read.
+//! Numbers of any size stay exact through serde, without any feature of serde_json for that: such a
+//! feature would apply to the user's whole program, and change how its own types are read.
 #![cfg(feature = "serde")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -17,7 +16,7 @@ fn written(value: impl Serialize) -> String {
     String::from_utf8(out.finish().unwrap().to_vec()).unwrap()
 }
 
-/// What serde_json's own number is when a program turns `arbitrary_precision` on.
+/// serde_json's own number in a program that enables `arbitrary_precision`.
 struct Exact(&'static str);
 
 impl Serialize for Exact {
@@ -51,7 +50,7 @@ fn inputs_keep_every_digit() {
     assert_eq!(raw.get(), "123456789012345678901234567890.5");
 }
 
-/// These forms go through serde's own buffer, which `arbitrary_precision` breaks.
+/// These forms use serde's own buffer, which `arbitrary_precision` breaks.
 #[test]
 fn a_programs_own_types_read_as_without_this_crate() {
     #[derive(Debug, PartialEq, Deserialize)]

@@ -10,7 +10,7 @@ use toolrunner_core::transport::ReplyHead;
 
 const REPLY: &[u8] = br#"{"content":[{"type":"tool_use","id":"t1","name":"a","input":{}},{"type":"tool_use","id":"t2","name":"a","input":{}}],"stop_reason":"tool_use"}"#;
 
-/// One request, and this reply to it.
+/// Does one request, with this reply.
 fn exchange(run: &mut Run<'_>, mut reply: &[u8]) {
     assert_eq!(run.step(Instant::ZERO).unwrap(), Step::Send);
     run.answered(&ReplyHead::new(200));
@@ -43,12 +43,13 @@ fn goes_on_in_other_memory_with_one_call_answered() {
         br#""t1","content":"one"},{"type":"tool_result","tool_use_id":"t2","content":"two"}]}"#
     ));
 
-    // Too little memory is told, in bytes.
+    // Too little memory is reported, in bytes.
     let small = Run::from_snapshot(&bytes[..len], Transcript::new(&mut [0; 64])).unwrap_err();
     assert!(matches!(small, Error::Capacity(Capacity { what: What::Transcript, .. })), "{small:?}");
 }
 
-/// The run with `REPLY` open, as text and without its sum, as the first releases wrote it.
+/// Returns the run with `REPLY` open, as text and without its checksum, as the first releases wrote
+/// it.
 fn snapshot() -> String {
     let (mut memory, mut bytes) = ([0; 1024], [0; 4096]);
     let mut run = Run::new(Transcript::new(&mut memory));
@@ -67,7 +68,7 @@ fn unsummed(snapshot: &str) -> String {
 fn is_refused_if_it_says_that_calls_need_no_answer_that_do() {
     let good = snapshot();
     assert!(Run::from_snapshot(good.as_bytes(), Transcript::new(&mut [0; 1024])).is_ok());
-    // Only calls before a `fallback` block need none, and there is no such block.
+    // Only calls before a `fallback` block need no answer, and there is no such block.
     let bad = good.replace(",0,2],\"answered\"", ",1,2],\"answered\"");
     assert_ne!(bad, good);
     assert!(matches!(
@@ -91,8 +92,8 @@ fn is_refused_if_it_waits_for_answers_that_nobody_is_to_give() {
     }
 }
 
-/// Calls at the end of a history are answered before anything is sent, so there are no more than a
-/// turn may have.
+/// Calls at the end of a history are answered before anything is sent, so there may be no more than
+/// a turn allows.
 #[test]
 fn refuses_a_history_that_ends_with_more_open_calls_than_can_be_answered() {
     let calls: Vec<String> = (0..200)
@@ -112,7 +113,7 @@ fn refuses_a_history_that_ends_with_more_open_calls_than_can_be_answered() {
     assert_eq!(run.messages(), br#"{"role":"user","content":"Hi"}"#);
 }
 
-/// A history is kept as it was given, spaces included.
+/// A history is kept as it was passed, including spaces.
 #[test]
 fn holds_a_history_with_spaces_that_ends_with_a_reply() {
     let (mut here, mut there, mut bytes) = ([0; 1024], [0; 1024], [0; 4096]);
@@ -128,7 +129,7 @@ fn holds_a_history_with_spaces_that_ends_with_a_reply() {
     }
 }
 
-/// The oldest turn of a history with spaces goes, and then the last: nothing of the commas stays.
+/// The oldest turn of a history with spaces is dropped, and then the last: no comma is left over.
 #[test]
 fn a_history_with_spaces_loses_its_turns_one_by_one() {
     let (mut here, mut there, mut bytes) = ([0; 1024], [0; 1024], [0; 4096]);
@@ -151,7 +152,7 @@ fn a_history_with_spaces_loses_its_turns_one_by_one() {
     );
 }
 
-/// A snapshot may come from anywhere, and say more than there is.
+/// A snapshot may come from anywhere, and contain false claims.
 #[test]
 fn no_call_that_is_not_there_was_answered() {
     let mut memory = [0; 1024];
@@ -164,8 +165,8 @@ fn no_call_that_is_not_there_was_answered() {
     );
 }
 
-/// At a limit no room was set aside yet. What the caller answered there is kept, and no tool runs
-/// without room for its answer.
+/// At a limit, no room has been reserved. The caller's answers are kept, and no tool runs without
+/// room for its answer.
 #[test]
 fn goes_on_only_with_room_for_all_answers() {
     let (mut here, mut there, mut large, mut bytes) = ([0; 350], [0; 350], [0; 1024], [0; 4096]);

@@ -16,7 +16,7 @@ use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::ReplyHead;
 
-/// What releases before the sum wrote, one of each kind of state. These files stay as they are.
+/// Snapshots of releases before the checksum, one for each kind of state. These files never change.
 const OLD: [(&str, &str); 5] = [
     ("ready", include_str!("golden/snapshot-1-ready.json")),
     ("calling", include_str!("golden/snapshot-1-calling.json")),
@@ -42,15 +42,15 @@ fn exchange(run: &mut Run<'_>) {
     while run.end_of_body().unwrap().is_some() {}
 }
 
-/// The messages of the next request, if there is one to send.
+/// Returns the messages of the next request, if there is one to send.
 fn request(run: &mut Run<'_>) -> String {
     let body: Vec<u8> = run.body(&[b"["]).pieces().flatten().copied().collect();
     let text = String::from_utf8(body).unwrap();
     text.strip_prefix('[').unwrap().strip_suffix("]}").unwrap().to_owned()
 }
 
-/// Goes on with it until it rests, answering what is to be answered. Says what was sent that is not
-/// valid.
+/// Continues a run until it rests, and answers the calls that wait for the caller. Returns an error
+/// if it sends something invalid.
 fn go_on(run: &mut Run<'_>) -> Result<(), String> {
     for _ in 0..300 {
         match run.step(Instant::ZERO) {
@@ -62,7 +62,7 @@ fn go_on(run: &mut Run<'_>) -> Result<(), String> {
             }
             Ok(Step::Send) => {
                 let messages = request(run);
-                // A paused turn goes back as it is.
+                // A paused turn is sent back unchanged.
                 let is_paused =
                     Messages::new(messages.as_bytes()).last().and_then(|message| message.role())
                         == Some(Role::Assistant);
@@ -101,7 +101,7 @@ fn snapshots_of_earlier_releases_are_read() {
         (calling.turns(), calling.usage().input_tokens, calling.container()),
         (1, 120, Some("container_1"))
     );
-    // The second call had begun: it may have had its effect.
+    // The second call had begun: it may have had side effects.
     assert_eq!(calling.step(Instant::ZERO).unwrap(), Step::Send);
     assert!(
         request(&mut calling)
@@ -137,7 +137,7 @@ fn every_single_change_is_noticed() {
     }
 }
 
-/// Refused; or only the name of the sum was changed, and nothing else.
+/// Asserts that a change is refused, unless only the name of the checksum was changed.
 #[track_caller]
 fn noticed(good: &str, bytes: &[u8]) {
     if let Ok(run) = Run::from_snapshot(bytes, Transcript::growing()) {
@@ -145,7 +145,7 @@ fn noticed(good: &str, bytes: &[u8]) {
     }
 }
 
-/// The same each time.
+/// The same numbers in every run.
 struct Random(u64);
 
 impl Random {
@@ -160,7 +160,7 @@ impl Random {
     }
 }
 
-/// Changes that somebody makes who knows the format.
+/// Makes changes that require knowledge of the format.
 fn change(text: &mut String, random: &mut Random) {
     const STATES: [&str; 7] =
         ["calling", "ready", "ended", "limit", "needs_answer", "broken", "stopped"];
@@ -271,7 +271,7 @@ fn a_changed_snapshot_without_a_sum_is_refused_or_goes_on_with_a_valid_conversat
 }
 
 /// A call that waits for the caller and was started by hand has begun, and does not begin again.
-/// The first releases wrote such a snapshot as one that still waits.
+/// The first releases wrote such a snapshot as one of a call that still waits.
 #[test]
 fn a_call_for_the_caller_that_was_running_is_cancelled() {
     let old = OLD.iter().find(|(name, _)| *name == "needs_answer").unwrap().1;

@@ -1,4 +1,4 @@
-//! The scripted model behind HTTP/1.1, fed by hand and over a socket.
+//! The scripted model over HTTP/1.1, fed by hand and over a socket.
 #![cfg(feature = "testing")]
 #![allow(
     clippy::unwrap_used,
@@ -35,7 +35,7 @@ fn data(chunks: &[Chunk]) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// What a client reads: the head, and the body without its framing.
+/// Returns what a client reads: the head, and the body without its framing.
 fn parse(reply: &str) -> (String, String) {
     let (head, mut rest) = reply.split_once("\r\n\r\n").unwrap();
     if !head.contains("transfer-encoding: chunked") {

@@ -1,4 +1,4 @@
-//! Bad links, the virtual clock, and the transport in memory.
+//! Bad links, the virtual clock, and the in-memory transport.
 #![cfg(feature = "testing")]
 #![allow(
     clippy::unwrap_used,
@@ -22,7 +22,7 @@ use toolrunner_core::testing::{
 use toolrunner_core::time::{Clock, Instant};
 use toolrunner_core::transport::{Body, Head, Transport};
 
-/// Polls until it is ready; nothing here waits for anything but the virtual clock.
+/// Polls a future until it is ready; here futures wait only for the virtual clock.
 fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
@@ -141,7 +141,7 @@ fn the_earliest_wait_ends_first_and_a_dropped_one_never() {
 const BODY: &str = r#"{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"Hi"}]}"#;
 const HEADERS: &[(&str, &str)] = &[("anthropic-version", "2023-06-01")];
 
-/// One exchange: status, and the body with how it ended.
+/// Does one exchange. Returns the status, and the body with how it ended.
 async fn exchange(
     transport: &mut ScriptedTransport,
 ) -> Result<(u16, Vec<u8>, Option<ScriptedError>), ScriptedError> {
@@ -154,7 +154,7 @@ async fn exchange(
         match reply.body.fill_buf().await {
             Ok([]) => return Ok((reply.head.status, bytes, None)),
             Ok(piece) => {
-                // Never all at once, so that what is left over comes again.
+                // Never the whole piece, so that the rest is returned again.
                 let length = piece.len().div_ceil(2);
                 bytes.extend_from_slice(&piece[..length]);
                 reply.body.consume(length);

@@ -1,4 +1,4 @@
-//! The scripted model: what it takes, what it answers, and that every style of writing means the
+//! The scripted model: the requests it accepts, its answers, and that all writing styles mean the
 //! same.
 #![cfg(feature = "testing")]
 #![allow(
@@ -31,7 +31,7 @@ fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
     response.headers.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
 }
 
-/// The data of each frame, pings left out.
+/// Returns the data of each frame, except pings.
 fn events(stream: &[u8]) -> Vec<Value> {
     let text = core::str::from_utf8(stream).unwrap();
     let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
@@ -40,7 +40,7 @@ fn events(stream: &[u8]) -> Vec<Value> {
         .collect()
 }
 
-/// Puts a streamed message together, as a plain client would.
+/// Assembles a streamed message, as a plain client would.
 fn accumulate(stream: &[u8]) -> Value {
     let mut message = Value::Null;
     let mut inputs = std::collections::HashMap::<u64, String>::new();
@@ -97,7 +97,7 @@ fn accumulate(stream: &[u8]) -> Value {
     message
 }
 
-/// A reply with every kind of block that grows, and some that do not.
+/// Returns a reply with every kind of block that grows, and some that do not.
 fn everything() -> Reply {
     Reply::new()
         .thinking("Let me think about Zürich 🙂…", "EqQB/+==")
@@ -359,7 +359,7 @@ fn refuses_what_the_api_refuses() {
         );
     }
     assert_eq!(model.complaints().len(), 13);
-    // None of them used up the answer; a bearer does as well, and so do a server's tools.
+    // None of them used up the answer; a bearer token and a server's tools are accepted too.
     let mut request = request(false, USER);
     request.headers.push(("Authorization".into(), "Bearer k".into()));
     assert_eq!(model.respond(request.clone()).status, 200);
@@ -453,7 +453,8 @@ fn the_demo_uses_what_the_tools_really_said() {
     let last = ask(&mut model, &[prompt.clone(), called.clone(), errors.clone()]);
     let text = "The weather in Paris: windy. The tool calculate_sum failed: too tired";
     assert_eq!(last["content"][0]["text"], text);
-    // The next prompt of the same conversation is a prompt again, and its calls have other ids.
+    // The next prompt of the same conversation is handled as a prompt again, and its calls have new
+    // ids.
     let said = json!({"role": "assistant", "content": text});
     let next = ask(
         &mut model,
@@ -487,7 +488,7 @@ fn the_demo_says_what_it_is() {
             place
         );
     }
-    // A number too large, an empty plus, a message without a prompt.
+    // A number that is too large, a plus without operands, a message without a prompt.
     for prompt in
         ["99999999999999999999 + 1", "+", "1 +", "C++", "weather in the Alps", "weather in"]
     {

@@ -1,4 +1,4 @@
-//! The validity checker, on transcripts that are valid and on one or more that break each rule.
+//! The validity checker, with valid transcripts and with at least one that breaks each rule.
 #![cfg(feature = "testing")]
 #![allow(
     clippy::unwrap_used,
@@ -11,7 +11,7 @@ use toolrunner_core::testing::validity::{Rule, Tail, check};
 
 const USER: &str = r#"{"role":"user","content":"Hi"}"#;
 
-/// An assistant message that makes these calls.
+/// Returns an assistant message with these calls.
 fn calls(ids: &[&str]) -> String {
     let blocks: Vec<_> = ids
         .iter()
@@ -20,7 +20,7 @@ fn calls(ids: &[&str]) -> String {
     format!(r#"{{"role":"assistant","content":[{}]}}"#, blocks.join(","))
 }
 
-/// A user message with these blocks, each a result's id or a whole block.
+/// Returns a user message with these blocks, each a result's id or a whole block.
 fn results(ids: &[&str]) -> String {
     let block = |id: &&str| {
         if id.starts_with('{') {
@@ -68,7 +68,7 @@ fn valid_transcripts() {
     valid(&[USER, USER, &calls(&["a"]), &results(&["a"]), USER, &assistant(r#""Hello""#)]);
     // The same id in another turn.
     valid(&[USER, &calls(&["a"]), &results(&["a"]), &calls(&["a"]), &results(&["a"])]);
-    // A server's calls are not ours to answer.
+    // A server's calls need no answer from the client.
     valid(&[
         USER,
         &assistant(r#"[{"type":"server_tool_use","id":"s","name":"web_search","input":{}}]"#),
@@ -105,11 +105,11 @@ fn what_is_open_or_exempt() {
         Err("messages.1.content.0: this call has no result in the next message".to_string());
     assert_eq!(verdict(&[USER, &pending], Tail::Open), Ok(()));
     assert_eq!(verdict(&[USER, &pending], Tail::Closed), unanswered);
-    // Answered in part.
+    // Partly answered.
     assert_eq!(verdict(&[USER, &pending, &results(&["b"])], Tail::Open), Ok(()));
     assert_eq!(verdict(&[USER, &pending, &results(&["b"])], Tail::Closed), unanswered);
-    // Something else may follow results that are there, but not the model's next message, and not a
-    // call without any.
+    // Other blocks may follow the existing results, but not the model's next message; and not after
+    // a call without any result.
     assert_eq!(verdict(&[USER, &pending, &results(&["b", TEXT])], Tail::Open), Ok(()));
     assert_eq!(verdict(&[USER, &pending, &results(&["b"]), USER], Tail::Open), Ok(()));
     assert_eq!(verdict(&[USER, &pending, &results(&["b", TEXT])], Tail::Closed), unanswered);
@@ -118,9 +118,9 @@ fn what_is_open_or_exempt() {
         verdict(&[USER, &pending, &results(&["b"]), &assistant(r#""x""#)], Tail::Open),
         unanswered
     );
-    // A paused turn goes on.
+    // A paused turn continues.
     valid(&[USER, &calls(&["a"]), &calls(&["b"]), &results(&["b"])]);
-    // Before a fallback block calls may be answered or not, behind it they must be.
+    // Before a `fallback` block calls may be answered or not; after it they must be.
     let both = assistant(
         r#"[{"type":"tool_use","id":"a","name":"f","input":{}},{"type":"fallback","from":{},"to":{}},{"type":"tool_use","id":"b","name":"f","input":{}}]"#,
     );
@@ -242,7 +242,7 @@ fn broken_answers() {
         verdict(&[USER, &two, &results(&["a"]), USER], Tail::Closed),
         Err(missing.to_string())
     );
-    // Spread over two messages, or behind a system message.
+    // Split over two messages, or after a system message.
     assert_eq!(
         verdict(&[USER, &two, &results(&["a"]), &results(&["b"])], Tail::Closed),
         Err(missing.to_string())
@@ -307,7 +307,7 @@ fn broken_results() {
     );
 }
 
-/// A view must not be led astray by what stands inside strings, nor by depth.
+/// Text inside strings, or depth, must not mislead a view.
 #[test]
 fn hostile_input_never_panics() {
     let good = [USER, &calls(&["a", "b"]), &results(&["b", "a", TEXT])].join(",");

@@ -1,4 +1,4 @@
-//! The name of a function under `#[tool]` stays free for variables.
+//! The name of a function with `#[tool]` can still be used for variables.
 #![cfg(all(feature = "macros", feature = "alloc", feature = "serde"))]
 #![allow(
     clippy::unwrap_used,
@@ -62,7 +62,8 @@ fn variables_arguments_and_patterns_may_have_a_tools_name() {
 #[test]
 fn the_name_stands_for_the_tool() {
     check_tools(&(now, (stock, order))).unwrap();
-    // A name and what it makes are the same tool, and both can be in one list.
+    // The name of a tool and the value that it creates are the same tool, and both can be in one
+    // list.
     assert_eq!(now.definition(0).unwrap().json, now().definition(0).unwrap().json);
     assert!(now.definition(1).is_none());
     assert_eq!([stock(), stock()].count(), 2);

@@ -1,4 +1,4 @@
-//! What a tool's definition says of it that the model does not see.
+//! The properties of a tool's definition that the model does not receive.
 #![cfg(all(feature = "macros", feature = "alloc", feature = "serde"))]
 #![allow(
     clippy::unwrap_used,
@@ -30,7 +30,7 @@ impl Board {
     }
 }
 
-/// Before anything is sent, and in words: the API would refuse the whole request.
+/// Refused before anything is sent, with a clear text: the API would refuse the whole request.
 #[test]
 fn a_raw_tool_of_an_illegal_name_is_refused_when_it_is_made() {
     let long = "a".repeat(129);

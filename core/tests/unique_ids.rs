@@ -25,14 +25,14 @@ use toolrunner_core::testing::{
 use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
 
-/// A run with the option on.
+/// Returns a run with the option enabled.
 fn unique() -> Run<'static> {
     let mut run = run();
     run.unique_ids(true).unwrap();
     run
 }
 
-/// The ids of calls and results, message by message.
+/// Returns the ids of calls and results, message by message.
 fn ids(messages: &[Json]) -> String {
     let id = |block: &Json| {
         block["id"].as_str().or_else(|| block["tool_use_id"].as_str()).map(str::to_owned)
@@ -96,7 +96,8 @@ fn without_the_option_ids_stay() {
     let mut run = run();
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
     assert_eq!(ids(&messages(&run)), "call_0 | call_0 | call_0 | call_0");
-    // Switched on later, it also applies to the conversation so far; the last call keeps its id.
+    // If enabled later, the option also applies to the existing conversation; the last call keeps
+    // its id.
     run.unique_ids(true).unwrap();
     assert_eq!(ids(&messages(&run)), "call_0-2 | call_0-2 | call_0 | call_0");
     run.user("Again.").unwrap();
@@ -113,7 +114,7 @@ fn without_the_option_ids_stay() {
     assert!(ids(&messages(&run)).ends_with("call_0-4 | call_0 | call_0 | call_0 | call_0"));
 }
 
-/// A reply in these frames, or as one object.
+/// Builds a reply of these frames, or as one object.
 fn body(blocks: &str, stream: bool) -> Vec<u8> {
     if !stream {
         return format!(r#"{{"content":[{blocks}],"stop_reason":"tool_use"}}"#).into_bytes();
@@ -134,8 +135,8 @@ fn body(blocks: &str, stream: bool) -> Vec<u8> {
     body.into_bytes()
 }
 
-/// Two replies, one after the other, in pieces of this size; gives the ids and the events of the
-/// second.
+/// Receives two replies, one after the other, in pieces of this size. Returns the ids and the
+/// events of the second.
 fn two(
     first: &str,
     second: &str,
@@ -166,8 +167,7 @@ fn ids_are_compared_by_their_meaning_and_events_have_the_new_one() {
     ]
     .join(",");
     let second = [
-        // In another spelling, with its members in any order, twice the member, and beside open
-        // blocks.
+        // With another spelling, its members in any order, a member twice, and beside open blocks.
         call(r#""input":{"id":"t1"},"name":"plain","id":"\u00741""#),
         call(r#""id":"x","id":"t10","input":{"a":[1]},"name":"plain""#),
         call(r#""id":"new","name":"plain","input":{}"#),
@@ -271,7 +271,7 @@ fn a_history_is_made_unique_too() {
     assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
     assert!(ids(&messages(&run)).ends_with("| a-2 | a-2 | a | a"));
     run.stop();
-    // One that is unique already stays as it is, byte for byte.
+    // A conversation whose ids are unique stays as it is, byte for byte.
     let spaced = said(&[&["a"], &["b"]])
         .replace(",{\"role\":\"assistant\"", "\n ,  {\"role\":\"assistant\"");
     run.replace_history(&spaced).unwrap();
@@ -299,14 +299,14 @@ fn a_run_that_was_restored_goes_on_with_unique_ids() {
     run.answer(1, br#""two""#, false).unwrap();
     assert_eq!(messages(&run).last().unwrap(), &json!({"role":"user","content":"And?"}));
     assert_valid(&run);
-    // It is a snapshot again that is accepted.
+    // The result can be saved and restored again.
     let mut again = Vec::new();
     run.snapshot(&mut again).unwrap();
     assert_eq!(
         Run::from_snapshot(&again, Transcript::growing()).unwrap().messages(),
         run.messages()
     );
-    // No room for the new ids: nothing changes.
+    // Without room for the new ids, nothing changes.
     let mut memory = vec![0; before.messages().len()];
     let mut run = Run::from_snapshot(&snapshot, Transcript::new(&mut memory)).unwrap();
     assert!(matches!(

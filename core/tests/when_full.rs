@@ -1,5 +1,5 @@
-//! A transcript that is nearly full: whole turns go, the oldest first, or the run stops; never half
-//! a turn.
+//! A transcript that is nearly full: whole turns are dropped, the oldest first, or the run stops;
+//! never half a turn.
 #![cfg(feature = "testing")]
 #![allow(
     clippy::unwrap_used,
@@ -20,7 +20,7 @@ const CALL: &str =
     r#"{"content":[{"type":"tool_use","id":"ID","name":"n","input":{}}],"stop_reason":"tool_use"}"#;
 const TEXT: &str = r#"{"content":[{"type":"text","text":"well"}],"stop_reason":"end_turn"}"#;
 
-/// One turn: the request's conversation, or the outcome that came instead.
+/// Does one turn. Returns the request's conversation, or the outcome if none was sent.
 fn turn(run: &mut Run<'_>, reply: &str) -> Result<String, Outcome> {
     loop {
         match run.step(Instant::ZERO).unwrap() {

@@ -1,8 +1,8 @@
-//! Every recorded stream, cut at every byte, gives the same events and the same transcript; in
-//! memory that grows and in memory that does not; and as a stream it means what it means as one
+//! Every recorded stream, cut at every byte, gives the same events and the same transcript, in
+//! memory that grows and in fixed memory; and a stream has the same meaning as the reply in one
 //! JSON object.
 //!
-//! With `SCENARIOS=DIR` the bodies of the scenario files in that directory are cut as well.
+//! With `SCENARIOS=DIR`, the bodies of the scenario files in that directory are cut as well.
 #![cfg(feature = "testing")]
 #![allow(
     clippy::unwrap_used,
@@ -29,7 +29,7 @@ use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::ReplyHead;
 
-/// What a body made of a run.
+/// The effect of a body on a run.
 #[derive(Clone, Debug, PartialEq)]
 struct Made {
     events: Vec<String>,
@@ -57,13 +57,14 @@ fn growing<'p>(status: u16, pieces: impl IntoIterator<Item = &'p [u8]>) -> Made 
     made(Run::new(Transcript::growing()), status, pieces)
 }
 
-/// Whole, then by single bytes, then every cut in two, then random cuts; in both kinds of memory.
+/// Feeds the body whole, then in single bytes, then cut in two at every byte, then with random
+/// cuts, in both kinds of memory.
 fn assert_cuts(status: u16, body: &[u8]) -> Made {
     assert_cuts_by(status, body, 1)
 }
 
-/// [`assert_cuts`] with every `stride`th cut in two: single bytes are cut at every byte in any
-/// case.
+/// Does [`assert_cuts`] with only every `stride`th cut in two: the single bytes cut at every byte
+/// in any case.
 fn assert_cuts_by(status: u16, body: &[u8], stride: usize) -> Made {
     let whole = growing(status, [body]);
     let mut memory = vec![0; body.len() * 2 + 1024];
@@ -100,7 +101,7 @@ fn assert_cuts_by(status: u16, body: &[u8], stride: usize) -> Made {
     whole
 }
 
-/// Replies with something of everything.
+/// Returns replies with every kind of content.
 fn replies() -> Vec<(&'static str, Reply)> {
     let citation = r#"{"type":"char_location","cited_text":"x","document_index":0,"document_title":null,"start_char_index":0,"end_char_index":1}"#;
     vec![
@@ -197,7 +198,8 @@ fn every_whole_reply_cut_at_every_byte_gives_the_same() {
     }
 }
 
-/// Events without their form: texts joined, inputs as values, what only one form has left out.
+/// Returns events without their form: texts joined, inputs as values, and without what only one
+/// form has.
 fn meaning(body: &[u8]) -> Vec<Json> {
     let mut run = Run::new(Transcript::growing());
     run.user("Hi").unwrap();
@@ -229,7 +231,7 @@ fn meaning(body: &[u8]) -> Vec<Json> {
         }
         Event::BlockStop { index, block } => {
             let mut block = value(block.raw());
-            // The stream of the scripted model always has the member.
+            // The scripted model's stream always has this member.
             if block["citations"].is_null() {
                 block.as_object_mut().unwrap().remove("citations");
             }
@@ -257,7 +259,7 @@ fn meaning(body: &[u8]) -> Vec<Json> {
             event["text"] = serde_json::from_str(event["text"].as_str().unwrap()).unwrap();
         }
     }
-    // An input without members is not told in pieces by a stream.
+    // A stream reports no pieces of an input without members.
     events.retain(|event| event["text"] != json!({}));
     events.extend(others);
     events
@@ -283,7 +285,7 @@ fn a_stream_and_one_json_object_mean_the_same() {
     }
 }
 
-/// The type of an event, which is its frame's name; also of one that is no JSON.
+/// Returns the type of an event, which is its frame's name; also of data that is not JSON.
 fn type_of(data: &str) -> &str {
     let names = [
         "content_block_start",
@@ -298,8 +300,8 @@ fn type_of(data: &str) -> &str {
     named.map_or("weather_report", |(_, name)| name)
 }
 
-/// A stream written by hand: the frames' data. Without the space behind `event:` no frame has the
-/// API's exact form.
+/// Builds a stream from the frames' data. Without the space after `event:`, no frame has the API's
+/// exact form.
 fn stream(frames: &[&str]) -> Vec<u8> {
     let start = r#"{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":25,"output_tokens":1}}}"#;
     let end = [
@@ -313,7 +315,7 @@ fn stream(frames: &[&str]) -> Vec<u8> {
         .into_bytes()
 }
 
-/// The content of the reply that a stream written by hand makes, after all cuts.
+/// Returns the content of the reply in a hand-written stream, after all cuts.
 fn content(frames: &[&str]) -> Json {
     let made = assert_cuts(200, &stream(frames));
     assert_eq!(made.ended, Ok(()), "{frames:?}");
@@ -425,9 +427,9 @@ fn an_event_without_content_in_the_exact_form_means_what_it_means_in_any_other()
         assert_eq!(made, growing(200, [&*general]), "{data}");
         passed += usize::from(made.ended.is_ok());
     }
-    // A stop of a block that is not open means nothing, and neither does what stands in a ping:
-    // only a stop that is no JSON fails. Those are the two that lack a brace or have one more, and
-    // `00` and `01`.
+    // A stop of a block that is not open means nothing, and neither do the contents of a ping: only
+    // a stop that is not JSON fails. Those are the two that lack a brace or have one more, and `00`
+    // and `01`.
     assert_eq!(passed, 11 * 5 + 12 - (2 * 5 + 2));
 }
 
@@ -481,17 +483,17 @@ fn an_input_may_be_cut_inside_an_escape_and_inside_a_surrogate_pair() {
         input(&[r#"{\"a\":\"\ud83d"#, "", r#"\ude00\ud83d"#, "", r#"\ude01\"}"#]),
         json!({"a":"😀😁"})
     );
-    // Halves that stay alone are mended, wherever they stand.
+    // Unpaired halves are replaced, wherever they are.
     assert_eq!(input(&[r#"{\"a\":\"\ud83d"#, r#"x\"}"#]), json!({"a":"\u{fffd}x"}));
     assert_eq!(
         input(&[r#"{\"a\":\"\ude00\ud83d"#, r#"\ud83d\ude00\"}"#]),
         json!({"a":"\u{fffd}\u{fffd}😀"})
     );
     assert_eq!(input(&[r#"{\"a\":\"\\ud83d\"}"#]), json!({"a":"\u{fffd}"}));
-    // An escaped backslash before what only looks like a half.
+    // An escaped backslash before text that only resembles half a pair.
     assert_eq!(input(&[r#"{\"a\":\"\\\\ud83d\"}"#]), json!({"a":"\\ud83d"}));
     assert_eq!(input(&[r#"{\"a\":\"\u00e9\u0022}"#]), json!({"a":"é"}));
-    // No object: what was written is kept as a string, and no tool will run.
+    // Not an object: the text is kept as a string, and no tool will run.
     assert_eq!(input(&[r#"{\"a\":\"\ud83d"#]), json!({"INVALID_JSON":"{\"a\":\"\\ud83d"}));
     assert_eq!(input(&[]), json!({}));
     assert_eq!(input(&["", ""]), json!({}));
@@ -571,8 +573,7 @@ fn a_lone_surrogate_is_mended_everywhere() {
     );
 }
 
-/// Comments, fields that do not count, several data lines, a lone carriage return, a byte order
-/// mark.
+/// Comments, ignored fields, several data lines, a lone carriage return, a byte order mark.
 #[test]
 fn the_event_stream_format_is_read_as_the_standard_has_it() {
     let body = String::from_utf8(stream(&[
@@ -612,8 +613,7 @@ fn what_a_body_that_breaks_off_gives_is_an_error_at_every_byte() {
         let reason = text.find("event: message_stop").unwrap_or(body.len());
         for cut in 0..body.len() {
             let made = growing(200, [&body[..cut]]);
-            // Once the stop reason has come nothing is missing. Of one JSON object the last byte
-            // is.
+            // After the stop reason nothing is missing. Of one JSON object, the last byte is.
             if made.ended.is_ok() {
                 assert_eq!(made.transcript, full);
                 assert!(cut + 1 >= reason, "cut at {cut} of {} passes", body.len());

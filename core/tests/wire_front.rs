@@ -1,4 +1,5 @@
-//! The front of a request's body: commas, tools, and the names that a caller's members cannot have.
+//! The front of a request's body: commas, tools, and the names that a caller's members must not
+//! have.
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -76,7 +77,7 @@ fn params_cannot_have_a_member_that_the_request_has_already() {
     assert!(!is_refused(&Config::new("m", 9).params(r#""compaction":{},"container":null"#)));
 }
 
-/// `tools` may be members where no tool of the run has an entry in that list.
+/// The parameters may contain `tools` if no tool of the run has an entry in that list.
 #[test]
 fn params_have_tools_only_if_the_run_has_none() {
     fn is_refused(tools: &impl Toolbox) -> bool {

@@ -1,5 +1,5 @@
-//! What the suites of the loop share: a run fed by hand, its events in words, tools that count, and
-//! the check after every step.
+//! Shared by the loop's suites: a run fed by hand, its events as text, tools that count, and a
+//! check after every step.
 #![allow(dead_code, unreachable_pub, reason = "each suite is a program of its own and uses a part")]
 #![allow(
     clippy::unwrap_used,
@@ -31,7 +31,7 @@ use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::ReplyHead;
 use toolrunner_core::wire::Config;
 
-/// What stands before the messages in a body that is made by hand.
+/// The part of a hand-written body before the messages.
 pub const BEFORE: &[&[u8]] = &[b"{\"model\":\"m\",\"max_tokens\":9,\"messages\":["];
 
 /// Polls `future` to its end. Whatever it waits for must wake at once, as the virtual clock does.
@@ -46,7 +46,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     panic!("the future does not end");
 }
 
-/// Polls `future` at most `polls` times; nothing if it was dropped before its end.
+/// Polls `future` at most `polls` times. Returns `None` if it was dropped before its end.
 pub fn poll_at_most<F: Future>(future: F, polls: usize) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
@@ -58,7 +58,7 @@ pub fn poll_at_most<F: Future>(future: F, polls: usize) -> Option<F::Output> {
     None
 }
 
-/// The body that the scripted model gives to a first request.
+/// Returns the body that the scripted model sends in reply to a first request.
 pub fn rendered(reply: Reply, style: Style, stream: bool) -> Vec<u8> {
     let mut model = ScriptedModel::new(Script::new().reply(reply)).style(style).lenient();
     let request = format!(
@@ -67,12 +67,12 @@ pub fn rendered(reply: Reply, style: Style, stream: bool) -> Vec<u8> {
     model.respond(Request::new("/v1/messages", request)).bytes()
 }
 
-/// An event in words: all that it lends.
+/// Returns everything that an event lends, as text.
 pub fn words(event: &Event<'_>) -> String {
     format!("{event:?}")
 }
 
-/// Feeds one piece and gives the events in words.
+/// Feeds one piece and appends the events, as text.
 pub fn feed(run: &mut Run<'_>, piece: &[u8], events: &mut Vec<String>) -> Result<(), Error> {
     let mut rest = piece;
     while let Some(happened) = run.feed(&mut rest)? {
@@ -90,8 +90,8 @@ pub fn end(run: &mut Run<'_>, events: &mut Vec<String>) -> Result<(), Error> {
     Ok(())
 }
 
-/// One exchange by hand: `Send`, then a reply of this status in these pieces. Checks before and
-/// behind.
+/// Does one exchange by hand: `Send`, then a reply of this status in these pieces. Checks the run
+/// before and after.
 pub fn exchange<'p>(
     run: &mut Run<'_>,
     status: u16,
@@ -113,7 +113,7 @@ pub fn exchange<'p>(
     (events, ended)
 }
 
-/// [`exchange`] with a reply that is whole and right.
+/// Does an [`exchange`] with a reply that is complete and valid.
 pub fn say(run: &mut Run<'_>, reply: Reply) -> Vec<String> {
     let body = rendered(reply, Style::default(), true);
     let (events, ended) = exchange(run, 200, [body.as_slice()]);
@@ -121,7 +121,7 @@ pub fn say(run: &mut Run<'_>, reply: Reply) -> Vec<String> {
     events
 }
 
-/// The outcome of a run that is over.
+/// Returns the outcome of a run that is over.
 pub fn outcome(run: &mut Run<'_>) -> Outcome {
     match run.step(Instant::ZERO) {
         Ok(Step::Done(outcome)) => outcome,
@@ -129,21 +129,21 @@ pub fn outcome(run: &mut Run<'_>) -> Outcome {
     }
 }
 
-/// What goes out now is valid.
+/// Asserts that the request that would be sent now is valid.
 pub fn assert_request(run: &mut Run<'_>) {
     let body: Vec<u8> = run.body(BEFORE).pieces().flatten().copied().collect();
     let body: Json = serde_json::from_slice(&body).expect("the body is JSON");
     assert!(body["messages"].as_array().is_some_and(|messages| !messages.is_empty()));
 }
 
-/// The conversation as values.
+/// Returns the conversation as values.
 pub fn messages(run: &Run<'_>) -> Vec<Json> {
     let text = format!("[{}]", std::str::from_utf8(run.transcript().bytes()).expect("UTF-8"));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-/// The conversation is valid: as it stands, if no call is open; as it will be sent, if some are:
-/// those are pending and not judged, so each gets the shortest answer here before the check.
+/// Asserts that the conversation is valid. If calls are open, their results are pending and cannot
+/// be checked, so each gets the shortest answer before the check.
 pub fn assert_valid(run: &Run<'_>) {
     let mut messages = messages(run);
     let open: Vec<String> = run
@@ -180,7 +180,7 @@ pub struct Tool {
     pub name: &'static str,
     pub json: &'static str,
     pub act: Act,
-    /// How often it yields before it acts.
+    /// How many times it yields before it acts.
     pub yields: usize,
     pub timeout: Option<core::time::Duration>,
     pub runnable: bool,
@@ -225,7 +225,7 @@ impl Tool {
         }
     }
 
-    /// Is answered by the caller.
+    /// The caller answers it.
     pub fn asks() -> Self {
         Self { name: "asks", json: ASKS, runnable: false, ..Self::plain() }
     }
@@ -236,7 +236,7 @@ impl Tool {
     }
 }
 
-/// Tools that keep the ids of the calls that began and of those that ended, in order.
+/// Tools that record the ids of the calls that began and of those that ended, in order.
 pub struct Counting {
     pub tools: Vec<Tool>,
     pub began: std::cell::RefCell<Vec<String>>,
@@ -252,7 +252,7 @@ impl Counting {
         }
     }
 
-    /// A plain tool, one that fails, and one that takes three polls.
+    /// Returns a plain tool, one that fails, and one that takes three polls.
     pub fn usual() -> Self {
         Self::new([Tool::plain(), Tool::failing(), Tool::slow(3)])
     }
@@ -290,7 +290,7 @@ impl Toolbox for Counting {
     }
 }
 
-/// Is pending so many times.
+/// Is pending this many times.
 pub async fn yields(mut times: usize) {
     std::future::poll_fn(|cx| {
         if times == 0 {
@@ -303,7 +303,7 @@ pub async fn yields(mut times: usize) {
     .await;
 }
 
-/// Keeps events in words.
+/// Records events as text.
 #[derive(Default)]
 pub struct Seen {
     pub events: Vec<String>,
@@ -320,12 +320,12 @@ impl Observer for Seen {
     }
 }
 
-/// The meaning of a text.
+/// Returns the unescaped text.
 pub fn plain(text: Text<'_>) -> String {
     text.to_string()
 }
 
-/// A driver over a script.
+/// A driver with a script.
 pub type Drive<'d> = Driver<'d, ScriptedTransport, Counting, &'d VirtualClock>;
 
 pub fn drive<'d>(script: Script, tools: &'d Counting, clock: &'d VirtualClock) -> Drive<'d> {
@@ -340,7 +340,7 @@ pub fn drive_over<'d>(
     Driver::new(Config::new("m", 64), transport, tools, clock).unwrap()
 }
 
-/// Drives to the end, and checks the conversation and every request that went out.
+/// Drives the run to its end, and checks the conversation and every request that was sent.
 pub fn until_done(driver: &mut Drive<'_>, run: &mut Run<'_>) -> Result<Outcome, Error> {
     let outcome = block_on(driver.until_done(run, &mut ())).map_err(|failed| failed.error);
     assert_valid(run);
@@ -348,7 +348,7 @@ pub fn until_done(driver: &mut Drive<'_>, run: &mut Run<'_>) -> Result<Outcome, 
     outcome
 }
 
-/// Drives one turn, and checks.
+/// Drives one turn, and checks the conversation.
 pub fn next_turn(driver: &mut Drive<'_>, run: &mut Run<'_>) -> Result<Option<Outcome>, Error> {
     let outcome = block_on(driver.next_turn(run, &mut ())).map_err(|failed| failed.error);
     assert_valid(run);
@@ -356,43 +356,44 @@ pub fn next_turn(driver: &mut Drive<'_>, run: &mut Run<'_>) -> Result<Option<Out
     outcome
 }
 
-/// How many requests reached the model.
+/// Returns how many requests reached the model.
 pub fn requests(driver: &mut Drive<'_>) -> usize {
     driver.transport_mut().model().requests().len()
 }
 
-/// The messages of the last request.
+/// Returns the messages of the last request.
 pub fn last_request(driver: &mut Drive<'_>) -> Vec<Json> {
     let body = driver.transport_mut().model().requests().last().unwrap().body.clone();
     serde_json::from_slice::<Json>(&body).unwrap()["messages"].as_array().unwrap().clone()
 }
 
-/// A run of one prompt, in memory that grows.
+/// Returns a run with one prompt, in memory that grows.
 pub fn run() -> Run<'static> {
     let mut run = Run::new(Transcript::growing());
     run.user("Hi").unwrap();
     run
 }
 
-/// How a run ends whose model has no more to say.
+/// The end of a run whose model ended its turn.
 pub const ENDED: Result<Outcome, Error> = Ok(Outcome::Ended(Some(StopReason::EndTurn)));
 
-/// A reply with one call of the usual tool.
+/// Returns a reply with one call of the usual tool.
 pub fn called() -> Reply {
     Reply::text("Let me see.").tool_use("toolu_1", "plain", r#"{"a":1}"#)
 }
 
-/// A result as it is sent.
+/// Returns a result as it is sent.
 pub fn result(id: &str, content: &str) -> Json {
     json!({"type":"tool_result","tool_use_id":id,"content":content})
 }
 
-/// The same of a call that failed.
+/// Returns the result of a failed call as it is sent.
 pub fn failure(id: &str, content: &str) -> Json {
     json!({"type":"tool_result","tool_use_id":id,"content":content,"is_error":true})
 }
 
-/// Runs one turn with this reply and a second that ends, and gives the results that went out.
+/// Runs one turn with this reply and a second one that ends, and returns the results that were
+/// sent.
 pub fn results_of(reply: Reply, tools: &Counting) -> Json {
     let clock = VirtualClock::new(0);
     let mut driver = drive(Script::new().reply(reply).reply(Reply::text("Done.")), tools, &clock);
