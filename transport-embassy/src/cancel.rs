@@ -6,18 +6,19 @@ use core::task::{Context, Poll};
 use embassy_sync::waitqueue::AtomicWaker;
 use toolrunner_core::drive::Hooks;
 
-/// Ends a run at once, from any task or interrupt: a button, a watchdog, a link that went down.
+/// A flag that ends a run at once, from any task or interrupt: a button, a watchdog, a link that
+/// went down.
 ///
-/// It is [`Hooks`] for a driver. [`cancel`](Self::cancel) wakes the task that drives the run,
-/// whatever that waits for: the network, a tool, the pause before another try. A reply under way is
-/// taken back and its connection closed, a call under way is answered as cancelled, and the run
-/// ends with [`Outcome::Stopped`](toolrunner_core::run::Outcome::Stopped). The conversation is
-/// valid: after [`clear`](Self::clear), [`Run::resume`](toolrunner_core::run::Run::resume) or a
-/// message goes on with it.
+/// It implements [`Hooks`] for a driver. [`cancel`](Self::cancel) wakes the task that drives the
+/// run, whatever that task waits for: the network, a tool, or the pause before a retry. A reply in
+/// progress is discarded and its connection closed, a call in progress is answered as cancelled,
+/// and the run ends with [`Outcome::Stopped`](toolrunner_core::run::Outcome::Stopped). The
+/// conversation stays valid: to continue it, call [`clear`](Self::clear), and then
+/// [`Run::resume`](toolrunner_core::run::Run::resume) or append a message.
 ///
-/// One driver at a time waits with it; two that run at the same time need one each. The one thing
-/// that it cannot interrupt is a computation: the TLS handshake checks a signature in one piece,
-/// which takes a Cortex-M3 at 62 MHz about a second.
+/// Only one driver at a time can wait on a flag; use one flag for each of several concurrent
+/// drivers. A flag cannot interrupt a computation: the TLS handshake checks a signature without
+/// yielding, which takes a Cortex-M3 at 62 MHz about a second.
 ///
 /// ```
 /// use toolrunner_embassy::Cancel;
@@ -28,8 +29,8 @@ use toolrunner_core::drive::Hooks;
 /// CANCEL.cancel();
 /// # assert!(CANCEL.is_cancelled());
 /// ```
-/// A driver takes it by `driver.hooks(&CANCEL)`. Hooks of one's own that also decide about calls
-/// pass on both methods:
+/// Pass it to a driver with `driver.hooks(&CANCEL)`. Your own hooks that also decide about calls
+/// forward both methods:
 /// ```
 /// use core::task::{Context, Poll};
 /// use toolrunner_embassy::{Cancel, core::drive::{Decision, Hooks}, core::run::Call};
@@ -56,23 +57,24 @@ pub struct Cancel {
 }
 
 impl Cancel {
-    /// A flag that is not set.
+    /// Creates a flag that is not set.
     pub const fn new() -> Self {
         Self { flag: AtomicBool::new(false), waker: AtomicWaker::new() }
     }
 
-    /// Ends the run. Also ends one that begins later, until [`clear`](Self::clear).
+    /// Sets the flag: ends the current run, and every later one until [`clear`](Self::clear) is
+    /// called.
     pub fn cancel(&self) {
         self.flag.store(true, Ordering::Release);
         self.waker.wake();
     }
 
-    /// Lets runs go on again.
+    /// Clears the flag, so that runs can continue.
     pub fn clear(&self) {
         self.flag.store(false, Ordering::Release);
     }
 
-    /// Whether it is set.
+    /// Returns whether the flag is set.
     pub fn is_cancelled(&self) -> bool {
         self.flag.load(Ordering::Acquire)
     }
@@ -96,7 +98,8 @@ impl Hooks for Cancel {
     }
 
     fn poll_cancelled(&self, context: &mut Context<'_>) -> Poll<()> {
-        // In this order: an interrupt in between sets the flag, which is seen.
+        // The waker is registered first: if an interrupt sets the flag in between, the check sees
+        // it.
         self.waker.register(context.waker());
         if self.is_cancelled() { Poll::Ready(()) } else { Poll::Pending }
     }

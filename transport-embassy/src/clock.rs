@@ -1,19 +1,20 @@
-//! embassy-time as the core's clock.
+//! The core's clock, implemented by embassy-time.
 
 use core::cell::Cell;
 
 use embassy_time::Timer;
 use toolrunner_core::time::{Clock, Instant};
 
-/// The clock of embassy-time, which counts from the board's start.
+/// The clock of embassy-time, which counts from the start of the board.
 #[derive(Debug)]
 pub struct EmbassyClock {
     state: Cell<u32>,
 }
 
 impl EmbassyClock {
-    /// A clock whose jitter starts from `seed`. Boards of one fleet should have different seeds (a
-    /// serial number will do), so that they do not all come back at once when the server does.
+    /// Creates a clock whose jitter is seeded with `seed`. Give the boards of one fleet different
+    /// seeds (a serial number is enough), so that they do not all retry at the same moment after an
+    /// outage.
     pub const fn new(seed: u32) -> Self {
         Self { state: Cell::new(seed) }
     }
@@ -28,7 +29,7 @@ impl Clock for EmbassyClock {
         Timer::at(embassy_time::Instant::from_micros(deadline.as_micros())).await;
     }
 
-    /// A Weyl sequence through a mixing function (splitmix32).
+    /// Returns the next value of a Weyl sequence, passed through a mixing function (splitmix32).
     fn jitter(&self) -> u32 {
         let state = self.state.get().wrapping_add(0x9e37_79b9);
         self.state.set(state);

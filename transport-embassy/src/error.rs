@@ -1,4 +1,4 @@
-//! What can go wrong between a board and a server.
+//! Errors of the transport.
 
 use toolrunner_core::error::{Capacity, Misuse, TransportKind};
 use toolrunner_core::transport::TransportError;
@@ -6,43 +6,45 @@ use toolrunner_core::transport::TransportError;
 #[cfg(feature = "tls")]
 use crate::tls::Refusal;
 
-/// An error of this transport. An error that the server reports about a request (an API error) is a
-/// reply, not one of these.
+/// An error of the transport. An error that the server reports about a request (an API error) is a
+/// reply and not one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Error {
-    /// This transport cannot use the base URL; the text says why. Usable are
-    /// `http://host[:port][/path]` without TLS and `https` with TLS.
+    /// The transport cannot use the base URL; the text says why. Supported are
+    /// `http://host[:port][/path]` without TLS, and `https` with TLS.
     BaseUrl(&'static str),
-    /// A buffer is too small: which one, what was needed, and what there is.
+    /// A buffer is too small. The value names the buffer, the size that was needed and the size
+    /// that was available.
     Capacity(Capacity),
-    /// The connection ended or was reset.
+    /// The connection was closed or reset.
     Closed,
-    /// No connection could be made: nobody listens, or no route.
+    /// The connection could not be established: no server listens at the address, or there is no
+    /// route to it.
     Connect,
-    /// The name has no address.
+    /// The host name could not be resolved.
     Dns,
-    /// What came back is not HTTP/1.1.
+    /// The response is not valid HTTP/1.1.
     Http,
-    /// The stack refused to open a connection, without asking the network: all sockets are in use,
-    /// or the board has no address.
+    /// The network stack refused to open a connection without sending a packet: all sockets are in
+    /// use, or the board has no address.
     Socket,
-    /// Nothing came, or nothing could be sent, in time.
+    /// Nothing was received, or nothing could be sent, before a timeout.
     Timeout,
-    /// The server ended the handshake with an alert: most often it has only an RSA certificate, or
-    /// no TLS 1.3.
+    /// The server aborted the handshake with an alert. The most likely reasons are that it has only
+    /// an RSA certificate, or that it does not support TLS 1.3.
     #[cfg(feature = "tls")]
     HandshakeRefused,
-    /// The server is not who it should be.
+    /// The server could not be authenticated.
     #[cfg(feature = "tls")]
     Refused(Refusal),
-    /// The server broke the rules of TLS after the handshake: a message or record that does not
-    /// belong there, or that does not decrypt. Also what this client does not support, a key
-    /// update. The next request opens a new connection.
+    /// The server violated TLS after the handshake: it sent a message or record that is not allowed
+    /// there, or one that does not decrypt. A key update, which this client does not support, is
+    /// reported in this way too. The next request opens a new connection.
     #[cfg(feature = "tls")]
     Session,
-    /// The handshake failed.
+    /// The TLS handshake failed for another reason.
     #[cfg(feature = "tls")]
     Tls,
 }
@@ -55,7 +57,7 @@ impl TransportError for Error {
             Self::Dns => TransportKind::Dns,
             Self::BaseUrl(_) | Self::Capacity(_) | Self::Http => TransportKind::Http,
             Self::Timeout => TransportKind::Timeout,
-            // As a connection that broke: worth another one.
+            // Treated like a broken connection, so that the request is retried over a new one.
             #[cfg(feature = "tls")]
             Self::Session => TransportKind::Closed,
             #[cfg(feature = "tls")]

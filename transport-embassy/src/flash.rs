@@ -1,21 +1,21 @@
-//! A snapshot in flash that survives a power cut at any moment.
+//! Stores a snapshot in flash such that it survives a power cut at any moment.
 //!
-//! Two slots, written in turn. A slot is a header (magic number, sequence number, length, CRC-32 of
-//! all the rest) and the snapshot. The header is written last, so a slot that was cut short has
-//! none, or one whose checksum is wrong, and the other slot still has the snapshot before. A
-//! snapshot is any bytes; that they are of the version that the firmware expects is for who wrote
-//! them to say.
+//! There are two slots, written alternately. A slot consists of a header (magic number, sequence
+//! number, length, and a CRC-32 of the rest) and the snapshot. The header is written last: a slot
+//! whose write was interrupted has no header, or one with a wrong checksum, and the other slot
+//! still holds the previous snapshot. A snapshot may be any bytes; the caller must check that they
+//! are of the version that the firmware expects.
 
 use embedded_storage_async::nor_flash::NorFlash;
 use toolrunner_core::error::{Capacity, What};
 
-/// Bytes of a header, before it is filled up to the flash's write size.
+/// The size of a header in bytes, before it is padded to the write size of the flash.
 const HEADER: usize = 16;
 const MAGIC: [u8; 4] = *b"TRS1";
-/// What is read and written at once. No flash with larger words is supported.
+/// The unit of reads and writes in bytes. Flash with larger words is not supported.
 const CHUNK: usize = 64;
 
-/// Two slots in a flash.
+/// A store for one snapshot, in two slots of a flash.
 #[derive(Debug)]
 pub struct SnapshotStore<F> {
     flash: F,
@@ -27,17 +27,18 @@ pub struct SnapshotStore<F> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FlashError<E> {
-    /// The snapshot does not fit a slot, or on the way back the buffer.
+    /// The snapshot does not fit in a slot, or, in [`SnapshotStore::load`], in the buffer.
     Capacity(Capacity),
-    /// The flash failed.
+    /// The flash driver reported an error.
     Flash(E),
-    /// The slots are not whole sectors of the flash, or its words are larger than 64 bytes.
+    /// The slots are not whole sectors of the flash or exceed it, or the words of the flash are
+    /// larger than 64 bytes.
     Layout,
-    /// What was written reads back differently: the flash is worn out.
+    /// The data that was written reads back differently: the flash is worn out.
     Verify,
 }
 
-/// A slot with a snapshot in it.
+/// A slot that holds a valid snapshot.
 #[derive(Clone, Copy)]
 struct Found {
     slot: u32,
@@ -46,11 +47,12 @@ struct Found {
 }
 
 impl<F: NorFlash> SnapshotStore<F> {
-    /// Slots of `slot` bytes each, from byte `start` of `flash` on; both multiples of its erase
-    /// size.
+    /// Creates a store with two slots of `slot` bytes each, starting at byte `start` of `flash`.
+    /// Both numbers must be multiples of the erase size.
     ///
     /// # Errors
-    /// `Layout`.
+    /// Returns `Layout` if the slots are not aligned or do not fit, or if the words of the flash
+    /// are larger than 64 bytes.
     pub fn new(flash: F, start: u32, slot: u32) -> Result<Self, FlashError<F::Error>> {
         let fits = |n: u32, of: usize| usize::try_from(n).is_ok_and(|n| n.is_multiple_of(of));
         let end = slot
@@ -69,15 +71,15 @@ impl<F: NorFlash> SnapshotStore<F> {
         Ok(Self { flash, start, slot })
     }
 
-    /// The most bytes that a snapshot may have.
+    /// Returns the maximum size of a snapshot in bytes.
     pub fn capacity(&self) -> usize {
         usize::try_from(self.slot).unwrap_or(usize::MAX).saturating_sub(CHUNK)
     }
 
-    /// Writes a snapshot. Until this is done, the one before is what [`Self::load`] gives.
+    /// Writes a snapshot. Until this completes, [`Self::load`] returns the previous one.
     ///
     /// # Errors
-    /// Any. The snapshot before is then still there.
+    /// Returns any [`FlashError`]. The previous snapshot is then still stored.
     pub async fn save(&mut self, snapshot: &[u8]) -> Result<(), FlashError<F::Error>> {
         if snapshot.len() > self.capacity() {
             return Err(FlashError::Capacity(Capacity {
@@ -114,11 +116,11 @@ impl<F: NorFlash> SnapshotStore<F> {
         }
     }
 
-    /// Reads the newest snapshot to the front of `buffer` and gives its length, or `None` if there
-    /// is none.
+    /// Reads the newest snapshot into the front of `buffer` and returns its length, or `None` if
+    /// there is none.
     ///
     /// # Errors
-    /// `Capacity` if `buffer` is too small, and `Flash`.
+    /// Returns `Capacity` if `buffer` is too small, and `Flash` if the flash fails.
     pub async fn load(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, FlashError<F::Error>> {
         let Some(found) = self.newest().await? else {
             return Ok(None);
@@ -139,7 +141,7 @@ impl<F: NorFlash> SnapshotStore<F> {
         Ok(Some(found.len))
     }
 
-    /// Gives the flash back.
+    /// Returns the flash driver.
     pub fn free(self) -> F {
         self.flash
     }
@@ -150,7 +152,8 @@ impl<F: NorFlash> SnapshotStore<F> {
 
     async fn newest(&mut self) -> Result<Option<Found>, FlashError<F::Error>> {
         Ok(match (self.look(0).await?, self.look(1).await?) {
-            // Sequence numbers may wrap round; two slots are never further apart than one step.
+            // Sequence numbers may wrap around; those of the two slots never differ by more than
+            // one.
             (Some(a), Some(b)) => {
                 Some(if b.sequence.wrapping_sub(a.sequence) < u32::MAX / 2 { b } else { a })
             }
@@ -158,7 +161,7 @@ impl<F: NorFlash> SnapshotStore<F> {
         })
     }
 
-    /// The slot's snapshot, if it is whole.
+    /// Returns the snapshot of `slot`, if it is complete.
     async fn look(&mut self, slot: u32) -> Result<Option<Found>, FlashError<F::Error>> {
         let at = self.address(slot);
         let mut chunk = [0; CHUNK];
@@ -189,7 +192,7 @@ impl<F: NorFlash> SnapshotStore<F> {
         Ok((crc.value() == checksum).then_some(Found { slot, sequence, len }))
     }
 
-    /// Writes at most a chunk, filled up to whole words, and says how far that goes.
+    /// Writes at most one chunk, padded to whole words, and returns the number of bytes written.
     async fn write(&mut self, at: u32, bytes: &[u8]) -> Result<u32, FlashError<F::Error>> {
         let mut chunk = [0xff; CHUNK];
         let len = bytes.len().next_multiple_of(F::WRITE_SIZE).min(CHUNK);
@@ -202,10 +205,10 @@ impl<F: NorFlash> SnapshotStore<F> {
     }
 }
 
-/// Where the snapshot begins in its slot: behind the header, at the start of a chunk.
+/// The offset of the snapshot in its slot: after the header, at the start of a chunk.
 const OFFSET: u32 = CHUNK as u32;
 
-/// CRC-32 as in Ethernet, four bits at a time: 64 bytes of table.
+/// CRC-32 as in Ethernet, computed four bits at a time with a table of 64 bytes.
 struct Crc(u32);
 
 impl Crc {

@@ -1,19 +1,20 @@
-//! HTTP/1.1 as far as one client with one request at a time needs it, through one buffer.
+//! The part of HTTP/1.1 that a client with one request at a time needs, over one buffer.
 //!
-//! A request goes out as the slices that it consists of. A reply's head is read line by line. Of a
-//! line that is longer than the buffer only the beginning is seen, which is an error for the fields
-//! that frame the body and no loss for all others. A body is lent from the buffer as it comes.
+//! A request is sent as the slices that it consists of. A reply's head is read line by line. If a
+//! line is longer than the buffer, only its beginning is read: that is an error for the fields that
+//! frame the body, and does not matter for all others. The body is lent from the buffer as it
+//! arrives.
 //!
-//! Why not reqwless: the type of its body's reader is private, so it cannot be named as the core's
-//! `Transport::Body`; and it is larger. Bytes, on a Cortex-M3, of a plain exchange (`http` in
-//! `examples/firmware/sizes.txt`):
+//! This module is used instead of reqwless for two reasons. The type of reqwless' body reader is
+//! private, so it cannot be named as `Transport::Body`; and reqwless is larger. Bytes for a plain
+//! exchange on a Cortex-M3 (`http` in `examples/firmware/sizes.txt`):
 //!
 //! | | flash | memory |
 //! |---|---|---|
-//! | reqwless 0.14, `opt-level` s / z / z with panics cut short | 45,260 / 44,780 / 40,948 | 14,400 |
-//! | this | 32,148 | 11,000 |
+//! | reqwless 0.14, `opt-level` s / z / z with shortened panics | 45,260 / 44,780 / 40,948 | 14,400 |
+//! | this module | 32,148 | 11,000 |
 //!
-//! An agent with TLS takes 181 KB of flash; with reqwless it would take 9 to 13 more.
+//! An agent with TLS takes 181 KB of flash; with reqwless it would take 9 KB to 13 KB more.
 //!
 //! ```text
 //! Idle ──send──▶ Head ──lines──▶ Length(n) ─────────────────┐
@@ -29,35 +30,36 @@ use toolrunner_core::transport::{Body, Head, ReplyHead, head_full};
 
 use crate::{Error, Link, Target};
 
-/// How the rest of a reply's body is told from what follows it.
+/// What remains to be read of a reply's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Framing {
-    /// The body was read to its end, or there is none.
+    /// Nothing: the body was read to its end, or there is none.
     Done,
-    /// So many bytes are to come.
+    /// This many bytes.
     Length(u64),
-    /// A chunk's size comes next.
+    /// The size of a chunk.
     ChunkSize,
-    /// So many bytes of a chunk are to come.
+    /// This many bytes of a chunk.
     Chunk(u64),
-    /// The line end after a chunk's bytes comes next.
+    /// The line end after the data of a chunk.
     ChunkEnd,
-    /// Fields after the last chunk, up to an empty line.
+    /// The fields after the last chunk, up to an empty line.
     Trailer,
-    /// All until the connection ends.
+    /// Everything until the connection ends.
     ToEnd,
 }
 
-/// One exchange after the other on one link.
+/// A client that performs one exchange after another over a link.
 #[derive(Debug)]
 pub(crate) struct Http<L> {
     pub(crate) link: L,
-    /// What of the buffer was received and not used yet.
+    /// The range of the buffer that was received and not consumed yet; while a request is written,
+    /// the range that was not sent yet.
     held: Range<usize>,
     framing: Framing,
-    /// Whether the server keeps the connection after this reply.
+    /// Whether the server keeps the connection open after this reply.
     keep: bool,
-    /// Whether the rest of a line that the buffer could not hold is still to be passed over.
+    /// Whether the rest of a line that is longer than the buffer must still be skipped.
     in_line: bool,
     pub(crate) idle: Duration,
     pub(crate) deadline: Instant,
@@ -76,7 +78,7 @@ impl<L: Link> Http<L> {
         }
     }
 
-    /// Whether the connection is open and nothing of an earlier exchange is left on it.
+    /// Returns whether the connection is open and has no bytes of an earlier exchange on it.
     pub(crate) fn is_clean(&self) -> bool {
         self.keep && self.framing == Framing::Done && self.held.is_empty()
     }
@@ -88,17 +90,17 @@ impl<L: Link> Http<L> {
         self.keep = false;
     }
 
-    /// Whether the body was read to its end.
+    /// Returns whether the body was read to its end.
     pub(crate) fn is_done(&self) -> bool {
         self.framing == Framing::Done
     }
 
-    /// Until when the next piece must have come.
+    /// Returns the time by which the next piece must arrive.
     fn patience(&self) -> Instant {
         Instant::now().checked_add(self.idle).unwrap_or(Instant::MAX).min(self.deadline)
     }
 
-    /// Marks the connection as dirty, and sends the request.
+    /// Marks the connection as dirty and sends the request.
     pub(crate) async fn write_request(
         &mut self,
         target: &Target<'_>,
@@ -142,7 +144,7 @@ impl<L: Link> Http<L> {
         .unwrap_or(Err(Error::Timeout))
     }
 
-    /// Gathers `bytes` in the buffer, and sends the buffer when it is full.
+    /// Copies `bytes` to the buffer, and sends the buffer each time it is full.
     async fn put(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
         while !bytes.is_empty() {
             let filled = self.held.end;
@@ -167,8 +169,8 @@ impl<L: Link> Http<L> {
         Ok(())
     }
 
-    /// Receives more behind what is held, moved to the buffer's front if there is no room; 0 at the
-    /// connection's end.
+    /// Receives bytes after those that are held, and returns how many; 0 at the end of the
+    /// connection. Moves the held bytes to the front of the buffer if there is no room after them.
     async fn receive(&mut self) -> Result<usize, Error> {
         if self.held.is_empty() {
             self.held = 0..0;
@@ -179,7 +181,8 @@ impl<L: Link> Http<L> {
             self.held = 0..self.held.len();
         }
         if self.held.end == buffer.len() {
-            // Room was made for all that is held, so the buffer is away: a future was dropped.
+            // There was room for everything that is held, so the link's buffer is unavailable: a
+            // future was dropped.
             return Err(Error::Closed);
         }
         let patience = self.patience();
@@ -190,9 +193,9 @@ impl<L: Link> Http<L> {
         Ok(len)
     }
 
-    /// The next line without its end, as a range of the buffer. It counts as used. Of a line that
-    /// the buffer cannot hold it is the beginning, a whole buffer; [`Self::end_of_line`] passes
-    /// over the rest.
+    /// Reads the next line, consumes it, and returns it without its line end as a range of the
+    /// buffer. For a line that is longer than the buffer it returns the beginning, which fills the
+    /// buffer; [`Self::end_of_line`] skips the rest.
     async fn line(&mut self) -> Result<Range<usize>, Error> {
         let mut looked_at = 0;
         loop {
@@ -216,7 +219,7 @@ impl<L: Link> Http<L> {
         }
     }
 
-    /// Passes over what is left of the line that [`Self::line`] gave, if it gave only a beginning.
+    /// Skips the rest of the line if [`Self::line`] returned only its beginning.
     async fn end_of_line(&mut self) -> Result<(), Error> {
         while self.in_line {
             if self.held.is_empty() && self.receive().await? == 0 {
@@ -244,13 +247,13 @@ impl<L: Link> Http<L> {
         Ok(())
     }
 
-    /// Reads the reply's head. What follows is its body.
+    /// Reads the reply's head, and prepares for its body.
     pub(crate) async fn read_head(&mut self) -> Result<ReplyHead, Error> {
         loop {
             let (status, keep) = self.read_status().await?;
             let mut head = ReplyHead::new(status);
             let framing = self.read_fields(&mut head, keep).await?;
-            // 1xx goes before the reply. This client never asks to switch protocols.
+            // A 1xx response precedes the reply. This client never asks to switch protocols.
             if !(100..200).contains(&status) {
                 self.framing = if matches!(status, 204 | 304) { Framing::Done } else { framing };
                 return Ok(head);
@@ -258,7 +261,8 @@ impl<L: Link> Http<L> {
         }
     }
 
-    /// The status, and whether the version keeps connections unless told otherwise.
+    /// Reads the status line. Returns the status, and whether the HTTP version keeps connections by
+    /// default.
     async fn read_status(&mut self) -> Result<(u16, bool), Error> {
         let line = self.line().await?;
         let line = self.link.buffer().get(line).unwrap_or_default();
@@ -292,7 +296,7 @@ impl<L: Link> Http<L> {
                 if colon.is_some_and(|colon| is_framing(&line[..colon])) {
                     return Err(Error::Capacity(head_full(line.len() + 1, line.len())));
                 }
-                // Nobody reads it: what the core reads of a head is shorter.
+                // The field is not needed: those that the core reads are shorter.
                 self.end_of_line().await?;
                 continue;
             }
@@ -331,7 +335,8 @@ impl<L: Link> Http<L> {
         })
     }
 
-    /// What of the body is there, or comes next; empty at the body's end.
+    /// Returns the next bytes of the body, and waits for them if none are held; empty at the end of
+    /// the body.
     pub(crate) async fn fill_body(&mut self) -> Result<&[u8], Error> {
         let len = loop {
             match self.framing {
@@ -353,7 +358,7 @@ impl<L: Link> Http<L> {
                     let line = self.link.buffer().get(line).unwrap_or_default();
                     let size = line.split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
                     let size = number(size, 16).ok_or(Error::Http)?;
-                    // Extensions after the size may be of any length.
+                    // Chunk extensions may have any length.
                     self.end_of_line().await?;
                     self.framing = if size == 0 { Framing::Trailer } else { Framing::Chunk(size) };
                 }
@@ -376,7 +381,7 @@ impl<L: Link> Http<L> {
         Ok(self.link.buffer().get(start..start + len).unwrap_or_default())
     }
 
-    /// Says that so many of the bytes that [`Self::fill_body`] lent were used.
+    /// Consumes `amount` of the bytes that [`Self::fill_body`] returned.
     pub(crate) fn consume_body(&mut self, amount: usize) {
         let amount = amount.min(self.held.len());
         self.held.start += amount;
@@ -391,14 +396,15 @@ impl<L: Link> Http<L> {
     }
 }
 
-/// Whether a field of this name says where a body ends, or whether the connection stays.
+/// Returns whether a field of this name frames the body or decides whether the connection stays
+/// open.
 fn is_framing(name: &[u8]) -> bool {
     ["content-length", "transfer-encoding", "connection"]
         .iter()
         .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
-/// A number without sign or spaces, in base 10 or 16.
+/// Parses an unsigned number in base 10 or 16, without a sign or spaces.
 fn number(digits: &[u8], base: u32) -> Option<u64> {
     if digits.is_empty() {
         return None;
@@ -409,7 +415,8 @@ fn number(digits: &[u8], base: u32) -> Option<u64> {
     })
 }
 
-/// `number` in decimal, written to the end of `digits`: core::fmt would cost kilobytes of flash.
+/// Writes `number` in decimal to the end of `digits` and returns the digits. `core::fmt` would cost
+/// kilobytes of flash.
 fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &[u8] {
     let mut start = digits.len();
     for digit in digits.iter_mut().rev() {
@@ -423,7 +430,7 @@ fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &[u8] {
     digits.get(start..).unwrap_or_default()
 }
 
-/// Whether a list of words parted by commas has `token` in it, in any case.
+/// Returns whether a comma-separated list contains `token`, ignoring case.
 fn has_token(list: &[u8], token: &[u8]) -> bool {
     list.split(|&b| b == b',').any(|word| word.trim_ascii().eq_ignore_ascii_case(token))
 }

@@ -1,24 +1,25 @@
-//! The loop that lets a Claude model use your tools, on a microcontroller: the transport, the
-//! clock, and where a conversation is kept.
+//! The loop that lets a Claude model use your tools, on a microcontroller: the transport, the clock
+//! and a store for conversations.
 //!
-//! HTTP/1.1, plain or over verified TLS 1.3, on any stack that has
-//! [`embedded_nal_async::TcpConnect`] and [`embedded_nal_async::Dns`], embassy-net's for one;
-//! time-outs and clock by embassy-time. No heap and no `unsafe`.
+//! The transport is HTTP/1.1, plain or over verified TLS 1.3. It runs on any network stack that
+//! implements [`embedded_nal_async::TcpConnect`] and [`embedded_nal_async::Dns`], such as
+//! embassy-net. Timeouts and the clock use embassy-time. The crate uses no heap and no `unsafe`.
 //!
-//! # What a board brings
-//! 1. A stack. With embassy-net: its `Runner::run` is **a task of its own** (joined with its users
-//!    in one task it wakes itself for ever), and `StackResources` has one socket for the transport
-//!    and one more each for DHCP and DNS (too few panic). One connection is enough:
+//! # What a board provides
+//! 1. A network stack. With embassy-net, run `Runner::run` in **a task of its own**: joined with
+//!    its users in one task, it wakes itself for ever. `StackResources` needs one socket for the
+//!    transport, one for DHCP and one for DNS; with too few it panics. One connection is enough:
 //!    `TcpClientState<1, TX, RX>`.
-//! 2. A time driver for embassy-time, and for TLS a [`tls::WallClock`] that is set (RTC, SNTP) and
-//!    a [`tls::Entropy`] that is random.
-//! 3. Memory: [`Resources`] or [`tls::Resources`] and the transcript, each a `static`. A stack:
-//!    some 4 KiB without TLS, 22 KiB with P-384 chains. Put it below the statics, so that one that
-//!    is too deep faults; cortex-m-rt's usual place overwrites them silently.
-//! 4. Trust: [`tls::anchors::ANTHROPIC`], or the roots of a gateway of one's own. See [`tls`] for
-//!    what is refused.
+//! 2. A time driver for embassy-time. TLS also needs a [`tls::WallClock`] that is set (from an RTC
+//!    or SNTP) and a [`tls::Entropy`] that is random.
+//! 3. Memory: a `static` each for [`Resources`] or [`tls::Resources`] and for the transcript. The
+//!    stack needs about 4 KiB without TLS, and 22 KiB with P-384 chains. Place the stack below the
+//!    statics, so that an overflow faults; with cortex-m-rt's default layout, an overflow silently
+//!    overwrites them.
+//! 4. Trust: [`tls::anchors::ANTHROPIC`], or the roots of your own gateway. [`tls`] lists what is
+//!    refused.
 //!
-//! # The whole of it
+//! # A complete example
 //! ```
 //! use embassy_time::Duration;
 //! use embedded_nal_async::{Dns, TcpConnect};
@@ -55,26 +56,26 @@
 //!     # drop(outcome);
 //! }
 //! ```
-//! Without TLS: `Transport::new(Plain::new(tcp, dns, &mut resources.buffer), …)` with [`Plain`] and
-//! [`Resources`]. `examples/firmware` is the same on emulated boards, with a stack, drivers, and a
-//! memory map.
+//! Without TLS, use [`Plain`] and [`Resources`]: `Transport::new(Plain::new(tcp, dns, &mut
+//! resources.buffer), …)`. `examples/firmware` runs this on emulated boards, with a stack, drivers
+//! and a memory map.
 //!
-//! # What happens when something is full
+//! # Limits
 //! | What | Size | When full |
 //! |---|---|---|
-//! | transcript | the caller's | `Capacity(Transcript)`; nothing is lost, the conversation can be compacted or replaced |
-//! | [`Resources`]' buffer | `BUFFER`, 1 KiB | less than [`MIN_BUFFER`], or a `content-length`, `transfer-encoding` or `connection` line that does not fit: `Capacity(Head)`. Longer lines that are not needed are passed over; bodies and requests may be any length |
+//! | transcript | chosen by the caller | `Capacity(Transcript)`; nothing is lost, and the conversation can be compacted or replaced |
+//! | buffer of [`Resources`] | `BUFFER`, 1 KiB | less than [`MIN_BUFFER`], or a `content-length`, `transfer-encoding` or `connection` line that does not fit: `Capacity(Head)`. Other lines that do not fit are skipped; bodies and requests may have any length |
 //! | record from the server | `RECORD_IN`, 16,640 bytes | `Capacity(Record)` |
-//! | record to the server | `RECORD_OUT`, 1 KiB | less than the handshake's first message: `Capacity(Record)` |
-//! | certificates of a server | [`tls::MAX_CERTIFICATES`] | refused |
+//! | record to the server | `RECORD_OUT`, 1 KiB | too small for the first message of the handshake: `Capacity(Record)` |
+//! | certificates of a server | [`tls::MAX_CERTIFICATES`] | the server is refused |
 //! | host and port | [`MAX_AUTHORITY`] | `Capacity(Host)` |
-//! | connections at the same time | `TcpClientState`'s first number | [`Error::Socket`], tried again |
-//! | sockets of the stack | `StackResources`' number | embassy-net panics when the first connection is opened |
+//! | simultaneous connections | first parameter of `TcpClientState` | [`Error::Socket`], which is retried |
+//! | sockets of the stack | parameter of `StackResources` | embassy-net panics when the first connection is opened |
 //!
-//! Each `Capacity` says what was needed and what there was.
+//! Each `Capacity` holds the size that was needed and the size that was available.
 //!
-//! The README is a guide for boards: a whole firmware in one file, how much memory it takes, and
-//! what to do when some of it is full.
+//! The README is a guide for boards: a complete firmware in one file, how much memory it takes, and
+//! what to do when a limit is reached.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -99,17 +100,17 @@ mod target;
 pub mod tls;
 mod transport;
 
-/// The loop itself. Code that the macros of this crate write names it by this path.
+/// Re-export of the loop. The code that this crate's macros generate refers to it by this path.
 pub use toolrunner_core as core;
-/// Implements [`ToolInput`](trait@toolrunner_core::ToolInput): see
-/// [`toolrunner_core::ToolInput`](derive@toolrunner_core::ToolInput).
+/// Implements [`ToolInput`](trait@toolrunner_core::ToolInput). See
+/// [`toolrunner_core::ToolInput`](derive@toolrunner_core::ToolInput) for the options.
 #[cfg(feature = "macros")]
 pub use toolrunner_macros::ToolInputEmbassy as ToolInput;
-/// Makes a tool of a function: see [`toolrunner_core::tool`](macro@toolrunner_core::tool), also for
-/// its options.
+/// Turns a function into a tool. See [`toolrunner_core::tool`](macro@toolrunner_core::tool) for the
+/// options.
 #[cfg(feature = "macros")]
 pub use toolrunner_macros::tool_embassy as tool;
-/// Makes tools of a board's methods: see
+/// Turns the methods of a type into tools. See
 /// [`toolrunner_core::toolbox`](macro@toolrunner_core::toolbox).
 #[cfg(feature = "macros")]
 pub use toolrunner_macros::toolbox_embassy as toolbox;

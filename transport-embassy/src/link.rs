@@ -1,4 +1,4 @@
-//! The bytes to and from a server, through one buffer.
+//! Byte streams to a server, through one buffer.
 
 use core::future::poll_fn;
 use core::net::{IpAddr, SocketAddr};
@@ -10,41 +10,43 @@ use embedded_nal_async::{AddrType, Dns, TcpConnect};
 
 use crate::{Error, Target};
 
-/// A stream of bytes to a server, that can be closed and opened anew, and the one buffer that all
-/// bytes go through.
+/// A byte stream to a server that can be closed and reopened, and the one buffer through which all
+/// bytes pass.
 ///
-/// A future of a link may be dropped at any time. The link is then unusable, its buffer perhaps
-/// away, until it was closed.
+/// The futures of a link may be dropped at any time. After that the link is unusable, and its
+/// buffer may be unavailable, until [`close`](Self::close) is called.
 #[allow(
     async_fn_in_trait,
     reason = "a link is used on one task; whether its futures are Send follows from the stack's"
 )]
 pub trait Link {
-    /// The buffer. Empty if a future was dropped, until the link is closed.
+    /// Returns the buffer. After a future was dropped it is empty until the link is closed.
     fn buffer(&mut self) -> &mut [u8];
 
-    /// Connects, over whatever was open before. May use the buffer.
+    /// Connects to `target`, and closes any earlier connection. May overwrite the buffer.
     async fn open(&mut self, target: &Target<'_>) -> Result<(), Error>;
 
-    /// Sends the first `len` bytes of the buffer, perhaps not before [`Link::flush`].
+    /// Sends the first `len` bytes of the buffer. The link may hold them back until [`Link::flush`]
+    /// is called.
     async fn write(&mut self, len: usize) -> Result<(), Error>;
 
-    /// Sends what was written and not sent yet.
+    /// Sends everything that was written and is still held back.
     async fn flush(&mut self) -> Result<(), Error>;
 
-    /// Receives into the buffer from `at` on and says how much; 0 at the end of the stream.
+    /// Receives into the buffer, starting at `at`, and returns the number of bytes; 0 at the end of
+    /// the stream.
     async fn read(&mut self, at: usize) -> Result<usize, Error>;
 
-    /// Whether the connection, on which no reply is awaited, must not be used again: the server has
-    /// ended it, or has sent bytes that no request asked for. Does not wait. Call it between two
-    /// exchanges only, and close the link if it says so: what has come is lost.
+    /// Returns whether the connection must not be used again: the server has closed it, or has sent
+    /// bytes that belong to no request. Does not wait. Call it only between two exchanges, and
+    /// close the link if it returns `true`, because the received bytes are lost.
     async fn is_stale(&mut self) -> bool;
 
-    /// Drops the connection, if there is one. The buffer is here afterwards.
+    /// Closes the connection, if there is one. Afterwards the buffer is available again.
     fn close(&mut self);
 }
 
-/// Looks the host up and connects.
+/// Resolves the host name and connects.
 pub(crate) async fn dial<'a, T: TcpConnect, D: Dns>(
     tcp: &'a T,
     dns: &D,
@@ -63,14 +65,14 @@ pub(crate) async fn dial<'a, T: TcpConnect, D: Dns>(
             .as_mut()
             .poll(context)
             .map_err(|_| if asked { Error::Connect } else { Error::Socket });
-        // What fails at once fails before a packet was sent.
+        // An error in the first poll occurs before any packet was sent.
         asked = true;
         connected
     })
     .await
 }
 
-/// A link without TLS, for a gateway in one's own network.
+/// A link without TLS, for a gateway in your own network.
 pub struct Plain<'a, T: TcpConnect, D> {
     tcp: &'a T,
     dns: &'a D,
@@ -79,7 +81,8 @@ pub struct Plain<'a, T: TcpConnect, D> {
 }
 
 impl<'a, T: TcpConnect, D: Dns> Plain<'a, T, D> {
-    /// A link over this stack, through this buffer. See [`crate::Resources`] for the size.
+    /// Creates a link over `tcp` and `dns` that uses `buffer`. See [`crate::Resources`] for the
+    /// size.
     pub const fn new(tcp: &'a T, dns: &'a D, buffer: &'a mut [u8]) -> Self {
         Self { tcp, dns, connection: None, buffer }
     }
@@ -111,8 +114,8 @@ impl<T: TcpConnect, D: Dns> Link for Plain<'_, T, D> {
         connection.write_all(bytes).await.map_err(|_| Error::Closed)
     }
 
-    /// Nothing to do: a stack sends by itself, and embassy-net's `flush` waits until the server has
-    /// acknowledged everything.
+    /// Does nothing: a stack sends without being flushed, and embassy-net's `flush` waits until the
+    /// server has acknowledged everything.
     async fn flush(&mut self) -> Result<(), Error> {
         Ok(())
     }

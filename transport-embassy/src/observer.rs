@@ -1,19 +1,19 @@
-//! What a run does, told by defmt.
+//! An observer that logs by defmt.
 
 use defmt::{debug, info, trace, warn};
 use toolrunner_core::observe::{Event, Observer};
 
-/// Logs what a run does. What is said in the conversation is told at the level `trace` only; keys
-/// and header fields never.
+/// Logs the progress of a run. The contents of the conversation appear only at level `trace`; keys
+/// and header fields are never logged.
 ///
-/// | Level | What |
+/// | Level | Logged |
 /// |---|---|
-/// | `warn` | a request that is sent again, and why; a tool that failed |
-/// | `info` | each request, each tool by its name, why a reply ended and its tokens |
-/// | `debug` | blocks, events that are not known |
+/// | `warn` | each request that is sent again, with the error; each tool that failed |
+/// | `info` | each request, each call by the name of its tool, the stop reason and tokens of each reply |
+/// | `debug` | blocks and unknown events |
 /// | `trace` | text, thinking, inputs and results |
 ///
-/// Levels are chosen when the firmware is built: `DEFMT_LOG=info`.
+/// The level is chosen when the firmware is built: `DEFMT_LOG=info`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DefmtObserver;
 
@@ -50,7 +50,8 @@ impl Observer for DefmtObserver {
         }
     }
 
-    /// A log can be told that a reply came again, so a reply that broke off is asked for again.
+    /// Returns `false`: a log can show a reply twice, so a reply that breaks off may be requested
+    /// again.
     fn hands_on(&self) -> bool {
         false
     }

@@ -1,4 +1,4 @@
-//! Where a request goes: what is needed of a base URL.
+//! The destination of a request, parsed from a base URL.
 
 use core::net::Ipv4Addr;
 
@@ -6,18 +6,18 @@ use toolrunner_core::wire::BaseUrl;
 
 use crate::Error;
 
-/// A base URL, taken apart.
+/// The parts of a base URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target<'a> {
     /// Whether the scheme is `https`.
     pub secure: bool,
-    /// Host and port as written: what the `host` field says.
+    /// The host and port as written; the value of the `host` header field.
     pub authority: &'a str,
-    /// The name or the IPv4 address alone.
+    /// The host name or IPv4 address, without the port.
     pub host: &'a str,
-    /// The port, by default the scheme's.
+    /// The port; by default that of the scheme.
     pub port: u16,
-    /// What stands before every request's path; has no slash at its end.
+    /// The prefix of every request's path, without a slash at its end.
     pub prefix: &'a str,
 }
 
@@ -26,10 +26,11 @@ const HOST: Error = Error::BaseUrl(
 );
 
 impl<'a> Target<'a> {
-    /// Reads `http[s]://host[:port][/path]`.
+    /// Parses `http[s]://host[:port][/path]`.
     ///
     /// # Errors
-    /// [`Error::BaseUrl`], in words. User names and IPv6 addresses are not supported.
+    /// Returns [`Error::BaseUrl`] with the reason if the URL cannot be used. User names and IPv6
+    /// addresses are not supported.
     pub fn parse(base_url: &'a str) -> Result<Self, Error> {
         let BaseUrl { secure, authority, host, port, prefix } =
             BaseUrl::parse(base_url).map_err(Error::BaseUrl)?;
@@ -46,7 +47,7 @@ impl<'a> Target<'a> {
         })
     }
 
-    /// The host's address, if the host is one already.
+    /// Returns the address if the host is an IPv4 address.
     pub fn address(&self) -> Option<Ipv4Addr> {
         self.host.parse().ok()
     }

@@ -1,4 +1,4 @@
-//! The core's transport over a [`Link`].
+//! The core's [`Transport`](CoreTransport) over a [`Link`].
 
 use embassy_time::{Duration, Instant, with_timeout};
 use embedded_io_async::{BufRead, ErrorType, Read};
@@ -8,29 +8,29 @@ use toolrunner_core::transport::{Body, Head, Reply, Transport as CoreTransport, 
 use crate::http::Http;
 use crate::{Error, Link, Target};
 
-/// The longest host and port of a base URL, in bytes.
+/// The maximum length of the host and port in a base URL, in bytes.
 pub const MAX_AUTHORITY: usize = 128;
 
-/// The smallest buffer of a link, in bytes: the longest line of a reply's head that the transport
-/// reads, a `content-length` of 20 digits, fits in it.
+/// The minimum size of a link's buffer, in bytes. The longest line of a reply's head that the
+/// transport must read, a `content-length` of 20 digits, fits in it.
 pub const MIN_BUFFER: usize = 40;
 
-/// How long things may take.
+/// The timeouts of a transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// To look a name up, connect, and open the TLS session, all three together. A handshake costs
-    /// a small chip seconds by itself.
+    /// The time for the name lookup, the connection and the TLS handshake together. The handshake
+    /// alone takes a small chip seconds.
     pub connect: Duration,
-    /// Between two pieces of a reply, before the first one, and for a piece of a request to go out.
-    /// A model that thinks sends nothing meanwhile but a `ping` now and then, and without streaming
-    /// nothing at all.
+    /// The time between two pieces of a reply, before its first piece, and for one piece of a
+    /// request to be sent. While a model thinks, the server sends only an occasional `ping`, and
+    /// without streaming nothing at all.
     pub idle: Duration,
-    /// From [`Transport::send`](CoreTransport::send) to the last byte of the reply's body.
+    /// The time from [`Transport::send`](CoreTransport::send) to the last byte of the reply's body.
     pub turn: Duration,
 }
 
 impl Timeouts {
-    /// 30 seconds, 2 minutes, and the 10 minutes of the official clients.
+    /// 30 seconds to connect, 2 minutes idle, and 10 minutes for a turn as in the official clients.
     pub const DEFAULT: Self = Self {
         connect: Duration::from_secs(30),
         idle: Duration::from_secs(120),
@@ -44,33 +44,33 @@ impl Default for Timeouts {
     }
 }
 
-/// The core's transport: HTTP/1.1 over a [`Link`], plain or with TLS.
+/// An HTTP/1.1 transport for the core's driver, over a [`Link`] with or without TLS.
 ///
-/// The connection is kept from turn to turn. If the server has closed it meanwhile, or has sent
-/// something that no request asked for, the request goes over a new one. To see that, a read of the
-/// connection is polled once before each request, and dropped if nothing has come: the stack must
-/// lose nothing by that, as embassy-net does not.
+/// The connection is kept between turns. If the server has closed it in the meantime, or has sent
+/// bytes that belong to no request, the next request uses a new one. To detect this, the transport
+/// polls one read of the connection before each request and drops that read if it is pending. The
+/// stack must not lose data in that case; embassy-net does not.
 ///
-/// A connection that breaks before the whole request is sent is replaced too, and the request is
-/// sent again at once: no server can have acted on it. Every other failure is the core's to judge,
-/// so a request that a closing server may have read counts as a failed try, and `Event::Retry`
-/// reports it. A reply that is dropped before its end closes the connection, which also tells the
-/// server to stop.
+/// A connection that breaks before the whole request was sent is replaced too, and the request is
+/// sent again at once, because no server can have acted on it. All other failures are left to the
+/// retry policy of the core: a request that a closing server may have read counts as a failed try,
+/// and `Event::Retry` reports it. Dropping a reply before its end closes the connection, which also
+/// tells the server to stop.
 #[derive(Debug)]
 pub struct Transport<L> {
     http: Http<L>,
     timeouts: Timeouts,
-    /// Where the open connection leads.
+    /// The host and port of the open connection.
     authority: heapless::String<MAX_AUTHORITY>,
 }
 
 impl<L: Link> Transport<L> {
-    /// A transport over `link`. It connects when the first request is sent.
+    /// Creates a transport over `link`. It connects when the first request is sent.
     pub const fn new(link: L, timeouts: Timeouts) -> Self {
         Self { http: Http::new(link, timeouts.idle), timeouts, authority: heapless::String::new() }
     }
 
-    /// Closes the connection, to give its socket to something else. The next request opens one.
+    /// Closes the connection, which frees its socket. The next request opens a new one.
     pub fn close(&mut self) {
         self.http.close();
     }
@@ -82,7 +82,7 @@ impl<L: Link> Transport<L> {
         self.authority
             .push_str(target.authority)
             .map_err(|_| Error::Capacity(Capacity { what: What::Host, needed, free }))?;
-        // Closed, so it is here.
+        // The link is closed, so its buffer is available.
         let free = self.http.link.buffer().len();
         if free < MIN_BUFFER {
             return Err(Error::Capacity(head_full(MIN_BUFFER, free)));
@@ -92,8 +92,8 @@ impl<L: Link> Transport<L> {
         with_timeout(patience, self.http.link.open(target)).await.unwrap_or(Err(Error::Timeout))
     }
 
-    /// Sends the request, over the connection that is there if it is of use, and waits for the
-    /// first byte of the reply.
+    /// Sends the request, over the existing connection if possible, and waits for the first byte of
+    /// the reply.
     async fn start(&mut self, head: &Head<'_>, body: &Body<'_>) -> Result<(), Error> {
         let target = Target::parse(head.base_url)?;
         if self.http.is_clean()
@@ -101,7 +101,7 @@ impl<L: Link> Transport<L> {
             && !self.http.link.is_stale().await
         {
             match self.http.write_request(&target, head, body).await {
-                // The connection broke before the server had the whole request.
+                // The connection broke before the server had received the whole request.
                 Err(Error::Closed) => {}
                 Ok(()) => return self.http.wait_for_reply().await,
                 Err(other) => return Err(other),
@@ -140,7 +140,7 @@ impl<L: Link> CoreTransport for Transport<L> {
     }
 }
 
-/// The body of a reply, as it comes.
+/// The body of a reply, read while it arrives.
 #[derive(Debug)]
 pub struct ReplyBody<'t, L: Link> {
     http: &'t mut Http<L>,
@@ -172,8 +172,8 @@ impl<L: Link> Read for ReplyBody<'_, L> {
 }
 
 impl<L: Link> Drop for ReplyBody<'_, L> {
-    /// Closes the connection if the body was not read to its end. Should this not run, the next
-    /// request finds the connection dirty.
+    /// Closes the connection if the body was not read to its end. If this destructor does not run,
+    /// the next request finds the connection dirty and replaces it.
     fn drop(&mut self) {
         if !self.http.is_done() {
             self.http.close();

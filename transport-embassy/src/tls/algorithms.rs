@@ -1,4 +1,4 @@
-//! The signature algorithms that chains and handshakes may use, on RustCrypto.
+//! The signature algorithms for certificate chains and handshakes, implemented with RustCrypto.
 
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
 use rustls_pki_types::{
@@ -6,7 +6,7 @@ use rustls_pki_types::{
 };
 use sha2::{Digest as _, Sha256};
 
-/// What a certificate's signature may be.
+/// The algorithms that a certificate's signature may use.
 pub(crate) static ALL: &[&dyn SignatureVerificationAlgorithm] = &[
     &Ecdsa { key: Key::P256, hash: Hash::Sha256 },
     #[cfg(feature = "p384")]
@@ -17,7 +17,7 @@ pub(crate) static ALL: &[&dyn SignatureVerificationAlgorithm] = &[
     &Ecdsa { key: Key::P256, hash: Hash::Sha384 },
 ];
 
-/// Checks a P-256 signature with SHA-256 over `message`.
+/// Verifies a P-256 signature with SHA-256 over `message`.
 pub(crate) fn p256_sha256(
     point: &[u8],
     message: &[u8],
@@ -26,7 +26,7 @@ pub(crate) fn p256_sha256(
     Ecdsa { key: Key::P256, hash: Hash::Sha256 }.verify_signature(point, message, signature)
 }
 
-/// Checks a P-384 signature with SHA-384 over `message`.
+/// Verifies a P-384 signature with SHA-384 over `message`.
 #[cfg(feature = "p384")]
 pub(crate) fn p384_sha384(
     point: &[u8],
@@ -66,7 +66,7 @@ impl Ecdsa {
     }
 }
 
-// One function for each curve, so that a board's stack never holds the tables of both.
+// One function for each curve, so that the stack never holds the tables of both.
 
 #[inline(never)]
 fn p256(point: &[u8], hash: &[u8], signature: &[u8]) -> Option<()> {
@@ -84,7 +84,7 @@ fn p384(point: &[u8], hash: &[u8], signature: &[u8]) -> Option<()> {
     key.verify_prehash(hash, &signature).ok()
 }
 
-/// Apart, because it unpacks the point before the tables are there.
+/// A separate function, so that the point is decoded before the tables are on the stack.
 #[cfg(feature = "p384")]
 #[inline(never)]
 fn p384_key(point: &[u8]) -> Option<p384::ecdsa::VerifyingKey> {

@@ -1,21 +1,22 @@
-//! Roots to trust: of the authorities that are likely to have issued the certificate of
+//! Trust anchors: the roots of the authorities that are likely to have issued the certificate of
 //! `api.anthropic.com`.
 //!
-//! Source: Mozilla's root list as Debian's package `ca-certificates` 20230311+deb12u1 has it (files
-//! `GTS_Root_R4.crt` and `ISRG_Root_X2.crt`), taken on 2026-11-20. That these are the issuers is
-//! likely (the host is behind a network that buys its certificates of these two) and not verified.
-//! A test derives the bytes anew where that package is installed.
+//! The source is Mozilla's root list in Debian's package `ca-certificates` 20230311+deb12u1 (files
+//! `GTS_Root_R4.crt` and `ISRG_Root_X2.crt`), taken on 2026-11-20. That these authorities are the
+//! issuers is likely, because the host is behind a network that buys its certificates from these
+//! two, but it is not verified. Where that package is installed, a test derives the bytes from it
+//! again.
 //!
-//! An anchor is a name and a key; it never expires here, so keep the list short and the firmware
-//! updatable.
+//! An anchor consists of a name and a key and does not expire. Keep the list short, and make sure
+//! that the firmware can be updated.
 
 use rustls_pki_types::{Der, TrustAnchor};
 
 /// The anchors for `api.anthropic.com`. Both keys are P-384.
 pub static ANTHROPIC: &[TrustAnchor<'static>] = &[GTS_ROOT_R4, ISRG_ROOT_X2];
 
-/// Google Trust Services, GTS Root R4, P-384; its certificate is valid to 2036-06-22, SHA-256
-/// `349DFA40…1B3C7D`.
+/// GTS Root R4 of Google Trust Services, a P-384 key. Its certificate is valid until 2036-06-22 and
+/// has the SHA-256 `349DFA40…1B3C7D`.
 pub const GTS_ROOT_R4: TrustAnchor<'static> = TrustAnchor {
     subject: Der::from_slice(GTS_ROOT_R4_NAME),
     subject_public_key_info: Der::from_slice(GTS_ROOT_R4_KEY),
@@ -40,8 +41,8 @@ const GTS_ROOT_R4_KEY: &[u8] = &[
     0x65, 0x06, 0xd1, 0xdc, 0x8b, 0xc9, 0xc7, 0x73, 0xc8, 0x8c, 0x6a, 0x2f, 0xe5, 0xc4, 0xab, 0xd1, 0x1d, 0x8a,
 ];
 
-/// Let's Encrypt, ISRG Root X2, P-384; its certificate is valid to 2040-09-17, SHA-256
-/// `69729B8E…CB1470`.
+/// ISRG Root X2 of Let's Encrypt, a P-384 key. Its certificate is valid until 2040-09-17 and has
+/// the SHA-256 `69729B8E…CB1470`.
 pub const ISRG_ROOT_X2: TrustAnchor<'static> = TrustAnchor {
     subject: Der::from_slice(ISRG_ROOT_X2_NAME),
     subject_public_key_info: Der::from_slice(ISRG_ROOT_X2_KEY),

@@ -1,43 +1,43 @@
-//! What the verifier reads of a certificate by itself: its key, and what that key may be used for.
+//! Reads the key of a certificate and the uses that it allows.
 //!
-//! webpki checks chain, names, dates and extended key usage, but neither `keyUsage` nor, without a
-//! heap, gives the key away. The walk below sees only certificates that webpki has parsed; it is
-//! strict all the same and gives `None` on anything odd.
+//! webpki checks the chain, names, dates and extended key usage. It does not check `keyUsage` and,
+//! without a heap, does not expose the key. The parser below only sees certificates that webpki has
+//! parsed; it is strict nevertheless, and returns `None` for anything unexpected.
 
 use rustls_pki_types::alg_id;
 
-/// A key's curve.
+/// The curve of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Curve {
     /// NIST P-256.
     P256,
     /// NIST P-384.
     P384,
-    /// Another one, or an algorithm that is no elliptic curve.
+    /// Another curve, or an algorithm that does not use elliptic curves.
     Other,
 }
 
-/// Bits of `keyUsage`, from the first byte of its bit string.
+/// Bits of `keyUsage`, in the first byte of its bit string.
 const DIGITAL_SIGNATURE: u8 = 0x80;
 const KEY_CERT_SIGN: u8 = 0x04;
 
-/// What is read of one certificate.
+/// The parts of a certificate that the verifier needs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Certificate<'a> {
-    /// The whole SubjectPublicKeyInfo, tag and length included: what a key pin is the hash of.
+    /// The whole SubjectPublicKeyInfo, including tag and length. A key pin is its hash.
     pub(crate) key_info: &'a [u8],
-    /// The public key itself: an uncompressed point.
+    /// The public key, an uncompressed point.
     pub(crate) point: &'a [u8],
-    /// What curve the point is on.
+    /// The curve of the point.
     pub(crate) curve: Curve,
-    /// Whether the certificate's key or the signature on it is RSA's.
+    /// Whether the key of the certificate, or the signature on it, uses RSA.
     pub(crate) rsa: bool,
     /// The first byte of `keyUsage`, if the certificate has that extension.
     key_usage: Option<u8>,
 }
 
 impl<'a> Certificate<'a> {
-    /// Reads a DER certificate; `None` if it is none.
+    /// Reads a DER certificate. Returns `None` if it is malformed.
     pub(crate) fn read(der: &'a [u8]) -> Option<Self> {
         let mut outer = Der(Der(der).take(SEQUENCE)?.content);
         let mut tbs = Der(outer.take(SEQUENCE)?.content);
@@ -67,14 +67,14 @@ impl<'a> Certificate<'a> {
         })
     }
 
-    /// Whether the key may sign a TLS handshake: `digitalSignature`, or no statement about usage at
-    /// all.
+    /// Returns whether the key may sign a TLS handshake: the certificate allows `digitalSignature`,
+    /// or does not restrict the usage.
     pub(crate) fn may_sign(&self) -> bool {
         self.key_usage.is_none_or(|bits| bits & DIGITAL_SIGNATURE != 0)
     }
 
-    /// Whether the key may sign certificates. An issuer that does not say so is none: RFC 5280,
-    /// 4.2.1.3 obliges it to.
+    /// Returns whether the key may sign certificates. The certificate must say so explicitly: RFC
+    /// 5280, section 4.2.1.3, requires it of an issuer.
     pub(crate) fn may_issue(&self) -> bool {
         self.key_usage.is_some_and(|bits| bits & KEY_CERT_SIGN != 0)
     }
@@ -88,17 +88,18 @@ const SEQUENCE: u8 = 0x30;
 const VERSION: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
 
-/// The contents of the object identifier 2.5.29.15.
+/// The object identifier 2.5.29.15, without tag and length.
 const ID_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x0f];
-/// The contents of the object identifier 1.2.840.113549.1.1, under which all of RSA's algorithms
-/// are.
+/// The object identifier 1.2.840.113549.1.1, the prefix of all RSA algorithms, without tag and
+/// length.
 const ID_PKCS_1: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01];
 
 fn is_rsa(algorithm: &[u8]) -> bool {
     Der(algorithm).take(OBJECT).is_some_and(|id| id.content.starts_with(ID_PKCS_1))
 }
 
-/// `Some(None)` if there is no such extension, `None` if the extensions are not as they should be.
+/// Reads the first byte of `keyUsage`. Returns `Some(None)` if the certificate does not have that
+/// extension, and `None` if the extensions are malformed.
 fn key_usage(mut tbs: Der<'_>) -> Option<Option<u8>> {
     while !tbs.0.is_empty() {
         let field = tbs.next()?;
@@ -122,7 +123,7 @@ fn key_usage(mut tbs: Der<'_>) -> Option<Option<u8>> {
     Some(None)
 }
 
-/// A run of DER elements.
+/// A sequence of DER elements.
 struct Der<'a>(&'a [u8]);
 
 struct Element<'a> {

@@ -1,10 +1,9 @@
-//! Where a link and its session hand the buffer to each other.
+//! Passes the buffer between a link and its session.
 //!
-//! A TLS session borrows its record buffers for as long as it lives, so nothing that can reconnect
-//! can hold both. The [`session`] future can: it opens one session after the other in its own
-//! frame. The [`Secure`] link asks it for one thing at a time, gives it the buffer with the
-//! question, polls it until it answers, and has the buffer back with the answer. There is no second
-//! task.
+//! A TLS session borrows its record buffers for its whole life, so no value that can reconnect can
+//! hold both. The [`session`] future can: it opens one session after another in its own frame. The
+//! [`Secure`] link requests one operation at a time, passes the buffer with the request, polls the
+//! future until it answers, and gets the buffer back with the answer. No second task is needed.
 //!
 //! [`session`]: super::session
 //! [`Secure`]: super::Secure
@@ -15,37 +14,38 @@ use core::task::Poll;
 
 use crate::Error;
 
-/// What a link asks of its session.
+/// An operation that a link requests from its session.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Job {
-    /// Connect; the host's name is the first so many bytes of the buffer.
+    /// Connect. The host name is in the first `host` bytes of the buffer.
     Open { host: usize, port: u16 },
-    /// Send the first so many bytes.
+    /// Send this many bytes from the start of the buffer.
     Write(usize),
-    /// Send what was gathered.
+    /// Send everything that is held back.
     Flush,
-    /// Receive into the buffer from here on.
+    /// Receive into the buffer, starting at this offset.
     Read(usize),
-    /// Say whether anything has come since the last reply, the end included: 1 if so, else 0.
+    /// Check whether the server has sent bytes or closed the connection since the last reply: 1 if
+    /// so, otherwise 0.
     Probe,
 }
 
-/// A job and the buffer for it.
+/// A requested operation and the buffer for it.
 #[derive(Debug)]
 pub(crate) struct Ask<'b> {
     pub(crate) job: Job,
     pub(crate) buffer: &'b mut [u8],
 }
 
-/// The buffer, and how the job went.
+/// The buffer and the result of the operation.
 #[derive(Debug)]
 pub(crate) struct Answer<'b> {
     pub(crate) buffer: &'b mut [u8],
     pub(crate) result: Result<usize, Error>,
 }
 
-/// Connects one [`Secure`](super::Secure) link to one [`session`](super::session); declared before
-/// both.
+/// Connects one [`Secure`](super::Secure) link to one [`session`](super::session). Declare it
+/// before both.
 #[derive(Debug, Default)]
 pub struct Handoff<'b> {
     ask: RefCell<Option<Ask<'b>>>,
@@ -54,7 +54,7 @@ pub struct Handoff<'b> {
 }
 
 impl<'b> Handoff<'b> {
-    /// A handoff with nothing in it.
+    /// Creates an empty handoff.
     pub const fn new() -> Self {
         Self { ask: RefCell::new(None), answer: RefCell::new(None), closing: Cell::new(false) }
     }
@@ -67,23 +67,24 @@ impl<'b> Handoff<'b> {
         self.answer.take()
     }
 
-    /// Asks the session, which is to be polled now, to drop its connection.
+    /// Asks the session to drop its connection the next time it is polled, or withdraws that
+    /// request.
     pub(crate) fn set_closing(&self, closing: bool) {
         self.closing.set(closing);
     }
 
-    /// The session's side: the next thing to do. Nobody is woken: the link polls the session when
-    /// it has asked.
+    /// Waits for the next operation; called by the session. No waker is needed: the link polls the
+    /// session after each request.
     pub(crate) async fn next(&self) -> Ask<'b> {
         poll_fn(|_| self.ask.take().map_or(Poll::Pending, Poll::Ready)).await
     }
 
-    /// The session's side.
+    /// Returns the buffer and the result to the link; called by the session.
     pub(crate) fn give(&self, buffer: &'b mut [u8], result: Result<usize, Error>) {
         self.answer.replace(Some(Answer { buffer, result }));
     }
 
-    /// The session's side: ready when the link wants the connection dropped.
+    /// Completes when the link wants the connection to be dropped; called by the session.
     pub(crate) async fn closing(&self) {
         poll_fn(|_| if self.closing.get() { Poll::Ready(()) } else { Poll::Pending }).await;
     }

@@ -1,20 +1,20 @@
-//! TLS 1.3 that verifies the server: who is trusted, what the board must bring, and why a server
-//! was refused.
+//! TLS 1.3 with verification of the server: whom to trust, what the board must provide, and why a
+//! server is refused.
 //!
-//! The protocol is [embedded-tls]; chain, name, dates and extended key usage are [rustls-webpki]'s;
-//! key usage and pins are checked here. What embedded-tls offers is AES-128-GCM with a key exchange
-//! on P-256; certificates may be on P-256 and, with the feature `p384`, on P-384. **RSA is not
-//! supported**: a server that has only RSA certificates refuses the handshake, and a chain through
-//! an RSA issuer is [`Refusal::Rsa`].
+//! [embedded-tls] implements the protocol. [rustls-webpki] verifies the chain, name, dates and
+//! extended key usage; this module verifies the key usage and the pins. The cipher is AES-128-GCM
+//! with a key exchange on P-256. Certificates may use P-256 and, with the feature `p384`, P-384.
+//! **RSA is not supported**: a server that has only RSA certificates aborts the handshake, and a
+//! chain with an RSA issuer is refused with [`Refusal::Rsa`].
 //!
-//! A board brings two things, and both must be right:
-//! * [`Entropy`]: true randomness, drawn anew for every connection. With bytes that can be guessed,
-//!   the session can be read.
-//! * [`WallClock`]: the date, from a clock that is set. With a wrong one, a certificate that was
+//! A board provides two things, and both must be right:
+//! * [`Entropy`]: true randomness, drawn anew for every connection. If the bytes can be guessed,
+//!   others can read the session.
+//! * [`WallClock`]: the date, from a clock that is set. With a wrong date, a certificate that was
 //!   stolen years ago is accepted.
 //!
-//! embedded-tls is a fork, `transport-embassy/tls` in the repository: upstream panics on some
-//! messages of a misbehaving server.
+//! The crate uses a fork of embedded-tls, `transport-embassy/tls` in the repository, because
+//! upstream panics on some messages of a misbehaving server.
 //!
 //! [embedded-tls]: embedded_tls
 //! [rustls-webpki]: webpki
@@ -36,51 +36,57 @@ pub use session::{Security, session};
 pub use verifier::MAX_CERTIFICATES;
 pub use webpki::anchor_from_trusted_cert;
 
-/// Whom to trust.
+/// The keys to trust.
 #[derive(Clone, Copy, Debug)]
 pub struct Trust<'a> {
-    /// The roots (or intermediates) that a server's chain must lead to.
+    /// The trust anchors (roots or intermediates): a server's chain must lead to one of them.
     pub anchors: &'a [TrustAnchor<'a>],
-    /// Keys of which at least one must be in the chain, anchor and leaf included; empty for no such
-    /// demand.
+    /// Pinned keys: at least one must be in the chain, including anchor and leaf. If empty, any
+    /// chain to an anchor is accepted.
     pub pins: &'a [KeyPin],
 }
 
 impl<'a> Trust<'a> {
-    /// Trust in everyone whom these anchors vouch for.
+    /// Trusts every chain to one of these anchors.
     pub const fn anchors(anchors: &'a [TrustAnchor<'a>]) -> Self {
         Self { anchors, pins: &[] }
     }
 
-    /// The same, with at least one of these keys in the chain.
+    /// Additionally requires that at least one of these keys is in the chain.
     #[must_use]
     pub const fn pinned(mut self, pins: &'a [KeyPin]) -> Self {
         self.pins = pins;
         self
     }
 
-    /// Checks a chain, the leaf first, for `host` at `now` (seconds since 1970): what a handshake
-    /// checks, but for its signature.
+    /// Verifies a chain (leaf first) for `host` at `now`, in seconds since 1970-01-01 UTC. This is
+    /// everything that a handshake verifies except its signature.
     ///
-    /// For a tool or a test that has certificates and no connection.
+    /// Intended for tools and tests that have certificates but no connection.
+    ///
+    /// # Errors
+    /// Returns the reason if the chain is not trusted.
     pub fn check(&self, host: &str, now: u64, chain: &[CertificateDer<'_>]) -> Result<(), Refusal> {
         verifier::check_chain(self, host, Some(now), chain).map(|_leaf| ())
     }
 }
 
-/// The SHA-256 of a key's SubjectPublicKeyInfo.
+/// A pinned key: the SHA-256 of its SubjectPublicKeyInfo.
 ///
-/// `openssl x509 -in cert.pem -noout -pubkey | openssl pkey -pubin -outform der | sha256sum` prints
-/// it.
+/// To print it: `openssl x509 -in cert.pem -noout -pubkey | openssl pkey -pubin -outform der |
+/// sha256sum`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyPin(pub [u8; 32]);
 
-/// Random bytes that nobody can guess.
+/// A source of unpredictable random bytes.
 pub trait Entropy {
-    /// Fills `bytes`, or says that the source has failed: then no connection is made.
+    /// Fills `bytes` with random bytes.
     ///
-    /// Called for each connection, with 32 bytes. Must not block for long; a source that is slow
-    /// gathers beforehand.
+    /// Called once for each connection, with 32 bytes. It must not block for long; a slow source
+    /// should collect its bytes in advance.
+    ///
+    /// # Errors
+    /// Returns [`EntropyFailed`] if the source has failed. No connection is then made.
     fn fill(&mut self, bytes: &mut [u8]) -> Result<(), EntropyFailed>;
 }
 
@@ -90,14 +96,14 @@ impl<E: Entropy + ?Sized> Entropy for &mut E {
     }
 }
 
-/// The source of randomness has failed.
+/// The error of an [`Entropy`] whose source of randomness has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntropyFailed;
 
-/// The date and time, to see whether certificates are valid.
+/// The date and time, used to check the validity of certificates.
 pub trait WallClock {
-    /// Seconds since 1970-01-01 UTC; `None` as long as the clock is not set, and then no server is
-    /// trusted.
+    /// Returns the seconds since 1970-01-01 UTC, or `None` while the clock is not set. No server is
+    /// trusted without the date.
     fn unix_seconds(&self) -> Option<u64>;
 }
 
@@ -107,48 +113,49 @@ impl<C: WallClock + ?Sized> WallClock for &C {
     }
 }
 
-/// Why a server was not trusted.
+/// The reason why a server was not trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Refusal {
-    /// A constraint of an issuer (path length, names) is violated.
+    /// The chain violates a constraint of an issuer (path length or names).
     Constraint,
     /// The board's source of randomness failed.
     Entropy,
-    /// A certificate is past its last day.
+    /// A certificate has expired.
     Expired,
-    /// A key or signature of a kind that is not supported, but for RSA.
+    /// A key or signature uses an algorithm that is not supported. RSA is reported as
+    /// [`Self::Rsa`].
     Key,
-    /// A certificate, or the order of the handshake, is not as it must be.
+    /// A certificate is malformed, or the messages of the handshake are not in order.
     Malformed,
-    /// The certificate is for other names.
+    /// The certificate is not valid for the host name.
     Name,
     /// The server sent no certificate.
     NoCertificate,
     /// The board's clock is not set.
     NoClock,
-    /// The server did not prove that it has its certificate's key.
+    /// The server did not prove that it has the key of its certificate.
     NoSignature,
-    /// A certificate's first day has not come.
+    /// A certificate is not valid yet.
     NotYetValid,
-    /// No pinned key is in the chain.
+    /// The chain contains none of the pinned keys.
     Pin,
-    /// The chain is of RSA, which is not supported.
+    /// The chain uses RSA, which is not supported.
     Rsa,
-    /// A signature is wrong.
+    /// A signature is invalid.
     Signature,
-    /// More certificates, or more ways through them, than are looked at.
+    /// The server sent more certificates, or they form more paths, than the verifier accepts.
     TooManyCertificates,
-    /// The chain leads to no anchor.
+    /// The chain does not lead to a trust anchor.
     UnknownIssuer,
-    /// A certificate is used for what it is not meant for: a client's as a server's, a leaf as an
-    /// issuer.
+    /// A certificate is used for a purpose that it does not allow: a client's as a server's, or a
+    /// leaf as an issuer.
     Usage,
 }
 
 impl Refusal {
-    /// The plain reason.
+    /// Returns a description of the reason.
     pub const fn text(self) -> &'static str {
         match self {
             Self::Constraint => "the certificate breaks a constraint of its issuer",

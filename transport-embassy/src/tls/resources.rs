@@ -1,17 +1,18 @@
 //! The buffers of a link with TLS.
 
-/// Every buffer of a transport with TLS, for a `static`.
+/// The buffers of a transport with TLS, to be placed in a `static`.
 ///
-/// * `BUFFER`: as in [`crate::Resources`].
-/// * `RECORD_IN`: a TLS record is decrypted in place and must fit whole. A server may send up to
-///   16,640 bytes, and the large ones do. With less, the client asks for records of 4 KiB at most
-///   (`max_fragment_length`); 4,352 bytes then do with a server that heeds it (OpenSSL does, others
-///   do not), and with one that does not a reply ends with `Capacity` (`What::Record`), which says
-///   how large the record is.
-/// * `RECORD_OUT`: what is sent is encrypted in pieces of this size less 128 bytes. Must hold the
-///   first message of the handshake, 174 bytes and the host's name; with less, no connection is
-///   made and the error is `Capacity` (`What::Record`). Larger saves 22 bytes on the wire for each
-///   piece.
+/// * `BUFFER`: the size of the link's buffer; see [`crate::Resources`].
+/// * `RECORD_IN`: the size of the buffer for received records. A record is decrypted in place and
+///   must fit as a whole. A server may send records of up to 16,640 bytes, and large servers do.
+///   With a smaller buffer, the client asks for records of at most 4 KiB (`max_fragment_length`).
+///   4,352 bytes are then enough for a server that honours the request (OpenSSL does, others do
+///   not); with any other server a reply fails with `Capacity` (`What::Record`), which holds the
+///   size of the record.
+/// * `RECORD_OUT`: the size of the buffer for sent records. Data is encrypted in pieces of this
+///   size less 128 bytes. It must hold the first message of the handshake: 174 bytes and the host
+///   name. With less, no connection is made and the error is `Capacity` (`What::Record`). A larger
+///   buffer saves 22 bytes on the wire for each piece.
 #[derive(Debug)]
 pub struct Resources<
     const BUFFER: usize = 1024,
@@ -24,7 +25,7 @@ pub struct Resources<
     record_out: [u8; RECORD_OUT],
 }
 
-/// The record buffers, for [`session`](super::session).
+/// The record buffers of a [`session`](super::session).
 #[derive(Debug)]
 pub struct Records<'a> {
     pub(crate) read: &'a mut [u8],
@@ -34,12 +35,12 @@ pub struct Records<'a> {
 impl<const BUFFER: usize, const RECORD_IN: usize, const RECORD_OUT: usize>
     Resources<BUFFER, RECORD_IN, RECORD_OUT>
 {
-    /// Buffers, all zero.
+    /// Creates buffers filled with zeros.
     pub const fn new() -> Self {
         Self { buffer: [0; BUFFER], record_in: [0; RECORD_IN], record_out: [0; RECORD_OUT] }
     }
 
-    /// The link's buffer and the session's.
+    /// Splits the resources into the buffer of the link and the buffers of the session.
     pub const fn split(&mut self) -> (&mut [u8], Records<'_>) {
         (&mut self.buffer, Records { read: &mut self.record_in, write: &mut self.record_out })
     }

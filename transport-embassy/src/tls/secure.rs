@@ -10,16 +10,16 @@ use toolrunner_core::transport::head_full;
 
 use crate::{Error, Link, Target};
 
-/// A link with TLS 1.3, whose sessions live in a [`session`](super::session) future.
+/// A link with TLS 1.3. Its sessions live in a [`session`](super::session) future.
 pub struct Secure<'a, 'b> {
     handoff: &'a Handoff<'b>,
     session: Pin<&'a mut (dyn Future<Output = Infallible> + 'a)>,
-    /// Away while the session works.
+    /// `None` while the session uses it.
     buffer: Option<&'b mut [u8]>,
 }
 
 impl<'a, 'b> Secure<'a, 'b> {
-    /// A link over `session`, which must have the same handoff, through this buffer. See
+    /// Creates a link over `session`, which must have the same handoff, and the link's buffer. See
     /// [`super::Resources`] for the size.
     pub fn new(
         handoff: &'a Handoff<'b>,
@@ -84,8 +84,8 @@ impl Link for Secure<'_, '_> {
         self.perform(Job::Probe).await != Ok(0)
     }
 
-    /// The session drops its connection and whatever it was waiting for in this one poll, so nobody
-    /// needs to be woken.
+    /// Polls the session once, in which it drops its connection and any operation in progress. No
+    /// waker is needed.
     fn close(&mut self) {
         self.handoff.set_closing(true);
         let Poll::Pending = self.session.as_mut().poll(&mut Context::from_waker(Waker::noop()));

@@ -1,4 +1,4 @@
-//! One TLS session after the other, in a future that the link polls.
+//! A future that runs one TLS session after another; the link polls it.
 
 use core::cell::Cell;
 use core::convert::Infallible;
@@ -23,19 +23,19 @@ use super::{Entropy, Records, Refusal, Trust, WallClock};
 use crate::link::dial;
 use crate::{Error, Target};
 
-/// Who is trusted, by what clock, with what randomness.
+/// The trust anchors, the clock and the source of randomness.
 #[derive(Clone, Copy, Debug)]
 pub struct Security<'a, C, E> {
-    /// Whom to trust.
+    /// The keys to trust.
     pub trust: Trust<'a>,
-    /// The date.
+    /// The date and time.
     pub clock: C,
-    /// Randomness; 32 bytes are drawn for each connection.
+    /// The source of randomness; 32 bytes are drawn for each connection.
     pub entropy: E,
 }
 
-/// The sessions of one [`Secure`](super::Secure) link. Pin it (`core::pin::pin!`) and give it to
-/// the link; it does nothing by itself.
+/// Runs the sessions of one [`Secure`](super::Secure) link. Pin the future (`core::pin::pin!`) and
+/// pass it to the link, which polls it; do not await it.
 pub async fn session<'b, T: TcpConnect, D: Dns, C: WallClock, E: Entropy>(
     handoff: &Handoff<'b>,
     records: Records<'_>,
@@ -91,7 +91,7 @@ pub async fn session<'b, T: TcpConnect, D: Dns, C: WallClock, E: Entropy>(
     }
 }
 
-/// A connection that takes note of what comes.
+/// A connection that records whether bytes were received.
 struct Heard<'h, S> {
     tcp: S,
     heard: &'h Cell<bool>,
@@ -119,13 +119,14 @@ impl<S: Write> Write for Heard<'_, S> {
     }
 }
 
-/// Bytes of the longest ClientHello without the host's name.
+/// The size of the longest ClientHello in bytes, without the host name.
 const HELLO: usize = 174;
 
-/// The largest record that a server may send, header and all.
+/// The size of the largest record that a server may send in bytes, including its header.
 const FULL_RECORD: usize = 16_640;
 
-/// Does what the link asks until it closes or something fails.
+/// Performs the operations that the link requests, until the link closes the connection or an
+/// operation fails.
 async fn serve<S: Read + Write>(
     handoff: &Handoff<'_>,
     tls: &mut TlsConnection<'_, S, Aes128GcmSha256>,
@@ -161,7 +162,7 @@ async fn perform<S: Read + Write>(
         }
         Job::Flush => tls.flush().await.map(|()| 0).map_err(failure),
         Job::Read(at) => match tls.read(buffer.get_mut(at..).unwrap_or_default()).await {
-            // The server said that it closes, so nobody has cut the stream.
+            // The server announced the end, so the stream was not truncated by a third party.
             Err(TlsError::ConnectionClosed) => Ok(0),
             read => read.map_err(|error| match failure(error) {
                 Error::Tls | Error::HandshakeRefused => Error::Session,
@@ -170,7 +171,7 @@ async fn perform<S: Read + Write>(
         },
         Job::Probe => {
             heard.set(false);
-            // A part of a record leaves the read pending, and is lost with it.
+            // Part of a record leaves the read pending, and is lost when that read is dropped.
             let came = poll_once(tls.read(buffer)).is_ready() || heard.get();
             Ok(usize::from(came))
         }
@@ -196,8 +197,8 @@ async fn handshake<S: Read + Write, C: WallClock, E: Entropy>(
     let opened = tls.open(TlsContext::new(&config, &mut provider)).await;
     match (opened, provider.verifier.verdict()) {
         (Ok(()), verdict) => verdict.map_err(Error::Refused),
-        // Why the verifier made embedded-tls give up. Before it had its say, the cause is
-        // embedded-tls' own.
+        // The verifier's reason, if it aborted the handshake. If the verifier was not reached, the
+        // error of embedded-tls is the cause.
         (Err(_), Err(why)) if !matches!(why, Refusal::NoCertificate | Refusal::NoSignature) => {
             Err(Error::Refused(why))
         }
@@ -223,7 +224,7 @@ impl CryptoProvider for Provider<'_> {
     }
 }
 
-/// embedded-tls' errors, as far as they differ for who reads them.
+/// Maps an error of embedded-tls to the errors that a caller can distinguish.
 fn failure(error: TlsError) -> Error {
     match error {
         TlsError::Io(_) | TlsError::IoError | TlsError::ConnectionClosed => Error::Closed,

@@ -1,5 +1,5 @@
-//! Whether the server is who it says: the chain, the name, the dates, the usages, and the signature
-//! on this very handshake.
+//! Authenticates the server: the chain, the name, the dates, the key usages, and the signature on
+//! the handshake.
 //!
 //! ```text
 //!            certificate                       signature on the handshake
@@ -8,9 +8,9 @@
 //!     └── anything else ───────┴───────────────▶ Refused { why } ◀─────────────┘
 //! ```
 //!
-//! embedded-tls opens a session also when the server leaves its certificate or its signature out:
-//! `Finished` proves only that both sides have the same keys. So whoever opens a session must ask
-//! [`Verifier::verdict`] afterwards, and `tls::session` does.
+//! embedded-tls also opens a session if the server omits its certificate or its signature:
+//! `Finished` only proves that both sides have the same keys. Code that opens a session must
+//! therefore check [`Verifier::verdict`] afterwards, as `tls::session` does.
 
 use core::cell::Cell;
 use core::time::Duration;
@@ -28,14 +28,14 @@ use super::algorithms;
 use super::certificate::{Certificate, Curve};
 use super::{KeyPin, Refusal, Trust};
 
-/// The most certificates of a server that are looked at: a leaf, intermediates, and perhaps a
+/// The maximum number of certificates that a server may send: a leaf, intermediates, and possibly a
 /// cross-signed root.
 pub const MAX_CERTIFICATES: usize = 8;
 
-/// Bytes of the longest public key: an uncompressed point on P-384.
+/// The size of the longest public key in bytes: an uncompressed point on P-384.
 const MAX_POINT: usize = 97;
 
-/// Verifies one handshake; see the [module](self).
+/// Verifies one handshake. See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Verifier<'a> {
     trust: Trust<'a>,
@@ -53,14 +53,14 @@ enum State {
 }
 
 impl<'a> Verifier<'a> {
-    /// A verifier for one handshake with `host` at `now` (seconds since 1970, `None` if the board
-    /// does not know).
+    /// Creates a verifier for one handshake with `host` at `now`, in seconds since 1970-01-01 UTC;
+    /// `None` if the board does not know the date.
     pub(crate) const fn new(trust: Trust<'a>, host: &'a str, now: Option<u64>) -> Self {
         Self { trust, host, now, state: State::Expecting }
     }
 
-    /// Whether the server proved what it had to. Asked when the handshake is over, however it
-    /// ended.
+    /// Returns whether the server is authenticated. Call it after the handshake, however the
+    /// handshake ended.
     pub(crate) const fn verdict(&self) -> Result<(), Refusal> {
         match self.state {
             State::Verified => Ok(()),
@@ -100,8 +100,8 @@ impl<'a> Verifier<'a> {
         let State::Certified { curve, point, transcript } = &self.state else {
             return Err(Refusal::Malformed);
         };
-        // RFC 8446, 4.4.3: what is signed is a fixed text and the hash of the handshake up to the
-        // certificate.
+        // RFC 8446, section 4.4.3: the signed message is a fixed text, and the hash of the
+        // handshake up to and including the certificate.
         let mut message = [0x20; 64 + CONTEXT.len() + 32];
         let (_, rest) = message.split_at_mut(64);
         let (context, hash) = rest.split_at_mut(CONTEXT.len());
@@ -125,7 +125,7 @@ impl<'a> Verifier<'a> {
 const CONTEXT: &[u8; 34] = b"TLS 1.3, server CertificateVerify\0";
 
 impl TlsVerifier<Aes128GcmSha256> for Verifier<'_> {
-    /// The name is given to `new`; embedded-tls repeats it here.
+    /// Does nothing: the name was passed to `new`.
     fn set_hostname_verification(&mut self, _hostname: &str) -> Result<(), TlsError> {
         Ok(())
     }
@@ -147,7 +147,8 @@ impl TlsVerifier<Aes128GcmSha256> for Verifier<'_> {
     }
 }
 
-/// Checks `chain` (the leaf first) for `host` at `now` and gives the leaf.
+/// Verifies `chain` (leaf first) for `host` at `now`, in seconds since 1970-01-01 UTC, and returns
+/// the leaf.
 pub(crate) fn check_chain<'c>(
     trust: &Trust<'_>,
     host: &str,
@@ -189,7 +190,7 @@ pub(crate) fn check_chain<'c>(
     }
 }
 
-/// What webpki leaves to others: `keyCertSign` on every issuer below the anchor, and the pins.
+/// Checks what webpki does not: `keyCertSign` of every issuer below the anchor, and the pins.
 fn check_path(
     pins: &[KeyPin],
     leaf: &Certificate<'_>,
@@ -212,7 +213,8 @@ fn check_path(
     }
 }
 
-/// webpki's reason in our words. A chain that could not be followed says so if RSA is the cause.
+/// Maps an error of webpki to a refusal. If the chain could not be followed because of RSA, the
+/// refusal says so.
 fn refusal(error: &webpki::Error, chain: &[CertificateDer<'_>]) -> Refusal {
     use webpki::Error as E;
     match error {
@@ -246,13 +248,13 @@ fn refusal(error: &webpki::Error, chain: &[CertificateDer<'_>]) -> Refusal {
 }
 
 impl KeyPin {
-    /// The pin of a whole SubjectPublicKeyInfo.
+    /// Computes the pin of a whole SubjectPublicKeyInfo.
     pub(crate) fn of_key_info(der: &[u8]) -> Self {
         Self(Sha256::digest(der).into())
     }
 
-    /// The pin of an anchor's key. webpki keeps the SubjectPublicKeyInfo without its outer tag and
-    /// length.
+    /// Computes the pin of an anchor's key. webpki stores the SubjectPublicKeyInfo without its
+    /// outer tag and length.
     pub(crate) fn of_anchor(anchor: &TrustAnchor<'_>) -> Self {
         let content: &[u8] = anchor.subject_public_key_info.as_ref();
         let mut hash = Sha256::new();
@@ -274,8 +276,8 @@ impl KeyPin {
 mod tests {
     use super::*;
 
-    /// embedded-tls asks nothing of a verifier when the server sends neither certificate nor
-    /// signature, and opens the session.
+    /// If the server sends neither a certificate nor a signature, embedded-tls does not call the
+    /// verifier and opens the session.
     #[test]
     fn silence_is_no_proof() {
         let trust = Trust::anchors(&[]);
