@@ -56,9 +56,9 @@
 //!     # drop(outcome);
 //! }
 //! ```
-//! Without TLS, use [`Plain`] and [`Resources`]: `Transport::new(Plain::new(tcp, dns, &mut
-//! resources.buffer), …)`. `examples/firmware` runs this on emulated boards, with a stack, drivers
-//! and a memory map.
+//! Without TLS, use [`Plain`] and [`Resources`]:
+//! `Transport::new(Plain::new(tcp, dns, &mut resources.buffer), …)`. `examples/firmware` runs this
+//! on emulated boards, with a stack, drivers and a memory map.
 //!
 //! # Limits
 //! | What | Size | When full |

@@ -9,8 +9,8 @@
 /// `transfer-encoding`, `connection`): that is a `Capacity` error too. With less than 80 bytes a
 /// request id may be lost. A larger buffer only saves a little time.
 ///
-/// The buffers of the network stack are separate: embassy-net keeps them in `TcpClientState<1, TX,
-/// RX>` (one socket is enough).
+/// The buffers of the network stack are separate: embassy-net keeps them in
+/// `TcpClientState<1, TX, RX>` (one socket is enough).
 #[derive(Debug)]
 pub struct Resources<const BUFFER: usize = 1024> {
     /// The buffer, for [`crate::Plain::new`].
