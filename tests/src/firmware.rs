@@ -1,4 +1,4 @@
-//! What the programs that build and run firmware images share.
+//! Shared code of the programs that build and run firmware images.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,8 +7,8 @@ use std::sync::Arc;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// Debian's cargo and compiler, in the firmware's folder: what rustup set for this process does not
-/// suit them.
+/// Returns a command for Debian's cargo and compiler in the firmware's folder. It removes the
+/// variables that rustup set for this process, because they do not apply to Debian's toolchain.
 pub fn cargo(firmware: &Path) -> Command {
     let mut cargo = Command::new("/usr/bin/cargo");
     cargo.current_dir(firmware).env("RUSTC_BOOTSTRAP", "1").env("RUSTC", "/usr/bin/rustc");
@@ -18,10 +18,12 @@ pub fn cargo(firmware: &Path) -> Command {
     cargo
 }
 
-/// The test server's certificates and key. `most`: bytes of its longest record, by default TLS's.
+/// Returns the TLS configuration of the test server. `most` is the maximum size of its records in
+/// bytes; by default that of TLS.
 ///
 /// # Panics
-/// If they are not there: `examples/firmware/certificates/make.sh` makes them.
+/// Panics if the certificates or the key are missing: `examples/firmware/certificates/make.sh`
+/// creates them.
 pub fn tls_identity(firmware: &Path, most: Option<usize>) -> Arc<rustls::ServerConfig> {
     let folder = firmware.join("certificates");
     let chain = CertificateDer::pem_file_iter(folder.join("server.pem"))
@@ -36,7 +38,7 @@ pub fn tls_identity(firmware: &Path, most: Option<usize>) -> Arc<rustls::ServerC
     let mut config =
         builder.with_no_client_auth().with_single_cert(chain, key).expect("an identity");
     config.max_fragment_size = most;
-    // For a server that breaks the rules.
+    // For servers that violate the protocol.
     config.enable_secret_extraction = true;
     Arc::new(config)
 }

@@ -1,19 +1,19 @@
-//! Whether two JSON texts say the same, as the scenarios define it, and where they do not.
+//! Compares two JSON texts by the rules of the scenarios, and reports where they differ.
 //!
-//! Read with serde_json, not with the reader under test. Numbers stay text, so that they compare by
-//! exact value.
+//! The texts are read with serde_json, not with the reader under test. Numbers stay text, so that
+//! they are compared by their exact values.
 
 use core::fmt;
 
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Objects and arrays deeper than this are refused: the comparison recurses.
+/// The maximum depth of objects and arrays, because the comparison recurses.
 const DEEPEST: usize = 500;
-/// Most characters of a value that a difference shows.
+/// The maximum number of characters of a value in a difference.
 const SHOWN: usize = 200;
 
-/// A JSON value. Members stay in order, twice given ones too.
+/// A JSON value. Members are in order, and repeated ones are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Json {
     /// `[…]`
@@ -22,22 +22,22 @@ pub enum Json {
     Bool(bool),
     /// `null`
     Null,
-    /// As it is written.
+    /// The number as it is written.
     Number(String),
     /// `{…}`
     Object(Vec<(String, Self)>),
-    /// Unescaped.
+    /// The text, unescaped.
     String(String),
 }
 
-/// Where two values differ.
+/// A place where two values differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// `messages[1].content[0].id`; empty for the whole.
+    /// The path, such as `messages[1].content[0].id`; empty for the whole value.
     pub path: String,
-    /// What should be there.
+    /// The expected value.
     pub expected: String,
-    /// What is there.
+    /// The actual value.
     pub got: String,
 }
 
@@ -56,7 +56,7 @@ impl Json {
     /// Reads a JSON text.
     ///
     /// # Errors
-    /// Why it is none, in words.
+    /// Returns the reason if the text is not JSON.
     pub fn parse(text: &str) -> Result<Self, String> {
         let raw: &RawValue = serde_json::from_str(text).map_err(|error| error.to_string())?;
         Self::read(raw, 0)
@@ -92,7 +92,7 @@ impl Json {
         })
     }
 
-    /// The member of this name; the last if there are several.
+    /// Returns the member of this name; the last one if there are several.
     pub fn member(&self, name: &str) -> Option<&Self> {
         match self {
             Self::Object(members) => {
@@ -102,10 +102,11 @@ impl Json {
         }
     }
 
-    /// Where `got` does not say the same as this.
+    /// Returns the differences between `got` and this value.
     ///
-    /// Left out on both sides: members that are `null`, `"stream": false`, `"is_error": false`. A
-    /// member that is given twice is a difference: readers do not agree about which counts.
+    /// Ignored on both sides are members that are `null`, `"stream": false` and
+    /// `"is_error": false`. A repeated member is a difference, because readers do not agree about
+    /// which one counts.
     pub fn differences(&self, got: &Self) -> Vec<Difference> {
         let mut found = Vec::new();
         compare(self, got, "", &mut found);
@@ -139,12 +140,13 @@ impl fmt::Display for Json {
     }
 }
 
-/// An object's members as they stand, their values as JSON text; nothing if `object` is none.
+/// Returns an object's members in order, with their values as JSON text; empty if `object` is not
+/// an object.
 pub fn members(object: &RawValue) -> Option<Vec<(String, &RawValue)>> {
     serde_json::from_str(object.get()).ok().map(|Members(members)| members)
 }
 
-/// An object's members as they stand.
+/// An object's members in order.
 struct Members<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de: 'a, 'a> serde::Deserialize<'de> for Members<'a> {
@@ -173,7 +175,7 @@ fn is_left_out(name: &str, value: &Json) -> bool {
     matches!((name, value), (_, Json::Null) | ("stream" | "is_error", Json::Bool(false)))
 }
 
-/// A value as a difference shows it: on one line, and cut where it is long.
+/// Formats a value for a difference: on one line, and shortened if it is long.
 pub fn shown(value: &Json) -> String {
     let text = value.to_string();
     match text.char_indices().nth(SHOWN) {
@@ -247,8 +249,8 @@ fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
-/// A number's exact value: its sign, its digits from the first to the last that is not 0, and the
-/// power of ten of the last.
+/// Returns a number's exact value: its sign, its digits from the first to the last that is not 0,
+/// and the power of ten of the last digit.
 fn exact(number: &str) -> (bool, String, i64) {
     let (sign, rest) = number.strip_prefix('-').map_or((false, number), |rest| (true, rest));
     let (mantissa, exponent) = rest.split_once(['e', 'E']).unwrap_or((rest, "0"));
@@ -259,7 +261,7 @@ fn exact(number: &str) -> (bool, String, i64) {
         return (false, String::new(), 0);
     }
     let zeros = digits.len() - digits.trim_end_matches('0').len();
-    // An exponent beyond 64 bits is as good as any other that large.
+    // Exponents beyond 64 bits need not be distinguished.
     let exponent = exponent
         .parse()
         .unwrap_or_else(|_| if exponent.starts_with('-') { i64::MIN } else { i64::MAX });

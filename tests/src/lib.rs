@@ -1,10 +1,10 @@
-//! What the tests of the whole project share, and what its two programs are made of.
+//! Shared code of the tests that span packages, and of the programs in this package.
 //!
-//! * [`scenario`]: a conversation in a file: what is asked, what comes back, how it ends.
-//! * [`replay`]: the other end of such a conversation, which compares what it is sent.
+//! * [`scenario`]: a conversation in a file: the requests, the replies, and how it ends.
+//! * [`replay`]: the server of such a conversation, which compares the requests that it receives.
 //! * [`engine`]: the loop in one of its configurations, driven through a scenario.
-//! * [`firmware`]: how firmware images are built and who their server is.
-//! * [`json`]: whether two JSON texts say the same, and where they do not.
+//! * [`firmware`]: builds firmware images and configures their server.
+//! * [`json`]: compares two JSON texts and reports where they differ.
 
 pub mod engine;
 pub mod firmware;
@@ -18,17 +18,17 @@ use engine::{Ending, Engine};
 use replay::Replay;
 use scenario::Scenario;
 
-/// How one scenario went.
+/// The result of one scenario.
 #[derive(Debug, Default)]
 pub struct Verdict {
-    /// What was not as the scenario has it. Empty: it passed.
+    /// The differences from the scenario. Empty if it passed.
     pub differences: Vec<String>,
-    /// What a reader should know about a scenario that passed.
+    /// A remark about a scenario that passed.
     pub note: Option<String>,
 }
 
-/// Drives one scenario through `engine` and compares. `cut`: how the bodies of replies are cut;
-/// none for whole.
+/// Drives one scenario through `engine` and compares. `cut` determines how the bodies of replies
+/// are cut; with `None` they arrive whole.
 pub fn play(engine: &dyn Engine, scenario: &Arc<Scenario>, cut: Option<replay::Cut>) -> Verdict {
     let replay = Arc::new(Replay::new(Arc::clone(scenario), cut));
     let ending = engine.run(scenario, &replay);
@@ -36,7 +36,7 @@ pub fn play(engine: &dyn Engine, scenario: &Arc<Scenario>, cut: Option<replay::C
         && scenario.needed_bytes() > capacity
         && full.needed > full.free
     {
-        // It cannot fit: what was asked until then must still be right.
+        // It cannot fit, but the requests up to that point must still be right.
         let note = Some(format!("does not fit in {capacity} bytes: {full}"));
         return Verdict { differences: replay.differences(), note };
     }

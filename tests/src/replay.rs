@@ -1,5 +1,5 @@
-//! The other end of a scenario: answers each request with the reply that the scenario has for it,
-//! and compares.
+//! The server of a scenario: answers each request with the reply in the scenario, and compares the
+//! requests.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,28 +9,29 @@ use toolrunner_core::transport::ReplyHead;
 use crate::json::{Json, shown};
 use crate::scenario::Scenario;
 
-/// How the bodies of replies are cut: into pieces of 1 to `longest` bytes, as `seed` chooses.
+/// How the bodies of replies are cut: into pieces of 1 to `longest` bytes, whose lengths depend on
+/// `seed`.
 #[derive(Clone, Copy, Debug)]
 pub struct Cut {
-    /// The longest piece.
+    /// The maximum length of a piece in bytes.
     pub longest: usize,
-    /// Chooses the lengths.
+    /// The seed of the lengths.
     pub seed: u64,
 }
 
-/// A reply as it comes.
+/// A reply as it is delivered.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// Its head, as an adapter hands it to the loop.
+    /// The head, as an adapter passes it to the loop.
     pub head: ReplyHead,
-    /// The fields of its head, as a server sends them.
+    /// The header fields, as a server sends them.
     pub headers: Vec<(String, String)>,
-    /// Its body, in the pieces in which it comes; none is empty.
+    /// The body, in the pieces in which it arrives; none of them is empty.
     pub pieces: Vec<Vec<u8>>,
 }
 
-/// Answers requests in the order in which they come. Shared between the engine that asks and the
-/// judge.
+/// Answers requests in the order in which they arrive. It is shared between the engine that sends
+/// them and the judge.
 #[derive(Debug)]
 pub struct Replay {
     scenario: Arc<Scenario>,
@@ -45,7 +46,7 @@ struct State {
 }
 
 impl Replay {
-    /// The other end of `scenario`.
+    /// Creates the server of `scenario`.
     pub fn new(scenario: Arc<Scenario>, cut: Option<Cut>) -> Self {
         let cut = cut.map(|Cut { longest, seed }| (longest.max(1), Rng::new(seed)));
         Self { scenario, state: Mutex::new(State { asked: 0, differences: Vec::new(), cut }) }
@@ -55,8 +56,8 @@ impl Replay {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Compares a request's body with what the scenario has, and answers it. One too many gets an
-    /// error that nobody tries again.
+    /// Compares a request's body with the scenario, and returns the reply. A request beyond the
+    /// last one gets an error that is not retried.
     pub fn answer(&self, body: &[u8]) -> Answer {
         let mut state = self.state();
         state.asked += 1;
@@ -96,12 +97,12 @@ impl Replay {
         Answer { head, headers, pieces: state.pieces(exchange.body.as_bytes()) }
     }
 
-    /// What differed so far.
+    /// Returns the differences so far.
     pub fn differences(&self) -> Vec<String> {
         self.state().differences.clone()
     }
 
-    /// That requests are missing, if they are.
+    /// Returns a difference if requests are missing.
     pub fn missing(&self) -> Option<String> {
         let (asked, all) = (self.state().asked, self.scenario.exchanges.len());
         (asked < all).then(|| format!("requests: expected {all}, got {asked}"))

@@ -1,4 +1,4 @@
-//! A conversation in a file: what is asked, what comes back, how it ends.
+//! A conversation in a file: the requests, the replies, and how it ends.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -11,46 +11,47 @@ use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Toolbox, To
 use crate::engine::Ending;
 use crate::json::{Difference, Json};
 
-/// One run of a tool loop. Its fields are the file's; JSON in it stays the text that it is.
+/// One run of a tool loop. The fields are those of the file; the JSON in them is kept as text.
 #[derive(Debug, Deserialize)]
 pub struct Scenario {
-    /// What it is called.
+    /// The name.
     pub name: String,
-    /// What the caller wants besides the first request.
+    /// What the caller does besides sending the first request.
     pub config: Config,
     /// The first request's body without `tools` and `stream`.
     pub params: Box<RawValue>,
-    /// The tools as they go on the wire: an empty list is one, and without the field there is none.
+    /// The tools as they are sent. An empty list is sent as such; without the field, no `tools` are
+    /// sent.
     pub tools: Option<Vec<Box<RawValue>>>,
-    /// What tools answer, by the call's id.
+    /// The results of tools, by the id of the call.
     #[serde(default, deserialize_with = "or_default")]
     pub outcomes: HashMap<String, Outcome>,
-    /// What is asked and answered, in order.
+    /// The requests and their replies, in order.
     pub exchanges: Vec<Exchange>,
-    /// How it ends.
+    /// How the run ends.
     #[serde(rename = "final")]
     pub ending: Expected,
-    /// Paths of fields that are not known here, and so are not looked at.
+    /// The paths of unknown fields, which are ignored.
     #[serde(skip)]
     pub unknown: Vec<String>,
 }
 
-/// What the caller wants. A field that is not known here fails the scenario: it would be tested for
-/// nothing.
+/// The actions of the caller. An unknown field fails the scenario, because the scenario would not
+/// test what it says.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Whether replies are streamed.
     #[serde(default)]
     pub stream: bool,
-    /// Most replies; unlimited without.
+    /// The maximum number of replies; unlimited if absent.
     pub max_iterations: Option<u32>,
-    /// What the caller does when the reply of this number is there.
+    /// What the caller does after the reply of this number.
     #[serde(default)]
     pub after_turn: BTreeMap<u32, Actions>,
     /// A `cache_control` for every result.
     pub result_cache_control: Option<Box<RawValue>>,
-    /// Whether calls get ids of their own.
+    /// Whether repeated call ids are replaced by unique ones.
     #[serde(default)]
     pub unique_ids: bool,
 }
@@ -59,17 +60,17 @@ pub struct Config {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Actions {
-    /// Sets `max_tokens` for what follows.
+    /// Sets `max_tokens` for the following requests.
     pub set_max_tokens: Option<u32>,
-    /// Messages that follow the reply and its results.
+    /// Messages to append after the reply and its results.
     #[serde(default)]
     pub append_after_results: Vec<Box<RawValue>>,
 }
 
-/// What a tool answers.
+/// The result of a tool.
 #[derive(Debug, Deserialize)]
 pub struct Outcome {
-    /// A string or blocks.
+    /// The content: a string or blocks.
     pub content: Box<RawValue>,
     /// Whether the tool fails.
     #[serde(default)]
@@ -90,26 +91,27 @@ pub struct Exchange {
     pub body: String,
 }
 
-/// Bytes around a reply's message, which is begun while the reply's body is still there.
+/// The number of bytes around a reply's message, which is started while the reply's body is still
+/// stored.
 const FRAME: usize = r#",{"role":"assistant","content":[]}"#.len();
 
 /// How a run must end.
 #[derive(Debug, Deserialize)]
 pub struct Expected {
-    /// Why the last message ended.
+    /// The stop reason of the last message.
     pub stop_reason: Option<String>,
-    /// Its text blocks, joined.
+    /// The text blocks of the last message, joined.
     #[serde(default)]
     pub text: String,
-    /// Names of its calls.
+    /// The names of its calls.
     #[serde(default)]
     pub tool_use: Vec<String>,
-    /// Instead of all that: the `type` of the error that ended the run.
+    /// Instead of the fields above: the `type` of the error that ended the run.
     pub api_error: Option<String>,
-    /// That error's status.
+    /// The HTTP status of that error.
     pub status: Option<u16>,
-    /// Instead of all that: how the text begins of an error that the server did not report, such as
-    /// something that is not a reply.
+    /// Instead of the fields above: the beginning of the text of an error that the server did not
+    /// report, such as a response that is not a reply.
     pub error: Option<String>,
 }
 
@@ -117,7 +119,7 @@ impl Scenario {
     /// Reads a scenario.
     ///
     /// # Errors
-    /// Why it is none, in words.
+    /// Returns the reason if the text is not a scenario.
     pub fn parse(text: &str) -> Result<Self, String> {
         let failed = |error: serde_json::Error| error.to_string();
         let mut scenario: Self = serde_json::from_str(text).map_err(failed)?;
@@ -125,17 +127,17 @@ impl Scenario {
         Ok(scenario)
     }
 
-    /// Reads a scenario's file.
+    /// Reads the file of a scenario.
     ///
     /// # Errors
-    /// Why it cannot be read, in words.
+    /// Returns the reason if the file cannot be read.
     pub fn read(file: &Path) -> Result<Self, String> {
         std::fs::read_to_string(file)
             .map_err(|error| error.to_string())
             .and_then(|text| Self::parse(&text))
     }
 
-    /// A member of `params`, as JSON text.
+    /// Returns a member of `params`, as JSON text.
     pub fn param(&self, name: &str) -> Option<&str> {
         members(&self.params)
             .into_iter()
@@ -143,17 +145,17 @@ impl Scenario {
             .map(|(_, value)| value.get())
     }
 
-    /// All members of `params`, in order, as JSON text.
+    /// Returns all members of `params`, in order, as JSON text.
     pub fn params(&self) -> Vec<(String, &str)> {
         members(&self.params).into_iter().map(|(name, value)| (name, value.get())).collect()
     }
 
-    /// Whether the list of tools goes on the wire, and is empty.
+    /// Returns whether an empty list of tools is sent.
     pub fn has_empty_tools(&self) -> bool {
         self.tools.as_ref().is_some_and(Vec::is_empty)
     }
 
-    /// Its tools, ready to run.
+    /// Returns the tools of the scenario, ready to run.
     pub fn tools(&self) -> ScenarioTools {
         let text = |json: Option<&&RawValue>| {
             json.and_then(|json| serde_json::from_str(json.get()).ok()).unwrap_or_default()
@@ -172,8 +174,8 @@ impl Scenario {
         ScenarioTools { tools: tools.collect(), outcomes: outcomes.collect() }
     }
 
-    /// Bytes that a transcript must have room for, at least in the worst case: the largest
-    /// request's messages and the reply to it.
+    /// Returns the minimum size of a transcript in bytes, in the worst case: the messages of the
+    /// largest request and the reply to it.
     pub fn needed_bytes(&self) -> usize {
         let needed = self.exchanges.iter().map(|exchange| {
             let messages = Json::parse(exchange.request.get())
@@ -184,7 +186,7 @@ impl Scenario {
         needed.max().unwrap_or(0)
     }
 
-    /// Where the run did not end as it must.
+    /// Returns the differences between the end of the run and that of the scenario.
     pub fn compare_ending(&self, ending: &Ending) -> Vec<String> {
         let list =
             |names: &[String]| Json::Array(names.iter().cloned().map(Json::String).collect());
@@ -193,7 +195,7 @@ impl Scenario {
         let Expected { stop_reason, text: said, tool_use, api_error, status, error } = &self.ending;
         if let Some(error) = error {
             return match ending {
-                // Without a heap a refusal says first what kind of error it is.
+                // Without a heap, the text of a refusal begins with the kind of error.
                 Ending::Error(text)
                     if text
                         .strip_prefix("misuse: ")
@@ -209,7 +211,7 @@ impl Scenario {
             Some(kind) => {
                 vec![("api_error", text(kind)), ("status", number(status.unwrap_or_default()))]
             }
-            // An error whose body names no type.
+            // An error whose body has no type.
             None if status.is_some() => vec![("status", number(status.unwrap_or_default()))],
             None => message_parts(stop_reason.as_deref(), said, list(tool_use)),
         };
@@ -239,15 +241,15 @@ impl Scenario {
     }
 }
 
-/// A field that is `null` is as one that is not there.
+/// A field that is `null` is treated like an absent one.
 fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-/// The fields of a scenario that nothing here reads. Those of its `config` are refused instead: the
-/// run would be another.
+/// Returns the fields of a scenario that are not read here. Unknown fields of its `config` are
+/// refused instead, because the run would be a different one.
 fn unknown(scenario: &RawValue) -> Vec<String> {
     const TOP: [&str; 8] =
         ["name", "source", "config", "params", "tools", "outcomes", "exchanges", "final"];
@@ -302,10 +304,11 @@ fn members(object: &RawValue) -> Vec<(String, &RawValue)> {
     crate::json::members(object).unwrap_or_default()
 }
 
-/// The scenario files that `paths` name: files, and directories for all `*.json` in them, in order.
+/// Returns the scenario files that `paths` name, in order: files, and for a directory all `*.json`
+/// files in it.
 ///
 /// # Errors
-/// Why a directory cannot be read, in words.
+/// Returns the reason if a directory cannot be read.
 pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
     let mut files = Vec::new();
     for path in paths {
@@ -324,12 +327,12 @@ pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
     Ok(files)
 }
 
-/// A scenario's tools: they answer what the scenario says, whatever their input. One of no schema
-/// is only declared.
+/// The tools of a scenario. They return the results in the scenario, whatever their input. A tool
+/// without a schema is only declared.
 #[derive(Clone, Debug)]
 pub struct ScenarioTools {
     tools: Vec<ScenarioTool>,
-    /// Content and whether it is an error, by the call's id.
+    /// The content and whether it is an error, by the id of the call.
     outcomes: HashMap<String, (String, bool)>,
 }
 
@@ -341,13 +344,13 @@ struct ScenarioTool {
 }
 
 impl ScenarioTools {
-    /// What the scenario answers to this call: content as it goes on the wire, and whether it is an
+    /// Returns the scenario's result for this call: the content as it is sent, and whether it is an
     /// error.
     pub fn outcome(&self, id: &str) -> Option<(&str, bool)> {
         self.outcomes.get(id).map(|(content, is_error)| (content.as_str(), *is_error))
     }
 
-    /// Whether this tool is only declared.
+    /// Returns whether this tool is only declared.
     pub fn is_declared(&self, name: Text<'_>) -> bool {
         self.tools.iter().any(|tool| !tool.runnable && name == *tool.name)
     }

@@ -1,13 +1,13 @@
-//! Runs conversations with one tool against a mock of the Messages API, through the public client
-//! as anybody would use it, for a bench that compares clients.
+//! Runs conversations with one tool against a mock of the Messages API, through the public client,
+//! for a benchmark that compares clients.
 //!
 //! ```text
 //! bench-client base=http://127.0.0.1:PORT/SPEC loops=N conc=C stream=0|1 tool_ms=M result_bytes=R
 //! ```
-//! N conversations in all, C at a time, on one thread. A conversation: one user message, one tool,
-//! until no call is left; the tool waits M ms and gives `"<sum> "`, padded with `x` to R bytes.
-//! Each starts afresh; connections are kept. The last line of the output is
-//! `{"loops":N,"secs":S,"tool_calls":T}`.
+//! It runs N conversations, C at a time, on one thread. A conversation has one user message and one
+//! tool, and ends when the model makes no more calls. The tool waits M ms and returns `"<sum> "`,
+//! padded with `x` to R bytes. Each conversation starts from scratch; connections are kept. The
+//! last line of the output is `{"loops":N,"secs":S,"tool_calls":T}`.
 
 use core::str::FromStr;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -20,8 +20,8 @@ use tokio::task::JoinSet;
 use toolrunner_std::{Client, tool};
 
 static CALLS: AtomicU64 = AtomicU64::new(0);
-/// How long the tool waits, and how long its result is. A tool made of a function has no state of
-/// its own.
+/// The delay of the tool and the length of its result. They are global because a tool made from a
+/// function has no state.
 static TOOL: OnceLock<(Duration, usize)> = OnceLock::new();
 
 /// Adds two numbers.
@@ -42,7 +42,7 @@ struct Arguments {
     stream: bool,
 }
 
-/// The value of `name=value` on the command line.
+/// Returns the value of `name=value` on the command line.
 fn argument<T: FromStr>(name: &str) -> Result<Option<T>, String> {
     let given = std::env::args()
         .skip(1)
@@ -57,7 +57,7 @@ fn arguments() -> Result<Arguments, String> {
         return Err("thread=1: conversations are not kept on the server".to_owned());
     }
     let wait = Duration::from_millis(argument("tool_ms")?.unwrap_or(0));
-    // Set once, here.
+    // This is the only place that sets it.
     let _ = TOOL.set((wait, argument("result_bytes")?.unwrap_or(0)));
     Ok(Arguments {
         base: argument("base")?.ok_or("base=http://127.0.0.1:PORT/SPEC is missing")?,

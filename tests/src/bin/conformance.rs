@@ -1,10 +1,10 @@
-//! Runs scenario files through the loop and says what differed.
+//! Plays scenario files through the loop and prints the differences.
 //!
 //! ```text
 //! conformance [--embedded] [--transport std|embedded|embassy] [--capacity BYTES] [--cut LONGEST] [--seed N] FILE|DIRECTORY...
 //! ```
-//! Each scenario runs twice: with the bodies of its replies whole, and cut into pieces of 1 to
-//! LONGEST bytes (16; 0: not cut).
+//! Each scenario runs twice: with whole bodies, and with bodies cut into pieces of 1 to LONGEST
+//! bytes (16 by default; 0 disables the second run).
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,9 +1,9 @@
 //! Runs the firmware images in QEMU against the scripted model, and compares what they print with
 //! the files in `examples/firmware/expected`. `BLESS=1` writes those files instead.
 //!
-//! Needs Debian's packages rustc-web, cargo-web, rust-web-src, lld and qemu-system-arm. Nothing
-//! leaves the host's loopback. Arguments choose: only what has one of them in its name is run
-//! (`lm3s6965evb/tls/cut`).
+//! Needs Debian's packages rustc-web, cargo-web, rust-web-src, lld and qemu-system-arm. No traffic
+//! leaves the host's loopback. With arguments, only the scenarios run whose name contains one of
+//! them (`lm3s6965evb/tls/cut`).
 
 #[path = "../../../transport-embassy/tests/network/rogue.rs"]
 #[expect(dead_code, reason = "the transport's own tests use all of it")]
@@ -24,24 +24,24 @@ use toolrunner_core::testing::http1::Connection;
 use toolrunner_core::testing::{Answer, BadLink, Chunk, Reply, Script, ScriptedModel};
 use toolrunner_tests::firmware::{cargo, tls_identity};
 
-/// Boards by the names of their features, which are QEMU's names of the machines, and their network
-/// cards.
+/// The boards, by the names of their features, which are also QEMU's names for the machines, and
+/// their network cards.
 const BOARDS: [(&str, &str); 3] =
     [("lm3s6965evb", "stellaris"), ("mps2-an386", "lan9118"), ("mps2-an500", "lan9118")];
 
-/// How many boards are emulated at once. Each takes less than a processor, and much of its time is
-/// waiting.
+/// The number of boards that are emulated at once. Each uses less than one processor, and mostly
+/// waits.
 const AT_ONCE: usize = 2;
 
-/// What the server does besides answering.
+/// How the server behaves.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Manner {
     Good,
-    /// Closes the connection after each reply, without a word.
+    /// Closes the connection after each reply, without announcing it.
     Closes,
-    /// Breaks off the first reply.
+    /// Cuts off the first reply.
     Cuts,
-    /// Sends messages of the TLS handshake after its end, a different one in place of each of the
+    /// Sends messages of the TLS handshake after its end, a different one instead of each of the
     /// first replies.
     Rogue,
     /// Does not answer the first request.
@@ -50,18 +50,18 @@ enum Manner {
     Slow,
 }
 
-/// The most of the stack that an image may use in any scenario, without TLS and with it, in bytes:
-/// what goes over means that something has begun to grow with what comes in.
+/// The maximum stack that an image may use in any scenario in bytes, without and with TLS. A larger
+/// value means that the stack has begun to grow with the input.
 const STACK: [u32; 2] = [6 * 1024, 22 * 1024];
 
 struct Scenario {
     name: &'static str,
     manner: Manner,
     script: fn() -> Script,
-    /// Arguments to the image after the base URL: the transcript's size, and where the first
-    /// question goes.
+    /// Arguments to the image after the base URL: the size of the transcript, and the base URL for
+    /// the first question.
     arguments: &'static [&'static str],
-    /// Whether the image must have TLS; without an opinion, both are run.
+    /// Whether the image must have TLS. With `None`, the scenario runs with both.
     tls: Option<bool>,
 }
 
@@ -124,34 +124,33 @@ const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-/// Two questions, of which the second is asked again after a power cut; run with the image
+/// Two questions, the second of which is repeated after a power cut. Runs with the image
 /// `snapshot`, on the first board only.
 const POWER_CUT: Scenario = scenario("power-cut", Manner::Good, thermometer);
-/// Words that the board can still write when it saves the second question's answer: in the middle
-/// of the snapshot.
+/// The number of words that the board can still write while it saves the answer to the second
+/// question: the power is cut in the middle of the snapshot.
 const WORDS: usize = 120;
-/// The flash: two slots of four sectors.
+/// The size of a slot in the flash. There are two slots of four sectors.
 const SLOT: usize = 4096;
 
-/// A server that does not answer, and an interrupt that ends the run; run with the image `cancel`,
+/// A server that does not answer, and an interrupt that ends the run. Runs with the image `cancel`,
 /// on the first board only.
 const CANCEL: Scenario =
     scenario("cancel", Manner::Silent, || Script::new().reply(Reply::text("I am.")));
 
-/// The good one, told by defmt instead of in text; run on the first board only.
+/// The scenario `good`, logged by defmt instead of printed as text. Runs on the first board only.
 const DEFMT: Scenario = scenario("defmt", Manner::Good, room);
 
 const fn scenario(name: &'static str, manner: Manner, script: fn() -> Script) -> Scenario {
     Scenario { name, manner, script, arguments: &[], tls: None }
 }
 
-/// Two questions: one that takes a turn with two calls, and one that takes a turn with a call that
-/// fails.
+/// Answers two questions: one needs a turn with two calls, the other a turn with a call that fails.
 fn room() -> Script {
     room_that_says("It was 27.5 degrees, so I switched the LED on.")
 }
 
-/// The same with this answer to the first question.
+/// Answers the questions of [`room`], with this text for the first one.
 fn room_that_says(answer: &str) -> Script {
     let answer = answer.to_owned();
     Script::new().then(move |request| {
@@ -169,7 +168,7 @@ fn room_that_says(answer: &str) -> Script {
     })
 }
 
-/// Two questions about the temperature.
+/// Answers two questions about the temperature.
 fn thermometer() -> Script {
     Script::new().then(|request| {
         let transcript = String::from_utf8_lossy(request.transcript());
@@ -183,7 +182,7 @@ fn thermometer() -> Script {
     })
 }
 
-/// One answer goes before.
+/// Sends `first`, and then answers the questions of [`room`].
 fn room_after(first: Answer) -> Script {
     room().answer(first)
 }
@@ -204,19 +203,19 @@ fn second_calls() -> Reply {
     )
 }
 
-/// A call whose input is larger than the transcript.
+/// Sends a call whose input is larger than the transcript.
 fn large_input() -> Script {
     let long = format!("{{\"on\":true,\"why\":\"{}\"}}", "because ".repeat(2000));
     room_after(Reply::new().tool_use("toolu_0", "set_led", &long).into())
 }
 
-/// A call whose input fits and is nested 1000 deep, so that it is the model's to mend.
+/// Sends a call whose input fits and is nested 1000 levels deep, which the model must correct.
 fn deep_input() -> Script {
     let deep = format!("{{\"on\":{}}}", nested(1000));
     room_after(Reply::new().tool_use_cut("toolu_0", "set_led", &deep).into())
 }
 
-/// Arrays in arrays.
+/// Returns arrays that are nested `levels` deep.
 fn nested(levels: usize) -> String {
     ["[".repeat(levels), "]".repeat(levels)].concat()
 }
@@ -281,7 +280,7 @@ fn main() -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Runs one scenario, which gives how deep the stack was, and says how it went.
+/// Runs one scenario, which returns its stack usage, and prints the result.
 fn report(name: &str, scenario: impl FnOnce() -> Result<String, String>) -> bool {
     let start = Instant::now();
     let outcome = scenario();
@@ -292,11 +291,11 @@ fn report(name: &str, scenario: impl FnOnce() -> Result<String, String>) -> bool
     outcome.is_ok()
 }
 
-/// Builds an image and puts it aside, for the next build overwrites it.
+/// Builds an image and copies it, because the next build overwrites it.
 fn build(firmware: &Path, program: &str, board: &str, features: &[&str]) -> Option<PathBuf> {
     let features = [&[board], features].concat();
     let mut build = cargo(firmware);
-    // What defmt is to tell is chosen when an image is built.
+    // The log level of defmt is fixed when an image is built.
     build.env("DEFMT_LOG", "trace");
     build.args([
         "build",
@@ -316,7 +315,7 @@ fn build(firmware: &Path, program: &str, board: &str, features: &[&str]) -> Opti
     Some(image)
 }
 
-/// Runs one scenario, compares what is printed, and gives how deep the stack was.
+/// Runs one scenario, compares the output, and returns the stack usage.
 fn run(
     firmware: &Path,
     image: &Path,
@@ -340,8 +339,8 @@ fn run(
     }
 }
 
-/// Runs the image `snapshot` three times over one flash: the power goes in the second save, then
-/// what is left is gone on with and saved, then that is found.
+/// Runs the image `snapshot` three times with one flash: first the power is cut during the second
+/// save; then the run continues from the stored snapshot and saves; then that snapshot is found.
 fn power_cut(firmware: &Path) -> Result<String, String> {
     let image = build(firmware, "snapshot", BOARDS[0].0, &["flash"]).ok_or("no image")?;
     let (port, model) = start_model(&POWER_CUT, None)?;
@@ -379,7 +378,7 @@ fn cancelled(firmware: &Path) -> Result<String, String> {
     )
 }
 
-/// Runs the image `agent` as it logs by defmt at every level, and has its frames decoded by
+/// Runs the image `agent` with defmt logs at every level, and decodes its frames with
 /// `defmt-print`.
 fn told_by_defmt(firmware: &Path) -> Result<String, String> {
     let image = build(firmware, "agent", BOARDS[0].0, &["defmt"]).ok_or("no image")?;
@@ -394,7 +393,7 @@ fn told_by_defmt(firmware: &Path) -> Result<String, String> {
             tool.display()
         )
     })?;
-    // Closed at the end of the statement, so that it ends.
+    // The input is closed at the end of this statement, so that the program ends.
     print.stdin.take().ok_or("no input")?.write_all(&frames).map_err(|e| e.to_string())?;
     let output = print.wait_with_output().map_err(|e| e.to_string())?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -404,7 +403,7 @@ fn told_by_defmt(firmware: &Path) -> Result<String, String> {
     compare(firmware, &DEFMT, &text, &model).map(|_| "not told".to_owned())
 }
 
-/// Starts a server for the scenario, on a port of its own.
+/// Starts a server for the scenario, on its own port.
 fn start_model(
     scenario: &Scenario,
     identity: Option<Arc<rustls::ServerConfig>>,
@@ -413,8 +412,8 @@ fn start_model(
     let port = listener.local_addr().map_err(|e| e.to_string())?.port();
     let model = Arc::new(Mutex::new(ScriptedModel::new((scenario.script)())));
     let manner = scenario.manner;
-    // The thread waits for connections until the process ends; each has a port and a model of its
-    // own.
+    // The thread accepts connections until the process ends. Each server has its own port and
+    // model.
     std::thread::spawn({
         let model = Arc::clone(&model);
         move || {
@@ -427,7 +426,7 @@ fn start_model(
     Ok((port, model))
 }
 
-/// Runs an image until it ends, and gives what it printed.
+/// Runs an image until it ends, and returns its output.
 fn emulate(image: &Path, board: (&str, &str), arguments: &[String]) -> Result<String, String> {
     emulate_bytes(image, board, arguments).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
@@ -443,8 +442,7 @@ fn emulate_bytes(
         options.push_str(argument);
     }
     let mut qemu = Command::new("timeout");
-    // By counted instructions (16 ns each), so that a busy host does not make the board's clock
-    // lose ticks.
+    // The clock counts instructions (16 ns each), so that the board loses no ticks on a busy host.
     qemu.args([
         "60",
         "qemu-system-arm",
@@ -471,7 +469,7 @@ fn emulate_bytes(
     Err(format!("{}\n{}", output.status, String::from_utf8_lossy(&output.stdout)))
 }
 
-/// Compares what was printed with what is expected, and gives how deep the stack was.
+/// Compares the output with the expected output, and returns the stack usage.
 fn compare(
     firmware: &Path,
     scenario: &Scenario,
@@ -497,8 +495,9 @@ fn compare(
     }
 }
 
-/// A line without what depends on how the bytes came in: how deep the stack was and how long it
-/// took, how much was held when something was full, and how far a long text got until then.
+/// Removes from a line what depends on how the bytes arrived: the stack usage, times, how much was
+/// stored when something was full, and how far a long text got. Returns `None` if the whole line
+/// depends on it.
 fn shown(line: &str) -> Option<&str> {
     let line = line.split_inclusive(" full").next().unwrap_or_default();
     let line = if line.len() > 200 { line.get(..60).unwrap_or_default() } else { line };
@@ -509,8 +508,8 @@ fn shown(line: &str) -> Option<&str> {
     }
 }
 
-/// Answers a request with what no server may send after the handshake, and waits for the client to
-/// leave.
+/// Answers a request with a message that no server may send after the handshake, and waits until
+/// the client closes the connection.
 fn break_the_rules(socket: TcpStream, identity: &Arc<rustls::ServerConfig>, rogue: Rogue) {
     let Ok(session) = rustls::ServerConnection::new(Arc::clone(identity)) else { return };
     let mut stream = rustls::StreamOwned::new(session, socket);
@@ -553,7 +552,7 @@ fn serve(
         let Ok(len @ 1..) = stream.read(&mut buffer) else { return };
         let Ok(mut model) = model.lock() else { return };
         if silent {
-            // Not heard: the same request will come again, over another connection.
+            // Ignored: the request will be sent again, over another connection.
             continue;
         }
         let chunks = connection.respond(&mut model, &buffer[..len]);

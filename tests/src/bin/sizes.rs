@@ -1,14 +1,15 @@
-//! Measures what each stage of a firmware costs, and holds it: a figure that grows by more than 3 %
-//! over the one kept in `examples/firmware/sizes.txt` is a failure (10 % and 5,000 for
-//! instructions). `BLESS=1` writes that file anew; goals stay.
+//! Measures the cost of each stage of a firmware. A figure that grows by more than 3 % over the one
+//! in `examples/firmware/sizes.txt` is a failure (for instructions: by more than 10 % and 5,000).
+//! `BLESS=1` rewrites that file; the goals are kept.
 //!
-//! Needs what `firmware` needs, and Debian's llvm. The images have no log output. Flash is text and
-//! data; memory is statics and the deepest stack, which is painted before and looked at after a
-//! conversation of two questions. `turn` is thousands of instructions for one turn: all that was
-//! executed while a task had something to do, by the number of requests; with TLS it has its share
-//! of the one handshake in it. `core` is what the loop, its tools and the use of them come to:
-//! `agent-http` less `http`, and in memory less the transcript, which is the caller's. How the
-//! replies happen to be cut into packets moves it by some per cent.
+//! Needs the packages of the program `firmware`, and Debian's llvm. The images have no log output.
+//! Flash is text and data. Memory is the statics and the deepest stack; the stack is filled with a
+//! pattern before a conversation of two questions and inspected after it. `turn` is the number of
+//! instructions for one turn in thousands: all that are executed while a task has work to do,
+//! divided by the number of requests; with TLS it includes a share of the one handshake. `core` is
+//! the cost of the loop, its tools and their use: `agent-http` less `http`, and for memory also
+//! less the transcript, which belongs to the caller. It varies by a few per cent with the way in
+//! which replies are split into packets.
 
 use core::fmt::Write as _;
 use core::net::Ipv4Addr;
@@ -26,10 +27,9 @@ const BOARD: &str = "lm3s6965evb";
 struct Stage {
     name: &'static str,
     program: &'static str,
-    /// Features beside the board's and `quiet`; TLS is `tls`, and with records of 4 KiB
-    /// `small-records` too.
+    /// Features besides the board's and `quiet`: `tls`, and `small-records` for records of 4 KiB.
     features: &'static [&'static str],
-    /// Requests that the image makes.
+    /// The number of requests that the image sends.
     turns: u32,
 }
 
@@ -43,13 +43,14 @@ const STAGES: [Stage; 7] = [
     Stage { name: "agent-tls-4k", program: "agent", features: &["tls", "small-records"], turns: 3 },
 ];
 
-/// Bytes of the agent's transcript.
+/// The size of the agent's transcript in bytes.
 const TRANSCRIPT: u32 = 8192;
 
-/// Instructions in a cycle of the board's clock (80 ns) at QEMU's `-icount shift=4` (16 ns each).
+/// The number of instructions in a cycle of the board's clock (80 ns) at QEMU's `-icount shift=4`
+/// (16 ns each).
 const INSTRUCTIONS_IN_A_CYCLE: u32 = 5;
 
-/// Spared in images that are to be small: what `{:?}` prints, where a panic was, and its text.
+/// Flags for small images: they omit the output of `{:?}`, and the place and text of panics.
 const SMALL: &str = r#"target."cfg(all(target_arch = \"arm\", target_os = \"none\"))".rustflags=["-Z","fmt-debug=none","-Z","location-detail=none","-Z","unstable-options","-C","panic=immediate-abort"]"#;
 
 fn main() -> ExitCode {
@@ -108,13 +109,13 @@ fn main() -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// How much a figure may be that was `last`.
+/// Returns the maximum for a figure that was `last`.
 fn most(figure: &str, last: u32) -> u32 {
-    // Few instructions are counted in whole thousands, and depend on how many packets there were.
+    // Instructions are counted in whole thousands and depend on the number of packets.
     if figure == "turn" { last + last / 10 + 5 } else { last + last * 3 / 100 }
 }
 
-/// What an agent needs over an exchange without the loop.
+/// Returns the difference between an agent and an exchange without the loop.
 fn core(measured: &[(&str, Vec<(&str, u32)>)]) -> Option<[(&'static str, u32); 2]> {
     let of = |stage: &str, figure: &str| {
         let (_, figures) = measured.iter().find(|(name, _)| *name == stage)?;
@@ -124,7 +125,8 @@ fn core(measured: &[(&str, Vec<(&str, u32)>)]) -> Option<[(&'static str, u32); 2
     Some([("flash", more("flash")?), ("memory", more("memory")?.checked_sub(TRANSCRIPT)?)])
 }
 
-/// Flash, statics, stack, their sum, the main task's future, and instructions for a turn.
+/// Measures flash, statics, stack, the sum of the last two, the future of the main task, and the
+/// instructions for a turn.
 fn measure(firmware: &Path, stage: &Stage) -> Option<[(&'static str, u32); 6]> {
     let Stage { program, features, turns, .. } = *stage;
     let features = [&[BOARD, "quiet"], features].concat().join(",");
@@ -164,13 +166,13 @@ fn measure(firmware: &Path, stage: &Stage) -> Option<[(&'static str, u32); 6]> {
     ])
 }
 
-/// Runs the image against a model that calls a tool and says something, and gives what it reports:
-/// its deepest stack, and the cycles in which it had something to do.
+/// Runs the image against a model that calls a tool and then ends the turn. Returns what the image
+/// reports: its deepest stack, and the cycles in which it had work to do.
 fn run(firmware: &Path, image: &Path, features: &[&str]) -> Option<(u32, u32)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
     let port = listener.local_addr().ok()?.port();
     let tls = features.contains(&"tls");
-    // What fits the board's buffer with what a record has around its content.
+    // The content of a record that fits in the board's buffer together with the overhead.
     let most = features.contains(&"small-records").then_some(4096);
     let identity = tls.then(|| tls_identity(firmware, most));
     std::thread::spawn(move || {

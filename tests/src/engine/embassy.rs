@@ -1,6 +1,6 @@
-//! A board's configuration: the core's driver and the transport of `toolrunner_embassy`, in memory
-//! that does not grow, over a network that is a double: a server behind `TcpConnect` that speaks
-//! HTTP/1.1.
+//! A board's configuration of the loop: the core's driver and the transport of
+//! `toolrunner_embassy`, in memory of fixed size, over a simulated network: a server behind
+//! `TcpConnect` that speaks HTTP/1.1.
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::collections::VecDeque;
@@ -15,11 +15,11 @@ use super::{Ending, Engine};
 use crate::replay::{Answer, Replay};
 use crate::scenario::Scenario;
 
-/// The core's `Driver` over `toolrunner_embassy::Transport`, with a transcript of so many bytes.
-/// Nothing here waits, so time stands.
+/// The engine with the core's `Driver` over `toolrunner_embassy::Transport`, and a transcript of
+/// fixed size. Nothing here waits, so the clock does not advance.
 #[derive(Clone, Copy, Debug)]
 pub struct Embassy {
-    /// Bytes of the transcript.
+    /// The size of the transcript in bytes.
     pub capacity: usize,
 }
 
@@ -34,15 +34,14 @@ impl Engine for Embassy {
 
     fn run(&self, scenario: &Scenario, replay: &Arc<Replay>) -> Ending {
         let network = Network(replay);
-        // The size that a board has by default: scenarios with longer requests and events go
-        // through it in pieces.
+        // The default size on a board. Longer requests and events pass through it in pieces.
         let mut resources: Resources = Resources::new();
         let link = Plain::new(&network, &network, &mut resources.buffer);
         run_over(Transport::new(link, Timeouts::DEFAULT), self.capacity, scenario)
     }
 }
 
-/// A network with one server on it, which asks the replay.
+/// A network with one server, which answers from the replay.
 struct Network<'r>(&'r Replay);
 
 impl TcpConnect for Network<'_> {
@@ -75,19 +74,19 @@ impl Dns for Network<'_> {
     }
 }
 
-/// One connection, as both ends see it.
+/// One connection, with the state of both ends.
 struct Connection<'r> {
     replay: &'r Replay,
     received: Vec<u8>,
-    /// Requests so far: how the end of a reply's body is told goes round from one to the next.
+    /// The number of requests so far. The framing of the reply's body alternates with it.
     answered: usize,
-    /// What the client has not read yet, in the pieces in which it comes.
+    /// The bytes that the client has not read yet, in the pieces in which they arrive.
     to_send: VecDeque<Vec<u8>>,
     is_closed: bool,
 }
 
 impl Connection<'_> {
-    /// Answers the request if it is there as a whole.
+    /// Answers the request if it has arrived completely.
     fn respond(&mut self) {
         let Some(end) =
             self.received.windows(4).position(|part| part == b"\r\n\r\n").map(|at| at + 4)
@@ -130,7 +129,8 @@ impl Connection<'_> {
     }
 }
 
-/// Whether a field tells of the connection that a scenario was taken from, and not of its reply.
+/// Returns whether a field describes the connection that a scenario was recorded from, and not the
+/// reply.
 fn is_of_the_connection(name: &str) -> bool {
     ["connection", "content-encoding", "content-length", "transfer-encoding"]
         .iter()
@@ -162,8 +162,8 @@ impl Read for Connection<'_> {
             Some(len) => Ok(len),
             None if self.is_closed => Ok(0),
             None => {
-                // A look at a kept connection goes no further. One that asks for more than was
-                // said would wait for ever.
+                // The check of a kept connection polls only once. A client that reads more than was
+                // sent would wait for ever.
                 tokio::task::yield_now().await;
                 Err(ErrorKind::TimedOut)
             }
@@ -171,8 +171,8 @@ impl Read for Connection<'_> {
     }
 }
 
-/// Reads of the first piece, as a socket does: as much as fits, and never of two at once. Nothing
-/// if there is none.
+/// Reads from the first piece, as a socket does: as much as fits, and never from two pieces at
+/// once. Returns `None` if there are no pieces.
 pub fn read_piece(pieces: &mut VecDeque<Vec<u8>>, buffer: &mut [u8]) -> Option<usize> {
     let piece = pieces.front_mut()?;
     let len = piece.len().min(buffer.len());

@@ -1,4 +1,4 @@
-//! The chip's configuration: the core's driver over memory that does not grow, with tools in a
+//! The chip's configuration of the loop: the core's driver in memory of fixed size, with tools in a
 //! `Toolbox`.
 
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use super::{Ending, Engine, block_on};
 use crate::replay::{Answer, Replay};
 use crate::scenario::{Scenario, ScenarioTools};
 
-/// The core's `Driver`, with a transcript of so many bytes.
+/// The engine with the core's `Driver` and a transcript of fixed size.
 #[derive(Clone, Copy, Debug)]
 pub struct Embedded {
-    /// Bytes of the transcript.
+    /// The size of the transcript in bytes.
     pub capacity: usize,
 }
 
@@ -47,8 +47,8 @@ pub(super) fn run_over(transport: impl Transport, capacity: usize, scenario: &Sc
     let mut reason = Reason(None);
     run.limits_mut().turns = scenario.config.max_iterations;
     let ended = block_on(drive(&mut run, scenario, transport, &mut reason));
-    // Calls that wait are not judged. With messages behind them the checker cannot tell that they
-    // wait: so they are closed, as they are when something else is said.
+    // Pending calls are not compared. If messages follow them, the validity check cannot tell that
+    // they are pending, so they are closed, as they are when another message is appended.
     if run.next_call().is_some()
         && let Err(error) = run.close_open_calls()
     {
@@ -127,7 +127,7 @@ fn plain<E>(error: DriveError<E>) -> Error {
     error.error
 }
 
-/// Answers calls of tools that are only declared. Whether there were any.
+/// Answers calls of tools that are only declared. Returns whether there were any.
 fn answer_declared(run: &mut Run<'_>, tools: &ScenarioTools) -> Result<bool, Error> {
     let mut any = false;
     while let Some(i) = run.call_for_caller() {
@@ -156,7 +156,8 @@ fn ending(run: &Run<'_>, Reason(stop_reason): Reason) -> Ending {
     }
 }
 
-/// Keeps the last stop reason as the server spells it; the run itself keeps only those it knows.
+/// An observer that keeps the last stop reason as the server spells it; the run itself keeps only
+/// known reasons.
 struct Reason(Option<String>);
 
 impl Observer for Reason {
@@ -179,17 +180,17 @@ impl Observer for Reason {
     }
 }
 
-/// Hands each request to the replay.
+/// A transport that passes each request to the replay.
 struct InMemory<'s>(&'s Replay);
 
-/// A reply's body, piece by piece.
+/// A reply's body, in pieces.
 struct Pieces {
     pieces: std::vec::IntoIter<Vec<u8>>,
     piece: Vec<u8>,
     read: usize,
 }
 
-/// The error of a transport that has none.
+/// The error of a transport that cannot fail.
 #[derive(Clone, Copy, Debug)]
 enum Never {}
 

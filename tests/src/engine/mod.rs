@@ -1,4 +1,4 @@
-//! The loop in one of its configurations, driven through a scenario.
+//! Runs the loop in one of its configurations through a scenario.
 
 mod embassy;
 mod embedded;
@@ -20,29 +20,29 @@ pub use server::Server;
 pub enum Ending {
     /// With an error that the server reported.
     Api {
-        /// Its `type`.
+        /// The `type` of the error.
         kind: String,
-        /// Its status.
+        /// The HTTP status.
         status: u16,
     },
-    /// With a bound that was reached.
+    /// With a bound that was exceeded.
     Capacity(Capacity),
     /// With any other error.
     Error(String),
-    /// With a message; that of no reply at all is empty.
+    /// With a message; it is empty if there was no reply.
     Message {
-        /// Why it ended, as the server spells it.
+        /// The stop reason, as the server spells it.
         stop_reason: Option<String>,
-        /// Its text blocks, joined.
+        /// The text blocks, joined.
         text: String,
-        /// Names of its calls.
+        /// The names of the calls.
         tool_use: Vec<String>,
     },
 }
 
 impl Ending {
-    /// With the server's error: its `type` as it is spelled, or what the status stands for if it
-    /// has none.
+    /// Creates the ending for an API error: with the `type` as the server spelled it, or, if it has
+    /// none, the type that corresponds to the status.
     fn api(spelled: String, error: ApiError) -> Self {
         let kind = if spelled.is_empty() { error.kind.name().to_owned() } else { spelled };
         Self::Api { kind, status: error.status }
@@ -51,19 +51,20 @@ impl Ending {
 
 /// A configuration of the loop that can be driven through scenarios.
 pub trait Engine {
-    /// What it is called on the command line.
+    /// Returns its name on the command line.
     fn name(&self) -> &'static str;
 
-    /// Bytes of its transcript, if it has a bound that scenarios may reach.
+    /// Returns the size of its transcript in bytes, if scenarios can reach that bound.
     fn capacity(&self) -> Option<usize> {
         None
     }
 
-    /// Drives a run through the scenario, with `replay` as its other end.
+    /// Drives a run through the scenario, with `replay` as the server.
     fn run(&self, scenario: &Scenario, replay: &Arc<Replay>) -> Ending;
 }
 
-/// The engine of this name. `capacity`: bytes of the transcript where that is fixed.
+/// Returns the engine of this name, if there is one. `capacity` is the size of the transcript in
+/// bytes, for engines whose transcript has a fixed size.
 pub fn by_name(name: &str, capacity: usize) -> Option<Box<dyn Engine>> {
     match name {
         "std" => Some(Box::new(Server)),
@@ -73,7 +74,7 @@ pub fn by_name(name: &str, capacity: usize) -> Option<Box<dyn Engine>> {
     }
 }
 
-/// Runs a future to its end on this thread.
+/// Runs a future to completion on this thread.
 fn block_on<F: Future>(future: F) -> F::Output {
     match tokio::runtime::Builder::new_current_thread().enable_time().build() {
         Ok(runtime) => runtime.block_on(future),

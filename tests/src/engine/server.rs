@@ -1,4 +1,4 @@
-//! The server's configuration: `Client` and `Run`, over a transport in memory.
+//! The server's configuration of the loop: `Client` and `Run`, over a transport in memory.
 
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ use super::{Ending, Engine, block_on};
 use crate::replay::Replay;
 use crate::scenario::{Scenario, ScenarioTools};
 
-/// `toolrunner_std::Client`, over a transport in memory.
+/// The engine with `toolrunner_std::Client` over a transport in memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Server;
 
-/// Hands each request to the replay.
+/// A transport that passes each request to the replay.
 struct InMemory(Arc<Replay>);
 
 impl DynTransport for InMemory {
@@ -62,7 +62,7 @@ impl Engine for Server {
             _ => builder.body(params),
         };
         let ended = block_on(drive(&mut run, scenario, &tools));
-        // As without a heap: calls that wait are not judged, so they are closed.
+        // Pending calls are not compared, so they are closed, as the engine without a heap does.
         if run.machine().next_call().is_some()
             && let Err(error) = run.close_open_calls()
         {
@@ -115,7 +115,7 @@ async fn drive(run: &mut Run, scenario: &Scenario, tools: &ScenarioTools) -> Res
     }
 }
 
-/// Answers calls of tools that are only declared. Whether there were any.
+/// Answers calls of tools that are only declared. Returns whether there were any.
 fn answer_declared(run: &mut Run, tools: &ScenarioTools) -> Result<bool, Error> {
     let mut any = false;
     while let Some(i) = run.machine().call_for_caller() {
