@@ -1,5 +1,5 @@
-//! Each decision about a case that others reported is in `tests/scenarios/README.md`, and what it
-//! names as its proof exists.
+//! Checks that each decision about a reported case is in `tests/scenarios/README.md`, and that the
+//! tests named there exist.
 
 use std::path::Path;
 
@@ -7,8 +7,8 @@ fn read(file: &str) -> Option<String> {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file)).ok()
 }
 
-/// What is wrong with the row of `id`: it must be there once, with `cells` cells that say
-/// something, and its last cell must name scenarios and tests that exist.
+/// Returns the faults of the row of `id`: it must exist once, with `cells` cells that are not
+/// empty, and its last cell must name scenarios and tests that exist.
 fn faults(text: &str, id: &str, cells: usize) -> Vec<String> {
     let rows: Vec<Vec<&str>> = text
         .lines()
@@ -32,13 +32,13 @@ fn faults(text: &str, id: &str, cells: usize) -> Vec<String> {
         .collect()
 }
 
-/// Whether there is a scenario of this name, or a test `file: function`.
+/// Returns whether there is a scenario of this name, or a test `file: function`.
 fn exists(name: &str) -> bool {
     let Some((file, function)) = name.split_once(": ") else {
         let scenario = read(&format!("tests/scenarios/{name}.json")).unwrap_or_default();
         return scenario.contains(&format!("\"name\": \"{name}\""));
     };
-    // Its attributes stand above it, behind the end of what comes before.
+    // The attributes of the function are above it, after the end of the previous item.
     let text = read(file).unwrap_or_default();
     text.split_once(&format!("fn {function}("))
         .and_then(|(before, _)| before.rsplit("\n\n").next())
@@ -76,7 +76,7 @@ fn what_is_missing_is_seen() {
             "| Q01 | a | b | c | `tests/tests/none.rs: faults` |".to_owned(),
             Some("Q01: there is no `tests/tests/none.rs: faults`"),
         ),
-        // A function, but no test.
+        // A function that is not a test.
         (
             "| Q01 | a | b | c | `tests/tests/decisions.rs: faults` |".to_owned(),
             Some("Q01: there is no `tests/tests/decisions.rs: faults`"),

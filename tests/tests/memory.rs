@@ -1,5 +1,4 @@
-//! The guide for boards has tables by which a reader computes how much memory a firmware takes.
-//! Here they are taken at their word.
+//! Checks the tables in the board guide from which a reader computes the memory of a firmware.
 
 use std::path::Path;
 
@@ -7,7 +6,7 @@ fn read(file: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file)).unwrap()
 }
 
-/// The rows of the table that begins with this heading.
+/// Returns the rows of the table whose first column has this heading.
 fn table(guide: &str, heading: &str) -> Vec<Vec<String>> {
     let cells = |line: &str| {
         line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>()

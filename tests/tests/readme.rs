@@ -1,5 +1,5 @@
-//! The figures in README are those of the code, and of the files in which what was measured is
-//! kept.
+//! Checks that the figures in README.md are those of the code, and of the files with the measured
+//! results.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ fn read(file: &str) -> String {
 #[test]
 fn capacities_are_those_of_the_code() {
     let readme = read("README.md");
-    // The row's first cell, what stands in its second, the file and what stands in that.
+    // The first two cells of the row, the file, and the code in that file.
     let rows = [
         (
             "Transcript, on a server",
@@ -110,7 +110,7 @@ fn capacities_are_those_of_the_code() {
     }
 }
 
-/// The cells of the first line of a Markdown table that begins with this one.
+/// Returns the cells of the first row of a Markdown table whose first cell is `first`.
 fn row(file: &str, first: &str) -> Vec<String> {
     let text = read(file);
     let cells = |line: &str| {
@@ -134,7 +134,7 @@ fn figures_are_those_that_were_measured() {
         let bytes = line.rsplit(' ').next().and_then(|last| last.parse::<u32>().ok()).unwrap();
         (bytes + 500) / 1000
     };
-    // The table of times has this row too: the first is that of instructions.
+    // Both tables have this row: the first is the table of instructions, the second that of times.
     let deltas = "| sse, 12-byte deltas |";
     let timed =
         read(benches).lines().filter(|line| line.starts_with(deltas)).nth(1).unwrap().to_owned();

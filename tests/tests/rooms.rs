@@ -1,12 +1,13 @@
-//! Inside core each room uses only rooms before it. So a reader can take the rooms in order, and
-//! the machine never sees a transport's bytes or a driver's future.
+//! Checks that each top-level module ("room") of core uses only the rooms before it. A reader can
+//! therefore read the rooms in order, and the state machine never sees a transport's bytes or a
+//! driver's future.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The rooms in order. `transport`, `policy` and `observe` are words that the machine needs: what a
-/// reply's head says, what may be tried again, what is told. So they stand before it; what moves
-/// bytes and time is `drive` alone, at the end. `testing` may use all.
+/// The rooms in order. `transport`, `policy` and `observe` come before the state machine because it
+/// needs their types: the head of a reply, what may be retried, and the reported events. Only
+/// `drive`, near the end, moves bytes and waits. `testing` may use all rooms.
 const ROOMS: [&str; 16] = [
     "error",
     "time",
@@ -41,14 +42,14 @@ fn rust_files(directory: &Path, into: &mut Vec<PathBuf>) {
     }
 }
 
-/// The first names of all paths that begin at the crate's root.
+/// Returns the first names of all paths that begin at the crate's root.
 fn roots(code: &str, prefix: &str) -> Vec<String> {
     let name = |text: &str| {
         text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>()
     };
     let mut found = Vec::new();
     for (at, _) in code.match_indices(prefix) {
-        // Not the end of another name, nor of a longer path.
+        // Skips the end of another name or of a longer path.
         if code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':' || c == '$') {
             continue;
         }
@@ -75,7 +76,7 @@ fn roots(code: &str, prefix: &str) -> Vec<String> {
     found
 }
 
-/// The code of a file without comments and without its tests.
+/// Returns the code of a file without comments and tests.
 fn code(file: &Path) -> String {
     let text = std::fs::read_to_string(file).unwrap();
     let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
@@ -85,7 +86,7 @@ fn code(file: &Path) -> String {
         .join("\n")
 }
 
-/// Which rooms each room uses, and in which file.
+/// Returns which rooms each room uses, and the file in which it does so.
 fn uses() -> BTreeMap<(String, String), PathBuf> {
     let mut files = Vec::new();
     rust_files(&source(), &mut files);
@@ -97,12 +98,12 @@ fn uses() -> BTreeMap<(String, String), PathBuf> {
         if room == "lib" {
             continue;
         }
-        // A room's own file is a child of the crate's root, and the files in it are that file's
-        // children.
+        // The room's own file is a child of the crate's root; the files in its folder are children
+        // of that file.
         let is_own = parts.len() == 1 || parts[1] == "mod.rs";
         let code = code(&file);
         let mut used = roots(&code, "crate::");
-        // `super::super::Name` may also stand in a module within a file, and is no room then.
+        // `super::super::Name` also occurs in a module within a file, where it is not a room.
         let above = roots(&code, if is_own { "super::" } else { "super::super::" });
         used.extend(above.into_iter().filter(|name| name.starts_with(char::is_lowercase)));
         for other in used {
@@ -121,8 +122,7 @@ fn each_room_uses_only_those_before_it() {
             wrong.push(format!("{room} has no place in the order: {}", file.display()));
             continue;
         };
-        // Names at the crate's root that are no rooms (macros, re-exports) are for users, not for
-        // the rooms.
+        // Other names at the crate's root (macros, re-exports) are for users, not for the rooms.
         if place(&other).is_none_or(|other| other > own) {
             wrong.push(format!("{room} uses {other}: {}", file.display()));
         }

@@ -1,4 +1,5 @@
-//! Every scenario in each configuration, with bodies whole and cut. `SCENARIOS=DIR` adds others.
+//! Plays every scenario in each configuration, with bodies whole and cut. `SCENARIOS=DIR` adds
+//! others.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use toolrunner_tests::scenario::{Scenario, files};
 fn scenarios() -> Vec<Arc<Scenario>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut from = vec![root.join("tests/scenarios")];
-    // From where the caller stands, and that is the project's root; a test stands in its package.
+    // Relative to the project's root, from which the caller runs; a test runs in the folder of its
+    // package.
     from.extend(std::env::var_os("SCENARIOS").map(|others| root.join(others)));
     let read = |file: &PathBuf| {
         Scenario::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
@@ -59,8 +61,8 @@ fn over_a_boards_transport() {
     play_all(&Embassy { capacity: 64 * 1024 });
 }
 
-/// At every capacity a scenario either passes or ends in a capacity error, with all requests until
-/// then as they must be.
+/// At every capacity, a scenario either passes or ends with a capacity error, and all requests up
+/// to that point are correct.
 #[test]
 fn in_any_capacity() {
     for name in
@@ -85,11 +87,11 @@ fn in_any_capacity() {
     }
 }
 
-/// The verdict, too: no capacity fails a scenario that does not fit.
+/// The verdict as well: a scenario that does not fit never fails.
 #[test]
 fn what_does_not_fit_passes() {
-    // What is appended needs room beside that for the answers, so the last one fits later than its
-    // bodies say.
+    // Appended messages additionally need room for the answers, so the last scenario fits only in
+    // more memory than its bodies suggest.
     for (name, most) in [
         ("six-turns-json", 3000),
         ("parallel-calls-sse", 3000),
@@ -107,7 +109,7 @@ fn what_does_not_fit_passes() {
     }
 }
 
-/// What the runner is for: it must see each kind of difference.
+/// The runner must detect each kind of difference.
 #[test]
 fn differences_are_seen() {
     let text = std::fs::read_to_string(
@@ -149,7 +151,7 @@ fn differences_are_seen() {
             );
         }
     }
-    // One request more than the scenario has, and one fewer.
+    // One request more than in the scenario, and one fewer.
     let mut shorter = Scenario::parse(&text).unwrap();
     shorter.exchanges.pop();
     assert!(
@@ -167,7 +169,7 @@ fn differences_are_seen() {
     );
 }
 
-/// A field that nothing reads is told, and one that is `null` is as none.
+/// Unknown fields are reported, and a field that is `null` is treated like an absent one.
 #[test]
 fn fields_that_are_not_known() {
     let text = std::fs::read_to_string(
@@ -201,7 +203,7 @@ fn fields_that_are_not_known() {
     );
 }
 
-/// An error whose body is no error of the API is known by its status alone.
+/// If the body is not an error of the API, the error has only its status.
 #[test]
 fn an_error_without_a_type() {
     let text = std::fs::read_to_string(

@@ -1,6 +1,6 @@
-//! What every adapter must do, in one table that is played through each of them: `toolrunner_std`'s
-//! over hyper, `toolrunner_embassy`'s over its own HTTP/1.1. Real connections on loopback. What
-//! faults do to a conversation is `faults`' affair.
+//! One table of what every adapter must do, played through each of them: `toolrunner_std`'s over
+//! hyper, and `toolrunner_embassy`'s over its own HTTP/1.1, with real connections on loopback. The
+//! effects of faults on a conversation are tested in `faults`.
 
 mod near;
 mod server;
@@ -10,27 +10,27 @@ use server::{Act, Server};
 use toolrunner_core::error::TransportKind;
 use toolrunner_core::transport::{Body, Head, ReplyHead, Transport, TransportError as _};
 
-/// A reply, or the kind of error, as the loop sees it.
+/// A reply, or the kind of an error, as the loop receives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Seen {
     Reply(ReplyHead, String),
     Fails(TransportKind),
 }
 
-/// How much of a reply's body the client reads before it drops it.
+/// How much of a reply's body the client reads before it drops the reply.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reads {
     All,
-    /// The first piece, which is not the whole.
+    /// The first piece, which is not the whole body.
     First,
 }
 
 struct Row {
     name: String,
-    /// By connection and request.
+    /// The server's actions, by connection and request.
     acts: Vec<Vec<Act>>,
     reads: Reads,
-    /// Of each request that is made.
+    /// The expected result of each request.
     sees: Vec<Seen>,
     connections: usize,
 }
@@ -55,7 +55,7 @@ fn row(name: &str, acts: Vec<Vec<Act>>, sees: Vec<Seen>, connections: usize) -> 
     Row { name: name.to_owned(), acts, reads: Reads::All, sees, connections }
 }
 
-/// One reply, to one request on one connection.
+/// Returns a row with one reply to one request on one connection.
 fn one(name: &str, act: Act, sees: Seen) -> Row {
     row(name, vec![vec![act]], vec![sees], 1)
 }
@@ -66,7 +66,7 @@ fn head(status: u16, fields: &[(&str, &str)]) -> ReplyHead {
     head
 }
 
-/// Which connections are used again, and which never.
+/// Returns rows about which connections are reused, and which never are.
 fn connections() -> Vec<Row> {
     let three = || vec![hello(); 3];
     let closing = LENGTH.replace("\r\n\r\n", "\r\nConnection: Close\r\n\r\n");
@@ -108,8 +108,8 @@ fn connections() -> Vec<Row> {
     ]
 }
 
-/// A kept connection that ends when the second request has been read. A server may have begun the
-/// turn by then, so it is left to the retry policy, which counts it.
+/// Returns rows with a kept connection that ends after the second request was read. The server may have
+/// started the turn by then, so the retry policy decides, and counts the failure.
 fn stale() -> Vec<Row> {
     let sees = vec![hello(), closed(), hello()];
     vec![
@@ -128,7 +128,7 @@ fn stale() -> Vec<Row> {
     ]
 }
 
-/// Heads and bodies.
+/// Returns rows about heads and bodies.
 fn replies() -> Vec<Row> {
     let fails = |name: &str, text: &str| {
         one(name, Act::Stall(text.to_owned()), Seen::Fails(TransportKind::Http))
@@ -191,7 +191,7 @@ fn replies() -> Vec<Row> {
     ]
 }
 
-/// Each reply broken off, and halted for a moment, after each of its bytes.
+/// Returns rows in which each reply is cut off, and paused for a moment, after each of its bytes.
 fn cuts() -> Vec<Row> {
     let mut rows = Vec::new();
     for (framing, text) in [("length", LENGTH), ("chunked", CHUNKED), ("to the end", TO_END)] {
@@ -199,7 +199,7 @@ fn cuts() -> Vec<Row> {
         for at in 0..text.len() {
             let (first, second) = text.split_at(at);
             let name = |what: &str| format!("{framing}, {what} after {at} bytes");
-            // What ends with its connection does not tell its end from a cut.
+            // If a body ends with the connection, its end cannot be distinguished from a cut.
             let cut = if framing == "to the end" && at >= body {
                 Seen::Reply(ReplyHead::new(200), text[body..at].into())
             } else {
@@ -239,7 +239,7 @@ async fn send<T: Transport>(transport: &mut T, url: &str, reads: Reads) -> Resul
     Ok(Seen::Reply(reply.head, String::from_utf8(all).unwrap()))
 }
 
-/// Plays one row; gives what is not as it has it.
+/// Plays one row. Returns the difference from the expected results, if there is one.
 async fn play<T: Transport>(row: &Row, transport: &mut T) -> Option<String> {
     let server = Server::start(row.acts.clone()).await;
     let url = format!("http://localhost:{}", server.address.port());
@@ -250,7 +250,7 @@ async fn play<T: Transport>(row: &Row, transport: &mut T) -> Option<String> {
                 .await
                 .unwrap_or_else(|error| Seen::Fails(error.kind())),
         );
-        // Until the adapter may have seen what the server did after its reply.
+        // Waits until the adapter may have noticed what the server did after its reply.
         tokio::time::sleep(core::time::Duration::from_millis(if row.sees.len() > 1 {
             20
         } else {
@@ -319,9 +319,9 @@ fn on_a_board() {
     judge(differences);
 }
 
-/// Where there is no connection to be had.
+/// Checks the errors when no connection is possible.
 async fn unreachable<T: Transport>(transport: &mut T) {
-    // A port that was free a moment ago, and is not given out again at once.
+    // A port that was free a moment ago and is not assigned again at once.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
@@ -340,8 +340,8 @@ fn nobody_there() {
     block_on(async { unreachable(&mut near::board(&mut [0; 1024])).await });
 }
 
-/// A line that a buffer of 1 KiB cannot hold is an error with numbers if it frames the body, and is
-/// passed over if it does not.
+/// A line that does not fit in a buffer of 1 KiB is an error with numbers if it frames the body,
+/// and is skipped otherwise.
 #[test]
 fn a_line_that_is_too_long() {
     let through = |name: &str| {

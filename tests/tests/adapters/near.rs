@@ -13,10 +13,10 @@ use toolrunner_embassy::Timeouts;
 use toolrunner_std::HttpTransport;
 use toolrunner_std::http::{HttpSettings, Proxies};
 
-/// How long an adapter waits for the next piece.
+/// The time that an adapter waits for the next piece.
 const PATIENCE: Duration = Duration::from_millis(400);
 
-/// The server's adapter.
+/// Returns the server's adapter.
 pub(crate) fn server() -> HttpTransport {
     HttpTransport::new(HttpSettings {
         read_timeout: PATIENCE,
@@ -25,12 +25,12 @@ pub(crate) fn server() -> HttpTransport {
     })
 }
 
-/// The board's adapter, through a buffer of its default size.
+/// Returns the board's adapter, with this buffer.
 pub(crate) fn board(
     buffer: &mut [u8],
 ) -> toolrunner_embassy::Transport<toolrunner_embassy::Plain<'_, Loopback, Loopback>> {
     static TIME: Once = Once::new();
-    // embassy-time's clock goes with the host's.
+    // embassy-time's clock follows the host's.
     TIME.call_once(|| {
         std::thread::spawn(|| {
             loop {
@@ -44,7 +44,7 @@ pub(crate) fn board(
     toolrunner_embassy::Transport::new(link, Timeouts { idle, ..Timeouts::DEFAULT })
 }
 
-/// The host's own network as a board's.
+/// The host's network, as a board's network stack.
 pub(crate) struct Loopback;
 
 pub(crate) struct Connection(TcpStream);

@@ -1,4 +1,4 @@
-//! A server on loopback that does with each request what a row of the table says.
+//! A server on loopback that handles each request as a row of the table says.
 
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -7,18 +7,18 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What a server does with a request.
+/// How the server handles a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
-    /// Answers, and waits for the next request.
+    /// Sends the text, and waits for the next request.
     Answer(String),
-    /// Answers, if only with nothing, and closes.
+    /// Sends the text, which may be empty, and closes the connection.
     Close(String),
-    /// Answers this and that, with a pause between.
+    /// Sends both texts, with a pause between them.
     InTwo(String, String),
-    /// Answers, if only with nothing, and resets the connection.
+    /// Sends the text, which may be empty, and resets the connection.
     Reset(String),
-    /// Answers, if only with nothing, and then says nothing more.
+    /// Sends the text, which may be empty, and then sends nothing more.
     Stall(String),
 }
 
@@ -30,7 +30,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Does `acts[connection][request]`; the last of each row for all that come after it.
+    /// Starts a server that handles each request as `acts[connection][request]` says. The last
+    /// element of each list also applies to all later ones.
     pub(crate) async fn start(acts: Vec<Vec<Act>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -49,12 +50,12 @@ impl Server {
         Self { address, connections, requests, task }
     }
 
-    /// How many connections there were.
+    /// Returns the number of connections so far.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 
-    /// The requests as they came, heads in lower case.
+    /// Returns the requests in order, with their heads in lower case.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
@@ -73,7 +74,7 @@ async fn converse(mut stream: TcpStream, requests: Arc<Mutex<Vec<String>>>, acts
         let Some(request) = receive(&mut stream, &mut have).await else { return };
         requests.lock().unwrap().push(request);
         let act = acts[number.min(acts.len() - 1)].clone();
-        // The client may be gone, and then there is nobody to tell.
+        // Write errors are ignored, because the client may have closed the connection.
         match act {
             Act::Answer(text) => drop(stream.write_all(text.as_bytes()).await),
             Act::InTwo(first, second) => {
@@ -98,7 +99,7 @@ async fn converse(mut stream: TcpStream, requests: Arc<Mutex<Vec<String>>>, acts
     }
 }
 
-/// One request; none when the client closed.
+/// Returns the next request, or `None` when the client has closed the connection.
 async fn receive(stream: &mut TcpStream, have: &mut Vec<u8>) -> Option<String> {
     loop {
         if let Some(end) = have.windows(4).position(|part| part == b"\r\n\r\n") {

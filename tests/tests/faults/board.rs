@@ -1,5 +1,5 @@
-//! The board's adapter: `toolrunner_embassy::Transport` below the core's driver, over a network
-//! that is a double.
+//! The board's adapter: `toolrunner_embassy::Transport` under the core's driver, over a simulated
+//! network.
 
 use core::cell::Cell;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -17,11 +17,11 @@ use crate::far::{Far, Then, Wire};
 use crate::talks::{place, yields};
 use crate::{Report, Trouble, fixed};
 
-/// Only one at a time: embassy-time has one clock for the whole program, and it goes on when a
-/// future waits for nothing else.
+/// Runs one case. Only one runs at a time, because embassy-time has one clock for the whole
+/// program, which is advanced when a future waits for nothing else.
 pub(crate) fn run(far: &Arc<Mutex<Far>>, trouble: &Trouble) -> Report {
     static TIME: Mutex<()> = Mutex::new(());
-    // A case that failed leaves nothing behind that the next one minds.
+    // A failed case does not affect the next one, so the poisoned lock is taken anyway.
     let _mine = TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     MockDriver::get().reset();
     let network = Network { far, next: Cell::new(0) };
@@ -35,7 +35,7 @@ pub(crate) fn run(far: &Arc<Mutex<Far>>, trouble: &Trouble) -> Report {
 /// A network with the far end on it.
 struct Network<'f> {
     far: &'f Mutex<Far>,
-    /// The exchange that comes next: who connects is about to ask it.
+    /// The next exchange: whoever connects is about to send its request.
     next: Cell<usize>,
 }
 
@@ -75,18 +75,18 @@ impl Dns for Network<'_> {
     }
 }
 
-/// One connection, as both ends see it.
+/// One connection, with the state of both ends.
 struct Connection<'n> {
     network: &'n Network<'n>,
     received: Vec<u8>,
-    /// What the board has not read yet, in the pieces in which it comes.
+    /// The bytes that the board has not read yet, in the pieces in which they arrive.
     to_send: VecDeque<Vec<u8>>,
-    /// What follows.
+    /// What happens after them.
     then: Then,
 }
 
 impl Connection<'_> {
-    /// Answers the request if it is there as a whole.
+    /// Answers the request if it has arrived completely.
     fn respond(&mut self) {
         let Some(request) = requested(&mut self.received) else { return };
         let (streams, place) = (request.stream(), place(&request));
@@ -100,7 +100,8 @@ impl Connection<'_> {
                 bytes.as_bytes().to_vec()
             }
             Wire::Reply { status, fields, body, then, claim } => {
-                // Who must connect for the next exchange finds nobody.
+                // The connection for the next exchange will be refused, so this one must not be
+                // kept.
                 let last = far.refuses(place + 1);
                 self.then = if last { Then::Close } else { then };
                 written(status, &fields, &body, then, claim, streams, last)

@@ -1,10 +1,10 @@
-//! HTTP/1.1 as the far end reads and writes it, with what is wrong with it.
+//! Reads and writes the far end's HTTP/1.1, with the faults in it.
 
 use toolrunner_core::testing::Request;
 
 use crate::far::{Claim, Then};
 
-/// A reply as HTTP/1.1: a stream in chunks, all else by its length.
+/// Formats a reply as HTTP/1.1: streams with chunked encoding, everything else with a length.
 pub(crate) fn written(
     status: u16,
     fields: &[(String, String)],
@@ -30,7 +30,7 @@ pub(crate) fn written(
     if claim == Claim::Both {
         out.extend(format!("content-length: {}\r\n", body.len() / 2).bytes());
     }
-    // A body that breaks off was longer by what is said of it.
+    // A body that is cut off was announced as longer.
     let missing = usize::from(then != Then::Good) * 10;
     if streams || claim != Claim::Right {
         out.extend(b"transfer-encoding: chunked\r\n\r\n");
@@ -51,7 +51,7 @@ pub(crate) fn written(
     out
 }
 
-/// Takes the request that came, if it is there as a whole.
+/// Removes the request from the received bytes, if it has arrived completely.
 pub(crate) fn requested(have: &mut Vec<u8>) -> Option<Request> {
     let end = have.windows(4).position(|part| part == b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(&have[..end]).into_owned();

@@ -1,5 +1,5 @@
-//! The far end: a model that gives the right reply, and one fault that makes something else of it
-//! until the fault ends.
+//! The far end: a model that gives the correct reply, and one fault that changes it until the fault
+//! ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -12,37 +12,37 @@ use toolrunner_std::clock::{DynClock, Waiting};
 
 use crate::talks::{Talk, place};
 
-/// How a reply, or what there is of one, ends.
+/// How a reply, or the part of it that is sent, ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Then {
-    /// As it should.
+    /// Normally.
     Good,
     /// The connection is closed.
     Close,
     /// The connection is reset.
     Reset,
-    /// Nothing more comes.
+    /// Nothing more is sent.
     Stall,
 }
 
-/// What is said of a body's length.
+/// What the head says about the length of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
     Right,
-    /// So much more, or less, than there is.
+    /// This much more (or less, if negative) than the real length.
     Length(isize),
-    /// A chunk's size that is no number.
+    /// A chunk size that is not a number.
     NoSize,
-    /// Both a length and chunks.
+    /// Both a length and chunked encoding.
     Both,
 }
 
-/// What goes over the wire in place of the right reply.
+/// What is sent instead of the correct reply.
 #[derive(Clone, Debug)]
 pub(crate) enum Wire {
-    /// Nobody listens.
+    /// The connection is refused.
     Refused,
-    /// These bytes, which are no whole head.
+    /// These bytes, which are not a complete head.
     NoHead(&'static str, Then),
     Reply {
         status: u16,
@@ -53,21 +53,21 @@ pub(crate) enum Wire {
     },
 }
 
-/// What the loop is told of a reply by a transport in memory, that has no bytes of HTTP to look at.
+/// A reply as a transport in memory passes it to the loop, without the bytes of HTTP.
 pub(crate) struct Told {
     pub(crate) head: ReplyHead,
     pub(crate) body: Vec<u8>,
-    /// How the body ends if it breaks off.
+    /// The error at the end of the body, if it is cut off.
     pub(crate) ends: Option<TransportKind>,
 }
 
 impl Wire {
-    /// What a transport makes of it; the kind of its error if it is no reply.
+    /// Returns what a transport would pass on; the kind of its error if there is no reply.
     pub(crate) fn told(self) -> Result<Told, TransportKind> {
         match self {
             Self::Refused => Err(TransportKind::Connect),
             Self::NoHead(_, Then::Stall) => Err(TransportKind::Timeout),
-            // A head that ended and is none.
+            // A complete head that is not valid.
             Self::NoHead(bytes, _) if bytes.ends_with("\r\n\r\n") => Err(TransportKind::Http),
             Self::NoHead(..) => Err(TransportKind::Closed),
             Self::Reply { status, fields, mut body, then, claim } => {
@@ -83,7 +83,7 @@ impl Wire {
                         body.clear();
                         Some(TransportKind::Http)
                     }
-                    // Chunks count where there is a length too.
+                    // Chunked encoding takes precedence over a length.
                     (Claim::Right | Claim::Both, Then::Good | Then::Close) => None,
                     (Claim::Right | Claim::Both, Then::Reset) => Some(TransportKind::Closed),
                     (Claim::Right | Claim::Both, Then::Stall) => Some(TransportKind::Timeout),
@@ -94,19 +94,19 @@ impl Wire {
     }
 }
 
-/// One fault, at one place. See the table in `faults`.
+/// One fault at one place. See the table in `harms`.
 #[derive(Clone, Debug)]
 pub(crate) enum Harm {
     None,
     Refused,
     NoHead(&'static str, Then),
-    /// The body up to here.
+    /// The body is cut off at this length.
     Cut(usize, Then),
-    /// This body, with this content type.
+    /// The body is replaced by this one, with this content type.
     Body(Vec<u8>, &'static str),
     Claim(Claim),
     Status(u16, &'static [(&'static str, &'static str)]),
-    /// The clock jumps by so many seconds while the reply comes, which breaks off.
+    /// The clock jumps by this number of seconds during the reply, which is then cut off.
     Jump(i64),
 }
 
@@ -115,13 +115,13 @@ pub(crate) struct Far {
     model: ScriptedModel,
     clock: Arc<JumpingClock>,
     harm: Harm,
-    /// The exchange that it befalls.
+    /// The exchange that the fault affects.
     at: usize,
-    /// Whether it befalls that exchange again and again until it is ended; else once.
+    /// Whether the fault affects that exchange repeatedly until it ends; otherwise once.
     lasts: bool,
     pub(crate) hits: usize,
     is_over: bool,
-    /// The right bodies, by exchange.
+    /// The correct bodies, by exchange.
     pub(crate) bodies: Vec<Vec<u8>>,
 }
 
@@ -141,12 +141,12 @@ impl Far {
         }
     }
 
-    /// The fault ends.
+    /// Ends the fault.
     pub(crate) fn end(&mut self) {
         self.is_over = true;
     }
 
-    /// Whether nobody listens when the exchange `at` comes.
+    /// Returns whether the connection for the exchange `at` is refused.
     pub(crate) fn refuses(&self, at: usize) -> bool {
         matches!(self.harm, Harm::Refused)
             && at == self.at
@@ -154,7 +154,7 @@ impl Far {
             && (self.lasts || self.hits == 0)
     }
 
-    /// Requests that the model refused, and why.
+    /// Returns the requests that the model refused, and the reasons.
     pub(crate) fn complaints(&self) -> &[String] {
         self.model.complaints()
     }
@@ -208,13 +208,13 @@ impl Far {
         Wire::Reply { status, fields, body, then, claim }
     }
 
-    /// What the near end needs to know.
+    /// Returns the clock and the conversation, which the near end needs.
     pub(crate) fn surroundings(&self) -> (Arc<JumpingClock>, &'static Talk) {
         (Arc::clone(&self.clock), self.talk)
     }
 }
 
-/// A virtual clock that somebody sets to another time now and then, backwards too.
+/// A virtual clock that can be set to another time, also backwards.
 #[derive(Default)]
 pub(crate) struct JumpingClock {
     clock: VirtualClock,
@@ -226,9 +226,10 @@ impl JumpingClock {
         self.micros.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
     }
 
-    /// What the clock shows when so many microseconds really passed, or the other way round.
+    /// Converts the real time in microseconds to the time that the clock shows (`sign` is 1), or
+    /// back (`sign` is -1).
     fn shown(&self, micros: u64, sign: i64) -> Instant {
-        // An hour has passed when the test begins, so that there is something to jump back into.
+        // The clock starts at one hour, so that it can jump backwards.
         let shown = i128::from(micros)
             + i128::from(sign) * (i128::from(self.micros.load(Ordering::SeqCst)) + 3_600_000_000);
         Instant::from_micros(u64::try_from(shown.max(0)).unwrap_or(u64::MAX))

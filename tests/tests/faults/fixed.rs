@@ -1,5 +1,5 @@
-//! The chip's loop: the core's driver with a transcript that does not grow, over a transport in
-//! memory or any other.
+//! The chip's loop: the core's driver with a transcript of fixed size, over a transport in memory
+//! or any other.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -22,7 +22,8 @@ pub(crate) fn run(far: &Arc<Mutex<Far>>, trouble: &Trouble) -> Report {
     run_over(InMemory(Arc::clone(far)), far, trouble, || {})
 }
 
-/// The conversation over any transport. `waits`: lets time pass, for a future that nobody woke.
+/// Runs the conversation over any transport. `waits` advances the time when the future was not
+/// woken.
 pub(crate) fn run_over(
     transport: impl Transport,
     far: &Mutex<Far>,
@@ -35,7 +36,7 @@ pub(crate) fn run_over(
     let config = Config::new("m", 64).base_url("http://far.test").stream(talk.stream);
     let mut driver = Driver::new(config, transport, &bench, &*clock).unwrap();
     let (mut capacity, mut snapshot) = (trouble.capacity.unwrap_or(16 * 1024), None::<Vec<u8>>);
-    // Each round in a memory of its own: a run that was too small goes on in a larger one.
+    // Each round has its own memory: a run whose memory was too small continues in a larger one.
     'memory: for _ in 0..1000 {
         let mut memory = vec![0; capacity];
         let transcript = Transcript::new(&mut memory);
@@ -100,7 +101,7 @@ pub(crate) fn run_over(
     report
 }
 
-/// Polls at most so many times.
+/// Polls `future` at most `most` times.
 fn poll<T>(
     mut future: std::pin::Pin<&mut impl Future<Output = T>>,
     most: Option<usize>,
@@ -122,7 +123,7 @@ fn poll<T>(
     None
 }
 
-/// Whether the future has asked to be polled again.
+/// Records whether the future has asked to be polled again.
 #[derive(Default)]
 struct Woken(AtomicBool);
 
@@ -132,7 +133,7 @@ impl Wake for Woken {
     }
 }
 
-/// Hands each request to the far end.
+/// A transport that passes each request to the far end.
 struct InMemory(Arc<Mutex<Far>>);
 
 #[derive(Clone, Copy, Debug)]
@@ -162,7 +163,7 @@ impl TransportError for Failed {
 struct Pieces {
     bytes: Vec<u8>,
     at: usize,
-    /// The error behind them, if there is one.
+    /// The error after the last piece, if there is one.
     ends: Option<TransportKind>,
 }
 

@@ -5,17 +5,17 @@ use crate::far::{Claim, Harm, Then};
 /// What a fault may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leaves {
-    /// Nothing: when it is over, the conversation is what it would have been.
+    /// Nothing: after the fault, the conversation is the same as without it.
     Same,
-    /// What was said, for it comes as a reply like any other.
+    /// The contents, because the fault looks like an ordinary reply.
     Valid,
 }
 
 pub(crate) struct Row {
     pub(crate) name: &'static str,
-    /// The cases of it for one right body.
+    /// Returns the cases for one correct body.
     pub(crate) cases: fn(&[u8]) -> Vec<Harm>,
-    /// The errors that may be told, by the beginnings of their names.
+    /// The errors that may be reported, by the beginnings of their names.
     pub(crate) named: &'static [&'static str],
     pub(crate) leaves: Leaves,
 }
@@ -112,7 +112,7 @@ fn lengths() -> Vec<Harm> {
     [Claim::Length(10), Claim::Length(-10), Claim::NoSize, Claim::Both].map(Harm::Claim).to_vec()
 }
 
-/// Every event's end, the bytes around it, and every 29th byte besides.
+/// Cuts the body at the end of every event, at the bytes around it, and at every 29th byte.
 fn cuts(body: &[u8], then: Then) -> Vec<Harm> {
     let ends = body
         .windows(2)
@@ -129,14 +129,14 @@ fn cuts(body: &[u8], then: Then) -> Vec<Harm> {
 const STREAM: &str = "text/event-stream";
 const JSON: &str = "application/json";
 
-/// The content type that the right body has.
+/// Returns the content type of the correct body.
 fn kind(body: &[u8]) -> &'static str {
     if body.starts_with(b"{") { JSON } else { STREAM }
 }
 
 fn garbage(body: &[u8]) -> Vec<Harm> {
     let with = |bytes: &[u8], at: usize| [&body[..at], bytes, &body[at..]].concat();
-    // In the middle of an event's JSON. In its name it would make an event of another name, which
+    // In the middle of an event's JSON. Garbage in its name would make it an unknown event, which
     // is skipped.
     let middle = body.len() / 2;
     let rest = &body[middle..];
@@ -164,7 +164,7 @@ fn garbage(body: &[u8]) -> Vec<Harm> {
     all
 }
 
-/// Every form of Retry-After, and the header that decides before the status does.
+/// All forms of `Retry-After`, and the header that takes precedence over the status.
 const FORMS: [&[(&str, &str)]; 12] = [
     &[],
     &[("retry-after", "2")],
@@ -184,7 +184,7 @@ fn statuses(statuses: &[u16]) -> Vec<Harm> {
     statuses.iter().flat_map(|status| FORMS.map(|fields| Harm::Status(*status, fields))).collect()
 }
 
-/// The records of a stream; none of a whole reply.
+/// Returns the records of a stream; none for a whole reply.
 fn records(body: &[u8]) -> Vec<Vec<u8>> {
     if kind(body) == JSON {
         return Vec::new();
@@ -227,7 +227,7 @@ fn error_events(body: &[u8]) -> Vec<Harm> {
             cases.push(Harm::Body(json.into_bytes(), JSON));
             continue;
         }
-        // Behind the last event a reply is whole.
+        // After the last event the reply is complete, so no error is added there.
         for i in 0..all.len() {
             let record = format!("event: error\ndata: {json}\n\n");
             cases.push(Harm::Body(

@@ -1,4 +1,4 @@
-//! The far end behind real sockets on loopback, where a fault is a network's.
+//! The far end behind real sockets on loopback, where a fault occurs in the network.
 
 use core::net::SocketAddr;
 use std::io;
@@ -13,11 +13,11 @@ use crate::bytes::{requested, written};
 use crate::far::{Far, Then, Wire};
 use crate::talks::place;
 
-/// A server that stops to listen when the fault is that nobody does.
+/// A server that stops listening if the fault is a refused connection.
 pub(crate) struct Listening {
     pub(crate) address: SocketAddr,
     far: Arc<Mutex<Far>>,
-    /// The task that accepts, while there is one.
+    /// The task that accepts connections, while there is one.
     accepting: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
@@ -35,7 +35,7 @@ impl Listening {
         listening
     }
 
-    /// Listens again, if nobody did.
+    /// Listens again, if it had stopped.
     pub(crate) async fn listen(&mut self) {
         if self.accepting.lock().unwrap().as_ref().is_none_or(JoinHandle::is_finished) {
             let listener = TcpListener::bind(self.address).await.unwrap();
@@ -49,7 +49,7 @@ impl Listening {
             while let Ok((socket, _)) = listener.accept().await {
                 let (far, accepting) = (Arc::clone(&far), Arc::clone(&accepting));
                 tokio::spawn(async move {
-                    // The client's end sees what became of it.
+                    // The client's end observes the result.
                     let _ = serve(socket, &far, &accepting).await;
                 });
             }
@@ -68,7 +68,7 @@ async fn serve(
     while let Some(request) = read(&mut socket, &mut have).await? {
         let (streams, place) = (request.stream(), place(&request));
         let wire = far.lock().unwrap().answer(request);
-        // Nobody will listen when the next request comes: the listener goes before this reply does.
+        // The next connection will be refused: the listener is closed before this reply is sent.
         let last = far.lock().unwrap().refuses(place + 1);
         if last {
             far.lock().unwrap().hits += 1;
@@ -95,7 +95,7 @@ async fn serve(
             Then::Good => {}
             Then::Close => return socket.shutdown().await,
             Then::Reset => {
-                // What was written is on its way before the reset overtakes it.
+                // Lets the written bytes leave before the reset.
                 tokio::task::yield_now().await;
                 return socket.set_zero_linger();
             }
@@ -105,7 +105,7 @@ async fn serve(
     Ok(())
 }
 
-/// The next request; none at the end of the connection.
+/// Returns the next request, or `None` at the end of the connection.
 async fn read(socket: &mut TcpStream, have: &mut Vec<u8>) -> io::Result<Option<Request>> {
     loop {
         if let Some(request) = requested(have) {

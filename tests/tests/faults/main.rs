@@ -1,10 +1,10 @@
-//! The same five conversations under every fault, on every adapter. Whatever happens: the error has
-//! its name, the conversation is valid whenever the run rests, no call runs twice, none is lost,
-//! and the run finishes when the fault ends.
+//! Runs five conversations under every fault, on every adapter. In each case the error must have an
+//! expected name, the conversation must be valid whenever the run rests, no call may run twice or
+//! be lost, and the run must finish after the fault ends.
 //!
-//! It prints a matrix: for each fault and adapter how many cases were tried, how many survived, and
-//! how many calls were lost or ran twice. Where not all cases of a fault were tried it says of how
-//! many.
+//! The test prints a matrix: for each fault and adapter, how many cases were tried, how many
+//! survived, and how many calls were lost or ran twice. If not all cases of a fault were tried, it
+//! also prints how many there are.
 //!
 //! `cargo test -p toolrunner-tests --test faults -- --nocapture`
 #![allow(clippy::std_instead_of_core, reason = "a test runs on a server")]
@@ -28,19 +28,19 @@ use talks::{Bench, TALKS, Talk};
 use toolrunner_core::error::Error;
 use toolrunner_core::testing::validity::{self, Tail};
 
-/// What the adapter itself is put through.
+/// What happens to the adapter itself.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Trouble {
-    /// The first future is dropped after so many polls.
+    /// The first future is dropped after this number of polls.
     drop_after: Option<usize>,
-    /// Bytes of the conversation at first; each time that is not enough, as many more as the error
-    /// says.
+    /// The initial size of the transcript in bytes. Whenever it is too small, it grows by the
+    /// number of bytes in the error.
     capacity: Option<usize>,
-    /// Whether silence is part of it, so that nobody waits long for it.
+    /// Whether the server stops sending, so that the client's timeout should be short.
     stalls: bool,
 }
 
-/// What became of one conversation.
+/// The result of one conversation.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     errors: Vec<String>,
@@ -53,7 +53,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// The conversation at rest is valid.
+    /// Checks that the conversation is valid while the run rests.
     fn look_at(&mut self, messages: &[u8]) {
         if !messages.is_empty()
             && let Err(invalid) = validity::check(messages, Tail::Open)
@@ -63,7 +63,7 @@ impl Report {
         }
     }
 
-    /// The conversation is over.
+    /// Checks and records the conversation after its end.
     fn end(&mut self, messages: &[u8], bench: &Bench, far: &Mutex<Far>) {
         if let Err(invalid) = validity::check(messages, Tail::Closed) {
             self.problems
@@ -81,7 +81,7 @@ impl Report {
     }
 }
 
-/// The name of an error, by which the table knows it.
+/// Returns the name of an error as it is written in the table.
 pub(crate) fn named(error: &Error) -> String {
     match error {
         Error::Api(api) => format!("api {}", api.status),
@@ -118,8 +118,8 @@ impl Adapter {
         (report, far.hits, far.bodies.clone())
     }
 
-    /// All cases of a fault where they are tried in memory. Sockets take their time: of many cases
-    /// `most` are tried there.
+    /// Returns all cases of a fault for adapters in memory. Sockets are slow, so over them it
+    /// returns at most `most`, evenly spread.
     fn thin<T: Clone>(self, cases: Vec<T>, most: usize) -> Vec<T> {
         if self != Self::Server(Over::Http) || cases.len() <= most {
             return cases;
@@ -128,16 +128,17 @@ impl Adapter {
     }
 }
 
-/// Of one body's cases, how many are tried over sockets.
+/// The maximum number of cases of one body that are tried over sockets.
 const MOST_HARMS: usize = 24;
-/// The same where each takes as long as the client's patience.
+/// The maximum number of cases of one body that are tried over sockets if each takes as long as the
+/// client's timeout.
 const MOST_STALLS: usize = 4;
-/// Of one conversation's awaits, at how many it is dropped over sockets.
+/// The maximum number of awaits of one conversation at which its future is dropped over sockets.
 const MOST_DROPS: usize = 24;
-/// Of one conversation's capacities, how many are tried over sockets.
+/// The maximum number of capacities of one conversation that are tried over sockets.
 const MOST_CAPACITIES: usize = 100;
 
-/// What is tried of a row on one adapter, and how much there would be to try.
+/// The cases of a row that are tried on one adapter, and the number of all cases.
 #[derive(Default)]
 struct Cases {
     tried: Vec<Case>,
@@ -152,13 +153,13 @@ struct Case {
     lasts: bool,
     trouble: Trouble,
     named: &'static [&'static str],
-    /// The conversation as it would have been, if it must be that.
+    /// The conversation without the fault, if the result must be equal to it.
     same: Option<Vec<u8>>,
-    /// Whether all calls are made.
+    /// Whether all calls must run.
     all_calls: bool,
 }
 
-/// Counts of a field of the matrix.
+/// The counts of one field of the matrix.
 #[derive(Default)]
 struct Tally {
     tried: AtomicUsize,
@@ -215,8 +216,8 @@ impl Case {
     }
 }
 
-/// How a conversation goes when nothing goes wrong: what is in the end, the bodies, and the polls
-/// that it takes.
+/// Runs a conversation without a fault. Returns its transcript, the bodies of the replies, and the
+/// number of polls.
 fn calm(adapter: Adapter, talk: &'static Talk) -> (Vec<u8>, Vec<Vec<u8>>, usize) {
     let (report, _, bodies) =
         adapter.run(Far::new(talk, Harm::None, 0, false), &Trouble::default());
@@ -228,8 +229,8 @@ fn calm(adapter: Adapter, talk: &'static Talk) -> (Vec<u8>, Vec<Vec<u8>>, usize)
     (report.transcript, bodies, report.polls)
 }
 
-/// The cases of a row for one adapter: each at each exchange of each conversation, once and for as
-/// long as it may last.
+/// Returns the cases of a row for one adapter: the fault at each exchange of each conversation,
+/// once and repeatedly.
 fn cases(row: &harms::Row, adapter: Adapter) -> Cases {
     let mut cases = Cases::default();
     for talk in &TALKS {
@@ -264,7 +265,7 @@ fn plain(talk: &'static Talk, trouble: Trouble, named: &'static [&'static str]) 
     Case { talk, harm: Harm::None, at: 0, lasts: true, trouble, named, same: None, all_calls: true }
 }
 
-/// The first future dropped at each of its awaits.
+/// Returns cases in which the first future is dropped at each of its awaits.
 fn drops(adapter: Adapter) -> Cases {
     let mut cases = Cases::default();
     for talk in &TALKS {
@@ -278,8 +279,8 @@ fn drops(adapter: Adapter) -> Cases {
     cases
 }
 
-/// Every capacity, so that every step has one byte too little in one of them. The run then goes on
-/// from its snapshot, in as much more as the error asked for.
+/// Returns a case for every capacity, so that each step lacks one byte in one of them. The run then
+/// continues from its snapshot, with as many more bytes as the error asked for.
 fn capacities(adapter: Adapter) -> Cases {
     let mut cases = Cases::default();
     for talk in &TALKS {

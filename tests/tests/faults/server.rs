@@ -1,4 +1,4 @@
-//! The server's adapter: `toolrunner_std::Run`, over a transport in memory or real HTTP on
+//! The server's adapter: `toolrunner_std::Run`, over a transport in memory or over real HTTP on
 //! loopback.
 
 use std::sync::{Arc, Mutex};
@@ -22,7 +22,8 @@ use crate::{Report, Trouble, named};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Over {
     Memory,
-    /// In memory too, each event handed on, so that nothing that was told is taken back silently.
+    /// In memory, by events: each event is handed to the caller, so no reply may be discarded
+    /// silently after it was reported.
     Events,
     Http,
 }
@@ -143,7 +144,7 @@ fn name(error: Error) -> String {
     }
 }
 
-/// Hands each request to the far end.
+/// A transport that passes each request to the far end.
 struct InMemory(Arc<Mutex<Far>>);
 
 impl DynTransport for InMemory {

@@ -1,4 +1,4 @@
-//! The five conversations that every fault befalls, and the tools in them.
+//! The five conversations for the faults, and their tools.
 
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
@@ -6,18 +6,18 @@ use std::task::Poll;
 use toolrunner_core::testing::{Answer, Reply, Request};
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Toolbox, Tools};
 
-/// What is asked first.
+/// The first message of the user.
 pub(crate) const PROMPT: &str = "Go.";
-/// What the model says last.
+/// The last message of the model.
 pub(crate) const LAST: &str = "Done: \"all\" of it, 日本 and 😀.";
 
-/// One conversation when nothing goes wrong.
+/// One conversation as it is without a fault.
 pub(crate) struct Talk {
     pub(crate) name: &'static str,
     pub(crate) stream: bool,
-    /// The model's replies before its last.
+    /// Returns the model's replies before its last one.
     replies: fn() -> Vec<Reply>,
-    /// The calls that run.
+    /// The ids of the calls that run.
     pub(crate) calls: &'static [&'static str],
 }
 
@@ -70,18 +70,18 @@ pub(crate) const TALKS: [Talk; 5] = [
 ];
 
 impl Talk {
-    /// How many requests it takes.
+    /// Returns the number of requests.
     pub(crate) fn exchanges(&self) -> usize {
         (self.replies)().len() + 1
     }
 
-    /// What the model says to a request: the same however often it is asked.
+    /// Returns the model's answer to a request. It is the same each time.
     pub(crate) fn answer(&self, request: &Request) -> Answer {
         (self.replies)().into_iter().nth(place(request)).unwrap_or_else(|| Reply::text(LAST)).into()
     }
 }
 
-/// Which exchange of its conversation a request is, from 0.
+/// Returns the index of the request's exchange in its conversation, from 0.
 pub(crate) fn place(request: &Request) -> usize {
     request
         .messages()
@@ -96,7 +96,7 @@ const DEFINITIONS: [&str; 3] = [
     r#"{"name":"slow","description":"","input_schema":{"type":"object"}}"#,
 ];
 
-/// Three tools, and the ids of the calls that began, in order.
+/// Three tools, and the ids of the calls that started, in order.
 #[derive(Clone, Default)]
 pub(crate) struct Bench {
     began: Arc<Mutex<Vec<String>>>,
@@ -156,7 +156,7 @@ impl Tools for Bench {
     }
 }
 
-/// Is pending so many times.
+/// Yields `times` times.
 pub(crate) async fn yields(mut times: usize) {
     std::future::poll_fn(|cx| {
         if times == 0 {
