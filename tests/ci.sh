@@ -1,27 +1,28 @@
 #!/usr/bin/env bash
-# Everything that this project is checked by.
+# All checks of this project.
 #
-#   tests/ci.sh             all parts, with the time of each
-#   tests/ci.sh PART...     only these
-#   tests/ci.sh --list      their names
-#   tests/ci.sh dynamodb    the store in DynamoDB, whose SDK takes minutes to build
-#   tests/ci.sh long        what takes hours: 200 000 random conversations; more than 500 servers and as many writers are killed
+#   tests/ci.sh             runs all parts and prints the time of each
+#   tests/ci.sh PART...     runs only these parts
+#   tests/ci.sh --list      prints their names
+#   tests/ci.sh dynamodb    runs the suite for the DynamoDB store, whose SDK takes minutes to build
+#   tests/ci.sh long        runs the checks that take hours: 200 000 random conversations; more than 500 killed servers and as many
+#                           killed writers; toolrunner-std under valgrind
 #
-# On Debian, as root, it installs what it needs. Elsewhere it says what is missing and which parts it skipped for that; with NO_SKIP=1
-# a skipped part is a failure. SCENARIOS=DIR plays the scenarios in DIR too. Logs: target/ci.
+# On Debian, as root, it installs the packages that it needs. Elsewhere it reports the missing packages and skips the parts that need them;
+# with NO_SKIP=1 a skipped part counts as a failure. SCENARIOS=DIR also plays the scenarios in DIR. The logs are in target/ci.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# Tests run in their packages' folders.
+# Tests run in the folders of their packages, so the path must be absolute.
 if [ -n "${SCENARIOS:-}" ]; then
     SCENARIOS=$(cd "$SCENARIOS" && pwd)
     export SCENARIOS
 fi
 
-# In the order in which they run: what fails soonest first.
+# In the order in which they run: the parts that fail soonest come first.
 PARTS=(fmt deny deps clippy unit soak faults doc conformance serve stores kills playground fuzz valgrind bench c wasm targets
     no_panic firmware sizes)
 
-# Debian's packages of a part, besides rustup's toolchain.
+# The Debian packages that a part needs besides rustup's toolchain.
 packages() {
     case $1 in
     fmt) ;;
@@ -44,9 +45,9 @@ packages() {
     esac
 }
 
-# ---- the parts; each runs in a shell of its own, so that its first failing command ends it ----
+# ---- The parts. Each runs in its own shell, so that its first failing command ends it. ----
 
-# The workspace, and the packages outside of it.
+# Checks the format of the workspace and of the packages outside of it.
 part_fmt() {
     cargo fmt --all -- --check
     local folder
@@ -56,7 +57,7 @@ part_fmt() {
 }
 
 part_clippy() {
-    # The DynamoDB store is left out here and in `doc`: its SDK takes minutes. See `dynamodb`.
+    # Excludes the DynamoDB store, as `doc` does, because its SDK takes minutes to build. See `dynamodb`.
     cargo clippy --workspace --exclude toolrunner-serve-dynamodb --all-targets --all-features -- -D warnings
     cargo clippy -p toolrunner-core --no-default-features -- -D warnings
     cargo clippy -p toolrunner-core --features alloc -- -D warnings
@@ -65,33 +66,33 @@ part_clippy() {
 }
 
 part_unit() {
-    # defmt's records need a probe's end, which no program of the host has: that feature is built for chips and in clippy.
-    # The faults are a part of their own.
+    # toolrunner-embassy is tested without its feature `defmt`, whose log records need a debug probe, which does not exist on the host. That
+    # feature is built for chips and in clippy. The faults have their own part.
     cargo test --workspace --exclude toolrunner-embassy --exclude toolrunner-serve-dynamodb --all-features -- --skip every_fault_on_every_adapter
     cargo test -p toolrunner-embassy --features flash
-    # A feature only adds, but what is built with all of them hides what needs one.
+    # Features only add, but a build with all of them hides code that needs one of them.
     cargo test -p toolrunner-core
     cargo test -p toolrunner-core --features alloc
 }
 
-# Licences, sources and banned crates of every lock file, and duplicates of the workspace's, by deny.toml. Building cargo-deny takes longer
-# than all else here; this does not know advisories: see "Dependencies" in CONTRIBUTING.md.
+# Checks the licences, sources and banned crates of every lock file, and duplicates in the workspace's, by deny.toml. Building cargo-deny
+# takes longer than everything else here. This part does not check advisories: see "Dependencies" in CONTRIBUTING.md.
 part_deny() {
     python3 tests/deny.py
 }
 
-# Random conversations over the front end, no call lost and none run twice: see transport-std/tests/soak.
+# Runs random conversations over the front end and checks that no call is lost or runs twice: see transport-std/tests/soak.
 part_soak() {
     SOAK="${SOAK:-20000}" cargo test -q --profile soak -p toolrunner-std --features testing --test soak -- --nocapture
 }
 
-# Five conversations under every fault on each adapter; prints the matrix.
+# Runs five conversations under every fault on each adapter, and prints the matrix.
 part_faults() {
     cargo test -q -p toolrunner-tests --test faults -- --nocapture
 }
 
-# The engine of serving under many schedules of crashes and failures, the HTTP contract on the stores that need nothing installed, and
-# the traces of a server.
+# Runs the engine of toolrunner-serve under many schedules of crashes and failures, the HTTP contract on the stores that need no
+# installation, and the test of a server's traces.
 part_serve() {
     SIMULATOR_SCHEDULES=100000 cargo test --profile soak -p toolrunner-serve --lib simulator
     cargo build -p toolrunner-examples-serve --bins
@@ -105,24 +106,24 @@ part_serve() {
     python3 tests/serve/interface.py target/debug/contract_agent
 }
 
-# The page of the server in headless Chromium, as wide as a desktop and as a phone.
+# Tests the server's page in headless Chromium, at the width of a desktop and of a phone.
 part_playground() {
     cargo build -p toolrunner-examples-serve --bin contract_agent
     python3 tests/serve/playground.py target/debug/contract_agent
 }
 
-# Each target for this many seconds, with the stable harness. See tests/fuzz.
+# Runs each fuzz target for FUZZ_SECONDS seconds with the stable engine. See tests/fuzz.
 part_fuzz() {
     (cd tests/fuzz && cargo run -q --locked --release --bin fuzz -- --seconds "${FUZZ_SECONDS:-20}")
 }
 
-# The suites of core and of the board's transport under memcheck, but for what tests/valgrind.py leaves
-# out, each with its reason. Those of toolrunner-std, which has no `unsafe`, are in `long`.
+# Runs the test suites of core and of the board's transport under memcheck, except for the tests that tests/valgrind.py leaves out, with a
+# reason for each. The suite of toolrunner-std, which has no `unsafe`, is in `long`.
 part_valgrind() {
     python3 tests/valgrind.py core embassy
 }
 
-# Instructions of the machine's own work, held by tests/benches/counts.txt; and that what is timed still runs.
+# Compares the instruction counts of the state machine with tests/benches/counts.txt, and checks that the timed benches run.
 part_bench() {
     python3 tests/benches/count.py
     (cd tests/benches && cargo bench -q --locked --bench times -- --test >/dev/null)
@@ -143,25 +144,25 @@ part_conformance() {
     done
 }
 
-# The suite that every store must pass, in memory, SQLite and Postgres. Processes that write, and the database, which tests/stores.py
-# runs, are killed this many times.
+# Runs the suite that every store must pass, in memory, SQLite and Postgres. Writing processes and the database, which tests/stores.py
+# starts, are killed STORE_KILLS times.
 part_stores() {
     TOOLRUNNER_KILLS=${STORE_KILLS:-5} python3 tests/stores.py --without moto --without dynalite \
         cargo test -p toolrunner-serve --features postgres,testing --test store_memory --test store_sqlite --test store_postgres -- \
         "${STORE_TESTS[@]}"
 }
 
-# The same suite in DynamoDB, on moto and dynalite.
+# Runs the suite of the stores on DynamoDB, emulated by moto and dynalite.
 part_dynamodb() {
     cargo clippy -p toolrunner-serve-dynamodb --all-targets --all-features -- -D warnings
     TOOLRUNNER_KILLS=${STORE_KILLS:-5} python3 tests/stores.py --without postgres \
         cargo test -p toolrunner-serve-dynamodb -- "${STORE_TESTS[@]}"
 }
 
-# One test after another: one of them kills the database.
+# One test at a time, because one of them kills the database.
 STORE_TESTS=(--include-ignored --skip figures --test-threads 1)
 
-# The contract suite on Postgres; servers that are killed in the middle of turns, on SQLite and on Postgres behind nginx.
+# Runs the contract suite on Postgres, and kills servers in the middle of turns, on SQLite and on Postgres behind nginx.
 part_kills() {
     local kills=${SERVER_KILLS:-16} agent=target/debug/contract_agent
     cargo build -p toolrunner-examples-serve --features postgres --bin contract_agent
@@ -174,25 +175,25 @@ part_kills() {
 
 part_long() {
     python3 tests/valgrind.py std
-    # Ten times as many conversations, none of them one of those above.
+    # Ten times as many conversations as in `soak`, with seeds that differ from all of its seeds.
     SOAK_FIRST=1000001 SOAK=200000 part_soak
     STORE_KILLS=200 part_stores
     STORE_KILLS=200 part_dynamodb
     SERVER_KILLS=300 part_kills
 }
 
-# The C interface: header, library, and programs over it in C, in Python and on a Cortex-M in QEMU. See core/c/README.md.
+# Checks the C interface: the header, the library, and programs in C, in Python and on a Cortex-M in QEMU that use it. See core/c/README.md.
 part_c() {
     python3 tests/c.py header library desktop python firmware
     python3 tests/valgrind.py c
 }
 
-# The same as a WebAssembly module: its size, and its JavaScript package in Node.js and in headless Chromium.
+# Checks the C interface as a WebAssembly module: its size, and its JavaScript package in Node.js and in headless Chromium.
 part_wasm() {
     python3 tests/c.py module node browser
 }
 
-# What a dependency on core or on toolrunner-std brings along, the order of core's rooms, and that each feature builds by itself.
+# Checks the dependency trees of core and toolrunner-std, the order of core's modules, and that each feature builds by itself.
 part_deps() {
     python3 tests/deps.py
     cargo test -p toolrunner-tests --test rooms
@@ -200,23 +201,23 @@ part_deps() {
     for feature in "" http2 proxy ring aws-lc-rs webpki-roots logging otel testing; do
         echo "toolrunner-std with the features [$feature]"
         printed=$(cargo check -q -p toolrunner-std --no-default-features --features "$feature" 2>&1) || { echo "$printed" && return 1; }
-        # A warning is a failure, without other flags that would have everything built twice.
+        # Treats a warning as a failure without other compiler flags, which would rebuild everything.
         [ -z "$printed" ] || { echo "$printed" && return 1; }
     done
 }
 
-# Debian's toolchain has the sources of core, so no target of rustup is needed. What it builds is kept apart from rustup's.
+# Debian's toolchain includes the sources of core, so no rustup target is needed. Its build results are kept apart from rustup's.
 chip_cargo() {
     env -u RUSTUP_TOOLCHAIN -u CARGO -u RUSTFLAGS RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc /usr/bin/cargo "$@"
 }
 
-# Chips without and with atomics, floating point and long multiplication, by what their compilers call them.
+# Targets without and with atomics, floating point and long multiplication, under the names of their compilers.
 CHIPS=(thumbv6m-none-eabi thumbv7em-none-eabi thumbv7em-none-eabihf thumbv8m.main-none-eabi riscv32imc-unknown-none-elf
     riscv32imac-unknown-none-elf)
 
 part_targets() {
     local target
-    # Every feature but those that need a heap; then those.
+    # Every feature except those that need a heap; then those.
     for target in "${CHIPS[@]}"; do
         echo "# $target"
         chip_cargo check -q -p toolrunner-core -p toolrunner-c -p toolrunner-embassy --features \
@@ -225,7 +226,7 @@ part_targets() {
         chip_cargo check -q -p toolrunner-core --features macros,defmt,serde --target "$target" --target-dir target/chips \
             -Z build-std=core,alloc
     done
-    # With no feature at all, and built: where neither atomics nor a long multiplication are to be had.
+    # A build, not just a check, without any feature, for targets without atomics or long multiplication.
     for target in thumbv6m-none-eabi riscv32imc-unknown-none-elf; do
         echo "# $target, without features"
         chip_cargo build -q --release -p toolrunner-core -p toolrunner-embassy --no-default-features --target "$target" \
@@ -233,10 +234,11 @@ part_targets() {
     done
 }
 
-# Panics that an async driver has: for a future that is polled again after its end.
+# Panics that an async driver contains for a future that is polled again after its end.
 ASYNC_PANICS=(core::panicking::panic_fmt core::panicking::panic_const::panic_const_async_fn_resumed)
 
-# The machine links only if no panic can be reached; the async driver has these alone; neither calls itself. See tests/no-panic.
+# Checks that the machine links, which it only does if no panic is reachable; that the async driver has only the panics above; and that
+# neither is recursive. See tests/no-panic.
 part_no_panic() {
     local target
     for target in thumbv7m-none-eabi thumbv7em-none-eabi; do
@@ -251,24 +253,24 @@ part_no_panic() {
     done
 }
 
-# The images for the emulated boards, in QEMU. See examples/firmware.
+# Runs the images for the emulated boards in QEMU. See examples/firmware.
 part_firmware() {
     [ -x target/tools/bin/defmt-print ] || cargo install -q --locked --root target/tools defmt-print@1.2.0
     cargo run -q -p toolrunner-tests --bin firmware
 }
 
-# What each stage of a firmware costs, held by examples/firmware/sizes.txt.
+# Compares the cost of each stage of a firmware with examples/firmware/sizes.txt.
 part_sizes() {
     cargo run -q -p toolrunner-tests --bin sizes
 }
 
-# ---- what runs them ----
+# ---- The runner ----
 
 has_package() {
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
 }
 
-# Installs what the given parts need, where that can be done.
+# Installs the packages that the given parts need, if possible.
 install() {
     if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
         return
@@ -288,7 +290,7 @@ install() {
     fi
 }
 
-# What a part lacks, in words; nothing if it can run.
+# Prints what a part lacks; nothing if it can run.
 lacks() {
     local package missing=()
     if ! command -v cargo >/dev/null; then
@@ -301,7 +303,7 @@ lacks() {
     clippy) cargo clippy --version >/dev/null 2>&1 || rustup component add clippy >/dev/null 2>&1 || missing+=(clippy) ;;
     unit | soak | faults | doc | conformance | fuzz) command -v cc >/dev/null || missing+=("a C compiler") ;;
     *)
-        # Other systems have these under other names, and these parts name their programs by Debian's paths.
+        # These packages have other names on other systems, and these parts refer to programs by Debian's paths.
         for package in $(packages "$1"); do
             has_package "$package" || missing+=("Debian's $package")
         done
@@ -344,7 +346,7 @@ main() {
     done
     echo "== times"
     printf '%s' "$table"
-    # Tests and scenarios, as their programs counted them, and the parts themselves.
+    # Adds up the tests and scenarios as their programs counted them, and the parts themselves.
     cat target/ci/*.log 2>/dev/null | awk -v passed=$((${#names[@]} - ${#failed[@]} - ${#skipped[@]})) -v failed=${#failed[@]} '
         /^test result:/ { passed += $4; failed += $6 }
         /^[0-9]+ passed, [0-9]+ failed$/ { passed += $1; failed += $3 }
