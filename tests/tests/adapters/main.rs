@@ -108,8 +108,8 @@ fn connections() -> Vec<Row> {
     ]
 }
 
-/// Returns rows with a kept connection that ends after the second request was read. The server may have
-/// started the turn by then, so the retry policy decides, and counts the failure.
+/// Returns rows with a kept connection that ends after the second request was read. The server may
+/// have started the turn by then, so the retry policy decides, and counts the failure.
 fn stale() -> Vec<Row> {
     let sees = vec![hello(), closed(), hello()];
     vec![
