@@ -4,12 +4,16 @@
 //! An adapter makes no decisions: the core decides whether a status is an error, whether to retry,
 //! and what a header means.
 
+mod failure;
+
 use core::time::Duration;
 
 use embedded_io_async::BufRead;
 use heapless::String;
 
 use crate::error::{Capacity, Misuse, TransportKind, What};
+
+pub use failure::{Failure, read_buffered};
 
 /// The head of a request. The adapter adds `host` and `content-length`, and nothing else.
 #[derive(Clone, Copy)]
@@ -236,6 +240,10 @@ pub const fn head_full(needed: usize, free: usize) -> Capacity {
 /// The body is read through [`BufRead`]: an empty slice from `fill_buf` marks its end, and nothing
 /// else. A body that breaks off (before its content-length is reached, or in the middle of a chunk)
 /// is an error of kind [`TransportKind::Closed`].
+///
+/// [`Failure`] serves as the error of a transport that needs no type of its own, and
+/// [`read_buffered`] as the body's `Read`. `examples/src/own_transport.rs` is a whole transport
+/// over an HTTP library, for any executor.
 #[allow(
     async_fn_in_trait,
     reason = "a driver is generic over its transport, so whether its future is Send follows from the transport's"

@@ -1,6 +1,7 @@
 //! Shared code of the examples: the server that they use if the environment names none.
 
 pub mod loopback;
+pub mod own_transport;
 
 use core::error::Error;
 use std::io;

@@ -127,6 +127,7 @@ fn the_others() {
         ("by_hand.txt", env!("CARGO_BIN_EXE_by_hand")),
         ("embedded_on_host.txt", env!("CARGO_BIN_EXE_embedded_on_host")),
         ("offline_test.txt", env!("CARGO_BIN_EXE_offline_test")),
+        ("own_transport.txt", env!("CARGO_BIN_EXE_own_transport")),
         ("smol.txt", env!("CARGO_BIN_EXE_smol")),
     ] {
         check(name, &stdout_of(program, &[], ""));
