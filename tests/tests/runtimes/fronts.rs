@@ -132,7 +132,7 @@ impl<R: Runtime> Front for Chip<R> {
 
 /// The front end of servers.
 pub(crate) struct Server<R> {
-    transport: Box<dyn Fn() -> HttpTransport>,
+    transport: Box<dyn Fn() -> HttpTransport + Send + Sync>,
     runtime: PhantomData<R>,
 }
 
@@ -141,7 +141,7 @@ impl<R: Runtime> Server<R> {
         Self::over(Box::new(|| HttpTransport::from_dyn(OwnTransport(R::SOCKETS))))
     }
 
-    pub(crate) fn over(transport: Box<dyn Fn() -> HttpTransport>) -> Self {
+    pub(crate) fn over(transport: Box<dyn Fn() -> HttpTransport + Send + Sync>) -> Self {
         Self { transport, runtime: PhantomData }
     }
 }
