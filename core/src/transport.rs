@@ -5,6 +5,7 @@
 //! and what a header means.
 
 mod failure;
+mod piece_body;
 
 use core::time::Duration;
 
@@ -13,7 +14,8 @@ use heapless::String;
 
 use crate::error::{Capacity, Misuse, TransportKind, What};
 
-pub use failure::{Failure, read_buffered};
+pub use failure::Failure;
+pub use piece_body::{PieceBody, PieceSource, read_buffered};
 
 /// The head of a request. The adapter adds `host` and `content-length`, and nothing else.
 #[derive(Clone, Copy)]
@@ -241,9 +243,8 @@ pub const fn head_full(needed: usize, free: usize) -> Capacity {
 /// else. A body that breaks off (before its content-length is reached, or in the middle of a chunk)
 /// is an error of kind [`TransportKind::Closed`].
 ///
-/// [`Failure`] serves as the error of a transport that needs no type of its own, and
-/// [`read_buffered`] as the body's `Read`. `examples/src/own_transport.rs` is a whole transport
-/// over an HTTP library, for any executor.
+/// A transport over an HTTP library needs no error type and no body of its own: [`Failure`] and
+/// [`PieceBody`] serve. `examples/src/own_transport.rs` is a whole one, for any executor.
 #[allow(
     async_fn_in_trait,
     reason = "a driver is generic over its transport, so whether its future is Send follows from the transport's"

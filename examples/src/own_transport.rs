@@ -16,14 +16,17 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 
-use bytes::{Buf, Bytes};
-use embedded_io_async::{BufRead, ErrorType, Read};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::Fuse;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as HttpPieces, Frame, Incoming};
-use hyper::client::conn::http1;
+use hyper::client::conn::http1::{self, Connection};
 use hyper::{Request, Uri};
 use toolrunner_core::error::TransportKind;
-use toolrunner_core::transport::{Body, Failure, Head, Reply, ReplyHead, Transport, read_buffered};
+use toolrunner_core::transport::{
+    Body, Failure, Head, PieceBody, PieceSource, Reply, ReplyHead, Transport,
+};
 use toolrunner_std::http::{DynTransport, Sending};
 use toolrunner_std::{HttpBody, HttpError};
 
@@ -41,14 +44,16 @@ pub trait Dial {
     fn dial(&self, address: String) -> impl Future<Output = io::Result<Self::Socket>> + Send;
 }
 
+// ---- the transport ----
+
 /// The transport, over what [`Dial`] opens.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct OwnTransport<D>(pub D);
 
 impl<D: Dial> Transport for OwnTransport<D> {
     type Error = Failure;
     type Body<'t>
-        = OwnBody<D::Socket>
+        = PieceBody<OwnBody<D::Socket>>
     where
         D: 't;
 
@@ -57,113 +62,59 @@ impl<D: Dial> Transport for OwnTransport<D> {
         head: &Head<'_>,
         body: &Body<'_>,
     ) -> Result<Reply<Self::Body<'t>>, Failure> {
-        exchange(&self.0, head, body).await
-    }
-}
+        // An error of kind `Setup` is not retried: the next request would be as wrong.
+        let url = [head.base_url, head.path].concat().parse::<Uri>().map_err(not_sent)?;
+        let (Some("http"), Some(host), Some(path)) =
+            (url.scheme_str(), url.authority(), url.path_and_query())
+        else {
+            return Err(Failure::new(TransportKind::Setup, "the base URL is not http://HOST"));
+        };
+        // `?` converts an error of a socket.
+        let address = format!("{}:{}", host.host(), host.port_u16().unwrap_or(80));
+        let socket = self.0.dial(address).await?;
+        let (mut sender, connection) = http1::handshake(socket).await.map_err(broken)?;
 
-/// Sends a request on a new connection and waits for the head of the reply.
-async fn exchange<D: Dial>(
-    dial: &D,
-    head: &Head<'_>,
-    body: &Body<'_>,
-) -> Result<Reply<OwnBody<D::Socket>>, Failure> {
-    // An error of kind `Setup` is not retried: the next request would be as wrong.
-    const NOT_HTTP: Failure = Failure::new(TransportKind::Setup, "the base URL is not http://HOST");
-    let uri: Uri = [head.base_url, head.path].concat().parse().map_err(|_| NOT_HTTP)?;
-    let (Some("http"), Some(host), Some(path)) =
-        (uri.scheme_str(), uri.authority(), uri.path_and_query())
-    else {
-        return Err(NOT_HTTP);
-    };
-    // `?` converts an error of a socket.
-    let address = format!("{}:{}", host.host(), host.port_u16().unwrap_or(80));
-    let socket = dial.dial(address).await?;
-    let (mut sender, connection) = http1::handshake(socket).await.map_err(broken)?;
-    let mut link = Link(Some(connection));
-
-    // hyper adds `content-length`. The values of the headers may be secret: they are in no message.
-    let mut request = Request::post(path.as_str()).header("host", host.as_str());
-    for (name, value) in head.headers {
-        request = request.header(*name, *value);
-    }
-    let whole = Bytes::from(body.pieces().collect::<Vec<_>>().concat());
-    let request = request
-        .body(Full::new(whole))
-        .map_err(|error| Failure::caused_by(TransportKind::Setup, &error))?;
-    let response = link.during(sender.send_request(request)).await.map_err(broken)?;
-
-    // Whatever the status is: the core decides what it means.
-    let mut reply = ReplyHead::new(response.status().as_u16());
-    for (name, value) in response.headers() {
-        reply.field(name.as_str(), value.as_bytes());
-    }
-    let body = OwnBody { link, incoming: response.into_body(), piece: Bytes::new() };
-    Ok(Reply { head: reply, body })
-}
-
-/// Names the kind of an error of hyper's, which the retry policy decides by.
-fn broken(error: hyper::Error) -> Failure {
-    let kind = if error.is_parse() { TransportKind::Http } else { TransportKind::Closed };
-    Failure::caused_by(kind, &error)
-}
-
-/// A connection, until it ends.
-struct Link<S: Socket>(Option<http1::Connection<S, Full<Bytes>>>);
-
-impl<S: Socket> Link<S> {
-    /// Moves bytes. An error of the connection is reported by what waits for its bytes, too.
-    fn poll(&mut self, cx: &mut Context<'_>) {
-        if let Some(connection) = &mut self.0
-            && Pin::new(connection).poll(cx).is_ready()
-        {
-            self.0 = None;
+        // hyper adds `content-length`.
+        let mut request = Request::post(path.as_str()).header("host", host.as_str());
+        for (name, value) in head.headers {
+            request = request.header(*name, *value);
         }
-    }
+        let whole = body.pieces().collect::<Vec<_>>().concat();
+        let request = request.body(Full::from(whole)).map_err(not_sent)?;
 
-    /// Moves bytes until `future` is ready.
-    async fn during<F: Future>(&mut self, future: F) -> F::Output {
-        let mut future = pin!(future);
-        poll_fn(|cx| {
-            self.poll(cx);
-            future.as_mut().poll(cx)
-        })
-        .await
+        // The connection moves bytes only while it is polled. Its error is also that of the reply.
+        let mut connection = connection.fuse();
+        let mut response = pin!(sender.send_request(request));
+        let response = poll_fn(|cx| {
+            let _ = connection.poll_unpin(cx);
+            response.poll_unpin(cx)
+        });
+        let response = response.await.map_err(broken)?;
+
+        // Whatever the status is: the core decides what it means.
+        let mut reply = ReplyHead::new(response.status().as_u16());
+        for (name, value) in response.headers() {
+            reply.field(name.as_str(), value.as_bytes());
+        }
+        let body = OwnBody { connection, incoming: response.into_body() };
+        Ok(Reply { head: reply, body: PieceBody::new(body) })
     }
 }
 
 /// The body of a reply. Dropping it closes the connection, so that no later request finds the rest
 /// of this reply on it.
 pub struct OwnBody<S: Socket> {
-    link: Link<S>,
+    connection: Fuse<Connection<S, Full<Bytes>>>,
     incoming: Incoming,
-    /// What was received and not consumed yet.
-    piece: Bytes,
 }
 
-impl<S: Socket> BufRead for OwnBody<S> {
-    async fn fill_buf(&mut self) -> Result<&[u8], Failure> {
-        // An empty slice is the end of the body, so an empty piece is not lent.
-        while self.piece.is_empty() {
-            match self.frame().await {
-                Some(frame) => self.piece = frame?.into_data().unwrap_or_default(),
-                None => break,
-            }
-        }
-        Ok(&self.piece)
-    }
-
-    fn consume(&mut self, amount: usize) {
-        self.piece.advance(amount.min(self.piece.len()));
-    }
-}
-
-impl<S: Socket> ErrorType for OwnBody<S> {
+impl<S: Socket> PieceSource for OwnBody<S> {
+    type Piece = Bytes;
     type Error = Failure;
-}
 
-impl<S: Socket> Read for OwnBody<S> {
-    async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Failure> {
-        read_buffered(self, buffer).await
+    async fn next_piece(&mut self) -> Result<Option<Bytes>, Failure> {
+        let frame = self.frame().await.transpose()?;
+        Ok(frame.map(|frame| frame.into_data().unwrap_or_default()))
     }
 }
 
@@ -175,18 +126,34 @@ impl<S: Socket> HttpPieces for OwnBody<S> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        self.link.poll(cx);
+        let _ = self.connection.poll_unpin(cx);
         Pin::new(&mut self.incoming).poll_frame(cx).map_err(broken)
     }
 }
 
-/// The same transport for the front end of servers: `HttpTransport::from_dyn(OwnTransport(…))`.
-impl<D: Dial + Send + Sync + 'static> DynTransport for OwnTransport<D> {
+/// The request cannot be sent. The text of such an error has no header's value in it, which may be
+/// secret.
+fn not_sent(error: impl Into<hyper::http::Error>) -> Failure {
+    Failure::caused_by(TransportKind::Setup, &error.into())
+}
+
+/// The exchange failed, for a reason that the retry policy decides by.
+fn broken(error: hyper::Error) -> Failure {
+    let kind = if error.is_parse() { TransportKind::Http } else { TransportKind::Closed };
+    Failure::caused_by(kind, &error)
+}
+
+// ---- for the front end of servers ----
+
+/// The same transport as `HttpTransport::from_dyn(OwnTransport(…))`.
+impl<D: Dial + Clone + Send + Sync + 'static> DynTransport for OwnTransport<D> {
     fn send<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>) -> Sending<'a> {
         let owned = |failure: Failure| HttpError::new(failure.kind(), failure.message());
         Box::pin(async move {
-            let Reply { head, body } = exchange(&self.0, head, body).await.map_err(owned)?;
-            Ok(Reply { head, body: HttpBody::from_body(body.map_err(owned)) })
+            let Reply { head, body } =
+                Transport::send(&mut self.clone(), head, body).await.map_err(owned)?;
+            let body = HttpBody::from_body(body.into_source().map_err(owned));
+            Ok(Reply { head, body })
         })
     }
 }

@@ -1,8 +1,8 @@
-//! What every transport needs beside its protocol: an error type, and `Read` over `BufRead`.
+//! An error for transports that need none of their own.
 
 use core::fmt;
 
-use embedded_io_async::{BufRead, ErrorKind};
+use embedded_io_async::ErrorKind;
 
 use super::TransportError;
 use crate::error::TransportKind;
@@ -133,61 +133,4 @@ impl From<std::io::Error> for Failure {
         };
         Self::caused_by(kind, &error)
     }
-}
-
-/// Implements [`Read::read`](embedded_io_async::Read::read) for a body that implements
-/// [`BufRead`]: copies what [`fill_buf`](BufRead::fill_buf) returns into `buffer`, and consumes
-/// it. Returns the number of bytes copied, which is 0 at the end of the body.
-///
-/// `BufRead` requires `Read`, but the driver of a run reads by `fill_buf` alone. Dropping the
-/// future loses no bytes if dropping that of `fill_buf` loses none.
-///
-/// # Errors
-///
-/// Those of `fill_buf`.
-///
-/// # Examples
-///
-/// ```
-/// use embedded_io_async::{BufRead, ErrorType, Read};
-/// use toolrunner_core::transport::{Failure, read_buffered};
-///
-/// /// A body that arrived in one piece.
-/// struct Whole(&'static [u8]);
-///
-/// impl ErrorType for Whole {
-///     type Error = Failure;
-/// }
-///
-/// impl BufRead for Whole {
-///     async fn fill_buf(&mut self) -> Result<&[u8], Failure> {
-///         Ok(self.0)
-///     }
-///
-///     fn consume(&mut self, amount: usize) {
-///         self.0 = self.0.get(amount..).unwrap_or_default();
-///     }
-/// }
-///
-/// impl Read for Whole {
-///     async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Failure> {
-///         read_buffered(self, buffer).await
-///     }
-/// }
-/// ```
-pub async fn read_buffered<B: BufRead + ?Sized>(
-    body: &mut B,
-    buffer: &mut [u8],
-) -> Result<usize, B::Error> {
-    // `fill_buf` would wait for bytes that nobody asked for.
-    if buffer.is_empty() {
-        return Ok(0);
-    }
-    let piece = body.fill_buf().await?;
-    let length = piece.len().min(buffer.len());
-    if let (Some(to), Some(from)) = (buffer.get_mut(..length), piece.get(..length)) {
-        to.copy_from_slice(from);
-    }
-    body.consume(length);
-    Ok(length)
 }

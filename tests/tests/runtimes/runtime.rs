@@ -17,7 +17,7 @@ use crate::by_hand;
 pub(crate) trait Runtime: Send + Sync + 'static {
     /// Whether tokio's runtime surrounds the future.
     const IS_TOKIO: bool;
-    type Sockets: Dial + Send + Sync + 'static;
+    type Sockets: Dial + Clone + Send + Sync + 'static;
     const SOCKETS: Self::Sockets;
 
     fn block_on<F: Future>(future: F) -> F::Output;
@@ -25,8 +25,11 @@ pub(crate) trait Runtime: Send + Sync + 'static {
     fn wait_until(deadline: time::Instant) -> impl Future<Output = ()> + Send;
 }
 
+#[derive(Clone)]
 pub(crate) struct Tokio;
+#[derive(Clone)]
 pub(crate) struct Smol;
+#[derive(Clone)]
 pub(crate) struct ByHand;
 
 impl Runtime for Tokio {

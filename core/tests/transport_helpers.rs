@@ -1,4 +1,4 @@
-//! The helpers for transports: the error type, and `Read` over `BufRead`.
+//! The helpers for transports: the error type, the body of pieces, and `Read` over `BufRead`.
 #![allow(clippy::std_instead_of_core, reason = "a test runs on a server")]
 
 #[cfg(feature = "alloc")]
@@ -8,7 +8,7 @@ use std::pin::pin;
 
 use embedded_io_async::{BufRead, ErrorKind, ErrorType, Read};
 use toolrunner_core::error::TransportKind;
-use toolrunner_core::transport::{Failure, TransportError, read_buffered};
+use toolrunner_core::transport::{Failure, PieceBody, PieceSource, TransportError, read_buffered};
 
 fn now<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
@@ -134,4 +134,52 @@ fn reading_passes_errors_on() {
     let failure = now(body.read(&mut [0; 4])).unwrap_err();
     assert_eq!(failure.kind(), TransportKind::Closed);
     assert_eq!(body.0.len(), 1);
+}
+
+/// A source that goes wrong after its first error or end, as some libraries do.
+struct Source(&'static [Result<&'static [u8], Failure>], bool);
+
+impl PieceSource for Source {
+    type Piece = &'static [u8];
+    type Error = Failure;
+
+    async fn next_piece(&mut self) -> Result<Option<&'static [u8]>, Failure> {
+        assert!(!self.1, "it was asked after its end");
+        let Some((first, rest)) = self.0.split_first() else {
+            self.1 = true;
+            return Ok(None);
+        };
+        self.0 = rest;
+        self.1 = first.is_err();
+        first.clone().map(Some)
+    }
+}
+
+#[test]
+fn a_body_of_pieces_lends_them_and_ends_once() {
+    let mut body = PieceBody::new(Source(&[Ok(b""), Ok(b"abc"), Ok(b""), Ok(b"d")], false));
+    // An empty piece is not the end.
+    assert_eq!(now(body.fill_buf()), Ok(&b"abc"[..]));
+    assert_eq!(now(body.fill_buf()), Ok(&b"abc"[..]), "nothing was consumed");
+    body.consume(2);
+    assert_eq!(now(body.fill_buf()), Ok(&b"c"[..]));
+    body.consume(usize::MAX);
+    let mut buffer = [0; 4];
+    assert_eq!((now(body.read(&mut buffer)), buffer[0]), (Ok(1), b'd'));
+    for _ in 0..2 {
+        assert_eq!(now(body.fill_buf()), Ok(&b""[..]));
+    }
+    assert!(body.into_source().0.is_empty());
+}
+
+#[test]
+fn an_error_of_a_body_of_pieces_is_final() {
+    const CUT: Failure = Failure::new(TransportKind::Closed, "cut");
+    const PIECES: &[Result<&[u8], Failure>] = &[Ok(b"abc"), Err(CUT)];
+    let mut body = PieceBody::new(Source(PIECES, false));
+    assert_eq!(now(body.fill_buf()), Ok(&b"abc"[..]));
+    body.consume(3);
+    for _ in 0..2 {
+        assert_eq!(now(body.fill_buf()), Err(CUT));
+    }
 }
