@@ -1,5 +1,11 @@
 //! The helpers for transports: the error type, the body of pieces, and `Read` over `BufRead`.
-#![allow(clippy::std_instead_of_core, reason = "a test runs on a server")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::std_instead_of_core,
+    reason = "a test runs on a server, and fails by panicking"
+)]
 
 #[cfg(feature = "alloc")]
 use core::fmt;
@@ -33,7 +39,7 @@ fn a_failure_has_its_kind_for_the_policy_and_for_readers() {
 /// An error with another behind it.
 #[cfg(feature = "alloc")]
 #[derive(Debug)]
-struct Outer(&'static str, Option<Box<Outer>>);
+struct Outer(&'static str, Option<Box<Self>>);
 
 #[cfg(feature = "alloc")]
 impl fmt::Display for Outer {

@@ -10,11 +10,10 @@
 //! `toolrunner_std::HttpTransport`, for tokio, keeps connections and has TLS, proxies and
 //! time-outs.
 
-use core::pin::Pin;
+use core::future::poll_fn;
+use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
-use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
 
 use bytes::Bytes;
 use futures_util::FutureExt;

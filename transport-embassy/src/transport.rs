@@ -3,7 +3,9 @@
 use embassy_time::{Duration, Instant, with_timeout};
 use embedded_io_async::{BufRead, ErrorType, Read};
 use toolrunner_core::error::{Capacity, What};
-use toolrunner_core::transport::{Body, Head, Reply, Transport as CoreTransport, head_full};
+use toolrunner_core::transport::{
+    Body, Head, Reply, Transport as CoreTransport, head_full, read_buffered,
+};
 
 use crate::http::Http;
 use crate::{Error, Link, Target};
@@ -162,12 +164,7 @@ impl<L: Link> BufRead for ReplyBody<'_, L> {
 
 impl<L: Link> Read for ReplyBody<'_, L> {
     async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        let piece = self.fill_buf().await?;
-        let len = piece.len().min(buffer.len());
-        let (piece, buffer) = (&piece[..len], &mut buffer[..len]);
-        buffer.copy_from_slice(piece);
-        self.consume(len);
-        Ok(len)
+        read_buffered(self, buffer).await
     }
 }
 

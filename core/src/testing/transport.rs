@@ -16,7 +16,7 @@ use super::request::Request;
 use super::script::Chunk;
 use crate::error::TransportKind;
 use crate::time::Clock;
-use crate::transport::{Body, Head, Reply, ReplyHead, Transport, TransportError};
+use crate::transport::{Body, Head, Reply, ReplyHead, Transport, TransportError, read_buffered};
 
 /// A fault of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -277,12 +277,6 @@ impl BufRead for ScriptedBody<'_> {
 
 impl Read for ScriptedBody<'_> {
     async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ScriptedError> {
-        let piece = self.fill_buf().await?;
-        let length = piece.len().min(buffer.len());
-        if let (Some(to), Some(from)) = (buffer.get_mut(..length), piece.get(..length)) {
-            to.copy_from_slice(from);
-        }
-        self.consume(length);
-        Ok(length)
+        read_buffered(self, buffer).await
     }
 }

@@ -68,6 +68,7 @@ impl Failure {
     }
 
     /// Returns the message.
+    #[allow(clippy::needless_borrow, reason = "with `alloc` it is a `Cow`")]
     pub fn message(&self) -> &str {
         &self.message
     }

@@ -166,6 +166,7 @@ pub async fn read_buffered<B: BufRead + ?Sized>(
     let piece = body.fill_buf().await?;
     let length = piece.len().min(buffer.len());
     if let (Some(to), Some(from)) = (buffer.get_mut(..length), piece.get(..length)) {
+        #[expect(clippy::disallowed_methods, reason = "both are `length` bytes long")]
         to.copy_from_slice(from);
     }
     body.consume(length);

@@ -1,5 +1,6 @@
 //! The two front ends, which hold the same conversations.
 
+use std::fmt::Display;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::pin;
@@ -9,13 +10,13 @@ use std::time::Duration;
 use toolrunner_core::drive::Driver;
 use toolrunner_core::observe::{Event, Observer};
 use toolrunner_core::policy::{Limits, RetryPolicy};
-use toolrunner_core::run::Run;
+use toolrunner_core::run::{Outcome, Run};
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::wire::Config;
 use toolrunner_embassy::Cancel;
 use toolrunner_examples::own_transport::OwnTransport;
 use toolrunner_std::http::Proxies;
-use toolrunner_std::{Client, HttpTransport};
+use toolrunner_std::{Client, Finished, HttpTransport};
 
 use crate::bench::Bench;
 use crate::far::Far;
@@ -45,6 +46,15 @@ async fn or_drop<T>(far: &Far, run: impl Future<Output = T>) -> Option<T> {
         Poll::Pending => silence.as_mut().poll(cx).map(|()| None),
     })
     .await
+}
+
+/// Returns the outcome of an attempt, or its error, as the table spells it.
+fn ended<E: Display>(done: Result<Outcome, E>) -> String {
+    done.map_or_else(|error| error.to_string(), |outcome| outcome.to_string())
+}
+
+fn outcome(finished: Finished) -> Outcome {
+    finished.outcome
 }
 
 /// The core's driver over the transport of the examples, in memory that does not grow.
@@ -103,16 +113,14 @@ impl<R: Runtime> Front for Chip<R> {
             R::block_on(async {
                 if talk.stop == Stop::Drop {
                     let done = or_drop(far, driver.until_done(&mut run, &mut watch)).await;
-                    outcomes.push(done.map_or("dropped".to_owned(), |done| format!("{done:?}")));
+                    outcomes.push(done.map_or_else(|| "dropped".to_owned(), ended));
                 } else if talk.stop != Stop::Never {
-                    let done = driver.until_done(&mut run, &mut watch).await;
-                    outcomes.push(done.map_or_else(|e| e.to_string(), |done| done.to_string()));
+                    outcomes.push(ended(driver.until_done(&mut run, &mut watch).await));
                     cancel.clear();
                     *run.limits_mut() = limits(PATIENCE);
                     run.user("Go on.").unwrap();
                 }
-                let done = driver.until_done(&mut run, &mut watch).await;
-                outcomes.push(done.map_or_else(|e| e.to_string(), |done| done.to_string()));
+                outcomes.push(ended(driver.until_done(&mut run, &mut watch).await));
             });
         });
         let last = run.last_message().into_iter().flat_map(|message| message.texts());
@@ -177,27 +185,24 @@ impl<R: Runtime> Front for Server<R> {
             R::block_on(async {
                 if talk.stop == Stop::Drop {
                     let done = or_drop(far, run.until_done()).await;
+                    let done = done.map(|done| done.map(outcome));
                     // This front end keeps a reply whose head it has, and goes on with it.
                     far.speak();
-                    outcomes.push(done.map_or("dropped".to_owned(), |done| format!("{done:?}")));
+                    outcomes.push(done.map_or_else(|| "dropped".to_owned(), ended));
                 } else if talk.stop != Stop::Never {
-                    let done = run.until_done().await.map(|finished| finished.outcome);
-                    outcomes.push(done.map_or_else(|e| e.to_string(), |done| done.to_string()));
+                    outcomes.push(ended(run.until_done().await.map(outcome)));
                     *run.limits_mut() = limits(PATIENCE);
                     run.user("Go on.").unwrap();
                 }
-                while talk.watch {
-                    match run.next_event().await.unwrap() {
-                        Some(Event::Text { .. }) => {
+                if talk.watch {
+                    while let Some(event) = run.next_event().await.unwrap() {
+                        if let Event::Text { .. } = event {
                             texts += 1;
                             far.saw_text();
                         }
-                        Some(_) => {}
-                        None => break,
                     }
                 }
-                let done = run.until_done().await.map(|finished| finished.outcome);
-                outcomes.push(done.map_or_else(|e| e.to_string(), |done| done.to_string()));
+                outcomes.push(ended(run.until_done().await.map(outcome)));
             });
         });
         Report {

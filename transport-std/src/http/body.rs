@@ -13,6 +13,7 @@ use embedded_io_async::{BufRead, ErrorType, Read};
 use http_body::Body;
 use hyper::body::Incoming;
 use toolrunner_core::error::TransportKind;
+use toolrunner_core::transport::read_buffered;
 
 use super::HttpError;
 use super::host::{Host, Http1, Http2};
@@ -231,14 +232,7 @@ impl BufRead for HttpBody {
 
 impl Read for HttpBody {
     async fn read(&mut self, buf: &mut [u8]) -> Result<usize, HttpError> {
-        if buf.is_empty() {
-            return Ok(0);
-        }
-        let piece = self.fill_buf().await?;
-        let count = piece.len().min(buf.len());
-        buf[..count].copy_from_slice(&piece[..count]);
-        self.consume(count);
-        Ok(count)
+        read_buffered(self, buf).await
     }
 }
 
