@@ -243,8 +243,8 @@ pub const fn head_full(needed: usize, free: usize) -> Capacity {
 /// else. A body that breaks off (before its content-length is reached, or in the middle of a chunk)
 /// is an error of kind [`TransportKind::Closed`].
 ///
-/// A transport over an HTTP library needs no error type and no body of its own: [`Failure`] and
-/// [`PieceBody`] serve. `examples/src/own_transport.rs` is a whole one, for any executor.
+/// A transport over an HTTP library can use [`Failure`] as its error and [`PieceBody`] as its body.
+/// `examples/src/own_transport.rs` is a complete transport for any executor.
 #[allow(
     async_fn_in_trait,
     reason = "a driver is generic over its transport, so whether its future is Send follows from the transport's"

@@ -1,4 +1,4 @@
-//! A transport of one's own: [`Transport`] over an HTTP library and any sockets, for any executor.
+//! How to write a transport: [`Transport`] over an HTTP library and any sockets, for any executor.
 //!
 //! hyper writes the request and parses the reply. This file connects it to the loop: it opens a
 //! connection, copies the head and the body, and lends the pieces of the reply. It spawns no task:
@@ -6,7 +6,7 @@
 //! closes it. [`Dial`] is the only part that names a runtime; `src/bin/own_transport.rs` implements
 //! it for smol in ten lines.
 //!
-//! For the sake of brevity each request has a connection of its own and goes over plain HTTP.
+//! To keep it short, each request opens a connection and goes over plain HTTP.
 //! `toolrunner_std::HttpTransport`, for tokio, keeps connections and has TLS, proxies and
 //! time-outs.
 

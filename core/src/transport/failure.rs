@@ -1,4 +1,4 @@
-//! An error for transports that need none of their own.
+//! A general error type for transports.
 
 use core::fmt;
 
@@ -12,8 +12,8 @@ type Message = alloc::borrow::Cow<'static, str>;
 #[cfg(not(feature = "alloc"))]
 type Message = &'static str;
 
-/// An error for a [`Transport`](super::Transport) that needs none of its own: a kind, which the
-/// retry policy decides by, and a message for people.
+/// A general error type for a [`Transport`](super::Transport): a kind, which the retry policy uses,
+/// and a message for people.
 ///
 /// With the feature `alloc`, [`caused_by`](Self::caused_by) takes the message from another error.
 /// With the feature `std`, `?` converts a [`std::io::Error`].
@@ -62,7 +62,7 @@ impl Failure {
         Self { kind, message: message.into() }
     }
 
-    /// Returns the kind that the retry policy decides by.
+    /// Returns the kind, which the retry policy uses.
     pub const fn kind(&self) -> TransportKind {
         self.kind
     }
@@ -74,7 +74,7 @@ impl Failure {
     }
 }
 
-/// Returns the text of `error` without raw control characters, which a terminal would obey.
+/// Returns the text of `error` without raw control characters, which a terminal would interpret.
 #[cfg(feature = "alloc")]
 fn escaped(error: &dyn core::error::Error) -> alloc::string::String {
     let mut text = alloc::string::String::new();

@@ -4,8 +4,8 @@ use embedded_io_async::{BufRead, ErrorType, Read};
 
 use super::TransportError;
 
-/// What an HTTP library returns of a reply's body, piece by piece. [`PieceBody`] makes a
-/// [`Transport::Body`](super::Transport::Body) of it.
+/// A reply's body that an HTTP library returns piece by piece. [`PieceBody`] turns it into a
+/// [`Transport::Body`](super::Transport::Body).
 #[allow(
     async_fn_in_trait,
     reason = "a driver is generic over its transport, so whether its future is Send follows from the transport's"
@@ -13,7 +13,7 @@ use super::TransportError;
 pub trait PieceSource {
     /// A piece: `Vec<u8>`, `bytes::Bytes`, or any other owned or borrowed bytes.
     type Piece: AsRef<[u8]>;
-    /// What can go wrong. [`Failure`](super::Failure) will do.
+    /// The errors of this body, for example [`Failure`](super::Failure).
     type Error: TransportError + embedded_io_async::Error + Clone;
 
     /// Returns the next piece, or `None` at the end of the body. A piece may be empty.
@@ -23,8 +23,7 @@ pub trait PieceSource {
     ///
     /// # Errors
     ///
-    /// Any failure of the connection, and a body that breaks off. It is not called again after an
-    /// error.
+    /// Fails if the connection fails or the body breaks off. It is not called again after an error.
     async fn next_piece(&mut self) -> Result<Option<Self::Piece>, Self::Error>;
 }
 
@@ -124,7 +123,7 @@ impl<S: PieceSource> Read for PieceBody<S> {
 ///
 /// # Errors
 ///
-/// Those of `fill_buf`.
+/// Returns the errors of `fill_buf`.
 ///
 /// # Examples
 ///
@@ -159,7 +158,7 @@ pub async fn read_buffered<B: BufRead + ?Sized>(
     body: &mut B,
     buffer: &mut [u8],
 ) -> Result<usize, B::Error> {
-    // `fill_buf` would wait for bytes that nobody asked for.
+    // `fill_buf` would wait for bytes that the caller has no room for.
     if buffer.is_empty() {
         return Ok(0);
     }

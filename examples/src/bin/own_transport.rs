@@ -1,4 +1,4 @@
-//! A transport of one's own on smol: the core's driver over real HTTP, and nothing of tokio runs.
+//! The core's driver on smol, over real HTTP, with a transport that is not part of the library.
 //!
 //! What it shows: the two things that a runtime gives, sockets ([`Dial`]) and a timer ([`Clock`]).
 //! The transport over them is `examples/src/own_transport.rs`, which is the file to copy.
