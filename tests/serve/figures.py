@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Measures what a served agent costs, and compares it with the goals.
+"""Measures the cost of a served agent, and compares it with the goals.
 
 usage: figures.py FOLDER [--seconds S] [--json FILE] [--strict]
 
-FOLDER holds the release builds of `contract_agent` and `echo_agent` (target/release). Everything runs on a durable SQLite store in a
-temporary folder, with load.py's method: CPU time of the process, which does not depend on what else the machine does. --strict makes
-a missed goal an error. The stalled reader is one whose system buffers are filled: what the process then needs more than with a reader
-that reads is the reader's cost."""
+FOLDER holds the release builds of `contract_agent` and `echo_agent` (target/release). Everything runs
+on a durable SQLite store in a temporary folder. As in load.py, costs are the CPU time of the process,
+which does not depend on other programs. With --strict, a missed goal is an error. The stalled reader
+stops reading until the system's buffers are full: its cost is the memory that the process then needs
+beyond what it needs with a reader that keeps up.
+"""
 import argparse, json, os, pathlib, socket, subprocess, sys, tempfile, time, urllib.request
 from run import HERE, Servers, free_port
 
@@ -44,7 +46,7 @@ def load(base, pid, folder, *options):
 
 
 def idle_sessions(base, pid):
-    """Resident memory beside 10 000 new sessions."""
+    """Measures the resident memory of 10,000 new sessions."""
     for _ in range(10_000):
         post(f"{base}/sessions")
     time.sleep(1)
@@ -52,7 +54,7 @@ def idle_sessions(base, pid):
 
 
 def stalled_reader(base, pid):
-    """A client that opens a session's stream and stops reading, while 2 MB are said in messages of 30 KB."""
+    """Opens a session's stream and stops reading, while messages of 30 KB add up to 2 MB."""
     session = post(f"{base}/sessions")["session_id"]
     turn = lambda: post(f"{base}/sessions/{session}/messages?wait=60", {"content": "size 30000"})
     for _ in range(60):
@@ -66,7 +68,8 @@ def stalled_reader(base, pid):
     reader.sendall(request.encode())
     time.sleep(1)
     stalled = rss(pid)
-    # The same turns without a reader: what they leave behind is no reader's.
+    # Runs the same turns without a reader: the memory that they leave behind is not the reader's
+    # cost.
     with reader:
         for _ in range(60):
             turn()
