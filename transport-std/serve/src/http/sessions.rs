@@ -91,7 +91,7 @@ impl<'a> SessionBody<'a> {
     }
 }
 
-/// The session as an answer.
+/// Builds the response for a session.
 pub(super) fn respond(record: &Record, status: StatusCode) -> Result<Response, ApiError> {
     let document = Document::of(record)?;
     let mut response = (status, Json(SessionBody::of(record, &document))).into_response();
@@ -324,7 +324,7 @@ pub(super) async fn read(
     respond(&record, StatusCode::OK)
 }
 
-/// The session when no turn of it runs any more, or when the time is up.
+/// Waits until the session runs no turn, or until the time is up, and returns the session.
 pub(super) async fn settled(
     server: &Server,
     id: Uuid,
@@ -334,8 +334,9 @@ pub(super) async fn settled(
     settled_since(server, id, owner, timeout, None).await
 }
 
-/// The session when its turn is over that began behind this row of the log, or any turn, or when
-/// the time is up. After a later turn has begun this is the session as that turn found it.
+/// Waits until the turn that began after this row of the log has ended (any turn for `None`), or
+/// until the time is up, and returns the session. If a later turn has begun, returns the session as
+/// it was when the turn ended.
 pub(super) async fn settled_since(
     server: &Server,
     id: Uuid,

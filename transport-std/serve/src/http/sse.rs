@@ -1,4 +1,4 @@
-//! Streams of events that a client can go on with after it was cut off.
+//! Streams of events that a client can resume after an interruption.
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -18,18 +18,18 @@ use crate::runner::Preview;
 use crate::server::{Live, Server};
 use crate::store::Row;
 
-/// After how much silence a comment is sent.
+/// A comment is sent after this much silence.
 const SILENCE: Duration = Duration::from_secs(15);
-/// Most rows that are read at once.
+/// The maximum number of rows of one read.
 const PAGE: usize = 64;
-/// About how many bytes of rows are read at once. A client that stops reading keeps them in memory.
+/// The approximate number of bytes of one read. A client that stops reading keeps them in memory.
 const PAGE_BYTES: usize = 128 * 1024;
 
-/// What of the log is sent, and how.
+/// What a stream sends, and in which form.
 pub(crate) enum View {
-    /// The events as they are; with previews; up to the end of the turn.
+    /// The events unchanged, optionally with previews, optionally only until the end of the turn.
     Events { previews: bool, one_turn: bool },
-    /// The states of a session, as Motus tells them.
+    /// The states of a session, in Motus' form.
     States(States),
 }
 
@@ -39,17 +39,17 @@ struct Feed {
     live: Arc<Live>,
     versions: watch::Receiver<Option<u64>>,
     previews: Option<broadcast::Receiver<Preview>>,
-    /// The message whose previews are sent.
+    /// The message whose previews are being sent.
     shown: Option<Arc<str>>,
     view: View,
     after: u64,
-    /// How many rows are read next: few where rows are long.
+    /// How many rows the next read requests: fewer if rows are long.
     page: usize,
     frames: VecDeque<Bytes>,
     is_over: bool,
 }
 
-/// Streams the log behind `after`.
+/// Streams the log after `after`.
 pub(crate) fn respond(server: Arc<Server>, id: Uuid, after: u64, view: View) -> Response {
     let live = server.hub.live(id);
     let versions = live.versions();
@@ -66,7 +66,7 @@ pub(crate) fn respond(server: Arc<Server>, id: Uuid, after: u64, view: View) -> 
         frames: VecDeque::new(),
         is_over: false,
     };
-    // So that a client knows that it is connected before anything happens.
+    // Shows the client that it is connected, before any event.
     feed.frames.push_back(Bytes::from_static(b": connected\n\n"));
     let frames = stream::unfold(feed, |mut feed| async move {
         let frame = feed.next().await?;
@@ -77,7 +77,7 @@ pub(crate) fn respond(server: Arc<Server>, id: Uuid, after: u64, view: View) -> 
         (header::CACHE_CONTROL, "no-cache"),
     ];
     let mut response = (headers, Body::from_stream(frames)).into_response();
-    // nginx keeps streams back otherwise.
+    // nginx buffers streams otherwise.
     response.headers_mut().insert("x-accel-buffering", header::HeaderValue::from_static("no"));
     response
 }
@@ -91,7 +91,7 @@ impl Feed {
             if self.is_over {
                 return None;
             }
-            // Previews were sent before the event that they are a preview of was stored.
+            // Previews are older than the event that they belong to, so they are sent first.
             self.take_previews();
             if !self.frames.is_empty() {
                 continue;
@@ -121,7 +121,7 @@ impl Feed {
         while let Some(previews) = &mut self.previews {
             match previews.try_recv() {
                 Ok(preview) => self.preview(preview),
-                // What is missing is in the whole message.
+                // The complete message contains the lost previews.
                 Err(broadcast::error::TryRecvError::Lagged(_)) => self.shown = None,
                 Err(_) => return,
             }
@@ -159,7 +159,7 @@ impl Feed {
                 self.shown = Some(event);
                 ("event_start", data)
             }
-            // Who comes in the middle of a message gets it when it is whole.
+            // A client that connects in the middle of a message receives the complete message only.
             Preview::Delta { event, .. } if self.shown.as_ref() != Some(&event) => return,
             Preview::Delta { event, index, text } => {
                 let content = json!({"type": "text", "text": &*text});
@@ -195,7 +195,7 @@ impl Feed {
     }
 }
 
-/// The interrupts of the turn that are open now.
+/// Returns the turn's open interrupts.
 async fn open_interrupts(server: &Server, id: Uuid, turn: u64) -> Option<Value> {
     let record = server.store.load(id).await.ok()??;
     let document = Document::of(&record).ok().filter(|document| document.turn == turn)?;
@@ -203,7 +203,7 @@ async fn open_interrupts(server: &Server, id: Uuid, turn: u64) -> Option<Value> 
     (!open.is_empty()).then(|| Value::from(open))
 }
 
-/// Makes a session's states of its events.
+/// Derives a session's states from its events.
 #[derive(Debug, Default)]
 pub(crate) struct States {
     turn: u64,
@@ -235,7 +235,7 @@ impl States {
             }
             (_, Some(Stop::RequiresAction)) => {
                 data["status"] = json!("interrupted");
-                // Those that were answered since are not told again.
+                // Interrupts that have been answered since then are left out.
                 data["interrupts"] = interrupts.unwrap_or_else(|| json!([]));
                 "interrupted"
             }

@@ -1,4 +1,4 @@
-// Ties the page together: the list of sessions, the open session, and what the user does.
+// Connects the parts of the page: the list of sessions, the open session, and the user's actions.
 
 import { ApiError, follow, idempotencyKey, json, request, sessions, setToken } from "./api.js";
 import { apply, dropPreviews, emptySession, preview } from "./model.js";
@@ -8,7 +8,7 @@ import { draw, element, welcome } from "./view.js";
 const $ = (id) => document.getElementById(id);
 const log = $("log");
 
-let open = null; // id of the open session; null before a new one has its first message
+let open = null; // the open session's id; null until a new session has its first message
 let session = emptySession();
 let interrupts = [];
 let following = new AbortController();
@@ -67,7 +67,7 @@ function showTimeline() {
   $("no-turns").hidden = turns.length > 0;
 }
 
-// Asks for what the log does not say: the questions that wait for an answer.
+// Loads what the log does not contain: the questions that wait for an answer.
 async function refresh() {
   const id = open;
   const current = await json("GET", `sessions/${id}`);
@@ -173,7 +173,7 @@ async function health() {
   }
 }
 
-// ---- what the user does ----
+// ---- the user's actions ----
 
 function notice(text) {
   $("notice").textContent = text;
