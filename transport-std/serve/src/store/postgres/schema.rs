@@ -6,14 +6,14 @@ use tokio_postgres::Error;
 use super::failed;
 use crate::store::StoreError;
 
-/// The version of the tables. A database with a greater one is refused.
+/// The version of the tables. A database with a higher version is refused.
 const SCHEMA: i32 = 1;
 
-/// Held while tables are created, so that servers that start at the same time do not both try:
-/// `TRun`.
+/// The advisory lock that a server holds while it creates the tables, because several servers may
+/// start at the same time. The number spells `TRun`.
 const LOCK: i64 = 0x5452_756e;
 
-/// `n` is the place in the order of creation. `labels` are the metadata once more, for searching:
+/// `n` is the position in the order of creation. `labels` repeats the metadata in searchable form;
 /// see [`super::query::label`].
 const TABLES: &str = "
 CREATE TABLE toolrunner_schema (version integer NOT NULL);
@@ -52,7 +52,7 @@ CREATE INDEX toolrunner_answers_by_expiry ON toolrunner_answers (expires);
 CREATE TABLE toolrunner_servers (id uuid PRIMARY KEY, until bigint NOT NULL);
 ";
 
-/// Creates the tables, in the schema that the connection creates tables in, if they do not exist.
+/// Creates the tables if they do not exist, in the connection's default schema.
 pub(super) async fn prepare(client: &mut Object) -> Result<(), StoreError> {
     let version = match version(client).await.map_err(failed)? {
         Some(version) => version,
@@ -68,7 +68,7 @@ pub(super) async fn prepare(client: &mut Object) -> Result<(), StoreError> {
 }
 
 async fn version(client: &impl GenericClient) -> Result<Option<i32>, Error> {
-    // Not `to_regclass`: within a transaction it remembers that there was no such table.
+    // `to_regclass` is not used: within a transaction it remembers that the table did not exist.
     let tables = "SELECT 1 FROM pg_tables WHERE tablename = 'toolrunner_schema' AND schemaname = ANY (current_schemas(false))";
     if client.query_opt(tables, &[]).await?.is_none() {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! The statements: each function is what one method of the store does on a connection.
+//! The SQL statements. Each function implements one method of the store on a connection.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,8 @@ use crate::store::{
     Part, Query, Record, Row, Status, Summary, Timestamp,
 };
 
-/// SQLite's integers are signed. Nothing that is counted gets that far; a time that does means
-/// "never".
+/// Converts a number into SQLite's signed integer. Counters do not get that large; a time that does
+/// means "never".
 fn integer(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
@@ -34,7 +34,7 @@ fn bytes(row: &SqlRow<'_>, column: usize) -> Result<Bytes> {
     row.get::<_, Vec<u8>>(column).map(Bytes::from)
 }
 
-/// A value that this version cannot have written.
+/// Returns the error for a value that this version cannot have written.
 fn unreadable(
     column: usize,
     kind: rusqlite::types::Type,
@@ -153,7 +153,7 @@ pub(super) fn commit(connection: &Connection, commit: &Commit) -> Result<Committ
         Holder::Take(server) => (Some(1), Some(server.into_bytes())),
         Holder::Release => (Some(0), None),
     };
-    // ?9 is NULL to keep the holder, else what is added to the fence.
+    // ?9 is NULL to keep the holder, otherwise the increment of the fence.
     let mut update = connection.prepare_cached(
         "UPDATE sessions SET
             version = version + 1, updated = ?4, expires = ?5, status = ?6, messages = ?7, head = head + ?8,
@@ -231,7 +231,7 @@ pub(super) fn list(connection: &Connection, query: &Query) -> Result<Page> {
         sql.push_str(" AND EXISTS (SELECT 1 FROM labels WHERE labels.n = sessions.n AND key = ? AND value = ?)");
         values.extend([Value::from(key.clone()), value.clone().into()]);
     }
-    // One more than the page holds says whether more follow.
+    // One row beyond the page shows whether more follow.
     sql.push_str(" ORDER BY n LIMIT ?");
     values.push(integer(limit as u64).saturating_add(1).into());
     let mut select = connection.prepare(&sql)?;
@@ -319,7 +319,7 @@ pub(super) fn orphans(connection: &Connection, now: Timestamp, limit: usize) -> 
     select.query_map(params![integer(now.0), integer(limit as u64)], |row| uuid(row, 0))?.collect()
 }
 
-/// Removes some of what has expired. See [`SWEEP`].
+/// Removes expired sessions, at most [`SWEEP`], and expired records.
 pub(super) fn sweep(connection: &Connection, now: Timestamp) -> Result<Vec<Uuid>> {
     let mut delete = connection.prepare_cached(
         "DELETE FROM sessions WHERE n IN (SELECT n FROM sessions WHERE expires <= ?1 ORDER BY expires LIMIT ?2) RETURNING id",
@@ -335,7 +335,7 @@ pub(super) fn sweep(connection: &Connection, now: Timestamp) -> Result<Vec<Uuid>
     Ok(gone)
 }
 
-/// How many sessions one transaction removes at most, so that turns do not wait long behind it.
+/// The maximum number of sessions that one transaction removes, so that turns do not wait long.
 pub(super) const SWEEP: usize = 100;
 
 pub(super) fn versions(connection: &Connection, ids: &[Uuid]) -> Result<Vec<Option<u64>>> {
