@@ -6,7 +6,7 @@
 
 const ABI = 1;
 const PAGE = 65536;
-/** The sizes in bytes of the memory for functions' results, and for data that is passed in pieces. */
+/** The sizes in bytes of the memory for functions' results, and for data passed in pieces. */
 const SCRATCH = 256;
 const CHUNK = 16 * 1024;
 /** The time to read the rest of a body after the reply is complete. */

@@ -1,8 +1,8 @@
 //! Serves the quickstart's tools: sessions survive a restart, and a page chats with them.
 //!
 //! `cargo run -p toolrunner-examples-serve -- start`, then open <http://127.0.0.1:8000/>. Without a
-//! key in the environment, a scripted model answers, which knows only weather and sums. `delete_note`
-//! shows how a program of your own requires an approval.
+//! key in the environment, a scripted model answers, which knows only weather and sums.
+//! `delete_note` shows how a program of your own requires an approval.
 
 use std::process::ExitCode;
 
