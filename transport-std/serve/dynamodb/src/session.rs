@@ -631,13 +631,13 @@ impl DynamoStore {
         };
         let lost =
             || StoreError::new(format!("rows of session {id} are missing in the DynamoDB table"));
-        let mut start = None;
+        let (mut start, mut is_whole) = (None, false);
         let last = match &meta.tail {
             Some(_) => head - 1,
             None => head,
         };
         // The tail need not have an item of its own yet; the commit before it has.
-        while after < last {
+        while after < last && !is_whole {
             let query = self
                 .table
                 .client
@@ -658,9 +658,7 @@ impl DynamoStore {
                 }
             }
             start = answer.last_evaluated_key;
-            if start.is_none() {
-                break;
-            }
+            is_whole = start.is_none();
         }
         if let Some(tail) = &meta.tail {
             take(self.fetch(id, life, tail).await?.ok_or_else(lost)?)?;
