@@ -24,6 +24,9 @@ use crate::engine::{
 /// How long tools may go on after a cancel.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// Most bytes of text in a preview: many previews are kept for a watcher that does not read.
+const PIECE: usize = 1024;
+
 /// A piece of a reply, for those who watch. Never stored.
 #[derive(Clone, Debug)]
 pub(crate) enum Preview {
@@ -317,8 +320,7 @@ impl Loop {
                     return;
                 }
                 Event::Text { index, text } => {
-                    let text: Arc<str> = text.to_string().into();
-                    return self.reply.show(index, text, &*self.watcher);
+                    return self.reply.show(index, &text.to_string(), &*self.watcher);
                 }
                 Event::MessageStop => {
                     self.is_at_stop = true;
@@ -576,7 +578,7 @@ impl Loop {
 }
 
 impl Incoming {
-    fn show(&mut self, block: usize, text: Arc<str>, watcher: &dyn Watcher) {
+    fn show(&mut self, block: usize, text: &str, watcher: &dyn Watcher) {
         let event: Arc<str> = self.event.as_str().into();
         if !core::mem::replace(&mut self.is_shown, true) {
             watcher.preview(Preview::Start { event: Arc::clone(&event) });
@@ -584,8 +586,14 @@ impl Incoming {
         if self.block.replace(block).is_some_and(|last| last != block) {
             self.index += 1;
         }
-        self.text.push_str(&text);
-        watcher.preview(Preview::Delta { event, index: self.index, text });
+        self.text.push_str(text);
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(rest.floor_char_boundary(PIECE));
+            let (event, text) = (Arc::clone(&event), piece.into());
+            watcher.preview(Preview::Delta { event, index: self.index, text });
+            rest = after;
+        }
     }
 }
 

@@ -30,6 +30,9 @@ use crate::store::{
 pub(crate) use hub::Live;
 pub(crate) use webhook::{check_url, key_of};
 
+/// About how many bytes of the log are read at once.
+pub(crate) const PAGE_BYTES: usize = 256 << 10;
+
 /// How a server behaves. The defaults are those of the command line.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -321,14 +324,15 @@ impl Server {
         Ok(fold.into_json())
     }
 
-    /// Rows of a page of the log.
+    /// Rows of a page of the log: at most this many, and about this many bytes.
     pub(crate) async fn events(
         &self,
         id: Uuid,
         after: u64,
         limit: usize,
+        bytes: usize,
     ) -> Result<Vec<Row>, StoreError> {
-        self.store.rows(id, after, limit, 256 << 10, Part::Events).await
+        self.store.rows(id, after, limit, bytes, Part::Events).await
     }
 
     /// The session as it was after a former turn: the one that began behind this row of the log.
@@ -342,7 +346,7 @@ impl Server {
         (document.response, document.error) = (None, None);
         let mut text = String::new();
         'log: loop {
-            let rows = self.events(record.id, after, 256).await?;
+            let rows = self.events(record.id, after, 256, PAGE_BYTES).await?;
             let Some(last) = rows.last() else { break };
             after = last.seq;
             for seen in rows.iter().filter_map(Seen::of) {
@@ -372,7 +376,7 @@ impl Server {
 
     /// Why the session's last turn ended, by its last event.
     async fn last_stop(&self, record: &Record) -> Option<Stop> {
-        let rows = self.events(record.id, record.head.checked_sub(1)?, 1).await.ok()?;
+        let rows = self.events(record.id, record.head.checked_sub(1)?, 1, PAGE_BYTES).await.ok()?;
         Seen::of(rows.first()?)?.stop()
     }
 }
