@@ -62,8 +62,13 @@ pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 /// Keeps sessions. See the [module](self) for what every implementation guarantees.
 ///
-/// Ids are unique over all owners. Methods may be called from many tasks at once; none may block
-/// its thread for longer than a few microseconds (a store that does has threads of its own).
+/// Ids are unique over all owners. Methods may be called from many tasks at once. None may block its
+/// thread for long: a store whose work takes longer than some 100 microseconds has threads of its
+/// own. [`SqliteStore`] reads by key on the caller's thread ([`load`](Self::load),
+/// [`versions`](Self::versions), [`recall`](Self::recall), [`count`](Self::count)): as a rule the
+/// pages are in memory, and the way to another thread costs more than the read. A page that is not
+/// in memory makes that thread wait for the disk. All other reads, and writes, are done on threads
+/// of the store.
 pub trait Store: Send + Sync + 'static {
     /// Adds a session with version 1, an empty log and fence 0.
     fn create(&self, session: NewSession) -> Answer<'_, Created>;
