@@ -6,7 +6,7 @@
 //! origin changes nothing, and a server that only its own machine reaches answers only to names that
 //! no site has.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -68,6 +68,10 @@ fn is_allowed(headers: &HeaderMap, host: Option<&str>, origins: &[String]) -> bo
 /// Whether no site can have this name: an address, `localhost`, a name without a dot, or one that
 /// is allowed.
 fn is_own(host: &str, allowed: &[String]) -> bool {
+    // The common case, without the cost of a URL.
+    if host.parse::<SocketAddr>().is_ok() || host.parse::<IpAddr>().is_ok() {
+        return true;
+    }
     let Ok(url) = Url::parse(&format!("http://{host}/")) else { return false };
     let Some(name) = url.host_str() else { return false };
     let name = name.trim_end_matches('.');
