@@ -24,6 +24,10 @@ use crate::engine::{
 /// How long tools may continue after a cancel.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// The maximum number of bytes of text in a preview. Many previews are kept for a watcher that does
+/// not read.
+const PIECE: usize = 1024;
+
 /// A part of a reply that is still arriving, for watchers. Never stored.
 #[derive(Clone, Debug)]
 pub(crate) enum Preview {
@@ -319,8 +323,7 @@ impl Loop {
                     return;
                 }
                 Event::Text { index, text } => {
-                    let text: Arc<str> = text.to_string().into();
-                    return self.reply.show(index, text, &*self.watcher);
+                    return self.reply.show(index, &text.to_string(), &*self.watcher);
                 }
                 Event::MessageStop => {
                     self.is_at_stop = true;
@@ -579,7 +582,7 @@ impl Loop {
 }
 
 impl Incoming {
-    fn show(&mut self, block: usize, text: Arc<str>, watcher: &dyn Watcher) {
+    fn show(&mut self, block: usize, text: &str, watcher: &dyn Watcher) {
         let event: Arc<str> = self.event.as_str().into();
         if !core::mem::replace(&mut self.is_shown, true) {
             watcher.preview(Preview::Start { event: Arc::clone(&event) });
@@ -587,8 +590,14 @@ impl Incoming {
         if self.block.replace(block).is_some_and(|last| last != block) {
             self.index += 1;
         }
-        self.text.push_str(&text);
-        watcher.preview(Preview::Delta { event, index: self.index, text });
+        self.text.push_str(text);
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(rest.floor_char_boundary(PIECE));
+            let (event, text) = (Arc::clone(&event), piece.into());
+            watcher.preview(Preview::Delta { event, index: self.index, text });
+            rest = after;
+        }
     }
 }
 

@@ -633,13 +633,13 @@ impl DynamoStore {
         };
         let lost =
             || StoreError::new(format!("rows of session {id} are missing in the DynamoDB table"));
-        let mut start = None;
+        let (mut start, mut is_whole) = (None, false);
         let last = match &meta.tail {
             Some(_) => head - 1,
             None => head,
         };
         // The tail may have no item of its own yet; the previous commit has one.
-        while after < last {
+        while after < last && !is_whole {
             let query = self
                 .table
                 .client
@@ -660,9 +660,7 @@ impl DynamoStore {
                 }
             }
             start = answer.last_evaluated_key;
-            if start.is_none() {
-                break;
-            }
+            is_whole = start.is_none();
         }
         if let Some(tail) = &meta.tail {
             take(self.fetch(id, life, tail).await?.ok_or_else(lost)?)?;

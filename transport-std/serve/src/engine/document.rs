@@ -11,7 +11,7 @@ use crate::store::{Record, Status, StoreError, Timestamp};
 const ANSWERS: usize = 64;
 
 /// The maximum number of undelivered webhooks of a session. A newer one replaces the oldest.
-const DELIVERIES: usize = 64;
+pub(crate) const DELIVERIES: usize = 64;
 
 /// A session's state, beside its record and its log.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -41,6 +41,9 @@ pub(crate) struct Document {
     /// Webhooks of turns that have ended, in order, until they are delivered or abandoned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) deliveries: Vec<Delivery>,
+    /// The webhook that was dropped since the document was read, because too many were waiting.
+    #[serde(skip)]
+    pub(crate) dropped: Option<String>,
 }
 
 /// The end of a turn, for a webhook.
@@ -224,7 +227,7 @@ impl Document {
 
     pub(super) fn add_delivery(&mut self, delivery: Delivery) {
         if self.deliveries.len() >= DELIVERIES {
-            self.deliveries.remove(0);
+            self.dropped = Some(self.deliveries.remove(0).id);
         }
         self.deliveries.push(delivery);
     }
@@ -234,5 +237,37 @@ impl Active {
     /// Returns whether every call of the last reply has its result.
     pub(crate) fn all_done(&self) -> bool {
         self.calls.iter().all(|call| call.state == CallState::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_webhook_is_dropped_for_a_newer_one() {
+        let mut document = Document::default();
+        for i in 0..=DELIVERIES {
+            assert_eq!(document.dropped, None);
+            document.add_delivery(Delivery {
+                id: format!("msg_{i}"),
+                webhook: Webhook {
+                    url: String::new(),
+                    token: None,
+                    secret: None,
+                    include_messages: false,
+                },
+                head: 0,
+                status: Status::Idle,
+                response: None,
+                error: None,
+                trace_id: None,
+                duration: 0,
+                tokens: 0,
+            });
+        }
+        assert_eq!(document.dropped.as_deref(), Some("msg_0"));
+        assert_eq!(document.deliveries.len(), DELIVERIES);
+        assert_eq!(document.deliveries[0].id, "msg_1");
     }
 }

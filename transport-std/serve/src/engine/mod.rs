@@ -37,7 +37,7 @@ use uuid::Uuid;
 pub(crate) use command::{
     Answer, Change, Message, cancel, delivered, nothing, release, resume, send, take_over,
 };
-pub(crate) use document::{Active, CallState, Delivery, Document, Interrupt, Webhook};
+pub(crate) use document::{Active, CallState, DELIVERIES, Delivery, Document, Interrupt, Webhook};
 pub(crate) use event::{ErrorDetail, Patch, Seen, SeenError, Stop, Usage};
 pub(crate) use fact::{End, Fact, NewCall, Reply, Then, blocks_of};
 pub(crate) use worker::{Effect, Input, Worker};

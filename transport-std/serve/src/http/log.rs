@@ -16,7 +16,7 @@ use super::input::{self, Parameters};
 use super::{Owned, id_of, sse, text};
 use crate::chat::{ChatMessage, raw};
 use crate::engine::Document;
-use crate::server::Server;
+use crate::server::{PAGE_BYTES, Server};
 
 /// The session's messages. With `format=anthropic` as the model sees them.
 #[utoipa::path(get, path = "/sessions/{session_id}/messages", tag = "log",
@@ -125,7 +125,7 @@ async fn page(server: &Server, id: Uuid, after: u64, limit: usize) -> Result<Res
     let (mut last, mut count, mut has_more) = (after, 0, false);
     // One row beyond the page shows whether there are more.
     'rows: loop {
-        let rows = server.events(id, last, limit + 1 - count).await?;
+        let rows = server.events(id, last, limit + 1 - count, PAGE_BYTES).await?;
         if rows.is_empty() {
             break;
         }

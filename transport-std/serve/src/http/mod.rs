@@ -7,6 +7,8 @@ mod openapi;
 mod origin;
 mod sessions;
 mod sse;
+#[cfg(test)]
+mod tests;
 mod turns;
 
 use std::sync::Arc;

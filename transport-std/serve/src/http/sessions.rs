@@ -350,13 +350,7 @@ pub(super) async fn settled_since(
             None => false,
         })
     };
-    let first = server.load(id, &owner.0).await?;
-    if is_past(&first)? {
-        return Ok(server.after_turn(&first, after.unwrap_or(0)).await?);
-    }
-    if first.status != Status::Running {
-        return Ok(first);
-    }
+    // Watched before it is loaded, so that no change in between is missed.
     let live = server.hub.live(id);
     let mut versions = live.versions();
     let mut end = core::pin::pin!(async {
@@ -365,14 +359,16 @@ pub(super) async fn settled_since(
             None => core::future::pending().await,
         }
     });
+    let mut is_first = true;
     loop {
         versions.mark_unchanged();
         let record = match server.load(id, &owner.0).await {
-            Err(crate::server::Failure::NotFound) => {
+            Err(crate::server::Failure::NotFound) if !is_first => {
                 return Err(ApiError::plain(StatusCode::NOT_FOUND, "Session deleted"));
             }
             record => record?,
         };
+        is_first = false;
         if is_past(&record)? {
             return Ok(server.after_turn(&record, after.unwrap_or(0)).await?);
         }

@@ -23,7 +23,14 @@ const SILENCE: Duration = Duration::from_secs(15);
 /// The maximum number of rows of one read.
 const PAGE: usize = 64;
 /// The approximate number of bytes of one read. A client that stops reading keeps them in memory.
-const PAGE_BYTES: usize = 128 * 1024;
+const PAGE_BYTES: usize = 64 << 10;
+/// The maximum number of previews of one read. A client that stops reading keeps them in memory.
+const PREVIEWS: usize = 16;
+/// Events of at least this many bytes are sent without a copy.
+const LONG: usize = 16 << 10;
+
+/// The end of an event.
+const END: &[u8] = b"\n\n";
 
 /// What a stream sends, and in which form.
 pub(crate) enum View {
@@ -43,8 +50,6 @@ struct Feed {
     shown: Option<Arc<str>>,
     view: View,
     after: u64,
-    /// How many rows the next read requests: fewer if rows are long.
-    page: usize,
     frames: VecDeque<Bytes>,
     is_over: bool,
 }
@@ -62,7 +67,6 @@ pub(crate) fn respond(server: Arc<Server>, id: Uuid, after: u64, view: View) -> 
         shown: None,
         view,
         after,
-        page: 4,
         frames: VecDeque::new(),
         is_over: false,
     };
@@ -96,11 +100,9 @@ impl Feed {
             if !self.frames.is_empty() {
                 continue;
             }
-            match self.server.events(self.live.id, self.after, self.page).await {
+            match self.server.events(self.live.id, self.after, PAGE, PAGE_BYTES).await {
                 Ok(rows) if rows.is_empty() => self.wait().await,
                 Ok(rows) => {
-                    let bytes: usize = rows.iter().map(|row| row.event.len()).sum();
-                    self.page = (PAGE_BYTES * rows.len() / bytes.max(1)).clamp(1, PAGE);
                     for row in &rows {
                         self.after = row.seq;
                         self.see(row).await;
@@ -118,7 +120,9 @@ impl Feed {
     }
 
     fn take_previews(&mut self) {
-        while let Some(previews) = &mut self.previews {
+        while let Some(previews) = &mut self.previews
+            && self.frames.len() < PREVIEWS
+        {
             match previews.try_recv() {
                 Ok(preview) => self.preview(preview),
                 // The complete message contains the lost previews.
@@ -175,7 +179,11 @@ impl Feed {
         match &mut self.view {
             View::Events { one_turn, .. } => {
                 let head = format!("event: {}\nid: {}\ndata: ", seen.kind, seen.seq);
-                self.frames.push_back([head.as_bytes(), &row.event, b"\n\n"].concat().into());
+                if row.event.len() < LONG {
+                    self.frames.push_back([head.as_bytes(), &row.event, END].concat().into());
+                } else {
+                    self.frames.extend([head.into(), row.event.clone(), Bytes::from_static(END)]);
+                }
                 self.is_over = *one_turn && seen.kind == "session.status_idle";
             }
             View::States(states) => {

@@ -12,11 +12,11 @@ use tokio::time::Sleep;
 use uuid::Uuid;
 
 use super::held::Held;
-use super::{Live, Server};
+use super::{Live, PAGE_BYTES, Server};
 use crate::agent::Session;
 use crate::engine::{
-    Active, CallState, Change, Document, Effect, ErrorDetail, Fact, Input, Seen, Stop, Worker,
-    release,
+    Active, CallState, Change, DELIVERIES, Document, Effect, ErrorDetail, Fact, Input, Seen, Stop,
+    Worker, release,
 };
 use crate::runner::{Preview, Results, Runner, Watcher};
 use crate::store::{Committed, Record, Row, Status, StoreError, Timestamp};
@@ -34,10 +34,12 @@ impl Server {
         self.tasks.spawn(async move {
             let (id, release) = (record.id, server.release.clone());
             let _working = Working(&server.held, id);
+            // Boxed, because the future is large and a task is moved several times before it runs.
+            let turn = Box::pin(Hold::run(&server, record));
             let is_released = tokio::select! {
                 biased;
                 () = release.cancelled() => true,
-                () = Hold::run(&server, record) => false,
+                () = turn => false,
             };
             if is_released {
                 server.let_go(id).await;
@@ -265,6 +267,13 @@ impl<'s> Hold<'s> {
         if let Some(transcript) = self.runner.transcript(self.worker.document().transcript) {
             self.server.cache.put(record.id, record.head, transcript);
         }
+        if let Some(dropped) = &self.worker.document().dropped {
+            tracing::warn!(
+                session = %record.id,
+                "the webhook {dropped} is given up: more than {DELIVERIES} of the session wait"
+            );
+            self.server.metrics.webhook_failed();
+        }
         self.server.deliver_all(&record, self.worker.document());
         let Some(active) = self.last.filter(|_| record.status != Status::Interrupted) else {
             return;
@@ -305,7 +314,7 @@ async fn results(server: &Server, id: Uuid, active: &Active) -> Results {
     let mut results = Results::new();
     let (mut after, mut wait) = (active.reply_after, FIRST_WAIT);
     loop {
-        let rows = match server.events(id, after, 256).await {
+        let rows = match server.events(id, after, 256, PAGE_BYTES).await {
             Ok(rows) => rows,
             Err(error) => {
                 tracing::warn!(session = %id, "{error}");

@@ -1,7 +1,7 @@
 //! The watchers of sessions in this process.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use tokio::sync::{broadcast, watch};
 use uuid::Uuid;
@@ -17,7 +17,8 @@ pub(crate) struct Live {
     pub(crate) id: Uuid,
     /// The newest known version; `None` once the session is deleted.
     version: watch::Sender<Option<u64>>,
-    previews: broadcast::Sender<Preview>,
+    /// Created for the first watcher: the buffer is large, and most turns have no watcher.
+    previews: OnceLock<broadcast::Sender<Preview>>,
 }
 
 impl Live {
@@ -27,13 +28,15 @@ impl Live {
     }
 
     pub(crate) fn previews(&self) -> broadcast::Receiver<Preview> {
-        self.previews.subscribe()
+        self.previews.get_or_init(|| broadcast::Sender::new(PREVIEWS)).subscribe()
     }
 
     /// Sends a preview to the watchers.
     pub(crate) fn preview(&self, preview: Preview) {
-        // Fails if nobody watches.
-        let _ = self.previews.send(preview);
+        if let Some(previews) = self.previews.get() {
+            // Fails if all watchers have gone.
+            let _ = previews.send(preview);
+        }
     }
 
     fn changed(&self, version: Option<u64>) {
@@ -67,11 +70,8 @@ impl Hub {
         if all.len() >= 64 && all.len().is_power_of_two() {
             all.retain(|_, live| live.strong_count() > 0);
         }
-        let live = Arc::new(Live {
-            id,
-            version: watch::Sender::new(Some(0)),
-            previews: broadcast::Sender::new(PREVIEWS),
-        });
+        let live =
+            Arc::new(Live { id, version: watch::Sender::new(Some(0)), previews: OnceLock::new() });
         all.insert(id, Arc::downgrade(&live));
         live
     }

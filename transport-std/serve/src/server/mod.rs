@@ -30,6 +30,9 @@ use crate::store::{
 pub(crate) use hub::Live;
 pub(crate) use webhook::{check_url, key_of};
 
+/// The approximate number of bytes of the log that are read at once.
+pub(crate) const PAGE_BYTES: usize = 256 << 10;
+
 /// The options of a server. The defaults are those of the command line.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -322,14 +325,15 @@ impl Server {
         Ok(fold.into_json())
     }
 
-    /// Returns a page of log rows.
+    /// Returns a page of log rows: at most `limit` rows, and about `bytes` bytes.
     pub(crate) async fn events(
         &self,
         id: Uuid,
         after: u64,
         limit: usize,
+        bytes: usize,
     ) -> Result<Vec<Row>, StoreError> {
-        self.store.rows(id, after, limit, 256 << 10, Part::Events).await
+        self.store.rows(id, after, limit, bytes, Part::Events).await
     }
 
     /// Returns the session as it was after an earlier turn: the one that began after this row of
@@ -344,7 +348,7 @@ impl Server {
         (document.response, document.error) = (None, None);
         let mut text = String::new();
         'log: loop {
-            let rows = self.events(record.id, after, 256).await?;
+            let rows = self.events(record.id, after, 256, PAGE_BYTES).await?;
             let Some(last) = rows.last() else { break };
             after = last.seq;
             for seen in rows.iter().filter_map(Seen::of) {
@@ -374,7 +378,7 @@ impl Server {
 
     /// Returns why the session's last turn ended, according to its last event.
     async fn last_stop(&self, record: &Record) -> Option<Stop> {
-        let rows = self.events(record.id, record.head.checked_sub(1)?, 1).await.ok()?;
+        let rows = self.events(record.id, record.head.checked_sub(1)?, 1, PAGE_BYTES).await.ok()?;
         Seen::of(rows.first()?)?.stop()
     }
 }

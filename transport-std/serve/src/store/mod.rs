@@ -62,7 +62,12 @@ pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 /// Keeps sessions. The [module](self) documents the guarantees of every implementation.
 ///
 /// Ids are unique across all owners. Methods may be called from many tasks at once. No method may
-/// block its thread for longer than a few microseconds; a store that blocks needs its own threads.
+/// block its thread for long: a store whose work takes longer than about 100 microseconds needs its
+/// own threads. [`SqliteStore`] reads by key on the caller's thread ([`load`](Self::load),
+/// [`versions`](Self::versions), [`recall`](Self::recall), [`count`](Self::count)): the pages are
+/// usually in memory, and a switch to another thread costs more than the read. If a page is not in
+/// memory, that thread waits for the disk. All other reads, and all writes, run on the store's
+/// threads.
 pub trait Store: Send + Sync + 'static {
     /// Adds a session with version 1, an empty log and fence 0.
     fn create(&self, session: NewSession) -> Answer<'_, Created>;

@@ -37,7 +37,6 @@ CREATE TABLE toolrunner_sessions (
 );
 CREATE INDEX toolrunner_sessions_by_owner ON toolrunner_sessions (owner, n);
 CREATE INDEX toolrunner_sessions_by_expiry ON toolrunner_sessions (expires) WHERE expires IS NOT NULL;
-CREATE INDEX toolrunner_sessions_at_work ON toolrunner_sessions (n) WHERE status = 'running' OR holder IS NOT NULL;
 CREATE TABLE toolrunner_bases (n bigint PRIMARY KEY, base bytea NOT NULL);
 CREATE TABLE toolrunner_log (n bigint, seq bigint, event bytea NOT NULL, patch bytea, PRIMARY KEY (n, seq));
 CREATE TABLE toolrunner_answers (
@@ -52,9 +51,16 @@ CREATE INDEX toolrunner_answers_by_expiry ON toolrunner_answers (expires);
 CREATE TABLE toolrunner_servers (id uuid PRIMARY KEY, until bigint NOT NULL);
 ";
 
+/// Creates the index for [`super::query::orphans`], and drops the one that older versions created.
+const AT_WORK: &str = "
+CREATE INDEX IF NOT EXISTS toolrunner_sessions_held ON toolrunner_sessions (n) WHERE status = 'running' OR holder IS NOT NULL;
+DROP INDEX IF EXISTS toolrunner_sessions_at_work;
+";
+
 /// Creates the tables if they do not exist, in the connection's default schema.
 pub(super) async fn prepare(client: &mut Object) -> Result<(), StoreError> {
     let version = match version(client).await.map_err(failed)? {
+        Some(SCHEMA) => add_index(client).await.map_err(failed)?,
         Some(version) => version,
         None => create(client).await.map_err(failed)?,
     };
@@ -88,7 +94,21 @@ async fn create(client: &mut Object) -> Result<i32, Error> {
         return Ok(version);
     }
     transaction.batch_execute(TABLES).await?;
+    transaction.batch_execute(AT_WORK).await?;
     transaction.execute("INSERT INTO toolrunner_schema VALUES ($1)", &[&SCHEMA]).await?;
     transaction.commit().await?;
+    Ok(SCHEMA)
+}
+
+/// Replaces the index of older versions. Checks first, because statements that change an index wait
+/// until nobody writes to the table.
+async fn add_index(client: &mut Object) -> Result<i32, Error> {
+    let index = "SELECT 1 FROM pg_indexes WHERE indexname = 'toolrunner_sessions_held' AND schemaname = ANY (current_schemas(false))";
+    if client.query_opt(index, &[]).await?.is_none() {
+        let transaction = client.transaction().await?;
+        transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await?;
+        transaction.batch_execute(AT_WORK).await?;
+        transaction.commit().await?;
+    }
     Ok(SCHEMA)
 }

@@ -153,36 +153,38 @@ pub(super) fn commit(connection: &Connection, commit: &Commit) -> Result<Committ
         Holder::Take(server) => (Some(1), Some(server.into_bytes())),
         Holder::Release => (Some(0), None),
     };
-    // ?9 is NULL to keep the holder, otherwise the increment of the fence.
-    let mut update = connection.prepare_cached(
-        "UPDATE sessions SET
-            version = version + 1, updated = ?4, expires = ?5, status = ?6, messages = ?7, head = head + ?8,
-            holder = iif(?9 IS NULL, holder, ?10), fence = fence + ifnull(?9, 0), token = ?11, document = ?12
-         WHERE id = ?1 AND version = ?2 AND (?3 IS NULL OR fence = ?3) RETURNING n, head",
+    // Two statements, because `UPDATE … RETURNING` creates a temporary table for the row it returns.
+    let mut select = connection.prepare_cached(
+        "SELECT n, head FROM sessions WHERE id = ?1 AND version = ?2 AND (?3 IS NULL OR fence = ?3)",
     )?;
-    let applied = update.query_row(
-        params![
-            commit.id.as_bytes(),
-            integer(commit.expect),
-            commit.fence.map(integer),
-            integer(commit.now.0),
-            commit.expires.map(|time| integer(time.0)),
-            commit.status.name(),
-            integer(commit.messages),
-            integer(commit.rows.len() as u64),
-            take,
-            holder,
-            commit.token.as_bytes(),
-            &commit.document[..]
-        ],
+    let found = select.query_row(
+        params![commit.id.as_bytes(), integer(commit.expect), commit.fence.map(integer)],
         |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
     );
-    let Some((n, head)) = applied.optional()? else {
+    let Some((n, mut seq)) = found.optional()? else {
         return Ok(Committed::Conflict(load(connection, commit.id)?.map(Box::new)));
     };
+    // ?7 is NULL to keep the holder, otherwise the increment of the fence.
+    let mut update = connection.prepare_cached(
+        "UPDATE sessions SET
+            version = version + 1, updated = ?2, expires = ?3, status = ?4, messages = ?5, head = head + ?6,
+            holder = iif(?7 IS NULL, holder, ?8), fence = fence + ifnull(?7, 0), token = ?9, document = ?10
+         WHERE n = ?1",
+    )?;
+    update.execute(params![
+        n,
+        integer(commit.now.0),
+        commit.expires.map(|time| integer(time.0)),
+        commit.status.name(),
+        integer(commit.messages),
+        integer(commit.rows.len() as u64),
+        take,
+        holder,
+        commit.token.as_bytes(),
+        &commit.document[..]
+    ])?;
     let mut insert = connection
         .prepare_cached("INSERT INTO log (n, seq, patch, event) VALUES (?1, ?2, ?3, ?4)")?;
-    let mut seq = head - integer(commit.rows.len() as u64);
     for row in &commit.rows {
         seq += 1;
         debug_assert_eq!(integer(row.seq), seq, "rows follow the head");
