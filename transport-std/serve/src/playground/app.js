@@ -98,7 +98,7 @@ function select(id, title) {
   toggled.clear();
   followsEnd = true;
   log.replaceChildren(welcome());
-  $("session-title").textContent = title ?? (id ? id.slice(0, 8) : "New session");
+  $("session-title").textContent = title ?? (id ? shortId(id) : "New session");
   notice("");
   showStatus();
   showTimeline();
@@ -125,7 +125,9 @@ function select(id, title) {
 
 // ---- the list of sessions ----
 
-const titleOf = (listed) => listed.metadata?.title || listed.session_id.slice(0, 8);
+// An id begins with the time: only the end tells sessions apart that were made within a minute.
+const shortId = (id) => id.slice(-8);
+const titleOf = (listed) => listed.metadata?.title || shortId(listed.session_id);
 
 function drawSessions() {
   const newest = [...known].reverse().slice(0, 200);
