@@ -184,7 +184,7 @@ pub async fn open(url: &str, kinds: &[Kind]) -> Result<Arc<dyn Store>, StoreErro
         Some(("dynamodb", _)) => Err(StoreError::new(
             "a program that keeps sessions in DynamoDB needs the package toolrunner-serve-dynamodb",
         )),
-        // The whole URL is left out, because it may contain a password.
+        // Not the whole URL: it may hold a password.
         Some((scheme, _)) => {
             Err(StoreError::new(format!("no store is known for URLs of the scheme {scheme:?}")))
         }
