@@ -125,7 +125,7 @@ function select(id, title) {
 
 // ---- the list of sessions ----
 
-// An id begins with the time: only the end tells sessions apart that were made within a minute.
+// An id begins with the time: only its end distinguishes sessions created within a minute.
 const shortId = (id) => id.slice(-8);
 const titleOf = (listed) => listed.metadata?.title || shortId(listed.session_id);
 
