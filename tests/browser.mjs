@@ -2,7 +2,8 @@
 //
 // usage: node browser.mjs MODULES WASM URL
 //
-// MODULES is a folder with `node_modules/playwright-core`, WASM the module, URL the scripted model, to which the page's server forwards.
+// MODULES is a folder with `node_modules/playwright-core`; WASM is the module; URL is the scripted
+// model, to which the page's server forwards requests.
 
 import { readFile } from "node:fs/promises";
 import { createServer, request as forward } from "node:http";
@@ -63,7 +64,8 @@ function expect(condition, words) {
 await page.goto(`http://127.0.0.1:${server.address().port}/`);
 await check("the page loads the module", () => status("ready"));
 await check("text appears as it streams", async () => {
-  // Each length that the log had: many, where text that comes at once has few.
+  // Records each length of the log: streamed text has many lengths, text that arrives at once has
+  // few.
   await page.evaluate(() => {
     window.lengths = new Set();
     new MutationObserver(() => window.lengths.add(document.querySelector("#log").textContent.length)).observe(document.querySelector("#log"), { childList: true });

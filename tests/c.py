@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Checks what other languages use: the C libraries, their header, the WebAssembly module, and the programs over them.
+"""Checks the C libraries, their header, the WebAssembly module, and the programs that use them.
 
 usage: c.py [header|library|desktop|python|firmware|module|node|browser]...
 
-Each is a check by itself and builds what it needs. The scripted model that the programs talk to is the examples' own."""
+Each name is one check, which builds what it needs. Without arguments all of them run. The programs
+talk to the scripted model of the examples.
+"""
 import os
 import pathlib
 import re
@@ -15,13 +17,14 @@ TARGET = ROOT / "target"
 HEADER = ROOT / "core/c/include/toolrunner.h"
 PROMPT = "What's the weather like in Paris? Also, what's 15 + 27?"
 ANSWER = "The weather in Paris: Sunny, 68°F. 15 + 27 = 42."
-# The module's size: it is loaded by every page. See README.md in core/c.
+# Every page loads the module, so its size has a limit. README.md in core/c states it.
 MODULE_BYTES = 190_000
-# A check of bounds in core's search for a byte: the optimiser does not see that it never fails when it optimises for size alone.
+# core's search for a byte contains a bounds check that never fails. The optimizer does not remove
+# it when it optimizes for size.
 MODULE_PANICS = {"panic_bounds_check", "panic_fmt"}
-# What the libraries take from C.
+# The symbols that the libraries may import from C.
 NEEDED = {"bcmp", "memcmp", "memcpy", "memmove", "memset", "strlen"}
-# Debian's toolchain has the sources of core, for targets that rustup's has not installed.
+# Debian's toolchain includes the sources of core, for targets that rustup has not installed.
 CHIP = {
     **{name: value for name, value in os.environ.items() if name not in ("RUSTUP_TOOLCHAIN", "CARGO", "RUSTFLAGS")},
     "RUSTC_BOOTSTRAP": "1",
@@ -42,7 +45,7 @@ def fail(words):
 
 
 class Scripted:
-    """The scripted model on a port of this machine."""
+    """Runs the scripted model on a port of this machine."""
 
     def __enter__(self):
         run("cargo", "build", "-q", "-p", "toolrunner-examples", "--bin", "scripted_server")
@@ -61,7 +64,7 @@ def library(kind):
 
 
 def check_header():
-    """The header is what cbindgen makes of the sources, and C and C++ compile it."""
+    """Checks that the header is what cbindgen generates and that C and C++ compile it."""
     tool = TARGET / "tools/bin/cbindgen"
     if not tool.exists():
         run("cargo", "install", "-q", "--locked", "--root", TARGET / "tools", "cbindgen@0.29.4")
@@ -75,7 +78,9 @@ def check_header():
 
 
 def check_library():
-    """No panic is in the shared library, it needs nothing but C's memory functions, and it has what the header says."""
+    """Checks that the shared library contains no panic, imports only C's memory functions, and
+    exports what the header declares.
+    """
     symbols = [line.split()[-2:] for line in output("nm", library("cdylib")).splitlines()]
     names = {name.split("@")[0]: kind for kind, name in symbols}
     if panics := [name for name in names if re.search("panick|rust_begin_unwind|unwind", name, re.I)]:
@@ -97,7 +102,7 @@ def compiled():
 
 
 def check_desktop():
-    """The C program says what is expected, also under memcheck."""
+    """Compares the output of the C program with the expected output, also under memcheck."""
     program = compiled()
     with Scripted() as url:
         said = output(program, url)
@@ -114,7 +119,7 @@ def check_desktop():
 
 
 def check_python():
-    """The ctypes program says what is expected."""
+    """Compares the output of the ctypes program with the expected output."""
     with Scripted() as url:
         said = output(sys.executable, "examples/python/quickstart.py", library("cdylib"), url)
     if ANSWER not in said:
@@ -123,7 +128,7 @@ def check_python():
 
 
 def check_firmware():
-    """The C firmware in QEMU, over a serial line to the scripted model."""
+    """Runs the C firmware in QEMU, connected to the scripted model by a serial line."""
     folder, target = ROOT / "examples/c/firmware", "thumbv7m-none-eabi"
     run("/usr/bin/cargo", "rustc", "-q", "-p", "toolrunner-c", "--profile", "c", "--crate-type", "staticlib", "--target", target,
         "--target-dir", "target/chips", "-Z", "build-std=core", env=CHIP)
@@ -138,7 +143,7 @@ def check_firmware():
         serial = "tcp:" + url.removeprefix("http://")
         said = output("qemu-system-arm", "-M", "lm3s6965evb", "-display", "none", "-monitor", "none", "-semihosting-config",
                       "enable=on,target=native", "-serial", serial, "-kernel", image, stderr=subprocess.STDOUT, timeout=120)
-    # QEMU's own word about a timer that nobody set.
+    # QEMU itself prints this line about a timer that is not set.
     said = said.replace("Timer with period zero, disabling\n", "")
     expected = (folder / "expected.txt").read_text()
     if said != expected:
@@ -147,7 +152,7 @@ def check_firmware():
 
 
 def sections(module):
-    """The sections of a module: id, name if it is custom, all bytes."""
+    """Yields the sections of a module: the id, the name if the section is custom, and all bytes."""
     def number(at):
         value = shift = 0
         while True:
@@ -167,7 +172,7 @@ def sections(module):
 
 
 def module():
-    """Builds the module, checks it, and writes it without its names."""
+    """Builds the module, checks it, and writes it without its name section."""
     flags = "-C linker=wasm-ld -C link-arg=--export=__heap_base"
     run("/usr/bin/cargo", "rustc", "-q", "-p", "toolrunner-c", "--profile", "c", "--crate-type", "cdylib", "--target", "wasm32-unknown-unknown",
         "--target-dir", "target/wasm", "-Z", "build-std=core", env={**CHIP, "RUSTFLAGS": flags, "CARGO_PROFILE_C_OPT_LEVEL": "z"})
@@ -196,14 +201,16 @@ def built_module():
 
 
 def check_node():
-    """The JavaScript package in Node.js."""
+    """Tests the JavaScript package in Node.js."""
     path = built_module()
     with Scripted() as url:
         run("node", "core/c/js/test.mjs", path, url)
 
 
 def check_browser():
-    """The page of the package's example in headless Chromium: text appears as it streams."""
+    """Opens the package's example page in headless Chromium and checks that text appears as it
+    streams.
+    """
     path = built_module()
     modules = TARGET / "playground"
     if not (modules / "node_modules/playwright-core").exists():

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Checks deny.toml: licences, sources and banned crates of every lock file, and duplicate versions in the workspace's.
+"""Checks deny.toml: the licenses, sources and banned crates of every lock file, and duplicate
+versions in the workspace's.
 
-cargo-deny does the same and knows advisories too, but takes minutes to build; this takes seconds. Python 3.11 or newer.
+cargo-deny checks the same rules and also knows advisories, but it takes minutes to build; this takes
+seconds. Needs Python 3.11 or newer.
 """
 import collections
 import json
@@ -19,20 +21,22 @@ problems = []
 
 
 def metadata(lock):
-    """The packages of a lock file, with every feature."""
+    """Returns the packages of a lock file, with every feature enabled."""
     command = ["cargo", "metadata", "--locked", "--format-version", "1", "--all-features", "--manifest-path", lock.with_name("Cargo.toml")]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)["packages"]
 
 
 def allowed(licence, extra):
-    """Whether an SPDX expression can be met by the licences that are allowed. `/` is the old way to write OR."""
+    """Returns whether the allowed licenses satisfy an SPDX expression. `/` is the old way to write
+    OR.
+    """
     names = {*rules["licenses"]["allow"], *extra}
     terms = re.sub(r"\s+WITH\s+[\w.-]+", "", licence).replace("/", " OR ")
     terms = re.sub(r"[\w.-]+", lambda term: {"AND": "and", "OR": "or"}.get(term[0], str(term[0] in names)), terms)
     return re.fullmatch(r"(?:[\s()]|and|or|True|False)+", terms) is not None and eval(terms)
 
 
-# Not those of packages that a build has unpacked somewhere below `target`.
+# Leaves out the lock files of packages that a build has unpacked below `target`.
 found = sorted(lock for depth in ("", "*/", "*/*/") for lock in root.glob(f"{depth}Cargo.lock") if "target" not in lock.parts)
 locks = {str(lock.relative_to(root)): metadata(lock) for lock in found}
 used_exceptions = set()

@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""Holds what a dependency on toolrunner brings into a program: how many crates, and which features of crates that others use too.
+"""Limits what a dependency on toolrunner adds to a program: the number of crates, and the features
+of crates that other code uses too.
 
-Cargo unifies features: one that a library turns on is on for all of the program, and may change what its own code does
-(serde_json's `arbitrary_precision` does). So a feature that is not listed here fails.
+Cargo unifies features: a feature that a library enables is enabled for the whole program, and may
+change how the program's own code behaves (serde_json's `arbitrary_precision` does). So a feature
+that is not listed here fails the check.
 """
 import subprocess
 import sys
 from pathlib import Path
 
 root = Path(__file__).parent.parent
-# Package, features, most crates in its tree, the package itself included.
+# The package, its features, and the most crates allowed in its tree, including the package itself.
 TREES = [
     ("toolrunner-core", [], 14),
     ("toolrunner-core", ["--features", "alloc"], 14),
@@ -21,7 +23,7 @@ TREES = [
     ("toolrunner-std", [], 72),
     ("toolrunner-std", ["--all-features"], 108),
 ]
-# Features that a shared crate may have with all of ours on.
+# The features that a shared crate may have when all of our features are enabled.
 SHARED = {
     "bytes": "default std",
     "futures-util": "alloc async-await async-await-macro futures-macro futures-sink sink slab std",
@@ -37,14 +39,14 @@ SHARED = {
     "tracing": "std",
     "tracing-subscriber": "alloc fmt registry sharded-slab std thread_local",
 }
-# The feature `otel` alone may bring these, so only `--all-features` does.
+# Only the feature `otel` may enable these, so they are allowed only with `--all-features`.
 OTEL = {"futures-util": "async-await async-await-macro futures-macro futures-sink sink"}
-# Features that depend on one of ours: with none of these on, they must be off.
+# Features that depend on one of ours: when none of ours is enabled, they must be off.
 OPTIONAL = {"hyper": "http2", "hyper-util": "client-proxy", "rustls": "aws-lc-rs aws_lc_rs ring"}
 
 
 def tree(package, features):
-    """Name to features, of each crate in a package's tree."""
+    """Returns the features of each crate in a package's tree, by the crate's name."""
     command = ["cargo", "tree", "--locked", "-p", package, *features, "-e", "normal,build", "--prefix", "none", "--no-dedupe"]
     output = subprocess.run([*command, "--format", "{p}|{f}"], cwd=root, check=True, stdout=subprocess.PIPE, text=True).stdout
     crates = {}

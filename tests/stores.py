@@ -1,12 +1,17 @@
 #!/usr/bin/env python3
-"""Starts the databases that the stores of toolrunner-serve are tested with, on loopback, and runs a command.
+"""Starts the databases for the tests of toolrunner-serve's stores, on loopback, and runs a command.
 
     tests/stores.py [--without NAME]... COMMAND...
 
-Postgres is Debian's; moto and dynalite, which answer as DynamoDB does, are installed into target/stores from PyPI and npm.
-The command finds them by TOOLRUNNER_TEST_POSTGRES (a URL without a database), TOOLRUNNER_TEST_POSTGRES_RESTART, TOOLRUNNER_TEST_MOTO,
-TOOLRUNNER_TEST_DYNALITE (URLs) and TOOLRUNNER_TEST_DYNALITE_RESTART (commands that kill the server and start it again).
-All of them end with the command.
+Postgres comes from Debian. moto and dynalite, which imitate DynamoDB, are installed into
+target/stores from PyPI and npm. The command finds the servers in these environment variables:
+
+- TOOLRUNNER_TEST_POSTGRES, a URL without a database;
+- TOOLRUNNER_TEST_MOTO and TOOLRUNNER_TEST_DYNALITE, URLs;
+- TOOLRUNNER_TEST_POSTGRES_RESTART and TOOLRUNNER_TEST_DYNALITE_RESTART, commands that kill the
+  server and start it again.
+
+All servers end when the command ends.
 """
 import os
 import pwd
@@ -24,7 +29,8 @@ from run import free_port
 
 TOOLS = Path(__file__).parent.parent / "target/stores"
 PYTHON_PACKAGES = ["moto==5.2.5", "flask", "flask-cors", "py-partiql-parser"]
-# One request after another: moto tests the condition of a write and writes in two steps without a lock.
+# Serves one request at a time: moto checks the condition of a write and writes in two steps,
+# without a lock.
 MOTO = """
 import sys
 from moto.server import DomainDispatcherApplication, create_backend_app
@@ -47,7 +53,7 @@ def wait_for(port, process, name):
 
 
 def postgres(folder):
-    """A server of its own, below the account postgres, since Postgres refuses to run as root."""
+    """Starts a Postgres server as the user `postgres`, because Postgres refuses to run as root."""
     binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
     if not binaries:
         sys.exit("Postgres is missing: apt-get install postgresql")
@@ -69,7 +75,7 @@ def postgres(folder):
     url = f"postgres://test:secret@127.0.0.1:{port}"
     for name in ["suite", "kills", "errors", "serve", "contract"]:
         subprocess.run(["psql", "-q", f"{url}/postgres", "-c", f"CREATE DATABASE {name}"], check=True)
-    # As a crash would: without a checkpoint, so that it recovers from its log.
+    # Stops Postgres as a crash would, without a checkpoint, so that it recovers from its log.
     restart = folder / "restart-postgres"
     words = lambda command: " ".join("'" + word.replace("'", "'\\''") + "'" for word in command)
     stop = [*control, "-m", "immediate", "stop"]
@@ -98,7 +104,7 @@ def dynalite(folder):
     if not program.exists():
         subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", TOOLS, DYNALITE], check=True)
     port = free_port()
-    # A new process at each restart: its number is in a file.
+    # Each restart starts a new process, so its id is kept in a file.
     start, number = folder / "restart-dynalite", folder / "dynalite.pid"
     options = f"--host 127.0.0.1 --port {port} --path {folder}/dynalite --createTableMs 0"
     start.write_text(
@@ -120,7 +126,7 @@ def main():
         command = command[2:]
     if not command:
         sys.exit(__doc__)
-    # So that a time-out from outside stops the servers as well.
+    # Ensures that a time-out from outside also stops the servers.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     TOOLS.mkdir(parents=True, exist_ok=True)
     folder, stops = Path(tempfile.mkdtemp(prefix="toolrunner-stores-")), []

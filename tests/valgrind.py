@@ -1,9 +1,10 @@
-"""Runs the tests of core, of its C interface and of both transports under valgrind's memcheck: as many programs at a time as there are processors.
+"""Runs the tests of core, its C interface and both transports under valgrind's memcheck, with as many
+programs at a time as there are processors.
 
     valgrind.py [NAME...]       all, or only these suites and packages: core/fold, core
 
-An invalid read or write, a use of what was never written, or memory that is lost for good fails. What is left out stands below, each
-with its reason. It prints the processor's time of each suite.
+An invalid access, a use of uninitialized memory or a definite leak fails. The lists below name the
+tests that are skipped, each with its reason. The output includes the processor time of each suite.
 """
 import concurrent.futures
 import json
@@ -16,18 +17,19 @@ import threading
 PACKAGES = [
     ("toolrunner-core", ["--all-features"]),
     ("toolrunner-c", []),
-    # With ring, which the lists below are about, and not with both providers of TLS.
+    # Built with ring, which the lists below are about, and without the second TLS provider.
     ("toolrunner-std", ["--features", "logging,testing,webpki-roots"]),
     ("toolrunner-embassy", ["--features", "flash"]),
 ]
 MEMCHECK = ["valgrind", "-q", "--error-exitcode=9", "--fair-sched=yes", "--leak-check=full", "--errors-for-leak-kinds=definite",
             "--show-leak-kinds=definite"]
-# ring's assembly writes what memcheck does not see written. In suites with TLS of rustls, uses of what was never written are not judged;
-# all else is.
+# memcheck does not see what ring's assembly writes. In suites that use rustls, uses of
+# uninitialized memory are not reported; all other errors are.
 TLS = {"embassy/network", "std/connections", "std/errors", "std/failures", "std/patience", "std/provider", "std/proxies", "std/secrets", "std/tls"}
-# Seconds after which a program counts as one that waits for ever.
+# The seconds after which a program is considered to hang.
 LONGEST = 900
-# Tests, by what their names hold. Sweeps take minutes here, and what they sweep over other tests go through once.
+# Skipped tests, by a part of their name. Sweeps take minutes here, and other tests cover each of
+# their paths once.
 TIMED = "has a limit on real time"
 SWEEP = "a sweep that takes minutes"
 SKIPPED = {
@@ -40,7 +42,7 @@ SKIPPED = {
     "core/snapshot_changed": {"every_single_change": SWEEP, "a_changed_snapshot_without_a_sum": SWEEP},
     "core/wire_cuts": {"": SWEEP},
     "core/output": {"set_up_is_checked": "leaks definitions, since they live as long as the program"},
-    # The verifier is in embassy/network's handshakes too.
+    # The handshakes of embassy/network cover the verifier too.
     "embassy/certificates": {"": "elliptic curves in unoptimised Rust, for each of hundreds of chains: minutes"},
     "std/failures": {"a_body_that_stalls": TIMED, "the_time_counts_from": TIMED},
     "std/panics": {"": "what a panic interrupts in Drop is never freed"},
@@ -52,7 +54,7 @@ SKIPPED = {
 
 
 def programs(wanted):
-    """The test programs of packages that are wanted, and the folder that each runs in."""
+    """Returns the test programs of the requested packages, and the folder that each runs in."""
     found = []
     for package, features in PACKAGES:
         if wanted and not any(name.split("/")[0] == package.removeprefix("toolrunner-") for name in wanted):
@@ -67,19 +69,20 @@ def programs(wanted):
 
 
 def run(program):
-    """Runs one program; gives the processor's time it took, and what it printed if it failed."""
+    """Runs one program. Returns the processor time it took, and its output if it failed."""
     suite, executable, folder = program
     skipped = [word for name in SKIPPED.get(suite, {}) for word in ("--skip", name)]
     judged = ["--undef-value-errors=no"] if suite in TLS else []
-    # One test at a time: memcheck runs one thread at a time anyway, and a limit on real time then counts for one test.
+    # One test at a time: memcheck runs one thread at a time anyway, and a limit on real time then
+    # applies to one test.
     command = [*MEMCHECK, *judged, executable, "--test-threads=1", *skipped]
     with tempfile.TemporaryFile("w+", errors="replace") as printed:
         child = subprocess.Popen(command, cwd=folder, env=os.environ | {"CARGO_MANIFEST_DIR": folder}, stdin=subprocess.DEVNULL,
                                  stdout=printed, stderr=subprocess.STDOUT)
-        # A test that waits for ever is killed, and the last line printed names it.
+        # A test that hangs is killed; the last line of the output names it.
         killer = threading.Timer(LONGEST, child.kill)
         killer.start()
-        # The shell's own way to wait does not tell what one child used.
+        # subprocess does not report what one child used; wait4 does.
         _, status, used = os.wait4(child.pid, 0)
         killer.cancel()
         code = child.returncode = os.waitstatus_to_exitcode(status)
@@ -87,7 +90,7 @@ def run(program):
         output = printed.read()
     result = next((line for line in output.splitlines() if line.startswith("test result:")), "no test result")
     seconds = used.ru_utime + used.ru_stime
-    # Its tests may pass all the same: memcheck's own errors are exit code 9.
+    # The tests may pass even so: memcheck reports its own errors with exit code 9.
     failed = f"  FAILED, exit code {code}" if code else ""
     print(f"{seconds:6.1f} s  {suite}  {result.removeprefix('test result: ').split('; finished')[0]}{failed}", flush=True)
     return seconds, None if code == 0 else f"== {suite}, exit code {code}\n{output}"

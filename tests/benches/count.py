@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Counts the instructions of each case of `bench` under callgrind, per byte, beside the floor: the same bytes looked at, and copied.
+"""Counts the instructions per byte of each case of `bench` under callgrind, beside two floors: scanning
+and copying the same bytes.
 
-    tests/benches/count.py           holds counts.txt: 3 % more fails
-    tests/benches/count.py --write   makes counts.txt and the table in README.md anew
+    tests/benches/count.py           compares with counts.txt: 3 % more fails
+    tests/benches/count.py --write   rewrites counts.txt and the table in README.md
 
-Counts depend on the compiler: with another rustc than the one that counts.txt names it says so and compares nothing.
+The counts depend on the compiler. If rustc differs from the version in counts.txt, the program says so
+and compares nothing.
 """
 import re
 import subprocess
@@ -30,7 +32,7 @@ listed = subprocess.run([BENCH, "--list"], check=True, stdout=subprocess.PIPE, t
 counts = {}
 for line in listed.splitlines():
     case, size = line.split("\t")
-    # What it takes to begin is in both.
+    # The cost of starting up is in both counts, so the difference excludes it.
     each = (instructions(case, 2 * TIMES) - instructions(case, TIMES)) // TIMES
     counts[case] = (each, int(size))
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Times each piece of work beside its floors, in processor time and in one run, and makes the table of ratios in README.md anew.
+"""Times each piece of work and its floors in processor time, in one run, and builds the table of ratios
+for README.md.
 
-    tests/benches/time.py            shows the table
-    tests/benches/time.py --write    writes it
+    tests/benches/time.py            prints the table
+    tests/benches/time.py --write    writes it to README.md
 """
 import json
 import re
@@ -30,7 +31,7 @@ for case, size in sizes.items():
     if case in times:
         own, floor = times[case]["toolrunner"], times[case]
         speed = int(size) / own
-        # Slices are handed out, not bytes.
+        # This case returns slices and touches few bytes, so a speed per byte means nothing.
         told = f"{speed:.2f}" if speed < 100 else "–"
         times_floor = [f"{own / floor[of]:.1f}" if own > 0.05 * floor[of] else "< 0.1" for of in ("memcpy", "memchr")]
         rows.append(f"| {case} | {times_floor[0]} | {times_floor[1]} | {told} |")

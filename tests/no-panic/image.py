@@ -1,26 +1,27 @@
-"""Looks at an image for Cortex-M: which panics are in it, and whether it calls itself in a circle.
+"""Lists the panics in an image for Cortex-M, and finds recursion.
 
     image.py IMAGE [PANIC...]
 
-Fails if a function of `core::panicking` (or one that stands for it) is in the image that is not named, if anything but those reaches
-them through `panic_fmt`, or if there is a circle in the direct calls: then the stack has no bound. Needs Debian's llvm.
+Fails if the image contains a function of `core::panicking` (or an equivalent) that is not named, if
+any other function reaches them through `panic_fmt`, or if the direct calls contain a cycle: the stack
+then has no bound. Needs Debian's llvm.
 """
 import bisect
 import re
 import subprocess
 import sys
 
-# What ends in a panic, under whatever name.
+# The functions that panic, under all their names.
 PANICS = re.compile(r"^core::(panicking::|.*_fail(ed)?$|.*::panic_|.*_fail::)")
 FORMAT = "core::panicking::panic_fmt"
 FUNCTION = re.compile(r"^([0-9a-f]+) <([^$].*)>:$")
 BRANCH = re.compile(r"\t(blx?|b(?:[a-z]{2})?(?:\.[nw])?|cbn?z)\t(?:\w+, )?0x([0-9a-f]+)\s")
-# What the linker puts between functions, which reads as a branch.
+# The padding that the linker puts between functions; it disassembles as a branch.
 FILLER = ": d4 d4 "
 
 
 def calls(image):
-    """Each function, and those it calls, or goes on as."""
+    """Returns each function, with the functions that it calls or tail-calls."""
     text = subprocess.run(["llvm-objdump", "-d", "-C", image], check=True, capture_output=True, text=True).stdout
     starts, branches = {}, []
     for line in text.splitlines():
@@ -31,7 +32,7 @@ def calls(image):
             branches.append((name, found[1], int(found[2], 16)))
     graph, addresses = {name: set() for name in starts.values()}, sorted(starts)
     for name, instruction, address in branches:
-        # Targets within a function go by the names of the disassembler's own marks.
+        # The disassembler names targets within a function by its own labels.
         target = starts[addresses[bisect.bisect_right(addresses, address) - 1]]
         # A jump within a function is a loop.
         if target != name or instruction in ("bl", "blx"):
@@ -40,7 +41,7 @@ def calls(image):
 
 
 def circle(graph):
-    """Functions that call each other in a circle; none if there is no such circle."""
+    """Returns a cycle of functions that call each other, or nothing if there is none."""
     done = set()
     for first in graph:
         path, todo = [], [(first, iter(graph.get(first, ())))]

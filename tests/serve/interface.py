@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Checks what the contract suite does not: origins, host names, repeated requests that wait, and the drain.
+"""Checks what the contract suite does not cover: origins, host names, repeated requests that wait, and
+the drain.
 
 usage: interface.py AGENT
 
-AGENT is the binary of `contract_agent`. Standard library and loopback only."""
+AGENT is the binary of `contract_agent`. Uses the standard library and loopback only.
+"""
 import argparse, http.client, json, pathlib, sys, tempfile, threading, time
 from run import Servers, free_port
 
@@ -56,7 +58,8 @@ def origins(test):
         ({"Host": f"localhost:{test.port}"}, 201),
     ]:
         equal(f"POST /sessions with {headers}", want, test.call("POST", "/sessions", **headers)[0])
-    # Reading is harmless: the browser hides the answer. Under another name it would not.
+    # Reading from another origin is harmless, because the browser hides the answer. Under another
+    # host name the browser would not hide it.
     equal("GET from another origin", 200, test.call("GET", "/sessions", Origin="http://evil.example")[0])
     equal("GET under another name", 403, test.call("GET", "/sessions", Host="evil.example")[0])
     session = test.session()
@@ -66,7 +69,9 @@ def origins(test):
 
 
 def repeated(test):
-    """A repeated message is answered with the end of its own turn, however many followed."""
+    """Checks that a repeated message is answered with the end of its own turn, however many turns
+    followed.
+    """
     session, stories = test.session(), []
     for n, text in enumerate(['call calculate_sum {"a": 1, "b": 2}', "error 400", "say last"]):
         send = lambda text=text, n=n: test.call("POST", f"/sessions/{session}/messages?wait=30", {"content": text}, Idempotency_Key=f"key-{n}")
@@ -79,7 +84,7 @@ def repeated(test):
         for key in ("status", "response", "error", "interrupts"):
             equal(f"{key} of {text!r} again", first[key], body[key])
     equal("the turns differ", ["idle", "error", "idle"], [first["status"] for _, _, first in stories])
-    # Cancelled, while the next turn runs.
+    # The turn is cancelled, and the repeated message arrives while the next turn runs.
     session = test.session()
     send = lambda: test.call("POST", f"/sessions/{session}/messages?wait=30", {"content": "slow 20 say never"}, Idempotency_Key="slow")
     first = []
@@ -98,7 +103,9 @@ def repeated(test):
 
 
 def drain(test):
-    """SIGTERM: the turn under way ends, nothing new is accepted, streams end and can be resumed."""
+    """Checks SIGTERM: the running turn ends, new work is refused, and streams end and can be
+    resumed.
+    """
     session = test.session()
     test.call("POST", f"/sessions/{session}/messages", {"content": 'call slow_tool {"seconds": 2}'})
     stream = http.client.HTTPConnection("127.0.0.1", test.port, timeout=30)

@@ -1,22 +1,25 @@
 #!/usr/bin/env python3
-"""Kills servers with SIGKILL at random moments, and checks that nothing that was acknowledged is lost and that no tool ran twice.
+"""Kills servers with SIGKILL at random moments. Checks that no acknowledged work is lost and that no
+tool runs twice.
 
 usage: kills.py AGENT [--store sqlite|URL] [--kills N] [--clients N] [--nginx] [--seed N]
 
-AGENT is the binary of `contract_agent`. Two servers share one store. Clients create sessions, send messages whose turns call a tool that
-is not idempotent, and read the events, through either server, or all through nginx with --nginx. Meanwhile one server after the other,
-and now and then both, are killed and started again. Requests have idempotency keys and are repeated until they are answered, as a
-careful client's would be. In the end every session must become idle, and then:
+AGENT is the binary of `contract_agent`. Two servers share one store. Clients create sessions, send
+messages whose turns call a tool that is not idempotent, and read the events, through either server,
+or all through nginx with --nginx. Meanwhile the servers are killed in turn, and sometimes both at
+once, and started again. Requests have idempotency keys and are repeated until they are answered, as
+a careful client would do. At the end every session must become idle, and then:
 
-- every event that was ever seen is still there, under the same number;
+- every event that a client has seen is still stored under the same number;
 - every message that was accepted is in the log exactly once;
 - every note of the tool `record` is in its file at most once, and exactly once if its result says so;
-- every call has one result, and the turn after it got a valid history (the scripted model refuses others).
+- every call has one result, and the turn after it had a valid history (the scripted model refuses
+  any other).
 """
 import argparse, collections, json, os, pathlib, random, signal, subprocess, sys, tempfile, threading, time, urllib.error, urllib.request, uuid
 from run import HERE, free_port, wait_for
 
-# A dead server's turns are taken over within 30 s; a busy machine gets more.
+# Another server takes over a dead server's turns within 30 s; a busy machine gets more time.
 SETTLE = 240
 
 
@@ -32,7 +35,7 @@ def call(method, url, body=None, key=None, timeout=10):
 
 
 class Cluster:
-    """Two servers on one store, the scripted model, and perhaps nginx before them."""
+    """Two servers on one store, the scripted model, and optionally nginx in front."""
 
     def __init__(self, agent, store, folder, with_nginx):
         self.agent, self.store, self.folder = agent, store, folder
@@ -71,7 +74,7 @@ class Cluster:
             self.start(number)
 
     def nginx(self):
-        """The example's configuration, with these ports and paths."""
+        """Returns the example's configuration with these ports and paths."""
         port, text = free_port(), (HERE.parent.parent / "examples/serve/deploy/nginx.conf").read_text()
         for old, new in [("server-1:8000", f"127.0.0.1:{self.ports[0]}"), ("server-2:8000", f"127.0.0.1:{self.ports[1]}"),
                          ("listen 80;", f"listen 127.0.0.1:{port};"), ("/var/run/nginx.pid", f"{self.folder}/nginx.pid")]:
@@ -90,7 +93,9 @@ class Cluster:
 
 
 class Client(threading.Thread):
-    """One session after another: creates it, sends messages, and remembers every event that it saw."""
+    """A client that uses one session after another: it creates the session, sends messages, and
+    remembers every event it has seen.
+    """
 
     def __init__(self, cluster, seed, until):
         super().__init__(daemon=True)
@@ -108,14 +113,14 @@ class Client(threading.Thread):
             self.failure = failure
 
     def ask(self, method, path, body=None, key=None, good=(200, 201, 202)):
-        """Repeats the request, by any server, until one answers."""
+        """Repeats the request, to any server, until one answers."""
         deadline = time.monotonic() + SETTLE
         while True:
             try:
                 status, answer = call(method, self.random.choice(self.cluster.urls) + path, body, key)
             except (OSError, ValueError, urllib.error.URLError) as error:
                 status, answer = None, error
-            except Exception as error:  # http.client's, when the server dies in the middle of an answer
+            except Exception as error:  # http.client's exceptions, when the server dies during an answer
                 status, answer = None, error
             if status in good:
                 return status, answer
@@ -126,7 +131,9 @@ class Client(threading.Thread):
             time.sleep(0.05)
 
     def look(self, session):
-        """Reads the events from a random place on, and remembers them: whoever saw one can count on it."""
+        """Reads the events from a random position, and remembers them: an event that a client has
+        seen must stay.
+        """
         seen = self.events[session]
         after = self.random.choice([0, max(seen, default=0)])
         _, page = self.ask("GET", f"/sessions/{session}/events?after={after}&limit=1000")
@@ -146,7 +153,8 @@ class Client(threading.Thread):
             record = lambda note: f"call record {json.dumps({'note': note, 'seconds': pause})}"
             other = f"call calculate_sum {json.dumps({'a': 1, 'b': 2})} and record {json.dumps({'note': notes[2]})}"
             script = f"{record(notes[0])} then {record(notes[1])} then {other} then say end {notes[0]}"
-            # Until the turn before it is over this is a conflict, and is asked again.
+            # While the previous turn runs the server answers with a conflict, and the request is
+            # repeated.
             key = str(uuid.uuid4())
             self.ask("POST", f"/sessions/{session}/messages", {"content": script}, key)
             self.accepted[session].append((script, notes))
@@ -157,7 +165,7 @@ class Client(threading.Thread):
                     break
                 time.sleep(self.random.random() * 0.1)
             self.is_under_way = False
-            # The same request again is the same answer, and no second message.
+            # The same request must get the same answer and create no second message.
             if self.random.random() < 0.3:
                 self.ask("POST", f"/sessions/{session}/messages", {"content": script}, key)
 
@@ -214,7 +222,7 @@ def main():
     a.add_argument("--nginx", action="store_true")
     a.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     o = a.parse_args()
-    # So that a time-out from outside stops the servers as well.
+    # Ensures that a time-out from outside also stops the servers.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     print(f"# {o.store.split(':')[0]}, seed {o.seed}", flush=True)
     dice = random.Random(o.seed)
@@ -230,9 +238,9 @@ def main():
             for client in clients:
                 client.start()
             while cluster.kills < o.kills:
-                # Sometimes before a server is up again, sometimes long after.
+                # Sometimes kills before a server is up again, sometimes long after.
                 time.sleep(dice.choice([0.2, 0.5, 1, 4]) * dice.random() + 0.1)
-                # More often than not a server that was killed has come back, as slow as the machine may be.
+                # Usually waits until a killed server is back, however slow the machine is.
                 if dice.random() < 0.8:
                     for port in cluster.ports:
                         wait_for(f"http://127.0.0.1:{port}/health")

@@ -1,10 +1,10 @@
-// Uses the playground in headless Chromium as a person would, at the width of a desktop and of a phone.
+// Uses the playground in headless Chromium as a person would, at the widths of a desktop and a
+// phone.
 //
 // usage: node playground.mjs MODULES URL [SCREENSHOTS]
 //
-// MODULES is a folder with `node_modules/playwright-core`, URL a server of the contract agent over the scripted model. Prints a line for
-// each check and `N passed, N failed`.
-
+// MODULES is a folder with `node_modules/playwright-core`; URL is a server that runs the contract
+// agent with the scripted model. Prints a line for each check, and `N passed, N failed`.
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
@@ -71,7 +71,7 @@ async function use(width, height, colorScheme) {
   await check("a rejection reaches the model", async () => {
     await send('call dangerous_tool {"path":"/tmp/y"} then results');
     await page.waitForSelector(".ask");
-    // By keyboard alone: the buttons are reached by Tab.
+    // Uses only the keyboard: Tab reaches the buttons.
     await page.locator(".ask .danger").focus();
     await page.keyboard.press("Enter");
     await status("ready");

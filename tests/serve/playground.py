@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Uses the playground in headless Chromium: see playground.mjs.
+"""Tests the playground in headless Chromium; see playground.mjs.
 
 usage: playground.py AGENT [SCREENSHOTS]
 
-AGENT is the binary of `contract_agent`. Installs playwright-core below target/ if it is not there, and starts the scripted model and a server
-on free ports of loopback."""
+AGENT is the binary of `contract_agent`. Installs playwright-core below target/ if it is missing, and
+starts the scripted model and a server on free loopback ports.
+"""
 import pathlib, subprocess, sys, tempfile
 
 from run import Servers, free_port

@@ -3,11 +3,13 @@
 
 usage: run.py AGENT [--store sqlite|memory|URL] [--profile ours|motus] [--patience F] [--only NAME,...]
 
-AGENT is the binary of `contract_agent`. Starts the scripted model and four servers on free ports of loopback: the one that is tested, its
-peer on the same store, one with limits, one with tokens. `memory` has no peer and no restart, which is said by skips."""
+AGENT is the binary of `contract_agent`. Starts the scripted model and four servers on free loopback
+ports: the tested server, its peer on the same store, one with limits, and one with tokens. `memory`
+has no peer and no restart, so the checks that need them are skipped.
+"""
 import argparse, os, pathlib, random, shlex, signal, socket, subprocess, sys, tempfile, time, urllib.request
 
-# What differs from Motus on purpose: these checks of the profile `motus` must fail, and no others.
+# Deliberate differences from Motus: these checks of the profile `motus` must fail, and no others.
 DIFFERENCES = {
     "health_head_405",
     "trailing_slash_307",
@@ -20,7 +22,9 @@ HERE = pathlib.Path(__file__).parent
 
 
 def free_port():
-    """A port where nobody listens, below those that systems give to connections: it stays free while its server is restarted."""
+    """Returns a free port below those that systems assign to connections, so that it stays free
+    while its server restarts.
+    """
     for port in random.sample(range(20000, 32000), 100):
         with socket.socket() as s:
             try:
@@ -96,7 +100,8 @@ def main():
             if o.store != "memory":
                 command += ["--peer", servers.start("peer", free_port(), *options)]
                 again = [str(servers.agent), "start", "--port", str(port), "--allow-private-webhooks", *options]
-                # The new process belongs to the shell that the suite starts: its id is kept, so that it can be ended.
+                # The new process is a child of the shell that the suite starts. Its id is kept so
+                # that it can be ended.
                 pid = folder / "pid"
                 pid.write_text(str(servers.running["base"].pid))
                 command += ["--restart-cmd", restart(pid, again, folder, base)]
@@ -118,7 +123,7 @@ def main():
 
 
 def differences(command, env, only):
-    """Whether exactly the intended checks fail."""
+    """Returns whether exactly the intended checks fail."""
     output = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True).stdout
     print(output, end="")
     failed = {line.split()[1].rstrip(":") for line in output.splitlines() if line.startswith("FAIL ")}
@@ -132,10 +137,12 @@ def differences(command, env, only):
 
 
 def restart(pid, command, folder, base):
-    """A shell command that kills the server at once, starts it again, and returns when it answers."""
+    """Returns a shell command that kills the server, starts it again, and returns when it
+    answers.
+    """
     start = shlex.join(command)
     return (
-        # The port is free when the process has gone; a zombie keeps its number for longer.
+        # The port is free when the process has ended; a zombie keeps its process id for longer.
         f"kill -9 $(cat {pid}); for i in $(seq 20); do kill -0 $(cat {pid}) 2>/dev/null || break; sleep 0.05; done; {start} >>{folder}/base.log 2>&1 & echo $! >{pid}; "
         f"for i in $(seq 300); do curl -s -o /dev/null {base}/health && exit 0; sleep 0.1; done; exit 1"
     )

@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
-"""Checks the traces of a server: the files of --traces, what a collector receives, and what the model is sent.
+"""Checks the traces of a server: the files of --traces, what a collector receives, and what the model
+receives.
 
 usage: traces.py AGENT
 
-AGENT is the binary of `contract_agent`. Sessions run at the same time, with and without a `traceparent`; one waits for an approval, one is
-killed with its server and taken over, one runs when the server is told to stop."""
+AGENT is the binary of `contract_agent`. Sessions run concurrently, with and without a `traceparent`.
+One waits for an approval, one is killed with its server and taken over, and one runs while the server
+is told to stop.
+"""
 import argparse, concurrent.futures, http.server, json, pathlib, signal, sys, tempfile, threading, time, urllib.request
 
 from run import Servers, free_port
@@ -38,7 +41,7 @@ def parent(n):
 
 
 def send(base, text, trace=None):
-    """Sends a message to a new session. Returns its id."""
+    """Sends a message to a new session. Returns the session's id."""
     session = ask("POST", base + "/sessions", {})["session_id"]
     headers = {} if trace is None else {"traceparent": trace}
     ask("POST", f"{base}/sessions/{session}/messages", {"content": text}, **headers)
@@ -75,7 +78,9 @@ def equal(got, wanted, what):
 
 
 def check_tree(spans, run, session, requests, calls):
-    """The run's children are these many requests and these calls, besides those that did not run because they wait for an answer."""
+    """Checks that the run's children are exactly these requests and calls, apart from calls that
+    did not run because they wait for an answer.
+    """
     children = [s for s in spans if s.get("parentSpanId") == run["spanId"] and not s["attributes"].get("toolrunner.suspended")]
     assert all(child["traceId"] == run["traceId"] for child in children), children
     equal(sum(child["name"] == "chat claude-test-1" for child in children), requests, "requests")
@@ -112,14 +117,14 @@ def main():
 def check_servers(servers, fake, folder):
     options = ["--store", f"sqlite:{folder}/sessions.db", "--drain", "0", "--traces", str(folder / "traces")]
     base = servers.start("first", free_port(), *options)
-    # At the same time, each with a caller of its own.
+    # Concurrent turns, each with its own caller.
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         sessions = dict(enumerate(pool.map(lambda n: send(base, CALLS, parent(n)), range(1, 17)), 1))
         for state in pool.map(lambda session: wait(base, session), sessions.values()):
             equal((state["status"], state["response"]["content"]), ("idle", "results: 20°C in Paris | 42"), "the turn")
     alone = send(base, CALLS)
     wait(base, alone)
-    # An answer may come from anywhere, with another trace: the turn stays in its own.
+    # An answer may arrive with another trace: the turn stays in its own.
     waiting = send(base, 'call dangerous_tool {"path": "/tmp/x"} then results', parent(100))
     [interrupt] = wait(base, waiting)["interrupts"]
     answer = {"interrupt_id": interrupt["interrupt_id"], "value": {"approved": True}}
@@ -130,7 +135,7 @@ def check_servers(servers, fake, folder):
     unsampled = send(base, "say hello", f"00-{200:032x}-{200:016x}-00")
     wait(base, unsampled)
 
-    # Killed during a call; the next server goes on in the same trace.
+    # The server is killed during a call; the next server continues in the same trace.
     killed = send(base, 'call slow_tool {"seconds": 60} then results', parent(300))
     until("a call runs", lambda: "agent.tool_use" in str(ask("GET", f"{base}/sessions/{killed}/events")))
     until("its request is written", lambda: any(s["traceId"] == f"{300:032x}" for s in spans_in(folder / "traces")))
@@ -139,7 +144,7 @@ def check_servers(servers, fake, folder):
     base = servers.start("second", free_port(), *options)
     equal(wait(base, killed)["status"], "idle", "the turn that was taken over")
 
-    # Told to stop during a call: what there is of the turn is written too.
+    # The server is told to stop during a call: the unfinished turn is written too.
     stopped = send(base, 'call slow_tool {"seconds": 60} then results', parent(400))
     until("a call runs", lambda: "agent.tool_use" in str(ask("GET", f"{base}/sessions/{stopped}/events")))
     servers.running["second"].send_signal(signal.SIGTERM)
@@ -173,13 +178,13 @@ def check_servers(servers, fake, folder):
     [run] = runs[stopped]
     check_tree(spans, run, stopped, 1, ["slow_tool"])
 
-    # What the model was sent names the span of the request.
+    # The `traceparent` that the model received names the span of the request.
     sent = [request["traceparent"] for request in ask("GET", fake + "/requests")]
     chats = [f"00-{s['traceId']}-{s['spanId']}-01" for s in spans if s["name"].startswith("chat")]
     equal(sorted(header for header in sent if header.endswith("-01")), sorted(chats), "the headers of the model's requests")
     equal([header[:35] for header in sent if header.endswith("-00")], [f"00-{200:032x}"], "the header of the turn that is not recorded")
 
-    # The collector has the same, and nothing of the contents is anywhere.
+    # The collector received the same spans, and no contents of messages appear anywhere.
     kinds = {(path, kind, key) for path, kind, key, _ in Collector.bodies}
     equal(kinds, {("/v1/traces", "application/x-protobuf", "secret")}, "requests to the collector")
     received = b"".join(body for *_, body in Collector.bodies)

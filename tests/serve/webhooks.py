@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
-"""Kills servers between a turn's end and the delivery of its webhook, and checks that the webhook arrives all the same.
+"""Kills servers between the end of a turn and the delivery of its webhook, and checks that the webhook
+still arrives.
 
 usage: webhooks.py AGENT [--store sqlite|URL] [--patience F]
 
-AGENT is the binary of `contract_agent`. The receiver first refuses every attempt with 503; then the server is killed with SIGKILL, and
-the receiver accepts. The webhook must come from the server that is started again, or from a peer on the same store: with the same
-`webhook-id`, with a valid signature, and with what the turn ended with, although another turn followed. What was delivered is not sent
-again by a later start, and addresses that are private are refused."""
+AGENT is the binary of `contract_agent`. The receiver first refuses every attempt with 503. Then the
+server is killed with SIGKILL, and the receiver accepts. The webhook must come from the restarted
+server, or from a peer on the same store, with the same `webhook-id`, a valid signature, and the end
+of its own turn, although another turn followed. A later start does not send a delivered webhook
+again, and private addresses are refused.
+"""
 import argparse, base64, hashlib, hmac, json, pathlib, subprocess, sys, tempfile, threading, time, urllib.error, urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from run import Servers, free_port, wait_for
@@ -103,7 +106,9 @@ class Test:
         self.check(found == (session, "idle", text, messages), "what the turn ended with is told", found)
 
     def refused_then_killed(self, path, base, then):
-        """A turn ends, its webhook is refused, another turn follows, the server is killed, and `then` the webhook is accepted."""
+        """Ends a turn whose webhook is refused, runs another turn, kills the server, calls `then`,
+        and checks that the webhook arrives.
+        """
         self.hook.accepts.clear()
         session = self.send(base, path, "say one", include_messages=True)
         self.until(f"{path} is tried", lambda: self.hook.of(path))
@@ -111,7 +116,7 @@ class Test:
         self.check(status == 200 and body["response"]["content"] == "two", "the next turn ends", body)
         self.kill()
         self.hook.accepts.set()
-        # No attempt of the server that was killed is under way any more.
+        # Waits until no attempt of the killed server is under way.
         time.sleep(0.5)
         self.check(not self.hook.of(path, True), "nothing is delivered while no server lives", path)
         then()
@@ -143,7 +148,8 @@ def main():
             for path, count in seen.items():
                 test.check(len(test.hook.of(path)) == count, "what was delivered is not sent again", (path, count, len(test.hook.of(path))))
             print("ok    what was delivered is not sent again")
-            # SIGTERM: what is left is taken over without waiting for the dead server's time to run out.
+            # After SIGTERM, the peer takes over the rest without waiting for the old server's lease
+            # to expire.
             test.hook.accepts.clear()
             two = test.send(base, "/drain", "say three", include_messages=True)
             test.until("/drain is tried", lambda: test.hook.of("/drain"))
@@ -162,7 +168,7 @@ def main():
 
 
 def careful(servers):
-    """A server without --allow-private-webhooks."""
+    """Starts a server without --allow-private-webhooks."""
     if "careful" not in servers.running:
         servers.careful_port = free_port()
         command = [servers.agent, "start", "--port", str(servers.careful_port), "--store", "memory:"]

@@ -1,35 +1,38 @@
-/** One tool: its definition as the API takes it, and what runs it. */
+/** A tool: its definition in the API's form, and the function that runs it. */
 export interface Tool {
   name?: string;
   description?: string;
   input_schema?: object;
-  /** Gives the result: a text, an array of content blocks, or anything else, which is sent as JSON. What it throws the model reads. */
+  /**
+   * Returns the result: a text, an array of content blocks, or any other value, which is sent as
+   * JSON. If it throws, the model receives the error's message.
+   */
   run?(input: any, context: { id: string; json: string; signal?: AbortSignal }): unknown;
   [member: string]: unknown;
 }
 
 export interface Options {
   model: string;
-  /** Most tokens of a reply. Default 1024. */
+  /** The maximum number of tokens of a reply. Default 1024. */
   maxTokens?: number;
   system?: string;
   tools?: Tool[];
-  /** Further members of the request's body, such as `{ thinking: { type: "adaptive" } }`. */
+  /** Other members of the request's body, such as `{ thinking: { type: "adaptive" } }`. */
   params?: Record<string, unknown>;
-  /** Default: https://api.anthropic.com. From a page, your own server is the place for the key. */
+  /** Default: https://api.anthropic.com. In a page, use your own server and let it add the key. */
   baseUrl?: string;
   path?: string;
   apiKey?: string;
-  /** The value of `authorization`, used instead of `apiKey`. */
+  /** The value of the `authorization` header, used instead of `apiKey`. */
   authorization?: string;
   betas?: string[];
-  /** Further header fields. */
+  /** Additional headers. */
   headers?: Record<string, string>;
-  /** Whether replies are streamed. Default true. */
+  /** Whether to stream replies. Default true. */
   stream?: boolean;
-  /** Bytes for the conversation. Default 1 MiB. */
+  /** The number of bytes for the conversation. Default 1 MiB. */
   memory?: number;
-  /** What `snapshot` gave: the run goes on from there. */
+  /** A result of `snapshot`, from which the run continues. */
   snapshot?: string;
   limits?: Partial<Record<"turns" | "calls" | "inputTokens" | "outputTokens" | "timeMs" | "repeats", number>>;
   /** Used instead of the global `fetch`. */
@@ -38,24 +41,27 @@ export interface Options {
 
 export interface Call {
   index: number;
-  /** The tool's place in `tools`; -1 for a member of a toolset. */
+  /** The tool's index in `tools`, or -1 for a member of a toolset. */
   tool: number;
   id: string;
   name: string;
   input: any;
-  /** The input as it came, for numbers that JavaScript cannot hold. */
+  /** The input's original JSON text, for numbers that JavaScript cannot represent. */
   json: string;
 }
 
 export interface Event {
   kind: "message_start" | "block_start" | "text" | "thinking" | "input" | "block_stop" | "stop" | "message_stop" | "other";
   index: number;
-  /** The text of `text` and `thinking`; otherwise JSON, a part of JSON (`input`), or a stop reason (`stop`). */
+  /**
+   * The text for `text` and `thinking`, a part of JSON for `input`, a stop reason for `stop`, and
+   * JSON otherwise.
+   */
   data: string;
 }
 
 export interface RunOptions {
-  /** Cancels the run: a reply under way is taken back, and the outcome is `stopped`. */
+  /** Cancels the run: an unfinished reply is removed, and the outcome is `stopped`. */
   signal?: AbortSignal;
   onText?(text: string): void;
   onEvent?(event: Event): void;
@@ -64,7 +70,10 @@ export interface RunOptions {
   gate?(call: Call): Decision | undefined | Promise<Decision | undefined>;
 }
 
-/** `true`: it runs. `deny`: it does not, and the model reads the text. `"suspend"`: the run ends with `needs_answer`. */
+/**
+ * `true` runs the call. `deny` does not run it and sends the text to the model. `"suspend"` ends
+ * the run with `needs_answer`.
+ */
 export type Decision = true | { deny: string } | "suspend";
 
 export interface Usage {
@@ -76,7 +85,7 @@ export interface Usage {
 
 export interface Result {
   outcome: "none" | "ended" | "limit" | "needs_answer" | "stopped" | "other";
-  /** The stop reason, or the limit. */
+  /** The stop reason, or the name of the limit. */
   detail: string;
   /** The text of the model's last message. */
   text: string;
@@ -87,13 +96,15 @@ export class ToolRunnerError extends Error {
   kind: "api" | "capacity" | "misuse" | "protocol" | "transport";
 }
 
-/** Compiles the module: from its URL, or its bytes. Default: the file beside this one. */
+/**
+ * Compiles the module from a URL or from its bytes. Default: `toolrunner.wasm` beside this file.
+ */
 export function load(source?: URL | string | BufferSource | WebAssembly.Module): Promise<WebAssembly.Module>;
 
-/** A conversation. Each has an instance of the module, with memory of its own. */
+/** A conversation. Each has its own instance of the module, with its own memory. */
 export class ToolRunner {
   constructor(module: WebAssembly.Module, options: Options);
-  /** Says something and runs the loop until it is over. After an error `run` goes on. */
+  /** Appends a message and runs the loop until it ends. After an error, `run` continues it. */
   ask(text: string, options?: RunOptions): Promise<Result>;
   run(options?: RunOptions): Promise<Result>;
   user(text: string): void;
@@ -102,14 +113,14 @@ export class ToolRunner {
   text(): string;
   outcome(): { outcome: Result["outcome"]; detail: string };
   usage(): Usage;
-  /** The run as text, from which another goes on: see `Options.snapshot`. */
+  /** Returns the run as text, from which another one can continue; see `Options.snapshot`. */
   snapshot(): string;
-  /** Ends the run where it is; only between `run`s. While one is under way use its `signal`. */
+  /** Ends the run in its current state. Call it only between runs; use `signal` during one. */
   cancel(): void;
   resume(): void;
-  /** The next call that waits for a decision. */
+  /** Returns the next call that waits for a decision. */
   suspended(): Call | undefined;
-  /** Runs a suspended call and goes on. */
+  /** Runs a suspended call and continues the run. */
   allow(call: Call, options?: RunOptions): Promise<Result>;
   /** Answers a suspended call. */
   answer(call: Call, result: string | object[], isError?: boolean): void;

@@ -1,14 +1,15 @@
 // Drives toolrunner's machine, a WebAssembly module that imports nothing, with `fetch`.
 //
-// The module decides what is sent, which calls run and when to try again. This file carries bytes
-// and runs the tools. It works in browsers and in Node.js 20 or later. index.d.ts documents it.
+// The module decides which requests to send, which calls to run and when to retry. This file
+// carries bytes and runs the tools. It works in browsers and in Node.js 20 or later. index.d.ts
+// documents it.
 
 const ABI = 1;
 const PAGE = 65536;
-/** Bytes for the results of functions, and for what goes in and out in pieces. */
+/** The sizes in bytes of the memory for functions' results, and for data passed in pieces. */
 const SCRATCH = 256;
 const CHUNK = 16 * 1024;
-/** How long the rest of a body may take when the reply is whole. */
+/** The time to read the rest of a body after the reply is complete. */
 const DRAIN_MS = 1000;
 
 const STEP = { DONE: 0, SEND: 1, CALL: 2, WAIT: 3 };
@@ -30,7 +31,7 @@ const sleep = (ms, signal) =>
     signal?.addEventListener("abort", () => (clearTimeout(timer), done()), { once: true });
   });
 
-/** What the network failed with, to tell it from what callbacks throw. */
+/** A failure of the network, to distinguish it from an error that a callback throws. */
 class Broken extends Error {}
 const carried = (promise) =>
   promise.catch((cause) => {
@@ -65,7 +66,7 @@ export class ToolRunner {
   #tools;
   #fetch;
   #headers;
-  /** Places in the module's memory; what lies from `#end` on is free. */
+  /** Positions in the module's memory. The memory from `#end` on is free. */
   #scratch;
   #chunk;
   #end;
@@ -84,7 +85,9 @@ export class ToolRunner {
     }
   }
 
-  /** Lays out the memory: scratch, machine, configuration, its texts, the conversation. */
+  /**
+   * Lays out the memory: scratch, chunk, machine, configuration, its texts, and the conversation.
+   */
   #begin(options) {
     const definitions = this.#tools.map(({ run, ...definition }) => definition);
     const texts = [
@@ -123,7 +126,7 @@ export class ToolRunner {
     }
   }
 
-  // ---- what is said and asked ----
+  // ---- messages and state ----
 
   user(text) {
     this.#check(this.#wasm.toolrunner_user(this.#machine, ...this.#lend(text)));
@@ -155,7 +158,7 @@ export class ToolRunner {
   }
 
   snapshot() {
-    // How long it is, then all of it.
+    // The first call returns the length, the second one the snapshot.
     this.#wasm.toolrunner_snapshot(this.#machine, 0, 0, this.#scratch);
     const length = this.#view().getUint32(this.#scratch, true);
     this.#reserve(this.#end + length);
@@ -201,14 +204,14 @@ export class ToolRunner {
     }
   }
 
-  /** Runs a call that was suspended, then goes on. */
+  /** Runs a suspended call, then continues the run. */
   async allow(call, options = {}) {
     this.#check(this.#wasm.toolrunner_allow(this.#machine, call.index, this.#scratch));
     await this.#runTool(call, options);
     return this.run(options);
   }
 
-  /** One request and its reply. */
+  /** Sends one request and reads its reply. */
   async #exchange(options) {
     const wasm = this.#wasm;
     const { signal } = options;
@@ -243,7 +246,7 @@ export class ToolRunner {
         if (done) break;
         this.#feed(value, options);
         if (wasm.toolrunner_reply_is_whole(this.#machine) === 1) {
-          // So that the connection can be used again.
+          // Reads the rest of the body, so that the connection can be used again.
           const rest = async () => { while (!(await reader.read()).done); };
           await Promise.race([rest(), sleep(DRAIN_MS)]).catch(() => {});
           return;
@@ -252,8 +255,8 @@ export class ToolRunner {
       this.#events(() => wasm.toolrunner_end_of_body(this.#machine, this.#scratch + 8), options);
     } catch (error) {
       if (signal?.aborted) return this.cancel();
-      // The machine knows what it refused itself. What a callback throws is the caller's: the next
-      // run asks for the reply again.
+      // The machine knows about its own errors. An error of a callback goes to the caller, and the
+      // next run requests the reply again.
       if (!(error instanceof ToolRunnerError) && !(error instanceof Broken)) throw error;
       this.#failed(why);
     } finally {
@@ -276,7 +279,7 @@ export class ToolRunner {
     }
   }
 
-  /** Tells what happens until nothing does. */
+  /** Reports events until there are no more. */
   #events(next, { onText, onEvent }) {
     while (this.#check(next()) === 1) {
       const view = this.#view();
@@ -293,7 +296,7 @@ export class ToolRunner {
     this.#check(this.#wasm.toolrunner_failed(this.#machine, why, now(), Math.floor(Math.random() * 2 ** 31)));
   }
 
-  /** Runs the turn's calls, all at the same time. */
+  /** Runs the turn's calls concurrently. */
   async #runCalls(options) {
     const { signal } = options;
     const calls = [];
@@ -322,7 +325,7 @@ export class ToolRunner {
     } catch (error) {
       [result, isError] = [`Error: ${error?.message ?? error}`, true];
     }
-    // The machine has answered it as cancelled, or is about to.
+    // The machine has answered the call as cancelled, or is about to.
     if (signal?.aborted) return;
     this.answer(call, result, isError);
     onResult?.(call, result, isError);
@@ -343,7 +346,7 @@ export class ToolRunner {
     if (missing > 0) this.#wasm.memory.grow(Math.ceil(missing / PAGE));
   }
 
-  /** Puts a text where the module can read it during the next call. */
+  /** Copies a text to where the module can read it during the next call. */
   #lend(text) {
     const bytes = encoder.encode(text);
     this.#reserve(this.#end + bytes.length);
@@ -351,14 +354,14 @@ export class ToolRunner {
     return [this.#end, bytes.length];
   }
 
-  /** The text that a `toolrunner_text` at this place lends. */
+  /** Returns the text that the `toolrunner_text` at this position refers to. */
   #lent(place) {
     const view = this.#view();
     const [start, length] = [view.getUint32(place, true), view.getUint32(place + 4, true)];
     return decoder.decode(new Uint8Array(this.#wasm.memory.buffer, start, length));
   }
 
-  /** A text that a function writes, with a zero at its end. */
+  /** Returns a text that a function writes, without the zero at its end. */
   #told(by) {
     const length = this.#wasm[by](this.#machine, 0, 0);
     this.#reserve(this.#end + length + 1);
@@ -366,7 +369,7 @@ export class ToolRunner {
     return decoder.decode(new Uint8Array(this.#wasm.memory.buffer, this.#end, length));
   }
 
-  /** The call that a function gave. */
+  /** Returns the call that a function has written to the scratch memory. */
   #call() {
     const view = this.#view();
     const json = this.#lent(this.#scratch + 32);

@@ -1,4 +1,4 @@
-// Runs the module in Node.js: test.mjs WASM URL, where URL is the scripted model of the examples.
+// Tests the module in Node.js: test.mjs WASM URL, where URL is the examples' scripted model.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -29,7 +29,7 @@ const options = { model: "claude-haiku-4-5", system: 'Say "hi".\n', tools, baseU
 const PROMPT = "What's the weather like in Paris? Also, what's 15 + 27?";
 const ANSWER = "The weather in Paris: Sunny, 20°C. 15 + 27 = 42.";
 
-/** A server that answers each request with the next of these. */
+/** Starts a server that answers each request with the next of these answers. */
 async function serve(t, ...answers) {
   const server = createServer((request, response) => {
     request.resume().on("end", () => answers.shift()(response));

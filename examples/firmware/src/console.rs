@@ -1,7 +1,7 @@
-//! Text to the host's console. With the feature `quiet` there is none, and nothing that would make
-//! text is linked.
+//! Text output on the host's console. With the feature `quiet` there is no output, and no
+//! formatting code is linked.
 
-/// Prints as `write!` does. Compiled out with the feature `quiet`.
+/// Prints text, with the syntax of `write!`. Compiled out with the feature `quiet`.
 #[macro_export]
 macro_rules! print {
     ($($text:tt)*) => {
@@ -20,7 +20,7 @@ impl core::fmt::Write for Console {
     }
 }
 
-/// Prints a figure, with the feature `quiet` too, and without core::fmt.
+/// Prints a number without core::fmt, even with the feature `quiet`.
 pub fn number(name: &str, mut number: u32) {
     let mut digits = [b'\n'; 11];
     let mut len = 1;
@@ -37,7 +37,7 @@ pub fn number(name: &str, mut number: u32) {
         .for_each(semihosting::sys::arm_compat::sys_writec);
 }
 
-/// What [`print!`](crate::print) calls.
+/// Implements [`print!`](crate::print).
 pub fn write(text: core::fmt::Arguments<'_>) {
     let _ = core::fmt::Write::write_fmt(&mut Console, text);
 }
@@ -48,8 +48,8 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     crate::host::exit(101)
 }
 
-/// A fault ends the emulation too. One for want of stack does not get here: there is no stack to
-/// enter by, and QEMU gives up.
+/// Ends the emulation after a fault. A stack overflow does not get here, because the handler cannot
+/// be entered without stack: QEMU aborts.
 #[cortex_m_rt::exception]
 unsafe fn HardFault(frame: &cortex_m_rt::ExceptionFrame) -> ! {
     print!("fault at {:#x}\n", frame.pc());

@@ -1,6 +1,6 @@
-//! The executor of these images, which adds up the time in which there was nothing to do: what is
-//! left is what the work cost. A product takes embassy-executor's own (its feature
-//! `executor-thread`), which sleeps by WFE; QEMU does not sleep there.
+//! The executor of these images. It measures the idle time; the remaining time is the cost of the
+//! work. A product uses embassy-executor's own executor (its feature `executor-thread`), which
+//! sleeps with WFE; QEMU does not sleep there.
 
 use core::cell::Cell;
 use core::marker::PhantomData;
@@ -11,7 +11,7 @@ use embassy_executor::{Spawner, raw};
 
 use crate::time;
 
-/// Whether a task was woken since tasks were polled last.
+/// Whether a task was woken since the last poll.
 static WOKEN: AtomicBool = AtomicBool::new(false);
 static ASLEEP: Mutex<Cell<u64>> = Mutex::new(Cell::new(0));
 
@@ -20,29 +20,28 @@ fn pend(_: *mut ()) {
     WOKEN.store(true, Ordering::Relaxed);
 }
 
-/// Runs tasks, and sleeps between.
+/// Runs tasks, and sleeps while there is nothing to do.
 pub struct Executor {
     inner: raw::Executor,
     not_send: PhantomData<*mut ()>,
 }
 
 impl Executor {
-    /// An executor without tasks.
+    /// Creates an executor without tasks.
     #[expect(clippy::new_without_default, reason = "it is embassy_executor::main that makes one")]
     pub fn new() -> Self {
         Self { inner: raw::Executor::new(core::ptr::null_mut()), not_send: PhantomData }
     }
 
-    /// Runs what `init` spawns, for ever.
+    /// Runs the tasks that `init` spawns, forever.
     pub fn run(&'static mut self, init: impl FnOnce(Spawner)) -> ! {
         init(self.inner.spawner());
         loop {
             WOKEN.store(false, Ordering::Relaxed);
-            // SAFETY: this is the only call, from one thread, and no task makes it again from
-            // within.
+            // SAFETY: this is the only call, from one thread, and no task calls it recursively.
             unsafe { self.inner.poll() };
-            // With interrupts off one that comes in between still ends the sleep, and its handler
-            // runs right after.
+            // With interrupts disabled, an interrupt that arrives in between still ends the sleep,
+            // and its handler runs right after.
             critical_section::with(|cs| {
                 if !WOKEN.load(Ordering::Relaxed) {
                     let from = time::cycles();
@@ -55,7 +54,7 @@ impl Executor {
     }
 }
 
-/// Processor cycles since the clock was started in which there was something to do.
+/// Returns the processor cycles since the clock's start during which there was something to do.
 pub fn busy() -> u32 {
     critical_section::with(|cs| time::cycles() - ASLEEP.borrow(cs).get()) as u32
 }

@@ -1,5 +1,5 @@
-//! A flash whose bytes are a file of the host, so that they stay when the board is off, and whose
-//! power can be cut.
+//! A flash whose contents are a file of the host, so that they survive power-off, and whose power
+//! can fail.
 
 use core::cell::Cell;
 use core::ffi::CStr;
@@ -12,13 +12,13 @@ use semihosting::sys::arm_compat::{
 
 use crate::{host, print};
 
-/// Bytes that are erased at once, as in the LM3S6965.
+/// The number of bytes that are erased at once, as in the LM3S6965.
 pub const SECTOR: usize = 1024;
-/// Bytes that are written at once.
+/// The number of bytes that are written at once.
 const WORD: usize = 4;
 
-/// A flash as large as its file. Erased bytes are 0xff, and a word can be written once after it was
-/// erased.
+/// A flash with the size of its file. Erased bytes are 0xff, and each word can be written once
+/// after it was erased.
 pub struct HostFlash<'p> {
     file: OwnedFd,
     capacity: usize,
@@ -26,19 +26,19 @@ pub struct HostFlash<'p> {
 }
 
 impl<'p> HostFlash<'p> {
-    /// The flash in the file at `path`. `power`: words that can be written before the power goes
-    /// and the emulation ends, with success.
+    /// Opens the flash in the file at `path`. `power` is the number of words that can be written
+    /// before the power fails and the emulation ends successfully.
     ///
     /// # Errors
-    /// `Other` if there is no such file.
+    /// Returns `Other` if the file cannot be opened.
     pub fn open(path: &CStr, power: &'p Cell<u32>) -> Result<Self, NorFlashErrorKind> {
         let file = sys_open(path, OpenMode::RDWR_BINARY).map_err(|_| NorFlashErrorKind::Other)?;
         let capacity = sys_flen(file.as_fd()).map_err(|_| NorFlashErrorKind::Other)?;
         Ok(Self { file, capacity, power })
     }
 
-    /// Goes to where `len` bytes begin that are in the flash and begin and end at a multiple of
-    /// `unit`.
+    /// Seeks to a range of `len` bytes, which must be within the flash and aligned to `unit` at
+    /// both ends.
     fn seek(&mut self, offset: u32, len: usize, unit: usize) -> Result<(), NorFlashErrorKind> {
         let at = offset as usize;
         if len > self.capacity || at > self.capacity - len {
@@ -52,7 +52,7 @@ impl<'p> HostFlash<'p> {
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), NorFlashErrorKind> {
-        // What is answered is how much is missing.
+        // The result is the number of bytes that are missing.
         if matches!(sys_write_orig(self.file.as_fd(), bytes), Ok(0)) {
             Ok(())
         } else {

@@ -1,5 +1,5 @@
-//! What an image has of the host by semihosting instead of by hardware: arguments, the date,
-//! randomness, and a way to end.
+//! Services of the host that replace hardware, through semihosting: arguments, the date,
+//! randomness, and a way to exit.
 
 use core::mem::MaybeUninit;
 
@@ -14,8 +14,8 @@ pub fn exit(code: i32) -> ! {
     semihosting::process::exit(code)
 }
 
-/// The command line: the words given by `arg=` after `-semihosting-config`, parted by spaces, in
-/// `buffer`.
+/// Reads the command line into `buffer`: the words given with `arg=` after `-semihosting-config`,
+/// separated by spaces.
 pub fn command_line(buffer: &mut [MaybeUninit<u8>]) -> &str {
     sys_get_cmdline_uninit(buffer)
         .ok()
@@ -23,22 +23,22 @@ pub fn command_line(buffer: &mut [MaybeUninit<u8>]) -> &str {
         .unwrap_or_default()
 }
 
-/// Fills `bytes` from the host's source of randomness.
+/// Fills `bytes` from the host's source of randomness. Returns whether that succeeded.
 pub fn random(bytes: &mut [u8]) -> bool {
     use semihosting::fd::AsFd as _;
     let Ok(source) = sys_open(c"/dev/urandom", OpenMode::RDONLY_BINARY) else {
         return false;
     };
-    // What is answered is how much is missing.
+    // The result is the number of bytes that are missing.
     matches!(sys_read_orig(source.as_fd(), bytes), Ok(0))
 }
 
-/// Seconds since 1970, from the host.
+/// Returns the host's time in seconds since 1970.
 pub fn unix_seconds() -> Option<u64> {
     sys_time().ok().map(|seconds| seconds as u64)
 }
 
-/// The host as a board's clock and source of randomness.
+/// Provides the host's clock and source of randomness to a board.
 #[derive(Clone, Copy)]
 pub struct Host;
 

@@ -1,5 +1,5 @@
-//! Board support for the firmware examples: two kinds of emulated boards, and what an image asks of
-//! the host that emulates it.
+//! Board support for the firmware examples: two kinds of emulated boards, and the services that an
+//! image uses of the emulating host.
 #![no_std]
 
 pub mod board;

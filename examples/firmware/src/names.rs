@@ -1,14 +1,14 @@
-//! One name and its address, instead of a DNS server, which the emulated network does not bring.
+//! A name with its address, in place of a DNS server, which the emulated network does not provide.
 
 use core::net::{IpAddr, Ipv4Addr};
 
 use embedded_io_async::ErrorKind;
 use embedded_nal_async::{AddrType, Dns};
 
-/// The host of the emulation, as its guest sees it.
+/// The emulating host's address as seen by its guest.
 pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 
-/// Knows `api.test` to be the host, and nothing else.
+/// Resolves `api.test` to the host, and no other name.
 pub struct Names;
 
 impl Dns for Names {

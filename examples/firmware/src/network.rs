@@ -1,4 +1,4 @@
-//! The stack on the emulated network, where the host is 10.0.2.2 and the guest 10.0.2.15.
+//! The network stack on the emulated network, where the host is 10.0.2.2 and the guest 10.0.2.15.
 
 use embassy_executor::Spawner;
 use embassy_net::{Config, Ipv4Address, Ipv4Cidr, Runner, Stack, StackResources, StaticConfigV4};
@@ -8,18 +8,17 @@ use crate::board::Ethernet;
 use crate::host;
 use crate::names::HOST;
 
-/// One socket: the transport has one connection. Add one for DHCP and one for DNS where they are
-/// used; too few panic.
+/// The transport uses one socket for its one connection. Add one each for DHCP and DNS if they are
+/// used: the stack panics if there are too few.
 const SOCKETS: usize = 1;
 
-/// The stack's work. A task of its own: joined with its users in one task it would wake itself for
-/// ever.
+/// Runs the stack. A separate task: in one task with its users it would wake itself forever.
 #[embassy_executor::task]
 async fn run(mut runner: Runner<'static, Ethernet>) -> ! {
     runner.run().await
 }
 
-/// Starts the stack. To be called once.
+/// Starts the stack. Must be called only once.
 pub fn start(spawner: Spawner) -> Stack<'static> {
     static RESOURCES: ConstStaticCell<StackResources<SOCKETS>> =
         ConstStaticCell::new(StackResources::new());
@@ -28,8 +27,7 @@ pub fn start(spawner: Spawner) -> Stack<'static> {
         gateway: Some(HOST),
         dns_servers: Default::default(),
     };
-    // For port numbers and sequence numbers, so that a board that restarts does not look like
-    // itself before.
+    // Seeds port and sequence numbers, so that they differ after a restart of the board.
     let mut seed = [0; 8];
     host::random(&mut seed);
     let (stack, runner) = embassy_net::new(

@@ -1,4 +1,4 @@
-//! embassy-time's driver on SysTick: one tick a millisecond.
+//! embassy-time's driver on SysTick, with one tick per millisecond.
 
 use core::cell::RefCell;
 use core::task::Waker;
@@ -51,14 +51,15 @@ fn SysTick() {
     });
 }
 
-/// Processor cycles in a tick.
+/// Processor cycles per tick.
 const TICK: u32 = crate::board::CLOCK_HZ / TICK_HZ as u32;
 
-/// Processor cycles since the start. To be called with interrupts off.
+/// Returns the processor cycles since the start. Must be called with interrupts disabled.
 pub fn cycles() -> u64 {
     let (first, is_pending, second) =
         (SYST::get_current(), SCB::is_pendst_pending(), SYST::get_current());
-    // A tick that came and was not counted yet: it may have come after the first look.
+    // A tick is pending and not counted yet. It may have arrived after the first read of the
+    // counter.
     let (ticks, left) = if is_pending { (DRIVER.now() + 1, second) } else { (DRIVER.now(), first) };
     ticks * u64::from(TICK) + u64::from(TICK - 1 - left)
 }

@@ -1,4 +1,4 @@
-//! Whom an image in QEMU trusts.
+//! The trust anchor of the images in QEMU.
 
 use rustls_pki_types::CertificateDer;
 use toolrunner_embassy::tls::{TrustAnchor, anchor_from_trusted_cert};
@@ -6,9 +6,9 @@ use toolrunner_embassy::tls::{TrustAnchor, anchor_from_trusted_cert};
 static ROOT: CertificateDer<'static> =
     CertificateDer::from_slice(include_bytes!("../certificates/root.der"));
 
-/// The test root of `certificates/`, whose key is public: for these examples and nothing else.
+/// Returns the test root of `certificates/`. Its key is public, so use it only for these examples.
 ///
-/// A product has `toolrunner_embassy::tls::anchors` here, or a constant of its own.
+/// A product uses `toolrunner_embassy::tls::anchors` here, or its own constant.
 pub fn anchor() -> TrustAnchor<'static> {
     anchor_from_trusted_cert(&ROOT).unwrap_or(TrustAnchor {
         subject: [].as_slice().into(),

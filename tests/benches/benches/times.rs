@@ -1,9 +1,9 @@
-//! What the pieces of work cost in processor time, each beside its floors: the same bytes looked
-//! at, and copied; and a conversation over HTTP on loopback beside hyper, which sends the same
-//! requests and does not look at the replies.
+//! Measures the processor time of each piece of work, beside its floors: scanning and copying the
+//! same bytes. A conversation over HTTP on loopback is compared with hyper, which sends the same
+//! requests and does not parse the replies.
 //!
-//! The time is that of this thread: what else the machine does, and the server, on a thread of its
-//! own, are not in it.
+//! The time is that of this thread. It excludes other programs, and the server, which has its own
+//! thread.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -26,7 +26,7 @@ use tokio::runtime::Builder;
 use toolrunner_benches::{CASES, FLOORS, last_turn, turn};
 use toolrunner_std::{Client, tool};
 
-/// Processor time of the thread.
+/// Measures the thread's processor time.
 struct Processor(WallTime);
 
 impl Measurement for Processor {
@@ -79,7 +79,7 @@ fn main() {
     criterion.final_summary();
 }
 
-/// A conversation of three turns, the first two with a call.
+/// Measures a conversation of three turns, the first two with a call.
 fn conversations(criterion: &mut Criterion<Processor>) {
     for stream in [false, true] {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -142,7 +142,7 @@ async fn connect(address: SocketAddr) -> SendRequest<Full<Bytes>> {
     sender
 }
 
-/// Sends these requests one after another, and does not look at what comes.
+/// Sends these requests one after another, and does not parse the replies.
 async fn exchange(sender: &mut SendRequest<Full<Bytes>>, requests: &[Bytes]) {
     for request in requests {
         let head = Request::post("/v1/messages")
@@ -156,8 +156,8 @@ async fn exchange(sender: &mut SendRequest<Full<Bytes>>, requests: &[Bytes]) {
     }
 }
 
-/// Answers with one turn of the conversation after another, on a thread of its own. Gives what the
-/// first of them asked, too.
+/// Serves one turn of the conversation after another, on a separate thread. Also returns the
+/// requests of the first conversation.
 fn serve(stream: bool) -> (SocketAddr, Arc<Mutex<Vec<Bytes>>>) {
     let replies =
         [turn("toolu_1", stream), turn("toolu_2", stream), last_turn(stream)].map(Bytes::from);

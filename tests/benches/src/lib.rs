@@ -1,4 +1,4 @@
-//! The pieces of work that are measured: by instructions in `bench`, by time in `benches/times.rs`.
+//! The measured pieces of work: `bench` counts their instructions, `benches/times.rs` times them.
 
 use std::hint::black_box;
 
@@ -18,22 +18,22 @@ const ESCAPES: &str = "a \"quoted\" word,\n\ta back\\slash\n";
 const CJK: &str = "東京の天気は晴れです。気温は二十二度、";
 const INPUT: &str = r#"{"location":"San Francisco, CA","unit":"celsius","days":[1,2,3],"note":"a \"quoted\" note"}"#;
 
-/// Where a reply goes: too large for any of these.
+/// The size of the memory for a reply. Larger than every reply here.
 const MEMORY: usize = 256 * 1024;
 
-/// What is done again and again.
+/// A repeatable piece of work.
 pub struct Work {
-    /// What it goes over: what comes from the wire, or what is said.
+    /// The bytes that it processes: a reply from the wire, or a message.
     pub bytes: Vec<u8>,
-    /// Does it once.
+    /// Performs the work once.
     pub once: Box<dyn FnMut()>,
 }
 
-/// Makes ready a piece of work; one over these bytes.
+/// Creates a piece of work, with its own bytes or with the given ones.
 pub type Make = fn() -> Work;
 pub type MakeOf = fn(Vec<u8>) -> Work;
 
-/// Each piece of work by its name.
+/// All pieces of work by name.
 pub const CASES: [(&str, Make); 12] = [
     ("sse, 12-byte deltas", || decode(stream(Reply::text(&PLAIN.repeat(100)), 12, false))),
     ("sse, 100-byte deltas", || decode(plain())),
@@ -65,15 +65,15 @@ pub const CASES: [(&str, Make); 12] = [
     ("loop, three turns", turns),
 ];
 
-/// The least that can be done with bytes: they are looked at, and they are copied.
+/// The floors, the least work on the same bytes: scanning and copying them.
 pub const FLOORS: [(&str, MakeOf); 2] = [("memchr", looked_at), ("memcpy", copied)];
 
-/// A stream of text in deltas of 100 bytes.
+/// Returns a stream of text in deltas of 100 bytes.
 pub fn plain() -> Vec<u8> {
     stream(Reply::text(&PLAIN.repeat(100)), 100, false)
 }
 
-/// A turn of a conversation over HTTP: a call of `calculate_sum` with text before it.
+/// Returns a turn of a conversation over HTTP: text and then a call of `calculate_sum`.
 pub fn turn(id: &str, stream: bool) -> Vec<u8> {
     rendered(
         Reply::text(PLAIN).tool_use(id, "calculate_sum", r#"{"a":15,"b":27}"#),
@@ -82,12 +82,12 @@ pub fn turn(id: &str, stream: bool) -> Vec<u8> {
     )
 }
 
-/// The last turn of such a conversation.
+/// Returns the last turn of such a conversation.
 pub fn last_turn(stream: bool) -> Vec<u8> {
     rendered(Reply::text(PLAIN), Style::default(), stream)
 }
 
-/// What the scripted model answers with, as it goes over the wire.
+/// Returns the scripted model's reply as bytes of the wire.
 fn rendered(reply: Reply, style: Style, stream: bool) -> Vec<u8> {
     let mut model = ScriptedModel::new(Script::new().reply(reply)).style(style).lenient();
     let request = format!(
@@ -100,7 +100,7 @@ fn stream(reply: Reply, delta: usize, ascii: bool) -> Vec<u8> {
     rendered(reply, Style { delta, ascii, ..Style::default() }, true)
 }
 
-/// One exchange, its body in pieces of 8 KB.
+/// Performs one exchange. The body arrives in pieces of 8 KB.
 fn exchange(run: &mut Run<'_>, body: &[u8]) {
     assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
     black_box(run.body(BEFORE).len());
@@ -125,7 +125,7 @@ fn decode(bytes: Vec<u8>) -> Work {
     Work { bytes, once: Box::new(once) }
 }
 
-/// A message of 4 KB said.
+/// Appends a message of 4 KB.
 fn append() -> Work {
     let mut memory = vec![0; MEMORY];
     let text = PLAIN.repeat(52);
@@ -137,7 +137,7 @@ fn append() -> Work {
     Work { bytes, once: Box::new(once) }
 }
 
-/// A request of 16 KB, as its slices.
+/// Produces a request of 16 KB as slices.
 fn emit() -> Work {
     let mut run = Run::new(Transcript::new(vec![0; MEMORY].leak()));
     for _ in 0..4 {
@@ -151,7 +151,7 @@ fn emit() -> Work {
     Work { bytes, once: Box::new(once) }
 }
 
-/// The input of [`INPUT`]'s shape.
+/// The type that corresponds to [`INPUT`].
 #[derive(ToolInput)]
 #[allow(dead_code, reason = "only its schema is used")]
 struct Place<'a> {

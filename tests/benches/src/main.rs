@@ -1,13 +1,13 @@
-//! One piece of work, so many times: `bench CASE TIMES`. `bench --list` gives the cases, each with
-//! the bytes that it goes over.
+//! Repeats one piece of work: `bench CASE TIMES`. `bench --list` prints the cases, each with the
+//! number of bytes that it processes.
 //!
-//! It measures nothing itself: `count.py` counts its instructions under callgrind.
+//! This program measures nothing itself: `count.py` counts its instructions under callgrind.
 
 use std::process::ExitCode;
 
 use toolrunner_benches::{CASES, FLOORS, Work, plain};
 
-/// The case of this name.
+/// Returns the case with this name.
 fn named(name: &str) -> Option<Work> {
     match name.strip_prefix("floor: ") {
         Some(floor) => FLOORS.iter().find(|case| case.0 == floor).map(|(_, make)| make(plain())),

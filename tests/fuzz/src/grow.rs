@@ -1,4 +1,4 @@
-//! Makes the corpora: from the project's scenarios, and what no scenario has.
+//! Generates the corpora from the project's scenarios, and adds seeds that no scenario covers.
 
 use std::fs;
 use std::path::Path;
@@ -13,9 +13,9 @@ use toolrunner_core::transport::ReplyHead;
 use toolrunner_fuzz::mutate::Rng;
 use toolrunner_fuzz::targets::certificate;
 
-/// Longest seed, in bytes: small ones are mutated to more purpose.
+/// The maximum length of a seed in bytes. Mutations of small seeds find more.
 const LONGEST: usize = 3000;
-/// Most seeds of a target.
+/// The maximum number of generated seeds of a target.
 const MOST: usize = 24;
 
 /// Writes all corpora under `home`.
@@ -47,7 +47,7 @@ pub(crate) fn all(home: &Path) {
         requests.iter().flat_map(|request| messages(request)).map(|message| message.to_string());
     write(home, "transcript", single.chain(conversations).map(String::into_bytes));
     write(home, "snapshot", bodies.iter().filter_map(|body| snapshot(body)));
-    // These are made of choices, for which one row of bytes is as good as another.
+    // These targets interpret bytes as choices, so random bytes are as good as any.
     for (name, length) in [("events", 120), ("schema", 90), ("machine", 700)] {
         let mut rng = Rng::new(length);
         write(home, name, (0..MOST).map(|_| (0..length).map(|_| rng.below(256) as u8).collect()));
@@ -67,7 +67,7 @@ fn scenarios(folder: &Path) -> Vec<Value> {
         .collect()
 }
 
-/// Runs that had this reply, with one of its calls answered.
+/// Returns the snapshot of a run that received this reply, with one of its calls answered.
 fn snapshot(body: &str) -> Option<Vec<u8>> {
     let mut run = Run::new(Transcript::growing());
     run.user("Hi").ok()?;
@@ -86,8 +86,8 @@ fn snapshot(body: &str) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// The chain of the emulated board's server, whole, without its intermediate, and the other way
-/// round; and what is in it, for the target to sign.
+/// Writes the chain of the emulated board's server: complete, without its intermediate, and in
+/// reverse order; also the contents of its certificates, for the target to sign.
 fn certificates(home: &Path) {
     let pem = fs::read(home.join("../../examples/firmware/certificates/server.pem"))
         .expect("the server's certificates");
@@ -113,9 +113,9 @@ fn certificates(home: &Path) {
     fs::write(home.join("corpus/certificate/signed"), signed).expect("written");
 }
 
-/// What the issuer signs of a certificate, with the target's key and algorithm.
+/// Returns the part of a certificate that its issuer signs, with the target's key and algorithm.
 fn content(certificate: &[u8]) -> Vec<u8> {
-    // Both it and what holds it are longer than 255 bytes.
+    // The part and the certificate around it are both longer than 255 bytes.
     let length = usize::from(u16::from_be_bytes([certificate[6], certificate[7]]));
     let mut content = certificate[4..8 + length].to_vec();
     for (start, with) in [
@@ -131,14 +131,14 @@ fn content(certificate: &[u8]) -> Vec<u8> {
     content
 }
 
-/// Writes seeds: different ones, spread over all that there are.
+/// Writes seeds: distinct ones, spread over all candidates.
 fn write(home: &Path, name: &str, seeds: impl Iterator<Item = Vec<u8>>) {
     let mut seeds: Vec<Vec<u8>> = seeds.filter(|seed| seed.len() <= LONGEST).collect();
     seeds.sort();
     seeds.dedup();
     let folder = home.join("corpus").join(name);
     fs::create_dir_all(&folder).expect("a folder");
-    // What was found once has a longer name, and stays.
+    // Inputs of former findings have longer names and stay.
     for entry in fs::read_dir(&folder)
         .expect("a folder")
         .flatten()

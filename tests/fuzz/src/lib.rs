@@ -1,12 +1,12 @@
-//! What is fuzzed, for libFuzzer and for the stable harness alike. A target panics when what must
-//! hold does not.
+//! The fuzz targets, for libFuzzer and for the stable harness. A target panics when its property is
+//! violated.
 
 pub mod choices;
 pub mod mutate;
 pub mod replies;
 pub mod targets;
 
-/// A target: its name, and what it does with an input.
+/// A target: its name, and its function of an input.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.

@@ -1,9 +1,9 @@
 //! The stable harness: runs targets for some seconds each, from their corpora, with a seeded
 //! mutator.
 //!
-//! `cargo run --release -- [--seconds N] [--seed S] [TARGET…]`; `--grow` makes the corpora anew
+//! `cargo run --release -- [--seconds N] [--seed S] [TARGET…]`; `--grow` regenerates the corpora
 //! from the project's scenarios; `--again FILE TARGET` runs a target on one input. A finding is
-//! written to `findings/`, and makes it fail.
+//! written to `findings/` and makes the program fail.
 
 mod grow;
 
@@ -61,7 +61,7 @@ fn home() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Whether nothing was found.
+/// Fuzzes one target. Returns whether there was no finding.
 fn fuzz((name, run): &Target, time: Duration, seed: u64) -> bool {
     let mut seeds = read(&home().join("corpus").join(name));
     let given = seeds.len();
@@ -69,7 +69,7 @@ fn fuzz((name, run): &Target, time: Duration, seed: u64) -> bool {
     let (start, mut executions, mut mutator) = (Instant::now(), 0_u64, Mutator::new(seed));
     let mut inputs = seeds.clone().into_iter();
     while start.elapsed() < time {
-        // The corpus as it is comes first.
+        // The unmodified corpus comes first.
         let input = inputs.next().unwrap_or_else(|| mutator.mutated(&seeds));
         if catch_unwind(AssertUnwindSafe(|| run(&input))).is_err() {
             let file = home().join("findings").join(format!("{name}-{seed}-{executions}"));
@@ -90,8 +90,8 @@ fn fuzz((name, run): &Target, time: Duration, seed: u64) -> bool {
     true
 }
 
-/// The files of a folder, in the order of their names, so that a seed gives the same on every
-/// machine.
+/// Reads the files of a folder in the order of their names, so that a seed has the same effect on
+/// every machine.
 fn read(folder: &Path) -> Vec<Vec<u8>> {
     let mut paths: Vec<PathBuf> =
         fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();

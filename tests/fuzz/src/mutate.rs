@@ -1,16 +1,16 @@
-//! A small mutator with a seed: the same inputs for the same seed, on any compiler. It sees no
-//! coverage; libFuzzer does.
+//! A small seeded mutator: the same seed creates the same inputs with any compiler. Unlike
+//! libFuzzer, it does not use coverage.
 
-/// SplitMix64.
+/// The SplitMix64 generator.
 pub struct Rng(u64);
 
 impl Rng {
-    /// The row of numbers that `seed` chooses.
+    /// Creates a generator with this seed.
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// A number below `limit`; 0 for 0.
+    /// Returns a number below `limit`, or 0 if `limit` is 0.
     pub fn below(&mut self, limit: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -20,17 +20,17 @@ impl Rng {
     }
 }
 
-/// Longest input, in bytes.
+/// The maximum length of an input in bytes.
 const LONGEST: usize = 8192;
 
-/// What is worth to be put in anywhere: libFuzzer's dictionary, so that both engines say the same
-/// words.
+/// Tokens worth inserting anywhere: libFuzzer's dictionary, so that both engines use the same
+/// tokens.
 const DICTIONARY: &str = include_str!("../dictionary");
 
-/// The words of a dictionary in libFuzzer's form: one in quotes per line.
+/// Parses a dictionary in libFuzzer's format: one token in quotes per line.
 ///
 /// # Panics
-/// If a line is none.
+/// Panics if a line has another format.
 pub fn words(dictionary: &str) -> Vec<Vec<u8>> {
     let lines = dictionary.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines
@@ -58,19 +58,19 @@ fn hex(digit: u8) -> Option<u8> {
     u8::try_from(char::from(digit).to_digit(16)?).ok()
 }
 
-/// Makes other inputs of seeds.
+/// Creates new inputs from seeds.
 pub struct Mutator {
     words: Vec<Vec<u8>>,
     rng: Rng,
 }
 
 impl Mutator {
-    /// The row of inputs that `seed` chooses.
+    /// Creates a mutator with this seed.
     pub fn new(seed: u64) -> Self {
         Self { words: words(DICTIONARY), rng: Rng::new(seed) }
     }
 
-    /// Another input, made of `seeds`, of which there is at least one.
+    /// Returns a new input, based on one of `seeds`, which must not be empty.
     pub fn mutated(&mut self, seeds: &[Vec<u8>]) -> Vec<u8> {
         let Self { words, rng } = self;
         let mut bytes = seeds[rng.below(seeds.len())].clone();

@@ -1,11 +1,11 @@
-//! Replies of the model, made of choices.
+//! Builds replies of the model from choices.
 
 use toolrunner_core::testing::{Reply, Style};
 
 use crate::choices::Choices;
 
-/// A reply of at most 8 blocks, which is how many may be open at once. `name` is in the ids of its
-/// calls, twice, so that no one changed byte makes one id another.
+/// Builds a reply of at most 8 blocks, the number that may be open at once. The ids of its calls
+/// contain `name` twice, so that changing one byte cannot turn one id into another.
 pub fn reply(choices: &mut Choices<'_>, name: &str) -> Reply {
     let mut reply = Reply::new();
     for i in 0..choices.one_of(&[1, 2, 3, 1, 2, 4, 0, 8]) {
@@ -33,7 +33,7 @@ pub fn reply(choices: &mut Choices<'_>, name: &str) -> Reply {
     }
 }
 
-/// A block that the server's side made.
+/// Builds a block that the server's side creates.
 fn server(choices: &mut Choices<'_>, id: &str) -> String {
     let quoted = |text: String| serde_json::Value::from(text).to_string();
     match choices.below(8) {
@@ -69,8 +69,8 @@ fn server(choices: &mut Choices<'_>, id: &str) -> String {
     }
 }
 
-/// The same, with what no good server sends: calls that share an id or have none, and inputs that
-/// are cut or no object.
+/// Builds a reply with flaws that no good server sends: calls with equal or missing ids, and inputs
+/// that are truncated or not objects.
 pub fn odd_reply(choices: &mut Choices<'_>, name: &str) -> Reply {
     let reply = reply(choices, name);
     let id = format!("{name}-9-{name}-9");
@@ -91,7 +91,7 @@ pub fn odd_reply(choices: &mut Choices<'_>, name: &str) -> Reply {
     }
 }
 
-/// How a reply looks on the wire.
+/// Builds the style of a reply on the wire.
 pub fn style(choices: &mut Choices<'_>) -> Style {
     Style {
         delta: 1 + choices.below(40),
@@ -108,13 +108,13 @@ pub fn style(choices: &mut Choices<'_>) -> Style {
 fn text(choices: &mut Choices<'_>) -> String {
     const PARTS: [&str; 12] =
         ["a", "word ", "\"", "\\", "\n", "\t", "\u{0}", "é", "日本", "😀", "</", "\u{2028}"];
-    // Few choices, so that a short input has many replies. The API sends no empty text block.
+    // Few choices, so that a short input yields many replies. The API sends no empty text block.
     let (length, first, step) =
         (1 + choices.below(40), choices.below(PARTS.len()), choices.below(PARTS.len()));
     (0..length).map(|i| PARTS[(first + i * step) % PARTS.len()]).collect()
 }
 
-/// JSON, at most so many levels deep.
+/// Builds JSON with at most `levels` levels.
 pub fn json(choices: &mut Choices<'_>, levels: usize) -> String {
     let quoted = |text: String| serde_json::Value::from(text).to_string();
     match choices.below(if levels == 0 { 5 } else { 7 }) {

@@ -1,4 +1,4 @@
-//! What is served.
+//! The agent that a server serves.
 
 use core::fmt;
 use std::collections::BTreeMap;
@@ -10,19 +10,19 @@ use serde::Serialize;
 use toolrunner_std::{Client, RunBuilder, Tools};
 use uuid::Uuid;
 
-/// The session that a turn belongs to.
+/// A session, as [`Agent::from_fn`] receives it for each turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Session {
-    /// Its id.
+    /// The session's id.
     pub id: Uuid,
-    /// Whose it is; empty if the server has no owners.
+    /// The owner of the session. Empty if the server has no owners.
     pub owner: String,
-    /// What its creator attached.
+    /// The metadata that the session was created with.
     pub metadata: BTreeMap<String, String>,
 }
 
-/// An agent: a model with its parameters and tools. Every turn of a session gets a fresh run of it.
+/// An agent: a model with its parameters and tools. Each turn of a session uses a new run.
 ///
 /// ```no_run
 /// use toolrunner_serve::Agent;
@@ -37,15 +37,15 @@ pub struct Session {
 /// let agent = Agent::new(Client::from_env()?, "claude-opus-4-7").system("Be brief.").tools(calculate_sum);
 /// # Ok::<(), toolrunner_std::SetupError>(())
 /// ```
-/// A tool that is marked `requires_approval` waits until somebody approves the call; one that is
-/// marked `idempotent` runs again if the server died while it ran. Tools ask the user with
-/// [`ask`](crate::ask()).
+/// A tool that is marked `requires_approval` waits until somebody approves the call. A tool that is
+/// marked `idempotent` runs again if the server died while it ran. Tools ask the user questions
+/// with [`ask`](crate::ask()).
 #[derive(Clone)]
 pub struct Agent {
     pub(crate) model: Option<String>,
     pub(crate) kind: Kind,
     pub(crate) system_messages: bool,
-    /// Says what is missing before the agent is served.
+    /// Returns an error if something is missing. Called before the agent is served.
     pub(crate) check: Option<Arc<dyn Fn() -> Result<(), String> + Send + Sync>>,
 }
 
@@ -62,16 +62,16 @@ impl fmt::Debug for Agent {
 }
 
 impl Agent {
-    /// An agent of this model.
+    /// Creates an agent that calls `model` through `client`.
     pub fn new(client: Client, model: impl Into<String>) -> Self {
         let model = model.into();
         let name = model.clone();
         Self::from_fn(model, move |_| client.run(&name))
     }
 
-    /// An agent of this model, with a client of what the environment says: see
-    /// [`Client::from_env`]. The environment is read when the agent is served, so that a program's
-    /// other commands work without a key.
+    /// Creates an agent that calls `model` through a client from the environment; see
+    /// [`Client::from_env`]. The environment is read when the agent is served, so a program's other
+    /// commands work without a key.
     pub fn from_env(model: impl Into<String>) -> Self {
         let model = model.into();
         let client =
@@ -79,7 +79,7 @@ impl Agent {
         let (name, known) = (model.clone(), Arc::clone(&client));
         let build = move |_: &Session| match &**known {
             Ok(client) => client.run(&name),
-            // Nobody gets here: an agent that fails its check is not served.
+            // Unreachable: an agent that fails its check is not served.
             Err(_) => Client::builder()
                 .base_url("http://127.0.0.1:0")
                 .build()
@@ -89,11 +89,11 @@ impl Agent {
         Self { check: Some(Arc::new(check)), ..Self::from_fn(model, build) }
     }
 
-    /// An agent whose run is built for each turn, so that its tools can hold what belongs to the
+    /// Creates an agent that builds its run for each turn, so that its tools can hold data of the
     /// session's user. `model` is the name that the event log shows.
     ///
-    /// The server sets the run's gate, its cancellation and its grace period; everything else is
-    /// the builder's.
+    /// The server sets the run's gate, its cancellation and its grace period, and replaces those
+    /// that the builder has. Everything else is the builder's.
     pub fn from_fn(
         model: impl Into<String>,
         build: impl Fn(&Session) -> RunBuilder + Send + Sync + 'static,
@@ -106,7 +106,8 @@ impl Agent {
         }
     }
 
-    /// An agent without a model: answers a message's text by a function. An error fails the turn.
+    /// Creates an agent without a model: a function answers the text of each message. An error of
+    /// the function fails the turn.
     pub fn function<F, A, E>(answer: F) -> Self
     where
         F: Fn(String) -> A + Send + Sync + 'static,
@@ -124,7 +125,7 @@ impl Agent {
         }
     }
 
-    /// Changes how each run is built. No effect on an agent without a model.
+    /// Changes how each run is built. Has no effect on an agent without a model.
     #[must_use]
     pub fn configure(
         mut self,
@@ -136,33 +137,33 @@ impl Agent {
         self
     }
 
-    /// The system prompt.
+    /// Sets the system prompt.
     #[must_use]
     pub fn system(self, text: impl Into<String>) -> Self {
         let text = text.into();
         self.configure(move |run| run.system(&text))
     }
 
-    /// Most tokens of a reply.
+    /// Sets the maximum number of tokens of a reply.
     #[must_use]
     pub fn max_tokens(self, most: u32) -> Self {
         self.configure(move |run| run.max_tokens(most))
     }
 
-    /// Most replies of the model in one turn. A turn that reaches it ends with the stop reason
-    /// `max_iterations`.
+    /// Sets the maximum number of model replies in one turn. A turn that reaches it ends with the
+    /// stop reason `max_iterations`.
     #[must_use]
     pub fn max_turns(self, most: u32) -> Self {
         self.configure(move |run| run.max_turns(most))
     }
 
-    /// Any parameter of the request.
+    /// Sets any other parameter of the request.
     #[must_use]
     pub fn param(self, name: impl Into<String>, value: impl Serialize) -> Self {
         let name = name.into();
         match serde_json::to_string(&value) {
             Ok(json) => self.configure(move |run| run.param_json(&name, &json)),
-            // The run reports what is wrong with the value, as for any other parameter.
+            // The run reports the invalid value, as for any other parameter.
             Err(error) => {
                 let text = format!("<{error}>");
                 self.configure(move |run| run.param_json(&name, &text))
@@ -170,15 +171,15 @@ impl Agent {
         }
     }
 
-    /// The tools, which all sessions share: one, or a tuple of tools and toolboxes.
+    /// Sets the tools, which all sessions share: one, or a tuple of tools and toolboxes.
     #[must_use]
     pub fn tools(self, tools: impl Tools) -> Self {
         let tools = Arc::new(tools);
         self.configure(move |run| run.tools(Arc::clone(&tools)))
     }
 
-    /// Whether messages of the role `system` go to the model as such, which only newer versions of
-    /// the API take. Default: no; they are sent as user messages.
+    /// Sets whether messages of the role `system` are sent as such, which only newer versions of
+    /// the API accept. The default is `false`: they are sent as user messages.
     #[must_use]
     pub const fn system_messages(mut self, sent: bool) -> Self {
         self.system_messages = sent;

@@ -1,4 +1,4 @@
-//! Questions of tools to the user.
+//! Questions that a tool asks the user.
 
 use std::collections::BTreeMap;
 
@@ -22,26 +22,26 @@ struct Choice {
 }
 
 impl Question {
-    /// A question without options: the answer is free.
+    /// Creates a question without options. The user answers with any text.
     pub fn new(question: impl Into<String>) -> Self {
         Self { question: question.into(), ..Self::default() }
     }
 
-    /// A few words above the question.
+    /// Sets a short heading above the question.
     #[must_use]
     pub fn header(mut self, header: impl Into<String>) -> Self {
         self.header = header.into();
         self
     }
 
-    /// Offers this answer.
+    /// Adds an answer to choose from.
     #[must_use]
     pub fn option(mut self, label: impl Into<String>) -> Self {
         self.options.push(Choice { label: label.into(), description: String::new() });
         self
     }
 
-    /// Offers this answer, and says what it means.
+    /// Adds an answer to choose from, with a description of what it means.
     #[must_use]
     pub fn option_with(mut self, label: impl Into<String>, description: impl Into<String>) -> Self {
         self.options.push(Choice { label: label.into(), description: description.into() });
@@ -56,13 +56,13 @@ impl Question {
     }
 }
 
-/// What the user answered: by question, the label that was chosen, or the text that was written.
+/// The user's answers: for each question, the label that was chosen, or the text that was written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Answers {
     answers: BTreeMap<String, Text>,
 }
 
-/// Of several labels a list.
+/// An answer; a list if several labels were chosen.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
 enum Text {
@@ -71,8 +71,8 @@ enum Text {
 }
 
 impl Answers {
-    /// The answer to this question; several labels with commas between. `None` if it was not
-    /// answered.
+    /// Returns the answer to this question; several labels are joined with commas. Returns `None`
+    /// if the question was not answered.
     pub fn get(&self, question: &str) -> Option<String> {
         Some(match self.answers.get(question)? {
             Text::One(text) => text.clone(),
@@ -81,12 +81,12 @@ impl Answers {
     }
 }
 
-/// Asks the user. The session waits as `interrupted` until somebody answers, and holds nothing
-/// meanwhile.
+/// Asks the user. The session waits as `interrupted` until somebody answers; meanwhile it occupies
+/// no worker and no server.
 ///
-/// Return the error at once, with `?`: the tool is called again from its beginning when the answer
-/// is there, and then this function returns it. So ask before you do anything that must not happen
-/// twice.
+/// Return the error at once, with `?`. When the answer arrives, the tool is called again from its
+/// beginning, and this function returns the answer. So ask before you do anything that must not
+/// happen twice.
 ///
 /// ```
 /// use toolrunner_serve::{Question, ask};
@@ -102,7 +102,8 @@ impl Answers {
 /// ```
 ///
 /// # Errors
-/// The answer is not known yet, or it cannot be read, or the tool does not run in a session.
+/// Returns an error if the answer is not known yet, if it cannot be read, or if the tool does not
+/// run in a session.
 pub fn ask(context: &ToolContext<'_>, questions: &[Question]) -> Result<Answers, ToolError> {
     let json = serde_json::to_string(questions)?;
     Ok(serde_json::from_str(context.ask(&json)?)?)

@@ -1,4 +1,4 @@
-//! Who may use the server.
+//! Bearer tokens, and the owners that they belong to.
 
 use core::fmt;
 use std::path::Path;
@@ -6,16 +6,16 @@ use std::path::Path;
 use ring::digest::{SHA256, digest};
 use subtle::ConstantTimeEq;
 
-/// The bearer tokens that a server knows, and whose they are. Without any, everybody may use the
-/// server, as the owner of the empty name.
+/// The bearer tokens that a server accepts, and their owners. Without tokens anybody may use the
+/// server, as the owner whose name is empty.
 #[derive(Clone, Default)]
 pub struct Tokens {
-    /// Owners, and the hashes of their tokens: of equal length, so that comparing takes the same
-    /// time for all.
+    /// The owners and the hashes of their tokens. Hashes have equal lengths, so a comparison takes
+    /// the same time for every token.
     known: Vec<(String, [u8; 32])>,
 }
 
-/// Shows owners only.
+/// Shows the owners and no tokens.
 impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.known.iter().map(|(owner, _)| owner)).finish()
@@ -26,8 +26,8 @@ impl Tokens {
     /// Reads a file with a line `OWNER TOKEN` for each token; `#` starts a comment.
     ///
     /// # Errors
-    /// The file cannot be read, has a line of another form, or has no token at all. Names the line,
-    /// never a token.
+    /// Returns an error if the file cannot be read, has a line of another form, or has no token.
+    /// The error contains the number of the line and never a token.
     pub fn from_file(path: &Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| format!("the tokens file {}: {error}", path.display()))?;
@@ -35,10 +35,11 @@ impl Tokens {
             .map_err(|error| format!("the tokens file {}: {error}", path.display()))
     }
 
-    /// The same from the file's text.
+    /// Reads tokens from text with a line `OWNER TOKEN` for each token; `#` starts a comment.
     ///
     /// # Errors
-    /// As [`from_file`](Self::from_file).
+    /// Returns an error if the text has a line of another form, or no token. The error contains the
+    /// number of the line and never a token.
     pub fn from_text(text: &str) -> Result<Self, String> {
         let mut this = Self::default();
         for (i, line) in text.lines().enumerate() {
@@ -64,12 +65,12 @@ impl Tokens {
         Ok(this)
     }
 
-    /// Whether everybody may use the server.
+    /// Returns whether anybody may use the server.
     pub(crate) fn is_empty(&self) -> bool {
         self.known.is_empty()
     }
 
-    /// Whose token this is. Takes the same time whichever token it is.
+    /// Returns the owner of a token. Takes the same time for every token.
     pub(crate) fn owner(&self, token: &str) -> Option<&str> {
         let token = hash(token);
         let mut found = None;

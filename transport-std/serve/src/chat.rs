@@ -1,5 +1,5 @@
-//! Messages in the shape of chat completions, which the HTTP interface speaks, and what the model
-//! sees of them.
+//! Messages in the form of chat completions, which the HTTP interface uses, and their conversion
+//! for the model.
 
 use std::collections::HashSet;
 
@@ -91,17 +91,17 @@ impl ChatMessage {
     }
 }
 
-/// A message as it is sent to a session: its content is a string or blocks.
+/// A message that is sent to a session. Its content is a string or an array of blocks.
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
     pub(crate) role: ChatRole,
-    /// A JSON string, or an array of blocks.
+    /// A JSON string, or a JSON array of blocks.
     pub(crate) content: Box<RawValue>,
     pub(crate) base64_image: Option<String>,
 }
 
 impl Sent {
-    /// The blocks of the content: a JSON array.
+    /// Returns the blocks of the content, as a JSON array.
     pub(crate) fn blocks(&self) -> Box<RawValue> {
         let image = self.base64_image.as_deref().and_then(image_block);
         match (serde_json::from_str::<String>(self.content.get()), image) {
@@ -119,12 +119,12 @@ impl Sent {
         }
     }
 
-    /// The message as the model sees it, as JSON.
+    /// Returns the message in the form that the model receives, as JSON.
     pub(crate) fn for_model(&self, system_messages: bool) -> String {
         let role = match self.role {
             ChatRole::System if system_messages => "system",
             ChatRole::Assistant => "assistant",
-            // The API has neither; a tool's message that answers no call is just a text.
+            // The API has neither role. A tool's message that answers no call is plain text.
             ChatRole::System | ChatRole::Tool | ChatRole::User => "user",
         };
         let blocks;
@@ -138,12 +138,12 @@ impl Sent {
     }
 }
 
-/// JSON of what serde can write without failing: maps with string keys.
+/// Serializes a value that cannot fail, such as a map with string keys.
 pub(crate) fn raw(value: &(impl Serialize + ?Sized)) -> Box<RawValue> {
     to_raw_value(value).unwrap_or_default()
 }
 
-/// The text of a content: of a string, or of the text blocks, a line each.
+/// Returns the text of a content: its string, or its text blocks joined with newlines.
 pub(crate) fn text_of(content: &RawValue) -> Option<String> {
     #[derive(Deserialize)]
     struct Block {
@@ -164,8 +164,8 @@ pub(crate) fn text_of(content: &RawValue) -> Option<String> {
     (!texts.is_empty()).then(|| texts.join("\n"))
 }
 
-/// An image block of base64 data whose type its first bytes tell; `None` for a type that the API
-/// does not take.
+/// Builds an image block from base64 data. The media type follows from the first bytes; returns
+/// `None` for a type that the API does not accept.
 fn image_block(data: &str) -> Option<Value> {
     let data = data.split_once(";base64,").map_or(data, |(_, data)| data);
     let types = [
@@ -180,9 +180,9 @@ fn image_block(data: &str) -> Option<Value> {
     )
 }
 
-/// The conversation that the model sees of these messages: JSON objects with commas between. It is
-/// always one that the API takes: a call without a result is left out, and so is a result without a
-/// call.
+/// Converts messages into the conversation that the model receives: JSON objects separated by
+/// commas. The API always accepts it: calls without a result and results without a call are left
+/// out.
 pub(crate) fn transcript_of(messages: &[ChatMessage], system_messages: bool) -> String {
     let mut out: Vec<Value> = Vec::new();
     let mut rest = messages.iter().peekable();
@@ -218,7 +218,7 @@ pub(crate) fn transcript_of(messages: &[ChatMessage], system_messages: bool) -> 
     texts.join(",")
 }
 
-/// An assistant message, and the user message with the results of its calls.
+/// Appends an assistant message, and the user message with the results of its calls.
 fn push_assistant(
     out: &mut Vec<Value>,
     message: &ChatMessage,
@@ -244,7 +244,7 @@ fn push_assistant(
         });
     }
     match (content, answers.is_empty()) {
-        // As a string, where nothing stands beside it.
+        // The text is a string if there is no other block.
         (Some(text), true) => out.push(json!({"role": "assistant", "content": text})),
         (None, true) => {}
         (_, false) => {

@@ -1,28 +1,29 @@
-//! A session's messages, from its log.
+//! Builds a session's messages from its log.
 
 use crate::chat::{ChatMessage, ChatRole, ToolCall, text_of};
 use crate::engine::{Seen, Stop};
 use crate::store::Row;
 
-/// Collects a session's messages from its events. Messages of turns that failed are not among them.
+/// Collects a session's messages from its events. Leaves out the messages of failed turns.
 #[derive(Debug, Default)]
 pub(crate) struct Chat {
-    /// JSON objects with commas between.
+    /// JSON objects separated by commas.
     json: String,
-    /// Length of `json` before the turn under way.
+    /// The length of `json` before the current turn.
     before_turn: usize,
     turn: u64,
-    /// The assistant's message under way: its text, and its calls.
+    /// The text and the calls of the assistant message that is being collected.
     text: Option<String>,
     calls: Vec<ToolCall>,
-    /// The ids of the last reply's calls, in its order.
+    /// The ids of the last reply's calls, in the reply's order.
     order: Vec<String>,
-    /// Results of those calls: they come as the tools end, and are shown in the order of the calls.
+    /// Results of those calls. They arrive when the tools end, and are shown in the order of the
+    /// calls.
     results: Vec<(usize, ChatMessage)>,
 }
 
 impl Chat {
-    /// Begins behind these messages.
+    /// Starts after these messages.
     pub(crate) fn new(json: String) -> Self {
         Self { before_turn: json.len(), json, ..Self::default() }
     }
@@ -50,7 +51,7 @@ impl Chat {
                     seen.name.unwrap_or_default().into_owned(),
                     seen.input.map_or("{}", |input| input.get()),
                 );
-                // The event's id is as good as the model's, and unique in the session.
+                // The event's id serves as well as the model's, and is unique in the session.
                 self.calls.push(ToolCall::new(seen.id.into_owned(), name, input.to_owned()));
             }
             "agent.tool_result" => {
@@ -72,7 +73,8 @@ impl Chat {
                     },
                 ));
             }
-            // The end of a request comes behind its reply; that of the results behind all of them.
+            // A request's end is logged after its reply, and the next request's start after all
+            // results.
             "span.model_request_end" => self.flush_reply(),
             "span.model_request_start" => self.flush(),
             "session.status_idle" => {
@@ -85,7 +87,7 @@ impl Chat {
         }
     }
 
-    /// Puts what is under way behind the other messages.
+    /// Appends the collected messages to `json`.
     fn flush(&mut self) {
         self.flush_reply();
         self.flush_results();
@@ -124,7 +126,7 @@ impl Chat {
         self.json.push_str(&serde_json::to_string(message).unwrap_or_default());
     }
 
-    /// All messages: a JSON array.
+    /// Returns all messages as a JSON array.
     pub(crate) fn into_json(mut self) -> String {
         self.flush();
         format!("[{}]", self.json)

@@ -1,5 +1,5 @@
-//! Serves an agent: sessions over HTTP that survive restarts, event streams that resume, and a
-//! command line.
+//! Serves an agent over HTTP: sessions that survive restarts, event streams that can be resumed,
+//! and a command line.
 //!
 //! ```no_run
 //! use toolrunner_serve::Agent;
@@ -15,24 +15,24 @@
 //!     toolrunner_serve::main(Agent::from_env("claude-opus-4-7").system("Be brief.").tools(calculate_sum))
 //! }
 //! ```
-//! The program is a server (`myagent start`, then open <http://127.0.0.1:8000/>) and a client of
-//! servers (`myagent --help`). Its HTTP interface is described at `/openapi.json`.
+//! The program is a server (`myagent start`, then open <http://127.0.0.1:8000/>) and a client for
+//! servers (`myagent --help`). `/openapi.json` describes its HTTP interface.
 //!
 //! # What is durable
-//! A session is a record and a log in a [`store`]. Every step of a turn, a reply of the model or
-//! the result of a tool, is stored before the next one begins; an answer with status 202 means that
-//! the request is stored. If the server dies, this or another server on the same store goes on with
-//! the turn from its last step, within some seconds. A model request is made again then. A tool
-//! that had started is not: the model is told that nobody knows whether the call had its effect,
-//! unless the tool is declared `idempotent`.
+//! A session is a record and a log in a [`store`]. Each step of a turn (a reply of the model or the
+//! result of a tool) is stored before the next one begins. An answer with status 202 means that the
+//! request is stored. If the server dies, this or another server on the same store continues the
+//! turn from its last step within seconds. A model request that was under way is sent again. A tool
+//! call that had started is not repeated, unless the tool is declared `idempotent`: the model
+//! receives the result that it is unknown whether the call had its effect.
 //!
-//! Only one server works on a turn at a time. Approvals and questions hold no server, no worker and
-//! no time-out while they wait.
+//! Only one server works on a turn at a time. While approvals and questions wait, they occupy no
+//! server and no worker, and the time-out does not run.
 //!
 //! # Layers
-//! `http` and `cli` speak to people, `server` drives turns, `engine` computes every change of a
-//! session without I/O, `runner` is the only module that knows [`toolrunner_std::Run`], and
-//! [`store`] keeps what is computed.
+//! `http` and `cli` are the interfaces, `server` drives turns, `engine` computes every change of a
+//! session without I/O, `runner` is the only module that uses [`toolrunner_std::Run`], and
+//! [`store`] keeps the results.
 
 mod agent;
 mod ask;
@@ -56,7 +56,7 @@ pub use cli::{main, main_with};
 pub use server::Options;
 pub use time::Timestamp;
 
-/// The code blocks of the README, compiled and run as tests.
+/// Compiles and runs the code blocks of the README as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 pub struct Readme;

@@ -1,5 +1,5 @@
-//! The run of a turn: the only module that knows [`Run`]. It reports [`Fact`]s and goes on only as
-//! far as it is allowed.
+//! The run of a turn. Only this module uses [`Run`]. It reports [`Fact`]s and continues only as far
+//! as the turn's holder allows.
 
 use core::time::Duration;
 use std::collections::{HashMap, VecDeque};
@@ -21,38 +21,43 @@ use crate::engine::{
     blocks_of,
 };
 
-/// How long tools may go on after a cancel.
+/// How long tools may continue after a cancel.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// A piece of a reply, for those who watch. Never stored.
+/// The maximum number of bytes of text in a preview. Many previews are kept for a watcher that does
+/// not read.
+const PIECE: usize = 1024;
+
+/// A part of a reply that is still arriving, for watchers. Never stored.
 #[derive(Clone, Debug)]
 pub(crate) enum Preview {
-    /// A message begins; with the id that its event will have.
+    /// A message begins. `event` is the id that its event will have.
     Start { event: Arc<str> },
-    /// A piece of its text block at `index`.
+    /// A piece of the message's text block at `index`.
     Delta { event: Arc<str>, index: usize, text: Arc<str> },
 }
 
-/// Whom a runner shows previews, and tells what it does.
+/// Receives previews and reports of a runner.
 pub(crate) trait Watcher: Send + Sync {
     fn preview(&self, preview: Preview);
     fn model_request(&self);
     fn tool_call(&self, name: &str, is_error: bool);
 }
 
-/// The results of calls that are in the log: by call, the content and whether it is an error.
+/// The results of calls that are in the log: by the call's index, the content and whether it is an
+/// error.
 pub(crate) type Results = HashMap<usize, (Box<RawValue>, bool)>;
 
-/// One turn's run.
+/// The run of one turn.
 pub(crate) enum Runner {
     Loop(Box<Loop>),
     Function(Function),
-    /// It could not be made, for this reason, until that was reported.
+    /// The run could not be built, for this reason. `None` once the reason has been reported.
     Broken(Option<ErrorDetail>),
 }
 
 impl Runner {
-    /// A run that goes on where `document` says that the turn is.
+    /// Creates a run that continues the turn at the state in `document`.
     pub(crate) fn new(
         agent: &Agent,
         session: &Session,
@@ -82,8 +87,8 @@ impl Runner {
         }
     }
 
-    /// The next thing that happens; for ever pending while nothing may happen. May be dropped and
-    /// called again.
+    /// Returns the next fact. Pends until the run may continue. The future may be dropped and this
+    /// method called again.
     pub(crate) async fn next(&mut self) -> Fact {
         match self {
             Self::Loop(this) => this.next().await,
@@ -95,7 +100,7 @@ impl Runner {
         }
     }
 
-    /// The next request may be made.
+    /// Allows the next request.
     pub(crate) fn proceed(&mut self) {
         match self {
             Self::Loop(this) => this.phase = Phase::Goes,
@@ -104,28 +109,28 @@ impl Runner {
         }
     }
 
-    /// This call may run.
+    /// Allows this call to run.
     pub(crate) fn allow(&mut self, call: usize) {
         if let Self::Loop(this) = self {
             this.allow(call);
         }
     }
 
-    /// The answers to what the tool of this call asked.
+    /// Passes on the answers to the questions of this call's tool.
     pub(crate) fn answer_questions(&mut self, call: usize, answers: &[Box<RawValue>]) {
         if let Self::Loop(this) = self {
             this.answer_questions(call, answers);
         }
     }
 
-    /// This call has a result already.
+    /// Sets the result of a call that already has one in the log.
     pub(crate) fn answer(&mut self, call: usize, content: &RawValue, is_error: bool) {
         if let Self::Loop(this) = self {
             this.answer(call, content, is_error);
         }
     }
 
-    /// The run is to end soon.
+    /// Cancels the run, which then ends soon.
     pub(crate) fn cancel(&mut self) {
         match self {
             Self::Loop(this) => {
@@ -153,7 +158,8 @@ impl Runner {
         }
     }
 
-    /// The conversation, if what was stored of it is this long: less is, when a turn failed.
+    /// Returns the conversation if its length equals `stored`, the length that was stored. A failed
+    /// turn stores less.
     pub(crate) fn transcript(&self, stored: u64) -> Option<&str> {
         let transcript = match self {
             Self::Loop(this) => &this.transcript,
@@ -167,12 +173,12 @@ impl Runner {
 /// Whether the run may be driven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Not before somebody says so: what came before is not stored, or all that is left waits for
-    /// answers.
+    /// The run waits for permission: earlier facts are not stored yet, or all remaining calls wait
+    /// for answers.
     Held,
-    /// Yes.
+    /// The run may be driven.
     Goes,
-    /// It is over.
+    /// The run has ended.
     Over,
 }
 
@@ -184,7 +190,7 @@ pub(crate) struct Loop {
     transcript: String,
     phase: Phase,
     is_cancelled: bool,
-    /// The reply is whole and has not been reported.
+    /// The reply is complete and has not been reported.
     is_at_stop: bool,
     calls: Vec<Known>,
     facts: VecDeque<Fact>,
@@ -194,21 +200,21 @@ pub(crate) struct Loop {
 /// A call of the last reply.
 struct Known {
     id: String,
-    /// Whether its start is stored with the reply.
+    /// Whether its start is stored together with the reply.
     starts: bool,
     is_done: bool,
     is_suspended: bool,
-    /// How many answers to questions the run has.
+    /// The number of answers to questions that the run has received.
     answers: usize,
 }
 
-/// The text of the reply under way.
+/// The text of the reply that is arriving.
 #[derive(Default)]
 struct Incoming {
     event: String,
     is_shown: bool,
     text: String,
-    /// The block that the last piece belonged to, and its place among the text blocks.
+    /// The block of the last piece, and its index among the text blocks.
     block: Option<usize>,
     index: usize,
 }
@@ -244,7 +250,7 @@ impl Loop {
             facts: VecDeque::new(),
             reply: Incoming::default(),
         };
-        // What was shown to those who watch can be shown again, under another id.
+        // A retry may follow text that watchers have seen: previews start again under a new id.
         this.run.retry_policy_mut().after_output = true;
         for (i, call) in active.into_iter().flat_map(|active| &active.calls).enumerate() {
             let is_done = call.state == CallState::Done;
@@ -294,7 +300,7 @@ impl Loop {
         }
     }
 
-    /// Drives the run to the next thing that happens.
+    /// Drives the run to its next event.
     async fn advance(&mut self) {
         if self.is_at_stop {
             let is_whole = match self.run.next_turn().await {
@@ -317,8 +323,7 @@ impl Loop {
                     return;
                 }
                 Event::Text { index, text } => {
-                    let text: Arc<str> = text.to_string().into();
-                    return self.reply.show(index, text, &*self.watcher);
+                    return self.reply.show(index, &text.to_string(), &*self.watcher);
                 }
                 Event::MessageStop => {
                     self.is_at_stop = true;
@@ -339,7 +344,8 @@ impl Loop {
         self.hold_if_done();
     }
 
-    /// The next request waits until all results are stored.
+    /// Holds the run once every call has a result, so that the next request waits until all are
+    /// stored.
     fn hold_if_done(&mut self) {
         if !self.is_cancelled
             && self.phase == Phase::Goes
@@ -403,7 +409,7 @@ impl Loop {
             None
         };
         if then != Then::More {
-            // What was asked for and will not run is answered, so that the next turn finds a valid
+            // Calls that will not run are answered, so that the next turn finds a valid
             // conversation.
             let _ = self.run.close_open_calls();
             self.phase = Phase::Over;
@@ -437,7 +443,7 @@ impl Loop {
             let name = call.name.to_string();
             let tool = self.run.definition(&call).filter(|_| may_run);
             let needs_approval = tool.is_some_and(|tool| tool.requires_approval);
-            // Those that others may keep waiting store their start when it comes.
+            // Calls that may have to wait for others store their start when they begin.
             let starts = tool.is_some_and(|tool| tool.serial.is_none() && tool.runnable)
                 && !needs_approval
                 && i < self.run.concurrency();
@@ -454,7 +460,7 @@ impl Loop {
         new.collect()
     }
 
-    /// The run does not go on by itself.
+    /// Handles a run that does not continue by itself.
     fn over(&mut self) {
         match self.run.outcome() {
             Some(Outcome::NeedsAnswer) if !self.is_cancelled => self.suspended(),
@@ -480,7 +486,7 @@ impl Loop {
         }
     }
 
-    /// Calls wait for answers, and nothing else runs.
+    /// Handles a run in which calls wait for answers and nothing else runs.
     fn suspended(&mut self) {
         let mut is_answered = false;
         for i in 0..self.calls.len() {
@@ -493,7 +499,7 @@ impl Loop {
                 let questions = RawValue::from_string(questions.to_owned()).unwrap_or_default();
                 self.facts.push_back(Fact::Asked { call: i, questions });
             } else {
-                // A tool that is declared only: nobody here runs it.
+                // No program here runs a tool that is only declared.
                 let content = raw("Error: no tool here can run this call");
                 is_answered |= self.run.answer_json(&call.id, content.get(), true).is_ok();
             }
@@ -527,12 +533,12 @@ impl Loop {
         Fact::Ended { end, patch }
     }
 
-    /// The conversation as the run has it.
+    /// Returns the run's conversation.
     fn conversation(&self) -> String {
         String::from_utf8_lossy(self.run.machine().messages()).into_owned()
     }
 
-    /// What is new in a conversation.
+    /// Returns the difference between the last conversation and this one; `None` if there is none.
     fn patch(&mut self, conversation: String) -> Option<Patch> {
         let same = self
             .transcript
@@ -552,7 +558,7 @@ impl Loop {
     fn allow(&mut self, i: usize) {
         let Some(call) = self.calls.get_mut(i) else { return };
         if core::mem::take(&mut call.is_suspended) {
-            // The run has put it aside; its gate is not asked again.
+            // The run has suspended the call, so it does not ask the gate again.
             let _ = self.run.allow(&call.id);
             self.phase = Phase::Goes;
         }
@@ -576,7 +582,7 @@ impl Loop {
 }
 
 impl Incoming {
-    fn show(&mut self, block: usize, text: Arc<str>, watcher: &dyn Watcher) {
+    fn show(&mut self, block: usize, text: &str, watcher: &dyn Watcher) {
         let event: Arc<str> = self.event.as_str().into();
         if !core::mem::replace(&mut self.is_shown, true) {
             watcher.preview(Preview::Start { event: Arc::clone(&event) });
@@ -584,16 +590,22 @@ impl Incoming {
         if self.block.replace(block).is_some_and(|last| last != block) {
             self.index += 1;
         }
-        self.text.push_str(&text);
-        watcher.preview(Preview::Delta { event, index: self.index, text });
+        self.text.push_str(text);
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(rest.floor_char_boundary(PIECE));
+            let (event, text) = (Arc::clone(&event), piece.into());
+            watcher.preview(Preview::Delta { event, index: self.index, text });
+            rest = after;
+        }
     }
 }
 
-/// Where calls wait until their start is stored.
+/// Holds calls back until their start is stored.
 #[derive(Default)]
 struct Gate {
     slots: Mutex<HashMap<String, Slot>>,
-    /// Calls that came here and were not decided yet, until somebody looks.
+    /// Undecided calls that have reached the gate and have not been reported yet.
     asks: Mutex<VecDeque<String>>,
     asked: Notify,
 }
@@ -619,7 +631,7 @@ impl Gate {
         decision.await.unwrap_or(Decision::Suspend)
     }
 
-    /// The next call that waits for a decision.
+    /// Returns the next call that waits for a decision.
     async fn asked(&self) -> String {
         loop {
             if let Some(id) = self.asks.lock().unwrap_or_else(PoisonError::into_inner).pop_front() {
@@ -642,17 +654,17 @@ impl Gate {
     }
 }
 
-/// The JSON of a value; as a string, if it is none.
+/// Returns a value's JSON, or a JSON string of its text if that is not valid JSON.
 fn json_of(value: Value<'_>) -> Box<RawValue> {
     RawValue::from_string(value.as_json().to_owned()).unwrap_or_else(|_| raw(value.as_json()))
 }
 
-/// A snapshot without its messages, which are kept in the log.
+/// Returns a snapshot without its messages, which are in the log.
 fn frame_of(snapshot: &str) -> Option<String> {
     Some(snapshot.split_once(",\"messages\":[")?.0.to_owned())
 }
 
-/// An error as the log tells it.
+/// Converts an error into the form that the log stores.
 fn detail(error: &Error) -> ErrorDetail {
     let kind = |kind: &str| kind.to_owned();
     match error {

@@ -1,4 +1,4 @@
-//! Points in time, as they are stored and shown.
+//! Points in time, as they are stored and displayed.
 
 use core::fmt;
 use core::time::Duration;
@@ -6,25 +6,25 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A point in time: milliseconds since 1970-01-01T00:00:00Z. Displayed and serialized as RFC 3339
-/// in UTC.
+/// A point in time, in milliseconds since 1970-01-01T00:00:00Z. Displayed and serialized as RFC
+/// 3339 in UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// The current time by the system's clock.
+    /// Returns the current time of the system's clock.
     pub fn now() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self(millis(since))
     }
 
-    /// The time `later` after this one.
+    /// Returns the time that is `later` after this one.
     #[must_use]
     pub fn after(self, later: Duration) -> Self {
         Self(self.0.saturating_add(millis(later)))
     }
 
-    /// How long before this time `earlier` was; zero if it was not.
+    /// Returns how long before this time `earlier` was, or zero if it was not earlier.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
@@ -36,7 +36,7 @@ fn millis(duration: Duration) -> u64 {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The formatter refuses years from 10000 on.
+        // The formatter does not accept years from 10000 on.
         let latest = Duration::from_secs(253_402_300_799);
         humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(self.0).min(latest))
             .fmt(f)

@@ -1,10 +1,10 @@
-//! TLS as a client, with the platform's roots.
+//! TLS for clients, with the platform's root certificates.
 
 use std::sync::Arc;
 
 use tokio_rustls::TlsConnector;
 
-/// Reads the platform's roots.
+/// Creates a connector with the platform's root certificates.
 pub(crate) fn connector() -> Result<TlsConnector, rustls::Error> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

@@ -35,6 +35,23 @@ async fn keeps_the_promises() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a Postgres server"]
+async fn the_index_of_an_older_version_is_replaced() {
+    open("errors").await.close().await.unwrap();
+    let (client, connection) =
+        tokio_postgres::connect(&url("errors"), tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let older = "DROP INDEX toolrunner_sessions_held;
+        CREATE INDEX toolrunner_sessions_at_work ON toolrunner_sessions (n) WHERE status = 'running'";
+    client.batch_execute(older).await.unwrap();
+    open("errors").await.close().await.unwrap();
+    let found = "SELECT indexname FROM pg_indexes WHERE indexdef LIKE '%WHERE%holder IS NOT NULL%' OR indexname LIKE '%at_work'";
+    let found = client.query(found, &[]).await.unwrap();
+    let names: Vec<String> = found.iter().map(|row| row.get(0)).collect();
+    assert_eq!(names, ["toolrunner_sessions_held"]);
+}
+
 const NAME: &str = "killed";
 const WRITER: &str = "TOOLRUNNER_TEST_WRITER";
 

@@ -1,9 +1,8 @@
-//! An agent on a board: three tools on the board's state, two questions in one conversation,
-//! streamed, over HTTP or TLS.
+//! An agent on a board: three tools that use the board's state, and two questions in one
+//! conversation, streamed, over HTTP or TLS.
 //!
-//! `arg=agent,arg=BASE_URL[,arg=TRANSCRIPT[,arg=FIRST_BASE_URL]]`: where the model is, how many
-//! bytes of the transcript's memory are used, and where the first question goes instead, to see it
-//! fail.
+//! `arg=agent,arg=BASE_URL[,arg=TRANSCRIPT[,arg=FIRST_BASE_URL]]`: the URL of the model, the number
+//! of bytes of the transcript's memory to use, and the URL for the first question, to see it fail.
 #![no_std]
 #![no_main]
 
@@ -30,14 +29,14 @@ use toolrunner_embassy::{EmbassyClock, Link, Timeouts, Transport, toolbox};
 use toolrunner_firmware::names::Names;
 use toolrunner_firmware::{console, executor, host, network, print, stack, time};
 
-/// Bytes of a conversation.
+/// The maximum number of bytes of a conversation.
 const TRANSCRIPT: usize = 8192;
 
 const CONFIG: Config<'static> = Config::new("claude-haiku-4-5", 512)
     .auth(Auth::Key("not-a-secret"))
     .system("You look after a room. Be brief.");
 
-/// Short, for the scenarios in which nothing comes.
+/// Short time-outs, for the scenarios without a reply.
 const TIMEOUTS: Timeouts = Timeouts {
     connect: Duration::from_secs(5),
     idle: Duration::from_secs(3),
@@ -47,7 +46,7 @@ const TIMEOUTS: Timeouts = Timeouts {
 const QUESTIONS: [&str; 2] =
     ["Is it too warm in here? If so, switch the LED on.", "What did you do?"];
 
-/// What takes the place of a conversation that has grown too large.
+/// The message that replaces a conversation that has become too large.
 const FORGOTTEN: &str = r#"{"role":"user","content":"(Earlier messages did not fit.)"}"#;
 
 struct Board {
@@ -136,7 +135,7 @@ async fn main(spawner: Spawner) {
         )
         .await;
     }
-    // A figure among defmt's frames would spoil one.
+    // Plain output between defmt's frames would corrupt one.
     if !cfg!(feature = "defmt") {
         console::number("stack: ", stack::deepest());
         console::number("busy: ", executor::busy());
@@ -157,8 +156,7 @@ async fn talk<L: Link>(transport: Transport<L>, base_url: &str, limit: usize, fi
     let mut run = Run::new(Transcript::new(memory.get_mut(..limit).unwrap_or_default()));
     for question in QUESTIONS {
         print!("> {question}\n");
-        // What went wrong once may go well the next time: the conversation is as before, and the
-        // same question goes on.
+        // An error may be temporary. The conversation is unchanged, so the same question continues.
         if ask(&mut driver, &mut run, Some(question)).await.is_err() {
             driver.config_mut().base_url = base_url;
             if ask(&mut driver, &mut run, None).await == Err(true) {
@@ -174,8 +172,8 @@ async fn talk<L: Link>(transport: Transport<L>, base_url: &str, limit: usize, fi
     print!("transcript: {} bytes\n", run.transcript().len());
 }
 
-/// Asks, or goes on with what was asked. An error is printed, and it is said whether the transcript
-/// was full.
+/// Asks a question, or continues the last one. Prints an error, and whether the transcript was
+/// full.
 async fn ask<L: Link>(
     driver: &mut Driver<'_, Transport<L>, Board, EmbassyClock>,
     run: &mut Run<'_>,
@@ -202,7 +200,7 @@ async fn ask<L: Link>(
     Err(matches!(failed.error, Error::Capacity(full) if full.what == What::Transcript))
 }
 
-/// Sees what a run does: tells it by defmt, or prints it.
+/// Returns an observer that reports what a run does, through defmt or as printed text.
 fn observer() -> impl Observer {
     #[cfg(feature = "defmt")]
     return toolrunner_embassy::DefmtObserver;
@@ -210,7 +208,7 @@ fn observer() -> impl Observer {
     Each(show)
 }
 
-/// Prints what the model says as it comes, and what the tools do.
+/// Prints the model's text as it arrives, and the actions of the tools.
 #[cfg_attr(feature = "defmt", expect(dead_code, reason = "defmt tells it"))]
 fn show(event: &Event<'_>) {
     match event {
@@ -224,7 +222,7 @@ fn show(event: &Event<'_>) {
     }
 }
 
-/// A value's JSON, which is UTF-8: it was checked.
+/// Returns a value's JSON, which is known to be UTF-8.
 fn raw(value: Value<'_>) -> &str {
     core::str::from_utf8(value.raw()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! The executor and the clock alone: what every image has.
+//! Only the executor and the clock: the baseline of all images.
 #![no_std]
 #![no_main]
 

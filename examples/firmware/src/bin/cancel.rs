@@ -1,4 +1,4 @@
-//! A run that an interrupt ends while it waits for a server that does not answer, and that goes on
+//! A run that an interrupt ends while it waits for a server that does not reply, and that continues
 //! afterwards.
 //!
 //! `arg=cancel,arg=BASE_URL`
@@ -22,28 +22,28 @@ use toolrunner_firmware::{board, console, host, network, print, stack, time};
 const CONFIG: Config<'static> =
     Config::new("claude-haiku-4-5", 512).auth(Auth::Key("not-a-secret"));
 
-/// Nothing comes for longer than the alarm takes.
+/// Time-outs that are longer than the time until the alarm.
 const TIMEOUTS: Timeouts = Timeouts {
     connect: Duration::from_secs(5),
     idle: Duration::from_secs(30),
     turn: Duration::from_secs(60),
 };
 
-/// When the button is pressed, in milliseconds of the timer, which QEMU counts apart from the
+/// When the button is pressed, in milliseconds of the timer. QEMU runs it independently of the
 /// clock.
 const ALARM: u32 = 2000;
-/// How late the run may end, in milliseconds.
+/// The maximum delay of the run's end, in milliseconds.
 const LATE: u32 = 5;
 
 static CANCEL: Cancel = Cancel::new();
 static PRESSED: AtomicU32 = AtomicU32::new(0);
 
-/// The milliseconds since the start.
+/// Returns the milliseconds since the start.
 fn now() -> u32 {
     Instant::now().as_millis() as u32
 }
 
-/// What an interrupt calls.
+/// Handles the alarm's interrupt.
 fn pressed() {
     PRESSED.store(now(), Ordering::Relaxed);
     CANCEL.cancel();

@@ -1,7 +1,7 @@
-//! One exchange after the other through the transport, without the loop: what the board, the stack
-//! and TLS need by themselves.
+//! Sends requests one after another through the transport, without the loop, to measure what the
+//! board, the stack and TLS need by themselves.
 //!
-//! `arg=exchange,arg=BASE_URL` asks `BASE_URL/v1/messages` twice and prints status and body.
+//! `arg=exchange,arg=BASE_URL` requests `BASE_URL/v1/messages` twice and prints status and body.
 #![no_std]
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! The network stack and one TCP connection that sends a line: what every image with a network has.
+//! The network stack and one TCP connection that sends a line: the baseline of all images with a
+//! network.
 #![no_std]
 #![no_main]
 

@@ -1,8 +1,9 @@
-//! A conversation that outlives a power cut: it is saved in flash after every answer, and goes on
-//! when the board is on again.
+//! A conversation that survives a power failure: it is saved in flash after every answer, and
+//! continues when the board starts again.
 //!
-//! `arg=snapshot,arg=BASE_URL,arg=FILE[,arg=WORDS]`: where the model is, the file that is the
-//! flash, and after how many words written by the save after the last question the power goes.
+//! `arg=snapshot,arg=BASE_URL,arg=FILE[,arg=WORDS]`: the URL of the model, the file that holds the
+//! flash, and the number of words that the save after the last question writes before the power
+//! fails.
 #![no_std]
 #![no_main]
 
@@ -25,11 +26,12 @@ use toolrunner_firmware::flash::{HostFlash, SECTOR};
 use toolrunner_firmware::names::Names;
 use toolrunner_firmware::{console, host, network, print, stack, time};
 
-/// Bytes of a conversation.
+/// The maximum number of bytes of a conversation.
 const TRANSCRIPT: usize = 2048;
-/// Bytes of a snapshot.
+/// The maximum number of bytes of a snapshot.
 const SNAPSHOT: usize = TRANSCRIPT + SNAPSHOT_FRAME;
-/// Bytes of one of the flash's two slots: whole sectors for a header of 64 bytes and the snapshot.
+/// The bytes of each of the flash's two slots: whole sectors for a header of 64 bytes and the
+/// snapshot.
 const SLOT: u32 = (64 + SNAPSHOT).next_multiple_of(SECTOR) as u32;
 
 const CONFIG: Config<'static> =
@@ -75,7 +77,7 @@ async fn main(spawner: Spawner) {
     host::exit(0);
 }
 
-/// Asks what was not asked yet, before or after the board was off.
+/// Asks the questions that have not been asked yet, before or after the restart.
 async fn talk<L: Link>(transport: Transport<L>, base_url: &str, path: &CStr, last: u32) {
     static MEMORY: ConstStaticCell<[u8; TRANSCRIPT]> = ConstStaticCell::new([0; TRANSCRIPT]);
     static BUFFER: ConstStaticCell<[u8; SNAPSHOT]> = ConstStaticCell::new([0; SNAPSHOT]);
@@ -114,7 +116,7 @@ async fn talk<L: Link>(transport: Transport<L>, base_url: &str, path: &CStr, las
     }
 }
 
-/// In this example nothing may go wrong.
+/// Unwraps the result. Ends the emulation on an error, which this example does not expect.
 fn or_exit<T, E: Debug>(result: Result<T, E>) -> T {
     result.unwrap_or_else(|e| {
         print!("error: {e:?}\n");

@@ -1,5 +1,5 @@
-//! An interrupt after a time, by timer 0 of the LM3S6965 (data sheet, chapter "General-Purpose
-//! Timers").
+//! An interrupt after a given time, from timer 0 of the LM3S6965 (data sheet, chapter
+//! "General-Purpose Timers").
 
 use core::cell::Cell;
 
@@ -19,10 +19,10 @@ const CONTROL: u32 = BASE + 0x0c;
 const INTERRUPT_MASK: u32 = BASE + 0x18;
 const INTERRUPT_CLEAR: u32 = BASE + 0x24;
 const INTERVAL: u32 = BASE + 0x28;
-/// The timer's end, where interrupts are masked and cleared; and its enable bit.
+/// The timer's time-out, in the registers that mask and clear interrupts; also its enable bit.
 const TIME_OUT: u32 = 1;
 
-/// 32 bits, once.
+/// A 32-bit timer.
 const WHOLE: u32 = 0;
 const ONE_SHOT: u32 = 1;
 
@@ -31,14 +31,14 @@ static HANDLER: Mutex<Cell<Option<fn()>>> = Mutex::new(Cell::new(None));
 #[derive(Clone, Copy)]
 struct Line;
 
-// SAFETY: the number is the timer's interrupt line on the one board that this module is for.
+// SAFETY: the number is the timer's interrupt line on the only board that this module supports.
 unsafe impl InterruptNumber for Line {
     fn number(self) -> u16 {
         INTERRUPT
     }
 }
 
-/// Calls `handler` in an interrupt, once, after so many milliseconds (at most 340,000).
+/// Calls `handler` once in an interrupt after `millis` milliseconds (at most 340,000).
 pub fn after_millis(millis: u32, handler: fn()) {
     critical_section::with(|cs| HANDLER.borrow(cs).set(Some(handler)));
     write(RUN_MODE_CLOCK_GATING, TIMER_0);
@@ -48,12 +48,12 @@ pub fn after_millis(millis: u32, handler: fn()) {
     write(INTERVAL, CLOCK_HZ / 1000 * millis);
     write(INTERRUPT_MASK, TIME_OUT);
     write(CONTROL, TIME_OUT);
-    // SAFETY: the handler shares nothing with the code that it interrupts but what is in the
-    // critical section.
+    // SAFETY: the handler shares only the contents of the critical section with the code that it
+    // interrupts.
     unsafe { NVIC::unmask(Line) };
 }
 
-/// Handles the interrupt if it is this one.
+/// Handles the interrupt if it is the timer's. Returns whether it was.
 pub(super) fn handles(interrupt: i16) -> bool {
     let is_own = interrupt == INTERRUPT.cast_signed();
     if is_own {

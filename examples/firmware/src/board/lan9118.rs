@@ -1,4 +1,5 @@
-//! The LAN9118 of the MPS2 boards (SMSC's data sheet, revision 1.5), on its 32-bit bus.
+//! The LAN9118 Ethernet controller of the MPS2 boards (SMSC's data sheet, revision 1.5), on its
+//! 32-bit bus.
 
 use super::{FRAME, read, words, write};
 
@@ -23,18 +24,18 @@ const TRANSMIT_LEVEL: u32 = BASE + 0x80;
 const MAC_COMMAND: u32 = BASE + 0xa4;
 const MAC_DATA: u32 = BASE + 0xa8;
 
-/// Interrupts on; the line is active high and driven both ways.
+/// Enables interrupts. The line is active high and push-pull.
 const LINE: u32 = 1 << 8 | 1 << 4 | 1;
-/// More statuses of received frames are there than the level says.
+/// The FIFO of received frames' statuses holds more statuses than its level.
 const RECEIVED: u32 = 1 << 3;
 const TRANSMIT_ON: u32 = 1 << 1;
 const BUSY: u32 = 1 << 31;
 const MAC_CONTROL: u32 = 1;
 const MAC_ADDRESS_HIGH: u32 = 2;
 const MAC_ADDRESS_LOW: u32 = 3;
-/// Receive, transmit, and both at once.
+/// Enables reception, transmission and full duplex.
 const MAC_ON: u32 = 1 << 2 | 1 << 3 | 1 << 20;
-/// The first and the last piece of a frame, in one.
+/// The buffer is the first and the last segment of a frame.
 const WHOLE_FRAME: u32 = 1 << 13 | 1 << 12;
 const CHECKSUM: usize = 4;
 
@@ -68,7 +69,7 @@ pub(super) fn has_frame() -> bool {
     read(RECEIVE_LEVEL) >> 16 & 0xff != 0
 }
 
-/// Takes a frame out of the controller and gives its length without the checksum.
+/// Reads a frame from the controller. Returns its length without the checksum.
 pub(super) fn receive(frame: &mut [u8; FRAME]) -> usize {
     let counted = (read(RECEIVE_STATUS) >> 16 & 0x3fff) as usize;
     let mut at = 0;
@@ -83,7 +84,7 @@ pub(super) fn receive(frame: &mut [u8; FRAME]) -> usize {
 }
 
 pub(super) fn send(frame: &[u8]) {
-    // Statuses of frames that went out fill a queue of their own.
+    // Discards the statuses of sent frames, which would fill their own queue.
     while read(TRANSMIT_LEVEL) >> 16 & 0xff != 0 {
         read(TRANSMIT_STATUS);
     }

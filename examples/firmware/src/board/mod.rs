@@ -1,4 +1,4 @@
-//! The boards: their clock's rate, and their Ethernet as a driver for embassy-net.
+//! The boards: their clock rates, and their Ethernet controllers as drivers for embassy-net.
 
 #[cfg(feature = "alarm")]
 pub mod alarm;
@@ -20,17 +20,17 @@ use lan9118 as controller;
 #[cfg(feature = "lm3s6965evb")]
 use stellaris as controller;
 
-/// Processor cycles in a second.
+/// Processor cycles per second.
 #[cfg(feature = "lm3s6965evb")]
 pub const CLOCK_HZ: u32 = 12_500_000;
-/// Processor cycles in a second.
+/// Processor cycles per second.
 #[cfg(any(feature = "mps2-an386", feature = "mps2-an500"))]
 pub const CLOCK_HZ: u32 = 25_000_000;
 
-/// The longest Ethernet frame, in whole words.
+/// The length of the longest Ethernet frame in bytes, rounded up to whole words.
 const FRAME: usize = 1516;
 const MTU: usize = 1514;
-/// One of the addresses that anyone may give a device of his own.
+/// A locally administered address, which anybody may assign to a device.
 const ADDRESS: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
 
 static WAKER: AtomicWaker = AtomicWaker::new();
@@ -38,34 +38,34 @@ static WAKER: AtomicWaker = AtomicWaker::new();
 #[derive(Clone, Copy)]
 struct Line;
 
-// SAFETY: the number is the controller's interrupt line on the board that is compiled for, and it
-// never changes.
+// SAFETY: the number is the controller's interrupt line on the selected board, and it never
+// changes.
 unsafe impl InterruptNumber for Line {
     fn number(self) -> u16 {
         controller::INTERRUPT
     }
 }
 
-/// The Ethernet controller with room for one frame each way.
+/// The Ethernet controller, with a buffer for one frame in each direction.
 pub struct Ethernet {
     received: &'static mut [u8; FRAME],
     sending: &'static mut [u8; FRAME],
 }
 
 impl Ethernet {
-    /// The controller, started. To be called once.
+    /// Starts the controller. Must be called only once.
     pub fn start() -> Self {
         static RECEIVED: ConstStaticCell<[u8; FRAME]> = ConstStaticCell::new([0; FRAME]);
         static SENDING: ConstStaticCell<[u8; FRAME]> = ConstStaticCell::new([0; FRAME]);
         controller::start(ADDRESS);
-        // SAFETY: the handler for all interrupts is below; it touches nothing but the controller's
-        // mask and the waker.
+        // SAFETY: the handler for all interrupts is below; it accesses only the controller's mask
+        // and the waker.
         unsafe { NVIC::unmask(Line) };
         Self { received: RECEIVED.take(), sending: SENDING.take() }
     }
 }
 
-/// Every interrupt that is not SysTick's: the controller's, and the alarm's if there is one.
+/// Handles every interrupt except SysTick: the controller's, and the alarm's if the board has one.
 #[cortex_m_rt::exception]
 unsafe fn DefaultHandler(_interrupt: i16) {
     #[cfg(feature = "alarm")]
@@ -76,9 +76,9 @@ unsafe fn DefaultHandler(_interrupt: i16) {
     WAKER.wake();
 }
 
-/// A frame that has come.
+/// A received frame.
 pub struct Received<'a>(&'a mut [u8]);
-/// The permission to send a frame.
+/// A token that permits sending one frame.
 pub struct Sending<'a>(&'a mut [u8; FRAME]);
 
 impl Driver for Ethernet {
@@ -89,7 +89,7 @@ impl Driver for Ethernet {
         if !controller::has_frame() {
             WAKER.register(context.waker());
             controller::unmask();
-            // One may have come before the interrupt was allowed again.
+            // A frame may have arrived before the interrupt was enabled again.
             if !controller::has_frame() {
                 return None;
             }
@@ -132,21 +132,20 @@ impl TxToken for Sending<'_> {
     }
 }
 
-/// A register of the controller.
+/// Reads a register of the controller.
 fn read(address: u32) -> u32 {
-    // SAFETY: only called with addresses of the board's registers, all of which may be read at any
-    // time.
+    // SAFETY: only called with addresses of the board's registers, which may be read at any time.
     unsafe { (address as *const u32).read_volatile() }
 }
 
-/// A register of the controller.
+/// Writes a register of the controller.
 fn write(address: u32, value: u32) {
     // SAFETY: only called with addresses of the controller's registers. The controller has no DMA,
     // so no write touches memory.
     unsafe { (address as *mut u32).write_volatile(value) }
 }
 
-/// A frame's words, the last one filled up with zeros.
+/// Returns a frame's words. The last word is padded with zeros.
 fn words(bytes: &[u8]) -> impl Iterator<Item = u32> + '_ {
     bytes.chunks(4).map(|chunk| {
         let mut word = [0; 4];

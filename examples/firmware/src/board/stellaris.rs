@@ -15,15 +15,15 @@ const ADDRESS_HIGH: u32 = BASE + 0x18;
 const FRAMES: u32 = BASE + 0x34;
 const TRANSMIT_REQUEST: u32 = BASE + 0x38;
 
-/// A frame has come.
+/// A frame has been received.
 const RECEIVED: u32 = 1;
-/// Receive; drop frames whose checksum is wrong.
+/// Enables reception, and drops frames with a wrong checksum.
 const RECEIVE: u32 = 1 | 8;
-/// Transmit; fill short frames up; add the checksum; both directions at once.
+/// Enables transmission, pads short frames, adds the checksum, and uses full duplex.
 const TRANSMIT: u32 = 1 | 2 | 4 | 16;
-/// The length that goes before a frame does not count its addresses and type.
+/// The bytes of a frame's addresses and type, which the length before a frame does not count.
 const HEADER: usize = 14;
-/// What the controller counts besides the frame: the length itself and the checksum.
+/// The bytes that the controller counts besides the frame: the length field and the checksum.
 const OVERHEAD: usize = 6;
 
 pub(super) fn start(address: [u8; 6]) {
@@ -48,8 +48,8 @@ pub(super) fn has_frame() -> bool {
     read(FRAMES) != 0
 }
 
-/// Takes a frame out of the controller and gives its length. The first word has the length, which
-/// counts itself, and two bytes.
+/// Reads a frame from the controller. Returns its length. The first word contains the length, which
+/// counts itself, and the frame's first two bytes.
 pub(super) fn receive(frame: &mut [u8; FRAME]) -> usize {
     let [low, high, first, second] = read(DATA).to_le_bytes();
     let counted = usize::from(u16::from_le_bytes([low, high]));
@@ -57,7 +57,7 @@ pub(super) fn receive(frame: &mut [u8; FRAME]) -> usize {
     let mut at = 2;
     for _ in 1..counted.div_ceil(4) {
         let word = read(DATA).to_le_bytes();
-        // The last word or two are the checksum, and may lie beyond the longest frame.
+        // The last one or two words are the checksum, and may exceed the longest frame.
         if let Some(place) = frame.get_mut(at..at + 4) {
             place.copy_from_slice(&word);
         } else if let Some(place) = frame.get_mut(at..at + 2) {

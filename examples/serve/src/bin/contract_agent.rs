@@ -1,5 +1,5 @@
-//! The agent that the contract suite tests a server with: every kind of tool that a server must
-//! cope with.
+//! The agent of the contract suite, which tests a server with it. It has every kind of tool that a
+//! server must handle.
 //!
 //! `ANTHROPIC_BASE_URL=http://127.0.0.1:8999 ANTHROPIC_API_KEY=test cargo run -p
 //! toolrunner-examples-serve --bin contract_agent -- start`

@@ -1,5 +1,5 @@
-//! An agent without a model: it answers `echo: ` and the text. The load test measures the server
-//! with it.
+//! An agent without a model: it answers `echo: ` followed by the text. The load test uses it to
+//! measure the server.
 //!
 //! `cargo run -p toolrunner-examples-serve --bin echo_agent -- start`
 

@@ -1,9 +1,8 @@
-//! The quickstart's tools as a server: sessions that survive a restart, and a page to chat with
-//! them.
+//! Serves the quickstart's tools: sessions survive a restart, and a page chats with them.
 //!
 //! `cargo run -p toolrunner-examples-serve -- start`, then open <http://127.0.0.1:8000/>. Without a
-//! key in the environment a scripted model answers; it knows the weather and sums. `delete_note`
-//! shows what an approval looks like in a program of your own.
+//! key in the environment, a scripted model answers, which knows only weather and sums.
+//! `delete_note` shows how a program of your own requires an approval.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! The C interface, used in any order and with any bytes: no write beyond a buffer, no call given
-//! out twice, nothing invalid sent or kept, and what is lent can be read.
+//! The C interface, called in any order and with any bytes: no write exceeds a buffer, no call is
+//! handed out twice, nothing invalid is sent or kept, and lent memory can be read.
 
 use core::ffi::{CStr, c_char};
 use core::ptr;
@@ -15,13 +15,13 @@ use crate::replies;
 
 const TOOLS: &CStr =
     cr#"[{"name":"plain","input_schema":{"type":"object","properties":{"a":{}}}}]"#;
-/// Behind each buffer, so that a write beyond it is seen without a sanitizer too.
+/// Follows each buffer, so that a write beyond it is detected without a sanitizer too.
 const CANARY: u8 = 0x5c;
 
-/// The size of the memory is chosen first: small ones overflow.
+/// The possible sizes of the memory. Small ones overflow.
 const MEMORY: [usize; 4] = [96, 700, 4096, 32768];
 
-/// See the module.
+/// Runs the target, whose properties the module's documentation lists.
 pub fn run(data: &[u8]) {
     let choices = &mut Choices::new(data);
     let mut program = Program::new(choices.one_of(&MEMORY));
@@ -39,18 +39,18 @@ struct Program {
     machine: Box<toolrunner_t>,
     memory: Vec<u8>,
     now: u64,
-    /// Replies so far: each names its calls differently.
+    /// The number of replies so far. Each reply uses new call ids.
     replies: usize,
-    /// Ids of the calls that were given out.
+    /// The ids of the calls that were handed out.
     given: Vec<Vec<u8>>,
-    /// Calls of this turn that were given out and not answered.
+    /// The calls of this turn that were handed out and not answered.
     open: Vec<u32>,
-    /// Whether a message came that a fuzzer wrote: then nothing is known of its calls.
+    /// Whether a modified reply was received: its calls are unknown.
     is_foreign: bool,
-    /// Whether a message was appended since the last request: it may stand behind calls that have
-    /// no results yet.
+    /// Whether a message was appended since the last request: it may follow calls that have no
+    /// results yet.
     is_appended: bool,
-    /// The last error that was not forgiven.
+    /// The last error that ended the run.
     gave_up: i32,
 }
 
@@ -58,7 +58,7 @@ fn read<'a>(text: toolrunner_text) -> &'a [u8] {
     if text.len == 0 {
         return &[];
     }
-    // SAFETY: what is lent is valid until the next call of the machine, and is used before it.
+    // SAFETY: lent memory is valid until the machine's next call, and is used before that.
     let bytes = unsafe { std::slice::from_raw_parts(text.ptr.cast::<u8>(), text.len) };
     assert!(std::str::from_utf8(bytes).is_ok(), "a text is lent that is none");
     bytes
@@ -69,7 +69,8 @@ const NO_EVENT: toolrunner_event = toolrunner_event { kind: 0, index: 0, data: E
 const NO_CALL: toolrunner_call =
     toolrunner_call { index: 0, tool: 0, id: EMPTY, name: EMPTY, toolset: EMPTY, input: EMPTY };
 
-/// A buffer of this length, with canaries behind it, and what `write` says it wrote.
+/// Calls `write` with a buffer of this length. Returns the result and the buffer, after a check of
+/// the canaries behind it.
 fn lent<R>(len: usize, write: impl FnOnce(*mut c_char, usize) -> R) -> (R, Vec<u8>) {
     let mut buffer = vec![CANARY; len + 16];
     let result = write(buffer.as_mut_ptr().cast(), len);
@@ -124,11 +125,11 @@ impl Program {
         self.memory.len() - 16
     }
 
-    /// One thing that a program may do.
+    /// Performs one action of a program.
     fn act(&mut self, choices: &mut Choices<'_>) {
         let at = self.at();
         let now = self.now;
-        // SAFETY: of all calls: the machine is this program's, and lengths are right.
+        // SAFETY: for all calls: the machine belongs to this program, and all lengths are right.
         unsafe {
             match choices.below(16) {
                 0..=5 => self.step(choices),
@@ -186,7 +187,7 @@ impl Program {
     fn step(&mut self, choices: &mut Choices<'_>) {
         let (at, now) = (self.at(), self.now);
         let mut until = 0;
-        // SAFETY: there is a place for the result.
+        // SAFETY: the pointer for the result is valid.
         match unsafe { toolrunner_step(at, now, &raw mut until) } {
             TOOLRUNNER_STEP_SEND => self.exchange(choices),
             TOOLRUNNER_STEP_WAIT => {
@@ -203,7 +204,7 @@ impl Program {
         self.open.clear();
         for _ in 0..=choices.below(4) {
             let mut call = NO_CALL;
-            // SAFETY: there is a place for the result.
+            // SAFETY: the pointer for the result is valid.
             match unsafe { toolrunner_next_call(self.at(), &raw mut call) } {
                 1 => {}
                 0 => break,
@@ -221,7 +222,7 @@ impl Program {
             assert_eq!(read(call.name), b"plain");
             assert!(toolrunner_core::json::check(read(call.input)).is_ok());
             let mut value = EMPTY;
-            // SAFETY: the name ends with a zero byte, and there is a place for the result.
+            // SAFETY: the name ends with a zero byte, and the pointer for the result is valid.
             unsafe {
                 let found = toolrunner_member(call.input, c"a".as_ptr(), &raw mut value);
                 assert_eq!(found == 1, value.len > 0);
@@ -237,7 +238,7 @@ impl Program {
         }
     }
 
-    /// Answers, suspends or allows a call: one that is open, or any.
+    /// Answers, suspends or allows a call: an open one, or any.
     fn answer(&mut self, choices: &mut Choices<'_>) {
         let any = choices.below(200) as u32;
         let (call, is_open) = match self.open.pop() {
@@ -252,7 +253,7 @@ impl Program {
         let text = "r\"\n".repeat(choices.one_of(&[0, 1, 3, 100, 5000]));
         let content = choices.one_of(&["\"x\"", "", "[]", r#"[{"type":"text","text":"x"}]"#]);
         let (at, is_error) = (self.at(), choices.below(2) as i32);
-        // SAFETY: lengths are right.
+        // SAFETY: all lengths are right.
         let code = unsafe {
             match choices.below(5) {
                 0 => toolrunner_suspend(at, call),
@@ -270,7 +271,7 @@ impl Program {
                 _ => {
                     let code =
                         toolrunner_answer(at, call, text.as_ptr().cast(), text.len(), is_error);
-                    // Whatever its length, and in any memory.
+                    // An answer is accepted whatever its length, in memory of any size.
                     assert!(code == 0 || !is_open, "an answer was refused: {}", self.error());
                     code
                 }
@@ -279,14 +280,14 @@ impl Program {
         assert!((-5..=0).contains(&code));
     }
 
-    /// A request, and a reply that may be cut or changed.
+    /// Performs a request. Its reply may be truncated or modified.
     fn exchange(&mut self, choices: &mut Choices<'_>) {
         self.open.clear();
         self.is_appended = false;
         let step = choices.one_of(&[1000, 7, 1]);
         let head = self.pull(toolrunner_head, 1000);
         let body = self.pull(toolrunner_body, step);
-        // SAFETY: the machine is this program's.
+        // SAFETY: the machine belongs to this program.
         assert_eq!(unsafe { toolrunner_body_len(self.at()) }, body.len());
         check_request(&body);
         let framing = choices.one_of(&[Framing::Chunked, Framing::Length, Framing::Close]);
@@ -306,7 +307,7 @@ impl Program {
             7 => bytes.truncate(choices.word() % (bytes.len() + 1)),
             6 => {
                 let place = choices.word() % bytes.len();
-                // Another id could be one that was given out before.
+                // A modified id could equal one that was handed out before.
                 if bytes[place].is_ascii_punctuation() {
                     bytes[place] = choices.below(256) as u8;
                     self.is_foreign = true;
@@ -320,11 +321,11 @@ impl Program {
                 return self.fail();
             }
             if choices.below(64) == 63 {
-                // The program forgets it.
+                // The program abandons the exchange.
                 return;
             }
         }
-        // SAFETY: the machine is this program's.
+        // SAFETY: the machine belongs to this program.
         let code = unsafe {
             let mut code = 1;
             while code > 0 && toolrunner_http_is_done(self.at()) == 0 || code == 1 && self.is_done()
@@ -341,7 +342,7 @@ impl Program {
     }
 
     fn is_done(&mut self) -> bool {
-        // SAFETY: the machine is this program's.
+        // SAFETY: the machine belongs to this program.
         unsafe { toolrunner_http_is_done(self.at()) > 0 }
     }
 
@@ -369,7 +370,7 @@ impl Program {
 
     fn fail(&mut self) {
         let (at, now) = (self.at(), self.now);
-        // SAFETY: the machine is this program's.
+        // SAFETY: the machine belongs to this program.
         let code = unsafe { toolrunner_failed(at, TOOLRUNNER_FAILED_CLOSED, now, 7) };
         assert!((-5..=0).contains(&code));
         self.gave_up = code;
@@ -383,7 +384,7 @@ impl Program {
         let mut all = Vec::new();
         loop {
             let at = self.at();
-            // SAFETY: the buffer is as long as it says.
+            // SAFETY: the buffer has the stated length.
             let (len, part) = lent(step, |out, cap| unsafe { from(at, all.len(), out, cap) });
             match usize::try_from(len).expect("a part of the request") {
                 0 => return all,
@@ -392,11 +393,12 @@ impl Program {
         }
     }
 
-    /// Goes on from a snapshot in other memory.
+    /// Continues from a snapshot, in other memory.
     fn restore(&mut self) {
         let mut len = 0;
         let at = self.at();
-        // SAFETY: null with length 0 is no place, and the buffers are as long as they say.
+        // SAFETY: null with length 0 is an absent buffer, and the other buffers have the stated
+        // lengths.
         unsafe {
             let code = toolrunner_snapshot(at, ptr::null_mut(), 0, &raw mut len);
             assert_eq!(code, TOOLRUNNER_ERROR_CAPACITY);
@@ -424,12 +426,12 @@ impl Program {
         }
     }
 
-    /// What must hold between any two calls.
+    /// Checks what must hold between any two calls.
     fn check(&mut self) {
         let size = self.size();
         assert!(self.memory[size..].iter().all(|byte| *byte == CANARY), "beyond the memory");
         let mut messages = EMPTY;
-        // SAFETY: there is a place for the result.
+        // SAFETY: the pointer for the result is valid.
         assert_eq!(unsafe { toolrunner_messages(self.at(), &raw mut messages) }, 0);
         if let Err(invalid) = validity::check(read(messages), Tail::Open)
             && !self.is_appended
@@ -438,24 +440,24 @@ impl Program {
         }
         self.error();
         let at = self.at();
-        // SAFETY: the buffer is as long as it says.
+        // SAFETY: the buffer has the stated length.
         let (len, text) = lent(64, |out, cap| unsafe { toolrunner_last_text(at, out, cap) });
         assert_eq!(text[len.min(63)], 0, "the text has no zero at its end");
     }
 
     fn error(&mut self) -> String {
         let at = self.at();
-        // SAFETY: the buffer is as long as it says.
+        // SAFETY: the buffer has the stated length.
         let (len, text) = lent(200, |out, cap| unsafe { toolrunner_error_text(at, out, cap) });
         assert_eq!(text[len.min(199)], 0, "the text has no zero at its end");
         String::from_utf8_lossy(&text[..len.min(199)]).into_owned()
     }
 
-    /// When the trouble is over the run ends.
+    /// Checks that the run ends once faults stop.
     fn end(&mut self) {
         let choices = &mut Choices::new(&[]);
         let at = self.at();
-        // SAFETY: the machine is this program's.
+        // SAFETY: the machine belongs to this program.
         unsafe {
             toolrunner_cancel(at);
             toolrunner_resume(at);
@@ -471,7 +473,7 @@ impl Program {
             }
             let (at, now) = (self.at(), self.now);
             let (mut until, mut call) = (0, NO_CALL);
-            // SAFETY: lengths are right, and there are places for results.
+            // SAFETY: all lengths are right, and the pointers for results are valid.
             unsafe {
                 match toolrunner_step(at, now, &raw mut until) {
                     TOOLRUNNER_STEP_SEND => self.exchange(choices),
@@ -488,7 +490,7 @@ impl Program {
                         }
                         assert_eq!(toolrunner_answer(at, call.index, ptr::null(), 0, 1), 0);
                     }
-                    // It has nothing to send, or no room.
+                    // There is nothing to send, or no room.
                     _ => return,
                 }
             }

@@ -1,9 +1,9 @@
-//! The verifier of chains: whatever the server sends, there is a verdict; and of the certificates
-//! that it knows not one bit may change.
+//! The verifier of certificate chains: it reaches a verdict on any chain, and accepts no
+//! certificate in which a bit was changed.
 //!
-//! No mutation of a certificate outlives the check of its signature. So that what is behind it is
-//! reached too, an input that begins with [`SIGNED`] holds what is *in* certificates, and they are
-//! signed here, by a root that everyone can sign for.
+//! Mutated certificates fail the check of their signature. To reach the checks after it, an input
+//! that begins with [`SIGNED`] contains the contents of certificates, which this target signs with
+//! a root whose key is public.
 
 use std::sync::LazyLock;
 
@@ -12,18 +12,18 @@ use p256::ecdsa::{DerSignature, SigningKey};
 use toolrunner_embassy::tls::{CertificateDer, Trust, TrustAnchor, anchor_from_trusted_cert};
 
 const ROOT: &[u8] = include_bytes!("../../../../examples/firmware/certificates/root.der");
-/// The right chain, in the form below.
+/// The right chain, encoded as [`parts`] reads it.
 const RIGHT: &[u8] = include_bytes!("../../corpus/certificate/right");
-/// What is in the right chain, for its signature here.
+/// The contents of the right chain's certificates, to be signed here.
 const RIGHT_SIGNED: &[u8] = include_bytes!("../../corpus/certificate/signed");
-/// When the right chain is: a day of 2027.
+/// A time at which the right chain is valid: a day of 2027.
 const NOW: u64 = 1_800_000_000;
-/// How an input begins whose certificates are signed here: no certificate is so long.
+/// The first bytes of an input whose certificates are signed here. No certificate has this length.
 pub const SIGNED: &[u8] = &[0xff, 0xff];
-/// `ecdsa-with-SHA256`, as an algorithm stands in a certificate.
+/// `ecdsa-with-SHA256`, as certificates encode it.
 pub const ECDSA_SHA256: &[u8] =
     &[0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
-/// What is before the point in the key of a P-256 certificate, without its outermost tag and
+/// The bytes before the point in the key of a P-256 certificate, without the outermost tag and
 /// length.
 const P256_KEY: &[u8] = &[
     0x30, 0x13, 6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1,
@@ -34,12 +34,12 @@ const P256_KEY: &[u8] = &[
 static KEY: LazyLock<SigningKey> =
     LazyLock::new(|| SigningKey::from_slice(&[7; 32]).expect("a key"));
 
-/// Its public half: an uncompressed point.
+/// Returns the public key: an uncompressed point.
 pub fn point() -> Vec<u8> {
     KEY.verifying_key().to_encoded_point(false).as_bytes().to_vec()
 }
 
-/// The parts of an input: each with its length before it, in two bytes.
+/// Splits an input into parts, each of which follows its length in two bytes.
 pub fn parts(mut data: &[u8]) -> Vec<&[u8]> {
     let mut all = Vec::new();
     while let Some((length, rest)) = data.split_first_chunk::<2>() {
@@ -51,7 +51,7 @@ pub fn parts(mut data: &[u8]) -> Vec<&[u8]> {
     all
 }
 
-/// See the module.
+/// Runs the target, whose properties the module's documentation lists.
 pub fn run(data: &[u8]) {
     let root = CertificateDer::from(ROOT);
     let anchor = anchor_from_trusted_cert(&root).expect("an anchor");
@@ -84,13 +84,13 @@ fn as_sent(anchor: &TrustAnchor<'_>, data: &[u8]) {
         .expect_err("another name was taken");
     let _ =
         Trust::anchors(&anchors).check("api.test", 0, &sent).expect_err("another time was taken");
-    // The input as an anchor.
+    // Uses the input as a trust anchor.
     if let Some(one) = sent.first() {
         let _ = anchor_from_trusted_cert(one);
     }
 }
 
-/// Whether such a chain was taken, for any name.
+/// Returns whether a chain with these contents was accepted, for any name.
 fn signed_here(anchor: &TrustAnchor<'_>, contents: &[&[u8]]) -> bool {
     let key = [P256_KEY, &point()].concat();
     let anchors = [TrustAnchor {
@@ -98,7 +98,7 @@ fn signed_here(anchor: &TrustAnchor<'_>, contents: &[&[u8]]) -> bool {
         subject_public_key_info: key.as_slice().into(),
         name_constraints: None,
     }];
-    // Signing is what takes long, and no chain that is taken is longer.
+    // Signing is the slow part, and no longer chain is accepted.
     let sent: Vec<CertificateDer<'_>> =
         contents.iter().take(3).map(|content| signed(content).into()).collect();
     let mut taken = false;
@@ -107,7 +107,7 @@ fn signed_here(anchor: &TrustAnchor<'_>, contents: &[&[u8]]) -> bool {
             continue;
         }
         taken = true;
-        // In names the case of letters says nothing.
+        // Names are compared without regard to case.
         let holds = |content: &[u8], part: &[u8]| {
             content.windows(part.len()).any(|some| some.eq_ignore_ascii_case(part))
         };
@@ -118,7 +118,7 @@ fn signed_here(anchor: &TrustAnchor<'_>, contents: &[&[u8]]) -> bool {
             holds(leaf, name.as_bytes()) || holds(leaf, wildcard.as_bytes()),
             "taken for {name}"
         );
-        // `keyUsage`, which webpki does not look at: an issuer must have it.
+        // `keyUsage`, which webpki does not check: an issuer must have it.
         assert!(
             issuers.is_empty() || issuers.iter().any(|issuer| holds(issuer, &[0x55, 0x1d, 0x0f])),
             "issued without a word"
@@ -127,14 +127,14 @@ fn signed_here(anchor: &TrustAnchor<'_>, contents: &[&[u8]]) -> bool {
     taken
 }
 
-/// The certificate of this content, signed by the key.
+/// Returns the certificate with this content, signed with the key.
 fn signed(content: &[u8]) -> Vec<u8> {
     let signature: DerSignature = KEY.sign(content);
     let signature = element(0x03, &[&[0], signature.as_bytes()]);
     element(0x30, &[content, ECDSA_SHA256, &signature])
 }
 
-/// A DER element.
+/// Returns a DER element.
 fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let content = parts.concat();
     let length = content.len().to_be_bytes();

@@ -1,4 +1,4 @@
-//! A reply of any shape, as a stream in any style and as one JSON object: the same message.
+//! A reply of any shape is the same message as a stream in any style and as one JSON object.
 
 use toolrunner_core::error::Error;
 use toolrunner_core::json::Value;
@@ -11,7 +11,7 @@ use toolrunner_core::transport::ReplyHead;
 use crate::choices::Choices;
 use crate::replies::{reply, style};
 
-/// See the module.
+/// Runs the target, whose property the module's documentation states.
 pub fn run(data: &[u8]) {
     let mut choices = Choices::new(data);
     let style = style(&mut choices);
@@ -19,7 +19,7 @@ pub fn run(data: &[u8]) {
     let (streamed, whole) = (message(&reply, &style, true), message(&reply, &style, false));
     let (streamed, whole) = match (streamed, whole) {
         (Ok(streamed), Ok(whole)) => (streamed, whole),
-        // A pause without content is no turn: it is asked again in either form.
+        // A pause without content is not a turn: both forms refuse it.
         (Err(streamed), Err(whole)) => return assert_eq!(streamed, whole),
         differ => panic!("one of the two forms is refused: {differ:?}"),
     };
@@ -30,15 +30,15 @@ pub fn run(data: &[u8]) {
     assert!(super::json::same(ours, &theirs), "streamed {}\nwhole {theirs}", ours.as_json());
 }
 
-/// The conversation that a reply makes, as an array, and what else the run knows of it. The error
-/// is that of a reply that pauses without content, which is the only one that is refused.
+/// Returns the conversation after a reply, as an array, and the run's other knowledge of it. The
+/// only reply that is refused, with an error, is one that pauses without content.
 fn message(reply: &Reply, style: &Style, stream: bool) -> Result<(Vec<u8>, String), Error> {
     let mut model =
         ScriptedModel::new(Script::new().reply(reply.clone())).style(style.clone()).lenient();
     let request = format!(
         r#"{{"model":"m","max_tokens":9,"stream":{stream},"messages":[{{"role":"user","content":"Hi"}}]}}"#
     );
-    // The request's length counts in the usage, so it must be the same.
+    // The request's length is part of the usage, so it must be constant.
     let padded = format!("{request:<120}");
     let body = model.respond(Request::new("/v1/messages", padded)).bytes();
     let mut run = Run::new(Transcript::growing());
@@ -53,7 +53,7 @@ fn message(reply: &Reply, style: &Style, stream: bool) -> Result<(Vec<u8>, Strin
     };
     if let Err(error) = read() {
         let said = String::from_utf8_lossy(&body);
-        // After a compaction too the model wants to go on.
+        // The model also continues after a compaction.
         let pauses = ["pause_turn", "compaction"].iter().any(|stop| said.contains(stop));
         assert!(matches!(error, Error::Protocol(_)) && pauses, "{error}: {said}");
         return Err(error);

@@ -1,17 +1,17 @@
-//! The tokenizer against serde_json with `arbitrary_precision`: the same verdict to 122 levels, and
-//! the same value.
+//! The tokenizer and serde_json with `arbitrary_precision` agree on validity up to 122 levels, and
+//! on the value.
 
 use serde_json::Value as Theirs;
 use serde_json::value::RawValue;
 use toolrunner_core::json::{Kind, Value, check};
 
-/// See the module.
+/// Runs the target, whose properties the module's documentation states.
 pub fn run(data: &[u8]) {
     if is_serde_jsons_own(data) {
         return;
     }
     let ours = check(data);
-    // As a raw value serde_json judges neither depth nor surrogates; as a value it judges both.
+    // For a raw value serde_json checks neither depth nor surrogates; for a value it checks both.
     let grammar = serde_json::from_slice::<&RawValue>(data).is_ok();
     let theirs = serde_json::from_slice::<Theirs>(data);
     match (&ours, &theirs) {
@@ -25,13 +25,13 @@ pub fn run(data: &[u8]) {
         }
         (Ok(checked), Err(error)) => {
             assert!(grammar, "taken, and serde_json says {error}");
-            // Numbers that no program can have are the API's to refuse.
+            // Numbers that no program can represent are left for the API to refuse.
             assert!(
                 checked.lone_surrogate.is_some(),
                 "taken without a lone surrogate, and serde_json says {error}"
             );
         }
-        // serde_json takes five levels more.
+        // serde_json accepts five more levels.
         (Err(error), Ok(_)) => assert_eq!(
             error.expected, "at most 122 levels",
             "refused ({error}), and serde_json takes it"
@@ -41,7 +41,7 @@ pub fn run(data: &[u8]) {
             "refused ({error}), and the grammar allows it"
         ),
     }
-    // The views on what was never checked give something or nothing, and end.
+    // Views of unchecked bytes return something or nothing, and end.
     if let Some(value) = Value::first(data) {
         let _ = (
             value.as_text().map(|text| text.to_string()),
@@ -53,10 +53,11 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// Whether it is JSON in which a member has a name by which serde_json passes numbers and raw
-/// values on: an object with that name is something else to it than to any other reader.
+/// Returns whether the JSON has a member with a name that serde_json uses internally to pass
+/// numbers and raw values. serde_json reads an object with that name differently from any other
+/// reader.
 pub(crate) fn is_serde_jsons_own(json: &[u8]) -> bool {
-    /// At most 122 levels deep, so it may recurse.
+    /// At most 122 levels deep, so recursion is safe.
     fn is_in(value: Value<'_>) -> bool {
         value.members().any(|(name, value)| {
             name.to_string().starts_with("$serde_json::private::") || is_in(value)
@@ -65,13 +66,13 @@ pub(crate) fn is_serde_jsons_own(json: &[u8]) -> bool {
     check(json).is_ok() && Value::first(json).is_some_and(is_in)
 }
 
-/// At most 122 levels deep, so it may recurse.
+/// Returns whether both values are equal. At most 122 levels deep, so recursion is safe.
 pub(crate) fn same(ours: Value<'_>, theirs: &Theirs) -> bool {
     match (ours.kind(), theirs) {
         (Kind::Null, Theirs::Null) => true,
         (Kind::Bool, Theirs::Bool(theirs)) => ours.as_bool() == Some(*theirs),
         (Kind::Number, Theirs::Number(theirs)) => {
-            // serde_json writes an exponent's plus.
+            // serde_json adds the plus sign of an exponent.
             serde_json::from_str::<serde_json::Number>(ours.as_json())
                 .is_ok_and(|ours| ours == *theirs)
                 && (ours.as_u64().is_none()
@@ -87,7 +88,7 @@ pub(crate) fn same(ours: Value<'_>, theirs: &Theirs) -> bool {
                 && ours.elements().zip(theirs).all(|(ours, theirs)| same(ours, theirs))
         }
         (Kind::Object, Theirs::Object(theirs)) => {
-            // Of members of one name serde_json keeps the last.
+            // Of members with equal names serde_json keeps the last.
             let members: Vec<(String, Value<'_>)> =
                 ours.members().map(|(name, value)| (name.to_string(), value)).collect();
             theirs.iter().all(|(name, theirs)| {

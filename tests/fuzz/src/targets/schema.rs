@@ -1,5 +1,5 @@
-//! A schema of the keywords that are checked, and a value, against the `jsonschema` crate: the same
-//! verdict.
+//! For schemas of the keywords that are checked, the verdict on a value is that of the `jsonschema`
+//! crate.
 
 use toolrunner_core::json::Value;
 use toolrunner_core::schema::RawSchema;
@@ -7,7 +7,7 @@ use toolrunner_core::schema::RawSchema;
 use crate::choices::Choices;
 use crate::replies::json;
 
-/// See the module.
+/// Runs the target, whose property the module's documentation states.
 pub fn run(data: &[u8]) {
     let mut choices = Choices::new(data);
     let schema =
@@ -28,14 +28,14 @@ pub fn run(data: &[u8]) {
                 .to_string()
                 .contains("levels")
         }) {
-            // Deeper than it looks: refused, whatever it is.
+            // The schema is nested deeper than allowed, so every value is refused.
             continue;
         }
         assert_eq!(checked.is_ok(), theirs, "{checked:?}\nschema {schema}\nvalue {value}");
     }
 }
 
-/// Values that schemas tell apart.
+/// Builds a value from those that schemas distinguish.
 fn value(choices: &mut Choices<'_>, levels: usize) -> String {
     match choices.below(if levels == 0 { 5 } else { 8 }) {
         0 => choices.one_of(&["null", "true", "false"]).to_owned(),
@@ -52,7 +52,8 @@ fn value(choices: &mut Choices<'_>, levels: usize) -> String {
             format!("[{}]", elements.join(","))
         }
         _ => {
-            // Every name once: what of two members of one name counts is nobody's rule.
+            // Every name once: no specification defines which of two members with equal names
+            // counts.
             let mut members = Vec::new();
             for name in ["a", "b", "c", "ä"] {
                 if choices.below(2) == 1 {
@@ -72,7 +73,7 @@ fn any(choices: &mut Choices<'_>, levels: usize) -> String {
     }
 }
 
-/// A schema that is an object, each keyword once.
+/// Builds a schema that is an object, with each keyword at most once.
 fn object(choices: &mut Choices<'_>, levels: usize) -> String {
     let mut words: Vec<(&str, String)> = Vec::new();
     for _ in 0..choices.below(4) {
@@ -156,7 +157,7 @@ trait IntoWord {
 
 impl IntoWord for (&'static str, usize) {
     fn into_word(self, choices: &mut Choices<'_>, levels: usize) -> (&'static str, String) {
-        // The definition itself is made two levels deep, and what it refers to would be itself.
+        // The definition itself has two levels. A reference within it would refer to itself.
         if self.1 == 1 && levels > 2 {
             (self.0, "\"#/$defs/d\"".to_owned())
         } else {

@@ -1,5 +1,5 @@
-//! A snapshot from anywhere: refused, or a run that gives its snapshot again, answers each call
-//! once, sends what is valid, and ends.
+//! An arbitrary snapshot is refused, or is a run that reproduces its snapshot, answers each call
+//! once, sends valid requests, and ends.
 
 use toolrunner_core::error::Error;
 use toolrunner_core::message::{Messages, Role};
@@ -9,7 +9,7 @@ use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::ReplyHead;
 
-/// See the module.
+/// Runs the target, whose properties the module's documentation lists.
 pub fn run(data: &[u8]) {
     let mut memory = vec![0; data.len() + 4096];
     let in_fixed = Run::from_snapshot(data, Transcript::new(&mut memory)).is_ok();
@@ -28,11 +28,11 @@ pub fn run(data: &[u8]) {
     if was_valid && let Err(invalid) = validity::check(closed.messages(), Tail::Open) {
         panic!("{invalid}: {}", String::from_utf8_lossy(closed.messages()));
     }
-    // What the caller appended may have calls of its own that nobody answers: then nothing is
-    // promised.
+    // Messages that the caller appended may contain calls that nobody answers; then validity is not
+    // guaranteed.
     let stays_valid = validity::check(closed.messages(), Tail::Closed).is_ok();
     go_on(&mut run, stays_valid);
-    // The same with a summary, and with words in between.
+    // Repeats this with a summary, and with a message in between.
     let mut run = again;
     *run.compaction_mut() = Some(Compaction { threshold: 0, prompt: "Summarise." });
     go_on(&mut run, stays_valid);
@@ -40,7 +40,7 @@ pub fn run(data: &[u8]) {
     go_on(&mut run, stays_valid);
 }
 
-/// Drives it until it rests.
+/// Drives the run until it rests.
 fn go_on(run: &mut Run<'_>, stays_valid: bool) {
     let mut answered = Vec::new();
     for _ in 0..400 {

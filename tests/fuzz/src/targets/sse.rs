@@ -1,5 +1,5 @@
-//! A reply's body whole, byte by byte, and in pieces: the same events, the same conversation, the
-//! same end; in memory that grows and in memory that does not.
+//! A reply's body that arrives whole, byte by byte, or in pieces has the same events, the same
+//! conversation and the same end, in memory that grows and in memory that does not.
 
 use toolrunner_core::error::Error;
 use toolrunner_core::run::{Run, Step};
@@ -16,9 +16,9 @@ struct Made {
     usage: String,
 }
 
-/// See the module.
+/// Runs the target, whose properties the module's documentation lists.
 pub fn run(data: &[u8]) {
-    // The first byte says the size of the pieces.
+    // The first byte determines the size of the pieces.
     let Some((first, body)) = data.split_first() else { return };
     let whole = made(Run::new(Transcript::growing()), [body]);
     for (how, size) in [("single bytes", 1), ("pieces", usize::from(*first) + 2)] {
@@ -31,7 +31,7 @@ pub fn run(data: &[u8]) {
         made(Run::new(Transcript::new(&mut memory)), body.chunks(1)),
         "fixed memory, single bytes"
     );
-    // With too little: an error or the same.
+    // With too little memory the result is an error or the same.
     let size = usize::from(*first) * 8 + 40;
     let small = made(Run::new(Transcript::new(&mut memory[..size])), body.chunks(1));
     match small.ended {

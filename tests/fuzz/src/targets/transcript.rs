@@ -1,5 +1,5 @@
-//! Messages round: as views, as owned messages, through serde, and as a run's history, byte for
-//! byte.
+//! Messages stay the same, byte for byte, as views, as owned messages, through serde, and as a
+//! run's history.
 
 use toolrunner_core::error::Error;
 use toolrunner_core::json::Value;
@@ -9,9 +9,9 @@ use toolrunner_core::transcript::Transcript;
 
 use super::json::is_serde_jsons_own;
 
-/// See the module.
+/// Runs the target, whose property the module's documentation states.
 pub fn run(data: &[u8]) {
-    // Views on anything give something or nothing, and end.
+    // Views of any bytes return something or nothing, and end.
     for message in Messages::new(data) {
         let _ = (message.role(), message.tool_uses().count(), message.tool_results().count());
         for text in message.texts() {
@@ -22,7 +22,7 @@ pub fn run(data: &[u8]) {
         }
     }
     let Ok(text) = core::str::from_utf8(data) else { return };
-    // As a value: as raw text serde_json hands it on as any other.
+    // Only values are affected: as raw text serde_json passes on such an object like any other.
     let is_its_own = is_serde_jsons_own(data)
         || Messages::new(data).any(|message| is_serde_jsons_own(message.value().raw()));
     if let Ok(message) = OwnedMessage::from_json(text) {
@@ -55,7 +55,7 @@ pub fn run(data: &[u8]) {
                     |part: &[u8]| part.is_empty() || data.windows(part.len()).any(|p| p == part);
                 assert!(is_given(kept) || is_given(before_results(kept)), "byte for byte");
             }
-            // Without a heap there may be no room for answers to the calls that have none.
+            // Without a heap there may be no room for answers to the unanswered calls.
             Err(Error::Misuse(_) | Error::Capacity(_)) => {
                 assert!(run.transcript().is_empty(), "then nothing changes");
             }
@@ -67,8 +67,8 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// The conversation up to the calls of its last reply. Where results of only some of them were
-/// given, a run writes the results that follow anew.
+/// Returns the conversation up to the calls of its last reply. If only some of them had results, a
+/// run rewrites the results that follow.
 fn before_results(kept: &[u8]) -> &[u8] {
     let reply = Messages::new(kept)
         .filter(|message| message.role() == Some(Role::Assistant))

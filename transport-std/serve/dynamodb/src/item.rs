@@ -1,4 +1,4 @@
-//! What is in the table's items, and how it is written.
+//! The items of the table, and their encoding.
 //!
 //! | `pk` | `sk` | what |
 //! |---|---|---|
@@ -9,8 +9,8 @@
 //! | `SERVER#id` | `-` | until when a server is alive |
 //! | `COUNT`, `SCHEMA` | `-` | how many sessions there are; the layout's version |
 //!
-//! `life` is another for each session, also for two of one id, so that nothing of a deleted session
-//! can show up in its successor.
+//! `life` is unique to each session, even among sessions with the same id, so that no data of a
+//! deleted session can appear in its successor.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -23,11 +23,11 @@ use uuid::Uuid;
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
-/// An item holds at most 400 KB.
+/// The maximum number of bytes of a part. An item can have at most 400 KB.
 pub(crate) const PART: usize = 350_000;
 
-/// What is larger than this does not go into `META`, which has room for two such things and for
-/// small ones.
+/// Larger values are not stored in `META`, which has room for two values of this size and for small
+/// ones.
 pub(crate) const INLINE: usize = 120_000;
 
 pub(crate) fn s(text: impl Into<String>) -> AttributeValue {
@@ -51,7 +51,7 @@ pub(crate) fn session_key(id: Uuid) -> String {
     format!("S#{id}")
 }
 
-/// Lengths keep scope and key apart, whatever they contain.
+/// Returns the key of an answer. Lengths separate scope and key, whatever they contain.
 pub(crate) fn answer_key(scope: &str, key: &str) -> String {
     format!("A#{}#{scope}#{key}", scope.len())
 }
@@ -84,7 +84,7 @@ pub(crate) fn uuid(item: &Item, name: &str) -> Option<Uuid> {
     text(item, name)?.parse().ok()
 }
 
-/// Bytes in `META`, or in parts of their own: `name` is that of [`part_key`].
+/// Bytes in `META`, or in separate parts whose `name` is that of [`part_key`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     Here(Bytes),
@@ -100,7 +100,8 @@ impl Place {
         }
     }
 
-    /// `attribute` for the bytes, or `attribute` with `_at` and `_parts`.
+    /// Writes `attribute` for bytes in the item, or `attribute` with the suffixes `_at` and
+    /// `_parts`.
     pub(crate) fn write(&self, attribute: &str, into: &mut Item) {
         match self {
             Self::Here(bytes) => {
@@ -125,23 +126,23 @@ impl Place {
     }
 }
 
-/// `META`: the record, and what the last commit added. The next commit writes that to items of its
-/// own before it replaces it.
+/// The item `META`: the record, and the rows and the answer of the last commit. The next commit
+/// copies them to separate items before it replaces them.
 #[derive(Clone, Debug)]
 pub(crate) struct Meta {
     pub(crate) life: Uuid,
-    /// Without its document.
+    /// The record without its document.
     pub(crate) record: Record,
     pub(crate) document: Place,
-    /// The last commit's rows, encoded; the last of them is the head.
+    /// The encoded rows of the last commit. The last row is the head.
     pub(crate) tail: Option<Place>,
     pub(crate) answer: Option<Idempotent>,
-    /// How many parts the base has; `None` without a base.
+    /// The number of parts of the base; `None` without a base.
     pub(crate) base: Option<usize>,
 }
 
 impl Meta {
-    /// `None` for a session that is being removed.
+    /// Reads the item. Returns `None` for a session that is being removed.
     pub(crate) fn read(id: Uuid, item: &Item) -> Result<Option<Self>, StoreError> {
         if item.contains_key("gone") {
             return Ok(None);
@@ -203,8 +204,8 @@ pub(crate) fn read_answer(item: &Item) -> Option<Idempotent> {
     })
 }
 
-/// Each row: its number, the event's length and bytes, and one more than the patch's length, or 0
-/// without a patch.
+/// Encodes rows. Each row is its number, the length and the bytes of the event, and the patch's
+/// length plus one, or 0 without a patch.
 pub(crate) fn write_rows(rows: &[Row]) -> Bytes {
     let mut bytes = BytesMut::new();
     for row in rows {

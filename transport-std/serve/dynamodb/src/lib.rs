@@ -1,9 +1,9 @@
-//! Keeps the sessions of [`toolrunner_serve`] in DynamoDB.
+//! A store for [`toolrunner_serve`] that keeps sessions in DynamoDB.
 //!
-//! Any number of servers share one table. Every guarantee of [`Store`] rests on a conditional write
-//! of one item, so no transactions are needed. See [`DynamoStore`].
+//! Any number of servers can share one table. Every guarantee of [`Store`] rests on a conditional
+//! write of one item, so no transactions are needed. See [`DynamoStore`].
 //!
-//! A program that can also keep its sessions in DynamoDB, by `start --store dynamodb:TABLE`:
+//! This program can also keep its sessions in DynamoDB, with `start --store dynamodb:TABLE`:
 //!
 //! ```no_run
 //! fn main() -> std::process::ExitCode {
@@ -42,20 +42,19 @@ async fn open(table: String) -> Result<Arc<dyn Store>, StoreError> {
     Ok(Arc::new(DynamoStore::connect(&table).await?))
 }
 
-/// How many sessions a process remembers the last commit of.
+/// The number of sessions whose last commit a process remembers.
 const KNOWN: usize = 10_000;
 
 /// Keeps sessions in one DynamoDB table.
 ///
 /// A commit is one conditional update of the session's item, followed by a write of the rows that
-/// it added; a process that did not make the last commit itself reads the item first. Documents,
-/// rows and conversations of any size are split into parts. Reads of a session are consistent. A
-/// list may lag behind for a moment after a session was created, because indexes do;
-/// [`Store::count`] can be too high by one for each server that died while it created or deleted a
-/// session.
+/// it added. A process that did not make the last commit reads the item first. Documents, rows and
+/// conversations of any size are split into parts. Reads of a session are consistent. A list may
+/// briefly miss a new session, because indexes are updated with a delay. [`Store::count`] can be
+/// too high by one for each server that died while it created or deleted a session.
 ///
-/// [`Store::changed`] polls. Metadata must fit into an item with the rest: about 100 KB, as must an
-/// idempotency record.
+/// [`Store::changed`] polls. Metadata must fit into an item together with the rest, which leaves
+/// about 100 KB. The same limit applies to an idempotency record.
 #[derive(Debug)]
 pub struct DynamoStore {
     table: Table,
@@ -64,7 +63,7 @@ pub struct DynamoStore {
     created: AtomicU64,
 }
 
-/// The last commit of a session, if this process made it and nothing of it is left to be written.
+/// The last commit of a session, if this process made it and all its data has been written.
 #[derive(Clone, Debug)]
 struct Known {
     life: Uuid,
@@ -73,14 +72,15 @@ struct Known {
 }
 
 impl DynamoStore {
-    /// Uses the table of this name; creates it, with on-demand billing, if it does not exist.
+    /// Uses the table with this name. Creates it, with on-demand billing, if it does not exist.
     ///
     /// Region, credentials and endpoint come from the SDK's environment: `AWS_REGION`,
     /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_ENDPOINT_URL_DYNAMODB`, profiles, or the
     /// role of the machine.
     ///
     /// # Errors
-    /// If DynamoDB cannot be reached or refuses, or the table is of another version.
+    /// Returns an error if DynamoDB cannot be reached or refuses the request, or if the table has
+    /// another version.
     pub async fn connect(table: &str) -> Result<Self, StoreError> {
         let http = Builder::new()
             .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
@@ -89,10 +89,12 @@ impl DynamoStore {
         Self::with_client(Client::new(&config), table).await
     }
 
-    /// The same with a client of one's own.
+    /// Uses the table with this name through `client`. Creates the table, with on-demand billing,
+    /// if it does not exist.
     ///
     /// # Errors
-    /// Those of [`Self::connect`].
+    /// Returns an error if DynamoDB cannot be reached or refuses the request, or if the table has
+    /// another version.
     pub async fn with_client(client: Client, table: &str) -> Result<Self, StoreError> {
         let table = Table { client, name: table.to_owned() };
         table.prepare().await?;
@@ -110,7 +112,7 @@ impl DynamoStore {
     fn know(&self, id: Uuid, known: Known) {
         let mut all = self.lock();
         if all.len() >= KNOWN {
-            // They are read again.
+            // Forgotten sessions are read again.
             all.clear();
         }
         all.insert(id, known);
@@ -120,7 +122,7 @@ impl DynamoStore {
         self.lock().remove(&id);
     }
 
-    /// The place of a new session in the order of creation.
+    /// Returns the position of a new session in the order of creation.
     fn next_place(&self, now: Timestamp) -> String {
         let number = self.created.fetch_add(1, Ordering::Relaxed);
         format!("{:015}.{number:012}.{}", now.0, Uuid::new_v4().simple())

@@ -1,5 +1,4 @@
-//! Questions about many sessions. An index may lag behind, so what it finds is looked at in its
-//! item before it counts.
+//! Queries over many sessions. An index may be out of date, so each item that it finds is checked.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -14,7 +13,7 @@ use crate::item::{Item, Meta, key, n, number, s, session_key, text, uuid};
 use crate::session::expiry;
 use crate::table::{DUE, LIST, RUN, failed, is_refused};
 
-/// How many sessions are removed at the same time.
+/// The number of sessions that are removed at the same time.
 const REMOVALS: usize = 16;
 
 fn id_of(item: &Item) -> Option<Uuid> {
@@ -150,19 +149,19 @@ impl DynamoStore {
         }
     }
 
-    /// What the index found, if it still is due: a session, which is returned, or an answer or a
-    /// server.
+    /// Removes an item that the index found, if it is still due: a session, whose id is returned,
+    /// or an answer or a server.
     async fn remove_due(&self, item: Item, now: Timestamp) -> Result<Option<Uuid>, StoreError> {
         let Some(id) = id_of(&item) else {
             return self.remove_item(&item, now).await.map(|()| None);
         };
         let Some(found) = self.table.read(&session_key(id), "META").await? else { return Ok(None) };
         match Meta::read(id, &found)? {
-            // Its removal was interrupted, or it stands in the way of a creation.
+            // The session's removal was interrupted, or a tombstone blocks a creation.
             None if number(&found, "expires").is_some_and(|expires| expires <= now.0) => {
                 self.bury(id, &found).await.map(|()| None)
             }
-            // If it is changed meanwhile, the next sweep sees whether it still is due.
+            // If the session changes now, the next sweep checks it again.
             Some(meta) if meta.record.expires.is_some_and(|expires| expires <= now) => {
                 Ok(self.delete_version(&meta).await?.then_some(id))
             }

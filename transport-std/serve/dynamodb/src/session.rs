@@ -1,5 +1,5 @@
-//! Sessions one by one. What holds a change together is one conditional write of `META`: before it,
-//! only things are written that nothing refers to yet; after it, only copies of what it says.
+//! Operations on one session. Each change is one conditional write of `META`. Before it, only data
+//! is written that nothing refers to yet; after it, only copies of data in `META`.
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use bytes::Bytes;
@@ -17,12 +17,11 @@ use crate::item::{
 use crate::table::{DUE, LIST, RUN, failed, is_refused};
 use crate::{DynamoStore, Known};
 
-/// How long a claim of another creation is waited for, in steps, before that creation is made
-/// impossible.
+/// How often the claim of another creation is checked, before that creation is made impossible.
 const CLAIM_TRIES: u32 = 40;
 const CLAIM_PAUSE: core::time::Duration = core::time::Duration::from_millis(50);
 
-/// A tombstone is kept this long, so that a creation that it stopped cannot come back.
+/// How long a tombstone is kept, so that a creation that it stopped cannot succeed later.
 const TOMBSTONE: core::time::Duration = core::time::Duration::from_secs(60 * 60);
 
 impl DynamoStore {
@@ -36,7 +35,8 @@ impl DynamoStore {
     pub(crate) async fn load_record(&self, id: Uuid) -> Result<Option<Record>, StoreError> {
         loop {
             let Some(meta) = self.meta(id).await? else { return Ok(None) };
-            // Without it, a later commit has replaced the document: that one is read instead.
+            // If the document is missing, a later commit has replaced it: the loop reads the new
+            // one.
             if let Some(document) = self.fetch(id, meta.life, &meta.document).await? {
                 return Ok(Some(Record { document, ..meta.record }));
             }
@@ -63,7 +63,8 @@ impl DynamoStore {
         }
     }
 
-    /// The answer to a key. A claim is an answer only if the session that it names has it.
+    /// Returns the answer to a key. A claim counts as an answer only if the session that it names
+    /// has the answer.
     pub(crate) async fn answer(
         &self,
         scope: &str,
@@ -80,7 +81,7 @@ impl DynamoStore {
         if let Some(answer) = answer.filter(|answer| answer.scope == scope && answer.key == key) {
             return Ok(Some(answer));
         }
-        // Meanwhile it may have become one.
+        // The claim may have become an answer in the meantime.
         let item = self
             .table
             .read(&answer_key(scope, key), "-")
@@ -89,8 +90,8 @@ impl DynamoStore {
         Ok(item.as_ref().and_then(read_answer))
     }
 
-    /// Says which session will have the answer, unless there is an answer. `expect` is the claim
-    /// that is replaced; `None` for any.
+    /// Records which session will have the answer, unless there is an answer. `expect` is the claim
+    /// to replace; `None` for any. Returns whether the claim was recorded.
     async fn claim(
         &self,
         one: &Idempotent,
@@ -117,7 +118,7 @@ impl DynamoStore {
         }
     }
 
-    /// Writes what the last commit added to items of its own.
+    /// Copies the rows and the answer of the last commit to separate items.
     async fn settle(&self, meta: &Meta) -> Result<(), StoreError> {
         self.settle_parts(
             meta.record.id,
@@ -161,7 +162,7 @@ impl DynamoStore {
         }
         let created = self.create_claimed(&new, life).await;
         if let (Ok(Created::Exists | Created::Full), Some(one)) = (&created, &new.idempotent) {
-            // A creation that is refused does not use its key up.
+            // A refused creation does not use up its key.
             let delete = self.table.client.delete_item().table_name(&self.table.name);
             let delete = delete.set_key(Some(key(&answer_key(&one.scope, &one.key), "-")));
             let delete = delete
@@ -169,7 +170,7 @@ impl DynamoStore {
                 .expression_attribute_values(":life", s(life));
             match delete.send().await {
                 Ok(_) => {}
-                // Another creation has the claim, and stopped this one: its answer counts.
+                // Another creation holds the claim and has stopped this one: its answer counts.
                 Err(error) if is_refused(&error) => {
                     if let Some(answer) = self.claim_creation(one, new.id, life, new.now).await? {
                         return Ok(Created::Replay(answer));
@@ -181,7 +182,7 @@ impl DynamoStore {
         created
     }
 
-    /// Claims the key for a creation; the answer, if there is one.
+    /// Claims the key for a creation. Returns the answer if there is one.
     async fn claim_creation(
         &self,
         one: &Idempotent,
@@ -214,13 +215,13 @@ impl DynamoStore {
                 }
                 continue;
             }
-            // Whoever claimed it is at work, or dead.
+            // The creation that holds the claim is still running, or its server is dead.
             tries += 1;
             if tries < CLAIM_TRIES {
                 tokio::time::sleep(CLAIM_PAUSE).await;
                 continue;
             }
-            // A tombstone in its place makes the other creation fail, whenever it comes.
+            // A tombstone at its id makes the other creation fail, however late it arrives.
             let mut item = key(&session_key(session), "META");
             item.extend([("gone".into(), n(1)), ("life".into(), s(Uuid::new_v4()))]);
             item.extend([(DUE.into(), s("1")), ("expires".into(), n(now.after(TOMBSTONE).0))]);
@@ -231,7 +232,7 @@ impl DynamoStore {
                 Err(error) if is_refused(&error) => {}
                 Err(error) => return Err(failed(error)),
             }
-            // Unless it was faster: then its session is there now.
+            // If the other creation was faster, its session exists now.
             if self.meta(session).await?.is_none_or(|meta| meta.life != other)
                 && self.claim(one, id, life, Some(Some(other))).await?
             {
@@ -294,7 +295,7 @@ impl DynamoStore {
         match put.condition_expression("attribute_not_exists(pk)").send().await {
             Ok(_) => {}
             Err(error) if is_refused(&error) => {
-                // The SDK tries again when it gets no answer: it may be our own.
+                // The SDK repeats requests without a reply, so the item may be our own.
                 let item = self.table.read(&session_key(id), "META").await?;
                 if item.and_then(|item| uuid(&item, "life")) != Some(life) {
                     return Ok(Created::Exists);
@@ -302,7 +303,7 @@ impl DynamoStore {
             }
             Err(error) => return Err(failed(error)),
         }
-        // If it fails, the next commit does it.
+        // If this fails, the next commit repeats it.
         if self.settle_parts(id, life, 0, None, new.idempotent.as_ref()).await.is_ok() {
             self.know(id, Known { life, version: 1, document: Some(document) });
         }
@@ -345,7 +346,7 @@ impl DynamoStore {
             None => {
                 let refusal = self.refusal(&commit).await?;
                 if refusal != Committed::Done {
-                    // Nothing refers to them.
+                    // Nothing refers to these parts.
                     for place in [Some(&document), tail.as_ref()].into_iter().flatten() {
                         self.forget_parts(id, life, place).await;
                     }
@@ -359,7 +360,7 @@ impl DynamoStore {
                 if let Some(old) = &known.document {
                     self.forget_parts(id, life, old).await;
                 }
-                // If it failed, the next commit does it.
+                // If it failed, the next commit repeats it.
                 if settled.is_ok() {
                     self.know(
                         id,
@@ -371,7 +372,7 @@ impl DynamoStore {
         }
     }
 
-    /// Removes parts that nothing refers to any more. If that fails they stay until the session is
+    /// Removes parts that nothing refers to any more. If that fails, they stay until the session is
     /// removed.
     async fn forget_parts(&self, id: Uuid, life: Uuid, place: &Place) {
         if let Place::Parts { name, count } = place {
@@ -379,7 +380,7 @@ impl DynamoStore {
         }
     }
 
-    /// The conditional write. The new head, or `None` if it was refused.
+    /// Performs the conditional write. Returns the new head, or `None` if the write was refused.
     async fn update(
         &self,
         commit: &Commit,
@@ -475,7 +476,8 @@ impl DynamoStore {
             .return_values(ReturnValue::UpdatedNew);
         match update.send().await {
             Ok(answer) => {
-                // It matters only with rows; moto does not return what stays as it is.
+                // The head matters only with rows; moto does not return attributes that did not
+                // change.
                 let head = answer.attributes().and_then(|item| crate::item::number(item, "head"));
                 let head = head.or_else(|| commit.rows.is_empty().then_some(0));
                 head.map(Some)
@@ -486,8 +488,8 @@ impl DynamoStore {
         }
     }
 
-    /// Why a commit was refused. `Done` if it was not: the SDK tries again when it gets no answer,
-    /// and the second try is refused.
+    /// Returns why a commit was refused. Returns `Done` if it was applied: the SDK repeats requests
+    /// without a reply, and the second attempt is refused.
     async fn refusal(&self, commit: &Commit) -> Result<Committed, StoreError> {
         self.forget(commit.id);
         let record = self.load_record(commit.id).await?;
@@ -518,7 +520,7 @@ impl DynamoStore {
         }
     }
 
-    /// Removes the session if its version is still this one.
+    /// Removes the session if it still has this version. Returns whether it was removed.
     pub(crate) async fn delete_version(&self, meta: &Meta) -> Result<bool, StoreError> {
         let id = meta.record.id;
         // The answer outlives the session.
@@ -549,12 +551,12 @@ impl DynamoStore {
         }
         self.forget(id);
         self.table.add_to_count(-1, None).await?;
-        // If this fails, the next sweep does it.
+        // If this fails, the next sweep repeats it.
         let _ = self.bury(id, &tombstone).await;
         Ok(true)
     }
 
-    /// Removes all items of a session that is gone, its tombstone last.
+    /// Removes all items of a deleted session, its tombstone last.
     pub(crate) async fn bury(&self, id: Uuid, tombstone: &Item) -> Result<(), StoreError> {
         let mut start = None;
         loop {
@@ -612,7 +614,7 @@ impl DynamoStore {
         if after >= head {
             return Ok(rows);
         }
-        // `true` once there is enough.
+        // Returns `true` once there is enough.
         let mut take = |commit: Bytes| {
             for row in read_rows(commit)? {
                 let row = match (part, &row.patch) {
@@ -631,13 +633,13 @@ impl DynamoStore {
         };
         let lost =
             || StoreError::new(format!("rows of session {id} are missing in the DynamoDB table"));
-        let mut start = None;
+        let (mut start, mut is_whole) = (None, false);
         let last = match &meta.tail {
             Some(_) => head - 1,
             None => head,
         };
-        // The tail need not have an item of its own yet; the commit before it has.
-        while after < last {
+        // The tail may have no item of its own yet; the previous commit has one.
+        while after < last && !is_whole {
             let query = self
                 .table
                 .client
@@ -658,9 +660,7 @@ impl DynamoStore {
                 }
             }
             start = answer.last_evaluated_key;
-            if start.is_none() {
-                break;
-            }
+            is_whole = start.is_none();
         }
         if let Some(tail) = &meta.tail {
             take(self.fetch(id, life, tail).await?.ok_or_else(lost)?)?;
@@ -669,7 +669,7 @@ impl DynamoStore {
     }
 }
 
-/// For the index of what is due, and for DynamoDB's own expiry, which counts seconds.
+/// Returns the attributes for the index of due items, and for DynamoDB's own expiry in seconds.
 pub(crate) fn expiry(at: Timestamp) -> [(String, AttributeValue); 3] {
     [("expires".into(), n(at.0)), (DUE.into(), s("1")), ("ttl".into(), n(at.0 / 1_000 + 1))]
 }

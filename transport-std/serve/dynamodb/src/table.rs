@@ -1,4 +1,4 @@
-//! The table: its creation, and requests that every method makes.
+//! The table's creation, and the requests that all methods share.
 
 use core::time::Duration;
 
@@ -16,20 +16,21 @@ use uuid::Uuid;
 
 use crate::item::{Item, PART, blob, key, n, number, part_key, s, session_key};
 
-/// The version of the layout. A table with another one is refused.
+/// The version of the layout. A table with another version is refused.
 const SCHEMA: u64 = 1;
 
-/// By owner, in order of creation.
+/// The index by owner, in order of creation.
 pub(crate) const LIST: &str = "list";
-/// Sessions that are running or held; while nobody takes or releases one, it stays.
+/// The index of sessions that are running or held. An entry changes only when a session is taken or
+/// released.
 pub(crate) const RUN: &str = "run";
-/// What expires, by time.
+/// The index of expiring items, by time.
 pub(crate) const DUE: &str = "due";
 
-/// How often unprocessed items are sent again before the request counts as failed.
+/// How often unprocessed items are sent again before the request fails.
 const TRIES: u32 = 12;
 
-/// How many parts are read at the same time.
+/// The number of parts that are read at the same time.
 const READS: usize = 8;
 
 #[derive(Clone, Debug)]
@@ -38,7 +39,7 @@ pub(crate) struct Table {
     pub(crate) name: String,
 }
 
-/// In words. The request itself is never part of them.
+/// Describes an error. The description never contains the request.
 pub(crate) fn failed<E>(error: SdkError<E>) -> StoreError
 where
     E: ProvideErrorMetadata + core::error::Error + 'static,
@@ -64,7 +65,7 @@ fn incomplete(error: aws_sdk_dynamodb::error::BuildError) -> StoreError {
     StoreError::new("a request to DynamoDB").because(error)
 }
 
-/// Whether a conditional write was refused.
+/// Returns whether a conditional write was refused.
 pub(crate) fn is_refused<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     error.as_service_error().and_then(ProvideErrorMetadata::code)
         == Some("ConditionalCheckFailedException")
@@ -182,8 +183,8 @@ impl Table {
             }
             Err(error) => return Err(failed(error)),
         }
-        // Only answers and servers have a `ttl`: DynamoDB removes them when no server sweeps. What
-        // does not know the call does without.
+        // Only answers and servers have a `ttl`: DynamoDB removes them if no server sweeps. An
+        // implementation that does not know this call works without it.
         let spec = TimeToLiveSpecification::builder()
             .enabled(true)
             .attribute_name("ttl")
@@ -199,7 +200,7 @@ impl Table {
         Ok(())
     }
 
-    /// One item, as it is now.
+    /// Reads the current state of one item.
     pub(crate) async fn read(&self, pk: &str, sk: &str) -> Result<Option<Item>, StoreError> {
         let get = self
             .client
@@ -210,8 +211,8 @@ impl Table {
         Ok(get.send().await.map_err(failed)?.item)
     }
 
-    /// Some attributes of the items `META` of these sessions, which must all be different; those
-    /// that exist, in any order.
+    /// Reads some attributes of the `META` items of these sessions, which must be distinct. Returns
+    /// those that exist, in any order.
     pub(crate) async fn read_metas(
         &self,
         ids: &[Uuid],
@@ -219,7 +220,7 @@ impl Table {
     ) -> Result<Vec<Item>, StoreError> {
         let mut found = Vec::new();
         for ids in ids.chunks(100) {
-            // Words such as `status` must not stand in an expression.
+            // Reserved words such as `status` must not appear in an expression.
             let names: Vec<_> =
                 attributes.split(' ').map(|name| (format!("#{name}"), name.to_owned())).collect();
             let projection =
@@ -286,7 +287,7 @@ impl Table {
         Ok(())
     }
 
-    /// Writes items that nobody else writes otherwise.
+    /// Writes items that no other request writes.
     pub(crate) async fn put(&self, items: Vec<Item>) -> Result<(), StoreError> {
         let request = |item| {
             Ok(WriteRequest::builder()
@@ -309,7 +310,7 @@ impl Table {
         self.write(keys.into_iter().map(request).collect::<Result<_, _>>()?).await
     }
 
-    /// Writes bytes in parts. They are there before anything refers to them.
+    /// Writes bytes in parts, before anything refers to them.
     pub(crate) async fn put_parts(
         &self,
         id: Uuid,
@@ -322,12 +323,12 @@ impl Table {
             item.insert("bytes".into(), crate::item::b(part));
             item
         };
-        // A request holds 16 MB.
+        // A request can have 16 MB.
         let items: Vec<_> = bytes.chunks(PART).enumerate().map(item).collect();
         self.put(items).await
     }
 
-    /// The bytes; `None` if they are not all there (any more).
+    /// Reads the bytes. Returns `None` if some parts are missing.
     pub(crate) async fn read_parts(
         &self,
         id: Uuid,
@@ -363,7 +364,7 @@ impl Table {
         .await
     }
 
-    /// Adds to the number of sessions; `false` if that would pass the limit.
+    /// Adds to the number of sessions. Returns `false` if the number would exceed the limit.
     pub(crate) async fn add_to_count(
         &self,
         difference: i64,
@@ -394,7 +395,7 @@ impl Table {
         }
     }
 
-    /// Keys of an index, by page: `after` is the last page's end.
+    /// Returns a page of keys of an index. `after` is the end of the previous page.
     pub(crate) async fn query_index(
         &self,
         index: &str,

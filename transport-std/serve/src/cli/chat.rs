@@ -36,7 +36,7 @@ pub(super) async fn run(
             "" => continue,
             "exit" | "quit" => break,
             text => match chat.turn(text).await {
-                // A turn that fails is told, and the chat goes on.
+                // A failed turn is reported, and the chat continues.
                 Err(Problem::Turn(text)) => eprintln!("Error: {text}"),
                 done => done?,
             },
@@ -48,7 +48,7 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// Reads a line from the terminal; `None` at its end.
+/// Reads a line from the terminal. Returns `None` at the end of the input.
 async fn ask(prompt: &'static str) -> Option<String> {
     let line = tokio::task::spawn_blocking(move || {
         print!("{prompt}");
@@ -68,7 +68,7 @@ struct Chat<'c> {
 }
 
 impl Chat<'_> {
-    /// Begins behind what the session has.
+    /// Starts after the events that the session already has.
     async fn begin(&mut self) -> Result<(), Problem> {
         let mut after = 0;
         loop {
@@ -91,7 +91,7 @@ impl Chat<'_> {
         super::check_turn(&session)
     }
 
-    /// Asks the person for what the session waits for, as long as it waits.
+    /// Asks the user for answers until the session has no open interrupts.
     async fn answer_interrupts(&mut self) -> Result<(), Problem> {
         loop {
             let session = self.client.get(&self.path).await?;
@@ -115,7 +115,7 @@ impl Chat<'_> {
         }
     }
 
-    /// Shows what happens until the session rests.
+    /// Shows events until the session stops running.
     async fn show(&mut self) -> Result<(), Problem> {
         let path = format!("{}/events?event_deltas[]=agent.message", self.path);
         let as_json = self.as_json;
@@ -152,14 +152,14 @@ impl Chat<'_> {
     }
 }
 
-/// Shows one event. `shown` is what was shown of the message under way.
+/// Shows one event. `shown` is the part of the current message that was already shown.
 fn show(event: &str, data: &Value, shown: &mut String) {
     match event {
         "event_start" => shown.clear(),
         "event_delta" => {
             let text = data["delta"]["content"]["text"].as_str().unwrap_or_default();
             print!("{text}");
-            // A terminal that is gone is noticed at the next line.
+            // A closed terminal is noticed at the next line.
             let _ = std::io::stdout().flush();
             shown.push_str(text);
         }

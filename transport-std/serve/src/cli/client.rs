@@ -1,4 +1,4 @@
-//! Talks to a server.
+//! A client of a server.
 
 use core::fmt;
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ use url::Url;
 /// Why a command failed.
 #[derive(Debug)]
 pub(super) enum Problem {
-    /// The server refused.
+    /// The server refused the request.
     Status(u16, String),
     /// The turn failed.
     Turn(String),
@@ -45,7 +45,7 @@ fn other(error: impl fmt::Display) -> Problem {
     Problem::Other(error.to_string())
 }
 
-/// One server.
+/// A connection to one server.
 pub(super) struct Client {
     url: Url,
     token: Option<String>,
@@ -86,14 +86,14 @@ impl Client {
             .map(|_| ())
     }
 
-    /// The session when no turn of it runs any more, or when the time is up.
+    /// Waits until the session runs no turn, or the time is up, and returns the session.
     pub(super) async fn settled(&self, id: &str, timeout: Option<f64>) -> Result<Value, Problem> {
         let end = timeout.map(|seconds| {
             tokio::time::Instant::now()
                 + core::time::Duration::from_secs_f64(seconds.clamp(0.0, 1e9))
         });
         loop {
-            // Proxies cut off what is silent for long.
+            // Proxies close connections that are silent for long.
             let left = end.map_or(25.0, |end| {
                 end.saturating_duration_since(tokio::time::Instant::now()).as_secs_f64().min(25.0)
             });
@@ -106,7 +106,7 @@ impl Client {
         }
     }
 
-    /// All rows of a list with pages.
+    /// Returns all rows of a paginated list.
     pub(super) async fn pages(&self, path: String) -> Result<Vec<Value>, Problem> {
         let (mut rows, mut next) = (Vec::new(), Some(path));
         while let Some(path) = next {
@@ -128,7 +128,8 @@ impl Client {
         Ok(rows)
     }
 
-    /// Shows each event of a stream, until it ends. Goes on where it was cut off.
+    /// Passes each event of a stream to `see`, until the stream ends. Resumes an interrupted
+    /// stream.
     pub(super) async fn follow(
         &self,
         path: &str,
@@ -154,7 +155,8 @@ impl Client {
         }
     }
 
-    /// Shows each event of one stream, as long as `see` wants more. `last` is the id of the last.
+    /// Passes each event of one stream to `see`, until `see` returns `false`. `last` is the id of
+    /// the last event.
     pub(super) async fn stream(
         &self,
         path: &str,

@@ -1,4 +1,4 @@
-//! The command line: the server, and what talks to one.
+//! The command line: the server, and the commands that talk to a server.
 
 mod chat;
 mod client;
@@ -16,11 +16,11 @@ use crate::agent::Agent;
 use crate::store::Kind;
 use client::{Client, Problem};
 
-/// Makes a program of an agent: `start` serves it, the other commands talk to a server. See
+/// Turns an agent into a program: `start` serves it, and the other commands talk to a server. See
 /// `--help`.
 ///
-/// Exit codes: 0 for success, 1 if a request failed, 2 for a wrong command line, 3 if a turn that
-/// was waited for failed.
+/// The exit code is 0 for success, 1 if a request failed, 2 if the command line is invalid, and 3
+/// if a turn that the command waited for failed.
 ///
 /// ```no_run
 /// fn main() -> std::process::ExitCode {
@@ -31,7 +31,7 @@ pub fn main(agent: Agent) -> ExitCode {
     main_with(agent, &[])
 }
 
-/// [`main`], with more kinds of stores that `--store` can name.
+/// Turns an agent into a program, as [`main`] does, with more kinds of stores for `--store`.
 pub fn main_with(agent: Agent, stores: &[Kind]) -> ExitCode {
     let Cli { command } = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -49,7 +49,7 @@ pub fn main_with(agent: Agent, stores: &[Kind]) -> ExitCode {
             other => talk(other).await,
         }
     });
-    // A thread that blocks, as one that reads the terminal does, is not waited for.
+    // A blocking thread, such as one that reads the terminal, must not delay the exit.
     runtime.shutdown_background();
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -239,7 +239,7 @@ impl Server {
         Client::new(&self.url, token.filter(|token| !token.is_empty()))
     }
 
-    /// Shows JSON: indented for people, without nulls.
+    /// Prints JSON: indented and without nulls, unless `--json` is given.
     fn show(&self, value: &Value) {
         if self.json {
             println!("{value}");
@@ -263,7 +263,7 @@ fn without_nulls(value: &Value) -> Value {
     }
 }
 
-/// Fails if a turn that was waited for did.
+/// Returns an error if the turn that was waited for failed.
 fn check_turn(session: &Value) -> Result<(), Problem> {
     if session["status"] == "error" {
         return Err(Problem::Turn(
@@ -412,7 +412,7 @@ async fn talk(command: Command) -> Result<(), Problem> {
     }
 }
 
-/// A time in seconds; 0 for none.
+/// Parses a time in seconds; 0 means none.
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "it is a number of seconds".to_owned())?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())

@@ -1,4 +1,4 @@
-//! `start`: the server as a process.
+//! `start`: runs the server.
 
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
@@ -13,7 +13,7 @@ use crate::auth::Tokens;
 use crate::server::{Options, Server};
 use crate::store::Kind;
 
-/// A file beside where the server is started.
+/// A file in the directory where the server is started.
 #[cfg(feature = "sqlite")]
 const DEFAULT_STORE: &str = "sqlite:toolrunner.db";
 #[cfg(not(feature = "sqlite"))]
@@ -120,8 +120,8 @@ async fn serve(agent: Agent, kinds: &[Kind], start: Start) -> Result<(), String>
     let served = axum::serve(listener, crate::http::router(std::sync::Arc::clone(&server)))
         .with_graceful_shutdown(async move {
             stop_signal().await;
-            // Streams end now, so that their connections do; clients go on with another server, or
-            // this one when it is back.
+            // Streams end now, so that their connections close. Clients continue with another
+            // server, or with this one after its restart.
             stopping.begin_drain();
         });
     let served = IntoFuture::into_future(served);
@@ -129,14 +129,14 @@ async fn serve(agent: Agent, kinds: &[Kind], start: Start) -> Result<(), String>
     tokio::pin!(served);
     let ended = tokio::select! {
         ended = &mut served => ended,
-        // A client that keeps its connection does not keep the server.
+        // An open connection of a client must not keep the server running.
         () = async { drained.await; server.end(start.drain).await; } => return Ok(()),
     };
     server.end(start.drain).await;
     ended.map_err(|error| error.to_string())
 }
 
-/// Returns when the process is told to stop.
+/// Waits until the process receives a signal to stop.
 async fn stop_signal() {
     let interrupt = async {
         if tokio::signal::ctrl_c().await.is_err() {

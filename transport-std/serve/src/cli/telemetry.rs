@@ -1,4 +1,4 @@
-//! What `start` logs and traces.
+//! The log and the traces of `start`.
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -6,7 +6,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use super::start::Start;
 
-/// The log, and where spans go.
+/// The log, and the destination of spans.
 #[derive(Debug)]
 pub(super) struct Telemetry {
     #[cfg(feature = "otel")]
@@ -14,7 +14,7 @@ pub(super) struct Telemetry {
 }
 
 impl Telemetry {
-    /// Begins, unless the program has a `tracing` subscriber of its own.
+    /// Starts logging and tracing, unless the program has installed its own `tracing` subscriber.
     pub(super) fn begin(start: &Start) -> Result<Self, String> {
         let filter = EnvFilter::try_new(&start.log).map_err(|error| format!("--log: {error}"))?;
         let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter);
@@ -40,7 +40,7 @@ impl Telemetry {
         }
     }
 
-    /// Exports what is left.
+    /// Exports the remaining spans.
     #[cfg_attr(not(feature = "otel"), allow(clippy::unused_async))]
     pub(super) async fn end(self) -> Result<(), String> {
         #[cfg(feature = "otel")]
@@ -51,7 +51,7 @@ impl Telemetry {
     }
 }
 
-/// A file in the directory of `--traces`, and the collector that the environment names.
+/// Opens a file in the directory of `--traces`, and the collector that the environment names.
 #[cfg(feature = "otel")]
 fn traces(start: &Start) -> Result<Option<toolrunner_std::otel::Traces>, String> {
     let mut builder = toolrunner_std::otel::Traces::builder().otlp_from_env();

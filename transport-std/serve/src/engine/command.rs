@@ -1,4 +1,4 @@
-//! What is asked of a session from outside.
+//! Commands that change a session from outside.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -11,10 +11,10 @@ use super::{Context, Document, Edit, Refusal, fact};
 use crate::chat::{ChatRole, Sent};
 use crate::store::{Commit, Holder, Record, Status};
 
-/// What a command came to.
+/// The result of a command.
 #[derive(Debug)]
 pub(crate) enum Change {
-    /// This is to be committed.
+    /// A change to commit.
     Commit(Box<Commit>),
     /// Nothing changes.
     Nothing,
@@ -41,7 +41,7 @@ pub(crate) struct Answer {
     pub(crate) value: Box<RawValue>,
 }
 
-/// Begins a turn with this message. The server of the context holds it.
+/// Begins a turn with this message. The server of the context becomes its holder.
 pub(crate) fn send(
     record: &Record,
     mut document: Document,
@@ -82,8 +82,8 @@ pub(crate) fn send(
     Ok(Change::of(&edit, record, context))
 }
 
-/// Answers an interrupt. When it was the last one, the turn goes on, held by the server of the
-/// context.
+/// Answers an interrupt. After the last answer the turn continues, and the server of the context
+/// becomes its holder.
 pub(crate) fn resume(
     record: &Record,
     mut document: Document,
@@ -198,8 +198,8 @@ fn check_answers(value: &Value) -> Result<(), Refusal> {
     }
 }
 
-/// Asks the turn under way to end. Its holder ends it; of an interrupted turn the server of the
-/// context becomes the holder.
+/// Requests the end of the current turn. Its holder ends it. The server of the context becomes the
+/// holder of an interrupted turn.
 pub(crate) fn cancel(record: &Record, document: Document, context: &mut Context<'_>) -> Change {
     let mut edit = Edit::of(record, document);
     match &mut edit.document.active {
@@ -217,10 +217,9 @@ pub(crate) fn cancel(record: &Record, document: Document, context: &mut Context<
     Change::of(&edit, record, context)
 }
 
-/// Makes the server of the context the holder of a session whose holder is dead: of its turn, if
-/// one runs, and of the webhooks that are not delivered. Calls that
-/// had started are answered: whether they had their effect is not known. Those that may run again
-/// are open again.
+/// Makes the server of the context the holder of a session whose holder is dead: of its running
+/// turn, if any, and of its undelivered webhooks. Calls that had started are answered with an
+/// error, because their effect is unknown. Idempotent calls may run again.
 pub(crate) fn take_over(record: &Record, document: Document, context: &mut Context<'_>) -> Change {
     let mut edit = Edit::of(record, document);
     edit.holder = Holder::Take(context.server);
@@ -261,15 +260,15 @@ pub(crate) fn take_over(record: &Record, document: Document, context: &mut Conte
     Change::of(&edit, record, context)
 }
 
-/// Lets go of a turn, so that another server takes it over at once.
+/// Releases a turn, so that another server takes it over at once.
 pub(crate) fn release(record: &Record, document: Document, context: &mut Context<'_>) -> Change {
     let mut edit = Edit::of(record, document);
     edit.holder = Holder::Release;
     Change::of(&edit, record, context)
 }
 
-/// Forgets a webhook that was delivered or given up. After the last one nobody holds a session
-/// that rests.
+/// Removes a webhook that was delivered or abandoned. After the last one, a session without a
+/// running turn has no holder.
 pub(crate) fn delivered(
     record: &Record,
     document: Document,
@@ -287,7 +286,8 @@ pub(crate) fn delivered(
         edit.holder = Holder::Release;
     }
     let mut commit = edit.commit(record, context, None);
-    // Nothing that a client asked for changed, and the session's time begins with its turn's end.
+    // Nothing that a client requested has changed: the session expires relative to the end of its
+    // turn.
     commit.now = record.updated;
     if commit.expires.is_some() {
         commit.expires = context.rules.ttl.map(|ttl| record.updated.after(ttl));
@@ -295,12 +295,12 @@ pub(crate) fn delivered(
     Change::Commit(Box::new(commit))
 }
 
-/// Changes nothing: for what is to be remembered with a commit.
+/// Creates a commit that changes nothing, for storing an answer under a key.
 pub(crate) fn nothing(record: &Record, document: Document, context: &mut Context<'_>) -> Commit {
     Edit::of(record, document).commit(record, context, None)
 }
 
-/// The event that ends a turn, or interrupts it.
+/// Returns the event that ends or interrupts a turn.
 pub(super) fn idle(kind: super::Stop, event_ids: Vec<String>) -> Detail {
     Detail::StatusIdle { stop_reason: StopReason { kind, event_ids } }
 }

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::store::{Row, Timestamp};
 
-/// What an event tells.
+/// The contents of an event.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Detail {
@@ -61,7 +61,7 @@ pub(crate) enum Detail {
 }
 
 impl Detail {
-    /// The event's `type`.
+    /// Returns the event's `type`.
     const fn kind(&self) -> &'static str {
         match self {
             Self::UserMessage { .. } => "user.message",
@@ -108,13 +108,13 @@ pub(crate) struct ErrorDetail {
     #[serde(rename = "type")]
     pub(crate) kind: String,
     pub(crate) message: String,
-    /// The HTTP status of the model's API, if it reported the error.
+    /// The HTTP status of the model's API, if the API reported the error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) status: Option<u16>,
 }
 
 impl ErrorDetail {
-    /// As the session's `error` says it.
+    /// Returns the error as the text of the session's `error` field.
     pub(crate) fn line(&self) -> String {
         Self::line_of(&self.kind, self.status, &self.message)
     }
@@ -127,7 +127,7 @@ impl ErrorDetail {
     }
 }
 
-/// Tokens of one model request.
+/// The token counts of one model request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Usage {
     pub(crate) input_tokens: u64,
@@ -145,7 +145,7 @@ impl Usage {
     }
 }
 
-/// An event that has no number yet.
+/// An event without a number.
 #[derive(Clone, Debug)]
 pub(crate) struct Draft {
     pub(crate) id: String,
@@ -153,8 +153,8 @@ pub(crate) struct Draft {
     pub(crate) patch: Option<Patch>,
 }
 
-/// A change of the conversation that the model sees: from a byte offset on it is this text. The
-/// conversation is kept as JSON objects with commas between, without the brackets.
+/// A change of the conversation that the model receives: replaces everything after a byte offset
+/// with a text. The conversation is stored as JSON objects separated by commas, without brackets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Patch {
     pub(crate) from: u64,
@@ -162,7 +162,7 @@ pub(crate) struct Patch {
 }
 
 impl Patch {
-    /// The length of the conversation after this change.
+    /// Returns the length of the conversation after this change.
     pub(crate) fn end(&self) -> u64 {
         self.from + self.text.len() as u64
     }
@@ -171,7 +171,7 @@ impl Patch {
         [&self.from.to_be_bytes()[..], self.text.as_bytes()].concat().into()
     }
 
-    /// Applies a stored change; false if it does not fit.
+    /// Applies a stored change. Returns `false` if it does not fit.
     #[must_use]
     pub(crate) fn apply(bytes: &[u8], transcript: &mut String) -> bool {
         let Some((from, text)) = bytes.split_first_chunk::<8>() else { return false };
@@ -190,7 +190,7 @@ impl Patch {
 }
 
 impl Draft {
-    /// The row of this number.
+    /// Returns the log row with this number.
     pub(crate) fn row(&self, seq: u64, turn: u64, now: Timestamp) -> Row {
         #[derive(Serialize)]
         struct Event<'a> {
@@ -211,7 +211,7 @@ impl Draft {
             processed_at: now,
             detail: &self.detail,
         };
-        // Maps with string keys and JSON texts that were checked: nothing in it can fail.
+        // Maps with string keys and valid JSON texts cannot fail to serialize.
         let event = serde_json::to_vec(&event).unwrap_or_default();
         Row { seq, event: event.into(), patch: self.patch.as_ref().map(Patch::to_bytes) }
     }
@@ -244,8 +244,7 @@ pub(crate) struct Seen<'a> {
     pub(crate) error: Option<SeenError>,
 }
 
-/// A stop reason: of a session an object, of a model request a string, which is of no interest
-/// here.
+/// A stop reason: an object for a session, a string for a model request. The string is ignored.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum SeenStop {
@@ -272,12 +271,12 @@ impl SeenError {
 }
 
 impl<'a> Seen<'a> {
-    /// Reads a row's event; `None` if it is not one.
+    /// Reads a row's event. Returns `None` if the row is not an event.
     pub(crate) fn of(row: &'a Row) -> Option<Self> {
         serde_json::from_slice(&row.event).ok()
     }
 
-    /// Why the session became idle, if this event says that it did.
+    /// Returns why the session became idle, if this event reports that.
     pub(crate) fn stop(&self) -> Option<Stop> {
         match (&*self.kind, &self.stop_reason) {
             ("session.status_idle", Some(SeenStop::Session { kind })) => Some(*kind),

@@ -1,4 +1,4 @@
-//! What the run of a turn reports, and what it makes of the session.
+//! The facts that the run of a turn reports, and their effects on the session.
 
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -13,18 +13,18 @@ use crate::store::{Holder, Status};
 /// Something that happened in a turn.
 #[derive(Clone, Debug)]
 pub(crate) enum Fact {
-    /// The model's reply is whole.
+    /// The model's reply is complete.
     Reply(Reply),
-    /// This call is about to start; it waits for leave.
+    /// This call is about to start and waits for permission.
     Starting(usize),
-    /// A tool ended: its result's content, and whether it failed.
+    /// A tool ended: the content of its result, and whether it failed.
     ToolDone { call: usize, content: Box<RawValue>, is_error: bool },
-    /// A tool asks the user, and ended: the questions.
+    /// A tool asked the user and ended: its questions.
     Asked { call: usize, questions: Box<RawValue> },
-    /// Nothing runs any more, and calls wait for answers: what the turn took, in milliseconds,
-    /// since it was held last.
+    /// Nothing runs any more, and calls wait for answers. `spent` is the turn's time since its
+    /// holder began to work on it, in milliseconds.
     Waiting { spent: u64 },
-    /// The run is over, without another reply.
+    /// The run ended without another reply.
     Ended { end: End, patch: Option<Patch> },
 }
 
@@ -34,16 +34,16 @@ pub(crate) struct Reply {
     /// The id that the previews of its text had.
     pub(crate) event: String,
     pub(crate) has_thinking: bool,
-    /// Its text blocks, a JSON array; nothing if it has none.
+    /// The text blocks as a JSON array; `None` without text.
     pub(crate) text_blocks: Option<Box<RawValue>>,
-    /// Its text.
+    /// The text of all text blocks.
     pub(crate) text: String,
     pub(crate) calls: Vec<NewCall>,
     pub(crate) usage: Usage,
     pub(crate) stop_reason: Option<String>,
-    /// The conversation with the reply.
+    /// The change that adds the reply to the conversation.
     pub(crate) patch: Option<Patch>,
-    /// Where the run stands, for whoever goes on with it.
+    /// The run's state, from which another run can continue.
     pub(crate) frame: String,
     pub(crate) then: Then,
 }
@@ -56,37 +56,36 @@ pub(crate) struct NewCall {
     pub(crate) input: Box<RawValue>,
     pub(crate) needs_approval: bool,
     pub(crate) idempotent: bool,
-    /// Whether it starts as soon as it may: then its start is stored with the reply.
+    /// Whether it starts as soon as it may. Its start is then stored with the reply.
     pub(crate) starts: bool,
 }
 
 /// What follows a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Then {
-    /// Its calls, or another request.
+    /// The reply's calls, or another request.
     More,
     /// The end of the turn.
     End(Stop),
 }
 
-/// How a run ended that has no more replies.
+/// How a run without further replies ended.
 #[derive(Clone, Debug)]
 pub(crate) enum End {
     /// It stopped by itself; with its last text.
     Stop(Stop, String),
-    /// It was cancelled; with the text of the reply that was under way, and the id that its
-    /// previews had.
+    /// It was cancelled; with the text of the unfinished reply, and the id of its previews.
     Cancelled { partial: Option<(String, String)> },
     /// It failed.
     Failed(ErrorDetail),
 }
 
-/// A text as an array of one block. An empty text is no block.
+/// Returns a text as an array of one block. An empty text becomes an empty array.
 pub(crate) fn text_blocks(text: &str) -> Box<RawValue> {
     if text.is_empty() { raw(&[(); 0]) } else { raw(&json!([{"type": "text", "text": text}])) }
 }
 
-/// The blocks of a result's content, which is a JSON string or an array of blocks.
+/// Returns the blocks of a result's content, which is a JSON string or an array of blocks.
 pub(crate) fn blocks_of(content: &str) -> Box<RawValue> {
     match serde_json::from_str::<String>(content) {
         Ok(text) => text_blocks(&text),
@@ -95,7 +94,7 @@ pub(crate) fn blocks_of(content: &str) -> Box<RawValue> {
 }
 
 impl Edit {
-    /// Takes note of a fact.
+    /// Applies a fact to the session.
     pub(super) fn apply(&mut self, fact: &Fact, context: &mut Context<'_>) {
         match fact {
             Fact::Reply(reply) => self.reply(reply, context),
@@ -201,7 +200,7 @@ impl Edit {
         self.patch(reply.patch.as_ref());
     }
 
-    /// Puts a change of the conversation into the last event.
+    /// Attaches a change of the conversation to the last event.
     fn patch(&mut self, patch: Option<&Patch>) {
         let (Some(patch), Some(event)) = (patch, self.events.last_mut()) else { return };
         self.document.transcript = patch.end();
@@ -220,7 +219,7 @@ impl Edit {
 
     fn interrupt(&mut self, spent: u64, context: &mut Context<'_>) {
         let Some(active) = &mut self.document.active else { return };
-        // An answer may have come meanwhile, or a cancel.
+        // An answer or a cancel may have arrived in the meantime.
         if active.cancelled
             || active
                 .calls
@@ -272,14 +271,14 @@ impl Edit {
                 self.messages = before;
                 self.tell(context.ids, Detail::Error { error: error.clone() });
                 self.rest(Status::Error, Stop::Error, context);
-                // What the tools did stays in the model's memory; nothing else of the turn does.
+                // The model must know what tools have done; the rest of the turn is removed.
                 let rollback = Patch { from: mark, text: String::new() };
                 self.patch(Some(patch.filter(|_| keeps).unwrap_or(&rollback)));
             }
         }
     }
 
-    /// The turn is over.
+    /// Ends the turn.
     fn rest(&mut self, status: Status, stop: Stop, context: &mut Context<'_>) {
         let active = self.document.active.take();
         self.tell(context.ids, idle(stop, Vec::new()));
@@ -302,7 +301,7 @@ impl Edit {
         (self.status, self.holder) = (status, self.let_go());
     }
 
-    /// What becomes of the holder when the turn stops: it stays while webhooks wait for it.
+    /// Returns the effect of a turn's end on the holder, which stays while webhooks wait.
     fn let_go(&self) -> Holder {
         if self.document.deliveries.is_empty() { Holder::Release } else { Holder::Keep }
     }
@@ -311,8 +310,8 @@ impl Edit {
 impl Call {
     fn interrupt(&mut self, kind: InterruptKind, payload: Box<RawValue>) {
         self.interrupts += 1;
-        // The first is known by the event's id, as an approval is; a tool that asks again needs
-        // another.
+        // Like an approval, the first interrupt uses the event's id. A tool that asks again needs
+        // another id.
         let interrupt_id = match self.interrupts {
             1 => self.event.clone(),
             n => format!("{}.{n}", self.event),

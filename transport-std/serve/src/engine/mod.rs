@@ -1,25 +1,25 @@
-//! What a session does, without I/O: every change of a session is computed here, and nowhere else.
+//! A session's behavior, without I/O. Every change of a session is computed here and nowhere else.
 //!
-//! A session's state is its [`Record`] with the [`Document`] in it, and its log. Two kinds of
-//! change exist, and each is one [`Commit`](crate::store::Commit), so that it happens as a whole or
+//! A session's state is its [`Record`] with the [`Document`] in it, and its log. There are two
+//! kinds of changes. Each is one [`Commit`](crate::store::Commit), so it is applied as a whole or
 //! not at all:
 //!
 //! - **Commands** ([`send`], [`resume`], [`cancel`], [`take_over`], [`release`]) come from outside
 //!   and may come from any server. Each is a function from the state to a commit, or to a
 //!   [`Refusal`]. If the commit conflicts, the command is computed again from the new state.
-//! - **Facts** ([`Fact`]) come from the run that the turn's holder drives: a reply, a tool that
-//!   ended, the run's end. [`Worker`] turns them into commits and says, by [`Effect`]s, what the
-//!   run may do next. A run makes no request and starts no tool that the worker has not allowed,
-//!   and the worker allows it only when everything before it is stored:
+//! - **Facts** ([`Fact`]) come from the run that the turn's holder drives: a reply, the end of a
+//!   tool, the end of the run. [`Worker`] turns them into commits, and determines with [`Effect`]s
+//!   what the run may do next. A run makes no request and starts no tool that the worker has not
+//!   allowed, and the worker allows it only when everything before it is stored:
 //!
 //! ```text
 //!  message ─commit─▶ request ─ reply ─commit(reply, starts)─▶ tools run ─ result ─commit─▶ … all results stored ─▶ request ─ …
 //!                                          │                                                    ▲
 //!                                          └─ calls that wait for approval: interrupted ─ resume ┘   end ─commit(idle)
 //! ```
-//! So a tool runs at most once: its start is stored before it runs; who finds a started call
-//! without a result, after a crash, does not run it again. And nothing acknowledged is lost: the
-//! next step begins after the store has the last one.
+//! So a tool runs at most once: its start is stored before it runs, and a server that finds a
+//! started call without a result after a crash does not run it again. And nothing acknowledged is
+//! lost: the next step begins only after the last one is stored.
 
 mod command;
 mod document;
@@ -37,7 +37,7 @@ use uuid::Uuid;
 pub(crate) use command::{
     Answer, Change, Message, cancel, delivered, nothing, release, resume, send, take_over,
 };
-pub(crate) use document::{Active, CallState, Delivery, Document, Interrupt, Webhook};
+pub(crate) use document::{Active, CallState, DELIVERIES, Delivery, Document, Interrupt, Webhook};
 pub(crate) use event::{ErrorDetail, Patch, Seen, SeenError, Stop, Usage};
 pub(crate) use fact::{End, Fact, NewCall, Reply, Then, blocks_of};
 pub(crate) use worker::{Effect, Input, Worker};
@@ -45,7 +45,7 @@ pub(crate) use worker::{Effect, Input, Worker};
 use crate::store::{Commit, Holder, Record, Status, Timestamp};
 use event::{Detail, Draft};
 
-/// What all changes need to know.
+/// What every change needs.
 pub(crate) struct Context<'c> {
     pub(crate) now: Timestamp,
     /// The server that computes the change.
@@ -54,24 +54,24 @@ pub(crate) struct Context<'c> {
     pub(crate) rules: &'c Rules,
 }
 
-/// What holds for all sessions of a server.
+/// The rules for all sessions of a server.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rules {
-    /// How long an idle session is kept.
+    /// How long an idle session is kept; `None` to keep it forever.
     pub(crate) ttl: Option<core::time::Duration>,
-    /// The model that is asked; `None` if the agent asks none.
+    /// The model's name; `None` if the agent has no model.
     pub(crate) model: Option<String>,
-    /// Whether the model takes system messages in the conversation.
+    /// Whether the model accepts system messages in the conversation.
     pub(crate) system_messages: bool,
 }
 
-/// Where ids come from.
+/// A source of ids.
 pub(crate) trait Ids {
-    /// An id that nobody has.
+    /// Returns a new unique id.
     fn id(&mut self) -> Uuid;
 }
 
-/// Ids of the current time and chance.
+/// Creates ids from the current time and randomness.
 pub(crate) struct RandomIds;
 
 impl Ids for RandomIds {
@@ -80,7 +80,7 @@ impl Ids for RandomIds {
     }
 }
 
-/// The id of a new event.
+/// Returns the id for a new event.
 pub(crate) fn event_id(ids: &mut dyn Ids) -> String {
     format!("evt_{}", ids.id().simple())
 }
@@ -88,15 +88,15 @@ pub(crate) fn event_id(ids: &mut dyn Ids) -> String {
 /// Why a command is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// A turn is under way.
+    /// A turn is running or waits for answers.
     Busy(Status),
-    /// There is nothing to resume.
+    /// The session is not interrupted.
     NotInterrupted(Status),
     /// No interrupt has this id.
     UnknownInterrupt(String),
-    /// The interrupt has another answer already.
+    /// The interrupt already has a different answer.
     AnsweredDifferently,
-    /// The answer is none: where in `value`, what is wrong as pydantic names it, and in words.
+    /// The answer is invalid: its position in `value`, pydantic's name of the error, and a message.
     BadAnswer { at: Vec<&'static str>, kind: &'static str, text: &'static str },
 }
 
@@ -112,7 +112,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// A session's state while it is changed, and the events that tell of the change.
+/// A session's state during a change, and the events that report the change.
 #[derive(Clone, Debug)]
 struct Edit {
     /// The log's head before the change.
@@ -148,7 +148,7 @@ impl Edit {
         &mut self.events[last]
     }
 
-    /// Begins a model request, if the agent asks a model.
+    /// Begins a model request, if the agent has a model.
     fn begin_request(&mut self, context: &mut Context<'_>) {
         if let Some(model) = context.rules.model.clone()
             && let Some(active) = &mut self.document.active
@@ -159,7 +159,7 @@ impl Edit {
         }
     }
 
-    /// Ends the model request under way as failed, if there is one.
+    /// Ends the current model request as failed, if there is one.
     fn fail_request(&mut self, ids: &mut dyn Ids) {
         if let Some(start) = self.document.active.as_mut().and_then(|active| active.request.take())
         {
@@ -176,7 +176,7 @@ impl Edit {
         }
     }
 
-    /// Says the result of a call, without a tool.
+    /// Sets an error as the result of a call, without running its tool.
     fn answer(&mut self, ids: &mut dyn Ids, i: usize, text: &str) {
         let content = fact::text_blocks(text);
         self.finish_call(ids, i, content, true);
@@ -194,7 +194,7 @@ impl Edit {
         self.tell(ids, Detail::ToolResult { tool_use_id, content, is_error });
     }
 
-    /// The commit of all this, on top of `record`.
+    /// Returns the commit of this change to `record`.
     fn commit(&self, record: &Record, context: &mut Context<'_>, fence: Option<u64>) -> Commit {
         let rests = matches!(self.status, Status::Idle | Status::Error);
         let turn = self.document.turn;
@@ -209,7 +209,7 @@ impl Edit {
             fence,
             token: context.ids.id(),
             now: context.now,
-            // A session whose webhooks are not delivered is kept until they are.
+            // A session with undelivered webhooks does not expire.
             expires: context
                 .rules
                 .ttl
@@ -217,7 +217,7 @@ impl Edit {
                 .map(|ttl| context.now.after(ttl)),
             status: self.status,
             messages: self.messages,
-            // Maps with string keys and JSON texts that were checked: nothing in it can fail.
+            // Maps with string keys and valid JSON texts cannot fail to serialize.
             document: serde_json::to_vec(&self.document).unwrap_or_default().into(),
             rows: rows.collect(),
             holder: self.holder,

@@ -1,61 +1,61 @@
-//! The holder of a turn: makes facts durable, one commit after another, and lets the run go on only
-//! behind them.
+//! The holder of a turn: stores facts, one commit after another, and lets the run continue only
+//! after they are stored.
 
 use super::document::{CallState, Document};
 use super::fact::Fact;
 use super::{Context, Edit};
 use crate::store::{Commit, Committed, Holder, Record, Status, StoreError};
 
-/// What the holder of a turn is told.
+/// An input for the holder of a turn.
 #[derive(Debug)]
 pub(crate) enum Input {
     /// The worker begins.
     Begin,
-    /// The run reports something.
+    /// The run reports a fact.
     Fact(Fact),
-    /// What became of [`Effect::Commit`].
+    /// The result of [`Effect::Commit`].
     Stored(Result<Committed, StoreError>),
-    /// The session as it is stored now: the answer to [`Effect::Load`], or after somebody else
-    /// changed it. `None` if it is gone.
+    /// The stored session: the answer to [`Effect::Load`], or the state after somebody else changed
+    /// it. `None` if the session was deleted.
     Loaded(Option<Box<Record>>),
 }
 
-/// What the holder of a turn asks for.
+/// A request of the holder of a turn.
 #[derive(Debug)]
 pub(crate) enum Effect {
-    /// Store this and say what became of it. No other commit comes before that.
+    /// Store this commit and report the result. No other commit comes before that.
     Commit(Box<Commit>),
-    /// Load the session, however often that must be tried.
+    /// Load the session, and repeat that until it succeeds.
     Load,
     /// The run may make its next request.
     Proceed,
-    /// This call may run: its start is stored. If it was suspended it goes on.
+    /// This call may run, because its start is stored. A suspended call continues.
     Allow(usize),
-    /// This call has a result that the run does not know: it is in the log.
+    /// This call has a result in the log that the run does not know.
     Answer(usize),
-    /// The run is to end soon, and to report [`Fact::Ended`].
+    /// Cancel the run, which then reports [`Fact::Ended`].
     Cancel,
-    /// The session is not this worker's any more, or is gone: the run is to be dropped.
+    /// Drop the run: the session was deleted or has another holder.
     Stop,
-    /// The turn is over, or interrupted, and that is stored.
+    /// The end or the interruption of the turn is stored.
     Over(Box<Record>),
 }
 
-/// Holds one turn of one session. Makes no I/O: [`step`](Self::step) takes what happened and gives
-/// what is to be done.
+/// Holds one turn of one session. Performs no I/O: [`step`](Self::step) takes an input and returns
+/// the effects to carry out.
 #[derive(Debug)]
 pub(crate) struct Worker {
-    /// The session as stored, as far as is known.
+    /// The last known stored state of the session.
     record: Record,
     document: Document,
     fence: u64,
-    /// What is not stored yet, in order.
+    /// Facts that are not stored yet, in order.
     facts: Vec<Fact>,
     flight: Option<Flight>,
-    /// Somebody changed the session while a commit was under way.
+    /// Whether somebody changed the session during a commit.
     is_stale: bool,
     calls: Vec<Told>,
-    /// Whether the run may make its next request already.
+    /// Whether the run has been allowed its next request.
     has_proceeded: bool,
     is_cancelled: bool,
     is_over: bool,
@@ -64,25 +64,25 @@ pub(crate) struct Worker {
 /// The commit under way.
 #[derive(Debug)]
 struct Flight {
-    /// How many of the facts are in it.
+    /// How many of the facts it contains.
     facts: usize,
     edit: Edit,
     commit: Commit,
 }
 
-/// What the run was told of a call.
+/// What the run knows about a call.
 #[derive(Clone, Copy, Debug, Default)]
 struct Told {
-    /// That it may run.
+    /// Whether the call has been allowed to run.
     allowed: bool,
-    /// Its result; or the run told it.
+    /// Whether the run knows the call's result.
     done: bool,
-    /// The run has put it aside until it is allowed.
+    /// Whether the run has suspended the call until it is allowed.
     suspended: bool,
 }
 
 impl Worker {
-    /// The holder of the turn that this record, with this document, has under way.
+    /// Creates the holder of the turn that this record, with this document, is running.
     pub(crate) fn new(record: Record, document: Document) -> Self {
         let fence = record.fence;
         let mut this = Self {
@@ -101,23 +101,23 @@ impl Worker {
         for (told, call) in
             this.calls.iter_mut().zip(this.document.active.iter().flat_map(|active| &active.calls))
         {
-            // A run that is made anew is given the results with its beginning.
+            // A new run receives these results when it is created.
             told.done = call.state == CallState::Done;
         }
         this
     }
 
-    /// The version that is stored, as far as is known.
+    /// Returns the last known stored version.
     pub(crate) const fn version(&self) -> u64 {
         self.record.version
     }
 
-    /// The session as it is stored.
+    /// Returns the stored document.
     pub(crate) const fn document(&self) -> &Document {
         &self.document
     }
 
-    /// Goes on. After [`Effect::Over`] or [`Effect::Stop`] there is nothing more to do.
+    /// Processes an input. After [`Effect::Over`] or [`Effect::Stop`] nothing is left to do.
     pub(crate) fn step(&mut self, input: Input, context: &mut Context<'_>) -> Vec<Effect> {
         let mut effects = Vec::new();
         if self.is_over {
@@ -133,8 +133,8 @@ impl Worker {
             // A worker's commits have no key.
             Input::Stored(Ok(Committed::Replay(_)) | Err(_)) => effects.push(Effect::Load),
             Input::Loaded(record) => match (&record, &self.flight) {
-                // Not applied yet, as far as can be seen. The same commit again is harmless if it
-                // is applied after all.
+                // The commit has not been applied so far. Sending it again is harmless even if it
+                // is applied late.
                 (Some(record), Some(flight)) if record.version == self.record.version => {
                     effects.push(Effect::Commit(Box::new(flight.commit.clone())));
                 }
@@ -145,11 +145,12 @@ impl Worker {
         effects
     }
 
-    /// Somebody may have changed the session. Whether it is to be loaded now.
+    /// Records that somebody may have changed the session. Returns whether it must be loaded now.
     pub(crate) fn changed(&mut self, version: Option<u64>) -> bool {
         let is_new = version.is_none_or(|version| version > self.record.version);
         if is_new && self.flight.is_some() {
-            // The commit under way will conflict; if it was first, the load comes after it.
+            // The commit under way either conflicts or came first; in that case the load follows
+            // it.
             self.is_stale = true;
         }
         is_new && self.flight.is_none() && !self.is_over
@@ -184,7 +185,7 @@ impl Worker {
         }
     }
 
-    /// Starts anew with the calls of a reply.
+    /// Starts with the calls of a new reply.
     fn forget_calls(&mut self) {
         self.calls.clear();
         self.has_proceeded = false;
@@ -197,7 +198,7 @@ impl Worker {
         );
     }
 
-    /// The session was changed by somebody else, or by the commit whose outcome was not known.
+    /// Adopts a state that was stored by somebody else, or by a commit with an unknown outcome.
     fn adopt(
         &mut self,
         record: Option<Box<Record>>,
@@ -213,7 +214,7 @@ impl Worker {
             && record.fence == self.fence
             && document.steps == flight.edit.document.steps
         {
-            // It was applied, and perhaps something behind it.
+            // The commit was applied, and perhaps another one after it.
             self.stored(effects);
         }
         if record.fence != self.fence || record.holder != Some(context.server) {
@@ -232,12 +233,12 @@ impl Worker {
         effects.push(Effect::Stop);
     }
 
-    /// Whether the stored session has nothing for this worker to do.
+    /// Returns whether the stored session leaves nothing for this worker to do.
     fn is_at_rest(&self) -> bool {
         self.record.status != Status::Running
     }
 
-    /// What follows from what is stored, and the next commit.
+    /// Derives the effects of the stored state, and the next commit.
     fn go_on(&mut self, context: &mut Context<'_>, effects: &mut Vec<Effect>) {
         if self.is_over || self.flight.is_some() {
             return;
@@ -274,7 +275,7 @@ impl Worker {
             }
             return;
         }
-        // A reply that is not stored yet has calls of its own.
+        // A reply that is not stored yet has its own calls.
         if self.facts.iter().any(|fact| matches!(fact, Fact::Reply(_) | Fact::Ended { .. })) {
             return;
         }
@@ -292,8 +293,8 @@ impl Worker {
                     effects.push(Effect::Answer(i));
                 }
                 CallState::Waiting => told.suspended = true,
-                // It was answered while others ran: the run has put it aside, and does not ask by
-                // itself.
+                // The call was answered while others ran. The run has suspended it and does not ask
+                // again by itself.
                 CallState::Open if told.suspended => {
                     (told.suspended, told.allowed) = (false, false);
                     self.facts.push(Fact::Starting(i));
@@ -309,7 +310,7 @@ impl Worker {
 }
 
 impl Edit {
-    /// Whether a commit of it would change nothing.
+    /// Returns whether a commit would change nothing.
     fn is_unchanged(&self, record: &Record) -> bool {
         self.events.is_empty()
             && self.status == record.status

@@ -1,4 +1,4 @@
-//! Answers that say what is wrong.
+//! Error responses.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -10,14 +10,14 @@ use crate::engine::Refusal;
 use crate::server::Failure;
 use crate::store::StoreError;
 
-/// Why a request is not done.
+/// Why a request was refused.
 #[derive(Debug)]
 pub(crate) enum ApiError {
     /// A status and a text.
     Plain(StatusCode, String),
-    /// The input is not valid.
+    /// The input is invalid.
     Invalid(Vec<Invalid>),
-    /// There is no token, or an unknown one.
+    /// The token is missing or unknown.
     Unauthorized,
     /// The store failed.
     Store(StoreError),

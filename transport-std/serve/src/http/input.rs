@@ -1,4 +1,4 @@
-//! What requests say: read and checked here, with errors in pydantic's form.
+//! Reads and checks requests. Errors have pydantic's form.
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -11,7 +11,7 @@ use super::error::{ApiError, Invalid};
 use crate::chat::{ChatMessage, ChatRole, Function, Sent, ToolCall, raw};
 use crate::engine::{Message, Webhook};
 
-/// Most bytes of a request's body.
+/// The maximum number of bytes of a request body.
 pub(crate) const MOST_BYTES: usize = 16 << 20;
 
 /// Reads the whole body.
@@ -24,11 +24,11 @@ pub(crate) async fn bytes_of(headers: &HeaderMap, body: Body) -> Result<Bytes, A
     if length.is_some_and(|length| length > MOST_BYTES) {
         return Err(too_large());
     }
-    // The only other error is a client that is gone.
+    // The only other error is a client that has disconnected.
     axum::body::to_bytes(body, MOST_BYTES).await.map_err(|_| too_large())
 }
 
-/// Reads JSON; `None` for an empty body.
+/// Parses JSON. Returns `None` for an empty body.
 pub(crate) fn json_of(bytes: &[u8]) -> Result<Option<Value>, ApiError> {
     if bytes.is_empty() {
         return Ok(None);
@@ -42,7 +42,7 @@ pub(crate) fn json_of(bytes: &[u8]) -> Result<Option<Value>, ApiError> {
     })
 }
 
-/// Collects what is wrong.
+/// Collects validation errors.
 struct Check {
     errors: Vec<Invalid>,
 }
@@ -76,7 +76,7 @@ impl Check {
         }
     }
 
-    /// The member of this name, if it is there and not null.
+    /// Returns the member with this name, if it exists and is not null.
     fn string(
         &mut self,
         object: &mut Map<String, Value>,
@@ -195,7 +195,7 @@ impl Check {
         Some(ToolCall { id: id?, kind, function: Function { name: name?, arguments: arguments? } })
     }
 
-    /// A content: a string, or blocks that a user may send.
+    /// Reads a content: a string, or blocks that a user may send.
     fn content(&mut self, value: Option<Value>, loc: &[Value]) -> Box<RawValue> {
         match value {
             None => self.fail("missing", loc, "Field required"),
@@ -314,14 +314,14 @@ fn at_index(loc: &[Value], i: usize) -> Vec<Value> {
     [loc, &[json!(i)]].concat()
 }
 
-/// What a session is created with.
+/// The input that creates a session.
 #[derive(Debug, Default)]
 pub(crate) struct NewSession {
     pub(crate) state: Vec<ChatMessage>,
     pub(crate) metadata: std::collections::BTreeMap<String, String>,
 }
 
-/// Most entries of a session's metadata, and most bytes of a key and of a value.
+/// The maximum number of metadata entries, and of bytes of a key and of a value.
 const METADATA: (usize, usize, usize) = (32, 64, 512);
 
 pub(crate) fn new_session(body: &[u8]) -> Result<NewSession, ApiError> {
@@ -394,7 +394,7 @@ pub(crate) fn answer(body: &[u8]) -> Result<crate::engine::Answer, ApiError> {
     if !object.contains_key("value") {
         check.fail("missing", &at(&loc, "value"), "Field required");
     }
-    // As it was written: an answer may hold numbers that would be rounded.
+    // The original text is kept, because an answer may contain numbers that would be rounded.
     let value = serde_json::from_slice::<Value<'_>>(body)
         .map(|value| value.value.to_owned())
         .unwrap_or_default();
@@ -405,7 +405,7 @@ fn missing(loc: &[Value]) -> ApiError {
     ApiError::one(Invalid::new("missing", loc, "Field required"))
 }
 
-/// The parameters after the question mark.
+/// The query parameters.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Parameters(pub(crate) Vec<(String, String)>);
 
@@ -433,7 +433,7 @@ impl Parameters {
         }
     }
 
-    /// A time in seconds: at least 0, at most a day.
+    /// Reads a time in seconds, from 0 to one day.
     pub(crate) fn seconds(&self, name: &str) -> Result<Option<core::time::Duration>, ApiError> {
         let Some(text) = self.get(name) else { return Ok(None) };
         let seconds: f64 =
@@ -471,20 +471,20 @@ impl Parameters {
     }
 }
 
-/// The `traceparent` header, if there is exactly one and it is valid.
+/// Returns the `traceparent` header, if there is exactly one and it is valid.
 pub(crate) fn trace_parent(headers: &HeaderMap) -> Option<TraceParent> {
     let mut all = headers.get_all("traceparent").iter();
     let header = all.next().filter(|_| all.next().is_none())?;
     header.to_str().ok()?.trim().parse().ok()
 }
 
-/// Whether an entity tag of a version is among those that a header names.
+/// Returns whether an entity tag in this header names the version.
 pub(crate) fn names_version(header: &str, version: u64) -> bool {
     let tag = format!("\"{version}\"");
     header.split(',').map(str::trim).any(|named| named == "*" || named == tag)
 }
 
-/// Whether the client asks for a stream of events.
+/// Returns whether the client accepts a stream of events.
 pub(crate) fn wants_events(headers: &HeaderMap) -> bool {
     let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
     accepts

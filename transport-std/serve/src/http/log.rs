@@ -1,4 +1,4 @@
-//! What happened: messages, events, streams.
+//! Reading a session: messages, events, streams.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::input::{self, Parameters};
 use super::{Owned, id_of, sse, text};
 use crate::chat::{ChatMessage, raw};
 use crate::engine::Document;
-use crate::server::Server;
+use crate::server::{PAGE_BYTES, Server};
 
 /// The session's messages. With `format=anthropic` as the model sees them.
 #[utoipa::path(get, path = "/sessions/{session_id}/messages", tag = "log",
@@ -46,7 +46,7 @@ pub(super) async fn messages(
     Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
 }
 
-/// A conversation whose contents are all blocks.
+/// Returns a conversation in which every content is an array of blocks.
 fn as_blocks(transcript: &str) -> String {
     let mut messages: Vec<Value> =
         serde_json::from_str(&format!("[{transcript}]")).unwrap_or_default();
@@ -123,9 +123,9 @@ fn last_event(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
 async fn page(server: &Server, id: Uuid, after: u64, limit: usize) -> Result<Response, ApiError> {
     let mut json = String::from("{\"data\":[");
     let (mut last, mut count, mut has_more) = (after, 0, false);
-    // One more than is shown tells whether there are more.
+    // One row beyond the page shows whether there are more.
     'rows: loop {
-        let rows = server.events(id, last, limit + 1 - count).await?;
+        let rows = server.events(id, last, limit + 1 - count, PAGE_BYTES).await?;
         if rows.is_empty() {
             break;
         }

@@ -7,6 +7,8 @@ mod openapi;
 mod origin;
 mod sessions;
 mod sse;
+#[cfg(test)]
+mod tests;
 mod turns;
 
 use std::sync::Arc;
@@ -30,11 +32,11 @@ use crate::server::Server;
 use crate::store::{IDEMPOTENCY_TTL, Idempotent, Timestamp};
 use error::{ApiError, Invalid};
 
-/// The owner that a request was made for.
+/// The owner on whose behalf a request is made.
 #[derive(Clone, Debug)]
 struct Owner(Arc<str>);
 
-/// All routes of the server.
+/// Returns all routes of the server.
 pub(crate) fn router(server: Arc<Server>) -> Router {
     let sessions = get(sessions::list).post(sessions::create);
     let session = get(sessions::read).put(sessions::create_as).delete(sessions::delete);
@@ -84,7 +86,7 @@ pub(crate) fn router(server: Arc<Server>) -> Router {
         .with_state(server)
 }
 
-/// A file of the playground.
+/// Returns a file of the playground.
 async fn page(asset: &'static playground::Asset) -> Response {
     let headers = [
         (header::CONTENT_TYPE, asset.content_type),
@@ -95,7 +97,7 @@ async fn page(asset: &'static playground::Asset) -> Response {
     (headers, asset.body).into_response()
 }
 
-/// Finds out for whom a request is made.
+/// Determines the owner that a request acts for.
 async fn authorize(
     State(server): State<Arc<Server>>,
     mut request: Request,
@@ -163,35 +165,35 @@ async fn metrics(State(server): State<Arc<Server>>) -> Result<Response, ApiError
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 
-/// The id in a path; what is none belongs to no session.
+/// Parses the id in a path. An invalid id is reported like an unknown session.
 fn id_of(text: &str) -> Result<Uuid, ApiError> {
     canonical(text).ok_or_else(ApiError::not_found)
 }
 
-/// A UUID in its canonical form, with hyphens and small letters.
+/// Parses a UUID in its canonical form, with hyphens and lower-case letters.
 fn canonical(text: &str) -> Option<Uuid> {
     Uuid::try_parse(text).ok().filter(|id| id.hyphenated().to_string() == text)
 }
 
-/// A request that is to be carried out once by its key.
+/// A request that takes effect once per idempotency key.
 struct Once {
     scope: String,
     key: String,
     fingerprint: bytes::Bytes,
 }
 
-/// An answer that is given again to the same key.
+/// An answer that is returned again for the same key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Kept {
     status: u16,
     location: Option<String>,
     body: serde_json::Value,
-    /// The log's head before what the request began.
+    /// The log's head before the turn that the request began.
     after: u64,
 }
 
 impl Once {
-    /// What the header says; `None` without it.
+    /// Reads the `Idempotency-Key` header. Returns `None` without the header.
     fn of(
         headers: &HeaderMap,
         owner: &Owner,
@@ -221,7 +223,7 @@ impl Once {
         }))
     }
 
-    /// The answer that was given before.
+    /// Returns the answer that is stored under the key, if any.
     async fn kept(&self, server: &Server) -> Result<Option<Kept>, ApiError> {
         server
             .store
@@ -270,14 +272,14 @@ impl Kept {
     }
 }
 
-/// Says that an answer was given before.
+/// Adds the header `Idempotency-Replayed` to a repeated answer.
 fn mark(response: &mut Response, is_replay: bool) {
     if is_replay {
         response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
     }
 }
 
-/// A header's text.
+/// Returns the text of a header.
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name)?.to_str().ok()
 }

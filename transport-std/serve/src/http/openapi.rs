@@ -1,4 +1,4 @@
-//! The description of the interface, made from the code.
+//! The OpenAPI description, which is generated from the code.
 
 use axum::Json;
 use utoipa::OpenApi;
@@ -31,7 +31,7 @@ use super::{error, log, sessions, turns};
 )]
 struct Document;
 
-/// Bearer tokens.
+/// Adds bearer tokens to the description.
 struct Tokens;
 
 impl utoipa::Modify for Tokens {

@@ -1,12 +1,12 @@
 //! Which web pages may use the server.
 //!
-//! A browser lets a page of any site send requests to a server on the user's machine or network. It
-//! hides the answers, but a message that was sent has begun a turn. And a site whose name is made to
-//! stand for 127.0.0.1 (DNS rebinding) sees the answers too. So a request from a page of another
-//! origin changes nothing, and a server that only its own machine reaches answers only to names that
-//! no site has.
+//! A browser lets a page of any site send requests to a server on the user's machine or network.
+//! The browser hides the answers, but a message that arrives begins a turn. A site whose name
+//! resolves to 127.0.0.1 (DNS rebinding) can read the answers too. Therefore a request from a page
+//! of another origin changes nothing, and a server that only its own machine can reach answers only
+//! to names that no site can have.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -19,7 +19,7 @@ use super::error::ApiError;
 use super::text;
 use crate::server::Server;
 
-/// Refuses what comes from a page of another site.
+/// Refuses requests that come from a page of another site.
 pub(super) async fn check(
     State(server): State<Arc<Server>>,
     request: Request,
@@ -41,11 +41,11 @@ pub(super) async fn check(
     next.run(request).await
 }
 
-/// Whether a request may change something: it comes from no page, from one of this server, or from
-/// one of an allowed origin.
+/// Returns whether a request may change something: it comes from no page, from a page of this
+/// server, or from a page of an allowed origin.
 fn is_allowed(headers: &HeaderMap, host: Option<&str>, origins: &[String]) -> bool {
     let origin = headers.get(header::ORIGIN);
-    // What no text is, is no origin of ours.
+    // An origin that is not text cannot be an allowed one.
     let origin = match origin.map(|origin| origin.to_str()) {
         Some(Ok(origin)) => Some(origin),
         Some(Err(_)) => return false,
@@ -58,16 +58,20 @@ fn is_allowed(headers: &HeaderMap, host: Option<&str>, origins: &[String]) -> bo
         (Some("same-origin" | "none"), _) => true,
         (Some(_), _) => false,
         (None, None) => true,
-        // The scheme may differ: TLS may end in front of this server.
+        // The scheme may differ, because a proxy may terminate TLS.
         (None, Some(origin)) => origin
             .split_once("://")
             .is_some_and(|(_, page)| host.is_some_and(|host| page.eq_ignore_ascii_case(host))),
     }
 }
 
-/// Whether no site can have this name: an address, `localhost`, a name without a dot, or one that
-/// is allowed.
+/// Returns whether no site can have this name: it is an address, `localhost`, a name without a dot,
+/// or an allowed name.
 fn is_own(host: &str, allowed: &[String]) -> bool {
+    // The common case, without the cost of a URL.
+    if host.parse::<SocketAddr>().is_ok() || host.parse::<IpAddr>().is_ok() {
+        return true;
+    }
     let Ok(url) = Url::parse(&format!("http://{host}/")) else { return false };
     let Some(name) = url.host_str() else { return false };
     let name = name.trim_end_matches('.');

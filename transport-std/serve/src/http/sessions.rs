@@ -91,7 +91,7 @@ impl<'a> SessionBody<'a> {
     }
 }
 
-/// The session as an answer.
+/// Builds the response for a session.
 pub(super) fn respond(record: &Record, status: StatusCode) -> Result<Response, ApiError> {
     let document = Document::of(record)?;
     let mut response = (status, Json(SessionBody::of(record, &document))).into_response();
@@ -324,7 +324,7 @@ pub(super) async fn read(
     respond(&record, StatusCode::OK)
 }
 
-/// The session when no turn of it runs any more, or when the time is up.
+/// Waits until the session runs no turn, or until the time is up, and returns the session.
 pub(super) async fn settled(
     server: &Server,
     id: Uuid,
@@ -334,8 +334,9 @@ pub(super) async fn settled(
     settled_since(server, id, owner, timeout, None).await
 }
 
-/// The session when its turn is over that began behind this row of the log, or any turn, or when
-/// the time is up. After a later turn has begun this is the session as that turn found it.
+/// Waits until the turn that began after this row of the log has ended (any turn for `None`), or
+/// until the time is up, and returns the session. If a later turn has begun, returns the session as
+/// it was when the turn ended.
 pub(super) async fn settled_since(
     server: &Server,
     id: Uuid,
@@ -349,13 +350,7 @@ pub(super) async fn settled_since(
             None => false,
         })
     };
-    let first = server.load(id, &owner.0).await?;
-    if is_past(&first)? {
-        return Ok(server.after_turn(&first, after.unwrap_or(0)).await?);
-    }
-    if first.status != Status::Running {
-        return Ok(first);
-    }
+    // Watched before it is loaded, so that no change in between is missed.
     let live = server.hub.live(id);
     let mut versions = live.versions();
     let mut end = core::pin::pin!(async {
@@ -364,14 +359,16 @@ pub(super) async fn settled_since(
             None => core::future::pending().await,
         }
     });
+    let mut is_first = true;
     loop {
         versions.mark_unchanged();
         let record = match server.load(id, &owner.0).await {
-            Err(crate::server::Failure::NotFound) => {
+            Err(crate::server::Failure::NotFound) if !is_first => {
                 return Err(ApiError::plain(StatusCode::NOT_FOUND, "Session deleted"));
             }
             record => record?,
         };
+        is_first = false;
         if is_past(&record)? {
             return Ok(server.after_turn(&record, after.unwrap_or(0)).await?);
         }

@@ -1,4 +1,4 @@
-//! Streams of events that a client can go on with after it was cut off.
+//! Streams of events that a client can resume after an interruption.
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -18,18 +18,25 @@ use crate::runner::Preview;
 use crate::server::{Live, Server};
 use crate::store::Row;
 
-/// After how much silence a comment is sent.
+/// A comment is sent after this much silence.
 const SILENCE: Duration = Duration::from_secs(15);
-/// Most rows that are read at once.
+/// The maximum number of rows of one read.
 const PAGE: usize = 64;
-/// About how many bytes of rows are read at once. A client that stops reading keeps them in memory.
-const PAGE_BYTES: usize = 128 * 1024;
+/// The approximate number of bytes of one read. A client that stops reading keeps them in memory.
+const PAGE_BYTES: usize = 64 << 10;
+/// The maximum number of previews of one read. A client that stops reading keeps them in memory.
+const PREVIEWS: usize = 16;
+/// Events of at least this many bytes are sent without a copy.
+const LONG: usize = 16 << 10;
 
-/// What of the log is sent, and how.
+/// The end of an event.
+const END: &[u8] = b"\n\n";
+
+/// What a stream sends, and in which form.
 pub(crate) enum View {
-    /// The events as they are; with previews; up to the end of the turn.
+    /// The events unchanged, optionally with previews, optionally only until the end of the turn.
     Events { previews: bool, one_turn: bool },
-    /// The states of a session, as Motus tells them.
+    /// The states of a session, in Motus' form.
     States(States),
 }
 
@@ -39,17 +46,15 @@ struct Feed {
     live: Arc<Live>,
     versions: watch::Receiver<Option<u64>>,
     previews: Option<broadcast::Receiver<Preview>>,
-    /// The message whose previews are sent.
+    /// The message whose previews are being sent.
     shown: Option<Arc<str>>,
     view: View,
     after: u64,
-    /// How many rows are read next: few where rows are long.
-    page: usize,
     frames: VecDeque<Bytes>,
     is_over: bool,
 }
 
-/// Streams the log behind `after`.
+/// Streams the log after `after`.
 pub(crate) fn respond(server: Arc<Server>, id: Uuid, after: u64, view: View) -> Response {
     let live = server.hub.live(id);
     let versions = live.versions();
@@ -62,11 +67,10 @@ pub(crate) fn respond(server: Arc<Server>, id: Uuid, after: u64, view: View) -> 
         shown: None,
         view,
         after,
-        page: 4,
         frames: VecDeque::new(),
         is_over: false,
     };
-    // So that a client knows that it is connected before anything happens.
+    // Shows the client that it is connected, before any event.
     feed.frames.push_back(Bytes::from_static(b": connected\n\n"));
     let frames = stream::unfold(feed, |mut feed| async move {
         let frame = feed.next().await?;
@@ -77,7 +81,7 @@ pub(crate) fn respond(server: Arc<Server>, id: Uuid, after: u64, view: View) -> 
         (header::CACHE_CONTROL, "no-cache"),
     ];
     let mut response = (headers, Body::from_stream(frames)).into_response();
-    // nginx keeps streams back otherwise.
+    // nginx buffers streams otherwise.
     response.headers_mut().insert("x-accel-buffering", header::HeaderValue::from_static("no"));
     response
 }
@@ -91,16 +95,14 @@ impl Feed {
             if self.is_over {
                 return None;
             }
-            // Previews were sent before the event that they are a preview of was stored.
+            // Previews are older than the event that they belong to, so they are sent first.
             self.take_previews();
             if !self.frames.is_empty() {
                 continue;
             }
-            match self.server.events(self.live.id, self.after, self.page).await {
+            match self.server.events(self.live.id, self.after, PAGE, PAGE_BYTES).await {
                 Ok(rows) if rows.is_empty() => self.wait().await,
                 Ok(rows) => {
-                    let bytes: usize = rows.iter().map(|row| row.event.len()).sum();
-                    self.page = (PAGE_BYTES * rows.len() / bytes.max(1)).clamp(1, PAGE);
                     for row in &rows {
                         self.after = row.seq;
                         self.see(row).await;
@@ -118,10 +120,12 @@ impl Feed {
     }
 
     fn take_previews(&mut self) {
-        while let Some(previews) = &mut self.previews {
+        while let Some(previews) = &mut self.previews
+            && self.frames.len() < PREVIEWS
+        {
             match previews.try_recv() {
                 Ok(preview) => self.preview(preview),
-                // What is missing is in the whole message.
+                // The complete message contains the lost previews.
                 Err(broadcast::error::TryRecvError::Lagged(_)) => self.shown = None,
                 Err(_) => return,
             }
@@ -159,7 +163,7 @@ impl Feed {
                 self.shown = Some(event);
                 ("event_start", data)
             }
-            // Who comes in the middle of a message gets it when it is whole.
+            // A client that connects in the middle of a message receives the complete message only.
             Preview::Delta { event, .. } if self.shown.as_ref() != Some(&event) => return,
             Preview::Delta { event, index, text } => {
                 let content = json!({"type": "text", "text": &*text});
@@ -175,7 +179,11 @@ impl Feed {
         match &mut self.view {
             View::Events { one_turn, .. } => {
                 let head = format!("event: {}\nid: {}\ndata: ", seen.kind, seen.seq);
-                self.frames.push_back([head.as_bytes(), &row.event, b"\n\n"].concat().into());
+                if row.event.len() < LONG {
+                    self.frames.push_back([head.as_bytes(), &row.event, END].concat().into());
+                } else {
+                    self.frames.extend([head.into(), row.event.clone(), Bytes::from_static(END)]);
+                }
                 self.is_over = *one_turn && seen.kind == "session.status_idle";
             }
             View::States(states) => {
@@ -195,7 +203,7 @@ impl Feed {
     }
 }
 
-/// The interrupts of the turn that are open now.
+/// Returns the turn's open interrupts.
 async fn open_interrupts(server: &Server, id: Uuid, turn: u64) -> Option<Value> {
     let record = server.store.load(id).await.ok()??;
     let document = Document::of(&record).ok().filter(|document| document.turn == turn)?;
@@ -203,7 +211,7 @@ async fn open_interrupts(server: &Server, id: Uuid, turn: u64) -> Option<Value> 
     (!open.is_empty()).then(|| Value::from(open))
 }
 
-/// Makes a session's states of its events.
+/// Derives a session's states from its events.
 #[derive(Debug, Default)]
 pub(crate) struct States {
     turn: u64,
@@ -235,7 +243,7 @@ impl States {
             }
             (_, Some(Stop::RequiresAction)) => {
                 data["status"] = json!("interrupted");
-                // Those that were answered since are not told again.
+                // Interrupts that have been answered since then are left out.
                 data["interrupts"] = interrupts.unwrap_or_else(|| json!([]));
                 "interrupted"
             }

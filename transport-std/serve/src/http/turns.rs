@@ -63,7 +63,7 @@ pub(super) struct ResumeBody {
     value: Value,
 }
 
-/// Applies a command and answers with the session's state; once, if the client gave a key.
+/// Applies a command and returns the session's state. Applies it only once per idempotency key.
 async fn apply(
     server: &Arc<Server>,
     id: Uuid,

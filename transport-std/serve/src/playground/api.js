@@ -1,4 +1,5 @@
-// The server's HTTP interface, as far as the page uses it. Paths are relative, so that a proxy may add a prefix.
+// The parts of the server's HTTP interface that the page uses. Paths are relative, so that a proxy
+// may add a prefix.
 
 const TOKEN = "toolrunner.token";
 
@@ -33,7 +34,7 @@ async function detailOf(response) {
   }
 }
 
-// All sessions, oldest first, at most 5,000.
+// Returns all sessions, oldest first, at most 5,000.
 export async function sessions() {
   const all = [];
   let path = "sessions?limit=1000";
@@ -41,20 +42,21 @@ export async function sessions() {
     const response = await request("GET", path);
     all.push(...(await response.json()));
     const next = /<([^>]+)>\s*;\s*rel="?next"?/.exec(response.headers.get("link") ?? "");
-    // The server's path is absolute; only its query is taken, so that a prefix stays.
+    // The server's path is absolute. Only its query is used, so that a prefix is kept.
     path = next && `sessions${new URL(next[1], location.href).search}`;
   }
   return all;
 }
 
-// A key that names one attempt of the user's, so that a repeated request is not a second message.
+// Returns a key for one action of the user, so that a repeated request does not send a second
+// message.
 export function idempotencyKey() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-// Reads a session's events until `signal` fires, over as many connections as it takes.
-// `onFrame(name, data)` gets each frame, `onState(state)` "open", "lost" or "gone".
+// Reads a session's events until `signal` fires, over as many connections as needed. Calls
+// `onFrame(name, data)` for each frame, and `onState(state)` with "open", "lost" or "gone".
 export async function follow(id, after, { onFrame, onState, signal }) {
   let last = after;
   let failures = 0;

@@ -1,4 +1,4 @@
-// Ties the page together: the list of sessions, the open session, and what the user does.
+// Connects the parts of the page: the list of sessions, the open session, and the user's actions.
 
 import { ApiError, follow, idempotencyKey, json, request, sessions, setToken } from "./api.js";
 import { apply, dropPreviews, emptySession, preview } from "./model.js";
@@ -8,7 +8,7 @@ import { draw, element, welcome } from "./view.js";
 const $ = (id) => document.getElementById(id);
 const log = $("log");
 
-let open = null; // id of the open session; null before a new one has its first message
+let open = null; // the open session's id; null until a new session has its first message
 let session = emptySession();
 let interrupts = [];
 let following = new AbortController();
@@ -67,7 +67,7 @@ function showTimeline() {
   $("no-turns").hidden = turns.length > 0;
 }
 
-// Asks for what the log does not say: the questions that wait for an answer.
+// Loads what the log does not contain: the questions that wait for an answer.
 async function refresh() {
   const id = open;
   const current = await json("GET", `sessions/${id}`);
@@ -98,7 +98,7 @@ function select(id, title) {
   toggled.clear();
   followsEnd = true;
   log.replaceChildren(welcome());
-  $("session-title").textContent = title ?? (id ? id.slice(0, 8) : "New session");
+  $("session-title").textContent = title ?? (id ? shortId(id) : "New session");
   notice("");
   showStatus();
   showTimeline();
@@ -125,7 +125,9 @@ function select(id, title) {
 
 // ---- the list of sessions ----
 
-const titleOf = (listed) => listed.metadata?.title || listed.session_id.slice(0, 8);
+// An id begins with the time: only its end distinguishes sessions created within a minute.
+const shortId = (id) => id.slice(-8);
+const titleOf = (listed) => listed.metadata?.title || shortId(listed.session_id);
 
 function drawSessions() {
   const newest = [...known].reverse().slice(0, 200);
@@ -173,7 +175,7 @@ async function health() {
   }
 }
 
-// ---- what the user does ----
+// ---- the user's actions ----
 
 function notice(text) {
   $("notice").textContent = text;

@@ -1,21 +1,21 @@
-//! The playground: a page that talks to this server's own HTTP interface and to nothing else.
+//! The playground: a page that uses only this server's own HTTP interface.
 //!
-//! The files are embedded in the binary and served as they are: the page needs no build step and no
-//! other host. It has no access of its own; with tokens configured, it asks the user for one.
+//! The files are embedded in the binary and served unchanged. The page needs no build step and no
+//! other host. It has no special access: if the server has tokens, the page asks the user for one.
 
 /// A file of the playground.
 pub(crate) struct Asset {
-    /// The path that serves it.
+    /// The path at which the file is served.
     pub(crate) path: &'static str,
-    /// Its media type.
+    /// The file's media type.
     pub(crate) content_type: &'static str,
-    /// Its text.
+    /// The file's text.
     pub(crate) body: &'static str,
 }
 
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// Everything that the page consists of. The first is the page.
+/// All files of the page. The first is the page itself.
 pub(crate) static ASSETS: [Asset; 7] = [
     Asset {
         path: "/playground",
@@ -42,7 +42,7 @@ pub(crate) static ASSETS: [Asset; 7] = [
     },
 ];
 
-/// Sent with every file: only this server's own scripts and styles run, and no other site may frame
-/// the page. `data:` is for images in results of tools.
+/// The security policy of every file: only this server's own scripts and styles run, and no other
+/// site may frame the page. `data:` is allowed for images in tool results.
 pub(crate) const SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
     img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";

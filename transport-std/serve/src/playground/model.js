@@ -1,7 +1,7 @@
-// What the page knows about one session: a fold over the session's events. No DOM in here.
+// The page's state of one session: a fold over the session's events. Does not use the DOM.
 //
-// An item is what the conversation shows: {key, kind: "user" | "agent" | "thinking" | "tool" | "note", ...}.
-// A turn is what the timeline shows: {turn, start, end, reason, spans: [{kind, name, start, end, failed}], usage}.
+// An item is a part of the conversation: {key, kind: "user" | "agent" | "thinking" | "tool" | "note", ...}.
+// A turn is a row of the timeline: {turn, start, end, reason, spans: [{kind, name, start, end, failed}], usage}.
 
 export function emptySession() {
   return { items: new Map(), turns: new Map(), lastSeq: 0, lastTime: 0, status: "idle" };
@@ -89,7 +89,7 @@ export function apply(session, event) {
   }
 }
 
-// Applies a preview of a message that is not in the log yet. Returns the keys of the items that changed.
+// Applies a preview of a message that is not in the log yet. Returns the keys of the changed items.
 export function preview(session, frame) {
   if (frame.event?.id) {
     const { id, type } = frame.event;
@@ -103,7 +103,8 @@ export function preview(session, frame) {
   return [item.key];
 }
 
-// Forgets previews whose message never came, as after a lost connection. Returns their keys.
+// Removes previews whose message never arrived, for example after a lost connection. Returns their
+// keys.
 export function dropPreviews(session) {
   const keys = [...session.items.values()].filter((item) => item.streaming).map((item) => item.key);
   for (const key of keys) session.items.delete(key);
@@ -129,7 +130,8 @@ function turnOf(session, event, time) {
   return session.turns.get(event.turn);
 }
 
-// These calls wait for an answer, also those that ran before they asked. Returns the keys of the items that changed.
+// Marks calls as waiting for an answer, including those that ran before they asked. Returns the
+// keys of the changed items.
 function waitFor(session, turn, ids, time) {
   return ids.filter((id) => {
     const item = session.items.get(id);
@@ -142,7 +144,7 @@ function waitFor(session, turn, ids, time) {
   });
 }
 
-// An answer ends the time of waiting; what follows is the tool itself.
+// Ends the wait at an answer; the tool itself runs after it.
 function answerSpan(turn, id, time, name) {
   const waiting = turn?.spans.findLast((span) => span.id === id && span.kind === "wait");
   if (!waiting || waiting.end !== undefined) return;

@@ -1,4 +1,5 @@
-// Draws the items of a conversation. Text from the model, tools and the server only ever becomes text nodes.
+// Draws the items of a conversation. Text from the model, tools and the server is inserted only as
+// text nodes.
 
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -11,7 +12,7 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
-// Fenced code, inline code and paragraphs; everything else of Markdown stays as it was written.
+// Renders fenced code, inline code and paragraphs. Other Markdown stays as it was written.
 function prose(text) {
   const body = element("div", { class: "body" });
   text.split(/^```[^\n]*\n([\s\S]*?)(?:^```\s*$|$(?![\s\S]))/m).forEach((part, index) => {

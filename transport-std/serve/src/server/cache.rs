@@ -1,14 +1,14 @@
-//! Conversations that were used lately, so that a turn does not read a whole log.
+//! A cache of recently used conversations, so that a turn does not read a whole log.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use uuid::Uuid;
 
-/// Most bytes of conversations that are kept.
+/// The maximum number of bytes of all cached conversations.
 const MOST_BYTES: usize = 16 << 20;
 
-/// The conversations that were used last, as far as they fit.
+/// The most recently used conversations, within [`MOST_BYTES`].
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
     inner: Mutex<Inner>,
@@ -24,14 +24,14 @@ struct Inner {
 
 #[derive(Debug)]
 struct Known {
-    /// Up to which row of the log it goes.
+    /// The number of the last log row that the conversation includes.
     head: u64,
     transcript: Arc<str>,
     used: u64,
 }
 
 impl Cache {
-    /// The session's conversation and up to which row of its log it goes.
+    /// Returns the session's conversation, and the number of the last log row that it includes.
     pub(crate) fn get(&self, id: Uuid) -> Option<(u64, Arc<str>)> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let known = inner.remove(id)?;

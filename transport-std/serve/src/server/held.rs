@@ -1,4 +1,4 @@
-//! Which turns this server works on, and of which it does not know whether it holds them.
+//! The turns that this server works on, and the sessions that it may hold without knowing.
 
 use core::time::Duration;
 use std::collections::HashMap;
@@ -7,11 +7,12 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
-/// How long a commit whose outcome is not known may still be on its way to the store.
+/// How long a commit with an unknown outcome may still be on its way to the store.
 const DOUBT: Duration = Duration::from_secs(120);
 
-/// The turns of this server. Without it, a turn whose first commit was stored while its server
-/// learned of a failure would wait for ever: its holder lives and does not know of it.
+/// The turns of this server. If a turn's first commit is stored but the server receives an error,
+/// the server is the holder and does not know it. Without this record the turn would wait forever,
+/// because its holder is alive.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     inner: Mutex<Inner>,
@@ -19,19 +20,19 @@ pub(super) struct Held {
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// How many tasks work on a session: two for a moment, when one turn follows another.
+    /// How many tasks work on a session: briefly two when one turn follows another.
     tasks: HashMap<Uuid, usize>,
     doubtful: HashMap<Uuid, Instant>,
 }
 
 impl Held {
-    /// A task works on this session.
+    /// Records that a task works on this session.
     pub(super) fn begin(&self, id: Uuid) {
         *self.inner.lock().unwrap_or_else(PoisonError::into_inner).tasks.entry(id).or_default() +=
             1;
     }
 
-    /// A task that worked on this session has ended.
+    /// Records that a task that worked on this session has ended.
     pub(super) fn end(&self, id: Uuid) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(tasks) = inner.tasks.get_mut(&id) {
@@ -42,7 +43,7 @@ impl Held {
         }
     }
 
-    /// Whether this server became the holder of the session is not known.
+    /// Records that this server may have become the session's holder.
     pub(super) fn doubt(&self, id: Uuid) {
         self.inner
             .lock()
@@ -51,7 +52,7 @@ impl Held {
             .insert(id, Instant::now());
     }
 
-    /// Sessions that this server may hold and does not work on.
+    /// Returns the sessions that this server may hold and does not work on.
     pub(super) fn doubtful(&self) -> Vec<Uuid> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.doubtful.retain(|_, since| since.elapsed() < DOUBT);

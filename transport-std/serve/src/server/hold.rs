@@ -1,4 +1,4 @@
-//! One turn, held by this server: the engine's worker, with the store and the run around it.
+//! Drives one turn that this server holds: connects the engine's worker, the store and the run.
 
 use core::pin::Pin;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -12,32 +12,34 @@ use tokio::time::Sleep;
 use uuid::Uuid;
 
 use super::held::Held;
-use super::{Live, Server};
+use super::{Live, PAGE_BYTES, Server};
 use crate::agent::Session;
 use crate::engine::{
-    Active, CallState, Change, Document, Effect, ErrorDetail, Fact, Input, Seen, Stop, Worker,
-    release,
+    Active, CallState, Change, DELIVERIES, Document, Effect, ErrorDetail, Fact, Input, Seen, Stop,
+    Worker, release,
 };
 use crate::runner::{Preview, Results, Runner, Watcher};
 use crate::store::{Committed, Record, Row, Status, StoreError, Timestamp};
 
-/// How long to wait before a failed access to the store is tried again: doubled each time, up to
-/// the second.
+/// The first wait before a failed access to the store is repeated. The wait doubles each time, up
+/// to [`LONGEST_WAIT`].
 pub(super) const FIRST_WAIT: Duration = Duration::from_millis(50);
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 impl Server {
-    /// Works on the turn of a session that this server has just become the holder of.
+    /// Starts work on the turn of a session that this server has just become the holder of.
     pub(super) fn hold(self: &Arc<Self>, record: Record) {
         let server = Arc::clone(self);
         server.held.begin(record.id);
         self.tasks.spawn(async move {
             let (id, release) = (record.id, server.release.clone());
             let _working = Working(&server.held, id);
+            // Boxed, because the future is large and a task is moved several times before it runs.
+            let turn = Box::pin(Hold::run(&server, record));
             let is_released = tokio::select! {
                 biased;
                 () = release.cancelled() => true,
-                () = Hold::run(&server, record) => false,
+                () = turn => false,
             };
             if is_released {
                 server.let_go(id).await;
@@ -45,8 +47,7 @@ impl Server {
         });
     }
 
-    /// Gives up a turn, so that another server, or this one when it is started again, takes it over
-    /// at once.
+    /// Releases a turn, so that another server, or this one after a restart, takes it over at once.
     async fn let_go(&self, id: Uuid) {
         for _ in 0..5 {
             let Ok(Some(record)) = self.store.load(id).await else { return };
@@ -63,7 +64,7 @@ impl Server {
     }
 }
 
-/// Says that a session is worked on as long as it lives.
+/// Marks a session as worked on while the guard lives.
 struct Working<'s>(&'s Held, Uuid);
 
 impl Drop for Working<'_> {
@@ -72,7 +73,7 @@ impl Drop for Working<'_> {
     }
 }
 
-/// Counts a turn as running as long as it lives.
+/// Counts a turn as running while the guard lives.
 struct Counted<'s>(&'s AtomicUsize);
 
 impl<'s> Counted<'s> {
@@ -88,7 +89,7 @@ impl Drop for Counted<'_> {
     }
 }
 
-/// A turn that is held.
+/// A turn that this server holds.
 struct Hold<'s> {
     server: &'s Arc<Server>,
     live: Arc<Live>,
@@ -100,7 +101,7 @@ struct Hold<'s> {
     deadline: Option<Pin<Box<Sleep>>>,
     commit: Option<BoxFuture<'s, Result<Committed, StoreError>>>,
     load: Option<BoxFuture<'s, Option<Box<Record>>>>,
-    /// The turn as it was before it ended.
+    /// The state of the turn before it ended.
     last: Option<Active>,
     /// The last row of the last commit.
     last_row: Option<Row>,
@@ -116,7 +117,7 @@ impl<'s> Hold<'s> {
                 tracing::error!(session = %id, "the session's document cannot be read");
                 return;
             };
-            // A cancel needs no worker: it only ends what is there.
+            // A cancel needs no worker: it only ends the turn.
             let is_cancelled = document.active.as_ref().is_some_and(|active| active.cancelled);
             let Some(workers) = server.workers.as_ref().filter(|_| !is_cancelled) else {
                 break (document, None);
@@ -125,7 +126,7 @@ impl<'s> Hold<'s> {
                 permit = workers.acquire() => break (document, permit.ok()),
                 () = newer(&mut versions, record.version) => {}
             }
-            // It was cancelled or deleted while it waited.
+            // The turn may have been cancelled or deleted while it waited.
             match server.store.load(id).await {
                 Ok(Some(now)) if now.fence == record.fence && now.holder == Some(server.id) => {
                     record = now
@@ -135,7 +136,7 @@ impl<'s> Hold<'s> {
             }
         };
         let _counted = Counted::new(&server.running);
-        // Those of former turns, which another server may have left.
+        // Webhooks of earlier turns that another server may have left.
         server.deliver_all(&record, &document);
         let (transcript, results) = beginning(server, &record, &document).await;
         let session =
@@ -171,7 +172,7 @@ impl<'s> Hold<'s> {
         this.go_on().await;
     }
 
-    /// Until the turn is over, waits for an answer, or is somebody else's.
+    /// Drives the turn until it ends, waits for an answer, or belongs to another server.
     async fn go_on(mut self) {
         let mut input = Input::Begin;
         loop {
@@ -227,7 +228,7 @@ impl<'s> Hold<'s> {
         }
     }
 
-    /// The next thing that happens, if it is of interest.
+    /// Waits for the next event. Returns `None` if it does not concern the worker.
     async fn wait(&mut self) -> Option<Input> {
         tokio::select! {
             biased;
@@ -261,10 +262,17 @@ impl<'s> Hold<'s> {
         }
     }
 
-    /// The turn is over, or interrupted, and that is stored.
+    /// Finishes after the end or the interruption of the turn has been stored.
     async fn over(self, record: Record) {
         if let Some(transcript) = self.runner.transcript(self.worker.document().transcript) {
             self.server.cache.put(record.id, record.head, transcript);
+        }
+        if let Some(dropped) = &self.worker.document().dropped {
+            tracing::warn!(
+                session = %record.id,
+                "the webhook {dropped} is given up: more than {DELIVERIES} of the session wait"
+            );
+            self.server.metrics.webhook_failed();
         }
         self.server.deliver_all(&record, self.worker.document());
         let Some(active) = self.last.filter(|_| record.status != Status::Interrupted) else {
@@ -280,8 +288,8 @@ impl<'s> Hold<'s> {
     }
 }
 
-/// What the run begins with: the conversation, and the results of calls that it does not hold yet.
-/// Tried until the store gives it.
+/// Loads what the run starts with: the conversation, and the results of calls that it does not
+/// contain yet. Repeats failed reads until the store answers.
 async fn beginning(server: &Server, record: &Record, document: &Document) -> (String, Results) {
     let mut wait = FIRST_WAIT;
     let transcript = loop {
@@ -301,12 +309,12 @@ async fn beginning(server: &Server, record: &Record, document: &Document) -> (St
     (transcript, results)
 }
 
-/// The results in the log of the last reply's calls.
+/// Reads the results of the last reply's calls from the log.
 async fn results(server: &Server, id: Uuid, active: &Active) -> Results {
     let mut results = Results::new();
     let (mut after, mut wait) = (active.reply_after, FIRST_WAIT);
     loop {
-        let rows = match server.events(id, after, 256).await {
+        let rows = match server.events(id, after, 256, PAGE_BYTES).await {
             Ok(rows) => rows,
             Err(error) => {
                 tracing::warn!(session = %id, "{error}");
@@ -330,7 +338,7 @@ async fn results(server: &Server, id: Uuid, active: &Active) -> Results {
     }
 }
 
-/// The session as it is stored now; tried until the store answers.
+/// Loads the stored session. Repeats failed reads until the store answers.
 async fn load(server: &Server, id: Uuid) -> Option<Box<Record>> {
     let mut wait = FIRST_WAIT;
     loop {
@@ -343,9 +351,9 @@ async fn load(server: &Server, id: Uuid) -> Option<Box<Record>> {
     }
 }
 
-/// Returns when there is a newer version than this one.
+/// Waits for a version that is newer than this one.
 async fn newer(versions: &mut watch::Receiver<Option<u64>>, version: u64) {
-    // The sender lives as long as the session is watched, which it is here.
+    // The sender lives as long as the session is watched, and the caller watches it.
     let _ = versions.wait_for(|now| now.is_none_or(|now| now > version)).await;
 }
 
@@ -360,7 +368,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Hands on what a run shows.
+/// Passes previews to watchers, and counts requests and calls.
 struct Seer {
     server: Arc<Server>,
     live: Arc<Live>,

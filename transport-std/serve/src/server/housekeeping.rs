@@ -1,5 +1,5 @@
-//! What a server does beside its turns: it says that it is alive, takes over from those that are
-//! not, and cleans up.
+//! The server's background work: it reports that it is alive, takes over sessions of dead servers,
+//! and deletes expired sessions.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -8,18 +8,18 @@ use super::Server;
 use crate::engine::{Change, Document, take_over};
 use crate::store::{Committed, Record, Status, StoreError, Timestamp};
 
-/// How often a server says that it is alive, and looks for turns that nobody works on.
+/// How often a server reports that it is alive, and looks for turns without a living holder.
 const BEAT: Duration = Duration::from_secs(2);
-/// How long it is thought alive after that.
+/// How long a server counts as alive after such a report.
 const ALIVE: Duration = Duration::from_secs(8);
-/// How often expired sessions are looked for, at most and at least.
+/// The shortest and the longest interval between two searches for expired sessions.
 const SWEEP: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
-/// Most turns that are taken over at once.
+/// The maximum number of turns that are taken over at once.
 const ORPHANS: usize = 64;
 
 impl Server {
-    /// Begins. The first sign of life is stored before it returns, so that no other server takes
-    /// this one's turns.
+    /// Starts the background work. Stores the first sign of life before it returns, so that no
+    /// other server takes over this server's turns.
     pub(crate) async fn begin(self: &Arc<Self>) -> Result<(), StoreError> {
         self.store.beat(self.id, Timestamp::now().after(ALIVE)).await?;
         let server = Arc::clone(self);
@@ -31,19 +31,19 @@ impl Server {
         Ok(())
     }
 
-    /// Takes no more turns, and ends streams and long polls.
+    /// Stops accepting turns, and ends streams and long polls.
     pub(crate) fn begin_drain(&self) {
         self.is_draining.store(true, core::sync::atomic::Ordering::Relaxed);
         self.drain.cancel();
     }
 
-    /// Returns when the server takes no more turns.
+    /// Waits until the server accepts no more turns.
     pub(crate) fn drained(&self) -> impl Future<Output = ()> + use<> {
         self.drain.clone().cancelled_owned()
     }
 
-    /// Ends: takes no more turns, gives those that run this long to end, lets go of the rest, and
-    /// closes the store.
+    /// Shuts down: accepts no more turns, gives running turns the time `grace` to end, releases the
+    /// rest, and closes the store.
     pub(crate) async fn end(self: &Arc<Self>, grace: Duration) {
         self.begin_drain();
         self.tasks.close();
@@ -55,7 +55,7 @@ impl Server {
         if tokio::time::timeout(Duration::from_secs(5), self.tasks.wait()).await.is_err() {
             tracing::warn!("some turns did not end in time; another server takes them over");
         }
-        // Others take over what is left, now and not only when this server's last beat has run out.
+        // Expires this server's last beat, so that others take over its turns at once.
         if let Err(error) = self.store.beat(self.id, Timestamp(0)).await {
             tracing::warn!("others are not told that this server has ended: {error}");
         }
@@ -81,7 +81,7 @@ impl Server {
         }
     }
 
-    /// Takes over turns and webhooks whose holder is dead, and turns that this server holds without
+    /// Takes over turns and webhooks of dead holders, and turns that this server holds without
     /// knowing.
     async fn adopt_orphans(self: &Arc<Self>) -> Result<(), StoreError> {
         for id in self.held.doubtful() {
@@ -128,7 +128,7 @@ impl Server {
         }
     }
 
-    /// Tells who watches here what other processes change.
+    /// Notifies this server's watchers of changes that other processes make.
     async fn watch_others(self: Arc<Self>) {
         loop {
             tokio::select! {

@@ -1,39 +1,42 @@
-//! Who watches which session in this process.
+//! The watchers of sessions in this process.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use tokio::sync::{broadcast, watch};
 use uuid::Uuid;
 
 use crate::runner::Preview;
 
-/// Previews that a watcher may lag behind before it loses some.
+/// How many previews a watcher may lag behind before it loses some.
 const PREVIEWS: usize = 256;
 
-/// What changes of a session, as long as somebody watches it or holds its turn.
+/// The changes of a session. Kept while somebody watches the session or holds its turn.
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) id: Uuid,
-    /// The version that was seen last; `None` when the session is gone.
+    /// The newest known version; `None` once the session is deleted.
     version: watch::Sender<Option<u64>>,
-    previews: broadcast::Sender<Preview>,
+    /// Created for the first watcher: the buffer is large, and most turns have no watcher.
+    previews: OnceLock<broadcast::Sender<Preview>>,
 }
 
 impl Live {
-    /// Gets each new version; the current one counts as seen.
+    /// Returns a receiver of new versions. The current version counts as seen.
     pub(crate) fn versions(&self) -> watch::Receiver<Option<u64>> {
         self.version.subscribe()
     }
 
     pub(crate) fn previews(&self) -> broadcast::Receiver<Preview> {
-        self.previews.subscribe()
+        self.previews.get_or_init(|| broadcast::Sender::new(PREVIEWS)).subscribe()
     }
 
-    /// Shows a piece of a reply to who watches.
+    /// Sends a preview to the watchers.
     pub(crate) fn preview(&self, preview: Preview) {
-        // Nobody may.
-        let _ = self.previews.send(preview);
+        if let Some(previews) = self.previews.get() {
+            // Fails if all watchers have gone.
+            let _ = previews.send(preview);
+        }
     }
 
     fn changed(&self, version: Option<u64>) {
@@ -50,33 +53,30 @@ impl Live {
     }
 }
 
-/// The sessions that are watched.
+/// The sessions that somebody watches.
 #[derive(Debug, Default)]
 pub(crate) struct Hub {
     live: Mutex<HashMap<Uuid, Weak<Live>>>,
 }
 
 impl Hub {
-    /// Watches a session from now on.
+    /// Starts watching a session.
     pub(crate) fn live(&self, id: Uuid) -> Arc<Live> {
         let mut all = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(live) = all.get(&id).and_then(Weak::upgrade) {
             return live;
         }
-        // Now and then those that nobody watches any more are forgotten.
+        // Removes sessions that nobody watches any more, from time to time.
         if all.len() >= 64 && all.len().is_power_of_two() {
             all.retain(|_, live| live.strong_count() > 0);
         }
-        let live = Arc::new(Live {
-            id,
-            version: watch::Sender::new(Some(0)),
-            previews: broadcast::Sender::new(PREVIEWS),
-        });
+        let live =
+            Arc::new(Live { id, version: watch::Sender::new(Some(0)), previews: OnceLock::new() });
         all.insert(id, Arc::downgrade(&live));
         live
     }
 
-    /// Tells who watches the session that it has this version now, or is gone.
+    /// Tells the session's watchers its new version; `None` if the session was deleted.
     pub(crate) fn changed(&self, id: Uuid, version: Option<u64>) {
         let live = self
             .live
@@ -89,7 +89,7 @@ impl Hub {
         }
     }
 
-    /// The sessions that are watched now.
+    /// Returns the sessions that somebody watches.
     pub(crate) fn watched(&self) -> Vec<Uuid> {
         let mut all = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, live| live.strong_count() > 0);

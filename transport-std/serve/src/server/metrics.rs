@@ -1,4 +1,4 @@
-//! Figures for Prometheus.
+//! Metrics for Prometheus.
 
 use core::fmt::Write;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -8,10 +8,10 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::engine::Stop;
 
-/// Upper bounds of the histogram's buckets, in seconds.
+/// The upper bounds of the histogram's buckets, in seconds.
 const BOUNDS: [f64; 12] = [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0];
 
-/// Counts what the server does, since it was started.
+/// Counters of what the server has done since it started.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     turns: Mutex<BTreeMap<&'static str, u64>>,
@@ -50,7 +50,7 @@ impl Metrics {
 
     pub(crate) fn tool_call(&self, name: &str, is_error: bool) {
         let mut calls = self.tool_calls.lock().unwrap_or_else(PoisonError::into_inner);
-        // The model chooses the name: it must not grow the server.
+        // The model chooses the name, so the number of names must be limited.
         let name = if calls.len() < 1000 || calls.contains_key(&(name.to_owned(), is_error)) {
             name
         } else {
@@ -63,11 +63,11 @@ impl Metrics {
         self.webhooks_failed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// All figures in the text format.
+    /// Returns all metrics in Prometheus' text format.
     pub(crate) fn text(&self, sessions: u64, running: u64) -> String {
         let mut out = String::new();
         let mut put = |text: core::fmt::Arguments<'_>| {
-            // A String takes everything.
+            // Writing to a String cannot fail.
             let _ = out.write_fmt(text);
         };
         put(format_args!(

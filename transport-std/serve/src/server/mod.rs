@@ -1,5 +1,5 @@
-//! The server behind the HTTP interface: applies commands, holds turns, takes over from the dead,
-//! cleans up.
+//! The server behind the HTTP interface: applies commands, holds turns, takes over turns of dead
+//! servers, and deletes expired sessions.
 
 mod cache;
 mod held;
@@ -30,40 +30,44 @@ use crate::store::{
 pub(crate) use hub::Live;
 pub(crate) use webhook::{check_url, key_of};
 
-/// How a server behaves. The defaults are those of the command line.
+/// The approximate number of bytes of the log that are read at once.
+pub(crate) const PAGE_BYTES: usize = 256 << 10;
+
+/// The options of a server. The defaults are those of the command line.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Options {
-    /// Most turns at once; `None` for as many as come. Further turns wait.
+    /// The maximum number of concurrent turns; `None` for no limit. Further turns wait.
     pub workers: Option<usize>,
-    /// How long an idle or failed session is kept after its last turn; `None` for ever.
+    /// How long an idle or failed session is kept after its last turn; `None` to keep it forever.
     pub ttl: Option<Duration>,
-    /// How long a turn may take, without the time that it waits for answers; `None` for ever.
+    /// The time limit of a turn, without the time that it waits for answers; `None` for no limit.
     pub timeout: Option<Duration>,
-    /// Most sessions; `None` for as many as the store takes.
+    /// The maximum number of sessions; `None` for no limit.
     pub max_sessions: Option<u64>,
-    /// Whether `PUT /sessions/{id}` lets clients choose ids.
+    /// Whether clients may choose ids with `PUT /sessions/{id}`.
     pub allow_custom_ids: bool,
     /// Whether webhooks may go to private, loopback and link-local addresses.
     pub allow_private_webhooks: bool,
-    /// Most bytes of each content in spans: messages, inputs and results. `None` for no contents.
+    /// The maximum number of bytes of each content in spans (messages, inputs, results); `None` to
+    /// record no contents.
     pub trace_content: Option<usize>,
-    /// Who may use the server; empty for everybody.
+    /// The tokens that the server accepts. Empty if anybody may use the server.
     pub tokens: crate::auth::Tokens,
     /// Origins of web pages that may use the server from a browser, besides its own page.
     pub origins: Vec<String>,
     /// Host names that requests may be addressed to, besides `localhost`, names without a dot and
-    /// addresses; `None` for any.
+    /// addresses; `None` for any name.
     pub hosts: Option<Vec<String>>,
 }
 
-/// Why something could not be done.
+/// Why a request could not be carried out.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// There is no such session, or it is another owner's.
+    /// The session does not exist, or it belongs to another owner.
     NotFound,
     Refused(Refusal),
-    /// The session's version is another.
+    /// The session's version is not the expected one.
     Precondition,
     Store(StoreError),
 }
@@ -80,22 +84,22 @@ impl From<Refusal> for Failure {
     }
 }
 
-/// Makes the answer that the store keeps under an idempotency key, from the session as the command
-/// leaves it.
+/// Builds the answer that the store keeps under an idempotency key, from the session after the
+/// command.
 pub(crate) type Keep<'a> = dyn Fn(&Record) -> Option<Idempotent> + Sync + 'a;
 
-/// What a command came to.
+/// The result of a command.
 #[derive(Debug)]
 pub(crate) enum Applied {
-    /// The session as it is now.
+    /// The command was applied. Contains the session after it.
     Done(Box<Record>),
-    /// The command was given before, with this key.
+    /// A command with this key was applied before.
     Replay(Idempotent),
 }
 
 /// Serves an agent's sessions from one store.
 pub(crate) struct Server {
-    /// Unlike that of any other server, also of one on the same machine before.
+    /// Unique to this process: a restarted server has a new id.
     pub(crate) id: Uuid,
     pub(crate) agent: Agent,
     pub(crate) store: Arc<dyn Store>,
@@ -110,7 +114,7 @@ pub(crate) struct Server {
     is_draining: AtomicBool,
     /// Ends streams and long polls.
     pub(crate) drain: CancellationToken,
-    /// Ends turns: they are released.
+    /// Ends turns, which are then released.
     release: CancellationToken,
     tasks: TaskTracker,
     webhooks: webhook::Sender,
@@ -143,7 +147,7 @@ impl Server {
         })
     }
 
-    /// Turns that this server works on.
+    /// Returns the number of turns that this server works on.
     pub(crate) fn running(&self) -> usize {
         self.running.load(Ordering::Relaxed)
     }
@@ -162,15 +166,15 @@ impl Server {
         })
     }
 
-    /// The session, if it is this owner's.
+    /// Loads a session that belongs to this owner.
     pub(crate) async fn load(&self, id: Uuid, owner: &str) -> Result<Record, Failure> {
         let record = self.store.load(id).await?.filter(|record| record.owner == owner);
         record.ok_or(Failure::NotFound)
     }
 
-    /// Changes a session by `command`, which is computed anew as long as others change it at the
-    /// same time. `expect` is the version that the caller wants to change; `answer` makes what is
-    /// remembered under the key.
+    /// Changes a session with `command`, which is computed again whenever somebody else changes the
+    /// session at the same time. `expect` decides whether the version is the one that the caller
+    /// wants to change; `idempotent` builds the answer that is stored under the key.
     pub(crate) async fn apply(
         self: &Arc<Self>,
         id: Uuid,
@@ -192,7 +196,7 @@ impl Server {
                     Change::Nothing if idempotent.is_none() => {
                         return Ok(Applied::Done(Box::new(record)));
                     }
-                    // So that the same answer is given again.
+                    // An empty commit stores the answer, so that a repeated request receives it.
                     Change::Nothing => {
                         let document = Document::of(&record)?;
                         Box::new(self.with_context(|context| {
@@ -203,12 +207,12 @@ impl Server {
             let after = record.after(&commit);
             commit.idempotent = idempotent.and_then(|make| make(&after));
             let takes = matches!(commit.holder, Holder::Take(_));
-            // The turn that begins finds the conversation here and does not read the log.
+            // The new turn finds the conversation in the cache and need not read the log.
             let known = if takes { self.conversation_after(&record, &commit.rows) } else { None };
             let token = commit.token;
             let committed = match self.store.commit(*commit).await {
                 Ok(committed) => committed,
-                // Whether it was applied is not known: the record tells.
+                // The outcome is unknown; the record shows whether the commit was applied.
                 Err(error) => match self.store.load(id).await {
                     Ok(Some(now)) if now.token == token => Committed::Done,
                     _ => {
@@ -237,7 +241,7 @@ impl Server {
         }
     }
 
-    /// Deletes a session. A turn of it that runs ends.
+    /// Deletes a session, and ends its running turn.
     pub(crate) async fn delete(
         &self,
         id: Uuid,
@@ -261,7 +265,7 @@ impl Server {
         }
     }
 
-    /// The conversation that the model sees, up to this head of the log.
+    /// Returns the conversation that the model receives, up to the record's head.
     pub(crate) async fn transcript(&self, record: &Record) -> Result<String, StoreError> {
         let known = self.cache.get(record.id).filter(|(head, _)| *head <= record.head);
         let (mut after, mut transcript) = match known {
@@ -288,7 +292,7 @@ impl Server {
         Ok(transcript)
     }
 
-    /// The conversation with these rows behind the record's, if the one before is known.
+    /// Returns the conversation after these rows, if the conversation before them is known.
     fn conversation_after(&self, record: &Record, rows: &[Row]) -> Option<String> {
         let mut transcript = match self.cache.get(record.id) {
             Some((head, transcript)) if head == record.head => transcript.to_string(),
@@ -299,7 +303,7 @@ impl Server {
         patches.all(|patch| Patch::apply(patch, &mut transcript)).then_some(transcript)
     }
 
-    /// The conversation that the session began with.
+    /// Returns the conversation that the session was created with.
     async fn base(&self, id: Uuid) -> Result<Option<Base>, StoreError> {
         let Some(bytes) = self.store.base(id).await? else { return Ok(None) };
         let base = Base::from_bytes(&bytes);
@@ -307,7 +311,7 @@ impl Server {
             .ok_or_else(|| StoreError::new(format!("the beginning of session {id} cannot be read")))
     }
 
-    /// All messages of the session, as JSON objects in the shape of chat completions.
+    /// Returns all messages of the session, in the form of chat completions, as JSON.
     pub(crate) async fn messages(&self, record: &Record) -> Result<String, StoreError> {
         let base = self.base(record.id).await?.map(|base| base.chat).unwrap_or_default();
         let mut fold = crate::fold::Chat::new(base);
@@ -321,17 +325,19 @@ impl Server {
         Ok(fold.into_json())
     }
 
-    /// Rows of a page of the log.
+    /// Returns a page of log rows: at most `limit` rows, and about `bytes` bytes.
     pub(crate) async fn events(
         &self,
         id: Uuid,
         after: u64,
         limit: usize,
+        bytes: usize,
     ) -> Result<Vec<Row>, StoreError> {
-        self.store.rows(id, after, limit, 256 << 10, Part::Events).await
+        self.store.rows(id, after, limit, bytes, Part::Events).await
     }
 
-    /// The session as it was after a former turn: the one that began behind this row of the log.
+    /// Returns the session as it was after an earlier turn: the one that began after this row of
+    /// the log.
     pub(crate) async fn after_turn(
         &self,
         record: &Record,
@@ -342,12 +348,12 @@ impl Server {
         (document.response, document.error) = (None, None);
         let mut text = String::new();
         'log: loop {
-            let rows = self.events(record.id, after, 256).await?;
+            let rows = self.events(record.id, after, 256, PAGE_BYTES).await?;
             let Some(last) = rows.last() else { break };
             after = last.seq;
             for seen in rows.iter().filter_map(Seen::of) {
                 match &*seen.kind {
-                    // The answer is the text of the last reply.
+                    // The response is the text of the last reply.
                     "span.model_request_start" => text.clear(),
                     "agent.message" => {
                         text = seen.content.and_then(crate::chat::text_of).unwrap_or_default();
@@ -370,18 +376,18 @@ impl Server {
         Ok(then)
     }
 
-    /// Why the session's last turn ended, by its last event.
+    /// Returns why the session's last turn ended, according to its last event.
     async fn last_stop(&self, record: &Record) -> Option<Stop> {
-        let rows = self.events(record.id, record.head.checked_sub(1)?, 1).await.ok()?;
+        let rows = self.events(record.id, record.head.checked_sub(1)?, 1, PAGE_BYTES).await.ok()?;
         Seen::of(rows.first()?)?.stop()
     }
 }
 
-/// What a session begins with, as it is stored.
+/// The conversation that a session was created with, as it is stored.
 pub(crate) struct Base {
-    /// The messages as they were given: JSON objects with commas between.
+    /// The messages as the client sent them: JSON objects separated by commas.
     pub(crate) chat: String,
-    /// What the model sees of them.
+    /// The messages in the form that the model receives.
     pub(crate) transcript: String,
 }
 

@@ -1,10 +1,9 @@
-//! Tells others that a turn has ended.
+//! Sends webhooks when turns end.
 //!
-//! What is to be told is stored with the turn's end, in [`Document::deliveries`], and stays there
-//! until an attempt succeeds or is the last one. The session's holder makes the attempts and keeps
-//! the session meanwhile, so that a server that finds the holder dead goes on. A server that dies
-//! between an attempt and its record leaves a webhook that is sent again: at least once, with the
-//! same id.
+//! A webhook is stored together with its turn's end, in [`Document::deliveries`], until an attempt
+//! succeeds or the last one fails. The session's holder makes the attempts and keeps the session
+//! meanwhile, so another server continues if the holder dies. If a server dies between an attempt
+//! and its record, the webhook is sent again: delivery is at least once, always with the same id.
 
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
@@ -32,7 +31,7 @@ use crate::chat::ChatMessage;
 use crate::engine::{Change, Delivery, Document, Webhook, delivered};
 use crate::store::{Committed, Record, Status, StoreError, Timestamp};
 
-/// How long one attempt may take.
+/// The time limit of one attempt.
 const ATTEMPT: Duration = Duration::from_secs(10);
 /// The waits before further attempts.
 const WAITS: [Duration; 5] = [
@@ -46,13 +45,13 @@ const WAITS: [Duration; 5] = [
 /// Sends webhooks.
 pub(crate) struct Sender {
     allow_private: bool,
-    /// The ids of what is being delivered.
+    /// The ids of the webhooks that are being delivered.
     now: Mutex<HashSet<String>>,
-    /// Made when it is used first: reading the platform's roots takes memory.
+    /// Created at its first use, because the platform's root certificates take memory.
     tls: OnceCell<TlsConnector>,
 }
 
-/// What is sent.
+/// The body of a webhook.
 #[derive(Serialize)]
 struct Payload<'a> {
     session_id: Uuid,
@@ -76,8 +75,8 @@ struct TraceMetrics<'a> {
 }
 
 impl Server {
-    /// Delivers the webhooks that this session has waiting, each in a task of its own. Whoever holds
-    /// the session does that, so it is called whenever this server becomes its holder.
+    /// Delivers the waiting webhooks of this session, each in its own task. The session's holder
+    /// delivers them, so this is called whenever this server becomes the holder.
     pub(super) fn deliver_all(self: &Arc<Self>, record: &Record, document: &Document) {
         for delivery in &document.deliveries {
             let Some(guard) = Delivering::begin(self, &delivery.id) else { continue };
@@ -85,7 +84,7 @@ impl Server {
             self.tasks.spawn(async move {
                 let released = server.release.clone();
                 tokio::select! {
-                    // It is stored: whoever finds this server dead goes on.
+                    // The webhook is stored: the server that takes over the session continues.
                     () = released.cancelled() => {}
                     () = server.deliver(record, &delivery) => {}
                 }
@@ -94,7 +93,7 @@ impl Server {
         }
     }
 
-    /// Tells the webhook how its turn ended, and tries again where that may help.
+    /// Delivers a webhook, and repeats attempts that may succeed later.
     async fn deliver(self: &Arc<Self>, record: Record, delivery: &Delivery) {
         let id = record.id;
         let body = self.payload(record, delivery).await;
@@ -136,7 +135,7 @@ impl Server {
         self.forget_delivery(id, delivery).await;
     }
 
-    /// What is sent: made from the turn's end, whatever came after it.
+    /// Builds the body from the end of the turn, whatever happened after it.
     async fn payload(&self, record: Record, delivery: &Delivery) -> Bytes {
         let messages = if delivery.webhook.include_messages {
             let then = Record { head: delivery.head.min(record.head), ..record.clone() };
@@ -168,8 +167,9 @@ impl Server {
         serde_json::to_vec(&payload).unwrap_or_default().into()
     }
 
-    /// Whether the webhook still waits, and for this server. While the store does not answer it
-    /// does: a webhook that comes twice is better than one that never comes.
+    /// Returns whether the webhook still waits, and this server delivers it. Returns `true` while
+    /// the store does not answer: a webhook that arrives twice is better than one that never
+    /// arrives.
     async fn still_delivers(&self, id: Uuid, delivery: &Delivery) -> bool {
         match self.store.load(id).await {
             Ok(Some(record)) => {
@@ -183,7 +183,7 @@ impl Server {
         }
     }
 
-    /// Stores that the webhook needs no more attempts; tried until the store answers.
+    /// Records that the webhook needs no more attempts. Repeats until the store answers.
     async fn forget_delivery(&self, id: Uuid, delivery: &Delivery) {
         let mut wait = FIRST_WAIT;
         loop {
@@ -214,14 +214,14 @@ impl Server {
     }
 }
 
-/// Says that a webhook is being delivered, as long as it lives.
+/// Marks a webhook as being delivered while the guard lives.
 struct Delivering {
     server: Arc<Server>,
     id: String,
 }
 
 impl Delivering {
-    /// `None` if a task of this server delivers it already.
+    /// Returns `None` if a task of this server already delivers the webhook.
     fn begin(server: &Arc<Server>, id: &str) -> Option<Self> {
         let mut now = server.webhooks.now.lock().unwrap_or_else(PoisonError::into_inner);
         now.insert(id.to_owned()).then(|| Self { server: Arc::clone(server), id: id.to_owned() })
@@ -236,7 +236,7 @@ impl Drop for Delivering {
 
 /// Why an attempt failed.
 enum Problem {
-    /// The address is none that may be asked.
+    /// The address is not allowed.
     Forbidden(String),
     Failed(String),
 }
@@ -296,8 +296,8 @@ impl Sender {
         }
     }
 
-    /// Connects to an address that may be asked: the one that was checked, whatever the name stands
-    /// for a moment later.
+    /// Connects to an allowed address. Resolves the name only once, so that it cannot change
+    /// between the check and the connection.
     async fn connect(&self, host: &Host<&str>, port: u16) -> Result<TcpStream, Problem> {
         let addresses: Vec<SocketAddr> = match host {
             Host::Domain(name) => {
@@ -338,13 +338,12 @@ where
     }
 }
 
-/// The key of a secret: `whsec_` and base64.
+/// Returns the key in a secret of the form `whsec_` and base64.
 pub(crate) fn key_of(secret: &str) -> Option<Vec<u8>> {
     BASE64.decode(secret.strip_prefix("whsec_")?).ok().filter(|key| !key.is_empty())
 }
 
-/// Says what is wrong with the address of a webhook, as far as that can be seen without asking for
-/// the name.
+/// Checks the URL of a webhook, as far as that is possible without resolving its name.
 pub(crate) fn check_url(url: &str, allow_private: bool) -> Result<(), &'static str> {
     check(&Url::parse(url).map_err(|_| "Input should be a valid URL")?, allow_private)
 }
@@ -369,7 +368,7 @@ fn check(url: &Url, allow_private: bool) -> Result<(), &'static str> {
     }
 }
 
-/// Whether an address leads to this machine, to its network, or to no single machine of the
+/// Returns whether an address leads to this machine, to its network, or to no single machine of the
 /// Internet.
 fn is_private(address: IpAddr) -> bool {
     match address {
@@ -390,7 +389,7 @@ fn is_private(address: IpAddr) -> bool {
         }
         IpAddr::V6(v6) => {
             let parts = v6.segments();
-            // Addresses of IPv4 in other clothes: mapped, compatible, NAT64, 6to4.
+            // IPv6 addresses that contain an IPv4 address: mapped, compatible, NAT64, 6to4.
             let inner = match parts {
                 [0, 0, 0, 0, 0, 0xffff | 0, high, low]
                 | [0x64, 0xff9b, 0, 0, 0, 0, high, low]

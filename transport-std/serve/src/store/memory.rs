@@ -13,8 +13,8 @@ use super::{
     Row, Status, Store, StoreError, Summary, Timestamp,
 };
 
-/// Keeps sessions in memory: they are gone when the process ends. For tests, and for agents whose
-/// sessions need not last.
+/// Keeps sessions in memory, where they are lost when the process ends. For tests, and for agents
+/// whose sessions need not last.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     inner: Mutex<Inner>,
@@ -23,32 +23,33 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Inner {
     sessions: HashMap<Uuid, Session>,
-    /// Sessions in order of creation.
+    /// The sessions in order of creation.
     order: BTreeMap<u64, Uuid>,
-    /// How many sessions were ever created.
+    /// The number of sessions that were ever created.
     created: u64,
-    /// Sessions that are running or held, so that orphans are found without a look at all others.
+    /// Sessions that are running or have a holder, so that orphans are found without searching all
+    /// sessions.
     at_work: BTreeSet<Uuid>,
-    /// By `expires`: sessions that may be swept.
+    /// Sessions that may be swept, by `expires`.
     expiring: BTreeSet<(Timestamp, Uuid)>,
-    /// By scope and key.
+    /// Stored answers, by scope and key.
     answers: HashMap<(String, String), Idempotent>,
-    /// Until when each server is alive.
+    /// When each server's last sign of life expires.
     servers: HashMap<Uuid, Timestamp>,
 }
 
 #[derive(Debug)]
 struct Session {
     record: Record,
-    /// Its key in `order`.
+    /// The session's key in `order`.
     place: u64,
     base: Option<Bytes>,
-    /// The row of `seq` n is at n - 1.
+    /// The row with the `seq` n is at index n - 1.
     rows: Vec<Row>,
 }
 
 impl MemoryStore {
-    /// An empty store.
+    /// Creates an empty store.
     pub fn new() -> Self {
         Self::default()
     }
@@ -311,7 +312,7 @@ impl Store for MemoryStore {
     }
 
     fn changed(&self) -> BoxFuture<'_, ()> {
-        // No other process can.
+        // No other process can change anything.
         Box::pin(core::future::pending())
     }
 

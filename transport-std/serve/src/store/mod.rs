@@ -1,16 +1,16 @@
-//! Where sessions are kept.
+//! Stores, which keep sessions.
 //!
-//! A [`Store`] keeps one [`Record`] a session and, beside it, the session's log: numbered [`Row`]s
-//! that are only ever appended. Each change of a session is one [`Commit`]: it names the version
-//! that it was made from, and the store applies it as a whole or refuses it as a whole. That is the
-//! only primitive on which one turn at a time, takeover and at-most-once rest, so a store needs no
-//! locks and no transactions that span requests.
+//! A [`Store`] keeps one [`Record`] per session and the session's log: numbered [`Row`]s that are
+//! only ever appended. Each change of a session is one [`Commit`], which names the version that it
+//! is based on. The store applies it as a whole or refuses it as a whole. One turn at a time,
+//! takeover and at-most-once execution all rest on this one primitive, so a store needs no locks
+//! and no transactions that span requests.
 //!
 //! # Guarantees of every store
-//! 1. **Durable.** When a method that changes something returns `Ok`, the change survives the death
-//!    of the process, and for stores on disk the loss of power. The memory store survives neither;
-//!    it has all other guarantees.
-//! 2. **Atomic.** After a crash at any point a commit is there as a whole (record, rows,
+//! 1. **Durable.** When a method that changes something returns `Ok`, the change survives the end
+//!    of the process, and for stores on disk a loss of power. The memory store survives neither; it
+//!    has all other guarantees.
+//! 2. **Atomic.** After a crash at any point a commit is stored as a whole (record, rows,
 //!    idempotency record) or not at all. A reader never sees rows beyond [`Record::head`], nor a
 //!    record whose rows are missing.
 //! 3. **Compare and set.** Of several commits that expect the same version exactly one succeeds.
@@ -19,14 +19,14 @@
 //!    is refused, whatever its version.
 //! 5. **Read your writes.** A load after a successful commit, by any process, sees that commit or a
 //!    later one.
-//! 6. **Recognizable.** [`Record::token`] is that of the last commit. A writer whose commit failed
-//!    with an error does not know whether it was applied: it loads the record and compares the
+//! 6. **Recognizable.** [`Record::token`] is the token of the last commit. A writer whose commit
+//!    returned an error does not know whether it was applied: it loads the record and compares the
 //!    token.
-//! 7. **Once by key.** A change with an [`Idempotent`] whose scope and key are known is refused
-//!    with the answer that was stored with the first one, and changes nothing. Kept for at least
-//!    [`IDEMPOTENCY_TTL`], also when the session is deleted meanwhile.
+//! 7. **Once per key.** A change with an [`Idempotent`] whose scope and key are known is refused
+//!    with the answer that was stored with the first change, and changes nothing. The answer is
+//!    kept for at least [`IDEMPOTENCY_TTL`], even if the session is deleted.
 //!
-//! No guarantee depends on clocks: all times are the caller's. A server whose clock is wrong can
+//! No guarantee depends on clocks: the caller provides all times. A server whose clock is wrong can
 //! take over a session too early, which the fence makes harmless.
 
 #[cfg(feature = "testing")]
@@ -53,37 +53,41 @@ pub use postgres::PostgresStore;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 
-/// How long an [`Idempotent`] is kept at least.
+/// The minimum time for which an [`Idempotent`] is kept.
 pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What a method of a [`Store`] gives: a future that is boxed, so that stores can be chosen at run
-/// time.
+/// The result of a [`Store`]'s method: a boxed future, so that the store can be chosen at run time.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
-/// Keeps sessions. See the [module](self) for what every implementation guarantees.
+/// Keeps sessions. The [module](self) documents the guarantees of every implementation.
 ///
-/// Ids are unique over all owners. Methods may be called from many tasks at once; none may block
-/// its thread for longer than a few microseconds (a store that does has threads of its own).
+/// Ids are unique across all owners. Methods may be called from many tasks at once. No method may
+/// block its thread for long: a store whose work takes longer than about 100 microseconds needs its
+/// own threads. [`SqliteStore`] reads by key on the caller's thread ([`load`](Self::load),
+/// [`versions`](Self::versions), [`recall`](Self::recall), [`count`](Self::count)): the pages are
+/// usually in memory, and a switch to another thread costs more than the read. If a page is not in
+/// memory, that thread waits for the disk. All other reads, and all writes, run on the store's
+/// threads.
 pub trait Store: Send + Sync + 'static {
     /// Adds a session with version 1, an empty log and fence 0.
     fn create(&self, session: NewSession) -> Answer<'_, Created>;
 
-    /// The session's record; `None` if there is no such session.
+    /// Returns the session's record, or `None` if the session does not exist.
     fn load(&self, id: Uuid) -> Answer<'_, Option<Record>>;
 
-    /// What [`NewSession::base`] was; `None` if there was nothing, or there is no such session.
+    /// Returns [`NewSession::base`], or `None` if there was none or the session does not exist.
     fn base(&self, id: Uuid) -> Answer<'_, Option<Bytes>>;
 
-    /// Applies one change, if the record's version, and its fence if one is named, are those that
-    /// the change expects. See [`Commit`].
+    /// Applies one change, if the record has the version that the change expects, and the fence, if
+    /// the change names one. See [`Commit`].
     fn commit(&self, commit: Commit) -> Answer<'_, Committed>;
 
-    /// Rows of the session's log with `seq > after`, in order, up to [`Record::head`]. Empty if
-    /// there are none, or no such session.
+    /// Returns rows of the session's log with `seq > after`, in order, up to [`Record::head`].
+    /// Returns none if there are no such rows or no such session.
     ///
-    /// At most `limit` rows, and no more once their bytes add up to `max_bytes`; but at least one,
-    /// if there is one. With [`Part::Events`] the rows have no `patch`; with [`Part::Patches`] only
-    /// rows that have a patch are returned, without their event.
+    /// Returns at most `limit` rows, and no more once their bytes add up to `max_bytes`, but at
+    /// least one row if there is one. With [`Part::Events`] the rows have no `patch`; with
+    /// [`Part::Patches`] only rows that have a patch are returned, without their event.
     fn rows(
         &self,
         id: Uuid,
@@ -93,50 +97,50 @@ pub trait Store: Send + Sync + 'static {
         part: Part,
     ) -> Answer<'_, Vec<Row>>;
 
-    /// Sessions in order of creation. See [`Query`].
+    /// Lists sessions in order of creation. See [`Query`].
     fn list(&self, query: Query) -> Answer<'_, Page>;
 
-    /// How many sessions there are, of all owners.
+    /// Returns the number of sessions of all owners.
     fn count(&self) -> Answer<'_, u64>;
 
     /// Removes the session with its base and its log, whatever its status, if its version is
-    /// `expect` or that is `None`.
+    /// `expect` or `expect` is `None`.
     fn delete(&self, id: Uuid, expect: Option<u64>) -> Answer<'_, Deleted>;
 
-    /// The answer stored under this key; `None` if there is none.
+    /// Returns the answer that is stored under this key, or `None`.
     fn recall(&self, scope: &str, key: &str) -> Answer<'_, Option<Idempotent>>;
 
-    /// Says that `server` is alive, for sessions that it [holds](Record::holder), until `until`.
-    /// The latest call counts.
+    /// Records that `server` is alive until `until`, for the sessions that it
+    /// [holds](Record::holder). The latest call counts.
     fn beat(&self, server: Uuid, until: Timestamp) -> Answer<'_, ()>;
 
-    /// Sessions, at most `limit`, which somebody should work on and nobody does: those whose
-    /// [holder](Record::holder) never [beat](Self::beat) or is not alive at `now` any more,
-    /// whatever their status, and those whose status is [`Status::Running`] without a holder. Any
-    /// order.
+    /// Returns sessions that need a server and have none, at most `limit`, in any order: those
+    /// whose [holder](Record::holder) has never called [`beat`](Self::beat) or is no longer alive
+    /// at `now`, whatever their status, and those whose status is [`Status::Running`] and that have
+    /// no holder.
     fn orphans(&self, now: Timestamp, limit: usize) -> Answer<'_, Vec<Uuid>>;
 
     /// Removes sessions whose [`Record::expires`] is at or before `now`, idempotency records whose
-    /// [`Idempotent::expires`] is, and servers that were last alive more than a day before. Returns
-    /// the sessions that were removed. May stop early: it is called again.
+    /// [`Idempotent::expires`] is at or before `now`, and servers that were last alive more than a
+    /// day earlier. Returns the removed sessions. May stop early, because it is called again.
     fn sweep(&self, now: Timestamp) -> Answer<'_, Vec<Uuid>>;
 
-    /// The versions of these sessions, in the same order; `None` for those that do not exist.
-    /// Cheap: it is asked often.
+    /// Returns the versions of these sessions, in the same order; `None` for those that do not
+    /// exist. Must be cheap, because it is called often.
     fn versions(&self, ids: &[Uuid]) -> Answer<'_, Vec<Option<u64>>>;
 
-    /// Returns when another process may have changed something since the last call. May return
-    /// without a reason; must return within a second of a change. The default returns after 200 ms.
-    /// A store that only one process uses never returns; one with a cheap way to know (`LISTEN`,
-    /// SQLite's `data_version`) uses it.
+    /// Waits until another process may have changed something since the last call. May return
+    /// without a change; must return within a second of a change. The default implementation
+    /// returns after 200 ms. A store that only one process uses never returns. One that can detect
+    /// changes cheaply (`LISTEN`, SQLite's `data_version`) does so.
     fn changed(&self) -> BoxFuture<'_, ()> {
         Box::pin(tokio::time::sleep(Duration::from_millis(200)))
     }
 
-    /// Whether the store can be used now. Asked by `/ready`.
+    /// Checks whether the store can be used now. `/ready` calls this.
     fn ready(&self) -> Answer<'_, ()>;
 
-    /// Finishes what is under way and closes files and connections. Nothing is called after it.
+    /// Finishes pending work and closes files and connections. No method is called after this.
     fn close(&self) -> Answer<'_, ()> {
         Box::pin(core::future::ready(Ok(())))
     }
@@ -145,17 +149,17 @@ pub trait Store: Send + Sync + 'static {
 /// A kind of store that [`open`] does not know by itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Kind {
-    /// The scheme of its URLs: what stands before the colon.
+    /// The scheme of its URLs: the part before the colon.
     pub scheme: &'static str,
-    /// Opens a store. Gets what follows the colon.
+    /// Opens a store. Receives the part of the URL after the colon.
     pub open: fn(String) -> Answer<'static, Arc<dyn Store>>,
 }
 
 /// Opens the store that a URL names: `memory:`, `sqlite:PATH`, `postgres://…` with the feature
-/// `postgres`, or one of these kinds.
+/// `postgres`, or one of `kinds`.
 ///
 /// # Errors
-/// The URL names no store that is known here, or the store cannot be opened.
+/// Returns an error if the URL's scheme is unknown, or the store cannot be opened.
 pub async fn open(url: &str, kinds: &[Kind]) -> Result<Arc<dyn Store>, StoreError> {
     let kind = url
         .split_once(':')
@@ -192,21 +196,21 @@ pub async fn open(url: &str, kinds: &[Kind]) -> Result<Arc<dyn Store>, StoreErro
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// No turn is under way; the last one, if any, ended well or was cancelled.
+    /// No turn is running; the last one, if any, succeeded or was cancelled.
     Idle,
-    /// A turn is under way, or waits for a worker.
+    /// A turn is running, or waits for a worker.
     Running,
-    /// A turn waits for answers from outside. Nobody holds it.
+    /// A turn waits for answers from outside, and has no holder.
     Interrupted,
-    /// No turn is under way; the last one failed.
+    /// No turn is running; the last one failed.
     Error,
 }
 
 impl Status {
-    /// All of them.
+    /// All statuses.
     pub const ALL: [Self; 4] = [Self::Idle, Self::Running, Self::Interrupted, Self::Error];
 
-    /// The name, as it is stored and shown: `idle`, `running`, `interrupted` or `error`.
+    /// Returns the name that is stored and displayed: `idle`, `running`, `interrupted` or `error`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Idle => "idle",
@@ -216,7 +220,7 @@ impl Status {
         }
     }
 
-    /// The status of this name.
+    /// Returns the status with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.name() == name)
     }
@@ -228,41 +232,42 @@ impl fmt::Display for Status {
     }
 }
 
-/// A session as stored, without its base and its log.
+/// A stored session, without its base and its log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// The session's id.
     pub id: Uuid,
-    /// Who may see it; empty if the server has no owners.
+    /// The owner, who alone may see the session; empty if the server has no owners.
     pub owner: String,
-    /// What the creator attached. Never changes.
+    /// The metadata that the session was created with. Never changes.
     pub metadata: BTreeMap<String, String>,
-    /// When it was created.
+    /// When the session was created.
     pub created: Timestamp,
-    /// When it was last changed: [`Commit::now`] of the last commit, or `created`.
+    /// When the session was last changed: [`Commit::now`] of the last commit, or `created`.
     pub updated: Timestamp,
-    /// When [`Store::sweep`] may delete it; `None` for never.
+    /// When [`Store::sweep`] may delete the session; `None` for never.
     pub expires: Option<Timestamp>,
-    /// 1 when created; each commit adds 1.
+    /// The version: 1 for a new session; each commit adds 1.
     pub version: u64,
     /// The `seq` of the log's last row; 0 while the log is empty.
     pub head: u64,
     /// What the session is doing.
     pub status: Status,
-    /// How many messages it has.
+    /// The number of the session's messages.
     pub messages: u64,
-    /// The server that works on it.
+    /// The server that works on the session.
     pub holder: Option<Uuid>,
-    /// 0 when created; each [`Holder::Take`] adds 1.
+    /// The fence: 0 for a new session; each [`Holder::Take`] adds 1.
     pub fence: u64,
-    /// [`Commit::token`] of the last commit; nil when created.
+    /// [`Commit::token`] of the last commit; nil for a new session.
     pub token: Uuid,
-    /// The session's state, for the engine alone. Usually below 10 KB; can hold several MB.
+    /// The session's state, which only the engine reads. Usually below 10 KB; can contain several
+    /// MB.
     pub document: Bytes,
 }
 
 impl Record {
-    /// The record as `commit` makes it, if nothing stands against that.
+    /// Returns the record after `commit`, provided that the store accepts the commit.
     #[must_use]
     pub fn after(&self, commit: &Commit) -> Self {
         let (holder, fence) = match commit.holder {
@@ -289,55 +294,57 @@ impl Record {
     }
 }
 
-/// A session to be created.
+/// A session to create.
 #[derive(Clone, Debug)]
 pub struct NewSession {
-    /// Its id.
+    /// The session's id.
     pub id: Uuid,
     /// See [`Record::owner`].
     pub owner: String,
     /// See [`Record::metadata`].
     pub metadata: BTreeMap<String, String>,
-    /// [`Record::created`] and `updated`.
+    /// See [`Record::created`]; also the first [`Record::updated`].
     pub now: Timestamp,
     /// See [`Record::expires`].
     pub expires: Option<Timestamp>,
-    /// See [`Record::messages`]. The status is [`Status::Idle`].
+    /// See [`Record::messages`]. The status of a new session is [`Status::Idle`].
     pub messages: u64,
     /// See [`Record::document`].
     pub document: Bytes,
-    /// The conversation that the session begins with: stored once, never changed. Can hold 32 MB.
+    /// The conversation that the session begins with. Stored once, never changed; can contain 32
+    /// MB.
     pub base: Option<Bytes>,
-    /// Refuses with [`Created::Full`] if there are that many sessions already, of all owners.
+    /// The maximum number of sessions of all owners: with that many, the store returns
+    /// [`Created::Full`].
     pub limit: Option<u64>,
-    /// Makes the creation happen once by key.
+    /// Makes the creation happen once per key.
     pub idempotent: Option<Idempotent>,
 }
 
-/// What became of [`Store::create`].
+/// The result of [`Store::create`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Created {
-    /// The session is there now.
+    /// The session was created.
     Done,
-    /// There is a session of this id.
+    /// A session with this id exists.
     Exists,
-    /// There are as many sessions as the limit allows.
+    /// The limit on the number of sessions is reached.
     Full,
-    /// The key is known; nothing was created. Checked before the others.
+    /// The key is known; nothing was created. Takes precedence over the other refusals.
     Replay(Idempotent),
 }
 
 /// One change of a session.
 #[derive(Clone, Debug)]
 pub struct Commit {
-    /// The session.
+    /// The session's id.
     pub id: Uuid,
-    /// The version that it was made from.
+    /// The version that the change is based on.
     pub expect: u64,
-    /// The fence that the writer holds; `None` if it holds nothing, as for a cancel that comes from
+    /// The fence that the writer holds; `None` if it holds none, for example for a cancel from
     /// another server.
     pub fence: Option<u64>,
-    /// Becomes [`Record::token`]: unique to this commit.
+    /// Becomes [`Record::token`]. Unique to this commit.
     pub token: Uuid,
     /// Becomes [`Record::updated`].
     pub now: Timestamp,
@@ -349,92 +356,92 @@ pub struct Commit {
     pub messages: u64,
     /// Becomes [`Record::document`].
     pub document: Bytes,
-    /// Appended to the log. Their numbers follow [`Record::head`] without a gap; the last becomes
-    /// the head. May be empty.
+    /// Rows to append to the log. Their numbers follow [`Record::head`] without a gap, and the last
+    /// one becomes the head. May be empty.
     pub rows: Vec<Row>,
-    /// What becomes of [`Record::holder`].
+    /// The change of [`Record::holder`].
     pub holder: Holder,
-    /// Makes the change happen once by key.
+    /// Makes the change happen once per key.
     pub idempotent: Option<Idempotent>,
 }
 
 /// What a [`Commit`] does to [`Record::holder`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holder {
-    /// It stays.
+    /// The holder stays.
     Keep,
-    /// This server holds the session from now on; the fence grows by 1.
+    /// This server becomes the holder; the fence grows by 1.
     Take(Uuid),
-    /// Nobody holds it.
+    /// The session has no holder any more.
     Release,
 }
 
-/// What became of a [`Commit`].
+/// The result of a [`Commit`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Committed {
-    /// It was applied; the record's version is `expect + 1`.
+    /// The commit was applied; the record's version is `expect + 1`.
     Done,
-    /// It was refused: version or fence are others. With the record as it is now; `None` if there
-    /// is no such session.
+    /// The commit was refused, because the version or the fence differs. Contains the current
+    /// record, or `None` if the session does not exist.
     Conflict(Option<Box<Record>>),
-    /// The key is known; nothing was changed. Checked before the version.
+    /// The key is known; nothing was changed. Takes precedence over the version.
     Replay(Idempotent),
 }
 
-/// What became of [`Store::delete`].
+/// The result of [`Store::delete`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deleted {
-    /// The session is gone.
+    /// The session was removed.
     Done,
-    /// Its version is another than was expected.
+    /// The session has another version than expected.
     Conflict,
-    /// There was no such session.
+    /// The session does not exist.
     Missing,
 }
 
 /// A row of a session's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Its number: from 1, without gaps.
+    /// The row's number: from 1, without gaps.
     pub seq: u64,
-    /// The event, as clients see it: a JSON object.
+    /// The event as clients receive it: a JSON object.
     pub event: Bytes,
-    /// How the event changes the conversation that the model sees, for the engine alone; `None` if
-    /// it does not.
+    /// The event's change of the conversation that the model receives, which only the engine reads;
+    /// `None` if there is no change.
     pub patch: Option<Bytes>,
 }
 
-/// Which part of the rows is wanted.
+/// Which part of the rows to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// `event`; `patch` is `None`.
+    /// The `event`; `patch` is `None`.
     Events,
     /// Only rows with a `patch`; `event` is empty.
     Patches,
 }
 
-/// Which sessions [`Store::list`] returns.
+/// The sessions that [`Store::list`] returns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
-    /// Only those of this owner.
+    /// Only sessions of this owner.
     pub owner: String,
-    /// Only those behind this place: [`Page::next`] of the page before.
+    /// Only sessions after this position: [`Page::next`] of the previous page.
     pub after: Option<String>,
-    /// At most that many; at least 1.
+    /// The maximum number of sessions; at least 1.
     pub limit: usize,
-    /// Only those of this status.
+    /// Only sessions with this status.
     pub status: Option<Status>,
-    /// Only those whose metadata has all these values.
+    /// Only sessions whose metadata contains all these values.
     pub metadata: BTreeMap<String, String>,
 }
 
 /// A page of sessions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
-    /// The sessions, in order of creation; those of one millisecond, by one store, too.
+    /// The sessions in order of creation, even if one store created them in the same millisecond.
     pub sessions: Vec<Summary>,
-    /// The place of the last, if more follow: of letters, digits, `-`, `_` and `.` only. It stays
-    /// valid when sessions come and go.
+    /// The position of the last session, if more follow. Contains only letters, digits, `-`, `_`
+    /// and `.`, and stays valid when sessions are created and deleted.
     pub next: Option<String>,
 }
 
@@ -455,25 +462,25 @@ pub struct Summary {
     pub messages: u64,
 }
 
-/// A change that happens once by key, and what it was answered.
+/// The key of a change that happens once, and the answer to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Idempotent {
-    /// Where the key counts. At most 200 bytes. A scope is that of creations, or that of the
-    /// commits of one session: a store without transactions cannot tell which of two sessions was
-    /// first.
+    /// The scope of the key, at most 200 bytes. A scope belongs either to creations or to the
+    /// commits of one session, because a store without transactions cannot tell which of two
+    /// sessions was first.
     pub scope: String,
-    /// The client's key. At most 255 bytes.
+    /// The client's key, at most 255 bytes.
     pub key: String,
-    /// What tells one request from another: the same key with another fingerprint is the client's
-    /// mistake. The store does not compare it.
+    /// Distinguishes requests: the same key with another fingerprint is the client's mistake. The
+    /// store does not compare it.
     pub fingerprint: Bytes,
-    /// The answer, for the HTTP layer alone.
+    /// The answer, which only the HTTP layer reads.
     pub answer: Bytes,
     /// When [`Store::sweep`] may remove it.
     pub expires: Timestamp,
 }
 
-/// Why a store could not do what it was asked. Whether a change was applied is not known then.
+/// Why a store could not carry out a request. It is unknown whether a change was applied.
 #[derive(Debug)]
 pub struct StoreError {
     text: String,
@@ -481,12 +488,13 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    /// Says in words what failed. No passwords: it is logged.
+    /// Creates an error with a description of what failed. The text is logged, so it must not
+    /// contain passwords.
     pub fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), source: None }
     }
 
-    /// The same, with the error that caused it.
+    /// Adds the error that caused this one.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn core::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());

@@ -1,5 +1,5 @@
-//! One request and its reply: good, odd, broken, cut, dropped; with calls that start while it
-//! streams.
+//! One request and its reply, which may be good, odd, broken, truncated or dropped, with calls that
+//! start while it streams.
 
 use core::time::Duration;
 
@@ -17,17 +17,17 @@ use crate::replies::{odd_reply, reply, style};
 
 const BEFORE: &[&[u8]] = &[b"{\"model\":\"m\",\"max_tokens\":9,\"messages\":["];
 
-/// The calls of the reply under way, as a driver sees them that starts calls early.
+/// The calls of the current reply, as a driver that starts calls early sees them.
 #[derive(Default)]
 struct Early {
     calls: Vec<EarlyCall>,
-    /// Nothing more starts.
+    /// Whether no more calls may start.
     is_closed: bool,
 }
 
 struct EarlyCall {
     block: usize,
-    /// Empty while its block streams, and if it may not start.
+    /// The call's id. Empty while its block streams, and if the call may not start.
     id: String,
     is_left: bool,
     has_begun: bool,
@@ -75,7 +75,7 @@ impl Early {
         }
     }
 
-    /// The model has moved on from what is whole.
+    /// Marks the complete calls as final: the model has moved on.
     fn leave(&mut self) {
         self.calls.iter_mut().for_each(|call| call.is_left = !call.id.is_empty());
     }
@@ -84,7 +84,7 @@ impl Early {
 /// How the body of a reply ended.
 enum Fed {
     Failed(Error),
-    /// The reader went away.
+    /// The reader was dropped.
     Dropped,
     Whole,
 }
@@ -116,7 +116,7 @@ impl Machine<'_> {
                     &mut early,
                 )
             }
-            // The head never came, and nobody waits for it.
+            // The head never arrived, and nobody waits for it.
             2 => return,
             _ => {
                 let body = self.any_reply(choices);
@@ -145,7 +145,7 @@ impl Machine<'_> {
         }
     }
 
-    /// What goes out is a request, and valid: nothing is open but the tail of a paused turn.
+    /// Checks that the request is valid: only the tail of a paused turn may be open.
     fn check_request(&mut self) {
         let body: Vec<u8> = self.run.body(BEFORE).pieces().flatten().copied().collect();
         let request: serde_json::Value = serde_json::from_slice(&body).expect("a request is JSON");
@@ -188,7 +188,7 @@ impl Machine<'_> {
         model.respond(Request::new("/v1/messages", request)).bytes()
     }
 
-    /// Feeds all of a good reply.
+    /// Feeds a whole good reply.
     pub(super) fn feed_all(&mut self, body: &[u8]) -> Result<(), Error> {
         let mut rest = body;
         while self.run.feed(&mut rest)?.is_some() {}
@@ -199,7 +199,7 @@ impl Machine<'_> {
     fn feed(&mut self, body: &[u8], choices: &mut Choices<'_>, early: &mut Early) -> Fed {
         let (size, look, eager) =
             (1 + choices.below(256), choices.below(2) == 1, choices.below(2) == 1);
-        // The connection is dropped behind this piece.
+        // The connection is dropped after this piece.
         let drop_at = if choices.below(12) == 1 { choices.below(256) } else { usize::MAX };
         for (at, piece) in body.chunks(size).enumerate() {
             if at == drop_at {
@@ -245,7 +245,7 @@ impl Machine<'_> {
             let may = !early.is_closed && call.is_left && !call.has_begun && choices.below(2) == 1;
             if may && self.run.begin_early(i, self.now) {
                 self.ledger.run(&call.id);
-                // Its reply cannot be lost any more.
+                // The call's reply can no longer be lost.
                 self.ledger.keep(&call.id);
                 call.has_begun = true;
             } else if call.has_begun && choices.below(8) == 0 && !self.run.is_answered(i) {
@@ -256,8 +256,8 @@ impl Machine<'_> {
         }
     }
 
-    /// The reply is whole, or what is whole of it was kept: its calls that began get their answers,
-    /// or are abandoned.
+    /// Handles a reply that is complete, or whose complete part was kept: its started calls are
+    /// answered or abandoned.
     fn adopt(&mut self, early: &Early, choices: &mut Choices<'_>) {
         if !early.calls.iter().any(|call| call.has_begun) {
             return;

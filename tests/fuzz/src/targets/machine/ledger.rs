@@ -1,65 +1,65 @@
-//! What must hold of the calls that ran and of what the caller said. It knows nothing of the
-//! machine but its conversation.
+//! Checks of the calls that ran and of the caller's messages. Reads only the machine's
+//! conversation.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use toolrunner_core::message::{Block, Messages};
 
-/// What happened outside the machine.
+/// A record of what happened outside the machine.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    /// The calls that ran, by their ids, which no two share; and what each was answered with, as
-    /// JSON, where that is known.
+    /// The calls that ran, by their unique ids, with the JSON of each answer, if it is known.
     ran: BTreeMap<String, Option<String>>,
-    /// Those of them whose reply is in the conversation.
+    /// Calls that ran and whose reply is in the conversation.
     kept: BTreeSet<String>,
-    /// Those of them whose result was sent: the model knows, also in a summary.
+    /// Calls that ran and whose result was sent. The model knows them, even if only from a summary.
     told: BTreeSet<String>,
-    /// What the caller said, in order.
+    /// The caller's messages, in order.
     said: Vec<String>,
 }
 
 impl Ledger {
-    /// A tool runs: once for a call.
+    /// Records that a tool runs, which must happen at most once per call.
     pub(super) fn run(&mut self, id: &str) {
         assert!(self.ran.insert(id.to_owned(), None).is_none(), "call {id} runs again");
     }
 
-    /// Its reply is whole, and in the conversation.
+    /// Records that the call's reply is complete and in the conversation.
     pub(super) fn keep(&mut self, id: &str) {
         self.kept.insert(id.to_owned());
     }
 
-    /// The result of a call that ran is this, or nobody knows what.
+    /// Records the result of a call that ran; `None` if it is unknown.
     pub(super) fn answered(&mut self, id: &str, content: Option<&str>) {
         if let Some(answer) = self.ran.get_mut(id) {
             *answer = content.map(str::to_owned);
         }
     }
 
-    /// The caller said something.
+    /// Records a message of the caller.
     pub(super) fn said(&mut self, text: String) {
         self.said.push(text);
     }
 
-    /// A request goes out.
+    /// Records a request.
     pub(super) fn sent(&mut self, messages: &[u8]) {
         self.told.extend(calls_and_results(messages).1.into_keys());
     }
 
-    /// The caller took a reply out.
+    /// Removes the calls of a reply that the caller removed.
     pub(super) fn recount_calls(&mut self, messages: &[u8]) {
         let (calls, _) = calls_and_results(messages);
         self.kept.retain(|id| calls.contains(id));
     }
 
-    /// The caller replaced the conversation.
+    /// Removes the calls and messages that are gone after the caller replaced the conversation.
     pub(super) fn recount(&mut self, messages: &[u8]) {
         self.recount_calls(messages);
         self.said.retain(|text| place(messages, text).is_some());
     }
 
-    /// Old turns went, or a summary took their place: what ran and was not told stays.
+    /// Removes the calls and messages of old turns that were dropped or summarized. Calls whose
+    /// results were never sent must still be there.
     pub(super) fn recount_told(&mut self, messages: &[u8]) {
         let before = core::mem::take(&mut self.kept);
         let (calls, _) = calls_and_results(messages);
@@ -77,7 +77,8 @@ impl Ledger {
         self.said.retain(|text| place(messages, text).is_some());
     }
 
-    /// What ran is still there with what it was answered, and so is what was said, in its order.
+    /// Checks that every call that ran is still there with its answer, and every message in its
+    /// order.
     pub(super) fn check(&self, messages: &[u8]) {
         let (calls, results) = calls_and_results(messages);
         for id in &self.kept {
@@ -105,7 +106,7 @@ impl Ledger {
     }
 }
 
-/// The ids of all calls, and the contents of all results.
+/// Returns the ids of all calls, and the contents of all results.
 fn calls_and_results(messages: &[u8]) -> (BTreeSet<String>, BTreeMap<String, String>) {
     let (mut calls, mut results) = (BTreeSet::new(), BTreeMap::new());
     for block in Messages::new(messages).flat_map(|message| message.blocks()) {

@@ -1,7 +1,7 @@
-//! The whole machine, driven by a row of operations. What must hold: what is sent is valid, and so
-//! is the conversation whenever the run rests; no call runs twice, none that ran is lost, and
-//! neither is what was said; an error of capacity tells the truth; a snapshot is the run; and the
-//! run goes on to its end when the trouble does.
+//! The whole machine, driven by a sequence of operations. Requests are valid, and so is the
+//! conversation whenever the run rests. No call runs twice, no call that ran is lost, and no
+//! message of the caller is lost. Capacity errors are accurate. A snapshot restores the run. The
+//! run ends once faults stop.
 
 mod exchange;
 mod ledger;
@@ -26,7 +26,7 @@ use ledger::Ledger;
 /// How often a run may be restored from its snapshot.
 const RESTORES: usize = 3;
 
-/// See the module.
+/// Runs the target, whose properties the module's documentation lists.
 pub fn run(data: &[u8]) {
     let mut choices = Choices::new(data);
     let fixed = choices.below(2) == 1;
@@ -66,23 +66,23 @@ pub fn run(data: &[u8]) {
 
 struct Machine<'b> {
     run: Run<'b>,
-    /// Of the same size, for what is restored.
+    /// Spare transcripts of the same size, for restored runs.
     transcripts: Vec<Transcript<'b>>,
-    /// Whether memory does not grow.
+    /// Whether the memory has a fixed size.
     fixed: bool,
     now: Instant,
     replies: usize,
     ledger: Ledger,
-    /// How often the caller said something.
+    /// The number of messages of the caller.
     words: usize,
     /// Whether a step may drop the oldest turns.
     drops_oldest: bool,
-    /// The snapshot at which the last look was good.
+    /// The snapshot of the last successful check.
     looked_at: Vec<u8>,
 }
 
 impl Machine<'_> {
-    /// What must hold whenever the run rests.
+    /// Checks what must hold whenever the run rests.
     fn look(&mut self) {
         if self.run.is_compacting() {
             return;
@@ -95,7 +95,7 @@ impl Machine<'_> {
         {
             return;
         }
-        // Open calls are not judged: here they are answered, in a copy.
+        // Open calls are not checked as they are: a copy of the run answers them.
         let mut copy = restored(&snapshot, Transcript::growing());
         self.looked_at = snapshot;
         copy.close_open_calls().expect("room for it");
@@ -104,14 +104,14 @@ impl Machine<'_> {
         }
     }
 
-    /// The run as bytes, whatever state it is in.
+    /// Returns the run as bytes, in any state.
     fn snapshot(&self) -> Vec<u8> {
         let mut snapshot = Vec::new();
         self.run.snapshot(&mut snapshot).expect("a snapshot");
         snapshot
     }
 
-    /// The caller says something that nobody else says.
+    /// Appends a unique message of the caller.
     fn say(&mut self) -> bool {
         let text = self.word();
         let said = self.run.user(&text).is_ok();
@@ -156,7 +156,7 @@ impl Machine<'_> {
         }
     }
 
-    /// Some of the turn's calls, as far as may be at the same time.
+    /// Handles some of the turn's calls, as many as may run at the same time.
     fn calls(&mut self, choices: &mut Choices<'_>) {
         let mut running = Vec::new();
         for _ in 0..=choices.below(4) {
@@ -169,9 +169,9 @@ impl Machine<'_> {
             }
             match choices.below(8) {
                 0 => self.run.answer_not_found(i).expect("room for the shortest answer"),
-                // A gate does not know yet.
+                // A gate has not decided yet.
                 1 => self.run.leave_to_caller(i),
-                // Begun in the run's memory, and dropped.
+                // Started in the run's memory, and dropped.
                 2 => {
                     self.begin(&id);
                     let _ = self.run.start_call(i).expect("it is open");
@@ -188,7 +188,7 @@ impl Machine<'_> {
                 }
             }
         }
-        // They end in any order, or never.
+        // The calls end in any order, or never.
         while !running.is_empty() {
             let (i, id) = running.swap_remove(choices.below(running.len()));
             if choices.below(4) > 0 {
@@ -202,14 +202,14 @@ impl Machine<'_> {
         self.ledger.keep(id);
     }
 
-    /// A tool that writes where the result stands, perhaps with an input that a gate made.
+    /// Runs a tool that writes its result in place, perhaps with an input that a gate edited.
     fn call_in_place(&mut self, i: usize, id: &str, choices: &mut Choices<'_>) {
         self.begin(id);
         let input = Value::first(br#"{"edited":"\u0061"}"#).filter(|_| choices.below(2) == 1);
         let Called { call, mut out } = self.run.start_call_with(i, input).expect("it is open");
         let _ = format!("{:?} {:?}", call.id, call.input.as_json());
         let (wrote, result) = match choices.below(8) {
-            // Nothing was written, or it failed.
+            // Nothing was written, or the tool failed.
             0 => (Ok(()), Ok(())),
             1 => (Ok(()), Err(ToolError::new("It \"failed\"."))),
             _ => (out.text(&"y\n".repeat(choices.word() % 800)), Ok(())),
@@ -222,12 +222,12 @@ impl Machine<'_> {
         self.ledger.answered(id, content.as_deref());
     }
 
-    /// A tool in memory of its own is done.
+    /// Answers a call whose tool has its own memory.
     fn answer(&mut self, i: usize, id: &str, choices: &mut Choices<'_>) {
         let (content, is_error) = match choices.below(5) {
             0 => (format!("\"{}\"", "x".repeat(1 + choices.word() % 3000)), true),
             1 => ("[]".to_owned(), false),
-            // What the API does not take of a failed call becomes a text.
+            // Content that the API refuses in a failed call becomes text.
             4 => {
                 self.run
                     .answer_checked(i, br#"[{"type":"image"}]"#, true)
@@ -241,7 +241,7 @@ impl Machine<'_> {
         let there = self.run.result(i).expect("an answered call has a result");
         let [found, failed] =
             ["content", "is_error"].map(|name| there.member(name).unwrap_or_default());
-        // What has no room becomes an error that says so.
+        // A result without room becomes an error that says so.
         if found.as_json() != content {
             assert!(
                 self.fixed && failed.as_bool() == Some(true),
@@ -252,7 +252,7 @@ impl Machine<'_> {
         self.ledger.answered(id, Some(found.as_json()));
     }
 
-    /// The trouble ends: so does the run.
+    /// Stops all faults, and checks that the run ends.
     fn end(&mut self) {
         let run = &mut self.run;
         *run.limits_mut() = Limits::NONE;
@@ -274,8 +274,8 @@ impl Machine<'_> {
                         Err(error) => {
                             assert!(self.fixed && matches!(error, Error::Capacity(_)), "{error}");
                             let _ = self.run.failed(Some(error), self.now, 0);
-                            // With nothing else in it there is room, or there is too little for
-                            // anything.
+                            // An empty conversation has room for the reply, unless the memory is
+                            // too small for anything.
                             if !self.begin_anew() || self.run.transcript().capacity() < 1200 {
                                 return;
                             }
@@ -313,7 +313,7 @@ impl Machine<'_> {
         panic!("it does not end: {:?}", self.run);
     }
 
-    /// All that was said is replaced.
+    /// Replaces the whole conversation.
     fn begin_anew(&mut self) -> bool {
         let text = self.word();
         let done =
@@ -325,14 +325,14 @@ impl Machine<'_> {
         done
     }
 
-    /// What the policy is when memory is nearly full.
+    /// Sets the policy for nearly full memory.
     fn when_full(&mut self, room: usize, then: MakeRoom) {
         self.drops_oldest = room > 0 && then == MakeRoom::DropOldest;
         *self.run.when_full_mut() = WhenFull { room, then };
     }
 }
 
-/// The run that its own snapshot holds.
+/// Returns the run that its own snapshot restores.
 fn restored<'t>(snapshot: &[u8], transcript: Transcript<'t>) -> Run<'t> {
     Run::from_snapshot(snapshot, transcript).unwrap_or_else(|error| {
         panic!("its own snapshot, {error}: {}", String::from_utf8_lossy(snapshot))

@@ -1,4 +1,4 @@
-//! What the caller may say or do, at any time.
+//! The caller's actions, which may happen at any time.
 
 use core::time::Duration;
 
@@ -16,7 +16,7 @@ impl Machine<'_> {
         match choices.below(28) {
             0 => drop(self.say()),
             1 => self.append(choices),
-            // What was appended stays.
+            // Appended messages stay.
             2 if self.run.retry().is_ok() => self.ledger.recount_calls(self.run.messages()),
             3 => drop(self.begin_anew()),
             4 => self.run.stop(),
@@ -71,7 +71,7 @@ impl Machine<'_> {
                 *self.run.retry_mut() =
                     RetryPolicy { retries, after_output, ..RetryPolicy::DEFAULT };
             }
-            // The clock jumps: far on, or, if it is no good one, back.
+            // The clock jumps far ahead, or back if it is faulty.
             21 => self.now = self.now.after(Duration::from_secs(1 << choices.below(40))),
             22 => self.now = Instant::from_micros(self.now.as_micros() / 2),
             23 => self.change_result(i, |machine| machine.run.cap_result(i, 3).is_ok()),
@@ -98,8 +98,8 @@ impl Machine<'_> {
         }
     }
 
-    /// A history as a program may have kept it, that ends with a reply, and perhaps with a call
-    /// that nobody answered.
+    /// Replaces the history with one that a program may have kept. It ends with a reply, and
+    /// perhaps with an unanswered call.
     fn replace_history(&mut self, choices: &mut Choices<'_>) {
         let text = self.word();
         let last = choices
@@ -113,8 +113,7 @@ impl Machine<'_> {
         }
     }
 
-    /// Does something that changes what call `i` is answered with. That it did not work does not
-    /// say that nothing changed.
+    /// Changes the answer of call `i`. A change that fails may still have had an effect.
     fn change_result(&mut self, i: usize, change: impl FnOnce(&mut Self) -> bool) {
         let id = self.run.call(i).map(|call| call.id.to_string());
         let before = self.result(i);
@@ -142,8 +141,8 @@ impl Machine<'_> {
         };
     }
 
-    /// The run goes on from its snapshot, as after a crash: what it was told in code is told again,
-    /// or not.
+    /// Restores the run from its snapshot, as after a crash. Later actions may apply the settings
+    /// that are not part of the snapshot again.
     fn restore(&mut self) {
         if self.run.is_compacting() {
             return;

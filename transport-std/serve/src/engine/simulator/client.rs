@@ -1,4 +1,4 @@
-//! What clients do, and how commits reach the store.
+//! The clients' actions, and the path of commits to the store.
 
 use super::*;
 
@@ -63,7 +63,7 @@ impl World {
             [usize::try_from(self.chance.below(3)).unwrap()]
     }
 
-    /// The store gets a commit, and answers.
+    /// Applies a commit to the store and returns the result.
     pub(super) fn store_it(&mut self, commit: Commit) -> Committed {
         if self.plant == Plant::LosesCommits && self.chance.percent(3) {
             return Committed::Done;
@@ -95,7 +95,7 @@ impl World {
             return;
         }
         self.messages += u64::from(is_message);
-        // A crash after the commit, before its server learns of it.
+        // A crash after the commit, before the server learns of it.
         let crashes = self.now < self.calm && self.chance.percent(4);
         if crashes {
             self.crash(server);

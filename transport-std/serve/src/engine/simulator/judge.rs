@@ -1,9 +1,9 @@
-//! What must be true after a schedule, and the tests.
+//! The checks after a schedule, and the tests.
 
 use super::*;
 
 impl World {
-    /// What must hold at the end, whatever happened.
+    /// Checks what must hold at the end of every schedule.
     pub(super) fn judge(&mut self) -> Result<(), String> {
         if let Some(violation) = self.violation.take() {
             return Err(violation);
@@ -65,7 +65,7 @@ impl World {
     }
 }
 
-/// Runs schedules until one is judged wrong; gives its seed and the verdict.
+/// Runs schedules until one fails. Returns its seed and the reason.
 fn first_wrong(seeds: core::ops::Range<u64>, plant: Plant) -> Option<(u64, String)> {
     seeds.into_iter().find_map(|seed| {
         let mut world = World::new(seed, plant);

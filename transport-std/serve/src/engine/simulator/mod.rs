@@ -1,9 +1,9 @@
-//! The engine under two servers that crash, a store that fails, and a clock of its own: many
-//! schedules, each from one seed.
+//! Tests the engine with two servers that crash, a store that fails, and a simulated clock, in many
+//! schedules. Each schedule follows from one seed.
 //!
-//! One session is driven by clients that send, answer and cancel. Each server has workers around
-//! the real [`Worker`]; runs, tools and the network are played. After each schedule the log is
-//! judged: see [`World::judge`]. `SIMULATOR_SCHEDULES` says how many are run.
+//! Clients drive one session: they send, answer and cancel. Each server has workers around the real
+//! [`Worker`]; runs, tools and the network are simulated. [`World::judge`] checks the log after
+//! each schedule. The environment variable `SIMULATOR_SCHEDULES` sets the number of schedules.
 
 mod client;
 mod judge;
@@ -22,17 +22,17 @@ use super::*;
 use crate::chat::{ChatRole, Sent, raw};
 use crate::store::{Committed, MemoryStore, NewSession, Part, Store, StoreError};
 
-/// What is broken on purpose, so that the judge is seen to notice.
+/// A deliberate fault, to prove that the judge detects it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Plant {
     Nothing,
-    /// A run starts tools without leave.
+    /// A run starts tools without permission.
     RunsWithoutLeave,
-    /// The store takes every commit, whatever it expects.
+    /// The store accepts every commit, whatever version it expects.
     NoCompareAndSet,
-    /// The store says that it stored what it did not.
+    /// The store reports commits as stored that it did not store.
     LosesCommits,
-    /// Who takes over believes that started calls did not start.
+    /// A server that takes over treats started calls as not started.
     ForgetsStarts,
 }
 
@@ -63,16 +63,16 @@ impl Ids for Chance {
     }
 }
 
-/// Something that happens later.
+/// A scheduled action.
 #[derive(Debug)]
 enum Later {
-    /// A server says that it is alive, looks for orphans and for changes.
+    /// A server reports that it is alive, and looks for orphans and for changes.
     Beat(usize),
-    /// A client does something.
+    /// A client acts.
     Client,
     Crash(usize),
     Restart(usize),
-    /// What a run reports, if it may still.
+    /// A run reports a fact, unless its era has ended.
     Report(Address, u64, Box<Fact>),
     /// A worker's commit reaches the store.
     Apply(Address, Box<Commit>, Fate),
@@ -81,7 +81,7 @@ enum Later {
     Load(Address),
 }
 
-/// A worker: which server, in which life, and which of its workers.
+/// A worker, identified by its server, the server's life, and its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Address {
     server: usize,
@@ -89,15 +89,15 @@ struct Address {
     worker: usize,
 }
 
-/// What becomes of a commit on its way.
+/// What happens to a commit on its way to the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Arrives,
-    /// It is lost, and the writer learns that something failed.
+    /// It is lost, and the writer receives an error.
     Lost,
-    /// It is applied, and the writer learns that something failed.
+    /// It is applied, and the writer receives an error.
     AppliedSilently,
-    /// The writer learns that something failed before it is applied after all.
+    /// The writer receives an error before it is applied after all.
     AppliedLate,
 }
 
@@ -106,22 +106,22 @@ struct Server {
     life: u64,
     is_up: bool,
     workers: Vec<Option<Played>>,
-    /// It does not know whether a turn that it wanted to hold was stored as its own.
+    /// Whether it is unknown if a turn that the server wanted to hold was stored.
     is_in_doubt: bool,
 }
 
-/// A worker with the run that is played for it.
+/// A worker with its simulated run.
 struct Played {
     worker: Worker,
     run: Run,
 }
 
-/// A run: what a front end would do.
+/// A simulated run, in place of a front end.
 struct Run {
     calls: Vec<PlayedCall>,
     replies: u64,
     transcript: u64,
-    /// Counts up when what was scheduled is not to happen any more.
+    /// Increases when scheduled actions become obsolete.
     era: u64,
     is_over: bool,
     has_waited: bool,
@@ -153,14 +153,15 @@ struct World {
     scheduled: u64,
     servers: Vec<Server>,
     rules: Rules,
-    /// How often each call ran, by its id and by how many answers it had; and which may run again.
+    /// How often each call ran, by its id and its number of answers; and the calls that may run
+    /// again.
     runs: BTreeMap<(String, usize), u32>,
     idempotent: HashSet<String>,
-    /// Rows that somebody was told are stored.
+    /// Rows that were reported as stored.
     acknowledged: BTreeMap<u64, bytes::Bytes>,
     messages: u64,
     calls: u64,
-    /// From when on nothing fails any more.
+    /// The time after which nothing fails any more.
     calm: u64,
     violation: Option<String>,
 }
@@ -309,7 +310,7 @@ impl World {
             let change = self.context(server, |context| take_over(&record, document, context));
             self.send_command(server, change);
         }
-        // What others changed.
+        // Changes made by others.
         let version = self.record().version;
         let life = self.servers[server].life;
         for worker in 0..self.servers[server].workers.len() {

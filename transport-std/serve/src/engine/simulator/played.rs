@@ -1,4 +1,4 @@
-//! Workers, and the runs that are played for them.
+//! Workers and their simulated runs.
 
 use super::*;
 
@@ -50,7 +50,7 @@ impl World {
             && self.now < self.calm
             && self.chance.percent(3)
         {
-            // A crash at the commit point: stored, and nobody knows.
+            // A crash at the commit: it is stored, and nobody knows.
             return self.crash(address.server);
         }
         if self.played(address).is_none() {
@@ -75,7 +75,7 @@ impl World {
             Effect::Commit(commit) => {
                 let (wait, fate) = (self.chance.below(20), self.fate());
                 if self.now < self.calm && self.chance.percent(3) {
-                    // It is on its way when its server dies.
+                    // The commit is on its way when its server dies.
                     self.after(wait, Later::Apply(address, commit, Fate::AppliedSilently));
                     return self.crash(address.server);
                 }
@@ -139,7 +139,7 @@ impl World {
         }
     }
 
-    /// What the model says.
+    /// Returns the fact that reports the model's reply.
     pub(super) fn reply(&mut self, address: Address) -> Fact {
         if self.chance.percent(4) {
             let error = ErrorDetail {
@@ -187,7 +187,7 @@ impl World {
         })
     }
 
-    /// A tool runs: the only place where anything has an effect.
+    /// Runs a tool: the only place with side effects.
     pub(super) fn start(&mut self, address: Address, call: usize) {
         let Some(known) = self.played(address).and_then(|played| played.run.calls.get_mut(call))
         else {
@@ -213,7 +213,7 @@ impl World {
         self.after(wait, Later::Report(address, era, Box::new(fact)));
     }
 
-    /// A run reports what happened, if that still happens.
+    /// Reports a fact of a run, unless its era has ended.
     pub(super) fn report(&mut self, address: Address, era: u64, fact: Fact) {
         let Some(played) = self.played(address) else { return };
         if played.run.era != era || played.run.is_over {
@@ -265,8 +265,8 @@ impl World {
         self.drive(address);
     }
 
-    /// What a run does by itself: calls that were made anew ask at the gate, and when nothing runs
-    /// it waits.
+    /// Does what a run does by itself: calls of a restored run ask the gate, and a run without
+    /// running calls waits.
     pub(super) fn drive(&mut self, address: Address) {
         let Some(played) = self.played(address) else { return };
         let run = &mut played.run;
@@ -312,7 +312,7 @@ impl World {
             }
             Fate::AppliedLate => {
                 let wait = self.chance.below(400);
-                // Its server may be dead by then; the store does not care.
+                // Its server may have died by then, which does not matter to the store.
                 let nobody = Address { life: u64::MAX, ..address };
                 self.after(wait, Later::Apply(nobody, Box::new(commit), Fate::AppliedSilently));
                 (error(), false)

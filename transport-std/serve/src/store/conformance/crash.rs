@@ -1,8 +1,8 @@
-//! Processes that write and are killed: what they said was stored must be there, and nothing may be
-//! there by half.
+//! Processes that write and are killed: everything that they reported as stored must be stored, and
+//! nothing may be stored in part.
 //!
-//! A test that is started again as a child calls [`write_until_killed`] with its standard output;
-//! the parent calls [`kill_writers`].
+//! A test that is started again as a child process calls [`write_until_killed`] with its standard
+//! output; the parent calls [`kill_writers`].
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader, Write};
@@ -14,10 +14,10 @@ use super::sessions::noise;
 use super::*;
 use crate::store::{Part, StoreError};
 
-/// How many sessions each process writes to at the same time.
+/// The number of sessions that each process writes to at the same time.
 const SESSIONS: usize = 4;
 
-/// The sessions of a name: every process of a test finds the same.
+/// Returns the sessions of a name, which are the same in every process of a test.
 fn ids(name: &str) -> [Uuid; SESSIONS] {
     core::array::from_fn(|number| {
         let mut bytes = [0_u8; 16];
@@ -29,8 +29,8 @@ fn ids(name: &str) -> [Uuid; SESSIONS] {
     })
 }
 
-/// Rows of the commit that makes `version`, and whether it has a key. All of it follows from
-/// version and token, so that a reader knows it.
+/// Returns the rows of the commit that creates `version`, and whether it has a key. Everything
+/// follows from the version and the token, so that a reader can check it.
 fn plan(version: u64, token: Uuid, head: u64) -> (Vec<Row>, bool) {
     let count = 1 + version % 4;
     let size = match version % 50 {
@@ -58,8 +58,8 @@ fn key(id: Uuid, version: u64, token: Uuid) -> Idempotent {
 }
 
 /// Writes to the sessions of this name until the process ends, and prints a line after each commit
-/// that was answered. With a store error it loads the session and goes on, as a server does; it
-/// prints that too.
+/// that succeeded. After a store error it prints a line, loads the session and continues, as a
+/// server does.
 pub async fn write_until_killed(store: Handle, name: &str) {
     let tasks: Vec<_> =
         ids(name).into_iter().map(|id| tokio::spawn(write(Arc::clone(&store), id))).collect();
@@ -92,7 +92,7 @@ async fn write(store: Handle, id: Uuid) {
             }
             // Another process was faster.
             Ok(Committed::Conflict(Some(now))) => record = *now,
-            // It was faster between our look at the record and this.
+            // Another process was faster between the load of the record and this commit.
             Ok(Committed::Replay(_)) => record = patient(store, id).await,
             Ok(Committed::Conflict(None)) => panic!("the session is gone"),
             Err(error) => {
@@ -114,11 +114,11 @@ async fn first(store: &Handle, id: Uuid) -> Record {
     panic!("the store creates no session");
 }
 
-/// A database that was killed recovers within a minute.
+/// A killed database recovers within a minute.
 const TRIES: usize = 6_000;
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Loads while the database is being started again.
+/// Loads a record. Repeats failed attempts while the database restarts.
 async fn patient(store: &Handle, id: Uuid) -> Record {
     for _ in 0..TRIES {
         match store.load(id).await {
@@ -129,8 +129,8 @@ async fn patient(store: &Handle, id: Uuid) -> Record {
     panic!("the store does not answer any more")
 }
 
-/// `println!` would go to the test's own capture; a line must be out in one piece before the
-/// process dies.
+/// Prints a line in one piece, even if the process dies right after. `println!` would print to the
+/// test's captured output.
 fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(format!("\n@ {line}\n").as_bytes());
@@ -160,7 +160,7 @@ impl Writer {
         Self { process, lines }
     }
 
-    /// SIGKILL; then everything that it said.
+    /// Kills the process with SIGKILL. Returns all lines that it printed.
     fn kill(mut self) -> Vec<String> {
         self.process.kill().expect("the writer is killed");
         self.process.wait().expect("the writer has ended");
@@ -168,20 +168,20 @@ impl Writer {
     }
 }
 
-/// How a test kills.
+/// How a test kills processes.
 pub struct Plan<'a> {
-    /// The name of the sessions.
+    /// The name that identifies the sessions.
     pub name: &'a str,
-    /// Opens the store, in this process.
+    /// Opens the store in this process.
     pub open: &'a (dyn Fn() -> BoxFuture<'static, Handle> + Sync),
-    /// A process that calls [`write_until_killed`].
+    /// Returns the command of a process that calls [`write_until_killed`].
     pub writer: &'a (dyn Fn() -> Command + Sync),
-    /// How many such processes write at once; all are killed.
+    /// The number of processes that write at the same time. All are killed.
     pub writers: usize,
-    /// How often.
+    /// The number of runs.
     pub runs: usize,
-    /// Called before the writers are killed in each run, for instance to kill the database as well
-    /// and start it again.
+    /// Called in each run before the writers are killed, for example to kill and restart the
+    /// database as well.
     pub before: &'a (dyn Fn(usize) + Sync),
 }
 
@@ -194,26 +194,26 @@ impl core::fmt::Debug for Plan<'_> {
     }
 }
 
-/// What was seen.
+/// The counts of a test.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Seen {
-    /// Commits that were answered before a kill, and are there.
+    /// Commits that succeeded before a kill, and are stored.
     pub kept: usize,
-    /// Commits that are there, but had not been answered.
+    /// Commits that are stored, although no success was reported.
     pub unanswered: usize,
     /// Commits that failed because the database was killed.
     pub failed: usize,
 }
 
-/// Starts writers, kills them at a random moment, and checks what they left; again and again on the
-/// same sessions.
+/// Starts writers, kills them at a random moment, and checks the store; repeatedly, on the same
+/// sessions.
 ///
 /// # Panics
-/// If anything that was answered is lost, or anything is there by half.
+/// Panics if a reported commit is lost, or a commit is stored in part.
 pub async fn kill_writers(plan: Plan<'_>) -> Seen {
     let mut seen = Seen::default();
     let mut versions = HashMap::new();
-    // Before the writers, which can be killed before they have created all of them.
+    // Created before the writers, which can be killed before they have created all of them.
     let store = (plan.open)().await;
     for id in ids(plan.name) {
         first(&store, id).await;
@@ -223,7 +223,7 @@ pub async fn kill_writers(plan: Plan<'_>) -> Seen {
         let writers: Vec<_> = (0..plan.writers).map(|_| Writer::start((plan.writer)())).collect();
         let mut lines = Vec::new();
         for writer in &writers {
-            // From the first commit on.
+            // Waits until each writer has committed once.
             match writer.lines.recv_timeout(Duration::from_secs(60)) {
                 Ok(line) => lines.push(line),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
@@ -264,8 +264,8 @@ pub async fn kill_writers(plan: Plan<'_>) -> Seen {
                 "run {run}: version {last} was answered, {} is there",
                 record.version
             );
-            // Each process has at most one commit on its way, or several that failed with the
-            // database.
+            // Each process has at most one commit under way, or several that failed together with
+            // the database.
             if lines.iter().all(|line| line.starts_with("stored")) {
                 let most = last + plan.writers as u64;
                 assert!(
@@ -282,8 +282,8 @@ pub async fn kill_writers(plan: Plan<'_>) -> Seen {
     seen
 }
 
-/// Reads all that was written after version and head `from`; returns how many commits were not
-/// answered.
+/// Checks everything that was written after the version and head in `from`. Returns the number of
+/// commits whose success was not reported.
 async fn check(
     store: &Handle,
     record: &Record,
@@ -301,7 +301,7 @@ async fn check(
             break;
         }
         rows.extend(page);
-        // Whole commits only; the last may go on in the next page.
+        // Takes whole commits only; the last one may continue in the next page.
         while let Some(first) = rows.first() {
             let text =
                 String::from_utf8_lossy(&first.event[..first.event.len().min(80)]).into_owned();
@@ -344,7 +344,7 @@ async fn check(
             noise(version, if version.is_multiple_of(40) { 1 << 20 } else { 2_000 })
         );
     }
-    // No key of a commit that is not there.
+    // Commits that are not stored must not have left a key.
     for beyond in version + 1..version + 4 {
         assert_eq!(
             store.recall(&id.to_string(), &beyond.to_string()).await.unwrap(),

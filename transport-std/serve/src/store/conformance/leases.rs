@@ -1,4 +1,4 @@
-//! Who works on a session.
+//! Holders of sessions.
 
 use super::*;
 
@@ -13,8 +13,8 @@ pub(super) async fn fence_out_the_former_holder(one: &Handle, two: &Handle) {
     assert_eq!((held.holder, held.fence), (Some(first), 1));
     let taken = commit(two, Commit { holder: Holder::Take(second), ..change(&held, 0) }).await;
     assert_eq!((taken.holder, taken.fence), (Some(second), 2));
-    // The first has not noticed. Neither its old version helps it, nor the new one that it may have
-    // learned of.
+    // The first holder has not noticed the takeover. Neither its old version nor the new one, which
+    // it may have learned, helps it.
     for expect in [held.version, taken.version] {
         let stale = Commit { expect, fence: Some(held.fence), ..change(&taken, 1) };
         assert_eq!(
@@ -22,8 +22,8 @@ pub(super) async fn fence_out_the_former_holder(one: &Handle, two: &Handle) {
             Committed::Conflict(Some(Box::new(taken.clone())))
         );
     }
-    // Somebody who holds nothing may change it, as a cancel does; the holder's fence stays good,
-    // its version does not.
+    // A writer without a fence may change the session, as a cancel does. The holder's fence stays
+    // valid; its version does not.
     let cancelled = commit(one, change(&taken, 1)).await;
     assert_eq!((cancelled.holder, cancelled.fence), (Some(second), 2));
     let behind = Commit { fence: Some(2), ..change(&taken, 1) };
@@ -50,7 +50,7 @@ pub(super) async fn end_when_a_server_dies(one: &Handle, two: &Handle) {
             commit(one, Commit { status: Status::Running, holder, ..change(&record, 0) }).await.id,
         );
     }
-    // Not running and not held: nobody needs to take it over.
+    // A session that is neither running nor held needs no takeover.
     let record = session(one).await;
     let interrupted =
         commit(one, Commit { status: Status::Interrupted, ..change(&record, 0) }).await;
@@ -68,18 +68,18 @@ pub(super) async fn end_when_a_server_dies(one: &Handle, two: &Handle) {
     assert_eq!(orphans(19_999, 100).await, ids[1..]);
     assert_eq!(orphans(20_000, 100).await, ids);
     assert_eq!(orphans(20_000, 2).await.len(), 2);
-    // The latest beat counts, also if it says less.
+    // The latest beat counts, even if it expires earlier.
     two.beat(dead, Timestamp(30_000)).await.unwrap();
     two.beat(alive, Timestamp(15_000)).await.unwrap();
     assert_eq!(orphans(15_000, 100).await, [ids[0], ids[2], ids[3]]);
-    // Taken over, then done.
+    // Taken over, then finished.
     let record = load(one, ids[0]).await;
     let record = commit(two, Commit { holder: Holder::Take(dead), ..change(&record, 0) }).await;
     assert_eq!(orphans(15_000, 100).await, ids[2..]);
     commit(two, Commit { status: Status::Error, holder: Holder::Release, ..change(&record, 0) })
         .await;
     assert_eq!(orphans(40_000, 100).await, ids[1..]);
-    // Held, but not running: the holder has something left to do.
+    // Held but not running: the holder has work left.
     let held = commit(one, Commit { holder: Holder::Take(dead), ..change(&idle, 0) }).await;
     assert!(!orphans(29_999, 100).await.contains(&held.id));
     assert!(orphans(40_000, 100).await.contains(&held.id));
@@ -97,7 +97,7 @@ pub(super) async fn end_when_a_server_dies(one: &Handle, two: &Handle) {
 
 pub(super) async fn changes_are_noticed(one: &Handle, two: &Handle) {
     let record = session(two).await;
-    // What was before may be reported once.
+    // Earlier changes may be reported once.
     let _ = tokio::time::timeout(Duration::from_millis(300), one.changed()).await;
     for record in [record.clone(), Record { version: 2, ..record }] {
         let waiting = {
@@ -116,7 +116,7 @@ pub(super) async fn changes_are_noticed(one: &Handle, two: &Handle) {
             "what is told of can be seen"
         );
     }
-    // A change that came while nobody waited is not lost.
+    // A change is reported even if nobody was waiting when it happened.
     let record = load(two, record.id).await;
     assert_eq!(two.commit(change(&record, 0)).await.unwrap(), Committed::Done);
     tokio::time::sleep(Duration::from_millis(100)).await;

@@ -84,7 +84,7 @@ pub(super) async fn refused_commits_change_nothing(one: &Handle, two: &Handle) {
         Committed::Conflict(None)
     );
     assert_eq!(one.recall("refused", "key").await.unwrap(), None);
-    // The same change, from the right version with the right fence.
+    // The same change with the current version and fence.
     let record = commit(two, Commit { fence: Some(1), ..refused.clone() }).await;
     assert_eq!((record.version, record.head, record.token), (3, 4, refused.token));
     assert_eq!(one.recall("refused", "key").await.unwrap(), refused.idempotent);
@@ -112,7 +112,7 @@ pub(super) async fn is_read_in_pages(one: &Handle, two: &Handle) {
         for beyond in [9, 10, u64::MAX] {
             assert_eq!(read(beyond, 3, usize::MAX, Part::Events).await.unwrap(), []);
         }
-        // Each event is 9 bytes.
+        // Each event has 9 bytes.
         assert_eq!(read(0, 100, 0, Part::Events).await.unwrap(), events(1..=1));
         assert_eq!(read(0, 100, 9, Part::Events).await.unwrap(), events(1..=1));
         assert_eq!(read(0, 100, 10, Part::Events).await.unwrap(), events(1..=2));
@@ -161,7 +161,7 @@ pub(super) async fn can_be_long(one: &Handle, two: &Handle, rows: usize) {
 pub(super) async fn answers_once_by_key(one: &Handle, two: &Handle) {
     let record = session(one).await;
     let scope = record.id.to_string();
-    // Keys are the client's own text; one may hold another's scope.
+    // Keys are the client's own text and may contain another key's scope.
     let keys = ["key", "'", "#key", "é|\\", &"k".repeat(255)];
     let mut record = record;
     for key in keys {
@@ -177,7 +177,7 @@ pub(super) async fn answers_once_by_key(one: &Handle, two: &Handle) {
         };
         let repeated = Commit { idempotent: Some(again.clone()), ..change(&record, 1) };
         assert_eq!(two.commit(repeated.clone()).await.unwrap(), Committed::Replay(answer.clone()));
-        // The key is looked at before the version, the fence and the session.
+        // The key takes precedence over the version, the fence and the session.
         let stale = Commit { expect: 1, fence: Some(77), ..repeated.clone() };
         assert_eq!(two.commit(stale).await.unwrap(), Committed::Replay(answer.clone()));
         assert_eq!(load(two, record.id).await, record);
@@ -198,7 +198,7 @@ pub(super) async fn answers_once_by_key(one: &Handle, two: &Handle) {
     let second = NewSession { id: Uuid::now_v7(), ..new.clone() };
     assert_eq!(two.create(second.clone()).await.unwrap(), Created::Replay(answer.clone()));
     assert_eq!(one.load(second.id).await.unwrap(), None);
-    // A creation that is refused does not use its key up.
+    // A refused creation does not use up its key.
     let refused = NewSession {
         idempotent: Some(idempotent("creations", "refused")),
         ..new_session("creations")

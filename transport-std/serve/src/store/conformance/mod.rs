@@ -1,8 +1,8 @@
-//! What every [`Store`] must do, as one suite of checks.
+//! A suite of checks that every [`Store`] must pass.
 //!
-//! A store's own tests call [`suite`] with a function that opens one more handle to the same, empty
-//! store. The checks panic with what they found. [`crash`] is the other half: a process that
-//! writes, is killed at any moment, and a check of what it left.
+//! A store's own tests call [`suite`] with a function that opens another handle to the same empty
+//! store. The checks panic with their findings. [`crash`] complements the suite: it kills processes
+//! while they write, and checks what they have stored.
 
 pub mod crash;
 mod leases;
@@ -23,19 +23,20 @@ use super::{
     Summary, Timestamp,
 };
 
-/// What the suite runs on.
+/// The store that the suite tests, and the sizes of its tests.
 pub struct Subject {
     /// Opens another handle to the same store, as another process would.
     pub open: Box<dyn Fn() -> BoxFuture<'static, Arc<dyn Store>> + Send + Sync>,
-    /// Whether other processes can use the store, so that [`Store::changed`] has something to say.
+    /// Whether other processes can use the store, so that [`Store::changed`] must report changes.
     pub shared: bool,
-    /// Sessions that expire at once: more than one request or transaction of the store removes.
+    /// The number of sessions that expire at once. Should exceed what one request or transaction of
+    /// the store removes.
     pub crowd: usize,
-    /// Rows of the long history.
+    /// The number of rows of the long history.
     pub history: usize,
-    /// Bytes of the largest row.
+    /// The number of bytes of the largest row.
     pub largest: usize,
-    /// Rounds of each race.
+    /// The number of rounds of each race.
     pub rounds: usize,
 }
 
@@ -49,10 +50,10 @@ impl core::fmt::Debug for Subject {
 }
 
 /// Runs every check, one after another, and prints how long each took. The store must be empty, and
-/// nobody else may use it.
+/// nothing else may use it.
 ///
 /// # Panics
-/// If the store does not keep one of its promises.
+/// Panics if the store violates one of its guarantees.
 pub async fn suite(subject: Subject) {
     let one = (subject.open)().await;
     let two = (subject.open)().await;
@@ -64,7 +65,7 @@ pub async fn suite(subject: Subject) {
         )*};
     }
     run! {
-        // These count all sessions, so they come while there are none of others.
+        // These checks count all sessions, so they run while there are no others.
         sessions::are_counted_and_limited(&one, &two);
         sessions::expire(&one, &two, subject.crowd);
         sessions::are_loaded_as_created(&one, &two);
@@ -111,7 +112,7 @@ fn new_session(owner: &str) -> NewSession {
     }
 }
 
-/// A session that is there, of an owner of its own.
+/// Creates a session with its own owner.
 async fn session(store: &Handle) -> Record {
     let new = new_session(&format!("owner-{}", Uuid::new_v4()));
     let id = new.id;
@@ -123,7 +124,7 @@ async fn load(store: &Handle, id: Uuid) -> Record {
     store.load(id).await.unwrap().expect("the session is there")
 }
 
-/// A change from this record, with this many rows.
+/// Returns a change of this record with this many rows.
 fn change(record: &Record, rows: usize) -> Commit {
     Commit {
         id: record.id,
@@ -141,7 +142,7 @@ fn change(record: &Record, rows: usize) -> Commit {
     }
 }
 
-/// Every third row has a patch.
+/// Returns a row. Every third row has a patch.
 fn row(seq: u64) -> Row {
     let patch = seq.is_multiple_of(3).then(|| format!("patch {seq}").into());
     Row { seq, event: format!("{{\"seq\":{seq}}}").into(), patch }
@@ -171,7 +172,8 @@ async fn list(store: &Handle, query: Query) -> Vec<Summary> {
     store.list(query).await.unwrap().sessions
 }
 
-/// Runs `one` on both handles in turn, `tasks` times at once, and returns what they gave.
+/// Runs `work` in `tasks` concurrent tasks, alternately on the two handles, and returns the
+/// results.
 async fn at_once<T, F, W>(one: &Handle, two: &Handle, tasks: usize, work: F) -> Vec<T>
 where
     T: Send + 'static,
@@ -195,7 +197,7 @@ where
     results
 }
 
-/// A status that is not the one given.
+/// Returns a status that differs from the given one.
 const fn other(status: Status) -> Status {
     match status {
         Status::Idle => Status::Error,

@@ -1,4 +1,4 @@
-//! Many at once, through two handles.
+//! Many concurrent changes through two handles.
 
 use std::collections::HashSet;
 
@@ -27,7 +27,7 @@ pub(super) async fn one_of_many_commits_wins(one: &Handle, two: &Handle, rounds:
         );
         assert_eq!(now.head, record.head + winner.rows.len() as u64);
         for (_, result) in lost {
-            // A later version it cannot be: nobody has tried again.
+            // The conflict shows the winner's version, because nobody has tried again yet.
             assert_eq!(result, Committed::Conflict(Some(Box::new(now.clone()))), "round {round}");
         }
         record = now;
@@ -35,8 +35,8 @@ pub(super) async fn one_of_many_commits_wins(one: &Handle, two: &Handle, rounds:
     one.delete(record.id, None).await.unwrap();
 }
 
-/// Everybody tries until it succeeded `rounds` times: each success is one version and its rows, in
-/// one piece.
+/// Each writer repeats until it has succeeded `rounds` times. Each success is one version and its
+/// rows, in one piece.
 pub(super) async fn every_commit_counts_once(one: &Handle, two: &Handle, rounds: usize) {
     const WRITERS: usize = 6;
     let record = session(one).await;
@@ -115,7 +115,7 @@ pub(super) async fn one_key_commits_once(one: &Handle, two: &Handle, rounds: usi
     let mut record = session(one).await;
     for round in 0..rounds {
         let (scope, key) = (record.id.to_string(), format!("key {round}"));
-        // Each tries again from the version that it is told, as a server does.
+        // Each writer repeats from the version that it receives, as a server does.
         let results = at_once(one, two, TASKS, |task, store| {
             let (mut record, answer) = (
                 record.clone(),
@@ -161,7 +161,7 @@ pub(super) async fn one_server_takes_over(one: &Handle, two: &Handle, rounds: us
     )
     .await;
     for round in 0..rounds {
-        // The former holder goes on writing while others take the session from it.
+        // The former holder continues to write while others take the session from it.
         let results = at_once(one, two, TASKS, |task, store| {
             let record = record.clone();
             async move {

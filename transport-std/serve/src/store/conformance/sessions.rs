@@ -10,7 +10,7 @@ pub(super) async fn are_counted_and_limited(one: &Handle, two: &Handle) {
     assert_eq!(one.create(first.clone()).await.unwrap(), Created::Done);
     assert_eq!(two.create(new(Some(2))).await.unwrap(), Created::Done);
     assert_eq!(one.create(new(Some(2))).await.unwrap(), Created::Full);
-    // An id that is taken is the better answer; a limit of another size is as good.
+    // `Exists` takes precedence over `Full`. Each creation may have its own limit.
     assert_eq!(one.create(first.clone()).await.unwrap(), Created::Exists);
     assert_eq!(
         two.create(NewSession { owner: "another".into(), ..new(Some(1)) }).await.unwrap(),
@@ -43,7 +43,7 @@ pub(super) async fn expire(one: &Handle, two: &Handle, crowd: usize) {
     assert_eq!(two.sweep(Timestamp(5_000)).await.unwrap(), [early]);
     assert_eq!(one.load(early).await.unwrap(), None);
     assert_eq!(one.sweep(Timestamp(5_000)).await.unwrap(), Vec::<Uuid>::new(), "it is swept once");
-    // A commit moves the time, or takes it away.
+    // A commit moves or removes the expiry.
     let record = load(one, late).await;
     assert_eq!(record.expires, Some(Timestamp(9_000)));
     let record = commit(one, Commit { expires: None, ..change(&record, 1) }).await;
@@ -59,7 +59,7 @@ pub(super) async fn expire(one: &Handle, two: &Handle, crowd: usize) {
     assert_eq!(one.rows(late, 0, 10, usize::MAX, Part::Events).await.unwrap(), []);
     assert_eq!(load(one, never).await.id, never);
 
-    // Answers expire too, but do not leave with their session.
+    // Answers expire too, but independently of their session.
     let short = Idempotent { expires: Timestamp(40_000), ..idempotent("expiring", "short") };
     let record = load(one, never).await;
     commit(one, Commit { idempotent: Some(short.clone()), ..change(&record, 0) }).await;
@@ -69,7 +69,7 @@ pub(super) async fn expire(one: &Handle, two: &Handle, crowd: usize) {
     one.sweep(Timestamp(40_000)).await.unwrap();
     assert_eq!(two.recall("expiring", "short").await.unwrap(), None);
 
-    // More than fit into one transaction or request.
+    // More sessions than fit into one transaction or request.
     let many: Vec<_> = (0..crowd).map(|_| new(Some(50_000))).collect();
     for session in &many {
         assert_eq!(one.create(session.clone()).await.unwrap(), Created::Done);
@@ -87,7 +87,7 @@ pub(super) async fn expire(one: &Handle, two: &Handle, crowd: usize) {
     assert_eq!(one.count().await.unwrap(), 0);
 }
 
-/// Text that stores, their languages and their formats could trip over.
+/// Text that could trip up stores, their languages and their formats.
 const AWKWARD: [&str; 8] = ["", "'", "\"", "\\u0000", "\0", "$.a[0]", "ü€😀\u{feff}", "a\nb\t%_"];
 
 pub(super) async fn are_loaded_as_created(one: &Handle, two: &Handle) {
@@ -130,7 +130,7 @@ pub(super) async fn are_loaded_as_created(one: &Handle, two: &Handle) {
     assert_eq!(two.create(empty).await.unwrap(), Created::Exists);
     assert_eq!(load(one, id).await, expected);
 
-    // Nothing at all is not the same as something empty.
+    // `None` differs from empty.
     let empty = NewSession { document: Bytes::new(), base: Some(Bytes::new()), ..new_session("") };
     assert_eq!(one.create(empty.clone()).await.unwrap(), Created::Done);
     assert_eq!(load(two, empty.id).await.document, "");
@@ -145,7 +145,7 @@ pub(super) async fn are_loaded_as_created(one: &Handle, two: &Handle) {
 pub(super) async fn are_listed_in_order(one: &Handle, two: &Handle) {
     let owner = "listed";
     let mut ids = Vec::new();
-    // All in one millisecond; random ids, so that their order is not that of creation.
+    // All in one millisecond and with random ids, so that the order of ids is not that of creation.
     for number in 0..7 {
         let colour = if number % 2 == 0 { "red" } else { "blue" };
         let metadata = [("colour", colour), ("'number\"", &number.to_string())];
@@ -160,7 +160,7 @@ pub(super) async fn are_listed_in_order(one: &Handle, two: &Handle) {
     assert_eq!((found(all.sessions), all.next), (ids.clone(), None));
     assert_eq!(found(list(two, query(owner)).await), ids);
 
-    // Pages. One that ends with the last session is the last.
+    // Pages. A page that ends with the last session has no next page.
     let page = |after: Option<String>, limit| two.list(Query { after, limit, ..query(owner) });
     let (mut paged, mut after, mut sizes) = (Vec::new(), None, Vec::new());
     loop {
@@ -214,7 +214,7 @@ pub(super) async fn are_listed_in_order(one: &Handle, two: &Handle) {
     assert_eq!(list(two, Query { status: Some(Status::Idle), ..query(owner) }).await.len(), 6);
     assert_eq!(found(list(two, query(owner)).await), ids, "a change does not move a session");
 
-    // A place stays one when its session is gone.
+    // A position stays valid when its session is deleted.
     let first = page(None, 3).await.unwrap();
     for id in [ids[2], ids[3]] {
         assert_eq!(one.delete(id, None).await.unwrap(), Deleted::Done);
@@ -261,7 +261,7 @@ pub(super) async fn are_deleted_whole(one: &Handle, two: &Handle) {
     assert!(!one.orphans(Timestamp(u64::from(u32::MAX)), 1_000).await.unwrap().contains(&id));
     assert!(two.recall("deleted", "kept").await.unwrap().is_some(), "a key outlives its session");
 
-    // Whoever brings his own ids can use one again.
+    // A client that chooses ids can reuse one.
     assert_eq!(two.create(NewSession { base: None, ..new }).await.unwrap(), Created::Done);
     assert_eq!(one.base(id).await.unwrap(), None);
     let record = load(one, id).await;
@@ -275,7 +275,7 @@ pub(super) async fn are_deleted_whole(one: &Handle, two: &Handle) {
     assert_eq!(two.delete(id, Some(record.version)).await.unwrap(), Deleted::Done);
 }
 
-/// Bytes that do not compress and differ by `seed`.
+/// Returns bytes that do not compress and depend on `seed`.
 pub(super) fn noise(seed: u64, size: usize) -> Bytes {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = vec![0; size.next_multiple_of(8)];
@@ -299,7 +299,7 @@ pub(super) async fn can_be_large(one: &Handle, two: &Handle, largest: usize) {
     assert_eq!(two.base(id).await.unwrap(), Some(base));
     let mut record = load(two, id).await;
     assert_eq!(record.document, noise(2, MIB));
-    // Grows, shrinks, vanishes; with large rows and small ones between.
+    // The document grows, shrinks and vanishes; large rows alternate with small ones.
     let mut rows = Vec::new();
     for (seed, size, row_size) in [
         (3, 3 * MIB, MIB),

@@ -23,24 +23,24 @@ use super::{
 };
 use wake::Wake;
 
-/// How many connections a process has at most, besides the one that listens.
+/// The maximum number of connections of a process, besides the one that listens.
 const CONNECTIONS: usize = 16;
 
-/// How long to wait for a connection: to be made, or to be free.
+/// How long to wait for a connection: for a new one to open, or for one to become free.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A server that does not answer at all is given up after this time.
+/// How long to wait for a server that does not respond at all.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// Keeps sessions in a Postgres database, version 12 or later, which any number of servers share.
+/// Keeps sessions in a Postgres database, version 12 or later. Any number of servers can share it.
 ///
-/// Tables are called `toolrunner_…` and are created when they do not exist, in the first schema of
-/// the role's search path.
+/// The tables' names begin with `toolrunner_`. They are created if they do not exist, in the first
+/// schema of the role's search path.
 ///
-/// A change that was answered is as durable as the database's `synchronous_commit` makes it; `off`
-/// is replaced by `on`. Connections that are lost are made again; a read that meets a lost
-/// connection is tried once more. Between the servers and the database there can be a pooler if it
-/// keeps prepared statements and the state of a session (not PgBouncer's transaction mode before
+/// A successful change is as durable as the database's `synchronous_commit` makes it; `off` is
+/// replaced with `on`. Lost connections are replaced, and a read over a lost connection is repeated
+/// once. A pooler may stand between the servers and the database if it keeps prepared statements
+/// and session state (PgBouncer's transaction mode does not before version 1.21).
 /// 1.21).
 #[derive(Debug)]
 pub struct PostgresStore {
@@ -52,16 +52,17 @@ impl PostgresStore {
     /// Connects to `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, and creates the tables if they do
     /// not exist.
     ///
-    /// Special characters in the password are percent-encoded. Parameters are those of
-    /// [`tokio_postgres::Config`]. With `sslmode=require` the connection is encrypted, with
-    /// `prefer`, the default, if the server can. The certificate is checked then, with the system's
-    /// root certificates or those of the file that the environment variable `SSL_CERT_FILE` names.
+    /// Special characters in the password must be percent-encoded. The URL's parameters are those
+    /// of [`tokio_postgres::Config`]. With `sslmode=require` the connection is encrypted; with
+    /// `prefer`, the default, it is encrypted if the server supports that. The certificate of an
+    /// encrypted connection is checked with the system's root certificates, or with those in the
+    /// file that the environment variable `SSL_CERT_FILE` names.
     ///
     /// # Errors
-    /// If the URL cannot be parsed, the database does not let us in, or its tables are of another
-    /// version. No error contains the password.
+    /// Returns an error if the URL is invalid, if the database refuses the connection, or if its
+    /// tables have another version. No error contains the password.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
-        // What the parser says can contain parts of a password with unencoded characters.
+        // The parser's message can contain parts of a password with unencoded characters.
         let mut config: Config = url.parse().map_err(|_| {
             let form = "postgres://USER:PASSWORD@HOST:PORT/DATABASE, with special characters of the password percent-encoded";
             StoreError::new(format!("the Postgres URL is not valid; its form is {form}"))
@@ -102,8 +103,8 @@ impl PostgresStore {
         Ok(query::commit(&self.client().await?, commit).await)
     }
 
-    /// Tries once more if the connection is lost. The first try may have been applied all the same:
-    /// then the second is refused, and the record has this commit's token.
+    /// Repeats a commit once if the connection is lost. If the first attempt was applied, the
+    /// second one is refused, and the record has this commit's token.
     async fn commit_surely(&self, commit: Commit) -> Result<Committed, StoreError> {
         let result = match self.commit_once(&commit).await? {
             Err(error) if is_lost(&error) => self.commit_once(&commit).await?.map_err(failed)?,
@@ -118,7 +119,7 @@ impl PostgresStore {
     }
 }
 
-/// A read or a repeatable write, tried once more if the connection turns out to be lost.
+/// Performs a read or a repeatable write, and repeats it once if the connection is lost.
 macro_rules! repeatable {
     ($self:ident, |$client:ident| $query:expr) => {
         Box::pin(async move {
@@ -157,7 +158,7 @@ impl Store for PostgresStore {
     fn commit(&self, commit: Commit) -> Answer<'_, Committed> {
         Box::pin(async move {
             let result = self.commit_surely(commit).await;
-            // With an error as well: it may have been applied.
+            // Notifies after an error too, because the change may have been applied.
             self.wake.own.notify_one();
             result
         })
@@ -246,11 +247,11 @@ impl Store for PostgresStore {
     }
 }
 
-/// Roots are loaded once, when the store connects.
+/// Loads the root certificates, once per store.
 fn tls() -> Result<MakeRustlsConnect, StoreError> {
     let mut roots = rustls::RootCertStore::empty();
-    // Without any, only servers without encryption can be reached, and that is said when one is
-    // not.
+    // Without root certificates only unencrypted servers can be reached. Connecting to any other
+    // server reports that.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config =
@@ -259,13 +260,14 @@ fn tls() -> Result<MakeRustlsConnect, StoreError> {
     Ok(MakeRustlsConnect::new(config.with_root_certificates(roots).with_no_client_auth()))
 }
 
-/// An operator may have chosen more than `on`, such as `remote_apply`, which stays.
+/// Raises `synchronous_commit` from `off` to `on`. Keeps stricter settings, such as `remote_apply`.
 async fn durable(client: &mut deadpool_postgres::ClientWrapper) -> Result<(), HookError> {
     let set = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
     client.batch_execute(set).await.map_err(HookError::Backend)
 }
 
-/// In words: by itself the error says "db error" and has the reason in its sources.
+/// Returns the reason of an error. The error itself only says "db error"; its sources have the
+/// reason.
 fn reason(error: &tokio_postgres::Error) -> String {
     if let Some(error) = error.as_db_error() {
         return format!("{} (SQLSTATE {})", error.message(), error.code().code());
@@ -279,7 +281,7 @@ fn reason(error: &tokio_postgres::Error) -> String {
     text
 }
 
-/// The connection is gone, or the server is about to end it.
+/// Returns whether the connection is lost, or the server is about to close it.
 fn is_lost(error: &tokio_postgres::Error) -> bool {
     let source = core::error::Error::source(error);
     error.is_closed()

@@ -1,7 +1,7 @@
-//! The statements: each function is what one method of the store does on a connection.
+//! The SQL statements. Each function implements one method of the store on a connection.
 //!
-//! Everything that must hold together is one statement, or a transaction whose first statement
-//! takes the session's row.
+//! Whatever must be atomic is one statement, or a transaction whose first statement locks the
+//! session's row.
 
 use std::collections::BTreeMap;
 
@@ -19,8 +19,8 @@ use crate::store::{
 
 type Result<T> = core::result::Result<T, Error>;
 
-/// Postgres' integers are signed. Nothing that is counted gets that far; a time that does means
-/// "never".
+/// Converts a number into Postgres' signed integer. Counters do not get that large; a time that
+/// does means "never".
 fn integer(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
@@ -41,7 +41,7 @@ fn bytes(row: &SqlRow, column: usize) -> Result<Bytes> {
     row.try_get::<_, Vec<u8>>(column).map(Bytes::from)
 }
 
-/// A column that only this crate writes, in one of the forms that it writes.
+/// A column that only this crate writes, in a known format.
 struct Text<T>(T);
 
 impl<'a, T: core::str::FromStr<Err: Into<Box<dyn core::error::Error + Sync + Send>>>>
@@ -87,7 +87,7 @@ fn metadata(row: &SqlRow, column: usize) -> Result<BTreeMap<String, String>> {
     row.try_get::<_, Text<Metadata>>(column).map(|text| text.0.0)
 }
 
-/// A key and its value as one comparable piece. Postgres' text cannot hold a NUL, which JSON can.
+/// Encodes a metadata key and its value as bytes, because Postgres' text cannot contain NUL.
 pub(super) fn label(key: &str, value: &str) -> Vec<u8> {
     let mut label = u32::try_from(key.len()).unwrap_or(u32::MAX).to_be_bytes().to_vec();
     label.extend(key.bytes().chain(value.bytes()));
@@ -118,7 +118,7 @@ async fn all(
     client.query(&client.prepare_cached(statement).await?, parameters).await
 }
 
-/// The parts of an idempotency record as parameters: all NULL without one.
+/// The parts of an idempotency record as parameters; all NULL without a record.
 struct Parts<'a> {
     scope: Option<&'a str>,
     key: Option<&'a str>,
@@ -139,7 +139,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Two changes with the same key, of which the other was a moment faster: this one was undone.
+/// Returns whether another change with the same key was faster, so that this one was rolled back.
 fn is_known_key(error: &Error) -> bool {
     error.as_db_error().is_some_and(|error| {
         *error.code() == SqlState::UNIQUE_VIOLATION && error.table() == Some("toolrunner_answers")
@@ -187,7 +187,7 @@ pub(super) async fn create(client: &mut Object, new: &NewSession) -> Result<Crea
     ];
     let statement = client.prepare_cached(CREATE).await?;
     let made = if limit.is_some() {
-        // One after another: each counts what the one before it created.
+        // Creations run one at a time, because each counts the sessions of the previous ones.
         let transaction = client.transaction().await?;
         transaction
             .execute("SELECT pg_advisory_xact_lock(hashtext('toolrunner_sessions'))", &[])
@@ -243,7 +243,7 @@ pub(super) async fn base(client: &Object, id: Uuid) -> Result<Option<Bytes>> {
     first(client, statement, &[&id]).await?.map(|row| bytes(&row, 0)).transpose()
 }
 
-/// $9 is NULL to keep the holder, else what is added to the fence.
+/// $9 is NULL to keep the holder, otherwise the increment of the fence.
 const COMMIT: &str = "
 WITH done AS (
     UPDATE toolrunner_sessions SET
@@ -315,7 +315,7 @@ pub(super) async fn rows(
     max_bytes: usize,
     part: Part,
 ) -> Result<Vec<Row>> {
-    // `before` counts the bytes of the rows before, so the first is always there.
+    // `before` is the number of bytes of the earlier rows, so the first row is always returned.
     let statement = match part {
         Part::Events => {
             "SELECT seq, NULL::bytea, event FROM (
@@ -346,7 +346,7 @@ pub(super) async fn list(client: &Object, query: &Query) -> Result<Page> {
     let labels: Vec<_> = query.metadata.iter().map(|(key, value)| label(key, value)).collect();
     let statement = "SELECT n, id, metadata, created, updated, status, messages FROM toolrunner_sessions
          WHERE owner = $1 AND n > $2 AND ($3::text IS NULL OR status = $3) AND labels @> $4 ORDER BY n LIMIT $5";
-    // One more than the page holds says whether more follow.
+    // One row beyond the page shows whether more follow.
     let some = size(limit).saturating_add(1);
     let mut found = all(
         client,
@@ -378,8 +378,8 @@ pub(super) async fn count(client: &Object) -> Result<u64> {
     row.map_or(Ok(0), |row| unsigned(&row, 0))
 }
 
-/// What belongs to sessions that are gone. A statement of its own: it sees what was committed while
-/// the first waited for their rows.
+/// Removes the data of deleted sessions. A separate statement, so that it sees what was committed
+/// while the first one waited for the sessions' rows.
 const CLEAR: &str = "
 WITH bases AS (DELETE FROM toolrunner_bases WHERE n = ANY($1))
 DELETE FROM toolrunner_log WHERE n = ANY($1)";
@@ -435,10 +435,10 @@ pub(super) async fn orphans(client: &Object, now: Timestamp, limit: usize) -> Re
     found.iter().map(|row| row.try_get(0)).collect()
 }
 
-/// How many sessions one transaction removes at most, so that turns do not wait long behind it.
+/// The maximum number of sessions that one transaction removes, so that turns do not wait long.
 pub(super) const SWEEP: usize = 100;
 
-/// Removes some of what has expired. See [`SWEEP`].
+/// Removes expired sessions, at most [`SWEEP`], and expired records.
 pub(super) async fn sweep(client: &mut Object, now: Timestamp) -> Result<Vec<Uuid>> {
     let transaction = client.transaction().await?;
     let now = integer(now.0);
@@ -477,7 +477,7 @@ pub(super) async fn versions(client: &Object, ids: &[Uuid]) -> Result<Vec<Option
     Ok(ids.iter().map(|id| versions.get(id).copied()).collect())
 }
 
-/// Whether the database answers and takes changes: a standby does not.
+/// Checks that the database responds and accepts changes, which a standby does not.
 pub(super) async fn ready(client: &Object) -> Result<()> {
     let statement = "INSERT INTO toolrunner_servers SELECT '00000000-0000-0000-0000-000000000000', 0 WHERE false";
     execute(client, statement, &[]).await.map(|_| ())

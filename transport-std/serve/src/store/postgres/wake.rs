@@ -1,8 +1,9 @@
-//! How servers tell each other that something has changed: `NOTIFY` after a commit, `LISTEN` on a
-//! connection of its own.
+//! Notifies other servers of changes: `NOTIFY` after a commit, and `LISTEN` on a separate
+//! connection.
 //!
-//! A notification is not part of the commit: Postgres lets transactions that notify commit only one
-//! after another. One that is lost with its process costs the others at most [`POLL`].
+//! A notification is not part of the commit, because Postgres commits transactions that notify one
+//! at a time. If a process dies before it notifies, the others notice the change after at most
+//! [`POLL`].
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -17,21 +18,21 @@ use uuid::Uuid;
 
 const CHANNEL: &str = "toolrunner_changes";
 
-/// Without a notification others look after this time.
+/// The interval at which a server checks for changes without a notification.
 pub(super) const POLL: Duration = Duration::from_millis(900);
 
 /// Commits within this time share one notification.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// How long to wait before a lost connection is tried again.
+/// How long to wait before reconnecting.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// The two tasks; both end when this is dropped.
+/// The two tasks. Both end when this is dropped.
 #[derive(Debug)]
 pub(super) struct Wake {
-    /// Set by this process' commits.
+    /// Set by commits of this process.
     pub(super) own: Arc<Notify>,
-    /// Set by those of others.
+    /// Set by commits of other processes.
     pub(super) others: Arc<Notify>,
     tasks: [JoinHandle<()>; 2],
 }
@@ -64,7 +65,7 @@ async fn tell(pool: Pool, own: Arc<Notify>, name: String) {
         if let Ok(client) = pool.get().await
             && let Ok(notify) = client.prepare_cached("SELECT pg_notify($1, $2)").await
         {
-            // If it fails, the others' poll finds the change.
+            // If this fails, the other servers' polls find the change.
             let _ = client.execute(&notify, &[&CHANNEL, &name]).await;
         }
         tokio::time::sleep(PAUSE).await;
@@ -82,7 +83,7 @@ async fn listen(config: Config, tls: MakeRustlsConnect, others: Arc<Notify>, nam
                 let message = tokio::select! {
                     result = &mut asked, if !is_listening => {
                         is_listening = true;
-                        // What came between the two connections was not heard.
+                        // Notifications between the two connections were missed.
                         others.notify_one();
                         if result.is_err() {
                             break;

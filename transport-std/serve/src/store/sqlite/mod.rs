@@ -1,4 +1,4 @@
-//! Sessions in a file.
+//! Sessions in an SQLite file.
 
 mod query;
 mod schema;
@@ -22,30 +22,31 @@ use super::{
 };
 use writer::{Writer, failed};
 
-/// How many reads run at the same time.
+/// The maximum number of concurrent reads.
 const READERS: usize = 4;
 
-/// How often [`Store::changed`] asks whether another process has written.
+/// How often [`Store::changed`] checks whether another process has written.
 const POLL: Duration = Duration::from_millis(50);
 
-/// Keeps sessions in one file, by SQLite. Several processes on one machine may share the file.
+/// Keeps sessions in one SQLite file. Several processes on one machine can share the file.
 ///
-/// The file is a database in write-ahead mode with `synchronous=FULL`: a change that was answered
-/// survives the loss of power, as far as the disk tells the truth. Changes that wait at the same
-/// time share one wait for the disk. The file must be on a local file system.
+/// The database uses a write-ahead log and `synchronous=FULL`: a successful change survives a loss
+/// of power, provided that the disk does not lie about what it has written. Changes that wait at
+/// the same time share one flush of the disk. The file must be on a local file system.
 ///
-/// Beside the file SQLite keeps two more, `…-wal` and `…-shm`. A copy of the file alone lacks what
-/// the first one holds: use `sqlite3 FILE '.backup COPY'` to copy a database that is in use.
+/// SQLite keeps two more files beside it, `…-wal` and `…-shm`. A copy of the database file alone
+/// lacks the contents of the first one: use `sqlite3 FILE '.backup COPY'` to copy a database that
+/// is in use.
 #[derive(Debug)]
 pub struct SqliteStore {
     writer: Writer,
     thread: Mutex<Option<JoinHandle<()>>>,
     readers: Arc<Readers>,
-    /// SQLite's `data_version` when [`Store::changed`] last looked.
+    /// SQLite's `data_version` at the last check of [`Store::changed`].
     seen: AtomicI64,
 }
 
-/// Connections for reading; opened when they are first needed.
+/// Connections for reading, which are opened on first use.
 #[derive(Debug)]
 struct Readers {
     path: PathBuf,
@@ -54,16 +55,16 @@ struct Readers {
 }
 
 impl SqliteStore {
-    /// Opens the database in the file `path`; creates it, readable and writable for its owner only,
-    /// if there is no such file.
+    /// Opens the database in the file `path`. Creates the file, readable and writable for its owner
+    /// only, if it does not exist.
     ///
-    /// Blocks until the file is open: milliseconds, or longer while another process recovers the
-    /// database.
+    /// Blocks until the file is open, which takes milliseconds, or longer while another process
+    /// recovers the database.
     ///
     /// # Errors
-    /// If the file cannot be opened or created, is damaged, is no SQLite database or one of another
-    /// program, was written by a newer version of this crate, or is on a file system that does not
-    /// allow a write-ahead log.
+    /// Returns an error if the file cannot be opened or created, is damaged, is not an SQLite
+    /// database, belongs to another program, was written by a newer version of this crate, or is on
+    /// a file system that does not support a write-ahead log.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref();
         let connection = schema::writer(path)?;
@@ -121,8 +122,8 @@ impl SqliteStore {
 }
 
 impl SqliteStore {
-    /// A read of a few rows by their key. Not on another thread: the pages are in memory as a rule,
-    /// and then the way there and back costs more than the read.
+    /// Reads a few rows by their key on the current thread: their pages are usually in memory, and
+    /// a switch to another thread would cost more than the read.
     fn look<T, F>(&self, read: F) -> Answer<'_, T>
     where
         T: Send + 'static,
@@ -233,11 +234,10 @@ impl Store for SqliteStore {
         Box::pin(async move {
             loop {
                 tokio::time::sleep(POLL).await;
-                // The writer's connection, because that one does not count this process' own
-                // changes.
+                // The writer's connection does not count changes of this process.
                 match self.writer.data_version().await {
                     Ok(version) if self.seen.swap(version, Ordering::Relaxed) == version => {}
-                    // What is wrong with the database is learned by who uses it.
+                    // Whoever uses the database next receives the error.
                     Ok(_) | Err(_) => return,
                 }
             }
@@ -246,7 +246,7 @@ impl Store for SqliteStore {
 
     fn ready(&self) -> Answer<'_, ()> {
         Box::pin(async move {
-            // Both ways: the disk may be full, or the file gone.
+            // Checks writing as well as reading: the disk may be full, or the file deleted.
             self.write(|_| Ok(())).await?;
             self.read(query::count).await.map(|_| ())
         })

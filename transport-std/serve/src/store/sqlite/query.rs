@@ -1,4 +1,4 @@
-//! The statements: each function is what one method of the store does on a connection.
+//! The SQL statements. Each function implements one method of the store on a connection.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,8 @@ use crate::store::{
     Part, Query, Record, Row, Status, Summary, Timestamp,
 };
 
-/// SQLite's integers are signed. Nothing that is counted gets that far; a time that does means
-/// "never".
+/// Converts a number into SQLite's signed integer. Counters do not get that large; a time that does
+/// means "never".
 fn integer(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
@@ -34,7 +34,7 @@ fn bytes(row: &SqlRow<'_>, column: usize) -> Result<Bytes> {
     row.get::<_, Vec<u8>>(column).map(Bytes::from)
 }
 
-/// A value that this version cannot have written.
+/// Returns the error for a value that this version cannot have written.
 fn unreadable(
     column: usize,
     kind: rusqlite::types::Type,
@@ -153,36 +153,38 @@ pub(super) fn commit(connection: &Connection, commit: &Commit) -> Result<Committ
         Holder::Take(server) => (Some(1), Some(server.into_bytes())),
         Holder::Release => (Some(0), None),
     };
-    // ?9 is NULL to keep the holder, else what is added to the fence.
-    let mut update = connection.prepare_cached(
-        "UPDATE sessions SET
-            version = version + 1, updated = ?4, expires = ?5, status = ?6, messages = ?7, head = head + ?8,
-            holder = iif(?9 IS NULL, holder, ?10), fence = fence + ifnull(?9, 0), token = ?11, document = ?12
-         WHERE id = ?1 AND version = ?2 AND (?3 IS NULL OR fence = ?3) RETURNING n, head",
+    // Two statements, because `UPDATE … RETURNING` creates a temporary table for the row it returns.
+    let mut select = connection.prepare_cached(
+        "SELECT n, head FROM sessions WHERE id = ?1 AND version = ?2 AND (?3 IS NULL OR fence = ?3)",
     )?;
-    let applied = update.query_row(
-        params![
-            commit.id.as_bytes(),
-            integer(commit.expect),
-            commit.fence.map(integer),
-            integer(commit.now.0),
-            commit.expires.map(|time| integer(time.0)),
-            commit.status.name(),
-            integer(commit.messages),
-            integer(commit.rows.len() as u64),
-            take,
-            holder,
-            commit.token.as_bytes(),
-            &commit.document[..]
-        ],
+    let found = select.query_row(
+        params![commit.id.as_bytes(), integer(commit.expect), commit.fence.map(integer)],
         |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
     );
-    let Some((n, head)) = applied.optional()? else {
+    let Some((n, mut seq)) = found.optional()? else {
         return Ok(Committed::Conflict(load(connection, commit.id)?.map(Box::new)));
     };
+    // ?7 is NULL to keep the holder, otherwise the increment of the fence.
+    let mut update = connection.prepare_cached(
+        "UPDATE sessions SET
+            version = version + 1, updated = ?2, expires = ?3, status = ?4, messages = ?5, head = head + ?6,
+            holder = iif(?7 IS NULL, holder, ?8), fence = fence + ifnull(?7, 0), token = ?9, document = ?10
+         WHERE n = ?1",
+    )?;
+    update.execute(params![
+        n,
+        integer(commit.now.0),
+        commit.expires.map(|time| integer(time.0)),
+        commit.status.name(),
+        integer(commit.messages),
+        integer(commit.rows.len() as u64),
+        take,
+        holder,
+        commit.token.as_bytes(),
+        &commit.document[..]
+    ])?;
     let mut insert = connection
         .prepare_cached("INSERT INTO log (n, seq, patch, event) VALUES (?1, ?2, ?3, ?4)")?;
-    let mut seq = head - integer(commit.rows.len() as u64);
     for row in &commit.rows {
         seq += 1;
         debug_assert_eq!(integer(row.seq), seq, "rows follow the head");
@@ -231,7 +233,7 @@ pub(super) fn list(connection: &Connection, query: &Query) -> Result<Page> {
         sql.push_str(" AND EXISTS (SELECT 1 FROM labels WHERE labels.n = sessions.n AND key = ? AND value = ?)");
         values.extend([Value::from(key.clone()), value.clone().into()]);
     }
-    // One more than the page holds says whether more follow.
+    // One row beyond the page shows whether more follow.
     sql.push_str(" ORDER BY n LIMIT ?");
     values.push(integer(limit as u64).saturating_add(1).into());
     let mut select = connection.prepare(&sql)?;
@@ -319,7 +321,7 @@ pub(super) fn orphans(connection: &Connection, now: Timestamp, limit: usize) -> 
     select.query_map(params![integer(now.0), integer(limit as u64)], |row| uuid(row, 0))?.collect()
 }
 
-/// Removes some of what has expired. See [`SWEEP`].
+/// Removes expired sessions, at most [`SWEEP`], and expired records.
 pub(super) fn sweep(connection: &Connection, now: Timestamp) -> Result<Vec<Uuid>> {
     let mut delete = connection.prepare_cached(
         "DELETE FROM sessions WHERE n IN (SELECT n FROM sessions WHERE expires <= ?1 ORDER BY expires LIMIT ?2) RETURNING id",
@@ -335,7 +337,7 @@ pub(super) fn sweep(connection: &Connection, now: Timestamp) -> Result<Vec<Uuid>
     Ok(gone)
 }
 
-/// How many sessions one transaction removes at most, so that turns do not wait long behind it.
+/// The maximum number of sessions that one transaction removes, so that turns do not wait long.
 pub(super) const SWEEP: usize = 100;
 
 pub(super) fn versions(connection: &Connection, ids: &[Uuid]) -> Result<Vec<Option<u64>>> {

@@ -1,4 +1,4 @@
-//! The database's tables, and what is checked when a file is opened.
+//! The tables, and the checks when a file is opened.
 
 use core::time::Duration;
 use std::fs::{self, OpenOptions};
@@ -9,14 +9,14 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::store::StoreError;
 
-/// Marks a file as one of this store's: `TRun`.
+/// Marks a file as belonging to this store. The number spells `TRun`.
 const APPLICATION: i32 = 0x5452_756e;
 
-/// The version of the tables. A file with a greater one is refused.
+/// The version of the tables. A file with a higher version is refused.
 const SCHEMA: i32 = 1;
 
-/// `n` is the place in the order of creation and is never used again. `patch` stands before `event`
-/// so that it is read without the event.
+/// `n` is the position in the order of creation and is never reused. `patch` precedes `event`, so
+/// that it can be read without the event.
 const TABLES: &str = "
 CREATE TABLE sessions (
     n INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -61,15 +61,15 @@ CREATE TRIGGER session_removed AFTER DELETE ON sessions BEGIN
 END;
 ";
 
-/// What [`TABLES`] had otherwise in files of before; and what every file has.
+/// Updates the indexes of older files, and creates those that every file has.
 const INDEXES: &str = "
 DROP INDEX IF EXISTS sessions_at_work;
 CREATE INDEX IF NOT EXISTS sessions_held ON sessions (holder) WHERE holder IS NOT NULL;
 CREATE INDEX IF NOT EXISTS sessions_left ON sessions (n) WHERE status = 'running' AND holder IS NULL;
 ";
 
-/// Another process holds the write lock for milliseconds at a time. SQLite's own handler sleeps for
-/// up to 100 ms between its tries.
+/// The wait before another attempt to lock: other processes hold the write lock for milliseconds,
+/// while SQLite's own busy handler sleeps for up to 100 ms.
 const BUSY_STEP: Duration = Duration::from_millis(2);
 const BUSY_TRIES: i32 = 5_000;
 
@@ -82,12 +82,12 @@ fn wait_while_busy(tries: i32) -> bool {
 pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
     let connection = connect(path)?;
     connection.pragma_update(None, "query_only", "on")?;
-    // In KiB. Pages that are read often are in the system's cache as well.
+    // In KiB. Frequently read pages are in the system's cache as well.
     connection.pragma_update(None, "cache_size", -512)?;
     Ok(connection)
 }
 
-/// Opens the file for writing; creates it, for its owner only, if it does not exist.
+/// Opens the file for writing. Creates the file, for its owner only, if it does not exist.
 pub(super) fn writer(path: &Path) -> Result<Connection, StoreError> {
     let failed = |error: Box<dyn core::error::Error + Send + Sync>| {
         StoreError::new(format!("the SQLite database {} cannot be opened", path.display()))
@@ -97,7 +97,7 @@ pub(super) fn writer(path: &Path) -> Result<Connection, StoreError> {
     create_file(path).map_err(|error| failed(error.into()))?;
     let connection = connect(path).map_err(|error| failed(error.into()))?;
     let (application, schema, tables) = marks(&connection).map_err(|error| failed(error.into()))?;
-    // Before anything is written: a file of another program stays as it is.
+    // Checked before any write, so that another program's file stays unchanged.
     if tables > 0 && application != APPLICATION {
         return Err(refused("it belongs to another program".into()));
     }
@@ -123,7 +123,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// SQLite gives its other files (`-wal`, `-shm`) the permissions of this one.
+/// Creates the file for its owner only. SQLite gives its other files (`-wal`, `-shm`) the same
+/// permissions.
 fn create_file(path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -140,7 +141,7 @@ fn create_file(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Application, schema and the number of tables.
+/// Returns the application id, the schema version and the number of tables.
 fn marks(connection: &Connection) -> rusqlite::Result<(i32, i32, i64)> {
     let number = |name| connection.pragma_query_value(None, name, |row| row.get(0));
     let tables =
@@ -148,8 +149,9 @@ fn marks(connection: &Connection) -> rusqlite::Result<(i32, i32, i64)> {
     Ok((number("application_id")?, number("user_version")?, tables))
 }
 
-/// The busy handler is not asked while the mode changes, which two processes that open a new file
-/// try at the same time.
+/// Enables the write-ahead log. Repeats attempts itself, because SQLite does not call the busy
+/// handler during this change, and two processes that open a new file may change the mode at the
+/// same time.
 fn use_wal(connection: &Connection) -> rusqlite::Result<String> {
     for _ in 0..BUSY_TRIES {
         match connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)) {
@@ -163,12 +165,12 @@ fn use_wal(connection: &Connection) -> rusqlite::Result<String> {
 }
 
 fn create_tables(mut connection: Connection) -> rusqlite::Result<Connection> {
-    // Each commit waits until it is on the disk. The two others matter on macOS only, where fsync
-    // alone does not reach the disk.
+    // Each commit waits until it is on the disk. The two other settings matter on macOS only, where
+    // fsync alone does not reach the disk.
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "fullfsync", "on")?;
     connection.pragma_update(None, "checkpoint_fullfsync", "on")?;
-    // After a very large transaction the log's file shrinks again.
+    // The log file shrinks again after a very large transaction.
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let (_, _, tables) = marks(&transaction)?;

@@ -1,7 +1,7 @@
-//! The one thread that writes: it gathers changes that wait and commits them together.
+//! The thread that writes. It collects waiting changes and commits them together.
 //!
-//! A commit costs one wait for the disk, whatever it holds. While the thread waits for the disk,
-//! more changes arrive; they share the next commit. So throughput grows with the number of clients,
+//! A commit costs one flush of the disk, whatever its size. While the thread waits for the disk,
+//! more changes arrive and share the next commit. So throughput grows with the number of clients,
 //! and a single client waits for one commit only.
 
 use core::time::Duration;
@@ -14,11 +14,11 @@ use tokio::sync::oneshot;
 
 use crate::store::StoreError;
 
-/// A transaction takes no more changes after this time, so that the first does not wait for the
-/// last.
+/// A transaction accepts no more changes after this time, so that the first change does not wait
+/// for the last one.
 const GATHERING: Duration = Duration::from_millis(5);
 
-/// Sends changes to the thread. The thread ends when this is dropped.
+/// Sends changes to the thread, which ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Writer {
     messages: Sender<Message>,
@@ -42,7 +42,8 @@ impl Writer {
         Ok((Self { messages }, thread))
     }
 
-    /// Applies a change. Returns when it is on the disk. If `change` fails, nothing of it stays.
+    /// Applies a change, and returns once it is on the disk. A change that fails is undone
+    /// completely.
     pub(super) async fn apply<T, F>(&self, change: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -53,14 +54,14 @@ impl Writer {
         answer.await.map_err(|_| stopped())?
     }
 
-    /// A number that changes when another process has changed the database.
+    /// Returns a number that changes when another process has changed the database.
     pub(super) async fn data_version(&self) -> Result<i64, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.send(Message::DataVersion(reply))?;
         answer.await.map_err(|_| stopped())?.map_err(failed)
     }
 
-    /// Lets the thread end after the changes that were sent before.
+    /// Ends the thread after the changes that were sent before.
     pub(super) fn close(&self) -> Result<(), StoreError> {
         self.send(Message::Close)
     }
@@ -81,7 +82,7 @@ pub(super) fn failed(error: rusqlite::Error) -> StoreError {
 /// A change whose result waits for the commit.
 trait Change: Send {
     fn run(&mut self, connection: &Connection);
-    /// Whether it failed, so that what it wrote must be undone.
+    /// Returns whether the change failed, so that its writes must be undone.
     fn has_failed(&self) -> bool;
     fn end(self: Box<Self>, committed: Result<(), &str>);
 }
@@ -112,7 +113,7 @@ where
             (_, Err(text)) => Err(StoreError::new("the SQLite database failed").because(text)),
             (None, Ok(())) => Err(stopped()),
         };
-        // A caller that has gone away does not undo its change.
+        // The change stays even if its caller no longer waits for the result.
         let _ = self.reply.send(result);
     }
 }
@@ -134,8 +135,8 @@ fn write(connection: &Connection, inbox: &Receiver<Message>) {
     }
 }
 
-/// One transaction with the change and those that wait behind it. Returns the first message that is
-/// none.
+/// Commits the change and those that wait behind it in one transaction. Returns the first message
+/// that is not a change.
 fn transact(
     connection: &Connection,
     first: Box<dyn Change>,
@@ -145,7 +146,7 @@ fn transact(
         first.end(Err(&error.to_string()));
         return None;
     }
-    // The first change needs no savepoint: if it fails, there is nothing else to keep.
+    // The first change needs no savepoint: if it fails, nothing else must be kept.
     let mut first = first;
     first.run(connection);
     if first.has_failed() {
@@ -171,7 +172,7 @@ fn transact(
         .map_or_else(|| execute(connection, "COMMIT"), Err)
         .map_err(|error| error.to_string());
     if committed.is_err() {
-        // Fails if SQLite has rolled back by itself.
+        // Fails if SQLite has already rolled back.
         let _ = execute(connection, "ROLLBACK");
     }
     for change in changes {
@@ -180,7 +181,7 @@ fn transact(
     other
 }
 
-/// Runs a change so that it can be undone without the others.
+/// Runs a change within a savepoint, so that it can be undone alone.
 fn run(connection: &Connection, change: &mut dyn Change) -> rusqlite::Result<()> {
     execute(connection, "SAVEPOINT change")?;
     change.run(connection);
