@@ -56,18 +56,16 @@ def idle_sessions(base, pid):
 READERS = 20
 
 
-def stalled_reader(base, pid, size, turns):
-    """Measures the memory per client of 20 clients that open a session's stream, with previews, and do
-    not read it. The model sends `turns` messages of `size` bytes before the clients connect, and as
-    many again afterwards. Each client's system buffers are as small as possible.
-    """
+def stalled_reader(base, pid, size, turns, more):
+    """What one of 20 clients costs that open a session's stream, with previews, and do not read it: before, the model has said `turns`
+    messages of `size` bytes, and `more` meanwhile. Each client's system buffers are as small as they can be."""
     session = post(f"{base}/sessions")["session_id"]
 
-    def say():
-        for _ in range(turns):
+    def say(count):
+        for _ in range(count):
             post(f"{base}/sessions/{session}/messages?wait=60", {"content": f"size {size}"})
 
-    say()
+    say(turns)
     before = rss(pid)
     host, port = "127.0.0.1", int(base.rsplit(":", 1)[1])
     request = f"GET /sessions/{session}/events?event_deltas[]=agent.message HTTP/1.1\r\nhost: {host}:{port}\r\naccept: text/event-stream\r\n\r\n"
@@ -80,7 +78,7 @@ def stalled_reader(base, pid, size, turns):
         readers.append(reader)
     time.sleep(2)
     stalled = rss(pid)
-    say()
+    say(more)
     with_readers = rss(pid)
     for reader in readers:
         reader.close()
@@ -110,8 +108,9 @@ def measure(folder, where, seconds):
         tool = 'call calculate_sum {"a": 1, "b": 2}'
         row = load(base, pid, folder, "--only", "turns", "--conc", "8", "--seconds", seconds, "--body", tool)[0]
         found["turn with one tool call, CPU-ms"] = row["cpu_ms_per_op"]
-        found["a stalled stream reader, messages of 30 KB, MiB"] = stalled_reader(base, pid, 30_000, 60)
-        found["a stalled stream reader, messages of 1 MB, MiB"] = stalled_reader(base, pid, 1_000_000, 4)
+        found["a stalled stream reader, messages of 30 KB, MiB"] = stalled_reader(base, pid, 30_000, 60, 10)
+        # None meanwhile: what conversations of 8 MB need would be most of it.
+        found["a stalled stream reader, messages of 1 MB, MiB"] = stalled_reader(base, pid, 1_000_000, 4, 0)
         pending = load(base, pid, folder, "--only", "pending", "--pending", "1000", "--seconds", seconds)[0]
         found["approvals that did not get pending, of 1000"] = 1000 - pending["status"].get("interrupted", 0)
         found["a plain turn beside 1000 pending approvals, s"] = plain_beside(base)

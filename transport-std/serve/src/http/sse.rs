@@ -26,9 +26,10 @@ const PAGE: usize = 64;
 const PAGE_BYTES: usize = 64 << 10;
 /// The maximum number of previews of one read. A client that stops reading keeps them in memory.
 const PREVIEWS: usize = 16;
-/// Events of at least this many bytes are sent without a copy.
-const LONG: usize = 16 << 10;
-
+/// From this size on, an event is sent in pieces and read again for each, so that a client that stops
+/// reading keeps one piece and not the whole event: pieces of this size, or of a sixteenth of it.
+const LONG: usize = 256 << 10;
+const PIECES: usize = 16;
 /// The end of an event.
 const END: &[u8] = b"\n\n";
 
@@ -51,6 +52,8 @@ struct Feed {
     view: View,
     after: u64,
     frames: VecDeque<Bytes>,
+    /// The long event under way: its number, and how much of it was sent.
+    long: Option<(u64, usize)>,
     is_over: bool,
 }
 
@@ -68,6 +71,7 @@ pub(crate) fn respond(server: Arc<Server>, id: Uuid, after: u64, view: View) -> 
         view,
         after,
         frames: VecDeque::new(),
+        long: None,
         is_over: false,
     };
     // Shows the client that it is connected, before any event.
@@ -95,7 +99,11 @@ impl Feed {
             if self.is_over {
                 return None;
             }
-            // Previews are older than the event that they belong to, so they are sent first.
+            if let Some((seq, sent)) = self.long {
+                self.go_on_with(seq, sent).await?;
+                continue;
+            }
+            // Previews were sent before the event that they are a preview of was stored.
             self.take_previews();
             if !self.frames.is_empty() {
                 continue;
@@ -106,7 +114,7 @@ impl Feed {
                     for row in &rows {
                         self.after = row.seq;
                         self.see(row).await;
-                        if self.is_over {
+                        if self.is_over || self.long.is_some() {
                             break;
                         }
                     }
@@ -117,6 +125,20 @@ impl Feed {
                 }
             }
         }
+    }
+
+    /// The next piece of a long event. `None` if the session is gone, or the store fails: a client
+    /// that comes back gets the event from its beginning.
+    async fn go_on_with(&mut self, seq: u64, sent: usize) -> Option<()> {
+        let rows = self.server.events(self.live.id, seq - 1, 1, PAGE_BYTES).await.ok()?;
+        let event = &rows.first().filter(|row| row.seq == seq)?.event;
+        let end = event.len().min(sent + LONG.max(event.len() / PIECES));
+        self.frames.push_back(Bytes::copy_from_slice(event.get(sent..end)?));
+        self.long = (end < event.len()).then_some((seq, end));
+        if self.long.is_none() {
+            self.frames.push_back(Bytes::from_static(END));
+        }
+        Some(())
     }
 
     fn take_previews(&mut self) {
@@ -182,7 +204,8 @@ impl Feed {
                 if row.event.len() < LONG {
                     self.frames.push_back([head.as_bytes(), &row.event, END].concat().into());
                 } else {
-                    self.frames.extend([head.into(), row.event.clone(), Bytes::from_static(END)]);
+                    self.frames.push_back(head.into());
+                    self.long = Some((row.seq, 0));
                 }
                 self.is_over = *one_turn && seen.kind == "session.status_idle";
             }

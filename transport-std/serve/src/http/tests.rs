@@ -417,6 +417,21 @@ async fn turns_run_one_at_a_time() {
 }
 
 #[tokio::test]
+async fn long_events_are_streamed_in_pieces() {
+    let api = Api::new(Options::default());
+    let session = api.session().await;
+    let body = json!({"content": "0123456789".repeat(150_000)}).to_string();
+    let accept = [("accept", "text/event-stream")];
+    let path = format!("{session}/messages");
+    let stream = api.ask("POST", &path, &accept, body).await.is(200);
+    let told = String::from_utf8(stream.body.to_vec()).unwrap();
+    let sent = told.lines().filter_map(|line| line.strip_prefix("data: "));
+    let sent: Vec<Value> = sent.map(|json| serde_json::from_str(json).unwrap()).collect();
+    let page = api.get(&format!("{session}/events")).await.is(200).json();
+    assert!(Value::from(sent) == page["data"], "the stream and the page differ");
+}
+
+#[tokio::test]
 async fn a_full_or_ending_server_says_so() {
     let api = Api::new(Options { max_sessions: Some(1), ..Options::default() });
     let session = api.session().await;
