@@ -15,6 +15,8 @@ use toolrunner_std::{ToolContext, ToolError, tool};
 const PROGRAM: &str = "TOOLRUNNER_TEST_PROGRAM";
 const UNKNOWN: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
+type Check = fn(&Server);
+
 /// Delete a note.
 #[tool(requires_approval)]
 fn delete_note(title: String) -> String {
@@ -33,7 +35,7 @@ fn main() -> ExitCode {
     if std::env::var_os(PROGRAM).is_some() {
         return toolrunner_serve::main(Agent::from_env("model").tools((delete_note, book_table)));
     }
-    let checks: [(&str, fn(&Server)); 6] = [
+    let checks: [(&str, Check); 6] = [
         ("sessions_are_made_shown_listed_and_deleted", sessions),
         ("messages_are_sent_and_shown", messages),
         ("interrupts_are_answered", interrupts),
