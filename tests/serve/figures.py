@@ -53,11 +53,11 @@ def idle_sessions(base, pid):
     return rss(pid)
 
 
-READERS = 20
+READERS = 100
 
 
 def stalled_reader(base, pid, size, turns, more):
-    """What one of 20 clients costs that open a session's stream, with previews, and do not read it: before, the model has said `turns`
+    """What one of 100 clients costs that open a session's stream, with previews, and do not read it: before, the model has said `turns`
     messages of `size` bytes, and `more` meanwhile. Each client's system buffers are as small as they can be."""
     session = post(f"{base}/sessions")["session_id"]
 
@@ -76,6 +76,8 @@ def stalled_reader(base, pid, size, turns, more):
         reader.connect((host, port))
         reader.sendall(request.encode())
         readers.append(reader)
+        # One after another: what many reads at the same time need is not a reader's.
+        time.sleep(0.02)
     time.sleep(2)
     stalled = rss(pid)
     say(more)
