@@ -26,8 +26,9 @@ const PAGE: usize = 64;
 const PAGE_BYTES: usize = 64 << 10;
 /// The maximum number of previews of one read. A client that stops reading keeps them in memory.
 const PREVIEWS: usize = 16;
-/// From this size on, an event is sent in pieces and read again for each, so that a client that stops
-/// reading keeps one piece and not the whole event: pieces of this size, or of a sixteenth of it.
+/// An event of at least this many bytes is sent in pieces and read again for each of them, so that a
+/// client that stops reading keeps one piece in memory and not the whole event. A piece has this
+/// many bytes, or a sixteenth of the event if that is more.
 const LONG: usize = 256 << 10;
 const PIECES: usize = 16;
 /// The end of an event.
@@ -96,14 +97,14 @@ impl Feed {
             if let Some(frame) = self.frames.pop_front() {
                 return Some(frame);
             }
+            if let Some((seq, sent)) = self.long {
+                self.send_piece(seq, sent).await?;
+                continue;
+            }
             if self.is_over {
                 return None;
             }
-            if let Some((seq, sent)) = self.long {
-                self.go_on_with(seq, sent).await?;
-                continue;
-            }
-            // Previews were sent before the event that they are a preview of was stored.
+            // Previews are older than the event that they belong to, so they are sent first.
             self.take_previews();
             if !self.frames.is_empty() {
                 continue;
@@ -127,9 +128,9 @@ impl Feed {
         }
     }
 
-    /// The next piece of a long event. `None` if the session is gone, or the store fails: a client
-    /// that comes back gets the event from its beginning.
-    async fn go_on_with(&mut self, seq: u64, sent: usize) -> Option<()> {
+    /// Queues the next piece of a long event. Returns `None` if the session is gone or the store
+    /// fails: a client that reconnects gets the event from its beginning.
+    async fn send_piece(&mut self, seq: u64, sent: usize) -> Option<()> {
         let rows = self.server.events(self.live.id, seq - 1, 1, PAGE_BYTES).await.ok()?;
         let event = &rows.first().filter(|row| row.seq == seq)?.event;
         let end = event.len().min(sent + LONG.max(event.len() / PIECES));
