@@ -113,7 +113,7 @@ def check_desktop():
         if checked != expected:
             fail("quickstart.c says something else under valgrind")
     failed = subprocess.run([program, "http://127.0.0.1:1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    if (failed.returncode, failed.stderr) != (1, "error: request: no connection\n"):
+    if (failed.returncode, failed.stderr) != (1, "error: request: could not connect\n"):
         fail(f"without a server quickstart.c ends with {failed.returncode}: {failed.stderr}")
     print("examples/c/quickstart.c: as expected, also under memcheck")
 

@@ -74,7 +74,7 @@ export class ToolRunner {
   constructor(module, options) {
     this.#wasm = new WebAssembly.Instance(module, {}).exports;
     if (this.#wasm.toolrunner_abi() !== ABI) {
-      throw new ToolRunnerError("misuse", "the module is of another version than this file");
+      throw new ToolRunnerError("misuse", "the module has a different interface version than this file");
     }
     this.#tools = options.tools ?? [];
     this.#fetch = options.fetch ?? ((...request) => fetch(...request));

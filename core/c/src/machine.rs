@@ -84,7 +84,7 @@ pub(crate) struct Tools(Value<'static>);
 
 impl Tools {
     fn new(json: Option<&'static str>) -> Result<Self, Misuse> {
-        const NONE: Misuse = Misuse::Json("tools are a JSON array of definitions");
+        const NONE: Misuse = Misuse::Json("tools must be a JSON array of definitions");
         let Some(json) = json else { return Ok(Self(Value::default())) };
         check(json.as_bytes()).map_err(|_| NONE)?;
         let array = Value::first(json.as_bytes()).filter(|json| json.kind() == Kind::Array);
@@ -140,9 +140,12 @@ impl Setup {
     /// # Safety
     /// The texts must satisfy the contract of `toolrunner_config`.
     unsafe fn new(given: Option<&toolrunner_config>) -> Result<Self, Error> {
-        let given = given.ok_or(Misuse::Setting("there is no configuration"))?;
+        let given = given.ok_or(Misuse::Setting("the configuration is a null pointer"))?;
         if given.abi != TOOLRUNNER_ABI {
-            return Err(Misuse::Setting("the header is of another version than the library").into());
+            return Err(Misuse::Setting(
+                "the program was compiled with a header of a different interface version",
+            )
+            .into());
         }
         let toolrunner_config {
             max_tokens,
@@ -299,7 +302,7 @@ pub unsafe extern "C" fn toolrunner_limit(
                 TOOLRUNNER_LIMIT_OUTPUT_TOKENS => *output_tokens = most,
                 TOOLRUNNER_LIMIT_TIME_MS => *time = most.map(Duration::from_millis),
                 TOOLRUNNER_LIMIT_REPEATS => *repeats = small,
-                _ => return Err(Misuse::Setting("there is no such limit").into()),
+                _ => return Err(Misuse::Setting("unknown TOOLRUNNER_LIMIT_ value").into()),
             }
             Ok(TOOLRUNNER_OK)
         })
@@ -346,7 +349,7 @@ pub unsafe extern "C" fn toolrunner_when_full(
             let then = match what {
                 TOOLRUNNER_FULL_DROP_OLDEST => MakeRoom::DropOldest,
                 TOOLRUNNER_FULL_STOP => MakeRoom::Stop,
-                _ => return Err(Misuse::Setting("there is no such way to make room").into()),
+                _ => return Err(Misuse::Setting("unknown TOOLRUNNER_FULL_ value").into()),
             };
             *machine.run.when_full_mut() = WhenFull { room, then };
             Ok(TOOLRUNNER_OK)

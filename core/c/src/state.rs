@@ -216,6 +216,6 @@ pub unsafe extern "C" fn toolrunner_error_text(
     let out = unsafe { raw::memory(out, cap) };
     written(out, |out| match found {
         Some(machine) => put_error(machine, out),
-        None => out.put_text("there is no machine"),
+        None => out.put_text("the machine pointer is not valid"),
     })
 }

@@ -104,7 +104,7 @@ pub(crate) fn put_error(machine: &Machine, out: &mut Cut<'_>) -> Result<(), Capa
         Error::Protocol(wrong) => {
             out.put_text("protocol error: ")?;
             let (before, text) = match wrong {
-                Protocol::EndedEarly => ("", "the reply ended before its end"),
+                Protocol::EndedEarly => ("", "the reply ended before it was complete"),
                 Protocol::NotAMessage => {
                     ("", "the reply is a JSON object, but not a message: it has no content")
                 }
@@ -120,10 +120,10 @@ pub(crate) fn put_error(machine: &Machine, out: &mut Cut<'_>) -> Result<(), Capa
         }
         Error::Transport(kind) => out.put_text(match kind {
             TransportKind::Closed => "the connection was closed",
-            TransportKind::Connect => "no connection",
-            TransportKind::Dns => "the name has no address",
-            TransportKind::Http => "what came back is no valid HTTP",
-            TransportKind::Timeout => "nothing came in time",
+            TransportKind::Connect => "could not connect",
+            TransportKind::Dns => "could not resolve the host name",
+            TransportKind::Http => "the server did not send valid HTTP",
+            TransportKind::Timeout => "timed out waiting for data",
             TransportKind::Tls => "the TLS session failed",
             _ => "the transport failed",
         }),
@@ -136,7 +136,7 @@ fn put_misuse(misuse: Misuse, out: &mut Cut<'_>) -> Result<(), Capacity> {
         Misuse::Setting(text) | Misuse::State(text) | Misuse::Json(text) => {
             return out.put_text(text);
         }
-        Misuse::NoSuchCall => return out.put_text("there is no such open call"),
+        Misuse::NoSuchCall => return out.put_text("no open call has this index"),
         Misuse::NoMessages => {
             return out.put_text("nothing to send: the run has no message yet");
         }
@@ -151,14 +151,14 @@ fn put_misuse(misuse: Misuse, out: &mut Cut<'_>) -> Result<(), Capacity> {
             return out.put_text(invalid.rule.text());
         }
         Misuse::Breakpoints(count) => {
-            ("a request may have 4 cache breakpoints, and this would have ", count, "")
+            ("", count, " cache breakpoints exceed the limit of 4 per request")
         }
-        Misuse::DuplicateTool(_, i) => ("tool ", i, " has the name of another"),
+        Misuse::DuplicateTool(_, i) => ("tool ", i, ": duplicate name"),
         Misuse::ToolName(i) => {
             ("the name of tool ", i, " must be 1 to 128 of a-z, A-Z, 0-9, _ and -")
         }
         Misuse::ToolDefinition(i) => {
-            ("the definition of tool ", i, " is no object with an input schema of type object")
+            ("the definition of tool ", i, " must be an object whose input_schema has type object")
         }
         Misuse::ToolSchema(i) => (
             "the input schema of tool ",

@@ -45,7 +45,7 @@ fn run_two_calls(program: &mut Program, model: &mut ScriptedModel) {
     assert_eq!(program.answer(second.index, "", false), TOOLRUNNER_OK);
     assert_eq!(program.answer(first.index, "a \"b\"", false), TOOLRUNNER_OK);
     assert_eq!(program.answer(first.index, "again", false), TOOLRUNNER_ERROR_MISUSE);
-    assert_eq!(program.error(), "misuse: there is no such open call");
+    assert_eq!(program.error(), "misuse: no open call has this index");
     assert_eq!(program.go(model), TOOLRUNNER_STEP_DONE, "{}", program.error());
     assert_eq!(program.outcome(), (TOOLRUNNER_OUTCOME_ENDED, "end_turn".to_owned()));
 }
@@ -354,11 +354,11 @@ fn errors_are_retried_as_the_policy_says_and_told_in_words() {
     assert!(program.now <= 2010, "{}", program.now);
     assert_eq!(program.step(), TOOLRUNNER_STEP_SEND);
     assert_eq!(program.failed(TOOLRUNNER_FAILED_TIMEOUT), TOOLRUNNER_ERROR_TRANSPORT);
-    assert_eq!(program.error(), "nothing came in time");
+    assert_eq!(program.error(), "timed out waiting for data");
     assert_eq!(program.step(), TOOLRUNNER_STEP_SEND);
     assert_eq!(program.feed_http(b"SSH-2.0\r\n"), TOOLRUNNER_ERROR_TRANSPORT);
     assert_eq!(program.failed(TOOLRUNNER_FAILED_CLOSED), TOOLRUNNER_ERROR_TRANSPORT);
-    assert_eq!(program.error(), "what came back is no valid HTTP");
+    assert_eq!(program.error(), "the server did not send valid HTTP");
 }
 
 #[test]

@@ -31,11 +31,11 @@ fn what_no_request_could_carry_is_refused_at_init() {
     let twice = c"[{\"name\":\"a\",\"input_schema\":{\"type\":\"object\"}},{\"name\":\"a\",\"input_schema\":{\"type\":\"object\"}}]";
     let good = config(None);
     let cases = [
-        (toolrunner_config { abi: 0, ..good }, "another version"),
+        (toolrunner_config { abi: 0, ..good }, "different interface version"),
         (toolrunner_config { model: ptr::null(), ..good }, "model"),
         (toolrunner_config { model: c"\xff".as_ptr(), ..good }, "UTF-8"),
         (toolrunner_config { tools: c"{}".as_ptr(), ..good }, "JSON array"),
-        (toolrunner_config { tools: twice.as_ptr(), ..good }, "tool 1 has the name of another"),
+        (toolrunner_config { tools: twice.as_ptr(), ..good }, "tool 1: duplicate name"),
         (
             toolrunner_config {
                 tools: c"[{\"name\":\"a b\",\"input_schema\":{\"type\":\"object\"}}]".as_ptr(),
@@ -144,7 +144,10 @@ fn null_and_empty_places_are_refused() {
         unsafe {
             assert_eq!(toolrunner_body_len(machine), 0);
             assert_eq!(toolrunner_last_text(machine, out, 0), 0);
-            assert_eq!(toolrunner_error_text(machine, out, 0), "there is no machine".len());
+            assert_eq!(
+                toolrunner_error_text(machine, out, 0),
+                "the machine pointer is not valid".len()
+            );
         }
     }
     // SAFETY: the same.
@@ -156,5 +159,5 @@ fn null_and_empty_places_are_refused() {
             TOOLRUNNER_ERROR_MISUSE
         );
     }
-    assert_eq!(empty.error(), "misuse: there is no configuration");
+    assert_eq!(empty.error(), "misuse: the configuration is a null pointer");
 }
