@@ -81,7 +81,7 @@ impl Argument {
         }
         Err(Error::new(
             expr.span(),
-            "say beside this default what it is in JSON, for the schema: `default_json = \"…\"`",
+            "the schema cannot express this default; add `default_json = \"…\"` with its value as JSON",
         ))
     }
 

@@ -47,14 +47,17 @@ fn generate(input: &DeriveInput, target: For) -> Result<TokenStream> {
     let mut lifetimes = input.generics.lifetimes();
     let own: Option<&Lifetime> = lifetimes.next().map(|param| &param.lifetime);
     if let Some(second) = lifetimes.next() {
-        return Err(Error::new(second.span(), "one lifetime at most: that of the input"));
+        return Err(Error::new(
+            second.span(),
+            "at most one lifetime is allowed: that of the input",
+        ));
     }
     if let Some(generic) =
         input.generics.params.iter().find(|param| !matches!(param, GenericParam::Lifetime(_)))
     {
         return Err(Error::new(
             generic.span(),
-            "a type that tools take cannot be generic: its schema is one constant",
+            "an input type cannot be generic: its schema is a constant",
         ));
     }
     let (impl_lifetime, lifetime, schema_lifetime) = match own {
@@ -74,7 +77,12 @@ fn generate(input: &DeriveInput, target: For) -> Result<TokenStream> {
     let Generated { schema, decode, more } = match &input.data {
         Data::Struct(data) => context.of_struct(&data.fields)?,
         Data::Enum(data) => context.of_enum(&data.variants.iter().collect::<Vec<_>>())?,
-        Data::Union(data) => return Err(Error::new(data.union_token.span, "a union has no JSON")),
+        Data::Union(data) => {
+            return Err(Error::new(
+                data.union_token.span,
+                "`ToolInput` cannot be derived for a union",
+            ));
+        }
     };
     let description = docs(&input.attrs).unwrap_or_default();
     let constants = context.constants.into_inner();
@@ -179,7 +187,7 @@ impl Context<'_> {
             });
         }
         if cases.is_empty() {
-            return Err(Error::new(self.ident.span(), "an enum without variants has no value"));
+            return Err(Error::new(self.ident.span(), "an enum must have at least one variant"));
         }
         let units = cases.iter().all(|case| matches!(case.variant.fields, Fields::Unit));
         match (&self.options.tag, units) {
@@ -347,7 +355,7 @@ fn single(fields: &syn::FieldsUnnamed) -> Result<&syn::Type> {
         (Some(field), 1) => Ok(&field.ty),
         _ => Err(Error::new(
             fields.span(),
-            "fields without names must be one alone: the model gives members by name",
+            "a tuple struct or variant must have exactly one field: the model passes members by name",
         )),
     }
 }
@@ -382,7 +390,7 @@ fn refuse_recursion(input: &DeriveInput) -> Result<()> {
     }
     let Some(span) = find.found else { return Ok(()) };
     let text = format!(
-        "recursive input type: `{0}` contains itself, and its schema would have no end. Take `json::Value` (any JSON) where it recurs, \
+        "recursive input type: `{0}` contains itself, so its schema would be infinite. Use `json::Value` (any JSON) where it recurs, \
          or a flat list of items that name their parent",
         input.ident
     );

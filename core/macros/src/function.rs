@@ -45,7 +45,7 @@ impl Tool {
         {
             return Err(Error::new(
                 generic.span(),
-                "a tool cannot be generic: its schema is one constant. Write a tool for each type, or take `json::Value` (any JSON)",
+                "a tool cannot be generic: its schema is a constant. Write a tool for each type, or use `json::Value` (any JSON)",
             ));
         }
         let name =
@@ -63,13 +63,13 @@ impl Tool {
             let Pat::Ident(pattern) = &*typed.pat else {
                 return Err(Error::new(
                     typed.pat.span(),
-                    "an argument of a tool needs a name: the model gives it by that name",
+                    "an argument of a tool needs a name: the model passes it by that name",
                 ));
             };
             if let Type::ImplTrait(ty) = &*typed.ty {
                 return Err(Error::new(
                     ty.span(),
-                    "a tool cannot be generic: its schema is one constant. Name the type",
+                    "a tool cannot be generic: its schema is a constant. Name the type",
                 ));
             }
             let name = options
@@ -308,7 +308,7 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream, target: For) -> To
         Ok(function) => function,
         Err(error) => {
             // Keep the item, so that editors can still analyze it.
-            let error = Error::new(error.span(), format!("#[tool] goes on a function: {error}"))
+            let error = Error::new(error.span(), format!("#[tool] must be on a function: {error}"))
                 .into_compile_error();
             return quote!(#error #item);
         }
@@ -331,7 +331,7 @@ fn generate(options: TokenStream, function: &mut ItemFn, target: For) -> Result<
     if let Some(receiver) = function.sig.receiver() {
         return Err(Error::new(
             receiver.span(),
-            "#[tool] on a method needs #[toolbox] on its impl block, which then has all its tools: \
+            "a #[tool] method needs #[toolbox] on its impl block: \
              #[toolbox] impl Board { #[tool] fn … (&self) … }",
         ));
     }

@@ -8,6 +8,10 @@ use syn::{Attribute, Error, Expr, ExprLit, ExprUnary, Lit, LitInt, LitStr, Meta,
 
 use crate::case::Case;
 
+/// The error for a serde attribute that the schema cannot express.
+const UNSUPPORTED: &str = "`derive(ToolInput)` does not support this serde attribute: \
+                           the schema would not match the input that is read";
+
 /// The options of a tool: `#[tool(name = "…", strict, …)]`.
 #[derive(Default)]
 pub(crate) struct ToolOptions {
@@ -87,7 +91,7 @@ impl ToolOptions {
             self.extra.push(raw.value());
         } else {
             return Err(meta.error(
-                "unknown option of a tool; there are `name = \"…\"`, `description = \"…\"`, `toolset = \"…\"`, `strict`, `serial`, \
+                "unknown tool option; the options are `name = \"…\"`, `description = \"…\"`, `toolset = \"…\"`, `strict`, `serial`, \
                  `serial = \"group\"`, `blocking`, `timeout_ms = …`, `lenient`, `idempotent`, `requires_approval`, `defer_loading`, `eager_input_streaming` and \
                  `raw = \"…\"`",
             ));
@@ -103,7 +107,7 @@ pub(crate) fn check_name(name: &str, span: Span) -> Result<()> {
     {
         return Ok(());
     }
-    Err(Error::new(span, "a tool's name is 1 to 128 of the characters a-z, A-Z, 0-9, _ and -"))
+    Err(Error::new(span, "a tool's name must be 1 to 128 of the characters a-z, A-Z, 0-9, _ and -"))
 }
 
 /// How a missing member is filled in.
@@ -161,7 +165,7 @@ impl FieldOptions {
                 quote::quote!(#value)
             } else {
                 let text = number(&value)
-                    .ok_or_else(|| Error::new(value.span(), "a bound is a number, written out"))?;
+                    .ok_or_else(|| Error::new(value.span(), "a bound must be a number literal"))?;
                 quote::quote!(#text)
             };
             self.bounds.push((function, argument));
@@ -179,7 +183,7 @@ impl FieldOptions {
             });
         } else {
             return Err(meta.error(
-                "unknown option of an argument; there are `default = …`, `default_json = \"…\"`, `rename = \"…\"`, `description = \"…\"`, \
+                "unknown argument option; the options are `default = …`, `default_json = \"…\"`, `rename = \"…\"`, `description = \"…\"`, \
                  `min`, `max`, `min_len`, `max_len`, `min_items` and `max_items`",
             ));
         }
@@ -201,7 +205,7 @@ impl FieldOptions {
         } else if is("skip") || is("skip_deserializing") {
             self.skip = true;
         } else if is("flatten") || is("with") || is("deserialize_with") || is("getter") {
-            return Err(meta.error("`derive(ToolInput)` cannot follow this serde attribute: the schema would not say what is read"));
+            return Err(meta.error(UNSUPPORTED));
         } else {
             ignore(meta)?;
         }
@@ -245,11 +249,14 @@ impl ContainerOptions {
         } else if is("default") && !meta.input.peek(syn::Token![=]) {
             self.default = true;
         } else if is("untagged") || is("from") || is("try_from") || is("remote") {
-            return Err(meta.error("`derive(ToolInput)` cannot follow this serde attribute: the schema would not say what is read"));
+            return Err(meta.error(UNSUPPORTED));
         } else if serde {
             ignore(meta)?;
         } else {
-            return Err(meta.error("unknown option of a type; there are `rename_all`, `rename_all_fields`, `tag`, `content` and `default`"));
+            return Err(meta.error(
+                "unknown type option; the options are `rename_all`, `rename_all_fields`, `tag`, \
+                 `content` and `default`",
+            ));
         }
         Ok(())
     }
@@ -276,14 +283,22 @@ impl VariantOptions {
                     options.rename = renamed(&meta)?.or_else(|| options.rename.take());
                 } else if meta.path.is_ident("rename_all") && meta.input.peek(syn::Token![=]) {
                     options.rename_all = Some(Case::parse(&meta.value()?.parse()?)?);
-                } else if serde && (meta.path.is_ident("skip") || meta.path.is_ident("skip_deserializing")) {
+                } else if serde
+                    && (meta.path.is_ident("skip") || meta.path.is_ident("skip_deserializing"))
+                {
                     options.skip = true;
-                } else if serde && (meta.path.is_ident("other") || meta.path.is_ident("untagged") || meta.path.is_ident("with")) {
-                    return Err(meta.error("`derive(ToolInput)` cannot follow this serde attribute: the schema would not say what is read"));
+                } else if serde
+                    && (meta.path.is_ident("other")
+                        || meta.path.is_ident("untagged")
+                        || meta.path.is_ident("with"))
+                {
+                    return Err(meta.error(UNSUPPORTED));
                 } else if serde {
                     ignore(&meta)?;
                 } else {
-                    return Err(meta.error("unknown option of a variant; there are `rename` and `rename_all`"));
+                    return Err(meta.error(
+                        "unknown variant option; the options are `rename` and `rename_all`",
+                    ));
                 }
                 Ok(())
             })?;

@@ -12,16 +12,18 @@ use crate::options::{ToolOptions, docs};
 
 pub(crate) fn expand(options: &TokenStream, item: TokenStream, target: For) -> TokenStream {
     if !options.is_empty() {
-        let error =
-            Error::new(options.span(), "#[toolbox] takes no options; each #[tool] in it does")
-                .into_compile_error();
+        let error = Error::new(
+            options.span(),
+            "#[toolbox] takes no options: put them on its #[tool] methods",
+        )
+        .into_compile_error();
         return quote!(#error #item);
     }
     let mut block: ItemImpl = match syn::parse2(item.clone()) {
         Ok(block) => block,
         Err(error) => {
             let error =
-                Error::new(error.span(), format!("#[toolbox] goes on an impl block: {error}"))
+                Error::new(error.span(), format!("#[toolbox] must be on an impl block: {error}"))
                     .into_compile_error();
             return quote!(#error #item);
         }
@@ -58,7 +60,7 @@ fn owns(ty: &Type) -> Result<()> {
     impl Visit<'_> for Borrowed {
         fn visit_lifetime(&mut self, lifetime: &Lifetime) {
             if lifetime.ident != "static" {
-                let text = "a server's toolbox owns what it uses, for its calls run on other threads: share by `Arc`, without lifetimes";
+                let text = "a server's toolbox must not borrow, because its calls run on other threads: use `Arc` instead of a lifetime";
                 add(&mut self.0, Error::new(lifetime.span(), text));
             }
         }
@@ -73,7 +75,7 @@ fn generate(block: &mut ItemImpl, target: For) -> Result<TokenStream> {
     if let Some((_, path, _)) = &block.trait_ {
         return Err(Error::new(
             path.span(),
-            "#[toolbox] goes on an impl block of the type itself, not of a trait",
+            "#[toolbox] must be on an impl block of the type itself, not of a trait",
         ));
     }
     if target.tools() {
@@ -137,7 +139,7 @@ fn of_method(method: &mut ImplItemFn) -> Result<Option<Tool>> {
     if !shared {
         return Err(Error::new(
             method.sig.receiver().map_or_else(|| method.sig.ident.span(), Spanned::span),
-            "a tool in a toolbox takes `&self`: calls of one turn may run at the same time. State that changes goes into a cell or a lock",
+            "a tool in a toolbox must take `&self`: calls of one turn may run at the same time. Put state that changes into a cell or a lock",
         ));
     }
     Tool::of(&mut method.sig, docs(&method.attrs), options).map(Some)
