@@ -84,13 +84,13 @@ impl fmt::Display for ApiFailure {
             write!(f, ": {}", Escaped(&self.message))?;
         }
         f.write_str(match self.error.status {
-            101 => ": the server switched to another protocol, which was not asked for",
-            304 => ": a reply to a conditional request, which this was not: something in between keeps copies of replies",
-            300..=399 => ": redirects are not followed, as they would carry the key elsewhere: give the base URL of where it leads",
+            101 => ": the server switched to another protocol, which was not requested",
+            304 => ": a reply to a conditional request, which was not sent: a proxy in between caches replies",
+            300..=399 => ": redirects are not followed, because they would send the key to another server: use the base URL of the target",
             _ => "",
         })?;
         if self.kind.is_empty() && self.error.status == 404 {
-            f.write_str(": is the base URL right? It is what comes before /v1/messages")?;
+            f.write_str(": check the base URL, the part before /v1/messages")?;
         }
         if !self.request_id.is_empty() {
             write!(f, " [request id {}]", Escaped(&self.request_id))?;

@@ -21,7 +21,7 @@ pub fn init_logging() {
     let wanted = env::var("ANTHROPIC_LOG").unwrap_or_default();
     let Some(level) = level(&wanted) else {
         eprintln!(
-            "ANTHROPIC_LOG={wanted:?} is none of error, warn, info, debug and off; logging stays off"
+            "ANTHROPIC_LOG={wanted:?} must be error, warn, info, debug or off; logging stays off"
         );
         return;
     };

@@ -30,7 +30,7 @@ impl Params {
         let value = value.into();
         if OWN_MEMBERS.contains(&name) {
             return Err(Error::Invalid(format!(
-                "the parameter {name:?} is the run's own: say it with the method of that name"
+                "the run sets the parameter {name:?} itself: use the method of that name"
             )));
         }
         let checked = json::check(value.as_bytes());
@@ -39,7 +39,7 @@ impl Params {
         })?;
         if let Some(at) = checked.lone_surrogate {
             return Err(Error::Invalid(format!(
-                "the parameter {name:?} has half of a surrogate pair at byte {at}, which is not text"
+                "the parameter {name:?} has an unpaired surrogate at byte {at}"
             )));
         }
         match self.list.iter_mut().find(|(known, _)| known == name) {

@@ -200,7 +200,7 @@ async fn by_the_server() {
         let _turn = run.next_turn().await.unwrap().unwrap();
         run.compact_on_server(Some("Keep the numbers."));
         assert_eq!(run.until_done().await.unwrap().text(), "3");
-        assert_eq!(run.turns(), 2, "a compaction is no turn");
+        assert_eq!(run.turns(), 2, "a compaction is not a turn");
         let model = scripted.model();
         let [_, asked, next] = model.requests() else { panic!("{:?}", model.requests().len()) };
         let has = |name: &str| asked.json().member(name).map(|value| value.to_string());

@@ -63,7 +63,7 @@ async fn wrong_key() {
 async fn a_redirect() {
     let text =
         error_of(Answer::raw(307, "").header("location", "http://127.0.0.1:9/elsewhere")).await;
-    let why = "redirects are not followed, as they would carry the key elsewhere: give the base URL of where it leads";
+    let why = "redirects are not followed, because they would send the key to another server: use the base URL of the target";
     assert_eq!(text, format!("API error: status 307: {why} [request id req_scripted_0001]"));
 }
 
@@ -86,11 +86,11 @@ async fn wrong_tools() {
     );
     assert_eq!(
         error(run().tools((echo("a"), echo("b c")))).await,
-        r#""b c" is no tool's name, or not that of its definition: 1 to 128 of a-z, A-Z, 0-9, _ and -"#
+        r#"the tool name "b c" must match its definition and be 1 to 128 of a-z, A-Z, 0-9, _ and -"#
     );
     assert_eq!(
         error(run().tools((echo("a"), without_schema("b")))).await,
-        r#"the definition of the tool "b" is no object with an input schema of type object"#
+        r#"the definition of the tool "b" must be an object whose input_schema has type object"#
     );
 }
 
@@ -191,7 +191,7 @@ async fn an_error_without_a_body() {
     );
     assert_eq!(
         error_of(Answer::raw(404, "{}").header("request-id", "req_9")).await,
-        "API error: not_found_error (status 404): {}: is the base URL right? It is what comes before /v1/messages [request id req_9]"
+        "API error: not_found_error (status 404): {}: check the base URL, the part before /v1/messages [request id req_9]"
     );
 }
 
@@ -232,7 +232,7 @@ async fn a_read_timeout_of_this_run_only() {
     let mut run = client.run("m").settings(|client| client.read_timeout(limit)).user("Hello?");
     let text = run.until_done().await.unwrap_err().to_string();
     assert!(
-        text.starts_with("nothing came from http://127.0.0.1:") && text.ends_with(" for 100ms"),
+        text.starts_with("no data came from http://127.0.0.1:") && text.ends_with(" for 100ms"),
         "{text}"
     );
     // It can be changed between turns.

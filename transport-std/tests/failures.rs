@@ -35,7 +35,7 @@ async fn the_name_has_no_address() {
     let error = exchange(&mut transport(), "http://no-such-host.invalid").await.unwrap_err();
     assert_eq!(error.transport_kind(), TransportKind::Dns);
     let text = error.to_string();
-    assert!(text.starts_with("could not find the address of http://no-such-host.invalid: failed to lookup address information"), "{text}");
+    assert!(text.starts_with("could not resolve the host name of http://no-such-host.invalid: failed to lookup address information"), "{text}");
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn a_head_that_does_not_come() {
     let server = Server::start(|_, _| Do::Stall(String::new())).await;
     let error = exchange(&mut impatient(), &server.url()).await.unwrap_err();
     assert_eq!(error.transport_kind(), TransportKind::Timeout);
-    assert_eq!(error.to_string(), format!("nothing came from {} for 150ms", server.url()));
+    assert_eq!(error.to_string(), format!("no data came from {} for 150ms", server.url()));
     server.client_closes().await;
 }
 
@@ -136,7 +136,7 @@ async fn no_http() {
         assert_eq!(error.transport_kind(), TransportKind::Http);
         let text = error.to_string();
         assert!(
-            text.starts_with(&format!("what came from {} is no valid HTTP: ", server.url())),
+            text.starts_with(&format!("received invalid HTTP from {}: ", server.url())),
             "{text}"
         );
     }
@@ -149,11 +149,11 @@ async fn a_request_that_cannot_be_sent() {
     for (head, text) in [
         (
             Head { base_url: "http://server", path: "/", headers: &[("x-api-key", "hush\n")] },
-            "the header \"x-api-key\" has no valid value",
+            "the header \"x-api-key\" has an invalid value",
         ),
         (
             Head { base_url: "http://server", path: "/", headers: &[("a b", "hush")] },
-            "the header \"a b\" has no valid name",
+            "the header \"a b\" has an invalid name",
         ),
         (
             Head { base_url: "server", path: "/", headers: &[] },
@@ -182,7 +182,7 @@ fn no_runtime() {
     let core::task::Poll::Ready(Err(error)) = sending.as_mut().poll(&mut context) else {
         panic!("sent without a runtime")
     };
-    assert_eq!(error.to_string(), "connections need a tokio runtime, and there is none here");
+    assert_eq!(error.to_string(), "connections need a tokio runtime, and none is running");
 }
 
 #[tokio::test]

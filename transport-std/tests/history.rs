@@ -163,6 +163,6 @@ async fn a_parameter_with_a_lone_surrogate_is_refused() {
     let scripted = Scripted::new(ScriptedModel::new(Script::new().reply(Reply::text("ok"))));
     let mut run = scripted.client().run("m").param_json("system", r#""\ud800""#).user("Hi");
     let error = run.until_done().await.unwrap_err().to_string();
-    assert!(error.contains("\"system\" has half of a surrogate pair"), "{error}");
+    assert!(error.contains("\"system\" has an unpaired surrogate"), "{error}");
     assert!(scripted.requests().is_empty());
 }

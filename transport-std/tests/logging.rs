@@ -104,7 +104,7 @@ async fn one_record_for_each_tool_that_fails() {
         .map(|(tool, i, text)| format!("call{{run={id} tool={tool} call=t{i}}}: {jobs}: {text}"));
     expected.sort_unstable();
     assert_eq!(lines, expected, "{log}");
-    assert_eq!(log.matches(" ERROR ").count(), 3, "a refusal is no error: {log}");
+    assert_eq!(log.matches(" ERROR ").count(), 3, "a refusal is not an error: {log}");
     assert_eq!(log.matches("INFO").count(), 2, "one for each turn: {log}");
 }
 

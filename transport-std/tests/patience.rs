@@ -323,14 +323,14 @@ async fn replies_that_no_request_asked_for_are_told_as_what_they_are() {
     .await;
     let url = server.url();
     let compressed = format!(
-        "the reply from {url} is compressed (content-encoding: gzip), which was not asked for"
+        "the reply from {url} is compressed (content-encoding: gzip), which was not requested"
     );
     for text in [
         compressed.clone(),
         format!("API error: permission_error (status 403): {compressed}"),
-        "API error: status 304: a reply to a conditional request, which this was not: something in between keeps copies of replies"
+        "API error: status 304: a reply to a conditional request, which was not sent: a proxy in between caches replies"
             .to_owned(),
-        "API error: status 101: the server switched to another protocol, which was not asked for".to_owned(),
+        "API error: status 101: the server switched to another protocol, which was not requested".to_owned(),
     ] {
         assert_eq!(error_of(client(&url)).await.to_string(), text);
     }

@@ -96,5 +96,5 @@ fn connections_need_tokio_and_say_so() {
     let client = Client::builder().base_url("http://127.0.0.1:9").max_retries(0).build().unwrap();
     let mut run = client.run("m").user("Go.");
     let error = smol::block_on(run.until_done()).unwrap_err();
-    assert_eq!(error.to_string(), "connections need a tokio runtime, and there is none here");
+    assert_eq!(error.to_string(), "connections need a tokio runtime, and none is running");
 }

@@ -74,7 +74,9 @@ async fn a_server_without_tls() {
     let error = exchange(&mut trusting(&pem), &format!("https://{plain}")).await.unwrap_err();
     assert_eq!(error.transport_kind(), TransportKind::Tls);
     assert!(
-        error.to_string().starts_with(&format!("no TLS session with https://{plain}: ")),
+        error
+            .to_string()
+            .starts_with(&format!("could not establish a TLS session with https://{plain}: ")),
         "{error}"
     );
 }
@@ -101,7 +103,7 @@ async fn a_root_of_ones_own() {
 fn what_is_no_certificate() {
     assert_eq!(
         RootCertificate::from_pem(b"hello").unwrap_err().to_string(),
-        "not a certificate: the PEM text holds none"
+        "not a certificate: the PEM text contains no certificate"
     );
     assert!(
         RootCertificate::from_der(b"hello")
@@ -365,7 +367,8 @@ async fn a_machine_without_roots() {
     let text = if cfg!(feature = "webpki-roots") {
         format!("error: the TLS certificate of https://{} was not accepted", server.address)
     } else {
-        "error: this machine has no root certificates to check a server by: install them".to_owned()
+        "error: this machine has no root certificates to verify servers with: install them"
+            .to_owned()
     };
     assert!(output.contains(&text), "{output}");
     // One root of the client's own is enough.

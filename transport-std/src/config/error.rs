@@ -45,15 +45,15 @@ impl fmt::Display for SetupError {
             Self::Variable(name) => write!(f, "the environment variable {name} is not valid UTF-8"),
             Self::BaseUrl(why) => f.write_str(why),
             Self::Credential(which) => {
-                write!(f, "the {which} holds a character that no header can carry")
+                write!(f, "the {which} contains a character that is not allowed in a header")
             }
-            Self::HeaderName(name) => write!(f, "{name:?} is no header that can be set"),
+            Self::HeaderName(name) => write!(f, "the header {name:?} cannot be set"),
             Self::HeaderValue(name) => write!(
                 f,
-                "the value of the header {name:?} holds a character that no header can carry"
+                "the value of the header {name:?} contains a character that is not allowed in a header"
             ),
             Self::BodyField(name, why) => {
-                write!(f, "the body field {name:?} is no valid JSON: {why}")
+                write!(f, "the body field {name:?} is not valid JSON: {why}")
             }
             #[cfg(feature = "proxy")]
             Self::Proxy(e) => fmt::Display::fmt(e, f),

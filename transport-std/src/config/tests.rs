@@ -169,22 +169,31 @@ fn what_is_wrong_is_told() {
             local().base_url("http://[::1]:99999"),
             "the base URL must have a port from 1 to 65535, if any",
         ),
-        (local().header("a b", "c"), "\"a b\" is no header that can be set"),
-        (local().header("Content-Length", "1"), "\"Content-Length\" is no header that can be set"),
+        (local().header("a b", "c"), "the header \"a b\" cannot be set"),
+        (local().header("Content-Length", "1"), "the header \"Content-Length\" cannot be set"),
         (
             local().header("a", "b\r\nc: d"),
-            "the value of the header \"a\" holds a character that no header can carry",
+            "the value of the header \"a\" contains a character that is not allowed in a header",
         ),
         (
             local().beta("b\n"),
-            "the value of the header \"anthropic-beta\" holds a character that no header can carry",
+            "the value of the header \"anthropic-beta\" contains a character that is not allowed in a header",
         ),
-        (local().api_key("k\ney"), "the API key holds a character that no header can carry"),
-        (local().api_key("clé"), "the API key holds a character that no header can carry"),
-        (local().auth_token("k\ney"), "the token holds a character that no header can carry"),
+        (
+            local().api_key("k\ney"),
+            "the API key contains a character that is not allowed in a header",
+        ),
+        (
+            local().api_key("clé"),
+            "the API key contains a character that is not allowed in a header",
+        ),
+        (
+            local().auth_token("k\ney"),
+            "the token contains a character that is not allowed in a header",
+        ),
         (
             local().body_field("a", "{"),
-            "the body field \"a\" is no valid JSON: at byte 1: expected a member name",
+            "the body field \"a\" is not valid JSON: at byte 1: expected a member name",
         ),
     ] {
         assert_eq!(builder.settings().unwrap_err().to_string(), text);

@@ -131,7 +131,7 @@ impl HttpBody {
             },
             Source::Ended => None,
             Source::Broken => {
-                Some(Err(HttpError::new(TransportKind::Closed, "the reply broke off before")))
+                Some(Err(HttpError::new(TransportKind::Closed, "the reply has already failed")))
             }
         };
         match &next {

@@ -47,14 +47,16 @@ impl HttpError {
     /// there is one.
     pub(super) fn connecting(origin: &str, source: BoxError) -> Self {
         let (kind, text) = if find::<DnsError>(&*source).is_some() {
-            (TransportKind::Dns, format!("could not find the address of {origin}"))
+            (TransportKind::Dns, format!("could not resolve the host name of {origin}"))
         } else {
             match find::<rustls::Error>(&*source) {
                 Some(rustls::Error::InvalidCertificate(_)) => (
                     TransportKind::Tls,
                     format!("the TLS certificate of {origin} was not accepted"),
                 ),
-                Some(_) => (TransportKind::Tls, format!("no TLS session with {origin}")),
+                Some(_) => {
+                    (TransportKind::Tls, format!("could not establish a TLS session with {origin}"))
+                }
                 None => (TransportKind::Connect, format!("could not connect to {origin}")),
             }
         };
@@ -68,7 +70,7 @@ impl HttpError {
     /// The error if a wait for the server took too long.
     pub(super) fn late(origin: &str, late: Late) -> Self {
         let text = match late {
-            Late::Silent(limit) => format!("nothing came from {origin} for {limit:?}"),
+            Late::Silent(limit) => format!("no data came from {origin} for {limit:?}"),
             Late::Bound(Bound::Progress(limit)) => {
                 format!("the reply from {origin} made no progress for {limit:?}")
             }
@@ -81,7 +83,7 @@ impl HttpError {
     }
 
     pub(super) fn no_runtime() -> Self {
-        Self::new(TransportKind::Setup, "connections need a tokio runtime, and there is none here")
+        Self::new(TransportKind::Setup, "connections need a tokio runtime, and none is running")
     }
 
     pub(super) fn no_timers() -> Self {
@@ -104,7 +106,7 @@ impl HttpError {
         Self::new(
             TransportKind::Http,
             format!(
-                "the reply from {origin} is compressed (content-encoding: {coding}), which was not asked for"
+                "the reply from {origin} is compressed (content-encoding: {coding}), which was not requested"
             ),
         )
     }
@@ -117,7 +119,7 @@ impl HttpError {
         let (kind, text) = if find::<rustls::Error>(&source).is_some() {
             (TransportKind::Tls, format!("the TLS session with {origin} failed before {before}"))
         } else if source.is_parse() || invalid_chunk {
-            (TransportKind::Http, format!("what came from {origin} is no valid HTTP"))
+            (TransportKind::Http, format!("received invalid HTTP from {origin}"))
         } else {
             (
                 TransportKind::Closed,

@@ -176,7 +176,7 @@ impl Host {
             return Ok(target.clone());
         }
         let bad = |e: http::Error| {
-            HttpError::new(TransportKind::Setup, "a request's path is no path").with_source(e)
+            HttpError::new(TransportKind::Setup, "the request path is not valid").with_source(e)
         };
         let whole =
             format!("{}{path}", self.prefix).parse::<PathAndQuery>().map_err(|e| bad(e.into()))?;

@@ -349,7 +349,10 @@ fn request(
     for &(name, value) in head.headers {
         // The messages contain only the name, because a value may be a key.
         let bad = |what: &str| {
-            HttpError::new(TransportKind::Setup, format!("the header {name:?} has no valid {what}"))
+            HttpError::new(
+                TransportKind::Setup,
+                format!("the header {name:?} has an invalid {what}"),
+            )
         };
         let mut value = match value {
             // Almost every request has these values, so they are not copied.

@@ -192,7 +192,7 @@ impl Proxied {
             }
             Self::Socks4 { proxy } => SocksV4::new(proxy.clone(), tcp).call(target).await?,
             Self::Unusable => {
-                return Err("a proxy that is reached by https:// cannot be used".into());
+                return Err("proxies with https:// URLs are not supported".into());
             }
         })
     }

@@ -43,7 +43,7 @@ impl RootCertificate {
             found.push(Self::from_der(&der.map_err(|e| BadCertificate(e.to_string()))?)?);
         }
         if found.is_empty() {
-            Err(BadCertificate("the PEM text holds none".to_owned()))
+            Err(BadCertificate("the PEM text contains no certificate".to_owned()))
         } else {
             Ok(found)
         }
@@ -118,7 +118,7 @@ fn build(extra: &[RootCertificate]) -> Result<Arc<ClientConfig>, HttpError> {
     roots.add_parsable_certificates(extra.iter().map(|root| root.0.clone()));
     if roots.is_empty() {
         let error = failed(
-            "this machine has no root certificates to check a server by: install them (package ca-certificates), \
+            "this machine has no root certificates to verify servers with: install them (package ca-certificates), \
              set SSL_CERT_FILE, add one to the client, or enable the feature `webpki-roots` of toolrunner-std",
         );
         return Err(match native.errors.into_iter().next() {
@@ -147,7 +147,7 @@ fn provider() -> Result<Arc<CryptoProvider>, HttpError> {
     #[cfg(not(any(feature = "ring", feature = "aws-lc-rs")))]
     Err(HttpError::new(
         TransportKind::Setup,
-        "there is no cryptography for TLS: enable the feature `ring` or `aws-lc-rs` of toolrunner-std, \
+        "no cryptography provider for TLS: enable the feature `ring` or `aws-lc-rs` of toolrunner-std, \
          or install a default CryptoProvider of rustls",
     ))
 }

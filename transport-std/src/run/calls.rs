@@ -181,7 +181,7 @@ impl Run {
             let Some(call) = self.machine.call(i) else { continue };
             if call.is_bad {
                 self.untold.push_back(What::ToolStart(i));
-                tracing::warn!(run = self.id, tool = %Escaped(call.name), call = %Escaped(call.id), "the model's input is no JSON object");
+                tracing::warn!(run = self.id, tool = %Escaped(call.name), call = %Escaped(call.id), "the model's input is not a JSON object");
                 self.machine.refuse_bad_input(i)?;
                 self.untold.push_back(What::ToolEnd(i));
                 continue;

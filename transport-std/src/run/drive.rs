@@ -416,7 +416,7 @@ impl Run {
             tracing::warn!(
                 run = self.id,
                 why,
-                "the conversation stays as it is: a summary was rejected"
+                "a summary was rejected; the conversation is unchanged"
             );
             return Ok(Some(What::NotCompacted(why)));
         }
@@ -457,7 +457,7 @@ impl Run {
             Ok(wait) if is_kept => {
                 tracing::info!(
                     ?wait,
-                    "a reply ended early after a call had started, and the run goes on: {error}"
+                    "a reply ended early after a call had started; the run continues: {error}"
                 );
                 self.untold.push_back(What::TurnEnd);
                 Ok(What::Broken { wait, error })

@@ -62,7 +62,7 @@ impl Decision {
         };
         match self {
             Self::Input(json) if !is(&json, &[Kind::Object]) => {
-                tracing::error!("a gate changed an input to what is no JSON object");
+                tracing::error!("a gate replaced an input with something other than a JSON object");
                 Self::deny("Error: not run")
             }
             Self::Answer { content, is_error }

@@ -120,8 +120,9 @@ impl Toolset {
     /// known are left out.
     pub(crate) fn declare(&mut self, definitions: &str) -> Result<(), Error> {
         let list = Value::first(definitions.as_bytes()).filter(|list| list.kind() == Kind::Array);
-        let list =
-            list.ok_or_else(|| Error::Invalid("the request body's tools are no array".to_owned()))?;
+        let list = list.ok_or_else(|| {
+            Error::Invalid("the request body's \"tools\" must be an array".to_owned())
+        })?;
         let (mut json, mut names) = (String::from("["), Vec::<String>::new());
         for tool in list.elements() {
             if let Some(name) = name_of(tool) {
@@ -211,7 +212,7 @@ fn told_by_name(misuse: Misuse, tools: &impl Tools) -> Error {
         Misuse::DuplicateTool(_, i) => format!("two tools have the name {:?}", name(i)),
         Misuse::ToolName(i) => {
             format!(
-                "{:?} is no tool's name, or not that of its definition: 1 to 128 of a-z, A-Z, 0-9, _ and -",
+                "the tool name {:?} must match its definition and be 1 to 128 of a-z, A-Z, 0-9, _ and -",
                 name(i)
             )
         }
@@ -219,7 +220,7 @@ fn told_by_name(misuse: Misuse, tools: &impl Tools) -> Error {
             format!("the input schema of the tool {:?} {REFUSED_SCHEMA}", name(i))
         }
         Misuse::ToolDefinition(i) => format!(
-            "the definition of the tool {:?} is no object with an input schema of type object",
+            "the definition of the tool {:?} must be an object whose input_schema has type object",
             name(i)
         ),
         other => return other.into(),

@@ -81,7 +81,7 @@ impl fmt::Display for TraceParent {
 
 impl fmt::Display for BadTraceParent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("this is no traceparent header of W3C Trace Context")
+        f.write_str("not a valid W3C traceparent header")
     }
 }
 

@@ -31,7 +31,7 @@ use crate::params::Params;
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]
-#[must_use = "dropping a turn is fine; the next `next_turn` goes on with it"]
+#[must_use = "dropping a turn is fine; the next `next_turn` continues it"]
 pub struct Turn<'r> {
     run: &'r mut Run,
 }
