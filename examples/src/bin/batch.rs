@@ -43,8 +43,9 @@ struct State {
 impl State {
     fn load(path: &Path) -> Result<Self, Box<dyn Error>> {
         match fs::read(path) {
-            Ok(json) => Ok(serde_json::from_slice(&json)
-                .map_err(|error| format!("{} is no state of this job: {error}", path.display()))?),
+            Ok(json) => Ok(serde_json::from_slice(&json).map_err(|error| {
+                format!("{} is not a state of this job: {error}", path.display())
+            })?),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(error.into()),
         }

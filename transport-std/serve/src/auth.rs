@@ -52,7 +52,7 @@ impl Tokens {
                 }
                 _ => {
                     return Err(format!(
-                        "line {}: a line is `OWNER TOKEN`, the owner at most 128 bytes long",
+                        "line {}: a line must be `OWNER TOKEN`, with an owner of at most 128 bytes",
                         i + 1
                     ));
                 }
@@ -60,7 +60,7 @@ impl Tokens {
         }
         if this.known.is_empty() {
             // An empty file must not open the server to everybody.
-            return Err("there is no token in it".to_owned());
+            return Err("it contains no token".to_owned());
         }
         Ok(this)
     }

@@ -473,7 +473,7 @@ impl Loop {
                 self.facts.push_back(fact);
             }
             Some(Outcome::Broken) => {
-                self.failed_with("reply_broken", "the model's reply broke off")
+                self.failed_with("reply_broken", "the model's reply ended early")
             }
             _ => {
                 let text = core::mem::take(&mut self.reply.text);

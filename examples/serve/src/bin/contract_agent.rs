@@ -27,7 +27,7 @@ fn calculate_sum(a: i64, b: i64) -> i64 {
 #[tool]
 async fn slow_tool(seconds: f64) -> Result<String, ToolError> {
     let time =
-        Duration::try_from_secs_f64(seconds).map_err(|_| ToolError::new("this is no time"))?;
+        Duration::try_from_secs_f64(seconds).map_err(|_| ToolError::new("not a duration"))?;
     tokio::time::sleep(time).await;
     Ok(format!("slept {seconds}"))
 }

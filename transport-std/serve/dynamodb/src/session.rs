@@ -481,7 +481,7 @@ impl DynamoStore {
                 let head = answer.attributes().and_then(|item| crate::item::number(item, "head"));
                 let head = head.or_else(|| commit.rows.is_empty().then_some(0));
                 head.map(Some)
-                    .ok_or_else(|| StoreError::new("DynamoDB does not return what it updated"))
+                    .ok_or_else(|| StoreError::new("DynamoDB did not return the updated item"))
             }
             Err(error) if is_refused(&error) => Ok(None),
             Err(error) => Err(failed(error)),

@@ -87,7 +87,7 @@ impl Table {
                 Ok(_) if tries < 100 => tokio::time::sleep(pause).await,
                 Ok(_) => {
                     return Err(StoreError::new(format!(
-                        "the DynamoDB table {} does not become active",
+                        "the DynamoDB table {} did not become active",
                         self.name
                     )));
                 }

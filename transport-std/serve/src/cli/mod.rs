@@ -222,7 +222,7 @@ struct Server {
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("it has the form KEY=VALUE")?;
+    let (key, value) = text.split_once('=').ok_or("must have the form KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
 }
 
@@ -414,6 +414,6 @@ async fn talk(command: Command) -> Result<(), Problem> {
 
 /// Parses a time in seconds; 0 means none.
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "it is a number of seconds".to_owned())?;
+    let seconds: f64 = text.parse().map_err(|_| "must be a number of seconds".to_owned())?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }

@@ -69,7 +69,7 @@ impl From<Failure> for ApiError {
         match failure {
             Failure::NotFound => Self::not_found(),
             Failure::Precondition => {
-                Self::plain(StatusCode::PRECONDITION_FAILED, "The session has another version")
+                Self::plain(StatusCode::PRECONDITION_FAILED, "The session has a different version")
             }
             Failure::Store(error) => Self::Store(error),
             Failure::Refused(Refusal::BadAnswer { at, kind, text }) => {

@@ -200,7 +200,7 @@ impl Check {
         match value {
             None => self.fail("missing", loc, "Field required"),
             Some(Value::String(text)) if text.trim().is_empty() => {
-                self.fail("string_too_short", loc, "A message must have more than white space");
+                self.fail("string_too_short", loc, "A message must not be only white space");
             }
             Some(Value::String(text)) => return raw(&text),
             Some(Value::Array(blocks)) => {
@@ -245,7 +245,7 @@ impl Check {
                 self.fail(
                     "string_too_short",
                     &at(loc, needs),
-                    "A text must have more than white space",
+                    "A text must not be only white space",
                 );
             }
             ("text", Some(Value::String(_)))
@@ -279,12 +279,16 @@ impl Check {
             self.fail(
                 "value_error",
                 &at(loc, "token"),
-                "A token has printable ASCII characters only",
+                "A token must consist of printable ASCII characters",
             );
         }
         let secret = self.string(&mut object, loc, "secret");
         if secret.as_deref().is_some_and(|secret| crate::server::key_of(secret).is_none()) {
-            self.fail("value_error", &at(loc, "secret"), "A secret is `whsec_` and base64");
+            self.fail(
+                "value_error",
+                &at(loc, "secret"),
+                "A secret must be `whsec_` followed by base64",
+            );
         }
         let include_messages = match object.remove("include_messages") {
             None | Some(Value::Null) => false,
@@ -341,7 +345,7 @@ pub(crate) fn new_session(body: &[u8]) -> Result<NewSession, ApiError> {
         let (most, key_bytes, value_bytes) = METADATA;
         let object = check.object(metadata, &loc).unwrap_or_default();
         if object.len() > most {
-            check.fail("too_long", &loc, "Metadata has at most 32 entries");
+            check.fail("too_long", &loc, "Metadata must have at most 32 entries");
         }
         for (key, value) in object {
             let loc = at(&loc, &key);
@@ -352,7 +356,7 @@ pub(crate) fn new_session(body: &[u8]) -> Result<NewSession, ApiError> {
                 Value::String(_) => check.fail(
                     "string_too_long",
                     &loc,
-                    "A key has at most 64 bytes, a value at most 512",
+                    "A key must have at most 64 bytes, and a value at most 512",
                 ),
                 _ => check.fail("string_type", &loc, "Input should be a valid string"),
             }

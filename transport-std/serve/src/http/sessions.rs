@@ -222,7 +222,7 @@ async fn store(
         )),
         (Created::Replay(known), Some(once)) => Ok(once.replay(&known)?.respond(true)),
         (Created::Replay(_), None) => {
-            Err(StoreError::new("the store knows a key that was not given").into())
+            Err(StoreError::new("the store returned an idempotency key that was not sent").into())
         }
     }
 }

@@ -96,7 +96,7 @@ async fn apply(
         (Applied::Done(record), _) => Ok((kept(&record, after(&record)), false)),
         (Applied::Replay(known), Some(once)) => Ok((once.replay(&known)?, true)),
         (Applied::Replay(_), None) => {
-            Err(StoreError::new("the store knows a key that was not given").into())
+            Err(StoreError::new("the store returned an idempotency key that was not sent").into())
         }
     }
 }

@@ -57,7 +57,9 @@ impl Server {
         }
         // Expires this server's last beat, so that others take over its turns at once.
         if let Err(error) = self.store.beat(self.id, Timestamp(0)).await {
-            tracing::warn!("others are not told that this server has ended: {error}");
+            tracing::warn!(
+                "other servers could not be notified that this server has stopped: {error}"
+            );
         }
         if let Err(error) = self.store.close().await {
             tracing::error!("{error}");
@@ -67,12 +69,12 @@ impl Server {
     async fn keep_alive(self: Arc<Self>) {
         loop {
             if let Err(error) = self.store.beat(self.id, Timestamp::now().after(ALIVE)).await {
-                tracing::warn!("this server cannot say that it is alive: {error}");
+                tracing::warn!("this server could not renew its heartbeat: {error}");
             }
             if !self.is_draining()
                 && let Err(error) = self.adopt_orphans().await
             {
-                tracing::warn!("turns of other servers cannot be looked for: {error}");
+                tracing::warn!("turns of other servers could not be searched: {error}");
             }
             tokio::select! {
                 () = tokio::time::sleep(BEAT) => {}
@@ -145,7 +147,7 @@ impl Server {
                     .zip(versions)
                     .for_each(|(id, version)| self.hub.changed(id, version)),
                 Err(error) => {
-                    tracing::warn!("changes of other servers cannot be seen: {error}");
+                    tracing::warn!("changes of other servers could not be read: {error}");
                     tokio::time::sleep(BEAT).await;
                 }
             }

@@ -283,7 +283,7 @@ impl Server {
                     row.patch.as_ref().is_some_and(|patch| Patch::apply(patch, &mut transcript));
                 if !fits {
                     return Err(StoreError::new(format!(
-                        "row {} of session {} does not fit the conversation before it",
+                        "row {} of session {} does not continue the conversation before it",
                         row.seq, record.id
                     )));
                 }
@@ -307,8 +307,9 @@ impl Server {
     async fn base(&self, id: Uuid) -> Result<Option<Base>, StoreError> {
         let Some(bytes) = self.store.base(id).await? else { return Ok(None) };
         let base = Base::from_bytes(&bytes);
-        base.map(Some)
-            .ok_or_else(|| StoreError::new(format!("the beginning of session {id} cannot be read")))
+        base.map(Some).ok_or_else(|| {
+            StoreError::new(format!("the first rows of session {id} cannot be read"))
+        })
     }
 
     /// Returns all messages of the session, in the form of chat completions, as JSON.

@@ -114,7 +114,7 @@ impl Server {
                 }
                 Ok(Ok(status)) => format!("status {status}"),
                 Ok(Err(Problem::Forbidden(text))) => {
-                    tracing::warn!(session = %id, "the webhook is not sent: {text}");
+                    tracing::warn!(session = %id, "not sending the webhook: {text}");
                     self.metrics.webhook_failed();
                     break;
                 }
@@ -122,11 +122,11 @@ impl Server {
                 Err(_) => "no answer in time".to_owned(),
             };
             let Some(wait) = waits.next() else {
-                tracing::warn!(session = %id, "the webhook is given up: {problem}");
+                tracing::warn!(session = %id, "giving up on the webhook: {problem}");
                 self.metrics.webhook_failed();
                 break;
             };
-            tracing::debug!(session = %id, ?wait, "the webhook is tried again: {problem}");
+            tracing::debug!(session = %id, ?wait, "retrying the webhook: {problem}");
             tokio::time::sleep(wait).await;
             if !self.still_delivers(id, delivery).await {
                 return;
@@ -306,7 +306,7 @@ impl Sender {
             Host::Ipv4(address) => vec![(*address, port).into()],
             Host::Ipv6(address) => vec![(*address, port).into()],
         };
-        let mut last = Problem::Forbidden("the name stands for a private address".to_owned());
+        let mut last = Problem::Forbidden("the host name resolves to a private address".to_owned());
         for address in
             addresses.into_iter().filter(|address| self.allow_private || !is_private(address.ip()))
         {

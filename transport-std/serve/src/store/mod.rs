@@ -185,10 +185,8 @@ pub async fn open(url: &str, kinds: &[Kind]) -> Result<Arc<dyn Store>, StoreErro
             "a program that keeps sessions in DynamoDB needs the package toolrunner-serve-dynamodb",
         )),
         // Not the whole URL: it may hold a password.
-        Some((scheme, _)) => {
-            Err(StoreError::new(format!("no store is known for URLs of the scheme {scheme:?}")))
-        }
-        None => Err(StoreError::new("a store is named by a URL, such as `memory:`")),
+        Some((scheme, _)) => Err(StoreError::new(format!("unknown store URL scheme {scheme:?}"))),
+        None => Err(StoreError::new("a store must be a URL, such as `memory:`")),
     }
 }
 

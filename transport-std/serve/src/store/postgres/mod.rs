@@ -86,7 +86,9 @@ impl PostgresStore {
             .runtime(Runtime::Tokio1)
             .post_create(Hook::async_fn(|client, _| Box::pin(durable(client))))
             .build()
-            .map_err(|error| StoreError::new("no pool of Postgres connections").because(error))?;
+            .map_err(|error| {
+                StoreError::new("could not create a pool of Postgres connections").because(error)
+            })?;
         schema::prepare(&mut pool.get().await.map_err(unavailable)?).await?;
         let wake = Wake::start(pool.clone(), config, tls);
         Ok(Self { pool, wake })

@@ -65,7 +65,7 @@ impl core::str::FromStr for Named {
     type Err = String;
 
     fn from_str(name: &str) -> core::result::Result<Self, String> {
-        Status::from_name(name).map(Self).ok_or_else(|| format!("no status is called {name:?}"))
+        Status::from_name(name).map(Self).ok_or_else(|| format!("unknown status {name:?}"))
     }
 }
 

@@ -46,7 +46,7 @@ fn unreadable(
 fn status(row: &SqlRow<'_>, column: usize) -> Result<Status> {
     let name = row.get_ref(column)?.as_str()?;
     Status::from_name(name).ok_or_else(|| {
-        unreadable(column, rusqlite::types::Type::Text, format!("no status is called {name:?}"))
+        unreadable(column, rusqlite::types::Type::Text, format!("unknown status {name:?}"))
     })
 }
 
