@@ -126,12 +126,12 @@ impl TransportKind {
     const fn text(self) -> &'static str {
         match self {
             Self::Closed => "the connection was closed",
-            Self::Connect => "no connection",
-            Self::Dns => "the name has no address",
-            Self::Http => "what came back is no valid HTTP",
+            Self::Connect => "could not connect",
+            Self::Dns => "could not resolve the host name",
+            Self::Http => "the server did not send valid HTTP",
             Self::Other => "the transport failed",
-            Self::Setup => "the request cannot be sent as things are set up",
-            Self::Timeout => "nothing came in time",
+            Self::Setup => "the request cannot be sent with this configuration",
+            Self::Timeout => "timed out waiting for data",
             Self::Tls => "the TLS session failed",
         }
     }
@@ -313,7 +313,7 @@ impl fmt::Display for ApiError {
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::EndedEarly => f.write_str("the reply ended before its end"),
+            Self::EndedEarly => f.write_str("the reply ended before it was complete"),
             Self::NotAMessage => {
                 f.write_str("the reply is a JSON object, but not a message: it has no content")
             }
@@ -339,7 +339,7 @@ impl fmt::Display for Misuse {
         match self {
             Self::Breakpoints(count) => write!(
                 f,
-                "{count} cache breakpoints, and a request may have 4 in its tools, system prompt and messages: leave one out, or use the \
+                "{count} cache breakpoints exceed the limit of 4 per request (tools, system prompt and messages): remove some, or use the \
                  request's own `cache_control`, which moves with the conversation"
             ),
             Self::DuplicateTool(a, b) => write!(f, "tools {a} and {b} have the same name"),
@@ -348,11 +348,11 @@ impl fmt::Display for Misuse {
             }
             Self::ToolDefinition(i) => write!(
                 f,
-                "the definition of tool {i} is no object with an input schema of type object"
+                "the definition of tool {i} must be an object whose input_schema has type object"
             ),
             Self::ToolSchema(i) => write!(f, "the input schema of tool {i} {REFUSED_SCHEMA}"),
             Self::Invalid(invalid) => invalid.fmt(f),
-            Self::Json(what) => write!(f, "wrong JSON: {what}"),
+            Self::Json(what) => write!(f, "unexpected JSON: {what}"),
             Self::State(what) => f.write_str(what),
             Self::NoSuchCall => f.write_str("no open call has this id"),
             Self::NoMessages => f.write_str("nothing to send: the run has no message yet"),

@@ -89,7 +89,7 @@ fn json_and_what_is_made_of_it() {
 #[test]
 fn a_raw_schema() {
     on_a_small_stack(|| {
-        const TEXT: &str = "wrong JSON: at most 122 levels";
+        const TEXT: &str = "unexpected JSON: at most 122 levels";
         for rule in ["items", "not", "additionalProperties"] {
             let schema = format!("{{\"{rule}\":").repeat(LEVELS) + "{}" + &"}".repeat(LEVELS);
             let definition = format!(r#"{{"name":"x","input_schema":{schema}}}"#);

@@ -53,7 +53,7 @@ fn what_the_api_refuses_is_refused_with_message_and_block() {
     let cases = [
         (
             said(&answer("nope")),
-            "messages.0.content.0: this result has no call in the message before",
+            "messages.0.content.0: this result has no call in the previous message",
         ),
         (
             said(&format!("{text},{}", answer("t1"))),
@@ -73,7 +73,7 @@ fn what_the_api_refuses_is_refused_with_message_and_block() {
         ),
         (
             said(&call("z")),
-            "messages.0.content.0: a message of this role must not have such a block",
+            "messages.0.content.0: a message of this role must not contain this block",
         ),
         (
             format!("{},{}", assistant(&call("toolu_1")), said(&answer("toolu_1"))),
@@ -89,7 +89,7 @@ fn what_the_api_refuses_is_refused_with_message_and_block() {
         ),
         (
             said(r#"{"type":"text","text":"\ud800"}"#),
-            "messages.0.content.0: half of a surrogate pair is not text",
+            "messages.0.content.0: unpaired surrogate in a string",
         ),
         (
             format!("{HI},{}", assistant(r#"{"type":"thinking","thinking":"x","signature":"y"}"#)),
@@ -161,7 +161,7 @@ fn the_fifth_breakpoint_is_refused_where_it_is_added() {
     run.append(&marked).unwrap();
     run.add_to_result(0, r#""cache_control":{"type":"ephemeral"}"#).unwrap();
     let error = run.append(&marked).unwrap_err().to_string();
-    assert!(error.starts_with("misuse: 5 cache breakpoints, and a request may have 4"), "{error}");
+    assert!(error.starts_with("misuse: 5 cache breakpoints exceed the limit of 4"), "{error}");
     run.append(&marked.replace(r#"{"type":"ephemeral"}"#, "null")).unwrap();
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
 }
@@ -485,7 +485,7 @@ fn half_of_a_surrogate_pair_is_refused_in_parameters_and_tool_definitions() {
         Ok(mut driver) => block_on(driver.until_done(&mut run(), &mut ())).unwrap_err().error,
         Err(misuse) => Error::Misuse(misuse),
     };
-    assert!(wrong.to_string().contains("lone surrogate"), "{wrong}");
+    assert!(wrong.to_string().contains("unpaired surrogate"), "{wrong}");
     let tools = Counting::new([Tool {
         json: r#"{"name":"plain","description":"\ud800","input_schema":{"type":"object"}}"#,
         ..Tool::plain()

@@ -378,7 +378,7 @@ fn a_call_of_the_servers_without_a_name_or_an_id() {
             Reply::text("x").block(&format!(r#"{{"type":"{kind}",{named},"input":{{"q":1}}}}"#));
         for stream in [true, false] {
             let body = rendered(reply.clone(), Style::default(), stream);
-            let expected = "server calls that have a name and an id";
+            let expected = "server calls with a name and an id";
             assert_eq!(refused(&body), Error::Protocol(Protocol::Event { expected }), "{named}");
         }
     }
@@ -391,7 +391,7 @@ fn a_block_that_no_model_may_say() {
             .block(&format!(r#"{{"type":"{kind}","tool_use_id":"t1","content":"x"}}"#));
         for stream in [true, false] {
             let body = rendered(reply.clone(), Style::default(), stream);
-            let expected = "blocks that a model may say";
+            let expected = "blocks that a model may send";
             assert_eq!(refused(&body), Error::Protocol(Protocol::Event { expected }), "{kind}");
         }
     }

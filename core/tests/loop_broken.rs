@@ -111,7 +111,7 @@ fn what_could_not_stand_at_the_end_goes_too() {
         Reply::new().thinking("Well.", "c2ln").and_text("So."),
         r#"{"type":"content_block_start","index":1"#,
     );
-    assert_eq!((rests, kept.as_str()), (Outcome::Stopped, ""), "thinking alone is no message");
+    assert_eq!((rests, kept.as_str()), (Outcome::Stopped, ""), "thinking alone is not a message");
 }
 
 #[test]

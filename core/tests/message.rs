@@ -424,7 +424,7 @@ mod owned {
         ] {
             assert_eq!(
                 error(shape).to_string(),
-                "not a message: expected an object with a role and a content"
+                "not a message: expected an object with `role` and `content`"
             );
         }
         assert!(ReplyMessage::from_json(&"[".repeat(100_000)).is_err());
@@ -446,7 +446,7 @@ mod owned {
         let wrong =
             serde_json::from_str::<OwnedMessage>(r#"{"role":"user"}"#).unwrap_err().to_string();
         assert!(
-            wrong.starts_with("not a message: expected an object with a role and a content"),
+            wrong.starts_with("not a message: expected an object with `role` and `content`"),
             "{wrong}"
         );
     }

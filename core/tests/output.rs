@@ -340,7 +340,7 @@ fn set_up_is_checked() {
     for name in ["a b", "", "ä", "a\nb"] {
         let json = format!(r#"{{"name":{name:?},"input_schema":{{"type":"object"}}}}"#).leak();
         let refused = Declared::new(&*json).unwrap_err().to_string();
-        assert!(refused.contains("a tool's name is"), "{name:?}: {refused}");
+        assert!(refused.contains("a tool's name must be"), "{name:?}: {refused}");
     }
     let long = format!(r#"{{"name":"{}","type":"x"}}"#, "a".repeat(129)).leak();
     assert!(Declared::new(&*long).is_err());
@@ -349,7 +349,7 @@ fn set_up_is_checked() {
         let refused = Declared::new(nameless).unwrap_err().to_string();
         assert_eq!(
             refused,
-            "wrong JSON: a tool's definition has a name, or a `type` of the API's own"
+            "unexpected JSON: a tool's definition must have a name, or a `type` that the API defines"
         );
     }
     assert_eq!(check(r#"{"name":"a"}"#), Err(Misuse::ToolDefinition(0)));

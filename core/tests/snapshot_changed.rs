@@ -114,7 +114,7 @@ fn a_newer_version_and_what_a_newer_release_adds() {
     let newer = OLD[1].1.replace("\"toolrunner_snapshot\":1", "\"toolrunner_snapshot\":2");
     assert_eq!(
         load(&newer).unwrap_err().to_string(),
-        "misuse: the snapshot is of a newer version than this library reads"
+        "misuse: the snapshot has a newer version than this library supports"
     );
     let more = OLD[1].1.replace("\"runs\":true", "\"runs\":true,\"of_tomorrow\":{\"a\":[1]}");
     assert_ne!(more, OLD[1].1);

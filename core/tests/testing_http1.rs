@@ -113,12 +113,12 @@ fn every_framing() {
 fn what_is_no_request() {
     let long = format!("POST / HTTP/1.1\r\nx: {}", "y".repeat(70_000));
     let cases = [
-        ("GET /v1/messages HTTP/1.1\r\n\r\n", "405 Other", "only POST is served here"),
+        ("GET /v1/messages HTTP/1.1\r\n\r\n", "405 Other", "only POST is supported"),
         ("POST /v1/messages HTTP/1.1\r\n\r\n", "411 Other", "a request needs a content-length"),
         (
             "POST /v1/messages HTTP/1.1\r\ncontent-length: x\r\n\r\n",
             "400 Bad Request",
-            "content-length is no number",
+            "content-length is not a number",
         ),
         (
             "POST /v1/messages HTTP/1.1\r\ncontent-length: 99999999999\r\n\r\n",

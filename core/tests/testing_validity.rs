@@ -154,7 +154,7 @@ fn broken_json() {
     ));
     invalid(
         &[USER, r#"{"role":"user","content":"\ud83d"}"#],
-        "messages.1: half of a surrogate pair is not text",
+        "messages.1: unpaired surrogate in a string",
     );
     valid(&[r#"{"role":"user","content":"\ud83d\ude00"}"#]);
 }
@@ -168,10 +168,10 @@ fn broken_shape() {
         &[r#"{"role":"tool","content":"Hi"}"#],
         "messages.0: the role must be user, assistant or system",
     );
-    invalid(&[r#"{"role":"user"}"#], "messages.0: expected a content that is a string or an array");
+    invalid(&[r#"{"role":"user"}"#], "messages.0: the content must be a string or an array");
     invalid(
         &[r#"{"role":"user","content":{}}"#],
-        "messages.0: expected a content that is a string or an array",
+        "messages.0: the content must be a string or an array",
     );
     invalid(&[r#"{"role":"user","content":""}"#], "messages.0: the content must not be empty");
     invalid(
@@ -197,22 +197,22 @@ fn broken_placement() {
     let call = r#"{"type":"tool_use","id":"a","name":"f","input":{}}"#;
     invalid(
         &[&results(&[call])],
-        "messages.0.content.0: a message of this role must not have such a block",
+        "messages.0.content.0: a message of this role must not contain this block",
     );
     let thinking = r#"{"type":"thinking","thinking":"x","signature":"y"}"#;
     invalid(
         &[&results(&[TEXT, thinking])],
-        "messages.0.content.1: a message of this role must not have such a block",
+        "messages.0.content.1: a message of this role must not contain this block",
     );
     let result = r#"[{"type":"tool_result","tool_use_id":"a","content":"x"}]"#;
     invalid(
         &[USER, &assistant(result)],
-        "messages.1.content.0: a message of this role must not have such a block",
+        "messages.1.content.0: a message of this role must not contain this block",
     );
     let addition = r#"{"type":"tool_addition","tool":{}}"#;
     invalid(
         &[&results(&[addition])],
-        "messages.0.content.0: a message of this role must not have such a block",
+        "messages.0.content.0: a message of this role must not contain this block",
     );
 }
 
@@ -247,7 +247,7 @@ fn broken_answers() {
         verdict(&[USER, &two, &results(&["a"]), &results(&["b"])], Tail::Closed),
         Err(missing.to_string())
     );
-    let orphan = "messages.3.content.0: this result has no call in the message before";
+    let orphan = "messages.3.content.0: this result has no call in the previous message";
     assert_eq!(
         verdict(&[USER, &two, &results(&["a"]), &results(&["b"])], Tail::Open),
         Err(orphan.to_string())
@@ -263,18 +263,18 @@ fn broken_answers() {
     );
     invalid(
         &[USER, &two, &results(&["a", "b", "a"])],
-        "messages.2.content.2: this call has a result already",
+        "messages.2.content.2: this call already has a result",
     );
     invalid(
         &[USER, &two, &results(&["a", "b", "c"])],
-        "messages.2.content.2: this result has no call in the message before",
+        "messages.2.content.2: this result has no call in the previous message",
     );
     invalid(
         &[USER, &results(&["a"])],
-        "messages.1.content.0: this result has no call in the message before",
+        "messages.1.content.0: this result has no call in the previous message",
     );
     let late = [USER, &calls(&["a"]), &results(&["a"]), &assistant(r#""x""#), &results(&["a"])];
-    invalid(&late, "messages.4.content.0: this result has no call in the message before");
+    invalid(&late, "messages.4.content.0: this result has no call in the previous message");
     invalid(
         &[USER, &two, &results(&["a", TEXT, "b"])],
         "messages.2.content.2: results must come before other blocks",

@@ -38,7 +38,7 @@ fn a_raw_tool_of_an_illegal_name_is_refused_when_it_is_made() {
         let tool =
             RawTool::new(name, "", "{}", |_: Input| async { Ok::<_, ToolError>("") }).map(|_| ());
         let refused = tool.unwrap_err().to_string();
-        assert!(refused.contains("a tool's name is"), "{name:?}: {refused}");
+        assert!(refused.contains("a tool's name must be"), "{name:?}: {refused}");
     }
 }
 

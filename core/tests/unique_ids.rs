@@ -199,10 +199,7 @@ fn the_same_id_twice_in_a_reply_stays_an_error() {
         for second in ["t1", "\\u00741"] {
             let error = two(&call("t1"), &[call("t1"), call(second)].join(","), stream, 10_000)
                 .unwrap_err();
-            assert!(
-                error.to_string().contains("calls that have a name and an id of their own"),
-                "{error}"
-            );
+            assert!(error.to_string().contains("calls with a name and a unique id"), "{error}");
         }
     }
 }

@@ -58,7 +58,10 @@ fn a_compaction_that_leaves_nothing_has_no_comma_before_it() {
 fn params_cannot_have_a_member_that_the_request_has_already() {
     let is_refused = |config: &Config<'_>| match config.check() {
         Err(Misuse::Setting(why)) => {
-            assert!(Error::Misuse(Misuse::Setting(why)).to_string().contains("already"), "{why}");
+            assert!(
+                Error::Misuse(Misuse::Setting(why)).to_string().contains("must not repeat"),
+                "{why}"
+            );
             true
         }
         other => {

@@ -16,7 +16,7 @@ fn table(guide: &str, heading: &str) -> Vec<Vec<String>> {
 }
 
 fn number(cell: &str) -> u32 {
-    cell.replace(',', "").parse().unwrap_or_else(|_| panic!("{cell} is no number"))
+    cell.replace(',', "").parse().unwrap_or_else(|_| panic!("{cell} is not a number"))
 }
 
 #[test]

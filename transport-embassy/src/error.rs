@@ -80,11 +80,11 @@ impl core::fmt::Display for Error {
             Self::BaseUrl(why) => why,
             Self::Capacity(full) => return full.fmt(f),
             Self::Closed => "the connection was closed",
-            Self::Connect => "no connection",
-            Self::Dns => "the name has no address",
-            Self::Http => "what came back is not HTTP/1.1",
-            Self::Socket => "no connection: all sockets of the stack are in use, or it has no address",
-            Self::Timeout => "nothing came in time",
+            Self::Connect => "could not connect",
+            Self::Dns => "could not resolve the host name",
+            Self::Http => "the server did not send valid HTTP/1.1",
+            Self::Socket => "could not connect: all sockets of the stack are in use, or it has no address",
+            Self::Timeout => "timed out waiting for data",
             #[cfg(feature = "tls")]
             Self::HandshakeRefused => "the server refused the handshake: perhaps it has only an RSA certificate, or no TLS 1.3",
             #[cfg(feature = "tls")]

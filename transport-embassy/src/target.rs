@@ -22,7 +22,7 @@ pub struct Target<'a> {
 }
 
 const HOST: Error = Error::BaseUrl(
-    "the base URL's host has a character that no host name has; IPv6 addresses are not supported",
+    "the base URL's host contains a character that is not allowed in a host name; IPv6 addresses are not supported",
 );
 
 impl<'a> Target<'a> {

@@ -198,7 +198,7 @@ async fn an_error_without_a_body() {
 #[tokio::test]
 async fn a_stream_that_ends_early() {
     let text = error_of(Reply::text("Let me").ends_early().into()).await;
-    assert_eq!(text, "protocol error: the reply ended before its end");
+    assert_eq!(text, "protocol error: the reply ended before it was complete");
 }
 
 #[tokio::test]

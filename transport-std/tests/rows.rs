@@ -177,7 +177,7 @@ async fn row_11_two_calls_with_the_same_id() {
     let error = run.until_done().await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "protocol error: unexpected event: expected calls that have a name and an id of their own"
+        "protocol error: unexpected event: expected calls with a name and a unique id"
     );
     assert!(tool.ran().is_empty());
     assert_valid(&run, &scripted);

@@ -93,20 +93,23 @@ async fn what_is_no_snapshot_is_refused() {
     let refused = async |text: &str| {
         scripted.client().run("m").resume(text).until_done().await.unwrap_err().to_string()
     };
-    assert_eq!(refused(&newer).await, "the snapshot is of a newer version than this library reads");
+    assert_eq!(
+        refused(&newer).await,
+        "the snapshot has a newer version than this library supports"
+    );
     let older = good.replace("\"toolrunner_snapshot\":1", "\"toolrunner_snapshot\":0");
     assert_eq!(
         refused(&older).await,
-        "the snapshot is of an older version than this library reads"
+        "the snapshot has an older version than this library supports"
     );
     for bad in ["", "{}", "[]", "{\"toolrunner_snapshot\":\"1\"}", &good[..good.len() - 1]] {
-        assert_eq!(refused(bad).await, "this is no snapshot of a run", "{bad}");
+        assert_eq!(refused(bad).await, "not a run snapshot", "{bad}");
     }
     let changed = good.replace("Go.", "No.");
     assert_ne!(changed, good);
     assert_eq!(
         refused(&changed).await,
-        "this is no snapshot of a run as it was written: its content does not match its sum"
+        "the snapshot was modified after it was written: its checksum does not match"
     );
     // Any change of a digit is either refused, or gives a run that still sends only valid requests.
     for (i, _) in good.match_indices(|c: char| c.is_ascii_digit()) {
@@ -123,7 +126,7 @@ async fn what_is_no_snapshot_is_refused() {
 async fn a_snapshot_that_cannot_be_read_is_told_by_whatever_comes_first() {
     let scripted = scripted(Script::new());
     let resumed = || scripted.client().run("m").tools(echo("a")).resume("{}");
-    let expected = "this is no snapshot of a run";
+    let expected = "not a run snapshot";
     let mut run = resumed();
     assert_eq!(run.allow("t1").unwrap_err().to_string(), expected);
     assert_eq!(run.answer("t1", "yes").unwrap_err().to_string(), expected);

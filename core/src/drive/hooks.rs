@@ -190,5 +190,5 @@ impl<'r, 'b> Draft<'r, 'b> {
 pub(super) fn is_object(json: &str) -> Result<(), Misuse> {
     let is = check(json.as_bytes()).is_ok()
         && Value::first(json.as_bytes()).is_some_and(|value| value.kind() == Kind::Object);
-    if is { Ok(()) } else { Err(Misuse::Json("a tool's input is a JSON object")) }
+    if is { Ok(()) } else { Err(Misuse::Json("a tool's input must be a JSON object")) }
 }

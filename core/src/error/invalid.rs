@@ -38,7 +38,7 @@ macro_rules! rules {
 
 rules! {
     /// A call must have exactly one result.
-    AnsweredTwice "this call has a result already",
+    AnsweredTwice "this call already has a result",
     /// A message must not consist of white space only.
     Blank "the text must not be only white space",
     /// A block must be an object with a `type`.
@@ -46,7 +46,7 @@ rules! {
     /// The input of a call must be an object.
     CallInput "the input of a call must be an object",
     /// The content must be a string or an array of blocks.
-    Content "expected a content that is a string or an array",
+    Content "the content must be a string or an array",
     /// The calls of a message must have different IDs. A call that the caller appends must not
     /// reuse an ID that is already in use.
     DuplicateId "another call has this id",
@@ -62,22 +62,22 @@ rules! {
     /// The messages must be JSON, separated by commas, and nested at most 125 levels deep.
     Json "expected a JSON object, with commas between objects",
     /// A string must not contain an unpaired surrogate.
-    LoneSurrogate "half of a surrogate pair is not text",
+    LoneSurrogate "unpaired surrogate in a string",
     /// A message must be an object.
     Message "expected an object",
     /// Only the assistant may have calls and thinking, only the user results, and only the system
     /// tool changes.
-    Misplaced "a message of this role must not have such a block",
+    Misplaced "a message of this role must not contain this block",
     /// A call must have an ID and a name.
     NamelessCall "a call must have an id and a name",
     /// A result must answer a call of the preceding assistant message.
-    Orphan "this result has no call in the message before",
+    Orphan "this result has no call in the previous message",
     /// Results must come before all other blocks.
     ResultsFirst "results must come before other blocks",
     /// The role must be `user`, `assistant` or `system`.
     Role "the role must be user, assistant or system",
     /// A system message must follow another message.
-    SystemFirst "the first message must not be a system message: give the system prompt as a parameter",
+    SystemFirst "the first message must not be a system message: pass the system prompt as a parameter",
     /// An assistant message must not end with thinking.
     ThinkingLast "an assistant message must not end in thinking",
     /// Text that the model is to continue must not end with white space.

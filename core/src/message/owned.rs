@@ -24,9 +24,9 @@ impl fmt::Display for NotAMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Json(e) => write!(f, "not valid JSON: {e}"),
-            Self::LoneSurrogate(at) => write!(f, "at byte {at}: half of a surrogate pair"),
+            Self::LoneSurrogate(at) => write!(f, "at byte {at}: unpaired surrogate"),
             Self::Shape => {
-                f.write_str("not a message: expected an object with a role and a content")
+                f.write_str("not a message: expected an object with `role` and `content`")
             }
         }
     }

@@ -183,10 +183,9 @@ impl Run<'_> {
                     found.note(seen - 1, place, grows);
                 }
                 if !is_answerable([id, name], &mut ids, blocks_in(message).take(i)) {
-                    return Err(Protocol::Event {
-                        expected: "calls that have a name and an id of their own",
-                    }
-                    .into());
+                    return Err(
+                        Protocol::Event { expected: "calls with a name and a unique id" }.into()
+                    );
                 }
             } else if is("fallback") {
                 first = seen;
@@ -282,7 +281,9 @@ impl Run<'_> {
     pub(super) fn open_call(&self, i: usize) -> Result<Call<'_>, Error> {
         self.ensure_idle()?;
         if self.is_compacting() {
-            return Err(Misuse::State("a summary is under way: finish it, or stop the run").into());
+            return Err(
+                Misuse::State("a summary is in progress: finish it, or stop the run").into()
+            );
         }
         Ok(self.call(i).filter(|call| !call.is_answered).ok_or(Misuse::NoSuchCall)?)
     }
@@ -306,7 +307,7 @@ impl Run<'_> {
     /// [pending](Self::is_pending). Returns whether it may run: each call starts at most once.
     /// Answer it with [`answer`](Self::answer). If the call has no answer at the next
     /// [`step`](Self::step), it is answered as cancelled.
-    #[must_use = "a call that did not begin must not run"]
+    #[must_use = "a call that was not started must not run"]
     pub fn begin_call(&mut self, i: usize) -> bool {
         self.is_pending(i) && self.turn.states.set(i, CallState::Running)
     }

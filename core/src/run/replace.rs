@@ -48,7 +48,7 @@ impl Run<'_> {
         check_content(content, is_error)?;
         let sent = self
             .find_sent(id)
-            .ok_or(Misuse::Setting("the conversation has no result of a call with this id"))?;
+            .ok_or(Misuse::Setting("the conversation has no result for a call with this id"))?;
         self.cancel_compaction();
         let fewer = Value::whole(sent.block.of(self.transcript.bytes())).map_or(0, marks_of);
         self.ensure_breakpoints_of(content, fewer)?;

@@ -452,7 +452,9 @@ impl Run<'_> {
     /// request is in progress; `Capacity` if it does not fit.
     pub fn add_to_result(&mut self, i: usize, member: &str) -> Result<(), Error> {
         if member.trim_ascii().is_empty() || !crate::wire::members(member.as_bytes()) {
-            return Err(Misuse::Json("one or more members of an object, without its braces").into());
+            return Err(
+                Misuse::Json("must be one or more object members, without the braces").into()
+            );
         }
         self.ensure_unsent()?;
         let marks = Object::inside(member.as_bytes())
@@ -477,7 +479,7 @@ impl Run<'_> {
     pub(super) fn ensure_unsent(&self) -> Result<(), Error> {
         match self.state {
             State::Sending | State::Receiving | State::ErrorBody | State::Waiting(_) => {
-                Err(Misuse::State("results can be changed until the next request").into())
+                Err(Misuse::State("results can only be changed before the next request").into())
             }
             _ => Ok(()),
         }
@@ -487,12 +489,13 @@ impl Run<'_> {
 /// Checks that the API accepts this content of a result: a string or an array of blocks, without
 /// empty text blocks. The content of a failed call must be text and must not be empty.
 pub(super) fn check_content(content: &[u8], is_error: bool) -> Result<(), Misuse> {
-    const SHAPE: Misuse = Misuse::Json("a tool result's content is a string or an array of blocks");
+    const SHAPE: Misuse =
+        Misuse::Json("a tool result's content must be a string or an array of blocks");
     const EMPTY: Misuse = Misuse::Json("a tool result's content must not be empty");
     let checked = check(content).map_err(|_| SHAPE)?;
     let value = Value::first(content).ok_or(SHAPE)?;
     if checked.lone_surrogate.is_some() {
-        return Err(Misuse::Json("a lone surrogate is no text"));
+        return Err(Misuse::Json("unpaired surrogate in a string"));
     }
     if let Some(text) = value.as_text() {
         return if is_error && text.is_empty() { Err(EMPTY) } else { Ok(()) };
@@ -511,7 +514,7 @@ pub(super) fn check_content(content: &[u8], is_error: bool) -> Result<(), Misuse
             return Err(EMPTY);
         }
         if is_error && !is_text {
-            return Err(Misuse::Json("the content of a failed call is text"));
+            return Err(Misuse::Json("the content of a failed call must be text"));
         }
     }
     Ok(())

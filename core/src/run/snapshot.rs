@@ -40,7 +40,7 @@ pub const SNAPSHOT_VERSION: u32 = 1;
 /// The maximum number of bytes of a snapshot besides its messages.
 pub const SNAPSHOT_FRAME: usize = 1536;
 
-const NONE: Error = Error::Misuse(Misuse::Setting("this is no snapshot of a run"));
+const NONE: Error = Error::Misuse(Misuse::Setting("not a run snapshot"));
 /// The states of calls that a snapshot contains, and the names of their members.
 const CALL_STATES: [(&str, CallState); 3] = [
     ("answered", CallState::Answered),
@@ -57,10 +57,9 @@ impl<'b> Run<'b> {
     /// `Misuse` while a summary is in progress; `Capacity` if the sink is full.
     pub fn snapshot(&self, out: &mut (impl Sink + ?Sized)) -> Result<(), Error> {
         if self.is_compacting() {
-            return Err(Misuse::State(
-                "a summary is under way: no snapshot can be made before its end",
-            )
-            .into());
+            return Err(
+                Misuse::State("cannot take a snapshot while a summary is in progress").into()
+            );
         }
         #[cfg(feature = "alloc")]
         if let Some(kept) = self.as_if_broken() {
@@ -163,20 +162,23 @@ impl<'b> Run<'b> {
             Some(version) if version == u64::from(SNAPSHOT_VERSION) => {}
             Some(version) if version < u64::from(SNAPSHOT_VERSION) => {
                 return Err(Misuse::Setting(
-                    "the snapshot is of an older version than this library reads",
+                    "the snapshot has an older version than this library supports",
                 )
                 .into());
             }
             None => return Err(NONE),
             Some(_) => {
                 return Err(Misuse::Setting(
-                    "the snapshot is of a newer version than this library reads",
+                    "the snapshot has a newer version than this library supports",
                 )
                 .into());
             }
         }
         if !is_as_written(snapshot, value) {
-            return Err(Misuse::Setting("this is no snapshot of a run as it was written: its content does not match its sum").into());
+            return Err(Misuse::Setting(
+                "the snapshot was modified after it was written: its checksum does not match",
+            )
+            .into());
         }
         let messages = member("messages")?;
         let messages = messages

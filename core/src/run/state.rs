@@ -48,12 +48,12 @@ pub enum Outcome {
 impl core::fmt::Display for Outcome {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::Broken => f.write_str("a reply broke off and its whole blocks were kept"),
+            Self::Broken => f.write_str("a reply ended early and its complete blocks were kept"),
             Self::Ended(Some(reason)) => write!(f, "the model stopped: {reason}"),
-            Self::Ended(None) => f.write_str("the model stopped and named no reason"),
+            Self::Ended(None) => f.write_str("the model stopped without a reason"),
             Self::Limit(limit) => write!(f, "the limit of {limit} was reached"),
             Self::NeedsAnswer => f.write_str("a call waits for the caller's answer"),
-            Self::Stopped => f.write_str("the caller stopped it"),
+            Self::Stopped => f.write_str("the caller stopped the run"),
         }
     }
 }

@@ -89,7 +89,7 @@ impl Run<'_> {
             return Ok(());
         }
         if self.turn.results_end <= self.turn.mark {
-            return Err(Misuse::State("there is no reply to ask for again").into());
+            return Err(Misuse::State("there is no reply to retry").into());
         }
         self.drop_reply();
         Ok(())
@@ -200,7 +200,7 @@ impl Run<'_> {
     pub(super) fn ensure_idle(&self) -> Result<(), Error> {
         match self.state {
             State::Sending | State::Receiving | State::ErrorBody => {
-                Err(Misuse::State("a request is under way: finish it, or stop the run").into())
+                Err(Misuse::State("a request is in progress: finish it, or stop the run").into())
             }
             _ => Ok(()),
         }
@@ -216,7 +216,7 @@ fn inside(bytes: &[u8]) -> &[u8] {
 fn check_some(messages: &[u8], before: Before<'_>, tail: Tail) -> Result<Checked, Error> {
     if messages.trim_ascii().is_empty() {
         return Err(Misuse::Json(
-            "a message is an object with a role (user, assistant or system) and a content",
+            "a message must be an object with `role` (user, assistant or system) and `content`",
         )
         .into());
     }

@@ -206,9 +206,11 @@ impl Schema {
             match (by, &variant.schema.shape) {
                 (By::Tag(_), Shape::Object { .. }) | (By::Key, Shape::Names(_)) => {}
                 (By::Key, _) if !variant.name.is_empty() => {}
-                (By::Tag(_), _) => panic!("a variant told by its tag is an object"),
+                (By::Tag(_), _) => {
+                    panic!("a variant that is identified by its tag must be an object")
+                }
                 (By::Key, _) => {
-                    panic!("a variant without a name is the names of those without content")
+                    panic!("a variant without a name must list the variants without content")
                 }
             }
             rest = more;

@@ -42,7 +42,7 @@ impl<'s> RawSchema<'s> {
     /// Returns [`Misuse::Json`] if `json` is not a JSON object, or if it has more than
     /// [`MAX_DEPTH`](json::MAX_DEPTH) levels.
     pub fn new(json: &'s str) -> Result<Self, Misuse> {
-        const NONE: &str = "a schema is a JSON object";
+        const NONE: &str = "a schema must be a JSON object";
         json::check(json.as_bytes()).map_err(|error| error.misuse(NONE))?;
         let root = Value::first(json.as_bytes()).filter(|root| root.kind() == Kind::Object);
         root.map(Self::of).ok_or(Misuse::Json(NONE))

@@ -30,7 +30,7 @@ pub const fn definition<const N: usize>(
 pub const fn text(bytes: &[u8]) -> &str {
     match core::str::from_utf8(bytes) {
         Ok(text) => text,
-        Err(_) => panic!("a definition is text"),
+        Err(_) => panic!("a definition must be UTF-8"),
     }
 }
 
@@ -180,7 +180,7 @@ impl<const N: usize> Writer<N> {
             Shape::Array(..) | Shape::Map(_) | Shape::Object { .. }
                 if self.depth > SCHEMA_DEPTH =>
             {
-                panic!("an input has at most 16 arrays, objects and maps in one another")
+                panic!("a tool's input may nest arrays, objects and maps at most 16 levels deep")
             }
             Shape::Array(items, _) => {
                 self.key(start, "items");

@@ -143,12 +143,13 @@ impl Connection {
             return Ok(None);
         };
         if head.method != "POST" {
-            return Err((405, "only POST is served here"));
+            return Err((405, "only POST is supported"));
         }
         let Some(length) = head.header("content-length") else {
             return Err((411, "a request needs a content-length"));
         };
-        let length = length.parse::<usize>().map_err(|_| (400, "content-length is no number"))?;
+        let length =
+            length.parse::<usize>().map_err(|_| (400, "content-length is not a number"))?;
         if length > BODY_LIMIT {
             return Err((413, "the body is larger than 32 MiB"));
         }

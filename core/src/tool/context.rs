@@ -52,7 +52,7 @@ pub trait ToolHost: Send + Sync {
     /// Returns an error if nobody can answer questions in this front end.
     fn ask(&self, question: &str) -> Result<Option<&str>, ToolError> {
         let _ = question;
-        Err(ToolError::new("Error: nobody can be asked here"))
+        Err(ToolError::new("Error: no user is available to answer"))
     }
 
     /// Returns the state that all tools of the run share, or `None` if the run has none.
@@ -89,9 +89,9 @@ impl<'a> ToolContext<'a> {
     /// tool runs.
     pub fn ask(&self, question: &str) -> Result<&'a str, ToolError> {
         let Some(host) = self.host else {
-            return Err(ToolError::new("Error: nobody can be asked here"));
+            return Err(ToolError::new("Error: no user is available to answer"));
         };
-        host.ask(question)?.ok_or(ToolError::new("Error: the question is not answered yet"))
+        host.ask(question)?.ok_or(ToolError::new("Error: the question has not been answered yet"))
     }
 
     /// Returns the state that all tools of the run share, if it has the type `T`.

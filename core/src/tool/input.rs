@@ -27,17 +27,17 @@ use crate::schema::{Expected, Got, InputError, Schema};
     feature = "alloc",
     diagnostic::on_unimplemented(
         message = "`{Self}` cannot be an argument of a tool",
-        label = "the model has no way to give this",
+        label = "the model cannot provide this type",
         note = "put `#[derive(ToolInput)]` on a type of your own, or implement `ToolInput` for a newtype around a foreign one",
         note = "arguments can be `bool`, numbers, `char`, `&str`, `String`, `Option<T>`, `Vec<T>`, `[T; N]`, `BTreeMap<String, T>` (not \
-                `HashMap`), and `json::Value` for any JSON; `RawTool` takes a schema as JSON text and gives the whole input to serde"
+                `HashMap`), and `json::Value` for any JSON; `RawTool` takes a schema as JSON text and passes the whole input to serde"
     )
 )]
 #[cfg_attr(
     not(feature = "alloc"),
     diagnostic::on_unimplemented(
         message = "`{Self}` cannot be an argument of a tool",
-        label = "the model has no way to give this",
+        label = "the model cannot provide this type",
         note = "put `#[derive(ToolInput)]` on a type of your own",
         note = "arguments can be `bool`, numbers, `char`, `&str`, `heapless::String<N>`, `heapless::Vec<T, N>`, `[T; N]`, `Option<T>`, and \
                 `json::Value` for any JSON; `String`, `Vec` and `BTreeMap` need toolrunner's feature `alloc`"
@@ -249,12 +249,12 @@ integers! {
     i16 "-32768 to 32767";
     i32 "-2147483648 to 2147483647";
     i64 "-9223372036854775808 to 9223372036854775807";
-    isize "the least to the greatest of this machine";
+    isize "the minimum to the maximum of this machine";
     u8 "0 to 255";
     u16 "0 to 65535";
     u32 "0 to 4294967295";
     u64 "0 to 18446744073709551615";
-    usize "0 to the greatest of this machine";
+    usize "0 to the maximum of this machine";
 }
 
 integers! {

@@ -218,8 +218,9 @@ impl<'a> Output<'a> {
             Kind::Array => value.elements().all(has_type),
             _ => false,
         });
-        let value = value
-            .ok_or(Misuse::Json("a tool result's content is a string or an array of blocks"))?;
+        let value = value.ok_or(Misuse::Json(
+            "a tool result's content must be a string or an array of blocks",
+        ))?;
         self.clear();
         let said = || value.elements().filter(|block| !is_empty_text_block(*block));
         if said().next().is_some() && value.elements().any(is_empty_text_block) {

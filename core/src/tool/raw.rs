@@ -31,7 +31,7 @@ impl Declaration {
     /// Checks that `json` is an object with a valid name, or with a `type` that the API defines.
     fn new(json: DefinitionText) -> Result<Self, Misuse> {
         let bytes = json.as_bytes();
-        const NONE: &str = "a tool's definition is a JSON object";
+        const NONE: &str = "a tool's definition must be a JSON object";
         json::check(bytes).map_err(|error| error.misuse(NONE))?;
         let object = Value::first(bytes)
             .filter(|value| value.kind() == Kind::Object)
@@ -46,17 +46,17 @@ impl Declaration {
             }
             None => {
                 return Err(Misuse::Json(
-                    "a tool's definition has a name, or a `type` of the API's own",
+                    "a tool's definition must have a name, or a `type` that the API defines",
                 ));
             }
             Some(name) => {
                 let text = name
                     .as_text()
                     .and_then(json::Text::as_plain)
-                    .ok_or(Misuse::Json("a tool's name is a plain string"))?;
+                    .ok_or(Misuse::Json("a tool's name must be a string without escapes"))?;
                 if !is_name(text) {
                     return Err(Misuse::Setting(
-                        "a tool's name is 1 to 128 of a-z, A-Z, 0-9, _ and -",
+                        "a tool's name must be 1 to 128 of a-z, A-Z, 0-9, _ and -",
                     ));
                 }
                 let start = name.offset_in(bytes).unwrap_or(0).saturating_add(1);
@@ -405,10 +405,10 @@ mod owned {
             json.extend_from_slice(b"\",\"input_schema\":");
             json.extend_from_slice(schema.as_bytes());
             json.push(b'}');
-            let json =
-                String::from_utf8(json).map_err(|_| Misuse::Json("a schema is a JSON object"))?;
+            let json = String::from_utf8(json)
+                .map_err(|_| Misuse::Json("a schema must be a JSON object"))?;
             crate::json::check(schema.as_bytes())
-                .map_err(|error| error.misuse("a schema is a JSON object"))?;
+                .map_err(|error| error.misuse("a schema must be a JSON object"))?;
             Self::of(json.into(), Async(run))
         }
 

@@ -284,10 +284,10 @@ pub mod kinds {
     #[cfg(feature = "serde")]
     #[diagnostic::on_unimplemented(
         message = "a tool cannot return the bytes of `{Self}`: the model would read a list of numbers",
-        label = "bytes are no result",
+        label = "bytes cannot be a tool result",
         note = "take `out: &mut Output<'_>` as an argument and write an image with \
                 `out.block(Block::image(Source::Bytes {{ media_type: \"image/png\", data: &bytes }}))?`; text is `String::from_utf8(bytes)`",
-        note = "if the model is to read numbers, return `Json(bytes)`"
+        note = "if the model should read numbers, return `Json(bytes)`"
     )]
     pub trait NoBytes {}
 

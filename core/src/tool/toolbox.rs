@@ -10,7 +10,7 @@ use crate::json::{self, Kind, Text, Value};
 /// `#[tool]` and `#[toolbox]` implement this trait. A tuple of toolboxes is a toolbox with the
 /// tools of all its members, in order.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no tool",
+    message = "`{Self}` is not a tool",
     label = "neither a tool, nor a toolbox, nor a tuple of them",
     note = "put `#[tool]` on the function, or `#[toolbox]` on the impl block whose methods are tools"
 )]
@@ -62,7 +62,7 @@ pub trait Toolbox {
 /// A [`Toolbox`] for servers, whose calls can run on other threads. Implement it with `async fn
 /// call`.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no tool for a server",
+    message = "`{Self}` is not a server tool",
     label = "neither a tool, nor a toolbox, nor a tuple of them",
     note = "put `#[tool]` on the function, or `#[toolbox]` on the impl block whose methods are tools: those of `toolrunner_std`"
 )]
@@ -237,7 +237,7 @@ impl<T: Tools> Tools for alloc::sync::Arc<T> {
 /// without arguments that returns this tool.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
-    message = "a function that returns `{Self}` is no tool",
+    message = "a function that returns `{Self}` is not a tool",
     label = "a function without `#[tool]`",
     note = "put `#[tool]` on the function, or `#[toolbox]` on the impl block whose methods are tools"
 )]

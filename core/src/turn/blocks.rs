@@ -57,7 +57,7 @@ impl BlockKind {
 
     pub(super) fn ensure_said_by_the_model(self) -> Result<(), Error> {
         if self == Self::Misplaced {
-            Err(unexpected("blocks that a model may say"))
+            Err(unexpected("blocks that a model may send"))
         } else {
             Ok(())
         }

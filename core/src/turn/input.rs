@@ -338,7 +338,7 @@ pub(super) fn ensure_named(call: Span, t: &Transcript<'_>) -> Result<(), Error> 
     if parts.into_iter().all(is_text) {
         Ok(())
     } else {
-        Err(unexpected("server calls that have a name and an id"))
+        Err(unexpected("server calls with a name and an id"))
     }
 }
 

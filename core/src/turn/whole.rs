@@ -185,7 +185,7 @@ impl Reply {
         };
         if !parts.has_blocks_only {
             return Err(self.fail(
-                Protocol::Event { expected: "content blocks that have one type" },
+                Protocol::Event { expected: "content blocks with exactly one type" },
                 came,
                 t,
             ));

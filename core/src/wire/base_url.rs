@@ -38,11 +38,11 @@ impl<'a> BaseUrl<'a> {
             return Err("the base URL must be of printable ASCII characters without spaces");
         }
         if rest.bytes().any(|byte| matches!(byte, b'?' | b'#')) {
-            return Err("the base URL must not hold a query or a fragment");
+            return Err("the base URL must not contain a query or a fragment");
         }
         let (authority, prefix) = at_byte(rest, b'/').unwrap_or((rest, ""));
         if authority.bytes().any(|byte| byte == b'@') {
-            return Err("the base URL must not hold a user or password");
+            return Err("the base URL must not contain a user or password");
         }
         // Skip the brackets of an IPv6 address, because the address contains colons.
         let bracket = authority.bytes().position(|byte| byte == b']').unwrap_or(0);

@@ -203,30 +203,34 @@ impl<'a> Config<'a> {
     pub(crate) fn check_beside(&self, tools: usize) -> Result<(), Misuse> {
         let plain = |text: &str| escape(text).len() == text.len();
         if self.model.is_empty() || !plain(self.model) {
-            return Err(Misuse::Setting("the model's name is not empty and needs no escape"));
+            return Err(Misuse::Setting(
+                "the model name must not be empty and must not contain characters that JSON escapes",
+            ));
         }
         if self.system.is_some_and(|system| !plain(system)) {
             return Err(Misuse::Setting(
-                "the system prompt has a character that JSON escapes: give it escaped, as params `\"system\":\"…\"`",
+                "the system prompt contains a character that JSON escapes: pass it escaped, as params `\"system\":\"…\"`",
             ));
         }
         if !members(self.params.as_bytes()) {
-            return Err(Misuse::Setting("params are members of a JSON object, without its braces"));
+            return Err(Misuse::Setting(
+                "params must be members of a JSON object, without the braces",
+            ));
         }
         for (name, value) in Object::inside(self.params.as_bytes()) {
             if check(value.raw()).is_ok_and(|checked| checked.lone_surrogate.is_some()) {
-                return Err(Misuse::Setting("params have a lone surrogate, which is not text"));
+                return Err(Misuse::Setting("unpaired surrogate in params"));
             }
             let own = ["model", "max_tokens", "messages", "stream"].iter().any(|own| name == **own);
             let (system, listed) = (self.system.is_some(), tools > 0);
             if own || (system && name == *"system") || (listed && name == *"tools") {
                 return Err(Misuse::Setting(
-                    "params have a member that the request has already, such as model",
+                    "params must not repeat a member of the request, such as model",
                 ));
             }
         }
         if check(self.compaction.as_bytes()).is_err() {
-            return Err(Misuse::Setting("what the server is told about a compaction is JSON"));
+            return Err(Misuse::Setting("compaction must be valid JSON"));
         }
         let key = match self.auth {
             Auth::Bearer(text) | Auth::Key(text) => text,
@@ -236,7 +240,7 @@ impl<'a> Config<'a> {
         let own = [self.api_version, self.betas, key, self.path, self.base_url];
         if own.into_iter().any(is_wrong) || self.headers.iter().any(|(_, value)| is_wrong(value)) {
             return Err(Misuse::Setting(
-                "a header field, the key or the address has a control character",
+                "a header field, the key or the address contains a control character",
             ));
         }
         if self.headers.len() + 6 > MAX_HEADERS {

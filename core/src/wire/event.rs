@@ -163,7 +163,7 @@ pub(crate) fn parse(data: &[u8], named: Option<EventKind>) -> Result<Wire, Proto
             WireKind::BlockStart {
                 index,
                 block: block
-                    .ok_or(Protocol::Event { expected: "a content block that has one type" })?,
+                    .ok_or(Protocol::Event { expected: "a content block with exactly one type" })?,
             }
         }
         Some(EventKind::BlockStop) => WireKind::BlockStop { index },

@@ -29,7 +29,7 @@ fn arguments() -> Result<Arguments, String> {
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("{word} wants a value"));
-        let number = |text: String| text.parse().map_err(|_| format!("{text:?} is no number"));
+        let number = |text: String| text.parse().map_err(|_| format!("{text:?} is not a number"));
         match word.as_str() {
             "--embedded" => transport = "embedded".to_owned(),
             "--transport" => transport = value()?,
@@ -37,7 +37,7 @@ fn arguments() -> Result<Arguments, String> {
             "--cut" => longest = number(value()?)?,
             "--seed" => {
                 seed = value()
-                    .map(|text| text.parse().map_err(|_| format!("{text:?} is no number")))??
+                    .map(|text| text.parse().map_err(|_| format!("{text:?} is not a number")))??
             }
             option if option.starts_with("--") => return Err(format!("unknown option {option}")),
             path => paths.push(PathBuf::from(path)),

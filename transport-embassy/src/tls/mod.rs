@@ -165,7 +165,7 @@ impl Refusal {
             Self::Malformed => "the certificate or the handshake is malformed",
             Self::Name => "the certificate is for another name",
             Self::NoCertificate => "the server sent no certificate",
-            Self::NoClock => "the clock is not set, so no certificate can be judged",
+            Self::NoClock => "the clock is not set, so certificates cannot be checked",
             Self::NoSignature => "the server did not prove that it has the certificate's key",
             Self::NotYetValid => "the certificate is not valid yet",
             Self::Pin => "no pinned key is in the server's chain",
@@ -173,7 +173,7 @@ impl Refusal {
             Self::Signature => "a signature is wrong",
             Self::TooManyCertificates => "the server's chain is too long",
             Self::UnknownIssuer => "the certificate's issuer is not trusted",
-            Self::Usage => "a certificate is used for what it is not meant for",
+            Self::Usage => "a certificate is not valid for this use",
         }
     }
 }

@@ -146,12 +146,15 @@ fn what_is_wrong_is_told() {
     for (builder, text) in [
         (local().base_url("server"), "the base URL must begin with http:// or https://"),
         (local().base_url("file:///server"), "the base URL is not a URL"),
-        (local().base_url("http://u:p@server"), "the base URL must not hold a user or password"),
+        (local().base_url("http://u:p@server"), "the base URL must not contain a user or password"),
         (
             local().base_url("http://server/?a=b"),
-            "the base URL must not hold a query or a fragment",
+            "the base URL must not contain a query or a fragment",
         ),
-        (local().base_url("http://server/#a"), "the base URL must not hold a query or a fragment"),
+        (
+            local().base_url("http://server/#a"),
+            "the base URL must not contain a query or a fragment",
+        ),
         (local().base_url(""), "the base URL is not a URL"),
         (
             local().base_url("http://server:70000"),

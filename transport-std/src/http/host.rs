@@ -387,8 +387,8 @@ mod tests {
         for (base_url, text) in [
             ("server", "the base URL must begin with http:// or https://"),
             ("ftp://server", "the base URL must begin with http:// or https://"),
-            ("http://user:secret@server", "the base URL must not hold a user or password"),
-            ("http://server?secret", "the base URL must not hold a query or a fragment"),
+            ("http://user:secret@server", "the base URL must not contain a user or password"),
+            ("http://server?secret", "the base URL must not contain a query or a fragment"),
             ("http://server:70000", "the base URL must have a port from 1 to 65535, if any"),
             ("http://", "the base URL is not a URL: empty string"),
             ("ht tp://secret", "the base URL is not a URL: invalid uri character"),

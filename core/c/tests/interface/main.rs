@@ -290,7 +290,7 @@ fn a_call_given_out_runs_at_most_once_across_a_crash() {
         )
     };
     assert_eq!(code, TOOLRUNNER_ERROR_MISUSE);
-    assert!(other.error().contains("does not match its sum"), "{}", other.error());
+    assert!(other.error().contains("its checksum does not match"), "{}", other.error());
     assert_eq!(other.user("Hi"), TOOLRUNNER_ERROR_MISUSE);
 }
 

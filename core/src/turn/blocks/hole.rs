@@ -28,7 +28,7 @@ impl Reply {
         if block.field == Some(field) && !replaces {
             return Ok(block.hole);
         }
-        let mismatch = unexpected("a delta that its block has a member for");
+        let mismatch = unexpected("a delta that matches its block");
         if block.kind.is_call() && field != Field::Input {
             return Err(mismatch);
         }

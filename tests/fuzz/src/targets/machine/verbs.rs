@@ -61,7 +61,7 @@ impl Machine<'_> {
                     r#"{"role":"user"}"#,
                     r#"{"role":"user","content":[]}"#,
                 ]);
-                let _ = self.run.append(wrong).expect_err("that is no message");
+                let _ = self.run.append(wrong).expect_err("that is not a message");
             }
             16 | 17 => self.restore(),
             18 => self.run.compact_on_server(),
