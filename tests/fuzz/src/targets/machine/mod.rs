@@ -179,7 +179,7 @@ impl Machine<'_> {
                 3 => self.call_in_place(i, &id, choices),
                 4 | 5 => {
                     self.begin(&id);
-                    self.run.begin_call(i);
+                    assert!(self.run.begin_call(i), "it is open");
                     running.push((i, id));
                 }
                 _ => {
