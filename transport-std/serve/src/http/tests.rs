@@ -178,7 +178,7 @@ async fn versions_guard_reads_and_changes() {
     let messages = format!("{session}/messages");
     let send =
         async |tag| api.ask("POST", &messages, &[("if-match", tag)], r#"{"content":"a"}"#).await;
-    assert_eq!(send("\"9\"").await.is(412).detail(), "The session has another version");
+    assert_eq!(send("\"9\"").await.is(412).detail(), "The session has a different version");
     send("\"1\"").await.is(202);
     let tag = api.get(&format!("{session}?wait=true")).await.is(200).header("etag").to_owned();
     assert_ne!(tag, "\"1\"");
