@@ -1,10 +1,13 @@
 //! The run of a turn. Only this module uses [`Run`]. It reports [`Fact`]s and continues only as far
 //! as the turn's holder allows.
 
+use core::panic::AssertUnwindSafe;
 use core::time::Duration;
 use std::collections::{HashMap, VecDeque};
+use std::panic::catch_unwind;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -20,6 +23,9 @@ use crate::engine::{
     CallState, Document, End, ErrorDetail, Fact, NewCall, Patch, Reply, Stop, Then, Usage,
     blocks_of,
 };
+
+/// The error of a turn whose agent panicked.
+const PANIC: &str = "the agent panicked";
 
 /// How long tools may continue after a cancel.
 const GRACE: Duration = Duration::from_secs(1);
@@ -69,7 +75,14 @@ impl Runner {
     ) -> Self {
         match &agent.kind {
             Kind::Run(build) => {
-                let mut builder = build(session).conversation_id(session.id);
+                let Ok(builder) = catch_unwind(AssertUnwindSafe(|| build(session))) else {
+                    return Self::Broken(Some(ErrorDetail {
+                        kind: "agent_error".to_owned(),
+                        message: PANIC.to_owned(),
+                        status: None,
+                    }));
+                };
+                let mut builder = builder.conversation_id(session.id);
                 let parent =
                     document.active.as_ref().and_then(|active| active.trace_parent.as_ref());
                 if let Some(parent) = parent.and_then(|parent| parent.parse().ok()) {
@@ -717,7 +730,11 @@ impl Function {
         let text = RawValue::from_string(content.as_json().to_owned())
             .ok()
             .and_then(|content| crate::chat::text_of(&content));
-        self.state = Answering::Goes((self.answer)(text.unwrap_or_default()));
+        let (answer, text) = (Arc::clone(&self.answer), text.unwrap_or_default());
+        // A panic that ended the task would leave the turn running for as long as the server does.
+        let caught = AssertUnwindSafe(async move { answer(text).await }).catch_unwind();
+        let answered = caught.map(|done| done.unwrap_or_else(|_| Err(PANIC.to_owned())));
+        self.state = Answering::Goes(answered.boxed());
     }
 
     fn cancel(&mut self) {

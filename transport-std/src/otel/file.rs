@@ -31,7 +31,12 @@ impl File {
         fs::create_dir_all(folder).map_err(|error| said(folder, error))?;
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let path = folder.join(format!("traces-{seconds}-{}.jsonl", std::process::id()));
-        let file = fs::File::options().append(true).create(true).open(&path);
+        let mut options = fs::File::options();
+        options.append(true).create(true);
+        // Spans may contain messages, which are not for other users of the machine.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(&path);
         let file = Mutex::new(file.map_err(|error| said(&path, error))?);
         Ok(Self { file, resource: json!({}) })
     }

@@ -134,7 +134,7 @@ impl Feed {
         let rows = self.server.events(self.live.id, seq - 1, 1, PAGE_BYTES).await.ok()?;
         let event = &rows.first().filter(|row| row.seq == seq)?.event;
         let end = event.len().min(sent + LONG.max(event.len() / PIECES));
-        self.frames.push_back(Bytes::copy_from_slice(event.get(sent..end)?));
+        self.frames.push_back(one_line(event.get(sent..end)?).collect::<Vec<u8>>().into());
         self.long = (end < event.len()).then_some((seq, end));
         if self.long.is_none() {
             self.frames.push_back(Bytes::from_static(END));
@@ -203,7 +203,10 @@ impl Feed {
             View::Events { one_turn, .. } => {
                 let head = format!("event: {}\nid: {}\ndata: ", seen.kind, seen.seq);
                 if row.event.len() < LONG {
-                    self.frames.push_back([head.as_bytes(), &row.event, END].concat().into());
+                    let mut frame = head.into_bytes();
+                    frame.extend(one_line(&row.event));
+                    frame.extend_from_slice(END);
+                    self.frames.push_back(frame.into());
                 } else {
                     self.frames.push_back(head.into());
                     self.long = Some((row.seq, 0));
@@ -225,6 +228,12 @@ impl Feed {
             }
         }
     }
+}
+
+/// Replaces line breaks, which would end the line of a server-sent event. In JSON they occur only
+/// between tokens, where a space means the same.
+fn one_line(json: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    json.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte })
 }
 
 /// Returns the turn's open interrupts.
@@ -287,5 +296,16 @@ impl States {
         };
         data["event"] = json!(name);
         Some((name, data))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn line_breaks_between_tokens_become_spaces() {
+        let event = b"{\"input\":{\"a\":1,\r\n\n\"b\":\"x\\n\"}}";
+        let line: Vec<u8> = super::one_line(event).collect();
+        assert_eq!(line.len(), event.len());
+        assert_eq!(line, b"{\"input\":{\"a\":1,   \"b\":\"x\\n\"}}");
     }
 }

@@ -14,7 +14,8 @@ use crate::store::MemoryStore;
 
 const UNKNOWN: &str = "/sessions/01890a5d-ac96-774b-bcce-b302099a8057";
 
-/// A server whose agent answers `echo: ` and the text, fails for `fail` and never answers `hang`.
+/// A server whose agent answers `echo: ` and the text, fails for `fail`, panics for
+/// `panic` and never answers `hang`.
 struct Api(Arc<Server>);
 
 struct Answer {
@@ -56,6 +57,7 @@ impl Api {
         let agent = Agent::function(|text| async move {
             match text.as_str() {
                 "fail" => Err("it failed"),
+                "panic" => panic!("as the test wants"),
                 "hang" => core::future::pending().await,
                 _ => Ok(format!("echo: {text}")),
             }
@@ -442,4 +444,19 @@ async fn a_full_or_ending_server_says_so() {
     let refused = api.post(&format!("{session}/messages"), r#"{"content":"a"}"#).await.is(503);
     assert_eq!(refused.detail(), "The server is shutting down");
     api.get(&session).await.is(200);
+}
+
+#[tokio::test]
+async fn a_panic_of_the_agent_ends_the_turn() {
+    let api = Api::new(Options::default());
+    let session = api.session().await;
+    let failed = api.say(&session, "panic").await.is(200).json();
+    assert_eq!(failed["status"], "error");
+    assert!(failed["error"].as_str().unwrap().contains("the agent panicked"), "{failed}");
+    assert_eq!(api.say(&session, "again").await.is(200).json()["status"], "idle");
+
+    let agent = Agent::from_fn("m", |_| panic!("as the test wants"));
+    let api = Api(Server::new(agent, Arc::new(MemoryStore::new()), Options::default()));
+    let session = api.session().await;
+    assert_eq!(api.say(&session, "hello").await.is(200).json()["status"], "error");
 }

@@ -117,6 +117,8 @@ impl<'s> Hold<'s> {
                 tracing::error!(session = %id, "the session's document cannot be read");
                 return;
             };
+            // Webhooks of earlier turns, which another server may have left, need no worker.
+            server.deliver_all(&record, &document);
             // A cancel needs no worker: it only ends the turn.
             let is_cancelled = document.active.as_ref().is_some_and(|active| active.cancelled);
             let Some(workers) = server.workers.as_ref().filter(|_| !is_cancelled) else {
@@ -136,8 +138,6 @@ impl<'s> Hold<'s> {
             }
         };
         let _counted = Counted::new(&server.running);
-        // Webhooks of earlier turns that another server may have left.
-        server.deliver_all(&record, &document);
         let (transcript, results) = beginning(server, &record, &document).await;
         let session =
             Session { id, owner: record.owner.clone(), metadata: record.metadata.clone() };

@@ -88,10 +88,14 @@ impl Server {
     async fn adopt_orphans(self: &Arc<Self>) -> Result<(), StoreError> {
         for id in self.held.doubtful() {
             let record = self.store.load(id).await?;
-            if let Some(record) = record
-                .filter(|record| record.status == Status::Running && record.holder == Some(self.id))
-            {
+            let Some(record) = record.filter(|record| record.holder == Some(self.id)) else {
+                continue;
+            };
+            if record.status == Status::Running {
                 self.adopt(record).await?;
+            } else {
+                // Leaves webhooks alone that a task delivers already.
+                self.deliver_all(&record, &Document::of(&record)?);
             }
         }
         for id in self.store.orphans(Timestamp::now(), ORPHANS).await? {

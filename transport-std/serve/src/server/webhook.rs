@@ -82,12 +82,7 @@ impl Server {
             let Some(guard) = Delivering::begin(self, &delivery.id) else { continue };
             let (server, record, delivery) = (Arc::clone(self), record.clone(), delivery.clone());
             self.tasks.spawn(async move {
-                let released = server.release.clone();
-                tokio::select! {
-                    // The webhook is stored: the server that takes over the session continues.
-                    () = released.cancelled() => {}
-                    () = server.deliver(record, &delivery) => {}
-                }
+                server.deliver(record, &delivery).await;
                 drop(guard);
             });
         }
@@ -127,8 +122,8 @@ impl Server {
                 break;
             };
             tracing::debug!(session = %id, ?wait, "retrying the webhook: {problem}");
-            tokio::time::sleep(wait).await;
-            if !self.still_delivers(id, delivery).await {
+            // The webhook is stored: the server that takes over the session continues.
+            if self.is_released_within(wait).await || !self.still_delivers(id, delivery).await {
                 return;
             }
         }
@@ -192,9 +187,16 @@ impl Server {
                 Ok(false) => continue,
                 Err(error) => tracing::warn!(session = %id, "{error}"),
             }
-            tokio::time::sleep(wait).await;
+            if self.is_released_within(wait).await {
+                return;
+            }
             wait = (wait * 2).min(LONGEST_WAIT);
         }
+    }
+
+    /// Waits this long. Returns `true` at once when the server ends.
+    async fn is_released_within(&self, wait: Duration) -> bool {
+        tokio::time::timeout(wait, self.release.cancelled()).await.is_ok()
     }
 
     async fn try_forget_delivery(&self, id: Uuid, delivery: &Delivery) -> Result<bool, StoreError> {

@@ -227,6 +227,10 @@ impl Store for SqliteStore {
 
     fn versions(&self, ids: &[Uuid]) -> Answer<'_, Vec<Option<u64>>> {
         let ids = ids.to_owned();
+        // Many queries would keep other tasks of the thread waiting.
+        if ids.len() > 16 {
+            return self.read(move |connection| query::versions(connection, &ids));
+        }
         self.look(move |connection| query::versions(connection, &ids))
     }
 
