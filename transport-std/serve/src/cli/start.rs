@@ -92,6 +92,9 @@ async fn serve(agent: Agent, kinds: &[Kind], start: Start) -> Result<(), String>
     if let Some(check) = &agent.check {
         check()?;
     }
+    if let Some(bad) = start.cors.iter().find(|origin| !origin.contains("://")) {
+        return Err(format!("--cors {bad}: expected an origin such as https://example.com"));
+    }
     let some = |duration: Duration| (!duration.is_zero()).then_some(duration);
     let tokens = start.tokens.as_deref().map(Tokens::from_file).transpose()?.unwrap_or_default();
     let is_closed =
