@@ -121,6 +121,20 @@ fn a_newer_version_and_what_a_newer_release_adds() {
     load(&more).unwrap();
 }
 
+/// It is refused at once: a loop over this many calls would not end.
+#[test]
+fn a_number_of_calls_that_no_run_has_is_refused() {
+    for calls in ["129", "4294967295", "18446744073709551615"] {
+        for (name, old) in OLD {
+            let (before, after) = old.split_once("\"turn\":[").unwrap();
+            let (turn, after) = after.split_once(']').unwrap();
+            let (turn, _) = turn.rsplit_once(',').unwrap();
+            let changed = format!("{before}\"turn\":[{turn},{calls}]{after}");
+            assert!(load(&changed).is_err(), "{name} {calls}");
+        }
+    }
+}
+
 #[test]
 fn every_single_change_is_noticed() {
     for (_, old) in OLD {

@@ -192,6 +192,10 @@ impl<'b> Run<'b> {
         }
         let [mark, start, end, results_end, first, calls] =
             read(member("turn")?)?.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+        // A run never has more calls. The checks below visit each of them.
+        if calls > super::MAX_CALLS {
+            return Err(NONE);
+        }
         let mut states = CallStates::OPEN;
         // The first releases wrote a call in several states: an answer takes precedence.
         for (name, state) in CALL_STATES.into_iter().rev() {
