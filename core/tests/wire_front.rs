@@ -5,6 +5,7 @@
 
 use toolrunner_core::drive::Driver;
 use toolrunner_core::error::{Error, Misuse};
+use toolrunner_core::json::Decimal;
 use toolrunner_core::run::Run;
 use toolrunner_core::testing::{Script, ScriptedModel, ScriptedTransport, VirtualClock};
 use toolrunner_core::tool::{Declared, Toolbox};
@@ -33,6 +34,16 @@ fn members_have_commas_between_them_and_nowhere_else() {
     ] {
         assert_eq!(joined(members, stream, tools), expected);
     }
+}
+
+#[test]
+fn params_of_only_white_space_are_no_members() {
+    let config = Config::new("m", 9).params(" \n\t").stream(false);
+    config.check().unwrap();
+    let max_tokens = Decimal::new(9);
+    let none: Option<core::iter::Empty<&str>> = None;
+    let front = Front::new(&config, &max_tokens).to_vec(none);
+    assert_eq!(String::from_utf8(front).unwrap(), r#"{"model":"m","max_tokens":9,"messages":["#);
 }
 
 /// A compaction may leave no member.

@@ -54,7 +54,8 @@ impl<'a> Front<'a> {
         let typed = Typed { model: config.model, max_tokens, system: config.system };
         Self {
             typed: Some(typed),
-            members: config.params,
+            // Of white space alone, nothing may remain that would be followed by a comma.
+            members: config.params.trim_ascii(),
             stream: config.stream,
             container: None,
             compaction: config.compaction,
