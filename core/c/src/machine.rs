@@ -176,9 +176,13 @@ impl Setup {
             (None, Some(key)) => Auth::Key(key),
             (None, None) => Auth::None,
         };
-        config.check()?;
+        let (system, tools) = (text(system)?, Tools::new(text(tools)?)?);
+        // Only whether there is a system prompt matters here: it is escaped when it is sent.
+        config.system = system.map(|_| "");
+        config.check_beside(tools.count())?;
+        config.system = None;
         BaseUrl::parse(base_of(config.base_url, config.path)).map_err(Misuse::Setting)?;
-        Ok(Self { config, system: text(system)?, tools: Tools::new(text(tools)?)? })
+        Ok(Self { config, system, tools })
     }
 }
 

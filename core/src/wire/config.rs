@@ -200,7 +200,7 @@ impl<'a> Config<'a> {
     ///
     /// # Errors
     /// Returns [`Misuse::Setting`] with a description of the problem.
-    pub(crate) fn check_beside(&self, tools: usize) -> Result<(), Misuse> {
+    pub fn check_beside(&self, tools: usize) -> Result<(), Misuse> {
         let plain = |text: &str| escape(text).len() == text.len();
         if self.model.is_empty() || !plain(self.model) {
             return Err(Misuse::Setting(

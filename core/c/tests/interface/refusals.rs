@@ -44,6 +44,14 @@ fn what_no_request_could_carry_is_refused_at_init() {
             "name of tool 0",
         ),
         (toolrunner_config { params: c"{".as_ptr(), ..good }, "params"),
+        (
+            toolrunner_config { params: c"\"tools\":[]".as_ptr(), ..good },
+            "must not repeat a member",
+        ),
+        (
+            toolrunner_config { params: c"\"system\":\"b\"".as_ptr(), ..config(Some(c"a\n")) },
+            "must not repeat a member",
+        ),
         (toolrunner_config { base_url: c"scripted".as_ptr(), ..good }, "http://"),
         (toolrunner_config { api_key: c"a\r\nb".as_ptr(), ..good }, "control character"),
     ];
