@@ -5,8 +5,10 @@
  * The contract of all functions:
  * - A `toolrunner_t *` points to memory that no other thread uses during the call. All its bytes
  *   are zero before toolrunner_init(). Null is refused.
- * - A pointer with a length points to that many bytes, or is null with length 0. A pointer to a
- *   result is null if the result is not wanted.
+ * - A pointer with a length points to that many bytes, or is null with length 0. Such bytes must
+ *   not lie in the memory passed to toolrunner_init(): copy a lent text before you pass it back.
+ *   (toolrunner_member(), _element(), _integer(), _number() and _unescape() take lent texts.) A
+ *   pointer to a result is null if the result is not wanted.
  * - The texts of the configuration and the memory, which are passed to toolrunner_init(), stay in
  *   place and are not written by anyone else as long as the machine is used.
  * - A function that returns an int32_t returns 0 or more on success, and a TOOLRUNNER_ERROR_…

@@ -10,7 +10,10 @@
 //! - A `toolrunner_t *` is null, or points to a `toolrunner_t` that no other thread uses during the
 //!   call. All its bytes are zero before [`toolrunner_init`].
 //! - A pointer with a length is null, or points to that many initialized bytes, which do not change
-//!   during the call. A pointer to a result is null, or points to memory for the result.
+//!   during the call. Such bytes must not lie in the memory passed to [`toolrunner_init`]: copy a
+//!   lent text before you pass it back. ([`toolrunner_member`], [`toolrunner_element`],
+//!   [`toolrunner_integer`], [`toolrunner_number`] and [`toolrunner_unescape`] take lent texts.) A
+//!   pointer to a result is null, or points to memory for the result.
 //! - The texts of the configuration and the memory, which are passed to [`toolrunner_init`], stay
 //!   in place and are not written by anyone else as long as the machine is used.
 //!
