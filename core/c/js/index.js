@@ -302,7 +302,11 @@ export class ToolRunner {
     const calls = [];
     while (this.#check(this.#wasm.toolrunner_next_call(this.#machine, this.#scratch)) === 1) calls.push(this.#call());
     const aborted = new Promise((done) => signal?.addEventListener("abort", done, { once: true }));
-    await Promise.race([Promise.all(calls.map((call) => this.#decide(call, options))), aborted]);
+    // All calls end before an error is thrown, because their indices mean other calls in the next
+    // turn: a call that ended later would answer one of those.
+    const ends = await Promise.race([Promise.allSettled(calls.map((call) => this.#decide(call, options))), aborted]);
+    const failed = Array.isArray(ends) && ends.find((end) => end.status === "rejected");
+    if (failed) throw failed.reason;
   }
 
   async #decide(call, options) {

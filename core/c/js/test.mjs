@@ -133,6 +133,18 @@ test("what callbacks throw reaches the caller, and the run goes on", async () =>
   assert.equal((await run.run()).text, ANSWER);
 });
 
+test("calls end before what a gate throws reaches the caller", async () => {
+  let ended = 0;
+  const slow = { ...tools[0], run: () => new Promise((done) => setTimeout(() => done(String(++ended)), 30)) };
+  const run = new ToolRunner(module, { ...options, tools: [slow, tools[1]] });
+  const gate = (call) => {
+    if (call.name === "calculate_sum") throw new TypeError("mine");
+    return true;
+  };
+  await assert.rejects(run.ask(PROMPT, { gate }), /mine/);
+  assert.equal(ended, 1);
+});
+
 test("what cannot be is refused with its reason", () => {
   const refused = (changes, reason) => assert.throws(() => new ToolRunner(module, { ...options, ...changes }), reason);
   refused({ model: 'a"b' }, /model/);
