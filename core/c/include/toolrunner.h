@@ -438,6 +438,8 @@ int32_t toolrunner_http_is_done(struct toolrunner_t *machine);
 
 // Begins a reply with this HTTP status, for programs with an HTTP client. Pass its header fields
 // to `toolrunner_reply_field`, and its body to `toolrunner_feed` and `toolrunner_end_of_body`.
+// Returns `TOOLRUNNER_ERROR_MISUSE` if no request waits for a reply, for example because it was
+// cancelled.
 int32_t toolrunner_reply(struct toolrunner_t *machine, uint32_t status);
 
 // Adds a header field of the reply. The loop uses `retry-after`, `retry-after-ms`,

@@ -147,6 +147,12 @@ impl Http {
         }
     }
 
+    /// Records that more bytes follow the reply. Nobody asked for them, so they would be taken for
+    /// the next reply.
+    pub(crate) const fn spoil(&mut self) {
+        self.stays_open = false;
+    }
+
     /// Reads bytes of a line. Returns whether the line is complete.
     fn take_line(&mut self, input: &mut &[u8]) -> Result<bool, Error> {
         while let Some((&byte, rest)) = input.split_first() {
@@ -242,9 +248,13 @@ impl Http {
             });
         }
         if name.eq_ignore_ascii_case(b"connection") {
-            if value.eq_ignore_ascii_case(b"close") {
+            let has = |option: &[u8]| {
+                let mut options = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+                options.any(|given| given.eq_ignore_ascii_case(option))
+            };
+            if has(b"close") {
                 self.stays_open = false;
-            } else if value.eq_ignore_ascii_case(b"keep-alive") {
+            } else if has(b"keep-alive") {
                 self.stays_open = true;
             }
         }
@@ -310,7 +320,7 @@ mod tests {
     #[test]
     fn every_framing_in_any_pieces() {
         type Read = (u16, &'static str, bool, bool);
-        let cases: [(&str, Read); 6] = [
+        let cases: [(&str, Read); 8] = [
             ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", (200, "hello", true, true)),
             (
                 "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200\r\nTransfer-Encoding: chunked\r\n\r\n\
@@ -322,6 +332,14 @@ mod tests {
             (
                 "HTTP/1.1 529 Busy\r\nconnection: Close\r\ncontent-length: 2\r\n\r\n{}",
                 (529, "{}", true, false),
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nconnection: TE, close\r\ncontent-length: 2\r\n\r\n{}",
+                (200, "{}", true, false),
+            ),
+            (
+                "HTTP/1.0 200 OK\r\nconnection: keep-alive ,te\r\ncontent-length: 2\r\n\r\n{}",
+                (200, "{}", true, true),
             ),
             ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", (200, "hello", false, false)),
         ];

@@ -30,6 +30,8 @@ pub(crate) struct Machine {
     pub(crate) head: ReplyHead,
     /// Whether the head has arrived and no part of the body.
     pub(crate) has_head: bool,
+    /// Whether a request was handed out whose reply has not reached the run yet.
+    pub(crate) is_due: bool,
     pub(crate) http: Http,
     /// Whether the initialization failed. The machine can then only report the error.
     pub(crate) is_void: bool,
@@ -47,6 +49,7 @@ impl Machine {
             broke: None,
             head: ReplyHead::default(),
             has_head: false,
+            is_due: false,
             http: Http::new(),
             is_void: false,
         }

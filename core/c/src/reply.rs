@@ -2,7 +2,7 @@
 
 use core::ffi::c_char;
 
-use toolrunner_core::error::{Error, TransportKind};
+use toolrunner_core::error::{Error, Misuse, TransportKind};
 use toolrunner_core::observe::Event;
 use toolrunner_core::run::Happened;
 use toolrunner_core::time::Instant;
@@ -17,6 +17,7 @@ impl Machine {
     /// Passes the head to the run before the first byte of the body.
     fn begin_body(&mut self) {
         if core::mem::take(&mut self.has_head) {
+            self.is_due = false;
             self.run.answered(&self.head);
         }
     }
@@ -31,6 +32,13 @@ impl Machine {
         self.run.end_of_body().inspect_err(|error| self.broke = Some(*error))
     }
 
+    /// Notes that the reply's head is complete. A reply for which no request waits never reaches the
+    /// run, because it would continue a run that was stopped.
+    fn end_of_head(&mut self) {
+        let is_first = !self.http.tell();
+        self.has_head |= is_first && self.is_due;
+    }
+
     fn feed_http(&mut self, input: &mut &[u8]) -> Result<Option<Happened>, Error> {
         loop {
             let part = self
@@ -40,11 +48,14 @@ impl Machine {
             match part {
                 Part::More => return Ok(None),
                 Part::End => {
-                    self.has_head |= !self.http.tell();
+                    if !input.is_empty() {
+                        self.http.spoil();
+                    }
+                    self.end_of_head();
                     return self.end_of_body();
                 }
                 Part::Body(len) => {
-                    self.has_head |= !self.http.tell();
+                    self.end_of_head();
                     let mut body = input.get(..len).unwrap_or_default();
                     let happened = self.feed(&mut body)?;
                     let read = len - body.len();
@@ -160,11 +171,16 @@ pub unsafe extern "C" fn toolrunner_http_is_done(machine: *mut toolrunner_t) -> 
 
 /// Begins a reply with this HTTP status, for programs with an HTTP client. Pass its header fields
 /// to `toolrunner_reply_field`, and its body to `toolrunner_feed` and `toolrunner_end_of_body`.
+/// Returns `TOOLRUNNER_ERROR_MISUSE` if no request waits for a reply, for example because it was
+/// cancelled.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_reply(machine: *mut toolrunner_t, status: u32) -> i32 {
     // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
+            if !machine.is_due {
+                return Err(Misuse::State("no request waits for a reply").into());
+            }
             machine.head = ReplyHead::new(u16::try_from(status).unwrap_or(u16::MAX));
             machine.has_head = true;
             Ok(TOOLRUNNER_OK)
@@ -238,9 +254,7 @@ pub unsafe extern "C" fn toolrunner_end_of_body(
 pub unsafe extern "C" fn toolrunner_reply_is_whole(machine: *mut toolrunner_t) -> i32 {
     // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
-        raw::with(machine, |machine| {
-            Ok(i32::from(machine.run.reply_is_whole() && !machine.has_head))
-        })
+        raw::with(machine, |machine| Ok(i32::from(machine.run.reply_is_whole() && !machine.is_due)))
     }
 }
 
@@ -261,7 +275,7 @@ pub unsafe extern "C" fn toolrunner_failed(
     // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
-            machine.has_head = false;
+            (machine.has_head, machine.is_due) = (false, false);
             let kind = match why {
                 TOOLRUNNER_FAILED_GIVEN_UP => None,
                 TOOLRUNNER_FAILED_CLOSED => Some(TransportKind::Closed),

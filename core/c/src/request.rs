@@ -144,6 +144,7 @@ pub unsafe extern "C" fn toolrunner_step(
                     machine.http = Http::new();
                     machine.broke = None;
                     let noted = machine.with_front(|run, front| run.note_front(front));
+                    machine.is_due = noted.is_ok();
                     if noted.is_err() {
                         machine.run.stop();
                     }

@@ -77,7 +77,7 @@ pub unsafe extern "C" fn toolrunner_cancel(machine: *mut toolrunner_t) -> i32 {
     // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
-            machine.has_head = false;
+            (machine.has_head, machine.is_due) = (false, false);
             machine.run.stop();
             Ok(TOOLRUNNER_OK)
         })

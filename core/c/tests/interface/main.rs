@@ -314,6 +314,73 @@ fn a_cancelled_reply_is_taken_back_and_the_run_goes_on() {
     assert_eq!(program.go(&mut model), TOOLRUNNER_STEP_CALL);
 }
 
+/// The bytes of a whole reply, with its framing.
+const WHOLE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 71\r\n\r\n\
+    {\"content\":[{\"type\":\"text\",\"text\":\"Done.\"}],\"stop_reason\":\"end_turn\"}\n\n";
+
+#[test]
+fn a_reply_is_whole_only_after_it_has_arrived() {
+    let mut program = Program::new(&config(None), 4096);
+    // SAFETY: the machine is the program's.
+    let is_whole = |program: &mut Program| unsafe { toolrunner_reply_is_whole(program.at()) };
+    // SAFETY: the same.
+    assert_eq!(unsafe { toolrunner_reply(program.at(), 200) }, TOOLRUNNER_ERROR_MISUSE);
+    assert_eq!(program.error(), "misuse: no request waits for a reply");
+    program.user("Hello.");
+    assert_eq!(program.step(), TOOLRUNNER_STEP_SEND);
+    assert_eq!(is_whole(&mut program), 0);
+    let (head, body) = WHOLE.split_at(WHOLE.find('{').unwrap());
+    assert_eq!(program.feed_http(head.as_bytes()), 0);
+    assert_eq!(is_whole(&mut program), 0);
+    assert_eq!(program.feed_http(body.as_bytes()), 0, "{}", program.error());
+    assert_eq!(is_whole(&mut program), 1);
+    // SAFETY: the same.
+    let is_done = |program: &mut Program| unsafe { toolrunner_http_is_done(program.at()) };
+    assert_eq!(is_done(&mut program), 2);
+    // Nobody asked for these bytes.
+    assert_eq!(program.feed_http(b"HTTP/1.1 200 OK"), 0);
+    assert_eq!(is_done(&mut program), 1);
+    assert_eq!(program.step(), TOOLRUNNER_STEP_DONE);
+    assert_eq!(program.outcome(), (TOOLRUNNER_OUTCOME_ENDED, "end_turn".to_owned()));
+}
+
+/// The connection may deliver bytes that had already arrived.
+#[test]
+fn a_reply_after_the_end_of_its_request_changes_nothing() {
+    let cancel = |program: &mut Program| {
+        // SAFETY: the machine is the program's.
+        assert_eq!(unsafe { toolrunner_cancel(program.at()) }, TOOLRUNNER_OK);
+    };
+    let fail = |program: &mut Program| {
+        assert_eq!(program.failed(TOOLRUNNER_FAILED_GIVEN_UP), TOOLRUNNER_OK);
+    };
+    let ends: [&dyn Fn(&mut Program); 2] = [&cancel, &fail];
+    for end in ends {
+        for at in [0, 10, WHOLE.find('{').unwrap()] {
+            let mut program = Program::new(&config(None), 4096);
+            program.user("Hello.");
+            let before = program.messages();
+            assert_eq!(program.step(), TOOLRUNNER_STEP_SEND);
+            let (early, late) = WHOLE.split_at(at);
+            assert_eq!(program.feed_http(early.as_bytes()), 0);
+            end(&mut program);
+            let outcome = program.outcome();
+            program.feed_http(late.as_bytes());
+            // SAFETY: the machine is the program's.
+            assert_eq!(unsafe { toolrunner_reply(program.at(), 200) }, TOOLRUNNER_ERROR_MISUSE);
+            assert_eq!((program.outcome(), program.messages()), (outcome, before));
+            assert!(program.kinds.is_empty());
+        }
+    }
+    let mut program = Program::new(&config(None), 4096);
+    program.user("Hello.");
+    assert_eq!(program.step(), TOOLRUNNER_STEP_SEND);
+    cancel(&mut program);
+    program.feed_http(WHOLE.as_bytes());
+    assert_eq!(program.step(), TOOLRUNNER_STEP_DONE);
+    assert_eq!(program.outcome().0, TOOLRUNNER_OUTCOME_STOPPED);
+}
+
 #[test]
 fn errors_are_retried_as_the_policy_says_and_told_in_words() {
     let mut model = ScriptedModel::new(
