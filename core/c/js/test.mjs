@@ -150,7 +150,7 @@ test("what cannot be is refused with its reason", () => {
   refused({ model: 'a"b' }, /model/);
   refused({ baseUrl: "nowhere" }, /http/);
   refused({ tools: [{ name: "a b", input_schema: { type: "object" } }] }, /name of tool 0/);
-  refused({ limits: { wrong: 1 } }, /limit/);
+  refused({ limits: { wrong: 1 } }, /LIMIT/);
   refused({ memory: 16, snapshot: new ToolRunner(module, options).snapshot().replace("ready", "nope") }, /sum/);
   const small = new ToolRunner(module, { ...options, memory: 64 });
   assert.throws(() => small.user("x".repeat(100_000)), /transcript full: 100028 needed, 64 free/);
