@@ -73,7 +73,7 @@ def postgres(folder):
     start = [*control, "-o", options, "-w", "start"]
     subprocess.run(start, check=True, stdout=subprocess.DEVNULL, cwd=data)
     url = f"postgres://test:secret@127.0.0.1:{port}"
-    for name in ["suite", "kills", "errors", "serve", "contract"]:
+    for name in ["suite", "kills", "errors", "serve", "contract", "hooks"]:
         subprocess.run(["psql", "-q", f"{url}/postgres", "-c", f"CREATE DATABASE {name}"], check=True)
     # Stops Postgres as a crash would, without a checkpoint, so that it recovers from its log.
     restart = folder / "restart-postgres"

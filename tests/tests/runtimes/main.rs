@@ -172,7 +172,7 @@ static TALKS: [Talk; 10] = [
         stop: Stop::Cancel,
         script: until_told,
         acts: &[Act::Stall],
-        outcomes: &["the caller stopped it", ENDED],
+        outcomes: &["the caller stopped the run", ENDED],
         holds: &["Go on."],
         requests: 2..=2,
         ..PLAIN
