@@ -274,7 +274,7 @@ fn a_call_given_out_runs_at_most_once_across_a_crash() {
             && messages.contains("cancel"),
         "{messages}"
     );
-    // A changed snapshot is refused, and the reason is told.
+    // A changed snapshot is refused with its reason.
     let mut other = Program::empty(4096);
     let (place, changed) = (other.at(), snapshot.replace("Add.", "Bad."));
     let mut memory = vec![0_u8; 4096];
