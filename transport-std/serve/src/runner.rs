@@ -1,14 +1,14 @@
 //! The run of a turn. Only this module uses [`Run`]. It reports [`Fact`]s and continues only as far
 //! as the turn's holder allows.
 
+mod function;
+
 use core::panic::AssertUnwindSafe;
 use core::time::Duration;
 use std::collections::{HashMap, VecDeque};
 use std::panic::catch_unwind;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, oneshot};
@@ -17,6 +17,7 @@ use toolrunner_std::core::message::Block;
 use toolrunner_std::{Decision, Error, Event, Limit, Outcome, Run, StopReason};
 use uuid::Uuid;
 
+use self::function::Function;
 use crate::agent::{Agent, Kind, Session};
 use crate::chat::raw;
 use crate::engine::{
@@ -164,7 +165,7 @@ impl Runner {
                 this.ended(End::Failed(error))
             }
             Self::Function(this) => {
-                this.state = Answering::Over;
+                this.end();
                 Fact::Ended { end: End::Failed(error), patch: None }
             }
             Self::Broken(_) => Fact::Ended { end: End::Failed(error), patch: None },
@@ -176,7 +177,7 @@ impl Runner {
     pub(crate) fn transcript(&self, stored: u64) -> Option<&str> {
         let transcript = match self {
             Self::Loop(this) => &this.transcript,
-            Self::Function(this) => &this.transcript,
+            Self::Function(this) => this.transcript(),
             Self::Broken(_) => return None,
         };
         transcript.get(..usize::try_from(stored).ok()?)
@@ -697,89 +698,5 @@ fn detail(error: &Error) -> ErrorDetail {
             ErrorDetail { kind: kind("protocol_error"), message: error.to_string(), status: None }
         }
         _ => ErrorDetail { kind: kind("agent_error"), message: error.to_string(), status: None },
-    }
-}
-
-/// A run of an agent without a model.
-pub(crate) struct Function {
-    answer: Arc<dyn Fn(String) -> BoxFuture<'static, Result<String, String>> + Send + Sync>,
-    transcript: String,
-    state: Answering,
-}
-
-enum Answering {
-    Held,
-    Goes(BoxFuture<'static, Result<String, String>>),
-    Cancelled,
-    Over,
-}
-
-impl Function {
-    fn new(
-        answer: Arc<dyn Fn(String) -> BoxFuture<'static, Result<String, String>> + Send + Sync>,
-        transcript: &str,
-    ) -> Self {
-        Self { answer, transcript: transcript.to_owned(), state: Answering::Held }
-    }
-
-    fn proceed(&mut self) {
-        let bytes = self.transcript.as_bytes();
-        let last = toolrunner_std::core::message::Messages::new(bytes).last();
-        let content =
-            last.and_then(|message| message.value().member("content")).unwrap_or_default();
-        let text = RawValue::from_string(content.as_json().to_owned())
-            .ok()
-            .and_then(|content| crate::chat::text_of(&content));
-        let (answer, text) = (Arc::clone(&self.answer), text.unwrap_or_default());
-        // A panic that ended the task would leave the turn running for as long as the server does.
-        let caught = AssertUnwindSafe(async move { answer(text).await }).catch_unwind();
-        let answered = caught.map(|done| done.unwrap_or_else(|_| Err(PANIC.to_owned())));
-        self.state = Answering::Goes(answered.boxed());
-    }
-
-    fn cancel(&mut self) {
-        self.state = Answering::Cancelled;
-    }
-
-    async fn next(&mut self) -> Fact {
-        let answer = match &mut self.state {
-            Answering::Held | Answering::Over => core::future::pending().await,
-            Answering::Cancelled => None,
-            Answering::Goes(answer) => Some(answer.await),
-        };
-        self.state = Answering::Over;
-        let Some(answer) = answer else {
-            return Fact::Ended { end: End::Cancelled { partial: None }, patch: None };
-        };
-        match answer {
-            Ok(text) => {
-                let blocks =
-                    (!text.is_empty()).then(|| raw(&json!([{"type": "text", "text": text}])));
-                let patch = blocks.is_some().then(|| {
-                    let patch = Patch {
-                        from: self.transcript.len() as u64,
-                        text: format!(",{}", json!({"role": "assistant", "content": text})),
-                    };
-                    self.transcript.push_str(&patch.text);
-                    patch
-                });
-                Fact::Reply(Reply {
-                    event: format!("evt_{}", Uuid::now_v7().simple()),
-                    has_thinking: false,
-                    text_blocks: blocks,
-                    text,
-                    calls: Vec::new(),
-                    usage: Usage::default(),
-                    stop_reason: None,
-                    patch,
-                    frame: String::new(),
-                    then: Then::End(Stop::EndTurn),
-                })
-            }
-            Err(message) => {
-                let error = ErrorDetail { kind: "agent_error".to_owned(), message, status: None };
-                Fact::Ended { end: End::Failed(error), patch: None }
-            }
-        }
     }
 }
