@@ -512,10 +512,11 @@ const GROWING_RESULT: usize = 1024 * 1024;
 /// Returns the blocks of a message. If the message is cut off, returns the complete ones.
 pub(super) fn blocks_in(message: &[u8]) -> Array<'_> {
     const HEAD: &[u8] = b"{\"role\":\"assistant\",\"content\":";
-    // Messages written by this crate begin this way. A message from the caller need not.
+    // Messages written by this crate begin this way. A message from the caller need not: it may
+    // have white space before the array.
     match message.strip_prefix(HEAD) {
-        Some(content) => Array::inside(content),
-        None => Value::first(message)
+        Some(content @ [b'[', ..]) => Array::inside(content),
+        _ => Value::first(message)
             .and_then(|message| message.member("content"))
             .unwrap_or_default()
             .elements(),
