@@ -20,7 +20,7 @@
 // core/clippy.toml lists the methods. Cargo.toml allows them in tests.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
-#[cfg(feature = "alloc")]
+#[cfg(any(test, feature = "alloc"))]
 extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;

@@ -4,7 +4,8 @@
 //! code.
 
 use super::calls::CallsFound;
-use super::state::{Outcome, State, Turn};
+use super::state::Turn;
+use super::table::Input;
 use super::{MAX_CALLS, Run};
 use crate::error::{Capacity, Error, What};
 use crate::history::{Ending, is_left_out, is_space, is_type};
@@ -25,7 +26,7 @@ pub enum OnBreak {
     /// The complete blocks of the reply stay as the model's last message: the blocks before the
     /// first one that is cut off, and before the first call that could not be answered (one without
     /// an id of its own, or a server's call without a result), without empty text and thinking at
-    /// their end. The run ends with [`Outcome::Broken`] until the caller says something. Calls
+    /// their end. The run ends with [`Outcome::Broken`](super::Outcome::Broken) until the caller says something. Calls
     /// among the blocks do not run, and are answered as not run when the run continues. If no block
     /// is complete, or there is no space for the answers, the reply is discarded as with
     /// [`Drop`](Self::Drop).
@@ -58,8 +59,7 @@ fn keep_blocks(run: &mut Run<'_>) -> bool {
         return false;
     }
     run.failure = run.transcript.keep_in_tail(run.reply.failure);
-    run.state = State::Done(Outcome::Broken);
-    true
+    run.machine.go(Input::KeptBlocks).is_ok()
 }
 
 /// Makes the complete blocks of the current reply the last message, as far as the API accepts them.
@@ -142,9 +142,9 @@ impl Run<'_> {
     /// Continues after a broken reply: closes its calls, or drops the reply if their answers do not
     /// fit.
     pub(super) fn go_on_from_broken(&mut self) {
-        self.state = State::Ready;
         if self.turn.is_open() && self.close_open_calls().is_err() {
-            self.drop_reply();
+            // Possible, because the run has just become ready.
+            let _ = self.drop_reply();
         }
         if self.transcript.len() == self.turn.end {
             self.trim_end();

@@ -1,14 +1,15 @@
 //! The calls of a turn: found in the message, started, answered.
 
 use super::results::{SHORTEST, TOOLSET};
-use super::state::{CallState, Found, FoundCalls, Outcome, Place, State, Turn};
+use super::state::{CallState, Found, FoundCalls, Place, Turn};
+use super::table::{Input, Wish};
 use super::{MAX_CALLS, Run};
 use crate::error::{Capacity, Error, Misuse, Protocol, What};
 use crate::history::{Ending, Ids, is_answerable};
 #[cfg(feature = "alloc")]
 use crate::json::same;
 use crate::json::{Array, Kind, Text, Value};
-use crate::message::{Messages, Role, StopReason};
+use crate::message::{Messages, Role};
 use crate::tool::{Notice, Output, ToolCall, ToolError};
 use crate::transcript::Span;
 use crate::turn::BadInputs;
@@ -89,10 +90,11 @@ impl Run<'_> {
         if begun.is_some() {
             self.ensure_room_for_answers(mark + comma)?;
         }
-        let ending = match self.reply.stop {
-            Some(StopReason::PauseTurn | StopReason::Compaction) => Ending::GoesOn,
-            Some(StopReason::ToolUse) if calls > 0 => Ending::GoesOn,
-            _ => Ending::Ended,
+        let wish = Wish::of(self.reply.stop);
+        let ending = match wish {
+            Wish::Resend => Ending::GoesOn,
+            Wish::Answers if calls > 0 => Ending::GoesOn,
+            Wish::Answers | Wish::End(_) => Ending::Ended,
         };
         let is_kept = self.reply.is_empty()
             || self.reply.is_kept_whole()
@@ -100,10 +102,8 @@ impl Run<'_> {
         if !is_kept {
             self.reply.set_empty();
         }
-        let pauses =
-            matches!(self.reply.stop, Some(StopReason::PauseTurn | StopReason::Compaction));
         // The next request would be identical to this one, and so on without end.
-        if self.reply.is_empty() && pauses {
+        if self.reply.is_empty() && wish == Wish::Resend {
             return Err(Protocol::Event { expected: "blocks in a turn that pauses" }.into());
         }
         let end = self.transcript.len();
@@ -125,7 +125,7 @@ impl Run<'_> {
             *turn = Turn::none(mark);
             (turn.start, turn.end, turn.results_end, turn.calls) = (message.start, end, end, calls);
             turn.bad = core::mem::replace(&mut self.reply.bad, BadInputs::NONE);
-            turn.runs = self.reply.stop == Some(StopReason::ToolUse);
+            turn.runs = wish == Wish::Answers;
             if let Some(CallsFound { found, first, fingerprint }) = calls_found {
                 (turn.found, turn.first) = (found, first);
                 self.repeats = if fingerprint == self.fingerprint {
@@ -142,11 +142,8 @@ impl Run<'_> {
         self.turns = self.turns.saturating_add(1);
         self.usage.add(&self.reply.usage);
         self.attempt = 0;
-        self.state = match self.reply.stop {
-            _ if self.turn.is_calling() => State::Calling,
-            _ if pauses => State::Ready,
-            stop => State::Done(Outcome::Ended(stop)),
-        };
+        let calls = self.turn.is_calling();
+        self.machine.go(Input::Reply { stop: self.reply.stop, calls })?;
         #[cfg(feature = "alloc")]
         {
             self.forget_breaks();
@@ -318,16 +315,16 @@ impl Run<'_> {
     }
 
     /// Leaves call `i` to the caller, because no tool here answers it. The run ends with
-    /// [`Outcome::NeedsAnswer`] when nothing else remains to be done.
+    /// [`Outcome::NeedsAnswer`](super::Outcome::NeedsAnswer) when nothing else remains to be done.
     pub fn leave_to_caller(&mut self, i: usize) {
         self.turn.states.set(i, CallState::ForCaller);
     }
 
     /// Hands call `i`, which was left to the caller, back to the tools: it is pending again.
     pub fn give_to_tools(&mut self, i: usize) {
-        let was_given = self.is_for_caller(i) && self.turn.states.set(i, CallState::Open);
-        if was_given && self.state == State::Done(Outcome::NeedsAnswer) {
-            self.state = State::Calling;
+        if self.is_for_caller(i) && self.turn.states.set(i, CallState::Open) {
+            // Possible in every state.
+            let _ = self.machine.go(Input::ForTools);
         }
     }
 
@@ -349,7 +346,7 @@ impl Run<'_> {
             return Ok(true);
         }
         if self.call_for_caller().is_some() {
-            self.state = State::Done(Outcome::NeedsAnswer);
+            self.machine.go(Input::OnlyForCaller)?;
             return Ok(true);
         }
         Ok(false)
@@ -366,7 +363,7 @@ impl Run<'_> {
         let free = self.transcript.free();
         if needed > free {
             if self.turn.answered_count() == 0 && !self.turn.is_running() {
-                self.drop_reply();
+                self.drop_reply()?;
             }
             return Err(Capacity { what: What::Transcript, needed, free }.into());
         }

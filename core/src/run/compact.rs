@@ -12,7 +12,8 @@
 //! a refusal, or has no text. [`Run::rejected_summary`] returns the reason.
 
 use super::Run;
-use super::state::{State, Turn};
+use super::state::Turn;
+use super::table::{Input, State};
 use crate::error::{Capacity, Error};
 use crate::history::{Ending, is_blank, is_left_out, is_type, kept};
 use crate::json::{Value, escape};
@@ -166,7 +167,7 @@ impl Run<'_> {
             by_server: true,
             cut: keep,
             keep,
-            then: self.state,
+            then: self.machine.state(),
             stop: self.reply.stop,
             usage: self.reply.usage,
         });
@@ -198,7 +199,8 @@ impl Run<'_> {
         self.turn = Turn::none(self.transcript.len());
         self.marks.forget();
         self.compactions = self.compactions.saturating_add(1);
-        self.state = compacting.then;
+        // Possible, because a summary is in progress.
+        let _ = self.machine.go(Input::Summary(compacting.then));
     }
 
     /// Returns the reason why the last summary did not replace the conversation, in words, or
@@ -234,7 +236,7 @@ impl Run<'_> {
             return false;
         }
         self.compaction_tried = true;
-        let (keep, then) = (self.transcript.len(), self.state);
+        let (keep, then) = (self.transcript.len(), self.machine.state());
         let cut = if self.turn.calls > 0 { self.turn.mark } else { keep };
         if self.write_question(cut < keep, prompt).is_err() {
             self.transcript.truncate(keep);
@@ -305,7 +307,14 @@ impl Run<'_> {
             }
             Some(StopReason::Refusal) => Some(Rejected::Refused),
             Some(StopReason::PauseTurn) => Some(Rejected::Paused),
-            _ => None,
+            None
+            | Some(
+                StopReason::Compaction
+                | StopReason::EndTurn
+                | StopReason::StopSequence
+                | StopReason::ToolUse
+                | StopReason::Unknown,
+            ) => None,
         };
         (self.reply.stop, self.reply.usage) = (compacting.stop, compacting.usage);
         if compacting.by_server {
@@ -341,8 +350,7 @@ impl Run<'_> {
         self.turn = Turn::none(self.transcript.len());
         self.marks.forget();
         self.compactions = self.compactions.saturating_add(1);
-        self.state = State::Ready;
-        Ok(())
+        Ok(self.machine.go(Input::Summary(State::Ready))?)
     }
 
     /// Returns the content of the first text block after `at` (raw, without its quotes), and where
@@ -366,7 +374,8 @@ impl Run<'_> {
         (self.reply.stop, self.reply.usage) = (compacting.stop, compacting.usage);
         self.compacting = None;
         self.attempt = 0;
-        self.state = compacting.then;
+        // Possible, because a summary is in progress.
+        let _ = self.machine.go(Input::Summary(compacting.then));
     }
 
     /// Abandons a summary in progress.

@@ -18,7 +18,8 @@ use core::time::Duration;
 use super::broken::keep_part;
 use super::calls::{address_bytes, is_sound, is_type, same_id};
 use super::results::{FRAME_LEN, SHORTEST, check_content};
-use super::state::{CallState, CallStates, Found, FoundCalls, State, Turn};
+use super::state::{CallState, CallStates, Found, FoundCalls, Turn};
+use super::table::{Input, State};
 use super::{MAX_CALLS, Run};
 use crate::error::{Error, Misuse};
 use crate::json::{Array, Value};
@@ -103,14 +104,14 @@ impl Run<'_> {
     /// Returns whether a call of the current reply has started. If so, the reply is not requested
     /// again, however it ends.
     pub fn has_begun_early(&self) -> bool {
-        self.state == State::Receiving && self.early.has_begun
+        self.machine.state() == State::Receiving && self.early.has_begun
     }
 
     fn may_start_early(&self, i: usize, now: Instant) -> bool {
         let Limits { turns, calls, input_tokens, output_tokens, time, repeats } = self.limits;
         let (usage, count) =
             (self.reply.usage, u32::try_from(self.reply.calls).unwrap_or(u32::MAX));
-        self.state == State::Receiving
+        self.machine.state() == State::Receiving
             && self.compacting.is_none()
             && self.reply.is_streamed()
             && i < self.reply.calls.min(MAX_CALLS)
@@ -203,7 +204,7 @@ impl Run<'_> {
             self.early.hold += Value::whole(span.of(self.transcript.bytes())).map_or(0, answer_len);
         }
         let hold = self.early.hold;
-        if self.state == State::Receiving && self.transcript.free() < hold {
+        if self.machine.state() == State::Receiving && self.transcript.free() < hold {
             return Err(self.transcript.full(hold).into());
         }
         Ok(())
@@ -312,7 +313,8 @@ impl Run<'_> {
         self.turn.states = prefix.states;
         self.turn.first = self.turn.first.min(first_of(&self.turn));
         self.turn.runs = true;
-        self.state = State::Calling;
+        // Possible, because the reply is being received.
+        let _ = self.machine.go(Input::KeptCalls);
         // Each answer fits.
         let _ = self.put_results();
         let _ = self.close_pending(usize::MAX);
@@ -365,7 +367,7 @@ impl Run<'_> {
         let mut transcript = Transcript::growing_to(self.transcript.capacity());
         transcript.push_json(self.transcript.bytes()).ok()?;
         let mut run = Run::new(transcript);
-        run.state = State::Receiving;
+        run.machine = self.machine;
         run.reply = self.reply.clone();
         run.reply.failure = Span::default();
         run.turn = self.turn.clone();

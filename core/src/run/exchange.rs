@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::Run;
-use super::state::State;
+use super::table::{Input, State};
 use crate::error::{ApiError, ApiErrorKind, Error};
 use crate::json::{Text, Value};
 use crate::observe::Event;
@@ -53,17 +53,19 @@ impl Run<'_> {
     }
 
     /// Takes the head of the reply, after [`Step::Send`](super::Step::Send). Pass the body to
-    /// [`feed`](Self::feed), then call [`end_of_body`](Self::end_of_body).
+    /// [`feed`](Self::feed), then call [`end_of_body`](Self::end_of_body). A head that no request
+    /// waits for has no effect.
     pub fn answered(&mut self, head: &ReplyHead) {
-        self.head.take(head);
-        self.state =
-            if (200..300).contains(&head.status) { State::Receiving } else { State::ErrorBody };
+        let is_success = (200..300).contains(&head.status);
+        if self.machine.go(Input::Head { is_success }).is_ok() {
+            self.head.take(head);
+        }
     }
 
     /// Returns whether the body that is being received is an error's. If it breaks off, the error
     /// is derived from the status and the part that has arrived.
     pub const fn is_receiving_error(&self) -> bool {
-        matches!(self.state, State::ErrorBody)
+        matches!(self.machine.state(), State::ErrorBody)
     }
 
     /// Takes bytes of the body, up to and including the first that produce an event, and advances
@@ -72,7 +74,7 @@ impl Run<'_> {
     /// # Errors
     /// Pass every error to [`failed`](Self::failed), which decides whether to retry.
     pub fn feed(&mut self, input: &mut &[u8]) -> Result<Option<Happened>, Error> {
-        match self.state {
+        match self.machine.state() {
             State::Receiving => {
                 let happened = self.reply.feed(input, &mut self.transcript, &mut self.container)?;
                 self.settle_reply(happened)
@@ -105,7 +107,7 @@ impl Run<'_> {
     /// # Errors
     /// Pass every error to [`failed`](Self::failed), which decides whether to retry.
     pub fn end_of_body(&mut self) -> Result<Option<Happened>, Error> {
-        match self.state {
+        match self.machine.state() {
             State::Receiving => {
                 let happened = self.reply.end(&mut self.transcript, &mut self.container)?;
                 self.settle_reply(happened)
@@ -167,7 +169,8 @@ impl Run<'_> {
         now: Instant,
         jitter: u32,
     ) -> Result<Duration, Error> {
-        if !matches!(self.state, State::Sending | State::Receiving | State::ErrorBody) {
+        let state = self.machine.state();
+        if !state.is_in_progress() {
             return Ok(Duration::ZERO);
         }
         #[cfg(feature = "alloc")]
@@ -178,7 +181,7 @@ impl Run<'_> {
         }
         let Some(error) = error else {
             self.take_back();
-            self.state = State::Ready;
+            self.machine.go(Input::Failure)?;
             self.cancel_compaction();
             return Ok(Duration::ZERO);
         };
@@ -187,7 +190,7 @@ impl Run<'_> {
             && !self.is_compacting_on_server();
         self.head.should_retry = None;
         let again = may && self.attempt < self.retry.retries;
-        let breaks = self.state == State::Receiving
+        let breaks = state == State::Receiving
             && self.compacting.is_none()
             && !again
             && !matches!(error, Error::Capacity(_));
@@ -198,7 +201,7 @@ impl Run<'_> {
         self.take_back();
         if !again {
             self.attempt = 0;
-            self.state = State::Ready;
+            self.machine.go(Input::Failure)?;
             if let Some(compacting) = self.compacting.take() {
                 // The conversation is unchanged, so the run continues without a summary.
                 self.restore(compacting);
@@ -208,7 +211,7 @@ impl Run<'_> {
         }
         self.attempt += 1;
         let wait = self.retry.wait(self.attempt, retry_after(error), jitter);
-        self.state = State::Waiting(now.after(wait));
+        self.machine.go(Input::Backoff(now.after(wait)))?;
         Ok(wait)
     }
 

@@ -3,11 +3,12 @@
 use super::calls::blocks_in;
 use super::results::{CLOSING, OPENING};
 use super::state::{CallState, Turn};
+use super::table::Wish;
 use super::{MAX_CALLS, Run};
 use crate::error::{Capacity, Error, Invalid, Misuse, Rule, What};
 use crate::history::{Before, Checked, Tail, check, is_type};
 use crate::json::{Array, Value, same};
-use crate::message::{Messages, Role, StopReason};
+use crate::message::{Messages, Role};
 use crate::transcript::Span;
 
 /// The last assistant message of a history, and the message with some of its answers.
@@ -194,8 +195,7 @@ impl Run<'_> {
             checked = check(appended, before, Tail::Closed)?;
         }
         // A paused turn is sent back unchanged.
-        let is_paused =
-            matches!(self.reply.stop, Some(StopReason::PauseTurn | StopReason::Compaction));
+        let is_paused = Wish::of(self.reply.stop) == Wish::Resend;
         self.turn.is_given = start < end && !self.turn.runs && !is_paused;
         self.note_prefill(if is_paused { Checked::default() } else { checked });
         Ok(())

@@ -22,6 +22,7 @@
 //!   │ └───── all calls of Calling are answered            │          │
 //!   └─────────────────────────────────────────────────────┴──────────┘
 //! ```
+//! The file `run/table.rs` lists every transition, and no other file changes the state.
 //! [`Run::step`] returns a [`Step`], and the documentation of [`Run`] groups the methods that carry
 //! it out. A driver that is dropped in the middle of a step loses nothing: the next `step()` finds
 //! what was abandoned. An unfinished request is sent again. A partial reply is discarded, unless
@@ -85,6 +86,7 @@ mod results;
 mod room;
 mod snapshot;
 mod state;
+mod table;
 mod unique;
 mod verbs;
 mod withdrawn;
@@ -108,8 +110,9 @@ pub use compact::{Compaction, SUMMARY_PROMPT};
 pub use exchange::ApiErrorText;
 pub use room::{MakeRoom, WhenFull};
 pub use snapshot::{SNAPSHOT_FRAME, SNAPSHOT_VERSION};
-use state::{CallStates, Place, State, Turn};
+use state::{CallStates, Place, Turn, Verb};
 pub use state::{Outcome, Step};
+use table::{Input, Machine, State};
 
 /// The maximum number of calls in one turn.
 pub const MAX_CALLS: usize = crate::history::MAX_CALLS;
@@ -225,7 +228,7 @@ const _: () = assert!(MAX_CALLS == CallStates::COUNT);
 #[derive(Debug)]
 pub struct Run<'b> {
     transcript: Transcript<'b>,
-    state: State,
+    machine: Machine,
     limits: Limits,
     retry: RetryPolicy,
     /// Whether the retry policy was set, by the caller or by a configuration.
@@ -288,7 +291,7 @@ impl<'b> Run<'b> {
     #[inline(never)]
     pub fn new(transcript: Transcript<'b>) -> Self {
         Self {
-            state: State::Ready,
+            machine: Machine::at(State::Ready),
             limits: Limits::NONE,
             retry: RetryPolicy::DEFAULT,
             has_retry: false,
@@ -342,7 +345,7 @@ impl<'b> Run<'b> {
     /// (with `alloc`), or call [`close_open_calls`](Self::close_open_calls) first.
     pub fn messages(&self) -> &[u8] {
         let bytes = self.transcript.bytes();
-        let end = match (self.compacting, self.state) {
+        let end = match (self.compacting, self.machine.state()) {
             (Some(compacting), _) => compacting.keep,
             (None, State::Receiving) => self.reply.mark,
             _ => return bytes,
@@ -425,13 +428,13 @@ impl<'b> Run<'b> {
 
     /// Returns whether the current reply is complete. The rest of its body does not matter then.
     pub const fn reply_is_whole(&self) -> bool {
-        !matches!(self.state, State::Receiving | State::ErrorBody)
+        !matches!(self.machine.state(), State::Receiving | State::ErrorBody)
     }
 
     /// Returns the reason why the run is over, or `None` if it continues. Limits are checked only
     /// by the next [`step`](Self::step).
     pub const fn outcome(&self) -> Option<Outcome> {
-        match self.state {
+        match self.machine.state() {
             State::Done(outcome) => Some(outcome),
             _ => None,
         }
@@ -439,7 +442,7 @@ impl<'b> Run<'b> {
 
     /// Returns whether the calls of the turn come next.
     pub fn is_calling(&self) -> bool {
-        self.state == State::Calling
+        self.machine.state() == State::Calling
     }
 
     /// Returns the request id from the head of the last reply. Empty if there was none.
@@ -476,7 +479,7 @@ impl<'b> Run<'b> {
     /// continue from its [`snapshot`](Self::snapshot) in more memory.
     pub fn step(&mut self, now: Instant) -> Result<Step, Error> {
         loop {
-            match self.state {
+            match self.machine.state() {
                 State::Waiting(until) => {
                     // A wait ends at the deadline at the latest, because the time limit forbids
                     // anything after it.
@@ -484,21 +487,21 @@ impl<'b> Run<'b> {
                     if now < until {
                         return Ok(Step::Wait(until));
                     }
-                    self.state = State::Ready;
+                    self.machine.go(Input::TimeOver)?;
                 }
                 State::Receiving | State::ErrorBody => return Ok(Step::Receive),
-                State::Sending => return Ok(self.send(now)),
+                State::Sending => return self.send(now),
                 State::Ready => {
                     #[cfg(feature = "alloc")]
                     if let Some(until) = self.early.take_pause() {
-                        self.state = State::Waiting(until);
+                        self.machine.go(Input::Backoff(until))?;
                         continue;
                     }
                     if self.transcript.is_empty() {
                         return Err(Misuse::NoMessages.into());
                     }
                     if self.compacting.is_some() {
-                        return Ok(self.send(now));
+                        return self.send(now);
                     }
                     // A paused turn is sent back unchanged, unless some of its calls started early
                     // or were answered by the caller, or a message was appended after it. A turn in
@@ -512,24 +515,24 @@ impl<'b> Run<'b> {
                     }
                     self.ensure_prefill()?;
                     match self.exceeded(now) {
-                        Some(limit) => self.state = State::Done(Outcome::Limit(limit)),
+                        Some(limit) => self.machine.go(Input::Limit(limit))?,
                         None if self.begin_server_compaction()
                             || self.begin_compaction()
                             || self.make_room.is_none_or(|make_room| make_room(self)) =>
                         {
-                            return Ok(self.send(now));
+                            return self.send(now);
                         }
-                        None => self.state = State::Done(Outcome::Limit(Limit::Transcript)),
+                        None => self.machine.go(Input::Limit(Limit::Transcript))?,
                     }
                 }
                 State::Calling => {
                     if let Some(limit) = self.exceeded(now) {
-                        self.state = State::Done(Outcome::Limit(limit));
+                        self.machine.go(Input::Limit(limit))?;
                     } else if self.begin_compaction() {
-                        return Ok(self.send(now));
+                        return self.send(now);
                     } else if !self.open_calls()? {
-                        self.state = State::Ready;
-                    } else if self.state == State::Calling {
+                        self.machine.go(Input::NoCall)?;
+                    } else if self.machine.state() == State::Calling {
                         return Ok(Step::Call);
                     }
                 }
@@ -537,11 +540,11 @@ impl<'b> Run<'b> {
                     return Ok(Step::Done(Outcome::Limit(Limit::Transcript)));
                 }
                 State::Done(Outcome::Limit(limit)) if self.exceeded(now) != Some(limit) => {
-                    self.state = if self.turn.is_calling() { State::Calling } else { State::Ready };
+                    self.machine.go(Input::NoLimit { calls: self.turn.is_calling() })?;
                 }
                 State::Done(outcome) => {
-                    if matches!(outcome, Outcome::Ended(_)) && self.begin_server_compaction() {
-                        return Ok(self.send(now));
+                    if outcome.continues_on(Verb::Compact) && self.begin_server_compaction() {
+                        return self.send(now);
                     }
                     return Ok(Step::Done(outcome));
                 }
@@ -549,16 +552,16 @@ impl<'b> Run<'b> {
         }
     }
 
-    fn send(&mut self, now: Instant) -> Step {
+    fn send(&mut self, now: Instant) -> Result<Step, Error> {
+        self.machine.go(Input::Request)?;
         self.started.get_or_insert(now);
-        self.state = State::Sending;
         self.handed_on = false;
         #[cfg(feature = "alloc")]
         self.early.begin_reply();
         self.failure = Span::default();
         self.said = Place::NONE;
         self.reply = Reply::new(self.transcript.len());
-        Step::Send
+        Ok(Step::Send)
     }
 
     /// Returns when [`Limits::time`] ends the run, or `None` if there is no such limit or nothing

@@ -2,7 +2,8 @@
 //! order, whatever order they arrive in.
 
 use super::Run;
-use super::state::{CallState, Outcome, Place, State};
+use super::state::{CallState, Place};
+use super::table::{Input, State};
 use crate::error::{Capacity, Error, Misuse};
 use crate::history::breakpoints_in;
 use crate::json::{Array, JsonError, Kind, Object, Sink, Text, Value, check, copy, escape};
@@ -293,8 +294,8 @@ impl Run<'_> {
         self.turn.results_end += count + usize::from(comma.is_some());
         self.turn.states.set(i, CallState::Answered);
         self.calls = self.calls.saturating_add(1);
-        if self.state == State::Done(Outcome::NeedsAnswer) && self.call_for_caller().is_none() {
-            self.state = State::Calling;
+        if self.call_for_caller().is_none() {
+            self.machine.go(Input::ForTools)?;
         }
         Ok(())
     }
@@ -477,7 +478,7 @@ impl Run<'_> {
     }
 
     pub(super) fn ensure_unsent(&self) -> Result<(), Error> {
-        match self.state {
+        match self.machine.state() {
             State::Sending | State::Receiving | State::ErrorBody | State::Waiting(_) => {
                 Err(Misuse::State("results can only be changed before the next request").into())
             }

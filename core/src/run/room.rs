@@ -2,7 +2,7 @@
 //! on any system.
 
 use super::Run;
-use super::state::State;
+use super::table::State;
 use crate::message::{Message, Messages, Role};
 use crate::transcript::Span;
 
@@ -54,7 +54,7 @@ impl Run<'_> {
     /// progress, or if the transcript is a slice.
     #[cfg(feature = "alloc")]
     pub fn shrink_to_fit(&mut self) {
-        if let State::Done(_) = self.state {
+        if let State::Done(_) = self.machine.state() {
             self.transcript.shrink_to_fit();
         }
     }
@@ -91,7 +91,7 @@ impl Run<'_> {
     /// If there are several prompts, drops the first prompt with all its replies and results. If
     /// there is one prompt, drops its first reply with the results.
     pub fn drop_oldest_turn(&mut self) -> bool {
-        if !matches!(self.state, State::Ready | State::Calling | State::Done(_)) {
+        if !matches!(self.machine.state(), State::Ready | State::Calling | State::Done(_)) {
             return false;
         }
         let Some(span) = self.oldest_turn() else { return false };

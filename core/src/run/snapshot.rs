@@ -25,15 +25,18 @@
 //! it may have had its effect. Calls that were answered keep their answers. The length of a
 //! snapshot is that of the conversation plus less than [`SNAPSHOT_FRAME`].
 
+mod words;
+
 use super::Run;
-use super::state::{CallState, CallStates, Outcome, State, Turn};
+use super::state::{CallState, CallStates, Outcome, Turn};
+use super::table::{Machine, State};
 use crate::error::{Capacity, Error, Misuse, What};
 use crate::history::is_type;
 use crate::json::{Decimal, Kind, SNAPSHOT_DEPTH, Sink, Value, check_to, copy, escape};
-use crate::message::{Messages, Role, StopReason, Usage};
-use crate::policy::Limit;
+use crate::message::{Messages, Role, Usage};
 use crate::transcript::Transcript;
 use crate::turn::BadInputs;
+use words::{state_of, stop_of, stop_word, words_of};
 
 /// The version that this release writes, and the newest that it reads.
 pub const SNAPSHOT_VERSION: u32 = 1;
@@ -69,19 +72,7 @@ impl<'b> Run<'b> {
     }
 
     fn write_snapshot(&self, out: &mut (impl Sink + ?Sized)) -> Result<(), Error> {
-        let (state, detail) = match self.state {
-            State::Calling => ("calling", ""),
-            State::Done(Outcome::Ended(stop)) => ("ended", stop.map_or("", StopReason::name)),
-            State::Done(Outcome::Limit(limit)) => ("limit", limit_name(limit)),
-            State::Done(Outcome::NeedsAnswer) => ("needs_answer", ""),
-            State::Done(Outcome::Broken) => ("broken", ""),
-            State::Done(Outcome::Stopped) => ("stopped", ""),
-            State::ErrorBody
-            | State::Ready
-            | State::Receiving
-            | State::Sending
-            | State::Waiting(_) => ("ready", ""),
-        };
+        let (state, detail) = words_of(self.machine.state());
         let Turn { mark, start, end, results_end, first, calls, ref states, ref bad, runs, .. } =
             self.turn;
         let out = &mut Summed { out, sum: sum(&[]) };
@@ -89,7 +80,7 @@ impl<'b> Run<'b> {
         number(out, u64::from(SNAPSHOT_VERSION))?;
         text(out, "state", state)?;
         text(out, "detail", detail)?;
-        text(out, "stop", self.reply.stop.map_or("", StopReason::name))?;
+        text(out, "stop", stop_word(self.reply.stop))?;
         numbers(
             out,
             "turn",
@@ -223,31 +214,19 @@ impl<'b> Run<'b> {
             (turns, called, repeats, fingerprint, compactions);
         run.usage = usage(member("usage")?)?;
         run.reply.usage = usage(member("turn_usage")?)?;
-        run.reply.stop = stop_reason(member("stop")?)?;
+        run.reply.stop = stop_of(member("stop")?)?;
         if run.turn.end > run.turn.mark {
             run.reply.set_restored();
         }
         let container =
             member("container")?.as_text().and_then(crate::json::Text::as_plain).ok_or(NONE)?;
         run.container.push_str(container).map_err(|_| NONE)?;
-        let detail = member("detail")?;
-        let state = member("state")?.as_text().ok_or(NONE)?;
-        run.state = match state.raw() {
-            "calling" => State::Calling,
-            "ready" => State::Ready,
-            "ended" => State::Done(Outcome::Ended(stop_reason(detail)?)),
-            "limit" => State::Done(Outcome::Limit(
-                LIMITS.into_iter().find(|limit| is(detail, limit_name(*limit))).ok_or(NONE)?,
-            )),
-            "needs_answer" => State::Done(Outcome::NeedsAnswer),
-            "broken" => State::Done(Outcome::Broken),
-            "stopped" => State::Done(Outcome::Stopped),
-            _ => return Err(NONE),
-        };
+        let mut state = state_of(member("state")?, member("detail")?)?;
         // The first releases wrote this state while a call that waits for the caller was running.
-        if run.state == State::Done(Outcome::NeedsAnswer) && run.turn.is_running() {
-            run.state = State::Calling;
+        if state == State::Done(Outcome::NeedsAnswer) && run.turn.is_running() {
+            state = State::Calling;
         }
+        run.machine = Machine::at(state);
         if !run.turn_is_sound() {
             return Err(NONE);
         }
@@ -260,7 +239,7 @@ impl<'b> Run<'b> {
     fn turn_is_sound(&self) -> bool {
         let Turn { mark, start, end, results_end, first, calls, .. } = self.turn;
         let bytes = self.transcript.bytes();
-        let waits_for_answers = match self.state {
+        let waits_for_answers = match self.machine.state() {
             State::Calling => self.turn.runs,
             // Otherwise the calls would be sent without their answers.
             State::Ready => !self.turn.is_calling(),
@@ -283,7 +262,7 @@ impl<'b> Run<'b> {
                 && results_end == end
                 && calls == 0
                 && first == 0
-                && self.state != State::Calling;
+                && self.machine.state() != State::Calling;
         }
         let at = |from: usize, to: usize| {
             Value::first(bytes.get(from..)?)
@@ -311,7 +290,7 @@ impl<'b> Run<'b> {
             },
             None => return false,
         };
-        is(message.member("role").unwrap_or_default(), Role::Assistant.name())
+        message.member("role").unwrap_or_default().is_text(Role::Assistant.name())
             && messages().any(|(first, _)| first == start)
             && self.mark_of(start) == mark
             && found.min(super::MAX_CALLS) == calls
@@ -382,37 +361,6 @@ impl Sink for Fixed<'_> {
         self.len = self.len.saturating_add(bytes.len());
         Ok(())
     }
-}
-
-const LIMITS: [Limit; 7] = [
-    Limit::Calls,
-    Limit::InputTokens,
-    Limit::OutputTokens,
-    Limit::Repeats,
-    Limit::Time,
-    Limit::Transcript,
-    Limit::Turns,
-];
-
-const fn limit_name(limit: Limit) -> &'static str {
-    match limit {
-        Limit::Calls => "calls",
-        Limit::InputTokens => "input_tokens",
-        Limit::OutputTokens => "output_tokens",
-        Limit::Repeats => "repeats",
-        Limit::Time => "time",
-        Limit::Transcript => "transcript",
-        Limit::Turns => "turns",
-    }
-}
-
-fn is(value: Value<'_>, text: &str) -> bool {
-    value.as_text().is_some_and(|value| value == *text)
-}
-
-fn stop_reason(value: Value<'_>) -> Result<Option<StopReason>, Error> {
-    let text = value.as_text().ok_or(NONE)?;
-    Ok((!text.raw().is_empty()).then(|| StopReason::from_text(text)))
 }
 
 fn usage(value: Value<'_>) -> Result<Usage, Error> {

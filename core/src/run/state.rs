@@ -44,6 +44,56 @@ pub enum Outcome {
     Stopped,
 }
 
+/// What may continue a run that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    /// A call that waited for the caller was answered, or given to the tools.
+    Answer,
+    /// A message was appended. Calls that are still open are closed if this continues the run.
+    Append,
+    /// The server is asked for a compaction.
+    Compact,
+    /// The limit that was reached was raised.
+    RaiseLimit,
+    /// The caller resumes the run.
+    Resume,
+    /// The caller retries a reply without content, which is not in the conversation.
+    RetryEmpty,
+    /// The caller stops the run: its outcome changes.
+    Stop,
+}
+
+impl Outcome {
+    /// Returns whether a run that ended with this outcome continues after `verb`. A new prompt, and
+    /// a retry of a reply in the conversation, continue every run.
+    // No wildcard: a new outcome does not compile until it is decided what continues it.
+    pub(super) const fn continues_on(self, verb: Verb) -> bool {
+        use Verb::{Answer, Append, Compact, RaiseLimit, Resume, RetryEmpty, Stop};
+        match self {
+            Self::Broken => match verb {
+                Append | Resume => true,
+                Answer | Compact | RaiseLimit | RetryEmpty | Stop => false,
+            },
+            Self::Ended(_) => match verb {
+                Append | Compact | RetryEmpty => true,
+                Answer | RaiseLimit | Resume | Stop => false,
+            },
+            Self::Limit(_) => match verb {
+                RaiseLimit | Stop => true,
+                Answer | Append | Compact | Resume | RetryEmpty => false,
+            },
+            Self::NeedsAnswer => match verb {
+                Answer | Stop => true,
+                Append | Compact | RaiseLimit | Resume | RetryEmpty => false,
+            },
+            Self::Stopped => match verb {
+                Append | Resume | Stop => true,
+                Answer | Compact | RaiseLimit | RetryEmpty => false,
+            },
+        }
+    }
+}
+
 /// Describes the outcome for people.
 impl core::fmt::Display for Outcome {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -56,20 +106,6 @@ impl core::fmt::Display for Outcome {
             Self::Stopped => f.write_str("the caller stopped the run"),
         }
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    /// The calls of the last turn must be answered.
-    Calling,
-    Done(Outcome),
-    /// The body of an error reply is being received.
-    ErrorBody,
-    /// The next request can be sent.
-    Ready,
-    Receiving,
-    Sending,
-    Waiting(Instant),
 }
 
 /// The state of one call of a turn.

@@ -2,7 +2,8 @@
 //! conversation invalid.
 
 use super::Run;
-use super::state::{CallState, Outcome, State};
+use super::state::{CallState, Outcome, Verb};
+use super::table::{Input, Refused};
 use crate::error::{Error, Misuse};
 use crate::history::{Before, Checked, Tail, check, is_space};
 use crate::message::Role;
@@ -29,8 +30,7 @@ impl Run<'_> {
         self.reserve_with_answers(self.transcript.text_len(Role::User.name(), text))?;
         self.close_open_calls()?;
         self.transcript.push_text(Role::User.name(), text)?;
-        self.prompt();
-        Ok(())
+        self.prompt()
     }
 
     /// Appends a message as JSON: an object with `role` and `content`, or several objects separated
@@ -59,20 +59,12 @@ impl Run<'_> {
         self.reserve_with_answers(usize::from(!self.transcript.is_empty()) + messages.len())?;
         // A message after a paused turn ends the pause: the calls of that turn will not be answered
         // later.
-        if !self.turn.runs
-            || matches!(
-                self.state,
-                State::Done(Outcome::Broken | Outcome::Ended(_) | Outcome::Stopped)
-            )
-        {
+        if !self.turn.runs || self.is_over_until(Verb::Append) {
             self.close_open_calls()?;
         }
         self.transcript.push_json(messages)?;
         self.note_prefill(checked);
-        if let State::Done(Outcome::Broken | Outcome::Ended(_) | Outcome::Stopped) = self.state {
-            self.state = State::Ready;
-        }
-        Ok(())
+        Ok(self.machine.go(Input::Append)?)
     }
 
     /// Removes the last reply and its results, and requests it again. Appended messages stay.
@@ -83,26 +75,24 @@ impl Run<'_> {
         self.ensure_idle()?;
         self.cancel_compaction();
         self.attempt = 0;
-        if self.reply.is_empty() && matches!(self.state, State::Done(Outcome::Ended(_))) {
+        if self.reply.is_empty() && self.is_over_until(Verb::RetryEmpty) {
             // A reply without content is not in the transcript.
-            self.state = State::Ready;
-            return Ok(());
+            return Ok(self.machine.go(Input::Retry)?);
         }
         if self.turn.results_end <= self.turn.mark {
             return Err(Misuse::State("there is no reply to retry").into());
         }
-        self.drop_reply();
-        Ok(())
+        Ok(self.drop_reply()?)
     }
 
     /// Removes the last reply and its results. Appended messages stay.
-    pub(super) fn drop_reply(&mut self) {
+    pub(super) fn drop_reply(&mut self) -> Result<(), Refused> {
         let span = crate::transcript::Span::new(self.turn.mark, self.turn.results_end);
         // At the very start, a comma remains after the gap if something follows.
         let comma = usize::from(self.turn.mark == 0 && span.end < self.transcript.len());
         self.transcript.remove(crate::transcript::Span::new(span.start, span.end + comma));
         self.go_back_to_turn_before(span.start);
-        self.state = State::Ready;
+        self.machine.go(Input::Retry)
     }
 
     /// Ends the run where it is, if it is not over already. It continues after
@@ -110,13 +100,12 @@ impl Run<'_> {
     pub fn stop(&mut self) {
         // During a wait before a retry the reply is already discarded, and a message may have been
         // appended since.
-        if let State::Sending | State::Receiving | State::ErrorBody = self.state {
+        if self.machine.state().is_in_progress() {
             self.let_go();
         }
         self.cancel_compaction();
-        if !matches!(self.state, State::Done(Outcome::Broken | Outcome::Ended(_))) {
-            self.state = State::Done(Outcome::Stopped);
-        }
+        // Possible in every state.
+        let _ = self.machine.go(Input::Stop);
     }
 
     /// Continues the run. After [`stop`](Self::stop) it continues where it was. After
@@ -124,11 +113,11 @@ impl Run<'_> {
     /// reply ends with text, that text is then a prefill, which not every model accepts (if so, say
     /// something instead). White space at its end is removed, because the API refuses it.
     pub fn resume(&mut self) {
-        if self.state == State::Done(Outcome::Broken) {
+        let was_broken = self.outcome() == Some(Outcome::Broken);
+        // Possible in every state.
+        let _ = self.machine.go(Input::Resume { calls: self.turn.is_calling() });
+        if was_broken {
             self.go_on_from_broken();
-        }
-        if self.state == State::Done(Outcome::Stopped) {
-            self.state = if self.turn.is_calling() { State::Calling } else { State::Ready };
         }
     }
 
@@ -152,8 +141,7 @@ impl Run<'_> {
         let checked = check_some(bytes, Before::Nothing, Tail::Open)?;
         self.marks.ensure(checked.breakpoints)?;
         self.take_history(bytes, checked)?;
-        self.prompt();
-        Ok(())
+        self.prompt()
     }
 
     /// Answers the calls that will not run, so that the conversation can continue.
@@ -177,14 +165,15 @@ impl Run<'_> {
     }
 
     /// Starts a new prompt: the run is ready, and the counters of the limits are zero.
-    fn prompt(&mut self) {
-        self.state = State::Ready;
+    fn prompt(&mut self) -> Result<(), Error> {
+        self.machine.go(Input::Prompt)?;
         self.turns = 0;
         self.calls = 0;
         self.repeats = 0;
         self.fingerprint = 0;
         self.attempt = 0;
         self.started = None;
+        Ok(())
     }
 
     /// Reserves space for `more` bytes and the shortest answers to all open calls.
@@ -198,12 +187,12 @@ impl Run<'_> {
     }
 
     pub(super) fn ensure_idle(&self) -> Result<(), Error> {
-        match self.state {
-            State::Sending | State::Receiving | State::ErrorBody => {
-                Err(Misuse::State("a request is in progress: finish it, or stop the run").into())
-            }
-            _ => Ok(()),
-        }
+        if self.machine.state().is_in_progress() { Err(Refused.into()) } else { Ok(()) }
+    }
+
+    /// Returns whether the run is over, and would continue after `verb`.
+    fn is_over_until(&self, verb: Verb) -> bool {
+        self.outcome().is_some_and(|outcome| outcome.continues_on(verb))
     }
 }
 
