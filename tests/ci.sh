@@ -70,7 +70,7 @@ part_unit() {
     # feature is built for chips and in clippy. The faults and the soak have their own parts.
     cargo test --workspace --exclude toolrunner-embassy --exclude toolrunner-serve-dynamodb --all-features -- --skip every_fault_on_every_adapter \
         --skip no_call_is_lost_and_none_runs_twice
-    cargo test -p toolrunner-embassy --features flash
+    cargo test -p toolrunner-embassy --features embassy-net,flash
     # Features only add, but a build with all of them hides code that needs one of them.
     cargo test -p toolrunner-core
     cargo test -p toolrunner-core --features alloc
@@ -222,7 +222,7 @@ part_targets() {
     for target in "${CHIPS[@]}"; do
         echo "# $target"
         chip_cargo check -q -p toolrunner-core -p toolrunner-c -p toolrunner-embassy --features \
-            toolrunner-core/macros,toolrunner-core/defmt,toolrunner-embassy/defmt,toolrunner-embassy/flash \
+            toolrunner-core/macros,toolrunner-core/defmt,toolrunner-embassy/defmt,toolrunner-embassy/embassy-net,toolrunner-embassy/flash \
             --target "$target" --target-dir target/chips -Z build-std=core
         chip_cargo check -q -p toolrunner-core --features macros,defmt,serde --target "$target" --target-dir target/chips \
             -Z build-std=core,alloc

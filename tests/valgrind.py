@@ -19,7 +19,7 @@ PACKAGES = [
     ("toolrunner-c", []),
     # Built with ring, which the lists below are about, and without the second TLS provider.
     ("toolrunner-std", ["--features", "logging,testing,webpki-roots"]),
-    ("toolrunner-embassy", ["--features", "flash"]),
+    ("toolrunner-embassy", ["--features", "embassy-net,flash"]),
 ]
 MEMCHECK = ["valgrind", "-q", "--error-exitcode=9", "--fair-sched=yes", "--leak-check=full", "--errors-for-leak-kinds=definite",
             "--show-leak-kinds=definite"]

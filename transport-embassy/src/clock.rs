@@ -1,4 +1,4 @@
-//! The core's clock, implemented by embassy-time.
+//! The core's clock, implemented by embassy-time, and the date.
 
 use core::cell::Cell;
 
@@ -36,5 +36,18 @@ impl Clock for EmbassyClock {
         let mixed = (state ^ state >> 16).wrapping_mul(0x21f0_aaad);
         let mixed = (mixed ^ mixed >> 15).wrapping_mul(0x735a_2d97);
         mixed ^ mixed >> 15
+    }
+}
+
+/// The date and time, used to check the validity of certificates.
+pub trait WallClock {
+    /// Returns the seconds since 1970-01-01 UTC, or `None` while the clock is not set. No server is
+    /// trusted without the date.
+    fn unix_seconds(&self) -> Option<u64>;
+}
+
+impl<C: WallClock + ?Sized> WallClock for &C {
+    fn unix_seconds(&self) -> Option<u64> {
+        (**self).unix_seconds()
     }
 }

@@ -32,6 +32,15 @@ pub enum Error {
     Socket,
     /// Nothing was received, or nothing could be sent, before a timeout.
     Timeout,
+    /// None of several addresses of the host could be connected to. If the host has one address,
+    /// the error is [`Connect`](Self::Connect), [`Socket`](Self::Socket) or
+    /// [`Timeout`](Self::Timeout) instead.
+    Unreachable {
+        /// The number of addresses that were tried.
+        tried: usize,
+        /// The failure of the last one.
+        last: ConnectFailure,
+    },
     /// The server aborted the handshake with an alert. The most likely reasons are that it has only
     /// an RSA certificate, or that it does not support TLS 1.3.
     #[cfg(feature = "tls")]
@@ -49,6 +58,30 @@ pub enum Error {
     Tls,
 }
 
+/// The reason why an address could not be connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum ConnectFailure {
+    /// No server listens at the address, or there is no route to it.
+    Refused,
+    /// The network stack refused to open a connection without sending a packet: all sockets are in
+    /// use, or the board has no address.
+    Socket,
+    /// The address did not answer in its share of the time limit.
+    Timeout,
+}
+
+impl From<ConnectFailure> for Error {
+    fn from(failure: ConnectFailure) -> Self {
+        match failure {
+            ConnectFailure::Refused => Self::Connect,
+            ConnectFailure::Socket => Self::Socket,
+            ConnectFailure::Timeout => Self::Timeout,
+        }
+    }
+}
+
 impl TransportError for Error {
     fn kind(&self) -> TransportKind {
         match self {
@@ -57,6 +90,7 @@ impl TransportError for Error {
             Self::Dns => TransportKind::Dns,
             Self::BaseUrl(_) | Self::Capacity(_) | Self::Http => TransportKind::Http,
             Self::Timeout => TransportKind::Timeout,
+            Self::Unreachable { last, .. } => TransportError::kind(&Self::from(*last)),
             // Treated like a broken connection, so that the request is retried over a new one.
             #[cfg(feature = "tls")]
             Self::Session => TransportKind::Closed,
@@ -85,6 +119,19 @@ impl core::fmt::Display for Error {
             Self::Http => "the server did not send valid HTTP/1.1",
             Self::Socket => "could not connect: all sockets of the stack are in use, or it has no address",
             Self::Timeout => "timed out waiting for data",
+            Self::Unreachable { tried, last } => {
+                let last = match last {
+                    ConnectFailure::Timeout => "no answer",
+                    ConnectFailure::Refused => "refused, or no route",
+                    ConnectFailure::Socket => {
+                        "all sockets of the stack are in use, or it has no address"
+                    }
+                };
+                return write!(
+                    f,
+                    "could not connect to any of the host's {tried} addresses; the last: {last}"
+                );
+            }
             #[cfg(feature = "tls")]
             Self::HandshakeRefused => "the server refused the handshake: perhaps it has only an RSA certificate, or no TLS 1.3",
             #[cfg(feature = "tls")]

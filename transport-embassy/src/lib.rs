@@ -84,6 +84,7 @@ extern crate std;
 
 mod cancel;
 mod clock;
+mod entropy;
 mod error;
 #[cfg(feature = "flash")]
 pub mod flash;
@@ -92,9 +93,13 @@ pub mod flash;
 pub mod guide {}
 mod http;
 mod link;
+mod lookup;
+#[cfg(feature = "embassy-net")]
+pub mod net;
 #[cfg(feature = "defmt")]
 mod observer;
 mod resources;
+pub mod sntp;
 mod target;
 #[cfg(feature = "tls")]
 pub mod tls;
@@ -116,9 +121,11 @@ pub use toolrunner_macros::tool_embassy as tool;
 pub use toolrunner_macros::toolbox_embassy as toolbox;
 
 pub use cancel::Cancel;
-pub use clock::EmbassyClock;
-pub use error::Error;
+pub use clock::{EmbassyClock, WallClock};
+pub use entropy::{Entropy, EntropyFailed};
+pub use error::{ConnectFailure, Error};
 pub use link::{Link, Plain};
+pub use lookup::{Addresses, Lookup, LookupFailed, MAX_ADDRESSES};
 #[cfg(feature = "defmt")]
 pub use observer::DefmtObserver;
 pub use resources::Resources;

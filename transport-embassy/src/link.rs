@@ -5,10 +5,11 @@ use core::net::{IpAddr, SocketAddr};
 use core::pin::pin;
 
 use embassy_futures::poll_once;
+use embassy_time::{Instant, with_timeout};
 use embedded_io_async::{Read as _, Write as _};
-use embedded_nal_async::{AddrType, Dns, TcpConnect};
+use embedded_nal_async::TcpConnect;
 
-use crate::{Error, Target};
+use crate::{Addresses, ConnectFailure, Error, Lookup, Target};
 
 /// A byte stream to a server that can be closed and reopened, and the one buffer through which all
 /// bytes pass.
@@ -24,7 +25,11 @@ pub trait Link {
     fn buffer(&mut self) -> &mut [u8];
 
     /// Connects to `target`, and closes any earlier connection. May overwrite the buffer.
-    async fn open(&mut self, target: &Target<'_>) -> Result<(), Error>;
+    ///
+    /// If the host has several addresses, the link tries them in turn. Each gets an equal share of
+    /// the time until `deadline` that remains when it is tried. The caller drops the future after
+    /// the deadline.
+    async fn open(&mut self, target: &Target<'_>, deadline: Instant) -> Result<(), Error>;
 
     /// Sends the first `len` bytes of the buffer. The link may hold them back until [`Link::flush`]
     /// is called.
@@ -46,25 +51,48 @@ pub trait Link {
     fn close(&mut self);
 }
 
-/// Resolves the host name and connects.
-pub(crate) async fn dial<'a, T: TcpConnect, D: Dns>(
+/// Resolves the host name, and connects to the first of its addresses that answers.
+pub(crate) async fn dial<'a, T: TcpConnect, D: Lookup>(
     tcp: &'a T,
-    dns: &D,
+    names: &D,
     target: &Target<'_>,
+    deadline: Instant,
 ) -> Result<T::Connection<'a>, Error> {
-    let address = match target.address() {
-        Some(address) => IpAddr::V4(address),
-        None => {
-            dns.get_host_by_name(target.host, AddrType::Either).await.map_err(|_| Error::Dns)?
-        }
+    let addresses = match target.address() {
+        Some(address) => Addresses::from_iter([IpAddr::V4(address)]),
+        None => names.addresses(target.host).await.map_err(|_| Error::Dns)?,
     };
-    let mut connect = pin!(tcp.connect(SocketAddr::new(address, target.port)));
+    let count = addresses.len();
+    let mut last = None;
+    for (at, address) in addresses.into_iter().enumerate() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        // At least 1, because `at` is less than `count`.
+        let untried = u32::try_from(count - at).unwrap_or(u32::MAX);
+        let address = SocketAddr::new(address, target.port);
+        match with_timeout(left / untried, connect(tcp, address)).await {
+            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Err(failure)) => last = Some(failure),
+            Err(_) => last = Some(ConnectFailure::Timeout),
+        }
+    }
+    Err(match (count, last) {
+        (_, None) => Error::Dns,
+        (1, Some(failure)) => failure.into(),
+        (tried, Some(last)) => Error::Unreachable { tried, last },
+    })
+}
+
+async fn connect<T: TcpConnect>(
+    tcp: &T,
+    address: SocketAddr,
+) -> Result<T::Connection<'_>, ConnectFailure> {
+    let mut connect = pin!(tcp.connect(address));
     let mut asked = false;
     poll_fn(|context| {
         let connected = connect
             .as_mut()
             .poll(context)
-            .map_err(|_| if asked { Error::Connect } else { Error::Socket });
+            .map_err(|_| if asked { ConnectFailure::Refused } else { ConnectFailure::Socket });
         // An error in the first poll occurs before any packet was sent.
         asked = true;
         connected
@@ -80,9 +108,9 @@ pub struct Plain<'a, T: TcpConnect, D> {
     buffer: &'a mut [u8],
 }
 
-impl<'a, T: TcpConnect, D: Dns> Plain<'a, T, D> {
+impl<'a, T: TcpConnect, D: Lookup> Plain<'a, T, D> {
     /// Creates a link over `tcp` and `dns` that uses `buffer`. See [`crate::Resources`] for the
-    /// size.
+    /// size. Every `embedded_nal_async::Dns` is a [`Lookup`].
     pub const fn new(tcp: &'a T, dns: &'a D, buffer: &'a mut [u8]) -> Self {
         Self { tcp, dns, connection: None, buffer }
     }
@@ -94,17 +122,17 @@ impl<T: TcpConnect, D> core::fmt::Debug for Plain<'_, T, D> {
     }
 }
 
-impl<T: TcpConnect, D: Dns> Link for Plain<'_, T, D> {
+impl<T: TcpConnect, D: Lookup> Link for Plain<'_, T, D> {
     fn buffer(&mut self) -> &mut [u8] {
         self.buffer
     }
 
-    async fn open(&mut self, target: &Target<'_>) -> Result<(), Error> {
+    async fn open(&mut self, target: &Target<'_>, deadline: Instant) -> Result<(), Error> {
         self.close();
         if target.secure {
             return Err(Error::BaseUrl("a base URL with https needs a link with TLS"));
         }
-        self.connection = Some(dial(self.tcp, self.dns, target).await?);
+        self.connection = Some(dial(self.tcp, self.dns, target, deadline).await?);
         Ok(())
     }
 

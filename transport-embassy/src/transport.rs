@@ -1,6 +1,6 @@
 //! The core's [`Transport`](CoreTransport) over a [`Link`].
 
-use embassy_time::{Duration, Instant, with_timeout};
+use embassy_time::{Duration, Instant, with_deadline};
 use embedded_io_async::{BufRead, ErrorType, Read};
 use toolrunner_core::error::{Capacity, What};
 use toolrunner_core::transport::{
@@ -21,7 +21,8 @@ pub const MIN_BUFFER: usize = 40;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// The time for the name lookup, the connection and the TLS handshake together. The handshake
-    /// alone takes a small chip seconds.
+    /// alone takes a small chip seconds. If the host has several addresses, each gets an equal
+    /// share of the time that remains when it is tried.
     pub connect: Duration,
     /// The time between two pieces of a reply, before its first piece, and for one piece of a
     /// request to be sent. While a model thinks, the server sends only an occasional `ping`, and
@@ -89,9 +90,10 @@ impl<L: Link> Transport<L> {
         if free < MIN_BUFFER {
             return Err(Error::Capacity(head_full(MIN_BUFFER, free)));
         }
-        let patience =
-            self.timeouts.connect.min(self.http.deadline.saturating_duration_since(Instant::now()));
-        with_timeout(patience, self.http.link.open(target)).await.unwrap_or(Err(Error::Timeout))
+        let deadline = Instant::now().checked_add(self.timeouts.connect);
+        let deadline = deadline.unwrap_or(Instant::MAX).min(self.http.deadline);
+        let open = self.http.link.open(target, deadline);
+        with_deadline(deadline, open).await.unwrap_or(Err(Error::Timeout))
     }
 
     /// Sends the request, over the existing connection if possible, and waits for the first byte of

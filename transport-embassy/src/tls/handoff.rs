@@ -12,13 +12,15 @@ use core::cell::{Cell, RefCell};
 use core::future::poll_fn;
 use core::task::Poll;
 
+use embassy_time::Instant;
+
 use crate::Error;
 
 /// An operation that a link requests from its session.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Job {
-    /// Connect. The host name is in the first `host` bytes of the buffer.
-    Open { host: usize, port: u16 },
+    /// Connect before the deadline. The host name is in the first `host` bytes of the buffer.
+    Open { host: usize, port: u16, deadline: Instant },
     /// Send this many bytes from the start of the buffer.
     Write(usize),
     /// Send everything that is held back.

@@ -28,6 +28,8 @@ mod secure;
 mod session;
 mod verifier;
 
+pub use crate::clock::WallClock;
+pub use crate::entropy::{Entropy, EntropyFailed};
 pub use handoff::Handoff;
 pub use resources::{Records, Resources};
 pub use rustls_pki_types::{CertificateDer, TrustAnchor};
@@ -77,41 +79,6 @@ impl<'a> Trust<'a> {
 /// sha256sum`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyPin(pub [u8; 32]);
-
-/// A source of unpredictable random bytes.
-pub trait Entropy {
-    /// Fills `bytes` with random bytes.
-    ///
-    /// Called once for each connection, with 32 bytes. It must not block for long; a slow source
-    /// should collect its bytes in advance.
-    ///
-    /// # Errors
-    /// Returns [`EntropyFailed`] if the source has failed. No connection is then made.
-    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), EntropyFailed>;
-}
-
-impl<E: Entropy + ?Sized> Entropy for &mut E {
-    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), EntropyFailed> {
-        (**self).fill(bytes)
-    }
-}
-
-/// The error of an [`Entropy`] whose source of randomness has failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EntropyFailed;
-
-/// The date and time, used to check the validity of certificates.
-pub trait WallClock {
-    /// Returns the seconds since 1970-01-01 UTC, or `None` while the clock is not set. No server is
-    /// trusted without the date.
-    fn unix_seconds(&self) -> Option<u64>;
-}
-
-impl<C: WallClock + ?Sized> WallClock for &C {
-    fn unix_seconds(&self) -> Option<u64> {
-        (**self).unix_seconds()
-    }
-}
 
 /// The reason why a server was not trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,8 @@ use core::future::poll_fn;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 
+use embassy_time::Instant;
+
 use super::handoff::{Ask, Handoff, Job};
 use toolrunner_core::transport::head_full;
 
@@ -53,7 +55,7 @@ impl Link for Secure<'_, '_> {
         self.buffer.as_deref_mut().unwrap_or_default()
     }
 
-    async fn open(&mut self, target: &Target<'_>) -> Result<(), Error> {
+    async fn open(&mut self, target: &Target<'_>, deadline: Instant) -> Result<(), Error> {
         self.close();
         if !target.secure {
             return Err(Error::BaseUrl("a base URL with http needs a link without TLS"));
@@ -65,7 +67,8 @@ impl Link for Secure<'_, '_> {
             .get_mut(..host.len())
             .ok_or_else(|| Error::Capacity(head_full(host.len(), free)))?;
         place.copy_from_slice(host);
-        self.perform(Job::Open { host: host.len(), port: target.port }).await.map(|_| ())
+        let job = Job::Open { host: host.len(), port: target.port, deadline };
+        self.perform(job).await.map(|_| ())
     }
 
     async fn write(&mut self, len: usize) -> Result<(), Error> {

@@ -6,7 +6,7 @@ use core::convert::Infallible;
 use embassy_futures::poll_once;
 use embassy_futures::select::{Either, select};
 use embedded_io_async::{ErrorType, Read, Write};
-use embedded_nal_async::{Dns, TcpConnect};
+use embedded_nal_async::TcpConnect;
 use embedded_tls::alert::AlertDescription;
 use embedded_tls::{
     Aes128GcmSha256, CryptoProvider, CryptoRngCore, FlushPolicy, MaxFragmentLength, TlsConfig,
@@ -21,7 +21,7 @@ use super::handoff::{Ask, Handoff, Job};
 use super::verifier::Verifier;
 use super::{Entropy, Records, Refusal, Trust, WallClock};
 use crate::link::dial;
-use crate::{Error, Target};
+use crate::{Error, Lookup, Target};
 
 /// The trust anchors, the clock and the source of randomness.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +36,7 @@ pub struct Security<'a, C, E> {
 
 /// Runs the sessions of one [`Secure`](super::Secure) link. Pin the future (`core::pin::pin!`) and
 /// pass it to the link, which polls it; do not await it.
-pub async fn session<'b, T: TcpConnect, D: Dns, C: WallClock, E: Entropy>(
+pub async fn session<'b, T: TcpConnect, D: Lookup, C: WallClock, E: Entropy>(
     handoff: &Handoff<'b>,
     records: Records<'_>,
     tcp: &T,
@@ -46,14 +46,14 @@ pub async fn session<'b, T: TcpConnect, D: Dns, C: WallClock, E: Entropy>(
     let Records { read, write } = records;
     loop {
         let Ask { job, buffer } = handoff.next().await;
-        let Job::Open { host, port } = job else {
+        let Job::Open { host, port, deadline } = job else {
             handoff.give(buffer, Err(Error::Closed));
             continue;
         };
         let name =
             buffer.get(..host).and_then(|name| core::str::from_utf8(name).ok()).unwrap_or_default();
         let target = Target { secure: true, authority: name, host: name, port, prefix: "" };
-        let tcp = match select(handoff.closing(), dial(tcp, dns, &target)).await {
+        let tcp = match select(handoff.closing(), dial(tcp, dns, &target, deadline)).await {
             Either::First(()) => Err(Error::Closed),
             Either::Second(tcp) => tcp,
         };

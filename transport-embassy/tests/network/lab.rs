@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Wake;
 
 use embassy_net::tcp::client::{TcpClient, TcpClientState};
-use embassy_net::{Ipv4Address, Ipv4Cidr, Stack, StackResources, StaticConfigV4};
+use embassy_net::{Config, Ipv4Address, Ipv4Cidr, Stack, StackResources, StaticConfigV4};
 use embassy_net_driver_channel as channel;
 use embassy_time::{Duration, Instant, MockDriver, Timer};
 
@@ -18,7 +18,8 @@ const MTU: usize = 1514;
 
 /// The server's address.
 pub(crate) const SERVER: Ipv4Address = Ipv4Address::new(10, 0, 0, 1);
-const CLIENT: Ipv4Address = Ipv4Address::new(10, 0, 0, 2);
+/// The client's address, unless it comes from DHCP.
+pub(crate) const CLIENT: Ipv4Address = Ipv4Address::new(10, 0, 0, 2);
 
 /// The client's TCP: one socket, with buffers of a board's size.
 pub(crate) type Tcp = TcpClient<'static, 1, 1024, 2048>;
@@ -80,33 +81,29 @@ impl Lab {
         self.tasks.clone()
     }
 
-    /// The client's and the server's stack, running.
+    /// The client's TCP and the server's stack, running.
     pub(crate) fn network(&self, wire: Wire) -> (&'static Tcp, Stack<'static>) {
-        let (client, to_client) = self.stack(CLIENT, 1);
-        let (server, to_server) = self.stack(SERVER, 2);
+        let (client, server) = self.stacks(wire, fixed(CLIENT));
+        (tcp(client), server)
+    }
+
+    /// The client's and the server's stack, running; the client with this configuration.
+    pub(crate) fn stacks(&self, wire: Wire, client: Config) -> (Stack<'static>, Stack<'static>) {
+        let (client, to_client) = self.stack(client, 1);
+        let (server, to_server) = self.stack(fixed(SERVER), 2);
         let (_, client_rx, client_tx) = to_client.split();
         let (_, server_rx, server_tx) = to_server.split();
         self.spawn(carry(client_tx, server_rx, wire));
         self.spawn(carry(server_tx, client_rx, wire));
-        (kept(TcpClient::new(client, kept(TcpClientState::new()))), server)
+        (client, server)
     }
 
-    fn stack(
-        &self,
-        address: Ipv4Address,
-        last: u8,
-    ) -> (Stack<'static>, channel::Runner<'static, MTU>) {
+    fn stack(&self, config: Config, last: u8) -> (Stack<'static>, channel::Runner<'static, MTU>) {
         let (mut frames, device) = channel::new(
             kept(channel::State::<MTU, 8, 8>::new()),
             channel::driver::HardwareAddress::Ethernet([2, 0, 0, 0, 0, last]),
         );
         frames.set_link_state(channel::driver::LinkState::Up);
-        let config = StaticConfigV4 {
-            address: Ipv4Cidr::new(address, 24),
-            gateway: None,
-            dns_servers: Default::default(),
-        };
-        let config = embassy_net::Config::ipv4_static(config);
         let (stack, mut runner) =
             embassy_net::new(device, config, kept(StackResources::<8>::new()), u64::from(last));
         self.spawn(async move { runner.run().await });
@@ -147,6 +144,20 @@ impl Lab {
             }
         }
     }
+}
+
+/// A client's TCP over its stack.
+pub(crate) fn tcp(client: Stack<'static>) -> &'static Tcp {
+    kept(TcpClient::new(client, kept(TcpClientState::new())))
+}
+
+/// A fixed address. The server is the network's DNS server.
+pub(crate) fn fixed(address: Ipv4Address) -> Config {
+    Config::ipv4_static(StaticConfigV4 {
+        address: Ipv4Cidr::new(address, 24),
+        gateway: None,
+        dns_servers: core::iter::once(SERVER).collect(),
+    })
 }
 
 impl Drop for Lab {

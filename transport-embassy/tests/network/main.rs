@@ -1,11 +1,15 @@
 //! The transport over a real TCP/IP stack to a scripted server on another, in virtual time and
 //! without a network.
 
+mod addresses;
+
 mod lab;
 mod plain;
 mod rogue;
 mod secure;
 mod server;
+mod time;
+mod udp;
 
 use core::cell::RefCell;
 use std::rc::Rc;

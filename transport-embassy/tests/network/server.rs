@@ -5,8 +5,8 @@ use std::io::{Read as _, Write as _};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use embassy_net::Stack;
 use embassy_net::tcp::TcpSocket;
+use embassy_net::{IpAddress, Stack};
 use embassy_time::{Duration, Timer};
 
 use crate::lab::{Spawner, kept};
@@ -40,6 +40,8 @@ pub(crate) fn say(bytes: impl AsRef<[u8]>) -> Act {
 pub(crate) struct Seen {
     pub(crate) connections: usize,
     pub(crate) requests: Vec<String>,
+    /// The client's address on each connection.
+    pub(crate) peers: Vec<IpAddress>,
 }
 
 /// Serves each connection by its list of acts. A connection is held open after them until the
@@ -55,6 +57,8 @@ pub(crate) async fn serve(
         let mut socket = TcpSocket::new(stack, kept([0; 4096]), kept([0; 4096]));
         socket.accept(PORT).await.expect("a connection");
         seen.borrow_mut().connections += 1;
+        let peer = socket.remote_endpoint().expect("a connected socket").addr;
+        seen.borrow_mut().peers.push(peer);
         let tls =
             tls.clone().map(|config| rustls::ServerConnection::new(config).expect("a session"));
         let mut stream = Stream { socket, tls };

@@ -1,0 +1,23 @@
+//! The board's source of randomness.
+
+/// A source of unpredictable random bytes.
+pub trait Entropy {
+    /// Fills `bytes` with random bytes.
+    ///
+    /// Called once for each TLS connection, with 32 bytes, and once for each request for the time,
+    /// with 8 bytes. It must not block for long; a slow source should collect its bytes in advance.
+    ///
+    /// # Errors
+    /// Returns [`EntropyFailed`] if the source has failed. No connection is then made.
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), EntropyFailed>;
+}
+
+impl<E: Entropy + ?Sized> Entropy for &mut E {
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), EntropyFailed> {
+        (**self).fill(bytes)
+    }
+}
+
+/// The error of an [`Entropy`] whose source of randomness has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntropyFailed;
