@@ -3,6 +3,7 @@
 
 mod addresses;
 
+mod dhcp;
 mod lab;
 mod plain;
 mod rogue;
