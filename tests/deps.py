@@ -19,17 +19,23 @@ TREES = [
     ("toolrunner-core", ["--features", "macros"], 14),
     ("toolrunner-core", ["--features", "macros,alloc,std"], 14),
     ("toolrunner-core", ["--features", "serde"], 20),
+    ("toolrunner-core", ["--features", "chrono,uuid"], 11),
+    # Most of these belong to url, which knows the names of hosts in all scripts.
+    ("toolrunner-core", ["--features", "url"], 45),
+    ("toolrunner-core", ["--features", "schemars"], 22),
     ("toolrunner-std", ["--no-default-features"], 60),
     ("toolrunner-std", [], 72),
-    ("toolrunner-std", ["--all-features"], 108),
+    ("toolrunner-std", ["--all-features"], 140),
 ]
 # The features that a shared crate may have when all of our features are enabled.
 SHARED = {
     "bytes": "default std",
+    "chrono": "",
     "futures-util": "alloc async-await async-await-macro futures-macro futures-sink sink slab std",
     "http": "default std",
     "hyper": "client default http1 http2",
     "hyper-util": "client client-legacy client-proxy default tokio",
+    "schemars": "std",
     "rustls": "aws-lc-rs aws_lc_rs ring std tls12",
     "serde": "alloc",
     "serde_core": "alloc result",
@@ -37,6 +43,8 @@ SHARED = {
     "tokio": "bytes default io-util libc mio net rt socket2 sync time",
     "tokio-util": "codec default io libc",
     "tracing": "std",
+    "url": "",
+    "uuid": "",
     "tracing-subscriber": "alloc fmt registry sharded-slab std thread_local",
 }
 # Only the feature `otel` may enable these, so they are allowed only with `--all-features`.

@@ -66,11 +66,15 @@ pub use tool::ToolInput;
 /// group run at the same time), `blocking`, `timeout_ms = …`, `lenient` (with `alloc`: accepts
 /// `"5"` where a number is expected, and so on, see [`RawTool::lenient`](tool::RawTool::lenient)),
 /// `idempotent` (a call may run a second time without further effect), `requires_approval` (a
-/// person must approve each call; a gate enforces it), `defer_loading`, `eager_input_streaming`,
+/// person must approve each call; a gate enforces it), `input` (the only argument, a struct, a map
+/// or [`Json`](tool::Json), is the whole input), `defer_loading`, `eager_input_streaming`,
 /// `raw = "…"` (members of the definition as JSON, without braces, such as `raw =
 /// r#""cache_control":{"type":"ephemeral"}"#`). Options of an argument, written as `#[tool(…)]`:
 /// `default = …` (with `default_json = "…"` where the macro cannot derive the JSON form), `rename =
-/// "…"`, `description = "…"`, `min`, `max`, `min_len`, `max_len`, `min_items`, `max_items`.
+/// "…"`, `alias = "…"` (the input may also use this name; the schema does not state it),
+/// `description = "…"`, `parse` (the type implements `FromStr`: the model writes a string), `format
+/// = "…"` (of a string, for the model), `flatten` (the members of the struct are members of the
+/// input), `min`, `max`, `min_len`, `max_len`, `min_items`, `max_items`.
 ///
 /// ```
 /// use toolrunner_core::tool;
@@ -121,13 +125,16 @@ pub use toolrunner_macros::toolbox_core as toolbox;
 ///
 /// Doc comments become descriptions. Fields accept the same `#[tool(…)]` options as the arguments
 /// of a tool. Of serde's attributes, `rename`, `rename_all`, `rename_all_fields`, `tag`, `content`,
-/// `default` and `skip` are honoured; those that would change the input in a way that no schema can
-/// express are rejected. A type that does not use serde writes the same attributes as `#[tool(…)]`.
-/// Unknown members are always rejected.
+/// `untagged`, `default`, `alias`, `flatten` (of a struct) and `skip` are honoured; those that would
+/// change the input in a way that no schema can express are rejected. A type that does not use serde
+/// writes the same attributes as `#[tool(…)]`. Unknown members are always rejected. A type that
+/// needs more of serde can be an argument as [`Json`](tool::Json), with the feature `schemars`.
 ///
 /// An enum whose variants have no fields is a string: the name of a variant. Otherwise the variant
-/// is identified by its tag, or by its key if there is no tag, as in serde. A recursive type is
-/// rejected, because its schema would be infinite.
+/// is identified by its tag, or by its key if there is no tag, as in serde; an untagged enum is the
+/// first variant that fits. A struct or variant with several unnamed fields is an array. Type
+/// parameters must be inputs too. A recursive type is rejected, because its schema would be
+/// infinite.
 ///
 /// ```
 /// use toolrunner_core::ToolInput;

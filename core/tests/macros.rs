@@ -267,8 +267,8 @@ fn nested_types() {
             r#""area":{"type":["object","null"],"description":"Where to look.","properties":{"lat":{"type":"number","description":"Degrees north.","minimum":-90,"maximum":90},"lon":{"type":"number","minimum":-180,"maximum":180.0}},"required":["lat","lon"],"additionalProperties":false},"#,
             r#""kind":{"type":"string","enum":["coffee-shop","museum","parks!"],"default":"museum"},"#,
             r#""tags":{"type":"array","minItems":1,"maxItems":2,"items":{"type":"string"}},"#,
-            r#""counts":{"type":"object","additionalProperties":{"type":"integer"}},"#,
-            r#""shape":{"anyOf":[{"type":"object","description":"Round.","properties":{"type":{"type":"string","enum":["circle"]},"radius":{"type":"integer"}},"required":["type","radius"],"additionalProperties":false},"#,
+            r#""counts":{"type":"object","additionalProperties":{"type":"integer","minimum":0}},"#,
+            r#""shape":{"anyOf":[{"type":"object","description":"Round.","properties":{"type":{"type":"string","enum":["circle"]},"radius":{"type":"integer","minimum":0}},"required":["type","radius"],"additionalProperties":false},"#,
             r#"{"type":"object","properties":{"type":{"type":"string","enum":["rect"]},"w":{"type":"integer"},"h":{"type":"integer"}},"required":["type","w","h"],"additionalProperties":false},"#,
             r#"{"type":"object","properties":{"type":{"type":"string","enum":["everywhere"]}},"required":["type"],"additionalProperties":false},{"type":"null"}]},"#,
             r#""sort":{"anyOf":[{"type":"string","enum":["none"]},{"type":"object","properties":{"byName":{"type":"boolean"}},"required":["byName"],"additionalProperties":false},"#,
@@ -276,7 +276,7 @@ fn nested_types() {
             r#""pair":{"anyOf":[{"type":"object","properties":{"t":{"type":"string","enum":["A"]},"c":{"type":"array","items":{"type":"integer"}}},"required":["t","c"],"additionalProperties":false},"#,
             r#"{"type":"object","properties":{"t":{"type":"string","enum":["B"]},"c":{"type":"object","properties":{"x":{"type":"boolean"}},"required":["x"],"additionalProperties":false}},"required":["t","c"],"additionalProperties":false},"#,
             r#"{"type":"object","properties":{"t":{"type":"string","enum":["C"]}},"required":["t"],"additionalProperties":false},{"type":"null"}]},"#,
-            r#""pixel":{"type":["array","null"],"minItems":3,"maxItems":3,"items":{"type":"integer"}},"raw":{}},"#,
+            r#""pixel":{"type":["array","null"],"minItems":3,"maxItems":3,"items":{"type":"integer","minimum":0}},"raw":{}},"#,
             r#""required":["searchText","tags"],"additionalProperties":false}},"required":["query"],"additionalProperties":false}"#
         )
     );

@@ -1,9 +1,9 @@
 //! A list of arguments or fields: its schema, and the code that reads each of them.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{ToTokens, quote};
 use syn::spanned::Spanned;
-use syn::{Error, Expr, ExprLit, Lit, Result, Type, UnOp};
+use syn::{Error, Expr, ExprLit, GenericArgument, Lit, PathArguments, Result, Type, UnOp};
 
 use crate::options::{FieldOptions, Fill, number};
 
@@ -16,9 +16,48 @@ pub(crate) struct Argument {
 }
 
 impl Argument {
-    /// Generates `Property::new(…)`.
+    /// Returns the type that reads the value: that of the argument, or with `parse` the type that
+    /// wraps it, and then whether it is in an `Option`.
+    fn reader(&self, core: &TokenStream) -> (TokenStream, Option<bool>) {
+        let ty = &self.ty;
+        if !self.options.parse {
+            return (quote!(#ty), None);
+        }
+        match optional(ty) {
+            Some(inner) => {
+                (quote!(::core::option::Option<#core::tool::Parsed<#inner>>), Some(true))
+            }
+            None => (quote!(#core::tool::Parsed<#ty>), Some(false)),
+        }
+    }
+
+    /// Refuses options that exclude each other.
+    fn check(&self) -> Result<()> {
+        let options = &self.options;
+        let is_alone = options.alias.is_empty()
+            && options.default.is_none()
+            && options.rename.is_none()
+            && options.bounds.is_empty()
+            && !options.parse;
+        if options.flatten && !is_alone {
+            return Err(Error::new(
+                self.ty.span(),
+                "a flattened struct has no name and no value of its own: put the other options on its fields",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Generates `Property::new(…)`, and one more for each alias.
     fn property(&self, core: &TokenStream, lifetime: &TokenStream) -> Result<TokenStream> {
-        let Self { name, ty, options } = self;
+        self.check()?;
+        let Self { name, options, .. } = self;
+        let (ty, _) = self.reader(core);
+        if options.flatten {
+            return Ok(quote! {
+                #core::schema::Property::flatten(*<#ty as #core::tool::ToolInput<#lifetime>>::SCHEMA)
+            });
+        }
         let description = options.description.as_deref().unwrap_or_default();
         let bounds = options.bounds.iter().map(|(function, argument)| {
             let function = syn::Ident::new(function, proc_macro2::Span::call_site());
@@ -29,12 +68,14 @@ impl Argument {
             Some(_) => quote!(false),
             None => quote!(!<#ty as #core::tool::ToolInput<#lifetime>>::OPTIONAL),
         };
+        let schema = quote! {
+            (*<#ty as #core::tool::ToolInput<#lifetime>>::SCHEMA).describe(#description) #(#bounds)* #default
+        };
+        let (aliases, mark) =
+            (&options.alias, (!options.alias.is_empty()).then(|| quote!(.aliased())));
         Ok(quote! {
-            #core::schema::Property::new(
-                #name,
-                (*<#ty as #core::tool::ToolInput<#lifetime>>::SCHEMA).describe(#description) #(#bounds)* #default,
-                #required,
-            )
+            #core::schema::Property::new(#name, #schema, #required) #mark
+            #(, #core::schema::Property::alias(#aliases, #schema))*
         })
     }
 
@@ -88,22 +129,64 @@ impl Argument {
     /// Generates the expression that reads the value from `object`. It uses `?` and `decoder`, a
     /// `&mut Decoder`.
     pub(crate) fn read(&self, object: &TokenStream, core: &TokenStream) -> TokenStream {
-        let Self { name, ty, options } = self;
+        let Self { name, options, .. } = self;
         if options.skip {
             return quote!(::core::default::Default::default());
         }
-        match &options.default {
-            None => {
-                quote!(<#ty as #core::tool::ToolInput<'_>>::read_member(decoder, #object, #name)?)
-            }
-            Some(Fill::Expr(expr)) => {
-                quote!(<#ty as #core::tool::ToolInput<'_>>::read_member_or(decoder, #object, #name, || #expr)?)
-            }
-            Some(Fill::Quiet(expr)) => {
-                quote!(<#ty as #core::tool::ToolInput<'_>>::read_member_or(decoder, #object, #name, || #expr)?)
-            }
+        let (ty, parsed) = self.reader(core);
+        let input = quote!(<#ty as #core::tool::ToolInput<'_>>);
+        if options.flatten {
+            return quote!(#input::decode(#object, decoder)?);
+        }
+        let aliases = &options.alias;
+        let name = if aliases.is_empty() {
+            quote!(#name)
+        } else {
+            quote!(decoder.name_of(#object, #name, &[#(#aliases),*])?)
+        };
+        let default = match &options.default {
+            None => None,
+            Some(Fill::Expr(expr)) => Some(expr.to_token_stream()),
+            Some(Fill::Quiet(expr)) => Some(expr.clone()),
+        };
+        let wrap = |value| match parsed {
+            None => value,
+            Some(false) => quote!(#core::tool::Parsed(#value)),
+            Some(true) => quote!((#value).map(#core::tool::Parsed)),
+        };
+        let read = match default.map(wrap) {
+            None => quote! {{ let name = #name; #input::read_member(decoder, #object, name)? }},
+            Some(default) => quote! {{
+                let name = #name;
+                #input::read_member_or(decoder, #object, name, || #default)?
+            }},
+        };
+        match parsed {
+            None => read,
+            Some(false) => quote!((#read).0),
+            Some(true) => quote!((#read).map(|parsed| parsed.0)),
         }
     }
+}
+
+/// Returns the type inside an `Option`.
+fn optional(ty: &Type) -> Option<&Type> {
+    let path = match ty {
+        Type::Path(path) => &path.path,
+        Type::Group(group) => return optional(&group.elem),
+        _ => return None,
+    };
+    let last = path.segments.last().filter(|last| last.ident == "Option")?;
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
+    match arguments.args.first()? {
+        GenericArgument::Type(inner) => Some(inner),
+        _ => None,
+    }
+}
+
+/// Returns whether one of the arguments stands for the members of its type.
+pub(crate) fn is_flattened(arguments: &[Argument]) -> bool {
+    arguments.iter().any(|argument| argument.options.flatten && !argument.options.skip)
 }
 
 /// Generates `[Property::new(…), …]`.

@@ -3,7 +3,7 @@
 use core::cell::RefCell;
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{ToTokens, quote};
 use syn::spanned::Spanned;
 use syn::visit::Visit;
 use syn::{
@@ -36,9 +36,13 @@ struct Context<'i> {
     ident: &'i Ident,
     lifetime: TokenStream,
     options: ContainerOptions,
+    /// The type, with its own lifetime replaced by `'static`.
+    of_static: TokenStream,
+    /// Whether the type has parameters other than its lifetime.
+    is_generic: bool,
     /// Parts of the schema that need their own constant: a slice in an argument of a const function
-    /// is not promoted to `'static`.
-    constants: RefCell<Vec<TokenStream>>,
+    /// is not promoted to `'static`. Each has a name, a type and a value.
+    constants: RefCell<Vec<(Ident, TokenStream, TokenStream)>>,
 }
 
 fn generate(input: &DeriveInput, target: For) -> Result<TokenStream> {
@@ -52,25 +56,31 @@ fn generate(input: &DeriveInput, target: For) -> Result<TokenStream> {
             "at most one lifetime is allowed: that of the input",
         ));
     }
-    if let Some(generic) =
-        input.generics.params.iter().find(|param| !matches!(param, GenericParam::Lifetime(_)))
-    {
-        return Err(Error::new(
-            generic.span(),
-            "an input type cannot be generic: its schema is a constant",
-        ));
-    }
-    let (impl_lifetime, lifetime, schema_lifetime) = match own {
-        Some(own) => (quote!(), quote!(#own), quote!(#own)),
-        None => (quote!('tool), quote!('tool), quote!('static)),
-    };
+    let lifetime = own.map_or_else(|| quote!('tool), |own| quote!(#own));
     let params = &input.generics.params;
-    let (own_generics, ty_generics, where_clause) = input.generics.split_for_impl();
+    let (_, ty_generics, where_clause) = input.generics.split_for_impl();
+    let types: Vec<_> = input.generics.type_params().map(|param| &param.ident).collect();
+    let more_bounds = where_clause.into_iter().flat_map(|clause| &clause.predicates);
+    let bounds = quote!(where #(#more_bounds,)* #(#types: #core::tool::ToolInput<#lifetime>,)*);
+    let params = params.iter().map(without_default);
+    // The lifetime of the input comes first, as lifetimes do.
+    let generics = match own {
+        Some(_) => quote!(#(#params),*),
+        None => quote!('tool, #(#params),*),
+    };
+    let of_static = input.generics.params.iter().map(|param| match param {
+        GenericParam::Lifetime(_) => quote!('static),
+        GenericParam::Type(param) => param.ident.to_token_stream(),
+        GenericParam::Const(param) => param.ident.to_token_stream(),
+    });
+    let of_static = quote!(#ident<#(#of_static),*>);
     refuse_recursion(input)?;
     let context = Context {
         core: core.clone(),
         ident,
-        lifetime: schema_lifetime,
+        lifetime: lifetime.clone(),
+        of_static,
+        is_generic: !types.is_empty() || input.generics.const_params().next().is_some(),
         options: ContainerOptions::of(&input.attrs)?,
         constants: RefCell::default(),
     };
@@ -86,15 +96,23 @@ fn generate(input: &DeriveInput, target: For) -> Result<TokenStream> {
     };
     let description = docs(&input.attrs).unwrap_or_default();
     let constants = context.constants.into_inner();
+    let declared = constants.iter().map(|(name, ty, _)| quote!(const #name: #ty;));
+    let defined = constants.iter().map(|(name, ty, value)| quote!(const #name: #ty = #value;));
     Ok(quote! {
-        #[doc(hidden)]
-        #[allow(dead_code, reason = "generated")]
-        impl #own_generics #ident #ty_generics #where_clause {
-            #(#constants)*
+        const _: () = {
+        /// The constants of the schema. They are not those of the type itself, because they may
+        /// use its parameters, which must be inputs too.
+        trait Parts<'tool> {
+            #(#declared)*
         }
 
         #[automatically_derived]
-        impl<#params #impl_lifetime> #core::tool::ToolInput<#lifetime> for #ident #ty_generics #where_clause {
+        impl<#generics> Parts<#lifetime> for #ident #ty_generics #bounds {
+            #(#defined)*
+        }
+
+        #[automatically_derived]
+        impl<#generics> #core::tool::ToolInput<#lifetime> for #ident #ty_generics #bounds {
             const SCHEMA: &'static #core::schema::Schema = &#schema.describe(#description);
 
             #[allow(unused_variables, reason = "generated")]
@@ -106,22 +124,58 @@ fn generate(input: &DeriveInput, target: For) -> Result<TokenStream> {
             }
         }
         #more
+        };
     })
+}
+
+/// Returns a parameter as an `impl` declares it.
+fn without_default(param: &GenericParam) -> GenericParam {
+    let mut param = param.clone();
+    match &mut param {
+        GenericParam::Type(param) => (param.eq_token, param.default) = (None, None),
+        GenericParam::Const(param) => (param.eq_token, param.default) = (None, None),
+        GenericParam::Lifetime(_) => {}
+    }
+    param
 }
 
 impl Context<'_> {
     /// Makes a slice a constant, and returns the path of the constant.
     fn constant(&self, item: &TokenStream, elements: &TokenStream) -> TokenStream {
+        self.named(quote!(&'static [#item]), quote!(&#elements)).1
+    }
+
+    /// Adds a constant, and returns its name and its path.
+    fn named(&self, ty: TokenStream, value: TokenStream) -> (Ident, TokenStream) {
+        let lifetime = &self.lifetime;
         let mut constants = self.constants.borrow_mut();
-        let name = quote::format_ident!("__TOOL_INPUT_{}", constants.len());
-        constants.push(quote!(const #name: &'static [#item] = &#elements;));
-        quote!(Self::#name)
+        let name = quote::format_ident!("PART_{}", constants.len());
+        constants.push((name.clone(), ty, value));
+        let path = quote!(<Self as Parts<#lifetime>>::#name);
+        (name, path)
     }
 
     fn object(&self, fields: &Named) -> Result<TokenStream> {
         let core = &self.core;
         let properties = arguments::properties(&fields.list, core, &self.lifetime)?;
-        let constant = self.constant(&quote!(#core::schema::Property), &properties);
+        let mut constant = self.constant(&quote!(#core::schema::Property), &properties);
+        if arguments::is_flattened(&fields.list) {
+            if self.is_generic {
+                let field = fields.list.iter().find(|field| field.options.flatten);
+                return Err(Error::new(
+                    field.map_or_else(|| self.ident.span(), |field| field.ty.span()),
+                    "a generic type cannot have a flattened field: the number of its members is not known here. \
+                     Take the type as `Json<T>` (feature `schemars`), or write its members out",
+                ));
+            }
+            // The length of an array cannot depend on a lifetime, so it is that of `'static`.
+            let of_static = &self.of_static;
+            let (name, _) =
+                self.named(quote!(usize), quote!(#core::schema::flattened_len(#constant)));
+            let len = quote!(<#of_static as Parts<'static>>::#name);
+            let all = quote!(#core::schema::flattened::<{ #len }>(#constant));
+            constant = self.constant(&quote!(#core::schema::Property), &all);
+        }
         Ok(quote!(#core::schema::Schema::object(#constant)))
     }
 
@@ -130,10 +184,12 @@ impl Context<'_> {
         let more = quote!();
         match fields {
             Fields::Unnamed(unnamed) => {
-                let ty = single(unnamed)?;
+                let Contents { ty, pattern, fields } = contents(unnamed)?;
                 let schema = quote!((*<#ty as #core::tool::ToolInput<#lifetime>>::SCHEMA));
-                let decode =
-                    quote!(<#ty as #core::tool::ToolInput<'_>>::decode(value, decoder).map(Self));
+                let decode = quote! {
+                    let #pattern = <#ty as #core::tool::ToolInput<'_>>::decode(value, decoder)?;
+                    ::core::result::Result::Ok(Self(#fields))
+                };
                 Ok(Generated { schema, decode, more })
             }
             Fields::Named(_) | Fields::Unit => {
@@ -191,6 +247,7 @@ impl Context<'_> {
         }
         let units = cases.iter().all(|case| matches!(case.variant.fields, Fields::Unit));
         match (&self.options.tag, units) {
+            _ if self.options.untagged => self.by_fit(&cases),
             (None, true) => Ok(self.of_names(&cases)),
             (None, false) => self.by_key(&cases),
             (Some(tag), _) => self.by_tag(tag, &cases),
@@ -302,6 +359,46 @@ impl Context<'_> {
         Ok(Generated { schema, decode, more: quote!() })
     }
 
+    /// Generates code for an enum whose variants have nothing to tell them apart but their form: the
+    /// first that fits is read.
+    fn by_fit(&self, cases: &[EnumCase<'_>]) -> Result<Generated> {
+        let core = &self.core;
+        let (mut schemas, mut reads) = (Vec::new(), Vec::new());
+        for case in cases {
+            if matches!(case.variant.fields, Fields::Unit) {
+                return Err(Error::new(
+                    case.variant.span(),
+                    "in an untagged enum, a variant without contents would be `null`: make the argument an `Option`, or give the variant contents",
+                ));
+            }
+            let (schema, read) = self.content(case, &quote!(value))?;
+            let name = &case.name;
+            schemas.push(quote!(#core::schema::Variant::new(#name, #schema)));
+            reads.push(read);
+        }
+        let constant = self.constant(&quote!(#core::schema::Variant), &quote!([#(#schemas),*]));
+        let places = 0..reads.len();
+        let decode = quote! {
+            let mut failed = ::core::option::Option::None;
+            #(
+                if decoder.fits(#constant, #places, value) {
+                    #[allow(clippy::redundant_closure_call, reason = "generated")]
+                    match (|| ::core::result::Result::Ok::<Self, #core::schema::InputError<'static>>(#reads))() {
+                        ::core::result::Result::Ok(read) => return ::core::result::Result::Ok(read),
+                        ::core::result::Result::Err(error) => {
+                            failed.get_or_insert(error);
+                        }
+                    }
+                }
+            )*
+            ::core::result::Result::Err(
+                failed.unwrap_or_else(|| decoder.error(value, "one of the allowed forms")),
+            )
+        };
+        let schema = quote!(#core::schema::Schema::variants(#core::schema::By::Fit, #constant));
+        Ok(Generated { schema, decode, more: quote!() })
+    }
+
     /// Generates the schema of a variant's contents, and the expression that reads the variant from
     /// `source`.
     fn content(
@@ -313,12 +410,13 @@ impl Context<'_> {
         let description = docs(&case.variant.attrs).unwrap_or_default();
         match &case.variant.fields {
             Fields::Unnamed(unnamed) => {
-                let ty = single(unnamed)?;
+                let Contents { ty, pattern, fields } = contents(unnamed)?;
                 let schema = quote!((*<#ty as #core::tool::ToolInput<#lifetime>>::SCHEMA).describe(#description));
-                Ok((
-                    schema,
-                    quote!(Self::#ident(<#ty as #core::tool::ToolInput<'_>>::decode(#source, decoder)?)),
-                ))
+                let read = quote! {{
+                    let #pattern = <#ty as #core::tool::ToolInput<'_>>::decode(#source, decoder)?;
+                    Self::#ident(#fields)
+                }};
+                Ok((schema, read))
             }
             fields => {
                 let fields = self.fields(fields, case.rename_all, false)?;
@@ -350,13 +448,32 @@ impl Named {
     }
 }
 
-fn single(fields: &syn::FieldsUnnamed) -> Result<&syn::Type> {
-    match (fields.unnamed.first(), fields.unnamed.len()) {
-        (Some(field), 1) => Ok(&field.ty),
-        _ => Err(Error::new(
+/// The contents of a tuple struct or a variant: the type that is read, a pattern for its value, and
+/// the fields that the pattern names.
+struct Contents {
+    ty: TokenStream,
+    pattern: TokenStream,
+    fields: TokenStream,
+}
+
+/// Returns the contents. Several fields are a tuple, which is an array in JSON.
+fn contents(fields: &syn::FieldsUnnamed) -> Result<Contents> {
+    let types: Vec<_> = fields.unnamed.iter().map(|field| &field.ty).collect();
+    let names: Vec<_> = (0..types.len()).map(|i| quote::format_ident!("field_{i}")).collect();
+    match types.as_slice() {
+        [] => Err(Error::new(
             fields.span(),
-            "a tuple struct or variant must have exactly one field: the model passes members by name",
+            "a tuple struct or variant must have a field: write it without parentheses",
         )),
+        [ty] => {
+            let name = names.first();
+            Ok(Contents { ty: quote!(#ty), pattern: quote!(#name), fields: quote!(#name) })
+        }
+        _ => Ok(Contents {
+            ty: quote!((#(#types),*)),
+            pattern: quote!((#(#names),*)),
+            fields: quote!(#(#names),*),
+        }),
     }
 }
 
@@ -391,7 +508,7 @@ fn refuse_recursion(input: &DeriveInput) -> Result<()> {
     let Some(span) = find.found else { return Ok(()) };
     let text = format!(
         "recursive input type: `{0}` contains itself, so its schema would be infinite. Use `json::Value` (any JSON) where it recurs, \
-         or a flat list of items that name their parent",
+         a flat list of items that name their parent, or take the whole type as `Json<T>` (feature `schemars`)",
         input.ident
     );
     Err(Error::new(span, text))

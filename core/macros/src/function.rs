@@ -86,6 +86,30 @@ impl Tool {
             let argument = Argument { name, ty: (*typed.ty).clone(), options };
             parameters.push(Parameter::Argument(pattern.ident.clone(), Box::new(argument)));
         }
+        if options.input {
+            let mut arguments = parameters.iter().filter_map(|parameter| match parameter {
+                Parameter::Argument(_, argument) => Some(argument),
+                _ => None,
+            });
+            let is_plain = |argument: &Argument| {
+                let FieldOptions { rename, default, parse, flatten, bounds, alias, .. } =
+                    &argument.options;
+                rename.is_none()
+                    && default.is_none()
+                    && bounds.is_empty()
+                    && alias.is_empty()
+                    && !parse
+                    && !flatten
+            };
+            let (first, second) = (arguments.next(), arguments.next());
+            if second.is_some() || !first.is_some_and(|argument| is_plain(argument)) {
+                return Err(Error::new(
+                    signature.ident.span(),
+                    "with the option `input`, a tool has one argument, without options: the whole input. \
+                     Several arguments are members of the input; `#[tool(flatten)]` on one adds the members of its struct",
+                ));
+            }
+        }
         let description = options
             .description
             .as_ref()
@@ -116,6 +140,8 @@ impl Tool {
             }
         }
         let properties = arguments::properties(&listed, core, &quote!('_))?;
+        let is_flattened = arguments::is_flattened(&listed);
+        let whole = listed.first().filter(|_| self.options.input).map(|only| only.ty.clone());
         let mut listed = listed.into_iter();
         self.parameters = order
             .into_iter()
@@ -129,13 +155,23 @@ impl Tool {
         let Self { name, description, options, .. } = self;
         let extra = options.extra.join(",");
         let text = quote!(#core::schema::text(&BYTES));
-        let [properties_name, schema_name, definition_name] =
-            ["PROPERTIES", "SCHEMA", "DEFINITION"].map(|name| constant(name, suffix));
+        let [schema_name, definition_name] =
+            ["SCHEMA", "DEFINITION"].map(|name| constant(name, suffix));
         // Extra members of the definition are checked when it is used.
-        let new = if extra.is_empty() {
-            quote!(made(#name, #text, #schema_name))
-        } else {
-            quote!(new(#name, #text))
+        let is_extended = !extra.is_empty();
+        let new = quote!(made(#name, #text, #schema_name, #is_extended));
+        let schema = match whole {
+            Some(ty) => quote!(<#ty as #core::tool::ToolInput<'_>>::SCHEMA.whole_input()),
+            None if is_flattened => quote!({
+                const PARTS: &[#core::schema::Property] = &#properties;
+                const MEMBERS: &[#core::schema::Property] =
+                    &#core::schema::flattened::<{ #core::schema::flattened_len(PARTS) }>(PARTS);
+                &#core::schema::Schema::object(MEMBERS)
+            }),
+            None => quote!({
+                const MEMBERS: &[#core::schema::Property] = &#properties;
+                &#core::schema::Schema::object(MEMBERS)
+            }),
         };
         let serial = options.serial.as_ref().map(|group| quote!(.serial_in(#group)));
         let blocking = options.blocking.then(|| quote!(.blocking()));
@@ -147,8 +183,7 @@ impl Tool {
         let idempotent = options.idempotent.then(|| quote!(.idempotent()));
         let requires_approval = options.requires_approval.then(|| quote!(.requires_approval()));
         Ok(quote! {
-            const #properties_name: &[#core::schema::Property] = &#properties;
-            const #schema_name: &#core::schema::Schema = &#core::schema::Schema::object(#properties_name);
+            const #schema_name: &#core::schema::Schema = #schema;
             const #definition_name: #core::tool::Definition<'static> = {
                 const LEN: usize = #core::schema::definition_len(#name, #description, #schema_name, #extra);
                 const BYTES: [u8; LEN] = #core::schema::definition(#name, #description, #schema_name, #extra);
@@ -177,7 +212,12 @@ impl Tool {
                         "argument_{}",
                         ident.to_string().trim_start_matches("r#")
                     );
-                    reads.push(argument.read(&quote!(input), core));
+                    let ty = &argument.ty;
+                    reads.push(if self.options.input {
+                        quote!(<#ty as #core::tool::ToolInput<'_>>::decode(input, decoder)?)
+                    } else {
+                        argument.read(&quote!(input), core)
+                    });
                     passed.push(quote!(#ident));
                     idents.push(ident);
                 }
@@ -270,7 +310,7 @@ pub(crate) fn implementations(
 
         fn definition(&self, i: usize) -> ::core::option::Option<#core::tool::Definition<'_>> {
             const DEFINITIONS: &[#core::tool::Definition<'static>] = &[#definitions];
-            DEFINITIONS.get(i).copied()
+            DEFINITIONS.get(i).copied().map(#core::tool::Definition::complete)
         }
     };
     let body = quote! {

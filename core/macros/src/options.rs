@@ -9,8 +9,9 @@ use syn::{Attribute, Error, Expr, ExprLit, ExprUnary, Lit, LitInt, LitStr, Meta,
 use crate::case::Case;
 
 /// The error for a serde attribute that the schema cannot express.
-const UNSUPPORTED: &str = "`derive(ToolInput)` does not support this serde attribute: \
-                           the schema would not match the input that is read";
+const UNSUPPORTED: &str = "`derive(ToolInput)` does not support this serde attribute: the schema \
+                           would not match the input that is read. Take the type as `Json<T>` \
+                           (feature `schemars`), which leaves the input to serde";
 
 /// The options of a tool: `#[tool(name = "…", strict, …)]`.
 #[derive(Default)]
@@ -26,6 +27,8 @@ pub(crate) struct ToolOptions {
     pub(crate) lenient: bool,
     pub(crate) idempotent: bool,
     pub(crate) requires_approval: bool,
+    /// The only argument is the whole input.
+    pub(crate) input: bool,
     /// Extra members of the definition, as JSON.
     pub(crate) extra: Vec<String>,
 }
@@ -77,6 +80,8 @@ impl ToolOptions {
             self.idempotent = true;
         } else if is("requires_approval") {
             self.requires_approval = true;
+        } else if is("input") {
+            self.input = true;
         } else if is("strict") || is("defer_loading") || is("eager_input_streaming") {
             let name = meta.path.get_ident().map(ToString::to_string).unwrap_or_default();
             self.extra.push(format!("\"{name}\":true"));
@@ -92,7 +97,7 @@ impl ToolOptions {
         } else {
             return Err(meta.error(
                 "unknown tool option; the options are `name = \"…\"`, `description = \"…\"`, `toolset = \"…\"`, `strict`, `serial`, \
-                 `serial = \"group\"`, `blocking`, `timeout_ms = …`, `lenient`, `idempotent`, `requires_approval`, `defer_loading`, `eager_input_streaming` and \
+                 `serial = \"group\"`, `blocking`, `timeout_ms = …`, `lenient`, `idempotent`, `requires_approval`, `input`, `defer_loading`, `eager_input_streaming` and \
                  `raw = \"…\"`",
             ));
         }
@@ -127,6 +132,12 @@ pub(crate) struct FieldOptions {
     pub(crate) default: Option<Fill>,
     pub(crate) default_json: Option<LitStr>,
     pub(crate) skip: bool,
+    /// The members of the type take the place of this one.
+    pub(crate) flatten: bool,
+    /// Further names that the input may use.
+    pub(crate) alias: Vec<String>,
+    /// The type is read from a string by `FromStr`.
+    pub(crate) parse: bool,
     /// Calls on the schema: the name of the function, and its argument.
     pub(crate) bounds: Vec<(&'static str, TokenStream)>,
 }
@@ -169,6 +180,15 @@ impl FieldOptions {
                 quote::quote!(#text)
             };
             self.bounds.push((function, argument));
+        } else if meta.path.is_ident("format") {
+            let format: LitStr = meta.value()?.parse()?;
+            self.bounds.push(("format", quote::quote!(#format)));
+        } else if meta.path.is_ident("parse") {
+            self.parse = true;
+        } else if meta.path.is_ident("flatten") {
+            self.flatten = true;
+        } else if meta.path.is_ident("alias") {
+            self.alias.push(meta.value()?.parse::<LitStr>()?.value());
         } else if meta.path.is_ident("rename") {
             self.rename = Some(meta.value()?.parse::<LitStr>()?.value());
         } else if meta.path.is_ident("description") {
@@ -183,8 +203,8 @@ impl FieldOptions {
             });
         } else {
             return Err(meta.error(
-                "unknown argument option; the options are `default = …`, `default_json = \"…\"`, `rename = \"…\"`, `description = \"…\"`, \
-                 `min`, `max`, `min_len`, `max_len`, `min_items` and `max_items`",
+                "unknown argument option; the options are `default = …`, `default_json = \"…\"`, `rename = \"…\"`, `alias = \"…\"`, `description = \"…\"`, \
+                 `parse`, `format = \"…\"`, `flatten`, `min`, `max`, `min_len`, `max_len`, `min_items` and `max_items`",
             ));
         }
         Ok(())
@@ -204,7 +224,11 @@ impl FieldOptions {
             }));
         } else if is("skip") || is("skip_deserializing") {
             self.skip = true;
-        } else if is("flatten") || is("with") || is("deserialize_with") || is("getter") {
+        } else if is("flatten") {
+            self.flatten = true;
+        } else if is("alias") {
+            self.alias.push(meta.value()?.parse::<LitStr>()?.value());
+        } else if is("with") || is("deserialize_with") || is("getter") {
             return Err(meta.error(UNSUPPORTED));
         } else {
             ignore(meta)?;
@@ -221,6 +245,7 @@ pub(crate) struct ContainerOptions {
     pub(crate) tag: Option<String>,
     pub(crate) content: Option<String>,
     pub(crate) default: bool,
+    pub(crate) untagged: bool,
 }
 
 impl ContainerOptions {
@@ -248,14 +273,16 @@ impl ContainerOptions {
             self.content = Some(meta.value()?.parse::<LitStr>()?.value());
         } else if is("default") && !meta.input.peek(syn::Token![=]) {
             self.default = true;
-        } else if is("untagged") || is("from") || is("try_from") || is("remote") {
+        } else if is("untagged") {
+            self.untagged = true;
+        } else if is("from") || is("try_from") || is("remote") {
             return Err(meta.error(UNSUPPORTED));
         } else if serde {
             ignore(meta)?;
         } else {
             return Err(meta.error(
                 "unknown type option; the options are `rename_all`, `rename_all_fields`, `tag`, \
-                 `content` and `default`",
+                 `content`, `untagged` and `default`",
             ));
         }
         Ok(())

@@ -5,6 +5,7 @@
 
 use core::cmp::Ordering;
 
+use super::compose::Presence;
 use super::{Bounds, By, Expected, Got, InputError, Name, Names, Schema, Shape, Types};
 use crate::json::{Array, Kind, Object, Piece, Text, Value, compare};
 
@@ -41,7 +42,12 @@ impl Schema {
     /// Returns the first error. Missing members are found in the order of the schema, all other
     /// errors in the order of the input.
     pub fn check(&self, value: Value<'_>) -> Checked {
-        let check = Check { root: value.raw() };
+        self.check_in(value.raw(), value)
+    }
+
+    /// Checks a value that is part of the input `root`.
+    pub(crate) fn check_in(&self, root: &[u8], value: Value<'_>) -> Checked {
+        let check = Check { root };
         let mut levels: [Option<Level<'_, '_>>; SCHEMA_DEPTH] = [const { None }; SCHEMA_DEPTH];
         let mut depth = 0_usize;
         let (mut schema, mut value) = (self, value);
@@ -109,6 +115,8 @@ type Next =
 enum Rest<'v> {
     Items(Array<'v>),
     Members(Object<'v>),
+    /// The remaining items, and the index of the next.
+    Places(Array<'v>, usize),
 }
 
 #[derive(Debug)]
@@ -217,7 +225,7 @@ pub(super) fn length<'s, 'v>(
     value: Value<'v>,
 ) -> Checked<Entered<'s, 'v>> {
     check.of_type(schema, value)?;
-    let Shape::String(bounds) = schema.shape else { return Ok(Entered::Whole) };
+    let Shape::String(bounds, _) = schema.shape else { return Ok(Entered::Whole) };
     let count = characters(value.as_text().unwrap_or_default());
     check.count(bounds, "character", count, value).map(|()| Entered::Whole)
 }
@@ -228,7 +236,7 @@ pub(super) fn array<'s, 'v>(
     value: Value<'v>,
 ) -> Checked<Entered<'s, 'v>> {
     check.of_type(schema, value)?;
-    let Shape::Array(_, bounds) = schema.shape else { return Ok(Entered::Whole) };
+    let Shape::Array(_, bounds, _) = schema.shape else { return Ok(Entered::Whole) };
     check.count(
         bounds,
         "item",
@@ -242,11 +250,38 @@ fn next_item<'s, 'v>(
     _: &Check<'v>,
     level: &mut Level<'s, 'v>,
 ) -> Checked<Option<(&'s Schema, Value<'v>)>> {
-    let (Shape::Array(schema, _), Rest::Items(items)) = (level.schema.shape, &mut level.rest)
+    let (Shape::Array(schema, ..), Rest::Items(items)) = (level.schema.shape, &mut level.rest)
     else {
         return Ok(None);
     };
     Ok(items.next().map(|item| (schema, item)))
+}
+
+pub(super) fn tuple<'s, 'v>(
+    check: &Check<'v>,
+    schema: &'s Schema,
+    value: Value<'v>,
+) -> Checked<Entered<'s, 'v>> {
+    check.of_type(schema, value)?;
+    let Shape::Tuple(items) = schema.shape else { return Ok(Entered::Whole) };
+    let bound = u32::try_from(items.len()).unwrap_or(u32::MAX);
+    let bounds = Bounds { min: bound, max: Some(bound) };
+    let count = u64::try_from(value.elements().count()).unwrap_or(u64::MAX);
+    check.count(bounds, "item", count, value)?;
+    Ok(Entered::Level(Level { schema, rest: Rest::Places(value.elements(), 0), next: next_place }))
+}
+
+fn next_place<'s, 'v>(
+    _: &Check<'v>,
+    level: &mut Level<'s, 'v>,
+) -> Checked<Option<(&'s Schema, Value<'v>)>> {
+    let (Shape::Tuple(schemas), Rest::Places(items, index)) = (level.schema.shape, &mut level.rest)
+    else {
+        return Ok(None);
+    };
+    let schema = schemas.get(*index);
+    *index = index.saturating_add(1);
+    Ok(schema.and_then(|schema| Some((*schema, items.next()?))))
 }
 
 pub(super) fn map<'s, 'v>(
@@ -281,7 +316,7 @@ pub(super) fn object<'s, 'v>(
         return Err(check.missing(value, name, Types::STRING));
     }
     for property in properties {
-        if property.required && !value.has_member(property.name) {
+        if property.presence == Presence::Required && !value.has_member(property.name) {
             return Err(check.missing(value, property.name, property.schema.types()));
         }
     }
@@ -375,6 +410,47 @@ pub(super) fn by_key<'s, 'v>(
                 .filter(|(first, _)| first.name.is_empty())
                 .map_or(variants, |(_, rest)| rest);
             Err(check.error(inner, Expected::Member(Names::Variants(named)), Got::Unknown))
+        }
+    }
+}
+
+/// Checks a value against each variant in turn. The variants are checked apart, so that an error
+/// inside one leads to the next: the check is nested as deep as such choices are in the schema.
+pub(super) fn by_fit<'s, 'v>(
+    check: &Check<'v>,
+    schema: &'s Schema,
+    value: Value<'v>,
+) -> Checked<Entered<'s, 'v>> {
+    check.of_type(schema, value)?;
+    let Shape::Variants(By::Fit, variants) = schema.shape else { return Ok(Entered::Whole) };
+    let start = value.offset_in(check.root).unwrap_or(0);
+    // An error inside the value says more than one about the value as a whole.
+    let mut deepest = check.error(value, Expected::Words("one of the allowed forms"), Got::Value);
+    for variant in variants {
+        match variant.schema.check_in(check.root, value) {
+            Ok(()) => return Ok(Entered::Whole),
+            Err(error) if error.at > deepest.at || (error.at == start && variants.len() == 1) => {
+                deepest = error;
+            }
+            Err(_) => {}
+        }
+    }
+    Err(deepest)
+}
+
+#[cfg(feature = "schemars")]
+pub(super) fn external<'s, 'v>(
+    check: &Check<'v>,
+    schema: &'s Schema,
+    value: Value<'v>,
+) -> Checked<Entered<'s, 'v>> {
+    let Shape::External(text) = schema.shape else { return Ok(Entered::Whole) };
+    let Some(root) = Value::first(text().as_bytes()) else { return Ok(Entered::Whole) };
+    match super::RawSchema::of(root).check(value) {
+        Ok(()) => Ok(Entered::Whole),
+        Err(mut error) => {
+            error.at = error.at.saturating_add(value.offset_in(check.root).unwrap_or(0));
+            Err(error)
         }
     }
 }

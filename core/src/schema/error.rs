@@ -10,7 +10,7 @@ use crate::json::{Decimal, Each, Kind, Text, Value, number_parts, text_parts};
 ///
 /// [`explain`](Self::explain) returns the text, for which the input is required: `items[2].name:
 /// expected string, got 5`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct InputError<'s> {
     /// The offset of the value in the input, in bytes.
     pub(crate) at: usize,
@@ -18,7 +18,15 @@ pub struct InputError<'s> {
     pub(crate) missing: Option<Name<'s>>,
     pub(crate) expected: Expected<'s>,
     pub(crate) got: Got,
+    /// The reason in the words of the type that refused the value.
+    #[cfg(feature = "alloc")]
+    pub(crate) because: Option<alloc::boxed::Box<Reason>>,
 }
+
+/// A reason. It is behind a pointer, because most errors have none.
+#[cfg(feature = "alloc")]
+#[derive(Clone, Debug)]
+pub(crate) struct Reason(alloc::string::String);
 
 /// A member's name in a schema: a constant, or part of a JSON text.
 #[derive(Clone, Copy, Debug)]
@@ -119,7 +127,20 @@ impl Types {
 
 impl<'s> InputError<'s> {
     pub(crate) const fn new(at: usize, expected: Expected<'s>, got: Got) -> Self {
-        Self { at, missing: None, expected, got }
+        Self {
+            at,
+            missing: None,
+            expected,
+            got,
+            #[cfg(feature = "alloc")]
+            because: None,
+        }
+    }
+
+    /// Adds a reason in the words of the type that refused the value.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn explain_by(&mut self, reason: &dyn fmt::Display) {
+        self.because = Some(alloc::boxed::Box::new(Reason(alloc::format!("{reason}"))));
     }
 
     /// Returns the offset of the value in the input, in bytes.
@@ -162,7 +183,13 @@ impl Explained<'_> {
             Got::Unknown => each("an unknown member"),
             Got::Count(count) => number_parts(count, each),
             Got::Value => shown(value, each),
+        }?;
+        #[cfg(feature = "alloc")]
+        if let Some(because) = &self.error.because {
+            each(": ")?;
+            each(&because.0)?;
         }
+        Ok(())
     }
 }
 
@@ -308,7 +335,8 @@ impl Names<'_> {
         match self {
             Self::Plain(names) => names.len(),
             Self::Properties(tag, properties) => {
-                properties.len().saturating_add(usize::from(tag.is_some()))
+                let listed = properties.iter().filter(|property| property.is_listed()).count();
+                listed.saturating_add(usize::from(tag.is_some()))
             }
             Self::Variants(variants) => variants.len(),
             Self::Elements(array) => array.elements().count(),
@@ -325,7 +353,10 @@ impl Names<'_> {
                 if let Some((name, _)) = tag {
                     quoted(name, &mut first, each)?;
                 }
-                properties.iter().try_for_each(|property| quoted(property.name, &mut first, each))
+                properties
+                    .iter()
+                    .filter(|property| property.is_listed())
+                    .try_for_each(|property| quoted(property.name, &mut first, each))
             }
             Self::Variants(variants) => {
                 variants.iter().try_for_each(|variant| quoted(variant.name, &mut first, each))

@@ -27,7 +27,7 @@ pub fn lenient(schema: &Schema, input: Value<'_>) -> Option<String> {
     read(input, &|name| {
         let property = properties.iter().find(|property| name == *property.name)?;
         let types = property.schema.types();
-        Some(Wanted { types, null_is_missing: !property.required && !types.has(Types::NULL) })
+        Some(Wanted { types, null_is_missing: !property.is_required() && !types.has(Types::NULL) })
     })
 }
 

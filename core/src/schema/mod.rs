@@ -7,8 +7,12 @@
 //! input against JSON Schema text from another source. Both return an [`InputError`].
 
 mod check;
+mod compose;
 mod equal;
 mod error;
+#[cfg(feature = "schemars")]
+#[allow(clippy::disallowed_methods, reason = "on a server, with serde_json")]
+mod external;
 #[cfg(feature = "alloc")]
 mod fold;
 #[cfg(feature = "alloc")]
@@ -18,8 +22,13 @@ mod write;
 
 use check::Rule;
 pub use check::SCHEMA_DEPTH;
+use compose::Presence;
+#[doc(hidden)]
+pub use compose::{flattened, flattened_len};
 pub(crate) use error::{Expected, Got, Name, Names, Types};
 pub use error::{Explained, InputError};
+#[cfg(feature = "schemars")]
+pub(crate) use external::{expand, text_of};
 #[cfg(feature = "alloc")]
 pub(crate) use fold::fold;
 #[cfg(feature = "alloc")]
@@ -54,12 +63,20 @@ pub(crate) enum Shape {
     Boolean,
     Integer(Range),
     Number(Range),
-    String(Bounds),
+    String(Bounds, /* the format */ &'static str),
     Names(&'static [&'static str]),
-    Array(&'static Schema, Bounds),
-    Object { tag: Option<(&'static str, &'static str)>, properties: &'static [Property] },
+    /// The flag says that no item may occur twice.
+    Array(&'static Schema, Bounds, bool),
+    Tuple(&'static [&'static Schema]),
+    Object {
+        tag: Option<(&'static str, &'static str)>,
+        properties: &'static [Property],
+    },
     Map(&'static Schema),
     Variants(By, &'static [Variant]),
+    /// JSON Schema text that is made at run time.
+    #[cfg(feature = "schemars")]
+    External(fn() -> &'static str),
 }
 
 /// Bounds as JSON numbers, so that they are exact at any size. An empty string is no bound.
@@ -97,13 +114,14 @@ pub enum Default {
 pub struct Property {
     pub(crate) name: &'static str,
     pub(crate) schema: Schema,
-    pub(crate) required: bool,
+    pub(super) presence: Presence,
 }
 
 impl Property {
     /// Creates a member with this name.
     pub const fn new(name: &'static str, schema: Schema, required: bool) -> Self {
-        Self { name, schema, required }
+        let presence = if required { Presence::Required } else { Presence::Optional };
+        Self { name, schema, presence }
     }
 }
 
@@ -115,6 +133,8 @@ pub enum By {
     Tag(&'static str),
     /// The name of an object's only member. A variant without contents is a string.
     Key,
+    /// Nothing: it is the first variant whose schema fits.
+    Fit,
 }
 
 /// One variant of an enum.
@@ -129,7 +149,8 @@ impl Variant {
     ///
     /// With [`By::Tag`], `schema` must be a [tagged](Schema::tagged) object schema. With
     /// [`By::Key`], it is the schema of the contents. With [`By::Key`] and an empty name, it is the
-    /// [names](Schema::names) of all variants without contents.
+    /// [names](Schema::names) of all variants without contents. With [`By::Fit`], it is any schema,
+    /// and the name has no meaning.
     pub const fn new(name: &'static str, schema: Schema) -> Self {
         Self { name, schema }
     }
@@ -168,7 +189,11 @@ impl Schema {
     /// A number.
     pub const NUMBER: Self = Self::of(Shape::Number(FREE), check::typed);
     /// A string.
-    pub const STRING: Self = Self::of(Shape::String(ANY_COUNT), check::typed);
+    pub const STRING: Self = Self::of(Shape::String(ANY_COUNT, ""), check::typed);
+    /// An integer for which the schema states the minimum 0. The check does not enforce the minimum:
+    /// a type that uses this schema must do so when it decodes a value.
+    pub const UNSIGNED: Self =
+        Self::of(Shape::Integer(Range { minimum: "0", maximum: "" }), check::typed);
 
     const fn of(shape: Shape, rule: Rule) -> Self {
         Self { shape, rule, nullable: false, description: "", default: Default::None }
@@ -181,7 +206,7 @@ impl Schema {
 
     /// Creates a schema for an array.
     pub const fn array(items: &'static Self) -> Self {
-        Self::of(Shape::Array(items, ANY_COUNT), check::array)
+        Self::of(Shape::Array(items, ANY_COUNT, false), check::array)
     }
 
     /// Creates a schema for an object with these members and no others.
@@ -206,6 +231,8 @@ impl Schema {
             match (by, &variant.schema.shape) {
                 (By::Tag(_), Shape::Object { .. }) | (By::Key, Shape::Names(_)) => {}
                 (By::Key, _) if !variant.name.is_empty() => {}
+                // These are checked apart.
+                (By::Fit, _) => {}
                 (By::Tag(_), _) => {
                     panic!("a variant that is identified by its tag must be an object")
                 }
@@ -218,6 +245,7 @@ impl Schema {
         let rule = match by {
             By::Tag(_) => check::by_tag,
             By::Key => check::by_key,
+            By::Fit => check::by_fit,
         };
         Self::of(Shape::Variants(by, variants), rule)
     }
@@ -232,7 +260,18 @@ impl Schema {
             Shape::Integer(range) | Shape::Number(range) => {
                 is_whole_or_empty(range.minimum) && is_whole_or_empty(range.maximum)
             }
-            Shape::Array(inner, _) | Shape::Map(inner) => inner.is_written_right(),
+            Shape::Array(inner, ..) | Shape::Map(inner) => inner.is_written_right(),
+            Shape::Tuple(mut items) => {
+                while let [item, rest @ ..] = items {
+                    if !item.is_written_right() {
+                        return false;
+                    }
+                    items = rest;
+                }
+                true
+            }
+            #[cfg(feature = "schemars")]
+            Shape::External(_) => false,
             Shape::Object { mut properties, .. } => {
                 while let [property, rest @ ..] = properties {
                     if !property.schema.is_written_right() {
@@ -332,7 +371,7 @@ impl Schema {
     #[must_use]
     pub const fn min_length(mut self, characters: u32) -> Self {
         match &mut self.shape {
-            Shape::String(bounds) => {
+            Shape::String(bounds, _) => {
                 bounds.min = characters;
                 self.rule = check::length;
             }
@@ -348,7 +387,7 @@ impl Schema {
     #[must_use]
     pub const fn max_length(mut self, characters: u32) -> Self {
         match &mut self.shape {
-            Shape::String(bounds) => {
+            Shape::String(bounds, _) => {
                 bounds.max = Some(characters);
                 self.rule = check::length;
             }
@@ -364,7 +403,7 @@ impl Schema {
     #[must_use]
     pub const fn min_items(mut self, items: u32) -> Self {
         match &mut self.shape {
-            Shape::Array(_, bounds) => bounds.min = items,
+            Shape::Array(_, bounds, _) => bounds.min = items,
             _ => panic!("`min_items` is for arrays; a number has `min`, a string `min_len`"),
         }
         self
@@ -377,7 +416,7 @@ impl Schema {
     #[must_use]
     pub const fn max_items(mut self, items: u32) -> Self {
         match &mut self.shape {
-            Shape::Array(_, bounds) => bounds.max = Some(items),
+            Shape::Array(_, bounds, _) => bounds.max = Some(items),
             _ => panic!("`max_items` is for arrays; a number has `max`, a string `max_len`"),
         }
         self
@@ -390,8 +429,8 @@ impl Schema {
             Shape::Boolean => Types::BOOLEAN,
             Shape::Integer(_) => Types::INTEGER,
             Shape::Number(_) => Types::NUMBER,
-            Shape::String(_) | Shape::Names(_) => Types::STRING,
-            Shape::Array(..) => Types::ARRAY,
+            Shape::String(..) | Shape::Names(_) => Types::STRING,
+            Shape::Array(..) | Shape::Tuple(_) => Types::ARRAY,
             Shape::Object { .. } | Shape::Map(_) | Shape::Variants(By::Tag(_), _) => Types::OBJECT,
             Shape::Variants(By::Key, variants) => {
                 if variants.iter().any(|variant| variant.name.is_empty()) {
@@ -400,6 +439,22 @@ impl Schema {
                     Types::OBJECT
                 }
             }
+            Shape::Variants(By::Fit, variants) => {
+                let all = variants.iter().map(|variant| variant.schema.types());
+                // A variant without a type allows any.
+                match all.reduce(|all, types| {
+                    if all == Types::NONE || types == Types::NONE {
+                        Types::NONE
+                    } else {
+                        all.and(types)
+                    }
+                }) {
+                    None | Some(Types::NONE) => return Types::NONE,
+                    Some(types) => types,
+                }
+            }
+            #[cfg(feature = "schemars")]
+            Shape::External(_) => return Types::NONE,
         };
         if self.nullable { types.and(Types::NULL) } else { types }
     }

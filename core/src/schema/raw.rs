@@ -217,8 +217,8 @@ impl<'s, 'v> Machine<'s, 'v> {
 
     /// Records an error that ends its frame.
     fn failed(&mut self, level: u8, error: InputError<'s>) -> Checked<'s> {
-        if self.deepest.is_none_or(|(deepest, _)| level > deepest) {
-            self.deepest = Some((level, error));
+        if self.deepest.as_ref().is_none_or(|(deepest, _)| level > *deepest) {
+            self.deepest = Some((level, error.clone()));
         }
         Err(error)
     }
@@ -308,7 +308,7 @@ impl<'s, 'v> Machine<'s, 'v> {
                         frame.step = Step::Keywords(rest.clone())
                     }
                     (None, How::Any | How::One(false)) => {
-                        return Err(match self.deepest {
+                        return Err(match self.deepest.take() {
                             Some((deepest, error)) if deepest > level => error,
                             _ => self.error(value, no_form(schema), Got::Value),
                         });

@@ -107,6 +107,12 @@ impl<const N: usize> Writer<N> {
         }
         self.raw(",\"input_schema\":");
         self.schema(schema, None);
+        #[cfg(feature = "schemars")]
+        if schema.has_external() {
+            self.len -= 1;
+            self.byte(super::external::DEFS);
+            self.byte(b'}');
+        }
         if !extra.is_empty() {
             self.byte(b',');
             self.raw(extra);
@@ -131,11 +137,13 @@ impl<const N: usize> Writer<N> {
         }
         let kind = match schema.shape {
             Shape::Any | Shape::Variants(..) => "",
+            #[cfg(feature = "schemars")]
+            Shape::External(_) => "",
             Shape::Boolean => "boolean",
             Shape::Integer(_) => "integer",
             Shape::Number(_) => "number",
-            Shape::String(_) | Shape::Names(_) => "string",
-            Shape::Array(..) => "array",
+            Shape::String(..) | Shape::Names(_) => "string",
+            Shape::Array(..) | Shape::Tuple(_) => "array",
             Shape::Object { .. } | Shape::Map(_) => "object",
         };
         if !kind.is_empty() {
@@ -158,11 +166,25 @@ impl<const N: usize> Writer<N> {
                     self.raw(range.maximum);
                 }
             }
-            Shape::String(bounds) => {
+            Shape::String(bounds, format) => {
+                if !format.is_empty() {
+                    self.key(start, "format");
+                    self.string(format);
+                }
                 self.bounds(start, "minLength", bounds.min, "maxLength", bounds.max)
             }
-            Shape::Array(_, bounds) => {
-                self.bounds(start, "minItems", bounds.min, "maxItems", bounds.max)
+            Shape::Array(_, bounds, unique) => {
+                self.bounds(start, "minItems", bounds.min, "maxItems", bounds.max);
+                if unique {
+                    self.key(start, "uniqueItems");
+                    self.raw("true");
+                }
+            }
+            Shape::Tuple(items) => {
+                self.key(start, "minItems");
+                self.number(items.len() as u64);
+                self.key(start, "maxItems");
+                self.number(items.len() as u64);
             }
             Shape::Names(names) => {
                 self.key(start, "enum");
@@ -172,19 +194,47 @@ impl<const N: usize> Writer<N> {
                 self.key(start, "anyOf");
                 self.variants(by, variants, schema.nullable);
             }
+            #[cfg(feature = "schemars")]
+            Shape::External(_) => {
+                // The members of the external schema, without its braces, replace the byte.
+                if schema.nullable {
+                    self.key(start, "anyOf");
+                    self.raw("[{");
+                    self.byte(super::external::HERE);
+                    self.raw("},{\"type\":\"null\"}]");
+                } else {
+                    if self.len > start {
+                        self.byte(b',');
+                    }
+                    self.byte(super::external::HERE);
+                }
+            }
             Shape::Any | Shape::Boolean | Shape::Object { .. } | Shape::Map(_) => {}
         }
         self.default(start, schema.default);
         self.depth += 1;
         match schema.shape {
-            Shape::Array(..) | Shape::Map(_) | Shape::Object { .. }
+            Shape::Array(..) | Shape::Tuple(_) | Shape::Map(_) | Shape::Object { .. }
                 if self.depth > SCHEMA_DEPTH =>
             {
                 panic!("a tool's input may nest arrays, objects and maps at most 16 levels deep")
             }
-            Shape::Array(items, _) => {
+            Shape::Array(items, ..) => {
                 self.key(start, "items");
                 self.schema(items, None);
+            }
+            Shape::Tuple(mut items) => {
+                self.key(start, "prefixItems");
+                self.byte(b'[');
+                let start = self.len;
+                while let [item, rest @ ..] = items {
+                    if self.len > start {
+                        self.byte(b',');
+                    }
+                    self.schema(item, None);
+                    items = rest;
+                }
+                self.byte(b']');
             }
             Shape::Map(values) => {
                 self.key(start, "additionalProperties");
@@ -294,8 +344,10 @@ impl<const N: usize> Writer<N> {
         }
         let mut i = 0;
         while i < properties.len() {
-            self.key(start, properties[i].name);
-            self.schema(&properties[i].schema, None);
+            if properties[i].is_listed() {
+                self.key(start, properties[i].name);
+                self.schema(&properties[i].schema, None);
+            }
             i += 1;
         }
         self.raw("},\"required\":[");
@@ -305,7 +357,7 @@ impl<const N: usize> Writer<N> {
         }
         let mut i = 0;
         while i < properties.len() {
-            if properties[i].required {
+            if properties[i].is_required() {
                 if self.len > start {
                     self.byte(b',');
                 }

@@ -1,8 +1,11 @@
 //! Conversion of a tool's JSON input to the types of its arguments.
 
+#[cfg(feature = "alloc")]
+use core::fmt;
+
 use super::{Notice, Output, ToolCall, ToolError};
 use crate::json::{Text, Value, parse_f64, parse_integer, parse_small_integer};
-use crate::schema::{Expected, Got, InputError, Schema};
+use crate::schema::{Expected, Got, InputError, Schema, Variant};
 
 /// A type that a tool can take as an argument. `derive(ToolInput)` implements it for structs and
 /// enums.
@@ -10,16 +13,26 @@ use crate::schema::{Expected, Got, InputError, Schema};
 /// | Type | Schema | Note |
 /// |---|---|---|
 /// | `bool` | boolean | |
-/// | integers | integer | the schema states no limits: the type's range is checked when the input is decoded; `5.0` and `1e2` are integers |
+/// | integers | integer; `minimum` 0 if unsigned | the schema states no other limits: the type's range is checked when the input is decoded; `5.0` and `1e2` are integers |
 /// | `f32`, `f64` | number | |
 /// | `&str`, [`Text`] | string | borrowed from the input; `&str` is unescaped into the call's scratch buffer if it contains an escape |
 /// | `char` | string of one character | |
 /// | `heapless::String<N>` | string, `maxLength` N | holds N bytes |
 /// | `heapless::Vec<T, N>` | array, `maxItems` N | |
 /// | `[T; N]` | array of N items | |
+/// | tuples of 2 to 6 items | array with one schema per item | |
 /// | `Option<T>` | T or null, not required | |
+/// | [`Duration`](core::time::Duration) | string, format `duration` | ISO 8601, such as `PT1H30M` or `P2D`; no months or years, whose length varies |
+/// | `IpAddr`, `Ipv4Addr`, `Ipv6Addr` | string; format `ipv4`, `ipv6` | |
+/// | [`Parsed<T>`](super::Parsed) | string | any `FromStr`; `#[tool(parse)]` does the same for one argument |
 /// | [`Value`] | anything | any JSON, unchanged |
-/// | `String`, `Cow<str>`, `Box<T>`, `Vec<T>`, `BTreeMap<String, T>` | as expected | with `alloc` |
+/// | `String`, `Cow<str>`, `Box<T>`, `Vec<T>` | as expected | with `alloc` |
+/// | `BTreeMap<String, T>`, `BTreeSet<T>` | object of any members; array of unique items | with `alloc`; an item that occurs twice counts once |
+/// | `HashMap<String, T>`, `HashSet<T>`, `PathBuf` | the same; string | with `std` |
+/// | `serde_json::Value`, `serde_json::Map` | anything; object | with `alloc` and `serde` |
+/// | `chrono::DateTime`, `NaiveDate`, … | string, format `date-time`, `date`, … | with `chrono` |
+/// | `uuid::Uuid`, `url::Url` | string, format `uuid`, `uri` | with `uuid`, `url` |
+/// | [`Json<T>`](super::Json) | that of `T`'s `JsonSchema` | with `schemars`: any type that serde can deserialize |
 ///
 /// For any other type, implement the trait by hand: state a [`SCHEMA`](Self::SCHEMA) and
 /// [`decode`](Self::decode) a value.
@@ -29,8 +42,10 @@ use crate::schema::{Expected, Got, InputError, Schema};
         message = "`{Self}` cannot be an argument of a tool",
         label = "the model cannot provide this type",
         note = "put `#[derive(ToolInput)]` on a type of your own, or implement `ToolInput` for a newtype around a foreign one",
-        note = "arguments can be `bool`, numbers, `char`, `&str`, `String`, `Option<T>`, `Vec<T>`, `[T; N]`, `BTreeMap<String, T>` (not \
-                `HashMap`), and `json::Value` for any JSON; `RawTool` takes a schema as JSON text and passes the whole input to serde"
+        note = "`#[tool(parse)]` on the argument takes any type that implements `FromStr`; `Json<T>`, with toolrunner's feature `schemars`, takes any \
+                type that implements serde's `Deserialize` and schemars' `JsonSchema`",
+        note = "arguments can be `bool`, numbers, `char`, `&str`, `String`, `Duration`, `PathBuf`, `Option<T>`, `Vec<T>`, `[T; N]`, tuples, sets, \
+                maps with `String` keys, `serde_json::Value`, and with the features of these names types of `chrono`, `uuid` and `url`"
     )
 )]
 #[cfg_attr(
@@ -38,9 +53,9 @@ use crate::schema::{Expected, Got, InputError, Schema};
     diagnostic::on_unimplemented(
         message = "`{Self}` cannot be an argument of a tool",
         label = "the model cannot provide this type",
-        note = "put `#[derive(ToolInput)]` on a type of your own",
-        note = "arguments can be `bool`, numbers, `char`, `&str`, `heapless::String<N>`, `heapless::Vec<T, N>`, `[T; N]`, `Option<T>`, and \
-                `json::Value` for any JSON; `String`, `Vec` and `BTreeMap` need toolrunner's feature `alloc`"
+        note = "put `#[derive(ToolInput)]` on a type of your own; `#[tool(parse)]` on the argument takes any type that implements `FromStr`",
+        note = "arguments can be `bool`, numbers, `char`, `&str`, `heapless::String<N>`, `heapless::Vec<T, N>`, `[T; N]`, tuples, `Option<T>`, `Duration`, \
+                and `json::Value` for any JSON; `String`, `Vec` and `BTreeMap` need toolrunner's feature `alloc`, `HashMap` needs `std`"
     )
 )]
 pub trait ToolInput<'a>: Sized {
@@ -114,8 +129,57 @@ impl<'a> Decoder<'a> {
         self.at(value, Expected::Words(expected), Got::Value)
     }
 
-    fn at(&self, value: Value<'_>, expected: Expected<'static>, got: Got) -> InputError<'static> {
+    pub(super) fn at(
+        &self,
+        value: Value<'_>,
+        expected: Expected<'static>,
+        got: Got,
+    ) -> InputError<'static> {
         InputError::new(value.offset_in(self.input.raw()).unwrap_or(0), expected, got)
+    }
+
+    /// Adds a reason, in other words than this crate's, to the error that `value` is not `expected`.
+    #[cfg(feature = "alloc")]
+    pub fn error_because(
+        &self,
+        value: Value<'_>,
+        expected: &'static str,
+        reason: impl fmt::Display,
+    ) -> InputError<'static> {
+        let mut error = self.error(value, expected);
+        error.explain_by(&reason);
+        error
+    }
+
+    /// Returns the name under which `object` has a member that may have several names: `name`, or
+    /// one of `aliases`. Returns `name` if it has none of them.
+    ///
+    /// # Errors
+    /// Returns an error if the object has more than one of them.
+    pub fn name_of(
+        &self,
+        object: Value<'_>,
+        name: &'static str,
+        aliases: &[&'static str],
+    ) -> Result<&'static str, InputError<'static>> {
+        let mut present = core::iter::once(name)
+            .chain(aliases.iter().copied())
+            .filter_map(|name| Some((name, object.member(name)?)));
+        match (present.next(), present.next()) {
+            (_, Some((_, second))) => {
+                Err(self.error(second, "a member under only one of its names"))
+            }
+            (Some((found, _)), None) => Ok(found),
+            (None, None) => Ok(name),
+        }
+    }
+
+    /// Returns whether a value fits the schema of the variant at `i`. For generated code.
+    #[doc(hidden)]
+    pub fn fits(&self, variants: &'static [Variant], i: usize, value: Value<'_>) -> bool {
+        variants
+            .get(i)
+            .is_some_and(|variant| variant.schema.check_in(self.input.raw(), value).is_ok())
     }
 
     /// Returns the error that `value` does not have the type that `schema` states.
@@ -223,9 +287,9 @@ impl<'a> ToolInput<'a> for bool {
 }
 
 macro_rules! integers {
-    ($parse:ident, $unsigned:ident, $signed:ident: $($type:ident $range:literal;)*) => {$(
+    ($parse:ident, $unsigned:ident, $signed:ident, $schema:ident: $($type:ident $range:literal;)*) => {$(
         impl<'a> ToolInput<'a> for $type {
-            const SCHEMA: &'static Schema = &Schema::INTEGER;
+            const SCHEMA: &'static Schema = &Schema::$schema;
 
             fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
                 let number = $parse(value.raw()).and_then(|(negative, amount): (bool, $unsigned)| {
@@ -244,12 +308,16 @@ macro_rules! integers {
 }
 
 integers! {
-    parse_small_integer, u64, i64:
+    parse_small_integer, u64, i64, INTEGER:
     i8 "-128 to 127";
     i16 "-32768 to 32767";
     i32 "-2147483648 to 2147483647";
     i64 "-9223372036854775808 to 9223372036854775807";
     isize "the minimum to the maximum of this machine";
+}
+
+integers! {
+    parse_small_integer, u64, i64, UNSIGNED:
     u8 "0 to 255";
     u16 "0 to 65535";
     u32 "0 to 4294967295";
@@ -258,8 +326,12 @@ integers! {
 }
 
 integers! {
-    parse_integer, u128, i128:
+    parse_integer, u128, i128, INTEGER:
     i128 "-170141183460469231731687303715884105728 to 170141183460469231731687303715884105727";
+}
+
+integers! {
+    parse_integer, u128, i128, UNSIGNED:
     u128 "0 to 340282366920938463463374607431768211454";
 }
 
@@ -398,82 +470,5 @@ impl<'a, T: ToolInput<'a>, const N: usize> ToolInput<'a> for [T; N] {
     fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
         let items = heapless::Vec::<T, N>::decode(value, decoder)?;
         items.into_array().map_err(|_| decoder.error(value, "more items"))
-    }
-}
-
-#[cfg(feature = "alloc")]
-mod owned {
-    use alloc::borrow::Cow;
-    use alloc::boxed::Box;
-    use alloc::collections::BTreeMap;
-    use alloc::string::String;
-    use alloc::vec::Vec;
-
-    use super::{Decoder, InputError, Schema, Text, ToolInput, Value};
-
-    macro_rules! strings {
-        ($($type:ty),*) => {$(
-            impl<'a> ToolInput<'a> for $type {
-                const SCHEMA: &'static Schema = &Schema::STRING;
-
-                fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
-                    <Text<'_> as ToolInput<'_>>::decode(value, decoder).map(String::from).map(Self::from)
-                }
-            }
-        )*};
-    }
-
-    strings!(String, Box<str>);
-
-    impl<'a> ToolInput<'a> for Cow<'a, str> {
-        const SCHEMA: &'static Schema = &Schema::STRING;
-
-        fn decode(
-            value: Value<'a>,
-            decoder: &mut Decoder<'a>,
-        ) -> Result<Self, InputError<'static>> {
-            <Text<'_> as ToolInput<'_>>::decode(value, decoder).map(Self::from)
-        }
-    }
-
-    impl<'a, T: ToolInput<'a>> ToolInput<'a> for Box<T> {
-        const SCHEMA: &'static Schema = T::SCHEMA;
-        const OPTIONAL: bool = T::OPTIONAL;
-
-        fn decode(
-            value: Value<'a>,
-            decoder: &mut Decoder<'a>,
-        ) -> Result<Self, InputError<'static>> {
-            T::decode(value, decoder).map(Self::new)
-        }
-
-        fn absent() -> Option<Self> {
-            T::absent().map(Self::new)
-        }
-    }
-
-    impl<'a, T: ToolInput<'a>> ToolInput<'a> for Vec<T> {
-        const SCHEMA: &'static Schema = &Schema::array(T::SCHEMA);
-
-        fn decode(
-            value: Value<'a>,
-            decoder: &mut Decoder<'a>,
-        ) -> Result<Self, InputError<'static>> {
-            value.elements().map(|item| T::decode(item, decoder)).collect()
-        }
-    }
-
-    impl<'a, T: ToolInput<'a>> ToolInput<'a> for BTreeMap<String, T> {
-        const SCHEMA: &'static Schema = &Schema::map(T::SCHEMA);
-
-        fn decode(
-            value: Value<'a>,
-            decoder: &mut Decoder<'a>,
-        ) -> Result<Self, InputError<'static>> {
-            value
-                .members()
-                .map(|(name, value)| Ok((String::from(name), T::decode(value, decoder)?)))
-                .collect()
-        }
     }
 }

@@ -5,16 +5,21 @@
 //! from plain functions.
 
 mod block;
+#[cfg(feature = "alloc")]
+mod collections;
 mod context;
 mod error;
 mod input;
 mod output;
+mod parsed;
 mod raw;
 mod result;
 #[cfg(feature = "serde")]
 mod serde;
 mod texts;
 mod toolbox;
+#[cfg(feature = "schemars")]
+mod typed;
 
 #[cfg(feature = "serde")]
 pub use self::serde::Error as SerializeError;
@@ -26,6 +31,7 @@ pub use input::{Decoder, ToolInput};
 pub use input::{begin, invalid_input};
 pub use output::Output;
 pub(crate) use output::is_empty_text_block;
+pub use parsed::Parsed;
 #[cfg(feature = "alloc")]
 pub use raw::{Async, Input};
 pub use raw::{Declared, DefinitionText, Direct, RawTool};
@@ -79,6 +85,9 @@ pub struct Definition<'a> {
     /// The function that checks the name and the JSON. `None` if they are correct by construction,
     /// so that the code of the check is not linked.
     check: Option<toolbox::Check>,
+    /// The schema of a definition that is completed at run time.
+    #[cfg(feature = "schemars")]
+    unfinished: Option<&'static Schema>,
 }
 
 impl<'a> Definition<'a> {
@@ -95,6 +104,8 @@ impl<'a> Definition<'a> {
             idempotent: false,
             requires_approval: false,
             check: Some(toolbox::check_definition),
+            #[cfg(feature = "schemars")]
+            unfinished: None,
         }
     }
 
@@ -105,12 +116,22 @@ impl<'a> Definition<'a> {
     }
 
     /// Creates a definition from a valid name and from a JSON text that was generated from this
-    /// name and `schema`. For generated code.
+    /// name and `schema`. If `is_extended` is set, the text also has members that the caller wrote.
+    /// For generated code.
     #[doc(hidden)]
-    pub const fn made(name: &'a str, json: &'a str, schema: &Schema) -> Self {
+    pub const fn made(
+        name: &'a str,
+        json: &'a str,
+        schema: &'static Schema,
+        is_extended: bool,
+    ) -> Self {
         let mut this = Self::new(name, json);
-        if schema.is_written_right() {
+        if schema.is_written_right() && !is_extended {
             this.check = None;
+        }
+        #[cfg(feature = "schemars")]
+        if schema.has_external() {
+            this.unfinished = Some(schema);
         }
         this
     }
@@ -171,6 +192,23 @@ impl<'a> Definition<'a> {
     #[must_use]
     pub const fn requires_approval(mut self) -> Self {
         self.requires_approval = true;
+        self
+    }
+}
+
+impl Definition<'static> {
+    /// Completes a definition whose schema is partly known only at run time. For generated code.
+    #[doc(hidden)]
+    #[must_use]
+    #[cfg_attr(
+        not(feature = "schemars"),
+        allow(clippy::missing_const_for_fn, unused_mut, reason = "not constant with schemars")
+    )]
+    pub fn complete(mut self) -> Self {
+        #[cfg(feature = "schemars")]
+        if let Some(schema) = self.unfinished.take() {
+            self.json = crate::schema::expand(self.json, schema);
+        }
         self
     }
 }

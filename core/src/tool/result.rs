@@ -182,7 +182,26 @@ mod owned {
     }
 }
 
-/// Any `Serialize` as a result: its JSON, as text.
+/// Any `Serialize` as a result: its JSON, as text. With the feature `schemars`, also any
+/// `Deserialize` with a `JsonSchema` as an argument.
+///
+/// ```
+/// # #[cfg(all(feature = "macros", feature = "schemars"))] {
+/// use toolrunner_core::tool;
+/// use toolrunner_core::tool::Json;
+///
+/// #[derive(serde::Deserialize, schemars::JsonSchema)]
+/// struct Filter {
+///     #[serde(alias = "q")]
+///     query: String,
+/// }
+///
+/// #[tool]
+/// fn find(filter: Json<Filter>) -> String {
+///     filter.0.query
+/// }
+/// # }
+/// ```
 #[cfg(feature = "serde")]
 #[derive(Clone, Copy, Debug)]
 pub struct Json<T>(pub T);

@@ -274,7 +274,7 @@ macro_rules! function {
             }
 
             fn definition(&self, i: usize) -> Option<Definition<'_>> {
-                (i == 0).then_some(F::Tool::DEFINITION)
+                (i == 0).then(|| F::Tool::DEFINITION.complete())
             }
 
             async fn call(&self, i: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {

@@ -20,12 +20,12 @@ fn f() {}
 
 #[derive(ToolInput)]
 struct G {
-    #[serde(flatten)]
+    #[serde(with = "rest")]
     rest: String,
 }
 
 #[derive(ToolInput)]
-struct H(u8, u8);
+struct H();
 
 struct Board;
 
