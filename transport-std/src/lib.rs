@@ -31,6 +31,8 @@
 //! offers it, and proxies from the environment. [`config`] has the server and the credentials.
 //! `init_logging` logs to stderr; `otel` exports traces.
 
+#[cfg(feature = "memory")]
+pub mod builtin;
 pub mod client;
 pub mod clock;
 pub mod config;

@@ -1,0 +1,59 @@
+//! The arguments of a call, after they were checked against a schema.
+
+use toolrunner_core::json::{Kind, Value};
+use toolrunner_core::schema::RawSchema;
+use toolrunner_core::tool::{Output, ToolError, invalid_input};
+
+/// The members of an input that fits its schema.
+#[derive(Clone, Copy)]
+pub(super) struct Arguments<'a>(Value<'a>);
+
+impl<'a> Arguments<'a> {
+    /// Checks `input` against the JSON Schema text `schema`. If it does not fit, writes the reason
+    /// to `out`.
+    pub(super) fn check(
+        tool: &str,
+        schema: &str,
+        input: Value<'a>,
+        out: &mut Output<'_>,
+    ) -> Result<Self, ToolError> {
+        match RawSchema::new(schema)?.check(input) {
+            Ok(()) => Ok(Self(input)),
+            Err(error) => Err(invalid_input(tool, &error, input, out)),
+        }
+    }
+
+    /// Returns a string, or the empty string if there is none.
+    pub(super) fn text(self, name: &str) -> String {
+        self.optional_text(name).unwrap_or_default()
+    }
+
+    pub(super) fn optional_text(self, name: &str) -> Option<String> {
+        Some(self.0.member(name)?.as_text()?.to_string())
+    }
+
+    /// Returns an integer. One that does not fit is the nearest one that does.
+    pub(super) fn integer(self, name: &str) -> Option<i64> {
+        self.0.member(name).and_then(integer)
+    }
+
+    /// Returns an array of two integers.
+    pub(super) fn pair(self, name: &str) -> Option<[i64; 2]> {
+        let list = self.0.member(name).filter(|list| list.kind() == Kind::Array)?;
+        let mut numbers = list.elements().map(integer);
+        Some([numbers.next()??, numbers.next()??])
+    }
+}
+
+fn integer(value: Value<'_>) -> Option<i64> {
+    let text = value.as_json();
+    match text.parse() {
+        Ok(number) => Some(number),
+        // `1e2`, `3.0` or a number beyond 64 bits. The conversion saturates.
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a saturated line number is out of range, as it should be"
+        )]
+        Err(_) => text.parse::<f64>().ok().map(|number| number as i64),
+    }
+}
