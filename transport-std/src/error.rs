@@ -21,6 +21,9 @@ pub enum Error {
     Api(ApiFailure),
     /// A limit was reached: what was full, how much was needed, how much was free.
     Capacity(core_error::Capacity),
+    /// The caller's [request hook](crate::http::RequestHook) returned this error. The request was
+    /// not sent.
+    Hook(Box<dyn core::error::Error + Send + Sync>),
     /// The calling code made an invalid request.
     Misuse(core_error::Misuse),
     /// The calling code made an invalid request; the text has the details.
@@ -104,6 +107,15 @@ impl fmt::Display for Error {
         match self {
             Self::Api(failure) => write!(f, "API error: {failure}"),
             Self::Capacity(full) => fmt::Display::fmt(full, f),
+            Self::Hook(error) => {
+                write!(f, "the request hook failed: {}", Escaped(error))?;
+                let mut deeper = error.source();
+                while let Some(cause) = deeper {
+                    write!(f, ": {}", Escaped(cause))?;
+                    deeper = cause.source();
+                }
+                Ok(())
+            }
             Self::Misuse(misuse) => fmt::Display::fmt(misuse, f),
             Self::Invalid(text) => fmt::Display::fmt(&Escaped(text), f),
             Self::Protocol(protocol) => write!(f, "protocol error: {protocol}"),
@@ -121,6 +133,7 @@ impl fmt::Debug for Error {
         let (name, part): (_, &dyn fmt::Debug) = match self {
             Self::Api(failure) => ("Api", failure),
             Self::Capacity(full) => ("Capacity", full),
+            Self::Hook(error) => ("Hook", error),
             Self::Misuse(misuse) => ("Misuse", misuse),
             Self::Invalid(text) => ("Invalid", text),
             Self::Protocol(protocol) => ("Protocol", protocol),
@@ -136,6 +149,7 @@ impl core::error::Error for Error {
         match self {
             Self::Transport(error) => error.source(),
             Self::Setup(error) => error.source(),
+            Self::Hook(error) => Some(&**error),
             _ => None,
         }
     }
@@ -177,7 +191,7 @@ impl Error {
             (core_error::Error::Protocol(error), _) => {
                 Self::Protocol(ProtocolFailure { error, received: shown(machine.error_body()) })
             }
-            (core_error::Error::Transport(_), Some(error)) => Self::Transport(error),
+            (core_error::Error::Transport(_), Some(error)) => error.into(),
             (core_error::Error::Transport(kind), None) => {
                 Self::Transport(HttpError::new(kind, error_text(kind)))
             }
@@ -196,7 +210,7 @@ impl Error {
             Self::Protocol(protocol) => Self::Protocol(protocol.clone()),
             Self::Setup(setup) => Self::Setup(setup.clone()),
             // No network is used to set up a run.
-            Self::Transport(error) => Self::Invalid(error.to_string()),
+            error @ (Self::Transport(_) | Self::Hook(_)) => Self::Invalid(error.to_string()),
         }
     }
 
@@ -263,5 +277,11 @@ impl From<core_error::Misuse> for Error {
 impl From<SetupError> for Error {
     fn from(error: SetupError) -> Self {
         Self::Setup(error)
+    }
+}
+
+impl From<HttpError> for Error {
+    fn from(error: HttpError) -> Self {
+        error.into_hook_error().map_or_else(Self::Transport, Self::Hook)
     }
 }

@@ -1,5 +1,6 @@
 //! The settings of a client before they are checked.
 
+use core::error::Error;
 use core::fmt;
 use core::time::Duration;
 use std::env;
@@ -18,7 +19,10 @@ use super::{
 };
 #[cfg(feature = "proxy")]
 use crate::http::Proxies;
-use crate::http::{HttpSettings, HttpTransport, RootCertificate, Timeouts, rustls};
+use crate::http::{
+    HookFn, HttpSettings, HttpTransport, OutgoingRequest, RequestHook, RootCertificate, Timeouts,
+    rustls,
+};
 
 const PATH: &str = "/v1/messages";
 /// Escapes every character of a query except those that RFC 3986 calls unreserved.
@@ -56,6 +60,7 @@ pub struct ClientBuilder {
     /// The time-outs that the caller set.
     timeouts: Timeouts,
     transport: Option<HttpTransport>,
+    hooks: Vec<Arc<dyn RequestHook>>,
 }
 
 #[derive(Clone, Debug)]
@@ -81,6 +86,7 @@ impl ClientBuilder {
             http: HttpSettings::default(),
             timeouts: Timeouts::default(),
             transport: None,
+            hooks: Vec::new(),
         }
     }
 
@@ -287,12 +293,32 @@ impl ClientBuilder {
         self
     }
 
+    /// Adds a hook that sees, and may change, each HTTP request right before it is sent, also each
+    /// retry. Hooks are called in the order in which they were added.
+    #[must_use]
+    pub fn request_hook(mut self, hook: impl RequestHook) -> Self {
+        self.hooks.push(Arc::new(hook));
+        self
+    }
+
+    /// Adds a function that does not wait as a [`request_hook`](Self::request_hook).
+    #[must_use]
+    pub fn request_hook_fn<F>(self, hook: F) -> Self
+    where
+        F: Fn(&mut OutgoingRequest<'_>) -> Result<(), Box<dyn Error + Send + Sync>>
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.request_hook(HookFn(hook))
+    }
+
     /// Checks the settings.
     ///
     /// # Errors
     /// Returns the first invalid setting. Without a credential and a base URL, returns
     /// [`SetupError::NoCredential`].
-    pub fn settings(self) -> Result<Settings, SetupError> {
+    pub fn settings(mut self) -> Result<Settings, SetupError> {
         if self.credential.is_none()
             && self.base_url.is_none()
             && !self.headers.iter().any(Header::is_credential)
@@ -309,6 +335,9 @@ impl ClientBuilder {
             None => HttpTransport::new(self.http.clone()),
         };
         let transport = transport.with_timeouts(self.timeouts);
+        // Without the hooks, which the builder that is kept has too.
+        self.transport = Some(transport.clone());
+        let transport = self.hooks.iter().map(Arc::clone).fold(transport, HttpTransport::with_hook);
         Ok(Settings {
             headers: self.all_headers()?,
             base_url: checked_base_url(self.base_url.as_deref().unwrap_or(DEFAULT_BASE_URL))?,
@@ -349,7 +378,7 @@ impl ClientBuilder {
         for extra in &self.headers {
             let name = HeaderName::from_bytes(extra.name.as_bytes())
                 .map_err(|_| SetupError::HeaderName(extra.name.clone()))?;
-            if NOT_SETTABLE.contains(&name.as_str()) {
+            if !is_settable(name.as_str()) {
                 return Err(SetupError::HeaderName(extra.name.clone()));
             }
             let is_secret = extra.is_secret || SECRET.contains(&name.as_str());
@@ -395,6 +424,11 @@ impl Header {
     }
 }
 
+/// Returns whether a caller may set this header, whose name is in lower case.
+pub(crate) fn is_settable(name: &str) -> bool {
+    !NOT_SETTABLE.contains(&name)
+}
+
 fn is_header_value(text: &str) -> bool {
     HeaderValue::from_str(text).is_ok()
 }
@@ -428,6 +462,7 @@ impl fmt::Debug for ClientBuilder {
             .field("max_retries", &self.max_retries)
             .field("retry_after_cap", &self.retry_after_cap)
             .field("http", &self.http)
+            .field("hooks", &self.hooks.len())
             .finish_non_exhaustive()
     }
 }

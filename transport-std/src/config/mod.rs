@@ -22,6 +22,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 pub use builder::ClientBuilder;
+pub(crate) use builder::is_settable;
 pub use error::SetupError;
 pub use secret::Secret;
 
@@ -96,7 +97,7 @@ impl Settings {
     /// Returns a builder with these settings, to change some of them for one run. Connections stay
     /// shared.
     pub fn to_builder(&self) -> ClientBuilder {
-        ClientBuilder::clone(&self.builder).transport(self.transport.clone())
+        ClientBuilder::clone(&self.builder)
     }
 }
 

@@ -12,7 +12,7 @@ use toolrunner_core::transport::TransportError;
 use super::idle::{Bound, Late};
 use crate::escaped::Escaped;
 
-pub(super) type BoxError = Box<dyn Error + Send + Sync>;
+pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// A request or a reply that failed in transit.
 ///
@@ -24,6 +24,8 @@ struct Inner {
     kind: TransportKind,
     text: String,
     source: Option<BoxError>,
+    /// Whether the caller's hook failed, and `source` is its error.
+    is_hook: bool,
 }
 
 /// A host name that could not be resolved.
@@ -34,13 +36,32 @@ impl HttpError {
     /// Creates an error for another implementation of [`DynTransport`](super::DynTransport). The
     /// text must contain no secret.
     pub fn new(kind: TransportKind, text: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, text: text.into(), source: None }))
+        Self(Box::new(Inner { kind, text: text.into(), source: None, is_hook: false }))
     }
 
     /// Adds the cause of this error. The message then ends with its root cause.
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
+    }
+
+    /// The error if a hook of the caller failed.
+    pub(super) fn hook(source: BoxError) -> Self {
+        let mut error =
+            Self::new(TransportKind::Setup, "the request hook failed").with_source(source);
+        error.0.is_hook = true;
+        error
+    }
+
+    /// Returns the error of the caller's hook, if that is what failed.
+    pub(crate) fn into_hook_error(mut self) -> Result<BoxError, Self> {
+        match self.0.source.take() {
+            Some(source) if self.0.is_hook => Ok(source),
+            source => {
+                self.0.source = source;
+                Err(self)
+            }
+        }
     }
 
     /// The error if no connection could be made. `origin` is `scheme://host:port`, and the proxy if

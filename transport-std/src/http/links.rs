@@ -12,9 +12,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use futures_util::FutureExt;
-use http::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, PROXY_AUTHORIZATION, RETRY_AFTER,
-};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, PROXY_AUTHORIZATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
@@ -41,6 +39,11 @@ const MAX_HOSTS: usize = 64;
 /// The time limit for the body of an error. Whatever was received by then is reported.
 const ERROR_BODY_TIME: Duration = Duration::from_secs(2);
 
+/// The headers whose values the logs of HTTP libraries may show. Any other may be a key that the
+/// caller or a hook has set.
+const SHOWN: [&str; 6] =
+    ["accept", "anthropic-beta", "anthropic-version", "content-type", "traceparent", "user-agent"];
+
 static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 static ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 static ANTHROPIC_BETA: HeaderName = HeaderName::from_static("anthropic-beta");
@@ -60,6 +63,14 @@ enum Link {
     Http2(Http2),
 }
 
+/// A request that is not yet bound to a connection.
+#[derive(Clone, Copy)]
+struct Unsent<'a> {
+    method: &'a Method,
+    head: &'a Head<'a>,
+    body: &'a Body<'a>,
+}
+
 /// Why no head was received.
 struct Failure {
     error: HttpError,
@@ -69,7 +80,7 @@ struct Failure {
 
 impl DynTransport for Links {
     fn send<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>) -> Sending<'a> {
-        Box::pin(self.exchange(head, body, Timeouts::default()))
+        Box::pin(self.exchange(&Method::POST, head, body, Timeouts::default()))
     }
 
     fn send_within<'a>(
@@ -78,7 +89,17 @@ impl DynTransport for Links {
         body: &'a Body<'_>,
         timeouts: Timeouts,
     ) -> Sending<'a> {
-        Box::pin(self.exchange(head, body, timeouts))
+        Box::pin(self.exchange(&Method::POST, head, body, timeouts))
+    }
+
+    fn send_with<'a>(
+        &'a self,
+        method: &'a Method,
+        head: &'a Head<'_>,
+        body: &'a Body<'_>,
+        timeouts: Timeouts,
+    ) -> Sending<'a> {
+        Box::pin(self.exchange(method, head, body, timeouts))
     }
 }
 
@@ -99,6 +120,7 @@ impl Links {
 
     async fn exchange(
         &self,
+        method: &Method,
         head: &Head<'_>,
         body: &Body<'_>,
         timeouts: Timeouts,
@@ -113,6 +135,7 @@ impl Links {
             to = host.origin,
             path = without_query(head.path),
             bytes = body.len(),
+            %method,
             "request"
         );
         let mut may_wait = true;
@@ -124,12 +147,13 @@ impl Links {
                 // should be small.
                 None => (Box::pin(self.connect(&host, runtime, connect)).await?, false),
             };
+            let request = Unsent { method, head, body };
             let sent = match link {
                 Link::Http1(connection) => {
-                    Self::send_http1(&host, connection, &target, head, body, read).await
+                    Self::send_http1(&host, connection, &target, request, read).await
                 }
                 Link::Http2(connection) => {
-                    Self::send_http2(&host, connection, &target, head, body, read).await
+                    Self::send_http2(&host, connection, &target, request, read).await
                 }
             };
             match sent {
@@ -264,14 +288,13 @@ impl Links {
         host: &Arc<Host>,
         mut connection: Http1,
         target: &Target,
-        head: &Head<'_>,
-        body: &Body<'_>,
+        unsent: Unsent<'_>,
         read: Duration,
     ) -> Result<(Response<Incoming>, Lease), Failure> {
         connection.timer.begin(read);
         connection.token.store(false, Ordering::Relaxed);
         let mut request =
-            request(head, body, Some(Token::clone(&connection.token))).map_err(Failure::from)?;
+            request(unsent, Some(Token::clone(&connection.token))).map_err(Failure::from)?;
         request.headers_mut().insert(HOST, host.header.clone());
         *request.uri_mut() = match host.via.as_ref().and_then(Proxied::forwards) {
             Some(auth) => {
@@ -305,11 +328,10 @@ impl Links {
         host: &Arc<Host>,
         mut connection: Http2,
         target: &Target,
-        head: &Head<'_>,
-        body: &Body<'_>,
+        unsent: Unsent<'_>,
         read: Duration,
     ) -> Result<(Response<Incoming>, Lease), Failure> {
-        let mut request = request(head, body, None).map_err(Failure::from)?;
+        let mut request = request(unsent, None).map_err(Failure::from)?;
         *request.uri_mut() = target.absolute.clone();
         let mut timer = IdleTimer::new(read);
         let sent = {
@@ -341,8 +363,7 @@ pub(crate) fn without_query(path: &str) -> &str {
 
 /// Creates the request, except for its URL and the headers that depend on it.
 fn request(
-    head: &Head<'_>,
-    body: &Body<'_>,
+    Unsent { method, head, body }: Unsent<'_>,
     token: Option<Token>,
 ) -> Result<Request<SentBody>, HttpError> {
     let mut headers = HeaderMap::with_capacity(head.headers.len() + 3);
@@ -367,11 +388,11 @@ fn request(
             "x-api-key" => X_API_KEY.clone(),
             _ => HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad("name"))?,
         };
-        value.set_sensitive(name == X_API_KEY || name == AUTHORIZATION);
+        value.set_sensitive(!SHOWN.contains(&name.as_str()));
         headers.append(name, value);
     }
     let mut request = Request::new(SentBody::new(body, token));
-    *request.method_mut() = Method::POST;
+    *request.method_mut() = method.clone();
     *request.headers_mut() = headers;
     Ok(request)
 }
@@ -444,5 +465,21 @@ fn until(date: &HeaderValue) -> Option<u128> {
 impl From<HttpError> for Failure {
     fn from(error: HttpError) -> Self {
         Self { error, unsent: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_that_may_be_a_secret_is_marked() {
+        let headers = [("content-type", "application/json"), ("x-api-key", "k"), ("x-own", "v")];
+        let head = Head { base_url: "http://server", path: "/", headers: &headers };
+        let unsent = Unsent { method: &Method::GET, head: &head, body: &Body::new(&[], b"", b"") };
+        let request = request(unsent, None).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(request.method(), Method::GET);
+        let marked: Vec<_> = request.headers().values().map(HeaderValue::is_sensitive).collect();
+        assert_eq!(marked, [false, true, true]);
     }
 }

@@ -27,6 +27,7 @@
 mod body;
 mod dial;
 mod error;
+mod hook;
 mod host;
 #[cfg(feature = "http2")]
 mod http2;
@@ -48,10 +49,14 @@ use core::pin::Pin;
 use core::time::Duration;
 use std::sync::Arc;
 
+use http::Method;
+use toolrunner_core::error::TransportKind;
 use toolrunner_core::transport::{Body, Head, Reply, Transport};
 
 pub use body::HttpBody;
 pub use error::HttpError;
+pub(crate) use hook::{HookFn, Hooks};
+pub use hook::{HookFuture, OutgoingRequest, RequestHook};
 #[cfg(feature = "proxy")]
 pub use proxy::{BadProxy, Proxies};
 pub use rustls;
@@ -81,6 +86,22 @@ pub trait DynTransport: Send + Sync + 'static {
     ) -> Sending<'a> {
         let _ = timeouts;
         self.send(head, body)
+    }
+
+    /// Sends a request with this method. By default, `POST` calls [`send_within`](Self::send_within),
+    /// and other methods, which only endpoints besides messages need, are an error.
+    fn send_with<'a>(
+        &'a self,
+        method: &'a Method,
+        head: &'a Head<'_>,
+        body: &'a Body<'_>,
+        timeouts: Timeouts,
+    ) -> Sending<'a> {
+        if method == Method::POST {
+            return self.send_within(head, body, timeouts);
+        }
+        let error = format!("this transport cannot send {method}: it implements only POST");
+        Box::pin(core::future::ready(Err(HttpError::new(TransportKind::Setup, error))))
     }
 }
 
@@ -166,6 +187,8 @@ pub struct HttpTransport {
     shared: Arc<dyn DynTransport>,
     /// Shared by clones, because each run has its own handle. `None` if none was set.
     timeouts: Option<Arc<Timeouts>>,
+    /// Shared by clones. `None` if there are none.
+    hooks: Option<Hooks>,
 }
 
 impl HttpTransport {
@@ -177,7 +200,7 @@ impl HttpTransport {
 
     /// Creates a handle to another transport: a script in a test, or another HTTP library.
     pub fn from_dyn(transport: impl DynTransport) -> Self {
-        Self { shared: Arc::new(transport), timeouts: None }
+        Self { shared: Arc::new(transport), timeouts: None, hooks: None }
     }
 
     /// Returns this handle with other time-outs over the same connections. Fields that are `None`
@@ -195,6 +218,46 @@ impl HttpTransport {
             self.timeouts = Some(Arc::new(new));
         }
         self
+    }
+
+    /// Returns this handle with one more hook, over the same connections. It is called after those
+    /// that the handle already has.
+    #[must_use]
+    pub fn with_hook(mut self, hook: impl RequestHook) -> Self {
+        let old = self.hooks.iter().flat_map(|hooks| hooks.iter()).map(Arc::clone);
+        let new: Arc<dyn RequestHook> = Arc::new(hook);
+        self.hooks = Some(old.chain([new]).collect());
+        self
+    }
+
+    /// Calls the hooks, sends a request and waits for the head of the reply.
+    pub(crate) async fn exchange(
+        &mut self,
+        method: &Method,
+        head: &Head<'_>,
+        body: &Body<'_>,
+    ) -> Result<Reply<HttpBody>, HttpError> {
+        let timeouts = self.timeouts();
+        match &self.hooks {
+            None => self.shared.send_with(method, head, body, timeouts).await,
+            // Boxed, because a request without hooks should not pay for its size.
+            Some(hooks) => Box::pin(self.exchange_hooked(hooks, method, head, body)).await,
+        }
+    }
+
+    async fn exchange_hooked(
+        &self,
+        hooks: &Hooks,
+        method: &Method,
+        head: &Head<'_>,
+        body: &Body<'_>,
+    ) -> Result<Reply<HttpBody>, HttpError> {
+        let mut request = OutgoingRequest::new(method, head, body);
+        request.pass(hooks).await?;
+        let headers: Vec<(&str, &str)> = request.headers().collect();
+        let head = Head { base_url: head.base_url, path: request.path(), headers: &headers };
+        let body = request.body();
+        self.shared.send_with(request.method(), &head, &body, self.timeouts()).await
     }
 }
 
@@ -225,6 +288,6 @@ impl Transport for HttpTransport {
         head: &Head<'_>,
         body: &Body<'_>,
     ) -> Result<Reply<HttpBody>, HttpError> {
-        self.shared.send_within(head, body, self.timeouts()).await
+        self.exchange(&Method::POST, head, body).await
     }
 }

@@ -402,6 +402,7 @@ fn kind_of(error: &Error) -> String {
         Error::Capacity(_) => "capacity".to_owned(),
         Error::Misuse(_) | Error::Invalid(_) | Error::Setup(_) => "invalid_use".to_owned(),
         Error::Protocol(_) => "protocol".to_owned(),
+        Error::Hook(_) => "request_hook".to_owned(),
         Error::Transport(_) => "transport".to_owned(),
     }
 }
