@@ -3,11 +3,13 @@
 use core::fmt;
 
 use toolrunner_core::error as core_error;
+use toolrunner_core::json::Value;
 use toolrunner_core::run::Run as Machine;
 
 use crate::config::SetupError;
 use crate::escaped::Escaped;
 use crate::http::HttpError;
+use crate::rate_limits::RateLimits;
 
 /// Why a run could not continue. The variant says which side caused it. The run itself is intact:
 /// call it again to continue where it stopped.
@@ -52,6 +54,19 @@ pub struct ApiFailure {
     /// The error's `details` as JSON, such as the paths of images that are too large, or empty if
     /// there are none.
     pub details: String,
+    /// The rate limits that the reply's headers report. A reply with status 429 names those that
+    /// are exhausted.
+    pub rate_limits: RateLimits,
+}
+
+impl ApiFailure {
+    /// Returns `error_code` of the error's [`details`](Self::details), such as
+    /// `image_dimensions_too_large`, which names the cause within a `kind`. `None` if there is
+    /// none.
+    pub fn error_code(&self) -> Option<String> {
+        let code = Value::first(self.details.as_bytes())?.member("error_code")?;
+        code.as_text().map(|code| code.to_string())
+    }
 }
 
 /// Data that is not a valid reply, with the start of what was received.
@@ -186,6 +201,7 @@ impl Error {
                                 details.as_json().to_owned()
                             }
                         }),
+                    rate_limits: RateLimits::default(),
                 })
             }
             (core_error::Error::Protocol(error), _) => {
@@ -197,6 +213,14 @@ impl Error {
             }
             (error, _) => error.into(),
         }
+    }
+
+    /// Adds the rate limits of the reply that reported the error.
+    pub(crate) fn with_rate_limits(mut self, limits: &RateLimits) -> Self {
+        if let Self::Api(failure) = &mut self {
+            failure.rate_limits = limits.clone();
+        }
+        self
     }
 
     /// Clones the error, to report a mistake in the set-up of a run at each use. A transport error
@@ -253,6 +277,7 @@ impl From<core_error::Error> for Error {
                     message: none(),
                     request_id: none(),
                     details: none(),
+                    rate_limits: RateLimits::default(),
                 })
             }
             core_error::Error::Capacity(full) => Self::Capacity(full),

@@ -44,6 +44,7 @@ mod logging;
 #[cfg(feature = "otel")]
 pub mod otel;
 mod params;
+mod rate_limits;
 pub mod run;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -58,6 +59,7 @@ pub use http::{HttpBody, HttpError, HttpTransport};
 #[cfg(feature = "logging")]
 pub use logging::init_logging;
 pub use params::Params;
+pub use rate_limits::{RateLimit, RateLimits};
 pub use run::{Decision, Finished, Run, RunBuilder, Turn};
 pub use tokio_util::sync::CancellationToken;
 

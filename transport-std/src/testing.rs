@@ -110,7 +110,11 @@ impl DynTransport for Scripted {
                     _ => {}
                 }
             }
-            let body = HttpBody::from_pieces(pieces);
+            let fields = response.headers.iter().filter_map(|(name, value)| {
+                let name = http::HeaderName::from_bytes(name.as_bytes()).ok()?;
+                Some((name, http::HeaderValue::from_str(value).ok()?))
+            });
+            let body = HttpBody::from_pieces(pieces).with_headers(fields.collect());
             let body = if is_whole {
                 body
             } else {

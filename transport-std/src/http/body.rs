@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use embedded_io_async::{BufRead, ErrorType, Read};
+use http::HeaderMap;
 use http_body::Body;
 use hyper::body::Incoming;
 use toolrunner_core::error::TransportKind;
@@ -27,6 +28,8 @@ pub struct HttpBody {
     /// The bytes that were received and are not yet consumed.
     piece: Bytes,
     source: Source,
+    /// The header fields of the reply. Boxed, because they are large and rarely read.
+    headers: Box<HeaderMap>,
 }
 
 enum Source {
@@ -63,21 +66,34 @@ impl Lease {
 
 impl HttpBody {
     pub(super) fn incoming(incoming: Incoming, host: Arc<Host>, lease: Lease) -> Self {
-        Self {
-            piece: Bytes::new(),
-            source: Source::Incoming(Box::new(Flow { incoming, host, lease: Some(lease) })),
-        }
+        Self::of(Source::Incoming(Box::new(Flow { incoming, host, lease: Some(lease) })))
+    }
+
+    fn of(source: Source) -> Self {
+        Self { piece: Bytes::new(), source, headers: Box::default() }
+    }
+
+    /// Adds the header fields of the reply.
+    #[must_use]
+    pub fn with_headers(mut self, headers: HeaderMap) -> Self {
+        *self.headers = headers;
+        self
+    }
+
+    /// Returns the header fields of the reply. Empty if the transport does not report them.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
     }
 
     /// Creates a body from data in memory, for scripts. A reader receives it in these pieces.
     pub fn from_pieces<P: Into<Bytes>>(pieces: impl IntoIterator<Item = P>) -> Self {
         let pieces = pieces.into_iter().map(|piece| Ok(piece.into())).collect();
-        Self { piece: Bytes::new(), source: Source::Pieces(pieces) }
+        Self::of(Source::Pieces(pieces))
     }
 
     /// Creates a body from one of another HTTP library. Trailers are ignored.
     pub fn from_body(body: impl Body<Data = Bytes, Error = HttpError> + Send + 'static) -> Self {
-        Self { piece: Bytes::new(), source: Source::Other(Box::pin(body)) }
+        Self::of(Source::Other(Box::pin(body)))
     }
 
     /// Makes a body from [`from_pieces`](Self::from_pieces) fail with this error where it would

@@ -443,7 +443,10 @@ fn reply(
             HttpError::compressed(&host.origin, &String::from_utf8_lossy(coding.as_bytes()));
         // The error is still reported by its status.
         return if is_error {
-            Ok(Reply { head, body: HttpBody::from_pieces([error.to_string()]) })
+            Ok(Reply {
+                head,
+                body: HttpBody::from_pieces([error.to_string()]).with_headers(parts.headers),
+            })
         } else {
             Err(error)
         };
@@ -453,7 +456,7 @@ fn reply(
     } else {
         Bound::Progress(progress)
     });
-    Ok(Reply { head, body: HttpBody::incoming(body, host, lease) })
+    Ok(Reply { head, body: HttpBody::incoming(body, host, lease).with_headers(parts.headers) })
 }
 
 /// Returns the milliseconds from now until an HTTP date, or `None` if it is past or invalid.

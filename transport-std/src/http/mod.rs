@@ -62,6 +62,7 @@ pub use proxy::{BadProxy, Proxies};
 pub use rustls;
 pub use tls::{BadCertificate, RootCertificate};
 
+use crate::rate_limits::RateLimits;
 use links::Links;
 pub(crate) use links::without_query;
 
@@ -189,6 +190,8 @@ pub struct HttpTransport {
     timeouts: Option<Arc<Timeouts>>,
     /// Shared by clones. `None` if there are none.
     hooks: Option<Hooks>,
+    /// Those of the last reply that this handle received.
+    rate_limits: RateLimits,
 }
 
 impl HttpTransport {
@@ -200,7 +203,12 @@ impl HttpTransport {
 
     /// Creates a handle to another transport: a script in a test, or another HTTP library.
     pub fn from_dyn(transport: impl DynTransport) -> Self {
-        Self { shared: Arc::new(transport), timeouts: None, hooks: None }
+        Self {
+            shared: Arc::new(transport),
+            timeouts: None,
+            hooks: None,
+            rate_limits: RateLimits::default(),
+        }
     }
 
     /// Returns this handle with other time-outs over the same connections. Fields that are `None`
@@ -238,11 +246,19 @@ impl HttpTransport {
         body: &Body<'_>,
     ) -> Result<Reply<HttpBody>, HttpError> {
         let timeouts = self.timeouts();
-        match &self.hooks {
+        let reply = match &self.hooks {
             None => self.shared.send_with(method, head, body, timeouts).await,
             // Boxed, because a request without hooks should not pay for its size.
             Some(hooks) => Box::pin(self.exchange_hooked(hooks, method, head, body)).await,
-        }
+        }?;
+        self.rate_limits = RateLimits::of(reply.body.headers());
+        Ok(reply)
+    }
+
+    /// Returns the rate limits that the last reply received by this handle reported. Clones do not
+    /// share them. Empty before the first reply, and if the last one reported none.
+    pub const fn rate_limits(&self) -> &RateLimits {
+        &self.rate_limits
     }
 
     async fn exchange_hooked(

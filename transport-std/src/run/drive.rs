@@ -474,7 +474,8 @@ impl Run {
                 Ok(What::Retry { attempt, wait, error })
             }
             Err(error) => {
-                let error = Error::of(error, transport, &self.machine);
+                let error = Error::of(error, transport, &self.machine)
+                    .with_rate_limits(self.transport.rate_limits());
                 self.trace.run_fails(&error, self.machine.usage());
                 Err(error)
             }

@@ -53,6 +53,7 @@ use crate::config::{ClientBuilder, Settings};
 use crate::error::Error;
 use crate::http::{HttpBody, HttpTransport};
 use crate::params::Params;
+use crate::rate_limits::RateLimits;
 use early::Early;
 use gate::{DynGate, Hook};
 use jobs::Jobs;
@@ -277,6 +278,12 @@ impl Run {
     pub fn next_params_mut(&mut self) -> &mut Params {
         self.prefix = None;
         &mut self.next_params
+    }
+
+    /// Returns the rate limits that the last reply of this run reported. Empty before the first
+    /// reply, and if the last one reported none.
+    pub const fn rate_limits(&self) -> &RateLimits {
+        self.transport.rate_limits()
     }
 
     /// Returns the settings of the run's requests: the server, the credential and the connections.
