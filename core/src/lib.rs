@@ -7,7 +7,6 @@
 //! | [`error`], [`time`] | errors by origin; time as an argument |
 //! | [`json`] | JSON, validated once and then read lazily, in place |
 //! | [`message`] | views of messages and blocks |
-//! | [`history`] | what the API accepts as a conversation |
 //! | [`schema`], [`mod@tool`] | schemas as constants; tools, their inputs and results |
 //! | [`transcript`] | the conversation as the bytes of the next request |
 //! | [`transport`], [`policy`], [`wire`] | transport trait; limits and retries; the wire format |
@@ -27,7 +26,7 @@ extern crate std;
 
 pub mod drive;
 pub mod error;
-pub mod history;
+mod history;
 pub mod json;
 pub mod message;
 pub mod observe;
@@ -161,3 +160,29 @@ pub use toolrunner_macros::ToolInputCore as ToolInput;
 #[cfg(feature = "macros")]
 #[doc(hidden)]
 pub use toolrunner_macros as macros;
+
+/// What the macros, the C interface and the transports of this project need beyond the public
+/// interface. It can change in any release.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::error::REFUSED_SCHEMA;
+    pub use crate::history::Tail;
+    pub use crate::json::check::MAX_DEPTH;
+    pub use crate::json::number::{parse_f64, write_f32, write_f64};
+    pub use crate::json::text::{Piece, Pieces};
+    pub use crate::json::write::{Decimal, Escaped, Sink, escape};
+    pub use crate::schema::compose::{flattened, flattened_len};
+    #[cfg(feature = "alloc")]
+    pub use crate::schema::lenient::lenient;
+    pub use crate::schema::write::{definition, definition_len, text};
+    pub use crate::tool::input::{begin, invalid_input};
+    pub use crate::tool::result::kinds;
+    pub use crate::tool::texts::{EMPTY_ERROR, EMPTY_RESULT, Notice};
+    pub use crate::tool::toolbox::{
+        HasToolAttribute, ToolFunction, check_server_tools, check_tools, not_found,
+    };
+    pub use crate::wire::base_url::base_of;
+    pub use crate::wire::request::{Front, OWN_MEMBERS, Pieces as RequestPieces};
+    #[cfg(feature = "macros")]
+    pub use toolrunner_macros as macros;
+}

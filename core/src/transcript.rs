@@ -18,7 +18,7 @@ use crate::json::{Sink, copy, copy_down, escape};
 /// The default limit of a growing transcript, in bytes: the most that the API accepts in one
 /// request.
 #[cfg(feature = "alloc")]
-pub const GROWING_LIMIT: usize = 32 * 1024 * 1024;
+pub(crate) const GROWING_LIMIT: usize = 32 * 1024 * 1024;
 
 /// The number of bytes after an insertion point that [`Transcript::insert_tail`] saves on the
 /// stack: enough for the brackets that close a block or a message.
@@ -413,7 +413,11 @@ fn copy_up(bytes: &mut [u8], by: usize) {
 
 #[cfg(feature = "alloc")]
 impl Transcript<'static> {
-    /// Creates an empty transcript that grows up to [`GROWING_LIMIT`].
+    /// The default limit of a growing transcript, in bytes: the most that the API accepts in one
+    /// request.
+    pub const GROWING_LIMIT: usize = GROWING_LIMIT;
+
+    /// Creates an empty transcript that grows up to [`GROWING_LIMIT`](Self::GROWING_LIMIT).
     pub const fn growing() -> Self {
         Self::growing_to(GROWING_LIMIT)
     }

@@ -112,7 +112,7 @@ impl<'a> Body<'a> {
 }
 
 /// The maximum length of a request id, in bytes. A longer id is ignored.
-pub const REQUEST_ID_LEN: usize = 64;
+pub(crate) const REQUEST_ID_LEN: usize = 64;
 
 /// The parts of a reply's head that the loop needs. An adapter creates it from the status and
 /// passes every header field to [`field`](Self::field).
@@ -130,6 +130,15 @@ pub struct ReplyHead {
 }
 
 impl ReplyHead {
+    /// The maximum length of a request id, in bytes. A longer id is ignored.
+    pub const MAX_REQUEST_ID: usize = REQUEST_ID_LEN;
+
+    /// Returns the error for a head that is too large, so that all adapters report it in the same
+    /// way.
+    pub const fn full(needed: usize, free: usize) -> Capacity {
+        Capacity { what: What::Head, needed, free }
+    }
+
     /// Creates a head with this status and no fields.
     pub fn new(status: u16) -> Self {
         Self { status, ..Self::default() }
@@ -226,11 +235,6 @@ pub trait TransportError: core::fmt::Debug {
     fn misuse(&self) -> Option<Misuse> {
         None
     }
-}
-
-/// Returns the error for a head that is too large, so that all adapters report it in the same way.
-pub const fn head_full(needed: usize, free: usize) -> Capacity {
-    Capacity { what: What::Head, needed, free }
 }
 
 /// Sends a request and returns the reply, whose body borrows the transport and nothing else.

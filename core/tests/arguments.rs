@@ -20,10 +20,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
+use toolrunner_core::__private::check_tools;
 
 use serde::Deserialize;
 use toolrunner_core::json::{Text, Value};
-use toolrunner_core::tool::{Json, Output, Parsed, ToolCall, ToolContext, Toolbox, check_tools};
+use toolrunner_core::tool::{Json, Output, Parsed, ToolCall, ToolContext, Toolbox};
 use toolrunner_core::{ToolInput, tool};
 
 /// Polls a future that never waits.

@@ -10,10 +10,11 @@
     reason = "tests"
 )]
 
+use toolrunner_core::__private::check_tools;
 use toolrunner_core::error::Misuse;
 use toolrunner_core::json::Value;
 use toolrunner_core::schema::RawSchema;
-use toolrunner_core::tool::{Declared, check_tools};
+use toolrunner_core::tool::Declared;
 
 /// Returns the schema that is sent to the API.
 fn sent(schema: &str) -> Result<String, Misuse> {

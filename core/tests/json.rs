@@ -13,12 +13,12 @@
 )]
 
 use std::collections::BTreeMap;
+use toolrunner_core::__private::{Decimal, MAX_DEPTH, Piece, Sink, escape};
+use toolrunner_core::json::check;
 
 use serde_json::value::RawValue;
 use toolrunner_core::error::{Capacity, What};
-use toolrunner_core::json::{
-    Decimal, JsonError, Kind, MAX_DEPTH, Piece, Sink, Text, Value, check, escape,
-};
+use toolrunner_core::json::{JsonError, Kind, Text, Value};
 
 /// Valid documents with every feature of JSON.
 const VALID: &[&str] = &[

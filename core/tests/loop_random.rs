@@ -19,6 +19,7 @@ mod common;
 
 use std::sync::Arc;
 use std::time::Duration;
+use toolrunner_core::__private::Notice;
 
 use common::*;
 use toolrunner_core::drive::{Decision, Draft, Hooks};
@@ -31,7 +32,6 @@ use toolrunner_core::testing::{
     Answer, BadLink, Fault, Reply, Request, Rng, Script, ScriptedModel, ScriptedTransport, Style,
     VirtualClock,
 };
-use toolrunner_core::tool::Notice;
 use toolrunner_core::transcript::Transcript;
 
 /// Asserts that a request is valid: nothing is open except the tail of a paused turn.

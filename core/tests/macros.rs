@@ -13,12 +13,13 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use toolrunner_core::__private::check_tools;
 
 use toolrunner_core::error::Misuse;
 use toolrunner_core::json::{Text, Value};
 use toolrunner_core::schema::{Default as SchemaDefault, InputError, Schema};
 use toolrunner_core::tool::{
-    Block, Declared, Decoder, Output, RawTool, ToolCall, ToolError, Toolbox, check_tools,
+    Block, Declared, Decoder, Output, RawTool, ToolCall, ToolError, Toolbox,
 };
 use toolrunner_core::{ToolInput, tool, toolbox};
 

@@ -8,8 +8,7 @@
     reason = "tests"
 )]
 
-use toolrunner_core::json::{parse_f64, write_f32, write_f64};
-
+use toolrunner_core::__private::{parse_f64, write_f32, write_f64};
 /// xorshift64*: enough for covering exponents and mantissas.
 struct Random(u64);
 

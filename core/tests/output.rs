@@ -4,13 +4,12 @@
 
 use std::fmt::Write;
 use std::time::Duration;
+use toolrunner_core::__private::{EMPTY_ERROR, EMPTY_RESULT, Notice, check_tools};
+use toolrunner_core::json::check;
 
 use toolrunner_core::error::{Capacity, Error, Misuse, What};
-use toolrunner_core::json::{Text, check};
-use toolrunner_core::tool::{
-    Block, Declared, EMPTY_ERROR, EMPTY_RESULT, Notice, Output, Source, ToolError, ToolOutput,
-    Toolbox, check_tools,
-};
+use toolrunner_core::json::Text;
+use toolrunner_core::tool::{Block, Declared, Output, Source, ToolError, ToolOutput, Toolbox};
 
 /// Returns what `write` writes to an empty output.
 fn content(write: impl FnOnce(&mut Output<'_>)) -> String {
@@ -305,7 +304,10 @@ fn a_result_that_does_not_fit_says_what_its_capacity_says() {
 fn a_long_error_says_that_it_was_cut() {
     let error = ToolError::format(format_args!("{:>200}", "end"));
     let text = error.to_string();
-    assert!(text.ends_with(" […cut]") && text.len() == toolrunner_core::tool::ERROR_TEXT, "{text}");
+    assert!(
+        text.ends_with(" […cut]") && text.len() == toolrunner_core::tool::ToolError::MAX_TEXT,
+        "{text}"
+    );
 }
 
 #[test]

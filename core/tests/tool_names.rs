@@ -7,8 +7,9 @@
     reason = "tests"
 )]
 
+use toolrunner_core::__private::check_tools;
 use toolrunner_core::tool;
-use toolrunner_core::tool::{Toolbox, check_tools};
+use toolrunner_core::tool::Toolbox;
 
 /// What time it is.
 #[tool]

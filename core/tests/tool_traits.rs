@@ -8,7 +8,8 @@
     reason = "tests"
 )]
 
-use toolrunner_core::tool::{Input, RawTool, ToolError, Toolbox, check_tools};
+use toolrunner_core::__private::check_tools;
+use toolrunner_core::tool::{Input, RawTool, ToolError, Toolbox};
 use toolrunner_core::{tool, toolbox};
 
 /// Set the target temperature.

@@ -3,14 +3,14 @@
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use toolrunner_core::__private::{Decimal, Front};
 use toolrunner_core::drive::Driver;
 use toolrunner_core::error::{Error, Misuse};
-use toolrunner_core::json::Decimal;
 use toolrunner_core::run::Run;
 use toolrunner_core::testing::{Script, ScriptedModel, ScriptedTransport, VirtualClock};
 use toolrunner_core::tool::{Declared, Toolbox};
 use toolrunner_core::transcript::Transcript;
-use toolrunner_core::wire::{Config, Front};
+use toolrunner_core::wire::Config;
 
 fn joined(members: &str, stream: bool, tools: Option<&[&'static str]>) -> String {
     let run = Run::new(Transcript::growing_to(100));

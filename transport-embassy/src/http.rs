@@ -26,7 +26,7 @@
 use core::ops::Range;
 
 use embassy_time::{Duration, Instant, with_deadline};
-use toolrunner_core::transport::{Body, Head, ReplyHead, head_full};
+use toolrunner_core::transport::{Body, Head, ReplyHead};
 
 use crate::{Error, Link, Target};
 
@@ -294,7 +294,7 @@ impl<L: Link> Http<L> {
             let colon = line.iter().position(|&b| b == b':');
             if self.in_line {
                 if colon.is_some_and(|colon| is_framing(&line[..colon])) {
-                    return Err(Error::Capacity(head_full(line.len() + 1, line.len())));
+                    return Err(Error::Capacity(ReplyHead::full(line.len() + 1, line.len())));
                 }
                 // The field is not needed: those that the core reads are shorter.
                 self.end_of_line().await?;

@@ -4,7 +4,7 @@ use embassy_time::{Duration, Instant, with_deadline};
 use embedded_io_async::{BufRead, ErrorType, Read};
 use toolrunner_core::error::{Capacity, What};
 use toolrunner_core::transport::{
-    Body, Head, Reply, Transport as CoreTransport, head_full, read_buffered,
+    Body, Head, Reply, ReplyHead, Transport as CoreTransport, read_buffered,
 };
 
 use crate::http::Http;
@@ -88,7 +88,7 @@ impl<L: Link> Transport<L> {
         // The link is closed, so its buffer is available.
         let free = self.http.link.buffer().len();
         if free < MIN_BUFFER {
-            return Err(Error::Capacity(head_full(MIN_BUFFER, free)));
+            return Err(Error::Capacity(ReplyHead::full(MIN_BUFFER, free)));
         }
         let deadline = Instant::now().checked_add(self.timeouts.connect);
         let deadline = deadline.unwrap_or(Instant::MAX).min(self.http.deadline);

@@ -66,7 +66,7 @@ pub use tokio_util::sync::CancellationToken;
 /// Implements [`ToolInput`](trait@ToolInput) for a struct or an enum, so that tools can accept it:
 /// see [`toolrunner_core::ToolInput`](derive@toolrunner_core::ToolInput).
 #[doc(inline)]
-pub use toolrunner_core::macros::ToolInputStd as ToolInput;
+pub use toolrunner_core::__private::macros::ToolInputStd as ToolInput;
 
 /// Makes a tool of a sync or async function. The options of the attribute and of the arguments are
 /// those of [`toolrunner_core::tool`](macro@toolrunner_core::tool). The tool implements [`Tools`]
@@ -102,14 +102,14 @@ pub use toolrunner_core::macros::ToolInputStd as ToolInput;
 /// }
 /// ```
 #[doc(inline)]
-pub use toolrunner_core::macros::tool_std as tool;
+pub use toolrunner_core::__private::macros::tool_std as tool;
 
 /// Makes tools of the methods with `#[tool]` in an impl block. The type then implements [`Tools`]
 /// and must own what it uses. The methods take `&self`; everything else is as for
 /// [`tool`](macro@tool). Put mutable state behind a lock, because calls of one turn run
 /// concurrently.
 #[doc(inline)]
-pub use toolrunner_core::macros::toolbox_std as toolbox;
+pub use toolrunner_core::__private::macros::toolbox_std as toolbox;
 
 pub use toolrunner_core::message::{ReplyMessage, StopReason, Usage};
 pub use toolrunner_core::observe::Event;

@@ -2,8 +2,7 @@
 //! JSON, in order.
 
 use serde::Serialize;
-use toolrunner_core::json;
-use toolrunner_core::wire::OWN_MEMBERS;
+use toolrunner_core::__private::OWN_MEMBERS;
 
 use crate::error::Error;
 
@@ -33,7 +32,7 @@ impl Params {
                 "the run sets the parameter {name:?} itself: use the method of that name"
             )));
         }
-        let checked = json::check(value.as_bytes());
+        let checked = toolrunner_core::json::check(value.as_bytes());
         let checked = checked.map_err(|error| {
             Error::Invalid(format!("the parameter {name:?} is not valid JSON {error}"))
         })?;
@@ -99,7 +98,7 @@ impl Params {
 pub(crate) fn quoted(text: &str) -> String {
     let mut out = vec![b'"'];
     // A Vec is never full.
-    let _ = json::escape(text).write_to(&mut out);
+    let _ = toolrunner_core::__private::escape(text).write_to(&mut out);
     out.push(b'"');
     String::from_utf8(out).unwrap_or_default()
 }

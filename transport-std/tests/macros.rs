@@ -1,9 +1,10 @@
 //! The macros with this crate's paths: tools that run on any thread.
 
 use core::sync::atomic::{AtomicU32, Ordering};
+use toolrunner_core::__private::{check_server_tools, check_tools};
 
 use toolrunner_core::json::{Text, Value};
-use toolrunner_core::tool::{Toolbox, check_server_tools, check_tools};
+use toolrunner_core::tool::Toolbox;
 use toolrunner_std::core::tool::ToolCall;
 use toolrunner_std::{Output, ToolContext, ToolError, ToolInput, Tools, tool, toolbox};
 

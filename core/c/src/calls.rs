@@ -1,12 +1,13 @@
 //! The calls of a turn: handing them out, deciding about them, and answering them.
 
 use core::ffi::c_char;
+use toolrunner_core::__private::{EMPTY_RESULT, invalid_input};
 
 use toolrunner_core::error::{Error, Misuse};
 use toolrunner_core::json::Text;
 use toolrunner_core::run::{Called, Run, settle};
 use toolrunner_core::schema::RawSchema;
-use toolrunner_core::tool::{EMPTY_RESULT, ToolError, Toolbox, invalid_input};
+use toolrunner_core::tool::{ToolError, Toolbox};
 
 use crate::machine::{Machine, Tools};
 use crate::raw;

@@ -2,15 +2,17 @@
 
 use core::ffi::c_char;
 use core::time::Duration;
+use toolrunner_core::__private::{Sink, base_of, check_tools, escape};
+use toolrunner_core::json::check;
 
 use toolrunner_core::error::{Error, Misuse};
-use toolrunner_core::json::{Kind, Sink, Value, check, escape};
+use toolrunner_core::json::{Kind, Value};
 use toolrunner_core::policy::Limits;
 use toolrunner_core::run::{MakeRoom, Run, WhenFull};
-use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Toolbox, check_tools};
+use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Toolbox};
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::ReplyHead;
-use toolrunner_core::wire::{Auth, BASE_URL, BaseUrl, Config, base_of};
+use toolrunner_core::wire::{Auth, BaseUrl, Config};
 
 use crate::http::Http;
 use crate::raw;
@@ -170,7 +172,7 @@ impl Setup {
         };
         let mut config = Config::new(text(model)?.unwrap_or_default(), max_tokens);
         config.params = text(params)?.unwrap_or_default();
-        config.base_url = text(base_url)?.unwrap_or(BASE_URL);
+        config.base_url = text(base_url)?.unwrap_or(Config::BASE_URL);
         config.path = text(path)?.unwrap_or(config.path);
         config.betas = text(betas)?.unwrap_or_default();
         config.stream = whole_replies == 0;

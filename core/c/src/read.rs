@@ -2,8 +2,9 @@
 //! event.
 
 use core::ffi::c_char;
+use toolrunner_core::__private::{Piece, Sink};
 
-use toolrunner_core::json::{Kind, Piece, Sink, Text, Value};
+use toolrunner_core::json::{Kind, Text, Value};
 use toolrunner_core::tool::{Decoder, ToolInput};
 
 use crate::raw;
@@ -66,7 +67,7 @@ pub unsafe extern "C" fn toolrunner_number(json: toolrunner_text, number: *mut f
     unsafe {
         let found = read(raw::bytes(json.ptr, json.len))
             .filter(|json| json.kind() == Kind::Number)
-            .and_then(|json| toolrunner_core::json::parse_f64(json.raw()));
+            .and_then(|json| toolrunner_core::__private::parse_f64(json.raw()));
         raw::give(number, found.unwrap_or(0.0));
         i32::from(found.is_some())
     }

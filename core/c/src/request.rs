@@ -1,13 +1,13 @@
 //! The next step, and the request.
 
 use core::ffi::c_char;
+use toolrunner_core::__private::{Decimal, Front, RequestPieces as Pieces, Sink, base_of};
 
 use toolrunner_core::error::{Capacity, Error, Misuse};
-use toolrunner_core::json::{Decimal, Sink};
 use toolrunner_core::run::{Run, Step};
 use toolrunner_core::time::Instant;
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Toolbox};
-use toolrunner_core::wire::{BaseUrl, Front, Pieces, base_of};
+use toolrunner_core::wire::BaseUrl;
 
 use crate::http::Http;
 use crate::machine::{Machine, put_system};

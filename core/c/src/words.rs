@@ -1,7 +1,8 @@
 //! Error messages and texts for people, without `core::fmt`, which is large and can panic.
 
+use toolrunner_core::__private::{Decimal, Piece, Sink};
 use toolrunner_core::error::{Capacity, Error, Misuse, Protocol, TransportKind};
-use toolrunner_core::json::{Decimal, Piece, Sink, Text};
+use toolrunner_core::json::Text;
 use toolrunner_core::policy::Limit;
 use toolrunner_core::run::Run;
 

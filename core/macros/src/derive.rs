@@ -171,9 +171,9 @@ impl Context<'_> {
             // The length of an array cannot depend on a lifetime, so it is that of `'static`.
             let of_static = &self.of_static;
             let (name, _) =
-                self.named(quote!(usize), quote!(#core::schema::flattened_len(#constant)));
+                self.named(quote!(usize), quote!(#core::__private::flattened_len(#constant)));
             let len = quote!(<#of_static as Parts<'static>>::#name);
-            let all = quote!(#core::schema::flattened::<{ #len }>(#constant));
+            let all = quote!(#core::__private::flattened::<{ #len }>(#constant));
             constant = self.constant(&quote!(#core::schema::Property), &all);
         }
         Ok(quote!(#core::schema::Schema::object(#constant)))

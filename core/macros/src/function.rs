@@ -154,7 +154,7 @@ impl Tool {
             .collect();
         let Self { name, description, options, .. } = self;
         let extra = options.extra.join(",");
-        let text = quote!(#core::schema::text(&BYTES));
+        let text = quote!(#core::__private::text(&BYTES));
         let [schema_name, definition_name] =
             ["SCHEMA", "DEFINITION"].map(|name| constant(name, suffix));
         // Extra members of the definition are checked when it is used.
@@ -165,7 +165,7 @@ impl Tool {
             None if is_flattened => quote!({
                 const PARTS: &[#core::schema::Property] = &#properties;
                 const MEMBERS: &[#core::schema::Property] =
-                    &#core::schema::flattened::<{ #core::schema::flattened_len(PARTS) }>(PARTS);
+                    &#core::__private::flattened::<{ #core::__private::flattened_len(PARTS) }>(PARTS);
                 &#core::schema::Schema::object(MEMBERS)
             }),
             None => quote!({
@@ -185,8 +185,8 @@ impl Tool {
         Ok(quote! {
             const #schema_name: &#core::schema::Schema = #schema;
             const #definition_name: #core::tool::Definition<'static> = {
-                const LEN: usize = #core::schema::definition_len(#name, #description, #schema_name, #extra);
-                const BYTES: [u8; LEN] = #core::schema::definition(#name, #description, #schema_name, #extra);
+                const LEN: usize = #core::__private::definition_len(#name, #description, #schema_name, #extra);
+                const BYTES: [u8; LEN] = #core::__private::definition(#name, #description, #schema_name, #extra);
                 #core::tool::Definition::#new #toolset #serial #blocking #timeout #idempotent #requires_approval
             };
         })
@@ -231,7 +231,7 @@ impl Tool {
         let context = takes_context.then(|| quote!(let context_of_call = call.context();));
         let lenient = self.options.lenient.then(|| {
             quote! {
-                let lenient_input = #core::schema::lenient(#schema_name, call.input);
+                let lenient_input = #core::__private::lenient(#schema_name, call.input);
                 let call = call.with_input(lenient_input.as_deref());
             }
         });
@@ -240,7 +240,7 @@ impl Tool {
             #lenient
             let (#(#idents,)*) = {
                 #[allow(unused_mut, unused_variables, reason = "generated")]
-                let ::core::option::Option::Some((input, mut decoder)) = #core::tool::begin(#name, #schema_name, call, out) else {
+                let ::core::option::Option::Some((input, mut decoder)) = #core::__private::begin(#name, #schema_name, call, out) else {
                     return ::core::result::Result::Err(#core::tool::ToolError::written());
                 };
                 #[allow(unused_variables, reason = "generated")]
@@ -250,14 +250,14 @@ impl Tool {
                 match read {
                     ::core::result::Result::Ok(read) => read,
                     ::core::result::Result::Err(error) => {
-                        return ::core::result::Result::Err(#core::tool::invalid_input(#name, &error, input, out));
+                        return ::core::result::Result::Err(#core::__private::invalid_input(#name, &error, input, out));
                     }
                 }
             };
             #[allow(clippy::let_unit_value)]
             let value = #function(#receiver, #(#passed),*) #wait;
             #[allow(unused_imports, reason = "generated")]
-            use #core::tool::kinds::*;
+            use #core::__private::kinds::*;
             #[allow(clippy::unit_arg, clippy::needless_borrow)]
             match (&&&Probe(&value)).split_kind().split(value) {
                 ::core::result::Result::Ok(value) => (&&&&Probe(&value)).output_kind().write(value, out),
@@ -316,7 +316,7 @@ pub(crate) fn implementations(
     let body = quote! {
         match i {
             #arms
-            _ => ::core::result::Result::Err(#core::tool::not_found(&call, out)),
+            _ => ::core::result::Result::Err(#core::__private::not_found(&call, out)),
         }
     };
     let toolbox_body = if target.tools() {
@@ -432,7 +432,7 @@ fn generate(options: TokenStream, function: &mut ItemFn, target: For) -> Result<
             #implementations
 
             #[automatically_derived]
-            impl #core::tool::ToolFunction for #ident {
+            impl #core::__private::ToolFunction for #ident {
                 const DEFINITION: #core::tool::Definition<'static> = DEFINITION;
             }
         };

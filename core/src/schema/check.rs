@@ -29,14 +29,17 @@ type Checked<T = ()> = Result<T, InputError<'static>>;
 /// fn too_deep(_argument:
 /// Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<Vec<u8>>>>>>>>>>>>>>>>) {}
 /// ```
-pub const SCHEMA_DEPTH: usize = 16;
+pub(crate) const SCHEMA_DEPTH: usize = 16;
 
 impl Schema {
+    /// The maximum nesting of a tool's input type, in arrays, objects and maps.
+    pub const MAX_DEPTH: usize = SCHEMA_DEPTH;
+
     /// Checks a value: types, members (missing, unknown and repeated), allowed values, ranges, and
     /// lengths (in characters).
     ///
     /// The check is as deep as the schema, not as the input. It does not recurse: the levels are
-    /// stored in an array of [`SCHEMA_DEPTH`] entries of six words each.
+    /// stored in an array of [`Schema::MAX_DEPTH`] entries of six words each.
     ///
     /// # Errors
     /// Returns the first error. Missing members are found in the order of the schema, all other

@@ -6,40 +6,36 @@
 //! one constant in flash. The same tree [checks](Schema::check) an input. A [`RawSchema`] checks an
 //! input against JSON Schema text from another source. Both return an [`InputError`].
 
-mod check;
-mod compose;
+pub(crate) mod check;
+pub(crate) mod compose;
 mod equal;
-mod error;
+pub(crate) mod error;
 #[cfg(feature = "schemars")]
 #[allow(clippy::disallowed_methods, reason = "on a server, with serde_json")]
 mod external;
 #[cfg(feature = "alloc")]
 mod fold;
 #[cfg(feature = "alloc")]
-mod lenient;
+pub(crate) mod lenient;
 mod raw;
-mod write;
+pub(crate) mod write;
 
 use check::Rule;
-pub use check::SCHEMA_DEPTH;
+pub(crate) use check::SCHEMA_DEPTH;
 use compose::Presence;
-#[doc(hidden)]
-pub use compose::{flattened, flattened_len};
+pub(crate) use error::Explained;
+pub use error::InputError;
 pub(crate) use error::{Expected, Got, Name, Names, Types};
-pub use error::{Explained, InputError};
 #[cfg(feature = "schemars")]
 pub(crate) use external::{expand, text_of};
 #[cfg(feature = "alloc")]
 pub(crate) use fold::fold;
 #[cfg(feature = "alloc")]
-#[doc(hidden)]
-pub use lenient::lenient;
-#[cfg(feature = "alloc")]
 pub(crate) use lenient::lenient_raw;
+#[cfg(feature = "alloc")]
+pub(crate) use raw::RAW_DEPTH;
+pub use raw::RawSchema;
 pub(crate) use raw::is_refused;
-pub use raw::{RAW_DEPTH, RawSchema};
-#[doc(hidden)]
-pub use write::{definition, definition_len, text};
 
 /// A schema: the set of values that are allowed.
 ///

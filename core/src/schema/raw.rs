@@ -12,7 +12,7 @@ use crate::json::{
 
 /// The maximum nesting of schemas that a [`RawSchema`] follows. A property, an item, a `$ref` and a
 /// branch of `anyOf` are one level each. An input that needs more levels is refused.
-pub const RAW_DEPTH: usize = 32;
+pub(crate) const RAW_DEPTH: usize = 32;
 
 /// A schema as JSON Schema text.
 ///
@@ -28,7 +28,7 @@ pub const RAW_DEPTH: usize = 32;
 /// `additionalProperties` if there are `patternProperties`. An ignored keyword allows every value.
 ///
 /// A check does not allocate and does not recurse. The levels are stored in an array of
-/// [`RAW_DEPTH`] entries of about 100 bytes each on a 64-bit target.
+/// [`RawSchema::MAX_DEPTH`] entries of about 100 bytes each on a 64-bit target.
 #[derive(Clone, Copy, Debug)]
 pub struct RawSchema<'s> {
     root: Value<'s>,
@@ -36,11 +36,15 @@ pub struct RawSchema<'s> {
 }
 
 impl<'s> RawSchema<'s> {
+    /// The maximum nesting of schemas that a check follows. A property, an item, a `$ref` and a
+    /// branch of `anyOf` are one level each. An input that needs more levels is refused.
+    pub const MAX_DEPTH: usize = RAW_DEPTH;
+
     /// Creates a schema from JSON Schema text.
     ///
     /// # Errors
     /// Returns [`Misuse::Json`] if `json` is not a JSON object, or if it has more than
-    /// [`MAX_DEPTH`](json::MAX_DEPTH) levels.
+    /// 122 levels.
     pub fn new(json: &'s str) -> Result<Self, Misuse> {
         const NONE: &str = "a schema must be a JSON object";
         json::check(json.as_bytes()).map_err(|error| error.misuse(NONE))?;

@@ -10,9 +10,9 @@ use crate::json::number_parts;
 use crate::json::{Array, Value, text_parts};
 
 /// The maximum size of a formatted error text without `alloc`, in bytes.
-pub const ERROR_TEXT: usize = 96;
+pub(crate) const ERROR_TEXT: usize = 96;
 #[cfg(not(feature = "alloc"))]
-/// The end of a text that was longer than [`ERROR_TEXT`].
+/// The end of a text that was longer than [`Self::MAX_TEXT`].
 const CUT: &str = " […cut]";
 
 /// The reason why a tool failed, in the words that the model receives.
@@ -49,6 +49,9 @@ enum Repr {
 }
 
 impl ToolError {
+    /// The maximum size of a formatted error text without `alloc`, in bytes.
+    pub const MAX_TEXT: usize = ERROR_TEXT;
+
     const fn bare(repr: Repr) -> Self {
         Self {
             repr,
@@ -88,7 +91,7 @@ impl ToolError {
     /// Creates an error from a formatted text, which goes to the model verbatim:
     /// `ToolError::format(format_args!("no sensor {n}"))`.
     ///
-    /// Without `alloc` at most [`ERROR_TEXT`] bytes are kept, and a longer text ends with a note
+    /// Without `alloc` at most [`Self::MAX_TEXT`] bytes are kept, and a longer text ends with a note
     /// that it was cut. For a longer text, write it to the `Output` and return
     /// [`written`](Self::written).
     pub fn format(text: fmt::Arguments<'_>) -> Self {
@@ -152,7 +155,7 @@ impl ToolError {
     }
 
     /// Creates an error from `Error: `, the error's own text and the texts of its sources, as far
-    /// as they fit into [`ERROR_TEXT`] bytes.
+    /// as they fit into [`Self::MAX_TEXT`] bytes.
     #[cfg(not(feature = "alloc"))]
     fn bounded(
         error: &dyn fmt::Display,

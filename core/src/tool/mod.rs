@@ -9,15 +9,15 @@ mod block;
 mod collections;
 mod context;
 mod error;
-mod input;
+pub(crate) mod input;
 mod output;
 mod parsed;
-mod raw;
-mod result;
+pub(crate) mod raw;
+pub(crate) mod result;
 #[cfg(feature = "serde")]
 mod serde;
-mod texts;
-mod toolbox;
+pub(crate) mod texts;
+pub(crate) mod toolbox;
 #[cfg(feature = "schemars")]
 mod typed;
 
@@ -25,25 +25,22 @@ mod typed;
 pub use self::serde::Error as SerializeError;
 pub use block::{Block, Source};
 pub use context::{ToolContext, ToolHost};
-pub use error::{ERROR_TEXT, ToolError};
+pub use error::ToolError;
+pub(crate) use input::invalid_input;
 pub use input::{Decoder, ToolInput};
-#[doc(hidden)]
-pub use input::{begin, invalid_input};
 pub use output::Output;
 pub(crate) use output::is_empty_text_block;
 pub use parsed::Parsed;
 #[cfg(feature = "alloc")]
-pub use raw::{Async, Input};
-pub use raw::{Declared, DefinitionText, Direct, RawTool};
+pub use raw::Input;
+pub use raw::{Declared, RawTool};
 #[cfg(feature = "serde")]
 pub use result::Json;
 pub use result::ToolOutput;
-#[doc(hidden)]
-pub use result::kinds;
-pub use texts::{EMPTY_ERROR, EMPTY_RESULT, Notice};
-pub use toolbox::{ByRef, Toolbox, Tools, check_server_tools, check_tools};
-#[doc(hidden)]
-pub use toolbox::{HasToolAttribute, ToolFunction, not_found};
+pub(crate) use texts::{EMPTY_ERROR, EMPTY_RESULT, Notice};
+pub(crate) use toolbox::check_tools;
+pub(crate) use toolbox::not_found;
+pub use toolbox::{Toolbox, Tools};
 
 use core::time::Duration;
 

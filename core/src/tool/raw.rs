@@ -11,10 +11,10 @@ use crate::schema::RawSchema;
 
 /// The text of a definition: a `&'static str`, or a `String` with `alloc`.
 #[cfg(feature = "alloc")]
-pub type DefinitionText = alloc::borrow::Cow<'static, str>;
+pub(crate) type DefinitionText = alloc::borrow::Cow<'static, str>;
 /// The text of a definition: a `&'static str`, or a `String` with `alloc`.
 #[cfg(not(feature = "alloc"))]
-pub type DefinitionText = &'static str;
+pub(crate) type DefinitionText = &'static str;
 
 /// A definition and the position of its name in the JSON text.
 #[derive(Clone, Debug)]

@@ -7,12 +7,12 @@ use crate::json::{Kind, Object, Value, check, escape};
 use crate::policy::{Limits, RetryPolicy};
 
 /// The maximum number of header fields in a request, including the caller's additional ones.
-pub const MAX_HEADERS: usize = 12;
+pub(crate) const MAX_HEADERS: usize = 12;
 
 /// The address of the API.
-pub const BASE_URL: &str = "https://api.anthropic.com";
+pub(crate) const BASE_URL: &str = "https://api.anthropic.com";
 /// The default version of the API.
-pub const API_VERSION: &str = "2023-06-01";
+pub(crate) const API_VERSION: &str = "2023-06-01";
 
 /// The credentials that a request sends. `Debug` does not print the secret.
 #[derive(Clone, Copy)]
@@ -91,6 +91,15 @@ pub struct Config<'a> {
 }
 
 impl<'a> Config<'a> {
+    /// The default address: that of the API.
+    pub const BASE_URL: &'static str = BASE_URL;
+    /// The default version of the API, sent as the header `anthropic-version`.
+    pub const API_VERSION: &'static str = API_VERSION;
+    /// The maximum number of header fields in a request, including the caller's additional ones.
+    pub const MAX_HEADERS: usize = MAX_HEADERS;
+    /// The maximum number of tools in a request whose body consists of slices, as on a chip.
+    pub const MAX_TOOLS: usize = super::request::MAX_TOOLS;
+
     /// Creates a configuration with the default values: the provider's address, API version
     /// 2023-06-01, streamed replies, no credentials.
     pub const fn new(model: &'a str, max_tokens: u32) -> Self {

@@ -42,20 +42,21 @@
 //! | `"5"` for a number, `null` for an optional argument | An error result, so that the model corrects its input. Tools may be lenient: `#[tool(lenient)]`, `RawTool::lenient`. |
 //! | A `tool_choice` that forces a call | It is sent with every request, so the run ends only at a limit. Set one. |
 
-mod base_url;
+pub(crate) mod base_url;
 mod compaction;
 mod config;
 mod event;
 mod fast;
-mod request;
+pub(crate) mod request;
 mod sse;
 mod words;
 
-pub use base_url::{BaseUrl, base_of};
+pub use base_url::BaseUrl;
+pub(crate) use base_url::base_of;
 pub use compaction::ServerCompaction;
 pub(crate) use config::members;
-pub use config::{API_VERSION, Auth, BASE_URL, Config, MAX_HEADERS};
+pub use config::{Auth, Config};
 pub(crate) use event::{EventKind, Field, WireKind, json_error, parse, says_error};
-pub use request::{Front, MAX_TOOLS, OWN_MEMBERS, Pieces};
+pub(crate) use request::{Front, Pieces};
 pub(crate) use sse::{Arrived, Source, Sse};
 pub(crate) use words::{ErrorWords, error_words};

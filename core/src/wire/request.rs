@@ -15,7 +15,7 @@ use crate::tool::Toolbox;
 
 /// The maximum number of tools in a request whose body consists of slices. The slices are stored in
 /// the driver's future while it sends the request.
-pub const MAX_TOOLS: usize = 24;
+pub(crate) const MAX_TOOLS: usize = 24;
 /// The maximum number of slices in a body before the conversation: those of the configuration, and
 /// two per tool.
 const MAX_PIECES: usize = 16 + 2 * MAX_TOOLS;

@@ -357,6 +357,6 @@ fn a_line_that_is_too_long() {
                 .map_err(|error| error.capacity())
         })
     };
-    assert_eq!(through("connection"), Err(Some(toolrunner_core::transport::head_full(1025, 1024))));
+    assert_eq!(through("connection"), Err(Some(ReplyHead::full(1025, 1024))));
     assert_eq!(through("x"), Ok(()));
 }

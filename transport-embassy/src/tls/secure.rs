@@ -8,7 +8,7 @@ use core::task::{Context, Poll, Waker};
 use embassy_time::Instant;
 
 use super::handoff::{Ask, Handoff, Job};
-use toolrunner_core::transport::head_full;
+use toolrunner_core::transport::ReplyHead;
 
 use crate::{Error, Link, Target};
 
@@ -65,7 +65,7 @@ impl Link for Secure<'_, '_> {
         let place = self
             .buffer()
             .get_mut(..host.len())
-            .ok_or_else(|| Error::Capacity(head_full(host.len(), free)))?;
+            .ok_or_else(|| Error::Capacity(ReplyHead::full(host.len(), free)))?;
         place.copy_from_slice(host);
         let job = Job::Open { host: host.len(), port: target.port, deadline };
         self.perform(job).await.map(|_| ())

@@ -10,7 +10,7 @@ use toolrunner_core::message::StopReason;
 use toolrunner_core::observe::{Event, Observer};
 use toolrunner_core::run::{Outcome, Run};
 use toolrunner_core::transcript::Transcript;
-use toolrunner_core::transport::head_full;
+use toolrunner_core::transport::ReplyHead;
 use toolrunner_core::wire::Config;
 use toolrunner_embassy::{Cancel, EmbassyClock, Error, MIN_BUFFER, Plain, Timeouts, Transport};
 
@@ -132,7 +132,7 @@ fn a_head_larger_than_the_buffer() {
     // A line that is longer and says how the body ends.
     for name in ["content-length", "Transfer-Encoding", "connection"] {
         let line = format!("HTTP/1.1 200 OK\r\n{name}: {}5\r\n\r\nhello", " ".repeat(300));
-        assert_eq!(reply(&line), Err(Error::Capacity(head_full(257, 256))), "{name}");
+        assert_eq!(reply(&line), Err(Error::Capacity(ReplyHead::full(257, 256))), "{name}");
     }
     // Many lines that fit are no problem, however large the head is.
     let lines = format!(
@@ -189,7 +189,7 @@ fn through(len: usize, url: &str) -> (Result<String, Error>, usize) {
 #[test]
 fn a_buffer_that_is_too_small_is_named_before_anything_is_sent() {
     for len in 0..MIN_BUFFER {
-        assert_eq!(through(len, URL), (Err(Error::Capacity(head_full(MIN_BUFFER, len))), 0));
+        assert_eq!(through(len, URL), (Err(Error::Capacity(ReplyHead::full(MIN_BUFFER, len))), 0));
     }
     for len in MIN_BUFFER..100 {
         assert_eq!(through(len, URL), (Ok("hello".into()), 1), "{len}");

@@ -9,7 +9,7 @@ use embedded_io_async::BufRead as _;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use toolrunner_core::error::{Capacity, What};
-use toolrunner_core::transport::head_full;
+use toolrunner_core::transport::ReplyHead;
 use toolrunner_embassy::tls::{
     CertificateDer, Entropy, EntropyFailed, Handoff, KeyPin, Refusal, Resources, Secure, Security,
     Trust, TrustAnchor, WallClock, anchor_from_trusted_cert, session,
@@ -359,8 +359,8 @@ fn through<const BUFFER: usize, const IN: usize, const OUT: usize>() -> Result<S
 
 #[test]
 fn buffers_that_are_too_small_are_named() {
-    assert_eq!(through::<0, 16_640, 512>(), Err(Error::Capacity(head_full(40, 0))));
-    assert_eq!(through::<39, 16_640, 512>(), Err(Error::Capacity(head_full(40, 39))));
+    assert_eq!(through::<0, 16_640, 512>(), Err(Error::Capacity(ReplyHead::full(40, 0))));
+    assert_eq!(through::<39, 16_640, 512>(), Err(Error::Capacity(ReplyHead::full(40, 39))));
     assert_eq!(through::<40, 16_640, 512>(), Ok("hello".into()));
     assert_eq!(through::<512, 16_640, 0>(), Err(record_full(174 + "api.example.com".len(), 0)));
     assert_eq!(through::<512, 16_640, 188>(), Err(record_full(189, 188)));

@@ -1,8 +1,9 @@
 //! The arguments of a call, after they were checked against a schema.
 
+use toolrunner_core::__private::invalid_input;
 use toolrunner_core::json::{Kind, Value};
 use toolrunner_core::schema::RawSchema;
-use toolrunner_core::tool::{Output, ToolError, invalid_input};
+use toolrunner_core::tool::{Output, ToolError};
 
 /// The members of an input that fits its schema.
 #[derive(Clone, Copy)]

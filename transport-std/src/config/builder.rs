@@ -6,12 +6,12 @@ use core::time::Duration;
 use std::env;
 use std::ffi::OsString;
 use std::sync::Arc;
+use toolrunner_core::__private::base_of;
 
 use http::{HeaderName, HeaderValue, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use toolrunner_core::json;
 use toolrunner_core::policy::RetryPolicy;
-use toolrunner_core::wire::{BaseUrl, base_of};
+use toolrunner_core::wire::BaseUrl;
 
 use super::{
     DEFAULT_API_VERSION, DEFAULT_BASE_URL, DEFAULT_MAX_RETRIES, Header, Secret, Settings,
@@ -442,7 +442,7 @@ fn checked_base_url(url: &str) -> Result<String, SetupError> {
 fn checked_body_fields(fields: &[(String, String)]) -> Result<Vec<(String, String)>, SetupError> {
     let mut checked: Vec<(String, String)> = Vec::with_capacity(fields.len());
     for (name, json) in fields {
-        if let Err(e) = json::check(json.as_bytes()) {
+        if let Err(e) = toolrunner_core::json::check(json.as_bytes()) {
             return Err(SetupError::BodyField(name.clone(), e.to_string()));
         }
         checked.retain(|(earlier, _)| earlier != name);

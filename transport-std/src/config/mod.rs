@@ -29,9 +29,9 @@ pub use secret::Secret;
 use crate::http::{HttpTransport, without_query};
 
 /// The server that is used if none is set.
-pub const DEFAULT_BASE_URL: &str = toolrunner_core::wire::BASE_URL;
+pub const DEFAULT_BASE_URL: &str = toolrunner_core::wire::Config::BASE_URL;
 /// The API version that is sent if none is set.
-pub const DEFAULT_API_VERSION: &str = toolrunner_core::wire::API_VERSION;
+pub const DEFAULT_API_VERSION: &str = toolrunner_core::wire::Config::API_VERSION;
 /// The maximum number of retries of a request if none is set.
 pub const DEFAULT_MAX_RETRIES: u32 = 2;
 

@@ -22,7 +22,7 @@ use tokio::task::yield_now;
 use tokio::time::Instant;
 use toolrunner_core::error::TransportKind;
 use toolrunner_core::transport::{Body, Head, Reply, ReplyHead};
-use toolrunner_core::wire::API_VERSION;
+use toolrunner_core::wire::Config;
 
 use super::body::{HttpBody, Lease};
 use super::dial::{Dialed, Dialer};
@@ -378,7 +378,7 @@ fn request(
         let mut value = match value {
             // Almost every request has these values, so they are not copied.
             "application/json" => HeaderValue::from_static("application/json"),
-            API_VERSION => HeaderValue::from_static(API_VERSION),
+            Config::API_VERSION => HeaderValue::from_static(Config::API_VERSION),
             other => HeaderValue::from_str(other).map_err(|_| bad("value"))?,
         };
         let name = match name {

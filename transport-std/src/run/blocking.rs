@@ -8,10 +8,10 @@ use std::panic::{catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::task::Wake;
 use std::thread::{self, Thread};
+use toolrunner_core::__private::Notice;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use toolrunner_core::tool::Notice;
 use tracing::{Dispatch, Span, dispatcher};
 
 use super::jobs::JobEnd;

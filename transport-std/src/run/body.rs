@@ -4,10 +4,9 @@
 //! Core's writer decides which members it has besides the caller's parameters, and which of those a
 //! request carries.
 
-use toolrunner_core::wire::Front;
-
 use super::Run;
 use crate::params::quoted;
+use toolrunner_core::__private::Front;
 
 /// The front of a request's body, and the state of the run that it depends on.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use toolrunner_core::json::Value;
 use toolrunner_core::policy::{Limits, RetryPolicy};
 use toolrunner_core::run::{Compaction, OnBreak, Run as Machine, WhenFull};
 use toolrunner_core::tool::Tools;
-use toolrunner_core::transcript::{GROWING_LIMIT, Transcript};
+use toolrunner_core::transcript::Transcript;
 
 use super::hooks::Hooks;
 use super::reply::Envelope;
@@ -82,7 +82,7 @@ impl RunBuilder {
             on_break: OnBreak::Drop,
             limits: Limits::NONE,
             retry,
-            capacity: GROWING_LIMIT,
+            capacity: Transcript::GROWING_LIMIT,
             compaction: None,
             summary_model: None,
             clock: SharedClock::default(),

@@ -1,10 +1,10 @@
 //! The calls of a turn: passed to the gate, run, and their results stored.
 
 use std::sync::Arc;
+use toolrunner_core::__private::Notice;
 
 use toolrunner_core::error::Misuse;
 use toolrunner_core::json::Text;
-use toolrunner_core::tool::Notice;
 
 use super::Run;
 use super::apart::run_apart;

@@ -1,8 +1,9 @@
 //! The gate before a call and the hook after it, which may change its input or its result.
 
 use core::pin::Pin;
+use toolrunner_core::json::check;
 
-use toolrunner_core::json::{Kind, Value, check};
+use toolrunner_core::json::{Kind, Value};
 
 use crate::params::quoted;
 
@@ -129,7 +130,7 @@ impl ResultDraft {
     /// Replaces the content with this text.
     pub fn replace(&mut self, text: &str) -> &mut Self {
         self.content = quoted(if text.is_empty() && self.is_error {
-            toolrunner_core::tool::EMPTY_ERROR
+            toolrunner_core::__private::EMPTY_ERROR
         } else {
             text
         });

@@ -6,13 +6,14 @@ use core::pin::Pin;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::task::{Context, Poll};
 use std::sync::Arc;
+use toolrunner_core::__private::Notice;
 
 use futures_util::future::{AbortHandle, Abortable, Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use toolrunner_core::json::{Text, Value};
 use toolrunner_core::time::{Clock, Instant};
-use toolrunner_core::tool::{Notice, Output, ToolCall, ToolError, ToolHost};
+use toolrunner_core::tool::{Output, ToolCall, ToolError, ToolHost};
 use tracing::{Instrument, Span};
 
 use super::apart::Apart;

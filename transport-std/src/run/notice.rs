@@ -1,7 +1,6 @@
 //! The loop's own texts in place of a tool's result.
 
-use toolrunner_core::tool::Notice;
-
+use toolrunner_core::__private::Notice;
 /// Returns one of the loop's own texts as content, and that it is an error.
 pub(super) fn notice(notice: Notice<'_>) -> (Vec<u8>, bool) {
     let mut content = Vec::new();

@@ -2,12 +2,11 @@
 
 use core::pin::Pin;
 use std::sync::Arc;
+use toolrunner_core::__private::check_server_tools;
 
 use toolrunner_core::error::{Misuse, REFUSED_SCHEMA};
 use toolrunner_core::json::{Kind, Text, Value};
-use toolrunner_core::tool::{
-    Declared, Definition, Output, ToolCall, ToolError, Tools, check_server_tools,
-};
+use toolrunner_core::tool::{Declared, Definition, Output, ToolCall, ToolError, Tools};
 
 use crate::error::Error;
 

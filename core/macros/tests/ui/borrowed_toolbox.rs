@@ -1,4 +1,4 @@
-use toolrunner_core::macros::toolbox_std;
+use toolrunner_core::__private::macros::toolbox_std;
 
 struct Notes<'a> {
     text: &'a str,

@@ -1,5 +1,5 @@
-use toolrunner_core::tool::{check_server_tools, check_tools};
 
+use toolrunner_core::__private::{check_server_tools, check_tools};
 fn plain(a: i64) -> i64 {
     a
 }

@@ -1,11 +1,11 @@
 //! The caller's actions, which may happen at any time.
 
 use core::time::Duration;
+use toolrunner_core::__private::Notice;
 
 use toolrunner_core::policy::{Limits, RetryPolicy};
 use toolrunner_core::run::{Compaction, MakeRoom, OnBreak};
 use toolrunner_core::time::Instant;
-use toolrunner_core::tool::Notice;
 
 use super::{Machine, restored};
 use crate::choices::Choices;
