@@ -33,24 +33,8 @@ pub enum OnBreak {
     KeepBlocks,
 }
 
-/// Tries to keep the complete blocks of the current reply, and returns whether there are any.
-pub(super) type Keep = fn(&mut Run<'_>) -> bool;
-
-impl Run<'_> {
-    /// Sets what happens to a reply that breaks off and is not requested again. Default:
-    /// [`OnBreak::Drop`]. The error is returned in both cases. A reply that is abandoned, stopped
-    /// or cancelled, or that does not fit, is always discarded. A reply of which a call has started
-    /// (only a driver with `alloc` can do that) is never discarded, regardless of this setting.
-    pub fn on_break(&mut self, on_break: OnBreak) {
-        self.keep = match on_break {
-            OnBreak::Drop => None,
-            OnBreak::KeepBlocks => Some(keep_blocks),
-        };
-    }
-}
-
 /// Makes the complete blocks the last message and ends the run.
-fn keep_blocks(run: &mut Run<'_>) -> bool {
+pub(super) fn keep_blocks(run: &mut Run<'_>) -> bool {
     let words = run.reply.failure;
     // The server's error text may be where the end of the message goes.
     let fits = words.len() == 0 || run.transcript.shift_tail(words, 2).is_ok();
@@ -58,7 +42,7 @@ fn keep_blocks(run: &mut Run<'_>) -> bool {
     if !keep_part(run, 0) {
         return false;
     }
-    run.failure = run.transcript.keep_in_tail(run.reply.failure);
+    run.exchange.failure = run.transcript.keep_in_tail(run.reply.failure);
     run.machine.go(Input::KeptBlocks).is_ok()
 }
 
@@ -97,8 +81,7 @@ pub(super) fn keep_part(run: &mut Run<'_>, least: usize) -> bool {
     }
     run.turn.bad = core::mem::replace(&mut run.reply.bad, BadInputs::NONE);
     run.reply.stop = None;
-    run.turns = run.turns.saturating_add(1);
-    run.usage.add(&run.reply.usage);
+    run.ledger.add_turn(&run.reply.usage);
     true
 }
 

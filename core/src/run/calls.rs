@@ -128,20 +128,14 @@ impl Run<'_> {
             turn.runs = wish == Wish::Answers;
             if let Some(CallsFound { found, first, fingerprint }) = calls_found {
                 (turn.found, turn.first) = (found, first);
-                self.repeats = if fingerprint == self.fingerprint {
-                    self.repeats.saturating_add(1)
-                } else {
-                    1
-                };
-                self.fingerprint = fingerprint;
+                self.ledger.add_calls(fingerprint);
             }
         }
         #[cfg(feature = "alloc")]
         let closed = begun.map(|begun| self.take_over(begun));
-        self.compaction_tried = false;
-        self.turns = self.turns.saturating_add(1);
-        self.usage.add(&self.reply.usage);
-        self.attempt = 0;
+        self.summary.tried = false;
+        self.ledger.add_turn(&self.reply.usage);
+        self.exchange.attempt = 0;
         let calls = self.turn.is_calling();
         self.machine.go(Input::Reply { stop: self.reply.stop, calls })?;
         #[cfg(feature = "alloc")]
@@ -460,8 +454,8 @@ impl Run<'_> {
         let room = self.room_for_result(i);
         self.give_to_tools(i);
         self.turn.states.set(i, CallState::Running);
-        self.said = Place::NONE;
-        let turn = self.turns;
+        self.exchange.said = Place::NONE;
+        let turn = self.ledger.turns;
         let head = self.result_head(i);
         #[cfg(feature = "alloc")]
         let room = room.min(GROWING_RESULT);

@@ -47,6 +47,24 @@ impl Default for Compaction {
     }
 }
 
+/// The summary of a run: requested, in progress, or rejected.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Summary {
+    /// The summary in progress.
+    pub(super) current: Option<Compacting>,
+    /// Whether a summary of the last turn was tried.
+    pub(super) tried: bool,
+    /// Whether the server compacts before the next turn.
+    is_requested: bool,
+    /// The reason why the last summary was rejected, if it was.
+    rejected: Option<Rejected>,
+}
+
+impl Summary {
+    pub(super) const NONE: Self =
+        Self { current: None, tried: false, is_requested: false, rejected: None };
+}
+
 /// A summary in progress.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Compacting {
@@ -86,35 +104,11 @@ impl Rejected {
     }
 }
 
-/// The code that begins and ends summaries. It is set when summaries are first configured or
-/// requested.
-#[derive(Debug)]
-pub(super) struct Summaries {
-    begin: fn(&mut Run<'_>) -> bool,
-    begin_on_server: fn(&mut Run<'_>) -> bool,
-    pub(super) end: fn(&mut Run<'_>, Compacting) -> Result<(), Error>,
-}
-
-impl Summaries {
-    const CODE: Self = Self {
-        begin: |run| run.begin_here(),
-        begin_on_server: |run| run.begin_on_server(),
-        end: |run, compacting| run.end_compaction(compacting),
-    };
-}
-
 impl Run<'_> {
-    /// Returns the setting for summaries on the client, to be changed at any time. `None`, the
-    /// default, means never.
-    pub const fn compaction_mut(&mut self) -> &mut Option<Compaction> {
-        self.summaries = Some(&Summaries::CODE);
-        &mut self.compaction
-    }
-
     /// Returns whether the current request or reply is a summary and not a turn. Its events are
     /// only for the run itself.
     pub const fn is_compacting(&self) -> bool {
-        self.compacting.is_some()
+        self.summary.current.is_some()
     }
 
     /// Requests that the server compact the conversation before the next turn, in a separate
@@ -125,45 +119,43 @@ impl Run<'_> {
     /// contains no summary, or also a call, the conversation stays as it is. A second call before
     /// the request is sent has no effect.
     pub fn compact_on_server(&mut self) {
-        self.server_compaction = true;
-        // Set here, so that a program that does not call this does not contain the code.
-        self.summaries = Some(&Summaries::CODE);
-        self.compaction_rules = Some(ServerCompaction::RULES);
+        self.summary.is_requested = true;
+        self.settings.extras.enable_server_compaction();
     }
 
     /// Returns the rules for the members of the next request, or `None` if they are all sent
     /// unchanged.
     pub fn compaction_rules(&self) -> Option<ServerCompaction> {
-        self.compaction_rules.filter(|_| self.is_compacting_on_server())
+        self.settings.extras.compaction_rules.filter(|_| self.is_compacting_on_server())
     }
 
     /// Returns whether the current request asks the server for a `compaction` block.
     pub fn is_compacting_on_server(&self) -> bool {
-        self.compacting.is_some_and(|compacting| compacting.by_server)
+        self.summary.current.is_some_and(|compacting| compacting.by_server)
     }
 
     /// Begins the server's compaction if it was requested and is possible.
     pub(super) fn begin_server_compaction(&mut self) -> bool {
-        self.summaries.is_some_and(|summaries| (summaries.begin_on_server)(self))
+        self.settings.extras.summaries.is_some_and(|summaries| (summaries.begin_on_server)(self))
     }
 
     /// Begins a summary if one is due. If it does not fit, the run continues without it.
     pub(super) fn begin_compaction(&mut self) -> bool {
-        self.summaries.is_some_and(|summaries| (summaries.begin)(self))
+        self.settings.extras.summaries.is_some_and(|summaries| (summaries.begin)(self))
     }
 
-    fn begin_on_server(&mut self) -> bool {
+    pub(super) fn begin_on_server(&mut self) -> bool {
         let paused =
             self.turn.end > self.turn.mark && self.reply.stop == Some(StopReason::PauseTurn);
-        if !self.server_compaction || paused || self.transcript.is_empty() {
+        if !self.summary.is_requested || paused || self.transcript.is_empty() {
             return false;
         }
-        self.server_compaction = false;
+        self.summary.is_requested = false;
         if self.turn.is_open() {
             return false;
         }
         let keep = self.transcript.len();
-        self.compacting = Some(Compacting {
+        self.summary.current = Some(Compacting {
             by_server: true,
             cut: keep,
             keep,
@@ -183,22 +175,22 @@ impl Run<'_> {
             is_type(block, "compaction") && block.member("content").is_some_and(says_something)
         });
         // It is not a turn, so nothing would answer a call in it.
-        if self.rejected.is_none() && self.reply.calls > 0 {
-            self.rejected = Some(Rejected::Calls);
+        if self.summary.rejected.is_none() && self.reply.calls > 0 {
+            self.summary.rejected = Some(Rejected::Calls);
         }
-        if self.rejected.is_none()
+        if self.summary.rejected.is_none()
             && !(has_summary && self.keep_message(reply.mark, reply.start, Ending::Ended))
         {
-            self.rejected = Some(Rejected::NoText);
+            self.summary.rejected = Some(Rejected::NoText);
         }
-        if self.rejected.is_some() {
+        if self.summary.rejected.is_some() {
             self.restore(compacting);
             return;
         }
         self.transcript.remove(Span::new(0, reply.start));
         self.turn = Turn::none(self.transcript.len());
         self.marks.forget();
-        self.compactions = self.compactions.saturating_add(1);
+        self.ledger.add_compaction();
         // Possible, because a summary is in progress.
         let _ = self.machine.go(Input::Summary(compacting.then));
     }
@@ -206,22 +198,17 @@ impl Run<'_> {
     /// Returns the reason why the last summary did not replace the conversation, in words, or
     /// `None` if it did or there was no summary.
     pub const fn rejected_summary(&self) -> Option<&'static str> {
-        match self.rejected {
+        match self.summary.rejected {
             Some(rejected) => Some(rejected.text()),
             None => None,
         }
     }
 
-    /// Returns how many times a summary has replaced the conversation.
-    pub const fn compactions(&self) -> u32 {
-        self.compactions
-    }
-
-    fn begin_here(&mut self) -> bool {
-        let Some(Compaction { threshold, prompt }) = self.compaction else { return false };
+    pub(super) fn begin_here(&mut self) -> bool {
+        let Some(Compaction { threshold, prompt }) = self.settings.compaction else { return false };
         // A running call is not dropped: the model must learn about it.
         let untouched = self.transcript.len() == self.turn.end && self.turn.end > self.turn.mark;
-        if self.compaction_tried
+        if self.summary.tried
             || !untouched
             || self.turn.is_running()
             || (self.turn_usage().total() < threshold && !self.wants_summary())
@@ -235,14 +222,14 @@ impl Run<'_> {
         {
             return false;
         }
-        self.compaction_tried = true;
+        self.summary.tried = true;
         let (keep, then) = (self.transcript.len(), self.machine.state());
         let cut = if self.turn.calls > 0 { self.turn.mark } else { keep };
         if self.write_question(cut < keep, prompt).is_err() {
             self.transcript.truncate(keep);
             return false;
         }
-        self.compacting = Some(Compacting {
+        self.summary.current = Some(Compacting {
             by_server: false,
             cut,
             keep,
@@ -293,15 +280,15 @@ impl Run<'_> {
     }
 
     /// Ends a summary: it becomes the conversation, if it is valid.
-    fn end_compaction(&mut self, compacting: Compacting) -> Result<(), Error> {
+    pub(super) fn end_compaction(&mut self, compacting: Compacting) -> Result<(), Error> {
         const HEAD: &[u8] = b"{\"role\":\"user\",\"content\":\"";
-        self.usage.add(&self.reply.usage);
-        self.attempt = 0;
+        self.ledger.usage.add(&self.reply.usage);
+        self.exchange.attempt = 0;
         let end = self.transcript.len();
         let mark = self.reply.mark;
         let comma = usize::from(end > mark);
         let reply = Turn { start: mark + comma, end, ..Turn::none(mark) };
-        self.rejected = match self.reply.stop {
+        self.summary.rejected = match self.reply.stop {
             Some(StopReason::MaxTokens | StopReason::ModelContextWindowExceeded) => {
                 Some(Rejected::CutOff)
             }
@@ -327,9 +314,9 @@ impl Run<'_> {
             text.is_some_and(|text| !is_blank(text))
         });
         if !says_something {
-            self.rejected = self.rejected.or(Some(Rejected::NoText));
+            self.summary.rejected = self.summary.rejected.or(Some(Rejected::NoText));
         }
-        if self.rejected.is_some() {
+        if self.summary.rejected.is_some() {
             self.restore(compacting);
             return Ok(());
         }
@@ -349,7 +336,7 @@ impl Run<'_> {
         self.transcript.truncate(write + 2);
         self.turn = Turn::none(self.transcript.len());
         self.marks.forget();
-        self.compactions = self.compactions.saturating_add(1);
+        self.ledger.add_compaction();
         Ok(self.machine.go(Input::Summary(State::Ready))?)
     }
 
@@ -372,16 +359,16 @@ impl Run<'_> {
     pub(super) fn restore(&mut self, compacting: Compacting) {
         self.transcript.truncate(compacting.keep);
         (self.reply.stop, self.reply.usage) = (compacting.stop, compacting.usage);
-        self.compacting = None;
-        self.attempt = 0;
+        self.summary.current = None;
+        self.exchange.attempt = 0;
         // Possible, because a summary is in progress.
         let _ = self.machine.go(Input::Summary(compacting.then));
     }
 
     /// Abandons a summary in progress.
     pub(super) fn cancel_compaction(&mut self) {
-        if let Some(compacting) = self.compacting.take() {
-            self.compaction_tried = false;
+        if let Some(compacting) = self.summary.current.take() {
+            self.summary.tried = false;
             self.restore(compacting);
         }
     }

@@ -17,13 +17,13 @@ use core::time::Duration;
 
 use super::broken::keep_part;
 use super::calls::{address_bytes, is_sound, is_type, same_id};
+use super::ledger::Ledger;
 use super::results::{FRAME_LEN, SHORTEST, check_content};
 use super::state::{CallState, CallStates, Found, FoundCalls, Turn};
 use super::table::{Input, State};
 use super::{MAX_CALLS, Run};
 use crate::error::{Error, Misuse};
 use crate::json::{Array, Value};
-use crate::policy::Limits;
 use crate::time::Instant;
 use crate::tool::{EMPTY_ERROR, EMPTY_RESULT, Notice};
 use crate::transcript::{Span, Transcript};
@@ -108,27 +108,27 @@ impl Run<'_> {
     }
 
     fn may_start_early(&self, i: usize, now: Instant) -> bool {
-        let Limits { turns, calls, input_tokens, output_tokens, time, repeats } = self.limits;
-        let (usage, count) =
-            (self.reply.usage, u32::try_from(self.reply.calls).unwrap_or(u32::MAX));
+        let count = u32::try_from(self.reply.calls).unwrap_or(u32::MAX);
         self.machine.state() == State::Receiving
-            && self.compacting.is_none()
+            && self.summary.current.is_none()
             && self.reply.is_streamed()
             && i < self.reply.calls.min(MAX_CALLS)
             && !self.reply.bad.has(i)
             && (!self.early.has_begun || i >= self.turn.calls || self.is_pending(i))
             && self.reply.is_closed_up_to(i)
-            && turns.is_none_or(|most| self.turns.saturating_add(1) < most)
-            && calls.is_none_or(|most| self.calls.saturating_add(count) <= most)
-            && input_tokens.is_none_or(|most| {
-                self.usage.input_total().saturating_add(usage.input_total()) < most
-            })
-            && output_tokens.is_none_or(|most| {
-                self.usage.output_tokens.saturating_add(usage.output_tokens) < most
-            })
-            && time.is_none_or(|most| self.started.is_some_and(|start| now.since(start) < most))
-            && repeats.is_none()
-            && self.compaction.is_none_or(|compaction| usage.total() < compaction.threshold)
+            && self.settings.limits.repeats.is_none()
+            && self.with_reply().exceeded(&self.settings.limits, count, now).is_none()
+            && self
+                .settings
+                .compaction
+                .is_none_or(|compaction| self.reply.usage.total() < compaction.threshold)
+    }
+
+    /// Returns the counters as they would be if the current reply ended now.
+    fn with_reply(&self) -> Ledger {
+        let mut ledger = self.ledger;
+        ledger.add_turn(&self.reply.usage);
+        ledger
     }
 
     /// Makes the part of the current reply that ends with call `i` the turn. Returns whether it
@@ -320,7 +320,8 @@ impl Run<'_> {
         let _ = self.close_pending(usize::MAX);
         let at = self.transcript.len();
         let fits = !words.is_empty() && self.transcript.put_at(at, &words).is_ok();
-        self.failure = if fits { Span::new(at, at + words.len()) } else { Span::default() };
+        self.exchange.failure =
+            if fits { Span::new(at, at + words.len()) } else { Span::default() };
     }
 
     /// Answers the calls before `end` that did not start as not run.
@@ -343,12 +344,12 @@ impl Run<'_> {
         now: Instant,
         jitter: u32,
     ) -> Option<Duration> {
-        if self.early.breaks >= self.retry.retries.max(1) {
+        if self.early.breaks >= self.settings.retry.retries.max(1) {
             self.early.breaks = 0;
             return None;
         }
         self.early.breaks += 1;
-        let wait = self.retry.wait(self.early.breaks, retry_after, jitter);
+        let wait = self.settings.retry.wait(self.early.breaks, retry_after, jitter);
         self.early.pause = now.after(wait);
         Some(wait)
     }
@@ -372,9 +373,7 @@ impl Run<'_> {
         run.reply.failure = Span::default();
         run.turn = self.turn.clone();
         run.early = self.early.clone();
-        (run.turns, run.calls, run.repeats, run.fingerprint) =
-            (self.turns, self.calls, self.repeats, self.fingerprint);
-        (run.usage, run.compactions) = (self.usage, self.compactions);
+        run.ledger = self.ledger;
         run.container = self.container.clone();
         run.break_off();
         Some(run)

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::Run;
+use super::state::Place;
 use super::table::{Input, State};
 use crate::error::{ApiError, ApiErrorKind, Error};
 use crate::json::{Text, Value};
@@ -16,6 +17,39 @@ use crate::wire::{ErrorWords, error_words};
 
 /// The most bytes of an error's body that are kept.
 const ERROR_BODY: usize = 64 * 1024;
+
+/// The current request and what arrived for it, or the last ones.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) head: ReplyHead,
+    /// Failed attempts of the current request.
+    pub(super) attempt: u32,
+    /// Whether a part of the current reply was passed on to an observer.
+    handed_on: bool,
+    /// The JSON of the last API error, in the tail. Valid until the next write.
+    pub(super) failure: Span,
+    /// The complete last reply, in the tail, if the conversation does not contain all of it.
+    pub(super) said: Place,
+}
+
+impl Exchange {
+    pub(super) fn new() -> Self {
+        Self {
+            head: ReplyHead::default(),
+            attempt: 0,
+            handed_on: false,
+            failure: Span::default(),
+            said: Place::NONE,
+        }
+    }
+
+    /// Forgets what belongs to the last request, before the next one.
+    pub(super) const fn begin(&mut self) {
+        self.handed_on = false;
+        self.failure = Span::new(0, 0);
+        self.said = Place::NONE;
+    }
+}
 
 /// An API error in the server's own words.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +71,7 @@ impl Run<'_> {
         #[cfg(feature = "alloc")]
         self.transcript.share();
         let whole = self.transcript.bytes();
-        let body = match self.compacting {
+        let body = match self.summary.current {
             None => Body::new(before, whole, b"]}"),
             Some(compacting) => {
                 let history = whole.get(..compacting.cut).unwrap_or_default();
@@ -58,8 +92,23 @@ impl Run<'_> {
     pub fn answered(&mut self, head: &ReplyHead) {
         let is_success = (200..300).contains(&head.status);
         if self.machine.go(Input::Head { is_success }).is_ok() {
-            self.head.take(head);
+            self.exchange.head.take(head);
         }
+    }
+
+    /// Returns the number of failed attempts of the current request.
+    pub const fn attempt(&self) -> u32 {
+        self.exchange.attempt
+    }
+
+    /// Returns the request id from the head of the last reply. Empty if there was none.
+    pub fn request_id(&self) -> &str {
+        &self.exchange.head.request_id
+    }
+
+    /// Returns whether the current reply is complete. The rest of its body does not matter then.
+    pub const fn reply_is_whole(&self) -> bool {
+        !matches!(self.machine.state(), State::Receiving | State::ErrorBody)
     }
 
     /// Returns whether the body that is being received is an error's. If it breaks off, the error
@@ -81,7 +130,7 @@ impl Run<'_> {
             }
             State::ErrorBody => {
                 // As much as fits: an error page may be long, and the message is at its start.
-                let (start, kept) = (self.transcript.len(), self.failure.len());
+                let (start, kept) = (self.transcript.len(), self.exchange.failure.len());
                 let room = self
                     .transcript
                     .free()
@@ -89,7 +138,7 @@ impl Run<'_> {
                     .min(ERROR_BODY.saturating_sub(kept));
                 let part = input.get(..room.min(input.len())).unwrap_or_default();
                 self.transcript.put_at(start + kept, part)?;
-                self.failure = Span::new(start, start + kept + part.len());
+                self.exchange.failure = Span::new(start, start + kept + part.len());
                 let is_cut = part.len() < input.len();
                 *input = &[];
                 // The body may never end, so the part that fits is enough.
@@ -118,12 +167,18 @@ impl Run<'_> {
     }
 
     fn error_of_body(&mut self) -> Error {
-        let body = self.failure.of(self.transcript.whole());
+        let body = self.exchange.failure.of(self.transcript.whole());
         let kind = match error_words(body).map(|words| words.api_kind()) {
-            None | Some(ApiErrorKind::Unknown) => ApiErrorKind::from_status(self.head.status),
+            None | Some(ApiErrorKind::Unknown) => {
+                ApiErrorKind::from_status(self.exchange.head.status)
+            }
             Some(kind) => kind,
         };
-        Error::Api(ApiError { status: self.head.status, kind, retry_after: self.head.retry_after })
+        Error::Api(ApiError {
+            status: self.exchange.head.status,
+            kind,
+            retry_after: self.exchange.head.retry_after,
+        })
     }
 
     /// Does what the run itself must do about an event.
@@ -132,7 +187,7 @@ impl Run<'_> {
         if let Some(Happened { kind: HappenedKind::MessageStop, .. }) = happened {
             self.end_reply()?;
         }
-        if let Some(unique) = self.unique
+        if let Some(unique) = self.settings.extras.unique
             && let Some(begun @ Happened { kind: HappenedKind::BlockStart, .. }) = happened
         {
             happened = Some((unique.in_reply)(self, begun)?);
@@ -145,10 +200,12 @@ impl Run<'_> {
     // Not inlined: this runs once per reply, while its caller runs for every event.
     #[inline(never)]
     fn end_reply(&mut self) -> Result<(), Error> {
-        match self.compacting.take() {
-            Some(compacting) => {
-                self.summaries.map_or(Ok(()), |summaries| (summaries.end)(self, compacting))
-            }
+        match self.summary.current.take() {
+            Some(compacting) => self
+                .settings
+                .extras
+                .summaries
+                .map_or(Ok(()), |summaries| (summaries.end)(self, compacting)),
             None => self.end_turn(),
         }
     }
@@ -185,32 +242,32 @@ impl Run<'_> {
             self.cancel_compaction();
             return Ok(Duration::ZERO);
         };
-        let may = is_transient(&error, &self.head)
-            && (!self.handed_on || self.retry.after_output)
+        let may = is_transient(&error, &self.exchange.head)
+            && (!self.exchange.handed_on || self.settings.retry.after_output)
             && !self.is_compacting_on_server();
-        self.head.should_retry = None;
-        let again = may && self.attempt < self.retry.retries;
+        self.exchange.head.should_retry = None;
+        let again = may && self.exchange.attempt < self.settings.retry.retries;
         let breaks = state == State::Receiving
-            && self.compacting.is_none()
+            && self.summary.current.is_none()
             && !again
             && !matches!(error, Error::Capacity(_));
-        if breaks && self.keep.is_some_and(|keep| keep(self)) {
-            self.attempt = 0;
+        if breaks && self.settings.extras.keep.is_some_and(|keep| keep(self)) {
+            self.exchange.attempt = 0;
             return Err(error);
         }
         self.take_back();
         if !again {
-            self.attempt = 0;
+            self.exchange.attempt = 0;
             self.machine.go(Input::Failure)?;
-            if let Some(compacting) = self.compacting.take() {
+            if let Some(compacting) = self.summary.current.take() {
                 // The conversation is unchanged, so the run continues without a summary.
                 self.restore(compacting);
                 return Ok(Duration::ZERO);
             }
             return Err(error);
         }
-        self.attempt += 1;
-        let wait = self.retry.wait(self.attempt, retry_after(error), jitter);
+        self.exchange.attempt += 1;
+        let wait = self.settings.retry.wait(self.exchange.attempt, retry_after(error), jitter);
         self.machine.go(Input::Backoff(now.after(wait)))?;
         Ok(wait)
     }
@@ -228,17 +285,17 @@ impl Run<'_> {
     /// the tail.
     pub(super) fn take_back(&mut self) {
         if self.reply.failure.len() > 0 {
-            self.failure = self.reply.failure;
+            self.exchange.failure = self.reply.failure;
         }
         let mark = self.reply.mark;
         self.transcript.truncate(mark);
-        self.failure = self.transcript.keep_in_tail(self.failure);
+        self.exchange.failure = self.transcript.keep_in_tail(self.exchange.failure);
     }
 
     /// Converts what [`feed`](Self::feed) returned to an event, and marks the content of a reply as
     /// passed on: the reply is then not retried automatically if it breaks off.
     pub fn event(&mut self, happened: Happened) -> Event<'_> {
-        self.handed_on |= happened.kind.is_content();
+        self.exchange.handed_on |= happened.kind.is_content();
         self.peek(happened)
     }
 
@@ -277,10 +334,10 @@ impl Run<'_> {
     /// the last request, or if something was written to the transcript since.
     pub fn error_body(&self) -> &[u8] {
         // A later message has overwritten it.
-        if self.failure.start < self.transcript.len() {
+        if self.exchange.failure.start < self.transcript.len() {
             return &[];
         }
-        self.failure.of(self.transcript.whole())
+        self.exchange.failure.of(self.transcript.whole())
     }
 
     /// Returns the text for the event about a request that is sent again after this error.
@@ -293,7 +350,7 @@ impl Run<'_> {
         };
         match error {
             Error::Api(_) => self.api_error().unwrap_or_else(|| ApiErrorText {
-                request_id: Text::from_raw(&self.head.request_id),
+                request_id: Text::from_raw(&self.exchange.head.request_id),
                 ..nothing
             }),
             _ => nothing,
@@ -312,7 +369,8 @@ impl Run<'_> {
         Some(ApiErrorText {
             kind,
             message,
-            request_id: request_id.unwrap_or_else(|| Text::from_raw(&self.head.request_id)),
+            request_id: request_id
+                .unwrap_or_else(|| Text::from_raw(&self.exchange.head.request_id)),
             body,
         })
     }

@@ -52,7 +52,11 @@ impl Run<'_> {
     /// `Capacity` if they do not fit. In this case the old conversation stays.
     pub(super) fn take_history(&mut self, messages: &[u8], checked: Checked) -> Result<(), Error> {
         #[cfg(feature = "alloc")]
-        let renamed = self.unique.and_then(|unique| (unique.in_history)(messages, messages.len()));
+        let renamed = self
+            .settings
+            .extras
+            .unique
+            .and_then(|unique| (unique.in_history)(messages, messages.len()));
         #[cfg(feature = "alloc")]
         let messages = renamed.as_deref().unwrap_or(messages);
         let open = open_turn(messages);

@@ -35,7 +35,7 @@ impl Run<'_> {
         } else {
             self.close_gaps(message, stays);
         }
-        self.said = Place::at(self.transcript.keep_in_tail(said));
+        self.exchange.said = Place::at(self.transcript.keep_in_tail(said));
         stays > 0
     }
 
@@ -84,7 +84,7 @@ impl Run<'_> {
     /// Returns the last reply as the model wrote it, if some of its blocks were [left out of the
     /// conversation](crate::error::Rule). It is available until the next write to the transcript.
     pub fn cut_reply(&self) -> Option<Message<'_>> {
-        let said = self.said.span();
+        let said = self.exchange.said.span();
         let is_there = said.len() > 0 && said.start == self.transcript.len();
         Value::whole(said.of(self.transcript.whole())).filter(|_| is_there).and_then(Message::new)
     }

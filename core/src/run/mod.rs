@@ -78,41 +78,45 @@ mod compact;
 #[cfg(feature = "alloc")]
 mod early;
 mod exchange;
+mod extras;
 mod given;
 mod keep;
+mod ledger;
 mod marks;
 mod replace;
 mod results;
 mod room;
+mod settings;
 mod snapshot;
 mod state;
+mod step;
 mod table;
 mod unique;
 mod verbs;
 mod withdrawn;
 
-use crate::error::{Error, Misuse};
 use crate::json::Value;
 use crate::message::{Message, StopReason, Usage};
 #[cfg(feature = "alloc")]
 use crate::message::{Messages, Role};
-use crate::policy::{Limit, Limits, RetryPolicy};
-use crate::time::Instant;
-use crate::transcript::{Span, Transcript};
-use crate::transport::ReplyHead;
+use crate::transcript::Transcript;
 use crate::turn::{Container, Reply};
-use crate::wire::{Config, Front, ServerCompaction};
+use crate::wire::Front;
 
 pub use crate::turn::Happened;
 pub use broken::OnBreak;
 pub use calls::{Call, Called, Written, settle};
+use compact::Summary;
 pub use compact::{Compaction, SUMMARY_PROMPT};
 pub use exchange::ApiErrorText;
+use exchange::Exchange;
+use ledger::Ledger;
 pub use room::{MakeRoom, WhenFull};
+use settings::Settings;
 pub use snapshot::{SNAPSHOT_FRAME, SNAPSHOT_VERSION};
-use state::{CallStates, Place, Turn, Verb};
+use state::{CallStates, Turn};
 pub use state::{Outcome, Step};
-use table::{Input, Machine, State};
+use table::{Machine, State};
 
 /// The maximum number of calls in one turn.
 pub const MAX_CALLS: usize = crate::history::MAX_CALLS;
@@ -229,59 +233,24 @@ const _: () = assert!(MAX_CALLS == CallStates::COUNT);
 pub struct Run<'b> {
     transcript: Transcript<'b>,
     machine: Machine,
-    limits: Limits,
-    retry: RetryPolicy,
-    /// Whether the retry policy was set, by the caller or by a configuration.
-    has_retry: bool,
-    /// Keeps a part of a reply that broke off, if set.
-    keep: Option<broken::Keep>,
+    settings: Settings,
+    ledger: Ledger,
+    exchange: Exchange,
+    /// The reply that is being received, or the last one.
     reply: Reply,
+    /// The last complete turn.
     turn: Turn,
     /// The calls that started before their reply was complete.
     #[cfg(feature = "alloc")]
     early: early::Early,
+    summary: Summary,
+    container: Container,
     /// The part of the conversation that changes its tools.
     changes: withdrawn::Changes,
-    head: ReplyHead,
-    container: Container,
-    /// The JSON of the last API error, in the tail. Valid until the next write.
-    failure: Span,
-    /// The complete last reply, in the tail, if the conversation does not contain all of it.
-    said: Place,
+    marks: marks::Marks,
     /// The length of the conversation at which it ends with a text that the model cannot continue,
     /// or 0 if it does not end so.
     unfit_prefill: u32,
-    marks: marks::Marks,
-    /// Failed attempts of the current request.
-    attempt: u32,
-    /// Whether a part of the current reply was passed on to an observer.
-    handed_on: bool,
-    turns: u32,
-    calls: u32,
-    /// A hash of the last turn's calls, and for how many turns in a row it was the same.
-    fingerprint: u32,
-    repeats: u32,
-    started: Option<Instant>,
-    usage: Usage,
-    when_full: WhenFull,
-    /// The code that checks the limits, frees space, makes summaries and renames calls. Each is set
-    /// by the method that enables the feature, so that a program that does not use the feature does
-    /// not contain its code.
-    look_at_limits: Option<fn(&Run<'_>, Instant) -> Option<Limit>>,
-    make_room: Option<fn(&mut Run<'_>) -> bool>,
-    summaries: Option<&'static compact::Summaries>,
-    unique: Option<&'static unique::Unique>,
-    compaction: Option<Compaction>,
-    compacting: Option<compact::Compacting>,
-    /// Whether a summary of the last turn was tried.
-    compaction_tried: bool,
-    /// Whether the server compacts before the next turn.
-    server_compaction: bool,
-    /// The rules for the members of such a request, once one was requested.
-    compaction_rules: Option<ServerCompaction>,
-    compactions: u32,
-    /// The reason why the last summary was rejected, if it was.
-    rejected: Option<compact::Rejected>,
 }
 
 impl<'b> Run<'b> {
@@ -292,42 +261,19 @@ impl<'b> Run<'b> {
     pub fn new(transcript: Transcript<'b>) -> Self {
         Self {
             machine: Machine::at(State::Ready),
-            limits: Limits::NONE,
-            retry: RetryPolicy::DEFAULT,
-            has_retry: false,
-            keep: None,
+            settings: Settings::DEFAULT,
+            ledger: Ledger::NEW,
+            exchange: Exchange::new(),
             reply: Reply::new(transcript.len()),
             turn: Turn::none(transcript.len()),
             #[cfg(feature = "alloc")]
             early: early::Early::default(),
-            changes: withdrawn::Changes::default(),
-            transcript,
-            head: ReplyHead::default(),
+            summary: Summary::NONE,
             container: Container::new(),
-            failure: Span::default(),
-            said: Place::NONE,
-            unfit_prefill: 0,
+            changes: withdrawn::Changes::default(),
             marks: marks::Marks::NONE,
-            attempt: 0,
-            handed_on: false,
-            turns: 0,
-            calls: 0,
-            fingerprint: 0,
-            repeats: 0,
-            started: None,
-            usage: Usage::default(),
-            when_full: WhenFull::NEVER,
-            look_at_limits: None,
-            make_room: None,
-            summaries: None,
-            unique: None,
-            compaction: None,
-            compacting: None,
-            compaction_tried: false,
-            server_compaction: false,
-            compaction_rules: None,
-            compactions: 0,
-            rejected: None,
+            unfit_prefill: 0,
+            transcript,
         }
     }
 
@@ -345,58 +291,12 @@ impl<'b> Run<'b> {
     /// (with `alloc`), or call [`close_open_calls`](Self::close_open_calls) first.
     pub fn messages(&self) -> &[u8] {
         let bytes = self.transcript.bytes();
-        let end = match (self.compacting, self.machine.state()) {
+        let end = match (self.summary.current, self.machine.state()) {
             (Some(compacting), _) => compacting.keep,
             (None, State::Receiving) => self.reply.mark,
             _ => return bytes,
         };
         bytes.get(..end).unwrap_or(bytes)
-    }
-
-    /// Returns the limits of this run, to be changed at any time. A run that ended at a limit
-    /// continues when that limit is raised.
-    pub const fn limits_mut(&mut self) -> &mut Limits {
-        self.look_at_limits = Some(|run, now| run.look_at_limits(now));
-        &mut self.limits
-    }
-
-    /// Returns the limits of this run.
-    pub const fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
-    /// Returns the retry policy, to be changed at any time.
-    pub const fn retry_mut(&mut self) -> &mut RetryPolicy {
-        self.has_retry = true;
-        &mut self.retry
-    }
-
-    /// Applies the limits and the retry policy of `config`. Neither replaces a value that was set
-    /// on this run before, by [`limits_mut`](Self::limits_mut), [`retry_mut`](Self::retry_mut) or
-    /// an earlier call of this method. A [`Driver`](crate::drive::Driver) calls it before the first
-    /// step.
-    pub const fn configure(&mut self, config: &Config<'_>) {
-        if self.look_at_limits.is_none() {
-            *self.limits_mut() = config.limits;
-        }
-        if !self.has_retry {
-            *self.retry_mut() = config.retry;
-        }
-    }
-
-    /// Returns the number of model replies since the last prompt.
-    pub const fn turns(&self) -> u32 {
-        self.turns
-    }
-
-    /// Returns the number of failed attempts of the current request.
-    pub const fn attempt(&self) -> u32 {
-        self.attempt
-    }
-
-    /// Returns the tokens of all turns of this run, over all prompts.
-    pub const fn usage(&self) -> Usage {
-        self.usage
     }
 
     /// Returns the tokens of the last turn.
@@ -426,11 +326,6 @@ impl<'b> Run<'b> {
         front.with(self.container(), self.compaction_rules())
     }
 
-    /// Returns whether the current reply is complete. The rest of its body does not matter then.
-    pub const fn reply_is_whole(&self) -> bool {
-        !matches!(self.machine.state(), State::Receiving | State::ErrorBody)
-    }
-
     /// Returns the reason why the run is over, or `None` if it continues. Limits are checked only
     /// by the next [`step`](Self::step).
     pub const fn outcome(&self) -> Option<Outcome> {
@@ -443,11 +338,6 @@ impl<'b> Run<'b> {
     /// Returns whether the calls of the turn come next.
     pub fn is_calling(&self) -> bool {
         self.machine.state() == State::Calling
-    }
-
-    /// Returns the request id from the head of the last reply. Empty if there was none.
-    pub fn request_id(&self) -> &str {
-        &self.head.request_id
     }
 
     /// Returns the model's last message, if only its results and appended messages follow it.
@@ -468,139 +358,5 @@ impl<'b> Run<'b> {
             .get(self.turn.start..self.turn.end)
             .and_then(Value::whole)
             .and_then(Message::new)
-    }
-
-    /// Returns what to do next. Time passes only through `now`.
-    ///
-    /// # Errors
-    /// `Misuse` if there is nothing to send. `Capacity` if not even the shortest answers to the
-    /// calls of the turn fit: then the reply is discarded, and the run would request it again. If
-    /// one of its calls was already answered or started, the reply stays instead, and the run can
-    /// continue from its [`snapshot`](Self::snapshot) in more memory.
-    pub fn step(&mut self, now: Instant) -> Result<Step, Error> {
-        loop {
-            match self.machine.state() {
-                State::Waiting(until) => {
-                    // A wait ends at the deadline at the latest, because the time limit forbids
-                    // anything after it.
-                    let until = self.deadline().map_or(until, |end| until.min(end));
-                    if now < until {
-                        return Ok(Step::Wait(until));
-                    }
-                    self.machine.go(Input::TimeOver)?;
-                }
-                State::Receiving | State::ErrorBody => return Ok(Step::Receive),
-                State::Sending => return self.send(now),
-                State::Ready => {
-                    #[cfg(feature = "alloc")]
-                    if let Some(until) = self.early.take_pause() {
-                        self.machine.go(Input::Backoff(until))?;
-                        continue;
-                    }
-                    if self.transcript.is_empty() {
-                        return Err(Misuse::NoMessages.into());
-                    }
-                    if self.compacting.is_some() {
-                        return self.send(now);
-                    }
-                    // A paused turn is sent back unchanged, unless some of its calls started early
-                    // or were answered by the caller, or a message was appended after it. A turn in
-                    // a history from the caller is not known to be paused.
-                    if self.turn.is_given
-                        || self.turn.answered_count() > 0
-                        || self.turn.is_running()
-                        || self.transcript.len() > self.turn.results_end
-                    {
-                        self.close_open_calls()?;
-                    }
-                    self.ensure_prefill()?;
-                    match self.exceeded(now) {
-                        Some(limit) => self.machine.go(Input::Limit(limit))?,
-                        None if self.begin_server_compaction()
-                            || self.begin_compaction()
-                            || self.make_room.is_none_or(|make_room| make_room(self)) =>
-                        {
-                            return self.send(now);
-                        }
-                        None => self.machine.go(Input::Limit(Limit::Transcript))?,
-                    }
-                }
-                State::Calling => {
-                    if let Some(limit) = self.exceeded(now) {
-                        self.machine.go(Input::Limit(limit))?;
-                    } else if self.begin_compaction() {
-                        return self.send(now);
-                    } else if !self.open_calls()? {
-                        self.machine.go(Input::NoCall)?;
-                    } else if self.machine.state() == State::Calling {
-                        return Ok(Step::Call);
-                    }
-                }
-                State::Done(Outcome::Limit(Limit::Transcript)) if self.lacks_room() => {
-                    return Ok(Step::Done(Outcome::Limit(Limit::Transcript)));
-                }
-                State::Done(Outcome::Limit(limit)) if self.exceeded(now) != Some(limit) => {
-                    self.machine.go(Input::NoLimit { calls: self.turn.is_calling() })?;
-                }
-                State::Done(outcome) => {
-                    if outcome.continues_on(Verb::Compact) && self.begin_server_compaction() {
-                        return self.send(now);
-                    }
-                    return Ok(Step::Done(outcome));
-                }
-            }
-        }
-    }
-
-    fn send(&mut self, now: Instant) -> Result<Step, Error> {
-        self.machine.go(Input::Request)?;
-        self.started.get_or_insert(now);
-        self.handed_on = false;
-        #[cfg(feature = "alloc")]
-        self.early.begin_reply();
-        self.failure = Span::default();
-        self.said = Place::NONE;
-        self.reply = Reply::new(self.transcript.len());
-        Ok(Step::Send)
-    }
-
-    /// Returns when [`Limits::time`] ends the run, or `None` if there is no such limit or nothing
-    /// was sent yet.
-    pub fn deadline(&self) -> Option<Instant> {
-        Some(self.started?.after(self.limits.time?))
-    }
-
-    /// Returns whether the limits allow the run to continue.
-    pub fn is_within_limits(&self, now: Instant) -> bool {
-        self.exceeded(now).is_none()
-    }
-
-    /// Returns the limit that forbids another request, if one does.
-    fn exceeded(&self, now: Instant) -> Option<Limit> {
-        self.look_at_limits.and_then(|look_at_limits| look_at_limits(self, now))
-    }
-
-    fn look_at_limits(&self, now: Instant) -> Option<Limit> {
-        let Limits { turns, calls, input_tokens, output_tokens, time, repeats } = self.limits;
-        let pending = if self.turn.runs {
-            u32::try_from(self.turn.open_count()).unwrap_or(u32::MAX)
-        } else {
-            0
-        };
-        let beyond = [
-            (turns.is_some_and(|most| self.turns >= most), Limit::Turns),
-            (calls.is_some_and(|most| self.calls.saturating_add(pending) > most), Limit::Calls),
-            (input_tokens.is_some_and(|most| self.usage.input_total() >= most), Limit::InputTokens),
-            (
-                output_tokens.is_some_and(|most| self.usage.output_tokens >= most),
-                Limit::OutputTokens,
-            ),
-            (repeats.is_some_and(|most| self.repeats > most), Limit::Repeats),
-            (
-                time.is_some_and(|most| self.started.is_some_and(|start| now.since(start) >= most)),
-                Limit::Time,
-            ),
-        ];
-        beyond.into_iter().find_map(|(is_beyond, limit)| is_beyond.then_some(limit))
     }
 }

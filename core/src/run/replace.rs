@@ -52,7 +52,7 @@ impl Run<'_> {
         self.cancel_compaction();
         let fewer = Value::whole(sent.block.of(self.transcript.bytes())).map_or(0, marks_of);
         self.ensure_breakpoints_of(content, fewer)?;
-        self.said = Place::NONE;
+        self.exchange.said = Place::NONE;
         let end: &[u8] = if is_error { FAILED } else { b"}" };
         let address =
             sent.id.len() + sent.toolset.map_or(0, |toolset| TOOLSET.len() + toolset.len());

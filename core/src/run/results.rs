@@ -122,7 +122,7 @@ impl Run<'_> {
             return self.keep_result(i, content, is_error);
         }
         self.open_call(i)?;
-        self.said = Place::NONE;
+        self.exchange.said = Place::NONE;
         let is_text = matches!(content, [b'"', first, ..] if *first != b'"');
         if !is_text && check_content(content, is_error).is_err() {
             return self.answer_empty(i, is_error);
@@ -218,7 +218,7 @@ impl Run<'_> {
         let room =
             self.room_for_result(i).min(name_span.len() + toolset_span.map_or(0, Span::len) + 512);
         self.transcript.reserve(head + room)?;
-        self.said = Place::NONE;
+        self.exchange.said = Place::NONE;
         let mut len = None;
         if let Some((conversation, tail)) = self.transcript.whole_mut().split_at_mut_checked(used) {
             let text = |span: Span| {
@@ -293,7 +293,7 @@ impl Run<'_> {
         }
         self.turn.results_end += count + usize::from(comma.is_some());
         self.turn.states.set(i, CallState::Answered);
-        self.calls = self.calls.saturating_add(1);
+        self.ledger.calls = self.ledger.calls.saturating_add(1);
         if self.call_for_caller().is_none() {
             self.machine.go(Input::ForTools)?;
         }
@@ -413,7 +413,7 @@ impl Run<'_> {
         self.transcript.remove(gone);
         self.turn.results_end -= gone.len();
         self.turn.states.set(i, CallState::Running);
-        self.calls = self.calls.saturating_sub(1);
+        self.ledger.calls = self.ledger.calls.saturating_sub(1);
         Ok(())
     }
 

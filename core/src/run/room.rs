@@ -41,13 +41,6 @@ impl WhenFull {
 }
 
 impl Run<'_> {
-    /// Returns the setting for a transcript that is nearly full, to be changed at any time.
-    /// Default: [`WhenFull::NEVER`].
-    pub const fn when_full_mut(&mut self) -> &mut WhenFull {
-        self.make_room = Some(|run| run.make_room());
-        &mut self.when_full
-    }
-
     /// Releases the memory that a growing transcript has allocated and does not use, if the run is
     /// over. A server with thousands of idle runs then uses only the memory of their conversations.
     /// The transcript grows again when the run continues. Does nothing while the run is in
@@ -61,18 +54,18 @@ impl Run<'_> {
 
     /// Returns whether the transcript is nearly full.
     pub(super) fn lacks_room(&self) -> bool {
-        self.transcript.free() < self.when_full.room
+        self.transcript.free() < self.settings.when_full.room
     }
 
     /// Returns whether a summary is needed to free space.
     pub(super) fn wants_summary(&self) -> bool {
-        self.when_full.then == MakeRoom::Compact && self.lacks_room()
+        self.settings.when_full.then == MakeRoom::Compact && self.lacks_room()
     }
 
     /// Frees space before a request. Returns whether there is enough.
-    fn make_room(&mut self) -> bool {
+    pub(super) fn make_room(&mut self) -> bool {
         while self.lacks_room() {
-            let made = match self.when_full.then {
+            let made = match self.settings.when_full.then {
                 MakeRoom::DropOldest => self.drop_oldest_turn(),
                 // The summary was already tried, or is about to be requested.
                 MakeRoom::Compact => return true,

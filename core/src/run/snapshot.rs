@@ -92,9 +92,15 @@ impl<'b> Run<'b> {
         }
         numbers(out, "bad", &bad.words().map(u64::from))?;
         out.put(if runs { b",\"runs\":true" } else { b",\"runs\":false" })?;
-        let counts = [self.turns, self.calls, self.repeats, self.fingerprint, self.compactions];
+        let counts = [
+            self.ledger.turns,
+            self.ledger.calls,
+            self.ledger.repeats,
+            self.ledger.fingerprint,
+            self.ledger.compactions,
+        ];
         numbers(out, "counts", &counts.map(u64::from))?;
-        for (name, usage) in [("usage", self.usage), ("turn_usage", self.reply.usage)] {
+        for (name, usage) in [("usage", self.ledger.usage), ("turn_usage", self.reply.usage)] {
             let Usage {
                 input_tokens,
                 output_tokens,
@@ -210,9 +216,14 @@ impl<'b> Run<'b> {
             read(member("counts")?)?.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
         let mut run = Self::new(transcript);
         run.turn = turn;
-        (run.turns, run.calls, run.repeats, run.fingerprint, run.compactions) =
-            (turns, called, repeats, fingerprint, compactions);
-        run.usage = usage(member("usage")?)?;
+        (
+            run.ledger.turns,
+            run.ledger.calls,
+            run.ledger.repeats,
+            run.ledger.fingerprint,
+            run.ledger.compactions,
+        ) = (turns, called, repeats, fingerprint, compactions);
+        run.ledger.usage = usage(member("usage")?)?;
         run.reply.usage = usage(member("turn_usage")?)?;
         run.reply.stop = stop_of(member("stop")?)?;
         if run.turn.end > run.turn.mark {

@@ -27,26 +27,6 @@ use crate::message::Role;
 use crate::transcript::Span;
 use crate::turn::Happened;
 
-/// The code that renames calls. [`Run::unique_ids`] sets it, so that a program that does not use it
-/// does not contain the code.
-#[derive(Debug)]
-pub(super) struct Unique {
-    /// Renames the call whose block has just begun, if it is one and its id is in use.
-    pub(super) in_reply: fn(&mut Run<'_>, Happened) -> Result<Happened, Error>,
-    /// Returns the messages with unique ids, or `None` if the ids are already unique. Only messages
-    /// that begin before the position in the second argument may change.
-    #[cfg(feature = "alloc")]
-    pub(super) in_history: fn(&[u8], usize) -> Option<Vec<u8>>,
-}
-
-impl Unique {
-    const CODE: Self = Self {
-        in_reply: rename_begun,
-        #[cfg(feature = "alloc")]
-        in_history: renamed,
-    };
-}
-
 impl Run<'_> {
     /// Sets whether a call is renamed if an earlier message contains a call with the same id.
     /// Default: `false`, ids stay as the server created them.
@@ -71,7 +51,11 @@ impl Run<'_> {
         if on {
             self.rename_earlier()?;
         }
-        self.unique = on.then_some(&Unique::CODE);
+        if on {
+            self.settings.extras.enable_unique_ids();
+        } else {
+            self.settings.extras.disable_unique_ids();
+        }
         Ok(())
     }
 
@@ -102,7 +86,7 @@ impl Run<'_> {
         }
         self.marks.forget();
         // They were in the tail, which has been overwritten.
-        (self.said, self.failure) = (Place::NONE, Span::default());
+        (self.exchange.said, self.exchange.failure) = (Place::NONE, Span::default());
         Ok(())
     }
 }
@@ -120,7 +104,8 @@ fn is_numbered(id: Text<'_>, start: Text<'_>, number: &[u8]) -> bool {
     chars(id).eq(chars(start).chain(['-']).chain(number.iter().copied().map(char::from)))
 }
 
-fn rename_begun(run: &mut Run<'_>, mut happened: Happened) -> Result<Happened, Error> {
+/// Renames the call whose block has just begun, if it is one and its id is in use.
+pub(super) fn rename_begun(run: &mut Run<'_>, mut happened: Happened) -> Result<Happened, Error> {
     let bytes = run.transcript.bytes();
     let earlier = bytes.get(..run.reply.mark).unwrap_or_default();
     let Some(call) =
@@ -158,8 +143,10 @@ fn rename_begun(run: &mut Run<'_>, mut happened: Happened) -> Result<Happened, E
     Ok(happened)
 }
 
+/// Returns the messages with unique ids, or `None` if the ids are already unique. Only messages
+/// that begin before `end` change.
 #[cfg(feature = "alloc")]
-fn renamed(messages: &[u8], end: usize) -> Option<Vec<u8>> {
+pub(super) fn renamed(messages: &[u8], end: usize) -> Option<Vec<u8>> {
     /// The last message with an id, and the number for its next repetition.
     struct Use {
         last: usize,

@@ -74,7 +74,7 @@ impl Run<'_> {
     pub fn retry(&mut self) -> Result<(), Error> {
         self.ensure_idle()?;
         self.cancel_compaction();
-        self.attempt = 0;
+        self.exchange.attempt = 0;
         if self.reply.is_empty() && self.is_over_until(Verb::RetryEmpty) {
             // A reply without content is not in the transcript.
             return Ok(self.machine.go(Input::Retry)?);
@@ -167,12 +167,8 @@ impl Run<'_> {
     /// Starts a new prompt: the run is ready, and the counters of the limits are zero.
     fn prompt(&mut self) -> Result<(), Error> {
         self.machine.go(Input::Prompt)?;
-        self.turns = 0;
-        self.calls = 0;
-        self.repeats = 0;
-        self.fingerprint = 0;
-        self.attempt = 0;
-        self.started = None;
+        self.ledger.begin_prompt();
+        self.exchange.attempt = 0;
         Ok(())
     }
 

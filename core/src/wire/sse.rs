@@ -81,23 +81,39 @@ enum Name {
     Unknown,
 }
 
-/// The state of the decoder: how much data is in the tail.
+/// The position in the lines of the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    /// At the start of a line.
+    Start,
+    /// At the start of a line, after a carriage return. A line feed belongs to the same line end.
+    AfterReturn,
+    /// In a line of which this many bytes are in the tail.
+    Inside(usize),
+    /// In a line without effect, which is not stored.
+    Ignored,
+}
+
+/// What the lines so far say about the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Evidence {
+    /// Nothing occurred that occurs only in an event stream, but this many bytes in other lines.
+    None { skipped: usize },
+    /// A comment, a name or data occurred, so this is an event stream.
+    Stream,
+    /// Its frames have names, too.
+    Names,
+}
+
+/// The state of the decoder.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sse {
-    data: usize,
-    line: usize,
-    has_data: bool,
-    /// The current line has no effect and is not stored.
-    is_ignored: bool,
-    /// The last byte was a carriage return. A line feed after it belongs to the same line end.
-    after_return: bool,
+    line: Line,
+    /// The number of bytes of the frame's data in the tail, or `None` before its first data line.
+    data: Option<usize>,
+    /// The name of the frame.
     name: Name,
-    /// Whether the frames of this stream have names.
-    named: bool,
-    /// Whether a comment, a name or data occurred, so that this is an event stream.
-    seen: bool,
-    /// The number of bytes in lines without effect, before any part of an event stream occurred.
-    skipped: usize,
+    evidence: Evidence,
 }
 
 /// The maximum number of bytes before anything that occurs only in an event stream.
@@ -105,38 +121,47 @@ const MOST_SKIPPED: usize = 16 * 1024;
 
 impl Sse {
     pub(crate) const NEW: Self = Self {
-        data: 0,
-        line: 0,
-        has_data: false,
-        is_ignored: false,
-        after_return: false,
+        line: Line::Start,
+        data: None,
         name: Name::None,
-        named: false,
-        seen: false,
-        skipped: 0,
+        evidence: Evidence::None { skipped: 0 },
     };
 
     /// Returns whether a frame is incomplete.
     pub(crate) const fn is_inside(&self) -> bool {
-        self.has_data || self.line > 0
+        self.data.is_some() || matches!(self.line, Line::Inside(_))
     }
 
     /// Returns whether the frames of this stream have names: a frame with an event of a message had
     /// one. Pings and errors do not count, because gateways insert them into streams of a different
     /// form.
     pub(crate) const fn is_named(&self) -> bool {
-        self.named
+        matches!(self.evidence, Evidence::Names)
     }
 
     /// Returns whether anything occurred that occurs only in an event stream.
     pub(crate) const fn is_stream(&self) -> bool {
-        self.seen
+        !matches!(self.evidence, Evidence::None { .. })
     }
 
     /// Returns whether so many bytes occurred without any part of an event stream that this must be
     /// another kind of text.
     pub(crate) const fn is_other_text(&self) -> bool {
-        !self.seen && self.skipped > MOST_SKIPPED
+        matches!(self.evidence, Evidence::None { skipped } if skipped > MOST_SKIPPED)
+    }
+
+    /// Records that something occurred that occurs only in an event stream.
+    fn note_stream(&mut self) {
+        if !self.is_stream() {
+            self.evidence = Evidence::Stream;
+        }
+    }
+
+    /// Records that bytes without effect occurred.
+    fn note_skipped(&mut self, count: usize) {
+        if let Evidence::None { skipped } = &mut self.evidence {
+            *skipped = skipped.saturating_add(count);
+        }
     }
 
     /// Returns the next frame in `input`, and advances `input`. Returns `None` if all bytes were
@@ -151,7 +176,7 @@ impl Sse {
             if self.is_between()
                 && let Some(found) = fast::delta(input)
             {
-                self.named = true;
+                self.evidence = Evidence::Names;
                 *input = input.get(found.used..).unwrap_or_default();
                 return Ok(Some(Arrived::Delta {
                     index: found.index,
@@ -184,10 +209,7 @@ impl Sse {
 
     /// Returns whether the decoder is between two frames, so that a frame may begin here.
     const fn is_between(&self) -> bool {
-        !self.is_inside()
-            && !self.is_ignored
-            && matches!(self.name, Name::None)
-            && !self.after_return
+        matches!(self.line, Line::Start) && self.data.is_none() && matches!(self.name, Name::None)
     }
 
     /// Decodes a complete frame or one line of a frame on the general path. This is out of line
@@ -198,22 +220,28 @@ impl Sse {
         input: &mut &'i [u8],
         transcript: &mut Transcript<'_>,
     ) -> Result<Option<Arrived<'i>>, Capacity> {
-        if core::mem::take(&mut self.after_return)
-            && let Some(rest) = input.strip_prefix(b"\n")
-        {
-            *input = rest;
-            return Ok(None);
+        if self.line == Line::AfterReturn {
+            self.line = Line::Start;
+            if let Some(rest) = input.strip_prefix(b"\n") {
+                *input = rest;
+                return Ok(None);
+            }
         }
         if self.is_between() {
             if let Some((kind, rest)) = fast::plain(input) {
-                self.seen = true;
-                self.named |= !matches!(kind, WireKind::Ping);
+                self.note_stream();
+                if !matches!(kind, WireKind::Ping) {
+                    self.evidence = Evidence::Names;
+                }
                 *input = rest;
                 return Ok(Some(Arrived::Plain(kind)));
             }
             if let Some(Frame { data, name, seen, used }) = whole_frame(input) {
-                self.seen |= seen;
-                self.skipped = self.skipped.saturating_add(used);
+                if seen {
+                    self.note_stream();
+                } else {
+                    self.note_skipped(used);
+                }
                 *input = input.get(used..).unwrap_or_default();
                 self.name = name;
                 // A frame without data ends here, too, and its name with it.
@@ -231,7 +259,9 @@ impl Sse {
         match core::mem::replace(&mut self.name, Name::None) {
             Name::None => Some(None),
             Name::Known(kind) => {
-                self.named |= !matches!(kind, EventKind::Ping | EventKind::Error);
+                if !matches!(kind, EventKind::Ping | EventKind::Error) {
+                    self.evidence = Evidence::Names;
+                }
                 Some(Some(kind))
             }
             Name::Unknown => None,
@@ -247,30 +277,39 @@ impl Sse {
     ) -> Result<Option<(Option<EventKind>, Span)>, Capacity> {
         let end = line_end(input, 0);
         let (part, rest) = input.split_at_checked(end).unwrap_or((input, &[]));
-        let base = transcript.len();
-        if self.line == 0
-            && !self.is_ignored
-            && let Some(first) = part.first()
-        {
-            self.seen |= *first == b':';
-            self.is_ignored = match first {
-                b'd' => self.name == Name::Unknown,
-                first => *first != b'e',
-            };
-        }
-        if self.is_ignored {
-            self.skipped = self.skipped.saturating_add(part.len());
-        } else {
-            transcript.put_at(base + self.data + self.line, part)?;
-            self.line += part.len();
-        }
+        let line = match (self.line, part.first()) {
+            (Line::Start | Line::AfterReturn, None) => Line::Start,
+            (Line::Start | Line::AfterReturn, Some(first)) => {
+                if *first == b':' {
+                    self.note_stream();
+                }
+                let is_ignored = match first {
+                    b'd' => self.name == Name::Unknown,
+                    first => *first != b'e',
+                };
+                if is_ignored { Line::Ignored } else { Line::Inside(0) }
+            }
+            (line @ (Line::Inside(_) | Line::Ignored), _) => line,
+        };
+        self.line = match line {
+            Line::Inside(len) => {
+                transcript.put_at(transcript.len() + self.data.unwrap_or(0) + len, part)?;
+                Line::Inside(len + part.len())
+            }
+            Line::Ignored => {
+                self.note_skipped(part.len());
+                Line::Ignored
+            }
+            start => start,
+        };
         let Some((&terminator, rest)) = rest.split_first() else {
             *input = &[];
             return Ok(None);
         };
         *input = rest;
-        self.after_return = terminator == b'\r';
-        Ok(self.end_of_line(transcript))
+        let frame = self.end_of_line(transcript);
+        self.line = if terminator == b'\r' { Line::AfterReturn } else { Line::Start };
+        Ok(frame)
     }
 
     fn end_of_line(
@@ -278,24 +317,26 @@ impl Sse {
         transcript: &mut Transcript<'_>,
     ) -> Option<(Option<EventKind>, Span)> {
         let base = transcript.len();
-        if core::mem::take(&mut self.is_ignored) {
-            return None;
-        }
-        let start = base + self.data;
-        let line = Span::new(start, start + core::mem::take(&mut self.line));
+        let len = match self.line {
+            Line::Inside(len) => len,
+            Line::Ignored => return None,
+            // A blank line ends the frame.
+            Line::Start | Line::AfterReturn => {
+                let data = self.data.take().map(|len| Span::new(base, base + len));
+                return Some((self.end_of_frame()?, data?));
+            }
+        };
+        let start = base + self.data.unwrap_or(0);
+        let line = Span::new(start, start + len);
         let text = line.of(transcript.whole());
-        if text.is_empty() {
-            let data = Span::new(base, base + core::mem::take(&mut self.data));
-            let has_data = core::mem::take(&mut self.has_data);
-            return self.end_of_frame().filter(|_| has_data).map(|name| (name, data));
-        }
         if let Some(name) = name_of(text) {
-            (self.name, self.seen) = (name, true);
+            self.name = name;
+            self.note_stream();
             return None;
         }
         if let Some(value) = field(text, b"data") {
             let (skip, len) = (text.len() - value.len(), value.len());
-            let joint = usize::from(self.has_data);
+            let joint = usize::from(self.data.is_some());
             if let Some(moved) = transcript.whole_mut().get_mut(start..line.end) {
                 if joint == 1
                     && let Some(first) = moved.first_mut()
@@ -309,8 +350,8 @@ impl Sse {
                     copy_down(moved, skip);
                 }
             }
-            self.data += joint + len;
-            (self.has_data, self.seen) = (true, true);
+            self.data = Some(self.data.unwrap_or(0) + joint + len);
+            self.note_stream();
         }
         None
     }
@@ -339,7 +380,7 @@ struct Frame<'i> {
     data: Option<&'i [u8]>,
     name: Name,
     /// Whether the frame contains something that occurs only in an event stream, like
-    /// [`Sse::seen`].
+    /// [`Sse::is_stream`].
     seen: bool,
     /// The length of the whole frame in bytes, including the blank line.
     used: usize,

@@ -1,0 +1,104 @@
+//! The code that a program links only if it uses it.
+//!
+//! A run reaches the code of these features through function pointers. The method with which a
+//! caller turns a feature on sets the pointer, and nothing else refers to the code, so that the
+//! linker omits it from a program that never does.
+
+use super::compact::Compacting;
+use super::{Run, broken, unique};
+use crate::error::Error;
+use crate::policy::Limit;
+use crate::time::Instant;
+use crate::turn::Happened;
+use crate::wire::ServerCompaction;
+
+/// The features that are enabled.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extras {
+    /// Keeps a part of a reply that broke off. Returns whether there is one.
+    pub(super) keep: Option<fn(&mut Run<'_>) -> bool>,
+    /// Returns the limit that forbids another request, if one does.
+    pub(super) limits: Option<fn(&Run<'_>, Instant) -> Option<Limit>>,
+    /// Frees space before a request. Returns whether there is enough.
+    pub(super) room: Option<fn(&mut Run<'_>) -> bool>,
+    /// The rules for the members of a request for a compaction on the server.
+    pub(super) compaction_rules: Option<ServerCompaction>,
+    pub(super) summaries: Option<&'static Summaries>,
+    pub(super) unique: Option<&'static UniqueIds>,
+}
+
+/// The code of summaries, on the client and on the server.
+#[derive(Debug)]
+pub(super) struct Summaries {
+    /// Begins a summary on the client if one is due. Returns whether it did.
+    pub(super) begin: fn(&mut Run<'_>) -> bool,
+    /// Begins the server's compaction if it was requested. Returns whether it did.
+    pub(super) begin_on_server: fn(&mut Run<'_>) -> bool,
+    /// Ends a summary with the reply that is complete.
+    pub(super) end: fn(&mut Run<'_>, Compacting) -> Result<(), Error>,
+}
+
+/// The code that renames calls.
+#[derive(Debug)]
+pub(super) struct UniqueIds {
+    /// Renames the call whose block has just begun, if it is one and its id is in use.
+    pub(super) in_reply: fn(&mut Run<'_>, Happened) -> Result<Happened, Error>,
+    /// Returns the messages with unique ids, or `None` if the ids are already unique. Only messages
+    /// that begin before the position in the second argument may change.
+    #[cfg(feature = "alloc")]
+    pub(super) in_history: fn(&[u8], usize) -> Option<alloc::vec::Vec<u8>>,
+}
+
+impl Extras {
+    pub(super) const NONE: Self = Self {
+        keep: None,
+        limits: None,
+        room: None,
+        compaction_rules: None,
+        summaries: None,
+        unique: None,
+    };
+
+    pub(super) const fn enable_kept_blocks(&mut self) {
+        self.keep = Some(broken::keep_blocks);
+    }
+
+    pub(super) const fn disable_kept_blocks(&mut self) {
+        self.keep = None;
+    }
+
+    pub(super) const fn enable_limits(&mut self) {
+        self.limits = Some(|run, now| run.look_at_limits(now));
+    }
+
+    pub(super) const fn enable_room(&mut self) {
+        self.room = Some(|run| run.make_room());
+    }
+
+    pub(super) const fn enable_summaries(&mut self) {
+        const CODE: Summaries = Summaries {
+            begin: |run| run.begin_here(),
+            begin_on_server: |run| run.begin_on_server(),
+            end: |run, compacting| run.end_compaction(compacting),
+        };
+        self.summaries = Some(&CODE);
+    }
+
+    pub(super) const fn enable_server_compaction(&mut self) {
+        self.enable_summaries();
+        self.compaction_rules = Some(ServerCompaction::RULES);
+    }
+
+    pub(super) const fn enable_unique_ids(&mut self) {
+        const CODE: UniqueIds = UniqueIds {
+            in_reply: unique::rename_begun,
+            #[cfg(feature = "alloc")]
+            in_history: unique::renamed,
+        };
+        self.unique = Some(&CODE);
+    }
+
+    pub(super) const fn disable_unique_ids(&mut self) {
+        self.unique = None;
+    }
+}
