@@ -12,8 +12,8 @@ use crate::policy::is_transient;
 use crate::time::Instant;
 use crate::transcript::Span;
 use crate::transport::{Body, ReplyHead};
-use crate::turn::{Happened, HappenedKind};
-use crate::wire::{ErrorWords, error_words};
+use crate::turn::{Happened, HappenedKind, Reply};
+use crate::wire::{ErrorWords, deltas, error_words};
 
 /// The most bytes of an error's body that are kept.
 const ERROR_BODY: usize = 64 * 1024;
@@ -302,30 +302,7 @@ impl Run<'_> {
     /// Converts what [`feed`](Self::feed) returned to an event, for an observer that can forget it
     /// if the reply is discarded.
     pub fn peek(&self, happened: Happened) -> Event<'_> {
-        let Happened { kind, index, span } = happened;
-        let bytes = span.of(self.transcript.whole());
-        let value = || Value::whole(bytes).unwrap_or_default();
-        let json = || core::str::from_utf8(bytes).unwrap_or_default();
-        let text = || Text::from_bytes(bytes);
-        match kind {
-            HappenedKind::BlockStart => Event::BlockStart { index, block: value() },
-            HappenedKind::BlockStop => Event::BlockStop { index, block: value() },
-            HappenedKind::Citation => Event::Citation { index, citation: value() },
-            HappenedKind::Compaction => Event::Compaction { index, text: text() },
-            HappenedKind::Input => Event::Input { index, json: json() },
-            HappenedKind::MessageDelta => Event::Stop {
-                reason: self.reply.stop,
-                usage: self.reply.usage,
-                raw: Value::whole(bytes),
-            },
-            HappenedKind::MessageStart => Event::MessageStart { message: value() },
-            HappenedKind::MessageStop => Event::MessageStop,
-            HappenedKind::Ping => Event::Ping,
-            HappenedKind::Signature => Event::Signature { index, signature: text() },
-            HappenedKind::Text => Event::Text { index, text: text() },
-            HappenedKind::Thinking => Event::Thinking { index, text: text() },
-            HappenedKind::Unknown => Event::Unknown { raw: value() },
-        }
+        event_of(happened, &self.reply, happened.span.of(self.transcript.whole()))
     }
 
     /// Returns the body that came with the last [`Error::Api`], at most its first 64 KiB. After an
@@ -382,4 +359,41 @@ const fn retry_after(error: Error) -> Option<Duration> {
         Error::Api(api) => api.retry_after,
         _ => None,
     }
+}
+
+macro_rules! define_event_of {
+    ($($field:ident $kind:ident $delta:literal $member_of_delta:literal $member:literal
+        $growth:ident $event:ident $name:ident $read:ident;)+) => {
+        /// Returns the event that `happened`, whose bytes are `bytes`.
+        fn event_of<'a>(happened: Happened, reply: &Reply, bytes: &'a [u8]) -> Event<'a> {
+            let Happened { kind, index, .. } = happened;
+            match kind {
+                $(HappenedKind::$field => Event::$event { index, $name: $read(bytes) },)+
+                HappenedKind::BlockStart => Event::BlockStart { index, block: value(bytes) },
+                HappenedKind::BlockStop => Event::BlockStop { index, block: value(bytes) },
+                HappenedKind::MessageDelta => Event::Stop {
+                    reason: reply.stop,
+                    usage: reply.usage,
+                    raw: Value::whole(bytes),
+                },
+                HappenedKind::MessageStart => Event::MessageStart { message: value(bytes) },
+                HappenedKind::MessageStop => Event::MessageStop,
+                HappenedKind::Ping => Event::Ping,
+                HappenedKind::Unknown => Event::Unknown { raw: value(bytes) },
+            }
+        }
+    };
+}
+deltas!(define_event_of);
+
+fn json(bytes: &[u8]) -> &str {
+    core::str::from_utf8(bytes).unwrap_or_default()
+}
+
+fn text(bytes: &[u8]) -> Text<'_> {
+    Text::from_bytes(bytes)
+}
+
+fn value(bytes: &[u8]) -> Value<'_> {
+    Value::whole(bytes).unwrap_or_default()
 }

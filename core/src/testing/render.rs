@@ -11,7 +11,8 @@ use core::time::Duration;
 use super::script::{Chunk, Reply, ReplyBlock};
 use super::text::{parse, quote};
 use crate::json::{Kind, Value};
-use crate::message::{Block, Usage};
+use crate::message::Usage;
+use crate::wire::{BlockKind, Field, Growth};
 
 /// How replies are written. The style does not change their meaning.
 #[derive(Clone, Debug)]
@@ -94,70 +95,61 @@ struct Streamed {
 impl Streamed {
     fn new(block: &ReplyBlock, size: usize) -> Self {
         let value = parse(&block.json);
-        let grown = |kind: &str, field: &str, text: &str| -> Vec<String> {
-            let delta =
-                |piece: &String| format!("{{\"type\":\"{kind}\",\"{field}\":{}}}", quote(piece));
-            cut(text, size).iter().map(delta).collect()
-        };
-        match Block::new(value) {
-            Block::Text(text) => {
-                let mut deltas = grown("text_delta", "text", &text.text().to_string());
-                let citations = text.citations().unwrap_or(Value::NULL).elements();
-                deltas.extend(citations.map(|each| {
-                    format!("{{\"type\":\"citations_delta\",\"citation\":{}}}", each.as_json())
-                }));
-                let citations = if text.citations().is_some_and(|value| value.kind() == Kind::Array)
-                {
-                    "[]"
-                } else {
-                    "null"
-                };
-                Self {
-                    start: with_members(value, &[("text", "\"\""), ("citations", citations)]),
-                    deltas,
-                }
-            }
-            Block::Thinking(thinking) => {
-                let mut deltas =
-                    grown("thinking_delta", "thinking", &thinking.thinking().to_string());
-                deltas.push(format!(
-                    "{{\"type\":\"signature_delta\",\"signature\":\"{}\"}}",
-                    thinking.signature().raw()
-                ));
-                Self {
-                    start: with_members(value, &[("thinking", "\"\""), ("signature", "\"\"")]),
-                    deltas,
-                }
-            }
-            Block::ToolUse(_) | Block::ServerToolUse(_) | Block::McpToolUse(_) => {
-                let input = value.member("input").unwrap_or(Value::NULL).as_json();
-                let input = block.streamed_input.as_deref().unwrap_or(if input == "{}" {
-                    ""
-                } else {
-                    input
-                });
-                // The API's first piece of an input is empty.
-                let mut deltas =
-                    vec!["{\"type\":\"input_json_delta\",\"partial_json\":\"\"}".to_string()];
-                deltas.extend(grown("input_json_delta", "partial_json", input));
-                Self { start: with_members(value, &[("input", "{}")]), deltas }
-            }
-            Block::Compaction(compaction) if compaction.content().is_some() => {
-                let field = |name| value.member(name).unwrap_or(Value::NULL).as_json();
-                let (content, encrypted) = (field("content"), field("encrypted_content"));
-                let delta = format!(
-                    "{{\"type\":\"compaction_delta\",\"content\":{content},\"encrypted_content\":{encrypted}}}"
-                );
-                Self {
-                    start: with_members(
-                        value,
-                        &[("content", "null"), ("encrypted_content", "null")],
-                    ),
-                    deltas: vec![delta],
-                }
-            }
-            _ => Self { start: value.as_json().to_string(), deltas: Vec::new() },
+        let kind = BlockKind::of(value.member("type"));
+        let member = |name| value.member(name).unwrap_or(Value::NULL);
+        if kind == BlockKind::Compaction {
+            return Self::compaction(value);
         }
+        let (mut deltas, mut emptied) = (Vec::new(), Vec::new());
+        for field in kind.fields() {
+            let (name, of_delta) = field.delta();
+            let delta = |json: &str| format!("{{\"type\":\"{name}\",\"{of_delta}\":{json}}}");
+            let pieces =
+                |text: &str| cut(text, size).iter().map(|piece| delta(&quote(piece))).collect();
+            let grown = member(field.member());
+            let (empty, more): (_, Vec<String>) = match field.growth() {
+                Growth::Array => {
+                    let empty = if grown.kind() == Kind::Array { "[]" } else { "null" };
+                    (empty, grown.elements().map(|each| delta(each.as_json())).collect())
+                }
+                Growth::Json => {
+                    let own = if grown.as_json() == "{}" { "" } else { grown.as_json() };
+                    let mut more: Vec<String> =
+                        pieces(block.streamed_input.as_deref().unwrap_or(own));
+                    // The API's first piece of an input is empty.
+                    more.insert(0, delta("\"\""));
+                    ("{}", more)
+                }
+                Growth::Text => ("\"\"", pieces(&grown.as_text().unwrap_or_default().to_string())),
+                Growth::Whole => {
+                    let text = grown.as_text().unwrap_or_default();
+                    ("\"\"", vec![delta(&format!("\"{}\"", text.raw()))])
+                }
+            };
+            emptied.push((field.member(), empty));
+            deltas.extend(more);
+        }
+        let start = if emptied.is_empty() {
+            value.as_json().to_string()
+        } else {
+            with_members(value, &emptied)
+        };
+        Self { start, deltas }
+    }
+
+    /// A compaction has one delta, with the encrypted value too.
+    fn compaction(value: Value<'_>) -> Self {
+        let fields = [Field::Compaction, Field::EncryptedContent].map(Field::member);
+        let [content, encrypted] = fields.map(|name| value.member(name).unwrap_or(Value::NULL));
+        if content.is_null() {
+            return Self { start: value.as_json().to_string(), deltas: Vec::new() };
+        }
+        let delta = format!(
+            "{{\"type\":\"compaction_delta\",\"content\":{},\"encrypted_content\":{}}}",
+            content.as_json(),
+            encrypted.as_json()
+        );
+        Self { start: with_members(value, &fields.map(|name| (name, "null"))), deltas: vec![delta] }
     }
 }
 

@@ -11,56 +11,23 @@ use super::input::{
     unescape_in_place,
 };
 use super::stream::Due;
-use super::{Happened, HappenedKind, Reply, kind_of, unexpected};
+use super::{Happened, HappenedKind, Reply, unexpected};
 use crate::error::{Capacity, Error};
 use crate::history::{has_text, is_blank};
 use crate::json::{Text, Value};
 use crate::transcript::{Span, Transcript};
-use crate::wire::{Field, Source};
+use crate::wire::{BlockKind, Field, Growth, Source};
 
 /// A text block before its first delta.
 const TEXT_BLOCK: &[u8] = b"{\"type\":\"text\",\"text\":\"\"}";
 /// The length of an escaped code unit, `\uXXXX`, in bytes.
 const UNIT: usize = 6;
 
-/// The kinds of blocks that grow in different ways.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BlockKind {
-    /// `tool_use`.
-    Call,
-    Compaction,
-    /// A block that only the user or the system may send. If a reply contained one, the API would
-    /// reject the conversation from then on.
-    Misplaced,
-    Other,
-    /// `server_tool_use` or `mcp_tool_use`: grows like a call, but the server runs it.
-    ServerCall,
-    Text,
-    Thinking,
-}
-
-impl BlockKind {
-    /// Returns whether a delta of `field` is allowed even if the block began without that member.
-    const fn has(self, field: Field) -> bool {
-        match self {
-            Self::Text => matches!(field, Field::Text | Field::Citations),
-            Self::Thinking => matches!(field, Field::Thinking | Field::Signature),
-            Self::Call | Self::ServerCall => matches!(field, Field::Input),
-            Self::Compaction => matches!(field, Field::Compaction | Field::EncryptedContent),
-            Self::Misplaced | Self::Other => false,
-        }
-    }
-
-    pub(super) const fn is_call(self) -> bool {
-        matches!(self, Self::Call | Self::ServerCall)
-    }
-
-    pub(super) fn ensure_said_by_the_model(self) -> Result<(), Error> {
-        if self == Self::Misplaced {
-            Err(unexpected("blocks that a model may send"))
-        } else {
-            Ok(())
-        }
+pub(super) fn ensure_said_by_the_model(kind: BlockKind) -> Result<(), Error> {
+    if kind == BlockKind::Misplaced {
+        Err(unexpected("blocks that a model may send"))
+    } else {
+        Ok(())
     }
 }
 
@@ -129,9 +96,11 @@ impl Reply {
         }
         let start = t.len();
         let block = source.bytes(t);
-        let (kind, len) =
-            (kind_of(Value::whole(block).and_then(|block| block.member("type"))), block.len());
-        kind.ensure_said_by_the_model()?;
+        let (kind, len) = (
+            BlockKind::of(Value::whole(block).and_then(|block| block.member("type"))),
+            block.len(),
+        );
+        ensure_said_by_the_model(kind)?;
         let before: &[u8] = match (self.has_blocks, start) {
             (true, _) => b",",
             (false, 0) => b"{\"role\":\"assistant\",\"content\":[",
@@ -304,7 +273,7 @@ impl Reply {
             });
         }
         let count = self.bring_in(position, hole, value, t)?;
-        if field == Field::Citations
+        if field.growth() == Growth::Array
             && !t.whole().get(..hole).unwrap_or_default().trim_ascii_end().ends_with(b"[")
         {
             self.insert(position, hole, b",", t)?;
@@ -313,7 +282,7 @@ impl Reply {
         self.set_hole(position, field, hole + count);
         let mut told = Span::new(hole, hole + count);
         if let Some(block) = self.open.get_mut(position)
-            && matches!(field, Field::Text | Field::Thinking | Field::Compaction)
+            && field.growth() == Growth::Text
         {
             // Half of a surrogate pair is held back until the other half arrives.
             if block.untold == Some(field) {

@@ -17,8 +17,8 @@ use crate::error::{ApiError, ApiErrorKind, Capacity, Error, Protocol, What};
 use crate::json::Value;
 use crate::message::{StopReason, Usage};
 use crate::transcript::{Span, Transcript};
-use crate::wire::{Arrived, Field, Source, Sse, error_words};
-use blocks::{BlockKind, OpenBlock};
+use crate::wire::{Arrived, BlockKind, Field, Source, Sse, deltas, error_words};
+use blocks::OpenBlock;
 pub(crate) use input::BadInputs;
 use open::OpenBlocks;
 use stream::Due;
@@ -42,28 +42,39 @@ pub struct Happened {
     pub(crate) span: Span,
 }
 
-/// The kind of an event. It is as wide as the fields next to it in [`Happened`], because it is
-/// passed on for every piece of a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub(crate) enum HappenedKind {
-    BlockStart,
-    BlockStop,
-    Citation,
-    Compaction,
-    Input,
-    /// The stop reason and the last usage. The span is the JSON of the event, or empty for a
-    /// whole-JSON reply.
-    MessageDelta,
-    /// The span is the JSON of the message as it arrived. In a stream it has no content.
-    MessageStart,
-    MessageStop,
-    Ping,
-    Signature,
-    Text,
-    Thinking,
-    Unknown,
+macro_rules! define_kinds {
+    ($($field:ident $kind:ident $delta:literal $value:literal $member:literal $growth:ident
+        $event:ident $name:ident $read:ident;)+) => {
+        /// The kind of an event. It is as wide as the fields next to it in [`Happened`], because it
+        /// is passed on for every piece of a text.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(usize)]
+        pub(crate) enum HappenedKind {
+            $($field,)+
+            BlockStart,
+            BlockStop,
+            /// The stop reason and the last usage. The span is the JSON of the event, or empty for
+            /// a whole-JSON reply.
+            MessageDelta,
+            /// The span is the JSON of the message as it arrived. In a stream it has no content.
+            MessageStart,
+            MessageStop,
+            Ping,
+            Unknown,
+        }
+
+        impl HappenedKind {
+            /// Returns the kind of event that reports a delta of `field`.
+            const fn of(field: Field) -> Self {
+                match field {
+                    $(Field::$field => Self::$field,)+
+                    Field::EncryptedContent => Self::Compaction,
+                }
+            }
+        }
+    };
 }
+deltas!(define_kinds);
 
 impl Happened {
     /// Returns whether the event concerns the message as a whole (its start, its end or its stop
@@ -85,18 +96,6 @@ impl Happened {
 }
 
 impl HappenedKind {
-    /// Returns the kind of event that reports a delta of `field`.
-    const fn of(field: Field) -> Self {
-        match field {
-            Field::Citations => Self::Citation,
-            Field::Compaction | Field::EncryptedContent => Self::Compaction,
-            Field::Input => Self::Input,
-            Field::Signature => Self::Signature,
-            Field::Text => Self::Text,
-            Field::Thinking => Self::Thinking,
-        }
-    }
-
     /// Returns whether the event is content, which cannot be taken back once it was reported.
     pub(crate) const fn is_content(self) -> bool {
         !matches!(self, Self::MessageStart | Self::Ping | Self::Unknown)
@@ -423,23 +422,4 @@ fn take_container(value: Option<Value<'_>>, container: &mut Container) -> Result
 
 const fn unexpected(expected: &'static str) -> Error {
     Error::Protocol(Protocol::Event { expected })
-}
-
-/// Returns the kind of a block for the value of its `type`.
-fn kind_of(kind: Option<Value<'_>>) -> BlockKind {
-    const KINDS: [(&str, BlockKind); 9] = [
-        ("text", BlockKind::Text),
-        ("thinking", BlockKind::Thinking),
-        ("tool_use", BlockKind::Call),
-        ("server_tool_use", BlockKind::ServerCall),
-        ("mcp_tool_use", BlockKind::ServerCall),
-        ("compaction", BlockKind::Compaction),
-        ("tool_result", BlockKind::Misplaced),
-        ("tool_addition", BlockKind::Misplaced),
-        ("tool_removal", BlockKind::Misplaced),
-    ];
-    // Compares the unescaped text and not the bytes, because the run finds its calls in the same
-    // way. A call that is not counted would never get a result.
-    let known = kind.and_then(|kind| KINDS.iter().find(|(name, _)| kind.is_text(name)));
-    known.map_or(BlockKind::Other, |(_, kind)| *kind)
 }

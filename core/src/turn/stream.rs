@@ -6,7 +6,7 @@ use crate::error::{Error, Protocol};
 use crate::json::{Value, check};
 use crate::message::StopReason;
 use crate::transcript::{Span, Transcript};
-use crate::wire::{EventKind, Field, Source, WireKind, parse};
+use crate::wire::{EventKind, Field, Growth, Source, WireKind, parse};
 
 /// The events that are still due, if a frame has caused more than one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,9 +157,9 @@ impl Reply {
         let mut told =
             Happened { kind: HappenedKind::of(field), index: place, span: Span::default() };
         for (field, value) in both.into_iter().flatten() {
-            let value = match field {
-                Field::Citations => Some(value),
-                _ => unquoted(value, t)?,
+            let value = match field.growth() {
+                Growth::Array => Some(value),
+                Growth::Json | Growth::Text | Growth::Whole => unquoted(value, t)?,
             };
             let Some(value) = value else { continue };
             let before = t.len();

@@ -1,15 +1,17 @@
 //! A reply that arrives as one JSON object. It is stored in the tail until it is complete, and then
 //! reported as the same events as a stream.
 
-use super::blocks::BlockKind;
+use super::blocks::ensure_said_by_the_model;
 use super::input::{close_call, ensure_named, mend_surrogates, read_input};
-use super::{Container, Form, Happened, HappenedKind, Phase, Reply, kind_of, take_container};
+use super::{Container, Form, Happened, HappenedKind, Phase, Reply, take_container};
 use crate::error::{Capacity, Error, Protocol};
 use crate::history::is_blank;
 use crate::json::{JsonError, Kind, Object, Value, Walk, means};
 use crate::message::StopReason;
 use crate::transcript::{Span, Transcript};
-use crate::wire::{Source, error_words, json_error, says_error};
+use crate::wire::{
+    BlockKind, FIELDS, Field, Growth, MEMBERS, Source, error_words, json_error, says_error,
+};
 
 /// The progress of a whole-JSON reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,10 +35,11 @@ enum Told {
         index: usize,
         parts: usize,
     },
-    /// The citations of this block up to `next` were returned.
-    Citations {
+    /// `parts` events of this block, and the elements of the next part up to `next`, were returned.
+    Elements {
         block: Block,
         index: usize,
+        parts: usize,
         next: usize,
     },
     Blocks,
@@ -49,12 +52,13 @@ enum Told {
 struct Block {
     kind: BlockKind,
     span: Span,
-    /// The range of the member that contains the block's value: text, thinking, input or content.
-    /// Empty if there is none.
-    value: Span,
-    /// The offset at which its citations begin, or 0 if it has none.
-    citations: usize,
+    /// The ranges of the members that grow in a stream, in the order of the kind's fields. Empty if
+    /// there is none.
+    values: [Span; MOST_FIELDS],
 }
+
+/// The maximum number of fields of a kind of block.
+const MOST_FIELDS: usize = 2;
 
 impl Told {
     const fn block(block: Block) -> Self {
@@ -79,11 +83,8 @@ impl Whole {
     pub(super) fn block_grew(&mut self, at: usize, count: usize) {
         if let Told::Block { block, .. } = &mut self.told {
             block.span.end += count;
-            if block.value.start > at {
-                block.value = block.value.shifted(count);
-            }
-            if block.citations > at {
-                block.citations += count;
+            for value in block.values.iter_mut().filter(|value| value.start > at) {
+                *value = value.shifted(count);
             }
         }
     }
@@ -108,17 +109,26 @@ impl Reply {
                 Told::Start { content } => {
                     (self.place_content(content, t)?.map_or(Told::Blocks, Told::block), None)
                 }
-                Told::Block { block, index, parts: CITATIONS } => match block.citations {
-                    0 => (Told::Block { block, index, parts: CITATIONS + 1 }, None),
-                    next => (Told::Citations { block, index, next }, None),
-                },
-                Told::Citations { block, index, next } => match next_citation(next, t) {
-                    Some(span) => (
-                        Told::Citations { block, index, next: span.end },
-                        Some(Happened { kind: HappenedKind::Citation, index, span }),
-                    ),
-                    None => (Told::Block { block, index, parts: CITATIONS + 1 }, None),
-                },
+                Told::Elements { block, index, parts, next } => {
+                    let element = block.field(parts).zip(next_in_array(next, t));
+                    match element {
+                        Some((field, span)) => (
+                            Told::Elements { block, index, parts, next: span.end },
+                            Some(Happened { kind: HappenedKind::of(field), index, span }),
+                        ),
+                        None => (Told::Block { block, index, parts: parts + 1 }, None),
+                    }
+                }
+                Told::Block { block, index, parts }
+                    if block.field(parts).is_some_and(|field| field.growth() == Growth::Array) =>
+                {
+                    let array = block.value(parts);
+                    if array.of(t.bytes()).starts_with(b"[") {
+                        (Told::Elements { block, index, parts, next: array.start + 1 }, None)
+                    } else {
+                        (Told::Block { block, index, parts: parts + 1 }, None)
+                    }
+                }
                 Told::Block { mut block, index, parts } => {
                     let happened = self.part_of_block(&mut block, index, parts, t)?;
                     let told = match happened {
@@ -232,8 +242,8 @@ impl Reply {
         Ok(Block::at(at + before.len(), t))
     }
 
-    /// Returns the event for a part of a block: its start, its value, its signature or its end.
-    /// Returns `None` if the block has no such part.
+    /// Returns the event for a part of a block: its start, the value of a field or its end. Returns
+    /// `None` if the block has no such part.
     fn part_of_block(
         &mut self,
         block: &mut Block,
@@ -244,21 +254,31 @@ impl Reply {
         if part == 1 && block.kind.is_call() {
             block.open_input(t)?;
         }
-        let Block { kind, mut span, value, .. } = *block;
+        let Block { kind, mut span, .. } = *block;
+        let value = block.value(1);
         let tell = |kind, span| Ok(Some(Happened { kind, index, span }));
-        // Returns the event for a value, with the range of a string without its quotes.
-        let inside = |place: Span, kind| {
-            let value = Value::whole(place.of(t.bytes())).filter(|value| !value.is_null())?;
-            let quote = usize::from(value.kind() == Kind::String);
-            Some(Happened {
-                kind,
-                index,
-                span: Span::new(place.start + quote, place.end.saturating_sub(quote)),
-            })
-        };
+        if let Some(field) = block.field(part) {
+            let value = block.value(part);
+            if field.growth() == Growth::Json {
+                // The value is JSON text, so a string keeps its quotes.
+                return if value.len() > 0 {
+                    tell(HappenedKind::of(field), value)
+                } else {
+                    Ok(None)
+                };
+            }
+            let Some(json) = Value::whole(value.of(t.bytes())).filter(|json| !json.is_null())
+            else {
+                return Ok(None);
+            };
+            // The range of a string without its quotes.
+            let quote = usize::from(json.kind() == Kind::String);
+            let inside = Span::new(value.start + quote, value.end.saturating_sub(quote));
+            return tell(HappenedKind::of(field), inside);
+        }
         match part {
             0 => {
-                kind.ensure_said_by_the_model()?;
+                ensure_said_by_the_model(kind)?;
                 self.calls += usize::from(kind == BlockKind::Call);
                 self.last = kind;
                 if kind == BlockKind::Text {
@@ -267,21 +287,6 @@ impl Reply {
                 }
                 tell(HappenedKind::BlockStart, span)
             }
-            1 => {
-                Ok(match kind {
-                    BlockKind::Text => inside(value, HappenedKind::Text),
-                    BlockKind::Thinking => inside(value, HappenedKind::Thinking),
-                    // The value is JSON text, so a string keeps its quotes.
-                    BlockKind::Call | BlockKind::ServerCall => (value.len() > 0)
-                        .then_some(Happened { kind: HappenedKind::Input, index, span: value }),
-                    BlockKind::Compaction => inside(value, HappenedKind::Compaction),
-                    BlockKind::Misplaced | BlockKind::Other => None,
-                })
-            }
-            2 if kind == BlockKind::Thinking => Ok(block
-                .member("signature", t)
-                .and_then(|place| inside(place, HappenedKind::Signature))),
-            2 => Ok(None),
             _ => {
                 if kind.is_call() {
                     // An input that is an object was checked with the body.
@@ -312,40 +317,38 @@ impl Block {
         // The kind is not known before the last `type` member, so all members that any kind needs
         // are found in one pass.
         let mut members = Object::of(raw);
-        let [kind, text, thinking, input, content, citations] =
-            members.pick(["type", "text", "thinking", "input", "content", "citations"]);
-        let kind = kind_of(kind);
-        let value = match kind {
-            BlockKind::Text => text,
-            BlockKind::Thinking => thinking,
-            BlockKind::Call | BlockKind::ServerCall => input,
-            BlockKind::Compaction | BlockKind::Misplaced | BlockKind::Other => content,
-        };
-        let value = value.and_then(|value| place_of(value, t)).unwrap_or_default();
-        let citations = citations
-            .filter(|citations| kind == BlockKind::Text && citations.kind() == Kind::Array);
-        let citations = citations
-            .and_then(|citations| place_of(citations, t))
-            .map_or(0, |place| place.start + 1);
-        Some(Self { kind, span: Span::new(start, start + members.end()), value, citations })
+        let [kind, found @ ..] = members.pick(MEMBERS);
+        let kind = BlockKind::of(kind);
+        let mut values = [Span::default(); MOST_FIELDS];
+        for (place, field) in values.iter_mut().zip(kind.fields()) {
+            let value = FIELDS.iter().zip(found).find(|(other, _)| **other == field);
+            *place = value.and_then(|(_, value)| place_of(value?, t)).unwrap_or_default();
+        }
+        Some(Self { kind, span: Span::new(start, start + members.end()), values })
+    }
+
+    /// Returns the field that part `part` of the block reports, if it does.
+    fn field(&self, part: usize) -> Option<Field> {
+        self.kind.fields().nth(part.checked_sub(1)?)
+    }
+
+    /// Returns the range of the value of part `part` of the block.
+    fn value(&self, part: usize) -> Span {
+        part.checked_sub(1).and_then(|i| self.values.get(i)).copied().unwrap_or_default()
     }
 
     /// Makes the block's input an object, if it represents one in another form.
     fn open_input(&mut self, t: &mut Transcript<'_>) -> Result<(), Capacity> {
         // An object was checked with the body.
-        if self.value.len() > 0
-            && !self.value.of(t.bytes()).starts_with(b"{")
-            && let Some(end) = read_input(t, self.value, false)?
+        if let Some(input) = self.values.first_mut()
+            && input.len() > 0
+            && !input.of(t.bytes()).starts_with(b"{")
+            && let Some(end) = read_input(t, *input, false)?
         {
-            self.span.end = (self.span.end + end).saturating_sub(self.value.end);
-            self.value.end = end;
+            self.span.end = (self.span.end + end).saturating_sub(input.end);
+            input.end = end;
         }
         Ok(())
-    }
-
-    /// Returns the range of the block's member `name`.
-    fn member(&self, name: &str, t: &Transcript<'_>) -> Option<Span> {
-        place_of(Value::whole(self.span.of(t.bytes()))?.member(name)?, t)
     }
 }
 
@@ -410,15 +413,12 @@ fn is_block(walk: &mut Walk<'_>) -> Result<bool, JsonError> {
     Ok(is_one && kind.is_some_and(|kind| kind.starts_with(b"\"")))
 }
 
-/// The index of the citations among the parts of a block.
-const CITATIONS: usize = 3;
-
-/// Returns the range of the first citation at or after `at`.
-fn next_citation(at: usize, t: &Transcript<'_>) -> Option<Span> {
+/// Returns the range of the first element of an array at or after `at`.
+fn next_in_array(at: usize, t: &Transcript<'_>) -> Option<Span> {
     let start = next_element(t, at)?;
-    let citation =
+    let element =
         t.bytes().get(start..).filter(|rest| !rest.starts_with(b"]")).and_then(Value::first)?;
-    Some(Span::new(start, start + citation.raw().len()))
+    Some(Span::new(start, start + element.raw().len()))
 }
 
 /// Returns the offset of the element at or after `at` in the content, which is at the end of the

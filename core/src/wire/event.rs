@@ -1,37 +1,11 @@
 //! Parsing the JSON of one event into ranges. Source: the streaming reference of the Messages API.
 //! Unknown types are values, not errors.
 
+use super::kinds::Field;
 use crate::error::Protocol;
 use crate::json::{JsonError, Kind, Value, Walk, means};
 use crate::message::Counts;
 use crate::transcript::Span;
-
-/// The member of a block that a delta extends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Field {
-    Citations,
-    Compaction,
-    EncryptedContent,
-    Input,
-    Signature,
-    Text,
-    Thinking,
-}
-
-impl Field {
-    /// Returns the name of the member in the block.
-    pub(crate) const fn member(self) -> &'static str {
-        match self {
-            Self::Citations => "citations",
-            Self::Compaction => "content",
-            Self::EncryptedContent => "encrypted_content",
-            Self::Input => "input",
-            Self::Signature => "signature",
-            Self::Text => "text",
-            Self::Thinking => "thinking",
-        }
-    }
-}
 
 /// An event: its kind, and the ranges of its parts in the event's JSON.
 #[derive(Clone, Copy, Debug)]
@@ -259,7 +233,7 @@ impl Delta {
                 let raw = walk.value()?;
                 let here = Some(Span::new(from, walk.at()));
                 if core::mem::take(&mut is_first) && means(key, "type") {
-                    field = field_of(raw);
+                    field = Field::of_delta(raw);
                 } else if field.is_some_and(|(_, member)| means(key, member)) {
                     value = here;
                 } else if means(key, "stop_reason") {
@@ -280,7 +254,7 @@ impl Delta {
         let span = |value: Value<'_>| {
             Some(Span::new(value.offset_in(data)?, 0).with_len(value.raw().len()))
         };
-        let field = self.field.or_else(|| field_of(delta.member("type")?.raw()));
+        let field = self.field.or_else(|| Field::of_delta(delta.member("type")?.raw()));
         let Some((field, member)) = field else { return WireKind::Unknown };
         let more = match field {
             Field::Compaction => {
@@ -293,17 +267,4 @@ impl Delta {
             None => WireKind::Unknown,
         }
     }
-}
-
-/// Returns the field that a delta's type names, and the member that contains its value.
-fn field_of(kind: &[u8]) -> Option<(Field, &'static str)> {
-    const FIELDS: [(&[u8], Field, &str); 6] = [
-        (b"\"text_delta\"", Field::Text, "text"),
-        (b"\"input_json_delta\"", Field::Input, "partial_json"),
-        (b"\"thinking_delta\"", Field::Thinking, "thinking"),
-        (b"\"signature_delta\"", Field::Signature, "signature"),
-        (b"\"citations_delta\"", Field::Citations, "citation"),
-        (b"\"compaction_delta\"", Field::Compaction, "content"),
-    ];
-    FIELDS.iter().find(|(name, ..)| *name == kind).map(|(_, field, member)| (*field, *member))
 }

@@ -3,7 +3,8 @@
 //! constant bytes, finds the closing quote eight bytes at a time, and uses no JSON parser. An event
 //! that differs in one byte takes the general path from its first byte, with the same result.
 
-use super::event::{Field, WireKind};
+use super::event::WireKind;
+use super::kinds::Field;
 use crate::json::{hex4, is_ascii, plain_run_seen};
 
 /// A delta in the exact form of the API.

@@ -6,8 +6,9 @@
 //! (comments, fields other than `data` and `event`, and the data of an event with an unknown name)
 //! are not stored.
 
-use super::event::{EventKind, Field, WireKind};
+use super::event::{EventKind, WireKind};
 use super::fast;
+use super::kinds::Field;
 use crate::error::Capacity;
 use crate::json::{copy_down, line_end};
 use crate::transcript::{Span, Transcript};

@@ -118,7 +118,7 @@ fn the_documented_table_is_the_one_in_the_code() {
     let mut table = Vec::from([line("", STATES.into_iter().map(letters))]);
     table.extend(INPUTS.map(|input| {
         line(
-            &name(input),
+            name(input),
             STATES.into_iter().map(|state| match next(state, input) {
                 Ok(then) if then == state => "=",
                 Ok(then) => letters(then),

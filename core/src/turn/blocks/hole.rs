@@ -4,7 +4,7 @@ use super::{Reply, unexpected};
 use crate::error::{Capacity, Error};
 use crate::json::{Kind, Value, copy};
 use crate::transcript::{Span, Transcript};
-use crate::wire::{Field, Source};
+use crate::wire::{Field, Growth, Source};
 
 impl Reply {
     pub(super) fn set_hole(&mut self, position: usize, field: Field, hole: usize) {
@@ -24,7 +24,8 @@ impl Reply {
         let Some(block) = self.open.get(position).copied() else {
             return Err(unexpected("an open block"));
         };
-        let replaces = matches!(field, Field::Signature | Field::EncryptedContent);
+        let growth = field.growth();
+        let replaces = growth == Growth::Whole;
         if block.field == Some(field) && !replaces {
             return Ok(block.hole);
         }
@@ -38,12 +39,12 @@ impl Reply {
             let start = value.offset_in(t.whole()).unwrap_or(block.span.start);
             (value.kind(), Span::new(start, start + value.raw().len()))
         });
-        let hole = match (found, field) {
+        let hole = match (found, growth) {
             (None, _) if block.kind.has(field) => {
-                let empty: &[u8] = match field {
-                    Field::Citations => b"[]",
-                    Field::Input => b"",
-                    _ => b"\"\"",
+                let empty: &[u8] = match growth {
+                    Growth::Array => b"[]",
+                    Growth::Json => b"",
+                    Growth::Text | Growth::Whole => b"\"\"",
                 };
                 let mut at = block.span.end.saturating_sub(1);
                 for part in [b",\"".as_slice(), name.as_bytes(), b"\":", empty] {
@@ -52,16 +53,16 @@ impl Reply {
                 }
                 at - empty.len() / 2
             }
-            (Some((_, span)), Field::Input) if block.kind.is_call() => {
+            (Some((_, span)), Growth::Json) if block.kind.is_call() => {
                 self.remove(position, span, t);
                 span.start
             }
-            (Some((Kind::Array, span)), Field::Citations) => span.end.saturating_sub(1),
-            (Some((Kind::Null, span)), Field::Citations) => {
+            (Some((Kind::Array, span)), Growth::Array) => span.end.saturating_sub(1),
+            (Some((Kind::Null, span)), Growth::Array) => {
                 self.replace_null(position, span, b"[]", t);
                 span.start + 1
             }
-            (_, Field::Citations) => return Err(mismatch),
+            (_, Growth::Array) => return Err(mismatch),
             (Some((Kind::String, span)), _) if replaces => {
                 self.remove(position, Span::new(span.start + 1, span.end.saturating_sub(1)), t);
                 span.start + 1
