@@ -75,16 +75,31 @@ fn results(run: &Run<'_>) -> Vec<(String, bool)> {
 struct Gate;
 
 impl Hooks for Gate {
-    fn before(&self, call: &Call<'_>) -> Decision<'_> {
+    async fn before(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> Decision {
         match call.id.to_string().as_str() {
-            "denied" => Decision::Deny("Not \"now\"."),
-            "denied2" => Decision::Deny(""),
-            "answered" => Decision::Answer("line\nline"),
-            "answered2" => Decision::Answer(""),
-            "other" => Decision::Input(r#"{"text":"\u00e9\n"}"#),
-            "broken" => Decision::Input("[1]"),
+            "denied" => {
+                out.text("Not \"now\".").unwrap();
+                Decision::Deny
+            }
+            "denied2" => Decision::Deny,
+            "answered" => {
+                out.text("line\nline").unwrap();
+                Decision::Answer
+            }
+            "answered2" => Decision::Answer,
+            "other" => {
+                out.input(r#"{"text":"\u00e9\n"}"#).unwrap();
+                Decision::Input
+            }
+            "broken" => {
+                assert!(out.input("[1]").is_err());
+                Decision::Input
+            }
             "suspended" => Decision::Suspend,
-            _ => Decision::Allow,
+            _ => {
+                out.text("This is discarded.").unwrap();
+                Decision::Allow
+            }
         }
     }
 }
@@ -340,7 +355,7 @@ struct Graceful<'c> {
 }
 
 impl Hooks for Graceful<'_> {
-    fn before(&self, _: &Call<'_>) -> Decision<'_> {
+    async fn before(&self, _: &ToolCall<'_>, _: &mut Output<'_>) -> Decision {
         self.cancelled.store(true, Ordering::Relaxed);
         Decision::Allow
     }
@@ -605,11 +620,15 @@ fn what_is_told_of_calls_that_wait() {
 /// The hooks are not called for calls that cannot run.
 #[test]
 fn nobody_is_asked_about_what_cannot_run() {
-    struct Count(Cell<usize>, Cell<usize>);
+    struct Count(Cell<usize>, Cell<usize>, Cell<usize>);
     impl Hooks for Count {
-        fn before(&self, _: &Call<'_>) -> Decision<'_> {
+        async fn before(&self, _: &ToolCall<'_>, _: &mut Output<'_>) -> Decision {
             self.0.set(self.0.get() + 1);
             Decision::Allow
+        }
+
+        fn refused(&self, _: &Call<'_>) {
+            self.2.set(self.2.get() + 1);
         }
 
         fn after(&self, _: &mut Draft<'_, '_>) {
@@ -621,9 +640,9 @@ fn nobody_is_asked_about_what_cannot_run() {
         .tool_use("t1", "nope", "{}")
         .tool_use_cut("t2", "plain", "[1]")
         .tool_use("t3", "plain", "{}");
-    let hooks = Count(Cell::new(0), Cell::new(0));
+    let hooks = Count(Cell::new(0), Cell::new(0), Cell::new(0));
     let mut driver =
         hooked(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock, &hooks);
     assert_eq!(go(&mut driver, &mut run()), ENDED);
-    assert_eq!((hooks.0.get(), hooks.1.get()), (1, 1));
+    assert_eq!((hooks.0.get(), hooks.1.get(), hooks.2.get()), (1, 1, 2));
 }

@@ -26,12 +26,13 @@ use toolrunner_core::drive::{Decision, Draft, Hooks};
 use toolrunner_core::error::{Error, TransportKind};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::policy::Limits;
-use toolrunner_core::run::{Call, Compaction, MakeRoom, OnBreak, Outcome, Run, WhenFull};
+use toolrunner_core::run::{Compaction, MakeRoom, OnBreak, Outcome, Run, WhenFull};
 use toolrunner_core::testing::validity::{self, Tail};
 use toolrunner_core::testing::{
     Answer, BadLink, Fault, Reply, Request, Rng, Script, ScriptedModel, ScriptedTransport, Style,
     VirtualClock,
 };
+use toolrunner_core::tool::{Output, ToolCall};
 use toolrunner_core::transcript::Transcript;
 
 /// Asserts that a request is valid: nothing is open except the tail of a paused turn.
@@ -162,12 +163,22 @@ struct Chaos {
 }
 
 impl Hooks for Chaos {
-    fn before(&self, _: &Call<'_>) -> Decision<'_> {
+    async fn before(&self, _: &ToolCall<'_>, out: &mut Output<'_>) -> Decision {
+        // What does not fit becomes an error that says so.
         match self.rng.borrow_mut().below(12) {
-            0 => Decision::Deny("No \"luck\"."),
-            1 => Decision::Answer("In its place."),
-            2 => Decision::Input(r#"{"text":"other\n"}"#),
-            3 => Decision::Input("[1]"),
+            0 => {
+                let _ = out.text("No \"luck\".");
+                Decision::Deny
+            }
+            1 => {
+                let _ = out.text("In its place.");
+                Decision::Answer
+            }
+            2 => {
+                let _ = out.input(r#"{"text":"other\n"}"#);
+                Decision::Input
+            }
+            3 => Decision::Input,
             4 => Decision::Suspend,
             _ => Decision::Allow,
         }

@@ -33,13 +33,14 @@ use toolrunner_core::drive::Hooks;
 /// forward both methods:
 /// ```
 /// use core::task::{Context, Poll};
-/// use toolrunner_embassy::{Cancel, core::drive::{Decision, Hooks}, core::run::Call};
+/// use toolrunner_embassy::{Cancel, core::drive::{Decision, Hooks}};
+/// use toolrunner_embassy::core::tool::{Output, ToolCall};
 ///
 /// struct Careful<'c>(&'c Cancel);
 ///
 /// impl Hooks for Careful<'_> {
-///     fn before(&self, call: &Call<'_>) -> Decision<'_> {
-///         if call.name == *"open_valve" { Decision::Deny("The valve stays shut.") } else { Decision::Allow }
+///     async fn before(&self, call: &ToolCall<'_>, _: &mut Output<'_>) -> Decision {
+///         if call.name == *"open_valve" { Decision::Deny } else { Decision::Allow }
 ///     }
 ///
 ///     fn is_cancelled(&self) -> bool {

@@ -142,13 +142,6 @@ impl Default for SharedClock {
     }
 }
 
-impl SharedClock {
-    /// Waits until `deadline`, as [`Clock::wait_until`] does, but returns a boxed future.
-    pub(crate) fn wait_until(&self, deadline: Instant) -> Waiting<'_> {
-        self.0.wait_until(deadline)
-    }
-}
-
 impl Clock for SharedClock {
     fn now(&self) -> Instant {
         self.0.now()

@@ -93,7 +93,7 @@ async fn one_record_for_each_tool_that_fails() {
         .map(|line| line.split(" backtrace=").next().unwrap().to_owned())
         .collect();
     lines.sort_unstable();
-    let (id, jobs) = (run.id(), "toolrunner_std::run::jobs");
+    let (id, jobs) = (run.id(), "toolrunner_std::run::concurrent");
     let expected = [
         ("chain", 0, "tool failed: Error: no weather: cable cut"),
         ("panics", 1, "tool panicked: index 7"),

@@ -1,27 +1,35 @@
-//! Hooks: they look at calls and results while a run is driven, and can end it from outside.
+//! Hooks: they decide about calls, look at results, and can end a run from outside.
 
+#[cfg(feature = "alloc")]
+use alloc::{borrow::ToOwned, vec::Vec};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll};
 use core::time::Duration;
 
-use crate::error::{Error, Misuse};
-use crate::json::{Kind, Value, check};
+use crate::error::Error;
+#[cfg(feature = "alloc")]
+use crate::error::Misuse;
+use crate::json::Value;
 use crate::run::{Call, Run};
-use crate::tool::ToolHost;
+#[cfg(feature = "alloc")]
+use crate::run::{cap_content, check_content};
+use crate::tool::{Output, ToolCall, ToolHost};
 
-/// The decision about a call before its tool runs.
+/// The decision about a call before its tool runs. Everything that belongs to it is in the call's
+/// [`Output`], which the gate receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Decision<'h> {
-    /// The tool runs.
+pub enum Decision {
+    /// The tool runs. What the gate wrote is discarded.
     Allow,
-    /// The tool does not run. The model receives this text as the result.
-    Answer(&'h str),
-    /// The tool does not run. The model receives this text as an error.
-    Deny(&'h str),
-    /// The tool runs with this input, a JSON object, while the conversation keeps the model's own
-    /// input. If the text is not an object, the tool does not run.
-    Input(&'h str),
+    /// The tool does not run. The model receives what the gate wrote as the result.
+    Answer,
+    /// The tool does not run. The model receives what the gate wrote as an error, or
+    /// [`NOT_ALLOWED`](super::NOT_ALLOWED) if it wrote nothing.
+    Deny,
+    /// The tool runs with the JSON object that the gate wrote by [`Output::input`], while the
+    /// conversation keeps the model's own input. If there is no such object, the tool does not run.
+    /// The object takes space from the result.
+    Input,
     /// The decision is postponed: the run ends with
     /// [`Outcome::NeedsAnswer`](crate::run::Outcome::NeedsAnswer) when everything else is done, and
     /// continues after [`Driver::allow`](super::Driver::allow) or [`Run::answer`].
@@ -35,13 +43,18 @@ pub enum Decision<'h> {
 ///
 /// ```
 /// use toolrunner_core::drive::{Decision, Draft, Hooks};
-/// use toolrunner_core::run::Call;
+/// use toolrunner_core::tool::{Output, ToolCall};
 ///
 /// struct Careful;
 ///
 /// impl Hooks for Careful {
-///     fn before(&self, call: &Call<'_>) -> Decision<'_> {
-///         if call.name == *"open_valve" { Decision::Deny("The valve stays shut.") } else { Decision::Allow }
+///     async fn before(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> Decision {
+///         if call.name == *"open_valve" {
+///             // A text that does not fit becomes an error that says so.
+///             let _ = out.text("The valve stays shut.");
+///             return Decision::Deny;
+///         }
+///         Decision::Allow
 ///     }
 ///
 ///     fn after(&self, result: &mut Draft<'_, '_>) {
@@ -50,12 +63,26 @@ pub enum Decision<'h> {
 ///     }
 /// }
 /// ```
+#[allow(
+    async_fn_in_trait,
+    reason = "a driver is generic over its hooks, so whether its future is Send follows from the hooks'"
+)]
 pub trait Hooks {
-    /// Decides about a call. It is asked only if the tool exists here and the input is an object.
-    /// The default allows the call.
-    fn before(&self, call: &Call<'_>) -> Decision<'_> {
-        let _ = call;
+    /// Decides about a call, and may wait. It is asked only if the tool exists here and the input
+    /// is an object. `out` is empty and receives what the [`Decision`] needs. The default allows
+    /// the call.
+    ///
+    /// A call that waits here has started: if the future that drives the run is dropped, the call
+    /// is answered as cancelled, although its tool never ran.
+    async fn before(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> Decision {
+        let _ = (call, out);
         Decision::Allow
+    }
+
+    /// Looks at a call that no tool receives, because its input is not an object or because there
+    /// is no such tool, before the model receives the error.
+    fn refused(&self, call: &Call<'_>) {
+        let _ = call;
     }
 
     /// Looks at a result before it is sent: what a tool returned, or what [`before`](Self::before)
@@ -86,6 +113,10 @@ pub trait Hooks {
         Duration::ZERO
     }
 
+    /// Tells the tools that are running to end, because the run is cancelled or its time is over:
+    /// the [`grace`](Self::grace) period begins. The default does nothing.
+    fn wind_down(&self) {}
+
     /// Returns what tools can reach through their context: cancellation and shared state. The
     /// default is nothing.
     fn host(&self) -> Option<&dyn ToolHost> {
@@ -105,8 +136,12 @@ impl Hooks for AtomicBool {
 }
 
 impl<H: Hooks + ?Sized> Hooks for &H {
-    fn before(&self, call: &Call<'_>) -> Decision<'_> {
-        (**self).before(call)
+    fn before(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> impl Future<Output = Decision> {
+        (**self).before(call, out)
+    }
+
+    fn refused(&self, call: &Call<'_>) {
+        (**self).refused(call);
     }
 
     fn after(&self, result: &mut Draft<'_, '_>) {
@@ -125,6 +160,10 @@ impl<H: Hooks + ?Sized> Hooks for &H {
         (**self).grace()
     }
 
+    fn wind_down(&self) {
+        (**self).wind_down();
+    }
+
     fn host(&self) -> Option<&dyn ToolHost> {
         (**self).host()
     }
@@ -133,28 +172,60 @@ impl<H: Hooks + ?Sized> Hooks for &H {
 /// A result that has not been sent yet, to be inspected or changed.
 #[derive(Debug)]
 pub struct Draft<'r, 'b> {
-    run: &'r mut Run<'b>,
-    call: usize,
+    place: Place<'r, 'b>,
+}
+
+/// The memory of a result.
+#[derive(Debug)]
+enum Place<'r, 'b> {
+    /// The run: it is the result of this call.
+    Run(&'r mut Run<'b>, usize),
+    /// An executor's own, before it becomes the result of the call.
+    #[cfg(feature = "alloc")]
+    Own { call: Call<'r>, content: &'r mut Vec<u8>, is_error: &'r mut bool },
 }
 
 impl<'r, 'b> Draft<'r, 'b> {
-    pub(super) const fn new(run: &'r mut Run<'b>, call: usize) -> Self {
-        Self { run, call }
+    /// Creates the draft of a result that the run already has.
+    pub const fn new(run: &'r mut Run<'b>, call: usize) -> Self {
+        Self { place: Place::Run(run, call) }
+    }
+
+    /// Creates the draft of a result that the run does not have yet.
+    #[cfg(feature = "alloc")]
+    pub const fn own(call: Call<'r>, content: &'r mut Vec<u8>, is_error: &'r mut bool) -> Self {
+        Self { place: Place::Own { call, content, is_error } }
     }
 
     /// Returns the call that the result answers.
     pub fn call(&self) -> Option<Call<'_>> {
-        self.run.call(self.call)
+        match &self.place {
+            Place::Run(run, call) => run.call(*call),
+            #[cfg(feature = "alloc")]
+            Place::Own { call, .. } => Some(*call),
+        }
     }
 
     /// Returns the content in its wire format: a string or an array of blocks.
     pub fn content(&self) -> Value<'_> {
-        self.run.result(self.call).and_then(|result| result.member("content")).unwrap_or_default()
+        match &self.place {
+            Place::Run(run, call) => {
+                run.result(*call).and_then(|result| result.member("content")).unwrap_or_default()
+            }
+            #[cfg(feature = "alloc")]
+            Place::Own { content, .. } => Value::first(content).unwrap_or_default(),
+        }
     }
 
     /// Returns whether the result reports a failed call to the model.
     pub fn is_error(&self) -> bool {
-        self.run.result(self.call).is_some_and(|result| result.member("is_error").is_some())
+        match &self.place {
+            Place::Run(run, call) => {
+                run.result(*call).is_some_and(|result| result.member("is_error").is_some())
+            }
+            #[cfg(feature = "alloc")]
+            Place::Own { is_error, .. } => **is_error,
+        }
     }
 
     /// Replaces the content with this text.
@@ -163,7 +234,19 @@ impl<'r, 'b> Draft<'r, 'b> {
     /// `Misuse` if there is no such result or the text is empty; `Capacity` if it does not fit. In
     /// both cases the old content stays.
     pub fn replace(&mut self, text: &str, is_error: bool) -> Result<(), Error> {
-        self.run.replace_result_text(self.call, text, is_error)
+        match &mut self.place {
+            Place::Run(run, call) => run.replace_result_text(*call, text, is_error),
+            #[cfg(feature = "alloc")]
+            Place::Own { .. } => {
+                if text.is_empty() {
+                    return Err(Misuse::Json("a tool result's content must not be empty").into());
+                }
+                let mut content = Vec::new();
+                Output::growing(&mut content).text(text)?;
+                content.push(b'"');
+                self.replace_json(core::str::from_utf8(&content).unwrap_or_default(), is_error)
+            }
+        }
     }
 
     /// Replaces the content with this JSON: a string or an array of blocks.
@@ -172,8 +255,28 @@ impl<'r, 'b> Draft<'r, 'b> {
     /// `Misuse` if there is no such result, if `content` is not valid content (see
     /// [`Run::answer`]), or if the request would have too many cache breakpoints; `Capacity` if it
     /// does not fit. In these cases the old content stays.
-    pub fn replace_json(&mut self, content: &str, is_error: bool) -> Result<(), Error> {
-        self.run.replace_result(self.call, content.as_bytes(), is_error)
+    pub fn replace_json(&mut self, json: &str, is_error: bool) -> Result<(), Error> {
+        match &mut self.place {
+            Place::Run(run, call) => run.replace_result(*call, json.as_bytes(), is_error),
+            #[cfg(feature = "alloc")]
+            Place::Own { content, is_error: was_error, .. } => {
+                check_content(json.as_bytes(), is_error)?;
+                json.as_bytes().clone_into(content);
+                **was_error = is_error;
+                Ok(())
+            }
+        }
+    }
+
+    /// Replaces the content, in wire format, without a check: content that the API does not accept
+    /// becomes a text when it is added to the run. Has no effect on a result that the run already
+    /// has.
+    #[cfg(feature = "alloc")]
+    pub fn set(&mut self, json: alloc::string::String, has_failed: bool) {
+        if let Place::Own { content, is_error, .. } = &mut self.place {
+            **content = json.into_bytes();
+            **is_error = has_failed;
+        }
     }
 
     /// Truncates every text that is longer than `bytes`: see [`Run::cap_result`].
@@ -182,13 +285,13 @@ impl<'r, 'b> Draft<'r, 'b> {
     /// `Misuse` if there is no such result; `Capacity` if there is no space for the note that text
     /// was cut. A text before it may have been truncated in this case.
     pub fn cap(&mut self, bytes: usize) -> Result<(), Error> {
-        self.run.cap_result(self.call, bytes)
+        match &mut self.place {
+            Place::Run(run, call) => run.cap_result(*call, bytes),
+            #[cfg(feature = "alloc")]
+            Place::Own { content, .. } => {
+                cap_content(content, bytes);
+                Ok(())
+            }
+        }
     }
-}
-
-/// Checks that the text is a JSON object.
-pub(super) fn is_object(json: &str) -> Result<(), Misuse> {
-    let is = check(json.as_bytes()).is_ok()
-        && Value::first(json.as_bytes()).is_some_and(|value| value.kind() == Kind::Object);
-    if is { Ok(()) } else { Err(Misuse::Json("a tool's input must be a JSON object")) }
 }

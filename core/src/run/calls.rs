@@ -53,6 +53,14 @@ pub struct Written {
 }
 
 impl Written {
+    /// Returns the length of the content, in bytes.
+    ///
+    /// # Errors
+    /// `Capacity` if the content did not fit.
+    pub const fn len(&self) -> Result<usize, Capacity> {
+        self.len
+    }
+
     /// Returns whether the tool failed, or its result did not fit.
     pub const fn is_error(&self) -> bool {
         self.is_error || self.len.is_err()
@@ -433,23 +441,9 @@ impl Run<'_> {
     /// # Errors
     /// `Misuse` if there is no such open call.
     pub fn start_call(&mut self, i: usize) -> Result<Called<'_>, Error> {
-        self.start_call_with(i, None)
-    }
-
-    /// Starts call `i` in the run's own memory, with another input than the model's if `input` is
-    /// `Some`: a JSON object. The conversation keeps the model's input. Only one call can run there
-    /// at a time. When the tool is done, call [`settle`], then [`end_call`](Self::end_call).
-    ///
-    /// # Errors
-    /// `Misuse` if there is no such open call.
-    pub fn start_call_with<'a>(
-        &'a mut self,
-        i: usize,
-        input: Option<Value<'a>>,
-    ) -> Result<Called<'a>, Error> {
         let call = self.open_call(i)?;
         // Space for unescaping is needed only if there is an escape. It is placed after the output.
-        let raw = input.unwrap_or(call.input).raw();
+        let raw = call.input.raw();
         let scratch = if raw.contains(&b'\\') { raw.len() } else { 0 };
         let room = self.room_for_result(i);
         self.give_to_tools(i);
@@ -467,12 +461,33 @@ impl Run<'_> {
         let room = room.min(tail.len());
         let (out, rest) = tail.split_at_mut_checked(room).unwrap_or_default();
         let scratch = rest.get_mut(..scratch.min(rest.len())).unwrap_or_default();
-        let [id, name, own, _] = call_in(&self.turn, conversation, i).ok_or(Misuse::NoSuchCall)?;
-        let input = input.or(own);
+        let [id, name, input, toolset] =
+            call_in(&self.turn, conversation, i).ok_or(Misuse::NoSuchCall)?;
         let [id, name] = [id, name].map(|value| value.and_then(Value::as_text).unwrap_or_default());
         let mut call = ToolCall::new(id, name, input.ok_or(Misuse::NoSuchCall)?, scratch);
+        call.toolset = toolset.and_then(toolset_of);
         call.turn = turn;
         Ok(Called { call, out: Output::new(out) })
+    }
+
+    /// Answers call `i` with what its tool wrote elsewhere: the content is at the beginning of
+    /// `memory`. A result that did not fit there or does not fit here becomes an error result that
+    /// says so.
+    ///
+    /// # Errors
+    /// `Misuse` if there is no such open call.
+    pub fn answer_written(
+        &mut self,
+        i: usize,
+        written: Written,
+        memory: &[u8],
+    ) -> Result<(), Error> {
+        match written.len {
+            Ok(len) => {
+                self.answer_checked(i, memory.get(..len).unwrap_or_default(), written.is_error)
+            }
+            Err(full) => self.answer_notice(i, Notice::TooLarge(full)),
+        }
     }
 
     /// Makes the output of the tool the result of call `i`. A result that did not fit becomes an
@@ -528,7 +543,7 @@ fn call_in<'a>(turn: &Turn, transcript: &'a [u8], i: usize) -> Option<[Option<Va
 }
 
 /// Returns the toolset that a call names, unless that is `null` or empty.
-fn toolset_of(value: Value<'_>) -> Option<Text<'_>> {
+pub(super) fn toolset_of(value: Value<'_>) -> Option<Text<'_>> {
     value.as_text().filter(|name| !name.is_empty())
 }
 

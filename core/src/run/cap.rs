@@ -45,20 +45,46 @@ impl Run<'_> {
         let bytes = self.transcript.bytes();
         let content =
             self.result(i).ok_or(Misuse::NoSuchCall)?.member("content").unwrap_or_default();
-        let inside = |text: Value<'_>| {
-            let start = text.offset_in(bytes)? + 1;
-            Some(Span::new(start, start + text.raw().len().saturating_sub(2)))
-                .filter(|span| span.start > after)
-        };
-        if content.as_text().is_some() {
-            return Ok(inside(content));
-        }
-        let texts = content
-            .elements()
-            .filter(|block| is_type(*block, "text"))
-            .filter_map(|block| block.member("text"));
-        Ok(texts.filter(|text| text.as_text().is_some()).find_map(inside))
+        Ok(next_text(content, bytes, after))
     }
+}
+
+/// Truncates every text in a result's content that is longer than `bytes`, as
+/// [`Run::cap_result`] does.
+#[cfg(feature = "alloc")]
+pub fn cap_content(content: &mut alloc::vec::Vec<u8>, bytes: usize) {
+    // Escapes and the rest of the JSON only make it longer.
+    if content.len() <= bytes {
+        return;
+    }
+    let mut after = 0;
+    while let Some(text) = next_text(Value::first(content).unwrap_or_default(), content, after) {
+        after = text.start;
+        let Some(cut) = cut_of(text.of(content), bytes) else { continue };
+        let gone = text.start + cut.from..text.start + cut.to;
+        let digits = Decimal::new(u64::try_from(cut.bytes).unwrap_or(u64::MAX));
+        let mark = [CUT.0, digits.as_bytes(), CUT.1].concat();
+        if gone.end <= content.len() {
+            content.splice(gone, mark);
+        }
+    }
+}
+
+/// Returns the first text of `content` that begins after `after` in `bytes`, without its quotes.
+fn next_text(content: Value<'_>, bytes: &[u8], after: usize) -> Option<Span> {
+    let inside = |text: Value<'_>| {
+        let start = text.offset_in(bytes)? + 1;
+        Some(Span::new(start, start + text.raw().len().saturating_sub(2)))
+            .filter(|span| span.start > after)
+    };
+    if content.as_text().is_some() {
+        return inside(content);
+    }
+    let texts = content
+        .elements()
+        .filter(|block| is_type(*block, "text"))
+        .filter_map(|block| block.member("text"));
+    texts.filter(|text| text.as_text().is_some()).find_map(inside)
 }
 
 /// The part that is cut out of a JSON string's content: its start and end, and the length of its

@@ -16,12 +16,12 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::broken::keep_part;
-use super::calls::{address_bytes, is_sound, is_type, same_id};
+use super::calls::{address_bytes, blocks_in, is_sound, is_type, same_id, toolset_of};
 use super::ledger::Ledger;
 use super::results::{FRAME_LEN, SHORTEST, check_content};
 use super::state::{CallState, CallStates, Found, FoundCalls, Turn};
-use super::table::{Input, State};
-use super::{MAX_CALLS, Run};
+use super::table::{Input, State, Wish};
+use super::{Call, MAX_CALLS, Run};
 use crate::error::{Error, Misuse};
 use crate::json::{Array, Value};
 use crate::time::Instant;
@@ -105,6 +105,57 @@ impl Run<'_> {
     /// again, however it ends.
     pub fn has_begun_early(&self) -> bool {
         self.machine.state() == State::Receiving && self.early.has_begun
+    }
+
+    /// Returns the number of calls of the reply under way so far.
+    pub fn early_calls(&self) -> usize {
+        if self.machine.state() == State::Receiving { self.reply.calls.min(MAX_CALLS) } else { 0 }
+    }
+
+    /// Returns call `i` of the reply under way, if it has not started and the model has moved on
+    /// from it: another block follows, or the reply stops for its calls. Returns `None` after a
+    /// `fallback` block, and if the reply stops for another reason.
+    pub fn early_call(&self, i: usize) -> Option<Call<'_>> {
+        let has_started = self.early.has_begun && i < self.turn.calls && !self.is_pending(i);
+        let may_stop = self.reply.stop.is_none_or(|stop| Wish::of(Some(stop)) == Wish::Answers);
+        if i >= self.early_calls()
+            || has_started
+            || !may_stop
+            || self.early.is_closed
+            || !self.reply.is_closed_up_to(i)
+        {
+            return None;
+        }
+        let mut call = None;
+        let (mut calls, mut has_moved_on) = (0, self.reply.stop.is_some());
+        for block in blocks_in(self.reply_so_far()) {
+            has_moved_on |= call.is_some();
+            if is_type(block, "fallback") {
+                return None;
+            }
+            if is_type(block, "tool_use") {
+                if calls == i {
+                    call = Some(block);
+                }
+                calls += 1;
+            }
+        }
+        let [id, name, input, toolset] =
+            call.filter(|_| has_moved_on)?.pick(["id", "name", "input", "toolset_name"]);
+        Some(Call {
+            id: id.and_then(Value::as_text)?,
+            name: name.and_then(Value::as_text)?,
+            toolset: toolset.and_then(toolset_of),
+            input: input?,
+            is_bad: self.reply.bad.has(i),
+            is_answered: false,
+        })
+    }
+
+    /// Returns the message of the reply under way, which is not complete.
+    pub(super) fn reply_so_far(&self) -> &[u8] {
+        let reply = self.transcript.bytes().get(self.reply.mark..).unwrap_or_default();
+        reply.strip_prefix(b",").unwrap_or(reply)
     }
 
     fn may_start_early(&self, i: usize, now: Instant) -> bool {

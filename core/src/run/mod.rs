@@ -88,6 +88,7 @@ mod results;
 mod room;
 mod settings;
 mod snapshot;
+mod started;
 mod state;
 mod step;
 mod table;
@@ -106,11 +107,15 @@ use crate::wire::Front;
 pub use crate::turn::Happened;
 pub use broken::OnBreak;
 pub use calls::{Call, Called, Written, settle};
+#[cfg(feature = "alloc")]
+pub use cap::cap_content;
 use compact::Summary;
 pub use compact::{Compaction, SUMMARY_PROMPT};
 pub use exchange::ApiErrorText;
 use exchange::Exchange;
 use ledger::Ledger;
+#[cfg(feature = "alloc")]
+pub(crate) use results::check_content;
 pub use room::{MakeRoom, WhenFull};
 use settings::Settings;
 pub use snapshot::{SNAPSHOT_FRAME, SNAPSHOT_VERSION};
@@ -145,13 +150,12 @@ const _: () = assert!(MAX_CALLS == CallStates::COUNT);
 /// **Answer** the calls of a turn, after [`Step::Call`]: [`call`](Self::call) and
 /// [`is_withdrawn`](Self::is_withdrawn) to decide; [`refuse_bad_input`](Self::refuse_bad_input),
 /// [`answer_not_found`](Self::answer_not_found) and [`answer_notice`](Self::answer_notice) to
-/// answer without a tool; [`start_call`](Self::start_call),
-/// [`start_call_with`](Self::start_call_with) and [`end_call`](Self::end_call) to run a tool in the
-/// run's memory; [`begin_call`](Self::begin_call), [`answer`](Self::answer) and
+/// answer without a tool; [`start_call`](Self::start_call) and [`end_call`](Self::end_call) to run a
+/// tool in the run's memory; [`begin_call`](Self::begin_call), [`answer`](Self::answer) and
 /// [`answer_checked`](Self::answer_checked) to run it elsewhere;
 /// [`leave_to_caller`](Self::leave_to_caller) and [`give_to_tools`](Self::give_to_tools) to wait
-/// for a person; with `alloc`, `begin_early`, `has_begun_early` and
-/// [`is_withdrawn_early`](Self::is_withdrawn_early) to start a call before its reply is complete.
+/// for a person; with `alloc`, `early_calls`, `early_call`, `is_withdrawn_early`, `begin_early` and
+/// `has_begun_early` to start a call before its reply is complete.
 ///
 /// **Edit** results before they are sent: [`cap_result`](Self::cap_result),
 /// [`replace_result`](Self::replace_result), [`replace_result_text`](Self::replace_result_text),
@@ -173,7 +177,8 @@ const _: () = assert!(MAX_CALLS == CallStates::COUNT);
 /// [`transcript`](Self::transcript), `conversation` (with `alloc`),
 /// [`last_message`](Self::last_message), [`cut_reply`](Self::cut_reply),
 /// [`stop_reason`](Self::stop_reason), [`request_id`](Self::request_id); [`calls`](Self::calls),
-/// [`is_pending`](Self::is_pending), [`is_answered`](Self::is_answered),
+/// [`is_pending`](Self::is_pending), [`is_running`](Self::is_running),
+/// [`running_call`](Self::running_call), [`is_answered`](Self::is_answered),
 /// [`is_for_caller`](Self::is_for_caller), [`results`](Self::results), [`result`](Self::result);
 /// [`turns`](Self::turns), [`attempt`](Self::attempt), [`usage`](Self::usage),
 /// [`turn_usage`](Self::turn_usage), [`limits`](Self::limits); [`api_error`](Self::api_error),

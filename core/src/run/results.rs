@@ -161,14 +161,14 @@ impl Run<'_> {
         if self.has_begun_early() {
             return self.keep_notice(i, notice);
         }
-        self.answer_written(i, true, &|_, _, sink| notice.write_json(sink))
+        self.answer_by(i, true, &|_, _, sink| notice.write_json(sink))
     }
 
     /// Answers a call whose tool produced something that the API does not accept: nothing, or an
     /// error that is not text.
     pub(super) fn answer_empty(&mut self, i: usize, is_error: bool) -> Result<(), Error> {
         let text = if is_error { EMPTY_ERROR } else { EMPTY_RESULT };
-        self.answer_written(i, is_error, &|_, _, sink| {
+        self.answer_by(i, is_error, &|_, _, sink| {
             sink.put(b"\"")?;
             escape(text).write_to(sink)?;
             sink.put(b"\"")
@@ -186,7 +186,7 @@ impl Run<'_> {
     /// # Errors
     /// `Misuse` if there is no such open call.
     pub fn answer_not_found(&mut self, i: usize) -> Result<(), Error> {
-        self.answer_written(i, true, &|name, toolset, sink| match toolset {
+        self.answer_by(i, true, &|name, toolset, sink| match toolset {
             Some(toolset) => Notice::MemberNotFound { toolset, name }.write_json(sink),
             None => Notice::NotFound(name).write_json(sink),
         })
@@ -198,13 +198,13 @@ impl Run<'_> {
         error: Option<JsonError>,
         got: &str,
     ) -> Result<(), Error> {
-        self.answer_written(i, true, &|name, _, sink| {
+        self.answer_by(i, true, &|name, _, sink| {
             Notice::InvalidJson { name, error, got }.write_json(sink)
         })
     }
 
     /// Writes an answer in place. `write` receives the names of the tool and of its toolset.
-    fn answer_written(
+    fn answer_by(
         &mut self,
         i: usize,
         is_error: bool,
@@ -489,7 +489,7 @@ impl Run<'_> {
 
 /// Checks that the API accepts this content of a result: a string or an array of blocks, without
 /// empty text blocks. The content of a failed call must be text and must not be empty.
-pub(super) fn check_content(content: &[u8], is_error: bool) -> Result<(), Misuse> {
+pub(crate) fn check_content(content: &[u8], is_error: bool) -> Result<(), Misuse> {
     const SHAPE: Misuse =
         Misuse::Json("a tool result's content must be a string or an array of blocks");
     const EMPTY: Misuse = Misuse::Json("a tool result's content must not be empty");

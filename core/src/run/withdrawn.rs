@@ -10,7 +10,9 @@
 //! the beta `inline-tools-2026-09-15` an addition may contain the whole definition.
 
 use super::Run;
-use super::calls::{blocks_in, is_type};
+#[cfg(feature = "alloc")]
+use super::calls::blocks_in;
+use super::calls::is_type;
 use crate::json::{Text, Value, same};
 use crate::message::{Messages, Role};
 use crate::transcript::Span;
@@ -38,16 +40,18 @@ impl Run<'_> {
         )
     }
 
-    /// Returns whether a tool that the current reply requests was removed and not added again. A
-    /// compaction block at the beginning of the reply counts.
-    pub fn is_withdrawn_early(&mut self, name: Text<'_>) -> bool {
-        let mark = self.reply.mark;
-        self.look_for_changes(mark);
-        let bytes = self.transcript.bytes();
-        let before = self.fold(name, Messages::new(self.changes.span.of(bytes)));
-        let reply = bytes.get(mark..).unwrap_or_default();
-        let reply = reply.strip_prefix(b",").unwrap_or(reply);
-        blocks_in(reply).fold(before, |withdrawn, block| {
+    /// Returns whether the tool of call `i` of the reply under way was removed and not added again.
+    /// A compaction block at the beginning of the reply counts. Returns `false` for a call of a
+    /// toolset, and if the call may not start early.
+    #[cfg(feature = "alloc")]
+    pub fn is_withdrawn_early(&mut self, i: usize) -> bool {
+        self.look_for_changes(self.reply.mark);
+        let Some(call) = self.early_call(i).filter(|call| call.toolset.is_none()) else {
+            return false;
+        };
+        let name = call.name;
+        let before = self.fold(name, Messages::new(self.changes.span.of(self.transcript.bytes())));
+        blocks_in(self.reply_so_far()).fold(before, |withdrawn, block| {
             changed_by_compaction(block, name).unwrap_or(withdrawn)
         })
     }
@@ -103,6 +107,7 @@ fn is_change(block: Value<'_>) -> bool {
     is_type(block, "tool_removal") || is_type(block, "tool_addition")
 }
 
+#[cfg(feature = "alloc")]
 fn changed_by_compaction(block: Value<'_>, name: Text<'_>) -> Option<bool> {
     let list = is_type(block, "compaction").then(|| block.member("tool_changes")).flatten()?;
     list.elements()

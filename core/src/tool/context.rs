@@ -55,6 +55,12 @@ pub trait ToolHost: Send + Sync {
         Err(ToolError::new("Error: no user is available to answer"))
     }
 
+    /// Returns whether the call has [asked](Self::ask) a question that has no answer yet. The call
+    /// then waits for the caller when its tool returns an error.
+    fn waits_for_answer(&self) -> bool {
+        false
+    }
+
     /// Returns the state that all tools of the run share, or `None` if the run has none.
     fn state(&self) -> Option<&(dyn Any + Send + Sync)> {
         None

@@ -217,6 +217,8 @@ pub struct ToolCall<'a> {
     pub id: Text<'a>,
     /// The tool's name.
     pub name: Text<'a>,
+    /// The toolset that the call names, if it names one.
+    pub toolset: Option<Text<'a>>,
     /// The input: a valid JSON object.
     pub input: Value<'a>,
     /// A buffer for the input's unescaped strings. It is as long as the input if the input contains
@@ -240,7 +242,7 @@ impl<'a> ToolCall<'a> {
         input: Value<'a>,
         scratch: &'a mut [u8],
     ) -> Self {
-        Self { id, name, input, scratch, turn: 0, deadline: None, host: None }
+        Self { id, name, toolset: None, input, scratch, turn: 0, deadline: None, host: None }
     }
 
     /// Replaces the input with `json`, if there is one. For generated code.

@@ -51,6 +51,24 @@ enum Memory<'a> {
     Growing(&'a mut alloc::vec::Vec<u8>),
 }
 
+/// An input that a gate wrote, and room to unescape it.
+pub(crate) enum Given<'a> {
+    Fixed(&'a [u8], &'a mut [u8]),
+    #[cfg(feature = "alloc")]
+    Growing(alloc::vec::Vec<u8>, alloc::vec::Vec<u8>),
+}
+
+impl Given<'_> {
+    /// Returns the input and the room.
+    pub(crate) fn parts(&mut self) -> (&[u8], &mut [u8]) {
+        match self {
+            Self::Fixed(input, scratch) => (input, scratch),
+            #[cfg(feature = "alloc")]
+            Self::Growing(input, scratch) => (input, scratch),
+        }
+    }
+}
+
 /// The JSON construct that is open at the end of the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
@@ -233,6 +251,57 @@ impl<'a> Output<'a> {
             self.open(Form::Whole, value.raw());
         }
         Ok(self.state()?)
+    }
+
+    /// Replaces the whole content with a tool's input: a JSON object. For a gate that changes the
+    /// input of a call, before it returns [`Decision::Input`](crate::drive::Decision::Input).
+    ///
+    /// # Errors
+    /// Returns `Capacity` if `json` does not fit. Returns `Misuse` if it is not a JSON object.
+    pub fn input(&mut self, json: &str) -> Result<(), Error> {
+        self.clear();
+        let value = json::check(json.as_bytes()).ok().and_then(|_| Value::first(json.as_bytes()));
+        let value = value.filter(|value| value.kind() == Kind::Object);
+        let value = value.ok_or(Misuse::Json("a tool's input must be a JSON object"))?;
+        self.open(Form::Whole, value.raw());
+        Ok(self.state()?)
+    }
+
+    /// Moves an [`input`](Self::input) out of the way of the result, and returns it with the output
+    /// for the result, which is empty. If `has_input` is false, there is no input, and the output
+    /// must be empty.
+    pub(crate) fn split_input(&mut self, has_input: bool) -> (Given<'_>, Output<'_>) {
+        let len = if has_input && self.state().is_ok() { self.len } else { 0 };
+        let escapes = self
+            .written(0)
+            .and_then(|written| written.get(..len))
+            .is_some_and(|written| written.contains(&b'\\'));
+        let scratch = if escapes { len } else { 0 };
+        match &mut self.memory {
+            Memory::Fixed(memory) => {
+                let end = self.limit.min(memory.len());
+                let memory = memory.get_mut(..end).unwrap_or_default();
+                let room = end.saturating_sub(len);
+                for i in (0..len).rev() {
+                    if let Some(&byte) = memory.get(i)
+                        && let Some(slot) = memory.get_mut(room.saturating_add(i))
+                    {
+                        *slot = byte;
+                    }
+                }
+                let (memory, input) = memory.split_at_mut_checked(room).unwrap_or_default();
+                let room = room.saturating_sub(scratch);
+                let (memory, scratch) = memory.split_at_mut_checked(room).unwrap_or_default();
+                (Given::Fixed(input, scratch), Output::new(memory))
+            }
+            #[cfg(feature = "alloc")]
+            Memory::Growing(memory) => {
+                let mut input = memory.split_off(self.start.min(memory.len()));
+                input.truncate(len);
+                let given = Given::Growing(input, alloc::vec![0; scratch]);
+                (given, Output::growing(memory).limit(self.limit))
+            }
+        }
     }
 
     /// Returns the overflow, if there was one: the size of the whole result and the limit, in

@@ -53,6 +53,14 @@ pub trait Toolbox {
         })
     }
 
+    /// Returns whether a tool with this name is defined that is not a member of a toolset. If it is
+    /// not runnable, its calls are for the caller or the server.
+    fn is_declared(&self, name: Text<'_>) -> bool {
+        (0..self.count()).any(|i| {
+            self.definition(i).is_some_and(|tool| tool.toolset.is_none() && name == *tool.name)
+        })
+    }
+
     /// Borrows this toolbox, so that it can be part of a tuple: `(board.by_ref(), now)`.
     fn by_ref(&self) -> ByRef<'_, Self> {
         ByRef(self)

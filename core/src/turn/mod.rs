@@ -86,6 +86,11 @@ impl Happened {
         )
     }
 
+    /// Returns whether a block begins or ends, so that calls before it may start.
+    pub const fn is_of_block(&self) -> bool {
+        matches!(self.kind, HappenedKind::BlockStart | HappenedKind::BlockStop)
+    }
+
     /// Returns whether the message grew: a block began or ended, or a non-empty piece arrived. A
     /// server can send all other events without end.
     pub fn is_progress(&self) -> bool {

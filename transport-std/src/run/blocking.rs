@@ -14,27 +14,25 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tracing::{Dispatch, Span, dispatcher};
 
-use super::jobs::JobEnd;
-use super::notice::notice;
 use crate::escaped::Escaped;
 
-/// The result of a call.
-type Given = JobEnd;
-
 /// Runs `work` where it may block. If it panics, the panic resumes in the caller.
-pub(super) async fn run<F: Future<Output = Given>>(
+///
+/// # Errors
+/// The text that the model receives if there is no thread for the work, or the runtime ends.
+pub(super) async fn run<F: Future<Output: Send + 'static>>(
     work: impl FnOnce() -> F + Send + 'static,
-) -> Given {
+) -> Result<F::Output, Notice<'static>> {
     let caller = Caller::current();
     if let Ok(runtime) = Handle::try_current() {
         let inside = runtime.clone();
         return match runtime.spawn_blocking(move || caller.scope(|| inside.block_on(work()))).await
         {
-            Ok(given) => given,
+            Ok(given) => Ok(given),
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => resume_unwind(panic),
                 // The runtime is shutting down.
-                Err(_) => notice(Notice::Cancelled).into(),
+                Err(_) => Err(Notice::Cancelled),
             },
         };
     }
@@ -45,12 +43,12 @@ pub(super) async fn run<F: Future<Output = Given>>(
     });
     if let Err(error) = spawned {
         tracing::error!(error = %Escaped(error), "no thread for a blocking tool");
-        return notice(Notice::NotRun).into();
+        return Err(Notice::NotRun);
     }
     match given.await {
-        Ok(Ok(given)) => given,
+        Ok(Ok(given)) => Ok(given),
         Ok(Err(panic)) => resume_unwind(panic),
-        Err(_) => notice(Notice::Cancelled).into(),
+        Err(_) => Err(Notice::Cancelled),
     }
 }
 

@@ -31,7 +31,8 @@ impl Run {
     pub(super) fn render_prefix(&mut self) {
         let container = self.machine.container();
         let compacts = self.machine.is_compacting_on_server();
-        let model = self.summary_model.as_deref().filter(|_| self.summary.is_some() && !compacts);
+        let model =
+            self.summary_model.as_deref().filter(|_| self.machine.is_compacting() && !compacts);
         if self.prefix.as_ref().is_some_and(|prefix| {
             compacts == prefix.compacts
                 && container == prefix.container.as_deref()
@@ -42,7 +43,7 @@ impl Run {
         let model = model.map(str::to_owned);
         let members = self.members(model.as_deref());
         let front = Front::from_members(&members, self.stream, &self.server_compaction);
-        let bytes = self.machine.complete(front).to_vec(self.toolset.listed());
+        let bytes = self.machine.complete(front).to_vec(self.turns.tools.listed());
         let container = container.map(str::to_owned);
         // If this finds an error, it is reported when the request is sent.
         let _ = self.machine.note_front(&[&bytes]);

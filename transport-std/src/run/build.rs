@@ -1,22 +1,22 @@
 //! The configuration of a run before its first message.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
-use core::time::Duration;
 use std::sync::Arc;
 
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
+use toolrunner_core::drive::{Exchange, Loop};
 use toolrunner_core::json::Value;
 use toolrunner_core::policy::{Limits, RetryPolicy};
 use toolrunner_core::run::{Compaction, OnBreak, Run as Machine, WhenFull};
 use toolrunner_core::tool::Tools;
 use toolrunner_core::transcript::Transcript;
 
+use super::concurrent::Concurrent;
 use super::hooks::Hooks;
 use super::reply::Envelope;
-use super::tools::Toolset;
+use super::tools::{OwnTools, Toolset};
 use super::trace::Trace;
-use super::{DEFAULT_CONCURRENCY, DEFAULT_GRACE, Run};
+use super::{DEFAULT_CONCURRENCY, Run};
 use crate::clock::{DynClock, SharedClock};
 use crate::config::{ClientBuilder, Settings};
 use crate::error::Error;
@@ -51,8 +51,6 @@ pub struct RunBuilder {
     when_full: WhenFull,
     pub(super) hooks: Hooks,
     pub(super) trace: Trace,
-    pub(super) cancel: CancellationToken,
-    pub(super) grace: Duration,
     /// The tool definitions of a request body that was passed as a whole.
     declared: Option<String>,
 }
@@ -91,8 +89,6 @@ impl RunBuilder {
             when_full: WhenFull::NEVER,
             hooks: Hooks::default(),
             trace: Trace::default(),
-            cancel: CancellationToken::new(),
-            grace: DEFAULT_GRACE,
             declared: None,
         }
     }
@@ -386,46 +382,33 @@ impl RunBuilder {
         // This cannot fail: no request is under way, and no call has to be renamed.
         let _ = machine.unique_ids(self.unique_ids);
         let id = NEXT.fetch_add(1, Ordering::Relaxed) as u64;
+        self.hooks.run = id;
+        let executor = Concurrent::new(id, self.concurrency, self.trace);
+        let mut turns = Loop::new(OwnTools(self.toolset), self.clock, self.hooks, executor);
+        turns.is_eager = self.eager;
         Run {
             id,
-            retried: None,
             machine,
             transport: self.settings.transport().clone(),
             settings: self.settings,
-            clock: self.clock,
             params: self.params,
             stream: self.stream,
-            toolset: self.toolset,
-            concurrency: self.concurrency,
+            turns,
+            exchange: Exchange::Idle,
             on_break: self.on_break,
-            eager: self.eager,
-            early: super::early::Early::default(),
             invalid: self.invalid,
             prefix: None,
             summary_model: self.summary_model,
-            summary: None,
             before_summary: None,
             server_compaction: String::new(),
-            compactions: 0,
-            reply: None,
             has_progressed: false,
             announced: false,
             envelope: Envelope::default(),
-            jobs: super::Jobs::of(id),
-            trace: self.trace,
+            retried: None,
             untold: std::collections::VecDeque::new(),
             next_params: Params::default(),
-            gate: self.hooks.gate,
-            allowed: Vec::new(),
-            dialogues: Vec::new(),
-            hook: self.hooks.hook,
-            result_cap: self.hooks.result_cap,
-            state: self.hooks.state,
-            cancel: self.cancel,
-            watch: None,
             is_wound_down: false,
             busy: 0,
-            grace: self.grace,
         }
     }
 }

@@ -1,27 +1,10 @@
-//! The calls of a turn: passed to the gate, run, and their results stored.
+//! The caller's verbs for the calls of a turn, by id.
 
-use std::sync::Arc;
-use toolrunner_core::__private::Notice;
-
+use toolrunner_core::drive::Progress;
 use toolrunner_core::error::Misuse;
-use toolrunner_core::json::Text;
 
 use super::Run;
-use super::apart::run_apart;
-use super::drive::uninterrupted;
-use super::gate::{ResultDraft, capped};
-use super::jobs::{Done, Job, JobEnd};
-use super::notice::notice;
-use super::what::What;
 use crate::error::Error;
-use crate::escaped::Escaped;
-
-/// The questions that the tool of a call asked, and the answers.
-pub(super) struct Dialogue {
-    call: usize,
-    answers: Vec<String>,
-    pub(super) question: Option<String>,
-}
 
 impl Run {
     /// Answers an open call with this text instead of running its tool. If the tool is already
@@ -49,8 +32,8 @@ impl Run {
         let call = self.open_call(id)?;
         self.render_prefix();
         self.machine.answer(call, content.as_bytes(), is_error)?;
-        self.jobs.abort(call);
-        self.untold.push_back(What::ToolEnd(call));
+        self.turns.executor.drop_call(call);
+        self.untold.push_back(Progress::ToolEnd(call));
         Ok(self)
     }
 
@@ -91,8 +74,9 @@ impl Run {
     /// Returns the errors of [`answer`](Self::answer).
     pub fn allow(&mut self, id: &str) -> Result<&mut Self, Error> {
         let call = self.open_call(id)?;
-        if !self.allowed.contains(&call) {
-            self.allowed.push(call);
+        let allowed = &mut self.turns.hooks.allowed;
+        if !allowed.contains(&call) {
+            allowed.push(call);
         }
         self.machine.give_to_tools(call);
         Ok(self)
@@ -104,7 +88,13 @@ impl Run {
         let call = self.machine.calls().find(|&i| {
             self.machine.call(i).is_some_and(|call| !call.is_answered && call.id == *id)
         })?;
-        self.dialogues.iter().find(|dialogue| dialogue.call == call)?.question.as_deref()
+        self.turns
+            .hooks
+            .dialogues
+            .iter()
+            .find(|dialogue| dialogue.call == call)?
+            .question
+            .as_deref()
     }
 
     /// Answers the next question of a call, as JSON. Its tool is called again, after the
@@ -115,25 +105,11 @@ impl Run {
     /// Returns the errors of [`answer`](Self::answer).
     pub fn answer_question(&mut self, id: &str, answer: &str) -> Result<&mut Self, Error> {
         let call = self.open_call(id)?;
-        let dialogue = self.dialogue(call);
+        let dialogue = self.turns.hooks.dialogue(call);
         dialogue.question = None;
         dialogue.answers.push(answer.to_owned());
         self.machine.give_to_tools(call);
         Ok(self)
-    }
-
-    fn answers_of(&self, call: usize) -> Arc<[String]> {
-        let dialogue = self.dialogues.iter().find(|dialogue| dialogue.call == call);
-        dialogue.map(|dialogue| dialogue.answers.as_slice().into()).unwrap_or_default()
-    }
-
-    pub(super) fn dialogue(&mut self, call: usize) -> &mut Dialogue {
-        let known = self.dialogues.iter().position(|dialogue| dialogue.call == call);
-        let i = known.unwrap_or_else(|| {
-            self.dialogues.push(Dialogue { call, answers: Vec::new(), question: None });
-            self.dialogues.len() - 1
-        });
-        &mut self.dialogues[i]
     }
 
     /// Returns the ids of the calls that wait for the caller: calls of tools without a function,
@@ -155,7 +131,7 @@ impl Run {
     /// Returns `Capacity` if even the shortest answers do not fit.
     pub fn close_open_calls(&mut self) -> Result<&mut Self, Error> {
         self.machine.close_open_calls()?;
-        self.jobs.clear();
+        self.turns.clear_calls();
         Ok(self)
     }
 
@@ -169,160 +145,13 @@ impl Run {
             .ok_or(Error::Misuse(Misuse::NoSuchCall))
     }
 
-    /// Starts as many calls as may run.
-    pub(super) fn start_calls(&mut self) -> Result<(), Error> {
-        let pending = self.machine.calls().filter(|&i| self.machine.is_pending(i));
-        let pending: Vec<usize> = pending.collect();
-        for i in pending {
-            if self.jobs.len() >= self.concurrency {
-                break;
-            }
-            let is_withdrawn = self.machine.is_withdrawn(i);
-            let Some(call) = self.machine.call(i) else { continue };
-            if call.is_bad {
-                self.untold.push_back(What::ToolStart(i));
-                tracing::warn!(run = self.id, tool = %Escaped(call.name), call = %Escaped(call.id), "the model's input is not a JSON object");
-                self.machine.refuse_bad_input(i)?;
-                self.untold.push_back(What::ToolEnd(i));
-                continue;
-            }
-            match self.toolset.find(call.toolset, call.name).filter(|_| !is_withdrawn) {
-                None => {
-                    self.untold.push_back(What::ToolStart(i));
-                    tracing::warn!(run = self.id, tool = %Escaped(call.name), call = %Escaped(call.id), "tool not found");
-                    self.machine.answer_not_found(i)?;
-                    self.untold.push_back(What::ToolEnd(i));
-                }
-                Some(entry) if !entry.runnable => self.machine.leave_to_caller(i),
-                Some(entry) if !self.jobs.may_start(&entry) => {}
-                Some(entry) => {
-                    let job = Job {
-                        call: i,
-                        id: call.id.raw().into(),
-                        name: call.name.raw().into(),
-                        input: call.input.raw().to_vec(),
-                        turn: self.machine.turns(),
-                        entry,
-                        tools: Arc::clone(&self.toolset.tools),
-                        state: self.state.clone(),
-                        gate: self.gate.clone().filter(|_| !self.allowed.contains(&i)),
-                        answers: self.answers_of(i),
-                    };
-                    if !self.machine.begin_call(i) {
-                        continue;
-                    }
-                    let span = self.trace.call(self.id, &self.params, &job);
-                    self.jobs.start(job, self.clock.clone(), span, self.trace.ends_call());
-                    self.untold.push_back(What::ToolStart(i));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits for the next result, and starts the calls that may run in its place.
-    pub(super) async fn next_result(&mut self) -> Result<(), Error> {
-        // Some calls may have started early, before the others of their turn were examined.
-        if self.may_start_more() {
-            self.start_calls()?;
-        }
-        let deadline = self.machine.deadline();
-        match uninterrupted(&self.cancel, &self.clock, deadline, self.jobs.next()).await {
-            Some(Some(done)) => self.stage(done)?,
-            Some(None) => {}
-            None => self.wind_down().await?,
-        }
-        Ok(())
-    }
-
-    /// Stores a result in the conversation.
-    pub(super) fn stage(&mut self, done: Done) -> Result<(), Error> {
-        let (content, is_error) = match done.end {
-            JobEnd::Answer(content, is_error) => (content, is_error),
-            JobEnd::Suspended => {
-                self.machine.leave_to_caller(done.call);
-                return Ok(());
-            }
-            JobEnd::Asked(question) => {
-                self.machine.leave_to_caller(done.call);
-                self.dialogue(done.call).question = Some(question);
-                return Ok(());
-            }
-        };
-        let text = |text: Option<Text<'_>>| text.map(|text| text.to_string()).unwrap_or_default();
-        let call = self.machine.call(done.call);
-        let (id, name) = (text(call.map(|call| call.id)), text(call.map(|call| call.name)));
-        let (content, is_error) = self.hooked(id, name, content, is_error);
-        self.machine.answer_checked(done.call, &content, is_error)?;
-        self.untold.push_back(What::ToolEnd(done.call));
-        Ok(())
-    }
-
-    pub(super) fn hooked(
-        &self,
-        id: String,
-        name: String,
-        content: Vec<u8>,
-        is_error: bool,
-    ) -> (Vec<u8>, bool) {
-        if self.hook.is_none() && self.result_cap.is_none_or(|cap| content.len() <= cap) {
-            return (content, is_error);
-        }
-        let Ok(mut content) = String::from_utf8(content) else { return notice(Notice::NotRun) };
-        if let Some(hook) = &self.hook {
-            let mut draft = ResultDraft::new(id, name, content.clone(), is_error);
-            match run_apart(|| hook(&mut draft)) {
-                Ok(()) => {
-                    let (bytes, is_error) = draft.into_parts();
-                    content = String::from_utf8(bytes).unwrap_or_default();
-                    return (self.capped(content).into_bytes(), is_error);
-                }
-                // The tool has run, so its result stays as it is.
-                Err(panic) => tracing::error!("the hook on results panicked: {panic}"),
-            }
-        }
-        (self.capped(content).into_bytes(), is_error)
-    }
-
-    fn capped(&self, content: String) -> String {
-        self.result_cap.and_then(|cap| capped(&content, cap)).unwrap_or(content)
-    }
-
     /// Drops running calls that the machine has answered itself: a message after the end of a run
     /// closes its open calls.
     pub(super) fn drop_answered_jobs(&mut self) {
-        for call in self.jobs.calls() {
+        for call in self.turns.executor.calls() {
             if self.machine.is_answered(call) || !self.machine.calls().contains(&call) {
-                self.jobs.abort(call);
+                self.turns.executor.drop_call(call);
             }
         }
-    }
-
-    /// Ends everything under way, because the run was cancelled or its time is over. A reply is
-    /// dropped, unless one of its calls has started. Tools are cancelled and have the grace period
-    /// to end; then they are dropped, and their calls answered as cancelled.
-    pub(super) async fn wind_down(&mut self) -> Result<(), Error> {
-        self.let_go_of_reply();
-        self.jobs.cancel();
-        let end = self.clock.0.now().after(self.grace);
-        while !self.jobs.is_empty() {
-            let never = tokio_util::sync::CancellationToken::new();
-            match uninterrupted(&never, &self.clock, Some(end), self.jobs.next()).await {
-                Some(Some(done)) => self.stage(done)?,
-                Some(None) => {}
-                None => {
-                    for call in self.jobs.calls() {
-                        self.machine.answer_notice(call, Notice::Cancelled)?;
-                        self.untold.push_back(What::ToolEnd(call));
-                    }
-                    self.jobs.clear();
-                }
-            }
-        }
-        if self.cancel.is_cancelled() {
-            self.machine.stop();
-            self.is_wound_down = true;
-        }
-        Ok(())
     }
 }

@@ -1,9 +1,10 @@
 //! The gate before a call and the hook after it, which may change its input or its result.
 
 use core::pin::Pin;
-use toolrunner_core::json::check;
 
-use toolrunner_core::json::{Kind, Value};
+use toolrunner_core::drive::NOT_ALLOWED;
+use toolrunner_core::json::{Kind, Value, check};
+use toolrunner_core::run::cap_content;
 
 use crate::params::quoted;
 
@@ -46,7 +47,7 @@ impl Decision {
     /// Denies the call. The model receives `text` as an error, or `Error: not allowed` if it is
     /// empty.
     pub fn deny(text: &str) -> Self {
-        let text = if text.is_empty() { "Error: not allowed" } else { text };
+        let text = if text.is_empty() { NOT_ALLOWED } else { text };
         Self::Answer { content: quoted(text), is_error: true }
     }
 
@@ -155,14 +156,15 @@ impl ResultDraft {
     /// Cuts every text that is longer than `bytes`. Its beginning and end stay, with a note of how
     /// much was cut between them.
     pub fn cap(&mut self, bytes: usize) -> &mut Self {
-        if let Some(capped) = capped(&self.content, bytes) {
-            self.content = capped;
-        }
+        let mut content = core::mem::take(&mut self.content).into_bytes();
+        cap_content(&mut content, bytes);
+        // It is cut between characters.
+        self.content = String::from_utf8(content).unwrap_or_default();
         self
     }
 
-    pub(super) fn into_parts(self) -> (Vec<u8>, bool) {
-        (self.content.into_bytes(), self.is_error)
+    pub(super) fn into_parts(self) -> (String, bool) {
+        (self.content, self.is_error)
     }
 }
 
@@ -178,73 +180,16 @@ pub(super) fn text_of(content: Value<'_>) -> String {
     }
 }
 
-/// Returns a content in which every text longer than `bytes` is cut, or `None` if there is no such
-/// text.
-pub(super) fn capped(content: &str, bytes: usize) -> Option<String> {
-    if content.len() <= bytes {
-        return None;
-    }
-    let value = Value::first(content.as_bytes())?;
-    if let Some(text) = value.as_text() {
-        return cut(&text.to_string(), bytes).map(|text| quoted(&text));
-    }
-    let mut changed = false;
-    let blocks: Vec<String> = value
-        .elements()
-        .map(|block| {
-            let text = block
-                .member("text")
-                .and_then(Value::as_text)
-                .and_then(|text| cut(&text.to_string(), bytes));
-            let Some(text) = text else { return block.as_json().to_owned() };
-            changed = true;
-            let members = block.members().map(|(name, value)| {
-                let value =
-                    if name == *"text" { quoted(&text) } else { value.as_json().to_owned() };
-                format!("\"{}\":{value}", name.raw())
-            });
-            format!("{{{}}}", members.collect::<Vec<_>>().join(","))
-        })
-        .collect();
-    changed.then(|| format!("[{}]", blocks.join(",")))
-}
-
-/// Returns the beginning and the end of a text longer than `bytes`, with a note of how much was cut
-/// between them. The two parts together have at most `bytes` bytes; the note is extra.
-fn cut(text: &str, bytes: usize) -> Option<String> {
-    if text.len() <= bytes {
-        return None;
-    }
-    let head = text.floor_char_boundary(bytes.div_ceil(2));
-    let tail = text.ceil_char_boundary(text.len() - bytes / 2);
-    Some(format!("{}\n[… {} bytes cut …]\n{}", &text[..head], tail - head, &text[tail..]))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn cuts_between_characters() {
-        assert_eq!(cut("short", 5), None);
-        assert_eq!(cut("abcdefgh", 4).unwrap(), "ab\n[… 4 bytes cut …]\ngh");
-        assert_eq!(cut("ääääää", 5).unwrap(), "ä\n[… 8 bytes cut …]\nä");
-        assert_eq!(cut("abc", 0).unwrap(), "\n[… 3 bytes cut …]\n");
-        for bytes in 0..20 {
-            let text = "a🦀é".repeat(5);
-            let short = cut(&text, bytes).unwrap();
-            let kept: usize = short.split("\n[").next().unwrap().len()
-                + short.rsplit("]\n").next().unwrap().len();
-            assert!(kept <= bytes, "{bytes}: {short}");
-        }
-    }
-
-    #[test]
     fn caps_texts_in_blocks_and_leaves_the_rest() {
         let content = r#"[{"type":"image","source":{"type":"url","url":"https://example.org/long"}},{"type":"text","text":"0123456789","cache_control":{"type":"ephemeral"}}]"#;
-        let capped = capped(content, 4).unwrap();
+        let mut draft = ResultDraft::new(String::new(), String::new(), content.to_owned(), false);
         assert_eq!(
-            capped,
+            draft.cap(4).content(),
             r#"[{"type":"image","source":{"type":"url","url":"https://example.org/long"}},{"type":"text","text":"01\n[… 6 bytes cut …]\n89","cache_control":{"type":"ephemeral"}}]"#
         );
     }

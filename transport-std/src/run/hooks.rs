@@ -1,27 +1,169 @@
-//! The options of a run for its calls: the gate, the hook on results, the tools' shared state, and
-//! cancellation.
+//! The hooks of a run: the gate, the hook on results, the tools' shared state, and cancellation.
 
 use core::any::Any;
+use core::task::{Context, Poll};
 use core::time::Duration;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio_util::sync::CancellationToken;
+use toolrunner_core::drive::{Draft, Hooks as CoreHooks};
+use toolrunner_core::run::Call;
 
 use super::RunBuilder;
+use super::apart::run_apart;
 use super::gate::{Decision, DynGate, GatedCall, Hook, ResultDraft};
+use super::watch::Watch;
+use crate::escaped::Escaped;
 
-/// The hooks on calls and results, and the tools' shared state.
-#[derive(Default)]
+/// The hooks on calls and results, the tools' shared state, and the run's cancellation.
 pub(super) struct Hooks {
     pub(super) gate: Option<Arc<dyn DynGate>>,
     pub(super) hook: Option<Arc<Hook>>,
     pub(super) result_cap: Option<usize>,
     pub(super) state: Option<Arc<dyn Any + Send + Sync>>,
+    pub(super) cancel: CancellationToken,
+    /// Created by the first reply.
+    watch: OnceLock<Watch>,
+    /// Requests all running tools to end.
+    tools: Mutex<CancellationToken>,
+    /// How long tools may continue after the run is cancelled.
+    pub(super) grace: Duration,
+    /// Calls of this turn that the caller allowed, so the gate is not asked.
+    pub(super) allowed: Vec<usize>,
+    /// The questions of this turn's tools.
+    pub(super) dialogues: Vec<Dialogue>,
+    /// The run's number, for log lines.
+    pub(super) run: u64,
+}
+
+/// The questions that the tool of a call asked, and the answers.
+pub(super) struct Dialogue {
+    pub(super) call: usize,
+    pub(super) answers: Vec<String>,
+    pub(super) question: Option<String>,
+}
+
+impl Default for Hooks {
+    fn default() -> Self {
+        Self {
+            gate: None,
+            hook: None,
+            result_cap: None,
+            state: None,
+            cancel: CancellationToken::new(),
+            watch: OnceLock::new(),
+            tools: Mutex::default(),
+            grace: super::DEFAULT_GRACE,
+            allowed: Vec::new(),
+            dialogues: Vec::new(),
+            run: 0,
+        }
+    }
 }
 
 impl core::fmt::Debug for Hooks {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str("Hooks")
+    }
+}
+
+impl Hooks {
+    /// Returns the gate of a call, unless the caller has already decided.
+    pub(super) fn gate_of(&self, call: usize) -> Option<Arc<dyn DynGate>> {
+        self.gate.clone().filter(|_| !self.allowed.contains(&call))
+    }
+
+    /// Returns the answers to the questions of a call, in order.
+    pub(super) fn answers_of(&self, call: usize) -> Arc<[String]> {
+        let dialogue = self.dialogues.iter().find(|dialogue| dialogue.call == call);
+        dialogue.map(|dialogue| dialogue.answers.as_slice().into()).unwrap_or_default()
+    }
+
+    pub(super) fn dialogue(&mut self, call: usize) -> &mut Dialogue {
+        let known = self.dialogues.iter().position(|dialogue| dialogue.call == call);
+        let i = known.unwrap_or_else(|| {
+            self.dialogues.push(Dialogue { call, answers: Vec::new(), question: None });
+            self.dialogues.len() - 1
+        });
+        &mut self.dialogues[i]
+    }
+
+    /// Returns the state that the tools share.
+    pub(super) fn state(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.state.clone()
+    }
+
+    /// Returns a token that requests a new call to end.
+    pub(super) fn call_token(&self) -> CancellationToken {
+        let mut tools = self.tools.lock().unwrap_or_else(PoisonError::into_inner);
+        if tools.is_cancelled() {
+            *tools = CancellationToken::new();
+        }
+        tools.child_token()
+    }
+
+    /// Replaces the token of a cancellation that has taken effect.
+    pub(super) fn renew(&mut self) {
+        self.cancel = CancellationToken::new();
+        self.watch = OnceLock::new();
+    }
+
+    fn watch(&self) -> &Watch {
+        self.watch.get_or_init(|| Watch::new(&self.cancel))
+    }
+}
+
+impl CoreHooks for Hooks {
+    fn refused(&self, call: &Call<'_>) {
+        let why = match call.is_bad {
+            true => "the model's input is not a JSON object",
+            false => "tool not found",
+        };
+        tracing::warn!(run = self.run, tool = %Escaped(call.name), call = %Escaped(call.id), "{why}");
+    }
+
+    fn after(&self, result: &mut Draft<'_, '_>) {
+        if let Some(hook) = &self.hook {
+            let text = |text: Option<toolrunner_core::json::Text<'_>>| {
+                text.map(|text| text.to_string()).unwrap_or_default()
+            };
+            let call = result.call();
+            let mut draft = ResultDraft::new(
+                text(call.map(|call| call.id)),
+                text(call.map(|call| call.name)),
+                result.content().as_json().to_owned(),
+                result.is_error(),
+            );
+            match run_apart(|| hook(&mut draft)) {
+                Ok(()) => {
+                    let (content, is_error) = draft.into_parts();
+                    result.set(content, is_error);
+                }
+                // The tool has run, so its result stays as it is.
+                Err(panic) => tracing::error!("the hook on results panicked: {panic}"),
+            }
+        }
+        if let Some(bytes) = self.result_cap {
+            // This memory grows.
+            let _ = result.cap(bytes);
+        }
+    }
+
+    #[inline]
+    fn is_cancelled(&self) -> bool {
+        self.watch().is_cancelled()
+    }
+
+    fn poll_cancelled(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.watch().poll_cancelled(context)
+    }
+
+    fn grace(&self) -> Duration {
+        self.grace
+    }
+
+    fn wind_down(&self) {
+        self.tools.lock().unwrap_or_else(PoisonError::into_inner).cancel();
     }
 }
 
@@ -77,14 +219,14 @@ impl RunBuilder {
 
     /// Sets the token that cancels the run: see [`Run::cancellation`](super::Run::cancellation).
     pub fn cancellation(mut self, token: CancellationToken) -> Self {
-        self.cancel = token;
+        self.hooks.cancel = token;
         self
     }
 
     /// Sets how long tools may continue after the run is cancelled or its time is over. Default:
     /// [`DEFAULT_GRACE`](super::DEFAULT_GRACE).
     pub const fn grace(mut self, grace: Duration) -> Self {
-        self.grace = grace;
+        self.hooks.grace = grace;
         self
     }
 }

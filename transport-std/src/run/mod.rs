@@ -19,29 +19,27 @@ mod blocking;
 mod body;
 mod build;
 mod calls;
+mod concurrent;
 mod drive;
-mod early;
 mod gate;
 mod hooks;
-mod jobs;
-mod notice;
+mod host;
 mod reply;
+mod retried;
 mod tools;
 mod trace;
 mod trace_content;
 mod trace_parent;
 mod turn;
 mod watch;
-mod what;
 
-use core::any::Any;
 use core::fmt;
 use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
-use toolrunner_core::drive::ReplyUnderWay;
+use toolrunner_core::drive::{Exchange, Hooks as _, Loop};
 use toolrunner_core::message::{ReplyMessage, Usage};
 use toolrunner_core::policy::{Limits, RetryPolicy};
 use toolrunner_core::run::{Call, Compaction, OnBreak, Outcome, Run as Machine};
@@ -51,17 +49,15 @@ use toolrunner_core::tool::{Definition, Tools};
 use crate::clock::SharedClock;
 use crate::config::{ClientBuilder, Settings};
 use crate::error::Error;
-use crate::http::{HttpBody, HttpTransport};
+use crate::http::{HttpBody, HttpError, HttpTransport};
 use crate::params::Params;
 use crate::rate_limits::RateLimits;
-use early::Early;
-use gate::{DynGate, Hook};
-use jobs::Jobs;
+use concurrent::Concurrent;
+use drive::Next;
+use hooks::Hooks;
 use reply::Envelope;
-use tools::Toolset;
-use trace::Trace;
-use watch::Watch;
-use what::{Retried, What};
+use retried::Retried;
+use tools::OwnTools;
 
 pub use build::{DEFAULT_MAX_TOKENS, RunBuilder};
 pub use gate::{Decision, GatedCall, ResultDraft};
@@ -81,63 +77,38 @@ pub struct Run {
     machine: Machine<'static>,
     settings: Arc<Settings>,
     transport: HttpTransport,
-    clock: SharedClock,
     params: Params,
     stream: bool,
-    toolset: Toolset,
-    concurrency: usize,
-    /// Whether calls may start while their reply is streamed.
-    eager: bool,
+    /// The loop, with the tools, the clock, the hooks and the running calls.
+    turns: Loop<OwnTools, SharedClock, Hooks, Concurrent>,
+    /// The request under way. It is kept beside the machine, never in it.
+    exchange: Exchange<HttpBody, HttpError>,
     on_break: OnBreak,
-    early: Early,
     /// The error in the run's configuration, reported at its first use.
     invalid: Option<Error>,
     /// The body up to the conversation, kept until a part of it changes.
     prefix: Option<body::Prefix>,
     /// The model that writes summaries; the run's own if `None`.
     summary_model: Option<String>,
-    /// The length of the conversation while a summary of it is under way.
-    summary: Option<usize>,
     /// The model's last message, while the conversation no longer contains it.
     before_summary: Option<ReplyMessage>,
     /// The `compaction` parameter for a compaction on the server, as JSON.
     server_compaction: String,
-    /// The number of summaries already reported.
-    compactions: u32,
-    /// The reply whose body is being received. It is kept beside the machine, never in it.
-    reply: Option<ReplyUnderWay<HttpBody>>,
     /// Whether the reply made progress since the last wait for its body.
     has_progressed: bool,
     /// Whether the request under way was reported as an event.
     announced: bool,
     envelope: Envelope,
-    jobs: Jobs,
-    /// The open spans.
-    trace: Trace,
     /// The failure of the request that is retried.
     retried: Option<Box<Retried>>,
     /// Events that are not yet reported.
-    untold: VecDeque<What>,
+    untold: VecDeque<Next>,
     /// Parameters of the next turn only.
     next_params: Params,
-    gate: Option<Arc<dyn DynGate>>,
-    /// Calls of this turn that the caller allowed, so the gate is not asked.
-    allowed: Vec<usize>,
-    /// The questions of this turn's tools.
-    dialogues: Vec<calls::Dialogue>,
-    hook: Option<Arc<Hook>>,
-    result_cap: Option<usize>,
-    /// The state that the tools share.
-    state: Option<Arc<dyn Any + Send + Sync>>,
-    cancel: CancellationToken,
-    /// Created by the first reply.
-    watch: Option<Watch>,
-    /// Whether the cancellation by `cancel` has taken effect.
+    /// Whether the cancellation of the run has taken effect.
     is_wound_down: bool,
     /// The number of pieces of replies read since other tasks could run.
     busy: u32,
-    /// How long tools may continue after the run is cancelled.
-    grace: Duration,
 }
 
 impl fmt::Debug for Run {
@@ -146,8 +117,8 @@ impl fmt::Debug for Run {
             .field("id", &self.id)
             .field("turns", &self.machine.turns())
             .field("transcript", &self.machine.transcript().len())
-            .field("tools", &self.toolset)
-            .field("jobs", &self.jobs)
+            .field("tools", &self.turns.tools.0)
+            .field("calls", &self.turns.executor)
             .finish_non_exhaustive()
     }
 }
@@ -327,7 +298,7 @@ impl Run {
     /// Returns an error if two tools have the same name, or if a name, schema or definition is
     /// invalid; see [`RunBuilder::tools`]. Then nothing changes.
     pub fn set_tools(&mut self, tools: impl Tools) -> Result<&mut Self, Error> {
-        self.toolset = Toolset::new(tools)?;
+        self.turns.tools = OwnTools(tools::Toolset::new(tools)?);
         self.prefix = None;
         Ok(self)
     }
@@ -338,7 +309,7 @@ impl Run {
     /// they are dropped and answered as cancelled. The run ends with [`Outcome::Stopped`]; it
     /// continues, with a new token, when a message is added or [`resume`](Self::resume) is called.
     pub fn cancellation(&self) -> CancellationToken {
-        self.cancel.clone()
+        self.turns.hooks.cancel.clone()
     }
 
     /// Returns the limits of the run, to change them. A run that ended at a limit continues when
@@ -470,13 +441,13 @@ impl Run {
 
     /// Returns the definition of the called tool, or `None` if there is no tool of that name here.
     pub fn definition(&self, call: &Call<'_>) -> Option<Definition<'_>> {
-        self.toolset.definition(call.toolset, call.name)
+        self.turns.tools.definition_of(call.toolset, call.name)
     }
 
     /// Returns how many calls of one turn may run at the same time: see
     /// [`RunBuilder::concurrency`].
     pub const fn concurrency(&self) -> usize {
-        self.concurrency
+        self.turns.executor.concurrency
     }
 
     /// Returns the underlying machine, for its transcript and its calls.
@@ -486,30 +457,26 @@ impl Run {
 
     /// Drops the reply and the calls that are under way.
     fn abandon(&mut self) {
-        self.let_go_of_reply();
-        self.jobs.clear();
+        let has_reply = matches!(self.exchange, Exchange::Reply(_));
+        self.exchange = Exchange::Idle;
+        if has_reply || self.announced {
+            let turns = self.machine.turns();
+            // Nothing failed, so there is no error to report.
+            let _ = self.machine.failed(None, self.turns.clock.now(), 0);
+            self.dropped(self.machine.turns() > turns);
+        }
+        self.turns.clear();
         self.untold.clear();
     }
 
-    fn let_go_of_reply(&mut self) {
-        if self.reply.take().is_some() || self.announced {
-            let (was_whole, turns) = (self.machine.reply_is_whole(), self.machine.turns());
-            // Nothing failed, so there is no error to report.
-            let _ = self.machine.failed(None, self.clock.now(), 0);
-            self.announced = false;
-            self.trace.request_fails("cancelled");
-            if !was_whole {
-                self.reply_ended_early(self.machine.turns() > turns);
-            }
-        }
+    fn is_cancelled(&self) -> bool {
+        self.turns.hooks.is_cancelled()
     }
 
     /// Ends a cancellation that has taken effect.
     fn go_on(&mut self) {
-        if self.is_wound_down {
-            self.is_wound_down = false;
-            self.cancel = CancellationToken::new();
-            self.watch = None;
+        if core::mem::take(&mut self.is_wound_down) {
+            self.turns.hooks.renew();
         }
     }
 }

@@ -6,7 +6,7 @@ use toolrunner_core::__private::check_server_tools;
 
 use toolrunner_core::error::{Misuse, REFUSED_SCHEMA};
 use toolrunner_core::json::{Kind, Text, Value};
-use toolrunner_core::tool::{Declared, Definition, Output, ToolCall, ToolError, Tools};
+use toolrunner_core::tool::{Declared, Definition, Output, ToolCall, ToolError, Toolbox, Tools};
 
 use crate::error::Error;
 
@@ -79,15 +79,42 @@ pub(crate) struct Toolset {
     declared: Option<Arc<str>>,
 }
 
-/// How a tool runs.
-#[derive(Clone, Debug)]
-pub(crate) struct Entry {
-    pub(crate) index: usize,
-    pub(crate) runnable: bool,
-    /// The serial group of the tool, if it has one.
-    pub(crate) serial: Option<Arc<str>>,
-    pub(crate) blocking: bool,
-    pub(crate) timeout: Option<core::time::Duration>,
+/// A run's tools behind a pointer, as the loop takes them.
+#[derive(Debug)]
+pub(crate) struct OwnTools(pub(crate) Toolset);
+
+impl core::ops::Deref for OwnTools {
+    type Target = Toolset;
+
+    fn deref(&self) -> &Toolset {
+        &self.0
+    }
+}
+
+impl Toolbox for Toolset {
+    fn count(&self) -> usize {
+        self.count
+    }
+
+    fn definition(&self, i: usize) -> Option<Definition<'_>> {
+        self.tools.dyn_definition(i)
+    }
+
+    async fn call(
+        &self,
+        i: usize,
+        call: ToolCall<'_>,
+        out: &mut Output<'_>,
+    ) -> Result<(), ToolError> {
+        self.tools.dyn_call(i, call, out).await
+    }
+
+    fn is_declared(&self, name: Text<'_>) -> bool {
+        let is_plain = |tool: &Definition<'_>| tool.toolset.is_none() && name == *tool.name;
+        let name = name.to_string();
+        self.definitions().any(|tool| is_plain(&tool))
+            || self.declared().any(|tool| name_of(tool).is_some_and(|known| known == *name))
+    }
 }
 
 impl Toolset {
@@ -106,8 +133,8 @@ impl Toolset {
         if self.count == 0 {
             return Ok(Self { declared: self.declared.clone(), ..more });
         }
-        for (_, tool) in more.definitions() {
-            if self.definitions().any(|(_, known)| known.name == tool.name) {
+        for tool in more.definitions() {
+            if self.definitions().any(|known| known.name == tool.name) {
                 return Err(Error::Invalid(format!("two tools have the name {:?}", tool.name)));
             }
         }
@@ -125,7 +152,9 @@ impl Toolset {
         let (mut json, mut names) = (String::from("["), Vec::<String>::new());
         for tool in list.elements() {
             if let Some(name) = name_of(tool) {
-                if names.iter().any(|known| name == **known) || self.find(None, name).is_some() {
+                if names.iter().any(|known| name == **known)
+                    || self.definition_of(None, name).is_some()
+                {
                     continue;
                 }
                 names.push(name.to_string());
@@ -145,56 +174,26 @@ impl Toolset {
     /// Returns the definitions that a request lists, or `None` if there are no tools and the
     /// caller's body had no list, not even an empty one.
     pub(crate) fn listed(&self) -> Option<impl Iterator<Item = &str>> {
-        let own = self.definitions().filter_map(|(_, tool)| tool.listed_json());
+        let own = self.definitions().filter_map(|tool| tool.listed_json());
         (self.count > 0 || self.declared.is_some())
             .then(|| own.chain(self.declared().map(Value::as_json)))
     }
 
-    /// Returns the tool of this name. If `toolset` is set, only a member of that toolset matches.
-    pub(crate) fn find(&self, toolset: Option<Text<'_>>, name: Text<'_>) -> Option<Entry> {
-        let is_in = |own: Option<&str>| match (toolset, own) {
-            (Some(toolset), Some(own)) => toolset == *own,
-            (toolset, own) => toolset.is_none() && own.is_none(),
-        };
-        if let Some((index, tool)) =
-            self.definitions().find(|(_, tool)| name == *tool.name && is_in(tool.toolset))
-        {
-            let Definition { runnable, serial, blocking, timeout, .. } = tool;
-            return Some(Entry {
-                index,
-                runnable,
-                serial: serial.map(Arc::from),
-                blocking,
-                timeout,
-            });
-        }
-        if toolset.is_some() {
-            return None;
-        }
-        let name = name.to_string();
-        let entry = Entry {
-            index: usize::MAX,
-            runnable: false,
-            serial: None,
-            blocking: false,
-            timeout: None,
-        };
-        self.declared()
-            .any(|tool| name_of(tool).is_some_and(|known| known == *name))
-            .then_some(entry)
-    }
-
     /// Returns the definition of this tool, if it is one of `tools`.
-    pub(crate) fn definition(
+    pub(crate) fn definition_of(
         &self,
         toolset: Option<Text<'_>>,
         name: Text<'_>,
     ) -> Option<Definition<'_>> {
-        self.tools.dyn_definition(self.find(toolset, name)?.index)
+        let is_in = |own: Option<&str>| match (toolset, own) {
+            (Some(toolset), Some(own)) => toolset == *own,
+            (toolset, own) => toolset.is_none() && own.is_none(),
+        };
+        self.definitions().find(|tool| name == *tool.name && is_in(tool.toolset))
     }
 
-    fn definitions(&self) -> impl Iterator<Item = (usize, Definition<'_>)> {
-        (0..self.count).filter_map(|i| Some((i, self.tools.dyn_definition(i)?)))
+    fn definitions(&self) -> impl Iterator<Item = Definition<'_>> {
+        (0..self.count).filter_map(|i| self.tools.dyn_definition(i))
     }
 
     fn declared(&self) -> impl Iterator<Item = Value<'_>> {
@@ -233,9 +232,6 @@ fn name_of(definition: Value<'_>) -> Option<Text<'_>> {
 impl core::fmt::Debug for Toolset {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let declared = self.declared().filter_map(name_of).map(|name| name.to_string());
-        f.debug_set()
-            .entries(self.definitions().map(|(_, tool)| tool.name))
-            .entries(declared)
-            .finish()
+        f.debug_set().entries(self.definitions().map(|tool| tool.name)).entries(declared).finish()
     }
 }

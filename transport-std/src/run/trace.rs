@@ -27,7 +27,7 @@ use toolrunner_core::wire::BaseUrl;
 use tracing::field::Empty;
 use tracing::{Id, Span};
 
-use super::jobs::{Done, Job, JobEnd};
+use super::concurrent::Done;
 use super::trace_content::{record_messages, record_text, without_data};
 use super::{RunBuilder, TraceParent};
 use crate::config::Settings;
@@ -318,21 +318,26 @@ impl Trace {
         request.record("otel.status_code", "ERROR");
     }
 
-    /// Creates the span of a call.
-    pub(super) fn call(&mut self, id: u64, params: &Params, job: &Job) -> Span {
-        let Some(parent) = self.open(id, params).map(|open| open.run.id()) else {
+    /// Opens the run's span, so that those of calls are inside.
+    pub(super) fn run_begins(&mut self, id: u64, params: &Params) {
+        self.open(id, params);
+    }
+
+    /// Creates the span of a call, whose name and id are raw.
+    pub(super) fn call(&self, run: u64, id: &str, name: &str, input: &str) -> Span {
+        let Some(parent) = self.open.as_ref().map(|open| open.run.id()) else {
             return Span::none();
         };
         let span = tracing::info_span!(
             target: TRACE_TARGET,
             parent: parent,
             "execute_tool",
-            otel.name = %format_args!("execute_tool {}", raw(&job.name)),
+            otel.name = %format_args!("execute_tool {}", raw(name)),
             otel.kind = "internal",
             otel.status_code = Empty,
             gen_ai.operation.name = "execute_tool",
-            gen_ai.tool.name = %raw(&job.name),
-            gen_ai.tool.call.id = %raw(&job.id),
+            gen_ai.tool.name = %raw(name),
+            gen_ai.tool.call.id = %raw(id),
             gen_ai.tool.type = "function",
             gen_ai.tool.call.arguments = Empty,
             gen_ai.tool.call.result = Empty,
@@ -340,16 +345,11 @@ impl Trace {
             error.type = Empty,
             toolrunner.content.truncated = Empty,
             toolrunner.suspended = Empty,
-            run = id.cast_signed(),
+            run = run.cast_signed(),
         );
         self.record_conversation(&span);
         if let Some(limit) = self.content() {
-            record_text(
-                &span,
-                "gen_ai.tool.call.arguments",
-                &String::from_utf8_lossy(&job.input),
-                limit,
-            );
+            record_text(&span, "gen_ai.tool.call.arguments", input, limit);
         }
         span
     }
@@ -358,7 +358,7 @@ impl Trace {
     pub(super) fn ends_call(&self) -> impl FnOnce(&Span, &Done) + Send + use<> {
         let limit = self.content();
         move |span, done| {
-            let JobEnd::Answer(content, is_error) = &done.end else {
+            let Some((content, is_error)) = &done.answer else {
                 span.record("toolrunner.suspended", true);
                 return;
             };

@@ -3,8 +3,7 @@
 use toolrunner_core::error::Misuse;
 use toolrunner_core::json::Value;
 use toolrunner_core::message::{ReplyMessage, StopReason, Usage};
-use toolrunner_core::run::{Call, Step};
-use toolrunner_core::time::Clock;
+use toolrunner_core::run::Call;
 
 use super::Run;
 use crate::error::Error;
@@ -88,15 +87,8 @@ impl<'r> Turn<'r> {
     /// # Errors
     /// See [`Error`].
     pub async fn results(&mut self) -> Result<ToolResults<'_>, Error> {
-        loop {
-            if !self.run.jobs.is_empty() {
-                self.run.next_result().await?;
-            } else if self.run.has_open_turn()? && !self.run.cancellation_is_due() {
-                self.run.start_calls()?;
-            } else {
-                return Ok(ToolResults { run: self.run });
-            }
-        }
+        self.run.run_calls().await?;
+        Ok(ToolResults { run: self.run })
     }
 
     /// Answers an open call with this text instead of running its tool, as [`Run::answer`] does.
@@ -187,21 +179,6 @@ impl<'r> Turn<'r> {
     /// Returns the run.
     pub const fn run(&mut self) -> &mut Run {
         self.run
-    }
-}
-
-impl Run {
-    /// Returns whether the run was cancelled and the cancellation has not taken effect yet.
-    pub(super) fn cancellation_is_due(&self) -> bool {
-        self.cancel.is_cancelled() && !self.is_wound_down
-    }
-
-    /// Returns whether calls must run now.
-    fn has_open_turn(&mut self) -> Result<bool, Error> {
-        if self.machine.next_call().is_none() || !self.machine.is_calling() {
-            return Ok(false);
-        }
-        Ok(self.machine.step(self.clock.now())? == Step::Call && self.machine.next_call().is_some())
     }
 }
 
@@ -341,22 +318,13 @@ impl ToolResult<'_> {
     }
 
     /// Cuts every text that is longer than `bytes`. Its beginning and end stay, with a note of how
-    /// much was cut between them. If something was cut, members that were added to the block are
-    /// removed.
+    /// much was cut between them.
     ///
     /// # Errors
     /// Returns `Capacity` if the conversation is full; then the old content stays.
     pub fn cap(&mut self, bytes: usize) -> Result<&mut Self, Error> {
-        let content = self
-            .run
-            .machine
-            .result(self.call)
-            .and_then(|result| result.member("content"))
-            .unwrap_or_default();
-        match super::gate::capped(content.as_json(), bytes) {
-            Some(content) => self.replace_json(&content, self.is_error()),
-            None => Ok(self),
-        }
+        self.run.machine.cap_result(self.call, bytes)?;
+        Ok(self)
     }
 
     /// Replaces the content, in wire format, and whether it is an error. Members that were added to

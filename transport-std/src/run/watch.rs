@@ -1,27 +1,33 @@
-//! Checks for the cancellation of a run before every event of a reply. A token takes a lock for
-//! each check; this does not.
+//! Waits for the cancellation of a run, and checks for it before every event of a reply. A token
+//! takes a lock for each check; this does not.
 
 use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, Ordering};
-use core::task::{Context, Waker};
-use std::sync::Arc;
+use core::task::{Context, Poll, Waker};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Wake;
 
+use futures_util::task::AtomicWaker;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// Waits for a token without a task: its waker only sets a flag.
+/// Waits for a token, for one task at a time.
 pub(super) struct Watch {
-    told: Arc<Told>,
+    signal: Arc<Signal>,
     /// `None` once the token is cancelled, which is permanent.
-    waiting: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    waiting: Mutex<Option<Pin<Box<WaitForCancellationFutureOwned>>>>,
 }
 
-/// Whether the token may have been cancelled since the last check.
-struct Told(AtomicBool);
+/// The waker that the token wakes.
+struct Signal {
+    /// Whether the token may have been cancelled since the last check.
+    is_set: AtomicBool,
+    task: AtomicWaker,
+}
 
-impl Wake for Told {
+impl Wake for Signal {
     fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Release);
+        self.is_set.store(true, Ordering::Release);
+        self.task.wake();
     }
 }
 
@@ -29,27 +35,36 @@ impl Watch {
     pub(super) fn new(token: &CancellationToken) -> Self {
         // The flag is set, so that the first check polls the token.
         Self {
-            told: Arc::new(Told(AtomicBool::new(true))),
-            waiting: Some(Box::pin(token.clone().cancelled_owned())),
+            signal: Arc::new(Signal { is_set: AtomicBool::new(true), task: AtomicWaker::new() }),
+            waiting: Mutex::new(Some(Box::pin(token.clone().cancelled_owned()))),
         }
     }
 
     /// Returns whether the token is cancelled. This takes effect at once: the flag is set before
     /// the call that cancels returns.
-    pub(super) fn is_cancelled(&mut self) -> bool {
-        self.told.0.load(Ordering::Acquire) && self.ask()
+    #[inline]
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.signal.is_set.load(Ordering::Acquire) && self.ask()
+    }
+
+    /// Returns `Ready` once the token is cancelled, and wakes the task then.
+    pub(super) fn poll_cancelled(&self, context: &mut Context<'_>) -> Poll<()> {
+        // The waker is registered first: if the token is cancelled in between, the check sees it.
+        self.signal.task.register(context.waker());
+        if self.is_cancelled() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     #[cold]
-    fn ask(&mut self) -> bool {
-        let Some(waiting) = &mut self.waiting else { return true };
+    fn ask(&self) -> bool {
+        let mut place = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(waiting) = &mut *place else { return true };
         // Cleared before the token is polled, so that no wake-up is lost.
-        self.told.0.store(false, Ordering::Release);
-        let waker = Waker::from(Arc::clone(&self.told));
+        self.signal.is_set.store(false, Ordering::Release);
+        let waker = Waker::from(Arc::clone(&self.signal));
         let is_cancelled = waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
         if is_cancelled {
-            self.waiting = None;
-            self.told.0.store(true, Ordering::Release);
+            *place = None;
+            self.signal.is_set.store(true, Ordering::Release);
         }
         is_cancelled
     }

@@ -18,9 +18,9 @@ use toolrunner_core::drive::{Decision, Draft, Driver, Hooks};
 use toolrunner_core::error::{Error, TransportKind};
 use toolrunner_core::json::Value;
 use toolrunner_core::observe::{Each, Event};
-use toolrunner_core::run::{Call, Compaction, MakeRoom, OnBreak, Outcome, Run, WhenFull};
+use toolrunner_core::run::{Compaction, MakeRoom, OnBreak, Outcome, Run, WhenFull};
 use toolrunner_core::time::{Clock, Instant};
-use toolrunner_core::tool::{Output, RawTool, ToolError, Toolbox};
+use toolrunner_core::tool::{Output, RawTool, ToolCall, ToolError, Toolbox};
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::{Body, Head, Reply, ReplyHead, Transport, TransportError};
 use toolrunner_core::wire::{Auth, Config};
@@ -137,11 +137,21 @@ impl Clock for Time {
 struct Careful<'a>(&'a AtomicBool);
 
 impl Hooks for Careful<'_> {
-    fn before(&self, call: &Call<'_>) -> Decision<'_> {
+    async fn before(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> Decision {
+        yields().await;
         match call.input.raw().len() % 5 {
-            0 => Decision::Answer("as you say"),
-            1 => Decision::Deny("not today"),
-            2 => Decision::Input("{\"line\":1}"),
+            0 => {
+                let _ = out.text("as you say");
+                Decision::Answer
+            }
+            1 => {
+                let _ = out.text("not today");
+                Decision::Deny
+            }
+            2 => {
+                let _ = out.input("{\"line\":1}");
+                Decision::Input
+            }
             3 => Decision::Suspend,
             _ => Decision::Allow,
         }

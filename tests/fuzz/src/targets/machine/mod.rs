@@ -10,7 +10,6 @@ mod verbs;
 use core::time::Duration;
 
 use toolrunner_core::error::Error;
-use toolrunner_core::json::Value;
 use toolrunner_core::message::StopReason;
 use toolrunner_core::policy::{Limits, RetryPolicy};
 use toolrunner_core::run::{Called, MakeRoom, OnBreak, Outcome, Run, Step, WhenFull, settle};
@@ -202,11 +201,10 @@ impl Machine<'_> {
         self.ledger.keep(id);
     }
 
-    /// Runs a tool that writes its result in place, perhaps with an input that a gate edited.
+    /// Runs a tool that writes its result in place.
     fn call_in_place(&mut self, i: usize, id: &str, choices: &mut Choices<'_>) {
         self.begin(id);
-        let input = Value::first(br#"{"edited":"\u0061"}"#).filter(|_| choices.below(2) == 1);
-        let Called { call, mut out } = self.run.start_call_with(i, input).expect("it is open");
+        let Called { call, mut out } = self.run.start_call(i).expect("it is open");
         let _ = format!("{:?} {:?}", call.id, call.input.as_json());
         let (wrote, result) = match choices.below(8) {
             // Nothing was written, or the tool failed.

@@ -1,0 +1,211 @@
+//! The driver combines a run, a transport, tools and a clock. It is the same on a server and on a
+//! microcontroller.
+//!
+//! ```text
+//!  front end   Driver::until_done, next_turn, results, allow         toolrunner_std::Run
+//!                    │ folds over                                       │ folds over
+//!                    ▼                                                  ▼
+//!              Loop::progress ── the only loop over Run::step; returns Progress, plain data
+//!                    │ admits a call, marks it as started in the run, and gives it to
+//!                    ▼
+//!              Execute ── Serial, or the server's: polls `work` where the call has memory
+//!                    ▼
+//!              work ── gate, input, tool and its time limit
+//! ```
+//! Any future of this module may be dropped at any time: the next call finds what was abandoned.
+
+mod execute;
+mod hooks;
+mod progress;
+mod reply;
+mod wait;
+
+use core::pin::pin;
+
+use crate::error::Misuse;
+use crate::observe::Observer;
+use crate::run::{Outcome, Run};
+use crate::time::Clock;
+use crate::tool::{Toolbox, check_tools};
+use crate::transport::Transport;
+use crate::wire::Config;
+
+pub use execute::{Env, Execute, Finished, Job, NOT_ALLOWED, Serial, Verdict, work};
+pub use hooks::{Decision, Draft, Hooks};
+pub use progress::{Loop, Progress, Stop};
+pub use reply::{DriveError, Exchange, ReplyUnderWay, send};
+
+/// Drives runs, one after another. The tools and the configuration are borrowed, so that they can
+/// be statics on a chip.
+#[derive(Debug)]
+pub struct Driver<'d, T, B: ?Sized, C, H = (), X = Serial> {
+    config: Config<'d>,
+    transport: T,
+    turns: Loop<&'d B, C, H, X>,
+    /// Applies the limits and the retry policy of the configuration to a run. Set only if there are
+    /// some, so that the code for limits is not linked into a program without limits.
+    configure: Option<fn(&mut Run<'_>, &Config<'_>)>,
+}
+
+impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock> Driver<'d, T, B, C> {
+    /// Creates a driver.
+    ///
+    /// # Errors
+    /// `Misuse` if the configuration or the tools cannot be part of a request: see
+    /// [`Config::check`] and [`check_tools`].
+    // Inlined, so that the compiler sees whether a constant configuration has limits.
+    #[inline]
+    pub fn new(config: Config<'d>, transport: T, tools: &'d B, clock: C) -> Result<Self, Misuse> {
+        config.check_beside(tools.count())?;
+        check_tools(tools)?;
+        let configure =
+            config.configures_runs().then_some(configure as fn(&mut Run<'_>, &Config<'_>));
+        let turns = Loop::new(tools, clock, (), Serial::new());
+        Ok(Self { config, transport, turns, configure })
+    }
+}
+
+impl<'d, T, B: ?Sized, C, H, X> Driver<'d, T, B, C, H, X> {
+    /// Replaces the hooks, which decide about calls, look at results, and end a run from outside.
+    pub fn hooks<N: Hooks>(self, hooks: N) -> Driver<'d, T, B, C, N, X> {
+        let Self { config, transport, turns, configure } = self;
+        let Loop { tools, clock, executor, .. } = turns;
+        let turns = Loop::new(tools, clock, hooks, executor);
+        Driver { config, transport, turns, configure }
+    }
+
+    /// Returns the configuration, which may be changed between turns. Its limits and retry policy
+    /// apply to runs that begin afterwards. For a run in progress use [`Run::limits_mut`] and
+    /// [`Run::retry_mut`].
+    pub const fn config_mut(&mut self) -> &mut Config<'d> {
+        self.configure = Some(configure);
+        &mut self.config
+    }
+
+    /// Returns the transport.
+    pub const fn transport_mut(&mut self) -> &mut T {
+        &mut self.transport
+    }
+}
+
+impl<T, B, C, H, X> Driver<'_, T, B, C, H, X>
+where
+    T: Transport,
+    B: Toolbox + ?Sized,
+    C: Clock,
+    H: Hooks,
+    X: Execute<B, H, C>,
+{
+    /// Drives `run` until it is over.
+    ///
+    /// # Errors
+    /// See [`Error`](crate::error::Error). The run can continue: call this method again.
+    pub async fn until_done<O: Observer>(
+        &mut self,
+        run: &mut Run<'_>,
+        observer: &mut O,
+    ) -> Result<Outcome, DriveError<T::Error>> {
+        loop {
+            if let Some(outcome) = self.next_turn(run, observer).await? {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    /// Drives `run` to the end of the model's next reply. The calls of that reply run at the
+    /// beginning of the following `next_turn`, so that the caller can look at them, answer them, or
+    /// stop the run. Returns the outcome if there is no next turn.
+    ///
+    /// # Errors
+    /// See [`Error`](crate::error::Error). The run can continue: call this method again.
+    pub async fn next_turn<O: Observer>(
+        &mut self,
+        run: &mut Run<'_>,
+        observer: &mut O,
+    ) -> Result<Option<Outcome>, DriveError<T::Error>> {
+        self.fold(run, observer, Stop::AtEnd).await
+    }
+
+    /// Runs the calls of the reply that [`next_turn`](Self::next_turn) ended with, once, so that
+    /// their results can be read and edited ([`Run::replace_result`], [`Run::add_to_result`])
+    /// before they are sent. Does nothing if there are no calls, or if a limit forbids them.
+    ///
+    /// # Errors
+    /// See [`Error`](crate::error::Error). The run can continue.
+    pub async fn results<O: Observer>(
+        &mut self,
+        run: &mut Run<'_>,
+        observer: &mut O,
+    ) -> Result<(), DriveError<T::Error>> {
+        self.fold(run, observer, Stop::BeforeSend).await.map(drop)
+    }
+
+    /// Runs call `i`, which was suspended ([`Decision::Suspend`]), without asking the gate again.
+    /// The run then continues as before.
+    ///
+    /// # Errors
+    /// `Misuse` if call `i` does not wait for the caller. The run can continue.
+    pub async fn allow<O: Observer>(
+        &mut self,
+        run: &mut Run<'_>,
+        i: usize,
+        observer: &mut O,
+    ) -> Result<(), DriveError<T::Error>> {
+        if self.turns.allow(run, i)? {
+            tell(run, &Progress::<T::Error>::ToolStart(i), observer);
+        }
+        self.fold(run, observer, Stop::WhenIdle).await.map(drop)
+    }
+
+    /// Drives `run` to `stop`, or to the end of a turn. Returns the outcome if the run is over.
+    async fn fold<O: Observer>(
+        &mut self,
+        run: &mut Run<'_>,
+        observer: &mut O,
+        stop: Stop,
+    ) -> Result<Option<Outcome>, DriveError<T::Error>> {
+        if let Some(configure) = self.configure {
+            configure(run, &self.config);
+        }
+        let Self { config, transport, turns, .. } = self;
+        let mut sends = false;
+        loop {
+            // A new one for each request, so that its loan of the transport ends before the next.
+            let mut exchange = Exchange::Idle;
+            if sends {
+                let deadline = run.deadline();
+                let opening = pin!(reply::open(run, config, turns.tools, transport));
+                if let Some(opened) = turns.while_wanted(deadline, opening).await {
+                    exchange = opened;
+                }
+            }
+            loop {
+                let progress = turns.progress(run, &mut exchange, stop).await?;
+                // The events of a summary are internal.
+                if !(turns.is_summary() && matches!(progress, Progress::Happened(_))) {
+                    tell(run, &progress, observer);
+                }
+                match progress {
+                    Progress::Done(outcome) => return Ok(Some(outcome)),
+                    Progress::TurnEnd | Progress::Idle => return Ok(None),
+                    Progress::Send if stop == Stop::AtEnd => break,
+                    Progress::Send => return Ok(None),
+                    _ => {}
+                }
+            }
+            sends = true;
+        }
+    }
+}
+
+/// Shows what happened to an observer.
+fn tell<O: Observer, E>(run: &mut Run<'_>, progress: &Progress<E>, observer: &mut O) {
+    if let Some(event) = progress.event(run, observer.hands_on()) {
+        observer.see(&event);
+    }
+}
+
+/// [`Run::configure`] for any lifetimes.
+const fn configure(run: &mut Run<'_>, config: &Config<'_>) {
+    run.configure(config);
+}

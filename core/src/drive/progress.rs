@@ -1,0 +1,611 @@
+//! The loop over [`Step`]: the only one. It returns after each thing that a caller may want to know
+//! about, as plain data, so that a future may be dropped between any two.
+
+use core::future::poll_fn;
+use core::ops::Deref;
+use core::pin::{Pin, pin};
+use core::task::Poll;
+use core::time::Duration;
+
+use embedded_io_async::BufRead;
+
+use super::execute::{Env, Execute, Finished, Job, Verdict, is_serial_with};
+use super::hooks::Hooks;
+use super::reply::{DriveError, Exchange, ReplyUnderWay};
+use super::wait::{before, while_wanted};
+use crate::error::Error;
+use crate::observe::Event;
+use crate::run::{Happened, Outcome, Run, Step};
+use crate::time::{Clock, Instant};
+use crate::tool::{Notice, Toolbox};
+use crate::transport::TransportError;
+
+/// One thing that happened in a run. [`event`](Self::event) converts it to an [`Event`].
+#[derive(Debug)]
+pub enum Progress<E> {
+    /// A reply broke off after one of its calls had started. See [`Event::Broken`].
+    Broken {
+        /// The delay before the next request.
+        wait: Duration,
+        /// The reason.
+        error: Error,
+    },
+    /// A summary replaced the conversation. See [`Event::Compacted`].
+    Compacted {
+        /// The length of the transcript before, in bytes.
+        before: usize,
+        /// The length of the transcript now, in bytes.
+        after: usize,
+    },
+    /// The run is over.
+    Done(Outcome),
+    /// A request or its reply was abandoned, because the run was cancelled, its time is over, or
+    /// the future that drove it was dropped.
+    Dropped {
+        /// Whether the complete blocks of the reply stay, because one of its calls had started.
+        is_kept: bool,
+    },
+    /// This call waits for the caller.
+    ForCaller(usize),
+    /// An event of the reply. That of a [summary](Loop::is_summary) is internal.
+    Happened(Happened),
+    /// Nothing is left to do up to the [`Stop`] that was given.
+    Idle,
+    /// A summary was rejected. See [`Event::NotCompacted`].
+    NotCompacted(&'static str),
+    /// A request failed and is sent again. See [`Event::Retry`].
+    Retry {
+        /// The number of the attempt that failed.
+        attempt: u32,
+        /// The delay before the next attempt.
+        wait: Duration,
+        /// The error, with the transport's own.
+        error: DriveError<E>,
+    },
+    /// A request must be sent: see [`send`](super::send). If it is not, this is returned again.
+    Send,
+    /// This call was answered.
+    ToolEnd(usize),
+    /// This call starts.
+    ToolStart(usize),
+    /// A reply is complete, its body has been read, and it is the last turn.
+    TurnEnd,
+}
+
+impl<E> Progress<E> {
+    /// Converts this to an event. `hands_on` is whether the caller passes pieces of a reply on to
+    /// someone who cannot be made to forget them: see
+    /// [`Observer::hands_on`](crate::observe::Observer::hands_on). Returns `None` if there is no
+    /// such event, or if it is about something that no longer exists.
+    pub fn event<'r>(&self, run: &'r mut Run<'_>, hands_on: bool) -> Option<Event<'r>> {
+        Some(match *self {
+            Self::Broken { wait, error } => Event::Broken { wait, error },
+            Self::Compacted { before, after } => Event::Compacted { before, after },
+            Self::Happened(happened) if hands_on => run.event(happened),
+            Self::Happened(happened) => run.peek(happened),
+            Self::NotCompacted(why) => Event::NotCompacted { why },
+            Self::Retry { attempt, wait, error: DriveError { error, .. } } => {
+                let text = run.retried_text(error);
+                let (message, request_id) = (text.message, text.request_id);
+                Event::Retry { attempt, wait, error, message, request_id }
+            }
+            Self::Send => Event::Request { turn: run.turns() + 1, attempt: run.attempt() + 1 },
+            Self::ToolEnd(call) => run.tool_end(call)?,
+            Self::ToolStart(call) => {
+                let call = run.call(call)?;
+                Event::ToolStart { id: call.id, name: call.name, input: call.input }
+            }
+            Self::Done(_)
+            | Self::Dropped { .. }
+            | Self::ForCaller(_)
+            | Self::Idle
+            | Self::TurnEnd => return None,
+        })
+    }
+}
+
+/// How far [`Loop::progress`] goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// To the end of the run.
+    AtEnd,
+    /// Until all calls of the turn that may run are done, before the next request.
+    BeforeSend,
+    /// Until the calls that are running are done. None starts.
+    WhenIdle,
+}
+
+/// What is returned next, whatever else happens.
+#[derive(Clone, Copy, Debug)]
+enum Due {
+    ToolEnd(usize),
+    TurnEnd,
+}
+
+/// A request for a summary under way.
+#[derive(Clone, Copy, Debug)]
+struct Summary {
+    /// The length of the transcript before.
+    before: usize,
+    /// The number of summaries before.
+    compactions: u32,
+}
+
+/// Drives a run: carries out its steps, and decides about its calls in one order. A front end calls
+/// [`progress`](Self::progress), sends what [`Progress::Send`] asks for, and reports the rest.
+/// [`Driver`](super::Driver) is one front end; `toolrunner_std::Run` is another.
+#[derive(Debug)]
+pub struct Loop<T, C, H, X> {
+    /// The tools: a reference or a pointer to a [`Toolbox`].
+    pub tools: T,
+    /// The clock.
+    pub clock: C,
+    /// The hooks.
+    pub hooks: H,
+    /// The executor of the calls.
+    pub executor: X,
+    /// Whether a call may start before its reply is complete, if the executor has memory of its own
+    /// for it.
+    pub is_eager: bool,
+    due: Option<Due>,
+    /// Whether another call may have become ready to start early.
+    has_news: bool,
+    summary: Option<Summary>,
+    /// The end of the grace period, while one is under way.
+    winding: Option<Instant>,
+}
+
+/// What a reply and the calls beside it brought.
+enum Brought<E> {
+    Finished(Finished),
+    Happened(Result<Option<Happened>, DriveError<E>>),
+}
+
+impl<T, C, H, X> Loop<T, C, H, X> {
+    /// Creates a loop.
+    pub const fn new(tools: T, clock: C, hooks: H, executor: X) -> Self {
+        Self {
+            tools,
+            clock,
+            hooks,
+            executor,
+            is_eager: false,
+            due: None,
+            has_news: false,
+            summary: None,
+            winding: None,
+        }
+    }
+
+    /// Returns whether the request under way is for a summary, whose events are internal.
+    pub const fn is_summary(&self) -> bool {
+        self.summary.is_some()
+    }
+}
+
+impl<T, C: Clock, H: Hooks, X> Loop<T, C, H, X>
+where
+    T: Deref<Target: Toolbox>,
+    X: Execute<T::Target, H, C>,
+{
+    /// Forgets what is left of another run: running calls, and what was not returned yet.
+    pub fn clear(&mut self) {
+        self.executor.clear();
+        self.due = None;
+        self.summary = None;
+        self.winding = None;
+    }
+
+    /// Drops all running calls of the run, after it has answered them itself.
+    pub fn clear_calls(&mut self) {
+        self.executor.clear();
+    }
+
+    /// Returns the next event of the reply without a future, from bytes that have already arrived:
+    /// `at_hand` returns those of a body. One read may hold thousands of events. Returns `None` if
+    /// something else comes first; then continue with [`progress`](Self::progress), which also
+    /// reports every error.
+    #[inline]
+    pub fn at_hand<R: BufRead<Error = E>, E: TransportError>(
+        &mut self,
+        run: &mut Run<'_>,
+        exchange: &mut Exchange<R, E>,
+        at_hand: impl Fn(&R) -> &[u8],
+    ) -> Option<Happened> {
+        // While calls may be running, each event is awaited, so that they progress too.
+        if self.is_eager || run.reply_is_whole() || self.must_end(run, exchange) {
+            return None;
+        }
+        let Exchange::Reply(reply) = exchange else { return None };
+        match reply.next_at_hand(run, at_hand) {
+            Ok(happened) => happened,
+            Err(error) => {
+                *exchange = Exchange::Failed(error);
+                None
+            }
+        }
+    }
+
+    /// Continues `run` to the next thing that happens, and at most up to `stop`. `exchange` is the
+    /// request under way.
+    ///
+    /// # Errors
+    /// See [`Error`]. The run can continue: call this method again.
+    pub async fn progress<R: BufRead<Error = E>, E: TransportError>(
+        &mut self,
+        run: &mut Run<'_>,
+        exchange: &mut Exchange<R, E>,
+        stop: Stop,
+    ) -> Result<Progress<E>, DriveError<E>> {
+        loop {
+            match self.due.take() {
+                Some(Due::ToolEnd(call)) => return Ok(Progress::ToolEnd(call)),
+                Some(Due::TurnEnd) => return Ok(Progress::TurnEnd),
+                None => {}
+            }
+            if self.must_end(run, exchange) {
+                if run.is_exchanging() {
+                    *exchange = Exchange::Idle;
+                    return Ok(self.abandon(run)?);
+                }
+                if let Exchange::Reply(_) = exchange {
+                    *exchange = Exchange::Idle;
+                    return Ok(self.end_reply(run));
+                }
+            }
+            match exchange {
+                Exchange::Idle => {}
+                Exchange::Failed(_) => {
+                    let failed = core::mem::replace(exchange, Exchange::Idle);
+                    let Exchange::Failed(error) = failed else { continue };
+                    return self.failed(run, error);
+                }
+                Exchange::Reply(reply) => {
+                    #[cfg(feature = "alloc")]
+                    if X::BESIDE
+                        && self.is_eager
+                        && let Some(call) = self.start_early(run)?
+                    {
+                        return Ok(Progress::ToolStart(call));
+                    }
+                    match self.read(run, reply).await {
+                        Some(Brought::Finished(finished)) => {
+                            if let Some(progress) = self.finish(run, finished)? {
+                                return Ok(progress);
+                            }
+                        }
+                        Some(Brought::Happened(Ok(Some(happened)))) => {
+                            self.has_news |= happened.is_of_block() || happened.is_of_message();
+                            return Ok(Progress::Happened(happened));
+                        }
+                        Some(Brought::Happened(Ok(None))) => {
+                            *exchange = Exchange::Idle;
+                            return Ok(self.end_reply(run));
+                        }
+                        Some(Brought::Happened(Err(error))) => {
+                            *exchange = Exchange::Idle;
+                            return self.failed(run, error);
+                        }
+                        None => {}
+                    }
+                    continue;
+                }
+            }
+            if !self.executor.is_idle() {
+                if X::BESIDE
+                    && stop != Stop::WhenIdle
+                    && self.may_start_more(run)
+                    && let Some(call) = self.start_call(run)?
+                {
+                    return Ok(Progress::ToolStart(call));
+                }
+                if let Some(progress) = self.next_result(run).await? {
+                    return Ok(progress);
+                }
+                continue;
+            }
+            self.winding = None;
+            let is_cancelled = self.hooks.is_cancelled();
+            let has_calls = run.is_calling() && run.next_call().is_some();
+            match stop {
+                Stop::AtEnd => {}
+                Stop::BeforeSend if has_calls && !is_cancelled => {}
+                Stop::BeforeSend | Stop::WhenIdle => return Ok(Progress::Idle),
+            }
+            if is_cancelled {
+                run.stop();
+            }
+            match run.step(self.clock.now())? {
+                Step::Done(outcome) => return Ok(Progress::Done(outcome)),
+                Step::Wait(until) => {
+                    let wait = pin!(self.clock.wait_until(until));
+                    let _ = while_wanted(&self.clock, &self.hooks, None, wait).await;
+                }
+                Step::Call => {
+                    if let Some(call) = self.start_call(run)? {
+                        return Ok(Progress::ToolStart(call));
+                    }
+                }
+                // The reply no longer exists.
+                Step::Receive => return Ok(self.abandon(run)?),
+                Step::Send => {
+                    let (before, compactions) = (run.transcript().len(), run.compactions());
+                    self.summary = run.is_compacting().then_some(Summary { before, compactions });
+                    return Ok(Progress::Send);
+                }
+            }
+        }
+    }
+
+    /// Returns the output of `sending`, which sends the request of a run, or `None` if the run is
+    /// cancelled first or its time is over: then [`progress`](Self::progress) abandons the request.
+    pub async fn while_wanted<F: Future>(
+        &mut self,
+        deadline: Option<Instant>,
+        sending: Pin<&mut F>,
+    ) -> Option<F::Output> {
+        while_wanted(&self.clock, &self.hooks, deadline, sending).await
+    }
+
+    /// Returns whether what is under way must end: the run was cancelled, or its time is over.
+    fn must_end<R, E>(&self, run: &Run<'_>, exchange: &Exchange<R, E>) -> bool {
+        let is_under_way = || matches!(exchange, Exchange::Reply(_)) || run.is_exchanging();
+        self.hooks.is_cancelled()
+            || (run.deadline().is_some_and(|end| self.clock.now() >= end) && is_under_way())
+    }
+
+    /// Abandons the request under way.
+    fn abandon<E>(&mut self, run: &mut Run<'_>) -> Result<Progress<E>, Error> {
+        let turns = run.turns();
+        run.failed(None, self.clock.now(), 0)?;
+        // Only with `alloc` can a call have started.
+        Ok(Progress::Dropped { is_kept: cfg!(feature = "alloc") && run.turns() > turns })
+    }
+
+    fn end_reply<E>(&mut self, run: &Run<'_>) -> Progress<E> {
+        let Some(Summary { before, compactions }) = self.summary.take() else {
+            return Progress::TurnEnd;
+        };
+        if run.compactions() > compactions {
+            return Progress::Compacted { before, after: run.transcript().len() };
+        }
+        Progress::NotCompacted(run.rejected_summary().unwrap_or("the reply has no summary"))
+    }
+
+    fn failed<E>(
+        &mut self,
+        run: &mut Run<'_>,
+        DriveError { error, transport }: DriveError<E>,
+    ) -> Result<Progress<E>, DriveError<E>> {
+        let (attempt, turns) = (run.attempt() + 1, run.turns());
+        match run.failed(Some(error), self.clock.now(), self.clock.jitter()) {
+            Ok(wait) if cfg!(feature = "alloc") && run.turns() > turns => {
+                self.due = Some(Due::TurnEnd);
+                Ok(Progress::Broken { wait, error })
+            }
+            Ok(wait) => {
+                Ok(Progress::Retry { attempt, wait, error: DriveError { error, transport } })
+            }
+            Err(error) => Err(DriveError { error, transport }),
+        }
+    }
+
+    /// Reads the reply until something happens in it or beside it. Returns `None` if the reply is
+    /// no longer wanted.
+    async fn read<R: BufRead<Error = E>, E: TransportError>(
+        &mut self,
+        run: &mut Run<'_>,
+        reply: &mut ReplyUnderWay<R>,
+    ) -> Option<Brought<E>> {
+        let deadline = run.deadline();
+        let Self { executor, clock, hooks, .. } = self;
+        let mut next = pin!(reply.next_happened(run, clock));
+        let brought = poll_fn(|context| {
+            if X::BESIDE
+                && !executor.is_idle()
+                && let Poll::Ready(finished) = executor.poll_finished(context)
+            {
+                return Poll::Ready(Brought::Finished(finished));
+            }
+            next.as_mut().poll(context).map(Brought::Happened)
+        });
+        while_wanted(clock, hooks, deadline, pin!(brought)).await
+    }
+
+    /// Returns whether further calls may start beside the running ones.
+    fn may_start_more(&self, run: &Run<'_>) -> bool {
+        self.winding.is_none()
+            && run.is_calling()
+            && run.next_call().is_some()
+            && self.executor.has_room()
+            && !self.hooks.is_cancelled()
+            && run.is_within_limits(self.clock.now())
+    }
+
+    /// Goes through the pending calls of the turn, in order, up to the first that starts or is
+    /// refused. Returns that call.
+    fn start_call(&mut self, run: &mut Run<'_>) -> Result<Option<usize>, Error> {
+        for i in run.calls() {
+            if !self.executor.has_room() {
+                break;
+            }
+            if !run.is_pending(i) {
+                continue;
+            }
+            let is_withdrawn = run.is_withdrawn(i);
+            let Some(call) = run.call(i) else { continue };
+            if call.is_bad {
+                self.hooks.refused(&call);
+                run.refuse_bad_input(i)?;
+                self.due = Some(Due::ToolEnd(i));
+                return Ok(Some(i));
+            }
+            let found = match call.toolset {
+                Some(toolset) => self.tools.find_member(toolset, call.name),
+                None => self.tools.find(call.name).filter(|_| !is_withdrawn),
+            };
+            match found {
+                Some(tool) if self.waits_for_group(run, tool) => {}
+                Some(tool) => {
+                    if run.begin_call(i) {
+                        self.start(run, i, tool, true)?;
+                        return Ok(Some(i));
+                    }
+                }
+                None if !is_withdrawn
+                    && call.toolset.is_none()
+                    && self.tools.is_declared(call.name) =>
+                {
+                    run.leave_to_caller(i);
+                }
+                None => {
+                    self.hooks.refused(&call);
+                    run.answer_not_found(i)?;
+                    self.due = Some(Due::ToolEnd(i));
+                    return Ok(Some(i));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Starts the first call of the reply under way that may start now, and returns it.
+    #[cfg(feature = "alloc")]
+    fn start_early(&mut self, run: &mut Run<'_>) -> Result<Option<usize>, Error> {
+        if !core::mem::take(&mut self.has_news) {
+            return Ok(None);
+        }
+        let now = self.clock.now();
+        for i in 0..run.early_calls() {
+            if !self.executor.has_room() {
+                break;
+            }
+            // A call that no tool here runs is answered when the reply is complete.
+            let Some(tool) = run.early_call(i).and_then(|call| match call.toolset {
+                Some(toolset) => self.tools.find_member(toolset, call.name),
+                None => self.tools.find(call.name),
+            }) else {
+                continue;
+            };
+            if !run.is_withdrawn_early(i)
+                && !self.waits_for_group(run, tool)
+                && run.begin_early(i, now)
+            {
+                self.has_news = true;
+                self.start(run, i, tool, true)?;
+                return Ok(Some(i));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns whether a call of the tool's serial group is running.
+    fn waits_for_group(&self, run: &Run<'_>, tool: usize) -> bool {
+        if !X::BESIDE {
+            return false;
+        }
+        let tool = self.tools.definition(tool).filter(|tool| tool.serial.is_some());
+        tool.is_some()
+            && run.calls().filter(|&i| run.is_running(i)).any(|i| {
+                let other = run.call(i).and_then(|call| match call.toolset {
+                    Some(toolset) => self.tools.find_member(toolset, call.name),
+                    None => self.tools.find(call.name),
+                });
+                is_serial_with(tool, other.and_then(|other| self.tools.definition(other)))
+            })
+    }
+
+    /// Gives a call that has started in `run` to the executor.
+    fn start(
+        &mut self,
+        run: &Run<'_>,
+        call: usize,
+        tool: usize,
+        is_asked: bool,
+    ) -> Result<(), Error> {
+        let job = Job { call, tool, is_asked, deadline: run.deadline() };
+        let env = Env { tools: &*self.tools, hooks: &self.hooks, clock: &self.clock };
+        self.executor.start(run, job, env)
+    }
+
+    /// Starts call `i`, which was left to the caller, without asking the gate. Returns whether it
+    /// did: no tool here may have its name.
+    ///
+    /// # Errors
+    /// `Misuse` if the call does not wait for the caller.
+    pub fn allow(&mut self, run: &mut Run<'_>, i: usize) -> Result<bool, Error> {
+        if !run.is_for_caller(i) {
+            return Err(crate::error::Misuse::NoSuchCall.into());
+        }
+        let is_withdrawn = run.is_withdrawn(i);
+        let found = run.call(i).and_then(|call| match call.toolset {
+            Some(toolset) => self.tools.find_member(toolset, call.name),
+            None => self.tools.find(call.name).filter(|_| !is_withdrawn),
+        });
+        run.give_to_tools(i);
+        match found {
+            Some(tool) if run.begin_call(i) => self.start(run, i, tool, false).map(|()| true),
+            _ => Ok(false),
+        }
+    }
+
+    /// Waits for the next result: as long as the run is wanted, and then for the grace period.
+    /// After that, the calls that are still running are answered as cancelled, one at a time.
+    async fn next_result<E>(&mut self, run: &mut Run<'_>) -> Result<Option<Progress<E>>, Error> {
+        match self.next_finished(run).await {
+            Some(finished) => self.finish(run, finished?),
+            None => {
+                let Some(call) = run.running_call() else {
+                    self.executor.clear();
+                    return Ok(None);
+                };
+                self.executor.abort(call);
+                run.answer_notice(call, Notice::Cancelled)?;
+                Ok(Some(Progress::ToolEnd(call)))
+            }
+        }
+    }
+
+    async fn next_finished(&mut self, run: &mut Run<'_>) -> Option<Result<Finished, Error>> {
+        let deadline = run.deadline();
+        let Self { tools, executor, clock, hooks, winding, .. } = self;
+        let env = Env { tools: &**tools, hooks: &*hooks, clock: &*clock };
+        let mut next = pin!(executor.next_finished(run, env));
+        if winding.is_none() {
+            let finished = while_wanted(clock, hooks, deadline, next.as_mut()).await;
+            if finished.is_some() {
+                return finished;
+            }
+            hooks.wind_down();
+        }
+        let end = *winding.get_or_insert_with(|| clock.now().after(hooks.grace()));
+        if clock.now() >= end {
+            return None;
+        }
+        before(clock, end, next).await
+    }
+
+    /// Makes the answer of a finished call its result. Returns `None` if the run has answered the
+    /// call by itself.
+    fn finish<E>(
+        &mut self,
+        run: &mut Run<'_>,
+        finished: Finished,
+    ) -> Result<Option<Progress<E>>, Error> {
+        let call = finished.call;
+        if !run.is_running(call) || !self.executor.holds(run, finished) {
+            self.executor.discard(finished);
+            return Ok(None);
+        }
+        if finished.verdict == Verdict::ForCaller {
+            run.leave_to_caller(call);
+        }
+        self.has_news = true;
+        let Self { executor, hooks, .. } = self;
+        executor.put(run, finished, |draft| hooks.after(draft))?;
+        Ok(Some(match finished.verdict {
+            Verdict::ForCaller => Progress::ForCaller(call),
+            _ => Progress::ToolEnd(call),
+        }))
+    }
+}

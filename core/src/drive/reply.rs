@@ -1,0 +1,206 @@
+//! One exchange with the server: the request is sent, and the reply's body is read.
+
+use embedded_io_async::BufRead;
+
+use super::wait::before;
+use crate::error::{Error, Misuse};
+use crate::json::Decimal;
+use crate::run::{Happened, Run};
+use crate::time::Clock;
+use crate::tool::Toolbox;
+use crate::transport::{Head, Reply, Transport, TransportError};
+use crate::wire::{Config, Front, Pieces, base_of};
+
+/// The maximum time to wait for the rest of a body after the reply is complete, so that the
+/// connection can be reused.
+const DRAIN: core::time::Duration = core::time::Duration::from_millis(1000);
+
+/// An error of a run, with the transport's own error if the transport failed.
+#[derive(Debug)]
+pub struct DriveError<E> {
+    /// What went wrong.
+    pub error: Error,
+    /// The transport's own error.
+    pub transport: Option<E>,
+}
+
+impl<E> From<Error> for DriveError<E> {
+    fn from(error: Error) -> Self {
+        Self { error, transport: None }
+    }
+}
+
+impl<E> From<Misuse> for DriveError<E> {
+    fn from(error: Misuse) -> Self {
+        Error::from(error).into()
+    }
+}
+
+/// Writes the transport's own message if the transport failed, because it says more than the kind
+/// does.
+impl<E: core::fmt::Display> core::fmt::Display for DriveError<E> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match (&self.error, &self.transport) {
+            (Error::Transport(_), Some(own)) => own.fmt(f),
+            (error, _) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: core::fmt::Debug + core::fmt::Display> core::error::Error for DriveError<E> {}
+
+/// The request under way and its reply. It is stored beside the run, so that any future may be
+/// dropped.
+#[derive(Debug)]
+pub enum Exchange<R, E> {
+    /// No request is under way.
+    Idle,
+    /// The request could not be sent, or its reply has no head.
+    Failed(DriveError<E>),
+    /// The head of the reply has arrived, and its body is read.
+    Reply(ReplyUnderWay<R>),
+}
+
+/// Sends the request after [`Progress::Send`](super::Progress::Send).
+pub(super) async fn open<'t, T: Transport, B: Toolbox + ?Sized>(
+    run: &mut Run<'_>,
+    config: &Config<'_>,
+    tools: &B,
+    transport: &'t mut T,
+) -> Exchange<T::Body<'t>, T::Error> {
+    let max_tokens = Decimal::new(u64::from(config.max_tokens));
+    // A copy, because the run is changed while the front borrows the container.
+    let container = run.container_copy();
+    let front = Front::new(config, &max_tokens).with(container.as_deref(), run.compaction_rules());
+    let mut pieces = Pieces::empty();
+    if let Err(full) = pieces.fill(front, tools) {
+        return Exchange::Failed(Error::from(full).into());
+    }
+    let fields = config.fields();
+    let head = Head {
+        base_url: base_of(config.base_url, config.path),
+        path: config.path,
+        headers: &fields,
+    };
+    send(run, &head, pieces.as_slices(), transport).await
+}
+
+/// Sends the request after [`Progress::Send`](super::Progress::Send), with a head and a beginning
+/// of the body (up to `"messages":[`) that the caller provides. Pass the exchange to
+/// [`Loop::progress`](super::Loop::progress), which handles the errors.
+pub async fn send<'t, T: Transport>(
+    run: &mut Run<'_>,
+    head: &Head<'_>,
+    before: &[&[u8]],
+    transport: &'t mut T,
+) -> Exchange<T::Body<'t>, T::Error> {
+    if let Err(misuse) = run.note_front(before) {
+        return Exchange::Failed(misuse.into());
+    }
+    match transport.send(head, &run.body(before)).await {
+        Ok(Reply { head, body }) => {
+            run.answered(&head);
+            Exchange::Reply(ReplyUnderWay { body, at_end: false })
+        }
+        Err(error) => Exchange::Failed(transport_error(error)),
+    }
+}
+
+fn transport_error<E: TransportError>(error: E) -> DriveError<E> {
+    let named = match (error.capacity(), error.misuse()) {
+        (Some(full), _) => Error::Capacity(full),
+        (None, Some(misuse)) => Error::Misuse(misuse),
+        (None, None) => Error::Transport(error.kind()),
+    };
+    DriveError { error: named, transport: Some(error) }
+}
+
+/// A reply whose body is being read.
+#[derive(Debug)]
+pub struct ReplyUnderWay<B> {
+    body: B,
+    at_end: bool,
+}
+
+impl<B: BufRead> ReplyUnderWay<B>
+where
+    B::Error: TransportError,
+{
+    /// Returns the body, for a driver that knows its concrete type. Bytes that the driver consumes
+    /// from it must have been fed to the run.
+    pub const fn body_mut(&mut self) -> &mut B {
+        &mut self.body
+    }
+
+    /// Returns the next event in the bytes that `at_hand` returns, or of the end of the body if it
+    /// has been reached. Returns `None` if more must be read first.
+    #[inline]
+    pub(super) fn next_at_hand(
+        &mut self,
+        run: &mut Run<'_>,
+        at_hand: impl Fn(&B) -> &[u8],
+    ) -> Result<Option<Happened>, DriveError<B::Error>> {
+        let chunk = at_hand(&self.body);
+        if chunk.is_empty() {
+            return if self.at_end { Ok(run.end_of_body()?) } else { Ok(None) };
+        }
+        let mut rest = chunk;
+        let fed = run.feed(&mut rest);
+        let used = chunk.len() - rest.len();
+        self.body.consume(used);
+        Ok(fed?)
+    }
+
+    /// Returns the next event, or `None` when the reply is complete. The rest of its body has been
+    /// read then, for at most one second, so that the connection can be reused.
+    pub(super) async fn next_happened<C: Clock>(
+        &mut self,
+        run: &mut Run<'_>,
+        clock: &C,
+    ) -> Result<Option<Happened>, DriveError<B::Error>> {
+        loop {
+            if self.at_end {
+                return Ok(run.end_of_body()?);
+            }
+            if run.reply_is_whole() {
+                self.drain(clock).await;
+                return Ok(None);
+            }
+            let chunk = match self.body.fill_buf().await {
+                Ok(chunk) => chunk,
+                // The part of an error's body that has arrived is enough to report the error.
+                Err(_) if run.is_receiving_error() => &[],
+                Err(error) => return Err(transport_error(error)),
+            };
+            let mut rest = chunk;
+            let fed = if chunk.is_empty() {
+                self.at_end = true;
+                continue;
+            } else {
+                run.feed(&mut rest)
+            };
+            let used = chunk.len() - rest.len();
+            self.body.consume(used);
+            if let Some(happened) = fed? {
+                return Ok(Some(happened));
+            }
+        }
+    }
+
+    /// Reads the rest of the body after the reply is complete. If that takes too long, the caller
+    /// drops the body, and its connection with it.
+    async fn drain<C: Clock>(&mut self, clock: &C) {
+        let drained = async {
+            loop {
+                match self.body.fill_buf().await {
+                    Ok([]) | Err(_) => return,
+                    Ok(chunk) => {
+                        let used = chunk.len();
+                        self.body.consume(used);
+                    }
+                }
+            }
+        };
+        let _ = before(clock, clock.now().after(DRAIN), drained).await;
+    }
+}

@@ -1,0 +1,74 @@
+//! Waiting: for a future, a deadline or a cancellation, whichever comes first.
+
+use core::future::poll_fn;
+use core::pin::{Pin, pin};
+use core::task::{Context, Poll};
+
+use super::Hooks;
+use crate::time::{Clock, Instant};
+
+/// Returns the output of `future`, or drops it and returns `None` after `end`. The future is polled
+/// twice before the clock is: a future that only waits for another task, as the end of a body often
+/// does, is ready after that task has run, and a timer is expensive.
+pub(super) async fn before<C: Clock, F: Future>(
+    clock: &C,
+    end: Instant,
+    future: F,
+) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut wait = pin!(clock.wait_until(end));
+    let mut was_asked = false;
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending if was_asked => wait.as_mut().poll(cx).map(|()| None),
+        Poll::Pending => {
+            was_asked = true;
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+/// Returns the output of `future`, or `None` after `limit`, if there is one.
+pub(super) async fn within<C: Clock, F: Future>(
+    clock: &C,
+    limit: Option<Instant>,
+    mut future: Pin<&mut F>,
+) -> Option<F::Output> {
+    let mut wait = pin!(limit.map(|limit| clock.wait_until(limit)));
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        wait.as_mut().as_pin_mut().map_or(Poll::Pending, |wait| wait.poll(cx).map(|()| None))
+    })
+    .await
+}
+
+/// Polls `future` in a stack frame of its own, so that on a chip a tool call does not also need the
+/// stack space of a request.
+#[cfg_attr(target_os = "none", inline(never))]
+fn poll_apart<F: Future>(future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    future.poll(cx)
+}
+
+/// Returns the output of `future`, or `None` if the run is cancelled first or `until` passes.
+pub(super) async fn while_wanted<C: Clock, H: Hooks, F: Future>(
+    clock: &C,
+    hooks: &H,
+    until: Option<Instant>,
+    mut future: Pin<&mut F>,
+) -> Option<F::Output> {
+    let mut wait = pin!(until.map(|until| clock.wait_until(until)));
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = poll_apart(future.as_mut(), cx) {
+            return Poll::Ready(Some(output));
+        }
+        if hooks.poll_cancelled(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        wait.as_mut().as_pin_mut().map_or(Poll::Pending, |wait| wait.poll(cx).map(|()| None))
+    })
+    .await
+}

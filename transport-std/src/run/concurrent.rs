@@ -1,0 +1,416 @@
+//! The executor of a server: calls in memory of their own, as many at once as are set, polled by
+//! the run on any executor. Each call owns a copy of its input, so that nothing is lost when the
+//! future that drives the run is dropped. Panics stay in the call.
+
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::{AbortHandle, Abortable};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio_util::sync::CancellationToken;
+use toolrunner_core::__private::Notice;
+use toolrunner_core::drive::{
+    Decision as Gated, Draft, Env, Execute, Finished, Hooks as CoreHooks, Job, Verdict, work,
+};
+use toolrunner_core::error::{Error as CoreError, Misuse};
+use toolrunner_core::json::{Text, Value};
+use toolrunner_core::run::Run as Machine;
+use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, ToolHost, Toolbox};
+use tracing::Instrument;
+
+use super::apart::Apart;
+use super::blocking;
+use super::gate::{Decision, DynGate, GatedCall};
+use super::hooks::Hooks;
+use super::host::Host;
+use super::tools::Toolset;
+use super::trace::Trace;
+use crate::clock::SharedClock;
+use crate::escaped::Escaped;
+
+/// A call that is done.
+pub(super) struct Done {
+    call: usize,
+    verdict: Verdict,
+    /// The content of the answer, and whether it is an error. `None` if the caller must answer.
+    pub(super) answer: Option<(Vec<u8>, bool)>,
+    /// The question that the tool asked.
+    question: Option<String>,
+}
+
+type Running = Abortable<Apart<Pin<Box<dyn Future<Output = Done> + Send>>>>;
+
+/// The calls of a turn that are running, and the spans of the run, in which they run.
+pub(super) struct Concurrent {
+    /// The number of the run that the calls belong to.
+    run: u64,
+    /// How many calls may run at the same time.
+    pub(super) concurrency: usize,
+    running: FuturesUnordered<Running>,
+    /// The calls in `running` that were not aborted.
+    list: Vec<Entered>,
+    /// The call that is done, until its answer is taken.
+    done: Option<Done>,
+    /// The question of the call that was left to the caller last.
+    pub(super) question: Option<String>,
+    pub(super) trace: Trace,
+}
+
+struct Entered {
+    call: usize,
+    abort: AbortHandle,
+    /// Requests this call alone to end.
+    cancel: CancellationToken,
+}
+
+impl core::fmt::Debug for Concurrent {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Concurrent({})", self.list.len())
+    }
+}
+
+impl Concurrent {
+    /// Creates the executor of the run with this number.
+    pub(super) fn new(run: u64, concurrency: usize, trace: Trace) -> Self {
+        Self {
+            run,
+            concurrency,
+            running: FuturesUnordered::new(),
+            list: Vec::new(),
+            done: None,
+            question: None,
+            trace,
+        }
+    }
+
+    /// Returns the calls that are running.
+    pub(super) fn calls(&self) -> Vec<usize> {
+        self.list.iter().map(|entered| entered.call).collect()
+    }
+
+    /// Drops this call if it is running. Its token is cancelled too, because it may be on another
+    /// thread.
+    pub(super) fn drop_call(&mut self, call: usize) {
+        self.list.retain(|entered| {
+            if entered.call == call {
+                entered.cancel.cancel();
+                entered.abort.abort();
+            }
+            entered.call != call
+        });
+        if self.list.is_empty() {
+            self.running.clear();
+        }
+    }
+
+    /// Releases unused memory.
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.list.shrink_to_fit();
+    }
+}
+
+impl Execute<Toolset, Hooks, SharedClock> for Concurrent {
+    fn has_room(&self) -> bool {
+        self.list.len() < self.concurrency
+    }
+
+    fn is_idle(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    fn start(
+        &mut self,
+        run: &Machine<'_>,
+        job: Job,
+        env: Env<'_, Toolset, Hooks, SharedClock>,
+    ) -> Result<(), CoreError> {
+        let call = run.call(job.call).ok_or(Misuse::NoSuchCall)?;
+        let (id, name, input) = (call.id.raw(), call.name.raw(), call.input.as_json());
+        let (abort, registration) = AbortHandle::new_pair();
+        let cancel = env.hooks.call_token();
+        let is_blocking =
+            env.tools.definition(job.tool).is_some_and(|definition| definition.blocking);
+        let served = Served(Arc::new(Call {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            toolset: call.toolset.map(|toolset| toolset.raw().to_owned()),
+            input: input.as_bytes().to_vec(),
+            turn: run.turns() + u32::from(!run.reply_is_whole()),
+            is_blocking,
+            tools: env.tools.clone(),
+            gate: env.hooks.gate_of(job.call),
+            host: Host::new(cancel.clone(), env.hooks.state(), env.hooks.answers_of(job.call)),
+            failure: Mutex::new(None),
+        }));
+        let traced = self.trace.call(self.run, id, name, input);
+        let ends = self.trace.ends_call();
+        self.list.push(Entered { call: job.call, abort, cancel });
+        // Inside the caller's span, and around the tool's own log lines.
+        let span = tracing::error_span!("call", run = self.run, tool = %one_line(name), call = %one_line(id));
+        let clock = env.clock.clone();
+        let work = served.run(job, clock).instrument(span);
+        let work: Pin<Box<dyn Future<Output = Done> + Send>> = match traced.is_disabled() {
+            true => Box::pin(work),
+            false => Box::pin(async move {
+                let done = work.instrument(traced.clone()).await;
+                ends(&traced, &done);
+                done
+            }),
+        };
+        self.running.push(Abortable::new(Apart::new(work), registration));
+        Ok(())
+    }
+
+    fn poll_finished(&mut self, context: &mut Context<'_>) -> Poll<Finished> {
+        loop {
+            let Some(next) = ready!(self.running.poll_next_unpin(context)) else {
+                return Poll::Pending;
+            };
+            // An aborted call is no longer in the list. Panics of tools and gates were caught
+            // before this point.
+            if let Ok(Ok(done)) = next {
+                self.list.retain(|entered| entered.call != done.call);
+                let finished = Finished { call: done.call, slot: 0, verdict: done.verdict };
+                self.done = Some(done);
+                return Poll::Ready(finished);
+            }
+        }
+    }
+
+    fn put(
+        &mut self,
+        run: &mut Machine<'_>,
+        finished: Finished,
+        after: impl FnOnce(&mut Draft<'_, '_>),
+    ) -> Result<(), CoreError> {
+        let done = self.done.take().filter(|done| done.call == finished.call);
+        let Done { answer, question, .. } = done.ok_or(Misuse::NoSuchCall)?;
+        let Some((mut content, mut is_error)) = answer else {
+            self.question = question;
+            return Ok(());
+        };
+        let call = run.call(finished.call).ok_or(Misuse::NoSuchCall)?;
+        after(&mut Draft::own(call, &mut content, &mut is_error));
+        run.answer_checked(finished.call, &content, is_error)
+    }
+
+    fn discard(&mut self, _: Finished) {
+        self.done = None;
+    }
+
+    fn abort(&mut self, call: usize) {
+        self.drop_call(call);
+    }
+
+    fn clear(&mut self) {
+        // Their tokens are cancelled too, because they may be on other threads.
+        for entered in self.list.drain(..) {
+            entered.cancel.cancel();
+        }
+        self.running.clear();
+        self.done = None;
+    }
+}
+
+/// Everything that a call needs, so that it can run on any thread.
+struct Call {
+    id: String,
+    name: String,
+    toolset: Option<String>,
+    input: Vec<u8>,
+    turn: u32,
+    is_blocking: bool,
+    tools: Toolset,
+    /// Decides before the tool runs; `None` if the caller has already decided.
+    gate: Option<Arc<dyn DynGate>>,
+    host: Host,
+    /// The tool's own error, to be logged.
+    failure: Mutex<Option<ToolError>>,
+}
+
+/// The tools and the hooks of one call, which own everything.
+struct Served(Arc<Call>);
+
+impl Served {
+    async fn run(self, job: Job, clock: SharedClock) -> Done {
+        let mut content = Vec::new();
+        let mut scratch = self.0.scratch(&self.0.input);
+        let call = self.0.tool_call(&self.0.input, &mut scratch);
+        let env = Env { tools: &self, hooks: &self, clock: &clock };
+        let verdict = work(env, job, call, Output::growing(&mut content)).await;
+        if let Verdict::TimedOut(limit) = verdict {
+            // The tool may be on another thread.
+            self.0.host.cancel();
+            tracing::error!("tool timed out after {limit:?}");
+        }
+        let answer = verdict.content(content);
+        let failure = lock(&self.0.failure).take();
+        if let (Some(error), Some((content, _))) = (failure, &answer) {
+            log(&error, content);
+        }
+        Done { call: job.call, verdict, answer, question: self.0.host.take_question() }
+    }
+
+    /// Runs the tool on a thread that it may block.
+    async fn block(
+        &self,
+        i: usize,
+        given: &ToolCall<'_>,
+        out: &mut Output<'_>,
+    ) -> Result<(), ToolError> {
+        let call = Arc::clone(&self.0);
+        let (input, deadline) = (given.input.raw().to_vec(), given.deadline);
+        let done = blocking::run(move || async move {
+            let (mut content, mut scratch) = (Vec::new(), call.scratch(&input));
+            let mut given = call.tool_call(&input, &mut scratch);
+            given.deadline = deadline;
+            given.host = Some(&call.host);
+            let mut out = Output::growing(&mut content);
+            let result = call.tools.tools.dyn_call(i, given, &mut out).await;
+            let fits = result.as_ref().err().map_or(Ok(()), |error| error.write_to(&mut out));
+            let len = fits.and_then(|()| out.finish()).map_or(0, <[u8]>::len);
+            content.truncate(len);
+            (content, result.err())
+        });
+        let (content, error) = match done.await {
+            Ok(done) => done,
+            Err(notice) => {
+                notice.write_to(out)?;
+                return Err(ToolError::written());
+            }
+        };
+        out.content(core::str::from_utf8(&content).unwrap_or_default())?;
+        match error {
+            Some(error) => Err(self.0.keep(error)),
+            None => Ok(()),
+        }
+    }
+
+    async fn here(
+        &self,
+        i: usize,
+        call: ToolCall<'_>,
+        out: &mut Output<'_>,
+    ) -> Result<(), ToolError> {
+        let result = self.0.tools.tools.dyn_call(i, call, out).await;
+        let Err(error) = result else { return Ok(()) };
+        error.write_to(out)?;
+        Err(self.0.keep(error))
+    }
+}
+
+impl Call {
+    fn scratch(&self, input: &[u8]) -> Vec<u8> {
+        if input.contains(&b'\\') { vec![0; input.len()] } else { Vec::new() }
+    }
+
+    fn tool_call<'a>(&'a self, input: &'a [u8], scratch: &'a mut [u8]) -> ToolCall<'a> {
+        let input = Value::first(input).unwrap_or_default();
+        let mut call =
+            ToolCall::new(Text::from_raw(&self.id), Text::from_raw(&self.name), input, scratch);
+        call.toolset = self.toolset.as_deref().map(Text::from_raw);
+        call.turn = self.turn;
+        call
+    }
+
+    /// Keeps an error whose text is already written, to be logged.
+    fn keep(&self, error: ToolError) -> ToolError {
+        if !self.host.waits_for_answer() {
+            *lock(&self.failure) = Some(error);
+        }
+        ToolError::written()
+    }
+}
+
+impl Toolbox for Served {
+    fn count(&self) -> usize {
+        self.0.tools.count()
+    }
+
+    fn definition(&self, i: usize) -> Option<Definition<'_>> {
+        self.0.tools.definition(i)
+    }
+
+    async fn call(
+        &self,
+        i: usize,
+        call: ToolCall<'_>,
+        out: &mut Output<'_>,
+    ) -> Result<(), ToolError> {
+        type Work<'w> = Pin<Box<dyn Future<Output = Result<(), ToolError>> + Send + 'w>>;
+        let work: Work<'_> = match self.0.is_blocking {
+            true => Box::pin(async { self.block(i, &call, out).await }),
+            false => Box::pin(self.here(i, call, out)),
+        };
+        match Apart::new(work).await {
+            Ok(result) => result,
+            Err(panic) => {
+                tracing::error!("tool panicked: {}", Escaped(&panic));
+                Notice::Panicked.write_to(out)?;
+                Err(ToolError::written())
+            }
+        }
+    }
+}
+
+impl CoreHooks for Served {
+    async fn before(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> Gated {
+        let Some(gate) = &self.0.gate else { return Gated::Allow };
+        let call = GatedCall {
+            id: call.id.to_string(),
+            name: call.name.to_string(),
+            input: call.input.as_json().to_owned(),
+            turn: call.turn,
+        };
+        let decision = Apart::new(gate.dyn_decide(call)).await;
+        // A `Vec` is never full, and the decision was checked.
+        match decision {
+            Ok(Decision::Allow) => Gated::Allow,
+            Ok(Decision::Suspend) => Gated::Suspend,
+            Ok(Decision::Input(json)) => {
+                let _ = out.input(&json);
+                Gated::Input
+            }
+            Ok(Decision::Answer { content, is_error }) => {
+                let _ = out.content(&content);
+                if is_error { Gated::Deny } else { Gated::Answer }
+            }
+            // The gate did not allow the call.
+            Err(panic) => {
+                tracing::error!("the gate panicked: {}", Escaped(&panic));
+                let _ = Notice::NotRun.write_to(out);
+                Gated::Deny
+            }
+        }
+    }
+
+    fn host(&self) -> Option<&dyn ToolHost> {
+        Some(&self.0.host)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Logs a tool's error. An error that the tool chose to return to the model is only a warning,
+/// because it is not a failure of the program.
+fn log(error: &ToolError, content: &[u8]) {
+    let text = || {
+        Value::first(content)
+            .and_then(Value::as_text)
+            .map_or_else(|| error.to_string(), |text| text.to_string())
+    };
+    if error.source().is_none() {
+        tracing::warn!("the tool answered with an error: {}", Escaped(text()));
+        return;
+    }
+    let backtrace = error.backtrace().map(|backtrace| tracing::field::display(Escaped(backtrace)));
+    tracing::error!(backtrace, "tool failed: {}", Escaped(text()));
+}
+
+/// Returns a raw name or id for a log.
+pub(super) fn one_line(raw: &str) -> Escaped<Text<'_>> {
+    Escaped(Text::from_raw(raw))
+}

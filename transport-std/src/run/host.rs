@@ -1,0 +1,88 @@
+//! The context of a tool in this front end: cancellation, questions, and shared state.
+
+use core::any::Any;
+use core::pin::Pin;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use core::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use toolrunner_core::tool::{ToolError, ToolHost};
+
+/// The context of one call.
+pub(super) struct Host {
+    cancel: CancellationToken,
+    /// Created when a tool waits for it.
+    waiting: Mutex<Option<Pin<Box<WaitForCancellationFutureOwned>>>>,
+    state: Option<Arc<dyn Any + Send + Sync>>,
+    /// The answers to the tool's questions in earlier calls, in order.
+    answers: Arc<[String]>,
+    /// The number of questions that the tool has asked in this call.
+    asked: AtomicUsize,
+    /// The first question without an answer.
+    question: Mutex<Option<String>>,
+}
+
+impl Host {
+    pub(super) fn new(
+        cancel: CancellationToken,
+        state: Option<Arc<dyn Any + Send + Sync>>,
+        answers: Arc<[String]>,
+    ) -> Self {
+        Self {
+            cancel,
+            waiting: Mutex::new(None),
+            state,
+            answers,
+            asked: AtomicUsize::new(0),
+            question: Mutex::new(None),
+        }
+    }
+
+    /// Requests the tool to end.
+    pub(super) fn cancel(&self) {
+        self.cancel.cancel();
+    }
+
+    /// Returns the question that has no answer, once.
+    pub(super) fn take_question(&self) -> Option<String> {
+        lock(&self.question).take()
+    }
+}
+
+impl ToolHost for Host {
+    fn is_cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+
+    fn poll_cancelled(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self.cancel.is_cancelled() {
+            return Poll::Ready(());
+        }
+        let mut waiting = lock(&self.waiting);
+        waiting
+            .get_or_insert_with(|| Box::pin(self.cancel.clone().cancelled_owned()))
+            .as_mut()
+            .poll(context)
+    }
+
+    fn ask(&self, question: &str) -> Result<Option<&str>, ToolError> {
+        let answer = self.answers.get(self.asked.fetch_add(1, Ordering::Relaxed));
+        if answer.is_none() {
+            lock(&self.question).get_or_insert_with(|| question.to_owned());
+        }
+        Ok(answer.map(String::as_str))
+    }
+
+    fn waits_for_answer(&self) -> bool {
+        lock(&self.question).is_some()
+    }
+
+    fn state(&self) -> Option<&(dyn Any + Send + Sync)> {
+        self.state.as_deref()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
