@@ -7,6 +7,7 @@
 //! | Executor | Calls at once | Memory of a call |
 //! |---|---|---|
 //! | [`Serial`] | one | the free end of the transcript |
+//! | [`Fixed`](super::Fixed) | a constant number | a buffer of the caller's for each |
 //! | `Concurrent` of `toolrunner-std` | as many as are set | a `Vec` for each |
 
 use core::future::{pending, poll_fn};

@@ -8,13 +8,14 @@
 //!              Loop::progress ── the only loop over Run::step; returns Progress, plain data
 //!                    │ admits a call, marks it as started in the run, and gives it to
 //!                    ▼
-//!              Execute ── Serial, or the server's: polls `work` where the call has memory
+//!              Execute ── Serial, Fixed, or the server's: polls `work` where the call has memory
 //!                    ▼
 //!              work ── gate, input, tool and its time limit
 //! ```
 //! Any future of this module may be dropped at any time: the next call finds what was abandoned.
 
 mod execute;
+mod fixed;
 mod hooks;
 mod progress;
 mod reply;
@@ -31,6 +32,7 @@ use crate::transport::Transport;
 use crate::wire::Config;
 
 pub use execute::{Env, Execute, Finished, Job, NOT_ALLOWED, Serial, Verdict, work};
+pub use fixed::{Fixed, LaneCall, LaneEnd, run_lane};
 pub use hooks::{Decision, Draft, Hooks};
 pub use progress::{Loop, Progress, Stop};
 pub use reply::{DriveError, Exchange, ReplyUnderWay, send};
@@ -70,6 +72,14 @@ impl<'d, T, B: ?Sized, C, H, X> Driver<'d, T, B, C, H, X> {
     pub fn hooks<N: Hooks>(self, hooks: N) -> Driver<'d, T, B, C, N, X> {
         let Self { config, transport, turns, configure } = self;
         let Loop { tools, clock, executor, .. } = turns;
+        let turns = Loop::new(tools, clock, hooks, executor);
+        Driver { config, transport, turns, configure }
+    }
+
+    /// Replaces the executor, which runs the calls: one at a time by default.
+    pub fn executor<N>(self, executor: N) -> Driver<'d, T, B, C, H, N> {
+        let Self { config, transport, turns, configure } = self;
+        let Loop { tools, clock, hooks, .. } = turns;
         let turns = Loop::new(tools, clock, hooks, executor);
         Driver { config, transport, turns, configure }
     }
