@@ -23,6 +23,7 @@ TREES = [
     # Most of these belong to url, which knows the names of hosts in all scripts.
     ("toolrunner-core", ["--features", "url"], 45),
     ("toolrunner-core", ["--features", "schemars"], 22),
+    ("toolrunner-embassy", [], 102),
     ("toolrunner-std", ["--no-default-features"], 60),
     ("toolrunner-std", [], 72),
     ("toolrunner-std", ["--all-features"], 140),
@@ -49,6 +50,8 @@ SHARED = {
 }
 # Only the feature `otel` may enable these, so they are allowed only with `--all-features`.
 OTEL = {"futures-util": "async-await async-await-macro futures-macro futures-sink sink"}
+# Crates that only one feature of ours may bring, and none by default.
+BROUGHT = {"reqwless": "reqwless", "nourl": "reqwless", "httparse": "reqwless", "buffered-io": "reqwless"}
 # Features that depend on one of ours: when none of ours is enabled, they must be off.
 OPTIONAL = {"hyper": "http2", "hyper-util": "client-proxy", "rustls": "aws-lc-rs aws_lc_rs ring"}
 
@@ -72,6 +75,8 @@ for package, features, most in TREES:
     print(f"{title}: {len(crates)} crates, at most {most}")
     if len(crates) > most:
         problems.append(f"{title}: {len(crates)} crates: {' '.join(sorted(name for name, _ in crates))}")
+    if package == "toolrunner-embassy":
+        problems += [f"{title}: {name} is a dependency without the feature {BROUGHT[name]}" for name, _ in crates if name in BROUGHT]
     for (name, version), on in crates.items():
         allowed = set(SHARED.get(name, "").split())
         if "--all-features" not in features:

@@ -1,5 +1,5 @@
-//! The transport: a small trait for whatever carries bytes, implemented over hyper, over reqwless,
-//! and over a script in memory.
+//! The transport: a small trait for whatever carries bytes, implemented over hyper, over
+//! reqwless and our own HTTP/1.1 on chips, and over a script in memory.
 //!
 //! An adapter makes no decisions: the core decides whether a status is an error, whether to retry,
 //! and what a header means.

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use toolrunner_tests::engine::{Embassy, Embedded, Ending, Engine, Server};
+use toolrunner_tests::engine::{Client, Embassy, Embedded, Ending, Engine, Server};
 use toolrunner_tests::play;
 use toolrunner_tests::replay::{Cut, Replay};
 use toolrunner_tests::scenario::{Scenario, files};
@@ -58,7 +58,9 @@ fn without_a_heap() {
 
 #[test]
 fn over_a_boards_transport() {
-    play_all(&Embassy { capacity: 64 * 1024 });
+    for client in [Client::Own, Client::KeepAlive, Client::PerRequest] {
+        play_all(&Embassy { client, capacity: 64 * 1024 });
+    }
 }
 
 /// At every capacity, a scenario either passes or ends with a capacity error, and all requests up

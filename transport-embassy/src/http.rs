@@ -431,6 +431,6 @@ fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &[u8] {
 }
 
 /// Returns whether a comma-separated list contains `token`, ignoring case.
-fn has_token(list: &[u8], token: &[u8]) -> bool {
+pub(crate) fn has_token(list: &[u8], token: &[u8]) -> bool {
     list.split(|&b| b == b',').any(|word| word.trim_ascii().eq_ignore_ascii_case(token))
 }

@@ -98,6 +98,8 @@ mod lookup;
 pub mod net;
 #[cfg(feature = "defmt")]
 mod observer;
+#[cfg(feature = "reqwless")]
+pub mod reqwless;
 mod resources;
 pub mod sntp;
 mod target;

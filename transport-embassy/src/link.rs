@@ -51,6 +51,39 @@ pub trait Link {
     fn close(&mut self);
 }
 
+impl<L: Link> Link for &mut L {
+    fn buffer(&mut self) -> &mut [u8] {
+        L::buffer(self)
+    }
+
+    async fn open(&mut self, target: &Target<'_>, deadline: Instant) -> Result<(), Error> {
+        L::open(self, target, deadline).await
+    }
+
+    async fn write(&mut self, len: usize) -> Result<(), Error> {
+        L::write(self, len).await
+    }
+
+    async fn flush(&mut self) -> Result<(), Error> {
+        L::flush(self).await
+    }
+
+    async fn read(&mut self, at: usize) -> Result<usize, Error> {
+        L::read(self, at).await
+    }
+
+    async fn is_stale(&mut self) -> bool {
+        L::is_stale(self).await
+    }
+
+    fn close(&mut self) {
+        L::close(self);
+    }
+}
+
+/// The error for `https` over a link without TLS.
+pub(crate) const NEEDS_TLS: Error = Error::BaseUrl("a base URL with https needs a link with TLS");
+
 /// Resolves the host name, and connects to the first of its addresses that answers.
 pub(crate) async fn dial<'a, T: TcpConnect, D: Lookup>(
     tcp: &'a T,
@@ -130,7 +163,7 @@ impl<T: TcpConnect, D: Lookup> Link for Plain<'_, T, D> {
     async fn open(&mut self, target: &Target<'_>, deadline: Instant) -> Result<(), Error> {
         self.close();
         if target.secure {
-            return Err(Error::BaseUrl("a base URL with https needs a link with TLS"));
+            return Err(NEEDS_TLS);
         }
         self.connection = Some(dial(self.tcp, self.dns, target, deadline).await?);
         Ok(())

@@ -41,6 +41,18 @@ impl Timeouts {
     };
 }
 
+impl Timeouts {
+    /// Returns the end of a turn that begins now.
+    pub(crate) fn turn_end(&self) -> Instant {
+        Instant::now().checked_add(self.turn).unwrap_or(Instant::MAX)
+    }
+
+    /// Returns the end of an attempt to connect that begins now, in a turn that ends at `deadline`.
+    pub(crate) fn connect_end(&self, deadline: Instant) -> Instant {
+        Instant::now().checked_add(self.connect).unwrap_or(Instant::MAX).min(deadline)
+    }
+}
+
 impl Default for Timeouts {
     fn default() -> Self {
         Self::DEFAULT
@@ -80,20 +92,8 @@ impl<L: Link> Transport<L> {
 
     async fn open(&mut self, target: &Target<'_>) -> Result<(), Error> {
         self.http.close();
-        self.authority.clear();
-        let (needed, free) = (target.authority.len(), MAX_AUTHORITY);
-        self.authority
-            .push_str(target.authority)
-            .map_err(|_| Error::Capacity(Capacity { what: What::Host, needed, free }))?;
-        // The link is closed, so its buffer is available.
-        let free = self.http.link.buffer().len();
-        if free < MIN_BUFFER {
-            return Err(Error::Capacity(ReplyHead::full(MIN_BUFFER, free)));
-        }
-        let deadline = Instant::now().checked_add(self.timeouts.connect);
-        let deadline = deadline.unwrap_or(Instant::MAX).min(self.http.deadline);
-        let open = self.http.link.open(target, deadline);
-        with_deadline(deadline, open).await.unwrap_or(Err(Error::Timeout))
+        let deadline = self.timeouts.connect_end(self.http.deadline);
+        open(&mut self.http.link, &mut self.authority, target, deadline).await
     }
 
     /// Sends the request, over the existing connection if possible, and waits for the first byte of
@@ -117,6 +117,27 @@ impl<L: Link> Transport<L> {
     }
 }
 
+/// Opens a link that is closed, and notes its authority.
+pub(crate) async fn open<L: Link>(
+    link: &mut L,
+    authority: &mut heapless::String<MAX_AUTHORITY>,
+    target: &Target<'_>,
+    deadline: Instant,
+) -> Result<(), Error> {
+    authority.clear();
+    let (needed, free) = (target.authority.len(), MAX_AUTHORITY);
+    authority
+        .push_str(target.authority)
+        .map_err(|_| Error::Capacity(Capacity { what: What::Host, needed, free }))?;
+    // The link is closed, so its buffer is available.
+    let free = link.buffer().len();
+    if free < MIN_BUFFER {
+        return Err(Error::Capacity(ReplyHead::full(MIN_BUFFER, free)));
+    }
+    let open = link.open(target, deadline);
+    with_deadline(deadline, open).await.unwrap_or(Err(Error::Timeout))
+}
+
 impl<L: Link> CoreTransport for Transport<L> {
     type Error = Error;
     type Body<'t>
@@ -129,7 +150,7 @@ impl<L: Link> CoreTransport for Transport<L> {
         head: &Head<'_>,
         body: &Body<'_>,
     ) -> Result<Reply<Self::Body<'t>>, Error> {
-        self.http.deadline = Instant::now().checked_add(self.timeouts.turn).unwrap_or(Instant::MAX);
+        self.http.deadline = self.timeouts.turn_end();
         let head = match self.start(head, body).await {
             Ok(()) => self.http.read_head().await,
             Err(e) => Err(e),

@@ -53,6 +53,8 @@ enum Manner {
 /// The maximum stack that an image may use in any scenario in bytes, without and with TLS. A larger
 /// value means that the stack has begun to grow with the input.
 const STACK: [u32; 2] = [6 * 1024, 22 * 1024];
+/// The maximum with reqwless without TLS. Its two tables of fields take a KiB each.
+const STACK_OF_REQWLESS: u32 = 7 * 1024;
 
 struct Scenario {
     name: &'static str,
@@ -137,6 +139,14 @@ const SLOT: usize = 4096;
 /// on the first board only.
 const CANCEL: Scenario =
     scenario("cancel", Manner::Silent, || Script::new().reply(Reply::text("I am.")));
+
+/// Images over reqwless: the index of the board and the features. The scenarios `good` and `cut`
+/// run with them. With TLS and text output, the image does not fit in the first board's flash.
+const REQWLESS: [(&str, usize, &[&str]); 3] = [
+    ("reqwless", 0, &["reqwless"]),
+    ("reqwless-tls", 1, &["reqwless", "tls"]),
+    ("reqwless-per-request", 0, &["per-request"]),
+];
 
 /// The scenario `good`, logged by defmt instead of printed as text. Runs on the first board only.
 const DEFMT: Scenario = scenario("defmt", Manner::Good, room);
@@ -247,7 +257,14 @@ fn main() -> ExitCode {
             let work = || {
                 while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let passes = report(&name(scenario), || {
-                        run(&firmware, &image, (board, card), tls, scenario)
+                        run(
+                            &firmware,
+                            &image,
+                            (board, card),
+                            tls,
+                            STACK[usize::from(tls)],
+                            scenario,
+                        )
                     });
                     good.fetch_add(usize::from(passes), Ordering::Relaxed);
                 }
@@ -259,6 +276,29 @@ fn main() -> ExitCode {
             });
             passed += good.load(Ordering::Relaxed);
             failed += scenarios.len() - good.load(Ordering::Relaxed);
+        }
+    }
+    for (kind, board, features) in REQWLESS {
+        let board = BOARDS[board];
+        let scenarios =
+            SCENARIOS.iter().filter(|scenario| ["good", "cut"].contains(&scenario.name));
+        let name = |scenario: &Scenario| format!("{}/{kind}/{}", board.0, scenario.name);
+        let chosen = |scenario: &&Scenario| {
+            wanted.is_empty() || wanted.iter().any(|word| name(scenario).contains(word))
+        };
+        let scenarios: Vec<&Scenario> = scenarios.filter(chosen).collect();
+        if scenarios.is_empty() {
+            continue;
+        }
+        let image = build(&firmware, "agent", board.0, features);
+        for scenario in scenarios {
+            let passes = report(&name(scenario), || {
+                let image = image.as_ref().ok_or("no image")?;
+                let tls = features.contains(&"tls");
+                let most = if tls { STACK[1] } else { STACK_OF_REQWLESS };
+                run(&firmware, image, board, tls, most, scenario)
+            });
+            *if passes { &mut passed } else { &mut failed } += 1;
         }
     }
     let name = format!("{}/plain/{}", BOARDS[0].0, POWER_CUT.name);
@@ -315,12 +355,14 @@ fn build(firmware: &Path, program: &str, board: &str, features: &[&str]) -> Opti
     Some(image)
 }
 
-/// Runs one scenario, compares the output, and returns the stack usage.
+/// Runs one scenario, compares the output, and returns the stack usage, which may be at most
+/// `most`.
 fn run(
     firmware: &Path,
     image: &Path,
     board: (&str, &str),
     tls: bool,
+    most: u32,
     scenario: &Scenario,
 ) -> Result<String, String> {
     let identity = if tls { Some(tls_identity(firmware, None)) } else { None };
@@ -331,7 +373,6 @@ fn run(
         scenario.arguments.iter().map(|argument| argument.replace("PORT", &port.to_string())),
     );
     let stack = compare(firmware, scenario, &emulate(image, board, &arguments)?, &model)?;
-    let most = STACK[usize::from(tls)];
     if stack.parse().is_ok_and(|stack: u32| stack <= most) {
         Ok(stack)
     } else {

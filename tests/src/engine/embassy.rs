@@ -1,4 +1,4 @@
-//! A board's configuration of the loop: the core's driver and the transport of
+//! A board's configuration of the loop: the core's driver and one of the transports of
 //! `toolrunner_embassy`, in memory of fixed size, over a simulated network: a server behind
 //! `TcpConnect` that speaks HTTP/1.1.
 
@@ -8,24 +8,42 @@ use std::sync::Arc;
 
 use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
 use embedded_nal_async::{AddrType, Dns, TcpConnect};
-use toolrunner_embassy::{Plain, Resources, Timeouts, Transport};
+use toolrunner_embassy::reqwless::{HttpClient, KeepAlive, PerRequest, Resources};
+use toolrunner_embassy::{Plain, Timeouts, Transport};
 
 use super::embedded::run_over;
 use super::{Ending, Engine};
 use crate::replay::{Answer, Replay};
 use crate::scenario::Scenario;
 
-/// The engine with the core's `Driver` over `toolrunner_embassy::Transport`, and a transcript of
-/// fixed size. Nothing here waits, so the clock does not advance.
+/// A transport of `toolrunner_embassy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Client {
+    /// Its own HTTP/1.1.
+    Own,
+    /// reqwless, with a connection that is kept.
+    KeepAlive,
+    /// reqwless, with a connection for each request.
+    PerRequest,
+}
+
+/// The engine with the core's `Driver` over a transport of `toolrunner_embassy`, and a transcript
+/// of fixed size. Nothing here waits, so the clock does not advance.
 #[derive(Clone, Copy, Debug)]
 pub struct Embassy {
+    /// The transport.
+    pub client: Client,
     /// The size of the transcript in bytes.
     pub capacity: usize,
 }
 
 impl Engine for Embassy {
     fn name(&self) -> &'static str {
-        "embassy"
+        match self.client {
+            Client::Own => "embassy",
+            Client::KeepAlive => "reqwless",
+            Client::PerRequest => "reqwless-per-request",
+        }
     }
 
     fn capacity(&self) -> Option<usize> {
@@ -36,8 +54,18 @@ impl Engine for Embassy {
         let network = Network(replay);
         // The default size on a board. Longer requests and events pass through it in pieces.
         let mut resources: Resources = Resources::new();
-        let link = Plain::new(&network, &network, &mut resources.buffer);
-        run_over(Transport::new(link, Timeouts::DEFAULT), self.capacity, scenario)
+        let Resources { head, buffer } = &mut resources;
+        let timeouts = Timeouts::DEFAULT;
+        if self.client == Client::PerRequest {
+            let client = HttpClient::new(&network, &network);
+            let transport = PerRequest::new(client, head, buffer, timeouts);
+            return run_over(transport, self.capacity, scenario);
+        }
+        let link = Plain::new(&network, &network, buffer);
+        if self.client == Client::KeepAlive {
+            return run_over(KeepAlive::new(link, head, timeouts), self.capacity, scenario);
+        }
+        run_over(Transport::new(link, timeouts), self.capacity, scenario)
     }
 }
 
@@ -96,8 +124,9 @@ impl Connection<'_> {
         let head = String::from_utf8_lossy(&self.received[..end]).into_owned();
         let length = head
             .lines()
-            .find_map(|line| line.strip_prefix("content-length: "))
-            .and_then(|length| length.parse::<usize>().ok());
+            .filter_map(|line| line.split_once(": "))
+            .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+            .and_then(|(_, length)| length.parse::<usize>().ok());
         let Some(body) = length.and_then(|length| self.received.get(end..end + length)) else {
             return;
         };

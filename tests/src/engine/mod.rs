@@ -11,7 +11,7 @@ use toolrunner_core::error::{ApiError, Capacity};
 use crate::replay::Replay;
 use crate::scenario::Scenario;
 
-pub use embassy::{Embassy, read_piece};
+pub use embassy::{Client, Embassy, read_piece};
 pub use embedded::Embedded;
 pub use server::Server;
 
@@ -68,7 +68,9 @@ pub trait Engine {
 pub fn by_name(name: &str, capacity: usize) -> Option<Box<dyn Engine>> {
     match name {
         "std" => Some(Box::new(Server)),
-        "embassy" => Some(Box::new(Embassy { capacity })),
+        "embassy" => Some(Box::new(Embassy { client: Client::Own, capacity })),
+        "reqwless" => Some(Box::new(Embassy { client: Client::KeepAlive, capacity })),
+        "reqwless-per-request" => Some(Box::new(Embassy { client: Client::PerRequest, capacity })),
         "embedded" => Some(Box::new(Embedded { capacity })),
         _ => None,
     }

@@ -1,6 +1,6 @@
 //! One table of what every adapter must do, played through each of them: `toolrunner_std`'s over
-//! hyper, and `toolrunner_embassy`'s over its own HTTP/1.1, with real connections on loopback. The
-//! effects of faults on a conversation are tested in `faults`.
+//! hyper, and `toolrunner_embassy`'s over its own HTTP/1.1 and over reqwless, with real connections
+//! on loopback. The effects of faults on a conversation are tested in `faults`.
 
 mod near;
 mod server;
@@ -9,6 +9,7 @@ use embedded_io_async::BufRead as _;
 use server::{Act, Server};
 use toolrunner_core::error::TransportKind;
 use toolrunner_core::transport::{Body, Head, ReplyHead, Transport, TransportError as _};
+use toolrunner_embassy::reqwless::Resources;
 
 /// A reply, or the kind of an error, as the loop receives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,10 @@ struct Row {
 
 const LENGTH: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\ntrailer: x\r\n\r\n";
+/// Chunks as reqwless accepts them: without extensions and fields after the last one, and with the
+/// name of the encoding in lower case.
+const SIMPLY_CHUNKED: &str =
+    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n";
 const TO_END: &str = "HTTP/1.1 200 OK\r\n\r\nhello";
 
 fn answer(text: &str) -> Act {
@@ -67,13 +72,13 @@ fn head(status: u16, fields: &[(&str, &str)]) -> ReplyHead {
 }
 
 /// Returns rows about which connections are reused, and which never are.
-fn connections() -> Vec<Row> {
+fn connections(chunked: &str) -> Vec<Row> {
     let three = || vec![hello(); 3];
     let closing = LENGTH.replace("\r\n\r\n", "\r\nConnection: Close\r\n\r\n");
     let longer = format!("{LENGTH}and more that nobody announced");
     let half = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhell";
     vec![
-        row("kept alive", vec![vec![answer(LENGTH), answer(CHUNKED), answer(LENGTH)]], three(), 1),
+        row("kept alive", vec![vec![answer(LENGTH), answer(chunked), answer(LENGTH)]], three(), 1),
         row("closed between requests", vec![vec![Act::Close(LENGTH.into())]], three(), 3),
         row("said to be closed", vec![vec![answer(&closing)]], three(), 3),
         row("HTTP/1.0", vec![vec![Act::Close(LENGTH.replace("1.1", "1.0"))]], three(), 3),
@@ -129,7 +134,7 @@ fn stale() -> Vec<Row> {
 }
 
 /// Returns rows about heads and bodies.
-fn replies() -> Vec<Row> {
+fn replies(chunked: &str) -> Vec<Row> {
     let fails = |name: &str, text: &str| {
         one(name, Act::Stall(text.to_owned()), Seen::Fails(TransportKind::Http))
     };
@@ -170,13 +175,21 @@ fn replies() -> Vec<Row> {
         ),
         one(
             "a body without chunks",
-            answer(&CHUNKED.replace("2;x=y\r\nhe\r\n3\r\nllo\r\n", "")),
+            answer(
+                &chunked
+                    .replace("he\r\n3\r\nllo\r\n", "")
+                    .replace("2;x=y\r\n", "")
+                    .replace("2\r\n", ""),
+            ),
             Seen::Reply(ReplyHead::new(200), String::new()),
         ),
         fails("a head too large", &vast),
         fails("two lengths", &two_lengths),
         fails("no HTTP", "220 mail.example ESMTP\r\n\r\n"),
-        fails("a chunk's size is none", &CHUNKED.replace("2;x=y", "zz")),
+        fails(
+            "a chunk's size is none",
+            &chunked.replace("2;x=y", "zz").replace("\r\n2\r\n", "\r\nzz\r\n"),
+        ),
         one("nothing comes", Act::Stall(String::new()), Seen::Fails(TransportKind::Timeout)),
         one(
             "half a head comes",
@@ -185,16 +198,16 @@ fn replies() -> Vec<Row> {
         ),
         one(
             "half a chunk comes",
-            Act::Stall(CHUNKED[..60].into()),
+            Act::Stall(chunked[..chunked.find("llo").unwrap()].into()),
             Seen::Fails(TransportKind::Timeout),
         ),
     ]
 }
 
 /// Returns rows in which each reply is cut off, and paused for a moment, after each of its bytes.
-fn cuts() -> Vec<Row> {
+fn cuts(chunked: &str) -> Vec<Row> {
     let mut rows = Vec::new();
-    for (framing, text) in [("length", LENGTH), ("chunked", CHUNKED), ("to the end", TO_END)] {
+    for (framing, text) in [("length", LENGTH), ("chunked", chunked), ("to the end", TO_END)] {
         let body = text.find("\r\n\r\n").unwrap() + 4;
         for at in 0..text.len() {
             let (first, second) = text.split_at(at);
@@ -289,8 +302,23 @@ async fn play<T: Transport>(row: &Row, transport: &mut T) -> Option<String> {
     None
 }
 
-fn rows() -> Vec<Row> {
-    connections().into_iter().chain(stale()).chain(replies()).chain(cuts()).collect()
+fn rows(chunked: &str) -> Vec<Row> {
+    [connections(chunked), stale(), replies(chunked), cuts(chunked)].into_iter().flatten().collect()
+}
+
+/// Returns the rows for reqwless, with the replies that it does not accept.
+fn rows_of_reqwless() -> Vec<Row> {
+    let mut rows = rows(SIMPLY_CHUNKED);
+    let many = LENGTH.replace("\r\n\r\n", &format!("\r\n{}\r\n", "x: y\r\n".repeat(64)));
+    for (name, text) in [
+        ("an extension of a chunk", SIMPLY_CHUNKED.replace("\r\n2\r\n", "\r\n2;x=y\r\n")),
+        ("a field after the chunks", SIMPLY_CHUNKED.replace("0\r\n", "0\r\nx: y\r\n")),
+        ("an encoding in capitals", SIMPLY_CHUNKED.replace("chunked", "Chunked")),
+        ("more than 64 fields", many),
+    ] {
+        rows.push(one(name, Act::Stall(text), Seen::Fails(TransportKind::Http)));
+    }
+    rows
 }
 
 fn block_on<F: Future>(future: F) -> F::Output {
@@ -304,7 +332,7 @@ fn judge(differences: Vec<String>) {
 #[test]
 fn on_a_server() {
     let mut differences = Vec::new();
-    for row in rows() {
+    for row in rows(CHUNKED) {
         differences.extend(block_on(async { play(&row, &mut near::server()).await }));
     }
     judge(differences);
@@ -313,8 +341,33 @@ fn on_a_server() {
 #[test]
 fn on_a_board() {
     let mut differences = Vec::new();
-    for row in rows() {
+    for row in rows(CHUNKED) {
         differences.extend(block_on(async { play(&row, &mut near::board(&mut [0; 1024])).await }));
+    }
+    judge(differences);
+}
+
+#[test]
+fn on_a_board_by_reqwless() {
+    let mut differences = Vec::new();
+    for row in rows_of_reqwless() {
+        let mut resources = Resources::new();
+        differences
+            .extend(block_on(async { play(&row, &mut near::keep_alive(&mut resources)).await }));
+    }
+    judge(differences);
+}
+
+#[test]
+fn on_a_board_by_reqwless_per_request() {
+    let mut differences = Vec::new();
+    let stale: Vec<String> = stale().into_iter().map(|row| row.name).collect();
+    // No connection is used twice, so none is stale.
+    for row in rows_of_reqwless().into_iter().filter(|row| !stale.contains(&row.name)) {
+        let row = Row { connections: row.sees.len(), ..row };
+        let mut resources = Resources::new();
+        differences
+            .extend(block_on(async { play(&row, &mut near::per_request(&mut resources)).await }));
     }
     judge(differences);
 }
@@ -338,6 +391,29 @@ async fn unreachable<T: Transport>(transport: &mut T) {
 fn nobody_there() {
     block_on(async { unreachable(&mut near::server()).await });
     block_on(async { unreachable(&mut near::board(&mut [0; 1024])).await });
+    block_on(async { unreachable(&mut near::keep_alive(&mut Resources::new())).await });
+    block_on(async { unreachable(&mut near::per_request(&mut Resources::new())).await });
+}
+
+/// A head that does not fit in reqwless' buffer is an error with numbers, and so is a buffer that
+/// is too small for any head.
+#[test]
+fn a_head_that_is_too_long() {
+    let through = |head: &mut [u8]| {
+        block_on(async {
+            let long = format!("\r\nx: {}\r\n\r\n", "c".repeat(2048));
+            let server =
+                Server::start(vec![vec![answer(&LENGTH.replace("\r\n\r\n", &long))]]).await;
+            let url = format!("http://localhost:{}", server.address.port());
+            let mut buffer = [0; 1024];
+            let sent = send(&mut near::keep_alive_in(head, &mut buffer), &url, Reads::All).await;
+            (sent.map(|_| ()).map_err(|error| error.capacity()), server.connections())
+        })
+    };
+    let full = toolrunner_core::transport::head_full;
+    assert_eq!(through(&mut [0; 2048]), (Err(Some(full(2049, 2048))), 1));
+    assert_eq!(through(&mut [0; 4096]), (Ok(()), 1));
+    assert_eq!(through(&mut [0; 39]), (Err(Some(full(40, 39))), 0));
 }
 
 /// A line that does not fit in a buffer of 1 KiB is an error with numbers if it frames the body,

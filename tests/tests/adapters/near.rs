@@ -9,7 +9,8 @@ use embedded_io_async::{ErrorType, Read, Write};
 use embedded_nal_async::{AddrType, Dns, TcpConnect};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use toolrunner_embassy::Timeouts;
+use toolrunner_embassy::reqwless::{HttpClient, KeepAlive, PerRequest, Resources};
+use toolrunner_embassy::{Plain, Timeouts, Transport};
 use toolrunner_std::HttpTransport;
 use toolrunner_std::http::{HttpSettings, Proxies};
 
@@ -26,9 +27,33 @@ pub(crate) fn server() -> HttpTransport {
 }
 
 /// Returns the board's adapter, with this buffer.
-pub(crate) fn board(
-    buffer: &mut [u8],
-) -> toolrunner_embassy::Transport<toolrunner_embassy::Plain<'_, Loopback, Loopback>> {
+pub(crate) fn board(buffer: &mut [u8]) -> Transport<Plain<'_, Loopback, Loopback>> {
+    Transport::new(Plain::new(&Loopback, &Loopback, buffer), timeouts())
+}
+
+/// Returns the board's adapter over reqwless that keeps its connection.
+pub(crate) fn keep_alive(
+    resources: &mut Resources,
+) -> KeepAlive<'_, Plain<'_, Loopback, Loopback>> {
+    keep_alive_in(&mut resources.head, &mut resources.buffer)
+}
+
+/// Returns the same adapter, with these buffers.
+pub(crate) fn keep_alive_in<'b>(
+    head: &'b mut [u8],
+    buffer: &'b mut [u8],
+) -> KeepAlive<'b, Plain<'b, Loopback, Loopback>> {
+    KeepAlive::new(Plain::new(&Loopback, &Loopback, buffer), head, timeouts())
+}
+
+/// Returns the board's adapter over reqwless that opens a connection for each request.
+pub(crate) fn per_request(resources: &mut Resources) -> PerRequest<'_, Loopback, Loopback> {
+    let client = HttpClient::new(&Loopback, &Loopback);
+    PerRequest::new(client, &mut resources.head, &mut resources.buffer, timeouts())
+}
+
+/// Starts the board's clock, and returns the timeouts of its adapters.
+fn timeouts() -> Timeouts {
     static TIME: Once = Once::new();
     // embassy-time's clock follows the host's.
     TIME.call_once(|| {
@@ -40,8 +65,7 @@ pub(crate) fn board(
         });
     });
     let idle = embassy_time::Duration::from_millis(PATIENCE.as_millis().try_into().unwrap());
-    let link = toolrunner_embassy::Plain::new(&Loopback, &Loopback, buffer);
-    toolrunner_embassy::Transport::new(link, Timeouts { idle, ..Timeouts::DEFAULT })
+    Timeouts { idle, ..Timeouts::DEFAULT }
 }
 
 /// The host's network, as a board's network stack.
@@ -64,10 +88,10 @@ impl Dns for Loopback {
     type Error = std::io::Error;
 
     async fn get_host_by_name(&self, host: &str, _: AddrType) -> Result<IpAddr, std::io::Error> {
-        if host == "localhost" {
-            Ok(Ipv4Addr::LOCALHOST.into())
-        } else {
-            Err(std::io::ErrorKind::NotFound.into())
+        match host {
+            "localhost" => Ok(Ipv4Addr::LOCALHOST.into()),
+            // reqwless' client passes addresses too, which embassy-net's resolver accepts.
+            host => host.parse().map_err(|_| std::io::ErrorKind::NotFound.into()),
         }
     }
 

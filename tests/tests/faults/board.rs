@@ -1,5 +1,5 @@
-//! The board's adapter: `toolrunner_embassy::Transport` under the core's driver, over a simulated
-//! network.
+//! The board's adapters: `toolrunner_embassy`'s own HTTP/1.1 and reqwless under the core's driver,
+//! over a simulated network.
 
 use core::cell::Cell;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 use embassy_time::{Duration, MockDriver};
 use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
 use embedded_nal_async::{AddrType, Dns, TcpConnect};
-use toolrunner_embassy::{Plain, Resources, Timeouts, Transport};
+use toolrunner_embassy::reqwless::{HttpClient, KeepAlive, PerRequest, Resources};
+use toolrunner_embassy::{Plain, Timeouts, Transport};
 use toolrunner_tests::engine::read_piece;
 
 use crate::bytes::{requested, written};
@@ -17,19 +18,36 @@ use crate::far::{Far, Then, Wire};
 use crate::talks::{place, yields};
 use crate::{Report, Trouble, fixed};
 
+/// An HTTP/1.1 client of the board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Client {
+    Own,
+    KeepAlive,
+    PerRequest,
+}
+
 /// Runs one case. Only one runs at a time, because embassy-time has one clock for the whole
 /// program, which is advanced when a future waits for nothing else.
-pub(crate) fn run(far: &Arc<Mutex<Far>>, trouble: &Trouble) -> Report {
+pub(crate) fn run(far: &Arc<Mutex<Far>>, trouble: &Trouble, client: Client) -> Report {
     static TIME: Mutex<()> = Mutex::new(());
     // A failed case does not affect the next one, so the poisoned lock is taken anyway.
     let _mine = TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     MockDriver::get().reset();
     let network = Network { far, next: Cell::new(0) };
     let mut resources: Resources = Resources::new();
-    let link = Plain::new(&network, &network, &mut resources.buffer);
-    fixed::run_over(Transport::new(link, Timeouts::DEFAULT), far, trouble, || {
-        MockDriver::get().advance(Duration::from_secs(60))
-    })
+    let Resources { head, buffer } = &mut resources;
+    let waits = || MockDriver::get().advance(Duration::from_secs(60));
+    let timeouts = Timeouts::DEFAULT;
+    if client == Client::PerRequest {
+        let client = HttpClient::new(&network, &network);
+        let transport = PerRequest::new(client, head, buffer, timeouts);
+        return fixed::run_over(transport, far, trouble, waits);
+    }
+    let link = Plain::new(&network, &network, buffer);
+    if client == Client::KeepAlive {
+        return fixed::run_over(KeepAlive::new(link, head, timeouts), far, trouble, waits);
+    }
+    fixed::run_over(Transport::new(link, timeouts), far, trouble, waits)
 }
 
 /// A network with the far end on it.

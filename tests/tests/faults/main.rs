@@ -21,6 +21,7 @@ mod talks;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use board::Client;
 use far::{Far, Harm, Then};
 use harms::{Leaves, ROWS};
 use server::Over;
@@ -94,13 +95,15 @@ pub(crate) fn named(error: &Error) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Adapter {
     Fixed,
-    Board,
+    Board(Client),
     Server(Over),
 }
 
-const ADAPTERS: [(Adapter, &str); 5] = [
+const ADAPTERS: [(Adapter, &str); 7] = [
     (Adapter::Fixed, "core, fixed memory"),
-    (Adapter::Board, "embassy"),
+    (Adapter::Board(Client::Own), "embassy"),
+    (Adapter::Board(Client::KeepAlive), "reqwless"),
+    (Adapter::Board(Client::PerRequest), "reqwless, each anew"),
     (Adapter::Server(Over::Memory), "std, in memory"),
     (Adapter::Server(Over::Events), "std, by events"),
     (Adapter::Server(Over::Http), "std, HTTP"),
@@ -111,7 +114,7 @@ impl Adapter {
         let far = Arc::new(Mutex::new(far));
         let report = match self {
             Self::Fixed => fixed::run(&far, trouble),
-            Self::Board => board::run(&far, trouble),
+            Self::Board(client) => board::run(&far, trouble, client),
             Self::Server(over) => server::run(Arc::clone(&far), trouble, over),
         };
         let far = far.lock().unwrap();

@@ -1,5 +1,5 @@
 //! An agent on a board: three tools that use the board's state, and two questions in one
-//! conversation, streamed, over HTTP or TLS.
+//! conversation, streamed, over HTTP or TLS, by our own HTTP/1.1 or by reqwless.
 //!
 //! `arg=agent,arg=BASE_URL[,arg=TRANSCRIPT[,arg=FIRST_BASE_URL]]`: the URL of the model, the number
 //! of bytes of the transcript's memory to use, and the URL for the first question, to see it fail.
@@ -24,8 +24,11 @@ use toolrunner_embassy::core::observe::{Event, Observer};
 use toolrunner_embassy::core::run::Run;
 use toolrunner_embassy::core::tool::ToolError;
 use toolrunner_embassy::core::transcript::Transcript;
+use toolrunner_embassy::core::transport::Transport;
 use toolrunner_embassy::core::wire::{Auth, Config};
-use toolrunner_embassy::{EmbassyClock, Link, Timeouts, Transport, toolbox};
+#[cfg(all(feature = "reqwless", not(feature = "per-request")))]
+use toolrunner_embassy::reqwless::KeepAlive;
+use toolrunner_embassy::{EmbassyClock, Timeouts, toolbox};
 use toolrunner_firmware::names::Names;
 use toolrunner_firmware::{console, executor, host, network, print, stack, time};
 
@@ -108,12 +111,29 @@ async fn main(spawner: Spawner) {
         ConstStaticCell::new(TcpClientState::new());
     let tcp = TcpClient::new(network::start(spawner), TCP.take());
 
-    #[cfg(not(feature = "tls"))]
+    #[cfg(feature = "per-request")]
+    {
+        use toolrunner_embassy::reqwless::{HttpClient, PerRequest, Resources};
+        static RESOURCES: ConstStaticCell<Resources> = ConstStaticCell::new(Resources::new());
+        let Resources { head, buffer } = RESOURCES.take();
+        let client = HttpClient::new(&tcp, &Names);
+        talk(PerRequest::new(client, head, buffer, TIMEOUTS), base_url, limit, first).await;
+    }
+    #[cfg(all(feature = "reqwless", not(any(feature = "tls", feature = "per-request"))))]
+    {
+        use toolrunner_embassy::Plain;
+        use toolrunner_embassy::reqwless::Resources;
+        static RESOURCES: ConstStaticCell<Resources> = ConstStaticCell::new(Resources::new());
+        let Resources { head, buffer } = RESOURCES.take();
+        let link = Plain::new(&tcp, &Names, buffer);
+        talk(KeepAlive::new(link, head, TIMEOUTS), base_url, limit, first).await;
+    }
+    #[cfg(not(any(feature = "tls", feature = "reqwless")))]
     {
         use toolrunner_embassy::{Plain, Resources};
         static RESOURCES: ConstStaticCell<Resources> = ConstStaticCell::new(Resources::new());
         let link = Plain::new(&tcp, &Names, &mut RESOURCES.take().buffer);
-        talk(Transport::new(link, TIMEOUTS), base_url, limit, first).await;
+        talk(toolrunner_embassy::Transport::new(link, TIMEOUTS), base_url, limit, first).await;
     }
     #[cfg(feature = "tls")]
     {
@@ -127,13 +147,14 @@ async fn main(spawner: Spawner) {
             Security { trust: Trust::anchors(&anchors), clock: host::Host, entropy: host::Host };
         let handoff = Handoff::new();
         let session = core::pin::pin!(session(&handoff, records, &tcp, &Names, security));
-        talk(
-            Transport::new(Secure::new(&handoff, session, buffer), TIMEOUTS),
-            base_url,
-            limit,
-            first,
-        )
-        .await;
+        let link = Secure::new(&handoff, session, buffer);
+        #[cfg(not(feature = "reqwless"))]
+        let transport = toolrunner_embassy::Transport::new(link, TIMEOUTS);
+        #[cfg(feature = "reqwless")]
+        static HEAD: ConstStaticCell<[u8; 2048]> = ConstStaticCell::new([0; 2048]);
+        #[cfg(feature = "reqwless")]
+        let transport = KeepAlive::new(link, HEAD.take(), TIMEOUTS);
+        talk(transport, base_url, limit, first).await;
     }
     // Plain output between defmt's frames would corrupt one.
     if !cfg!(feature = "defmt") {
@@ -143,7 +164,7 @@ async fn main(spawner: Spawner) {
     host::exit(0);
 }
 
-async fn talk<L: Link>(transport: Transport<L>, base_url: &str, limit: usize, first: &str) {
+async fn talk(transport: impl Transport, base_url: &str, limit: usize, first: &str) {
     static MEMORY: ConstStaticCell<[u8; TRANSCRIPT]> = ConstStaticCell::new([0; TRANSCRIPT]);
     let board =
         Board { led: Cell::new(false), celsius: 27.5, log: RefCell::new(heapless::Vec::new()) };
@@ -174,8 +195,8 @@ async fn talk<L: Link>(transport: Transport<L>, base_url: &str, limit: usize, fi
 
 /// Asks a question, or continues the last one. Prints an error, and whether the transcript was
 /// full.
-async fn ask<L: Link>(
-    driver: &mut Driver<'_, Transport<L>, Board, EmbassyClock>,
+async fn ask(
+    driver: &mut Driver<'_, impl Transport, Board, EmbassyClock>,
     run: &mut Run<'_>,
     question: Option<&str>,
 ) -> Result<(), bool> {
