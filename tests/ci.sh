@@ -70,10 +70,11 @@ part_unit() {
     # feature is built for chips and in clippy. The faults and the soak have their own parts.
     cargo test --workspace --exclude toolrunner-embassy --exclude toolrunner-serve-dynamodb --all-features -- --skip every_fault_on_every_adapter \
         --skip no_call_is_lost_and_none_runs_twice
-    cargo test -p toolrunner-embassy --features embassy-net,flash
+    cargo test -p toolrunner-embassy --features embassy-net,flash,reqwless
     # Features only add, but a build with all of them hides code that needs one of them.
     cargo test -p toolrunner-core
     cargo test -p toolrunner-core --features alloc
+    cargo test -p toolrunner-core --features macros,serde-json-core
 }
 
 # Checks the licences, sources and banned crates of every lock file, and duplicates in the workspace's, by deny.toml. Building cargo-deny
@@ -139,7 +140,7 @@ part_conformance() {
     if [ -n "${SCENARIOS:-}" ]; then
         files+=("$SCENARIOS")
     fi
-    for configuration in std embedded embassy; do
+    for configuration in std embedded embassy reqwless reqwless-per-request; do
         echo "# $configuration"
         cargo run -q --release -p toolrunner-tests --bin conformance -- --transport "$configuration" "${files[@]}"
     done
@@ -222,9 +223,9 @@ part_targets() {
     for target in "${CHIPS[@]}"; do
         echo "# $target"
         chip_cargo check -q -p toolrunner-core -p toolrunner-c -p toolrunner-embassy --features \
-            toolrunner-core/macros,toolrunner-core/defmt,toolrunner-embassy/defmt,toolrunner-embassy/embassy-net,toolrunner-embassy/flash \
+            toolrunner-core/macros,toolrunner-core/defmt,toolrunner-core/serde-json-core,toolrunner-embassy/defmt,toolrunner-embassy/embassy-net,toolrunner-embassy/flash,toolrunner-embassy/reqwless \
             --target "$target" --target-dir target/chips -Z build-std=core
-        chip_cargo check -q -p toolrunner-core --features macros,defmt,serde --target "$target" --target-dir target/chips \
+        chip_cargo check -q -p toolrunner-core --features macros,defmt,serde-json --target "$target" --target-dir target/chips \
             -Z build-std=core,alloc
     done
     # A build, not just a check, without any feature, for targets without atomics or long multiplication.

@@ -18,7 +18,9 @@ TREES = [
     ("toolrunner-c", [], 10),
     ("toolrunner-core", ["--features", "macros"], 14),
     ("toolrunner-core", ["--features", "macros,alloc,std"], 14),
-    ("toolrunner-core", ["--features", "serde"], 20),
+    ("toolrunner-core", ["--features", "serde"], 9),
+    ("toolrunner-core", ["--features", "serde-json"], 20),
+    ("toolrunner-core", ["--features", "serde-json-core"], 16),
     ("toolrunner-core", ["--features", "chrono,uuid"], 11),
     # Most of these belong to url, which knows the names of hosts in all scripts.
     ("toolrunner-core", ["--features", "url"], 45),
@@ -38,7 +40,7 @@ SHARED = {
     "hyper-util": "client client-legacy client-proxy default tokio",
     "schemars": "std",
     "rustls": "aws-lc-rs aws_lc_rs ring std tls12",
-    "serde": "alloc",
+    "serde": "alloc derive serde_derive",
     "serde_core": "alloc result",
     "serde_json": "alloc raw_value",
     "tokio": "bytes default io-util libc mio net rt socket2 sync time",
@@ -48,6 +50,8 @@ SHARED = {
     "uuid": "",
     "tracing-subscriber": "alloc fmt registry sharded-slab std thread_local",
 }
+# Only serde-json-core, for chips, may enable these.
+CHIPS = {"serde": "derive serde_derive"}
 # Only the feature `otel` may enable these, so they are allowed only with `--all-features`.
 OTEL = {"futures-util": "async-await async-await-macro futures-macro futures-sink sink"}
 # Crates that only one feature of ours may bring, and none by default.
@@ -81,6 +85,8 @@ for package, features, most in TREES:
         allowed = set(SHARED.get(name, "").split())
         if "--all-features" not in features:
             allowed -= set(OTEL.get(name, "").split())
+        if "serde-json-core" not in features:
+            allowed -= set(CHIPS.get(name, "").split())
         if "--no-default-features" in features:
             allowed -= set(OPTIONAL.get(name, "").split())
         if name in SHARED and not on <= allowed:

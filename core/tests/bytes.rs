@@ -1,5 +1,5 @@
 //! Bytes that a tool returns or accepts.
-#![cfg(all(feature = "macros", feature = "alloc", feature = "serde"))]
+#![cfg(all(feature = "macros", feature = "alloc", feature = "serde-json"))]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

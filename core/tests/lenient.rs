@@ -1,5 +1,5 @@
 //! Inputs that are read leniently, only if the tool requests it.
-#![cfg(all(feature = "macros", feature = "alloc", feature = "serde"))]
+#![cfg(all(feature = "macros", feature = "alloc", feature = "serde-json"))]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

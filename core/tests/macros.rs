@@ -1,5 +1,5 @@
 //! `#[tool]`, `#[toolbox]` and `derive(ToolInput)`: definitions, checked inputs, results, texts.
-#![cfg(all(feature = "macros", feature = "alloc", feature = "serde"))]
+#![cfg(all(feature = "macros", feature = "alloc", feature = "serde-json"))]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

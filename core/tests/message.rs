@@ -430,7 +430,7 @@ mod owned {
         assert!(ReplyMessage::from_json(&"[".repeat(100_000)).is_err());
     }
 
-    #[cfg(feature = "serde")]
+    #[cfg(feature = "serde-json")]
     #[test]
     fn serde_and_back_byte_for_byte() {
         let reply: ReplyMessage = serde_json::from_str(REPLY).unwrap();

@@ -65,7 +65,7 @@ fn written_as_serde_json_does_and_read_back() {
             let text = text64(number);
             assert_eq!(text.parse::<f64>().unwrap().to_bits(), number.to_bits(), "{text}");
             assert_eq!(parse_f64(text.as_bytes()).unwrap().to_bits(), number.to_bits(), "{text}");
-            #[cfg(feature = "serde")]
+            #[cfg(feature = "serde-json")]
             assert_eq!(text, serde_json::to_string(&number).unwrap().replace("e+", "e"));
         }
         let number = f32::from_bits((bits >> 16) as u32);

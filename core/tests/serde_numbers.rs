@@ -1,6 +1,6 @@
 //! Numbers of any size stay exact through serde, without any feature of serde_json for that: such a
 //! feature would apply to the user's whole program, and change how its own types are read.
-#![cfg(feature = "serde")]
+#![cfg(feature = "serde-json")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use serde::ser::SerializeStruct;

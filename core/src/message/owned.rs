@@ -247,7 +247,7 @@ impl fmt::Debug for ReplyMessage {
 /// numbers of any size and the order of keys are preserved. Only serde_json's own serializers and
 /// deserializers support such values. A [`serde_json::Value`] in between rounds numbers, unless the
 /// program enables the feature `arbitrary_precision` of serde_json.
-#[cfg(feature = "serde")]
+#[cfg(feature = "serde-json")]
 mod bridge {
     use alloc::boxed::Box;
 

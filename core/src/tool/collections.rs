@@ -94,7 +94,7 @@ impl<'a> ToolInput<'a> for std::path::PathBuf {
     }
 }
 
-#[cfg(feature = "serde")]
+#[cfg(feature = "serde-json")]
 impl<'a> ToolInput<'a> for serde_json::Value {
     const SCHEMA: &'static Schema = &Schema::ANY;
 
@@ -105,7 +105,7 @@ impl<'a> ToolInput<'a> for serde_json::Value {
     }
 }
 
-#[cfg(feature = "serde")]
+#[cfg(feature = "serde-json")]
 impl<'a> ToolInput<'a> for serde_json::Map<String, serde_json::Value> {
     const SCHEMA: &'static Schema = &Schema::map(&Schema::ANY);
 

@@ -29,10 +29,11 @@ use crate::schema::{Expected, Got, InputError, Schema, Variant};
 /// | `String`, `Cow<str>`, `Box<T>`, `Vec<T>` | as expected | with `alloc` |
 /// | `BTreeMap<String, T>`, `BTreeSet<T>` | object of any members; array of unique items | with `alloc`; an item that occurs twice counts once |
 /// | `HashMap<String, T>`, `HashSet<T>`, `PathBuf` | the same; string | with `std` |
-/// | `serde_json::Value`, `serde_json::Map` | anything; object | with `alloc` and `serde` |
+/// | `serde_json::Value`, `serde_json::Map` | anything; object | with `serde-json` |
 /// | `chrono::DateTime`, `NaiveDate`, … | string, format `date-time`, `date`, … | with `chrono` |
 /// | `uuid::Uuid`, `url::Url` | string, format `uuid`, `uri` | with `uuid`, `url` |
 /// | [`Json<T>`](super::Json) | that of `T`'s `JsonSchema` | with `schemars`: any type that serde can deserialize |
+/// | [`AnyJson<T>`](super::AnyJson) | anything | any `Deserialize`, with `serde-json-core`, without a heap |
 ///
 /// For any other type, implement the trait by hand: state a [`SCHEMA`](Self::SCHEMA) and
 /// [`decode`](Self::decode) a value.
@@ -112,7 +113,7 @@ pub trait ToolInput<'a>: Sized {
 #[derive(Debug)]
 pub struct Decoder<'a> {
     input: Value<'a>,
-    scratch: &'a mut [u8],
+    pub(super) scratch: &'a mut [u8],
 }
 
 impl<'a> Decoder<'a> {

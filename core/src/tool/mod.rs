@@ -8,6 +8,8 @@ mod block;
 #[cfg(feature = "alloc")]
 mod collections;
 mod context;
+#[cfg(feature = "serde-json-core")]
+mod deserialize;
 mod error;
 pub(crate) mod input;
 mod output;
@@ -25,6 +27,8 @@ mod typed;
 pub use self::serde::Error as SerializeError;
 pub use block::{Block, Source};
 pub use context::{ToolContext, ToolHost};
+#[cfg(feature = "serde-json-core")]
+pub use deserialize::AnyJson;
 pub use error::ToolError;
 pub(crate) use input::invalid_input;
 pub use input::{Decoder, ToolInput};

@@ -373,7 +373,7 @@ mod owned {
         ///
         /// # Errors
         /// Returns serde_json's error, which states the line and the column.
-        #[cfg(feature = "serde")]
+        #[cfg(feature = "serde-json")]
         pub fn deserialize<'a, T: serde::Deserialize<'a>>(
             &'a self,
         ) -> Result<T, serde_json::Error> {

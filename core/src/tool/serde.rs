@@ -1,4 +1,5 @@
-//! The bridge to serde: any `Serialize` as a result, and any `Deserialize` from an input.
+//! The bridge to serde: any `Serialize` as a result, and, with serde_json, any `Deserialize` from an
+//! input. Without a heap, see `deserialize`.
 
 use core::fmt;
 
@@ -21,7 +22,7 @@ impl Output<'_> {
     }
 }
 
-#[cfg(feature = "alloc")]
+#[cfg(feature = "serde-json")]
 impl<'a> crate::json::Value<'a> {
     /// Deserializes the value with serde_json.
     ///

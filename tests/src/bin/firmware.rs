@@ -53,8 +53,8 @@ enum Manner {
 /// The maximum stack that an image may use in any scenario in bytes, without and with TLS. A larger
 /// value means that the stack has begun to grow with the input.
 const STACK: [u32; 2] = [6 * 1024, 22 * 1024];
-/// The maximum with reqwless without TLS. Its two tables of fields take a KiB each.
-const STACK_OF_REQWLESS: u32 = 7 * 1024;
+/// The same with reqwless, whose tables of fields take KiBs.
+const STACK_OF_REQWLESS: [u32; 2] = [7 * 1024, 24 * 1024];
 
 struct Scenario {
     name: &'static str,
@@ -139,6 +139,18 @@ const SLOT: usize = 4096;
 /// on the first board only.
 const CANCEL: Scenario =
     scenario("cancel", Manner::Silent, || Script::new().reply(Reply::text("I am.")));
+
+/// Calls of a tool whose argument and result are serde's types: with a number that does not fit,
+/// and with a correct input that contains an escape. Runs with the image `serde`, on the first board
+/// only.
+const SERDE: Scenario = scenario("serde", Manner::Good, || {
+    let wrong = r#"{"command":{"room":"Kitchen","percent":300}}"#;
+    let right = r#"{"command":{"speed":"fast","percent":0,"why":"\u0022dark\"","room":"Kitchen"}}"#;
+    Script::new()
+        .reply(Reply::new().tool_use("toolu_1", "move_blind", wrong))
+        .reply(Reply::new().tool_use("toolu_2", "move_blind", right))
+        .reply(Reply::text("It is closed."))
+});
 
 /// Images over reqwless: the index of the board and the features. The scenarios `good` and `cut`
 /// run with them. With TLS and text output, the image does not fit in the first board's flash.
@@ -295,7 +307,7 @@ fn main() -> ExitCode {
             let passes = report(&name(scenario), || {
                 let image = image.as_ref().ok_or("no image")?;
                 let tls = features.contains(&"tls");
-                let most = if tls { STACK[1] } else { STACK_OF_REQWLESS };
+                let most = STACK_OF_REQWLESS[usize::from(tls)];
                 run(&firmware, image, board, tls, most, scenario)
             });
             *if passes { &mut passed } else { &mut failed } += 1;
@@ -304,6 +316,14 @@ fn main() -> ExitCode {
     let name = format!("{}/plain/{}", BOARDS[0].0, POWER_CUT.name);
     if wanted.is_empty() || wanted.iter().any(|word| name.contains(word)) {
         let passes = report(&name, || power_cut(&firmware));
+        *if passes { &mut passed } else { &mut failed } += 1;
+    }
+    let name = format!("{}/plain/{}", BOARDS[0].0, SERDE.name);
+    if wanted.is_empty() || wanted.iter().any(|word| name.contains(word)) {
+        let passes = report(&name, || {
+            let image = build(&firmware, "serde", BOARDS[0].0, &["serde"]).ok_or("no image")?;
+            run(&firmware, &image, BOARDS[0], false, STACK[0], &SERDE)
+        });
         *if passes { &mut passed } else { &mut failed } += 1;
     }
     let name = format!("{}/plain/{}", BOARDS[0].0, CANCEL.name);
