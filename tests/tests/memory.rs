@@ -51,3 +51,20 @@ fn a_reader_computes_what_is_measured() {
         assert!(apart < 0.05, "{}: computed {computed}, measured {measured}", row[0]);
     }
 }
+
+/// Checks the table of the two HTTP clients.
+#[test]
+fn clients() {
+    let measured = read("examples/firmware/sizes.txt");
+    let rows = table(&read("transport-embassy/README.md"), "Client");
+    assert_eq!(rows.len(), 3);
+    for row in rows {
+        for (figure, cell) in ["flash", "memory", "turn"].into_iter().zip(&row[1..]) {
+            let stage = format!("{} {figure} ", row[4]);
+            let line = measured.lines().find(|line| line.starts_with(&stage)).expect("a stage");
+            let last = number(line.rsplit(' ').next().unwrap());
+            let apart = f64::from(last.abs_diff(number(cell))) / f64::from(last);
+            assert!(apart < 0.05, "{stage}: the guide has {cell}, measured {last}");
+        }
+    }
+}
