@@ -23,6 +23,7 @@ mod algorithms;
 pub mod anchors;
 mod certificate;
 mod handoff;
+mod random;
 mod resources;
 mod secure;
 mod session;

@@ -12,12 +12,11 @@ use embedded_tls::{
     Aes128GcmSha256, CryptoProvider, CryptoRngCore, FlushPolicy, MaxFragmentLength, TlsConfig,
     TlsConnection, TlsContext, TlsError, TlsVerifier,
 };
-use rand_chacha::ChaCha20Rng;
-use rand_core::SeedableRng as _;
 
 use toolrunner_core::error::{Capacity, What};
 
 use super::handoff::{Ask, Handoff, Job};
+use super::random::Random;
 use super::verifier::Verifier;
 use super::{Entropy, Records, Refusal, Trust, WallClock};
 use crate::link::dial;
@@ -30,7 +29,7 @@ pub struct Security<'a, C, E> {
     pub trust: Trust<'a>,
     /// The date and time.
     pub clock: C,
-    /// The source of randomness; 32 bytes are drawn for each connection.
+    /// The source of randomness; 64 bytes are drawn for each connection.
     pub entropy: E,
 }
 
@@ -184,10 +183,9 @@ async fn handshake<S: Read + Write, C: WallClock, E: Entropy>(
     small: bool,
     security: &mut Security<'_, C, E>,
 ) -> Result<(), Error> {
-    let mut seed = [0; 32];
-    security.entropy.fill(&mut seed).map_err(|_| Error::Refused(Refusal::Entropy))?;
+    let random = Random::new(&mut security.entropy);
     let mut provider = Provider {
-        random: ChaCha20Rng::from_seed(seed),
+        random: random.map_err(|_| Error::Refused(Refusal::Entropy))?,
         verifier: Verifier::new(security.trust, host, security.clock.unix_seconds()),
     };
     let mut config = TlsConfig::new().with_server_name(host);
@@ -195,6 +193,9 @@ async fn handshake<S: Read + Write, C: WallClock, E: Entropy>(
         config = config.with_max_fragment_length(MaxFragmentLength::Bits12);
     }
     let opened = tls.open(TlsContext::new(&config, &mut provider)).await;
+    if provider.random.has_failed() {
+        return Err(Error::Refused(Refusal::Entropy));
+    }
     match (opened, provider.verifier.verdict()) {
         (Ok(()), verdict) => verdict.map_err(Error::Refused),
         // The verifier's reason, if it aborted the handshake. If the verifier was not reached, the
@@ -206,12 +207,12 @@ async fn handshake<S: Read + Write, C: WallClock, E: Entropy>(
     }
 }
 
-struct Provider<'a> {
-    random: ChaCha20Rng,
+struct Provider<'a, 'e, E> {
+    random: Random<'e, E>,
     verifier: Verifier<'a>,
 }
 
-impl CryptoProvider for Provider<'_> {
+impl<E: Entropy> CryptoProvider for Provider<'_, '_, E> {
     type CipherSuite = Aes128GcmSha256;
     type Signature = p256::ecdsa::DerSignature;
 
