@@ -75,6 +75,7 @@ part_unit() {
     cargo test -p toolrunner-core
     cargo test -p toolrunner-core --features alloc
     cargo test -p toolrunner-core --features macros,serde-json-core
+    cargo test -p toolrunner-core --no-default-features --features testing --test small_profile
 }
 
 # Checks the licences, sources and banned crates of every lock file, and duplicates in the workspace's, by deny.toml. Building cargo-deny

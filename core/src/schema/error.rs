@@ -155,7 +155,8 @@ impl<'s> InputError<'s> {
     }
 }
 
-/// An [`InputError`] as a text. Its `Display` writes `<path>: expected …, got …`.
+/// An [`InputError`] as a text. Its `Display` writes `<path>: expected …, got …`, or, without the
+/// feature `input-words`, only that the input does not fit.
 #[derive(Clone, Copy, Debug)]
 pub struct Explained<'e> {
     error: &'e InputError<'e>,
@@ -174,6 +175,9 @@ impl fmt::Display for Explained<'_> {
 impl Explained<'_> {
     /// Passes the text to `each`, in parts.
     pub(crate) fn parts(&self, each: &mut Each<'_>) -> fmt::Result {
+        if !cfg!(feature = "input-words") {
+            return each("it does not fit the tool's schema");
+        }
         let value = path(self.input, self.error, each)?;
         each(": expected ")?;
         expected(&self.error.expected, each)?;

@@ -345,10 +345,12 @@ impl Reply {
                 continue;
             }
             return match first {
-                b'{' => Ok(Some(Form::Whole(Whole::new()))),
+                b'{' if cfg!(feature = "whole-replies") => Ok(Some(Form::Whole(Whole::new()))),
                 // An HTML page. A stream, however, may begin with any field, because unknown fields
                 // are ignored.
-                b'<' => Err(self.fail(Protocol::NotAReply, Source::Chunk(input), transcript)),
+                b'<' | b'{' => {
+                    Err(self.fail(Protocol::NotAReply, Source::Chunk(input), transcript))
+                }
                 b'd' | b'e' => Ok(Some(Form::Stream)),
                 _ => {
                     // This may be another kind of text. Its start is stored now, because lines
@@ -368,8 +370,10 @@ impl Reply {
         container: &mut Container,
     ) -> Result<Option<Happened>, Error> {
         match self.form {
-            Form::Whole(_) => self.next_of_whole(transcript, container),
-            Form::Unseen { .. } => Err(Protocol::EndedEarly.into()),
+            Form::Whole(_) if cfg!(feature = "whole-replies") => {
+                self.next_of_whole(transcript, container)
+            }
+            Form::Whole(_) | Form::Unseen { .. } => Err(Protocol::EndedEarly.into()),
             Form::Stream if self.phase == Phase::Stopped => Ok(None),
             Form::Stream => self.end_of_stream(transcript),
         }

@@ -174,7 +174,8 @@ impl Sse {
         transcript: &mut Transcript<'_>,
     ) -> Result<Option<Arrived<'i>>, Capacity> {
         loop {
-            if self.is_between()
+            if cfg!(feature = "fast-path")
+                && self.is_between()
                 && let Some(found) = fast::delta(input)
             {
                 self.evidence = Evidence::Names;
@@ -229,7 +230,9 @@ impl Sse {
             }
         }
         if self.is_between() {
-            if let Some((kind, rest)) = fast::plain(input) {
+            if cfg!(feature = "fast-path")
+                && let Some((kind, rest)) = fast::plain(input)
+            {
                 self.note_stream();
                 if !matches!(kind, WireKind::Ping) {
                     self.evidence = Evidence::Names;

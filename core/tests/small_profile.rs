@@ -1,0 +1,61 @@
+//! What a chip leaves out in the small profile is an error or a shorter text, and nothing else
+//! changes.
+#![cfg(all(
+    feature = "testing",
+    not(any(feature = "fast-path", feature = "input-words", feature = "whole-replies"))
+))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod common;
+
+use common::{exchange, outcome, rendered, say};
+use toolrunner_core::error::{Error, Protocol};
+use toolrunner_core::json::Value;
+use toolrunner_core::message::StopReason;
+use toolrunner_core::run::{Outcome, Run};
+use toolrunner_core::schema::Schema;
+use toolrunner_core::testing::{Reply, Style};
+use toolrunner_core::transcript::Transcript;
+
+#[test]
+fn a_streamed_reply_is_the_same() {
+    let body = rendered(Reply::text("Hé \"you\"\n\u{1f321}"), Style::default(), true);
+    for piece in [1, 7, body.len()] {
+        let mut run = Run::new(Transcript::growing());
+        run.user("Hi").unwrap();
+        let (events, ended) = exchange(&mut run, 200, body.chunks(piece));
+        ended.unwrap();
+        assert!(events.iter().any(|event| event.contains("Text")), "{events:?}");
+        assert_eq!(outcome(&mut run), Outcome::Ended(Some(StopReason::EndTurn)));
+        let last = String::from_utf8(run.transcript().bytes().to_vec()).unwrap();
+        assert!(last.contains(r#""text":"Hé \"you\"\n"#), "{last}");
+    }
+}
+
+#[test]
+fn a_whole_reply_is_refused() {
+    let body = rendered(Reply::text("Hello"), Style::default(), false);
+    for piece in [1, body.len()] {
+        let mut run = Run::new(Transcript::growing());
+        run.user("Hi").unwrap();
+        let (_, ended) = exchange(&mut run, 200, body.chunks(piece));
+        assert_eq!(ended.unwrap_err(), Error::Protocol(Protocol::NotAReply));
+    }
+    // The run continues with a stream.
+    let mut run = Run::new(Transcript::growing());
+    run.user("Hi").unwrap();
+    say(&mut run, Reply::text("Hello"));
+}
+
+#[test]
+fn an_input_error_has_no_words() {
+    let input = Value::first(b"{\"a\":1}").unwrap();
+    let error = Schema::INTEGER.check(input).unwrap_err();
+    assert_eq!(error.explain(input).to_string(), "it does not fit the tool's schema");
+}
