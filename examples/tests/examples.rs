@@ -122,6 +122,19 @@ fn batch_goes_on_where_it_was_stopped() {
 }
 
 #[test]
+fn research_agent() {
+    let program = env!("CARGO_BIN_EXE_research_agent");
+    let guest = stdout_of(program, &[], "");
+    assert!(
+        guest.contains("  failed delete_notes: Error: Tool 'delete_notes' not found\n"),
+        "{guest}"
+    );
+    check("research_agent.txt", &guest);
+    let admin = stdout_of(program, &["--admin"], "");
+    assert!(admin.contains("  result delete_notes: (no output)\n"), "{admin}");
+}
+
+#[test]
 fn the_others() {
     for (name, program) in [
         ("by_hand.txt", env!("CARGO_BIN_EXE_by_hand")),

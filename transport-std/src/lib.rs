@@ -27,7 +27,7 @@
 //! Clones of a client share its connections. A run belongs to one task: it is `Send` but not
 //! `Sync`, so an async function that needs a run takes `&mut Run`, even if it only reads.
 //!
-//! [`http`] carries bytes: pooled connections, TLS with the platform's roots, HTTP/2 if the server
+//! The [`guide`] shows how things are done. [`http`] carries bytes: pooled connections, TLS with the platform's roots, HTTP/2 if the server
 //! offers it, and proxies from the environment. [`config`] has the server and the credentials.
 //! `init_logging` logs to stderr; `otel` exports traces.
 
@@ -38,6 +38,7 @@ pub mod clock;
 pub mod config;
 mod error;
 mod escaped;
+pub mod guide;
 pub mod http;
 #[cfg(feature = "logging")]
 mod logging;
@@ -115,4 +116,7 @@ pub use toolrunner_core::message::{ReplyMessage, StopReason, Usage};
 pub use toolrunner_core::observe::Event;
 pub use toolrunner_core::policy::{Limit, Limits, RetryPolicy};
 pub use toolrunner_core::run::{Compaction, OnBreak, Outcome};
-pub use toolrunner_core::tool::{Block, Output, Source, ToolContext, ToolError, ToolInput, Tools};
+pub use toolrunner_core::tool::{
+    Block, BoxTools, Declared, DynTools, Json, Output, Parsed, RawTool, Source, ToolContext,
+    ToolError, ToolInput, Tools,
+};

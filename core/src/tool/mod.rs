@@ -12,6 +12,7 @@ mod context;
 mod deserialize;
 mod error;
 pub(crate) mod input;
+mod list;
 mod output;
 mod parsed;
 pub(crate) mod raw;
@@ -32,6 +33,8 @@ pub use deserialize::AnyJson;
 pub use error::ToolError;
 pub(crate) use input::invalid_input;
 pub use input::{Decoder, ToolInput};
+#[cfg(feature = "alloc")]
+pub use list::{BoxTools, CallFuture, DynTools};
 pub use output::Output;
 pub(crate) use output::is_empty_text_block;
 pub use parsed::Parsed;

@@ -205,8 +205,8 @@ impl Declared {
 #[derive(Clone, Debug)]
 pub struct RawTool<R> {
     declaration: Declaration,
-    toolset: Option<&'static str>,
-    serial: Option<&'static str>,
+    toolset: Option<DefinitionText>,
+    serial: Option<DefinitionText>,
     blocking: bool,
     timeout: Option<Duration>,
     idempotent: bool,
@@ -260,8 +260,8 @@ impl<R> RawTool<R> {
     /// Declare the toolset itself, for example with
     /// `Declared::new(r#"{"type":"computer_toolset_20260801"}"#)`.
     #[must_use]
-    pub fn member_of(mut self, toolset: &'static str) -> Self {
-        self.toolset = Some(toolset);
+    pub fn member_of(mut self, toolset: impl Into<DefinitionText>) -> Self {
+        self.toolset = Some(toolset.into());
         self
     }
 
@@ -275,8 +275,8 @@ impl<R> RawTool<R> {
     /// Adds the tool to a serial group: its calls never run at the same time as other calls of that
     /// group.
     #[must_use]
-    pub fn serial_in(mut self, group: &'static str) -> Self {
-        self.serial = Some(group);
+    pub fn serial_in(mut self, group: impl Into<DefinitionText>) -> Self {
+        self.serial = Some(group.into());
         self
     }
 
@@ -329,9 +329,9 @@ impl<R> RawTool<R> {
 
     fn definition(&self) -> Definition<'_> {
         let mut definition = self.declaration.definition();
-        (definition.serial, definition.blocking, definition.timeout) =
-            (self.serial, self.blocking, self.timeout);
-        definition.toolset = self.toolset;
+        (definition.blocking, definition.timeout) = (self.blocking, self.timeout);
+        definition.serial = self.serial.as_deref();
+        definition.toolset = self.toolset.as_deref();
         (definition.idempotent, definition.requires_approval) =
             (self.idempotent, self.requires_approval);
         definition

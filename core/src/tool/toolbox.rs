@@ -7,12 +7,14 @@ use crate::json::{self, Kind, Text, Value};
 
 /// Tools by index.
 ///
-/// `#[tool]` and `#[toolbox]` implement this trait. A tuple of toolboxes is a toolbox with the
-/// tools of all its members, in order.
+/// `#[tool]` and `#[toolbox]` implement this trait. A tuple of up to 16 toolboxes is a toolbox with
+/// the tools of all its members, in order, and so is an array, a slice or a `Vec`. `None` is a
+/// toolbox without tools.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a tool",
-    label = "neither a tool, nor a toolbox, nor a tuple of them",
-    note = "put `#[tool]` on the function, or `#[toolbox]` on the impl block whose methods are tools"
+    label = "neither a tool, nor a toolbox, nor a list of them",
+    note = "put `#[tool]` on the function, or `#[toolbox]` on the impl block whose methods are tools",
+    note = "a tuple has at most 16 members: nest tuples, as in `((a, b), (c, d))`"
 )]
 #[allow(async_fn_in_trait, reason = "on a chip nothing is Send; `Tools` is the same with Send")]
 pub trait Toolbox {
@@ -69,10 +71,14 @@ pub trait Toolbox {
 
 /// A [`Toolbox`] for servers, whose calls can run on other threads. Implement it with `async fn
 /// call`.
+///
+/// Tuples, arrays, `Vec`, `Option` and `Arc` of tools are tools. A list of tools of different types
+/// is a `Vec` of [`BoxTools`](super::BoxTools).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a server tool",
-    label = "neither a tool, nor a toolbox, nor a tuple of them",
-    note = "put `#[tool]` on the function, or `#[toolbox]` on the impl block whose methods are tools: those of `toolrunner_std`"
+    label = "neither a tool, nor a toolbox, nor a list of them",
+    note = "put `#[tool]` on the function, or `#[toolbox]` on the impl block whose methods are tools: those of `toolrunner_std`",
+    note = "tools of different types in a list or behind a pointer are `Box<dyn DynTools>`; a tuple has at most 16 members: nest tuples, as in `((a, b), (c, d))`, or add tools one by one"
 )]
 pub trait Tools: Send + Sync + 'static {
     /// Returns the number of tools.
@@ -222,7 +228,7 @@ impl<T: Toolbox + ?Sized> Toolbox for ByRef<'_, T> {
 }
 
 #[cfg(feature = "alloc")]
-impl<T: Tools> Tools for alloc::sync::Arc<T> {
+impl<T: Tools + ?Sized> Tools for alloc::sync::Arc<T> {
     fn count(&self) -> usize {
         (**self).count()
     }
@@ -380,3 +386,7 @@ tuples!(A.0, B.1, C.2, D.3, E.4, F.5, G.6, H.7, I.8);
 tuples!(A.0, B.1, C.2, D.3, E.4, F.5, G.6, H.7, I.8, J.9);
 tuples!(A.0, B.1, C.2, D.3, E.4, F.5, G.6, H.7, I.8, J.9, K.10);
 tuples!(A.0, B.1, C.2, D.3, E.4, F.5, G.6, H.7, I.8, J.9, K.10, L.11);
+tuples!(A.0, B.1, C.2, D.3, E.4, F.5, G.6, H.7, I.8, J.9, K.10, L.11, M.12);
+tuples!(A.0, B.1, C.2, D.3, E.4, F.5, G.6, H.7, I.8, J.9, K.10, L.11, M.12, N.13);
+tuples!(A.0, B.1, C.2, D.3, E.4, F.5, G.6, H.7, I.8, J.9, K.10, L.11, M.12, N.13, O.14);
+tuples!(A.0, B.1, C.2, D.3, E.4, F.5, G.6, H.7, I.8, J.9, K.10, L.11, M.12, N.13, O.14, P.15);

@@ -128,8 +128,15 @@ impl RunBuilder {
         self
     }
 
-    /// Adds tools: one, or a tuple of tools and toolboxes. They follow those added before. A name
-    /// that is already in use is reported when the run is first used.
+    /// Adds one tool, or one toolbox. It follows those added before, as with
+    /// [`tools`](Self::tools).
+    pub fn tool(self, tool: impl Tools) -> Self {
+        self.tools(tool)
+    }
+
+    /// Adds tools: one tool or toolbox, or a tuple, array, `Vec` or `Option` of them. They follow
+    /// those added before. A name that is already in use is reported when the run is first used.
+    /// The [guide](crate::guide::tools) shows each form.
     pub fn tools(mut self, tools: impl Tools) -> Self {
         match self.toolset.with(tools) {
             Ok(toolset) => self.toolset = toolset,

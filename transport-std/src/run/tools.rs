@@ -1,41 +1,16 @@
 //! Tools behind a pointer, so that `Run` is not generic over them.
 
-use core::pin::Pin;
 use std::sync::Arc;
 use toolrunner_core::__private::check_server_tools;
 
 use toolrunner_core::error::{Misuse, REFUSED_SCHEMA};
 use toolrunner_core::json::{Kind, Text, Value};
-use toolrunner_core::tool::{Declared, Definition, Output, ToolCall, ToolError, Toolbox, Tools};
+pub(crate) use toolrunner_core::tool::DynTools;
+use toolrunner_core::tool::{
+    CallFuture, Declared, Definition, Output, ToolCall, ToolError, Toolbox, Tools,
+};
 
 use crate::error::Error;
-
-/// The object-safe counterpart of [`Tools`]. The method names differ, so that they never conflict.
-pub(crate) trait DynTools: Send + Sync {
-    fn dyn_definition(&self, i: usize) -> Option<Definition<'_>>;
-
-    fn dyn_call<'a>(
-        &'a self,
-        i: usize,
-        call: ToolCall<'a>,
-        out: &'a mut Output<'_>,
-    ) -> Pin<Box<dyn Future<Output = Result<(), ToolError>> + Send + 'a>>;
-}
-
-impl<T: Tools> DynTools for T {
-    fn dyn_definition(&self, i: usize) -> Option<Definition<'_>> {
-        self.definition(i)
-    }
-
-    fn dyn_call<'a>(
-        &'a self,
-        i: usize,
-        call: ToolCall<'a>,
-        out: &'a mut Output<'_>,
-    ) -> Pin<Box<dyn Future<Output = Result<(), ToolError>> + Send + 'a>> {
-        Box::pin(self.call(i, call, out))
-    }
-}
 
 /// Two sets of tools that were added one after the other.
 struct Both {
@@ -52,7 +27,12 @@ impl Both {
     }
 }
 
+// Not `Tools`: a call would be boxed once more for each set.
 impl DynTools for Both {
+    fn dyn_count(&self) -> usize {
+        self.first.count + self.second.count
+    }
+
     fn dyn_definition(&self, i: usize) -> Option<Definition<'_>> {
         let (set, i) = self.of(i);
         set.tools.dyn_definition(i)
@@ -63,7 +43,7 @@ impl DynTools for Both {
         i: usize,
         call: ToolCall<'a>,
         out: &'a mut Output<'_>,
-    ) -> Pin<Box<dyn Future<Output = Result<(), ToolError>> + Send + 'a>> {
+    ) -> CallFuture<'a> {
         let (set, i) = self.of(i);
         set.tools.dyn_call(i, call, out)
     }

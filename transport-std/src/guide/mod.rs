@@ -1,0 +1,3 @@
+//! How things are done, one page per task. Each code block is compiled and run as a test.
+
+pub mod tools;

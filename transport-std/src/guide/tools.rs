@@ -1,0 +1,222 @@
+//! Tools: what they take, and how a run gets them.
+//!
+//! # What a tool takes
+//!
+//! Each argument of a function with [`#[tool]`](macro@crate::tool) is a
+//! [`ToolInput`](trait@crate::ToolInput); the table there lists all types. A type of your own
+//! derives it:
+//!
+//! ```
+//! use std::collections::{HashMap, HashSet};
+//! use std::time::Duration;
+//!
+//! use toolrunner_std::{ToolInput, tool};
+//!
+//! #[derive(ToolInput)]
+//! #[tool(tag = "kind", rename_all = "snake_case")]
+//! enum Source {
+//!     Web { domain: Option<String> },
+//!     Notes { topics: HashSet<String> },
+//! }
+//!
+//! /// Search for documents.
+//! #[tool]
+//! async fn search(
+//!     /// The words to look for
+//!     #[tool(min_len = 1)]
+//!     query: String,
+//!     source: Source,
+//!     weights: Option<HashMap<String, f64>>,
+//!     #[tool(default_json = "\"PT10S\"", default = Duration::from_secs(10))]
+//!     timeout: Duration,
+//! ) -> Vec<String> {
+//!     vec![]
+//! }
+//! ```
+//! With the features `chrono`, `uuid` and `url`, types of these crates are arguments too, and the
+//! model receives their format:
+//!
+#![cfg_attr(all(feature = "chrono", feature = "uuid", feature = "url"), doc = "```")]
+#![cfg_attr(not(all(feature = "chrono", feature = "uuid", feature = "url")), doc = "```ignore")]
+//! # use toolrunner_std::tool;
+//! /// Save a page.
+//! #[tool]
+//! fn save(page: url::Url, project: uuid::Uuid, due: Option<chrono::NaiveDate>) -> String {
+//!     format!("Saved {page} in {project}.")
+//! }
+//! ```
+//! Any type that implements `FromStr` is a string for the model:
+//!
+//! ```
+//! use std::net::SocketAddr;
+//!
+//! use toolrunner_std::{Parsed, tool};
+//!
+//! /// Check whether hosts answer.
+//! #[tool]
+//! fn ping(#[tool(parse)] host: SocketAddr, more: Vec<Parsed<SocketAddr>>) -> usize {
+//!     more.len() + 1
+//! }
+//! ```
+//! Any type that serde can read and schemars can describe is an argument as
+//! [`Json`](crate::Json), with the feature `schemars`. This covers all of serde: `flatten` of maps
+//! and enums, `with`, recursive types. An error names the path.
+//!
+#![cfg_attr(feature = "schemars", doc = "```")]
+#![cfg_attr(not(feature = "schemars"), doc = "```ignore")]
+//! use std::collections::BTreeMap;
+//!
+//! use toolrunner_std::{Json, tool};
+//!
+//! #[derive(serde::Deserialize, schemars::JsonSchema)]
+//! struct Filter {
+//!     any: Option<Vec<Filter>>,
+//!     #[serde(flatten)]
+//!     fields: BTreeMap<String, serde_json::Value>,
+//! }
+//!
+//! /// Count the matching records.
+//! #[tool]
+//! fn count(filter: Json<Filter>) -> usize {
+//!     filter.0.fields.len() + filter.0.any.unwrap_or_default().len()
+//! }
+//! ```
+//! A tool from another SDK or an MCP server usually has one struct as its whole input. The option
+//! `input` keeps that schema. With `#[tool(flatten)]` on an argument, a struct's members are beside
+//! the other arguments.
+//!
+//! ```
+//! use toolrunner_std::{ToolInput, tool};
+//!
+//! #[derive(ToolInput)]
+//! struct Issue {
+//!     title: String,
+//!     #[tool(default = 3, min = 1, max = 5)]
+//!     priority: u8,
+//! }
+//!
+//! /// Create an issue.
+//! #[tool(input)]
+//! fn create_issue(issue: Issue) -> String {
+//!     issue.title
+//! }
+//!
+//! /// Create an issue in a project.
+//! #[tool]
+//! fn create_in(project: String, #[tool(flatten)] issue: Issue) -> String {
+//!     format!("{project}: {}", issue.title)
+//! }
+//! ```
+//!
+//! # How a run gets its tools
+//!
+//! [`tool`](crate::run::RunBuilder::tool) adds one tool, [`tools`](crate::run::RunBuilder::tools)
+//! several: a tuple of up to 16, an array, a `Vec`, an `Option`, an `Arc`, or a toolbox. All of them
+//! can be combined and called repeatedly, so there is no limit on their number.
+//!
+//! ```
+//! # use toolrunner_std::{Client, Run, tool};
+//! /// Read a file.
+//! #[tool]
+//! fn read(path: String) -> String {
+//!     path
+//! }
+//!
+//! /// Delete a file.
+//! #[tool(requires_approval)]
+//! fn delete(path: String) {}
+//!
+//! fn start(client: &Client, is_admin: bool) -> Run {
+//!     client
+//!         .run("claude-opus-4-7")
+//!         .tool(read)
+//!         .tools(is_admin.then_some(delete))
+//!         .user("What is in notes.txt?")
+//! }
+//! ```
+//! Tools of different types in one list are [`BoxTools`](crate::BoxTools), which is
+//! `Box<dyn DynTools>`:
+//!
+//! ```
+//! # use toolrunner_std::{BoxTools, tool};
+//! # #[tool] fn read(path: String) -> String { path }
+//! # #[tool] fn write(path: String, text: String) {}
+//! # #[tool] fn delete(path: String) {}
+//! fn tools_of(role: &str) -> Vec<BoxTools> {
+//!     let mut tools: Vec<BoxTools> = vec![Box::new(read)];
+//!     if role != "guest" {
+//!         tools.push(Box::new(write));
+//!     }
+//!     if role == "admin" {
+//!         tools.push(Box::new(delete));
+//!     }
+//!     tools
+//! }
+//! # assert_eq!(tools_of("user").len(), 2);
+//! ```
+//!
+//! # Tools that exist only at run time
+//!
+//! A [`RawTool`](crate::RawTool) is a definition and a closure. Both are owned values, so tools can
+//! come from a file, a database or another server. The input is checked against the schema before
+//! the closure runs.
+//!
+//! ```
+//! use serde_json::Value;
+//! use toolrunner_std::{BoxTools, RawTool};
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Endpoint {
+//!     name: String,
+//!     description: String,
+//!     input_schema: Value,
+//!     url: String,
+//! }
+//!
+//! fn from_file(json: &str) -> Result<Vec<BoxTools>, Box<dyn std::error::Error>> {
+//!     let mut tools: Vec<BoxTools> = Vec::new();
+//!     for Endpoint { name, description, input_schema, url } in serde_json::from_str::<Vec<_>>(json)? {
+//!         let tool = RawTool::new(&name, &description, &input_schema.to_string(), move |input| {
+//!             let url = url.clone();
+//!             // A real program would send the input there.
+//!             async move { format!("POST {url} {}", input.json()) }
+//!         })?;
+//!         tools.push(Box::new(tool));
+//!     }
+//!     Ok(tools)
+//! }
+//! # assert_eq!(from_file(r#"[{"name":"ping","description":"","input_schema":{"type":"object"},"url":"http://a"}]"#).unwrap().len(), 1);
+//! ```
+//!
+//! # Tools of one user or session
+//!
+//! A toolbox is a value, and its tools are its methods. Create one for each user or session and
+//! share what they have in common by `Arc`; nothing needs to be static.
+//!
+//! ```
+//! use std::sync::{Arc, Mutex};
+//!
+//! use toolrunner_std::{Client, Run, toolbox};
+//!
+//! struct Notes {
+//!     user: String,
+//!     all: Arc<Mutex<Vec<String>>>,
+//! }
+//!
+//! #[toolbox]
+//! impl Notes {
+//!     /// Write a note.
+//!     #[tool]
+//!     fn note(&self, text: String) -> Result<usize, &'static str> {
+//!         let mut all = self.all.lock().map_err(|_| "the notes are broken")?;
+//!         all.push(format!("{}: {text}", self.user));
+//!         Ok(all.len())
+//!     }
+//! }
+//!
+//! fn start(client: &Client, user: &str, all: &Arc<Mutex<Vec<String>>>) -> Run {
+//!     let notes = Notes { user: user.to_owned(), all: all.clone() };
+//!     client.run("claude-opus-4-7").tool(notes).user("Remember the milk.")
+//! }
+//! ```
+//! [`Run::set_tools`](crate::Run::set_tools) replaces the tools of a run between two requests.
