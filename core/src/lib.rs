@@ -12,6 +12,7 @@
 //! | [`transport`], [`policy`], [`wire`] | transport trait; limits and retries; the wire format |
 //! | [`observe`], [`run`] | events and observers; the loop as a state machine |
 //! | [`drive`] | the driver: machine, transport, tools and clock combined |
+//! | [`structured`] | the last reply of a run as a value of a type |
 //!
 //! Start with [`run`] for the state machine, or with [`drive`] for a microcontroller. A server uses
 //! the front end in `toolrunner_std`.
@@ -33,6 +34,7 @@ pub mod observe;
 pub mod policy;
 pub mod run;
 pub mod schema;
+pub mod structured;
 #[cfg(feature = "testing")]
 #[allow(clippy::disallowed_methods, reason = "for tests, on a server")]
 pub mod testing;
@@ -174,6 +176,7 @@ pub mod __private {
     pub use crate::schema::compose::{flattened, flattened_len};
     #[cfg(feature = "alloc")]
     pub use crate::schema::lenient::lenient;
+    pub use crate::schema::strict::{output, output_len};
     pub use crate::schema::write::{definition, definition_len, text};
     pub use crate::tool::input::{begin, invalid_input};
     pub use crate::tool::result::kinds;

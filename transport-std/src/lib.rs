@@ -116,6 +116,7 @@ pub use toolrunner_core::message::{ReplyMessage, StopReason, Usage};
 pub use toolrunner_core::observe::Event;
 pub use toolrunner_core::policy::{Limit, Limits, RetryPolicy};
 pub use toolrunner_core::run::{Compaction, OnBreak, Outcome};
+pub use toolrunner_core::structured::Structured;
 pub use toolrunner_core::tool::{
     Block, BoxTools, Declared, DynTools, Json, Output, Parsed, RawTool, Source, ToolContext,
     ToolError, ToolInput, Tools,

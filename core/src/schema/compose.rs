@@ -106,7 +106,7 @@ pub const fn flattened<const N: usize>(mut parts: &[Property]) -> [Property; N] 
     all
 }
 
-const fn is_same(a: &str, b: &str) -> bool {
+pub(super) const fn is_same(a: &str, b: &str) -> bool {
     let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
     while let ([x, rest_a @ ..], [y, rest_b @ ..]) = (a, b) {
         if *x != *y {

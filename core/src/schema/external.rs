@@ -78,6 +78,36 @@ impl Schema {
     }
 }
 
+/// Returns the format of an output with the marks replaced by strict schemas.
+pub(super) fn filled_strict(json: &str, schema: &Schema) -> Result<String, &'static str> {
+    let strict = |external: &Schema| -> Result<String, &'static str> {
+        let Shape::External(text) = external.shape else { return Ok(String::new()) };
+        let mut value = serde_json::from_str(text()).unwrap_or_default();
+        super::strict_external::make_strict(&mut value)?;
+        if !external.description.is_empty()
+            && let Value::Object(members) = &mut value
+        {
+            members.remove("description");
+        }
+        Ok(unbraced(&value))
+    };
+    if matches!(schema.shape, Shape::External(_)) && schema.is_output_root() {
+        return Ok(alloc::format!(
+            "{{\"type\":\"json_schema\",\"schema\":{{{}}}}}",
+            strict(schema)?
+        ));
+    }
+    let mut externals = Vec::new();
+    schema.externals(&mut externals);
+    let mut pieces = json.split('\0');
+    let mut out = pieces.next().unwrap_or_default().to_string();
+    for (piece, external) in pieces.zip(externals) {
+        out.push_str(&strict(external)?);
+        out.push_str(piece);
+    }
+    Ok(out)
+}
+
 type Cache<K> = LazyLock<RwLock<HashMap<K, &'static str>>>;
 
 /// Returns the text of this key. Makes it if there is none.

@@ -18,6 +18,10 @@ mod fold;
 #[cfg(feature = "alloc")]
 pub(crate) mod lenient;
 mod raw;
+pub(crate) mod strict;
+#[cfg(feature = "schemars")]
+#[allow(clippy::disallowed_methods, reason = "on a server, with serde_json")]
+mod strict_external;
 pub(crate) mod write;
 
 use check::Rule;
@@ -36,6 +40,10 @@ pub(crate) use lenient::lenient_raw;
 pub(crate) use raw::RAW_DEPTH;
 pub use raw::RawSchema;
 pub(crate) use raw::is_refused;
+#[cfg(feature = "schemars")]
+pub(crate) use strict::output_of;
+#[cfg(all(feature = "alloc", not(feature = "schemars")))]
+pub(crate) use strict::output_text;
 
 /// A schema: the set of values that are allowed.
 ///

@@ -5,7 +5,7 @@ use super::{By, Default, Property, SCHEMA_DEPTH, Schema, Shape, Variant};
 /// Returns the size of the definition that [`definition`] writes, in bytes.
 #[doc(hidden)]
 pub const fn definition_len(name: &str, description: &str, schema: &Schema, extra: &str) -> usize {
-    let mut out = Writer { bytes: [], len: 0, depth: 0 };
+    let mut out = Writer { bytes: &mut [], len: 0, depth: 0, is_strict: false };
     out.definition(name, description, schema, extra);
     out.len
 }
@@ -19,9 +19,10 @@ pub const fn definition<const N: usize>(
     schema: &Schema,
     extra: &str,
 ) -> [u8; N] {
-    let mut out = Writer { bytes: [0; N], len: 0, depth: 0 };
+    let mut bytes = [0; N];
+    let mut out = Writer { bytes: &mut bytes, len: 0, depth: 0, is_strict: false };
     out.definition(name, description, schema, extra);
-    out.bytes
+    bytes
 }
 
 /// Returns the bytes that [`definition`] wrote as text.
@@ -34,12 +35,14 @@ pub const fn text(bytes: &[u8]) -> &str {
     }
 }
 
-/// Stores the first `N` bytes and counts all of them.
-struct Writer<const N: usize> {
-    bytes: [u8; N],
-    len: usize,
+/// Stores as many bytes as fit, and counts all of them.
+pub(super) struct Writer<'b> {
+    pub(super) bytes: &'b mut [u8],
+    pub(super) len: usize,
     /// The number of arrays, objects and maps that surround the current position.
-    depth: usize,
+    pub(super) depth: usize,
+    /// Whether the schema is for output: see [`strict`](super::strict).
+    pub(super) is_strict: bool,
 }
 
 #[allow(
@@ -51,15 +54,15 @@ struct Writer<const N: usize> {
     clippy::panic,
     reason = "runs in constants: a panic is an error of the compiler, with this text"
 )]
-impl<const N: usize> Writer<N> {
-    const fn byte(&mut self, byte: u8) {
-        if self.len < N {
+impl Writer<'_> {
+    pub(super) const fn byte(&mut self, byte: u8) {
+        if self.len < self.bytes.len() {
             self.bytes[self.len] = byte;
         }
         self.len += 1;
     }
 
-    const fn raw(&mut self, text: &str) {
+    pub(super) const fn raw(&mut self, text: &str) {
         let mut rest = text.as_bytes();
         while let [byte, more @ ..] = rest {
             self.byte(*byte);
@@ -68,9 +71,15 @@ impl<const N: usize> Writer<N> {
     }
 
     /// Writes a string with its quotes.
-    const fn string(&mut self, text: &str) {
-        const HEX: &[u8; 16] = b"0123456789abcdef";
+    pub(super) const fn string(&mut self, text: &str) {
         self.byte(b'"');
+        self.escaped(text);
+        self.byte(b'"');
+    }
+
+    /// Writes the inside of a string.
+    pub(super) const fn escaped(&mut self, text: &str) {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
         let mut rest = text.as_bytes();
         while let [byte, more @ ..] = rest {
             match *byte {
@@ -88,10 +97,9 @@ impl<const N: usize> Writer<N> {
             }
             rest = more;
         }
-        self.byte(b'"');
     }
 
-    const fn number(&mut self, number: u64) {
+    pub(super) const fn number(&mut self, number: u64) {
         if number >= 10 {
             self.number(number / 10);
         }
@@ -122,7 +130,7 @@ impl<const N: usize> Writer<N> {
 
     /// Writes a schema. The order of its members is: type, description, bounds, default, nested
     /// schemas. A variant that is identified by its key is an object with that one member, `key`.
-    const fn schema(&mut self, schema: &Schema, key: Option<&Variant>) {
+    pub(super) const fn schema(&mut self, schema: &Schema, key: Option<&Variant>) {
         self.byte(b'{');
         let start = self.len;
         if let Some(variant) = key {
@@ -151,11 +159,21 @@ impl<const N: usize> Writer<N> {
             self.raw(kind);
             self.raw(if schema.nullable { "\",\"null\"]" } else { "\"" });
         }
-        if !schema.description.is_empty() {
+        if self.is_strict {
+            self.strict_description(start, schema);
+            self.strict_keywords(start, schema);
+        } else if !schema.description.is_empty() {
             self.key(start, "description");
             self.string(schema.description);
         }
         match schema.shape {
+            // Their keywords are written already, or are in the description.
+            Shape::Integer(_)
+            | Shape::Number(_)
+            | Shape::String(..)
+            | Shape::Array(..)
+            | Shape::Tuple(_)
+                if self.is_strict => {}
             Shape::Integer(range) | Shape::Number(range) => {
                 if !range.minimum.is_empty() {
                     self.key(start, "minimum");
@@ -211,7 +229,9 @@ impl<const N: usize> Writer<N> {
             }
             Shape::Any | Shape::Boolean | Shape::Object { .. } | Shape::Map(_) => {}
         }
-        self.default(start, schema.default);
+        if !self.is_strict {
+            self.default(start, schema.default);
+        }
         self.depth += 1;
         match schema.shape {
             Shape::Array(..) | Shape::Tuple(_) | Shape::Map(_) | Shape::Object { .. }
@@ -223,6 +243,7 @@ impl<const N: usize> Writer<N> {
                 self.key(start, "items");
                 self.schema(items, None);
             }
+            Shape::Tuple(_) if self.is_strict => {}
             Shape::Tuple(mut items) => {
                 self.key(start, "prefixItems");
                 self.byte(b'[');
@@ -251,7 +272,7 @@ impl<const N: usize> Writer<N> {
     }
 
     /// Writes `"name":`, after a comma if anything was written since `start`.
-    const fn key(&mut self, start: usize, name: &str) {
+    pub(super) const fn key(&mut self, start: usize, name: &str) {
         if self.len > start {
             self.byte(b',');
         }
@@ -357,7 +378,7 @@ impl<const N: usize> Writer<N> {
         }
         let mut i = 0;
         while i < properties.len() {
-            if properties[i].is_required() {
+            if properties[i].is_required() || (self.is_strict && properties[i].is_listed()) {
                 if self.len > start {
                     self.byte(b',');
                 }

@@ -327,6 +327,10 @@ impl<R> RawTool<R> {
         self
     }
 
+    #[cfg_attr(
+        not(feature = "alloc"),
+        allow(clippy::needless_option_as_deref, reason = "with alloc the texts may be owned")
+    )]
     fn definition(&self) -> Definition<'_> {
         let mut definition = self.declaration.definition();
         (definition.blocking, definition.timeout) = (self.blocking, self.timeout);

@@ -93,7 +93,11 @@ impl RunBuilder {
         }
     }
 
-    fn note<T>(&mut self, result: Result<T, impl Into<Error>>) {
+    pub(super) const fn params_mut(&mut self) -> &mut Params {
+        &mut self.params
+    }
+
+    pub(super) fn note<T>(&mut self, result: Result<T, impl Into<Error>>) {
         if let Err(error) = result
             && self.invalid.is_none()
         {

@@ -24,6 +24,7 @@ mod drive;
 mod gate;
 mod hooks;
 mod host;
+mod output;
 mod reply;
 mod retried;
 mod tools;
