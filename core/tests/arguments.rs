@@ -533,6 +533,23 @@ fn whatever_serde_reads() {
 }
 
 #[test]
+fn an_error_of_serde_names_the_path() {
+    #[derive(Deserialize, schemars::JsonSchema)]
+    struct Sizes {
+        all: Vec<external::Range>,
+    }
+    #[tool]
+    fn add(sizes: Option<Json<Sizes>>) -> usize {
+        sizes.map_or(0, |sizes| sizes.0.all.len())
+    }
+    assert_eq!(call(&add, r#"{"sizes":{"all":[{"size":2},{}]}}"#), Ok("2".to_owned()));
+    assert_eq!(
+        call(&add, r#"{"sizes":{"all":[{"size":2},{"size":5}]}}"#),
+        Err("sizes.all[1].size: expected a valid value, got 5: the size must be even".to_owned())
+    );
+}
+
+#[test]
 fn a_type_of_serde_is_the_whole_input() {
     #[derive(Deserialize, schemars::JsonSchema)]
     struct Node {
