@@ -127,7 +127,7 @@ fn days_between(from: DateTime<Utc>, to: DateTime<Utc>) -> i64 {
 struct Filter {
     /// One of these must hold too.
     #[serde(default)]
-    any: Vec<Filter>,
+    any: Vec<Self>,
     /// The expected text of each field.
     #[serde(flatten)]
     fields: BTreeMap<String, serde_json::Value>,
