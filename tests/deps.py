@@ -28,7 +28,7 @@ TREES = [
     ("toolrunner-embassy", [], 102),
     ("toolrunner-std", ["--no-default-features"], 60),
     ("toolrunner-std", [], 72),
-    ("toolrunner-std", ["--all-features"], 140),
+    ("toolrunner-std", ["--all-features"], 165),
 ]
 # The features that a shared crate may have when all of our features are enabled.
 SHARED = {
@@ -43,7 +43,7 @@ SHARED = {
     "serde": "alloc derive serde_derive",
     "serde_core": "alloc result",
     "serde_json": "alloc raw_value",
-    "tokio": "bytes default io-util libc mio net rt socket2 sync time",
+    "tokio": "bytes default io-util libc mio net process rt signal-hook-registry socket2 sync time",
     "tokio-util": "codec default io libc",
     "tracing": "std",
     "url": "",
@@ -57,7 +57,7 @@ OTEL = {"futures-util": "async-await async-await-macro futures-macro futures-sin
 # Crates that only one feature of ours may bring, and none by default.
 BROUGHT = {"reqwless": "reqwless", "nourl": "reqwless", "httparse": "reqwless", "buffered-io": "reqwless"}
 # Features that depend on one of ours: when none of ours is enabled, they must be off.
-OPTIONAL = {"hyper": "http2", "hyper-util": "client-proxy", "rustls": "aws-lc-rs aws_lc_rs ring"}
+OPTIONAL = {"hyper": "http2", "hyper-util": "client-proxy", "rustls": "aws-lc-rs aws_lc_rs ring", "tokio": "process signal-hook-registry"}
 
 
 def tree(package, features):

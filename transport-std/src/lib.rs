@@ -31,7 +31,12 @@
 //! offers it, and proxies from the environment. [`config`] has the server and the credentials.
 //! `init_logging` logs to stderr; `otel` exports traces.
 
-#[cfg(feature = "memory")]
+#[cfg(any(
+    feature = "memory",
+    feature = "text-editor",
+    feature = "bash",
+    feature = "agent-toolset"
+))]
 pub mod builtin;
 pub mod client;
 pub mod clock;

@@ -33,9 +33,21 @@ impl<'a> Arguments<'a> {
         Some(self.0.member(name)?.as_text()?.to_string())
     }
 
+    #[cfg(all(unix, feature = "bash"))]
+    pub(super) fn flag(self, name: &str) -> bool {
+        self.0.member(name).and_then(Value::as_bool).unwrap_or(false)
+    }
+
     /// Returns an integer. One that does not fit is the nearest one that does.
     pub(super) fn integer(self, name: &str) -> Option<i64> {
         self.0.member(name).and_then(integer)
+    }
+
+    /// Returns the number of elements of an array.
+    #[cfg(all(unix, feature = "agent-toolset"))]
+    pub(super) fn list_length(self, name: &str) -> Option<usize> {
+        let list = self.0.member(name).filter(|list| list.kind() == Kind::Array)?;
+        Some(list.elements().count())
     }
 
     /// Returns an array of two integers.

@@ -47,6 +47,9 @@ impl Fault {
 pub(super) enum Access {
     /// Only the owner reads and writes them.
     Private,
+    /// As the process's umask says.
+    #[cfg(any(feature = "text-editor", feature = "agent-toolset"))]
+    Default,
 }
 
 /// What happens to a file that exists.
@@ -63,6 +66,7 @@ impl Folder {
     }
 
     /// Takes an open directory.
+    #[cfg(feature = "memory")]
     pub(super) const fn of(dir: Dir) -> Self {
         Self { dir }
     }

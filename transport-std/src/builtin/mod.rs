@@ -1,22 +1,36 @@
-//! Tools that the API defines and the client runs.
+//! Tools that the API defines and the client runs, and the SDKs' agent toolset.
 //!
 //! | Feature | Tool | What it does |
 //! |---|---|---|
 //! | `memory` | `MemoryTool` | `memory_20250818`: files below `/memories` that outlive the conversation |
+//! | `text-editor` | `EditorTool` | `text_editor_20250728`: views and edits text files |
+//! | `bash` | `BashTool` | `bash_20250124`: one shell that keeps its state between calls |
+//! | `agent-toolset` | `AgentToolset` | `bash`, `read`, `write`, `edit`, `glob` and `grep` as ordinary tools |
 //!
-//! The API knows the input schemas. The definitions contain only a `type` and a `name`; the tools
-//! still check every input before they use it.
+//! `BashTool` and `AgentToolset` exist on Unix only.
+//!
+//! The API knows the input schemas of the first three. Their definitions contain only a `type` and
+//! a `name`; the tools still check every input before they use it.
 //!
 //! **Confinement.** The tools that work on files open one directory and reach every file through
 //! its handle, one path component at a time, without following a link. A path that leaves the
 //! directory by `..`, as an absolute path or through a link is refused, also if somebody replaces a
 //! directory with a link at the same moment. Special files (pipes, sockets, devices) are never
-//! opened for reading. Hard links and mounts inside the directory are part of it.
+//! opened for reading. Hard links and mounts inside the directory are part of it. The shell is
+//! **not** confined: it can do whatever the process may do, so run it in a container or a virtual
+//! machine.
 //!
 //! **Writing** is atomic: a new file with the whole content, synchronized to the disk, takes the
 //! place of the old one.
 
+#[cfg(all(unix, feature = "agent-toolset"))]
+mod agent;
 mod arguments;
+#[cfg(all(unix, feature = "bash"))]
+mod bash;
+#[cfg(feature = "text-editor")]
+mod editor;
+#[cfg(any(feature = "memory", feature = "text-editor", feature = "agent-toolset"))]
 mod folder;
 #[cfg(feature = "memory")]
 mod memory;
@@ -24,11 +38,26 @@ mod memory;
 mod memory_directory;
 #[cfg(feature = "memory")]
 mod memory_path;
+#[cfg(all(unix, feature = "agent-toolset"))]
+mod search;
+#[cfg(all(unix, feature = "bash"))]
+mod shell;
+#[cfg(any(feature = "memory", feature = "text-editor", feature = "agent-toolset"))]
 mod text;
+#[cfg(any(feature = "text-editor", feature = "agent-toolset"))]
+mod work_directory;
 
+#[cfg(all(unix, feature = "agent-toolset"))]
+pub use agent::{AgentTool, AgentToolset};
+#[cfg(all(unix, feature = "bash"))]
+pub use bash::{BashTool, Commands};
+#[cfg(feature = "text-editor")]
+pub use editor::{DirectoryEditor, Editor, EditorTool};
 #[cfg(feature = "memory")]
 pub use memory::{Memory, MemoryTool};
 #[cfg(feature = "memory")]
 pub use memory_directory::DirectoryMemory;
 #[cfg(feature = "memory")]
 pub use memory_path::MemoryPath;
+#[cfg(all(unix, feature = "bash"))]
+pub use shell::{Shell, ShellSettings};
