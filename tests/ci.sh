@@ -19,7 +19,7 @@ if [ -n "${SCENARIOS:-}" ]; then
 fi
 
 # In the order in which they run: the parts that fail soonest come first.
-PARTS=(fmt deny deps clippy unit soak faults doc conformance serve stores kills playground fuzz valgrind bench c wasm targets
+PARTS=(fmt deny deps clippy unit mcp soak faults doc conformance serve stores kills playground fuzz valgrind bench c wasm targets
     no_panic firmware sizes)
 
 # The Debian packages that a part needs besides rustup's toolchain.
@@ -35,6 +35,7 @@ packages() {
     playground) echo chromium python3 curl gcc libc6-dev ca-certificates ;;
     stores) echo postgresql python3 gcc libc6-dev ca-certificates ;;
     kills) echo postgresql nginx-light python3 curl gcc libc6-dev ca-certificates ;;
+    mcp) echo python3-venv gcc libc6-dev ca-certificates ;;
     dynamodb) echo python3-venv curl gcc libc6-dev ca-certificates ;;
     long) echo valgrind postgresql nginx-light python3-venv curl gcc libc6-dev ca-certificates ;;
     valgrind | bench) echo valgrind python3 gcc libc6-dev ca-certificates ;;
@@ -76,6 +77,14 @@ part_unit() {
     cargo test -p toolrunner-core --features alloc
     cargo test -p toolrunner-core --features macros,serde-json-core
     cargo test -p toolrunner-core --no-default-features --features testing --test small_profile
+}
+
+# Runs toolrunner-mcp against servers on the official Python SDK, over stdio and over streamable HTTP.
+part_mcp() {
+    local python=target/mcp-python/bin/python
+    [ -x "$python" ] || python3 -m venv target/mcp-python
+    "$python" -m pip install --quiet --disable-pip-version-check 'mcp>=2.3,<3' uvicorn
+    MCP_PYTHON="$PWD/$python" cargo test -p toolrunner-mcp --test official -- --ignored
 }
 
 # Checks the licences, sources and banned crates of every lock file, and duplicates in the workspace's, by deny.toml. Building cargo-deny
