@@ -102,6 +102,12 @@ fn quickstart_asks_the_server_of_the_environment_and_says_what_is_wrong() {
 }
 
 #[test]
+fn memory_agent() {
+    let program = env!("CARGO_BIN_EXE_memory_agent");
+    check("memory_agent.txt", &stdout_of(program, &[], ""));
+}
+
+#[test]
 fn chat() {
     let lines = "What's the weather in Oslo?\ny\nAnd 15 + 27, and the weather in Rome?\nn\ny\n\n";
     check("chat.txt", &stdout_of(env!("CARGO_BIN_EXE_chat"), &[], lines));
