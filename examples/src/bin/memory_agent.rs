@@ -6,8 +6,8 @@
 //! is this program itself, started again with `--serve`; name another one to use that:
 //! `memory_agent PROGRAM ARGUMENT...`.
 
+use core::error::Error;
 use std::env;
-use std::error::Error;
 use std::process::ExitCode;
 
 use rmcp::model::{
