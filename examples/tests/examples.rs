@@ -101,6 +101,7 @@ fn quickstart_asks_the_server_of_the_environment_and_says_what_is_wrong() {
     );
 }
 
+#[cfg(feature = "memory-agent")]
 #[test]
 fn memory_agent() {
     let program = env!("CARGO_BIN_EXE_memory_agent");
@@ -127,6 +128,7 @@ fn batch_goes_on_where_it_was_stopped() {
     check("batch.txt", &all);
 }
 
+#[cfg(feature = "types")]
 #[test]
 fn research_agent() {
     let program = env!("CARGO_BIN_EXE_research_agent");

@@ -1,7 +1,7 @@
 //! The arguments of a call, after they were checked against a schema.
 
 use toolrunner_core::__private::invalid_input;
-use toolrunner_core::json::{Kind, Value};
+use toolrunner_core::json::Value;
 use toolrunner_core::schema::RawSchema;
 use toolrunner_core::tool::{Output, ToolError};
 
@@ -39,6 +39,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// Returns an integer. One that does not fit is the nearest one that does.
+    #[cfg(any(feature = "memory", feature = "text-editor", feature = "agent-toolset"))]
     pub(super) fn integer(self, name: &str) -> Option<i64> {
         self.0.member(name).and_then(integer)
     }
@@ -46,18 +47,22 @@ impl<'a> Arguments<'a> {
     /// Returns the number of elements of an array.
     #[cfg(all(unix, feature = "agent-toolset"))]
     pub(super) fn list_length(self, name: &str) -> Option<usize> {
-        let list = self.0.member(name).filter(|list| list.kind() == Kind::Array)?;
+        let list =
+            self.0.member(name).filter(|list| list.kind() == toolrunner_core::json::Kind::Array)?;
         Some(list.elements().count())
     }
 
     /// Returns an array of two integers.
+    #[cfg(any(feature = "memory", feature = "text-editor", feature = "agent-toolset"))]
     pub(super) fn pair(self, name: &str) -> Option<[i64; 2]> {
-        let list = self.0.member(name).filter(|list| list.kind() == Kind::Array)?;
+        let list =
+            self.0.member(name).filter(|list| list.kind() == toolrunner_core::json::Kind::Array)?;
         let mut numbers = list.elements().map(integer);
         Some([numbers.next()??, numbers.next()??])
     }
 }
 
+#[cfg(any(feature = "memory", feature = "text-editor", feature = "agent-toolset"))]
 fn integer(value: Value<'_>) -> Option<i64> {
     let text = value.as_json();
     match text.parse() {

@@ -37,6 +37,7 @@ impl From<io::Error> for Fault {
 }
 
 impl Fault {
+    #[cfg(feature = "memory")]
     pub(super) fn is_missing(&self) -> bool {
         matches!(self, Self::Io(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
     }
@@ -157,6 +158,7 @@ impl Folder {
     }
 
     /// Deletes a file, or a directory with everything in it. A link is deleted itself.
+    #[cfg(feature = "memory")]
     pub(super) fn delete(&self, path: &Path) -> Result<(), Fault> {
         let (dir, name) = self.parent(path, None)?;
         let kind = dir.symlink_metadata(&name)?;
@@ -169,6 +171,7 @@ impl Folder {
     }
 
     /// Renames a file or a directory. Fails if `to` exists.
+    #[cfg(feature = "memory")]
     pub(super) fn rename(&self, from: &Path, to: &Path, access: Access) -> Result<(), Fault> {
         let (source, old) = self.parent(from, None)?;
         let kind = source.symlink_metadata(&old)?;

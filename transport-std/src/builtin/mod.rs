@@ -42,7 +42,7 @@ mod memory_path;
 mod search;
 #[cfg(all(unix, feature = "bash"))]
 mod shell;
-#[cfg(any(feature = "memory", feature = "text-editor", feature = "agent-toolset"))]
+#[cfg(any(feature = "memory", feature = "text-editor"))]
 mod text;
 #[cfg(any(feature = "text-editor", feature = "agent-toolset"))]
 mod work_directory;
