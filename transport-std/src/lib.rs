@@ -29,7 +29,8 @@
 //!
 //! The [`guide`] shows how things are done. [`http`] carries bytes: pooled connections, TLS with the platform's roots, HTTP/2 if the server
 //! offers it, and proxies from the environment. [`config`] has the server and the credentials.
-//! `init_logging` logs to stderr; `otel` exports traces.
+//! `init_logging` logs to stderr; `otel` exports traces. `builtin` has a memory, a shell, a text
+//! editor and the SDKs' agent toolset, each as a feature.
 
 #[cfg(any(
     feature = "memory",

@@ -332,6 +332,24 @@ async fn images_and_pdfs_become_blocks_and_sizes_are_limited() {
 }
 
 #[tokio::test]
+async fn a_search_that_sees_too_much_says_that_it_ended_early() {
+    let (dir, tools) = agent();
+    let editor = EditorTool::new(DirectoryEditor::open(dir.path()).unwrap());
+    for i in 0..50_000 {
+        fs::File::create(dir.path().join(i.to_string())).unwrap();
+    }
+    let glob = || with(&tools, "glob", &[("pattern", "*.rs")]);
+    assert_eq!(glob().await, ok("no matches"));
+    let view = [("command", "view"), ("path", ".")];
+    let text = with(&editor, "str_replace_based_edit_tool", &view).await.unwrap();
+    assert!(text.contains("\n[more than 10000 entries; the rest is not shown]"));
+    fs::File::create(dir.path().join("one more")).unwrap();
+    let note = "no matches\n[the search ended after 50000 entries]";
+    assert_eq!(glob().await, ok(note));
+    assert_eq!(with(&tools, "grep", &[("pattern", "x")]).await, ok(note));
+}
+
+#[tokio::test]
 async fn file_tools_stay_in_their_directory() {
     let (dir, tools) = agent();
     let editor = EditorTool::new(DirectoryEditor::open(dir.path()).unwrap());

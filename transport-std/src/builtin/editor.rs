@@ -258,10 +258,10 @@ impl DirectoryEditor {
                 Err(fault) if level == 1 => return Err(self.fault(path, fault.into())),
                 Err(_) => continue,
             };
-            let names = dir.entries()?.filter_map(Result::ok).take(MAX_ENTRIES);
-            let mut names: Vec<_> =
-                names.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-            names.retain(|name| !name.starts_with('.'));
+            let names = dir.entries()?.filter_map(Result::ok);
+            let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+            let names = names.filter(|name| !name.starts_with('.'));
+            let mut names: Vec<_> = names.take(MAX_ENTRIES + 1).collect();
             names.sort();
             for name in names {
                 if lines.len() > MAX_ENTRIES {

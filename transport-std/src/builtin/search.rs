@@ -45,7 +45,7 @@ fn walk(
         let Ok(entries) = dir.entries() else { continue };
         let names: BTreeSet<_> = entries
             .filter_map(Result::ok)
-            .take(MAX_ENTRIES)
+            .take(MAX_ENTRIES + 1)
             .map(|entry| entry.file_name())
             .collect();
         let mut inner = Vec::new();
