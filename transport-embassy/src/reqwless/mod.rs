@@ -1,4 +1,4 @@
-//! The core's transport over the client of [reqwless](::reqwless).
+//! The core's transport over the client of reqwless.
 //!
 //! Use it if your firmware contains reqwless anyway. [`crate::Transport`] is the default because it
 //! is smaller and accepts more replies; the README has a table of both.
@@ -6,7 +6,7 @@
 //! | | connection | over | TLS |
 //! |---|---|---|---|
 //! | [`KeepAlive`] | kept from turn to turn | a [`Link`](crate::Link) | [`tls::Secure`](crate::tls::Secure), with the checks of this crate |
-//! | [`PerRequest`] | a new one for each request | [`HttpClient`](::reqwless::client::HttpClient) | that of reqwless, if its client was created with it |
+//! | [`PerRequest`] | a new one for each request | [`HttpClient`] | that of reqwless, if its client was created with it |
 //!
 //! reqwless writes the request, and parses the head and the chunks of the reply. This module adds
 //! what a [`Transport`](toolrunner_core::transport::Transport) needs besides: timeouts, the
