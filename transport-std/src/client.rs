@@ -2,7 +2,13 @@
 
 use std::sync::Arc;
 
+use http::Method;
+use serde::Serialize;
+
+use crate::api::{ApiRequest, Files, Models};
 use crate::config::{ClientBuilder, Settings, SetupError};
+use crate::deprecated::warn_about;
+use crate::error::Error;
 use crate::run::RunBuilder;
 
 /// Sends requests to one server with one set of credentials. Clones are cheap and share
@@ -26,8 +32,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Creates a client from the environment variables `ANTHROPIC_API_KEY`, `ANTHROPIC_AUTH_TOKEN`
-    /// and `ANTHROPIC_BASE_URL`.
+    /// Creates a client from the environment variables `ANTHROPIC_API_KEY`,
+    /// `ANTHROPIC_AUTH_TOKEN`, `ANTHROPIC_BASE_URL` and `ANTHROPIC_CUSTOM_HEADERS`.
     ///
     /// If a base URL is set but no key or token, requests carry no credential, because a gateway
     /// may not need one. If neither is set, this fails.
@@ -44,8 +50,52 @@ impl Client {
     }
 
     /// Starts the configuration of a run with this model: set its options, then a prompt.
+    ///
+    /// A model in [`DEPRECATED_MODELS`](crate::DEPRECATED_MODELS) is logged as a warning, once in a
+    /// process.
     pub fn run(&self, model: impl Into<String>) -> RunBuilder {
-        RunBuilder::new(Arc::clone(&self.settings), model.into())
+        let model = model.into();
+        warn_about(&model);
+        RunBuilder::new(Arc::clone(&self.settings), model)
+    }
+
+    /// Creates a request with the method GET to any path of the API, such as `/v1/models`. `.await`
+    /// sends it, with the client's headers, hooks and retries.
+    pub fn get(&self, path: &str) -> ApiRequest {
+        ApiRequest::new(&self.settings, Method::GET, path)
+    }
+
+    /// Creates a request with the method POST to any path of the API, with a body that serde can
+    /// serialize to JSON. `.await` sends it, with the client's headers, hooks and retries.
+    ///
+    /// ```no_run
+    /// # async fn f(client: toolrunner_std::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let batch = serde_json::json!({"requests": []});
+    /// let reply = client.post("/v1/messages/batches", &batch).await?;
+    /// println!("{}", reply.text());
+    /// # Ok(()) }
+    /// ```
+    pub fn post(&self, path: &str, body: &(impl Serialize + ?Sized)) -> ApiRequest {
+        let json = serde_json::to_vec(body).map_err(|error| {
+            Error::Invalid(format!("the body cannot be written as JSON: {error}"))
+        });
+        ApiRequest::new(&self.settings, Method::POST, path).json(json)
+    }
+
+    /// Creates a request with the method DELETE to any path of the API. `.await` sends it, with the
+    /// client's headers, hooks and retries.
+    pub fn delete(&self, path: &str) -> ApiRequest {
+        ApiRequest::new(&self.settings, Method::DELETE, path)
+    }
+
+    /// Returns the requests about models.
+    pub fn models(&self) -> Models {
+        Models::new(Arc::clone(&self.settings))
+    }
+
+    /// Returns the requests about files.
+    pub fn files(&self) -> Files {
+        Files::new(Arc::clone(&self.settings))
     }
 
     /// Returns the settings that all requests of this client share.

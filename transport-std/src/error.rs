@@ -20,7 +20,7 @@ use crate::rate_limits::RateLimits;
 #[non_exhaustive]
 pub enum Error {
     /// The server reported an error.
-    Api(ApiFailure),
+    Api(Box<ApiFailure>),
     /// A limit was reached: what was full, how much was needed, how much was free.
     Capacity(core_error::Capacity),
     /// The caller's [request hook](crate::http::RequestHook) returned this error. The request was
@@ -79,6 +79,13 @@ pub struct ProtocolFailure {
     /// characters escaped. Empty if the reply ended too early, or if its events came in the wrong
     /// order.
     pub received: String,
+}
+
+impl ProtocolFailure {
+    /// Creates the error for data that was received and not understood.
+    pub(crate) fn of(error: core_error::Protocol, received: &[u8]) -> Self {
+        Self { error, received: shown(received) }
+    }
 }
 
 impl fmt::Display for ProtocolFailure {
@@ -182,7 +189,7 @@ impl Error {
                 let text = machine.api_error();
                 let text = text.as_ref();
                 let own = |text: toolrunner_core::json::Text<'_>| text.to_string();
-                Self::Api(ApiFailure {
+                Self::Api(Box::new(ApiFailure {
                     error,
                     kind: text.map(|text| own(text.kind)).unwrap_or_default(),
                     message: text
@@ -202,7 +209,7 @@ impl Error {
                             }
                         }),
                     rate_limits: RateLimits::default(),
-                })
+                }))
             }
             (core_error::Error::Protocol(error), _) => {
                 Self::Protocol(ProtocolFailure { error, received: shown(machine.error_body()) })
@@ -271,14 +278,14 @@ impl From<core_error::Error> for Error {
         match error {
             core_error::Error::Api(error) => {
                 let none = String::new;
-                Self::Api(ApiFailure {
+                Self::Api(Box::new(ApiFailure {
                     error,
                     kind: none(),
                     message: none(),
                     request_id: none(),
                     details: none(),
                     rate_limits: RateLimits::default(),
-                })
+                }))
             }
             core_error::Error::Capacity(full) => Self::Capacity(full),
             core_error::Error::Misuse(misuse) => Self::Misuse(misuse),

@@ -39,9 +39,11 @@
     feature = "agent-toolset"
 ))]
 pub mod builtin;
+pub mod api;
 pub mod client;
 pub mod clock;
 pub mod config;
+mod deprecated;
 mod error;
 mod escaped;
 pub mod guide;
@@ -58,8 +60,10 @@ pub mod testing;
 
 pub use toolrunner_core as core;
 
+pub use api::{ApiReply, ApiRequest};
 pub use client::Client;
 pub use config::{ClientBuilder, Secret, Settings, SetupError};
+pub use deprecated::DEPRECATED_MODELS;
 pub use error::{ApiFailure, Error, ProtocolFailure};
 pub use escaped::Escaped;
 pub use http::{HttpBody, HttpError, HttpTransport};
@@ -67,7 +71,7 @@ pub use http::{HttpBody, HttpError, HttpTransport};
 pub use logging::init_logging;
 pub use params::Params;
 pub use rate_limits::{RateLimit, RateLimits};
-pub use run::{Decision, Finished, Run, RunBuilder, Turn};
+pub use run::{Decision, Finished, Run, RunBuilder, TokenCount, Turn};
 pub use tokio_util::sync::CancellationToken;
 
 /// Implements [`ToolInput`](trait@ToolInput) for a struct or an enum, so that tools can accept it:

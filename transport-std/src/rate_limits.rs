@@ -1,5 +1,7 @@
 //! The rate limits that a reply's headers report.
 
+use std::sync::Arc;
+
 use http::HeaderMap;
 
 /// What precedes the name of every header of a rate limit.
@@ -11,8 +13,8 @@ const PREFIX: &str = "anthropic-ratelimit-";
 /// not listed there are kept too: see [`named`](Self::named).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RateLimits {
-    /// Names without the prefix, in lower case, and values.
-    list: Vec<(String, String)>,
+    /// Names without the prefix, in lower case, and values. One pointer, because errors contain it.
+    list: Option<Arc<Vec<(String, String)>>>,
 }
 
 /// One rate limit, as the server reported it.
@@ -33,12 +35,13 @@ impl RateLimits {
             let name = name.as_str().strip_prefix(PREFIX)?;
             Some((name.to_owned(), value.to_str().ok()?.trim().to_owned()))
         };
-        Self { list: headers.iter().filter_map(of).collect() }
+        let list: Vec<_> = headers.iter().filter_map(of).collect();
+        Self { list: (!list.is_empty()).then(|| Arc::new(list)) }
     }
 
     /// Returns whether the reply reported no rate limit.
     pub const fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.list.is_none()
     }
 
     /// Returns the limit on requests.
@@ -77,6 +80,9 @@ impl RateLimits {
     /// Returns each header as its name, in lower case and without `anthropic-ratelimit-`, and its
     /// value.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.list.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.list
+            .iter()
+            .flat_map(|list| list.iter())
+            .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 }

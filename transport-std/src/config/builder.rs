@@ -26,7 +26,8 @@ use crate::http::{
 
 const PATH: &str = "/v1/messages";
 /// Escapes every character of a query except those that RFC 3986 calls unreserved.
-const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+pub(crate) const QUERY: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// Headers that belong to the transport: they delimit a message or control the connection.
 const NOT_SETTABLE: [&str; 10] = [
     "connection",
@@ -91,13 +92,17 @@ impl ClientBuilder {
     }
 
     /// Creates a builder with the defaults and the values of `ANTHROPIC_API_KEY`,
-    /// `ANTHROPIC_AUTH_TOKEN` and `ANTHROPIC_BASE_URL`. An empty variable counts as unset, and
-    /// white space around a value is removed. If both key and token are set, the key is used and a
-    /// warning is logged.
+    /// `ANTHROPIC_AUTH_TOKEN`, `ANTHROPIC_BASE_URL` and `ANTHROPIC_CUSTOM_HEADERS`. An empty
+    /// variable counts as unset, and white space around a value is removed. If both key and token
+    /// are set, the key is used and a warning is logged.
+    ///
+    /// `ANTHROPIC_CUSTOM_HEADERS` has one `Name: value` on each line. Its headers replace those
+    /// that the client sends by default, and [`header`](Self::header) replaces them. Their values
+    /// are never shown.
     ///
     /// # Errors
-    /// Returns an error if one of the variables is not valid UTF-8. If none is set,
-    /// [`settings`](Self::settings) reports that later.
+    /// Returns an error if one of the variables is not valid UTF-8, or if a line of the custom
+    /// headers has no colon. If none is set, [`settings`](Self::settings) reports that later.
     pub fn from_env() -> Result<Self, SetupError> {
         Self::from_variables(|name| env::var_os(name))
     }
@@ -120,6 +125,16 @@ impl ClientBuilder {
             tracing::warn!(
                 "ANTHROPIC_API_KEY and ANTHROPIC_AUTH_TOKEN are both set; the key is used"
             );
+        }
+        for (number, line) in
+            read("ANTHROPIC_CUSTOM_HEADERS")?.iter().flat_map(|text| text.lines().enumerate())
+        {
+            let line = line.trim();
+            if line.is_empty() {
+                continue;
+            }
+            let (name, value) = line.split_once(':').ok_or(SetupError::CustomHeader(number + 1))?;
+            builder = builder.secret_header(name.trim_end(), value.trim_start());
         }
         builder.credential = key.map(Credential::ApiKey).or_else(|| token.map(Credential::Token));
         Ok(builder)
@@ -154,7 +169,13 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the API version. Default: [`DEFAULT_API_VERSION`].
+    /// Sets the API version, which is sent as `anthropic-version`. Default:
+    /// [`DEFAULT_API_VERSION`].
+    ///
+    /// The newest official SDKs send `2026-10-21`, which works here too. With that version the API
+    /// refuses `temperature`, `top_p` and `top_k`, `document` blocks in assistant messages, and
+    /// `citations` of a user's text blocks; messages of the role `system` need no beta. The loop
+    /// sends none of these by itself, so nothing else changes.
     #[must_use]
     pub fn api_version(mut self, version: impl Into<String>) -> Self {
         self.api_version = version.into();

@@ -15,6 +15,8 @@ pub enum SetupError {
     NoCredential,
     /// The environment variable of this name is not valid UTF-8.
     Variable(&'static str),
+    /// A line of `ANTHROPIC_CUSTOM_HEADERS` is not `Name: value`. Contains its number, from 1.
+    CustomHeader(usize),
     /// The base URL is invalid; the value says why.
     BaseUrl(&'static str),
     /// The key or the token cannot be sent as a header; the value says which one.
@@ -43,6 +45,9 @@ impl fmt::Display for SetupError {
                  or ANTHROPIC_BASE_URL to use a server that needs no key",
             ),
             Self::Variable(name) => write!(f, "the environment variable {name} is not valid UTF-8"),
+            Self::CustomHeader(line) => {
+                write!(f, "line {line} of ANTHROPIC_CUSTOM_HEADERS is not of the form Name: value")
+            }
             Self::BaseUrl(why) => f.write_str(why),
             Self::Credential(which) => {
                 write!(f, "the {which} contains a character that is not allowed in a header")

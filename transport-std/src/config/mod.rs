@@ -22,7 +22,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 pub use builder::ClientBuilder;
-pub(crate) use builder::is_settable;
+pub(crate) use builder::{QUERY, is_settable};
 pub use error::SetupError;
 pub use secret::Secret;
 

@@ -239,3 +239,34 @@ fn one_run_may_differ() {
     );
     assert_eq!((other.max_retries(), settings.max_retries()), (0, 2));
 }
+
+#[test]
+fn custom_headers_come_from_the_environment() {
+    let lines = "X-One: hush: 1\n\n  anthropic-beta : a,b \r\nX-Empty:";
+    let find = move |name: &str| match name {
+        "ANTHROPIC_API_KEY" => Some(OsString::from("key")),
+        "ANTHROPIC_CUSTOM_HEADERS" => Some(OsString::from(lines)),
+        _ => None,
+    };
+    let builder = ClientBuilder::from_variables(find).unwrap().beta("mine");
+    let settings = builder.clone().settings().unwrap();
+    assert_eq!(header(&settings, "x-one"), Some("hush: 1"));
+    assert_eq!(header(&settings, "anthropic-beta"), Some("a,b"));
+    assert_eq!(header(&settings, "x-empty"), Some(""));
+    assert!(!format!("{settings:?}").contains("hush"));
+    // What is set in code replaces them.
+    let settings = builder.header("x-ONE", "2").settings().unwrap();
+    assert_eq!(header(&settings, "x-one"), Some("2"));
+    // A credential among them is enough.
+    let settings = from(&[("ANTHROPIC_CUSTOM_HEADERS", "Authorization: Bearer t")]).unwrap();
+    assert_eq!(header(&settings, "authorization"), Some("Bearer t"));
+}
+
+#[test]
+fn a_custom_header_without_a_colon_is_reported_and_not_shown() {
+    let error = from(&[("ANTHROPIC_CUSTOM_HEADERS", "a: b\nhush")]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "line 2 of ANTHROPIC_CUSTOM_HEADERS is not of the form Name: value"
+    );
+}

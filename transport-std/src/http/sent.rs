@@ -58,6 +58,9 @@ impl SentBody {
             }
         };
         around.extend_from_slice(body.after());
+        if body.is_empty() {
+            return Self(None);
+        }
         Self(Some(SentBytes { around, split, transcript, at: 0, token }))
     }
 }

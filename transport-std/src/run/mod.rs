@@ -27,6 +27,7 @@ mod host;
 mod output;
 mod reply;
 mod retried;
+mod tokens;
 mod tools;
 mod trace;
 mod trace_content;
@@ -62,6 +63,7 @@ use tools::OwnTools;
 
 pub use build::{DEFAULT_MAX_TOKENS, RunBuilder};
 pub use gate::{Decision, GatedCall, ResultDraft};
+pub use tokens::TokenCount;
 pub use trace::TRACE_TARGET;
 pub use trace_parent::{BadTraceParent, TraceParent};
 pub use turn::{ToolResult, ToolResults, Turn};
