@@ -107,7 +107,8 @@ enum OutgoingBody<'b> {
 }
 
 impl<'b> OutgoingRequest<'b> {
-    pub(super) fn new(method: &Method, head: &Head<'b>, body: &'b Body<'b>) -> Self {
+    /// Creates a request, to test a hook.
+    pub fn new(method: &Method, head: &Head<'b>, body: &'b Body<'b>) -> Self {
         let headers = head.headers.iter();
         Self {
             method: method.clone(),

@@ -1,0 +1,113 @@
+//! Rewrites a request of the Messages API for Bedrock, and signs it.
+
+use core::fmt;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use toolrunner_core::json::{self, Value};
+use toolrunner_std::http::{HookFuture, OutgoingRequest, RequestHook};
+
+use crate::sign::Auth;
+
+/// Escapes every character of a path's segment except those that RFC 3986 calls unreserved.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+pub(crate) struct BedrockHook {
+    pub(crate) region: String,
+    pub(crate) version: String,
+    pub(crate) auth: Auth,
+}
+
+/// A request that Bedrock does not have.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Unsupported {
+    /// Another endpoint than messages.
+    Endpoint(String),
+    /// The body is not a JSON object.
+    Body,
+    /// There is no model, or its name is not one.
+    Model,
+}
+
+impl RequestHook for BedrockHook {
+    fn before_send<'a>(&'a self, request: &'a mut OutgoingRequest<'_>) -> HookFuture<'a> {
+        Box::pin(async move {
+            self.rewrite(request)?;
+            self.auth.apply(request, &self.region).await
+        })
+    }
+}
+
+impl BedrockHook {
+    fn rewrite(&self, request: &mut OutgoingRequest<'_>) -> Result<(), Unsupported> {
+        let path = request.path().split('?').next().unwrap_or_default();
+        if path != "/v1/messages" || request.method() != "POST" {
+            return Err(Unsupported::Endpoint(format!("{} {path}", request.method())));
+        }
+        let body = request.body_to_vec();
+        let members = Value::first(&body).ok_or(Unsupported::Body)?;
+        let mut kept = Vec::with_capacity(body.len() + 128);
+        let (mut model, mut streams) = (None, false);
+        let (mut has_version, mut has_betas) = (false, false);
+        for (name, value) in members.members() {
+            match name.to_string().as_str() {
+                "model" => model = value.as_text().map(|text| text.to_string()),
+                "stream" => streams = value.as_bool() == Some(true),
+                name => {
+                    has_version |= name == "anthropic_version";
+                    has_betas |= name == "anthropic_beta";
+                    push(&mut kept, name, value.raw());
+                }
+            }
+        }
+        // A dot segment would be another path, and some servers drop what follows a semicolon.
+        let model = model.filter(|model| {
+            !matches!(model.split(';').next().unwrap_or_default(), "" | "." | "..")
+        });
+        let model = model.ok_or(Unsupported::Model)?;
+        if !has_version {
+            push(&mut kept, "anthropic_version", quoted(&self.version).as_bytes());
+        }
+        if let Some(betas) = request.header("anthropic-beta")
+            && !has_betas
+        {
+            let betas = betas.split(',').map(str::trim).filter(|beta| !beta.is_empty());
+            let list = betas.map(quoted).collect::<Vec<_>>().join(",");
+            push(&mut kept, "anthropic_beta", format!("[{list}]").as_bytes());
+        }
+        kept.push(b'}');
+        request.remove_header("anthropic-beta");
+        request.remove_header("anthropic-version");
+        let action = if streams { "invoke-with-response-stream" } else { "invoke" };
+        request.set_path(format!("/model/{}/{action}", utf8_percent_encode(&model, SEGMENT)));
+        request.set_body(kept);
+        Ok(())
+    }
+}
+
+/// Adds a member to an object whose closing brace is not yet written.
+fn push(object: &mut Vec<u8>, name: &str, value: &[u8]) {
+    object.push(if object.is_empty() { b'{' } else { b',' });
+    object.extend_from_slice(quoted(name).as_bytes());
+    object.push(b':');
+    object.extend_from_slice(value);
+}
+
+fn quoted(text: &str) -> String {
+    let mut out = vec![b'"'];
+    // A Vec is never full.
+    let _ = json::escape(text).write_to(&mut out);
+    out.push(b'"');
+    String::from_utf8(out).unwrap_or_default()
+}
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Endpoint(which) => write!(f, "Bedrock has only messages, not {which}"),
+            Self::Body => f.write_str("the body is not a JSON object"),
+            Self::Model => f.write_str("the request names no model that Bedrock can have"),
+        }
+    }
+}
+
+impl core::error::Error for Unsupported {}

@@ -1,0 +1,145 @@
+//! Rewrites a request of the Messages API for Vertex AI, and adds an access token.
+
+use core::fmt;
+use std::sync::Arc;
+
+use gcp_auth::TokenProvider;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use toolrunner_core::json::{self, Value};
+use toolrunner_std::Secret;
+use toolrunner_std::http::{HookFuture, OutgoingRequest, RequestHook};
+
+const SCOPES: [&str; 1] = ["https://www.googleapis.com/auth/cloud-platform"];
+/// Escapes every character of a path's segment except those that RFC 3986 calls unreserved, and the
+/// `@` before the date of a model.
+const SEGMENT: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'@');
+
+pub(crate) struct VertexHook {
+    pub(crate) project: String,
+    pub(crate) region: String,
+    pub(crate) version: String,
+    pub(crate) auth: Auth,
+}
+
+/// How requests are authenticated.
+#[derive(Clone)]
+pub(crate) enum Auth {
+    Token(Secret),
+    Provider(Arc<dyn TokenProvider>),
+}
+
+/// A request that Vertex AI does not have.
+#[derive(Debug, PartialEq, Eq)]
+enum Unsupported {
+    /// Another endpoint than messages and token counting.
+    Endpoint(String),
+    /// The body is not a JSON object.
+    Body,
+    /// There is no model, or its name is not one.
+    Model,
+}
+
+impl RequestHook for VertexHook {
+    fn before_send<'a>(&'a self, request: &'a mut OutgoingRequest<'_>) -> HookFuture<'a> {
+        Box::pin(async move {
+            self.rewrite(request)?;
+            request.remove_header("x-api-key");
+            let token = match &self.auth {
+                Auth::Token(token) => format!("Bearer {}", token.reveal()),
+                Auth::Provider(provider) => {
+                    format!("Bearer {}", provider.token(&SCOPES).await?.as_str())
+                }
+            };
+            Ok(request.set_header("authorization", &token)?)
+        })
+    }
+}
+
+impl VertexHook {
+    fn rewrite(&self, request: &mut OutgoingRequest<'_>) -> Result<(), Unsupported> {
+        let path = request.path().split('?').next().unwrap_or_default();
+        let counts = match path {
+            "/v1/messages" if request.method() == "POST" => false,
+            "/v1/messages/count_tokens" if request.method() == "POST" => true,
+            _ => return Err(Unsupported::Endpoint(format!("{} {path}", request.method()))),
+        };
+        let body = request.body_to_vec();
+        let members = Value::first(&body).ok_or(Unsupported::Body)?;
+        let mut kept = Vec::with_capacity(body.len() + 64);
+        let (mut model, mut streams, mut has_version) = (None, false, false);
+        for (name, value) in members.members() {
+            let name = name.to_string();
+            match name.as_str() {
+                "model" if !counts => {
+                    model = value.as_text().map(|text| text.to_string());
+                    continue;
+                }
+                "stream" => streams = value.as_bool() == Some(true),
+                "anthropic_version" => has_version = true,
+                _ => {}
+            }
+            push(&mut kept, &name, value.raw());
+        }
+        if !has_version {
+            push(&mut kept, "anthropic_version", quoted(&self.version).as_bytes());
+        }
+        kept.push(b'}');
+        let (model, action) = match model {
+            _ if counts => ("count-tokens".to_owned(), "rawPredict"),
+            // A dot segment would be another path.
+            Some(model) if !matches!(model.as_str(), "" | "." | "..") => {
+                (model, if streams { "streamRawPredict" } else { "rawPredict" })
+            }
+            _ => return Err(Unsupported::Model),
+        };
+        request.set_path(format!(
+            "/v1/projects/{}/locations/{}/publishers/anthropic/models/{}:{action}",
+            utf8_percent_encode(&self.project, SEGMENT),
+            self.region,
+            utf8_percent_encode(&model, SEGMENT),
+        ));
+        request.remove_header("anthropic-version");
+        request.set_body(kept);
+        Ok(())
+    }
+}
+
+/// Adds a member to an object whose closing brace is not yet written.
+fn push(object: &mut Vec<u8>, name: &str, value: &[u8]) {
+    object.push(if object.is_empty() { b'{' } else { b',' });
+    object.extend_from_slice(quoted(name).as_bytes());
+    object.push(b':');
+    object.extend_from_slice(value);
+}
+
+fn quoted(text: &str) -> String {
+    let mut out = vec![b'"'];
+    // A Vec is never full.
+    let _ = json::escape(text).write_to(&mut out);
+    out.push(b'"');
+    String::from_utf8(out).unwrap_or_default()
+}
+
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Token(_) => "Token(…)",
+            Self::Provider(_) => "Provider(…)",
+        })
+    }
+}
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Endpoint(which) => {
+                write!(f, "Vertex AI has only messages and token counting, not {which}")
+            }
+            Self::Body => f.write_str("the body is not a JSON object"),
+            Self::Model => f.write_str("the request names no model that Vertex AI can have"),
+        }
+    }
+}
+
+impl core::error::Error for Unsupported {}
