@@ -32,6 +32,7 @@
 //! `init_logging` logs to stderr; `otel` exports traces. `builtin` has a memory, a shell, a text
 //! editor and the SDKs' agent toolset, each as a feature.
 
+pub mod api;
 #[cfg(any(
     feature = "memory",
     feature = "text-editor",
@@ -39,13 +40,13 @@
     feature = "agent-toolset"
 ))]
 pub mod builtin;
-pub mod api;
 pub mod client;
 pub mod clock;
 pub mod config;
 mod deprecated;
 mod error;
 mod escaped;
+pub mod fallback;
 pub mod guide;
 pub mod http;
 #[cfg(feature = "logging")]

@@ -17,6 +17,7 @@ use super::{
     DEFAULT_API_VERSION, DEFAULT_BASE_URL, DEFAULT_MAX_RETRIES, Header, Secret, Settings,
     SetupError,
 };
+use crate::fallback::Fallbacks;
 #[cfg(feature = "proxy")]
 use crate::http::Proxies;
 use crate::http::{
@@ -62,6 +63,7 @@ pub struct ClientBuilder {
     timeouts: Timeouts,
     transport: Option<HttpTransport>,
     hooks: Vec<Arc<dyn RequestHook>>,
+    fallbacks: Fallbacks,
 }
 
 #[derive(Clone, Debug)]
@@ -88,6 +90,7 @@ impl ClientBuilder {
             timeouts: Timeouts::default(),
             transport: None,
             hooks: Vec::new(),
+            fallbacks: Fallbacks::new(),
         }
     }
 
@@ -334,6 +337,14 @@ impl ClientBuilder {
         self.request_hook(HookFn(hook))
     }
 
+    /// Sets the models that a refused turn is asked of, in order. They replace those set before:
+    /// see [`fallback`](crate::fallback).
+    #[must_use]
+    pub fn fallbacks(mut self, fallbacks: Fallbacks) -> Self {
+        self.fallbacks = fallbacks;
+        self
+    }
+
     /// Checks the settings.
     ///
     /// # Errors
@@ -359,6 +370,7 @@ impl ClientBuilder {
         // Without the hooks, which the builder that is kept has too.
         self.transport = Some(transport.clone());
         let transport = self.hooks.iter().map(Arc::clone).fold(transport, HttpTransport::with_hook);
+        let transport = transport.with_fallback(self.fallbacks.checked()?);
         Ok(Settings {
             headers: self.all_headers()?,
             base_url: checked_base_url(self.base_url.as_deref().unwrap_or(DEFAULT_BASE_URL))?,

@@ -17,6 +17,8 @@ pub enum SetupError {
     Variable(&'static str),
     /// A line of `ANTHROPIC_CUSTOM_HEADERS` is not `Name: value`. Contains its number, from 1.
     CustomHeader(usize),
+    /// The fallback at this position, from 0, is not a JSON object with a `model`.
+    Fallback(usize),
     /// The base URL is invalid; the value says why.
     BaseUrl(&'static str),
     /// The key or the token cannot be sent as a header; the value says which one.
@@ -48,6 +50,7 @@ impl fmt::Display for SetupError {
             Self::CustomHeader(line) => {
                 write!(f, "line {line} of ANTHROPIC_CUSTOM_HEADERS is not of the form Name: value")
             }
+            Self::Fallback(at) => write!(f, "fallback {at} is not a JSON object with a model"),
             Self::BaseUrl(why) => f.write_str(why),
             Self::Credential(which) => {
                 write!(f, "the {which} contains a character that is not allowed in a header")

@@ -53,6 +53,11 @@ impl HttpError {
         error
     }
 
+    /// Returns whether a hook of the caller failed.
+    pub(crate) fn is_hook(&self) -> bool {
+        self.0.is_hook
+    }
+
     /// Returns the error of the caller's hook, if that is what failed.
     pub(crate) fn into_hook_error(mut self) -> Result<BoxError, Self> {
         match self.0.source.take() {

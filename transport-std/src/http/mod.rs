@@ -62,6 +62,7 @@ pub use proxy::{BadProxy, Proxies};
 pub use rustls;
 pub use tls::{BadCertificate, RootCertificate};
 
+use crate::fallback::Fallback;
 use crate::rate_limits::RateLimits;
 use links::Links;
 pub(crate) use links::without_query;
@@ -192,6 +193,8 @@ pub struct HttpTransport {
     hooks: Option<Hooks>,
     /// Those of the last reply that this handle received.
     rate_limits: RateLimits,
+    /// The models that are asked after a refusal. `None` if there are none.
+    fallback: Option<Fallback>,
 }
 
 impl HttpTransport {
@@ -208,6 +211,7 @@ impl HttpTransport {
             timeouts: None,
             hooks: None,
             rate_limits: RateLimits::default(),
+            fallback: None,
         }
     }
 
@@ -238,6 +242,12 @@ impl HttpTransport {
         self
     }
 
+    /// Returns this handle with these models to ask after a refusal.
+    pub(crate) fn with_fallback(mut self, fallback: Option<Fallback>) -> Self {
+        self.fallback = fallback;
+        self
+    }
+
     /// Calls the hooks, sends a request and waits for the head of the reply.
     pub(crate) async fn exchange(
         &mut self,
@@ -245,6 +255,15 @@ impl HttpTransport {
         head: &Head<'_>,
         body: &Body<'_>,
     ) -> Result<Reply<HttpBody>, HttpError> {
+        if let Some(fallback) = &self.fallback
+            && fallback.applies_to(method, head)
+        {
+            let inner = Self { fallback: None, ..self.clone() };
+            // Boxed, because a request without fallbacks should not pay for its size.
+            let reply = Box::pin(fallback.exchange(inner, head, body)).await?;
+            self.rate_limits = RateLimits::of(reply.body.headers());
+            return Ok(reply);
+        }
         let timeouts = self.timeouts();
         let reply = match &self.hooks {
             None => self.shared.send_with(method, head, body, timeouts).await,
