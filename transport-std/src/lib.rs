@@ -49,6 +49,7 @@ mod escaped;
 pub mod fallback;
 pub mod guide;
 pub mod http;
+pub mod identity;
 #[cfg(feature = "logging")]
 mod logging;
 #[cfg(feature = "otel")]

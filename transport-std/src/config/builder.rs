@@ -24,6 +24,7 @@ use crate::http::{
     HookFn, HttpSettings, HttpTransport, OutgoingRequest, RequestHook, RootCertificate, Timeouts,
     rustls,
 };
+use crate::identity::{IdentityHook, IdentityToken, WorkloadIdentity};
 
 const PATH: &str = "/v1/messages";
 /// Escapes every character of a query except those that RFC 3986 calls unreserved.
@@ -70,6 +71,7 @@ pub struct ClientBuilder {
 enum Credential {
     ApiKey(Secret),
     Token(Secret),
+    Identity(WorkloadIdentity),
 }
 
 impl ClientBuilder {
@@ -103,8 +105,15 @@ impl ClientBuilder {
     /// that the client sends by default, and [`header`](Self::header) replaces them. Their values
     /// are never shown.
     ///
+    /// Without key and token, `ANTHROPIC_FEDERATION_RULE_ID`, `ANTHROPIC_ORGANIZATION_ID` and
+    /// `ANTHROPIC_IDENTITY_TOKEN_FILE` or `ANTHROPIC_IDENTITY_TOKEN` set a
+    /// [`workload_identity`](Self::workload_identity), with `ANTHROPIC_SERVICE_ACCOUNT_ID` and
+    /// `ANTHROPIC_WORKSPACE_ID` if they are set. [`identity`](crate::identity) says why there are no
+    /// profiles.
+    ///
     /// # Errors
-    /// Returns an error if one of the variables is not valid UTF-8, or if a line of the custom
+    /// Returns an error if one of the variables is not valid UTF-8, or if only `ANTHROPIC_PROFILE`
+    /// names a credential, or if a line of the custom
     /// headers has no colon. If none is set, [`settings`](Self::settings) reports that later.
     pub fn from_env() -> Result<Self, SetupError> {
         Self::from_variables(|name| env::var_os(name))
@@ -140,6 +149,32 @@ impl ClientBuilder {
             builder = builder.secret_header(name.trim_end(), value.trim_start());
         }
         builder.credential = key.map(Credential::ApiKey).or_else(|| token.map(Credential::Token));
+        if builder.credential.is_some() {
+            return Ok(builder);
+        }
+        let (rule, organization) =
+            (read("ANTHROPIC_FEDERATION_RULE_ID")?, read("ANTHROPIC_ORGANIZATION_ID")?);
+        let file = read("ANTHROPIC_IDENTITY_TOKEN_FILE")?;
+        let source = match file {
+            Some(path) => Some(IdentityToken::File(path.into())),
+            None => read("ANTHROPIC_IDENTITY_TOKEN")?
+                .map(|_| IdentityToken::Variable("ANTHROPIC_IDENTITY_TOKEN".to_owned())),
+        };
+        if let (Some(rule), Some(organization), Some(source)) = (rule, organization, source) {
+            let mut identity = WorkloadIdentity::new(organization, rule, source);
+            if let Some(id) = read("ANTHROPIC_SERVICE_ACCOUNT_ID")? {
+                identity = identity.service_account(id);
+            }
+            if let Some(id) = read("ANTHROPIC_WORKSPACE_ID")? {
+                identity = identity.workspace(id);
+            }
+            builder.credential = Some(Credential::Identity(identity));
+        } else if read("ANTHROPIC_PROFILE")?.is_some()
+            && builder.base_url.is_none()
+            && !builder.headers.iter().any(Header::is_credential)
+        {
+            return Err(SetupError::Profile);
+        }
         Ok(builder)
     }
 
@@ -169,6 +204,15 @@ impl ClientBuilder {
         self.credential = Some(token.into())
             .filter(|secret: &Secret| !secret.reveal().is_empty())
             .map(Credential::Token);
+        self
+    }
+
+    /// Exchanges a token of the platform for access tokens, which are sent as
+    /// `authorization: Bearer`. It replaces any credential set before. The server must be `https`,
+    /// or on this machine.
+    #[must_use]
+    pub fn workload_identity(mut self, identity: WorkloadIdentity) -> Self {
+        self.credential = Some(Credential::Identity(identity));
         self
     }
 
@@ -369,11 +413,25 @@ impl ClientBuilder {
         let transport = transport.with_timeouts(self.timeouts);
         // Without the hooks, which the builder that is kept has too.
         self.transport = Some(transport.clone());
+        let base_url = checked_base_url(self.base_url.as_deref().unwrap_or(DEFAULT_BASE_URL))?;
+        let transport = match &self.credential {
+            Some(Credential::Identity(identity)) => {
+                if !may_carry_identity(&base_url) {
+                    return Err(SetupError::BaseUrl(
+                        "the base URL must begin with https:// to exchange an identity token",
+                    ));
+                }
+                let (identity, inner) = (identity.clone(), transport.clone());
+                let base_url = base_url.clone();
+                transport.with_hook(IdentityHook { identity, base_url, transport: inner })
+            }
+            _ => transport,
+        };
         let transport = self.hooks.iter().map(Arc::clone).fold(transport, HttpTransport::with_hook);
         let transport = transport.with_fallback(self.fallbacks.checked()?);
         Ok(Settings {
             headers: self.all_headers()?,
-            base_url: checked_base_url(self.base_url.as_deref().unwrap_or(DEFAULT_BASE_URL))?,
+            base_url,
             path: self.path(),
             body_fields: checked_body_fields(&self.body_fields)?,
             max_retries: self.max_retries,
@@ -407,7 +465,8 @@ impl ClientBuilder {
         if !self.betas.is_empty() {
             all.push(plain("anthropic-beta", self.betas.join(",")));
         }
-        all.extend(self.credential.as_ref().map(Credential::header).transpose()?);
+        let credential = self.credential.as_ref().map(Credential::header).transpose()?;
+        all.extend(credential.flatten());
         for extra in &self.headers {
             let name = HeaderName::from_bytes(extra.name.as_bytes())
                 .map_err(|_| SetupError::HeaderName(extra.name.clone()))?;
@@ -436,18 +495,20 @@ impl Default for ClientBuilder {
 }
 
 impl Credential {
-    fn header(&self) -> Result<Header, SetupError> {
+    /// Returns the header of a credential that does not change.
+    fn header(&self) -> Result<Option<Header>, SetupError> {
         let (name, value, which) = match self {
             Self::ApiKey(key) => ("x-api-key", key.clone(), "API key"),
             Self::Token(token) => {
                 ("authorization", format!("Bearer {}", token.reveal()).into(), "token")
             }
+            Self::Identity(_) => return Ok(None),
         };
         // The encoding of non-ASCII characters in a header is not standardized.
         if !value.reveal().is_ascii() || !is_header_value(value.reveal()) {
             return Err(SetupError::Credential(which));
         }
-        Ok(Header { name: name.to_owned(), value, is_secret: true })
+        Ok(Some(Header { name: name.to_owned(), value, is_secret: true }))
     }
 }
 
@@ -464,6 +525,13 @@ pub(crate) fn is_settable(name: &str) -> bool {
 
 fn is_header_value(text: &str) -> bool {
     HeaderValue::from_str(text).is_ok()
+}
+
+/// Returns whether an identity token may be sent to this server: over TLS, or on this machine.
+fn may_carry_identity(base_url: &str) -> bool {
+    BaseUrl::parse(base_url).is_ok_and(|base| {
+        base.secure || matches!(base.host, "localhost" | "127.0.0.1" | "[::1]" | "::1")
+    })
 }
 
 fn checked_base_url(url: &str) -> Result<String, SetupError> {

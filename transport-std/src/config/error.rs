@@ -17,6 +17,9 @@ pub enum SetupError {
     Variable(&'static str),
     /// A line of `ANTHROPIC_CUSTOM_HEADERS` is not `Name: value`. Contains its number, from 1.
     CustomHeader(usize),
+    /// `ANTHROPIC_PROFILE` names a profile, which is not supported, and there is no other
+    /// credential.
+    Profile,
     /// The fallback at this position, from 0, is not a JSON object with a `model`.
     Fallback(usize),
     /// The base URL is invalid; the value says why.
@@ -50,6 +53,10 @@ impl fmt::Display for SetupError {
             Self::CustomHeader(line) => {
                 write!(f, "line {line} of ANTHROPIC_CUSTOM_HEADERS is not of the form Name: value")
             }
+            Self::Profile => f.write_str(
+                "profiles (ANTHROPIC_PROFILE) are not supported: set ANTHROPIC_API_KEY, \
+                 ANTHROPIC_AUTH_TOKEN or the variables of a workload identity",
+            ),
             Self::Fallback(at) => write!(f, "fallback {at} is not a JSON object with a model"),
             Self::BaseUrl(why) => f.write_str(why),
             Self::Credential(which) => {

@@ -270,3 +270,21 @@ fn a_custom_header_without_a_colon_is_reported_and_not_shown() {
         "line 2 of ANTHROPIC_CUSTOM_HEADERS is not of the form Name: value"
     );
 }
+
+#[test]
+fn a_workload_identity_comes_from_the_environment() {
+    let identity = [
+        ("ANTHROPIC_FEDERATION_RULE_ID", "rule"),
+        ("ANTHROPIC_ORGANIZATION_ID", "org"),
+        ("ANTHROPIC_IDENTITY_TOKEN_FILE", "/token"),
+    ];
+    let settings = from(&identity).unwrap();
+    assert_eq!((header(&settings, "authorization"), header(&settings, "x-api-key")), (None, None));
+    // A key wins, and two of the three are not enough.
+    let with_key = [&identity[..], &[("ANTHROPIC_API_KEY", "key")]].concat();
+    assert_eq!(header(&from(&with_key).unwrap(), "x-api-key"), Some("key"));
+    assert_eq!(from(&identity[..2]).unwrap_err(), SetupError::NoCredential);
+    let profile = [("ANTHROPIC_PROFILE", "work")];
+    assert_eq!(from(&profile).unwrap_err(), SetupError::Profile);
+    assert!(from(&[profile[0], LOCAL]).is_ok());
+}

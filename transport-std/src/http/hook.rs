@@ -65,11 +65,21 @@ pub trait RequestHook: Send + Sync + 'static {
     /// # Errors
     /// An error ends the request, which is not sent.
     fn before_send<'a>(&'a self, request: &'a mut OutgoingRequest<'_>) -> HookFuture<'a>;
+
+    /// Learns the status of the reply. A hook with a token can drop it after 401, so that the next
+    /// request gets a new one. By default this does nothing.
+    fn replied(&self, status: u16) {
+        let _ = status;
+    }
 }
 
 impl<T: RequestHook + ?Sized> RequestHook for Arc<T> {
     fn before_send<'a>(&'a self, request: &'a mut OutgoingRequest<'_>) -> HookFuture<'a> {
         (**self).before_send(request)
+    }
+
+    fn replied(&self, status: u16) {
+        (**self).replied(status);
     }
 }
 

@@ -292,7 +292,9 @@ impl HttpTransport {
         let headers: Vec<(&str, &str)> = request.headers().collect();
         let head = Head { base_url: head.base_url, path: request.path(), headers: &headers };
         let body = request.body();
-        self.shared.send_with(request.method(), &head, &body, self.timeouts()).await
+        let reply = self.shared.send_with(request.method(), &head, &body, self.timeouts()).await?;
+        hooks.iter().for_each(|hook| hook.replied(reply.head.status));
+        Ok(reply)
     }
 }
 
