@@ -1,5 +1,6 @@
-//! The API's other endpoints: any path by [`Client::get`], [`Client::post`] and
-//! [`Client::delete`], and typed requests for models and files.
+//! The API's other endpoints: any path by [`Client::get`](crate::Client::get),
+//! [`Client::post`](crate::Client::post) and [`Client::delete`](crate::Client::delete), and typed
+//! requests for models and files.
 //!
 //! All of them use the client's connections, headers, hooks, retries and errors, as a run does.
 //!

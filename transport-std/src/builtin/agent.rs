@@ -197,7 +197,7 @@ impl Tools for AgentToolset {
         out: &mut Output<'_>,
     ) -> Result<(), ToolError> {
         let Some(tool) = self.tools.get(i) else {
-            return Err(toolrunner_core::tool::not_found(&call, out));
+            return Err(toolrunner_core::__private::not_found(&call, out));
         };
         let arguments = Arguments::check(tool.name(), tool.texts().1, call.input, out)?;
         let context = call.context();

@@ -3,16 +3,15 @@
 use core::error::Error;
 use core::fmt;
 use core::time::Duration;
-use std::env;
-use std::ffi::OsString;
 use std::sync::Arc;
-use toolrunner_core::__private::base_of;
 
-use http::{HeaderName, HeaderValue, Uri};
+use http::HeaderName;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use toolrunner_core::policy::RetryPolicy;
-use toolrunner_core::wire::BaseUrl;
 
+use super::check::{
+    checked_base_url, checked_body_fields, is_header_value, is_settable, may_carry_identity,
+};
 use super::{
     DEFAULT_API_VERSION, DEFAULT_BASE_URL, DEFAULT_MAX_RETRIES, Header, Secret, Settings,
     SetupError,
@@ -24,25 +23,12 @@ use crate::http::{
     HookFn, HttpSettings, HttpTransport, OutgoingRequest, RequestHook, RootCertificate, Timeouts,
     rustls,
 };
-use crate::identity::{IdentityHook, IdentityToken, WorkloadIdentity};
+use crate::identity::{IdentityHook, WorkloadIdentity};
 
-const PATH: &str = "/v1/messages";
+pub(super) const PATH: &str = "/v1/messages";
 /// Escapes every character of a query except those that RFC 3986 calls unreserved.
 pub(crate) const QUERY: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// Headers that belong to the transport: they delimit a message or control the connection.
-const NOT_SETTABLE: [&str; 10] = [
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 /// Headers whose values are treated as secret even if the caller does not mark them.
 const SECRET: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "x-api-key"];
 
@@ -50,11 +36,11 @@ const SECRET: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "x-
 /// is checked before [`settings`](Self::settings).
 #[derive(Clone)]
 pub struct ClientBuilder {
-    base_url: Option<String>,
-    credential: Option<Credential>,
+    pub(super) base_url: Option<String>,
+    pub(super) credential: Option<Credential>,
     api_version: String,
     betas: Vec<String>,
-    headers: Vec<Header>,
+    pub(super) headers: Vec<Header>,
     query: Vec<(String, String)>,
     body_fields: Vec<(String, String)>,
     max_retries: u32,
@@ -68,7 +54,7 @@ pub struct ClientBuilder {
 }
 
 #[derive(Clone, Debug)]
-enum Credential {
+pub(super) enum Credential {
     ApiKey(Secret),
     Token(Secret),
     Identity(WorkloadIdentity),
@@ -94,88 +80,6 @@ impl ClientBuilder {
             hooks: Vec::new(),
             fallbacks: Fallbacks::new(),
         }
-    }
-
-    /// Creates a builder with the defaults and the values of `ANTHROPIC_API_KEY`,
-    /// `ANTHROPIC_AUTH_TOKEN`, `ANTHROPIC_BASE_URL` and `ANTHROPIC_CUSTOM_HEADERS`. An empty
-    /// variable counts as unset, and white space around a value is removed. If both key and token
-    /// are set, the key is used and a warning is logged.
-    ///
-    /// `ANTHROPIC_CUSTOM_HEADERS` has one `Name: value` on each line. Its headers replace those
-    /// that the client sends by default, and [`header`](Self::header) replaces them. Their values
-    /// are never shown.
-    ///
-    /// Without key and token, `ANTHROPIC_FEDERATION_RULE_ID`, `ANTHROPIC_ORGANIZATION_ID` and
-    /// `ANTHROPIC_IDENTITY_TOKEN_FILE` or `ANTHROPIC_IDENTITY_TOKEN` set a
-    /// [`workload_identity`](Self::workload_identity), with `ANTHROPIC_SERVICE_ACCOUNT_ID` and
-    /// `ANTHROPIC_WORKSPACE_ID` if they are set. [`identity`](crate::identity) says why there are no
-    /// profiles.
-    ///
-    /// # Errors
-    /// Returns an error if one of the variables is not valid UTF-8, or if only `ANTHROPIC_PROFILE`
-    /// names a credential, or if a line of the custom
-    /// headers has no colon. If none is set, [`settings`](Self::settings) reports that later.
-    pub fn from_env() -> Result<Self, SetupError> {
-        Self::from_variables(|name| env::var_os(name))
-    }
-
-    pub(super) fn from_variables(
-        variable: impl Fn(&str) -> Option<OsString>,
-    ) -> Result<Self, SetupError> {
-        let read = |name: &'static str| match variable(name).map(OsString::into_string) {
-            None => Ok(None),
-            Some(Ok(value)) => Ok(Some(value.trim().to_owned()).filter(|value| !value.is_empty())),
-            Some(Err(_)) => Err(SetupError::Variable(name)),
-        };
-        let mut builder = Self::new();
-        builder.base_url = read("ANTHROPIC_BASE_URL")?;
-        let (key, token) = (
-            read("ANTHROPIC_API_KEY")?.map(Secret::from),
-            read("ANTHROPIC_AUTH_TOKEN")?.map(Secret::from),
-        );
-        if key.is_some() && token.is_some() {
-            tracing::warn!(
-                "ANTHROPIC_API_KEY and ANTHROPIC_AUTH_TOKEN are both set; the key is used"
-            );
-        }
-        for (number, line) in
-            read("ANTHROPIC_CUSTOM_HEADERS")?.iter().flat_map(|text| text.lines().enumerate())
-        {
-            let line = line.trim();
-            if line.is_empty() {
-                continue;
-            }
-            let (name, value) = line.split_once(':').ok_or(SetupError::CustomHeader(number + 1))?;
-            builder = builder.secret_header(name.trim_end(), value.trim_start());
-        }
-        builder.credential = key.map(Credential::ApiKey).or_else(|| token.map(Credential::Token));
-        if builder.credential.is_some() {
-            return Ok(builder);
-        }
-        let (rule, organization) =
-            (read("ANTHROPIC_FEDERATION_RULE_ID")?, read("ANTHROPIC_ORGANIZATION_ID")?);
-        let file = read("ANTHROPIC_IDENTITY_TOKEN_FILE")?;
-        let source = match file {
-            Some(path) => Some(IdentityToken::File(path.into())),
-            None => read("ANTHROPIC_IDENTITY_TOKEN")?
-                .map(|_| IdentityToken::Variable("ANTHROPIC_IDENTITY_TOKEN".to_owned())),
-        };
-        if let (Some(rule), Some(organization), Some(source)) = (rule, organization, source) {
-            let mut identity = WorkloadIdentity::new(organization, rule, source);
-            if let Some(id) = read("ANTHROPIC_SERVICE_ACCOUNT_ID")? {
-                identity = identity.service_account(id);
-            }
-            if let Some(id) = read("ANTHROPIC_WORKSPACE_ID")? {
-                identity = identity.workspace(id);
-            }
-            builder.credential = Some(Credential::Identity(identity));
-        } else if read("ANTHROPIC_PROFILE")?.is_some()
-            && builder.base_url.is_none()
-            && !builder.headers.iter().any(Header::is_credential)
-        {
-            return Err(SetupError::Profile);
-        }
-        Ok(builder)
     }
 
     /// Sets the server: `https://host`, optionally with a port and a path. Requests go to
@@ -513,43 +417,9 @@ impl Credential {
 }
 
 impl Header {
-    fn is_credential(&self) -> bool {
+    pub(super) fn is_credential(&self) -> bool {
         ["x-api-key", "authorization"].iter().any(|name| self.name.eq_ignore_ascii_case(name))
     }
-}
-
-/// Returns whether a caller may set this header, whose name is in lower case.
-pub(crate) fn is_settable(name: &str) -> bool {
-    !NOT_SETTABLE.contains(&name)
-}
-
-fn is_header_value(text: &str) -> bool {
-    HeaderValue::from_str(text).is_ok()
-}
-
-/// Returns whether an identity token may be sent to this server: over TLS, or on this machine.
-fn may_carry_identity(base_url: &str) -> bool {
-    BaseUrl::parse(base_url).is_ok_and(|base| {
-        base.secure || matches!(base.host, "localhost" | "127.0.0.1" | "[::1]" | "::1")
-    })
-}
-
-fn checked_base_url(url: &str) -> Result<String, SetupError> {
-    url.parse::<Uri>().map_err(|_| SetupError::BaseUrl("the base URL is not a URL"))?;
-    BaseUrl::parse(url).map_err(SetupError::BaseUrl)?;
-    Ok(base_of(url, PATH).to_owned())
-}
-
-fn checked_body_fields(fields: &[(String, String)]) -> Result<Vec<(String, String)>, SetupError> {
-    let mut checked: Vec<(String, String)> = Vec::with_capacity(fields.len());
-    for (name, json) in fields {
-        if let Err(e) = toolrunner_core::json::check(json.as_bytes()) {
-            return Err(SetupError::BodyField(name.clone(), e.to_string()));
-        }
-        checked.retain(|(earlier, _)| earlier != name);
-        checked.push((name.clone(), json.clone()));
-    }
-    Ok(checked)
 }
 
 impl fmt::Debug for ClientBuilder {

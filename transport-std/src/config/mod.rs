@@ -12,6 +12,8 @@
 //! ```
 
 mod builder;
+mod check;
+mod environment;
 mod error;
 mod secret;
 #[cfg(test)]
@@ -22,7 +24,8 @@ use core::time::Duration;
 use std::sync::Arc;
 
 pub use builder::ClientBuilder;
-pub(crate) use builder::{QUERY, is_settable};
+pub(crate) use builder::QUERY;
+pub(crate) use check::is_settable;
 pub use error::SetupError;
 pub use secret::Secret;
 

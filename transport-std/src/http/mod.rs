@@ -16,8 +16,7 @@
 //! earlier, just when the next request is sent. If the server cannot have received the whole
 //! request, the transport sends it on a new connection, once, and the retry policy does not count
 //! that. Otherwise the server may have begun the turn, which may be billed: the transport reports
-//! [`TransportKind::Closed`], and the retry policy
-//! decides.
+//! [`TransportKind::Closed`], and the retry policy decides.
 //!
 //! TLS uses the program's default [`CryptoProvider`](rustls::crypto::CryptoProvider) if one is
 //! installed, else that of the feature `aws-lc-rs`, else that of the feature `ring`. It trusts the

@@ -1,0 +1,59 @@
+//! Checks of single settings.
+
+use http::{HeaderValue, Uri};
+use toolrunner_core::__private::base_of;
+use toolrunner_core::json;
+use toolrunner_core::wire::BaseUrl;
+
+use super::SetupError;
+use super::builder::PATH;
+
+/// Headers that belong to the transport: they delimit a message or control the connection.
+const NOT_SETTABLE: [&str; 10] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Returns whether a caller may set this header, whose name is in lower case.
+pub(crate) fn is_settable(name: &str) -> bool {
+    !NOT_SETTABLE.contains(&name)
+}
+
+pub(super) fn is_header_value(text: &str) -> bool {
+    HeaderValue::from_str(text).is_ok()
+}
+
+/// Returns whether an identity token may be sent to this server: over TLS, or on this machine.
+pub(super) fn may_carry_identity(base_url: &str) -> bool {
+    BaseUrl::parse(base_url).is_ok_and(|base| {
+        base.secure || matches!(base.host, "localhost" | "127.0.0.1" | "[::1]" | "::1")
+    })
+}
+
+pub(super) fn checked_base_url(url: &str) -> Result<String, SetupError> {
+    url.parse::<Uri>().map_err(|_| SetupError::BaseUrl("the base URL is not a URL"))?;
+    BaseUrl::parse(url).map_err(SetupError::BaseUrl)?;
+    Ok(base_of(url, PATH).to_owned())
+}
+
+pub(super) fn checked_body_fields(
+    fields: &[(String, String)],
+) -> Result<Vec<(String, String)>, SetupError> {
+    let mut checked: Vec<(String, String)> = Vec::with_capacity(fields.len());
+    for (name, json) in fields {
+        if let Err(e) = json::check(json.as_bytes()) {
+            return Err(SetupError::BodyField(name.clone(), e.to_string()));
+        }
+        checked.retain(|(earlier, _)| earlier != name);
+        checked.push((name.clone(), json.clone()));
+    }
+    Ok(checked)
+}
