@@ -17,7 +17,13 @@ impl World {
         let change = match record.status {
             Status::Idle | Status::Error if self.messages < 4 => {
                 let sent = Sent { role: ChatRole::User, content: raw("go"), base64_image: None };
-                let message = Message { sent, webhook: None, trace_parent: None };
+                let webhook = self.chance.percent(60).then(|| Webhook {
+                    url: "http://hook".to_owned(),
+                    token: None,
+                    secret: None,
+                    include_messages: false,
+                });
+                let message = Message { sent, webhook, trace_parent: None };
                 self.context(server, |context| send(&record, document, &message, context)).unwrap()
             }
             Status::Running if self.chance.percent(10) => {
@@ -95,6 +101,10 @@ impl World {
             return;
         }
         self.messages += u64::from(is_message);
+        let document = Document::of(&after).unwrap();
+        if is_message && document.active.is_some_and(|active| active.webhook.is_some()) {
+            self.hooked.insert(document.turn);
+        }
         // A crash after the commit, before the server learns of it.
         let crashes = self.now < self.calm && self.chance.percent(4);
         if crashes {
@@ -106,7 +116,10 @@ impl World {
             return;
         }
         self.acknowledge(&rows);
-        if takes {
+        if takes && self.plant != Plant::ForgetsWebhooks {
+            self.deliver_all(server, &after);
+        }
+        if takes && after.status == Status::Running {
             self.hold(server, after);
         }
     }

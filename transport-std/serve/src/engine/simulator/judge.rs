@@ -61,7 +61,7 @@ impl World {
         if record.status == Status::Running {
             return Err("nobody goes on with the turn".to_owned());
         }
-        Ok(())
+        self.judge_webhooks(&record, &events)
     }
 }
 
@@ -95,9 +95,13 @@ fn no_step_is_lost_and_no_tool_runs_twice() {
 
 #[test]
 fn the_judge_notices_what_is_broken_on_purpose() {
-    for plant in
-        [Plant::RunsWithoutLeave, Plant::NoCompareAndSet, Plant::LosesCommits, Plant::ForgetsStarts]
-    {
+    for plant in [
+        Plant::RunsWithoutLeave,
+        Plant::NoCompareAndSet,
+        Plant::LosesCommits,
+        Plant::ForgetsStarts,
+        Plant::ForgetsWebhooks,
+    ] {
         let wrong = first_wrong(0..2_000, plant);
         assert!(wrong.is_some(), "{plant:?} goes unnoticed");
     }
@@ -106,11 +110,14 @@ fn the_judge_notices_what_is_broken_on_purpose() {
 #[test]
 fn schedules_do_something() {
     let (mut runs, mut turns, mut interrupts, mut takeovers) = (0, 0, 0, 0);
+    let (mut webhooks, mut repeated) = (0, 0);
     for seed in 0..300 {
         let mut world = World::new(seed, Plant::Nothing);
         world.run();
         runs += world.runs.values().sum::<u32>();
         turns += world.messages;
+        webhooks += world.arrived.len();
+        repeated += world.arrived.values().filter(|ids| ids.len() > 1).count();
         let rows = now(world.store.rows(world.session, 0, 10_000, usize::MAX, Part::Events));
         let texts: Vec<String> =
             rows.iter().map(|row| String::from_utf8_lossy(&row.event).into_owned()).collect();
@@ -120,6 +127,7 @@ fn schedules_do_something() {
             .filter(|text| text.contains("the server stopped while this call ran"))
             .count();
     }
+    assert!(webhooks > 200 && repeated > 20, "{webhooks} {repeated}");
     assert!(
         runs > 300 && turns > 300 && interrupts > 50 && takeovers > 20,
         "{runs} {turns} {interrupts} {takeovers}"

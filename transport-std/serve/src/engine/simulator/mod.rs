@@ -8,6 +8,7 @@
 mod client;
 mod judge;
 mod played;
+mod webhooks;
 
 use core::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
@@ -34,6 +35,8 @@ enum Plant {
     LosesCommits,
     /// A server that takes over treats started calls as not started.
     ForgetsStarts,
+    /// A server that takes over does not deliver the webhooks that wait.
+    ForgetsWebhooks,
 }
 
 /// SplitMix64.
@@ -79,6 +82,10 @@ enum Later {
     /// A command's commit reaches the store.
     Command(usize, u64, Box<Commit>, Fate),
     Load(Address),
+    /// A server sends a webhook, for the first time or again.
+    Attempt(usize, u64, Box<Delivery>, bool),
+    /// The record that a webhook arrived reaches the store.
+    Forget(usize, u64, String, Box<Commit>, Fate),
 }
 
 /// A worker, identified by its server, the server's life, and its index.
@@ -108,6 +115,8 @@ struct Server {
     workers: Vec<Option<Played>>,
     /// Whether it is unknown if a turn that the server wanted to hold was stored.
     is_in_doubt: bool,
+    /// The ids of the webhooks that it delivers.
+    delivers: HashSet<String>,
 }
 
 /// A worker with its simulated run.
@@ -159,6 +168,10 @@ struct World {
     idempotent: HashSet<String>,
     /// Rows that were reported as stored.
     acknowledged: BTreeMap<u64, bytes::Bytes>,
+    /// The turns that have a webhook.
+    hooked: HashSet<u64>,
+    /// The ids under which webhooks arrived, by the head of the log at their turn's end.
+    arrived: BTreeMap<u64, Vec<String>>,
     messages: u64,
     calls: u64,
     /// The time after which nothing fails any more.
@@ -187,8 +200,14 @@ impl World {
             idempotent: None,
         };
         let _ = now(store.create(new));
-        let server =
-            |id| Server { id, life: 0, is_up: true, workers: Vec::new(), is_in_doubt: false };
+        let server = |id| Server {
+            id,
+            life: 0,
+            is_up: true,
+            workers: Vec::new(),
+            is_in_doubt: false,
+            delivers: HashSet::new(),
+        };
         let servers = vec![server(chance.id()), server(chance.id())];
         let calm = 5_000 + chance.below(20_000);
         let mut this = Self {
@@ -205,6 +224,8 @@ impl World {
             runs: BTreeMap::new(),
             idempotent: HashSet::new(),
             acknowledged: BTreeMap::new(),
+            hooked: HashSet::new(),
+            arrived: BTreeMap::new(),
             messages: 0,
             calls: 0,
             calm,
@@ -271,6 +292,12 @@ impl World {
                 let record = now(self.store.load(self.session)).map(Box::new);
                 self.tell(address, Input::Loaded(record));
             }
+            Later::Attempt(server, life, delivery, is_first) => {
+                self.attempt(server, life, *delivery, is_first);
+            }
+            Later::Forget(server, life, id, commit, fate) => {
+                self.forgotten(server, life, id, *commit, fate);
+            }
         }
     }
 
@@ -282,6 +309,7 @@ impl World {
         server_state.is_up = false;
         server_state.life += 1;
         server_state.workers.clear();
+        server_state.delivers.clear();
         let wait = self.chance.below(15_000);
         self.after(wait, Later::Restart(server));
         if self.chance.percent(40) {
@@ -297,8 +325,13 @@ impl World {
         now(self.store.beat(self.servers[server].id, Timestamp(self.now + 8_000)));
         let record = self.record();
         let played = &self.servers[server];
-        let is_mine = record.status == Status::Running && record.holder == Some(played.id);
-        let is_lost = played.is_in_doubt && is_mine && played.workers.iter().all(Option::is_none);
+        let is_mine = record.holder == Some(played.id);
+        let is_running = record.status == Status::Running;
+        let is_idle = played.workers.iter().all(Option::is_none);
+        let is_lost = played.is_in_doubt && is_mine && is_running && is_idle;
+        if played.is_in_doubt && is_mine && !is_running {
+            self.deliver_all(server, &record);
+        }
         if is_lost || !now(self.store.orphans(Timestamp(self.now), 8)).is_empty() {
             let mut document = Document::of(&record).unwrap();
             if self.plant == Plant::ForgetsStarts {

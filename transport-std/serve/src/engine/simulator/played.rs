@@ -134,6 +134,9 @@ impl World {
                         rows.into_iter().filter(|row| row.seq <= record.head).collect();
                     self.acknowledge(&stored);
                 }
+                if let Effect::Over(record) = &effect {
+                    self.deliver_all(address.server, record);
+                }
                 self.servers[address.server].workers[address.worker] = None;
             }
         }
@@ -234,8 +237,12 @@ impl World {
                     })
                     .collect();
             }
-            Fact::ToolDone { call, .. } => played.run.calls[*call].at = At::Done,
-            Fact::Asked { call, .. } => played.run.calls[*call].at = At::Aside,
+            // With a planted fault, calls of an earlier reply can still run.
+            Fact::ToolDone { call, .. } | Fact::Asked { call, .. } => {
+                let Some(known) = played.run.calls.get_mut(*call) else { return };
+                let is_done = matches!(fact, Fact::ToolDone { .. });
+                known.at = if is_done { At::Done } else { At::Aside };
+            }
             Fact::Ended { .. } => played.run.is_over = true,
             _ => {}
         }
