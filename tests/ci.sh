@@ -116,6 +116,7 @@ part_serve() {
     python3 tests/serve/traces.py target/debug/contract_agent
     python3 tests/serve/webhooks.py target/debug/contract_agent --patience 2
     python3 tests/serve/interface.py target/debug/contract_agent
+    python3 tests/serve/motus.py
 }
 
 # Tests the server's page in headless Chromium, at the width of a desktop and of a phone.
