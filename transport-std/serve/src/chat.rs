@@ -123,9 +123,9 @@ impl Sent {
     pub(crate) fn for_model(&self, system_messages: bool) -> String {
         let role = match self.role {
             ChatRole::System if system_messages => "system",
-            ChatRole::Assistant => "assistant",
-            // The API has neither role. A tool's message that answers no call is plain text.
-            ChatRole::System | ChatRole::Tool | ChatRole::User => "user",
+            // What is sent to the agent is the user's turn in the conversation, whatever its role
+            // says: after a message of the assistant, the API would have nothing to answer.
+            ChatRole::System | ChatRole::Assistant | ChatRole::Tool | ChatRole::User => "user",
         };
         let blocks;
         let content = if self.base64_image.is_some() {

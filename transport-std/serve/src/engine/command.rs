@@ -158,44 +158,56 @@ struct Approval {
 
 impl Approval {
     fn of(value: &Value) -> Result<Self, Refusal> {
-        let bad = |at, kind, text| Refusal::BadAnswer { at, kind, text };
         let Some(object) = value.as_object() else {
             return Err(bad(
-                Vec::new(),
+                &[],
                 "dict_type",
                 "Input should be an object with `approved`, true or false",
             ));
         };
         match object.get("approved") {
-            None => Err(bad(vec!["approved"], "missing", "Field required")),
+            None => Err(bad(&["approved"], "missing", "Field required")),
             Some(Value::Bool(approved)) => match object.get("reason") {
                 None | Some(Value::Null) => Ok(Self { approved: *approved, reason: None }),
                 Some(Value::String(reason)) => {
                     Ok(Self { approved: *approved, reason: Some(reason.clone()) })
                 }
-                Some(_) => {
-                    Err(bad(vec!["reason"], "string_type", "Input should be a valid string"))
-                }
+                Some(_) => Err(bad(&["reason"], "string_type", "Input should be a valid string")),
             },
-            Some(_) => Err(bad(vec!["approved"], "bool_type", "Input should be a valid boolean")),
+            Some(_) => Err(bad(&["approved"], "bool_type", "Input should be a valid boolean")),
         }
     }
 }
 
 fn check_answers(value: &Value) -> Result<(), Refusal> {
-    let bad = |at, kind, text| Refusal::BadAnswer { at, kind, text };
     let Some(object) = value.as_object() else {
-        return Err(bad(Vec::new(), "dict_type", "Input should be an object with `answers`"));
+        return Err(bad(&[], "dict_type", "Input should be an object with `answers`"));
     };
-    match object.get("answers") {
-        Some(Value::Object(_)) => Ok(()),
-        Some(_) => Err(bad(
-            vec!["answers"],
-            "dict_type",
-            "Input should be an object: the label of the answer by question",
-        )),
-        None => Err(bad(vec!["answers"], "missing", "Field required")),
+    let answers = match object.get("answers") {
+        Some(Value::Object(answers)) => answers,
+        Some(_) => {
+            let text = "Input should be an object: the label of the answer by question";
+            return Err(bad(&["answers"], "dict_type", text));
+        }
+        None => return Err(bad(&["answers"], "missing", "Field required")),
+    };
+    let is_answer = |answer: &Value| match answer {
+        Value::String(_) => true,
+        Value::Array(labels) => labels.iter().all(Value::is_string),
+        _ => false,
+    };
+    match answers.iter().find(|(_, answer)| !is_answer(answer)) {
+        None => Ok(()),
+        Some((question, _)) => {
+            let text = "Input should be a label, or a list of labels";
+            Err(bad(&["answers", question], "string_type", text))
+        }
     }
+}
+
+fn bad(at: &[&str], kind: &'static str, text: &'static str) -> Refusal {
+    let at = at.iter().map(|name| (*name).to_owned()).collect();
+    Refusal::BadAnswer { at, kind, text }
 }
 
 /// Requests the end of the current turn. Its holder ends it. The server of the context becomes the

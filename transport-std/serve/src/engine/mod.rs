@@ -97,7 +97,7 @@ pub(crate) enum Refusal {
     /// The interrupt already has a different answer.
     AnsweredDifferently,
     /// The answer is invalid: its position in `value`, pydantic's name of the error, and a message.
-    BadAnswer { at: Vec<&'static str>, kind: &'static str, text: &'static str },
+    BadAnswer { at: Vec<String>, kind: &'static str, text: &'static str },
 }
 
 impl fmt::Display for Refusal {

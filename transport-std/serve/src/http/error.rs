@@ -23,15 +23,33 @@ pub(crate) enum ApiError {
     Store(StoreError),
 }
 
-/// What is wrong with a part of the input: its kind as pydantic names it, where, and in words.
+/// One thing that is wrong with the input.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct Invalid {
+    /// The kind of error, as pydantic names it.
     #[serde(rename = "type")]
     pub(crate) kind: &'static str,
-    /// Names of members and places in lists, from `body`, `query` or `header` on.
+    /// The path to the invalid part: `body`, `query` or `header`, then member names and list indexes.
     #[schema(value_type = Vec<Value>)]
     pub(crate) loc: Vec<Value>,
+    /// What is wrong.
     pub(crate) msg: String,
+}
+
+/// The body of an error.
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code, reason = "describes the body, which is built in one place for all errors")]
+pub(crate) struct Problem {
+    /// What went wrong.
+    detail: String,
+}
+
+/// The body of an error that the request's input causes.
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code, reason = "describes the body, which is built in one place for all errors")]
+pub(crate) struct InvalidInput {
+    /// Everything that is wrong with the input.
+    detail: Vec<Invalid>,
 }
 
 impl Invalid {

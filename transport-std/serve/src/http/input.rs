@@ -1,7 +1,11 @@
 //! Reads and checks requests. Errors have pydantic's form.
 
-use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, StatusCode, header};
+use core::time::Duration;
+
+use axum::body::{Body, BodyDataStream, Bytes};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use bytes::BytesMut;
+use futures_util::StreamExt;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -14,6 +18,10 @@ use crate::engine::{Message, Webhook};
 /// The maximum number of bytes of a request body.
 pub(crate) const MOST_BYTES: usize = 16 << 20;
 
+/// How much of a larger body is read before the connection is closed.
+const DISCARD_BYTES: usize = 64 << 20;
+const DISCARD_TIME: Duration = Duration::from_secs(10);
+
 /// Reads the whole body.
 pub(crate) async fn bytes_of(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
     let too_large =
@@ -21,11 +29,37 @@ pub(crate) async fn bytes_of(headers: &HeaderMap, body: Body) -> Result<Bytes, A
     let length = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let mut frames = body.into_data_stream();
     if length.is_some_and(|length| length > MOST_BYTES) {
+        discard(frames);
         return Err(too_large());
     }
-    // The only other error is a client that has disconnected.
-    axum::body::to_bytes(body, MOST_BYTES).await.map_err(|_| too_large())
+    let mut bytes = BytesMut::with_capacity(length.unwrap_or(0));
+    while let Some(frame) = frames.next().await {
+        // The client has disconnected, so nobody reads this answer.
+        let Ok(frame) = frame else {
+            return Err(ApiError::plain(StatusCode::BAD_REQUEST, "Request body is incomplete"));
+        };
+        if bytes.len() + frame.len() > MOST_BYTES {
+            discard(frames);
+            return Err(too_large());
+        }
+        bytes.extend_from_slice(&frame);
+    }
+    Ok(bytes.freeze())
+}
+
+/// Reads and drops the rest of a body that is too large, up to a limit. Many clients read the answer
+/// only after they have sent the whole body, and lose it if the server closes the connection first.
+fn discard(mut frames: BodyDataStream) {
+    tokio::spawn(tokio::time::timeout(DISCARD_TIME, async move {
+        let mut rest = DISCARD_BYTES;
+        while let Some(Ok(frame)) = frames.next().await
+            && frame.len() <= rest
+        {
+            rest -= frame.len();
+        }
+    }));
 }
 
 /// Parses JSON. Returns `None` for an empty body.
@@ -275,7 +309,7 @@ impl Check {
             self.fail("url_parsing", &at(loc, "url"), text);
         }
         let token = self.string(&mut object, loc, "token");
-        if token.as_deref().is_some_and(|token| axum::http::HeaderValue::from_str(token).is_err()) {
+        if token.as_deref().is_some_and(|token| HeaderValue::from_str(token).is_err()) {
             self.fail(
                 "value_error",
                 &at(loc, "token"),
@@ -398,10 +432,11 @@ pub(crate) fn answer(body: &[u8]) -> Result<crate::engine::Answer, ApiError> {
     if !object.contains_key("value") {
         check.fail("missing", &at(&loc, "value"), "Field required");
     }
-    // The original text is kept, because an answer may contain numbers that would be rounded.
+    // The original text is kept, because an answer may contain numbers that would be rounded. It is
+    // ambiguous if the member is repeated.
     let value = serde_json::from_slice::<Value<'_>>(body)
         .map(|value| value.value.to_owned())
-        .unwrap_or_default();
+        .unwrap_or_else(|_| raw(&object.remove("value")));
     check.done(crate::engine::Answer { interrupt_id, value })
 }
 
@@ -438,14 +473,14 @@ impl Parameters {
     }
 
     /// Reads a time in seconds, from 0 to one day.
-    pub(crate) fn seconds(&self, name: &str) -> Result<Option<core::time::Duration>, ApiError> {
+    pub(crate) fn seconds(&self, name: &str) -> Result<Option<Duration>, ApiError> {
         let Some(text) = self.get(name) else { return Ok(None) };
         let seconds: f64 =
             text.trim().parse().ok().filter(|number: &f64| !number.is_nan()).ok_or_else(|| {
                 let text = "Input should be a valid number, unable to parse string as a number";
                 ApiError::one(Invalid::query("float_parsing", name, text))
             })?;
-        Ok(Some(core::time::Duration::from_secs_f64(seconds.clamp(0.0, 86_400.0))))
+        Ok(Some(Duration::from_secs_f64(seconds.clamp(0.0, 86_400.0))))
     }
 
     pub(crate) fn integer(
@@ -482,16 +517,47 @@ pub(crate) fn trace_parent(headers: &HeaderMap) -> Option<TraceParent> {
     header.to_str().ok()?.trim().parse().ok()
 }
 
-/// Returns whether an entity tag in this header names the version.
-pub(crate) fn names_version(header: &str, version: u64) -> bool {
-    let tag = format!("\"{version}\"");
-    header.split(',').map(str::trim).any(|named| named == "*" || named == tag)
+/// Returns the entity tag of a version.
+pub(crate) fn tag(version: u64) -> HeaderValue {
+    // Quotes and digits are always valid in a header.
+    HeaderValue::from_str(&format!("\"{version}\"")).unwrap_or(HeaderValue::from_static("\"\""))
+}
+
+/// The entity tags of a conditional request.
+pub(crate) struct Tags(Vec<String>);
+
+impl Tags {
+    /// Reads a header, which may be repeated. Returns `None` without the header. A value that is
+    /// not text names no version.
+    pub(crate) fn of(headers: &HeaderMap, name: &str) -> Option<Self> {
+        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        let tags = values.flat_map(|value| value.split(',')).map(|tag| tag.trim().to_owned());
+        headers.contains_key(name).then(|| Self(tags.collect()))
+    }
+
+    /// Returns whether a strong tag names the version.
+    pub(crate) fn name(&self, version: u64) -> bool {
+        let tag = tag(version);
+        self.0.iter().any(|named| named == "*" || tag == named)
+    }
+
+    /// Returns whether a tag, strong or weak, names the version.
+    pub(crate) fn name_weakly(&self, version: u64) -> bool {
+        let tag = tag(version);
+        let strong = |named: &String| tag == *named.strip_prefix("W/").unwrap_or(named);
+        self.0.iter().any(|named| named == "*" || strong(named))
+    }
 }
 
 /// Returns whether the client accepts a stream of events.
 pub(crate) fn wants_events(headers: &HeaderMap) -> bool {
     let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
-    accepts
-        .flat_map(|accept| accept.split(','))
-        .any(|kind| kind.split(';').next().is_some_and(|kind| kind.trim() == "text/event-stream"))
+    accepts.flat_map(|accept| accept.split(',')).any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let is_stream =
+            parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("text/event-stream"));
+        // A weight of 0 means that the client does not accept the type.
+        let weight = parts.find_map(|part| part.strip_prefix("q=")?.trim().parse::<f32>().ok());
+        is_stream && weight != Some(0.0)
+    })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
@@ -13,19 +13,22 @@ use uuid::Uuid;
 
 use super::error::{ApiError, Invalid};
 use super::input::{self, Parameters};
-use super::{Owned, id_of, sse, text};
+use super::{Owned, PathId, sse};
 use crate::chat::{ChatMessage, raw};
 use crate::engine::Document;
 use crate::server::{PAGE_BYTES, Server};
 
-/// The session's messages. With `format=anthropic` as the model sees them.
+/// The largest `seq` that every store can represent.
+const MOST_SEQ: u64 = i64::MAX as u64;
+
+/// Returns the messages of a session; with `format=anthropic` in the form that the model receives.
 #[utoipa::path(get, path = "/sessions/{session_id}/messages", tag = "log",
-    params(("session_id" = Uuid, Path), ("format" = Option<String>, Query, description = "`chat` or `anthropic`")),
-    responses((status = 200, body = [ChatMessage]), (status = 404), (status = 422, body = [Invalid])))]
+    params(("session_id" = Uuid, Path, description = "The session's id"), ("format" = Option<String>, Query, description = "`chat`, the default, or `anthropic`")),
+    responses((status = 200, description = "The messages", body = [ChatMessage]), (status = 404), (status = 422)))]
 pub(super) async fn messages(
     State(server): State<Arc<Server>>,
     Extension(owner): Owned,
-    Path(id): Path<String>,
+    id: PathId,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     let query = Parameters::of(query.as_deref());
@@ -37,7 +40,7 @@ pub(super) async fn messages(
             return Err(ApiError::one(Invalid::query("literal_error", "format", text)));
         }
     };
-    let record = server.load(id_of(&id)?, &owner.0).await?;
+    let record = server.load(id.session()?, &owner.0).await?;
     let json = if for_model {
         as_blocks(&server.transcript(&record).await?)
     } else {
@@ -63,60 +66,68 @@ fn as_blocks(transcript: &str) -> String {
 #[allow(dead_code, reason = "describes the body, which is put together of stored texts")]
 pub(super) struct EventsBody {
     data: Vec<Value>,
+    /// Whether the log has events after this page.
     has_more: bool,
-    /// `after` of the next page.
+    /// The `seq` of the last event of this page: `after` of the next page.
     last_seq: u64,
 }
 
-/// The session's events: a page, or with `Accept: text/event-stream` a stream that goes on behind
-/// `Last-Event-ID`.
+/// Returns the events of a session: a page, or with `Accept: text/event-stream` a stream that continues
+/// after `Last-Event-ID`.
 #[utoipa::path(get, path = "/sessions/{session_id}/events", tag = "log",
-    params(("session_id" = Uuid, Path), ("after" = Option<u64>, Query), ("limit" = Option<u64>, Query, description = "1 to 1000; 1000 if absent"),
-        ("event_deltas[]" = Option<String>, Query, description = "`agent.message`: previews of messages, in a stream"), ("Last-Event-ID" = Option<u64>, Header)),
-    responses((status = 200, body = EventsBody), (status = 404), (status = 422, body = [Invalid])))]
+    params(("session_id" = Uuid, Path, description = "The session's id"), ("after" = Option<u64>, Query, description = "Begin after the event with this `seq`"), ("limit" = Option<u64>, Query, description = "The maximum number of events of a page: 1 to 1000, the default"), ("event_deltas[]" = Option<String>, Query, description = "`agent.message`: a stream also contains previews of messages while the model writes them"),
+        ("Last-Event-ID" = Option<u64>, Header, description = "Begin a stream after the event with this `seq`")),
+    responses((status = 200, description = "A page of the log; with `Accept: text/event-stream` a stream that stays open", content((EventsBody = "application/json"), (String = "text/event-stream"))),
+        (status = 404), (status = 422)))]
 pub(super) async fn events(
     State(server): State<Arc<Server>>,
     Extension(owner): Owned,
-    Path(id): Path<String>,
+    id: PathId,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let query = Parameters::of(query.as_deref());
-    let after = query.integer("after", 0, 0, i64::MAX as u64)?;
+    let after = query.integer("after", 0, 0, MOST_SEQ)?;
     let limit = query.integer("limit", 1000, 1, 1000)?;
-    let deltas: Vec<&str> = query
-        .0
-        .iter()
-        .filter(|(name, _)| name == "event_deltas[]" || name == "event_deltas")
-        .map(|(_, kind)| kind.as_str())
-        .collect();
-    if deltas.iter().any(|kind| *kind != "agent.message") {
-        return Err(ApiError::one(Invalid::query(
-            "literal_error",
-            "event_deltas[]",
-            "Input should be 'agent.message'",
-        )));
-    }
-    let record = server.load(id_of(&id)?, &owner.0).await?;
+    let previews = previews(&query)?;
+    let record = server.load(id.session()?, &owner.0).await?;
     if input::wants_events(&headers) {
         let after = last_event(&headers)?.unwrap_or(after);
-        let view = sse::View::Events { previews: !deltas.is_empty(), one_turn: false };
-        return Ok(sse::respond(server, record.id, after, view));
+        let live = server.hub.live(record.id);
+        let previews = previews.then(|| live.previews());
+        return Ok(sse::respond(
+            server,
+            live,
+            after,
+            sse::View::Events { previews, one_turn: false },
+        ));
     }
     page(&server, record.id, after, usize::try_from(limit).unwrap_or(1000)).await
 }
 
+/// Returns whether the client wants previews of messages.
+pub(super) fn previews(query: &Parameters) -> Result<bool, ApiError> {
+    let mut kinds =
+        query.0.iter().filter(|(name, _)| name == "event_deltas[]" || name == "event_deltas");
+    let is_any = kinds.clone().next().is_some();
+    if kinds.all(|(_, kind)| kind == "agent.message") {
+        Ok(is_any)
+    } else {
+        let text = "Input should be 'agent.message'";
+        Err(ApiError::one(Invalid::query("literal_error", "event_deltas[]", text)))
+    }
+}
+
+/// Returns the `Last-Event-ID` header. An empty one is that of a client that has seen no event.
 fn last_event(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
-    let Some(id) = text(headers, "last-event-id").filter(|id| !id.is_empty()) else {
+    let Some(id) = headers.get("last-event-id").filter(|id| !id.is_empty()) else {
         return Ok(None);
     };
-    id.trim().parse().map(Some).map_err(|_| {
+    let seq = id.to_str().ok().and_then(|id| id.trim().parse::<u64>().ok());
+    seq.map(|seq| Some(seq.min(MOST_SEQ))).ok_or_else(|| {
         let loc = [Value::from("header"), Value::from("Last-Event-ID")];
-        ApiError::one(Invalid::new(
-            "int_parsing",
-            &loc,
-            "Input should be the id of an event: a number",
-        ))
+        let text = "Input should be the id of an event: a number";
+        ApiError::one(Invalid::new("int_parsing", &loc, text))
     })
 }
 
@@ -143,17 +154,18 @@ async fn page(server: &Server, id: Uuid, after: u64, limit: usize) -> Result<Res
     Ok(([(header::CONTENT_TYPE, "application/json")], Body::from(json)).into_response())
 }
 
-/// The states of the session, as a stream: those of the last turn, and what comes.
+/// Streams the states of a session in the form of Motus: those of the last turn, then new ones.
 #[utoipa::path(get, path = "/sessions/{session_id}/stream", tag = "log",
-    params(("session_id" = Uuid, Path), ("Last-Event-ID" = Option<u64>, Header)),
-    responses((status = 200, content_type = "text/event-stream", body = String), (status = 404)))]
+    params(("session_id" = Uuid, Path, description = "The session's id"), ("Last-Event-ID" = Option<u64>, Header, description = "Begin after the event with this `seq`")),
+    responses((status = 200, description = "A stream that stays open", content_type = "text/event-stream", body = String), (status = 404), (status = 422)))]
 pub(super) async fn stream(
     State(server): State<Arc<Server>>,
     Extension(owner): Owned,
-    Path(id): Path<String>,
+    id: PathId,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let record = server.load(id_of(&id)?, &owner.0).await?;
+    let record = server.load(id.session()?, &owner.0).await?;
     let after = last_event(&headers)?.unwrap_or(Document::of(&record)?.turn_after);
-    Ok(sse::respond(server, record.id, after, sse::View::States(sse::States::default())))
+    let live = server.hub.live(record.id);
+    Ok(sse::respond(server, live, after, sse::View::States(sse::States::default())))
 }

@@ -14,7 +14,8 @@ mod turns;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -122,16 +123,18 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 /// How busy the server is.
 #[derive(Serialize, ToSchema)]
 struct Health {
-    /// `ok`.
+    /// Always `ok`.
     status: &'static str,
-    /// Most turns at once; 0 for as many as come.
+    /// The maximum number of concurrent turns; 0 for no limit.
     max_workers: usize,
+    /// The number of turns that this server works on.
     running_workers: usize,
+    /// The number of sessions in the store.
     total_sessions: u64,
 }
 
-/// Whether the server is alive.
-#[utoipa::path(get, path = "/health", tag = "server", responses((status = 200, body = Health)))]
+/// Returns whether the server is alive, and how busy it is.
+#[utoipa::path(get, path = "/health", tag = "server", responses((status = 200, description = "The server is alive", body = Health)))]
 async fn health(State(server): State<Arc<Server>>) -> Result<Json<Health>, ApiError> {
     let total_sessions = server.store.count().await?;
     let max_workers = server.options.workers.unwrap_or(0);
@@ -143,8 +146,8 @@ async fn health(State(server): State<Arc<Server>>) -> Result<Json<Health>, ApiEr
     }))
 }
 
-/// Whether the server takes requests: 503 while it shuts down, or if its store does not answer.
-#[utoipa::path(get, path = "/ready", tag = "server", responses((status = 200), (status = 503)))]
+/// Returns whether the server accepts requests: it is not shutting down, and its store responds.
+#[utoipa::path(get, path = "/ready", tag = "server", responses((status = 200, description = "The server accepts requests", body = Object), (status = 503)))]
 async fn ready(State(server): State<Arc<Server>>) -> Response {
     let status = match server.store.ready().await {
         _ if server.is_draining() => "draining",
@@ -158,16 +161,31 @@ async fn ready(State(server): State<Arc<Server>>) -> Response {
         .into_response()
 }
 
-/// Figures for Prometheus.
-#[utoipa::path(get, path = "/metrics", tag = "server", responses((status = 200, content_type = "text/plain", body = String)))]
+/// Returns metrics for Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "server",
+    responses((status = 200, description = "Prometheus' text format", content_type = "text/plain", body = String)))]
 async fn metrics(State(server): State<Arc<Server>>) -> Result<Response, ApiError> {
     let text = server.metrics.text(server.store.count().await?, server.running() as u64);
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 
-/// Parses the id in a path. An invalid id is reported like an unknown session.
-fn id_of(text: &str) -> Result<Uuid, ApiError> {
-    canonical(text).ok_or_else(ApiError::not_found)
+/// The session's id in a path, as the client wrote it. Empty if it is not UTF-8, which no id is.
+struct PathId(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathId {
+    type Rejection = core::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        let id = Path::<String>::from_request_parts(parts, state).await;
+        Ok(Self(id.map(|Path(id)| id).unwrap_or_default()))
+    }
+}
+
+impl PathId {
+    /// Parses the id. An invalid id is reported like an unknown session.
+    fn session(&self) -> Result<Uuid, ApiError> {
+        canonical(&self.0).ok_or_else(ApiError::not_found)
+    }
 }
 
 /// Parses a UUID in its canonical form, with hyphens and lower-case letters.
@@ -266,6 +284,10 @@ impl Kept {
             self.location.as_deref().and_then(|location| HeaderValue::from_str(location).ok())
         {
             response.headers_mut().insert(header::LOCATION, location);
+        }
+        // The answer is a session if it has a version.
+        if let Some(version) = self.body["version"].as_u64() {
+            response.headers_mut().insert(header::ETAG, input::tag(version));
         }
         mark(&mut response, is_replay);
         response

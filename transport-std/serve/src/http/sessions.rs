@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -15,8 +15,8 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::error::{ApiError, Invalid};
-use super::input::{self, Parameters};
-use super::{Kept, Once, Owned, Owner, canonical, id_of, text};
+use super::input::{self, Parameters, Tags};
+use super::{Kept, Once, Owned, Owner, PathId, canonical};
 use crate::chat::{ChatMessage, ChatRole, ToolCall};
 use crate::engine::{Document, Interrupt};
 use crate::server::{Base, Server};
@@ -26,6 +26,7 @@ use crate::store::{Created, NewSession, Query, Record, Status, StoreError, Summa
 #[derive(Serialize, ToSchema)]
 pub(super) struct SessionBody<'a> {
     session_id: Uuid,
+    /// `idle`, `running`, `interrupted` or `error`.
     #[schema(value_type = String)]
     status: Status,
     /// The answer of the last turn.
@@ -33,9 +34,10 @@ pub(super) struct SessionBody<'a> {
     response: Option<Whole<'a>>,
     /// Why the last turn failed.
     error: Option<&'a str>,
-    /// What the session waits for.
+    /// The approvals and questions that the session waits for, while it is interrupted.
     #[schema(value_type = Option<Vec<Value>>)]
     interrupts: Option<Vec<&'a Interrupt>>,
+    /// The number that the session's entity tag contains. Each change adds 1.
     version: u64,
     metadata: &'a BTreeMap<String, String>,
     #[schema(value_type = String)]
@@ -95,26 +97,24 @@ impl<'a> SessionBody<'a> {
 pub(super) fn respond(record: &Record, status: StatusCode) -> Result<Response, ApiError> {
     let document = Document::of(record)?;
     let mut response = (status, Json(SessionBody::of(record, &document))).into_response();
-    if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", record.version)) {
-        response.headers_mut().insert(header::ETAG, tag);
-    }
+    response.headers_mut().insert(header::ETAG, input::tag(record.version));
     Ok(response)
 }
 
-/// What a session is created with.
+/// The initial content of a session.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "describes the body, which is read by hand for its error messages")]
 pub(super) struct NewSessionBody {
-    /// Messages that the session begins with.
+    /// The first messages of the conversation.
     state: Option<Vec<ChatMessage>>,
-    /// What the client attaches.
+    /// At most 32 values of at most 512 bytes, with keys of at most 64 bytes.
     metadata: Option<BTreeMap<String, String>>,
 }
 
 /// Creates a session.
 #[utoipa::path(post, path = "/sessions", tag = "sessions", request_body = Option<NewSessionBody>,
-    params(("Idempotency-Key" = Option<String>, Header)),
-    responses((status = 201, body = SessionBody<'_>), (status = 422, body = [Invalid]), (status = 503)))]
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes the request take effect only once: the same key and body return the first answer for at least 24 hours. 1 to 255 visible ASCII characters")),
+    responses((status = 201, description = "The session was created", body = SessionBody<'_>, headers(("Location" = Option<String>, description = "The session's path"), ("ETag" = String, description = "The session's version"), ("Idempotency-Replayed" = Option<String>, description = "`true` if this is the answer to an earlier request with the same key"))), (status = 413), (status = 422), (status = 503)))]
 pub(super) async fn create(
     State(server): State<Arc<Server>>,
     Extension(owner): Owned,
@@ -130,14 +130,15 @@ pub(super) async fn create(
     store(&server, &owner, Uuid::now_v7(), new, once).await
 }
 
-/// Creates a session of this id, if the server allows that.
+/// Creates a session with this id, if the server allows clients to choose ids.
 #[utoipa::path(put, path = "/sessions/{session_id}", tag = "sessions", request_body = Option<NewSessionBody>,
-    params(("session_id" = Uuid, Path)),
-    responses((status = 201, body = SessionBody<'_>), (status = 400), (status = 405), (status = 409), (status = 422, body = [Invalid]), (status = 503)))]
+    params(("session_id" = Uuid, Path, description = "The session's id")),
+    responses((status = 201, description = "The session was created", body = SessionBody<'_>, headers(("Location" = Option<String>, description = "The session's path"), ("ETag" = String, description = "The session's version"))), (status = 400, description = "The id is not a UUID in canonical form"),
+        (status = 405, description = "The server does not allow clients to choose ids"), (status = 409, description = "A session with this id exists"), (status = 413), (status = 422), (status = 503)))]
 pub(super) async fn create_as(
     State(server): State<Arc<Server>>,
     Extension(owner): Owned,
-    Path(id): Path<String>,
+    id: PathId,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
@@ -149,7 +150,7 @@ pub(super) async fn create_as(
         refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET,HEAD,DELETE"));
         return Ok(refused);
     }
-    let Some(id) = canonical(&id) else {
+    let Some(id) = canonical(&id.0) else {
         return Err(ApiError::plain(StatusCode::BAD_REQUEST, "Session ID must be a valid UUID"));
     };
     store(&server, &owner, id, new, None).await
@@ -241,12 +242,13 @@ pub(super) struct SummaryBody {
     updated_at: Timestamp,
 }
 
-/// Lists sessions in order of creation. The next page is in `Link: <…>; rel="next"`.
+/// Lists sessions in order of creation.
 #[utoipa::path(get, path = "/sessions", tag = "sessions",
-    params(("limit" = Option<u64>, Query, description = "1 to 1000; 100 if absent"), ("status" = Option<String>, Query),
-        ("metadata.KEY" = Option<String>, Query, description = "only sessions whose metadata has this value for KEY"),
-        ("after" = Option<String>, Query, description = "the place of a page, from the `Link` of the one before")),
-    responses((status = 200, body = [SummaryBody]), (status = 422, body = [Invalid])))]
+    params(("limit" = Option<u64>, Query, description = "The maximum number of sessions: 1 to 1000; 100 by default"),
+        ("status" = Option<String>, Query, description = "Return only sessions with this status: `idle`, `running`, `interrupted` or `error`"),
+        ("metadata.KEY" = Option<String>, Query, description = "Return only sessions whose metadata has this value for KEY"),
+        ("after" = Option<String>, Query, description = "Where the page begins; from the `Link` header of the previous page")),
+    responses((status = 200, description = "A page of sessions", body = [SummaryBody], headers(("Link" = Option<String>, description = "The next page, with `rel=\"next\"`"))), (status = 422)))]
 pub(super) async fn list(
     State(server): State<Arc<Server>>,
     Extension(owner): Owned,
@@ -262,9 +264,14 @@ pub(super) async fn list(
     let metadata = query.0.iter().filter_map(|(name, value)| {
         Some((name.strip_prefix("metadata.")?.to_owned(), value.clone()))
     });
+    let after = query.get("after");
+    if after.is_some_and(|place| !server.store.is_place(place)) {
+        let text = "Input should be `after` of a `Link` header of this server";
+        return Err(ApiError::one(Invalid::query("value_error", "after", text)));
+    }
     let page = server.store.list(Query {
         owner: owner.0.to_string(),
-        after: query.get("after").map(str::to_owned),
+        after: after.map(str::to_owned),
         limit: usize::try_from(limit).unwrap_or(usize::MAX),
         status: status.transpose()?,
         metadata: metadata.collect(),
@@ -294,31 +301,29 @@ pub(super) async fn list(
     Ok(response)
 }
 
-/// Reads a session. With `wait=true` the answer comes when no turn runs, or after `timeout`
-/// seconds.
+/// Returns a session. With `wait=true` the answer arrives when no turn runs, or after `timeout` seconds.
 #[utoipa::path(get, path = "/sessions/{session_id}", tag = "sessions",
-    params(("session_id" = Uuid, Path), ("wait" = Option<bool>, Query), ("timeout" = Option<f64>, Query),
-        ("If-None-Match" = Option<String>, Header)),
-    responses((status = 200, body = SessionBody<'_>), (status = 304), (status = 404), (status = 422, body = [Invalid])))]
+    params(("session_id" = Uuid, Path, description = "The session's id"), ("wait" = Option<bool>, Query, description = "Wait while a turn runs"), ("timeout" = Option<f64>, Query, description = "The maximum number of seconds to wait"),
+        ("If-None-Match" = Option<String>, Header, description = "Return the session only if its entity tag differs")),
+    responses((status = 200, description = "The session", body = SessionBody<'_>, headers(("ETag" = String, description = "The session's version"))), (status = 304, description = "The session has this entity tag", headers(("ETag" = String, description = "The session's version"))), (status = 404), (status = 422)))]
 pub(super) async fn read(
     State(server): State<Arc<Server>>,
     Extension(owner): Owned,
-    Path(id): Path<String>,
+    id: PathId,
     RawQuery(raw): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let query = Parameters::of(raw.as_deref());
     let (waits, timeout) = (query.bool("wait")?, query.seconds("timeout")?);
-    let id = id_of(&id)?;
+    let id = id.session()?;
     let record = if waits {
         settled(&server, id, &owner, timeout).await?
     } else {
         server.load(id, &owner.0).await?
     };
-    if text(&headers, "if-none-match")
-        .is_some_and(|header| input::names_version(header, record.version))
-    {
-        let tag = [(header::ETAG, format!("\"{}\"", record.version))];
+    // A proxy that compresses answers makes the tag weak.
+    if Tags::of(&headers, "if-none-match").is_some_and(|tags| tags.name_weakly(record.version)) {
+        let tag = [(header::ETAG, input::tag(record.version))];
         return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
     }
     respond(&record, StatusCode::OK)
@@ -388,21 +393,20 @@ pub(super) async fn settled_since(
     }
 }
 
-/// Deletes a session. A turn of it that runs is stopped.
+/// Deletes a session, and stops its running turn.
 #[utoipa::path(delete, path = "/sessions/{session_id}", tag = "sessions",
-    params(("session_id" = Uuid, Path), ("If-Match" = Option<String>, Header)),
-    responses((status = 204), (status = 404), (status = 412)))]
+    params(("session_id" = Uuid, Path, description = "The session's id"), ("If-Match" = Option<String>, Header, description = "Change the session only if it has this entity tag")),
+    responses((status = 204, description = "The session was deleted"), (status = 404), (status = 412)))]
 pub(super) async fn delete(
     State(server): State<Arc<Server>>,
     Extension(owner): Owned,
-    Path(id): Path<String>,
+    id: PathId,
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
-    let header = text(&headers, "if-match").map(str::to_owned);
-    let fits =
-        |version| header.as_deref().is_some_and(|header| input::names_version(header, version));
+    let tags = Tags::of(&headers, "if-match");
+    let fits = |version| tags.as_ref().is_some_and(|tags| tags.name(version));
     let expect: Option<&(dyn Fn(u64) -> bool + Sync)> =
-        if header.is_some() { Some(&fits) } else { None };
-    server.delete(id_of(&id)?, &owner.0, expect).await?;
+        if tags.is_some() { Some(&fits) } else { None };
+    server.delete(id.session()?, &owner.0, expect).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -37,7 +37,7 @@ const END: &[u8] = b"\n\n";
 /// What a stream sends, and in which form.
 pub(crate) enum View {
     /// The events unchanged, optionally with previews, optionally only until the end of the turn.
-    Events { previews: bool, one_turn: bool },
+    Events { previews: Option<broadcast::Receiver<Preview>>, one_turn: bool },
     /// The states of a session, in Motus' form.
     States(States),
 }
@@ -59,10 +59,17 @@ struct Feed {
 }
 
 /// Streams the log after `after`.
-pub(crate) fn respond(server: Arc<Server>, id: Uuid, after: u64, view: View) -> Response {
-    let live = server.hub.live(id);
+pub(crate) fn respond(
+    server: Arc<Server>,
+    live: Arc<Live>,
+    after: u64,
+    mut view: View,
+) -> Response {
     let versions = live.versions();
-    let previews = matches!(view, View::Events { previews: true, .. }).then(|| live.previews());
+    let previews = match &mut view {
+        View::Events { previews, .. } => previews.take(),
+        View::States(_) => None,
+    };
     let mut feed = Feed {
         server,
         live,

@@ -1,9 +1,16 @@
 //! Tests the interface through requests to the router: statuses, shapes and headers.
 
+mod description;
+mod edges;
+
 use core::time::Duration;
 
 use axum::body::Bytes;
+use futures_util::StreamExt;
 use serde_json::Value;
+use toolrunner_std::core::testing::{Reply, Script, ScriptedModel};
+use toolrunner_std::testing::Scripted;
+use toolrunner_std::{ToolContext, ToolError, tool};
 use tower::ServiceExt;
 
 use super::*;
@@ -54,15 +61,18 @@ impl Answer {
 
 impl Api {
     fn new(options: Options) -> Self {
-        let agent = Agent::function(|text| async move {
+        Self(Server::new(Self::agent(), Arc::new(MemoryStore::new()), options))
+    }
+
+    fn agent() -> Agent {
+        Agent::function(|text| async move {
             match text.as_str() {
                 "fail" => Err("it failed"),
                 "panic" => panic!("as the test wants"),
                 "hang" => core::future::pending().await,
                 _ => Ok(format!("echo: {text}")),
             }
-        });
-        Self(Server::new(agent, Arc::new(MemoryStore::new()), options))
+        })
     }
 
     async fn ask(
@@ -80,7 +90,70 @@ impl Api {
         let response = router(Arc::clone(&self.0)).oneshot(request).await.unwrap();
         let (head, body) = response.into_parts();
         let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        description::check(method, path, head.status.as_u16(), &head.headers);
         Answer { status: head.status.as_u16(), headers: head.headers, body }
+    }
+
+    /// Opens a stream, and returns what arrives until it waits for new events.
+    async fn begin_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = Request::builder().uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(axum::body::Body::empty()).unwrap();
+        let (head, body) = router(Arc::clone(&self.0)).oneshot(request).await.unwrap().into_parts();
+        description::check("GET", path, head.status.as_u16(), &head.headers);
+        let mut frames = body.into_data_stream();
+        let mut body = Vec::new();
+        let silence = Duration::from_millis(200);
+        while let Ok(Some(frame)) = tokio::time::timeout(silence, frames.next()).await {
+            body.extend_from_slice(&frame.unwrap());
+        }
+        Answer { status: head.status.as_u16(), headers: head.headers, body: body.into() }
+    }
+
+    /// A server whose model calls a tool that needs approval, then one that asks a question.
+    fn with_tools() -> Self {
+        /// Deletes something.
+        #[tool(requires_approval)]
+        fn dangerous() -> &'static str {
+            "deleted"
+        }
+        /// Asks something.
+        #[tool]
+        fn questioner(context: &ToolContext<'_>) -> Result<String, ToolError> {
+            let answers = crate::ask(context, &[crate::Question::new("Q?").option("A")])?;
+            Ok(answers.get("Q?").unwrap_or_default())
+        }
+        let script = Script::new()
+            .reply(Reply::default().tool_use("call_1", "dangerous", "{}"))
+            .reply(Reply::default().tool_use("call_2", "questioner", "{}"))
+            .reply(Reply::text("done"));
+        let client = Scripted::new(ScriptedModel::new(script)).client();
+        let agent = Agent::new(client, "m").tools((dangerous, questioner));
+        Self(Server::new(agent, Arc::new(MemoryStore::new()), Options::default()))
+    }
+
+    /// Returns the path of a session whose call waits for approval.
+    async fn interrupted(&self) -> String {
+        let session = self.session().await;
+        assert_eq!(self.say(&session, "a").await.is(200).json()["status"], "interrupted");
+        session
+    }
+
+    /// Returns the path of a session whose tool asks a question.
+    async fn asking(&self) -> String {
+        let session = self.interrupted().await;
+        let id = self.get(&session).await.json()["interrupts"][0]["interrupt_id"].clone();
+        let answer = json!({"interrupt_id": id, "value": {"approved": true}}).to_string();
+        self.post(&format!("{session}/resume"), &answer).await.is(200);
+        let now = self.get(&format!("{session}?wait=true")).await.json();
+        assert_eq!(now["interrupts"][0]["type"], "user_input", "{now}");
+        session
+    }
+
+    async fn begin(&self, path: &str) -> Answer {
+        self.begin_with(path, &[]).await
     }
 
     async fn get(&self, path: &str) -> Answer {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
@@ -12,18 +12,19 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::error::{ApiError, Invalid};
-use super::input::{self, Parameters};
-use super::{Kept, Once, Owned, Owner, id_of, mark, sessions, sse, text};
+use super::error::ApiError;
+use super::input::{self, Parameters, Tags};
+use super::{Kept, Once, Owned, Owner, PathId, log, mark, sessions, sse};
 use crate::engine::{self, Change, Context, Document, Refusal};
 use crate::server::{Applied, Keep, Server};
 use crate::store::{Record, Status, StoreError};
 
-/// A session and what it is doing.
+/// A session's status.
 #[derive(Serialize, ToSchema)]
 #[allow(dead_code, reason = "describes the body, which is kept as JSON for repetitions")]
 pub(super) struct StateBody {
     session_id: Uuid,
+    /// `idle`, `running`, `interrupted` or `error`.
     status: String,
 }
 
@@ -31,24 +32,27 @@ pub(super) struct StateBody {
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "describes the body, which is read by hand for its error messages")]
 pub(super) struct MessageBody {
-    /// `user` if absent.
+    /// The default is `user`.
     role: Option<crate::chat::ChatRole>,
-    /// A text, or content blocks of the types text, image, document and search_result.
+    /// Text, or a list of content blocks of the types `text`, `image`, `document` and `search_result`.
     #[schema(value_type = Value)]
     content: Value,
+    /// An image, in base64.
     base64_image: Option<String>,
     webhook: Option<WebhookBody>,
 }
 
-/// Where the turn's end is told to.
+/// A request that the server makes when the turn ends.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "describes the body, which is read by hand for its error messages")]
 pub(super) struct WebhookBody {
+    /// Where to send it.
     url: String,
     /// Sent as `Authorization: Bearer`.
     token: Option<String>,
-    /// `whsec_` and base64: signs what is sent, as Standard Webhooks does.
+    /// The key that signs the request as Standard Webhooks defines: `whsec_` and base64.
     secret: Option<String>,
+    /// Whether the body contains all messages of the session.
     include_messages: Option<bool>,
 }
 
@@ -56,6 +60,7 @@ pub(super) struct WebhookBody {
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "describes the body, which is read by hand for its error messages")]
 pub(super) struct ResumeBody {
+    /// The id of the interrupt.
     interrupt_id: String,
     /// For `tool_approval` `{"approved": bool, "reason"?: string}`, for `user_input` `{"answers":
     /// {question: label}}`.
@@ -84,11 +89,10 @@ async fn apply(
         body: json!({"session_id": id, "status": record.status}),
         after,
     };
-    let header = text(headers, "if-match").map(str::to_owned);
-    let fits =
-        |version| header.as_deref().is_some_and(|header| input::names_version(header, version));
+    let tags = Tags::of(headers, "if-match");
+    let fits = |version| tags.as_ref().is_some_and(|tags| tags.name(version));
     let expect: Option<&(dyn Fn(u64) -> bool + Sync)> =
-        if header.is_some() { Some(&fits) } else { None };
+        if tags.is_some() { Some(&fits) } else { None };
     let after = |record: &Record| Document::of(record).map_or(0, |document| document.turn_after);
     let keep = |record: &Record| once.map(|once| once.keep(&kept(record, after(record))));
     let idempotent: Option<&Keep<'_>> = if once.is_some() { Some(&keep) } else { None };
@@ -101,16 +105,20 @@ async fn apply(
     }
 }
 
-/// Sends a message: begins a turn. With `Accept: text/event-stream` the answer is the stream of the
-/// turn's events; with `wait` the answer is the session when the turn is over, or 202 after that
-/// many seconds.
+/// Sends a message, which begins a turn. With `Accept: text/event-stream` the answer is a stream of
+/// the turn's events. With `wait` the answer is the session after the turn, or 202 after that many
+/// seconds.
 #[utoipa::path(post, path = "/sessions/{session_id}/messages", tag = "turns", request_body = MessageBody,
-    params(("session_id" = Uuid, Path), ("wait" = Option<f64>, Query), ("Idempotency-Key" = Option<String>, Header), ("If-Match" = Option<String>, Header)),
-    responses((status = 202, body = StateBody), (status = 200, body = sessions::SessionBody<'_>), (status = 404), (status = 409), (status = 412), (status = 413), (status = 422, body = [Invalid])))]
+    params(("session_id" = Uuid, Path, description = "The session's id"), ("wait" = Option<f64>, Query, description = "Wait up to this many seconds for the end of the turn"), ("event_deltas[]" = Option<String>, Query, description = "`agent.message`: a stream also contains previews of messages while the model writes them"), ("Idempotency-Key" = Option<String>, Header, description = "Makes the request take effect only once: the same key and body return the first answer for at least 24 hours. 1 to 255 visible ASCII characters"), ("If-Match" = Option<String>, Header, description = "Change the session only if it has this entity tag"),
+        ("traceparent" = Option<String>, Header, description = "The caller's span, as W3C Trace Context defines it: the parent of the turn's spans")),
+    responses((status = 202, description = "The message is stored, and the turn runs", body = StateBody, headers(("Location" = Option<String>, description = "The session's path"), ("Idempotency-Replayed" = Option<String>, description = "`true` if this is the answer to an earlier request with the same key"))),
+        (status = 200, description = "The session after the turn, with `wait`; or the turn's events, with `Accept: text/event-stream`",
+            content((sessions::SessionBody<'_> = "application/json"), (String = "text/event-stream")), headers(("ETag" = Option<String>, description = "The session's version, with `wait`"), ("Idempotency-Replayed" = Option<String>, description = "`true` if this is the answer to an earlier request with the same key"))),
+        (status = 404), (status = 409, description = "A turn of the session runs, or waits for answers"), (status = 412), (status = 413), (status = 422), (status = 503)))]
 pub(super) async fn send(
     State(server): State<Arc<Server>>,
     Extension(owner): Owned,
-    Path(id): Path<String>,
+    id: PathId,
     RawQuery(raw): RawQuery,
     headers: HeaderMap,
     body: Body,
@@ -121,8 +129,9 @@ pub(super) async fn send(
         server.options.allow_private_webhooks,
         input::trace_parent(&headers),
     )?;
-    let wait = Parameters::of(raw.as_deref()).seconds("wait")?;
-    let id = id_of(&id)?;
+    let query = Parameters::of(raw.as_deref());
+    let (wait, previews) = (query.seconds("wait")?, log::previews(&query)?);
+    let id = id.session()?;
     let once = Once::of(&headers, &owner, "POST messages", Some(id), &bytes)?;
     if server.is_draining() {
         return Err(ApiError::plain(
@@ -133,15 +142,16 @@ pub(super) async fn send(
     let command = |record: &Record, document, context: &mut Context<'_>| {
         engine::send(record, document, &message, context)
     };
+    // Watched before the turn begins, so that no preview is missed.
+    let stream = input::wants_events(&headers).then(|| {
+        let live = server.hub.live(id);
+        let previews = previews.then(|| live.previews());
+        (live, sse::View::Events { previews, one_turn: true })
+    });
     let (kept, is_replay) =
         apply(&server, id, &owner, &headers, once.as_ref(), StatusCode::ACCEPTED, command).await?;
-    let mut response = if input::wants_events(&headers) {
-        sse::respond(
-            Arc::clone(&server),
-            id,
-            kept.after,
-            sse::View::Events { previews: false, one_turn: true },
-        )
+    let mut response = if let Some((live, view)) = stream {
+        sse::respond(Arc::clone(&server), live, kept.after, view)
     } else if let Some(wait) = wait {
         let after = Some(kept.after);
         let record = sessions::settled_since(&server, id, &owner, Some(wait), after).await?;
@@ -157,20 +167,21 @@ pub(super) async fn send(
     Ok(response)
 }
 
-/// Answers an interrupt. When none is left, the turn goes on.
+/// Answers an interrupt. After the last answer the turn continues.
 #[utoipa::path(post, path = "/sessions/{session_id}/resume", tag = "turns", request_body = ResumeBody,
-    params(("session_id" = Uuid, Path), ("Idempotency-Key" = Option<String>, Header)),
-    responses((status = 200, body = StateBody), (status = 404), (status = 409), (status = 422, body = [Invalid])))]
+    params(("session_id" = Uuid, Path, description = "The session's id"), ("Idempotency-Key" = Option<String>, Header, description = "Makes the request take effect only once: the same key and body return the first answer for at least 24 hours. 1 to 255 visible ASCII characters"), ("If-Match" = Option<String>, Header, description = "Change the session only if it has this entity tag")),
+    responses((status = 200, description = "The answer is stored", body = StateBody, headers(("Idempotency-Replayed" = Option<String>, description = "`true` if this is the answer to an earlier request with the same key"))), (status = 404, description = "The session or the interrupt does not exist"),
+        (status = 409, description = "The session is not interrupted, or the interrupt has a different answer"), (status = 412), (status = 413), (status = 422)))]
 pub(super) async fn resume(
     State(server): State<Arc<Server>>,
     Extension(owner): Owned,
-    Path(id): Path<String>,
+    id: PathId,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let bytes = input::bytes_of(&headers, body).await?;
     let answer = input::answer(&bytes)?;
-    let id = id_of(&id)?;
+    let id = id.session()?;
     let once = Once::of(&headers, &owner, "POST resume", Some(id), &bytes)?;
     let command = |record: &Record, document, context: &mut Context<'_>| {
         engine::resume(record, document, &answer, context)
@@ -180,19 +191,19 @@ pub(super) async fn resume(
     Ok(Kept { location: None, ..kept }.respond(is_replay))
 }
 
-/// Cancels the turn under way. What was finished stays. Without a turn nothing happens.
+/// Cancels the current turn. Finished results and received text are kept. Has no effect without a turn.
 #[utoipa::path(post, path = "/sessions/{session_id}/cancel", tag = "turns",
-    params(("session_id" = Uuid, Path), ("Idempotency-Key" = Option<String>, Header)),
-    responses((status = 202, body = StateBody), (status = 404)))]
+    params(("session_id" = Uuid, Path, description = "The session's id"), ("Idempotency-Key" = Option<String>, Header, description = "Makes the request take effect only once: the same key and body return the first answer for at least 24 hours. 1 to 255 visible ASCII characters"), ("If-Match" = Option<String>, Header, description = "Change the session only if it has this entity tag")),
+    responses((status = 202, description = "The turn ends soon, or there is none", body = StateBody, headers(("Location" = Option<String>, description = "The session's path"), ("Idempotency-Replayed" = Option<String>, description = "`true` if this is the answer to an earlier request with the same key"))), (status = 404), (status = 412), (status = 413), (status = 422)))]
 pub(super) async fn cancel(
     State(server): State<Arc<Server>>,
     Extension(owner): Owned,
-    Path(id): Path<String>,
+    id: PathId,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let bytes = input::bytes_of(&headers, body).await?;
-    let id = id_of(&id)?;
+    let id = id.session()?;
     let once = Once::of(&headers, &owner, "POST cancel", Some(id), &bytes)?;
     let command = |record: &Record, document, context: &mut Context<'_>| {
         Ok(engine::cancel(record, document, context))

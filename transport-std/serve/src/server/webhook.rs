@@ -354,6 +354,9 @@ fn check(url: &Url, allow_private: bool) -> Result<(), &'static str> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err("URL scheme should be 'http' or 'https'");
     }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("Credentials in a URL are not sent: use `token`");
+    }
     let is_private = match url.host() {
         None => return Err("URL has no host"),
         Some(Host::Domain(name)) => {
@@ -445,7 +448,9 @@ mod tests {
         {
             assert!(check_url(url, false).is_ok(), "{url}");
         }
-        for url in ["ftp://example.org/", "file:///etc/passwd", "nonsense", "http://"] {
+        for url in
+            ["ftp://example.org/", "file:///etc/passwd", "nonsense", "http://", "http://a:b@c/"]
+        {
             assert!(check_url(url, true).is_err(), "{url}");
         }
     }

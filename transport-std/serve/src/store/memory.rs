@@ -170,10 +170,10 @@ impl Inner {
     }
 
     fn list(&self, query: &Query) -> Page {
-        let after = query.after.as_deref().and_then(|place| place.parse().ok()).unwrap_or(0);
+        let after = query.after.as_deref().and_then(super::number_of).unwrap_or(0);
         let mut page = Page::default();
         let mut last = 0;
-        for (&place, id) in self.order.range(after + 1..) {
+        for (&place, id) in self.order.range(after.unsigned_abs() + 1..) {
             let Some(Session { record, .. }) = self.sessions.get(id) else { continue };
             let fits = record.owner == query.owner
                 && query.status.is_none_or(|status| record.status == status)
@@ -271,6 +271,10 @@ impl Store for MemoryStore {
         part: Part,
     ) -> Answer<'_, Vec<Row>> {
         self.with(|inner| inner.rows(id, after, limit, max_bytes, part))
+    }
+
+    fn is_place(&self, place: &str) -> bool {
+        super::number_of(place).is_some()
     }
 
     fn list(&self, query: Query) -> Answer<'_, Page> {

@@ -100,6 +100,12 @@ pub trait Store: Send + Sync + 'static {
     /// Lists sessions in order of creation. See [`Query`].
     fn list(&self, query: Query) -> Answer<'_, Page>;
 
+    /// Returns whether this text has the form of [`Page::next`] of this store. By default every text
+    /// has it.
+    fn is_place(&self, _place: &str) -> bool {
+        true
+    }
+
     /// Returns the number of sessions of all owners.
     fn count(&self) -> Answer<'_, u64>;
 
@@ -431,6 +437,11 @@ pub struct Query {
     pub status: Option<Status>,
     /// Only sessions whose metadata contains all these values.
     pub metadata: BTreeMap<String, String>,
+}
+
+/// Parses a place that is a number.
+pub(crate) fn number_of(place: &str) -> Option<i64> {
+    place.parse().ok().filter(|number| *number >= 0)
 }
 
 /// A page of sessions.

@@ -177,6 +177,10 @@ impl Store for PostgresStore {
         repeatable!(self, |client| query::rows(&client, id, after, limit, max_bytes, part))
     }
 
+    fn is_place(&self, place: &str) -> bool {
+        crate::store::number_of(place).is_some()
+    }
+
     fn list(&self, query: Query) -> Answer<'_, Page> {
         repeatable!(self, |client| query::list(&client, &query))
     }

@@ -341,7 +341,7 @@ pub(super) async fn rows(
 }
 
 pub(super) async fn list(client: &Object, query: &Query) -> Result<Page> {
-    let after: i64 = query.after.as_deref().and_then(|place| place.parse().ok()).unwrap_or(0);
+    let after = query.after.as_deref().and_then(crate::store::number_of).unwrap_or(0);
     let limit = query.limit.max(1);
     let labels: Vec<_> = query.metadata.iter().map(|(key, value)| label(key, value)).collect();
     let statement = "SELECT n, id, metadata, created, updated, status, messages FROM toolrunner_sessions

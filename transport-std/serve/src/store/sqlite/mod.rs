@@ -186,6 +186,10 @@ impl Store for SqliteStore {
         self.read(move |connection| query::rows(connection, id, after, limit, max_bytes, part))
     }
 
+    fn is_place(&self, place: &str) -> bool {
+        crate::store::number_of(place).is_some()
+    }
+
     fn list(&self, query: Query) -> Answer<'_, Page> {
         self.read(move |connection| query::list(connection, &query))
     }

@@ -221,7 +221,7 @@ pub(super) fn rows(
 }
 
 pub(super) fn list(connection: &Connection, query: &Query) -> Result<Page> {
-    let after: i64 = query.after.as_deref().and_then(|place| place.parse().ok()).unwrap_or(0);
+    let after = query.after.as_deref().and_then(crate::store::number_of).unwrap_or(0);
     let limit = query.limit.max(1);
     let mut sql = "SELECT n, id, metadata, created, updated, status, messages FROM sessions WHERE owner = ? AND n > ?".to_owned();
     let mut values: Vec<Value> = vec![query.owner.clone().into(), after.into()];
