@@ -2,22 +2,26 @@
 //! as the turn's holder allows.
 
 mod function;
+mod gate;
+mod preview;
 
 use core::panic::AssertUnwindSafe;
 use core::time::Duration;
 use std::collections::{HashMap, VecDeque};
 use std::panic::catch_unwind;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use serde_json::json;
 use serde_json::value::RawValue;
-use tokio::sync::{Notify, oneshot};
 use toolrunner_std::core::json::Value;
 use toolrunner_std::core::message::Block;
 use toolrunner_std::{Decision, Error, Event, Limit, Outcome, Run, StopReason};
 use uuid::Uuid;
 
 use self::function::Function;
+use self::gate::Gate;
+use self::preview::Incoming;
+pub(crate) use self::preview::Preview;
 use crate::agent::{Agent, Kind, Session};
 use crate::chat::raw;
 use crate::engine::{
@@ -30,19 +34,6 @@ const PANIC: &str = "the agent panicked";
 
 /// How long tools may continue after a cancel.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// The maximum number of bytes of text in a preview. Many previews are kept for a watcher that does
-/// not read.
-const PIECE: usize = 1024;
-
-/// A part of a reply that is still arriving, for watchers. Never stored.
-#[derive(Clone, Debug)]
-pub(crate) enum Preview {
-    /// A message begins. `event` is the id that its event will have.
-    Start { event: Arc<str> },
-    /// A piece of the message's text block at `index`.
-    Delta { event: Arc<str>, index: usize, text: Arc<str> },
-}
 
 /// Receives previews and reports of a runner.
 pub(crate) trait Watcher: Send + Sync {
@@ -220,17 +211,6 @@ struct Known {
     is_suspended: bool,
     /// The number of answers to questions that the run has received.
     answers: usize,
-}
-
-/// The text of the reply that is arriving.
-#[derive(Default)]
-struct Incoming {
-    event: String,
-    is_shown: bool,
-    text: String,
-    /// The block of the last piece, and its index among the text blocks.
-    block: Option<usize>,
-    index: usize,
 }
 
 impl Loop {
@@ -592,79 +572,6 @@ impl Loop {
         call.is_done = true;
         let _ = self.run.answer_json(&call.id, content.get(), is_error);
         self.hold_if_done();
-    }
-}
-
-impl Incoming {
-    fn show(&mut self, block: usize, text: &str, watcher: &dyn Watcher) {
-        let event: Arc<str> = self.event.as_str().into();
-        if !core::mem::replace(&mut self.is_shown, true) {
-            watcher.preview(Preview::Start { event: Arc::clone(&event) });
-        }
-        if self.block.replace(block).is_some_and(|last| last != block) {
-            self.index += 1;
-        }
-        self.text.push_str(text);
-        let mut rest = text;
-        while !rest.is_empty() {
-            let (piece, after) = rest.split_at(rest.floor_char_boundary(PIECE));
-            let (event, text) = (Arc::clone(&event), piece.into());
-            watcher.preview(Preview::Delta { event, index: self.index, text });
-            rest = after;
-        }
-    }
-}
-
-/// Holds calls back until their start is stored.
-#[derive(Default)]
-struct Gate {
-    slots: Mutex<HashMap<String, Slot>>,
-    /// Undecided calls that have reached the gate and have not been reported yet.
-    asks: Mutex<VecDeque<String>>,
-    asked: Notify,
-}
-
-enum Slot {
-    Decided(Decision),
-    Waits(oneshot::Sender<Decision>),
-}
-
-impl Gate {
-    async fn pass(&self, id: String) -> Decision {
-        let decision = {
-            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(Slot::Decided(decision)) = slots.remove(&id) {
-                return decision;
-            }
-            let (decide, decision) = oneshot::channel();
-            slots.insert(id.clone(), Slot::Waits(decide));
-            decision
-        };
-        self.asks.lock().unwrap_or_else(PoisonError::into_inner).push_back(id);
-        self.asked.notify_one();
-        decision.await.unwrap_or(Decision::Suspend)
-    }
-
-    /// Returns the next call that waits for a decision.
-    async fn asked(&self) -> String {
-        loop {
-            if let Some(id) = self.asks.lock().unwrap_or_else(PoisonError::into_inner).pop_front() {
-                return id;
-            }
-            self.asked.notified().await;
-        }
-    }
-
-    fn decide(&self, id: &str, decision: Decision) {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        match slots.remove(id) {
-            Some(Slot::Waits(decide)) => {
-                let _ = decide.send(decision);
-            }
-            _ => {
-                slots.insert(id.to_owned(), Slot::Decided(decision));
-            }
-        }
     }
 }
 

@@ -12,6 +12,7 @@
 //! }
 //! ```
 
+mod create;
 mod item;
 mod query;
 mod session;
