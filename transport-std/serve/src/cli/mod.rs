@@ -61,7 +61,7 @@ pub fn main_with(agent: Agent, stores: &[Kind]) -> ExitCode {
 }
 
 #[derive(Debug, Parser)]
-#[command(about = "Serves an agent, and talks to a server of one", version)]
+#[command(about = "Serve an agent, or use a server that serves one", version)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -77,7 +77,7 @@ enum Command {
     Create {
         #[command(flatten)]
         server: Server,
-        /// Attach this to the session.
+        /// Attach this metadata to the session. May be repeated.
         #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
         metadata: Vec<(String, String)>,
     },
@@ -98,10 +98,10 @@ enum Command {
     Sessions {
         #[command(flatten)]
         server: Server,
-        /// Only sessions that are idle, running, interrupted or error.
+        /// Show only sessions with this status: idle, running, interrupted or error.
         #[arg(long)]
         status: Option<String>,
-        /// Only sessions with this in their metadata.
+        /// Show only sessions with this metadata. May be repeated.
         #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
         metadata: Vec<(String, String)>,
     },
@@ -111,30 +111,30 @@ enum Command {
         server: Server,
         /// The session's id.
         id: String,
-        /// The text.
+        /// The text of the message.
         message: String,
-        /// Who says it: user, system, assistant or tool.
+        /// The role of the message: user, system, assistant or tool.
         #[arg(long, default_value = "user")]
         role: String,
-        /// Wait until the turn is over.
+        /// Wait until the turn ends.
         #[arg(long)]
         wait: bool,
         /// Wait at most this many seconds.
         #[arg(long, value_name = "SECONDS", requires = "wait")]
         timeout: Option<f64>,
-        /// Tell this URL when the turn is over.
+        /// Send a webhook to this URL when the turn ends.
         #[arg(long, value_name = "URL")]
         webhook_url: Option<String>,
         /// Send the webhook with this bearer token.
         #[arg(long, value_name = "TOKEN", requires = "webhook_url")]
         webhook_token: Option<String>,
-        /// Sign the webhook with this secret: `whsec_` and base64.
+        /// Sign the webhook with this secret: `whsec_` followed by base64.
         #[arg(long, value_name = "SECRET", requires = "webhook_url")]
         webhook_secret: Option<String>,
-        /// Send all messages with the webhook.
+        /// Include all messages in the webhook.
         #[arg(long, requires = "webhook_url")]
         webhook_include_messages: bool,
-        /// Send the message once for this key, however often the command is repeated.
+        /// Send the message only once, even if the command is repeated with this key.
         #[arg(long, value_name = "KEY")]
         idempotency_key: Option<String>,
     },
@@ -144,7 +144,7 @@ enum Command {
         server: Server,
         /// The session's id.
         id: String,
-        /// Show them as the model sees them.
+        /// Show the messages in the form that the model receives.
         #[arg(long)]
         anthropic: bool,
     },
@@ -154,10 +154,10 @@ enum Command {
         server: Server,
         /// The session's id.
         id: String,
-        /// Begin behind the event of this number.
+        /// Begin after the event with this number.
         #[arg(long, value_name = "SEQ", default_value_t = 0)]
         after: u64,
-        /// Go on showing events as they happen.
+        /// Continue to show new events until stopped.
         #[arg(long)]
         follow: bool,
     },
@@ -165,9 +165,9 @@ enum Command {
     Chat {
         #[command(flatten)]
         server: Server,
-        /// Send this, show the answer, and end.
+        /// Send this message, show the answer, and exit.
         message: Option<String>,
-        /// Go on with this session.
+        /// Continue this session.
         #[arg(long, value_name = "ID")]
         session: Option<String>,
     },
@@ -188,11 +188,11 @@ enum Command {
         /// Reject the call.
         #[arg(long, conflicts_with = "value")]
         reject: bool,
-        /// Say why the call is rejected.
+        /// Tell the model why the call is rejected.
         #[arg(long, requires = "reject")]
         reason: Option<String>,
     },
-    /// Cancel the turn that a session has under way.
+    /// Cancel the current turn of a session.
     Cancel {
         #[command(flatten)]
         server: Server,
@@ -208,15 +208,16 @@ enum Command {
     },
 }
 
-/// Which server is asked, and how its answers are shown.
+/// The server to use, and how its answers are shown.
 #[derive(Debug, Args)]
 struct Server {
     /// The server's URL, such as http://127.0.0.1:8000
     url: String,
-    /// The bearer token is the first line of this file. Without it, TOOLRUNNER_TOKEN.
+    /// Read the bearer token from the first line of this file. The default is the environment
+    /// variable TOOLRUNNER_TOKEN.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Show the server's answer as JSON, on one line.
+    /// Show the server's answer as JSON on one line.
     #[arg(long)]
     json: bool,
 }

@@ -19,37 +19,37 @@ const DEFAULT_STORE: &str = "sqlite:toolrunner.db";
 #[cfg(not(feature = "sqlite"))]
 const DEFAULT_STORE: &str = "memory:";
 
-/// How the agent is served.
+/// The options of the server.
 #[derive(Debug, Args)]
 pub(super) struct Start {
-    /// The address to listen at. Anything but a loopback address lets other machines in: then use
-    /// --tokens, and TLS in front.
+    /// Listen on this address. Any address other than a loopback address lets other machines use the
+    /// server: then use --tokens, and put TLS in front of it.
     #[arg(long, default_value = "127.0.0.1")]
     host: IpAddr,
-    /// The port; 0 for any that is free.
+    /// Listen on this port; 0 selects a free one.
     #[arg(long, default_value_t = 8000)]
     port: u16,
-    /// Most turns at once; 0 for no limit.
+    /// The maximum number of concurrent turns; 0 for no limit.
     #[arg(long, default_value_t = 0)]
     workers: usize,
     /// Delete a session this many seconds after its last turn; 0 for never.
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = super::seconds)]
     ttl: Duration,
-    /// End a turn as failed after this many seconds, without the time that it waits for answers; 0
-    /// for never.
+    /// End a turn as failed after this many seconds, not counting the time that it waits for answers;
+    /// 0 for never.
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = super::seconds)]
     timeout: Duration,
-    /// Most sessions; 0 for no limit.
+    /// The maximum number of sessions; 0 for no limit.
     #[arg(long, value_name = "N", default_value_t = 0)]
     max_sessions: u64,
     /// Let clients choose the ids of sessions, with PUT.
     #[arg(long)]
     allow_custom_ids: bool,
-    /// Where sessions are kept: sqlite:PATH, postgres://…, or memory: for sessions that need not
-    /// last.
+    /// Keep sessions in this store: sqlite:PATH, postgres://…, or memory: for sessions that are lost
+    /// when the server stops.
     #[arg(long, value_name = "URL", default_value = DEFAULT_STORE, env = "TOOLRUNNER_STORE", hide_env_values = true)]
     store: String,
-    /// Ask for bearer tokens: a line `OWNER TOKEN` for each in this file.
+    /// Require bearer tokens. This file has one line `OWNER TOKEN` for each token.
     #[arg(long, value_name = "FILE")]
     tokens: Option<PathBuf>,
     /// Let webhooks go to private and loopback addresses.
@@ -67,16 +67,16 @@ pub(super) struct Start {
     /// Include messages, tool inputs and tool results in spans, each up to this many bytes.
     #[arg(long, value_name = "BYTES")]
     trace_content: Option<usize>,
-    /// A host name that requests may be addressed to, besides localhost and addresses. May be
-    /// repeated. Without it a server that listens at a loopback address and asks for no tokens
-    /// answers to no other name, and one that does not answers to any.
+    /// Accept requests for this host name, in addition to localhost and addresses. May be repeated.
+    /// By default a server on a loopback address without --tokens accepts no other host name, and
+    /// any other server accepts every host name.
     #[arg(long, value_name = "NAME")]
     allowed_host: Vec<String>,
-    /// When the server is told to stop: how many seconds turns may go on. Then they are left for
-    /// another server, or the next start.
+    /// Let turns continue for this many seconds after SIGTERM or Ctrl-C. Then another server, or the
+    /// next start, continues them.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = super::seconds)]
     drain: Duration,
-    /// What is logged: error, warn, info, debug, or a filter such as toolrunner_serve=debug.
+    /// What to log: error, warn, info, debug, or a filter such as toolrunner_serve=debug.
     #[arg(long, value_name = "FILTER", default_value = "warn", env = "TOOLRUNNER_LOG")]
     pub(super) log: String,
 }
