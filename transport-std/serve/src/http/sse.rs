@@ -26,9 +26,9 @@ const PAGE: usize = 64;
 const PAGE_BYTES: usize = 64 << 10;
 /// The maximum number of previews of one read. A client that stops reading keeps them in memory.
 const PREVIEWS: usize = 16;
-/// An event of at least this many bytes is sent in pieces and read again for each of them, so that a
-/// client that stops reading keeps one piece in memory and not the whole event. A piece has this
-/// many bytes, or a sixteenth of the event if that is more.
+/// An event of at least this many bytes is sent in pieces and looked up again for each of them, so
+/// that a client that stops reading keeps one piece in memory and not the whole event. A piece has
+/// this many bytes, or a sixteenth of the event if that is more.
 const LONG: usize = 256 << 10;
 const PIECES: usize = 16;
 /// The end of an event.
@@ -138,13 +138,13 @@ impl Feed {
     /// Queues the next piece of a long event. Returns `None` if the session is gone or the store
     /// fails: a client that reconnects gets the event from its beginning.
     async fn send_piece(&mut self, seq: u64, sent: usize) -> Option<()> {
-        let rows = self.server.events(self.live.id, seq - 1, 1, PAGE_BYTES).await.ok()?;
-        let event = &rows.first().filter(|row| row.seq == seq)?.event;
+        let event = self.server.long_event(self.live.id, seq).await.ok()??;
         let end = event.len().min(sent + LONG.max(event.len() / PIECES));
         self.frames.push_back(one_line(event.get(sent..end)?).collect::<Vec<u8>>().into());
         self.long = (end < event.len()).then_some((seq, end));
         if self.long.is_none() {
             self.frames.push_back(Bytes::from_static(END));
+            self.server.forget_long_event(self.live.id, seq);
         }
         Some(())
     }

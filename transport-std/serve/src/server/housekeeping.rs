@@ -25,6 +25,8 @@ impl Server {
         let server = Arc::clone(self);
         self.tasks.spawn(async move { server.keep_alive().await });
         let server = Arc::clone(self);
+        self.tasks.spawn(async move { server.adopt_all().await });
+        let server = Arc::clone(self);
         self.tasks.spawn(async move { server.watch_others().await });
         let server = Arc::clone(self);
         self.tasks.spawn(async move { server.sweep().await });
@@ -71,6 +73,17 @@ impl Server {
             if let Err(error) = self.store.beat(self.id, Timestamp::now().after(ALIVE)).await {
                 tracing::warn!("this server could not renew its heartbeat: {error}");
             }
+            tokio::select! {
+                () = tokio::time::sleep(BEAT) => {}
+                () = self.release.cancelled() => return,
+            }
+        }
+    }
+
+    /// Takes over sessions of dead servers. Apart from the heartbeat, because the commits of many
+    /// sessions can take longer than a server counts as alive.
+    async fn adopt_all(self: Arc<Self>) {
+        loop {
             if !self.is_draining()
                 && let Err(error) = self.adopt_orphans().await
             {
@@ -85,7 +98,7 @@ impl Server {
 
     /// Takes over turns and webhooks of dead holders, and turns that this server holds without
     /// knowing.
-    async fn adopt_orphans(self: &Arc<Self>) -> Result<(), StoreError> {
+    pub(super) async fn adopt_orphans(self: &Arc<Self>) -> Result<(), StoreError> {
         for id in self.held.doubtful() {
             let record = self.store.load(id).await?;
             let Some(record) = record.filter(|record| record.holder == Some(self.id)) else {

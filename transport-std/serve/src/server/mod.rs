@@ -6,13 +6,17 @@ mod held;
 mod hold;
 mod housekeeping;
 mod hub;
+mod long;
 mod metrics;
+#[cfg(test)]
+mod tests;
 mod webhook;
 
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::time::Duration;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -108,6 +112,7 @@ pub(crate) struct Server {
     pub(crate) hub: hub::Hub,
     pub(crate) metrics: metrics::Metrics,
     cache: cache::Cache,
+    long: long::LongEvents,
     held: held::Held,
     workers: Option<Semaphore>,
     running: AtomicUsize,
@@ -138,6 +143,7 @@ impl Server {
             hub: hub::Hub::default(),
             metrics: metrics::Metrics::default(),
             cache: cache::Cache::default(),
+            long: long::LongEvents::default(),
             held: held::Held::default(),
             running: AtomicUsize::new(0),
             is_draining: AtomicBool::new(false),
@@ -337,6 +343,25 @@ impl Server {
         self.store.rows(id, after, limit, bytes, Part::Events).await
     }
 
+    /// Returns an event that is sent in pieces, or `None` if it is gone. Consecutive pieces usually
+    /// find it in memory.
+    pub(crate) async fn long_event(&self, id: Uuid, seq: u64) -> Result<Option<Bytes>, StoreError> {
+        if let Some(event) = self.long.get(id, seq) {
+            return Ok(Some(event));
+        }
+        let rows = self.events(id, seq - 1, 1, PAGE_BYTES).await?;
+        let event = rows.into_iter().next().filter(|row| row.seq == seq).map(|row| row.event);
+        if let Some(event) = &event {
+            self.long.put(id, seq, event.clone());
+        }
+        Ok(event)
+    }
+
+    /// Frees the memory of an event whose last piece was sent.
+    pub(crate) fn forget_long_event(&self, id: Uuid, seq: u64) {
+        self.long.forget(id, seq);
+    }
+
     /// Returns the session as it was after an earlier turn: the one that began after this row of
     /// the log.
     pub(crate) async fn after_turn(
@@ -404,7 +429,7 @@ impl Base {
         }
     }
 
-    pub(crate) fn to_bytes(&self) -> bytes::Bytes {
+    pub(crate) fn to_bytes(&self) -> Bytes {
         let len = self.chat.len() as u64;
         [&len.to_be_bytes()[..], self.chat.as_bytes(), self.transcript.as_bytes()].concat().into()
     }

@@ -55,6 +55,9 @@ async fn down() -> Api {
     Api(Server::new(Api::agent(), Arc::new(store), Options::default()))
 }
 
+/// A request: its method, path, headers and body.
+type Case<'c> = (&'c str, String, Vec<(&'c str, &'c str)>, &'c str);
+
 /// Every described answer of every operation occurs.
 #[tokio::test]
 async fn every_described_answer_occurs() {
@@ -74,7 +77,7 @@ async fn every_described_answer_occurs() {
     let content = r#"{"content":"a"}"#;
     let answer = r#"{"interrupt_id":"x","value":{}}"#;
     let key = ("idempotency-key", "");
-    let cases: Vec<(&str, String, Vec<(&str, &str)>, &str)> = vec![
+    let cases: Vec<Case<'_>> = vec![
         ("GET", "/health".into(), vec![], ""),
         ("GET", "/ready".into(), vec![], ""),
         ("GET", "/metrics".into(), vec![], ""),
@@ -226,7 +229,7 @@ fn every_route_and_parameter_is_described() {
                 })
                 .collect();
             for part in parameters.iter().chain([operation]) {
-                let text = part["description"].as_str().or(part["summary"].as_str());
+                let text = part["description"].as_str().or_else(|| part["summary"].as_str());
                 assert!(text.is_some_and(|text| !text.is_empty()), "{method} {path}: {part}");
             }
             found.insert(format!("{} {path}", method.to_uppercase()), names);
