@@ -1,6 +1,7 @@
 //! The run of a turn. Only this module uses [`Run`]. It reports [`Fact`]s and continues only as far
 //! as the turn's holder allows.
 
+mod failure;
 mod function;
 mod gate;
 mod preview;
@@ -18,6 +19,7 @@ use toolrunner_std::core::message::Block;
 use toolrunner_std::{Decision, Error, Event, Limit, Outcome, Run, StopReason};
 use uuid::Uuid;
 
+use self::failure::detail;
 use self::function::Function;
 use self::gate::Gate;
 use self::preview::Incoming;
@@ -583,27 +585,4 @@ fn json_of(value: Value<'_>) -> Box<RawValue> {
 /// Returns a snapshot without its messages, which are in the log.
 fn frame_of(snapshot: &str) -> Option<String> {
     Some(snapshot.split_once(",\"messages\":[")?.0.to_owned())
-}
-
-/// Converts an error into the form that the log stores.
-fn detail(error: &Error) -> ErrorDetail {
-    let kind = |kind: &str| kind.to_owned();
-    match error {
-        Error::Api(failure) => ErrorDetail {
-            kind: if failure.kind.is_empty() {
-                failure.error.kind.name().to_owned()
-            } else {
-                failure.kind.clone()
-            },
-            message: failure.message.clone(),
-            status: Some(failure.error.status),
-        },
-        Error::Transport(_) => {
-            ErrorDetail { kind: kind("connection_error"), message: error.to_string(), status: None }
-        }
-        Error::Protocol(_) => {
-            ErrorDetail { kind: kind("protocol_error"), message: error.to_string(), status: None }
-        }
-        _ => ErrorDetail { kind: kind("agent_error"), message: error.to_string(), status: None },
-    }
 }

@@ -1,0 +1,28 @@
+//! Errors of a run, in the form that the log stores.
+
+use toolrunner_std::Error;
+
+use crate::engine::ErrorDetail;
+
+/// Converts an error into the form that the log stores.
+pub(super) fn detail(error: &Error) -> ErrorDetail {
+    let kind = |kind: &str| kind.to_owned();
+    match error {
+        Error::Api(failure) => ErrorDetail {
+            kind: if failure.kind.is_empty() {
+                failure.error.kind.name().to_owned()
+            } else {
+                failure.kind.clone()
+            },
+            message: failure.message.clone(),
+            status: Some(failure.error.status),
+        },
+        Error::Transport(_) => {
+            ErrorDetail { kind: kind("connection_error"), message: error.to_string(), status: None }
+        }
+        Error::Protocol(_) => {
+            ErrorDetail { kind: kind("protocol_error"), message: error.to_string(), status: None }
+        }
+        _ => ErrorDetail { kind: kind("agent_error"), message: error.to_string(), status: None },
+    }
+}
