@@ -37,7 +37,7 @@ def allowed(licence, extra):
 
 
 # Leaves out the lock files of packages that a build has unpacked below `target`.
-found = sorted(lock for depth in ("", "*/", "*/*/") for lock in root.glob(f"{depth}Cargo.lock") if "target" not in lock.parts)
+found = sorted(lock for depth in ("", "*/", "*/*/", "*/*/*/") for lock in root.glob(f"{depth}Cargo.lock") if "target" not in lock.parts)
 locks = {str(lock.relative_to(root)): metadata(lock) for lock in found}
 used_exceptions = set()
 for lock, packages in locks.items():
