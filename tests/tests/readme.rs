@@ -162,3 +162,46 @@ fn figures_are_those_that_were_measured() {
         assert!(readme.contains(&figure), "README has no {figure}");
     }
 }
+
+/// Each row of "What runs where" names an example or a test that exists, and a part of
+/// `tests/ci.sh` that runs by default. Each board has a row.
+#[test]
+fn what_runs_where_exists_and_is_checked() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let (readme, ci) = (read("README.md"), read("tests/ci.sh"));
+    let section = readme.split("\n## What runs where\n").nth(1).expect("the section");
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let (_, parts) = ci.split_once("\nPARTS=(").expect("the parts");
+    let (parts, _) = parts.split_once(')').expect("the end of the parts");
+    let parts: Vec<&str> = parts.split_whitespace().collect();
+    let rows: Vec<Vec<&str>> = section
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .skip(1)
+        .collect();
+    assert!(rows.len() > 8, "{section}");
+    let mut shown = Vec::new();
+    for row in &rows {
+        let [place, far, by, part] = row[..] else { panic!("{row:?}") };
+        assert!(
+            ["run", "run in QEMU", "built", "type-checked", "compiled"].contains(&far),
+            "{place}: {far}"
+        );
+        let path = by.split_once("](").and_then(|(_, path)| path.strip_suffix(')'));
+        let path = path.unwrap_or_else(|| panic!("{place}: {by} is no link"));
+        assert!(root.join(path).exists(), "{place}: there is no {path}");
+        let part = part.trim_matches('`');
+        assert!(parts.contains(&part), "{place}: tests/ci.sh has no part {part}");
+        assert!(ci.contains(&format!("\npart_{part}() {{\n")), "{place}: no part_{part}");
+        shown.push(path);
+    }
+    for board in std::fs::read_dir(root.join("examples/boards")).expect("the boards").flatten() {
+        let name = board.file_name().into_string().expect("a name in UTF-8");
+        if board.path().join("src/main.rs").exists() {
+            let path = format!("examples/boards/{name}");
+            assert!(shown.contains(&path.as_str()), "README has no row for {path}");
+            assert!(ci.contains(&name), "tests/ci.sh does not build {path}");
+        }
+    }
+}
