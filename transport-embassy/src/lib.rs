@@ -10,8 +10,8 @@
 //!    its users in one task, it wakes itself for ever. `StackResources` needs one socket for the
 //!    transport, one for DHCP and one for DNS; with too few it panics. One connection is enough:
 //!    `TcpClientState<1, TX, RX>`.
-//! 2. A time driver for embassy-time. TLS also needs a [`tls::WallClock`] that is set (from an RTC
-//!    or SNTP) and a [`tls::Entropy`] that is random.
+//! 2. A time driver for embassy-time. TLS also needs a [`WallClock`] that is set (from an RTC, or by
+//!    [`sntp`]) and an [`Entropy`] that is random.
 //! 3. Memory: a `static` each for [`Resources`] or [`tls::Resources`] and for the transcript. The
 //!    stack needs about 4 KiB without TLS, and 22 KiB with P-384 chains. Place the stack below the
 //!    statics, so that an overflow faults; with cortex-m-rt's default layout, an overflow silently
