@@ -275,8 +275,8 @@ part_firmware() {
     cargo run -q -p toolrunner-tests --bin firmware
 }
 
-# Runs the program for embedded Linux, and checks the programs for real boards. See examples/boards. Their settings are no real ones, and the
-# Wi-Fi chip's firmware is empty, because its licence keeps it out of this repository.
+# Runs the program for embedded Linux, and builds or type-checks the programs for real boards: see examples/boards. Their settings are no
+# real ones, and the Wi-Fi chip's firmware is empty, because its licence keeps it out of this repository.
 part_boards() {
     cargo build -q -p toolrunner-examples --bin scripted_server
     (cd examples/boards/linux && cargo build -q --locked --target-dir ../../../target/boards)
@@ -284,25 +284,25 @@ part_boards() {
     export ANTHROPIC_API_KEY=none WIFI_SSID=none WIFI_PASSWORD=none-none CYW43_FIRMWARE=$PWD/target/boards/cyw43-firmware
     # A build without the firmware must fail, and say where it comes from.
     rm -rf "$CYW43_FIRMWARE"
-    if board check pico2w thumbv8m.main-none-eabihf core 2>target/boards/missing.txt; then
+    if board "build --release" pico2w thumbv8m.main-none-eabihf core 2>target/boards/missing.txt; then
         echo "pico2w was built without the firmware of its Wi-Fi chip" && return 1
     fi
     grep -q "43439A0.bin is missing.*Download .* from the folder cyw43-firmware" target/boards/missing.txt || { cat target/boards/missing.txt && return 1; }
     mkdir -p "$CYW43_FIRMWARE"
     touch "$CYW43_FIRMWARE"/{43439A0.bin,43439A0_clm.bin,nvram_rp2040.bin}
-    board check pico2w thumbv8m.main-none-eabihf core
+    board "build --release" pico2w thumbv8m.main-none-eabihf core
     board check stm32h7 thumbv7em-none-eabihf core
     board check esp32c3 riscv32imc-unknown-none-elf core,alloc
 }
 
-# Builds or checks the program of a board for a target with these crates of the standard library. rustup has its own linker; Debian's is
-# named here.
+# Runs a command of cargo on the program of a board, for a target with these crates of the standard library. rustup has its own linker;
+# Debian's is named here.
 board() {
     local linker
     linker=CARGO_TARGET_$(tr 'a-z.-' 'A-Z__' <<<"$3")_LINKER
     echo "# $1 $2"
     (cd "examples/boards/$2" && export "$linker=/usr/bin/ld.lld" &&
-        chip_cargo "$1" -q --locked --target "$3" --target-dir ../../../target/chips -Z build-std="$4")
+        chip_cargo $1 -q --locked --target "$3" --target-dir ../../../target/chips -Z build-std="$4")
 }
 
 # Compares the cost of each stage of a firmware with examples/firmware/sizes.txt.
