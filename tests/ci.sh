@@ -42,7 +42,7 @@ packages() {
     boards) echo rustc-web cargo-web rust-web-src lld python3 gcc libc6-dev ca-certificates ;;
     targets) echo rustc-web cargo-web rust-web-src gcc libc6-dev ca-certificates ;;
     no_panic) echo rustc-web cargo-web rust-web-src lld llvm python3 gcc libc6-dev ca-certificates ;;
-    firmware | sizes) echo rustc-web cargo-web rust-web-src lld llvm qemu-system-arm gcc libc6-dev python3 openssl ca-certificates ;;
+    firmware | sizes) echo rustc-web cargo-web rust-web-src lld llvm qemu-system-arm qemu-system-misc gcc libc6-dev python3 openssl ca-certificates ;;
     *) return 1 ;;
     esac
 }

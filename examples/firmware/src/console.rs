@@ -50,6 +50,7 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
 
 /// Ends the emulation after a fault. A stack overflow does not get here, because the handler cannot
 /// be entered without stack: QEMU aborts.
+#[cfg(target_arch = "arm")]
 #[cortex_m_rt::exception]
 unsafe fn HardFault(frame: &cortex_m_rt::ExceptionFrame) -> ! {
     print!("fault at {:#x}\n", frame.pc());

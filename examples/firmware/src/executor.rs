@@ -45,7 +45,10 @@ impl Executor {
             critical_section::with(|cs| {
                 if !WOKEN.load(Ordering::Relaxed) {
                     let from = time::cycles();
+                    #[cfg(target_arch = "arm")]
                     cortex_m::asm::wfi();
+                    #[cfg(target_arch = "riscv32")]
+                    riscv::asm::wfi();
                     let asleep = ASLEEP.borrow(cs);
                     asleep.set(asleep.get() + (time::cycles() - from));
                 }

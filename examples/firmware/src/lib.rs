@@ -2,6 +2,7 @@
 //! image uses of the emulating host.
 #![no_std]
 
+#[cfg_attr(target_arch = "riscv32", path = "riscv/board.rs")]
 pub mod board;
 pub mod console;
 pub mod executor;
@@ -11,6 +12,7 @@ pub mod host;
 pub mod names;
 pub mod network;
 pub mod stack;
+#[cfg_attr(target_arch = "riscv32", path = "riscv/time.rs")]
 pub mod time;
 #[cfg(feature = "tls")]
 pub mod trust;

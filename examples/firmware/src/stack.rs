@@ -14,7 +14,7 @@ const MARGIN: u32 = 64;
 #[inline(never)]
 pub fn paint() {
     let end = (&raw const _stack_end) as u32;
-    let here = cortex_m::register::msp::read() - MARGIN * 4;
+    let here = pointer() - MARGIN * 4;
     let mut address = end;
     while address < here {
         // SAFETY: the memory from the stack's end to well below the current frame is unused. No
@@ -41,4 +41,17 @@ fn start() -> u32 {
         static _stack_start: u32;
     }
     (&raw const _stack_start) as u32
+}
+
+#[cfg(target_arch = "arm")]
+fn pointer() -> u32 {
+    cortex_m::register::msp::read()
+}
+
+#[cfg(target_arch = "riscv32")]
+fn pointer() -> u32 {
+    let pointer;
+    // SAFETY: the instruction only copies a register.
+    unsafe { core::arch::asm!("mv {}, sp", out(reg) pointer) };
+    pointer
 }

@@ -93,14 +93,29 @@ impl Board {
     }
 }
 
-#[embassy_executor::main(
-    entry = "cortex_m_rt::entry",
-    executor = "toolrunner_firmware::executor::Executor"
+#[cfg_attr(
+    target_arch = "arm",
+    embassy_executor::main(
+        entry = "cortex_m_rt::entry",
+        executor = "toolrunner_firmware::executor::Executor"
+    )
+)]
+#[cfg_attr(
+    target_arch = "riscv32",
+    embassy_executor::main(
+        entry = "riscv_rt::entry",
+        executor = "toolrunner_firmware::executor::Executor"
+    )
 )]
 async fn main(spawner: Spawner) {
     stack::paint();
-    let Some(core) = cortex_m::Peripherals::take() else { host::exit(102) };
-    time::start(core.SYST);
+    #[cfg(target_arch = "arm")]
+    {
+        let Some(core) = cortex_m::Peripherals::take() else { host::exit(102) };
+        time::start(core.SYST);
+    }
+    #[cfg(target_arch = "riscv32")]
+    time::start();
     let mut line = [MaybeUninit::uninit(); 160];
     let mut words = host::command_line(&mut line).split(' ').skip(1);
     let base_url = words.next().unwrap_or_default();
