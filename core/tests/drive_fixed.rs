@@ -418,16 +418,15 @@ fn a_serial_group_is_kept_apart() {
     assert_eq!((tools.most.get(), results(&run).len()), (1, 3));
 }
 
-/// The caller closes the calls while they run, and the next turn has calls with the same numbers:
-/// the old results are not taken for the new ones.
+/// The caller closes the calls while they run: they are dropped.
 #[test]
-fn an_old_result_is_not_given_to_a_new_call() {
+fn a_message_drops_the_calls_that_it_closes() {
     let (tools, clock) = (Waiting::new(), VirtualClock::new(0));
     let again = Reply::new().tool_use("n0", "plain", r#"{"polls":9}"#);
-    let script = Script::new().reply(asking(&[6, 6])).reply(again).reply(Reply::text("Done."));
+    let script =
+        Script::new().reply(asking(&[usize::MAX, 6])).reply(again).reply(Reply::text("Done."));
     driver!(driver: script, &tools, &clock, &(), 2 of 128);
     let mut run = run();
-    // The calls have started.
     assert!(poll_at_most(driver.until_done(&mut run, &mut ()), 2).is_none());
     assert_eq!(tools.began.borrow().len(), 2);
     run.user("Never mind.").unwrap();
@@ -435,6 +434,24 @@ fn an_old_result_is_not_given_to_a_new_call() {
     assert_valid(&run);
     assert_eq!(results(&run), ["Error: cancelled", "Error: cancelled", "n0 in turn 1"]);
     assert_eq!(*tools.began.borrow(), ["t0", "t1", "n0"]);
+    assert_eq!(tools.running.get(), 0);
+}
+
+/// One driver for two runs in turns: the result of one run's call is not taken for the call of the
+/// same number of the other, which is answered as cancelled.
+#[test]
+fn a_result_goes_only_to_its_own_run() {
+    let (tools, clock) = (Waiting::new(), VirtualClock::new(0));
+    let ask = |id: &str| Reply::new().tool_use(id, "plain", r#"{"polls":9}"#);
+    let script = Script::new().reply(ask("a0")).reply(ask("b0")).reply(Reply::text("Done."));
+    driver!(driver: script, &tools, &clock, &(), 2 of 128);
+    let (mut first, mut second) = (run(), run());
+    assert!(poll_at_most(driver.until_done(&mut first, &mut ()), 2).is_none());
+    assert!(poll_at_most(driver.until_done(&mut second, &mut ()), 2).is_none());
+    assert_eq!(*tools.began.borrow(), ["a0", "b0"]);
+    assert_eq!(block_on(driver.until_done(&mut first, &mut ())).unwrap(), ENDED);
+    assert_valid(&first);
+    assert_eq!(results(&first), ["Error: cancelled"]);
 }
 
 #[test]
@@ -447,4 +464,58 @@ fn a_time_limit_is_for_one_call() {
     assert_eq!(block_on(driver.until_done(&mut run, &mut ())).unwrap(), ENDED);
     assert_eq!(results(&run)[0], "Error: timed out after 50 ms");
     assert_eq!((results(&run).len(), tools.running.get()), (2, 0));
+}
+
+/// A call starts while its reply is still streaming, through the same admission as any other, and
+/// the hook sees its result once.
+#[cfg(feature = "alloc")]
+#[test]
+fn calls_start_before_their_reply_is_complete() {
+    struct Shout(Cell<usize>);
+    impl Hooks for Shout {
+        fn after(&self, result: &mut Draft<'_, '_>) {
+            self.0.set(self.0.get() + 1);
+            let text = result.content().as_text().unwrap().to_string();
+            result.replace(&text.to_uppercase(), false).unwrap();
+            result.cap(10).unwrap();
+        }
+    }
+    let (tools, clock) = (Waiting::new(), std::sync::Arc::new(VirtualClock::new(0)));
+    let hooks = Shout(Cell::new(0));
+    let script = Script::new()
+        .reply(
+            asking(&[0, 3]).block(r#"{"type":"text","text":"That is all of it, and a bit more."}"#),
+        )
+        .reply(Reply::text("Done."));
+    let style = toolrunner_core::testing::Style { split: Some(30), ..Default::default() };
+    let env = Env { tools: &tools, hooks: &hooks, clock: &*clock };
+    let buffers = [const { RefCell::new([0; 128]) }; 2];
+    let lanes = [pin!(None), pin!(None)];
+    let executor = Fixed::new(lanes, &buffers, |call| run_lane(env, call));
+    let transport = ScriptedTransport::new(ScriptedModel::new(script).style(style))
+        .clock(std::sync::Arc::clone(&clock));
+    let mut driver = Driver::new(Config::new("m", 64), transport, &tools, &*clock)
+        .unwrap()
+        .hooks(&hooks)
+        .eager(true)
+        .executor(executor);
+    let mut run = run();
+    let mut told = Vec::new();
+    let mut observer = Each(|event: &Event<'_>| match event {
+        Event::ToolStart { id, .. } => told.push(format!("+{id}")),
+        Event::ToolEnd { id, .. } => told.push(format!("-{id}")),
+        Event::MessageStop => told.push("stop".to_owned()),
+        _ => {}
+    });
+    assert_eq!(block_on(driver.until_done(&mut run, &mut observer)).unwrap(), ENDED);
+    assert_valid(&run);
+    assert_eq!(
+        results(&run),
+        ["T0 IN\n[… 2 bytes cut …]\nURN 1", "T1 IN\n[… 2 bytes cut …]\nURN 1"]
+    );
+    assert_eq!((told[0].as_str(), told[1].as_str()), ("+t0", "-t0"), "{told:?}");
+    let stop = told.iter().position(|event| event == "stop").unwrap();
+    assert!(told[..stop].contains(&"+t1".to_owned()), "{told:?}");
+    assert_eq!(hooks.0.get(), 2);
+    assert_eq!(*tools.began.borrow(), ["t0", "t1"]);
 }

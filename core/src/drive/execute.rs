@@ -102,6 +102,23 @@ impl Verdict {
     }
 }
 
+/// Makes an answer the result of call `i`, for an executor with memory of its own. `after` sees it
+/// before, so that it may still shorten what would not fit.
+///
+/// # Errors
+/// Those of [`Run::answer_checked`].
+#[cfg(feature = "alloc")]
+pub fn put_own(
+    run: &mut Run<'_>,
+    i: usize,
+    (mut content, mut is_error): (alloc::vec::Vec<u8>, bool),
+    after: impl FnOnce(&mut Draft<'_, '_>),
+) -> Result<(), Error> {
+    let call = run.call(i).ok_or(crate::error::Misuse::NoSuchCall)?;
+    after(&mut Draft::own(call, &mut content, &mut is_error));
+    run.answer_checked(i, &content, is_error)
+}
+
 /// A call that is done.
 #[derive(Clone, Copy, Debug)]
 pub struct Finished {

@@ -6,6 +6,8 @@ use core::task::{Context, Poll};
 
 use heapless::Vec;
 
+#[cfg(feature = "alloc")]
+use super::execute::put_own;
 use super::execute::{Env, Execute, Finished, Job, Verdict, work};
 use super::hooks::{Draft, Hooks};
 use crate::error::{Error, Misuse};
@@ -215,6 +217,16 @@ where
     ) -> Result<(), Error> {
         let over = self.lanes.get(slot).and_then(|lane| lane.over);
         let LaneEnd { verdict: found, at } = over.ok_or(Misuse::NoSuchCall)?;
+        // The run keeps the result until the reply ends, so the hook must see it before.
+        #[cfg(feature = "alloc")]
+        if run.has_begun_early() && found.is_some() {
+            let buffer = self.buffers.get(slot).and_then(|buffer| buffer.try_borrow().ok());
+            let written = buffer.as_deref().and_then(|buffer| buffer.get(at..));
+            let answer = verdict.content(written.unwrap_or_default().to_vec());
+            drop(buffer);
+            self.free(slot);
+            return answer.map_or(Ok(()), |answer| put_own(run, call, answer, after));
+        }
         let answered = match (verdict, verdict.notice()) {
             (Verdict::ForCaller, _) => None,
             _ if found.is_none() => Some(refuse(run, call, at, M)),

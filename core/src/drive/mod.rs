@@ -6,7 +6,7 @@
 //!                    │ folds over                                       │ folds over
 //!                    ▼                                                  ▼
 //!              Loop::progress ── the only loop over Run::step; returns Progress, plain data
-//!                    │ admits a call, marks it as started in the run, and gives it to
+//!                    │ admits a call (`admit`), marks it as started in the run, and gives it to
 //!                    ▼
 //!              Execute ── Serial, Fixed, or the server's: polls `work` where the call has memory
 //!                    ▼
@@ -14,6 +14,7 @@
 //! ```
 //! Any future of this module may be dropped at any time: the next call finds what was abandoned.
 
+mod admit;
 mod execute;
 mod fixed;
 mod hooks;
@@ -31,6 +32,8 @@ use crate::tool::{Toolbox, check_tools};
 use crate::transport::Transport;
 use crate::wire::Config;
 
+#[cfg(feature = "alloc")]
+pub use execute::put_own;
 pub use execute::{Env, Execute, Finished, Job, NOT_ALLOWED, Serial, Verdict, work};
 pub use fixed::{Fixed, LaneCall, LaneEnd, run_lane};
 pub use hooks::{Decision, Draft, Hooks};
@@ -71,17 +74,30 @@ impl<'d, T, B: ?Sized, C, H, X> Driver<'d, T, B, C, H, X> {
     /// Replaces the hooks, which decide about calls, look at results, and end a run from outside.
     pub fn hooks<N: Hooks>(self, hooks: N) -> Driver<'d, T, B, C, N, X> {
         let Self { config, transport, turns, configure } = self;
-        let Loop { tools, clock, executor, .. } = turns;
-        let turns = Loop::new(tools, clock, hooks, executor);
+        let Loop { tools, clock, executor, is_eager, .. } = turns;
+        let turns = Loop { is_eager, ..Loop::new(tools, clock, hooks, executor) };
         Driver { config, transport, turns, configure }
     }
 
     /// Replaces the executor, which runs the calls: one at a time by default.
     pub fn executor<N>(self, executor: N) -> Driver<'d, T, B, C, H, N> {
         let Self { config, transport, turns, configure } = self;
-        let Loop { tools, clock, hooks, .. } = turns;
-        let turns = Loop::new(tools, clock, hooks, executor);
+        let Loop { tools, clock, hooks, is_eager, .. } = turns;
+        let turns = Loop { is_eager, ..Loop::new(tools, clock, hooks, executor) };
         Driver { config, transport, turns, configure }
+    }
+
+    /// Sets whether a call may start while its reply is still streaming, if the executor has memory
+    /// of its own for it, as [`Fixed`] has. Default: no.
+    ///
+    /// A call starts when the model has moved on from it. A reply is never discarded once one of
+    /// its calls has started: if it ends early, its complete blocks stay, and the run continues
+    /// with the results. They wait on the heap for the end of the reply.
+    #[cfg(feature = "alloc")]
+    #[must_use]
+    pub fn eager(mut self, is_eager: bool) -> Self {
+        self.turns.is_eager = is_eager;
+        self
     }
 
     /// Returns the configuration, which may be changed between turns. Its limits and retry policy

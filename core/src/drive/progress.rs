@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use embedded_io_async::BufRead;
 
-use super::execute::{Env, Execute, Finished, Job, Verdict, is_serial_with};
+use super::execute::{Env, Execute, Finished, Verdict};
 use super::hooks::Hooks;
 use super::reply::{DriveError, Exchange, ReplyUnderWay};
 use super::wait::{before, while_wanted};
@@ -117,14 +117,14 @@ pub enum Stop {
 
 /// What is returned next, whatever else happens.
 #[derive(Clone, Copy, Debug)]
-enum Due {
+pub(super) enum Due {
     ToolEnd(usize),
     TurnEnd,
 }
 
 /// A request for a summary under way.
 #[derive(Clone, Copy, Debug)]
-struct Summary {
+pub(super) struct Summary {
     /// The length of the transcript before.
     before: usize,
     /// The number of summaries before.
@@ -147,12 +147,12 @@ pub struct Loop<T, C, H, X> {
     /// Whether a call may start before its reply is complete, if the executor has memory of its own
     /// for it.
     pub is_eager: bool,
-    due: Option<Due>,
+    pub(super) due: Option<Due>,
     /// Whether another call may have become ready to start early.
-    has_news: bool,
-    summary: Option<Summary>,
+    pub(super) has_news: bool,
+    pub(super) summary: Option<Summary>,
     /// The end of the grace period, while one is under way.
-    winding: Option<Instant>,
+    pub(super) winding: Option<Instant>,
 }
 
 /// What a reply and the calls beside it brought.
@@ -292,6 +292,11 @@ where
                 }
             }
             if !self.executor.is_idle() {
+                // The run has answered its calls by itself, or these are another run's.
+                if X::BESIDE && run.running_call().is_none() {
+                    self.executor.clear();
+                    continue;
+                }
                 if X::BESIDE
                     && stop != Stop::WhenIdle
                     && self.may_start_more(run)
@@ -410,143 +415,6 @@ where
             next.as_mut().poll(context).map(Brought::Happened)
         });
         while_wanted(clock, hooks, deadline, pin!(brought)).await
-    }
-
-    /// Returns whether further calls may start beside the running ones.
-    fn may_start_more(&self, run: &Run<'_>) -> bool {
-        self.winding.is_none()
-            && run.is_calling()
-            && run.next_call().is_some()
-            && self.executor.has_room()
-            && !self.hooks.is_cancelled()
-            && run.is_within_limits(self.clock.now())
-    }
-
-    /// Goes through the pending calls of the turn, in order, up to the first that starts or is
-    /// refused. Returns that call.
-    fn start_call(&mut self, run: &mut Run<'_>) -> Result<Option<usize>, Error> {
-        for i in run.calls() {
-            if !self.executor.has_room() {
-                break;
-            }
-            if !run.is_pending(i) {
-                continue;
-            }
-            let is_withdrawn = run.is_withdrawn(i);
-            let Some(call) = run.call(i) else { continue };
-            if call.is_bad {
-                self.hooks.refused(&call);
-                run.refuse_bad_input(i)?;
-                self.due = Some(Due::ToolEnd(i));
-                return Ok(Some(i));
-            }
-            let found = match call.toolset {
-                Some(toolset) => self.tools.find_member(toolset, call.name),
-                None => self.tools.find(call.name).filter(|_| !is_withdrawn),
-            };
-            match found {
-                Some(tool) if self.waits_for_group(run, tool) => {}
-                Some(tool) => {
-                    if run.begin_call(i) {
-                        self.start(run, i, tool, true)?;
-                        return Ok(Some(i));
-                    }
-                }
-                None if !is_withdrawn
-                    && call.toolset.is_none()
-                    && self.tools.is_declared(call.name) =>
-                {
-                    run.leave_to_caller(i);
-                }
-                None => {
-                    self.hooks.refused(&call);
-                    run.answer_not_found(i)?;
-                    self.due = Some(Due::ToolEnd(i));
-                    return Ok(Some(i));
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    /// Starts the first call of the reply under way that may start now, and returns it.
-    #[cfg(feature = "alloc")]
-    fn start_early(&mut self, run: &mut Run<'_>) -> Result<Option<usize>, Error> {
-        if !core::mem::take(&mut self.has_news) {
-            return Ok(None);
-        }
-        let now = self.clock.now();
-        for i in 0..run.early_calls() {
-            if !self.executor.has_room() {
-                break;
-            }
-            // A call that no tool here runs is answered when the reply is complete.
-            let Some(tool) = run.early_call(i).and_then(|call| match call.toolset {
-                Some(toolset) => self.tools.find_member(toolset, call.name),
-                None => self.tools.find(call.name),
-            }) else {
-                continue;
-            };
-            if !run.is_withdrawn_early(i)
-                && !self.waits_for_group(run, tool)
-                && run.begin_early(i, now)
-            {
-                self.has_news = true;
-                self.start(run, i, tool, true)?;
-                return Ok(Some(i));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Returns whether a call of the tool's serial group is running.
-    fn waits_for_group(&self, run: &Run<'_>, tool: usize) -> bool {
-        if !X::BESIDE {
-            return false;
-        }
-        let tool = self.tools.definition(tool).filter(|tool| tool.serial.is_some());
-        tool.is_some()
-            && run.calls().filter(|&i| run.is_running(i)).any(|i| {
-                let other = run.call(i).and_then(|call| match call.toolset {
-                    Some(toolset) => self.tools.find_member(toolset, call.name),
-                    None => self.tools.find(call.name),
-                });
-                is_serial_with(tool, other.and_then(|other| self.tools.definition(other)))
-            })
-    }
-
-    /// Gives a call that has started in `run` to the executor.
-    fn start(
-        &mut self,
-        run: &Run<'_>,
-        call: usize,
-        tool: usize,
-        is_asked: bool,
-    ) -> Result<(), Error> {
-        let job = Job { call, tool, is_asked, deadline: run.deadline() };
-        let env = Env { tools: &*self.tools, hooks: &self.hooks, clock: &self.clock };
-        self.executor.start(run, job, env)
-    }
-
-    /// Starts call `i`, which was left to the caller, without asking the gate. Returns whether it
-    /// did: no tool here may have its name.
-    ///
-    /// # Errors
-    /// `Misuse` if the call does not wait for the caller.
-    pub fn allow(&mut self, run: &mut Run<'_>, i: usize) -> Result<bool, Error> {
-        if !run.is_for_caller(i) {
-            return Err(crate::error::Misuse::NoSuchCall.into());
-        }
-        let is_withdrawn = run.is_withdrawn(i);
-        let found = run.call(i).and_then(|call| match call.toolset {
-            Some(toolset) => self.tools.find_member(toolset, call.name),
-            None => self.tools.find(call.name).filter(|_| !is_withdrawn),
-        });
-        run.give_to_tools(i);
-        match found {
-            Some(tool) if run.begin_call(i) => self.start(run, i, tool, false).map(|()| true),
-            _ => Ok(false),
-        }
     }
 
     /// Waits for the next result: as long as the run is wanted, and then for the grace period.
