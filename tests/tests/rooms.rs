@@ -1,6 +1,6 @@
 //! Checks that each top-level module ("room") of core uses only the rooms before it. A reader can
 //! therefore read the rooms in order, and the state machine never sees a transport's bytes or a
-//! driver's future.
+//! driver's future. Checks also that adapters name nothing that only core decides by.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -128,6 +128,102 @@ fn each_room_uses_only_those_before_it() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What core alone decides by, as code: an adapter that named one of these would decide too.
+const DECISIONS: [(&str, &[&str]); 3] = [
+    (
+        "a stop reason",
+        &["StopReason::", "\"end_turn\"", "\"pause_turn\"", "\"refusal\"", "\"stop_sequence\""],
+    ),
+    (
+        "the order of refusals",
+        &[
+            "Step::",
+            ".step(",
+            ".next_call(",
+            ".is_withdrawn",
+            ".refuse_bad_input(",
+            ".answer_not_found(",
+            ".answer_notice(",
+            ".leave_to_caller(",
+            ".begin_call(",
+            ".begin_early(",
+            ".start_call(",
+            ".end_call(",
+            ".is_within_limits(",
+            "\"Error: not ",
+            "\"Error: cancelled",
+        ],
+    ),
+    (
+        "a parameter of the request",
+        &[
+            "\"compaction\"",
+            "\"container\"",
+            "\"context_management\"",
+            "\"fallbacks\"",
+            "\"max_tokens\"",
+            "\"messages\"",
+            "\"model\"",
+            "\"output_config\"",
+            "\"output_format\"",
+            "\"stop_sequences\"",
+            "\"stream\"",
+            "\"system\"",
+            "\"tool_choice\"",
+            "\"tools\"",
+        ],
+    ),
+];
+
+/// The parameters that a front end takes from its caller: each has a setter or is a part of a body
+/// that the caller passes as a whole, or is an attribute of a span. Nothing is decided by them but
+/// the model of a summary.
+const TAKEN: [(&str, &[&str]); 5] = [
+    ("params.rs", &["\"max_tokens\"", "\"model\"", "\"system\""]),
+    ("run/body.rs", &["\"model\""]),
+    ("run/build.rs", &["\"max_tokens\"", "\"messages\"", "\"stream\"", "\"tools\""]),
+    ("run/mod.rs", &["\"tools\""]),
+    ("run/trace.rs", &["\"max_tokens\"", "\"model\""]),
+];
+
+/// Returns what an adapter's file decides that only core may decide.
+fn decisions(file: &str, code: &str) -> Vec<String> {
+    let taken = TAKEN.iter().find(|(own, _)| *own == file).map_or(&[][..], |(_, words)| words);
+    let mut found = Vec::new();
+    for (what, words) in DECISIONS {
+        for word in words.iter().filter(|word| !taken.contains(word) && code.contains(**word)) {
+            found.push(format!("{file} names {what}: {word}"));
+        }
+    }
+    found
+}
+
+#[test]
+fn adapters_decide_nothing() {
+    let mut found = Vec::new();
+    for adapter in ["transport-std/src", "transport-embassy/src"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(adapter);
+        let mut files = Vec::new();
+        rust_files(&folder, &mut files);
+        assert!(files.len() > 5, "{adapter}");
+        for file in files.iter().filter(|file| !file.ends_with("tests.rs")) {
+            let name = file.strip_prefix(&folder).unwrap().to_str().unwrap();
+            found.extend(decisions(name, &code(file)));
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn decisions_are_seen() {
+    let code =
+        "if stop == StopReason::ToolUse { run.answer_not_found(i)?; params.json(\"container\") }";
+    let found = decisions("run/body.rs", code);
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(decisions("run/body.rs", "name == \"model\"").is_empty());
+    assert_eq!(decisions("run/calls.rs", "name == \"model\"").len(), 1);
 }
 
 #[test]

@@ -11,7 +11,8 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio_util::sync::CancellationToken;
 use toolrunner_core::__private::Notice;
 use toolrunner_core::drive::{
-    Decision as Gated, Draft, Env, Execute, Finished, Hooks as CoreHooks, Job, Verdict, work,
+    Decision as Gated, Draft, Env, Execute, Finished, Hooks as CoreHooks, Job, Verdict, put_own,
+    work,
 };
 use toolrunner_core::error::{Error as CoreError, Misuse};
 use toolrunner_core::json::{Text, Value};
@@ -186,13 +187,11 @@ impl Execute<Toolset, Hooks, SharedClock> for Concurrent {
     ) -> Result<(), CoreError> {
         let done = self.done.take().filter(|done| done.call == finished.call);
         let Done { answer, question, .. } = done.ok_or(Misuse::NoSuchCall)?;
-        let Some((mut content, mut is_error)) = answer else {
-            self.question = question;
-            return Ok(());
-        };
-        let call = run.call(finished.call).ok_or(Misuse::NoSuchCall)?;
-        after(&mut Draft::own(call, &mut content, &mut is_error));
-        run.answer_checked(finished.call, &content, is_error)
+        if let Some(answer) = answer {
+            return put_own(run, finished.call, answer, after);
+        }
+        self.question = question;
+        Ok(())
     }
 
     fn discard(&mut self, _: Finished) {
@@ -363,23 +362,32 @@ impl CoreHooks for Served {
             input: call.input.as_json().to_owned(),
             turn: call.turn,
         };
-        let decision = Apart::new(gate.dyn_decide(call)).await;
-        // A `Vec` is never full, and the decision was checked.
-        match decision {
+        // What cannot be carried out becomes `Error: not run`.
+        match Apart::new(gate.dyn_decide(call)).await {
             Ok(Decision::Allow) => Gated::Allow,
             Ok(Decision::Suspend) => Gated::Suspend,
             Ok(Decision::Input(json)) => {
-                let _ = out.input(&json);
+                if out.input(&json).is_err() {
+                    tracing::error!(
+                        "a gate replaced an input with something other than a JSON object"
+                    );
+                }
                 Gated::Input
             }
             Ok(Decision::Answer { content, is_error }) => {
-                let _ = out.content(&content);
+                let is_empty_error = is_error && content == "\"\"";
+                if is_empty_error || out.content(&content).is_err() {
+                    tracing::error!(
+                        "a gate's answer is neither a JSON string nor an array of blocks"
+                    );
+                    not_run(out);
+                }
                 if is_error { Gated::Deny } else { Gated::Answer }
             }
             // The gate did not allow the call.
             Err(panic) => {
                 tracing::error!("the gate panicked: {}", Escaped(&panic));
-                let _ = Notice::NotRun.write_to(out);
+                not_run(out);
                 Gated::Deny
             }
         }
@@ -388,6 +396,11 @@ impl CoreHooks for Served {
     fn host(&self) -> Option<&dyn ToolHost> {
         Some(&self.0.host)
     }
+}
+
+fn not_run(out: &mut Output<'_>) {
+    // A `Vec` is never full.
+    let _ = Notice::NotRun.write_to(out);
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -9,7 +9,7 @@ use core::task::Poll;
 
 use toolrunner_core::drive::{DriveError, Exchange, Loop, Progress, Stop, send};
 use toolrunner_core::observe::Event;
-use toolrunner_core::run::{Happened, Step};
+use toolrunner_core::run::Happened;
 use toolrunner_core::time::Clock;
 use toolrunner_core::transport::Head;
 use tracing::Instrument;
@@ -95,12 +95,10 @@ impl Run {
         self.finished()
     }
 
-    fn finished(&mut self) -> Result<Finished, Error> {
-        match self.machine.step(self.turns.clock.now())? {
-            Step::Done(outcome) => {
-                Ok(Finished { outcome, message: self.message(), usage: self.usage() })
-            }
-            _ => Err(Error::Invalid("the run is not over".to_owned())),
+    fn finished(&self) -> Result<Finished, Error> {
+        match self.machine.outcome() {
+            Some(outcome) => Ok(Finished { outcome, message: self.message(), usage: self.usage() }),
+            None => Err(Error::Invalid("the run is not over".to_owned())),
         }
     }
 
