@@ -7,13 +7,16 @@
 //! ```
 //! Stored messages are never written again: a turn costs only what it adds. The bytes after `len`
 //! are *the tail*. A frame that arrives in pieces is assembled there, and a tool writes its result
-//! there before it becomes part of the conversation.
+//! there before it becomes part of the conversation. [`Tail`](tail::Tail) guards such a part.
+
+mod tail;
 
 #[cfg(feature = "alloc")]
 use alloc::{sync::Arc, vec::Vec};
 
 use crate::error::{Capacity, What};
 use crate::json::{Sink, copy, copy_down, escape};
+pub(crate) use tail::Tail;
 
 /// The default limit of a growing transcript, in bytes: the most that the API accepts in one
 /// request.
@@ -187,7 +190,7 @@ impl<'b> Transcript<'b> {
     }
 
     /// Writes `new` into the tail at `at`, without making it part of the conversation.
-    pub(crate) fn put_at(&mut self, at: usize, new: &[u8]) -> Result<(), Capacity> {
+    fn put_at(&mut self, at: usize, new: &[u8]) -> Result<(), Capacity> {
         let room = at.saturating_sub(self.len) + new.len();
         self.reserve(room)?;
         let full = self.full(room);
@@ -240,7 +243,7 @@ impl<'b> Transcript<'b> {
 
     /// Moves `span` of the tail to `at` and makes it part of the conversation. The bytes after `at`
     /// move towards the end. The rest of the tail is lost.
-    pub(crate) fn insert_tail(&mut self, at: usize, span: Span) -> Result<(), Capacity> {
+    fn insert_tail(&mut self, at: usize, span: Span) -> Result<(), Capacity> {
         let (len, count) = (self.len, span.len());
         if at == len {
             self.move_within(span, at);
@@ -282,7 +285,7 @@ impl<'b> Transcript<'b> {
 
     /// Moves a range of the tail towards the end by `by` bytes, so that `by` bytes can be inserted
     /// before it.
-    pub(crate) fn shift_tail(&mut self, from: Span, by: usize) -> Result<(), Capacity> {
+    fn shift_tail(&mut self, from: Span, by: usize) -> Result<(), Capacity> {
         self.reserve(from.end.saturating_sub(self.len) + by)?;
         copy_up(self.whole_mut().get_mut(from.start..from.end + by).unwrap_or_default(), by);
         Ok(())
@@ -290,7 +293,7 @@ impl<'b> Transcript<'b> {
 
     /// Moves a range of the former tail to the start of the current tail, after the conversation
     /// was truncated. Returns its new range, which is empty if nothing was kept.
-    pub(crate) fn keep_in_tail(&mut self, span: Span) -> Span {
+    fn keep_in_tail(&mut self, span: Span) -> Span {
         let to = self.len;
         if span.start < to || span.len() == 0 {
             return Span::default();

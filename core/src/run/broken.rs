@@ -26,7 +26,8 @@ pub enum OnBreak {
     /// The complete blocks of the reply stay as the model's last message: the blocks before the
     /// first one that is cut off, and before the first call that could not be answered (one without
     /// an id of its own, or a server's call without a result), without empty text and thinking at
-    /// their end. The run ends with [`Outcome::Broken`](super::Outcome::Broken) until the caller says something. Calls
+    /// their end. The run ends with [`Outcome::Broken`](super::Outcome::Broken) until the caller says
+    /// something. Calls
     /// among the blocks do not run, and are answered as not run when the run continues. If no block
     /// is complete, or there is no space for the answers, the reply is discarded as with
     /// [`Drop`](Self::Drop).
@@ -37,12 +38,12 @@ pub enum OnBreak {
 pub(super) fn keep_blocks(run: &mut Run<'_>) -> bool {
     let words = run.reply.failure;
     // The server's error text may be where the end of the message goes.
-    let fits = words.len() == 0 || run.transcript.shift_tail(words, 2).is_ok();
-    run.reply.failure = if fits && words.len() > 0 { words.shifted(2) } else { Span::default() };
+    let shifted = if words.len() > 0 { run.transcript.tail_of(words).shift(2).ok() } else { None };
+    run.reply.failure = shifted.unwrap_or_default();
     if !keep_part(run, 0) {
         return false;
     }
-    run.exchange.failure = run.transcript.keep_in_tail(run.reply.failure);
+    run.exchange.failure = run.transcript.tail_of(run.reply.failure).keep();
     run.machine.go(Input::KeptBlocks).is_ok()
 }
 

@@ -450,7 +450,7 @@ impl Run<'_> {
         self.turn.states.set(i, CallState::Running);
         self.exchange.said = Place::NONE;
         let turn = self.ledger.turns;
-        let head = self.result_head(i);
+        let head = self.content_place(i) - self.transcript.len();
         #[cfg(feature = "alloc")]
         let room = room.min(GROWING_RESULT);
         self.transcript.reserve((head + room + scratch).min(self.transcript.free()))?;

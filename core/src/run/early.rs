@@ -23,7 +23,7 @@ use super::state::{CallState, CallStates, Found, FoundCalls, Turn};
 use super::table::{Input, State, Wish};
 use super::{Call, MAX_CALLS, Run};
 use crate::error::{Error, Misuse};
-use crate::json::{Array, Value};
+use crate::json::{Array, Sink, Value};
 use crate::time::Instant;
 use crate::tool::{EMPTY_ERROR, EMPTY_RESULT, Notice};
 use crate::transcript::{Span, Transcript};
@@ -369,10 +369,9 @@ impl Run<'_> {
         // Each answer fits.
         let _ = self.put_results();
         let _ = self.close_pending(usize::MAX);
-        let at = self.transcript.len();
-        let fits = !words.is_empty() && self.transcript.put_at(at, &words).is_ok();
-        self.exchange.failure =
-            if fits { Span::new(at, at + words.len()) } else { Span::default() };
+        let mut tail = self.transcript.tail();
+        let fits = tail.put(&words).is_ok();
+        self.exchange.failure = if fits { tail.span() } else { Span::default() };
     }
 
     /// Answers the calls before `end` that did not start as not run.

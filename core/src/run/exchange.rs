@@ -6,7 +6,7 @@ use super::Run;
 use super::state::Place;
 use super::table::{Input, State};
 use crate::error::{ApiError, ApiErrorKind, Error};
-use crate::json::{Text, Value};
+use crate::json::{Sink, Text, Value};
 use crate::observe::Event;
 use crate::policy::is_transient;
 use crate::time::Instant;
@@ -137,7 +137,7 @@ impl Run<'_> {
                     .saturating_sub(kept)
                     .min(ERROR_BODY.saturating_sub(kept));
                 let part = input.get(..room.min(input.len())).unwrap_or_default();
-                self.transcript.put_at(start + kept, part)?;
+                self.transcript.tail_from(start + kept).put(part)?;
                 self.exchange.failure = Span::new(start, start + kept + part.len());
                 let is_cut = part.len() < input.len();
                 *input = &[];
@@ -289,7 +289,7 @@ impl Run<'_> {
         }
         let mark = self.reply.mark;
         self.transcript.truncate(mark);
-        self.exchange.failure = self.transcript.keep_in_tail(self.exchange.failure);
+        self.exchange.failure = self.transcript.tail_of(self.exchange.failure).keep();
     }
 
     /// Converts what [`feed`](Self::feed) returned to an event, and marks the content of a reply as

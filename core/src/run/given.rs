@@ -143,8 +143,7 @@ impl Run<'_> {
         }
         let new = Span::new(before, self.transcript.len());
         self.transcript.truncate(before);
-        self.transcript.insert_tail(old.start, new)?;
-        self.transcript.remove(old.shifted(new.len()));
+        self.transcript.tail_of(new).replace(old)?;
         self.turn.results_end = self.turn.end + results;
         Ok(())
     }

@@ -35,7 +35,7 @@ impl Run<'_> {
         } else {
             self.close_gaps(message, stays);
         }
-        self.exchange.said = Place::at(self.transcript.keep_in_tail(said));
+        self.exchange.said = Place::at(self.transcript.tail_of(said).keep());
         stays > 0
     }
 

@@ -6,7 +6,7 @@
 //! that was accepted once can be refused later.
 
 use super::Run;
-use super::results::{CONTENT, FAILED, HEAD, TOOLSET, check_content, marks_of};
+use super::results::{CONTENT, Content, FAILED, HEAD, Parts, TOOLSET, check_content, marks_of};
 use super::state::Place;
 use crate::error::{Error, Misuse};
 use crate::json::{Text, Value};
@@ -53,25 +53,15 @@ impl Run<'_> {
         let fewer = Value::whole(sent.block.of(self.transcript.bytes())).map_or(0, marks_of);
         self.ensure_breakpoints_of(content, fewer)?;
         self.exchange.said = Place::NONE;
-        let end: &[u8] = if is_error { FAILED } else { b"}" };
+        let end = if is_error { FAILED.len() } else { 1 };
         let address =
             sent.id.len() + sent.toolset.map_or(0, |toolset| TOOLSET.len() + toolset.len());
-        let new = HEAD.len() + address + CONTENT.len() + content.len() + end.len();
+        let new = HEAD.len() + address + CONTENT.len() + content.len() + end;
         self.reserve_beyond_answers(new)?;
-        let start = self.transcript.len();
-        self.transcript.put_at(start, HEAD)?;
-        let mut at = self.copy_to_tail(sent.id, start + HEAD.len());
-        if let Some(toolset) = sent.toolset {
-            self.transcript.put_at(at, TOOLSET)?;
-            at = self.copy_to_tail(toolset, at + TOOLSET.len());
-        }
-        for part in [CONTENT, content, end] {
-            self.transcript.put_at(at, part)?;
-            at += part.len();
-        }
-        let old = sent.block;
-        self.transcript.insert_tail(old.start, Span::new(start, at))?;
-        self.transcript.remove(old.shifted(new));
+        let Sent { block: old, id, toolset } = sent;
+        let mut tail = self.transcript.tail();
+        Parts { id, toolset, content: Content::Bytes(content), is_error }.write_to(&mut tail)?;
+        tail.replace(old)?;
         // The bytes after it have moved.
         let turn = &mut self.turn;
         for place in [&mut turn.mark, &mut turn.start, &mut turn.end, &mut turn.results_end] {

@@ -9,7 +9,7 @@ use crate::history::breakpoints_in;
 use crate::json::{Array, JsonError, Kind, Object, Sink, Text, Value, check, copy, escape};
 use crate::observe::Event;
 use crate::tool::{EMPTY_ERROR, EMPTY_RESULT, Notice, is_empty_text_block};
-use crate::transcript::{Span, Transcript};
+use crate::transcript::{Span, Tail};
 
 pub(super) const HEAD: &[u8] = b"{\"type\":\"tool_result\",\"tool_use_id\":\"";
 /// Between the id and the name of the toolset, if the call has one.
@@ -56,17 +56,37 @@ impl Sink for Slice<'_> {
 type WriteAnswer<'w> =
     dyn Fn(Text<'_>, Option<Text<'_>>, &mut Slice<'_>) -> Result<(), Capacity> + 'w;
 
-/// A sink that writes into the tail, starting at a position.
-struct Tail<'r, 'b> {
-    transcript: &'r mut Transcript<'b>,
-    at: usize,
+/// What a result consists of, besides the constant parts.
+pub(super) struct Parts<'c> {
+    /// The positions of the call's id, and of the name of its toolset if it has one.
+    pub(super) id: Span,
+    pub(super) toolset: Option<Span>,
+    pub(super) content: Content<'c>,
+    pub(super) is_error: bool,
 }
 
-impl Sink for Tail<'_, '_> {
-    fn put(&mut self, new: &[u8]) -> Result<(), Capacity> {
-        self.transcript.put_at(self.at, new)?;
-        self.at += new.len();
-        Ok(())
+/// The content of a result.
+pub(super) enum Content<'c> {
+    Bytes(&'c [u8]),
+    /// This many bytes, which are already in their place.
+    Written(usize),
+}
+
+impl Parts<'_> {
+    /// Appends the result to a part of the tail.
+    pub(super) fn write_to(&self, tail: &mut Tail<'_, '_>) -> Result<(), Capacity> {
+        tail.put(HEAD)?;
+        tail.copy(self.id)?;
+        if let Some(toolset) = self.toolset {
+            tail.put(TOOLSET)?;
+            tail.copy(toolset)?;
+        }
+        tail.put(CONTENT)?;
+        match self.content {
+            Content::Bytes(content) => tail.put(content)?,
+            Content::Written(len) => tail.take_written(len),
+        }
+        tail.put(if self.is_error { FAILED } else { b"}" })
     }
 }
 
@@ -79,6 +99,24 @@ impl Run<'_> {
     /// Returns the number of bytes before the content of a result.
     pub(super) fn result_head(&self, i: usize) -> usize {
         HEAD.len() + self.address_len(i) + CONTENT.len()
+    }
+
+    /// Returns what is inserted before and after a result: a comma, or the message around it.
+    fn around(&self, i: usize) -> (&'static [u8], &'static [u8]) {
+        if self.turn.results_end == self.turn.end {
+            (OPENING, CLOSING)
+        } else if self.turn.answered_before(i) > 0 {
+            (b",", b"")
+        } else if self.turn.answered_count() > 0 {
+            (b"", b",")
+        } else {
+            (b"", b"")
+        }
+    }
+
+    /// Returns where in the tail the content of a result is written, so that it moves at most once.
+    pub(super) fn content_place(&self, i: usize) -> usize {
+        self.transcript.len() + self.around(i).0.len() + self.result_head(i)
     }
 
     /// Returns the maximum length of the content of a result that leaves enough space to answer
@@ -133,8 +171,8 @@ impl Run<'_> {
                 Capacity { what: crate::error::What::Result, needed: content.len(), free: room };
             return self.answer_notice(i, Notice::TooLarge(full));
         }
-        let at = self.transcript.len() + self.result_head(i);
-        self.transcript.put_at(at, content)?;
+        let start = self.content_place(i);
+        self.transcript.tail_from(start).put(content)?;
         self.commit_content(i, content.len(), is_error)
     }
 
@@ -147,7 +185,7 @@ impl Run<'_> {
         len: usize,
         is_error: bool,
     ) -> Result<(), Error> {
-        let start = self.transcript.len() + self.result_head(i);
+        let start = self.content_place(i);
         match self.excess_of(Span::new(start, start + len)) {
             Some(count) => self.answer_notice(i, Notice::Breakpoints(count)),
             None => self.commit_result(i, len, is_error),
@@ -177,7 +215,7 @@ impl Run<'_> {
 
     /// Returns whether the API accepts what a tool wrote in the tail, after the space for its head.
     pub(super) fn is_content(&self, i: usize, len: usize, is_error: bool) -> bool {
-        let start = self.transcript.len() + self.result_head(i);
+        let start = self.content_place(i);
         check_content(Span::new(start, start + len).of(self.transcript.whole()), is_error).is_ok()
     }
 
@@ -213,7 +251,8 @@ impl Run<'_> {
         let call = self.open_call(i)?;
         let name_span = place_of(call.name, self.transcript.bytes());
         let toolset_span = call.toolset.map(|toolset| place_of(toolset, self.transcript.bytes()));
-        let (head, used) = (self.result_head(i), self.transcript.len());
+        let used = self.transcript.len();
+        let head = self.content_place(i) - used;
         // Without the names, a notice has at most a few hundred bytes.
         let room =
             self.room_for_result(i).min(name_span.len() + toolset_span.map_or(0, Span::len) + 512);
@@ -233,7 +272,7 @@ impl Run<'_> {
         match len {
             Some(len) => self.commit_result(i, len, is_error),
             None => {
-                self.transcript.put_at(used + head, NO_ROOM)?;
+                self.transcript.tail_from(used + head).put(NO_ROOM)?;
                 self.commit_result(i, NO_ROOM.len(), true)
             }
         }
@@ -249,49 +288,19 @@ impl Run<'_> {
         let call = self.call(i).ok_or(Misuse::NoSuchCall)?;
         let id = place_of(call.id, self.transcript.bytes());
         let toolset = call.toolset.map(|toolset| place_of(toolset, self.transcript.bytes()));
-        let used = self.transcript.len();
+        let (before, after) = self.around(i);
+        let place = self.result_place(self.turn.answered_before(i));
         // All or nothing: after this, everything fits.
-        self.transcript
-            .reserve(self.result_head(i) + len + FAILED.len() + 1 + self.results_frame())?;
-        let mut at = used;
-        self.transcript.put_at(at, HEAD)?;
-        at += HEAD.len();
-        at = self.copy_to_tail(id, at);
-        if let Some(toolset) = toolset {
-            self.transcript.put_at(at, TOOLSET)?;
-            at = self.copy_to_tail(toolset, at + TOOLSET.len());
-        }
-        self.transcript.put_at(at, CONTENT)?;
-        at += CONTENT.len() + len;
-        let end: &[u8] = if is_error { FAILED } else { b"}" };
-        self.transcript.put_at(at, end)?;
-        let mut result = Span::new(used, at + end.len());
-
-        let before = self.turn.answered_before(i);
-        let first = self.turn.results_end == self.turn.end;
-        if first {
-            // The message around the results is inserted after the reply, which moves only appended
-            // messages. The tail must be moved out of the way first.
-            let shift = FRAME.len();
-            self.transcript.shift_tail(result, shift)?;
-            result = result.shifted(shift);
-            self.transcript.insert(self.turn.end, FRAME)?;
-            self.turn.results_end += FRAME.len();
-        }
-        let place = self.result_place(before);
-        let count = result.len();
-        self.transcript.insert_tail(place, result)?;
-        let comma = if before > 0 {
-            Some(place)
-        } else if self.turn.answered_count() > 0 {
-            Some(place + count)
-        } else {
-            None
-        };
-        if let Some(comma) = comma {
-            self.transcript.insert(comma, b",")?;
-        }
-        self.turn.results_end += count + usize::from(comma.is_some());
+        let address = id.len() + toolset.map_or(0, |toolset| TOOLSET.len() + toolset.len());
+        self.transcript.reserve(
+            before.len() + HEAD.len() + address + CONTENT.len() + len + FAILED.len() + after.len(),
+        )?;
+        let result = Parts { id, toolset, content: Content::Written(len), is_error };
+        let mut tail = self.transcript.tail();
+        tail.put(before)?;
+        result.write_to(&mut tail)?;
+        tail.put(after)?;
+        self.turn.results_end += tail.insert_at(place)?;
         self.turn.states.set(i, CallState::Answered);
         self.ledger.calls = self.ledger.calls.saturating_add(1);
         if self.call_for_caller().is_none() {
@@ -300,22 +309,13 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Copies a part of the conversation into the tail, where there must be space. Returns the end
-    /// of the copy.
-    pub(super) fn copy_to_tail(&mut self, from: Span, at: usize) -> usize {
-        let (used, len) = (self.transcript.len(), from.len());
-        if let Some((conversation, tail)) = self.transcript.whole_mut().split_at_mut_checked(used)
-            && let Some(place) = tail.get_mut(at - used..).and_then(|rest| rest.get_mut(..len))
-        {
-            copy(place, from.of(conversation));
-        }
-        at + len
-    }
-
     /// Returns where to insert a result that has `before` results before it: after them, and before
     /// the comma of the next one.
     fn result_place(&self, before: usize) -> usize {
         let start = self.turn.end + OPENING.len();
+        if self.turn.results_end == self.turn.end {
+            return self.turn.end;
+        }
         if before == self.turn.answered_count() {
             return self.turn.results_end.saturating_sub(2);
         }
@@ -388,8 +388,8 @@ impl Run<'_> {
         let old = self.result(i).map_or(0, marks_of);
         self.ensure_breakpoints_of(content, old)?;
         self.take_result(i, content.len())?;
-        let at = self.transcript.len() + self.result_head(i);
-        self.transcript.put_at(at, content)?;
+        let start = self.content_place(i);
+        self.transcript.tail_from(start).put(content)?;
         self.commit_result(i, content.len(), is_error)
     }
 
@@ -434,13 +434,11 @@ impl Run<'_> {
         }
         let len = escape(text).len() + 2;
         self.take_result(i, len)?;
-        let mut at = self.transcript.len() + self.result_head(i);
-        self.transcript.put_at(at, b"\"")?;
-        at += 1;
-        let mut escaped = Tail { transcript: &mut self.transcript, at };
-        escape(text).write_to(&mut escaped)?;
-        at = escaped.at;
-        self.transcript.put_at(at, b"\"")?;
+        let start = self.content_place(i);
+        let mut tail = self.transcript.tail_from(start);
+        tail.put(b"\"")?;
+        escape(text).write_to(&mut tail)?;
+        tail.put(b"\"")?;
         self.commit_result(i, len, is_error)
     }
 

@@ -102,8 +102,8 @@ impl Streamed {
         }
         let (mut deltas, mut emptied) = (Vec::new(), Vec::new());
         for field in kind.fields() {
-            let (name, of_delta) = field.delta();
-            let delta = |json: &str| format!("{{\"type\":\"{name}\",\"{of_delta}\":{json}}}");
+            let (name, of_delta) = field.delta().unwrap_or_default();
+            let delta = |json: &str| format!("{{\"type\":{name},\"{of_delta}\":{json}}}");
             let pieces =
                 |text: &str| cut(text, size).iter().map(|piece| delta(&quote(piece))).collect();
             let grown = member(field.member());

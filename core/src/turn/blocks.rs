@@ -14,7 +14,7 @@ use super::stream::Due;
 use super::{Happened, HappenedKind, Reply, unexpected};
 use crate::error::{Capacity, Error};
 use crate::history::{has_text, is_blank};
-use crate::json::{Text, Value};
+use crate::json::{Sink, Text, Value};
 use crate::transcript::{Span, Transcript};
 use crate::wire::{BlockKind, Field, Growth, Source};
 
@@ -111,7 +111,9 @@ impl Reply {
         t.reserve(before.len() + len)?;
         match source {
             Source::Chunk(block) => t.append(block)?,
-            Source::Tail(span) => t.insert_tail(start, span)?,
+            Source::Tail(span) => {
+                t.tail_of(span).insert_at(start)?;
+            }
         }
         t.insert(start, before)?;
         self.has_blocks = true;
@@ -162,14 +164,11 @@ impl Reply {
         const ROOM: usize = 64;
         let text = match text {
             Source::Chunk(bytes) => {
-                let start = t.len() + ROOM;
-                t.put_at(start, bytes)?;
-                Span::new(start, start + bytes.len())
+                let mut tail = t.tail_from(t.len() + ROOM);
+                tail.put(bytes)?;
+                tail.span()
             }
-            Source::Tail(span) => {
-                t.shift_tail(span, ROOM)?;
-                span.shifted(ROOM)
-            }
+            Source::Tail(span) => t.tail_of(span).shift(ROOM)?,
         };
         let happened = self.start_block(index, Source::Chunk(TEXT_BLOCK), lone, t)?;
         self.due = Due::Text(text);
@@ -340,9 +339,9 @@ impl Reply {
         };
         let value = match value {
             Source::Chunk(raw) if raw.contains(&b'\\') => {
-                let start = t.len();
-                t.put_at(start, raw)?;
-                Source::Tail(Span::new(start, start + raw.len()))
+                let mut tail = t.tail();
+                tail.put(raw)?;
+                Source::Tail(tail.span())
             }
             value => value,
         };

@@ -6,11 +6,12 @@ use super::input::{close_call, ensure_named, mend_surrogates, read_input};
 use super::{Container, Form, Happened, HappenedKind, Phase, Reply, take_container};
 use crate::error::{Capacity, Error, Protocol};
 use crate::history::is_blank;
-use crate::json::{JsonError, Kind, Object, Value, Walk, means};
+use crate::json::{JsonError, Kind, Object, Sink, Value, Walk, means};
 use crate::message::StopReason;
 use crate::transcript::{Span, Transcript};
 use crate::wire::{
-    BlockKind, FIELDS, Field, Growth, MEMBERS, Source, error_words, json_error, says_error,
+    BlockKind, FIELDS, Field, Growth, MEMBERS, MOST_FIELDS, Source, error_words, json_error,
+    says_error,
 };
 
 /// The progress of a whole-JSON reply.
@@ -57,9 +58,6 @@ struct Block {
     values: [Span; MOST_FIELDS],
 }
 
-/// The maximum number of fields of a kind of block.
-const MOST_FIELDS: usize = 2;
-
 impl Told {
     const fn block(block: Block) -> Self {
         Self::Block { block, index: 0, parts: 0 }
@@ -73,7 +71,7 @@ impl Whole {
 
     /// Stores bytes of the body.
     pub(super) fn take(&mut self, bytes: &[u8], t: &mut Transcript<'_>) -> Result<(), Capacity> {
-        t.put_at(t.len() + self.len, bytes)?;
+        t.tail_from(t.len() + self.len).put(bytes)?;
         self.len += bytes.len();
         Ok(())
     }
@@ -227,7 +225,7 @@ impl Reply {
         }
         let is_text = inside.starts_with(b"\"");
         let at = t.len();
-        t.insert_tail(at, content)?;
+        t.tail_of(content).insert_at(at)?;
         if is_text {
             t.append(b"}")?;
             t.insert(at, b"{\"type\":\"text\",\"text\":")?;

@@ -10,18 +10,15 @@ use crate::json::Value;
 /// The columns: the name of the row; the kind of block that the delta extends; the delta's type and
 /// the member with its value; the member of the block that grows, and how; the event, its member,
 /// and how that is read. In a whole-JSON reply, the events of a block come in the order of its rows.
-macro_rules! deltas {
-    ($use:ident) => {
-        $use! {
-            Text       Text       "text_delta"       "text"         "text"      Text   Text       text      text;
-            Citations  Text       "citations_delta"  "citation"     "citations" Array  Citation   citation  value;
-            Thinking   Thinking   "thinking_delta"   "thinking"     "thinking"  Text   Thinking   text      text;
-            Signature  Thinking   "signature_delta"  "signature"    "signature" Whole  Signature  signature text;
-            Input      Call       "input_json_delta" "partial_json" "input"     Json   Input      json      json;
-            Compaction Compaction "compaction_delta" "content"      "content"   Text   Compaction text      text;
-        }
-    };
-}
+#[rustfmt::skip]
+macro_rules! deltas { ($use:ident) => { $use! {
+    Text       Text       "text_delta" "text" "text" Text Text text text;
+    Citations  Text       "citations_delta" "citation" "citations" Array Citation citation value;
+    Thinking   Thinking   "thinking_delta" "thinking" "thinking" Text Thinking text text;
+    Signature  Thinking   "signature_delta" "signature" "signature" Whole Signature signature text;
+    Input      Call       "input_json_delta" "partial_json" "input" Json Input json json;
+    Compaction Compaction "compaction_delta" "content" "content" Text Compaction text text;
+} } }
 pub(crate) use deltas;
 
 /// The kinds of blocks that grow in different ways.
@@ -69,7 +66,7 @@ impl BlockKind {
 
     /// Returns the fields of such a block that events report, in the order of their events.
     pub(crate) fn fields(self) -> impl Iterator<Item = Field> {
-        FIELDS.into_iter().filter(move |field| self.has(*field))
+        FIELDS.iter().copied().filter(move |field| self.has(*field))
     }
 
     pub(crate) const fn is_call(self) -> bool {
@@ -111,6 +108,10 @@ macro_rules! define_fields {
         /// The fields with deltas of their own.
         pub(crate) const FIELDS: [Field; [$($delta),+].len()] = [$(Field::$field),+];
 
+        /// The types of the deltas as JSON, their fields, and the members with their values.
+        const DELTAS: [(&[u8], Field, &str); FIELDS.len()] =
+            [$((concat!("\"", $delta, "\"").as_bytes(), Field::$field, $value)),+];
+
         /// The members of a block that its kind needs: its type, and those of the fields in order.
         pub(crate) const MEMBERS: [&str; 1 + FIELDS.len()] = ["type", $($member),+];
 
@@ -137,25 +138,42 @@ macro_rules! define_fields {
                     Self::EncryptedContent => BlockKind::Compaction,
                 }
             }
-
-            /// Returns the type of the field's delta, and the delta's member with the value.
-            pub(crate) const fn delta(self) -> (&'static str, &'static str) {
-                match self {
-                    $(Self::$field => ($delta, $value),)+
-                    Self::EncryptedContent => ("", ""),
-                }
-            }
         }
     };
 }
 deltas!(define_fields);
 
+/// The maximum number of fields of one kind of block.
+pub(crate) const MOST_FIELDS: usize = {
+    let (mut most, mut fields) = (0, FIELDS.as_slice());
+    while let [field, rest @ ..] = fields {
+        let (mut count, mut others) = (1, rest);
+        while let [other, more @ ..] = others {
+            if other.kind() as u8 == field.kind() as u8 {
+                count += 1;
+            }
+            others = more;
+        }
+        if count > most {
+            most = count;
+        }
+        fields = rest;
+    }
+    most
+};
+
 impl Field {
     /// Returns the field that a delta's type names, which is a JSON value, and the member that
     /// contains its value.
     pub(crate) fn of_delta(kind: &[u8]) -> Option<(Self, &'static str)> {
-        let kind = kind.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-        let field = FIELDS.into_iter().find(|field| field.delta().0.as_bytes() == kind)?;
-        Some((field, field.delta().1))
+        let known = DELTAS.iter().find(|(name, ..)| *name == kind);
+        known.map(|(_, field, member)| (*field, *member))
+    }
+
+    /// Returns the type of the field's delta as JSON, and the member that contains its value.
+    #[cfg(feature = "testing")]
+    pub(crate) fn delta(self) -> Option<(&'static str, &'static str)> {
+        let (name, _, member) = DELTAS.iter().find(|(_, field, _)| *field == self)?;
+        Some((core::str::from_utf8(name).unwrap_or_default(), *member))
     }
 }

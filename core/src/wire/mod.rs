@@ -58,7 +58,7 @@ pub use compaction::ServerCompaction;
 pub(crate) use config::members;
 pub use config::{Auth, Config};
 pub(crate) use event::{EventKind, WireKind, json_error, parse, says_error};
-pub(crate) use kinds::{BlockKind, FIELDS, Field, Growth, MEMBERS, deltas};
+pub(crate) use kinds::{BlockKind, FIELDS, Field, Growth, MEMBERS, MOST_FIELDS, deltas};
 pub(crate) use request::{Front, Pieces};
 pub(crate) use sse::{Arrived, Source, Sse};
 pub(crate) use words::{ErrorWords, error_words};

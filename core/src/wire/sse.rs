@@ -10,7 +10,7 @@ use super::event::{EventKind, WireKind};
 use super::fast;
 use super::kinds::Field;
 use crate::error::Capacity;
-use crate::json::{copy_down, line_end};
+use crate::json::{Sink, copy_down, line_end};
 use crate::transcript::{Span, Transcript};
 
 /// The location of an event's bytes.
@@ -53,9 +53,9 @@ impl<'i> Source<'i> {
         match self {
             Self::Tail(span) => Ok(span),
             Self::Chunk(data) => {
-                let start = transcript.len();
-                transcript.put_at(start, data)?;
-                Ok(Span::new(start, start + data.len()))
+                let mut tail = transcript.tail();
+                tail.put(data)?;
+                Ok(tail.span())
             }
         }
     }
@@ -297,7 +297,8 @@ impl Sse {
         };
         self.line = match line {
             Line::Inside(len) => {
-                transcript.put_at(transcript.len() + self.data.unwrap_or(0) + len, part)?;
+                let end = transcript.len() + self.data.unwrap_or(0) + len;
+                transcript.tail_from(end).put(part)?;
                 Line::Inside(len + part.len())
             }
             Line::Ignored => {

@@ -111,7 +111,7 @@ impl Reply {
                 Ok(bytes.len())
             }
             Source::Tail(span) => {
-                t.insert_tail(hole, span)?;
+                t.tail_of(span).insert_at(hole)?;
                 self.block_grew(position, span.len());
                 Ok(span.len())
             }
