@@ -179,6 +179,8 @@ pub mod __private {
     pub use crate::schema::strict::{output, output_len};
     pub use crate::schema::write::{definition, definition_len, text};
     pub use crate::tool::input::{begin, invalid_input};
+    #[cfg(feature = "alloc")]
+    pub use crate::tool::raw::Async;
     pub use crate::tool::result::kinds;
     pub use crate::tool::texts::{EMPTY_ERROR, EMPTY_RESULT, Notice};
     pub use crate::tool::toolbox::{

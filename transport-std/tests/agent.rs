@@ -12,8 +12,9 @@ use std::time::Instant;
 use call::{called, input};
 use serde_json::json;
 use tempfile::TempDir;
+use toolrunner_core::__private::check_server_tools;
 use toolrunner_core::testing::{Reply, Script, ScriptedModel};
-use toolrunner_core::tool::{Tools, check_server_tools};
+use toolrunner_core::tool::Tools;
 use toolrunner_std::builtin::{
     AgentTool, AgentToolset, BashTool, DirectoryEditor, EditorTool, Shell, ShellSettings,
 };

@@ -5,9 +5,8 @@ use core::pin::Pin;
 use std::sync::Arc;
 
 use rmcp::model::Tool;
-use toolrunner_std::core::tool::{
-    Async, Definition, Input, Output, RawTool, ToolCall, ToolError, Tools, check_server_tools,
-};
+use toolrunner_std::core::__private::{Async, check_server_tools};
+use toolrunner_std::core::tool::{Definition, Input, Output, RawTool, ToolCall, ToolError, Tools};
 
 use crate::content::Contents;
 use crate::name::api_name;
