@@ -93,7 +93,8 @@ impl Tail<'_, '_> {
 }
 
 impl Sink for Tail<'_, '_> {
-    #[inline]
+    // Not inlined on a chip, because there are many callers.
+    #[cfg_attr(target_os = "none", inline(never))]
     fn put(&mut self, new: &[u8]) -> Result<(), Capacity> {
         self.transcript.put_at(self.span.end, new)?;
         self.span.end += new.len();

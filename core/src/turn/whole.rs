@@ -30,19 +30,8 @@ enum Told {
     Start {
         content: Span,
     },
-    /// The content is at its final position. `parts` events of this block were returned.
-    Block {
-        block: Block,
-        index: usize,
-        parts: usize,
-    },
-    /// `parts` events of this block, and the elements of the next part up to `next`, were returned.
-    Elements {
-        block: Block,
-        index: usize,
-        parts: usize,
-        next: usize,
-    },
+    /// The content is at its final position, and events of this block are due.
+    Block(Block),
     Blocks,
     Delta,
     Stop,
@@ -52,16 +41,14 @@ enum Told {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Block {
     kind: BlockKind,
+    /// The next part to report: its start, its fields or its end.
+    part: u8,
+    /// The block's index in the message.
+    index: u32,
     span: Span,
     /// The ranges of the members that grow in a stream, in the order of the kind's fields. Empty if
-    /// there is none.
+    /// there is none. Of an array, the elements that were not reported yet.
     values: [Span; MOST_FIELDS],
-}
-
-impl Told {
-    const fn block(block: Block) -> Self {
-        Self::Block { block, index: 0, parts: 0 }
-    }
 }
 
 impl Whole {
@@ -79,7 +66,7 @@ impl Whole {
     /// Adjusts the ranges after `count` bytes were inserted at `at`, into the block whose events
     /// are due next.
     pub(super) fn block_grew(&mut self, at: usize, count: usize) {
-        if let Told::Block { block, .. } = &mut self.told {
+        if let Told::Block(block) = &mut self.told {
             block.span.end += count;
             for value in block.values.iter_mut().filter(|value| value.start > at) {
                 *value = value.shifted(count);
@@ -105,39 +92,16 @@ impl Reply {
                     (Told::Start { content }, event(HappenedKind::MessageStart, body))
                 }
                 Told::Start { content } => {
-                    (self.place_content(content, t)?.map_or(Told::Blocks, Told::block), None)
+                    (self.place_content(content, t)?.map_or(Told::Blocks, Told::Block), None)
                 }
-                Told::Elements { block, index, parts, next } => {
-                    let element = block.field(parts).zip(next_in_array(next, t));
-                    match element {
-                        Some((field, span)) => (
-                            Told::Elements { block, index, parts, next: span.end },
-                            Some(Happened { kind: HappenedKind::of(field), index, span }),
-                        ),
-                        None => (Told::Block { block, index, parts: parts + 1 }, None),
-                    }
-                }
-                Told::Block { block, index, parts }
-                    if block.field(parts).is_some_and(|field| field.growth() == Growth::Array) =>
-                {
-                    let array = block.value(parts);
-                    if array.of(t.bytes()).starts_with(b"[") {
-                        (Told::Elements { block, index, parts, next: array.start + 1 }, None)
-                    } else {
-                        (Told::Block { block, index, parts: parts + 1 }, None)
-                    }
-                }
-                Told::Block { mut block, index, parts } => {
-                    let happened = self.part_of_block(&mut block, index, parts, t)?;
+                Told::Block(mut block) => {
+                    let happened = self.part_of_block(&mut block, t)?;
                     let told = match happened {
                         Some(Happened { kind: HappenedKind::BlockStop, span, .. }) => {
-                            Block::at(span.end, t).map_or(Told::Blocks, |block| Told::Block {
-                                block,
-                                index: index + 1,
-                                parts: 0,
-                            })
+                            Block::at(span.end, block.index.saturating_add(1), t)
+                                .map_or(Told::Blocks, Told::Block)
                         }
-                        _ => Told::Block { block, index, parts: parts + 1 },
+                        _ => Told::Block(block),
                     };
                     (told, happened)
                 }
@@ -237,43 +201,45 @@ impl Reply {
         };
         t.insert(at, before)?;
         self.has_blocks = true;
-        Ok(Block::at(at + before.len(), t))
+        Ok(Block::at(at + before.len(), 0, t))
     }
 
-    /// Returns the event for a part of a block: its start, the value of a field or its end. Returns
-    /// `None` if the block has no such part.
+    /// Returns the event for the next part of a block: its start, the value of a field, an element
+    /// of it, or its end. Returns `None` if the block has no such part.
     fn part_of_block(
         &mut self,
         block: &mut Block,
-        index: usize,
-        part: usize,
         t: &mut Transcript<'_>,
     ) -> Result<Option<Happened>, Error> {
+        let part = block.part;
         if part == 1 && block.kind.is_call() {
             block.open_input(t)?;
         }
-        let Block { kind, mut span, .. } = *block;
-        let value = block.value(1);
+        let index = usize::try_from(block.index).unwrap_or(usize::MAX);
         let tell = |kind, span| Ok(Some(Happened { kind, index, span }));
-        if let Some(field) = block.field(part) {
-            let value = block.value(part);
-            if field.growth() == Growth::Json {
-                // The value is JSON text, so a string keeps its quotes.
-                return if value.len() > 0 {
-                    tell(HappenedKind::of(field), value)
-                } else {
-                    Ok(None)
-                };
+        if let Some((field, value)) = block.field() {
+            let kind = HappenedKind::of(field);
+            if field.growth() == Growth::Array
+                && value.len() > 0
+                && let Some(element) = next_in_array(value.start, t)
+            {
+                value.start = element.end;
+                return tell(kind, element);
             }
-            let Some(json) = Value::whole(value.of(t.bytes())).filter(|json| !json.is_null())
-            else {
-                return Ok(None);
+            let value = *value;
+            block.part += 1;
+            let quote = match (field.growth(), Value::whole(value.of(t.bytes()))) {
+                // Its elements were reported.
+                (Growth::Array, _) | (_, None) => return Ok(None),
+                // The value is JSON text, so a string keeps its quotes.
+                (Growth::Json, Some(_)) => 0,
+                (_, Some(json)) if json.is_null() => return Ok(None),
+                (_, Some(json)) => usize::from(json.kind() == Kind::String),
             };
-            // The range of a string without its quotes.
-            let quote = usize::from(json.kind() == Kind::String);
-            let inside = Span::new(value.start + quote, value.end.saturating_sub(quote));
-            return tell(HappenedKind::of(field), inside);
+            return tell(kind, Span::new(value.start + quote, value.end.saturating_sub(quote)));
         }
+        block.part += 1;
+        let Block { kind, mut span, values: [value, ..], .. } = *block;
         match part {
             0 => {
                 ensure_said_by_the_model(kind)?;
@@ -309,7 +275,7 @@ impl Reply {
 
 impl Block {
     /// Returns the block at or after `at` in the content, which is at the end of the transcript.
-    fn at(at: usize, t: &Transcript<'_>) -> Option<Self> {
+    fn at(at: usize, index: u32, t: &Transcript<'_>) -> Option<Self> {
         let start = next_element(t, at)?;
         let raw = t.bytes().get(start..).filter(|rest| rest.starts_with(b"{"))?;
         // The kind is not known before the last `type` member, so all members that any kind needs
@@ -320,19 +286,21 @@ impl Block {
         let mut values = [Span::default(); MOST_FIELDS];
         for (place, field) in values.iter_mut().zip(kind.fields()) {
             let value = FIELDS.iter().zip(found).find(|(other, _)| **other == field);
-            *place = value.and_then(|(_, value)| place_of(value?, t)).unwrap_or_default();
+            let value = value.and_then(|(_, value)| value);
+            let is_array = field.growth() == Growth::Array;
+            let value = value.filter(|value| !is_array || value.kind() == Kind::Array);
+            *place = value.and_then(|value| place_of(value, t)).unwrap_or_default();
+            // The elements are after the bracket.
+            place.start += usize::from(is_array && place.len() > 0);
         }
-        Some(Self { kind, span: Span::new(start, start + members.end()), values })
+        let span = Span::new(start, start + members.end());
+        Some(Self { kind, part: 0, index, span, values })
     }
 
-    /// Returns the field that part `part` of the block reports, if it does.
-    fn field(&self, part: usize) -> Option<Field> {
-        self.kind.fields().nth(part.checked_sub(1)?)
-    }
-
-    /// Returns the range of the value of part `part` of the block.
-    fn value(&self, part: usize) -> Span {
-        part.checked_sub(1).and_then(|i| self.values.get(i)).copied().unwrap_or_default()
+    /// Returns the field that the next part of the block reports, and its value.
+    fn field(&mut self) -> Option<(Field, &mut Span)> {
+        let i = usize::from(self.part.checked_sub(1)?);
+        self.kind.fields().nth(i).zip(self.values.get_mut(i))
     }
 
     /// Makes the block's input an object, if it represents one in another form.
