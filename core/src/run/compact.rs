@@ -12,6 +12,7 @@
 //! a refusal, or has no text. [`Run::rejected_summary`] returns the reason.
 
 use super::Run;
+use super::extras::OnServer;
 use super::state::Turn;
 use super::table::{Input, State};
 use crate::error::{Capacity, Error};
@@ -126,7 +127,11 @@ impl Run<'_> {
     /// Returns the rules for the members of the next request, or `None` if they are all sent
     /// unchanged.
     pub fn compaction_rules(&self) -> Option<ServerCompaction> {
-        self.settings.extras.compaction_rules.filter(|_| self.is_compacting_on_server())
+        self.on_server().map(|code| code.rules).filter(|_| self.is_compacting_on_server())
+    }
+
+    fn on_server(&self) -> Option<OnServer> {
+        self.settings.extras.summaries?.on_server
     }
 
     /// Returns whether the current request asks the server for a `compaction` block.
@@ -136,7 +141,7 @@ impl Run<'_> {
 
     /// Begins the server's compaction if it was requested and is possible.
     pub(super) fn begin_server_compaction(&mut self) -> bool {
-        self.settings.extras.summaries.is_some_and(|summaries| (summaries.begin_on_server)(self))
+        self.on_server().is_some_and(|code| (code.begin)(self))
     }
 
     /// Begins a summary if one is due. If it does not fit, the run continues without it.

@@ -5,7 +5,7 @@
 use core::hint::black_box;
 
 use toolrunner_core::error::Error;
-use toolrunner_core::run::{Run, Step, settle};
+use toolrunner_core::run::{Compaction, MakeRoom, OnBreak, Run, Step, WhenFull, settle};
 use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::ReplyHead;
@@ -21,9 +21,24 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     unsafe { a_panic_is_reachable() }
 }
 
+/// Enables the optional feature that `EXTRA` names when this is built: see `extras.py`.
+fn enable_extra(run: &mut Run<'_>) -> Result<(), Error> {
+    match option_env!("EXTRA") {
+        Some("kept_blocks") => run.on_break(OnBreak::KeepBlocks),
+        Some("limits") => run.limits_mut().turns = Some(black_box(3)),
+        Some("room") => *run.when_full_mut() = WhenFull { room: 9, then: MakeRoom::DropOldest },
+        Some("server_compaction") => run.compact_on_server(),
+        Some("summaries") => *run.compaction_mut() = Some(Compaction::DEFAULT),
+        Some("unique_ids") => run.unique_ids(black_box(true))?,
+        _ => {}
+    }
+    Ok(())
+}
+
 /// The machine's whole surface.
 fn drive(memory: &mut [u8], input: &[u8], text: &str, now: Instant) -> Result<usize, Error> {
     let mut run = Run::new(Transcript::new(memory));
+    enable_extra(&mut run)?;
     run.user(text)?;
     loop {
         match run.step(now)? {
