@@ -410,7 +410,7 @@ fn a_head_that_is_too_long() {
             (sent.map(|_| ()).map_err(|error| error.capacity()), server.connections())
         })
     };
-    let full = toolrunner_core::transport::ReplyHead::full;
+    let full = ReplyHead::full;
     assert_eq!(through(&mut [0; 2048]), (Err(Some(full(2049, 2048))), 1));
     assert_eq!(through(&mut [0; 4096]), (Ok(()), 1));
     assert_eq!(through(&mut [0; 39]), (Err(Some(full(40, 39))), 0));
