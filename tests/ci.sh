@@ -60,7 +60,7 @@ part_fmt() {
 
 part_clippy() {
     # Excludes the DynamoDB store, as `doc` does, because its SDK takes minutes to build. See `dynamodb`.
-    cargo clippy --workspace --exclude toolrunner-serve-dynamodb --all-targets --all-features -- -D warnings
+    cargo clippy --workspace --exclude toolrunner-serve-dynamodb --exclude toolrunner-bedrock --all-targets --all-features -- -D warnings
     cargo clippy -p toolrunner-core --no-default-features -- -D warnings
     cargo clippy -p toolrunner-core --features alloc -- -D warnings
     cargo clippy -p toolrunner-std --no-default-features -- -D warnings
@@ -70,7 +70,7 @@ part_clippy() {
 part_unit() {
     # toolrunner-embassy is tested without its feature `defmt`, whose log records need a debug probe, which does not exist on the host. That
     # feature is built for chips and in clippy. The faults and the soak have their own parts.
-    cargo test --workspace --exclude toolrunner-embassy --exclude toolrunner-serve-dynamodb --all-features -- --skip every_fault_on_every_adapter \
+    cargo test --workspace --exclude toolrunner-embassy --exclude toolrunner-serve-dynamodb --exclude toolrunner-bedrock --all-features -- --skip every_fault_on_every_adapter \
         --skip no_call_is_lost_and_none_runs_twice
     cargo test -p toolrunner-embassy --features embassy-net,flash,reqwless
     # Features only add, but a build with all of them hides code that needs one of them.
@@ -146,7 +146,7 @@ part_bench() {
 }
 
 part_doc() {
-    RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --exclude toolrunner-serve-dynamodb --all-features --no-deps
+    RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --exclude toolrunner-serve-dynamodb --exclude toolrunner-bedrock --all-features --no-deps
 }
 
 part_conformance() {

@@ -151,10 +151,9 @@ impl Declaration {
 /// name.
 ///
 /// ```
-/// use toolrunner_core::tool::{Declared, Toolbox, check_tools};
+/// use toolrunner_core::tool::Declared;
 /// let search = Declared::new(r#"{"type":"web_search_20250305","name":"web_search"}"#)?;
 /// assert!(!search.definition().runnable);
-/// check_tools(&search)?;
 /// # Ok::<(), toolrunner_core::error::Misuse>(())
 /// ```
 #[derive(Clone, Debug)]

@@ -88,7 +88,7 @@ fn at_byte(text: &str, byte: u8) -> Option<(&str, &str)> {
 /// `…/v1/messages`, to which `/v1/messages` must not be appended again.
 ///
 /// ```
-/// use toolrunner_core::wire::base_of;
+/// use toolrunner_core::__private::base_of;
 /// assert_eq!(base_of("https://gateway.example/claude/v1/", "/v1/messages"), "https://gateway.example/claude");
 /// assert_eq!(base_of("https://gateway.example/v1/messages", "/v1/messages"), "https://gateway.example");
 /// assert_eq!(base_of("https://gateway.example/v1", "/messages"), "https://gateway.example/v1");
