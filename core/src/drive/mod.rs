@@ -132,7 +132,7 @@ where
         observer: &mut O,
     ) -> Result<Outcome, DriveError<T::Error>> {
         loop {
-            if let Some(outcome) = self.next_turn(run, observer).await? {
+            if let Some(outcome) = self.fold(run, observer, Stop::AtEnd).await? {
                 return Ok(outcome);
             }
         }

@@ -304,10 +304,14 @@ where
                 {
                     return Ok(Progress::ToolStart(call));
                 }
-                if let Some(progress) = self.next_result(run).await? {
-                    return Ok(progress);
+                let progress = match self.next_finished(run).await {
+                    Some(finished) => self.finish(run, finished?)?,
+                    None => self.cancel_call(run)?,
+                };
+                match progress {
+                    Some(progress) => return Ok(progress),
+                    None => continue,
                 }
-                continue;
             }
             self.winding = None;
             let is_cancelled = self.hooks.is_cancelled();
@@ -417,23 +421,20 @@ where
         while_wanted(clock, hooks, deadline, pin!(brought)).await
     }
 
-    /// Waits for the next result: as long as the run is wanted, and then for the grace period.
-    /// After that, the calls that are still running are answered as cancelled, one at a time.
-    async fn next_result<E>(&mut self, run: &mut Run<'_>) -> Result<Option<Progress<E>>, Error> {
-        match self.next_finished(run).await {
-            Some(finished) => self.finish(run, finished?),
-            None => {
-                let Some(call) = run.running_call() else {
-                    self.executor.clear();
-                    return Ok(None);
-                };
-                self.executor.abort(call);
-                run.answer_notice(call, Notice::Cancelled)?;
-                Ok(Some(Progress::ToolEnd(call)))
-            }
-        }
+    /// Answers the first running call as cancelled, because the grace period is over. Returns
+    /// `None` if none is running.
+    fn cancel_call<E>(&mut self, run: &mut Run<'_>) -> Result<Option<Progress<E>>, Error> {
+        let Some(call) = run.running_call() else {
+            self.executor.clear();
+            return Ok(None);
+        };
+        self.executor.abort(call);
+        run.answer_notice(call, Notice::Cancelled)?;
+        Ok(Some(Progress::ToolEnd(call)))
     }
 
+    /// Waits for the next call that is done: as long as the run is wanted, and then for the grace
+    /// period. Returns `None` after that.
     async fn next_finished(&mut self, run: &mut Run<'_>) -> Option<Result<Finished, Error>> {
         let deadline = run.deadline();
         let Self { tools, executor, clock, hooks, winding, .. } = self;
@@ -446,7 +447,11 @@ where
             }
             hooks.wind_down();
         }
-        let end = *winding.get_or_insert_with(|| clock.now().after(hooks.grace()));
+        let grace = hooks.grace();
+        if grace.is_zero() {
+            return None;
+        }
+        let end = *winding.get_or_insert_with(|| clock.now().after(grace));
         if clock.now() >= end {
             return None;
         }
@@ -465,15 +470,13 @@ where
             self.executor.discard(finished);
             return Ok(None);
         }
-        if finished.verdict == Verdict::ForCaller {
+        self.has_news = true;
+        let waits = matches!(finished.verdict, Verdict::ForCaller);
+        if waits {
             run.leave_to_caller(call);
         }
-        self.has_news = true;
         let Self { executor, hooks, .. } = self;
         executor.put(run, finished, |draft| hooks.after(draft))?;
-        Ok(Some(match finished.verdict {
-            Verdict::ForCaller => Progress::ForCaller(call),
-            _ => Progress::ToolEnd(call),
-        }))
+        Ok(Some(if waits { Progress::ForCaller(call) } else { Progress::ToolEnd(call) }))
     }
 }

@@ -296,6 +296,7 @@ impl Run {
         self.machine.shrink_to_fit();
         self.envelope.shrink_to_fit();
         self.turns.executor.shrink_to_fit();
+        self.turns.hooks.shrink_to_fit();
         self.untold.shrink_to_fit();
         self.prefix = None;
     }

@@ -24,8 +24,8 @@ pub(super) struct Hooks {
     pub(super) cancel: CancellationToken,
     /// Created by the first reply.
     watch: OnceLock<Watch>,
-    /// Requests all running tools to end.
-    tools: Mutex<CancellationToken>,
+    /// Requests all running tools to end. Created by the first call, so that an idle run has none.
+    tools: Mutex<Option<CancellationToken>>,
     /// How long tools may continue after the run is cancelled.
     pub(super) grace: Duration,
     /// Calls of this turn that the caller allowed, so the gate is not asked.
@@ -96,10 +96,17 @@ impl Hooks {
     /// Returns a token that requests a new call to end.
     pub(super) fn call_token(&self) -> CancellationToken {
         let mut tools = self.tools.lock().unwrap_or_else(PoisonError::into_inner);
-        if tools.is_cancelled() {
-            *tools = CancellationToken::new();
+        if tools.as_ref().is_some_and(CancellationToken::is_cancelled) {
+            *tools = None;
         }
-        tools.child_token()
+        tools.get_or_insert_default().child_token()
+    }
+
+    /// Releases unused memory, while no call is running.
+    pub(super) fn shrink_to_fit(&mut self) {
+        *self.tools.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
+        self.allowed.shrink_to_fit();
+        self.dialogues.shrink_to_fit();
     }
 
     /// Replaces the token of a cancellation that has taken effect.
@@ -163,7 +170,9 @@ impl CoreHooks for Hooks {
     }
 
     fn wind_down(&self) {
-        self.tools.lock().unwrap_or_else(PoisonError::into_inner).cancel();
+        if let Some(tools) = &*self.tools.lock().unwrap_or_else(PoisonError::into_inner) {
+            tools.cancel();
+        }
     }
 }
 
