@@ -86,7 +86,7 @@ impl Verdict {
     #[cfg(feature = "alloc")]
     pub fn content(self, mut written: alloc::vec::Vec<u8>) -> Option<(alloc::vec::Vec<u8>, bool)> {
         let notice = match self {
-            Self::Answer(answer) => match answer.len() {
+            Self::Answer(answer) => match answer.of(&written).map(<[u8]>::len) {
                 Ok(len) => {
                     written.truncate(len);
                     return Some((written, answer.is_error()));

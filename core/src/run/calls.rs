@@ -53,12 +53,12 @@ pub struct Written {
 }
 
 impl Written {
-    /// Returns the length of the content, in bytes.
+    /// Returns the content in `memory`, which begins with what was written.
     ///
     /// # Errors
     /// `Capacity` if the content did not fit.
-    pub const fn len(&self) -> Result<usize, Capacity> {
-        self.len
+    pub fn of<'m>(&self, memory: &'m [u8]) -> Result<&'m [u8], Capacity> {
+        Ok(memory.get(..self.len?).unwrap_or_default())
     }
 
     /// Returns whether the tool failed, or its result did not fit.
@@ -482,10 +482,8 @@ impl Run<'_> {
         written: Written,
         memory: &[u8],
     ) -> Result<(), Error> {
-        match written.len {
-            Ok(len) => {
-                self.answer_checked(i, memory.get(..len).unwrap_or_default(), written.is_error)
-            }
+        match written.of(memory) {
+            Ok(content) => self.answer_checked(i, content, written.is_error),
             Err(full) => self.answer_notice(i, Notice::TooLarge(full)),
         }
     }

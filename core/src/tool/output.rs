@@ -311,8 +311,9 @@ impl<'a> Output<'a> {
             }
             #[cfg(feature = "alloc")]
             Memory::Growing(memory) => {
-                let mut input = memory.split_off(self.start.min(memory.len()));
-                input.truncate(len);
+                let written = memory.get(self.start..).and_then(|written| written.get(..len));
+                let input = written.unwrap_or_default().to_vec();
+                memory.truncate(self.start);
                 let given = Given::Growing(input, alloc::vec![0; scratch]);
                 (given, Output::growing(memory).limit(self.limit))
             }
