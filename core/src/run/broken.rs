@@ -3,9 +3,9 @@
 //! A module of its own: a program that never sets [`OnBreak::KeepBlocks`] does not contain this
 //! code.
 
-use super::calls::CallsFound;
 use super::state::Turn;
 use super::table::Input;
+use super::turns::CallsFound;
 use super::{MAX_CALLS, Run};
 use crate::error::{Capacity, Error, What};
 use crate::history::{Ending, is_left_out, is_space, is_type};

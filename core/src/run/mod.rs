@@ -77,6 +77,7 @@ mod cap;
 mod compact;
 #[cfg(feature = "alloc")]
 mod early;
+mod edit;
 mod exchange;
 mod extras;
 mod given;
@@ -92,6 +93,7 @@ mod started;
 mod state;
 mod step;
 mod table;
+mod turns;
 mod unique;
 mod verbs;
 mod withdrawn;

@@ -3,10 +3,10 @@
 
 use super::Run;
 use super::state::{CallState, Place};
-use super::table::{Input, State};
+use super::table::Input;
 use crate::error::{Capacity, Error, Misuse};
 use crate::history::breakpoints_in;
-use crate::json::{Array, JsonError, Kind, Object, Sink, Text, Value, check, copy, escape};
+use crate::json::{Array, JsonError, Kind, Sink, Text, Value, check, copy, escape};
 use crate::observe::Event;
 use crate::tool::{EMPTY_ERROR, EMPTY_RESULT, Notice, is_empty_text_block};
 use crate::transcript::{Span, Tail};
@@ -367,121 +367,6 @@ impl Run<'_> {
             content: content.unwrap_or_default(),
             is_error,
         })
-    }
-
-    /// Replaces the result of call `i` of the last turn, while no request is in progress: before
-    /// the result is sent, or after the API has refused it. For results of earlier turns use
-    /// [`replace_result_of`](Self::replace_result_of).
-    ///
-    /// # Errors
-    /// `Misuse` if there is no such result, if `content` is not valid content as for
-    /// [`answer`](Self::answer), if the request would have more than four cache breakpoints, or
-    /// while a request is in progress; `Capacity` if it does not fit. In all cases the old result
-    /// stays.
-    pub fn replace_result(
-        &mut self,
-        i: usize,
-        content: &[u8],
-        is_error: bool,
-    ) -> Result<(), Error> {
-        check_content(content, is_error)?;
-        let old = self.result(i).map_or(0, marks_of);
-        self.ensure_breakpoints_of(content, old)?;
-        self.take_result(i, content.len())?;
-        let start = self.content_place(i);
-        self.transcript.tail_from(start).put(content)?;
-        self.commit_result(i, content.len(), is_error)
-    }
-
-    /// Removes a result that has not been sent, if there is space for one with `len` bytes of
-    /// content.
-    fn take_result(&mut self, i: usize, len: usize) -> Result<(), Error> {
-        let bytes = self.transcript.bytes();
-        let old = self.result(i).ok_or(Misuse::NoSuchCall)?;
-        let start = old.offset_in(bytes).ok_or(Misuse::NoSuchCall)?;
-        let span = Span::new(start, start + old.raw().len());
-        self.ensure_unsent()?;
-        self.reserve_beyond_answers(self.result_head(i) + len + FAILED.len() + 1)?;
-        let comma = usize::from(self.turn.answered_count() > 1);
-        // Remove the old result and one comma beside it.
-        let is_first = start == self.turn.end + OPENING.len();
-        let gone = match (comma, is_first) {
-            (0, _) => span,
-            (_, true) => Span::new(span.start, span.end + 1),
-            (_, false) => Span::new(span.start - 1, span.end),
-        };
-        self.transcript.remove(gone);
-        self.turn.results_end -= gone.len();
-        self.turn.states.set(i, CallState::Running);
-        self.ledger.calls = self.ledger.calls.saturating_sub(1);
-        Ok(())
-    }
-
-    /// Replaces the result of call `i` of the last turn with a text, while no request is in
-    /// progress.
-    ///
-    /// # Errors
-    /// `Misuse` if there is no such result, if `text` is empty, or while a request is in progress;
-    /// `Capacity` if it does not fit. In all cases the old result stays.
-    pub fn replace_result_text(
-        &mut self,
-        i: usize,
-        text: &str,
-        is_error: bool,
-    ) -> Result<(), Error> {
-        if text.is_empty() {
-            return Err(Misuse::Json("a tool result's content must not be empty").into());
-        }
-        let len = escape(text).len() + 2;
-        self.take_result(i, len)?;
-        let start = self.content_place(i);
-        let mut tail = self.transcript.tail_from(start);
-        tail.put(b"\"")?;
-        escape(text).write_to(&mut tail)?;
-        tail.put(b"\"")?;
-        self.commit_result(i, len, is_error)
-    }
-
-    /// Adds members such as `"cache_control":{"type":"ephemeral"}` to the result of call `i` of the
-    /// last turn, while no request is in progress.
-    ///
-    /// # Errors
-    /// `Misuse` if there is no such result, if `member` is not one or more members of an object
-    /// without the braces, if the request would have more than four cache breakpoints, or while a
-    /// request is in progress; `Capacity` if it does not fit.
-    pub fn add_to_result(&mut self, i: usize, member: &str) -> Result<(), Error> {
-        if member.trim_ascii().is_empty() || !crate::wire::members(member.as_bytes()) {
-            return Err(
-                Misuse::Json("must be one or more object members, without the braces").into()
-            );
-        }
-        self.ensure_unsent()?;
-        let marks = Object::inside(member.as_bytes())
-            .filter(|(name, value)| *name == *"cache_control" && !value.is_null())
-            .count();
-        self.ensure_breakpoints(marks, 0)?;
-        let old = self.result(i).ok_or(Misuse::NoSuchCall)?;
-        let start = old.offset_in(self.transcript.bytes()).ok_or(Misuse::NoSuchCall)?;
-        let at = start + old.raw().len() - 1;
-        self.reserve_beyond_answers(member.len() + 1)?;
-        self.transcript.insert(at, member.as_bytes())?;
-        self.transcript.insert(at, b",")?;
-        self.turn.results_end += member.len() + 1;
-        Ok(())
-    }
-
-    /// Reserves space for `more` bytes that are not part of an answer to an open call.
-    pub(super) fn reserve_beyond_answers(&mut self, more: usize) -> Result<(), Capacity> {
-        self.transcript.reserve(more + self.kept_for_answers())
-    }
-
-    pub(super) fn ensure_unsent(&self) -> Result<(), Error> {
-        match self.machine.state() {
-            State::Sending | State::Receiving | State::ErrorBody | State::Waiting(_) => {
-                Err(Misuse::State("results can only be changed before the next request").into())
-            }
-            _ => Ok(()),
-        }
     }
 }
 
