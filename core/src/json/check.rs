@@ -4,6 +4,7 @@ use core::fmt;
 
 use crate::error::Misuse;
 
+use super::bits::Bits;
 use super::scan::{IS_LARGE, plain_key, plain_run, short_string_end, skip_space};
 
 /// The deepest nesting of objects and arrays that [`check`] accepts.
@@ -63,7 +64,7 @@ pub(crate) const SNAPSHOT_DEPTH: usize = MESSAGE_DEPTH + 2;
 
 /// The enclosing levels, with one bit each: whether the level is an object.
 struct Stack {
-    bits: [u32; 5],
+    objects: Bits<5>,
     most: usize,
     depth: usize,
 }
@@ -73,10 +74,7 @@ impl Stack {
         if self.depth >= self.most {
             return false;
         }
-        if let Some(word) = self.bits.get_mut(self.depth / 32) {
-            let bit = 1 << (self.depth % 32);
-            *word = if object { *word | bit } else { *word & !bit };
-        }
+        self.objects.set(self.depth, object);
         self.depth += 1;
         true
     }
@@ -84,7 +82,7 @@ impl Stack {
     /// Returns whether the innermost level is an object, or `None` outside all levels.
     fn top(&self) -> Option<bool> {
         let level = self.depth.checked_sub(1)?;
-        self.bits.get(level / 32).map(|word| word & (1 << (level % 32)) != 0)
+        Some(self.objects.has(level))
     }
 }
 
@@ -247,7 +245,7 @@ fn value(
     (outside, most): (usize, usize),
     lone: &mut Option<usize>,
 ) -> Result<usize, JsonError> {
-    let mut stack = Stack { bits: [0; 5], most, depth: outside };
+    let mut stack = Stack { objects: Bits::NONE, most, depth: outside };
     'value: loop {
         // A value begins at `at`.
         match bytes.get(at) {

@@ -6,6 +6,7 @@
 //! `None` or a wrong value, but never panic.
 
 mod big;
+mod bits;
 pub(crate) mod check;
 pub(crate) mod number;
 mod scan;
@@ -13,6 +14,7 @@ pub(crate) mod text;
 mod value;
 pub(crate) mod write;
 
+pub(crate) use bits::Bits;
 pub use check::{Checked, JsonError, check};
 pub(crate) use check::{MESSAGE_DEPTH, SNAPSHOT_DEPTH, Walk, check_to, hex4};
 pub(crate) use number::{

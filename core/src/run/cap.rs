@@ -4,7 +4,7 @@
 use super::Run;
 use crate::error::{Error, Misuse};
 use crate::history::is_type;
-use crate::json::{Decimal, Value};
+use crate::json::{Decimal, Value, hex4};
 use crate::transcript::Span;
 
 const CUT: (&[u8], &[u8]) = ("\\n[… ".as_bytes(), " bytes cut …]\\n".as_bytes());
@@ -134,7 +134,7 @@ impl Iterator for Characters<'_> {
     fn next(&mut self) -> Option<(usize, usize)> {
         let rest = self.raw.get(self.at..)?;
         let (len, bytes) = match (rest.first()?, rest.get(1)) {
-            (b'\\', Some(b'u')) => match unit(rest) {
+            (b'\\', Some(b'u')) => match hex4(rest, 2) {
                 // A surrogate pair is one character.
                 Some(0xd800..0xdc00) => (12, 4),
                 Some(0..0x80) => (6, 1),
@@ -151,10 +151,4 @@ impl Iterator for Characters<'_> {
         self.text += bytes;
         Some((self.at, self.text))
     }
-}
-
-/// Returns the code unit of the escape at the start of `raw`.
-fn unit(raw: &[u8]) -> Option<u32> {
-    let digits = raw.get(2..6)?;
-    digits.iter().try_fold(0, |unit, &digit| Some(unit * 16 + char::from(digit).to_digit(16)?))
 }

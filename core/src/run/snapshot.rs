@@ -32,7 +32,7 @@ use super::state::{CallState, CallStates, Outcome, Turn};
 use super::table::{Machine, State};
 use crate::error::{Capacity, Error, Misuse, What};
 use crate::history::is_type;
-use crate::json::{Decimal, Kind, SNAPSHOT_DEPTH, Sink, Value, check_to, copy, escape};
+use crate::json::{Bits, Decimal, Kind, SNAPSHOT_DEPTH, Sink, Value, check_to, copy, escape};
 use crate::message::{Messages, Role, Usage};
 use crate::transcript::Transcript;
 use crate::turn::BadInputs;
@@ -88,9 +88,9 @@ impl<'b> Run<'b> {
                 .map(|n| u64::try_from(n).unwrap_or(u64::MAX)),
         )?;
         for (name, state) in CALL_STATES {
-            numbers(out, name, &states.words(state).map(u64::from))?;
+            numbers(out, name, &states.in_state(state).words().map(u64::from))?;
         }
-        numbers(out, "bad", &bad.words().map(u64::from))?;
+        numbers(out, "bad", &bad.calls().words().map(u64::from))?;
         out.put(if runs { b",\"runs\":true" } else { b",\"runs\":false" })?;
         let counts = [
             self.ledger.turns,
@@ -196,9 +196,9 @@ impl<'b> Run<'b> {
         let mut states = CallStates::OPEN;
         // The first releases wrote a call in several states: an answer takes precedence.
         for (name, state) in CALL_STATES.into_iter().rev() {
-            states.set_words(words(member(name)?)?, state);
+            states.set_all(bits(member(name)?)?, state);
         }
-        let bad = BadInputs::from_words(words(member("bad")?)?);
+        let bad = BadInputs::of_calls(bits(member("bad")?)?);
         let runs = member("runs")?.as_bool().ok_or(NONE)?;
         let turn = Turn {
             mark,
@@ -380,12 +380,12 @@ fn usage(value: Value<'_>) -> Result<Usage, Error> {
     Ok(Usage { input_tokens, output_tokens, cache_creation_input_tokens, cache_read_input_tokens })
 }
 
-fn words(value: Value<'_>) -> Result<[u32; 4], Error> {
+fn bits(value: Value<'_>) -> Result<Bits<4>, Error> {
     let mut words = [0; 4];
     for (word, number) in words.iter_mut().zip(read::<4>(value)?) {
         *word = u32::try_from(number).map_err(|_| NONE)?;
     }
-    Ok(words)
+    Ok(Bits::from_words(words))
 }
 
 /// Reads an array of exactly `N` numbers.

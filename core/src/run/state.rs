@@ -1,6 +1,6 @@
 //! The state of a run, as data.
 
-use crate::json::Value;
+use crate::json::{Bits, Value};
 use crate::message::StopReason;
 use crate::policy::Limit;
 use crate::time::Instant;
@@ -179,21 +179,18 @@ impl CallStates {
         allowed
     }
 
-    /// Returns the calls in this state, one bit each.
-    pub(super) fn words(&self, state: CallState) -> [u32; 4] {
-        let mut words = [0_u32; 4];
-        for i in (0..Self::COUNT).filter(|&i| self.is(i, state)) {
-            if let Some(word) = words.get_mut(i / 32) {
-                *word |= 1 << (i % 32);
-            }
+    /// Returns the calls in this state.
+    pub(super) fn in_state(&self, state: CallState) -> Bits<4> {
+        let mut calls = Bits::NONE;
+        for i in 0..Self::COUNT {
+            calls.set(i, self.is(i, state));
         }
-        words
+        calls
     }
 
-    /// Moves the calls in `words`, one bit each, to this state.
-    pub(super) fn set_words(&mut self, words: [u32; 4], state: CallState) {
-        let has = |i: &usize| words.get(i / 32).is_some_and(|word| word >> (i % 32) & 1 == 1);
-        for i in (0..Self::COUNT).filter(has) {
+    /// Moves these calls to this state.
+    pub(super) fn set_all(&mut self, calls: Bits<4>, state: CallState) {
+        for i in (0..Self::COUNT).filter(|&i| calls.has(i)) {
             self.set(i, state);
         }
     }

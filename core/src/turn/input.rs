@@ -7,7 +7,7 @@ use heapless::Vec;
 
 use super::unexpected;
 use crate::error::{Capacity, Error};
-use crate::json::{JsonError, Kind, Value, check, copy, hex4};
+use crate::json::{Bits, JsonError, Kind, Value, check, copy, hex4};
 use crate::transcript::{Span, Transcript};
 use crate::wire::Field;
 
@@ -30,27 +30,25 @@ struct Noted {
 #[derive(Clone, Debug)]
 pub(crate) struct BadInputs {
     /// One bit per call, for the first 128 calls. A turn cannot have more.
-    calls: [u32; 4],
+    calls: Bits<4>,
     faults: Vec<Noted, MAX_FAULTS>,
 }
 
 impl BadInputs {
-    pub(crate) const NONE: Self = Self { calls: [0; 4], faults: Vec::new() };
+    pub(crate) const NONE: Self = Self { calls: Bits::NONE, faults: Vec::new() };
 
     /// Returns the calls with a bad input, with one bit per call. This does not include the faults.
-    pub(crate) const fn words(&self) -> [u32; 4] {
+    pub(crate) const fn calls(&self) -> Bits<4> {
         self.calls
     }
 
-    pub(crate) const fn from_words(calls: [u32; 4]) -> Self {
+    pub(crate) const fn of_calls(calls: Bits<4>) -> Self {
         Self { calls, faults: Vec::new() }
     }
 
     /// Records that the call with the index `call` in the reply has a bad input.
     pub(super) fn note(&mut self, call: usize, fault: Fault) {
-        if let Some(word) = self.calls.get_mut(call / 32) {
-            *word |= 1 << (call % 32);
-        }
+        self.calls.set(call, true);
         // The bit above is what matters. The fault is stored only while there is space, and only
         // for the first 128 calls, because a turn cannot have more.
         if let (Ok(call), Ok(at)) =
@@ -63,7 +61,7 @@ impl BadInputs {
 
     /// Returns whether the input of the call is not an object.
     pub(crate) fn has(&self, call: usize) -> bool {
-        self.calls.get(call / 32).is_some_and(|word| word >> (call % 32) & 1 == 1)
+        self.calls.has(call)
     }
 
     /// Returns the fault of the call's input, or `None` if it was not stored.
