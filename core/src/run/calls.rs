@@ -48,7 +48,6 @@ pub struct Written {
     is_error: bool,
 }
 
-#[expect(clippy::len_without_is_empty, reason = "no result is empty")]
 impl Written {
     /// Returns the content in `memory`, which begins with what was written.
     ///
