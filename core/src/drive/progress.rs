@@ -448,11 +448,9 @@ where
             hooks.wind_down();
         }
         let grace = hooks.grace();
-        if grace.is_zero() {
-            return None;
-        }
         let end = *winding.get_or_insert_with(|| clock.now().after(grace));
-        if clock.now() >= end {
+        // Without a grace period, the rest is not part of the program.
+        if grace.is_zero() || clock.now() >= end {
             return None;
         }
         before(clock, end, next).await
