@@ -334,7 +334,9 @@ async fn a_message_behind_a_call_that_still_runs() {
     ] {
         for resumes in [false, true] {
             let case = Case::new(60_000, tail.clone());
-            let mut run = case.builder().on_break(OnBreak::KeepBlocks).user("Pay.");
+            // Long enough that a busy machine does not end it before the future is dropped.
+            let grace = Duration::from_millis(500);
+            let mut run = case.builder().grace(grace).on_break(OnBreak::KeepBlocks).user("Pay.");
             if name == "stopped" {
                 read_to(&mut run, |event| matches!(event, Event::ToolStart { .. })).await;
                 run.cancellation().cancel();

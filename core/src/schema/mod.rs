@@ -426,8 +426,25 @@ impl Schema {
         self
     }
 
-    /// Returns the JSON types of the values, for an error text.
+    /// Returns the JSON types of the values, for an error text. Returns none if any type is allowed.
     pub(crate) fn types(&self) -> Types {
+        let Shape::Variants(By::Fit, variants) = self.shape else { return self.own_types() };
+        let mut all: Option<Types> = None;
+        for variant in variants {
+            let types = variant.schema.own_types();
+            if types == Types::NONE {
+                return Types::NONE;
+            }
+            all = Some(all.map_or(types, |all| all.and(types)));
+        }
+        match all {
+            Some(all) if self.nullable => all.and(Types::NULL),
+            all => all.unwrap_or(Types::NONE),
+        }
+    }
+
+    /// Like [`types`](Self::types), but none for untagged variants, so that nothing recurses.
+    fn own_types(&self) -> Types {
         let types = match self.shape {
             Shape::Any => return Types::NONE,
             Shape::Boolean => Types::BOOLEAN,
@@ -443,20 +460,7 @@ impl Schema {
                     Types::OBJECT
                 }
             }
-            Shape::Variants(By::Fit, variants) => {
-                let all = variants.iter().map(|variant| variant.schema.types());
-                // A variant without a type allows any.
-                match all.reduce(|all, types| {
-                    if all == Types::NONE || types == Types::NONE {
-                        Types::NONE
-                    } else {
-                        all.and(types)
-                    }
-                }) {
-                    None | Some(Types::NONE) => return Types::NONE,
-                    Some(types) => types,
-                }
-            }
+            Shape::Variants(By::Fit, _) => return Types::NONE,
             #[cfg(feature = "schemars")]
             Shape::External(_) => return Types::NONE,
         };
