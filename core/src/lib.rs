@@ -34,6 +34,8 @@ pub mod observe;
 pub mod policy;
 pub mod run;
 pub mod schema;
+#[cfg(feature = "serde")]
+mod serialize;
 pub mod structured;
 #[cfg(feature = "testing")]
 #[allow(clippy::disallowed_methods, reason = "for tests, on a server")]

@@ -23,6 +23,7 @@ const ROOMS: [&str; 17] = [
     "turn",
     "observe",
     "run",
+    "serialize",
     "drive",
     "structured",
     "testing",

@@ -55,6 +55,13 @@ impl<'a> Text<'a> {
         self.is_plain().then(|| self.raw())
     }
 
+    /// Returns the unescaped text, borrowed if it contains no escapes. It matches like a string:
+    /// `match &*name.to_str() { "search" => …, _ => … }`.
+    #[cfg(feature = "alloc")]
+    pub fn to_str(self) -> alloc::borrow::Cow<'a, str> {
+        self.into()
+    }
+
     fn is_plain(self) -> bool {
         !self.raw.contains(&b'\\')
     }
@@ -182,6 +189,34 @@ impl PartialEq<&str> for Text<'_> {
         *self == **other
     }
 }
+
+#[cfg(feature = "alloc")]
+impl PartialEq<alloc::string::String> for Text<'_> {
+    fn eq(&self, other: &alloc::string::String) -> bool {
+        *self == **other
+    }
+}
+
+impl PartialEq<Text<'_>> for str {
+    fn eq(&self, other: &Text<'_>) -> bool {
+        *other == *self
+    }
+}
+
+impl PartialEq<Text<'_>> for &str {
+    fn eq(&self, other: &Text<'_>) -> bool {
+        *other == **self
+    }
+}
+
+/// Compares the unescaped texts.
+impl PartialEq<Text<'_>> for Text<'_> {
+    fn eq(&self, other: &Text<'_>) -> bool {
+        same(*self, *other)
+    }
+}
+
+impl Eq for Text<'_> {}
 
 /// An iterator over the [`Piece`]s of a text.
 #[derive(Clone, Debug)]
