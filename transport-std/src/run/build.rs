@@ -416,6 +416,7 @@ impl RunBuilder {
             announced: false,
             envelope: Envelope::default(),
             retried: None,
+            times: super::times::Times::default(),
             untold: std::collections::VecDeque::new(),
             next_params: Params::default(),
             is_wound_down: false,

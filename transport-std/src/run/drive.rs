@@ -95,7 +95,7 @@ impl Run {
         self.finished()
     }
 
-    fn finished(&self) -> Result<Finished, Error> {
+    pub(super) fn finished(&self) -> Result<Finished, Error> {
         match self.machine.outcome() {
             Some(outcome) => Ok(Finished { outcome, message: self.message(), usage: self.usage() }),
             None => Err(Error::Invalid("the run is not over".to_owned())),
@@ -216,6 +216,8 @@ impl Run {
     fn recorded(&mut self, mut what: Next) -> Next {
         let trace = &mut self.turns.executor.trace;
         match &mut what {
+            Progress::ToolStart(call) => self.times.call_starts(*call, self.turns.clock.now()),
+            Progress::ToolEnd(call) => self.times.call_ends(*call, self.turns.clock.now()),
             Progress::Broken { wait, error } => {
                 tracing::info!(
                     ?wait,
@@ -298,6 +300,7 @@ impl Run {
         self.turns.executor.shrink_to_fit();
         self.turns.hooks.shrink_to_fit();
         self.untold.shrink_to_fit();
+        self.times.shrink_to_fit();
         self.prefix = None;
     }
 
@@ -311,6 +314,7 @@ impl Run {
         self.render_prefix();
         let prefix = self.prefix.as_ref().map(Prefix::bytes).unwrap_or_default();
         let now = self.turns.clock.now();
+        self.times.sends(now);
         let trace = &mut self.turns.executor.trace;
         trace.request(self.id, &self.params, &self.settings, self.stream, now);
         if trace.wants_input() {
@@ -361,6 +365,9 @@ impl Run {
     fn note(&mut self, happened: Happened) -> bool {
         self.has_progressed |= happened.is_progress();
         self.busy += 1;
+        if self.times.waits() && happened.is_progress() {
+            self.times.first_token(self.turns.clock.now());
+        }
         if self.turns.is_summary() {
             return false;
         }
@@ -381,6 +388,7 @@ impl Run {
         }
         // Before any event and any wait, because from then on the caller may call anything.
         if self.machine.reply_is_whole() {
+            self.times.reply_ends(self.turns.clock.now());
             self.turn_ended();
         }
     }

@@ -21,12 +21,15 @@ mod build;
 mod calls;
 mod concurrent;
 mod drive;
+mod events;
 mod gate;
 mod hooks;
 mod host;
 mod output;
 mod reply;
 mod retried;
+mod stream;
+mod times;
 mod tokens;
 mod tools;
 mod trace;
@@ -62,7 +65,9 @@ use retried::Retried;
 use tools::OwnTools;
 
 pub use build::{DEFAULT_MAX_TOKENS, RunBuilder};
+pub use events::OwnedEvent;
 pub use gate::{Decision, GatedCall, ResultDraft};
+pub use stream::RunStream;
 pub use tokens::TokenCount;
 pub use trace::TRACE_TARGET;
 pub use trace_parent::{BadTraceParent, TraceParent};
@@ -104,6 +109,8 @@ pub struct Run {
     envelope: Envelope,
     /// The failure of the request that is retried.
     retried: Option<Box<Retried>>,
+    /// The times of the last turn.
+    times: times::Times,
     /// Events that are not yet reported.
     untold: VecDeque<Next>,
     /// Parameters of the next turn only.
