@@ -2,6 +2,7 @@
 //! JSON, in order.
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use toolrunner_core::__private::OWN_MEMBERS;
 
 use crate::error::Error;
@@ -57,6 +58,26 @@ impl Params {
         let text = serde_json::to_string(&value)
             .map_err(|error| Error::Invalid(format!("the parameter {name:?}: {error}")))?;
         self.set_json(name, text)
+    }
+
+    /// Returns the value of a parameter as a type: `params.value::<f64>("temperature")`, or `None`
+    /// if the parameter is not set.
+    ///
+    /// # Errors
+    /// Returns an error if the value is not one of this type.
+    pub fn value<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
+        self.json(name).map(serde_json::from_str).transpose().map_err(|error| {
+            Error::Invalid(format!("the parameter {name:?} is of another type: {error}"))
+        })
+    }
+
+    /// Sets `cache_control` of the whole request, or removes it: see
+    /// [`RunBuilder::cache`](crate::RunBuilder::cache).
+    pub fn cache(&mut self, is_on: bool) -> &mut Self {
+        match is_on {
+            true => self.put("cache_control", "{\"type\":\"ephemeral\"}".to_owned()),
+            false => self.remove("cache_control"),
+        }
     }
 
     /// Removes a parameter.

@@ -46,6 +46,22 @@ impl Run<'_> {
     /// would have more than four cache breakpoints. `Capacity` if it does not fit. In all cases
     /// nothing is appended.
     pub fn append(&mut self, messages: &str) -> Result<(), Error> {
+        self.add(messages, false)?;
+        Ok(self.machine.go(Input::Append)?)
+    }
+
+    /// Appends messages as JSON, as [`append`](Self::append) does, and starts a new prompt, as
+    /// [`user`](Self::user) does: calls that are still open are answered as not run, and the limits
+    /// count from zero again.
+    ///
+    /// # Errors
+    /// Returns the errors of [`append`](Self::append). Then nothing is appended.
+    pub fn prompt_json(&mut self, messages: &str) -> Result<(), Error> {
+        self.add(messages, true)?;
+        self.prompt()
+    }
+
+    fn add(&mut self, messages: &str, is_prompt: bool) -> Result<(), Error> {
         self.ensure_idle()?;
         self.cancel_compaction();
         let before = if self.transcript.is_empty() {
@@ -59,12 +75,12 @@ impl Run<'_> {
         self.reserve_with_answers(usize::from(!self.transcript.is_empty()) + messages.len())?;
         // A message after a paused turn ends the pause: the calls of that turn will not be answered
         // later.
-        if !self.turn.runs || self.is_over_until(Verb::Append) {
+        if is_prompt || !self.turn.runs || self.is_over_until(Verb::Append) {
             self.close_open_calls()?;
         }
         self.transcript.push_json(messages)?;
         self.note_prefill(checked);
-        Ok(self.machine.go(Input::Append)?)
+        Ok(())
     }
 
     /// Removes the last reply and its results, and requests it again. Appended messages stay.

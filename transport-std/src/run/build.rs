@@ -16,7 +16,7 @@ use super::hooks::Hooks;
 use super::reply::Envelope;
 use super::tools::{OwnTools, Toolset};
 use super::trace::Trace;
-use super::{DEFAULT_CONCURRENCY, Run};
+use super::{Content, DEFAULT_CONCURRENCY, Run, ToMessages};
 use crate::clock::{DynClock, SharedClock};
 use crate::config::{ClientBuilder, Settings};
 use crate::error::Error;
@@ -129,6 +129,14 @@ impl RunBuilder {
     pub fn param_json(mut self, name: &str, json: &str) -> Self {
         let set = self.params.set_json(name, json).map(|_| ());
         self.note(set);
+        self
+    }
+
+    /// Sets whether the API caches each request: the tools, the system prompt and the conversation
+    /// up to its end, by the request's top-level `cache_control`. It needs no cache breakpoints,
+    /// moves on with the conversation, and expires after five minutes without a use. Default: no.
+    pub fn cache(mut self, is_on: bool) -> Self {
+        self.params.cache(is_on);
         self
     }
 
@@ -287,24 +295,25 @@ impl RunBuilder {
         self
     }
 
-    /// Creates the run, with a user message as its first. A text that is empty or only white space
-    /// is reported when the run is first used.
-    pub fn user(self, text: &str) -> Run {
+    /// Creates the run, with a user message as its first: a text, or a [`Content`] with images and
+    /// documents. A text that is empty or only white space, and a mistake in the content, are
+    /// reported when the run is first used.
+    pub fn user(self, content: impl Into<Content>) -> Run {
         let mut run = self.empty();
-        if let Err(error) = run.machine.user(text) {
-            run.invalid.get_or_insert_with(|| error.into());
+        if let Err(error) = run.put_user(&content.into()) {
+            run.invalid.get_or_insert(error);
         }
         run
     }
 
-    /// Creates the run from a conversation: a JSON array of messages. If the API would refuse it,
+    /// Creates the run from a conversation: typed messages, or a JSON array. See [`ToMessages`]. If
+    /// the API would refuse it,
     /// the error is reported when the run is first used, with message and block; see
     /// [`Run::replace_history`].
-    pub fn messages(self, json: &str) -> Run {
+    pub fn messages(self, messages: impl ToMessages) -> Run {
         let mut run = self.empty();
-        run.render_prefix();
-        if let Err(error) = run.machine.replace_history(json) {
-            run.invalid.get_or_insert_with(|| error.into());
+        if let Err(error) = run.replace_history(messages) {
+            run.invalid.get_or_insert(error);
         }
         run
     }

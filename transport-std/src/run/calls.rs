@@ -3,18 +3,18 @@
 use toolrunner_core::drive::Progress;
 use toolrunner_core::error::Misuse;
 
-use super::Run;
+use super::{Content, Run};
 use crate::error::Error;
 
 impl Run {
-    /// Answers an open call with this text instead of running its tool. If the tool is already
-    /// running, it is dropped.
+    /// Answers an open call with this text, or a [`Content`], instead of running its tool. If the
+    /// tool is already running, it is dropped.
     ///
     /// # Errors
     /// Returns `Misuse` if no open call has this id, or the error of the run's configuration, such
-    /// as of its snapshot.
-    pub fn answer(&mut self, id: &str, text: &str) -> Result<&mut Self, Error> {
-        self.answer_json(id, &crate::params::quoted(text), false)
+    /// as of its snapshot, or `Invalid` for a mistake in the content.
+    pub fn answer(&mut self, id: &str, content: impl Into<Content>) -> Result<&mut Self, Error> {
+        self.answer_json(id, &content.into().json()?, false)
     }
 
     /// Answers an open call with content in wire format (a JSON string, or an array of blocks),

@@ -25,6 +25,7 @@ mod events;
 mod gate;
 mod hooks;
 mod host;
+mod message;
 mod output;
 mod reply;
 mod retried;
@@ -45,7 +46,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use toolrunner_core::drive::{Exchange, Hooks as _, Loop};
-use toolrunner_core::message::{ReplyMessage, Usage};
+use toolrunner_core::message::{Messages, OwnedMessage, ReplyMessage, Role, Usage};
 use toolrunner_core::policy::{Limits, RetryPolicy};
 use toolrunner_core::run::{Call, Compaction, OnBreak, Outcome, Run as Machine};
 use toolrunner_core::time::Clock;
@@ -67,6 +68,7 @@ use tools::OwnTools;
 pub use build::{DEFAULT_MAX_TOKENS, RunBuilder};
 pub use events::OwnedEvent;
 pub use gate::{Decision, GatedCall, ResultDraft};
+pub use message::{Content, ToMessages};
 pub use stream::RunStream;
 pub use tokens::TokenCount;
 pub use trace::TRACE_TARGET;
@@ -154,21 +156,23 @@ impl Finished {
 }
 
 impl Run {
-    /// Appends a user message to the conversation and continues the run. Calls that are still open
-    /// are answered as not run.
+    /// Appends a user message to the conversation and continues the run. It is a text, or a
+    /// [`Content`] with images and documents. Calls that are still open are answered as not run,
+    /// and the limits count from zero again.
     ///
     /// # Errors
     /// Returns `Capacity` if the conversation is full, or `Misuse` if the text is empty or only
-    /// white space. Then nothing was added.
-    pub fn user(&mut self, text: &str) -> Result<&mut Self, Error> {
+    /// white space, or if the API would refuse the content, or `Invalid` for a mistake in it. Then
+    /// nothing was added.
+    pub fn user(&mut self, content: impl Into<Content>) -> Result<&mut Self, Error> {
         self.abandon();
-        self.machine.user(text)?;
+        self.put_user(&content.into())?;
         self.go_on();
         Ok(self)
     }
 
-    /// Appends a message in JSON: an object with `role` and `content`, or several separated by
-    /// commas. It follows the last reply and all its results, even if those are not available yet.
+    /// Appends a message: typed, or in JSON as an object with `role` and `content`, or several
+    /// separated by commas. See [`ToMessages`]. It follows the last reply and all its results, even if those are not available yet.
     /// A run that had ended continues with it. Calls in the messages must be followed by their
     /// results; to answer a call of the last reply, use [`answer`](Self::answer).
     ///
@@ -177,15 +181,15 @@ impl Run {
     /// (counted from 0 in what is appended) and the block. Also if the request would have more than
     /// four cache breakpoints. Returns `Capacity` if the conversation is full. Then nothing was
     /// appended.
-    pub fn append(&mut self, message: &str) -> Result<&mut Self, Error> {
+    pub fn append(&mut self, message: impl ToMessages) -> Result<&mut Self, Error> {
         self.render_prefix();
-        self.machine.append(message)?;
+        self.machine.append(message::unbracketed(&message.to_messages()?))?;
         self.drop_answered_jobs();
         self.go_on();
         Ok(self)
     }
 
-    /// Replaces the conversation with a JSON array of messages.
+    /// Replaces the conversation with these messages: typed, or a JSON array.
     ///
     /// Calls of the last assistant message may lack some or all results, as in the
     /// [`messages`](Self::messages) of a run that was cancelled: they can be
@@ -195,10 +199,10 @@ impl Run {
     /// Returns `Misuse` if the API would refuse the messages: the text names the rule, the message
     /// (counted from 0) and the block. Also if the request would have more than four cache
     /// breakpoints. Returns `Capacity` if they do not fit. Then nothing changes.
-    pub fn replace_history(&mut self, messages: &str) -> Result<&mut Self, Error> {
+    pub fn replace_history(&mut self, messages: impl ToMessages) -> Result<&mut Self, Error> {
         self.abandon();
         self.render_prefix();
-        self.machine.replace_history(messages)?;
+        self.machine.replace_history(&messages.to_messages()?)?;
         self.envelope = Envelope::default();
         self.go_on();
         Ok(self)
@@ -384,6 +388,29 @@ impl Run {
         json
     }
 
+    /// Returns the messages of the conversation as a list: [`messages`](Self::messages), typed. To
+    /// read one is a `match` over its [blocks](OwnedMessage::blocks).
+    ///
+    /// ```
+    /// # fn f(run: &toolrunner_std::Run) {
+    /// use toolrunner_std::core::message::Block;
+    ///
+    /// for message in run.message_list() {
+    ///     for block in message.blocks() {
+    ///         match block {
+    ///             Block::Text(text) => println!("{}", text.text()),
+    ///             Block::ToolUse(call) => println!("{}({})", call.name(), call.input()),
+    ///             Block::ToolResult(result) if result.is_error() => println!("failed: {:?}", result.content()),
+    ///             _ => {}
+    ///         }
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn message_list(&self) -> Vec<OwnedMessage> {
+        Messages::new(&self.machine.conversation()).map(OwnedMessage::from).collect()
+    }
+
     /// Returns the run as JSON, to continue it later or in another process with
     /// [`RunBuilder::resume`]. It contains the conversation, its open calls and the counters, but
     /// no credential, tools, parameters or limits. Calls that have run keep their results. Calls
@@ -463,6 +490,18 @@ impl Run {
     /// Returns the underlying machine, for its transcript and its calls.
     pub const fn machine(&self) -> &Machine<'static> {
         &self.machine
+    }
+
+    /// Appends a prompt of the user to the conversation.
+    fn put_user(&mut self, content: &Content) -> Result<(), Error> {
+        match content.as_text() {
+            Some(text) => self.machine.user(text)?,
+            None => {
+                self.render_prefix();
+                self.machine.prompt_json(&content.message_json(Role::User)?)?;
+            }
+        }
+        Ok(())
     }
 
     /// Drops the reply and the calls that are under way.

@@ -2,10 +2,10 @@
 
 use toolrunner_core::error::Misuse;
 use toolrunner_core::json::Value;
-use toolrunner_core::message::{ReplyMessage, StopReason, Usage};
+use toolrunner_core::message::{ReplyMessage, Role, StopReason, Usage};
 use toolrunner_core::run::Call;
 
-use super::Run;
+use super::{Content, Run, ToMessages};
 use crate::error::Error;
 use crate::params::Params;
 
@@ -91,12 +91,13 @@ impl<'r> Turn<'r> {
         Ok(ToolResults { run: self.run })
     }
 
-    /// Answers an open call with this text instead of running its tool, as [`Run::answer`] does.
+    /// Answers an open call with this text or content instead of running its tool, as
+    /// [`Run::answer`] does.
     ///
     /// # Errors
     /// Returns `Misuse` if no open call has this id.
-    pub fn answer(&mut self, id: &str, text: &str) -> Result<&mut Self, Error> {
-        self.run.answer(id, text)?;
+    pub fn answer(&mut self, id: &str, content: impl Into<Content>) -> Result<&mut Self, Error> {
+        self.run.answer(id, content)?;
         Ok(self)
     }
 
@@ -125,12 +126,12 @@ impl<'r> Turn<'r> {
         Ok(self)
     }
 
-    /// Appends a message in JSON after the results, as [`Run::append`] does.
+    /// Appends a message, typed or in JSON, after the results, as [`Run::append`] does.
     ///
     /// # Errors
     /// Returns `Misuse` if the API would refuse the message, or `Capacity` if the conversation is
     /// full. Then nothing was appended.
-    pub fn append(&mut self, message: &str) -> Result<&mut Self, Error> {
+    pub fn append(&mut self, message: impl ToMessages) -> Result<&mut Self, Error> {
         self.run.append(message)?;
         Ok(self)
     }
@@ -139,8 +140,8 @@ impl<'r> Turn<'r> {
     ///
     /// # Errors
     /// Returns the errors of [`Run::append`].
-    pub fn append_user(&mut self, text: &str) -> Result<&mut Self, Error> {
-        self.append(&format!("{{\"role\":\"user\",\"content\":{}}}", crate::params::quoted(text)))
+    pub fn append_user(&mut self, content: impl Into<Content>) -> Result<&mut Self, Error> {
+        self.append(content.into().message_json(Role::User)?)
     }
 
     /// Returns the request's parameters, to change them for all later turns, as [`Run::params_mut`]
@@ -162,12 +163,12 @@ impl<'r> Turn<'r> {
         self.run.retry().map(|_| ())
     }
 
-    /// Replaces the conversation with a JSON array of messages, as [`Run::replace_history`] does.
+    /// Replaces the conversation with these messages, typed or a JSON array, as [`Run::replace_history`] does.
     ///
     /// # Errors
     /// Returns `Misuse` if the API would refuse the messages, or `Capacity` if they do not fit.
     /// Then nothing changes.
-    pub fn replace_history(self, messages: &str) -> Result<(), Error> {
+    pub fn replace_history(self, messages: impl ToMessages) -> Result<(), Error> {
         self.run.replace_history(messages).map(|_| ())
     }
 
