@@ -73,7 +73,9 @@ pub use http::{HttpBody, HttpError, HttpTransport};
 pub use logging::init_logging;
 pub use params::Params;
 pub use rate_limits::{RateLimit, RateLimits};
-pub use run::{Decision, Finished, OwnedEvent, Run, RunBuilder, RunStream, TokenCount, Turn};
+pub use run::{
+    Content, Decision, Finished, Injector, OwnedEvent, Run, RunBuilder, RunStream, TokenCount, Turn,
+};
 pub use tokio_util::sync::CancellationToken;
 
 /// Implements [`ToolInput`](trait@ToolInput) for a struct or an enum, so that tools can accept it:

@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::params::Params;
 
 /// The number of the next run.
-static NEXT: AtomicUsize = AtomicUsize::new(1);
+pub(super) static NEXT: AtomicUsize = AtomicUsize::new(1);
 
 /// The maximum number of tokens of a reply if none is set.
 pub const DEFAULT_MAX_TOKENS: u32 = 4096;
@@ -51,6 +51,7 @@ pub struct RunBuilder {
     when_full: WhenFull,
     pub(super) hooks: Hooks,
     pub(super) trace: Trace,
+    pub(super) keeps_text: bool,
     /// The tool definitions of a request body that was passed as a whole.
     declared: Option<String>,
 }
@@ -89,6 +90,7 @@ impl RunBuilder {
             when_full: WhenFull::NEVER,
             hooks: Hooks::default(),
             trace: Trace::default(),
+            keeps_text: false,
             declared: None,
         }
     }
@@ -416,6 +418,7 @@ impl RunBuilder {
             turns,
             exchange: Exchange::Idle,
             on_break: self.on_break,
+            unique_ids: self.unique_ids,
             invalid: self.invalid,
             prefix: None,
             summary_model: self.summary_model,
@@ -425,6 +428,8 @@ impl RunBuilder {
             announced: false,
             envelope: Envelope::default(),
             retried: None,
+            injected: None,
+            shown: self.keeps_text.then(Box::default),
             times: super::times::Times::default(),
             untold: std::collections::VecDeque::new(),
             next_params: Params::default(),

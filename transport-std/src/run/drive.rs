@@ -153,6 +153,7 @@ impl Run {
                 }
                 continue;
             }
+            self.deliver()?;
             match self.progress(Stop::AtEnd).await? {
                 Progress::Done(_) => return Ok(None),
                 Progress::Happened(happened) => {
@@ -247,7 +248,12 @@ impl Run {
                 self.is_wound_down |= self.is_cancelled();
                 self.settle();
             }
-            Progress::Dropped { is_kept } => self.dropped(*is_kept),
+            Progress::Dropped { is_kept } => {
+                self.dropped(*is_kept);
+                if !*is_kept && self.is_cancelled() {
+                    self.keep_shown();
+                }
+            }
             Progress::ForCaller(call) => {
                 if let Some(question) = self.turns.executor.question.take() {
                     self.turns.hooks.dialogue(*call).question = Some(question);
@@ -370,6 +376,9 @@ impl Run {
         }
         if self.turns.is_summary() {
             return false;
+        }
+        if let Some(shown) = &mut self.shown {
+            shown.see(&self.machine.peek(happened));
         }
         if happened.is_of_message() {
             self.note_of_message(happened);

@@ -37,6 +37,7 @@ pub(super) struct Hooks {
 }
 
 /// The questions that the tool of a call asked, and the answers.
+#[derive(Clone)]
 pub(super) struct Dialogue {
     pub(super) call: usize,
     pub(super) answers: Vec<String>,
@@ -107,6 +108,21 @@ impl Hooks {
         *self.tools.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
         self.allowed.shrink_to_fit();
         self.dialogues.shrink_to_fit();
+    }
+
+    /// Returns the hooks of a copy of the run, which has its own cancellation and this number.
+    pub(super) fn fork(&self, run: u64) -> Self {
+        Self {
+            gate: self.gate.clone(),
+            hook: self.hook.clone(),
+            result_cap: self.result_cap,
+            state: self.state.clone(),
+            grace: self.grace,
+            allowed: self.allowed.clone(),
+            dialogues: self.dialogues.clone(),
+            run,
+            ..Self::default()
+        }
     }
 
     /// Replaces the token of a cancellation that has taken effect.

@@ -239,6 +239,12 @@ macro_rules! from_text {
 
 from_text!(&str, &String, String, Cow<'_, str>, Box<str>);
 
+impl From<&&str> for Content {
+    fn from(text: &&str) -> Self {
+        Self::from(*text)
+    }
+}
+
 impl From<Block<'_>> for Content {
     fn from(block: Block<'_>) -> Self {
         Self::new().block(block)

@@ -22,13 +22,16 @@ mod calls;
 mod concurrent;
 mod drive;
 mod events;
+mod fork;
 mod gate;
 mod hooks;
 mod host;
+mod inject;
 mod message;
 mod output;
 mod reply;
 mod retried;
+mod shown;
 mod stream;
 mod times;
 mod tokens;
@@ -68,6 +71,7 @@ use tools::OwnTools;
 pub use build::{DEFAULT_MAX_TOKENS, RunBuilder};
 pub use events::OwnedEvent;
 pub use gate::{Decision, GatedCall, ResultDraft};
+pub use inject::Injector;
 pub use message::{Content, ToMessages};
 pub use stream::RunStream;
 pub use tokens::TokenCount;
@@ -94,6 +98,7 @@ pub struct Run {
     /// The request under way. It is kept beside the machine, never in it.
     exchange: Exchange<HttpBody, HttpError>,
     on_break: OnBreak,
+    unique_ids: bool,
     /// The error in the run's configuration, reported at its first use.
     invalid: Option<Error>,
     /// The body up to the conversation, kept until a part of it changes.
@@ -115,6 +120,10 @@ pub struct Run {
     times: times::Times,
     /// Events that are not yet reported.
     untold: VecDeque<Next>,
+    /// The messages that were injected, once there is a handle that injects.
+    injected: Option<Arc<inject::Queue>>,
+    /// The text to keep on a cancellation, if any is to be kept.
+    shown: Option<Box<shown::Shown>>,
     /// Parameters of the next turn only.
     next_params: Params,
     /// Whether the cancellation of the run has taken effect.
@@ -200,6 +209,7 @@ impl Run {
     /// (counted from 0) and the block. Also if the request would have more than four cache
     /// breakpoints. Returns `Capacity` if they do not fit. Then nothing changes.
     pub fn replace_history(&mut self, messages: impl ToMessages) -> Result<&mut Self, Error> {
+        self.forget_shown();
         self.abandon();
         self.render_prefix();
         self.machine.replace_history(&messages.to_messages()?)?;
@@ -213,6 +223,7 @@ impl Run {
     /// # Errors
     /// Returns `Misuse` if there is no reply.
     pub fn retry(&mut self) -> Result<&mut Self, Error> {
+        self.forget_shown();
         self.abandon();
         self.machine.retry()?;
         self.envelope = Envelope::default();
@@ -512,7 +523,11 @@ impl Run {
             let turns = self.machine.turns();
             // Nothing failed, so there is no error to report.
             let _ = self.machine.failed(None, self.turns.clock.now(), 0);
-            self.dropped(self.machine.turns() > turns);
+            let is_kept = self.machine.turns() > turns;
+            self.dropped(is_kept);
+            if !is_kept {
+                self.keep_shown();
+            }
         }
         self.turns.clear();
         self.untold.clear();

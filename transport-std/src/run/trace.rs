@@ -116,6 +116,11 @@ impl Trace {
         Arc::make_mut(self.labels.get_or_insert_default())
     }
 
+    /// Returns the trace of a copy of the run, with the same labels.
+    pub(super) fn fork(&self) -> Self {
+        Self { labels: self.labels.clone(), open: None }
+    }
+
     fn content(&self) -> Option<usize> {
         self.labels.as_ref()?.content
     }
