@@ -79,7 +79,7 @@ impl Run {
         let view = finished.message.as_ref().map(ReplyMessage::view);
         let first = structured::read_owned(finished.outcome, view);
         let Structured::Mismatch(reason) = first else { return Ok(first) };
-        self.append(&structured::correction(&reason))?;
+        self.append(structured::correction(&reason))?;
         let finished = self.until_done().await?;
         let view = finished.message.as_ref().map(ReplyMessage::view);
         Ok(structured::read_owned(finished.outcome, view))
