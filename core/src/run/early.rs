@@ -425,6 +425,7 @@ impl Run<'_> {
         run.early = self.early.clone();
         run.ledger = self.ledger;
         run.container = self.container.clone();
+        run.tool_changes = self.tool_changes.clone();
         run.break_off();
         Some(run)
     }

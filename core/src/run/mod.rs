@@ -93,6 +93,8 @@ mod started;
 mod state;
 mod step;
 mod table;
+#[cfg(feature = "alloc")]
+mod tool_changes;
 mod turns;
 mod unique;
 mod verbs;
@@ -168,7 +170,8 @@ const _: () = assert!(MAX_CALLS == CallStates::COUNT);
 /// [`append`](Self::append), [`retry`](Self::retry), [`replace_history`](Self::replace_history),
 /// [`close_open_calls`](Self::close_open_calls), [`drop_oldest_turn`](Self::drop_oldest_turn); at
 /// any time: [`stop`](Self::stop), [`resume`](Self::resume),
-/// [`compact_on_server`](Self::compact_on_server).
+/// [`compact_on_server`](Self::compact_on_server), and with `alloc` `add_tool`, `remove_tool` and
+/// `has_tool_changes`.
 ///
 /// **Set** how the run behaves: [`configure`](Self::configure), [`limits_mut`](Self::limits_mut),
 /// [`retry_mut`](Self::retry_mut), [`on_break`](Self::on_break),
@@ -254,6 +257,9 @@ pub struct Run<'b> {
     container: Container,
     /// The part of the conversation that changes its tools.
     changes: withdrawn::Changes,
+    /// The changes of the tools that no request contains yet.
+    #[cfg(feature = "alloc")]
+    tool_changes: tool_changes::ToolChanges,
     marks: marks::Marks,
     /// The length of the conversation at which it ends with a text that the model cannot continue,
     /// or 0 if it does not end so.
@@ -278,6 +284,8 @@ impl<'b> Run<'b> {
             summary: Summary::NONE,
             container: Container::new(),
             changes: withdrawn::Changes::default(),
+            #[cfg(feature = "alloc")]
+            tool_changes: tool_changes::ToolChanges::default(),
             marks: marks::Marks::NONE,
             unfit_prefill: 0,
             transcript,

@@ -23,7 +23,8 @@
 //! in code: no key, no tools, no limits, no policy. A partial reply is not included, and is
 //! requested again. A call that was running counts as started: it is answered as cancelled, because
 //! it may have had its effect. Calls that were answered keep their answers. The length of a
-//! snapshot is that of the conversation plus less than [`SNAPSHOT_FRAME`].
+//! snapshot is that of the conversation, and of changes of the tools that wait to be sent, plus less
+//! than [`SNAPSHOT_FRAME`].
 
 mod words;
 
@@ -50,6 +51,9 @@ const CALL_STATES: [(&str, CallState); 3] = [
     ("running", CallState::Running),
     ("for_caller", CallState::ForCaller),
 ];
+/// The member with the changes of the tools that no request contains yet. It is absent if there are
+/// none.
+const TOOL_CHANGES: &str = "tool_changes";
 /// The text before the sum, which is the last member.
 const SUM: &[u8] = b",\"sum\":";
 
@@ -122,6 +126,11 @@ impl<'b> Run<'b> {
         out.put(b",\"messages\":[")?;
         out.put(self.messages())?;
         out.put(b"]")?;
+        #[cfg(feature = "alloc")]
+        if self.has_tool_changes() {
+            name(out, TOOL_CHANGES)?;
+            out.put(self.tool_changes.as_bytes())?;
+        }
         let sum = out.sum;
         out.put(SUM)?;
         number(out, u64::from(sum))?;
@@ -242,7 +251,16 @@ impl<'b> Run<'b> {
             return Err(NONE);
         }
         run.check_history()?;
+        if let Some(changes) = value.member(TOOL_CHANGES) {
+            run.restore_tool_changes(changes)?;
+        }
         Ok(run)
+    }
+
+    #[cfg(not(feature = "alloc"))]
+    #[expect(clippy::unused_self, reason = "only with alloc")]
+    fn restore_tool_changes(&mut self, _: Value<'_>) -> Result<(), Error> {
+        Err(Misuse::Setting("the snapshot has tool changes that wait: it needs `alloc`").into())
     }
 
     /// Returns whether the numbers of the turn match the transcript, because a snapshot may come

@@ -53,7 +53,12 @@ impl Run<'_> {
                         self.close_open_calls()?;
                     }
                     self.ensure_prefill()?;
-                    match self.exceeded(now) {
+                    let exceeded = self.exceeded(now);
+                    #[cfg(feature = "alloc")]
+                    if exceeded.is_none() {
+                        self.send_tool_changes()?;
+                    }
+                    match exceeded {
                         Some(limit) => self.machine.go(Input::Limit(limit))?,
                         None if self.begin_server_compaction()
                             || self.begin_compaction()

@@ -34,10 +34,8 @@ impl Run<'_> {
         let bytes = self.transcript.bytes();
         let Some(call) = self.call(i).filter(|call| call.toolset.is_none()) else { return false };
         let tail = bytes.get(self.turn.results_end..).unwrap_or_default();
-        self.fold(
-            call.name,
-            [self.changes.span.of(bytes), tail].into_iter().flat_map(Messages::new),
-        )
+        let parts = [self.changes.span.of(bytes), tail, self.unsent_changes()];
+        fold(false, call.name, parts.into_iter().flat_map(Messages::new))
     }
 
     /// Returns whether the tool of call `i` of the reply under way was removed and not added again.
@@ -50,10 +48,21 @@ impl Run<'_> {
             return false;
         };
         let name = call.name;
-        let before = self.fold(name, Messages::new(self.changes.span.of(self.transcript.bytes())));
-        blocks_in(self.reply_so_far()).fold(before, |withdrawn, block| {
+        let sent = Messages::new(self.changes.span.of(self.transcript.bytes()));
+        let before = fold(false, name, sent);
+        let replied = blocks_in(self.reply_so_far()).fold(before, |withdrawn, block| {
             changed_by_compaction(block, name).unwrap_or(withdrawn)
-        })
+        });
+        fold(replied, name, Messages::new(self.unsent_changes()))
+    }
+
+    /// Returns the message with the changes that no request contains yet. They take effect at once.
+    #[cfg_attr(not(feature = "alloc"), expect(clippy::unused_self, reason = "only with alloc"))]
+    fn unsent_changes(&self) -> &[u8] {
+        #[cfg(feature = "alloc")]
+        return self.tool_changes.as_bytes();
+        #[cfg(not(feature = "alloc"))]
+        &[]
     }
 
     /// Searches the messages before `end` that were not searched yet, so that each is read once,
@@ -73,15 +82,17 @@ impl Run<'_> {
         }
         self.changes = Changes { seen, span };
     }
+}
 
-    fn fold<'m>(
-        &self,
-        name: Text<'_>,
-        messages: impl Iterator<Item = crate::message::Message<'m>>,
-    ) -> bool {
-        let changes = messages.flat_map(|message| changes_of(message.value(), message.role()));
-        changes.fold(false, |withdrawn, change| changed(change, name).unwrap_or(withdrawn))
-    }
+/// Returns whether the tool with this name is withdrawn after `messages`, if `before` is whether it
+/// was before them.
+fn fold<'m>(
+    before: bool,
+    name: Text<'_>,
+    messages: impl Iterator<Item = crate::message::Message<'m>>,
+) -> bool {
+    let changes = messages.flat_map(|message| changes_of(message.value(), message.role()));
+    changes.fold(before, |withdrawn, change| changed(change, name).unwrap_or(withdrawn))
 }
 
 /// Returns the changes that a message makes.

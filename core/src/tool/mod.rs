@@ -71,6 +71,9 @@ pub struct Definition<'a> {
     /// Whether [`Toolbox::call`] runs the tool. Otherwise the caller or the server answers its
     /// calls.
     pub runnable: bool,
+    /// Whether the tool is left out of the `tools` of a request, because a message of the
+    /// conversation defines it. See [`unlisted`](Self::unlisted).
+    pub is_unlisted: bool,
     /// The serial group of the tool. Two calls of one group never run at the same time. The empty
     /// string is a group like any other.
     pub serial: Option<&'a str>,
@@ -102,6 +105,7 @@ impl<'a> Definition<'a> {
             json,
             toolset: None,
             runnable: true,
+            is_unlisted: false,
             serial: None,
             blocking: false,
             timeout: None,
@@ -114,9 +118,9 @@ impl<'a> Definition<'a> {
     }
 
     /// Returns the definition as JSON if it has its own entry in the `tools` of a request. Members
-    /// of a toolset have no entry.
+    /// of a toolset and [unlisted](Self::unlisted) tools have no entry.
     pub const fn listed_json(&self) -> Option<&'a str> {
-        if self.toolset.is_none() { Some(self.json) } else { None }
+        if self.toolset.is_none() && !self.is_unlisted { Some(self.json) } else { None }
     }
 
     /// Creates a definition from a valid name and from a JSON text that was generated from this
@@ -151,6 +155,15 @@ impl<'a> Definition<'a> {
     #[must_use]
     pub const fn declared(mut self) -> Self {
         self.runnable = false;
+        self
+    }
+
+    /// Leaves the tool out of the `tools` of a request. Use this for a tool that a `tool_addition`
+    /// block of a system message defines: the tools that the request lists then stay the same, and
+    /// the prompt cache stays valid.
+    #[must_use]
+    pub const fn unlisted(mut self) -> Self {
+        self.is_unlisted = true;
         self
     }
 

@@ -231,7 +231,9 @@ impl<'a> Pieces<'a> {
         front: Front<'a>,
         tools: &'a T,
     ) -> Result<(), Capacity> {
-        let listed = (tools.count() > 0)
+        let is_listed = |i| tools.definition(i).is_none_or(|tool| !tool.is_unlisted);
+        let listed = (0..tools.count())
+            .any(is_listed)
             .then(|| (0..tools.count()).filter_map(|i| tools.definition(i)?.listed_json()));
         let mut is_full = false;
         let count = front.write(listed, &mut |piece| is_full |= self.list.push(piece).is_err());

@@ -36,7 +36,7 @@ pub struct RunBuilder {
     settings: Arc<Settings>,
     params: Params,
     stream: bool,
-    toolset: Toolset,
+    pub(super) toolset: Toolset,
     concurrency: usize,
     eager: bool,
     unique_ids: bool,

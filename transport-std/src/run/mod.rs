@@ -35,6 +35,7 @@ mod shown;
 mod stream;
 mod times;
 mod tokens;
+mod tool_changes;
 mod tools;
 mod trace;
 mod trace_content;

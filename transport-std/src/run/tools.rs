@@ -54,9 +54,9 @@ impl DynTools for Both {
 #[derive(Clone)]
 pub(crate) struct Toolset {
     pub(crate) tools: Arc<dyn DynTools>,
-    count: usize,
+    pub(super) count: usize,
     /// The tool definitions of a request body that was passed as a whole: a JSON array.
-    declared: Option<Arc<str>>,
+    pub(super) declared: Option<Arc<str>>,
 }
 
 /// A run's tools behind a pointer, as the loop takes them.
@@ -89,11 +89,19 @@ impl Toolbox for Toolset {
         self.tools.dyn_call(i, call, out).await
     }
 
+    // The first tool of a name takes precedence, even if it is only declared.
+    fn find(&self, name: Text<'_>) -> Option<usize> {
+        let is_named = |tool: &Definition<'_>| tool.toolset.is_none() && name == *tool.name;
+        let i =
+            (0..self.count).find(|&i| self.definition(i).is_some_and(|tool| is_named(&tool)))?;
+        self.definition(i).filter(|tool| tool.runnable).map(|_| i)
+    }
+
     fn is_declared(&self, name: Text<'_>) -> bool {
         let is_plain = |tool: &Definition<'_>| tool.toolset.is_none() && name == *tool.name;
-        let name = name.to_string();
+        let spelled = name.to_string();
         self.definitions().any(|tool| is_plain(&tool))
-            || self.declared().any(|tool| name_of(tool).is_some_and(|known| known == *name))
+            || self.declared().filter_map(name_of).any(|known| known == *spelled)
     }
 }
 
@@ -120,6 +128,18 @@ impl Toolset {
         }
         let (count, declared) = (self.count + more.count, self.declared.clone());
         Ok(Self { tools: Arc::new(Both { first: self.clone(), second: more }), count, declared })
+    }
+
+    /// Returns `first` followed by these tools, which may have the same names.
+    pub(super) fn behind(&self, first: Self) -> Self {
+        let (count, declared) = (first.count + self.count, self.declared.clone());
+        Self { tools: Arc::new(Both { first, second: self.clone() }), count, declared }
+    }
+
+    /// Returns whether there is a tool of this name that is not a member of a toolset.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.definitions().any(|tool| tool.toolset.is_none() && tool.name == name)
+            || self.declared().filter_map(name_of).any(|known| known == *name)
     }
 
     /// Adds definitions, a JSON array, of tools that do not run here. Those whose name is already
@@ -155,8 +175,8 @@ impl Toolset {
     /// caller's body had no list, not even an empty one.
     pub(crate) fn listed(&self) -> Option<impl Iterator<Item = &str>> {
         let own = self.definitions().filter_map(|tool| tool.listed_json());
-        (self.count > 0 || self.declared.is_some())
-            .then(|| own.chain(self.declared().map(Value::as_json)))
+        let is_any = self.definitions().any(|tool| !tool.is_unlisted);
+        (is_any || self.declared.is_some()).then(|| own.chain(self.declared().map(Value::as_json)))
     }
 
     /// Returns the definition of this tool, if it is one of `tools`.
@@ -172,7 +192,7 @@ impl Toolset {
         self.definitions().find(|tool| name == *tool.name && is_in(tool.toolset))
     }
 
-    fn definitions(&self) -> impl Iterator<Item = Definition<'_>> {
+    pub(super) fn definitions(&self) -> impl Iterator<Item = Definition<'_>> {
         (0..self.count).filter_map(|i| self.tools.dyn_definition(i))
     }
 
