@@ -65,6 +65,50 @@ pub struct Actions {
     /// Messages to append after the reply and its results.
     #[serde(default)]
     pub append_after_results: Vec<Box<RawValue>>,
+    /// The names of tools to remove by a system message.
+    #[serde(default)]
+    pub remove_tools: Vec<String>,
+    /// The definitions of tools to add by the same message, after the removals.
+    #[serde(default)]
+    pub add_tools: Vec<Box<RawValue>>,
+    /// Requests a compaction on the server before the next turn.
+    pub compact: Option<Compact>,
+}
+
+/// A compaction on the server.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Compact {
+    /// What the server is told about the summary.
+    pub instructions: Option<String>,
+}
+
+impl Actions {
+    /// Returns the blocks of a system message with the tools to remove and to add, as JSON.
+    pub fn tool_changes(&self) -> Vec<String> {
+        let removal = |name: &String| {
+            let reference = serde_json::json!({"type": "tool_reference", "name": name});
+            serde_json::json!({"type": "tool_removal", "tool": reference}).to_string()
+        };
+        let addition = |json: &Box<RawValue>| {
+            format!(
+                r#"{{"type":"tool_addition","tool":{{"type":"tool_definition","definition":{json}}}}}"#
+            )
+        };
+        let removed = self.remove_tools.iter().map(removal);
+        removed.chain(self.add_tools.iter().map(addition)).collect()
+    }
+}
+
+impl Compact {
+    /// Returns the `compaction` member of the request.
+    pub fn parameter(&self) -> String {
+        let mut parameter = serde_json::json!({"type": "summarize"});
+        if let Some(instructions) = &self.instructions {
+            parameter["instructions"] = instructions.as_str().into();
+        }
+        parameter.to_string()
+    }
 }
 
 /// The result of a tool.
@@ -157,15 +201,37 @@ impl Scenario {
 
     /// Returns the tools of the scenario, ready to run.
     pub fn tools(&self) -> ScenarioTools {
+        self.runnable(self.tools.iter().flatten(), false)
+    }
+
+    /// Returns the tools of the scenario, and those that it adds, which requests do not list.
+    pub fn all_tools(&self) -> ScenarioTools {
+        let mut all = self.tools();
+        let added = self.config.after_turn.values().flat_map(|actions| &actions.add_tools);
+        all.tools.extend(self.runnable(added, true).tools);
+        all
+    }
+
+    /// Returns the tools that these actions add.
+    pub fn added_tools(&self, actions: &Actions) -> ScenarioTools {
+        self.runnable(actions.add_tools.iter(), false)
+    }
+
+    fn runnable<'t>(
+        &self,
+        tools: impl Iterator<Item = &'t Box<RawValue>>,
+        unlisted: bool,
+    ) -> ScenarioTools {
         let text = |json: Option<&&RawValue>| {
             json.and_then(|json| serde_json::from_str(json.get()).ok()).unwrap_or_default()
         };
-        let tools = self.tools.iter().flatten().map(|json| {
+        let tools = tools.map(|json| {
             let members: HashMap<String, &RawValue> = members(json).into_iter().collect();
             ScenarioTool {
                 name: text(members.get("name")),
                 json: json.get().to_owned(),
                 runnable: members.contains_key("input_schema"),
+                unlisted,
             }
         });
         let outcomes = self.outcomes.iter().map(|(id, outcome)| {
@@ -341,6 +407,7 @@ struct ScenarioTool {
     name: String,
     json: String,
     runnable: bool,
+    unlisted: bool,
 }
 
 impl ScenarioTools {
@@ -356,8 +423,9 @@ impl ScenarioTools {
     }
 
     fn definition_of(&self, i: usize) -> Option<Definition<'_>> {
-        let ScenarioTool { name, json, runnable } = self.tools.get(i)?;
+        let ScenarioTool { name, json, runnable, unlisted } = self.tools.get(i)?;
         let definition = Definition::new(name, json);
+        let definition = if *unlisted { definition.unlisted() } else { definition };
         Some(if *runnable { definition } else { definition.declared() })
     }
 

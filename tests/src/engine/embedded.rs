@@ -1,12 +1,14 @@
 //! The chip's configuration of the loop: the core's driver in memory of fixed size, with tools in a
 //! `Toolbox`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use embedded_io_async::{BufRead, ErrorKind, ErrorType, Read};
 use toolrunner_core::drive::{DriveError, Driver};
 use toolrunner_core::error::{Error, TransportKind};
 use toolrunner_core::json::Value;
+use toolrunner_core::message::StopReason;
 use toolrunner_core::observe::{Event, Observer};
 use toolrunner_core::run::{Outcome, Run};
 use toolrunner_core::testing::VirtualClock;
@@ -89,7 +91,10 @@ async fn drive(
         params.push(r#""tools":[]"#.to_owned());
     }
     let params = params.join(",");
-    let tools = scenario.tools();
+    let tools = scenario.all_tools();
+    let compactions = compactions(scenario);
+    // The changes of the tools that wait for a paused turn to end.
+    let mut changes = Vec::new();
     let clock = VirtualClock::new(0);
     let config = Config::new(&model, max_tokens)
         .base_url("http://api.test")
@@ -119,8 +124,27 @@ async fn drive(
             for message in &actions.append_after_results {
                 run.append(message.get())?;
             }
+            changes.extend(actions.tool_changes());
+        }
+        // A chip has no `add_tools`: it appends the message.
+        let is_held = run.outcome().is_some() || run.stop_reason() == Some(StopReason::PauseTurn);
+        if !changes.is_empty() && !is_held {
+            let blocks = core::mem::take(&mut changes).join(",");
+            run.append(&format!(r#"{{"role":"system","content":[{blocks}]}}"#))?;
+        }
+        if let Some(parameter) = compactions.get(&run.turns()) {
+            driver.config_mut().compaction = parameter;
+            run.compact_on_server();
         }
     }
+}
+
+/// Returns the parameters of the compactions that the scenario requests, by turn.
+fn compactions(scenario: &Scenario) -> BTreeMap<u32, String> {
+    let actions = scenario.config.after_turn.iter();
+    actions
+        .filter_map(|(turn, actions)| Some((*turn, actions.compact.as_ref()?.parameter())))
+        .collect()
 }
 
 fn plain<E>(error: DriveError<E>) -> Error {

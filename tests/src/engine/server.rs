@@ -111,6 +111,15 @@ async fn drive(run: &mut Run, scenario: &Scenario, tools: &ScenarioTools) -> Res
             for message in &actions.append_after_results {
                 turn.append(message.get())?;
             }
+            if !actions.remove_tools.is_empty() {
+                turn.remove_tools(actions.remove_tools.iter().map(String::as_str))?;
+            }
+            if !actions.add_tools.is_empty() {
+                turn.add_tools(scenario.added_tools(actions))?;
+            }
+            if let Some(compact) = &actions.compact {
+                turn.run().compact_on_server(compact.instructions.as_deref());
+            }
         }
     }
 }
