@@ -178,7 +178,7 @@ pub mod __private {
     pub use crate::schema::compose::{flattened, flattened_len};
     #[cfg(feature = "alloc")]
     pub use crate::schema::lenient::lenient;
-    pub use crate::schema::strict::{output, output_len};
+    pub use crate::schema::strict::{is_supported as is_strict_format, output, output_len};
     pub use crate::schema::write::{definition, definition_len, text};
     pub use crate::tool::input::{begin, invalid_input};
     #[cfg(feature = "alloc")]

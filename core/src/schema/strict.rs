@@ -11,7 +11,9 @@ use super::{Bounds, Default, Schema, Shape};
 const FORMATS: [&str; 10] =
     ["date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"];
 
-pub(super) const fn is_supported(format: &str) -> bool {
+/// Returns whether the API supports this format of strings in strict mode.
+#[doc(hidden)]
+pub const fn is_supported(format: &str) -> bool {
     let mut i = 0;
     while i < FORMATS.len() {
         #[allow(clippy::indexing_slicing, reason = "bounded above")]

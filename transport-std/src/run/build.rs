@@ -149,7 +149,8 @@ impl RunBuilder {
     }
 
     /// Adds tools: one tool or toolbox, or a tuple, array, `Vec` or `Option` of them. They follow
-    /// those added before. A name that is already in use is reported when the run is first used.
+    /// those added before. A name that is already in use is reported when the run is first used,
+    /// and so is the schema of a `strict` tool that the API would refuse.
     /// The [guide](crate::guide::tools) shows each form.
     pub fn tools(mut self, tools: impl Tools) -> Self {
         match self.toolset.with(tools) {
@@ -392,6 +393,8 @@ impl RunBuilder {
         {
             self.note::<()>(Err(error));
         }
+        let strict = self.toolset.check_strict();
+        self.note(strict);
         if self.params.json("max_tokens").is_none() {
             self.params.max_tokens(DEFAULT_MAX_TOKENS);
         }

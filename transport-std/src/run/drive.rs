@@ -132,6 +132,8 @@ impl Run {
         match &self.invalid {
             // The same error each time, because nothing can be sent.
             Some(error) => Err(error.again()),
+            // The front of the request has changed since the last one.
+            None if self.prefix.is_none() => self.check_tool_choice(),
             None => Ok(()),
         }
     }

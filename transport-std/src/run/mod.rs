@@ -33,6 +33,7 @@ mod reply;
 mod retried;
 mod shown;
 mod stream;
+mod strict;
 mod times;
 mod tokens;
 mod tool_changes;
@@ -324,7 +325,9 @@ impl Run {
     /// Returns an error if two tools have the same name, or if a name, schema or definition is
     /// invalid; see [`RunBuilder::tools`]. Then nothing changes.
     pub fn set_tools(&mut self, tools: impl Tools) -> Result<&mut Self, Error> {
-        self.turns.tools = OwnTools(tools::Toolset::new(tools)?);
+        let tools = tools::Toolset::new(tools)?;
+        tools.check_strict()?;
+        self.turns.tools = OwnTools(tools);
         self.prefix = None;
         Ok(self)
     }

@@ -40,6 +40,7 @@ fn addable(tools: impl Tools) -> Result<Toolset, Error> {
             "a member of the toolset {toolset:?} cannot be added to a run: only the request's tools can contain a toolset"
         )));
     }
+    tools.check_strict()?;
     Ok(tools)
 }
 

@@ -142,6 +142,12 @@ impl Toolset {
             || self.declared().filter_map(name_of).any(|known| known == *name)
     }
 
+    /// Returns whether an entry has no name: it contains tools that are not known here.
+    pub(super) fn has_unnamed(&self) -> bool {
+        self.definitions().any(|tool| tool.name.is_empty())
+            || self.declared().any(|tool| name_of(tool).is_none())
+    }
+
     /// Adds definitions, a JSON array, of tools that do not run here. Those whose name is already
     /// known are left out.
     pub(crate) fn declare(&mut self, definitions: &str) -> Result<(), Error> {
@@ -196,7 +202,7 @@ impl Toolset {
         (0..self.count).filter_map(|i| self.tools.dyn_definition(i))
     }
 
-    fn declared(&self) -> impl Iterator<Item = Value<'_>> {
+    pub(super) fn declared(&self) -> impl Iterator<Item = Value<'_>> {
         let list = self.declared.as_deref().and_then(|list| Value::first(list.as_bytes()));
         list.unwrap_or_default().elements()
     }
