@@ -90,13 +90,13 @@ impl Actions {
             let reference = serde_json::json!({"type": "tool_reference", "name": name});
             serde_json::json!({"type": "tool_removal", "tool": reference}).to_string()
         };
-        let addition = |json: &Box<RawValue>| {
+        let addition = |json: &RawValue| {
             format!(
                 r#"{{"type":"tool_addition","tool":{{"type":"tool_definition","definition":{json}}}}}"#
             )
         };
         let removed = self.remove_tools.iter().map(removal);
-        removed.chain(self.add_tools.iter().map(addition)).collect()
+        removed.chain(self.add_tools.iter().map(|json| addition(json))).collect()
     }
 }
 
