@@ -29,7 +29,13 @@ TREES = [
     ("toolrunner-std", ["--no-default-features"], 60),
     ("toolrunner-std", [], 72),
     ("toolrunner-std", ["--all-features"], 165),
+    # rustls, its roots and ring are half of it.
+    ("toolrunner-blocking", [], 54),
+    # The rest belongs to url.
+    ("toolrunner-blocking", ["--all-features"], 86),
 ]
+# Crates that a package must not bring, with any features: asynchronous runtimes, for those who chose to have none.
+BANNED = {"toolrunner-blocking": ["async-io", "async-std", "hyper", "mio", "smol", "tokio"]}
 # The features that a shared crate may have when all of our features are enabled.
 SHARED = {
     "bytes": "default std",
@@ -54,6 +60,8 @@ SHARED = {
 CHIPS = {"serde": "derive serde_derive"}
 # Only the feature `otel` may enable these, so they are allowed only with `--all-features`.
 OTEL = {"futures-util": "async-await async-await-macro futures-macro futures-sink sink"}
+# Only ureq may enable these.
+UREQ = {"rustls": "log logging"}
 # Crates that only one feature of ours may bring, and none by default.
 BROUGHT = {"reqwless": "reqwless", "nourl": "reqwless", "httparse": "reqwless", "buffered-io": "reqwless"}
 # Features that depend on one of ours: when none of ours is enabled, they must be off.
@@ -81,8 +89,11 @@ for package, features, most in TREES:
         problems.append(f"{title}: {len(crates)} crates: {' '.join(sorted(name for name, _ in crates))}")
     if package == "toolrunner-embassy":
         problems += [f"{title}: {name} is a dependency without the feature {BROUGHT[name]}" for name, _ in crates if name in BROUGHT]
+    problems += [f"{title}: {name} is a dependency" for name, _ in crates if name in BANNED.get(package, [])]
     for (name, version), on in crates.items():
         allowed = set(SHARED.get(name, "").split())
+        if package == "toolrunner-blocking":
+            allowed |= set(UREQ.get(name, "").split())
         if "--all-features" not in features:
             allowed -= set(OTEL.get(name, "").split())
         if "serde-json-core" not in features:

@@ -20,6 +20,7 @@ use quote::quote;
 /// The crate for which code is generated.
 #[derive(Clone, Copy)]
 enum For {
+    Blocking,
     Core,
     Std,
     Embassy,
@@ -29,6 +30,7 @@ impl For {
     /// Returns the path of toolrunner-core.
     fn core(self) -> Tokens {
         match self {
+            Self::Blocking => quote!(::toolrunner_blocking::core),
             Self::Core => quote!(::toolrunner_core),
             Self::Std => quote!(::toolrunner_std::core),
             Self::Embassy => quote!(::toolrunner_embassy::core),
@@ -37,7 +39,7 @@ impl For {
 
     /// Returns whether `Tools` is implemented in addition to `Toolbox`.
     fn tools(self) -> bool {
-        matches!(self, Self::Std)
+        matches!(self, Self::Blocking | Self::Std)
     }
 }
 
@@ -93,4 +95,22 @@ pub fn toolbox_embassy(options: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_derive(ToolInputEmbassy, attributes(tool, serde))]
 pub fn tool_input_embassy(item: TokenStream) -> TokenStream {
     derive::expand(item.into(), For::Embassy).into()
+}
+
+/// `#[tool]` of toolrunner-blocking.
+#[proc_macro_attribute]
+pub fn tool_blocking(options: TokenStream, item: TokenStream) -> TokenStream {
+    function::expand(options.into(), item.into(), For::Blocking).into()
+}
+
+/// `#[toolbox]` of toolrunner-blocking.
+#[proc_macro_attribute]
+pub fn toolbox_blocking(options: TokenStream, item: TokenStream) -> TokenStream {
+    toolbox::expand(&options.into(), item.into(), For::Blocking).into()
+}
+
+/// `derive(ToolInput)` of toolrunner-blocking.
+#[proc_macro_derive(ToolInputBlocking, attributes(tool, serde))]
+pub fn tool_input_blocking(item: TokenStream) -> TokenStream {
+    derive::expand(item.into(), For::Blocking).into()
 }

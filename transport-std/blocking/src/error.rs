@@ -1,0 +1,199 @@
+//! The errors of a client and of its runs.
+
+use core::fmt;
+
+use toolrunner_core::error::{self as core_error, ApiError, Capacity, Misuse, Protocol};
+use toolrunner_core::run::Run as Machine;
+use toolrunner_core::transport::Failure;
+
+/// Why a run could not continue. The variant says which side caused it. The run itself is intact:
+/// call it again to continue where it stopped.
+///
+/// `Display` writes text from a server on one line and without control characters.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The server reported an error.
+    Api(Box<ApiFailure>),
+    /// A limit of memory was reached: what was full, how much was needed, how much was free.
+    Capacity(Capacity),
+    /// The calling code made an invalid request; the text has the details.
+    Invalid(String),
+    /// The calling code made an invalid request.
+    Misuse(Misuse),
+    /// The data received is not a reply of the Messages API.
+    Protocol(Protocol),
+    /// The client could not be set up.
+    Setup(SetupError),
+    /// The network failed.
+    Transport(Failure),
+}
+
+/// An error that the server reported, in its own words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ApiFailure {
+    /// The status, the kind, and how long to wait before a retry.
+    pub error: ApiError,
+    /// The error's `type` as the server spells it, or empty if there is none.
+    pub kind: String,
+    /// The error's `message`. **This text is not trusted**: it may contain line breaks and control
+    /// characters.
+    pub message: String,
+    /// The request id to quote to the provider, or empty if there is none.
+    pub request_id: String,
+}
+
+/// Why the settings of a client cannot be used. No variant contains a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// The base URL is not usable, for this reason.
+    BaseUrl(&'static str),
+    /// A header cannot be set: its name is not valid, or the transport sets it.
+    HeaderName(String),
+    /// The value of this header, or the API key or token that it carries, has a character that no
+    /// header can carry.
+    HeaderValue(String),
+    /// Neither a key, a token nor a base URL is set.
+    NoCredential,
+    /// This environment variable is not valid UTF-8, or a line of it has no colon.
+    Variable(&'static str),
+}
+
+impl fmt::Display for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BaseUrl(why) => f.write_str(why),
+            Self::HeaderName(name) => write!(f, "the header {name:?} cannot be set"),
+            Self::HeaderValue(name) => {
+                write!(f, "the value of the header {name:?} has a character that is not allowed")
+            }
+            Self::NoCredential => f.write_str(
+                "no credential: set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN, or a base URL of a \
+                 gateway that needs none",
+            ),
+            Self::Variable(name) => {
+                write!(f, "the environment variable {name} cannot be read as settings")
+            }
+        }
+    }
+}
+
+impl core::error::Error for SetupError {}
+
+/// Writes `text` without control characters.
+fn plain(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    text.chars().try_for_each(|c| match c.is_control() {
+        true => write!(f, "{}", c.escape_default()),
+        false => write!(f, "{c}"),
+    })
+}
+
+impl fmt::Display for ApiFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind.as_str() {
+            "" => f.write_str(self.error.kind.name())?,
+            kind => plain(f, kind)?,
+        }
+        write!(f, " (status {})", self.error.status)?;
+        if !self.message.is_empty() {
+            f.write_str(": ")?;
+            plain(f, &self.message)?;
+        }
+        if !self.request_id.is_empty() {
+            f.write_str(" [request id ")?;
+            plain(f, &self.request_id)?;
+            f.write_str("]")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Api(failure) => write!(f, "API error: {failure}"),
+            Self::Capacity(full) => full.fmt(f),
+            Self::Invalid(text) => plain(f, text),
+            Self::Misuse(misuse) => misuse.fmt(f),
+            Self::Protocol(protocol) => write!(f, "protocol error: {protocol}"),
+            Self::Setup(setup) => setup.fmt(f),
+            Self::Transport(failure) => failure.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+impl Error {
+    /// Converts the machine's error, and adds everything that is known about it.
+    pub(crate) fn of(
+        error: core_error::Error,
+        transport: Option<Failure>,
+        machine: &Machine<'_>,
+    ) -> Self {
+        match (error, transport) {
+            (core_error::Error::Api(error), _) => {
+                let text = machine.api_error();
+                let text = text.as_ref();
+                Self::Api(Box::new(ApiFailure {
+                    error,
+                    kind: text.map(|text| text.kind.to_string()).unwrap_or_default(),
+                    message: text.map(|text| text.message.to_string()).unwrap_or_default(),
+                    request_id: text.map_or_else(
+                        || machine.request_id().to_owned(),
+                        |text| text.request_id.to_string(),
+                    ),
+                }))
+            }
+            (core_error::Error::Transport(_), Some(failure)) => Self::Transport(failure),
+            (error, _) => error.into(),
+        }
+    }
+
+    /// Clones an error in the set-up of a run, to report it at each use.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Api(failure) => Self::Api(failure.clone()),
+            Self::Capacity(full) => Self::Capacity(*full),
+            Self::Invalid(text) => Self::Invalid(text.clone()),
+            Self::Misuse(misuse) => Self::Misuse(*misuse),
+            Self::Protocol(protocol) => Self::Protocol(*protocol),
+            Self::Setup(setup) => Self::Setup(setup.clone()),
+            Self::Transport(failure) => Self::Transport(failure.clone()),
+        }
+    }
+}
+
+impl From<core_error::Error> for Error {
+    fn from(error: core_error::Error) -> Self {
+        match error {
+            core_error::Error::Api(error) => Self::Api(Box::new(ApiFailure {
+                error,
+                kind: String::new(),
+                message: String::new(),
+                request_id: String::new(),
+            })),
+            core_error::Error::Capacity(full) => Self::Capacity(full),
+            core_error::Error::Misuse(misuse) => Self::Misuse(misuse),
+            core_error::Error::Protocol(error) => Self::Protocol(error),
+            core_error::Error::Transport(kind) => {
+                Self::Transport(Failure::new(kind, "the transport failed"))
+            }
+            other => Self::Invalid(other.to_string()),
+        }
+    }
+}
+
+impl From<Misuse> for Error {
+    fn from(misuse: Misuse) -> Self {
+        Self::Misuse(misuse)
+    }
+}
+
+impl From<SetupError> for Error {
+    fn from(error: SetupError) -> Self {
+        Self::Setup(error)
+    }
+}

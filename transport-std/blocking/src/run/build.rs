@@ -1,0 +1,246 @@
+//! The configuration of a run before its first message.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use toolrunner_core::drive::{Exchange, Loop};
+use toolrunner_core::policy::{Limits, RetryPolicy};
+use toolrunner_core::run::{Compaction, Run as Machine};
+use toolrunner_core::tool::{BoxTools, Tools};
+use toolrunner_core::transcript::Transcript;
+
+use super::Run;
+use crate::client::Settings;
+use crate::clock::SystemClock;
+use crate::error::Error;
+use crate::params::Params;
+use crate::reply::Envelope;
+use crate::threads::{Control, Threads};
+use crate::tools::{OwnTools, Toolset, boxed};
+
+/// The maximum number of tokens of a reply if none is set.
+pub const DEFAULT_MAX_TOKENS: u32 = 4096;
+/// The maximum number of calls of one turn that run at the same time, if none is set.
+pub const DEFAULT_CONCURRENCY: usize = 32;
+/// How long tools may continue after their run is cancelled, if no grace period is set.
+pub const DEFAULT_GRACE: Duration = Duration::from_secs(5);
+
+/// Configures a run; a prompt makes it a [`Run`]. Mistakes in the configuration are reported when
+/// the run is first used.
+#[derive(Debug)]
+#[must_use]
+pub struct RunBuilder {
+    settings: Arc<Settings>,
+    params: Params,
+    stream: bool,
+    tools: Vec<BoxTools>,
+    concurrency: usize,
+    grace: Duration,
+    unique_ids: bool,
+    limits: Limits,
+    retry: RetryPolicy,
+    capacity: usize,
+    compaction: Option<Compaction>,
+    summary_model: Option<String>,
+    invalid: Option<Error>,
+}
+
+impl RunBuilder {
+    pub(crate) fn new(settings: Arc<Settings>, model: &str) -> Self {
+        let mut params = Params::default();
+        params.model(model);
+        Self {
+            params,
+            stream: true,
+            tools: Vec::new(),
+            concurrency: DEFAULT_CONCURRENCY,
+            grace: DEFAULT_GRACE,
+            unique_ids: false,
+            limits: Limits::NONE,
+            retry: settings.retry,
+            capacity: Transcript::GROWING_LIMIT,
+            compaction: None,
+            summary_model: None,
+            invalid: None,
+            settings,
+        }
+    }
+
+    /// Sets the maximum number of tokens of a reply. Default: [`DEFAULT_MAX_TOKENS`].
+    pub fn max_tokens(mut self, most: u32) -> Self {
+        self.params.max_tokens(most);
+        self
+    }
+
+    /// Sets the system prompt.
+    pub fn system(mut self, text: &str) -> Self {
+        self.params.system(text);
+        self
+    }
+
+    /// Sets a parameter of the request to JSON text: `.param_json("temperature", "0.5")`.
+    pub fn param_json(mut self, name: &str, json: &str) -> Self {
+        if let Err(error) = self.params.set_json(name, json) {
+            self.invalid.get_or_insert(error);
+        }
+        self
+    }
+
+    /// Adds tools: one tool or toolbox, or a tuple, array, `Vec` or `Option` of them. They follow
+    /// those added before.
+    pub fn tools(mut self, tools: impl Tools) -> Self {
+        self.tools.push(boxed(tools));
+        self
+    }
+
+    /// Sets whether replies are streamed. Default: yes.
+    pub const fn stream(mut self, stream: bool) -> Self {
+        self.stream = stream;
+        self
+    }
+
+    /// Sets the maximum number of replies of the model. Without it there is no limit; 0 sends
+    /// nothing.
+    pub const fn max_turns(mut self, most: u32) -> Self {
+        self.limits.turns = Some(most);
+        self
+    }
+
+    /// Sets what the run may spend: see [`Limits`].
+    pub const fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets when failed requests are retried. Default: the policy of the client.
+    pub const fn retry_policy(mut self, retry: RetryPolicy) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// Sets how many calls of one turn may run at the same time, each on a thread of its own, at
+    /// least 1. Default: [`DEFAULT_CONCURRENCY`].
+    pub fn concurrency(mut self, most: usize) -> Self {
+        self.concurrency = most.max(1);
+        self
+    }
+
+    /// Sets how long tools may continue after the run is cancelled or its time is over. After that
+    /// their calls are answered as cancelled. Default: [`DEFAULT_GRACE`].
+    pub const fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Sets whether a call gets a new id if an earlier turn has a call with the same id. Default:
+    /// no.
+    pub const fn unique_ids(mut self, on: bool) -> Self {
+        self.unique_ids = on;
+        self
+    }
+
+    /// Sets when the conversation is replaced by a summary that the model writes. Default: never.
+    pub const fn compaction(mut self, compaction: Compaction) -> Self {
+        self.compaction = Some(compaction);
+        self
+    }
+
+    /// Sets the model that writes summaries. Default: the run's own.
+    pub fn summary_model(mut self, model: impl Into<String>) -> Self {
+        self.summary_model = Some(model.into());
+        self
+    }
+
+    /// Sets the maximum size of the conversation, in bytes. Default: the maximum size of a request
+    /// to the API.
+    pub const fn capacity(mut self, bytes: usize) -> Self {
+        self.capacity = bytes;
+        self
+    }
+
+    /// Creates the run, with a user message as its first. A text that is empty or only white space
+    /// is reported when the run is first used.
+    pub fn user(self, text: &str) -> Run {
+        let mut run = self.empty();
+        if let Err(error) = run.machine.user(text) {
+            run.invalid.get_or_insert_with(|| error.into());
+        }
+        run
+    }
+
+    /// Creates the run from a conversation: a JSON array of messages. If the API would refuse it,
+    /// the error is reported when the run is first used, with message and block.
+    pub fn messages(self, json: &str) -> Run {
+        let mut run = self.empty();
+        run.note_front();
+        if let Err(error) = run.machine.replace_history(json) {
+            run.invalid.get_or_insert_with(|| error.into());
+        }
+        run
+    }
+
+    /// Restores the run that [`Run::snapshot`] wrote, exactly where it was, with this builder's
+    /// parameters, tools and limits. Calls that had run do not run again. A text that is not a
+    /// snapshot, or is one of another version, is reported when the run is first used.
+    ///
+    /// ```no_run
+    /// # fn f(client: toolrunner_blocking::Client, run: toolrunner_blocking::Run) -> Result<(), Box<dyn std::error::Error>> {
+    /// std::fs::write("run.json", run.snapshot()?)?;
+    /// // Later, elsewhere:
+    /// let mut run = client.run("claude-opus-4-7").resume(&std::fs::read_to_string("run.json")?);
+    /// let finished = run.until_done()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn resume(self, snapshot: &str) -> Run {
+        let transcript = Transcript::growing_to(self.capacity);
+        let unique_ids = self.unique_ids;
+        let mut run = self.empty();
+        let restored = Machine::from_snapshot(snapshot.as_bytes(), transcript);
+        match restored.and_then(|mut machine| machine.unique_ids(unique_ids).map(|()| machine)) {
+            Ok(mut machine) => {
+                *machine.limits_mut() = *run.machine.limits();
+                *machine.retry_mut() = *run.machine.retry_mut();
+                *machine.compaction_mut() = *run.machine.compaction_mut();
+                run.machine = machine;
+            }
+            Err(error) => {
+                run.invalid.get_or_insert_with(|| error.into());
+            }
+        }
+        run
+    }
+
+    /// Creates the run without any message.
+    pub fn empty(mut self) -> Run {
+        if self.params.json("max_tokens").is_none() {
+            self.params.max_tokens(DEFAULT_MAX_TOKENS);
+        }
+        let toolset = Toolset::new(self.tools).unwrap_or_else(|error| {
+            self.invalid.get_or_insert(error);
+            Toolset(Arc::new(Vec::<BoxTools>::new()))
+        });
+        let mut machine = Machine::new(Transcript::growing_to(self.capacity));
+        *machine.limits_mut() = self.limits;
+        *machine.retry_mut() = self.retry;
+        *machine.compaction_mut() = self.compaction;
+        // This cannot fail: no request is under way, and no call has to be renamed.
+        let _ = machine.unique_ids(self.unique_ids);
+        let (control, threads) = (Control::new(self.grace), Threads::new(self.concurrency));
+        Run {
+            machine,
+            transport: self.settings.transport.clone(),
+            settings: self.settings,
+            params: self.params,
+            stream: self.stream,
+            turns: Loop::new(OwnTools(toolset), SystemClock::default(), control, threads),
+            exchange: Exchange::Idle,
+            invalid: self.invalid,
+            summary_model: self.summary_model,
+            announced: false,
+            envelope: Envelope::default(),
+            before_summary: None,
+            untold: std::collections::VecDeque::new(),
+            is_wound_down: false,
+        }
+    }
+}

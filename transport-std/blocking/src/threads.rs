@@ -1,0 +1,298 @@
+//! The executor: each call runs on a thread of its own, and the run polls what they bring. Each call
+//! owns a copy of its input. Panics stay in the call.
+
+use core::fmt;
+use core::future::Future;
+use core::panic::AssertUnwindSafe;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use core::time::Duration;
+use std::panic::catch_unwind;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use futures_channel::oneshot;
+use toolrunner_core::__private::Notice;
+use toolrunner_core::drive::{Draft, Env, Execute, Finished, Hooks, Job, Verdict, put_own, work};
+use toolrunner_core::error::{Error as CoreError, Misuse};
+use toolrunner_core::json::{Text, Value};
+use toolrunner_core::run::Run as Machine;
+use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, ToolHost, Toolbox};
+
+use crate::cancellation::Cancellation;
+use crate::clock::SystemClock;
+use crate::tools::Toolset;
+
+/// The hooks of a run: they only cancel it.
+#[derive(Debug)]
+pub(crate) struct Control {
+    pub(crate) cancellation: Cancellation,
+    pub(crate) grace: Duration,
+    /// Asks the calls that are running to end.
+    calls: Mutex<Vec<Cancellation>>,
+}
+
+impl Control {
+    pub(crate) fn new(grace: Duration) -> Self {
+        Self { cancellation: Cancellation::new(), grace, calls: Mutex::default() }
+    }
+
+    fn call(&self) -> Cancellation {
+        let cancellation = Cancellation::new();
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.retain(Cancellation::is_shared);
+        calls.push(cancellation.clone());
+        cancellation
+    }
+}
+
+impl Hooks for Control {
+    fn is_cancelled(&self) -> bool {
+        self.cancellation.is_cancelled()
+    }
+
+    fn poll_cancelled(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.cancellation.poll(context)
+    }
+
+    fn grace(&self) -> Duration {
+        self.grace
+    }
+
+    fn wind_down(&self) {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.drain(..).for_each(|call| call.cancel());
+    }
+}
+
+/// A call that is done.
+struct Done {
+    call: usize,
+    verdict: Verdict,
+    /// The content of the answer, and whether it is an error. `None` if the caller must answer.
+    answer: Option<(Vec<u8>, bool)>,
+}
+
+/// A call that is running.
+struct Running {
+    call: usize,
+    cancellation: Cancellation,
+    work: Pin<Box<dyn Future<Output = Done> + Send>>,
+}
+
+/// Runs up to `concurrency` calls at once.
+pub(crate) struct Threads {
+    concurrency: usize,
+    running: Vec<Running>,
+    /// The call that is done, until its answer is taken.
+    done: Option<Done>,
+}
+
+impl fmt::Debug for Threads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Threads({})", self.running.len())
+    }
+}
+
+impl Threads {
+    pub(crate) const fn new(concurrency: usize) -> Self {
+        Self { concurrency, running: Vec::new(), done: None }
+    }
+
+    /// Drops the calls for which `is_over` returns true. Their threads are asked to end.
+    pub(crate) fn drop_calls(&mut self, is_over: impl Fn(usize) -> bool) {
+        self.running.retain(|running| {
+            if is_over(running.call) {
+                running.cancellation.cancel();
+            }
+            !is_over(running.call)
+        });
+    }
+}
+
+impl Execute<Toolset, Control, SystemClock> for Threads {
+    fn has_room(&self) -> bool {
+        self.running.len() < self.concurrency
+    }
+
+    fn is_idle(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    fn start(
+        &mut self,
+        run: &Machine<'_>,
+        job: Job,
+        env: Env<'_, Toolset, Control, SystemClock>,
+    ) -> Result<(), CoreError> {
+        let call = run.call(job.call).ok_or(Misuse::NoSuchCall)?;
+        let cancellation = env.hooks.call();
+        let threaded = Threaded(Arc::new(Call {
+            id: call.id.raw().to_owned(),
+            name: call.name.raw().to_owned(),
+            toolset: call.toolset.map(|toolset| toolset.raw().to_owned()),
+            input: call.input.as_json().as_bytes().to_vec(),
+            turn: run.turns() + u32::from(!run.reply_is_whole()),
+            tools: env.tools.clone(),
+            host: Host(cancellation.clone()),
+        }));
+        let work = Box::pin(threaded.run(job, *env.clock));
+        self.running.push(Running { call: job.call, cancellation, work });
+        Ok(())
+    }
+
+    fn poll_finished(&mut self, context: &mut Context<'_>) -> Poll<Finished> {
+        for i in 0..self.running.len() {
+            if let Poll::Ready(done) = self.running[i].work.as_mut().poll(context) {
+                self.running.remove(i);
+                let finished = Finished { call: done.call, slot: 0, verdict: done.verdict };
+                self.done = Some(done);
+                return Poll::Ready(finished);
+            }
+        }
+        Poll::Pending
+    }
+
+    fn put(
+        &mut self,
+        run: &mut Machine<'_>,
+        finished: Finished,
+        after: impl FnOnce(&mut Draft<'_, '_>),
+    ) -> Result<(), CoreError> {
+        let done = self.done.take().filter(|done| done.call == finished.call);
+        match done.ok_or(Misuse::NoSuchCall)?.answer {
+            Some(answer) => put_own(run, finished.call, answer, after),
+            None => Ok(()),
+        }
+    }
+
+    fn discard(&mut self, _: Finished) {
+        self.done = None;
+    }
+
+    fn abort(&mut self, call: usize) {
+        self.drop_calls(|running| running == call);
+    }
+
+    fn clear(&mut self) {
+        self.drop_calls(|_| true);
+        self.done = None;
+    }
+}
+
+/// Everything that a call needs, so that it can run on any thread.
+struct Call {
+    id: String,
+    name: String,
+    toolset: Option<String>,
+    input: Vec<u8>,
+    turn: u32,
+    tools: Toolset,
+    host: Host,
+}
+
+impl Call {
+    fn scratch(&self, input: &[u8]) -> Vec<u8> {
+        if input.contains(&b'\\') { vec![0; input.len()] } else { Vec::new() }
+    }
+
+    fn tool_call<'a>(&'a self, input: &'a [u8], scratch: &'a mut [u8]) -> ToolCall<'a> {
+        let input = Value::first(input).unwrap_or_default();
+        let mut call =
+            ToolCall::new(Text::from_raw(&self.id), Text::from_raw(&self.name), input, scratch);
+        call.toolset = self.toolset.as_deref().map(Text::from_raw);
+        call.turn = self.turn;
+        call
+    }
+}
+
+/// Tells a tool that its call was cancelled.
+struct Host(Cancellation);
+
+impl ToolHost for Host {
+    fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
+    fn poll_cancelled(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.0.poll(context)
+    }
+}
+
+/// The tools of one call, which own everything. Its future runs on the run's thread, the tool
+/// itself on another, so that the run waits for the time limit too.
+struct Threaded(Arc<Call>);
+
+impl Threaded {
+    async fn run(self, job: Job, clock: SystemClock) -> Done {
+        let mut content = Vec::new();
+        let mut scratch = self.0.scratch(&self.0.input);
+        let call = self.0.tool_call(&self.0.input, &mut scratch);
+        let env = Env { tools: &self, hooks: &(), clock: &clock };
+        let verdict = work(env, job, call, Output::growing(&mut content)).await;
+        if let Verdict::TimedOut(_) = verdict {
+            // The tool is on another thread, which nobody can stop.
+            self.0.host.0.cancel();
+        }
+        Done { call: job.call, verdict, answer: verdict.content(content) }
+    }
+}
+
+/// Runs the tool at `i` on this thread. Returns the content and whether the call failed.
+fn run_here(
+    call: &Call,
+    i: usize,
+    input: &[u8],
+    deadline: Option<toolrunner_core::time::Instant>,
+) -> (Vec<u8>, bool) {
+    let (mut content, mut scratch) = (Vec::new(), call.scratch(input));
+    let mut given = call.tool_call(input, &mut scratch);
+    given.deadline = deadline;
+    given.host = Some(&call.host);
+    let mut out = Output::growing(&mut content);
+    let result = pollster::block_on(call.tools.0.dyn_call(i, given, &mut out));
+    let fits = result.as_ref().err().map_or(Ok(()), |error| error.write_to(&mut out));
+    let len = fits.and_then(|()| out.finish()).map_or(0, <[u8]>::len);
+    content.truncate(len);
+    (content, result.is_err())
+}
+
+impl Toolbox for Threaded {
+    fn count(&self) -> usize {
+        self.0.tools.count()
+    }
+
+    fn definition(&self, i: usize) -> Option<Definition<'_>> {
+        self.0.tools.definition(i)
+    }
+
+    async fn call(
+        &self,
+        i: usize,
+        given: ToolCall<'_>,
+        out: &mut Output<'_>,
+    ) -> Result<(), ToolError> {
+        let call = Arc::clone(&self.0);
+        let (input, deadline) = (given.input.raw().to_vec(), given.deadline);
+        let (give, result) = oneshot::channel();
+        let spawned = thread::Builder::new().name("toolrunner-tool".to_owned()).spawn(move || {
+            let done = catch_unwind(AssertUnwindSafe(|| run_here(&call, i, &input, deadline)));
+            // The send fails if the run no longer waits, and then nobody needs the result.
+            let _ = give.send(done);
+        });
+        let notice = match spawned {
+            Err(_) => Notice::NotRun,
+            Ok(_) => match result.await {
+                Ok(Ok((content, is_error))) => {
+                    out.content(core::str::from_utf8(&content).unwrap_or_default())?;
+                    return if is_error { Err(ToolError::written()) } else { Ok(()) };
+                }
+                // The panic hook has printed the message; the model does not receive it.
+                Ok(Err(_)) => Notice::Panicked,
+                Err(_) => Notice::Cancelled,
+            },
+        };
+        notice.write_to(out)?;
+        Err(ToolError::written())
+    }
+}
