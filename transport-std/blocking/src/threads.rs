@@ -250,7 +250,7 @@ fn run_here(
     given.deadline = deadline;
     given.host = Some(&call.host);
     let mut out = Output::growing(&mut content);
-    let result = pollster::block_on(call.tools.0.dyn_call(i, given, &mut out));
+    let result = pollster::block_on(call.tools.tools.dyn_call(i, given, &mut out));
     let fits = result.as_ref().err().map_or(Ok(()), |error| error.write_to(&mut out));
     let len = fits.and_then(|()| out.finish()).map_or(0, <[u8]>::len);
     content.truncate(len);

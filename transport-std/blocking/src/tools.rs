@@ -13,33 +13,41 @@ use crate::error::Error;
 
 /// A run's tools, which the threads of its calls share.
 #[derive(Clone)]
-pub(crate) struct Toolset(pub(crate) Arc<dyn DynTools>);
+pub(crate) struct Toolset {
+    pub(crate) tools: Arc<dyn DynTools>,
+    /// Whether a request has a list of them even if it is empty.
+    is_listed: bool,
+}
 
 impl Toolset {
     /// Checks tools that were added one after the other.
     ///
     /// # Errors
     /// `Misuse` if two have the same name, or if a name, schema or definition is invalid.
-    pub(crate) fn new(tools: Vec<BoxTools>) -> Result<Self, Error> {
+    pub(crate) fn new(tools: Vec<BoxTools>, is_listed: bool) -> Result<Self, Error> {
         check_server_tools(&tools)?;
-        Ok(Self(Arc::new(tools)))
+        let is_listed = is_listed || tools.count() > 0;
+        Ok(Self { tools: Arc::new(tools), is_listed })
+    }
+
+    pub(crate) fn none() -> Self {
+        Self { tools: Arc::new(()), is_listed: false }
     }
 
     /// Returns the definitions that a request lists, or `None` if there are no tools.
     pub(crate) fn listed(&self) -> Option<impl Iterator<Item = &str>> {
-        let count = self.0.dyn_count();
-        let definitions = (0..count).filter_map(|i| self.0.dyn_definition(i));
-        (count > 0).then(|| definitions.filter_map(|tool| tool.listed_json()))
+        let definitions = (0..self.tools.dyn_count()).filter_map(|i| self.tools.dyn_definition(i));
+        self.is_listed.then(|| definitions.filter_map(|tool| tool.listed_json()))
     }
 }
 
 impl Toolbox for Toolset {
     fn count(&self) -> usize {
-        self.0.dyn_count()
+        self.tools.dyn_count()
     }
 
     fn definition(&self, i: usize) -> Option<Definition<'_>> {
-        self.0.dyn_definition(i)
+        self.tools.dyn_definition(i)
     }
 
     async fn call(
@@ -48,13 +56,14 @@ impl Toolbox for Toolset {
         call: ToolCall<'_>,
         out: &mut Output<'_>,
     ) -> Result<(), ToolError> {
-        self.0.dyn_call(i, call, out).await
+        self.tools.dyn_call(i, call, out).await
     }
 }
 
 impl fmt::Debug for Toolset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = (0..self.0.dyn_count()).filter_map(|i| Some(self.0.dyn_definition(i)?.name));
+        let names =
+            (0..self.tools.dyn_count()).filter_map(|i| Some(self.tools.dyn_definition(i)?.name));
         f.debug_set().entries(names).finish()
     }
 }

@@ -355,3 +355,21 @@ fn mistakes_are_reported_at_the_first_use() {
     assert!(wrong.to_string().contains("top_k"), "{wrong}");
     assert_eq!(server.connections(), 0);
 }
+
+#[test]
+fn a_request_body_declares_tools_that_the_caller_answers() {
+    let call = Reply::new().tool_use("t1", "ask", "{}").tool_use("t2", "double", r#"{"n":2}"#);
+    let server = serve(Script::new().reply(call).reply(Reply::text("Blue, 4.")));
+    let body = r#"{"model":"m","max_tokens":64,"tools":[{"name":"double","input_schema":{"type":"object"}},{"name":"ask","input_schema":{"type":"object"}}],"messages":[{"role":"user","content":"Hello"}]}"#;
+    let mut run = server.client().run("").tools(double).body(body);
+    assert_eq!(run.until_done().unwrap().outcome, Outcome::NeedsAnswer);
+    let open: Vec<String> = run.open_calls().map(|call| call.id.to_string()).collect();
+    assert_eq!(open, ["t1"]);
+    run.answer("t1", "blue").unwrap();
+    let finished = run.until_done().unwrap();
+    assert_eq!(finished.text(), "Blue, 4.");
+    let message = finished.message.unwrap();
+    assert!(message.as_json().contains(r#""id":"msg_"#), "{}", message.as_json());
+    assert!(message.as_json().contains(r#""output_tokens""#), "{}", message.as_json());
+    server.assert_valid(&run);
+}

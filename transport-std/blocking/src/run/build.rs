@@ -4,9 +4,10 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use toolrunner_core::drive::{Exchange, Loop};
+use toolrunner_core::json::{Kind, Value};
 use toolrunner_core::policy::{Limits, RetryPolicy};
 use toolrunner_core::run::{Compaction, Run as Machine};
-use toolrunner_core::tool::{BoxTools, Tools};
+use toolrunner_core::tool::{BoxTools, Declared, Tools};
 use toolrunner_core::transcript::Transcript;
 
 use super::Run;
@@ -34,6 +35,8 @@ pub struct RunBuilder {
     params: Params,
     stream: bool,
     tools: Vec<BoxTools>,
+    /// Whether the request has a list of tools even if it is empty.
+    lists_tools: bool,
     concurrency: usize,
     grace: Duration,
     unique_ids: bool,
@@ -53,6 +56,7 @@ impl RunBuilder {
             params,
             stream: true,
             tools: Vec::new(),
+            lists_tools: false,
             concurrency: DEFAULT_CONCURRENCY,
             grace: DEFAULT_GRACE,
             unique_ids: false,
@@ -179,6 +183,51 @@ impl RunBuilder {
         run
     }
 
+    /// Creates the run from a request body in JSON: its `messages` become the conversation, and
+    /// every other member a parameter. Tools of the body that [`tools`](Self::tools) did not add
+    /// are only declared: the server runs them, or the caller answers their calls. A mistake is
+    /// reported when the run is first used.
+    pub fn body(mut self, json: &str) -> Run {
+        if let Err(error) = toolrunner_core::json::check(json.as_bytes()) {
+            let error = Error::Invalid(format!("the request body is not valid JSON {error}"));
+            self.invalid.get_or_insert(error);
+        }
+        let mut messages = "[]";
+        for (name, value) in Value::first(json.as_bytes()).map(Value::members).into_iter().flatten()
+        {
+            match name.to_string().as_str() {
+                "messages" => messages = value.as_json(),
+                "tools" => self.declare(value),
+                "stream" => self.stream = value.as_bool().unwrap_or(false),
+                name => self = self.param_json(name, value.as_json()),
+            }
+        }
+        self.messages(messages)
+    }
+
+    /// Adds the definitions in a list of tools whose names are not known yet.
+    fn declare(&mut self, list: Value<'_>) {
+        if list.kind() != Kind::Array {
+            let error = "the request body's \"tools\" must be an array".to_owned();
+            self.invalid.get_or_insert(Error::Invalid(error));
+            return;
+        }
+        self.lists_tools = true;
+        for tool in list.elements() {
+            let name = tool.member("name").and_then(Value::as_text).map(|name| name.to_string());
+            let mut known = (0..self.tools.count()).filter_map(|i| self.tools.definition(i));
+            if name.is_some_and(|name| known.any(|known| known.name == name)) {
+                continue;
+            }
+            match Declared::new(tool.as_json().to_owned()) {
+                Ok(declared) => self.tools.push(boxed(declared)),
+                Err(misuse) => {
+                    self.invalid.get_or_insert_with(|| misuse.into());
+                }
+            }
+        }
+    }
+
     /// Restores the run that [`Run::snapshot`] wrote, exactly where it was, with this builder's
     /// parameters, tools and limits. Calls that had run do not run again. A text that is not a
     /// snapshot, or is one of another version, is reported when the run is first used.
@@ -215,9 +264,9 @@ impl RunBuilder {
         if self.params.json("max_tokens").is_none() {
             self.params.max_tokens(DEFAULT_MAX_TOKENS);
         }
-        let toolset = Toolset::new(self.tools).unwrap_or_else(|error| {
+        let toolset = Toolset::new(self.tools, self.lists_tools).unwrap_or_else(|error| {
             self.invalid.get_or_insert(error);
-            Toolset(Arc::new(Vec::<BoxTools>::new()))
+            Toolset::none()
         });
         let mut machine = Machine::new(Transcript::growing_to(self.capacity));
         *machine.limits_mut() = self.limits;
