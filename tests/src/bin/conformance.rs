@@ -1,7 +1,7 @@
 //! Plays scenario files through the loop and prints the differences.
 //!
 //! ```text
-//! conformance [--embedded] [--transport std|embedded|embassy|reqwless|reqwless-per-request] [--capacity BYTES] [--cut LONGEST] [--seed N] FILE|DIRECTORY...
+//! conformance [--embedded] [--transport std|blocking|embedded|embassy|reqwless|reqwless-per-request] [--capacity BYTES] [--cut LONGEST] [--seed N] FILE|DIRECTORY...
 //! ```
 //! Each scenario runs twice: with whole bodies, and with bodies cut into pieces of 1 to LONGEST
 //! bytes (16 by default; 0 disables the second run).
@@ -15,7 +15,7 @@ use toolrunner_tests::replay::Cut;
 use toolrunner_tests::scenario::{Scenario, files};
 use toolrunner_tests::{Verdict, play};
 
-const USAGE: &str = "usage: conformance [--embedded] [--transport std|embedded|embassy|reqwless|reqwless-per-request] [--capacity BYTES] [--cut LONGEST] [--seed N] FILE|DIRECTORY...";
+const USAGE: &str = "usage: conformance [--embedded] [--transport std|blocking|embedded|embassy|reqwless|reqwless-per-request] [--capacity BYTES] [--cut LONGEST] [--seed N] FILE|DIRECTORY...";
 
 struct Arguments {
     engine: Box<dyn Engine>,

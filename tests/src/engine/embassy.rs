@@ -80,13 +80,7 @@ impl TcpConnect for Network<'_> {
         Self: 'a;
 
     async fn connect<'a>(&'a self, _: SocketAddr) -> Result<Connection<'a>, ErrorKind> {
-        Ok(Connection {
-            replay: self.0,
-            received: Vec::new(),
-            answered: 0,
-            to_send: VecDeque::new(),
-            is_closed: false,
-        })
+        Ok(Connection::new(self.0))
     }
 }
 
@@ -103,19 +97,29 @@ impl Dns for Network<'_> {
 }
 
 /// One connection, with the state of both ends.
-struct Connection<'r> {
+pub(super) struct Connection<'r> {
     replay: &'r Replay,
-    received: Vec<u8>,
+    pub(super) received: Vec<u8>,
     /// The number of requests so far. The framing of the reply's body alternates with it.
     answered: usize,
     /// The bytes that the client has not read yet, in the pieces in which they arrive.
-    to_send: VecDeque<Vec<u8>>,
-    is_closed: bool,
+    pub(super) to_send: VecDeque<Vec<u8>>,
+    pub(super) is_closed: bool,
 }
 
-impl Connection<'_> {
+impl<'r> Connection<'r> {
+    pub(super) const fn new(replay: &'r Replay) -> Self {
+        Self {
+            replay,
+            received: Vec::new(),
+            answered: 0,
+            to_send: VecDeque::new(),
+            is_closed: false,
+        }
+    }
+
     /// Answers the request if it has arrived completely.
-    fn respond(&mut self) {
+    pub(super) fn respond(&mut self) {
         let Some(end) =
             self.received.windows(4).position(|part| part == b"\r\n\r\n").map(|at| at + 4)
         else {

@@ -1,5 +1,6 @@
 //! Runs the loop in one of its configurations through a scenario.
 
+mod blocking;
 mod embassy;
 mod embedded;
 mod server;
@@ -11,6 +12,7 @@ use toolrunner_core::error::{ApiError, Capacity};
 use crate::replay::Replay;
 use crate::scenario::Scenario;
 
+pub use blocking::Blocking;
 pub use embassy::{Client, Embassy, read_piece};
 pub use embedded::Embedded;
 pub use server::Server;
@@ -68,6 +70,7 @@ pub trait Engine {
 pub fn by_name(name: &str, capacity: usize) -> Option<Box<dyn Engine>> {
     match name {
         "std" => Some(Box::new(Server)),
+        "blocking" => Some(Box::new(Blocking)),
         "embassy" => Some(Box::new(Embassy { client: Client::Own, capacity })),
         "reqwless" => Some(Box::new(Embassy { client: Client::KeepAlive, capacity })),
         "reqwless-per-request" => Some(Box::new(Embassy { client: Client::PerRequest, capacity })),
