@@ -10,6 +10,7 @@ use toolrunner_core::__private::base_of;
 use toolrunner_core::policy::RetryPolicy;
 use toolrunner_core::wire::{BaseUrl, Config};
 use ureq::http::{HeaderName, HeaderValue};
+use ureq::tls::Certificate;
 
 use crate::error::SetupError;
 use crate::run::RunBuilder;
@@ -108,7 +109,8 @@ impl Client {
 /// Configures a [`Client`]: the server, the credential and the connections. Nothing is checked
 /// before [`build`](Self::build).
 ///
-/// HTTPS trusts the platform's certificates. A proxy is taken from the environment variables that
+/// HTTPS trusts the platform's certificates, unless [`root_certificate`](Self::root_certificate) adds
+/// others. A proxy is taken from the environment variables that
 /// ureq reads, such as `HTTPS_PROXY` and `NO_PROXY`.
 #[derive(Clone, Debug)]
 pub struct ClientBuilder {
@@ -119,6 +121,8 @@ pub struct ClientBuilder {
     headers: Vec<Header>,
     retry: RetryPolicy,
     timeouts: Timeouts,
+    /// The root certificates to trust instead of the platform's, each in PEM.
+    roots: Vec<Vec<u8>>,
 }
 
 impl Default for ClientBuilder {
@@ -143,6 +147,7 @@ impl ClientBuilder {
                 read: Duration::from_secs(600),
                 idle: Duration::from_secs(90),
             },
+            roots: Vec::new(),
         }
     }
 
@@ -273,6 +278,14 @@ impl ClientBuilder {
         self
     }
 
+    /// Adds a root certificate in PEM, such as that of a gateway's own authority. As soon as there
+    /// is one, the certificates added here are trusted instead of the platform's.
+    #[must_use]
+    pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.roots.push(pem.into());
+        self
+    }
+
     /// Checks these settings and makes a client from them.
     ///
     /// # Errors
@@ -290,11 +303,13 @@ impl ClientBuilder {
         }
         let base_url = self.base_url.as_deref().unwrap_or(Config::BASE_URL);
         BaseUrl::parse(base_url).map_err(SetupError::BaseUrl)?;
+        let roots = self.roots.iter().map(|pem| Certificate::from_pem(pem));
+        let roots = roots.collect::<Result<Vec<_>, _>>().map_err(|_| SetupError::Certificate)?;
         let settings = Settings {
             base_url: base_of(base_url, PATH).to_owned(),
             headers: self.all_headers()?,
             retry: self.retry,
-            transport: HttpTransport::new(self.timeouts),
+            transport: HttpTransport::new(self.timeouts, roots),
         };
         Ok(Client { settings: Arc::new(settings) })
     }

@@ -50,6 +50,8 @@ pub struct ApiFailure {
 pub enum SetupError {
     /// The base URL is not usable, for this reason.
     BaseUrl(&'static str),
+    /// A root certificate is not a certificate in PEM.
+    Certificate,
     /// A header cannot be set: its name is not valid, or the transport sets it.
     HeaderName(String),
     /// The value of this header, or the API key or token that it carries, has a character that no
@@ -65,6 +67,7 @@ impl fmt::Display for SetupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BaseUrl(why) => f.write_str(why),
+            Self::Certificate => f.write_str("a root certificate is not a certificate in PEM"),
             Self::HeaderName(name) => write!(f, "the header {name:?} cannot be set"),
             Self::HeaderValue(name) => {
                 write!(f, "the value of the header {name:?} has a character that is not allowed")

@@ -17,7 +17,7 @@ use toolrunner_core::transport::{
 };
 use ureq::config::{AutoHeaderValue, Config};
 use ureq::http::{HeaderValue, Request};
-use ureq::tls::{RootCerts, TlsConfig};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Timeout};
 
 /// The size of the pieces in which a reply is read, in bytes.
@@ -53,8 +53,13 @@ impl fmt::Debug for HttpTransport {
 }
 
 impl HttpTransport {
-    pub(crate) fn new(timeouts: Timeouts) -> Self {
-        let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
+    /// Creates a transport that trusts `roots`, or the platform's if there are none.
+    pub(crate) fn new(timeouts: Timeouts, roots: Vec<Certificate<'static>>) -> Self {
+        let roots = match roots.is_empty() {
+            true => RootCerts::PlatformVerifier,
+            false => roots.into(),
+        };
+        let tls = TlsConfig::builder().root_certs(roots).build();
         let config = Agent::config_builder()
             .tls_config(tls)
             // The core decides what a status means. A redirect would send the key elsewhere.
