@@ -19,7 +19,7 @@ if [ -n "${SCENARIOS:-}" ]; then
 fi
 
 # In the order in which they run: the parts that fail soonest come first.
-PARTS=(fmt deny deps clippy unit mcp soak faults doc conformance serve stores kills playground fuzz valgrind bench c wasm targets
+PARTS=(fmt deny deps clippy unit mcp soak faults doc package conformance serve stores kills playground fuzz valgrind bench c wasm targets
     no_panic firmware boards sizes)
 
 # The Debian packages that a part needs besides rustup's toolchain.
@@ -27,7 +27,7 @@ packages() {
     case $1 in
     fmt) ;;
     deny) echo python3 ca-certificates ;;
-    deps) echo python3 gcc libc6-dev ca-certificates ;;
+    deps | package) echo python3 gcc libc6-dev ca-certificates ;;
     clippy | unit | soak | faults | doc | conformance | fuzz) echo gcc libc6-dev ca-certificates ;;
     serve) echo python3 curl gcc libc6-dev ca-certificates ;;
     c) echo valgrind python3 rustc-web cargo-web rust-web-src gcc-arm-none-eabi qemu-system-arm gcc g++ libc6-dev ca-certificates ;;
@@ -151,6 +151,12 @@ part_bench() {
 
 part_doc() {
     RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --exclude toolrunner-serve-dynamodb --exclude toolrunner-bedrock --all-features --no-deps
+}
+
+# Makes the archive of each published package and checks its contents: README, licences, metadata. Builds core, its macros and the C
+# interface from their archives; the larger packages are not built again. See tests/package.py.
+part_package() {
+    python3 tests/package.py
 }
 
 part_conformance() {

@@ -193,3 +193,8 @@ pub mod __private {
     #[cfg(feature = "macros")]
     pub use toolrunner_macros as macros;
 }
+
+/// Compiles the code blocks of the README as tests.
+#[cfg(all(doctest, feature = "macros"))]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

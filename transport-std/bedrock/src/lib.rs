@@ -41,3 +41,8 @@ mod stream;
 
 pub use aws_credential_types;
 pub use builder::{Bedrock, BedrockBuilder, BedrockError, DEFAULT_VERSION};
+
+/// Compiles the code blocks of the README as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

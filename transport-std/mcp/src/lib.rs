@@ -55,3 +55,8 @@ pub use builder::McpBuilder;
 pub use error::McpError;
 pub use server::McpServer;
 pub use tools::{LeftOut, McpTools};
+
+/// Compiles the code blocks of the README as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

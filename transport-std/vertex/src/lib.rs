@@ -28,3 +28,8 @@ mod hook;
 
 pub use builder::{DEFAULT_VERSION, Vertex, VertexBuilder, VertexError};
 pub use gcp_auth;
+
+/// Compiles the code blocks of the README as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -199,3 +199,8 @@ impl Store for DynamoStore {
         Box::pin(async { self.table.read("SCHEMA", "-").await.map(|_| ()) })
     }
 }
+
+/// Compiles the code blocks of the README as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
