@@ -1,5 +1,5 @@
-//! Checks that the figures in README.md are those of the code, and of the files with the measured
-//! results.
+//! Checks that the figures in the guide and in tests/FIGURES.md are those of the code and of the
+//! files with the measured results, and that the README and the list of examples name what exists.
 
 use std::path::Path;
 
@@ -10,7 +10,8 @@ fn read(file: &str) -> String {
 
 #[test]
 fn capacities_are_those_of_the_code() {
-    let readme = read("README.md");
+    const LIMITS: &str = "transport-std/src/guide/limits.md";
+    let limits = read(LIMITS);
     // The first two cells of the row, the file, and the code in that file.
     let rows = [
         (
@@ -105,7 +106,7 @@ fn capacities_are_those_of_the_code() {
     ];
     for (name, figure, file, code) in rows {
         let row = format!("| {name} | {figure} |");
-        assert!(readme.contains(&row), "README has no {row}");
+        assert!(limits.contains(&row), "{LIMITS} has no {row}");
         assert!(read(file).contains(code), "{file} has no {code}");
     }
 }
@@ -124,8 +125,8 @@ fn row(file: &str, first: &str) -> Vec<String> {
 
 #[test]
 fn figures_are_those_that_were_measured() {
-    let (readme, benches, sizes) =
-        (read("README.md"), "tests/benches/README.md", read("examples/firmware/sizes.txt"));
+    let (figures, benches, sizes) =
+        (read("tests/FIGURES.md"), "tests/benches/README.md", read("examples/firmware/sizes.txt"));
     let kilobytes = |figure: &str| {
         let line = sizes
             .lines()
@@ -159,7 +160,7 @@ fn figures_are_those_that_were_measured() {
             kilobytes("agent-http memory")
         ),
     ] {
-        assert!(readme.contains(&figure), "README has no {figure}");
+        assert!(figures.contains(&figure), "tests/FIGURES.md has no {figure}");
     }
 }
 
@@ -203,5 +204,65 @@ fn what_runs_where_exists_and_is_checked() {
             assert!(shown.contains(&path.as_str()), "README has no row for {path}");
             assert!(ci.contains(&name), "tests/ci.sh does not build {path}");
         }
+    }
+}
+
+/// Each page of the guide is in the README's table, and each relative link of the README leads to a
+/// file.
+#[test]
+fn the_readme_links_every_page_of_the_guide_and_only_what_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let readme = read("README.md");
+    let links: Vec<&str> = readme
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split_once(')').map(|(link, _)| link))
+        .filter(|link| !link.starts_with("http"))
+        .collect();
+    assert!(links.len() > 20, "{links:?}");
+    for link in &links {
+        assert!(root.join(link).exists(), "README links to {link}");
+    }
+    let pages = "transport-std/src/guide";
+    for page in std::fs::read_dir(root.join(pages)).expect("the guide").flatten() {
+        let name = page.file_name().into_string().expect("a name in UTF-8");
+        if name != "mod.rs" {
+            let page = format!("{pages}/{name}");
+            assert!(links.contains(&page.as_str()), "README does not link to {page}");
+        }
+    }
+}
+
+/// Each row of `tests/SEEDS.md` names tests that exist.
+#[test]
+fn each_official_example_is_a_test_that_exists() {
+    let table = read("tests/SEEDS.md");
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| Example "))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    assert!(rows.len() > 20, "{rows:?}");
+    for row in rows {
+        let [example, _sources, place] = row[..] else { panic!("{row:?}") };
+        let mut places = 0;
+        for place in place.split(", ") {
+            let place = place.trim_matches('`');
+            let (file, name) = place
+                .split_once("::")
+                .unwrap_or_else(|| panic!("{example}: {place} names no file and test"));
+            let text = read(file);
+            let is_test = text
+                .split("#[test]")
+                .skip(1)
+                .chain(text.split("#[tokio::test]").skip(1))
+                .any(|behind| {
+                    let line = behind.trim_start().lines().next().unwrap_or_default();
+                    line.strip_prefix("async ").unwrap_or(line).starts_with(&format!("fn {name}("))
+                });
+            assert!(is_test, "{example}: {file} has no test {name}");
+            places += 1;
+        }
+        assert!(places > 0, "{example} has no test");
     }
 }
