@@ -7,7 +7,7 @@
 //! ```
 //! Stored messages are never written again: a turn costs only what it adds. The bytes after `len`
 //! are *the tail*. A frame that arrives in pieces is assembled there, and a tool writes its result
-//! there before it becomes part of the conversation. [`Tail`](tail::Tail) guards such a part.
+//! there before it becomes part of the conversation. `tail::Tail` guards such a part.
 
 #[cfg(feature = "alloc")]
 mod grow;

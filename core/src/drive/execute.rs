@@ -130,7 +130,7 @@ pub struct Finished {
     pub verdict: Verdict,
 }
 
-/// Runs calls that the loop has admitted. See the [module](self).
+/// Runs calls that the loop has admitted.
 #[allow(
     async_fn_in_trait,
     reason = "a driver is generic over its executor, so whether its future is Send follows from the executor's"

@@ -88,8 +88,8 @@ impl Run<'_> {
     /// The call may start if its input is an object, no block before it is still open, the calls up
     /// to it have names and ids of their own, no `fallback` block came before it, the answers to
     /// all calls so far fit, and nothing that is already known forbids sending its result. A limit
-    /// that can be checked only at the end of the reply ([`Limits::repeats`]) forbids every early
-    /// start.
+    /// that can be checked only at the end of the reply
+    /// ([`Limits::repeats`](crate::policy::Limits::repeats)) forbids every early start.
     pub fn begin_early(&mut self, i: usize, now: Instant) -> bool {
         if self.early.is_closed || !self.may_start_early(i, now) {
             return false;

@@ -34,7 +34,7 @@ impl<'a> Decoder<'a> {
     /// Returns an error with the path to the innermost value that does not fit. serde-json-core
     /// does not keep the message of a type, such as the name of a missing member, so for these the
     /// error only says that the value is not accepted. A value that is nested more than
-    /// [`SCHEMA_DEPTH`] levels deep is an error, because serde-json-core recurses.
+    /// 16 levels deep is an error, because serde-json-core recurses.
     pub fn deserialize<T: Deserialize<'a>>(
         &mut self,
         value: Value<'a>,
