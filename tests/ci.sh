@@ -27,8 +27,8 @@ packages() {
     case $1 in
     fmt) ;;
     deny) echo python3 ca-certificates ;;
-    deps | package) echo python3 gcc libc6-dev ca-certificates ;;
-    clippy | unit | soak | faults | doc | conformance | fuzz) echo gcc libc6-dev ca-certificates ;;
+    deps | doc | package) echo python3 gcc libc6-dev ca-certificates ;;
+    clippy | unit | soak | faults | conformance | fuzz) echo gcc libc6-dev ca-certificates ;;
     serve) echo python3 curl gcc libc6-dev ca-certificates ;;
     c) echo valgrind python3 rustc-web cargo-web rust-web-src gcc-arm-none-eabi qemu-system-arm gcc g++ libc6-dev ca-certificates ;;
     wasm) echo chromium rustc-web cargo-web rust-web-src lld python3 gcc libc6-dev ca-certificates ;;
@@ -149,8 +149,11 @@ part_bench() {
     (cd tests/benches && cargo bench -q --locked --bench times -- --test >/dev/null)
 }
 
+# Builds the documentation, and compares the public API of core and toolrunner-std with tests/api.
 part_doc() {
-    RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --exclude toolrunner-serve-dynamodb --exclude toolrunner-bedrock --all-features --no-deps
+    export RUSTDOCFLAGS=-Dwarnings
+    cargo doc --workspace --exclude toolrunner-serve-dynamodb --exclude toolrunner-bedrock --all-features --no-deps
+    python3 tests/api.py
 }
 
 # Makes the archive of each published package and checks its contents: README, licences, metadata. Builds core, its macros and the C
@@ -357,7 +360,7 @@ lacks() {
     playground | dynamodb | long | wasm) command -v npm >/dev/null || missing+=("npm, with Node.js 20 or later") ;;&
     fmt) cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt >/dev/null 2>&1 || missing+=(rustfmt) ;;
     clippy) cargo clippy --version >/dev/null 2>&1 || rustup component add clippy >/dev/null 2>&1 || missing+=(clippy) ;;
-    unit | soak | faults | doc | conformance | fuzz) command -v cc >/dev/null || missing+=("a C compiler") ;;
+    unit | soak | faults | conformance | fuzz) command -v cc >/dev/null || missing+=("a C compiler") ;;
     *)
         # These packages have other names on other systems, and these parts refer to programs by Debian's paths.
         for package in $(packages "$1"); do
