@@ -108,6 +108,66 @@
 //! }
 //! ```
 //!
+//! # What a tool returns
+//!
+//! Text, numbers, content blocks, any value that serde can serialize (the model receives it as
+//! JSON), or a `Result` of one of these. The error can be any type that implements `Display`; the
+//! model receives `Error: ` and its text. A [`ToolError`](crate::ToolError) is sent verbatim, as
+//! text or as blocks. A tool that returns `()` sends `(no output)`.
+//!
+//! # What a tool knows about its call
+//!
+//! An argument `context: &ToolContext<'_>` is not part of the schema. It has the call's id, its
+//! turn, its deadline, its cancellation, and the value that the run was given by
+//! [`state`](crate::run::RunBuilder::state).
+//!
+//! ```
+//! # #[cfg(feature = "testing")] {
+//! # use toolrunner_std::core::testing::{Reply, Script, ScriptedModel};
+//! # use toolrunner_std::testing::Scripted;
+//! use toolrunner_std::{Client, Run, ToolContext, ToolError, tool};
+//!
+//! struct Tenant {
+//!     name: String,
+//! }
+//!
+//! /// Say who is asking.
+//! #[tool]
+//! async fn who(context: &ToolContext<'_>) -> Result<String, ToolError> {
+//!     let tenant = context.state::<Tenant>().ok_or(ToolError::new("nobody is logged in"))?;
+//!     Ok(format!("{}, call {}", tenant.name, context.id))
+//! }
+//!
+//! fn start(client: &Client) -> Run {
+//!     client
+//!         .run("claude-opus-4-7")
+//!         .tool(who)
+//!         .state(Tenant { name: "Acme".to_owned() })
+//!         .user("Who am I?")
+//! }
+//! # let script = Script::new().reply(Reply::new().tool_use("t1", "who", "{}")).reply(Reply::text("Acme."));
+//! # let scripted = Scripted::new(ScriptedModel::new(script));
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+//! # let mut run = start(&scripted.client());
+//! # runtime.block_on(run.until_done()).unwrap();
+//! # assert!(run.messages().contains("Acme, call t1"), "{}", run.messages());
+//! # }
+//! ```
+//!
+//! # Tools that somebody else runs
+//!
+//! A [`Declared`](crate::Declared) tool is a definition alone. The server runs its own tools, and
+//! the caller answers the calls of all others with [`Run::answer`](crate::Run::answer): the run ends
+//! with [`Outcome::NeedsAnswer`](crate::Outcome::NeedsAnswer) until then.
+//!
+//! ```
+//! # use toolrunner_std::{Client, Declared, Error, Run};
+//! fn start(client: &Client) -> Result<Run, Error> {
+//!     let search = Declared::new(r#"{"type":"web_search_20250305","name":"web_search"}"#)?;
+//!     Ok(client.run("claude-opus-4-7").tool(search).user("What is new in Rust?"))
+//! }
+//! ```
+//!
 //! # How a run gets its tools
 //!
 //! [`tool`](crate::run::RunBuilder::tool) adds one tool, [`tools`](crate::run::RunBuilder::tools)
