@@ -79,6 +79,8 @@ fn calls_of_a_turn_run_at_the_same_time() {
     let both = Reply::new().tool_use("t1", "meet", "{}").tool_use("t2", "meet", "{}");
     let server = serve(Script::new().reply(both).reply(Reply::text("Both.")));
     let mut run = server.client().run("m").tools(Meeting(Barrier::new(2))).user("Meet.");
+    // One alone would wait for the other for ever.
+    run.limits_mut().time = Some(LONG);
     assert_eq!(run.until_done().unwrap().text(), "Both.");
     server.assert_valid(&run);
 }
