@@ -167,7 +167,7 @@ part_conformance() {
     if [ -n "${SCENARIOS:-}" ]; then
         files+=("$SCENARIOS")
     fi
-    for configuration in std embedded embassy reqwless reqwless-per-request; do
+    for configuration in std blocking embedded embassy reqwless reqwless-per-request; do
         echo "# $configuration"
         cargo run -q --release -p toolrunner-tests --bin conformance -- --transport "$configuration" "${files[@]}"
     done
