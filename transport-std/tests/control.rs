@@ -4,8 +4,8 @@
 
 mod common;
 
+use core::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{assert_valid, bodies, scripted};
 use serde_json::{Value, json};

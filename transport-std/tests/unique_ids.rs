@@ -107,7 +107,7 @@ async fn histories_and_snapshots_are_made_unique() {
         ["call_0-2", "call_1-2", "call_0-2", "call_1-2", "call_0", "call_1", "call_0", "call_1"];
 
     let client = Scripted::new(ScriptedModel::new(script())).client();
-    let history = client.run("m").unique_ids(true).messages(&run.messages());
+    let history = client.run("m").unique_ids(true).messages(run.messages());
     assert_eq!(ids(&history.messages()), unique);
     let mut restored =
         client.run("m").tools(Echo::default()).unique_ids(true).resume(&run.snapshot().unwrap());

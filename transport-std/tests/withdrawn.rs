@@ -126,7 +126,7 @@ async fn a_removed_tool_that_is_declared_does_not_wait_for_the_caller() {
         .client()
         .run("m")
         .tools(pay)
-        .messages(&format!(r#"[{{"role":"user","content":"Hi."}},{REMOVAL},{GO}]"#));
+        .messages(format!(r#"[{{"role":"user","content":"Hi."}},{REMOVAL},{GO}]"#));
     assert!(matches!(run.until_done().await.unwrap().outcome, Outcome::Ended(_)));
     assert!(conversations(&scripted).pop().unwrap().contains("Error: Tool 'pay' not found"));
 }
@@ -148,7 +148,7 @@ async fn a_history_that_is_replaced_takes_its_removals_with_it() {
         .client()
         .run("m")
         .tools(pay.clone())
-        .messages(&format!(r#"[{{"role":"user","content":"Hi."}},{REMOVAL},{GO}]"#));
+        .messages(format!(r#"[{{"role":"user","content":"Hi."}},{REMOVAL},{GO}]"#));
     run.until_done().await.unwrap();
     assert_eq!(pay.ran(), [] as [String; 0]);
     run.replace_history(

@@ -201,7 +201,7 @@ impl Caller {
             24 => self.say(),
             25 => {
                 let text = self.word();
-                if self.run.append(&format!(r#"{{"role":"user","content":"{text}"}}"#)).is_ok() {
+                if self.run.append(format!(r#"{{"role":"user","content":"{text}"}}"#)).is_ok() {
                     self.ledger().said.push(text);
                 }
             }
