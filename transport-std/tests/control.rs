@@ -88,6 +88,20 @@ fn text_is_not_kept_by_default_nor_by_another_verb() {
     let (_, mut run, _) = half_read(|run| run.keep_text_on_cancel(true));
     run.replace_history((toolrunner_core::message::Role::User, "New.")).unwrap();
     assert_eq!(conversation(&run), json!([user("New.")]));
+    let replies = Script::new().reply(Reply::text("One.")).reply(Reply::text("Two."));
+    let scripted = scripted(replies);
+    let mut run = scripted.client().run("m").keep_text_on_cancel(true).user("Count.");
+    block_on(async {
+        run.until_done().await.unwrap();
+        run.user("On.").unwrap();
+        while let Some(event) = run.next_event().await.unwrap() {
+            if let Event::Text { .. } = event {
+                break;
+            }
+        }
+        run.retry().unwrap();
+    });
+    assert_eq!(conversation(&run), json!([user("Count."), user("On.")]));
     // A complete reply is not kept twice.
     let (_, mut run, _) = half_read(|run| run.keep_text_on_cancel(true));
     block_on(run.until_done()).unwrap();
