@@ -47,6 +47,14 @@ where
             let found = self.tool_of(&call).filter(|_| !is_withdrawn);
             match found {
                 Some(tool) if self.waits_for_group(run, tool) => {}
+                #[cfg(feature = "alloc")]
+                Some(_) if run.waits_for_member(i) => {}
+                #[cfg(feature = "alloc")]
+                Some(_) if run.is_after_failed_member(i) => {
+                    run.answer_notice(i, crate::tool::Notice::AfterFailure)?;
+                    self.due = Some(Due::ToolEnd(i));
+                    return Ok(Some(i));
+                }
                 Some(tool) => {
                     if run.begin_call(i) {
                         self.start(run, i, tool, true)?;
@@ -87,6 +95,7 @@ where
             };
             if !run.is_withdrawn_early(i)
                 && !self.waits_for_group(run, tool)
+                && !run.has_earlier_member(i)
                 && run.begin_early(i, now)
             {
                 self.has_news = true;

@@ -96,6 +96,8 @@ mod table;
 #[cfg(feature = "alloc")]
 mod tool_changes;
 mod turns;
+#[cfg(feature = "alloc")]
+mod toolset_order;
 mod unique;
 mod verbs;
 mod withdrawn;
@@ -155,7 +157,8 @@ const _: () = assert!(MAX_CALLS == CallStates::COUNT);
 /// [`is_withdrawn`](Self::is_withdrawn) to decide; [`refuse_bad_input`](Self::refuse_bad_input),
 /// [`answer_not_found`](Self::answer_not_found) and [`answer_notice`](Self::answer_notice) to
 /// answer without a tool; [`start_call`](Self::start_call) and [`end_call`](Self::end_call) to run a
-/// tool in the run's memory; [`begin_call`](Self::begin_call), [`answer`](Self::answer) and
+/// tool in the run's memory (with `alloc`, `waits_for_member` and `is_after_failed_member` order the
+/// members of a toolset); [`begin_call`](Self::begin_call), [`answer`](Self::answer) and
 /// [`answer_checked`](Self::answer_checked) to run it elsewhere;
 /// [`leave_to_caller`](Self::leave_to_caller) and [`give_to_tools`](Self::give_to_tools) to wait
 /// for a person; with `alloc`, `early_calls`, `early_call`, `is_withdrawn_early`, `begin_early` and

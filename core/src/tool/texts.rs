@@ -51,6 +51,9 @@ pub enum Notice<'a> {
         /// The kind of the input, if it is JSON.
         got: &'a str,
     },
+    /// An earlier call of the same toolset in this turn failed: `Not executed: an earlier action in
+    /// this turn failed.`
+    AfterFailure,
     /// The call was answered without running it: `Error: not run`.
     NotRun,
     /// The result did not fit: `Error: the result is too large: N bytes, at most M fit`.
@@ -112,6 +115,7 @@ impl Notice<'_> {
                     }
                 }
             }
+            Self::AfterFailure => each("Not executed: an earlier action in this turn failed."),
             Self::NotRun => each("Error: not run"),
             Self::Breakpoints(count) => {
                 each("Error: the request would have ")?;
