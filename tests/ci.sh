@@ -156,8 +156,8 @@ part_doc() {
     python3 tests/api.py
 }
 
-# Makes the archive of each published package and checks its contents: README, licences, metadata. Builds core, its macros and the C
-# interface from their archives; the larger packages are not built again. See tests/package.py.
+# Makes the archive of each published package and checks its contents: README, licences, metadata. Builds core, its macros, the C
+# interface and toolrunner-std from their archives; the other packages are not built again. See tests/package.py.
 part_package() {
     python3 tests/package.py
 }
