@@ -95,9 +95,9 @@ mod step;
 mod table;
 #[cfg(feature = "alloc")]
 mod tool_changes;
-mod turns;
 #[cfg(feature = "alloc")]
 mod toolset_order;
+mod turns;
 mod unique;
 mod verbs;
 mod withdrawn;

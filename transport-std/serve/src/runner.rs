@@ -232,7 +232,7 @@ impl Loop {
         let active = document.active.as_ref();
         let run = match active.and_then(|active| active.frame.as_deref()) {
             Some(frame) => builder.resume(&format!("{frame},\"messages\":[{transcript}]}}")),
-            None => builder.messages(&format!("[{transcript}]")),
+            None => builder.messages(format!("[{transcript}]")),
         };
         let mut this = Self {
             run,
