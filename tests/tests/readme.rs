@@ -17,7 +17,7 @@ fn capacities_are_those_of_the_code() {
         (
             "Transcript, on a server",
             "32 MiB",
-            "core/src/transcript.rs",
+            "core/src/transcript/grow.rs",
             "GROWING_LIMIT: usize = 32 * 1024 * 1024;",
         ),
         ("Calls of one turn", "128", "core/src/run/state.rs", "const COUNT: usize = 128;"),

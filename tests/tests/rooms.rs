@@ -182,12 +182,13 @@ const DECISIONS: [(&str, &[&str]); 3] = [
 /// The parameters that a front end takes from its caller: each has a setter or is a part of a body
 /// that the caller passes as a whole, or is an attribute of a span. Nothing is decided by them but
 /// the model of a summary.
-const TAKEN: [(&str, &[&str]); 6] = [
+const TAKEN: [(&str, &[&str]); 7] = [
     ("params.rs", &["\"max_tokens\"", "\"model\"", "\"system\""]),
     ("run/body.rs", &["\"model\""]),
     ("run/build.rs", &["\"max_tokens\"", "\"messages\"", "\"stream\"", "\"tools\""]),
     ("run/mod.rs", &["\"tools\""]),
     ("run/output.rs", &["\"output_config\""]),
+    ("run/strict.rs", &["\"tool_choice\"", "\"tools\""]),
     ("run/trace.rs", &["\"max_tokens\"", "\"model\""]),
 ];
 
