@@ -84,3 +84,8 @@ pub use toolrunner_core::tool::{
     Block, BoxTools, Declared, DynTools, Json, Output, Parsed, RawTool, Source, ToolContext,
     ToolError, ToolInput, Tools,
 };
+
+/// Compiles the code blocks of the README as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
