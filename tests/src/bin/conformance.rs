@@ -73,9 +73,17 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let (mut passed, mut failed) = (0, 0);
+    let (mut passed, mut failed, mut left_out) = (0, 0, 0);
     for file in files {
-        let (name, verdict) = match Scenario::read(&file) {
+        let scenario = Scenario::read(&file);
+        if let Ok(scenario) = &scenario
+            && let Some(lack) = engine.lacks(scenario)
+        {
+            left_out += 1;
+            println!("left out  {}: {lack}", scenario.name);
+            continue;
+        }
+        let (name, verdict) = match scenario {
             Ok(scenario) => (scenario.name.clone(), judge(&*engine, scenario, cut)),
             Err(error) => {
                 (file.display().to_string(), Verdict { differences: vec![error], note: None })
@@ -91,6 +99,9 @@ fn main() -> ExitCode {
             failed += 1;
             println!("FAIL  {name}: {}", verdict.differences.join("; "));
         }
+    }
+    if left_out > 0 {
+        println!("{left_out} left out");
     }
     println!("{passed} passed, {failed} failed");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -56,6 +56,17 @@ impl Engine for Blocking {
         "blocking"
     }
 
+    fn lacks(&self, scenario: &Scenario) -> Option<&'static str> {
+        let needs = scenario.config.after_turn.values().any(|actions| {
+            !actions.add_tools.is_empty()
+                || !actions.remove_tools.is_empty()
+                || actions.compact.is_some()
+        });
+        needs.then_some(
+            "the blocking front end has no add_tools, remove_tools and compaction by the server",
+        )
+    }
+
     fn run(&self, scenario: &Scenario, replay: &Arc<Replay>) -> Ending {
         let client = start(replay).map_err(|error| error.to_string()).and_then(|base_url| {
             let builder = Client::builder().base_url(base_url).api_key("test-key");

@@ -56,6 +56,13 @@ pub trait Engine {
     /// Returns its name on the command line.
     fn name(&self) -> &'static str;
 
+    /// Returns what this configuration does not offer and the scenario needs, if there is
+    /// something.
+    fn lacks(&self, scenario: &Scenario) -> Option<&'static str> {
+        let _ = scenario;
+        None
+    }
+
     /// Returns the size of its transcript in bytes, if scenarios can reach that bound.
     fn capacity(&self) -> Option<usize> {
         None
