@@ -66,8 +66,8 @@ pub enum Structured<T> {
     Ended(Outcome),
 }
 
-/// Why a reply does not fit the schema, as the model is told: the place, what was expected, and what
-/// was found.
+/// The reason why a reply does not fit the schema, as it is sent to the model: the place, what was
+/// expected, and what was found.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Reason {
     #[cfg(feature = "alloc")]

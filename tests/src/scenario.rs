@@ -79,7 +79,7 @@ pub struct Actions {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Compact {
-    /// What the server is told about the summary.
+    /// The instructions for the summary.
     pub instructions: Option<String>,
 }
 

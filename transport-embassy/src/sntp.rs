@@ -50,7 +50,8 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// Four requests, the first of which waits 2 seconds: 30 seconds in all.
+    /// Four requests. The first waits 2 seconds and each of the others twice as long as the one
+    /// before it: 30 seconds in all.
     pub const DEFAULT: Self = Self { tries: 4, first: Duration::from_secs(2) };
 }
 

@@ -167,7 +167,7 @@ where
         let mut free =
             self.lanes.iter_mut().zip(self.buffers).filter(|(lane, _)| lane.call.is_none());
         let (lane, buffer) = free.next().ok_or(Misuse::NoSuchCall)?;
-        // Only the lane's own future borrows it, and there is none.
+        // Only the lane's own future borrows the buffer, and this lane has no future.
         let buffer = buffer.try_borrow_mut().map_err(|_| Misuse::NoSuchCall)?;
         let mut buffer = RefMut::map(buffer, |buffer| buffer.as_mut_slice());
         lane.call = Some((job.call, call.id.raw_bytes().len()));

@@ -76,8 +76,8 @@ impl Run<'_> {
 
     /// Sets what happens to a reply that breaks off and is not requested again. Default:
     /// [`OnBreak::Drop`]. The error is returned in both cases. A reply that is abandoned, stopped
-    /// or cancelled, or that does not fit, is always discarded. A reply of which a call has started
-    /// (only a driver with `alloc` can do that) is never discarded, regardless of this setting.
+    /// or cancelled, or that does not fit, is always discarded. Once one of its calls has started,
+    /// which requires `alloc`, a reply is never discarded, regardless of this setting.
     pub fn on_break(&mut self, on_break: OnBreak) {
         match on_break {
             OnBreak::Drop => self.settings.extras.disable_kept_blocks(),

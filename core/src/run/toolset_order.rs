@@ -21,8 +21,8 @@ impl Run<'_> {
         self.earlier_members(i).any(|j| self.result(j).and_then(failed) == Some(true))
     }
 
-    /// Returns whether call `i` of the reply under way is a member of a toolset of which the reply
-    /// has an earlier call. Such a call starts only after the reply is complete.
+    /// Returns whether an earlier call of the reply under way belongs to the same toolset as call
+    /// `i`. Such a call starts only after the reply is complete.
     pub fn has_earlier_member(&self, i: usize) -> bool {
         let toolsets = || {
             blocks_in(self.reply_so_far())

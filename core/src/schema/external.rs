@@ -110,7 +110,7 @@ pub(super) fn filled_strict(json: &str, schema: &Schema) -> Result<String, &'sta
 
 type Cache<K> = LazyLock<RwLock<HashMap<K, &'static str>>>;
 
-/// Returns the text of this key. Makes it if there is none.
+/// Returns the text of this key, and makes it at the first request.
 fn cached<K: Eq + Hash>(cache: &Cache<K>, key: K, make: impl FnOnce() -> String) -> &'static str {
     if let Some(text) = cache.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
         return text;

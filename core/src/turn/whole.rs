@@ -46,8 +46,8 @@ struct Block {
     /// The block's index in the message.
     index: u32,
     span: Span,
-    /// The ranges of the members that grow in a stream, in the order of the kind's fields. Empty if
-    /// there is none. Of an array, the elements that were not reported yet.
+    /// The ranges of the members that grow in a stream, in the order of the kind's fields. A
+    /// missing member is empty. An array's range holds the elements that were not reported yet.
     values: [Span; MOST_FIELDS],
 }
 

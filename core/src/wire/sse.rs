@@ -89,7 +89,7 @@ enum Line {
     Start,
     /// At the start of a line, after a carriage return. A line feed belongs to the same line end.
     AfterReturn,
-    /// In a line of which this many bytes are in the tail.
+    /// In a line whose first bytes are in the tail: this many.
     Inside(usize),
     /// In a line without effect, which is not stored.
     Ignored,

@@ -62,9 +62,9 @@ enum Manner {
 /// The maximum stack that an image may use in any scenario in bytes, without and with TLS. A larger
 /// value means that the stack has begun to grow with the input.
 const STACK: [u32; 2] = [6 * 1024, 22 * 1024];
-/// The same with reqwless, whose tables of fields take KiBs.
+/// The maximum stack of an image with reqwless, whose tables of fields take several KiB.
 const STACK_OF_REQWLESS: [u32; 2] = [7 * 1024, 24 * 1024];
-/// The same on the RISC-V machine, which has wider frames.
+/// The maximum stack of an image on the RISC-V machine, which has wider frames.
 const STACK_RISCV: u32 = 8 * 1024;
 
 struct Scenario {

@@ -187,7 +187,7 @@ fn replies(chunked: &str) -> Vec<Row> {
         fails("two lengths", &two_lengths),
         fails("no HTTP", "220 mail.example ESMTP\r\n\r\n"),
         fails(
-            "a chunk's size is none",
+            "a chunk's size is not a number",
             &chunked.replace("2;x=y", "zz").replace("\r\n2\r\n", "\r\nzz\r\n"),
         ),
         one("nothing comes", Act::Stall(String::new()), Seen::Fails(TransportKind::Timeout)),

@@ -18,7 +18,7 @@ use crate::rate_limits::RateLimits;
 pub struct ApiReply<B = Vec<u8>> {
     /// The HTTP status, from 200 to 299.
     pub status: u16,
-    /// The id to quote to the provider, or empty if there is none.
+    /// The id to quote to the provider. Empty if the reply has none.
     pub request_id: String,
     /// The rate limits that the reply's headers report.
     pub rate_limits: RateLimits,
