@@ -225,3 +225,29 @@ async fn what_cannot_be_changed_is_refused_and_changes_nothing() {
     run.until_done().await.unwrap();
     assert!(!bodies(&scripted)[0].contains("system"), "{}", bodies(&scripted)[0]);
 }
+
+/// The API counts every breakpoint of a request, wherever it stands.
+#[tokio::test]
+async fn the_fifth_breakpoint_is_refused_on_an_added_tool_too() {
+    let scripted = scripted(Script::new().reply(Reply::text("Done.")).reply(Reply::text("More.")));
+    let mut run = scripted.client().run("m").user("Go.");
+    let marked = |name: &str| {
+        Declared::new(format!(
+            r#"{{"name":"{name}","input_schema":{{"type":"object"}},"cache_control":{{"type":"ephemeral"}}}}"#
+        ))
+        .unwrap()
+    };
+    for name in ["a", "b"] {
+        run.add_tools(marked(name)).unwrap();
+    }
+    assert_eq!(run.until_done().await.unwrap().text(), "Done.");
+    run.user("Go on.").unwrap();
+    // Two are in the conversation, and two wait.
+    for name in ["c", "d"] {
+        run.add_tools(marked(name)).unwrap();
+    }
+    let refused = run.add_tools(marked("e")).map(|_| ()).unwrap_err().to_string();
+    assert!(refused.contains("5 cache breakpoints"), "{refused}");
+    assert_eq!(run.until_done().await.unwrap().text(), "More.");
+    assert!(!sent(&scripted, 1).last().unwrap().contains(r#""name":"e""#));
+}

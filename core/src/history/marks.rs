@@ -15,15 +15,22 @@ pub(crate) fn breakpoints(messages: &[u8]) -> usize {
     Messages::new(messages).map(|message| breakpoints_in(message.content())).sum()
 }
 
-/// Returns the number of breakpoints in a content: on its blocks, and on the blocks inside results.
+/// Returns the number of breakpoints in a content: on its blocks, on the blocks inside results, and
+/// on the definitions of tools that a system message adds.
 pub(crate) fn breakpoints_in(content: Value<'_>) -> usize {
-    let is_marked =
-        |block: Value<'_>| usize::from(block.member(NAME).is_some_and(|value| !value.is_null()));
     let each = content.elements().map(|block| {
         let inner = block.member("content").filter(|content| content.kind() == Kind::Array);
-        is_marked(block) + inner.map_or(0, |inner| inner.elements().map(is_marked).sum())
+        let added = block.member("tool").and_then(|tool| tool.member("definition"));
+        is_marked(block)
+            + inner.map_or(0, |inner| inner.elements().map(is_marked).sum())
+            + added.map_or(0, is_marked)
     });
     each.sum()
+}
+
+/// Returns 1 if a block or a definition has a breakpoint, and 0 otherwise.
+pub(crate) fn is_marked(value: Value<'_>) -> usize {
+    usize::from(value.member(NAME).is_some_and(|mark| !mark.is_null()))
 }
 
 /// The members of a body that can contain a breakpoint.

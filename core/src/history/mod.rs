@@ -22,6 +22,8 @@ mod marks;
 
 pub use check::Tail;
 pub(crate) use check::{Before, Checked, check};
+#[cfg(feature = "alloc")]
+pub(crate) use marks::is_marked;
 pub(crate) use marks::{MAX_BREAKPOINTS, breakpoints, breakpoints_in, breakpoints_in_front};
 
 use crate::json::{Kind, Text, Value, chars, same};

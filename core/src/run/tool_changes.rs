@@ -6,7 +6,7 @@ use alloc::string::String;
 
 use super::Run;
 use crate::error::{Error, Misuse};
-use crate::history::{Before, Tail, check as check_messages};
+use crate::history::{Before, Tail, breakpoints, check as check_messages, is_marked};
 use crate::json::{Kind, Sink as _, Value, check, escape};
 use crate::message::{Role, StopReason};
 
@@ -58,8 +58,8 @@ impl Run<'_> {
     /// is that of the official runners.
     ///
     /// # Errors
-    /// `Misuse` if `definition` is not a JSON object with a `name` or a `type`. Then nothing
-    /// changes. If the message does not fit into the transcript later, [`step`](Self::step) returns
+    /// `Misuse` if `definition` is not a JSON object with a `name` or a `type`, or if its
+    /// `cache_control` would be the fifth cache breakpoint of the request. Then nothing changes. If the message does not fit into the transcript later, [`step`](Self::step) returns
     /// `Capacity`, and the changes still wait.
     pub fn add_tool(&mut self, definition: &str) -> Result<(), Error> {
         let definition = definition.trim_ascii();
@@ -76,6 +76,8 @@ impl Run<'_> {
             )
             .into());
         }
+        let waiting = breakpoints(self.tool_changes.as_bytes());
+        self.ensure_breakpoints(waiting + object.map_or(0, is_marked), 0)?;
         self.tool_changes.push(&[
             r#"{"type":"tool_addition","tool":{"type":"tool_definition","definition":"#,
             definition,
