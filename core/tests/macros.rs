@@ -244,7 +244,7 @@ struct Query<'a> {
 /// Search for places.
 #[tool(
     name = "search-places",
-    strict,
+    defer_loading,
     raw = r#""cache_control":{"type":"ephemeral"}"#,
     serial,
     timeout_ms = 500
@@ -259,7 +259,9 @@ fn nested_types() {
     assert_eq!(definition.name, "search-places");
     assert!(definition.serial == Some("") && !definition.blocking && definition.runnable);
     assert_eq!(definition.timeout, Some(std::time::Duration::from_millis(500)));
-    assert!(definition.json.ends_with(r#","strict":true,"cache_control":{"type":"ephemeral"}}"#));
+    assert!(
+        definition.json.ends_with(r#","defer_loading":true,"cache_control":{"type":"ephemeral"}}"#)
+    );
     assert_eq!(
         schema(&search, 0),
         concat!(

@@ -20,6 +20,12 @@ fn wait(#[tool(max = 60)] seconds: u32) -> String {
     seconds.to_string()
 }
 
+/// Sets labels.
+#[tool(strict)]
+fn label(labels: std::collections::BTreeMap<String, String>) -> String {
+    format!("{labels:?}")
+}
+
 fn strict(properties: &str) -> Declared {
     Declared::new(format!(
         r##"{{"name":"f","strict":true,"input_schema":{{"type":"object","additionalProperties":false,"required":["a"],"properties":{properties},"$defs":{{"b":{{"type":"string"}},"r":{{"type":"array","items":{{"$ref":"#/$defs/r"}}}}}}}}}}"##
@@ -88,10 +94,28 @@ async fn what_strict_mode_supports_is_sent() {
     assert_eq!(fault(loose.unwrap()).await, None);
 }
 
+/// The model reads the bounds in the description, and the input is still checked against them.
+#[tokio::test]
+async fn bounds_of_a_strict_tool_are_in_its_description() {
+    let scripted = scripted(
+        Script::new()
+            .reply(Reply::new().tool_use("t1", "wait", r#"{"seconds":61}"#))
+            .reply(Reply::text("Done.")),
+    );
+    let mut run = scripted.client().run("m").tools((wait, add)).user("Go.");
+    assert_eq!(run.until_done().await.unwrap().text(), "Done.");
+    let bodies = bodies(&scripted);
+    let schema = r#""seconds":{"type":"integer","description":"{minimum: 0, maximum: 60}"}"#;
+    assert!(bodies[0].contains(schema), "{}", bodies[0]);
+    // Optional members stay optional.
+    assert!(bodies[0].contains(r#""required":["a"]"#), "{}", bodies[0]);
+    assert!(bodies[1].contains("seconds: expected"), "{}", bodies[1]);
+}
+
 #[tokio::test]
 async fn generated_and_raw_tools_are_checked_too() {
-    let error = fault(wait).await.unwrap();
-    assert!(error.contains("strict tool \"wait\": seconds has `m"), "{error}");
+    let error = fault(label).await.unwrap();
+    assert!(error.contains("strict tool \"label\": labels must have"), "{error}");
     let raw = RawTool::from_definition(
         r#"{"name":"raw","strict":true,"input_schema":{"type":"object","properties":{}}}"#,
         |_| async { "" },
@@ -101,8 +125,8 @@ async fn generated_and_raw_tools_are_checked_too() {
     // Later, too.
     let scripted = scripted(Script::new().reply(Reply::text("Done.")));
     let mut run = scripted.client().run("m").user("Go.");
-    assert!(run.set_tools(wait).is_err());
-    assert!(run.add_tools(wait).is_err());
+    assert!(run.set_tools(label).is_err());
+    assert!(run.add_tools(label).is_err());
     assert_eq!(run.until_done().await.unwrap().text(), "Done.");
 }
 

@@ -154,6 +154,7 @@ impl Tool {
             .collect();
         let Self { name, description, options, .. } = self;
         let extra = options.extra.join(",");
+        let is_strict = options.is_strict;
         let text = quote!(#core::__private::text(&BYTES));
         let [schema_name, definition_name] =
             ["SCHEMA", "DEFINITION"].map(|name| constant(name, suffix));
@@ -185,8 +186,8 @@ impl Tool {
         Ok(quote! {
             const #schema_name: &#core::schema::Schema = #schema;
             const #definition_name: #core::tool::Definition<'static> = {
-                const LEN: usize = #core::__private::definition_len(#name, #description, #schema_name, #extra);
-                const BYTES: [u8; LEN] = #core::__private::definition(#name, #description, #schema_name, #extra);
+                const LEN: usize = #core::__private::definition_len(#name, #description, #schema_name, #extra, #is_strict);
+                const BYTES: [u8; LEN] = #core::__private::definition(#name, #description, #schema_name, #extra, #is_strict);
                 #core::tool::Definition::#new #toolset #serial #blocking #timeout #idempotent #requires_approval
             };
         })

@@ -29,6 +29,8 @@ pub(crate) struct ToolOptions {
     pub(crate) requires_approval: bool,
     /// The only argument is the whole input.
     pub(crate) input: bool,
+    /// The API holds the model to the schema.
+    pub(crate) is_strict: bool,
     /// Extra members of the definition, as JSON.
     pub(crate) extra: Vec<String>,
 }
@@ -84,6 +86,7 @@ impl ToolOptions {
             self.input = true;
         } else if is("strict") || is("defer_loading") || is("eager_input_streaming") {
             let name = meta.path.get_ident().map(ToString::to_string).unwrap_or_default();
+            self.is_strict |= name == "strict";
             self.extra.push(format!("\"{name}\":true"));
         } else if is("raw") {
             let raw: LitStr = meta.value()?.parse()?;

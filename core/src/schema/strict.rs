@@ -1,8 +1,9 @@
-//! Schemas for output: the strict form, which the API can enforce while the model writes.
+//! The strict form of schemas, for output and for strict tools: the API can enforce it while the
+//! model writes.
 //!
-//! Every object lists all of its members as required and allows no others. Keywords that the API
-//! does not support move into the description: the model reads them, and the reply is checked
-//! against the original schema. The list of keywords is that of the provider's SDKs.
+//! Keywords that the API does not support move into the description: the model reads them, and the
+//! reply or the input is checked against the original schema. The list of keywords is that of the
+//! provider's SDKs. An object allows no other members. In an output, all members are required.
 
 use super::write::Writer;
 use super::{Bounds, Default, Schema, Shape};
@@ -33,7 +34,7 @@ const AFTER: &str = "},\"required\":[\"value\"],\"additionalProperties\":false}"
 /// Returns the length of [`output`] for this schema, in bytes.
 #[doc(hidden)]
 pub const fn output_len(schema: &Schema, before: &str, after: &str) -> usize {
-    let mut out = Writer { bytes: &mut [], len: 0, depth: 0, is_strict: true };
+    let mut out = Writer { bytes: &mut [], len: 0, depth: 0, is_strict: true, requires_all: true };
     out.output(schema, before, after);
     out.len
 }
@@ -43,7 +44,8 @@ pub const fn output_len(schema: &Schema, before: &str, after: &str) -> usize {
 #[doc(hidden)]
 pub const fn output<const N: usize>(schema: &Schema, before: &str, after: &str) -> [u8; N] {
     let mut bytes = [0; N];
-    let mut out = Writer { bytes: &mut bytes, len: 0, depth: 0, is_strict: true };
+    let mut out =
+        Writer { bytes: &mut bytes, len: 0, depth: 0, is_strict: true, requires_all: true };
     out.output(schema, before, after);
     bytes
 }
@@ -52,7 +54,8 @@ pub const fn output<const N: usize>(schema: &Schema, before: &str, after: &str) 
 #[cfg(feature = "alloc")]
 pub(crate) fn output_text(schema: &Schema) -> alloc::string::String {
     let mut bytes = alloc::vec![0; output_len(schema, "", "")];
-    let mut out = Writer { bytes: &mut bytes, len: 0, depth: 0, is_strict: true };
+    let mut out =
+        Writer { bytes: &mut bytes, len: 0, depth: 0, is_strict: true, requires_all: true };
     out.output(schema, "", "");
     alloc::string::String::from_utf8(bytes).unwrap_or_default()
 }

@@ -4,23 +4,31 @@ use super::{By, Default, Property, SCHEMA_DEPTH, Schema, Shape, Variant};
 
 /// Returns the size of the definition that [`definition`] writes, in bytes.
 #[doc(hidden)]
-pub const fn definition_len(name: &str, description: &str, schema: &Schema, extra: &str) -> usize {
-    let mut out = Writer { bytes: &mut [], len: 0, depth: 0, is_strict: false };
+pub const fn definition_len(
+    name: &str,
+    description: &str,
+    schema: &Schema,
+    extra: &str,
+    is_strict: bool,
+) -> usize {
+    let mut out = Writer { bytes: &mut [], len: 0, depth: 0, is_strict, requires_all: false };
     out.definition(name, description, schema, extra);
     out.len
 }
 
 /// Writes `{"name":…,"description":…,"input_schema":…}` and the raw members `extra`. `N` is the
-/// result of [`definition_len`].
+/// result of [`definition_len`]. In the schema of a strict tool, keywords that the API does not
+/// support move into the descriptions. The input is checked against the original schema.
 #[doc(hidden)]
 pub const fn definition<const N: usize>(
     name: &str,
     description: &str,
     schema: &Schema,
     extra: &str,
+    is_strict: bool,
 ) -> [u8; N] {
     let mut bytes = [0; N];
-    let mut out = Writer { bytes: &mut bytes, len: 0, depth: 0, is_strict: false };
+    let mut out = Writer { bytes: &mut bytes, len: 0, depth: 0, is_strict, requires_all: false };
     out.definition(name, description, schema, extra);
     bytes
 }
@@ -41,8 +49,10 @@ pub(super) struct Writer<'b> {
     pub(super) len: usize,
     /// The number of arrays, objects and maps that surround the current position.
     pub(super) depth: usize,
-    /// Whether the schema is for output: see [`strict`](super::strict).
+    /// Whether the schema is for output or of a strict tool: see [`strict`](super::strict).
     pub(super) is_strict: bool,
+    /// Whether all members of an object are required, as in an output.
+    pub(super) requires_all: bool,
 }
 
 #[allow(
@@ -378,7 +388,7 @@ impl Writer<'_> {
         }
         let mut i = 0;
         while i < properties.len() {
-            if properties[i].is_required() || (self.is_strict && properties[i].is_listed()) {
+            if properties[i].is_required() || (self.requires_all && properties[i].is_listed()) {
                 if self.len > start {
                     self.byte(b',');
                 }
