@@ -5,10 +5,12 @@
 //! * [`engine`]: the loop in one of its configurations, driven through a scenario.
 //! * [`firmware`]: builds firmware images and configures their server.
 //! * [`json`]: compares two JSON texts and reports where they differ.
+//! * [`pins`]: reads the tables that name the tests of a feature or a decision.
 
 pub mod engine;
 pub mod firmware;
 pub mod json;
+pub mod pins;
 pub mod replay;
 pub mod scenario;
 

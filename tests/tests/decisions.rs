@@ -1,48 +1,16 @@
 //! Checks that each decision about a reported case is in `tests/scenarios/README.md`, and that the
 //! tests named there exist.
 
-use std::path::Path;
-
-fn read(file: &str) -> Option<String> {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file)).ok()
-}
+use toolrunner_tests::pins::{faults_of_pins, read, row};
 
 /// Returns the faults of the row of `id`: it must exist once, with `cells` cells that are not
 /// empty, and its last cell must name scenarios and tests that exist.
 fn faults(text: &str, id: &str, cells: usize) -> Vec<String> {
-    let rows: Vec<Vec<&str>> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"))
-        .map(|row| row.split(" | ").map(str::trim).collect())
-        .filter(|row: &Vec<&str>| row.first() == Some(&id))
-        .collect();
-    let [row] = rows.as_slice() else { return vec![format!("{id}: {} rows", rows.len())] };
-    if row.len() != cells || row.iter().any(|cell| cell.is_empty()) {
-        return vec![format!("{id}: {} cells, and none may be empty", row.len())];
-    }
-    let names: Vec<&str> =
-        row.last().into_iter().flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
-    if names.is_empty() {
-        return vec![format!("{id}: nothing pins it")];
-    }
-    names
-        .into_iter()
-        .filter(|name| !exists(name))
-        .map(|name| format!("{id}: there is no `{name}`"))
-        .collect()
-}
-
-/// Returns whether there is a scenario of this name, or a test `file: function`.
-fn exists(name: &str) -> bool {
-    let Some((file, function)) = name.split_once(": ") else {
-        let scenario = read(&format!("tests/scenarios/{name}.json")).unwrap_or_default();
-        return scenario.contains(&format!("\"name\": \"{name}\""));
+    let row = match row(text, id, cells) {
+        Ok(row) => row,
+        Err(fault) => return vec![fault],
     };
-    // The attributes of the function are above it, after the end of the previous item.
-    let text = read(file).unwrap_or_default();
-    text.split_once(&format!("fn {function}("))
-        .and_then(|(before, _)| before.rsplit("\n\n").next())
-        .is_some_and(|head| head.contains("#[test]") || head.contains("#[tokio::test"))
+    faults_of_pins(id, row.last().copied().unwrap_or_default())
 }
 
 const README: &str = "tests/scenarios/README.md";

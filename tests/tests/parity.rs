@@ -1,11 +1,7 @@
 //! Checks that `tests/PARITY.md` has every row, that each "yes" names tests, scenarios or examples
 //! that exist, and that each "no" gives a reason.
 
-use std::path::Path;
-
-fn read(file: &str) -> Option<String> {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file)).ok()
-}
+use toolrunner_tests::pins::{faults_of_pins, read, row};
 
 /// The rows: the prefix of their ids, their number, and the number of their cells.
 const TABLES: [(&str, usize, usize); 5] =
@@ -26,16 +22,10 @@ const REASON: usize = 40;
 
 /// Returns the faults of the row of `id`, which must exist once.
 fn faults(text: &str, id: &str, cells: usize) -> Vec<String> {
-    let rows: Vec<Vec<&str>> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"))
-        .map(|row| row.split(" | ").map(str::trim).collect())
-        .filter(|row: &Vec<&str>| row.first() == Some(&id))
-        .collect();
-    let [row] = rows.as_slice() else { return vec![format!("{id}: {} rows", rows.len())] };
-    if row.len() != cells || row.iter().any(|cell| cell.is_empty()) {
-        return vec![format!("{id}: {} cells, and none may be empty", row.len())];
-    }
+    let row = match row(text, id, cells) {
+        Ok(row) => row,
+        Err(fault) => return vec![fault],
+    };
     let (ours, pinned) = (row[2], row[3]);
     if let Some(reason) = ours.strip_prefix("no: ") {
         let is_short = reason.chars().count() < REASON;
@@ -44,32 +34,7 @@ fn faults(text: &str, id: &str, cells: usize) -> Vec<String> {
     if ours != "yes" && !ours.starts_with("yes: ") {
         return vec![format!("{id}: neither \"yes\" nor \"no\" with a reason")];
     }
-    let names: Vec<&str> = pinned.split('`').skip(1).step_by(2).collect();
-    if names.is_empty() {
-        return vec![format!("{id}: nothing pins it")];
-    }
-    names
-        .into_iter()
-        .filter(|name| !exists(name))
-        .map(|name| format!("{id}: there is no `{name}`"))
-        .collect()
-}
-
-/// Returns whether there is a scenario of this name, an example in a file of this name, or a test
-/// `file: function`.
-fn exists(name: &str) -> bool {
-    let Some((file, function)) = name.split_once(": ") else {
-        if name.starts_with("examples/") {
-            return read(name).is_some();
-        }
-        let scenario = read(&format!("tests/scenarios/{name}.json")).unwrap_or_default();
-        return scenario.contains(&format!("\"name\": \"{name}\""));
-    };
-    // The attributes of the function are above it, after the end of the previous item.
-    let text = read(file).unwrap_or_default();
-    text.split_once(&format!("fn {function}("))
-        .and_then(|(before, _)| before.rsplit("\n\n").next())
-        .is_some_and(|head| head.contains("#[test]") || head.contains("#[tokio::test"))
+    faults_of_pins(id, pinned)
 }
 
 const PARITY: &str = "tests/PARITY.md";
