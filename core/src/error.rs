@@ -24,7 +24,7 @@ pub use invalid::{Invalid, Rule};
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Capacity {
     /// The buffer or limit that was exceeded.
-    pub what: What,
+    pub what: CapacityKind,
     /// The space that was required, in the unit of `what` (bytes or items).
     pub needed: usize,
     /// The space that was free, in the unit of `what` (bytes or items).
@@ -35,7 +35,7 @@ pub struct Capacity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
-pub enum What {
+pub enum CapacityKind {
     /// Calls in one turn.
     Calls,
     /// Bytes of the container ID in a reply.
@@ -64,7 +64,7 @@ pub enum What {
     Transcript,
 }
 
-impl What {
+impl CapacityKind {
     /// Returns the name that error messages use.
     pub const fn name(self) -> &'static str {
         match self {

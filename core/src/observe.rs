@@ -199,9 +199,9 @@ impl<O: Observer + ?Sized> Observer for &mut O {
 
 /// An observer that calls a closure with each event.
 #[derive(Debug)]
-pub struct Each<F>(pub F);
+pub struct FnObserver<F>(pub F);
 
-impl<F: FnMut(&Event<'_>)> Observer for Each<F> {
+impl<F: FnMut(&Event<'_>)> Observer for FnObserver<F> {
     fn see(&mut self, event: &Event<'_>) {
         (self.0)(event);
     }

@@ -1,7 +1,7 @@
 //! Structured output: the last reply of a run as a value.
 //!
-//! The schema is that of the type ([`ToolInput`]) in the strict form that the API can enforce. It is
-//! sent as `output_config.format`, and the reply is checked against the original schema. A reply
+//! The schema is that of the type ([`ToolInput`]) in the strict form that the API can enforce. It
+//! is sent as `output_config.format`, and the reply is checked against the original schema. A reply
 //! that does not fit is asked for once more, with the reason.
 //!
 //! On a chip the parameter is a constant, and the reply is read in the caller's memory:
@@ -28,7 +28,7 @@
 use core::fmt;
 
 use crate::drive::{DriveError, Driver, Hooks};
-use crate::error::{Capacity, Error, What};
+use crate::error::{Capacity, CapacityKind, Error};
 use crate::json::{self, Piece, Value, escape};
 use crate::message::{Message, StopReason};
 use crate::observe::Observer;
@@ -37,8 +37,8 @@ use crate::time::Clock;
 use crate::tool::{Decoder, ToolInput, Toolbox};
 use crate::transport::Transport;
 
-/// The maximum size of the reason why a reply does not fit, in bytes, without `alloc`. A longer text
-/// ends with a note that it was cut.
+/// The maximum size of the reason why a reply does not fit, in bytes, without `alloc`. A longer
+/// text ends with a note that it was cut.
 pub const REASON: usize = 256;
 
 /// The end of a reason that was longer than [`REASON`].
@@ -166,7 +166,7 @@ pub fn format<T: for<'x> ToolInput<'x>>() -> Result<alloc::string::String, &'sta
 /// it. Twice the size of the text is always sufficient.
 ///
 /// # Errors
-/// Returns `Capacity` of [`What::Reply`] if the text does not fit into `memory`.
+/// Returns `Capacity` of [`CapacityKind::Reply`] if the text does not fit into `memory`.
 pub fn read<T: for<'x> ToolInput<'x>>(
     outcome: Outcome,
     reply: Option<Message<'_>>,
@@ -180,7 +180,7 @@ pub fn read<T: for<'x> ToolInput<'x>>(
         Outcome::Ended(_) => {
             let (len, free) = (collect(reply, memory)?, memory.len());
             let Some((text, scratch)) = memory.split_at_mut_checked(len) else {
-                return Err(Capacity { what: What::Reply, needed: len, free });
+                return Err(Capacity { what: CapacityKind::Reply, needed: len, free });
             };
             match value(text.trim_ascii(), scratch) {
                 Ok(value) => Structured::Value(value),
@@ -236,7 +236,7 @@ pub fn ask_again(run: &mut Run<'_>, reason: &Reason) -> Result<(), Error> {
     impl Sink for Bytes {
         fn put(&mut self, bytes: &[u8]) -> Result<(), Capacity> {
             let free = self.0.capacity().saturating_sub(self.0.len());
-            let full = Capacity { what: What::Transcript, needed: bytes.len(), free };
+            let full = Capacity { what: CapacityKind::Transcript, needed: bytes.len(), free };
             self.0.extend_from_slice(bytes).map_err(|_| full)
         }
     }
@@ -252,7 +252,7 @@ pub fn ask_again(run: &mut Run<'_>, reason: &Reason) -> Result<(), Error> {
 fn collect(reply: Option<Message<'_>>, memory: &mut [u8]) -> Result<usize, Capacity> {
     let texts = || reply.into_iter().flat_map(Message::texts);
     let needed = texts().map(json::Text::len).sum();
-    let full = Capacity { what: What::Reply, needed, free: memory.len() };
+    let full = Capacity { what: CapacityKind::Reply, needed, free: memory.len() };
     let mut rest = memory;
     let mut utf8 = [0; 4];
     for piece in texts().flat_map(json::Text::pieces) {
@@ -304,8 +304,9 @@ impl<'r, T: Transport, B: Toolbox + ?Sized, C: Clock, H: Hooks> Driver<'r, T, B,
     /// within it. The type owns its strings, for example as `heapless::String<N>`.
     ///
     /// # Errors
-    /// See [`until_done`](Self::until_done). Returns `Capacity` of [`What::Reply`] if the text does
-    /// not fit into `memory`; the reply remains in the conversation. The run can continue.
+    /// See [`until_done`](Self::until_done). Returns `Capacity` of [`CapacityKind::Reply`] if the
+    /// text does not fit into `memory`; the reply remains in the conversation. The run can
+    /// continue.
     pub async fn output<V: for<'x> ToolInput<'x>, O: Observer>(
         &mut self,
         run: &mut Run<'_>,

@@ -16,7 +16,7 @@ mod tail;
 #[cfg(feature = "alloc")]
 use alloc::{sync::Arc, vec::Vec};
 
-use crate::error::{Capacity, What};
+use crate::error::{Capacity, CapacityKind};
 use crate::json::{Sink, copy, copy_down, escape};
 
 pub(crate) use tail::Tail;
@@ -160,7 +160,7 @@ impl<'b> Transcript<'b> {
 
     /// Returns the error for `needed` more bytes that do not fit.
     pub(crate) const fn full(&self, needed: usize) -> Capacity {
-        Capacity { what: What::Transcript, needed, free: self.free() }
+        Capacity { what: CapacityKind::Transcript, needed, free: self.free() }
     }
 
     /// Ensures that the tail has at least `room` bytes.

@@ -12,7 +12,7 @@ use core::time::Duration;
 use embedded_io_async::BufRead;
 use heapless::String;
 
-use crate::error::{Capacity, Misuse, TransportKind, What};
+use crate::error::{Capacity, CapacityKind, Misuse, TransportKind};
 
 pub use failure::Failure;
 pub use piece_body::{PieceBody, PieceSource, read_buffered};
@@ -136,7 +136,7 @@ impl ReplyHead {
     /// Returns the error for a head that is too large, so that all adapters report it in the same
     /// way.
     pub const fn full(needed: usize, free: usize) -> Capacity {
-        Capacity { what: What::Head, needed, free }
+        Capacity { what: CapacityKind::Head, needed, free }
     }
 
     /// Creates a head with this status and no fields.

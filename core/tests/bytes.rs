@@ -10,7 +10,7 @@
 
 use toolrunner_core::json::{Text, Value};
 use toolrunner_core::tool;
-use toolrunner_core::tool::{Block, Json, Output, Source, ToolCall, ToolError, Toolbox};
+use toolrunner_core::tool::{ContentBlock, Json, Output, Source, ToolCall, ToolError, Toolbox};
 
 /// Numbers on purpose.
 #[tool]
@@ -22,7 +22,7 @@ fn numbers() -> Json<Vec<u8>> {
 #[tool]
 fn picture(out: &mut Output<'_>) -> Result<(), ToolError> {
     let bytes = b"\x89PNG".to_vec();
-    Ok(out.block(Block::image(Source::Bytes { media_type: "image/png", data: &bytes }))?)
+    Ok(out.block(ContentBlock::image(Source::Bytes { media_type: "image/png", data: &bytes }))?)
 }
 
 /// Takes what goes to a register, and gives lists that are no bytes.

@@ -22,7 +22,7 @@ use std::time::Duration;
 use common::*;
 use toolrunner_core::drive::{Decision, Draft, Driver, Env, Fixed, Hooks, run_lane};
 use toolrunner_core::message::StopReason;
-use toolrunner_core::observe::{Each, Event};
+use toolrunner_core::observe::{Event, FnObserver};
 use toolrunner_core::run::{Outcome, Run};
 use toolrunner_core::testing::{Reply, Script, ScriptedModel, ScriptedTransport, VirtualClock};
 use toolrunner_core::time::{Clock, Instant};
@@ -147,7 +147,7 @@ fn calls_run_at_once_and_their_results_are_in_order() {
     let mut run = Run::new(Transcript::new(&mut memory));
     run.user("Hi").unwrap();
     let mut told = Vec::new();
-    let mut observer = Each(|event: &Event<'_>| match event {
+    let mut observer = FnObserver(|event: &Event<'_>| match event {
         Event::ToolStart { id, .. } => told.push(format!("+{id}")),
         Event::ToolEnd { id, .. } => told.push(format!("-{id}")),
         _ => {}
@@ -501,7 +501,7 @@ fn calls_start_before_their_reply_is_complete() {
         .executor(executor);
     let mut run = run();
     let mut told = Vec::new();
-    let mut observer = Each(|event: &Event<'_>| match event {
+    let mut observer = FnObserver(|event: &Event<'_>| match event {
         Event::ToolStart { id, .. } => told.push(format!("+{id}")),
         Event::ToolEnd { id, .. } => told.push(format!("-{id}")),
         Event::MessageStop => told.push("stop".to_owned()),

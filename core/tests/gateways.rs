@@ -581,11 +581,11 @@ fn told(events: &[String], deltas: &[&str]) -> (String, String) {
             shown += &text.to_string();
         }
     };
-    while let Some(happened) = run.feed(&mut rest).unwrap() {
-        see(&run.event(happened));
+    while let Some(stream_event) = run.feed(&mut rest).unwrap() {
+        see(&run.event(stream_event));
     }
-    while let Some(happened) = run.end_of_body().unwrap() {
-        see(&run.event(happened));
+    while let Some(stream_event) = run.end_of_body().unwrap() {
+        see(&run.event(stream_event));
     }
     let said = run.last_message().unwrap().texts().map(|text| text.to_string()).collect();
     (shown, said)

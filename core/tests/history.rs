@@ -552,7 +552,7 @@ fn white_space_at_the_end_of_a_kept_text_is_removed_when_the_model_continues_it(
     ] {
         let mut run = run();
         run.on_break(toolrunner_core::run::OnBreak::KeepBlocks);
-        run.retry_mut().retries = 0;
+        run.retry_policy_mut().retries = 0;
         let frames = format!(
             "data: {{\"type\":\"message_start\",\"message\":{{\"role\":\"assistant\",\"content\":[]}}}}\n\n\
              data: {{\"type\":\"content_block_start\",\"index\":0,\"content_block\":{{\"type\":\"text\",\"text\":\"{text}\"}}}}\n\n\

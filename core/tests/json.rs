@@ -17,7 +17,7 @@ use toolrunner_core::__private::{Decimal, MAX_DEPTH, Piece, Sink, escape};
 use toolrunner_core::json::check;
 
 use serde_json::value::RawValue;
-use toolrunner_core::error::{Capacity, What};
+use toolrunner_core::error::{Capacity, CapacityKind};
 use toolrunner_core::json::{JsonError, Kind, Text, Value};
 
 /// Valid documents with every feature of JSON.
@@ -432,7 +432,8 @@ fn text_means_what_serde_says() {
         assert_eq!(text.decode(&mut buffer), Ok(expected.as_str()));
         if raw.contains('\\') {
             let mut short = vec![0; expected.len() - 1];
-            let full = Capacity { what: What::Input, needed: expected.len(), free: short.len() };
+            let full =
+                Capacity { what: CapacityKind::Input, needed: expected.len(), free: short.len() };
             assert_eq!(text.decode(&mut short), Err(full));
         } else {
             assert_eq!(text.decode(&mut []), Ok(expected.as_str()));
@@ -449,7 +450,7 @@ impl Sink for Small {
     fn put(&mut self, bytes: &[u8]) -> Result<(), Capacity> {
         let free = self.1 - self.0.len();
         if bytes.len() > free {
-            return Err(Capacity { what: What::Result, needed: bytes.len(), free });
+            return Err(Capacity { what: CapacityKind::Result, needed: bytes.len(), free });
         }
         self.0.extend_from_slice(bytes);
         Ok(())

@@ -21,14 +21,14 @@ use core::time::Duration;
 use common::*;
 use serde_json::{Value as Json, json};
 use toolrunner_core::drive::Driver;
-use toolrunner_core::error::{Capacity, Error, Misuse, Protocol, What};
+use toolrunner_core::error::{Capacity, CapacityKind, Error, Misuse, Protocol};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::run::{Outcome, Run};
 use toolrunner_core::testing::{
     Reply, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock,
 };
 use toolrunner_core::time::Instant;
-use toolrunner_core::tool::{Block, Source, ToolError};
+use toolrunner_core::tool::{ContentBlock, Source, ToolError};
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::wire::Config;
 
@@ -157,7 +157,7 @@ fn an_endless_line_and_an_endless_reply() {
                 );
                 continue;
             };
-            assert_eq!(full.what, What::Transcript);
+            assert_eq!(full.what, CapacityKind::Transcript);
             assert!(full.needed > full.free);
         }
     }
@@ -404,7 +404,7 @@ fn a_container_id_longer_than_its_room() {
         let body = rendered(Reply::text("x").container(&id), Style::default(), stream);
         assert_eq!(
             refused(&body),
-            Error::Capacity(Capacity { what: What::Container, needed: 97, free: 96 })
+            Error::Capacity(Capacity { what: CapacityKind::Container, needed: 97, free: 96 })
         );
     }
 }
@@ -427,7 +427,7 @@ fn tools_that_give_what_the_api_does_not_take() {
         results(|_, out| Ok(out.content("[]")?)),
         json!([{"type":"tool_result","tool_use_id":"toolu_1","content":[]}])
     );
-    assert_eq!(results(|_, out| Ok(out.block(Block::text(""))?)), result("(no output)"));
+    assert_eq!(results(|_, out| Ok(out.block(ContentBlock::text(""))?)), result("(no output)"));
     assert_eq!(results(|_, _| Err(ToolError::new(""))), failure("Error: (no message)"));
     assert_eq!(results(|_, _| Err(ToolError::static_blocks("[]"))), failure("Error: (no message)"));
     let picture = r#"[{"type":"image","source":{"type":"url","url":"https://x"}}]"#;
@@ -445,7 +445,7 @@ fn tools_that_give_what_the_api_does_not_take() {
         failure("The \"lens\" is broken.")
     );
     assert_eq!(
-        results(|_, out| Ok(out.block(Block::image(Source::Url("https://x")))?))[0]["content"],
+        results(|_, out| Ok(out.block(ContentBlock::image(Source::Url("https://x")))?))[0]["content"],
         serde_json::from_str::<Json>(picture).unwrap()
     );
     assert_eq!(

@@ -29,7 +29,7 @@ const USER: &str = r#"{"role":"user","content":"Hi"}"#;
 
 fn keeping() -> Run<'static> {
     let mut run = run();
-    run.retry_mut().retries = 0;
+    run.retry_policy_mut().retries = 0;
     run.on_break(OnBreak::KeepBlocks);
     run
 }
@@ -202,7 +202,7 @@ fn a_retry_comes_first_and_the_default_drops() {
     let mut driver =
         drive(Script::new().reply(reply()).reply(Reply::text("Done.")), &tools, &clock);
     let mut run = keeping();
-    run.retry_mut().retries = 1;
+    run.retry_policy_mut().retries = 1;
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
     assert!(!text_of(&run).contains("First."));
 
@@ -253,7 +253,7 @@ fn cut_at_every_byte() {
         let mut driver = drive_over(transport, &tools, &clock);
         let mut run = Run::new(Transcript::new(&mut memory[..700 + at % 500]));
         run.user("Hi").unwrap();
-        run.retry_mut().retries = 0;
+        run.retry_policy_mut().retries = 0;
         run.on_break(OnBreak::KeepBlocks);
         let first = block_on(driver.until_done(&mut run, &mut ()));
         assert_valid(&run);

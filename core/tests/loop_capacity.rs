@@ -17,7 +17,7 @@ mod common;
 
 use common::*;
 use serde_json::json;
-use toolrunner_core::error::{Capacity, Error, What};
+use toolrunner_core::error::{Capacity, CapacityKind, Error};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::run::{Outcome, Run, Step};
 use toolrunner_core::testing::{
@@ -68,7 +68,7 @@ fn converse(
             Ok(run.transcript().bytes().to_vec())
         }
         Err(Error::Capacity(full)) => {
-            assert_eq!(full.what, What::Transcript);
+            assert_eq!(full.what, CapacityKind::Transcript);
             assert!(full.needed > full.free, "{full:?}");
             assert!(full.free <= run.transcript().capacity(), "{full:?}");
             // The run continues with a shorter conversation.
@@ -196,7 +196,7 @@ fn without_room_for_answers_the_reply_is_taken_back_and_no_tool_runs() {
     assert!(matches!(run.user("x"), Err(Error::Capacity(_))));
     assert_eq!(run.transcript().bytes(), before);
     let Err(Error::Capacity(full)) = until_done(&mut driver, &mut run) else { panic!() };
-    assert_eq!(full.what, What::Transcript);
+    assert_eq!(full.what, CapacityKind::Transcript);
     assert!(tools.began().is_empty());
     assert_eq!(messages(&run), [json!({"role":"user","content":"Hi"})]);
     // The request would be retried; here the caller reduces it.
@@ -246,7 +246,7 @@ fn a_prompt_that_does_not_fit_says_nothing() {
     let mut run = Run::new(Transcript::new(&mut memory));
     let Err(Error::Capacity(full)) = run.user(&"\"".repeat(50)) else { panic!() };
     // {"role":"user","content":"…"} and two bytes for each quotation mark.
-    assert_eq!(full, Capacity { what: What::Transcript, needed: 28 + 100, free: 100 });
+    assert_eq!(full, Capacity { what: CapacityKind::Transcript, needed: 28 + 100, free: 100 });
     assert!(run.transcript().is_empty());
     run.user("Hi").unwrap();
     let before = run.transcript().bytes().to_vec();
@@ -267,7 +267,10 @@ fn more_calls_than_a_turn_may_have() {
     let mut run = run();
     let body = rendered(reply(129), Style::default(), true);
     let (_, ended) = exchange(&mut run, 200, [body.as_slice()]);
-    assert_eq!(ended, Err(Error::Capacity(Capacity { what: What::Calls, needed: 129, free: 128 })));
+    assert_eq!(
+        ended,
+        Err(Error::Capacity(Capacity { what: CapacityKind::Calls, needed: 129, free: 128 }))
+    );
     let _ = run.failed(ended.err(), Instant::ZERO, 0);
     assert_eq!(messages(&run).len(), 1);
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
@@ -289,7 +292,11 @@ fn more_open_blocks_than_may_be() {
     let (_, ended) = exchange(&mut run, 200, [rendered(reply(most + 1), style(), true).as_slice()]);
     assert_eq!(
         ended,
-        Err(Error::Capacity(Capacity { what: What::OpenBlocks, needed: most + 1, free: most }))
+        Err(Error::Capacity(Capacity {
+            what: CapacityKind::OpenBlocks,
+            needed: most + 1,
+            free: most
+        }))
     );
     let _ = run.failed(ended.err(), Instant::ZERO, 0);
     let (_, ended) = exchange(&mut run, 200, [rendered(reply(most), style(), true).as_slice()]);

@@ -102,7 +102,7 @@ fn the_retry_policy_of_the_configuration_counts() {
         &clock,
     );
     let mut run = run();
-    run.retry_mut().retries = 1;
+    run.retry_policy_mut().retries = 1;
     assert!(until_done(&mut own, &mut run).is_err());
     assert_eq!(requests(&mut own), 2);
 }

@@ -26,7 +26,7 @@ use common::*;
 use toolrunner_core::drive::{Decision, Draft, Driver, Hooks};
 use toolrunner_core::error::{Error, Misuse};
 use toolrunner_core::message::StopReason;
-use toolrunner_core::observe::{Each, Event};
+use toolrunner_core::observe::{Event, FnObserver};
 use toolrunner_core::policy::{Limit, Limits};
 use toolrunner_core::run::{Call, Outcome, Run};
 use toolrunner_core::testing::{
@@ -599,7 +599,7 @@ fn what_is_told_of_calls_that_wait() {
         hooked(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock, Gate);
     let mut run = run();
     let told = std::cell::RefCell::new(Vec::new());
-    let mut observer = Each(|event: &Event<'_>| {
+    let mut observer = FnObserver(|event: &Event<'_>| {
         if let Event::ToolStart { id, .. } | Event::ToolEnd { id, .. } = event {
             told.borrow_mut().push(id.to_string());
         }

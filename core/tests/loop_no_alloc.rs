@@ -22,7 +22,7 @@ use embedded_io_async::{BufRead, ErrorType, Read};
 use toolrunner_core::drive::Driver;
 use toolrunner_core::error::TransportKind;
 use toolrunner_core::message::StopReason;
-use toolrunner_core::observe::{Each, Event};
+use toolrunner_core::observe::{Event, FnObserver};
 use toolrunner_core::run::{Outcome, Run};
 use toolrunner_core::time::{Clock, Instant};
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Toolbox};
@@ -202,7 +202,7 @@ fn a_whole_run_on_slices_allocates_nothing() {
         let allocated = measure(|| {
             let mut driver = Driver::new(config, transport, &board, Steps(Cell::new(0))).unwrap();
             run.user("What is \"this\"?").unwrap();
-            let mut observer = Each(|_: &Event<'_>| events += 1);
+            let mut observer = FnObserver(|_: &Event<'_>| events += 1);
             let first = poll(driver.next_turn(&mut run, &mut observer));
             run.append(r#"{"role":"user","content":"And that?"}"#).unwrap();
             run.answer(1, br#""by hand""#, true).unwrap();

@@ -331,7 +331,7 @@ fn random_run(seed: u64, mut run: Run<'_>, steps: usize) -> usize {
     *run.limits_mut() = Limits::NONE;
     *run.compaction_mut() = None;
     *run.when_full_mut() = WhenFull::NEVER;
-    run.retry_mut().after_output = true;
+    run.retry_policy_mut().after_output = true;
     for round in 0..200 {
         let ended = poll_at_most(driver.until_done(&mut run, &mut ()), 100_000)
             .map(|ended| ended.map_err(|failed| failed.error));

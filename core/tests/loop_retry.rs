@@ -39,7 +39,7 @@ fn tried(status: u16, headers: &[(&str, &str)], retries: u32, seed: u64) -> (usi
     });
     let mut driver = drive(script, &tools, &clock);
     let mut run = run();
-    run.retry_mut().retries = retries;
+    run.retry_policy_mut().retries = retries;
     let error = until_done(&mut driver, &mut run).unwrap_err();
     assert!(matches!(error, Error::Api(api) if api.status == status), "{error:?}");
     assert_eq!(run.attempt(), 0, "the next try is a first one");

@@ -534,7 +534,7 @@ fn stream_without_message_stop() {
         // Unless the policy allows a retry.
         let mut driver = drive(script(), &tools, &clock);
         let mut run = common::run();
-        run.retry_mut().after_output = true;
+        run.retry_policy_mut().after_output = true;
         assert!(block_on(driver.until_done(&mut run, &mut Seen::default())).is_ok());
     }
 }
@@ -546,7 +546,7 @@ fn error_event_in_the_stream() {
     let mut driver =
         drive(Script::new().reply(broken()).reply(Reply::text("Hello")), &tools, &clock);
     let mut run = run();
-    run.retry_mut().retries = 0;
+    run.retry_policy_mut().retries = 0;
     let error = until_done(&mut driver, &mut run).unwrap_err();
     let Error::Api(api) = error else { panic!("{error:?}") };
     assert_eq!((api.status, api.kind), (200, ApiErrorKind::Overloaded));
@@ -583,7 +583,7 @@ fn a_200_with_an_error_for_a_body() {
     );
     driver.config_mut().stream = false;
     let mut run = run();
-    run.retry_mut().retries = 0;
+    run.retry_policy_mut().retries = 0;
     let error = until_done(&mut driver, &mut run).unwrap_err();
     let Error::Api(api) = error else { panic!("{error:?}") };
     assert_eq!((api.status, api.kind), (200, ApiErrorKind::Api));

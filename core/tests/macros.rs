@@ -19,7 +19,7 @@ use toolrunner_core::error::Misuse;
 use toolrunner_core::json::{Text, Value};
 use toolrunner_core::schema::{Default as SchemaDefault, InputError, Schema};
 use toolrunner_core::tool::{
-    Block, Declared, Decoder, Output, RawTool, ToolCall, ToolError, Toolbox,
+    ContentBlock, Declared, Decoder, Output, RawTool, ToolCall, ToolError, Toolbox,
 };
 use toolrunner_core::{ToolInput, tool, toolbox};
 
@@ -457,10 +457,10 @@ impl Board {
     }
 
     #[tool]
-    fn picture(&self) -> [Block<'static>; 2] {
+    fn picture(&self) -> [ContentBlock<'static>; 2] {
         [
-            Block::text("a"),
-            Block::image_url("https://x").with(r#""cache_control":{"type":"ephemeral"}"#),
+            ContentBlock::text("a"),
+            ContentBlock::image_url("https://x").with(r#""cache_control":{"type":"ephemeral"}"#),
         ]
     }
 

@@ -7,9 +7,11 @@ use std::time::Duration;
 use toolrunner_core::__private::{EMPTY_ERROR, EMPTY_RESULT, Notice, check_tools};
 use toolrunner_core::json::check;
 
-use toolrunner_core::error::{Capacity, Error, Misuse, What};
+use toolrunner_core::error::{Capacity, CapacityKind, Error, Misuse};
 use toolrunner_core::json::Text;
-use toolrunner_core::tool::{Block, Declared, Output, Source, ToolError, ToolOutput, Toolbox};
+use toolrunner_core::tool::{
+    ContentBlock, Declared, Output, Source, ToolError, ToolOutput, Toolbox,
+};
 
 /// Returns what `write` writes to an empty output.
 fn content(write: impl FnOnce(&mut Output<'_>)) -> String {
@@ -30,10 +32,10 @@ fn forms() {
     let text_then_block = content(|out| {
         out.text("one \"").unwrap();
         out.text("two").unwrap();
-        out.block(Block::text("three")).unwrap();
+        out.block(ContentBlock::text("three")).unwrap();
         out.text("four").unwrap();
         out.text(" five").unwrap();
-        out.block(Block::raw(r#"{"type":"tool_reference","tool_name":"x"}"#)).unwrap();
+        out.block(ContentBlock::raw(r#"{"type":"tool_reference","tool_name":"x"}"#)).unwrap();
     });
     assert_eq!(
         text_then_block,
@@ -60,23 +62,23 @@ fn forms() {
 fn blocks() {
     for (block, json) in [
         (
-            Block::image(Source::Base64 { media_type: "image/png", data: "QUJD" }),
+            ContentBlock::image(Source::Base64 { media_type: "image/png", data: "QUJD" }),
             r#"[{"type":"image","source":{"type":"base64","media_type":"image/png","data":"QUJD"}}]"#,
         ),
         (
-            Block::image(Source::Bytes { media_type: "image/png", data: b"light w" }),
+            ContentBlock::image(Source::Bytes { media_type: "image/png", data: b"light w" }),
             r#"[{"type":"image","source":{"type":"base64","media_type":"image/png","data":"bGlnaHQgdw=="}}]"#,
         ),
         (
-            Block::image(Source::File("file_1")),
+            ContentBlock::image(Source::File("file_1")),
             r#"[{"type":"image","source":{"type":"file","file_id":"file_1"}}]"#,
         ),
         (
-            Block::document(Source::Text("a\tb")).title("T").context("C").citations(true),
+            ContentBlock::document(Source::Text("a\tb")).title("T").context("C").citations(true),
             r#"[{"type":"document","source":{"type":"text","media_type":"text/plain","data":"a\tb"},"title":"T","context":"C","citations":{"enabled":true}}]"#,
         ),
         (
-            Block::search_result("https://x", &["a", "b"])
+            ContentBlock::search_result("https://x", &["a", "b"])
                 .title("T")
                 .with(r#""cache_control":{"type":"ephemeral"}"#),
             r#"[{"type":"search_result","source":"https://x","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}],"title":"T","cache_control":{"type":"ephemeral"}}]"#,
@@ -91,11 +93,11 @@ fn raw_json_that_is_none_is_refused_and_left_out() {
     let json = content(|out| {
         for bad in ["{", "[]", "{}", r#"{"type":5}"#, r#"{"type":"text"},{"type":"text"}"#] {
             assert_eq!(
-                out.block(Block::raw(bad)),
+                out.block(ContentBlock::raw(bad)),
                 Err(Error::Misuse(Misuse::Json("a content block")))
             );
         }
-        assert!(out.block(Block::text("a").with("\"x\"")).is_err());
+        assert!(out.block(ContentBlock::text("a").with("\"x\"")).is_err());
         for bad in [
             "5",
             "null",
@@ -106,7 +108,7 @@ fn raw_json_that_is_none_is_refused_and_left_out() {
         ] {
             assert!(out.content(bad).is_err(), "{bad}");
         }
-        out.block(Block::text("good")).unwrap();
+        out.block(ContentBlock::text("good")).unwrap();
     });
     assert_eq!(json, r#"[{"type":"text","text":"good"}]"#);
 }
@@ -118,7 +120,9 @@ fn text_blocks_without_text_are_left_out() {
     const EMPTY: &str = r#"{"type":"text","text":""}"#;
     for order in [[EMPTY, PICTURE, EMPTY], [EMPTY, EMPTY, PICTURE], [PICTURE, EMPTY, EMPTY]] {
         assert_eq!(
-            content(|out| order.iter().for_each(|block| out.block(Block::raw(block)).unwrap())),
+            content(|out| order
+                .iter()
+                .for_each(|block| out.block(ContentBlock::raw(block)).unwrap())),
             format!("[{PICTURE}]")
         );
         assert_eq!(
@@ -127,13 +131,16 @@ fn text_blocks_without_text_are_left_out() {
         );
     }
     let both = content(|out| {
-        out.block(Block::text("")).unwrap();
-        out.block(Block::image_url("https://x/a.png")).unwrap();
-        out.block(Block::text("")).unwrap();
+        out.block(ContentBlock::text("")).unwrap();
+        out.block(ContentBlock::image_url("https://x/a.png")).unwrap();
+        out.block(ContentBlock::text("")).unwrap();
         out.text("seen").unwrap();
     });
     assert_eq!(both, format!(r#"[{PICTURE},{{"type":"text","text":"seen"}}]"#));
-    assert_eq!(content(|out| out.block(Block::text("")).unwrap()), format!("\"{EMPTY_RESULT}\""));
+    assert_eq!(
+        content(|out| out.block(ContentBlock::text("")).unwrap()),
+        format!("\"{EMPTY_RESULT}\"")
+    );
     #[cfg(feature = "alloc")]
     for blocks in [EMPTY.to_owned(), format!("{EMPTY},{EMPTY}")] {
         let error = ToolError::blocks(format!("[{blocks},{}]", r#"{"type":"text","text":"why"}"#));
@@ -143,7 +150,7 @@ fn text_blocks_without_text_are_left_out() {
         );
     }
     let written = content(|out| {
-        out.block(Block::text("")).unwrap();
+        out.block(ContentBlock::text("")).unwrap();
         ToolError::written().write_to(out).unwrap();
     });
     assert_eq!(written, format!("\"{EMPTY_ERROR}\""));
@@ -155,7 +162,7 @@ fn text_blocks_without_text_are_left_out() {
 fn full_at_every_size() {
     let write = |out: &mut Output<'_>| {
         let _ = out.text("a \"quote\" and more");
-        let _ = out.block(Block::image_url("https://x"));
+        let _ = out.block(ContentBlock::image_url("https://x"));
         let _ = write!(out, "n = {}, text", 5);
     };
     let whole = content(write);
@@ -163,13 +170,13 @@ fn full_at_every_size() {
         let mut memory = vec![0; size];
         let mut out = Output::new(&mut memory);
         write(&mut out);
-        let full = Capacity { what: What::Result, needed: whole.len(), free: size };
+        let full = Capacity { what: CapacityKind::Result, needed: whole.len(), free: size };
         if size < whole.len() {
             // The opening that turns a text into a block is counted when it is needed: in the end,
             // never too little is requested.
             let told = out.overflow().unwrap();
             assert!(told.free == full.free && told.needed > size, "{told:?}");
-            assert_eq!(out.text("x").unwrap_err().what, What::Result);
+            assert_eq!(out.text("x").unwrap_err().what, CapacityKind::Result);
             out.clear();
             assert_eq!(out.overflow(), None);
         } else {
@@ -182,7 +189,10 @@ fn full_at_every_size() {
         let mut out = Output::new(&mut memory).limit(size);
         let _ = out.text("0123");
         let _ = write!(out, "{}789", 456);
-        assert_eq!(out.finish(), Err(Capacity { what: What::Result, needed: 12, free: size }));
+        assert_eq!(
+            out.finish(),
+            Err(Capacity { what: CapacityKind::Result, needed: 12, free: size })
+        );
     }
 }
 
@@ -280,7 +290,7 @@ fn the_source_is_kept() {
     let mut memory = b"before".to_vec();
     let mut out = Output::growing(&mut memory);
     out.text("a").unwrap();
-    out.block(Block::text("b")).unwrap();
+    out.block(ContentBlock::text("b")).unwrap();
     assert_eq!(
         out.finish().unwrap(),
         br#"[{"type":"text","text":"a"},{"type":"text","text":"b"}]"#
@@ -312,7 +322,7 @@ fn a_long_error_says_that_it_was_cut() {
 
 #[test]
 fn notices() {
-    let full = Capacity { what: What::Result, needed: 70, free: 60 };
+    let full = Capacity { what: CapacityKind::Result, needed: 70, free: 60 };
     for (notice, text) in [
         (Notice::NotFound(Text::from_raw(r#"a\"b"#)), "Error: Tool 'a\"b' not found"),
         (Notice::Panicked, "Error: tool panicked"),

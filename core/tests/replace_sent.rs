@@ -1,7 +1,7 @@
 //! A result of an earlier turn, replaced in fixed memory.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
-use toolrunner_core::error::{Capacity, Error, What};
+use toolrunner_core::error::{Capacity, CapacityKind, Error};
 use toolrunner_core::run::{Run, Step};
 use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
@@ -36,7 +36,10 @@ fn what_does_not_fit_leaves_the_old_one_and_the_turn_stays_where_it_is() {
     let before = run.messages().to_vec();
     let long = format!("\"{}\"", "x".repeat(500));
     let full = run.replace_result_of("t1", long.as_bytes(), false).unwrap_err();
-    assert!(matches!(full, Error::Capacity(Capacity { what: What::Transcript, .. })), "{full:?}");
+    assert!(
+        matches!(full, Error::Capacity(Capacity { what: CapacityKind::Transcript, .. })),
+        "{full:?}"
+    );
     assert_eq!(run.messages(), before);
     assert!(run.replace_result_of("t2", b"\"x\"", false).is_err(), "it has none yet");
 

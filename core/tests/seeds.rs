@@ -14,7 +14,7 @@ mod common;
 use common::{assert_valid, block_on};
 use toolrunner_core::drive::Driver;
 use toolrunner_core::message::{StopReason, Usage};
-use toolrunner_core::observe::{Each, Event};
+use toolrunner_core::observe::{Event, FnObserver};
 use toolrunner_core::policy::{Limit, Limits};
 use toolrunner_core::run::{Compaction, Outcome, Run};
 use toolrunner_core::testing::{Reply, Script, ScriptedModel, ScriptedTransport, VirtualClock};
@@ -250,7 +250,7 @@ fn cache_control_on_results() {
 fn a_stream_with_its_final_message() {
     let mut text = String::new();
     over(weather(), &get_weather, "Weather?", |driver, run| {
-        let mut observer = Each(|event: &Event<'_>| {
+        let mut observer = FnObserver(|event: &Event<'_>| {
             if let Event::Text { text: piece, .. } = event {
                 text += &piece.to_string();
             }

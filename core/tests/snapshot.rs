@@ -1,7 +1,7 @@
 //! A run as bytes in fixed memory.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
-use toolrunner_core::error::{Capacity, Error, What};
+use toolrunner_core::error::{Capacity, CapacityKind, Error};
 use toolrunner_core::policy::Limit;
 use toolrunner_core::run::{Outcome, Run, SNAPSHOT_FRAME, Step};
 use toolrunner_core::time::Instant;
@@ -29,7 +29,10 @@ fn goes_on_in_other_memory_with_one_call_answered() {
     let len = run.snapshot_into(&mut bytes).unwrap();
     assert!(len < run.messages().len() + SNAPSHOT_FRAME);
     let full = run.snapshot_into(&mut [0; 100]).unwrap_err();
-    assert_eq!(full, Error::Capacity(Capacity { what: What::Snapshot, needed: len, free: 100 }));
+    assert_eq!(
+        full,
+        Error::Capacity(Capacity { what: CapacityKind::Snapshot, needed: len, free: 100 })
+    );
 
     let mut again = Run::from_snapshot(&bytes[..len], Transcript::new(&mut there)).unwrap();
     assert_eq!(again.messages(), run.messages());
@@ -45,7 +48,10 @@ fn goes_on_in_other_memory_with_one_call_answered() {
 
     // Too little memory is reported, in bytes.
     let small = Run::from_snapshot(&bytes[..len], Transcript::new(&mut [0; 64])).unwrap_err();
-    assert!(matches!(small, Error::Capacity(Capacity { what: What::Transcript, .. })), "{small:?}");
+    assert!(
+        matches!(small, Error::Capacity(Capacity { what: CapacityKind::Transcript, .. })),
+        "{small:?}"
+    );
 }
 
 /// Returns the run with `REPLY` open, as text and without its checksum, as the first releases wrote

@@ -1,5 +1,5 @@
-//! Structured output without a heap: the schema as a constant, the reply in the caller's memory, and
-//! a second question. This is a program of its own, because it counts the allocations of the
+//! Structured output without a heap: the schema as a constant, the reply in the caller's memory,
+//! and a second question. This is a program of its own, because it counts the allocations of the
 //! process.
 #![cfg(feature = "macros")]
 #![allow(
@@ -18,7 +18,7 @@ use allocation_counter::measure;
 use embedded_io_async::{BufRead, ErrorType, Read};
 use toolrunner_core::ToolInput;
 use toolrunner_core::drive::Driver;
-use toolrunner_core::error::{Capacity, Error, TransportKind, What};
+use toolrunner_core::error::{Capacity, CapacityKind, Error, TransportKind};
 use toolrunner_core::output_params;
 use toolrunner_core::policy::{Limit, Limits};
 use toolrunner_core::run::{Outcome, Run};
@@ -271,7 +271,8 @@ fn other_ends_are_told_apart() {
 #[test]
 fn the_memory_is_the_callers() {
     let (value, _) = output::<Setting>(PARAMS, &[GOOD], &[], Limits::NONE, &mut [0; 40]);
-    let Err(Error::Capacity(Capacity { what: What::Reply, needed: 88, free: 40 })) = value else {
+    let Err(Error::Capacity(Capacity { what: CapacityKind::Reply, needed: 88, free: 40 })) = value
+    else {
         panic!("{value:?}")
     };
 }

@@ -17,7 +17,7 @@ mod common;
 
 use common::*;
 use serde_json::{Value as Json, json};
-use toolrunner_core::error::{Capacity, Error, What};
+use toolrunner_core::error::{Capacity, CapacityKind, Error};
 use toolrunner_core::run::{Run, Step};
 use toolrunner_core::testing::{
     Reply, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock,
@@ -223,7 +223,10 @@ fn a_full_transcript_says_so() {
                 feed(&mut run, &reply, &mut events).and_then(|()| end(&mut run, &mut events));
             if let Err(error) = ended {
                 assert!(
-                    matches!(error, Error::Capacity(Capacity { what: What::Transcript, .. })),
+                    matches!(
+                        error,
+                        Error::Capacity(Capacity { what: CapacityKind::Transcript, .. })
+                    ),
                     "{error}"
                 );
                 assert!(run.failed(Some(error), Instant::ZERO, 0).is_err());
@@ -308,7 +311,7 @@ fn a_run_that_was_restored_goes_on_with_unique_ids() {
     let mut run = Run::from_snapshot(&snapshot, Transcript::new(&mut memory)).unwrap();
     assert!(matches!(
         run.unique_ids(true),
-        Err(Error::Capacity(Capacity { what: What::Transcript, .. }))
+        Err(Error::Capacity(Capacity { what: CapacityKind::Transcript, .. }))
     ));
     assert_eq!(run.messages(), before.messages());
 }

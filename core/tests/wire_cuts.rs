@@ -248,11 +248,11 @@ fn meaning(body: &[u8]) -> Vec<Json> {
         _ => panic!("{event:?}"),
     };
     let mut rest = body;
-    while let Some(happened) = run.feed(&mut rest).unwrap() {
-        see(&run.event(happened));
+    while let Some(stream_event) = run.feed(&mut rest).unwrap() {
+        see(&run.event(stream_event));
     }
-    while let Some(happened) = run.end_of_body().unwrap() {
-        see(&run.event(happened));
+    while let Some(stream_event) = run.end_of_body().unwrap() {
+        see(&run.event(stream_event));
     }
     for event in &mut events {
         if event["kind"] == "input" {

@@ -34,7 +34,7 @@ use toolrunner_core::drive::Hooks;
 /// ```
 /// use core::task::{Context, Poll};
 /// use toolrunner_embassy::{Cancel, core::drive::{Decision, Hooks}};
-/// use toolrunner_embassy::core::tool::{Output, ToolCall};
+/// use toolrunner_embassy::machine::tool::{Output, ToolCall};
 ///
 /// struct Careful<'c>(&'c Cancel);
 ///

@@ -7,7 +7,7 @@
 //! are of the version that the firmware expects.
 
 use embedded_storage_async::nor_flash::NorFlash;
-use toolrunner_core::error::{Capacity, What};
+use toolrunner_core::error::{Capacity, CapacityKind};
 
 /// The size of a header in bytes, before it is padded to the write size of the flash.
 const HEADER: usize = 16;
@@ -83,7 +83,7 @@ impl<F: NorFlash> SnapshotStore<F> {
     pub async fn save(&mut self, snapshot: &[u8]) -> Result<(), FlashError<F::Error>> {
         if snapshot.len() > self.capacity() {
             return Err(FlashError::Capacity(Capacity {
-                what: What::Snapshot,
+                what: CapacityKind::Snapshot,
                 needed: snapshot.len(),
                 free: self.capacity(),
             }));
@@ -127,7 +127,7 @@ impl<F: NorFlash> SnapshotStore<F> {
         };
         let free = buffer.len();
         let buffer = buffer.get_mut(..found.len).ok_or(FlashError::Capacity(Capacity {
-            what: What::Snapshot,
+            what: CapacityKind::Snapshot,
             needed: found.len,
             free,
         }))?;

@@ -23,7 +23,7 @@
 //! ```
 //! use embassy_time::Duration;
 //! use embedded_nal_async::{Dns, TcpConnect};
-//! use toolrunner_embassy::core::{drive::Driver, run::Run, tool::ToolError, transcript::Transcript, wire::{Auth, Config}};
+//! use toolrunner_embassy::machine::{drive::Driver, run::Run, tool::ToolError, transcript::Transcript, wire::{Auth, Config}};
 //! use toolrunner_embassy::{EmbassyClock, Timeouts, Transport, toolbox};
 //! use toolrunner_embassy::tls::{self, Entropy, Handoff, Secure, Security, Trust, WallClock};
 //!
@@ -108,7 +108,7 @@ pub mod tls;
 mod transport;
 
 /// Re-export of the loop. The code that this crate's macros generate refers to it by this path.
-pub use toolrunner_core as core;
+pub use toolrunner_core as machine;
 /// Implements [`ToolInput`](trait@toolrunner_core::ToolInput). See
 /// [`toolrunner_core::ToolInput`](derive@toolrunner_core::ToolInput) for the options.
 #[cfg(feature = "macros")]

@@ -4,10 +4,10 @@
 ///
 /// All bytes in both directions pass through the `BUFFER` bytes, so this is also the largest piece
 /// that is sent or received at once. It must be at least [`MIN_BUFFER`](crate::MIN_BUFFER) bytes:
-/// with less, every request fails with `Capacity` (`What::Head`) before anything is sent. A line of
-/// a reply's head that does not fit is skipped, unless it frames the body (`content-length`,
-/// `transfer-encoding`, `connection`): that is a `Capacity` error too. With less than 80 bytes a
-/// request id may be lost. A larger buffer only saves a little time.
+/// with less, every request fails with `Capacity` (`CapacityKind::Head`) before anything is sent. A
+/// line of a reply's head that does not fit is skipped, unless it frames the body
+/// (`content-length`, `transfer-encoding`, `connection`): that is a `Capacity` error too. With less
+/// than 80 bytes a request id may be lost. A larger buffer only saves a little time.
 ///
 /// The buffers of the network stack are separate: embassy-net keeps them in
 /// `TcpClientState<1, TX, RX>` (one socket is enough).

@@ -2,7 +2,7 @@
 
 use embassy_time::{Duration, Instant, with_deadline};
 use embedded_io_async::{BufRead, ErrorType, Read};
-use toolrunner_core::error::{Capacity, What};
+use toolrunner_core::error::{Capacity, CapacityKind};
 use toolrunner_core::transport::{
     Body, Head, Reply, ReplyHead, Transport as CoreTransport, read_buffered,
 };
@@ -128,7 +128,7 @@ pub(crate) async fn open<L: Link>(
     let (needed, free) = (target.authority.len(), MAX_AUTHORITY);
     authority
         .push_str(target.authority)
-        .map_err(|_| Error::Capacity(Capacity { what: What::Host, needed, free }))?;
+        .map_err(|_| Error::Capacity(Capacity { what: CapacityKind::Host, needed, free }))?;
     // The link is closed, so its buffer is available.
     let free = link.buffer().len();
     if free < MIN_BUFFER {

@@ -27,10 +27,11 @@
 //! Clones of a client share its connections. A run belongs to one task: it is `Send` but not
 //! `Sync`, so an async function that needs a run takes `&mut Run`, even if it only reads.
 //!
-//! The [`guide`] shows how things are done. [`http`] carries bytes: pooled connections, TLS with the platform's roots, HTTP/2 if the server
-//! offers it, and proxies from the environment. [`config`] has the server and the credentials.
-//! `init_logging` logs to stderr; `otel` exports traces. `builtin` has a memory, a shell, a text
-//! editor and the SDKs' agent toolset, each as a feature.
+//! The [`guide`] shows how things are done. [`http`] carries bytes: pooled connections, TLS with
+//! the platform's roots, HTTP/2 if the server offers it, and proxies from the environment.
+//! [`config`] has the server and the credentials. `init_logging` logs to stderr; `otel` exports
+//! traces. `builtin` has a memory, a shell, a text editor and the SDKs' agent toolset, each as a
+//! feature.
 
 pub mod api;
 #[cfg(any(
@@ -60,7 +61,7 @@ pub mod run;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use toolrunner_core as core;
+pub use toolrunner_core as machine;
 
 pub use api::{ApiReply, ApiRequest};
 pub use client::Client;
@@ -132,7 +133,7 @@ pub use toolrunner_core::policy::{Limit, Limits, RetryPolicy};
 pub use toolrunner_core::run::{Compaction, OnBreak, Outcome};
 pub use toolrunner_core::structured::Structured;
 pub use toolrunner_core::tool::{
-    Block, BoxTools, Declared, DynTools, Json, Output, Parsed, RawTool, Source, ToolContext,
+    BoxTools, ContentBlock, Declared, DynTools, Json, Output, Parsed, RawTool, Source, ToolContext,
     ToolError, ToolInput, Tools,
 };
 

@@ -2,7 +2,7 @@
 //!
 //! ```
 //! # async fn f() -> Result<(), toolrunner_std::Error> {
-//! use toolrunner_std::core::testing::{Reply, Script, ScriptedModel};
+//! use toolrunner_std::machine::testing::{Reply, Script, ScriptedModel};
 //! use toolrunner_std::testing::Scripted;
 //!
 //! let scripted = Scripted::new(ScriptedModel::new(Script::new().reply(Reply::text("Hello!"))));

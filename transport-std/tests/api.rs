@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use embedded_io_async::BufRead;
 use support::{Do, Server};
-use toolrunner_core::error::What;
+use toolrunner_core::error::CapacityKind;
 use toolrunner_std::api::FILES_BETA;
 use toolrunner_std::http::Proxies;
 use toolrunner_std::{Client, ClientBuilder, Error, tool};
@@ -123,7 +123,7 @@ async fn a_reply_that_is_too_large_is_an_error() {
     let client = client(&server);
     assert_eq!(client.get("/v1/a").reply_limit(5).await.unwrap().text(), "12345");
     let error = client.get("/v1/a").reply_limit(4).await.unwrap_err();
-    assert!(matches!(error, Error::Capacity(full) if full.what == What::Reply), "{error}");
+    assert!(matches!(error, Error::Capacity(full) if full.what == CapacityKind::Reply), "{error}");
 }
 
 #[tokio::test]

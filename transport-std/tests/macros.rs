@@ -5,7 +5,7 @@ use toolrunner_core::__private::{check_server_tools, check_tools};
 
 use toolrunner_core::json::{Text, Value};
 use toolrunner_core::tool::Toolbox;
-use toolrunner_std::core::tool::ToolCall;
+use toolrunner_std::machine::tool::ToolCall;
 use toolrunner_std::{Output, ToolContext, ToolError, ToolInput, Tools, tool, toolbox};
 
 #[derive(ToolInput)]

@@ -11,7 +11,7 @@ use toolrunner_core::message::{self, OwnedMessage, Role};
 use toolrunner_core::testing::{Reply, Script};
 use toolrunner_std::run::Content;
 use toolrunner_std::testing::Scripted;
-use toolrunner_std::{Block, Error, Limits, Outcome, Run, Source, tool};
+use toolrunner_std::{ContentBlock, Error, Limits, Outcome, Run, Source, tool};
 
 fn block_on<F: Future>(future: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -51,7 +51,11 @@ fn a_prompt_has_text_images_and_documents() {
         ]}])
     );
     // The next prompt, from blocks.
-    run.user([Block::text("And this?"), Block::image_url("https://example.org/a.png")]).unwrap();
+    run.user([
+        ContentBlock::text("And this?"),
+        ContentBlock::image_url("https://example.org/a.png"),
+    ])
+    .unwrap();
     assert_eq!(block_on(run.until_done()).unwrap().text(), "Yes.");
     assert_eq!(
         sent(&scripted, 1)["messages"][2]["content"],
@@ -82,14 +86,17 @@ fn data_of_the_wrong_type_is_reported_and_nothing_is_sent() {
         (Content::new().image(b"II*\0"), "an image must be a JPEG, PNG, GIF or WebP file"),
         (Content::new().document([0xff, 0xfe]), "a document must be a PDF file or a text in UTF-8"),
         (
-            Block::image(png).into(),
+            ContentBlock::image(png).into(),
             r#"the media type of a block is "image/jpeg", but its data is image/png"#,
         ),
         (
-            Block::image(tiff).into(),
+            ContentBlock::image(tiff).into(),
             r#"the media type of an image is "image/tiff": the API accepts"#,
         ),
-        (Block::document(word).into(), r#"the media type of a document is "application/msword""#),
+        (
+            ContentBlock::document(word).into(),
+            r#"the media type of a document is "application/msword""#,
+        ),
         (Content::new().cache(), "a cache breakpoint needs a block before it"),
     ];
     for (content, text) in wrong {
@@ -119,7 +126,7 @@ fn every_kind_of_file_is_recognized() {
         // Each is also recognized in base64, so that a wrong declaration is refused.
         for (_, media_type) in files {
             let source = Source::Bytes { media_type, data };
-            let made = Content::from(Block::image(source)).by(Role::User);
+            let made = Content::from(ContentBlock::image(source)).by(Role::User);
             assert_eq!(made.is_ok(), media_type == kind, "{kind} as {media_type}");
         }
     }
@@ -199,7 +206,7 @@ fn an_answer_has_blocks_and_a_reply_is_read_by_one_match() {
     block_on(async {
         let mut turn = run.next_turn().await.unwrap().unwrap();
         turn.answer("toolu_1", Content::new().image(PNG).text("the camera")).unwrap();
-        turn.append_user([Block::text("Hurry.")]).unwrap();
+        turn.append_user([ContentBlock::text("Hurry.")]).unwrap();
         run.until_done().await.unwrap();
     });
     let result = &sent(&scripted, 1)["messages"][2]["content"][0];

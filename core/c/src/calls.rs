@@ -5,7 +5,7 @@ use toolrunner_core::__private::{EMPTY_RESULT, invalid_input};
 
 use toolrunner_core::error::{Error, Misuse};
 use toolrunner_core::json::Text;
-use toolrunner_core::run::{Called, Run, settle};
+use toolrunner_core::run::{CallInFlight, Run, WrittenResult};
 use toolrunner_core::schema::RawSchema;
 use toolrunner_core::tool::{ToolError, Toolbox};
 
@@ -70,12 +70,12 @@ fn find(run: &mut Run<'_>, tools: Tools, i: usize) -> Result<Found, Error> {
     }
     let definition = tools.definition(tool);
     let name = definition.as_ref().map_or("", |tool| tool.name);
-    let Called { call, mut out, .. } = run.start_call(i)?;
+    let CallInFlight { call, mut out, .. } = run.start_call(i)?;
     let result = match schema.map_or(Ok(()), |schema| schema.check(call.input)) {
         Ok(()) => Ok(()),
         Err(error) => Err(invalid_input(name, &error, call.input, &mut out)),
     };
-    let written = settle(result, out);
+    let written = WrittenResult::new(result, out);
     run.end_call(i, written)?;
     Ok(Found::Answered)
 }
@@ -129,10 +129,11 @@ fn answer(run: &mut Run<'_>, i: usize, text: &str, is_error: bool) -> Result<(),
         ("", false) => EMPTY_RESULT,
         (text, _) => text,
     };
-    let Called { mut out, .. } = run.start_call(i)?;
+    let CallInFlight { mut out, .. } = run.start_call(i)?;
     // The end of the output reports text that does not fit.
     let _fits = out.text(text);
-    let written = settle(if is_error { Err(ToolError::written()) } else { Ok(()) }, out);
+    let written =
+        WrittenResult::new(if is_error { Err(ToolError::written()) } else { Ok(()) }, out);
     run.end_call(i, written)
 }
 

@@ -332,7 +332,7 @@ pub unsafe extern "C" fn toolrunner_retries(
     // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
-            let policy = machine.run.retry_mut();
+            let policy = machine.run.retry_policy_mut();
             let millis = |number| Duration::from_millis(u64::from(number));
             policy.retries = retries;
             policy.first_wait = millis(first_wait_ms);

@@ -4,7 +4,7 @@ use core::ffi::c_char;
 
 use toolrunner_core::error::{Error, Misuse, TransportKind};
 use toolrunner_core::observe::Event;
-use toolrunner_core::run::Happened;
+use toolrunner_core::run::StreamEvent;
 use toolrunner_core::time::Instant;
 use toolrunner_core::transport::ReplyHead;
 
@@ -22,24 +22,24 @@ impl Machine {
         }
     }
 
-    fn feed(&mut self, input: &mut &[u8]) -> Result<Option<Happened>, Error> {
+    fn feed(&mut self, input: &mut &[u8]) -> Result<Option<StreamEvent>, Error> {
         self.begin_body();
         self.run.feed(input).inspect_err(|error| self.broke = Some(*error))
     }
 
-    fn end_of_body(&mut self) -> Result<Option<Happened>, Error> {
+    fn end_of_body(&mut self) -> Result<Option<StreamEvent>, Error> {
         self.begin_body();
         self.run.end_of_body().inspect_err(|error| self.broke = Some(*error))
     }
 
-    /// Notes that the reply's head is complete. A reply for which no request waits never reaches the
-    /// run, because it would continue a run that was stopped.
+    /// Notes that the reply's head is complete. A reply for which no request waits never reaches
+    /// the run, because it would continue a run that was stopped.
     fn end_of_head(&mut self) {
         let is_first = !self.http.tell();
         self.has_head |= is_first && self.is_due;
     }
 
-    fn feed_http(&mut self, input: &mut &[u8]) -> Result<Option<Happened>, Error> {
+    fn feed_http(&mut self, input: &mut &[u8]) -> Result<Option<StreamEvent>, Error> {
         loop {
             let part = self
                 .http
@@ -57,12 +57,12 @@ impl Machine {
                 Part::Body(len) => {
                     self.end_of_head();
                     let mut body = input.get(..len).unwrap_or_default();
-                    let happened = self.feed(&mut body)?;
+                    let stream_event = self.feed(&mut body)?;
                     let read = len - body.len();
                     self.http.consume(read);
                     *input = input.get(read..).unwrap_or_default();
-                    if happened.is_some() {
-                        return Ok(happened);
+                    if stream_event.is_some() {
+                        return Ok(stream_event);
                     }
                     if read == 0 {
                         return Ok(None);
@@ -72,7 +72,7 @@ impl Machine {
         }
     }
 
-    fn close_http(&mut self) -> Result<Option<Happened>, Error> {
+    fn close_http(&mut self) -> Result<Option<StreamEvent>, Error> {
         let whole = self.http.close();
         let has_begun = self.http.was_told();
         match whole {
@@ -88,8 +88,8 @@ impl Machine {
     }
 
     /// Converts an event for C, without copying its data.
-    fn lend(&mut self, happened: Happened) -> toolrunner_event {
-        let (kind, index, data) = match self.run.event(happened) {
+    fn lend(&mut self, stream_event: StreamEvent) -> toolrunner_event {
+        let (kind, index, data) = match self.run.event(stream_event) {
             Event::MessageStart { message } => (TOOLRUNNER_EVENT_MESSAGE_START, 0, message.raw()),
             Event::BlockStart { index, block } => {
                 (TOOLRUNNER_EVENT_BLOCK_START, index, block.raw())
@@ -133,9 +133,9 @@ pub unsafe extern "C" fn toolrunner_feed_http(
         raw::with(machine, |machine| {
             let mut input = raw::bytes(bytes, len);
             let before = input.len();
-            let happened = machine.feed_http(&mut input);
+            let stream_event = machine.feed_http(&mut input);
             raw::give(used, before - input.len());
-            give_event(machine, happened, event)
+            give_event(machine, stream_event, event)
         })
     }
 }
@@ -151,8 +151,8 @@ pub unsafe extern "C" fn toolrunner_close_http(
     // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
-            let happened = machine.close_http();
-            give_event(machine, happened, event)
+            let stream_event = machine.close_http();
+            give_event(machine, stream_event, event)
         })
     }
 }
@@ -224,9 +224,9 @@ pub unsafe extern "C" fn toolrunner_feed(
         raw::with(machine, |machine| {
             let mut input = raw::bytes(bytes, len);
             let before = input.len();
-            let happened = machine.feed(&mut input);
+            let stream_event = machine.feed(&mut input);
             raw::give(used, before - input.len());
-            give_event(machine, happened, event)
+            give_event(machine, stream_event, event)
         })
     }
 }
@@ -242,8 +242,8 @@ pub unsafe extern "C" fn toolrunner_end_of_body(
     // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
-            let happened = machine.end_of_body();
-            give_event(machine, happened, event)
+            let stream_event = machine.end_of_body();
+            give_event(machine, stream_event, event)
         })
     }
 }
@@ -298,11 +298,11 @@ pub unsafe extern "C" fn toolrunner_failed(
 /// `event` must satisfy the contract in the crate's documentation.
 unsafe fn give_event(
     machine: &mut Machine,
-    happened: Result<Option<Happened>, Error>,
+    stream_event: Result<Option<StreamEvent>, Error>,
     event: *mut toolrunner_event,
 ) -> Result<i32, Error> {
-    let told = happened.as_ref().ok().copied().flatten().map(|it| machine.lend(it));
+    let told = stream_event.as_ref().ok().copied().flatten().map(|it| machine.lend(it));
     // SAFETY: guaranteed by this function's contract.
     unsafe { raw::give(event, told.unwrap_or(NOTHING)) };
-    Ok(i32::from(happened?.is_some()))
+    Ok(i32::from(stream_event?.is_some()))
 }

@@ -318,7 +318,8 @@ impl Context<'_> {
             ::core::result::Result::Err(decoder.wrong_type(value, <Self as #core::tool::ToolInput<'_>>::SCHEMA))
         };
         let constant = self.constant(&quote!(#core::schema::Variant), &quote!([#(#schemas),*]));
-        let schema = quote!(#core::schema::Schema::variants(#core::schema::By::Key, #constant));
+        let schema =
+            quote!(#core::schema::Schema::variants(#core::schema::Discriminator::Key, #constant));
         Ok(Generated { schema, decode, more: quote!() })
     }
 
@@ -354,13 +355,12 @@ impl Context<'_> {
             ::core::result::Result::Err(decoder.error(value, "one of the allowed forms"))
         };
         let constant = self.constant(&quote!(#core::schema::Variant), &quote!([#(#schemas),*]));
-        let schema =
-            quote!(#core::schema::Schema::variants(#core::schema::By::Tag(#tag), #constant));
+        let schema = quote!(#core::schema::Schema::variants(#core::schema::Discriminator::Tag(#tag), #constant));
         Ok(Generated { schema, decode, more: quote!() })
     }
 
-    /// Generates code for an enum whose variants have nothing to tell them apart but their form: the
-    /// first that fits is read.
+    /// Generates code for an enum whose variants have nothing to tell them apart but their form:
+    /// the first that fits is read.
     fn by_fit(&self, cases: &[EnumCase<'_>]) -> Result<Generated> {
         let core = &self.core;
         let (mut schemas, mut reads) = (Vec::new(), Vec::new());
@@ -395,7 +395,8 @@ impl Context<'_> {
                 failed.unwrap_or_else(|| decoder.error(value, "one of the allowed forms")),
             )
         };
-        let schema = quote!(#core::schema::Schema::variants(#core::schema::By::Fit, #constant));
+        let schema =
+            quote!(#core::schema::Schema::variants(#core::schema::Discriminator::Fit, #constant));
         Ok(Generated { schema, decode, more: quote!() })
     }
 

@@ -30,10 +30,10 @@ impl For {
     /// Returns the path of toolrunner-core.
     fn core(self) -> Tokens {
         match self {
-            Self::Blocking => quote!(::toolrunner_blocking::core),
+            Self::Blocking => quote!(::toolrunner_blocking::machine),
             Self::Core => quote!(::toolrunner_core),
-            Self::Std => quote!(::toolrunner_std::core),
-            Self::Embassy => quote!(::toolrunner_embassy::core),
+            Self::Std => quote!(::toolrunner_std::machine),
+            Self::Embassy => quote!(::toolrunner_embassy::machine),
         }
     }
 

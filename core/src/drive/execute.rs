@@ -19,7 +19,7 @@ use super::hooks::{Decision, Draft, Hooks};
 use super::wait::within;
 use crate::error::Error;
 use crate::json::{Kind, Value};
-use crate::run::{Called, Run, Written, settle};
+use crate::run::{CallInFlight, Run, WrittenResult};
 use crate::time::{Clock, Instant};
 use crate::tool::{Definition, Notice, Output, ToolCall, ToolError, ToolHost, Toolbox};
 
@@ -60,7 +60,7 @@ pub struct Job {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The tool or the gate has written an answer.
-    Answer(Written),
+    Answer(WrittenResult),
     /// The caller must answer: the gate suspended the call, or its tool asked a question.
     ForCaller,
     /// The gate changed the input to something other than an object.
@@ -211,8 +211,8 @@ pub async fn work<B: Toolbox + ?Sized, H: Hooks, C: Clock>(
         if job.is_asked { env.hooks.before(&call, &mut out).await } else { Decision::Allow };
     match decision {
         Decision::Allow => out.clear(),
-        Decision::Answer => return Verdict::Answer(settle(Ok(()), out)),
-        Decision::Deny => return Verdict::Answer(settle(Err(denied(&mut out)), out)),
+        Decision::Answer => return Verdict::Answer(WrittenResult::new(Ok(()), out)),
+        Decision::Deny => return Verdict::Answer(WrittenResult::new(Err(denied(&mut out)), out)),
         Decision::Input => {}
         Decision::Suspend => return Verdict::ForCaller,
     }
@@ -236,7 +236,7 @@ pub async fn work<B: Toolbox + ?Sized, H: Hooks, C: Clock>(
     match result {
         None => Verdict::TimedOut(limit.unwrap_or_default()),
         Some(_) if host.is_some_and(ToolHost::waits_for_answer) => Verdict::ForCaller,
-        Some(result) => Verdict::Answer(settle(result, out)),
+        Some(result) => Verdict::Answer(WrittenResult::new(result, out)),
     }
 }
 
@@ -301,7 +301,7 @@ impl<B: Toolbox + ?Sized, H: Hooks, C: Clock> Execute<B, H, C> for Serial {
     ) -> Result<Finished, Error> {
         // Taken before the tool runs: if this future is dropped, the call does not run again.
         let Some(job) = self.0.take() else { return pending().await };
-        let Called { call, out } = run.start_call(job.call)?;
+        let CallInFlight { call, out } = run.start_call(job.call)?;
         let verdict = work(env, job, call, out).await;
         Ok(Finished { call: job.call, slot: 0, verdict })
     }

@@ -102,7 +102,7 @@ impl<'d, T, B: ?Sized, C, H, X> Driver<'d, T, B, C, H, X> {
 
     /// Returns the configuration, which may be changed between turns. Its limits and retry policy
     /// apply to runs that begin afterwards. For a run in progress use [`Run::limits_mut`] and
-    /// [`Run::retry_mut`].
+    /// [`Run::retry_policy_mut`].
     pub const fn config_mut(&mut self) -> &mut Config<'d> {
         self.configure = Some(configure);
         &mut self.config
@@ -208,7 +208,7 @@ where
             loop {
                 let progress = turns.progress(run, &mut exchange, stop).await?;
                 // The events of a summary are internal.
-                if !(turns.is_summary() && matches!(progress, Progress::Happened(_))) {
+                if !(turns.is_summary() && matches!(progress, Progress::StreamEvent(_))) {
                     tell(run, &progress, observer);
                 }
                 match progress {

@@ -15,7 +15,7 @@ use super::reply::{DriveError, Exchange, ReplyUnderWay};
 use super::wait::{before, while_wanted};
 use crate::error::Error;
 use crate::observe::Event;
-use crate::run::{Happened, Outcome, Run, Step};
+use crate::run::{Outcome, Run, Step, StreamEvent};
 use crate::time::{Clock, Instant};
 use crate::tool::{Notice, Toolbox};
 use crate::transport::TransportError;
@@ -48,7 +48,7 @@ pub enum Progress<E> {
     /// This call waits for the caller.
     ForCaller(usize),
     /// An event of the reply. That of a [summary](Loop::is_summary) is internal.
-    Happened(Happened),
+    StreamEvent(StreamEvent),
     /// Nothing is left to do up to the [`Stop`] that was given.
     Idle,
     /// A summary was rejected. See [`Event::NotCompacted`].
@@ -81,8 +81,8 @@ impl<E> Progress<E> {
         Some(match *self {
             Self::Broken { wait, error } => Event::Broken { wait, error },
             Self::Compacted { before, after } => Event::Compacted { before, after },
-            Self::Happened(happened) if hands_on => run.event(happened),
-            Self::Happened(happened) => run.peek(happened),
+            Self::StreamEvent(stream_event) if hands_on => run.event(stream_event),
+            Self::StreamEvent(stream_event) => run.peek(stream_event),
             Self::NotCompacted(why) => Event::NotCompacted { why },
             Self::Retry { attempt, wait, error: DriveError { error, .. } } => {
                 let text = run.retried_text(error);
@@ -158,7 +158,7 @@ pub struct Loop<T, C, H, X> {
 /// What a reply and the calls beside it brought.
 enum Brought<E> {
     Finished(Finished),
-    Happened(Result<Option<Happened>, DriveError<E>>),
+    StreamEvent(Result<Option<StreamEvent>, DriveError<E>>),
 }
 
 impl<T, C, H, X> Loop<T, C, H, X> {
@@ -211,14 +211,14 @@ where
         run: &mut Run<'_>,
         exchange: &mut Exchange<R, E>,
         at_hand: impl Fn(&R) -> &[u8],
-    ) -> Option<Happened> {
+    ) -> Option<StreamEvent> {
         // While calls may be running, each event is awaited, so that they progress too.
         if self.is_eager || run.reply_is_whole() || self.must_end(run, exchange) {
             return None;
         }
         let Exchange::Reply(reply) = exchange else { return None };
         match reply.next_at_hand(run, at_hand) {
-            Ok(happened) => happened,
+            Ok(stream_event) => stream_event,
             Err(error) => {
                 *exchange = Exchange::Failed(error);
                 None
@@ -274,15 +274,16 @@ where
                                 return Ok(progress);
                             }
                         }
-                        Some(Brought::Happened(Ok(Some(happened)))) => {
-                            self.has_news |= happened.is_of_block() || happened.is_of_message();
-                            return Ok(Progress::Happened(happened));
+                        Some(Brought::StreamEvent(Ok(Some(stream_event)))) => {
+                            self.has_news |=
+                                stream_event.is_of_block() || stream_event.is_of_message();
+                            return Ok(Progress::StreamEvent(stream_event));
                         }
-                        Some(Brought::Happened(Ok(None))) => {
+                        Some(Brought::StreamEvent(Ok(None))) => {
                             *exchange = Exchange::Idle;
                             return Ok(self.end_reply(run));
                         }
-                        Some(Brought::Happened(Err(error))) => {
+                        Some(Brought::StreamEvent(Err(error))) => {
                             *exchange = Exchange::Idle;
                             return self.failed(run, error);
                         }
@@ -416,7 +417,7 @@ where
             {
                 return Poll::Ready(Brought::Finished(finished));
             }
-            next.as_mut().poll(context).map(Brought::Happened)
+            next.as_mut().poll(context).map(Brought::StreamEvent)
         });
         while_wanted(clock, hooks, deadline, pin!(brought)).await
     }

@@ -5,7 +5,7 @@ use embedded_io_async::BufRead;
 use super::wait::before;
 use crate::error::{Error, Misuse};
 use crate::json::Decimal;
-use crate::run::{Happened, Run};
+use crate::run::{Run, StreamEvent};
 use crate::time::Clock;
 use crate::tool::Toolbox;
 use crate::transport::{Head, Reply, Transport, TransportError};
@@ -139,7 +139,7 @@ where
         &mut self,
         run: &mut Run<'_>,
         at_hand: impl Fn(&B) -> &[u8],
-    ) -> Result<Option<Happened>, DriveError<B::Error>> {
+    ) -> Result<Option<StreamEvent>, DriveError<B::Error>> {
         let chunk = at_hand(&self.body);
         if chunk.is_empty() {
             return if self.at_end { Ok(run.end_of_body()?) } else { Ok(None) };
@@ -157,7 +157,7 @@ where
         &mut self,
         run: &mut Run<'_>,
         clock: &C,
-    ) -> Result<Option<Happened>, DriveError<B::Error>> {
+    ) -> Result<Option<StreamEvent>, DriveError<B::Error>> {
         loop {
             if self.at_end {
                 return Ok(run.end_of_body()?);
@@ -181,8 +181,8 @@ where
             };
             let used = chunk.len() - rest.len();
             self.body.consume(used);
-            if let Some(happened) = fed? {
-                return Ok(Some(happened));
+            if let Some(stream_event) = fed? {
+                return Ok(Some(stream_event));
             }
         }
     }

@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::check::hex4;
 use super::scan::{copy, plain_run};
-use crate::error::{Capacity, What};
+use crate::error::{Capacity, CapacityKind};
 
 /// The content of a JSON string, still escaped, without its quotes.
 ///
@@ -90,7 +90,7 @@ impl<'a> Text<'a> {
     /// Returns the unescaped text. Unescapes it into `buffer` if it contains escapes.
     ///
     /// # Errors
-    /// Returns `Capacity` with [`What::Input`] if the buffer is too short.
+    /// Returns `Capacity` with [`CapacityKind::Input`] if the buffer is too short.
     pub fn decode<'b>(self, buffer: &'b mut [u8]) -> Result<&'b str, Capacity>
     where
         'a: 'b,
@@ -99,7 +99,7 @@ impl<'a> Text<'a> {
             return Ok(plain);
         }
         let free = buffer.len();
-        let full = |text: Self| Capacity { what: What::Input, needed: text.len(), free };
+        let full = |text: Self| Capacity { what: CapacityKind::Input, needed: text.len(), free };
         let mut used = 0_usize;
         let mut utf8 = [0; 4];
         for piece in self.pieces() {

@@ -7,7 +7,7 @@ use super::state::Turn;
 use super::table::Input;
 use super::turns::CallsFound;
 use super::{MAX_CALLS, Run};
-use crate::error::{Capacity, Error, What};
+use crate::error::{Capacity, CapacityKind, Error};
 use crate::history::{Ending, is_left_out, is_space, is_type};
 use crate::json::{Piece, Value};
 use crate::transcript::Span;
@@ -26,11 +26,10 @@ pub enum OnBreak {
     /// The complete blocks of the reply stay as the model's last message: the blocks before the
     /// first one that is cut off, and before the first call that could not be answered (one without
     /// an id of its own, or a server's call without a result), without empty text and thinking at
-    /// their end. The run ends with [`Outcome::Broken`](super::Outcome::Broken) until the caller says
-    /// something. Calls
-    /// among the blocks do not run, and are answered as not run when the run continues. If no block
-    /// is complete, or there is no space for the answers, the reply is discarded as with
-    /// [`Drop`](Self::Drop).
+    /// their end. The run ends with [`Outcome::Broken`](super::Outcome::Broken) until the caller
+    /// says something. Calls among the blocks do not run, and are answered as not run when the run
+    /// continues. If no block is complete, or there is no space for the answers, the reply is
+    /// discarded as with [`Drop`](Self::Drop).
     KeepBlocks,
 }
 
@@ -110,7 +109,9 @@ impl Run<'_> {
     fn read_calls(&mut self) -> Result<(), Error> {
         let calls = self.blocks_of(&self.turn).filter(|block| is_type(*block, "tool_use")).count();
         if calls > MAX_CALLS {
-            return Err(Capacity { what: What::Calls, needed: calls, free: MAX_CALLS }.into());
+            return Err(
+                Capacity { what: CapacityKind::Calls, needed: calls, free: MAX_CALLS }.into()
+            );
         }
         let CallsFound { found, first, .. } =
             Self::find_calls(self.turn.message(self.transcript.bytes()), self.transcript.grows())?;

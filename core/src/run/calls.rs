@@ -4,7 +4,7 @@ use super::Run;
 use super::results::{SHORTEST, TOOLSET};
 use super::state::{CallState, Found, Place, Turn};
 use super::table::Input;
-use crate::error::{Capacity, Error, Misuse, What};
+use crate::error::{Capacity, CapacityKind, Error, Misuse};
 #[cfg(feature = "alloc")]
 use crate::json::same;
 use crate::json::{Array, Kind, Text, Value};
@@ -33,7 +33,7 @@ pub struct Call<'a> {
 
 /// A running call in the run's own memory: what the tool receives, and where it writes.
 #[derive(Debug)]
-pub struct Called<'a> {
+pub struct CallInFlight<'a> {
     /// What the tool receives.
     pub call: ToolCall<'a>,
     /// Where the tool writes: the free tail of the transcript, less what the other calls of the
@@ -43,12 +43,19 @@ pub struct Called<'a> {
 
 /// The result of a tool, as plain data: what it left in its output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Written {
+pub struct WrittenResult {
     len: Result<usize, Capacity>,
     is_error: bool,
 }
 
-impl Written {
+impl WrittenResult {
+    /// Completes an output with the value that the tool returned.
+    pub fn new(result: Result<(), ToolError>, mut out: Output<'_>) -> Self {
+        let is_error = result.is_err();
+        let fits = result.map_or_else(|error| error.write_to(&mut out), |()| Ok(()));
+        Self { len: fits.and_then(|()| out.finish()).map(<[u8]>::len), is_error }
+    }
+
     /// Returns the content in `memory`, which begins with what was written.
     ///
     /// # Errors
@@ -61,13 +68,6 @@ impl Written {
     pub const fn is_error(&self) -> bool {
         self.is_error || self.len.is_err()
     }
-}
-
-/// Completes an output with what the tool returned.
-pub fn settle(result: Result<(), ToolError>, mut out: Output<'_>) -> Written {
-    let is_error = result.is_err();
-    let fits = result.map_or_else(|error| error.write_to(&mut out), |()| Ok(()));
-    Written { len: fits.and_then(|()| out.finish()).map(<[u8]>::len), is_error }
 }
 
 impl Run<'_> {
@@ -191,7 +191,7 @@ impl Run<'_> {
             if self.turn.answered_count() == 0 && !self.turn.is_running() {
                 self.drop_reply()?;
             }
-            return Err(Capacity { what: What::Transcript, needed, free }.into());
+            return Err(Capacity { what: CapacityKind::Transcript, needed, free }.into());
         }
         self.turn.has_room = true;
         Ok(())
@@ -260,11 +260,11 @@ impl Run<'_> {
     }
 
     /// Starts call `i` in the run's own memory. Only one call can run there at a time. When the
-    /// tool is done, call [`settle`], then [`end_call`](Self::end_call).
+    /// tool is done, call [`WrittenResult::new`], then [`end_call`](Self::end_call).
     ///
     /// # Errors
     /// `Misuse` if there is no such open call.
-    pub fn start_call(&mut self, i: usize) -> Result<Called<'_>, Error> {
+    pub fn start_call(&mut self, i: usize) -> Result<CallInFlight<'_>, Error> {
         let call = self.open_call(i)?;
         // Space for unescaping is needed only if there is an escape. It is placed after the output.
         let raw = call.input.raw();
@@ -291,7 +291,7 @@ impl Run<'_> {
         let mut call = ToolCall::new(id, name, input.ok_or(Misuse::NoSuchCall)?, scratch);
         call.toolset = toolset.and_then(toolset_of);
         call.turn = turn;
-        Ok(Called { call, out: Output::new(out) })
+        Ok(CallInFlight { call, out: Output::new(out) })
     }
 
     /// Answers call `i` with what its tool wrote elsewhere: the content is at the beginning of
@@ -303,7 +303,7 @@ impl Run<'_> {
     pub fn answer_written(
         &mut self,
         i: usize,
-        written: Written,
+        written: WrittenResult,
         memory: &[u8],
     ) -> Result<(), Error> {
         match written.of(memory) {
@@ -317,7 +317,7 @@ impl Run<'_> {
     ///
     /// # Errors
     /// `Misuse` if the call was not started.
-    pub fn end_call(&mut self, i: usize, written: Written) -> Result<(), Error> {
+    pub fn end_call(&mut self, i: usize, written: WrittenResult) -> Result<(), Error> {
         self.open_call(i)?;
         if !self.turn.states.is(i, CallState::Running) {
             return Err(Misuse::NoSuchCall.into());

@@ -27,7 +27,7 @@ use crate::json::{Array, Sink, Value};
 use crate::time::Instant;
 use crate::tool::{EMPTY_ERROR, EMPTY_RESULT, Notice};
 use crate::transcript::{Span, Transcript};
-use crate::turn::{Happened, HappenedKind};
+use crate::turn::{StreamEvent, StreamEventKind};
 
 /// The number of bytes of a message before its first block.
 const HEAD: usize = "{\"role\":\"assistant\",\"content\":[".len();
@@ -245,13 +245,13 @@ impl Run<'_> {
 
     /// Checks that the space that must stay free while calls run is free.
     #[inline]
-    pub(super) fn keep_hold(&mut self, happened: Option<Happened>) -> Result<(), Error> {
-        if self.early.hold == 0 { Ok(()) } else { self.check_hold(happened) }
+    pub(super) fn keep_hold(&mut self, stream_event: Option<StreamEvent>) -> Result<(), Error> {
+        if self.early.hold == 0 { Ok(()) } else { self.check_hold(stream_event) }
     }
 
     #[cold]
-    fn check_hold(&mut self, happened: Option<Happened>) -> Result<(), Error> {
-        if let Some(Happened { kind: HappenedKind::BlockStop, span, .. }) = happened {
+    fn check_hold(&mut self, stream_event: Option<StreamEvent>) -> Result<(), Error> {
+        if let Some(StreamEvent { kind: StreamEventKind::BlockStop, span, .. }) = stream_event {
             self.early.hold += Value::whole(span.of(self.transcript.bytes())).map_or(0, answer_len);
         }
         let hold = self.early.hold;

@@ -12,7 +12,7 @@ use crate::policy::is_transient;
 use crate::time::Instant;
 use crate::transcript::Span;
 use crate::transport::{Body, ReplyHead};
-use crate::turn::{Happened, HappenedKind, Reply};
+use crate::turn::{Reply, StreamEvent, StreamEventKind};
 use crate::wire::{ErrorWords, deltas, error_words};
 
 /// The most bytes of an error's body that are kept.
@@ -122,11 +122,12 @@ impl Run<'_> {
     ///
     /// # Errors
     /// Pass every error to [`failed`](Self::failed), which decides whether to retry.
-    pub fn feed(&mut self, input: &mut &[u8]) -> Result<Option<Happened>, Error> {
+    pub fn feed(&mut self, input: &mut &[u8]) -> Result<Option<StreamEvent>, Error> {
         match self.machine.state() {
             State::Receiving => {
-                let happened = self.reply.feed(input, &mut self.transcript, &mut self.container)?;
-                self.settle_reply(happened)
+                let stream_event =
+                    self.reply.feed(input, &mut self.transcript, &mut self.container)?;
+                self.settle_reply(stream_event)
             }
             State::ErrorBody => {
                 // As much as fits: an error page may be long, and the message is at its start.
@@ -155,11 +156,11 @@ impl Run<'_> {
     ///
     /// # Errors
     /// Pass every error to [`failed`](Self::failed), which decides whether to retry.
-    pub fn end_of_body(&mut self) -> Result<Option<Happened>, Error> {
+    pub fn end_of_body(&mut self) -> Result<Option<StreamEvent>, Error> {
         match self.machine.state() {
             State::Receiving => {
-                let happened = self.reply.end(&mut self.transcript, &mut self.container)?;
-                self.settle_reply(happened)
+                let stream_event = self.reply.end(&mut self.transcript, &mut self.container)?;
+                self.settle_reply(stream_event)
             }
             State::ErrorBody => Err(self.error_of_body()),
             _ => Ok(None),
@@ -183,18 +184,22 @@ impl Run<'_> {
 
     /// Does what the run itself must do about an event.
     #[inline]
-    fn settle_reply(&mut self, mut happened: Option<Happened>) -> Result<Option<Happened>, Error> {
-        if let Some(Happened { kind: HappenedKind::MessageStop, .. }) = happened {
+    fn settle_reply(
+        &mut self,
+        mut stream_event: Option<StreamEvent>,
+    ) -> Result<Option<StreamEvent>, Error> {
+        if let Some(StreamEvent { kind: StreamEventKind::MessageStop, .. }) = stream_event {
             self.end_reply()?;
         }
         if let Some(unique) = self.settings.extras.unique
-            && let Some(begun @ Happened { kind: HappenedKind::BlockStart, .. }) = happened
+            && let Some(begun @ StreamEvent { kind: StreamEventKind::BlockStart, .. }) =
+                stream_event
         {
-            happened = Some((unique.in_reply)(self, begun)?);
+            stream_event = Some((unique.in_reply)(self, begun)?);
         }
         #[cfg(feature = "alloc")]
-        self.keep_hold(happened)?;
-        Ok(happened)
+        self.keep_hold(stream_event)?;
+        Ok(stream_event)
     }
 
     // Not inlined: this runs once per reply, while its caller runs for every event.
@@ -294,15 +299,15 @@ impl Run<'_> {
 
     /// Converts what [`feed`](Self::feed) returned to an event, and marks the content of a reply as
     /// passed on: the reply is then not retried automatically if it breaks off.
-    pub fn event(&mut self, happened: Happened) -> Event<'_> {
-        self.exchange.handed_on |= happened.kind.is_content();
-        self.peek(happened)
+    pub fn event(&mut self, stream_event: StreamEvent) -> Event<'_> {
+        self.exchange.handed_on |= stream_event.kind.is_content();
+        self.peek(stream_event)
     }
 
     /// Converts what [`feed`](Self::feed) returned to an event, for an observer that can forget it
     /// if the reply is discarded.
-    pub fn peek(&self, happened: Happened) -> Event<'_> {
-        event_of(happened, &self.reply, happened.span.of(self.transcript.whole()))
+    pub fn peek(&self, stream_event: StreamEvent) -> Event<'_> {
+        event_of(stream_event, &self.reply, stream_event.span.of(self.transcript.whole()))
     }
 
     /// Returns the body that came with the last [`Error::Api`], at most its first 64 KiB. After an
@@ -364,22 +369,22 @@ const fn retry_after(error: Error) -> Option<Duration> {
 macro_rules! define_event_of {
     ($($field:ident $kind:ident $delta:literal $member_of_delta:literal $member:literal
         $growth:ident $event:ident $name:ident $read:ident;)+) => {
-        /// Returns the event that `happened`, whose bytes are `bytes`.
-        fn event_of<'a>(happened: Happened, reply: &Reply, bytes: &'a [u8]) -> Event<'a> {
-            let Happened { kind, index, .. } = happened;
+        /// Returns the event that `stream_event`, whose bytes are `bytes`.
+        fn event_of<'a>(stream_event: StreamEvent, reply: &Reply, bytes: &'a [u8]) -> Event<'a> {
+            let StreamEvent { kind, index, .. } = stream_event;
             match kind {
-                $(HappenedKind::$field => Event::$event { index, $name: $read(bytes) },)+
-                HappenedKind::BlockStart => Event::BlockStart { index, block: value(bytes) },
-                HappenedKind::BlockStop => Event::BlockStop { index, block: value(bytes) },
-                HappenedKind::MessageDelta => Event::Stop {
+                $(StreamEventKind::$field => Event::$event { index, $name: $read(bytes) },)+
+                StreamEventKind::BlockStart => Event::BlockStart { index, block: value(bytes) },
+                StreamEventKind::BlockStop => Event::BlockStop { index, block: value(bytes) },
+                StreamEventKind::MessageDelta => Event::Stop {
                     reason: reply.stop,
                     usage: reply.usage,
                     raw: Value::whole(bytes),
                 },
-                HappenedKind::MessageStart => Event::MessageStart { message: value(bytes) },
-                HappenedKind::MessageStop => Event::MessageStop,
-                HappenedKind::Ping => Event::Ping,
-                HappenedKind::Unknown => Event::Unknown { raw: value(bytes) },
+                StreamEventKind::MessageStart => Event::MessageStart { message: value(bytes) },
+                StreamEventKind::MessageStop => Event::MessageStop,
+                StreamEventKind::Ping => Event::Ping,
+                StreamEventKind::Unknown => Event::Unknown { raw: value(bytes) },
             }
         }
     };

@@ -4,15 +4,15 @@
 //! caller turns a feature on sets the pointer, and nothing else refers to the code, so that the
 //! linker omits it from a program that never does.
 //!
-//! The documentation of each `enable_…` states the bytes of flash that a program without the feature
-//! saves on a Cortex-M4. `tests/no-panic/extras.py` measures them.
+//! The documentation of each `enable_…` states the bytes of flash that a program without the
+//! feature saves on a Cortex-M4. `tests/no-panic/extras.py` measures them.
 
 use super::compact::Compacting;
 use super::{Run, broken, unique};
 use crate::error::Error;
 use crate::policy::Limit;
 use crate::time::Instant;
-use crate::turn::Happened;
+use crate::turn::StreamEvent;
 use crate::wire::ServerCompaction;
 
 /// The features that are enabled.
@@ -67,7 +67,7 @@ impl Summaries {
 #[derive(Debug)]
 pub(super) struct UniqueIds {
     /// Renames the call whose block has just begun, if it is one and its id is in use.
-    pub(super) in_reply: fn(&mut Run<'_>, Happened) -> Result<Happened, Error>,
+    pub(super) in_reply: fn(&mut Run<'_>, StreamEvent) -> Result<StreamEvent, Error>,
     /// Returns the messages with unique ids, or `None` if the ids are already unique. Only messages
     /// that begin before the position in the second argument may change.
     #[cfg(feature = "alloc")]

@@ -5,7 +5,7 @@ use super::results::{CLOSING, OPENING};
 use super::state::{CallState, Turn};
 use super::table::Wish;
 use super::{MAX_CALLS, Run};
-use crate::error::{Capacity, Error, Invalid, Misuse, Rule, What};
+use crate::error::{Capacity, CapacityKind, Error, Invalid, Misuse, Rule};
 use crate::history::{Before, Checked, Tail, check, is_type};
 use crate::json::{Array, Value, same};
 use crate::message::{Messages, Role};
@@ -66,7 +66,7 @@ impl Run<'_> {
             + if answers > 0 { answers + 2 * (OPENING.len() + CLOSING.len()) } else { 0 };
         if needed > self.transcript.capacity() {
             return Err(Capacity {
-                what: What::Transcript,
+                what: CapacityKind::Transcript,
                 needed,
                 free: self.transcript.capacity(),
             }
@@ -77,7 +77,9 @@ impl Run<'_> {
                 .filter(|block| is_type(*block, "tool_use"))
                 .count();
             if calls > MAX_CALLS {
-                return Err(Capacity { what: What::Calls, needed: calls, free: MAX_CALLS }.into());
+                return Err(
+                    Capacity { what: CapacityKind::Calls, needed: calls, free: MAX_CALLS }.into()
+                );
             }
         }
         self.transcript.truncate(0);

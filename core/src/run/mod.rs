@@ -4,7 +4,7 @@
 //! ```text
 //!       step(): Send          answered(2xx)              the whole reply has calls
 //! ┌───────┐ ─────────▶ ┌─────────┐ ─────────▶ ┌───────────┐ ─────────────▶ ┌─────────┐ step(): Call
-//! │ Ready │            │ Sending │            │ Receiving │                │ Calling │ answer(), settle()
+//! │ Ready │            │ Sending │            │ Receiving │                │ Calling │ answer()
 //! └───────┘            └─────────┘            └───────────┘                └─────────┘
 //!   ▲ ▲ ▲ ▲              │     │ answered(other)    │ │ │ any other whole reply │ │ a call waits for the caller,
 //!   │ │ │ │              │     ▼                    │ │ ▼                       │ ▼ a limit, stop()
@@ -110,9 +110,9 @@ use crate::transcript::Transcript;
 use crate::turn::{Container, Reply};
 use crate::wire::Front;
 
-pub use crate::turn::Happened;
+pub use crate::turn::StreamEvent;
 pub use broken::OnBreak;
-pub use calls::{Call, Called, Written, settle};
+pub use calls::{Call, CallInFlight, WrittenResult};
 #[cfg(feature = "alloc")]
 pub use cap::cap_content;
 use compact::Summary;
@@ -177,7 +177,7 @@ const _: () = assert!(MAX_CALLS == CallStates::COUNT);
 /// `has_tool_changes`.
 ///
 /// **Set** how the run behaves: [`configure`](Self::configure), [`limits_mut`](Self::limits_mut),
-/// [`retry_mut`](Self::retry_mut), [`on_break`](Self::on_break),
+/// [`retry_policy_mut`](Self::retry_policy_mut), [`on_break`](Self::on_break),
 /// [`when_full_mut`](Self::when_full_mut), [`compaction_mut`](Self::compaction_mut),
 /// [`unique_ids`](Self::unique_ids).
 ///

@@ -39,7 +39,7 @@ struct Slice<'a> {
 impl Sink for Slice<'_> {
     fn put(&mut self, new: &[u8]) -> Result<(), Capacity> {
         let free = self.bytes.len().saturating_sub(self.len);
-        let full = Capacity { what: crate::error::What::Result, needed: new.len(), free };
+        let full = Capacity { what: crate::error::CapacityKind::Result, needed: new.len(), free };
         copy(
             self.bytes
                 .get_mut(self.len..)
@@ -167,8 +167,11 @@ impl Run<'_> {
         }
         let room = self.room_for_result(i);
         if content.len() > room {
-            let full =
-                Capacity { what: crate::error::What::Result, needed: content.len(), free: room };
+            let full = Capacity {
+                what: crate::error::CapacityKind::Result,
+                needed: content.len(),
+                free: room,
+            };
             return self.answer_notice(i, Notice::TooLarge(full));
         }
         let start = self.content_place(i);

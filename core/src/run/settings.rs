@@ -42,21 +42,21 @@ impl Run<'_> {
     }
 
     /// Returns the retry policy, to be changed at any time.
-    pub const fn retry_mut(&mut self) -> &mut RetryPolicy {
+    pub const fn retry_policy_mut(&mut self) -> &mut RetryPolicy {
         self.settings.has_retry = true;
         &mut self.settings.retry
     }
 
     /// Applies the limits and the retry policy of `config`. Neither replaces a value that was set
-    /// on this run before, by [`limits_mut`](Self::limits_mut), [`retry_mut`](Self::retry_mut) or
-    /// an earlier call of this method. A [`Driver`](crate::drive::Driver) calls it before the first
-    /// step.
+    /// on this run before, by [`limits_mut`](Self::limits_mut),
+    /// [`retry_policy_mut`](Self::retry_policy_mut) or an earlier call of this method. A
+    /// [`Driver`](crate::drive::Driver) calls it before the first step.
     pub const fn configure(&mut self, config: &Config<'_>) {
         if self.settings.extras.limits.is_none() {
             *self.limits_mut() = config.limits;
         }
         if !self.settings.has_retry {
-            *self.retry_mut() = config.retry;
+            *self.retry_policy_mut() = config.retry;
         }
     }
 

@@ -23,15 +23,15 @@
 //! in code: no key, no tools, no limits, no policy. A partial reply is not included, and is
 //! requested again. A call that was running counts as started: it is answered as cancelled, because
 //! it may have had its effect. Calls that were answered keep their answers. The length of a
-//! snapshot is that of the conversation, and of changes of the tools that wait to be sent, plus less
-//! than [`SNAPSHOT_FRAME`].
+//! snapshot is that of the conversation, and of changes of the tools that wait to be sent, plus
+//! less than [`SNAPSHOT_FRAME`].
 
 mod words;
 
 use super::Run;
 use super::state::{CallState, CallStates, Outcome, Turn};
 use super::table::{Machine, State};
-use crate::error::{Capacity, Error, Misuse, What};
+use crate::error::{Capacity, CapacityKind, Error, Misuse};
 use crate::history::is_type;
 use crate::json::{Bits, Decimal, Kind, SNAPSHOT_DEPTH, Sink, Value, check_to, copy, escape};
 use crate::message::{Messages, Role, Usage};
@@ -141,14 +141,14 @@ impl<'b> Run<'b> {
     /// partial reply is left out.
     ///
     /// # Errors
-    /// `Misuse` while a summary is in progress; `Capacity` of [`What::Snapshot`], with the total
-    /// number of bytes needed, if the snapshot does not fit.
+    /// `Misuse` while a summary is in progress; `Capacity` of [`CapacityKind::Snapshot`], with the
+    /// total number of bytes needed, if the snapshot does not fit.
     pub fn snapshot_into(&self, memory: &mut [u8]) -> Result<usize, Error> {
         let free = memory.len();
         let mut out = Fixed { memory, len: 0 };
         self.snapshot(&mut out)?;
         if out.len > free {
-            return Err(Capacity { what: What::Snapshot, needed: out.len, free }.into());
+            return Err(Capacity { what: CapacityKind::Snapshot, needed: out.len, free }.into());
         }
         Ok(out.len)
     }

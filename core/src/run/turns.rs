@@ -1,10 +1,11 @@
-//! The end of a turn: its calls are found in the message, and the state follows from its stop reason.
+//! The end of a turn: its calls are found in the message, and the state follows from its stop
+//! reason.
 
 use super::calls::{blocks_in, is_type};
 use super::state::{Found, FoundCalls, Turn};
 use super::table::{Input, Wish};
 use super::{MAX_CALLS, Run};
-use crate::error::{Capacity, Error, Protocol, What};
+use crate::error::{Capacity, CapacityKind, Error, Protocol};
 use crate::history::{Ending, Ids, is_answerable};
 use crate::json::Array;
 use crate::message::{Messages, Role};
@@ -27,7 +28,9 @@ impl Run<'_> {
         let comma = usize::from(mark > 0);
         let calls = self.reply.calls;
         if calls > MAX_CALLS {
-            return Err(Capacity { what: What::Calls, needed: calls, free: MAX_CALLS }.into());
+            return Err(
+                Capacity { what: CapacityKind::Calls, needed: calls, free: MAX_CALLS }.into()
+            );
         }
         #[cfg(feature = "alloc")]
         let begun = self.begun_early();

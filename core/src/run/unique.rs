@@ -17,7 +17,7 @@ use super::Run;
 use super::state::Place;
 use crate::error::Error;
 #[cfg(feature = "alloc")]
-use crate::error::{Capacity, What};
+use crate::error::{Capacity, CapacityKind};
 use crate::history::is_type;
 use crate::json::{Decimal, Text, Value, chars};
 use crate::message::Messages;
@@ -25,7 +25,7 @@ use crate::message::Messages;
 use crate::message::Role;
 #[cfg(feature = "alloc")]
 use crate::transcript::Span;
-use crate::turn::Happened;
+use crate::turn::StreamEvent;
 
 impl Run<'_> {
     /// Sets whether a call is renamed if an earlier message contains a call with the same id.
@@ -67,7 +67,7 @@ impl Run<'_> {
         let Some(new) = renamed(self.transcript.bytes(), start) else { return Ok(()) };
         if new.len() > self.transcript.capacity() {
             return Err(Capacity {
-                what: What::Transcript,
+                what: CapacityKind::Transcript,
                 needed: new.len(),
                 free: self.transcript.capacity(),
             }
@@ -105,17 +105,20 @@ fn is_numbered(id: Text<'_>, start: Text<'_>, number: &[u8]) -> bool {
 }
 
 /// Renames the call whose block has just begun, if it is one and its id is in use.
-pub(super) fn rename_begun(run: &mut Run<'_>, mut happened: Happened) -> Result<Happened, Error> {
+pub(super) fn rename_begun(
+    run: &mut Run<'_>,
+    mut stream_event: StreamEvent,
+) -> Result<StreamEvent, Error> {
     let bytes = run.transcript.bytes();
     let earlier = bytes.get(..run.reply.mark).unwrap_or_default();
     let Some(call) =
-        Value::whole(happened.span.of(bytes)).filter(|block| is_type(*block, "tool_use"))
+        Value::whole(stream_event.span.of(bytes)).filter(|block| is_type(*block, "tool_use"))
     else {
-        return Ok(happened);
+        return Ok(stream_event);
     };
-    let Some(value) = call.member("id") else { return Ok(happened) };
+    let Some(value) = call.member("id") else { return Ok(stream_event) };
     let Some((id, start)) = value.as_text().zip(value.offset_in(bytes)) else {
-        return Ok(happened);
+        return Ok(stream_event);
     };
     let (mut is_used, mut like_it) = (false, 1_u64);
     for other in ids(earlier) {
@@ -127,7 +130,7 @@ pub(super) fn rename_begun(run: &mut Run<'_>, mut happened: Happened) -> Result<
         }
     }
     if !is_used || id.is_empty() {
-        return Ok(happened);
+        return Ok(stream_event);
     }
     // Usually the similar ids are its own repetitions, so the first number is free.
     let mut number = Decimal::new(like_it);
@@ -138,9 +141,9 @@ pub(super) fn rename_begun(run: &mut Run<'_>, mut happened: Happened) -> Result<
     let at = start + value.raw().len().saturating_sub(1);
     for part in [number.as_bytes(), b"-"] {
         run.reply.grow_begun(at, part, &mut run.transcript)?;
-        happened.span.end += part.len();
+        stream_event.span.end += part.len();
     }
-    Ok(happened)
+    Ok(stream_event)
 }
 
 /// Returns the messages with unique ids, or `None` if the ids are already unique. Only messages

@@ -6,7 +6,7 @@
 use core::cmp::Ordering;
 
 use super::compose::Presence;
-use super::{Bounds, By, Expected, Got, InputError, Name, Names, Schema, Shape, Types};
+use super::{Bounds, Discriminator, Expected, Got, InputError, Name, Names, Schema, Shape, Types};
 use crate::json::{Array, Kind, Object, Piece, Text, Value, compare};
 
 type Checked<T = ()> = Result<T, InputError<'static>>;
@@ -372,7 +372,9 @@ pub(super) fn by_tag<'s, 'v>(
     value: Value<'v>,
 ) -> Checked<Entered<'s, 'v>> {
     check.of_type(schema, value)?;
-    let Shape::Variants(By::Tag(tag), variants) = schema.shape else { return Ok(Entered::Whole) };
+    let Shape::Variants(Discriminator::Tag(tag), variants) = schema.shape else {
+        return Ok(Entered::Whole);
+    };
     let Some(named) = value.member(tag) else {
         return Err(check.missing(value, tag, Types::STRING));
     };
@@ -390,7 +392,9 @@ pub(super) fn by_key<'s, 'v>(
     value: Value<'v>,
 ) -> Checked<Entered<'s, 'v>> {
     check.of_type(schema, value)?;
-    let Shape::Variants(By::Key, variants) = schema.shape else { return Ok(Entered::Whole) };
+    let Shape::Variants(Discriminator::Key, variants) = schema.shape else {
+        return Ok(Entered::Whole);
+    };
     if value.kind() == Kind::String {
         return match variants.iter().find(|variant| variant.name.is_empty()) {
             Some(names) => Ok(Entered::As(&names.schema, value)),
@@ -425,7 +429,9 @@ pub(super) fn by_fit<'s, 'v>(
     value: Value<'v>,
 ) -> Checked<Entered<'s, 'v>> {
     check.of_type(schema, value)?;
-    let Shape::Variants(By::Fit, variants) = schema.shape else { return Ok(Entered::Whole) };
+    let Shape::Variants(Discriminator::Fit, variants) = schema.shape else {
+        return Ok(Entered::Whole);
+    };
     let start = value.offset_in(check.root).unwrap_or(0);
     // An error inside the value says more than one about the value as a whole.
     let mut deepest = check.error(value, Expected::Words("one of the allowed forms"), Got::Value);

@@ -77,7 +77,7 @@ pub(crate) enum Shape {
         properties: &'static [Property],
     },
     Map(&'static Schema),
-    Variants(By, &'static [Variant]),
+    Variants(Discriminator, &'static [Variant]),
     /// JSON Schema text that is made at run time.
     #[cfg(feature = "schemars")]
     External(fn() -> &'static str),
@@ -132,7 +132,7 @@ impl Property {
 /// How an input identifies the variant of an enum. The forms are those of serde.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub enum By {
+pub enum Discriminator {
     /// The string in this member of an object.
     Tag(&'static str),
     /// The name of an object's only member. A variant without contents is a string.
@@ -151,10 +151,10 @@ pub struct Variant {
 impl Variant {
     /// Creates a variant.
     ///
-    /// With [`By::Tag`], `schema` must be a [tagged](Schema::tagged) object schema. With
-    /// [`By::Key`], it is the schema of the contents. With [`By::Key`] and an empty name, it is the
-    /// [names](Schema::names) of all variants without contents. With [`By::Fit`], it is any schema,
-    /// and the name has no meaning.
+    /// With [`Discriminator::Tag`], `schema` must be a [tagged](Schema::tagged) object schema. With
+    /// [`Discriminator::Key`], it is the schema of the contents. With [`Discriminator::Key`] and an
+    /// empty name, it is the [names](Schema::names) of all variants without contents. With
+    /// [`Discriminator::Fit`], it is any schema, and the name has no meaning.
     pub const fn new(name: &'static str, schema: Schema) -> Self {
         Self { name, schema }
     }
@@ -194,8 +194,8 @@ impl Schema {
     pub const NUMBER: Self = Self::of(Shape::Number(FREE), check::typed);
     /// A string.
     pub const STRING: Self = Self::of(Shape::String(ANY_COUNT, ""), check::typed);
-    /// An integer for which the schema states the minimum 0. The check does not enforce the minimum:
-    /// a type that uses this schema must do so when it decodes a value.
+    /// An integer for which the schema states the minimum 0. The check does not enforce the
+    /// minimum: a type that uses this schema must do so when it decodes a value.
     pub const UNSIGNED: Self =
         Self::of(Shape::Integer(Range { minimum: "0", maximum: "" }), check::typed);
 
@@ -227,29 +227,30 @@ impl Schema {
     ///
     /// # Panics
     /// Panics if a variant does not have the form that `by` requires. See [`Variant::new`].
-    pub const fn variants(by: By, variants: &'static [Variant]) -> Self {
+    pub const fn variants(by: Discriminator, variants: &'static [Variant]) -> Self {
         let mut rest = variants;
         // A choice must not lead to another choice about the same value. Otherwise a check might
         // not terminate.
         while let [variant, more @ ..] = rest {
             match (by, &variant.schema.shape) {
-                (By::Tag(_), Shape::Object { .. }) | (By::Key, Shape::Names(_)) => {}
-                (By::Key, _) if !variant.name.is_empty() => {}
+                (Discriminator::Tag(_), Shape::Object { .. })
+                | (Discriminator::Key, Shape::Names(_)) => {}
+                (Discriminator::Key, _) if !variant.name.is_empty() => {}
                 // These are checked apart.
-                (By::Fit, _) => {}
-                (By::Tag(_), _) => {
+                (Discriminator::Fit, _) => {}
+                (Discriminator::Tag(_), _) => {
                     panic!("a variant that is identified by its tag must be an object")
                 }
-                (By::Key, _) => {
+                (Discriminator::Key, _) => {
                     panic!("a variant without a name must list the variants without content")
                 }
             }
             rest = more;
         }
         let rule = match by {
-            By::Tag(_) => check::by_tag,
-            By::Key => check::by_key,
-            By::Fit => check::by_fit,
+            Discriminator::Tag(_) => check::by_tag,
+            Discriminator::Key => check::by_key,
+            Discriminator::Fit => check::by_fit,
         };
         Self::of(Shape::Variants(by, variants), rule)
     }
@@ -426,9 +427,12 @@ impl Schema {
         self
     }
 
-    /// Returns the JSON types of the values, for an error text. Returns none if any type is allowed.
+    /// Returns the JSON types of the values, for an error text. Returns none if any type is
+    /// allowed.
     pub(crate) fn types(&self) -> Types {
-        let Shape::Variants(By::Fit, variants) = self.shape else { return self.own_types() };
+        let Shape::Variants(Discriminator::Fit, variants) = self.shape else {
+            return self.own_types();
+        };
         let mut all: Option<Types> = None;
         for variant in variants {
             let types = variant.schema.own_types();
@@ -452,15 +456,17 @@ impl Schema {
             Shape::Number(_) => Types::NUMBER,
             Shape::String(..) | Shape::Names(_) => Types::STRING,
             Shape::Array(..) | Shape::Tuple(_) => Types::ARRAY,
-            Shape::Object { .. } | Shape::Map(_) | Shape::Variants(By::Tag(_), _) => Types::OBJECT,
-            Shape::Variants(By::Key, variants) => {
+            Shape::Object { .. } | Shape::Map(_) | Shape::Variants(Discriminator::Tag(_), _) => {
+                Types::OBJECT
+            }
+            Shape::Variants(Discriminator::Key, variants) => {
                 if variants.iter().any(|variant| variant.name.is_empty()) {
                     Types::STRING.and(Types::OBJECT)
                 } else {
                     Types::OBJECT
                 }
             }
-            Shape::Variants(By::Fit, _) => return Types::NONE,
+            Shape::Variants(Discriminator::Fit, _) => return Types::NONE,
             #[cfg(feature = "schemars")]
             Shape::External(_) => return Types::NONE,
         };

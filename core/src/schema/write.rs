@@ -1,6 +1,6 @@
 //! Writing of a schema as JSON text at compile time.
 
-use super::{By, Default, Property, SCHEMA_DEPTH, Schema, Shape, Variant};
+use super::{Default, Discriminator, Property, SCHEMA_DEPTH, Schema, Shape, Variant};
 
 /// Returns the size of the definition that [`definition`] writes, in bytes.
 #[doc(hidden)]
@@ -345,7 +345,7 @@ impl Writer<'_> {
     }
 
     /// Writes the array of `anyOf`.
-    const fn variants(&mut self, by: By, variants: &[Variant], null: bool) {
+    const fn variants(&mut self, by: Discriminator, variants: &[Variant], null: bool) {
         self.byte(b'[');
         let mut i = 0;
         while i < variants.len() {
@@ -353,7 +353,7 @@ impl Writer<'_> {
                 self.byte(b',');
             }
             let variant = &variants[i];
-            let by_key = matches!(by, By::Key) && !variant.name.is_empty();
+            let by_key = matches!(by, Discriminator::Key) && !variant.name.is_empty();
             self.schema(&variant.schema, if by_key { Some(variant) } else { None });
             i += 1;
         }

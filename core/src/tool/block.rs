@@ -7,7 +7,7 @@ use crate::json::{Sink, escape};
 ///
 /// A block borrows its contents. [`Output::block`](super::Output::block) writes it.
 #[derive(Clone, Copy, Debug)]
-pub struct Block<'b> {
+pub struct ContentBlock<'b> {
     kind: Kind<'b>,
     title: Option<&'b str>,
     context: Option<&'b str>,
@@ -53,7 +53,7 @@ pub enum Source<'b> {
     Text(&'b str),
 }
 
-impl<'b> Block<'b> {
+impl<'b> ContentBlock<'b> {
     const fn of(kind: Kind<'b>) -> Self {
         Self { kind, title: None, context: None, citations: None, raw: None }
     }

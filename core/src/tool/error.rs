@@ -91,8 +91,8 @@ impl ToolError {
     /// Creates an error from a formatted text, which goes to the model verbatim:
     /// `ToolError::format(format_args!("no sensor {n}"))`.
     ///
-    /// Without `alloc` at most [`Self::MAX_TEXT`] bytes are kept, and a longer text ends with a note
-    /// that it was cut. For a longer text, write it to the `Output` and return
+    /// Without `alloc` at most [`Self::MAX_TEXT`] bytes are kept, and a longer text ends with a
+    /// note that it was cut. For a longer text, write it to the `Output` and return
     /// [`written`](Self::written).
     pub fn format(text: fmt::Arguments<'_>) -> Self {
         #[cfg(feature = "alloc")]
@@ -212,8 +212,8 @@ impl ToolError {
     /// Replaces the result in `out` with this error.
     ///
     /// # Errors
-    /// Returns `Capacity` of [`What::Result`](crate::error::What::Result) if the error does not
-    /// fit.
+    /// Returns `Capacity` of [`CapacityKind::Result`](crate::error::CapacityKind::Result) if the
+    /// error does not fit.
     pub fn write_to(&self, out: &mut Output<'_>) -> Result<(), Capacity> {
         // Avoid the formatter where there is nothing to format: on a chip it would be linked for
         // this alone.

@@ -26,7 +26,7 @@ mod typed;
 
 #[cfg(feature = "serde")]
 pub use self::serde::Error as SerializeError;
-pub use block::{Block, Source};
+pub use block::{ContentBlock, Source};
 pub use context::{ToolContext, ToolHost};
 #[cfg(feature = "serde-json-core")]
 pub use deserialize::AnyJson;

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::texts::EMPTY_RESULT;
-use crate::error::{Capacity, Error, Misuse, What};
+use crate::error::{Capacity, CapacityKind, Error, Misuse};
 use crate::json::{self, Kind, Sink, Text, Value, escape};
 
 /// The buffer that a tool writes its result to.
@@ -12,15 +12,15 @@ use crate::json::{self, Kind, Sink, Text, Value, escape};
 /// blocks.
 ///
 /// ```
-/// use toolrunner_core::tool::{Block, Output};
+/// use toolrunner_core::tool::{ContentBlock, Output};
 /// let mut memory = [0; 160];
 /// let mut out = Output::new(&mut memory);
 /// out.text("21.5 \"degrees\"")?;
 /// assert_eq!(out.finish()?, br#""21.5 \"degrees\"""#);
 ///
 /// let mut out = Output::new(&mut memory);
-/// out.block(Block::text("here:"))?;
-/// out.block(Block::image_url("https://example.org/a.png").with(r#""cache_control":{"type":"ephemeral"}"#))?;
+/// out.block(ContentBlock::text("here:"))?;
+/// out.block(ContentBlock::image_url("https://example.org/a.png").with(r#""cache_control":{"type":"ephemeral"}"#))?;
 /// # Ok::<(), toolrunner_core::error::Error>(())
 /// ```
 /// Text alone becomes a string. As soon as there is a block, the content becomes an array, and text
@@ -167,8 +167,8 @@ impl<'a> Output<'a> {
     /// Appends text.
     ///
     /// # Errors
-    /// Returns `Capacity` of [`What::Result`] if the text does not fit, or if an earlier write did
-    /// not fit.
+    /// Returns `Capacity` of [`CapacityKind::Result`] if the text does not fit, or if an earlier
+    /// write did not fit.
     pub fn text(&mut self, text: &str) -> Result<(), Capacity> {
         if text.is_empty() {
             // An empty string is not the same as no result, so it is kept verbatim.
@@ -200,7 +200,7 @@ impl<'a> Output<'a> {
     /// # Errors
     /// Returns `Capacity` if the block does not fit. Returns `Misuse` if raw JSON in the block is
     /// invalid; the block is then left out.
-    pub fn block(&mut self, block: super::Block<'_>) -> Result<(), Error> {
+    pub fn block(&mut self, block: super::ContentBlock<'_>) -> Result<(), Error> {
         self.open_blocks();
         let mark = self.len;
         if self.len > 1 {
@@ -324,13 +324,13 @@ impl<'a> Output<'a> {
     /// bytes.
     pub fn overflow(&self) -> Option<Capacity> {
         let needed = self.len.saturating_add(self.lost).saturating_add(self.form.closing().len());
-        (self.lost > 0).then_some(Capacity { what: What::Result, needed, free: self.limit })
+        (self.lost > 0).then_some(Capacity { what: CapacityKind::Result, needed, free: self.limit })
     }
 
     /// Completes the result and returns it as one JSON value.
     ///
     /// # Errors
-    /// Returns `Capacity` of [`What::Result`] if the result did not fit.
+    /// Returns `Capacity` of [`CapacityKind::Result`] if the result did not fit.
     pub fn finish(mut self) -> Result<&'a [u8], Capacity> {
         if self.is_empty() || self.is_no_block() {
             self.clear();

@@ -1,6 +1,6 @@
 //! The types that a tool can return, and their conversion to a result.
 
-use super::{Block, Output, ToolError};
+use super::{ContentBlock, Output, ToolError};
 use crate::json::{self, Sink, Text, Value};
 
 /// A type that a tool can return.
@@ -9,16 +9,16 @@ use crate::json::{self, Sink, Text, Value};
 /// - Numbers and booleans are written as in JSON.
 /// - `()` keeps what the tool wrote itself. If it wrote nothing, the result is
 ///   [`EMPTY_RESULT`](super::EMPTY_RESULT).
-/// - [`Block`]s are content blocks.
+/// - [`ContentBlock`]s are content blocks.
 ///
 /// With the feature `serde` a function with `#[tool]` may also return any other `Serialize`, which
 /// becomes JSON text. [`Json`] does the same where a `ToolOutput` is required. Bytes (`Vec<u8>` and
-/// similar types) do not compile as a result: write an image as a [`Block`] of
+/// similar types) do not compile as a result: write an image as a [`ContentBlock`] of
 /// [`Source::Bytes`](super::Source::Bytes), or return `Json(bytes)` for a list of numbers.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a tool's result",
     label = "not a result that the model can read",
-    note = "return a string, a number, a bool, `()`, a `Block` or blocks, or a `Result` of one of these",
+    note = "return a string, a number, a bool, `()`, a `ContentBlock` or blocks, or a `Result` of one of these",
     note = "or derive `serde::Serialize`: the result is then JSON text (with the feature `serde`, which `toolrunner_std` has on)"
 )]
 pub trait ToolOutput {
@@ -76,19 +76,19 @@ impl<const N: usize> ToolOutput for heapless::String<N> {
     }
 }
 
-impl ToolOutput for Block<'_> {
+impl ToolOutput for ContentBlock<'_> {
     fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError> {
         Ok(out.block(self)?)
     }
 }
 
-impl ToolOutput for &[Block<'_>] {
+impl ToolOutput for &[ContentBlock<'_>] {
     fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError> {
         Ok(self.iter().try_for_each(|block| out.block(*block))?)
     }
 }
 
-impl<const N: usize> ToolOutput for [Block<'_>; N] {
+impl<const N: usize> ToolOutput for [ContentBlock<'_>; N] {
     fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError> {
         self.as_slice().write_to(out)
     }
@@ -161,7 +161,7 @@ mod owned {
     use alloc::string::String;
     use alloc::vec::Vec;
 
-    use super::{Block, Output, ToolError, ToolOutput};
+    use super::{ContentBlock, Output, ToolError, ToolOutput};
 
     macro_rules! strings {
         ($($type:ty),*) => {$(
@@ -175,7 +175,7 @@ mod owned {
 
     strings!(String, &String, Box<str>, Cow<'_, str>);
 
-    impl ToolOutput for Vec<Block<'_>> {
+    impl ToolOutput for Vec<ContentBlock<'_>> {
         fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError> {
             self.as_slice().write_to(out)
         }
@@ -305,7 +305,7 @@ pub mod kinds {
         message = "a tool cannot return the bytes of `{Self}`: the model would read a list of numbers",
         label = "bytes cannot be a tool result",
         note = "take `out: &mut Output<'_>` as an argument and write an image with \
-                `out.block(Block::image(Source::Bytes {{ media_type: \"image/png\", data: &bytes }}))?`; text is `String::from_utf8(bytes)`",
+                `out.block(ContentBlock::image(Source::Bytes {{ media_type: \"image/png\", data: &bytes }}))?`; text is `String::from_utf8(bytes)`",
         note = "if the model should read numbers, return `Json(bytes)`"
     )]
     pub trait NoBytes {}

@@ -151,7 +151,8 @@ impl Notice<'_> {
     /// Replaces the result in `out` with this text.
     ///
     /// # Errors
-    /// Returns `Capacity` of [`What::Result`](crate::error::What::Result) if the text does not fit.
+    /// Returns `Capacity` of [`CapacityKind::Result`](crate::error::CapacityKind::Result) if the
+    /// text does not fit.
     pub fn write_to(self, out: &mut Output<'_>) -> Result<(), Capacity> {
         out.clear();
         // All parts are written even after an overflow, so that the error states the whole size.

@@ -11,7 +11,7 @@ use super::input::{
     unescape_in_place,
 };
 use super::stream::Due;
-use super::{Happened, HappenedKind, Reply, unexpected};
+use super::{Reply, StreamEvent, StreamEventKind, unexpected};
 use crate::error::{Capacity, Error};
 use crate::history::{has_text, is_blank};
 use crate::json::{Sink, Text, Value};
@@ -87,7 +87,7 @@ impl Reply {
         source: Source<'_>,
         lone: bool,
         t: &mut Transcript<'_>,
-    ) -> Result<Happened, Error> {
+    ) -> Result<StreamEvent, Error> {
         let place = self.blocks;
         // An index may occur again, for example if a gateway joins several streams into one.
         let index = index.unwrap_or(place);
@@ -136,7 +136,7 @@ impl Reply {
         self.last = kind;
         self.calls += usize::from(kind == BlockKind::Call);
         self.open.push(block)?;
-        Ok(Happened { kind: HappenedKind::BlockStart, index: usize::from(place), span })
+        Ok(StreamEvent { kind: StreamEventKind::BlockStart, index: usize::from(place), span })
     }
 
     /// Returns the position of the block with this index among the open blocks, or `None` if it is
@@ -158,7 +158,7 @@ impl Reply {
         text: Source<'_>,
         lone: bool,
         t: &mut Transcript<'_>,
-    ) -> Result<Happened, Error> {
+    ) -> Result<StreamEvent, Error> {
         // The text must be stored behind the bytes that are written now: the block, and the start
         // of a message before its first block.
         const ROOM: usize = 64;
@@ -170,9 +170,9 @@ impl Reply {
             }
             Source::Tail(span) => t.tail_of(span).shift(ROOM)?,
         };
-        let happened = self.start_block(index, Source::Chunk(TEXT_BLOCK), lone, t)?;
+        let stream_event = self.start_block(index, Source::Chunk(TEXT_BLOCK), lone, t)?;
         self.due = Due::Text(text);
-        Ok(happened)
+        Ok(stream_event)
     }
 
     /// Handles a delta on the fast path: the only open block continues the field that grew last, so
@@ -184,7 +184,7 @@ impl Reply {
         field: Field,
         text: &[u8],
         t: &mut Transcript<'_>,
-    ) -> Result<Option<Happened>, Capacity> {
+    ) -> Result<Option<StreamEvent>, Capacity> {
         if let Some(block) = self.open.only()
             && usize::from(block.index) == index
             && block.field == Some(field)
@@ -194,8 +194,8 @@ impl Reply {
             t.insert(hole, text)?;
             block.hole += text.len();
             block.span.end += text.len();
-            return Ok(Some(Happened {
-                kind: HappenedKind::of(field),
+            return Ok(Some(StreamEvent {
+                kind: StreamEventKind::of(field),
                 index: block.place(),
                 span: Span::new(hole, block.hole),
             }));
@@ -213,7 +213,7 @@ impl Reply {
         value: Source<'_>,
         lone: bool,
         t: &mut Transcript<'_>,
-    ) -> Result<Happened, Error> {
+    ) -> Result<StreamEvent, Error> {
         match self.find(index)? {
             Some(position) => self.delta_at(position, field, value, lone, t),
             None if field == Field::Text && self.open.is_empty() => {
@@ -231,7 +231,7 @@ impl Reply {
         value: Source<'_>,
         lone: bool,
         t: &mut Transcript<'_>,
-    ) -> Result<Happened, Error> {
+    ) -> Result<StreamEvent, Error> {
         let Some(block) = self.open.get(position) else { return Err(unexpected("an open block")) };
         let place = block.place();
         // An empty first piece has no meaning: an input that arrived whole with the start of the
@@ -241,7 +241,11 @@ impl Reply {
             && block.kind.is_call()
             && block.field.is_none()
         {
-            return Ok(Happened { kind: HappenedKind::Input, index: place, span: Span::default() });
+            return Ok(StreamEvent {
+                kind: StreamEventKind::Input,
+                index: place,
+                span: Span::default(),
+            });
         }
         // The first piece usually decides, so that the whole text is not read again when the block
         // ends.
@@ -265,8 +269,8 @@ impl Reply {
         }
         if field == Field::Input {
             let count = self.input(position, hole, value, t)?;
-            return Ok(Happened {
-                kind: HappenedKind::Input,
+            return Ok(StreamEvent {
+                kind: StreamEventKind::Input,
                 index: place,
                 span: Span::new(before, hole + count),
             });
@@ -296,7 +300,7 @@ impl Reply {
                 block.field = None;
             }
         }
-        Ok(Happened { kind: HappenedKind::of(field), index: place, span: told })
+        Ok(StreamEvent { kind: StreamEventKind::of(field), index: place, span: told })
     }
 
     /// At the end of a block, returns the event for an unpaired half of a surrogate pair, if there
@@ -305,13 +309,13 @@ impl Reply {
         &mut self,
         position: usize,
         t: &mut Transcript<'_>,
-    ) -> Result<Option<Happened>, Error> {
+    ) -> Result<Option<StreamEvent>, Error> {
         let Some(block) = self.open.get(position).copied() else { return Ok(None) };
         if block.half.is_some() {
             // A space does not begin the second half of a pair.
             let hole = self.flush_half(position, block.hole, Source::Chunk(b" "), t)?;
-            return Ok(Some(Happened {
-                kind: HappenedKind::Input,
+            return Ok(Some(StreamEvent {
+                kind: StreamEventKind::Input,
                 index: block.place(),
                 span: Span::new(block.hole, hole),
             }));
@@ -322,7 +326,7 @@ impl Reply {
             block.untold = None;
         }
         let span = Span::new(hole.saturating_sub(UNIT), hole);
-        Ok(Some(Happened { kind: HappenedKind::of(field), index: block.place(), span }))
+        Ok(Some(StreamEvent { kind: StreamEventKind::of(field), index: block.place(), span }))
     }
 
     /// Appends to the input of a call. The input is unescaped, because it is JSON itself. Returns
@@ -392,7 +396,7 @@ impl Reply {
         &mut self,
         position: usize,
         t: &mut Transcript<'_>,
-    ) -> Result<Happened, Error> {
+    ) -> Result<StreamEvent, Error> {
         let Some(block) = self.open.get(position).copied() else {
             return Err(unexpected("an open block"));
         };
@@ -425,6 +429,6 @@ impl Reply {
             self.has_blank_text |= !Value::whole(span.of(t.bytes())).is_some_and(has_text);
         }
         self.open.remove(position);
-        Ok(Happened { kind: HappenedKind::BlockStop, index: block.place(), span })
+        Ok(StreamEvent { kind: StreamEventKind::BlockStop, index: block.place(), span })
     }
 }

@@ -13,7 +13,7 @@ mod open;
 mod stream;
 mod whole;
 
-use crate::error::{ApiError, ApiErrorKind, Capacity, Error, Protocol, What};
+use crate::error::{ApiError, ApiErrorKind, Capacity, CapacityKind, Error, Protocol};
 use crate::json::Value;
 use crate::message::{StopReason, Usage};
 use crate::transcript::{Span, Transcript};
@@ -36,8 +36,8 @@ const NO_USAGE: Usage = Usage {
 
 /// The effect of a part of a reply, as plain data. `Run::event` returns it as an event.
 #[derive(Clone, Copy, Debug)]
-pub struct Happened {
-    pub(crate) kind: HappenedKind,
+pub struct StreamEvent {
+    pub(crate) kind: StreamEventKind,
     pub(crate) index: usize,
     pub(crate) span: Span,
 }
@@ -45,11 +45,11 @@ pub struct Happened {
 macro_rules! define_kinds {
     ($($field:ident $kind:ident $delta:literal $value:literal $member:literal $growth:ident
         $event:ident $name:ident $read:ident;)+) => {
-        /// The kind of an event. It is as wide as the fields next to it in [`Happened`], because it
-        /// is passed on for every piece of a text.
+        /// The kind of an event. It is as wide as the fields next to it in [`StreamEvent`], because
+        /// it is passed on for every piece of a text.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(usize)]
-        pub(crate) enum HappenedKind {
+        pub(crate) enum StreamEventKind {
             $($field,)+
             BlockStart,
             BlockStop,
@@ -63,7 +63,7 @@ macro_rules! define_kinds {
             Unknown,
         }
 
-        impl HappenedKind {
+        impl StreamEventKind {
             /// Returns the kind of event that reports a delta of `field`.
             const fn of(field: Field) -> Self {
                 match field {
@@ -76,31 +76,33 @@ macro_rules! define_kinds {
 }
 deltas!(define_kinds);
 
-impl Happened {
+impl StreamEvent {
     /// Returns whether the event concerns the message as a whole (its start, its end or its stop
     /// reason) and not a part of a block.
     pub const fn is_of_message(&self) -> bool {
         matches!(
             self.kind,
-            HappenedKind::MessageStart | HappenedKind::MessageDelta | HappenedKind::MessageStop
+            StreamEventKind::MessageStart
+                | StreamEventKind::MessageDelta
+                | StreamEventKind::MessageStop
         )
     }
 
     /// Returns whether a block begins or ends, so that calls before it may start.
     pub const fn is_of_block(&self) -> bool {
-        matches!(self.kind, HappenedKind::BlockStart | HappenedKind::BlockStop)
+        matches!(self.kind, StreamEventKind::BlockStart | StreamEventKind::BlockStop)
     }
 
     /// Returns whether the message grew: a block began or ended, or a non-empty piece arrived. A
     /// server can send all other events without end.
     pub fn is_progress(&self) -> bool {
         let is_of_block = self.kind.is_content()
-            && !matches!(self.kind, HappenedKind::MessageDelta | HappenedKind::MessageStop);
+            && !matches!(self.kind, StreamEventKind::MessageDelta | StreamEventKind::MessageStop);
         is_of_block && self.span.len() > 0
     }
 }
 
-impl HappenedKind {
+impl StreamEventKind {
     /// Returns whether the event is content, which cannot be taken back once it was reported.
     pub(crate) const fn is_content(self) -> bool {
         !matches!(self, Self::MessageStart | Self::Ping | Self::Unknown)
@@ -254,7 +256,7 @@ impl Reply {
         input: &mut &[u8],
         transcript: &mut Transcript<'_>,
         container: &mut Container,
-    ) -> Result<Option<Happened>, Error> {
+    ) -> Result<Option<StreamEvent>, Error> {
         loop {
             match self.form {
                 Form::Unseen { mark } => {
@@ -283,14 +285,14 @@ impl Reply {
                             Ok(None)
                         };
                     };
-                    let happened = match arrived {
+                    let stream_event = match arrived {
                         // The general path returns the same error for this event.
                         Arrived::Delta { .. } if matches!(self.phase, Phase::Start) => {
                             return Err(unexpected("message_start first"));
                         }
                         Arrived::Delta { index, field, text } => {
                             match self.next_delta(index, field, text, transcript)? {
-                                Some(happened) => return Ok(Some(happened)),
+                                Some(stream_event) => return Ok(Some(stream_event)),
                                 None => Some(self.delta(
                                     u16::try_from(index).ok(),
                                     field,
@@ -314,8 +316,8 @@ impl Reply {
                         let used = before.len().saturating_sub(input.len());
                         *input = before.get(used.saturating_sub(1)..).unwrap_or_default();
                     }
-                    if happened.is_some() {
-                        return Ok(happened);
+                    if stream_event.is_some() {
+                        return Ok(stream_event);
                     }
                 }
             }
@@ -368,7 +370,7 @@ impl Reply {
         &mut self,
         transcript: &mut Transcript<'_>,
         container: &mut Container,
-    ) -> Result<Option<Happened>, Error> {
+    ) -> Result<Option<StreamEvent>, Error> {
         match self.form {
             Form::Whole(_) if cfg!(feature = "whole-replies") => {
                 self.next_of_whole(transcript, container)
@@ -424,8 +426,11 @@ fn take_container(value: Option<Value<'_>>, container: &mut Container) -> Result
     let Some(id) = value.and_then(|value| value.member("id")).and_then(Value::as_text) else {
         return Ok(());
     };
-    let full =
-        Capacity { what: What::Container, needed: id.raw().len(), free: container.capacity() };
+    let full = Capacity {
+        what: CapacityKind::Container,
+        needed: id.raw().len(),
+        free: container.capacity(),
+    };
     container.push_str(id.raw()).map_err(|_| full)
 }
 

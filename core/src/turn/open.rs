@@ -1,7 +1,7 @@
 //! The open blocks of a reply, in the order in which they began.
 
 use super::blocks::OpenBlock;
-use crate::error::{Capacity, What};
+use crate::error::{Capacity, CapacityKind};
 
 /// The maximum number of blocks that may be open at the same time. The API opens one at a time. A
 /// gateway that translates another API may open as many as the reply has calls.
@@ -42,7 +42,11 @@ impl OpenBlocks {
             }
             pushed => pushed,
         };
-        pushed.map_err(|_| Capacity { what: What::OpenBlocks, needed: MOST + 1, free: MOST })
+        pushed.map_err(|_| Capacity {
+            what: CapacityKind::OpenBlocks,
+            needed: MOST + 1,
+            free: MOST,
+        })
     }
 
     pub(super) fn remove(&mut self, position: usize) {

@@ -1,7 +1,7 @@
 //! A streamed reply: the effect of each frame, depending on the current phase.
 
 use super::blocks::OpenBlock;
-use super::{Container, Happened, HappenedKind, Phase, Reply, take_container, unexpected};
+use super::{Container, Phase, Reply, StreamEvent, StreamEventKind, take_container, unexpected};
 use crate::error::{Error, Protocol};
 use crate::json::{Value, check};
 use crate::message::StopReason;
@@ -29,7 +29,7 @@ impl Reply {
         source: Source<'_>,
         t: &mut Transcript<'_>,
         container: &mut Container,
-    ) -> Result<Option<Happened>, Error> {
+    ) -> Result<Option<StreamEvent>, Error> {
         // This is an event stream and not another kind of text, so the stored start of the response
         // is not needed.
         self.failure = Span::default();
@@ -77,14 +77,16 @@ impl Reply {
         source: Source<'_>,
         t: &mut Transcript<'_>,
         container: &mut Container,
-    ) -> Result<Option<Happened>, Error> {
+    ) -> Result<Option<StreamEvent>, Error> {
         match (self.phase, kind) {
-            (_, WireKind::Ping) => {
-                Ok(Some(Happened { kind: HappenedKind::Ping, index: 0, span: Span::default() }))
-            }
+            (_, WireKind::Ping) => Ok(Some(StreamEvent {
+                kind: StreamEventKind::Ping,
+                index: 0,
+                span: Span::default(),
+            })),
             (_, WireKind::Unknown) => {
                 let span = source.in_tail(t)?;
-                Ok(Some(Happened { kind: HappenedKind::Unknown, index: 0, span }))
+                Ok(Some(StreamEvent { kind: StreamEventKind::Unknown, index: 0, span }))
             }
             (_, WireKind::Error) => {
                 let words = source.in_tail(t)?;
@@ -100,7 +102,7 @@ impl Reply {
                 let value = |part: Option<Span>| Value::whole(moved(part?).of(t.whole()));
                 self.usage.take(usage);
                 take_container(value(named), container)?;
-                Ok(Some(Happened { kind: HappenedKind::MessageStart, index: 0, span }))
+                Ok(Some(StreamEvent { kind: StreamEventKind::MessageStart, index: 0, span }))
             }
             (Phase::Start, _) => Err(unexpected("message_start first")),
             (Phase::Open, WireKind::BlockStart { index, block }) => {
@@ -123,7 +125,7 @@ impl Reply {
                 }
                 take_container(value(named), container)?;
                 self.usage.take(usage);
-                Ok(Some(Happened { kind: HappenedKind::MessageDelta, index: 0, span }))
+                Ok(Some(StreamEvent { kind: StreamEventKind::MessageDelta, index: 0, span }))
             }
             // A gateway may omit the end of a block. All open blocks end here.
             (Phase::Open, WireKind::MessageStop) => self.next_due_of(Due::MessageStop, t).map(Some),
@@ -143,7 +145,7 @@ impl Reply {
         lone: bool,
         source: Source<'_>,
         t: &mut Transcript<'_>,
-    ) -> Result<Happened, Error> {
+    ) -> Result<StreamEvent, Error> {
         // The values are handled in the order of their positions, because inserting the first one
         // may overwrite the bytes before it.
         let more_first = more.is_some_and(|more| more.start < value.start);
@@ -155,7 +157,7 @@ impl Reply {
             .and_then(|position| self.open.get(position))
             .map_or_else(|| usize::from(self.blocks), OpenBlock::place);
         let mut told =
-            Happened { kind: HappenedKind::of(field), index: place, span: Span::default() };
+            StreamEvent { kind: StreamEventKind::of(field), index: place, span: Span::default() };
         for (field, value) in both.into_iter().flatten() {
             let value = match field.growth() {
                 Growth::Array => Some(value),
@@ -163,10 +165,10 @@ impl Reply {
             };
             let Some(value) = value else { continue };
             let before = t.len();
-            let happened = self.delta(index, field, value, lone, t)?;
+            let stream_event = self.delta(index, field, value, lone, t)?;
             if field != Field::EncryptedContent {
-                told = happened;
-            } else if happened.span.start <= told.span.start {
+                told = stream_event;
+            } else if stream_event.span.start <= told.span.start {
                 // The encrypted value is not reported, because nobody can read it. The reported
                 // value is stored after it and has moved.
                 let moved = |place: usize| (place + t.len()).saturating_sub(before);
@@ -184,13 +186,13 @@ impl Reply {
 
     /// Returns the next event that is due.
     #[cfg_attr(target_pointer_width = "64", inline(never))]
-    pub(super) fn next_due(&mut self, t: &mut Transcript<'_>) -> Result<Happened, Error> {
+    pub(super) fn next_due(&mut self, t: &mut Transcript<'_>) -> Result<StreamEvent, Error> {
         let due = core::mem::replace(&mut self.due, Due::Nothing);
         self.next_due_of(due, t)
     }
 
     /// Returns the first event of `due`, and keeps the rest due.
-    fn next_due_of(&mut self, due: Due, t: &mut Transcript<'_>) -> Result<Happened, Error> {
+    fn next_due_of(&mut self, due: Due, t: &mut Transcript<'_>) -> Result<StreamEvent, Error> {
         let stops = match due {
             Due::Text(text) => return self.delta_at(0, Field::Text, Source::Tail(text), false, t),
             Due::BlockStop(position) => Some(position),
@@ -199,8 +201,8 @@ impl Reply {
         };
         let Some(position) = stops else {
             self.finish(t)?;
-            return Ok(Happened {
-                kind: HappenedKind::MessageStop,
+            return Ok(StreamEvent {
+                kind: StreamEventKind::MessageStop,
                 index: 0,
                 span: Span::default(),
             });
@@ -219,7 +221,7 @@ impl Reply {
     pub(super) fn end_of_stream(
         &mut self,
         t: &mut Transcript<'_>,
-    ) -> Result<Option<Happened>, Error> {
+    ) -> Result<Option<StreamEvent>, Error> {
         if self.due != Due::Nothing {
             return self.next_due(t).map(Some);
         }

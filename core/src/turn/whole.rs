@@ -3,7 +3,7 @@
 
 use super::blocks::ensure_said_by_the_model;
 use super::input::{close_call, ensure_named, mend_surrogates, read_input};
-use super::{Container, Form, Happened, HappenedKind, Phase, Reply, take_container};
+use super::{Container, Form, Phase, Reply, StreamEvent, StreamEventKind, take_container};
 use crate::error::{Capacity, Error, Protocol};
 use crate::history::is_blank;
 use crate::json::{JsonError, Kind, Object, Sink, Value, Walk, means};
@@ -81,40 +81,42 @@ impl Reply {
         &mut self,
         t: &mut Transcript<'_>,
         container: &mut Container,
-    ) -> Result<Option<Happened>, Error> {
+    ) -> Result<Option<StreamEvent>, Error> {
         loop {
             let Form::Whole(whole) = self.form else { return Ok(None) };
             let body = Span::new(t.len(), t.len() + whole.len);
-            let event = |kind, span| Some(Happened { kind, index: 0, span });
-            let (told, happened) = match whole.told {
+            let event = |kind, span| Some(StreamEvent { kind, index: 0, span });
+            let (told, stream_event) = match whole.told {
                 Told::Nothing => {
                     let content = self.open_whole(body, t, container)?;
-                    (Told::Start { content }, event(HappenedKind::MessageStart, body))
+                    (Told::Start { content }, event(StreamEventKind::MessageStart, body))
                 }
                 Told::Start { content } => {
                     (self.place_content(content, t)?.map_or(Told::Blocks, Told::Block), None)
                 }
                 Told::Block(mut block) => {
-                    let happened = self.part_of_block(&mut block, t)?;
-                    let told = match happened {
-                        Some(Happened { kind: HappenedKind::BlockStop, span, .. }) => {
+                    let stream_event = self.part_of_block(&mut block, t)?;
+                    let told = match stream_event {
+                        Some(StreamEvent { kind: StreamEventKind::BlockStop, span, .. }) => {
                             Block::at(span.end, block.index.saturating_add(1), t)
                                 .map_or(Told::Blocks, Told::Block)
                         }
                         _ => Told::Block(block),
                     };
-                    (told, happened)
+                    (told, stream_event)
                 }
-                Told::Blocks => (Told::Delta, event(HappenedKind::MessageDelta, Span::default())),
+                Told::Blocks => {
+                    (Told::Delta, event(StreamEventKind::MessageDelta, Span::default()))
+                }
                 Told::Delta => {
                     self.finish(t)?;
-                    (Told::Stop, event(HappenedKind::MessageStop, Span::default()))
+                    (Told::Stop, event(StreamEventKind::MessageStop, Span::default()))
                 }
                 Told::Stop => return Ok(None),
             };
             self.form = Form::Whole(Whole { told, ..whole });
-            if happened.is_some() {
-                return Ok(happened);
+            if stream_event.is_some() {
+                return Ok(stream_event);
             }
         }
     }
@@ -210,15 +212,15 @@ impl Reply {
         &mut self,
         block: &mut Block,
         t: &mut Transcript<'_>,
-    ) -> Result<Option<Happened>, Error> {
+    ) -> Result<Option<StreamEvent>, Error> {
         let part = block.part;
         if part == 1 && block.kind.is_call() {
             block.open_input(t)?;
         }
         let index = usize::try_from(block.index).unwrap_or(usize::MAX);
-        let tell = |kind, span| Ok(Some(Happened { kind, index, span }));
+        let tell = |kind, span| Ok(Some(StreamEvent { kind, index, span }));
         if let Some((field, value)) = block.field() {
-            let kind = HappenedKind::of(field);
+            let kind = StreamEventKind::of(field);
             if field.growth() == Growth::Array
                 && value.len() > 0
                 && let Some(element) = next_in_array(value.start, t)
@@ -249,7 +251,7 @@ impl Reply {
                     let text = Value::whole(value.of(t.bytes())).and_then(Value::as_text);
                     self.has_blank_text |= text.is_none_or(is_blank);
                 }
-                tell(HappenedKind::BlockStart, span)
+                tell(StreamEventKind::BlockStart, span)
             }
             _ => {
                 if kind.is_call() {
@@ -267,7 +269,7 @@ impl Reply {
                 if kind == BlockKind::ServerCall {
                     ensure_named(span, t)?;
                 }
-                tell(HappenedKind::BlockStop, span)
+                tell(StreamEventKind::BlockStop, span)
             }
         }
     }

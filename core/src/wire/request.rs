@@ -9,7 +9,7 @@ use heapless::Vec;
 
 use super::Config;
 use super::compaction::ServerCompaction;
-use crate::error::{Capacity, What};
+use crate::error::{Capacity, CapacityKind};
 use crate::json::{Decimal, Kind, Object, Value};
 use crate::tool::Toolbox;
 
@@ -225,7 +225,7 @@ impl<'a> Pieces<'a> {
     /// Writes `front` in place, so that this value, which is half a kilobyte, is not moved.
     ///
     /// # Errors
-    /// Returns `Capacity` with [`What::Tools`] if there are more than [`MAX_TOOLS`] tools.
+    /// Returns `Capacity` with [`CapacityKind::Tools`] if there are more than [`MAX_TOOLS`] tools.
     pub fn fill<T: Toolbox + ?Sized>(
         &mut self,
         front: Front<'a>,
@@ -238,7 +238,7 @@ impl<'a> Pieces<'a> {
         let mut is_full = false;
         let count = front.write(listed, &mut |piece| is_full |= self.list.push(piece).is_err());
         if is_full || count > MAX_TOOLS {
-            return Err(Capacity { what: What::Tools, needed: count, free: MAX_TOOLS });
+            return Err(Capacity { what: CapacityKind::Tools, needed: count, free: MAX_TOOLS });
         }
         Ok(())
     }

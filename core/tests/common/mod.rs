@@ -75,8 +75,8 @@ pub fn words(event: &Event<'_>) -> String {
 /// Feeds one piece and appends the events, as text.
 pub fn feed(run: &mut Run<'_>, piece: &[u8], events: &mut Vec<String>) -> Result<(), Error> {
     let mut rest = piece;
-    while let Some(happened) = run.feed(&mut rest)? {
-        events.push(words(&run.event(happened)));
+    while let Some(stream_event) = run.feed(&mut rest)? {
+        events.push(words(&run.event(stream_event)));
     }
     assert!(rest.is_empty(), "a piece is taken whole");
     Ok(())
@@ -84,8 +84,8 @@ pub fn feed(run: &mut Run<'_>, piece: &[u8], events: &mut Vec<String>) -> Result
 
 /// Ends the body.
 pub fn end(run: &mut Run<'_>, events: &mut Vec<String>) -> Result<(), Error> {
-    while let Some(happened) = run.end_of_body()? {
-        events.push(words(&run.event(happened)));
+    while let Some(stream_event) = run.end_of_body()? {
+        events.push(words(&run.event(stream_event)));
     }
     Ok(())
 }

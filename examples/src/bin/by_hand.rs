@@ -60,12 +60,12 @@ fn go(run: &mut Run<'_>, server: &mut ScriptedModel) -> Result<Outcome, Error> {
 fn receive(run: &mut Run<'_>, bytes: &[u8]) -> Result<(), Error> {
     for piece in bytes.chunks(100) {
         let mut piece = piece;
-        while let Some(happened) = run.feed(&mut piece)? {
-            tell(run.event(happened));
+        while let Some(stream_event) = run.feed(&mut piece)? {
+            tell(run.event(stream_event));
         }
     }
-    while let Some(happened) = run.end_of_body()? {
-        tell(run.event(happened));
+    while let Some(stream_event) = run.end_of_body()? {
+        tell(run.event(stream_event));
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use toolrunner_core::drive::{DriveError, Driver};
 use toolrunner_core::error::Error;
-use toolrunner_core::observe::{Each, Event};
+use toolrunner_core::observe::{Event, FnObserver};
 use toolrunner_core::run::Run;
 use toolrunner_core::testing::{Reply, Script, ScriptedError, ScriptedModel, ScriptedTransport};
 use toolrunner_core::time::{Clock, Instant};
@@ -111,7 +111,7 @@ async fn look_after_the_room() -> Result<(), DriveError<ScriptedError>> {
         &board,
         Timer(Cell::new(Instant::ZERO)),
     )?;
-    let mut observer = Each(see);
+    let mut observer = FnObserver(see);
 
     // On a chip, this is a static.
     let mut memory = [0; 4096];

@@ -10,7 +10,7 @@ use std::{io, time};
 
 use smol_hyper::rt::FuturesIo;
 use toolrunner_core::drive::Driver;
-use toolrunner_core::observe::{Each, Event};
+use toolrunner_core::observe::{Event, FnObserver};
 use toolrunner_core::run::Run;
 use toolrunner_core::testing::ScriptedModel;
 use toolrunner_core::time::{Clock, Instant};
@@ -67,7 +67,7 @@ async fn ask() -> Result<(), Box<dyn Error>> {
     let mut run = Run::new(Transcript::new(&mut memory));
     run.user("What's the weather in Oslo?")?;
     // Each piece of text is shown as it comes.
-    let mut observer = Each(|event: &Event<'_>| match event {
+    let mut observer = FnObserver(|event: &Event<'_>| match event {
         Event::Text { text, .. } => print!("{text}"),
         Event::MessageStop => println!(),
         _ => {}

@@ -107,8 +107,8 @@ fn exchange(run: &mut Run<'_>, body: &[u8]) {
     run.answered(&ReplyHead::new(200));
     for piece in body.chunks(8192) {
         let mut rest = piece;
-        while let Some(happened) = run.feed(&mut rest).expect("a good reply") {
-            black_box(run.event(happened));
+        while let Some(stream_event) = run.feed(&mut rest).expect("a good reply") {
+            black_box(run.event(stream_event));
         }
     }
     while run.end_of_body().expect("a whole reply").is_some() {}

@@ -24,7 +24,7 @@ use crate::{Error, Link, Target, Timeouts};
 ///
 /// # fn transport<'a, T: TcpConnect, D: Dns>(
 /// #     tcp: &'a T, dns: &'a D, resources: &'a mut Resources,
-/// # ) -> impl toolrunner_embassy::core::transport::Transport + use<'a, T, D> {
+/// # ) -> impl toolrunner_embassy::machine::transport::Transport + use<'a, T, D> {
 /// let link = Plain::new(tcp, dns, &mut resources.buffer);
 /// KeepAlive::new(link, &mut resources.head, Timeouts::DEFAULT)
 /// # }

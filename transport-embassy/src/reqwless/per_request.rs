@@ -7,7 +7,7 @@ use ::reqwless::request::Method;
 use embassy_time::{Instant, with_deadline};
 use embedded_io_async::{Read, Write};
 use embedded_nal_async::{Dns, TcpConnect};
-use toolrunner_core::error::{Capacity, What};
+use toolrunner_core::error::{Capacity, CapacityKind};
 use toolrunner_core::transport::{Body, Head, Reply, ReplyHead, Transport};
 
 use super::ReplyBody;
@@ -33,7 +33,7 @@ const MAX_ORIGIN: usize = "https://".len() + MAX_AUTHORITY;
 ///
 /// # fn transport<'a, T: TcpConnect, D: Dns>(
 /// #     tcp: &'a T, dns: &'a D, resources: &'a mut Resources,
-/// # ) -> impl toolrunner_embassy::core::transport::Transport + use<'a, T, D> {
+/// # ) -> impl toolrunner_embassy::machine::transport::Transport + use<'a, T, D> {
 /// let client = HttpClient::new(tcp, dns);
 /// PerRequest::new(client, &mut resources.head, &mut resources.buffer, Timeouts::DEFAULT)
 /// # }
@@ -88,7 +88,7 @@ impl<'a, T: TcpConnect + 'a, D: Dns + 'a> Transport for PerRequest<'a, T, D> {
         let scheme = if target.secure { "https://" } else { "http://" };
         let (needed, free) = (target.authority.len(), MAX_AUTHORITY);
         if needed > free {
-            return Err(Error::Capacity(Capacity { what: What::Host, needed, free }));
+            return Err(Error::Capacity(Capacity { what: CapacityKind::Host, needed, free }));
         }
         let _fits = self.origin.write_str(scheme);
         let _fits = self.origin.write_str(target.authority);

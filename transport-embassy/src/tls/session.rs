@@ -13,7 +13,7 @@ use embedded_tls::{
     TlsConnection, TlsContext, TlsError, TlsVerifier,
 };
 
-use toolrunner_core::error::{Capacity, What};
+use toolrunner_core::error::{Capacity, CapacityKind};
 
 use super::handoff::{Ask, Handoff, Job};
 use super::random::Random;
@@ -65,8 +65,10 @@ pub async fn session<'b, T: TcpConnect, D: Lookup, C: WallClock, E: Entropy>(
         };
         let (needed, free) = (HELLO + name.len(), write.len());
         if free < needed {
-            handoff
-                .give(buffer, Err(Error::Capacity(Capacity { what: What::Record, needed, free })));
+            handoff.give(
+                buffer,
+                Err(Error::Capacity(Capacity { what: CapacityKind::Record, needed, free })),
+            );
             continue;
         }
         let small = read.len() < FULL_RECORD;
@@ -234,7 +236,7 @@ fn failure(error: TlsError) -> Error {
             AlertDescription::HandshakeFailure | AlertDescription::ProtocolVersion,
         ) => Error::HandshakeRefused,
         TlsError::RecordTooLarge { needed, free } => {
-            Error::Capacity(Capacity { what: What::Record, needed, free })
+            Error::Capacity(Capacity { what: CapacityKind::Record, needed, free })
         }
         _ => Error::Tls,
     }

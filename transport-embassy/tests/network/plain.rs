@@ -5,7 +5,7 @@ use std::rc::Rc;
 use embassy_time::{Duration, Instant, Timer, with_timeout};
 use embedded_io_async::BufRead as _;
 use toolrunner_core::drive::Driver;
-use toolrunner_core::error::{Capacity, Error as CoreError, What};
+use toolrunner_core::error::{Capacity, CapacityKind, Error as CoreError};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::observe::{Event, Observer};
 use toolrunner_core::run::{Outcome, Run};
@@ -201,7 +201,7 @@ fn a_host_that_is_too_long_is_named_with_its_length() {
     let url = format!("http://{}", "a".repeat(200));
     assert_eq!(
         through(256, &url),
-        (Err(Error::Capacity(Capacity { what: What::Host, needed: 200, free: 128 })), 0)
+        (Err(Error::Capacity(Capacity { what: CapacityKind::Host, needed: 200, free: 128 })), 0)
     );
 }
 

@@ -8,7 +8,7 @@ use embassy_time::{Duration, Timer, with_timeout};
 use embedded_io_async::BufRead as _;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::pki_types::PrivatePkcs8KeyDer;
-use toolrunner_core::error::{Capacity, What};
+use toolrunner_core::error::{Capacity, CapacityKind};
 use toolrunner_core::transport::ReplyHead;
 use toolrunner_embassy::tls::{
     CertificateDer, Entropy, EntropyFailed, Handoff, KeyPin, Refusal, Resources, Secure, Security,
@@ -270,7 +270,7 @@ fn a_stream_to_the_end_must_be_ended_by_the_server() {
 
 /// A TLS record of `needed` bytes, and a buffer of `free`.
 fn record_full(needed: usize, free: usize) -> Error {
-    Error::Capacity(Capacity { what: What::Record, needed, free })
+    Error::Capacity(Capacity { what: CapacityKind::Record, needed, free })
 }
 
 #[test]
@@ -369,7 +369,7 @@ fn buffers_that_are_too_small_are_named() {
     assert!(through::<512, 4352, 189>().is_ok());
     assert!(matches!(
         through::<512, 0, 512>(),
-        Err(Error::Capacity(Capacity { what: What::Record, needed: 1.., free: 0 }))
+        Err(Error::Capacity(Capacity { what: CapacityKind::Record, needed: 1.., free: 0 }))
     ));
 }
 

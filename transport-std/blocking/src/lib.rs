@@ -2,8 +2,8 @@
 //! threads, for programs that have no runtime.
 //!
 //! A [`Client`] holds the server and the credentials, and its [`run`](Client::run) configures a
-//! run. A [`Run`] continues until it is done; you drive it by turns or by events, also as iterators.
-//! A tool is a function with [`#[tool]`](macro@tool), or a method of a
+//! run. A [`Run`] continues until it is done; you drive it by turns or by events, also as
+//! iterators. A tool is a function with [`#[tool]`](macro@tool), or a method of a
 //! [`#[toolbox]`](macro@toolbox).
 //!
 //! ```no_run
@@ -30,10 +30,10 @@
 //!
 //! The loop is that of [`toolrunner_core`], and runs on the caller's thread. Each request and each
 //! call of a tool has a thread of its own, so that a run can wait for the network, for its tools,
-//! for its time limits and for its [`Cancellation`] at the same time. A tool that panics is a failed
-//! call, which the model is told about. Nobody can stop a thread: a tool that exceeds its time limit,
-//! or that does not end after a cancellation, is answered without its result, and its thread runs to
-//! its end.
+//! for its time limits and for its [`Cancellation`] at the same time. A tool that panics is a
+//! failed call, which the model is told about. Nobody can stop a thread: a tool that exceeds its
+//! time limit, or that does not end after a cancellation, is answered without its result, and its
+//! thread runs to its end.
 //!
 //! With tokio, use `toolrunner_std`, which has more: gates, traces, proxies in code, HTTP/2, calls
 //! that start while the reply is streaming.
@@ -50,7 +50,7 @@ mod threads;
 mod tools;
 mod transport;
 
-pub use toolrunner_core as core;
+pub use toolrunner_core as machine;
 
 pub use cancellation::Cancellation;
 pub use client::{Client, ClientBuilder};
@@ -65,8 +65,8 @@ pub use secret::Secret;
 pub use toolrunner_core::__private::macros::ToolInputBlocking as ToolInput;
 
 /// Makes a tool of a function. The options of the attribute and of the arguments are those of
-/// [`toolrunner_core::tool`](macro@toolrunner_core::tool). Each call runs on a thread of its own, so
-/// the function may block; an async function is polled on that thread.
+/// [`toolrunner_core::tool`](macro@toolrunner_core::tool). Each call runs on a thread of its own,
+/// so the function may block; an async function is polled on that thread.
 #[doc(inline)]
 pub use toolrunner_core::__private::macros::tool_blocking as tool;
 
@@ -81,7 +81,7 @@ pub use toolrunner_core::observe::Event;
 pub use toolrunner_core::policy::{Limit, Limits, RetryPolicy};
 pub use toolrunner_core::run::{Compaction, Outcome};
 pub use toolrunner_core::tool::{
-    Block, BoxTools, Declared, DynTools, Json, Output, Parsed, RawTool, Source, ToolContext,
+    BoxTools, ContentBlock, Declared, DynTools, Json, Output, Parsed, RawTool, Source, ToolContext,
     ToolError, ToolInput, Tools,
 };
 

@@ -233,7 +233,7 @@ impl Run {
 
     /// Returns the retry policy, to change it.
     pub const fn retry_policy_mut(&mut self) -> &mut RetryPolicy {
-        self.machine.retry_mut()
+        self.machine.retry_policy_mut()
     }
 
     /// Returns what cancels the run from another thread.

@@ -2,8 +2,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rmcp::model::{CallToolResult, ContentBlock, ResourceContents};
-use toolrunner_std::core::tool::{Block, Output, Source, ToolError, ToolOutput};
+use rmcp::model::{CallToolResult, ContentBlock as McpBlock, ResourceContents};
+use toolrunner_std::machine::tool::{ContentBlock, Output, Source, ToolError, ToolOutput};
 
 /// The media types of images that the API accepts.
 const IMAGES: [&str; 4] = ["image/jpeg", "image/png", "image/gif", "image/webp"];
@@ -33,15 +33,15 @@ impl ToolOutput for Contents {
     }
 }
 
-fn write(content: ContentBlock, out: &mut Output<'_>) -> Result<(), ToolError> {
+fn write(content: McpBlock, out: &mut Output<'_>) -> Result<(), ToolError> {
     match content {
-        ContentBlock::Text(text) => out.block(Block::text(&text.text))?,
-        ContentBlock::Image(image) if is_image(&image.mime_type) && is_base64(&image.data) => {
+        McpBlock::Text(text) => out.block(ContentBlock::text(&text.text))?,
+        McpBlock::Image(image) if is_image(&image.mime_type) && is_base64(&image.data) => {
             let (media_type, data) = (&*image.mime_type, &*image.data);
-            out.block(Block::image(Source::Base64 { media_type, data }))?;
+            out.block(ContentBlock::image(Source::Base64 { media_type, data }))?;
         }
-        ContentBlock::Resource(embedded) => resource(embedded.resource, out)?,
-        other => out.block(Block::text(&text_of(other)))?,
+        McpBlock::Resource(embedded) => resource(embedded.resource, out)?,
+        other => out.block(ContentBlock::text(&text_of(other)))?,
     }
     Ok(())
 }
@@ -51,38 +51,38 @@ fn resource(contents: ResourceContents, out: &mut Output<'_>) -> Result<(), Tool
         ResourceContents::TextResourceContents { text, mime_type, .. }
             if is_text(mime_type.as_deref()) =>
         {
-            out.block(Block::document(Source::Text(text)))?;
+            out.block(ContentBlock::document(Source::Text(text)))?;
         }
         ResourceContents::BlobResourceContents { blob, mime_type, .. } if is_base64(blob) => {
             let media_type = mime_type.as_deref();
             match media_type {
                 Some(media_type) if is_image(media_type) => {
-                    out.block(Block::image(Source::Base64 { media_type, data: blob }))?;
+                    out.block(ContentBlock::image(Source::Base64 { media_type, data: blob }))?;
                 }
                 Some(media_type @ "application/pdf") => {
-                    out.block(Block::document(Source::Base64 { media_type, data: blob }))?;
+                    out.block(ContentBlock::document(Source::Base64 { media_type, data: blob }))?;
                 }
                 _ => match decoded(blob).and_then(|bytes| String::from_utf8(bytes).ok()) {
                     Some(text) if is_text(media_type) => {
-                        out.block(Block::document(Source::Text(&text)))?;
+                        out.block(ContentBlock::document(Source::Text(&text)))?;
                     }
-                    _ => out.block(Block::text(&resource_text(&contents)))?,
+                    _ => out.block(ContentBlock::text(&resource_text(&contents)))?,
                 },
             }
         }
-        _ => out.block(Block::text(&resource_text(&contents)))?,
+        _ => out.block(ContentBlock::text(&resource_text(&contents)))?,
     }
     Ok(())
 }
 
 /// Returns the text of a block, or a note in the place of a block without text.
-fn text_of(content: ContentBlock) -> String {
+fn text_of(content: McpBlock) -> String {
     match content {
-        ContentBlock::Text(text) => text.text,
-        ContentBlock::Image(image) => left_out("an image", &image.mime_type, &image.data),
-        ContentBlock::Audio(audio) => left_out("a recording", &audio.mime_type, &audio.data),
-        ContentBlock::Resource(embedded) => resource_text(&embedded.resource),
-        ContentBlock::ResourceLink(link) => {
+        McpBlock::Text(text) => text.text,
+        McpBlock::Image(image) => left_out("an image", &image.mime_type, &image.data),
+        McpBlock::Audio(audio) => left_out("a recording", &audio.mime_type, &audio.data),
+        McpBlock::Resource(embedded) => resource_text(&embedded.resource),
+        McpBlock::ResourceLink(link) => {
             let mut text = format!("Resource {}: {}", link.name, link.uri);
             for more in [link.title, link.description].into_iter().flatten() {
                 text.push('\n');

@@ -12,7 +12,7 @@ use rmcp::model::{
 use rmcp::service::{NotificationContext, Peer, RunningService};
 use rmcp::{ClientHandler, RoleClient, ServiceError};
 use tokio::sync::{Mutex, Notify};
-use toolrunner_std::core::tool::Input;
+use toolrunner_std::machine::tool::Input;
 use toolrunner_std::{Escaped, ToolError};
 
 use crate::builder::McpBuilder;

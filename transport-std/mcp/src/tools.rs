@@ -5,8 +5,10 @@ use core::pin::Pin;
 use std::sync::Arc;
 
 use rmcp::model::Tool;
-use toolrunner_std::core::__private::{Async, check_server_tools};
-use toolrunner_std::core::tool::{Definition, Input, Output, RawTool, ToolCall, ToolError, Tools};
+use toolrunner_std::machine::__private::{Async, check_server_tools};
+use toolrunner_std::machine::tool::{
+    Definition, Input, Output, RawTool, ToolCall, ToolError, Tools,
+};
 
 use crate::content::Contents;
 use crate::name::api_name;
@@ -110,8 +112,8 @@ fn create(remote: &Arc<Remote>, name: &str, tool: &Tool) -> Result<McpTool, Stri
     Ok(made)
 }
 
-fn reason(misuse: &toolrunner_std::core::error::Misuse) -> String {
-    use toolrunner_std::core::error::{Misuse, REFUSED_SCHEMA};
+fn reason(misuse: &toolrunner_std::machine::error::Misuse) -> String {
+    use toolrunner_std::machine::error::{Misuse, REFUSED_SCHEMA};
     match misuse {
         Misuse::ToolSchema(_) => format!("its input schema {REFUSED_SCHEMA}"),
         Misuse::ToolDefinition(_) => "its input schema must have the type object".to_owned(),

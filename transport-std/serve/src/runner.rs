@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 use serde_json::value::RawValue;
-use toolrunner_std::core::json::Value;
-use toolrunner_std::core::message::Block;
+use toolrunner_std::machine::json::Value;
+use toolrunner_std::machine::message::Block;
 use toolrunner_std::{Decision, Error, Event, Limit, Outcome, Run, StopReason};
 use uuid::Uuid;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use embedded_io_async::BufRead;
 use http::{HeaderName, HeaderValue, Method};
 use percent_encoding::utf8_percent_encode;
-use toolrunner_core::error::{Capacity, Error as CoreError, What};
+use toolrunner_core::error::{Capacity, CapacityKind, Error as CoreError};
 use toolrunner_core::policy::RetryPolicy;
 use toolrunner_core::run::{Run as Machine, Step};
 use toolrunner_core::time::Clock;
@@ -130,7 +130,7 @@ impl ApiRequest {
     }
 
     /// Sets the maximum size of the body of the reply, in bytes. A larger one is an error with
-    /// [`What::Reply`], and never cut. Default: [`DEFAULT_REPLY_LIMIT`].
+    /// [`CapacityKind::Reply`], and never cut. Default: [`DEFAULT_REPLY_LIMIT`].
     pub const fn reply_limit(mut self, bytes: usize) -> Self {
         self.reply_limit = bytes;
         self
@@ -243,7 +243,11 @@ async fn read(body: &mut HttpBody, limit: usize) -> Result<Result<Vec<u8>, Error
         let (len, needed) = (piece.len(), whole.len() + piece.len());
         if needed > limit {
             let free = limit - whole.len();
-            return Ok(Err(Error::Capacity(Capacity { what: What::Reply, needed: len, free })));
+            return Ok(Err(Error::Capacity(Capacity {
+                what: CapacityKind::Reply,
+                needed: len,
+                free,
+            })));
         }
         whole.extend_from_slice(piece);
         body.consume(len);
@@ -260,7 +264,7 @@ struct Attempts {
 impl Attempts {
     fn new(settings: &Settings) -> Result<Self, Error> {
         let mut machine = Machine::new(Transcript::growing_to(ERROR_ROOM));
-        *machine.retry_mut() = RetryPolicy {
+        *machine.retry_policy_mut() = RetryPolicy {
             retries: settings.max_retries(),
             retry_after_cap: settings.retry_after_cap(),
             ..RetryPolicy::DEFAULT

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use toolrunner_core::tool::{
-    Block, Definition, Output, Source, ToolCall, ToolContext, ToolError, Tools,
+    ContentBlock, Definition, Output, Source, ToolCall, ToolContext, ToolError, Tools,
 };
 
 use super::arguments::Arguments;
@@ -262,7 +262,11 @@ impl AgentToolset {
                 fault => fail(fault.into()),
             })?;
             let source = Source::Bytes { media_type, data: &data };
-            out.block(if is_pdf { Block::document(source) } else { Block::image(source) })?;
+            out.block(if is_pdf {
+                ContentBlock::document(source)
+            } else {
+                ContentBlock::image(source)
+            })?;
             return Ok(());
         }
         let limit = self.max_file_bytes;

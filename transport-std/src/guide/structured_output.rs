@@ -5,7 +5,7 @@
 //!
 //! ```
 //! # #[cfg(feature = "testing")] {
-//! # use toolrunner_std::core::testing::{Reply, Script, ScriptedModel};
+//! # use toolrunner_std::machine::testing::{Reply, Script, ScriptedModel};
 //! # use toolrunner_std::testing::Scripted;
 //! use toolrunner_std::{Client, Error, Structured, ToolInput};
 //!
@@ -53,11 +53,11 @@
 //! # What the API enforces
 //!
 //! The schema is sent in a strict form: every member is required (an `Option` may be `null`), and
-//! objects have no other members. The API does not enforce ranges, lengths, counts and some formats.
-//! They are part of the descriptions, and the reply is checked against them here. A type with a map
-//! or with any JSON does not compile as an output, because the API requires a fixed list of members:
-//! use a list of structs with the key as a member. For `Json<T>`, the same is an error before
-//! anything is sent.
+//! objects have no other members. The API does not enforce ranges, lengths, counts and some
+//! formats. They are part of the descriptions, and the reply is checked against them here. A type
+//! with a map or with any JSON does not compile as an output, because the API requires a fixed list
+//! of members: use a list of structs with the key as a member. For `Json<T>`, the same is an error
+//! before anything is sent.
 //!
 //! # One turn at a time
 //!

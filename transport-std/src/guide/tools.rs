@@ -123,7 +123,7 @@
 //!
 //! ```
 //! # #[cfg(feature = "testing")] {
-//! # use toolrunner_std::core::testing::{Reply, Script, ScriptedModel};
+//! # use toolrunner_std::machine::testing::{Reply, Script, ScriptedModel};
 //! # use toolrunner_std::testing::Scripted;
 //! use toolrunner_std::{Client, Run, ToolContext, ToolError, tool};
 //!

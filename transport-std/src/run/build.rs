@@ -373,7 +373,7 @@ impl RunBuilder {
         match restored {
             Ok(mut machine) => {
                 *machine.limits_mut() = *run.machine.limits();
-                *machine.retry_mut() = *run.machine.retry_mut();
+                *machine.retry_policy_mut() = *run.machine.retry_policy_mut();
                 *machine.compaction_mut() = *run.machine.compaction_mut();
                 *machine.when_full_mut() = *run.machine.when_full_mut();
                 machine.on_break(run.on_break);
@@ -400,7 +400,7 @@ impl RunBuilder {
         }
         let mut machine = Machine::new(Transcript::growing_to(self.capacity));
         *machine.limits_mut() = self.limits;
-        *machine.retry_mut() = self.retry;
+        *machine.retry_policy_mut() = self.retry;
         *machine.compaction_mut() = self.compaction;
         *machine.when_full_mut() = self.when_full;
         machine.on_break(self.on_break);

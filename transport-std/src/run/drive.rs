@@ -9,7 +9,7 @@ use core::task::Poll;
 
 use toolrunner_core::drive::{DriveError, Exchange, Loop, Progress, Stop, send};
 use toolrunner_core::observe::Event;
-use toolrunner_core::run::Happened;
+use toolrunner_core::run::StreamEvent;
 use toolrunner_core::time::Clock;
 use toolrunner_core::transport::Head;
 use tracing::Instrument;
@@ -68,9 +68,9 @@ impl Run {
             if self.busy >= MOST_AT_ONCE {
                 self.let_others_run().await;
             }
-            if let Some(happened) = self.at_hand() {
-                if self.note(happened) {
-                    return Ok(Some(self.machine.event(happened)));
+            if let Some(stream_event) = self.at_hand() {
+                if self.note(stream_event) {
+                    return Ok(Some(self.machine.event(stream_event)));
                 }
                 continue;
             }
@@ -102,8 +102,8 @@ impl Run {
         }
     }
 
-    /// Returns whether the caller does not receive this: it is no event, or an event about something
-    /// that no longer exists, such as a call of a dropped reply.
+    /// Returns whether the caller does not receive this: it is no event, or an event about
+    /// something that no longer exists, such as a call of a dropped reply.
     fn is_untold(&self, what: &Next) -> bool {
         match *what {
             Progress::ToolStart(i) => !self.machine.calls().contains(&i),
@@ -138,8 +138,8 @@ impl Run {
         }
     }
 
-    /// Continues to the next thing that happens. `tell` is whether the caller receives the events of
-    /// the reply. Returns `None` if the run is over.
+    /// Continues to the next thing that happens. `tell` is whether the caller receives the events
+    /// of the reply. Returns `None` if the run is over.
     pub(super) async fn advance(&mut self, tell: bool) -> Result<Option<Next>, Error> {
         self.check_setup()?;
         loop {
@@ -149,18 +149,18 @@ impl Run {
             if self.busy >= MOST_AT_ONCE {
                 self.let_others_run().await;
             }
-            if let Some(happened) = self.at_hand() {
-                if self.note(happened) && tell {
-                    return Ok(Some(Progress::Happened(happened)));
+            if let Some(stream_event) = self.at_hand() {
+                if self.note(stream_event) && tell {
+                    return Ok(Some(Progress::StreamEvent(stream_event)));
                 }
                 continue;
             }
             self.deliver()?;
             match self.progress(Stop::AtEnd).await? {
                 Progress::Done(_) => return Ok(None),
-                Progress::Happened(happened) => {
-                    if self.note(happened) && tell {
-                        return Ok(Some(Progress::Happened(happened)));
+                Progress::StreamEvent(stream_event) => {
+                    if self.note(stream_event) && tell {
+                        return Ok(Some(Progress::StreamEvent(stream_event)));
                     }
                 }
                 Progress::Send if !self.announced && !self.machine.is_compacting() => {
@@ -360,7 +360,7 @@ impl Run {
     /// Returns the next event in the bytes already received, without a future, because one read may
     /// hold thousands of pieces. Returns `None` if something else takes precedence.
     #[inline]
-    fn at_hand(&mut self) -> Option<Happened> {
+    fn at_hand(&mut self) -> Option<StreamEvent> {
         if !self.untold.is_empty() {
             return None;
         }
@@ -370,30 +370,30 @@ impl Run {
     /// Records what happened in a reply. Returns whether the caller receives the event: those of a
     /// summary are internal.
     #[inline]
-    fn note(&mut self, happened: Happened) -> bool {
-        self.has_progressed |= happened.is_progress();
+    fn note(&mut self, stream_event: StreamEvent) -> bool {
+        self.has_progressed |= stream_event.is_progress();
         self.busy += 1;
-        if self.times.waits() && happened.is_progress() {
+        if self.times.waits() && stream_event.is_progress() {
             self.times.first_token(self.turns.clock.now());
         }
         if self.turns.is_summary() {
             return false;
         }
         if let Some(shown) = &mut self.shown {
-            shown.see(&self.machine.peek(happened));
+            shown.see(&self.machine.peek(stream_event));
         }
-        if happened.is_of_message() {
-            self.note_of_message(happened);
+        if stream_event.is_of_message() {
+            self.note_of_message(stream_event);
         }
         true
     }
 
     // Out of line, because a reply has only three such events.
     #[inline(never)]
-    fn note_of_message(&mut self, happened: Happened) {
+    fn note_of_message(&mut self, stream_event: StreamEvent) {
         let Loop { clock, executor, .. } = &mut self.turns;
         executor.trace.reply_begins(|| clock.now());
-        self.envelope.see(&self.machine.peek(happened));
+        self.envelope.see(&self.machine.peek(stream_event));
         if let Some(said) = self.machine.cut_reply() {
             self.envelope.keep(said);
         }

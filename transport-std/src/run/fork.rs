@@ -35,8 +35,8 @@ impl Run {
     /// ```
     ///
     /// # Errors
-    /// Returns the error in the run's configuration, or `Misuse` while a summary of the conversation
-    /// is under way.
+    /// Returns the error in the run's configuration, or `Misuse` while a summary of the
+    /// conversation is under way.
     pub fn fork(&mut self) -> Result<Self, Error> {
         self.check_setup()?;
         let capacity = self.machine.transcript().capacity();
@@ -45,7 +45,7 @@ impl Run {
         let mut machine = Machine::from_snapshot(snapshot.as_bytes(), transcript)?;
         machine.unique_ids(self.unique_ids)?;
         *machine.limits_mut() = *self.machine.limits();
-        *machine.retry_mut() = *self.machine.retry_mut();
+        *machine.retry_policy_mut() = *self.machine.retry_policy_mut();
         *machine.compaction_mut() = *self.machine.compaction_mut();
         *machine.when_full_mut() = *self.machine.when_full_mut();
         machine.on_break(self.on_break);

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use toolrunner_core::json::Value;
 use toolrunner_core::message::{OwnedMessage, ReplyMessage, Role};
-use toolrunner_core::tool::{Block, Source};
+use toolrunner_core::tool::{ContentBlock, Source};
 
 use crate::error::Error;
 use crate::params::quoted;
@@ -16,7 +16,7 @@ const PDF: &str = "application/pdf";
 
 /// The content of a message or of an answer: a text, or blocks. Bytes are encoded as base64.
 ///
-/// A text, a [`Block`], and a list of blocks convert to it, so `run.user("Hello")` needs no
+/// A text, a [`ContentBlock`], and a list of blocks convert to it, so `run.user("Hello")` needs no
 /// `Content`. A mistake, such as bytes that are no image, is reported when the content is used.
 ///
 /// ```no_run
@@ -60,39 +60,40 @@ impl Content {
     /// Adds a text.
     #[must_use]
     pub fn text(self, text: &str) -> Self {
-        self.block(Block::text(text))
+        self.block(ContentBlock::text(text))
     }
 
     /// Adds an image from the bytes of a file: JPEG, PNG, GIF or WebP, which the bytes themselves
-    /// tell. For a URL or an uploaded file, use [`block`](Self::block) with [`Block::image`].
+    /// tell. For a URL or an uploaded file, use [`block`](Self::block) with
+    /// [`ContentBlock::image`].
     #[must_use]
     pub fn image(self, bytes: impl AsRef<[u8]>) -> Self {
         let data = bytes.as_ref();
         match kind_of_bytes(data).filter(|kind| IMAGES.contains(kind)) {
-            Some(media_type) => self.block(Block::image(Source::Bytes { media_type, data })),
+            Some(media_type) => self.block(ContentBlock::image(Source::Bytes { media_type, data })),
             None => self.note("an image must be a JPEG, PNG, GIF or WebP file"),
         }
     }
 
     /// Adds a document from the bytes of a file: a PDF, or a text in UTF-8. For a title, citations,
-    /// a URL or an uploaded file, use [`block`](Self::block) with [`Block::document`].
+    /// a URL or an uploaded file, use [`block`](Self::block) with [`ContentBlock::document`].
     #[must_use]
     pub fn document(self, bytes: impl AsRef<[u8]>) -> Self {
         let data = bytes.as_ref();
         if kind_of_bytes(data) == Some(PDF) {
-            return self.block(Block::document(Source::Bytes { media_type: PDF, data }));
+            return self.block(ContentBlock::document(Source::Bytes { media_type: PDF, data }));
         }
         match core::str::from_utf8(data) {
-            Ok(text) if !text.is_empty() => self.block(Block::document(Source::Text(text))),
+            Ok(text) if !text.is_empty() => self.block(ContentBlock::document(Source::Text(text))),
             _ => self.note("a document must be a PDF file or a text in UTF-8 that is not empty"),
         }
     }
 
     /// Adds a block. The media type of an image or a document that contains its data is checked:
-    /// the API accepts JPEG, PNG, GIF and WebP images and PDF documents, and refuses data of another
-    /// of these types than it is declared to be.
+    /// the API accepts JPEG, PNG, GIF and WebP images and PDF documents, and refuses data of
+    /// another of these types than it is declared to be.
     #[must_use]
-    pub fn block(mut self, block: Block<'_>) -> Self {
+    pub fn block(mut self, block: ContentBlock<'_>) -> Self {
         let mut json = Vec::new();
         // A `Vec` is never full.
         let _ = block.write_to(&mut json);
@@ -245,32 +246,32 @@ impl From<&&str> for Content {
     }
 }
 
-impl From<Block<'_>> for Content {
-    fn from(block: Block<'_>) -> Self {
+impl From<ContentBlock<'_>> for Content {
+    fn from(block: ContentBlock<'_>) -> Self {
         Self::new().block(block)
     }
 }
 
-impl<'b> FromIterator<Block<'b>> for Content {
-    fn from_iter<I: IntoIterator<Item = Block<'b>>>(blocks: I) -> Self {
+impl<'b> FromIterator<ContentBlock<'b>> for Content {
+    fn from_iter<I: IntoIterator<Item = ContentBlock<'b>>>(blocks: I) -> Self {
         blocks.into_iter().fold(Self::new(), Self::block)
     }
 }
 
-impl From<&[Block<'_>]> for Content {
-    fn from(blocks: &[Block<'_>]) -> Self {
+impl From<&[ContentBlock<'_>]> for Content {
+    fn from(blocks: &[ContentBlock<'_>]) -> Self {
         blocks.iter().copied().collect()
     }
 }
 
-impl<const N: usize> From<[Block<'_>; N]> for Content {
-    fn from(blocks: [Block<'_>; N]) -> Self {
+impl<const N: usize> From<[ContentBlock<'_>; N]> for Content {
+    fn from(blocks: [ContentBlock<'_>; N]) -> Self {
         blocks.into_iter().collect()
     }
 }
 
-impl From<Vec<Block<'_>>> for Content {
-    fn from(blocks: Vec<Block<'_>>) -> Self {
+impl From<Vec<ContentBlock<'_>>> for Content {
+    fn from(blocks: Vec<ContentBlock<'_>>) -> Self {
         blocks.into_iter().collect()
     }
 }
@@ -279,7 +280,7 @@ impl From<Vec<Block<'_>>> for Content {
 ///
 /// ```no_run
 /// # fn f(client: toolrunner_std::Client) {
-/// use toolrunner_std::core::message::{OwnedMessage, Role};
+/// use toolrunner_std::machine::message::{OwnedMessage, Role};
 ///
 /// let run = client.run("claude-haiku-4-5").messages([
 ///     OwnedMessage::user("Name a colour."),

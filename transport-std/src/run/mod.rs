@@ -183,9 +183,10 @@ impl Run {
     }
 
     /// Appends a message: typed, or in JSON as an object with `role` and `content`, or several
-    /// separated by commas. See [`ToMessages`]. It follows the last reply and all its results, even if those are not available yet.
-    /// A run that had ended continues with it. Calls in the messages must be followed by their
-    /// results; to answer a call of the last reply, use [`answer`](Self::answer).
+    /// separated by commas. See [`ToMessages`]. It follows the last reply and all its results, even
+    /// if those are not available yet. A run that had ended continues with it. Calls in the
+    /// messages must be followed by their results; to answer a call of the last reply, use
+    /// [`answer`](Self::answer).
     ///
     /// # Errors
     /// Returns `Misuse` if the API would refuse the message: the text names the rule, the message
@@ -293,10 +294,10 @@ impl Run {
     /// body fields, time-outs, retries.
     pub fn set_settings(&mut self, settings: Settings) -> &mut Self {
         if settings.max_retries() != self.settings.max_retries() {
-            self.machine.retry_mut().retries = settings.max_retries();
+            self.machine.retry_policy_mut().retries = settings.max_retries();
         }
         if settings.retry_after_cap() != self.settings.retry_after_cap() {
-            self.machine.retry_mut().retry_after_cap = settings.retry_after_cap();
+            self.machine.retry_policy_mut().retry_after_cap = settings.retry_after_cap();
         }
         build::apply_body_fields(&self.settings, &settings, &mut self.params);
         self.transport = settings.transport().clone();
@@ -349,7 +350,7 @@ impl Run {
 
     /// Returns the retry policy, to change it.
     pub const fn retry_policy_mut(&mut self) -> &mut RetryPolicy {
-        self.machine.retry_mut()
+        self.machine.retry_policy_mut()
     }
 
     /// Sets what happens from now on to a reply that breaks off and is not retried.
@@ -408,7 +409,7 @@ impl Run {
     ///
     /// ```
     /// # fn f(run: &toolrunner_std::Run) {
-    /// use toolrunner_std::core::message::Block;
+    /// use toolrunner_std::machine::message::Block;
     ///
     /// for message in run.message_list() {
     ///     for block in message.blocks() {

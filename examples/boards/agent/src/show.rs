@@ -1,7 +1,7 @@
 //! Shows what a run does, with the time of day.
 
-use toolrunner_embassy::core::json::Value;
-use toolrunner_embassy::core::observe::{Event, Observer};
+use toolrunner_embassy::machine::json::Value;
+use toolrunner_embassy::machine::observe::{Event, Observer};
 
 use crate::Say;
 use crate::time::TIME;

@@ -1,8 +1,8 @@
 //! The board's transport where there is `std`: embedded Linux, and ESP-IDF on an ESP32.
 //!
-//! std-embedded-nal-async provides the sockets and the name lookup, embassy-time the clock. There is
-//! no tokio, no rustls and no C library for TLS. `toolrunner-std` is the better choice on a machine
-//! that has memory for them.
+//! std-embedded-nal-async provides the sockets and the name lookup, embassy-time the clock. There
+//! is no tokio, no rustls and no C library for TLS. `toolrunner-std` is the better choice on a
+//! machine that has memory for them.
 //!
 //! `toolrunner-linux BASE_URL QUESTION` asks a server; `ANTHROPIC_API_KEY` is the key. On ESP-IDF,
 //! connect the Wi-Fi by esp-idf-svc first, and call `ask` from `main`.
@@ -13,11 +13,11 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use std_embedded_nal_async::Stack;
-use toolrunner_embassy::core::drive::Driver;
-use toolrunner_embassy::core::observe::{Each, Event};
-use toolrunner_embassy::core::run::Run;
-use toolrunner_embassy::core::transcript::Transcript;
-use toolrunner_embassy::core::wire::{Auth, Config};
+use toolrunner_embassy::machine::drive::Driver;
+use toolrunner_embassy::machine::observe::{Event, FnObserver};
+use toolrunner_embassy::machine::run::Run;
+use toolrunner_embassy::machine::transcript::Transcript;
+use toolrunner_embassy::machine::wire::{Auth, Config};
 use toolrunner_embassy::tls::{self, Handoff, Secure, Security, Trust, session};
 use toolrunner_embassy::{
     EmbassyClock, Entropy, EntropyFailed, Link, Plain, Resources, Timeouts, Transport, WallClock,
@@ -48,8 +48,8 @@ impl Entropy for Random {
     }
 }
 
-/// The operating system's clock. On a machine whose clock starts in 1970, `toolrunner_embassy::sntp`
-/// sets one.
+/// The operating system's clock. On a machine whose clock starts in 1970,
+/// `toolrunner_embassy::sntp` sets one.
 struct SystemClock;
 
 impl WallClock for SystemClock {
@@ -86,7 +86,7 @@ async fn talk<L: Link>(link: L, base_url: &str, question: &str, key: &str) -> Re
     let mut run = Run::new(Transcript::new(&mut memory));
     run.user(question).map_err(|e| e.to_string())?;
     let outcome = driver
-        .until_done(&mut run, &mut Each(show))
+        .until_done(&mut run, &mut FnObserver(show))
         .await
         .map_err(|e| e.transport.map_or_else(|| e.error.to_string(), |cause| cause.to_string()))?;
     println!("{outcome}");

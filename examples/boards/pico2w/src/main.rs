@@ -27,7 +27,7 @@ use embassy_time::Timer;
 use panic_probe as _;
 use static_cell::{ConstStaticCell, StaticCell};
 use toolrunner_boards::{FEED, Sockets, WATCHDOG};
-use toolrunner_embassy::core::tool::ToolError;
+use toolrunner_embassy::machine::tool::ToolError;
 use toolrunner_embassy::{Cancel, Entropy, EntropyFailed, toolbox};
 
 const SSID: &str = env!("WIFI_SSID", "set WIFI_SSID to the network's name when you build");

@@ -15,17 +15,17 @@ use embassy_executor::Spawner;
 use embassy_net::tcp::client::{TcpClient, TcpClientState};
 use embassy_time::Duration;
 use static_cell::ConstStaticCell;
-use toolrunner_embassy::core::drive::Driver;
-use toolrunner_embassy::core::error::{Error, What};
-use toolrunner_embassy::core::json::Value;
+use toolrunner_embassy::machine::drive::Driver;
+use toolrunner_embassy::machine::error::{CapacityKind, Error};
+use toolrunner_embassy::machine::json::Value;
 #[cfg(not(feature = "defmt"))]
-use toolrunner_embassy::core::observe::Each;
-use toolrunner_embassy::core::observe::{Event, Observer};
-use toolrunner_embassy::core::run::Run;
-use toolrunner_embassy::core::tool::ToolError;
-use toolrunner_embassy::core::transcript::Transcript;
-use toolrunner_embassy::core::transport::Transport;
-use toolrunner_embassy::core::wire::{Auth, Config};
+use toolrunner_embassy::machine::observe::FnObserver;
+use toolrunner_embassy::machine::observe::{Event, Observer};
+use toolrunner_embassy::machine::run::Run;
+use toolrunner_embassy::machine::tool::ToolError;
+use toolrunner_embassy::machine::transcript::Transcript;
+use toolrunner_embassy::machine::transport::Transport;
+use toolrunner_embassy::machine::wire::{Auth, Config};
 #[cfg(all(feature = "reqwless", not(feature = "per-request")))]
 use toolrunner_embassy::reqwless::KeepAlive;
 use toolrunner_embassy::{EmbassyClock, Timeouts, toolbox};
@@ -233,7 +233,7 @@ async fn ask(
     if let Some(api) = run.api_error() {
         print!("the API says: {}\n", api.message);
     }
-    Err(matches!(failed.error, Error::Capacity(full) if full.what == What::Transcript))
+    Err(matches!(failed.error, Error::Capacity(full) if full.what == CapacityKind::Transcript))
 }
 
 /// Returns an observer that reports what a run does, through defmt or as printed text.
@@ -241,7 +241,7 @@ fn observer() -> impl Observer {
     #[cfg(feature = "defmt")]
     return toolrunner_embassy::DefmtObserver;
     #[cfg(not(feature = "defmt"))]
-    Each(show)
+    FnObserver(show)
 }
 
 /// Prints the model's text as it arrives, and the actions of the tools.

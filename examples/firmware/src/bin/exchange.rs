@@ -11,7 +11,7 @@ use embassy_executor::Spawner;
 use embassy_net::tcp::client::{TcpClient, TcpClientState};
 use embedded_io_async::BufRead as _;
 use static_cell::ConstStaticCell;
-use toolrunner_embassy::core::transport::{Body, Head, Transport as _};
+use toolrunner_embassy::machine::transport::{Body, Head, Transport as _};
 use toolrunner_embassy::{Error, Link, Timeouts, Transport};
 use toolrunner_firmware::names::Names;
 use toolrunner_firmware::{console, executor, host, network, print, stack, time};

@@ -12,12 +12,12 @@ use embassy_executor::Spawner;
 use embassy_net::tcp::client::{TcpClient, TcpClientState};
 use serde::{Deserialize, Serialize};
 use static_cell::ConstStaticCell;
-use toolrunner_embassy::core::drive::Driver;
-use toolrunner_embassy::core::observe::{Each, Event};
-use toolrunner_embassy::core::run::Run;
-use toolrunner_embassy::core::tool::AnyJson;
-use toolrunner_embassy::core::transcript::Transcript;
-use toolrunner_embassy::core::wire::{Auth, Config};
+use toolrunner_embassy::machine::drive::Driver;
+use toolrunner_embassy::machine::observe::{Event, FnObserver};
+use toolrunner_embassy::machine::run::Run;
+use toolrunner_embassy::machine::tool::AnyJson;
+use toolrunner_embassy::machine::transcript::Transcript;
+use toolrunner_embassy::machine::wire::{Auth, Config};
 use toolrunner_embassy::{EmbassyClock, Plain, Resources, Timeouts, Transport, toolbox};
 use toolrunner_firmware::names::Names;
 use toolrunner_firmware::{console, host, network, print, stack, time};
@@ -63,8 +63,8 @@ impl Board {
         &self,
         /** {"room": "…", "percent": 0 to 255, "speed": "fast" or "slow"} */
         command: AnyJson<Command<'_>>,
-        out: &mut toolrunner_embassy::core::tool::Output<'_>,
-    ) -> Result<(), toolrunner_embassy::core::tool::ToolError> {
+        out: &mut toolrunner_embassy::machine::tool::Output<'_>,
+    ) -> Result<(), toolrunner_embassy::machine::tool::ToolError> {
         let AnyJson(Command { room, percent, speed }) = command;
         let from = self.percent.replace(percent);
         let speed = speed.unwrap_or(Speed::Slow);
@@ -99,7 +99,7 @@ async fn main(spawner: Spawner) {
     if run.user("Close the kitchen's blind.").is_err() {
         host::exit(105);
     }
-    match driver.until_done(&mut run, &mut Each(show)).await {
+    match driver.until_done(&mut run, &mut FnObserver(show)).await {
         Ok(outcome) => print!("\n{outcome:?}\n"),
         Err(failed) => print!("\nerror: {failed}\n"),
     }

@@ -15,12 +15,12 @@ use core::mem::MaybeUninit;
 use embassy_executor::Spawner;
 use embassy_net::tcp::client::{TcpClient, TcpClientState};
 use static_cell::ConstStaticCell;
-use toolrunner_embassy::core::drive::Driver;
-use toolrunner_embassy::core::observe::{Each, Event};
-use toolrunner_embassy::core::run::{Run, SNAPSHOT_FRAME};
-use toolrunner_embassy::core::transcript::Transcript;
-use toolrunner_embassy::core::wire::{Auth, Config};
 use toolrunner_embassy::flash::SnapshotStore;
+use toolrunner_embassy::machine::drive::Driver;
+use toolrunner_embassy::machine::observe::{Event, FnObserver};
+use toolrunner_embassy::machine::run::{Run, SNAPSHOT_FRAME};
+use toolrunner_embassy::machine::transcript::Transcript;
+use toolrunner_embassy::machine::wire::{Auth, Config};
 use toolrunner_embassy::{EmbassyClock, Link, Plain, Resources, Timeouts, Transport, toolbox};
 use toolrunner_firmware::flash::{HostFlash, SECTOR};
 use toolrunner_firmware::names::Names;
@@ -104,7 +104,7 @@ async fn talk<L: Link>(transport: Transport<L>, base_url: &str, path: &CStr, las
         }
         print!("> {question}\n");
         or_exit(run.user(question));
-        or_exit(driver.until_done(&mut run, &mut Each(show)).await);
+        or_exit(driver.until_done(&mut run, &mut FnObserver(show)).await);
         print!("\n");
         if QUESTIONS.last() == Some(&question) {
             power.set(last);

@@ -63,12 +63,12 @@ fn feed<'p>(
 ) -> Result<(), Error> {
     for piece in pieces {
         let mut rest = piece;
-        while let Some(happened) = run.feed(&mut rest)? {
-            events.push(format!("{:?}", run.event(happened)));
+        while let Some(stream_event) = run.feed(&mut rest)? {
+            events.push(format!("{:?}", run.event(stream_event)));
         }
     }
-    while let Some(happened) = run.end_of_body()? {
-        events.push(format!("{:?}", run.event(happened)));
+    while let Some(stream_event) = run.end_of_body()? {
+        events.push(format!("{:?}", run.event(stream_event)));
     }
     Ok(())
 }

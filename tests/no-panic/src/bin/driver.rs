@@ -17,7 +17,7 @@ use embedded_io_async::{BufRead, ErrorKind, ErrorType, Read};
 use toolrunner_core::drive::{Decision, Draft, Driver, Hooks};
 use toolrunner_core::error::{Error, TransportKind};
 use toolrunner_core::json::Value;
-use toolrunner_core::observe::{Each, Event};
+use toolrunner_core::observe::{Event, FnObserver};
 use toolrunner_core::run::{Compaction, MakeRoom, OnBreak, Outcome, Run, WhenFull};
 use toolrunner_core::time::{Clock, Instant};
 use toolrunner_core::tool::{Output, RawTool, ToolCall, ToolError, Toolbox};
@@ -244,7 +244,7 @@ async fn talk(memory: &mut [u8], wire: &[u8], cancelled: &AtomicBool) -> Result<
     *run.when_full_mut() = WhenFull { room: black_box(100), then: MakeRoom::DropOldest };
     *run.compaction_mut() = Some(Compaction { threshold: black_box(1000), ..Compaction::DEFAULT });
     run.user(black_box("Go."))?;
-    let mut observer = Each(|event: &Event<'_>| _ = black_box(event));
+    let mut observer = FnObserver(|event: &Event<'_>| _ = black_box(event));
     loop {
         match driver.next_turn(&mut run, &mut observer).await {
             Ok(Some(outcome)) => drop(black_box(outcome)),

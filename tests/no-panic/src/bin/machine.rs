@@ -5,7 +5,7 @@
 use core::hint::black_box;
 
 use toolrunner_core::error::Error;
-use toolrunner_core::run::{Compaction, MakeRoom, OnBreak, Run, Step, WhenFull, settle};
+use toolrunner_core::run::{Compaction, MakeRoom, OnBreak, Run, Step, WhenFull, WrittenResult};
 use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::ReplyHead;
@@ -53,8 +53,8 @@ fn drive(memory: &mut [u8], input: &[u8], text: &str, now: Instant) -> Result<us
                 let mut rest = input;
                 loop {
                     match run.feed(&mut rest) {
-                        Ok(Some(happened)) => {
-                            black_box(run.event(happened));
+                        Ok(Some(stream_event)) => {
+                            black_box(run.event(stream_event));
                         }
                         Ok(None) => break,
                         Err(error) => {
@@ -64,9 +64,9 @@ fn drive(memory: &mut [u8], input: &[u8], text: &str, now: Instant) -> Result<us
                     }
                 }
                 match run.end_of_body() {
-                    Ok(happened) => {
-                        if let Some(happened) = happened {
-                            black_box(run.peek(happened));
+                    Ok(stream_event) => {
+                        if let Some(stream_event) = stream_event {
+                            black_box(run.peek(stream_event));
                         }
                     }
                     Err(error) => {
@@ -88,7 +88,7 @@ fn drive(memory: &mut [u8], input: &[u8], text: &str, now: Instant) -> Result<us
                         let mut out = called.out;
                         black_box(called.call.input);
                         let _ = out.text(text);
-                        let written = settle(Ok(()), out);
+                        let written = WrittenResult::new(Ok(()), out);
                         run.end_call(call, written)?;
                     }
                 }

@@ -248,7 +248,7 @@ impl RunBuilder {
         match restored.and_then(|mut machine| machine.unique_ids(unique_ids).map(|()| machine)) {
             Ok(mut machine) => {
                 *machine.limits_mut() = *run.machine.limits();
-                *machine.retry_mut() = *run.machine.retry_mut();
+                *machine.retry_policy_mut() = *run.machine.retry_policy_mut();
                 *machine.compaction_mut() = *run.machine.compaction_mut();
                 run.machine = machine;
             }
@@ -270,7 +270,7 @@ impl RunBuilder {
         });
         let mut machine = Machine::new(Transcript::growing_to(self.capacity));
         *machine.limits_mut() = self.limits;
-        *machine.retry_mut() = self.retry;
+        *machine.retry_policy_mut() = self.retry;
         *machine.compaction_mut() = self.compaction;
         // This cannot fail: no request is under way, and no call has to be renamed.
         let _ = machine.unique_ids(self.unique_ids);

@@ -7,7 +7,7 @@ use pollster::block_on;
 use toolrunner_core::__private::Front;
 use toolrunner_core::drive::{DriveError, Hooks as _, Progress, Stop, send};
 use toolrunner_core::observe::Event;
-use toolrunner_core::run::Happened;
+use toolrunner_core::run::StreamEvent;
 use toolrunner_core::transport::{Failure, Head};
 
 use super::{Finished, Run, Turn};
@@ -61,8 +61,8 @@ impl Run {
         Ok(None)
     }
 
-    /// Returns whether the caller does not receive this: it is no event, or an event about something
-    /// that no longer exists.
+    /// Returns whether the caller does not receive this: it is no event, or an event about
+    /// something that no longer exists.
     fn is_untold(&self, what: &Next) -> bool {
         match *what {
             Progress::ToolStart(i) => !self.machine.calls().contains(&i),
@@ -84,8 +84,8 @@ impl Run {
         }
     }
 
-    /// Continues to the next thing that happens. `tell` is whether the caller receives the events of
-    /// the reply. Returns `None` if the run is over.
+    /// Continues to the next thing that happens. `tell` is whether the caller receives the events
+    /// of the reply. Returns `None` if the run is over.
     fn advance(&mut self, tell: bool) -> Result<Option<Next>, Error> {
         self.check_setup()?;
         loop {
@@ -94,9 +94,9 @@ impl Run {
             }
             match self.progress(Stop::AtEnd)? {
                 Progress::Done(_) => return Ok(None),
-                Progress::Happened(happened) => {
-                    if self.note(happened) && tell {
-                        return Ok(Some(Progress::Happened(happened)));
+                Progress::StreamEvent(stream_event) => {
+                    if self.note(stream_event) && tell {
+                        return Ok(Some(Progress::StreamEvent(stream_event)));
                     }
                 }
                 Progress::Send if !self.announced && !self.machine.is_compacting() => {
@@ -139,13 +139,13 @@ impl Run {
 
     /// Records an event of a reply. Returns whether the caller receives it: those of a summary are
     /// internal.
-    fn note(&mut self, happened: Happened) -> bool {
+    fn note(&mut self, stream_event: StreamEvent) -> bool {
         if self.turns.is_summary() {
             return false;
         }
-        if happened.is_of_message() {
+        if stream_event.is_of_message() {
             self.before_summary = None;
-            self.envelope.see(&self.machine.peek(happened));
+            self.envelope.see(&self.machine.peek(stream_event));
         }
         true
     }

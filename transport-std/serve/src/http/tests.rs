@@ -8,7 +8,7 @@ use core::time::Duration;
 use axum::body::Bytes;
 use futures_util::StreamExt;
 use serde_json::Value;
-use toolrunner_std::core::testing::{Reply, Script, ScriptedModel};
+use toolrunner_std::machine::testing::{Reply, Script, ScriptedModel};
 use toolrunner_std::testing::Scripted;
 use toolrunner_std::{ToolContext, ToolError, tool};
 use tower::ServiceExt;

@@ -37,7 +37,7 @@ impl Function {
 
     pub(super) fn proceed(&mut self) {
         let bytes = self.transcript.as_bytes();
-        let last = toolrunner_std::core::message::Messages::new(bytes).last();
+        let last = toolrunner_std::machine::message::Messages::new(bytes).last();
         let content =
             last.and_then(|message| message.value().member("content")).unwrap_or_default();
         let text = RawValue::from_string(content.as_json().to_owned())

@@ -6,7 +6,7 @@ use core::time::Duration;
 use toolrunner_core::error::{Error, TransportKind};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::observe::Event;
-use toolrunner_core::run::Happened;
+use toolrunner_core::run::StreamEvent;
 use toolrunner_core::testing::validity::{self, Tail};
 use toolrunner_core::testing::{Reply, Request, Script, ScriptedModel, Style};
 use toolrunner_core::transport::ReplyHead;
@@ -209,7 +209,9 @@ impl Machine<'_> {
             loop {
                 match self.run.feed(&mut rest) {
                     Ok(None) => break,
-                    Ok(Some(happened)) => self.happened(happened, look, eager, choices, early),
+                    Ok(Some(stream_event)) => {
+                        self.stream_event(stream_event, look, eager, choices, early)
+                    }
                     Err(error) => return Fed::Failed(error),
                 }
             }
@@ -220,27 +222,29 @@ impl Machine<'_> {
         loop {
             match self.run.end_of_body() {
                 Ok(None) => return Fed::Whole,
-                Ok(Some(happened)) => self.happened(happened, look, eager, choices, early),
+                Ok(Some(stream_event)) => {
+                    self.stream_event(stream_event, look, eager, choices, early)
+                }
                 Err(error) => return Fed::Failed(error),
             }
         }
     }
 
-    fn happened(
+    fn stream_event(
         &mut self,
-        happened: Happened,
+        stream_event: StreamEvent,
         look: bool,
         eager: bool,
         choices: &mut Choices<'_>,
         early: &mut Early,
     ) {
         if look {
-            let _ = format!("{:?}", self.run.event(happened));
+            let _ = format!("{:?}", self.run.event(stream_event));
         }
         if !eager {
             return;
         }
-        early.see(&self.run.peek(happened));
+        early.see(&self.run.peek(stream_event));
         for (i, call) in early.calls.iter_mut().enumerate() {
             let may = !early.is_closed && call.is_left && !call.has_begun && choices.below(2) == 1;
             if may && self.run.begin_early(i, self.now) {

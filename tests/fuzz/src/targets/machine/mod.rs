@@ -12,7 +12,7 @@ use core::time::Duration;
 use toolrunner_core::error::Error;
 use toolrunner_core::message::StopReason;
 use toolrunner_core::policy::{Limits, RetryPolicy};
-use toolrunner_core::run::{Called, MakeRoom, OnBreak, Outcome, Run, Step, WhenFull, settle};
+use toolrunner_core::run::{CallInFlight, MakeRoom, OnBreak, Outcome, Run, Step, WhenFull, WrittenResult};
 use toolrunner_core::testing::validity::{self, Tail};
 use toolrunner_core::testing::{Reply, Style};
 use toolrunner_core::time::Instant;
@@ -204,7 +204,7 @@ impl Machine<'_> {
     /// Runs a tool that writes its result in place.
     fn call_in_place(&mut self, i: usize, id: &str, choices: &mut Choices<'_>) {
         self.begin(id);
-        let Called { call, mut out } = self.run.start_call(i).expect("it is open");
+        let CallInFlight { call, mut out } = self.run.start_call(i).expect("it is open");
         let _ = format!("{:?} {:?}", call.id, call.input.as_json());
         let (wrote, result) = match choices.below(8) {
             // Nothing was written, or the tool failed.
@@ -212,7 +212,7 @@ impl Machine<'_> {
             1 => (Ok(()), Err(ToolError::new("It \"failed\"."))),
             _ => (out.text(&"y\n".repeat(choices.word() % 800)), Ok(())),
         };
-        let written = settle(result, out);
+        let written = WrittenResult::new(result, out);
         self.run.end_call(i, written).expect("room for the shortest answer");
         let there = self.run.result(i).expect("an answered call has a result");
         assert!(self.fixed || wrote.is_ok(), "there was room");
@@ -256,7 +256,7 @@ impl Machine<'_> {
         *run.limits_mut() = Limits::NONE;
         *run.compaction_mut() = None;
         *run.when_full_mut() = WhenFull::NEVER;
-        *run.retry_mut() =
+        *run.retry_policy_mut() =
             RetryPolicy { longest_wait: Duration::from_secs(8), ..RetryPolicy::DEFAULT };
         run.on_break(OnBreak::Drop);
         self.drops_oldest = false;

@@ -68,7 +68,7 @@ impl Machine<'_> {
             19 => self.run.on_break(choices.one_of(&[OnBreak::Drop, OnBreak::KeepBlocks])),
             20 => {
                 let (retries, after_output) = (choices.below(4) as u32, choices.below(2) == 1);
-                *self.run.retry_mut() =
+                *self.run.retry_policy_mut() =
                     RetryPolicy { retries, after_output, ..RetryPolicy::DEFAULT };
             }
             // The clock jumps far ahead, or back if it is faulty.
