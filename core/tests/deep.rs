@@ -201,7 +201,7 @@ fn a_reply() {
                 ),
                 "{error}"
             );
-            let _ = run.failed(Some(error), Instant::ZERO, 0);
+            let _ = run.failed(error, Instant::ZERO, 0);
             run.stop();
             run.resume();
             say(&mut run, Reply::text("Hello"));
@@ -228,7 +228,7 @@ fn a_request_is_not_deeper_than_common_parsers_take() {
                 let mut run = Run::new(Transcript::growing());
                 run.user("Hi").unwrap();
                 assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
-                run.answered(&ReplyHead::new(200));
+                run.head_arrived(&ReplyHead::new(200));
                 let input = format!("{{\"x\":{deep}}}");
                 let call =
                     rendered(Reply::new().tool_use("t1", "a", &input), Style::default(), stream);
@@ -275,7 +275,7 @@ fn as_deep_as_may_be() {
                 let mut run = Run::new(Transcript::growing());
                 run.user("Hi").unwrap();
                 assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
-                run.answered(&ReplyHead::new(200));
+                run.head_arrived(&ReplyHead::new(200));
                 let fed = feed(&mut run, &reply(&deep, stream), &mut Vec::new());
                 if fed.and_then(|()| end(&mut run, &mut Vec::new())).is_err() {
                     continue;

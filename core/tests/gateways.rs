@@ -66,7 +66,7 @@ fn made(body: &[u8]) -> (Vec<String>, Result<(), Error>, Run<'static>) {
         run.user("Hi").unwrap();
         let (events, ended) = exchange(&mut run, 200, body.chunks(piece.max(1)));
         if let Err(error) = ended {
-            let _ = run.failed(Some(error), Instant::ZERO, 0);
+            let _ = run.failed(error, Instant::ZERO, 0);
         }
         (events, ended, run)
     };
@@ -430,7 +430,7 @@ fn what_is_no_reply_is_kept_to_be_shown() {
         let (_, ended) = exchange(&mut run, 200, [body.as_slice()]);
         assert_eq!(ended, Err(Error::Protocol(error)));
         // The request is not retried.
-        assert!(run.failed(ended.err(), Instant::ZERO, 0).is_err());
+        assert!(run.failed(ended.unwrap_err(), Instant::ZERO, 0).is_err());
         assert_eq!(run.error_body(), body);
     }
     let (_, ended, run) = made(&unnamed(&[START, "what is this"]));
@@ -574,7 +574,7 @@ fn told(events: &[String], deltas: &[&str]) -> (String, String) {
     let mut run = Run::new(Transcript::growing());
     run.user("Hi").unwrap();
     run.step(Instant::ZERO).unwrap();
-    run.answered(&ReplyHead::new(200));
+    run.head_arrived(&ReplyHead::new(200));
     let (mut shown, mut rest) = (String::new(), body.as_slice());
     let mut see = |event: &Event<'_>| {
         if let Event::Text { text, .. } = event {
@@ -582,10 +582,10 @@ fn told(events: &[String], deltas: &[&str]) -> (String, String) {
         }
     };
     while let Some(stream_event) = run.feed(&mut rest).unwrap() {
-        see(&run.event(stream_event));
+        see(&run.mark_shown(stream_event));
     }
     while let Some(stream_event) = run.end_of_body().unwrap() {
-        see(&run.event(stream_event));
+        see(&run.mark_shown(stream_event));
     }
     let said = run.last_message().unwrap().texts().map(|text| text.to_string()).collect();
     (shown, said)

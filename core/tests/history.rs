@@ -359,7 +359,7 @@ fn what_was_appended_behind_open_calls_is_accepted_elsewhere() {
         if answered {
             run.answer(0, br#""one""#, false).unwrap();
         }
-        assert!(run.begin_call(1) && !run.begin_call(1), "a call begins once");
+        assert!(run.mark_started(1) && !run.mark_started(1), "a call begins once");
         run.append(r#"{"role":"user","content":"By the way."}"#).unwrap();
         let text = |bytes: &[u8]| std::str::from_utf8(bytes).unwrap().to_owned();
         let mut other = common::run();
@@ -391,7 +391,7 @@ fn the_question_for_a_summary_is_not_part_of_the_messages() {
     assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
     assert!(run.is_compacting());
     assert_eq!(run.messages(), before);
-    run.answered(&ReplyHead::new(200));
+    run.head_arrived(&ReplyHead::new(200));
     assert_eq!(run.messages(), before);
 }
 
@@ -519,12 +519,12 @@ fn one_id_twice_in_a_reply_is_an_error_in_any_spelling_and_form() {
     // The first call has started: it stays, and the second is not part of the conversation.
     let mut eager = run();
     assert_eq!(eager.step(Instant::ZERO), Ok(Step::Send));
-    eager.answered(&ReplyHead::new(200));
+    eager.head_arrived(&ReplyHead::new(200));
     let (mut rest, mut failed, mut started) = (stream.as_bytes(), None, 0);
     loop {
         match eager.feed(&mut rest) {
             Ok(Some(_)) => {
-                started += (0..2).filter(|&i| eager.begin_early(i, Instant::ZERO)).count()
+                started += (0..2).filter(|&i| eager.mark_started_early(i, Instant::ZERO)).count()
             }
             Ok(None) => break,
             Err(error) => {
@@ -535,7 +535,7 @@ fn one_id_twice_in_a_reply_is_an_error_in_any_spelling_and_form() {
     }
     assert!(matches!(failed, Some(Error::Protocol(_))), "{failed:?}");
     assert_eq!(started, 1);
-    eager.failed(failed, Instant::ZERO, 0).unwrap();
+    eager.failed(failed.unwrap(), Instant::ZERO, 0).unwrap();
     eager.answer(0, br#""ok""#, false).unwrap();
     assert_eq!(messages(&eager)[1]["content"].as_array().unwrap().len(), 1);
     assert_valid(&eager);
@@ -551,7 +551,7 @@ fn white_space_at_the_end_of_a_kept_text_is_removed_when_the_model_continues_it(
         ("\\ud83d\\ude00 ", "\\ud83d\\ude00"),
     ] {
         let mut run = run();
-        run.on_break(toolrunner_core::run::OnBreak::KeepBlocks);
+        run.set_on_break(toolrunner_core::run::OnBreak::KeepBlocks);
         run.retry_policy_mut().retries = 0;
         let frames = format!(
             "data: {{\"type\":\"message_start\",\"message\":{{\"role\":\"assistant\",\"content\":[]}}}}\n\n\
@@ -559,7 +559,7 @@ fn white_space_at_the_end_of_a_kept_text_is_removed_when_the_model_continues_it(
              data: {{\"type\":\"content_block_stop\",\"index\":0}}\n\n"
         );
         let error = exchange(&mut run, 200, [frames.as_bytes()]).1.unwrap_err();
-        assert!(run.failed(Some(error), Instant::ZERO, 0).is_err());
+        assert!(run.failed(error, Instant::ZERO, 0).is_err());
         assert_eq!(outcome(&mut run), Outcome::Broken);
         run.resume();
         assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));

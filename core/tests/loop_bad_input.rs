@@ -46,7 +46,7 @@ fn refused(body: &[u8]) -> Error {
             run.user("Hi").unwrap();
             let (_, ended) = exchange(&mut run, 200, body.chunks(piece));
             let error = ended.unwrap_err();
-            let _ = run.failed(Some(error), Instant::ZERO, 0);
+            let _ = run.failed(error, Instant::ZERO, 0);
             assert_eq!(run.transcript().bytes(), PROMPT.as_bytes());
             run.stop();
             run.resume();
@@ -121,7 +121,7 @@ fn endless(mut run: Run<'_>, start: &[u8], piece: &[u8]) -> Error {
         .inspect(|piece| fed += piece.len());
     let (_, ended) = exchange(&mut run, 200, &mut pieces);
     let error = ended.unwrap_err();
-    let _ = run.failed(Some(error), Instant::ZERO, 0);
+    let _ = run.failed(error, Instant::ZERO, 0);
     assert_eq!(run.transcript().bytes(), PROMPT.as_bytes());
     assert!(fed < 4_000_000, "{fed}");
     error
@@ -199,7 +199,7 @@ fn an_endless_error_page() {
         let (_, ended) =
             exchange(&mut run, status, core::iter::repeat_n(b"<p>and on</p>".as_slice(), 100_000));
         assert!(matches!(ended, Err(Error::Api(api)) if api.status == status));
-        let _ = run.failed(ended.err(), Instant::ZERO, 0);
+        let _ = run.failed(ended.unwrap_err(), Instant::ZERO, 0);
         assert_eq!(run.transcript().bytes(), PROMPT.as_bytes());
         assert!(run.api_error().is_none());
     }
@@ -208,7 +208,7 @@ fn an_endless_error_page() {
     run.user("Hi").unwrap();
     let body = br#"{"type":"error","error":{"type":"api_error","message":"Oops"}}"#;
     let (_, ended) = exchange(&mut run, 500, body.chunks(5));
-    let _ = run.failed(ended.err(), Instant::ZERO, 0);
+    let _ = run.failed(ended.unwrap_err(), Instant::ZERO, 0);
     assert_eq!(plain(run.api_error().unwrap().message), "Oops");
 }
 

@@ -30,7 +30,7 @@ const USER: &str = r#"{"role":"user","content":"Hi"}"#;
 fn keeping() -> Run<'static> {
     let mut run = run();
     run.retry_policy_mut().retries = 0;
-    run.on_break(OnBreak::KeepBlocks);
+    run.set_on_break(OnBreak::KeepBlocks);
     run
 }
 
@@ -209,7 +209,7 @@ fn a_retry_comes_first_and_the_default_drops() {
     let mut driver =
         drive(Script::new().reply(reply()).reply(Reply::text("Done.")), &tools, &clock);
     let mut run = keeping();
-    run.on_break(OnBreak::Drop);
+    run.set_on_break(OnBreak::Drop);
     assert_eq!(until_done(&mut driver, &mut run), Err(Error::Protocol(Protocol::EndedEarly)));
     assert_eq!(text_of(&run), USER);
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
@@ -225,7 +225,7 @@ fn a_kept_reply_can_be_asked_for_again() {
     );
     let mut run = keeping();
     until_done(&mut driver, &mut run).unwrap_err();
-    run.retry().unwrap();
+    run.ask_again().unwrap();
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
     assert_eq!(last_request(&mut driver).len(), 1);
 }
@@ -254,7 +254,7 @@ fn cut_at_every_byte() {
         let mut run = Run::new(Transcript::new(&mut memory[..700 + at % 500]));
         run.user("Hi").unwrap();
         run.retry_policy_mut().retries = 0;
-        run.on_break(OnBreak::KeepBlocks);
+        run.set_on_break(OnBreak::KeepBlocks);
         let first = block_on(driver.until_done(&mut run, &mut ()));
         assert_valid(&run);
         if first.is_err() && run.outcome() == Some(Outcome::Broken) {

@@ -271,7 +271,7 @@ fn more_calls_than_a_turn_may_have() {
         ended,
         Err(Error::Capacity(Capacity { what: CapacityKind::Calls, needed: 129, free: 128 }))
     );
-    let _ = run.failed(ended.err(), Instant::ZERO, 0);
+    let _ = run.failed(ended.unwrap_err(), Instant::ZERO, 0);
     assert_eq!(messages(&run).len(), 1);
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
     let mut driver =
@@ -298,7 +298,7 @@ fn more_open_blocks_than_may_be() {
             free: most
         }))
     );
-    let _ = run.failed(ended.err(), Instant::ZERO, 0);
+    let _ = run.failed(ended.unwrap_err(), Instant::ZERO, 0);
     let (_, ended) = exchange(&mut run, 200, [rendered(reply(most), style(), true).as_slice()]);
     assert_eq!(ended, Ok(()));
     let message = &messages(&run)[1];

@@ -115,7 +115,7 @@ fn any_verb(rng: &mut Rng, run: &mut Run<'_>, tools: &Counting) {
         1 | 2 => drop(run.append(r#"{"role":"user","content":"By the way, \"this\"."}"#)),
         // The reply was dropped; if its last bytes were not read, the scripted model repeats it,
         // with the same ids.
-        3 if run.retry().is_ok() => tools.began.borrow_mut().clear(),
+        3 if run.ask_again().is_ok() => tools.began.borrow_mut().clear(),
         4 if rng.chance(300)
             && run.replace_history(r#"[{"role":"user","content":"From the start."}]"#).is_ok() =>
         {
@@ -151,7 +151,7 @@ fn any_verb(rng: &mut Rng, run: &mut Run<'_>, tools: &Counting) {
                 rng.chance(500).then_some(Compaction { threshold, prompt: "Summarise." });
         }
         19 => run.compact_on_server(),
-        18 => run.on_break(if rng.chance(700) { OnBreak::KeepBlocks } else { OnBreak::Drop }),
+        18 => run.set_on_break(if rng.chance(700) { OnBreak::KeepBlocks } else { OnBreak::Drop }),
         _ => {}
     }
 }

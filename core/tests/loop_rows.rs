@@ -175,7 +175,7 @@ fn two_calls_same_id() {
         let body = rendered(twice(), Style::default(), stream);
         let (_, ended) = exchange(&mut run, 200, [body.as_slice()]);
         assert!(matches!(ended, Err(Error::Protocol(Protocol::Event { .. }))));
-        let _ = run.failed(Some(ended.unwrap_err()), Instant::ZERO, 0);
+        let _ = run.failed(ended.unwrap_err(), Instant::ZERO, 0);
         assert_eq!(messages(&run).len(), 1);
         assert_eq!(run.turns(), 0);
     }
@@ -396,11 +396,11 @@ fn pause_turn_behind_a_call_that_began_early() {
     let reply =
         Reply::new().tool_use("t1", "plain", "{}").tool_use("t2", "plain", "{}").stop("pause_turn");
     assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
-    run.answered(&ReplyHead::new(200));
+    run.head_arrived(&ReplyHead::new(200));
     let body = rendered(reply, Style::default(), true);
     let mut rest = body.as_slice();
     while run.feed(&mut rest).unwrap().is_some() {
-        run.begin_early(0, Instant::ZERO);
+        run.mark_started_early(0, Instant::ZERO);
     }
     assert!(run.reply_is_whole());
     assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
@@ -445,7 +445,7 @@ fn empty_content() {
             assert!(matches!(until_done(&mut driver, &mut run), Ok(Outcome::Ended(_))));
             assert_eq!(messages(&run).len(), 1);
             assert!(run.last_message().is_none());
-            run.retry().unwrap();
+            run.ask_again().unwrap();
             assert_eq!(until_done(&mut driver, &mut run), ENDED);
             run.user("More.").unwrap();
             assert_eq!(until_done(&mut driver, &mut run), ENDED);

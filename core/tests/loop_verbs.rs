@@ -128,7 +128,7 @@ fn retry_drops_the_reply_and_keeps_what_was_appended() {
     assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
     run.append(r#"{"role":"user","content":"More."}"#).unwrap();
     run.answer(0, br#""x""#, false).unwrap();
-    run.retry().unwrap();
+    run.ask_again().unwrap();
     assert_valid(&run);
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
     assert_eq!(
@@ -136,8 +136,8 @@ fn retry_drops_the_reply_and_keeps_what_was_appended() {
         [json!({"role":"user","content":"Hi"}), json!({"role":"user","content":"More."})]
     );
     assert_eq!(run.turns(), 2);
-    assert!(run.retry().is_ok());
-    assert!(run.retry().is_err());
+    assert!(run.ask_again().is_ok());
+    assert!(run.ask_again().is_err());
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn stop_and_resume() {
 fn what_was_appended_while_the_run_waits_stays_when_it_is_stopped() {
     let mut run = run();
     let (_, ended) = exchange(&mut run, 529, [b"{}".as_slice()]);
-    run.failed(Some(ended.unwrap_err()), toolrunner_core::time::Instant::ZERO, 0).unwrap();
+    run.failed(ended.unwrap_err(), toolrunner_core::time::Instant::ZERO, 0).unwrap();
     run.append(r#"{"role":"user","content":"Still there?"}"#).unwrap();
     run.stop();
     assert_eq!(messages(&run).len(), 2);
@@ -225,17 +225,17 @@ fn nothing_can_be_said_or_answered_while_a_request_is_under_way() {
     let before = messages(&run);
     let now = toolrunner_core::time::Instant::ZERO;
     assert_eq!(run.step(now), Ok(toolrunner_core::run::Step::Send));
-    run.answered(&toolrunner_core::transport::ReplyHead::new(200));
+    run.head_arrived(&toolrunner_core::transport::ReplyHead::new(200));
     let body = rendered(Reply::text("Hello"), Style::default(), true);
     let mut events = Vec::new();
     feed(&mut run, &body[..body.len() / 2], &mut events).unwrap();
     assert!(run.answer(0, br#""x""#, false).is_err());
     assert!(run.answer_not_found(0).is_err());
     assert!(run.close_open_calls().is_err());
-    assert!(run.start_call(0).is_err());
+    assert!(run.start_in_place(0).is_err());
     assert!(run.user("x").is_err());
     assert!(run.append(r#"{"role":"user","content":"x"}"#).is_err());
-    assert!(run.retry().is_err());
+    assert!(run.ask_again().is_err());
     assert!(run.replace_history(r#"{"role":"user","content":"x"}"#).is_err());
     run.stop();
     assert_eq!(messages(&run), before);
@@ -295,7 +295,7 @@ fn what_is_behind_a_paused_turn_never_leaves_its_calls_open() {
         say(&mut run, second);
         assert_valid(&run);
         if run.last_message().is_some_and(|message| message.texts().any(|text| text == "Go on.")) {
-            run.retry().unwrap();
+            run.ask_again().unwrap();
         }
         run.user("Something else.").unwrap();
         assert_valid(&run);

@@ -10,7 +10,7 @@ use toolrunner_core::transport::ReplyHead;
 /// Does one request, with this reply.
 fn exchange(run: &mut Run<'_>, mut reply: &[u8]) {
     assert_eq!(run.step(Instant::ZERO).unwrap(), Step::Send);
-    run.answered(&ReplyHead::new(200));
+    run.head_arrived(&ReplyHead::new(200));
     while run.feed(&mut reply).unwrap().is_some() {}
     while run.end_of_body().unwrap().is_some() {}
 }

@@ -196,7 +196,7 @@ fn a_turn_cut_at_max_tokens_is_retried_with_the_budget_doubled_up_to_8192() {
         while next_turn(driver, run).is_none() && driver.config_mut().max_tokens < 8192 {
             assert_eq!(run.stop_reason(), Some(StopReason::MaxTokens));
             driver.config_mut().max_tokens *= 2;
-            run.retry().unwrap();
+            run.ask_again().unwrap();
         }
     });
     let budgets: Vec<bool> = bodies

@@ -13,7 +13,7 @@ const REPLY: &[u8] = br#"{"content":[{"type":"tool_use","id":"t1","name":"a","in
 /// Does one request, with this reply.
 fn exchange(run: &mut Run<'_>, mut reply: &[u8]) {
     assert_eq!(run.step(Instant::ZERO).unwrap(), Step::Send);
-    run.answered(&ReplyHead::new(200));
+    run.head_arrived(&ReplyHead::new(200));
     while run.feed(&mut reply).unwrap().is_some() {}
     while run.end_of_body().unwrap().is_some() {}
 }
@@ -146,12 +146,12 @@ fn a_history_with_spaces_loses_its_turns_one_by_one() {
     run.replace_history("{\"role\":\"user\",\"content\":\"Hi\"} ,\n {\"role\":\"assistant\",\"content\":\"Hello\"} , {\"role\":\"assistant\",\"content\":\"Yes?\"}").unwrap();
     run.user("Go.").unwrap();
     say(&mut run);
-    run.retry().unwrap();
+    run.ask_again().unwrap();
     say(&mut run);
     while run.drop_oldest_turn() {}
     let len = run.snapshot_into(&mut bytes).unwrap();
     let mut again = Run::from_snapshot(&bytes[..len], Transcript::new(&mut there)).unwrap();
-    again.retry().unwrap();
+    again.ask_again().unwrap();
     assert_eq!(
         core::str::from_utf8(again.messages()).unwrap(),
         r#"{"role":"user","content":"Go."}"#

@@ -36,7 +36,7 @@ fn save(run: &Run<'_>) -> String {
 }
 
 fn exchange(run: &mut Run<'_>) {
-    run.answered(&ReplyHead::new(200));
+    run.head_arrived(&ReplyHead::new(200));
     let mut body = &br#"{"content":[{"type":"text","text":"Done."}],"stop_reason":"end_turn"}"#[..];
     while run.feed(&mut body).unwrap().is_some() {}
     while run.end_of_body().unwrap().is_some() {}
@@ -267,7 +267,7 @@ fn a_changed_snapshot_without_a_sum_is_refused_or_goes_on_with_a_valid_conversat
             go_on(&mut run)?;
             let _ = run.user("More.");
             go_on(&mut run)?;
-            let _ = (run.retry(), run.stop());
+            let _ = (run.ask_again(), run.stop());
             run.resume();
             go_on(&mut run)
         };
@@ -291,7 +291,7 @@ fn a_call_for_the_caller_that_was_running_is_cancelled() {
     let old = OLD.iter().find(|(name, _)| *name == "needs_answer").unwrap().1;
     let mut run = load(old).unwrap();
     let waiting = run.call_for_caller().unwrap();
-    let _dropped = run.start_call(waiting).unwrap();
+    let _dropped = run.start_in_place(waiting).unwrap();
     let (now, bit) = (save(&run), format!("\"running\":[{},0,0,0]", 1 << waiting));
     assert!(now.contains(&bit) && now.contains("\"state\":\"calling\""), "{now}");
     let both = old.replace("\"running\":[0,0,0,0]", &bit);

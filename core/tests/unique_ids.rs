@@ -217,7 +217,7 @@ fn a_full_transcript_says_so() {
         for _ in 0..2 {
             let before = run.messages().to_vec();
             assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
-            run.answered(&toolrunner_core::transport::ReplyHead::new(200));
+            run.head_arrived(&toolrunner_core::transport::ReplyHead::new(200));
             let mut events = Vec::new();
             let ended =
                 feed(&mut run, &reply, &mut events).and_then(|()| end(&mut run, &mut events));
@@ -229,7 +229,7 @@ fn a_full_transcript_says_so() {
                     ),
                     "{error}"
                 );
-                assert!(run.failed(Some(error), Instant::ZERO, 0).is_err());
+                assert!(run.failed(error, Instant::ZERO, 0).is_err());
                 assert_eq!(run.messages(), before);
                 break;
             }

@@ -35,7 +35,7 @@ fn turn(run: &mut Run<'_>, reply: &str) -> Result<String, Outcome> {
     }
     let sent = String::from_utf8(run.body(&[]).transcript().to_vec()).unwrap();
     check(sent.as_bytes(), Tail::Closed).unwrap();
-    run.answered(&ReplyHead::new(200));
+    run.head_arrived(&ReplyHead::new(200));
     let mut rest = reply.as_bytes();
     while run.feed(&mut rest).unwrap().is_some() {}
     while run.end_of_body().unwrap().is_some() {}

@@ -42,7 +42,7 @@ fn made<'p>(mut run: Run<'_>, status: u16, pieces: impl IntoIterator<Item = &'p 
     run.user("Hi").unwrap();
     let (events, ended) = exchange(&mut run, status, pieces);
     if let Err(error) = ended {
-        let _ = run.failed(Some(error), Instant::ZERO, 0);
+        let _ = run.failed(error, Instant::ZERO, 0);
     }
     let transcript = String::from_utf8(run.transcript().bytes().to_vec()).unwrap();
     Made {
@@ -204,7 +204,7 @@ fn meaning(body: &[u8]) -> Vec<Json> {
     let mut run = Run::new(Transcript::growing());
     run.user("Hi").unwrap();
     run.step(Instant::ZERO).unwrap();
-    run.answered(&ReplyHead::new(200));
+    run.head_arrived(&ReplyHead::new(200));
     let mut events: Vec<Json> = Vec::new();
     let mut joined = |kind: &str, index: usize, text: String| {
         if let Some(last) =
@@ -249,10 +249,10 @@ fn meaning(body: &[u8]) -> Vec<Json> {
     };
     let mut rest = body;
     while let Some(stream_event) = run.feed(&mut rest).unwrap() {
-        see(&run.event(stream_event));
+        see(&run.mark_shown(stream_event));
     }
     while let Some(stream_event) = run.end_of_body().unwrap() {
-        see(&run.event(stream_event));
+        see(&run.mark_shown(stream_event));
     }
     for event in &mut events {
         if event["kind"] == "input" {

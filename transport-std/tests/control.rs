@@ -99,7 +99,7 @@ fn text_is_not_kept_by_default_nor_by_another_verb() {
                 break;
             }
         }
-        run.retry().unwrap();
+        run.ask_again().unwrap();
     });
     assert_eq!(conversation(&run), json!([user("Count."), user("On.")]));
     // A complete reply is not kept twice.

@@ -142,7 +142,7 @@ async fn say(run: &mut Run, rng: &mut Rng) -> Result<&'static str, Error> {
     Ok(match rng.next_u64() % 21 {
         0 => run.user("More.").map(|_| "user")?,
         1 => run.append(r#"{"role":"user","content":"And?"}"#).map(|_| "append")?,
-        2 => run.retry().map(|_| "retry")?,
+        2 => run.ask_again().map(|_| "retry")?,
         3 => {
             run.stop();
             "stop"
@@ -193,7 +193,7 @@ async fn say(run: &mut Run, rng: &mut Rng) -> Result<&'static str, Error> {
             None => "no turn",
             Some(mut turn) => match rng.next_u64() % 4 {
                 0 => turn.append_user("Short.").map(|_| "turn.append")?,
-                1 => turn.retry().map(|()| "turn.retry")?,
+                1 => turn.ask_again().map(|()| "turn.retry")?,
                 2 => {
                     if let Some(results) = polled(times, turn.results()).await {
                         let edit = |result: &mut toolrunner_std::run::ToolResult<'_>| {

@@ -26,7 +26,7 @@ impl Machine {
     fn next_call(&mut self) -> Result<Option<(usize, i32)>, Error> {
         while let Some(i) = self.run.next_call() {
             if let Found::Tool(tool) = find(&mut self.run, self.tools, i)?
-                && self.run.begin_call(i)
+                && self.run.mark_started(i)
             {
                 return Ok(Some((i, tool)));
             }
@@ -70,13 +70,13 @@ fn find(run: &mut Run<'_>, tools: Tools, i: usize) -> Result<Found, Error> {
     }
     let definition = tools.definition(tool);
     let name = definition.as_ref().map_or("", |tool| tool.name);
-    let CallInFlight { call, mut out, .. } = run.start_call(i)?;
+    let CallInFlight { call, mut out, .. } = run.start_in_place(i)?;
     let result = match schema.map_or(Ok(()), |schema| schema.check(call.input)) {
         Ok(()) => Ok(()),
         Err(error) => Err(invalid_input(name, &error, call.input, &mut out)),
     };
     let written = WrittenResult::new(result, out);
-    run.end_call(i, written)?;
+    run.end_in_place(i, written)?;
     Ok(Found::Answered)
 }
 
@@ -129,12 +129,12 @@ fn answer(run: &mut Run<'_>, i: usize, text: &str, is_error: bool) -> Result<(),
         ("", false) => EMPTY_RESULT,
         (text, _) => text,
     };
-    let CallInFlight { mut out, .. } = run.start_call(i)?;
+    let CallInFlight { mut out, .. } = run.start_in_place(i)?;
     // The end of the output reports text that does not fit.
     let _fits = out.text(text);
     let written =
         WrittenResult::new(if is_error { Err(ToolError::written()) } else { Ok(()) }, out);
-    run.end_call(i, written)
+    run.end_in_place(i, written)
 }
 
 /// Answers a call with content in the API's format: a JSON string, or an array of blocks such as
@@ -203,7 +203,7 @@ pub unsafe extern "C" fn toolrunner_allow(
                 return Err(Misuse::NoSuchCall.into());
             }
             machine.run.give_to_tools(i);
-            if !machine.run.begin_call(i) {
+            if !machine.run.mark_started(i) {
                 return Err(Misuse::NoSuchCall.into());
             }
             raw::give(given, lend_known(machine, i)?);

@@ -18,7 +18,7 @@ impl Machine {
     fn begin_body(&mut self) {
         if core::mem::take(&mut self.has_head) {
             self.is_due = false;
-            self.run.answered(&self.head);
+            self.run.head_arrived(&self.head);
         }
     }
 
@@ -89,7 +89,7 @@ impl Machine {
 
     /// Converts an event for C, without copying its data.
     fn lend(&mut self, stream_event: StreamEvent) -> toolrunner_event {
-        let (kind, index, data) = match self.run.event(stream_event) {
+        let (kind, index, data) = match self.run.mark_shown(stream_event) {
             Event::MessageStart { message } => (TOOLRUNNER_EVENT_MESSAGE_START, 0, message.raw()),
             Event::BlockStart { index, block } => {
                 (TOOLRUNNER_EVENT_BLOCK_START, index, block.raw())
@@ -286,9 +286,11 @@ pub unsafe extern "C" fn toolrunner_failed(
                 TOOLRUNNER_FAILED_TLS => Some(TransportKind::Tls),
                 _ => Some(TransportKind::Other),
             };
-            let error = machine.broke.take().or_else(|| kind.map(Error::Transport));
             let now = Instant::from_micros(now_ms.saturating_mul(1000));
-            machine.run.failed(error, now, jitter)?;
+            match machine.broke.take().or_else(|| kind.map(Error::Transport)) {
+                Some(error) => drop(machine.run.failed(error, now, jitter)?),
+                None => machine.run.abandoned(),
+            }
             Ok(TOOLRUNNER_OK)
         })
     }

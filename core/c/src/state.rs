@@ -64,7 +64,7 @@ pub unsafe extern "C" fn toolrunner_retry(machine: *mut toolrunner_t) -> i32 {
     // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
-            machine.run.retry()?;
+            machine.run.ask_again()?;
             Ok(TOOLRUNNER_OK)
         })
     }

@@ -56,7 +56,7 @@ where
                     return Ok(Some(i));
                 }
                 Some(tool) => {
-                    if run.begin_call(i) {
+                    if run.mark_started(i) {
                         self.start(run, i, tool, true)?;
                         return Ok(Some(i));
                     }
@@ -96,7 +96,7 @@ where
             if !run.is_withdrawn_early(i)
                 && !self.waits_for_group(run, tool)
                 && !run.has_earlier_member(i)
-                && run.begin_early(i, now)
+                && run.mark_started_early(i, now)
             {
                 self.has_news = true;
                 self.start(run, i, tool, true)?;
@@ -145,7 +145,7 @@ where
         let found = run.call(i).and_then(|call| self.tool_of(&call)).filter(|_| !is_withdrawn);
         run.give_to_tools(i);
         match found {
-            Some(tool) if run.begin_call(i) => self.start(run, i, tool, false).map(|()| true),
+            Some(tool) if run.mark_started(i) => self.start(run, i, tool, false).map(|()| true),
             _ => Ok(false),
         }
     }

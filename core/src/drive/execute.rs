@@ -159,7 +159,7 @@ pub trait Execute<B: Toolbox + ?Sized, H: Hooks, C: Clock> {
     /// Waits for the next call that is done. Override it to run calls in the memory of `run`.
     ///
     /// # Errors
-    /// Those of [`Run::start_call`].
+    /// Those of [`Run::start_in_place`].
     async fn next_finished(
         &mut self,
         run: &mut Run<'_>,
@@ -301,7 +301,7 @@ impl<B: Toolbox + ?Sized, H: Hooks, C: Clock> Execute<B, H, C> for Serial {
     ) -> Result<Finished, Error> {
         // Taken before the tool runs: if this future is dropped, the call does not run again.
         let Some(job) = self.0.take() else { return pending().await };
-        let CallInFlight { call, out } = run.start_call(job.call)?;
+        let CallInFlight { call, out } = run.start_in_place(job.call)?;
         let verdict = work(env, job, call, out).await;
         Ok(Finished { call: job.call, slot: 0, verdict })
     }
@@ -313,7 +313,7 @@ impl<B: Toolbox + ?Sized, H: Hooks, C: Clock> Execute<B, H, C> for Serial {
         after: impl FnOnce(&mut Draft<'_, '_>),
     ) -> Result<(), Error> {
         match (verdict, verdict.notice()) {
-            (Verdict::Answer(written), _) => run.end_call(call, written)?,
+            (Verdict::Answer(written), _) => run.end_in_place(call, written)?,
             (_, Some(notice)) => run.answer_notice(call, notice)?,
             (_, None) => return Ok(()),
         }

@@ -219,7 +219,7 @@ where
         let LaneEnd { verdict: found, at } = over.ok_or(Misuse::NoSuchCall)?;
         // The run keeps the result until the reply ends, so the hook must see it before.
         #[cfg(feature = "alloc")]
-        if run.has_begun_early() && found.is_some() {
+        if run.has_started_early() && found.is_some() {
             let buffer = self.buffers.get(slot).and_then(|buffer| buffer.try_borrow().ok());
             let written = buffer.as_deref().and_then(|buffer| buffer.get(at..));
             let answer = verdict.content(written.unwrap_or_default().to_vec());

@@ -81,7 +81,7 @@ impl<E> Progress<E> {
         Some(match *self {
             Self::Broken { wait, error } => Event::Broken { wait, error },
             Self::Compacted { before, after } => Event::Compacted { before, after },
-            Self::StreamEvent(stream_event) if hands_on => run.event(stream_event),
+            Self::StreamEvent(stream_event) if hands_on => run.mark_shown(stream_event),
             Self::StreamEvent(stream_event) => run.peek(stream_event),
             Self::NotCompacted(why) => Event::NotCompacted { why },
             Self::Retry { attempt, wait, error: DriveError { error, .. } } => {
@@ -246,7 +246,7 @@ where
             if self.must_end(run, exchange) {
                 if run.is_exchanging() {
                     *exchange = Exchange::Idle;
-                    return Ok(self.abandon(run)?);
+                    return Ok(Self::abandon(run));
                 }
                 if let Exchange::Reply(_) = exchange {
                     *exchange = Exchange::Idle;
@@ -337,7 +337,7 @@ where
                     }
                 }
                 // The reply no longer exists.
-                Step::Receive => return Ok(self.abandon(run)?),
+                Step::Receive => return Ok(Self::abandon(run)),
                 Step::Send => {
                     let (before, compactions) = (run.transcript().len(), run.compactions());
                     self.summary = run.is_compacting().then_some(Summary { before, compactions });
@@ -365,11 +365,11 @@ where
     }
 
     /// Abandons the request under way.
-    fn abandon<E>(&mut self, run: &mut Run<'_>) -> Result<Progress<E>, Error> {
+    fn abandon<E>(run: &mut Run<'_>) -> Progress<E> {
         let turns = run.turns();
-        run.failed(None, self.clock.now(), 0)?;
+        run.abandoned();
         // Only with `alloc` can a call have started.
-        Ok(Progress::Dropped { is_kept: cfg!(feature = "alloc") && run.turns() > turns })
+        Progress::Dropped { is_kept: cfg!(feature = "alloc") && run.turns() > turns }
     }
 
     fn end_reply<E>(&mut self, run: &Run<'_>) -> Progress<E> {
@@ -388,7 +388,7 @@ where
         DriveError { error, transport }: DriveError<E>,
     ) -> Result<Progress<E>, DriveError<E>> {
         let (attempt, turns) = (run.attempt() + 1, run.turns());
-        match run.failed(Some(error), self.clock.now(), self.clock.jitter()) {
+        match run.failed(error, self.clock.now(), self.clock.jitter()) {
             Ok(wait) if cfg!(feature = "alloc") && run.turns() > turns => {
                 self.due = Some(Due::TurnEnd);
                 Ok(Progress::Broken { wait, error })

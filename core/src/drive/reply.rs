@@ -99,7 +99,7 @@ pub async fn send<'t, T: Transport>(
     }
     match transport.send(head, &run.body(before)).await {
         Ok(Reply { head, body }) => {
-            run.answered(&head);
+            run.head_arrived(&head);
             Exchange::Reply(ReplyUnderWay { body, at_end: false })
         }
         Err(error) => Exchange::Failed(transport_error(error)),

@@ -94,7 +94,7 @@ impl Run<'_> {
 
     fn is_bad(&self, i: usize) -> bool {
         #[cfg(feature = "alloc")]
-        if self.has_begun_early() {
+        if self.has_started_early() {
             return self.reply.bad.has(i);
         }
         self.turn.bad.has(i)
@@ -126,12 +126,12 @@ impl Run<'_> {
         self.calls().contains(&i) && self.turn.states.is(i, CallState::Open)
     }
 
-    /// Starts a call that runs in memory of its own, with a copy of its input, if the call is
-    /// [pending](Self::is_pending). Returns whether it may run: each call starts at most once.
-    /// Answer it with [`answer`](Self::answer). If the call has no answer at the next
+    /// Marks a call as started, if it is [pending](Self::is_pending), for a tool that runs in
+    /// memory of its own with a copy of the input. Returns whether it may run: each call starts at
+    /// most once. Answer it with [`answer`](Self::answer). If the call has no answer at the next
     /// [`step`](Self::step), it is answered as cancelled.
     #[must_use = "a call that was not started must not run"]
-    pub fn begin_call(&mut self, i: usize) -> bool {
+    pub fn mark_started(&mut self, i: usize) -> bool {
         self.is_pending(i) && self.turn.states.set(i, CallState::Running)
     }
 
@@ -260,11 +260,11 @@ impl Run<'_> {
     }
 
     /// Starts call `i` in the run's own memory. Only one call can run there at a time. When the
-    /// tool is done, call [`WrittenResult::new`], then [`end_call`](Self::end_call).
+    /// tool is done, call [`WrittenResult::new`], then [`end_in_place`](Self::end_in_place).
     ///
     /// # Errors
     /// `Misuse` if there is no such open call.
-    pub fn start_call(&mut self, i: usize) -> Result<CallInFlight<'_>, Error> {
+    pub fn start_in_place(&mut self, i: usize) -> Result<CallInFlight<'_>, Error> {
         let call = self.open_call(i)?;
         // Space for unescaping is needed only if there is an escape. It is placed after the output.
         let raw = call.input.raw();
@@ -317,7 +317,7 @@ impl Run<'_> {
     ///
     /// # Errors
     /// `Misuse` if the call was not started.
-    pub fn end_call(&mut self, i: usize, written: WrittenResult) -> Result<(), Error> {
+    pub fn end_in_place(&mut self, i: usize, written: WrittenResult) -> Result<(), Error> {
         self.open_call(i)?;
         if !self.turn.states.is(i, CallState::Running) {
             return Err(Misuse::NoSuchCall.into());

@@ -81,16 +81,16 @@ impl Early {
 }
 
 impl Run<'_> {
-    /// Starts call `i` of the current reply, whose block must be complete, if it may start now.
-    /// Returns whether it did. If so, the call runs, as after [`begin_call`](Self::begin_call), and
-    /// the reply is never discarded.
+    /// Marks call `i` of the current reply, whose block must be complete, as started, if it may
+    /// start now. Returns whether it did. If so, the call runs, as after
+    /// [`mark_started`](Self::mark_started), and the reply is never discarded.
     ///
     /// The call may start if its input is an object, no block before it is still open, the calls up
     /// to it have names and ids of their own, no `fallback` block came before it, the answers to
     /// all calls so far fit, and nothing that is already known forbids sending its result. A limit
     /// that can be checked only at the end of the reply
     /// ([`Limits::repeats`](crate::policy::Limits::repeats)) forbids every early start.
-    pub fn begin_early(&mut self, i: usize, now: Instant) -> bool {
+    pub fn mark_started_early(&mut self, i: usize, now: Instant) -> bool {
         if self.early.is_closed || !self.may_start_early(i, now) {
             return false;
         }
@@ -103,7 +103,7 @@ impl Run<'_> {
 
     /// Returns whether a call of the current reply has started. If so, the reply is not requested
     /// again, however it ends.
-    pub fn has_begun_early(&self) -> bool {
+    pub fn has_started_early(&self) -> bool {
         self.machine.state() == State::Receiving && self.early.has_begun
     }
 
@@ -412,7 +412,7 @@ impl Run<'_> {
     /// Returns the run as it would be if the current reply broke off now, or `None` if none of its
     /// calls has started.
     pub(super) fn as_if_broken(&self) -> Option<Run<'static>> {
-        if !self.has_begun_early() {
+        if !self.has_started_early() {
             return None;
         }
         let mut transcript = Transcript::growing_to(self.transcript.capacity());

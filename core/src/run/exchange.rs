@@ -89,7 +89,7 @@ impl Run<'_> {
     /// Takes the head of the reply, after [`Step::Send`](super::Step::Send). Pass the body to
     /// [`feed`](Self::feed), then call [`end_of_body`](Self::end_of_body). A head that no request
     /// waits for has no effect.
-    pub fn answered(&mut self, head: &ReplyHead) {
+    pub fn head_arrived(&mut self, head: &ReplyHead) {
         let is_success = (200..300).contains(&head.status);
         if self.machine.go(Input::Head { is_success }).is_ok() {
             self.exchange.head.take(head);
@@ -216,37 +216,26 @@ impl Run<'_> {
     }
 
     /// Reports that the request or its reply failed: with an error from [`feed`](Self::feed) or
-    /// [`end_of_body`](Self::end_of_body), with [`Error::Transport`], or with `None` if the reply
-    /// was abandoned. The partial reply is discarded, unless [`on_break`](Self::on_break) is set to
-    /// keep it or one of its calls has started.
+    /// [`end_of_body`](Self::end_of_body), or with [`Error::Transport`]. The partial reply is
+    /// discarded, unless [`set_on_break`](Self::set_on_break) is set to keep it or one of its calls
+    /// has started. If the program itself gave up the request, call
+    /// [`abandoned`](Self::abandoned).
     ///
     /// Returns how long the run waits before it sends the next request. `jitter` is any number.
     ///
     /// # Errors
     /// The error, if the policy does not allow another attempt. The run can continue: the next
     /// [`step`](Self::step) sends the same request again.
-    pub fn failed(
-        &mut self,
-        error: Option<Error>,
-        now: Instant,
-        jitter: u32,
-    ) -> Result<Duration, Error> {
+    pub fn failed(&mut self, error: Error, now: Instant, jitter: u32) -> Result<Duration, Error> {
         let state = self.machine.state();
         if !state.is_in_progress() {
             return Ok(Duration::ZERO);
         }
         #[cfg(feature = "alloc")]
-        if self.has_begun_early() {
+        if self.has_started_early() {
             self.break_off();
-            let Some(error) = error else { return Ok(Duration::ZERO) };
             return self.goes_on_after_break(retry_after(error), now, jitter).ok_or(error);
         }
-        let Some(error) = error else {
-            self.take_back();
-            self.machine.go(Input::Failure)?;
-            self.cancel_compaction();
-            return Ok(Duration::ZERO);
-        };
         let may = is_transient(&error, &self.exchange.head)
             && (!self.exchange.handed_on || self.settings.retry.after_output)
             && !self.is_compacting_on_server();
@@ -277,10 +266,28 @@ impl Run<'_> {
         Ok(wait)
     }
 
+    /// Reports that the program gave up the request or its reply, for example because its body was
+    /// dropped. It does not count as a failed attempt. The partial reply is discarded, unless one
+    /// of its calls has started; the next [`step`](Self::step) sends the request again. Has no
+    /// effect if no request is under way.
+    pub fn abandoned(&mut self) {
+        if !self.machine.state().is_in_progress() {
+            return;
+        }
+        #[cfg(feature = "alloc")]
+        if self.has_started_early() {
+            return self.break_off();
+        }
+        self.take_back();
+        // Possible, because a request is in progress.
+        let _ = self.machine.go(Input::Failure);
+        self.cancel_compaction();
+    }
+
     /// Abandons the current reply: it is discarded, or kept if one of its calls has started.
     pub(super) fn let_go(&mut self) {
         #[cfg(feature = "alloc")]
-        if self.has_begun_early() {
+        if self.has_started_early() {
             return self.break_off();
         }
         self.take_back();
@@ -297,15 +304,16 @@ impl Run<'_> {
         self.exchange.failure = self.transcript.tail_of(self.exchange.failure).keep();
     }
 
-    /// Converts what [`feed`](Self::feed) returned to an event, and marks the content of a reply as
-    /// passed on: the reply is then not retried automatically if it breaks off.
-    pub fn event(&mut self, stream_event: StreamEvent) -> Event<'_> {
+    /// Marks what [`feed`](Self::feed) returned as shown, and returns it as an event. A reply whose
+    /// content was shown is not requested again automatically if it breaks off. An observer that
+    /// can forget a discarded reply uses [`peek`](Self::peek) instead.
+    pub fn mark_shown(&mut self, stream_event: StreamEvent) -> Event<'_> {
         self.exchange.handed_on |= stream_event.kind.is_content();
         self.peek(stream_event)
     }
 
-    /// Converts what [`feed`](Self::feed) returned to an event, for an observer that can forget it
-    /// if the reply is discarded.
+    /// Returns what [`feed`](Self::feed) returned as an event, for an observer that can forget it
+    /// if the reply is discarded. Unlike [`mark_shown`](Self::mark_shown), it changes nothing.
     pub fn peek(&self, stream_event: StreamEvent) -> Event<'_> {
         event_of(stream_event, &self.reply, stream_event.span.of(self.transcript.whole()))
     }

@@ -2,17 +2,17 @@
 //! happened.
 //!
 //! ```text
-//!       step(): Send          answered(2xx)              the whole reply has calls
+//!       step(): Send        head_arrived(2xx)            the whole reply has calls
 //! ┌───────┐ ─────────▶ ┌─────────┐ ─────────▶ ┌───────────┐ ─────────────▶ ┌─────────┐ step(): Call
 //! │ Ready │            │ Sending │            │ Receiving │                │ Calling │ answer()
 //! └───────┘            └─────────┘            └───────────┘                └─────────┘
-//!   ▲ ▲ ▲ ▲              │     │ answered(other)    │ │ │ any other whole reply │ │ a call waits for the caller,
+//!   ▲ ▲ ▲ ▲              │     │ another status     │ │ │ any other whole reply │ │ a call waits for the caller,
 //!   │ │ │ │              │     ▼                    │ │ ▼                       │ ▼ a limit, stop()
 //!   │ │ │ │              │   ┌───────────┐          │ │ ┌────────────────────────────┐
 //!   │ │ │ │              │   │ ErrorBody │          │ │ │            Done            │ step(): Done(outcome)
 //!   │ │ │ │              │   └───────────┘          │ │ └────────────────────────────┘
 //!   │ │ │ │              └─────────┴── failed() ────┘ │   ▲          │
-//!   │ │ │ │    no retry is left │       │ one is left │   │ a limit, │ user(), append(), resume(), retry(),
+//!   │ │ │ │    no retry is left │       │ one is left │   │ a limit, │ user(), append(), resume(), ask_again(),
 //!   │ │ │ └─────────────────────┘       ▼             │   │ stop()   │ replace_history(); to Calling if an
 //!   │ │ │              the time ┌─────────┐           │   │          │ answer or a raised limit opens calls
 //!   │ │ └────────────────────── │ Waiting │           │   │          │
@@ -47,13 +47,13 @@
 //! assert!(body.ends_with(br#"[{"role":"user","content":"What is 15 + 27?"}]}"#));
 //!
 //! // The reply comes, in any pieces.
-//! run.answered(&ReplyHead::new(200));
+//! run.head_arrived(&ReplyHead::new(200));
 //! let reply = br#"{"content":[{"type":"tool_use","id":"t1","name":"sum","input":{"a":15,"b":27}}],"stop_reason":"tool_use"}"#;
 //! for piece in reply.chunks(10) {
 //!     let mut piece = piece;
-//!     while let Some(happened) = run.feed(&mut piece)? { let _event = run.event(happened); }
+//!     while let Some(happened) = run.feed(&mut piece)? { let _event = run.mark_shown(happened); }
 //! }
-//! while let Some(happened) = run.end_of_body()? { let _event = run.event(happened); }
+//! while let Some(happened) = run.end_of_body()? { let _event = run.mark_shown(happened); }
 //!
 //! // The model asked for a tool.
 //! assert_eq!(run.step(now)?, Step::Call);
@@ -63,7 +63,7 @@
 //!
 //! // All answered: the results go out.
 //! assert_eq!(run.step(now)?, Step::Send);
-//! run.answered(&ReplyHead::new(200));
+//! run.head_arrived(&ReplyHead::new(200));
 //! let mut reply = &br#"{"content":[{"type":"text","text":"42."}],"stop_reason":"end_turn"}"#[..];
 //! while let Some(_) = run.feed(&mut reply)? {}
 //! while let Some(_) = run.end_of_body()? {}
@@ -148,21 +148,23 @@ const _: () = assert!(MAX_CALLS == CallStates::COUNT);
 ///
 /// **Send** a request and **feed** its reply, after [`Step::Send`] and [`Step::Receive`]:
 /// [`complete`](Self::complete), [`note_front`](Self::note_front) and [`body`](Self::body) for the
-/// request; [`answered`](Self::answered), [`feed`](Self::feed), [`end_of_body`](Self::end_of_body),
-/// [`reply_is_whole`](Self::reply_is_whole), [`is_receiving_error`](Self::is_receiving_error) and
-/// [`failed`](Self::failed) for the reply; [`event`](Self::event), [`peek`](Self::peek) and
-/// [`tool_end`](Self::tool_end) for an observer.
+/// request; [`head_arrived`](Self::head_arrived), [`feed`](Self::feed),
+/// [`end_of_body`](Self::end_of_body), [`reply_is_whole`](Self::reply_is_whole),
+/// [`is_receiving_error`](Self::is_receiving_error), [`failed`](Self::failed) and
+/// [`abandoned`](Self::abandoned) for the reply; [`mark_shown`](Self::mark_shown),
+/// [`peek`](Self::peek) and [`tool_end`](Self::tool_end) for an observer.
 ///
 /// **Answer** the calls of a turn, after [`Step::Call`]: [`call`](Self::call) and
 /// [`is_withdrawn`](Self::is_withdrawn) to decide; [`refuse_bad_input`](Self::refuse_bad_input),
 /// [`answer_not_found`](Self::answer_not_found) and [`answer_notice`](Self::answer_notice) to
-/// answer without a tool; [`start_call`](Self::start_call) and [`end_call`](Self::end_call) to run a
-/// tool in the run's memory (with `alloc`, `waits_for_member` and `is_after_failed_member` order the
-/// members of a toolset); [`begin_call`](Self::begin_call), [`answer`](Self::answer) and
+/// answer without a tool; [`start_in_place`](Self::start_in_place) and
+/// [`end_in_place`](Self::end_in_place) to run a tool in the run's memory (with `alloc`,
+/// `waits_for_member` and `is_after_failed_member` order the members of a toolset);
+/// [`mark_started`](Self::mark_started), [`answer`](Self::answer) and
 /// [`answer_checked`](Self::answer_checked) to run it elsewhere;
 /// [`leave_to_caller`](Self::leave_to_caller) and [`give_to_tools`](Self::give_to_tools) to wait
-/// for a person; with `alloc`, `early_calls`, `early_call`, `is_withdrawn_early`, `begin_early` and
-/// `has_begun_early` to start a call before its reply is complete.
+/// for a person; with `alloc`, `early_calls`, `early_call`, `is_withdrawn_early`,
+/// `mark_started_early` and `has_started_early` to start a call before its reply is complete.
 ///
 /// **Edit** results before they are sent: [`cap_result`](Self::cap_result),
 /// [`replace_result`](Self::replace_result), [`replace_result_text`](Self::replace_result_text),
@@ -170,14 +172,14 @@ const _: () = assert!(MAX_CALLS == CallStates::COUNT);
 /// [`replace_result_of`](Self::replace_result_of).
 ///
 /// **Say** something as the caller, between requests: [`user`](Self::user),
-/// [`append`](Self::append), [`retry`](Self::retry), [`replace_history`](Self::replace_history),
+/// [`append`](Self::append), [`ask_again`](Self::ask_again), [`replace_history`](Self::replace_history),
 /// [`close_open_calls`](Self::close_open_calls), [`drop_oldest_turn`](Self::drop_oldest_turn); at
 /// any time: [`stop`](Self::stop), [`resume`](Self::resume),
 /// [`compact_on_server`](Self::compact_on_server), and with `alloc` `add_tool`, `remove_tool` and
 /// `has_tool_changes`.
 ///
 /// **Set** how the run behaves: [`configure`](Self::configure), [`limits_mut`](Self::limits_mut),
-/// [`retry_policy_mut`](Self::retry_policy_mut), [`on_break`](Self::on_break),
+/// [`retry_policy_mut`](Self::retry_policy_mut), [`set_on_break`](Self::set_on_break),
 /// [`when_full_mut`](Self::when_full_mut), [`compaction_mut`](Self::compaction_mut),
 /// [`unique_ids`](Self::unique_ids).
 ///
@@ -217,7 +219,7 @@ const _: () = assert!(MAX_CALLS == CallStates::COUNT);
 ///
 /// // Ask what to do next. After sending the request, feed its reply.
 /// assert_eq!(run.step(Instant::ZERO)?, Step::Send);
-/// run.answered(&ReplyHead::new(200));
+/// run.head_arrived(&ReplyHead::new(200));
 /// let mut reply = &br#"{"content":[{"type":"tool_use","id":"t1","name":"door","input":{}}],
 ///     "usage":{"input_tokens":9,"output_tokens":4},"stop_reason":"tool_use"}"#[..];
 /// while run.feed(&mut reply)?.is_some() {}
@@ -363,7 +365,7 @@ impl<'b> Run<'b> {
     /// to the transcript. After that, this is the message as the conversation contains it.
     pub fn last_message(&self) -> Option<Message<'_>> {
         #[cfg(feature = "alloc")]
-        if self.has_begun_early() {
+        if self.has_started_early() {
             return Messages::new(self.messages())
                 .filter(|message| message.role() == Some(Role::Assistant))
                 .last();

@@ -156,7 +156,7 @@ impl Run<'_> {
         is_error: bool,
     ) -> Result<(), Error> {
         #[cfg(feature = "alloc")]
-        if self.has_begun_early() {
+        if self.has_started_early() {
             return self.keep_result(i, content, is_error);
         }
         self.open_call(i)?;
@@ -199,7 +199,7 @@ impl Run<'_> {
     /// not fit.
     pub fn answer_notice(&mut self, i: usize, notice: Notice<'_>) -> Result<(), Error> {
         #[cfg(feature = "alloc")]
-        if self.has_begun_early() {
+        if self.has_started_early() {
             return self.keep_notice(i, notice);
         }
         self.answer_by(i, true, &|_, _, sink| notice.write_json(sink))

@@ -78,7 +78,7 @@ impl Run<'_> {
     /// [`OnBreak::Drop`]. The error is returned in both cases. A reply that is abandoned, stopped
     /// or cancelled, or that does not fit, is always discarded. Once one of its calls has started,
     /// which requires `alloc`, a reply is never discarded, regardless of this setting.
-    pub fn on_break(&mut self, on_break: OnBreak) {
+    pub fn set_on_break(&mut self, on_break: OnBreak) {
         match on_break {
             OnBreak::Drop => self.settings.extras.disable_kept_blocks(),
             OnBreak::KeepBlocks => self.settings.extras.enable_kept_blocks(),

@@ -18,7 +18,7 @@ pub enum Step {
     /// Nothing: the run is over until the caller says something.
     Done(Outcome),
     /// Read the body of the reply and feed it. If the body no longer exists because it was dropped,
-    /// call [`failed`](super::Run::failed) with `None`.
+    /// call [`abandoned`](super::Run::abandoned).
     Receive,
     /// Send a request with [`Run::body`](super::Run::body).
     Send,

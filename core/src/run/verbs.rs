@@ -87,7 +87,7 @@ impl Run<'_> {
     ///
     /// # Errors
     /// `Misuse` if there is no reply to remove, or while a request is in progress.
-    pub fn retry(&mut self) -> Result<(), Error> {
+    pub fn ask_again(&mut self) -> Result<(), Error> {
         self.ensure_idle()?;
         self.cancel_compaction();
         self.exchange.attempt = 0;

@@ -76,7 +76,7 @@ pub fn words(event: &Event<'_>) -> String {
 pub fn feed(run: &mut Run<'_>, piece: &[u8], events: &mut Vec<String>) -> Result<(), Error> {
     let mut rest = piece;
     while let Some(stream_event) = run.feed(&mut rest)? {
-        events.push(words(&run.event(stream_event)));
+        events.push(words(&run.mark_shown(stream_event)));
     }
     assert!(rest.is_empty(), "a piece is taken whole");
     Ok(())
@@ -85,7 +85,7 @@ pub fn feed(run: &mut Run<'_>, piece: &[u8], events: &mut Vec<String>) -> Result
 /// Ends the body.
 pub fn end(run: &mut Run<'_>, events: &mut Vec<String>) -> Result<(), Error> {
     while let Some(stream_event) = run.end_of_body()? {
-        events.push(words(&run.event(stream_event)));
+        events.push(words(&run.mark_shown(stream_event)));
     }
     Ok(())
 }
@@ -99,7 +99,7 @@ pub fn exchange<'p>(
 ) -> (Vec<String>, Result<(), Error>) {
     assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
     assert_request(run);
-    run.answered(&ReplyHead::new(status));
+    run.head_arrived(&ReplyHead::new(status));
     let mut events = Vec::new();
     for piece in pieces {
         if let Err(error) = feed(run, piece, &mut events) {

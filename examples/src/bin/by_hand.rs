@@ -2,7 +2,7 @@
 //! does what this program does.
 //!
 //! This example shows that `step` returns what to do next; `feed` takes the reply's bytes, in
-//! pieces of any size; `event` lends what happened; and `answer` answers a call. The fuzzers drive
+//! pieces of any size; `mark_shown` lends what happened; and `answer` answers a call. The fuzzers drive
 //! the machine in this way, and so can your own event loop.
 
 use std::process::ExitCode;
@@ -31,11 +31,11 @@ fn go(run: &mut Run<'_>, server: &mut ScriptedModel) -> Result<Outcome, Error> {
                 for (name, value) in &response.headers {
                     head.field(name, value.as_bytes());
                 }
-                run.answered(&head);
+                run.head_arrived(&head);
                 // A network would deliver the bytes in pieces; the machine accepts any.
                 if let Err(error) = receive(run, &response.bytes()) {
                     // The policy decides whether to retry later or to return the error.
-                    let wait = run.failed(Some(error), now, 0)?;
+                    let wait = run.failed(error, now, 0)?;
                     println!("failed: {error}; again after {wait:?}");
                 }
             }
@@ -49,9 +49,7 @@ fn go(run: &mut Run<'_>, server: &mut ScriptedModel) -> Result<Outcome, Error> {
                 }
             }
             // The reply was dropped before its end, which never happens in this program.
-            Step::Receive => {
-                run.failed(None, now, 0)?;
-            }
+            Step::Receive => run.abandoned(),
             Step::Done(outcome) => return Ok(outcome),
         }
     }
@@ -61,11 +59,11 @@ fn receive(run: &mut Run<'_>, bytes: &[u8]) -> Result<(), Error> {
     for piece in bytes.chunks(100) {
         let mut piece = piece;
         while let Some(stream_event) = run.feed(&mut piece)? {
-            tell(run.event(stream_event));
+            tell(run.mark_shown(stream_event));
         }
     }
     while let Some(stream_event) = run.end_of_body()? {
-        tell(run.event(stream_event));
+        tell(run.mark_shown(stream_event));
     }
     Ok(())
 }

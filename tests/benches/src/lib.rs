@@ -104,11 +104,11 @@ fn stream(reply: Reply, delta: usize, ascii: bool) -> Vec<u8> {
 fn exchange(run: &mut Run<'_>, body: &[u8]) {
     assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
     black_box(run.body(BEFORE).len());
-    run.answered(&ReplyHead::new(200));
+    run.head_arrived(&ReplyHead::new(200));
     for piece in body.chunks(8192) {
         let mut rest = piece;
         while let Some(stream_event) = run.feed(&mut rest).expect("a good reply") {
-            black_box(run.event(stream_event));
+            black_box(run.mark_shown(stream_event));
         }
     }
     while run.end_of_body().expect("a whole reply").is_some() {}

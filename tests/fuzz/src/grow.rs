@@ -74,7 +74,7 @@ fn snapshot(body: &str) -> Option<Vec<u8>> {
     if run.step(Instant::ZERO) != Ok(Step::Send) {
         return None;
     }
-    run.answered(&ReplyHead::new(200));
+    run.head_arrived(&ReplyHead::new(200));
     let mut rest = body.as_bytes();
     while run.feed(&mut rest).ok()?.is_some() {}
     while run.end_of_body().ok()?.is_some() {}

@@ -14,7 +14,6 @@ use toolrunner_core::error::Misuse;
 use toolrunner_core::message::{ReplyMessage, Usage};
 use toolrunner_core::policy::{Limits, RetryPolicy};
 use toolrunner_core::run::{Call, Outcome, Run as Machine};
-use toolrunner_core::time::Clock;
 use toolrunner_core::transport::{Failure, PieceBody};
 
 use crate::cancellation::Cancellation;
@@ -148,9 +147,9 @@ impl Run {
     ///
     /// # Errors
     /// Returns `Misuse` if there is no reply.
-    pub fn retry(&mut self) -> Result<&mut Self, Error> {
+    pub fn ask_again(&mut self) -> Result<&mut Self, Error> {
         self.abandon();
-        self.machine.retry()?;
+        self.machine.ask_again()?;
         self.envelope = Envelope::default();
         self.go_on();
         Ok(self)
@@ -287,8 +286,7 @@ impl Run {
         let has_reply = matches!(self.exchange, Exchange::Reply(_));
         self.exchange = Exchange::Idle;
         if has_reply || self.announced {
-            // Nothing failed, so there is no error to report.
-            let _ = self.machine.failed(None, self.turns.clock.now(), 0);
+            self.machine.abandoned();
             self.announced = false;
         }
         self.turns.clear();

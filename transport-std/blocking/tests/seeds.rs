@@ -229,7 +229,7 @@ fn a_turn_cut_at_max_tokens_is_retried_with_the_budget_doubled_up_to_8192() {
             budget = (budget * 2).min(CEILING);
             log.push(budget.to_string());
             turn.params_mut().max_tokens(budget);
-            turn.retry().unwrap();
+            turn.ask_again().unwrap();
         }
     }
     assert_eq!(log, ["2048", "4096", "8192", "ceiling"]);

@@ -166,7 +166,7 @@ impl ApiRequest {
             attempts.wait(&self.clock).await?;
             match self.send_once().await {
                 Ok(mut reply) if is_success(&reply) => {
-                    attempts.machine.answered(&reply.head);
+                    attempts.machine.head_arrived(&reply.head);
                     match read(&mut reply.body, self.reply_limit).await {
                         Ok(bytes) => return Ok(ApiReply::open(reply).with_body(bytes?)),
                         Err(error) => attempts.broken(error, &self.clock)?,
@@ -289,7 +289,7 @@ impl Attempts {
         clock: &SharedClock,
         transport: &HttpTransport,
     ) -> Result<(), Error> {
-        self.machine.answered(&reply.head);
+        self.machine.head_arrived(&reply.head);
         let error = loop {
             // The part of an error's body that has arrived is enough to report the error.
             let piece = reply.body.fill_buf().await.unwrap_or_default();
@@ -322,7 +322,7 @@ impl Attempts {
         transport: Option<HttpError>,
         clock: &SharedClock,
     ) -> Result<(), Error> {
-        match self.machine.failed(Some(error), clock.now(), clock.jitter()) {
+        match self.machine.failed(error, clock.now(), clock.jitter()) {
             Ok(wait) => {
                 let full = Error::of(error, transport, &self.machine);
                 tracing::info!(?wait, "request failed and is sent again: {full}");

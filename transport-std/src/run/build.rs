@@ -376,7 +376,7 @@ impl RunBuilder {
                 *machine.retry_policy_mut() = *run.machine.retry_policy_mut();
                 *machine.compaction_mut() = *run.machine.compaction_mut();
                 *machine.when_full_mut() = *run.machine.when_full_mut();
-                machine.on_break(run.on_break);
+                machine.set_on_break(run.on_break);
                 run.machine = machine;
             }
             Err(error) => {
@@ -403,7 +403,7 @@ impl RunBuilder {
         *machine.retry_policy_mut() = self.retry;
         *machine.compaction_mut() = self.compaction;
         *machine.when_full_mut() = self.when_full;
-        machine.on_break(self.on_break);
+        machine.set_on_break(self.on_break);
         // This cannot fail: no request is under way, and no call has to be renamed.
         let _ = machine.unique_ids(self.unique_ids);
         let id = NEXT.fetch_add(1, Ordering::Relaxed) as u64;

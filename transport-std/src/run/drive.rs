@@ -70,7 +70,7 @@ impl Run {
             }
             if let Some(stream_event) = self.at_hand() {
                 if self.note(stream_event) {
-                    return Ok(Some(self.machine.event(stream_event)));
+                    return Ok(Some(self.machine.mark_shown(stream_event)));
                 }
                 continue;
             }

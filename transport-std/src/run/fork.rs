@@ -48,7 +48,7 @@ impl Run {
         *machine.retry_policy_mut() = *self.machine.retry_policy_mut();
         *machine.compaction_mut() = *self.machine.compaction_mut();
         *machine.when_full_mut() = *self.machine.when_full_mut();
-        machine.on_break(self.on_break);
+        machine.set_on_break(self.on_break);
         let id = NEXT.fetch_add(1, Ordering::Relaxed) as u64;
         let Loop { tools, clock, hooks, executor, is_eager, .. } = &self.turns;
         let executor = Concurrent::new(id, executor.concurrency, executor.trace.fork());

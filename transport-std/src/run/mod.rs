@@ -54,7 +54,6 @@ use toolrunner_core::drive::{Exchange, Hooks as _, Loop};
 use toolrunner_core::message::{Messages, OwnedMessage, ReplyMessage, Role, Usage};
 use toolrunner_core::policy::{Limits, RetryPolicy};
 use toolrunner_core::run::{Call, Compaction, OnBreak, Outcome, Run as Machine};
-use toolrunner_core::time::Clock;
 use toolrunner_core::tool::{Definition, Tools};
 
 use crate::clock::SharedClock;
@@ -225,10 +224,10 @@ impl Run {
     ///
     /// # Errors
     /// Returns `Misuse` if there is no reply.
-    pub fn retry(&mut self) -> Result<&mut Self, Error> {
+    pub fn ask_again(&mut self) -> Result<&mut Self, Error> {
         self.forget_shown();
         self.abandon();
-        self.machine.retry()?;
+        self.machine.ask_again()?;
         self.envelope = Envelope::default();
         self.go_on();
         Ok(self)
@@ -270,7 +269,7 @@ impl Run {
     /// # async fn f(mut run: toolrunner_std::Run) -> Result<(), toolrunner_std::Error> {
     /// if let Some(mut turn) = run.next_turn().await? {
     ///     turn.run().next_params_mut().max_tokens(8192);
-    ///     turn.retry()?;
+    ///     turn.ask_again()?;
     /// }
     /// # Ok(()) }
     /// ```
@@ -356,7 +355,7 @@ impl Run {
     /// Sets what happens from now on to a reply that breaks off and is not retried.
     pub fn set_on_break(&mut self, on_break: OnBreak) -> &mut Self {
         self.on_break = on_break;
-        self.machine.on_break(on_break);
+        self.machine.set_on_break(on_break);
         self
     }
 
@@ -526,8 +525,7 @@ impl Run {
         self.exchange = Exchange::Idle;
         if has_reply || self.announced {
             let turns = self.machine.turns();
-            // Nothing failed, so there is no error to report.
-            let _ = self.machine.failed(None, self.turns.clock.now(), 0);
+            self.machine.abandoned();
             let is_kept = self.machine.turns() > turns;
             self.dropped(is_kept);
             if !is_kept {

@@ -155,12 +155,13 @@ impl<'r> Turn<'r> {
         self.run.next_params_mut()
     }
 
-    /// Drops this reply, with its results, and requests it again, as [`Run::retry`] does.
+    /// Drops this reply, with its results, and requests it again, as [`Run::ask_again`]
+    /// does.
     ///
     /// # Errors
     /// Returns `Misuse` if there is no reply.
-    pub fn retry(self) -> Result<(), Error> {
-        self.run.retry().map(|_| ())
+    pub fn ask_again(self) -> Result<(), Error> {
+        self.run.ask_again().map(|_| ())
     }
 
     /// Replaces the conversation with these messages, typed or a JSON array, as [`Run::replace_history`] does.

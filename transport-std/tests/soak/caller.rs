@@ -207,7 +207,7 @@ impl Caller {
             }
             26 | 27 => self.answer(),
             28 => {
-                if self.run.retry().is_ok() {
+                if self.run.ask_again().is_ok() {
                     let messages = self.messages();
                     self.ledger().forget(&messages);
                 }
@@ -274,7 +274,7 @@ impl Caller {
         match world.below(5) {
             0 => drop(drive(&world, most, turn.results())),
             1 => turn.stop(),
-            2 if turn.retry().is_ok() => {
+            2 if turn.ask_again().is_ok() => {
                 let messages = self.messages();
                 self.ledger().forget(&messages);
             }

@@ -44,7 +44,7 @@ fn message(reply: &Reply, style: &Style, stream: bool) -> Result<(Vec<u8>, Strin
     let mut run = Run::new(Transcript::growing());
     run.user("Hi").expect("room for it");
     assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
-    run.answered(&ReplyHead::new(200));
+    run.head_arrived(&ReplyHead::new(200));
     let mut rest = body.as_slice();
     let mut read = || {
         while run.feed(&mut rest)?.is_some() {}

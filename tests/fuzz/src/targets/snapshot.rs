@@ -36,7 +36,7 @@ pub fn run(data: &[u8]) {
     let mut run = again;
     *run.compaction_mut() = Some(Compaction { threshold: 0, prompt: "Summarise." });
     go_on(&mut run, stays_valid);
-    let _ = (run.user("More."), run.retry(), run.drop_oldest_turn());
+    let _ = (run.user("More."), run.ask_again(), run.drop_oldest_turn());
     go_on(&mut run, stays_valid);
 }
 
@@ -58,7 +58,7 @@ fn go_on(run: &mut Run<'_>, stays_valid: bool) {
                 if stays_valid {
                     check_request(run);
                 }
-                run.answered(&ReplyHead::new(200));
+                run.head_arrived(&ReplyHead::new(200));
                 let mut body =
                     &br#"{"content":[{"type":"text","text":"Done."}],"stop_reason":"end_turn"}"#[..];
                 while run.feed(&mut body).expect("a good reply").is_some() {}

@@ -43,11 +43,11 @@ pub fn run(data: &[u8]) {
 fn made<'p>(mut run: Run<'_>, pieces: impl IntoIterator<Item = &'p [u8]>) -> Made {
     run.user("Hi").expect("room for it");
     assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
-    run.answered(&ReplyHead::new(200));
+    run.head_arrived(&ReplyHead::new(200));
     let mut events = Vec::new();
     let ended = feed(&mut run, pieces, &mut events);
     if let Err(error) = ended {
-        let _ = run.failed(Some(error), Instant::ZERO, 0);
+        let _ = run.failed(error, Instant::ZERO, 0);
     }
     if let Err(invalid) = validity::check(run.transcript().bytes(), Tail::Open) {
         panic!("{invalid}: {}", String::from_utf8_lossy(run.transcript().bytes()));
@@ -64,11 +64,11 @@ fn feed<'p>(
     for piece in pieces {
         let mut rest = piece;
         while let Some(stream_event) = run.feed(&mut rest)? {
-            events.push(format!("{:?}", run.event(stream_event)));
+            events.push(format!("{:?}", run.mark_shown(stream_event)));
         }
     }
     while let Some(stream_event) = run.end_of_body()? {
-        events.push(format!("{:?}", run.event(stream_event)));
+        events.push(format!("{:?}", run.mark_shown(stream_event)));
     }
     Ok(())
 }

@@ -240,7 +240,7 @@ async fn talk(memory: &mut [u8], wire: &[u8], cancelled: &AtomicBool) -> Result<
     let mut run = Run::new(Transcript::new(memory));
     run.limits_mut().turns = Some(black_box(7));
     run.limits_mut().calls = Some(black_box(7));
-    run.on_break(OnBreak::KeepBlocks);
+    run.set_on_break(OnBreak::KeepBlocks);
     *run.when_full_mut() = WhenFull { room: black_box(100), then: MakeRoom::DropOldest };
     *run.compaction_mut() = Some(Compaction { threshold: black_box(1000), ..Compaction::DEFAULT });
     run.user(black_box("Go."))?;

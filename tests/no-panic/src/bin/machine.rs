@@ -24,7 +24,7 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 /// Enables the optional feature that `EXTRA` names when this is built: see `extras.py`.
 fn enable_extra(run: &mut Run<'_>) -> Result<(), Error> {
     match option_env!("EXTRA") {
-        Some("kept_blocks") => run.on_break(OnBreak::KeepBlocks),
+        Some("kept_blocks") => run.set_on_break(OnBreak::KeepBlocks),
         Some("limits") => run.limits_mut().turns = Some(black_box(3)),
         Some("room") => *run.when_full_mut() = WhenFull { room: 9, then: MakeRoom::DropOldest },
         Some("server_compaction") => run.compact_on_server(),
@@ -47,18 +47,18 @@ fn drive(memory: &mut [u8], input: &[u8], text: &str, now: Instant) -> Result<us
                 black_box(run.body(before).pieces().map(<[u8]>::len).sum::<usize>());
                 let mut head = ReplyHead::new(black_box(200));
                 head.field(text, input);
-                run.answered(&head);
+                run.head_arrived(&head);
             }
             Step::Receive => {
                 let mut rest = input;
                 loop {
                     match run.feed(&mut rest) {
                         Ok(Some(stream_event)) => {
-                            black_box(run.event(stream_event));
+                            black_box(run.mark_shown(stream_event));
                         }
                         Ok(None) => break,
                         Err(error) => {
-                            black_box(run.failed(Some(error), now, 7)?);
+                            black_box(run.failed(error, now, 7)?);
                             break;
                         }
                     }
@@ -70,7 +70,7 @@ fn drive(memory: &mut [u8], input: &[u8], text: &str, now: Instant) -> Result<us
                         }
                     }
                     Err(error) => {
-                        black_box(run.failed(Some(error), now, 7)?);
+                        black_box(run.failed(error, now, 7)?);
                     }
                 }
             }
@@ -84,12 +84,12 @@ fn drive(memory: &mut [u8], input: &[u8], text: &str, now: Instant) -> Result<us
                     1 => run.leave_to_caller(call),
                     2 => run.answer(call, input, true)?,
                     _ => {
-                        let called = run.start_call(call)?;
+                        let called = run.start_in_place(call)?;
                         let mut out = called.out;
                         black_box(called.call.input);
                         let _ = out.text(text);
                         let written = WrittenResult::new(Ok(()), out);
-                        run.end_call(call, written)?;
+                        run.end_in_place(call, written)?;
                     }
                 }
                 run.replace_result(call, input, false)?;
@@ -104,7 +104,7 @@ fn drive(memory: &mut [u8], input: &[u8], text: &str, now: Instant) -> Result<us
             Step::Done(_) => break,
         }
         run.append(text)?;
-        run.retry()?;
+        run.ask_again()?;
         run.replace_history(text)?;
         black_box(run.api_error().map(|error| error.message.len()));
         black_box(run.last_message().map(|message| message.blocks().count()));

@@ -109,7 +109,7 @@ impl Machine<'_> {
                     Some(Duration::from_secs(7)),
                     Some(Duration::MAX),
                 ]);
-                self.run.answered(&head);
+                self.run.head_arrived(&head);
                 self.feed(
                     br#"{"type":"error","error":{"type":"overloaded_error","message":"m"}}"#,
                     choices,
@@ -120,7 +120,7 @@ impl Machine<'_> {
             2 => return,
             _ => {
                 let body = self.any_reply(choices);
-                self.run.answered(&ReplyHead::new(200));
+                self.run.head_arrived(&ReplyHead::new(200));
                 self.feed(&body, choices, &mut early)
             }
         };
@@ -137,7 +137,7 @@ impl Machine<'_> {
                     assert!(full.needed > full.free, "{full:?}");
                 }
                 let turns = self.run.turns();
-                let _ = self.run.failed(Some(error), self.now, choices.below(256) as u32);
+                let _ = self.run.failed(error, self.now, choices.below(256) as u32);
                 if self.run.turns() > turns {
                     self.adopt(&early, choices);
                 }
@@ -239,7 +239,7 @@ impl Machine<'_> {
         early: &mut Early,
     ) {
         if look {
-            let _ = format!("{:?}", self.run.event(stream_event));
+            let _ = format!("{:?}", self.run.mark_shown(stream_event));
         }
         if !eager {
             return;
@@ -247,7 +247,7 @@ impl Machine<'_> {
         early.see(&self.run.peek(stream_event));
         for (i, call) in early.calls.iter_mut().enumerate() {
             let may = !early.is_closed && call.is_left && !call.has_begun && choices.below(2) == 1;
-            if may && self.run.begin_early(i, self.now) {
+            if may && self.run.mark_started_early(i, self.now) {
                 self.ledger.run(&call.id);
                 // The call's reply can no longer be lost.
                 self.ledger.keep(&call.id);

@@ -134,7 +134,7 @@ impl Machine<'_> {
             Ok(Step::Send) => self.exchange(choices),
             Ok(Step::Wait(until)) => self.now = until,
             Ok(Step::Call) => self.calls(choices),
-            Ok(Step::Receive) => drop(self.run.failed(None, self.now, 0)),
+            Ok(Step::Receive) => self.run.abandoned(),
             Ok(Step::Done(Outcome::NeedsAnswer)) => {
                 let i = self.run.call_for_caller().expect("a call for the caller");
                 match choices.below(3) {
@@ -173,12 +173,12 @@ impl Machine<'_> {
                 // Started in the run's memory, and dropped.
                 2 => {
                     self.begin(&id);
-                    let _ = self.run.start_call(i).expect("it is open");
+                    let _ = self.run.start_in_place(i).expect("it is open");
                 }
                 3 => self.call_in_place(i, &id, choices),
                 4 | 5 => {
                     self.begin(&id);
-                    assert!(self.run.begin_call(i), "it is open");
+                    assert!(self.run.mark_started(i), "it is open");
                     running.push((i, id));
                 }
                 _ => {
@@ -204,7 +204,7 @@ impl Machine<'_> {
     /// Runs a tool that writes its result in place.
     fn call_in_place(&mut self, i: usize, id: &str, choices: &mut Choices<'_>) {
         self.begin(id);
-        let CallInFlight { call, mut out } = self.run.start_call(i).expect("it is open");
+        let CallInFlight { call, mut out } = self.run.start_in_place(i).expect("it is open");
         let _ = format!("{:?} {:?}", call.id, call.input.as_json());
         let (wrote, result) = match choices.below(8) {
             // Nothing was written, or the tool failed.
@@ -213,7 +213,7 @@ impl Machine<'_> {
             _ => (out.text(&"y\n".repeat(choices.word() % 800)), Ok(())),
         };
         let written = WrittenResult::new(result, out);
-        self.run.end_call(i, written).expect("room for the shortest answer");
+        self.run.end_in_place(i, written).expect("room for the shortest answer");
         let there = self.run.result(i).expect("an answered call has a result");
         assert!(self.fixed || wrote.is_ok(), "there was room");
         let content = there.member("content").map(|content| content.as_json().to_owned());
@@ -258,20 +258,20 @@ impl Machine<'_> {
         *run.when_full_mut() = WhenFull::NEVER;
         *run.retry_policy_mut() =
             RetryPolicy { longest_wait: Duration::from_secs(8), ..RetryPolicy::DEFAULT };
-        run.on_break(OnBreak::Drop);
+        run.set_on_break(OnBreak::Drop);
         self.drops_oldest = false;
         for _ in 0..400 {
             match self.run.step(self.now) {
                 Ok(Step::Send) => {
                     let body = self.rendered(Reply::text("Done."), Style::default(), true);
-                    self.run.answered(&toolrunner_core::transport::ReplyHead::new(200));
+                    self.run.head_arrived(&toolrunner_core::transport::ReplyHead::new(200));
                     let compacts = self.run.is_compacting();
                     match self.feed_all(&body) {
                         Ok(()) if compacts => self.ledger.recount_told(self.run.messages()),
                         Ok(()) => {}
                         Err(error) => {
                             assert!(self.fixed && matches!(error, Error::Capacity(_)), "{error}");
-                            let _ = self.run.failed(Some(error), self.now, 0);
+                            let _ = self.run.failed(error, self.now, 0);
                             // An empty conversation has room for the reply, unless the memory is
                             // too small for anything.
                             if !self.begin_anew() || self.run.transcript().capacity() < 1200 {
@@ -292,7 +292,7 @@ impl Machine<'_> {
                         self.answer(i, &id, &mut Choices::new(&[3]));
                     }
                 }
-                Ok(Step::Receive) => drop(self.run.failed(None, self.now, 0)),
+                Ok(Step::Receive) => self.run.abandoned(),
                 Ok(Step::Done(Outcome::Ended(Some(StopReason::EndTurn)))) => return self.look(),
                 Ok(Step::Done(Outcome::NeedsAnswer)) => {
                     let i = self.run.call_for_caller().expect("a call for the caller");

@@ -17,7 +17,7 @@ impl Machine<'_> {
             0 => drop(self.say()),
             1 => self.append(choices),
             // Appended messages stay.
-            2 if self.run.retry().is_ok() => self.ledger.recount_calls(self.run.messages()),
+            2 if self.run.ask_again().is_ok() => self.ledger.recount_calls(self.run.messages()),
             3 => drop(self.begin_anew()),
             4 => self.run.stop(),
             5 => self.run.resume(),
@@ -65,7 +65,7 @@ impl Machine<'_> {
             }
             16 | 17 => self.restore(),
             18 => self.run.compact_on_server(),
-            19 => self.run.on_break(choices.one_of(&[OnBreak::Drop, OnBreak::KeepBlocks])),
+            19 => self.run.set_on_break(choices.one_of(&[OnBreak::Drop, OnBreak::KeepBlocks])),
             20 => {
                 let (retries, after_output) = (choices.below(4) as u32, choices.below(2) == 1);
                 *self.run.retry_policy_mut() =
