@@ -20,7 +20,7 @@ use common::{end, exchange, feed, rendered, say};
 use toolrunner_core::error::{Error, Misuse, Protocol};
 use toolrunner_core::json::{Text, Value};
 use toolrunner_core::message::OwnedMessage;
-use toolrunner_core::run::{Run, Step};
+use toolrunner_core::run::{Run, Step, ToolAnswer};
 use toolrunner_core::schema::{Property, RawSchema, Schema};
 use toolrunner_core::testing::validity::{self, Tail};
 use toolrunner_core::testing::{Reply, Style};
@@ -239,13 +239,13 @@ fn a_request_is_not_deeper_than_common_parsers_take() {
                     continue;
                 }
                 assert_eq!(run.step(Instant::ZERO), Ok(Step::Call));
-                if !run.refuse_bad_input(0).unwrap() {
+                if !run.refuse_bad_input(0.into()).unwrap() {
                     taken[usize::from(stream)] = levels;
                     let result = format!(r#"[{{"type":"x","x":{deep}}}]"#);
-                    if run.answer(0, result.as_bytes(), false).is_ok() {
+                    if run.answer(0.into(), ToolAnswer::ok_json(result.as_bytes())).is_ok() {
                         taken[2] = levels;
                     } else {
-                        run.answer(0, br#""ok""#, false).unwrap();
+                        run.answer(0.into(), ToolAnswer::ok("ok")).unwrap();
                     }
                 }
                 sent(&mut run);

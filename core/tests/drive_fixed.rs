@@ -23,7 +23,7 @@ use common::*;
 use toolrunner_core::drive::{Decision, Draft, Driver, Env, Fixed, Hooks, run_lane};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::observe::{Event, FnObserver};
-use toolrunner_core::run::{Outcome, Run};
+use toolrunner_core::run::{Outcome, Run, ToolAnswer};
 use toolrunner_core::testing::{Reply, Script, ScriptedModel, ScriptedTransport, VirtualClock};
 use toolrunner_core::time::{Clock, Instant};
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Toolbox};
@@ -269,7 +269,7 @@ impl Hooks for Gate {
 
     fn after(&self, result: &mut Draft<'_, '_>) {
         if result.call().unwrap().id == *"t4" {
-            result.replace("by the hook", false).unwrap();
+            result.replace(ToolAnswer::ok("by the hook")).unwrap();
         }
     }
 }
@@ -283,7 +283,7 @@ fn gates_wait_at_the_same_time() {
     let mut run = run();
     assert_eq!(block_on(driver.until_done(&mut run, &mut ())).unwrap(), Outcome::NeedsAnswer);
     assert_eq!(gate.most.get(), 2);
-    block_on(driver.allow(&mut run, 3, &mut ())).unwrap();
+    block_on(driver.allow(&mut run, 3.into(), &mut ())).unwrap();
     assert_eq!(block_on(driver.until_done(&mut run, &mut ())).unwrap(), ENDED);
     assert_valid(&run);
     let expected =
@@ -476,7 +476,7 @@ fn calls_start_before_their_reply_is_complete() {
         fn after(&self, result: &mut Draft<'_, '_>) {
             self.0.set(self.0.get() + 1);
             let text = result.content().as_text().unwrap().to_string();
-            result.replace(&text.to_uppercase(), false).unwrap();
+            result.replace(ToolAnswer::ok(&text.to_uppercase())).unwrap();
             result.cap(10).unwrap();
         }
     }

@@ -19,7 +19,7 @@ use common::*;
 use serde_json::{Value as Json, json};
 use toolrunner_core::drive::Driver;
 use toolrunner_core::error::Error;
-use toolrunner_core::run::{Outcome, Step};
+use toolrunner_core::run::{Outcome, Step, ToolAnswer};
 use toolrunner_core::testing::validity::{Tail, check};
 use toolrunner_core::testing::{
     Reply, Rng, Script, ScriptedModel, ScriptedTransport, VirtualClock,
@@ -159,10 +159,10 @@ fn the_fifth_breakpoint_is_refused_where_it_is_added() {
         r#""cache_control":{"type":"ephemeral"},"metadata":{"cache_control":"x"}"#;
     let mut run = run();
     assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
-    run.answer(0, br#""x""#, false).unwrap();
+    run.answer(0.into(), ToolAnswer::ok("x")).unwrap();
     run.append(&marked).unwrap();
     run.append(&marked).unwrap();
-    run.add_to_result(0, r#""cache_control":{"type":"ephemeral"}"#).unwrap();
+    run.add_to_result(0.into(), r#""cache_control":{"type":"ephemeral"}"#).unwrap();
     let error = run.append(&marked).unwrap_err().to_string();
     assert!(error.starts_with("misuse: 5 cache breakpoints exceed the limit of 4"), "{error}");
     run.append(&marked.replace(r#"{"type":"ephemeral"}"#, "null")).unwrap();
@@ -357,9 +357,9 @@ fn what_was_appended_behind_open_calls_is_accepted_elsewhere() {
         let mut run = run();
         assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
         if answered {
-            run.answer(0, br#""one""#, false).unwrap();
+            run.answer(0.into(), ToolAnswer::ok("one")).unwrap();
         }
-        assert!(run.mark_started(1) && !run.mark_started(1), "a call begins once");
+        assert!(run.mark_started(1.into()) && !run.mark_started(1.into()), "a call begins once");
         run.append(r#"{"role":"user","content":"By the way."}"#).unwrap();
         let text = |bytes: &[u8]| std::str::from_utf8(bytes).unwrap().to_owned();
         let mut other = common::run();
@@ -524,7 +524,8 @@ fn one_id_twice_in_a_reply_is_an_error_in_any_spelling_and_form() {
     loop {
         match eager.feed(&mut rest) {
             Ok(Some(_)) => {
-                started += (0..2).filter(|&i| eager.mark_started_early(i, Instant::ZERO)).count()
+                started +=
+                    (0..2).filter(|&i| eager.mark_started_early(i.into(), Instant::ZERO)).count()
             }
             Ok(None) => break,
             Err(error) => {
@@ -536,7 +537,7 @@ fn one_id_twice_in_a_reply_is_an_error_in_any_spelling_and_form() {
     assert!(matches!(failed, Some(Error::Protocol(_))), "{failed:?}");
     assert_eq!(started, 1);
     eager.failed(failed.unwrap(), Instant::ZERO, 0).unwrap();
-    eager.answer(0, br#""ok""#, false).unwrap();
+    eager.answer(0.into(), ToolAnswer::ok("ok")).unwrap();
     assert_eq!(messages(&eager)[1]["content"].as_array().unwrap().len(), 1);
     assert_valid(&eager);
 }

@@ -18,7 +18,7 @@ mod common;
 use common::*;
 use toolrunner_core::error::{Error, Protocol, TransportKind};
 use toolrunner_core::message::StopReason;
-use toolrunner_core::run::{OnBreak, Outcome, Run};
+use toolrunner_core::run::{OnBreak, Outcome, Run, ToolAnswer};
 use toolrunner_core::testing::{
     Answer, Chunk, Fault, Reply, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock,
 };
@@ -128,13 +128,13 @@ fn the_calls_of_a_kept_message_are_answered_as_not_run_when_it_goes_on() {
         let mut driver = drive(script, &tools, &clock);
         let mut run = keeping();
         until_done(&mut driver, &mut run).unwrap_err();
-        assert_eq!(run.calls(), 0..2);
+        assert!(run.calls().eq([0.into(), 1.into()]));
         assert_eq!(
             until_done(&mut driver, &mut run),
             Ok(Outcome::Broken),
             "it rests until something is said"
         );
-        run.answer(1, br#""by hand""#, false).unwrap();
+        run.answer(1.into(), ToolAnswer::ok("by hand")).unwrap();
         match verb {
             "user" => run.user("Go on.").unwrap(),
             "append" => run.append(r#"{"role":"user","content":"Go on."}"#).unwrap(),
@@ -261,7 +261,7 @@ fn cut_at_every_byte() {
             broken += 1;
             run.resume();
             assert_valid(&run);
-            assert!((0..run.calls().end).all(|i| run.call(i).is_none_or(|call| call.is_answered)));
+            assert!(run.calls().all(|i| run.call(i).is_none_or(|call| call.is_answered)));
         }
     }
     assert!(broken > 200, "{broken} of {len}");

@@ -19,7 +19,7 @@ use common::*;
 use serde_json::json;
 use toolrunner_core::error::{Capacity, CapacityKind, Error};
 use toolrunner_core::message::StopReason;
-use toolrunner_core::run::{Outcome, Run, Step};
+use toolrunner_core::run::{Outcome, Run, Step, ToolAnswer};
 use toolrunner_core::testing::{
     Reply, Rng, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock,
 };
@@ -172,7 +172,7 @@ fn a_result_that_does_not_fit_says_so_and_the_others_are_answered() {
     assert_eq!(results[0]["is_error"], true);
     let text = results[0]["content"].as_str().unwrap();
     assert!(text.starts_with("Error: the result is too large: 2002 bytes, at most "), "{text}");
-    assert_eq!(run.calls(), 0..0);
+    assert_eq!(run.calls().count(), 0);
 }
 
 #[test]
@@ -220,20 +220,16 @@ fn what_is_said_leaves_room_for_the_answers() {
         if ended.is_err() || run.step(Instant::ZERO) != Ok(Step::Call) {
             continue;
         }
-        run.answer(1, br#""first""#, false).unwrap();
+        run.answer(1.into(), ToolAnswer::ok("first")).unwrap();
         for round in 0..200 {
             let _ = run.append(r#"{"role":"user","content":"More and more and more."}"#);
-            let _ = run.add_to_result(1, &format!(r#""x{round}":1"#));
-            let _ = run.replace_result(1, format!("\"{}\"", "y".repeat(round)).as_bytes(), true);
+            let _ = run.add_to_result(1.into(), &format!(r#""x{round}":1"#));
+            let _ = run.replace_result(1.into(), ToolAnswer::error(&"y".repeat(round)));
         }
         assert_valid(&run);
-        run.answer(0, br#""this one has no room at all any more, I am afraid""#, false).unwrap();
-        run.answer(
-            2,
-            br#""nor has this"#.iter().chain(br#"""#).copied().collect::<Vec<u8>>().as_slice(),
-            false,
-        )
-        .unwrap();
+        run.answer(0.into(), ToolAnswer::ok("this one has no room at all any more, I am afraid"))
+            .unwrap();
+        run.answer(2.into(), ToolAnswer::ok("nor has this")).unwrap();
         assert_valid(&run);
         assert_eq!(run.results().count(), 3);
         assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));

@@ -28,7 +28,7 @@ use toolrunner_core::error::{Error, Misuse};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::observe::{Event, FnObserver};
 use toolrunner_core::policy::{Limit, Limits};
-use toolrunner_core::run::{Call, Outcome, Run};
+use toolrunner_core::run::{Call, Outcome, Run, ToolAnswer};
 use toolrunner_core::testing::{
     Fault, Reply, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock,
 };
@@ -182,7 +182,7 @@ fn a_suspended_call_goes_on_in_another_process() {
     let waiting = run.call_for_caller().unwrap();
     assert_eq!(run.call(waiting).unwrap().id.to_string(), "suspended");
     assert!(matches!(
-        block_on(driver.allow(&mut run, 0, &mut ())).unwrap_err().error,
+        block_on(driver.allow(&mut run, 0.into(), &mut ())).unwrap_err().error,
         Error::Misuse(Misuse::NoSuchCall)
     ));
     block_on(driver.allow(&mut run, waiting, &mut ())).unwrap();
@@ -198,16 +198,15 @@ impl Hooks for Editor {
     fn after(&self, result: &mut Draft<'_, '_>) {
         let id = result.call().unwrap().id.to_string();
         match id.as_str() {
-            "secret" => result.replace("(removed \"it\")", false).unwrap(),
+            "secret" => result.replace(ToolAnswer::ok("(removed \"it\")")).unwrap(),
             "json" => result
-                .replace_json(
-                    r#"[{"type":"text","text":"0123456789"},{"type":"text","text":"short"}]"#,
-                    false,
-                )
+                .replace(ToolAnswer::ok_json(
+                    br#"[{"type":"text","text":"0123456789"},{"type":"text","text":"short"}]"#,
+                ))
                 .unwrap(),
             "failed" => {
                 assert!(result.is_error());
-                result.replace("Try again.", true).unwrap();
+                result.replace(ToolAnswer::error("Try again.")).unwrap();
             }
             _ => assert!(result.content().as_text().is_some()),
         }
@@ -261,8 +260,8 @@ fn capped_between_characters() {
             if ascii {
                 json = json.replace('🦀', "\\ud83e\\udd80").replace('é', "\\u00e9");
             }
-            run.answer(0, json.as_bytes(), false).unwrap();
-            run.cap_result(0, bytes).unwrap();
+            run.answer(0.into(), ToolAnswer::ok_json(json.as_bytes())).unwrap();
+            run.cap_result(0.into(), bytes).unwrap();
             assert_valid(&run);
             let (result, _) = results(&run).remove(0);
             if bytes >= text.len() {

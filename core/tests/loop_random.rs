@@ -26,7 +26,9 @@ use toolrunner_core::drive::{Decision, Draft, Hooks};
 use toolrunner_core::error::{Error, TransportKind};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::policy::Limits;
-use toolrunner_core::run::{Compaction, MakeRoom, OnBreak, Outcome, Run, WhenFull};
+use toolrunner_core::run::{
+    CallIndex, Compaction, MakeRoom, OnBreak, Outcome, Run, ToolAnswer, WhenFull,
+};
 use toolrunner_core::testing::validity::{self, Tail};
 use toolrunner_core::testing::{
     Answer, BadLink, Fault, Reply, Request, Rng, Script, ScriptedModel, ScriptedTransport, Style,
@@ -109,7 +111,7 @@ fn tools() -> Counting {
 
 /// Calls a random method as the caller, whatever the run's state.
 fn any_verb(rng: &mut Rng, run: &mut Run<'_>, tools: &Counting) {
-    let i = rng.below(4);
+    let i = CallIndex::from(rng.below(4));
     match rng.below(20) {
         0 => drop(run.user("Something else.")),
         1 | 2 => drop(run.append(r#"{"role":"user","content":"By the way, \"this\"."}"#)),
@@ -123,11 +125,14 @@ fn any_verb(rng: &mut Rng, run: &mut Run<'_>, tools: &Counting) {
         }
         5 => run.stop(),
         6 => run.resume(),
-        7 | 8 => drop(run.answer(i, br#""answered by hand""#, rng.chance(300))),
+        7 | 8 => {
+            let answer = ToolAnswer::ok("answered by hand").with_error(rng.chance(300));
+            let _ = run.answer(i, answer);
+        }
         9 => drop(run.answer_notice(i, Notice::NotRun)),
         10 => {
             let content = br#"[{"type":"text","text":"replaced"}]"#;
-            let _ = run.replace_result(i, content, rng.chance(300));
+            let _ = run.replace_result(i, ToolAnswer::ok_json(content).with_error(rng.chance(300)));
         }
         11 => drop(run.add_to_result(i, r#""cache_control":{"type":"ephemeral"}"#)),
         12 => drop(run.close_open_calls()),
@@ -188,11 +193,12 @@ impl Hooks for Chaos {
         let mut rng = self.rng.borrow_mut();
         // A replacement that does not fit changes nothing.
         match rng.below(6) {
-            0 => drop(result.replace("replaced by the hook", rng.chance(300))),
-            1 => drop(result.replace_json(
-                r#"[{"type":"text","text":"replaced"},{"type":"text","text":"by blocks"}]"#,
-                false,
-            )),
+            0 => drop(
+                result.replace(ToolAnswer::ok("replaced by the hook").with_error(rng.chance(300))),
+            ),
+            1 => drop(result.replace(ToolAnswer::ok_json(
+                br#"[{"type":"text","text":"replaced"},{"type":"text","text":"by blocks"}]"#,
+            ))),
             2 => drop(result.cap(rng.below(40))),
             _ => {}
         }
@@ -350,7 +356,7 @@ fn random_run(seed: u64, mut run: Run<'_>, steps: usize) -> usize {
                     .or_else(|_| run.replace_history(r#"{"role":"user","content":"Well?"}"#)),
             ),
             Ok(Outcome::NeedsAnswer) => {
-                run.answer(run.call_for_caller().unwrap(), br#""x""#, false).unwrap()
+                run.answer(run.call_for_caller().unwrap(), ToolAnswer::ok("x")).unwrap()
             }
             Ok(Outcome::Broken | Outcome::Stopped) => run.resume(),
             Ok(other) => panic!("{other:?} after {trace:#?}"),

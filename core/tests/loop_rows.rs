@@ -56,7 +56,7 @@ use serde_json::json;
 use toolrunner_core::error::{ApiErrorKind, Error, Protocol};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::policy::Limit;
-use toolrunner_core::run::{Outcome, Step};
+use toolrunner_core::run::{Outcome, Step, ToolAnswer};
 use toolrunner_core::testing::{Reply, Script, Style, VirtualClock};
 use toolrunner_core::time::Instant;
 use toolrunner_core::transport::ReplyHead;
@@ -118,10 +118,10 @@ fn append_reply_and_results() {
         drive(Script::new().reply(called()).reply(Reply::text("Done.")), &tools, &clock);
     let mut run = run();
     assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
-    run.answer(0, br#""by hand""#, false).unwrap();
+    run.answer(0.into(), ToolAnswer::ok("by hand")).unwrap();
     assert_eq!(run.results().count(), 1);
     assert_eq!(
-        run.answer(0, br#""again""#, false),
+        run.answer(0.into(), ToolAnswer::ok("again")),
         Err(Error::Misuse(toolrunner_core::error::Misuse::NoSuchCall))
     );
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
@@ -400,7 +400,7 @@ fn pause_turn_behind_a_call_that_began_early() {
     let body = rendered(reply, Style::default(), true);
     let mut rest = body.as_slice();
     while run.feed(&mut rest).unwrap().is_some() {
-        run.mark_started_early(0, Instant::ZERO);
+        run.mark_started_early(0.into(), Instant::ZERO);
     }
     assert!(run.reply_is_whole());
     assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));

@@ -20,7 +20,7 @@ use common::*;
 use serde_json::{Value as Json, json};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::policy::Limit;
-use toolrunner_core::run::Outcome;
+use toolrunner_core::run::{CallIndex, Outcome, ToolAnswer};
 use toolrunner_core::testing::{Reply, Script, Style, VirtualClock};
 
 #[test]
@@ -36,17 +36,22 @@ fn results_come_in_the_models_order_whatever_order_they_are_answered_in() {
                 drive(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock);
             let mut run = run();
             assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
-            for (at, i) in order.into_iter().enumerate() {
+            for (at, i) in order.map(CallIndex::from).into_iter().enumerate() {
                 if appended && at == 1 {
                     run.append(r#"{"role":"user","content":"And this is a longer message than sixteen bytes."}"#).unwrap();
                 }
-                run.answer(i, format!("\"answer {i}\"").as_bytes(), i == 1).unwrap();
+                run.answer(i, ToolAnswer::ok(&format!("answer {i}")).with_error(i.get() == 1))
+                    .unwrap();
                 assert_valid(&run);
                 assert!(run.result(i).is_some());
             }
-            run.replace_result(1, b"[{\"type\":\"text\",\"text\":\"changed\"}]", false).unwrap();
+            run.replace_result(
+                1.into(),
+                ToolAnswer::ok_json(b"[{\"type\":\"text\",\"text\":\"changed\"}]"),
+            )
+            .unwrap();
             assert_valid(&run);
-            run.add_to_result(order[0], r#""cache_control":{"type":"ephemeral"}"#).unwrap();
+            run.add_to_result(order[0].into(), r#""cache_control":{"type":"ephemeral"}"#).unwrap();
             assert_valid(&run);
             assert_eq!(until_done(&mut driver, &mut run), ENDED);
             let sent = last_request(&mut driver);
@@ -80,9 +85,12 @@ fn a_call_that_only_the_caller_can_answer() {
     let mut run = run();
     for _ in 0..2 {
         assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::NeedsAnswer));
-        assert_eq!((run.call_for_caller(), tools.began()), (Some(0), vec!["toolu_2".to_owned()]));
+        assert_eq!(
+            (run.call_for_caller(), tools.began()),
+            (Some(0.into()), vec!["toolu_2".to_owned()])
+        );
     }
-    run.answer(0, br#""yes""#, false).unwrap();
+    run.answer(0.into(), ToolAnswer::ok("yes")).unwrap();
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
     assert_eq!(
         last_request(&mut driver)[2]["content"],
@@ -127,7 +135,7 @@ fn retry_drops_the_reply_and_keeps_what_was_appended() {
     let mut run = run();
     assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
     run.append(r#"{"role":"user","content":"More."}"#).unwrap();
-    run.answer(0, br#""x""#, false).unwrap();
+    run.answer(0.into(), ToolAnswer::ok("x")).unwrap();
     run.ask_again().unwrap();
     assert_valid(&run);
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
@@ -170,7 +178,7 @@ fn each_limit_ends_the_run_by_its_name_and_a_raised_one_goes_on() {
         assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::Limit(name)), "{name:?}");
         let ran = tools.began().len();
         assert_eq!(
-            run.call(0).map(|call| call.is_answered),
+            run.call(0.into()).map(|call| call.is_answered),
             Some(false),
             "{name:?}: the last call is pending"
         );
@@ -229,10 +237,10 @@ fn nothing_can_be_said_or_answered_while_a_request_is_under_way() {
     let body = rendered(Reply::text("Hello"), Style::default(), true);
     let mut events = Vec::new();
     feed(&mut run, &body[..body.len() / 2], &mut events).unwrap();
-    assert!(run.answer(0, br#""x""#, false).is_err());
-    assert!(run.answer_not_found(0).is_err());
+    assert!(run.answer(0.into(), ToolAnswer::ok("x")).is_err());
+    assert!(run.answer_not_found(0.into()).is_err());
     assert!(run.close_open_calls().is_err());
-    assert!(run.start_in_place(0).is_err());
+    assert!(run.start_in_place(0.into()).is_err());
     assert!(run.user("x").is_err());
     assert!(run.append(r#"{"role":"user","content":"x"}"#).is_err());
     assert!(run.ask_again().is_err());
@@ -272,16 +280,16 @@ fn what_the_api_would_not_take_is_refused() {
     for wrong in
         ["1", "null", "{}", r#"[{"type":"text","text":""}]"#, r#"[1]"#, r#""\ud83d""#, "\"a", ""]
     {
-        assert!(run.answer(0, wrong.as_bytes(), false).is_err(), "{wrong}");
+        assert!(run.answer(0.into(), ToolAnswer::ok_json(wrong.as_bytes())).is_err(), "{wrong}");
     }
     // A tool that succeeded may return nothing; one that failed may not.
     for wrong in [r#""""#, "[]", r#"[{"type":"image","source":{}}]"#] {
-        assert!(run.answer(0, wrong.as_bytes(), true).is_err(), "{wrong}");
+        assert!(run.answer(0.into(), ToolAnswer::error_json(wrong.as_bytes())).is_err(), "{wrong}");
     }
     assert_valid(&run);
-    run.answer(0, br#"[{"type":"image","source":{}}]"#, false).unwrap();
-    assert!(run.replace_result(0, b"[]", true).is_err());
-    assert!(run.add_to_result(0, "}").is_err());
+    run.answer(0.into(), ToolAnswer::ok_json(br#"[{"type":"image","source":{}}]"#)).unwrap();
+    assert!(run.replace_result(0.into(), ToolAnswer::error_json(b"[]")).is_err());
+    assert!(run.add_to_result(0.into(), "}").is_err());
     assert_valid(&run);
 }
 
@@ -304,7 +312,7 @@ fn what_is_behind_a_paused_turn_never_leaves_its_calls_open() {
     // If some of its calls are answered by hand, all are.
     let mut run = run();
     say(&mut run, paused().tool_use("toolu_2", "plain", "{}"));
-    run.answer(1, br#""by hand""#, false).unwrap();
+    run.answer(1.into(), ToolAnswer::ok("by hand")).unwrap();
     say(&mut run, Reply::text("Thanks."));
     assert_eq!(
         messages(&run)[2]["content"],

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
 use toolrunner_core::error::{Capacity, CapacityKind, Error};
-use toolrunner_core::run::{Run, Step};
+use toolrunner_core::run::{Run, Step, ToolAnswer};
 use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::ReplyHead;
@@ -30,24 +30,24 @@ fn what_does_not_fit_leaves_the_old_one_and_the_turn_stays_where_it_is() {
         exchange(&mut run, call(id).as_bytes());
         assert_eq!(run.step(Instant::ZERO).unwrap(), Step::Call);
         if id == "t1" {
-            run.answer(0, br#""one""#, false).unwrap();
+            run.answer(0.into(), ToolAnswer::ok("one")).unwrap();
         }
     }
     let before = run.messages().to_vec();
     let long = format!("\"{}\"", "x".repeat(500));
-    let full = run.replace_result_of("t1", long.as_bytes(), false).unwrap_err();
+    let full = run.replace_result_of("t1", ToolAnswer::ok_json(long.as_bytes())).unwrap_err();
     assert!(
         matches!(full, Error::Capacity(Capacity { what: CapacityKind::Transcript, .. })),
         "{full:?}"
     );
     assert_eq!(run.messages(), before);
-    assert!(run.replace_result_of("t2", b"\"x\"", false).is_err(), "it has none yet");
+    assert!(run.replace_result_of("t2", ToolAnswer::ok("x")).is_err(), "it has none yet");
 
-    run.replace_result_of("t1", br#""another one, and longer""#, true).unwrap();
+    run.replace_result_of("t1", ToolAnswer::error("another one, and longer")).unwrap();
     // The open call is found at its new place, and answered there.
-    assert_eq!(run.call(0).unwrap().id.to_string(), "t2");
-    run.answer(0, br#""two""#, false).unwrap();
-    run.replace_result_of("t2", br#""2""#, false).unwrap();
+    assert_eq!(run.call(0.into()).unwrap().id.to_string(), "t2");
+    run.answer(0.into(), ToolAnswer::ok("two")).unwrap();
+    run.replace_result_of("t2", ToolAnswer::ok("2")).unwrap();
     let messages = core::str::from_utf8(run.messages()).unwrap();
     assert!(
         messages.contains(
@@ -60,5 +60,5 @@ fn what_does_not_fit_leaves_the_old_one_and_the_turn_stays_where_it_is() {
         "{messages}"
     );
     assert_eq!(run.step(Instant::ZERO).unwrap(), Step::Send);
-    assert!(run.replace_result_of("t1", b"\"x\"", false).is_err(), "a request is under way");
+    assert!(run.replace_result_of("t1", ToolAnswer::ok("x")).is_err(), "a request is under way");
 }

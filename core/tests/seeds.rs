@@ -16,7 +16,7 @@ use toolrunner_core::drive::Driver;
 use toolrunner_core::message::{StopReason, Usage};
 use toolrunner_core::observe::{Event, FnObserver};
 use toolrunner_core::policy::{Limit, Limits};
-use toolrunner_core::run::{Compaction, Outcome, Run};
+use toolrunner_core::run::{Compaction, Outcome, Run, ToolAnswer};
 use toolrunner_core::testing::{Reply, Script, ScriptedModel, ScriptedTransport, VirtualClock};
 use toolrunner_core::tool::{ToolError, Toolbox};
 use toolrunner_core::transcript::Transcript;
@@ -288,7 +288,7 @@ fn results_by_hand_get_data() {
     let bodies = over(script, &get_data, "Data?", |driver, run| {
         assert_eq!(next_turn(driver, run), None);
         let call = run.next_call().unwrap();
-        run.answer(call, br#""by hand""#, false).unwrap();
+        run.answer(call, ToolAnswer::ok("by hand")).unwrap();
         until_done(driver, run);
     });
     assert!(bodies[1].contains(r#""content":"by hand"}"#), "{}", bodies[1]);

@@ -3,7 +3,7 @@
 
 use toolrunner_core::error::{Capacity, CapacityKind, Error};
 use toolrunner_core::policy::Limit;
-use toolrunner_core::run::{Outcome, Run, SNAPSHOT_FRAME, Step};
+use toolrunner_core::run::{Outcome, Run, SNAPSHOT_FRAME, Step, ToolAnswer};
 use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::ReplyHead;
@@ -25,7 +25,7 @@ fn goes_on_in_other_memory_with_one_call_answered() {
     run.user("Go.").unwrap();
     exchange(&mut run, REPLY);
     assert_eq!(run.step(Instant::ZERO).unwrap(), Step::Call);
-    run.answer(0, br#""one""#, false).unwrap();
+    run.answer(0.into(), ToolAnswer::ok("one")).unwrap();
     let len = run.snapshot_into(&mut bytes).unwrap();
     assert!(len < run.messages().len() + SNAPSHOT_FRAME);
     let full = run.snapshot_into(&mut [0; 100]).unwrap_err();
@@ -38,9 +38,9 @@ fn goes_on_in_other_memory_with_one_call_answered() {
     assert_eq!(again.messages(), run.messages());
     assert_eq!(
         (again.step(Instant::ZERO).unwrap(), again.next_call(), again.turns()),
-        (Step::Call, Some(1), 1)
+        (Step::Call, Some(1.into()), 1)
     );
-    again.answer(1, br#""two""#, false).unwrap();
+    again.answer(1.into(), ToolAnswer::ok("two")).unwrap();
     assert_eq!(again.step(Instant::ZERO).unwrap(), Step::Send);
     assert!(again.messages().ends_with(
         br#""t1","content":"one"},{"type":"tool_result","tool_use_id":"t2","content":"two"}]}"#
@@ -164,9 +164,9 @@ fn no_call_that_is_not_there_was_answered() {
     let mut memory = [0; 1024];
     let stray = snapshot().replace("\"answered\":[0,", "\"answered\":[8,");
     let mut run = Run::from_snapshot(stray.as_bytes(), Transcript::new(&mut memory)).unwrap();
-    run.answer(0, br#""one""#, false).unwrap();
+    run.answer(0.into(), ToolAnswer::ok("one")).unwrap();
     assert_eq!(
-        [0, 1, 2, 3, 127, 128, usize::MAX].map(|i| run.is_answered(i)),
+        [0, 1, 2, 3, 127, 128, usize::MAX].map(|i| run.is_answered(i.into())),
         [true, false, false, false, false, false, false]
     );
 }
@@ -181,7 +181,7 @@ fn goes_on_only_with_room_for_all_answers() {
     run.user("Go.").unwrap();
     exchange(&mut run, REPLY);
     assert_eq!(run.step(Instant::ZERO).unwrap(), Step::Done(Outcome::Limit(Limit::Calls)));
-    run.answer(0, br#""by hand, in very many words""#, false).unwrap();
+    run.answer(0.into(), ToolAnswer::ok("by hand, in very many words")).unwrap();
     let len = run.snapshot_into(&mut bytes).unwrap();
 
     let mut again = Run::from_snapshot(&bytes[..len], Transcript::new(&mut there)).unwrap();
@@ -190,7 +190,10 @@ fn goes_on_only_with_room_for_all_answers() {
         assert_eq!(again.messages(), run.messages());
     }
     let mut again = Run::from_snapshot(&bytes[..len], Transcript::new(&mut large)).unwrap();
-    assert_eq!((again.step(Instant::ZERO).unwrap(), again.next_call()), (Step::Call, Some(1)));
-    again.answer(1, br#""two""#, false).unwrap();
+    assert_eq!(
+        (again.step(Instant::ZERO).unwrap(), again.next_call()),
+        (Step::Call, Some(1.into()))
+    );
+    again.answer(1.into(), ToolAnswer::ok("two")).unwrap();
     assert_eq!(again.step(Instant::ZERO).unwrap(), Step::Send);
 }

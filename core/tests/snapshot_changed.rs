@@ -10,7 +10,7 @@
 
 use toolrunner_core::error::Error;
 use toolrunner_core::message::{Messages, Role};
-use toolrunner_core::run::{Outcome, Run, SNAPSHOT_VERSION, Step};
+use toolrunner_core::run::{Outcome, Run, SNAPSHOT_VERSION, Step, ToolAnswer};
 use toolrunner_core::testing::validity::{self, Tail};
 use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
@@ -57,7 +57,7 @@ fn go_on(run: &mut Run<'_>) -> Result<(), String> {
             Ok(Step::Call) => {
                 let i = run.next_call().unwrap();
                 if !run.refuse_bad_input(i).unwrap() {
-                    run.answer(i, br#""ok""#, false).unwrap();
+                    run.answer(i, ToolAnswer::ok("ok")).unwrap();
                 }
             }
             Ok(Step::Send) => {
@@ -73,7 +73,7 @@ fn go_on(run: &mut Run<'_>) -> Result<(), String> {
             }
             Ok(Step::Done(Outcome::NeedsAnswer)) => {
                 let i = run.call_for_caller().unwrap();
-                run.answer(i, br#""by hand""#, false).unwrap();
+                run.answer(i, ToolAnswer::ok("by hand")).unwrap();
             }
             Ok(Step::Done(Outcome::Stopped | Outcome::Broken)) => run.resume(),
             _ => return Ok(()),
@@ -292,7 +292,7 @@ fn a_call_for_the_caller_that_was_running_is_cancelled() {
     let mut run = load(old).unwrap();
     let waiting = run.call_for_caller().unwrap();
     let _dropped = run.start_in_place(waiting).unwrap();
-    let (now, bit) = (save(&run), format!("\"running\":[{},0,0,0]", 1 << waiting));
+    let (now, bit) = (save(&run), format!("\"running\":[{},0,0,0]", 1 << waiting.get()));
     assert!(now.contains(&bit) && now.contains("\"state\":\"calling\""), "{now}");
     let both = old.replace("\"running\":[0,0,0,0]", &bit);
     assert!(both != old && both.contains("needs_answer"));

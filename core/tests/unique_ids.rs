@@ -18,7 +18,7 @@ mod common;
 use common::*;
 use serde_json::{Value as Json, json};
 use toolrunner_core::error::{Capacity, CapacityKind, Error};
-use toolrunner_core::run::{Run, Step};
+use toolrunner_core::run::{Run, Step, ToolAnswer};
 use toolrunner_core::testing::{
     Reply, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock,
 };
@@ -146,12 +146,12 @@ fn two(
     let mut run = unique();
     exchange(&mut run, 200, body(first, stream).chunks(piece)).1?;
     while let Some(i) = run.next_call() {
-        run.answer(i, br#""ok""#, false).unwrap();
+        run.answer(i, ToolAnswer::ok("ok")).unwrap();
     }
     let (events, ended) = exchange(&mut run, 200, body(second, stream).chunks(piece));
     ended?;
     while let Some(i) = run.next_call() {
-        run.answer(i, br#""ok""#, false).unwrap();
+        run.answer(i, ToolAnswer::ok("ok")).unwrap();
     }
     assert_valid(&run);
     Ok((ids(&messages(&run)), events))
@@ -236,7 +236,7 @@ fn a_full_transcript_says_so() {
             if run.step(Instant::ZERO) != Ok(Step::Call) {
                 break;
             }
-            run.answer(0, br#""ok""#, false).unwrap();
+            run.answer(0.into(), ToolAnswer::ok("ok")).unwrap();
             assert_valid(&run);
         }
     }
@@ -287,7 +287,7 @@ fn a_run_that_was_restored_goes_on_with_unique_ids() {
         true,
     );
     exchange(&mut before, 200, [reply.as_slice()]).1.unwrap();
-    before.answer(0, br#""one""#, false).unwrap();
+    before.answer(0.into(), ToolAnswer::ok("one")).unwrap();
     before.append(r#"{"role":"user","content":"And?"}"#).unwrap();
     let mut snapshot = Vec::new();
     before.snapshot(&mut snapshot).unwrap();
@@ -295,8 +295,8 @@ fn a_run_that_was_restored_goes_on_with_unique_ids() {
     let mut run = Run::from_snapshot(&snapshot, Transcript::growing()).unwrap();
     run.unique_ids(true).unwrap();
     assert_eq!(ids(&messages(&run)), "t1-2 | t1-2 | t1-3 | t1-3 | t1 t2 | t1");
-    assert_eq!((run.step(Instant::ZERO).unwrap(), run.next_call()), (Step::Call, Some(1)));
-    run.answer(1, br#""two""#, false).unwrap();
+    assert_eq!((run.step(Instant::ZERO).unwrap(), run.next_call()), (Step::Call, Some(1.into())));
+    run.answer(1.into(), ToolAnswer::ok("two")).unwrap();
     assert_eq!(messages(&run).last().unwrap(), &json!({"role":"user","content":"And?"}));
     assert_valid(&run);
     // The result can be saved and restored again.

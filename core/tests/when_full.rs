@@ -10,7 +10,7 @@
 
 use toolrunner_core::message::StopReason;
 use toolrunner_core::policy::Limit;
-use toolrunner_core::run::{MakeRoom, Outcome, Run, Step, WhenFull};
+use toolrunner_core::run::{MakeRoom, Outcome, Run, Step, ToolAnswer, WhenFull};
 use toolrunner_core::testing::validity::{Tail, check};
 use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
@@ -27,7 +27,7 @@ fn turn(run: &mut Run<'_>, reply: &str) -> Result<String, Outcome> {
             Step::Send => break,
             Step::Call => {
                 let call = run.next_call().unwrap();
-                run.answer(call, br#""a result""#, false).unwrap();
+                run.answer(call, ToolAnswer::ok("a result")).unwrap();
             }
             Step::Done(outcome) => return Err(outcome),
             step => panic!("{step:?}"),

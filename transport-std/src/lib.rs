@@ -130,11 +130,11 @@ pub use toolrunner_core::__private::macros::toolbox_std as toolbox;
 pub use toolrunner_core::message::{ReplyMessage, StopReason, Usage};
 pub use toolrunner_core::observe::Event;
 pub use toolrunner_core::policy::{Limit, Limits, RetryPolicy};
-pub use toolrunner_core::run::{Compaction, OnBreak, Outcome};
+pub use toolrunner_core::run::{Compaction, OnBreak, Outcome, ToolAnswer};
 pub use toolrunner_core::structured::Structured;
 pub use toolrunner_core::tool::{
-    BoxTools, ContentBlock, Declared, DynTools, Json, Output, Parsed, RawTool, Source, ToolContext,
-    ToolError, ToolInput, Tools,
+    BoxTools, ContentBlock, Declared, DynTools, Json, Output, Parsed, RawTool, Source,
+    ToolContext, ToolError, ToolInput, Tools,
 };
 
 /// Compiles the code blocks of the README as tests.

@@ -4,7 +4,7 @@ mod common;
 
 use common::{assert_valid, conversations, fun, scripted};
 use toolrunner_core::testing::{Answer, Reply, Script};
-use toolrunner_std::{Error, Run};
+use toolrunner_std::{Error, Run, ToolAnswer};
 
 /// The error that the API reports; the paths name the results.
 fn too_large(path: &str) -> Answer {
@@ -51,11 +51,16 @@ async fn a_result_of_the_last_turn() {
     assert!(refused(&mut run).await.contains("messages.2.content.1.content.0"));
     // Invalid content is refused, and so is an unknown call.
     assert!(
-        run.replace_result_json("t2", "5", false).is_err()
+        run.replace_result_with("t2", ToolAnswer::ok_json(b"5")).is_err()
             && run.replace_result("t3", "x").is_err()
     );
     assert_eq!(
-        run.replace_result_json("t2", SMALLER, false).unwrap().until_done().await.unwrap().text(),
+        run.replace_result_with("t2", ToolAnswer::ok_json(SMALLER.as_bytes()))
+            .unwrap()
+            .until_done()
+            .await
+            .unwrap()
+            .text(),
         "I see."
     );
     assert_eq!(camera.ran(), ["t1", "t2"]);
@@ -85,7 +90,8 @@ async fn a_result_of_an_earlier_turn() {
         ),
         ("t1", r#""-""#, false),
     ] {
-        run.replace_result_json(id, text, is_error).unwrap();
+        run.replace_result_with(id, ToolAnswer::ok_json(text.as_bytes()).with_error(is_error))
+            .unwrap();
         assert_valid(&run, &scripted);
     }
     let snapshot = run.snapshot().unwrap();

@@ -12,7 +12,7 @@ use toolrunner_core::message::Messages;
 use toolrunner_core::testing::{Reply, Script, VirtualClock};
 use toolrunner_core::tool::{Definition, Output, ToolCall, Tools};
 use toolrunner_std::run::{DEFAULT_CONCURRENCY, ResultDraft};
-use toolrunner_std::{Decision, Limit, Limits, Outcome, Run, ToolError};
+use toolrunner_std::{Decision, Limit, Limits, Outcome, Run, ToolAnswer, ToolError};
 
 /// A tool that waits for `wait`, and counts how many calls of it run at the same time.
 #[derive(Clone)]
@@ -416,7 +416,7 @@ async fn a_gate_suspends_until_somebody_knows() {
         (vec!["t2".to_owned()], vec!["t1".to_owned(), "t3".to_owned()])
     );
     assert_valid(&run, &scripted);
-    run.allow("t1").unwrap().answer_json("t3", r#""no""#, true).unwrap();
+    run.allow("t1").unwrap().answer_with("t3", ToolAnswer::error("no")).unwrap();
     assert!(run.allow("t2").is_err(), "it has run");
     assert_eq!(run.until_done().await.unwrap().text(), "ok");
     assert_eq!(tool.ran(), ["t2", "t1"]);

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use common::scripted;
-use toolrunner_core::run::{Run as Machine, SNAPSHOT_FRAME};
+use toolrunner_core::run::{Run as Machine, SNAPSHOT_FRAME, ToolAnswer};
 use toolrunner_core::testing::validity::{Rule, Tail, check};
 use toolrunner_core::testing::{Answer, Chunk, Reply, Rng, Script, VirtualClock};
 use toolrunner_core::tool::{Definition, Output, ToolCall, Tools};
@@ -153,7 +153,7 @@ async fn say(run: &mut Run, rng: &mut Rng) -> Result<&'static str, Error> {
         }
         5 => run.answer(&some, "by hand").map(|_| "answer")?,
         6 => run
-            .answer_json(&some, r#"[{"type":"text","text":"no"}]"#, true)
+            .answer_with(&some, ToolAnswer::error_json(br#"[{"type":"text","text":"no"}]"#))
             .map(|_| "answer_json")?,
         7 => run
             .replace_history(r#"[{"role":"user","content":"Anew."}]"#)

@@ -5,7 +5,7 @@ mod common;
 use common::{assert_valid, conversations, echo, scripted};
 use toolrunner_core::testing::{Reply, Script};
 use toolrunner_core::tool::Declared;
-use toolrunner_std::{Outcome, tool};
+use toolrunner_std::{Outcome, ToolAnswer, tool};
 
 /// Click.
 #[tool(toolset = "computer", name = "click")]
@@ -74,7 +74,8 @@ async fn answers_by_hand_name_the_toolset_too() {
     let mut run = scripted.client().run("m").tools((computer(), echo("click"))).user("Go.");
     let mut turn = run.next_turn().await.unwrap().unwrap();
     turn.answer("t1", "by hand").unwrap();
-    turn.answer_json("t2", r#"[{"type":"text","text":"blocks"}]"#, true).unwrap();
+    turn.answer_with("t2", ToolAnswer::error_json(br#"[{"type":"text","text":"blocks"}]"#))
+        .unwrap();
     turn.results()
         .await
         .unwrap()

@@ -5,7 +5,7 @@ use toolrunner_core::__private::{EMPTY_RESULT, invalid_input};
 
 use toolrunner_core::error::{Error, Misuse};
 use toolrunner_core::json::Text;
-use toolrunner_core::run::{CallInFlight, Run, WrittenResult};
+use toolrunner_core::run::{CallInFlight, CallIndex, Run, ToolAnswer, WrittenResult};
 use toolrunner_core::schema::RawSchema;
 use toolrunner_core::tool::{ToolError, Toolbox};
 
@@ -23,7 +23,7 @@ enum Found {
 
 impl Machine {
     /// Returns the next call that C can run. Calls that it cannot run are answered first.
-    fn next_call(&mut self) -> Result<Option<(usize, i32)>, Error> {
+    fn next_call(&mut self) -> Result<Option<(CallIndex, i32)>, Error> {
         while let Some(i) = self.run.next_call() {
             if let Found::Tool(tool) = find(&mut self.run, self.tools, i)?
                 && self.run.mark_started(i)
@@ -34,11 +34,11 @@ impl Machine {
         Ok(None)
     }
 
-    fn lend_call(&self, i: usize, tool: i32) -> Result<toolrunner_call, Error> {
+    fn lend_call(&self, i: CallIndex, tool: i32) -> Result<toolrunner_call, Error> {
         let call = self.run.call(i).ok_or(Misuse::NoSuchCall)?;
         let text = |text: Text<'_>| raw::lend(text.raw().as_bytes());
         Ok(toolrunner_call {
-            index: u32::try_from(i).unwrap_or(u32::MAX),
+            index: u32::try_from(i.get()).unwrap_or(u32::MAX),
             tool,
             id: text(call.id),
             name: text(call.name),
@@ -48,7 +48,7 @@ impl Machine {
     }
 }
 
-fn find(run: &mut Run<'_>, tools: Tools, i: usize) -> Result<Found, Error> {
+fn find(run: &mut Run<'_>, tools: Tools, i: CallIndex) -> Result<Found, Error> {
     if run.refuse_bad_input(i)? {
         return Ok(Found::Answered);
     }
@@ -123,7 +123,7 @@ pub unsafe extern "C" fn toolrunner_answer(
     }
 }
 
-fn answer(run: &mut Run<'_>, i: usize, text: &str, is_error: bool) -> Result<(), Error> {
+fn answer(run: &mut Run<'_>, i: CallIndex, text: &str, is_error: bool) -> Result<(), Error> {
     let text = match (text, is_error) {
         ("", true) => "Error: not allowed",
         ("", false) => EMPTY_RESULT,
@@ -150,7 +150,8 @@ pub unsafe extern "C" fn toolrunner_answer_json(
     // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
-            machine.run.answer(place(call), raw::bytes(content, len), is_error != 0)?;
+            let answer = ToolAnswer::ok_json(raw::bytes(content, len)).with_error(is_error != 0);
+            machine.run.answer(place(call), answer)?;
             Ok(TOOLRUNNER_OK)
         })
     }
@@ -213,12 +214,12 @@ pub unsafe extern "C" fn toolrunner_allow(
 }
 
 /// Returns a call whose tool exists, or that is of a member of a toolset.
-fn lend_known(machine: &Machine, i: usize) -> Result<toolrunner_call, Error> {
+fn lend_known(machine: &Machine, i: CallIndex) -> Result<toolrunner_call, Error> {
     let call = machine.run.call(i).ok_or(Misuse::NoSuchCall)?;
     let tool = if call.toolset.is_some() { None } else { machine.tools.find(call.name) };
     machine.lend_call(i, tool.and_then(|tool| i32::try_from(tool).ok()).unwrap_or(-1))
 }
 
-fn place(call: u32) -> usize {
-    usize::try_from(call).unwrap_or(usize::MAX)
+fn place(call: u32) -> CallIndex {
+    usize::try_from(call).unwrap_or(usize::MAX).into()
 }

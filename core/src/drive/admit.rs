@@ -7,7 +7,7 @@ use super::execute::{Env, Execute, Job, is_serial_with};
 use super::hooks::Hooks;
 use super::progress::{Due, Loop};
 use crate::error::{Error, Misuse};
-use crate::run::{Call, Run};
+use crate::run::{Call, CallIndex, Run};
 use crate::time::Clock;
 use crate::tool::Toolbox;
 
@@ -28,7 +28,7 @@ where
 
     /// Goes through the pending calls of the turn, in order, up to the first that starts or is
     /// refused. Returns that call.
-    pub(super) fn start_call(&mut self, run: &mut Run<'_>) -> Result<Option<usize>, Error> {
+    pub(super) fn start_call(&mut self, run: &mut Run<'_>) -> Result<Option<CallIndex>, Error> {
         for i in run.calls() {
             if !self.executor.has_room() {
                 break;
@@ -80,12 +80,12 @@ where
 
     /// Starts the first call of the reply under way that may start now, and returns it.
     #[cfg(feature = "alloc")]
-    pub(super) fn start_early(&mut self, run: &mut Run<'_>) -> Result<Option<usize>, Error> {
+    pub(super) fn start_early(&mut self, run: &mut Run<'_>) -> Result<Option<CallIndex>, Error> {
         if !core::mem::take(&mut self.has_news) {
             return Ok(None);
         }
         let now = self.clock.now();
-        for i in 0..run.early_calls() {
+        for i in run.early_calls() {
             if !self.executor.has_room() {
                 break;
             }
@@ -123,7 +123,7 @@ where
     fn start(
         &mut self,
         run: &Run<'_>,
-        call: usize,
+        call: CallIndex,
         tool: usize,
         is_asked: bool,
     ) -> Result<(), Error> {
@@ -137,7 +137,7 @@ where
     ///
     /// # Errors
     /// `Misuse` if the call does not wait for the caller.
-    pub fn allow(&mut self, run: &mut Run<'_>, i: usize) -> Result<bool, Error> {
+    pub fn allow(&mut self, run: &mut Run<'_>, i: CallIndex) -> Result<bool, Error> {
         if !run.is_for_caller(i) {
             return Err(Misuse::NoSuchCall.into());
         }

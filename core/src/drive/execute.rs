@@ -19,7 +19,9 @@ use super::hooks::{Decision, Draft, Hooks};
 use super::wait::within;
 use crate::error::Error;
 use crate::json::{Kind, Value};
-use crate::run::{CallInFlight, Run, WrittenResult};
+#[cfg(feature = "alloc")]
+use crate::run::ToolAnswer;
+use crate::run::{CallInFlight, CallIndex, Run, WrittenResult};
 use crate::time::{Clock, Instant};
 use crate::tool::{Definition, Notice, Output, ToolCall, ToolError, ToolHost, Toolbox};
 
@@ -46,7 +48,7 @@ impl<B: ?Sized, H, C> Copy for Env<'_, B, H, C> {}
 #[derive(Clone, Copy, Debug)]
 pub struct Job {
     /// The call.
-    pub call: usize,
+    pub call: CallIndex,
     /// The index of its tool.
     pub tool: usize,
     /// Whether the gate decides about it.
@@ -110,20 +112,20 @@ impl Verdict {
 #[cfg(feature = "alloc")]
 pub fn put_own(
     run: &mut Run<'_>,
-    i: usize,
+    i: CallIndex,
     (mut content, mut is_error): (alloc::vec::Vec<u8>, bool),
     after: impl FnOnce(&mut Draft<'_, '_>),
 ) -> Result<(), Error> {
     let call = run.call(i).ok_or(crate::error::Misuse::NoSuchCall)?;
     after(&mut Draft::own(call, &mut content, &mut is_error));
-    run.answer_checked(i, &content, is_error)
+    run.answer_checked(i, ToolAnswer::ok_json(&content).with_error(is_error))
 }
 
 /// A call that is done.
 #[derive(Clone, Copy, Debug)]
 pub struct Finished {
     /// The call.
-    pub call: usize,
+    pub call: CallIndex,
     /// The executor's own number for it.
     pub slot: usize,
     /// How it ended.
@@ -192,7 +194,7 @@ pub trait Execute<B: Toolbox + ?Sized, H: Hooks, C: Clock> {
     fn discard(&mut self, finished: Finished);
 
     /// Drops this call, if it is running.
-    fn abort(&mut self, call: usize);
+    fn abort(&mut self, call: CallIndex);
 
     /// Drops all running calls.
     fn clear(&mut self);
@@ -323,7 +325,7 @@ impl<B: Toolbox + ?Sized, H: Hooks, C: Clock> Execute<B, H, C> for Serial {
 
     fn discard(&mut self, _: Finished) {}
 
-    fn abort(&mut self, call: usize) {
+    fn abort(&mut self, call: CallIndex) {
         self.0 = self.0.take().filter(|job| job.call != call);
     }
 

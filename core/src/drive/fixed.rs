@@ -12,7 +12,7 @@ use super::execute::{Env, Execute, Finished, Job, Verdict, work};
 use super::hooks::{Draft, Hooks};
 use crate::error::{Error, Misuse};
 use crate::json::{Decimal, Text, Value, copy};
-use crate::run::{Call, Run};
+use crate::run::{Call, CallIndex, Run, ToolAnswer};
 use crate::time::Clock;
 use crate::tool::{Output, ToolCall, Toolbox};
 
@@ -58,7 +58,7 @@ pub struct Fixed<'l, 'm, F, S, const N: usize, const M: usize> {
 struct Lane<'l, F> {
     future: Pin<&'l mut Option<F>>,
     /// The call in this lane, and the length of its id at the beginning of the buffer.
-    call: Option<(usize, usize)>,
+    call: Option<(CallIndex, usize)>,
     over: Option<LaneEnd>,
 }
 
@@ -249,7 +249,7 @@ where
         self.free(finished.slot);
     }
 
-    fn abort(&mut self, call: usize) {
+    fn abort(&mut self, call: CallIndex) {
         for slot in 0..N {
             if self.lanes.get(slot).and_then(|lane| lane.call).is_some_and(|(own, _)| own == call) {
                 self.free(slot);
@@ -265,7 +265,7 @@ where
 }
 
 /// Answers a call whose input does not fit in its buffer.
-fn refuse(run: &mut Run<'_>, call: usize, needed: usize, free: usize) -> Result<(), Error> {
+fn refuse(run: &mut Run<'_>, call: CallIndex, needed: usize, free: usize) -> Result<(), Error> {
     let mut text = Vec::<u8, 96>::new();
     let count = |count: usize| Decimal::new(u64::try_from(count).unwrap_or(u64::MAX));
     let (needed, free) = (count(needed), count(free));
@@ -280,5 +280,5 @@ fn refuse(run: &mut Run<'_>, call: usize, needed: usize, free: usize) -> Result<
         // Two numbers of 20 digits fit.
         let _ = text.extend_from_slice(part);
     }
-    run.answer_checked(call, &text, true)
+    run.answer_checked(call, ToolAnswer::error_json(&text))
 }

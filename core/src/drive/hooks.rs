@@ -1,18 +1,16 @@
 //! Hooks: they decide about calls, look at results, and can end a run from outside.
 
 #[cfg(feature = "alloc")]
-use alloc::{borrow::ToOwned, vec::Vec};
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll};
 use core::time::Duration;
 
 use crate::error::Error;
-#[cfg(feature = "alloc")]
-use crate::error::Misuse;
 use crate::json::Value;
-use crate::run::{Call, Run};
 #[cfg(feature = "alloc")]
-use crate::run::{cap_content, check_content};
+use crate::run::cap_content;
+use crate::run::{Call, CallIndex, Run, ToolAnswer};
 use crate::tool::{Output, ToolCall, ToolHost};
 
 /// The decision about a call before its tool runs. Everything that belongs to it is in the call's
@@ -179,7 +177,7 @@ pub struct Draft<'r, 'b> {
 #[derive(Debug)]
 enum Place<'r, 'b> {
     /// The run: it is the result of this call.
-    Run(&'r mut Run<'b>, usize),
+    Run(&'r mut Run<'b>, CallIndex),
     /// An executor's own, before it becomes the result of the call.
     #[cfg(feature = "alloc")]
     Own { call: Call<'r>, content: &'r mut Vec<u8>, is_error: &'r mut bool },
@@ -187,7 +185,7 @@ enum Place<'r, 'b> {
 
 impl<'r, 'b> Draft<'r, 'b> {
     /// Creates the draft of a result that the run already has.
-    pub const fn new(run: &'r mut Run<'b>, call: usize) -> Self {
+    pub const fn new(run: &'r mut Run<'b>, call: CallIndex) -> Self {
         Self { place: Place::Run(run, call) }
     }
 
@@ -228,54 +226,34 @@ impl<'r, 'b> Draft<'r, 'b> {
         }
     }
 
-    /// Replaces the content with this text.
+    /// Replaces the content, and whether the call failed.
     ///
     /// # Errors
-    /// `Misuse` if there is no such result or the text is empty; `Capacity` if it does not fit. In
-    /// both cases the old content stays.
-    pub fn replace(&mut self, text: &str, is_error: bool) -> Result<(), Error> {
+    /// `Misuse` if there is no such result, if the API would not accept the content (see
+    /// [`ToolAnswer`]), or if the request would have too many cache breakpoints; `Capacity` if it
+    /// does not fit. In these cases the old content stays.
+    pub fn replace(&mut self, answer: ToolAnswer<'_>) -> Result<(), Error> {
         match &mut self.place {
-            Place::Run(run, call) => run.replace_result_text(*call, text, is_error),
+            Place::Run(run, call) => run.replace_result(*call, answer),
             #[cfg(feature = "alloc")]
             Place::Own { .. } => {
-                if text.is_empty() {
-                    return Err(Misuse::Json("a tool result's content must not be empty").into());
-                }
-                let mut content = Vec::new();
-                Output::growing(&mut content).text(text)?;
-                content.push(b'"');
-                self.replace_json(core::str::from_utf8(&content).unwrap_or_default(), is_error)
-            }
-        }
-    }
-
-    /// Replaces the content with this JSON: a string or an array of blocks.
-    ///
-    /// # Errors
-    /// `Misuse` if there is no such result, if `content` is not valid content (see
-    /// [`Run::answer`]), or if the request would have too many cache breakpoints; `Capacity` if it
-    /// does not fit. In these cases the old content stays.
-    pub fn replace_json(&mut self, json: &str, is_error: bool) -> Result<(), Error> {
-        match &mut self.place {
-            Place::Run(run, call) => run.replace_result(*call, json.as_bytes(), is_error),
-            #[cfg(feature = "alloc")]
-            Place::Own { content, is_error: was_error, .. } => {
-                check_content(json.as_bytes(), is_error)?;
-                json.as_bytes().clone_into(content);
-                **was_error = is_error;
+                answer.check()?;
+                self.set(answer);
                 Ok(())
             }
         }
     }
 
-    /// Replaces the content, in wire format, without a check: content that the API does not accept
-    /// becomes a text when it is added to the run. Has no effect on a result that the run already
-    /// has.
+    /// Replaces the content, and whether the call failed, without a check: content that the API
+    /// does not accept becomes a text when it is added to the run. Has no effect on a result that
+    /// the run already has.
     #[cfg(feature = "alloc")]
-    pub fn set(&mut self, json: alloc::string::String, has_failed: bool) {
+    pub fn set(&mut self, answer: ToolAnswer<'_>) {
         if let Place::Own { content, is_error, .. } = &mut self.place {
-            **content = json.into_bytes();
-            **is_error = has_failed;
+            content.clear();
+            // A `Vec` is never full.
+            let _ = answer.write_to(*content);
+            **is_error = answer.is_error();
         }
     }
 

@@ -26,7 +26,7 @@ use core::pin::pin;
 
 use crate::error::Misuse;
 use crate::observe::Observer;
-use crate::run::{Outcome, Run};
+use crate::run::{CallIndex, Outcome, Run};
 use crate::time::Clock;
 use crate::tool::{Toolbox, check_tools};
 use crate::transport::Transport;
@@ -174,7 +174,7 @@ where
     pub async fn allow<O: Observer>(
         &mut self,
         run: &mut Run<'_>,
-        i: usize,
+        i: CallIndex,
         observer: &mut O,
     ) -> Result<(), DriveError<T::Error>> {
         if self.turns.allow(run, i)? {

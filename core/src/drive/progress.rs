@@ -15,7 +15,7 @@ use super::reply::{DriveError, Exchange, ReplyUnderWay};
 use super::wait::{before, while_wanted};
 use crate::error::Error;
 use crate::observe::Event;
-use crate::run::{Outcome, Run, Step, StreamEvent};
+use crate::run::{CallIndex, Outcome, Run, Step, StreamEvent};
 use crate::time::{Clock, Instant};
 use crate::tool::{Notice, Toolbox};
 use crate::transport::TransportError;
@@ -46,7 +46,7 @@ pub enum Progress<E> {
         is_kept: bool,
     },
     /// This call waits for the caller.
-    ForCaller(usize),
+    ForCaller(CallIndex),
     /// An event of the reply. That of a [summary](Loop::is_summary) is internal.
     StreamEvent(StreamEvent),
     /// Nothing is left to do up to the [`Stop`] that was given.
@@ -65,9 +65,9 @@ pub enum Progress<E> {
     /// A request must be sent: see [`send`](super::send). If it is not, this is returned again.
     Send,
     /// This call was answered.
-    ToolEnd(usize),
+    ToolEnd(CallIndex),
     /// This call starts.
-    ToolStart(usize),
+    ToolStart(CallIndex),
     /// A reply is complete, its body has been read, and it is the last turn.
     TurnEnd,
 }
@@ -118,7 +118,7 @@ pub enum Stop {
 /// What is returned next, whatever else happens.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Due {
-    ToolEnd(usize),
+    ToolEnd(CallIndex),
     TurnEnd,
 }
 

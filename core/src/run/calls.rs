@@ -1,9 +1,9 @@
 //! The calls of a turn: started, answered, left to the caller.
 
-use super::Run;
 use super::results::{SHORTEST, TOOLSET};
 use super::state::{CallState, Found, Place, Turn};
 use super::table::Input;
+use super::{CallIndex, Run, ToolAnswer};
 use crate::error::{Capacity, CapacityKind, Error, Misuse};
 #[cfg(feature = "alloc")]
 use crate::json::same;
@@ -71,14 +71,21 @@ impl WrittenResult {
 }
 
 impl Run<'_> {
-    /// Returns the indices of the turn's calls that need an answer, whether or not they have one.
-    pub const fn calls(&self) -> core::ops::Range<usize> {
-        self.turn.first..self.turn.calls
+    /// Returns the turn's calls that need an answer, whether or not they have one, in order.
+    pub fn calls(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = CallIndex> + ExactSizeIterator + Clone + use<> {
+        self.turn.due()
+    }
+
+    /// Returns whether the turn has call `i` and it needs an answer, whether or not it has one.
+    pub const fn has_call(&self, i: CallIndex) -> bool {
+        self.turn.first <= i.0 && i.0 < self.turn.calls
     }
 
     /// Returns call `i`, or `None` if there is no such call that needs an answer.
-    pub fn call(&self, i: usize) -> Option<Call<'_>> {
-        if !self.calls().contains(&i) {
+    pub fn call(&self, i: CallIndex) -> Option<Call<'_>> {
+        if !self.has_call(i) {
             return None;
         }
         let [id, name, input, toolset] = call_in(&self.turn, self.transcript.bytes(), i)?;
@@ -92,16 +99,16 @@ impl Run<'_> {
         })
     }
 
-    fn is_bad(&self, i: usize) -> bool {
+    fn is_bad(&self, i: CallIndex) -> bool {
         #[cfg(feature = "alloc")]
         if self.has_started_early() {
-            return self.reply.bad.has(i);
+            return self.reply.bad.has(i.0);
         }
-        self.turn.bad.has(i)
+        self.turn.bad.has(i.0)
     }
 
     /// Returns call `i` if it may be answered now.
-    pub(super) fn open_call(&self, i: usize) -> Result<Call<'_>, Error> {
+    pub(super) fn open_call(&self, i: CallIndex) -> Result<Call<'_>, Error> {
         self.ensure_idle()?;
         if self.is_compacting() {
             return Err(
@@ -112,18 +119,18 @@ impl Run<'_> {
     }
 
     /// Returns whether call `i` exists and was answered.
-    pub fn is_answered(&self, i: usize) -> bool {
-        self.calls().contains(&i) && self.turn.is_answered(i)
+    pub fn is_answered(&self, i: CallIndex) -> bool {
+        self.has_call(i) && self.turn.is_answered(i)
     }
 
     /// Returns the first call that was neither started nor answered nor left to the caller.
-    pub fn next_call(&self) -> Option<usize> {
+    pub fn next_call(&self) -> Option<CallIndex> {
         self.calls().find(|&i| self.is_pending(i))
     }
 
     /// Returns whether call `i` was neither started nor answered nor left to the caller.
-    pub fn is_pending(&self, i: usize) -> bool {
-        self.calls().contains(&i) && self.turn.states.is(i, CallState::Open)
+    pub fn is_pending(&self, i: CallIndex) -> bool {
+        self.has_call(i) && self.turn.states.is(i, CallState::Open)
     }
 
     /// Marks a call as started, if it is [pending](Self::is_pending), for a tool that runs in
@@ -131,23 +138,23 @@ impl Run<'_> {
     /// most once. Answer it with [`answer`](Self::answer). If the call has no answer at the next
     /// [`step`](Self::step), it is answered as cancelled.
     #[must_use = "a call that was not started must not run"]
-    pub fn mark_started(&mut self, i: usize) -> bool {
+    pub fn mark_started(&mut self, i: CallIndex) -> bool {
         self.is_pending(i) && self.turn.states.set(i, CallState::Running)
     }
 
     /// Returns the first call that waits for the caller's answer.
-    pub fn call_for_caller(&self) -> Option<usize> {
+    pub fn call_for_caller(&self) -> Option<CallIndex> {
         self.calls().find(|&i| self.is_for_caller(i))
     }
 
     /// Leaves call `i` to the caller, because no tool here answers it. The run ends with
     /// [`Outcome::NeedsAnswer`](super::Outcome::NeedsAnswer) when nothing else remains to be done.
-    pub fn leave_to_caller(&mut self, i: usize) {
+    pub fn leave_to_caller(&mut self, i: CallIndex) {
         self.turn.states.set(i, CallState::ForCaller);
     }
 
     /// Hands call `i`, which was left to the caller, back to the tools: it is pending again.
-    pub fn give_to_tools(&mut self, i: usize) {
+    pub fn give_to_tools(&mut self, i: CallIndex) {
         if self.is_for_caller(i) && self.turn.states.set(i, CallState::Open) {
             // Possible in every state.
             let _ = self.machine.go(Input::ForTools);
@@ -155,7 +162,7 @@ impl Run<'_> {
     }
 
     /// Returns whether call `i` was left to the caller and has no answer.
-    pub fn is_for_caller(&self, i: usize) -> bool {
+    pub fn is_for_caller(&self, i: CallIndex) -> bool {
         self.turn.states.is(i, CallState::ForCaller)
     }
 
@@ -201,13 +208,14 @@ impl Run<'_> {
     /// pass over the message, however many calls it has.
     pub(super) fn reserve_for_others(&self, i: usize) -> usize {
         if self.turn.found.len() >= self.turn.calls {
-            let others = self.calls().filter(|&j| j != i && !self.turn.is_answered(j));
+            let others = self.calls().filter(|&j| j.0 != i && !self.turn.is_answered(j));
             return others.map(|j| self.address_len(j) + SHORTEST).sum();
         }
         let calls =
             self.blocks_of(&self.turn).filter(|block| is_type(*block, "tool_use")).enumerate();
-        let others = calls
-            .filter(|(j, _)| *j != i && self.calls().contains(j) && !self.turn.is_answered(*j));
+        let others = calls.filter(|&(j, _)| {
+            j != i && self.has_call(CallIndex(j)) && !self.is_answered(CallIndex(j))
+        });
         others.map(|(_, call)| address_bytes(call) + SHORTEST).sum()
     }
 
@@ -223,8 +231,8 @@ impl Run<'_> {
 
     /// Returns the number of bytes of the id of call `i`, and of the part that names its toolset if
     /// it has one.
-    pub(super) fn address_len(&self, i: usize) -> usize {
-        match self.turn.found.get(i) {
+    pub(super) fn address_len(&self, i: CallIndex) -> usize {
+        match self.turn.found.get(i.0) {
             Some(found) if found.toolset.text_len() == 0 => found.id.text_len(),
             _ => {
                 self.call(i).map_or(0, |call| address_len(call.id.raw_bytes().len(), call.toolset))
@@ -237,7 +245,7 @@ impl Run<'_> {
     ///
     /// # Errors
     /// `Misuse` if there is no such open call.
-    pub fn refuse_bad_input(&mut self, i: usize) -> Result<bool, Error> {
+    pub fn refuse_bad_input(&mut self, i: CallIndex) -> Result<bool, Error> {
         let call = self.open_call(i)?;
         if !call.is_bad {
             return Ok(false);
@@ -251,7 +259,7 @@ impl Run<'_> {
             Some(b'n') => Kind::Null,
             _ => Kind::Number,
         };
-        let (error, got) = match self.turn.bad.fault(i) {
+        let (error, got) = match self.turn.bad.fault(i.0) {
             Some(fault) => (fault, got.name()),
             None => (None, "something else"),
         };
@@ -264,7 +272,7 @@ impl Run<'_> {
     ///
     /// # Errors
     /// `Misuse` if there is no such open call.
-    pub fn start_in_place(&mut self, i: usize) -> Result<CallInFlight<'_>, Error> {
+    pub fn start_in_place(&mut self, i: CallIndex) -> Result<CallInFlight<'_>, Error> {
         let call = self.open_call(i)?;
         // Space for unescaping is needed only if there is an escape. It is placed after the output.
         let raw = call.input.raw();
@@ -302,12 +310,14 @@ impl Run<'_> {
     /// `Misuse` if there is no such open call.
     pub fn answer_written(
         &mut self,
-        i: usize,
+        i: CallIndex,
         written: WrittenResult,
         memory: &[u8],
     ) -> Result<(), Error> {
         match written.of(memory) {
-            Ok(content) => self.answer_checked(i, content, written.is_error),
+            Ok(content) => {
+                self.answer_checked(i, ToolAnswer::ok_json(content).with_error(written.is_error))
+            }
             Err(full) => self.answer_notice(i, Notice::TooLarge(full)),
         }
     }
@@ -317,7 +327,7 @@ impl Run<'_> {
     ///
     /// # Errors
     /// `Misuse` if the call was not started.
-    pub fn end_in_place(&mut self, i: usize, written: WrittenResult) -> Result<(), Error> {
+    pub fn end_in_place(&mut self, i: CallIndex, written: WrittenResult) -> Result<(), Error> {
         self.open_call(i)?;
         if !self.turn.states.is(i, CallState::Running) {
             return Err(Misuse::NoSuchCall.into());
@@ -352,15 +362,15 @@ pub(super) fn blocks_in(message: &[u8]) -> Array<'_> {
 }
 
 /// Returns the id, the name, the input and the toolset of the `i`th call of a turn.
-fn call_in<'a>(turn: &Turn, transcript: &'a [u8], i: usize) -> Option<[Option<Value<'a>>; 4]> {
+fn call_in<'a>(turn: &Turn, transcript: &'a [u8], i: CallIndex) -> Option<[Option<Value<'a>>; 4]> {
     let message = turn.message(transcript);
-    if let Some(Found { id, name, input, toolset }) = turn.found.get(i) {
+    if let Some(Found { id, name, input, toolset }) = turn.found.get(i.0) {
         return Some([id, name, input, toolset].map(|place| place.value(message)));
     }
     let call = blocks_in(message)
         .filter(|block| is_type(*block, "tool_use"))
-        .nth(i)
-        .filter(|_| i < turn.calls)?;
+        .nth(i.0)
+        .filter(|_| i.0 < turn.calls)?;
     Some(call.pick(["id", "name", "input", "toolset_name"]))
 }
 

@@ -1,7 +1,7 @@
 //! Truncation of results: the beginning and the end of a text stay, cut at character boundaries,
 //! with a note of how much was cut between them.
 
-use super::Run;
+use super::{CallIndex, Run};
 use crate::error::{Error, Misuse};
 use crate::history::is_type;
 use crate::json::{Decimal, Value, hex4};
@@ -17,7 +17,7 @@ impl Run<'_> {
     /// # Errors
     /// `Misuse` if there is no such result, or it was already sent. `Capacity` if there is no space
     /// for the note: a text before it may have been truncated in this case.
-    pub fn cap_result(&mut self, i: usize, bytes: usize) -> Result<(), Error> {
+    pub fn cap_result(&mut self, i: CallIndex, bytes: usize) -> Result<(), Error> {
         self.ensure_unsent()?;
         let mut after = 0;
         while let Some(text) = self.next_text_of(i, after)? {
@@ -41,7 +41,7 @@ impl Run<'_> {
 
     /// Returns the first text in the result of call `i` that begins after `after`, without its
     /// quotes.
-    fn next_text_of(&self, i: usize, after: usize) -> Result<Option<Span>, Error> {
+    fn next_text_of(&self, i: CallIndex, after: usize) -> Result<Option<Span>, Error> {
         let bytes = self.transcript.bytes();
         let content =
             self.result(i).ok_or(Misuse::NoSuchCall)?.member("content").unwrap_or_default();

@@ -18,10 +18,10 @@ use core::time::Duration;
 use super::broken::keep_part;
 use super::calls::{address_bytes, blocks_in, is_sound, is_type, same_id, toolset_of};
 use super::ledger::Ledger;
-use super::results::{FRAME_LEN, SHORTEST, check_content};
+use super::results::{FRAME_LEN, SHORTEST};
 use super::state::{CallState, CallStates, Found, FoundCalls, Turn};
 use super::table::{Input, State, Wish};
-use super::{Call, MAX_CALLS, Run};
+use super::{Call, CallIndex, MAX_CALLS, Run, ToolAnswer};
 use crate::error::{Error, Misuse};
 use crate::json::{Array, Sink, Value};
 use crate::time::Instant;
@@ -55,7 +55,7 @@ pub(super) struct Early {
 
 #[derive(Clone, Debug)]
 struct Waiting {
-    call: usize,
+    call: CallIndex,
     content: Vec<u8>,
     is_error: bool,
 }
@@ -90,7 +90,7 @@ impl Run<'_> {
     /// all calls so far fit, and nothing that is already known forbids sending its result. A limit
     /// that can be checked only at the end of the reply
     /// ([`Limits::repeats`](crate::policy::Limits::repeats)) forbids every early start.
-    pub fn mark_started_early(&mut self, i: usize, now: Instant) -> bool {
+    pub fn mark_started_early(&mut self, i: CallIndex, now: Instant) -> bool {
         if self.early.is_closed || !self.may_start_early(i, now) {
             return false;
         }
@@ -107,22 +107,29 @@ impl Run<'_> {
         self.machine.state() == State::Receiving && self.early.has_begun
     }
 
+    /// Returns the calls of the reply under way so far, in order.
+    pub fn early_calls(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = CallIndex> + ExactSizeIterator + Clone + use<> {
+        (0..self.early_count()).map(CallIndex)
+    }
+
     /// Returns the number of calls of the reply under way so far.
-    pub fn early_calls(&self) -> usize {
+    fn early_count(&self) -> usize {
         if self.machine.state() == State::Receiving { self.reply.calls.min(MAX_CALLS) } else { 0 }
     }
 
     /// Returns call `i` of the reply under way, if it has not started and the model has moved on
     /// from it: another block follows, or the reply stops for its calls. Returns `None` after a
     /// `fallback` block, and if the reply stops for another reason.
-    pub fn early_call(&self, i: usize) -> Option<Call<'_>> {
-        let has_started = self.early.has_begun && i < self.turn.calls && !self.is_pending(i);
+    pub fn early_call(&self, i: CallIndex) -> Option<Call<'_>> {
+        let has_started = self.early.has_begun && i.0 < self.turn.calls && !self.is_pending(i);
         let may_stop = self.reply.stop.is_none_or(|stop| Wish::of(Some(stop)) == Wish::Answers);
-        if i >= self.early_calls()
+        if i.0 >= self.early_count()
             || has_started
             || !may_stop
             || self.early.is_closed
-            || !self.reply.is_closed_up_to(i)
+            || !self.reply.is_closed_up_to(i.0)
         {
             return None;
         }
@@ -134,7 +141,7 @@ impl Run<'_> {
                 return None;
             }
             if is_type(block, "tool_use") {
-                if calls == i {
+                if calls == i.0 {
                     call = Some(block);
                 }
                 calls += 1;
@@ -147,7 +154,7 @@ impl Run<'_> {
             name: name.and_then(Value::as_text)?,
             toolset: toolset.and_then(toolset_of),
             input: input?,
-            is_bad: self.reply.bad.has(i),
+            is_bad: self.reply.bad.has(i.0),
             is_answered: false,
         })
     }
@@ -158,15 +165,15 @@ impl Run<'_> {
         reply.strip_prefix(b",").unwrap_or(reply)
     }
 
-    fn may_start_early(&self, i: usize, now: Instant) -> bool {
+    fn may_start_early(&self, i: CallIndex, now: Instant) -> bool {
         let count = u32::try_from(self.reply.calls).unwrap_or(u32::MAX);
         self.machine.state() == State::Receiving
             && self.summary.current.is_none()
             && self.reply.is_streamed()
-            && i < self.reply.calls.min(MAX_CALLS)
-            && !self.reply.bad.has(i)
-            && (!self.early.has_begun || i >= self.turn.calls || self.is_pending(i))
-            && self.reply.is_closed_up_to(i)
+            && i.0 < self.reply.calls.min(MAX_CALLS)
+            && !self.reply.bad.has(i.0)
+            && (!self.early.has_begun || i.0 >= self.turn.calls || self.is_pending(i))
+            && self.reply.is_closed_up_to(i.0)
             && self.settings.limits.repeats.is_none()
             && self.with_reply().exceeded(&self.settings.limits, count, now).is_none()
             && self
@@ -184,9 +191,9 @@ impl Run<'_> {
 
     /// Makes the part of the current reply that ends with call `i` the turn. Returns whether it
     /// could. If not, nothing changes.
-    fn extend_turn(&mut self, i: usize) -> bool {
+    fn extend_turn(&mut self, i: CallIndex) -> bool {
         let has_begun = self.early.has_begun;
-        if has_begun && i < self.turn.calls {
+        if has_begun && i.0 < self.turn.calls {
             return true;
         }
         let mark = self.reply.mark;
@@ -218,7 +225,7 @@ impl Run<'_> {
             if is_known || !is_sound(parts) || !found.note(found.len(), place, true) {
                 return false;
             }
-            if found.len() > i {
+            if found.len() > i.0 {
                 end = block.offset_in(bytes).map(|at| at + block.raw().len());
                 break;
             }
@@ -267,18 +274,20 @@ impl Run<'_> {
     /// `Misuse` if the call has not started, or already has a result.
     pub(super) fn keep_result(
         &mut self,
-        i: usize,
-        content: &[u8],
-        is_error: bool,
+        i: CallIndex,
+        answer: ToolAnswer<'_>,
     ) -> Result<(), Error> {
-        if !self.calls().contains(&i) || self.turn.is_answered(i) || self.is_pending(i) {
+        if !self.has_call(i) || self.turn.is_answered(i) || self.is_pending(i) {
             return Err(Misuse::NoSuchCall.into());
         }
-        let content = match check_content(content, is_error) {
-            Ok(()) => content.to_vec(),
-            Err(_) => [b"\"", if is_error { EMPTY_ERROR } else { EMPTY_RESULT }.as_bytes(), b"\""]
-                .concat(),
+        let is_error = answer.is_error();
+        let answer = match answer.check() {
+            Ok(()) => answer,
+            Err(_) if is_error => ToolAnswer::error(EMPTY_ERROR),
+            Err(_) => ToolAnswer::ok(EMPTY_RESULT),
         };
+        let mut content = Vec::with_capacity(answer.len());
+        answer.write_to(&mut content)?;
         self.early.results.push(Waiting { call: i, content, is_error });
         self.turn.states.set(i, CallState::Answered);
         Ok(())
@@ -286,15 +295,15 @@ impl Run<'_> {
 
     /// Stores a standard text of the loop as the result of call `i`, as
     /// [`keep_result`](Self::keep_result) does.
-    pub(super) fn keep_notice(&mut self, i: usize, notice: Notice<'_>) -> Result<(), Error> {
+    pub(super) fn keep_notice(&mut self, i: CallIndex, notice: Notice<'_>) -> Result<(), Error> {
         let mut content = Vec::new();
         notice.write_json(&mut content)?;
-        self.keep_result(i, &content, true)
+        self.keep_result(i, ToolAnswer::error_json(&content))
     }
 
     /// Returns the result of call `i` that waits for the end of its reply: its content, and whether
     /// it is an error.
-    pub(super) fn kept_result(&self, i: usize) -> Option<(Value<'_>, bool)> {
+    pub(super) fn kept_result(&self, i: CallIndex) -> Option<(Value<'_>, bool)> {
         let waiting = self.early.results.iter().find(|waiting| waiting.call == i)?;
         Some((Value::whole(&waiting.content)?, waiting.is_error))
     }
@@ -309,7 +318,7 @@ impl Run<'_> {
             self.turn.states.set(waiting.call, CallState::Running);
         }
         for Waiting { call, content, is_error } in results {
-            self.answer_checked(call, &content, is_error)?;
+            self.answer_checked(call, ToolAnswer::ok_json(&content).with_error(is_error))?;
         }
         Ok(())
     }
@@ -377,7 +386,7 @@ impl Run<'_> {
     /// Answers the calls before `end` that did not start as not run.
     pub(super) fn close_pending(&mut self, end: usize) -> Result<(), Error> {
         for i in self.calls() {
-            if i < end && self.is_pending(i) {
+            if i.0 < end && self.is_pending(i) {
                 self.answer_notice(i, Notice::NotRun)?;
             }
         }
@@ -462,7 +471,7 @@ impl Run<'_> {
 
 /// Returns the first call that started, or the number of calls if none did.
 pub(super) fn first_of(turn: &Turn) -> usize {
-    (0..turn.calls).find(|&i| !turn.states.is(i, CallState::Open)).unwrap_or(turn.calls)
+    (0..turn.calls).find(|&i| !turn.states.is(CallIndex(i), CallState::Open)).unwrap_or(turn.calls)
 }
 
 /// Returns the number of bytes that the shortest answer to a block needs, if the block is a call.

@@ -1,11 +1,11 @@
 //! Changes of results that were not sent yet.
 
-use super::Run;
-use super::results::{FAILED, OPENING, check_content, marks_of};
+use super::results::{FAILED, OPENING, marks_of};
 use super::state::CallState;
 use super::table::State;
+use super::{CallIndex, Run, ToolAnswer};
 use crate::error::{Capacity, Error, Misuse};
-use crate::json::{Object, Sink, escape};
+use crate::json::Object;
 use crate::transcript::Span;
 
 impl Run<'_> {
@@ -14,28 +14,23 @@ impl Run<'_> {
     /// [`replace_result_of`](Self::replace_result_of).
     ///
     /// # Errors
-    /// `Misuse` if there is no such result, if `content` is not valid content as for
-    /// [`answer`](Self::answer), if the request would have more than four cache breakpoints, or
-    /// while a request is in progress; `Capacity` if it does not fit. In all cases the old result
-    /// stays.
-    pub fn replace_result(
-        &mut self,
-        i: usize,
-        content: &[u8],
-        is_error: bool,
-    ) -> Result<(), Error> {
-        check_content(content, is_error)?;
+    /// `Misuse` if there is no such result, if the API would not accept the content (see
+    /// [`ToolAnswer`]), if the request would have more than four cache breakpoints, or while a
+    /// request is in progress; `Capacity` if it does not fit. In all cases the old result stays.
+    pub fn replace_result(&mut self, i: CallIndex, answer: ToolAnswer<'_>) -> Result<(), Error> {
+        answer.check()?;
         let old = self.result(i).map_or(0, marks_of);
-        self.ensure_breakpoints_of(content, old)?;
-        self.take_result(i, content.len())?;
+        self.ensure_breakpoints_of(answer.blocks(), old)?;
+        let len = answer.len();
+        self.take_result(i, len)?;
         let start = self.content_place(i);
-        self.transcript.tail_from(start).put(content)?;
-        self.commit_result(i, content.len(), is_error)
+        answer.write_to(&mut self.transcript.tail_from(start))?;
+        self.commit_result(i, len, answer.is_error())
     }
 
     /// Removes a result that has not been sent, if there is space for one with `len` bytes of
     /// content.
-    fn take_result(&mut self, i: usize, len: usize) -> Result<(), Error> {
+    fn take_result(&mut self, i: CallIndex, len: usize) -> Result<(), Error> {
         let bytes = self.transcript.bytes();
         let old = self.result(i).ok_or(Misuse::NoSuchCall)?;
         let start = old.offset_in(bytes).ok_or(Misuse::NoSuchCall)?;
@@ -57,31 +52,6 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Replaces the result of call `i` of the last turn with a text, while no request is in
-    /// progress.
-    ///
-    /// # Errors
-    /// `Misuse` if there is no such result, if `text` is empty, or while a request is in progress;
-    /// `Capacity` if it does not fit. In all cases the old result stays.
-    pub fn replace_result_text(
-        &mut self,
-        i: usize,
-        text: &str,
-        is_error: bool,
-    ) -> Result<(), Error> {
-        if text.is_empty() {
-            return Err(Misuse::Json("a tool result's content must not be empty").into());
-        }
-        let len = escape(text).len() + 2;
-        self.take_result(i, len)?;
-        let start = self.content_place(i);
-        let mut tail = self.transcript.tail_from(start);
-        tail.put(b"\"")?;
-        escape(text).write_to(&mut tail)?;
-        tail.put(b"\"")?;
-        self.commit_result(i, len, is_error)
-    }
-
     /// Adds members such as `"cache_control":{"type":"ephemeral"}` to the result of call `i` of the
     /// last turn, while no request is in progress.
     ///
@@ -89,7 +59,7 @@ impl Run<'_> {
     /// `Misuse` if there is no such result, if `member` is not one or more members of an object
     /// without the braces, if the request would have more than four cache breakpoints, or while a
     /// request is in progress; `Capacity` if it does not fit.
-    pub fn add_to_result(&mut self, i: usize, member: &str) -> Result<(), Error> {
+    pub fn add_to_result(&mut self, i: CallIndex, member: &str) -> Result<(), Error> {
         if member.trim_ascii().is_empty() || !crate::wire::members(member.as_bytes()) {
             return Err(
                 Misuse::Json("must be one or more object members, without the braces").into()

@@ -4,7 +4,7 @@ use super::calls::blocks_in;
 use super::results::{CLOSING, OPENING};
 use super::state::{CallState, Turn};
 use super::table::Wish;
-use super::{MAX_CALLS, Run};
+use super::{CallIndex, MAX_CALLS, Run};
 use crate::error::{Capacity, CapacityKind, Error, Invalid, Misuse, Rule};
 use crate::history::{Before, Checked, Tail, check, is_type};
 use crate::json::{Array, Value, same};
@@ -124,7 +124,7 @@ impl Run<'_> {
                 self.transcript.append(if is_first { OPENING } else { b"," })?;
                 self.transcript.append_within(result)?;
                 is_first = false;
-                self.turn.states.set(i, CallState::Answered);
+                self.turn.states.set(CallIndex(i), CallState::Answered);
                 if i < self.turn.first {
                     // In this case the calls before a `fallback` block are answered too.
                     self.turn.first = 0;

@@ -30,7 +30,7 @@
 //! have had its effect.
 //!
 //! ```
-//! use toolrunner_core::run::{Outcome, Run, Step};
+//! use toolrunner_core::run::{Outcome, Run, Step, ToolAnswer};
 //! use toolrunner_core::time::Instant;
 //! use toolrunner_core::transcript::Transcript;
 //! use toolrunner_core::transport::ReplyHead;
@@ -59,7 +59,7 @@
 //! assert_eq!(run.step(now)?, Step::Call);
 //! let call = run.next_call().unwrap();
 //! assert_eq!(run.call(call).unwrap().input.to_string(), r#"{"a":15,"b":27}"#);
-//! run.answer(call, br#""42""#, false)?;
+//! run.answer(call, ToolAnswer::ok("42"))?;
 //!
 //! // All answered: the results go out.
 //! assert_eq!(run.step(now)?, Step::Send);
@@ -71,7 +71,9 @@
 //! # Ok::<(), toolrunner_core::error::Error>(())
 //! ```
 
+mod answer;
 mod broken;
+mod call_index;
 mod calls;
 mod cap;
 mod compact;
@@ -111,7 +113,9 @@ use crate::turn::{Container, Reply};
 use crate::wire::Front;
 
 pub use crate::turn::StreamEvent;
+pub use answer::ToolAnswer;
 pub use broken::OnBreak;
+pub use call_index::CallIndex;
 pub use calls::{Call, CallInFlight, WrittenResult};
 #[cfg(feature = "alloc")]
 pub use cap::cap_content;
@@ -120,8 +124,6 @@ pub use compact::{Compaction, SUMMARY_PROMPT};
 pub use exchange::ApiErrorText;
 use exchange::Exchange;
 use ledger::Ledger;
-#[cfg(feature = "alloc")]
-pub(crate) use results::check_content;
 pub use room::{MakeRoom, WhenFull};
 use settings::Settings;
 pub use snapshot::{SNAPSHOT_FRAME, SNAPSHOT_VERSION};
@@ -167,8 +169,8 @@ const _: () = assert!(MAX_CALLS == CallStates::COUNT);
 /// `mark_started_early` and `has_started_early` to start a call before its reply is complete.
 ///
 /// **Edit** results before they are sent: [`cap_result`](Self::cap_result),
-/// [`replace_result`](Self::replace_result), [`replace_result_text`](Self::replace_result_text),
-/// [`add_to_result`](Self::add_to_result); after they were sent,
+/// [`replace_result`](Self::replace_result), [`add_to_result`](Self::add_to_result); after they were
+/// sent,
 /// [`replace_result_of`](Self::replace_result_of).
 ///
 /// **Say** something as the caller, between requests: [`user`](Self::user),
@@ -205,7 +207,7 @@ const _: () = assert!(MAX_CALLS == CallStates::COUNT);
 /// # Examples
 ///
 /// ```
-/// use toolrunner_core::run::{Run, Step};
+/// use toolrunner_core::run::{Run, Step, ToolAnswer};
 /// use toolrunner_core::time::Instant;
 /// use toolrunner_core::transcript::Transcript;
 /// use toolrunner_core::transport::ReplyHead;
@@ -227,10 +229,9 @@ const _: () = assert!(MAX_CALLS == CallStates::COUNT);
 ///
 /// // Answer the calls, and edit a result.
 /// assert_eq!(run.step(Instant::ZERO)?, Step::Call);
-/// while let Some(i) = run.next_call() {
-///     run.answer(i, br#""open""#, false)?;
-/// }
-/// run.replace_result(0, br#""closed""#, false)?;
+/// let call = run.next_call().unwrap();
+/// run.answer(call, ToolAnswer::ok("open"))?;
+/// run.replace_result(call, ToolAnswer::ok("closed"))?;
 ///
 /// // Look at the counters and at the conversation.
 /// assert_eq!((run.turns(), run.usage().output_tokens), (1, 4));

@@ -5,9 +5,9 @@
 //! limits depend on the whole conversation (a picture may be larger if there are few), so a result
 //! that was accepted once can be refused later.
 
-use super::Run;
-use super::results::{CONTENT, Content, FAILED, HEAD, Parts, TOOLSET, check_content, marks_of};
+use super::results::{CONTENT, Content, FAILED, HEAD, Parts, TOOLSET, marks_of};
 use super::state::Place;
+use super::{CallIndex, Run, ToolAnswer};
 use crate::error::{Error, Misuse};
 use crate::json::{Text, Value};
 use crate::message::Messages;
@@ -25,42 +25,38 @@ impl Run<'_> {
     /// If several calls have this id, the last one counts. The tool does not run again. Other
     /// members of the result, such as `cache_control`, are removed.
     ///
-    /// `content` is a JSON string or an array of blocks. After an API error has ended a request,
-    /// the next [`step`](Self::step) sends the conversation with the new content.
+    /// After an API error has ended a request, the next [`step`](Self::step) sends the conversation
+    /// with the new content.
     ///
     /// # Errors
-    /// `Misuse` if there is no such result, if `content` is not valid content as for
-    /// [`answer`](Self::answer), if the request would have more than four cache breakpoints, or
-    /// while a request is in progress; `Capacity` if it does not fit. In all cases the old content
-    /// stays.
-    pub fn replace_result_of(
-        &mut self,
-        id: &str,
-        content: &[u8],
-        is_error: bool,
-    ) -> Result<(), Error> {
+    /// `Misuse` if there is no such result, if the API would not accept the content (see
+    /// [`ToolAnswer`]), if the request would have more than four cache breakpoints, or while a
+    /// request is in progress; `Capacity` if it does not fit. In all cases the old content stays.
+    pub fn replace_result_of(&mut self, id: &str, answer: ToolAnswer<'_>) -> Result<(), Error> {
         self.ensure_unsent()?;
-        let is_it =
-            |i: &usize| self.is_answered(*i) && self.call(*i).is_some_and(|call| call.id == *id);
+        let is_it = |i: &CallIndex| {
+            self.is_answered(*i) && self.call(*i).is_some_and(|call| call.id == *id)
+        };
         if let Some(i) = self.calls().find(is_it) {
-            return self.replace_result(i, content, is_error);
+            return self.replace_result(i, answer);
         }
-        check_content(content, is_error)?;
+        answer.check()?;
         let sent = self
             .find_sent(id)
             .ok_or(Misuse::Setting("the conversation has no result for a call with this id"))?;
         self.cancel_compaction();
         let fewer = Value::whole(sent.block.of(self.transcript.bytes())).map_or(0, marks_of);
-        self.ensure_breakpoints_of(content, fewer)?;
+        self.ensure_breakpoints_of(answer.blocks(), fewer)?;
         self.exchange.said = Place::NONE;
+        let is_error = answer.is_error();
         let end = if is_error { FAILED.len() } else { 1 };
         let address =
             sent.id.len() + sent.toolset.map_or(0, |toolset| TOOLSET.len() + toolset.len());
-        let new = HEAD.len() + address + CONTENT.len() + content.len() + end;
+        let new = HEAD.len() + address + CONTENT.len() + answer.len() + end;
         self.reserve_beyond_answers(new)?;
         let Sent { block: old, id, toolset } = sent;
         let mut tail = self.transcript.tail();
-        Parts { id, toolset, content: Content::Bytes(content), is_error }.write_to(&mut tail)?;
+        Parts { id, toolset, content: Content::Answer(answer), is_error }.write_to(&mut tail)?;
         tail.replace(old)?;
         // The bytes after it have moved.
         let turn = &mut self.turn;

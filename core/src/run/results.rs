@@ -1,9 +1,9 @@
 //! Answers: one `tool_result` for each call, all of a turn in one user message, in the model's
 //! order, whatever order they arrive in.
 
-use super::Run;
 use super::state::{CallState, Place};
 use super::table::Input;
+use super::{CallIndex, Run, ToolAnswer};
 use crate::error::{Capacity, Error, Misuse};
 use crate::history::breakpoints_in;
 use crate::json::{Array, JsonError, Kind, Sink, Text, Value, check, copy, escape};
@@ -29,6 +29,8 @@ const NO_ROOM: &[u8] = b"\"Error: no room\"";
 /// The number of bytes of the longest answer for which space is reserved, without the id of the
 /// call: a comma, and a notice of at most 18 bytes.
 pub(super) const SHORTEST: usize = 1 + HEAD.len() + CONTENT.len() + 18 + FAILED.len();
+
+pub(super) const EMPTY: Misuse = Misuse::Json("a tool result's content must not be empty");
 
 /// A sink that writes into a slice.
 struct Slice<'a> {
@@ -67,7 +69,7 @@ pub(super) struct Parts<'c> {
 
 /// The content of a result.
 pub(super) enum Content<'c> {
-    Bytes(&'c [u8]),
+    Answer(ToolAnswer<'c>),
     /// This many bytes, which are already in their place.
     Written(usize),
 }
@@ -83,7 +85,7 @@ impl Parts<'_> {
         }
         tail.put(CONTENT)?;
         match self.content {
-            Content::Bytes(content) => tail.put(content)?,
+            Content::Answer(answer) => answer.write_to(tail)?,
             Content::Written(len) => tail.take_written(len),
         }
         tail.put(if self.is_error { FAILED } else { b"}" })
@@ -97,12 +99,12 @@ impl Run<'_> {
     }
 
     /// Returns the number of bytes before the content of a result.
-    pub(super) fn result_head(&self, i: usize) -> usize {
+    pub(super) fn result_head(&self, i: CallIndex) -> usize {
         HEAD.len() + self.address_len(i) + CONTENT.len()
     }
 
     /// Returns what is inserted before and after a result: a comma, or the message around it.
-    fn around(&self, i: usize) -> (&'static [u8], &'static [u8]) {
+    fn around(&self, i: CallIndex) -> (&'static [u8], &'static [u8]) {
         if self.turn.results_end == self.turn.end {
             (OPENING, CLOSING)
         } else if self.turn.answered_before(i) > 0 {
@@ -115,30 +117,30 @@ impl Run<'_> {
     }
 
     /// Returns where in the tail the content of a result is written, so that it moves at most once.
-    pub(super) fn content_place(&self, i: usize) -> usize {
+    pub(super) fn content_place(&self, i: CallIndex) -> usize {
         self.transcript.len() + self.around(i).0.len() + self.result_head(i)
     }
 
     /// Returns the maximum length of the content of a result that leaves enough space to answer
     /// every other call.
-    pub(super) fn room_for_result(&self, i: usize) -> usize {
-        let others = self.reserve_for_others(i);
+    pub(super) fn room_for_result(&self, i: CallIndex) -> usize {
+        let others = self.reserve_for_others(i.0);
         let around = self.result_head(i) + 1 + FAILED.len() + self.results_frame();
         self.transcript.free().saturating_sub(others + around)
     }
 
-    /// Answers call `i` with content in its wire format: a JSON string, or an array of blocks.
+    /// Answers call `i`.
     ///
     /// A result that does not fit becomes an error result that says so. There is always space for
     /// the answers to the other calls.
     ///
     /// # Errors
-    /// `Misuse` if there is no such open call, if `content` is not valid JSON of this form, or if
-    /// the request would have more than four cache breakpoints.
-    pub fn answer(&mut self, i: usize, content: &[u8], is_error: bool) -> Result<(), Error> {
-        check_content(content, is_error)?;
-        self.ensure_breakpoints_of(content, 0)?;
-        self.answer_checked(i, content, is_error)
+    /// `Misuse` if there is no such open call, if the API would not accept the content (see
+    /// [`ToolAnswer`]), or if the request would have more than four cache breakpoints.
+    pub fn answer(&mut self, i: CallIndex, answer: ToolAnswer<'_>) -> Result<(), Error> {
+        answer.check()?;
+        self.ensure_breakpoints_of(answer.blocks(), 0)?;
+        self.answer_checked(i, answer)
     }
 
     /// Answers call `i` with content that an [`Output`](crate::tool::Output) produced: a text is
@@ -149,34 +151,25 @@ impl Run<'_> {
     ///
     /// # Errors
     /// `Misuse` if there is no such open call.
-    pub fn answer_checked(
-        &mut self,
-        i: usize,
-        content: &[u8],
-        is_error: bool,
-    ) -> Result<(), Error> {
+    pub fn answer_checked(&mut self, i: CallIndex, answer: ToolAnswer<'_>) -> Result<(), Error> {
         #[cfg(feature = "alloc")]
         if self.has_started_early() {
-            return self.keep_result(i, content, is_error);
+            return self.keep_result(i, answer);
         }
         self.open_call(i)?;
         self.exchange.said = Place::NONE;
-        let is_text = matches!(content, [b'"', first, ..] if *first != b'"');
-        if !is_text && check_content(content, is_error).is_err() {
-            return self.answer_empty(i, is_error);
+        if !answer.is_plain() && answer.check().is_err() {
+            return self.answer_empty(i, answer.is_error());
         }
-        let room = self.room_for_result(i);
-        if content.len() > room {
-            let full = Capacity {
-                what: crate::error::CapacityKind::Result,
-                needed: content.len(),
-                free: room,
-            };
+        let (len, room) = (answer.len(), self.room_for_result(i));
+        if len > room {
+            let full =
+                Capacity { what: crate::error::CapacityKind::Result, needed: len, free: room };
             return self.answer_notice(i, Notice::TooLarge(full));
         }
         let start = self.content_place(i);
-        self.transcript.tail_from(start).put(content)?;
-        self.commit_content(i, content.len(), is_error)
+        answer.write_to(&mut self.transcript.tail_from(start))?;
+        self.commit_content(i, len, answer.is_error())
     }
 
     /// Commits what a tool wrote, as [`commit_result`](Self::commit_result) does. If its cache
@@ -184,7 +177,7 @@ impl Run<'_> {
     /// have a fifth, and only the tool could remove one.
     pub(super) fn commit_content(
         &mut self,
-        i: usize,
+        i: CallIndex,
         len: usize,
         is_error: bool,
     ) -> Result<(), Error> {
@@ -197,7 +190,7 @@ impl Run<'_> {
 
     /// Answers call `i` with a standard text of the loop, or with the shortest answer if that does
     /// not fit.
-    pub fn answer_notice(&mut self, i: usize, notice: Notice<'_>) -> Result<(), Error> {
+    pub fn answer_notice(&mut self, i: CallIndex, notice: Notice<'_>) -> Result<(), Error> {
         #[cfg(feature = "alloc")]
         if self.has_started_early() {
             return self.keep_notice(i, notice);
@@ -207,7 +200,7 @@ impl Run<'_> {
 
     /// Answers a call whose tool produced something that the API does not accept: nothing, or an
     /// error that is not text.
-    pub(super) fn answer_empty(&mut self, i: usize, is_error: bool) -> Result<(), Error> {
+    pub(super) fn answer_empty(&mut self, i: CallIndex, is_error: bool) -> Result<(), Error> {
         let text = if is_error { EMPTY_ERROR } else { EMPTY_RESULT };
         self.answer_by(i, is_error, &|_, _, sink| {
             sink.put(b"\"")?;
@@ -217,7 +210,7 @@ impl Run<'_> {
     }
 
     /// Returns whether the API accepts what a tool wrote in the tail, after the space for its head.
-    pub(super) fn is_content(&self, i: usize, len: usize, is_error: bool) -> bool {
+    pub(super) fn is_content(&self, i: CallIndex, len: usize, is_error: bool) -> bool {
         let start = self.content_place(i);
         check_content(Span::new(start, start + len).of(self.transcript.whole()), is_error).is_ok()
     }
@@ -226,7 +219,7 @@ impl Run<'_> {
     ///
     /// # Errors
     /// `Misuse` if there is no such open call.
-    pub fn answer_not_found(&mut self, i: usize) -> Result<(), Error> {
+    pub fn answer_not_found(&mut self, i: CallIndex) -> Result<(), Error> {
         self.answer_by(i, true, &|name, toolset, sink| match toolset {
             Some(toolset) => Notice::MemberNotFound { toolset, name }.write_json(sink),
             None => Notice::NotFound(name).write_json(sink),
@@ -235,7 +228,7 @@ impl Run<'_> {
 
     pub(super) fn answer_bad_input(
         &mut self,
-        i: usize,
+        i: CallIndex,
         error: Option<JsonError>,
         got: &str,
     ) -> Result<(), Error> {
@@ -247,7 +240,7 @@ impl Run<'_> {
     /// Writes an answer in place. `write` receives the names of the tool and of its toolset.
     fn answer_by(
         &mut self,
-        i: usize,
+        i: CallIndex,
         is_error: bool,
         write: &WriteAnswer<'_>,
     ) -> Result<(), Error> {
@@ -284,7 +277,7 @@ impl Run<'_> {
     /// Makes the content in the tail, after the space for its head, the result of call `i`.
     pub(super) fn commit_result(
         &mut self,
-        i: usize,
+        i: CallIndex,
         len: usize,
         is_error: bool,
     ) -> Result<(), Error> {
@@ -347,15 +340,15 @@ impl Run<'_> {
     }
 
     /// Returns the result of call `i`, a `tool_result` block, if the call was answered.
-    pub fn result(&self, i: usize) -> Option<Value<'_>> {
-        if !self.calls().contains(&i) || !self.turn.is_answered(i) {
+    pub fn result(&self, i: CallIndex) -> Option<Value<'_>> {
+        if !self.has_call(i) || !self.turn.is_answered(i) {
             return None;
         }
         self.results().nth(self.turn.answered_before(i))
     }
 
     /// Returns the event for the answer to call `i`, if the call was answered.
-    pub fn tool_end(&self, i: usize) -> Option<Event<'_>> {
+    pub fn tool_end(&self, i: CallIndex) -> Option<Event<'_>> {
         #[cfg(feature = "alloc")]
         if let Some((content, is_error)) = self.kept_result(i) {
             let call = self.call(i)?;
@@ -375,10 +368,9 @@ impl Run<'_> {
 
 /// Checks that the API accepts this content of a result: a string or an array of blocks, without
 /// empty text blocks. The content of a failed call must be text and must not be empty.
-pub(crate) fn check_content(content: &[u8], is_error: bool) -> Result<(), Misuse> {
+pub(super) fn check_content(content: &[u8], is_error: bool) -> Result<(), Misuse> {
     const SHAPE: Misuse =
         Misuse::Json("a tool result's content must be a string or an array of blocks");
-    const EMPTY: Misuse = Misuse::Json("a tool result's content must not be empty");
     let checked = check(content).map_err(|_| SHAPE)?;
     let value = Value::first(content).ok_or(SHAPE)?;
     if checked.lone_surrogate.is_some() {

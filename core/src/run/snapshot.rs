@@ -28,9 +28,9 @@
 
 mod words;
 
-use super::Run;
 use super::state::{CallState, CallStates, Outcome, Turn};
 use super::table::{Machine, State};
+use super::{CallIndex, Run};
 use crate::error::{Capacity, CapacityKind, Error, Misuse};
 use crate::history::is_type;
 use crate::json::{Bits, Decimal, Kind, SNAPSHOT_DEPTH, Sink, Value, check_to, copy, escape};
@@ -328,12 +328,12 @@ impl<'b> Run<'b> {
             && first <= behind_fallback
             && results == self.turn.answered_count()
             // A call without an id could never be answered.
-            && (!self.turn.runs || (first..calls).all(|i| self.call(i).is_some()))
-            && self.turn.answered_before(first) == 0
-            && (first..calls).filter(|&i| self.turn.is_answered(i)).all(|i| self.is_answered_by_its_result(i))
+            && (!self.turn.runs || self.calls().all(|i| self.call(i).is_some()))
+            && self.turn.answered_before(CallIndex(first)) == 0
+            && self.calls().filter(|&i| self.turn.is_answered(i)).all(|i| self.is_answered_by_its_result(i))
     }
 
-    fn is_answered_by_its_result(&self, i: usize) -> bool {
+    fn is_answered_by_its_result(&self, i: CallIndex) -> bool {
         let id =
             self.result(i).and_then(|result| result.member("tool_use_id")).and_then(Value::as_text);
         id.zip(self.call(i)).is_some_and(|(id, call)| id.raw() == call.id.raw())

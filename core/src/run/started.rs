@@ -1,7 +1,7 @@
 //! What a driver asks about the run: whether a request is under way, and which calls have started.
 
-use super::Run;
 use super::state::CallState;
+use super::{CallIndex, Run};
 
 impl Run<'_> {
     /// Returns whether a request was announced by [`Step::Send`](super::Step::Send) and neither
@@ -11,12 +11,12 @@ impl Run<'_> {
     }
 
     /// Returns whether call `i` has started and has no answer.
-    pub fn is_running(&self, i: usize) -> bool {
-        self.calls().contains(&i) && self.turn.states.is(i, CallState::Running)
+    pub fn is_running(&self, i: CallIndex) -> bool {
+        self.has_call(i) && self.turn.states.is(i, CallState::Running)
     }
 
     /// Returns the first call that has started and has no answer.
-    pub fn running_call(&self) -> Option<usize> {
+    pub fn running_call(&self) -> Option<CallIndex> {
         self.calls().find(|&i| self.is_running(i))
     }
 }

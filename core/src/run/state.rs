@@ -1,5 +1,6 @@
 //! The state of a run, as data.
 
+use super::CallIndex;
 use crate::json::{Bits, Value};
 use crate::message::StopReason;
 use crate::policy::Limit;
@@ -143,8 +144,8 @@ impl CallStates {
 
     // Not inlined on a chip, because there are many callers.
     #[cfg_attr(target_os = "none", inline(never))]
-    pub(super) fn get(&self, i: usize) -> CallState {
-        match self.0.get(i / 16).map_or(0, |word| word >> (i % 16 * 2) & 3) {
+    pub(super) fn get(&self, i: CallIndex) -> CallState {
+        match self.0.get(i.0 / 16).map_or(0, |word| word >> (i.0 % 16 * 2) & 3) {
             0 => CallState::Open,
             1 => CallState::Running,
             2 => CallState::ForCaller,
@@ -152,13 +153,13 @@ impl CallStates {
         }
     }
 
-    pub(super) fn is(&self, i: usize, state: CallState) -> bool {
+    pub(super) fn is(&self, i: CallIndex, state: CallState) -> bool {
         self.get(i) == state
     }
 
     /// Moves a call to another state, and returns whether its current state allows that.
     #[cfg_attr(target_os = "none", inline(never))]
-    pub(super) fn set(&mut self, i: usize, to: CallState) -> bool {
+    pub(super) fn set(&mut self, i: CallIndex, to: CallState) -> bool {
         use CallState::{Answered, ForCaller, Open, Running};
         let allowed = match (self.get(i), to) {
             (Open | ForCaller, _) | (Running, Running | ForCaller | Answered) => true,
@@ -166,8 +167,8 @@ impl CallStates {
             (Answered, Running | Answered) => true,
             (Running, Open) | (Answered, Open | ForCaller) => false,
         };
-        if allowed && let Some(word) = self.0.get_mut(i / 16) {
-            let at = i % 16 * 2;
+        if allowed && let Some(word) = self.0.get_mut(i.0 / 16) {
+            let at = i.0 % 16 * 2;
             let bits = match to {
                 Open => 0,
                 Running => 1,
@@ -183,7 +184,7 @@ impl CallStates {
     pub(super) fn in_state(&self, state: CallState) -> Bits<4> {
         let mut calls = Bits::NONE;
         for i in 0..Self::COUNT {
-            calls.set(i, self.is(i, state));
+            calls.set(i, self.is(CallIndex(i), state));
         }
         calls
     }
@@ -191,7 +192,7 @@ impl CallStates {
     /// Moves these calls to this state.
     pub(super) fn set_all(&mut self, calls: Bits<4>, state: CallState) {
         for i in (0..Self::COUNT).filter(|&i| calls.has(i)) {
-            self.set(i, state);
+            self.set(CallIndex(i), state);
         }
     }
 }
@@ -382,14 +383,21 @@ impl Turn {
         self.span().of(transcript)
     }
 
+    /// Returns the calls that need an answer, whether or not they have one.
+    pub(super) fn due(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = CallIndex> + ExactSizeIterator + Clone + use<> {
+        (self.first..self.calls).map(CallIndex)
+    }
+
     /// Returns whether call `i` has a result.
-    pub(super) fn is_answered(&self, i: usize) -> bool {
+    pub(super) fn is_answered(&self, i: CallIndex) -> bool {
         self.states.is(i, CallState::Answered)
     }
 
     /// Returns whether a call has no answer yet.
     pub(super) fn is_open(&self) -> bool {
-        (self.first..self.calls).any(|i| !self.is_answered(i))
+        self.due().any(|i| !self.is_answered(i))
     }
 
     /// Returns whether calls must run or be answered before the next request.
@@ -399,20 +407,20 @@ impl Turn {
 
     /// Returns whether a tool has started whose call has no result yet.
     pub(super) fn is_running(&self) -> bool {
-        (0..self.calls).any(|i| self.states.is(i, CallState::Running))
+        (0..self.calls).any(|i| self.states.is(CallIndex(i), CallState::Running))
     }
 
     pub(super) fn open_count(&self) -> usize {
-        (self.first..self.calls).filter(|&i| !self.is_answered(i)).count()
+        self.due().filter(|&i| !self.is_answered(i)).count()
     }
 
     pub(super) fn answered_count(&self) -> usize {
-        self.answered_before(self.calls)
+        self.answered_before(CallIndex(self.calls))
     }
 
     /// Returns how many of the calls before `i` have a result.
     #[cfg_attr(target_os = "none", inline(never))]
-    pub(super) fn answered_before(&self, i: usize) -> usize {
-        (0..i.min(CallStates::COUNT)).filter(|&i| self.is_answered(i)).count()
+    pub(super) fn answered_before(&self, i: CallIndex) -> usize {
+        (0..i.0.min(CallStates::COUNT)).filter(|&i| self.is_answered(CallIndex(i))).count()
     }
 }

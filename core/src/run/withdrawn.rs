@@ -9,10 +9,10 @@
 //! wire format is that of the `tool_addition` and `tool_removal` blocks of the Messages API. With
 //! the beta `inline-tools-2026-09-15` an addition may contain the whole definition.
 
-use super::Run;
 #[cfg(feature = "alloc")]
 use super::calls::blocks_in;
 use super::calls::is_type;
+use super::{CallIndex, Run};
 use crate::json::{Text, Value, same};
 use crate::message::{Messages, Role};
 use crate::transcript::Span;
@@ -29,7 +29,7 @@ pub(super) struct Changes {
 impl Run<'_> {
     /// Returns whether the tool that call `i` requests was removed and not added again. A member of
     /// a toolset is never removed.
-    pub fn is_withdrawn(&mut self, i: usize) -> bool {
+    pub fn is_withdrawn(&mut self, i: CallIndex) -> bool {
         self.look_for_changes(self.turn.end);
         let bytes = self.transcript.bytes();
         let Some(call) = self.call(i).filter(|call| call.toolset.is_none()) else { return false };
@@ -42,7 +42,7 @@ impl Run<'_> {
     /// A compaction block at the beginning of the reply counts. Returns `false` for a call of a
     /// toolset, and if the call may not start early.
     #[cfg(feature = "alloc")]
-    pub fn is_withdrawn_early(&mut self, i: usize) -> bool {
+    pub fn is_withdrawn_early(&mut self, i: CallIndex) -> bool {
         self.look_for_changes(self.reply.mark);
         let Some(call) = self.early_call(i).filter(|call| call.toolset.is_none()) else {
             return false;

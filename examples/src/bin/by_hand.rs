@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use toolrunner_core::error::Error;
 use toolrunner_core::observe::Event;
-use toolrunner_core::run::{Outcome, Run, Step};
+use toolrunner_core::run::{Outcome, Run, Step, ToolAnswer};
 use toolrunner_core::testing::{Reply, Request, Script, ScriptedModel};
 use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
@@ -45,7 +45,7 @@ fn go(run: &mut Run<'_>, server: &mut ScriptedModel) -> Result<Outcome, Error> {
                     if let Some(call) = run.call(i) {
                         println!("call: {} {}", call.name, call.input);
                     }
-                    run.answer(i, br#""3 days""#, false)?;
+                    run.answer(i, ToolAnswer::ok("3 days"))?;
                 }
             }
             // The reply was dropped before its end, which never happens in this program.

@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use toolrunner_core::ToolInput;
 use toolrunner_core::json::Value;
-use toolrunner_core::run::{Run, Step};
+use toolrunner_core::run::{Run, Step, ToolAnswer};
 use toolrunner_core::schema::Schema;
 use toolrunner_core::testing::{Reply, Request, Script, ScriptedModel, Style};
 use toolrunner_core::time::Instant;
@@ -183,7 +183,7 @@ fn turns() -> Work {
             exchange(&mut run, body);
             while run.step(Instant::ZERO) == Ok(Step::Call) {
                 let i = run.next_call().expect("a call");
-                run.answer(i, br#""22 degrees, sunny""#, false).expect("room");
+                run.answer(i, ToolAnswer::ok("22 degrees, sunny")).expect("room");
             }
         }
     };

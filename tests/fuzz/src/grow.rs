@@ -6,7 +6,7 @@ use std::path::Path;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use serde_json::Value;
-use toolrunner_core::run::{Run, Step};
+use toolrunner_core::run::{Run, Step, ToolAnswer};
 use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::ReplyHead;
@@ -79,7 +79,7 @@ fn snapshot(body: &str) -> Option<Vec<u8>> {
     while run.feed(&mut rest).ok()?.is_some() {}
     while run.end_of_body().ok()?.is_some() {}
     if run.step(Instant::ZERO) == Ok(Step::Call) {
-        run.answer(run.next_call()?, br#""ok""#, false).ok()?;
+        run.answer(run.next_call()?, ToolAnswer::ok("ok")).ok()?;
     }
     let mut out = Vec::new();
     run.snapshot(&mut out).ok()?;

@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 
-use toolrunner_blocking::{Client, Error, RetryPolicy, Run, StopReason};
+use toolrunner_blocking::{Client, Error, RetryPolicy, Run, StopReason, ToolAnswer};
 use toolrunner_core::testing::validity::{self, Tail};
 
 use super::embassy::Connection;
@@ -134,7 +134,10 @@ fn drive(run: &mut Run, scenario: &Scenario, tools: &ScenarioTools) -> Result<()
                     turn.calls().filter(|call| !call.is_answered && tools.is_declared(call.name));
                 for id in waiting.map(|call| call.id.to_string()).collect::<Vec<_>>() {
                     if let Some((content, is_error)) = tools.outcome(&id) {
-                        turn.answer_json(&id, content, is_error)?;
+                        turn.answer_with(
+                            &id,
+                            ToolAnswer::ok_json(content.as_bytes()).with_error(is_error),
+                        )?;
                     }
                 }
             }
@@ -157,7 +160,7 @@ fn answer_declared(run: &mut Run, tools: &ScenarioTools) -> Result<bool, Error> 
     while let Some(i) = run.machine().call_for_caller() {
         let id = run.machine().call(i).map(|call| call.id.to_string()).unwrap_or_default();
         let Some((content, is_error)) = tools.outcome(&id) else { break };
-        run.answer_json(&id, content, is_error)?;
+        run.answer_with(&id, ToolAnswer::ok_json(content.as_bytes()).with_error(is_error))?;
         any = true;
     }
     Ok(any)

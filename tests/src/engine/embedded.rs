@@ -10,7 +10,7 @@ use toolrunner_core::error::{Error, TransportKind};
 use toolrunner_core::json::Value;
 use toolrunner_core::message::StopReason;
 use toolrunner_core::observe::{Event, Observer};
-use toolrunner_core::run::{Outcome, Run};
+use toolrunner_core::run::{Outcome, Run, ToolAnswer};
 use toolrunner_core::testing::VirtualClock;
 use toolrunner_core::testing::validity::{self, Tail};
 use toolrunner_core::transcript::Transcript;
@@ -157,7 +157,7 @@ fn answer_declared(run: &mut Run<'_>, tools: &ScenarioTools) -> Result<bool, Err
     while let Some(i) = run.call_for_caller() {
         let id = run.call(i).map(|call| call.id.to_string()).unwrap_or_default();
         let Some((content, is_error)) = tools.outcome(&id) else { break };
-        run.answer(i, content.as_bytes(), is_error)?;
+        run.answer(i, ToolAnswer::ok_json(content.as_bytes()).with_error(is_error))?;
         any = true;
     }
     Ok(any)

@@ -6,7 +6,7 @@ use toolrunner_core::testing::VirtualClock;
 use toolrunner_core::testing::validity::{self, Tail};
 use toolrunner_core::transport::{Body, Head, Reply};
 use toolrunner_std::http::{DynTransport, Sending};
-use toolrunner_std::{Client, Error, HttpBody, HttpTransport, Run, StopReason};
+use toolrunner_std::{Client, Error, HttpBody, HttpTransport, Run, StopReason, ToolAnswer};
 
 use super::{Ending, Engine, block_on};
 use crate::replay::Replay;
@@ -96,7 +96,10 @@ async fn drive(run: &mut Run, scenario: &Scenario, tools: &ScenarioTools) -> Res
                     turn.calls().filter(|call| !call.is_answered && tools.is_declared(call.name));
                 for id in waiting.map(|call| call.id.to_string()).collect::<Vec<_>>() {
                     if let Some((content, is_error)) = tools.outcome(&id) {
-                        turn.answer_json(&id, content, is_error)?;
+                        turn.answer_with(
+                            &id,
+                            ToolAnswer::ok_json(content.as_bytes()).with_error(is_error),
+                        )?;
                     }
                 }
             }
@@ -130,7 +133,7 @@ fn answer_declared(run: &mut Run, tools: &ScenarioTools) -> Result<bool, Error> 
     while let Some(i) = run.machine().call_for_caller() {
         let id = run.machine().call(i).map(|call| call.id.to_string()).unwrap_or_default();
         let Some((content, is_error)) = tools.outcome(&id) else { break };
-        run.answer_json(&id, content, is_error)?;
+        run.answer_with(&id, ToolAnswer::ok_json(content.as_bytes()).with_error(is_error))?;
         any = true;
     }
     Ok(any)

@@ -79,10 +79,10 @@ pub use toolrunner_core::__private::macros::toolbox_blocking as toolbox;
 pub use toolrunner_core::message::{ReplyMessage, StopReason, Usage};
 pub use toolrunner_core::observe::Event;
 pub use toolrunner_core::policy::{Limit, Limits, RetryPolicy};
-pub use toolrunner_core::run::{Compaction, Outcome};
+pub use toolrunner_core::run::{Compaction, Outcome, ToolAnswer};
 pub use toolrunner_core::tool::{
-    BoxTools, ContentBlock, Declared, DynTools, Json, Output, Parsed, RawTool, Source, ToolContext,
-    ToolError, ToolInput, Tools,
+    BoxTools, ContentBlock, Declared, DynTools, Json, Output, Parsed, RawTool, Source,
+    ToolContext, ToolError, ToolInput, Tools,
 };
 
 /// Compiles the code blocks of the README as tests.

@@ -13,14 +13,14 @@ use toolrunner_core::drive::{Exchange, Loop, Progress};
 use toolrunner_core::error::Misuse;
 use toolrunner_core::message::{ReplyMessage, Usage};
 use toolrunner_core::policy::{Limits, RetryPolicy};
-use toolrunner_core::run::{Call, Outcome, Run as Machine};
+use toolrunner_core::run::{Call, CallIndex, Outcome, Run as Machine, ToolAnswer};
 use toolrunner_core::transport::{Failure, PieceBody};
 
 use crate::cancellation::Cancellation;
 use crate::client::Settings;
 use crate::clock::SystemClock;
 use crate::error::Error;
-use crate::params::{Params, quoted};
+use crate::params::Params;
 use crate::reply::Envelope;
 use crate::threads::{Control, Threads};
 use crate::tools::OwnTools;
@@ -175,28 +175,24 @@ impl Run {
     /// # Errors
     /// Returns `Misuse` if no open call has this id.
     pub fn answer(&mut self, id: &str, text: &str) -> Result<&mut Self, Error> {
-        self.answer_json(id, &quoted(text), false)
+        self.answer_with(id, ToolAnswer::ok(text))
     }
 
-    /// Answers an open call with content in wire format (a JSON string, or an array of blocks)
-    /// instead of running its tool. `is_error` reports a failure to the model. If the tool is
-    /// already running, its result is discarded.
+    /// Answers an open call instead of running its tool, also with a failure, or with content in
+    /// wire format: `run.answer_with(id, ToolAnswer::error("not allowed"))`. If the tool is already
+    /// running, its result is discarded.
     ///
     /// # Errors
     /// Returns `Misuse` if no open call has this id, or if the content is not valid.
-    pub fn answer_json(
-        &mut self,
-        id: &str,
-        content: &str,
-        is_error: bool,
-    ) -> Result<&mut Self, Error> {
+    pub fn answer_with(&mut self, id: &str, answer: ToolAnswer<'_>) -> Result<&mut Self, Error> {
         self.check_setup()?;
         let machine = &self.machine;
-        let is_it =
-            |i: &usize| machine.call(*i).is_some_and(|call| !call.is_answered && call.id == *id);
+        let is_it = |i: &CallIndex| {
+            machine.call(*i).is_some_and(|call| !call.is_answered && call.id == *id)
+        };
         let call = machine.calls().find(is_it).ok_or(Misuse::NoSuchCall)?;
         self.note_front();
-        self.machine.answer(call, content.as_bytes(), is_error)?;
+        self.machine.answer(call, answer)?;
         self.turns.executor.drop_calls(|running| running == call);
         self.untold.push_back(Progress::ToolEnd(call));
         Ok(self)
@@ -297,9 +293,7 @@ impl Run {
     /// answered itself.
     fn go_on(&mut self) {
         let machine = &self.machine;
-        self.turns
-            .executor
-            .drop_calls(|call| machine.is_answered(call) || !machine.calls().contains(&call));
+        self.turns.executor.drop_calls(|call| machine.is_answered(call) || !machine.has_call(call));
         if core::mem::take(&mut self.is_wound_down) {
             self.turns.hooks.cancellation.reset();
         }

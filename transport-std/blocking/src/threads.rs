@@ -16,7 +16,7 @@ use toolrunner_core::__private::Notice;
 use toolrunner_core::drive::{Draft, Env, Execute, Finished, Hooks, Job, Verdict, put_own, work};
 use toolrunner_core::error::{Error as CoreError, Misuse};
 use toolrunner_core::json::{Text, Value};
-use toolrunner_core::run::Run as Machine;
+use toolrunner_core::run::{CallIndex, Run as Machine};
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, ToolHost, Toolbox};
 
 use crate::cancellation::Cancellation;
@@ -67,7 +67,7 @@ impl Hooks for Control {
 
 /// A call that is done.
 struct Done {
-    call: usize,
+    call: CallIndex,
     verdict: Verdict,
     /// The content of the answer, and whether it is an error. `None` if the caller must answer.
     answer: Option<(Vec<u8>, bool)>,
@@ -75,7 +75,7 @@ struct Done {
 
 /// A call that is running.
 struct Running {
-    call: usize,
+    call: CallIndex,
     cancellation: Cancellation,
     work: Pin<Box<dyn Future<Output = Done> + Send>>,
 }
@@ -100,7 +100,7 @@ impl Threads {
     }
 
     /// Drops the calls for which `is_over` returns true. Their threads are asked to end.
-    pub(crate) fn drop_calls(&mut self, is_over: impl Fn(usize) -> bool) {
+    pub(crate) fn drop_calls(&mut self, is_over: impl Fn(CallIndex) -> bool) {
         self.running.retain(|running| {
             if is_over(running.call) {
                 running.cancellation.cancel();
@@ -170,7 +170,7 @@ impl Execute<Toolset, Control, SystemClock> for Threads {
         self.done = None;
     }
 
-    fn abort(&mut self, call: usize) {
+    fn abort(&mut self, call: CallIndex) {
         self.drop_calls(|running| running == call);
     }
 

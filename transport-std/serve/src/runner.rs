@@ -16,7 +16,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use toolrunner_std::machine::json::Value;
 use toolrunner_std::machine::message::Block;
-use toolrunner_std::{Decision, Error, Event, Limit, Outcome, Run, StopReason};
+use toolrunner_std::{Decision, Error, Event, Limit, Outcome, Run, StopReason, ToolAnswer};
 use uuid::Uuid;
 
 use self::failure::detail;
@@ -259,7 +259,10 @@ impl Loop {
                 answers: 0,
             });
             if let Some((content, is_error)) = results.get(&i).filter(|_| is_done) {
-                this.run.answer_json(&call.id, content.get(), *is_error)?;
+                this.run.answer_with(
+                    &call.id,
+                    ToolAnswer::ok_json(content.get().as_bytes()).with_error(*is_error),
+                )?;
                 this.calls[i].is_done = true;
             } else if is_suspended {
                 this.gate.decide(&call.id, Decision::Suspend);
@@ -497,7 +500,10 @@ impl Loop {
             } else {
                 // No program here runs a tool that is only declared.
                 let content = raw("Error: no tool here can run this call");
-                is_answered |= self.run.answer_json(&call.id, content.get(), true).is_ok();
+                is_answered |= self
+                    .run
+                    .answer_with(&call.id, ToolAnswer::error_json(content.get().as_bytes()))
+                    .is_ok();
             }
         }
         if !is_answered {
@@ -572,7 +578,10 @@ impl Loop {
     fn answer(&mut self, i: usize, content: &RawValue, is_error: bool) {
         let Some(call) = self.calls.get_mut(i).filter(|call| !call.is_done) else { return };
         call.is_done = true;
-        let _ = self.run.answer_json(&call.id, content.get(), is_error);
+        let _ = self.run.answer_with(
+            &call.id,
+            ToolAnswer::ok_json(content.get().as_bytes()).with_error(is_error),
+        );
         self.hold_if_done();
     }
 }

@@ -2,6 +2,7 @@
 
 use toolrunner_core::drive::Progress;
 use toolrunner_core::error::Misuse;
+use toolrunner_core::run::{CallIndex, ToolAnswer};
 
 use super::{Content, Run};
 use crate::error::Error;
@@ -14,24 +15,19 @@ impl Run {
     /// Returns `Misuse` if no open call has this id, or the error of the run's configuration, such
     /// as of its snapshot, or `Invalid` for a mistake in the content.
     pub fn answer(&mut self, id: &str, content: impl Into<Content>) -> Result<&mut Self, Error> {
-        self.answer_json(id, &content.into().json()?, false)
+        self.answer_with(id, ToolAnswer::ok_json(content.into().json()?.as_bytes()))
     }
 
-    /// Answers an open call with content in wire format (a JSON string, or an array of blocks),
-    /// instead of running its tool. `is_error` reports a failure to the model. If the tool is
-    /// already running, it is dropped.
+    /// Answers an open call instead of running its tool, also with a failure, or with content in
+    /// wire format: `run.answer_with(id, ToolAnswer::error("not allowed"))`. If the tool is already
+    /// running, it is dropped.
     ///
     /// # Errors
     /// Returns the errors of [`answer`](Self::answer), or `Misuse` if the content is not valid.
-    pub fn answer_json(
-        &mut self,
-        id: &str,
-        content: &str,
-        is_error: bool,
-    ) -> Result<&mut Self, Error> {
+    pub fn answer_with(&mut self, id: &str, answer: ToolAnswer<'_>) -> Result<&mut Self, Error> {
         let call = self.open_call(id)?;
         self.render_prefix();
-        self.machine.answer(call, content.as_bytes(), is_error)?;
+        self.machine.answer(call, answer)?;
         self.turns.executor.drop_call(call);
         self.untold.push_back(Progress::ToolEnd(call));
         Ok(self)
@@ -46,24 +42,22 @@ impl Run {
     /// Returns `Misuse` if there is no such result or a request is under way, or `Capacity` if the
     /// text does not fit. Then the old result stays.
     pub fn replace_result(&mut self, id: &str, text: &str) -> Result<&mut Self, Error> {
-        self.replace_result_json(id, &crate::params::quoted(text), false)
+        self.replace_result_with(id, ToolAnswer::ok(text))
     }
 
-    /// Replaces the result of the call with this id by content in wire format (a JSON string, or an
-    /// array of blocks), as [`replace_result`](Self::replace_result) does with a text. `is_error`
-    /// reports a failure to the model.
+    /// Replaces the result of the call with this id, as [`replace_result`](Self::replace_result)
+    /// does, also by a failure, or by content in wire format.
     ///
     /// # Errors
     /// Returns the errors of [`replace_result`](Self::replace_result), or `Misuse` if the content
     /// is not valid.
-    pub fn replace_result_json(
+    pub fn replace_result_with(
         &mut self,
         id: &str,
-        content: &str,
-        is_error: bool,
+        answer: ToolAnswer<'_>,
     ) -> Result<&mut Self, Error> {
         self.check_setup()?;
-        self.machine.replace_result_of(id, content.as_bytes(), is_error)?;
+        self.machine.replace_result_of(id, answer)?;
         Ok(self)
     }
 
@@ -135,7 +129,7 @@ impl Run {
         Ok(self)
     }
 
-    fn open_call(&mut self, id: &str) -> Result<usize, Error> {
+    fn open_call(&mut self, id: &str) -> Result<CallIndex, Error> {
         // If a snapshot could not be read, no call is open; report the actual mistake instead.
         self.check_setup()?;
         let machine = &self.machine;
@@ -149,7 +143,7 @@ impl Run {
     /// closes its open calls.
     pub(super) fn drop_answered_jobs(&mut self) {
         for call in self.turns.executor.calls() {
-            if self.machine.is_answered(call) || !self.machine.calls().contains(&call) {
+            if self.machine.is_answered(call) || !self.machine.has_call(call) {
                 self.turns.executor.drop_call(call);
             }
         }

@@ -16,7 +16,7 @@ use toolrunner_core::drive::{
 };
 use toolrunner_core::error::{Error as CoreError, Misuse};
 use toolrunner_core::json::{Text, Value};
-use toolrunner_core::run::Run as Machine;
+use toolrunner_core::run::{CallIndex, Run as Machine};
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, ToolHost, Toolbox};
 use tracing::Instrument;
 
@@ -32,7 +32,7 @@ use crate::escaped::Escaped;
 
 /// A call that is done.
 pub(super) struct Done {
-    call: usize,
+    call: CallIndex,
     verdict: Verdict,
     /// The content of the answer, and whether it is an error. `None` if the caller must answer.
     pub(super) answer: Option<(Vec<u8>, bool)>,
@@ -59,7 +59,7 @@ pub(super) struct Concurrent {
 }
 
 struct Entered {
-    call: usize,
+    call: CallIndex,
     abort: AbortHandle,
     /// Requests this call alone to end.
     cancel: CancellationToken,
@@ -86,13 +86,13 @@ impl Concurrent {
     }
 
     /// Returns the calls that are running.
-    pub(super) fn calls(&self) -> Vec<usize> {
+    pub(super) fn calls(&self) -> Vec<CallIndex> {
         self.list.iter().map(|entered| entered.call).collect()
     }
 
     /// Drops this call if it is running. Its token is cancelled too, because it may be on another
     /// thread.
-    pub(super) fn drop_call(&mut self, call: usize) {
+    pub(super) fn drop_call(&mut self, call: CallIndex) {
         self.list.retain(|entered| {
             if entered.call == call {
                 entered.cancel.cancel();
@@ -198,7 +198,7 @@ impl Execute<Toolset, Hooks, SharedClock> for Concurrent {
         self.done = None;
     }
 
-    fn abort(&mut self, call: usize) {
+    fn abort(&mut self, call: CallIndex) {
         self.drop_call(call);
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 use toolrunner_core::drive::{Draft, Hooks as CoreHooks};
-use toolrunner_core::run::Call;
+use toolrunner_core::run::{Call, CallIndex, ToolAnswer};
 
 use super::RunBuilder;
 use super::apart::run_apart;
@@ -29,7 +29,7 @@ pub(super) struct Hooks {
     /// How long tools may continue after the run is cancelled.
     pub(super) grace: Duration,
     /// Calls of this turn that the caller allowed, so the gate is not asked.
-    pub(super) allowed: Vec<usize>,
+    pub(super) allowed: Vec<CallIndex>,
     /// The questions of this turn's tools.
     pub(super) dialogues: Vec<Dialogue>,
     /// The run's number, for log lines.
@@ -39,7 +39,7 @@ pub(super) struct Hooks {
 /// The questions that the tool of a call asked, and the answers.
 #[derive(Clone)]
 pub(super) struct Dialogue {
-    pub(super) call: usize,
+    pub(super) call: CallIndex,
     pub(super) answers: Vec<String>,
     pub(super) question: Option<String>,
 }
@@ -70,17 +70,17 @@ impl core::fmt::Debug for Hooks {
 
 impl Hooks {
     /// Returns the gate of a call, unless the caller has already decided.
-    pub(super) fn gate_of(&self, call: usize) -> Option<Arc<dyn DynGate>> {
+    pub(super) fn gate_of(&self, call: CallIndex) -> Option<Arc<dyn DynGate>> {
         self.gate.clone().filter(|_| !self.allowed.contains(&call))
     }
 
     /// Returns the answers to the questions of a call, in order.
-    pub(super) fn answers_of(&self, call: usize) -> Arc<[String]> {
+    pub(super) fn answers_of(&self, call: CallIndex) -> Arc<[String]> {
         let dialogue = self.dialogues.iter().find(|dialogue| dialogue.call == call);
         dialogue.map(|dialogue| dialogue.answers.as_slice().into()).unwrap_or_default()
     }
 
-    pub(super) fn dialogue(&mut self, call: usize) -> &mut Dialogue {
+    pub(super) fn dialogue(&mut self, call: CallIndex) -> &mut Dialogue {
         let known = self.dialogues.iter().position(|dialogue| dialogue.call == call);
         let i = known.unwrap_or_else(|| {
             self.dialogues.push(Dialogue { call, answers: Vec::new(), question: None });
@@ -160,7 +160,8 @@ impl CoreHooks for Hooks {
             match run_apart(|| hook(&mut draft)) {
                 Ok(()) => {
                     let (content, is_error) = draft.into_parts();
-                    result.set(content, is_error);
+                    let answer = ToolAnswer::ok_json(content.as_bytes());
+                    result.set(answer.with_error(is_error));
                 }
                 // The tool has run, so its result stays as it is.
                 Err(panic) => tracing::error!("the hook on results panicked: {panic}"),

@@ -29,6 +29,7 @@ mod host;
 mod inject;
 mod message;
 mod output;
+mod renamed;
 mod reply;
 mod retried;
 mod shown;

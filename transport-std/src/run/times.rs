@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use toolrunner_core::run::CallIndex;
 use toolrunner_core::time::Instant;
 
 /// The times of the calls of the last turn, and of the reply under way or the last one.
@@ -15,7 +16,7 @@ pub(super) struct Times {
 
 #[derive(Debug)]
 struct CallTimes {
-    call: usize,
+    call: CallIndex,
     start: Instant,
     end: Option<Instant>,
 }
@@ -40,18 +41,18 @@ impl Times {
         self.end = Some(now);
     }
 
-    pub(super) fn call_starts(&mut self, call: usize, now: Instant) {
+    pub(super) fn call_starts(&mut self, call: CallIndex, now: Instant) {
         self.calls.retain(|known| known.call != call);
         self.calls.push(CallTimes { call, start: now, end: None });
     }
 
-    pub(super) fn call_ends(&mut self, call: usize, now: Instant) {
+    pub(super) fn call_ends(&mut self, call: CallIndex, now: Instant) {
         if let Some(known) = self.calls.iter_mut().find(|known| known.call == call) {
             known.end = Some(now);
         }
     }
 
-    pub(super) fn of_call(&self, call: usize) -> Option<Duration> {
+    pub(super) fn of_call(&self, call: CallIndex) -> Option<Duration> {
         let known = self.calls.iter().find(|known| known.call == call)?;
         Some(known.end?.since(known.start))
     }

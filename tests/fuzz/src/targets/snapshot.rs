@@ -3,7 +3,7 @@
 
 use toolrunner_core::error::Error;
 use toolrunner_core::message::{Messages, Role};
-use toolrunner_core::run::{Compaction, Outcome, Run, Step};
+use toolrunner_core::run::{Compaction, Outcome, Run, Step, ToolAnswer};
 use toolrunner_core::testing::validity::{self, Tail};
 use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
@@ -51,7 +51,7 @@ fn go_on(run: &mut Run<'_>, stays_valid: bool) {
                 assert!(!answered.contains(&i), "call {i} is open again");
                 answered.push(i);
                 if !run.refuse_bad_input(i).expect("it is open") {
-                    run.answer(i, br#""ok""#, false).expect("an answer");
+                    run.answer(i, ToolAnswer::ok("ok")).expect("an answer");
                 }
             }
             Ok(Step::Send) => {
@@ -66,7 +66,7 @@ fn go_on(run: &mut Run<'_>, stays_valid: bool) {
             }
             Ok(Step::Done(Outcome::NeedsAnswer)) => {
                 let i = run.call_for_caller().expect("a call for the caller");
-                run.answer(i, br#""by hand""#, false).expect("an answer");
+                run.answer(i, ToolAnswer::ok("by hand")).expect("an answer");
             }
             Ok(Step::Done(Outcome::Stopped | Outcome::Broken)) => run.resume(),
             Ok(Step::Done(_)) | Err(Error::Misuse(_)) => return,

@@ -5,7 +5,7 @@
 use core::hint::black_box;
 
 use toolrunner_core::error::Error;
-use toolrunner_core::run::{Compaction, MakeRoom, OnBreak, Run, Step, WhenFull, WrittenResult};
+use toolrunner_core::run::{Compaction, MakeRoom, OnBreak, Run, Step, ToolAnswer, WhenFull, WrittenResult};
 use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::ReplyHead;
@@ -79,10 +79,10 @@ fn drive(memory: &mut [u8], input: &[u8], text: &str, now: Instant) -> Result<us
                 if run.refuse_bad_input(call)? {
                     continue;
                 }
-                match black_box(call % 4) {
+                match black_box(call.get() % 4) {
                     0 => run.answer_not_found(call)?,
                     1 => run.leave_to_caller(call),
-                    2 => run.answer(call, input, true)?,
+                    2 => run.answer(call, ToolAnswer::error_json(input))?,
                     _ => {
                         let called = run.start_in_place(call)?;
                         let mut out = called.out;
@@ -92,7 +92,7 @@ fn drive(memory: &mut [u8], input: &[u8], text: &str, now: Instant) -> Result<us
                         run.end_in_place(call, written)?;
                     }
                 }
-                run.replace_result(call, input, false)?;
+                run.replace_result(call, ToolAnswer::ok_json(input))?;
                 run.add_to_result(call, text)?;
                 black_box(run.results().count());
             }

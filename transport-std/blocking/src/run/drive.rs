@@ -65,7 +65,7 @@ impl Run {
     /// something that no longer exists.
     fn is_untold(&self, what: &Next) -> bool {
         match *what {
-            Progress::ToolStart(i) => !self.machine.calls().contains(&i),
+            Progress::ToolStart(i) => !self.machine.has_call(i),
             Progress::ToolEnd(i) => !self.machine.is_answered(i),
             Progress::Done(_)
             | Progress::Dropped { .. }

@@ -3,7 +3,7 @@
 use toolrunner_core::error::Misuse;
 use toolrunner_core::json::Value;
 use toolrunner_core::message::{ReplyMessage, StopReason, Usage};
-use toolrunner_core::run::Call;
+use toolrunner_core::run::{Call, CallIndex, ToolAnswer};
 
 use super::Run;
 use crate::error::Error;
@@ -100,19 +100,13 @@ impl<'r> Turn<'r> {
         Ok(self)
     }
 
-    /// Answers an open call with content in wire format (a JSON string, or an array of blocks)
-    /// instead of running its tool, as [`Run::answer_json`] does. `is_error` reports a failure to
-    /// the model.
+    /// Answers an open call instead of running its tool, also with a failure, or with content in
+    /// wire format, as [`Run::answer_with`] does.
     ///
     /// # Errors
     /// Returns `Misuse` if no open call has this id, or if the content is not valid.
-    pub fn answer_json(
-        &mut self,
-        id: &str,
-        content: &str,
-        is_error: bool,
-    ) -> Result<&mut Self, Error> {
-        self.run.answer_json(id, content, is_error)?;
+    pub fn answer_with(&mut self, id: &str, answer: ToolAnswer<'_>) -> Result<&mut Self, Error> {
+        self.run.answer_with(id, answer)?;
         Ok(self)
     }
 
@@ -179,7 +173,7 @@ pub struct ToolResults<'t> {
 #[derive(Debug)]
 pub struct ToolResult<'t> {
     run: &'t mut Run,
-    call: usize,
+    call: CallIndex,
 }
 
 impl ToolResults<'_> {
@@ -301,7 +295,7 @@ impl ToolResult<'_> {
     /// Returns `Capacity` if the conversation is full; then the old content stays.
     pub fn replace(&mut self, text: &str) -> Result<&mut Self, Error> {
         let is_error = self.is_error();
-        self.replace_json(&crate::params::quoted(text), is_error)
+        self.replace_with(ToolAnswer::ok(text).with_error(is_error))
     }
 
     /// Cuts every text that is longer than `bytes`. Its beginning and end stay, with a note of how
@@ -314,15 +308,15 @@ impl ToolResult<'_> {
         Ok(self)
     }
 
-    /// Replaces the content, in wire format, and whether it is an error. Members that were added to
-    /// the block are removed.
+    /// Replaces the content, and whether it is an error. Members that were added to the block are
+    /// removed.
     ///
     /// # Errors
-    /// Returns `Misuse` if `content` is not valid, or `Capacity` if the conversation is full. Then
+    /// Returns `Misuse` if the content is not valid, or `Capacity` if the conversation is full. Then
     /// the old content stays.
-    pub fn replace_json(&mut self, content: &str, is_error: bool) -> Result<&mut Self, Error> {
+    pub fn replace_with(&mut self, answer: ToolAnswer<'_>) -> Result<&mut Self, Error> {
         self.run.note_front();
-        self.run.machine.replace_result(self.call, content.as_bytes(), is_error)?;
+        self.run.machine.replace_result(self.call, answer)?;
         Ok(self)
     }
 }

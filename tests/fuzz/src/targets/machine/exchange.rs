@@ -6,7 +6,7 @@ use core::time::Duration;
 use toolrunner_core::error::{Error, TransportKind};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::observe::Event;
-use toolrunner_core::run::StreamEvent;
+use toolrunner_core::run::{CallIndex, StreamEvent, ToolAnswer};
 use toolrunner_core::testing::validity::{self, Tail};
 use toolrunner_core::testing::{Reply, Request, Script, ScriptedModel, Style};
 use toolrunner_core::transport::ReplyHead;
@@ -246,6 +246,7 @@ impl Machine<'_> {
         }
         early.see(&self.run.peek(stream_event));
         for (i, call) in early.calls.iter_mut().enumerate() {
+            let i = CallIndex::from(i);
             let may = !early.is_closed && call.is_left && !call.has_begun && choices.below(2) == 1;
             if may && self.run.mark_started_early(i, self.now) {
                 self.ledger.run(&call.id);
@@ -254,7 +255,7 @@ impl Machine<'_> {
                 call.has_begun = true;
             } else if call.has_begun && choices.below(8) == 0 && !self.run.is_answered(i) {
                 let content = format!("\"early {}\"", call.id);
-                self.run.answer(i, content.as_bytes(), false).expect("it runs");
+                self.run.answer(i, ToolAnswer::ok_json(content.as_bytes())).expect("it runs");
                 self.ledger.answered(&call.id, None);
             }
         }
@@ -267,6 +268,7 @@ impl Machine<'_> {
             return;
         }
         for (i, call) in early.calls.iter().enumerate().filter(|(_, call)| call.has_begun) {
+            let i = CallIndex::from(i);
             assert!(
                 self.run.call(i).is_some_and(|known| known.id == *call.id.as_str()),
                 "another call than the one that began"

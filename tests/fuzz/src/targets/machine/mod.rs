@@ -12,7 +12,7 @@ use core::time::Duration;
 use toolrunner_core::error::Error;
 use toolrunner_core::message::StopReason;
 use toolrunner_core::policy::{Limits, RetryPolicy};
-use toolrunner_core::run::{CallInFlight, MakeRoom, OnBreak, Outcome, Run, Step, WhenFull, WrittenResult};
+use toolrunner_core::run::{CallInFlight, CallIndex, MakeRoom, OnBreak, Outcome, Run, Step, ToolAnswer, WhenFull, WrittenResult};
 use toolrunner_core::testing::validity::{self, Tail};
 use toolrunner_core::testing::{Reply, Style};
 use toolrunner_core::time::Instant;
@@ -141,7 +141,7 @@ impl Machine<'_> {
                     0 => self.run.give_to_tools(i),
                     1 => self
                         .run
-                        .answer(i, br#""by hand""#, false)
+                        .answer(i, ToolAnswer::ok("by hand"))
                         .expect("room for the shortest answer"),
                     _ => drop(self.say()),
                 }
@@ -202,7 +202,7 @@ impl Machine<'_> {
     }
 
     /// Runs a tool that writes its result in place.
-    fn call_in_place(&mut self, i: usize, id: &str, choices: &mut Choices<'_>) {
+    fn call_in_place(&mut self, i: CallIndex, id: &str, choices: &mut Choices<'_>) {
         self.begin(id);
         let CallInFlight { call, mut out } = self.run.start_in_place(i).expect("it is open");
         let _ = format!("{:?} {:?}", call.id, call.input.as_json());
@@ -221,21 +221,21 @@ impl Machine<'_> {
     }
 
     /// Answers a call whose tool has its own memory.
-    fn answer(&mut self, i: usize, id: &str, choices: &mut Choices<'_>) {
+    fn answer(&mut self, i: CallIndex, id: &str, choices: &mut Choices<'_>) {
         let (content, is_error) = match choices.below(5) {
             0 => (format!("\"{}\"", "x".repeat(1 + choices.word() % 3000)), true),
             1 => ("[]".to_owned(), false),
             // Content that the API refuses in a failed call becomes text.
             4 => {
                 self.run
-                    .answer_checked(i, br#"[{"type":"image"}]"#, true)
+                    .answer_checked(i, ToolAnswer::error_json(br#"[{"type":"image"}]"#))
                     .expect("room for the shortest answer");
                 return self.ledger.answered(id, self.result(i).as_deref());
             }
             2 => (r#"[{"type":"image","source":{"type":"file","file_id":"f"}}]"#.to_owned(), false),
             _ => (r#"[{"type":"text","text":"ok"}]"#.to_owned(), false),
         };
-        self.run.answer(i, content.as_bytes(), is_error).expect("room for the shortest answer");
+        self.run.answer(i, ToolAnswer::ok_json(content.as_bytes()).with_error(is_error)).expect("room for the shortest answer");
         let there = self.run.result(i).expect("an answered call has a result");
         let [found, failed] =
             ["content", "is_error"].map(|name| there.member(name).unwrap_or_default());
@@ -296,7 +296,7 @@ impl Machine<'_> {
                 Ok(Step::Done(Outcome::Ended(Some(StopReason::EndTurn)))) => return self.look(),
                 Ok(Step::Done(Outcome::NeedsAnswer)) => {
                     let i = self.run.call_for_caller().expect("a call for the caller");
-                    self.run.answer(i, br#""x""#, false).expect("room for the shortest answer");
+                    self.run.answer(i, ToolAnswer::ok("x")).expect("room for the shortest answer");
                 }
                 Ok(Step::Done(Outcome::Stopped)) => self.run.resume(),
                 Ok(Step::Done(Outcome::Ended(_) | Outcome::Broken)) | Err(_) => {

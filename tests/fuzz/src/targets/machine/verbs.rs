@@ -4,7 +4,7 @@ use core::time::Duration;
 use toolrunner_core::__private::Notice;
 
 use toolrunner_core::policy::{Limits, RetryPolicy};
-use toolrunner_core::run::{Compaction, MakeRoom, OnBreak};
+use toolrunner_core::run::{CallIndex, Compaction, MakeRoom, OnBreak, ToolAnswer};
 use toolrunner_core::time::Instant;
 
 use super::{Machine, restored};
@@ -12,7 +12,7 @@ use crate::choices::Choices;
 
 impl Machine<'_> {
     pub(super) fn verb(&mut self, choices: &mut Choices<'_>) {
-        let i = choices.below(4);
+        let i = CallIndex::from(choices.below(4));
         match choices.below(28) {
             0 => drop(self.say()),
             1 => self.append(choices),
@@ -22,7 +22,7 @@ impl Machine<'_> {
             4 => self.run.stop(),
             5 => self.run.resume(),
             6 => self
-                .change_result(i, |machine| machine.run.answer(i, br#""by hand""#, false).is_ok()),
+                .change_result(i, |machine| machine.run.answer(i, ToolAnswer::ok("by hand")).is_ok()),
             7 => self
                 .change_result(i, |machine| machine.run.answer_notice(i, Notice::NotRun).is_ok()),
             8 => {
@@ -30,7 +30,7 @@ impl Machine<'_> {
                 self.change_result(i, |machine| {
                     machine
                         .run
-                        .replace_result(i, br#"[{"type":"text","text":"replaced"}]"#, is_error)
+                        .replace_result(i, ToolAnswer::ok_json(br#"[{"type":"text","text":"replaced"}]"#).with_error(is_error))
                         .is_ok()
                 });
             }
@@ -76,7 +76,7 @@ impl Machine<'_> {
             22 => self.now = Instant::from_micros(self.now.as_micros() / 2),
             23 => self.change_result(i, |machine| machine.run.cap_result(i, 3).is_ok()),
             24 => self.change_result(i, |machine| {
-                machine.run.replace_result_text(i, "re\"placed", false).is_ok()
+                machine.run.replace_result(i, ToolAnswer::ok("re\"placed")).is_ok()
             }),
             25 | 26 => self.replace_history(choices),
             _ => drop(self.run.user("").expect_err("nothing is said")),
@@ -114,7 +114,7 @@ impl Machine<'_> {
     }
 
     /// Changes the answer of call `i`. A change that fails may still have had an effect.
-    fn change_result(&mut self, i: usize, change: impl FnOnce(&mut Self) -> bool) {
+    fn change_result(&mut self, i: CallIndex, change: impl FnOnce(&mut Self) -> bool) {
         let id = self.run.call(i).map(|call| call.id.to_string());
         let before = self.result(i);
         let changed = change(self);
@@ -125,7 +125,7 @@ impl Machine<'_> {
         }
     }
 
-    pub(super) fn result(&self, i: usize) -> Option<String> {
+    pub(super) fn result(&self, i: CallIndex) -> Option<String> {
         Some(self.run.result(i)?.member("content")?.as_json().to_owned())
     }
 
