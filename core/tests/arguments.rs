@@ -24,7 +24,7 @@ use toolrunner_core::__private::check_tools;
 
 use serde::Deserialize;
 use toolrunner_core::json::{Text, Value};
-use toolrunner_core::tool::{Json, Output, Parsed, ToolCall, ToolContext, Toolbox};
+use toolrunner_core::tool::{FromText, Json, Output, ToolCall, ToolContext, Toolbox};
 use toolrunner_core::{ToolInput, tool};
 
 /// Polls a future that never waits.
@@ -237,7 +237,7 @@ fn whatever_can_be_parsed() {
         #[tool(parse, default = Ipv4Addr::LOCALHOST, default_json = "\"127.0.0.1\"")]
         from: Ipv4Addr,
         #[tool(parse)] via: Option<SocketAddr>,
-        hops: Option<Vec<Parsed<SocketAddr>>>,
+        hops: Option<Vec<FromText<SocketAddr>>>,
     ) -> String {
         format!("{} {from} {via:?} {hops:?}", target.address)
     }
@@ -257,7 +257,7 @@ fn whatever_can_be_parsed() {
             &ping,
             r#"{"target":{"address":"1.2.3.4:5"},"from":"10.0.0.1","via":"[::1]:2","hops":["1.1.1.1:1"]}"#
         ),
-        Ok("1.2.3.4:5 10.0.0.1 Some([::1]:2) Some([Parsed(1.1.1.1:1)])".to_owned())
+        Ok("1.2.3.4:5 10.0.0.1 Some([::1]:2) Some([FromText(1.1.1.1:1)])".to_owned())
     );
     assert_eq!(
         call(&ping, r#"{"target":{"address":"1.2.3.4"}}"#),

@@ -25,9 +25,9 @@ impl Argument {
         }
         match optional(ty) {
             Some(inner) => {
-                (quote!(::core::option::Option<#core::tool::Parsed<#inner>>), Some(true))
+                (quote!(::core::option::Option<#core::tool::FromText<#inner>>), Some(true))
             }
-            None => (quote!(#core::tool::Parsed<#ty>), Some(false)),
+            None => (quote!(#core::tool::FromText<#ty>), Some(false)),
         }
     }
 
@@ -151,8 +151,8 @@ impl Argument {
         };
         let wrap = |value| match parsed {
             None => value,
-            Some(false) => quote!(#core::tool::Parsed(#value)),
-            Some(true) => quote!((#value).map(#core::tool::Parsed)),
+            Some(false) => quote!(#core::tool::FromText(#value)),
+            Some(true) => quote!((#value).map(#core::tool::FromText)),
         };
         let read = match default.map(wrap) {
             None => quote! {{ let name = #name; #input::read_member(decoder, #object, name)? }},

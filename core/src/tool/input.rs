@@ -24,7 +24,7 @@ use crate::schema::{Expected, Got, InputError, Schema, Variant};
 /// | `Option<T>` | T or null, not required | |
 /// | [`Duration`](core::time::Duration) | string, format `duration` | ISO 8601, such as `PT1H30M` or `P2D`; no months or years, whose length varies |
 /// | `IpAddr`, `Ipv4Addr`, `Ipv6Addr` | string; format `ipv4`, `ipv6` | |
-/// | [`Parsed<T>`](super::Parsed) | string | any `FromStr`; `#[tool(parse)]` does the same for one argument |
+/// | [`FromText<T>`](super::FromText) | string | any `FromStr`; `#[tool(parse)]` does the same for one argument |
 /// | [`Value`] | anything | any JSON, unchanged |
 /// | `String`, `Cow<str>`, `Box<T>`, `Vec<T>` | as expected | with `alloc` |
 /// | `BTreeMap<String, T>`, `BTreeSet<T>` | object of any members; array of unique items | with `alloc`; an item that occurs twice counts once |

@@ -11,10 +11,10 @@ mod context;
 #[cfg(feature = "serde-json-core")]
 mod deserialize;
 mod error;
+mod from_text;
 pub(crate) mod input;
 mod list;
 mod output;
-mod parsed;
 pub(crate) mod raw;
 pub(crate) mod result;
 #[cfg(feature = "serde")]
@@ -31,13 +31,13 @@ pub use context::{ToolContext, ToolHost};
 #[cfg(feature = "serde-json-core")]
 pub use deserialize::AnyJson;
 pub use error::ToolError;
+pub use from_text::FromText;
 pub(crate) use input::invalid_input;
 pub use input::{Decoder, ToolInput};
 #[cfg(feature = "alloc")]
 pub use list::{BoxTools, CallFuture, DynTools};
 pub use output::Output;
 pub(crate) use output::is_empty_text_block;
-pub use parsed::Parsed;
 #[cfg(feature = "alloc")]
 pub use raw::Input;
 pub use raw::{Declared, RawTool};

@@ -81,7 +81,7 @@ pub use toolrunner_core::observe::Event;
 pub use toolrunner_core::policy::{Limit, Limits, RetryPolicy};
 pub use toolrunner_core::run::{Compaction, Outcome, ToolAnswer};
 pub use toolrunner_core::tool::{
-    BoxTools, ContentBlock, Declared, DynTools, Json, Output, Parsed, RawTool, Source,
+    BoxTools, ContentBlock, Declared, DynTools, FromText, Json, Output, RawTool, Source,
     ToolContext, ToolError, ToolInput, Tools,
 };
 

@@ -50,11 +50,11 @@
 //! ```
 //! use std::net::SocketAddr;
 //!
-//! use toolrunner_std::{Parsed, tool};
+//! use toolrunner_std::{FromText, tool};
 //!
 //! /// Check whether hosts answer.
 //! #[tool]
-//! fn ping(#[tool(parse)] host: SocketAddr, more: Vec<Parsed<SocketAddr>>) -> usize {
+//! fn ping(#[tool(parse)] host: SocketAddr, more: Vec<FromText<SocketAddr>>) -> usize {
 //!     more.len() + 1
 //! }
 //! ```

@@ -12,23 +12,23 @@ use crate::schema::{Expected, Got, InputError, Schema};
 /// An argument that is a string for the model and is converted by `FromStr`.
 ///
 /// `#[tool(parse)]` on an argument or a field takes the type itself, or an `Option` of it. Use
-/// `Parsed` where the type is part of another: `Vec<Parsed<IpAddr>>`.
+/// `FromText` where the type is part of another: `Vec<FromText<IpAddr>>`.
 ///
 /// ```
 /// # #[cfg(feature = "macros")] {
 /// use core::net::SocketAddr;
 /// use toolrunner_core::tool;
-/// use toolrunner_core::tool::Parsed;
+/// use toolrunner_core::tool::FromText;
 ///
 /// /// Check whether a host answers.
 /// #[tool]
-/// fn ping(#[tool(parse)] host: SocketAddr, via: Option<Parsed<SocketAddr>>) {}
+/// fn ping(#[tool(parse)] host: SocketAddr, via: Option<FromText<SocketAddr>>) {}
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Parsed<T>(pub T);
+pub struct FromText<T>(pub T);
 
-impl<'a, T: FromStr<Err: fmt::Display>> ToolInput<'a> for Parsed<T> {
+impl<'a, T: FromStr<Err: fmt::Display>> ToolInput<'a> for FromText<T> {
     const SCHEMA: &'static Schema = &Schema::STRING;
 
     fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
@@ -66,7 +66,7 @@ macro_rules! formats {
             const SCHEMA: &'static Schema = &Schema::STRING.format($format);
 
             fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
-                Parsed::decode(value, decoder).map(|parsed| parsed.0)
+                FromText::decode(value, decoder).map(|parsed| parsed.0)
             }
         }
     )*};
@@ -97,7 +97,7 @@ impl<'a> ToolInput<'a> for IpAddr {
     const SCHEMA: &'static Schema = &Schema::STRING;
 
     fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
-        Parsed::decode(value, decoder).map(|parsed| parsed.0)
+        FromText::decode(value, decoder).map(|parsed| parsed.0)
     }
 }
 
