@@ -103,9 +103,10 @@ part_soak() {
     SOAK="${SOAK:-20000}" cargo test -q --profile soak -p toolrunner-std --features testing --test soak -- --nocapture
 }
 
-# Runs five conversations under every fault on each adapter, and prints the matrix.
+# Runs five conversations under every fault on each adapter, and prints the matrix. An optimized build, which `conformance` needs too, takes
+# a tenth of the time.
 part_faults() {
-    cargo test -q -p toolrunner-tests --test faults -- --nocapture
+    cargo test -q --release -p toolrunner-tests --test faults -- --nocapture
 }
 
 # Runs the engine of toolrunner-serve under many schedules of crashes and failures, the HTTP contract on the stores that need no
@@ -134,7 +135,7 @@ part_playground() {
 
 # Runs each fuzz target for FUZZ_SECONDS seconds with the stable engine. See tests/fuzz.
 part_fuzz() {
-    (cd tests/fuzz && cargo run -q --locked --release --bin fuzz -- --seconds "${FUZZ_SECONDS:-20}")
+    (cd tests/fuzz && cargo run -q --locked --release --bin fuzz -- --seconds "${FUZZ_SECONDS:-12}")
 }
 
 # Runs the test suites of core and of the board's transport under memcheck, except for the tests that tests/valgrind.py leaves out, with a
