@@ -155,6 +155,20 @@ impl Schema {
         self
     }
 
+    /// Returns the description. Empty if the schema has none.
+    #[doc(hidden)]
+    pub const fn description(&self) -> &'static str {
+        self.description
+    }
+
+    /// Removes the description.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn without_description(mut self) -> Self {
+        self.description = "";
+        self
+    }
+
     /// Returns the schema if it can be the whole input of a tool.
     ///
     /// # Panics

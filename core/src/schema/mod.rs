@@ -40,6 +40,8 @@ pub(crate) use lenient::lenient_raw;
 pub(crate) use raw::RAW_DEPTH;
 pub use raw::RawSchema;
 pub(crate) use raw::is_refused;
+#[cfg(feature = "testing")]
+pub(crate) use raw::resolve;
 #[cfg(feature = "schemars")]
 pub(crate) use strict::output_of;
 #[cfg(all(feature = "alloc", not(feature = "schemars")))]

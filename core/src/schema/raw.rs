@@ -473,7 +473,7 @@ pub(crate) fn is_refused(schema: Value<'_>) -> bool {
 
 /// Returns the schema at `#` or `#/a/b` of a root. The path may contain `~0` and `~1`, but no
 /// percent encoding.
-pub(super) fn resolve<'s>(root: Value<'s>, path: Text<'s>) -> Option<Value<'s>> {
+pub(crate) fn resolve<'s>(root: Value<'s>, path: Text<'s>) -> Option<Value<'s>> {
     let mut at = root;
     let mut rest = path.as_plain()?.strip_prefix('#')?;
     while !rest.is_empty() {

@@ -236,7 +236,7 @@ pub(super) fn whole(reply: &Reply, style: &Style, context: &Context<'_>) -> Vec<
     if reply.ends_early {
         json.pop();
     }
-    split(vec![json.into_bytes()], style)
+    split(vec![json.into_bytes()], style, reply)
 }
 
 /// Returns the body of a streamed reply.
@@ -269,7 +269,7 @@ pub(super) fn stream(reply: &Reply, style: &Style, context: &Context<'_>) -> Vec
         );
         frames.push("message_stop", "");
     }
-    split(frames.out, style)
+    split(frames.out, style, reply)
 }
 
 struct Event {
@@ -333,16 +333,15 @@ impl Frames<'_> {
     }
 }
 
-/// Splits a body into pieces, with pauses.
-fn split(frames: Vec<Vec<u8>>, style: &Style) -> Vec<Chunk> {
+/// Splits a body into pieces, with the pauses of the reply or of the style.
+fn split(frames: Vec<Vec<u8>>, style: &Style, reply: &Reply) -> Vec<Chunk> {
     let pieces = match style.split {
         Some(size) => frames.concat().chunks(size.max(1)).map(<[u8]>::to_vec).collect(),
         None => frames,
     };
-    let pause = (!style.pause.is_zero()).then_some(Chunk::Wait(style.pause));
-    pieces
-        .into_iter()
-        .flat_map(|piece| [Some(Chunk::Data(piece)), pause.clone()])
-        .flatten()
-        .collect()
+    let wait = |time: Duration| (!time.is_zero()).then_some(Chunk::Wait(time));
+    let pause = wait(reply.pace.unwrap_or(style.pause));
+    let pieces =
+        pieces.into_iter().flat_map(|piece| [Some(Chunk::Data(piece)), pause.clone()]).flatten();
+    wait(reply.after).into_iter().chain(pieces).collect()
 }

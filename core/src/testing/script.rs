@@ -51,6 +51,8 @@ pub struct Reply {
     pub(super) fields: Vec<(String, String)>,
     pub(super) error: Option<(String, String)>,
     pub(super) ends_early: bool,
+    pub(super) after: Duration,
+    pub(super) pace: Option<Duration>,
 }
 
 impl Reply {
@@ -156,6 +158,19 @@ impl Reply {
         self
     }
 
+    /// Waits this long before the first piece of the body. The head of the reply does not wait.
+    pub const fn after(mut self, wait: Duration) -> Self {
+        self.after = wait;
+        self
+    }
+
+    /// Waits this long after each piece of the body, instead of the
+    /// [pause of the style](super::Style::pause).
+    pub const fn pace(mut self, pause: Duration) -> Self {
+        self.pace = Some(pause);
+        self
+    }
+
     /// Returns the stop reason that is sent.
     pub(super) fn stop_reason(&self) -> &str {
         let calls = || self.blocks.iter().any(|block| text_of(&block.json, "type") == "tool_use");
@@ -172,7 +187,7 @@ pub struct Answer {
 
 #[derive(Clone, Debug)]
 pub(super) enum AnswerKind {
-    Reply(Reply),
+    Reply(Box<Reply>),
     Error { status: u16, kind: String, message: String },
     Raw { status: u16, body: Vec<Chunk> },
 }
@@ -210,7 +225,7 @@ impl Answer {
 
 impl From<Reply> for Answer {
     fn from(reply: Reply) -> Self {
-        AnswerKind::Reply(reply).into()
+        AnswerKind::Reply(Box::new(reply)).into()
     }
 }
 

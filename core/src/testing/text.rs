@@ -6,7 +6,7 @@ use alloc::vec;
 use crate::json::{Value, escape};
 
 /// Returns `text` as a JSON string.
-pub(super) fn quote(text: &str) -> String {
+pub(in crate::testing) fn quote(text: &str) -> String {
     let mut json = vec![b'"'];
     // A vector is never full.
     let _ = escape(text).write_to(&mut json);
@@ -19,6 +19,6 @@ pub(super) fn text_of(json: &str, member: &str) -> String {
     parse(json).member(member).and_then(Value::as_text).unwrap_or_default().to_string()
 }
 
-pub(super) fn parse(json: &str) -> Value<'_> {
+pub(in crate::testing) fn parse(json: &str) -> Value<'_> {
     Value::first(json.as_bytes()).unwrap_or(Value::NULL)
 }
