@@ -95,6 +95,38 @@ pub use tool::ToolInput;
 /// }
 /// assert_eq!(calculate_sum().run(15, 27), 42);
 /// ```
+///
+/// # A type as the tool
+///
+/// On an impl block of a type with `derive(ToolInput)`, the attribute makes the type a tool. The
+/// tool's name is the type's name in `snake_case`, its description is that of the type, and the
+/// type's fields are the input. The block has a method `run`, sync or async, that takes `self` or
+/// `&self` and returns what a function could. It may also take `&ToolContext<'_>` and `&mut
+/// Output<'_>`. Other methods are left as they are. The attribute adds the function `tool`, which
+/// returns the tool and is as visible as `run`. The options are those of a function.
+///
+/// ```
+/// use toolrunner_core::tool::Toolbox;
+/// use toolrunner_core::{ToolInput, tool};
+///
+/// /// Add two numbers together.
+/// #[derive(ToolInput)]
+/// struct CalculateSum {
+///     /// First number
+///     a: i64,
+///     /// Second number
+///     b: i64,
+/// }
+///
+/// #[tool]
+/// impl CalculateSum {
+///     fn run(self) -> i64 {
+///         self.a + self.b
+///     }
+/// }
+/// assert_eq!(CalculateSum::tool().definition(0).unwrap().name, "calculate_sum");
+/// assert_eq!(CalculateSum { a: 15, b: 27 }.run(), 42);
+/// ```
 #[cfg(feature = "macros")]
 pub use toolrunner_macros::tool_core as tool;
 

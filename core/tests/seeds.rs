@@ -318,3 +318,58 @@ fn compaction_at_80_000_tokens() {
         bodies[2]
     );
 }
+
+/// Get the current weather in a given location
+#[derive(ToolInput)]
+struct GetWeather<'a> {
+    /// The city and state, e.g. San Francisco, CA
+    location: &'a str,
+}
+
+#[tool]
+impl GetWeather<'_> {
+    async fn run(&self) -> Result<&'static str, ToolError> {
+        if self.location == "Paris" { Ok("Sunny") } else { Err(ToolError::new("where?")) }
+    }
+}
+
+/// A type is the tool, named after it: `@JsonClassDescription` in Java, `BaseTool` in Ruby.
+#[test]
+fn a_type_is_a_tool_named_after_it() {
+    let call = |id: &str, input: &str| Reply::new().tool_use(id, "get_weather", input);
+    let script = Script::new()
+        .reply(call("t1", r#"{"location":"Paris"}"#))
+        .reply(call("t2", r#"{"location":"\u0050au"}"#))
+        .reply(call("t3", "{}"))
+        .reply(Reply::text("Sunny."));
+    let requests = over(script, &GetWeather::tool(), "Weather?", |driver, run| {
+        block_on(driver.until_done(run, &mut ())).unwrap();
+    });
+    let definition = r#""tools":[{"name":"get_weather","description":"Get the current weather in a given location","input_schema":{"type":"object","properties":{"location":{"type":"string","description":"The city and state, e.g. San Francisco, CA"}},"required":["location"],"additionalProperties":false}}]"#;
+    assert!(requests[0].contains(definition), "{}", requests[0]);
+    assert!(requests[1].contains(r#""content":"Sunny""#), "{}", requests[1]);
+    assert!(requests[2].contains(r#""content":"where?""#), "{}", requests[2]);
+    assert!(requests[3].contains("location: expected string"), "{}", requests[3]);
+}
+
+/// The number of the round, its stop reason and its blocks (`runner._iteration_count`).
+#[test]
+fn each_step_with_its_round() {
+    let script = Script::new()
+        .reply(Reply::new().tool_use("t1", "get_data", r#"{"id":1}"#))
+        .reply(Reply::text("100"));
+    let mut log = Vec::new();
+    over(script, &get_data, "Get record 1", |driver, run| {
+        while next_turn(driver, run).is_none() {
+            let blocks: Vec<String> = run
+                .last_message()
+                .unwrap()
+                .blocks()
+                .map(|block| block.kind().to_string())
+                .collect();
+            let stop = run.stop_reason().unwrap();
+            log.push(format!("Round {}: {stop}: {}", run.turns(), blocks.join(", ")));
+        }
+    });
+    assert_eq!(log, ["Round 1: tool_use: tool_use", "Round 2: end_turn: text"]);
+}

@@ -17,6 +17,8 @@ pub(crate) struct Tool {
     description: String,
     options: ToolOptions,
     parameters: Vec<Parameter>,
+    /// Whether the tool is a type, whose `run` takes the input as its receiver.
+    is_type: bool,
 }
 
 /// A parameter of the function.
@@ -123,7 +125,20 @@ impl Tool {
             description,
             options,
             parameters,
+            is_type: false,
         })
+    }
+
+    /// Parses the `run` of a type that is a tool. `signature` has the input as its first argument
+    /// instead of the receiver.
+    pub(crate) fn of_type(
+        signature: &mut Signature,
+        description: Option<String>,
+        options: ToolOptions,
+    ) -> Result<Self> {
+        let mut tool = Self::of(signature, description, options)?;
+        tool.is_type = true;
+        Ok(tool)
     }
 
     /// Generates the constants `SCHEMA<suffix>` and `DEFINITION<suffix>`.
@@ -142,6 +157,8 @@ impl Tool {
         let properties = arguments::properties(&listed, core, &quote!('_))?;
         let is_flattened = arguments::is_flattened(&listed);
         let whole = listed.first().filter(|_| self.options.input).map(|only| only.ty.clone());
+        // The documentation of a type that is a tool describes the tool, unless it has another text.
+        let described = whole.clone().filter(|_| self.is_type && self.description.is_empty());
         let mut listed = listed.into_iter();
         self.parameters = order
             .into_iter()
@@ -153,6 +170,10 @@ impl Tool {
             })
             .collect();
         let Self { name, description, options, .. } = self;
+        let description = match &described {
+            Some(ty) => quote!(<#ty as #core::tool::ToolInput<'_>>::SCHEMA.description()),
+            None => quote!(#description),
+        };
         let extra = options.extra.join(",");
         let is_strict = options.is_strict;
         let text = quote!(#core::__private::text(&BYTES));
@@ -162,6 +183,9 @@ impl Tool {
         let is_extended = !extra.is_empty();
         let new = quote!(made(#name, #text, #schema_name, #is_extended));
         let schema = match whole {
+            Some(ty) if described.is_some() => quote! {
+                &<#ty as #core::tool::ToolInput<'_>>::SCHEMA.whole_input().without_description()
+            },
             Some(ty) => quote!(<#ty as #core::tool::ToolInput<'_>>::SCHEMA.whole_input()),
             None if is_flattened => quote!({
                 const PARTS: &[#core::schema::Property] = &#properties;
@@ -219,7 +243,9 @@ impl Tool {
                     } else {
                         argument.read(&quote!(input), core)
                     });
-                    passed.push(quote!(#ident));
+                    if !self.is_type {
+                        passed.push(quote!(#ident));
+                    }
                     idents.push(ident);
                 }
                 Parameter::Context => passed.push(quote!(&context_of_call)),
@@ -345,6 +371,9 @@ pub(crate) fn implementations(
 }
 
 pub(crate) fn expand(options: TokenStream, item: TokenStream, target: For) -> TokenStream {
+    if let Ok(block) = syn::parse2::<syn::ItemImpl>(item.clone()) {
+        return crate::typed::expand(options, &block, target);
+    }
     let mut function: ItemFn = match syn::parse2(item.clone()) {
         Ok(function) => function,
         Err(error) => {

@@ -12,6 +12,7 @@ mod derive;
 mod function;
 mod options;
 mod toolbox;
+mod typed;
 
 use proc_macro::TokenStream;
 use proc_macro2::TokenStream as Tokens;
