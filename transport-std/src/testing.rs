@@ -1,4 +1,5 @@
-//! A scripted model behind a client, in the same process: no network, no credential.
+//! Tests without a network: a scripted model behind a client, and cassettes, which replay recorded
+//! exchanges with the API.
 //!
 //! ```
 //! # async fn f() -> Result<(), toolrunner_std::Error> {
@@ -12,36 +13,59 @@
 //! # Ok(()) }
 //! ```
 
+mod cassette;
+mod paced;
+
+use core::time::Duration;
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use toolrunner_core::testing::{BadLink, Chunk, Request, ScriptedModel};
 use toolrunner_core::transport::{Body, Head, Reply, ReplyHead};
 
+pub use cassette::{Cassette, CassetteBuilder, CassetteError, CassetteMode, MODE_VARIABLE};
+
 use crate::client::Client;
+use crate::clock::{DynClock, SharedClock};
 use crate::config::ClientBuilder;
 use crate::error::Error;
-use crate::http::{DynTransport, HttpBody, HttpError, HttpTransport, Sending};
+use crate::http::{DynTransport, HttpError, HttpTransport, Sending, Timeouts};
+use paced::Part;
 use toolrunner_core::error::TransportKind;
+
+/// The read time-out of a client that does not set one.
+const READ_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// A scripted model, shared between the client that uses it and the test that inspects it.
 #[derive(Clone, Debug)]
 pub struct Scripted {
     model: Arc<Mutex<ScriptedModel>>,
     link: Option<Arc<Mutex<BadLink>>>,
+    clock: Option<SharedClock>,
 }
 
 impl Scripted {
     /// Wraps this model.
     pub fn new(model: ScriptedModel) -> Self {
-        Self { model: Arc::new(Mutex::new(model)), link: None }
+        Self { model: Arc::new(Mutex::new(model)), link: None, clock: None }
     }
 
     /// Passes the bodies of replies through `link`, which splits them, resets them or ends them
-    /// early. Its delays take no time here.
+    /// early. Its delays take time on the [`clock`](Self::clock).
     #[must_use]
     pub fn link(mut self, link: BadLink) -> Self {
         self.link = Some(Arc::new(Mutex::new(link)));
+        self
+    }
+
+    /// Sets the clock on which the pauses of replies take time: the
+    /// [`VirtualClock`](toolrunner_core::testing::VirtualClock) of the run, or
+    /// [`TokioClock`](crate::clock::TokioClock) for real time. Without a clock they take none. A
+    /// pause that is longer than the client's read time-out fails when that time-out expires.
+    #[must_use]
+    pub fn clock(mut self, clock: impl DynClock) -> Self {
+        self.clock = Some(SharedClock(Arc::new(clock)));
         self
     }
 
@@ -77,6 +101,15 @@ impl Scripted {
 
 impl DynTransport for Scripted {
     fn send<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>) -> Sending<'a> {
+        self.send_within(head, body, Timeouts::default())
+    }
+
+    fn send_within<'a>(
+        &'a self,
+        head: &'a Head<'_>,
+        body: &'a Body<'_>,
+        timeouts: Timeouts,
+    ) -> Sending<'a> {
         Box::pin(async move {
             let mut request =
                 Request::new(head.path, body.pieces().flatten().copied().collect::<Vec<u8>>());
@@ -90,8 +123,6 @@ impl DynTransport for Scripted {
             for (name, value) in &response.headers {
                 reply.field(name, value.as_bytes());
             }
-            let mut pieces = Vec::new();
-            let mut is_whole = true;
             let mut chunks = response.body;
             if let Some(link) = &self.link {
                 let carried = link.lock().unwrap_or_else(PoisonError::into_inner).carry(&chunks);
@@ -100,27 +131,25 @@ impl DynTransport for Scripted {
                     self.model().broken();
                 }
             }
+            let mut parts = VecDeque::new();
             for chunk in chunks {
                 match chunk {
-                    Chunk::Data(data) => pieces.push(Bytes::from(data)),
+                    Chunk::Data(data) => parts.push_back(Part::Data(Bytes::from(data))),
+                    Chunk::Wait(wait) => parts.push_back(Part::Wait(wait)),
                     Chunk::Reset => {
-                        is_whole = false;
+                        let error = HttpError::new(TransportKind::Closed, "the script reset it");
+                        parts.push_back(Part::Fail(error));
                         break;
                     }
-                    _ => {}
                 }
             }
             let fields = response.headers.iter().filter_map(|(name, value)| {
                 let name = http::HeaderName::from_bytes(name.as_bytes()).ok()?;
                 Some((name, http::HeaderValue::from_str(value).ok()?))
             });
-            let body = HttpBody::from_pieces(pieces).with_headers(fields.collect());
-            let body = if is_whole {
-                body
-            } else {
-                body.then_error(HttpError::new(TransportKind::Closed, "the script reset it"))
-            };
-            Ok(Reply { head: reply, body })
+            let limit = timeouts.read.unwrap_or(READ_TIMEOUT);
+            let body = paced::body(parts, self.clock.clone(), Some(limit));
+            Ok(Reply { head: reply, body: body.with_headers(fields.collect()) })
         })
     }
 }

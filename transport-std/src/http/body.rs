@@ -125,6 +125,15 @@ impl HttpBody {
         }
     }
 
+    /// Takes the bytes that were received, or else the next piece. Returns `None` at the end.
+    #[cfg(feature = "testing")]
+    pub(crate) async fn take_piece(&mut self) -> Option<Result<Bytes, HttpError>> {
+        if self.piece.is_empty() {
+            return self.next_piece().await.transpose();
+        }
+        Some(Ok(mem::take(&mut self.piece)))
+    }
+
     /// Returns the next piece, which is not empty, or `None` at the end.
     async fn next_piece(&mut self) -> Result<Option<Bytes>, HttpError> {
         let next = match &mut self.source {

@@ -1,0 +1,201 @@
+//! Secrets, and how they are removed from what a cassette keeps.
+
+use core::cell::Cell;
+use std::borrow::Cow;
+
+use percent_encoding::utf8_percent_encode;
+use toolrunner_core::json::{Kind, Value, check};
+
+use super::json::compact;
+use crate::config::{QUERY, Secret};
+use crate::params::quoted;
+
+/// What replaces a secret.
+pub(super) const HIDDEN: &str = "[hidden]";
+/// The shortest value of a header that is searched for elsewhere, in bytes. Shorter ones would be
+/// found by chance.
+const SHORTEST: usize = 8;
+
+/// The headers of a request that are kept, and compared. Every other header is left out, because
+/// its value may be a secret.
+const REQUEST: [&str; 4] = ["accept", "anthropic-beta", "anthropic-version", "content-type"];
+/// The headers of a reply that are kept, besides those that begin with `anthropic-ratelimit-`.
+const REPLY: [&str; 7] = [
+    "content-encoding",
+    "content-type",
+    "request-id",
+    "retry-after",
+    "retry-after-ms",
+    "x-request-id",
+    "x-should-retry",
+];
+/// The headers of a request that are left out but are no secrets.
+const HARMLESS: [&str; 4] = ["accept-encoding", "content-length", "host", "user-agent"];
+/// The parameters of a query that are kept. The value of every other one is hidden.
+const PARAMETERS: [&str; 8] =
+    ["after", "after_id", "alt", "before", "before_id", "beta", "limit", "page"];
+
+/// Returns whether a header of a request is kept.
+pub(super) fn keeps_request_header(name: &str) -> bool {
+    REQUEST.iter().any(|kept| name.eq_ignore_ascii_case(kept))
+}
+
+/// Returns whether a header of a reply is kept.
+pub(super) fn keeps_reply_header(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    REPLY.contains(&name.as_str()) || name.starts_with("anthropic-ratelimit-")
+}
+
+/// The values that must not be kept. `Debug` shows none of them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Secrets {
+    /// Longer ones come first, because they may contain shorter ones.
+    values: Vec<Secret>,
+}
+
+impl Secrets {
+    pub(super) fn add(&mut self, secret: Secret) {
+        if !secret.reveal().is_empty() && !self.values.contains(&secret) {
+            self.values.push(secret);
+            self.values.sort_by_key(|secret| core::cmp::Reverse(secret.reveal().len()));
+        }
+    }
+
+    /// Adds the values of a request's headers and query that are not kept.
+    pub(super) fn add_of_request(&mut self, path: &str, headers: &[(&str, &str)]) {
+        for (name, value) in headers {
+            let harmless = HARMLESS.iter().any(|known| name.eq_ignore_ascii_case(known))
+                || name.to_ascii_lowercase().starts_with("x-stainless-");
+            if keeps_request_header(name) || harmless {
+                continue;
+            }
+            // A scheme is not secret; cookies and signatures have several parts.
+            let parts = value.split([' ', ';', ',']).map(str::trim);
+            for part in parts.chain([*value]) {
+                let (_, inner) = part.split_once('=').unwrap_or_default();
+                for secret in [part, inner] {
+                    if secret.len() >= SHORTEST {
+                        self.add(secret.into());
+                    }
+                }
+            }
+        }
+        for (name, value) in parameters(path) {
+            if !PARAMETERS.contains(&name) && value.len() >= SHORTEST {
+                let plain = percent_encoding::percent_decode_str(value).decode_utf8_lossy();
+                self.add(plain.into_owned().into());
+                self.add(value.into());
+            }
+        }
+    }
+
+    /// Returns `text` without secrets.
+    pub(super) fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let mut text = Cow::Borrowed(text);
+        for secret in &self.values {
+            if text.contains(secret.reveal()) {
+                text = Cow::Owned(text.replace(secret.reveal(), HIDDEN));
+            }
+        }
+        text
+    }
+
+    /// Returns `text`, which is a part of a JSON text, without secrets. Each is also looked for in
+    /// its escaped form.
+    pub(super) fn part_of_json<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let mut text = self.text(text);
+        for secret in &self.values {
+            let escaped = quoted(secret.reveal());
+            let escaped = escaped.trim_start_matches('"').trim_end_matches('"');
+            if !escaped.is_empty() && text.contains(escaped) {
+                text = Cow::Owned(text.replace(escaped, HIDDEN));
+            }
+        }
+        text
+    }
+
+    /// Returns bytes that are no text without secrets.
+    pub(super) fn bytes(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut bytes = bytes.to_vec();
+        for secret in &self.values {
+            let secret = secret.reveal().as_bytes();
+            while let Some(at) = bytes.windows(secret.len()).position(|part| part == secret) {
+                bytes.splice(at..at + secret.len(), HIDDEN.bytes());
+                if HIDDEN.as_bytes().windows(secret.len()).any(|part| part == secret) {
+                    break;
+                }
+            }
+        }
+        bytes
+    }
+
+    /// Returns a JSON text without white space and without secrets, or `None` if `text` is not
+    /// JSON. A number that contains a secret becomes a string.
+    pub(super) fn json(&self, text: &str) -> Option<String> {
+        check(text.as_bytes()).ok()?;
+        let mut out = String::with_capacity(text.len());
+        compact(Value::first(text.as_bytes())?, &|value| self.scalar(value), &mut out);
+        Some(out)
+    }
+
+    /// Returns a JSON text without secrets, or `None` if it has none.
+    pub(super) fn changed_json(&self, text: &str) -> Option<String> {
+        check(text.as_bytes()).ok()?;
+        let (mut out, changed) = (String::with_capacity(text.len()), Cell::new(false));
+        let edit = |value: Value<'_>| {
+            let edited = self.scalar(value);
+            changed.set(changed.get() || edited.is_some());
+            edited
+        };
+        compact(Value::first(text.as_bytes())?, &edit, &mut out);
+        changed.get().then_some(out)
+    }
+
+    fn scalar(&self, value: Value<'_>) -> Option<String> {
+        match value.kind() {
+            Kind::String => {
+                let text = value.as_text()?.to_string();
+                match self.text(&text) {
+                    Cow::Borrowed(_) => None,
+                    Cow::Owned(hidden) => Some(quoted(&hidden)),
+                }
+            }
+            Kind::Number => match self.text(value.as_json()) {
+                Cow::Borrowed(_) => None,
+                Cow::Owned(_) => Some(quoted(HIDDEN)),
+            },
+            _ => None,
+        }
+    }
+
+    /// Returns a path with its query, without secrets.
+    pub(super) fn path(&self, path: &str) -> String {
+        let (path, query) = path.split_once('?').map_or((path, None), |(p, q)| (p, Some(q)));
+        let mut path = self.text(path).into_owned();
+        for secret in &self.values {
+            let encoded = utf8_percent_encode(secret.reveal(), QUERY).to_string();
+            path = path.replace(&encoded, HIDDEN);
+        }
+        if query.is_none() {
+            return path;
+        }
+        let shown = parameters(&format!("?{}", query.unwrap_or_default()))
+            .map(|(name, value)| {
+                let kept = PARAMETERS.contains(&name);
+                format!(
+                    "{}={}",
+                    self.text(name),
+                    if kept { self.text(value) } else { HIDDEN.into() }
+                )
+            })
+            .collect::<Vec<_>>();
+        format!("{path}?{}", shown.join("&"))
+    }
+}
+
+/// Returns the names and values of a query, percent-encoded.
+fn parameters(path: &str) -> impl Iterator<Item = (&str, &str)> {
+    let query = path.split_once('?').map_or("", |(_, query)| query);
+    let parts = query.split('&').filter(|part| !part.is_empty());
+    parts.map(|part| part.split_once('=').unwrap_or((part, "")))
+}
