@@ -44,15 +44,15 @@ pub enum Error {
 pub struct ApiFailure {
     /// The status, the kind, and how long to wait before a retry.
     pub error: core_error::ApiError,
-    /// The error's `type` as the server spells it, or empty if there is none.
+    /// The error's `type` as the server spells it. Empty if the server did not send one.
     pub kind: String,
     /// The error's `message`. If the body is not an error of the API (such as a proxy's page), this
     /// is its first line, up to 200 characters.
     pub message: String,
-    /// The request id to quote to the provider, or empty if there is none.
+    /// The request id to quote to the provider. Empty if the reply has no request id.
     pub request_id: String,
-    /// The error's `details` as JSON, such as the paths of images that are too large, or empty if
-    /// there are none.
+    /// The error's `details` as JSON, such as the paths of images that are too large. Empty if the
+    /// server did not send any.
     pub details: String,
     /// The rate limits that the reply's headers report. A reply with status 429 names those that
     /// are exhausted.

@@ -35,12 +35,12 @@ pub enum Error {
 pub struct ApiFailure {
     /// The status, the kind, and how long to wait before a retry.
     pub error: ApiError,
-    /// The error's `type` as the server spells it, or empty if there is none.
+    /// The error's `type` as the server spells it. Empty if the server did not send one.
     pub kind: String,
     /// The error's `message`. **This text is not trusted**: it may contain line breaks and control
     /// characters.
     pub message: String,
-    /// The request id to quote to the provider, or empty if there is none.
+    /// The request id to quote to the provider. Empty if the reply has no request id.
     pub request_id: String,
 }
 
