@@ -303,3 +303,87 @@ async fn several_asynchronous_tools_in_one_turn() {
     assert_result(&run, &scripted, "Rain in Tokyo");
     assert_result(&run, &scripted, "No news about Japan");
 }
+
+/// The type `GetWeather`, which is a tool of that name. In Java it implements `Supplier`, and in Ruby
+/// it is a subclass of `BaseTool`.
+mod typed {
+    use toolrunner_std::{ToolContext, ToolError, ToolInput, tool};
+
+    #[derive(Clone, Copy, ToolInput)]
+    #[tool(rename_all = "lowercase")]
+    pub(crate) enum Unit {
+        Celsius,
+        Fahrenheit,
+    }
+
+    /// Get the current weather in a given location
+    #[derive(ToolInput)]
+    pub(crate) struct GetWeather {
+        /// The city and state, e.g. San Francisco, CA
+        location: String,
+        /// Temperature unit
+        unit: Option<Unit>,
+    }
+
+    #[tool]
+    impl GetWeather {
+        pub(crate) async fn run(self) -> Result<String, ToolError> {
+            tokio::task::yield_now().await;
+            if self.location.is_empty() {
+                return Err(ToolError::new("Weather service unavailable"));
+            }
+            Ok(format!("{}: {}, Sunny", self.location, self.temperature()))
+        }
+
+        const fn temperature(&self) -> &'static str {
+            if let Some(Unit::Celsius) = self.unit { "20°C" } else { "68°F" }
+        }
+    }
+
+    /// Add two numbers together
+    #[derive(ToolInput)]
+    pub(crate) struct CalculateSum {
+        /// First number
+        a: i64,
+        /// Second number
+        b: i64,
+    }
+
+    #[tool(timeout_ms = 1000, strict)]
+    impl CalculateSum {
+        pub(crate) fn run(&self, context: &ToolContext<'_>) -> String {
+            assert_eq!(context.name, "calculate_sum");
+            (self.a + self.b).to_string()
+        }
+    }
+}
+
+#[tokio::test]
+async fn types_are_tools_named_after_them() {
+    let reply = Reply::new()
+        .tool_use("t1", "get_weather", r#"{"location":"Paris","unit":"celsius"}"#)
+        .tool_use("t2", "calculate_sum", SUM);
+    let scripted = scripted(
+        Script::new()
+            .reply(reply)
+            .reply(Reply::new().tool_use("t3", "get_weather", r#"{"location":""}"#).tool_use(
+                "t4",
+                "get_weather",
+                r#"{"place":"Paris"}"#,
+            ))
+            .reply(Reply::text("20°C, and 42.")),
+    );
+    let tools = (typed::GetWeather::tool(), typed::CalculateSum::tool);
+    let mut run =
+        start(&scripted, tools, "What's the weather like in Paris? Also, what's 15 + 27?");
+    assert_eq!(run.until_done().await.unwrap().text(), "20°C, and 42.");
+    assert_result(&run, &scripted, "Paris: 20°C, Sunny");
+    assert_result(&run, &scripted, "42");
+    let bodies = bodies(&scripted);
+    let definition = r#"{"name":"get_weather","description":"Get the current weather in a given location","input_schema":{"type":"object","properties":{"location":{"type":"string","description":"The city and state, e.g. San Francisco, CA"},"unit":{"type":["string","null"],"description":"Temperature unit","enum":["celsius","fahrenheit",null]}},"required":["location"],"additionalProperties":false}}"#;
+    assert!(bodies[0].contains(definition), "{}", bodies[0]);
+    let definition = r#"{"name":"calculate_sum","description":"Add two numbers together","input_schema":{"type":"object","properties":{"a":{"type":"integer","description":"First number"},"b":{"type":"integer","description":"Second number"}},"required":["a","b"],"additionalProperties":false},"strict":true}"#;
+    assert!(bodies[0].contains(definition), "{}", bodies[0]);
+    assert!(bodies[2].contains(r#""content":"Weather service unavailable""#), "{}", bodies[2]);
+    assert!(bodies[2].contains("invalid input for tool 'get_weather': "), "{}", bodies[2]);
+}

@@ -450,3 +450,51 @@ fn results_by_hand_get_data() {
     );
     server.assert_valid(&run);
 }
+
+/// Get the current weather in a given location
+#[derive(ToolInput)]
+struct GetWeather {
+    /// The city and state, e.g. San Francisco, CA
+    location: String,
+}
+
+#[tool]
+impl GetWeather {
+    fn run(self) -> Result<String, ToolError> {
+        match self.location.as_str() {
+            "" => Err(ToolError::new("Which location?")),
+            place => Ok(format!("Weather in {place}: 20°C, Sunny")),
+        }
+    }
+}
+
+/// A type is the tool, named after it: `@JsonClassDescription` in Java, `BaseTool` in Ruby.
+#[test]
+fn a_type_is_a_tool_named_after_it() {
+    let script = Script::new()
+        .reply(Reply::new().tool_use("t1", "get_weather", PARIS))
+        .reply(Reply::text("Sunny."));
+    let server = serve(script);
+    let mut run = server.client().run("claude-opus-4-7").tools(GetWeather::tool()).user("Weather?");
+    assert_eq!(run.until_done().unwrap().text(), "Sunny.");
+    let weather = r#"{"name":"get_weather","description":"Get the current weather in a given location","input_schema":{"type":"object","properties":{"location":{"type":"string","description":"The city and state, e.g. San Francisco, CA"}},"required":["location"],"additionalProperties":false}}"#;
+    let reply = assistant(&call("t1", "get_weather", PARIS));
+    let answer = results(&result("t1", "Weather in Paris: 20°C, Sunny"));
+    let expected = body(4096, &[weather], &[&user("Weather?"), &reply, &answer]);
+    assert_eq!(server.bodies()[1], expected);
+    server.assert_valid(&run);
+}
+
+/// The number of the round, its stop reason and its blocks (`runner._iteration_count`).
+#[test]
+fn each_step_with_its_round() {
+    let server = serve(weather_script());
+    let mut run = server.client().run("claude-opus-4-7").tools(get_weather).user(ASK_SF);
+    let mut log = Vec::new();
+    while let Some(turn) = run.next_turn().unwrap() {
+        let (round, stop) = (turn.number(), turn.stop_reason().unwrap());
+        log.push(format!("Round {round}: {stop:?}"));
+    }
+    assert_eq!(log, ["Round 1: ToolUse", "Round 2: EndTurn"]);
+    server.assert_valid(&run);
+}
