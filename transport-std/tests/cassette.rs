@@ -406,3 +406,30 @@ fn the_environment_sets_the_mode_and_the_default_sends_nothing() {
     let text = "TOOLRUNNER_CASSETTE is \"yes\", but must be `replay`, `record` or `record-missing`";
     assert_eq!(of(Some("yes"), &there), text);
 }
+
+/// Get the current weather in a given location.
+#[tool]
+async fn get_weather(location: String) -> String {
+    format!("{location}: 20 degrees, sunny")
+}
+
+/// The cassette of the guide's page shows the whole format. `BLESS=1` writes it anew.
+#[tokio::test]
+async fn the_cassette_of_the_guide_is_what_a_recording_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(&folder, "weather.json");
+    let script = Script::new()
+        .reply(Reply::new().tool_use("toolu_1", "get_weather", r#"{"location":"Paris"}"#))
+        .reply(Reply::text("It is sunny in Paris, at 20 degrees."));
+    let cassette = record(&path).start().unwrap();
+    let client = client(&cassette, common::scripted(script));
+    let run = client.run("claude-opus-4-7").max_tokens(1024).tools(get_weather);
+    run.user("What's the weather like in Paris?").until_done().await.unwrap();
+    cassette.finish().unwrap();
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cassettes/weather.json");
+    if std::env::var_os("BLESS").is_some() {
+        fs::create_dir_all(committed.parent().unwrap()).unwrap();
+        fs::copy(&path, &committed).unwrap();
+    }
+    assert_eq!(fs::read_to_string(&path).unwrap(), fs::read_to_string(&committed).unwrap());
+}

@@ -107,6 +107,30 @@
 //!     format!("{project}: {}", issue.title)
 //! }
 //! ```
+//! A type can be the tool itself. It is named after the type, its description is that of the type,
+//! and `run` takes the input:
+//!
+//! ```
+//! use toolrunner_std::{Client, Run, ToolError, ToolInput, tool};
+//!
+//! /// Get the current weather in a given location.
+//! #[derive(ToolInput)]
+//! struct GetWeather {
+//!     /// The city and state, e.g. San Francisco, CA
+//!     location: String,
+//! }
+//!
+//! #[tool(timeout_ms = 5000)]
+//! impl GetWeather {
+//!     async fn run(self) -> Result<String, ToolError> {
+//!         Ok(format!("Sunny in {}", self.location))
+//!     }
+//! }
+//!
+//! fn start(client: &Client) -> Run {
+//!     client.run("claude-opus-4-7").tool(GetWeather::tool()).user("Weather in Paris?")
+//! }
+//! ```
 //!
 //! # What a tool returns
 //!
