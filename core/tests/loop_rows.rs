@@ -1,40 +1,6 @@
-//! The edge cases in which the official runners differ, and what this one does. One test per row,
-//! named after it.
-//!
-//! | Row | Here |
-//! |---|---|
-//! | `tool_use` on the last allowed turn | the calls stay pending; a raised limit runs them, once |
-//! | a limit of 0 turns | nothing is sent |
-//! | a message appended on a `tool_use` turn | it follows the results; the tool runs once |
-//! | reply and results appended by the caller | not possible: the reply is always there, its calls run once |
-//! | a message appended on an `end_turn` turn | the run continues with it |
-//! | a message appended on every turn | only the limit of turns ends the run |
-//! | unknown tool | an error result; the run continues |
-//! | two tools, same name | refused before the first request (`loop_bad_input.rs`) |
-//! | two calls, same id | a protocol error; the reply is dropped, because the API would refuse it |
-//! | input is not an object | an error result; no tool runs |
-//! | streamed input empty | `{}` |
-//! | streamed input cut off, stop reason `tool_use` | an error result; no tool runs |
-//! | streamed input is garbage | an error result; no tool runs |
-//! | streamed input `[1]` or `"x"` | an error result; no tool runs |
-//! | `max_tokens` with a cut-off call | the run ends, nothing runs; if it continues, the call is answered as not run |
-//! | `refusal` with `tool_use` | the run ends, nothing runs |
-//! | `pause_turn` | sent back unchanged; counts as a turn |
-//! | `pause_turn` without a block | a failed attempt, because the next request would be the same |
-//! | `pause_turn` with a client's `tool_use` | sent back unchanged, not answered |
-//! | empty content | the run ends |
-//! | `end_turn` with a `tool_use` block | the run ends, nothing runs |
-//! | unknown block type | sent back byte for byte |
-//! | unknown event or delta, ping, comments | reported, and otherwise ignored |
-//! | stream without `message_stop` | an error; retried if no part was reported |
-//! | `error` event in the stream | an API error; retried if no part was reported |
-//! | 200 with an error as its body | an API error |
-//! | API error on a later request, then continued | the same request is sent again; tools do not run again |
-//! | cancelled while a tool runs | the call is answered as cancelled |
-//! | one call fails beside others | the others run and are answered |
-//!
-//! Rows about changed parameters, structured output, long error texts and the guard against long
-//! requests that are not streamed belong to the front end.
+//! The edge cases in which the official runners differ, as far as a scenario cannot express them:
+//! raised limits, reported parts, whole and streamed replies, early calls. All of them:
+//! `tests/scenarios/README.md`, "Edge cases".
 #![cfg(feature = "testing")]
 #![allow(
     clippy::unwrap_used,
@@ -82,34 +48,6 @@ fn tool_use_on_the_last_allowed_turn() {
 }
 
 #[test]
-fn max_turns_0() {
-    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let mut driver = drive(Script::new().reply(Reply::text("Hello")), &tools, &clock);
-    let mut run = run();
-    run.limits_mut().turns = Some(0);
-    assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::Limit(Limit::Turns)));
-    assert_eq!(requests(&mut driver), 0);
-    run.limits_mut().turns = None;
-    assert_eq!(until_done(&mut driver, &mut run), ENDED);
-}
-
-#[test]
-fn append_on_a_tool_use_turn() {
-    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let mut driver =
-        drive(Script::new().reply(called()).reply(Reply::text("Done.")), &tools, &clock);
-    let mut run = run();
-    assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
-    run.append(r#"{"role":"user","content":"Be concise."}"#).unwrap();
-    assert_valid(&run);
-    assert_eq!(until_done(&mut driver, &mut run), ENDED);
-    assert_eq!(tools.began(), ["toolu_1"]);
-    let sent = last_request(&mut driver);
-    assert_eq!(sent[2]["content"], json!([result("toolu_1", "ok")]));
-    assert_eq!(sent[3], json!({"role":"user","content":"Be concise."}));
-}
-
-#[test]
 fn append_reply_and_results() {
     // The reply is in the conversation and its results can be read: reading them runs nothing
     // again.
@@ -127,43 +65,6 @@ fn append_reply_and_results() {
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
     assert!(tools.began().is_empty());
     assert_eq!(messages(&run)[2]["content"], json!([result("toolu_1", "by hand")]));
-}
-
-#[test]
-fn append_on_an_end_turn_turn() {
-    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let mut driver =
-        drive(Script::new().reply(Reply::text("One.")).reply(Reply::text("Two.")), &tools, &clock);
-    let mut run = run();
-    assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
-    run.append(r#"{"role":"user","content":"And?"}"#).unwrap();
-    assert_eq!(until_done(&mut driver, &mut run), ENDED);
-    assert_eq!(requests(&mut driver), 2);
-    assert_eq!(messages(&run).len(), 4);
-}
-
-#[test]
-fn append_on_every_turn() {
-    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let mut driver = drive(Script::new().then(|_| Reply::text("Yes.").into()), &tools, &clock);
-    let mut run = run();
-    run.limits_mut().turns = Some(4);
-    let outcome = loop {
-        if let Some(outcome) = next_turn(&mut driver, &mut run).unwrap() {
-            break outcome;
-        }
-        run.append(r#"{"role":"user","content":"And?"}"#).unwrap();
-    };
-    assert_eq!(outcome, Outcome::Limit(Limit::Turns));
-    assert_eq!(requests(&mut driver), 4);
-}
-
-#[test]
-fn unknown_tool() {
-    let tools = Counting::usual();
-    let results = results_of(Reply::new().tool_use("toolu_1", "nope", "{}"), &tools);
-    assert_eq!(results, json!([failure("toolu_1", "Error: Tool 'nope' not found")]));
-    assert!(tools.began().is_empty());
 }
 
 #[test]
@@ -255,70 +156,6 @@ fn more_bad_inputs_than_are_kept_in_detail() {
         results[19]["content"],
         "Error: invalid input for tool 'plain': input: expected an object, got something else"
     );
-}
-
-#[test]
-fn streamed_input_empty() {
-    let tools =
-        Counting::new([Tool::plain().acting(|call, out| Ok(out.text(call.input.as_json())?))]);
-    assert_eq!(
-        results_of(Reply::new().tool_use_cut("toolu_1", "plain", ""), &tools),
-        json!([result("toolu_1", "{}")])
-    );
-}
-
-#[test]
-fn streamed_input_cut_off_with_stop_tool_use() {
-    let tools = Counting::usual();
-    let results = results_of(
-        Reply::new().tool_use_cut("toolu_1", "plain", r#"{"location":"SF""#).stop("tool_use"),
-        &tools,
-    );
-    assert!(tools.began().is_empty());
-    let text = "Error: invalid input for tool 'plain': input: expected ',' or '}' at byte 16, got JSON that is cut off or broken there";
-    assert_eq!(results, json!([failure("toolu_1", text)]));
-}
-
-#[test]
-fn streamed_input_is_garbage() {
-    let tools = Counting::usual();
-    let results = results_of(Reply::new().tool_use_cut("toolu_1", "plain", "{bad}"), &tools);
-    assert!(tools.began().is_empty());
-    let text = "Error: invalid input for tool 'plain': input: expected a member name at byte 1, got JSON that is cut off or broken there";
-    assert_eq!(results, json!([failure("toolu_1", text)]));
-}
-
-#[test]
-fn max_tokens_with_a_cut_off_call() {
-    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let cut = Reply::text("So").tool_use_cut("toolu_1", "plain", r#"{"a":"#).stop("max_tokens");
-    let mut driver = drive(Script::new().reply(cut).reply(Reply::text("Done.")), &tools, &clock);
-    let mut run = run();
-    assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::Ended(Some(StopReason::MaxTokens))));
-    assert_eq!(messages(&run).len(), 2);
-    run.user("Go on.").unwrap();
-    assert_eq!(until_done(&mut driver, &mut run), ENDED);
-    assert!(tools.began().is_empty());
-    let sent = last_request(&mut driver);
-    assert_eq!(sent[1]["content"][1]["input"], json!({"INVALID_JSON":"{\"a\":"}));
-    assert_eq!(sent[2]["content"], json!([failure("toolu_1", "Error: not run")]));
-    assert_eq!(sent[3], json!({"role":"user","content":"Go on."}));
-}
-
-#[test]
-fn refusal_with_tool_use() {
-    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let mut driver = drive(
-        Script::new().reply(called().stop("refusal")).reply(Reply::text("Done.")),
-        &tools,
-        &clock,
-    );
-    let mut run = run();
-    assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::Ended(Some(StopReason::Refusal))));
-    assert_eq!(requests(&mut driver), 1);
-    run.append(r#"{"role":"user","content":"Why?"}"#).unwrap();
-    assert_eq!(until_done(&mut driver, &mut run), ENDED);
-    assert!(tools.began().is_empty());
 }
 
 #[test]
@@ -627,16 +464,4 @@ fn cancelled_while_a_tool_runs() {
         last_request(&mut driver)[2]["content"],
         json!([failure("toolu_1", "Error: cancelled"), result("toolu_2", "ok")])
     );
-}
-
-#[test]
-fn one_call_fails_beside_others() {
-    let tools = Counting::usual();
-    let reply = Reply::new()
-        .tool_use("toolu_1", "plain", "{}")
-        .tool_use("toolu_2", "failing", "{}")
-        .tool_use("toolu_3", "slow", "{}");
-    let expected =
-        json!([result("toolu_1", "ok"), failure("toolu_2", "no luck"), result("toolu_3", "late")]);
-    assert_eq!(results_of(reply, &tools), expected);
 }

@@ -20,7 +20,8 @@ fn every_decision_is_documented_and_pinned() {
     let text = read(README).expect("the table of decisions");
     let questions = (1..=22).flat_map(|n| faults(&text, &format!("Q{n:02}"), 5));
     let reports = (1..=19).flat_map(|n| faults(&text, &format!("F{n:02}"), 4));
-    let faults: Vec<String> = questions.chain(reports).collect();
+    let edges = (1..=18).flat_map(|n| faults(&text, &format!("E{n:02}"), 5));
+    let faults: Vec<String> = questions.chain(reports).chain(edges).collect();
     assert!(faults.is_empty(), "{README}:\n{}", faults.join("\n"));
 }
 

@@ -1,5 +1,5 @@
-//! The edge cases in which the official tool runners differ, row by row: the behaviour of this one,
-//! and the reason.
+//! The edge cases in which the official tool runners differ, as far as they belong to the front end
+//! or a scenario cannot express them. All of them: `tests/scenarios/README.md`, "Edge cases".
 
 mod common;
 
@@ -8,7 +8,7 @@ use core::time::Duration;
 use common::{Fun, answers, assert_valid, bodies, busy, calls, conversations, echo, fun, scripted};
 use toolrunner_core::testing::{Answer, Reply, Script};
 use toolrunner_std::testing::Scripted;
-use toolrunner_std::{Error, Limit, Outcome, Run, StopReason, ToolError};
+use toolrunner_std::{Limit, Outcome, Run, StopReason, ToolError};
 
 /// Starts a run with the tool `a` and this script.
 fn start(script: Script) -> (Scripted, Fun, Run) {
@@ -60,18 +60,6 @@ async fn row_02_no_turns_at_all() {
 }
 
 #[tokio::test]
-async fn row_03_append_on_a_tool_use_turn() {
-    // Appending a message does not replace the turn: the reply and its results stay, and the
-    // message follows them.
-    let (scripted, tool, mut run) = start(one_call());
-    run.next_turn().await.unwrap().unwrap().append_user("Hurry.").unwrap();
-    run.until_done().await.unwrap();
-    let expected = format!(r#"[{ASKED},{CALLED},{ANSWERED},{{"role":"user","content":"Hurry."}}]"#);
-    assert_eq!(conversations(&scripted)[1], expected);
-    assert_eq!(tool.ran(), ["t1"]);
-}
-
-#[tokio::test]
 async fn row_04_looking_at_the_results_and_appending() {
     // Each call runs at most once, however often its result is read.
     let (scripted, tool, mut run) = start(one_call());
@@ -83,30 +71,6 @@ async fn row_04_looking_at_the_results_and_appending() {
     run.until_done().await.unwrap();
     assert_eq!(tool.ran(), ["t1"]);
     assert_valid(&run, &scripted);
-}
-
-#[tokio::test]
-async fn row_05_append_on_an_end_turn() {
-    // The appended message is sent: a run does not end if a message was added.
-    let (scripted, _, mut run) =
-        start(Script::new().reply(Reply::text("one")).reply(Reply::text("two")));
-    run.next_turn().await.unwrap().unwrap().append_user("More.").unwrap();
-    assert_eq!(run.until_done().await.unwrap().text(), "two");
-    assert_eq!(requests(&scripted), 2);
-    assert_valid(&run, &scripted);
-}
-
-#[tokio::test]
-async fn row_06_append_on_every_turn() {
-    // The run continues as long as the caller appends messages, and `max_turns` counts these turns
-    // like any other.
-    let (scripted, _, mut run) = start(Script::new().then(|_| Reply::text("again").into()));
-    run.limits_mut().turns = Some(4);
-    while let Some(mut turn) = run.next_turn().await.unwrap() {
-        turn.append_user("More.").unwrap();
-    }
-    assert_eq!(run.until_done().await.unwrap().outcome, Outcome::Limit(Limit::Turns));
-    assert_eq!(requests(&scripted), 4);
 }
 
 #[tokio::test]
@@ -142,18 +106,6 @@ async fn row_08_params_from_inside_a_tool() {
 }
 
 #[tokio::test]
-async fn row_09_unknown_tool() {
-    // The model receives an error, and the run continues.
-    let (scripted, _, mut run) =
-        start(Script::new().reply(calls(&["t1"], "b")).reply(Reply::text("ok")));
-    run.until_done().await.unwrap();
-    assert!(
-        conversations(&scripted)[1]
-            .contains(r#""content":"Error: Tool 'b' not found","is_error":true"#)
-    );
-}
-
-#[tokio::test]
 async fn row_10_two_tools_of_one_name() {
     // Detected during set-up, before any request.
     let scripted = scripted(one_call());
@@ -170,145 +122,6 @@ async fn row_10_two_tools_of_one_name() {
 }
 
 #[tokio::test]
-async fn row_11_two_calls_with_the_same_id() {
-    // No answer could identify its call, so the reply is refused before a tool runs.
-    let (scripted, tool, mut run) = start(Script::new().then(|_| calls(&["t1", "t1"], "a").into()));
-    run.retry_policy_mut().retries = 0;
-    let error = run.until_done().await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "protocol error: unexpected event: expected calls with a name and a unique id"
-    );
-    assert!(tool.ran().is_empty());
-    assert_valid(&run, &scripted);
-}
-
-/// Returns the result that the model receives for input that is streamed like this, and the calls
-/// that ran.
-async fn answer_to_input(input: &str) -> (String, Vec<String>) {
-    let script =
-        Script::new().reply(Reply::new().tool_use_cut("t1", "a", input)).reply(Reply::text("ok"));
-    let (scripted, tool, mut run) = start(script);
-    run.until_done().await.unwrap();
-    assert_valid(&run, &scripted);
-    let answer = run.machine().messages().to_vec();
-    let answer = String::from_utf8(answer).unwrap();
-    let content = answer
-        .split(r#""tool_use_id":"t1","content":"#)
-        .nth(1)
-        .unwrap()
-        .split("}]}")
-        .next()
-        .unwrap()
-        .to_owned();
-    (content, tool.ran())
-}
-
-#[tokio::test]
-async fn row_12_input_that_is_no_object() {
-    // The model is told what it wrote; the tool never receives it.
-    let (content, ran) = answer_to_input("42").await;
-    assert_eq!(
-        content,
-        r#""Error: invalid input for tool 'a': input: expected an object, got number","is_error":true"#
-    );
-    assert!(ran.is_empty());
-}
-
-#[tokio::test]
-async fn row_13_streamed_input_that_is_empty() {
-    // Models call a tool without parameters in this way.
-    assert_eq!(answer_to_input("").await, (r#""a!""#.to_owned(), vec!["t1".to_owned()]));
-}
-
-#[tokio::test]
-async fn row_14_streamed_input_that_is_cut() {
-    // Never completed by guessing and executed: half a path is a different path.
-    let (content, ran) = answer_to_input(r#"{"location":"SF""#).await;
-    assert!(
-        content.starts_with(r#""Error: invalid input for tool 'a': input: expected "#),
-        "{content}"
-    );
-    assert!(
-        content.ends_with(r#"got JSON that is cut off or broken there","is_error":true"#),
-        "{content}"
-    );
-    assert!(ran.is_empty());
-}
-
-#[tokio::test]
-async fn row_15_streamed_input_that_is_garbage() {
-    // Bad input never ends a run: the model can correct it.
-    let (content, ran) = answer_to_input("{bad}").await;
-    assert!(
-        content.ends_with(r#"got JSON that is cut off or broken there","is_error":true"#),
-        "{content}"
-    );
-    assert!(ran.is_empty());
-}
-
-#[tokio::test]
-async fn row_16_streamed_input_that_is_an_array_or_a_string() {
-    for (input, got) in [("[1]", "array"), ("\"x\"", "string")] {
-        let (content, ran) = answer_to_input(input).await;
-        let expected = format!(
-            r#""Error: invalid input for tool 'a': input: expected an object, got {got}","is_error":true"#
-        );
-        assert_eq!((content, ran.len()), (expected, 0));
-    }
-}
-
-#[tokio::test]
-async fn row_17_max_tokens_inside_a_call() {
-    // The call does not run, and the conversation can continue: every call has an answer.
-    let cut = Reply::text("Let me").tool_use_cut("t1", "a", r#"{"x":"#).stop("max_tokens");
-    let (scripted, tool, mut run) = start(Script::new().reply(cut).reply(Reply::text("ok")));
-    assert_eq!(
-        run.until_done().await.unwrap().outcome,
-        Outcome::Ended(Some(StopReason::MaxTokens))
-    );
-    assert_eq!(run.user("Go on.").unwrap().until_done().await.unwrap().text(), "ok");
-    assert!(tool.ran().is_empty());
-    assert_valid(&run, &scripted);
-}
-
-#[tokio::test]
-async fn row_18_a_whole_call_before_a_cut_one() {
-    // Neither runs: only the stop reason `tool_use` says that the model wants its calls to run.
-    for stop in ["max_tokens", "refusal"] {
-        let cut = Reply::new().tool_use("t1", "a", "{}").tool_use_cut("t2", "a", "{\"x").stop(stop);
-        let (scripted, tool, mut run) = start(Script::new().reply(cut).reply(Reply::text("ok")));
-        run.until_done().await.unwrap();
-        run.user("Go on.").unwrap().until_done().await.unwrap();
-        assert!(tool.ran().is_empty());
-        assert!(
-            conversations(&scripted)[1]
-                .contains(r#""tool_use_id":"t1","content":"Error: not run","is_error":true"#)
-        );
-        assert_valid(&run, &scripted);
-    }
-}
-
-#[tokio::test]
-async fn row_19_refusal_with_a_call() {
-    let (scripted, tool, mut run) = start(Script::new().reply(calls(&["t1"], "a").stop("refusal")));
-    assert_eq!(run.until_done().await.unwrap().outcome, Outcome::Ended(Some(StopReason::Refusal)));
-    assert_eq!((tool.ran().len(), requests(&scripted)), (0, 1));
-    assert_valid(&run, &scripted);
-}
-
-#[tokio::test]
-async fn row_20_pause_turn() {
-    // Sent back unchanged, and counted, because it was a reply.
-    let (scripted, _, mut run) =
-        start(Script::new().reply(Reply::text("Hm").stop("pause_turn")).reply(Reply::text("ok")));
-    assert_eq!(run.until_done().await.unwrap().text(), "ok");
-    assert_eq!(run.turns(), 2);
-    let paused = r#"{"role":"assistant","content":[{"type":"text","text":"Hm"}]}"#;
-    assert_eq!(conversations(&scripted)[1], format!("[{ASKED},{paused}]"));
-}
-
-#[tokio::test]
 async fn row_21_pause_turn_with_a_call() {
     // Not answered, because the server continues it. A raised limit does not change that.
     let (scripted, tool, mut run) =
@@ -322,42 +135,6 @@ async fn row_21_pause_turn_with_a_call() {
 }
 
 #[tokio::test]
-async fn row_22_empty_content() {
-    // An end like any other. The empty message is not kept, because the API would refuse it.
-    let (scripted, _, mut run) = start(Script::new().reply(Reply::new()).reply(Reply::text("ok")));
-    let finished = run.until_done().await.unwrap();
-    assert_eq!(
-        (finished.outcome, finished.text()),
-        (Outcome::Ended(Some(StopReason::EndTurn)), String::new())
-    );
-    run.user("Well?").unwrap().until_done().await.unwrap();
-    assert_valid(&run, &scripted);
-}
-
-#[tokio::test]
-async fn row_23_end_turn_with_a_call() {
-    let (scripted, tool, mut run) =
-        start(Script::new().reply(calls(&["t1"], "a").stop("end_turn")).reply(Reply::text("ok")));
-    assert_eq!(run.until_done().await.unwrap().outcome, Outcome::Ended(Some(StopReason::EndTurn)));
-    run.user("Go on.").unwrap().until_done().await.unwrap();
-    assert!(tool.ran().is_empty());
-    assert_valid(&run, &scripted);
-}
-
-#[tokio::test]
-async fn row_24_unknown_block() {
-    // Sent back byte for byte, including the order of keys and large numbers.
-    let block = r#"{"type":"hologram","z":1,"a":{"n":123456789012345678901234567890,"f":1.0}}"#;
-    for stream in [false, true] {
-        let (scripted, _, mut run) =
-            start(Script::new().reply(Reply::new().block(block)).reply(Reply::text("ok")));
-        run.set_stream(stream).until_done().await.unwrap();
-        run.user("Go on.").unwrap().until_done().await.unwrap();
-        assert!(conversations(&scripted)[1].contains(block), "{}", conversations(&scripted)[1]);
-    }
-}
-
-#[tokio::test]
 async fn row_25_unknown_events_pings_and_comments() {
     // An unknown delta produces an event; a frame with an unknown name is skipped.
     let (_, _, mut run) = start(Script::new().raw(200, &[], common::NOISY_STREAM));
@@ -366,16 +143,6 @@ async fn row_25_unknown_events_pings_and_comments() {
         unknown += usize::from(matches!(event, toolrunner_std::Event::Unknown { .. }));
     }
     assert_eq!((run.message().unwrap().text(), unknown), ("Hi".to_owned(), 1));
-}
-
-#[tokio::test]
-async fn row_26_a_stream_without_its_end() {
-    // An error, never a message without a stop reason. No part of it was reported, so the request
-    // is retried.
-    let (scripted, _, mut run) =
-        start(Script::new().reply(Reply::text("Half").ends_early()).reply(Reply::text("ok")));
-    assert_eq!(run.until_done().await.unwrap().text(), "ok");
-    assert_eq!(conversations(&scripted), [format!("[{ASKED}]"), format!("[{ASKED}]")]);
 }
 
 #[tokio::test]
@@ -399,17 +166,6 @@ async fn row_27_an_error_event_in_the_stream() {
     assert_eq!(run.message(), None, "half a reply is none");
     assert_eq!(run.until_done().await.unwrap().text(), "ok");
     assert_valid(&run, &scripted);
-}
-
-#[tokio::test]
-async fn row_28_an_error_body_with_status_200() {
-    let body = r#"{"type":"error","error":{"type":"invalid_request_error","message":"No."}}"#;
-    let (_, _, mut run) = start(answers([Answer::raw(200, body)]));
-    let error = run.set_stream(false).until_done().await.unwrap_err();
-    assert!(
-        matches!(&error, Error::Api(api) if api.message == "No." && api.error.status == 200),
-        "{error}"
-    );
 }
 
 #[tokio::test]
@@ -474,18 +230,6 @@ async fn row_32_a_long_error_text() {
         let mut turn = run.next_turn().await.unwrap().unwrap();
         assert_eq!(turn.results().await.unwrap().first_error().unwrap().len(), len);
     }
-}
-
-#[tokio::test]
-async fn row_33_one_call_of_several_fails() {
-    let fails = fun("b", |_| Err(std::io::Error::other("disk full").into()));
-    let reply = Reply::new().tool_use("t1", "b", "{}").tool_use("t2", "a", "{}");
-    let scripted = scripted(Script::new().reply(reply).reply(Reply::text("ok")));
-    let mut run = scripted.client().run("m").tools((echo("a"), fails)).user("Go.");
-    run.until_done().await.unwrap();
-    assert!(conversations(&scripted)[1].ends_with(
-        r#"[{"type":"tool_result","tool_use_id":"t1","content":"Error: disk full","is_error":true},{"type":"tool_result","tool_use_id":"t2","content":"a!"}]}]"#
-    ));
 }
 
 #[tokio::test]
