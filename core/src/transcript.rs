@@ -17,7 +17,7 @@ mod tail;
 use alloc::{sync::Arc, vec::Vec};
 
 use crate::error::{Capacity, CapacityKind};
-use crate::json::{Sink, copy, copy_down, escape};
+use crate::json::{IS_CHIP, Sink, copy, copy_down, escape};
 
 pub(crate) use tail::Tail;
 
@@ -211,7 +211,8 @@ impl<'b> Transcript<'b> {
         }
         let Some(moved) = self.whole_mut().get_mut(at..len + count) else { return Ok(()) };
         // Usually two bytes follow the insertion point: those that close a text and its block.
-        if moved.len() == count + 2
+        if !IS_CHIP
+            && moved.len() == count + 2
             && let Some(closing) = moved.first_chunk::<2>().copied()
             && let Some((place, end)) = moved.split_last_chunk_mut::<2>()
             && place.len() == count
@@ -249,7 +250,8 @@ impl<'b> Transcript<'b> {
             return Ok(());
         }
         // Usually only a few bytes follow: those that close a block or a message.
-        if let Some(behind) = len.checked_sub(at)
+        if !IS_CHIP
+            && let Some(behind) = len.checked_sub(at)
             && behind <= KEPT
         {
             let mut kept = [0; KEPT];

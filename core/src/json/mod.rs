@@ -21,7 +21,9 @@ pub(crate) use number::{
     compare, is_integer, is_multiple, parse_f64, parse_integer, parse_small_integer, write_f32,
     write_f64,
 };
-pub(crate) use scan::{copy, copy_down, is_ascii, line_end, plain_run, plain_run_seen, skip_space};
+pub(crate) use scan::{
+    IS_CHIP, copy, copy_down, is_ascii, line_end, plain_run, plain_run_seen, skip_space,
+};
 pub use text::Text;
 pub(crate) use text::{Each, Piece, chars, number_parts, same, text_parts};
 pub(crate) use value::means;

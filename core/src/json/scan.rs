@@ -24,7 +24,7 @@ pub(crate) fn copy_down(bytes: &mut [u8], by: usize) {
 
 /// Returns the index of the first byte at or after `from` that ends a run of plain string bytes:
 /// `"`, `\` or a control character. Returns the length of the slice if there is none. Reads 8 bytes
-/// at a time, and 32 bytes in a long run on a large machine.
+/// at a time, 32 bytes in a long run on a large machine, and single bytes on a chip.
 pub(crate) fn plain_run(bytes: &[u8], from: usize) -> usize {
     plain_run_seen(bytes, from, &mut 0)
 }
@@ -34,7 +34,8 @@ pub(crate) fn plain_run(bytes: &[u8], from: usize) -> usize {
 #[inline]
 pub(crate) fn plain_run_seen(bytes: &[u8], from: usize, seen: &mut u64) -> usize {
     let mut at = from;
-    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+    while !IS_CHIP && let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>())
+    {
         let word = u64::from_le_bytes(*chunk);
         *seen |= word;
         let hits = stops(word);
@@ -59,6 +60,9 @@ pub(crate) fn plain_run_seen(bytes: &[u8], from: usize, seen: &mut u64) -> usize
 /// Whether the machine has vector registers, and enough memory for code that would be too large for
 /// a microcontroller.
 pub(super) const IS_LARGE: bool = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
+/// Whether the machine is a microcontroller, where code that only saves time is left out: its bytes
+/// matter more, and a reply arrives more slowly than it is read in any case.
+pub(crate) const IS_CHIP: bool = cfg!(target_os = "none");
 /// The number of bytes of a run that are read 8 at a time before the run is treated as long.
 const BEFORE_WIDE: usize = 16;
 /// The number of bytes in one step over a long run.
@@ -98,13 +102,13 @@ fn skip_line(bytes: &[u8], at: usize) -> usize {
 }
 
 /// Returns the index of the first line feed or carriage return at or after `from`, or the length of
-/// the slice if there is none. Reads 8 bytes at a time, and 32 bytes in a long run on a large
-/// machine.
+/// the slice if there is none. Reads as many bytes at a time as [`plain_run`].
 pub(crate) fn line_end(bytes: &[u8], from: usize) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
     let mut at = from;
-    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+    while !IS_CHIP && let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>())
+    {
         let word = u64::from_le_bytes(*chunk);
         let (feed, ret) = (word ^ (ONES * 0x0a), word ^ (ONES * 0x0d));
         let hits = ((feed.wrapping_sub(ONES) & !feed) | (ret.wrapping_sub(ONES) & !ret)) & HIGH;
