@@ -166,8 +166,25 @@ pub struct ApiError {
     pub status: u16,
     /// The error's `type`. If the body names none, the kind that corresponds to the status.
     pub kind: ApiErrorKind,
-    /// How long the server asks the client to wait before it retries.
-    pub retry_after: Option<Duration>,
+    /// In milliseconds: an error is passed on by value, and a [`Duration`] would double its size.
+    retry_after: Option<u32>,
+}
+
+impl ApiError {
+    /// Creates an error. `retry_after` is how long the server asks the client to wait.
+    pub(crate) fn new(status: u16, kind: ApiErrorKind, retry_after: Option<Duration>) -> Self {
+        let millis = |wait: Duration| {
+            let whole = u32::try_from(wait.as_secs()).ok()?.checked_mul(1000)?;
+            whole.checked_add(wait.subsec_micros().div_ceil(1000))
+        };
+        Self { status, kind, retry_after: retry_after.map(|wait| millis(wait).unwrap_or(u32::MAX)) }
+    }
+
+    /// Returns how long the server asks the client to wait before it retries, rounded up to whole
+    /// milliseconds. A time of more than 49 days is shortened to that.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after.map(|millis| Duration::from_millis(u64::from(millis)))
+    }
 }
 
 macro_rules! api_error_kinds {

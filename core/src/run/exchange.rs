@@ -175,11 +175,8 @@ impl Run<'_> {
             }
             Some(kind) => kind,
         };
-        Error::Api(ApiError {
-            status: self.exchange.head.status,
-            kind,
-            retry_after: self.exchange.head.retry_after,
-        })
+        let ReplyHead { status, retry_after, .. } = self.exchange.head;
+        Error::Api(ApiError::new(status, kind, retry_after))
     }
 
     /// Does what the run itself must do about an event.
@@ -367,9 +364,9 @@ impl Run<'_> {
 }
 
 /// Returns the delay that the server requests.
-const fn retry_after(error: Error) -> Option<Duration> {
+fn retry_after(error: Error) -> Option<Duration> {
     match error {
-        Error::Api(api) => api.retry_after,
+        Error::Api(api) => api.retry_after(),
         _ => None,
     }
 }

@@ -401,7 +401,7 @@ impl Reply {
         self.failure = words;
         let kind = error_words(words.of(transcript.whole()))
             .map_or(ApiErrorKind::Unknown, |words| words.api_kind());
-        Error::Api(ApiError { status: 200, kind, retry_after: None })
+        Error::Api(ApiError::new(200, kind, None))
     }
 
     /// Writes the end of the message. A message without content is not written.
