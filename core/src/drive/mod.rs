@@ -178,7 +178,7 @@ where
         observer: &mut O,
     ) -> Result<(), DriveError<T::Error>> {
         if self.turns.allow(run, i)? {
-            tell(run, &Progress::<T::Error>::ToolStart(i), observer);
+            tell(run, Progress::ToolStart(i), observer);
         }
         self.fold(run, observer, Stop::WhenIdle).await.map(drop)
     }
@@ -206,10 +206,15 @@ where
                 }
             }
             loop {
-                let progress = turns.progress(run, &mut exchange, stop).await?;
+                let progress = match turns.progress(run, &mut exchange, stop).await {
+                    Ok(progress) => progress,
+                    Err(error) => {
+                        return Err(DriveError { error, transport: exchange.take_error() });
+                    }
+                };
                 // The events of a summary are internal.
                 if !(turns.is_summary() && matches!(progress, Progress::StreamEvent(_))) {
-                    tell(run, &progress, observer);
+                    tell(run, progress, observer);
                 }
                 match progress {
                     Progress::Done(outcome) => return Ok(Some(outcome)),
@@ -225,7 +230,7 @@ where
 }
 
 /// Shows what happened to an observer.
-fn tell<O: Observer, E>(run: &mut Run<'_>, progress: &Progress<E>, observer: &mut O) {
+fn tell<O: Observer>(run: &mut Run<'_>, progress: Progress, observer: &mut O) {
     if let Some(event) = progress.event(run, observer.hands_on()) {
         observer.see(&event);
     }

@@ -21,8 +21,8 @@ use crate::tool::{Notice, Toolbox};
 use crate::transport::TransportError;
 
 /// One thing that happened in a run. [`event`](Self::event) converts it to an [`Event`].
-#[derive(Debug)]
-pub enum Progress<E> {
+#[derive(Clone, Copy, Debug)]
+pub enum Progress {
     /// A reply broke off after one of its calls had started. See [`Event::Broken`].
     Broken {
         /// The delay before the next request.
@@ -59,8 +59,8 @@ pub enum Progress<E> {
         attempt: u32,
         /// The delay before the next attempt.
         wait: Duration,
-        /// The error, with the transport's own.
-        error: DriveError<E>,
+        /// The error. [`Exchange::take_error`] returns the transport's own.
+        error: Error,
     },
     /// A request must be sent: see [`send`](super::send). If it is not, this is returned again.
     Send,
@@ -72,7 +72,7 @@ pub enum Progress<E> {
     TurnEnd,
 }
 
-impl<E> Progress<E> {
+impl Progress {
     /// Converts this to an event. `hands_on` is whether the caller passes pieces of a reply on to
     /// someone who cannot be made to forget them: see
     /// [`Observer::hands_on`](crate::observe::Observer::hands_on). Returns `None` if there is no
@@ -84,7 +84,7 @@ impl<E> Progress<E> {
             Self::StreamEvent(stream_event) if hands_on => run.mark_shown(stream_event),
             Self::StreamEvent(stream_event) => run.peek(stream_event),
             Self::NotCompacted(why) => Event::NotCompacted { why },
-            Self::Retry { attempt, wait, error: DriveError { error, .. } } => {
+            Self::Retry { attempt, wait, error } => {
                 let text = run.retried_text(error);
                 let (message, request_id) = (text.message, text.request_id);
                 Event::Retry { attempt, wait, error, message, request_id }
@@ -230,13 +230,16 @@ where
     /// request under way.
     ///
     /// # Errors
-    /// See [`Error`]. The run can continue: call this method again.
+    /// See [`Error`]. If the transport failed, [`Exchange::take_error`] returns its own error. The
+    /// run can continue: call this method again.
     pub async fn progress<R: BufRead<Error = E>, E: TransportError>(
         &mut self,
         run: &mut Run<'_>,
         exchange: &mut Exchange<R, E>,
         stop: Stop,
-    ) -> Result<Progress<E>, DriveError<E>> {
+    ) -> Result<Progress, Error> {
+        // An error that nobody took must not be attributed to what happens next.
+        exchange.take_error();
         loop {
             match self.due.take() {
                 Some(Due::ToolEnd(call)) => return Ok(Progress::ToolEnd(call)),
@@ -254,10 +257,10 @@ where
                 }
             }
             match exchange {
-                Exchange::Idle => {}
-                Exchange::Failed(_) => {
-                    let failed = core::mem::replace(exchange, Exchange::Idle);
-                    let Exchange::Failed(error) = failed else { continue };
+                Exchange::Idle | Exchange::Over(_) => {}
+                Exchange::Failed(DriveError { error, transport }) => {
+                    let (error, transport) = (*error, transport.take());
+                    *exchange = Exchange::Over(transport);
                     return self.failed(run, error);
                 }
                 Exchange::Reply(reply) => {
@@ -283,8 +286,8 @@ where
                             *exchange = Exchange::Idle;
                             return Ok(self.end_reply(run));
                         }
-                        Some(Brought::StreamEvent(Err(error))) => {
-                            *exchange = Exchange::Idle;
+                        Some(Brought::StreamEvent(Err(DriveError { error, transport }))) => {
+                            *exchange = Exchange::Over(transport);
                             return self.failed(run, error);
                         }
                         None => {}
@@ -365,14 +368,14 @@ where
     }
 
     /// Abandons the request under way.
-    fn abandon<E>(run: &mut Run<'_>) -> Progress<E> {
+    fn abandon(run: &mut Run<'_>) -> Progress {
         let turns = run.turns();
         run.abandoned();
         // Only with `alloc` can a call have started.
         Progress::Dropped { is_kept: cfg!(feature = "alloc") && run.turns() > turns }
     }
 
-    fn end_reply<E>(&mut self, run: &Run<'_>) -> Progress<E> {
+    fn end_reply(&mut self, run: &Run<'_>) -> Progress {
         let Some(Summary { before, compactions }) = self.summary.take() else {
             return Progress::TurnEnd;
         };
@@ -382,22 +385,14 @@ where
         Progress::NotCompacted(run.rejected_summary().unwrap_or("the reply has no summary"))
     }
 
-    fn failed<E>(
-        &mut self,
-        run: &mut Run<'_>,
-        DriveError { error, transport }: DriveError<E>,
-    ) -> Result<Progress<E>, DriveError<E>> {
+    fn failed(&mut self, run: &mut Run<'_>, error: Error) -> Result<Progress, Error> {
         let (attempt, turns) = (run.attempt() + 1, run.turns());
-        match run.failed(error, self.clock.now(), self.clock.jitter()) {
-            Ok(wait) if cfg!(feature = "alloc") && run.turns() > turns => {
-                self.due = Some(Due::TurnEnd);
-                Ok(Progress::Broken { wait, error })
-            }
-            Ok(wait) => {
-                Ok(Progress::Retry { attempt, wait, error: DriveError { error, transport } })
-            }
-            Err(error) => Err(DriveError { error, transport }),
+        let wait = run.failed(error, self.clock.now(), self.clock.jitter())?;
+        if cfg!(feature = "alloc") && run.turns() > turns {
+            self.due = Some(Due::TurnEnd);
+            return Ok(Progress::Broken { wait, error });
         }
+        Ok(Progress::Retry { attempt, wait, error })
     }
 
     /// Reads the reply until something happens in it or beside it. Returns `None` if the reply is
@@ -424,7 +419,7 @@ where
 
     /// Answers the first running call as cancelled, because the grace period is over. Returns
     /// `None` if none is running.
-    fn cancel_call<E>(&mut self, run: &mut Run<'_>) -> Result<Option<Progress<E>>, Error> {
+    fn cancel_call(&mut self, run: &mut Run<'_>) -> Result<Option<Progress>, Error> {
         let Some(call) = run.running_call() else {
             self.executor.clear();
             return Ok(None);
@@ -459,11 +454,11 @@ where
 
     /// Makes the answer of a finished call its result. Returns `None` if the run has answered the
     /// call by itself.
-    fn finish<E>(
+    fn finish(
         &mut self,
         run: &mut Run<'_>,
         finished: Finished,
-    ) -> Result<Option<Progress<E>>, Error> {
+    ) -> Result<Option<Progress>, Error> {
         let call = finished.call;
         if !run.is_running(call) || !self.executor.holds(run, finished) {
             self.executor.discard(finished);

@@ -57,8 +57,23 @@ pub enum Exchange<R, E> {
     Idle,
     /// The request could not be sent, or its reply has no head.
     Failed(DriveError<E>),
+    /// The request or its reply failed, and the loop has reported that. Contains the transport's
+    /// own error if the transport failed.
+    Over(Option<E>),
     /// The head of the reply has arrived, and its body is read.
     Reply(ReplyUnderWay<R>),
+}
+
+impl<R, E> Exchange<R, E> {
+    /// Returns the transport's own error after [`Progress::Retry`](super::Progress::Retry),
+    /// [`Progress::Broken`](super::Progress::Broken) or an error, if the transport failed. It is
+    /// available once, and until the loop continues.
+    pub fn take_error(&mut self) -> Option<E> {
+        let Self::Over(error) = self else { return None };
+        let error = error.take();
+        *self = Self::Idle;
+        error
+    }
 }
 
 /// Sends the request after [`Progress::Send`](super::Progress::Send).

@@ -25,7 +25,6 @@ use crate::reply::Envelope;
 use crate::threads::{Control, Threads};
 use crate::tools::OwnTools;
 use crate::transport::{HttpTransport, Pieces};
-use drive::Next;
 
 pub use build::{DEFAULT_CONCURRENCY, DEFAULT_GRACE, DEFAULT_MAX_TOKENS, RunBuilder};
 pub use iterators::{Events, OwnedEvent, Turns};
@@ -65,7 +64,7 @@ pub struct Run {
     /// The model's last message, while the conversation no longer contains it.
     before_summary: Option<ReplyMessage>,
     /// Events that are not yet reported.
-    untold: VecDeque<Next>,
+    untold: VecDeque<Progress>,
     /// Whether the cancellation of the run has taken effect.
     is_wound_down: bool,
 }

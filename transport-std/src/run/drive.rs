@@ -7,7 +7,7 @@ use core::future::poll_fn;
 use core::pin::pin;
 use core::task::Poll;
 
-use toolrunner_core::drive::{DriveError, Exchange, Loop, Progress, Stop, send};
+use toolrunner_core::drive::{Exchange, Loop, Progress, Stop, send};
 use toolrunner_core::observe::Event;
 use toolrunner_core::run::StreamEvent;
 use toolrunner_core::time::Clock;
@@ -17,14 +17,11 @@ use tracing::Instrument;
 use super::body::Prefix;
 use super::{Finished, Retried, Run, Turn};
 use crate::error::Error;
-use crate::http::{HttpBody, HttpError};
+use crate::http::HttpBody;
 
 /// The maximum number of pieces of a reply that are read in a row before other tasks on the same
 /// thread may run.
 const MOST_AT_ONCE: u32 = 256;
-
-/// What happened in a run.
-pub(super) type Next = Progress<HttpError>;
 
 impl Run {
     /// Continues until the run is over, through all turns and tool calls.
@@ -104,7 +101,7 @@ impl Run {
 
     /// Returns whether the caller does not receive this: it is no event, or an event about
     /// something that no longer exists, such as a call of a dropped reply.
-    fn is_untold(&self, what: &Next) -> bool {
+    fn is_untold(&self, what: &Progress) -> bool {
         match *what {
             Progress::ToolStart(i) => !self.machine.has_call(i),
             Progress::ToolEnd(i) => !self.machine.is_answered(i),
@@ -117,8 +114,8 @@ impl Run {
         }
     }
 
-    fn lend(&mut self, what: &Next) -> Option<Event<'_>> {
-        let Progress::Retry { attempt, wait, error: DriveError { error, .. } } = *what else {
+    fn lend(&mut self, what: &Progress) -> Option<Event<'_>> {
+        let Progress::Retry { attempt, wait, error } = *what else {
             return what.event(&mut self.machine, true);
         };
         let retried = self.retried.as_deref();
@@ -140,7 +137,7 @@ impl Run {
 
     /// Continues to the next thing that happens. `tell` is whether the caller receives the events
     /// of the reply. Returns `None` if the run is over.
-    pub(super) async fn advance(&mut self, tell: bool) -> Result<Option<Next>, Error> {
+    pub(super) async fn advance(&mut self, tell: bool) -> Result<Option<Progress>, Error> {
         self.check_setup()?;
         loop {
             if let Some(what) = self.untold.pop_front() {
@@ -188,7 +185,7 @@ impl Run {
     }
 
     /// Continues the loop by one thing, and records it.
-    async fn progress(&mut self, stop: Stop) -> Result<Next, Error> {
+    async fn progress(&mut self, stop: Stop) -> Result<Progress, Error> {
         if core::mem::take(&mut self.has_progressed)
             && let Exchange::Reply(reply) = &mut self.exchange
         {
@@ -203,11 +200,11 @@ impl Run {
         let done = self.turns.progress(&mut self.machine, &mut self.exchange, stop).await;
         match done {
             Ok(what) => Ok(self.recorded(what)),
-            Err(DriveError { error, transport }) => {
+            Err(error) => {
                 if self.machine.turns() > turns {
                     self.kept_reply();
                 }
-                let error = Error::of(error, transport, &self.machine)
+                let error = Error::of(error, self.exchange.take_error(), &self.machine)
                     .with_rate_limits(self.transport.rate_limits());
                 self.turns.executor.trace.run_fails(&error, self.machine.usage());
                 Err(error)
@@ -216,9 +213,9 @@ impl Run {
     }
 
     /// Records something that happened, and returns it.
-    fn recorded(&mut self, mut what: Next) -> Next {
+    fn recorded(&mut self, what: Progress) -> Progress {
         let trace = &mut self.turns.executor.trace;
-        match &mut what {
+        match &what {
             Progress::ToolStart(call) => self.times.call_starts(*call, self.turns.clock.now()),
             Progress::ToolEnd(call) => self.times.call_ends(*call, self.turns.clock.now()),
             Progress::Broken { wait, error } => {
@@ -261,8 +258,8 @@ impl Run {
                     self.turns.hooks.dialogue(*call).question = Some(question);
                 }
             }
-            Progress::Retry { attempt, wait, error: DriveError { error, transport } } => {
-                let full = Error::of(*error, transport.take(), &self.machine);
+            Progress::Retry { attempt, wait, error } => {
+                let full = Error::of(*error, self.exchange.take_error(), &self.machine);
                 tracing::info!(
                     run = self.id,
                     attempt,

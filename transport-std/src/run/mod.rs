@@ -51,7 +51,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
-use toolrunner_core::drive::{Exchange, Hooks as _, Loop};
+use toolrunner_core::drive::{Exchange, Hooks as _, Loop, Progress};
 use toolrunner_core::message::{Messages, OwnedMessage, ReplyMessage, Role, Usage};
 use toolrunner_core::policy::{Limits, RetryPolicy};
 use toolrunner_core::run::{Call, Compaction, OnBreak, Outcome, Run as Machine};
@@ -64,7 +64,6 @@ use crate::http::{HttpBody, HttpError, HttpTransport};
 use crate::params::Params;
 use crate::rate_limits::RateLimits;
 use concurrent::Concurrent;
-use drive::Next;
 use hooks::Hooks;
 use reply::Envelope;
 use retried::Retried;
@@ -121,7 +120,7 @@ pub struct Run {
     /// The times of the last turn.
     times: times::Times,
     /// Events that are not yet reported.
-    untold: VecDeque<Next>,
+    untold: VecDeque<Progress>,
     /// The messages that were injected, once there is a handle that injects.
     injected: Option<Arc<inject::Queue>>,
     /// The text to keep on a cancellation, if any is to be kept.

@@ -5,17 +5,14 @@ use core::pin::pin;
 
 use pollster::block_on;
 use toolrunner_core::__private::Front;
-use toolrunner_core::drive::{DriveError, Hooks as _, Progress, Stop, send};
+use toolrunner_core::drive::{Hooks as _, Progress, Stop, send};
 use toolrunner_core::observe::Event;
 use toolrunner_core::run::StreamEvent;
-use toolrunner_core::transport::{Failure, Head};
+use toolrunner_core::transport::Head;
 
 use super::{Finished, Run, Turn};
 use crate::client::PATH;
 use crate::error::Error;
-
-/// What happened in a run.
-pub(super) type Next = Progress<Failure>;
 
 impl Run {
     /// Continues until the run is over, through all turns and tool calls.
@@ -63,7 +60,7 @@ impl Run {
 
     /// Returns whether the caller does not receive this: it is no event, or an event about
     /// something that no longer exists.
-    fn is_untold(&self, what: &Next) -> bool {
+    fn is_untold(&self, what: &Progress) -> bool {
         match *what {
             Progress::ToolStart(i) => !self.machine.has_call(i),
             Progress::ToolEnd(i) => !self.machine.is_answered(i),
@@ -86,7 +83,7 @@ impl Run {
 
     /// Continues to the next thing that happens. `tell` is whether the caller receives the events
     /// of the reply. Returns `None` if the run is over.
-    fn advance(&mut self, tell: bool) -> Result<Option<Next>, Error> {
+    fn advance(&mut self, tell: bool) -> Result<Option<Progress>, Error> {
         self.check_setup()?;
         loop {
             if let Some(what) = self.untold.pop_front() {
@@ -123,7 +120,7 @@ impl Run {
     }
 
     /// Continues the loop by one thing.
-    fn progress(&mut self, stop: Stop) -> Result<Next, Error> {
+    fn progress(&mut self, stop: Stop) -> Result<Progress, Error> {
         self.is_wound_down |= self.turns.hooks.is_cancelled();
         let progress = self.turns.progress(&mut self.machine, &mut self.exchange, stop);
         match block_on(progress) {
@@ -133,7 +130,10 @@ impl Run {
                 }
                 Ok(what)
             }
-            Err(DriveError { error, transport }) => Err(Error::of(error, transport, &self.machine)),
+            Err(error) => {
+                let transport = self.exchange.take_error();
+                Err(Error::of(error, transport, &self.machine))
+            }
         }
     }
 
