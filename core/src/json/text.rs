@@ -289,6 +289,11 @@ pub(crate) fn number_parts(number: u64, each: &mut Each<'_>) -> fmt::Result {
     each(core::str::from_utf8(super::Decimal::new(number).as_bytes()).unwrap_or_default())
 }
 
+/// Calls `each` with the decimal digits of a count.
+pub(crate) fn count_parts(count: usize, each: &mut Each<'_>) -> fmt::Result {
+    number_parts(u64::try_from(count).unwrap_or(u64::MAX), each)
+}
+
 /// Returns whether the unescaped forms of two texts are equal.
 pub(crate) fn same(a: Text<'_>, b: Text<'_>) -> bool {
     match (a.as_plain(), b.as_plain()) {

@@ -152,8 +152,9 @@ impl Check<'_> {
         if types.fit(value) { Ok(()) } else { self.wrong(value, Expected::Type(types)) }
     }
 
-    fn count(&self, bounds: Bounds, unit: &'static str, count: u64, value: Value<'_>) -> Checked {
-        let min = u64::from(bounds.min);
+    fn count(&self, bounds: Bounds, unit: &'static str, count: usize, value: Value<'_>) -> Checked {
+        let bound = |bound| usize::try_from(bound).unwrap_or(usize::MAX);
+        let min = bound(bounds.min);
         if count < min {
             return Err(self.error(
                 value,
@@ -161,7 +162,7 @@ impl Check<'_> {
                 Got::Count(count),
             ));
         }
-        match bounds.max.map(u64::from) {
+        match bounds.max.map(bound) {
             Some(max) if count > max => {
                 Err(self.error(value, Expected::Count("at most", max, unit), Got::Count(count)))
             }
@@ -240,12 +241,7 @@ pub(super) fn array<'s, 'v>(
 ) -> Checked<Entered<'s, 'v>> {
     check.of_type(schema, value)?;
     let Shape::Array(_, bounds, _) = schema.shape else { return Ok(Entered::Whole) };
-    check.count(
-        bounds,
-        "item",
-        u64::try_from(value.elements().count()).unwrap_or(u64::MAX),
-        value,
-    )?;
+    check.count(bounds, "item", value.elements().count(), value)?;
     Ok(Entered::Level(Level { schema, rest: Rest::Items(value.elements()), next: next_item }))
 }
 
@@ -269,8 +265,7 @@ pub(super) fn tuple<'s, 'v>(
     let Shape::Tuple(items) = schema.shape else { return Ok(Entered::Whole) };
     let bound = u32::try_from(items.len()).unwrap_or(u32::MAX);
     let bounds = Bounds { min: bound, max: Some(bound) };
-    let count = u64::try_from(value.elements().count()).unwrap_or(u64::MAX);
-    check.count(bounds, "item", count, value)?;
+    check.count(bounds, "item", value.elements().count(), value)?;
     Ok(Entered::Level(Level { schema, rest: Rest::Places(value.elements(), 0), next: next_place }))
 }
 
@@ -465,10 +460,10 @@ pub(super) fn external<'s, 'v>(
 }
 
 /// Counts the characters of a text, with escapes decoded.
-pub(super) fn characters(text: Text<'_>) -> u64 {
-    text.pieces().fold(0, |sum: u64, piece| {
+pub(super) fn characters(text: Text<'_>) -> usize {
+    text.pieces().fold(0, |sum: usize, piece| {
         sum.saturating_add(match piece {
-            Piece::Plain(plain) => u64::try_from(plain.chars().count()).unwrap_or(u64::MAX),
+            Piece::Plain(plain) => plain.chars().count(),
             Piece::Char(_) => 1,
         })
     })

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::{Property, Variant};
-use crate::json::{Decimal, Each, Kind, Text, Value, number_parts, text_parts};
+use crate::json::{Each, Kind, Text, Value, count_parts, text_parts};
 
 /// An error of an input: the place where it does not fit its schema, what was expected, and what
 /// was found.
@@ -57,7 +57,7 @@ pub(crate) enum Expected<'s> {
     /// A phrase and a JSON value.
     Bound(&'static str, &'s str),
     /// A phrase, a count, and its unit.
-    Count(&'static str, u64, &'static str),
+    Count(&'static str, usize, &'static str),
     Words(&'static str),
 }
 
@@ -67,7 +67,7 @@ pub(crate) enum Got {
     Value,
     Nothing,
     Unknown,
-    Count(u64),
+    Count(usize),
 }
 
 /// A set of JSON types.
@@ -185,7 +185,7 @@ impl Explained<'_> {
         match self.error.got {
             Got::Nothing => each("nothing"),
             Got::Unknown => each("an unknown member"),
-            Got::Count(count) => number_parts(count, each),
+            Got::Count(count) => count_parts(count, each),
             Got::Value => shown(value, each),
         }?;
         #[cfg(feature = "alloc")]
@@ -223,7 +223,7 @@ fn path<'v>(
                 each("input")?;
             }
             each("[")?;
-            number_parts(u64::try_from(i).unwrap_or(u64::MAX), each)?;
+            count_parts(i, each)?;
             each("]")?;
             value = inner;
         } else {
@@ -325,7 +325,7 @@ fn expected(expected: &Expected<'_>, each: &mut Each<'_>) -> fmt::Result {
         Expected::Count(words, count, unit) => {
             each(words)?;
             each(" ")?;
-            each(core::str::from_utf8(Decimal::new(count).as_bytes()).unwrap_or_default())?;
+            count_parts(count, each)?;
             each(" ")?;
             each(unit)?;
             if count == 1 { Ok(()) } else { each("s") }

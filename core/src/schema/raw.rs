@@ -409,7 +409,7 @@ impl<'s, 'v> Machine<'s, 'v> {
                     keyword == "minItems",
                     rule,
                     "item",
-                    number_of(value.elements()),
+                    value.elements().count(),
                     value,
                 );
             }
@@ -418,7 +418,7 @@ impl<'s, 'v> Machine<'s, 'v> {
                     keyword == "minProperties",
                     rule,
                     "member",
-                    number_of(value.members()),
+                    value.members().count(),
                     value,
                 );
             }
@@ -450,11 +450,11 @@ impl<'s, 'v> Machine<'s, 'v> {
         min: bool,
         rule: Value<'s>,
         unit: &'static str,
-        count: u64,
+        count: usize,
         value: Value<'v>,
     ) -> Checked<'s> {
         let Some((false, bound)) = parse_integer(rule.raw()) else { return Ok(()) };
-        let Ok(bound) = u64::try_from(bound) else { return Ok(()) };
+        let Ok(bound) = usize::try_from(bound) else { return Ok(()) };
         if if min { count >= bound } else { count <= bound } {
             return Ok(());
         }
@@ -491,10 +491,6 @@ const EMPTY: Value<'static> = Value::EMPTY_ARRAY;
 
 fn is_schema(value: &Value<'_>) -> bool {
     matches!(value.kind(), Kind::Object | Kind::Bool)
-}
-
-fn number_of<I: Iterator>(items: I) -> u64 {
-    u64::try_from(items.count()).unwrap_or(u64::MAX)
 }
 
 /// Returns the types that the keyword `type` lists.

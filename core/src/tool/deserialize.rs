@@ -41,8 +41,7 @@ impl<'a> Decoder<'a> {
     ) -> Result<T, InputError<'static>> {
         let json = value.raw();
         if depth(json) > SCHEMA_DEPTH {
-            let most = u64::try_from(SCHEMA_DEPTH).unwrap_or(u64::MAX);
-            let expected = Expected::Count("nested at most", most, "level");
+            let expected = Expected::Count("nested at most", SCHEMA_DEPTH, "level");
             return Err(self.at(value, expected, Got::Value));
         }
         let mut read = |json| {

@@ -6,7 +6,7 @@ use super::Output;
 use super::texts::EMPTY_ERROR;
 use crate::error::Capacity;
 #[cfg(not(feature = "alloc"))]
-use crate::json::number_parts;
+use crate::json::count_parts;
 use crate::json::{Array, Value, text_parts};
 
 /// The maximum size of a formatted error text without `alloc`, in bytes.
@@ -188,13 +188,12 @@ impl ToolError {
         {
             let mut text = heapless::String::new();
             let mut put = |part: &str| text.push_str(part).map_err(|_| fmt::Error);
-            let count = |n| u64::try_from(n).unwrap_or(u64::MAX);
             let _fits = ["Error: ", full.what.name(), " full: "]
                 .into_iter()
                 .try_for_each(&mut put)
-                .and_then(|()| number_parts(count(full.needed), &mut put))
+                .and_then(|()| count_parts(full.needed, &mut put))
                 .and_then(|()| put(" needed, "))
-                .and_then(|()| number_parts(count(full.free), &mut put))
+                .and_then(|()| count_parts(full.free, &mut put))
                 .and_then(|()| put(" free"));
             Self::bare(Repr::Text(text))
         }

@@ -202,12 +202,8 @@ impl<'a> Decoder<'a> {
         let room = core::mem::take(&mut self.scratch);
         let free = room.len();
         let Some((own, rest)) = room.split_at_mut_checked(needed) else {
-            let count = |n| u64::try_from(n).unwrap_or(u64::MAX);
-            return Err(self.at(
-                value,
-                Expected::Count("at most", count(free), "byte"),
-                Got::Count(count(needed)),
-            ));
+            let expected = Expected::Count("at most", free, "byte");
+            return Err(self.at(value, expected, Got::Count(needed)));
         };
         self.scratch = rest;
         text.decode(own).map_err(|_| self.wrong_type(value, &Schema::STRING))
@@ -438,12 +434,8 @@ impl<'a, const N: usize> ToolInput<'a> for heapless::String<N> {
                 Piece::Char(c) => owned.push(c).is_ok(),
             };
             if !fits {
-                let count = |n| u64::try_from(n).unwrap_or(u64::MAX);
-                return Err(decoder.at(
-                    value,
-                    Expected::Count("at most", count(N), "byte"),
-                    Got::Count(count(text.len())),
-                ));
+                let expected = Expected::Count("at most", N, "byte");
+                return Err(decoder.at(value, expected, Got::Count(text.len())));
             }
         }
         Ok(owned)

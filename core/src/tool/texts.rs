@@ -5,7 +5,9 @@ use core::time::Duration;
 
 use super::Output;
 use crate::error::Capacity;
-use crate::json::{Each, Sink, Text, escape, number_parts as number, text_parts as text};
+use crate::json::{
+    Each, Sink, Text, count_parts as count, escape, number_parts as number, text_parts as text,
+};
 use crate::schema::Explained;
 
 /// The result of a tool that wrote nothing.
@@ -106,7 +108,7 @@ impl Notice<'_> {
                     Some(error) => {
                         each(error.expected)?;
                         each(" at byte ")?;
-                        number(u64::try_from(error.at).unwrap_or(u64::MAX), each)?;
+                        count(error.at, each)?;
                         each(", got JSON that is cut off or broken there")
                     }
                     None => {
@@ -117,16 +119,16 @@ impl Notice<'_> {
             }
             Self::AfterFailure => each("Not executed: an earlier action in this turn failed."),
             Self::NotRun => each("Error: not run"),
-            Self::Breakpoints(count) => {
+            Self::Breakpoints(marks) => {
                 each("Error: the request would have ")?;
-                number(u64::try_from(count).unwrap_or(u64::MAX), each)?;
+                count(marks, each)?;
                 each(" cache breakpoints, at most 4 are allowed")
             }
             Self::TooLarge(full) => {
                 each("Error: the result is too large: ")?;
-                number(u64::try_from(full.needed).unwrap_or(u64::MAX), each)?;
+                count(full.needed, each)?;
                 each(" bytes, at most ")?;
-                number(u64::try_from(full.free).unwrap_or(u64::MAX), each)?;
+                count(full.free, each)?;
                 each(" fit")
             }
         }
