@@ -14,7 +14,7 @@ use super::calls::blocks_in;
 use super::calls::is_type;
 use super::{CallIndex, Run};
 use crate::json::{Text, Value, same};
-use crate::message::{Messages, Role};
+use crate::message::{Message, Messages, Role};
 use crate::transcript::Span;
 
 /// The part of the conversation that contains such blocks, as far as it was searched.
@@ -34,8 +34,11 @@ impl Run<'_> {
         let bytes = self.transcript.bytes();
         let Some(call) = self.call(i).filter(|call| call.toolset.is_none()) else { return false };
         let tail = bytes.get(self.turn.results_end..).unwrap_or_default();
-        let parts = [self.changes.span.of(bytes), tail, self.unsent_changes()];
-        fold(false, call.name, parts.into_iter().flat_map(Messages::new))
+        let mut fold = Fold { name: call.name, is_withdrawn: false };
+        for messages in [self.changes.span.of(bytes), tail, self.unsent_changes()] {
+            fold.messages(messages);
+        }
+        fold.is_withdrawn
     }
 
     /// Returns whether the tool of call `i` of the reply under way was removed and not added again.
@@ -47,13 +50,13 @@ impl Run<'_> {
         let Some(call) = self.early_call(i).filter(|call| call.toolset.is_none()) else {
             return false;
         };
-        let name = call.name;
-        let sent = Messages::new(self.changes.span.of(self.transcript.bytes()));
-        let before = fold(false, name, sent);
-        let replied = blocks_in(self.reply_so_far()).fold(before, |withdrawn, block| {
-            changed_by_compaction(block, name).unwrap_or(withdrawn)
-        });
-        fold(replied, name, Messages::new(self.unsent_changes()))
+        let mut fold = Fold { name: call.name, is_withdrawn: false };
+        fold.messages(self.changes.span.of(self.transcript.bytes()));
+        for block in blocks_in(self.reply_so_far()) {
+            changes_of_compaction(block, &mut |change| fold.change(change));
+        }
+        fold.messages(self.unsent_changes());
+        fold.is_withdrawn
     }
 
     /// Returns the message with the changes that no request contains yet. They take effect at once.
@@ -76,7 +79,9 @@ impl Run<'_> {
         for message in Messages::new(bytes.get(seen..end).unwrap_or_default()) {
             let Some(start) = message.value().offset_in(bytes) else { break };
             seen = start + message.raw().len();
-            if changes_of(message.value(), message.role()).next().is_some() {
+            let mut has_changes = false;
+            changes_of(message, &mut |_| has_changes = true);
+            if has_changes {
                 span = Span::new(if span.len() == 0 { start } else { span.start }, seen);
             }
         }
@@ -84,47 +89,49 @@ impl Run<'_> {
     }
 }
 
-/// Returns whether the tool with this name is withdrawn after `messages`, if `before` is whether it
-/// was before them.
-fn fold<'m>(
-    before: bool,
-    name: Text<'_>,
-    messages: impl Iterator<Item = crate::message::Message<'m>>,
-) -> bool {
-    let changes = messages.flat_map(|message| changes_of(message.value(), message.role()));
-    changes.fold(before, |withdrawn, change| changed(change, name).unwrap_or(withdrawn))
+/// Whether a tool is withdrawn after the changes so far.
+struct Fold<'n> {
+    name: Text<'n>,
+    is_withdrawn: bool,
 }
 
-/// Returns the changes that a message makes.
-fn changes_of(message: Value<'_>, role: Option<Role>) -> impl Iterator<Item = Value<'_>> {
-    let blocks = match role {
-        Some(Role::System | Role::Assistant) => {
-            message.member("content").unwrap_or_default().elements()
+impl Fold<'_> {
+    fn messages(&mut self, messages: &[u8]) {
+        for message in Messages::new(messages) {
+            changes_of(message, &mut |change| self.change(change));
         }
-        _ => Value::EMPTY_ARRAY.elements(),
-    };
-    let is_system = role == Some(Role::System);
-    blocks.flat_map(move |block| {
-        let own = (is_system && is_change(block)).then_some(block);
-        let list = (!is_system && is_type(block, "compaction"))
-            .then(|| block.member("tool_changes"))
-            .flatten();
-        own.into_iter()
-            .chain(list.unwrap_or_default().elements().filter(|change| is_change(*change)))
-    })
+    }
+
+    fn change(&mut self, change: Value<'_>) {
+        self.is_withdrawn = changed(change, self.name).unwrap_or(self.is_withdrawn);
+    }
+}
+
+/// Calls `see` with each change that a message makes.
+fn changes_of(message: Message<'_>, see: &mut dyn FnMut(Value<'_>)) {
+    let role = message.role();
+    if !matches!(role, Some(Role::System | Role::Assistant)) {
+        return;
+    }
+    for block in message.value().member("content").unwrap_or_default().elements() {
+        if role == Some(Role::Assistant) {
+            changes_of_compaction(block, see);
+        } else if is_change(block) {
+            see(block);
+        }
+    }
+}
+
+/// Calls `see` with each change that a block of the assistant makes.
+fn changes_of_compaction(block: Value<'_>, see: &mut dyn FnMut(Value<'_>)) {
+    if is_type(block, "compaction") {
+        let list = block.member("tool_changes").unwrap_or_default();
+        list.elements().filter(|change| is_change(*change)).for_each(see);
+    }
 }
 
 fn is_change(block: Value<'_>) -> bool {
     is_type(block, "tool_removal") || is_type(block, "tool_addition")
-}
-
-#[cfg(feature = "alloc")]
-fn changed_by_compaction(block: Value<'_>, name: Text<'_>) -> Option<bool> {
-    let list = is_type(block, "compaction").then(|| block.member("tool_changes")).flatten()?;
-    list.elements()
-        .filter(|change| is_change(*change))
-        .filter_map(|change| changed(change, name))
-        .last()
 }
 
 /// Returns whether a change removes the tool with this name, or `None` if it is about another tool.
