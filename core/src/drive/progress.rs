@@ -454,11 +454,7 @@ where
 
     /// Makes the answer of a finished call its result. Returns `None` if the run has answered the
     /// call by itself.
-    fn finish(
-        &mut self,
-        run: &mut Run<'_>,
-        finished: Finished,
-    ) -> Result<Option<Progress>, Error> {
+    fn finish(&mut self, run: &mut Run<'_>, finished: Finished) -> Result<Option<Progress>, Error> {
         let call = finished.call;
         if !run.is_running(call) || !self.executor.holds(run, finished) {
             self.executor.discard(finished);

@@ -25,7 +25,9 @@ pub(crate) use scan::{
     IS_CHIP, copy, copy_down, is_ascii, line_end, plain_run, plain_run_seen, skip_space,
 };
 pub use text::Text;
-pub(crate) use text::{Each, Piece, chars, count_parts, number_parts, same, text_parts};
+pub(crate) use text::{
+    Each, Piece, chars, count_parts, number_parts, same, text_parts, write_parts,
+};
 pub(crate) use value::means;
 pub use value::{Array, Kind, Object, Value};
 pub(crate) use write::{Decimal, Sink, escape};

@@ -34,8 +34,7 @@ pub(crate) fn plain_run(bytes: &[u8], from: usize) -> usize {
 #[inline]
 pub(crate) fn plain_run_seen(bytes: &[u8], from: usize, seen: &mut u64) -> usize {
     let mut at = from;
-    while !IS_CHIP && let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>())
-    {
+    while !IS_CHIP && let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
         let word = u64::from_le_bytes(*chunk);
         *seen |= word;
         let hits = stops(word);
@@ -107,8 +106,7 @@ pub(crate) fn line_end(bytes: &[u8], from: usize) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
     let mut at = from;
-    while !IS_CHIP && let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>())
-    {
+    while !IS_CHIP && let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
         let word = u64::from_le_bytes(*chunk);
         let (feed, ret) = (word ^ (ONES * 0x0a), word ^ (ONES * 0x0d));
         let hits = ((feed.wrapping_sub(ONES) & !feed) | (ret.wrapping_sub(ONES) & !ret)) & HIGH;

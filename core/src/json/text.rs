@@ -270,28 +270,42 @@ impl<'a> Iterator for Pieces<'a> {
 }
 
 /// A function that receives a text part by part. All callers use this one type, so that a
-/// microcontroller needs only one copy of the code that writes texts.
-pub(crate) type Each<'e> = dyn FnMut(&str) -> fmt::Result + 'e;
+/// microcontroller needs only one copy of the code that writes texts. It returns nothing: a function
+/// that can fail remembers that, so that the code before each part need not look.
+pub(crate) type Each<'e> = dyn FnMut(&str) + 'e;
 
 /// Calls `each` with the parts of the unescaped text, in order.
-pub(crate) fn text_parts(text: Text<'_>, each: &mut Each<'_>) -> fmt::Result {
+pub(crate) fn text_parts(text: Text<'_>, each: &mut Each<'_>) {
     for piece in text.pieces() {
         match piece {
-            Piece::Plain(plain) => each(plain)?,
-            Piece::Char(c) => each(c.encode_utf8(&mut [0; 4]))?,
+            Piece::Plain(plain) => each(plain),
+            Piece::Char(c) => each(c.encode_utf8(&mut [0; 4])),
         }
     }
-    Ok(())
+}
+
+/// Writes a text to a formatter. `parts` passes its parts to the function that it receives.
+pub(crate) fn write_parts(
+    f: &mut fmt::Formatter<'_>,
+    parts: impl FnOnce(&mut Each<'_>),
+) -> fmt::Result {
+    let mut written = Ok(());
+    parts(&mut |part| {
+        if written.is_ok() {
+            written = f.write_str(part);
+        }
+    });
+    written
 }
 
 /// Calls `each` with the decimal digits of a number.
-pub(crate) fn number_parts(number: u64, each: &mut Each<'_>) -> fmt::Result {
-    each(core::str::from_utf8(super::Decimal::new(number).as_bytes()).unwrap_or_default())
+pub(crate) fn number_parts(number: u64, each: &mut Each<'_>) {
+    each(core::str::from_utf8(super::Decimal::new(number).as_bytes()).unwrap_or_default());
 }
 
 /// Calls `each` with the decimal digits of a count.
-pub(crate) fn count_parts(count: usize, each: &mut Each<'_>) -> fmt::Result {
-    number_parts(u64::try_from(count).unwrap_or(u64::MAX), each)
+pub(crate) fn count_parts(count: usize, each: &mut Each<'_>) {
+    number_parts(u64::try_from(count).unwrap_or(u64::MAX), each);
 }
 
 /// Returns whether the unescaped forms of two texts are equal.

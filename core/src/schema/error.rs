@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::{Property, Variant};
-use crate::json::{Each, Kind, Text, Value, count_parts, text_parts};
+use crate::json::{Each, Kind, Text, Value, count_parts, text_parts, write_parts};
 
 /// An error of an input: the place where it does not fit its schema, what was expected, and what
 /// was found.
@@ -168,41 +168,36 @@ const SHOWN: usize = 60;
 
 impl fmt::Display for Explained<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.parts(&mut |part| f.write_str(part))
+        write_parts(f, |each| self.parts(each))
     }
 }
 
 impl Explained<'_> {
     /// Passes the text to `each`, in parts.
-    pub(crate) fn parts(&self, each: &mut Each<'_>) -> fmt::Result {
+    pub(crate) fn parts(&self, each: &mut Each<'_>) {
         if !cfg!(feature = "input-words") {
             return each("it does not fit the tool's schema");
         }
-        let value = path(self.input, self.error, each)?;
-        each(": expected ")?;
-        expected(&self.error.expected, each)?;
-        each(", got ")?;
+        let value = path(self.input, self.error, each);
+        each(": expected ");
+        expected(&self.error.expected, each);
+        each(", got ");
         match self.error.got {
             Got::Nothing => each("nothing"),
             Got::Unknown => each("an unknown member"),
             Got::Count(count) => count_parts(count, each),
             Got::Value => shown(value, each),
-        }?;
+        }
         #[cfg(feature = "alloc")]
         if let Some(because) = &self.error.because {
-            each(": ")?;
-            each(&because.0)?;
+            each(": ");
+            each(&because.0);
         }
-        Ok(())
     }
 }
 
 /// Writes the path to the value with the error, and returns that value.
-fn path<'v>(
-    input: Value<'v>,
-    error: &InputError<'_>,
-    each: &mut Each<'_>,
-) -> Result<Value<'v>, fmt::Error> {
+fn path<'v>(input: Value<'v>, error: &InputError<'_>, each: &mut Each<'_>) -> Value<'v> {
     let root = input.raw();
     let mut value = input;
     let mut first = true;
@@ -214,17 +209,17 @@ fn path<'v>(
             })
         };
         if let Some((name, inner)) = value.members().find(|(_, inner)| holds(inner)) {
-            member(Name::Text(name), first, each)?;
+            member(Name::Text(name), first, each);
             value = inner;
         } else if let Some((i, inner)) =
             value.elements().enumerate().find(|(_, inner)| holds(inner))
         {
             if first {
-                each("input")?;
+                each("input");
             }
-            each("[")?;
-            count_parts(i, each)?;
-            each("]")?;
+            each("[");
+            count_parts(i, each);
+            each("]");
             value = inner;
         } else {
             break;
@@ -232,15 +227,15 @@ fn path<'v>(
         first = false;
     }
     match error.missing {
-        Some(name) => member(name, first, each)?,
-        None if first => each("input")?,
+        Some(name) => member(name, first, each),
+        None if first => each("input"),
         None => {}
     }
-    Ok(value)
+    value
 }
 
 /// Writes `.name` or `["odd name"]`.
-fn member(name: Name<'_>, first: bool, each: &mut Each<'_>) -> fmt::Result {
+fn member(name: Name<'_>, first: bool, each: &mut Each<'_>) {
     let plain = match name {
         Name::Plain(plain) => Some(plain),
         Name::Text(text) => text.as_plain(),
@@ -251,23 +246,23 @@ fn member(name: Name<'_>, first: bool, each: &mut Each<'_>) -> fmt::Result {
     };
     if let Some(plain) = plain.filter(simple) {
         if !first {
-            each(".")?;
+            each(".");
         }
         return each(plain);
     }
     if first {
-        each("input")?;
+        each("input");
     }
-    each("[\"")?;
+    each("[\"");
     match name {
-        Name::Plain(plain) => each(plain)?,
-        Name::Text(text) => each(text.raw())?,
+        Name::Plain(plain) => each(plain),
+        Name::Text(text) => each(text.raw()),
     }
-    each("\"]")
+    each("\"]");
 }
 
 /// Writes a value in short form: scalars as they are, but cut if they are long.
-fn shown(value: Value<'_>, each: &mut Each<'_>) -> fmt::Result {
+fn shown(value: Value<'_>, each: &mut Each<'_>) {
     match value.kind() {
         Kind::Array => each("array"),
         Kind::Object => each("object"),
@@ -275,8 +270,8 @@ fn shown(value: Value<'_>, each: &mut Each<'_>) -> fmt::Result {
             let json = value.as_json();
             match json.char_indices().nth(SHOWN).and_then(|(end, _)| json.get(..end)) {
                 Some(head) => {
-                    each(head)?;
-                    each("…")
+                    each(head);
+                    each("…");
                 }
                 None => each(json),
             }
@@ -284,51 +279,57 @@ fn shown(value: Value<'_>, each: &mut Each<'_>) -> fmt::Result {
     }
 }
 
-fn expected(expected: &Expected<'_>, each: &mut Each<'_>) -> fmt::Result {
+fn expected(expected: &Expected<'_>, each: &mut Each<'_>) {
     match *expected {
         Expected::Type(types) => {
             let mut first = true;
             for (one, name) in Types::NAMES {
                 if types.has(one) {
                     if !first {
-                        each(" or ")?;
+                        each(" or ");
                     }
                     first = false;
-                    each(name)?;
+                    each(name);
                 }
             }
-            if first { each("a value") } else { Ok(()) }
+            if first {
+                each("a value");
+            }
         }
         Expected::OneOf(names, null) => {
             if names.count() > 1 {
-                each("one of ")?;
+                each("one of ");
             }
-            names.list(each)?;
-            if null { each(" or null") } else { Ok(()) }
+            names.list(each);
+            if null {
+                each(" or null");
+            }
         }
         Expected::Member(names) => match names.count() {
             0 => each("no members"),
             1 => {
-                each("only the member ")?;
-                names.list(each)
+                each("only the member ");
+                names.list(each);
             }
             _ => {
-                each("only the members ")?;
-                names.list(each)
+                each("only the members ");
+                names.list(each);
             }
         },
         Expected::Bound(words, bound) => {
-            each(words)?;
-            each(" ")?;
-            each(bound)
+            each(words);
+            each(" ");
+            each(bound);
         }
         Expected::Count(words, count, unit) => {
-            each(words)?;
-            each(" ")?;
-            count_parts(count, each)?;
-            each(" ")?;
-            each(unit)?;
-            if count == 1 { Ok(()) } else { each("s") }
+            each(words);
+            each(" ");
+            count_parts(count, each);
+            each(" ");
+            each(unit);
+            if count != 1 {
+                each("s");
+            }
         }
         Expected::Words(words) => each(words),
     }
@@ -349,45 +350,47 @@ impl Names<'_> {
     }
 
     /// Writes the names in quotes, separated by commas.
-    fn list(self, each: &mut Each<'_>) -> fmt::Result {
+    fn list(self, each: &mut Each<'_>) {
         let mut first = true;
         match self {
-            Self::Plain(names) => names.iter().try_for_each(|name| quoted(name, &mut first, each)),
+            Self::Plain(names) => names.iter().for_each(|name| quoted(name, &mut first, each)),
             Self::Properties(tag, properties) => {
                 if let Some((name, _)) = tag {
-                    quoted(name, &mut first, each)?;
+                    quoted(name, &mut first, each);
                 }
                 properties
                     .iter()
                     .filter(|property| property.is_listed())
-                    .try_for_each(|property| quoted(property.name, &mut first, each))
+                    .for_each(|property| quoted(property.name, &mut first, each))
             }
             Self::Variants(variants) => {
-                variants.iter().try_for_each(|variant| quoted(variant.name, &mut first, each))
+                variants.iter().for_each(|variant| quoted(variant.name, &mut first, each))
             }
-            Self::Elements(array) => array.elements().try_for_each(|value| {
-                comma(&mut first, each)?;
-                each(value.as_json())
+            Self::Elements(array) => array.elements().for_each(|value| {
+                comma(&mut first, each);
+                each(value.as_json());
             }),
             Self::Members(object) => {
-                object.into_iter().flat_map(Value::members).try_for_each(|(name, _)| {
-                    comma(&mut first, each)?;
-                    each("\"")?;
-                    text_parts(name, each)?;
-                    each("\"")
+                object.into_iter().flat_map(Value::members).for_each(|(name, _)| {
+                    comma(&mut first, each);
+                    each("\"");
+                    text_parts(name, each);
+                    each("\"");
                 })
             }
         }
     }
 }
 
-fn comma(first: &mut bool, each: &mut Each<'_>) -> fmt::Result {
-    if core::mem::take(first) { Ok(()) } else { each(", ") }
+fn comma(first: &mut bool, each: &mut Each<'_>) {
+    if !core::mem::take(first) {
+        each(", ");
+    }
 }
 
-fn quoted(name: &str, first: &mut bool, each: &mut Each<'_>) -> fmt::Result {
-    comma(first, each)?;
-    each("\"")?;
-    each(name)?;
-    each("\"")
+fn quoted(name: &str, first: &mut bool, each: &mut Each<'_>) {
+    comma(first, each);
+    each("\"");
+    each(name);
+    each("\"");
 }

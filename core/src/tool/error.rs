@@ -187,14 +187,13 @@ impl ToolError {
         #[cfg(not(feature = "alloc"))]
         {
             let mut text = heapless::String::new();
-            let mut put = |part: &str| text.push_str(part).map_err(|_| fmt::Error);
-            let _fits = ["Error: ", full.what.name(), " full: "]
-                .into_iter()
-                .try_for_each(&mut put)
-                .and_then(|()| count_parts(full.needed, &mut put))
-                .and_then(|()| put(" needed, "))
-                .and_then(|()| count_parts(full.free, &mut put))
-                .and_then(|()| put(" free"));
+            // All parts fit.
+            let mut put = |part: &str| text.push_str(part).unwrap_or_default();
+            ["Error: ", full.what.name(), " full: "].into_iter().for_each(&mut put);
+            count_parts(full.needed, &mut put);
+            put(" needed, ");
+            count_parts(full.free, &mut put);
+            put(" free");
             Self::bare(Repr::Text(text))
         }
     }
@@ -248,9 +247,8 @@ fn write_blocks(blocks: &str, out: &mut Output<'_>) -> Result<(), Capacity> {
                     .filter(|block| is_text(*block))
                     .filter_map(|block| block.member("text")?.as_text())
                 {
-                    let _counted = text_parts(text, &mut |part| {
+                    text_parts(text, &mut |part| {
                         let _counted = out.text(part);
-                        Ok(())
                     });
                 }
             }

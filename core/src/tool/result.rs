@@ -56,9 +56,8 @@ impl ToolOutput for bool {
 impl ToolOutput for Text<'_> {
     fn write_to(self, out: &mut Output<'_>) -> Result<(), ToolError> {
         // All parts are written even after an overflow, so that the error states the whole size.
-        let _never = json::text_parts(self, &mut |part| {
+        json::text_parts(self, &mut |part| {
             let _counted = out.text(part);
-            Ok(())
         });
         out.state().map_err(ToolError::full)
     }

@@ -7,6 +7,7 @@ use super::Output;
 use crate::error::Capacity;
 use crate::json::{
     Each, Sink, Text, count_parts as count, escape, number_parts as number, text_parts as text,
+    write_parts,
 };
 use crate::schema::Explained;
 
@@ -67,69 +68,69 @@ pub enum Notice<'a> {
 
 impl Notice<'_> {
     /// Passes the text to `each`, in parts.
-    fn parts(self, each: &mut Each<'_>) -> fmt::Result {
+    fn parts(self, each: &mut Each<'_>) {
         match self {
             Self::NotFound(name) => {
-                each("Error: Tool '")?;
-                text(name, each)?;
-                each("' not found")
+                each("Error: Tool '");
+                text(name, each);
+                each("' not found");
             }
             Self::MemberNotFound { toolset, name } => {
-                each("Error: Toolset '")?;
-                text(toolset, each)?;
-                each("' member '")?;
-                text(name, each)?;
-                each("' not found")
+                each("Error: Toolset '");
+                text(toolset, each);
+                each("' member '");
+                text(name, each);
+                each("' not found");
             }
             Self::InvalidInput { name, error } => {
-                each("Error: invalid input for tool '")?;
-                text(name, each)?;
-                each("': ")?;
-                error.parts(each)
+                each("Error: invalid input for tool '");
+                text(name, each);
+                each("': ");
+                error.parts(each);
             }
             Self::Panicked => each("Error: tool panicked"),
             Self::Cancelled => each("Error: cancelled"),
             Self::TimedOut(limit) => {
-                each("Error: timed out after ")?;
+                each("Error: timed out after ");
                 number(
                     limit
                         .as_secs()
                         .saturating_mul(1000)
                         .saturating_add(u64::from(limit.subsec_millis())),
                     each,
-                )?;
-                each(" ms")
+                );
+                each(" ms");
             }
             Self::InvalidJson { name, error, got } => {
-                each("Error: invalid input for tool '")?;
-                text(name, each)?;
-                each("': input: expected ")?;
+                each("Error: invalid input for tool '");
+                text(name, each);
+                each("': input: expected ");
                 match error {
                     Some(error) => {
-                        each(error.expected)?;
-                        each(" at byte ")?;
-                        count(error.at, each)?;
-                        each(", got JSON that is cut off or broken there")
+                        each(error.expected);
+                        each(" at byte ");
+                        count(error.at, each);
+                        each(", got JSON that is cut off or broken there");
                     }
                     None => {
-                        each("an object, got ")?;
-                        each(got)
+                        each("an object, got ");
+                        each(got);
                     }
                 }
             }
             Self::AfterFailure => each("Not executed: an earlier action in this turn failed."),
             Self::NotRun => each("Error: not run"),
             Self::Breakpoints(marks) => {
-                each("Error: the request would have ")?;
-                count(marks, each)?;
-                each(" cache breakpoints, at most 4 are allowed")
+                each("Error: the request would have ");
+                count(marks, each);
+                each(" cache breakpoints, at most 4 are allowed");
             }
             Self::TooLarge(full) => {
-                each("Error: the result is too large: ")?;
-                count(full.needed, each)?;
-                each(" bytes, at most ")?;
-                count(full.free, each)?;
-                each(" fit")
+                each("Error: the result is too large: ");
+                count(full.needed, each);
+                each(" bytes, at most ");
+                count(full.free, each);
+                each(" fit");
             }
         }
     }
@@ -140,13 +141,13 @@ impl Notice<'_> {
     /// Returns the sink's error. Part of the text may have been written by then.
     pub fn write_json<S: Sink + ?Sized>(self, sink: &mut S) -> Result<(), Capacity> {
         sink.put(b"\"")?;
-        let mut full = Ok(());
-        // The sink's error is kept here, because `fmt::Error` carries no information.
-        let _told: fmt::Result = self.parts(&mut |part| {
-            full = escape(part).write_to(sink);
-            full.map_err(|_| fmt::Error)
+        let mut written = Ok(());
+        self.parts(&mut |part| {
+            if written.is_ok() {
+                written = escape(part).write_to(sink);
+            }
         });
-        full?;
+        written?;
         sink.put(b"\"")
     }
 
@@ -158,9 +159,8 @@ impl Notice<'_> {
     pub fn write_to(self, out: &mut Output<'_>) -> Result<(), Capacity> {
         out.clear();
         // All parts are written even after an overflow, so that the error states the whole size.
-        let _counted: fmt::Result = self.parts(&mut |part| {
+        self.parts(&mut |part| {
             let _counted = out.text(part);
-            Ok(())
         });
         out.state()
     }
@@ -169,6 +169,6 @@ impl Notice<'_> {
 /// Writes the text as the model receives it.
 impl fmt::Display for Notice<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.parts(&mut |part| f.write_str(part))
+        write_parts(f, |each| self.parts(each))
     }
 }
