@@ -198,13 +198,21 @@ macro_rules! api_error_kinds {
             Unknown }
 
         impl ApiErrorKind {
+            // A table, because it needs less code than a `match` over so many strings.
+            const KINDS: [(Self, &str, u16); [$($status),*].len()] = [$((Self::$variant, $text, $status)),*];
+
             /// Returns the kind for a `type`, or `Unknown` if the type is not listed.
             pub fn from_type(text: &str) -> Self {
-                match text { $($text => Self::$variant,)* _ => Self::Unknown }
+                let known = Self::KINDS.iter().find(|(_, name, _)| *name == text);
+                known.map_or(Self::Unknown, |(kind, ..)| *kind)
             }
             /// Returns the kind for an HTTP status, or `Unknown` if no kind corresponds to it.
-            pub const fn from_status(status: u16) -> Self {
-                match status { $($status => Self::$variant,)* 500..=599 => Self::Api, _ => Self::Unknown }
+            pub fn from_status(status: u16) -> Self {
+                match Self::KINDS.iter().find(|(.., known)| *known == status) {
+                    Some((kind, ..)) => *kind,
+                    None if status / 100 == 5 => Self::Api,
+                    None => Self::Unknown,
+                }
             }
             /// Returns the `type` as the API writes it.
             pub const fn name(self) -> &'static str {

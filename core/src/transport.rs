@@ -195,19 +195,21 @@ impl ReplyHead {
 /// Parses a non-negative decimal number and returns it times 1000. Digits after the third decimal
 /// place are dropped.
 fn thousandths(text: &str) -> Option<u64> {
-    let point = text.bytes().position(|byte| byte == b'.').unwrap_or(text.len());
-    let whole = text.get(..point)?;
-    let fraction = text.get(point..)?.strip_prefix('.').unwrap_or_default();
-    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
-    if whole.is_empty() || !digits(whole) || !digits(fraction) {
-        return None;
+    // The number of decimal places so far, after the point.
+    let (mut milli, mut places) = (0_u64, None);
+    for (i, byte) in text.bytes().enumerate() {
+        match byte {
+            b'0'..=b'9' if places == Some(3) => {}
+            b'0'..=b'9' => {
+                milli = milli.checked_mul(10)?.checked_add(u64::from(byte - b'0'))?;
+                places = places.map(|places| places + 1);
+            }
+            b'.' if i > 0 && places.is_none() => places = Some(0),
+            _ => return None,
+        }
     }
-    #[expect(clippy::disallowed_methods, reason = "a whole number's parser does not panic")]
-    let mut milli = whole.parse::<u64>().ok()?.checked_mul(1000)?;
-    for (digit, weight) in fraction.bytes().zip([100, 10, 1]) {
-        milli = milli.checked_add(u64::from(digit - b'0') * weight)?;
-    }
-    Some(milli)
+    let missing = 3_u32.checked_sub(places.unwrap_or(0))?;
+    if text.is_empty() { None } else { milli.checked_mul(10_u64.pow(missing)) }
 }
 
 /// A reply whose head has arrived and whose body can be read.

@@ -29,9 +29,23 @@ pub(crate) use marks::{MAX_BREAKPOINTS, breakpoints, breakpoints_in, breakpoints
 use crate::json::{Kind, Text, Value, chars, same};
 
 /// Returns whether a character is white space according to Unicode or to Python, which also
-/// includes four separators among the control characters.
+/// includes four separators among the control characters. The list replaces the table of
+/// [`char::is_whitespace`], which takes 300 bytes on a chip; a test compares them.
 pub(crate) fn is_space(c: char) -> bool {
-    c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}')
+    matches!(
+        c,
+        '\t'..='\r'
+            | '\u{1c}'..=' '
+            | '\u{85}'
+            | '\u{a0}'
+            | '\u{1680}'
+            | '\u{2000}'..='\u{200a}'
+            | '\u{2028}'
+            | '\u{2029}'
+            | '\u{202f}'
+            | '\u{205f}'
+            | '\u{3000}'
+    )
 }
 
 /// Returns whether a text contains nothing but white space.
@@ -246,3 +260,6 @@ impl Ids {
         known
     }
 }
+
+#[cfg(test)]
+mod tests;

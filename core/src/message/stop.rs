@@ -14,8 +14,9 @@ macro_rules! stop_reasons {
         impl StopReason {
             /// Returns the stop reason that `text` names, or `Unknown` if it is not listed.
             pub fn from_text(text: Text<'_>) -> Self {
-                $(if text == *$text { return Self::$variant; })*
-                Self::Unknown
+                // A table, because it needs less code than a comparison for each reason.
+                let mut known = [$(Self::$variant),*].into_iter();
+                known.find(|reason| text == *reason.name()).unwrap_or(Self::Unknown)
             }
 
             /// Returns the stop reason as the API writes it, or `unknown` if it is not listed.
