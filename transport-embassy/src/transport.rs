@@ -100,20 +100,20 @@ impl<L: Link> Transport<L> {
     /// the reply.
     async fn start(&mut self, head: &Head<'_>, body: &Body<'_>) -> Result<(), Error> {
         let target = Target::parse(head.base_url)?;
-        if self.http.is_clean()
+        let mut is_kept = self.http.is_clean()
             && self.authority == target.authority
-            && !self.http.link.is_stale().await
-        {
+            && !self.http.link.is_stale().await;
+        loop {
+            if !is_kept {
+                self.open(&target).await?;
+            }
             match self.http.write_request(&target, head, body).await {
                 // The connection broke before the server had received the whole request.
-                Err(Error::Closed) => {}
+                Err(Error::Closed) if is_kept => is_kept = false,
                 Ok(()) => return self.http.wait_for_reply().await,
                 Err(other) => return Err(other),
             }
         }
-        self.open(&target).await?;
-        self.http.write_request(&target, head, body).await?;
-        self.http.wait_for_reply().await
     }
 }
 
