@@ -3,7 +3,7 @@
 
 use super::{Ids, Sort, breakpoints_in, has_call, is_answerable, is_blank, is_space, is_type};
 use crate::error::{Invalid, Rule};
-use crate::json::{Kind, MESSAGE_DEPTH, Text, Value, chars, check_to, same, skip_space};
+use crate::json::{IS_CHIP, Kind, MESSAGE_DEPTH, Text, Value, chars, check_to, same, skip_space};
 use crate::message::{Message, Messages, Role};
 
 /// The requirement for the end of a conversation.
@@ -302,7 +302,7 @@ impl<'a> Checks<'a> {
         let id = text(result, "tool_use_id");
         let is_it = |call: Call<'_>| same(call.id, id);
         let mut ahead = next.clone();
-        if ahead.as_mut().and_then(Iterator::next).is_some_and(is_it) {
+        if !IS_CHIP && ahead.as_mut().and_then(Iterator::next).is_some_and(is_it) {
             // The iterator has not passed this call, so the call had no result before.
             *next = ahead;
             return None;
@@ -314,7 +314,7 @@ impl<'a> Checks<'a> {
             return Some(Rule::AnsweredTwice);
         }
         let mut ahead = next.clone();
-        if ahead.as_mut().is_some_and(|calls| calls.any(is_it)) {
+        if !IS_CHIP && ahead.as_mut().is_some_and(|calls| calls.any(is_it)) {
             *next = ahead;
         }
         None
@@ -357,7 +357,7 @@ fn unanswered(turn: Turn<'_>, content: Value<'_>) -> Option<Invalid> {
     let missing = turn.calls().filter(|call| call.is_due).find(|call| {
         // If the results have the order of the calls, no search is needed.
         let mut ahead = next.clone();
-        if ahead.next().is_some_and(|id| same(id, call.id)) {
+        if !IS_CHIP && ahead.next().is_some_and(|id| same(id, call.id)) {
             next = ahead;
             return false;
         }

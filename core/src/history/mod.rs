@@ -26,7 +26,7 @@ pub(crate) use check::{Before, Checked, check};
 pub(crate) use marks::is_marked;
 pub(crate) use marks::{MAX_BREAKPOINTS, breakpoints, breakpoints_in, breakpoints_in_front};
 
-use crate::json::{Kind, Text, Value, chars, same};
+use crate::json::{IS_CHIP, Kind, Text, Value, chars, same};
 
 /// Returns whether a character is white space according to Unicode or to Python, which also
 /// includes four separators among the control characters. The list replaces the table of
@@ -246,6 +246,9 @@ impl Ids {
 
     /// Adds an ID. Returns whether it may have been added before.
     fn note(&mut self, id: Text<'_>) -> bool {
+        if IS_CHIP {
+            return true;
+        }
         let hash = chars(id)
             .fold(0x811c_9dc5_u32, |hash, c| (hash ^ u32::from(c)).wrapping_mul(0x0100_0193));
         let place = hash ^ hash >> 15;

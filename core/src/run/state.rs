@@ -1,7 +1,7 @@
 //! The state of a run, as data.
 
 use super::CallIndex;
-use crate::json::{Bits, Value};
+use crate::json::{Bits, IS_CHIP, Value};
 use crate::message::StopReason;
 use crate::policy::Limit;
 use crate::time::Instant;
@@ -233,15 +233,18 @@ pub(super) struct Turn {
 }
 
 /// The positions of a turn's calls: of all calls if the transcript grows, otherwise of the first
-/// two. There are no gaps.
+/// two, and on a chip of none. There are no gaps.
 #[derive(Clone, Debug)]
 pub(super) struct FoundCalls {
-    first: heapless::Vec<Found, 2>,
+    first: heapless::Vec<Found, { Self::FIRST }>,
     #[cfg(feature = "alloc")]
     rest: alloc::vec::Vec<Found>,
 }
 
 impl FoundCalls {
+    /// The number of positions that are stored without a heap.
+    const FIRST: usize = if IS_CHIP && !cfg!(feature = "alloc") { 0 } else { 2 };
+
     pub(super) const fn new() -> Self {
         Self {
             first: heapless::Vec::new(),
@@ -253,7 +256,7 @@ impl FoundCalls {
     /// Stores the position of call `i` and returns whether it did. `grows`: whether memory may be
     /// allocated for any number of calls.
     pub(super) fn note(&mut self, i: usize, place: Found, grows: bool) -> bool {
-        if i != self.len() {
+        if Self::FIRST == 0 || i != self.len() {
             return false;
         }
         if self.first.push(place).is_ok() {
@@ -270,14 +273,14 @@ impl FoundCalls {
         #[cfg(feature = "alloc")]
         return self.first.len() + self.rest.len();
         #[cfg(not(feature = "alloc"))]
-        self.first.len()
+        if Self::FIRST == 0 { 0 } else { self.first.len() }
     }
 
     pub(super) fn get(&self, i: usize) -> Option<&Found> {
         #[cfg(feature = "alloc")]
         return self.first.get(i).or_else(|| self.rest.get(i.checked_sub(self.first.len())?));
         #[cfg(not(feature = "alloc"))]
-        self.first.get(i)
+        if Self::FIRST == 0 { None } else { self.first.get(i) }
     }
 
     #[cfg(feature = "alloc")]

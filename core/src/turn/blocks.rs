@@ -14,7 +14,7 @@ use super::stream::Due;
 use super::{Reply, StreamEvent, StreamEventKind, unexpected};
 use crate::error::{Capacity, Error};
 use crate::history::{has_text, is_blank};
-use crate::json::{Sink, Text, Value};
+use crate::json::{IS_CHIP, Sink, Text, Value};
 use crate::transcript::{Span, Transcript};
 use crate::wire::{BlockKind, Field, Growth, Source};
 
@@ -249,7 +249,8 @@ impl Reply {
         }
         // The first piece usually decides, so that the whole text is not read again when the block
         // ends.
-        let says_something = field == Field::Text
+        let says_something = !IS_CHIP
+            && field == Field::Text
             && !block.says_something
             && !is_blank(Text::from_bytes(value.bytes(t)));
         let mut hole = self.hole(position, field, t)?;
@@ -425,7 +426,7 @@ impl Reply {
         {
             mend_surrogates(bytes);
         }
-        if block.kind == BlockKind::Text && !block.says_something {
+        if !IS_CHIP && block.kind == BlockKind::Text && !block.says_something {
             self.has_blank_text |= !Value::whole(span.of(t.bytes())).is_some_and(has_text);
         }
         self.open.remove(position);

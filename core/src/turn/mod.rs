@@ -14,7 +14,7 @@ mod stream;
 mod whole;
 
 use crate::error::{ApiError, ApiErrorKind, Capacity, CapacityKind, Error, Protocol};
-use crate::json::Value;
+use crate::json::{IS_CHIP, Value};
 use crate::message::{StopReason, Usage};
 use crate::transcript::{Span, Transcript};
 use crate::wire::{Arrived, BlockKind, Field, Source, Sse, deltas, error_words};
@@ -190,9 +190,9 @@ impl Reply {
     /// Returns whether every block of the complete message is sent back, so that
     /// [`history::kept`](crate::history::kept) does not need to read all of them: each text
     /// contains more than white space, and the last block is a text or a call. Returns `false` if
-    /// this is not known.
+    /// this is not known, as on a chip.
     pub(crate) const fn is_kept_whole(&self) -> bool {
-        !self.has_blank_text && matches!(self.last, BlockKind::Text | BlockKind::Call)
+        !IS_CHIP && !self.has_blank_text && matches!(self.last, BlockKind::Text | BlockKind::Call)
     }
 
     /// Records that no part of the message is in the transcript any more.

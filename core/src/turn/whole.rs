@@ -6,7 +6,7 @@ use super::input::{close_call, ensure_named, mend_surrogates, read_input};
 use super::{Container, Form, Phase, Reply, StreamEvent, StreamEventKind, take_container};
 use crate::error::{Capacity, Error, Protocol};
 use crate::history::is_blank;
-use crate::json::{JsonError, Kind, Object, Sink, Value, Walk, means};
+use crate::json::{IS_CHIP, JsonError, Kind, Object, Sink, Value, Walk, means};
 use crate::message::StopReason;
 use crate::transcript::{Span, Transcript};
 use crate::wire::{
@@ -247,7 +247,7 @@ impl Reply {
                 ensure_said_by_the_model(kind)?;
                 self.calls += usize::from(kind == BlockKind::Call);
                 self.last = kind;
-                if kind == BlockKind::Text {
+                if !IS_CHIP && kind == BlockKind::Text {
                     let text = Value::whole(value.of(t.bytes())).and_then(Value::as_text);
                     self.has_blank_text |= text.is_none_or(is_blank);
                 }
