@@ -58,7 +58,7 @@ pub(super) struct Summary {
     /// Whether the server compacts before the next turn.
     is_requested: bool,
     /// The reason why the last summary was rejected, if it was.
-    rejected: Option<Rejected>,
+    rejected: Option<&'static str>,
 }
 
 impl Summary {
@@ -83,27 +83,12 @@ pub(super) struct Compacting {
     usage: Usage,
 }
 
-/// The reason why a summary does not replace the conversation.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Rejected {
-    Calls,
-    CutOff,
-    NoText,
-    Paused,
-    Refused,
-}
-
-impl Rejected {
-    const fn text(self) -> &'static str {
-        match self {
-            Self::Calls => "the reply has a call",
-            Self::CutOff => "the summary was cut off",
-            Self::NoText => "the reply has no summary",
-            Self::Paused => "the turn was paused",
-            Self::Refused => "the model refused",
-        }
-    }
-}
+/// The reasons why a summary does not replace the conversation.
+const CALLS: &str = "the reply has a call";
+const CUT_OFF: &str = "the summary was cut off";
+const NO_TEXT: &str = "the reply has no summary";
+const PAUSED: &str = "the turn was paused";
+const REFUSED: &str = "the model refused";
 
 impl Run<'_> {
     /// Returns whether the current request or reply is a summary and not a turn. Its events are
@@ -181,12 +166,12 @@ impl Run<'_> {
         });
         // It is not a turn, so nothing would answer a call in it.
         if self.summary.rejected.is_none() && self.reply.calls > 0 {
-            self.summary.rejected = Some(Rejected::Calls);
+            self.summary.rejected = Some(CALLS);
         }
         if self.summary.rejected.is_none()
             && !(has_summary && self.keep_message(reply.mark, reply.start, Ending::Ended))
         {
-            self.summary.rejected = Some(Rejected::NoText);
+            self.summary.rejected = Some(NO_TEXT);
         }
         if self.summary.rejected.is_some() {
             self.restore(compacting);
@@ -203,10 +188,7 @@ impl Run<'_> {
     /// Returns the reason why the last summary did not replace the conversation, in words, or
     /// `None` if it did or there was no summary.
     pub const fn rejected_summary(&self) -> Option<&'static str> {
-        match self.summary.rejected {
-            Some(rejected) => Some(rejected.text()),
-            None => None,
-        }
+        self.summary.rejected
     }
 
     pub(super) fn begin_here(&mut self) -> bool {
@@ -294,11 +276,9 @@ impl Run<'_> {
         let comma = usize::from(end > mark);
         let reply = Turn { start: mark + comma, end, ..Turn::none(mark) };
         self.summary.rejected = match self.reply.stop {
-            Some(StopReason::MaxTokens | StopReason::ModelContextWindowExceeded) => {
-                Some(Rejected::CutOff)
-            }
-            Some(StopReason::Refusal) => Some(Rejected::Refused),
-            Some(StopReason::PauseTurn) => Some(Rejected::Paused),
+            Some(StopReason::MaxTokens | StopReason::ModelContextWindowExceeded) => Some(CUT_OFF),
+            Some(StopReason::Refusal) => Some(REFUSED),
+            Some(StopReason::PauseTurn) => Some(PAUSED),
             None
             | Some(
                 StopReason::Compaction
@@ -319,7 +299,7 @@ impl Run<'_> {
             text.is_some_and(|text| !is_blank(text))
         });
         if !says_something {
-            self.summary.rejected = self.summary.rejected.or(Some(Rejected::NoText));
+            self.summary.rejected = self.summary.rejected.or(Some(NO_TEXT));
         }
         if self.summary.rejected.is_some() {
             self.restore(compacting);
