@@ -285,8 +285,9 @@ impl<L: Link> Http<L> {
                 break;
             }
             let colon = line.iter().position(|&b| b == b':');
+            let framing = colon.and_then(|colon| FramingField::of(&line[..colon]));
             if self.in_line {
-                if colon.is_some_and(|colon| is_framing(&line[..colon])) {
+                if framing.is_some() {
                     return Err(Error::Capacity(ReplyHead::full(line.len() + 1, line.len())));
                 }
                 // The field is not needed: those that the core reads are shorter.
@@ -295,26 +296,28 @@ impl<L: Link> Http<L> {
             }
             let colon = colon.ok_or(Error::Http)?;
             let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-            let name = core::str::from_utf8(name).map_err(|_| Error::Http)?;
-            if name.eq_ignore_ascii_case("content-length") {
-                let said = number(value, 10).ok_or(Error::Http)?;
-                if length.is_some_and(|length| length != said) {
-                    return Err(Error::Http);
+            match framing {
+                Some(FramingField::Length) => {
+                    let said = number(value, 10).ok_or(Error::Http)?;
+                    if length.is_some_and(|length| length != said) {
+                        return Err(Error::Http);
+                    }
+                    length = Some(said);
                 }
-                length = Some(said);
-            } else if name.eq_ignore_ascii_case("transfer-encoding") {
-                if chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(Error::Http);
+                Some(FramingField::Encoding) => {
+                    if chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                        return Err(Error::Http);
+                    }
+                    chunked = true;
                 }
-                chunked = true;
-            } else if name.eq_ignore_ascii_case("connection") {
-                self.keep = if keep {
-                    !has_token(value, b"close")
-                } else {
-                    has_token(value, b"keep-alive")
-                };
-            } else {
-                head.field(name, value);
+                Some(FramingField::Connection) => {
+                    let token: &[u8] = if keep { b"close" } else { b"keep-alive" };
+                    self.keep = has_token(value, token) != keep;
+                }
+                None => {
+                    let name = core::str::from_utf8(name).map_err(|_| Error::Http)?;
+                    head.field(name, value);
+                }
             }
         }
         Ok(match length {
@@ -389,12 +392,25 @@ impl<L: Link> Http<L> {
     }
 }
 
-/// Returns whether a field of this name frames the body or decides whether the connection stays
-/// open.
-fn is_framing(name: &[u8]) -> bool {
-    ["content-length", "transfer-encoding", "connection"]
-        .iter()
-        .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+/// A field that frames the body or decides whether the connection stays open.
+#[derive(Clone, Copy)]
+enum FramingField {
+    Length,
+    Encoding,
+    Connection,
+}
+
+impl FramingField {
+    /// Returns the field of this name, or `None` if it is another one.
+    fn of(name: &[u8]) -> Option<Self> {
+        const FIELDS: [(&[u8], FramingField); 3] = [
+            (b"content-length", FramingField::Length),
+            (b"transfer-encoding", FramingField::Encoding),
+            (b"connection", FramingField::Connection),
+        ];
+        let known = FIELDS.iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
+        known.map(|(_, field)| *field)
+    }
 }
 
 /// Parses an unsigned number in base 10 or 16, without a sign or spaces.
