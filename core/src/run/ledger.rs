@@ -66,21 +66,23 @@ impl Ledger {
     /// run before it.
     pub(super) fn exceeded(&self, limits: &Limits, pending: u32, now: Instant) -> Option<Limit> {
         let Limits { turns, calls, input_tokens, output_tokens, time, repeats } = *limits;
-        let beyond = [
-            (turns.is_some_and(|most| self.turns >= most), Limit::Turns),
-            (calls.is_some_and(|most| self.calls.saturating_add(pending) > most), Limit::Calls),
-            (input_tokens.is_some_and(|most| self.usage.input_total() >= most), Limit::InputTokens),
-            (
-                output_tokens.is_some_and(|most| self.usage.output_tokens >= most),
-                Limit::OutputTokens,
-            ),
-            (repeats.is_some_and(|most| self.repeats > most), Limit::Repeats),
-            (
-                time.is_some_and(|most| self.started.is_some_and(|start| now.since(start) >= most)),
-                Limit::Time,
-            ),
-        ];
-        beyond.into_iter().find_map(|(is_beyond, limit)| is_beyond.then_some(limit))
+        let is_spent = |most: Option<u64>, count: u64| most.is_some_and(|most| count >= most);
+        let end = self.started.zip(time).map(|(start, time)| start.after(time));
+        if turns.is_some_and(|most| self.turns >= most) {
+            Some(Limit::Turns)
+        } else if calls.is_some_and(|most| self.calls.saturating_add(pending) > most) {
+            Some(Limit::Calls)
+        } else if is_spent(input_tokens, self.usage.input_total()) {
+            Some(Limit::InputTokens)
+        } else if is_spent(output_tokens, self.usage.output_tokens) {
+            Some(Limit::OutputTokens)
+        } else if repeats.is_some_and(|most| self.repeats > most) {
+            Some(Limit::Repeats)
+        } else if end.is_some_and(|end| now >= end) {
+            Some(Limit::Time)
+        } else {
+            None
+        }
     }
 }
 
