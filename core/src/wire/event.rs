@@ -3,7 +3,7 @@
 
 use super::kinds::Field;
 use crate::error::Protocol;
-use crate::json::{JsonError, Kind, Value, Walk, means};
+use crate::json::{IS_CHIP, JsonError, Kind, Value, Walk, means};
 use crate::message::Counts;
 use crate::transcript::Span;
 
@@ -212,7 +212,8 @@ fn is_block(value: Value<'_>) -> bool {
 #[derive(Clone, Copy)]
 struct Delta {
     span: Span,
-    /// The field that the delta's type names, and the member that contains the value.
+    /// The field that the delta's type names, and the member that contains the value, if the type
+    /// comes first. Not looked for on a chip, where a second pass costs less than its code.
     field: Option<(Field, &'static str)>,
     /// The range of that member, if the type comes before all other members.
     value: Option<Span>,
@@ -232,7 +233,7 @@ impl Delta {
                 let from = walk.at();
                 let raw = walk.value()?;
                 let here = Some(Span::new(from, walk.at()));
-                if core::mem::take(&mut is_first) && means(key, "type") {
+                if !IS_CHIP && core::mem::take(&mut is_first) && means(key, "type") {
                     field = Field::of_delta(raw);
                 } else if field.is_some_and(|(_, member)| means(key, member)) {
                     value = here;
