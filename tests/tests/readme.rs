@@ -98,6 +98,18 @@ fn capacities_are_those_of_the_code() {
             "MAX_HOSTS: usize = 64;",
         ),
         (
+            "An image of a computer or a browser",
+            "3,932,160 bytes (5 MiB as base64); 8000 pixels per side of a PNG or JPEG image, which the API refuses beyond that",
+            "transport-std/src/builtin/screen.rs",
+            "MAX_BYTES: usize = (5 << 20) / 4 * 3;",
+        ),
+        (
+            "A field that a page supplies: its title, its URL, a line of an action",
+            "4096 characters, the API's limit",
+            "transport-std/src/builtin/toolset.rs",
+            "FIELD: usize = 4096;",
+        ),
+        (
             "Connection buffer, on a chip",
             "1 KiB",
             "transport-embassy/src/resources.rs",

@@ -30,15 +30,17 @@
 //! The [`guide`] shows how things are done. [`http`] carries bytes: pooled connections, TLS with
 //! the platform's roots, HTTP/2 if the server offers it, and proxies from the environment.
 //! [`config`] has the server and the credentials. `init_logging` logs to stderr; `otel` exports
-//! traces. `builtin` has a memory, a shell, a text editor and the SDKs' agent toolset, each as a
-//! feature.
+//! traces. `builtin` has a memory, a shell, a text editor, the SDKs' agent toolset, and the
+//! toolsets for a computer and for a browser, each as a feature.
 
 pub mod api;
 #[cfg(any(
     feature = "memory",
     feature = "text-editor",
     feature = "bash",
-    feature = "agent-toolset"
+    feature = "agent-toolset",
+    feature = "computer",
+    feature = "browser"
 ))]
 pub mod builtin;
 pub mod client;

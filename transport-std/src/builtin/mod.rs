@@ -6,11 +6,13 @@
 //! | `text-editor` | `EditorTool` | `text_editor_20250728`: views and edits text files |
 //! | `bash` | `BashTool` | `bash_20250124`: one shell that keeps its state between calls |
 //! | `agent-toolset` | `AgentToolset` | `bash`, `read`, `write`, `edit`, `glob` and `grep` as ordinary tools |
+//! | `computer` | `ComputerToolset`, `ComputerTool` | `computer_toolset_20260801`, `computer_20251124`: a screen, a mouse and a keyboard that you implement as a `Computer` |
+//! | `browser` | `BrowserToolset` | `browser_toolset_20260801`: a web browser that you implement as a `Browser`; `examples/browser-agent` of the repository drives headless Chromium |
 //!
 //! `BashTool` and `AgentToolset` exist on Unix only.
 //!
-//! The API knows the input schemas of the first three. Their definitions contain only a `type` and
-//! a `name`; the tools still check every input before they use it.
+//! The API knows the input schemas of all but the agent toolset. Their definitions contain only a
+//! `type`, a `name` and settings; the tools still check every input before they use it.
 //!
 //! **Confinement.** The tools that work on files open one directory and reach every file through
 //! its handle, one path component at a time, without following a link. A path that leaves the
@@ -25,9 +27,24 @@
 
 #[cfg(all(unix, feature = "agent-toolset"))]
 mod agent;
+#[cfg(any(feature = "memory", feature = "text-editor", feature = "bash"))]
 mod arguments;
 #[cfg(all(unix, feature = "bash"))]
 mod bash;
+#[cfg(feature = "browser")]
+mod browser;
+#[cfg(feature = "browser")]
+mod browser_input;
+#[cfg(feature = "browser")]
+mod browser_report;
+#[cfg(feature = "browser")]
+mod browser_toolset;
+#[cfg(feature = "browser")]
+mod browser_upload;
+#[cfg(feature = "computer")]
+mod computer;
+#[cfg(feature = "computer")]
+mod computer_toolset;
 #[cfg(feature = "text-editor")]
 mod editor;
 #[cfg(any(feature = "memory", feature = "text-editor", feature = "agent-toolset"))]
@@ -38,12 +55,16 @@ mod memory;
 mod memory_directory;
 #[cfg(feature = "memory")]
 mod memory_path;
+#[cfg(any(feature = "browser", feature = "computer"))]
+mod screen;
 #[cfg(all(unix, feature = "agent-toolset"))]
 mod search;
 #[cfg(all(unix, feature = "bash"))]
 mod shell;
 #[cfg(any(feature = "memory", feature = "text-editor"))]
 mod text;
+#[cfg(any(feature = "browser", feature = "computer"))]
+mod toolset;
 #[cfg(any(feature = "text-editor", feature = "agent-toolset"))]
 mod work_directory;
 
@@ -51,6 +72,18 @@ mod work_directory;
 pub use agent::{AgentTool, AgentToolset};
 #[cfg(all(unix, feature = "bash"))]
 pub use bash::{BashTool, Commands};
+#[cfg(feature = "browser")]
+pub use browser::{
+    Browser, BrowserMember, FormValue, Navigation, PageFilter, PageLoaded, Target, Upload,
+};
+#[cfg(feature = "browser")]
+pub use browser_report::{BrowserChange, BrowserReport, Tab};
+#[cfg(feature = "browser")]
+pub use browser_toolset::BrowserToolset;
+#[cfg(feature = "computer")]
+pub use computer::{Computer, ComputerMember};
+#[cfg(feature = "computer")]
+pub use computer_toolset::{ComputerTool, ComputerToolset};
 #[cfg(feature = "text-editor")]
 pub use editor::{DirectoryEditor, Editor, EditorTool};
 #[cfg(feature = "memory")]
@@ -59,5 +92,7 @@ pub use memory::{Memory, MemoryTool};
 pub use memory_directory::DirectoryMemory;
 #[cfg(feature = "memory")]
 pub use memory_path::MemoryPath;
+#[cfg(any(feature = "browser", feature = "computer"))]
+pub use screen::{Display, Point, Region, Screenshot, ScrollDirection};
 #[cfg(all(unix, feature = "bash"))]
 pub use shell::{Shell, ShellSettings};

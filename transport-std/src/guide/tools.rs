@@ -272,6 +272,54 @@
 //! # assert_eq!(from_file(r#"[{"name":"ping","description":"","input_schema":{"type":"object"},"url":"http://a"}]"#).unwrap().len(), 1);
 //! ```
 //!
+//! # A computer or a browser
+//!
+//! The API defines two toolsets with which a model controls a screen or a web browser. Implement
+//! [`Computer`](crate::builtin::Computer) or [`Browser`](crate::builtin::Browser), with the features
+//! `computer` and `browser`: one method for each member that you have, and their list. The toolset
+//! checks every input, for example that a point is on the screen, turns off the other members in
+//! its definition, and answers in the words of the official SDKs.
+//!
+#![cfg_attr(feature = "computer", doc = "```")]
+#![cfg_attr(not(feature = "computer"), doc = "```ignore")]
+//! use toolrunner_std::builtin::{
+//!     Computer, ComputerMember, ComputerToolset, Display, Point, Screenshot,
+//! };
+//! use toolrunner_std::{Client, Run, ToolError};
+//!
+//! struct Kiosk;
+//!
+//! impl Computer for Kiosk {
+//!     const MEMBERS: &'static [ComputerMember] =
+//!         &[ComputerMember::Screenshot, ComputerMember::LeftClick];
+//!
+//!     fn display(&self) -> Display {
+//!         Display { width: 1024, height: 768 }
+//!     }
+//!
+//!     async fn screenshot(&self) -> Result<Screenshot, ToolError> {
+//!         Ok(Screenshot::new(std::fs::read("screen.png")?))
+//!     }
+//!
+//!     async fn left_click(
+//!         &self,
+//!         at: Option<Point>,
+//!         _keys: Option<&str>,
+//!     ) -> Result<Option<String>, ToolError> {
+//!         println!("click at {at:?}");
+//!         Ok(None)
+//!     }
+//! }
+//!
+//! fn start(client: &Client) -> Run {
+//!     client.run("claude-opus-4-7").tools(ComputerToolset::new(Kiosk)).user("Start the tour.")
+//! }
+//! ```
+//! The calls of a toolset run one after another, and after one that failed the rest of the turn's
+//! calls do not run. A [gate](crate::guide::approve) sees each call before it runs; the definitions
+//! of the members whose calls the SDKs let somebody confirm have the mark `requires_approval`.
+//! `examples/browser-agent` implements `Browser` for headless Chromium, and confines its pages.
+//!
 //! # Tools of one user or session
 //!
 //! A toolbox is a value, and its tools are its methods. Create one for each user or session and
