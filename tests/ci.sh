@@ -127,8 +127,9 @@ part_serve() {
     python3 tests/serve/figures.py target/debug --smoke
 }
 
-# Tests the server's page in headless Chromium, at the width of a desktop and of a phone.
+# Tests the server's page in headless Chromium, at the width of a desktop and of a phone, and the browser toolset over Chromium.
 part_playground() {
+    cargo test -p toolrunner-examples-browser --test chromium -- --ignored
     cargo build -p toolrunner-examples-serve --bin contract_agent
     python3 tests/serve/playground.py target/debug/contract_agent
 }
@@ -228,7 +229,7 @@ part_deps() {
     python3 tests/deps.py
     cargo test -p toolrunner-tests --test rooms
     local feature printed
-    for feature in "" http2 proxy ring aws-lc-rs webpki-roots logging otel testing; do
+    for feature in "" http2 proxy ring aws-lc-rs webpki-roots logging otel computer browser testing; do
         echo "toolrunner-std with the features [$feature]"
         printed=$(cargo check -q -p toolrunner-std --no-default-features --features "$feature" 2>&1) || { echo "$printed" && return 1; }
         # Treats a warning as a failure without other compiler flags, which would rebuild everything.
