@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use toolrunner_core::error::Misuse;
-use toolrunner_core::tool::{ToolError, Tools};
+use toolrunner_core::json::{Text, Value as Input};
+use toolrunner_core::tool::{Output, ToolCall, ToolError, Tools};
 use toolrunner_std::builtin::{
     Browser, BrowserChange, BrowserMember, BrowserReport, BrowserToolset, Display, FormValue,
     Navigation, PageFilter, PageLoaded, Point, Region, Screenshot, ScrollDirection, Tab, Target,
@@ -657,6 +658,25 @@ async fn what_a_failed_call_changed_is_told_with_the_next_result() {
     );
     let state = results[2]["content"].as_array().unwrap().last().unwrap();
     assert_eq!(*state, json!({"type": "browser_state", "tabs": tabs}));
+}
+
+#[tokio::test]
+async fn what_a_result_could_not_hold_is_told_with_the_next_one() {
+    let (id, url) = ("d".to_owned(), "https://a/f".to_owned());
+    let started = BrowserChange::DownloadStarted { id, url };
+    let toolset = BrowserToolset::new(Recorder::reports(vec![report(vec![started])]));
+    let call = async |name: &str, bytes: usize| {
+        let i = toolset.find_member(Text::from_raw("browser"), Text::from_raw(name)).unwrap();
+        let mut memory = Vec::new();
+        let mut out = Output::growing(&mut memory).limit(bytes);
+        let input = Input::first(b"{}").unwrap();
+        let call = ToolCall::new(Text::from_raw("t1"), Text::from_raw(name), input, &mut []);
+        let is_ok = toolset.call(i, call, &mut out).await.is_ok();
+        is_ok.then(|| String::from_utf8(out.finish().unwrap().to_vec()).unwrap())
+    };
+    assert_eq!(call("screenshot", 200).await, None);
+    assert!(call("list_tabs", 1000).await.unwrap().contains("download_started"));
+    assert!(!call("list_tabs", 1000).await.unwrap().contains("download_started"));
 }
 
 #[tokio::test]

@@ -153,6 +153,11 @@ impl Computer for Screen {
     async fn zoom(&self, _: Region) -> Result<Screenshot, ToolError> {
         Ok(Screenshot::new(b"not an image".to_vec()))
     }
+
+    /// Not listed, so it is not called.
+    async fn mouse_move(&self, to: Point) -> Result<Option<String>, ToolError> {
+        panic!("moved to {to:?}")
+    }
 }
 
 /// Inputs of all members, what the computer does, and what the model reads.
@@ -287,7 +292,7 @@ async fn a_computer_may_have_some_members_only() {
     let toolset = ComputerToolset::new(Screen).without(ComputerMember::Zoom).cached();
     let calls = [
         ("screenshot", json!({})),
-        ("type", json!({"text": "a"})),
+        ("mouse_move", json!({"coordinate": [1, 1]})),
         ("zoom", json!({"region": [0, 0, 1, 1]})),
         // Listed, but not implemented.
         ("left_click", json!({})),
@@ -307,7 +312,7 @@ async fn a_computer_may_have_some_members_only() {
     assert_eq!(
         said,
         [
-            "The computer toolset member 'type' is not available in this environment.",
+            "The computer toolset member 'mouse_move' is not available in this environment.",
             "The 'zoom' action is not permitted by this application's permissions and cannot be used in this session.",
             "The computer toolset member 'left_click' is not available in this environment.",
             "Error: Toolset 'computer' member 'dance' not found",
@@ -381,12 +386,15 @@ async fn the_older_tool_has_the_size_of_the_display_and_an_action() {
         text(&rest[3]),
         "Error: invalid input for tool 'left_click': coordinate: expected a point within 1024x768 pixels, got [1,768]"
     );
-    let (_, results) =
-        played_with(ComputerTool::new(Screen), None, &[&[action("wait", json!({"duration": 1}))]])
-            .await;
+    let (_, results) = played_with(
+        ComputerTool::new(Screen),
+        None,
+        &[&[action("mouse_move", json!({"coordinate": [1, 1]}))]],
+    )
+    .await;
     assert_eq!(
         text(&results[0]),
-        "The computer toolset member 'wait' is not available in this environment."
+        "The computer toolset member 'mouse_move' is not available in this environment."
     );
 }
 

@@ -55,6 +55,8 @@ struct State {
     active: String,
     changes: Vec<BrowserChange>,
     count: usize,
+    /// The ids and URLs of downloads that have begun and not ended.
+    downloads: Vec<(String, String)>,
     has_ended: bool,
 }
 
@@ -352,9 +354,20 @@ async fn watch(
                 }
             }
             "Browser.downloadWillBegin" => {
-                let (id, url) = (text("/guid").to_owned(), text("/url").to_owned());
-                let reason = Some("downloads are not allowed".to_owned());
-                lock(&state).changed(BrowserChange::DownloadFailed { id, url, reason });
+                let download = (text("/guid").to_owned(), text("/url").to_owned());
+                lock(&state).downloads.push(download);
+            }
+            "Browser.downloadProgress" => {
+                let mut state = lock(&state);
+                let at = state.downloads.iter().position(|(id, _)| id == text("/guid"));
+                let (Some(at), "completed" | "canceled") = (at, text("/state")) else { continue };
+                let (id, url) = state.downloads.swap_remove(at);
+                state.changed(if text("/state") == "completed" {
+                    BrowserChange::DownloadCompleted { id, url, path: None, bytes: None }
+                } else {
+                    let reason = Some("downloads are not allowed".to_owned());
+                    BrowserChange::DownloadFailed { id, url, reason }
+                });
             }
             "Runtime.consoleAPICalled" => {
                 let values = params.get("args").and_then(Value::as_array);

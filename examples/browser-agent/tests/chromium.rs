@@ -6,6 +6,7 @@ use std::env;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
 use toolrunner_examples_browser::site::{Page, Site};
 use toolrunner_examples_browser::{Chromium, Launch, Sites};
@@ -322,10 +323,12 @@ async fn a_page_that_never_ends_ends_the_call_and_not_the_browser() {
     })
     .unwrap();
     let browser = launch(&site).time_limit(Duration::from_secs(3)).start().await.unwrap();
+    let began = Instant::now();
     let busy = browser.navigate(None, Navigation::Url(&site.url("/busy"))).await.unwrap_err();
     assert_eq!(busy.to_string(), "navigate: the page did not load within 3 s");
     let busy = browser.get_page_text(None).await.unwrap_err().to_string();
     assert!(busy.ends_with("no answer within 3 s"), "{busy}");
+    assert!(began.elapsed() < Duration::from_secs(14), "{:?}", began.elapsed());
     let tab = browser.new_tab().await.unwrap();
     Browser::close_tab(&browser, "tab_1").await.unwrap();
     open(&browser, &site, "/idle").await;

@@ -92,7 +92,7 @@ impl BrowserChange {
 }
 
 /// What earlier reports said and no result has contained yet.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Pending {
     changes: Vec<BrowserChange>,
     is_refused: bool,

@@ -439,10 +439,17 @@ impl<B: Browser> Tools for BrowserToolset<B> {
             _ => Ok((member, answer)),
         });
         let error = match answer {
-            Ok((member, answer)) => match write(member, &answer, &report, &mut pending, out) {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
-            },
+            Ok((member, answer)) => {
+                // What a result could not hold waits for the next one.
+                let mut rest = pending.clone();
+                match write(member, &answer, &report, &mut rest, out) {
+                    Ok(()) => {
+                        *pending = rest;
+                        return Ok(());
+                    }
+                    Err(error) => error,
+                }
+            }
             Err(error) => error,
         };
         // An error cannot contain the state. What has changed waits for the next result.
