@@ -13,6 +13,8 @@ use toolrunner_std::builtin::{BrowserChange, BrowserReport, Display, Tab};
 use crate::devtools::{DevTools, Event};
 use crate::sites::Sites;
 
+/// How long the browser may take to start.
+const START: Duration = Duration::from_secs(60);
 /// The most lines of a console that are kept.
 const CONSOLE: usize = 200;
 /// The most characters of such a line.
@@ -164,7 +166,7 @@ impl Chromium {
             events,
         ));
         let call = |method: &'static str, params: Value| async move {
-            self.devtools.call("", method, &params).await
+            self.devtools.call_within(START, "", method, &params).await
         };
         call("Browser.setDownloadBehavior", json!({"behavior": "deny", "eventsEnabled": true}))
             .await?;

@@ -33,7 +33,8 @@ pub(crate) struct Event {
 }
 
 type Answer = Result<Value, String>;
-type Waiting = Mutex<HashMap<u64, oneshot::Sender<Answer>>>;
+/// Who waits for the result of a command. `None` if the browser has ended.
+type Waiting = Mutex<Option<HashMap<u64, oneshot::Sender<Answer>>>>;
 
 /// A connection to a browser.
 #[derive(Debug)]
@@ -70,7 +71,7 @@ impl DevTools {
         };
         let (commands, outgoing) = mpsc::unbounded_channel();
         let (incoming, events) = mpsc::unbounded_channel();
-        let waiting = Arc::<Waiting>::default();
+        let waiting = Arc::<Waiting>::new(Mutex::new(Some(HashMap::new())));
         tokio::spawn(write(input, outgoing));
         tokio::spawn(read(output, Arc::clone(&waiting), incoming));
         let (next, child) = (AtomicU64::new(1), child.into());
@@ -88,18 +89,34 @@ impl DevTools {
     /// Returns the reason if the command failed, if the browser is gone, or if there is no result
     /// in time.
     pub(crate) async fn call(&self, session: &str, method: &str, params: &Value) -> Answer {
+        self.call_within(self.limit, session, method, params).await
+    }
+
+    /// Sends a command and returns its result, as [`call`](Self::call) does, with this time limit.
+    pub(crate) async fn call_within(
+        &self,
+        limit: Duration,
+        session: &str,
+        method: &str,
+        params: &Value,
+    ) -> Answer {
+        const ENDED: &str = "the browser has ended";
         let (sender, receiver) = oneshot::channel();
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        lock(&self.waiting).insert(id, sender);
+        lock(&self.waiting).as_mut().ok_or(ENDED)?.insert(id, sender);
         self.write(id, session, method, params);
-        match tokio::time::timeout(self.limit, receiver).await {
+        match tokio::time::timeout(limit, receiver).await {
             Ok(Ok(answer)) => answer.map_err(|error| format!("{method}: {error}")),
-            Ok(Err(_)) => Err("the browser has ended".to_owned()),
+            Ok(Err(_)) => Err(ENDED.to_owned()),
             Err(_) => {
-                lock(&self.waiting).remove(&id);
-                Err(format!("{method}: no answer within {} s", self.limit.as_secs_f64()))
+                self.forget(id);
+                Err(format!("{method}: no answer within {} s", limit.as_secs_f64()))
             }
         }
+    }
+
+    fn forget(&self, id: u64) {
+        lock(&self.waiting).as_mut().and_then(|waiting| waiting.remove(&id));
     }
 
     /// Ends the browser. If that takes more than 5 seconds, kills it.
@@ -121,7 +138,7 @@ impl DevTools {
             command.insert("sessionId".to_owned(), session.into());
         }
         if self.commands.send(command.to_string()).is_err() {
-            lock(&self.waiting).remove(&id);
+            self.forget(id);
         }
     }
 }
@@ -147,7 +164,8 @@ async fn read(output: ChildStdout, waiting: Arc<Waiting>, events: mpsc::Unbounde
         let message = serde_json::from_slice::<Value>(&bytes).unwrap_or_default();
         bytes.clear();
         if let Some(id) = message.get("id").and_then(Value::as_u64) {
-            let Some(sender) = lock(&waiting).remove(&id) else { continue };
+            let sender = lock(&waiting).as_mut().and_then(|waiting| waiting.remove(&id));
+            let Some(sender) = sender else { continue };
             let answer = match message.pointer("/error/message").and_then(Value::as_str) {
                 Some(error) => Err(error.to_owned()),
                 None => Ok(message.get("result").cloned().unwrap_or_default()),
@@ -165,5 +183,5 @@ async fn read(output: ChildStdout, waiting: Arc<Waiting>, events: mpsc::Unbounde
         }
     }
     // Whoever waits for a result learns that there will be none.
-    lock(&waiting).clear();
+    *lock(&waiting) = None;
 }

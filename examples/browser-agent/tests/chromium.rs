@@ -11,8 +11,8 @@ use std::time::Instant;
 use toolrunner_examples_browser::site::{Page, Site};
 use toolrunner_examples_browser::{Chromium, Launch, Sites};
 use toolrunner_std::builtin::{
-    Browser, BrowserChange, FormValue, Navigation, PageFilter, Point, Region, Screenshot,
-    ScrollDirection, Target,
+    Browser, BrowserChange, BrowserReport, FormValue, Navigation, PageFilter, Point, Region,
+    Screenshot, ScrollDirection, Target,
 };
 
 /// Starts Chromium for a site. It runs as root in CI, where it has no sandbox.
@@ -45,6 +45,31 @@ async fn click(browser: &Chromium, query: &str) {
 
 async fn text(browser: &Chromium) -> String {
     browser.get_page_text(None).await.unwrap()
+}
+
+/// Asks until the answer is as it should be, for 10 seconds: a busy machine takes its time.
+#[track_caller]
+fn eventually<T: core::fmt::Debug, F: Future<Output = T>>(
+    ask: impl Fn() -> F,
+    is_so: impl Fn(&T) -> bool,
+) -> impl Future<Output = T> {
+    let caller = core::panic::Location::caller();
+    async move {
+        let began = Instant::now();
+        loop {
+            let answer = ask().await;
+            if is_so(&answer) {
+                return answer;
+            }
+            assert!(began.elapsed() < Duration::from_secs(10), "{caller}: {answer:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+/// Returns the first report with a change.
+async fn changed(browser: &Chromium) -> BrowserReport {
+    eventually(|| browser.report(), |report| !report.changes.is_empty()).await
 }
 
 #[test]
@@ -127,8 +152,7 @@ async fn pages_reach_only_what_is_allowed() {
     open(&browser, &site, "/").await;
     let _before = browser.report().await;
     click(&browser, "leave").await;
-    let report = browser.report().await;
-    assert!(report.changes.contains(&BrowserChange::NavigationRefused), "{report:?}");
+    assert_eq!(changed(&browser).await.changes, [BrowserChange::NavigationRefused]);
     open(&browser, &site, "/").await;
     click(&browser, "read").await;
     assert_eq!(browser.report().await.tabs[0].url, site.url("/"));
@@ -165,15 +189,17 @@ async fn dialogs_popups_and_downloads_are_reported() {
 
     click(&browser, "ask").await;
     let (kind, message) = ("confirm".to_owned(), "Delete everything?".to_owned());
-    assert_eq!(browser.report().await.changes, [BrowserChange::DialogDismissed { kind, message }]);
-    assert!(text(&browser).await.contains("false"));
+    assert_eq!(changed(&browser).await.changes, [BrowserChange::DialogDismissed { kind, message }]);
+    eventually(|| text(&browser), |text| text.contains("false")).await;
 
     click(&browser, "pop").await;
-    let report = browser.report().await;
+    let report = changed(&browser).await;
     assert_eq!(report.changes, [BrowserChange::TabOpened { tab: "tab_2".to_owned() }]);
     let active: Vec<_> = report.tabs.iter().map(|tab| (&*tab.id, tab.is_active)).collect();
     assert_eq!(active, [("tab_1", true), ("tab_2", false)]);
-    assert_eq!(browser.get_page_text(Some("tab_2")).await.unwrap(), "popup");
+    let popup = || browser.get_page_text(Some("tab_2"));
+    let popup = eventually(popup, |text| text.as_ref().is_ok_and(|text| text == "popup")).await;
+    assert!(popup.is_ok());
     browser.switch_tab("tab_2").await.unwrap();
     assert_eq!(text(&browser).await, "popup");
     Browser::close_tab(&browser, "tab_2").await.unwrap();
@@ -185,7 +211,7 @@ async fn dialogs_popups_and_downloads_are_reported() {
     let _tabs = browser.report().await;
 
     click(&browser, "fetch").await;
-    let report = browser.report().await;
+    let report = changed(&browser).await;
     let [BrowserChange::DownloadFailed { url, reason: Some(reason), .. }] = &*report.changes else {
         panic!("{report:?}")
     };
@@ -254,7 +280,12 @@ async fn mouse_and_keyboard_act_on_the_page() {
     let button = Target::Element(element(&browser, "on button").await);
     browser.triple_click(None, &button, Some("shift")).await.unwrap();
     browser.right_click(None, &button, None).await.unwrap();
-    let events = browser.read_console(None).await.unwrap();
+    let mut events = String::new();
+    while !events.contains("contextmenu") {
+        let read = || browser.read_console(None);
+        let more = eventually(read, |lines| lines.as_ref().is_ok_and(|lines| !lines.is_empty()));
+        events.push_str(&more.await.unwrap());
+    }
     for line in ["log: click  true", "log: dblclick  true", "log: contextmenu  false"] {
         assert!(events.contains(line), "{line} is not in {events}");
     }
@@ -271,12 +302,12 @@ async fn mouse_and_keyboard_act_on_the_page() {
 
     let at = Point { x: 100, y: 400 };
     browser.scroll(None, at, ScrollDirection::Down, 10).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let moved = browser.zoom(None, region).await.unwrap();
-    assert!(moved != red, "the region of the viewport, not of the page");
+    // The region is one of the viewport, not of the page.
+    let box_is_gone = |shot: &Result<Screenshot, _>| shot.as_ref().is_ok_and(|shot| *shot != red);
+    let zoomed = || browser.zoom(None, region);
+    let _white = eventually(zoomed, box_is_gone).await;
     browser.scroll(None, at, ScrollDirection::Up, 10).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    assert!(browser.zoom(None, region).await.unwrap() == red);
+    let _red = eventually(zoomed, |shot| !box_is_gone(shot)).await;
     browser.close().await;
 }
 

@@ -274,7 +274,8 @@ const NAME: &str = "computer";
 ///
 /// The definition states the size of the [`display`](Computer::display). An action has the name of
 /// a member. Unlike the toolset, it does not tell the model which actions are not implemented, and
-/// the calls of a turn that follow a failed one do run.
+/// the calls of a turn that follow a failed one do run. The definition has the mark
+/// [`requires_approval`](Definition::requires_approval), because some actions type.
 #[derive(Debug)]
 pub struct ComputerTool<C> {
     computer: C,
