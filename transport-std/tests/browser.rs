@@ -600,7 +600,7 @@ async fn reported(calls: &[Call], reports: Vec<BrowserReport>) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn what_a_failed_call_changed_is_told_with_the_next_result() {
+async fn the_next_result_states_what_a_failed_call_changed() {
     let (id, url) = ("d".to_owned(), "https://a/f".to_owned());
     let started = BrowserChange::DownloadStarted { id: id.clone(), url: url.clone() };
     let completed = BrowserChange::DownloadCompleted {
@@ -621,7 +621,7 @@ async fn what_a_failed_call_changed_is_told_with_the_next_result() {
         ("wait", json!({"duration": 0})),
     ];
     let reports = vec![
-        // A popup that is gone again is not told.
+        // A popup that is gone again is left out.
         two(vec![started, opened("p"), opened("gone"), BrowserChange::NavigationRefused]),
         two(vec![completed, opened("p"), dialog("confirm", "Really?\n")]),
         two(vec![
@@ -661,7 +661,7 @@ async fn what_a_failed_call_changed_is_told_with_the_next_result() {
 }
 
 #[tokio::test]
-async fn what_a_result_could_not_hold_is_told_with_the_next_one() {
+async fn the_next_result_states_what_a_result_could_not_hold() {
     let (id, url) = ("d".to_owned(), "https://a/f".to_owned());
     let started = BrowserChange::DownloadStarted { id, url };
     let toolset = BrowserToolset::new(Recorder::reports(vec![report(vec![started])]));

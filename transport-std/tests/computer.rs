@@ -135,7 +135,7 @@ impl Computer for Recorder {
     }
 }
 
-/// A computer that only shows its screen, and one image that is none.
+/// A computer that shows its screen. Its `zoom` returns bytes that are not an image.
 struct Screen;
 
 impl Computer for Screen {
@@ -347,7 +347,7 @@ async fn after_a_failed_member_the_rest_of_the_turn_does_not_run() {
 #[tokio::test]
 async fn the_older_tool_has_the_size_of_the_display_and_an_action() {
     let computer = Recorder::default();
-    let tool = ComputerTool::new(computer.clone()).display_number(1);
+    let tool = ComputerTool::new(computer.clone()).display_number(1).cached();
     let action = |name: &str, mut input: Value| {
         input["action"] = json!(name);
         ("computer", input)
@@ -362,7 +362,7 @@ async fn the_older_tool_has_the_size_of_the_display_and_an_action() {
     let (first, results) = played_with(tool, None, &turns).await;
     assert_eq!(
         first["tools"],
-        json!([{"type": "computer_20251124", "name": "computer", "display_width_px": 1024, "display_height_px": 768, "display_number": 1, "enable_zoom": true}])
+        json!([{"type": "computer_20251124", "name": "computer", "display_width_px": 1024, "display_height_px": 768, "display_number": 1, "enable_zoom": true, "cache_control": {"type": "ephemeral"}}])
     );
     let expected = members();
     for ((.., said), result) in expected.iter().zip(&results) {

@@ -282,19 +282,29 @@ pub struct ComputerTool<C> {
     json: String,
     has_zoom: bool,
     number: Option<u32>,
+    is_cached: bool,
 }
 
 impl<C: Computer> ComputerTool<C> {
     /// Creates the tool. The action `zoom` is enabled if it is implemented.
     pub fn new(computer: C) -> Self {
         let has_zoom = C::MEMBERS.contains(&ComputerMember::Zoom);
-        Self { computer, json: String::new(), has_zoom, number: None }.written()
+        let json = String::new();
+        Self { computer, json, has_zoom, number: None, is_cached: false }.written()
     }
 
     /// Sets the number of the X11 display, as it is stated to the model.
     #[must_use]
     pub fn display_number(mut self, number: u32) -> Self {
         self.number = Some(number);
+        self.written()
+    }
+
+    /// Ends the cached part of the prompt after this definition, with
+    /// `cache_control: {"type":"ephemeral"}`.
+    #[must_use]
+    pub fn cached(mut self) -> Self {
+        self.is_cached = true;
         self.written()
     }
 
@@ -307,8 +317,10 @@ impl<C: Computer> ComputerTool<C> {
         let Display { width, height } = self.computer.display();
         let number = self.number.map(|number| format!(r#","display_number":{number}"#));
         let zoom = if self.has_zoom { r#","enable_zoom":true"# } else { "" };
+        let cache = r#","cache_control":{"type":"ephemeral"}"#;
+        let cache = if self.is_cached { cache } else { "" };
         self.json = format!(
-            r#"{{"type":"computer_20251124","name":"{NAME}","display_width_px":{width},"display_height_px":{height}{}{zoom}}}"#,
+            r#"{{"type":"computer_20251124","name":"{NAME}","display_width_px":{width},"display_height_px":{height}{}{zoom}{cache}}}"#,
             number.unwrap_or_default()
         );
         self
