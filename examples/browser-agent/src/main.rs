@@ -1,7 +1,7 @@
 //! An agent that orders something in a shop, in headless Chromium.
 //!
-//! The shop is a page on this machine, and the model is a script, so this needs no key and no
-//! network. It shows the browser toolset at work: the agent opens the page, clicks, types, sets a
+//! The shop is a page on this machine. If the environment names no server, a script plays the model,
+//! so this needs no key and no network. It shows the browser toolset at work: the agent opens the page, clicks, types, sets a
 //! box, orders, and reads the answer. Then it wants to leave the shop, which the browser refuses,
 //! and the call after that does not run.
 //!
@@ -22,6 +22,7 @@ use toolrunner_examples_browser::site::{Page, Site};
 use toolrunner_examples_browser::{Launch, Sites};
 use toolrunner_std::builtin::BrowserToolset;
 use toolrunner_std::testing::Scripted;
+use toolrunner_std::{Client, SetupError};
 
 const SHOP: &str = r#"<!doctype html>
 <title>Shop</title>
@@ -52,12 +53,16 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let chromium = launch.start().await?;
 
     let browser = Arc::new(BrowserToolset::new(chromium));
-    let scripted = Scripted::new(ScriptedModel::new(script(&shop)));
-    let mut run = scripted
-        .client()
+    let client = match Client::from_env() {
+        Err(SetupError::NoCredential) => Scripted::new(ScriptedModel::new(script(&shop))).client(),
+        client => client?,
+    };
+    let mut run = client
         .run("claude-opus-4-7")
+        .max_tokens(4096)
+        .max_turns(20)
         .tools(Arc::clone(&browser))
-        .user("Order tea for Ada, as a gift.");
+        .user(format!("Order tea for Ada, as a gift, at {}.", shop.url("/")));
     while let Some(mut turn) = run.next_turn().await? {
         let text = turn.text();
         if !text.is_empty() {
