@@ -19,7 +19,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use toolrunner_core::testing::{Reply, Script, ScriptedModel};
 use toolrunner_examples_browser::site::{Page, Site};
-use toolrunner_examples_browser::{Launch, Sites};
+use toolrunner_examples_browser::{Chromium, Launch, Sites};
 use toolrunner_std::builtin::BrowserToolset;
 use toolrunner_std::testing::Scripted;
 use toolrunner_std::{Client, SetupError};
@@ -50,18 +50,23 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let launch = Launch::new(sites);
     let is_open = env::args().skip(1).any(|argument| argument == "--no-sandbox");
     let launch = if is_open { launch.without_sandbox() } else { launch };
-    let chromium = launch.start().await?;
+    let browser = Arc::new(BrowserToolset::new(launch.start().await?));
+    let ordered = order(&shop, &browser).await;
+    // Also after an error, so that the profile can be deleted.
+    browser.browser().close().await;
+    ordered
+}
 
-    let browser = Arc::new(BrowserToolset::new(chromium));
+async fn order(shop: &Site, browser: &Arc<BrowserToolset<Chromium>>) -> Result<(), Box<dyn Error>> {
     let client = match Client::from_env() {
-        Err(SetupError::NoCredential) => Scripted::new(ScriptedModel::new(script(&shop))).client(),
+        Err(SetupError::NoCredential) => Scripted::new(ScriptedModel::new(script(shop))).client(),
         client => client?,
     };
     let mut run = client
         .run("claude-opus-4-7")
         .max_tokens(4096)
         .max_turns(20)
-        .tools(Arc::clone(&browser))
+        .tools(Arc::clone(browser))
         .user(format!("Order tea for Ada, as a gift, at {}.", shop.url("/")));
     while let Some(mut turn) = run.next_turn().await? {
         let text = turn.text();
@@ -77,7 +82,6 @@ async fn run() -> Result<(), Box<dyn Error>> {
         }
     }
     println!("The shop received: {}", shop.requests().join(" "));
-    browser.browser().close().await;
     Ok(())
 }
 
