@@ -157,7 +157,7 @@ fn fields_of_the_assistants_blocks() {
     else {
         panic!()
     };
-    assert!(redacted.data() == *"d");
+    assert!(redacted.text("data").unwrap() == *"d");
     let Block::ToolUse(call) = block(
         r#"{"type":"tool_use","id":"i","name":"n","input":{"a":[1]},"caller":{"type":"direct"}}"#,
     ) else {
@@ -199,7 +199,7 @@ fn fields_of_the_assistants_blocks() {
     assert!(
         call.id() == *"i"
             && call.name() == *"n"
-            && call.server_name() == *"s"
+            && call.server_name().unwrap() == *"s"
             && call.input().as_json() == "{}"
     );
     let Block::McpToolResult(result) = block(
@@ -207,13 +207,16 @@ fn fields_of_the_assistants_blocks() {
     ) else {
         panic!()
     };
-    assert!(result.tool_use_id() == *"i" && result.is_error() && result.content().count() == 1);
+    assert!(result.tool_use_id() == *"i" && result.is_error() && result.blocks().count() == 1);
     let Block::McpToolListing(listing) =
         block(r#"{"type":"mcp_tool_listing","mcp_server_name":"s","tools":[]}"#)
     else {
         panic!()
     };
-    assert!(listing.mcp_server_name() == *"s" && listing.tools().as_json() == "[]");
+    assert!(
+        listing.text("mcp_server_name").unwrap() == *"s"
+            && listing.field("tools").unwrap().as_json() == "[]"
+    );
     let Block::Compaction(compaction) =
         block(r#"{"type":"compaction","content":"c","encrypted_content":null,"signature":"s"}"#)
     else {
@@ -231,8 +234,8 @@ fn fields_of_the_assistants_blocks() {
         panic!()
     };
     assert_eq!(
-        (fallback.from().as_json(), fallback.to().as_json(), fallback.trigger()),
-        (r#"{"model":"a"}"#, r#"{"model":"b"}"#, None)
+        ["from", "to", "trigger"].map(|name| fallback.field(name).map(Value::as_json)),
+        [Some(r#"{"model":"a"}"#), Some(r#"{"model":"b"}"#), None]
     );
 }
 
@@ -258,7 +261,7 @@ fn fields_of_the_callers_blocks() {
         matches!(content[0], Block::Image(image) if image.source().as_json() == r#"{"type":"url"}"# && image.cache_control().is_none())
     );
     assert!(
-        matches!(content[1], Block::ToolReference(tool) if tool.name().unwrap() == *"n" && tool.tool_name().is_none())
+        matches!(content[1], Block::ToolReference(tool) if tool.text("name").unwrap() == *"n" && tool.text("tool_name").is_none())
     );
     let Block::Document(document) =
         block(r#"{"type":"document","source":{},"title":"t","citations":{"enabled":true}}"#)
@@ -277,21 +280,21 @@ fn fields_of_the_callers_blocks() {
         panic!()
     };
     assert!(
-        found.source() == *"s"
-            && found.title() == *"t"
-            && found.content().count() == 1
-            && found.citations().is_none()
+        found.text("source").unwrap() == *"s"
+            && found.text("title").unwrap() == *"t"
+            && found.blocks("content").count() == 1
+            && found.field("citations").is_none()
     );
     let Block::ContainerUpload(upload) = block(r#"{"type":"container_upload","file_id":"f"}"#)
     else {
         panic!()
     };
-    assert!(upload.file_id() == *"f");
+    assert!(upload.text("file_id").unwrap() == *"f");
     let Block::ToolRemoval(removal) = block(r#"{"type":"tool_removal","tool":{"name":"n"}}"#)
     else {
         panic!()
     };
-    assert_eq!(removal.tool().as_json(), r#"{"name":"n"}"#);
+    assert_eq!(removal.field("tool").unwrap().as_json(), r#"{"name":"n"}"#);
 }
 
 #[test]

@@ -59,7 +59,7 @@ macro_rules! views {
     };
     (@field $(#[$doc:meta])* $field:ident blocks) => {
         $(#[$doc])*
-        pub fn $field(self) -> Blocks<'a> {
+        pub fn $field(self) -> impl Iterator<Item = Block<'a>> + Clone + core::fmt::Debug + use<'a> {
             Blocks::new(self.0.member(stringify!($field)).unwrap_or(Value::NULL))
         }
     };
@@ -75,7 +75,7 @@ macro_rules! kinds {
         pub enum Block<'a> {
             $($(#[$doc])* $variant($view<'a>),)*
             /// A block whose kind is not listed, or that has no `type`.
-            Unknown(Unknown<'a>),
+            Unknown(OtherBlock<'a>),
         }
 
         impl<'a> Block<'a> {
@@ -86,7 +86,7 @@ macro_rules! kinds {
                 }
                 let kind = value.member("type").and_then(Value::as_text).unwrap_or_default();
                 $(if kind == *$text { return Self::$variant($view(value)); })*
-                Self::Unknown(Unknown(value))
+                Self::Unknown(OtherBlock(value))
             }
 
             /// Returns the block's `type`, or an empty text if it has none.
@@ -116,11 +116,11 @@ kinds! {
     /// A document: a PDF, plain text, or blocks.
     Document(Document) "document",
     /// A search result that the caller provides so that the model can cite it.
-    SearchResult(SearchResult) "search_result",
+    SearchResult(OtherBlock) "search_result",
     /// The model's thinking.
     Thinking(Thinking) "thinking",
     /// Encrypted thinking that only the server can read.
-    RedactedThinking(RedactedThinking) "redacted_thinking",
+    RedactedThinking(OtherBlock) "redacted_thinking",
     /// A call of a tool that the caller runs.
     ToolUse(ToolUse) "tool_use",
     /// The result of a call that the caller ran.
@@ -142,25 +142,25 @@ kinds! {
     /// The answer of the advisor model.
     AdvisorToolResult(ServerToolResult) "advisor_tool_result",
     /// A call that the API made to an MCP server.
-    McpToolUse(McpToolUse) "mcp_tool_use",
+    McpToolUse(ServerToolUse) "mcp_tool_use",
     /// The result of a call to an MCP server.
-    McpToolResult(McpToolResult) "mcp_tool_result",
+    McpToolResult(ServerToolResult) "mcp_tool_result",
     /// The tools of an MCP server.
-    McpToolListing(McpToolListing) "mcp_tool_listing",
+    McpToolListing(OtherBlock) "mcp_tool_listing",
     /// A file in the container.
-    ContainerUpload(ContainerUpload) "container_upload",
+    ContainerUpload(OtherBlock) "container_upload",
     /// A summary that replaces the earlier part of the conversation.
     Compaction(Compaction) "compaction",
     /// The point from which a different model continues the reply.
-    Fallback(Fallback) "fallback",
+    Fallback(OtherBlock) "fallback",
     /// A tool that the model may call from this point on.
-    ToolAddition(ToolChange) "tool_addition",
+    ToolAddition(OtherBlock) "tool_addition",
     /// A tool that the model may no longer call from this point on.
-    ToolRemoval(ToolChange) "tool_removal",
+    ToolRemoval(OtherBlock) "tool_removal",
     /// A reference to a tool, in a result.
-    ToolReference(ToolReference) "tool_reference",
+    ToolReference(OtherBlock) "tool_reference",
     /// The state of a browser.
-    BrowserState(BrowserState) "browser_state",
+    BrowserState(OtherBlock) "browser_state",
 }
 
 impl<'a> Block<'a> {
@@ -191,30 +191,12 @@ views! {
         /// The cache breakpoint that the caller set on this block, if any.
         cache_control: maybe_value,
     }
-    /// A search result that the caller provides. See [`Block::SearchResult`].
-    SearchResult {
-        /// The source of the search result, such as its URL.
-        source: text,
-        /// The title of the search result.
-        title: text,
-        /// The text of the search result, as blocks.
-        content: blocks,
-        /// Whether the model may cite the search result.
-        citations: maybe_value,
-        /// The cache breakpoint that the caller set on this block, if any.
-        cache_control: maybe_value,
-    }
     /// The model's thinking. See [`Block::Thinking`].
     Thinking {
         /// The text of the thinking, or a summary of it. May be empty.
         thinking: text,
         /// The server's signature of the thinking. It must be sent back unchanged.
         signature: text,
-    }
-    /// Encrypted thinking. See [`Block::RedactedThinking`].
-    RedactedThinking {
-        /// The encrypted data, which only the server can read. It must be sent back unchanged.
-        data: text,
     }
     /// A call of a tool that the caller runs. See [`Block::ToolUse`].
     ToolUse {
@@ -242,7 +224,8 @@ views! {
         /// The toolset that the tool belongs to.
         toolset_name: maybe_text,
     }
-    /// A call of a tool that the server runs. See [`Block::ServerToolUse`].
+    /// A call of a tool that the server runs, or that the API made to an MCP server. See
+    /// [`Block::ServerToolUse`] and [`Block::McpToolUse`].
     ServerToolUse {
         /// The ID of the call, which its result refers to.
         id: text,
@@ -252,8 +235,11 @@ views! {
         input: value,
         /// The caller of the tool: the model, or code on the server.
         caller: maybe_value,
+        /// The name of the MCP server, if the call was made to one.
+        server_name: maybe_text,
     }
-    /// The result of a tool that the server ran. See the `…ToolResult` variants of [`Block`].
+    /// The result of a tool that the server or an MCP server ran. See the `…ToolResult` variants of
+    /// [`Block`].
     ServerToolResult {
         /// The ID of the call that the result answers.
         tool_use_id: text,
@@ -261,38 +247,8 @@ views! {
         content: value,
         /// The caller of the tool.
         caller: maybe_value,
-    }
-    /// A call that the API made to an MCP server. See [`Block::McpToolUse`].
-    McpToolUse {
-        /// The ID of the call, which its result refers to.
-        id: text,
-        /// The name of the tool.
-        name: text,
-        /// The name of the MCP server.
-        server_name: text,
-        /// The input of the call.
-        input: value,
-    }
-    /// The result of a call to an MCP server. See [`Block::McpToolResult`].
-    McpToolResult {
-        /// The ID of the call that the result answers.
-        tool_use_id: text,
-        /// Whether the call failed.
+        /// Whether the call failed. Only results of MCP servers say so here.
         is_error: flag,
-        /// The content of the result.
-        content: blocks,
-    }
-    /// The tools of an MCP server. See [`Block::McpToolListing`].
-    McpToolListing {
-        /// The name of the MCP server.
-        mcp_server_name: text,
-        /// The tools of the server.
-        tools: value,
-    }
-    /// A file in the container. See [`Block::ContainerUpload`].
-    ContainerUpload {
-        /// The ID of the file.
-        file_id: text,
     }
     /// A summary of the earlier conversation. See [`Block::Compaction`].
     Compaction {
@@ -305,32 +261,6 @@ views! {
         /// The changes of the tools in the part of the conversation that the summary replaces.
         tool_changes: maybe_value,
     }
-    /// The point from which a different model continues. See [`Block::Fallback`].
-    Fallback {
-        /// The model that wrote the preceding blocks: `{"model":…}`.
-        from: value,
-        /// The model that writes the following blocks: `{"model":…}`.
-        to: value,
-        /// The reason for the change.
-        trigger: maybe_value,
-    }
-    /// A change of the tools. See [`Block::ToolAddition`] and [`Block::ToolRemoval`].
-    ToolChange {
-        /// The tool, as a reference or as a definition.
-        tool: value,
-    }
-    /// A reference to a tool. See [`Block::ToolReference`].
-    ToolReference {
-        /// The name of the tool, if the reference uses the field `name`.
-        name: maybe_text,
-        /// The name of the tool, if the reference uses the field `tool_name`, as results of the
-        /// tool search do.
-        tool_name: maybe_text,
-    }
-    /// The state of a browser. See [`Block::BrowserState`].
-    BrowserState {}
-    /// A block whose kind is not listed. See [`Block::Unknown`].
-    Unknown {}
 }
 
 /// A text block. See [`Block::Text`]. Also represents content that is a plain string.
@@ -365,16 +295,66 @@ impl<'a> TextBlock<'a> {
     }
 }
 
-impl<'a> Unknown<'a> {
+impl<'a> ServerToolResult<'a> {
+    /// Returns the blocks of the content: of a string, one text block; of an object, none.
+    pub fn blocks(self) -> impl Iterator<Item = Block<'a>> + Clone + core::fmt::Debug + use<'a> {
+        Blocks::new(self.content())
+    }
+}
+
+/// A block of a rare kind, or of one that is not listed, whose fields are read by name.
+///
+/// | Variant | Fields |
+/// |---|---|
+/// | [`Block::SearchResult`] | `source`, `title` (texts), `content` (blocks), `citations`, `cache_control` |
+/// | [`Block::RedactedThinking`] | `data` (text): must be sent back unchanged |
+/// | [`Block::McpToolListing`] | `mcp_server_name` (text), `tools` (array) |
+/// | [`Block::ContainerUpload`] | `file_id` (text) |
+/// | [`Block::Fallback`] | `from`, `to`: the models before and after, `{"model":…}`; `trigger` |
+/// | [`Block::ToolAddition`], [`Block::ToolRemoval`] | `tool`: a reference or a definition |
+/// | [`Block::ToolReference`] | `name` or, in results of the tool search, `tool_name` (texts) |
+/// | [`Block::BrowserState`], [`Block::Unknown`] | any |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OtherBlock<'a>(Value<'a>);
+
+impl<'a> OtherBlock<'a> {
     /// Returns the block's `type`, or an empty text if it has none.
     pub fn kind(self) -> Text<'a> {
-        self.0.member("type").and_then(Value::as_text).unwrap_or_default()
+        self.text("type").unwrap_or_default()
+    }
+
+    /// Returns this field, or `None` if it is missing or `null`.
+    pub fn field(self, name: &str) -> Option<Value<'a>> {
+        self.0.member(name).filter(|value| !value.is_null())
+    }
+
+    /// Returns the text in this field, or `None` if it is missing or not a string.
+    pub fn text(self, name: &str) -> Option<Text<'a>> {
+        self.0.member(name).and_then(Value::as_text)
+    }
+
+    /// Returns the blocks in this field: the elements of an array, or one text block for a string.
+    pub fn blocks(
+        self,
+        name: &str,
+    ) -> impl Iterator<Item = Block<'a>> + Clone + core::fmt::Debug + use<'a> {
+        Blocks::new(self.0.member(name).unwrap_or(Value::NULL))
+    }
+
+    /// Returns the block as a JSON value, with all its fields.
+    pub const fn value(self) -> Value<'a> {
+        self.0
+    }
+
+    /// Returns the bytes of the block.
+    pub const fn raw(self) -> &'a [u8] {
+        self.0.raw()
     }
 }
 
 /// An iterator over the blocks of a content.
 #[derive(Clone, Debug)]
-pub struct Blocks<'a> {
+pub(super) struct Blocks<'a> {
     plain: Option<Value<'a>>,
     array: Array<'a>,
 }
@@ -382,7 +362,7 @@ pub struct Blocks<'a> {
 impl<'a> Blocks<'a> {
     /// Creates an iterator over the blocks of `content`: the elements of an array, or one text
     /// block for a string.
-    pub fn new(content: Value<'a>) -> Self {
+    pub(super) fn new(content: Value<'a>) -> Self {
         Self {
             plain: (content.kind() == Kind::String).then_some(content),
             array: content.elements(),

@@ -20,10 +20,10 @@ mod owned;
 mod stop;
 mod usage;
 
+use block::Blocks;
 pub use block::{
-    Block, Blocks, BrowserState, Compaction, ContainerUpload, Document, Fallback, Image,
-    McpToolListing, McpToolResult, McpToolUse, RedactedThinking, SearchResult, ServerToolResult,
-    ServerToolUse, TextBlock, Thinking, ToolChange, ToolReference, ToolResult, ToolUse, Unknown,
+    Block, Compaction, Document, Image, OtherBlock, ServerToolResult, ServerToolUse, TextBlock,
+    Thinking, ToolResult, ToolUse,
 };
 #[cfg(feature = "alloc")]
 pub use owned::{NotAMessage, OwnedMessage, ReplyMessage};
@@ -96,7 +96,7 @@ impl<'a> Message<'a> {
 
     /// Returns an iterator over the blocks, in order. If the content is a string, it counts as one
     /// text block.
-    pub fn blocks(self) -> Blocks<'a> {
+    pub fn blocks(self) -> impl Iterator<Item = Block<'a>> + Clone + core::fmt::Debug + use<'a> {
         Blocks::new(self.content())
     }
 

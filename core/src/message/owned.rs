@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 
-use super::{Blocks, Message, Role, StopReason, ToolUse, Usage};
+use super::{Block, Message, Role, StopReason, ToolUse, Usage};
 use crate::json::{JsonError, Text, Value, check, escape};
 
 /// The reason why a text is not a message.
@@ -100,7 +100,7 @@ impl OwnedMessage {
     }
 
     /// Returns an iterator over the blocks, in order.
-    pub fn blocks(&self) -> Blocks<'_> {
+    pub fn blocks(&self) -> impl Iterator<Item = Block<'_>> + Clone + fmt::Debug {
         self.view().blocks()
     }
 
@@ -222,7 +222,7 @@ impl ReplyMessage {
     }
 
     /// Returns an iterator over the blocks, in order.
-    pub fn blocks(&self) -> Blocks<'_> {
+    pub fn blocks(&self) -> impl Iterator<Item = Block<'_>> + Clone + fmt::Debug {
         self.message.blocks()
     }
 
